@@ -1,0 +1,51 @@
+# Everything starts from a bare machine with Python >= 3.11 and make; .venv is made on first use.
+#   make demo    the tutorial: every example beside its claim
+#   make test    the tests
+#   make check   lint, types, tests
+#   make bench   the benchmarks, side by side with JAX, PyTorch and autograd
+#   make clean   remove the environment and what the tools left behind
+# Another interpreter: make PYTHON=/path/to/python3.13 test
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && exit; done; echo python3)
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench clean
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo: $(VENV)/with-examples
+	@$(BIN)/python examples/run_all.py
+
+test: $(VENV)/with-test
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/with-dev
+	@$(BIN)/ruff check
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest
+
+bench: $(VENV)/with-bench
+	@$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis examples/out
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One stamp for each set of extras, made anew when pyproject.toml changes.
+$(VENV)/with-%: pyproject.toml | $(BIN)/python
+	@echo "installing pullback[$*] into $(VENV)" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]' || \
+		{ echo "make: the installation of pullback[$*] failed; pip's message stands above." >&2; exit 1; }
+	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "make: pullback needs Python >= 3.11, and '$(PYTHON) --version' says:" \
+			"$$($(PYTHON) --version 2>&1 | head -n 1). Name another: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "make: '$(PYTHON) -m venv' failed; on Debian and Ubuntu, install python3-venv." >&2; exit 1; }

@@ -1,0 +1,21 @@
+"""One process that measures one figure for one library: `python worker.py FIGURE LIBRARY`.
+
+It prepares (imports, data, warm-up), says "ready", and then answers each line of its input with one sample:
+JSON from row to seconds. Nothing but the standard library is imported before the figure's own `prepare`.
+"""
+
+import importlib
+import json
+import sys
+
+
+def main(figure: str, peer: str) -> None:
+    replies, sys.stdout = sys.stdout, sys.stderr  # what a library prints must not mix with the answers
+    sample = importlib.import_module(figure).prepare(peer)
+    print("ready", file=replies, flush=True)
+    for _ in sys.stdin:
+        print(json.dumps(sample()), file=replies, flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,275 @@
+"""`Array`: what users hold. A concrete array keeps a NumPy value or a device buffer, and turns one into the other.
+
+What an array holds is never written to after it is made; NumPy data that a user still holds is copied on the way in.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.types import ShapedArray, make_aval
+
+
+class Array:
+    """An n-dimensional array, concrete or traced. Made by `pullback.numpy.array` and its neighbours.
+
+    Operators and methods are those of `numpy.ndarray`, without mutation: `x.at[i].set(v)` returns a new array.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.arange(3.) + 1
+    Array([1., 2., 3.], dtype=float32)
+    """
+
+    __slots__ = ()
+    __array_priority__ = 1000
+    aval: ShapedArray
+
+    def __init__(self, *args, **kwargs):
+        raise TypeError("pullback.Array is not made by calling it: use pullback.numpy.array(...)")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The lengths of the axes."""
+        return self.aval.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type of the elements."""
+        return self.aval.dtype
+
+    @property
+    def weak_type(self) -> bool:
+        """Whether the dtype came from a Python scalar, and gives way to any other in promotion."""
+        return self.aval.weak_type
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self.aval.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self.aval.size
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes an element takes."""
+        return self.aval.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes all elements take."""
+        return self.aval.size * self.aval.dtype.itemsize
+
+    def __len__(self) -> int:
+        return len(self.aval)
+
+    def __hash__(self):
+        raise TypeError(f"unhashable type: {type(self).__name__} (an array cannot be a dict key, a set member or a "
+                        "static argument; use its .tobytes(), or pass it as an ordinary argument)")
+
+
+class ConcreteArray(Array):
+    """An array with data: a NumPy value, a device buffer, or both once one was made of the other."""
+
+    __slots__ = ("aval", "_value", "_buffer", "__weakref__")
+    _value: Any
+    _buffer: Any
+
+    def __init__(self, aval: ShapedArray, value: Any, buffer: Any = None):
+        self.aval = aval
+        self._value = value
+        self._buffer = buffer
+
+    @property
+    def value(self) -> np.ndarray | np.generic:
+        """The data as NumPy holds it, read from the device at the first use. Not to be written to."""
+        value = self._value
+        if value is None:
+            if self._buffer is None:
+                raise RuntimeError(f"Array {self.aval.str_short()} has been deleted: its buffer was donated to a "
+                                   "compiled function or freed by .delete(). Use the function's result, or do not donate.")
+            value = self._value = _read_buffer(self._buffer, self.aval)
+        return value
+
+    # --- what Python and NumPy ask of a number or an array ---
+
+    def __array__(self, dtype=None, copy=None):
+        value = np.asarray(self.value)
+        if dtype is not None and value.dtype != dtype:
+            return value.astype(dtype)
+        if copy:
+            return value.copy()
+        if value.flags.writeable:
+            value = value.view()
+            value.flags.writeable = False
+        return value
+
+    def __bool__(self):
+        if self.aval.size != 1:
+            raise ValueError(f"the truth value of an array of shape {self.shape} is ambiguous: use .any() or .all()")
+        return bool(self.value)
+
+    def __float__(self):
+        return float(self._scalar("float"))
+
+    def __int__(self):
+        return int(self._scalar("int"))
+
+    def __complex__(self):
+        return complex(self._scalar("complex"))
+
+    def __index__(self):
+        if self.aval.ndim or not dtypes.is_integer(self.dtype):
+            raise TypeError(f"only an integer array of shape () can be used as an index, got {self.aval.str_short()}")
+        return int(self.value)
+
+    def _scalar(self, kind: str):
+        if self.aval.size != 1:
+            raise TypeError(f"{kind}(): only an array with one element converts to a Python scalar, "
+                            f"got shape {self.shape}")
+        return self.value if self.aval.ndim == 0 else np.asarray(self.value).reshape(())[()]
+
+    def item(self, *args):
+        """The single element (or the one at the given index) as a Python scalar."""
+        return np.asarray(self.value).item(*args)
+
+    def tolist(self):
+        """The elements as nested lists of Python scalars."""
+        return np.asarray(self.value).tolist()
+
+    def tobytes(self, order="C"):
+        """The bytes of the elements."""
+        return np.asarray(self.value).tobytes(order)
+
+    def __repr__(self):
+        weak = ", weak_type=True" if self.aval.weak_type else ""
+        if self._value is None and self._buffer is None:
+            return f"Array(deleted, shape={self.shape}, dtype={self.dtype.name})"
+        value = np.asarray(self.value)
+        dtype = f"dtype={self.dtype.name}{weak}"
+        if value.size == 0:
+            return f"Array([], shape={self.shape}, {dtype})"
+        text = np.array2string(value, prefix="Array(", suffix=",", separator=", ")
+        room = 75 - len(text.rsplit("\n", 1)[-1]) - (6 if "\n" not in text else 0)
+        gap = " " if len(dtype) <= room else "\n      "
+        return f"Array({text},{gap}{dtype})"
+
+    def __str__(self):
+        return str(np.asarray(self.value))
+
+    def __format__(self, spec):
+        return format(np.asarray(self.value)[()] if self.aval.ndim == 0 else str(self), spec)
+
+    def __reduce__(self):
+        return _rebuild, (np.asarray(self.value), self.aval.weak_type)
+
+    def __copy__(self):
+        return self
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
+        # an importer that does not know read-only memory would be free to write into ours: it gets a copy
+        value = np.asarray(self.value)
+        if max_version is None or tuple(max_version) < (1, 0) or copy:
+            return np.array(value).__dlpack__(stream=stream)
+        return value.__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
+
+    def __dlpack_device__(self):
+        return (1, 0)
+
+    # --- the device's side ---
+
+    def block_until_ready(self) -> ConcreteArray:
+        """Wait until the data has been computed; returns the array."""
+        if self._buffer is not None:
+            self._buffer.block_until_ready()
+        return self
+
+    def is_ready(self) -> bool:
+        """Whether the data has been computed."""
+        return self._buffer is None or self._buffer.is_ready()
+
+    def is_deleted(self) -> bool:
+        """Whether the data was donated or freed."""
+        return self._value is None and self._buffer is None
+
+    def delete(self) -> None:
+        """Free the data; later use of the array raises."""
+        self._value = self._buffer = None
+
+
+def _rebuild(value: np.ndarray, weak_type: bool) -> ConcreteArray:
+    return from_numpy(value, weak_type)
+
+
+def _no_reader(buffer, aval):
+    raise RuntimeError("no engine has been started, so no buffer can exist")
+
+
+_read_buffer: Callable[[Any, ShapedArray], np.ndarray] = _no_reader
+
+
+def install_buffer_reader(read: Callable[[Any, ShapedArray], np.ndarray]) -> None:
+    """Tell arrays how to read a device buffer (called once by the engine)."""
+    global _read_buffer
+    _read_buffer = read
+
+
+def from_numpy(value: np.ndarray | np.generic, weak_type: bool = False) -> ConcreteArray:
+    """An array around a NumPy value that nobody else will write to."""
+    return ConcreteArray(make_aval(value.shape, value.dtype, weak_type), value)
+
+
+_scalar_types = {bool, int, float, complex}
+_bounds: dict[np.dtype, tuple[int, int]] = {}
+
+
+def scalar_array(x: bool | int | float | complex) -> ConcreteArray:
+    """A Python scalar as a weakly typed 0-d array (a bool is not weak)."""
+    dtype = dtypes.python_scalar_dtype(type(x))
+    try:
+        return ConcreteArray(make_aval((), dtype, type(x) is not bool), dtype.type(x))
+    except OverflowError:
+        raise OverflowError(f"Python integer {x} does not fit {dtype.name}: give it a wider dtype, or turn on 64-bit "
+                            "types with pullback.config.update('enable_x64', True)") from None
+
+
+def lift(x: Any) -> Array:
+    """An operand as an `Array`: arrays and tracers as they are, Python scalars weakly typed, NumPy data copied.
+
+    Raises TypeError for what is no array: strings, None, lists (pass those to `pullback.numpy.array`).
+    """
+    if isinstance(x, Array):
+        return x
+    kind = type(x)
+    if kind in _scalar_types:
+        return scalar_array(x)
+    if isinstance(x, (np.ndarray, np.generic)):
+        return from_numpy(_canonical_copy(x))
+    if isinstance(x, (bool, int, float, complex)):
+        return scalar_array(next(t for t in (bool, int, float, complex) if isinstance(x, t))(x))
+    if hasattr(x, "__pullback_array__"):
+        return lift(x.__pullback_array__())
+    if hasattr(x, "__array__"):
+        return from_numpy(_canonical_copy(np.asarray(x)))
+    raise TypeError(f"expected an array or a number, got {x!r} of type {kind.__module__}.{kind.__qualname__}")
+
+
+def is_array_like(x: Any) -> bool:
+    """Whether `lift` accepts the value."""
+    return (isinstance(x, (Array, np.ndarray, np.generic, bool, int, float, complex))
+            or hasattr(x, "__pullback_array__") or hasattr(x, "__array__")) and not isinstance(x, type)
+
+
+def _canonical_copy(x: np.ndarray | np.generic) -> np.ndarray | np.generic:
+    dtype = dtypes.canonicalize_dtype(x.dtype)
+    if isinstance(x, np.generic):
+        return x if x.dtype == dtype else np.asarray(x).astype(dtype)[()]
+    return np.array(x, dtype=dtype, order="C", subok=False)

@@ -1,0 +1,186 @@
+"""Options: process-wide values, overridden per thread by context managers."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from operator import attrgetter
+from typing import Any
+
+_PRECISIONS = (None, "default", "high", "highest", "bfloat16", "tensorfloat32", "float32")
+
+# name -> the values it may take; the first is the default
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "enable_x64": (False, True),
+    "debug_nans": (False, True),
+    "disable_jit": (False, True),
+    "traceback_filtering": ("auto", "off"),
+    "numpy_rank_promotion": ("allow", "warn", "raise"),
+    "default_matmul_precision": _PRECISIONS,
+}
+
+_TRUE = ("1", "true", "on", "yes", "y", "t")
+_FALSE = ("0", "false", "off", "no", "n", "f", "")
+
+
+def _option_name(name: str) -> str:
+    """The name without its optional ``jax_`` prefix; AttributeError if there is no such option."""
+    bare = name.removeprefix("jax_")
+    if bare not in _CHOICES:
+        raise AttributeError(f"config has no option {name!r}. Options: {', '.join(_CHOICES)}.")
+    return bare
+
+
+def _check(name: str, value: Any) -> Any:
+    choices = _CHOICES[name]
+    for choice in choices:
+        if value == choice:
+            return choice
+    expected = ", ".join(map(repr, choices))
+    raise ValueError(f"config option {name!r}: expected one of {expected}; got {value!r}.")
+
+
+def _from_environment(name: str, environ: dict[str, str]) -> Any:
+    """The initial value of an option, from PULLBACK_<NAME> if that is set."""
+    choices = _CHOICES[name]
+    variable = f"PULLBACK_{name.upper()}"
+    text = environ.get(variable)
+    if text is None:
+        return choices[0]
+    lowered = text.strip().lower()
+    if choices == (False, True):
+        if lowered in _TRUE or lowered in _FALSE:
+            return lowered in _TRUE
+    elif lowered in choices:
+        return lowered
+    elif None in choices and lowered in ("", "none"):
+        return None
+    expected = ", ".join(map(str, choices))
+    raise ValueError(f"environment variable {variable}: expected one of {expected}; got {text!r}.")
+
+
+class Config(threading.local):
+    """The options. Class attributes hold the process-wide values, instance attributes one thread's override.
+
+    Every option can be read as ``config.name`` or ``config.jax_name``. Reads are plain attribute reads; there
+    is no ``__getattr__``, which would double their cost.
+    """
+
+    enable_x64: bool
+    debug_nans: bool
+    disable_jit: bool
+    traceback_filtering: str
+    numpy_rank_promotion: str
+    default_matmul_precision: str | None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(
+            f"config.{name} cannot be assigned; use config.update({name!r}, value), "
+            "or a context manager such as enable_x64(True)."
+        )
+
+    def update(self, name: str, value: Any) -> None:
+        """Set an option for the whole process.
+
+        Args:
+          name: an option's name, with or without the prefix ``jax_``.
+          value: its new value.
+
+        Raises:
+          AttributeError: there is no such option.
+          ValueError: the option does not take this value.
+
+        >>> config.update("numpy_rank_promotion", "warn")
+        >>> config.numpy_rank_promotion
+        'warn'
+        >>> config.update("jax_numpy_rank_promotion", "allow")
+        """
+        name = _option_name(name)
+        setattr(Config, name, _check(name, value))
+
+    def read(self, name: str) -> Any:
+        """The value that this thread sees; AttributeError for an unknown name.
+
+        >>> config.read("jax_debug_nans")
+        False
+        """
+        return getattr(self, _option_name(name))
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Every option and the value that this thread sees."""
+        return {name: getattr(self, name) for name in _CHOICES}
+
+
+for _name in _CHOICES:
+    setattr(Config, _name, _from_environment(_name, dict(os.environ)))
+    setattr(Config, f"jax_{_name}", property(attrgetter(_name)))
+
+config = Config()
+
+
+@contextmanager
+def _override(name: str, value: Any) -> Iterator[None]:
+    """Set an option for this thread until the context ends."""
+    mine = config.__dict__  # threading.local gives each thread its own
+    outer = mine.get(name, mine)  # `mine` itself stands for "no override"
+    mine[name] = _check(name, value)
+    try:
+        yield
+    finally:
+        if outer is mine:
+            mine.pop(name, None)
+        else:
+            mine[name] = outer
+
+
+def enable_x64(value: bool = True) -> Any:
+    """Context manager: allow (or forbid) 64-bit dtypes in this thread.
+
+    >>> with enable_x64():
+    ...     config.enable_x64
+    True
+    """
+    return _override("enable_x64", value)
+
+
+def debug_nans(value: bool = True) -> Any:
+    """Context manager: raise as soon as an operation in this thread produces a NaN.
+
+    >>> with debug_nans():
+    ...     config.debug_nans
+    True
+    """
+    return _override("debug_nans", value)
+
+
+def disable_jit(value: bool = True) -> Any:
+    """Context manager: run functions under ``jit`` as plain Python in this thread.
+
+    >>> with disable_jit():
+    ...     config.disable_jit
+    True
+    """
+    return _override("disable_jit", value)
+
+
+def numpy_rank_promotion(value: str) -> Any:
+    """Context manager: "allow", "warn" about or "raise" on broadcasting between different ranks.
+
+    >>> with numpy_rank_promotion("raise"):
+    ...     config.numpy_rank_promotion
+    'raise'
+    """
+    return _override("numpy_rank_promotion", value)
+
+
+def default_matmul_precision(value: str | None) -> Any:
+    """Context manager: the precision of matrix products and convolutions that name none.
+
+    >>> with default_matmul_precision("highest"):
+    ...     config.default_matmul_precision
+    'highest'
+    """
+    return _override("default_matmul_precision", value)

@@ -1,0 +1,33 @@
+"""Deterministic counts of what the library does, which tests and benchmarks hold it to."""
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_listeners: list[Counter] = []
+
+
+def count(event: str) -> None:
+    """Note an event: `traces`, `lowerings`, `compiles`, `rules`."""
+    for listener in _listeners:
+        listener[event] += 1
+
+
+@contextmanager
+def counting() -> Iterator[Counter]:
+    """Count events while the context lasts.
+
+    >>> import pullback as pb
+    >>> from pullback.debug import counters
+    >>> with counters() as seen:
+    ...     _ = pb.jit(lambda x: x + 1)(2.)
+    >>> seen["compiles"]
+    1
+    """
+    listener: Counter = Counter()
+    _listeners.append(listener)
+    try:
+        yield listener
+    finally:
+        _listeners.remove(listener)

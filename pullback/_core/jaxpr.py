@@ -1,0 +1,199 @@
+"""The jaxpr: a function as a typed list of equations in single static assignment form, and its evaluation."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from pullback._core.array import ConcreteArray
+from pullback._core.errors import Location
+from pullback._core.types import ShapedArray
+
+
+class Var:
+    """A variable: bound once, by an equation or as an input."""
+
+    __slots__ = ("aval",)
+
+    def __init__(self, aval: ShapedArray):
+        self.aval = aval
+
+    def __repr__(self):
+        return f"Var({self.aval.str_short()})"
+
+
+class Literal:
+    """A scalar constant written in place of a variable. `value` is a NumPy scalar."""
+
+    __slots__ = ("aval", "value")
+
+    def __init__(self, value: Any, aval: ShapedArray):
+        self.value = value
+        self.aval = aval
+
+    @property
+    def val(self) -> Any:
+        return self.value
+
+    def __repr__(self):
+        return f"Literal({self.value!r})"
+
+
+Atom = Var | Literal
+
+
+class Equation:
+    """One application of a primitive: `outvars = primitive[params] invars`."""
+
+    __slots__ = ("primitive", "invars", "outvars", "params", "code", "line")
+
+    def __init__(self, primitive, invars: list, outvars: list, params: dict, code=None, line: int = 0):
+        self.primitive = primitive
+        self.invars = invars
+        self.outvars = outvars
+        self.params = params
+        self.code = code
+        self.line = line
+
+    @property
+    def location(self) -> Location | None:
+        """The user's line that applied the primitive."""
+        return Location(self.code.co_filename, self.line, self.code.co_name) if self.code else None
+
+    def replace(self, **changes: Any) -> Equation:
+        parts: dict[str, Any] = {"primitive": self.primitive, "invars": self.invars, "outvars": self.outvars,
+                                 "params": self.params, "code": self.code, "line": self.line}
+        return Equation(**{**parts, **changes})
+
+    def __repr__(self):
+        from_ = " ".join(map(repr, self.invars))
+        return f"{self.primitive.name} {from_}"
+
+
+class Jaxpr:
+    """`{ lambda constvars; invars. let equations in outvars }`.
+
+    `cache` keeps what transformations derived from it (linearized, batched, compiled forms) as long as it lives.
+    """
+
+    __slots__ = ("constvars", "invars", "eqns", "outvars", "cache", "__weakref__")
+
+    def __init__(self, constvars: list[Var], invars: list[Var], eqns: list[Equation], outvars: list[Atom]):
+        self.constvars = constvars
+        self.invars = invars
+        self.eqns = eqns
+        self.outvars = outvars
+        self.cache: dict = {}
+
+    @property
+    def in_avals(self) -> list[ShapedArray]:
+        return [v.aval for v in self.invars]
+
+    @property
+    def out_avals(self) -> list[ShapedArray]:
+        return [v.aval for v in self.outvars]
+
+    @property
+    def effectful(self) -> bool:
+        """Whether some equation, here or below, acts on the world and must not be dropped."""
+        known = self.cache.get("effectful")
+        if known is None:
+            known = self.cache["effectful"] = any(
+                eqn.primitive.effectful or any(sub.effectful for sub in subjaxprs(eqn)) for eqn in self.eqns)
+        return known
+
+    def derive(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What `make` returns, remembered under `key` as long as the jaxpr lives."""
+        try:
+            return self.cache[key]
+        except KeyError:
+            result = self.cache[key] = make()
+            return result
+
+    def __str__(self):
+        return _format(self)
+
+    def __repr__(self):
+        return _format(self)
+
+
+def _format(jaxpr: Jaxpr) -> str:
+    return f"<jaxpr of {len(jaxpr.eqns)} equations>"
+
+
+def install_printer(format_jaxpr: Callable[[Jaxpr], str]) -> None:
+    """Tell jaxprs how to print themselves (called once by the module that knows)."""
+    global _format
+    _format = format_jaxpr
+
+
+class ClosedJaxpr:
+    """A jaxpr with the values of its constant variables."""
+
+    __slots__ = ("jaxpr", "consts")
+
+    def __init__(self, jaxpr: Jaxpr, consts: Sequence[Any] = ()):
+        self.jaxpr = jaxpr
+        self.consts = list(consts)
+
+    @property
+    def in_avals(self) -> list[ShapedArray]:
+        return self.jaxpr.in_avals
+
+    @property
+    def out_avals(self) -> list[ShapedArray]:
+        return self.jaxpr.out_avals
+
+    @property
+    def eqns(self) -> list[Equation]:
+        return self.jaxpr.eqns
+
+    @property
+    def literals(self) -> list[Any]:
+        return self.consts
+
+    def __str__(self):
+        return str(self.jaxpr)
+
+    __repr__ = __str__
+
+
+def subjaxprs(eqn: Equation) -> Iterator[Jaxpr]:
+    """The jaxprs among an equation's parameters."""
+    for value in eqn.params.values():
+        if isinstance(value, Jaxpr):
+            yield value
+        elif isinstance(value, tuple):
+            yield from (item for item in value if isinstance(item, Jaxpr))
+        else:
+            inner = getattr(value, "jaxpr", None)
+            if isinstance(inner, Jaxpr):
+                yield inner
+
+
+def literal_value(literal: Literal) -> ConcreteArray:
+    return ConcreteArray(literal.aval, literal.value)
+
+
+def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: Any) -> list[Any]:
+    """Run the equations under the current transformation; returns the list of outputs."""
+    env: dict[Var, Any] = {}
+    if len(args) != len(jaxpr.invars) or len(consts) != len(jaxpr.constvars):
+        raise TypeError(f"eval_jaxpr: expected {len(jaxpr.constvars)} constants and {len(jaxpr.invars)} arguments, "
+                        f"got {len(consts)} and {len(args)}")
+    env.update(zip(jaxpr.constvars, consts, strict=True))
+    env.update(zip(jaxpr.invars, args, strict=True))
+    for eqn in jaxpr.eqns:
+        operands = [env[v] if type(v) is Var else literal_value(v) for v in eqn.invars]
+        out = eqn.primitive.bind(*operands, **eqn.params)
+        if eqn.primitive.multiple_results:
+            env.update(zip(eqn.outvars, out, strict=True))
+        else:
+            env[eqn.outvars[0]] = out
+    return [env[v] if type(v) is Var else literal_value(v) for v in jaxpr.outvars]
+
+
+def consts_to_args(jaxpr: Jaxpr) -> Jaxpr:
+    """The same function with its constant variables as leading inputs."""
+    if not jaxpr.constvars:
+        return jaxpr
+    return Jaxpr([], [*jaxpr.constvars, *jaxpr.invars], jaxpr.eqns, jaxpr.outvars)

@@ -1,0 +1,147 @@
+"""`Primitive`: an operation with all its rules.
+
+A rule is an attribute of the primitive, set where the primitive is defined; there are no tables on the side. The rules,
+with `params` the keyword parameters of the application:
+
+- `kernel(*numpy_values, **params)`: evaluation with NumPy. None: eager calls go through a compiled one-op program.
+- `abstract_eval(*avals, **params)`: the result's type, or a list of them; raises in the user's words on bad operands.
+- `lower(ctx, *operands, **params)`: StableHLO, by the emitter `ctx`; one name or a list.
+- `jvp(primals, tangents, **params)`: the result and its tangent; a tangent may be a symbolic `Zero`, in and out.
+- `transpose(cotangent, *operands, **params)`: a cotangent per operand, None where it is not linear (`is_linear`).
+- `batch(operands, dims, **params)`: the result and its batch axis; a dim of None marks an operand without batch axis.
+
+Primitives that hold functions have more to say, see `_higher_order`: with `higher_order` set, `jvp`, `linearize` and
+`batch` get the trace as first argument, and `stage(trace, args, params)` replaces plain recording.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pullback._core.errors import RuleNotDefinedError
+from pullback._core.trace import context
+from pullback._core.types import ShapedArray
+
+_CACHE_LIMIT = 4096
+
+
+class Primitive:
+    """An operation that every transformation meets as a whole.
+
+    >>> from pullback.extend.core import Primitive
+    >>> double_p = Primitive("double")
+    >>> _ = double_p.def_kernel(lambda x: x + x)
+    >>> _ = double_p.def_abstract_eval(lambda x: x)
+    >>> print(double_p.bind(2.))
+    4.0
+    """
+
+    __slots__ = ("name", "multiple_results", "higher_order", "kernel", "evaluate", "abstract_eval", "lower", "jvp",
+                 "linearize", "transpose", "batch", "stage", "dce", "axis_param", "effectful", "_types")
+
+    def __init__(self, name: str, multiple_results: bool = False, higher_order: bool = False):
+        self.name = name
+        self.multiple_results = multiple_results
+        self.higher_order = higher_order
+        self.kernel: Callable | None = None
+        self.evaluate: Callable | None = None
+        self.abstract_eval: Callable | None = None
+        self.lower: Callable | None = None
+        self.jvp: Callable | None = None
+        self.linearize: Callable | None = None
+        self.transpose: Callable | None = None
+        self.batch: Callable | None = None
+        self.stage: Callable | None = None
+        self.dce: Callable | None = None
+        self.axis_param: str | None = None
+        self.effectful = False
+        self._types: dict = {}
+
+    def __repr__(self):
+        return self.name
+
+    def bind(self, *args: Any, **params: Any) -> Any:
+        """Apply the primitive under the current transformation."""
+        return context.trace.process_primitive(self, args, params)
+
+    def infer(self, avals: tuple[ShapedArray, ...], params: dict) -> Any:
+        """The type of the result (a list of types where there are many), remembered per types and parameters."""
+        try:
+            key = (avals, *params.items()) if params else avals
+            return self._types[key]
+        except KeyError:
+            pass
+        except TypeError:
+            return self._infer(avals, params)
+        result = self._types[key] = self._infer(avals, params)
+        if len(self._types) > _CACHE_LIMIT:
+            self._types.clear()
+        return result
+
+    def _infer(self, avals, params):
+        result = self.rule("abstract_eval")(*avals, **params)
+        return list(result) if self.multiple_results else result
+
+    def rule(self, which: str) -> Callable:
+        """The named rule, or an error that says how to give it."""
+        rule = getattr(self, which)
+        if rule is None:
+            raise RuleNotDefinedError(missing_rule_message(self, which))
+        return rule
+
+    # --- the user's way to set rules; each returns the rule, so it serves as a decorator ---
+
+    def def_kernel(self, kernel: Callable) -> Callable:
+        """Set evaluation: `kernel(*numpy_values, **params)` returns a NumPy value, or a sequence of them."""
+        self.kernel = kernel
+        return kernel
+
+    def def_impl(self, evaluate: Callable) -> Callable:
+        """Set evaluation in terms of other operations: `evaluate(*arrays, **params)` on concrete arrays."""
+        self.evaluate = evaluate
+        return evaluate
+
+    def def_abstract_eval(self, rule: Callable) -> Callable:
+        """Set the typing rule: `rule(*avals, **params)` returns a `ShapedArray`, or a sequence of them."""
+        self.abstract_eval = rule
+        return rule
+
+    def def_lowering(self, rule: Callable) -> Callable:
+        """Set compilation: `rule(ctx, *operands, **params)` emits StableHLO with `ctx.op(...)`."""
+        self.lower = rule
+        return rule
+
+    def def_jvp(self, rule: Callable) -> Callable:
+        """Set forward differentiation: `rule(primals, tangents, **params)` returns the result and its tangent."""
+        self.jvp = rule
+        return rule
+
+    def def_transpose(self, rule: Callable) -> Callable:
+        """Set transposition: `rule(cotangent, *operands, **params)` returns a cotangent (or None) per operand."""
+        self.transpose = rule
+        return rule
+
+    def def_batch(self, rule: Callable) -> Callable:
+        """Set vectorization: `rule(operands, dims, **params)` returns the result and its batch axis."""
+        self.batch = rule
+        return rule
+
+
+_HOW = {
+    "abstract_eval": ("type", "def_abstract_eval(lambda *avals, **params: aval)"),
+    "lower": ("lowering", "def_lowering(lambda ctx, *operands, **params: ...)"),
+    "jvp": ("jvp", "def_jvp(lambda primals, tangents, **params: (out, tangent_out))"),
+    "transpose": ("transpose", "def_transpose(lambda cotangent, *operands, **params: [...])"),
+    "batch": ("batching", "def_batch(lambda operands, dims, **params: (out, dim))"),
+}
+
+
+def missing_rule_message(primitive: Primitive, which: str) -> str:
+    """What is missing, and how to add it."""
+    label, how = _HOW.get(which, (which, f"{which} = rule"))
+    if which == "transpose":
+        return (f"the primitive '{primitive.name}' has no transpose rule, so it cannot be differentiated in reverse: it "
+                "is not known to be linear in the value that reached it. If it stands in a custom jvp rule, the tangent "
+                "output of that rule must be a linear function of its tangent inputs. "
+                f"If '{primitive.name}' is linear, set {primitive.name}_p.{how}.")
+    return f"the primitive '{primitive.name}' has no {label} rule. Set one: {primitive.name}_p.{how}."

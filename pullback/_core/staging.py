@@ -1,0 +1,132 @@
+"""Staging: a Python function to a jaxpr, by running it on tracers that record every primitive."""
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pullback._core.array import ConcreteArray, lift
+from pullback._core.errors import UnexpectedTracerError, is_internal
+from pullback._core.jaxpr import ClosedJaxpr, Equation, Jaxpr, Literal, Var, consts_to_args
+from pullback._core.trace import Trace, Tracer, call_with, context
+from pullback._core.types import ShapedArray
+
+
+class StagedTracer(Tracer):
+    """A value of the function being staged; `var` names it in the jaxpr."""
+
+    __slots__ = ("var",)
+
+    def __init__(self, trace: StagingTrace, aval: ShapedArray, var: Var):
+        self.trace = trace
+        self.aval = aval
+        self.var = var
+
+    def origin(self) -> str:
+        trace = self.trace
+        for eqn in trace.eqns:
+            if any(v is self.var for v in eqn.outvars):
+                return f"it was made by '{eqn.primitive.name}' at {eqn.location}"
+        for i, v in enumerate(trace.invars):
+            if v is self.var:
+                return f"it is argument {trace.input_name(i)} of {trace.subject}"
+        return f"it was made while tracing {trace.subject}"
+
+
+class StagingTrace(Trace):
+    """Records primitives as equations of a jaxpr."""
+
+    __slots__ = ("eqns", "invars", "constants", "subject", "names")
+
+    def __init__(self, subject: str = "a function", names: Sequence[str] | None = None):
+        super().__init__(context.trace)
+        self.eqns: list[Equation] = []
+        self.invars: list[Var] = []
+        self.constants: dict[int, tuple[Var, Any]] = {}
+        self.subject = subject
+        self.names = names
+
+    def describe(self) -> str:
+        return f"the tracing of {self.subject}"
+
+    def input_name(self, i: int) -> str:
+        return self.names[i] if self.names and i < len(self.names) else str(i)
+
+    def new_input(self, aval: ShapedArray) -> StagedTracer:
+        var = Var(aval)
+        self.invars.append(var)
+        return StagedTracer(self, aval, var)
+
+    def process_primitive(self, primitive, args, params):
+        if primitive.stage is not None:
+            return primitive.stage(self, args, params)
+        return self.record(primitive, args, params)
+
+    def record(self, primitive, args, params):
+        """Append an equation; returns its tracer, or the list of them."""
+        invars = [a.var if type(a) is StagedTracer and a.trace is self else self.constant(a) for a in args]
+        out = primitive.infer(tuple([v.aval for v in invars]), params)
+        frame = sys._getframe(2)
+        while frame.f_back is not None and is_internal(frame.f_code):
+            frame = frame.f_back
+        if primitive.multiple_results:
+            outvars = [Var(aval) for aval in out]
+            self.eqns.append(Equation(primitive, invars, outvars, params, frame.f_code, frame.f_lineno))
+            return [StagedTracer(self, v.aval, v) for v in outvars]
+        var = Var(out)
+        self.eqns.append(Equation(primitive, invars, [var], params, frame.f_code, frame.f_lineno))
+        return StagedTracer(self, out, var)
+
+    def constant(self, x: Any) -> Var | Literal:
+        """A value from outside as an atom: scalars are literals, all else constant variables."""
+        x = lift(x)
+        if isinstance(x, ConcreteArray):
+            if x.aval.ndim == 0:
+                return Literal(x.value, x.aval)
+        else:
+            check_alive(x)
+            if type(x) is StagedTracer and x.trace is self:
+                return x.var
+        known = self.constants.get(id(x))
+        if known is None:
+            known = self.constants[id(x)] = (Var(x.aval), x)
+        return known[0]
+
+    def finish(self, outs: Sequence[Any]) -> ClosedJaxpr:
+        """The jaxpr that returns `outs`, with the values of its constants."""
+        outvars = [a.var if type(a) is StagedTracer and a.trace is self else self.constant(a) for a in outs]
+        constvars = [var for var, _ in self.constants.values()]
+        values = [value for _, value in self.constants.values()]
+        return ClosedJaxpr(Jaxpr(constvars, self.invars, self.eqns, outvars), values)
+
+
+def check_alive(x: Tracer) -> None:
+    """Refuse a tracer whose transformation has ended."""
+    if not x.trace.alive:
+        origin = x.origin()
+        raise UnexpectedTracerError(
+            f"a traced value of type {x.aval.str_short()} was used after {x.trace.describe()} had ended"
+            f"{': ' + origin if origin else ''}. It leaked out through a global, an attribute, a mutated list or a "
+            "closure; return it from the transformed function instead.")
+
+
+def stage(fun: Callable[..., Sequence[Any]], avals: Sequence[ShapedArray], subject: str = "a function",
+          names: Sequence[str] | None = None) -> ClosedJaxpr:
+    """Trace a function of flat arguments that returns a flat sequence.
+
+    Constants of the result are arrays, or tracers of enclosing transformations.
+    """
+    trace = StagingTrace(subject, names)
+    args = [trace.new_input(aval) for aval in avals]
+    try:
+        outs = call_with(trace, fun, *args)
+        return trace.finish(outs)
+    finally:
+        trace.alive = False
+
+
+def stage_open(fun: Callable[..., Sequence[Any]], avals: Sequence[ShapedArray], subject: str = "a function",
+               names: Sequence[str] | None = None) -> tuple[Jaxpr, list[Any]]:
+    """Like `stage`, but with the constants as leading inputs of the jaxpr; returns it and their values."""
+    closed = stage(fun, avals, subject, names)
+    return consts_to_args(closed.jaxpr), closed.consts

@@ -1,0 +1,184 @@
+"""Dispatch: which interpreter handles a primitive now.
+
+Every transformation is a `Trace`. The current one stands in a thread-local context, and `Primitive.bind` asks it. A
+trace that meets none of its own tracers passes the primitive to its parent, down to the evaluator.
+"""
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from pullback._core.array import Array, ConcreteArray
+from pullback._core.errors import (
+    ConcretizationTypeError,
+    TracerArrayConversionError,
+    TracerBoolConversionError,
+    TracerIntegerConversionError,
+)
+from pullback._core.types import ShapedArray
+
+
+class Trace:
+    """An interpreter of primitives.
+
+    `parent` is the trace that was current when this one began; `alive` turns False when the transformed function has
+    returned, after which its tracers are leaks.
+    """
+
+    __slots__ = ("parent", "alive", "__weakref__")
+    parent: Trace | None
+    alive: bool
+
+    def __init__(self, parent: Trace | None):
+        self.parent = parent
+        self.alive = True
+
+    def process_primitive(self, primitive, args: Sequence[Any], params: dict) -> Any:
+        """Interpret one application of a primitive; one value, or a list where the primitive has many results."""
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        """The transformation in the user's words, for messages."""
+        return type(self).__name__
+
+
+class Tracer(Array):
+    """A value inside a transformation: it has a type and stands for an array."""
+
+    __slots__ = ("trace", "aval")
+    trace: Trace
+    aval: ShapedArray
+
+    def origin(self) -> str:
+        """Where the value was made, if it is known, for messages about leaks."""
+        return ""
+
+    def known(self) -> ConcreteArray | None:
+        """The value, where the transformation knows it while it runs (under grad, say, but not under jit)."""
+        return None
+
+    def concrete(self, purpose: str, error: type[ConcretizationTypeError] = ConcretizationTypeError) -> ConcreteArray:
+        """The known value; otherwise an error that says what needed it, and what to use in its place."""
+        value = self.known()
+        if value is None:
+            origin = self.origin()
+            raise error(f"{purpose} needs the value of a traced array of type {self.aval.str_short()}, which is not known "
+                        f"in {self.trace.describe()}{': ' + origin if origin else ''}. {_INSTEAD[error]}")
+        return value
+
+    def __bool__(self):
+        return bool(self.concrete("the truth of a condition (if, while, and, or, not, assert)",
+                                  TracerBoolConversionError))
+
+    def __int__(self):
+        return int(self.concrete("int()"))
+
+    def __float__(self):
+        return float(self.concrete("float()"))
+
+    def __complex__(self):
+        return complex(self.concrete("complex()"))
+
+    def __index__(self):
+        return self.concrete("a Python index or shape", TracerIntegerConversionError).__index__()
+
+    def __array__(self, dtype=None, copy=None):
+        return self.concrete("NumPy (np.asarray, or a NumPy function)", TracerArrayConversionError).__array__(dtype, copy)
+
+    def item(self, *args):
+        """The single element as a Python scalar, where the value is known."""
+        return self.concrete(".item()").item(*args)
+
+    def tolist(self):
+        """The elements as nested lists of Python scalars, where the value is known."""
+        return self.concrete(".tolist()").tolist()
+
+    def __repr__(self):
+        return f"{type(self).__name__}<{self.aval.str_short()}> in {self.trace.describe()}"
+
+    def __format__(self, spec):
+        value = self.known()
+        return format(repr(self) if value is None else value, spec if value is not None else "")
+
+    def block_until_ready(self) -> Tracer:
+        """A traced value has nothing to wait for; returns it."""
+        return self
+
+    def __copy__(self):
+        return self
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def __reduce__(self):
+        raise TypeError(f"a traced value ({self!r}) cannot be pickled: it has no data")
+
+
+_INSTEAD: dict[type, str] = {
+    ConcretizationTypeError: "Mark the argument static (static_argnums), or compute it outside of the transformation.",
+    TracerBoolConversionError: "Use lax.cond, lax.while_loop or numpy.where for control flow that depends on data, or "
+                               "mark the argument static (static_argnums).",
+    TracerIntegerConversionError: "Mark the argument static (static_argnums), or use lax.dynamic_slice or array "
+                                  "indexing, which take traced positions.",
+    TracerArrayConversionError: "Use the function of pullback.numpy in place of NumPy's, or pure_callback to run NumPy "
+                                "code on the host.",
+}
+
+
+class LinearTracer(Tracer):
+    """A tracer that the function being recorded is linear in; transpose rules get it in place of a value."""
+
+    __slots__ = ()
+
+
+def is_linear(x: Any) -> bool:
+    """Whether a transpose rule's argument is one that the primitive is linear in (it has an `aval` but no value)."""
+    return isinstance(x, LinearTracer)
+
+
+class Context(threading.local):
+    """What is current in this thread: the trace, and the sizes of the named axes of enclosing `vmap`s."""
+
+    trace: Trace
+    axis_sizes: tuple[tuple[Any, int], ...] = ()
+
+
+context = Context()
+
+
+def install_evaluator(trace: Trace) -> None:
+    """Make `trace` the ground floor of every thread's stack (called once by the layer that can evaluate)."""
+    Context.trace = trace
+
+
+def call_with(trace: Trace, fun: Callable, *args: Any, **params: Any) -> Any:
+    """Call `fun` with `trace` as the current one."""
+    outer, context.trace = context.trace, trace
+    try:
+        return fun(*args, **params)
+    finally:
+        context.trace = outer
+
+
+@contextmanager
+def axis_size(name: Any, size: int):
+    """Let `name` stand for an axis of `size` while the context lasts; None names nothing."""
+    outer = context.axis_sizes
+    if name is not None:
+        context.axis_sizes = (*outer, (name, size))
+    try:
+        yield
+    finally:
+        context.axis_sizes = outer
+
+
+def lookup_axis_size(name: Any, function: str) -> int:
+    """The size of the named axis that `function` was given."""
+    for known, size in reversed(context.axis_sizes):
+        if known == name:
+            return size
+    names = ", ".join(repr(known) for known, _ in context.axis_sizes) or "none"
+    raise NameError(f"{function}: no enclosing vmap has an axis named {name!r}; the names in scope are: {names}. "
+                    f"Name the axis with vmap(..., axis_name={name!r}).")

@@ -1,0 +1,158 @@
+"""Abstract values: what is known of an array without its data.
+
+A `ShapedArray` is interned: equal types are one object, so that a cache keyed by types hashes and compares by identity.
+"""
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+
+from pullback._core import dtypes
+
+
+class ShapedArray:
+    """The type of an array: shape, dtype, and whether the dtype is weak (came from a Python scalar)."""
+
+    __slots__ = ("shape", "dtype", "weak_type", "ndim", "size", "_tangent", "_strong", "__weakref__")
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    weak_type: bool
+    ndim: int
+    size: int
+
+    def __new__(cls, shape, dtype, weak_type: bool = False):
+        try:
+            return _interned[shape, dtype, weak_type]
+        except (KeyError, TypeError):
+            pass
+        shape = tuple(canonical_dimension(d) for d in shape)
+        dtype = dtypes.canonicalize_dtype(dtype) if not isinstance(dtype, np.dtype) else dtype
+        return make_aval(shape, dtype, bool(weak_type))
+
+    def __reduce__(self):
+        return ShapedArray, (self.shape, self.dtype, self.weak_type)
+
+    def __copy__(self):
+        return self
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def __repr__(self):
+        return f"ShapedArray({self.str_short()}{', weak_type=True' if self.weak_type else ''})"
+
+    def str_short(self) -> str:
+        """The type as jaxprs print it, such as `f32[3,4]`."""
+        return f"{dtypes.short_name(self.dtype)}[{','.join(map(str, self.shape))}]"
+
+    def update(self, shape=None, dtype=None, weak_type=None) -> ShapedArray:
+        """This type with some of its parts replaced."""
+        return make_aval(self.shape if shape is None else shape, self.dtype if dtype is None else dtype,
+                         self.weak_type if weak_type is None else weak_type)
+
+    def strip_weak_type(self) -> ShapedArray:
+        strong = self._strong
+        if strong is None:
+            strong = self._strong = make_aval(self.shape, self.dtype, False) if self.weak_type else self
+        return strong
+
+    def to_tangent_aval(self) -> ShapedArray:
+        """The type of tangents and cotangents at such a value: its own if inexact, else `float0`."""
+        tangent = self._tangent
+        if tangent is None:
+            dtype = dtypes.tangent_dtype(self.dtype)
+            tangent = self if dtype == self.dtype else make_aval(self.shape, dtype, False)
+            self._tangent = tangent
+        return tangent
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of a 0-d array")
+        return self.shape[0]
+
+
+_interned: dict[tuple[tuple[int, ...], np.dtype, bool], ShapedArray] = {}
+
+
+def make_aval(shape: tuple[int, ...], dtype: np.dtype, weak_type: bool = False) -> ShapedArray:
+    """The interned `ShapedArray`; shape must be a tuple of ints and dtype a canonical `np.dtype`."""
+    key = (shape, dtype, weak_type)
+    aval = _interned.get(key)
+    if aval is None:
+        aval = object.__new__(ShapedArray)
+        aval.shape, aval.dtype, aval.weak_type = shape, dtype, weak_type
+        aval.ndim, aval.size = len(shape), math.prod(shape)
+        aval._tangent = aval._strong = None
+        aval = _interned.setdefault(key, aval)
+    return aval
+
+
+def canonical_dimension(d: Any) -> int:
+    """One entry of a shape as an int; refuses what is not a concrete non-negative integer."""
+    try:
+        size = operator.index(d)
+    except TypeError:
+        raise TypeError(f"shapes must be made of concrete integers, got {d!r} of type {type(d).__name__}. "
+                        "Under jit, a size that depends on data must be a static argument.") from None
+    if size < 0:
+        raise ValueError(f"shapes must be made of non-negative integers, got {size}")
+    return size
+
+
+def canonical_shape(shape: Any) -> tuple[int, ...]:
+    """A shape given by the user (a sequence of integers, or one integer) as a tuple of ints."""
+    if type(shape) is tuple and all(type(d) is int and d >= 0 for d in shape):
+        return shape
+    if np.ndim(shape) == 0 and not isinstance(shape, (tuple, list)):
+        return (canonical_dimension(shape),)
+    return tuple(canonical_dimension(d) for d in shape)
+
+
+def matches(expected: ShapedArray, got: ShapedArray) -> bool:
+    """Whether two types agree up to weakness."""
+    return expected is got or (expected.shape == got.shape and expected.dtype == got.dtype)
+
+
+class ShapeDtypeStruct:
+    """A stand-in for an array in `eval_shape`, `jit(f).lower` and `linear_transpose`: shape and dtype, no data.
+
+    >>> import pullback as pb
+    >>> pb.ShapeDtypeStruct((2, 3), "float32")
+    ShapeDtypeStruct(shape=(2, 3), dtype=float32)
+    """
+
+    __slots__ = ("shape", "dtype", "weak_type")
+
+    def __init__(self, shape, dtype, *, weak_type: bool = False):
+        self.shape = canonical_shape(shape)
+        self.dtype = dtypes.canonicalize_dtype(dtype)
+        self.weak_type = weak_type
+
+    @property
+    def aval(self) -> ShapedArray:
+        return make_aval(self.shape, self.dtype, self.weak_type)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    def __len__(self) -> int:
+        return len(self.aval)
+
+    def __repr__(self):
+        weak = ", weak_type=True" if self.weak_type else ""
+        return f"ShapeDtypeStruct(shape={self.shape}, dtype={self.dtype.name}{weak})"
+
+    def __eq__(self, other):
+        return (isinstance(other, ShapeDtypeStruct)
+                and (self.shape, self.dtype, self.weak_type) == (other.shape, other.dtype, other.weak_type))
+
+    def __hash__(self):
+        return hash((self.shape, self.dtype, self.weak_type))

@@ -1,0 +1,32 @@
+"""Symbolic zeros: a tangent or cotangent known to vanish, of which only the type is stored."""
+from __future__ import annotations
+
+from pullback._core.types import ShapedArray
+
+
+class Zero:
+    """The zero of a tangent space. `aval` is the type of the tangent, `float0` where there is no tangent space."""
+
+    __slots__ = ("aval",)
+
+    def __init__(self, aval: ShapedArray):
+        self.aval = aval
+
+    @classmethod
+    def of(cls, primal_aval: ShapedArray) -> Zero:
+        """The zero tangent at a primal of this type."""
+        return zero_of(primal_aval)
+
+    def __repr__(self):
+        return f"Zero({self.aval.str_short()})"
+
+
+_zeros: dict[ShapedArray, Zero] = {}
+
+
+def zero_of(primal_aval: ShapedArray) -> Zero:
+    """The zero tangent at a primal of this type (one object per type)."""
+    zero = _zeros.get(primal_aval)
+    if zero is None:
+        zero = _zeros[primal_aval] = Zero(primal_aval.to_tangent_aval())
+    return zero

@@ -1,0 +1,191 @@
+"""Comparisons, logic on bools and bits, and selection by a mask."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pullback._core.array import Array, lift
+from pullback._core.primitive import Primitive
+from pullback._core.trace import is_linear
+from pullback._core.types import make_aval
+from pullback._core.zeros import Zero, zero_of
+from pullback._ops.families import ANY, BITS, INTEGER, ORDERED, broadcast_shapes, elementwise, elementwise_batch, \
+    elementwise_lower, operands, to_bool, unary
+from pullback._ops.rules import zero_jvp
+from pullback._ops.shape import broadcast_to, instantiate, unbroadcast, zeros_like_aval
+
+
+def _comparison(name: str, kernel, direction: str, accepts) -> Primitive:
+    p = elementwise(name, kernel, lambda ctx, x, y: ctx.compare(direction, x, y), accepts, to_bool)
+    zero_jvp(p)
+    return p
+
+
+eq_p = _comparison("eq", np.equal, "EQ", ANY)
+ne_p = _comparison("ne", np.not_equal, "NE", ANY)
+lt_p = _comparison("lt", np.less, "LT", ORDERED)
+le_p = _comparison("le", np.less_equal, "LE", ORDERED)
+gt_p = _comparison("gt", np.greater, "GT", ORDERED)
+ge_p = _comparison("ge", np.greater_equal, "GE", ORDERED)
+
+
+def eq(x: Any, y: Any) -> Array:
+    """`x == y`, elementwise."""
+    return eq_p.bind(*operands("eq", x, y))
+
+
+def ne(x: Any, y: Any) -> Array:
+    """`x != y`, elementwise."""
+    return ne_p.bind(*operands("ne", x, y))
+
+
+def lt(x: Any, y: Any) -> Array:
+    """`x < y`, elementwise."""
+    return lt_p.bind(*operands("lt", x, y))
+
+
+def le(x: Any, y: Any) -> Array:
+    """`x <= y`, elementwise."""
+    return le_p.bind(*operands("le", x, y))
+
+
+def gt(x: Any, y: Any) -> Array:
+    """`x > y`, elementwise."""
+    return gt_p.bind(*operands("gt", x, y))
+
+
+def ge(x: Any, y: Any) -> Array:
+    """`x >= y`, elementwise."""
+    return ge_p.bind(*operands("ge", x, y))
+
+
+# --- logic ---
+
+
+def _logic(name: str, kernel, op: str) -> Primitive:
+    p = elementwise(name, kernel, op, BITS)
+    zero_jvp(p)
+    return p
+
+
+and_p = _logic("and", np.bitwise_and, "stablehlo.and")
+or_p = _logic("or", np.bitwise_or, "stablehlo.or")
+xor_p = _logic("xor", np.bitwise_xor, "stablehlo.xor")
+not_p = unary("not", np.invert, "stablehlo.not", None, BITS)
+
+
+def bitwise_and(x: Any, y: Any) -> Array:
+    """`x & y`."""
+    return and_p.bind(*operands("and", x, y))
+
+
+def bitwise_or(x: Any, y: Any) -> Array:
+    """`x | y`."""
+    return or_p.bind(*operands("or", x, y))
+
+
+def bitwise_xor(x: Any, y: Any) -> Array:
+    """`x ^ y`."""
+    return xor_p.bind(*operands("xor", x, y))
+
+
+def bitwise_not(x: Any) -> Array:
+    """`~x`."""
+    return not_p.bind(x)
+
+
+# shifts by the width of the dtype or more give 0 (or the sign, shifting right arithmetically), as in XLA
+
+
+def _shift_left(x, y):
+    width = x.dtype.itemsize * 8
+    too_far = (y < 0) | (y >= width)
+    return np.where(too_far, x.dtype.type(0), np.left_shift(x, np.where(too_far, x.dtype.type(0), y)))
+
+
+def _shift_right_logical(x, y):
+    unsigned = np.dtype(f"u{x.dtype.itemsize}")
+    width = x.dtype.itemsize * 8
+    too_far = (y < 0) | (y >= width)
+    bits = np.right_shift(np.asarray(x).view(unsigned), np.where(too_far, 0, y).astype(unsigned))
+    return np.where(too_far, unsigned.type(0), bits).astype(unsigned).view(x.dtype)
+
+
+def _shift_right_arithmetic(x, y):
+    width = x.dtype.itemsize * 8
+    far = np.where((y < 0) | (y >= width), x.dtype.type(width - 1), y)
+    return np.right_shift(x, far) if x.dtype.kind == "i" else np.where(far >= width - 1, 0, np.right_shift(x, far))
+
+
+shift_left_p = elementwise("shift_left", _shift_left, "stablehlo.shift_left", INTEGER)
+shift_right_logical_p = elementwise("shift_right_logical", _shift_right_logical, "stablehlo.shift_right_logical",
+                                    INTEGER)
+shift_right_arithmetic_p = elementwise("shift_right_arithmetic", _shift_right_arithmetic,
+                                       "stablehlo.shift_right_arithmetic", INTEGER)
+population_count_p = elementwise("population_count", np.bitwise_count, "stablehlo.popcnt", INTEGER)
+for _p in (shift_left_p, shift_right_logical_p, shift_right_arithmetic_p, population_count_p):
+    zero_jvp(_p)
+
+
+def shift_left(x: Any, y: Any) -> Array:
+    """`x << y`."""
+    return shift_left_p.bind(*operands("shift_left", x, y))
+
+
+def shift_right_logical(x: Any, y: Any) -> Array:
+    """`x >> y`, zeros coming in from the left."""
+    return shift_right_logical_p.bind(*operands("shift_right_logical", x, y))
+
+
+def shift_right_arithmetic(x: Any, y: Any) -> Array:
+    """`x >> y`, the sign coming in from the left."""
+    return shift_right_arithmetic_p.bind(*operands("shift_right_arithmetic", x, y))
+
+
+def population_count(x: Any) -> Array:
+    """The number of bits that are set."""
+    return population_count_p.bind(x)
+
+
+# --- select: `where(mask, x, y)`, linear in x and y ---
+
+select_p = Primitive("select")
+
+
+def select(mask: Any, x: Any, y: Any) -> Array:
+    """`x` where `mask` is true, else `y`, elementwise."""
+    mask = lift(mask)
+    return select_p.bind(mask, *operands("select", x, y))
+
+
+def _select_type(mask, x, y):
+    if mask.dtype.kind != "b":
+        raise TypeError(f"select: the mask must be of bools, got {mask.str_short()}")
+    if x.dtype != y.dtype:
+        raise TypeError(f"select: both choices must have one dtype, got {x.str_short()} and {y.str_short()}")
+    return make_aval(broadcast_shapes("select", mask.shape, x.shape, y.shape), x.dtype, x.weak_type and y.weak_type)
+
+
+def _select_jvp(primals, tangents):
+    mask, x, y = primals
+    z = select_p.bind(mask, x, y)
+    _, t, u = tangents
+    if type(t) is Zero and type(u) is Zero:
+        return z, zero_of(z.aval)
+    return z, broadcast_to(select_p.bind(mask, instantiate(t), instantiate(u)), z.aval.shape)
+
+
+def _select_transpose(ct, mask, x, y):
+    zeros = zeros_like_aval(ct.aval)
+    return [None,
+            unbroadcast(select_p.bind(mask, ct, zeros), x.aval) if is_linear(x) else None,
+            unbroadcast(select_p.bind(mask, zeros, ct), y.aval) if is_linear(y) else None]
+
+
+select_p.abstract_eval = _select_type
+select_p.kernel = lambda mask, x, y: np.where(mask, x, y)
+select_p.lower = elementwise_lower(lambda ctx, mask, x, y: ctx.op("stablehlo.select", [mask, x, y], x.aval))
+select_p.jvp = _select_jvp
+select_p.transpose = _select_transpose
+select_p.batch = elementwise_batch(select_p)

@@ -1,0 +1,387 @@
+"""Arithmetic, exponentials, and rounding: the elementwise primitives that most rules are written in.
+
+Derivatives of complex functions follow the convention of holomorphic calculus: the tangent rule is complex-linear, and
+its transpose does not conjugate.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.array import Array
+from pullback._core.trace import is_linear
+from pullback._core.zeros import Zero
+from pullback._ops.families import (
+    FLOAT,
+    NUMBER,
+    ORDERED,
+    REAL,
+    elementwise,
+    linear_operand,
+    nary,
+    operands,
+    scalar_like,
+    unary,
+)
+from pullback._ops.shape import broadcast_to, unbroadcast
+
+
+def scalar(x: Array, value: Any) -> Array:
+    """A constant in the dtype of `x`, for rules."""
+    return scalar_like(value, x.aval.dtype)
+
+
+# --- neg, add, sub, mul, div ---
+
+neg_p = unary("neg", np.negative, "stablehlo.negate", lambda t, x, y: neg(t), NUMBER)
+neg_p.transpose = lambda ct, x: [neg(ct)]
+
+
+def neg(x: Any) -> Array:
+    """`-x`."""
+    return neg_p.bind(x)
+
+
+def add(x: Any, y: Any) -> Array:
+    """`x + y`."""
+    return add_p.bind(*operands("add", x, y))
+
+
+def sub(x: Any, y: Any) -> Array:
+    """`x - y`."""
+    return sub_p.bind(*operands("sub", x, y))
+
+
+def mul(x: Any, y: Any) -> Array:
+    """`x * y`."""
+    return mul_p.bind(*operands("mul", x, y))
+
+
+def div(x: Any, y: Any) -> Array:
+    """`x / y`; integers divide towards zero."""
+    return div_p.bind(*operands("div", x, y))
+
+
+def _sum_jvp(p, second):
+    """The jvp of `x + y` and `x - y`: one operation on the tangents."""
+
+    def jvp(primals, tangents):
+        z = p.bind(*primals)
+        t, u = tangents
+        if type(t) is Zero:
+            t = Zero(z.aval) if type(u) is Zero else second(u)
+        elif type(u) is not Zero:
+            t = p.bind(t, u)
+        return z, t if type(t) is Zero else broadcast_to(t, z.aval.shape)
+
+    return jvp
+
+
+add_p = elementwise("add", np.add, "stablehlo.add")
+add_p.jvp = _sum_jvp(add_p, lambda u: u)
+sub_p = elementwise("sub", np.subtract, "stablehlo.subtract")
+sub_p.jvp = _sum_jvp(sub_p, neg)
+mul_p = nary("mul", np.multiply, "stablehlo.multiply", lambda t, z, x, y: mul_p.bind(t, y),
+             lambda t, z, x, y: mul_p.bind(x, t), add=add)
+
+
+def _add_transpose(ct, x, y):
+    return [unbroadcast(ct, x.aval) if is_linear(x) else None, unbroadcast(ct, y.aval) if is_linear(y) else None]
+
+
+def _sub_transpose(ct, x, y):
+    return [unbroadcast(ct, x.aval) if is_linear(x) else None,
+            unbroadcast(neg(ct), y.aval) if is_linear(y) else None]
+
+
+def _mul_transpose(ct, x, y):
+    linear_operand("mul", x, y)
+    if is_linear(x):
+        return [unbroadcast(mul_p.bind(ct, y), x.aval), None]
+    return [None, unbroadcast(mul_p.bind(x, ct), y.aval)]
+
+
+add_p.transpose = _add_transpose
+sub_p.transpose = _sub_transpose
+mul_p.transpose = _mul_transpose
+
+
+def truncated_quotient(x, y):
+    """Division as XLA has it: of integers towards zero, and by zero -1."""
+    if not dtypes.is_integer(x.dtype):
+        return np.divide(x, y)
+    by_zero = y == 0
+    divisor = np.where(by_zero, x.dtype.type(1), y)
+    quotient = np.floor_divide(x, divisor)
+    inexact = (quotient * divisor != x) & ((x < 0) != (divisor < 0))
+    minus_one = np.asarray(-1).astype(x.dtype)
+    return np.where(by_zero, minus_one, quotient + inexact.astype(x.dtype)).astype(x.dtype)
+
+
+def _div_second(t, z, x, y):
+    return neg(mul_p.bind(t, div_p.bind(z, y)))
+
+
+div_p = nary("div", truncated_quotient, "stablehlo.divide", lambda t, z, x, y: div_p.bind(t, y), _div_second, add=add)
+
+
+def _div_transpose(ct, x, y):
+    if is_linear(y):
+        raise TypeError("'div' divides by a tangent: the tangent output of a custom jvp rule must be linear in its "
+                        "tangent inputs")
+    return [unbroadcast(div_p.bind(ct, y), x.aval), None]
+
+
+div_p.transpose = _div_transpose
+
+
+def _rem_kernel(x, y):
+    if dtypes.is_integer(x.dtype):
+        by_zero = y == 0
+        return np.where(by_zero, x, np.fmod(x, np.where(by_zero, x.dtype.type(1), y))).astype(x.dtype)
+    return np.fmod(x, y)
+
+
+def _rem_second(t, z, x, y):
+    return mul(t, neg(trunc(div(x, y))))
+
+
+rem_p = nary("rem", _rem_kernel, "stablehlo.remainder", lambda t, z, x, y: t, _rem_second, add=add, accepts=REAL)
+
+
+def rem(x: Any, y: Any) -> Array:
+    """The remainder of `x / y`, with the sign of `x`."""
+    return rem_p.bind(*operands("rem", x, y))
+
+
+# --- maximum and minimum: where the operands tie, each gets half ---
+
+
+def _mask_kernel(x, y, mode):
+    test = np.equal(x, y) if mode == "tie" else np.greater(x, y) if mode == "gt" else np.less(x, y)
+    return np.asarray(test).astype(x.dtype)
+
+
+def _mask_lower(ctx, x, y, mode):
+    direction = {"tie": "EQ", "gt": "GT", "lt": "LT"}[mode]
+    return ctx.convert(ctx.compare(direction, x, y), x.aval.dtype)
+
+
+mask_p = nary("mask", _mask_kernel, _mask_lower, None, None, add=add, accepts=ORDERED)
+
+
+def _selection(name, kernel, op, first, second):
+    def tangent(mode):
+        return lambda t, z, x, y: mul(t, add(mask_p.bind(x, y, mode=mode),
+                                             mul(mask_p.bind(x, y, mode="tie"), scalar(z, 0.5))))
+
+    return nary(name, kernel, op, tangent(first), tangent(second), add=add, accepts=ORDERED)
+
+
+max_p = _selection("max", np.maximum, "stablehlo.maximum", "gt", "lt")
+min_p = _selection("min", np.minimum, "stablehlo.minimum", "lt", "gt")
+
+
+def max(x: Any, y: Any) -> Array:
+    """The larger of `x` and `y`; nan if either is."""
+    return max_p.bind(*operands("max", x, y))
+
+
+def min(x: Any, y: Any) -> Array:
+    """The smaller of `x` and `y`; nan if either is."""
+    return min_p.bind(*operands("min", x, y))
+
+
+# --- powers and roots ---
+
+square_p = unary("square", np.square, lambda ctx, x: ctx.op("stablehlo.multiply", [x, x]),
+                 lambda t, x, y: mul(t, mul(scalar(x, 2), x)), NUMBER)
+sqrt_p = unary("sqrt", np.sqrt, "stablehlo.sqrt", lambda t, x, y: mul(t, div(scalar(x, 0.5), y)))
+rsqrt_p = unary("rsqrt", lambda x: np.divide(x.dtype.type(1), np.sqrt(x)), "stablehlo.rsqrt",
+                lambda t, x, y: mul(t, mul(scalar(x, -0.5), div(y, x))))
+cbrt_p = unary("cbrt", np.cbrt, "stablehlo.cbrt", lambda t, x, y: mul(t, div(y, mul(scalar(x, 3), x))), FLOAT)
+
+
+def square(x: Any) -> Array:
+    """`x * x`."""
+    return square_p.bind(x)
+
+
+def sqrt(x: Any) -> Array:
+    """The square root."""
+    return sqrt_p.bind(x)
+
+
+def rsqrt(x: Any) -> Array:
+    """One over the square root."""
+    return rsqrt_p.bind(x)
+
+
+def cbrt(x: Any) -> Array:
+    """The real cube root."""
+    return cbrt_p.bind(x)
+
+
+def _integer_pow_kernel(x, y):
+    if y < 0:
+        return np.divide(x.dtype.type(1), _integer_pow_kernel(x, -y))
+    result, base = None, x
+    while y:
+        if y & 1:
+            result = base if result is None else result * base
+        y >>= 1
+        if y:
+            base = base * base
+    return np.ones_like(x) if result is None else result
+
+
+def _integer_pow_lower(ctx, x, y):
+    if y < 0:
+        return ctx.op("stablehlo.divide", [ctx.full_like(x, 1), _integer_pow_lower(ctx, x, -y)])
+    result, base = None, x
+    while y:
+        if y & 1:
+            result = base if result is None else ctx.op("stablehlo.multiply", [result, base])
+        y >>= 1
+        if y:
+            base = ctx.op("stablehlo.multiply", [base, base])
+    return ctx.full_like(x, 1) if result is None else result
+
+
+def _integer_pow_tangent(t, x, z, y):
+    if y == 0:
+        return mul(t, scalar(x, 0))
+    factor = scalar(x, y) if y == 1 else mul(scalar(x, y), x if y == 2 else integer_pow(x, y - 1))
+    return mul(t, factor)
+
+
+integer_pow_p = unary("integer_pow", _integer_pow_kernel, _integer_pow_lower, _integer_pow_tangent, NUMBER)
+
+
+def integer_pow(x: Any, y: int) -> Array:
+    """`x` to a power that is a Python integer, by repeated multiplication."""
+    return integer_pow_p.bind(x, y=y)
+
+
+def _pow_first(t, z, x, y):
+    # y * x**(y-1), with the 0 that y == 0 asks for at x == 0, where the formula has 0 * inf
+    zero = mask_p.bind(y, scalar(y, 0), mode="tie") if not dtypes.is_complex(y.aval.dtype) else None
+    exponent = sub(y, scalar(y, 1)) if zero is None else add(sub(y, scalar(y, 1)), zero)
+    return mul(t, mul(y, pow(x, exponent)))
+
+
+def _pow_second(t, z, x, y):
+    # z * log(x), with 0 where x == 0 (the limit for y > 0)
+    base = x if dtypes.is_complex(x.aval.dtype) else add(x, mask_p.bind(x, scalar(x, 0), mode="tie"))
+    return mul(t, mul(z, log(base)))
+
+
+pow_p = nary("pow", np.power, "stablehlo.power", _pow_first, _pow_second, add=add, accepts=NUMBER)
+
+
+def pow(x: Any, y: Any) -> Array:
+    """`x` to the power `y`, both of one dtype."""
+    return pow_p.bind(*operands("pow", x, y))
+
+
+# --- exponentials and logarithms ---
+
+exp_p = unary("exp", np.exp, "stablehlo.exponential", lambda t, x, y: mul_p.bind(t, y))
+exp2_p = unary("exp2", np.exp2, lambda ctx, x: ctx.op("stablehlo.exponential", [
+    ctx.op("stablehlo.multiply", [x, ctx.full_like(x, np.log(2))])]),
+    lambda t, x, y: mul(t, mul(scalar(x, np.log(2)), y)))
+log_p = unary("log", np.log, "stablehlo.log", lambda t, x, y: div_p.bind(t, x))
+log1p_p = unary("log1p", np.log1p, "stablehlo.log_plus_one", lambda t, x, y: div(t, add(x, scalar(x, 1))))
+expm1_p = unary("expm1", np.expm1, "stablehlo.exponential_minus_one", lambda t, x, y: mul(t, add(y, scalar(x, 1))))
+
+
+def exp(x: Any) -> Array:
+    """e to the power `x`."""
+    return exp_p.bind(x)
+
+
+def exp2(x: Any) -> Array:
+    """2 to the power `x`."""
+    return exp2_p.bind(x)
+
+
+def log(x: Any) -> Array:
+    """The natural logarithm."""
+    return log_p.bind(x)
+
+
+def log1p(x: Any) -> Array:
+    """log(1 + x), exact for small `x`."""
+    return log1p_p.bind(x)
+
+
+def expm1(x: Any) -> Array:
+    """exp(x) - 1, exact for small `x`."""
+    return expm1_p.bind(x)
+
+
+def _logistic_kernel(x):
+    one = x.dtype.type(1)
+    return np.divide(one, np.add(one, np.exp(np.negative(x))))
+
+
+logistic_p = unary("logistic", _logistic_kernel, "stablehlo.logistic",
+                   lambda t, x, y: mul(t, mul(y, sub(scalar(x, 1), y))))
+
+
+def logistic(x: Any) -> Array:
+    """1 / (1 + exp(-x))."""
+    return logistic_p.bind(x)
+
+
+# --- sign, rounding, and what is finite ---
+
+
+def _sign_kernel(x):
+    if dtypes.is_complex(x.dtype):
+        return np.where(x == 0, x, np.divide(x, np.abs(x)))
+    return np.sign(x)
+
+
+sign_p = unary("sign", _sign_kernel, "stablehlo.sign", None, NUMBER)
+floor_p = unary("floor", np.floor, "stablehlo.floor", None, FLOAT)
+ceil_p = unary("ceil", np.ceil, "stablehlo.ceil", None, FLOAT)
+trunc_p = unary("trunc", np.trunc, lambda ctx, x: ctx.op("stablehlo.select", [
+    ctx.compare("LT", x, ctx.full_like(x, 0)), ctx.op("stablehlo.ceil", [x]), ctx.op("stablehlo.floor", [x])],
+    x.aval), None, FLOAT)
+round_p = unary("round", np.rint, "stablehlo.round_nearest_even", None, FLOAT)
+is_finite_p = unary("is_finite", np.isfinite, lambda ctx, x: ctx.op("stablehlo.is_finite", [x], ctx.out_avals[0]),
+                    None, FLOAT, lambda dtype: np.dtype(bool))
+
+
+def sign(x: Any) -> Array:
+    """-1, 0 or 1 by the sign of `x`; x / |x| of complex numbers."""
+    return sign_p.bind(x)
+
+
+def floor(x: Any) -> Array:
+    """The largest integer not above `x`."""
+    return floor_p.bind(x)
+
+
+def ceil(x: Any) -> Array:
+    """The smallest integer not below `x`."""
+    return ceil_p.bind(x)
+
+
+def trunc(x: Any) -> Array:
+    """The integer next to `x` towards zero."""
+    return trunc_p.bind(x)
+
+
+def round(x: Any) -> Array:
+    """The nearest integer, halves to even."""
+    return round_p.bind(x)
+
+
+def is_finite(x: Any) -> Array:
+    """Whether `x` is neither infinite nor nan."""
+    return is_finite_p.bind(x)
+

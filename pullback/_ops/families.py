@@ -1,0 +1,183 @@
+"""Constructors of families of primitives: what is common to all elementwise operations stands here once.
+
+Elementwise primitives broadcast their operands as NumPy does and take operands of one dtype; promotion of dtypes is
+the business of `pullback.numpy`.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.array import Array, ConcreteArray, lift
+from pullback._core.primitive import Primitive
+from pullback._core.trace import is_linear
+from pullback._core.types import ShapedArray, make_aval
+from pullback._core.zeros import Zero, zero_of
+from pullback._ops import shape as shape_ops
+from pullback._ops.rules import zero_jvp
+
+# which dtypes an operation takes: a predicate and its name in messages
+ANY = (lambda dtype: True, "any dtype")
+NUMBER = (lambda dtype: dtype.kind != "b", "a number")
+INEXACT = (dtypes.is_inexact, "a floating-point or complex dtype")
+FLOAT = (dtypes.is_float, "a floating-point dtype")
+REAL = (lambda dtype: not dtypes.is_complex(dtype) and dtype.kind != "b", "a real number")
+ORDERED = (lambda dtype: not dtypes.is_complex(dtype), "a real number or a bool")
+COMPLEX = (dtypes.is_complex, "a complex dtype")
+INTEGER = (dtypes.is_integer, "an integer dtype")
+BITS = (lambda dtype: dtype.kind == "b" or dtypes.is_integer(dtype), "an integer dtype or bool")
+
+
+def operands(name: str, *args: Any) -> list[Array]:
+    """The operands of an operation as arrays; a Python scalar takes the dtype of the arrays beside it."""
+    lifted = [lift(x) for x in args]
+    strong = next((x.aval.dtype for x in lifted if not x.aval.weak_type), None)
+    if strong is None:
+        return lifted
+    return [scalar_like(x.value, strong) if x.aval.weak_type and type(x) is ConcreteArray and x.aval.ndim == 0
+            and x.aval.dtype != strong else x for x in lifted]
+
+
+def scalar_like(value: Any, dtype: np.dtype) -> Array:
+    """A weakly typed scalar constant in a dtype, for use in rules."""
+    return ConcreteArray(make_aval((), dtype, True), dtype.type(value))
+
+
+def broadcast_shapes(name: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that operands broadcast to; ValueError names the operation and the shapes."""
+    first = shapes[0]
+    if all(s == first for s in shapes):
+        return first
+    rank = max(map(len, shapes))
+    result = []
+    for i in range(-rank, 0):
+        lengths = {s[i] for s in shapes if len(s) >= -i} - {1}
+        if len(lengths) > 1:
+            raise ValueError(f"{name}: shapes {', '.join(map(str, shapes))} do not broadcast together: axis {i} has "
+                             f"lengths {' and '.join(map(str, sorted(lengths)))}")
+        result.append(lengths.pop() if lengths else 1)
+    return tuple(result)
+
+
+def elementwise_type(name: str, accepts: tuple[Callable, str], out_dtype: Callable | None = None) -> Callable:
+    """The typing rule: equal dtypes, shapes that broadcast, weak if all are."""
+    predicate, description = accepts
+
+    def abstract_eval(*avals: ShapedArray, **params: Any) -> ShapedArray:
+        first = avals[0]
+        dtype = first.dtype
+        for aval in avals:
+            if aval.dtype != dtype:
+                raise TypeError(f"{name}: operands must have one dtype, got "
+                                f"{', '.join(a.str_short() for a in avals)}. Convert one with .astype(), or use the "
+                                "function of pullback.numpy, which promotes.")
+        if not predicate(dtype):
+            raise TypeError(f"{name}: expected {description}, got {first.str_short()}")
+        weak = all(aval.weak_type for aval in avals)
+        shape = broadcast_shapes(name, *[aval.shape for aval in avals]) if len(avals) > 1 else first.shape
+        return make_aval(shape, out_dtype(dtype) if out_dtype else dtype, weak and out_dtype is not to_bool)
+
+    return abstract_eval
+
+
+def to_bool(dtype: np.dtype) -> np.dtype:
+    return _bool
+
+
+_bool = np.dtype(bool)
+
+
+def elementwise_batch(p: Primitive) -> Callable:
+    """The batching rule: batch axes go first, and every batched operand gets the full rank, so that axes align."""
+
+    def batch(args, dims, **params):
+        first = next(d for d in dims if d is not None)
+        shape = next(x.aval.shape for x, d in zip(args, dims, strict=True) if d is not None)
+        if all((x.aval.ndim == 0 if d is None else d == first and x.aval.shape == shape)
+               for x, d in zip(args, dims, strict=True)):
+            return p.bind(*args, **params), first
+        rank = max(x.aval.ndim - (d is not None) for x, d in zip(args, dims, strict=True))
+        aligned = []
+        for x, d in zip(args, dims, strict=True):
+            if d is not None:
+                x = shape_ops.move_axis(x, d, 0)
+                size, *rest = x.aval.shape
+                x = shape_ops.reshape(x, (size, *(1,) * (rank - len(rest)), *rest))
+            aligned.append(x)
+        return p.bind(*aligned, **params), 0
+
+    return batch
+
+
+def elementwise_lower(op: str | Callable) -> Callable:
+    """The lowering: operands broadcast to the result's shape, then one operation (or what a function emits)."""
+
+    def lower(ctx, *args, **params):
+        out = ctx.out_avals[0]
+        args = [ctx.broadcast(x, out.shape) for x in args]
+        if callable(op):
+            return op(ctx, *args, **params)
+        return ctx.op(op, args, out)
+
+    return lower
+
+
+def elementwise(name: str, kernel: Callable | None, op: str | Callable, accepts=NUMBER,
+                out_dtype: Callable | None = None) -> Primitive:
+    """An elementwise primitive without derivative rules yet."""
+    p = Primitive(name)
+    p.kernel = kernel
+    p.abstract_eval = elementwise_type(name, accepts, out_dtype)
+    p.lower = elementwise_lower(op)
+    p.batch = elementwise_batch(p)
+    return p
+
+
+def unary(name: str, kernel: Callable | None, op: str | Callable, tangent: Callable | None, accepts=INEXACT,
+          out_dtype: Callable | None = None) -> Primitive:
+    """An elementwise primitive of one operand. `tangent(t, x, y)` is its derivative times `t`; None: locally constant."""
+    p = elementwise(name, kernel, op, accepts, out_dtype)
+    if tangent is None:
+        zero_jvp(p)
+        return p
+
+    def jvp(primals, tangents, **params):
+        (x,), (t,) = primals, tangents
+        y = p.bind(x, **params)
+        return y, zero_of(y.aval) if type(t) is Zero else tangent(t, x, y, **params)
+
+    p.jvp = jvp
+    return p
+
+
+def nary(name: str, kernel: Callable | None, op: str | Callable, *tangents: Callable | None, add: Callable,
+         accepts=NUMBER, out_dtype: Callable | None = None) -> Primitive:
+    """An elementwise primitive of several operands, with a rule `tangent(t, y, *primals)` for each (or None).
+
+    A tangent that has not the result's shape, because its operand was broadcast, is stretched to it.
+    """
+    p = elementwise(name, kernel, op, accepts, out_dtype)
+
+    def jvp(primals, ts, **params):
+        y = p.bind(*primals, **params)
+        total: Any = None
+        for rule, t in zip(tangents, ts, strict=True):
+            if rule is not None and type(t) is not Zero:
+                part = rule(t, y, *primals, **params)
+                total = part if total is None else add(total, part)
+        if total is None:
+            return y, zero_of(y.aval)
+        return y, shape_ops.broadcast_to(total, y.aval.shape)
+
+    p.jvp = jvp
+    return p
+
+
+def linear_operand(name: str, *args: Any) -> None:
+    """Refuse a product of two values that are both linear."""
+    if sum(map(is_linear, args)) > 1:
+        raise TypeError(f"'{name}' multiplies two tangents: the tangent output of a custom jvp rule (or the function "
+                        "given to linear_transpose) must be linear in its tangent inputs, so that it can be transposed")

@@ -1,0 +1,58 @@
+"""Rules shared by families of primitives, in terms of no particular one."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pullback._core.primitive import Primitive
+from pullback._core.zeros import Zero, zero_of
+
+
+def linear_jvp(p: Primitive) -> None:
+    """Give a primitive of one operand the jvp rule of a linear map: itself, applied to the tangent."""
+
+    def jvp(primals, tangents, **params):
+        (x,), (t,) = primals, tangents
+        y = p.bind(x, **params)
+        return y, zero_of(y.aval) if type(t) is Zero else p.bind(t, **params)
+
+    p.jvp = jvp
+
+
+def zero_jvp(p: Primitive) -> None:
+    """Give a primitive the jvp rule of a locally constant function: a symbolic zero."""
+
+    def jvp(primals, tangents, **params):
+        y = p.bind(*primals, **params)
+        return (y, [zero_of(z.aval) for z in y]) if p.multiple_results else (y, zero_of(y.aval))
+
+    p.jvp = jvp
+
+
+def keeps_type(p: Primitive) -> None:
+    """The result has the type of the first operand."""
+    p.abstract_eval = lambda x, *_, **params: x
+
+
+def per_operand_jvp(p: Primitive, add: Callable, *tangent_rules: Callable | None) -> None:
+    """A jvp rule as a sum over operands: `rule(t, y, *primals, **params)`, None for a locally constant operand."""
+
+    def jvp(primals, tangents, **params):
+        y = p.bind(*primals, **params)
+        total: Any = None
+        for rule, t in zip(tangent_rules, tangents, strict=True):
+            if rule is not None and type(t) is not Zero:
+                part = rule(t, y, *primals, **params)
+                total = part if total is None else add(total, part)
+        return y, zero_of(y.aval) if total is None else total
+
+    p.jvp = jvp
+
+
+def hlo(name: str, attrs: str = "") -> Callable:
+    """A lowering rule: one operation, with the type of the equation's result."""
+
+    def lower(ctx, *operands, **params):
+        return ctx.op(name, operands, ctx.out_avals[0], attrs)
+
+    return lower

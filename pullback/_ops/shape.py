@@ -1,0 +1,332 @@
+"""Primitives that change a shape or a dtype and no value, and the sum that is the transpose of broadcasting."""
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.array import Array, from_numpy, lift
+from pullback._core.primitive import Primitive
+from pullback._core.types import ShapedArray, make_aval
+from pullback._core.zeros import Zero, zero_of
+from pullback._ops.rules import linear_jvp
+from pullback._xla.lowering import int_array
+
+# --- broadcast_in_dim: the operand's axes go to `dims` of the result, all else repeats ---
+
+broadcast_in_dim_p = Primitive("broadcast_in_dim")
+
+
+def broadcast_in_dim(x: Any, shape: Sequence[int], dims: Sequence[int]) -> Array:
+    """`x` repeated to `shape`, its axis `i` becoming axis `dims[i]`; an axis of length 1 may stretch."""
+    x = lift(x)
+    shape, dims = tuple(shape), tuple(dims)
+    if x.shape == shape and dims == tuple(range(len(shape))):
+        return x
+    return broadcast_in_dim_p.bind(x, shape=shape, dims=dims)
+
+
+def broadcast_to(x: Any, shape: tuple[int, ...]) -> Array:
+    """`x` repeated to `shape`, its axes aligned with the last ones."""
+    x = lift(x)
+    if x.aval.shape == shape:
+        return x
+    return broadcast_in_dim_p.bind(x, shape=shape, dims=tuple(range(len(shape) - x.aval.ndim, len(shape))))
+
+
+def _broadcast_type(x, shape, dims):
+    if len(dims) != x.ndim:
+        raise ValueError(f"broadcast_in_dim: dims must name an axis of the result for each of the operand's {x.ndim} "
+                         f"axes, got {dims}")
+    for length, d in zip(x.shape, dims, strict=True):
+        if d < 0 or d >= len(shape) or (length != shape[d] and length != 1):
+            raise ValueError(f"broadcast_in_dim: operand of shape {x.shape} does not broadcast to {shape} along {dims}: "
+                             "every axis must have the length of its target, or length 1")
+    return make_aval(shape, x.dtype, x.weak_type)
+
+
+def _broadcast_kernel(x, shape, dims):
+    if np.ndim(x) == 0:
+        return np.full(shape, x)
+    inner = [1] * len(shape)
+    for length, d in zip(x.shape, dims, strict=True):
+        inner[d] = length
+    return np.broadcast_to(np.transpose(x, np.argsort(dims)).reshape(inner), shape)
+
+
+def _broadcast_transpose(ct, x, shape, dims):
+    kept = {d for d, length in zip(dims, x.aval.shape, strict=True) if length == shape[d]}
+    summed = reduce_sum(ct, tuple(d for d in range(len(shape)) if d not in kept))
+    order = sorted(kept)
+    if list(dims) != sorted(dims):
+        by_position = [d for d in dims if d in kept]
+        summed = transpose(summed, tuple(order.index(d) for d in by_position))
+    return [reshape(summed, x.aval.shape)]
+
+
+def _broadcast_batch(operands, batch_dims, shape, dims):
+    (x,), (b,) = operands, batch_dims
+    size = x.shape[b]
+    inner = tuple(d + 1 for d in dims)
+    out = broadcast_in_dim_p.bind(x, shape=(size, *shape), dims=(*inner[:b], 0, *inner[b:]))
+    return out, 0
+
+
+broadcast_in_dim_p.abstract_eval = _broadcast_type
+broadcast_in_dim_p.kernel = _broadcast_kernel
+broadcast_in_dim_p.lower = lambda ctx, x, shape, dims: ctx.broadcast(x, shape, dims)
+linear_jvp(broadcast_in_dim_p)
+broadcast_in_dim_p.transpose = _broadcast_transpose
+broadcast_in_dim_p.batch = _broadcast_batch
+
+# --- reduce_sum ---
+
+reduce_sum_p = Primitive("reduce_sum")
+
+
+def reduce_sum(x: Array, axes: tuple[int, ...]) -> Array:
+    """The sum over `axes`, in the dtype of `x`."""
+    return reduce_sum_p.bind(x, axes=axes) if axes else x
+
+
+def reduced_type(x: ShapedArray, axes: tuple[int, ...]) -> ShapedArray:
+    """The type of a reduction over `axes`."""
+    if not all(type(a) is int and 0 <= a < x.ndim for a in axes) or len(set(axes)) != len(axes):
+        raise ValueError(f"axes to reduce must be distinct and lie in [0, {x.ndim}) for shape {x.shape}, got {axes}")
+    return make_aval(tuple(n for i, n in enumerate(x.shape) if i not in axes), x.dtype, x.weak_type)
+
+
+def reduced_batch(p: Primitive):
+    """The batching rule of a reduction over `axes`: the batch axis stays."""
+
+    def batch(operands, dims, axes, **params):
+        (x,), (b,) = operands, dims
+        inner = tuple(a + (a >= b) for a in axes)
+        return p.bind(x, axes=inner, **params), b - sum(a < b for a in inner)
+
+    return batch
+
+
+def reduce_lower(op: str, initial):
+    """The lowering of a reduction by a binary operation with an initial value (a function of the dtype)."""
+
+    def lower(ctx, x, axes):
+        scalar = make_aval((), x.aval.dtype)
+        start = ctx.constant(initial(x.aval.dtype), scalar)
+        body = ctx.region([scalar, scalar], lambda block, ab: [block.op(op, ab)])
+        return ctx.op("stablehlo.reduce", [x, start], ctx.out_avals[0], f"dimensions = {int_array(axes)}", [body])
+
+    return lower
+
+
+def _sum_kernel(x, axes):
+    # half precision accumulates in float32, as XLA does
+    if x.dtype.itemsize <= 2 and dtypes.is_inexact(x.dtype):
+        return np.asarray(np.sum(x.astype(np.float32), axis=axes)).astype(x.dtype)
+    return np.sum(x, axis=axes, dtype=x.dtype)
+
+
+def _sum_transpose(ct, x, axes):
+    shape = x.aval.shape
+    return [broadcast_in_dim(ct, shape, tuple(i for i in range(len(shape)) if i not in axes))]
+
+
+reduce_sum_p.abstract_eval = reduced_type
+reduce_sum_p.kernel = _sum_kernel
+reduce_sum_p.lower = reduce_lower("stablehlo.add", lambda dtype: 0)
+linear_jvp(reduce_sum_p)
+reduce_sum_p.transpose = _sum_transpose
+reduce_sum_p.batch = reduced_batch(reduce_sum_p)
+
+# --- reshape ---
+
+reshape_p = Primitive("reshape")
+
+
+def reshape(x: Any, shape: Sequence[int]) -> Array:
+    """The elements of `x`, in row-major order, in another shape."""
+    x = lift(x)
+    shape = tuple(shape)
+    return x if x.aval.shape == shape else reshape_p.bind(x, shape=shape)
+
+
+def _reshape_type(x, shape):
+    if math.prod(shape) != x.size:
+        raise ValueError(f"reshape: cannot turn shape {x.shape} ({x.size} elements) into {shape} "
+                         f"({math.prod(shape)} elements)")
+    return make_aval(shape, x.dtype, x.weak_type)
+
+
+def _reshape_batch(operands, dims, shape):
+    x = move_axis(operands[0], dims[0], 0)
+    return reshape(x, (x.shape[0], *shape)), 0
+
+
+reshape_p.abstract_eval = _reshape_type
+reshape_p.kernel = lambda x, shape: np.reshape(x, shape)
+reshape_p.lower = lambda ctx, x, shape: ctx.reshape(x, shape)
+linear_jvp(reshape_p)
+reshape_p.transpose = lambda ct, x, shape: [reshape(ct, x.aval.shape)]
+reshape_p.batch = _reshape_batch
+
+
+def expand_dims(x: Any, axes: Sequence[int]) -> Array:
+    """`x` with axes of length 1 at the given positions of the result."""
+    x = lift(x)
+    rank = x.ndim + len(axes)
+    where = {a % rank for a in axes}
+    rest = iter(x.shape)
+    return reshape(x, tuple(1 if i in where else next(rest) for i in range(rank)))
+
+
+def squeeze(x: Any, axes: Sequence[int]) -> Array:
+    """`x` without the given axes, which must have length 1."""
+    x = lift(x)
+    for a in axes:
+        if x.shape[a] != 1:
+            raise ValueError(f"squeeze: axis {a} of shape {x.shape} has length {x.shape[a]}, expected 1")
+    return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in {a % x.ndim for a in axes}))
+
+
+# --- transpose ---
+
+transpose_p = Primitive("transpose")
+
+
+def transpose(x: Any, permutation: Sequence[int]) -> Array:
+    """`x` with its axes in another order: axis `i` of the result is axis `permutation[i]` of `x`."""
+    x = lift(x)
+    permutation = tuple(permutation)
+    if permutation == tuple(range(x.aval.ndim)):
+        return x
+    return transpose_p.bind(x, permutation=permutation)
+
+
+def move_axis(x: Array, source: int, to: int) -> Array:
+    """`x` with one axis moved to another place, the others in order."""
+    if source == to:
+        return x
+    order = [i for i in range(x.aval.ndim) if i != source]
+    order.insert(to, source)
+    return transpose_p.bind(x, permutation=tuple(order))
+
+
+def _transpose_type(x, permutation):
+    if sorted(permutation) != list(range(x.ndim)):
+        raise ValueError(f"transpose: permutation {permutation} does not permute the {x.ndim} axes of shape {x.shape}")
+    return make_aval(tuple(x.shape[i] for i in permutation), x.dtype, x.weak_type)
+
+
+def _inverse(permutation):
+    inverse = [0] * len(permutation)
+    for i, p in enumerate(permutation):
+        inverse[p] = i
+    return tuple(inverse)
+
+
+def _transpose_batch(operands, dims, permutation):
+    (x,), (b,) = operands, dims
+    return transpose(x, (b, *(p + (p >= b) for p in permutation))), 0
+
+
+transpose_p.abstract_eval = _transpose_type
+transpose_p.kernel = lambda x, permutation: np.transpose(x, permutation)
+transpose_p.lower = lambda ctx, x, permutation: ctx.op("stablehlo.transpose", [x], ctx.out_avals[0],
+                                                       f"permutation = {int_array(permutation)}")
+linear_jvp(transpose_p)
+transpose_p.transpose = lambda ct, x, permutation: [transpose(ct, _inverse(permutation))]
+transpose_p.batch = _transpose_batch
+
+# --- convert_element_type ---
+
+convert_element_type_p = Primitive("convert_element_type")
+
+
+def convert_element_type(x: Any, dtype: Any, weak_type: bool = False) -> Array:
+    """`x` in another dtype. Floats to integers round towards zero and saturate, complex to real drops the rest."""
+    x = lift(x)
+    dtype = dtypes.canonicalize_dtype(dtype)
+    if x.aval.dtype == dtype and x.aval.weak_type == weak_type:
+        return x
+    return convert_element_type_p.bind(x, dtype=dtype, weak_type=weak_type)
+
+
+def _convert_kernel(x, dtype, weak_type):
+    if x.dtype == dtype:
+        return x
+    if dtype.kind == "b":
+        return x != 0
+    if dtypes.is_complex(x.dtype) and not dtypes.is_complex(dtype):
+        x = x.real
+    if dtypes.is_integer(dtype) and dtypes.is_float(x.dtype):
+        return _saturate(np.asarray(x), dtype)
+    return x.astype(dtype)
+
+
+def _saturate(x, dtype):
+    bounds = dtypes.iinfo(dtype)
+    if x.dtype.itemsize < 8:
+        x = x.astype(np.float64)
+    low, high = float(bounds.min), float(bounds.max)
+    inside = (x > low) & (x < high)
+    out = np.where(inside, x, 0).astype(dtype)
+    return np.where(x >= high, dtype.type(bounds.max), np.where(x <= low, dtype.type(bounds.min), out))
+
+
+def _convert_lower(ctx, x, dtype, weak_type):
+    if dtype.kind == "b" and x.aval.dtype.kind != "b":
+        return ctx.compare("NE", x, ctx.full_like(x, 0))
+    if dtypes.is_complex(x.aval.dtype) and not dtypes.is_complex(dtype):
+        real = np.dtype(np.float32 if x.aval.dtype == np.complex64 else np.float64)
+        x = ctx.op("stablehlo.real", [x], make_aval(x.aval.shape, real))
+    return ctx.convert(x, dtype)
+
+
+def _convert_jvp(primals, tangents, dtype, weak_type):
+    (x,), (t,) = primals, tangents
+    y = convert_element_type_p.bind(x, dtype=dtype, weak_type=weak_type)
+    if type(t) is Zero or not dtypes.is_inexact(dtype):
+        return y, zero_of(y.aval)
+    return y, convert_element_type_p.bind(t, dtype=dtype, weak_type=weak_type)
+
+
+convert_element_type_p.abstract_eval = lambda x, dtype, weak_type: make_aval(x.shape, dtype, weak_type)
+convert_element_type_p.kernel = _convert_kernel
+convert_element_type_p.lower = _convert_lower
+convert_element_type_p.jvp = _convert_jvp
+convert_element_type_p.transpose = lambda ct, x, dtype, weak_type: [
+    convert_element_type(ct, x.aval.dtype, x.aval.weak_type)]
+convert_element_type_p.batch = lambda operands, dims, **params: (
+    convert_element_type_p.bind(*operands, **params), dims[0])
+
+# --- what transformations need of shapes ---
+
+
+def zeros_like_aval(aval: ShapedArray) -> Array:
+    """An array of zeros of a type (of bools, where the type is float0)."""
+    dtype = np.dtype(bool) if aval.dtype == dtypes.float0 else aval.dtype
+    return full(aval.shape, 0, dtype, aval.weak_type)
+
+
+def full(shape: tuple[int, ...], value: Any, dtype: np.dtype, weak_type: bool = False) -> Array:
+    """An array of one repeated scalar."""
+    scalar = from_numpy(np.asarray(value).astype(dtype)[()], weak_type)
+    return scalar if shape == () else broadcast_in_dim_p.bind(scalar, shape=shape, dims=())
+
+
+def unbroadcast(ct: Array, aval: ShapedArray) -> Array:
+    """The cotangent of an operand that broadcasting had stretched to the shape of `ct`."""
+    shape = ct.aval.shape
+    if shape == aval.shape:
+        return ct
+    lead = len(shape) - aval.ndim
+    axes = tuple(i for i in range(len(shape)) if i < lead or aval.shape[i - lead] != shape[i])
+    return reshape(reduce_sum(ct, axes), aval.shape)
+
+
+def instantiate(tangent: Any) -> Array:
+    """A symbolic zero as an array of zeros; anything else as it is."""
+    return zeros_like_aval(tangent.aval) if type(tangent) is Zero else tangent

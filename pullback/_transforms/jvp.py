@@ -1,0 +1,111 @@
+"""Forward mode: every primitive is replaced by its jvp rule, on pairs of a primal and a tangent."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pullback._core.array import ConcreteArray, lift
+from pullback._core.jaxpr import Jaxpr, eval_jaxpr
+from pullback._core.staging import stage_open
+from pullback._core.trace import Trace, Tracer, call_with, context
+from pullback._core.types import ShapedArray
+from pullback._core.zeros import Zero, zero_of
+from pullback._ops.shape import instantiate
+
+
+class DualTracer(Tracer):
+    """A primal value with its tangent (perhaps a symbolic zero)."""
+
+    __slots__ = ("primal", "tangent")
+
+    def __init__(self, trace: Trace, primal: Any, tangent: Any):
+        self.trace = trace
+        self.aval = primal.aval
+        self.primal = primal
+        self.tangent = tangent
+
+    def known(self) -> ConcreteArray | None:
+        return self.primal if type(self.primal) is ConcreteArray else self.primal.known()
+
+
+class JVPTrace(Trace):
+    """Pushes tangents forward along with primals."""
+
+    __slots__ = ()
+
+    def describe(self) -> str:
+        return "jvp"
+
+    def split(self, args: Sequence[Any]) -> tuple[list, list, bool]:
+        """Primals, tangents, and whether any of the values belongs to this trace."""
+        primals, tangents, active = [], [], False
+        for a in args:
+            if type(a) is DualTracer and a.trace is self:
+                primals.append(a.primal)
+                tangents.append(a.tangent)
+                active = True
+            else:
+                primals.append(a)
+                tangents.append(None)
+        return primals, tangents, active
+
+    def join(self, primal: Any, tangent: Any) -> Any:
+        return primal if type(tangent) is Zero else DualTracer(self, primal, tangent)
+
+    def process_primitive(self, primitive, args, params):
+        primals, tangents, active = self.split(args)
+        if not active:
+            return call_with(self.parent, primitive.bind, *args, **params)
+        tangents = [zero_tangent(p) if t is None else t for p, t in zip(primals, tangents, strict=True)]
+        rule = primitive.jvp or primitive.rule("jvp")
+        primal_out, tangent_out = call_with(self.parent, rule, primals, tangents, **params)
+        if primitive.multiple_results:
+            return [self.join(p, t) for p, t in zip(primal_out, tangent_out, strict=True)]
+        return self.join(primal_out, tangent_out)
+
+
+def zero_tangent(primal: Any) -> Zero:
+    """The symbolic zero tangent at a value."""
+    return zero_of(lift(primal).aval)
+
+
+def jvp_flat(fun: Callable[..., Sequence[Any]], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list, list]:
+    """The results of a flat function and their tangents, which may be symbolic zeros, as may be those given."""
+    trace = JVPTrace(context.trace)
+    duals = [trace.join(p, t) for p, t in zip(primals, tangents, strict=True)]
+    try:
+        outs = call_with(trace, fun, *duals)
+    finally:
+        trace.alive = False
+    primals_out, tangents_out, _ = trace.split(outs)
+    return primals_out, [zero_tangent(p) if t is None else t
+                         for p, t in zip(primals_out, tangents_out, strict=True)]
+
+
+def jvp_jaxpr(jaxpr: Jaxpr, active: tuple[bool, ...], instantiated: tuple[bool, ...] | bool = False
+              ) -> tuple[Jaxpr, tuple[bool, ...]]:
+    """The jaxpr `(primals, tangents of the active inputs) -> (results, their tangents)`.
+
+    Tangents of results that are known to vanish are left out, unless `instantiated` asks for them; the second value
+    says which are there.
+    """
+    if isinstance(instantiated, bool):
+        instantiated = (instantiated,) * len(jaxpr.outvars)
+
+    def make():
+        present: list[bool] = []
+
+        def fun(*args):
+            primals, given = args[:len(jaxpr.invars)], iter(args[len(jaxpr.invars):])
+            tangents = [next(given) if a else zero_of(p.aval) for p, a in zip(primals, active, strict=True)]
+            outs, touts = jvp_flat(lambda *xs: eval_jaxpr(jaxpr, [], *xs), primals, tangents)
+            present[:] = [i or type(t) is not Zero for t, i in zip(touts, instantiated, strict=True)]
+            return [*outs, *(instantiate(t) for t, p in zip(touts, present, strict=True) if p)]
+
+        avals: list[ShapedArray] = [*jaxpr.in_avals, *(v.to_tangent_aval() for v, a in zip(
+            jaxpr.in_avals, active, strict=True) if a)]
+        out, consts = stage_open(fun, avals, "the jvp of a traced function")
+        assert not consts, "the jvp of a jaxpr closed over a value: a rule captured a tracer"
+        return out, tuple(present)
+
+    return jaxpr.derive(("jvp", active, instantiated), make)

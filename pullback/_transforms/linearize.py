@@ -1,0 +1,214 @@
+"""Linearization: primals are evaluated at once, and what happens to tangents is recorded on a tape.
+
+The tape holds linear operations only, in order. Run forwards it is the derivative as a linear map (`linearize`); walked
+backwards, by transpose rules, it is reverse mode (`vjp`). Walks are loops: a long chain costs no recursion.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pullback._core.array import ConcreteArray, lift
+from pullback._core.primitive import Primitive
+from pullback._core.trace import LinearTracer, Trace, Tracer, call_with, context
+from pullback._core.types import ShapedArray
+from pullback._core.zeros import Zero, zero_of
+
+
+class Node(LinearTracer):
+    """A tangent that is not known yet: a linear function of the tape's inputs. `index` counts the tape's nodes."""
+
+    __slots__ = ("index",)
+
+    def __init__(self, tape: Tape, aval: ShapedArray):
+        self.trace = tape
+        self.aval = aval
+        self.index = tape.size
+        tape.size += 1
+
+
+class Record:
+    """One linear operation: the primitive with its operands, of which some are nodes, and the nodes it gave."""
+
+    __slots__ = ("primitive", "inputs", "params", "outputs")
+
+    def __init__(self, primitive: Primitive, inputs: Sequence[Any], params: dict, outputs: Sequence[Node]):
+        self.primitive = primitive
+        self.inputs = inputs
+        self.params = params
+        self.outputs = outputs
+
+
+class Tape(Trace):
+    """Records operations on nodes; all else passes to the parent."""
+
+    __slots__ = ("records", "size", "subject")
+
+    def __init__(self, parent: Trace | None, subject: str = "linearize"):
+        super().__init__(parent)
+        self.records: list[Record] = []
+        self.size = 0
+        self.subject = subject
+
+    def describe(self) -> str:
+        return self.subject
+
+    def node(self, aval: ShapedArray) -> Node:
+        return Node(self, aval)
+
+    def process_primitive(self, primitive, args, params):
+        for a in args:
+            if type(a) is Node and a.trace is self:
+                break
+        else:
+            outer = context.trace
+            context.trace = parent = self.parent
+            try:
+                return parent.process_primitive(primitive, args, params)
+            finally:
+                context.trace = outer
+        if primitive.stage is not None:
+            return call_with(self, primitive.rule("record"), self, args, params)
+        return self.record(primitive, args, params)
+
+    def record(self, primitive: Primitive, args: Sequence[Any], params: dict) -> Any:
+        """Append an operation; returns its node, or the list of them."""
+        args = [a if isinstance(a, Tracer) or type(a) is ConcreteArray else lift(a) for a in args]
+        out = primitive.infer(tuple([a.aval for a in args]), params)
+        if primitive.multiple_results:
+            nodes = [Node(self, aval) for aval in out]
+            self.records.append(Record(primitive, args, params, nodes))
+            return nodes
+        node = Node(self, out)
+        self.records.append(Record(primitive, args, params, (node,)))
+        return node
+
+
+class LinearizedTracer(Tracer):
+    """A primal value with its tangent on the tape."""
+
+    __slots__ = ("primal", "tangent")
+
+    def __init__(self, trace: LinearizeTrace, primal: Any, tangent: Node):
+        self.trace = trace
+        self.aval = primal.aval
+        self.primal = primal
+        self.tangent = tangent
+
+    def known(self) -> ConcreteArray | None:
+        return self.primal if type(self.primal) is ConcreteArray else self.primal.known()
+
+
+class LinearizeTrace(Trace):
+    """Runs jvp rules with primals in the parent and tangents on the tape."""
+
+    __slots__ = ("tape", "subject")
+
+    def __init__(self, parent: Trace | None, subject: str = "linearize"):
+        super().__init__(parent)
+        self.tape = Tape(parent, subject)
+        self.subject = subject
+
+    def describe(self) -> str:
+        return self.subject
+
+    def join(self, primal: Any, tangent: Any) -> Any:
+        return primal if type(tangent) is Zero else LinearizedTracer(self, primal, tangent)
+
+    def process_primitive(self, primitive, args, params):
+        primals, tangents, active = [], [], False
+        for a in args:
+            if type(a) is LinearizedTracer and a.trace is self:
+                primals.append(a.primal)
+                tangents.append(a.tangent)
+                active = True
+            else:
+                if not isinstance(a, Tracer) and type(a) is not ConcreteArray:
+                    a = lift(a)
+                primals.append(a)
+                tangents.append(zero_of(a.aval))
+        outer = context.trace
+        if not active:
+            context.trace = parent = self.parent
+            try:
+                return parent.process_primitive(primitive, args, params)
+            finally:
+                context.trace = outer
+        context.trace = self.tape
+        try:
+            if primitive.linearize is not None:
+                primal_out, tangent_out = primitive.linearize(self, primals, tangents, **params)
+            else:
+                primal_out, tangent_out = (primitive.jvp or primitive.rule("jvp"))(primals, tangents, **params)
+        finally:
+            context.trace = outer
+        if primitive.multiple_results:
+            return [self.join(p, t) for p, t in zip(primal_out, tangent_out, strict=True)]
+        return primal_out if type(tangent_out) is Zero else LinearizedTracer(self, primal_out, tangent_out)
+
+
+class Linearized:
+    """The derivative of a function at a point: a tape, its input nodes, and the tangents it gives.
+
+    `outputs` holds a node, a symbolic zero, or a value for each result of the function.
+    """
+
+    __slots__ = ("tape", "inputs", "outputs")
+
+    def __init__(self, tape: Tape, inputs: Sequence[Node | None], outputs: Sequence[Any]):
+        self.tape = tape
+        self.inputs = inputs
+        self.outputs = outputs
+
+    def push(self, tangents: Sequence[Any]) -> list[Any]:
+        """Apply the linear map: the tape run forwards, under the current transformation."""
+        values: list[Any] = [None] * self.tape.size
+        for node, t in zip(self.inputs, tangents, strict=True):
+            if node is not None:
+                values[node.index] = t
+        tape = self.tape
+        for record in tape.records:
+            operands = [values[a.index] if type(a) is Node and a.trace is tape else a for a in record.inputs]
+            out = record.primitive.bind(*operands, **record.params)
+            if record.primitive.multiple_results:
+                for node, value in zip(record.outputs, out, strict=True):
+                    values[node.index] = value
+            else:
+                values[record.outputs[0].index] = out
+        return [values[t.index] if type(t) is Node and t.trace is tape else t for t in self.outputs]
+
+
+def linearize_flat(fun: Callable[..., Sequence[Any]], primals: Sequence[Any], active: Sequence[bool] | None = None,
+                   subject: str = "linearize") -> tuple[list[Any], Linearized]:
+    """Evaluate a flat function and record its derivative with respect to the active inputs.
+
+    Inputs without a tangent space (integers) are inactive whatever is asked.
+    """
+    trace = LinearizeTrace(context.trace, subject)
+    tape = trace.tape
+    inputs: list[Node | None] = []
+    args = []
+    for i, p in enumerate(primals):
+        p = lift(p)
+        tangent_aval = p.aval.to_tangent_aval()
+        if (active is None or active[i]) and tangent_aval.dtype == p.aval.dtype:
+            node = Node(tape, tangent_aval)
+            inputs.append(node)
+            args.append(LinearizedTracer(trace, p, node))
+        else:
+            inputs.append(None)
+            args.append(p)
+    try:
+        outs = call_with(trace, fun, *args)
+    finally:
+        trace.alive = tape.alive = False
+    primals_out, tangents_out = [], []
+    for out in outs:
+        if type(out) is LinearizedTracer and out.trace is trace:
+            primals_out.append(out.primal)
+            tangents_out.append(out.tangent)
+        else:
+            out = lift(out)
+            primals_out.append(out)
+            tangents_out.append(zero_of(out.aval))
+    return primals_out, Linearized(tape, inputs, tangents_out)

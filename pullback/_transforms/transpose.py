@@ -1,0 +1,72 @@
+"""Transposition: a tape of linear operations walked backwards, cotangents flowing from results to inputs."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pullback._core.array import lift
+from pullback._core.errors import RuleError
+from pullback._core.trace import call_with, context
+from pullback._core.zeros import Zero
+from pullback._ops.elementwise import add_p
+from pullback._transforms.linearize import Linearized, Node, Tape
+
+
+def pull(linear: Linearized, cotangents: Sequence[Any]) -> list[Any]:
+    """Apply the transpose of a linear map: a cotangent, or a symbolic zero, for each of its inputs (None for inactive).
+
+    Runs under the current transformation, so that it can itself be differentiated, batched or staged.
+    """
+    tape = linear.tape
+    values: list[Any] = [None] * tape.size
+    for node, ct in zip(linear.outputs, cotangents, strict=True):
+        if type(node) is Node and node.trace is tape and type(ct) is not Zero:
+            known = values[node.index]
+            values[node.index] = ct if known is None else add_p.bind(known, ct)
+    for record in reversed(tape.records):
+        outputs = record.outputs
+        primitive = record.primitive
+        if primitive.multiple_results:
+            cts = [values[node.index] for node in outputs]
+            if all(ct is None for ct in cts):
+                continue
+            ct: Any = [Zero(node.aval) if c is None else c for c, node in zip(cts, outputs, strict=True)]
+            for node in outputs:
+                values[node.index] = None
+        else:
+            index = outputs[0].index
+            ct = values[index]
+            if ct is None:
+                continue
+            values[index] = None
+        rule = primitive.transpose or primitive.rule("transpose")
+        parts = rule(ct, *record.inputs, **record.params)
+        if len(parts) != len(record.inputs):
+            raise RuleError(f"the transpose rule of '{primitive.name}' must return a cotangent (or None) for each of "
+                            f"{len(record.inputs)} operands, got {len(parts)}")
+        for operand, part in zip(record.inputs, parts, strict=True):
+            if part is None or type(operand) is not Node or operand.trace is not tape or type(part) is Zero:
+                continue
+            index = operand.index
+            known = values[index]
+            values[index] = part if known is None else add_p.bind(known, part)
+    results = []
+    for node in linear.inputs:
+        if node is None:
+            results.append(None)
+        else:
+            value = values[node.index]
+            results.append(Zero(node.aval) if value is None else value)
+    return results
+
+
+def record_linear(fun: Callable[..., Sequence[Any]], avals: Sequence[Any], subject: str = "linear_transpose"
+                  ) -> Linearized:
+    """Record a function that is linear in all its (flat) arguments, without knowing their values."""
+    tape = Tape(context.trace, subject)
+    inputs = [Node(tape, aval) for aval in avals]
+    try:
+        outs = call_with(tape, fun, *inputs)
+    finally:
+        tape.alive = False
+    return Linearized(tape, inputs, [lift(out) for out in outs])

@@ -1,0 +1,96 @@
+"""The engine: the XLA client, its devices, and moving data to and from them. Started at the first use."""
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from pullback._core import array as array_module
+from pullback._core import dtypes
+from pullback._core.array import ConcreteArray
+from pullback._core.types import ShapedArray, make_aval
+
+
+@cache
+def xla_client() -> Any:
+    """The module `jaxlib.xla_client`, with its log silenced unless the user chose a level."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    from jaxlib import xla_client
+    return xla_client
+
+
+@cache
+def client() -> Any:
+    """The CPU client of this process."""
+    array_module.install_buffer_reader(read)
+    return xla_client().make_cpu_client(asynchronous=True, num_devices=1)
+
+
+def devices() -> list[Any]:
+    """The devices of this process."""
+    return client().local_devices()
+
+
+@cache
+def device() -> Any:
+    return devices()[0]
+
+
+@cache
+def device_list() -> Any:
+    return xla_client().DeviceList((device(),))
+
+
+@cache
+def sharding() -> Any:
+    """All of an array on the one device."""
+    xc = xla_client()
+    replicated = xc.OpSharding()
+    replicated.type = xc.OpSharding.Type.REPLICATED
+    return xc._xla.GSPMDSharding(device_list(), replicated)
+
+
+# the dtypes that the buffer protocol does not know travel under the unsigned integer of their width
+_carriers = {dtypes.bfloat16: np.dtype(np.uint16)}
+_carriers.update({d: np.dtype(np.uint8) for d in (
+    dtypes.float8_e4m3fn, dtypes.float8_e5m2, dtypes.float8_e4m3b11fnuz, dtypes.float8_e4m3fnuz,
+    dtypes.float8_e5m2fnuz, dtypes.float8_e3m4, dtypes.float8_e4m3, dtypes.float8_e8m0fnu)})
+_widened = {dtypes.int4: np.dtype(np.int8), dtypes.uint4: np.dtype(np.uint8)}
+
+
+def carrier(aval: ShapedArray) -> ShapedArray:
+    """The type under which a value of this type crosses the border of a compiled program."""
+    dtype = _carriers.get(aval.dtype) or _widened.get(aval.dtype)
+    return aval if dtype is None else make_aval(aval.shape, dtype)
+
+
+def is_widened(dtype: np.dtype) -> bool:
+    """Whether the dtype crosses by conversion rather than by reinterpretation (4-bit integers)."""
+    return dtype in _widened
+
+
+def put(x: ConcreteArray) -> Any:
+    """The device buffer of an array, made at the first need."""
+    buffer = x._buffer
+    if buffer is None:
+        value = np.ascontiguousarray(x.value).reshape(x.aval.shape)
+        if value.dtype in _carriers:
+            value = value.view(_carriers[value.dtype])
+        elif value.dtype in _widened:
+            value = value.astype(_widened[value.dtype])
+        place, where = sharding(), device()
+        buffer = x._buffer = xla_client().batched_device_put(carrier(x.aval), place, [value], [where], True,
+                                                             enable_x64=True)
+    return buffer
+
+
+def read(buffer: Any, aval: ShapedArray) -> np.ndarray:
+    """The NumPy value of a buffer, without a copy where the engine allows."""
+    value = np.asarray(buffer)
+    if aval.dtype in _carriers:
+        return value.view(aval.dtype)
+    if aval.dtype in _widened:
+        return value.astype(aval.dtype)
+    return value

@@ -1,0 +1,124 @@
+"""The ground floor of every stack of transformations: primitives are evaluated as they come.
+
+Small host arrays go through the primitive's NumPy kernel, with no compiler; a primitive without a kernel goes through
+a compiled program of one operation, remembered per types and parameters.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pullback._core import numpy_state
+from pullback._core.array import Array, ConcreteArray, lift
+from pullback._core.config import config
+from pullback._core.errors import UnexpectedTracerError
+from pullback._core.jaxpr import Equation, Jaxpr, Var
+from pullback._core.staging import check_alive
+from pullback._core.trace import Trace, Tracer, call_with, install_evaluator
+from pullback._xla.executable import QUICK, Executable, compile_jaxpr
+
+_enter, _leave = numpy_state.enter, numpy_state.leave
+
+
+class Evaluator(Trace):
+    """Evaluates primitives on concrete arrays."""
+
+    __slots__ = ()
+
+    def describe(self) -> str:
+        return "evaluation"
+
+    def process_primitive(self, primitive, args, params):
+        kernel = primitive.kernel
+        if kernel is None or primitive.multiple_results:
+            return self._general(primitive, args, params)
+        values, avals = [], []
+        for a in args:
+            if type(a) is not ConcreteArray:
+                a = concrete(a, primitive.name)
+            value = a._value
+            values.append(a.value if value is None else value)
+            avals.append(a.aval)
+        aval = primitive.infer(tuple(avals), params)
+        token = _enter()
+        try:
+            out = kernel(*values, **params) if params else kernel(*values)
+        finally:
+            _leave(token)
+        if out.dtype is not aval.dtype and out.dtype != aval.dtype:
+            out = out.astype(aval.dtype)
+        if config.debug_nans:
+            refuse_nan(out, primitive)
+        return ConcreteArray(aval, out)
+
+    def _general(self, primitive, args, params):
+        args = [concrete(a, primitive.name) for a in args]
+        if primitive.evaluate is not None:
+            return primitive.evaluate(*args, **params)
+        avals = tuple(a.aval for a in args)
+        out_avals = primitive.infer(avals, params)
+        if primitive.kernel is None:
+            outs = _one_op(primitive, avals, params).run(args)
+            if config.debug_nans:
+                for out in outs:
+                    refuse_nan(out.value, primitive)
+            return outs if primitive.multiple_results else outs[0]
+        with numpy_state.silenced():
+            outs = primitive.kernel(*[a.value for a in args], **params)
+        return [ConcreteArray(aval, np.asarray(out).astype(aval.dtype, copy=False))
+                for aval, out in zip(out_avals, outs, strict=True)]
+
+
+def concrete(x: Any, primitive_name: str) -> ConcreteArray:
+    """An operand of an eager primitive; a tracer that arrives here has leaked."""
+    if type(x) is ConcreteArray:
+        return x
+    x = lift(x)
+    if isinstance(x, Tracer):
+        check_alive(x)
+        raise UnexpectedTracerError(f"'{primitive_name}' was applied to a value traced by {x.trace.describe()}, outside "
+                                    "of it: in another thread, or in a callback. Return the value instead.")
+    return x  # type: ignore[return-value]
+
+
+def refuse_nan(value: Any, primitive) -> None:
+    if np.issubdtype(value.dtype, np.inexact) and np.isnan(value).any():
+        raise FloatingPointError(f"'{primitive.name}' made a nan (debug_nans is on)")
+
+
+_programs: dict[Any, Executable] = {}
+
+
+def _one_op(primitive, avals, params) -> Executable:
+    key = (primitive, avals, tuple(params.items()))
+    try:
+        program = _programs.get(key)
+    except TypeError:
+        key, program = None, None
+    if program is None:
+        program = compile_jaxpr(single_equation(primitive, avals, params), options=QUICK)
+        if key is not None:
+            _programs[key] = program
+    return program
+
+
+def single_equation(primitive, avals, params) -> Jaxpr:
+    """The jaxpr of one application of a primitive."""
+    out = primitive.infer(avals, params)
+    invars = [Var(aval) for aval in avals]
+    outvars = [Var(aval) for aval in (out if primitive.multiple_results else [out])]
+    return Jaxpr([], invars, [Equation(primitive, list(invars), outvars, params)], list(outvars))
+
+
+evaluator = Evaluator(None)
+install_evaluator(evaluator)
+
+
+def eagerly(fun, *args: Any) -> Any:
+    """Call a function outside of every transformation."""
+    return call_with(evaluator, fun, *args)
+
+
+def is_concrete(x: Any) -> bool:
+    return isinstance(x, ConcreteArray) or not isinstance(x, Array)

@@ -1,0 +1,290 @@
+"""Jaxpr to StableHLO text.
+
+A `Module` holds functions, a `Block` a list of operations; lowering rules of primitives get the block as `ctx` and emit
+with `ctx.op`. The generic MLIR syntax is used throughout: it is written fastest and is the same for every operation.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.jaxpr import Jaxpr, Literal, Var
+from pullback._core.primitive import missing_rule_message
+from pullback._core.errors import RuleNotDefinedError
+from pullback._core.types import ShapedArray, make_aval
+from pullback._xla.engine import carrier, is_widened
+
+_ELEMENTS = {
+    np.dtype(bool): "i1", np.dtype(np.int8): "i8", np.dtype(np.int16): "i16", np.dtype(np.int32): "i32",
+    np.dtype(np.int64): "i64", np.dtype(np.uint8): "ui8", np.dtype(np.uint16): "ui16", np.dtype(np.uint32): "ui32",
+    np.dtype(np.uint64): "ui64", np.dtype(np.float16): "f16", np.dtype(np.float32): "f32",
+    np.dtype(np.float64): "f64", np.dtype(np.complex64): "complex<f32>", np.dtype(np.complex128): "complex<f64>",
+    dtypes.bfloat16: "bf16", dtypes.int4: "i4", dtypes.uint4: "ui4",
+    dtypes.float8_e4m3fn: "f8E4M3FN", dtypes.float8_e5m2: "f8E5M2", dtypes.float8_e4m3b11fnuz: "f8E4M3B11FNUZ",
+    dtypes.float8_e4m3fnuz: "f8E4M3FNUZ", dtypes.float8_e5m2fnuz: "f8E5M2FNUZ", dtypes.float8_e3m4: "f8E3M4",
+    dtypes.float8_e4m3: "f8E4M3", dtypes.float8_e8m0fnu: "f8E8M0FNU", dtypes.float0: "i1",
+}
+_types: dict[ShapedArray, str] = {}
+
+
+def element_type(dtype: np.dtype) -> str:
+    """The MLIR name of a dtype."""
+    return _ELEMENTS[dtype]
+
+
+def tensor_type(aval: ShapedArray) -> str:
+    """The MLIR name of an array type, such as `tensor<3x4xf32>`."""
+    text = _types.get(aval)
+    if text is None:
+        dims = "".join(f"{d}x" for d in aval.shape)
+        text = _types[aval] = f"tensor<{dims}{_ELEMENTS[aval.dtype]}>"
+    return text
+
+
+def int_array(values: Sequence[int]) -> str:
+    """An MLIR attribute holding 64-bit integers."""
+    return f"array<i64: {', '.join(map(str, values))}>" if len(values) else "array<i64>"
+
+
+def int_matrix(rows: Sequence[Sequence[int]]) -> str:
+    """An MLIR attribute holding a 2-d table of 64-bit integers."""
+    if not rows:
+        return "dense<> : tensor<0x2xi64>"
+    body = ", ".join("[" + ", ".join(map(str, row)) + "]" for row in rows)
+    return f"dense<[{body}]> : tensor<{len(rows)}x{len(rows[0])}xi64>"
+
+
+def dense(value: Any, dtype: np.dtype) -> str:
+    """The text inside `dense<...>` of a scalar or an array."""
+    array = np.asarray(value, dtype)
+    if array.ndim == 0:
+        return _scalar_text(array[()], dtype)
+    if array.size == 0:
+        return ""
+    return '"0x' + np.ascontiguousarray(array).tobytes().hex().upper() + '"'
+
+
+def _scalar_text(x: Any, dtype: np.dtype) -> str:
+    if dtype.kind == "b":
+        return "true" if x else "false"
+    if dtypes.is_integer(dtype):
+        return str(int(x))
+    if dtypes.is_complex(dtype):
+        part = np.dtype(np.float32 if dtype == np.complex64 else np.float64)
+        return f"({_scalar_text(part.type(x.real), part)}, {_scalar_text(part.type(x.imag), part)})"
+    if np.isfinite(x):
+        return f"{float(x):.17e}" if dtype.itemsize > 2 else f"{float(x):e}"
+    # MLIR takes what has no decimal form as the bits
+    return "0x" + np.asarray(x, dtype).tobytes()[::-1].hex().upper()
+
+
+class Value:
+    """An SSA value: its name and its type."""
+
+    __slots__ = ("name", "aval")
+
+    def __init__(self, name: str, aval: ShapedArray):
+        self.name = name
+        self.aval = aval
+
+
+class Module:
+    """A StableHLO module under construction."""
+
+    def __init__(self):
+        self.functions: list[str] = []
+        self.names: dict[str, int] = {}
+        self.lowered: dict[int, tuple[str, Jaxpr]] = {}
+        self.callbacks: list[Callable] = []
+
+    def text(self) -> str:
+        return "module @pullback {\n" + "\n".join(self.functions) + "\n}\n"
+
+    def unique(self, name: str) -> str:
+        name = "".join(c if c.isalnum() or c == "_" else "_" for c in name)
+        n = self.names.get(name, 0)
+        self.names[name] = n + 1
+        return name if n == 0 and name != "main" else f"{name}_{n}"
+
+    def function(self, jaxpr: Jaxpr, name: str) -> str:
+        """The name of a private function computing the jaxpr; one jaxpr is emitted once."""
+        known = self.lowered.get(id(jaxpr))
+        if known is None:
+            known = (self.unique(name), jaxpr)
+            self.lowered[id(jaxpr)] = known
+            self._emit(jaxpr, f"private @{known[0]}", known[0])
+        return known[0]
+
+    def _emit(self, jaxpr: Jaxpr, head: str, label: str) -> None:
+        block = Block(self)
+        args = [Value(f"%arg{i}", v.aval) for i, v in enumerate(jaxpr.invars)]
+        outs = lower_jaxpr(block, jaxpr, args)
+        signature = ", ".join(f"{a.name}: {tensor_type(a.aval)}" for a in args)
+        results = ", ".join(tensor_type(o.aval) for o in outs)
+        self.functions.append(f"func.func {head}({signature}) -> ({results}) {{\n" + "\n".join(block.lines)
+                              + f"\nreturn {_operands(outs)}\n}}")
+
+
+class Block:
+    """A list of operations: the body of a function or of a region. Lowering rules get it as `ctx`."""
+
+    __slots__ = ("module", "lines", "constants", "counter", "out_avals")
+
+    def __init__(self, module: Module, counter: list[int] | None = None):
+        self.module = module
+        self.lines: list[str] = []
+        self.constants: dict[Any, Value] = {}
+        self.counter = [0] if counter is None else counter
+        self.out_avals: list[ShapedArray] = []
+
+    def fresh(self) -> str:
+        self.counter[0] = n = self.counter[0] + 1
+        return f"%{n}"
+
+    def op(self, name: str, operands: Sequence[Value], out: Any = None, attrs: str = "",
+           regions: Sequence[str] = ()) -> Any:
+        """Emit an operation. `out` is its result type, or a list of them; by default the first operand's.
+
+        Returns the result, or the list of results. `attrs` is the inside of an MLIR attribute dictionary.
+        """
+        many = type(out) is list
+        outs = out if many else [operands[0].aval if out is None else out]
+        self.counter[0] = n = self.counter[0] + 1
+        types = ", ".join([tensor_type(v.aval) for v in operands])
+        results = ", ".join([tensor_type(aval) for aval in outs])
+        names = ", ".join([v.name for v in operands])
+        head = f"%{n}:{len(outs)}" if many else f"%{n}"
+        body = f" ({', '.join(regions)})" if regions else ""
+        tail = f" {{{attrs}}}" if attrs else ""
+        lead = f"{head} = " if outs else ""
+        self.lines.append(f'{lead}"{name}"({names}){body}{tail} : ({types}) -> ({results})')
+        if many:
+            return [Value(f"%{n}#{i}", aval) for i, aval in enumerate(outs)]
+        return Value(f"%{n}", outs[0])
+
+    def constant(self, value: Any, aval: ShapedArray) -> Value:
+        """A constant; a scalar value fills the shape. Equal scalars are emitted once a block."""
+        array = np.asarray(value, aval.dtype)
+        key = (array.tobytes(), aval) if array.ndim == 0 else None
+        known = self.constants.get(key) if key else None
+        if known is None:
+            text = dense(array, aval.dtype)
+            known = self.op("stablehlo.constant", [], aval, f"value = dense<{text}> : {tensor_type(aval)}")
+            if key:
+                self.constants[key] = known
+        return known
+
+    def full_like(self, x: Value, value: Any) -> Value:
+        """A constant of the type of `x`."""
+        return self.constant(value, x.aval)
+
+    def convert(self, x: Value, dtype: np.dtype) -> Value:
+        """`x` in another dtype."""
+        if x.aval.dtype == dtype:
+            return x
+        return self.op("stablehlo.convert", [x], make_aval(x.aval.shape, dtype))
+
+    def broadcast(self, x: Value, shape: tuple[int, ...], dims: Sequence[int] | None = None) -> Value:
+        """`x` repeated to `shape`; `dims` says where its axes go, by default to the last ones."""
+        if x.aval.shape == shape:
+            return x
+        if dims is None:
+            dims = range(len(shape) - x.aval.ndim, len(shape))
+        return self.op("stablehlo.broadcast_in_dim", [x], make_aval(shape, x.aval.dtype),
+                       f"broadcast_dimensions = {int_array(tuple(dims))}")
+
+    def reshape(self, x: Value, shape: tuple[int, ...]) -> Value:
+        """`x` with the same elements in another shape."""
+        if x.aval.shape == shape:
+            return x
+        return self.op("stablehlo.reshape", [x], make_aval(shape, x.aval.dtype))
+
+    def compare(self, direction: str, x: Value, y: Value) -> Value:
+        """An elementwise comparison: EQ, NE, LT, LE, GT, GE."""
+        return self.op("stablehlo.compare", [x, y], make_aval(x.aval.shape, np.dtype(bool)),
+                       f"comparison_direction = #stablehlo<comparison_direction {direction}>")
+
+    def region(self, avals: Sequence[ShapedArray], body: Callable[[Block, list[Value]], Sequence[Value]]) -> str:
+        """The text of a region: `body` gets a block and its arguments and returns what the region yields."""
+        block = Block(self.module, self.counter)
+        args = [Value(block.fresh(), aval) for aval in avals]
+        outs = body(block, args)
+        head = ", ".join(f"{a.name}: {tensor_type(a.aval)}" for a in args)
+        types = ", ".join(tensor_type(o.aval) for o in outs)
+        names = ", ".join(o.name for o in outs)
+        label = f"^bb0({head}):\n" if args else ""
+        return ("{\n" + label + "\n".join(block.lines) + f'\n"stablehlo.return"({names}) : ({types}) -> ()\n}}')
+
+    def call(self, jaxpr: Jaxpr, operands: Sequence[Value], name: str) -> list[Value]:
+        """A call of the function computing the jaxpr."""
+        callee = self.module.function(jaxpr, name)
+        return self.op("func.call", operands, list(jaxpr.out_avals), f"callee = @{callee}")
+
+    def inline(self, jaxpr: Jaxpr, operands: Sequence[Value]) -> list[Value]:
+        """The equations of the jaxpr, emitted in place."""
+        return lower_jaxpr(self, jaxpr, operands)
+
+
+def _operands(values: Sequence[Value]) -> str:
+    if not values:
+        return ""
+    return ", ".join(v.name for v in values) + " : " + ", ".join(tensor_type(v.aval) for v in values)
+
+
+def lower_jaxpr(ctx: Block, jaxpr: Jaxpr, args: Sequence[Value]) -> list[Value]:
+    """Emit the equations of a jaxpr whose inputs (constants first) are `args`; returns its outputs."""
+    env: dict[Var, Value] = dict(zip((*jaxpr.constvars, *jaxpr.invars), args, strict=True))
+    for eqn in jaxpr.eqns:
+        operands = [env[v] if type(v) is Var else ctx.constant(v.value, v.aval.strip_weak_type())
+                    for v in eqn.invars]
+        primitive = eqn.primitive
+        if primitive.lower is None:
+            raise RuleNotDefinedError(missing_rule_message(primitive, "lower") + f" It is applied at {eqn.location}.")
+        outvars = eqn.outvars
+        ctx.out_avals = [v.aval for v in outvars]
+        out = primitive.lower(ctx, *operands, **eqn.params)
+        if primitive.multiple_results:
+            env.update(zip(outvars, out, strict=True))
+        else:
+            env[outvars[0]] = out
+    return [env[v] if type(v) is Var else ctx.constant(v.value, v.aval.strip_weak_type()) for v in jaxpr.outvars]
+
+
+def lower_module(jaxpr: Jaxpr, donated: frozenset[int] = frozenset()) -> Module:
+    """The module whose `main` computes the jaxpr, its constants first among the inputs.
+
+    Values cross the border of `main` under types that every reader of buffers knows, see `engine.carrier`.
+    """
+    module = Module()
+    module.names["main"] = 1
+    block = Block(module)
+    avals = [v.aval for v in (*jaxpr.constvars, *jaxpr.invars)]
+    inputs = [Value(f"%arg{i}", carrier(aval)) for i, aval in enumerate(avals)]
+    outs = lower_jaxpr(block, jaxpr, [_arrive(block, x, aval) for x, aval in zip(inputs, avals, strict=True)])
+    outs = [_depart(block, x) for x in outs]
+    signature = ", ".join(f"{x.name}: {tensor_type(x.aval)}"
+                          + (" {jax.buffer_donor = true}" if i in donated else "") for i, x in enumerate(inputs))
+    results = ", ".join(tensor_type(o.aval) for o in outs)
+    module.functions.append(f"func.func public @main({signature}) -> ({results}) {{\n" + "\n".join(block.lines)
+                            + f"\nreturn {_operands(outs)}\n}}")
+    return module
+
+
+def _arrive(block: Block, x: Value, aval: ShapedArray) -> Value:
+    if x.aval is aval or x.aval.dtype == aval.dtype:
+        return x
+    if is_widened(aval.dtype):
+        return block.convert(x, aval.dtype)
+    return block.op("stablehlo.bitcast_convert", [x], aval)
+
+
+def _depart(block: Block, x: Value) -> Value:
+    outside = carrier(x.aval)
+    if outside.dtype == x.aval.dtype:
+        return x
+    if is_widened(x.aval.dtype):
+        return block.convert(x, outside.dtype)
+    return block.op("stablehlo.bitcast_convert", [x], outside)
