@@ -10,8 +10,9 @@ with `params` the keyword parameters of the application:
 - `transpose(cotangent, *operands, **params)`: a cotangent per operand, None where it is not linear (`is_linear`).
 - `batch(operands, dims, **params)`: the result and its batch axis; a dim of None marks an operand without batch axis.
 
-Primitives that hold functions have more to say, see `_higher_order`: with `higher_order` set, `jvp`, `linearize` and
-`batch` get the trace as first argument, and `stage(trace, args, params)` replaces plain recording.
+Primitives that hold functions have more to say, see `_higher_order`: with `higher_order` set, `batch` gets the trace as
+first argument; `linearize(trace, primals, tangents, **params)` replaces the jvp rule where tangents go onto a tape;
+`stage(trace, args, params)` and `record(tape, args, params)` replace plain recording in a jaxpr and on a tape.
 """
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ class Primitive:
     """
 
     __slots__ = ("name", "multiple_results", "higher_order", "kernel", "evaluate", "abstract_eval", "lower", "jvp",
-                 "linearize", "transpose", "batch", "stage", "dce", "axis_param", "effectful", "_types")
+                 "linearize", "transpose", "batch", "stage", "record", "dce", "axis_param", "effectful", "_types")
 
     def __init__(self, name: str, multiple_results: bool = False, higher_order: bool = False):
         self.name = name
@@ -52,6 +53,7 @@ class Primitive:
         self.transpose: Callable | None = None
         self.batch: Callable | None = None
         self.stage: Callable | None = None
+        self.record: Callable | None = None
         self.dce: Callable | None = None
         self.axis_param: str | None = None
         self.effectful = False

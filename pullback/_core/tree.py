@@ -7,14 +7,24 @@ registered there are unknown here, and the reverse.
 from __future__ import annotations
 
 import functools
+import os
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields as dataclass_fields
 from dataclasses import is_dataclass
 from typing import Any, TypeVar
 
-from jaxlib._jax import pytree as _pytree
-from jaxlib._jax.pytree import DictKey, FlattenedIndexKey, GetAttrKey, PyTreeDef, SequenceKey
+# read once, when jaxlib is loaded: no notes of the engine's start on stderr unless the user asks for them
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+
+from jaxlib._jax import pytree as _pytree  # noqa: E402
+from jaxlib._jax.pytree import (  # noqa: E402
+    DictKey,
+    FlattenedIndexKey,
+    GetAttrKey,
+    PyTreeDef,
+    SequenceKey,
+)
 
 __all__ = [
     "DictKey",

@@ -1,7 +1,7 @@
 """Rules shared by families of primitives, in terms of no particular one."""
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from pullback._core.primitive import Primitive
@@ -56,3 +56,9 @@ def hlo(name: str, attrs: str = "") -> Callable:
         return ctx.op(name, operands, ctx.out_avals[0], attrs)
 
     return lower
+
+
+def pack(present: Sequence[bool], given: Iterable[Any], otherwise: Sequence[Any]) -> list[Any]:
+    """A full list from the values that are there and stand-ins for the others."""
+    values = iter(given)
+    return [next(values) if p else o for p, o in zip(present, otherwise, strict=True)]

@@ -67,8 +67,8 @@ class Tape(Trace):
                 return parent.process_primitive(primitive, args, params)
             finally:
                 context.trace = outer
-        if primitive.stage is not None:
-            return call_with(self, primitive.rule("record"), self, args, params)
+        if primitive.record is not None:
+            return primitive.record(self, args, params)
         return self.record(primitive, args, params)
 
     def record(self, primitive: Primitive, args: Sequence[Any], params: dict) -> Any:

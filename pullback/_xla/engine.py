@@ -1,7 +1,6 @@
 """The engine: the XLA client, its devices, and moving data to and from them. Started at the first use."""
 from __future__ import annotations
 
-import os
 from functools import cache
 from typing import Any
 
@@ -15,8 +14,7 @@ from pullback._core.types import ShapedArray, make_aval
 
 @cache
 def xla_client() -> Any:
-    """The module `jaxlib.xla_client`, with its log silenced unless the user chose a level."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    """The module `jaxlib.xla_client`."""
     from jaxlib import xla_client
     return xla_client
 

@@ -1,0 +1,459 @@
+"""`jvp`, `vjp`, `linearize`, `linear_transpose`, `grad` and `value_and_grad`: flatten, trace, unflatten."""
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.arguments import (
+    argument_path,
+    aval_of,
+    canonical_argnums,
+    check_leaf,
+    check_leaves,
+    flatten_result,
+    lift_leaves,
+)
+from pullback._core.array import Array, ConcreteArray, lift
+from pullback._core.errors import boundary, fold, function_name
+from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
+from pullback._core.tree_paths import equality_errors, keystr, tree_flatten_with_path
+from pullback._core.types import ShapedArray, make_aval
+from pullback._core.zeros import Zero, zero_of
+from pullback._ops.shape import convert_element_type, instantiate
+from pullback._transforms.jvp import jvp_flat
+from pullback._transforms.linearize import Linearized, linearize_flat
+from pullback._transforms.transpose import pull, record_linear
+
+
+def _check_tuple(function: str, name: str, value: Any) -> None:
+    if not isinstance(value, (tuple, list)):
+        raise TypeError(f"{function}: {name} must be a tuple or a list, one entry per argument of the function, got "
+                        f"{type(value).__name__}")
+
+
+def describe_mismatch(expected: Any, got: Any) -> str:
+    """Where two structures first differ, in words."""
+    for path, what1, what2, _ in equality_errors(expected, got):
+        return f"at {keystr(path) or 'the top'}: expected {what1}, got {what2}"
+    return f"expected {tree_structure(expected)}, got {tree_structure(got)}"
+
+
+def float0_zeros(aval: ShapedArray) -> np.ndarray:
+    """The only tangent at an integer or bool: an array of the empty dtype."""
+    return np.zeros(aval.shape, dtypes.float0)
+
+
+def as_tangent(x: Any, primal: ShapedArray, describe: Callable[[], str]) -> Any:
+    """A user's tangent or cotangent for a value of type `primal`; Python scalars take its dtype."""
+    expected = primal.to_tangent_aval()
+    if expected.dtype == dtypes.float0:
+        if getattr(x, "dtype", None) == dtypes.float0 and np.shape(x) == primal.shape:
+            return zero_of(primal)
+        raise TypeError(f"{describe()}: the value is of type {primal.str_short()}, which has no derivative, so its "
+                        f"tangent must be np.zeros({primal.shape}, pullback.dtypes.float0), got {_kind(x)}")
+    if type(x) is Zero:
+        return x
+    check_leaf(x, describe)
+    t = lift(x)
+    if t.aval.dtype != expected.dtype and t.aval.weak_type and _castable(t.aval.dtype, expected.dtype):
+        t = convert_element_type(t, expected.dtype, True)
+    if t.aval.dtype != expected.dtype:
+        raise TypeError(f"{describe()}: expected dtype {expected.dtype.name}, got {t.aval.dtype.name}. "
+                        "A tangent or cotangent has the dtype of its value.")
+    if t.aval.shape != expected.shape:
+        raise ValueError(f"{describe()}: expected shape {expected.shape}, got {t.aval.shape}. "
+                         "A tangent or cotangent has the shape of its value.")
+    return t
+
+
+def _castable(source: np.dtype, target: np.dtype) -> bool:
+    return not dtypes.is_complex(source) or dtypes.is_complex(target)
+
+
+def _kind(x: Any) -> str:
+    try:
+        return aval_of(x).str_short()
+    except TypeError:
+        return f"{x!r}"
+
+
+@boundary
+def jvp(fun: Callable, primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False) -> tuple[Any, ...]:
+    """The value of `fun` at `primals` and its derivative along `tangents` (forward mode).
+
+    Args:
+      fun: a function of arrays, or pytrees of arrays, returning an array or a pytree of them.
+      primals: a tuple or list of its arguments.
+      tangents: the direction, with the structure, shapes and dtypes of `primals` (dtype `float0` for integers).
+      has_aux: whether `fun` returns a pair, of which the second is passed through.
+
+    Returns: `(primals_out, tangents_out)`, and the auxiliary result where there is one.
+    Raises: TypeError or ValueError naming the argument and leaf where a tangent does not fit.
+    See: Griewank and Walther, Evaluating Derivatives (2008), chapter 3.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> y, t = pb.jvp(pnp.sin, (0.,), (2.,))
+    >>> print(y, t)
+    0.0 2.0
+    """
+    _check_tuple("jvp", "primals", primals)
+    _check_tuple("jvp", "tangents", tangents)
+    leaves, tree = tree_flatten(tuple(primals))
+    dots, dots_tree = tree_flatten(tuple(tangents))
+    if tree != dots_tree:
+        raise TypeError("jvp: primals and tangents must have one structure, "
+                        + describe_mismatch(tuple(primals), tuple(tangents)))
+    xs = lift_leaves("jvp", fun, leaves, primals)
+
+    def where(i):
+        path = tree_flatten_with_path(tuple(tangents))[0][i][0]
+        return f"jvp of {function_name(fun)}: the tangent of {argument_path(fun, path[0].idx, path[1:])}"
+
+    ts = [as_tangent(t, x.aval, lambda i=i: where(i)) for i, (x, t) in enumerate(zip(xs, dots, strict=True))]
+    store: list[Any] = []
+
+    def flat(*args):
+        result = fun(*tree_unflatten(tree, args))
+        if has_aux:
+            result, aux = _split_aux("jvp", fun, result)
+            store.append(aux)
+        outs, out_tree = flatten_result("jvp", fun, result)
+        store.append(out_tree)
+        return outs
+
+    outs, touts = jvp_flat(flat, xs, ts)
+    out_tree = store[-1]
+    tangents_out = [float0_zeros(o.aval) if t.aval.dtype == dtypes.float0 else instantiate(t)
+                    for o, t in zip(outs, touts, strict=True)]
+    value = tree_unflatten(out_tree, outs), tree_unflatten(out_tree, tangents_out)
+    return (*value, strip_aux(store[0])) if has_aux else value
+
+
+def _split_aux(function: str, fun: Callable, result: Any) -> tuple[Any, Any]:
+    if not isinstance(result, (tuple, list)) or len(result) != 2:
+        raise TypeError(f"{function} with has_aux=True: {function_name(fun)} must return a pair (result, auxiliary), got "
+                        f"{type(result).__name__}{f' of length {len(result)}' if isinstance(result, (tuple, list)) else ''}")
+    return result[0], result[1]
+
+
+def strip_aux(aux: Any) -> Any:
+    """The auxiliary result with the tracers of the transformation that just ended replaced by their primals."""
+    leaves, tree = tree_flatten(aux)
+    return tree_unflatten(tree, [_primal(x) for x in leaves])
+
+
+def _primal(x: Any) -> Any:
+    while isinstance(x, Array) and type(x) is not ConcreteArray and not x.trace.alive and hasattr(x, "primal"):
+        x = x.primal
+    return x
+
+
+class _Flat:
+    """A function of some leaves of its arguments, flat on both sides; remembers the result's structure."""
+
+    def __init__(self, function: str, fun: Callable, args: Sequence[Any], kwargs: dict[str, Any], tree: PyTreeDef,
+                 positions: tuple[int, ...] | None, has_aux: bool):
+        self.function = function
+        self.fun = fun
+        self.args = args
+        self.kwargs = kwargs
+        self.tree = tree
+        self.positions = positions
+        self.has_aux = has_aux
+        self.out_tree: Any = None
+        self.aux: Any = None
+
+    def __call__(self, *leaves):
+        dynamic = tree_unflatten(self.tree, leaves)
+        args = dynamic
+        if self.positions is not None:
+            args = list(self.args)
+            for i, value in zip(self.positions, dynamic, strict=True):
+                args[i] = value
+        result = self.fun(*args, **self.kwargs)
+        if self.has_aux:
+            result, self.aux = _split_aux(self.function, self.fun, result)
+        outs, self.out_tree = flatten_result(self.function, self.fun, result)
+        return outs
+
+
+class VJP:
+    """The pullback that `vjp` returns: from a cotangent of the result to those of the arguments."""
+
+    def __init__(self, fun: Callable, linear: Linearized, in_avals: Sequence[ShapedArray], in_tree: PyTreeDef,
+                 out_avals: Sequence[ShapedArray], out_tree: PyTreeDef):
+        self.fun = fun
+        self.linear = linear
+        self.in_avals = in_avals
+        self.in_tree = in_tree
+        self.out_avals = out_avals
+        self.out_tree = out_tree
+
+    @boundary
+    def __call__(self, cotangent: Any) -> tuple[Any, ...]:
+        """Cotangents of the arguments, a tuple with an entry for each; `float0` for integers."""
+        leaves, tree = tree_flatten(cotangent)
+        name = function_name(self.fun)
+        if tree != self.out_tree:
+            expected = tree_unflatten(self.out_tree, [0.] * len(self.out_avals))
+            raise TypeError(f"the vjp of {name}: the cotangent must have the structure of the result, "
+                            + describe_mismatch(expected, cotangent))
+
+        def where(i):
+            path = tree_flatten_with_path(cotangent)[0][i][0]
+            return f"the vjp of {name}: the cotangent{' at ' + keystr(path) if path else ''}"
+
+        cts = [as_tangent(ct, aval, lambda i=i: where(i))
+               for i, (ct, aval) in enumerate(zip(leaves, self.out_avals, strict=True))]
+        return tree_unflatten(self.in_tree, cotangents_in(self.linear, cts, self.in_avals))
+
+
+def cotangents_in(linear: Linearized, cts: Sequence[Any], in_avals: Sequence[ShapedArray]) -> list[Any]:
+    """The cotangents of all inputs, zeros made into arrays."""
+    return [float0_zeros(aval) if r is None else instantiate(r)
+            for r, aval in zip(pull(linear, cts), in_avals, strict=True)]
+
+
+@boundary
+def vjp(fun: Callable, *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
+    """The value of `fun` at `primals` and its pullback (reverse mode).
+
+    Args:
+      fun: a function of arrays, or pytrees of arrays, returning an array or a pytree of them.
+      primals: its arguments.
+      has_aux: whether `fun` returns a pair, of which the second is passed through.
+
+    Returns: `(primals_out, pullback)`, and the auxiliary result where there is one. `pullback(cotangent)` takes a value
+      shaped as the result and returns a tuple with a cotangent for each argument.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> y, pullback = pb.vjp(lambda x, w: x * w, 2., 5.)
+    >>> print(y, [float(g) for g in pullback(1.)])
+    10.0 [5.0, 2.0]
+    """
+    leaves, tree = tree_flatten(primals)
+    xs = lift_leaves("vjp", fun, leaves, primals)
+    flat = _Flat("vjp", fun, primals, {}, tree, None, has_aux)
+    outs, linear = linearize_flat(flat, xs, subject=f"vjp of {function_name(fun)}")
+    value = tree_unflatten(flat.out_tree, outs)
+    pullback = VJP(fun, linear, [x.aval for x in xs], tree, [o.aval for o in outs], flat.out_tree)
+    return (value, pullback, strip_aux(flat.aux)) if has_aux else (value, pullback)
+
+
+class Pushforward:
+    """The linear map that `linearize` returns: from tangents of the arguments to those of the result."""
+
+    def __init__(self, fun: Callable, linear: Linearized, in_avals: Sequence[ShapedArray], in_tree: PyTreeDef,
+                 out_tree: PyTreeDef, out_avals: Sequence[ShapedArray]):
+        self.fun = fun
+        self.linear = linear
+        self.in_avals = in_avals
+        self.in_tree = in_tree
+        self.out_tree = out_tree
+        self.out_avals = out_avals
+
+    @boundary
+    def __call__(self, *tangents: Any) -> Any:
+        """The derivative along `tangents`, one for each argument."""
+        leaves, tree = tree_flatten(tangents)
+        name = function_name(self.fun)
+        if tree != self.in_tree:
+            expected = tree_unflatten(self.in_tree, [0.] * len(self.in_avals))
+            raise TypeError(f"the linearized {name}: tangents must have the structure of the arguments, "
+                            + describe_mismatch(expected, tangents))
+
+        def where(i):
+            path = tree_flatten_with_path(tangents)[0][i][0]
+            return f"the linearized {name}: the tangent of {argument_path(self.fun, path[0].idx, path[1:])}"
+
+        ts = [as_tangent(t, aval, lambda i=i: where(i))
+              for i, (t, aval) in enumerate(zip(leaves, self.in_avals, strict=True))]
+        outs = self.linear.push([None if node is None else instantiate(t)
+                                 for node, t in zip(self.linear.inputs, ts, strict=True)])
+        flat = [float0_zeros(aval) if t.aval.dtype == dtypes.float0 else instantiate(t)
+                for t, aval in zip(outs, self.out_avals, strict=True)]
+        return tree_unflatten(self.out_tree, flat)
+
+
+@boundary
+def linearize(fun: Callable, *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
+    """The value of `fun` at `primals` and its derivative there, as a function of tangents.
+
+    The primal work is done once; each call of the derivative runs the linear part alone.
+
+    Returns: `(primals_out, f_jvp)`, and the auxiliary result where there is one.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> y, f_jvp = pb.linearize(lambda x: x ** 2, 3.)
+    >>> print(y, f_jvp(1.), f_jvp(2.))
+    9.0 6.0 12.0
+    """
+    leaves, tree = tree_flatten(primals)
+    xs = lift_leaves("linearize", fun, leaves, primals)
+    flat = _Flat("linearize", fun, primals, {}, tree, None, has_aux)
+    outs, linear = linearize_flat(flat, xs, subject=f"linearize of {function_name(fun)}")
+    value = tree_unflatten(flat.out_tree, outs)
+    push = Pushforward(fun, linear, [x.aval for x in xs], tree, flat.out_tree, [o.aval for o in outs])
+    return (value, push, strip_aux(flat.aux)) if has_aux else (value, push)
+
+
+@boundary
+def linear_transpose(fun: Callable, *primals: Any) -> Callable:
+    """The transpose of a function that is linear in all its arguments.
+
+    Args:
+      fun: the linear function.
+      primals: arrays or `ShapeDtypeStruct`s that give the types of its arguments; their values are not used.
+
+    Returns: a function from a cotangent of the result to a tuple of cotangents, one for each argument.
+    Raises: TypeError or NotImplementedError if `fun` applies something that is not linear.
+
+    >>> import pullback as pb
+    >>> [float(c) for c in pb.linear_transpose(lambda x, y: 2 * x - y, 1., 1.)(3.)]
+    [6.0, -3.0]
+    """
+    check_leaves("linear_transpose", fun, primals)
+    leaves, tree = tree_flatten(primals)
+    avals = [aval_of(x) for x in leaves]
+    for i, aval in enumerate(avals):
+        if not dtypes.is_inexact(aval.dtype):
+            raise TypeError(f"linear_transpose of {function_name(fun)}: leaf {i} of the arguments has type "
+                            f"{aval.str_short()}; only floating-point and complex arguments can be transposed")
+    flat = _Flat("linear_transpose", fun, primals, {}, tree, None, False)
+    linear = record_linear(flat, avals, f"linear_transpose of {function_name(fun)}")
+    return VJP(fun, linear, avals, tree, [o.aval for o in linear.outputs], flat.out_tree)
+
+
+def _check_grad_input(function: str, fun: Callable, leaves: Sequence[Array], dynamic: Sequence[Any],
+                      positions: Sequence[int], holomorphic: bool, allow_int: bool) -> None:
+    for i, x in enumerate(leaves):
+        dtype = x.aval.dtype
+        if dtypes.is_float(dtype) and not holomorphic:
+            continue
+        if dtypes.is_complex(dtype):
+            if holomorphic:
+                continue
+            advice = ("got a complex dtype. For a holomorphic function pass holomorphic=True; otherwise split the "
+                      "argument into its real and imaginary parts, or use vjp")
+        elif holomorphic:
+            advice = "with holomorphic=True expected a complex dtype"
+        elif allow_int:
+            continue
+        else:
+            advice = ("expected a floating-point dtype, since integers and bools have no derivative. Pass a float, or "
+                      "allow_int=True for a gradient of dtype float0 there")
+        path = tree_flatten_with_path(tuple(dynamic))[0][i][0]
+        where = argument_path(fun, positions[path[0].idx], path[1:])
+        raise TypeError(f"{function} of {function_name(fun)}: {where} has dtype {dtype.name}: {advice}.")
+
+
+def _check_grad_output(function: str, fun: Callable, outs: Sequence[Array], out_tree: Any, holomorphic: bool,
+                       single: PyTreeDef) -> Array:
+    name = function_name(fun)
+    if out_tree != single:
+        raise TypeError(f"{function}: {name} must return a scalar, got {out_tree}. If it also returns auxiliary values, "
+                        "return a pair and pass has_aux=True.")
+    out = outs[0]
+    if out.aval.shape != ():
+        raise TypeError(f"{function}: {name} must return a scalar (shape ()), got shape {out.aval.shape}. Reduce it, with "
+                        ".sum() say, or use jacrev or vjp for functions with many results.")
+    dtype = out.aval.dtype
+    if holomorphic:
+        if not dtypes.is_complex(dtype):
+            raise TypeError(f"{function} with holomorphic=True: {name} must return a complex number, got {dtype.name}")
+    elif not dtypes.is_float(dtype):
+        raise TypeError(f"{function}: {name} must return a real floating-point number, got dtype {dtype.name}."
+                        + (" For a holomorphic function pass holomorphic=True." if dtypes.is_complex(dtype) else ""))
+    return out
+
+
+_leaf_tree = tree_structure(0)
+_ones: dict[ShapedArray, Any] = {}
+
+
+def _one(aval: ShapedArray) -> Array:
+    one = _ones.get(aval)
+    if one is None:
+        one = _ones[aval] = ConcreteArray(make_aval((), aval.dtype, aval.weak_type), aval.dtype.type(1))
+    return one
+
+
+def value_and_grad(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False,
+                   allow_int: bool = False) -> Callable:
+    """A function that returns both the value and the gradient of `fun`.
+
+    Args:
+      fun: a function with a scalar result (or a pair of a scalar and auxiliary values, with `has_aux`).
+      argnums: the position of the argument to differentiate, or several.
+      has_aux, holomorphic, allow_int: see `grad`.
+
+    Returns: a function with the arguments of `fun` that returns `(value, gradient)`, or `((value, aux), gradient)`.
+
+    >>> import pullback as pb
+    >>> value, gradient = pb.value_and_grad(lambda x: x ** 3)(2.)
+    >>> print(value, gradient)
+    8.0 12.0
+    """
+    return _gradient(fun, argnums, has_aux, holomorphic, allow_int, "value_and_grad", True)
+
+
+def grad(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False,
+         allow_int: bool = False) -> Callable:
+    """The gradient of a function with a scalar result.
+
+    Args:
+      fun: a function of arrays or pytrees of arrays; its result must be a real floating-point scalar.
+      argnums: the position of the argument to differentiate (the gradient has its structure), or several (a tuple).
+      has_aux: `fun` returns `(scalar, aux)`, and the gradient function returns `(gradient, aux)`.
+      holomorphic: `fun` is a holomorphic function of complex arguments.
+      allow_int: integer and bool arguments get a gradient of dtype `float0`.
+
+    Raises: TypeError for a result that is no scalar, or an argument without derivative, named by its path.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> print(pb.grad(pnp.sin)(0.))
+    1.0
+    >>> g = pb.grad(lambda p: p["w"] * p["b"])({"w": 2., "b": 3.})
+    >>> print(g["w"], g["b"])
+    3.0 2.0
+    """
+    return _gradient(fun, argnums, has_aux, holomorphic, allow_int, "grad", False)
+
+
+def _gradient(fun, argnums, has_aux, holomorphic, allow_int, function: str, with_value: bool) -> Callable:
+    if not callable(fun):
+        raise TypeError(f"{function}: expected a function, got {fun!r}")
+    given = canonical_argnums(function, argnums)
+    one = not isinstance(argnums, (tuple, list))
+    subject = f"{function} of {function_name(fun)}"
+
+    @functools.wraps(fun, updated=())
+    def gradient(*args, **kwargs):
+        try:
+            positions = canonical_argnums(subject, given, len(args))
+            dynamic = [args[i] for i in positions]
+            leaves, tree = tree_flatten(dynamic)
+            xs = lift_leaves(function, fun, leaves, args if len(positions) == len(args) else dynamic)
+            _check_grad_input(function, fun, xs, dynamic, positions, holomorphic, allow_int)
+            flat = _Flat(function, fun, args, kwargs, tree, positions, has_aux)
+            outs, linear = linearize_flat(flat, xs, None, subject)
+            out = _check_grad_output(function, fun, outs, flat.out_tree, holomorphic, _leaf_tree)
+            grads = cotangents_in(linear, [_one(out.aval)], [x.aval for x in xs])
+            result = tree_unflatten(tree, grads)
+            result = result[0] if one else tuple(result)
+            if has_aux:
+                aux = strip_aux(flat.aux)
+                return ((out, aux), result) if with_value else (result, aux)
+            return (out, result) if with_value else result
+        except Exception as error:
+            fold(error)
+            raise
+
+    return gradient
+
+
+__all__ = ["VJP", "grad", "jvp", "linear_transpose", "linearize", "value_and_grad", "vjp"]

@@ -1,0 +1,101 @@
+"""`make_jaxpr` and `eval_shape`: what a function does, and what it returns, without running it."""
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pullback._core import counters
+from pullback._core.arguments import aval_of, canonical_argnums, check_leaves, flatten_result, input_names
+from pullback._core.errors import boundary, function_name
+from pullback._core.jaxpr import ClosedJaxpr
+from pullback._core.staging import stage
+from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
+from pullback._core.types import ShapeDtypeStruct
+
+
+def trace_function(function: str, fun: Callable, args: Sequence[Any], kwargs: dict[str, Any],
+                   static: Sequence[int] = ()) -> tuple[ClosedJaxpr, PyTreeDef, list[Any]]:
+    """Trace a call of `fun`; returns the jaxpr, the result's structure, and the leaves that are its inputs."""
+    dynamic = [a for i, a in enumerate(args) if i not in static]
+    check_leaves(function, fun, dynamic, kwargs)
+    leaves, tree = tree_flatten((dynamic, kwargs))
+    store: list[PyTreeDef] = []
+
+    def flat(*inner):
+        inner_args, inner_kwargs = tree_unflatten(tree, inner)
+        rest = iter(inner_args)
+        full = [a if i in static else next(rest) for i, a in enumerate(args)]
+        outs, out_tree = flatten_result(function, fun, fun(*full, **inner_kwargs))
+        store.append(out_tree)
+        return outs
+
+    counters.count("traces")
+    closed = stage(flat, [aval_of(x) for x in leaves], f"{function_name(fun)} for {function}",
+                   _LazyNames(fun, dynamic, kwargs))
+    return closed, store[-1], leaves
+
+
+class _LazyNames(Sequence):
+    """Names of the inputs, worked out only when a message needs them."""
+
+    def __init__(self, fun, args, kwargs):
+        # what is kept is the structure alone, so that a leaked tracer does not keep the data alive
+        leaves, tree = tree_flatten((tuple(args), dict(kwargs)))
+        self.fun = fun
+        self.tree = tree
+        self.count = len(leaves)
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, i):
+        args, kwargs = tree_unflatten(self.tree, [0] * self.count)
+        return input_names(self.fun, args, kwargs)[i]
+
+
+def make_jaxpr(fun: Callable, static_argnums: int | Sequence[int] = (), return_shape: bool = False) -> Callable:
+    """A function that returns the jaxpr of `fun` in place of its value.
+
+    Args:
+      fun: a function of arrays or pytrees of arrays.
+      static_argnums: positions of arguments that are passed as they are.
+      return_shape: also return the result's structure with `ShapeDtypeStruct` leaves.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> pb.make_jaxpr(lambda x: pnp.sin(x) * 2)(1.)
+    { lambda ; a:f32[]. let
+        b:f32[] = sin a
+        c:f32[] = mul b 2.0
+      in (c,) }
+    """
+
+    @functools.wraps(fun, updated=())
+    @boundary
+    def traced(*args, **kwargs):
+        static = canonical_argnums("make_jaxpr", static_argnums, len(args), "static_argnums")
+        closed, out_tree, _ = trace_function("make_jaxpr", fun, args, kwargs, static)
+        if return_shape:
+            return closed, _structs(closed, out_tree)
+        return closed
+
+    return traced
+
+
+@boundary
+def eval_shape(fun: Callable, *args: Any, **kwargs: Any) -> Any:
+    """The shapes and dtypes of the result of a call, without computing it.
+
+    Arguments may be arrays or `ShapeDtypeStruct`s; the result has `ShapeDtypeStruct` leaves.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> pb.eval_shape(pnp.dot, pb.ShapeDtypeStruct((2, 3), "float32"), pb.ShapeDtypeStruct((3,), "float32"))
+    ShapeDtypeStruct(shape=(2,), dtype=float32)
+    """
+    closed, out_tree, _ = trace_function("eval_shape", fun, args, kwargs)
+    return _structs(closed, out_tree)
+
+
+def _structs(closed: ClosedJaxpr, out_tree: PyTreeDef) -> Any:
+    return tree_unflatten(out_tree, [ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type)
+                                     for a in closed.out_avals])

@@ -1,0 +1,171 @@
+"""`jacfwd`, `jacrev` and `hessian`: all directional derivatives at once, by `vmap` over a basis."""
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback._api.derivatives import _check_grad_input, _Flat, _split_aux, strip_aux
+from pullback._core import dtypes
+from pullback._core.arguments import canonical_argnums, flatten_result, lift_leaves
+from pullback._core.array import Array, from_numpy
+from pullback._core.errors import boundary, function_name
+from pullback._core.tree import tree_flatten, tree_unflatten
+from pullback._core.types import ShapedArray
+from pullback._core.zeros import Zero, zero_of
+from pullback._ops.shape import move_axis, reshape, zeros_like_aval
+from pullback._transforms.jvp import jvp_flat
+from pullback._transforms.linearize import linearize_flat
+from pullback._transforms.transpose import pull
+from pullback._transforms.vmap import batch_flat
+
+
+def _basis(avals: Sequence[ShapedArray]) -> list[Array]:
+    """The standard basis of the product of the spaces, one array for each, with the basis axis in front."""
+    total = sum(a.size for a in avals)
+    parts, start = [], 0
+    for a in avals:
+        block = np.eye(total, a.size, -start, dtype=np.float32).astype(a.dtype)
+        parts.append(from_numpy(block.reshape(total, *a.shape)))
+        start += a.size
+    return parts
+
+
+def jacfwd(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False
+           ) -> Callable:
+    """The Jacobian of `fun`, column by column in forward mode: for functions with few inputs.
+
+    Returns: a function whose result has, for each leaf of the result of `fun` and each leaf of the argument, an array of
+      shape `(*out.shape, *in.shape)`: the result's structure outside, the argument's inside.
+    Raises: TypeError for an argument without derivative, named by its path.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> pb.jacfwd(lambda x: x ** 2)(pnp.array([1., 2.]))
+    Array([[2., 0.],
+           [0., 4.]], dtype=float32)
+    """
+
+    @functools.wraps(fun, updated=())
+    @boundary
+    def jacobian(*args, **kwargs):
+        positions = canonical_argnums(f"jacfwd of {function_name(fun)}", argnums, len(args))
+        dynamic = [args[i] for i in positions]
+        leaves, tree = tree_flatten(dynamic)
+        xs = lift_leaves("jacfwd", fun, leaves, dynamic)
+        _check_grad_input("jacfwd", fun, xs, dynamic, positions, holomorphic, False)
+        store: dict[str, Any] = {}
+
+        def flat(*inner):
+            inner_args = list(args)
+            for i, value in zip(positions, tree_unflatten(tree, inner), strict=True):
+                inner_args[i] = value
+            result = fun(*inner_args, **kwargs)
+            if has_aux:
+                result, store["aux"] = _split_aux("jacfwd", fun, result)
+            outs, store["tree"] = flatten_result("jacfwd", fun, result)
+            return outs
+
+        def push(*tangents):
+            outs, touts = jvp_flat(flat, xs, tangents)
+            store["outs"] = outs
+            return [zeros_like_aval(o.aval) if type(t) is Zero else t for o, t in zip(outs, touts, strict=True)]
+
+        size = sum(x.aval.size for x in xs)
+        values, dims, trace = batch_flat(push, _basis([x.aval for x in xs]), [0] * len(xs), size)
+        for out, value, d in zip(store["outs"], values, dims, strict=True):
+            _check_differentiable_result("jacfwd", fun, value.aval.dtype, out.aval.dtype, holomorphic)
+            del d
+        columns = [trace.materialize(v, d) for v, d in zip(values, dims, strict=True)]
+        rows = []
+        for column in columns:
+            blocks, start = [], 0
+            for x in xs:
+                block = column[start:start + x.aval.size]
+                start += x.aval.size
+                block = move_axis(block, 0, block.aval.ndim - 1)
+                blocks.append(reshape(block, (*column.aval.shape[1:], *x.aval.shape)))
+            rows.append(_pick(tree_unflatten(tree, blocks), argnums))
+        result = tree_unflatten(store["tree"], rows)
+        return (result, strip_aux(store["aux"])) if has_aux else result
+
+    return jacobian
+
+
+def _pick(per_argument: Sequence[Any], argnums: Any) -> Any:
+    return tuple(per_argument) if isinstance(argnums, (tuple, list)) else per_argument[0]
+
+
+def _check_differentiable_result(function: str, fun: Callable, got, dtype, holomorphic: bool) -> None:
+    if holomorphic and not dtypes.is_complex(dtype):
+        raise TypeError(f"{function} with holomorphic=True: {function_name(fun)} must return complex numbers, got "
+                        f"dtype {dtype.name}")
+
+
+def jacrev(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False,
+           allow_int: bool = False) -> Callable:
+    """The Jacobian of `fun`, row by row in reverse mode: for functions with few results.
+
+    Returns: a function whose result is arranged as that of `jacfwd`.
+    Raises: TypeError for an argument without derivative, or a result that has none.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> pb.jacrev(lambda x: x[0] * x[1])(pnp.array([3., 5.]))
+    Array([5., 3.], dtype=float32)
+    """
+
+    @functools.wraps(fun, updated=())
+    @boundary
+    def jacobian(*args, **kwargs):
+        positions = canonical_argnums(f"jacrev of {function_name(fun)}", argnums, len(args))
+        dynamic = [args[i] for i in positions]
+        leaves, tree = tree_flatten(dynamic)
+        xs = lift_leaves("jacrev", fun, leaves, dynamic)
+        _check_grad_input("jacrev", fun, xs, dynamic, positions, holomorphic, allow_int)
+        flat = _Flat("jacrev", fun, args, kwargs, tree, positions, has_aux)
+        outs, linear = linearize_flat(flat, xs, subject=f"jacrev of {function_name(fun)}")
+        for out in outs:
+            wanted = dtypes.is_complex if holomorphic else dtypes.is_float
+            if not wanted(out.aval.dtype):
+                raise TypeError(
+                    f"jacrev of {function_name(fun)}: the result must be {'complex' if holomorphic else 'real'} "
+                    f"floating-point numbers, got {out.aval.str_short()}."
+                    + (" For a holomorphic function pass holomorphic=True." if not holomorphic else ""))
+
+        def back(*cts):
+            return [zero_of(x.aval) if r is None else r for r, x in zip(pull(linear, cts), xs, strict=True)]
+
+        def back_dense(*cts):
+            return [zeros_like_aval(r.aval) if type(r) is Zero else r for r in back(*cts)]
+
+        size = sum(o.aval.size for o in outs)
+        values, dims, trace = batch_flat(back_dense, _basis([o.aval for o in outs]), [0] * len(outs), size)
+        per_input = [trace.materialize(v, d) for v, d in zip(values, dims, strict=True)]
+        rows, start = [], 0
+        for out in outs:
+            blocks = []
+            for value in per_input:
+                block = value[start:start + out.aval.size]
+                blocks.append(reshape(block, (*out.aval.shape, *value.aval.shape[1:])))
+            start += out.aval.size
+            rows.append(_pick(tree_unflatten(tree, blocks), argnums))
+        result = tree_unflatten(flat.out_tree, rows)
+        return (result, strip_aux(flat.aux)) if has_aux else result
+
+    return jacobian
+
+
+def hessian(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False
+            ) -> Callable:
+    """The matrix of second derivatives, forward over reverse.
+
+    Returns: a function whose result has the argument's structure twice nested, with arrays of shape
+      `(*out.shape, *in.shape, *in.shape)`.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> pb.hessian(lambda x: (x ** 3).sum())(pnp.array([1., 2.]))
+    Array([[ 6.,  0.],
+           [ 0., 12.]], dtype=float32)
+    """
+    return jacfwd(jacrev(fun, argnums, has_aux, holomorphic), argnums, has_aux, holomorphic)

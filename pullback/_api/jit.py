@@ -1,0 +1,300 @@
+"""`jit`: trace a function once per kind of arguments, compile it as a whole, run the program ever after."""
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pullback._api.inspect import trace_function
+from pullback._api.stages import TracedStage
+from pullback._core.arguments import (
+    aval_of,
+    canonical_argnums,
+    canonical_names,
+    check_leaves,
+    lift_leaves,
+    parameter_name,
+    signature,
+)
+from pullback._core.array import Array, ConcreteArray
+from pullback._core.config import config
+from pullback._core.errors import fold, function_name
+from pullback._core.jaxpr import ClosedJaxpr, consts_to_args
+from pullback._core.trace import Tracer, context
+from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
+from pullback._core.types import ShapeDtypeStruct
+from pullback._higher_order.call import call
+from pullback._xla.engine import put
+from pullback._xla.evaluate import evaluator
+from pullback._xla.executable import Executable, compile_jaxpr
+
+_leaf = tree_structure(0)
+
+
+class Traced:
+    """One traced call: the jaxpr, the result's structure, and the program once it is compiled."""
+
+    __slots__ = ("closed", "jaxpr", "consts", "out_tree", "name", "donated", "program", "single", "handlers", "execute",
+                 "out_aval", "const_buffers")
+
+    def __init__(self, closed: ClosedJaxpr, out_tree: PyTreeDef, name: str, donated: Sequence[int]):
+        self.closed = closed
+        self.jaxpr = consts_to_args(closed.jaxpr)
+        self.consts = closed.consts
+        self.out_tree = out_tree
+        self.name = name
+        self.donated = frozenset(len(self.consts) + i for i in donated)
+        self.program: Executable | None = None
+        self.single = out_tree == _leaf
+        self.const_buffers: list[Any] = []
+
+    def compile(self) -> Executable:
+        program = self.program
+        if program is None:
+            program = compile_jaxpr(self.jaxpr, self.donated)
+            self.handlers, self.execute = program.handlers, program.execute
+            self.out_aval = program.out_avals[0] if program.out_avals else None
+            self.const_buffers = [put(c) for c in self.consts]
+            self.program = program
+        return program
+
+    def run(self, args: Sequence[ConcreteArray]) -> Any:
+        """Run the program on the flat arguments."""
+        program = self.program or self.compile()
+        buffers = [a._buffer or put(a) for a in args]
+        outs = self.execute(self.const_buffers + buffers).consume_with_handlers(self.handlers)
+        if self.donated:
+            for i in program.donated:
+                args[i - len(self.consts)].delete()
+        if self.single:
+            return ConcreteArray(self.out_aval, None, outs[0])
+        return tree_unflatten(self.out_tree, [ConcreteArray(aval, None, out)
+                                              for aval, out in zip(program.out_avals, outs, strict=True)])
+
+
+# what a call's trace depends on besides its arguments
+def _surroundings() -> tuple:
+    return config.enable_x64, config.default_matmul_precision, config.numpy_rank_promotion, context.axis_sizes
+
+
+class JitFunction:
+    """A compiled function: what `jit` returns. Calls with arguments of new types trace and compile anew."""
+
+    def __init__(self, fun: Callable, static_argnums: tuple[int, ...], static_argnames: tuple[str, ...],
+                 donate_argnums: tuple[int, ...], donate_argnames: tuple[str, ...], inline: bool):
+        functools.update_wrapper(self, fun, updated=())
+        self._fun = fun
+        self._static_argnums = static_argnums
+        self._static_argnames = static_argnames
+        self._donate_argnums = donate_argnums
+        self._donate_argnames = donate_argnames
+        self._inline = inline
+        self._cache = _shared_cache(fun, (static_argnums, static_argnames, donate_argnums, donate_argnames))
+        self._fast: dict = self._cache.setdefault("fast", {})
+
+    def __call__(self, *args, **kwargs):
+        if not kwargs and context.trace is evaluator and not config.disable_jit:
+            # the short way: positional arrays that were seen before
+            try:
+                traced = self._fast[config.enable_x64, *[a.aval for a in args]]
+                buffers = [a._buffer or put(a) for a in args]
+            except (KeyError, AttributeError, TypeError):
+                pass
+            else:
+                outs = traced.execute(buffers).consume_with_handlers(traced.handlers)
+                if traced.single:
+                    return ConcreteArray(traced.out_aval, None, outs[0])
+                return tree_unflatten(traced.out_tree, [
+                    ConcreteArray(aval, None, out) for aval, out in zip(traced.program.out_avals, outs, strict=True)])
+        try:
+            return self._call(args, kwargs)
+        except Exception as error:
+            fold(error)
+            raise
+
+    def _call(self, args: tuple, kwargs: dict) -> Any:
+        if config.disable_jit:
+            return self._fun(*args, **kwargs)
+        traced, leaves = self._traced(args, kwargs)
+        name = function_name(self._fun)
+        xs = lift_leaves("jit", self._fun, leaves, args, kwargs)
+        if context.trace is evaluator:
+            if any(isinstance(x, Tracer) for x in (*xs, *traced.consts)):
+                outs = call(traced.jaxpr, [*traced.consts, *xs], name, self._inline)
+                return tree_unflatten(traced.out_tree, outs)
+            result = traced.run(xs)
+            if not kwargs and not traced.consts and not traced.donated and all(
+                    type(a) is ConcreteArray for a in args):
+                self._fast[config.enable_x64, *[a.aval for a in args]] = traced
+            return result
+        return tree_unflatten(traced.out_tree, call(traced.jaxpr, [*traced.consts, *xs], name, self._inline))
+
+    def _split(self, args: tuple, kwargs: dict) -> tuple[tuple[int, ...], dict[str, Any], dict[str, Any]]:
+        static = tuple(i for i in canonical_static(self._static_argnums, len(args)))
+        names = self._static_argnames
+        fixed = {k: v for k, v in kwargs.items() if k in names}
+        return static, fixed, {k: v for k, v in kwargs.items() if k not in names}
+
+    def _traced(self, args: tuple, kwargs: dict) -> tuple[Traced, list[Any]]:
+        """The trace for a call's arguments, made at the first need, and the flat dynamic arguments."""
+        static, fixed, dynamic_kwargs = self._split(args, kwargs)
+        dynamic = tuple(a for i, a in enumerate(args) if i not in static) if static else args
+        leaves, tree = tree_flatten((dynamic, dynamic_kwargs))
+        try:
+            avals = tuple([a.aval if isinstance(a, (Array, ShapeDtypeStruct)) else aval_of(a) for a in leaves])
+        except TypeError:
+            check_leaves("jit", self._fun, dynamic, dynamic_kwargs)
+            raise
+        constants = tuple((i, _Static(args[i])) for i in static) + tuple(
+            (k, _Static(v)) for k, v in sorted(fixed.items())) if static or fixed else ()
+        key = (tree, avals, constants, _surroundings())
+        try:
+            return self._cache[key], leaves
+        except KeyError:
+            pass
+        except TypeError:
+            self._refuse_unhashable(args, static, fixed)
+            raise
+        fun = functools.partial(self._fun, **fixed) if fixed else self._fun
+        if fixed:
+            functools.update_wrapper(fun, self._fun)
+        closed, out_tree, _ = trace_function("jit", fun, args, dynamic_kwargs, static)
+        donated = self._donated_leaves(args, static, dynamic_kwargs)
+        traced = Traced(closed, out_tree, function_name(self._fun), donated)
+        if not any(isinstance(c, Tracer) for c in traced.consts):
+            self._cache[key] = traced
+        return traced, leaves
+
+    def _refuse_unhashable(self, args: tuple, static: tuple[int, ...], fixed: dict[str, Any]) -> None:
+        name = function_name(self._fun)
+        places = [(f"static argument {parameter_name(self._fun, i)}", args[i]) for i in static]
+        places += [(f"static argument '{k}'", v) for k, v in fixed.items()]
+        for place, value in places:
+            try:
+                hash(value)
+            except TypeError:
+                raise TypeError(
+                    f"jit of {name}: {place} must be hashable, because the program is remembered by its value, got "
+                    f"{value!r} of type {type(value).__name__}. Pass a tuple in place of a list, a frozen dataclass in "
+                    "place of a dict, or do not mark the argument static.") from None
+
+    def _donated_leaves(self, args: tuple, static: tuple[int, ...], kwargs: dict) -> list[int]:
+        donated, n = [], 0
+        positions = canonical_static(self._donate_argnums, len(args))
+        sources = [(i in positions, a) for i, a in enumerate(args) if i not in static]
+        sources += [(k in self._donate_argnames, kwargs[k]) for k in sorted(kwargs)]
+        for donate, value in sources:
+            count = len(tree_flatten(value)[0])
+            donated += range(n, n + count) if donate else []
+            n += count
+        return donated
+
+    # --- the stages, one by one ---
+
+    def trace(self, *args: Any, **kwargs: Any) -> Any:
+        """Trace for these arguments (arrays or `ShapeDtypeStruct`s); the result has `.jaxpr` and `.lower()`."""
+        static, _, dynamic_kwargs = self._split(args, kwargs)
+        dynamic = tuple(a for i, a in enumerate(args) if i not in static)
+        traced, _ = self._traced(args, kwargs)
+        in_tree = tree_structure((dynamic, dynamic_kwargs))
+        return TracedStage(traced.closed, traced.jaxpr, in_tree, traced.out_tree, traced.name, traced.donated)
+
+    def lower(self, *args: Any, **kwargs: Any) -> Any:
+        """Trace and lower to StableHLO; the result has `.as_text()` and `.compile()`."""
+        return self.trace(*args, **kwargs).lower()
+
+    def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
+        """The shapes and dtypes of the result, as `ShapeDtypeStruct`s."""
+        return self.trace(*args, **kwargs).out_info
+
+    def clear_cache(self) -> None:
+        """Forget all traces and programs."""
+        self._fast.clear()
+        self._cache.clear()
+        self._cache["fast"] = self._fast
+
+    def __repr__(self):
+        return f"<jit of {function_name(self._fun)}>"
+
+    def __get__(self, instance, owner=None):
+        return self if instance is None else functools.partial(self, instance)
+
+
+class _Static:
+    """A static argument as part of a cache key: equal only to an equal value of the same type."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value):
+        self.value = value
+
+    def __hash__(self):
+        return hash(self.value)
+
+    def __eq__(self, other):
+        return type(self.value) is type(other.value) and self.value == other.value
+
+
+def canonical_static(positions: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """Positions that the call has, negative ones counted from its end."""
+    return tuple(p % count if p < 0 else p for p in positions if -count <= p < count)
+
+
+_caches: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def _shared_cache(fun: Callable, settings: tuple) -> dict:
+    """The cache of all jits of one function with the same settings, so that `jit(f)` in a loop compiles once."""
+    try:
+        return _caches.setdefault(fun, {}).setdefault(settings, {})
+    except TypeError:
+        return {}
+
+
+def jit(fun: Callable | None = None, *, static_argnums: int | Sequence[int] | None = None,
+        static_argnames: str | Sequence[str] | None = None, donate_argnums: int | Sequence[int] | None = None,
+        donate_argnames: str | Sequence[str] | None = None, inline: bool = False, keep_unused: bool = False) -> Any:
+    """Compile a function with XLA.
+
+    The function is traced once for each combination of argument structure, shapes, dtypes and static values, and the
+    program is run from then on. Inside other transformations, and inside another `jit`, the call stays one equation.
+
+    Args:
+      fun: a function of arrays or pytrees of arrays, without side effects that matter. Left out, a decorator results.
+      static_argnums, static_argnames: arguments that are passed as Python values; they must be hashable, and a new value
+        traces anew. A name covers the argument however it is passed, where the signature tells its position.
+      donate_argnums, donate_argnames: arguments whose memory the program may use for its results; they are deleted.
+      inline: whether calls inside other traced functions are expanded in place when lowered.
+
+    Raises: TypeError for arguments that are no arrays, named by path, and for unhashable static arguments.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> pb.jit(lambda x: pnp.sin(x) ** 2 + pnp.cos(x) ** 2)(3.)
+    Array(1., dtype=float32, weak_type=True)
+    """
+    settings = {"static_argnums": static_argnums, "static_argnames": static_argnames, "donate_argnums": donate_argnums,
+                "donate_argnames": donate_argnames, "inline": inline}
+    if fun is None:
+        return functools.partial(jit, **settings)
+    if not callable(fun):
+        raise TypeError(f"jit: expected a function, got {fun!r}")
+    sig = signature(fun)
+    nums, names = _complete(sig, canonical_argnums("jit", () if static_argnums is None else static_argnums,
+                                                   what="static_argnums"), canonical_names(static_argnames))
+    d_nums, d_names = _complete(sig, canonical_argnums("jit", () if donate_argnums is None else donate_argnums,
+                                                       what="donate_argnums"), canonical_names(donate_argnames))
+    both = set(nums) & set(d_nums)
+    if both:
+        raise ValueError(f"jit of {function_name(fun)}: arguments {sorted(both)} are both static and donated")
+    return JitFunction(fun, nums, names, d_nums, d_names, inline)
+
+
+def _complete(sig: Any, nums: tuple[int, ...], names: tuple[str, ...]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Positions for the names and names for the positions, as far as the signature tells."""
+    if sig is None or not (nums or names):
+        return nums, names
+    positional = [p.name for p in sig.parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    more_nums = [positional.index(n) for n in names if n in positional]
+    more_names = [positional[i] for i in nums if -len(positional) <= i < len(positional)]
+    return tuple(dict.fromkeys((*nums, *more_nums))), tuple(dict.fromkeys((*names, *more_names)))

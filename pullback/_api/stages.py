@@ -1,0 +1,94 @@
+"""The stages of compilation, one by one: traced, lowered, compiled."""
+from __future__ import annotations
+
+from typing import Any
+
+from pullback._core.array import lift
+from pullback._core.errors import boundary
+from pullback._core.jaxpr import ClosedJaxpr, Jaxpr
+from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
+from pullback._core.types import ShapeDtypeStruct, matches
+from pullback._xla.executable import Executable, compile_module
+from pullback._xla.lowering import Module, lower_module
+
+
+class TracedStage:
+    """A traced function: its jaxpr and the structure of its result."""
+
+    def __init__(self, closed: ClosedJaxpr, jaxpr: Jaxpr, in_tree: PyTreeDef, out_tree: PyTreeDef, name: str,
+                 donated: frozenset[int]):
+        self.jaxpr = closed
+        self._jaxpr = jaxpr
+        self.in_tree = in_tree
+        self.out_tree = out_tree
+        self.fun_name = name
+        self._donated = donated
+
+    @property
+    def out_info(self) -> Any:
+        """The result's structure, with `ShapeDtypeStruct` leaves."""
+        return tree_unflatten(self.out_tree, [ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type)
+                                              for a in self.jaxpr.out_avals])
+
+    @boundary
+    def lower(self) -> Lowered:
+        """Lower to StableHLO."""
+        return Lowered(lower_module(self._jaxpr, self._donated), self)
+
+
+class Lowered:
+    """A StableHLO module, not compiled yet."""
+
+    def __init__(self, module: Module, traced: TracedStage):
+        self.module = module
+        self.traced = traced
+
+    def as_text(self) -> str:
+        """The StableHLO text."""
+        return self.module.text()
+
+    @property
+    def out_info(self) -> Any:
+        return self.traced.out_info
+
+    @boundary
+    def compile(self) -> Compiled:
+        """Compile with XLA."""
+        loaded = compile_module(self.module)
+        program = Executable(loaded, self.traced.jaxpr.out_avals, sorted(self.traced._donated), self.module)
+        return Compiled(program, self.traced)
+
+
+class Compiled:
+    """A program for one kind of arguments. Calling it checks their structure and types, and never traces."""
+
+    def __init__(self, program: Executable, traced: TracedStage):
+        self.program = program
+        self.traced = traced
+
+    @boundary
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        leaves, tree = tree_flatten((args, kwargs))
+        name = self.traced.fun_name
+        if tree != self.traced.in_tree:
+            raise TypeError(f"compiled {name}: expected arguments of structure {self.traced.in_tree}, got {tree} "
+                            "(static arguments are part of the program: leave them out)")
+        xs = [lift(x) for x in leaves]
+        for i, (x, aval) in enumerate(zip(xs, self.traced.jaxpr.in_avals, strict=True)):
+            if not matches(aval, x.aval):
+                raise TypeError(f"compiled {name}: leaf {i} of the arguments must have type {aval.str_short()}, got "
+                                f"{x.aval.str_short()}. Compile again for other types.")
+        outs = self.program.run([*self.traced.jaxpr.consts, *xs])  # type: ignore[list-item]
+        return tree_unflatten(self.traced.out_tree, outs)
+
+    def as_text(self) -> str:
+        """The optimized HLO text."""
+        return "\n".join(module.to_string() for module in self.program.loaded.hlo_modules())
+
+    def cost_analysis(self) -> dict[str, float]:
+        """XLA's estimate of operations and bytes."""
+        return self.program.loaded.cost_analysis()
+
+    def memory_analysis(self) -> Any:
+        """XLA's figures of memory, in bytes."""
+        return self.program.loaded.get_compiled_memory_stats()

@@ -1,0 +1,155 @@
+"""`vmap`: a function of examples as a function of batches."""
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from pullback._core.arguments import argument_path, flatten_result, lift_leaves
+from pullback._core.array import Array
+from pullback._core.errors import fold, function_name
+from pullback._core.tree import tree_flatten, tree_unflatten
+from pullback._core.tree_paths import broadcast_prefix, keystr, prefix_errors, tree_flatten_with_path
+from pullback._transforms.vmap import batch_flat
+
+
+def vmap(fun: Callable, in_axes: Any = 0, out_axes: Any = 0, axis_name: Any = None, axis_size: int | None = None,
+         spmd_axis_name: Any = None) -> Callable:
+    """Map a function over an axis of its arguments, with one vectorized call in place of a loop.
+
+    Args:
+      fun: the function of one example.
+      in_axes: for each argument the axis to map over, None for an argument shared by all: an int for all arguments, or
+        a tuple with an entry each, which may be a pytree that is a prefix of the argument. Keyword arguments are mapped
+        over axis 0.
+      out_axes: where the mapped axis goes in the result: an int, None for a result that is not mapped, or a pytree that
+        is a prefix of the result.
+      axis_name: a name by which `lax.psum` and its kin inside `fun` refer to the axis.
+      axis_size: the length of the axis; needed only where no argument is mapped.
+
+    Raises: ValueError listing the argument sizes where they differ, or where an axis does not exist.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> pb.vmap(pnp.dot, in_axes=(0, None))(pnp.ones((3, 2)), pnp.array([1., 2.]))
+    Array([3., 3., 3.], dtype=float32)
+    """
+    if not callable(fun):
+        raise TypeError(f"vmap: expected a function, got {fun!r}")
+    if isinstance(in_axes, list):
+        in_axes = tuple(in_axes)
+    if not (isinstance(in_axes, (int, tuple)) or in_axes is None or hasattr(in_axes, "__iter__")):
+        raise TypeError(f"vmap: in_axes must be an int, None, or a tuple with an entry per argument, got {in_axes!r}")
+    name = function_name(fun)
+
+    @functools.wraps(fun, updated=())
+    def batched(*args, **kwargs):
+        try:
+            leaves, tree = tree_flatten((args, kwargs))
+            xs = lift_leaves("vmap", fun, leaves, args, kwargs)
+            axes = _input_axes(fun, in_axes, args, kwargs)
+            dims = [_check_axis(fun, axis, x, i, args, kwargs) for i, (axis, x) in enumerate(zip(axes, xs, strict=True))]
+            size = _batch_size(fun, xs, dims, axis_size, args, kwargs)
+            store: list[Any] = []
+
+            def flat(*inner):
+                inner_args, inner_kwargs = tree_unflatten(tree, inner)
+                outs, out_tree = flatten_result("vmap", fun, fun(*inner_args, **inner_kwargs))
+                store.append(out_tree)
+                return outs
+
+            values, out_dims, trace = batch_flat(flat, xs, dims, size, axis_name)
+            out_tree = store[-1]
+            targets = _output_axes(name, out_axes, out_tree)
+            results = []
+            for i, (value, dim, target) in enumerate(zip(values, out_dims, targets, strict=True)):
+                if target is None:
+                    if dim is not None:
+                        raise ValueError(f"vmap of {name}: out_axes is None for leaf {i} of the result, but that leaf "
+                                         "depends on a mapped argument, so it has a value for each example. Use out_axes=0, "
+                                         "or reduce over the axis with lax.psum or lax.pmean.")
+                    results.append(value)
+                else:
+                    rank = value.aval.ndim - (dim is not None)
+                    if not -rank - 1 <= target <= rank:
+                        raise ValueError(f"vmap of {name}: out_axes={target} for leaf {i} of the result, which has rank "
+                                         f"{rank}: the axis must lie in [{-rank - 1}, {rank}]")
+                    results.append(trace.materialize(value, dim, target % (rank + 1)))
+            return tree_unflatten(out_tree, results)
+        except Exception as error:
+            fold(error)
+            raise
+
+    return batched
+
+
+def _is_none(x: Any) -> bool:
+    return x is None
+
+
+def _input_axes(fun: Callable, in_axes: Any, args: tuple, kwargs: dict) -> list[int | None]:
+    if type(in_axes) is int:
+        leaves = len(tree_flatten((args, kwargs))[0])
+        return [in_axes] * (leaves - len(tree_flatten(kwargs)[0])) + [0] * len(tree_flatten(kwargs)[0])
+    prefix = tuple(in_axes) if isinstance(in_axes, list) else in_axes
+    if isinstance(prefix, tuple) and len(prefix) != len(args):
+        raise ValueError(f"vmap of {function_name(fun)}: in_axes has {len(prefix)} entries, but the function was called "
+                         f"with {len(args)} positional arguments. Give an entry (an int, None, or a pytree) for each.")
+    try:
+        axes = broadcast_prefix(prefix, args, is_leaf=_is_none)
+    except ValueError:
+        for path, expected, got, _ in prefix_errors(prefix, args, is_leaf=_is_none):
+            raise ValueError(f"vmap of {function_name(fun)}: in_axes must be a prefix of the arguments, but at "
+                             f"{keystr(path) or 'the top'} it has {expected} where the arguments have {got}") from None
+        raise
+    return [*axes, *[0] * len(tree_flatten(kwargs)[0])]
+
+
+def _leaf_path(fun: Callable, i: int, args: tuple, kwargs: dict) -> str:
+    path = tree_flatten_with_path((args, kwargs))[0][i][0]
+    if path[0].idx == 0:
+        return argument_path(fun, path[1].idx, path[2:])
+    return f"keyword argument '{path[1].key}'{keystr(path[2:])}"
+
+
+def _check_axis(fun: Callable, axis: Any, x: Array, i: int, args: tuple, kwargs: dict) -> int | None:
+    if axis is None:
+        return None
+    if type(axis) is not int:
+        raise TypeError(f"vmap of {function_name(fun)}: in_axes must hold ints and None, got {axis!r}")
+    rank = x.aval.ndim
+    if not -rank <= axis < rank:
+        raise ValueError(f"vmap of {function_name(fun)}: {_leaf_path(fun, i, args, kwargs)} has shape {x.aval.shape}, "
+                         f"which has no axis {axis}. To share it among all examples, set its in_axes to None.")
+    return axis % rank
+
+
+def _batch_size(fun: Callable, xs: list[Array], dims: list[int | None], given: int | None, args: tuple,
+                kwargs: dict) -> int:
+    sizes = {x.aval.shape[d] for x, d in zip(xs, dims, strict=True) if d is not None}
+    if given is not None:
+        sizes.add(given)
+    if len(sizes) == 1:
+        return sizes.pop()
+    name = function_name(fun)
+    if not sizes:
+        raise ValueError(f"vmap of {name}: no argument is mapped, so the length of the axis is unknown. Map an argument "
+                         "(in_axes), or pass axis_size.")
+    lines = [f"  {_leaf_path(fun, i, args, kwargs)} of shape {x.aval.shape} has length {x.aval.shape[d]} along axis {d}"
+             for i, (x, d) in enumerate(zip(xs, dims, strict=True)) if d is not None]
+    if given is not None:
+        lines.append(f"  axis_size is {given}")
+    raise ValueError(f"vmap of {name}: the mapped axes must have one length, but\n" + "\n".join(lines))
+
+
+def _output_axes(name: str, out_axes: Any, out_tree: Any) -> list[int | None]:
+    if type(out_axes) is int:
+        return [out_axes] * out_tree.num_leaves
+    dummy = tree_unflatten(out_tree, [0] * out_tree.num_leaves)
+    prefix = out_axes
+    if isinstance(out_axes, list) and isinstance(dummy, tuple):
+        prefix = tuple(out_axes)
+    try:
+        return broadcast_prefix(prefix, dummy, is_leaf=_is_none)
+    except ValueError:
+        raise ValueError(f"vmap of {name}: out_axes={out_axes!r} must be a prefix of the result, whose structure is "
+                         f"{out_tree}") from None

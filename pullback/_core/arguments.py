@@ -1,0 +1,144 @@
+"""The arguments of user functions: which are static, what they are called, how they bind to a signature."""
+from __future__ import annotations
+
+import inspect
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from pullback._core.array import Array, is_array_like, lift
+from pullback._core.errors import function_name
+from pullback._core.tree import tree_flatten
+from pullback._core.tree_paths import keystr, leaf_hint, tree_flatten_with_path
+from pullback._core.types import ShapedArray, ShapeDtypeStruct
+
+
+def signature(fun: Callable) -> inspect.Signature | None:
+    """The signature, where Python can tell it."""
+    try:
+        return inspect.signature(fun)
+    except (ValueError, TypeError):
+        return None
+
+
+def parameter_name(fun: Callable, index: int) -> str:
+    """The name of the positional parameter at `index`, as messages show it."""
+    sig = signature(fun)
+    if sig is not None:
+        positional = [p for p in sig.parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        if index < len(positional):
+            return f"'{positional[index].name}'"
+        variadic = next((p for p in sig.parameters.values() if p.kind is p.VAR_POSITIONAL), None)
+        if variadic is not None:
+            return f"'{variadic.name}[{index - len(positional)}]'"
+    return str(index)
+
+
+def argument_path(fun: Callable, index: int, path: Sequence[Any] = ()) -> str:
+    """An argument, and a place inside it, in words: `argument 'params', leaf ['w']`."""
+    where = keystr(tuple(path))
+    return f"argument {parameter_name(fun, index)}{', leaf ' + where if where else ''}"
+
+
+def input_names(fun: Callable, args: Sequence[Any], kwargs: dict[str, Any]) -> list[str]:
+    """A name for every leaf of `(args, kwargs)`, for messages about the inputs of a traced function."""
+    names = []
+    for i, arg in enumerate(args):
+        names += [f"{parameter_name(fun, i)}{keystr(path)}" for path, _ in tree_flatten_with_path(arg)[0]]
+    for key in sorted(kwargs):
+        names += [f"'{key}'{keystr(path)}" for path, _ in tree_flatten_with_path(kwargs[key])[0]]
+    return names
+
+
+def canonical_argnums(function: str, argnums: Any, count: int | None = None, what: str = "argnums") -> tuple[int, ...]:
+    """Argument positions as a tuple of non-negative ints; negative ones count from the end of `count` arguments."""
+    try:
+        positions = (operator.index(argnums),)
+    except TypeError:
+        try:
+            positions = tuple(operator.index(a) for a in argnums)
+        except TypeError:
+            raise TypeError(f"{function}: {what} must be an int or a sequence of ints, got {argnums!r}") from None
+    if count is None:
+        return positions
+    result = []
+    for a in positions:
+        if not -count <= a < count:
+            raise ValueError(f"{function}: {what}={argnums!r} asks for positional argument {a}, but the call has "
+                             f"{count} positional argument{'s' if count != 1 else ''}")
+        result.append(a % count)
+    if len(set(result)) != len(result):
+        raise ValueError(f"{function}: {what}={argnums!r} names an argument twice")
+    return tuple(result)
+
+
+def canonical_names(names: Any) -> tuple[str, ...]:
+    """Argument names given as one string or several."""
+    return () if names is None else (names,) if isinstance(names, str) else tuple(names)
+
+
+def bind_positionally(fun: Callable, sig: inspect.Signature | None, args: Sequence[Any], kwargs: dict[str, Any],
+                      label: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """A call's arguments in positional form, with defaults filled in; what can only go by name stays in the dict."""
+    if sig is None:
+        if kwargs:
+            raise TypeError(f"{label}: keyword arguments need a signature to be mapped to positions, and Python cannot "
+                            "tell that of this function. Pass them by position.")
+        return tuple(args), {}
+    try:
+        bound = sig.bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(f"{label}: the arguments do not fit the signature {function_name(fun)}{sig}: {error}") from None
+    bound.apply_defaults()
+    return bound.args, bound.kwargs
+
+
+def aval_of(x: Any) -> ShapedArray:
+    """The type of an argument, without copying its data; raises TypeError for what is no array."""
+    if isinstance(x, (Array, ShapeDtypeStruct)):
+        return x.aval
+    return lift(x).aval
+
+
+def check_leaf(x: Any, describe: Callable[[], str]) -> None:
+    """Refuse a leaf that is no array, in the user's words."""
+    if not is_array_like(x) and not isinstance(x, ShapeDtypeStruct):
+        hint = leaf_hint(x)
+        raise TypeError(f"{describe()}: expected an array or a number, got {x!r} of type {type(x).__name__}. "
+                        f"{hint or 'If it is not meant to be traced, close over it or mark it static.'}") from None
+
+
+def check_leaves(function: str, fun: Callable, args: Sequence[Any], kwargs: dict[str, Any] | None = None) -> None:
+    """Refuse arguments with leaves that are no arrays, naming the first by path."""
+    for i, arg in enumerate(args):
+        for path, leaf in tree_flatten_with_path(arg)[0]:
+            check_leaf(leaf, lambda i=i, path=path: f"{function} of {function_name(fun)}: {argument_path(fun, i, path)}")
+    for key, value in (kwargs or {}).items():
+        for path, leaf in tree_flatten_with_path(value)[0]:
+            check_leaf(leaf, lambda key=key, path=path: (
+                f"{function} of {function_name(fun)}: keyword argument '{key}'{keystr(path)}"))
+
+
+def lift_leaves(function: str, fun: Callable, leaves: Iterable[Any], args: Sequence[Any],
+                kwargs: dict[str, Any] | None = None) -> list[Array]:
+    """The leaves of the arguments as arrays."""
+    try:
+        return [lift(x) for x in leaves]
+    except TypeError:
+        check_leaves(function, fun, args, kwargs)
+        raise
+
+
+def flatten_result(function: str, fun: Callable, result: Any) -> tuple[list[Array], Any]:
+    """The leaves of a function's result as arrays, and its structure; names the leaf that is no array."""
+    leaves, tree = tree_flatten(result)
+    try:
+        return [lift(x) for x in leaves], tree
+    except TypeError:
+        for path, leaf in tree_flatten_with_path(result)[0]:
+            if not is_array_like(leaf):
+                raise TypeError(
+                    f"{function}: {function_name(fun)} must return arrays or numbers, in lists, tuples, dicts or other "
+                    f"pytrees, but the leaf {keystr(path) or 'it returned'} is {leaf!r} of type {type(leaf).__name__}"
+                ) from None
+        raise

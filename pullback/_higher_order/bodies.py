@@ -1,0 +1,94 @@
+"""What the control-flow primitives share: tracing the functions a user gives, and the checks of their types."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from pullback._core import counters
+from pullback._core.arguments import flatten_result
+from pullback._core.array import Array, lift
+from pullback._core.errors import describe_function
+from pullback._core.jaxpr import Jaxpr
+from pullback._core.staging import stage_open
+from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
+from pullback._core.tree_paths import equality_errors, keystr, tree_flatten_with_path
+from pullback._core.types import ShapedArray, matches
+from pullback._ops.shape import convert_element_type
+
+
+class Body(NamedTuple):
+    """A traced function: its jaxpr with captured values as leading inputs, those values, and the result's structure."""
+
+    jaxpr: Jaxpr
+    consts: list[Any]
+    out_tree: PyTreeDef
+
+
+def trace_body(function: str, fun: Callable, in_tree: PyTreeDef, avals: Sequence[ShapedArray], part: str) -> Body:
+    """Trace a function of pytrees for a control-flow primitive."""
+    store: list[PyTreeDef] = []
+
+    def flat(*leaves):
+        outs, tree = flatten_result(function, fun, fun(*tree_unflatten(in_tree, leaves)))
+        store.append(tree)
+        return outs
+
+    counters.count("traces")
+    jaxpr, consts = stage_open(flat, avals, f"{part} of {function}, {describe_function(fun)},")
+    return Body(jaxpr, consts, store[-1])
+
+
+def lift_tree(function: str, part: str, tree: Any) -> tuple[list[Array], PyTreeDef]:
+    """The leaves of a pytree of arrays; TypeError names the leaf that is none."""
+    leaves, treedef = tree_flatten(tree)
+    out = []
+    for i, leaf in enumerate(leaves):
+        try:
+            out.append(lift(leaf))
+        except TypeError:
+            path = keystr(tree_flatten_with_path(tree)[0][i][0])
+            raise TypeError(f"{function}: {part}{' at ' + path if path else ''} must be an array or a number, got "
+                            f"{leaf!r} of type {type(leaf).__name__}") from None
+    return out, treedef
+
+
+def path_of(tree: PyTreeDef, i: int) -> str:
+    """Where the `i`-th leaf stands in a structure."""
+    dummy = tree_unflatten(tree, [0] * tree.num_leaves)
+    return keystr(tree_flatten_with_path(dummy)[0][i][0])
+
+
+def check_same_structure(function: str, what: str, expected: PyTreeDef, got: PyTreeDef, advice: str) -> None:
+    """Refuse a result whose structure is not the expected one, naming the first difference."""
+    if expected == got:
+        return
+    a = tree_unflatten(expected, [0] * expected.num_leaves)
+    b = tree_unflatten(got, [0] * got.num_leaves)
+    for path, what1, what2, _ in equality_errors(a, b):
+        raise TypeError(f"{function}: {what}: at {keystr(path) or 'the top'} expected {what1}, got {what2}. {advice}")
+    raise TypeError(f"{function}: {what}: expected {expected}, got {got}. {advice}")
+
+
+def check_same_types(function: str, what: str, tree: PyTreeDef, expected: Sequence[ShapedArray],
+                     got: Sequence[ShapedArray], advice: str) -> None:
+    """Refuse leaves whose types are not the expected ones, naming each."""
+    wrong = [f"  {path_of(tree, i) or 'the value'}: expected {e.str_short()}, got {g.str_short()}"
+             for i, (e, g) in enumerate(zip(expected, got, strict=True)) if not matches(e, g)]
+    if wrong:
+        raise TypeError(f"{function}: {what}:\n" + "\n".join(wrong) + f"\n{advice}")
+
+
+def promote_weak(values: Sequence[Array], outs: Sequence[ShapedArray]) -> list[Array] | None:
+    """Initial values that were weakly typed, in the dtypes that the body made of them; None if nothing changes.
+
+    `0.` as an initial value becomes an array of the body's dtype, where the body's result has the same shape.
+    """
+    changed = False
+    result = []
+    for x, out in zip(values, outs, strict=True):
+        if x.aval.weak_type and x.aval.shape == out.shape and (x.aval.dtype != out.dtype or not out.weak_type):
+            x = convert_element_type(x, out.dtype, out.weak_type)
+            changed = True
+        result.append(x)
+    return result if changed else None
+

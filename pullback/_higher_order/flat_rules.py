@@ -1,0 +1,243 @@
+"""A user's function and rules, on pytrees, as the flat call that `custom_rules` works with; and the checks of rules.
+
+Every check names the rule and its definition, the argument or leaf by path, what was expected, what came.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.arguments import argument_path, flatten_result
+from pullback._core.array import Array, is_array_like, lift
+from pullback._core.errors import RuleError, describe_function
+from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
+from pullback._core.tree_paths import equality_errors, keystr, tree_flatten_with_path
+from pullback._core.types import ShapedArray
+from pullback._core.zeros import Zero, zero_of
+from pullback._ops.shape import convert_element_type, full, zeros_like_aval
+
+_FLOAT = np.dtype(np.float32)
+
+
+class FlatCall:
+    """One call of a decorated function: the function and its rules on the leaves of its differentiable arguments.
+
+    `carrier` is the decorated function, with `fun`, `jvp_rule`, `fwd_rule`, `bwd_rule`; `fixed` holds the arguments at
+    the `nondiff` positions of `count`.
+    """
+
+    __slots__ = ("carrier", "in_tree", "fixed", "nondiff", "count", "out_tree", "jvp", "fwd", "bwd")
+
+    def __init__(self, carrier: Any, in_tree: PyTreeDef, fixed: Sequence[Any], nondiff: Sequence[int], count: int):
+        self.carrier = carrier
+        self.in_tree = in_tree
+        self.fixed = fixed
+        self.nondiff = nondiff
+        self.count = count
+        self.out_tree: Any = None
+        self.jvp = self._jvp if carrier.jvp_rule is not None else None
+        self.fwd = self._fwd if carrier.fwd_rule is not None else None
+        self.bwd = self._bwd if carrier.bwd_rule is not None else None
+
+    @property
+    def name(self) -> str:
+        return self.carrier.__name__
+
+    @property
+    def label(self) -> str:
+        return f"{type(self.carrier).__name__} function {describe_function(self.carrier.fun)}"
+
+    def __str__(self):
+        return self.name
+
+    def arguments(self, leaves: Sequence[Any]) -> Sequence[Any]:
+        """All positional arguments of the user's function, from the leaves of the differentiable ones."""
+        dynamic = tree_unflatten(self.in_tree, leaves)
+        if not self.nondiff:
+            return dynamic
+        fixed, rest = iter(self.fixed), iter(dynamic)
+        return [next(fixed) if i in self.nondiff else next(rest) for i in range(self.count)]
+
+    def position(self, i: int) -> int:
+        """The position in the user's signature of the `i`-th differentiable argument."""
+        return [p for p in range(self.count) if p not in self.nondiff][i]
+
+    def fun(self, *leaves):
+        outs, self.out_tree = flatten_result(type(self.carrier).__name__, self.carrier.fun,
+                                             self.carrier.fun(*self.arguments(leaves)))
+        return outs
+
+    # --- the jvp rule ---
+
+    def _jvp(self, primals, tangents):
+        rule = self.carrier.jvp_rule
+        what = f"the jvp rule {describe_function(rule)} of {self.label}"
+        given = [_tangent_for_user(t, p) for t, p in zip(tangents, primals, strict=True)]
+        result = rule(*self.fixed, tree_unflatten(self.in_tree, primals), tree_unflatten(self.in_tree, given))
+        primal_out, tangent_out = check_pair(what, result, "(primal_out, tangent_out)")
+        outs, out_tree = _leaves(what, "primal output", primal_out)
+        dots, dot_tree = tree_flatten(tangent_out)
+        if out_tree != dot_tree:
+            path, expected, got = _first_difference(primal_out, tangent_out)
+            raise RuleError(f"{what} must return a tangent output with the structure of the primal output, but at {path} "
+                            f"expected {expected}, got {got}. Return a tangent for each primal result.")
+        touts = []
+        for i, (out, dot) in enumerate(zip(outs, dots, strict=True)):
+            touts.append(_check_tangent(dot, out, what, "tangent output", tangent_out, i))
+        self.out_tree = out_tree
+        return outs, touts
+
+    # --- the vjp rule ---
+
+    def _fwd(self, *primals):
+        rule = self.carrier.fwd_rule
+        what = f"the fwd rule {describe_function(rule)} of {self.label}"
+        result = rule(*self.arguments(primals))
+        primal_out, residuals = check_pair(what, result, "(primal_out, residuals)")
+        outs, self.out_tree = _leaves(what, "primal output", primal_out)
+        leaves, tree = tree_flatten(residuals)
+        arrays, static = [], []
+        for leaf in leaves:
+            if is_array_like(leaf):
+                arrays.append(lift(leaf))
+                static.append(_ARRAY)
+            else:
+                static.append(leaf)
+        avals = [lift(p).aval for p in primals]
+        return outs, arrays, (tree, static, self.out_tree, avals)
+
+    def _bwd(self, static, residuals, cts):
+        tree, pattern, out_tree, in_avals = static
+        rule = self.carrier.bwd_rule
+        what = f"the bwd rule {describe_function(rule)} of {self.label}"
+        arrays = iter(residuals)
+        saved = tree_unflatten(tree, [next(arrays) if leaf is _ARRAY else leaf for leaf in pattern])
+        given = tree_unflatten(out_tree, [_zeros_for_user(ct.aval) if type(ct) is Zero else ct for ct in cts])
+        result = rule(*self.fixed, saved, given)
+        return self._check_cotangents(what, result, in_avals)
+
+    def _check_cotangents(self, what: str, result: Any, in_avals: Sequence[ShapedArray]) -> list[Any]:
+        children = self.in_tree.children()
+        if not isinstance(result, (tuple, list)):
+            raise RuleError(f"{what} must return a tuple with a cotangent for each of the {len(children)} differentiable "
+                            f"arguments, got {_describe(result)}."
+                            + (" For one argument that is a tuple of length 1: return (ct,)." if len(children) == 1 else ""))
+        if len(result) != len(children):
+            raise RuleError(f"{what} must return a cotangent for each of the {len(children)} differentiable arguments, got "
+                            f"{len(result)}. Use None for an argument whose cotangent is zero.")
+        flat: list[Any] = []
+        n = 0
+        for i, (ct, child) in enumerate(zip(result, children, strict=True)):
+            avals = in_avals[n:n + child.num_leaves]
+            n += child.num_leaves
+            place = f"{what}, cotangent of {argument_path(self.carrier.fun, self.position(i))}"
+            flat += _argument_cotangents(place, ct, child, avals)
+        return flat
+
+
+_ARRAY = object()
+
+
+def _describe(x: Any) -> str:
+    if is_array_like(x):
+        return f"an array of type {lift(x).aval.str_short()}"
+    return f"{x!r} of type {type(x).__name__}"
+
+
+def check_pair(what: str, result: Any, expected: str) -> tuple[Any, Any]:
+    """Refuse what is not a pair."""
+    if not isinstance(result, (tuple, list)) or len(result) != 2:
+        got = f"a {type(result).__name__} of length {len(result)}" if isinstance(result, (tuple, list)) \
+            else _describe(result)
+        raise RuleError(f"{what} must return a pair {expected}, got {got}")
+    return result[0], result[1]
+
+
+def _leaves(what: str, part: str, value: Any) -> tuple[list[Array], PyTreeDef]:
+    leaves, tree = tree_flatten(value)
+    for path, leaf in tree_flatten_with_path(value)[0] if not all(map(is_array_like, leaves)) else ():
+        if not is_array_like(leaf):
+            raise RuleError(f"{what}: the {part} must hold arrays, but at {keystr(path) or 'the top'} it holds "
+                            f"{_describe(leaf)}")
+    return [lift(x) for x in leaves], tree
+
+
+def _first_difference(expected: Any, got: Any) -> tuple[str, str, str]:
+    for path, what1, what2, _ in equality_errors(expected, got):
+        return keystr(path) or "the top", what1, what2
+    return "the top", "one structure", "another"
+
+
+def _tangent_for_user(t: Any, primal: Any) -> Any:
+    return _zeros_for_user(t.aval) if type(t) is Zero else t
+
+
+def _zeros_for_user(aval: ShapedArray) -> Array:
+    # a value without derivative gets zeros that can be computed with, not the empty dtype
+    if aval.dtype == dtypes.float0:
+        return full(aval.shape, 0, _FLOAT)
+    return zeros_like_aval(aval)
+
+
+def _check_tangent(t: Any, primal: Array, what: str, part: str, tree: Any, i: int) -> Any:
+    """A rule's tangent (or cotangent) of `primal`, checked; a weak scalar takes the dtype that is expected."""
+
+    def place():
+        path = keystr(tree_flatten_with_path(tree)[0][i][0])
+        return f"{what}: the {part}{' at ' + path if path else ''}"
+
+    return fit_tangent(t, primal.aval, place)
+
+
+def fit_tangent(t: Any, primal: ShapedArray, place: Callable[[], str]) -> Any:
+    """A tangent for a value of type `primal`; RuleError where the type is another."""
+    if type(t) is Zero:
+        return zero_of(primal)
+    expected = primal.to_tangent_aval()
+    if expected.dtype == dtypes.float0:
+        return zero_of(primal)
+    if not is_array_like(t):
+        raise RuleError(f"{place()} must be an array of type {expected.str_short()}, got {_describe(t)}")
+    t = lift(t)
+    if t.aval.dtype != expected.dtype and t.aval.weak_type and (
+            not dtypes.is_complex(t.aval.dtype) or dtypes.is_complex(expected.dtype)):
+        t = convert_element_type(t, expected.dtype, True)
+    if t.aval.dtype != expected.dtype or t.aval.shape != expected.shape:
+        raise RuleError(f"{place()} must have the shape and dtype of its primal value: expected {expected.str_short()}, "
+                        f"got {t.aval.str_short()}")
+    return t
+
+
+def _argument_cotangents(place: str, ct: Any, tree: PyTreeDef, avals: Sequence[ShapedArray]) -> list[Any]:
+    if ct is None:
+        return [None] * tree.num_leaves
+    leaves, got = tree_flatten(ct, lambda x: x is None)
+    if got != tree:
+        dummy = tree_unflatten(tree, [0.] * tree.num_leaves)
+        path, expected, what = _first_difference(dummy, ct)
+        if tree.num_leaves == len(leaves) and _without_none(tree, ct):
+            pass
+        else:
+            raise RuleError(f"{place} must have the structure of the argument, but at {path} expected {expected}, got "
+                            f"{what}. Use None for a zero cotangent.")
+    flat = []
+    for i, (leaf, aval) in enumerate(zip(leaves, avals, strict=True)):
+        if leaf is None:
+            flat.append(None)
+            continue
+
+        def where(i=i):
+            path = keystr(tree_flatten_with_path(tree_unflatten(tree, [0.] * tree.num_leaves))[0][i][0])
+            return f"{place}{', leaf ' + path if path else ''}"
+
+        fitted = fit_tangent(leaf, aval, where)
+        flat.append(None if type(fitted) is Zero else fitted)
+    return flat
+
+
+def _without_none(tree: PyTreeDef, ct: Any) -> bool:
+    """Whether the structures agree once None leaves are taken as leaves."""
+    return tree_flatten(ct, lambda x: x is None)[1] == tree

@@ -1,0 +1,273 @@
+"""`dot_general`: sums of products over some axes of two arrays, with other axes in common. All contractions are this.
+
+The result's axes: those in common (batch), then the rest of the left operand's, then the rest of the right operand's.
+"""
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.array import Array
+from pullback._core.primitive import Primitive
+from pullback._core.trace import is_linear
+from pullback._core.types import make_aval
+from pullback._ops.elementwise import add
+from pullback._ops.families import linear_operand, operands
+from pullback._ops.rules import per_operand_jvp
+from pullback._ops.shape import convert_element_type, transpose
+
+DotDimensionNumbers = tuple[tuple[tuple[int, ...], tuple[int, ...]], tuple[tuple[int, ...], tuple[int, ...]]]
+
+
+class Precision(enum.Enum):
+    """How exactly an accelerator multiplies float32 values; the CPU computes in full precision in any case."""
+
+    DEFAULT = 0
+    HIGH = 1
+    HIGHEST = 2
+
+
+_PRECISIONS = {
+    None: Precision.DEFAULT, "default": Precision.DEFAULT, "fastest": Precision.DEFAULT, "bfloat16": Precision.DEFAULT,
+    "high": Precision.HIGH, "bfloat16_3x": Precision.HIGH, "tensorfloat32": Precision.HIGH,
+    "highest": Precision.HIGHEST, "float32": Precision.HIGHEST,
+}
+
+
+def canonical_precision(precision: Any) -> tuple[Precision, Precision] | None:
+    """A user's precision (None, a name, a `Precision`, or a pair of those) as a pair; None stays None."""
+    if precision is None:
+        return None
+    pair = precision if isinstance(precision, (tuple, list)) else (precision, precision)
+    known = tuple(p if isinstance(p, Precision) else _PRECISIONS.get(p.lower() if isinstance(p, str) else p)
+                  for p in pair)
+    if len(known) != 2 or None in known:
+        raise ValueError(f"precision must be None, a Precision, one of {sorted(filter(None, _PRECISIONS))}, or a pair of "
+                         f"these, got {precision!r}")
+    return known  # type: ignore[return-value]
+
+
+def precision_attr(precision: tuple[Precision, Precision] | None) -> str:
+    """The StableHLO attribute."""
+    names = [p.name for p in precision or (Precision.DEFAULT, Precision.DEFAULT)]
+    return f"precision_config = [{', '.join(f'#stablehlo<precision {name}>' for name in names)}]"
+
+
+# --- wrappers ---
+
+dot_general_p = Primitive("dot_general")
+
+
+def dot_general(lhs: Any, rhs: Any, dimension_numbers: Any, precision: Any = None,
+                preferred_element_type: Any = None, *, out_sharding: None = None) -> Array:
+    """Sums of products of `lhs` and `rhs`, which must have one dtype.
+
+    `dimension_numbers` is `((lhs_contracting, rhs_contracting), (lhs_batch, rhs_batch))`. The result has the batch axes
+    first, then the remaining axes of `lhs`, then those of `rhs`, and the dtype `preferred_element_type`, by default
+    that of the operands; half precision accumulates in float32.
+
+    >>> from pullback import lax
+    >>> import pullback.numpy as pnp
+    >>> lax.dot_general(pnp.ones((2, 3)), pnp.ones((3, 4)), (((1,), (0,)), ((), ()))).shape
+    (2, 4)
+    """
+    lhs, rhs = operands("dot_general", lhs, rhs)
+    (lc, rc), (lb, rb) = dimension_numbers
+    numbers = ((_axes(lc, lhs.aval.ndim), _axes(rc, rhs.aval.ndim)), (_axes(lb, lhs.aval.ndim), _axes(rb, rhs.aval.ndim)))
+    preferred = None if preferred_element_type is None else dtypes.canonicalize_dtype(preferred_element_type)
+    return dot_general_p.bind(lhs, rhs, dimension_numbers=numbers, precision=canonical_precision(precision),
+                              preferred_element_type=preferred)
+
+
+def _axes(axes: Sequence[int], rank: int) -> tuple[int, ...]:
+    return tuple(int(a) + rank if a < 0 else int(a) for a in axes)
+
+
+def dot(lhs: Any, rhs: Any, *, dimension_numbers: Any = None, precision: Any = None, preferred_element_type: Any = None,
+        out_sharding: None = None) -> Array:
+    """The product of two vectors or matrices: the last axis of `lhs` with the first of `rhs`.
+
+    With `dimension_numbers` it is `dot_general`.
+    """
+    if dimension_numbers is not None:
+        return dot_general(lhs, rhs, dimension_numbers, precision, preferred_element_type)
+    lhs, rhs = operands("dot", lhs, rhs)
+    if not (1 <= lhs.ndim <= 2 and 1 <= rhs.ndim <= 2 and lhs.shape[-1] == rhs.shape[0]):
+        raise TypeError(f"dot: expected vectors or matrices with the last axis of lhs as long as the first of rhs, got "
+                        f"shapes {lhs.shape} and {rhs.shape}")
+    return dot_general(lhs, rhs, (((lhs.ndim - 1,), (0,)), ((), ())), precision, preferred_element_type)
+
+
+def batch_matmul(lhs: Any, rhs: Any, precision: Any = None) -> Array:
+    """The products of stacked matrices: `(..., m, k)` and `(..., k, n)` with equal leading axes give `(..., m, n)`."""
+    lhs, rhs = operands("batch_matmul", lhs, rhs)
+    rank = lhs.ndim
+    if rank != rhs.ndim or rank < 2:
+        raise ValueError(f"batch_matmul: both operands must have the same number of axes, at least 2, got shapes "
+                         f"{lhs.shape} and {rhs.shape}")
+    batch = tuple(range(rank - 2))
+    return dot_general(lhs, rhs, (((rank - 1,), (rank - 2,)), (batch, batch)), precision)
+
+
+# --- type ---
+
+
+def remaining(rank: int, *taken: Sequence[int]) -> tuple[int, ...]:
+    """The axes below `rank` that none of the given sequences holds, in order."""
+    used = {a for axes in taken for a in axes}
+    return tuple(a for a in range(rank) if a not in used)
+
+
+def _dot_type(x, y, dimension_numbers, precision, preferred_element_type):
+    (lc, rc), (lb, rb) = dimension_numbers
+    for side, aval, contract, batch in (("lhs", x, lc, lb), ("rhs", y, rc, rb)):
+        axes = (*contract, *batch)
+        if len(set(axes)) != len(axes) or not all(0 <= a < aval.ndim for a in axes):
+            raise ValueError(f"dot_general: the contracting axes {contract} and batch axes {batch} of {side} must be "
+                             f"distinct axes of its shape {aval.shape}")
+    for what, left, right in (("contracting", lc, rc), ("batch", lb, rb)):
+        a, b = tuple(x.shape[i] for i in left), tuple(y.shape[i] for i in right)
+        if a != b:
+            raise TypeError(f"dot_general: {what} axes must have equal lengths, got {a} (axes {left} of lhs, of shape "
+                            f"{x.shape}) and {b} (axes {right} of rhs, of shape {y.shape})")
+    if x.dtype != y.dtype:
+        raise TypeError(f"dot_general: operands must have one dtype, got {x.str_short()} and {y.str_short()}. Convert one "
+                        "with .astype(), or use the functions of pullback.numpy, which promote.")
+    shape = (*(x.shape[i] for i in lb), *(x.shape[i] for i in remaining(x.ndim, lc, lb)),
+             *(y.shape[i] for i in remaining(y.ndim, rc, rb)))
+    if preferred_element_type is not None:
+        return make_aval(shape, preferred_element_type)
+    return make_aval(shape, x.dtype, x.weak_type and y.weak_type)
+
+
+# --- kernel: every contraction is one np.matmul between reshapes, planned once for each pair of shapes ---
+
+
+@lru_cache(maxsize=4096)
+def _plan(x_shape, y_shape, numbers):
+    """How to bring operands to stacked matrices: permutation and shape for each (None: as it is), and the result's."""
+    (lc, rc), (lb, rb) = numbers
+    left_rest, right_rest = remaining(len(x_shape), lc, lb), remaining(len(y_shape), rc, rb)
+    batch = tuple(x_shape[i] for i in lb)
+    m = math.prod(x_shape[i] for i in left_rest)
+    n = math.prod(y_shape[i] for i in right_rest)
+    k = math.prod(x_shape[i] for i in lc)
+    pairs = sorted(zip(lc, rc, strict=True))
+    left = (*lb, *left_rest, *(a for a, _ in pairs))
+    right = (*rb, *(b for _, b in pairs), *right_rest)
+    out = (*batch, *(x_shape[i] for i in left_rest), *(y_shape[i] for i in right_rest))
+    left_shape, right_shape, product = (*batch, m, k), (*batch, k, n), (*batch, m, n)
+    return (None if left == tuple(range(len(left))) else left, None if left_shape == x_shape else left_shape,
+            None if right == tuple(range(len(right))) else right, None if right_shape == y_shape else right_shape,
+            None if out == product else out)
+
+
+def _dot_kernel(x, y, dimension_numbers, precision, preferred_element_type):
+    dtype = x.dtype
+    # half precision and narrow integers with a wider result accumulate in the wider type
+    if dtype.itemsize <= 2 and dtype.kind != "b" and (
+            preferred_element_type is not None or dtypes.is_inexact(dtype) or dtype.kind == "V"):
+        wide = np.float32 if dtypes.is_inexact(dtype) else np.int32
+        x, y = x.astype(wide), y.astype(wide)
+    if preferred_element_type is not None and preferred_element_type.itemsize > x.dtype.itemsize:
+        x, y = x.astype(preferred_element_type), y.astype(preferred_element_type)
+    left, left_shape, right, right_shape, out = _plan(x.shape, y.shape, dimension_numbers)
+    if left is not None:
+        x = x.transpose(left)
+    if left_shape is not None:
+        x = x.reshape(left_shape)
+    if right is not None:
+        y = y.transpose(right)
+    if right_shape is not None:
+        y = y.reshape(right_shape)
+    z = np.matmul(x, y)
+    return z if out is None else z.reshape(out)
+
+
+def _dot_lower(ctx, x, y, dimension_numbers, precision, preferred_element_type):
+    (lc, rc), (lb, rb) = dimension_numbers
+    numbers = ", ".join(f"{name} = [{', '.join(map(str, axes))}]" for name, axes in (
+        ("lhs_batching_dimensions", lb), ("rhs_batching_dimensions", rb),
+        ("lhs_contracting_dimensions", lc), ("rhs_contracting_dimensions", rc)) if axes)
+    out = ctx.out_avals[0]
+    return ctx.op("stablehlo.dot_general", [x, y], out,
+                  f"dot_dimension_numbers = #stablehlo.dot<{numbers}>, {precision_attr(precision)}")
+
+
+# --- derivatives: linear in each operand ---
+
+
+def _dot_transpose(ct, x, y, dimension_numbers, precision, preferred_element_type):
+    linear_operand("dot_general", x, y)
+    (lc, rc), (lb, rb) = dimension_numbers
+    if is_linear(x):
+        return [_dot_pullback(ct, x.aval, y, ((lc, rc), (lb, rb)), precision, 0), None]
+    return [None, _dot_pullback(ct, y.aval, x, ((rc, lc), (rb, lb)), precision, 1)]
+
+
+def _dot_pullback(ct, aval, other, numbers, precision, side):
+    """The cotangent of the operand of type `aval`; `numbers` name its axes first, `side` says where it stood."""
+    (contract, other_contract), (batch, other_batch) = numbers
+    kept = remaining(aval.ndim, contract, batch)
+    other_kept = remaining(other.aval.ndim, other_contract, other_batch)
+    nb = len(batch)
+    start = nb + (len(kept) if side == 0 else 0)
+    ct_other = tuple(range(start, start + len(other_kept)))
+    wide = ct.aval.dtype
+    if other.aval.dtype != wide:
+        other = convert_element_type(other, wide)
+    batch_axes = tuple(range(nb))
+    if side == 0:
+        out = dot_general_p.bind(ct, other, dimension_numbers=((ct_other, other_kept), (batch_axes, other_batch)),
+                                 precision=precision, preferred_element_type=None)
+        found = (*batch, *kept, *_by_other(contract, other_contract))
+    else:
+        out = dot_general_p.bind(other, ct, dimension_numbers=((other_kept, ct_other), (other_batch, batch_axes)),
+                                 precision=precision, preferred_element_type=None)
+        found = (*batch, *_by_other(contract, other_contract), *kept)
+    permutation = [0] * len(found)
+    for position, axis in enumerate(found):
+        permutation[axis] = position
+    return convert_element_type(transpose(out, permutation), aval.dtype, out.aval.weak_type)
+
+
+def _by_other(contract, other_contract):
+    """The contracted axes in the order in which the product with the other operand gives them."""
+    return tuple(a for _, a in sorted(zip(other_contract, contract, strict=True)))
+
+
+def _dot_batch(args, dims, dimension_numbers, precision, preferred_element_type):
+    (x, y), (bx, by) = args, dims
+    (lc, rc), (lb, rb) = dimension_numbers
+    params = {"precision": precision, "preferred_element_type": preferred_element_type}
+    if bx is not None:
+        lc, lb = _shift(lc, bx), _shift(lb, bx)
+    if by is not None:
+        rc, rb = _shift(rc, by), _shift(rb, by)
+    if bx is not None and by is not None:
+        out = dot_general_p.bind(x, y, dimension_numbers=((lc, rc), ((bx, *lb), (by, *rb))), **params)
+        return out, 0
+    out = dot_general_p.bind(x, y, dimension_numbers=((lc, rc), (lb, rb)), **params)
+    if bx is not None:
+        return out, len(lb) + remaining(x.aval.ndim, lc, lb).index(bx)
+    return out, x.aval.ndim - len(lc) + remaining(y.aval.ndim, rc, rb).index(by)
+
+
+def _shift(axes, batch):
+    return tuple(a + (a >= batch) for a in axes)
+
+
+dot_general_p.abstract_eval = _dot_type
+dot_general_p.kernel = _dot_kernel
+dot_general_p.lower = _dot_lower
+per_operand_jvp(dot_general_p, add,
+                lambda t, z, x, y, **params: dot_general_p.bind(t, y, **params),
+                lambda t, z, x, y, **params: dot_general_p.bind(x, t, **params))
+dot_general_p.transpose = _dot_transpose
+dot_general_p.batch = _dot_batch

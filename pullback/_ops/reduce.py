@@ -1,0 +1,286 @@
+"""Reductions over axes: largest, smallest, product, logic, and where the largest or smallest stands."""
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.array import Array, lift
+from pullback._core.primitive import Primitive
+from pullback._core.types import make_aval
+from pullback._core.zeros import Zero, zero_of
+from pullback._ops.elementwise import add_p, div_p, mask_p, mul_p
+from pullback._ops.families import BITS, FLOAT, NUMBER, elementwise
+from pullback._ops.rules import linear_jvp, zero_jvp
+from pullback._ops.shape import full, reduce_lower, reduce_sum_p, reduced_batch, reduced_type, reshape, transpose
+from pullback._ops.assemble import concatenate
+from pullback._ops.slicing import slice_in_dim
+from pullback._xla.lowering import int_array
+
+
+def kept_shape(shape: Sequence[int], axes: Sequence[int]) -> tuple[int, ...]:
+    """The shape of a reduction that keeps the reduced axes, with length 1."""
+    return tuple(1 if i in axes else n for i, n in enumerate(shape))
+
+
+def lowest(dtype: np.dtype) -> Any:
+    """The least value of a dtype: the identity of max."""
+    if dtype.kind == "b":
+        return False
+    return dtypes.iinfo(dtype).min if dtypes.is_integer(dtype) else _infinity(dtype, -1)
+
+
+def highest(dtype: np.dtype) -> Any:
+    """The greatest value of a dtype: the identity of min."""
+    if dtype.kind == "b":
+        return True
+    return dtypes.iinfo(dtype).max if dtypes.is_integer(dtype) else _infinity(dtype, 1)
+
+
+def _infinity(dtype, sign):
+    # some 8-bit floats have no infinity
+    infinity = np.asarray(sign * np.inf).astype(dtype)[()]
+    return infinity if not np.isnan(infinity) else sign * dtypes.finfo(dtype).max
+
+
+def _axes(name: str, x: Array, axes: Sequence[int]) -> tuple[int, ...]:
+    axes = tuple(axes)
+    for a in axes:
+        if not -x.ndim <= a < x.ndim:
+            raise ValueError(f"{name}: axis {a} is out of bounds for an array of {x.ndim} axes, of shape {x.shape}")
+    return tuple(sorted(int(a) % x.ndim for a in axes))
+
+
+def _reduction(name: str, kernel, op: str, identity, accepts) -> Primitive:
+    p = Primitive(name)
+    predicate, description = accepts
+
+    def abstract_eval(x, axes):
+        if not predicate(x.dtype):
+            raise TypeError(f"{name}: expected {description}, got {x.str_short()}")
+        return reduced_type(x, axes)
+
+    p.abstract_eval = abstract_eval
+    p.kernel = kernel
+    p.lower = reduce_lower(op, identity)
+    p.batch = reduced_batch(p)
+    return p
+
+
+# --- max and min: where elements tie, each gets an equal share of the tangent ---
+
+
+def _extreme_kernel(reduce, initial):
+    def kernel(x, axes):
+        if x.dtype.kind == "V" or x.size == 0:
+            # extended floats reduce in float32, which holds them all; an empty maximum is the identity
+            wide = x.astype(np.float32) if dtypes.is_float(x.dtype) else x.astype(np.int32) if x.dtype.kind == "V" else x
+            return np.asarray(reduce(wide, axis=axes, initial=initial(x.dtype))).astype(x.dtype)
+        return reduce(x, axis=axes)
+
+    return kernel
+
+
+def _extreme_jvp(p):
+    def jvp(primals, tangents, axes):
+        (x,), (t,) = primals, tangents
+        y = p.bind(x, axes=axes)
+        if type(t) is Zero:
+            return y, zero_of(y.aval)
+        at = mask_p.bind(x, reshape(y, kept_shape(x.aval.shape, axes)), mode="tie")
+        total = reduce_sum_p.bind(mul_p.bind(t, at), axes=axes)
+        return y, div_p.bind(total, reduce_sum_p.bind(at, axes=axes))
+
+    p.jvp = jvp
+
+
+_ANY_ORDER = (lambda dtype: not dtypes.is_complex(dtype), "a real dtype (complex numbers have no order)")
+
+reduce_max_p = _reduction("reduce_max", _extreme_kernel(np.max, lowest), "stablehlo.maximum", lowest, _ANY_ORDER)
+reduce_min_p = _reduction("reduce_min", _extreme_kernel(np.min, highest), "stablehlo.minimum", highest, _ANY_ORDER)
+_extreme_jvp(reduce_max_p)
+_extreme_jvp(reduce_min_p)
+
+
+def reduce_max(operand: Any, axes: Sequence[int]) -> Array:
+    """The largest element over `axes`; nan if there is one, the least value of the dtype if there are no elements.
+
+    Where several elements are largest, each gets an equal share of the derivative.
+    """
+    x = lift(operand)
+    return reduce_max_p.bind(x, axes=_axes("reduce_max", x, axes))
+
+
+def reduce_min(operand: Any, axes: Sequence[int]) -> Array:
+    """The smallest element over `axes`; nan if there is one, the greatest value of the dtype if there are no elements.
+
+    Where several elements are smallest, each gets an equal share of the derivative.
+    """
+    x = lift(operand)
+    return reduce_min_p.bind(x, axes=_axes("reduce_min", x, axes))
+
+
+# --- prod ---
+
+
+def _prod_kernel(x, axes):
+    if x.dtype.itemsize <= 2 and dtypes.is_inexact(x.dtype):
+        return np.asarray(np.prod(x.astype(np.float32), axis=axes)).astype(x.dtype)
+    return np.prod(x, axis=axes, dtype=x.dtype)
+
+
+def _prod_jvp(primals, tangents, axes):
+    (x,), (t,) = primals, tangents
+    y = reduce_prod_p.bind(x, axes=axes)
+    if type(t) is Zero or not x.aval.size:
+        return y, zero_of(y.aval)
+    kept = tuple(i for i in range(x.aval.ndim) if i not in axes)
+    outer = tuple(x.aval.shape[i] for i in kept)
+    flat = (math.prod(x.aval.shape[i] for i in axes), *outer)
+    return y, _product_tangent(*(reshape(transpose(v, (*axes, *kept)), flat) for v in (x, t)))
+
+
+def _product_tangent(x, t):
+    """The tangent of the product over the first axis, halves multiplied pairwise: zeros ask for no division."""
+    while (count := x.aval.shape[0]) > 1:
+        half = count // 2
+        if count % 2:
+            x = concatenate([x, full((1, *x.aval.shape[1:]), 1, x.aval.dtype)], 0)
+            t = concatenate([t, full((1, *t.aval.shape[1:]), 0, t.aval.dtype)], 0)
+            half += 1
+        a, b = slice_in_dim(x, 0, half), slice_in_dim(x, half, 2 * half)
+        t = add_p.bind(mul_p.bind(slice_in_dim(t, 0, half), b), mul_p.bind(a, slice_in_dim(t, half, 2 * half)))
+        x = mul_p.bind(a, b)
+    return reshape(t, t.aval.shape[1:])
+
+
+reduce_prod_p = _reduction("reduce_prod", _prod_kernel, "stablehlo.multiply", lambda dtype: 1, NUMBER)
+reduce_prod_p.jvp = _prod_jvp
+
+
+def reduce_prod(operand: Any, axes: Sequence[int]) -> Array:
+    """The product over `axes`, in the dtype of the operand. Its derivatives are right where elements are zero."""
+    x = lift(operand)
+    return reduce_prod_p.bind(x, axes=_axes("reduce_prod", x, axes))
+
+
+# --- logic ---
+
+
+def _bit_reduction(name, ufunc, op, identity):
+    p = _reduction(name, lambda x, axes: ufunc.reduce(x, axis=axes), op, identity, BITS)
+    zero_jvp(p)
+    return p
+
+
+reduce_and_p = _bit_reduction("reduce_and", np.bitwise_and, "stablehlo.and",
+                              lambda dtype: True if dtype.kind == "b" else highest(dtype) if dtype.kind == "u" else -1)
+reduce_or_p = _bit_reduction("reduce_or", np.bitwise_or, "stablehlo.or", lambda dtype: 0)
+reduce_xor_p = _bit_reduction("reduce_xor", np.bitwise_xor, "stablehlo.xor", lambda dtype: 0)
+
+
+def reduce_and(operand: Any, axes: Sequence[int]) -> Array:
+    """Bitwise "and" over `axes`, of bools or integers."""
+    x = lift(operand)
+    return reduce_and_p.bind(x, axes=_axes("reduce_and", x, axes))
+
+
+def reduce_or(operand: Any, axes: Sequence[int]) -> Array:
+    """Bitwise "or" over `axes`, of bools or integers."""
+    x = lift(operand)
+    return reduce_or_p.bind(x, axes=_axes("reduce_or", x, axes))
+
+
+def reduce_xor(operand: Any, axes: Sequence[int]) -> Array:
+    """Bitwise "exclusive or" over `axes`, of bools or integers."""
+    x = lift(operand)
+    return reduce_xor_p.bind(x, axes=_axes("reduce_xor", x, axes))
+
+
+# --- argmax and argmin: the first nan if there is one, else the first of the extreme elements ---
+
+
+def _arg_extreme(name: str, find, direction: str, identity) -> Primitive:
+    p = Primitive(name)
+
+    def abstract_eval(x, axes, index_dtype):
+        (axis,) = axes
+        if dtypes.is_complex(x.dtype):
+            raise TypeError(f"{name}: expected a real dtype (complex numbers have no order), got {x.str_short()}")
+        if not 0 <= axis < x.ndim or x.shape[axis] == 0:
+            raise ValueError(f"{name}: expected an axis of length at least 1, got axis {axis} of shape {x.shape}")
+        return make_aval(x.shape[:axis] + x.shape[axis + 1:], index_dtype)
+
+    def kernel(x, axes, index_dtype):
+        if x.dtype.kind == "V":
+            x = x.astype(np.float32 if dtypes.is_float(x.dtype) else np.int32)
+        return find(x, axis=axes[0]).astype(index_dtype)
+
+    def lower(ctx, x, axes, index_dtype):
+        (axis,) = axes
+        scalars = [make_aval((), x.aval.dtype), make_aval((), index_dtype)]
+        position = ctx.op("stablehlo.iota", [], make_aval(x.aval.shape, index_dtype), f"iota_dimension = {axis} : i64")
+        start = [ctx.constant(identity(x.aval.dtype), scalars[0]), ctx.constant(0, scalars[1])]
+
+        def earlier(block, args):
+            a, i, b, j = args
+            is_better, is_equal = block.compare(direction, a, b), block.compare("EQ", a, b)
+            if dtypes.is_float(a.aval.dtype):
+                a_nan, b_nan = block.compare("NE", a, a), block.compare("NE", b, b)
+                only_a = block.op("stablehlo.and", [a_nan, block.op("stablehlo.not", [b_nan])])
+                is_better = block.op("stablehlo.or", [is_better, only_a])
+                is_equal = block.op("stablehlo.or", [is_equal, block.op("stablehlo.and", [a_nan, b_nan])])
+            first = block.op("stablehlo.and", [is_equal, block.compare("LT", i, j)])
+            chosen = block.op("stablehlo.or", [is_better, first])
+            return [block.op("stablehlo.select", [chosen, a, b], a.aval), block.op("stablehlo.select", [chosen, i, j], i.aval)]
+
+        shape = ctx.out_avals[0].shape
+        outs = ctx.op("stablehlo.reduce", [x, position, *start],
+                      [make_aval(shape, x.aval.dtype), make_aval(shape, index_dtype)],
+                      f"dimensions = {int_array(axes)}", [ctx.region([*scalars, *scalars], earlier)])
+        return outs[1]
+
+    p.abstract_eval, p.kernel, p.lower = abstract_eval, kernel, lower
+    p.batch = reduced_batch(p)
+    zero_jvp(p)
+    return p
+
+
+argmax_p = _arg_extreme("argmax", np.argmax, "GT", lowest)
+argmin_p = _arg_extreme("argmin", np.argmin, "LT", highest)
+
+
+def argmax(operand: Any, axis: int, index_dtype: Any) -> Array:
+    """Where the first of the largest elements along `axis` stands (the first nan, if there is one)."""
+    x = lift(operand)
+    return argmax_p.bind(x, axes=_axes("argmax", x, (axis,)), index_dtype=dtypes.canonicalize_dtype(index_dtype))
+
+
+def argmin(operand: Any, axis: int, index_dtype: Any) -> Array:
+    """Where the first of the smallest elements along `axis` stands (the first nan, if there is one)."""
+    x = lift(operand)
+    return argmin_p.bind(x, axes=_axes("argmin", x, (axis,)), index_dtype=dtypes.canonicalize_dtype(index_dtype))
+
+
+# --- reduce_precision: no reduction over axes, but of the bits of each element ---
+
+
+def _reduce_precision_lower(ctx, x, exponent_bits, mantissa_bits):
+    return ctx.op("stablehlo.reduce_precision", [x], ctx.out_avals[0],
+                  f"exponent_bits = {exponent_bits} : i32, mantissa_bits = {mantissa_bits} : i32")
+
+
+reduce_precision_p = elementwise("reduce_precision", None, _reduce_precision_lower, FLOAT)
+linear_jvp(reduce_precision_p)
+reduce_precision_p.transpose = lambda ct, x, **params: [reduce_precision_p.bind(ct, **params)]
+
+
+def reduce_precision(operand: Any, exponent_bits: int, mantissa_bits: int) -> Array:
+    """Floats rounded to a format of fewer exponent and mantissa bits, kept in their dtype."""
+    if exponent_bits < 1 or mantissa_bits < 0:
+        raise ValueError("reduce_precision: expected exponent_bits >= 1 and mantissa_bits >= 0, got "
+                         f"{exponent_bits} and {mantissa_bits}")
+    return reduce_precision_p.bind(lift(operand), exponent_bits=int(exponent_bits), mantissa_bits=int(mantissa_bits))

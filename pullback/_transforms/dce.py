@@ -1,0 +1,38 @@
+"""Dead-code elimination: a jaxpr without the equations whose results nobody reads."""
+from __future__ import annotations
+
+from pullback._core.jaxpr import Equation, Jaxpr, Var, subjaxprs
+
+
+def dce(jaxpr: Jaxpr, used: tuple[bool, ...] | None = None, keep_inputs: bool = True
+        ) -> tuple[Jaxpr, tuple[bool, ...]]:
+    """The jaxpr that computes the `used` results (by default all).
+
+    Returns it and which inputs it reads; inputs it does not read are dropped unless `keep_inputs`. Equations that act
+    on the world stay. A primitive may narrow its own work by a rule `dce(used, eqn) -> (used inputs, equation)`.
+    """
+    used = (True,) * len(jaxpr.outvars) if used is None else tuple(used)
+    return jaxpr.derive(("dce", used, keep_inputs), lambda: _dce(jaxpr, used, keep_inputs))
+
+
+def _dce(jaxpr: Jaxpr, used: tuple[bool, ...], keep_inputs: bool) -> tuple[Jaxpr, tuple[bool, ...]]:
+    outvars = [v for v, u in zip(jaxpr.outvars, used, strict=True) if u]
+    live = {v for v in outvars if type(v) is Var}
+    eqns: list[Equation] = []
+    for eqn in reversed(jaxpr.eqns):
+        used_outs = [v in live for v in eqn.outvars]
+        if not any(used_outs) and not _acts(eqn):
+            continue
+        if eqn.primitive.dce is not None and not all(used_outs):
+            eqn = eqn.primitive.dce(used_outs, eqn)
+        eqns.append(eqn)
+        live.update(v for v in eqn.invars if type(v) is Var)
+    eqns.reverse()
+    used_inputs = tuple(v in live for v in jaxpr.invars)
+    invars = jaxpr.invars if keep_inputs else [v for v, u in zip(jaxpr.invars, used_inputs, strict=True) if u]
+    constvars = jaxpr.constvars if keep_inputs else [v for v in jaxpr.constvars if v in live]
+    return Jaxpr(constvars, invars, eqns, outvars), used_inputs
+
+
+def _acts(eqn: Equation) -> bool:
+    return eqn.primitive.effectful or any(sub.effectful for sub in subjaxprs(eqn))

@@ -1,0 +1,173 @@
+"""Linearization of jaxprs, for primitives that hold them: a forward jaxpr with residuals, and a linear one.
+
+The linear jaxpr is read off the tape, record by record; nothing is traced twice. A residual that is itself an input of
+the original jaxpr is not saved again: the linear jaxpr takes that input.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from pullback._core.array import ConcreteArray
+from pullback._core.jaxpr import Equation, Jaxpr, Literal, Var, eval_jaxpr
+from pullback._core.staging import StagedTracer, StagingTrace, stage_open
+from pullback._core.trace import call_with
+from pullback._core.types import ShapedArray
+from pullback._core.zeros import Zero
+from pullback._ops.shape import instantiate
+from pullback._transforms.linearize import Linearized, Node, linearize_flat
+from pullback._transforms.transpose import pull, record_linear
+
+
+class LinearizedJaxpr(NamedTuple):
+    """The two halves of a linearized jaxpr.
+
+    `forward`: inputs -> results, residuals. `linear`: forwarded inputs, residuals, active tangents -> tangents of the
+    results that have one (`present`). `forwarded` counts which inputs the linear half reads directly.
+    """
+
+    forward: Jaxpr
+    linear: Jaxpr
+    forwarded: tuple[int, ...]
+    residuals: int
+    present: tuple[bool, ...]
+
+
+def linearize_jaxpr(jaxpr: Jaxpr, active: tuple[bool, ...], instantiated: tuple[bool, ...] | bool = False
+                    ) -> LinearizedJaxpr:
+    """Linearize with respect to the active inputs; `instantiated` results get a tangent even if it vanishes."""
+    if isinstance(instantiated, bool):
+        instantiated = (instantiated,) * len(jaxpr.outvars)
+    return jaxpr.derive(("linearize", active, instantiated), lambda: _linearize(jaxpr, active, instantiated))
+
+
+def _linearize(jaxpr: Jaxpr, active, instantiated) -> LinearizedJaxpr:
+    trace = StagingTrace("the linearization of a traced function")
+    args = [trace.new_input(aval) for aval in jaxpr.in_avals]
+
+    def run():
+        outs, linear = linearize_flat(lambda *xs: eval_jaxpr(jaxpr, [], *xs), args, active)
+        tangents = []
+        for t, i in zip(linear.outputs, instantiated, strict=True):
+            tangents.append(instantiate(t) if i and type(t) is Zero else t)
+        return outs, linear, tangents
+
+    try:
+        outs, linear, tangents = call_with(trace, run)
+        present = tuple(type(t) is not Zero for t in tangents)
+        reader = _TapeReader(trace, linear, active)
+        linear_eqns, linear_outs = reader.read([t for t in tangents if type(t) is not Zero])
+        position = {a.var: i for i, a in enumerate(args)}
+        residuals = list(reader.residuals)
+        forwarded = [v for v in residuals if v in position]
+        saved = [v for v in residuals if v not in position]
+        outvars = [a.var if type(a) is StagedTracer and a.trace is trace else trace.constant(a) for a in outs]
+        assert not trace.constants, "the linearization of a jaxpr closed over a value: a rule captured a tracer"
+        forward = Jaxpr([], trace.invars, trace.eqns, [*outvars, *saved])
+        inputs = [reader.residuals[v] for v in (*forwarded, *saved)] + reader.tangent_vars
+        second = Jaxpr([], inputs, linear_eqns, linear_outs)
+        return LinearizedJaxpr(forward, second, tuple(position[v] for v in forwarded), len(saved), present)
+    finally:
+        trace.alive = False
+
+
+class _TapeReader:
+    """Writes a tape as equations. Values from the forward pass become inputs, remembered in `residuals`."""
+
+    def __init__(self, trace: StagingTrace, linear: Linearized, active):
+        self.trace = trace
+        self.tape = linear.tape
+        self.records = linear.tape.records
+        self.residuals: dict[Var, Var] = {}
+        self.variables: dict[int, Var] = {}
+        self.tangent_vars: list[Var] = []
+        for node, a in zip(linear.inputs, active, strict=True):
+            if a:
+                assert node is not None
+                var = self.variables[node.index] = Var(node.aval)
+                self.tangent_vars.append(var)
+
+    def read(self, outputs: list[Any]) -> tuple[list[Equation], list[Any]]:
+        live = {t.index for t in outputs if self._mine(t)}
+        kept = []
+        for record in reversed(self.records):
+            if any(node.index in live for node in record.outputs):
+                kept.append(record)
+                live.update(a.index for a in record.inputs if self._mine(a))
+        eqns = []
+        for record in reversed(kept):
+            invars = [self.atom(a) for a in record.inputs]
+            outvars = [self.variables.setdefault(node.index, Var(node.aval)) for node in record.outputs]
+            eqns.append(Equation(record.primitive, invars, outvars, record.params))
+        return eqns, [self.atom(t) for t in outputs]
+
+    def _mine(self, a: Any) -> bool:
+        return type(a) is Node and a.trace is self.tape
+
+    def atom(self, a: Any) -> Var | Literal:
+        if self._mine(a):
+            return self.variables[a.index]
+        if type(a) is ConcreteArray and a.aval.ndim == 0:
+            return Literal(a.value, a.aval)
+        atom = a.var if type(a) is StagedTracer and a.trace is self.trace else self.trace.constant(a)
+        if type(atom) is Literal:
+            return atom
+        return self.residuals.setdefault(atom, Var(atom.aval))
+
+
+def transpose_jaxpr(jaxpr: Jaxpr, linear: tuple[bool, ...], cotangents: tuple[bool, ...]) -> tuple[Jaxpr, tuple[bool, ...]]:
+    """The transpose of a jaxpr that is linear in the marked inputs.
+
+    It maps `(other inputs, cotangents of the marked results)` to cotangents of the linear inputs, of which those that
+    vanish are left out; the second value says which are there.
+    """
+
+    def make():
+        present: list[bool] = []
+        nonlinear = [aval for aval, is_lin in zip(jaxpr.in_avals, linear, strict=True) if not is_lin]
+        given = [aval for aval, c in zip(jaxpr.out_avals, cotangents, strict=True) if c]
+
+        def fun(*args):
+            known, cts = args[:len(nonlinear)], iter(args[len(nonlinear):])
+            out_cts = [next(cts) if c else Zero(aval)
+                       for aval, c in zip(jaxpr.out_avals, cotangents, strict=True)]
+            results = pull(_open(jaxpr, linear, known), out_cts)
+            present[:] = [type(r) is not Zero for r in results]
+            return [r for r in results if type(r) is not Zero]
+
+        return _staged(fun, [*nonlinear, *given]), tuple(present)
+
+    return jaxpr.derive(("transpose", linear, cotangents), make)
+
+
+def transpose_jaxpr_full(jaxpr: Jaxpr, linear: tuple[bool, ...]) -> Jaxpr:
+    """Like `transpose_jaxpr`, with a cotangent for every result and every linear input, zeros included."""
+
+    def make():
+        nonlinear = [aval for aval, is_lin in zip(jaxpr.in_avals, linear, strict=True) if not is_lin]
+
+        def fun(*args):
+            known, cts = args[:len(nonlinear)], args[len(nonlinear):]
+            return [instantiate(r) for r in pull(_open(jaxpr, linear, known), cts)]
+
+        return _staged(fun, [*nonlinear, *jaxpr.out_avals])
+
+    return jaxpr.derive(("transpose_full", linear), make)
+
+
+def _open(jaxpr: Jaxpr, linear, known) -> Linearized:
+    """Record a jaxpr on a tape of its own, as a function of its linear inputs."""
+    avals = [aval for aval, is_lin in zip(jaxpr.in_avals, linear, strict=True) if is_lin]
+
+    def fun(*nodes):
+        rest, lin = iter(known), iter(nodes)
+        return eval_jaxpr(jaxpr, [], *[next(lin) if is_lin else next(rest) for is_lin in linear])
+
+    return record_linear(fun, avals)
+
+
+def _staged(fun: Callable, avals: list[ShapedArray]) -> Jaxpr:
+    jaxpr, consts = stage_open(fun, avals, "the transpose of a traced function")
+    assert not consts, "the transpose of a jaxpr closed over a value: a rule captured a tracer"
+    return jaxpr
+

@@ -1,0 +1,138 @@
+"""Vectorization: every primitive is replaced by its batching rule, on values that carry a batch axis."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pullback._core.array import lift
+from pullback._core.errors import RuleNotDefinedError
+from pullback._core.jaxpr import Jaxpr, eval_jaxpr
+from pullback._core.primitive import missing_rule_message
+from pullback._core.staging import stage_open
+from pullback._core.trace import Trace, Tracer, axis_size, call_with, context
+from pullback._core.types import ShapedArray, make_aval
+from pullback._ops.shape import broadcast_in_dim, move_axis
+
+
+class BatchTracer(Tracer):
+    """A value with a batch axis, seen without it."""
+
+    __slots__ = ("value", "dim")
+
+    def __init__(self, trace: BatchTrace, value: Any, dim: int):
+        self.trace = trace
+        self.value = value
+        self.dim = dim
+        aval = value.aval
+        self.aval = make_aval(aval.shape[:dim] + aval.shape[dim + 1:], aval.dtype, aval.weak_type)
+
+
+class BatchTrace(Trace):
+    """Applies batching rules. `axis_name` may be None; `size` is the length of the batch axis."""
+
+    __slots__ = ("axis_name", "size")
+
+    def __init__(self, parent: Trace | None, axis_name: Any, size: int):
+        super().__init__(parent)
+        self.axis_name = axis_name
+        self.size = size
+
+    def describe(self) -> str:
+        return "vmap" if self.axis_name is None else f"vmap over the axis {self.axis_name!r}"
+
+    def split(self, args: Sequence[Any]) -> tuple[list, list]:
+        """Values, and their batch axes (None where there is none)."""
+        values, dims = [], []
+        for a in args:
+            if type(a) is BatchTracer and a.trace is self:
+                values.append(a.value)
+                dims.append(a.dim)
+            else:
+                values.append(a)
+                dims.append(None)
+        return values, dims
+
+    def join(self, value: Any, dim: int | None) -> Any:
+        return value if dim is None else BatchTracer(self, value, dim)
+
+    def names_me(self, primitive, params: dict) -> bool:
+        """Whether a primitive works along the named axis of this trace (`psum`, `axis_index`)."""
+        if primitive.axis_param is None or self.axis_name is None:
+            return False
+        name = params[primitive.axis_param]
+        return name == self.axis_name or (isinstance(name, tuple) and self.axis_name in name)
+
+    def process_primitive(self, primitive, args, params):
+        values, dims = self.split(args)
+        collective = primitive.axis_param is not None and self.names_me(primitive, params)
+        if not collective and all(d is None for d in dims):
+            return call_with(self.parent, primitive.bind, *args, **params)
+        rule = primitive.batch
+        if rule is None:
+            raise RuleNotDefinedError(missing_rule_message(primitive, "batch"))
+        values = [v if isinstance(v, Tracer) else lift(v) for v in values]
+        if primitive.higher_order or collective:
+            out, out_dims = call_with(self.parent, rule, self, values, dims, **params)
+        else:
+            out, out_dims = call_with(self.parent, rule, values, dims, **params)
+        if primitive.multiple_results:
+            if not isinstance(out_dims, (list, tuple)):
+                out_dims = [out_dims] * len(out)
+            return [self.join(v, d) for v, d in zip(out, out_dims, strict=True)]
+        return self.join(out, out_dims)
+
+    def materialize(self, value: Any, dim: int | None, to: int = 0) -> Any:
+        """The value with its batch axis at `to`; one without batch axis is repeated."""
+        value = lift(value)
+        if dim is not None:
+            return move_axis(value, dim, to)
+        shape = value.aval.shape
+        to = to % (len(shape) + 1)
+        full = (*shape[:to], self.size, *shape[to:])
+        return broadcast_in_dim(value, full, tuple(i for i in range(len(full)) if i != to))
+
+
+def batch_flat(fun: Callable[..., Sequence[Any]], values: Sequence[Any], dims: Sequence[int | None], size: int,
+               axis_name: Any = None) -> tuple[list[Any], list[int | None], BatchTrace]:
+    """Run a flat function on values with batch axes; returns results, their batch axes (None: none), the trace."""
+    trace = BatchTrace(context.trace, axis_name, size)
+    args = [trace.join(v, d) for v, d in zip(values, dims, strict=True)]
+    try:
+        with axis_size(axis_name, size):
+            outs = call_with(trace, fun, *args)
+    finally:
+        trace.alive = False
+    values_out, dims_out = trace.split(outs)
+    return values_out, dims_out, trace
+
+
+def batch_jaxpr(jaxpr: Jaxpr, trace: BatchTrace, batched: tuple[bool, ...], force: tuple[bool, ...] | bool = False
+                ) -> tuple[Jaxpr, tuple[bool, ...]]:
+    """The jaxpr on inputs of which the `batched` ones have a leading batch axis.
+
+    Results that do not depend on a batched input have none, unless `force` asks for it; the second value says which do.
+    """
+    if isinstance(force, bool):
+        force = (force,) * len(jaxpr.outvars)
+    name, size = trace.axis_name, trace.size
+
+    def make():
+        out_batched: list[bool] = []
+
+        def fun(*args):
+            dims = [0 if b else None for b in batched]
+            outs, out_dims, inner = batch_flat(lambda *xs: eval_jaxpr(jaxpr, [], *xs), args, dims, size, name)
+            out_batched[:] = [f or d is not None for d, f in zip(out_dims, force, strict=True)]
+            return [inner.materialize(v, d) if b else v for v, d, b in zip(outs, out_dims, out_batched, strict=True)]
+
+        avals = [with_leading(aval, size) if b else aval for aval, b in zip(jaxpr.in_avals, batched, strict=True)]
+        out, consts = stage_open(fun, avals, "the vmap of a traced function")
+        assert not consts, "the vmap of a jaxpr closed over a value: a rule captured a tracer"
+        return out, tuple(out_batched)
+
+    return jaxpr.derive(("batch", batched, force, size, name, context.axis_sizes), make)
+
+
+def with_leading(aval: ShapedArray, size: int) -> ShapedArray:
+    """The type with another axis in front."""
+    return make_aval((size, *aval.shape), aval.dtype, aval.weak_type)

@@ -1,0 +1,368 @@
+"""Bits, and the uniform, normal and Bernoulli distributions; what all samplers share in checking arguments.
+
+The bits of a float in [0, 1) are drawn, and not its value: random digits under the exponent of 1 give a float in
+[1, 2), exactly and evenly spaced.
+"""
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.array import Array, is_array_like, lift
+from pullback._core.errors import boundary
+from pullback._core.types import canonical_shape
+from pullback._ops.assemble import bitcast_convert_type
+from pullback._ops.compare import bitwise_and, bitwise_or, gt, le, lt, select, shift_right_logical
+from pullback._ops.elementwise import add, mul, rem, scalar, sub
+from pullback._ops.elementwise import max as maximum
+from pullback._ops.elementwise import min as minimum
+from pullback._ops.families import broadcast_shapes
+from pullback._ops.random_bits import threefry_random_bits, threefry_split
+from pullback._ops.shape import convert_element_type
+from pullback._ops.slicing import index_in_dim
+from pullback._ops.special import erf, erf_inv
+from pullback._ops.trig import complex as make_complex
+from pullback._xla.evaluate import eagerly, is_concrete
+from pullback.random.keys import PRNGKeyArray, words_of
+
+__all__ = ["bernoulli", "bits", "normal", "rademacher", "randint", "truncated_normal", "uniform"]
+
+# --- arguments ---
+
+
+def float_dtype(function: str, dtype: Any) -> np.dtype:
+    """The floating dtype that was asked for; None means float32, or float64 with 64-bit types."""
+    dtype = dtypes.canonicalize_dtype(float if dtype is None else dtype)
+    if not dtypes.is_float(dtype):
+        raise ValueError(f"{function}: dtype must be a floating-point dtype, got {dtype.name}")
+    return dtype
+
+
+def integer_dtype(function: str, dtype: Any) -> np.dtype:
+    """The integer dtype that was asked for; None means int32, or int64 with 64-bit types."""
+    dtype = dtypes.canonicalize_dtype(int if dtype is None else dtype)
+    if not dtypes.is_integer(dtype):
+        raise ValueError(f"{function}: dtype must be an integer dtype, got {dtype.name}")
+    return dtype
+
+
+def number(function: str, name: str, x: Any) -> Array:
+    """A parameter as an array; TypeError for what is no number, a key above all."""
+    if isinstance(x, PRNGKeyArray):
+        raise TypeError(f"{function}: {name} must be a number or an array, got a key")
+    if not is_array_like(x):
+        raise TypeError(f"{function}: {name} must be a number or an array, got {x!r} of type {type(x).__name__}")
+    return lift(x)
+
+
+def parameter(function: str, name: str, x: Any, dtype: np.dtype) -> Array:
+    """A real parameter of a distribution, in the dtype of the samples."""
+    x = number(function, name, x)
+    if dtypes.is_complex(x.dtype):
+        raise TypeError(f"{function}: {name} must be real, got {x.aval.str_short()}")
+    return convert_element_type(x, dtype)
+
+
+def sample_shape(function: str, shape: Any, **parameters: Array) -> tuple[int, ...]:
+    """The shape of the samples: as asked for, or else that of the parameters, which must broadcast to it."""
+    common = broadcast_shapes(function, *[x.shape for x in parameters.values()])
+    if shape is None:
+        return common
+    shape = canonical_shape(shape)
+    try:
+        fits = not common or broadcast_shapes(function, shape, common) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        got = ", ".join(f"{name} {x.shape}" for name, x in parameters.items())
+        raise ValueError(f"{function}: parameters must broadcast to the shape of the samples, {shape}; got shapes {got}")
+    return shape
+
+
+def known(fun: Callable, *args: Array) -> Any:
+    """`fun(*args)`, computed at once where the arguments are known, so that nothing is staged for it."""
+    return eagerly(fun, *args) if all(map(is_concrete, args)) else fun(*args)
+
+
+def split_words(words: Array, n: int = 2) -> list[Array]:
+    """New keys of one, as a list."""
+    parts = threefry_split(words, (n,))
+    return [index_in_dim(parts, i, keepdims=False) for i in range(n)]
+
+
+# --- bits ---
+
+
+@boundary
+def bits(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
+    """Random bits, as unsigned integers.
+
+    Args:
+      key: a single key, raw or typed.
+      shape: the shape of the result.
+      dtype: an unsigned integer dtype; uint32 by default, uint64 with 64-bit types.
+
+    Raises:
+      ValueError: dtype is not unsigned; key is an array of several.
+
+    >>> from pullback import random
+    >>> random.bits(random.key(0), (2,))
+    Array([4070199207, 4043078797], dtype=uint32)
+    """
+    words = words_of("bits", key)
+    dtype = dtypes.canonicalize_dtype(np.uint64 if dtype is None else dtype)
+    if dtype.kind != "u":
+        raise ValueError(f"bits: dtype must be an unsigned integer dtype, got {dtype.name}")
+    return threefry_random_bits(words, dtype.itemsize * 8, canonical_shape(shape))
+
+
+# --- uniform ---
+
+
+@functools.cache
+def _layout(dtype: np.dtype) -> tuple[int, np.dtype, int, Any]:
+    """Bits to draw, the integer dtype of the float's width, how many bits to drop, and the bits of 1."""
+    info = dtypes.finfo(dtype)
+    unsigned = np.dtype(f"uint{info.bits}")
+    drawn = 8 if info.nmant < 8 else info.bits
+    return drawn, unsigned, drawn - info.nmant, np.ones((), dtype).view(unsigned)[()]
+
+
+def unit_uniform(words: Array, shape: tuple[int, ...], dtype: np.dtype) -> Array:
+    """Floats in [0, 1)."""
+    drawn, unsigned, drop, one = _layout(dtype)
+    digits = convert_element_type(threefry_random_bits(words, drawn, shape), unsigned)
+    digits = shift_right_logical(digits, unsigned.type(drop))
+    floats = bitcast_convert_type(bitwise_or(digits, one), dtype)
+    return sub(floats, scalar(floats, 1))
+
+
+def uniform_between(words: Array, shape: tuple[int, ...], low: Array, high: Array) -> Array:
+    """Floats in [low, high), which are of one dtype and broadcast to the shape."""
+    floats = unit_uniform(words, shape, low.dtype)
+    # rounding may take the sum below `low`
+    return maximum(low, add(mul(floats, known(sub, high, low)), low))
+
+
+@boundary
+def uniform(key: Any, shape: int | Sequence[int] = (), dtype: Any = None, minval: Any = 0.0,
+            maxval: Any = 1.0) -> Array:
+    """Floats that are uniform in [minval, maxval).
+
+    Args:
+      key: a single key, raw or typed.
+      shape: the shape of the result.
+      dtype: a floating dtype; float32 by default, float64 with 64-bit types.
+      minval, maxval: numbers, or arrays that broadcast to `shape`. The result is differentiable in them.
+
+    Raises:
+      ValueError: the dtype is not floating; the bounds do not broadcast to the shape.
+
+    >>> from pullback import random
+    >>> random.uniform(random.key(0), (3,), minval=-1, maxval=1)
+    Array([ 0.8953345 ,  0.8826908 , -0.13333344], dtype=float32)
+    """
+    words = words_of("uniform", key)
+    dtype = float_dtype("uniform", dtype)
+    if type(minval) in (int, float) and type(maxval) in (int, float) and minval == 0 and maxval == 1:
+        return unit_uniform(words, canonical_shape(shape), dtype)
+    low, high = parameter("uniform", "minval", minval, dtype), parameter("uniform", "maxval", maxval, dtype)
+    return uniform_between(words, sample_shape("uniform", shape, minval=low, maxval=high), low, high)
+
+
+# --- randint ---
+
+
+def _clipped(x: Array, range_of: np.dtype, above: int = 0) -> Array:
+    """Integers moved into the range of a dtype, and `above` over its end."""
+    target, own = dtypes.iinfo(range_of), dtypes.iinfo(x.dtype)
+    low, high = max(int(target.min), int(own.min)), min(int(target.max) + above, int(own.max))
+    return minimum(maximum(x, scalar(x, low)), scalar(x, high))
+
+
+def _bound(name: str, x: Any) -> Array:
+    x = number("randint", name, x)
+    if dtypes.is_integer(x.dtype):
+        return x
+    if dtypes.is_complex(x.dtype):
+        raise TypeError(f"randint: {name} must be an integer, got {x.aval.str_short()}")
+    return convert_element_type(x, int)
+
+
+def _span(low: Array, high: Array, beyond: Array) -> tuple[Array, Array, Array]:
+    """The number of integers in [low, high) as an unsigned integer, and 2**bits mod it, by way of two halves.
+
+    An empty range counts as the one integer `low`. The number wraps to 0 for the full range of the dtype, of which
+    every remainder is what it is divided from, as XLA has it.
+    """
+    unsigned = np.dtype(f"uint{low.dtype.itemsize * 8}")
+    span = convert_element_type(sub(high, low), unsigned)
+    span = select(le(high, low), scalar(span, 1), span)
+    span = select(bitwise_and(beyond, gt(high, low)), add(span, scalar(span, 1)), span)
+    half = rem(scalar(span, 1 << unsigned.itemsize * 4), span)
+    return low, span, rem(mul(half, half), span)
+
+
+def _span_in(dtype: np.dtype) -> Callable:
+    largest = int(dtypes.iinfo(dtype).max)
+
+    def span(low, high):
+        limit = min(largest, int(dtypes.iinfo(high.dtype).max))
+        beyond = gt(high, scalar(high, limit))
+        return _span(*(convert_element_type(_clipped(x, dtype), dtype) for x in (low, high)), beyond)
+
+    return span
+
+
+@boundary
+def randint(key: Any, shape: int | Sequence[int], minval: Any, maxval: Any, dtype: Any = None) -> Array:
+    """Integers that are uniform in [minval, maxval).
+
+    Args:
+      key: a single key, raw or typed.
+      shape: the shape of the result.
+      minval, maxval: integers, or integer arrays that broadcast to `shape`. Where maxval <= minval, minval is given.
+      dtype: an integer dtype; int32 by default, int64 with 64-bit types. A bound outside of its range is moved into it.
+
+    Raises:
+      ValueError: the dtype is no integer dtype; the bounds do not broadcast to the shape.
+
+    >>> from pullback import random
+    >>> random.randint(random.key(0), (5,), 0, 10)
+    Array([9, 1, 6, 0, 7], dtype=int32)
+    """
+    words = words_of("randint", key)
+    dtype = integer_dtype("randint", dtype)
+    low, high = _bound("minval", minval), _bound("maxval", maxval)
+    shape = sample_shape("randint", shape, minval=low, maxval=high)
+    drawn = dtype
+    if dtypes.iinfo(dtype).bits < 32:
+        drawn = np.dtype(np.int32)
+        low = known(lambda x: _clipped(convert_element_type(x, drawn), dtype), low)
+        high = known(lambda x: _clipped(convert_element_type(x, drawn), dtype, 1), high)
+    low, span, multiplier = known(_span_in(drawn), low, high)
+    first, second = (threefry_random_bits(w, drawn.itemsize * 8, shape) for w in split_words(words))
+    offset = rem(add(mul(rem(first, span), multiplier), rem(second, span)), span)
+    return convert_element_type(add(low, convert_element_type(offset, drawn)), dtype)
+
+
+# --- normal ---
+
+
+@functools.cache
+def _open_interval(dtype: np.dtype) -> tuple[Any, Any, Any]:
+    """The float after -1, then 1, then the square root of 2."""
+    one = np.ones((), dtype)
+    return np.nextafter(-one, np.zeros((), dtype)).astype(dtype)[()], one[()], np.sqrt(2).astype(dtype)[()]
+
+
+def standard_normal(words: Array, shape: tuple[int, ...], dtype: np.dtype) -> Array:
+    """Normal floats of mean 0 and variance 1, by the inverse of the distribution function."""
+    low, high, root = _open_interval(dtype)
+    return mul(root, erf_inv(uniform_between(words, shape, lift(low), lift(high))))
+
+
+@boundary
+def normal(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
+    """Normal numbers of mean 0 and variance 1.
+
+    Args:
+      key: a single key, raw or typed.
+      shape: the shape of the result.
+      dtype: a floating or complex dtype; float32 by default, float64 with 64-bit types. The parts of complex numbers
+        have variance 1/2.
+
+    >>> from pullback import random
+    >>> random.normal(random.key(0), (3,))
+    Array([ 1.6226422 ,  1.5646637 , -0.16789943], dtype=float32)
+    """
+    words = words_of("normal", key)
+    dtype = dtypes.canonicalize_dtype(float if dtype is None else dtype)
+    shape = canonical_shape(shape)
+    if not dtypes.is_complex(dtype):
+        return standard_normal(words, shape, float_dtype("normal", dtype))
+    part = np.dtype(f"float{dtype.itemsize * 4}")
+    re, im = (standard_normal(w, shape, part) for w in split_words(words))
+    root = part.type(np.sqrt(2))
+    return make_complex(mul(re, 1 / root), mul(im, 1 / root))
+
+
+@boundary
+def truncated_normal(key: Any, lower: Any, upper: Any, shape: Any = None, dtype: Any = None) -> Array:
+    """Normal numbers of mean 0 and variance 1, given that they lie in (lower, upper).
+
+    Args:
+      key: a single key, raw or typed.
+      lower, upper: numbers, or arrays that broadcast to `shape`.
+      shape: the shape of the result; by default that of the bounds.
+      dtype: a floating dtype.
+
+    >>> from pullback import random
+    >>> x = random.truncated_normal(random.key(0), -1, 1, (1000,))
+    >>> bool((abs(x) < 1).all())
+    True
+    """
+    words = words_of("truncated_normal", key)
+    dtype = float_dtype("truncated_normal", dtype)
+    low = parameter("truncated_normal", "lower", lower, dtype)
+    high = parameter("truncated_normal", "upper", upper, dtype)
+    shape = sample_shape("truncated_normal", shape, lower=low, upper=high)
+    root = _open_interval(dtype)[2]
+    ends = [known(lambda x: erf(div(x, root)), x) for x in (low, high)]
+    x = mul(root, erf_inv(uniform_between(words, shape, *ends)))
+    inner_low = known(lambda x: nextafter(stop_gradient(x), np.array(np.inf, dtype)), low)
+    inner_high = known(lambda x: nextafter(stop_gradient(x), np.array(-np.inf, dtype)), high)
+    return minimum(maximum(x, inner_low), inner_high)
+
+
+# --- Bernoulli ---
+
+
+@boundary
+def bernoulli(key: Any, p: Any = 0.5, shape: Any = None, mode: str = "low") -> Array:
+    """True with probability `p`.
+
+    Args:
+      key: a single key, raw or typed.
+      p: a floating number, or an array of such.
+      shape: the shape of the result; by default that of `p`, which must broadcast to it.
+      mode: "low", or "high" for twice the digits, where probabilities below 1e-7 matter.
+
+    Raises:
+      TypeError: p is not floating.
+
+    >>> from pullback import random
+    >>> random.bernoulli(random.key(0), 0.5, (4,))
+    Array([False, False,  True, False], dtype=bool)
+    """
+    words = words_of("bernoulli", key)
+    if mode not in ("high", "low"):
+        raise ValueError(f"bernoulli: mode must be 'high' or 'low', got {mode!r}")
+    p = number("bernoulli", "p", p)
+    if not dtypes.is_float(p.dtype):
+        raise TypeError(f"bernoulli: p must be of a floating-point dtype, got {p.aval.str_short()}. Write 1. for 1.")
+    shape = sample_shape("bernoulli", shape, p=p)
+    if mode == "low":
+        return lt(unit_uniform(words, shape, p.dtype), p)
+    both = unit_uniform(words, (2, *shape), p.dtype)
+    coarse, fine = (index_in_dim(both, i, keepdims=False) for i in (0, 1))
+    return lt(mul(fine, scalar(fine, 2.0 ** -dtypes.finfo(p.dtype).nmant)), sub(p, coarse))
+
+
+@boundary
+def rademacher(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
+    """1 or -1, each with probability one half.
+
+    >>> from pullback import random
+    >>> random.rademacher(random.key(0), (4,))
+    Array([-1, -1,  1, -1], dtype=int32)
+    """
+    words = words_of("rademacher", key)
+    dtype = dtypes.canonicalize_dtype(int if dtype is None else dtype)
+    half = dtypes.canonicalize_dtype(float)
+    heads = lt(unit_uniform(words, canonical_shape(shape), half), half.type(0.5))
+    return select(heads, lift(np.array(1, dtype)[()]), lift(np.array(-1, dtype)[()]))
