@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.types import ShapedArray, make_aval
+from pullback._core.types import ShapedArray, length, make_aval
 
 
 class Array:
@@ -66,7 +66,7 @@ class Array:
         return self.aval.size * self.aval.dtype.itemsize
 
     def __len__(self) -> int:
-        return len(self.aval)
+        return length(self.aval.shape)
 
     def __hash__(self):
         raise TypeError(f"unhashable type: {type(self).__name__} (an array cannot be a dict key, a set member or a "

@@ -68,11 +68,6 @@ class ShapedArray:
             self._tangent = tangent
         return tangent
 
-    def __len__(self) -> int:
-        if not self.shape:
-            raise TypeError("len() of a 0-d array")
-        return self.shape[0]
-
 
 _interned: dict[tuple[tuple[int, ...], np.dtype, bool], ShapedArray] = {}
 
@@ -111,6 +106,13 @@ def canonical_shape(shape: Any) -> tuple[int, ...]:
     return tuple(canonical_dimension(d) for d in shape)
 
 
+def length(shape: tuple[int, ...]) -> int:
+    """What `len` of an array of that shape is."""
+    if not shape:
+        raise TypeError("len() of a 0-d array")
+    return shape[0]
+
+
 def matches(expected: ShapedArray, got: ShapedArray) -> bool:
     """Whether two types agree up to weakness."""
     return expected is got or (expected.shape == got.shape and expected.dtype == got.dtype)
@@ -144,7 +146,7 @@ class ShapeDtypeStruct:
         return math.prod(self.shape)
 
     def __len__(self) -> int:
-        return len(self.aval)
+        return length(self.shape)
 
     def __repr__(self):
         weak = ", weak_type=True" if self.weak_type else ""

@@ -5,18 +5,21 @@ its transpose does not conjugate.
 """
 from __future__ import annotations
 
+import enum
+import operator
 from typing import Any
 
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array
+from pullback._core.array import Array, lift
 from pullback._core.trace import is_linear
 from pullback._core.zeros import Zero
+from pullback._ops.compare import compare_lower
 from pullback._ops.families import (
+    ANY,
     FLOAT,
     NUMBER,
-    ORDERED,
     REAL,
     elementwise,
     linear_operand,
@@ -33,9 +36,9 @@ def scalar(x: Array, value: Any) -> Array:
     return scalar_like(value, x.aval.dtype)
 
 
-# --- neg, add, sub, mul, div ---
+# --- neg, add, sub, mul, div: on NumPy scalars, Python's operators are ten times as fast as ufuncs ---
 
-neg_p = unary("neg", np.negative, "stablehlo.negate", lambda t, x, y: neg(t), NUMBER)
+neg_p = unary("neg", operator.neg, "stablehlo.negate", lambda t, x, y: neg(t), NUMBER)
 neg_p.transpose = lambda ct, x: [neg(ct)]
 
 
@@ -79,11 +82,11 @@ def _sum_jvp(p, second):
     return jvp
 
 
-add_p = elementwise("add", np.add, "stablehlo.add")
+add_p = elementwise("add", operator.add, "stablehlo.add")
 add_p.jvp = _sum_jvp(add_p, lambda u: u)
-sub_p = elementwise("sub", np.subtract, "stablehlo.subtract")
+sub_p = elementwise("sub", operator.sub, "stablehlo.subtract")
 sub_p.jvp = _sum_jvp(sub_p, neg)
-mul_p = nary("mul", np.multiply, "stablehlo.multiply", lambda t, z, x, y: mul_p.bind(t, y),
+mul_p = nary("mul", operator.mul, "stablehlo.multiply", lambda t, z, x, y: mul_p.bind(t, y),
              lambda t, z, x, y: mul_p.bind(x, t), add=add)
 
 
@@ -111,7 +114,7 @@ mul_p.transpose = _mul_transpose
 def truncated_quotient(x, y):
     """Division as XLA has it: of integers towards zero, and by zero -1."""
     if not dtypes.is_integer(x.dtype):
-        return np.divide(x, y)
+        return x / y
     by_zero = y == 0
     divisor = np.where(by_zero, x.dtype.type(1), y)
     quotient = np.floor_divide(x, divisor)
@@ -160,24 +163,35 @@ def rem(x: Any, y: Any) -> Array:
 
 
 def _mask_kernel(x, y, mode):
-    test = np.equal(x, y) if mode == "tie" else np.greater(x, y) if mode == "gt" else np.less(x, y)
-    return np.asarray(test).astype(x.dtype)
+    ties = np.asarray(np.equal(x, y)).astype(x.dtype)
+    if mode == "tie":
+        return ties
+    return np.asarray(np.greater(x, y) if mode == "gt" else np.less(x, y)).astype(x.dtype) + ties * x.dtype.type(0.5)
 
 
 def _mask_lower(ctx, x, y, mode):
-    direction = {"tie": "EQ", "gt": "GT", "lt": "LT"}[mode]
-    return ctx.convert(ctx.compare(direction, x, y), x.aval.dtype)
+    ties = ctx.convert(ctx.compare("EQ", x, y), x.aval.dtype)
+    if mode == "tie":
+        return ties
+    wins = ctx.convert(compare_lower(ctx, mode.upper(), x, y), x.aval.dtype)
+    return ctx.op("stablehlo.add", [wins, ctx.op("stablehlo.multiply", [ties, ctx.full_like(x, 0.5)])])
 
 
-mask_p = nary("mask", _mask_kernel, _mask_lower, None, None, add=add, accepts=ORDERED)
+# 1 where `x` wins (is greater, is less), half where it ties; in mode "tie", 1 where it ties
+mask_p = nary("mask", _mask_kernel, _mask_lower, None, None, add=add, accepts=NUMBER)
 
 
 def _selection(name, kernel, op, first, second):
-    def tangent(mode):
-        return lambda t, z, x, y: mul(t, add(mask_p.bind(x, y, mode=mode),
-                                             mul(mask_p.bind(x, y, mode="tie"), scalar(z, 0.5))))
+    def lower(ctx, x, y):
+        if not dtypes.is_complex(x.aval.dtype):
+            return ctx.op(op, [x, y])
+        wins = ctx.op("stablehlo.or", [compare_lower(ctx, first.upper(), x, y), ctx.compare("NE", x, x)])
+        return ctx.op("stablehlo.select", [wins, x, y], x.aval)
 
-    return nary(name, kernel, op, tangent(first), tangent(second), add=add, accepts=ORDERED)
+    def tangent(mode):
+        return lambda t, z, x, y: mul(t, mask_p.bind(x, y, mode=mode))
+
+    return nary(name, kernel, lower, tangent(first), tangent(second), add=add, accepts=ANY)
 
 
 max_p = _selection("max", np.maximum, "stablehlo.maximum", "gt", "lt")
@@ -201,7 +215,7 @@ square_p = unary("square", np.square, lambda ctx, x: ctx.op("stablehlo.multiply"
 sqrt_p = unary("sqrt", np.sqrt, "stablehlo.sqrt", lambda t, x, y: mul(t, div(scalar(x, 0.5), y)))
 rsqrt_p = unary("rsqrt", lambda x: np.divide(x.dtype.type(1), np.sqrt(x)), "stablehlo.rsqrt",
                 lambda t, x, y: mul(t, mul(scalar(x, -0.5), div(y, x))))
-cbrt_p = unary("cbrt", np.cbrt, "stablehlo.cbrt", lambda t, x, y: mul(t, div(y, mul(scalar(x, 3), x))), FLOAT)
+cbrt_p = unary("cbrt", np.cbrt, "stablehlo.cbrt", lambda t, x, y: div(t, mul(scalar(x, 3), square(y))), FLOAT)
 
 
 def square(x: Any) -> Array:
@@ -261,7 +275,14 @@ integer_pow_p = unary("integer_pow", _integer_pow_kernel, _integer_pow_lower, _i
 
 
 def integer_pow(x: Any, y: int) -> Array:
-    """`x` to a power that is a Python integer, by repeated multiplication."""
+    """`x` to a power that is a Python integer, by repeated multiplication.
+
+    Raises TypeError for integers to a negative power: the value is no integer.
+    """
+    x = lift(x)
+    if y < 0 and dtypes.is_integer(x.aval.dtype):
+        raise TypeError(f"integer_pow: {x.aval.str_short()} to the negative power {y} has no integer value; convert to "
+                        "floating point first")
     return integer_pow_p.bind(x, y=y)
 
 
@@ -278,7 +299,20 @@ def _pow_second(t, z, x, y):
     return mul(t, mul(z, log(base)))
 
 
-pow_p = nary("pow", np.power, "stablehlo.power", _pow_first, _pow_second, add=add, accepts=NUMBER)
+def _pow_kernel(x, y):
+    if not dtypes.is_integer(x.dtype):
+        return np.power(x, y)
+    # integers to a negative power: 1 and -1 have an inverse, of the others the quotient 1 / x**-y is 0
+    one = x.dtype.type(1)
+    power = np.power(x, np.where(y < 0, x.dtype.type(0), y))
+    if x.dtype.kind == "u":
+        return power
+    minus = x == -one
+    inverse = np.where(x == one, one, np.where(minus, np.where(y % 2 == 0, one, -one), x.dtype.type(0)))
+    return np.where(y < 0, inverse, power)
+
+
+pow_p = nary("pow", _pow_kernel, "stablehlo.power", _pow_first, _pow_second, add=add, accepts=NUMBER)
 
 
 def pow(x: Any, y: Any) -> Array:
@@ -351,7 +385,28 @@ ceil_p = unary("ceil", np.ceil, "stablehlo.ceil", None, FLOAT)
 trunc_p = unary("trunc", np.trunc, lambda ctx, x: ctx.op("stablehlo.select", [
     ctx.compare("LT", x, ctx.full_like(x, 0)), ctx.op("stablehlo.ceil", [x]), ctx.op("stablehlo.floor", [x])],
     x.aval), None, FLOAT)
-round_p = unary("round", np.rint, "stablehlo.round_nearest_even", None, FLOAT)
+
+
+class RoundingMethod(enum.IntEnum):
+    """What `round` does with halves."""
+
+    AWAY_FROM_ZERO = 0
+    TO_NEAREST_EVEN = 1
+
+
+def _round_kernel(x, rounding_method):
+    if rounding_method == RoundingMethod.TO_NEAREST_EVEN:
+        return np.rint(x)
+    whole = np.trunc(x)
+    return np.where(np.abs(x - whole) >= 0.5, whole + np.sign(x), whole)
+
+
+def _round_lower(ctx, x, rounding_method):
+    to_even = rounding_method == RoundingMethod.TO_NEAREST_EVEN
+    return ctx.op("stablehlo.round_nearest_even" if to_even else "stablehlo.round_nearest_afz", [x])
+
+
+round_p = unary("round", _round_kernel, _round_lower, None, FLOAT)
 is_finite_p = unary("is_finite", np.isfinite, lambda ctx, x: ctx.op("stablehlo.is_finite", [x], ctx.out_avals[0]),
                     None, FLOAT, lambda dtype: np.dtype(bool))
 
@@ -376,9 +431,14 @@ def trunc(x: Any) -> Array:
     return trunc_p.bind(x)
 
 
-def round(x: Any) -> Array:
-    """The nearest integer, halves to even."""
-    return round_p.bind(x)
+def round(x: Any, rounding_method: RoundingMethod = RoundingMethod.AWAY_FROM_ZERO) -> Array:
+    """The nearest integer, halves away from zero or to the even one."""
+    return round_p.bind(x, rounding_method=int(rounding_method))
+
+
+def round_to_even(x: Any) -> Array:
+    """The nearest integer, halves to the even one."""
+    return round_p.bind(x, rounding_method=1)
 
 
 def is_finite(x: Any) -> Array:

@@ -18,9 +18,14 @@ from pullback._ops.shape import unbroadcast
 sin_p = unary("sin", np.sin, "stablehlo.sine", lambda t, x, y: mul(t, cos(x)))
 cos_p = unary("cos", np.cos, "stablehlo.cosine", lambda t, x, y: mul(t, neg(sin(x))))
 tan_p = unary("tan", np.tan, "stablehlo.tan", lambda t, x, y: mul(t, add(scalar(x, 1), square(y))))
-asin_p = unary("asin", np.arcsin, "chlo.asin", lambda t, x, y: mul(t, rsqrt(sub(scalar(x, 1), square(x)))))
-acos_p = unary("acos", np.arccos, "chlo.acos", lambda t, x, y: mul(t, neg(rsqrt(sub(scalar(x, 1), square(x))))))
+asin_p = unary("asin", np.arcsin, "chlo.asin", lambda t, x, y: mul(t, rsqrt(_one_minus_square(x))))
+acos_p = unary("acos", np.arccos, "chlo.acos", lambda t, x, y: mul(t, neg(rsqrt(_one_minus_square(x)))))
 atan_p = unary("atan", np.arctan, "chlo.atan", lambda t, x, y: div(t, add(scalar(x, 1), square(x))))
+
+
+def _one_minus_square(x):
+    # by its factors: near 1, the square has already lost the digits that are left
+    return mul(sub(scalar(x, 1), x), add(scalar(x, 1), x))
 
 
 def sin(x: Any) -> Array:
@@ -75,7 +80,7 @@ tanh_p = unary("tanh", np.tanh, "stablehlo.tanh", lambda t, x, y: mul(t, sub(sca
 asinh_p = unary("asinh", np.arcsinh, "chlo.asinh", lambda t, x, y: mul(t, rsqrt(add(square(x), scalar(x, 1)))))
 acosh_p = unary("acosh", np.arccosh, "chlo.acosh",
                 lambda t, x, y: mul(t, mul(rsqrt(sub(x, scalar(x, 1))), rsqrt(add(x, scalar(x, 1))))))
-atanh_p = unary("atanh", np.arctanh, "chlo.atanh", lambda t, x, y: div(t, sub(scalar(x, 1), square(x))))
+atanh_p = unary("atanh", np.arctanh, "chlo.atanh", lambda t, x, y: div(t, _one_minus_square(x)))
 
 
 def sinh(x: Any) -> Array:

@@ -1,8 +1,6 @@
 """Products of arrays that sum over axes: dot, matmul, tensordot and their kin."""
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -11,15 +9,18 @@ import numpy as np
 from pullback._core import dtypes
 from pullback._core.array import Array
 from pullback._core.errors import boundary
+from pullback._ops.assemble import concatenate
+from pullback._ops.compare import and_p
 from pullback._ops.conv import conv_general_dilated
 from pullback._ops.dot import canonical_precision, dot_general_p
 from pullback._ops.elementwise import mul_p, neg, sub
 from pullback._ops.families import broadcast_shapes
 from pullback._ops.shape import broadcast_to, convert_element_type, move_axis, reshape, transpose
-from pullback._ops.slicing import rev, slice_in_dim
+from pullback._ops.slicing import index_in_dim, rev
 from pullback._ops.trig import conj
+from pullback.numpy.einsum import einsum
 from pullback.numpy.elementwise import as_operand, cast
-from pullback.numpy.reductions import one_axis
+from pullback.numpy.reductions import one_axis, refuse_out
 
 __all__ = ["dot", "vdot", "inner", "outer", "matmul", "tensordot", "kron", "matvec", "vecmat", "vecdot", "cross",
            "convolve", "correlate"]
@@ -106,3 +107,260 @@ def matmul(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any
     left, right, numbers, order = _matmul_plan(x.aval.shape, y.aval.shape)
     z = contract(reshape(x, left), reshape(y, right), numbers, precision, preferred_element_type)
     return z if order is None else transpose(z, order)
+
+
+@boundary
+def dot(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None,
+        out_sharding: None = None) -> Array:
+    """The sum of products over the last axis of `a` and the last but one (or only) axis of `b`.
+
+    All other axes of `a`, then those of `b`, are in the result. With a 0-d operand it is the plain product. TypeError if
+    lengths do not agree.
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.dot(pnp.array([1., 2.]), pnp.array([3., 4.])))
+    11.0
+    """
+    (x, y), _ = promoted("dot", a, b)
+    m, n = x.aval.ndim, y.aval.ndim
+    if m == 0 or n == 0:
+        return _scaled(x, y, preferred_element_type)
+    numbers = (((m - 1,), (0 if n == 1 else n - 2,)), ((), ()))
+    _check_lengths("dot", x, y, numbers)
+    return contract(x, y, numbers, precision, preferred_element_type)
+
+
+def _check_lengths(name: str, x: Array, y: Array, numbers: Any) -> None:
+    (left, right), _ = numbers
+    if [x.aval.shape[i] for i in left] != [y.aval.shape[i] for i in right]:
+        raise TypeError(f"{name}: axes {left} of the first operand, of shape {x.shape}, and {right} of the second, of "
+                        f"shape {y.shape}, are summed together and must have equal lengths")
+
+
+@boundary
+def vdot(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None) -> Array:
+    """The sum of products of all elements in order, those of `a` conjugated.
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.vdot(pnp.array([1., 2.]), pnp.array([3., 4.])))
+    11.0
+    """
+    x, y = as_operand(a, "vdot", 0), as_operand(b, "vdot", 1)
+    if dtypes.is_complex(x.aval.dtype):
+        x = conj(x)
+    return dot(reshape(x, (x.aval.size,)), reshape(y, (y.aval.size,)), precision=precision,
+               preferred_element_type=preferred_element_type)
+
+
+@boundary
+def inner(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None) -> Array:
+    """The sum of products over the last axes of both operands.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.inner(pnp.array([[1., 2.], [3., 4.]]), pnp.array([1., 1.]))
+    Array([3., 7.], dtype=float32)
+    """
+    (x, y), _ = promoted("inner", a, b)
+    if x.aval.ndim == 0 or y.aval.ndim == 0:
+        return _scaled(x, y, preferred_element_type)
+    numbers = (((x.aval.ndim - 1,), (y.aval.ndim - 1,)), ((), ()))
+    _check_lengths("inner", x, y, numbers)
+    return contract(x, y, numbers, precision, preferred_element_type)
+
+
+@boundary
+def outer(a: Any, b: Any, out: None = None) -> Array:
+    """All products of an element of `a` with one of `b`, both flattened: shape (a.size, b.size).
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.outer(pnp.array([1, 2]), pnp.array([3, 4]))
+    Array([[3, 4],
+           [6, 8]], dtype=int32)
+    """
+    refuse_out("outer", out)
+    (x, y), _ = promoted("outer", a, b)
+    return _scaled(reshape(x, (x.aval.size, 1)), reshape(y, (1, y.aval.size)), None)
+
+
+@boundary
+def tensordot(a: Any, b: Any, axes: Any = 2, *, precision: Any = None, preferred_element_type: Any = None,
+              out_sharding: None = None) -> Array:
+    """The sum of products over pairs of axes: the last `axes` of `a` with the first of `b`, or a pair of axis lists.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.tensordot(pnp.ones((2, 3, 4)), pnp.ones((3, 4, 5))).shape
+    (2, 5)
+    """
+    (x, y), _ = promoted("tensordot", a, b)
+    m, n = x.aval.ndim, y.aval.ndim
+    if isinstance(axes, (tuple, list)) and len(axes) == 2:
+        pair = [tuple(side) if isinstance(side, (tuple, list)) else (side,) for side in axes]
+        left, right = (tuple(one_axis("tensordot", i, rank) for i in side)
+                       for side, rank in zip(pair, (m, n), strict=True))
+        if len(left) != len(right):
+            raise TypeError(f"tensordot: axes must name as many axes of a as of b, got {axes}")
+    elif isinstance(axes, int):
+        if not 0 <= axes <= min(m, n):
+            raise TypeError(f"tensordot: axes={axes} exceeds the rank of an operand, of shapes {x.shape} and {y.shape}")
+        left, right = tuple(range(m - axes, m)), tuple(range(axes))
+    else:
+        raise TypeError(f"tensordot: axes must be an int or a pair of axis lists, got {axes!r}")
+    numbers = ((left, right), ((), ()))
+    _check_lengths("tensordot", x, y, numbers)
+    return contract(x, y, numbers, precision, preferred_element_type)
+
+
+@boundary
+def kron(a: Any, b: Any) -> Array:
+    """The Kronecker product: every element of `a` times all of `b`, laid out as blocks.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.kron(pnp.array([1, 10]), pnp.array([1, 2]))
+    Array([ 1,  2, 10, 20], dtype=int32)
+    """
+    (x, y), _ = promoted("kron", a, b)
+    rank = max(x.aval.ndim, y.aval.ndim)
+    left = (1,) * (rank - x.aval.ndim) + x.aval.shape
+    right = (1,) * (rank - y.aval.ndim) + y.aval.shape
+    x = reshape(x, tuple(n for length in left for n in (length, 1)))
+    y = reshape(y, tuple(n for length in right for n in (1, length)))
+    return reshape(_scaled(x, y, None), tuple(m * n for m, n in zip(left, right, strict=True)))
+
+
+# --- vectors in stacks ---
+
+
+@boundary
+def matvec(x1: Any, x2: Any, /) -> Array:
+    """Matrices `(..., m, n)` times vectors `(..., n)`: `(..., m)`; leading axes broadcast.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.matvec(pnp.ones((5, 2, 3)), pnp.ones(3)).shape
+    (5, 2)
+    """
+    return einsum("...mn,...n->...m", x1, x2)
+
+
+@boundary
+def vecmat(x1: Any, x2: Any, /) -> Array:
+    """Conjugated vectors `(..., m)` times matrices `(..., m, n)`: `(..., n)`; leading axes broadcast.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.vecmat(pnp.ones(2), pnp.ones((5, 2, 3))).shape
+    (5, 3)
+    """
+    return einsum("...m,...mn->...n", _conjugated("vecmat", x1), x2)
+
+
+@boundary
+def vecdot(x1: Any, x2: Any, /, *, axis: int = -1, precision: Any = None, preferred_element_type: Any = None) -> Array:
+    """Sums of products along an axis of both operands, `x1` conjugated; other axes broadcast.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.vecdot(pnp.ones((4, 3)), pnp.ones((4, 3)))
+    Array([3., 3., 3., 3.], dtype=float32)
+    """
+    x, y = _conjugated("vecdot", x1), as_operand(x2, "vecdot", 1)
+    x, y = (move_axis(v, one_axis("vecdot", axis, v.aval.ndim), v.aval.ndim - 1) for v in (x, y))
+    if x.aval.shape[-1] != y.aval.shape[-1]:
+        raise ValueError(f"vecdot: axis {axis} must have one length in both operands, got shapes {np.shape(x1)} and "
+                         f"{np.shape(x2)}")
+    return einsum("...i,...i->...", x, y, precision=precision, preferred_element_type=preferred_element_type)
+
+
+def _conjugated(name: str, x: Any) -> Array:
+    x = as_operand(x, name, 0)
+    return conj(x) if dtypes.is_complex(x.aval.dtype) else x
+
+
+@boundary
+def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Array:
+    """The cross product of vectors of 3 (or 2) components; of 2 with 2, only the third component, and no axis for it.
+
+    `axis` says where the components stand in both operands and the result; other axes broadcast.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.cross(pnp.array([1., 0., 0.]), pnp.array([0., 1., 0.]))
+    Array([0., 0., 1.], dtype=float32)
+    """
+    if axis is not None:
+        axisa = axisb = axisc = axis
+    (x, y), _ = promoted("cross", a, b)
+    x = move_axis(x, one_axis("cross", axisa, x.aval.ndim), x.aval.ndim - 1)
+    y = move_axis(y, one_axis("cross", axisb, y.aval.ndim), y.aval.ndim - 1)
+    if x.aval.shape[-1] not in (2, 3) or y.aval.shape[-1] not in (2, 3):
+        raise ValueError(f"cross: vectors must have 2 or 3 components, got {x.aval.shape[-1]} and {y.aval.shape[-1]}")
+    u, v = _components(x), _components(y)
+
+    def component(i, j):
+        terms = [mul_p.bind(u[p], v[q]) if p < len(u) and q < len(v) else None for p, q in ((i, j), (j, i))]
+        if terms[0] is None:
+            return neg(terms[1])
+        return terms[0] if terms[1] is None else sub(*terms)
+
+    if len(u) == len(v) == 2:
+        return component(0, 1)
+    parts = [component(1, 2), component(2, 0), component(0, 1)]
+    shape = broadcast_shapes("cross", x.aval.shape[:-1], y.aval.shape[:-1])
+    z = concatenate([broadcast_to(reshape(p, (*p.aval.shape, 1)), (*shape, 1)) for p in parts], len(shape))
+    return move_axis(z, len(shape), one_axis("cross", axisc, len(shape) + 1))
+
+
+def _components(x: Array) -> list[Array]:
+    last = x.aval.ndim - 1
+    return [index_in_dim(x, i, last, keepdims=False) for i in range(x.aval.shape[-1])]
+
+
+# --- convolution of vectors ---
+
+
+def _slide(name: str, a: Any, v: Any, mode: str, flip: bool, precision: Any, preferred: Any) -> Array:
+    (x, y), _ = promoted(name, a, v)
+    if x.aval.ndim != 1 or y.aval.ndim != 1:
+        raise ValueError(f"{name}: expected two vectors, got shapes {x.shape} and {y.shape}")
+    if not x.aval.size or not y.aval.size:
+        raise ValueError(f"{name}: expected vectors with elements, got shapes {x.shape} and {y.shape}")
+    dtype = dtypes.to_inexact(x.aval.dtype, False)[0]
+    x, y = convert_element_type(x, dtype), convert_element_type(y, dtype)
+    swap = x.aval.size < y.aval.size
+    if swap:
+        x, y = y, x
+    if flip:
+        y = rev(y, (0,))
+    n = y.aval.size
+    pads = {"full": (n - 1, n - 1), "same": (n // 2, n - n // 2 - 1), "valid": (0, 0)}.get(mode)
+    if pads is None:
+        raise ValueError(f"{name}: mode must be 'full', 'same' or 'valid', got {mode!r}")
+    z = conv_general_dilated(reshape(x, (1, 1, x.aval.size)), reshape(y, (1, 1, n)), (1,), [pads],
+                             precision=precision, preferred_element_type=preferred)
+    z = reshape(z, (z.aval.size,))
+    # exchanging the operands of a correlation reverses it
+    return rev(z, (0,)) if swap and not flip else z
+
+
+@boundary
+def convolve(a: Any, v: Any, mode: str = "full", *, precision: Any = None, preferred_element_type: Any = None) -> Array:
+    """The convolution of two vectors of lengths m and n; of integers a float32.
+
+    `mode` is "full" (length m + n - 1), "same" (the middle, of length max(m, n)) or "valid" (where they overlap fully).
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.convolve(pnp.array([1., 2., 3.]), pnp.array([1., 1.]))
+    Array([1., 3., 5., 3.], dtype=float32)
+    """
+    return _slide("convolve", a, v, mode, True, precision, preferred_element_type)
+
+
+@boundary
+def correlate(a: Any, v: Any, mode: str = "valid", *, precision: Any = None,
+              preferred_element_type: Any = None) -> Array:
+    """The cross-correlation of two vectors: like `convolve`, with `v` not reversed but conjugated.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.correlate(pnp.array([1., 2., 3.]), pnp.array([1., 1.]))
+    Array([3., 5.], dtype=float32)
+    """
+    y = as_operand(v, "correlate", 1)
+    if dtypes.is_complex(y.aval.dtype):
+        y = conj(y)
+    return _slide("correlate", a, y, mode, False, precision, preferred_element_type)

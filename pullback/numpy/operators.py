@@ -12,7 +12,6 @@ from pullback._core.config import config
 from pullback._core.errors import fold
 from pullback._core.trace import context
 from pullback.numpy import logic, parts, ufuncs
-from pullback.numpy.contractions import matmul
 from pullback.numpy.elementwise import PYTHON_SCALARS, Binary
 
 _CONTAINERS = (list, tuple, dict, set, frozenset)
@@ -120,7 +119,7 @@ _COMPARISONS = {
 }
 _COMPOSITE = {
     "pow": (ufuncs.power, "**"), "floordiv": (ufuncs.floor_divide, "//"), "mod": (ufuncs.remainder, "%"),
-    "divmod": (ufuncs.divmod, "divmod"), "rshift": (logic.right_shift, ">>"), "matmul": (matmul, "@"),
+    "divmod": (ufuncs.divmod, "divmod"), "rshift": (logic.right_shift, ">>"),
 }
 _UNARY = {"neg": ufuncs.negative, "pos": ufuncs.positive, "abs": ufuncs.absolute, "invert": logic.invert}
 

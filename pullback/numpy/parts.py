@@ -10,7 +10,7 @@ from pullback._core.array import Array
 from pullback._core.errors import boundary
 from pullback._ops import compare as c
 from pullback._ops import elementwise as e
-from pullback._ops import shape, special, trig
+from pullback._ops import gamma_bessel, shape, special, trig
 from pullback._ops.elementwise import scalar
 from pullback.numpy.elementwise import (
     FLOAT,
@@ -49,8 +49,8 @@ fix = trunc
 
 def _nearest(x: Array) -> Array:
     if dtypes.is_complex(x.aval.dtype):
-        return trig.complex_p.bind(e.round_p.bind(trig.real_p.bind(x)), e.round_p.bind(trig.imag_p.bind(x)))
-    return e.round_p.bind(x)
+        return trig.complex_p.bind(e.round_to_even(trig.real_p.bind(x)), e.round_to_even(trig.imag_p.bind(x)))
+    return e.round_to_even(x)
 
 
 @elementwise(INEXACT)
@@ -99,7 +99,7 @@ def _round_integers(a: Array, factor: int) -> Array:
     if factor > 2 * dtypes.iinfo(dtype).max:
         return shape.full(a.aval.shape, 0, dtype, a.aval.weak_type)
     wide = shape.convert_element_type(a, np.float64 if dtype.itemsize >= 4 else np.float32)
-    near = e.round_p.bind(e.div_p.bind(wide, scalar(wide, factor)))
+    near = e.round_to_even(e.div_p.bind(wide, scalar(wide, factor)))
     return shape.convert_element_type(e.mul_p.bind(near, scalar(near, factor)), dtype, a.aval.weak_type)
 
 
@@ -292,7 +292,7 @@ def i0(x: Any, /) -> Array:
     1.0
     """
     size = trig.abs_p.bind(x)
-    return e.mul_p.bind(e.exp_p.bind(size), special.bessel_i0e(x))
+    return e.mul_p.bind(e.exp_p.bind(size), gamma_bessel.bessel_i0e(x))
 
 
 __all__ = [

@@ -81,7 +81,7 @@ def _divmod_float(x: Array, y: Array) -> tuple[Array, Array]:
     quotient = c.select_p.bind(below, e.sub_p.bind(quotient, scalar(y, 1)), quotient)
     # dividing by zero must not go through the infinite rest
     quotient = c.select_p.bind(c.eq_p.bind(y, zero), e.div_p.bind(x, y), quotient)
-    return e.round_p.bind(quotient), c.select_p.bind(below, e.add_p.bind(rest, y), rest)
+    return e.round_to_even(quotient), c.select_p.bind(below, e.add_p.bind(rest, y), rest)
 
 
 def _remainder(x: Array, y: Array) -> Array:

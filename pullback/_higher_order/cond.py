@@ -1,0 +1,276 @@
+"""`cond` and `switch`: one of several traced functions, chosen by an index that may be known only at run time."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.array import lift
+from pullback._core.errors import boundary, describe_function
+from pullback._core.jaxpr import Equation, Jaxpr, Var, eval_jaxpr
+from pullback._core.primitive import Primitive
+from pullback._core.staging import stage_open
+from pullback._core.trace import is_linear
+from pullback._core.tree import tree_unflatten
+from pullback._core.types import ShapedArray, make_aval, matches
+from pullback._core.zeros import zero_of
+from pullback._higher_order.bodies import Body, check_same_structure, check_same_types, lift_tree, trace_body
+from pullback._higher_order.call import active_of, check_operands
+from pullback._ops.compare import eq, ne, select
+from pullback._ops.elementwise import max as max_
+from pullback._ops.elementwise import min as min_
+from pullback._ops.rules import pack
+from pullback._ops.shape import convert_element_type, expand_dims, full, instantiate, zeros_like_aval
+from pullback._transforms.dce import dce
+from pullback._transforms.jvp import jvp_jaxpr
+from pullback._transforms.linearize_jaxpr import linearize_jaxpr, transpose_jaxpr_full
+from pullback._transforms.vmap import batch_jaxpr
+
+cond_p = Primitive("cond", multiple_results=True, higher_order=True)
+_index = make_aval((), np.dtype(np.int32))
+
+
+@boundary
+def cond(pred: Any, true_fun: Callable, false_fun: Callable, *operands: Any) -> Any:
+    """`true_fun(*operands)` if `pred`, else `false_fun(*operands)`; `pred` may be traced.
+
+    Both functions are traced, and must return the same structure with the same shapes and dtypes; only the chosen one
+    runs. Under `vmap` with a batched `pred` both run, and the results are selected.
+
+    Args:
+      pred: a scalar bool (or number, true if not zero).
+
+    Raises: TypeError naming the leaf where the results differ.
+
+    >>> from pullback import lax
+    >>> print(lax.cond(True, lambda x: x + 1, lambda x: x - 1, 5.))
+    6.0
+    """
+    p = lift(pred)
+    if p.aval.shape != ():
+        raise TypeError(f"cond: the predicate must be a scalar, got shape {p.aval.shape}. For an elementwise choice use "
+                        "numpy.where; to decide for each example of a batch, use vmap.")
+    if not callable(true_fun) or not callable(false_fun):
+        raise TypeError(f"cond: expected two functions after the predicate, got {true_fun!r} and {false_fun!r}")
+    if p.aval.dtype != np.bool_:
+        p = ne(p, full((), 0, p.aval.dtype))
+    index = convert_element_type(p, np.dtype(np.int32))
+    return _choose("cond", index, (false_fun, true_fun), ("false_fun", "true_fun"), operands)
+
+
+@boundary
+def switch(index: Any, branches: Sequence[Callable], *operands: Any) -> Any:
+    """`branches[index](*operands)`, the index clamped to the branches there are; it may be traced.
+
+    Raises: TypeError for an index that is no scalar integer, or naming the leaf where the branches' results differ.
+
+    >>> from pullback import lax
+    >>> print(lax.switch(1, [lambda x: x, lambda x: 10 * x], 5.))
+    50.0
+    """
+    branches = tuple(branches)
+    i = lift(index)
+    if not branches:
+        raise ValueError("switch: expected at least one branch")
+    if i.aval.shape != () or not dtypes.is_integer(i.aval.dtype):
+        raise TypeError(f"switch: the index must be a scalar integer, got {i.aval.str_short()}")
+    i = convert_element_type(i, np.dtype(np.int32))
+    i = min_(max_(i, np.int32(0)), np.int32(len(branches) - 1))
+    return _choose("switch", i, branches, tuple(f"branches[{n}]" for n in range(len(branches))), operands)
+
+
+def _choose(function: str, index: Any, funs: Sequence[Callable], parts: Sequence[str], operands: Sequence[Any]) -> Any:
+    leaves, in_tree = lift_tree(function, "the operands", tuple(operands))
+    avals = [x.aval for x in leaves]
+    bodies = [trace_body(function, fun, in_tree, avals, part) for fun, part in zip(funs, parts, strict=True)]
+    first = bodies[0]
+    for part, fun, body in zip(parts[1:], funs[1:], bodies[1:], strict=True):
+        check_same_structure(function, f"{part} ({describe_function(fun)}) must return what {parts[0]} returns",
+                             first.out_tree, body.out_tree, "All branches must return one structure.")
+    jaxprs, consts = _share_constants(bodies)
+    jaxprs = _unify_types(function, jaxprs, parts, funs, first)
+    if len(jaxprs) == 1:
+        outs = eval_jaxpr(jaxprs[0], [], *consts, *leaves)
+    else:
+        outs = cond_p.bind(index, *consts, *leaves, branches=tuple(jaxprs))
+    return tree_unflatten(first.out_tree, outs)
+
+
+def _share_constants(bodies: Sequence[Body]) -> tuple[list[Jaxpr], list[Any]]:
+    """All branches with the captured values of all of them as leading inputs."""
+    position: dict[int, int] = {}
+    values: list[Any] = []
+    for body in bodies:
+        for c in body.consts:
+            if id(c) not in position:
+                position[id(c)] = len(values)
+                values.append(c)
+    jaxprs = []
+    for body in bodies:
+        n = len(body.consts)
+        invars = [Var(v.aval) for v in values]
+        for c, var in zip(body.consts, body.jaxpr.invars[:n], strict=True):
+            invars[position[id(c)]] = var
+        jaxprs.append(Jaxpr([], [*invars, *body.jaxpr.invars[n:]], body.jaxpr.eqns, body.jaxpr.outvars))
+    return jaxprs, values
+
+
+def _unify_types(function, jaxprs, parts, funs, first: Body) -> list[Jaxpr]:
+    """Branches whose weakly typed results took the dtype of the others' strong ones."""
+    columns = list(zip(*(j.out_avals for j in jaxprs), strict=True))
+    targets = []
+    for column in columns:
+        strong = next((a for a in column if not a.weak_type), None)
+        lead = strong or column[0]
+        dtype = lead.dtype if strong else dtypes.promote(*((a.dtype, True) for a in column))[0]
+        targets.append(make_aval(lead.shape, dtype, strong is None))
+    fitted = []
+    for jaxpr in jaxprs:
+        fits = [a.weak_type and a.shape == t.shape and a is not t or (matches(a, t) and a is not t)
+                for a, t in zip(jaxpr.out_avals, targets, strict=True)]
+        fitted.append(_converted(jaxpr, targets, fits) if any(fits) else jaxpr)
+    for part, fun, jaxpr in zip(parts[1:], funs[1:], fitted[1:], strict=True):
+        check_same_types(function, f"{part} ({describe_function(fun)}) must return the types that {parts[0]} returns",
+                         first.out_tree, fitted[0].out_avals, jaxpr.out_avals,
+                         "Convert with .astype(), or give the branches results of one shape.")
+    return fitted
+
+
+def _converted(jaxpr: Jaxpr, targets: Sequence[ShapedArray], fits: Sequence[bool]) -> Jaxpr:
+    def fun(*args):
+        outs = eval_jaxpr(jaxpr, [], *args)
+        return [convert_element_type(o, t.dtype, t.weak_type) if f else o
+                for o, t, f in zip(outs, targets, fits, strict=True)]
+
+    return stage_open(fun, jaxpr.in_avals)[0]
+
+
+# --- the rules ---
+
+
+def _evaluate(index, *operands, branches):
+    return eval_jaxpr(branches[int(index)], [], *operands)
+
+
+def _type(index, *avals, branches):
+    if not matches(index, _index):
+        raise TypeError(f"cond: the index must have type i32[], got {index.str_short()}")
+    for branch in branches:
+        check_operands("cond", branch, avals)
+    return branches[0].out_avals
+
+
+def _lower(ctx, index, *operands, branches):
+    out_avals = list(branches[0].out_avals)
+    if not out_avals:
+        return []
+    regions = [ctx.region([], lambda block, _, b=b: block.inline(b, operands)) for b in branches]
+    return ctx.op("stablehlo.case", [index], out_avals, "", regions)
+
+
+def _jvp(primals, tangents, branches):
+    index, *operands = primals
+    active = active_of(tangents[1:])
+    present = tuple(map(any, zip(*(jvp_jaxpr(b, active)[1] for b in branches), strict=True)))
+    derived = tuple(jvp_jaxpr(b, active, present)[0] for b in branches)
+    outs = cond_p.bind(index, *operands, *(t for t, a in zip(tangents[1:], active, strict=True) if a), branches=derived)
+    n = len(present)
+    return outs[:n], pack(present, outs[n:], [zero_of(out.aval) for out in outs[:n]])
+
+
+def _linearize(trace, primals, tangents, branches):
+    index, *operands = primals
+    active = active_of(tangents[1:])
+    present = tuple(map(any, zip(*(linearize_jaxpr(b, active).present for b in branches), strict=True)))
+    parts = [linearize_jaxpr(b, active, present) for b in branches]
+    n = len(present)
+    # residuals of all branches share slots by type; a branch fills the slots it does not use with zeros
+    slots: list[ShapedArray] = []
+    places = []
+    for part in parts:
+        free = list(range(len(slots)))
+        mine = []
+        for aval in part.forward.out_avals[n:]:
+            slot = next((s for s in free if slots[s] is aval), None)
+            if slot is None:
+                slot = len(slots)
+                slots.append(aval)
+            else:
+                free.remove(slot)
+            mine.append(slot)
+        places.append(mine)
+    forward = tuple(_filled(part.forward, n, mine, slots) for part, mine in zip(parts, places, strict=True))
+    outs = cond_p.bind(index, *operands, branches=forward)
+    read = sorted({i for part in parts for i in part.forwarded})
+    linear = tuple(_spread(part, mine, slots, read, operands) for part, mine in zip(parts, places, strict=True))
+    moving = [t for t, a in zip(tangents[1:], active, strict=True) if a]
+    touts = cond_p.bind(index, *(operands[i] for i in read), *outs[n:], *moving, branches=linear)
+    return outs[:n], pack(present, touts, [zero_of(out.aval) for out in outs[:n]])
+
+
+def _filled(forward: Jaxpr, n: int, mine: Sequence[int], slots: Sequence[ShapedArray]) -> Jaxpr:
+    def fun(*args):
+        outs = eval_jaxpr(forward, [], *args)
+        residuals = {slot: value for slot, value in zip(mine, outs[n:], strict=True)}
+        return [*outs[:n], *(residuals[s] if s in residuals else zeros_like_aval(a) for s, a in enumerate(slots))]
+
+    return stage_open(fun, forward.in_avals)[0]
+
+
+def _spread(part, mine, slots, read, operands) -> Jaxpr:
+    """The linear half of a branch as a function of all branches' residuals."""
+    k, r = len(part.forwarded), part.residuals
+    own = part.linear.invars
+    given = [Var(operands[i].aval) for i in read]
+    for i, var in zip(part.forwarded, own[:k], strict=True):
+        given[read.index(i)] = var
+    residuals = [Var(a) for a in slots]
+    for slot, var in zip(mine, own[k:k + r], strict=True):
+        residuals[slot] = var
+    return Jaxpr([], [*given, *residuals, *own[k + r:]], part.linear.eqns, part.linear.outvars)
+
+
+def _transpose(cts, index, *operands, branches):
+    linear = tuple(is_linear(x) for x in operands)
+    backward = tuple(transpose_jaxpr_full(b, linear) for b in branches)
+    known = [x for x, is_lin in zip(operands, linear, strict=True) if not is_lin]
+    results = iter(cond_p.bind(index, *known, *map(instantiate, cts), branches=backward))
+    return [None, *(next(results) if is_lin else None for is_lin in linear)]
+
+
+def _batch(trace, operands, dims, branches):
+    index, *rest = operands
+    batched = tuple(d is not None for d in dims[1:])
+    moved = [x if d is None else trace.materialize(x, d) for x, d in zip(rest, dims[1:], strict=True)]
+    if dims[0] is not None:
+        # every example decides for itself: all branches run, and the results are selected
+        index = trace.materialize(index, dims[0])
+        results = [eval_jaxpr(batch_jaxpr(b, trace, batched, True)[0], [], *moved) for b in branches]
+        outs = results[0]
+        for i, other in enumerate(results[1:], 1):
+            chosen = eq(index, np.int32(i))
+            outs = [select(expand_dims(chosen, tuple(range(1, o.aval.ndim))), n, o)
+                    for o, n in zip(outs, other, strict=True)]
+        return outs, [0] * len(outs)
+    out_batched = tuple(map(any, zip(*(batch_jaxpr(b, trace, batched)[1] for b in branches), strict=True)))
+    derived = tuple(batch_jaxpr(b, trace, batched, out_batched)[0] for b in branches)
+    return cond_p.bind(index, *moved, branches=derived), [0 if b else None for b in out_batched]
+
+
+def _dce(used, eqn: Equation) -> Equation:
+    narrowed = tuple(dce(b, tuple(used))[0] for b in eqn.params["branches"])
+    return eqn.replace(outvars=[v for v, u in zip(eqn.outvars, used, strict=True) if u], params={"branches": narrowed})
+
+
+cond_p.evaluate = _evaluate
+cond_p.abstract_eval = _type
+cond_p.lower = _lower
+cond_p.jvp = _jvp
+cond_p.linearize = _linearize
+cond_p.transpose = _transpose
+cond_p.batch = _batch
+cond_p.dce = _dce
+
+__all__ = ["cond", "cond_p", "switch"]

@@ -1,0 +1,332 @@
+"""`scan` as a primitive: a loop of known length that carries a value and stacks results, with all its rules.
+
+Operands are `consts, carry, xs`; the body maps `consts, carry, x` to `carry, y`. Linearized, the loop becomes two: a
+forward one that also stacks its residuals, and a linear one over them. Residuals that are constants of the loop are not
+stacked.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback._core.jaxpr import Equation, Jaxpr, Var, eval_jaxpr
+from pullback._core.primitive import Primitive
+from pullback._core.staging import stage_open
+from pullback._core.trace import is_linear
+from pullback._core.types import ShapedArray, make_aval, matches
+from pullback._core.zeros import zero_of
+from pullback._higher_order.call import active_of, check_operands
+from pullback._higher_order.interpret import BUDGET, cost, run_compiled
+from pullback._ops.assemble import concatenate
+from pullback._ops.elementwise import add
+from pullback._ops.rules import pack
+from pullback._ops.shape import expand_dims, instantiate, move_axis, zeros_like_aval
+from pullback._ops.slicing import index_in_dim
+from pullback._transforms.dce import dce
+from pullback._transforms.jvp import jvp_jaxpr
+from pullback._transforms.linearize import Linearized
+from pullback._transforms.linearize_jaxpr import linearize_jaxpr
+from pullback._transforms.transpose import pull, record_linear
+from pullback._transforms.vmap import batch_jaxpr, with_leading
+from pullback._xla.lowering import int_array
+
+scan_p = Primitive("scan", multiple_results=True, higher_order=True)
+
+
+def bind_scan(consts: Sequence[Any], carry: Sequence[Any], xs: Sequence[Any], jaxpr: Jaxpr, length: int, reverse: bool,
+              unroll: int) -> tuple[list[Any], list[Any]]:
+    """Run the loop under the current transformation; returns the last carry and the stacked results."""
+    outs = scan_p.bind(*consts, *carry, *xs, jaxpr=jaxpr, length=length, reverse=reverse, num_consts=len(consts),
+                       num_carry=len(carry), unroll=unroll)
+    return outs[:len(carry)], outs[len(carry):]
+
+
+def _split(values: Sequence[Any], num_consts: int, num_carry: int) -> tuple[list, list, list]:
+    m = num_consts + num_carry
+    return list(values[:num_consts]), list(values[num_consts:m]), list(values[m:])
+
+
+def _without_leading(aval: ShapedArray) -> ShapedArray:
+    return make_aval(aval.shape[1:], aval.dtype, aval.weak_type)
+
+
+def _evaluate(*operands, jaxpr, length, reverse, num_consts, num_carry, unroll):
+    if length * (cost(jaxpr) + 2) > BUDGET:
+        params = {"jaxpr": jaxpr, "length": length, "reverse": reverse, "num_consts": num_consts, "num_carry": num_carry,
+                  "unroll": unroll}
+        return run_compiled(scan_p, operands, params, jaxpr)
+    consts, carry, xs = _split(operands, num_consts, num_carry)
+    rows: list[list[Any]] = [[] for _ in jaxpr.outvars[num_carry:]]
+    for i in reversed(range(length)) if reverse else range(length):
+        outs = eval_jaxpr(jaxpr, [], *consts, *carry, *(index_in_dim(x, i, 0, False) for x in xs))
+        carry = outs[:num_carry]
+        for row, y in zip(rows, outs[num_carry:], strict=True):
+            row.append(y)
+    stacked = []
+    for row, v in zip(rows, jaxpr.outvars[num_carry:], strict=True):
+        if reverse:
+            row.reverse()
+        if row:
+            stacked.append(concatenate([expand_dims(y, (0,)) for y in row], 0))
+        else:
+            stacked.append(zeros_like_aval(with_leading(v.aval, 0)))
+    return [*carry, *stacked]
+
+
+def _type(*avals, jaxpr, length, reverse, num_consts, num_carry, unroll):
+    consts, carry, xs = _split(avals, num_consts, num_carry)
+    check_operands("scan", jaxpr, [*consts, *carry, *map(_without_leading, xs)])
+    if not all(map(matches, carry, jaxpr.out_avals)):
+        raise TypeError(f"scan: the carry changes its type from {carry} to {jaxpr.out_avals[:num_carry]}")
+    return [*carry, *(with_leading(y, length) for y in jaxpr.out_avals[num_carry:])]
+
+
+def _lower(ctx, *operands, jaxpr, length, reverse, num_consts, num_carry, unroll):
+    ys_avals = [with_leading(y, length).strip_weak_type() for y in jaxpr.out_avals[num_carry:]]
+    index = make_aval((), np.dtype(np.int32))
+    zero = ctx.constant(0, index)
+    buffers = [ctx.constant(0, y) for y in ys_avals]
+    state = [zero, *operands, *buffers]
+    avals = [v.aval for v in state]
+    n, m = 1 + num_consts, 1 + num_consts + num_carry
+    k = 1 + len(operands)
+    steps = next(d for d in range(max(1, min(unroll, length)), 0, -1) if length % d == 0)
+
+    def test(block, args):
+        return [block.compare("LT", args[0], block.constant(length, index))]
+
+    def body(block, args):
+        i, carry, ys = args[0], args[n:m], args[k:]
+        for _ in range(steps):
+            where = i
+            if reverse:
+                where = block.op("stablehlo.subtract", [block.constant(length - 1, index), i])
+            xs = [_read(block, x, where) for x in args[m:k]]
+            outs = block.inline(jaxpr, [*args[1:n], *carry, *xs])
+            carry = outs[:num_carry]
+            ys = [_write(block, y, buffer, where) for y, buffer in zip(outs[num_carry:], ys, strict=True)]
+            i = block.op("stablehlo.add", [i, block.constant(1, index)])
+        return [i, *args[1:n], *carry, *args[m:k], *ys]
+
+    outs = ctx.op("stablehlo.while", state, avals, "", [ctx.region(avals, test), ctx.region(avals, body)])
+    return [*outs[n:m], *outs[k:]]
+
+
+def _read(block, x, i):
+    inner = x.aval.shape[1:]
+    zero = block.constant(0, i.aval)
+    row = block.op("stablehlo.dynamic_slice", [x, i, *(zero for _ in inner)], make_aval((1, *inner), x.aval.dtype),
+                   f"slice_sizes = {int_array((1, *inner))}")
+    return block.reshape(row, inner)
+
+
+def _write(block, y, buffer, i):
+    zero = block.constant(0, i.aval)
+    row = block.reshape(y, (1, *y.aval.shape))
+    return block.op("stablehlo.dynamic_update_slice", [buffer, row, i, *(zero for _ in y.aval.shape)], buffer.aval)
+
+
+# --- differentiation ---
+
+
+def _fixed_point(step, carry: tuple[bool, ...]) -> tuple[bool, ...]:
+    """The least set of carried parts, at least `carry`, that `step` maps into itself."""
+    while True:
+        grown = tuple(a or b for a, b in zip(carry, step(carry), strict=True))
+        if grown == carry:
+            return carry
+        carry = grown
+
+
+def _jvp(primals, tangents, jaxpr, length, reverse, num_consts, num_carry, unroll):
+    c_dot, carry_dot, x_dot = _split(tangents, num_consts, num_carry)
+    c_act, x_act = active_of(c_dot), active_of(x_dot)
+    ys = len(jaxpr.outvars) - num_carry
+    none = (False,) * ys
+    act = _fixed_point(lambda carry: jvp_jaxpr(jaxpr, (*c_act, *carry, *x_act), (*carry, *none))[1][:num_carry],
+                       active_of(carry_dot))
+    derived, present = jvp_jaxpr(jaxpr, (*c_act, *act, *x_act), (*act, *none))
+    # inputs: consts, carry, x, then their tangents; outputs: carry, y, then their tangents
+    consts, carry, x = _split(derived.invars[:len(primals)], num_consts, num_carry)
+    dots = derived.invars[len(primals):]
+    i, j = sum(c_act), sum(c_act) + sum(act)
+    n = len(jaxpr.outvars)
+    outs, touts = derived.outvars[:n], derived.outvars[n:]
+    body = Jaxpr([], [*consts, *dots[:i], *carry, *dots[i:j], *x, *dots[j:]], derived.eqns,
+                 [*outs[:num_carry], *touts[:sum(act)], *outs[num_carry:], *touts[sum(act):]])
+    cs, carries, xs = _split(primals, num_consts, num_carry)
+    last, stacked = bind_scan(
+        [*cs, *_chosen(c_dot, c_act)], [*carries, *map(instantiate, _chosen(carry_dot, act))],
+        [*xs, *_chosen(x_dot, x_act)], body, length, reverse, unroll)
+    primals_out = [*last[:num_carry], *stacked[:ys]]
+    tangents_out = [*last[num_carry:], *stacked[ys:]]
+    return primals_out, pack((*act, *present[num_carry:]), tangents_out, [zero_of(o.aval) for o in primals_out])
+
+
+def _chosen(values: Sequence[Any], mask: Sequence[bool]) -> list[Any]:
+    return [v for v, m in zip(values, mask, strict=True) if m]
+
+
+def _linearize(trace, primals, tangents, jaxpr, length, reverse, num_consts, num_carry, unroll):
+    c_dot, carry_dot, x_dot = _split(tangents, num_consts, num_carry)
+    c_act, x_act = active_of(c_dot), active_of(x_dot)
+    ys = len(jaxpr.outvars) - num_carry
+    none = (False,) * ys
+    act = _fixed_point(
+        lambda carry: linearize_jaxpr(jaxpr, (*c_act, *carry, *x_act), (*carry, *none)).present[:num_carry],
+        active_of(carry_dot))
+    parts = linearize_jaxpr(jaxpr, (*c_act, *act, *x_act), (*act, *none))
+    # what the linear half reads directly: constants stay constants, the carry is stacked, xs are scanned again
+    read_consts = [i for i in parts.forwarded if i < num_consts]
+    read_carry = [i for i in parts.forwarded if num_consts <= i < num_consts + num_carry]
+    read_xs = [i for i in parts.forwarded if i >= num_consts + num_carry]
+    forward = parts.forward
+    body = Jaxpr([], forward.invars, forward.eqns, [*forward.outvars, *(forward.invars[i] for i in read_carry)])
+    cs, carries, xs = _split(primals, num_consts, num_carry)
+    last, stacked = bind_scan(cs, carries, xs, body, length, reverse, unroll)
+    saved, saved_carry = stacked[ys:ys + parts.residuals], stacked[ys + parts.residuals:]
+    k = len(parts.forwarded)
+    given = dict(zip(parts.forwarded, parts.linear.invars[:k], strict=True))
+    residuals = parts.linear.invars[k:k + parts.residuals]
+    dots = parts.linear.invars[k + parts.residuals:]
+    i, j = sum(c_act), sum(c_act) + sum(act)
+    linear = Jaxpr([], [*(given[p] for p in read_consts), *dots[:i], *dots[i:j], *residuals,
+                        *(given[p] for p in read_carry), *(given[p] for p in read_xs), *dots[j:]],
+                   parts.linear.eqns, parts.linear.outvars)
+    tlast, tstacked = bind_scan(
+        [*(primals[p] for p in read_consts), *_chosen(c_dot, c_act)], list(map(instantiate, _chosen(carry_dot, act))),
+        [*saved, *saved_carry, *(primals[p] for p in read_xs), *_chosen(x_dot, x_act)], linear, length, reverse, unroll)
+    primals_out = [*last, *stacked[:ys]]
+    return primals_out, pack((*act, *parts.present[num_carry:]), [*tlast, *tstacked],
+                             [zero_of(o.aval) for o in primals_out])
+
+
+def _transpose(cts, *operands, jaxpr, length, reverse, num_consts, num_carry, unroll):
+    linear = [is_linear(x) for x in operands]
+    c_lin, carry_lin, x_lin = _split(linear, num_consts, num_carry)
+    depends = _fixed_point(lambda carry: _linear_outputs(jaxpr, (*c_lin, *carry, *x_lin))[:num_carry], tuple(carry_lin))
+    if not all(depends):
+        return _transpose_counting(cts, operands, depends, jaxpr, length, reverse, num_consts, num_carry, unroll)
+    # a carry that is known at the start but linear later is an instantiated tangent: it starts at zero
+    consts, carry, xs = _split(operands, num_consts, num_carry)
+    known_c, known_x = _unchosen(consts, c_lin), _unchosen(xs, x_lin)
+    c_avals = [a for a, m in zip(jaxpr.in_avals[:num_consts], c_lin, strict=True) if m]
+    carry_avals = jaxpr.in_avals[num_consts:num_consts + num_carry]
+    y_avals = jaxpr.out_avals[num_carry:]
+    mask = (*c_lin, *depends, *x_lin)
+
+    def step(*args):
+        kc, ct_c, ct_carry, kx, ct_y = _cut(args, len(known_c), len(c_avals), num_carry, len(known_x))
+        results = map(instantiate, pull(_record_body(jaxpr, mask, [*kc, *kx]), [*ct_carry, *ct_y]))
+        to_c, to_carry, to_x = _cut(list(results), len(c_avals), num_carry)
+        return [*(add(a, b) for a, b in zip(ct_c, to_c, strict=True)), *to_carry, *to_x]
+
+    x_avals = [_without_leading(x.aval) for x in known_x]
+    backward = jaxpr.derive(("scan transpose", mask), lambda: stage_open(
+        step, [*(c.aval for c in known_c), *c_avals, *carry_avals, *x_avals, *y_avals])[0])
+    last, stacked = bind_scan(
+        known_c, [*map(zeros_like_aval, c_avals), *map(instantiate, cts[:num_carry])],
+        [*known_x, *map(instantiate, cts[num_carry:])], backward, length, not reverse, unroll)
+    to_c, to_carry = _cut(last, len(c_avals))
+    results = iter([*to_c, *_chosen(to_carry, carry_lin), *stacked])
+    return [next(results) if is_lin else None for is_lin in linear]
+
+
+def _cut(values: Sequence[Any], *lengths: int) -> list[list[Any]]:
+    """Consecutive parts of the given lengths, and the rest."""
+    parts, start = [], 0
+    for n in lengths:
+        parts.append(list(values[start:start + n]))
+        start += n
+    return [*parts, list(values[start:])]
+
+
+def _record_body(jaxpr: Jaxpr, mask: Sequence[bool], known: Sequence[Any]) -> Linearized:
+    """The body on a tape, as a function of its marked inputs; the others have the `known` values."""
+
+    def body(*nodes):
+        lin, rest = iter(nodes), iter(known)
+        return eval_jaxpr(jaxpr, [], *(next(lin) if m else next(rest) for m in mask))
+
+    return record_linear(body, _chosen(jaxpr.in_avals, mask))
+
+
+def _linear_outputs(jaxpr: Jaxpr, mask: tuple[bool, ...]) -> list[bool]:
+    """Which results of the body depend on its marked inputs."""
+    live = {v for v, m in zip(jaxpr.invars, mask, strict=True) if m}
+    for eqn in jaxpr.eqns:
+        if any(v in live for v in eqn.invars if type(v) is Var):
+            live.update(eqn.outvars)
+    return [v in live for v in jaxpr.outvars]
+
+
+def _unchosen(values: Sequence[Any], mask: Sequence[bool]) -> list[Any]:
+    return [v for v, m in zip(values, mask, strict=True) if not m]
+
+
+def _transpose_counting(cts, operands, depends, jaxpr, length, reverse, num_consts, num_carry, unroll):
+    """Part of the carry is known throughout (a counter): a loop of its own computes it first, as further xs."""
+    consts, carry, xs = _split(operands, num_consts, num_carry)
+    known = [not d for d in depends]
+    counting, used = dce(jaxpr, (*known, *(False for _ in jaxpr.outvars[num_carry:])), keep_inputs=False)
+    c_used, carry_used, x_used = _split(used, num_consts, num_carry)
+    kept = [u or k for u, k in zip(carry_used, known, strict=True)]
+    invars = iter(counting.invars)
+    all_inputs = [next(invars) if u else Var(v.aval) for u, v in zip(used, jaxpr.invars, strict=True)]
+    c_in, carry_in, x_in = _split(all_inputs, num_consts, num_carry)
+    carried = _chosen(carry_in, kept)
+    body = Jaxpr([], [*_chosen(c_in, c_used), *carried, *_chosen(x_in, x_used)], counting.eqns,
+                 [*counting.outvars, *carried])
+    _, stacked = bind_scan(_chosen(consts, c_used), _chosen(carry, kept), _chosen(xs, x_used), body, length, reverse, 1)
+    # the loop proper, with the counter among its xs
+    c_vars, carry_vars, x_vars = _split(jaxpr.invars, num_consts, num_carry)
+    rest = Jaxpr([], [*c_vars, *_chosen(carry_vars, depends), *_chosen(carry_vars, known), *x_vars], jaxpr.eqns,
+                 [*_chosen(jaxpr.outvars[:num_carry], depends), *jaxpr.outvars[num_carry:]])
+    inner_cts = [*_chosen(cts[:num_carry], depends), *cts[num_carry:]]
+    results = _transpose(inner_cts, *consts, *_chosen(carry, depends), *stacked, *xs, jaxpr=rest, length=length,
+                         reverse=reverse, num_consts=num_consts, num_carry=sum(depends), unroll=unroll)
+    to_c, to_carry, _, to_x = _cut(results, num_consts, sum(depends), len(stacked))
+    return [*to_c, *pack(depends, to_carry, [None] * num_carry), *to_x]
+
+
+# --- vectorization and dead code ---
+
+
+def _batch(trace, operands, dims, jaxpr, length, reverse, num_consts, num_carry, unroll):
+    c_dims, carry_dims, x_dims = _split([d is not None for d in dims], num_consts, num_carry)
+    ys = len(jaxpr.outvars) - num_carry
+    none = (False,) * ys
+    batched = _fixed_point(
+        lambda carry: batch_jaxpr(jaxpr, trace, (*c_dims, *carry, *x_dims), (*carry, *none))[1][:num_carry],
+        tuple(carry_dims))
+    derived, out_batched = batch_jaxpr(jaxpr, trace, (*c_dims, *batched, *x_dims), (*batched, *none))
+    cs, carries, xs = _split(list(zip(operands, dims, strict=True)), num_consts, num_carry)
+    consts = [x if d is None else trace.materialize(x, d) for x, d in cs]
+    carry = [trace.materialize(x, d) if b else x for (x, d), b in zip(carries, batched, strict=True)]
+    scanned = [x if d is None else move_axis(x, d, 1) for x, d in xs]
+    last, stacked = bind_scan(consts, carry, scanned, derived, length, reverse, unroll)
+    return [*last, *stacked], [*(0 if b else None for b in batched), *(1 if b else None for b in out_batched[num_carry:])]
+
+
+def _dce(used, eqn: Equation) -> Equation:
+    params = eqn.params
+    keep = (*(True for _ in range(params["num_carry"])), *used[params["num_carry"]:])
+    if all(keep):
+        return eqn
+    narrowed, _ = dce(params["jaxpr"], keep)
+    return eqn.replace(outvars=[v for v, u in zip(eqn.outvars, keep, strict=True) if u],
+                       params={**params, "jaxpr": narrowed})
+
+
+scan_p.evaluate = _evaluate
+scan_p.abstract_eval = _type
+scan_p.lower = _lower
+scan_p.jvp = _jvp
+scan_p.linearize = _linearize
+scan_p.transpose = _transpose
+scan_p.batch = _batch
+scan_p.dce = _dce
+
+__all__ = ["bind_scan", "scan_p"]

@@ -1,0 +1,210 @@
+"""`while_loop`: a loop whose length depends on data. Forward mode works; reverse mode would need unbounded memory."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback._core.array import lift
+from pullback._core.errors import boundary, describe_function
+from pullback._core.jaxpr import Jaxpr, Var, eval_jaxpr
+from pullback._core.primitive import Primitive
+from pullback._core.staging import stage_open
+from pullback._core.trace import call_with
+from pullback._core.tree import tree_structure, tree_unflatten, treedef_tuple
+from pullback._core.types import matches
+from pullback._core.zeros import zero_of
+from pullback._higher_order.bodies import check_same_structure, check_same_types, lift_tree, promote_weak, trace_body
+from pullback._higher_order.call import active_of, check_operands
+from pullback._higher_order.interpret import BUDGET, cost, run_compiled
+from pullback._ops.compare import select
+from pullback._ops.reduce import reduce_or
+from pullback._ops.rules import pack
+from pullback._ops.shape import expand_dims, instantiate
+from pullback._transforms.jvp import jvp_jaxpr
+from pullback._transforms.vmap import batch_jaxpr
+
+while_p = Primitive("while", multiple_results=True, higher_order=True)
+_leaf = tree_structure(0)
+
+
+@boundary
+def while_loop(cond_fun: Callable, body_fun: Callable, init_val: Any) -> Any:
+    """Apply `body_fun` to a value as long as `cond_fun` of it is true.
+
+    Args:
+      cond_fun: from the carried value to a scalar bool.
+      body_fun: from the carried value to the next one, of the same structure, shapes and dtypes.
+      init_val: the first value, a pytree of arrays.
+
+    Differentiable in forward mode (`jvp`, `jacfwd`). For reverse mode use `fori_loop` or `scan` where the number of
+    steps is known, or give the loop a rule with `custom_vjp`.
+    Raises: TypeError naming the leaf of the carry whose type changes, or if the condition is no scalar bool.
+
+    >>> from pullback import lax
+    >>> print(lax.while_loop(lambda x: x < 100., lambda x: 2 * x, 3.))
+    192.0
+    """
+    leaves, tree = lift_tree("while_loop", "init_val", init_val)
+    args_tree = treedef_tuple((tree,))
+    body = trace_body("while_loop", body_fun, args_tree, _avals(leaves), "body_fun")
+    check_same_structure("while_loop", f"body_fun ({describe_function(body_fun)}) must return a carry with the structure "
+                         "of init_val", tree, body.out_tree, "Return the carry as it came in.")
+    promoted = promote_weak(leaves, body.jaxpr.out_avals)
+    if promoted is not None:
+        leaves = promoted
+        body = trace_body("while_loop", body_fun, args_tree, _avals(leaves), "body_fun")
+    check_same_types("while_loop", f"body_fun ({describe_function(body_fun)}) must keep the types of the carry", tree,
+                     _avals(leaves), body.jaxpr.out_avals, "Convert with .astype() in the body, or give init_val the "
+                     "type that the body returns.")
+    cond = trace_body("while_loop", cond_fun, args_tree, _avals(leaves), "cond_fun")
+    if cond.out_tree != _leaf or cond.jaxpr.out_avals[0].shape != () or cond.jaxpr.out_avals[0].dtype != np.bool_:
+        got = ", ".join(a.str_short() for a in cond.jaxpr.out_avals)
+        raise TypeError(f"while_loop: cond_fun ({describe_function(cond_fun)}) must return a scalar bool, got "
+                        f"{got if cond.out_tree == _leaf else cond.out_tree}")
+    outs = while_p.bind(*cond.consts, *body.consts, *leaves, cond_jaxpr=cond.jaxpr, body_jaxpr=body.jaxpr,
+                        cond_consts=len(cond.consts), body_consts=len(body.consts))
+    return tree_unflatten(tree, outs)
+
+
+def _avals(leaves: Sequence[Any]) -> list[Any]:
+    return [x.aval for x in leaves]
+
+
+def _split(operands: Sequence[Any], cond_consts: int, body_consts: int) -> tuple[list, list, list]:
+    n, m = cond_consts, cond_consts + body_consts
+    return list(operands[:n]), list(operands[n:m]), list(operands[m:])
+
+
+def _evaluate(*operands, cond_jaxpr, body_jaxpr, cond_consts, body_consts):
+    cond_values, body_values, carry = _split(operands, cond_consts, body_consts)
+    step = cost(cond_jaxpr) + cost(body_jaxpr) + 1
+    spent = 0
+    while bool(eval_jaxpr(cond_jaxpr, [], *cond_values, *carry)[0]):
+        carry = eval_jaxpr(body_jaxpr, [], *body_values, *carry)
+        spent += step
+        if spent > BUDGET:
+            params = {"cond_jaxpr": cond_jaxpr, "body_jaxpr": body_jaxpr, "cond_consts": cond_consts,
+                      "body_consts": body_consts}
+            return run_compiled(while_p, [*cond_values, *body_values, *carry], params, body_jaxpr)
+    return carry
+
+
+def _type(*avals, cond_jaxpr, body_jaxpr, cond_consts, body_consts):
+    cond_values, body_values, carry = _split(avals, cond_consts, body_consts)
+    check_operands("while_loop", cond_jaxpr, [*cond_values, *carry])
+    check_operands("while_loop", body_jaxpr, [*body_values, *carry])
+    if not all(map(matches, carry, body_jaxpr.out_avals)):
+        raise TypeError(f"while_loop: the carry changes its type from {carry} to {body_jaxpr.out_avals}")
+    return carry
+
+
+def _lower(ctx, *operands, cond_jaxpr, body_jaxpr, cond_consts, body_consts):
+    n, m = cond_consts, cond_consts + body_consts
+    avals = [x.aval for x in operands]
+    test = ctx.region(avals, lambda block, xs: block.inline(cond_jaxpr, [*xs[:n], *xs[m:]]))
+    step = ctx.region(avals, lambda block, xs: [*xs[:m], *block.inline(body_jaxpr, xs[n:])])
+    return ctx.op("stablehlo.while", list(operands), avals, "", [test, step])[m:]
+
+
+def _active_carry(body_jaxpr: Jaxpr, const_active: Sequence[bool], carry_active: Sequence[bool]) -> tuple[bool, ...]:
+    """Which parts of the carry get a tangent in some iteration: the least fixed point."""
+    carry = tuple(carry_active)
+    while True:
+        _, present = jvp_jaxpr(body_jaxpr, (*const_active, *carry), carry)
+        grown = tuple(a or b for a, b in zip(carry, present, strict=True))
+        if grown == carry:
+            return carry
+        carry = grown
+
+
+def _jvp(primals, tangents, cond_jaxpr, body_jaxpr, cond_consts, body_consts):
+    cond_values, body_values, carry = _split(primals, cond_consts, body_consts)
+    _, body_dots, carry_dots = _split(tangents, cond_consts, body_consts)
+    const_active = active_of(body_dots)
+    active = _active_carry(body_jaxpr, const_active, active_of(carry_dots))
+    derived, _ = jvp_jaxpr(body_jaxpr, (*const_active, *active), active)
+    # (consts, carry, const tangents, carry tangents) -> (consts, const tangents, carry, carry tangents)
+    n, c = len(body_values), len(carry)
+    invars, k = derived.invars, sum(const_active)
+    body = Jaxpr([], [*invars[:n], *invars[n + c:n + c + k], *invars[n:n + c], *invars[n + c + k:]], derived.eqns,
+                 derived.outvars)
+    extra = [Var(aval.to_tangent_aval()) for aval, a in zip(_avals(carry), active, strict=True) if a]
+    cond = Jaxpr([], [*cond_jaxpr.invars, *extra], cond_jaxpr.eqns, cond_jaxpr.outvars)
+    outs = while_p.bind(
+        *cond_values, *body_values, *(t for t, a in zip(body_dots, const_active, strict=True) if a), *carry,
+        *(instantiate(t) for t, a in zip(carry_dots, active, strict=True) if a),
+        cond_jaxpr=cond, body_jaxpr=body, cond_consts=cond_consts, body_consts=body_consts + k)
+    return outs[:c], pack(active, outs[c:], [zero_of(out.aval) for out in outs[:c]])
+
+
+def _linearize(trace, primals, tangents, **params):
+    # the primal loop runs now; its derivative runs it again beside the tangents, when a tangent is given
+    primals = [lift(p) for p in primals]
+    outs = call_with(trace.parent, while_p.bind, *primals, **params)
+    _, touts = _jvp(primals, tangents, **params)
+    return outs, touts
+
+
+def _transpose(cts, *operands, body_jaxpr, **params):
+    where = next((eqn.location for eqn in body_jaxpr.eqns if eqn.location), None)
+    raise TypeError(
+        "reverse-mode differentiation (grad, vjp) does not go through a while_loop, whose number of steps is not known: it "
+        f"would need unbounded memory{f'. Its body is at {where}' if where else ''}. In its place use fori_loop with "
+        "constant bounds or scan, which have a known number of steps; forward mode (jvp, jacfwd); or a derivative rule of "
+        "its own for the whole computation (custom_vjp, by the implicit function theorem for fixed points).")
+
+
+def _batch(trace, operands, dims, cond_jaxpr, body_jaxpr, cond_consts, body_consts):
+    cond_dims, body_dims, carry_dims = _split([d is not None for d in dims], cond_consts, body_consts)
+    batched = tuple(carry_dims)
+    while True:
+        _, after = batch_jaxpr(body_jaxpr, trace, (*body_dims, *batched), batched)
+        _, (pred_batched,) = batch_jaxpr(cond_jaxpr, trace, (*cond_dims, *batched))
+        grown = tuple(a or b or pred_batched for a, b in zip(batched, after, strict=True))
+        if grown == batched:
+            break
+        batched = grown
+    body, _ = batch_jaxpr(body_jaxpr, trace, (*body_dims, *batched), batched)
+    cond, _ = batch_jaxpr(cond_jaxpr, trace, (*cond_dims, *batched))
+    moved = [trace.materialize(x, d) if d is not None else x for x, d in zip(operands, dims, strict=True)]
+    cond_values, body_values, carry = _split(moved, cond_consts, body_consts)
+    carry = [trace.materialize(x, 0 if was else None) if b else x
+             for x, was, b in zip(carry, carry_dims, batched, strict=True)]
+    if pred_batched:
+        cond, body, body_values, body_consts = _until_all_stop(trace, cond, body, cond_values, body_values, carry)
+    outs = while_p.bind(*cond_values, *body_values, *carry, cond_jaxpr=cond, body_jaxpr=body, cond_consts=cond_consts,
+                        body_consts=body_consts)
+    return outs, [0 if b else None for b in batched]
+
+
+def _until_all_stop(trace, cond: Jaxpr, body: Jaxpr, cond_values, body_values, carry):
+    """The loop over a batch: it goes on while any example does, and examples that have stopped keep their carry."""
+    n, m = len(cond_values), len(body_values)
+
+    def any_goes_on(*args):
+        return [reduce_or(eval_jaxpr(cond, [], *args)[0], (0,))]
+
+    def step(*args):
+        conds, consts, values = args[:n], args[n:n + m], args[n + m:]
+        goes_on = eval_jaxpr(cond, [], *conds, *values)[0]
+        after = eval_jaxpr(body, [], *consts, *values)
+        return [select(expand_dims(goes_on, tuple(range(1, new.aval.ndim))), new, old)
+                for new, old in zip(after, values, strict=True)]
+
+    cond_avals, const_avals, carry_avals = _avals(cond_values), _avals(body_values), _avals(carry)
+    new_cond, _ = stage_open(any_goes_on, [*cond_avals, *carry_avals])
+    new_body, _ = stage_open(step, [*cond_avals, *const_avals, *carry_avals])
+    return new_cond, new_body, [*cond_values, *body_values], n + m
+
+
+while_p.evaluate = _evaluate
+while_p.abstract_eval = _type
+while_p.lower = _lower
+while_p.jvp = _jvp
+while_p.linearize = _linearize
+while_p.transpose = _transpose
+while_p.batch = _batch
+
+__all__ = ["while_loop", "while_p"]

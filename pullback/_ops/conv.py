@@ -1,0 +1,391 @@
+"""Convolutions of any rank, with strides, dilations, padding and groups, and their derivatives, which are convolutions.
+
+Along one spatial axis, with stride s, dilations d of the input and e of the kernel, and `low` zeros before the input,
+y[o] = sum over k of x'[s*o + e*k - low] * w[k], where x' is the input with d - 1 zeros between elements.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+
+from pullback._core import dtypes
+from pullback._core.array import Array
+from pullback._core.primitive import Primitive
+from pullback._core.trace import is_linear
+from pullback._core.types import make_aval
+from pullback._ops.dot import canonical_precision, precision_attr
+from pullback._ops.elementwise import add
+from pullback._ops.families import linear_operand, operands
+from pullback._ops.rules import per_operand_jvp
+from pullback._ops.shape import convert_element_type, move_axis, reshape
+from pullback._ops.slicing import rev
+from pullback._xla.lowering import int_array, int_matrix
+
+# --- which axis is what ---
+
+
+class ConvDimensionNumbers(NamedTuple):
+    """The axes of the input and the result as (batch, feature, *spatial), of the kernel as (out, in, *spatial)."""
+
+    lhs_spec: tuple[int, ...]
+    rhs_spec: tuple[int, ...]
+    out_spec: tuple[int, ...]
+
+
+def conv_dimension_numbers(lhs_shape: Sequence[int], rhs_shape: Sequence[int], dimension_numbers: Any
+                           ) -> ConvDimensionNumbers:
+    """A user's dimension numbers in full: None (batch, feature, spatial; kernel out, in, spatial), or three strings.
+
+    The strings name the axes of input, kernel and result, such as `("NHWC", "HWIO", "NHWC")`: N the batch, C the
+    features, I and O the input and output features of the kernel, any other letter a spatial axis.
+
+    >>> from pullback import lax
+    >>> lax.conv_dimension_numbers((1, 8, 8, 3), (3, 3, 3, 16), ("NHWC", "HWIO", "NHWC")).rhs_spec
+    (3, 2, 0, 1)
+    """
+    if isinstance(dimension_numbers, ConvDimensionNumbers):
+        return dimension_numbers
+    rank = len(lhs_shape)
+    if len(rhs_shape) != rank or rank < 2:
+        raise TypeError("conv_general_dilated: input and kernel must have the same number of axes, at least 2, got shapes "
+                        f"{tuple(lhs_shape)} and {tuple(rhs_shape)}")
+    if dimension_numbers is None:
+        plain = tuple(range(rank))
+        return ConvDimensionNumbers(plain, plain, plain)
+    specs = tuple(dimension_numbers)
+    if len(specs) != 3 or not all(isinstance(s, str) and len(s) == rank == len(set(s)) for s in specs):
+        raise TypeError(f"conv_general_dilated: dimension_numbers must be None, ConvDimensionNumbers or three strings of "
+                        f"{rank} distinct letters, got {dimension_numbers!r}")
+    lhs, rhs, out = specs
+    for spec, first, second in ((lhs, "N", "C"), (rhs, "O", "I"), (out, "N", "C")):
+        if first not in spec or second not in spec or {*spec} - {first, second} != {*rhs} - {"O", "I"}:
+            raise ValueError(f"conv_general_dilated: in dimension_numbers {dimension_numbers!r}, '{spec}' must have "
+                             f"{first}, {second} and the spatial letters of the kernel")
+    spatial = [c for c in rhs if c not in "OI"]
+    return ConvDimensionNumbers(*(tuple(spec.index(c) for c in (*pair, *spatial))
+                                  for spec, pair in ((lhs, "NC"), (rhs, "OI"), (out, "NC"))))
+
+
+def padtype_to_pads(in_shape: Sequence[int], window_shape: Sequence[int], window_strides: Sequence[int], padding: str
+                    ) -> list[tuple[int, int]]:
+    """The zeros before and after each axis for "VALID" (none), "SAME" or "SAME_LOWER" (a result of length in / stride).
+
+    >>> from pullback import lax
+    >>> lax.padtype_to_pads((5,), (2,), (1,), "SAME")
+    [(0, 1)]
+    """
+    kind = padding.upper() if isinstance(padding, str) else padding
+    if kind == "VALID":
+        return [(0, 0)] * len(in_shape)
+    if kind not in ("SAME", "SAME_LOWER"):
+        raise ValueError(f"padding must be 'SAME', 'SAME_LOWER', 'VALID' or pairs of ints, got {padding!r}")
+    totals = [max((-(-n // s) - 1) * s + k - n, 0) for n, k, s in zip(in_shape, window_shape, window_strides, strict=True)]
+    small = [(t // 2, t - t // 2) for t in totals]
+    return small if kind == "SAME" else [(high, low) for low, high in small]
+
+
+def dilated(n: int, dilation: int) -> int:
+    """The length of an axis with `dilation - 1` zeros between elements."""
+    return (n - 1) * dilation + 1 if n else 0
+
+
+def window_count(n: int, window: int, stride: int, pads: tuple[int, int]) -> int:
+    """How many windows fit an axis."""
+    room = n + sum(pads) - window
+    return room // stride + 1 if room >= 0 and window > 0 else 0
+
+
+# --- wrappers ---
+
+conv_general_dilated_p = Primitive("conv_general_dilated")
+
+
+def conv_general_dilated(lhs: Any, rhs: Any, window_strides: Sequence[int], padding: str | Sequence[tuple[int, int]],
+                         lhs_dilation: Sequence[int] | None = None, rhs_dilation: Sequence[int] | None = None,
+                         dimension_numbers: Any = None, feature_group_count: int = 1, batch_group_count: int = 1,
+                         precision: Any = None, preferred_element_type: Any = None, out_sharding: None = None) -> Array:
+    """The convolution of `lhs` with the kernel `rhs` (not flipped, as is the custom of neural networks).
+
+    `padding` is "SAME", "SAME_LOWER", "VALID" or a pair (before, after) for each spatial axis; `lhs_dilation` puts zeros between
+    elements of the input, `rhs_dilation` of the kernel. For the axes see `conv_dimension_numbers`. Both operands must have one
+    dtype. With `feature_group_count` groups, group g of the output features sees group g of the input features only.
+
+    >>> from pullback import lax
+    >>> import pullback.numpy as pnp
+    >>> lax.conv_general_dilated(pnp.ones((1, 3, 8, 8)), pnp.ones((4, 3, 3, 3)), (2, 2), "SAME").shape
+    (1, 4, 4, 4)
+    """
+    lhs, rhs = operands("conv_general_dilated", lhs, rhs)
+    numbers = conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
+    rank = lhs.ndim - 2
+    strides = _per_axis("window_strides", window_strides, rank)
+    lhs_dilation = _per_axis("lhs_dilation", (1,) * rank if lhs_dilation is None else lhs_dilation, rank)
+    rhs_dilation = _per_axis("rhs_dilation", (1,) * rank if rhs_dilation is None else rhs_dilation, rank)
+    if isinstance(padding, str):
+        if any(d != 1 for d in lhs_dilation) and padding.upper() != "VALID":
+            raise ValueError(f"conv_general_dilated: padding={padding!r} has no meaning with lhs_dilation; give pairs of "
+                             "ints, or use conv_transpose")
+        kernel = [dilated(rhs.shape[i], d) for i, d in zip(numbers.rhs_spec[2:], rhs_dilation, strict=True)]
+        padding = padtype_to_pads([lhs.shape[i] for i in numbers.lhs_spec[2:]], kernel, strides, padding)
+    pads = tuple((int(low), int(high)) for low, high in padding)
+    if len(pads) != rank:
+        raise ValueError(f"conv_general_dilated: padding must have a pair for each of {rank} spatial axes, got {padding}")
+    return conv_general_dilated_p.bind(
+        lhs, rhs, window_strides=strides, padding=pads, lhs_dilation=lhs_dilation, rhs_dilation=rhs_dilation,
+        dimension_numbers=numbers, feature_group_count=int(feature_group_count),
+        batch_group_count=int(batch_group_count), precision=canonical_precision(precision),
+        preferred_element_type=None if preferred_element_type is None else
+        dtypes.canonicalize_dtype(preferred_element_type))
+
+
+def _per_axis(name, values, rank):
+    values = tuple(int(v) for v in values)
+    if len(values) != rank or any(v < 1 for v in values):
+        raise ValueError(f"conv_general_dilated: {name} must have a positive int for each of {rank} spatial axes, got "
+                         f"{values}")
+    return values
+
+
+def conv(lhs: Any, rhs: Any, window_strides: Sequence[int], padding: str, precision: Any = None,
+         preferred_element_type: Any = None) -> Array:
+    """`conv_general_dilated` of an input (batch, feature, spatial) with a kernel (out, in, spatial), without dilation."""
+    return conv_general_dilated(lhs, rhs, window_strides, padding, precision=precision,
+                                preferred_element_type=preferred_element_type)
+
+
+def conv_with_general_padding(lhs: Any, rhs: Any, window_strides: Sequence[int],
+                              padding: str | Sequence[tuple[int, int]], lhs_dilation: Sequence[int] | None,
+                              rhs_dilation: Sequence[int] | None, precision: Any = None,
+                              preferred_element_type: Any = None) -> Array:
+    """`conv` with explicit padding and dilations."""
+    return conv_general_dilated(lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation, precision=precision,
+                                preferred_element_type=preferred_element_type)
+
+
+def _transposed_pads(kernel: int, stride: int, padding: str) -> tuple[int, int]:
+    kind = padding.upper()
+    if kind == "SAME":
+        total = kernel + stride - 2
+        low = kernel - 1 if stride > kernel - 1 else -(-total // 2)
+    elif kind == "VALID":
+        total = kernel + stride - 2 + max(kernel - stride, 0)
+        low = kernel - 1
+    else:
+        raise ValueError(f"conv_transpose: padding must be 'SAME', 'VALID' or pairs of ints, got {padding!r}")
+    return low, total - low
+
+
+def conv_transpose(lhs: Any, rhs: Any, strides: Sequence[int], padding: str | Sequence[tuple[int, int]],
+                   rhs_dilation: Sequence[int] | None = None, dimension_numbers: Any = None, transpose_kernel: bool = False,
+                   precision: Any = None, preferred_element_type: Any = None, use_consistent_padding: bool = False) -> Array:
+    """A convolution with a stride below one: `strides` says how many times longer the result's axes are.
+
+    The axes are (batch, spatial, feature) and the kernel's (spatial, in, out) by default. Explicit `padding` is that of the
+    convolution itself, or, with `use_consistent_padding`, that of the convolution of which this is the transpose. With
+    `transpose_kernel` it is the gradient of the convolution with that kernel: flipped, input and output features exchanged.
+
+    >>> from pullback import lax
+    >>> import pullback.numpy as pnp
+    >>> lax.conv_transpose(pnp.ones((1, 4, 3)), pnp.ones((3, 3, 2)), (2,), "SAME").shape
+    (1, 8, 2)
+    """
+    lhs, rhs = operands("conv_transpose", lhs, rhs)
+    rank = lhs.ndim - 2
+    if dimension_numbers is None:
+        spatial = "HWDEFG"[:rank]
+        dimension_numbers = (f"N{spatial}C", f"{spatial}IO", f"N{spatial}C")
+    numbers = conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
+    rhs_dilation = (1,) * rank if rhs_dilation is None else tuple(rhs_dilation)
+    kernel = [dilated(rhs.shape[i], d) for i, d in zip(numbers.rhs_spec[2:], rhs_dilation, strict=True)]
+    if isinstance(padding, str):
+        pads = [_transposed_pads(k, s, padding) for k, s in zip(kernel, strides, strict=True)]
+    elif use_consistent_padding:
+        pads = [(k - 1 - low, k - 1 - high) for k, (low, high) in zip(kernel, padding, strict=True)]
+    else:
+        pads = [tuple(p) for p in padding]  # type: ignore[misc]
+    if transpose_kernel:
+        rhs = rev(rhs, numbers.rhs_spec[2:])
+        o, i, *rest = numbers.rhs_spec
+        numbers = numbers._replace(rhs_spec=(i, o, *rest))
+    return conv_general_dilated(lhs, rhs, (1,) * rank, pads, strides, rhs_dilation, numbers, precision=precision,
+                                preferred_element_type=preferred_element_type)
+
+
+# --- type and lowering ---
+
+
+def _conv_type(x, w, window_strides, padding, lhs_dilation, rhs_dilation, dimension_numbers, feature_group_count,
+               batch_group_count, precision, preferred_element_type):
+    numbers = dimension_numbers
+    name = f"conv_general_dilated of {x.str_short()} with the kernel {w.str_short()}"
+    if x.dtype != w.dtype:
+        raise TypeError(f"{name}: operands must have one dtype; convert one with .astype()")
+    if x.dtype.kind == "b":
+        raise TypeError(f"{name}: expected numbers, got bools")
+    (n, c), (o, i) = ([aval.shape[a] for a in spec[:2]] for aval, spec in ((x, numbers.lhs_spec), (w, numbers.rhs_spec)))
+    if feature_group_count > 1 and batch_group_count > 1:
+        raise ValueError(f"{name}: one of feature_group_count and batch_group_count must be 1, got {feature_group_count} "
+                         f"and {batch_group_count}")
+    if c != i * feature_group_count:
+        raise ValueError(f"{name}: the input's {c} features must be the kernel's {i} input features times "
+                         f"feature_group_count={feature_group_count}")
+    groups = feature_group_count * batch_group_count
+    if o % groups or n % batch_group_count:
+        raise ValueError(f"{name}: {groups} groups must divide the kernel's {o} output features (and the batch of {n}, "
+                         "where batches are grouped)")
+    shape = [0] * x.ndim
+    shape[numbers.out_spec[0]], shape[numbers.out_spec[1]] = n // batch_group_count, o
+    for at, a, b, s, pads, d, e in zip(numbers.out_spec[2:], numbers.lhs_spec[2:], numbers.rhs_spec[2:], window_strides,
+                                       padding, lhs_dilation, rhs_dilation, strict=True):
+        shape[at] = window_count(dilated(x.shape[a], d), dilated(w.shape[b], e), s, pads)
+    if preferred_element_type is not None:
+        return make_aval(tuple(shape), preferred_element_type)
+    return make_aval(tuple(shape), x.dtype, x.weak_type and w.weak_type)
+
+
+def _layout(spec: Sequence[int], first: str, second: str) -> str:
+    names = {spec[0]: first, spec[1]: second, **{a: str(i) for i, a in enumerate(spec[2:])}}
+    return "[" + ", ".join(names[i] for i in range(len(spec))) + "]"
+
+
+def _conv_lower(ctx, x, w, window_strides, padding, lhs_dilation, rhs_dilation, dimension_numbers, feature_group_count,
+                batch_group_count, precision, preferred_element_type):
+    out = ctx.out_avals[0]
+    if out.size == 0 or x.aval.size == 0 or w.aval.size == 0:
+        return ctx.constant(0, out.strip_weak_type())
+    lhs, rhs, result = dimension_numbers
+    reversal = f"array<i1{': ' * bool(padding)}{', '.join(['false'] * len(padding))}>"
+    layout = f"{_layout(lhs, 'b', 'f')}x{_layout(rhs, 'o', 'i')}->{_layout(result, 'b', 'f')}"
+    return ctx.op("stablehlo.convolution", [x, w], out, (
+        f"window_strides = {int_array(window_strides)}, padding = {int_matrix(padding)}, "
+        f"lhs_dilation = {int_array(lhs_dilation)}, rhs_dilation = {int_array(rhs_dilation)}, "
+        f"window_reversal = {reversal}, dimension_numbers = #stablehlo.conv<{layout}>, "
+        f"feature_group_count = {feature_group_count} : i64, batch_group_count = {batch_group_count} : i64, "
+        f"{precision_attr(precision)}"))
+
+
+# --- derivatives ---
+
+
+def _exchanged(spec):
+    return (spec[1], spec[0], *spec[2:])
+
+
+def _split(x: Array, axis: int, outer: int) -> Array:
+    """An axis as two: `outer` groups, and the place within the group."""
+    shape = x.aval.shape
+    return reshape(x, (*shape[:axis], outer, shape[axis] // outer, *shape[axis + 1:]))
+
+
+def _fuse(x: Array, source: int, axis: int) -> Array:
+    """Axis `source` multiplied into another (as its outer part); `axis` counts without `source`."""
+    x = move_axis(x, source, axis)
+    shape = x.aval.shape
+    return reshape(x, (*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2:]))
+
+
+def _conv_transpose(ct, x, w, dimension_numbers, preferred_element_type, **params):
+    linear_operand("conv_general_dilated", x, w)
+    rule = _input_pullback if is_linear(x) else _kernel_pullback
+    other = w if is_linear(x) else x
+    if other.aval.dtype != ct.aval.dtype:
+        other = convert_element_type(other, ct.aval.dtype)
+    aval = x.aval if is_linear(x) else w.aval
+    part = convert_element_type(rule(ct, aval, other, dimension_numbers, **params), aval.dtype, ct.aval.weak_type)
+    return [part, None] if is_linear(x) else [None, part]
+
+
+def _spatial(shape, spec):
+    return [shape[i] for i in spec[2:]]
+
+
+def _input_pullback(ct, x, w, numbers, window_strides, padding, lhs_dilation, rhs_dilation, feature_group_count,
+                    batch_group_count, precision):
+    """The cotangent of the input, of type `x`: ct, dilated by the stride, convolved with the flipped kernel."""
+    groups = feature_group_count * batch_group_count
+    pads = []
+    for n, k, m, s, (low, _), d, e in zip(_spatial(x.shape, numbers.lhs_spec), _spatial(w.aval.shape, numbers.rhs_spec),
+                                          _spatial(ct.aval.shape, numbers.out_spec), window_strides, padding,
+                                          lhs_dilation, rhs_dilation, strict=True):
+        window = dilated(k, e)
+        before = window - 1 - low
+        pads.append((before, dilated(n, d) + window - 1 - dilated(m, s) - before))
+    o, i = numbers.rhs_spec[:2]
+    w = rev(w, numbers.rhs_spec[2:])
+    if groups > 1:
+        # each group of output features now feeds its own group of input features
+        w = _fuse(_split(w, o, groups), o, i)
+    dx = conv_general_dilated_p.bind(
+        ct, w, window_strides=lhs_dilation, padding=tuple(pads), lhs_dilation=window_strides, rhs_dilation=rhs_dilation,
+        dimension_numbers=ConvDimensionNumbers(numbers.out_spec, _exchanged(numbers.rhs_spec), numbers.lhs_spec),
+        feature_group_count=groups, batch_group_count=1, precision=precision, preferred_element_type=None)
+    if batch_group_count > 1:
+        n, c = numbers.lhs_spec[:2]
+        dx = _fuse(_split(dx, c, batch_group_count), c, n)
+    return dx
+
+
+def _kernel_pullback(ct, w, x, numbers, window_strides, padding, lhs_dilation, rhs_dilation, feature_group_count,
+                     batch_group_count, precision):
+    """The cotangent of the kernel, of type `w`: the input convolved with ct, dilated by the stride; batches are summed."""
+    pads = []
+    for n, k, m, s, (low, _), d, e in zip(_spatial(x.aval.shape, numbers.lhs_spec), _spatial(w.shape, numbers.rhs_spec),
+                                          _spatial(ct.aval.shape, numbers.out_spec), window_strides, padding,
+                                          lhs_dilation, rhs_dilation, strict=True):
+        pads.append((low, dilated(m, s) + dilated(k, e) - 1 - dilated(n, d) - low))
+    return conv_general_dilated_p.bind(
+        x, ct, window_strides=rhs_dilation, padding=tuple(pads), lhs_dilation=lhs_dilation, rhs_dilation=window_strides,
+        dimension_numbers=ConvDimensionNumbers(*map(_exchanged, (numbers.lhs_spec, numbers.out_spec, numbers.rhs_spec))),
+        feature_group_count=batch_group_count, batch_group_count=feature_group_count, precision=precision,
+        preferred_element_type=None)
+
+
+# --- batching: the batch axis joins the batch of the input, the features of the kernel, or both become groups ---
+
+
+def _conv_batch(args, dims, dimension_numbers, feature_group_count, batch_group_count, **params):
+    (x, w), (bx, bw) = args, dims
+    (n, c), o = dimension_numbers.lhs_spec[:2], dimension_numbers.rhs_spec[0]
+    out_n, out_c = dimension_numbers.out_spec[:2]
+    size = x.aval.shape[bx] if bx is not None else w.aval.shape[bw]
+
+    def bind(x, w, feature_groups=feature_group_count, batch_groups=batch_group_count):
+        return conv_general_dilated_p.bind(x, w, dimension_numbers=dimension_numbers, feature_group_count=feature_groups,
+                                           batch_group_count=batch_groups, **params)
+
+    if bx is not None and bw is not None:
+        w = _fuse(w, bw, o)
+        if batch_group_count > 1:
+            y = bind(_fuse(x, bx, n), w, batch_groups=batch_group_count * size)
+        else:
+            y = bind(_fuse(x, bx, c), w, feature_groups=feature_group_count * size)
+        return _split(y, out_c, size), out_c
+    # with groups, the batch axis goes between the group and the place within it
+    if bx is not None:
+        y = bind(_fuse_within(x, bx, n, batch_group_count), w)
+        return _split(y, out_n, size), out_n
+    groups = feature_group_count * batch_group_count
+    y = bind(x, _fuse_within(w, bw, o, groups))
+    y = _split(_split(y, out_c, groups), out_c + 1, size)
+    return _fuse(y, out_c, out_c + 1), out_c
+
+
+def _fuse_within(x, source, axis, groups):
+    if groups == 1:
+        return _fuse(x, source, axis)
+    x = move_axis(x, source, 0)
+    x = _split(x, axis + 1, groups)
+    x = move_axis(x, 0, axis + 1)
+    shape = x.aval.shape
+    return reshape(x, (*shape[:axis], math.prod(shape[axis:axis + 3]), *shape[axis + 3:]))
+
+
+conv_general_dilated_p.abstract_eval = _conv_type
+conv_general_dilated_p.lower = _conv_lower
+per_operand_jvp(conv_general_dilated_p, add,
+                lambda t, y, x, w, **params: conv_general_dilated_p.bind(t, w, **params),
+                lambda t, y, x, w, **params: conv_general_dilated_p.bind(x, t, **params))
+conv_general_dilated_p.transpose = _conv_transpose
+conv_general_dilated_p.batch = _conv_batch

@@ -1,0 +1,349 @@
+"""Special functions: error functions, the gamma family, Bessel functions, and the bits of floating-point numbers.
+
+Kernels are SciPy's, imported at the first call; lowerings are those of XLA's CHLO dialect, or stand here.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.array import Array, lift
+from pullback._core.primitive import Primitive
+from pullback._core.trace import is_linear
+from pullback._core.types import make_aval
+from pullback._core.zeros import Zero, zero_of
+from pullback._ops import compare as c
+from pullback._ops import trig
+from pullback._ops.elementwise import add, div, exp, logistic, mul, neg, scalar, square, sub
+from pullback._ops.families import FLOAT, INTEGER, broadcast_shapes, elementwise, elementwise_batch, nary, operands, unary
+from pullback._ops.rules import zero_jvp
+from pullback._ops.shape import broadcast_to, unbroadcast
+
+
+def scipy_kernel(name: str) -> Callable:
+    """The kernel of a function of `scipy.special`; half precision is computed in float32."""
+
+    def kernel(*args):
+        from scipy import special
+
+        if args[0].dtype.itemsize <= 2:
+            args = tuple(x.astype(np.float32) for x in args)
+        return getattr(special, name)(*args)
+
+    return kernel
+
+
+# --- error functions ---
+
+erf_p = unary("erf", scipy_kernel("erf"), "chlo.erf",
+              lambda t, x, y: mul(t, mul(scalar(x, 2 / np.sqrt(np.pi)), exp(neg(square(x))))), FLOAT)
+erfc_p = unary("erfc", scipy_kernel("erfc"), "chlo.erfc",
+               lambda t, x, y: mul(t, mul(scalar(x, -2 / np.sqrt(np.pi)), exp(neg(square(x))))), FLOAT)
+erf_inv_p = unary("erf_inv", scipy_kernel("erfinv"), "chlo.erf_inv",
+                  lambda t, x, y: mul(t, mul(scalar(x, np.sqrt(np.pi) / 2), exp(square(y)))), FLOAT)
+
+
+def erf(x: Any) -> Array:
+    """The error function."""
+    return erf_p.bind(lift(x))
+
+
+def erfc(x: Any) -> Array:
+    """`1 - erf(x)`, accurate for large `x`."""
+    return erfc_p.bind(lift(x))
+
+
+def erf_inv(x: Any) -> Array:
+    """The inverse of the error function on (-1, 1)."""
+    return erf_inv_p.bind(lift(x))
+
+
+# --- the gamma function: d/dx lgamma = digamma, its derivatives are polygamma(n, x) = (-1)^(n+1) n! zeta(n+1, x) ---
+
+lgamma_p = unary("lgamma", scipy_kernel("gammaln"), "chlo.lgamma", lambda t, x, y: mul(t, digamma(x)), FLOAT)
+digamma_p = unary("digamma", scipy_kernel("digamma"), "chlo.digamma",
+                  lambda t, x, y: mul(t, polygamma(scalar(x, 1), x)), FLOAT)
+
+
+def _polygamma_kernel(n, x):
+    from scipy import special
+
+    if x.dtype.itemsize <= 2:
+        n, x = n.astype(np.float32), x.astype(np.float32)
+    value = np.where(n % 2 == 0, -1, 1) * special.gamma(n + 1) * special.zeta(n + 1, x)
+    return np.where(n == 0, special.digamma(x), value)
+
+
+def no_derivative(name: str, argument: str):
+    def refuse(t, y, *primals):
+        raise NotImplementedError(f"{name} has no derivative with respect to {argument}: differentiate with respect to "
+                                  "the other argument only, or stop_gradient this one")
+
+    return refuse
+
+
+polygamma_p = nary("polygamma", _polygamma_kernel, "chlo.polygamma", no_derivative("polygamma", "its order"),
+                   lambda t, y, n, x: mul(t, polygamma(add(n, scalar(n, 1)), x)), add=add, accepts=FLOAT)
+zeta_p = nary("zeta", scipy_kernel("zeta"), "chlo.zeta", no_derivative("zeta", "its exponent"),
+              lambda t, y, s, q: mul(t, neg(mul(s, zeta(add(s, scalar(s, 1)), q)))), add=add, accepts=FLOAT)
+
+
+def lgamma(x: Any) -> Array:
+    """The logarithm of |gamma(x)|."""
+    return lgamma_p.bind(lift(x))
+
+
+def digamma(x: Any) -> Array:
+    """The derivative of `lgamma`."""
+    return digamma_p.bind(lift(x))
+
+
+def polygamma(m: Any, x: Any) -> Array:
+    """The derivative of order `m` of `digamma`; `m` is a whole number in the dtype of `x`."""
+    return polygamma_p.bind(*operands("polygamma", m, x))
+
+
+def zeta(x: Any, q: Any) -> Array:
+    """The Hurwitz zeta function, the sum of `(k + q)**-x` over k >= 0."""
+    return zeta_p.bind(*operands("zeta", x, q))
+
+
+# --- logarithms of sums: the derivative by `x` is exp(x) / (exp(x) + exp(y)) = logistic(x - y) ---
+
+
+def _difference(x, y):
+    """`x - y`, 0 for equal infinities."""
+    return c.select(c.eq(x, y), scalar(x, 0), sub(x, y))
+
+
+def _logaddexp(name: str, kernel, base: float):
+    rate = float(np.log(base))
+
+    def lower(ctx, x, y):
+        delta = ctx.op("stablehlo.subtract", [x, y])
+        small = ctx.op("stablehlo.negate", [ctx.op("stablehlo.abs", [delta])])
+        small = ctx.op("stablehlo.multiply", [small, ctx.full_like(x, rate)])
+        extra = ctx.op("stablehlo.log_plus_one", [ctx.op("stablehlo.exponential", [small])])
+        extra = ctx.op("stablehlo.divide", [extra, ctx.full_like(x, rate)])
+        value = ctx.op("stablehlo.add", [ctx.op("stablehlo.maximum", [x, y]), extra])
+        return ctx.op("stablehlo.select", [ctx.compare("NE", delta, delta), ctx.op("stablehlo.add", [x, y]), value],
+                      x.aval)
+
+    def weight(x, y):
+        return logistic(mul(scalar(x, rate), _difference(x, y)))
+
+    return nary(name, kernel, lower, lambda t, z, x, y: mul(t, weight(x, y)), lambda t, z, x, y: mul(t, weight(y, x)),
+                add=add, accepts=FLOAT)
+
+
+logaddexp_p = _logaddexp("logaddexp", np.logaddexp, np.e)
+logaddexp2_p = _logaddexp("logaddexp2", np.logaddexp2, 2.0)
+
+
+def logaddexp(x: Any, y: Any) -> Array:
+    """`log(exp(x) + exp(y))` without overflow."""
+    return logaddexp_p.bind(*operands("logaddexp", x, y))
+
+
+def logaddexp2(x: Any, y: Any) -> Array:
+    """`log2(2**x + 2**y)` without overflow."""
+    return logaddexp2_p.bind(*operands("logaddexp2", x, y))
+
+
+def sinc(x: Array) -> Array:
+    """`sin(pi x) / (pi x)`, by its series near 0, where the quotient has no derivatives."""
+    z = mul(scalar(x, np.pi), x)
+    near = c.lt(trig.abs(z), scalar(z if not dtypes.is_complex(z.aval.dtype) else trig.real(z), 0.25))
+    w = square(c.select(near, z, scalar(z, 0)))
+    series = scalar(z, 1)
+    # the terms of sin(z) / z in z**2: the next one is below the rounding of float64 for |z| < 1/4
+    for k in (6, 5, 4, 3, 2, 1):
+        series = sub(scalar(z, 1), mul(mul(w, scalar(z, 1 / (2 * k * (2 * k + 1)))), series))
+    away = c.select(near, scalar(z, 1), z)
+    return c.select(near, series, div(trig.sin(away), away))
+
+
+# --- clamp ---
+
+
+def _clamp_kernel(low, x, high):
+    return np.minimum(np.maximum(x, low), high)
+
+
+def _clamp_part(condition: Callable):
+    return lambda t, y, low, x, high: c.select(condition(low, x, high), t, scalar(y, 0))
+
+
+clamp_p = nary(
+    "clamp", _clamp_kernel, lambda ctx, low, x, high: ctx.op("stablehlo.clamp", [low, x, high], x.aval),
+    _clamp_part(lambda low, x, high: c.bitwise_and(c.gt(low, x), c.lt(low, high))),
+    _clamp_part(lambda low, x, high: c.bitwise_and(c.gt(x, low), c.lt(x, high))),
+    _clamp_part(lambda low, x, high: c.lt(high, x)), add=add, accepts=(lambda dtype: not dtypes.is_complex(dtype),
+                                                                      "a real dtype"))
+
+
+def clamp(min: Any, x: Any, max: Any) -> Array:
+    """`x` raised to `min` and lowered to `max`; each bound is a scalar or has the shape of `x`."""
+    low, x, high = operands("clamp", min, x, max)
+    for name, bound in (("min", low), ("max", high)):
+        if bound.aval.ndim and bound.aval.shape != x.aval.shape:
+            raise ValueError(f"clamp: {name} must be a scalar or have the shape {x.aval.shape} of x, got shape "
+                             f"{bound.aval.shape}")
+    return clamp_p.bind(low, x, high)
+
+
+# --- the greatest common divisor, by Euclid's algorithm ---
+
+
+def _gcd_lower(ctx, x, y):
+    aval = x.aval
+    scalar_bool = make_aval((), np.dtype(bool))
+
+    def unfinished(block, ab):
+        nonzero = block.compare("NE", ab[1], block.full_like(ab[1], 0))
+        body = block.region([scalar_bool, scalar_bool], lambda b, pq: [b.op("stablehlo.or", pq)])
+        axes = f"dimensions = array<i64{': ' if aval.ndim else ''}{', '.join(map(str, range(aval.ndim)))}>"
+        return [block.op("stablehlo.reduce", [nonzero, block.constant(False, scalar_bool)], scalar_bool, axes, [body])]
+
+    def step(block, ab):
+        a, b = ab
+        done = block.compare("EQ", b, block.full_like(b, 0))
+        rest = block.op("stablehlo.remainder", [a, block.op("stablehlo.select", [done, block.full_like(b, 1), b], aval)])
+        return [block.op("stablehlo.select", [done, a, b], aval), block.op("stablehlo.select", [done, b, rest], aval)]
+
+    pair = [x, y] if aval.dtype.kind == "u" else [ctx.op("stablehlo.abs", [v]) for v in (x, y)]
+    return ctx.op("stablehlo.while", pair, [aval, aval], "", [ctx.region([aval, aval], unfinished),
+                                                              ctx.region([aval, aval], step)])[0]
+
+
+gcd_p = elementwise("gcd", np.gcd, _gcd_lower, INTEGER)
+zero_jvp(gcd_p)
+
+
+def gcd(x: Any, y: Any) -> Array:
+    """The greatest common divisor of |x| and |y|."""
+    return gcd_p.bind(*operands("gcd", x, y))
+
+
+# --- the bits of floating-point numbers: sign, exponent, scaling by a power of two, the next number ---
+
+
+def _bits(ctx, x):
+    """The bits of a float as a signed integer."""
+    return ctx.op("stablehlo.bitcast_convert", [x], make_aval(x.aval.shape, np.dtype(f"i{x.aval.dtype.itemsize}")))
+
+
+def _widened(ctx, x):
+    return ctx.convert(x, np.dtype(np.float32)) if x.aval.dtype.itemsize <= 2 else x
+
+
+def _format(dtype: np.dtype) -> tuple[int, int]:
+    """The width of the fraction, and the bias of the exponent."""
+    return (52, 1023) if dtype.itemsize == 8 else (23, 127)
+
+
+def _signbit_kernel(x):
+    return np.signbit(x.astype(np.float32) if x.dtype.itemsize <= 2 else x)
+
+
+def _signbit_lower(ctx, x):
+    bits = _bits(ctx, x)
+    return ctx.compare("LT", bits, ctx.full_like(bits, 0))
+
+
+signbit_p = unary("signbit", _signbit_kernel, _signbit_lower, None, FLOAT, lambda dtype: np.dtype(bool))
+
+
+def signbit(x: Any) -> Array:
+    """Whether the sign bit is set."""
+    return signbit_p.bind(lift(x))
+
+
+def _exponent_kernel(x):
+    return np.frexp(x.astype(np.float32) if x.dtype.itemsize <= 2 else x)[1]
+
+
+def _exponent_lower(ctx, x):
+    # a subnormal number has no exponent of its own: it is scaled into the normal range first
+    x = _widened(ctx, x)
+    width, bias = _format(x.aval.dtype)
+    tiny = ctx.compare("LT", ctx.op("stablehlo.abs", [x]), ctx.full_like(x, 2.0 ** (1 - bias)))
+    scaled = ctx.op("stablehlo.multiply", [x, ctx.full_like(x, 2.0 ** (width + 1))])
+    bits = _bits(ctx, ctx.op("stablehlo.select", [tiny, scaled, x], x.aval))
+    field = ctx.op("stablehlo.and", [
+        ctx.op("stablehlo.shift_right_logical", [bits, ctx.full_like(bits, width)]), ctx.full_like(bits, 2 * bias + 1)])
+    offset = ctx.op("stablehlo.select", [tiny, ctx.full_like(bits, bias + width), ctx.full_like(bits, bias - 1)],
+                    bits.aval)
+    zero = ctx.compare("EQ", x, ctx.full_like(x, 0))
+    none = ctx.op("stablehlo.or", [zero, ctx.compare("EQ", field, ctx.full_like(field, 2 * bias + 1))])
+    exponent = ctx.op("stablehlo.select", [none, ctx.full_like(bits, 0), ctx.op("stablehlo.subtract", [field, offset])],
+                      bits.aval)
+    return ctx.convert(exponent, np.dtype(np.int32))
+
+
+exponent_p = unary("exponent", _exponent_kernel, _exponent_lower, None, FLOAT, lambda dtype: np.dtype(np.int32))
+
+
+def exponent(x: Any) -> Array:
+    """The int32 n with 0.5 <= |x| / 2**n < 1; 0 of zero, infinities and nan."""
+    return exponent_p.bind(lift(x))
+
+
+scale_p = Primitive("scale")
+
+
+def scale(x: Any, n: Any) -> Array:
+    """`x * 2**n`, without overflow on the way; `n` is of int32."""
+    return scale_p.bind(lift(x), lift(n))
+
+
+def _scale_type(x, n):
+    if not dtypes.is_float(x.dtype) or n.dtype != np.int32:
+        raise TypeError(f"scale: expected a float and an int32 exponent, got {x.str_short()} and {n.str_short()}")
+    return make_aval(broadcast_shapes("scale", x.shape, n.shape), x.dtype, x.weak_type)
+
+
+def _scale_kernel(x, n):
+    return np.ldexp(x.astype(np.float32) if x.dtype.itemsize <= 2 else x, n)
+
+
+def _scale_lower(ctx, x, n):
+    out = ctx.out_avals[0]
+    x, n = ctx.broadcast(x, out.shape), ctx.broadcast(n, out.shape)
+    x = _widened(ctx, x)
+    width, bias = _format(x.aval.dtype)
+    n = ctx.convert(n, np.dtype(f"i{x.aval.dtype.itemsize}"))
+    # three factors reach from the smallest subnormal number to infinity
+    for _ in range(3):
+        part = ctx.op("stablehlo.clamp", [ctx.full_like(n, 1 - bias), n, ctx.full_like(n, bias)], n.aval)
+        power = ctx.op("stablehlo.shift_left", [ctx.op("stablehlo.add", [part, ctx.full_like(n, bias)]),
+                                                ctx.full_like(n, width)])
+        x = ctx.op("stablehlo.multiply", [x, ctx.op("stablehlo.bitcast_convert", [power], x.aval)])
+        n = ctx.op("stablehlo.subtract", [n, part])
+    return ctx.convert(x, out.dtype)
+
+
+def _scale_jvp(primals, tangents):
+    x, n = primals
+    y = scale_p.bind(x, n)
+    t = tangents[0]
+    return y, zero_of(y.aval) if type(t) is Zero else broadcast_to(scale_p.bind(t, n), y.aval.shape)
+
+
+scale_p.abstract_eval = _scale_type
+scale_p.kernel = _scale_kernel
+scale_p.lower = _scale_lower
+scale_p.jvp = _scale_jvp
+scale_p.transpose = lambda ct, x, n: [unbroadcast(scale_p.bind(ct, n), x.aval) if is_linear(x) else None, None]
+scale_p.batch = elementwise_batch(scale_p)
+
+nextafter_p = elementwise("nextafter", np.nextafter, "chlo.next_after", FLOAT)
+zero_jvp(nextafter_p)
+
+
+def nextafter(x: Any, y: Any) -> Array:
+    """The next number from `x` towards `y`."""
+    return nextafter_p.bind(*operands("nextafter", x, y))

@@ -1,0 +1,252 @@
+"""What an index means for an array: the parts of `x[...]`, read once, for reading and for updates.
+
+NumPy's rules: an index is a tuple of integers, slices, None (a new axis), one Ellipsis, integer arrays and masks. With
+an array among them, integers count as arrays too; all arrays broadcast together, and their common axes stand where the
+first one stood, or in front, where something else stands between them.
+"""
+from __future__ import annotations
+
+import operator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.array import Array, ConcreteArray, from_numpy, lift
+from pullback._core.errors import NonConcreteBooleanIndexError
+from pullback._core.trace import Tracer
+from pullback._ops import shape as shape_ops
+from pullback._ops.assemble import concatenate
+from pullback._ops.compare import lt, select
+from pullback._ops.elementwise import add, scalar
+from pullback._ops.families import broadcast_shapes
+from pullback._ops.gather_numpy import GatherDimensionNumbers
+
+_INT32 = np.dtype(np.int32)
+
+
+class Plan(NamedTuple):
+    """An index, taken apart.
+
+    `starts`, `limits`, `strides`: a slice along every axis (whole axes where positions say where). `reversed_axes`: those
+    to be reversed after it. `middle`: the shape with new axes, and the axes that an integer drops still there. `axes`:
+    the axes of `middle` that `positions` index (NumPy data, or traced arrays). `place`: where the positions' common axes
+    stand among the others. `shape`: that of the result.
+    """
+
+    starts: tuple[int, ...]
+    limits: tuple[int, ...]
+    strides: tuple[int, ...]
+    reversed_axes: tuple[int, ...]
+    middle: tuple[int, ...]
+    axes: tuple[int, ...]
+    positions: tuple[Any, ...]
+    common: tuple[int, ...]
+    place: int
+    shape: tuple[int, ...]
+
+    def takes_all(self, shape: tuple[int, ...]) -> bool:
+        """Whether the slices leave the array as it is."""
+        return (self.limits == shape and not self.reversed_axes and not any(self.starts)
+                and all(s == 1 for s in self.strides))
+
+
+def read_index(x_shape: tuple[int, ...], key: Any, clamp: bool, wrap: bool = True) -> Plan:
+    """Take an index apart. `clamp`: known integers out of bounds move inside; otherwise they stay positions, for the
+    gather or scatter to deal with. `wrap`: negative positions count from the end."""
+    entries = list(key) if type(key) is tuple else [key]
+    parts = []
+    for i, entry in enumerate(entries):
+        parts.extend(_parts(entry, i, key))
+    taken = sum(p[0] in ("slice", "int", "scalar", "array") for p in parts)
+    if taken > len(x_shape):
+        raise IndexError(f"too many indices: the array has {len(x_shape)} axes, shape {x_shape}, but {taken} were "
+                         "indexed")
+    dots = [i for i, p in enumerate(parts) if p[0] == "..."]
+    if len(dots) > 1:
+        raise IndexError("an index can have only one Ellipsis (...)")
+    rest = [("slice", slice(None), -1)] * (len(x_shape) - taken)
+    if dots:
+        parts[dots[0]:dots[0] + 1] = rest
+    else:
+        parts += rest
+    arrays = [p for p in parts if p[0] in ("array", "flag")]
+    starts, limits, strides, backwards = [], [], [], []
+    middle: list[int] = []
+    dropped: list[int] = []
+    axes: list[int] = []
+    positions: list[Any] = []
+    origins: list[int] = []
+    for kind, value, origin in parts:
+        if kind == "new":
+            middle.append(1)
+            continue
+        if kind == "flag":
+            axes.append(len(middle))
+            positions.append(np.zeros(1 if value else 0, np.int32))
+            origins.append(origin)
+            middle.append(1)
+            continue
+        axis = len(starts)
+        n = x_shape[axis]
+        if kind == "slice":
+            start, limit, step = _slice_bounds(value, n)
+            if step < 0:
+                backwards.append(axis)
+                count = len(range(start, limit, step))
+                start, limit, step = (start + (count - 1) * step, start + 1, -step) if count else (0, 0, 1)
+            elif limit <= start:
+                start = limit = min(start, n)
+            starts.append(start)
+            limits.append(limit)
+            strides.append(step)
+            middle.append(max(0, (limit - start + step - 1) // step))
+            continue
+        if kind == "int" and not arrays:
+            i = value + n if value < 0 and wrap else value
+            if n == 0:
+                raise IndexError(f"index {value} is out of bounds for axis {axis} of length 0 of shape {x_shape}")
+            if clamp:
+                i = min(max(i, 0), n - 1)
+            if 0 <= i < n:
+                starts.append(i)
+                limits.append(i + 1)
+                strides.append(1)
+                dropped.append(len(middle))
+                middle.append(1)
+                continue
+        if n == 0 and np.size(value if kind == "int" else _aval_like(value)):
+            raise IndexError(f"index is out of bounds for axis {axis} of length 0 of shape {x_shape}")
+        starts.append(0)
+        limits.append(n)
+        strides.append(1)
+        axes.append(len(middle))
+        origins.append(origin)
+        positions.append(_counted(np.asarray(value, np.int64) if kind == "int" else value, n, wrap))
+        middle.append(n)
+    common = broadcast_shapes("indexing", *[np.shape(_aval_like(p)) for p in positions]) if positions else ()
+    together = not arrays or all(b - a <= 1 for a, b in zip(origins, origins[1:]))  # noqa: RUF007
+    first = axes[0] if axes and together else 0
+    place = first - sum(d < first for d in dropped) if together else 0
+    others = [n for i, n in enumerate(middle) if i not in axes and i not in dropped]
+    shape = (*others[:place], *common, *others[place:])
+    # the middle shape keeps no axis that an integer drops: reading reshapes past them at once
+    kept = [i for i in range(len(middle)) if i not in dropped]
+    renumbered = {old: new for new, old in enumerate(kept)}
+    return Plan(tuple(starts), tuple(limits), tuple(strides), tuple(backwards), tuple(middle[i] for i in kept),
+                tuple(renumbered[a] for a in axes), tuple(positions), common, place, shape)
+
+
+def _aval_like(value: Any) -> Any:
+    # an array of that shape without data, for NumPy's functions of shapes
+    return np.broadcast_to(np.int8(0), value.aval.shape) if isinstance(value, Array) else value
+
+
+def _parts(entry: Any, origin: int, key: Any) -> list[tuple[str, Any, int]]:
+    kind = type(entry)
+    if kind is int:
+        return [("int", entry, origin)]
+    if kind is slice:
+        return [("slice", entry, origin)]
+    if entry is None:
+        return [("new", None, origin)]
+    if entry is Ellipsis:
+        return [("...", None, origin)]
+    if kind is bool or kind is np.bool_:
+        return [("flag", bool(entry), origin)]
+    if isinstance(entry, Tracer):
+        known = entry.known()
+        if known is None:
+            if entry.aval.dtype.kind == "b":
+                raise NonConcreteBooleanIndexError(
+                    f"indexing with a traced mask of type {entry.aval.str_short()}: the shape of the result would depend "
+                    f"on data, in {entry.trace.describe()}. Use numpy.where(mask, x, y), a reduction with where=mask, "
+                    "x.at[...] with positions, or numpy.nonzero(mask, size=...) for a fixed number of them.")
+            _check_integer(entry.aval.dtype, key)
+            return [("scalar" if entry.aval.ndim == 0 else "array", entry, origin)]
+        entry = known
+    if isinstance(entry, str):
+        raise TypeError(f"an array cannot be indexed with a string, got {entry!r}")
+    if isinstance(entry, ConcreteArray):
+        value = np.asarray(entry.value)
+    elif isinstance(entry, (np.ndarray, np.generic)):
+        value = np.asarray(entry)
+    elif isinstance(entry, (list, tuple)):
+        if kind is tuple and type(key) is not tuple or key is entry:
+            raise TypeError(_sequence_message)
+        if any(isinstance(e, Tracer) for e in entry):
+            return _parts(concatenate([shape_ops.reshape(lift(e), (1,)) for e in entry], 0), origin, key)
+        value = np.asarray(entry)
+        value = value.astype(np.int64) if value.size == 0 else value
+    elif hasattr(entry, "__array__") or hasattr(entry, "__pullback_array__"):
+        return _parts(lift(entry), origin, key)
+    else:
+        try:
+            return [("int", operator.index(entry), origin)]
+        except TypeError:
+            raise TypeError(f"an index must be made of integers, slices, None, Ellipsis and arrays of integers or bools, "
+                            f"got {entry!r} of type {kind.__name__}") from None
+    if value.dtype.kind == "b":
+        if value.ndim == 0:
+            return [("flag", bool(value), origin)]
+        return [("mask", value, origin)]
+    _check_integer(value.dtype, key)
+    return [("int", int(value), origin)] if value.ndim == 0 else [("array", value, origin)]
+
+
+_sequence_message = ("a list is no index, for it could mean a tuple of indices or an array of positions: write "
+                     "x[numpy.array([...])] or x[tuple(...)]")
+
+
+def _check_integer(dtype: np.dtype, key: Any) -> None:
+    if not dtypes.is_integer(dtype):
+        raise TypeError(f"an index must be of integers or bools, got {dtype.name}"
+                        + (": convert it with .astype(int)" if dtypes.is_float(dtype) else ""))
+
+
+def _slice_bounds(s: slice, n: int) -> tuple[int, int, int]:
+    try:
+        return s.indices(n)
+    except TypeError as error:
+        traced = any(isinstance(b, Tracer) for b in (s.start, s.stop, s.step))
+        hint = (": the bounds of a slice are its shape, so they must be known. Use lax.dynamic_slice for a place that is "
+                "data, static_argnums for a length") if traced else ""
+        raise type(error)(f"slice({s.start!r}, {s.stop!r}, {s.step!r}): {error}{hint}") from None
+
+
+def _counted(p: Any, n: int, wrap: bool) -> Any:
+    """Positions that count from the beginning of an axis of length n."""
+    if isinstance(p, np.ndarray):
+        return np.where(p < 0, p + n, p) if wrap and p.dtype.kind == "i" else p
+    if p.aval.weak_type:
+        p = shape_ops.convert_element_type(p, p.aval.dtype)
+    if p.aval.dtype.kind != "u" and wrap:
+        if n > dtypes.iinfo(p.aval.dtype).max:
+            p = shape_ops.convert_element_type(p, _INT32)
+        p = select(lt(p, scalar(p, 0)), add(p, scalar(p, n)), p)
+    return p
+
+
+def index_vectors(positions: tuple[Any, ...], common: tuple[int, ...]) -> Array:
+    """The positions as vectors along the last axis of one array."""
+    if all(isinstance(p, np.ndarray) for p in positions):
+        limits = np.iinfo(np.int32)
+        stacked = np.empty((*common, len(positions)), np.int32)
+        for k, p in enumerate(positions):
+            stacked[..., k] = np.clip(p, limits.min, limits.max) if p.dtype.itemsize > 4 else p
+        return from_numpy(stacked)
+    columns = []
+    for p in positions:
+        p = lift(p.astype(np.int32)) if isinstance(p, np.ndarray) else p
+        if p.aval.dtype != _INT32 and (len(positions) > 1 or p.aval.dtype.itemsize < 4):
+            p = shape_ops.convert_element_type(p, _INT32)
+        columns.append(shape_ops.reshape(shape_ops.broadcast_to(p, common), (*common, 1)))
+    return concatenate(columns, len(common))
+
+
+def dimension_numbers(plan: Plan) -> tuple[GatherDimensionNumbers, tuple[int, ...]]:
+    """Those of the gather of a plan's positions from an array of its middle shape, and the sizes of its windows."""
+    end = plan.place + len(plan.common)
+    windows = tuple(i for i in range(len(plan.shape)) if not plan.place <= i < end)
+    sizes = tuple(1 if i in plan.axes else n for i, n in enumerate(plan.middle))
+    return GatherDimensionNumbers(windows, plan.axes, plan.axes), sizes

@@ -1,0 +1,171 @@
+"""Questions about shapes and dtypes, and conversion between dtypes."""
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.array import Array, is_array_like, lift
+from pullback._core.errors import boundary
+from pullback._ops import shape as shape_ops
+from pullback._ops.trig import real as real_part
+from pullback.numpy.elementwise import as_operand
+from pullback.numpy.reductions import axes_of
+
+__all__ = ["shape", "ndim", "size", "astype", "iscomplexobj", "isrealobj", "isscalar", "result_type", "promote_types",
+           "can_cast", "issubdtype", "isdtype", "finfo", "iinfo", "iterable"]
+
+finfo = dtypes.finfo
+iinfo = dtypes.iinfo
+issubdtype = dtypes.issubdtype
+promote_types = dtypes.promote_types
+
+
+@boundary
+def shape(a: Any) -> tuple[int, ...]:
+    """The lengths of the axes.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.shape(pnp.zeros((2, 3)))
+    (2, 3)
+    """
+    own = getattr(a, "shape", None)
+    return tuple(own) if own is not None else as_operand(a, "shape", 0).aval.shape
+
+
+@boundary
+def ndim(a: Any) -> int:
+    """The number of axes.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.ndim(1.)
+    0
+    """
+    return len(shape(a))
+
+
+@boundary
+def size(a: Any, axis: Any = None) -> int:
+    """The number of elements, or the length of an axis (the product over several).
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.size(pnp.zeros((2, 3))), pnp.size(pnp.zeros((2, 3)), 1)
+    (6, 3)
+    """
+    own = shape(a)
+    return math.prod(own[i] for i in axes_of("size", axis, len(own)))
+
+
+@boundary
+def astype(x: Any, dtype: Any, /, *, copy: bool = False, device: Any = None) -> Array:
+    """`x` in another dtype (None: the default float). Floats to integers round towards zero, complex to real drop the
+    imaginary part.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.astype(pnp.array([1.7, -1.7]), int)
+    Array([ 1, -1], dtype=int32)
+    """
+    x = as_operand(x, "astype", 0)
+    target = dtypes.canonicalize_dtype(float if dtype is None else dtype)
+    if dtypes.is_complex(x.aval.dtype) and not dtypes.is_complex(target) and target.kind != "b":
+        x = real_part(x)
+    return shape_ops.convert_element_type(x, target)
+
+
+def iscomplexobj(x: Any) -> bool:
+    """Whether the dtype is complex.
+
+    >>> iscomplexobj(1j), iscomplexobj([1., 2.])
+    (True, False)
+    """
+    dtype = getattr(x, "dtype", None)
+    return dtypes.is_complex(np.dtype(dtype)) if dtype is not None else bool(np.iscomplexobj(x))
+
+
+def isrealobj(x: Any) -> bool:
+    """Whether the dtype is not complex.
+
+    >>> isrealobj(1.)
+    True
+    """
+    return not iscomplexobj(x)
+
+
+def isscalar(element: Any) -> bool:
+    """Whether it is a number, or an array without axes.
+
+    >>> import pullback.numpy as pnp
+    >>> isscalar(1.), isscalar(pnp.array(1.)), isscalar(pnp.ones(1))
+    (True, True, False)
+    """
+    if isinstance(element, (Array, np.ndarray)):
+        return element.ndim == 0
+    return bool(np.isscalar(element)) and not isinstance(element, (str, bytes))
+
+
+@boundary
+def result_type(*args: Any) -> np.dtype:
+    """The dtype that arrays, scalars and dtypes are promoted to together; Python scalars give way to the others.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.result_type(pnp.zeros(2, "int8"), 1.0)
+    dtype('float32')
+    """
+    if not args:
+        raise ValueError("result_type: expected at least one array, scalar or dtype, got none")
+    return dtypes.promote(*map(_dtype_and_weakness, args))[0]
+
+
+def _dtype_and_weakness(x: Any) -> tuple[np.dtype, bool]:
+    if isinstance(x, type) and x in (bool, int, float, complex):
+        return dtypes.python_scalar_dtype(x), x is not bool
+    if is_array_like(x):
+        aval = lift(x).aval
+        return aval.dtype, aval.weak_type
+    if hasattr(x, "shape") and hasattr(x, "dtype"):
+        return dtypes.canonicalize_dtype(x.dtype), getattr(x, "weak_type", False)
+    return dtypes.canonicalize_dtype(x), False
+
+
+def can_cast(from_: Any, to: Any, casting: str = "safe") -> bool:
+    """Whether a dtype can be cast to another by a rule of NumPy: no, equiv, safe, same_kind or unsafe.
+
+    >>> can_cast("int8", "float32"), can_cast("float32", "int8")
+    (True, False)
+    """
+    from_ = from_.dtype if hasattr(from_, "dtype") else from_
+    return bool(np.can_cast(np.dtype(from_), np.dtype(to), casting=casting))  # type: ignore[arg-type]
+
+
+_KINDS = {"bool": np.bool_, "signed integer": np.signedinteger, "unsigned integer": np.unsignedinteger,
+          "integral": np.integer, "real floating": np.floating, "complex floating": np.complexfloating,
+          "numeric": np.number}
+
+
+def isdtype(dtype: Any, kind: Any) -> bool:
+    """Whether a dtype is of a kind: a dtype, the name of a kind ("integral", "real floating" ...), or a tuple of them.
+
+    >>> isdtype(np.dtype("float32"), ("integral", "real floating"))
+    True
+    """
+    for k in kind if isinstance(kind, tuple) else (kind,):
+        if isinstance(k, str) and k in _KINDS:
+            if dtypes.issubdtype(dtype, _KINDS[k]):
+                return True
+        elif isinstance(k, str) and k not in np.sctypeDict:
+            raise ValueError(f"isdtype: unknown kind {k!r}: expected a dtype or one of {', '.join(_KINDS)}")
+        elif np.dtype(k) == np.dtype(dtype):
+            return True
+    return False
+
+
+def iterable(y: Any) -> bool:
+    """Whether `iter(y)` works: arrays without axes cannot be iterated over.
+
+    >>> import pullback.numpy as pnp
+    >>> iterable(pnp.ones(2)), iterable(pnp.array(1.))
+    (True, False)
+    """
+    return bool(np.iterable(y)) and not (isinstance(y, Array) and y.ndim == 0)
