@@ -103,23 +103,4 @@ show("grad(grad(newton_sqrt))(2.)", grad(grad(newton_sqrt))(2.), "-0.088388346")
 section("Against the library's own square root")
 
 show("grad(pnp.sqrt)(2.)", grad(pnp.sqrt)(2.), "0.35355338")
-show("grad(grad(pnp.sqrt))(2.)", grad(grad(pnp.sqrt))(2.), "-0.08838835")
-
-
-section("When f closes over what is differentiated: lax.custom_root")
-
-# The rule above sees a only because a is an argument. custom_root differentiates with respect to what the
-# equation itself closes over: here a, in x * x - a = 0.
-
-
-def newton(equation, guess):
-    slope = grad(equation)
-    return lax.while_loop(lambda x: pnp.abs(equation(x)) > 1e-6, lambda x: x - equation(x) / slope(x), guess)
-
-
-def root_of_square(a):
-    return lax.custom_root(lambda x: x * x - a, a, newton, lambda linear, y: y / linear(1.))
-
-
-show("root_of_square(2.)", root_of_square(2.), "1.4142135")
-show("grad(root_of_square)(2.)", grad(root_of_square)(2.), "0.35355338")
+show("grad(grad(pnp.sqrt))(2.)", grad(grad(pnp.sqrt))(2.), "-0.088388346")

@@ -12,7 +12,7 @@ from typing import Any
 from pullback._core.arguments import argument_path, bind_positionally, canonical_argnums, check_leaf, signature
 from pullback._core.array import lift
 from pullback._core.errors import UnexpectedTracerError, describe_function, fold
-from pullback._core.trace import Tracer
+from pullback._core.trace import Tracer, context
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.tree_paths import tree_flatten_with_path
 from pullback._core.zeros import Zero
@@ -20,6 +20,7 @@ from pullback._higher_order.custom_rules import custom_call_p
 from pullback._higher_order.flat_rules import FlatCall
 from pullback._ops.elementwise import add
 from pullback._ops.shape import zeros_like_aval
+from pullback._xla.evaluate import evaluator
 
 __all__ = ["custom_jvp", "custom_vjp"]
 
@@ -53,6 +54,9 @@ class _Decorated:
 
     def __call__(self, *args, **kwargs):
         try:
+            if context.trace is evaluator:
+                # nothing is being differentiated, nor can it be later: the function runs as if it were not decorated
+                return self.fun(*args, **kwargs)
             if kwargs or len(args) != self._plain_count:
                 args, rest = bind_positionally(self.fun, self._signature, args, kwargs, self._label())
                 if rest:

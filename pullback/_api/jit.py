@@ -62,7 +62,7 @@ class Traced:
     def run(self, args: Sequence[ConcreteArray]) -> Any:
         """Run the program on the flat arguments."""
         program = self.program or self.compile()
-        buffers = [a._buffer or put(a) for a in args]
+        buffers = [put(a) if a._buffer is None else a._buffer for a in args]
         outs = self.execute(self.const_buffers + buffers).consume_with_handlers(self.handlers)
         if self.donated:
             for i in program.donated:
@@ -98,7 +98,7 @@ class JitFunction:
             # the short way: positional arrays that were seen before
             try:
                 traced = self._fast[config.enable_x64, *[a.aval for a in args]]
-                buffers = [a._buffer or put(a) for a in args]
+                buffers = [put(a) if a._buffer is None else a._buffer for a in args]
             except (KeyError, AttributeError, TypeError):
                 pass
             else:

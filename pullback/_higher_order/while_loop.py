@@ -149,7 +149,7 @@ def _linearize(trace, primals, tangents, **params):
 
 def _transpose(cts, *operands, body_jaxpr, **params):
     where = next((eqn.location for eqn in body_jaxpr.eqns if eqn.location), None)
-    raise TypeError(
+    raise ValueError(
         "reverse-mode differentiation (grad, vjp) does not go through a while_loop, whose number of steps is not known: it "
         f"would need unbounded memory{f'. Its body is at {where}' if where else ''}. In its place use fori_loop with "
         "constant bounds or scan, which have a known number of steps; forward mode (jvp, jacfwd); or a derivative rule of "

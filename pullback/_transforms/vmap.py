@@ -67,7 +67,7 @@ class BatchTrace(Trace):
         collective = primitive.axis_param is not None and self.names_me(primitive, params)
         if not collective and all(d is None for d in dims):
             return call_with(self.parent, primitive.bind, *args, **params)
-        rule = primitive.batch
+        rule = primitive.collective if collective else primitive.batch
         if rule is None:
             raise RuleNotDefinedError(missing_rule_message(primitive, "batch"))
         values = [v if isinstance(v, Tracer) else lift(v) for v in values]

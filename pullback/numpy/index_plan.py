@@ -58,7 +58,7 @@ def read_index(x_shape: tuple[int, ...], key: Any, clamp: bool, wrap: bool = Tru
     parts = []
     for i, entry in enumerate(entries):
         parts.extend(_parts(entry, i, key))
-    taken = sum(p[0] in ("slice", "int", "scalar", "array") for p in parts)
+    taken = sum(p[1].ndim if p[0] == "mask" else p[0] in ("slice", "int", "scalar", "array") for p in parts)
     if taken > len(x_shape):
         raise IndexError(f"too many indices: the array has {len(x_shape)} axes, shape {x_shape}, but {taken} were "
                          "indexed")
@@ -70,6 +70,7 @@ def read_index(x_shape: tuple[int, ...], key: Any, clamp: bool, wrap: bool = Tru
         parts[dots[0]:dots[0] + 1] = rest
     else:
         parts += rest
+    parts = _masks_as_positions(parts, x_shape)
     arrays = [p for p in parts if p[0] in ("array", "flag")]
     starts, limits, strides, backwards = [], [], [], []
     middle: list[int] = []
@@ -122,7 +123,7 @@ def read_index(x_shape: tuple[int, ...], key: Any, clamp: bool, wrap: bool = Tru
         strides.append(1)
         axes.append(len(middle))
         origins.append(origin)
-        positions.append(_counted(np.asarray(value, np.int64) if kind == "int" else value, n, wrap))
+        positions.append(counted(np.asarray(value, np.int64) if kind == "int" else value, n, wrap))
         middle.append(n)
     common = broadcast_shapes("indexing", *[np.shape(_aval_like(p)) for p in positions]) if positions else ()
     together = not arrays or all(b - a <= 1 for a, b in zip(origins, origins[1:]))  # noqa: RUF007
@@ -135,6 +136,25 @@ def read_index(x_shape: tuple[int, ...], key: Any, clamp: bool, wrap: bool = Tru
     renumbered = {old: new for new, old in enumerate(kept)}
     return Plan(tuple(starts), tuple(limits), tuple(strides), tuple(backwards), tuple(middle[i] for i in kept),
                 tuple(renumbered[a] for a in axes), tuple(positions), common, place, shape)
+
+
+def _masks_as_positions(parts: list[tuple], x_shape: tuple[int, ...]) -> list[tuple]:
+    if not any(p[0] == "mask" for p in parts):
+        return parts
+    out: list[tuple] = []
+    axis = 0
+    for part in parts:
+        kind, value, origin = part
+        if kind == "mask":
+            if value.shape != x_shape[axis:axis + value.ndim]:
+                raise IndexError(f"a mask of shape {value.shape} does not fit the axes it indexes, of lengths "
+                                 f"{x_shape[axis:axis + value.ndim]} in shape {x_shape}: it must have the same lengths")
+            out.extend(("array", positions, origin) for positions in value.nonzero())
+            axis += value.ndim
+        else:
+            out.append(part)
+            axis += kind in ("slice", "int", "scalar", "array")
+    return out
 
 
 def _aval_like(value: Any) -> Any:
@@ -214,7 +234,7 @@ def _slice_bounds(s: slice, n: int) -> tuple[int, int, int]:
         raise type(error)(f"slice({s.start!r}, {s.stop!r}, {s.step!r}): {error}{hint}") from None
 
 
-def _counted(p: Any, n: int, wrap: bool) -> Any:
+def counted(p: Any, n: int, wrap: bool) -> Any:
     """Positions that count from the beginning of an axis of length n."""
     if isinstance(p, np.ndarray):
         return np.where(p < 0, p + n, p) if wrap and p.dtype.kind == "i" else p

@@ -20,6 +20,7 @@ from pullback._ops.compare import bitwise_not, eq
 from pullback._ops.random_bits import threefry_fold_in, threefry_seed, threefry_split
 from pullback._ops.reduce import reduce_and
 from pullback._ops.shape import convert_element_type, reshape
+from pullback.numpy.indexing import getitem, iterate
 
 __all__ = ["PRNGKey", "PRNGKeyArray", "clone", "fold_in", "key", "key_data", "key_dtype", "key_impl", "split",
            "wrap_key_data"]
@@ -99,12 +100,12 @@ class PRNGKeyArray:
     def __iter__(self) -> Iterator[PRNGKeyArray]:
         if not self.shape:
             raise TypeError("iteration over a single key: split it first, as in `for k in random.split(key, n)`")
-        return map(_typed, iter(self._words))  # type: ignore[call-overload]
+        return map(_typed, iterate(self._words))
 
     def __getitem__(self, index: Any) -> PRNGKeyArray:
         # an ellipsis would take the axis of words for one of its own
         full = (*index, slice(None)) if isinstance(index, tuple) and any(i is Ellipsis for i in index) else index
-        words = self._words[..., :] if index is Ellipsis else self._words[full]  # type: ignore[index]
+        words = self._words if index is Ellipsis else getitem(self._words, full)
         if words.ndim == 0 or words.shape[-1] != 2:
             raise IndexError(f"too many indices for an array of keys of shape {self.shape}: {index!r}")
         return _typed(words)

@@ -17,16 +17,17 @@ from pullback._core.errors import boundary
 from pullback._core.types import canonical_shape
 from pullback._ops.assemble import bitcast_convert_type
 from pullback._ops.compare import bitwise_and, bitwise_or, gt, le, lt, select, shift_right_logical
-from pullback._ops.elementwise import add, mul, rem, scalar, sub
+from pullback._ops.elementwise import add, div, mul, rem, scalar, sub
 from pullback._ops.elementwise import max as maximum
 from pullback._ops.elementwise import min as minimum
 from pullback._ops.families import broadcast_shapes
+from pullback._ops.identity import stop_gradient
 from pullback._ops.random_bits import threefry_random_bits, threefry_split
 from pullback._ops.shape import convert_element_type
-from pullback._ops.slicing import index_in_dim
-from pullback._ops.special import erf, erf_inv
+from pullback._ops.special import erf, erf_inv, nextafter
 from pullback._ops.trig import complex as make_complex
 from pullback._xla.evaluate import eagerly, is_concrete
+from pullback.numpy.indexing import iterate
 from pullback.random.keys import PRNGKeyArray, words_of
 
 __all__ = ["bernoulli", "bits", "normal", "rademacher", "randint", "truncated_normal", "uniform"]
@@ -90,8 +91,7 @@ def known(fun: Callable, *args: Array) -> Any:
 
 def split_words(words: Array, n: int = 2) -> list[Array]:
     """New keys of one, as a list."""
-    parts = threefry_split(words, (n,))
-    return [index_in_dim(parts, i, keepdims=False) for i in range(n)]
+    return list(iterate(threefry_split(words, (n,))))
 
 
 # --- bits ---
@@ -287,8 +287,7 @@ def normal(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Arra
         return standard_normal(words, shape, float_dtype("normal", dtype))
     part = np.dtype(f"float{dtype.itemsize * 4}")
     re, im = (standard_normal(w, shape, part) for w in split_words(words))
-    root = part.type(np.sqrt(2))
-    return make_complex(mul(re, 1 / root), mul(im, 1 / root))
+    return make_complex(*(div(x, scalar(x, np.sqrt(2))) for x in (re, im)))
 
 
 @boundary
@@ -314,8 +313,8 @@ def truncated_normal(key: Any, lower: Any, upper: Any, shape: Any = None, dtype:
     root = _open_interval(dtype)[2]
     ends = [known(lambda x: erf(div(x, root)), x) for x in (low, high)]
     x = mul(root, erf_inv(uniform_between(words, shape, *ends)))
-    inner_low = known(lambda x: nextafter(stop_gradient(x), np.array(np.inf, dtype)), low)
-    inner_high = known(lambda x: nextafter(stop_gradient(x), np.array(-np.inf, dtype)), high)
+    inner_low, inner_high = (known(lambda x, to=to: nextafter(stop_gradient(x), scalar(x, to)), x)
+                             for x, to in ((low, np.inf), (high, -np.inf)))
     return minimum(maximum(x, inner_low), inner_high)
 
 
@@ -348,8 +347,7 @@ def bernoulli(key: Any, p: Any = 0.5, shape: Any = None, mode: str = "low") -> A
     shape = sample_shape("bernoulli", shape, p=p)
     if mode == "low":
         return lt(unit_uniform(words, shape, p.dtype), p)
-    both = unit_uniform(words, (2, *shape), p.dtype)
-    coarse, fine = (index_in_dim(both, i, keepdims=False) for i in (0, 1))
+    coarse, fine = iterate(unit_uniform(words, (2, *shape), p.dtype))
     return lt(mul(fine, scalar(fine, 2.0 ** -dtypes.finfo(p.dtype).nmant)), sub(p, coarse))
 
 

@@ -1,0 +1,205 @@
+"""Operations along the named axis of an enclosing `vmap`: sums over it, positions on it, exchanges along it."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback._core.array import Array, lift
+from pullback._core.errors import boundary
+from pullback._core.primitive import Primitive
+from pullback._core.trace import lookup_axis_size
+from pullback._core.tree_paths import tree_map
+from pullback._core.types import make_aval
+from pullback._ops.assemble import iota
+from pullback._ops.compare import ge, select
+from pullback._ops.elementwise import add, div, mul, scalar
+from pullback._ops.reduce import reduce_max, reduce_min
+from pullback._ops.rules import keeps_type, linear_jvp, zero_jvp
+from pullback._ops.shape import convert_element_type, move_axis, reduce_sum, zeros_like_aval
+from pullback._ops.dynamic_slicing import dynamic_index_in_dim
+
+
+def _names(function: str, axis_name: Any) -> tuple:
+    names = tuple(axis_name) if isinstance(axis_name, (tuple, list)) else (axis_name,)
+    for name in names:
+        lookup_axis_size(name, function)
+    return names
+
+
+def _unmapped(p: Primitive) -> None:
+    def evaluate(*args, axis_name, **_):
+        lookup_axis_size(axis_name, p.name)
+        raise NameError(f"{p.name}: the axis {axis_name!r} belongs to a vmap that has ended")
+
+    p.evaluate = evaluate
+
+
+def _reducer(name: str, reduce: Callable, shared: Callable) -> Primitive:
+    """A reduction over the named axis. `shared(x, size)` is the result for a value that is the same everywhere."""
+    p = Primitive(name)
+    p.axis_param = "axis_name"
+    keeps_type(p)
+    _unmapped(p)
+
+    def collective(trace, operands, dims, axis_name):
+        (x,), (d,) = operands, dims
+        return (shared(x, trace.size) if d is None else reduce(x, (d,))), None
+
+    p.collective = collective
+    p.batch = lambda operands, dims, axis_name: (p.bind(*operands, axis_name=axis_name), dims[0])
+    return p
+
+
+psum_p = _reducer("psum", reduce_sum, lambda x, size: mul(x, scalar(x, size)))
+linear_jvp(psum_p)
+psum_p.transpose = lambda ct, x, axis_name: [psum_p.bind(ct, axis_name=axis_name)]
+pmax_p = _reducer("pmax", reduce_max, lambda x, size: x)
+pmin_p = _reducer("pmin", reduce_min, lambda x, size: x)
+
+
+def _over(p: Primitive, x: Any, axis_name: Any) -> Any:
+    names = _names(p.name, axis_name)
+
+    def reduce(leaf):
+        leaf = lift(leaf)
+        if leaf.aval.dtype == np.bool_ and p is psum_p:
+            leaf = convert_element_type(leaf, np.int32)
+        for name in names:
+            leaf = p.bind(leaf, axis_name=name)
+        return leaf
+
+    return tree_map(reduce, x)
+
+
+@boundary
+def psum(x: Any, axis_name: Any) -> Any:
+    """The sum over a named axis (or several) of every leaf of `x`.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> from pullback import lax
+    >>> pb.vmap(lambda x: x / lax.psum(x, "i"), axis_name="i")(pnp.array([1., 3.]))
+    Array([0.25, 0.75], dtype=float32)
+    """
+    return _over(psum_p, x, axis_name)
+
+
+@boundary
+def pmean(x: Any, axis_name: Any) -> Any:
+    """The mean over a named axis (or several) of every leaf of `x`."""
+    size = int(np.prod([lookup_axis_size(name, "pmean") for name in _names("pmean", axis_name)]))
+
+    def over(leaf):
+        leaf = lift(leaf)
+        if leaf.aval.dtype.kind in "biu":
+            leaf = convert_element_type(leaf, np.float32)
+        total = psum(leaf, axis_name)
+        return div(total, scalar(total, size))
+
+    return tree_map(over, x)
+
+
+@boundary
+def pmax(x: Any, axis_name: Any) -> Any:
+    """The maximum over a named axis (or several) of every leaf of `x`; it has no derivative rule."""
+    return _over(pmax_p, x, axis_name)
+
+
+@boundary
+def pmin(x: Any, axis_name: Any) -> Any:
+    """The minimum over a named axis (or several) of every leaf of `x`; it has no derivative rule."""
+    return _over(pmin_p, x, axis_name)
+
+
+# --- positions ---
+
+axis_index_p = Primitive("axis_index")
+axis_index_p.axis_param = "axis_name"
+axis_index_p.abstract_eval = lambda axis_name: make_aval((), np.dtype(np.int32))
+axis_index_p.collective = lambda trace, operands, dims, axis_name: (iota(np.int32, trace.size), 0)
+zero_jvp(axis_index_p)
+_unmapped(axis_index_p)
+
+
+@boundary
+def axis_index(axis_name: Any) -> Array:
+    """The position along a named axis, an int32 scalar; along several, the row-major position on their grid.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> from pullback import lax
+    >>> pb.vmap(lambda x: x + lax.axis_index("i"), axis_name="i")(pnp.zeros(3))
+    Array([0., 1., 2.], dtype=float32)
+    """
+    index: Any = None
+    for name in _names("axis_index", axis_name):
+        here = axis_index_p.bind(axis_name=name)
+        index = here if index is None else add(mul(index, lookup_axis_size(name, "axis_index")), here)
+    return index
+
+
+@boundary
+def axis_size(axis_name: Any) -> int:
+    """The length of a named axis (the product for several)."""
+    return int(np.prod([lookup_axis_size(name, "axis_size") for name in _names("axis_size", axis_name)]))
+
+
+# --- exchanges ---
+
+all_gather_p = Primitive("all_gather")
+all_gather_p.axis_param = "axis_name"
+_unmapped(all_gather_p)
+
+
+def _all_gather_type(x, axis_name, axis, size):
+    return make_aval((*x.shape[:axis], size, *x.shape[axis:]), x.dtype, x.weak_type)
+
+
+def _all_gather_collective(trace, operands, dims, axis_name, axis, size):
+    return trace.materialize(operands[0], dims[0], axis), None
+
+
+def _all_gather_batch(operands, dims, axis_name, axis, size):
+    (x,), (d,) = operands, dims
+    out = all_gather_p.bind(move_axis(x, d, 0), axis_name=axis_name, axis=axis + 1, size=size)
+    return out, 0
+
+
+def _all_gather_transpose(ct, x, axis_name, axis, size):
+    total = psum_p.bind(ct, axis_name=axis_name)
+    return [dynamic_index_in_dim(total, axis_index_p.bind(axis_name=axis_name), axis, False)]
+
+
+all_gather_p.abstract_eval = _all_gather_type
+all_gather_p.collective = _all_gather_collective
+all_gather_p.batch = _all_gather_batch
+linear_jvp(all_gather_p)
+all_gather_p.transpose = _all_gather_transpose
+
+
+@boundary
+def all_gather(x: Any, axis_name: Any, *, axis: int = 0) -> Any:
+    """The values of all positions along a named axis, stacked along `axis`, for every leaf of `x`."""
+    size = lookup_axis_size(axis_name, "all_gather")
+    return tree_map(lambda leaf: all_gather_p.bind(lift(leaf), axis_name=axis_name, axis=axis, size=size), x)
+
+
+@boundary
+def ppermute(x: Any, axis_name: Any, perm: Sequence[tuple[int, int]]) -> Any:
+    """Values sent along a named axis by pairs `(source, target)`; a position that receives nothing gets zeros."""
+    size = lookup_axis_size(axis_name, "ppermute")
+    sources = np.full(size, -1)
+    for source, target in perm:
+        if not (0 <= source < size and 0 <= target < size) or sources[target] != -1:
+            raise ValueError(f"ppermute: perm must send to distinct positions in [0, {size}), got {tuple(perm)}")
+        sources[target] = source
+    source = dynamic_index_in_dim(sources.astype(np.int32), axis_index(axis_name), 0, False)
+    received = ge(source, 0)
+
+    def send(leaf):
+        rows = all_gather(lift(leaf), axis_name)
+        value = dynamic_index_in_dim(rows, source, 0, False)
+        return select(received, value, zeros_like_aval(value.aval))
+
+    return tree_map(send, x)
+

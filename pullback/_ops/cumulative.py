@@ -1,0 +1,197 @@
+"""Running sums, products, extremes and log-sum-exps along an axis, from the first element or from the last."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.array import Array, lift
+from pullback._core.primitive import Primitive
+from pullback._core.types import make_aval
+from pullback._core.zeros import Zero, zero_of
+from pullback._ops.assemble import broadcasted_iota
+from pullback._ops.compare import eq_p, select_p
+from pullback._ops.elementwise import add_p, exp, max_p, mul_p, sub_p
+from pullback._ops.families import FLOAT, NUMBER, ORDERED, scalar_like
+from pullback._ops.reduce import highest, lowest
+from pullback._ops.rules import linear_jvp
+from pullback._ops.shape import move_axis
+from pullback._ops.slicing import axis_of, pad_p
+from pullback._ops.sort import along_axis, comparable
+from pullback._ops.special import logaddexp
+from pullback._xla.lowering import int_array, int_matrix
+
+
+def _cumulative(name: str, accumulate: Callable, combine: Callable, identity: Callable, accepts: tuple) -> Primitive:
+    """`accumulate(x, axis)` is the kernel, `combine(block, [a, b])` emits the operation, `identity(dtype)` starts it."""
+    p = Primitive(name)
+    predicate, description = accepts
+
+    def abstract_eval(x, axis, reverse):
+        if not predicate(x.dtype):
+            raise TypeError(f"{name}: expected {description}, got {x.str_short()}")
+        if not 0 <= axis < x.ndim:
+            raise ValueError(f"{name}: axis {axis} is out of bounds for an array of {x.ndim} axes")
+        return x
+
+    def kernel(x, axis, reverse):
+        x = comparable(x)
+        if x.dtype == np.float16:
+            x = x.astype(np.float32)
+        return np.flip(accumulate(np.flip(x, axis), axis), axis) if reverse else accumulate(x, axis)
+
+    def lower(ctx, x, axis, reverse):
+        out = x.aval
+        if not out.size:
+            return x
+        if out.dtype.itemsize <= 2 and dtypes.is_float(out.dtype):
+            x = ctx.convert(x, np.dtype(np.float32))
+        n = out.shape[axis]
+        scalar = make_aval((), x.aval.dtype)
+        window, pads = [1] * out.ndim, [(0, 0)] * out.ndim
+        window[axis], pads[axis] = n, (0, n - 1) if reverse else (n - 1, 0)
+        start = ctx.constant(identity(scalar.dtype), scalar)
+        region = ctx.region([scalar, scalar], lambda block, ab: [combine(block, ab)])
+        # XLA turns a window as long as the axis into a scan of logarithmic depth
+        y = ctx.op("stablehlo.reduce_window", [x, start], x.aval,
+                   f"window_dimensions = {int_array(window)}, padding = {int_matrix(pads)}", [region])
+        return ctx.convert(y, out.dtype)
+
+    def batch(args, dims, axis, reverse):
+        return p.bind(move_axis(args[0], dims[0], 0), axis=axis + 1, reverse=reverse), 0
+
+    p.abstract_eval, p.kernel, p.lower, p.batch = abstract_eval, kernel, lower, batch
+    return p
+
+
+def _op(name):
+    return lambda block, ab: block.op(name, ab)
+
+
+def _logaddexp(block, ab):
+    a, b = ab
+    top = block.op("stablehlo.maximum", ab)
+    gap = block.op("stablehlo.negate", [block.op("stablehlo.abs", [block.op("stablehlo.subtract", ab)])])
+    total = block.op("stablehlo.add", [top, block.op("stablehlo.log_plus_one", [block.op("stablehlo.exponential", [gap])])])
+    # of two equal infinities the difference is nan
+    same = block.compare("EQ", a, b)
+    doubled = block.op("stablehlo.add", [a, block.constant(np.log(2), a.aval)])
+    return block.op("stablehlo.select", [same, doubled, total], a.aval)
+
+
+def _shift(x: Array, axis: int, by: int, fill: Any) -> Array:
+    """`x` moved along an axis, towards the end if `by` is positive."""
+    config = tuple((by, -by, 0) if i == axis else (0, 0, 0) for i in range(x.aval.ndim))
+    return pad_p.bind(x, scalar_like(fill, x.aval.dtype), padding_config=config)
+
+
+def _scan_tangent(combine: Callable, fill: Any) -> Callable:
+    """The tangent of a running operation: pairs of value and tangent combined over doubling distances.
+
+    `combine(a, b, ta, tb)` gives the operation on a and b, a standing nearer to the start, and its tangent.
+    """
+
+    def tangent(x, t, axis, reverse):
+        n, step = x.aval.shape[axis], 1
+        while step < n:
+            by = -step if reverse else step
+            x, t = combine(_shift(x, axis, by, fill), x, _shift(t, axis, by, 0), t)
+            step *= 2
+        return t
+
+    return tangent
+
+
+def _scan_jvp(p: Primitive, tangent: Callable) -> None:
+    def jvp(primals, tangents, axis, reverse):
+        (x,), (t,) = primals, tangents
+        y = p.bind(x, axis=axis, reverse=reverse)
+        return y, zero_of(y.aval) if type(t) is Zero else tangent(x, t, axis, reverse)
+
+    p.jvp = jvp
+
+
+_EXAMPLE = """
+
+    The shape and dtype are those of the operand. IndexError for an axis out of bounds.
+
+    >>> from pullback import lax
+    >>> import pullback.numpy as pnp
+    >>> lax.{name}(pnp.ones((3, 2)), axis=0).shape
+    (3, 2)
+    """
+
+
+def _function(name: str, p: Primitive, doc: str) -> Callable:
+    def function(operand: Any, axis: int = 0, reverse: bool = False) -> Array:
+        x = lift(operand)
+        return p.bind(x, axis=axis_of(name, axis, x.aval), reverse=bool(reverse))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc + _EXAMPLE.format(name=name)
+    return function
+
+
+# --- cumsum ---
+
+cumsum_p = _cumulative("cumsum", lambda x, axis: np.cumsum(x, axis=axis, dtype=x.dtype), _op("stablehlo.add"),
+                       lambda dtype: 0, NUMBER)
+linear_jvp(cumsum_p)
+cumsum_p.transpose = lambda ct, x, axis, reverse: [cumsum_p.bind(ct, axis=axis, reverse=not reverse)]
+cumsum = _function("cumsum", cumsum_p, "Running sums along an axis, from the last element if `reverse`.")
+
+# --- cumprod: (ab)' = a'b + ab', which needs no division by elements that may be zero ---
+
+cumprod_p = _cumulative("cumprod", lambda x, axis: np.cumprod(x, axis=axis, dtype=x.dtype), _op("stablehlo.multiply"),
+                        lambda dtype: 1, NUMBER)
+_scan_jvp(cumprod_p, _scan_tangent(
+    lambda a, b, ta, tb: (mul_p.bind(a, b), add_p.bind(mul_p.bind(ta, b), mul_p.bind(a, tb))), 1))
+cumprod = _function("cumprod", cumprod_p, "Running products along an axis, from the last element if `reverse`.")
+
+# --- cummax, cummin: the tangent of the element that is the extreme (of equal ones, the nearest) ---
+
+
+def _extreme_tangent(p: Primitive) -> Callable:
+    def tangent(x, t, axis, reverse):
+        y = p.bind(x, axis=axis, reverse=reverse)
+        index = np.dtype(np.int32)
+        here = broadcasted_iota(index, x.aval.shape, axis)
+        nowhere = scalar_like(x.aval.shape[axis] - 1 if reverse else 0, index)
+        attained = select_p.bind(eq_p.bind(x, y), here, nowhere)
+        nearest = (cummin_p if reverse else cummax_p).bind(attained, axis=axis, reverse=reverse)
+        return along_axis(t, nearest, axis)
+
+    return tangent
+
+
+cummax_p = _cumulative("cummax", lambda x, axis: np.maximum.accumulate(x, axis=axis), _op("stablehlo.maximum"), lowest,
+                       ORDERED)
+cummin_p = _cumulative("cummin", lambda x, axis: np.minimum.accumulate(x, axis=axis), _op("stablehlo.minimum"), highest,
+                       ORDERED)
+_scan_jvp(cummax_p, _extreme_tangent(cummax_p))
+_scan_jvp(cummin_p, _extreme_tangent(cummin_p))
+cummax = _function("cummax", cummax_p, "The largest element so far along an axis, from the last one if `reverse`.")
+cummin = _function("cummin", cummin_p, "The smallest element so far along an axis, from the last one if `reverse`.")
+
+# --- cumlogsumexp: the tangent is a running mean, weighted by exp(x) ---
+
+cumlogsumexp_p = _cumulative("cumlogsumexp", lambda x, axis: np.logaddexp.accumulate(x, axis=axis), _logaddexp,
+                             lambda dtype: -np.inf, FLOAT)
+
+
+def _weighted(a, b, ta, tb):
+    m = logaddexp(a, b)
+    return m, add_p.bind(mul_p.bind(ta, _share(a, m)), mul_p.bind(tb, _share(b, m)))
+
+
+def _share(a, m):
+    # where m is -inf so is a, and its share 0
+    lowest_finite = dtypes.finfo(m.aval.dtype).min
+    return exp(sub_p.bind(a, max_p.bind(m, scalar_like(lowest_finite, m.aval.dtype))))
+
+
+_scan_jvp(cumlogsumexp_p, _scan_tangent(_weighted, -np.inf))
+cumlogsumexp = _function("cumlogsumexp", cumlogsumexp_p,
+                         "Running log-sum-exps along an axis, from the last element if `reverse`.")

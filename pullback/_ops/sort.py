@@ -1,0 +1,283 @@
+"""Sorting along an axis, the largest elements, and binary search.
+
+Order is that of `<`, with nan last (after infinity), -0.0 equal to 0.0, and complex numbers by real, then imaginary part.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.array import Array, lift
+from pullback._core.primitive import Primitive
+from pullback._core.types import make_aval
+from pullback._core.zeros import Zero, zero_of
+from pullback._ops.assemble import broadcasted_iota
+from pullback._ops.gather_scatter import GatherDimensionNumbers, gather
+from pullback._ops.rules import zero_jvp
+from pullback._ops.shape import broadcast_in_dim, move_axis, reshape
+from pullback._ops.slicing import axis_of
+from pullback._ops.trig import real_dtype
+from pullback._xla.lowering import int_array
+
+_INDEX = np.dtype(np.int32)
+
+
+def along_axis(x: Array, indices: Array, axis: int) -> Array:
+    """Elements of `x` at positions along an axis; all other axes of both run together. Positions must be valid."""
+    others = tuple(i for i in range(x.aval.ndim) if i != axis)
+    numbers = GatherDimensionNumbers((), (axis,), (axis,), others, others)
+    return gather(x, reshape(indices, (*indices.aval.shape, 1)), numbers, (1,) * x.aval.ndim,
+                  mode="promise_in_bounds")
+
+
+# --- sort ---
+
+sort_p = Primitive("sort", multiple_results=True)
+
+
+def sort(operand: Any, dimension: int = -1, is_stable: bool = True, num_keys: int = 1) -> Any:
+    """The operand sorted along an axis; of several operands, all reordered as the first `num_keys` of them ask.
+
+    Later keys decide where earlier ones are equal; `is_stable` keeps what is equal in order.
+
+    >>> from pullback import lax
+    >>> import pullback.numpy as pnp
+    >>> keys, values = lax.sort((pnp.array([3, 1, 2]), pnp.array([10, 20, 30])))
+    >>> values
+    Array([20, 30, 10], dtype=int32)
+    """
+    many = isinstance(operand, Sequence)
+    xs = [lift(x) for x in operand] if many else [lift(operand)]
+    if not 1 <= num_keys <= len(xs):
+        raise ValueError(f"sort: num_keys must lie between 1 and the number of operands, {len(xs)}, got {num_keys}")
+    outs = sort_p.bind(*xs, dimension=axis_of("sort", dimension, xs[0].aval), is_stable=bool(is_stable),
+                       num_keys=int(num_keys))
+    return tuple(outs) if many else outs[0]
+
+
+def sort_key_val(keys: Any, values: Any, dimension: int = -1, is_stable: bool = True) -> tuple[Array, Array]:
+    """The keys sorted along an axis, and the values reordered with them."""
+    return sort((keys, values), dimension, is_stable)
+
+
+def argsort_of(x: Array, axis: int, is_stable: bool = True) -> Array:
+    """The positions along an axis that sort the array, as int32."""
+    positions = broadcasted_iota(_INDEX, x.aval.shape, axis)
+    return sort_p.bind(x, positions, dimension=axis, is_stable=is_stable, num_keys=1)[1]
+
+
+def _sort_type(*xs, dimension, is_stable, num_keys):
+    for x in xs:
+        if x.shape != xs[0].shape:
+            raise ValueError(f"sort: operands must have one shape, got {', '.join(str(x.shape) for x in xs)}")
+    return list(xs)
+
+
+def comparable(x):
+    """A NumPy value with the same order, in a dtype that NumPy sorts."""
+    if x.dtype.kind == "V":
+        return x.astype(np.float32 if dtypes.is_float(x.dtype) else np.int32)
+    return x
+
+
+def _sort_kernel(*xs, dimension, is_stable, num_keys):
+    if len(xs) == 1:
+        return [np.sort(comparable(xs[0]), axis=dimension, kind="stable" if dtypes.is_inexact(xs[0].dtype) else None)]
+    if num_keys == 1:
+        order = np.argsort(comparable(xs[0]), axis=dimension, kind="stable")
+    else:
+        order = np.lexsort([comparable(x) for x in xs[num_keys - 1::-1]], axis=dimension)
+    return [np.take_along_axis(x, order, dimension) for x in xs]
+
+
+def _before(block, a, b):
+    """Whether a stands before b, and whether they are equal in order (both i1)."""
+    if dtypes.is_complex(a.aval.dtype):
+        part = make_aval((), real_dtype(a.aval.dtype))
+        pairs = [[block.op(f"stablehlo.{name}", [x], part) for x in (a, b)] for name in ("real", "imag")]
+        (less, equal), (less_too, equal_too) = (_before(block, *pair) for pair in pairs)
+        return (block.op("stablehlo.or", [less, block.op("stablehlo.and", [equal, less_too])]),
+                block.op("stablehlo.and", [equal, equal_too]))
+    less, equal = block.compare("LT", a, b), block.compare("EQ", a, b)
+    if dtypes.is_float(a.aval.dtype):
+        a_nan, b_nan = block.compare("NE", a, a), block.compare("NE", b, b)
+        only_b = block.op("stablehlo.and", [b_nan, block.op("stablehlo.not", [a_nan])])
+        less = block.op("stablehlo.or", [less, only_b])
+        equal = block.op("stablehlo.or", [equal, block.op("stablehlo.and", [a_nan, b_nan])])
+    return less, equal
+
+
+def _sort_lower(ctx, *xs, dimension, is_stable, num_keys):
+    scalars = [make_aval((), x.aval.dtype) for x in xs for _ in range(2)]
+
+    def comparator(block, args):
+        less, equal = _before(block, args[0], args[1])
+        for i in range(1, num_keys):
+            less_too, equal_too = _before(block, args[2 * i], args[2 * i + 1])
+            less = block.op("stablehlo.or", [less, block.op("stablehlo.and", [equal, less_too])])
+            equal = block.op("stablehlo.and", [equal, equal_too])
+        return [less]
+
+    if xs[0].aval.ndim == 0:
+        return list(xs)
+    return ctx.op("stablehlo.sort", xs, [x.aval for x in xs],
+                  f"dimension = {dimension} : i64, is_stable = {str(is_stable).lower()}", [ctx.region(scalars, comparator)])
+
+
+def _sort_jvp(primals, tangents, dimension, is_stable, num_keys):
+    if all(type(t) is Zero for t in tangents):
+        outs = sort_p.bind(*primals, dimension=dimension, is_stable=is_stable, num_keys=num_keys)
+        return outs, [zero_of(y.aval) for y in outs]
+    positions = broadcasted_iota(_INDEX, primals[0].aval.shape, dimension)
+    *outs, order = sort_p.bind(*primals, positions, dimension=dimension, is_stable=is_stable, num_keys=num_keys)
+    return outs, [zero_of(y.aval) if type(t) is Zero else along_axis(t, order, dimension)
+                  for t, y in zip(tangents, outs, strict=True)]
+
+
+def _sort_batch(args, dims, dimension, is_stable, num_keys):
+    size = next(x.aval.shape[d] for x, d in zip(args, dims, strict=True) if d is not None)
+    moved = []
+    for x, d in zip(args, dims, strict=True):
+        shape = x.aval.shape
+        moved.append(broadcast_in_dim(x, (size, *shape), range(1, len(shape) + 1)) if d is None else move_axis(x, d, 0))
+    outs = sort_p.bind(*moved, dimension=dimension + 1, is_stable=is_stable, num_keys=num_keys)
+    return outs, [0] * len(outs)
+
+
+sort_p.abstract_eval = _sort_type
+sort_p.kernel = _sort_kernel
+sort_p.lower = _sort_lower
+sort_p.jvp = _sort_jvp
+sort_p.batch = _sort_batch
+
+# --- top_k ---
+
+top_k_p = Primitive("top_k", multiple_results=True)
+
+
+def top_k(operand: Any, k: int, *, axis: int = -1) -> tuple[Array, Array]:
+    """The `k` largest elements along an axis in descending order, and their positions (int32); nan counts as the largest.
+
+    >>> from pullback import lax
+    >>> import pullback.numpy as pnp
+    >>> lax.top_k(pnp.array([1., 7., 3.]), 2)[1]
+    Array([1, 2], dtype=int32)
+    """
+    x = lift(operand)
+    axis = axis_of("top_k", axis, x.aval)
+    if not 0 <= k <= x.aval.shape[axis]:
+        raise ValueError(f"top_k: k must lie between 0 and the length {x.aval.shape[axis]} of the axis, got {k}")
+    last = x.aval.ndim - 1
+    values, positions = top_k_p.bind(move_axis(x, axis, last), k=int(k))
+    return move_axis(values, last, axis), move_axis(positions, last, axis)
+
+
+def _top_k_type(x, k):
+    if dtypes.is_complex(x.dtype):
+        raise TypeError(f"top_k: expected a real dtype, got {x.str_short()}")
+    shape = (*x.shape[:-1], k)
+    return [make_aval(shape, x.dtype, x.weak_type), make_aval(shape, _INDEX)]
+
+
+def _top_k_kernel(x, k):
+    key = comparable(x)
+    if dtypes.is_float(key.dtype):
+        # the bits of a float, as an integer with the same order: nan above all, -0.0 below 0.0
+        bits = np.ascontiguousarray(key).view(f"i{key.dtype.itemsize}")
+        key = np.where(bits < 0, bits ^ np.iinfo(bits.dtype).max, bits)
+    order = np.argsort(np.invert(key), axis=-1, kind="stable")[..., :k]
+    return [np.take_along_axis(x, order, -1), order.astype(_INDEX)]
+
+
+def _top_k_jvp(primals, tangents, k):
+    (x,), (t,) = primals, tangents
+    values, positions = top_k_p.bind(x, k=k)
+    tangent = zero_of(values.aval) if type(t) is Zero else along_axis(t, positions, x.aval.ndim - 1)
+    return [values, positions], [tangent, zero_of(positions.aval)]
+
+
+def _top_k_batch(args, dims, k):
+    return top_k_p.bind(move_axis(args[0], dims[0], 0), k=k), [0, 0]
+
+
+top_k_p.abstract_eval = _top_k_type
+top_k_p.kernel = _top_k_kernel
+top_k_p.lower = lambda ctx, x, k: ctx.op("chlo.top_k", [x], list(ctx.out_avals), f"k = {k} : i64")
+top_k_p.jvp = _top_k_jvp
+top_k_p.batch = _top_k_batch
+
+# --- searchsorted ---
+
+searchsorted_p = Primitive("searchsorted")
+
+
+def searchsorted(sorted_array: Any, values: Any, side: str = "left") -> Array:
+    """Where `values`, of any shape, go into a sorted vector to keep it sorted: before equal elements, or after ("right")."""
+    a, v = lift(sorted_array), lift(values)
+    return searchsorted_p.bind(a, v, side=side, batch_dims=0)
+
+
+def _searchsorted_type(a, v, side, batch_dims):
+    if side not in ("left", "right"):
+        raise ValueError(f"searchsorted: side must be 'left' or 'right', got {side!r}")
+    if a.ndim != batch_dims + 1:
+        raise ValueError(f"searchsorted: the array to search must be a vector, got shape {a.shape}")
+    if a.dtype != v.dtype or dtypes.is_complex(a.dtype):
+        raise TypeError(f"searchsorted: expected two arrays of one real dtype, got {a.str_short()} and {v.str_short()}")
+    return make_aval(v.shape, _INDEX)
+
+
+def _searchsorted_kernel(a, v, side, batch_dims):
+    a, v = comparable(a), comparable(v)
+    if not batch_dims:
+        return np.asarray(np.searchsorted(a, v, side)).astype(_INDEX)
+    out = np.empty(v.shape, _INDEX)
+    for i in np.ndindex(*v.shape[:batch_dims]):
+        out[i] = np.searchsorted(a[i], v[i], side)
+    return out
+
+
+def _searchsorted_lower(ctx, a, v, side, batch_dims):
+    """Binary search of all values at once: each step asks whether 2**j more elements stand before the value."""
+    n = a.aval.shape[-1]
+    found = make_aval(v.aval.shape, _INDEX)
+    position = ctx.constant(0, found)
+    if n == 0:
+        return position
+    batch = ", ".join(map(str, range(batch_dims)))
+    attrs = (f"dimension_numbers = #stablehlo.gather<collapsed_slice_dims = [{batch_dims}], "
+             f"operand_batching_dims = [{batch}], start_indices_batching_dims = [{batch}], "
+             f"start_index_map = [{batch_dims}], index_vector_dim = {found.ndim}>, "
+             f"slice_sizes = {int_array((1,) * (batch_dims + 1))}, indices_are_sorted = false")
+    for j in reversed(range(n.bit_length())):
+        further = ctx.op("stablehlo.add", [position, ctx.constant(2**j, found)])
+        last = ctx.op("stablehlo.subtract", [further, ctx.constant(1, found)])
+        element = ctx.op("stablehlo.gather", [a, ctx.reshape(last, (*found.shape, 1))], v.aval, attrs)
+        if side == "left":
+            stands_before, _ = _before(ctx, element, v)
+        else:
+            value_before, _ = _before(ctx, v, element)
+            stands_before = ctx.op("stablehlo.not", [value_before])
+        inside = ctx.compare("LE", further, ctx.constant(n, found))
+        position = ctx.op("stablehlo.select", [ctx.op("stablehlo.and", [inside, stands_before]), further, position], found)
+    return position
+
+
+def _searchsorted_batch(args, dims, side, batch_dims):
+    (a, v), (da, dv) = args, dims
+    if da is None and batch_dims == 0:
+        return searchsorted_p.bind(a, v, side=side, batch_dims=0), dv
+    size = a.aval.shape[da] if da is not None else v.aval.shape[dv]
+    a, v = (broadcast_in_dim(x, (size, *x.aval.shape), range(1, x.aval.ndim + 1)) if d is None else move_axis(x, d, 0)
+            for x, d in ((a, da), (v, dv)))
+    return searchsorted_p.bind(a, v, side=side, batch_dims=batch_dims + 1), 0
+
+
+searchsorted_p.abstract_eval = _searchsorted_type
+searchsorted_p.kernel = _searchsorted_kernel
+searchsorted_p.lower = _searchsorted_lower
+searchsorted_p.batch = _searchsorted_batch
+zero_jvp(searchsorted_p)

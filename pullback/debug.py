@@ -1,0 +1,4 @@
+"""Looking into the library at work."""
+from pullback._core.counters import counting as counters
+
+__all__ = ["counters"]

@@ -1,0 +1,17 @@
+"""The exceptions of the library."""
+from pullback._core.check import JaxprTypeError
+from pullback._core.dtypes import TypePromotionError
+from pullback._core.errors import (
+    ConcretizationTypeError,
+    NonConcreteBooleanIndexError,
+    RuleError,
+    RuleNotDefinedError,
+    TracerArrayConversionError,
+    TracerBoolConversionError,
+    TracerIntegerConversionError,
+    UnexpectedTracerError,
+)
+
+__all__ = ["ConcretizationTypeError", "JaxprTypeError", "NonConcreteBooleanIndexError", "RuleError",
+           "RuleNotDefinedError", "TracerArrayConversionError", "TracerBoolConversionError",
+           "TracerIntegerConversionError", "TypePromotionError", "UnexpectedTracerError"]

@@ -1,0 +1,279 @@
+"""Indexing: `x[...]` with all that NumPy has, and the functions that read by position.
+
+Integers, slices, None and Ellipsis become slices and a reshape; arrays of positions become one gather. Positions out of
+bounds are clamped (in `take` and `take_along_axis`, they give nan or the like): while tracing they are not known.
+"""
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.array import Array, ConcreteArray, lift
+from pullback._core.errors import boundary
+from pullback._core.trace import Tracer
+from pullback._core.types import make_aval
+from pullback._ops import shape as shape_ops
+from pullback._ops.assemble import split
+from pullback._ops.dynamic_slicing import dynamic_slice, start
+from pullback._ops.families import broadcast_shapes
+from pullback._ops.gather_numpy import CLIP, FILL, PROMISE, GatherDimensionNumbers, GatherScatterMode
+from pullback._ops.gather_scatter import gather_p
+from pullback._ops.slicing import rev, slice_p
+from pullback.numpy.elementwise import as_operand
+from pullback.numpy.index_plan import Plan, counted, dimension_numbers, index_vectors, read_index
+from pullback.numpy.reductions import one_axis, refuse_out
+from pullback.numpy.ufuncs import remainder
+
+__all__ = ["take", "take_along_axis", "compress", "extract", "ix_"]
+
+# --- x[...] ---
+
+
+def getitem(x: Array, key: Any) -> Array:
+    """`x[key]`."""
+    if type(x) is ConcreteArray:
+        value = x._value
+        try:
+            # NumPy itself, where all is known and lies inside; what it refuses is looked at more closely below
+            plain = _numpy_index(key)
+            out = (x.value if value is None else value)[plain]
+        except (IndexError, TypeError, _Unknown):
+            pass
+        else:
+            aval = x.aval
+            return ConcreteArray(make_aval(out.shape, aval.dtype, aval.weak_type), out)
+    return gathered(x, read_index(x.aval.shape, key, clamp=True), PROMISE)
+
+
+class _Unknown(Exception):
+    """An index that is not made of known integers, slices and arrays alone."""
+
+
+_BASIC = frozenset({int, slice, type(None), type(Ellipsis)})
+
+
+def _numpy_index(key: Any) -> Any:
+    kind = type(key)
+    if kind in _BASIC:
+        return key
+    if kind is tuple:
+        return tuple([k if type(k) in _BASIC else _numpy_part(k) for k in key])
+    return _numpy_part(key) if kind is not list else _unknown()
+
+
+def _unknown():
+    raise _Unknown
+
+
+def _numpy_part(key: Any) -> Any:
+    kind = type(key)
+    if kind is ConcreteArray:
+        return key.value
+    if kind is bool or isinstance(key, (np.ndarray, np.generic)):
+        return key
+    if kind is list:
+        value = np.asarray(key)
+        return value if value.dtype.kind in "iub" else _unknown()
+    raise _Unknown
+
+
+def sliced(x: Array, plan: Plan) -> Array:
+    """The part of `x` that the slices of an index take, in the plan's middle shape."""
+    shape = x.aval.shape
+    if not plan.takes_all(shape):
+        if plan.limits != shape or any(plan.starts) or any(s != 1 for s in plan.strides):
+            strides = plan.strides if any(s != 1 for s in plan.strides) else None
+            x = slice_p.bind(x, start_indices=plan.starts, limit_indices=plan.limits, strides=strides)
+        x = rev(x, plan.reversed_axes)
+    return shape_ops.reshape(x, plan.middle)
+
+
+def gathered(x: Array, plan: Plan, mode: GatherScatterMode, fill_value: Any = None, indices_are_sorted: bool = False,
+             unique_indices: bool = False) -> Array:
+    """What an index reads of `x`."""
+    y = sliced(x, plan)
+    if not plan.axes:
+        return y
+    single = plan.common == ()
+    if single and mode is not FILL and 0 not in plan.shape:
+        starts: list[Any] = [0] * y.aval.ndim
+        for axis, p in zip(plan.axes, plan.positions, strict=True):
+            starts[axis] = start("indexing", p, plan.middle[axis], allow_negative=False)
+        sizes = tuple(1 if i in plan.axes else n for i, n in enumerate(plan.middle))
+        return shape_ops.reshape(dynamic_slice(y, starts, sizes, allow_negative_indices=False), plan.shape)
+    numbers, sizes = dimension_numbers(plan)
+    return gather_p.bind(y, index_vectors(plan.positions, plan.common), dimension_numbers=numbers, slice_sizes=sizes,
+                         mode=mode, fill_value=fill_value, indices_are_sorted=indices_are_sorted or single,
+                         unique_indices=unique_indices or single)
+
+
+def iterate(x: Array) -> Iterator[Array]:
+    """The arrays along the first axis, one after the other."""
+    aval = x.aval
+    if aval.ndim == 0:
+        raise TypeError("iteration over a 0-d array: it has no axis to iterate over")
+    inner = make_aval(aval.shape[1:], aval.dtype, aval.weak_type)
+    if type(x) is ConcreteArray:
+        return (ConcreteArray(inner, row) for row in x.value)
+    if not aval.shape[0]:
+        return iter(())
+    # one operation: its transpose is one concatenation
+    return (shape_ops.reshape(part, inner.shape) for part in split(x, (1,) * aval.shape[0], 0))
+
+
+# --- reading by position ---
+
+
+@boundary
+def take(a: Any, indices: Any, axis: int | None = None, out: None = None, mode: str | None = None,
+         unique_indices: bool = False, indices_are_sorted: bool = False, fill_value: Any = None) -> Array:
+    """The elements of `a` along an axis (flattened, without one) at integer positions; negative ones from the end.
+
+    `mode` says what is out of bounds: "fill" (the default; `fill_value`, or nan, or the extreme integer), "clip", "wrap".
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.take(pnp.arange(3.), pnp.array([2, 7]))
+    Array([ 2., nan], dtype=float32)
+    """
+    refuse_out("take", out)
+    x = as_operand(a, "take", 0)
+    index = as_operand(np.asarray(indices) if isinstance(indices, (list, tuple)) else indices, "take", 1)
+    if axis is None:
+        x, i = shape_ops.reshape(x, (x.aval.size,)), 0
+    else:
+        i = one_axis("take", axis, x.aval.ndim)
+    if not dtypes.is_integer(index.aval.dtype):
+        raise TypeError(f"take: indices must be integers, got {index.aval.str_short()}")
+    n = x.aval.shape[i]
+    if n == 0 and index.aval.size:
+        raise IndexError(f"take: axis {i} of shape {x.aval.shape} has length 0, so nothing can be taken from it")
+    if mode == "wrap":
+        index, mode = remainder(index, n), "promise_in_bounds"
+    elif mode == "raise":
+        raise NotImplementedError("take: mode 'raise' cannot be, for positions are not known while tracing: use 'fill', "
+                                  "'clip' or 'wrap'")
+    wrap = mode != "clip"
+    key = (*[slice(None)] * i, _known(index))
+    plan = read_index(x.aval.shape, key, clamp=False, wrap=wrap)
+    return gathered(x, plan, GatherScatterMode.from_any(mode), fill_value, indices_are_sorted, unique_indices)
+
+
+def _known(x: Array) -> Any:
+    value = x.known() if isinstance(x, Tracer) else x
+    return x if value is None else np.asarray(value.value)  # type: ignore[attr-defined]
+
+
+def along_axis(name: str, arr: Array, indices: Any, axis: int | None, wrap: bool
+               ) -> tuple[Array, Array, GatherDimensionNumbers, int]:
+    """Operand and index vectors of a gather of one element per index along an axis, the other axes running along."""
+    index = as_operand(indices, name, 1)
+    if not dtypes.is_integer(index.aval.dtype):
+        raise TypeError(f"{name}: indices must be integers, got {index.aval.str_short()}")
+    if axis is None:
+        if index.aval.ndim != 1:
+            raise ValueError(f"{name}: with axis None, indices must have 1 axis, got shape {index.aval.shape}")
+        arr, axis = shape_ops.reshape(arr, (arr.aval.size,)), 0
+    rank = arr.aval.ndim
+    if index.aval.ndim != rank:
+        raise ValueError(f"{name}: indices must have as many axes as the array, got shapes {index.aval.shape} and "
+                         f"{arr.aval.shape}")
+    i = one_axis(name, axis, rank)
+    around = broadcast_shapes(name, *[(*s[:i], 1, *s[i + 1:]) for s in (arr.aval.shape, index.aval.shape)])
+    n = arr.aval.shape[i]
+    arr = shape_ops.broadcast_to(arr, (*around[:i], n, *around[i + 1:]))
+    index = shape_ops.broadcast_to(index, (*around[:i], index.aval.shape[i], *around[i + 1:]))
+    vectors = index_vectors((counted(_known(index), n, wrap),), index.aval.shape)
+    others = tuple(d for d in range(rank) if d != i)
+    return arr, vectors, GatherDimensionNumbers((), (i,), (i,), others, others), i
+
+
+@boundary
+def take_along_axis(arr: Any, indices: Any, axis: int | None = -1, mode: Any = None, fill_value: Any = None, *,
+                    wrap_negative_indices: bool | None = None) -> Array:
+    """`arr[..., indices[..., j, ...], ...]` for each j along an axis: what argsort and argmax give, applied.
+
+    All other axes broadcast. `mode` says what is out of bounds: "fill" (the default), "clip", "promise_in_bounds".
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.take_along_axis(pnp.array([[5, 3], [1, 2]]), pnp.array([[1], [0]]), 1)
+    Array([[3],
+           [1]], dtype=int32)
+    """
+    x = as_operand(arr, "take_along_axis", 0)
+    chosen = GatherScatterMode.from_any(mode)
+    wrap = chosen is not CLIP if wrap_negative_indices is None else wrap_negative_indices
+    y, vectors, numbers, i = along_axis("take_along_axis", x, indices, axis, wrap)
+    if y.aval.shape[i] == 0 and vectors.aval.size:
+        raise IndexError(f"take_along_axis: axis {i} of shape {y.aval.shape} has length 0, so nothing can be taken from it")
+    if 0 in vectors.aval.shape[:-1]:
+        return shape_ops.full(vectors.aval.shape[:-1], 0, y.aval.dtype, y.aval.weak_type)
+    return gather_p.bind(y, vectors, dimension_numbers=numbers, slice_sizes=(1,) * y.aval.ndim, mode=chosen,
+                         fill_value=fill_value, indices_are_sorted=False, unique_indices=False)
+
+
+@boundary
+def compress(condition: Any, a: Any, axis: int | None = None, *, size: int | None = None, fill_value: Any = 0,
+             out: None = None) -> Array:
+    """The elements of `a` along an axis where a 1-d condition, which must be known, is true.
+
+    With `size`, as many elements as that: cut, or completed with `fill_value`.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.compress(pnp.array([True, False, True]), pnp.arange(3))
+    Array([0, 2], dtype=int32)
+    """
+    refuse_out("compress", out)
+    x = as_operand(a, "compress", 0)
+    mask = as_operand(np.asarray(condition) if isinstance(condition, (list, tuple)) else condition, "compress", 1)
+    if mask.aval.ndim != 1:
+        raise ValueError(f"compress: the condition must have 1 axis, got shape {mask.aval.shape}")
+    if axis is None:
+        x, axis = shape_ops.reshape(x, (x.aval.size,)), 0
+    i = one_axis("compress", axis, x.aval.ndim)
+    chosen = mask.concrete("compress") if isinstance(mask, Tracer) else mask
+    positions = np.flatnonzero(np.asarray(chosen.value))  # type: ignore[attr-defined]
+    if positions.size and positions[-1] >= x.aval.shape[i]:
+        raise IndexError(f"compress: the condition of length {mask.aval.shape[0]} is true beyond the length of axis {i} "
+                         f"of shape {x.aval.shape}")
+    if size is None:
+        return take(x, positions, i)
+    padded = np.full(operator.index(size), x.aval.shape[i], np.int32)
+    padded[:len(positions)] = positions[:size]
+    return take(x, padded, i, mode="fill", fill_value=fill_value)
+
+
+@boundary
+def extract(condition: Any, arr: Any, *, size: int | None = None, fill_value: Any = 0) -> Array:
+    """The elements of `arr`, flattened, where a condition, which must be known, is true.
+
+    >>> import pullback.numpy as pnp
+    >>> x = pnp.arange(4)
+    >>> pnp.extract(x % 2 == 1, x)
+    Array([1, 3], dtype=int32)
+    """
+    mask = as_operand(condition, "extract", 0)
+    return compress(shape_ops.reshape(mask, (mask.aval.size,)), arr, size=size, fill_value=fill_value)
+
+
+@boundary
+def ix_(*args: Any) -> tuple[Array, ...]:
+    """Arrays that index the grid of the given 1-d positions (or masks): the i-th runs along the i-th axis.
+
+    >>> import pullback.numpy as pnp
+    >>> [x.shape for x in pnp.ix_(pnp.arange(2), pnp.arange(3))]
+    [(2, 1), (1, 3)]
+    """
+    out = []
+    for i, given in enumerate(args):
+        x = lift(np.asarray(given)) if isinstance(given, (list, tuple, range)) else as_operand(given, "ix_", i)
+        if x.aval.ndim != 1:
+            raise ValueError(f"ix_: argument {i} must have 1 axis, got shape {x.aval.shape}")
+        if x.aval.dtype.kind == "b":
+            chosen = x.concrete("ix_ of a mask") if isinstance(x, Tracer) else x
+            x = lift(np.flatnonzero(np.asarray(chosen.value)))  # type: ignore[attr-defined]
+        out.append(shape_ops.reshape(x, (*(1,) * i, x.aval.size, *(1,) * (len(args) - i - 1))))
+    return tuple(out)
