@@ -12,7 +12,7 @@ from typing import Any
 from pullback._core.arguments import argument_path, bind_positionally, canonical_argnums, check_leaf, signature
 from pullback._core.array import lift
 from pullback._core.errors import UnexpectedTracerError, describe_function, fold
-from pullback._core.trace import Tracer, context
+from pullback._core.trace import Tracer, call_with, context
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.tree_paths import tree_flatten_with_path
 from pullback._core.zeros import Zero
@@ -20,7 +20,7 @@ from pullback._higher_order.custom_rules import custom_call_p
 from pullback._higher_order.flat_rules import FlatCall
 from pullback._ops.elementwise import add
 from pullback._ops.shape import zeros_like_aval
-from pullback._xla.evaluate import evaluator
+from pullback._xla.evaluate import evaluator, only_evaluates
 
 __all__ = ["custom_jvp", "custom_vjp"]
 
@@ -62,6 +62,7 @@ class _Decorated:
                 if rest:
                     raise TypeError(f"{self._label()}: the arguments {sorted(rest)} can only be given by keyword, so they "
                                     "cannot be mapped to positions for the rules. Make them positional.")
+            original = args
             count, nondiff = len(args), self.nondiff_argnums
             fixed: Sequence[Any] = ()
             if nondiff:
@@ -70,6 +71,8 @@ class _Decorated:
                 self._refuse_tracers(fixed, nondiff)
                 args = [a for i, a in enumerate(args) if i not in nondiff]
             leaves, in_tree = tree_flatten(tuple(args))
+            if not any(isinstance(x, Tracer) for x in leaves) and only_evaluates():
+                return call_with(evaluator, self.fun, *original)
             flat = FlatCall(self, in_tree, fixed, nondiff, count)
             try:
                 leaves = [lift(x) for x in leaves]

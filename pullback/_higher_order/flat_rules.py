@@ -72,21 +72,24 @@ class FlatCall:
 
     # --- the jvp rule ---
 
+    def jvp_label(self) -> str:
+        """The jvp rule in words."""
+        return f"the jvp rule {describe_function(self.carrier.jvp_rule)} of {self.label}"
+
     def _jvp(self, primals, tangents):
         rule = self.carrier.jvp_rule
-        what = f"the jvp rule {describe_function(rule)} of {self.label}"
         given = [_tangent_for_user(t, p) for t, p in zip(tangents, primals, strict=True)]
         result = rule(*self.fixed, tree_unflatten(self.in_tree, primals), tree_unflatten(self.in_tree, given))
-        primal_out, tangent_out = check_pair(what, result, "(primal_out, tangent_out)")
-        outs, out_tree = _leaves(what, "primal output", primal_out)
+        primal_out, tangent_out = check_pair(self.jvp_label, result, "(primal_out, tangent_out)")
+        outs, out_tree = _leaves(self.jvp_label, "primal output", primal_out)
         dots, dot_tree = tree_flatten(tangent_out)
         if out_tree != dot_tree:
             path, expected, got = _first_difference(primal_out, tangent_out)
-            raise RuleError(f"{what} must return a tangent output with the structure of the primal output, but at {path} "
+            raise RuleError(f"{self.jvp_label()} must return a tangent output with the structure of the primal output, but at {path} "
                             f"expected {expected}, got {got}. Return a tangent for each primal result.")
         touts = []
         for i, (out, dot) in enumerate(zip(outs, dots, strict=True)):
-            touts.append(_check_tangent(dot, out, what, "tangent output", tangent_out, i))
+            touts.append(_check_tangent(dot, out, self.jvp_label, "tangent output", tangent_out, i))
         self.out_tree = out_tree
         return outs, touts
 
@@ -94,10 +97,13 @@ class FlatCall:
 
     def _fwd(self, *primals):
         rule = self.carrier.fwd_rule
-        what = f"the fwd rule {describe_function(rule)} of {self.label}"
+
+        def label():
+            return f"the fwd rule {describe_function(rule)} of {self.label}"
+
         result = rule(*self.arguments(primals))
-        primal_out, residuals = check_pair(what, result, "(primal_out, residuals)")
-        outs, self.out_tree = _leaves(what, "primal output", primal_out)
+        primal_out, residuals = check_pair(label, result, "(primal_out, residuals)")
+        outs, self.out_tree = _leaves(label, "primal output", primal_out)
         leaves, tree = tree_flatten(residuals)
         arrays, static = [], []
         for leaf in leaves:
@@ -112,28 +118,34 @@ class FlatCall:
     def _bwd(self, static, residuals, cts):
         tree, pattern, out_tree, in_avals = static
         rule = self.carrier.bwd_rule
-        what = f"the bwd rule {describe_function(rule)} of {self.label}"
         arrays = iter(residuals)
         saved = tree_unflatten(tree, [next(arrays) if leaf is _ARRAY else leaf for leaf in pattern])
         given = tree_unflatten(out_tree, [_zeros_for_user(ct.aval) if type(ct) is Zero else ct for ct in cts])
         result = rule(*self.fixed, saved, given)
-        return self._check_cotangents(what, result, in_avals)
+        return self._check_cotangents(result, in_avals)
 
-    def _check_cotangents(self, what: str, result: Any, in_avals: Sequence[ShapedArray]) -> list[Any]:
+    def bwd_label(self) -> str:
+        """The bwd rule in words."""
+        return f"the bwd rule {describe_function(self.carrier.bwd_rule)} of {self.label}"
+
+    def _check_cotangents(self, result: Any, in_avals: Sequence[ShapedArray]) -> list[Any]:
         children = self.in_tree.children()
         if not isinstance(result, (tuple, list)):
-            raise RuleError(f"{what} must return a tuple with a cotangent for each of the {len(children)} differentiable "
+            raise RuleError(f"{self.bwd_label()} must return a tuple with a cotangent for each of the {len(children)} differentiable "
                             f"arguments, got {_describe(result)}."
                             + (" For one argument that is a tuple of length 1: return (ct,)." if len(children) == 1 else ""))
         if len(result) != len(children):
-            raise RuleError(f"{what} must return a cotangent for each of the {len(children)} differentiable arguments, got "
+            raise RuleError(f"{self.bwd_label()} must return a cotangent for each of the {len(children)} differentiable arguments, got "
                             f"{len(result)}. Use None for an argument whose cotangent is zero.")
         flat: list[Any] = []
         n = 0
         for i, (ct, child) in enumerate(zip(result, children, strict=True)):
             avals = in_avals[n:n + child.num_leaves]
             n += child.num_leaves
-            place = f"{what}, cotangent of {argument_path(self.carrier.fun, self.position(i))}"
+
+            def place(i=i):
+                return f"{self.bwd_label()}, cotangent of {argument_path(self.carrier.fun, self.position(i))}"
+
             flat += _argument_cotangents(place, ct, child, avals)
         return flat
 
@@ -147,22 +159,25 @@ def _describe(x: Any) -> str:
     return f"{x!r} of type {type(x).__name__}"
 
 
-def check_pair(what: str, result: Any, expected: str) -> tuple[Any, Any]:
+def check_pair(label: Callable[[], str], result: Any, expected: str) -> tuple[Any, Any]:
     """Refuse what is not a pair."""
     if not isinstance(result, (tuple, list)) or len(result) != 2:
         got = f"a {type(result).__name__} of length {len(result)}" if isinstance(result, (tuple, list)) \
             else _describe(result)
-        raise RuleError(f"{what} must return a pair {expected}, got {got}")
+        raise RuleError(f"{label()} must return a pair {expected}, got {got}")
     return result[0], result[1]
 
 
-def _leaves(what: str, part: str, value: Any) -> tuple[list[Array], PyTreeDef]:
+def _leaves(label: Callable[[], str], part: str, value: Any) -> tuple[list[Array], PyTreeDef]:
     leaves, tree = tree_flatten(value)
-    for path, leaf in tree_flatten_with_path(value)[0] if not all(map(is_array_like, leaves)) else ():
-        if not is_array_like(leaf):
-            raise RuleError(f"{what}: the {part} must hold arrays, but at {keystr(path) or 'the top'} it holds "
-                            f"{_describe(leaf)}")
-    return [lift(x) for x in leaves], tree
+    try:
+        return [lift(x) for x in leaves], tree
+    except TypeError:
+        for path, leaf in tree_flatten_with_path(value)[0]:
+            if not is_array_like(leaf):
+                raise RuleError(f"{label()}: the {part} must hold arrays, but at {keystr(path) or 'the top'} it holds "
+                                f"{_describe(leaf)}") from None
+        raise
 
 
 def _first_difference(expected: Any, got: Any) -> tuple[str, str, str]:
@@ -182,12 +197,12 @@ def _zeros_for_user(aval: ShapedArray) -> Array:
     return zeros_like_aval(aval)
 
 
-def _check_tangent(t: Any, primal: Array, what: str, part: str, tree: Any, i: int) -> Any:
+def _check_tangent(t: Any, primal: Array, label: Callable[[], str], part: str, tree: Any, i: int) -> Any:
     """A rule's tangent (or cotangent) of `primal`, checked; a weak scalar takes the dtype that is expected."""
 
     def place():
         path = keystr(tree_flatten_with_path(tree)[0][i][0])
-        return f"{what}: the {part}{' at ' + path if path else ''}"
+        return f"{label()}: the {part}{' at ' + path if path else ''}"
 
     return fit_tangent(t, primal.aval, place)
 
@@ -211,7 +226,7 @@ def fit_tangent(t: Any, primal: ShapedArray, place: Callable[[], str]) -> Any:
     return t
 
 
-def _argument_cotangents(place: str, ct: Any, tree: PyTreeDef, avals: Sequence[ShapedArray]) -> list[Any]:
+def _argument_cotangents(place: Callable[[], str], ct: Any, tree: PyTreeDef, avals: Sequence[ShapedArray]) -> list[Any]:
     if ct is None:
         return [None] * tree.num_leaves
     leaves, got = tree_flatten(ct, lambda x: x is None)
@@ -221,7 +236,7 @@ def _argument_cotangents(place: str, ct: Any, tree: PyTreeDef, avals: Sequence[S
         if tree.num_leaves == len(leaves) and _without_none(tree, ct):
             pass
         else:
-            raise RuleError(f"{place} must have the structure of the argument, but at {path} expected {expected}, got "
+            raise RuleError(f"{place()} must have the structure of the argument, but at {path} expected {expected}, got "
                             f"{what}. Use None for a zero cotangent.")
     flat = []
     for i, (leaf, aval) in enumerate(zip(leaves, avals, strict=True)):
@@ -231,7 +246,7 @@ def _argument_cotangents(place: str, ct: Any, tree: PyTreeDef, avals: Sequence[S
 
         def where(i=i):
             path = keystr(tree_flatten_with_path(tree_unflatten(tree, [0.] * tree.num_leaves))[0][i][0])
-            return f"{place}{', leaf ' + path if path else ''}"
+            return f"{place()}{', leaf ' + path if path else ''}"
 
         fitted = fit_tangent(leaf, aval, where)
         flat.append(None if type(fitted) is Zero else fitted)

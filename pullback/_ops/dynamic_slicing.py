@@ -73,8 +73,6 @@ def start(name: str, i: Any, length: int, allow_negative: bool = True) -> Array:
     index = lift(i)
     if index.aval.ndim or not dtypes.is_integer(index.aval.dtype):
         raise TypeError(f"{name}: starts must be integer scalars, got {index.aval.str_short()}")
-    if index.aval.weak_type:
-        index = convert_element_type(index, index.aval.dtype)
     if not allow_negative or index.aval.dtype.kind == "u":
         return index
     if isinstance(index, ConcreteArray):

@@ -128,7 +128,7 @@ def _keys_batch(p: Primitive) -> Callable:
 
 
 _BLOCK = 1 << 15
-_FEW = 8
+_FEW = 12
 
 
 def _encrypted_counters(keys: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

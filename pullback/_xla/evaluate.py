@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from pullback._core import numpy_state
-from pullback._core.array import Array, ConcreteArray, lift
+from pullback._core.array import ConcreteArray, lift
 from pullback._core.config import config
 from pullback._core.errors import UnexpectedTracerError
 from pullback._core.jaxpr import Equation, Jaxpr, Var
-from pullback._core.staging import check_alive
-from pullback._core.trace import Trace, Tracer, call_with, install_evaluator
+from pullback._core.staging import StagingTrace, check_alive
+from pullback._core.trace import Trace, Tracer, call_with, context, install_evaluator
 from pullback._xla.executable import QUICK, Executable, compile_jaxpr
 
 _enter, _leave = numpy_state.enter, numpy_state.leave
@@ -120,5 +120,13 @@ def eagerly(fun, *args: Any) -> Any:
     return call_with(evaluator, fun, *args)
 
 
-def is_concrete(x: Any) -> bool:
-    return isinstance(x, ConcreteArray) or not isinstance(x, Array)
+def only_evaluates() -> bool:
+    """Whether what meets no tracer is evaluated at once: nothing is being staged, and no named axis is in scope."""
+    if context.axis_sizes:
+        return False
+    trace: Trace | None = context.trace
+    while trace is not None:
+        if isinstance(trace, StagingTrace):
+            return False
+        trace = trace.parent
+    return True

@@ -30,11 +30,11 @@ from pullback._ops.slicing import pad, rev
 from pullback.numpy.creation import ones_like
 from pullback.numpy.elementwise import as_operand
 from pullback.numpy.index_plan import Plan, dimension_numbers, index_vectors, read_index
-from pullback.numpy.indexing import along_axis, gathered, sliced
+from pullback.numpy.indexing import gathered, sliced
 from pullback.numpy.manipulation import stretched
 from pullback.numpy.ufuncs import divide, negative, power
 
-__all__ = ["put_along_axis", "put", "place", "fill_diagonal"]
+__all__: list[str] = []
 
 
 class At:
@@ -233,101 +233,3 @@ def _write(x: Array, v: Array, plan: Plan) -> Array:
         plan.starts, shape, plan.strides, x.aval.shape, strict=True)]
     inside = pad(shape_ops.full(shape, True, np.dtype(bool)), np.bool_(False), config)
     return compare.select(inside, pad(v, elementwise.scalar(v, 0), config), x)
-
-
-# --- NumPy's functions that write, as functions that return a new array ---
-
-
-def _refuse_inplace(name: str, inplace: bool) -> None:
-    if inplace:
-        raise ValueError(f"{name}: arrays are immutable, so nothing can be written in place: pass inplace=False and use the "
-                         "result")
-
-
-@boundary
-def put_along_axis(arr: Any, indices: Any, values: Any, axis: int | None, inplace: bool = True, *,
-                   mode: str | None = None) -> Array:
-    """`arr` with the elements that `take_along_axis` reads replaced by `values`; `inplace` must be False.
-
-    >>> import pullback.numpy as pnp
-    >>> pnp.put_along_axis(pnp.zeros((2, 2)), pnp.array([[1], [0]]), 5., 1, inplace=False)
-    Array([[0., 5.],
-           [5., 0.]], dtype=float32)
-    """
-    _refuse_inplace("put_along_axis", inplace)
-    x = as_operand(arr, "put_along_axis", 0)
-    y, vectors, numbers, _ = along_axis("put_along_axis", x, indices, axis, wrap=True)
-    v = shape_ops.convert_element_type(as_operand(values, "put_along_axis", 2), x.aval.dtype)
-    v = stretched("put_along_axis", v, vectors.aval.shape[:-1])
-    if y.aval.shape != x.aval.shape and y.aval.ndim == x.aval.ndim:
-        raise ValueError(f"put_along_axis: indices of shape {vectors.aval.shape[:-1]} do not broadcast to an array of shape "
-                         f"{x.aval.shape}")
-    out = scatter_p.bind(y, vectors, v, dimension_numbers=ScatterDimensionNumbers(*numbers),
-                         mode=GatherScatterMode.from_any(mode), indices_are_sorted=False, unique_indices=False)
-    return shape_ops.reshape(out, x.aval.shape)
-
-
-@boundary
-def put(a: Any, ind: Any, v: Any, mode: str | None = None, *, inplace: bool = True) -> Array:
-    """`a` with the elements at flat positions replaced by values, repeated as needed; `inplace` must be False.
-
-    `mode` is "clip" or "wrap" for positions out of bounds, which are dropped by default.
-
-    >>> import pullback.numpy as pnp
-    >>> pnp.put(pnp.zeros(3), pnp.array([0, 2]), 5., inplace=False)
-    Array([5., 0., 5.], dtype=float32)
-    """
-    _refuse_inplace("put", inplace)
-    x, index, values = as_operand(a, "put", 0), as_operand(ind, "put", 1), as_operand(v, "put", 2)
-    size, count = x.aval.size, index.aval.size
-    if not count or not values.aval.size:
-        return x
-    index = shape_ops.reshape(index, (count,))
-    if mode == "wrap":
-        index, mode = remainder(index, size), None
-    elif mode not in (None, "clip"):
-        raise ValueError(f"put: mode must be None, 'clip' or 'wrap', got {mode!r}")
-    values = resize(values, (count,))
-    flat = IndexedUpdate(shape_ops.reshape(x, (size,)), index).set(values, mode=mode)
-    return shape_ops.reshape(flat, x.aval.shape)
-
-
-@boundary
-def place(arr: Any, mask: Any, vals: Any, *, inplace: bool = True) -> Array:
-    """`arr` with the elements under a mask replaced by values, repeated as needed; `inplace` must be False.
-
-    >>> import pullback.numpy as pnp
-    >>> pnp.place(pnp.zeros(3), pnp.array([True, False, True]), pnp.array([5., 6.]), inplace=False)
-    Array([5., 0., 6.], dtype=float32)
-    """
-    _refuse_inplace("place", inplace)
-    x, m, values = as_operand(arr, "place", 0), as_operand(mask, "place", 1), as_operand(vals, "place", 2)
-    if m.aval.size != x.aval.size:
-        raise ValueError(f"place: the mask must have the size of the array, got shapes {m.aval.shape} and {x.aval.shape}")
-    m = shape_ops.reshape(m, (m.aval.size,))
-    m = m if m.aval.dtype.kind == "b" else compare.ne(m, elementwise.scalar(m, 0))
-    order = elementwise.sub(cumsum(shape_ops.convert_element_type(m, np.int32)), np.int32(1))
-    values = shape_ops.convert_element_type(shape_ops.reshape(values, (values.aval.size,)), x.aval.dtype)
-    chosen = take(values, remainder(order, values.aval.size), mode="clip")
-    return shape_ops.reshape(compare.select(m, chosen, shape_ops.reshape(x, (x.aval.size,))), x.aval.shape)
-
-
-@boundary
-def fill_diagonal(a: Any, val: Any, wrap: bool = False, *, inplace: bool = True) -> Array:
-    """`a`, of at least 2 axes, with its main diagonal replaced by `val`, repeated as needed; `inplace` must be False.
-
-    >>> import pullback.numpy as pnp
-    >>> pnp.fill_diagonal(pnp.zeros((2, 2)), 5., inplace=False)
-    Array([[5., 0.],
-           [0., 5.]], dtype=float32)
-    """
-    _refuse_inplace("fill_diagonal", inplace)
-    if wrap:
-        raise NotImplementedError("fill_diagonal: wrap=True is not supported")
-    x, v = as_operand(a, "fill_diagonal", 0), as_operand(val, "fill_diagonal", 1)
-    shape = x.aval.shape
-    if len(shape) < 2 or (len(shape) > 2 and len({*shape}) > 1):
-        raise ValueError(f"fill_diagonal: expected a matrix, or an array of equal lengths, got shape {shape}")
-    n = min(shape)
-    values = resize(shape_ops.reshape(v, (v.aval.size,)), (n,)) if v.aval.ndim else v
-    return IndexedUpdate(x, (np.arange(n),) * len(shape)).set(values, unique_indices=True)

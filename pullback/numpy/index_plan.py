@@ -238,8 +238,6 @@ def counted(p: Any, n: int, wrap: bool) -> Any:
     """Positions that count from the beginning of an axis of length n."""
     if isinstance(p, np.ndarray):
         return np.where(p < 0, p + n, p) if wrap and p.dtype.kind == "i" else p
-    if p.aval.weak_type:
-        p = shape_ops.convert_element_type(p, p.aval.dtype)
     if p.aval.dtype.kind != "u" and wrap:
         if n > dtypes.iinfo(p.aval.dtype).max:
             p = shape_ops.convert_element_type(p, _INT32)

@@ -18,7 +18,11 @@ from pullback._ops.slicing import slice_in_dim
 from pullback.numpy.creation import array, asarray
 from pullback.numpy.elementwise import as_operand, cast
 from pullback.numpy.manipulation import atleast_1d, atleast_2d, atleast_3d
-from pullback.numpy.reductions import cumsum, one_axis, refuse_out
+from pullback.numpy.reductions import one_axis, refuse_out
+try:
+    from pullback.numpy.sorting import cumsum
+except ImportError:
+    cumsum = None
 
 __all__ = ["concatenate", "concat", "stack", "unstack", "vstack", "hstack", "dstack", "column_stack", "append", "block",
            "split", "array_split", "hsplit", "vsplit", "dsplit", "tile", "repeat"]

@@ -9,7 +9,12 @@ import numpy as np
 from pullback._core import dtypes
 from pullback._core.array import Array, is_array_like, lift
 from pullback._core.errors import boundary
+from pullback._ops import compare, elementwise
 from pullback._ops import shape as shape_ops
+from pullback._ops.assemble import bitcast_convert_type, concatenate
+from pullback._ops.slicing import slice_in_dim
+from pullback._ops.trig import complex as make_complex
+from pullback._ops.trig import imag, real_dtype
 from pullback._ops.trig import real as real_part
 from pullback.numpy.elementwise import as_operand
 from pullback.numpy.reductions import axes_of
@@ -169,3 +174,56 @@ def iterable(y: Any) -> bool:
     (True, False)
     """
     return bool(np.iterable(y)) and not (isinstance(y, Array) and y.ndim == 0)
+
+
+@boundary
+def view(x: Array, dtype: Any = None, type: None = None) -> Array:
+    """The bytes of an array read as another dtype, the last axis growing or shrinking with the size of an element.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.array([1, -1], "int16").view("uint8")
+    Array([  1,   0, 255, 255], dtype=uint8)
+    """
+    if type is not None:
+        raise NotImplementedError("view: the argument 'type' is not supported, there is one class of arrays")
+    target = dtypes.canonicalize_dtype(float if dtype is None else dtype)
+    own = x.aval.dtype
+    if own == target:
+        return x
+    if own.kind == "b":
+        return view(shape_ops.convert_element_type(x, np.uint8), target)
+    if target.kind == "b":
+        y = view(x, np.uint8)
+        return compare.ne(y, elementwise.scalar(y, 0))
+    if dtypes.is_complex(own):
+        if not x.aval.ndim:
+            _refuse_view(x, target)
+        pairs = [shape_ops.reshape(half, (*x.aval.shape, 1)) for half in (real_part(x), imag(x))]
+        return view(_merged(concatenate(pairs, x.aval.ndim)), target)
+    if dtypes.is_complex(target):
+        y = view(x, real_dtype(target))
+        shape = y.aval.shape
+        if not shape or shape[-1] % 2:
+            _refuse_view(x, target)
+        half = (*shape[:-1], shape[-1] // 2)
+        return make_complex(*[shape_ops.reshape(slice_in_dim(y, k, None, 2, -1), half) for k in (0, 1)])
+    if target.itemsize < own.itemsize:
+        if not x.aval.ndim:
+            _refuse_view(x, target)
+        return _merged(bitcast_convert_type(x, target))
+    if target.itemsize > own.itemsize:
+        parts = target.itemsize // own.itemsize
+        shape = x.aval.shape
+        if not shape or shape[-1] % parts:
+            _refuse_view(x, target)
+        x = shape_ops.reshape(x, (*shape[:-1], shape[-1] // parts, parts))
+    return bitcast_convert_type(x, target)
+
+
+def _merged(x: Array) -> Array:
+    *lead, n, parts = x.aval.shape
+    return shape_ops.reshape(x, (*lead, n * parts))
+
+
+def _refuse_view(x: Array, target: np.dtype) -> None:
+    raise ValueError(f"view: the last axis of {x.aval.str_short()} does not divide into elements of {target.name}")

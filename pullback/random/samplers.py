@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, is_array_like, lift
+from pullback._core.array import Array, ConcreteArray, is_array_like, lift
+from pullback._core.config import config
 from pullback._core.errors import boundary
 from pullback._core.types import canonical_shape
 from pullback._ops.assemble import bitcast_convert_type
-from pullback._ops.compare import bitwise_and, bitwise_or, gt, le, lt, select, shift_right_logical
-from pullback._ops.elementwise import add, div, mul, rem, scalar, sub
+from pullback._ops.compare import bitwise_and, gt, le, lt, or_p, select, shift_right_logical_p
+from pullback._ops.elementwise import add, add_p, div, max_p, mul, mul_p, rem, scalar, sub, sub_p
 from pullback._ops.elementwise import max as maximum
 from pullback._ops.elementwise import min as minimum
 from pullback._ops.families import broadcast_shapes
@@ -26,7 +27,7 @@ from pullback._ops.random_bits import threefry_random_bits, threefry_split
 from pullback._ops.shape import convert_element_type
 from pullback._ops.special import erf, erf_inv, nextafter
 from pullback._ops.trig import complex as make_complex
-from pullback._xla.evaluate import eagerly, is_concrete
+from pullback._xla.evaluate import eagerly
 from pullback.numpy.indexing import iterate
 from pullback.random.keys import PRNGKeyArray, words_of
 
@@ -86,7 +87,7 @@ def sample_shape(function: str, shape: Any, **parameters: Array) -> tuple[int, .
 
 def known(fun: Callable, *args: Array) -> Any:
     """`fun(*args)`, computed at once where the arguments are known, so that nothing is staged for it."""
-    return eagerly(fun, *args) if all(map(is_concrete, args)) else fun(*args)
+    return eagerly(fun, *args) if all(isinstance(x, ConcreteArray) for x in args) else fun(*args)
 
 
 def split_words(words: Array, n: int = 2) -> list[Array]:
@@ -124,28 +125,32 @@ def bits(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
 
 
 @functools.cache
-def _layout(dtype: np.dtype) -> tuple[int, np.dtype, int, Any]:
-    """Bits to draw, the integer dtype of the float's width, how many bits to drop, and the bits of 1."""
+def _layout(dtype: np.dtype) -> tuple[int, np.dtype, Array, Array, Array]:
+    """Bits to draw, the integer dtype of the float's width, how many bits to drop, the bits of 1, and 1."""
     info = dtypes.finfo(dtype)
     unsigned = np.dtype(f"uint{info.bits}")
     drawn = 8 if info.nmant < 8 else info.bits
-    return drawn, unsigned, drawn - info.nmant, np.ones((), dtype).view(unsigned)[()]
+    one = np.ones((), dtype)
+    return drawn, unsigned, lift(unsigned.type(drawn - info.nmant)), lift(one.view(unsigned)[()]), lift(one[()])
 
 
 def unit_uniform(words: Array, shape: tuple[int, ...], dtype: np.dtype) -> Array:
     """Floats in [0, 1)."""
-    drawn, unsigned, drop, one = _layout(dtype)
+    drawn, unsigned, drop, exponent, one = _layout(dtype)
     digits = convert_element_type(threefry_random_bits(words, drawn, shape), unsigned)
-    digits = shift_right_logical(digits, unsigned.type(drop))
-    floats = bitcast_convert_type(bitwise_or(digits, one), dtype)
-    return sub(floats, scalar(floats, 1))
+    digits = or_p.bind(shift_right_logical_p.bind(digits, drop), exponent)
+    return sub_p.bind(bitcast_convert_type(digits, dtype), one)
+
+
+def uniform_from(words: Array, shape: tuple[int, ...], low: Array, span: Array) -> Array:
+    """Floats in [low, low + span); both are of one dtype and broadcast to the shape."""
+    # rounding may take the sum below `low`
+    return max_p.bind(low, add_p.bind(mul_p.bind(unit_uniform(words, shape, low.dtype), span), low))
 
 
 def uniform_between(words: Array, shape: tuple[int, ...], low: Array, high: Array) -> Array:
-    """Floats in [low, high), which are of one dtype and broadcast to the shape."""
-    floats = unit_uniform(words, shape, low.dtype)
-    # rounding may take the sum below `low`
-    return maximum(low, add(mul(floats, known(sub, high, low)), low))
+    """Floats in [low, high); both are of one dtype and broadcast to the shape."""
+    return uniform_from(words, shape, low, known(sub, high, low))
 
 
 @boundary
@@ -193,29 +198,34 @@ def _bound(name: str, x: Any) -> Array:
     return convert_element_type(x, int)
 
 
-def _span(low: Array, high: Array, beyond: Array) -> tuple[Array, Array, Array]:
-    """The number of integers in [low, high) as an unsigned integer, and 2**bits mod it, by way of two halves.
+def _range(low: Array, high: Array, dtype: np.dtype) -> tuple[Array, Array, Array]:
+    """The least integer of [low, high) in a dtype, how many there are (unsigned), and 2**bits modulo their number.
 
-    An empty range counts as the one integer `low`. The number wraps to 0 for the full range of the dtype, of which
-    every remainder is what it is divided from, as XLA has it.
+    An empty range counts as the one integer `low`. The count of the full range of a dtype wraps to 0; XLA's remainder
+    by 0 is the dividend, so that all bits are kept.
     """
-    unsigned = np.dtype(f"uint{low.dtype.itemsize * 8}")
+    limit = min(int(dtypes.iinfo(dtype).max), int(dtypes.iinfo(high.dtype).max))
+    beyond = gt(high, scalar(high, limit))
+    low, high = (convert_element_type(_clipped(x, dtype), dtype) for x in (low, high))
+    unsigned = np.dtype(f"uint{dtype.itemsize * 8}")
     span = convert_element_type(sub(high, low), unsigned)
     span = select(le(high, low), scalar(span, 1), span)
     span = select(bitwise_and(beyond, gt(high, low)), add(span, scalar(span, 1)), span)
-    half = rem(scalar(span, 1 << unsigned.itemsize * 4), span)
+    half = rem(scalar(span, 1 << dtype.itemsize * 4), span)  # squared, as 2**bits itself does not fit
     return low, span, rem(mul(half, half), span)
 
 
-def _span_in(dtype: np.dtype) -> Callable:
-    largest = int(dtypes.iinfo(dtype).max)
+def _sampled_range(low: Array, high: Array, dtype: np.dtype) -> tuple[Array, Array, Array]:
+    """`_range` in the dtype that is drawn: integers of fewer than 32 bits are drawn as int32."""
+    if dtype.itemsize >= 4:
+        return _range(low, high, dtype)
+    low = _clipped(convert_element_type(low, np.int32), dtype)
+    return _range(low, _clipped(convert_element_type(high, np.int32), dtype, 1), np.dtype(np.int32))
 
-    def span(low, high):
-        limit = min(largest, int(dtypes.iinfo(high.dtype).max))
-        beyond = gt(high, scalar(high, limit))
-        return _span(*(convert_element_type(_clipped(x, dtype), dtype) for x in (low, high)), beyond)
 
-    return span
+@functools.lru_cache(maxsize=256)
+def _constant_range(minval: int, maxval: int, dtype: np.dtype, x64: bool) -> tuple[Array, Array, Array]:
+    return eagerly(_sampled_range, _bound("minval", minval), _bound("maxval", maxval), dtype)
 
 
 @boundary
@@ -237,33 +247,33 @@ def randint(key: Any, shape: int | Sequence[int], minval: Any, maxval: Any, dtyp
     """
     words = words_of("randint", key)
     dtype = integer_dtype("randint", dtype)
-    low, high = _bound("minval", minval), _bound("maxval", maxval)
-    shape = sample_shape("randint", shape, minval=low, maxval=high)
-    drawn = dtype
-    if dtypes.iinfo(dtype).bits < 32:
-        drawn = np.dtype(np.int32)
-        low = known(lambda x: _clipped(convert_element_type(x, drawn), dtype), low)
-        high = known(lambda x: _clipped(convert_element_type(x, drawn), dtype, 1), high)
-    low, span, multiplier = known(_span_in(drawn), low, high)
-    first, second = (threefry_random_bits(w, drawn.itemsize * 8, shape) for w in split_words(words))
+    if type(minval) is int and type(maxval) is int:
+        shape = canonical_shape(shape)
+        low, span, multiplier = _constant_range(minval, maxval, dtype, config.enable_x64)
+    else:
+        low, high = _bound("minval", minval), _bound("maxval", maxval)
+        shape = sample_shape("randint", shape, minval=low, maxval=high)
+        low, span, multiplier = known(lambda low, high: _sampled_range(low, high, dtype), low, high)
+    first, second = (threefry_random_bits(w, low.dtype.itemsize * 8, shape) for w in split_words(words))
     offset = rem(add(mul(rem(first, span), multiplier), rem(second, span)), span)
-    return convert_element_type(add(low, convert_element_type(offset, drawn)), dtype)
+    return convert_element_type(add(low, convert_element_type(offset, low.dtype)), dtype)
 
 
 # --- normal ---
 
 
 @functools.cache
-def _open_interval(dtype: np.dtype) -> tuple[Any, Any, Any]:
-    """The float after -1, then 1, then the square root of 2."""
+def _open_interval(dtype: np.dtype) -> tuple[Array, Array, Array]:
+    """The float after -1, its distance to 1, and the square root of 2."""
     one = np.ones((), dtype)
-    return np.nextafter(-one, np.zeros((), dtype)).astype(dtype)[()], one[()], np.sqrt(2).astype(dtype)[()]
+    low = np.nextafter(-one, np.zeros((), dtype)).astype(dtype)
+    return lift(low[()]), lift((one - low).astype(dtype)[()]), lift(np.sqrt(2).astype(dtype))
 
 
 def standard_normal(words: Array, shape: tuple[int, ...], dtype: np.dtype) -> Array:
     """Normal floats of mean 0 and variance 1, by the inverse of the distribution function."""
-    low, high, root = _open_interval(dtype)
-    return mul(root, erf_inv(uniform_between(words, shape, lift(low), lift(high))))
+    low, span, root = _open_interval(dtype)
+    return mul_p.bind(root, erf_inv(uniform_from(words, shape, low, span)))
 
 
 @boundary

@@ -1,0 +1,168 @@
+"""Reductions by a function of the user's: `reduce` over axes and `reduce_window` over windows.
+
+A function that is one known operation becomes the primitive of that reduction, with its derivatives; any other is
+compiled as it is.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback._core.array import Array, ConcreteArray, lift
+from pullback._core.jaxpr import Jaxpr
+from pullback._core.primitive import Primitive
+from pullback._core.staging import stage
+from pullback._core.tree import tree_flatten, tree_unflatten
+from pullback._core.types import make_aval
+from pullback._ops import compare, elementwise, window
+from pullback._ops import reduce as reductions
+from pullback._ops.shape import convert_element_type, move_axis, reduce_sum_p, reduced_type
+from pullback._xla.lowering import int_array
+
+
+def _stage(name: str, computation: Callable, dtypes: Sequence[np.dtype], structure: Any) -> Jaxpr:
+    """The computation, on a pair of scalars (or of trees of scalars), as a jaxpr."""
+    scalars = [make_aval((), dtype) for dtype in dtypes]
+
+    def flat(*args):
+        given = (args[:len(scalars)], args[len(scalars):])
+        return tree_flatten(computation(*(tree_unflatten(structure, side) for side in given)))[0]
+
+    closed = stage(flat, [*scalars, *scalars], name)
+    got = closed.jaxpr.out_avals
+    if [(a.shape, a.dtype) for a in got] != [(a.shape, a.dtype) for a in scalars] or closed.consts:
+        raise TypeError(f"{name}: the computation must take two scalars of type {' '.join(a.str_short() for a in scalars)} "
+                        f"to one, and close over no array; it gives {' '.join(a.str_short() for a in got)}")
+    return closed.jaxpr
+
+
+def _operation(jaxpr: Jaxpr) -> Primitive | None:
+    """The primitive that the computation is, if it is one applied to both scalars."""
+    if len(jaxpr.eqns) != 1 or len(jaxpr.invars) != 2:
+        return None
+    (eqn,) = jaxpr.eqns
+    whole = {*map(id, eqn.invars)} == {*map(id, jaxpr.invars)} and jaxpr.outvars[0] is eqn.outvars[0]
+    return eqn.primitive if whole else None
+
+
+# --- reduce ---
+
+reduce_p = Primitive("reduce", multiple_results=True)
+_KNOWN = {
+    elementwise.add_p: reduce_sum_p, elementwise.mul_p: reductions.reduce_prod_p,
+    elementwise.max_p: reductions.reduce_max_p, elementwise.min_p: reductions.reduce_min_p,
+    compare.and_p: reductions.reduce_and_p, compare.or_p: reductions.reduce_or_p,
+    compare.xor_p: reductions.reduce_xor_p,
+}
+
+
+def reduce(operands: Any, init_values: Any, computation: Callable, dimensions: Sequence[int],
+           out_sharding: None = None) -> Any:
+    """`computation` folded over the given axes, starting from `init_values`.
+
+    `operands` is an array or a tree of arrays of one shape, `init_values` one of scalars; `computation` takes two such trees
+    of scalars to one, and must be associative. Sums, products and extremes can be differentiated, others not.
+
+    >>> from pullback import lax
+    >>> import pullback.numpy as pnp
+    >>> lax.reduce(pnp.ones((2, 3)), 0., lax.add, (1,))
+    Array([3., 3.], dtype=float32)
+    """
+    leaves, structure = tree_flatten(operands)
+    xs = [lift(x) for x in leaves]
+    starts = [convert_element_type(lift(v), x.aval.dtype)
+              for v, x in zip(tree_flatten(init_values)[0], xs, strict=True)]
+    axes = tuple(sorted(int(d) % max(xs[0].aval.ndim, 1) for d in dimensions))
+    jaxpr = _stage("reduce", computation, [x.aval.dtype for x in xs], structure)
+    known = _operation(jaxpr)
+    if known in _KNOWN:
+        outs = [known.bind(starts[0], _KNOWN[known].bind(xs[0], axes=axes))]
+    else:
+        outs = reduce_p.bind(*xs, *starts, axes=axes, jaxpr=jaxpr)
+    return tree_unflatten(structure, outs)
+
+
+def _reduce_type(*args, axes, jaxpr):
+    half = len(args) // 2
+    return [reduced_type(x, axes).strip_weak_type() for x in args[:half]]
+
+
+def _reduce_lower(ctx, *args, axes, jaxpr):
+    scalars = [v.aval for v in jaxpr.invars]
+    out = list(ctx.out_avals)
+    region = ctx.region(scalars, lambda block, given: block.inline(jaxpr, given))
+    return ctx.op("stablehlo.reduce", args, out, f"dimensions = {int_array(axes)}", [region])
+
+
+def _reduce_batch(args, dims, axes, jaxpr):
+    half = len(args) // 2
+    if any(d is not None for d in dims[half:]) or None in dims[:half]:
+        raise NotImplementedError("reduce: vmap needs all operands batched and no init_value, unless the computation is "
+                                  "a sum, a product or an extreme")
+    xs = [move_axis(x, d, 0) for x, d in zip(args[:half], dims[:half], strict=True)]
+    outs = reduce_p.bind(*xs, *args[half:], axes=tuple(a + 1 for a in axes), jaxpr=jaxpr)
+    return outs, [0] * half
+
+
+reduce_p.abstract_eval = _reduce_type
+reduce_p.lower = _reduce_lower
+reduce_p.batch = _reduce_batch
+
+# --- reduce_window ---
+
+reduce_window_p = Primitive("reduce_window")
+
+
+def reduce_window(operand: Any, init_value: Any, computation: Callable, window_dimensions: Sequence[int],
+                  window_strides: Sequence[int] | None = None, padding: str | Sequence[tuple[int, int]] = "VALID",
+                  base_dilation: Sequence[int] | None = None, window_dilation: Sequence[int] | None = None) -> Array:
+    """`computation` folded over every window of the operand, starting from `init_value`, which also fills the padding.
+
+    `computation` takes two scalars to one and must be associative. Sums (from 0), maxima and minima can be differentiated,
+    other computations not. `padding` is "VALID", "SAME", "SAME_LOWER" or a pair for each axis.
+
+    >>> from pullback import lax
+    >>> import pullback.numpy as pnp
+    >>> lax.reduce_window(pnp.arange(6.), 0., lax.add, (2,), (2,))
+    Array([1., 5., 9.], dtype=float32)
+    """
+    x = lift(operand)
+    init = convert_element_type(lift(init_value), x.aval.dtype)
+    if init.aval.ndim:
+        raise ValueError(f"reduce_window: init_value must be a scalar, got shape {init.shape}")
+    params = window.window_parameters(x.aval.shape, window_dimensions, window_strides, padding, base_dilation,
+                                      window_dilation)
+    jaxpr = _stage("reduce_window", computation, [x.aval.dtype], tree_flatten(0)[1])
+    known = _operation(jaxpr)
+    value = init.value if type(init) is ConcreteArray else None
+    if known is elementwise.add_p and value is not None and value == 0:
+        return window.reduce_window_sum_p.bind(x, **params)
+    for p, windowed, identity in ((elementwise.max_p, window.reduce_window_max_p, reductions.lowest),
+                                  (elementwise.min_p, window.reduce_window_min_p, reductions.highest)):
+        if known is p:
+            y = windowed.bind(x, **params)
+            # an extreme counts its start once or often, all the same
+            return y if value is not None and value == identity(x.aval.dtype) else p.bind(y, init)
+    return reduce_window_p.bind(x, init, jaxpr=jaxpr, **params)
+
+
+def _window_lower(ctx, x, init, jaxpr, **params):
+    scalar = make_aval((), x.aval.dtype)
+    out = ctx.out_avals[0]
+    region = ctx.region([scalar, scalar], lambda block, ab: block.inline(jaxpr, ab))
+    return ctx.op("stablehlo.reduce_window", [x, init], out, window.attributes(**params), [region])
+
+
+def _window_batch(args, dims, jaxpr, **params):
+    (x, init), (b, at) = args, dims
+    if at is not None:
+        raise NotImplementedError("reduce_window: vmap over init_value is supported for extremes only")
+    return reduce_window_p.bind(x, init, jaxpr=jaxpr, **window.add_axis(b, **params)), b
+
+
+reduce_window_p.abstract_eval = lambda x, init, jaxpr, **params: make_aval(
+    window.windowed_shape("reduce_window", x.shape, **params), x.dtype)
+reduce_window_p.lower = _window_lower
+reduce_window_p.batch = _window_batch

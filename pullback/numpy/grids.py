@@ -1,0 +1,389 @@
+"""Matrices and grids by formula: identities, triangles, diagonals, meshes, positions."""
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback._api.vectorize import vmap
+from pullback._core import dtypes
+from pullback._core.array import Array, lift
+from pullback._core.errors import boundary
+from pullback._ops import shape as shape_ops
+from pullback._ops.assemble import broadcasted_iota, concatenate
+from pullback._ops.compare import eq, ge, select
+from pullback._ops.elementwise import add, scalar
+from pullback._ops.slicing import pad, slice_in_dim
+from pullback.numpy.creation import check_device, shape_of
+from pullback.numpy.elementwise import as_operand
+from pullback.numpy.ranges import arange, linspace
+from pullback.numpy.reductions import one_axis, refuse_out, sum
+from pullback.numpy.ufuncs import power
+
+__all__ = ["eye", "identity", "tri", "tril", "triu", "tril_indices", "triu_indices", "tril_indices_from",
+           "triu_indices_from", "diag", "diagflat", "diagonal", "diag_indices", "diag_indices_from", "mask_indices",
+           "trace", "vander", "meshgrid", "mgrid", "ogrid", "indices", "fromfunction"]
+
+_INT32 = np.dtype(np.int32)
+
+
+def _float(dtype: Any) -> np.dtype:
+    return dtypes.canonicalize_dtype(float if dtype is None else dtype)
+
+
+def _where_diagonals(name: str, compare: Callable, n: Any, m: Any, k: Any) -> Array:
+    """The mask of the places (i, j) of an (n, m) matrix where `i + k` compares to `j`."""
+    (rows,), (columns,) = shape_of(name, n), shape_of(name, n if m is None else m)
+    row = broadcasted_iota(_INT32, (rows, 1), 0)
+    if not (type(k) is int and k == 0):
+        offset = shape_ops.convert_element_type(as_operand(k, name, 2), _INT32)
+        row = add(row, offset)
+    return compare(row, broadcasted_iota(_INT32, (1, columns), 1))
+
+
+@boundary
+def eye(N: int, M: int | None = None, k: Any = 0, dtype: Any = None, *, device: Any = None) -> Array:
+    """The (N, M) matrix with ones on the k-th diagonal (above the main one, for positive k), zeros elsewhere.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.eye(2)
+    Array([[1., 0.],
+           [0., 1.]], dtype=float32)
+    """
+    check_device("eye", device)
+    return shape_ops.convert_element_type(_where_diagonals("eye", eq, N, M, k), _float(dtype))
+
+
+@boundary
+def identity(n: int, dtype: Any = None) -> Array:
+    """The identity matrix of `n` rows.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.identity(2, int)
+    Array([[1, 0],
+           [0, 1]], dtype=int32)
+    """
+    return eye(n, dtype=dtype)
+
+
+@boundary
+def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Array:
+    """The (N, M) matrix with ones on and below the k-th diagonal, zeros above.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.tri(2, dtype=int)
+    Array([[1, 0],
+           [1, 1]], dtype=int32)
+    """
+    return shape_ops.convert_element_type(_where_diagonals("tri", ge, N, M, k), _float(dtype))
+
+
+def _matrix(name: str, m: Any) -> Array:
+    x = as_operand(m, name, 0)
+    if x.aval.ndim < 2:
+        raise ValueError(f"{name}: expected an array of at least 2 axes, got shape {x.aval.shape}")
+    return x
+
+
+@boundary
+def tril(m: Any, k: int = 0) -> Array:
+    """The matrices along the last two axes with zeros above the k-th diagonal.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.tril(pnp.ones((2, 2)))
+    Array([[1., 0.],
+           [1., 1.]], dtype=float32)
+    """
+    x = _matrix("tril", m)
+    return select(_where_diagonals("tril", ge, *x.aval.shape[-2:], k), x, _zero(x))
+
+
+@boundary
+def triu(m: Any, k: int = 0) -> Array:
+    """The matrices along the last two axes with zeros below the k-th diagonal.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.triu(pnp.ones((2, 2)))
+    Array([[1., 1.],
+           [0., 1.]], dtype=float32)
+    """
+    x = _matrix("triu", m)
+    return select(_where_diagonals("triu", ge, *x.aval.shape[-2:], k - 1), _zero(x), x)
+
+
+def _zero(x: Array) -> Array:
+    return scalar(x, 0)
+
+
+def _positions(found: tuple[np.ndarray, ...]) -> tuple[Array, ...]:
+    return tuple(lift(p) for p in found)
+
+
+@boundary
+def tril_indices(n: int, k: int = 0, m: int | None = None) -> tuple[Array, Array]:
+    """The positions (rows, columns) on and below the k-th diagonal of an (n, m) matrix.
+
+    >>> tril_indices(2)
+    (Array([0, 1, 1], dtype=int32), Array([0, 0, 1], dtype=int32))
+    """
+    return _positions(np.tril_indices(operator.index(n), k, m))  # type: ignore[return-value]
+
+
+@boundary
+def triu_indices(n: int, k: int = 0, m: int | None = None) -> tuple[Array, Array]:
+    """The positions (rows, columns) on and above the k-th diagonal of an (n, m) matrix.
+
+    >>> triu_indices(2)
+    (Array([0, 0, 1], dtype=int32), Array([0, 1, 1], dtype=int32))
+    """
+    return _positions(np.triu_indices(operator.index(n), k, m))  # type: ignore[return-value]
+
+
+@boundary
+def tril_indices_from(arr: Any, k: int = 0) -> tuple[Array, Array]:
+    """`tril_indices` for the shape of a matrix.
+
+    >>> import pullback.numpy as pnp
+    >>> len(tril_indices_from(pnp.ones((2, 2)))[0])
+    3
+    """
+    rows, columns = np.shape(arr)
+    return tril_indices(rows, k, columns)
+
+
+@boundary
+def triu_indices_from(arr: Any, k: int = 0) -> tuple[Array, Array]:
+    """`triu_indices` for the shape of a matrix.
+
+    >>> import pullback.numpy as pnp
+    >>> len(triu_indices_from(pnp.ones((2, 2)), 1)[0])
+    1
+    """
+    rows, columns = np.shape(arr)
+    return triu_indices(rows, k, columns)
+
+
+@boundary
+def mask_indices(n: int, mask_func: Callable, k: int = 0) -> tuple[Array, ...]:
+    """The positions where `mask_func(ones((n, n)), k)` is not zero.
+
+    >>> import pullback.numpy as pnp
+    >>> len(mask_indices(3, pnp.triu)[0])
+    6
+    """
+    return _positions(np.nonzero(np.asarray(mask_func(lift(np.ones((n, n), bool)), k))))
+
+
+@boundary
+def diag_indices(n: int, ndim: int = 2) -> tuple[Array, ...]:
+    """The positions on the main diagonal of an array of `ndim` axes of length `n`.
+
+    >>> diag_indices(2)
+    (Array([0, 1], dtype=int32), Array([0, 1], dtype=int32))
+    """
+    return (arange(operator.index(n)),) * ndim
+
+
+@boundary
+def diag_indices_from(arr: Any) -> tuple[Array, ...]:
+    """`diag_indices` for an array, whose axes must have one length.
+
+    >>> import pullback.numpy as pnp
+    >>> len(diag_indices_from(pnp.ones((2, 2))))
+    2
+    """
+    shape = np.shape(arr)
+    if len(shape) < 2 or len({*shape}) > 1:
+        raise ValueError(f"diag_indices_from: expected at least 2 axes of one length, got shape {shape}")
+    return diag_indices(shape[0], len(shape))
+
+
+# --- diagonals ---
+
+
+@boundary
+def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
+    """The diagonals of the matrices along two axes, along a new last axis.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.diagonal(pnp.arange(4).reshape(2, 2))
+    Array([0, 3], dtype=int32)
+    """
+    x = _matrix("diagonal", a)
+    rank = x.aval.ndim
+    i, j = one_axis("diagonal", axis1, rank), one_axis("diagonal", axis2, rank)
+    if i == j:
+        raise ValueError(f"diagonal: axis1 and axis2 must be different axes, got {axis1} and {axis2}")
+    x = shape_ops.transpose(x, [*(d for d in range(rank) if d not in (i, j)), i, j])
+    *lead, n, m = x.aval.shape
+    row, column = max(-operator.index(offset), 0), max(offset, 0)
+    count = max(0, min(n - row, m - column))
+    if count == 0:
+        return shape_ops.full((*lead, 0), 0, x.aval.dtype, x.aval.weak_type)
+    # along the flat matrix, one step down and one to the right is m + 1 places
+    flat = shape_ops.reshape(x, (*lead, n * m))
+    first = row * m + column
+    return slice_in_dim(flat, first, first + (count - 1) * (m + 1) + 1, m + 1, len(lead))
+
+
+@boundary
+def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: None = None) -> Array:
+    """The sums along the diagonals of the matrices along two axes.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.trace(pnp.eye(3))
+    Array(3., dtype=float32)
+    """
+    refuse_out("trace", out)
+    return sum(diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
+
+
+@boundary
+def diag(v: Any, k: int = 0) -> Array:
+    """The matrix with a vector on its k-th diagonal, or the k-th diagonal of a matrix.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.diag(pnp.array([1, 2]))
+    Array([[1, 0],
+           [0, 2]], dtype=int32)
+    """
+    x = as_operand(v, "diag", 0)
+    if x.aval.ndim == 2:
+        return diagonal(x, k)
+    if x.aval.ndim != 1:
+        raise ValueError(f"diag: expected a vector or a matrix, got shape {x.aval.shape}")
+    n = x.aval.size + abs(operator.index(k))
+    along = pad(x, _zero(x), [(max(k, 0), max(-k, 0), 0)])
+    return select(_where_diagonals("diag", eq, n, n, k), along, _zero(x))
+
+
+@boundary
+def diagflat(v: Any, k: int = 0) -> Array:
+    """The matrix with all elements of `v` on its k-th diagonal.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.diagflat(pnp.ones((1, 2))).shape
+    (2, 2)
+    """
+    x = as_operand(v, "diagflat", 0)
+    return diag(shape_ops.reshape(x, (x.aval.size,)), k)
+
+
+@boundary
+def vander(x: Any, N: int | None = None, increasing: bool = False) -> Array:
+    """The matrix whose rows are the powers of the elements of `x`, from the highest, N - 1, to 0 or the other way round.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.vander(pnp.array([2, 3]), 3)
+    Array([[4, 2, 1],
+           [9, 3, 1]], dtype=int32)
+    """
+    x = as_operand(x, "vander", 0)
+    if x.aval.ndim != 1:
+        raise ValueError(f"vander: expected a vector, got shape {x.aval.shape}")
+    count = x.aval.size if N is None else operator.index(N)
+    exponents = np.arange(count) if increasing else np.arange(count)[::-1]
+    return power(shape_ops.reshape(x, (x.aval.size, 1)), lift(exponents.astype(np.int32)[None, :]))
+
+
+# --- grids ---
+
+
+@boundary
+def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> list[Array]:
+    """The coordinates of the points of a grid: of each of the given vectors an array that varies along its axis only.
+
+    With indexing "ij" the i-th vector runs along axis i, with "xy" the first two are exchanged; sparse arrays have
+    length 1 along the other axes.
+
+    >>> import pullback.numpy as pnp
+    >>> [g.shape for g in pnp.meshgrid(pnp.arange(2), pnp.arange(3))]
+    [(3, 2), (3, 2)]
+    """
+    if indexing not in ("xy", "ij"):
+        raise ValueError(f"meshgrid: indexing must be 'xy' or 'ij', got {indexing!r}")
+    xs = [as_operand(x, "meshgrid", i) for i, x in enumerate(xi)]
+    if any(x.aval.ndim > 1 for x in xs):
+        raise ValueError(f"meshgrid: expected vectors, got shapes {', '.join(str(x.aval.shape) for x in xs)}")
+    axes = list(range(len(xs)))
+    if indexing == "xy" and len(axes) >= 2:
+        axes[0], axes[1] = 1, 0
+    lengths = [0] * len(xs)
+    for x, axis in zip(xs, axes, strict=True):
+        lengths[axis] = x.aval.size
+    out = []
+    for x, axis in zip(xs, axes, strict=True):
+        x = shape_ops.reshape(x, tuple(x.aval.size if d == axis else 1 for d in range(len(xs))))
+        out.append(x if sparse else shape_ops.broadcast_to(x, tuple(lengths)))
+    return out
+
+
+class _Grid:
+    """`mgrid` and `ogrid`: to be indexed by slices, a complex step being the number of points, both ends included."""
+
+    def __init__(self, name: str, sparse: bool):
+        self.name = name
+        self.sparse = sparse
+
+    def __repr__(self):
+        return f"numpy.{self.name}"
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, slice):
+            return self._along(key)
+        ranges = [self._along(s) for s in key]
+        dtype = dtypes.promote(*[(r.aval.dtype, False) for r in ranges])[0]
+        ranges = [shape_ops.convert_element_type(r, dtype) for r in ranges]
+        grids = meshgrid(*ranges, sparse=self.sparse, indexing="ij")
+        if self.sparse:
+            return grids
+        return concatenate([shape_ops.reshape(g, (1, *g.aval.shape)) for g in grids], 0)
+
+    @staticmethod
+    def _along(s: slice) -> Array:
+        start = 0 if s.start is None else s.start
+        step = 1 if s.step is None else s.step
+        if isinstance(step, complex):
+            return linspace(start, s.stop, int(abs(step)))
+        return arange(start, s.stop, step)
+
+
+mgrid = _Grid("mgrid", sparse=False)
+ogrid = _Grid("ogrid", sparse=True)
+
+
+@boundary
+def indices(dimensions: Sequence[int], dtype: Any = None, sparse: bool = False) -> Any:
+    """The positions along each axis of an array of a shape: stacked, or with `sparse` as a tuple of arrays that broadcast.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.indices((2, 3)).shape
+    (2, 2, 3)
+    """
+    shape = shape_of("indices", dimensions)
+    kind = dtypes.canonicalize_dtype(int if dtype is None else dtype)
+    ranges = [shape_ops.reshape(broadcasted_iota(kind, (n,), 0), tuple(n if d == i else 1 for d in range(len(shape))))
+              for i, n in enumerate(shape)]
+    if sparse:
+        return tuple(ranges)
+    if not ranges:
+        return shape_ops.full((0,), 0, kind)
+    return concatenate([shape_ops.reshape(shape_ops.broadcast_to(r, shape), (1, *shape)) for r in ranges], 0)
+
+
+@boundary
+def fromfunction(function: Callable, shape: Any, *, dtype: Any = float, **kwargs: Any) -> Any:
+    """The array whose element at (i, j, ...) is `function(i, j, ...)`, which is vectorized over the positions.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.fromfunction(lambda i, j: i + j, (2, 2), dtype=int)
+    Array([[0, 1],
+           [1, 2]], dtype=int32)
+    """
+    lengths = shape_of("fromfunction", shape)
+    mapped = function if not kwargs else lambda *positions: function(*positions, **kwargs)
+    for i in reversed(range(len(lengths))):
+        mapped = vmap(mapped, in_axes=tuple(0 if d == i else None for d in range(len(lengths))))
+    return mapped(*[arange(n, dtype=dtype) for n in lengths])

@@ -1,0 +1,212 @@
+"""The methods of arrays, installed on `Array` for concrete and traced arrays alike: those of NumPy, and `x.at`.
+
+A function of `pullback.numpy` whose first argument is the array serves as the method of its name.
+"""
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from pullback._core.array import Array
+from pullback._core.errors import boundary, fold
+from pullback._ops import shape as shape_ops
+from pullback._ops import trig
+from pullback._core import dtypes
+from pullback._xla import engine
+from pullback.numpy import contractions, creation, grids, indexing, joining, logic, manipulation, parts, reductions
+from pullback.numpy import selection, types
+try:
+    from pullback.numpy import sorting
+except ImportError:
+    sorting = None
+from pullback.numpy.at import At
+
+
+class SingleDeviceSharding:
+    """Where an array is: all of it on one device."""
+
+    __slots__ = ("device",)
+
+    def __init__(self, device: Any):
+        self.device = device
+
+    @property
+    def device_set(self) -> set:
+        """The devices that hold a part of the array."""
+        return {self.device}
+
+    def __eq__(self, other):
+        return isinstance(other, SingleDeviceSharding) and self.device == other.device
+
+    def __hash__(self):
+        return hash(self.device)
+
+    def __repr__(self):
+        return f"SingleDeviceSharding(device={self.device!r})"
+
+
+# --- indexing and iteration ---
+
+
+def _getitem(self: Array, key: Any) -> Array:
+    """`x[key]`, with NumPy's indexing; positions out of bounds are clamped."""
+    try:
+        return indexing.getitem(self, key)
+    except Exception as error:
+        fold(error)
+        raise
+
+
+def _setitem(self: Array, key: Any, value: Any) -> NoReturn:
+    raise TypeError("arrays are immutable: x[i] = y cannot be done. Use x = x.at[i].set(y), which returns a new array; "
+                    ".add, .multiply, .min, .max and others update likewise")
+
+
+@boundary
+def _iter(self: Array) -> Iterator[Array]:
+    return indexing.iterate(self)
+
+
+@boundary
+def _contains(self: Array, value: Any) -> bool:
+    return bool(reductions.any(logic.equal(self, value)))
+
+
+def _at(self: Array) -> At:
+    """The way to updates by index: `x.at[i].set(y)` is `x[i] = y` that returns a new array."""
+    return At(self)
+
+
+# --- shapes ---
+
+
+def _arguments(name: str, args: tuple, default: Any = None) -> Any:
+    """`f((1, 2))` and `f(1, 2)` are both allowed."""
+    if not args:
+        return default
+    return args[0] if len(args) == 1 and (args[0] is None or isinstance(args[0], (tuple, list))) else args
+
+
+@boundary
+def _reshape(self: Array, *args: Any, order: str = "C") -> Array:
+    """The elements in another shape, given as a tuple or as integers, of which one may be -1."""
+    shape = args[0] if len(args) == 1 else args
+    return manipulation.reshaped("reshape", self, shape, order)
+
+
+@boundary
+def _transpose(self: Array, *args: Any) -> Array:
+    """The array with its axes in another order, by default reversed."""
+    return manipulation.permuted("transpose", self, _arguments("transpose", args))
+
+
+@boundary
+def _flatten(self: Array, order: str = "C") -> Array:
+    """The elements along one axis."""
+    return manipulation.ravel(self, order)
+
+
+def _t(self: Array) -> Array:
+    """The array with its axes reversed."""
+    return manipulation.permuted("T", self, None)
+
+
+@boundary
+def _mt(self: Array) -> Array:
+    """The array with its last two axes swapped."""
+    return manipulation.matrix_transpose(self)
+
+
+# --- dtypes ---
+
+
+@boundary
+def _astype(self: Array, dtype: Any, copy: bool = False, device: Any = None) -> Array:
+    """The array in another dtype; see `pullback.numpy.astype`."""
+    creation.check_device("astype", device)
+    return types.astype(self, dtype)
+
+
+def _real(self: Array) -> Array:
+    """The real part."""
+    return trig.real(self) if dtypes.is_complex(self.aval.dtype) else self
+
+
+def _imag(self: Array) -> Array:
+    """The imaginary part, zeros for real dtypes."""
+    aval = self.aval
+    return trig.imag(self) if dtypes.is_complex(aval.dtype) else shape_ops.full(aval.shape, 0, aval.dtype)
+
+
+def _copy(self: Array) -> Array:
+    """A copy; arrays are immutable, so it is the array itself."""
+    return self
+
+
+# --- devices ---
+
+
+def _device(self: Array) -> Any:
+    """The device the array is on."""
+    return engine.device()
+
+
+def _devices(self: Array) -> set:
+    """The devices the array is on."""
+    return {engine.device()}
+
+
+def _sharding(self: Array) -> SingleDeviceSharding:
+    """How the array is spread over devices."""
+    return SingleDeviceSharding(engine.device())
+
+
+@boundary
+def _to_device(self: Array, device: Any, *, stream: Any = None) -> Array:
+    """The array on another device of this process."""
+    creation.check_device("to_device", device.device if isinstance(device, SingleDeviceSharding) else device)
+    return self
+
+
+def _array_namespace(self: Array, *, api_version: str | None = None) -> Any:
+    """The module with the functions of arrays, as the array API standard asks."""
+    return sys.modules["pullback.numpy"]
+
+
+_METHODS = {
+    "__getitem__": _getitem, "__setitem__": _setitem, "__iter__": _iter, "__contains__": _contains,
+    "__array_namespace__": _array_namespace,
+    "reshape": _reshape, "transpose": _transpose, "flatten": _flatten, "ravel": manipulation.ravel,
+    "squeeze": manipulation.squeeze, "swapaxes": manipulation.swapaxes, "diagonal": grids.diagonal,
+    "trace": grids.trace, "repeat": joining.repeat, "take": indexing.take,
+    "astype": _astype, "view": types.view, "copy": _copy, "conj": parts.conj, "conjugate": parts.conj,
+    "round": parts.round, "clip": selection.clip, "dot": contractions.dot,
+    "sum": reductions.sum, "prod": reductions.prod, "max": reductions.max, "min": reductions.min,
+    "mean": reductions.mean, "std": reductions.std, "var": reductions.var, "any": reductions.any,
+    "all": reductions.all, "argmax": reductions.argmax, "argmin": reductions.argmin, "ptp": reductions.ptp,
+    "devices": _devices, "to_device": _to_device,
+}
+if sorting is not None:
+    _METHODS.update({
+    "cumsum": sorting.cumsum, "cumprod": sorting.cumprod, "sort": sorting.sort, "argsort": sorting.argsort,
+        "nonzero": sorting.nonzero, "searchsorted": sorting.searchsorted, "argpartition": sorting.argpartition})
+_PROPERTIES = {"at": _at, "T": _t, "mT": _mt, "real": _real, "imag": _imag, "device": _device, "sharding": _sharding}
+
+
+@boundary
+def _compress(self: Array, condition: Any, axis: int | None = None, *, out: None = None, size: int | None = None,
+              fill_value: Any = 0) -> Array:
+    """The elements along an axis where a condition is true; see `pullback.numpy.compress`."""
+    return indexing.compress(condition, self, axis, out=out, size=size, fill_value=fill_value)
+
+
+def install() -> None:
+    """Give `Array` its methods and properties."""
+    for name, method in {**_METHODS, "compress": _compress}.items():
+        setattr(Array, name, method)
+    for name, getter in _PROPERTIES.items():
+        setattr(Array, name, property(getter))
+
+
+install()

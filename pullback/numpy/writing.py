@@ -1,0 +1,241 @@
+"""NumPy's functions that write by position, as functions that return a new array, and those that resize."""
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from pullback._core.array import Array
+from pullback._core.errors import boundary
+from pullback._ops import compare, elementwise
+from pullback._ops import shape as shape_ops
+from pullback._ops.assemble import concatenate
+from pullback._ops.gather_numpy import GatherScatterMode, ScatterDimensionNumbers
+from pullback._ops.gather_scatter import scatter_p
+from pullback._ops.slicing import slice_in_dim
+from pullback.numpy.at import IndexedUpdate
+from pullback.numpy.creation import asarray, shape_of
+from pullback.numpy.elementwise import as_operand
+from pullback.numpy.indexing import along_axis, take
+from pullback.numpy.manipulation import stretched
+from pullback.numpy.reductions import one_axis
+try:
+    from pullback.numpy.sorting import cumsum
+except ImportError:
+    cumsum = None
+from pullback.numpy.ufuncs import remainder
+
+__all__ = ["put_along_axis", "put", "place", "fill_diagonal", "insert", "delete", "resize", "trim_zeros"]
+
+
+def _refuse_inplace(name: str, inplace: bool) -> None:
+    if inplace:
+        raise ValueError(f"{name}: arrays are immutable, so nothing can be written in place: pass inplace=False and use the "
+                         "result")
+
+
+@boundary
+def put_along_axis(arr: Any, indices: Any, values: Any, axis: int | None, inplace: bool = True, *,
+                   mode: str | None = None) -> Array:
+    """`arr` with the elements that `take_along_axis` reads replaced by `values`; `inplace` must be False.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.put_along_axis(pnp.zeros((2, 2)), pnp.array([[1], [0]]), 5., 1, inplace=False)
+    Array([[0., 5.],
+           [5., 0.]], dtype=float32)
+    """
+    _refuse_inplace("put_along_axis", inplace)
+    x = as_operand(arr, "put_along_axis", 0)
+    y, vectors, numbers, _ = along_axis("put_along_axis", x, indices, axis, wrap=True)
+    v = shape_ops.convert_element_type(as_operand(values, "put_along_axis", 2), x.aval.dtype)
+    v = stretched("put_along_axis", v, vectors.aval.shape[:-1])
+    if y.aval.shape != x.aval.shape and y.aval.ndim == x.aval.ndim:
+        raise ValueError(f"put_along_axis: indices of shape {vectors.aval.shape[:-1]} do not broadcast to an array of shape "
+                         f"{x.aval.shape}")
+    out = scatter_p.bind(y, vectors, v, dimension_numbers=ScatterDimensionNumbers(*numbers),
+                         mode=GatherScatterMode.from_any(mode), indices_are_sorted=False, unique_indices=False)
+    return shape_ops.reshape(out, x.aval.shape)
+
+
+@boundary
+def put(a: Any, ind: Any, v: Any, mode: str | None = None, *, inplace: bool = True) -> Array:
+    """`a` with the elements at flat positions replaced by values, repeated as needed; `inplace` must be False.
+
+    `mode` is "clip" or "wrap" for positions out of bounds, which are dropped by default.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.put(pnp.zeros(3), pnp.array([0, 2]), 5., inplace=False)
+    Array([5., 0., 5.], dtype=float32)
+    """
+    _refuse_inplace("put", inplace)
+    x, index, values = as_operand(a, "put", 0), as_operand(ind, "put", 1), as_operand(v, "put", 2)
+    size, count = x.aval.size, index.aval.size
+    if not count or not values.aval.size:
+        return x
+    index = shape_ops.reshape(index, (count,))
+    if mode == "wrap":
+        index, mode = remainder(index, size), None
+    elif mode not in (None, "clip"):
+        raise ValueError(f"put: mode must be None, 'clip' or 'wrap', got {mode!r}")
+    values = resize(values, (count,))
+    flat = IndexedUpdate(shape_ops.reshape(x, (size,)), index).set(values, mode=mode)
+    return shape_ops.reshape(flat, x.aval.shape)
+
+
+@boundary
+def place(arr: Any, mask: Any, vals: Any, *, inplace: bool = True) -> Array:
+    """`arr` with the elements under a mask replaced by values, repeated as needed; `inplace` must be False.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.place(pnp.zeros(3), pnp.array([True, False, True]), pnp.array([5., 6.]), inplace=False)
+    Array([5., 0., 6.], dtype=float32)
+    """
+    _refuse_inplace("place", inplace)
+    x, m, values = as_operand(arr, "place", 0), as_operand(mask, "place", 1), as_operand(vals, "place", 2)
+    if m.aval.size != x.aval.size:
+        raise ValueError(f"place: the mask must have the size of the array, got shapes {m.aval.shape} and {x.aval.shape}")
+    m = shape_ops.reshape(m, (m.aval.size,))
+    m = m if m.aval.dtype.kind == "b" else compare.ne(m, elementwise.scalar(m, 0))
+    order = elementwise.sub(cumsum(shape_ops.convert_element_type(m, np.int32)), np.int32(1))
+    values = shape_ops.convert_element_type(shape_ops.reshape(values, (values.aval.size,)), x.aval.dtype)
+    chosen = take(values, remainder(order, values.aval.size), mode="clip")
+    return shape_ops.reshape(compare.select(m, chosen, shape_ops.reshape(x, (x.aval.size,))), x.aval.shape)
+
+
+@boundary
+def fill_diagonal(a: Any, val: Any, wrap: bool = False, *, inplace: bool = True) -> Array:
+    """`a`, of at least 2 axes, with its main diagonal replaced by `val`, repeated as needed; `inplace` must be False.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.fill_diagonal(pnp.zeros((2, 2)), 5., inplace=False)
+    Array([[5., 0.],
+           [0., 5.]], dtype=float32)
+    """
+    _refuse_inplace("fill_diagonal", inplace)
+    if wrap:
+        raise NotImplementedError("fill_diagonal: wrap=True is not supported")
+    x, v = as_operand(a, "fill_diagonal", 0), as_operand(val, "fill_diagonal", 1)
+    shape = x.aval.shape
+    if len(shape) < 2 or (len(shape) > 2 and len({*shape}) > 1):
+        raise ValueError(f"fill_diagonal: expected a matrix, or an array of equal lengths, got shape {shape}")
+    n = min(shape)
+    values = resize(shape_ops.reshape(v, (v.aval.size,)), (n,)) if v.aval.ndim else v
+    return IndexedUpdate(x, (np.arange(n),) * len(shape)).set(values, unique_indices=True)
+
+
+# --- longer and shorter arrays ---
+
+
+@boundary
+def resize(a: Any, new_shape: Any) -> Array:
+    """The elements of `a` in another shape: repeated from the beginning, or cut.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.resize(pnp.arange(3), (2, 2))
+    Array([[0, 1],
+           [2, 0]], dtype=int32)
+    """
+    x = asarray(a)
+    shape = shape_of("resize", new_shape)
+    size = math.prod(shape)
+    flat = shape_ops.reshape(x, (x.aval.size,))
+    if not x.aval.size:
+        return shape_ops.full(shape, 0, x.aval.dtype, x.aval.weak_type)
+    copies = -(-size // x.aval.size)
+    if copies > 1:
+        flat = shape_ops.reshape(shape_ops.broadcast_to(flat, (copies, x.aval.size)), (copies * x.aval.size,))
+    return shape_ops.reshape(slice_in_dim(flat, 0, size) if flat.aval.size != size else flat, shape)
+
+
+def _positions(name: str, obj: Any, n: int) -> np.ndarray:
+    """The places along an axis that an integer, a slice, integers or a mask names; they must be known."""
+    if isinstance(obj, slice):
+        return np.arange(n)[obj]
+    value = np.asarray(obj if not isinstance(obj, Array) else obj.__array__())
+    if value.dtype.kind == "b":
+        if value.shape != (n,):
+            raise ValueError(f"{name}: a mask must have the length {n} of the axis, got shape {value.shape}")
+        return value.nonzero()[0]
+    if value.size == 0:
+        return np.zeros(0, np.int64)
+    if value.dtype.kind not in "iu":
+        raise IndexError(f"{name}: positions must be integers, got {value.dtype.name}")
+    return value
+
+
+@boundary
+def delete(arr: Any, obj: Any, axis: int | None = None, *, assume_unique_indices: bool = False) -> Array:
+    """`arr` without the elements along an axis (flattened, without one) at known positions, or that a slice names.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.delete(pnp.arange(4), pnp.array([0, 2]))
+    Array([1, 3], dtype=int32)
+    """
+    x = as_operand(arr, "delete", 0)
+    if axis is None:
+        x, axis = shape_ops.reshape(x, (x.aval.size,)), 0
+    i = one_axis("delete", axis, x.aval.ndim)
+    n = x.aval.shape[i]
+    gone = np.atleast_1d(_positions("delete", obj, n)).ravel()
+    if gone.size and (gone.min() < -n or gone.max() >= n):
+        raise IndexError(f"delete: positions {obj} are out of bounds for axis {i} of length {n}")
+    kept = np.ones(n, bool)
+    kept[gone] = False
+    return take(x, kept.nonzero()[0], i, mode="clip", unique_indices=True, indices_are_sorted=True)
+
+
+@boundary
+def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Array:
+    """`arr` with values put in before known positions along an axis (flattened, without one).
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.insert(pnp.arange(3), 1, 9)
+    Array([0, 9, 1, 2], dtype=int32)
+    """
+    x, v = as_operand(arr, "insert", 0), asarray(values)
+    v = shape_ops.convert_element_type(v, x.aval.dtype)
+    if axis is None:
+        x, axis = shape_ops.reshape(x, (x.aval.size,)), 0
+    i = one_axis("insert", axis, x.aval.ndim)
+    n = x.aval.shape[i]
+    where = _positions("insert", obj, n)
+    if where.ndim == 0 and v.aval.ndim == x.aval.ndim and v.aval.ndim:
+        # one position and several values: they all go there
+        v = shape_ops.move_axis(v, 0, i) if x.aval.ndim > 1 and v.aval.shape[i] == 1 else v
+        places = np.full(v.aval.shape[i], int(where))
+    else:
+        places = np.atleast_1d(where).ravel()
+    if places.size and (places.min() < -n or places.max() > n):
+        raise IndexError(f"insert: positions {obj} are out of bounds for axis {i} of length {n}")
+    places = np.where(places < 0, places + n, places)
+    count = places.size
+    if where.ndim == 0 and v.aval.ndim < x.aval.ndim:
+        v = shape_ops.reshape(v, (*v.aval.shape[:i], 1, *v.aval.shape[i:])) if v.aval.ndim == x.aval.ndim - 1 else v
+    v = stretched("insert", v, (*x.aval.shape[:i], count, *x.aval.shape[i + 1:]))
+    order = np.argsort(places, kind="stable")
+    new = places[order] + np.arange(count)
+    source = np.empty(n + count, np.int64)
+    is_new = np.zeros(n + count, bool)
+    is_new[new] = True
+    source[new] = n + order
+    source[~is_new] = np.arange(n)
+    both = concatenate([x, v], i)
+    return take(both, source, i, mode="clip", unique_indices=True)
+
+
+@boundary
+def trim_zeros(filt: Any, trim: str = "fb") -> Array:
+    """A 1-d array, which must be known, without the zeros in front ("f" in `trim`) and at the back ("b").
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.trim_zeros(pnp.array([0, 1, 0, 2, 0]))
+    Array([1, 0, 2], dtype=int32)
+    """
+    x = asarray(filt)
+    if x.aval.ndim != 1:
+        raise ValueError(f"trim_zeros: expected 1 axis, got shape {x.aval.shape}")
+    there = np.flatnonzero(x.__array__())
+    low = (int(there[0]) if there.size else x.aval.size) if "f" in trim.lower() else 0
+    high = (int(there[-1]) + 1 if there.size else 0) if "b" in trim.lower() else x.aval.size
+    return slice_in_dim(x, min(low, high) if there.size else 0, high if there.size else 0)
