@@ -1,6 +1,7 @@
 """Compiled programs: from a jaxpr to something that runs on arrays."""
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,15 +48,30 @@ def _result_handler(aval) -> Any:
         return make(aval, engine.sharding(), committed=True)
 
 
+# programs by their text: a loop whose body is traced anew at each eager call compiles once
+_loaded: OrderedDict[tuple, Any] = OrderedDict()
+_LOADED_LIMIT = 512
+
+
 def compile_module(module: Module, options: Sequence[tuple[str, Any]] = ()) -> Any:
     """Hand the module to XLA; returns the loaded executable."""
+    text = module.text()
+    key = (text, *options)
+    loaded = _loaded.get(key)
+    if loaded is not None:
+        _loaded.move_to_end(key)
+        return loaded
     xc = engine.xla_client()
     settings = xc.CompileOptions()
     if options:
         settings.env_option_overrides = list(options)
     client = engine.client()
     counters.count("compiles")
-    return client.compile_and_load(module.text().encode(), engine.device_list(), settings)
+    loaded = client.compile_and_load(text.encode(), engine.device_list(), settings)
+    _loaded[key] = loaded
+    if len(_loaded) > _LOADED_LIMIT:
+        _loaded.popitem(last=False)
+    return loaded
 
 
 def compile_jaxpr(jaxpr: Jaxpr, donated: frozenset[int] = frozenset(),
