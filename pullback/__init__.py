@@ -1,10 +1,28 @@
-"""pullback: composable transformations of Python functions, with custom derivative rules you can trust."""
+"""pullback: composable transformations of Python functions, with custom derivative rules you can trust.
+
+The names are those of JAX's documentation: `import pullback as pb; import pullback.numpy as pnp`.
+"""
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
+from pullback import lax as lax
+from pullback import numpy as numpy
+from pullback import tree as tree
+from pullback import tree_util as tree_util
 from pullback._api.derivatives import grad as grad
 from pullback._api.derivatives import jvp as jvp
 from pullback._api.derivatives import linear_transpose as linear_transpose
 from pullback._api.derivatives import linearize as linearize
 from pullback._api.derivatives import value_and_grad as value_and_grad
 from pullback._api.derivatives import vjp as vjp
+from pullback._api.devices import block_until_ready as block_until_ready
+from pullback._api.devices import default_backend as default_backend
+from pullback._api.devices import device_count as device_count
+from pullback._api.devices import device_get as device_get
+from pullback._api.devices import device_put as device_put
+from pullback._api.devices import devices as devices
+from pullback._api.devices import local_devices as local_devices
 from pullback._api.inspect import eval_shape as eval_shape
 from pullback._api.inspect import make_jaxpr as make_jaxpr
 from pullback._api.jacobians import hessian as hessian
@@ -15,9 +33,23 @@ from pullback._api.vectorize import vmap as vmap
 from pullback._core import printing as _printing  # noqa: F401  jaxprs print themselves through it
 from pullback._core.array import Array as Array
 from pullback._core.config import config as config
+from pullback._core.config import debug_nans as debug_nans
+from pullback._core.config import disable_jit as disable_jit
 from pullback._core.config import enable_x64 as enable_x64
 from pullback._core.types import ShapeDtypeStruct as ShapeDtypeStruct
 from pullback.custom_derivatives import custom_jvp as custom_jvp
 from pullback.custom_derivatives import custom_vjp as custom_vjp
 
+if _TYPE_CHECKING:
+    from pullback import core, debug, dtypes, errors, extend, nn, random, scipy
+
 __version__ = "0.1.0"
+
+# loaded at their first use, so that `import pullback` stays quick
+_LAZY = frozenset({"core", "debug", "dtypes", "errors", "extend", "nn", "random", "scipy"})
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _LAZY:
+        return _import_module(f"pullback.{name}")
+    raise AttributeError(f"module 'pullback' has no attribute {name!r}")

@@ -16,7 +16,7 @@ LAYERS = (
     ("_transforms",),
     ("_higher_order",),
     ("_api",),
-    ("custom_batching", "custom_derivatives", "extend", "stages", "typing"),
+    ("core", "custom_batching", "custom_derivatives", "extend", "stages", "typing"),
     ("lax",),
     ("numpy",),
     ("debug", "experimental", "export", "nn", "random", "scipy", "test_util"),

@@ -361,6 +361,13 @@ def bernoulli(key: Any, p: Any = 0.5, shape: Any = None, mode: str = "low") -> A
     return lt(mul(fine, scalar(fine, 2.0 ** -dtypes.finfo(p.dtype).nmant)), sub(p, coarse))
 
 
+def sign_samples(words: Array, shape: tuple[int, ...], dtype: np.dtype) -> Array:
+    """1 or -1, in a dtype."""
+    half = dtypes.canonicalize_dtype(float)
+    heads = lt(unit_uniform(words, shape, half), half.type(0.5))
+    return select(heads, lift(np.array(1, dtype)[()]), lift(np.array(-1, dtype)[()]))
+
+
 @boundary
 def rademacher(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
     """1 or -1, each with probability one half.
@@ -371,6 +378,4 @@ def rademacher(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> 
     """
     words = words_of("rademacher", key)
     dtype = dtypes.canonicalize_dtype(int if dtype is None else dtype)
-    half = dtypes.canonicalize_dtype(float)
-    heads = lt(unit_uniform(words, canonical_shape(shape), half), half.type(0.5))
-    return select(heads, lift(np.array(1, dtype)[()]), lift(np.array(-1, dtype)[()]))
+    return sign_samples(words, canonical_shape(shape), dtype)

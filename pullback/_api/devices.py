@@ -1,0 +1,80 @@
+"""Where arrays live: the devices of this process, and moving pytrees to and from them."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pullback._core.array import Array, ConcreteArray, lift
+from pullback._core.errors import boundary
+from pullback._core.tree import tree_leaves
+from pullback._core.tree_paths import tree_map
+from pullback._xla import engine
+
+
+def devices(backend: str | None = None) -> list[Any]:
+    """The devices of this process; the only backend is "cpu".
+
+    >>> import pullback as pb
+    >>> len(pb.devices())
+    1
+    """
+    if backend not in (None, "cpu"):
+        raise RuntimeError(f"devices: the only backend is 'cpu', got {backend!r}")
+    return engine.devices()
+
+
+def local_devices() -> list[Any]:
+    """The devices of this process."""
+    return engine.devices()
+
+
+def device_count() -> int:
+    """The number of devices."""
+    return len(engine.devices())
+
+
+def default_backend() -> str:
+    """The platform that programs are compiled for."""
+    return "cpu"
+
+
+@boundary
+def device_put(x: Any, device: Any = None) -> Any:
+    """The leaves of a pytree as arrays with a device buffer; values and tracers are unchanged.
+
+    >>> import pullback as pb, numpy as np
+    >>> pb.device_put({"a": np.arange(3, dtype="int32")})
+    {'a': Array([0, 1, 2], dtype=int32)}
+    """
+
+    def place(leaf):
+        array = lift(leaf)
+        if type(array) is ConcreteArray:
+            engine.put(array)
+        return array
+
+    return tree_map(place, x)
+
+
+@boundary
+def device_get(x: Any) -> Any:
+    """The leaves of a pytree as NumPy arrays, read-only; what is no array stays as it is."""
+
+    def fetch(leaf):
+        return np.asarray(leaf) if isinstance(leaf, Array) else leaf
+
+    return tree_map(fetch, x)
+
+
+def block_until_ready(x: Any) -> Any:
+    """Wait until every array of a pytree has been computed; returns the pytree.
+
+    >>> import pullback as pb
+    >>> print(pb.block_until_ready(pb.jit(lambda x: x + 1)(1.)))
+    2.0
+    """
+    for leaf in tree_leaves(x):
+        if isinstance(leaf, Array):
+            leaf.block_until_ready()  # type: ignore[attr-defined]
+    return x

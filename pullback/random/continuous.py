@@ -1,0 +1,307 @@
+"""Continuous distributions with a formula from uniform or normal numbers, most by the inverse of their distribution
+function: exponential, gumbel, laplace, logistic, cauchy, pareto, rayleigh, weibull, lognormal, triangular, wald, maxwell.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+import pullback.numpy as pnp
+from pullback._core import dtypes
+from pullback._core.array import Array, lift
+from pullback._core.errors import boundary
+from pullback._core.types import canonical_shape
+from pullback._ops.compare import lt, select
+from pullback._ops.elementwise import exp, log, log1p, neg, pow, sign, sqrt
+from pullback._ops.shape import broadcast_to
+from pullback._ops.trig import abs as absolute
+from pullback._ops.trig import tan
+from pullback.numpy.indexing import iterate
+from pullback.random.keys import words_of
+from pullback.random.samplers import (
+    float_dtype,
+    normal,
+    parameter,
+    sample_shape,
+    sign_samples,
+    split_words,
+    standard_normal,
+    uniform_between,
+    unit_uniform,
+)
+
+__all__ = ["cauchy", "double_sided_maxwell", "exponential", "gumbel", "laplace", "logistic", "lognormal", "maxwell",
+           "pareto", "rayleigh", "triangular", "wald", "weibull_min"]
+
+
+def _above(words: Array, shape: tuple[int, ...], low: Any, dtype: np.dtype) -> Array:
+    """Uniform floats in [low, 1)."""
+    return uniform_between(words, shape, lift(np.asarray(low, dtype)[()]), lift(dtype.type(1)))
+
+
+# --- without parameters ---
+
+
+def standard_exponential(words: Array, shape: tuple[int, ...], dtype: np.dtype) -> Array:
+    """Exponential floats of mean 1."""
+    return neg(log1p(neg(unit_uniform(words, shape, dtype))))
+
+
+@boundary
+def exponential(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
+    """Exponential numbers of mean 1: density exp(-x) for x >= 0.
+
+    >>> from pullback import random
+    >>> random.exponential(random.key(0), (1000,)).mean().round(1)
+    Array(1., dtype=float32)
+    """
+    words = words_of("exponential", key)
+    return standard_exponential(words, canonical_shape(shape), float_dtype("exponential", dtype))
+
+
+def standard_gumbel(function: str, words: Array, shape: tuple[int, ...], dtype: np.dtype, mode: str | None) -> Array:
+    """Gumbel floats; `function` is named in the error about an unknown mode."""
+    if mode is None or mode == "low":
+        return neg(log(neg(log(_above(words, shape, dtypes.finfo(dtype).tiny, dtype)))))
+    if mode != "high":
+        raise ValueError(f"{function}: mode must be 'low', 'high' or None, got {mode!r}")
+    info = dtypes.finfo(dtype)
+    high, low = iterate(unit_uniform(words, (2, *shape), dtype))
+    x = select(high >= 0.5, high, high + 2.0 ** -info.nmant * low + float(info.tiny))
+    return neg(log(neg(log1p(neg(x)))))
+
+
+@boundary
+def gumbel(key: Any, shape: int | Sequence[int] = (), dtype: Any = None, mode: str | None = None) -> Array:
+    """Gumbel numbers: distribution function exp(-exp(-x)).
+
+    Args:
+      key: a single key, raw or typed.
+      shape: the shape of the result.
+      dtype: a floating dtype.
+      mode: "low" (the default), or "high" for twice the digits, which reach further into the tail.
+
+    >>> from pullback import random
+    >>> random.gumbel(random.key(0), (1000,)).mean().round(1)
+    Array(0.6, dtype=float32)
+    """
+    words = words_of("gumbel", key)
+    return standard_gumbel("gumbel", words, canonical_shape(shape), float_dtype("gumbel", dtype), mode)
+
+
+@boundary
+def laplace(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
+    """Laplace numbers: density exp(-|x|) / 2.
+
+    >>> from pullback import random
+    >>> abs(random.laplace(random.key(0), (1000,))).mean().round(1)
+    Array(1., dtype=float32)
+    """
+    words = words_of("laplace", key)
+    dtype = float_dtype("laplace", dtype)
+    u = _above(words, canonical_shape(shape), -1.0 + float(dtypes.finfo(dtype).epsneg), dtype)
+    return sign(u) * log1p(neg(absolute(u)))
+
+
+@boundary
+def logistic(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
+    """Logistic numbers: distribution function 1 / (1 + exp(-x)).
+
+    >>> from pullback import random
+    >>> (random.logistic(random.key(0), (1000,)) > 0).mean().round(1)
+    Array(0.5, dtype=float32)
+    """
+    words = words_of("logistic", key)
+    dtype = float_dtype("logistic", dtype)
+    u = _above(words, canonical_shape(shape), dtypes.finfo(dtype).tiny, dtype)
+    return log(u) - log1p(neg(u))
+
+
+@boundary
+def cauchy(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
+    """Cauchy numbers: density 1 / (pi (1 + x**2)).
+
+    >>> from pullback import random
+    >>> (abs(random.cauchy(random.key(0), (1000,))) < 1).mean().round(1)
+    Array(0.5, dtype=float32)
+    """
+    words = words_of("cauchy", key)
+    dtype = float_dtype("cauchy", dtype)
+    u = _above(words, canonical_shape(shape), dtypes.finfo(dtype).eps, dtype)
+    return tan(np.pi * (u - 0.5))
+
+
+def standard_maxwell(words: Array, shape: tuple[int, ...], dtype: np.dtype) -> Array:
+    """Lengths of normal vectors in space."""
+    vectors = standard_normal(words, (*shape, 3), dtype)
+    return sqrt(pnp.sum(vectors * vectors, axis=-1))
+
+
+@boundary
+def maxwell(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
+    """Maxwell numbers: density sqrt(2 / pi) x**2 exp(-x**2 / 2) for x >= 0.
+
+    >>> from pullback import random
+    >>> random.maxwell(random.key(0), (1000,)).mean().round(1)
+    Array(1.6, dtype=float32)
+    """
+    words = words_of("maxwell", key)
+    return standard_maxwell(words, canonical_shape(shape), float_dtype("maxwell", dtype))
+
+
+# --- with parameters, which the results are differentiable in ---
+
+
+@boundary
+def double_sided_maxwell(key: Any, loc: Any, scale: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
+    """Maxwell numbers with a random sign, times `scale`, plus `loc`.
+
+    The result has the shape of `loc` and `scale` broadcast together, with `shape` in front; where `shape` is empty, with
+    that shape in front once more.
+
+    >>> from pullback import random
+    >>> random.double_sided_maxwell(random.key(0), 0., 1., (4,)).shape
+    (4,)
+    """
+    words = words_of("double_sided_maxwell", key)
+    dtype = float_dtype("double_sided_maxwell", dtype)
+    loc = parameter("double_sided_maxwell", "loc", loc, dtype)
+    scale = parameter("double_sided_maxwell", "scale", scale, dtype)
+    common = sample_shape("double_sided_maxwell", None, loc=loc, scale=scale)
+    shape = (*(canonical_shape(shape) or common), *common)
+    for_length, for_sign = split_words(words)
+    return sign_samples(for_sign, shape, dtype) * standard_maxwell(for_length, shape, dtype) * scale + loc
+
+
+@boundary
+def lognormal(key: Any, sigma: Any = 1.0, shape: Any = None, dtype: Any = None) -> Array:
+    """exp(sigma x) of normal numbers x.
+
+    Args:
+      key: a single key, raw or typed.
+      sigma: a number, or an array that broadcasts to `shape`.
+      shape: the shape of the result; by default that of `sigma`.
+      dtype: a floating or complex dtype.
+
+    >>> from pullback import random
+    >>> random.lognormal(random.key(0), 0.1, (1000,)).mean().round(1)
+    Array(1., dtype=float32)
+    """
+    dtype = dtypes.canonicalize_dtype(float if dtype is None else dtype)
+    sigma = parameter("lognormal", "sigma", sigma, dtype)
+    return exp(normal(key, sample_shape("lognormal", shape, sigma=sigma), dtype) * sigma)
+
+
+@boundary
+def pareto(key: Any, b: Any, shape: Any = None, dtype: Any = None) -> Array:
+    """Pareto numbers: density b / x**(b + 1) for x >= 1.
+
+    Args:
+      key: a single key, raw or typed.
+      b: a positive number, or an array that broadcasts to `shape`.
+      shape: the shape of the result; by default that of `b`.
+      dtype: a floating dtype.
+
+    >>> from pullback import random
+    >>> bool((random.pareto(random.key(0), 3., (1000,)) >= 1).all())
+    True
+    """
+    words = words_of("pareto", key)
+    dtype = float_dtype("pareto", dtype)
+    b = parameter("pareto", "b", b, dtype)
+    return exp(standard_exponential(words, sample_shape("pareto", shape, b=b), dtype) / b)
+
+
+@boundary
+def rayleigh(key: Any, scale: Any, shape: Any = None, dtype: Any = None) -> Array:
+    """Rayleigh numbers: density x exp(-x**2 / (2 scale**2)) / scale**2 for x >= 0.
+
+    Args:
+      key: a single key, raw or typed.
+      scale: a positive number, or an array that broadcasts to `shape`.
+      shape: the shape of the result; by default that of `scale`.
+      dtype: a floating dtype.
+
+    >>> from pullback import random
+    >>> random.rayleigh(random.key(0), 2., (1000,)).mean().round(1)
+    Array(2.5, dtype=float32)
+    """
+    words = words_of("rayleigh", key)
+    dtype = float_dtype("rayleigh", dtype)
+    scale = parameter("rayleigh", "scale", scale, dtype)
+    return scale * sqrt(log(unit_uniform(words, sample_shape("rayleigh", shape, scale=scale), dtype)) * -2)
+
+
+@boundary
+def weibull_min(key: Any, scale: Any, concentration: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
+    """Weibull numbers: distribution function 1 - exp(-(x / scale)**concentration) for x >= 0.
+
+    Args:
+      key: a single key, raw or typed.
+      scale, concentration: positive numbers, or arrays; the result has their shape broadcast with `shape`.
+      shape: the shape of the random numbers.
+      dtype: a floating dtype.
+
+    >>> from pullback import random
+    >>> random.weibull_min(random.key(0), 1., 1., (1000,)).mean().round(1)
+    Array(1., dtype=float32)
+    """
+    words = words_of("weibull_min", key)
+    dtype = float_dtype("weibull_min", dtype)
+    scale = parameter("weibull_min", "scale", scale, dtype)
+    power = 1.0 / parameter("weibull_min", "concentration", concentration, dtype)
+    return pow(standard_exponential(words, canonical_shape(shape), dtype), power) * scale
+
+
+@boundary
+def triangular(key: Any, left: Any, mode: Any, right: Any, shape: Any = None, dtype: Any = None) -> Array:
+    """Triangular numbers: the density rises linearly from `left` to `mode` and falls to `right`.
+
+    Args:
+      key: a single key, raw or typed.
+      left, mode, right: numbers in ascending order, or arrays that broadcast to `shape`.
+      shape: the shape of the result; by default that of the parameters, broadcast together.
+      dtype: a floating dtype.
+
+    >>> from pullback import random
+    >>> random.triangular(random.key(0), 0., 1., 2., (1000,)).mean().round(1)
+    Array(1., dtype=float32)
+    """
+    words = words_of("triangular", key)
+    dtype = float_dtype("triangular", dtype)
+    left, mode, right = (parameter("triangular", name, x, dtype)
+                         for name, x in (("left", left), ("mode", mode), ("right", right)))
+    shape = sample_shape("triangular", shape, left=left, mode=mode, right=right)
+    u = unit_uniform(words, shape, dtype)
+    rising = left + sqrt(u * (right - left) * (mode - left))
+    falling = right - sqrt((1 - u) * (right - left) * (right - mode))
+    return select(lt(u, (mode - left) / (right - left)), rising, falling)
+
+
+@boundary
+def wald(key: Any, mean: Any, shape: Any = None, dtype: Any = None) -> Array:
+    """Wald (inverse Gaussian) numbers of scale 1, by the method of Michael, Schucany and Haas (1976).
+
+    Args:
+      key: a single key, raw or typed.
+      mean: a positive number, or an array that broadcasts to `shape`.
+      shape: the shape of the result; by default that of `mean`.
+      dtype: a floating dtype.
+
+    >>> from pullback import random
+    >>> bool((random.wald(random.key(0), 1., (1000,)) > 0).all())
+    True
+    """
+    words = words_of("wald", key)
+    dtype = float_dtype("wald", dtype)
+    mean = parameter("wald", "mean", mean, dtype)
+    shape = sample_shape("wald", shape, mean=mean)
+    mean = broadcast_to(mean, shape)
+    for_normal, for_choice = split_words(words)
+    y = pnp.square(standard_normal(for_normal, shape, dtype))
+    choice = unit_uniform(for_choice, shape, dtype)
+    squared = mean * mean
+    x = mean + squared * y / 2 - mean / 2 * sqrt(4 * mean * y + squared * (y * y))
+    return select(choice <= mean / (mean + x), x, squared / x)
