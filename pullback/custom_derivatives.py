@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from types import FunctionType
 from typing import Any
 
 from pullback._core.arguments import argument_path, bind_positionally, canonical_argnums, check_leaf, signature
@@ -42,6 +43,7 @@ class _Decorated:
         self.bwd_rule: Callable | None = None
         self._signature = signature(fun)
         self._plain_count = self._count_plain_parameters()
+        self._self_contained = isinstance(fun, FunctionType) and fun.__closure__ is None
 
     def _count_plain_parameters(self) -> int | None:
         """The number of arguments of a call that needs no binding, or None where every call does."""
@@ -72,7 +74,10 @@ class _Decorated:
                 args = [a for i, a in enumerate(args) if i not in nondiff]
             leaves, in_tree = tree_flatten(tuple(args))
             if not any(isinstance(x, Tracer) for x in leaves) and only_evaluates():
-                return call_with(evaluator, self.fun, *original)
+                if self._self_contained and not fixed and not context.axis_sizes:
+                    return call_with(evaluator, self.fun, *original)
+                # no rule can be asked for, but the function may close over traced values
+                return self.fun(*original)
             flat = FlatCall(self, in_tree, fixed, nondiff, count)
             try:
                 leaves = [lift(x) for x in leaves]

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 import pullback as pb
+import pullback.numpy
 
 FAMILY_TOLERANCE = {2: 2e-2, 4: 1e-5, 8: 1e-10}
 

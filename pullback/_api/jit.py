@@ -4,6 +4,7 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
 
 from pullback._api.inspect import trace_function
@@ -25,7 +26,6 @@ from pullback._core.trace import Tracer, context
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
 from pullback._core.types import ShapeDtypeStruct
 from pullback._higher_order.call import call
-from pullback._xla.engine import put
 from pullback._xla.evaluate import evaluator
 from pullback._xla.executable import Executable, compile_jaxpr
 
@@ -35,9 +35,6 @@ _leaf = tree_structure(0)
 class Traced:
     """One traced call: the jaxpr, the result's structure, and the program once it is compiled."""
 
-    __slots__ = ("closed", "jaxpr", "consts", "out_tree", "name", "donated", "program", "single", "handlers", "execute",
-                 "out_aval", "const_buffers")
-
     def __init__(self, closed: ClosedJaxpr, out_tree: PyTreeDef, name: str, donated: Sequence[int]):
         self.closed = closed
         self.jaxpr = consts_to_args(closed.jaxpr)
@@ -46,44 +43,39 @@ class Traced:
         self.name = name
         self.donated = frozenset(len(self.consts) + i for i in donated)
         self.program: Executable | None = None
-        self.single = out_tree == _leaf
-        self.const_buffers: list[Any] = []
-
-    def compile(self) -> Executable:
-        program = self.program
-        if program is None:
-            program = compile_jaxpr(self.jaxpr, self.donated)
-            self.handlers, self.execute = program.handlers, program.execute
-            self.out_aval = program.out_avals[0] if program.out_avals else None
-            self.const_buffers = [put(c) for c in self.consts]
-            self.program = program
-        return program
 
     def run(self, args: Sequence[ConcreteArray]) -> Any:
-        """Run the program on the flat arguments."""
-        program = self.program or self.compile()
-        buffers = [put(a) if a._buffer is None else a._buffer for a in args]
-        outs = self.execute(self.const_buffers + buffers).consume_with_handlers(self.handlers)
-        if self.donated:
-            for i in program.donated:
-                args[i - len(self.consts)].delete()
-        if self.single:
-            return ConcreteArray(self.out_aval, None, outs[0])
-        return tree_unflatten(self.out_tree, [ConcreteArray(aval, None, out)
-                                              for aval, out in zip(program.out_avals, outs, strict=True)])
+        """Run the program on the flat arguments, compiling it at the first need."""
+        if self.program is None:
+            self.program = compile_jaxpr(self.jaxpr, self.donated)
+        return tree_unflatten(self.out_tree, self.program.run([*self.consts, *args]))
+
+    def fast_entry(self) -> tuple:
+        """What the short way of a call needs: execute, handlers, structure (None: one array), types, values."""
+        program = self.program
+        assert program is not None
+        avals = program.out_avals
+        if self.out_tree == _leaf:
+            return program.execute, program.handlers, None, avals[0], None
+        dummy = tree_unflatten(self.out_tree, range(len(avals)))
+        flat = type(dummy) in (list, tuple) and list(dummy) == list(range(len(avals)))
+        return (program.execute, program.handlers, type(dummy) if flat else self.out_tree.unflatten, avals,
+                (None,) * len(avals))
 
 
 # what a call's trace depends on besides its arguments
 def _surroundings() -> tuple:
-    return config.enable_x64, config.default_matmul_precision, config.numpy_rank_promotion, context.axis_sizes
+    return config.tracing, context.axis_sizes
 
 
-class JitFunction:
-    """A compiled function: what `jit` returns. Calls with arguments of new types trace and compile anew."""
+_aval, _buffer = attrgetter("aval"), attrgetter("_buffer")
+
+
+class Compiler:
+    """What stands behind a compiled function: its settings, and a trace for each kind of arguments it has met."""
 
     def __init__(self, fun: Callable, static_argnums: tuple[int, ...], static_argnames: tuple[str, ...],
                  donate_argnums: tuple[int, ...], donate_argnames: tuple[str, ...], inline: bool):
-        functools.update_wrapper(self, fun, updated=())
         self._fun = fun
         self._static_argnums = static_argnums
         self._static_argnames = static_argnames
@@ -91,29 +83,38 @@ class JitFunction:
         self._donate_argnames = donate_argnames
         self._inline = inline
         self._cache = _shared_cache(fun, (static_argnums, static_argnames, donate_argnums, donate_argnames))
-        self._fast: dict = self._cache.setdefault("fast", {})
+        self.fast: dict[Any, tuple] = self._cache.setdefault("fast", {})
 
-    def __call__(self, *args, **kwargs):
-        if not kwargs and context.trace is evaluator and not config.disable_jit:
-            # the short way: positional arrays that were seen before
+    def function(self) -> Callable:
+        """The compiled function, with the methods of this object as attributes."""
+        fast, call_generally = self.fast, self.call
+
+        @functools.wraps(self._fun, updated=())
+        def compiled(*args, **kwargs):
+            if not kwargs and context.trace is evaluator:
+                # the short way: positional arrays on the device, of types that were seen before
+                try:
+                    execute, handlers, build, avals, values = fast[config.tracing, *map(_aval, args)]
+                    buffers = list(map(_buffer, args))
+                except (KeyError, AttributeError):
+                    pass
+                else:
+                    outs = execute(buffers).consume_with_handlers(handlers)
+                    if build is None:
+                        return ConcreteArray(avals, None, outs[0])
+                    return build(map(ConcreteArray, avals, values, outs))
             try:
-                traced = self._fast[config.enable_x64, *[a.aval for a in args]]
-                buffers = [put(a) if a._buffer is None else a._buffer for a in args]
-            except (KeyError, AttributeError, TypeError):
-                pass
-            else:
-                outs = traced.execute(buffers).consume_with_handlers(traced.handlers)
-                if traced.single:
-                    return ConcreteArray(traced.out_aval, None, outs[0])
-                return tree_unflatten(traced.out_tree, [
-                    ConcreteArray(aval, None, out) for aval, out in zip(traced.program.out_avals, outs, strict=True)])
-        try:
-            return self._call(args, kwargs)
-        except Exception as error:
-            fold(error)
-            raise
+                return call_generally(args, kwargs)
+            except Exception as error:
+                fold(error)
+                raise
 
-    def _call(self, args: tuple, kwargs: dict) -> Any:
+        for name in ("trace", "lower", "eval_shape", "clear_cache"):
+            setattr(compiled, name, getattr(self, name))
+        return compiled
+
+    def call(self, args: tuple, kwargs: dict) -> Any:
+        """Call the function, tracing and compiling where that is needed."""
         if config.disable_jit:
             return self._fun(*args, **kwargs)
         traced, leaves = self._traced(args, kwargs)
@@ -126,7 +127,7 @@ class JitFunction:
             result = traced.run(xs)
             if not kwargs and not traced.consts and not traced.donated and all(
                     type(a) is ConcreteArray for a in args):
-                self._fast[config.enable_x64, *[a.aval for a in args]] = traced
+                self.fast[config.tracing, *map(_aval, args)] = traced.fast_entry()
             return result
         return tree_unflatten(traced.out_tree, call(traced.jaxpr, [*traced.consts, *xs], name, self._inline))
 
@@ -210,15 +211,9 @@ class JitFunction:
 
     def clear_cache(self) -> None:
         """Forget all traces and programs."""
-        self._fast.clear()
+        self.fast.clear()
         self._cache.clear()
-        self._cache["fast"] = self._fast
-
-    def __repr__(self):
-        return f"<jit of {function_name(self._fun)}>"
-
-    def __get__(self, instance, owner=None):
-        return self if instance is None else functools.partial(self, instance)
+        self._cache["fast"] = self.fast
 
 
 class _Static:
@@ -287,7 +282,7 @@ def jit(fun: Callable | None = None, *, static_argnums: int | Sequence[int] | No
     both = set(nums) & set(d_nums)
     if both:
         raise ValueError(f"jit of {function_name(fun)}: arguments {sorted(both)} are both static and donated")
-    return JitFunction(fun, nums, names, d_nums, d_names, inline)
+    return Compiler(fun, nums, names, d_nums, d_names, inline).function()
 
 
 def _complete(sig: Any, nums: tuple[int, ...], names: tuple[str, ...]) -> tuple[tuple[int, ...], tuple[str, ...]]:

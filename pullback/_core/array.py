@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
+from pullback._core.errors import boundary
 from pullback._core.types import ShapedArray, length, make_aval
 
 
@@ -65,12 +66,14 @@ class Array:
         """Bytes all elements take."""
         return self.aval.size * self.aval.dtype.itemsize
 
+    @boundary
     def __len__(self) -> int:
         return length(self.aval.shape)
 
+    @boundary
     def __hash__(self):
-        raise TypeError(f"unhashable type: {type(self).__name__} (an array cannot be a dict key, a set member or a "
-                        "static argument; use its .tobytes(), or pass it as an ordinary argument)")
+        raise TypeError("unhashable type: 'Array' (an array cannot be a dict key, a set member or a static argument; "
+                        "use its .tobytes(), or pass it as an ordinary argument)")
 
 
 class ConcreteArray(Array):
@@ -78,19 +81,25 @@ class ConcreteArray(Array):
 
     __slots__ = ("aval", "_value", "_buffer", "__weakref__")
     _value: Any
-    _buffer: Any
+    _buffer: Any  # unset, not None, where there is no buffer: what reads it in haste gets an AttributeError
 
     def __init__(self, aval: ShapedArray, value: Any, buffer: Any = None):
         self.aval = aval
         self._value = value
-        self._buffer = buffer
+        if buffer is not None:
+            self._buffer = buffer
+
+    @property
+    def buffer(self) -> Any:
+        """The device buffer, or None."""
+        return getattr(self, "_buffer", None)
 
     @property
     def value(self) -> np.ndarray | np.generic:
         """The data as NumPy holds it, read from the device at the first use. Not to be written to."""
         value = self._value
         if value is None:
-            if self._buffer is None:
+            if self.buffer is None:
                 raise RuntimeError(f"Array {self.aval.str_short()} has been deleted: its buffer was donated to a "
                                    "compiled function or freed by .delete(). Use the function's result, or do not donate.")
             value = self._value = _read_buffer(self._buffer, self.aval)
@@ -98,57 +107,64 @@ class ConcreteArray(Array):
 
     # --- what Python and NumPy ask of a number or an array ---
 
+    @boundary
     def __array__(self, dtype=None, copy=None):
         value = np.asarray(self.value)
         if dtype is not None and value.dtype != dtype:
+            if copy is False:
+                raise ValueError(f"np.asarray(..., dtype={np.dtype(dtype).name!r}, copy=False): the array has dtype "
+                                 f"{self.dtype.name}, so a copy cannot be avoided")
             return value.astype(dtype)
-        if copy:
-            return value.copy()
-        if value.flags.writeable:
-            value = value.view()
-            value.flags.writeable = False
-        return value
+        return value.copy() if copy else _read_only(value)
 
+    @boundary
     def __bool__(self):
         if self.aval.size != 1:
             raise ValueError(f"the truth value of an array of shape {self.shape} is ambiguous: use .any() or .all()")
         return bool(self.value)
 
+    @boundary
     def __float__(self):
         return float(self._scalar("float"))
 
+    @boundary
     def __int__(self):
         return int(self._scalar("int"))
 
+    @boundary
     def __complex__(self):
         return complex(self._scalar("complex"))
 
+    @boundary
     def __index__(self):
         if self.aval.ndim or not dtypes.is_integer(self.dtype):
             raise TypeError(f"only an integer array of shape () can be used as an index, got {self.aval.str_short()}")
         return int(self.value)
 
     def _scalar(self, kind: str):
-        if self.aval.size != 1:
-            raise TypeError(f"{kind}(): only an array with one element converts to a Python scalar, "
-                            f"got shape {self.shape}")
-        return self.value if self.aval.ndim == 0 else np.asarray(self.value).reshape(())[()]
+        if self.aval.ndim:
+            raise TypeError(f"{kind}(): only an array of shape () converts to a Python scalar, got shape {self.shape}. "
+                            "Take one element first, with x[i] or x.item(i).")
+        return self.value
 
+    @boundary
     def item(self, *args):
         """The single element (or the one at the given index) as a Python scalar."""
         return np.asarray(self.value).item(*args)
 
+    @boundary
     def tolist(self):
         """The elements as nested lists of Python scalars."""
         return np.asarray(self.value).tolist()
 
+    @boundary
     def tobytes(self, order="C"):
         """The bytes of the elements."""
         return np.asarray(self.value).tobytes(order)
 
     def __repr__(self):
         weak = ", weak_type=True" if self.aval.weak_type else ""
-        if self._value is None and self._buffer is None:
+        if self.is_deleted():
             return f"Array(deleted, shape={self.shape}, dtype={self.dtype.name})"
         value = np.asarray(self.value)
         dtype = f"dtype={self.dtype.name}{weak}"
@@ -159,27 +175,39 @@ class ConcreteArray(Array):
         gap = " " if len(dtype) <= room else "\n      "
         return f"Array({text},{gap}{dtype})"
 
+    @boundary
     def __str__(self):
         return str(np.asarray(self.value))
 
+    @boundary
     def __format__(self, spec):
+        if self.aval.ndim and spec:
+            raise TypeError(f"the format {spec!r} is for a single number, not for an array of shape {self.shape}")
         return format(np.asarray(self.value)[()] if self.aval.ndim == 0 else str(self), spec)
 
+    @boundary
     def __reduce__(self):
         return _rebuild, (np.asarray(self.value), self.aval.weak_type)
 
+    # a copy may share what is never written to; it must outlive the donation of the original
+    @boundary
     def __copy__(self):
-        return self
+        return ConcreteArray(self.aval, self.value)
 
+    @boundary
     def __deepcopy__(self, memo):
-        return self
+        return ConcreteArray(self.aval, self.value)
 
+    @boundary
     def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
-        # an importer that does not know read-only memory would be free to write into ours: it gets a copy
         value = np.asarray(self.value)
-        if max_version is None or tuple(max_version) < (1, 0) or copy:
-            return np.array(value).__dlpack__(stream=stream)
-        return value.__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
+        if value.dtype.isbuiltin != 1:
+            raise BufferError(f"DLPack: arrays of dtype {self.dtype.name} are not exchanged. Convert first, with "
+                              ".astype('float32') say, or exchange the bits with .view of an integer dtype.")
+        # importers write into memory that is marked read-only (PyTorch does): only copy=False shares ours
+        if copy is not False:
+            return np.array(value).__dlpack__(stream=stream, dl_device=dl_device)
+        return _read_only(value).__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
 
     def __dlpack_device__(self):
         return (1, 0)
@@ -188,21 +216,30 @@ class ConcreteArray(Array):
 
     def block_until_ready(self) -> ConcreteArray:
         """Wait until the data has been computed; returns the array."""
-        if self._buffer is not None:
-            self._buffer.block_until_ready()
+        if self.buffer is not None:
+            self.buffer.block_until_ready()
         return self
 
     def is_ready(self) -> bool:
         """Whether the data has been computed."""
-        return self._buffer is None or self._buffer.is_ready()
+        return self.buffer is None or self.buffer.is_ready()
 
     def is_deleted(self) -> bool:
         """Whether the data was donated or freed."""
-        return self._value is None and self._buffer is None
+        return self._value is None and self.buffer is None
 
     def delete(self) -> None:
         """Free the data; later use of the array raises."""
-        self._value = self._buffer = None
+        self._value = None
+        if self.buffer is not None:
+            del self._buffer
+
+
+def _read_only(value: np.ndarray) -> np.ndarray:
+    if value.flags.writeable:
+        value = value.view()
+        value.flags.writeable = False
+    return value
 
 
 def _rebuild(value: np.ndarray, weak_type: bool) -> ConcreteArray:

@@ -61,6 +61,24 @@ def _from_environment(name: str, environ: dict[str, str]) -> Any:
     raise ValueError(f"environment variable {variable}: expected one of {expected}; got {text!r}.")
 
 
+class TracingState:
+    """The values of the options that a traced function depends on; equal values are one object."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: tuple):
+        self.values = values
+
+
+_TRACING = ("enable_x64", "disable_jit", "debug_nans", "numpy_rank_promotion", "default_matmul_precision")
+_states: dict[tuple, TracingState] = {}
+
+
+def _tracing_state(values: dict[str, Any]) -> TracingState:
+    key = tuple(values[option] for option in _TRACING)
+    return _states.setdefault(key, TracingState(key))
+
+
 class Config(threading.local):
     """The options. Class attributes hold the process-wide values, instance attributes one thread's override.
 
@@ -74,6 +92,7 @@ class Config(threading.local):
     traceback_filtering: str
     numpy_rank_promotion: str
     default_matmul_precision: str | None
+    tracing: TracingState
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(
@@ -99,6 +118,9 @@ class Config(threading.local):
         """
         name = _option_name(name)
         setattr(Config, name, _check(name, value))
+        Config.tracing = _tracing_state({option: getattr(Config, option) for option in _TRACING})
+        if "tracing" in self.__dict__:
+            self.__dict__["tracing"] = _tracing_state(self.values)
 
     def read(self, name: str) -> Any:
         """The value that this thread sees; AttributeError for an unknown name.
@@ -117,6 +139,7 @@ class Config(threading.local):
 for _name in _CHOICES:
     setattr(Config, _name, _from_environment(_name, dict(os.environ)))
     setattr(Config, f"jax_{_name}", property(attrgetter(_name)))
+Config.tracing = _tracing_state({_name: getattr(Config, _name) for _name in _TRACING})
 
 config = Config()
 
@@ -127,6 +150,7 @@ def _override(name: str, value: Any) -> Iterator[None]:
     mine = config.__dict__  # threading.local gives each thread its own
     outer = mine.get(name, mine)  # `mine` itself stands for "no override"
     mine[name] = _check(name, value)
+    mine["tracing"] = _tracing_state(config.values)
     try:
         yield
     finally:
@@ -134,6 +158,7 @@ def _override(name: str, value: Any) -> Iterator[None]:
             mine.pop(name, None)
         else:
             mine[name] = outer
+        mine["tracing"] = _tracing_state(config.values)
 
 
 def enable_x64(value: bool = True) -> Any:

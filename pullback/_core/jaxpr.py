@@ -159,7 +159,12 @@ class ClosedJaxpr:
 
 def subjaxprs(eqn: Equation) -> Iterator[Jaxpr]:
     """The jaxprs among an equation's parameters."""
-    for value in eqn.params.values():
+    return jaxprs_in(eqn.params)
+
+
+def jaxprs_in(params: dict[str, Any]) -> Iterator[Jaxpr]:
+    """The jaxprs among the parameters of a primitive."""
+    for value in params.values():
         if isinstance(value, Jaxpr):
             yield value
         elif isinstance(value, tuple):

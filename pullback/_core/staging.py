@@ -8,7 +8,7 @@ from typing import Any
 from pullback._core.array import ConcreteArray, lift
 from pullback._core.errors import UnexpectedTracerError, is_internal
 from pullback._core.jaxpr import ClosedJaxpr, Equation, Jaxpr, Literal, Var, consts_to_args
-from pullback._core.trace import Trace, Tracer, call_with, context
+from pullback._core.trace import Trace, Tracer, call_with, check_alive, context
 from pullback._core.types import ShapedArray
 
 
@@ -89,6 +89,8 @@ class StagingTrace(Trace):
                 return x.var
         known = self.constants.get(id(x))
         if known is None:
+            if isinstance(x, Tracer):
+                check_encloses(x, self)
             known = self.constants[id(x)] = (Var(x.aval), x)
         return known[0]
 
@@ -100,14 +102,21 @@ class StagingTrace(Trace):
         return ClosedJaxpr(Jaxpr(constvars, self.invars, self.eqns, outvars), values)
 
 
-def check_alive(x: Tracer) -> None:
-    """Refuse a tracer whose transformation has ended."""
-    if not x.trace.alive:
-        origin = x.origin()
-        raise UnexpectedTracerError(
-            f"a traced value of type {x.aval.str_short()} was used after {x.trace.describe()} had ended"
-            f"{': ' + origin if origin else ''}. It leaked out through a global, an attribute, a mutated list or a "
-            "closure; return it from the transformed function instead.")
+def check_encloses(x: Tracer, trace: Trace) -> None:
+    """Refuse a tracer of a transformation that `trace` does not run inside of."""
+    outer: Trace | None = trace
+    while outer is not None:
+        if outer is x.trace:
+            return
+        outer = outer.parent
+    raise UnexpectedTracerError(foreign_tracer_message(x, trace.describe()))
+
+
+def foreign_tracer_message(x: Tracer, place: str) -> str:
+    """What to say of a live tracer that was met where its transformation does not reach."""
+    return (f"a value of type {x.aval.str_short()} traced by {x.trace.describe()} was used in {place}, which is outside of "
+            "that transformation. If a function with custom rules, or one of its rules, closes over the value, pass it as "
+            "an argument; from a callback or another thread, return it.")
 
 
 def stage(fun: Callable[..., Sequence[Any]], avals: Sequence[ShapedArray], subject: str = "a function",

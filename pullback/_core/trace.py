@@ -16,6 +16,8 @@ from pullback._core.errors import (
     TracerArrayConversionError,
     TracerBoolConversionError,
     TracerIntegerConversionError,
+    UnexpectedTracerError,
+    boundary,
 )
 from pullback._core.types import ShapedArray
 
@@ -59,8 +61,13 @@ class Tracer(Array):
         """The value, where the transformation knows it while it runs (under grad, say, but not under jit)."""
         return None
 
+    def constant(self) -> bool:
+        """Whether what is computed from the known value outside of the transformation loses nothing (no derivative)."""
+        return True
+
     def concrete(self, purpose: str, error: type[ConcretizationTypeError] = ConcretizationTypeError) -> ConcreteArray:
         """The known value; otherwise an error that says what needed it, and what to use in its place."""
+        check_alive(self)
         value = self.known()
         if value is None:
             origin = self.origin()
@@ -68,32 +75,50 @@ class Tracer(Array):
                         f"in {self.trace.describe()}{': ' + origin if origin else ''}. {_INSTEAD[error]}")
         return value
 
+    def exported(self, purpose: str, error: type[ConcretizationTypeError] = ConcretizationTypeError) -> ConcreteArray:
+        """The known value, for code that the transformation cannot follow; refused where a derivative would be lost."""
+        value = self.concrete(purpose, error)
+        if not self.constant():
+            raise error(f"{purpose} would take the value of a traced array of type {self.aval.str_short()} out of "
+                        f"{self.trace.describe()}, and the derivative of what is computed from it would be lost. Use the "
+                        "functions of pullback.numpy, which are differentiated; if the value is meant to count as a "
+                        "constant, say so with lax.stop_gradient(x).")
+        return value
+
+    @boundary
     def __bool__(self):
         return bool(self.concrete("the truth of a condition (if, while, and, or, not, assert)",
                                   TracerBoolConversionError))
 
+    @boundary
     def __int__(self):
         return int(self.concrete("int()"))
 
+    @boundary
     def __float__(self):
-        return float(self.concrete("float()"))
+        return float(self.exported("float()"))
 
+    @boundary
     def __complex__(self):
-        return complex(self.concrete("complex()"))
+        return complex(self.exported("complex()"))
 
+    @boundary
     def __index__(self):
         return self.concrete("a Python index or shape", TracerIntegerConversionError).__index__()
 
+    @boundary
     def __array__(self, dtype=None, copy=None):
-        return self.concrete("NumPy (np.asarray, or a NumPy function)", TracerArrayConversionError).__array__(dtype, copy)
+        return self.exported("NumPy (np.asarray, or a NumPy function)", TracerArrayConversionError).__array__(dtype, copy)
 
+    @boundary
     def item(self, *args):
-        """The single element as a Python scalar, where the value is known."""
-        return self.concrete(".item()").item(*args)
+        """The single element as a Python scalar, where the value is known and no derivative is lost."""
+        return self.exported(".item()").item(*args)
 
+    @boundary
     def tolist(self):
-        """The elements as nested lists of Python scalars, where the value is known."""
-        return self.concrete(".tolist()").tolist()
+        """The elements as nested lists of Python scalars, where the values are known and no derivative is lost."""
+        return self.exported(".tolist()").tolist()
 
     def __repr__(self):
         return f"{type(self).__name__}<{self.aval.str_short()}> in {self.trace.describe()}"
@@ -112,6 +137,7 @@ class Tracer(Array):
     def __deepcopy__(self, memo):
         return self
 
+    @boundary
     def __reduce__(self):
         raise TypeError(f"a traced value ({self!r}) cannot be pickled: it has no data")
 
@@ -125,6 +151,16 @@ _INSTEAD: dict[type, str] = {
     TracerArrayConversionError: "Use the function of pullback.numpy in place of NumPy's, or pure_callback to run NumPy "
                                 "code on the host.",
 }
+
+
+def check_alive(x: Tracer) -> None:
+    """Refuse a tracer whose transformation has ended."""
+    if not x.trace.alive:
+        origin = x.origin()
+        raise UnexpectedTracerError(
+            f"a traced value of type {x.aval.str_short()} was used after {x.trace.describe()} had ended"
+            f"{': ' + origin if origin else ''}. It leaked out through a global, an attribute, a mutated list or a "
+            "closure; return it from the transformed function instead.")
 
 
 class LinearTracer(Tracer):

@@ -19,7 +19,7 @@ from pullback._core.staging import stage_open
 from pullback._core.trace import call_with, is_linear
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.shape import reduce_sum
-from pullback._transforms.vmap import batch_flat
+from pullback._transforms.vmap import BatchTrace, batch_flat
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,8 @@ class CustomCall:
 
     `jvp(primals, tangents) -> (outs, tangents_out)`; `fwd(*primals) -> (outs, residuals, static)`;
     `bwd(static, residuals, cotangents) -> cotangents_in`. `static` is whatever the backward rule must know that is no
-    array. `label` names the function and its definition, for messages.
+    array. `label` names the function and its definition, for messages. The first `captured` operands are values that
+    the function closed over; the rules do not know of them.
     """
 
     fun: Callable[..., Sequence[Any]]
@@ -37,6 +38,7 @@ class CustomCall:
     jvp: Callable | None = None
     fwd: Callable | None = None
     bwd: Callable | None = None
+    captured: int = 0
 
     def __str__(self):
         rules = [rule for rule, given in (("jvp", self.jvp), ("vjp", self.bwd)) if given]
@@ -68,16 +70,8 @@ def _with_captured(call: CustomCall, n: int) -> CustomCall:
     if n == 0:
         return call
 
-    def refuse_active(tangents):
-        if any(type(t) is not Zero for t in tangents[:n]):
-            raise RuleError(f"{call.label} closes over a value that is being differentiated, but its rule only covers "
-                            "its arguments. Pass the value as an argument.")
-
-    def jvp(primals, tangents):
-        refuse_active(tangents)
-        return call.jvp(primals[n:], tangents[n:])
-
-    return replace(call, jvp=jvp if call.jvp else None,
+    return replace(call, captured=n,
+                   jvp=(lambda primals, tangents: call.jvp(primals[n:], tangents[n:])) if call.jvp else None,
                    fwd=(lambda *primals: call.fwd(*primals[n:])) if call.fwd else None,
                    bwd=(lambda *args: [None] * n + list(call.bwd(*args))) if call.bwd else None)
 
@@ -95,7 +89,14 @@ def _record(tape, args, params):
     return call_with(tape, params["call"].fun, *args)
 
 
+def _refuse_captured(call: CustomCall, tangents: Sequence[Any]) -> None:
+    if any(type(t) is not Zero for t in tangents[:call.captured]):
+        raise RuleError(f"{call.label} closes over a value that is being differentiated, but its rule only covers "
+                        "its arguments. Pass the value as an argument.")
+
+
 def _jvp(primals, tangents, call: CustomCall, **_):
+    _refuse_captured(call, tangents)
     if call.jvp is not None:
         counters.count("rules")
         return call.jvp(primals, tangents)
@@ -115,6 +116,7 @@ def _no_rule(call: CustomCall) -> RuleNotDefinedError:
 def _linearize(trace, primals, tangents, call: CustomCall, **_):
     if call.bwd is None:
         return _jvp(primals, tangents, call)
+    _refuse_captured(call, tangents)
     counters.count("rules")
     outs, residuals, static = call.fwd(*primals)
     moving = [t for t in tangents if type(t) is not Zero]
@@ -181,7 +183,7 @@ backward_p.batch = _backward_batch
 
 
 def _batch(trace, operands, dims, call: CustomCall, **_):
-    batched = BatchedCall(call, tuple(dims), trace.size, trace.axis_name)
+    batched = BatchedCall(call, tuple(dims), trace)
     outs = custom_call_p.bind(*operands, call=batched.call())
     return outs, [0] * len(outs)
 
@@ -189,19 +191,20 @@ def _batch(trace, operands, dims, call: CustomCall, **_):
 class BatchedCall:
     """The rules of a call under `vmap`; results and their tangents have their batch axis in front."""
 
-    def __init__(self, inner: CustomCall, dims: tuple, size: int, axis_name: Any):
+    def __init__(self, inner: CustomCall, dims: tuple, trace: BatchTrace):
         self.inner = inner
         self.dims = dims
-        self.size = size
-        self.axis_name = axis_name
+        self.size = trace.size
+        self.axis_name = trace.axis_name
+        self.tag = trace.tag
 
     def call(self) -> CustomCall:
         inner = self.inner
         return CustomCall(self.fun, inner.name, inner.label, self.jvp if inner.jvp else None,
-                          self.fwd if inner.fwd else None, self.bwd if inner.bwd else None)
+                          self.fwd if inner.fwd else None, self.bwd if inner.bwd else None, inner.captured)
 
     def run(self, fun, values, dims):
-        return batch_flat(fun, values, dims, self.size, self.axis_name)
+        return batch_flat(fun, values, dims, self.size, self.axis_name, self.tag)
 
     def fun(self, *values):
         outs, dims, trace = self.run(self.inner.fun, values, self.dims)

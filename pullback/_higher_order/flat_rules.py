@@ -42,6 +42,8 @@ class FlatCall:
         self.fwd = self._fwd if carrier.fwd_rule is not None else None
         self.bwd = self._bwd if carrier.bwd_rule is not None else None
 
+    captured = 0
+
     @property
     def name(self) -> str:
         return self.carrier.__name__

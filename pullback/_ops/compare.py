@@ -127,9 +127,11 @@ def _shift_right_logical(x, y):
 
 
 def _shift_right_arithmetic(x, y):
+    # the highest bit counts as a sign in unsigned integers, too
+    signed = np.asarray(x).view(f"i{x.dtype.itemsize}")
     width = x.dtype.itemsize * 8
-    far = np.where((y < 0) | (y >= width), x.dtype.type(width - 1), y)
-    return np.right_shift(x, far) if x.dtype.kind == "i" else np.where(far >= width - 1, 0, np.right_shift(x, far))
+    far = np.where((y < 0) | (y >= width), x.dtype.type(width - 1), y).astype(signed.dtype)
+    return np.right_shift(signed, far).view(x.dtype)
 
 
 def _population_count(x):

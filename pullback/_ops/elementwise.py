@@ -14,8 +14,10 @@ import numpy as np
 from pullback._core import dtypes
 from pullback._core.array import Array, lift
 from pullback._core.trace import is_linear
+from pullback._core.types import make_aval
 from pullback._core.zeros import Zero
 from pullback._ops.compare import compare_lower
+from pullback._ops.expressions import iterate, written
 from pullback._ops.families import (
     ANY,
     FLOAT,
@@ -312,7 +314,36 @@ def _pow_kernel(x, y):
     return np.where(y < 0, inverse, power)
 
 
-pow_p = nary("pow", _pow_kernel, "stablehlo.power", _pow_first, _pow_second, add=add, accepts=NUMBER)
+@written
+def _integer_to_integer(x, y):
+    # by squaring: XLA's own power of integers reads only the low bits of the exponent
+    def step(n, base, exponent, result):
+        odd = (exponent & 1).is_("NE", 0)
+        return [base * base, exponent.op("stablehlo.shift_right_logical", 1), odd.choose(result * base, result)]
+
+    power = iterate([x, y, x * 0 + 1], step, lambda base, exponent, result: exponent.is_("NE", 0))[2]
+    if x.value.aval.dtype.kind == "u":
+        return power
+    odd = (y & 1).is_("NE", 0)
+    inverse = x.is_("EQ", 1).choose(1, x.is_("EQ", -1).choose(odd.choose(x, x * 0 + 1), 0))
+    return y.is_("LT", 0).choose(inverse, power)
+
+
+@written
+def _complex_to_complex(x, y):
+    # exp(y log x) is nan at 0, where the power is 0 for exponents in the right half plane
+    part = make_aval(y.value.aval.shape, np.dtype(f"f{y.value.aval.dtype.itemsize // 2}"))
+    right = y.of("stablehlo.real", part).is_("GT", 0)
+    return (x.is_("EQ", 0) & right).choose(0, x.op("stablehlo.power", y))
+
+
+def _pow_lower(ctx, x, y):
+    if dtypes.is_integer(x.aval.dtype):
+        return _integer_to_integer(ctx, x, y)
+    return _complex_to_complex(ctx, x, y) if dtypes.is_complex(x.aval.dtype) else ctx.op("stablehlo.power", [x, y])
+
+
+pow_p = nary("pow", _pow_kernel, _pow_lower, _pow_first, _pow_second, add=add, accepts=NUMBER)
 
 
 def pow(x: Any, y: Any) -> Array:
@@ -379,7 +410,13 @@ def _sign_kernel(x):
     return np.sign(x)
 
 
-sign_p = unary("sign", _sign_kernel, "stablehlo.sign", None, NUMBER)
+def _sign_lower(ctx, x):
+    if x.aval.dtype.kind == "u":
+        return ctx.op("stablehlo.minimum", [x, ctx.full_like(x, 1)])
+    return ctx.op("stablehlo.sign", [x])
+
+
+sign_p = unary("sign", _sign_kernel, _sign_lower, None, NUMBER)
 floor_p = unary("floor", np.floor, "stablehlo.floor", None, FLOAT)
 ceil_p = unary("ceil", np.ceil, "stablehlo.ceil", None, FLOAT)
 trunc_p = unary("trunc", np.trunc, lambda ctx, x: ctx.op("stablehlo.select", [

@@ -1,7 +1,6 @@
 """Incomplete gamma and beta functions and exponentially scaled Bessel functions.
 
-XLA has no operations for these: their lowerings are written here with `Value`s that know arithmetic (`Expr`). The
-continued fractions are evaluated by Lentz's method (Lentz 1976, modified by Thompson and Barnett 1986).
+XLA has no operations for these: their lowerings are written here, in `expressions`. The continued fractions are evaluated by Lentz's method (Lentz 1976, modified by Thompson and Barnett 1986).
 """
 from __future__ import annotations
 
@@ -11,120 +10,11 @@ from typing import Any
 import numpy as np
 
 from pullback._core.array import Array, lift
-from pullback._core.types import make_aval
 from pullback._ops import compare as c
 from pullback._ops.elementwise import add, div, exp, log, log1p, mul, neg, scalar, sign, sub
+from pullback._ops.expressions import Expr, iterate, written
 from pullback._ops.families import FLOAT, nary, operands, unary
 from pullback._ops.special import lgamma, no_derivative, scipy_kernel
-
-_BOOL = np.dtype(bool)
-
-
-class Expr:
-    """A value being lowered, with Python's arithmetic; numbers become constants of its type."""
-
-    __slots__ = ("ctx", "value")
-
-    def __init__(self, ctx, value):
-        self.ctx = ctx
-        self.value = value
-
-    def like(self, x: Any) -> Any:
-        return x.value if isinstance(x, Expr) else self.ctx.full_like(self.value, x)
-
-    def op(self, name: str, *others: Any) -> Expr:
-        return Expr(self.ctx, self.ctx.op(name, [self.value, *map(self.like, others)]))
-
-    def __add__(self, y):
-        return self.op("stablehlo.add", y)
-
-    def __sub__(self, y):
-        return self.op("stablehlo.subtract", y)
-
-    def __rsub__(self, y):
-        return Expr(self.ctx, self.like(y)) - self
-
-    def __mul__(self, y):
-        return self.op("stablehlo.multiply", y)
-
-    def __truediv__(self, y):
-        return self.op("stablehlo.divide", y)
-
-    def __rtruediv__(self, y):
-        return Expr(self.ctx, self.like(y)) / self
-
-    def __neg__(self):
-        return self.op("stablehlo.negate")
-
-    def __and__(self, y):
-        return self.op("stablehlo.and", y)
-
-    def __or__(self, y):
-        return self.op("stablehlo.or", y)
-
-    def __invert__(self):
-        return self.op("stablehlo.not")
-
-    def is_(self, direction: str, y: Any) -> Expr:
-        return Expr(self.ctx, self.ctx.compare(direction, self.value, self.like(y)))
-
-    def exp(self):
-        return self.op("stablehlo.exponential")
-
-    def log(self):
-        return self.op("stablehlo.log")
-
-    def abs(self):
-        return self.op("stablehlo.abs")
-
-    def lgamma(self):
-        return self.op("chlo.lgamma")
-
-    def choose(self, x: Any, y: Any) -> Expr:
-        """`x` where this bool is true, else `y`, one of which is an Expr."""
-        like = x if isinstance(x, Expr) else y
-        return Expr(self.ctx, self.ctx.op("stablehlo.select", [self.value, like.like(x), like.like(y)],
-                                          like.value.aval))
-
-    __radd__, __rmul__ = __add__, __mul__
-
-
-def _written(body: Callable) -> Callable:
-    """A lowering rule from a function of Exprs; half precision is computed in float32."""
-
-    def lower(ctx, *args):
-        dtype = args[0].aval.dtype
-        wide = [ctx.convert(x, np.dtype(np.float32)) if dtype.itemsize <= 2 else x for x in args]
-        return ctx.convert(body(*[Expr(ctx, x) for x in wide]).value, dtype)
-
-    return lower
-
-
-def _iterate(state: Sequence[Expr], step: Callable, unfinished: Callable, limit: int = 2000) -> list[Expr]:
-    """Repeat `step(n, *state)` for n = 1, 2, ... while `unfinished(*state)` is true anywhere."""
-    ctx, aval = state[0].ctx, state[0].value.aval
-    count = make_aval((), aval.dtype)
-    flag = make_aval((), _BOOL)
-    avals = [count, *[x.value.aval for x in state]]
-
-    def condition(block, args):
-        n, *rest = args
-        open_ = unfinished(*[Expr(block, x) for x in rest]).value
-        body = block.region([flag, flag], lambda b, pq: [b.op("stablehlo.or", pq)])
-        axes = ", ".join(map(str, range(aval.ndim)))
-        attrs = f"dimensions = array<i64{': ' + axes if axes else ''}>"
-        any_ = block.op("stablehlo.reduce", [open_, block.constant(False, flag)], flag, attrs, [body])
-        return [block.op("stablehlo.and", [any_, block.compare("LT", n, block.constant(limit, count))])]
-
-    def body(block, args):
-        n, *rest = args
-        outs = step(Expr(block, block.broadcast(n, aval.shape)), *[Expr(block, x) for x in rest])
-        return [block.op("stablehlo.add", [n, block.constant(1, count)]), *[x.value for x in outs]]
-
-    start = [ctx.constant(1, count), *[x.value for x in state]]
-    outs = ctx.op("stablehlo.while", start, avals, "", [ctx.region(avals, condition), ctx.region(avals, body)])
-    return [Expr(ctx, x) for x in outs[1:]]
-
 
 def _fraction(x: Expr, first: Expr, terms: Callable, *carried: Expr) -> Expr:
     """The reciprocal of the continued fraction first + a1 / (b1 + a2 / (b2 + ...)), `terms(n, *carried) = (a, b)`."""
@@ -144,7 +34,7 @@ def _fraction(x: Expr, first: Expr, terms: Callable, *carried: Expr) -> Expr:
 
     d = 1.0 / nonzero(first)
     start = [nonzero(first) * 0.0 + 1.0 / tiny, d, d, first * 0.0 + 2.0, *carried]
-    return _iterate(start, step, lambda c_, d, h, delta, *rest: (delta - 1.0).abs().is_("GT", eps))[2]
+    return iterate(start, step, lambda c_, d, h, delta, *rest: (delta - 1.0).abs().is_("GT", eps))[2]
 
 
 # --- the incomplete gamma function: by its series where x <= max(a, 1), else by a continued fraction ---
@@ -156,7 +46,7 @@ def _gamma_parts(a: Expr, x: Expr) -> tuple[Expr, Expr, Expr]:
     by_series = x.is_("LE", a) | x.is_("LE", 1.0)
     front = (a * x.log() - x - a.lgamma()).exp()
     sa, sx = by_series.choose(a, 1.0), by_series.choose(x, 0.5)
-    _, total, *_ = _iterate(
+    _, total, *_ = iterate(
         [sa * 0.0 + 1.0, sa * 0.0 + 1.0, sa, sx],
         lambda n, term, total, a, x: (lambda t: [t, total + t, a, x])(term * x / (a + n)),
         lambda term, total, a, x: term.is_("GT", total * eps))
@@ -171,13 +61,13 @@ def _gamma_edges(a: Expr, x: Expr, value: Expr, at_zero: float) -> Expr:
     return good.choose(value, np.nan)
 
 
-@_written
+@written
 def _igamma_lower(a, x):
     by_series, lower, upper = _gamma_parts(a, x)
     return _gamma_edges(a, x, by_series.choose(lower, 1.0 - upper), 0.0)
 
 
-@_written
+@written
 def _igammac_lower(a, x):
     by_series, lower, upper = _gamma_parts(a, x)
     return _gamma_edges(a, x, by_series.choose(1.0 - lower, upper), 1.0)
@@ -215,7 +105,7 @@ def _beta_terms(n, a, b, x):
     return n.is_("EQ", half * 2.0).choose(even, odd), x * 0.0 + 1.0
 
 
-@_written
+@written
 def _betainc_lower(a, b, x):
     direct = x.is_("LT", (a + 1.0) / (a + b + 2.0))
     p, q, u = direct.choose(a, b), direct.choose(b, a), direct.choose(x, 1.0 - x)
@@ -272,7 +162,7 @@ def _chebyshev(t: Expr, coefficients: Sequence[float]) -> Expr:
     return t * after - last + coefficients[0]
 
 
-@_written
+@written
 def _i0e_lower(x):
     size = x.abs()
     near = size.is_("LE", 8.0)

@@ -136,6 +136,9 @@ def _addresses(shape, indices, numbers: GatherDimensionNumbers, sizes, clip: boo
         else:
             start = start.reshape((*start.shape, *window))
         index.append(start)
+    if index and not any(d in component for d in placed):
+        # no index vector speaks of these axes: all of a batch read the same
+        index[0] = np.broadcast_to(index[0], (*batch, *index[0].shape[nb:]))
     dropped = {*numbers.collapsed_slice_dims, *numbers.operand_batching_dims}
     offsets = iter(numbers.offset_dims)
     place = {d: next(offsets) for d in range(len(shape)) if d not in dropped}
@@ -157,19 +160,19 @@ def gather_kernel(x, indices, dimension_numbers, slice_sizes, mode, fill_value, 
         out = np.empty(lengths, x.dtype)
     else:
         source = x if _identity(where.order) else x.transpose(where.order)
-        out = _read(source, where.index, len(indices.shape) - 1)
+        out = _read(source, where.index, indices.shape[:-1])
         if where.valid is not None:
             valid = where.valid.reshape((*where.valid.shape, *(1,) * (out.ndim - where.valid.ndim)))
             out = np.where(valid, out, fill_for(x.dtype, fill_value))
     return _arrange(out, where.layout)
 
 
-def _read(source, index, nb):
-    if len(index) == 1 and index[0].ndim == nb + 1 and index[0].shape[-1] == 1:
+def _read(source, index, batch):
+    if not index:
+        return np.broadcast_to(source, (*batch, *source.shape))
+    if len(index) == 1 and index[0].shape[-1] == 1:
         rows = index[0].reshape(index[0].shape[:-1])
         return np.take(source, rows, axis=0).reshape((*index[0].shape, *source.shape[1:]))
-    if not index:
-        return source.reshape((*(1,) * nb, *source.shape))
     out = source[index]
     return out if isinstance(out, np.ndarray) else np.asarray(out)
 

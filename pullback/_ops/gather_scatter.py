@@ -15,7 +15,7 @@ from pullback._core.zeros import Zero, zero_of
 from pullback._ops.assemble import broadcasted_iota
 from pullback._ops.compare import eq, select
 from pullback._ops.elementwise import add, div, mul, neg
-from pullback._ops.families import operands
+from pullback._ops.families import ANY, NUMBER, ORDERED, operands
 from pullback._ops.gather_numpy import (
     CLIP,
     FILL,
@@ -212,11 +212,23 @@ gather_p.batch = _gather_batch
 # --- scatter: one family, by how an update meets what is there ---
 
 
-def _scatter_type(x, indices, updates, dimension_numbers, **_):
+def _scatter_type(name: str, accepts: tuple):
+    """The typing rule: the result has the operand's type."""
+    predicate, description = accepts
+
+    def abstract_eval(x, indices, updates, dimension_numbers, **_):
+        if not predicate(x.dtype):
+            raise TypeError(f"{name}: expected {description}, got {x.str_short()}")
+        _check_scatter(x, indices, updates, dimension_numbers)
+        return x
+
+    return abstract_eval
+
+
+def _check_scatter(x, indices, updates, n) -> None:
     if x.dtype != updates.dtype:
         raise TypeError(f"scatter: operand and updates must have one dtype, got {x.str_short()} and "
                         f"{updates.str_short()}. Convert one with .astype().")
-    n = dimension_numbers
     _check_axes("scatter", "update_window_dims", n.update_window_dims, updates.ndim)
     expected = x.ndim - len(n.inserted_window_dims) - len(n.operand_batching_dims)
     if len(n.update_window_dims) != expected:
@@ -232,7 +244,6 @@ def _scatter_type(x, indices, updates, dimension_numbers, **_):
     if batch != indices.shape[:-1]:
         raise ValueError(f"scatter: the updates of shape {updates.shape} must have the indices' axes "
                          f"{indices.shape[:-1]} beside the window axes {n.update_window_dims}, got {batch}")
-    return x
 
 
 def _scatter_lower(op):
@@ -251,16 +262,10 @@ def _scatter_lower(op):
                  f"indices_are_sorted = {str(indices_are_sorted).lower()}, "
                  f"unique_indices = {str(unique_indices).lower()}")
         cell = make_aval((), out.dtype)
-        body = ctx.region([cell, cell], lambda block, ab: [ab[1] if op is None else block.op(_combiner(op, out), ab)])
+        body = ctx.region([cell, cell], lambda block, ab: [ab[1] if op is None else block.op(op, ab)])
         return ctx.op("stablehlo.scatter", [x, indices, updates], out, attrs, [body])
 
     return lower
-
-
-def _combiner(op: str, aval) -> str:
-    # what addition and multiplication are on bools
-    return {"stablehlo.add": "stablehlo.or", "stablehlo.multiply": "stablehlo.and"}.get(op, op) \
-        if aval.dtype.kind == "b" else op
 
 
 def _scatter_batch(p: Primitive):
@@ -292,9 +297,9 @@ def _leading(x: Array, dim: int | None, size: int) -> Array:
     return broadcast_in_dim(x, shape, tuple(range(1, len(shape))))
 
 
-def _scatter(name: str, ufunc, op) -> Primitive:
+def _scatter(name: str, ufunc, op, accepts=ANY) -> Primitive:
     p = Primitive(name)
-    p.abstract_eval = _scatter_type
+    p.abstract_eval = _scatter_type(name, accepts)
     p.kernel = scatter_kernel(ufunc)
     p.lower = _scatter_lower(op)
     p.batch = _scatter_batch(p)
@@ -302,10 +307,10 @@ def _scatter(name: str, ufunc, op) -> Primitive:
 
 
 scatter_p = _scatter("scatter", None, None)
-scatter_add_p = _scatter("scatter_add", np.add, "stablehlo.add")
-scatter_mul_p = _scatter("scatter_mul", np.multiply, "stablehlo.multiply")
-scatter_min_p = _scatter("scatter_min", np.minimum, "stablehlo.minimum")
-scatter_max_p = _scatter("scatter_max", np.maximum, "stablehlo.maximum")
+scatter_add_p = _scatter("scatter_add", np.add, "stablehlo.add", NUMBER)
+scatter_mul_p = _scatter("scatter_mul", np.multiply, "stablehlo.multiply", NUMBER)
+scatter_min_p = _scatter("scatter_min", np.minimum, "stablehlo.minimum", ORDERED)
+scatter_max_p = _scatter("scatter_max", np.maximum, "stablehlo.maximum", ORDERED)
 
 
 def _bind(p, operand, indices, updates, dimension_numbers, indices_are_sorted, unique_indices, mode):

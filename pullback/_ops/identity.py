@@ -1,10 +1,14 @@
-"""Operations that return their operand: `stop_gradient`."""
+"""Operations that make nothing new: `stop_gradient`, and arrays that stand as constants inside of a jaxpr."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pullback._core import dtypes
-from pullback._core.array import lift
+from pullback._core.array import ConcreteArray, lift
+from pullback._core.errors import UnexpectedTracerError
+from pullback._core.jaxpr import Equation, Jaxpr, Var
+from pullback._core.primitive import Primitive
 from pullback._core.tree_paths import tree_map
 from pullback._ops.families import ANY, unary
 
@@ -25,3 +29,46 @@ def stop_gradient(x: Any) -> Any:
         return stop_gradient_p.bind(leaf) if dtypes.is_inexact(leaf.aval.dtype) else leaf
 
     return tree_map(stop, x)
+
+
+# --- constants inside of jaxprs ---
+
+constant_p = Primitive("constant")
+
+
+class Constant:
+    """An array as a parameter of `constant`; not hashable, so that no cache of types keeps its data."""
+
+    __slots__ = ("array",)
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, array: ConcreteArray):
+        self.array = array
+
+    def __repr__(self):
+        return f"<{self.array.aval.str_short()}>"
+
+
+constant_p.kernel = lambda value: value.array.value
+constant_p.abstract_eval = lambda value: value.array.aval
+constant_p.lower = lambda ctx, value: ctx.constant(value.array.value, value.array.aval.strip_weak_type())
+
+
+def constant_equations(variables: Sequence[Var], values: Sequence[Any], what: str) -> list[Equation]:
+    """Equations that bind variables to arrays; refuses tracers, which a derived jaxpr that is kept cannot hold."""
+    for x in values:
+        if not isinstance(x, ConcreteArray):
+            raise UnexpectedTracerError(
+                f"{what} uses a value of type {x.aval.str_short()} traced by {x.trace.describe()} that is none of its "
+                "inputs: a custom rule closes over it. Pass it to the function as an argument, and to the backward rule "
+                "among the residuals.")
+    return [Equation(constant_p, [], [v], {"value": Constant(x)}) for v, x in zip(variables, values, strict=True)]
+
+
+def embed_constants(jaxpr: Jaxpr, values: Sequence[Any], what: str) -> Jaxpr:
+    """A jaxpr whose leading inputs have the given values, without those inputs."""
+    if not values:
+        return jaxpr
+    n = len(values)
+    eqns = constant_equations(jaxpr.invars[:n], values, what)
+    return Jaxpr([], jaxpr.invars[n:], [*eqns, *jaxpr.eqns], jaxpr.outvars)

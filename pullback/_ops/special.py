@@ -18,6 +18,8 @@ from pullback._core.zeros import Zero, zero_of
 from pullback._ops import compare as c
 from pullback._ops import trig
 from pullback._ops.elementwise import add, div, exp, logistic, mul, neg, scalar, square, sub
+from pullback._ops.erf_inverse import erf_inv_kernel
+from pullback._ops.expressions import iterate, written
 from pullback._ops.families import FLOAT, INTEGER, broadcast_shapes, elementwise, elementwise_batch, nary, operands, unary
 from pullback._ops.rules import zero_jvp
 from pullback._ops.shape import broadcast_to, unbroadcast
@@ -42,7 +44,7 @@ erf_p = unary("erf", scipy_kernel("erf"), "chlo.erf",
               lambda t, x, y: mul(t, mul(scalar(x, 2 / np.sqrt(np.pi)), exp(neg(square(x))))), FLOAT)
 erfc_p = unary("erfc", scipy_kernel("erfc"), "chlo.erfc",
                lambda t, x, y: mul(t, mul(scalar(x, -2 / np.sqrt(np.pi)), exp(neg(square(x))))), FLOAT)
-erf_inv_p = unary("erf_inv", scipy_kernel("erfinv"), "chlo.erf_inv",
+erf_inv_p = unary("erf_inv", erf_inv_kernel, "chlo.erf_inv",
                   lambda t, x, y: mul(t, mul(scalar(x, np.sqrt(np.pi) / 2), exp(square(y)))), FLOAT)
 
 
@@ -64,7 +66,13 @@ def erf_inv(x: Any) -> Array:
 # --- the gamma function: d/dx lgamma = digamma, its derivatives are polygamma(n, x) = (-1)^(n+1) n! zeta(n+1, x) ---
 
 lgamma_p = unary("lgamma", scipy_kernel("gammaln"), "chlo.lgamma", lambda t, x, y: mul(t, digamma(x)), FLOAT)
-digamma_p = unary("digamma", scipy_kernel("digamma"), "chlo.digamma",
+
+
+def _digamma_kernel(x):
+    return np.where(x == 0, np.nan, scipy_kernel("digamma")(x))  # a pole has no sign, as at -1, -2, ...
+
+
+digamma_p = unary("digamma", _digamma_kernel, "chlo.digamma",
                   lambda t, x, y: mul(t, polygamma(scalar(x, 1), x)), FLOAT)
 
 
@@ -198,25 +206,16 @@ def clamp(min: Any, x: Any, max: Any) -> Array:
 # --- the greatest common divisor, by Euclid's algorithm ---
 
 
-def _gcd_lower(ctx, x, y):
-    aval = x.aval
-    scalar_bool = make_aval((), np.dtype(bool))
+@written
+def _gcd_lower(x, y):
+    pair = [x, y] if x.value.aval.dtype.kind == "u" else [x.abs(), y.abs()]
 
-    def unfinished(block, ab):
-        nonzero = block.compare("NE", ab[1], block.full_like(ab[1], 0))
-        body = block.region([scalar_bool, scalar_bool], lambda b, pq: [b.op("stablehlo.or", pq)])
-        axes = f"dimensions = array<i64{': ' if aval.ndim else ''}{', '.join(map(str, range(aval.ndim)))}>"
-        return [block.op("stablehlo.reduce", [nonzero, block.constant(False, scalar_bool)], scalar_bool, axes, [body])]
+    def step(n, a, b):
+        done = b.is_("EQ", 0)
+        rest = a.op("stablehlo.remainder", done.choose(1, b))
+        return [done.choose(a, b), done.choose(b, rest)]
 
-    def step(block, ab):
-        a, b = ab
-        done = block.compare("EQ", b, block.full_like(b, 0))
-        rest = block.op("stablehlo.remainder", [a, block.op("stablehlo.select", [done, block.full_like(b, 1), b], aval)])
-        return [block.op("stablehlo.select", [done, a, b], aval), block.op("stablehlo.select", [done, b, rest], aval)]
-
-    pair = [x, y] if aval.dtype.kind == "u" else [ctx.op("stablehlo.abs", [v]) for v in (x, y)]
-    return ctx.op("stablehlo.while", pair, [aval, aval], "", [ctx.region([aval, aval], unfinished),
-                                                              ctx.region([aval, aval], step)])[0]
+    return iterate(pair, step, lambda a, b: b.is_("NE", 0))[0]
 
 
 gcd_p = elementwise("gcd", np.gcd, _gcd_lower, INTEGER)

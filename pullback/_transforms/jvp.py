@@ -10,7 +10,10 @@ from pullback._core.staging import stage_open
 from pullback._core.trace import Trace, Tracer, call_with, context
 from pullback._core.types import ShapedArray
 from pullback._core.zeros import Zero, zero_of
+from pullback._ops.identity import embed_constants
 from pullback._ops.shape import instantiate
+
+_SUBJECT = "the jvp of a traced function"
 
 
 class DualTracer(Tracer):
@@ -26,6 +29,9 @@ class DualTracer(Tracer):
 
     def known(self) -> ConcreteArray | None:
         return self.primal if type(self.primal) is ConcreteArray else self.primal.known()
+
+    def constant(self) -> bool:
+        return False
 
 
 class JVPTrace(Trace):
@@ -104,8 +110,7 @@ def jvp_jaxpr(jaxpr: Jaxpr, active: tuple[bool, ...], instantiated: tuple[bool, 
 
         avals: list[ShapedArray] = [*jaxpr.in_avals, *(v.to_tangent_aval() for v, a in zip(
             jaxpr.in_avals, active, strict=True) if a)]
-        out, consts = stage_open(fun, avals, "the jvp of a traced function")
-        assert not consts, "the jvp of a jaxpr closed over a value: a rule captured a tracer"
-        return out, tuple(present)
+        out, consts = stage_open(fun, avals, _SUBJECT)
+        return embed_constants(out, consts, _SUBJECT), tuple(present)
 
     return jaxpr.derive(("jvp", active, instantiated), make)

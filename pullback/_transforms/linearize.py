@@ -98,6 +98,9 @@ class LinearizedTracer(Tracer):
     def known(self) -> ConcreteArray | None:
         return self.primal if type(self.primal) is ConcreteArray else self.primal.known()
 
+    def constant(self) -> bool:
+        return False
+
 
 class LinearizeTrace(Trace):
     """Runs jvp rules with primals in the parent and tangents on the tape."""

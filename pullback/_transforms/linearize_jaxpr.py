@@ -14,9 +14,12 @@ from pullback._core.staging import StagedTracer, StagingTrace, stage_open
 from pullback._core.trace import call_with
 from pullback._core.types import ShapedArray
 from pullback._core.zeros import Zero
+from pullback._ops.identity import constant_equations, embed_constants
 from pullback._ops.shape import instantiate
 from pullback._transforms.linearize import Linearized, Node, linearize_flat
 from pullback._transforms.transpose import pull, record_linear
+
+_SUBJECT = "the linearization of a traced function"
 
 
 class LinearizedJaxpr(NamedTuple):
@@ -42,7 +45,7 @@ def linearize_jaxpr(jaxpr: Jaxpr, active: tuple[bool, ...], instantiated: tuple[
 
 
 def _linearize(jaxpr: Jaxpr, active, instantiated) -> LinearizedJaxpr:
-    trace = StagingTrace("the linearization of a traced function")
+    trace = StagingTrace(_SUBJECT)
     args = [trace.new_input(aval) for aval in jaxpr.in_avals]
 
     def run():
@@ -58,14 +61,18 @@ def _linearize(jaxpr: Jaxpr, active, instantiated) -> LinearizedJaxpr:
         reader = _TapeReader(trace, linear, active)
         linear_eqns, linear_outs = reader.read([t for t in tangents if type(t) is not Zero])
         position = {a.var: i for i, a in enumerate(args)}
-        residuals = list(reader.residuals)
+        outvars = [a.var if type(a) is StagedTracer and a.trace is trace else trace.constant(a) for a in outs]
+        # arrays that rules brought along stand in both halves
+        constants = dict(trace.constants.values())
+        shared = [v for v in reader.residuals if v in constants]
+        residuals = [v for v in reader.residuals if v not in constants]
         forwarded = [v for v in residuals if v in position]
         saved = [v for v in residuals if v not in position]
-        outvars = [a.var if type(a) is StagedTracer and a.trace is trace else trace.constant(a) for a in outs]
-        assert not trace.constants, "the linearization of a jaxpr closed over a value: a rule captured a tracer"
-        forward = Jaxpr([], trace.invars, trace.eqns, [*outvars, *saved])
+        known = constant_equations(list(constants), list(constants.values()), _SUBJECT)
+        forward = Jaxpr([], trace.invars, [*known, *trace.eqns], [*outvars, *saved])
         inputs = [reader.residuals[v] for v in (*forwarded, *saved)] + reader.tangent_vars
-        second = Jaxpr([], inputs, linear_eqns, linear_outs)
+        known = constant_equations([reader.residuals[v] for v in shared], [constants[v] for v in shared], _SUBJECT)
+        second = Jaxpr([], inputs, [*known, *linear_eqns], linear_outs)
         return LinearizedJaxpr(forward, second, tuple(position[v] for v in forwarded), len(saved), present)
     finally:
         trace.alive = False
@@ -168,6 +175,5 @@ def _open(jaxpr: Jaxpr, linear, known) -> Linearized:
 
 def _staged(fun: Callable, avals: list[ShapedArray]) -> Jaxpr:
     jaxpr, consts = stage_open(fun, avals, "the transpose of a traced function")
-    assert not consts, "the transpose of a jaxpr closed over a value: a rule captured a tracer"
-    return jaxpr
+    return embed_constants(jaxpr, consts, "the transpose of a traced function")
 

@@ -6,12 +6,15 @@ from typing import Any
 
 from pullback._core.array import lift
 from pullback._core.errors import RuleNotDefinedError
-from pullback._core.jaxpr import Jaxpr, eval_jaxpr
+from pullback._core.jaxpr import Jaxpr, eval_jaxpr, jaxprs_in
 from pullback._core.primitive import missing_rule_message
 from pullback._core.staging import stage_open
 from pullback._core.trace import Trace, Tracer, axis_size, call_with, context
 from pullback._core.types import ShapedArray, make_aval
+from pullback._ops.identity import embed_constants
 from pullback._ops.shape import broadcast_in_dim, move_axis
+
+_SUBJECT = "the vmap of a traced function"
 
 
 class BatchTracer(Tracer):
@@ -28,14 +31,19 @@ class BatchTracer(Tracer):
 
 
 class BatchTrace(Trace):
-    """Applies batching rules. `axis_name` may be None; `size` is the length of the batch axis."""
+    """Applies batching rules. `axis_name` may be None; `size` is the length of the batch axis.
 
-    __slots__ = ("axis_name", "size")
+    `tag` tells which `vmap` it belongs to: functions and rules of one custom call run in traces of their own, and what
+    they close over has the tracers of the first.
+    """
 
-    def __init__(self, parent: Trace | None, axis_name: Any, size: int):
+    __slots__ = ("axis_name", "size", "tag")
+
+    def __init__(self, parent: Trace | None, axis_name: Any, size: int, tag: Any = None):
         super().__init__(parent)
         self.axis_name = axis_name
         self.size = size
+        self.tag = tag or object()
 
     def describe(self) -> str:
         return "vmap" if self.axis_name is None else f"vmap over the axis {self.axis_name!r}"
@@ -44,7 +52,7 @@ class BatchTrace(Trace):
         """Values, and their batch axes (None where there is none)."""
         values, dims = [], []
         for a in args:
-            if type(a) is BatchTracer and a.trace is self:
+            if type(a) is BatchTracer and a.trace.tag is self.tag:
                 values.append(a.value)
                 dims.append(a.dim)
             else:
@@ -57,15 +65,19 @@ class BatchTrace(Trace):
 
     def names_me(self, primitive, params: dict) -> bool:
         """Whether a primitive works along the named axis of this trace (`psum`, `axis_index`)."""
-        if primitive.axis_param is None or self.axis_name is None:
+        return primitive.axis_param is not None and params[primitive.axis_param] == self.axis_name is not None
+
+    def names_me_inside(self, primitive, params: dict) -> bool:
+        """Whether a primitive holds functions that may work along the named axis of this trace."""
+        if self.axis_name is None or not primitive.higher_order:
             return False
-        name = params[primitive.axis_param]
-        return name == self.axis_name or (isinstance(name, tuple) and self.axis_name in name)
+        jaxprs = list(jaxprs_in(params))
+        return not jaxprs or any(self.axis_name in axis_names(jaxpr) for jaxpr in jaxprs)
 
     def process_primitive(self, primitive, args, params):
         values, dims = self.split(args)
         collective = primitive.axis_param is not None and self.names_me(primitive, params)
-        if not collective and all(d is None for d in dims):
+        if not collective and all(d is None for d in dims) and not self.names_me_inside(primitive, params):
             return call_with(self.parent, primitive.bind, *args, **params)
         rule = primitive.collective if collective else primitive.batch
         if rule is None:
@@ -92,10 +104,24 @@ class BatchTrace(Trace):
         return broadcast_in_dim(value, full, tuple(i for i in range(len(full)) if i != to))
 
 
+def axis_names(jaxpr: Jaxpr) -> frozenset:
+    """The named axes that some equation, here or below, works along."""
+
+    def collect():
+        names: set = set()
+        for eqn in jaxpr.eqns:
+            if eqn.primitive.axis_param is not None:
+                names.add(eqn.params[eqn.primitive.axis_param])
+            names.update(*[axis_names(sub) for sub in jaxprs_in(eqn.params)])
+        return frozenset(names)
+
+    return jaxpr.derive("axis names", collect)
+
+
 def batch_flat(fun: Callable[..., Sequence[Any]], values: Sequence[Any], dims: Sequence[int | None], size: int,
-               axis_name: Any = None) -> tuple[list[Any], list[int | None], BatchTrace]:
+               axis_name: Any = None, tag: Any = None) -> tuple[list[Any], list[int | None], BatchTrace]:
     """Run a flat function on values with batch axes; returns results, their batch axes (None: none), the trace."""
-    trace = BatchTrace(context.trace, axis_name, size)
+    trace = BatchTrace(context.trace, axis_name, size, tag)
     args = [trace.join(v, d) for v, d in zip(values, dims, strict=True)]
     try:
         with axis_size(axis_name, size):
@@ -126,9 +152,8 @@ def batch_jaxpr(jaxpr: Jaxpr, trace: BatchTrace, batched: tuple[bool, ...], forc
             return [inner.materialize(v, d) if b else v for v, d, b in zip(outs, out_dims, out_batched, strict=True)]
 
         avals = [with_leading(aval, size) if b else aval for aval, b in zip(jaxpr.in_avals, batched, strict=True)]
-        out, consts = stage_open(fun, avals, "the vmap of a traced function")
-        assert not consts, "the vmap of a jaxpr closed over a value: a rule captured a tracer"
-        return out, tuple(out_batched)
+        out, consts = stage_open(fun, avals, _SUBJECT)
+        return embed_constants(out, consts, _SUBJECT), tuple(out_batched)
 
     return jaxpr.derive(("batch", batched, force, size, name, context.axis_sizes), make)
 

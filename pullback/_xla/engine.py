@@ -71,7 +71,7 @@ def is_widened(dtype: np.dtype) -> bool:
 
 def put(x: ConcreteArray) -> Any:
     """The device buffer of an array, made at the first need."""
-    buffer = x._buffer
+    buffer = x.buffer
     if buffer is None:
         value = np.ascontiguousarray(x.value).reshape(x.aval.shape)
         if value.dtype in _carriers:

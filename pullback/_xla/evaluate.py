@@ -14,8 +14,8 @@ from pullback._core.array import ConcreteArray, lift
 from pullback._core.config import config
 from pullback._core.errors import UnexpectedTracerError
 from pullback._core.jaxpr import Equation, Jaxpr, Var
-from pullback._core.staging import StagingTrace, check_alive
-from pullback._core.trace import Trace, Tracer, call_with, context, install_evaluator
+from pullback._core.staging import StagingTrace, foreign_tracer_message
+from pullback._core.trace import Trace, Tracer, call_with, check_alive, context, install_evaluator
 from pullback._xla.executable import QUICK, Executable, compile_jaxpr
 
 _enter, _leave = numpy_state.enter, numpy_state.leave
@@ -77,8 +77,7 @@ def concrete(x: Any, primitive_name: str) -> ConcreteArray:
     x = lift(x)
     if isinstance(x, Tracer):
         check_alive(x)
-        raise UnexpectedTracerError(f"'{primitive_name}' was applied to a value traced by {x.trace.describe()}, outside "
-                                    "of it: in another thread, or in a callback. Return the value instead.")
+        raise UnexpectedTracerError(foreign_tracer_message(x, f"the evaluation of '{primitive_name}'"))
     return x  # type: ignore[return-value]
 
 
@@ -121,9 +120,7 @@ def eagerly(fun, *args: Any) -> Any:
 
 
 def only_evaluates() -> bool:
-    """Whether what meets no tracer is evaluated at once: nothing is being staged, and no named axis is in scope."""
-    if context.axis_sizes:
-        return False
+    """Whether what meets no tracer is evaluated at once: nothing is being staged."""
     trace: Trace | None = context.trace
     while trace is not None:
         if isinstance(trace, StagingTrace):

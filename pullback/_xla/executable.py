@@ -32,7 +32,7 @@ class Executable:
 
     def run(self, args: Sequence[ConcreteArray]) -> list[ConcreteArray]:
         """Run on arrays whose types are those the program was compiled for."""
-        buffers = [engine.put(a) if a._buffer is None else a._buffer for a in args]
+        buffers = [engine.put(a) for a in args]
         outs = self.execute(buffers).consume_with_handlers(self.handlers)
         results = [ConcreteArray(aval, None, out) for aval, out in zip(self.out_avals, outs, strict=True)]
         for i in self.donated:

@@ -192,7 +192,7 @@ def _parts(entry: Any, origin: int, key: Any) -> list[tuple[str, Any, int]]:
     elif isinstance(entry, (np.ndarray, np.generic)):
         value = np.asarray(entry)
     elif isinstance(entry, (list, tuple)):
-        if kind is tuple and type(key) is not tuple or key is entry:
+        if (kind is tuple and type(key) is not tuple) or key is entry:
             raise TypeError(_sequence_message)
         if any(isinstance(e, Tracer) for e in entry):
             return _parts(concatenate([shape_ops.reshape(lift(e), (1,)) for e in entry], 0), origin, key)

@@ -16,13 +16,10 @@ from pullback._ops.gather_numpy import CLIP, GatherDimensionNumbers
 from pullback._ops.gather_scatter import gather, scatter_add
 from pullback._ops.slicing import slice_in_dim
 from pullback.numpy.creation import array, asarray
+from pullback.numpy.cumulative import cumsum
 from pullback.numpy.elementwise import as_operand, cast
 from pullback.numpy.manipulation import atleast_1d, atleast_2d, atleast_3d
 from pullback.numpy.reductions import one_axis, refuse_out
-try:
-    from pullback.numpy.sorting import cumsum
-except ImportError:
-    cumsum = None
 
 __all__ = ["concatenate", "concat", "stack", "unstack", "vstack", "hstack", "dstack", "column_stack", "append", "block",
            "split", "array_split", "hsplit", "vsplit", "dsplit", "tile", "repeat"]

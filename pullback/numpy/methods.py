@@ -8,18 +8,28 @@ import sys
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+from pullback._core import dtypes
 from pullback._core.array import Array
 from pullback._core.errors import boundary, fold
 from pullback._ops import shape as shape_ops
 from pullback._ops import trig
-from pullback._core import dtypes
 from pullback._xla import engine
-from pullback.numpy import contractions, creation, grids, indexing, joining, logic, manipulation, parts, reductions
-from pullback.numpy import selection, types
-try:
-    from pullback.numpy import sorting
-except ImportError:
-    sorting = None
+from pullback.numpy import (
+    contractions,
+    creation,
+    cumulative,
+    grids,
+    indexing,
+    joining,
+    logic,
+    manipulation,
+    parts,
+    positions,
+    reductions,
+    selection,
+    sorting,
+    types,
+)
 from pullback.numpy.at import At
 
 
@@ -185,12 +195,11 @@ _METHODS = {
     "sum": reductions.sum, "prod": reductions.prod, "max": reductions.max, "min": reductions.min,
     "mean": reductions.mean, "std": reductions.std, "var": reductions.var, "any": reductions.any,
     "all": reductions.all, "argmax": reductions.argmax, "argmin": reductions.argmin, "ptp": reductions.ptp,
+    "cumsum": cumulative.cumsum, "cumprod": cumulative.cumprod,
+    "sort": sorting.sort, "argsort": sorting.argsort, "argpartition": sorting.argpartition,
+    "searchsorted": sorting.searchsorted, "nonzero": positions.nonzero,
     "devices": _devices, "to_device": _to_device,
 }
-if sorting is not None:
-    _METHODS.update({
-    "cumsum": sorting.cumsum, "cumprod": sorting.cumprod, "sort": sorting.sort, "argsort": sorting.argsort,
-        "nonzero": sorting.nonzero, "searchsorted": sorting.searchsorted, "argpartition": sorting.argpartition})
 _PROPERTIES = {"at": _at, "T": _t, "mT": _mt, "real": _real, "imag": _imag, "device": _device, "sharding": _sharding}
 
 

@@ -23,6 +23,7 @@ from pullback._ops.families import scalar_like
 from pullback._ops.shape import broadcast_to, convert_element_type, reduce_sum_p, reshape
 from pullback._ops.trig import imag, real, real_dtype
 from pullback.numpy.elementwise import as_operand, cast
+from pullback.numpy.logic import truth
 
 __all__ = ["sum", "prod", "max", "min", "amax", "amin", "any", "all", "count_nonzero", "ptp", "argmax", "argmin",
            "mean", "average", "var", "std"]
@@ -226,11 +227,6 @@ def ptp(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> 
 
 
 # --- logic ---
-
-
-def truth(x: Array) -> Array:
-    """Whether elements differ from zero."""
-    return x if x.aval.dtype == _BOOL else compare.ne_p.bind(x, scalar_like(0, x.aval.dtype))
 
 
 def _logical(name, a, p, axis, out, keepdims, where, identity):

@@ -16,14 +16,11 @@ from pullback._ops.gather_scatter import scatter_p
 from pullback._ops.slicing import slice_in_dim
 from pullback.numpy.at import IndexedUpdate
 from pullback.numpy.creation import asarray, shape_of
+from pullback.numpy.cumulative import cumsum
 from pullback.numpy.elementwise import as_operand
 from pullback.numpy.indexing import along_axis, take
 from pullback.numpy.manipulation import stretched
 from pullback.numpy.reductions import one_axis
-try:
-    from pullback.numpy.sorting import cumsum
-except ImportError:
-    cumsum = None
 from pullback.numpy.ufuncs import remainder
 
 __all__ = ["put_along_axis", "put", "place", "fill_diagonal", "insert", "delete", "resize", "trim_zeros"]

@@ -1,0 +1,177 @@
+"""Linear algebra that needs no decomposition: norms, powers, chains of products."""
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.array import Array
+from pullback._core.errors import boundary
+from pullback._ops import elementwise
+from pullback._ops.assemble import broadcasted_iota
+from pullback._ops.compare import eq
+from pullback._ops.families import scalar_like
+from pullback._ops.reduce import reduce_max_p, reduce_min_p
+from pullback._ops.shape import broadcast_to, convert_element_type, reduce_sum_p, reshape
+from pullback._ops.trig import abs as magnitude
+from pullback.numpy.contractions import cross, matmul, outer, tensordot, vecdot
+from pullback.numpy.einsum import einsum
+from pullback.numpy.elementwise import as_operand
+from pullback.numpy.logic import truth
+from pullback.numpy.reductions import axes_of, one_axis, reduced, squared_size
+
+__all__ = ["norm", "vector_norm", "matrix_norm", "matrix_power", "multi_dot", "matmul", "tensordot", "vecdot", "outer",
+           "cross"]
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def _inexact(name: str, x: Any) -> Array:
+    x = as_operand(x, name, 0)
+    return convert_element_type(x, dtypes.to_inexact(x.aval.dtype, False)[0])
+
+
+def _vector_norm(name: str, x: Array, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Array:
+    if ord is None or ord == 2:
+        return elementwise.sqrt(reduced(reduce_sum_p, squared_size(x), axes, keepdims))
+    if isinstance(ord, str):
+        raise ValueError(f"{name}: ord={ord!r} is a norm of matrices; of vectors give a number, inf or -inf")
+    if ord == np.inf:
+        return reduced(reduce_max_p, magnitude(x), axes, keepdims)
+    if ord == -np.inf:
+        return reduced(reduce_min_p, magnitude(x), axes, keepdims)
+    if ord == 0:
+        sizes = magnitude(x)
+        return reduced(reduce_sum_p, convert_element_type(truth(sizes), sizes.aval.dtype), axes, keepdims)
+    if ord == 1:
+        return reduced(reduce_sum_p, magnitude(x), axes, keepdims)
+    sizes = magnitude(x)
+    p = convert_element_type(as_operand(ord, name, 1), sizes.aval.dtype)
+    total = reduced(reduce_sum_p, elementwise.pow(sizes, p), axes, keepdims)
+    return elementwise.pow(total, elementwise.div(scalar_like(1, sizes.aval.dtype), p))
+
+
+def _matrix_norm(name: str, x: Array, ord: Any, rows: int, columns: int, keepdims: bool) -> Array:
+    if rows == columns:
+        raise ValueError(f"{name}: the two axes of a matrix must differ, got {rows} twice")
+    if ord is None or ord == "fro":
+        return _vector_norm(name, x, None, tuple(sorted((rows, columns))), keepdims)
+    if ord in (2, -2, "nuc"):
+        raise NotImplementedError(f"{name}: ord={ord!r} needs singular values, which are not available; use 'fro', 1, -1, "
+                                  "inf or -inf")
+    if ord not in (1, -1, np.inf, -np.inf):
+        raise ValueError(f"{name}: ord of a matrix must be None, 'fro', 1, -1, inf or -inf, got {ord!r}")
+    summed, over = (rows, columns) if abs(ord) == 1 else (columns, rows)
+    sums = reduced(reduce_sum_p, magnitude(x), (summed,), True)
+    y = reduced(reduce_max_p if ord > 0 else reduce_min_p, sums, (over,), True)
+    if keepdims:
+        return y
+    return reshape(y, tuple(n for i, n in enumerate(y.aval.shape) if i not in (rows, columns)))
+
+
+@boundary
+def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Array:
+    """A norm of vectors or matrices, real.
+
+    Without `axis` and `ord`, the 2-norm of all elements. `axis` is the axis of vectors, or a pair of axes of matrices; without
+    it, `x` is one vector or one matrix. `ord` of vectors: None or 2, 1, inf, -inf, 0 (the count of nonzeros) or any number p,
+    for sum(|x|**p)**(1/p); of matrices: None or "fro" (root of the sum of squares), 1 or -1 (the largest or smallest column
+    sum), inf or -inf (of row sums).
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.linalg.norm(pnp.array([3., 4.])))
+    5.0
+    """
+    x = _inexact("norm", x)
+    rank = x.aval.ndim
+    if axis is None and ord is None:
+        return _vector_norm("norm", x, None, tuple(range(rank)), keepdims)
+    axes = tuple(range(rank)) if axis is None else tuple(
+        one_axis("norm", a, rank) for a in (axis if isinstance(axis, (tuple, list)) else (axis,)))
+    if len(axes) == 1:
+        return _vector_norm("norm", x, ord, axes, keepdims)
+    if len(axes) != 2:
+        raise ValueError(f"norm: with ord={ord!r} and axis={axis!r} expected vectors or matrices, got shape {x.shape}")
+    return _matrix_norm("norm", x, ord, *axes, keepdims)
+
+
+@boundary
+def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Array:
+    """The norm of vectors along an axis or several; without `axis`, of all elements. For `ord` see `norm`.
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.linalg.vector_norm(pnp.array([3., 4.]), ord=1))
+    7.0
+    """
+    x = _inexact("vector_norm", x)
+    return _vector_norm("vector_norm", x, ord, axes_of("vector_norm", axis, x.aval.ndim), keepdims)
+
+
+@boundary
+def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Array:
+    """The norm of matrices in the last two axes. For `ord` see `norm`.
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.linalg.matrix_norm(pnp.array([[1., 2.], [3., 4.]]), ord=1))
+    6.0
+    """
+    x = _inexact("matrix_norm", x)
+    if x.aval.ndim < 2:
+        raise ValueError(f"matrix_norm: expected matrices in the last two axes, got shape {x.shape}")
+    return _matrix_norm("matrix_norm", x, ord, x.aval.ndim - 2, x.aval.ndim - 1, keepdims)
+
+
+@boundary
+def matrix_power(a: Any, n: int) -> Array:
+    """The product of `n` square matrices `a`, by repeated squaring; the identity for n = 0.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.linalg.matrix_power(pnp.array([[1., 1.], [0., 1.]]), 3)
+    Array([[1., 3.],
+           [0., 1.]], dtype=float32)
+    """
+    x = _inexact("matrix_power", a)
+    shape = x.aval.shape
+    n = operator.index(n)
+    if len(shape) < 2 or shape[-1] != shape[-2]:
+        raise TypeError(f"matrix_power: expected square matrices in the last two axes, got shape {shape}")
+    if n < 0:
+        raise NotImplementedError(f"matrix_power: a negative power needs an inverse, which is not available; got n={n}")
+    result: Array | None = None
+    while n:
+        if n & 1:
+            result = x if result is None else matmul(result, x)
+        n >>= 1
+        if n:
+            x = matmul(x, x)
+    if result is None:
+        index, square = np.dtype(np.int32), shape[-2:]
+        diagonal = eq(broadcasted_iota(index, square, 0), broadcasted_iota(index, square, 1))
+        return broadcast_to(convert_element_type(diagonal, x.aval.dtype), shape)
+    return result
+
+
+@boundary
+def multi_dot(arrays: Sequence[Any], *, precision: Any = None) -> Array:
+    """The product of two or more matrices, in the order that costs least. The first and the last may be vectors.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.linalg.multi_dot([pnp.ones((2, 3)), pnp.ones((3, 4)), pnp.ones(4)])
+    Array([12., 12.], dtype=float32)
+    """
+    xs = [as_operand(x, "multi_dot", i) for i, x in enumerate(arrays)]
+    if len(xs) < 2:
+        raise ValueError(f"multi_dot: expected at least two arrays, got {len(xs)}")
+    ranks = [x.aval.ndim for x in xs]
+    if any(r != 2 for r in ranks[1:-1]) or not {ranks[0], ranks[-1]} <= {1, 2}:
+        raise ValueError(f"multi_dot: expected matrices (vectors at the ends), got shapes {[x.shape for x in xs]}")
+    terms = [_LETTERS[i:i + 2] for i in range(len(xs))]
+    if ranks[0] == 1:
+        terms[0] = terms[0][1]
+    if ranks[-1] == 1:
+        terms[-1] = terms[-1][0]
+    out = (terms[0][0] if ranks[0] == 2 else "") + (terms[-1][1] if ranks[-1] == 2 else "")
+    return einsum(",".join(terms) + "->" + out, *xs, optimize="auto", precision=precision)

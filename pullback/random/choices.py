@@ -1,0 +1,192 @@
+"""Discrete choices: random orders, draws from a population, and categories of given log-probabilities."""
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+import pullback.numpy as pnp
+from pullback._core import dtypes
+from pullback._core.array import Array
+from pullback._core.errors import boundary
+from pullback._core.types import canonical_shape
+from pullback._ops.cumulative import cumsum
+from pullback._ops.elementwise import log
+from pullback._ops.random_bits import threefry_random_bits
+from pullback._ops.shape import convert_element_type, expand_dims, move_axis, reshape, transpose
+from pullback._ops.slicing import slice_in_dim
+from pullback._ops.sort import searchsorted, sort_key_val, top_k
+from pullback.random.continuous import standard_gumbel
+from pullback.random.keys import words_of
+from pullback.random.samplers import number, randint, split_words, unit_uniform
+
+__all__ = ["categorical", "choice", "permutation"]
+
+
+def _axis(function: str, axis: Any, ndim: int) -> int:
+    if not isinstance(axis, (int, np.integer)) or not -ndim <= axis < ndim:
+        raise ValueError(f"{function}: axis must be an integer in [{-ndim}, {ndim}), got {axis!r}")
+    return int(axis) % ndim
+
+
+def _count(function: str, name: str, x: Array) -> int:
+    """A 0-d integer array as a Python integer."""
+    if not dtypes.is_integer(x.dtype):
+        raise TypeError(f"{function}: {name} must be an array of at least one axis, or an integer, got "
+                        f"{x.aval.str_short()}")
+    return int(x)  # type: ignore[call-overload]
+
+
+# --- permutation ---
+
+
+def _shuffled(words: Array, x: Array, axis: int) -> Array:
+    """The elements of `x` along an axis in random order, each line by itself: sorted by random keys.
+
+    Equal keys would favour some orders; rounds are repeated until about 3 log2(size) bits were drawn for each element.
+    """
+    rounds = math.ceil(3 * math.log(max(1, x.size)) / math.log(2**32 - 1))
+    for _ in range(rounds):
+        words, drawn = split_words(words)
+        x = sort_key_val(threefry_random_bits(drawn, 32, x.shape), x, axis)[1]
+    return x
+
+
+@boundary
+def permutation(key: Any, x: Any, axis: int = 0, independent: bool = False) -> Array:
+    """The integers below `x`, or the elements of an array along an axis, in random order.
+
+    Args:
+      key: a single key, raw or typed.
+      x: an integer, or an array.
+      axis: the axis to shuffle.
+      independent: shuffle each line along the axis by itself; otherwise all alike.
+
+    Raises:
+      TypeError: x is a single number and no integer.
+
+    >>> from pullback import random
+    >>> random.permutation(random.key(0), 5)
+    Array([0, 1, 2, 3, 4], dtype=int32)
+    """
+    words = words_of("permutation", key)
+    x = number("permutation", "x", x)
+    if not x.ndim:
+        n = _count("permutation", "x", x)
+        return _shuffled(words, pnp.arange(n), _axis("permutation", axis, 1))
+    axis = _axis("permutation", axis, x.ndim)
+    if independent or x.ndim == 1:
+        return _shuffled(words, x, axis)
+    return pnp.take(x, _shuffled(words, pnp.arange(x.shape[axis]), 0), axis)
+
+
+# --- choice ---
+
+
+@boundary
+def choice(key: Any, a: Any, shape: int | Sequence[int] = (), replace: bool = True, p: Any = None, axis: int = 0,
+           mode: str | None = None) -> Array:
+    """Draws from the integers below `a`, or from the elements of an array along an axis.
+
+    Args:
+      key: a single key, raw or typed.
+      a: an integer, or an array.
+      shape: the shape of the draws; it stands in the result in place of the axis.
+      replace: whether an element can be drawn more than once.
+      p: probabilities, one per element; uniform by default.
+      axis: the axis to draw along.
+      mode: of `gumbel`, which draws without replacement where `p` is given.
+
+    Raises:
+      ValueError: more draws than elements without replacement; a draw from nothing; `p` of another shape.
+
+    >>> from pullback import random
+    >>> random.choice(random.key(0), 5, (4,))
+    Array([4, 1, 1, 0], dtype=int32)
+    """
+    words = words_of("choice", key)
+    a = number("choice", "a", a)
+    shape = canonical_shape(shape)
+    axis = _axis("choice", axis, a.ndim) if a.ndim else 0
+    n = a.shape[axis] if a.ndim else _count("choice", "a", a)
+    draws = math.prod(shape)
+    full = (*a.shape[:axis], *shape, *a.shape[axis + 1:])
+    if draws == 0:
+        return pnp.zeros(full, a.dtype)
+    if n <= 0:
+        raise ValueError(f"choice: cannot draw from {n} elements")
+    if not replace and draws > n:
+        raise ValueError(f"choice: cannot draw {draws} times from {n} elements without replacement")
+    if p is None and not replace:
+        return reshape(slice_in_dim(permutation(key, a, axis), 0, draws, 1, axis), full)
+    drawn = randint(key, shape, 0, n) if p is None else _weighted(words, n, shape, replace, p, mode)
+    return reshape(drawn if not a.ndim else pnp.take(a, drawn, axis), full)
+
+
+def _weighted(words: Array, n: int, shape: tuple[int, ...], replace: bool, p: Any, mode: str | None) -> Array:
+    """Positions below `n` with probabilities `p`."""
+    p = number("choice", "p", p)
+    p = convert_element_type(p, dtypes.to_inexact(p.dtype, False)[0])
+    if p.shape != (n,):
+        raise ValueError(f"choice: p must have a probability for each of the {n} elements, got shape {p.shape}")
+    if replace:
+        cumulative = cumsum(p)
+        at = cumulative[-1] * (1 - unit_uniform(words, shape, p.dtype))
+        return convert_element_type(searchsorted(cumulative, at), int)
+    # the largest of log p + gumbel noise are draws without replacement (Gumbel-top-k)
+    scores = standard_gumbel("choice", words, (n,), p.dtype, mode) + log(p)
+    return convert_element_type(top_k(scores, math.prod(shape))[1], int)
+
+
+# --- categorical ---
+
+
+@boundary
+def categorical(key: Any, logits: Any, axis: int = -1, shape: Any = None, replace: bool = True,
+                mode: str | None = None) -> Array:
+    """Positions along an axis, with probabilities softmax(logits).
+
+    Args:
+      key: a single key, raw or typed.
+      logits: log-probabilities, up to a constant each line along the axis may have.
+      axis: the axis of the categories.
+      shape: the shape of the result, to which that of `logits` without the axis must broadcast; by default that shape.
+      replace: whether the draws of one line, which the front axes of `shape` hold, may repeat a category.
+      mode: of `gumbel`, "low" or "high".
+
+    Raises:
+      TypeError: the logits are not floating.
+      ValueError: the shape does not fit; more draws than categories without replacement.
+
+    >>> import pullback.numpy as pnp
+    >>> from pullback import random
+    >>> random.categorical(random.key(0), pnp.log(pnp.array([0.1, 0.9])), shape=(5,))
+    Array([1, 1, 1, 1, 1], dtype=int32)
+    """
+    words = words_of("categorical", key)
+    logits = number("categorical", "logits", logits)
+    if not dtypes.is_float(logits.dtype):
+        raise TypeError(f"categorical: logits must be of a floating-point dtype, got {logits.aval.str_short()}")
+    if not logits.ndim:
+        raise ValueError("categorical: logits must have an axis of categories, got a single number")
+    axis = _axis("categorical", axis, logits.ndim)
+    batch = (*logits.shape[:axis], *logits.shape[axis + 1:])
+    shape = batch if shape is None else canonical_shape(shape)
+    front, back = shape[:len(shape) - len(batch)], shape[len(shape) - len(batch):]
+    if len(shape) < len(batch) or any(m not in (1, n) for m, n in zip(batch, back, strict=True)):
+        raise ValueError(f"categorical: shape must end with what {batch}, the shape of logits without axis {axis}, "
+                         f"broadcasts to; got {shape}")
+    n = logits.shape[axis]
+    if replace:
+        drawn = (*front, *back[:axis], n, *back[axis:])
+        noise = standard_gumbel("categorical", words, drawn, logits.dtype, mode)
+        return pnp.argmax(noise + expand_dims(logits, range(len(front))), axis=axis + len(front))
+    draws = math.prod(front)
+    if draws > n:
+        raise ValueError(f"categorical: cannot draw {draws} of {n} categories without replacement")
+    scores = logits + standard_gumbel("categorical", words, logits.shape, logits.dtype, mode)
+    positions = top_k(move_axis(scores, axis, logits.ndim - 1), draws)[1]
+    last = positions.ndim - 1
+    return reshape(transpose(positions, (last, *range(last))), (*front, *batch))
