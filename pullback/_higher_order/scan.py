@@ -21,6 +21,7 @@ from pullback._higher_order.call import active_of, check_operands
 from pullback._higher_order.interpret import BUDGET, cost, run_compiled
 from pullback._ops.assemble import concatenate
 from pullback._ops.elementwise import add
+from pullback._ops.identity import embed_constants
 from pullback._ops.rules import pack
 from pullback._ops.shape import expand_dims, instantiate, move_axis, zeros_like_aval
 from pullback._ops.slicing import index_in_dim
@@ -183,20 +184,31 @@ def _linearize(trace, primals, tangents, jaxpr, length, reverse, num_consts, num
     read_carry = [i for i in parts.forwarded if num_consts <= i < num_consts + num_carry]
     read_xs = [i for i in parts.forwarded if i >= num_consts + num_carry]
     forward = parts.forward
-    body = Jaxpr([], forward.invars, forward.eqns, [*forward.outvars, *(forward.invars[i] for i in read_carry)])
+    n = len(jaxpr.outvars)
     cs, carries, xs = _split(primals, num_consts, num_carry)
+    # residuals that every step computes alike, from constants of the loop, are computed once
+    varies = _depends_on(forward, (False,) * num_consts + (True,) * (num_carry + len(xs)))
+    fixed = [not (v or forward.effectful) for v in varies[n:]]
+    needed, _ = dce(Jaxpr([], forward.invars, forward.eqns, _chosen(forward.outvars[n:], fixed)))
+    once = Jaxpr([], forward.invars[:num_consts], needed.eqns, needed.outvars)
+    saved_once = eval_jaxpr(once, [], *cs)
+    body = Jaxpr([], forward.invars, forward.eqns, [*forward.outvars[:n], *_unchosen(forward.outvars[n:], fixed),
+                                                    *(forward.invars[i] for i in read_carry)])
     last, stacked = bind_scan(cs, carries, xs, body, length, reverse, unroll)
-    saved, saved_carry = stacked[ys:ys + parts.residuals], stacked[ys + parts.residuals:]
+    stop = ys + parts.residuals - len(saved_once)
+    saved, saved_carry = stacked[ys:stop], stacked[stop:]
     k = len(parts.forwarded)
     given = dict(zip(parts.forwarded, parts.linear.invars[:k], strict=True))
     residuals = parts.linear.invars[k:k + parts.residuals]
     dots = parts.linear.invars[k + parts.residuals:]
     i, j = sum(c_act), sum(c_act) + sum(act)
-    linear = Jaxpr([], [*(given[p] for p in read_consts), *dots[:i], *dots[i:j], *residuals,
+    linear = Jaxpr([], [*(given[p] for p in read_consts), *_chosen(residuals, fixed), *dots[:i], *dots[i:j],
+                        *_unchosen(residuals, fixed),
                         *(given[p] for p in read_carry), *(given[p] for p in read_xs), *dots[j:]],
                    parts.linear.eqns, parts.linear.outvars)
     tlast, tstacked = bind_scan(
-        [*(primals[p] for p in read_consts), *_chosen(c_dot, c_act)], list(map(instantiate, _chosen(carry_dot, act))),
+        [*(primals[p] for p in read_consts), *saved_once, *_chosen(c_dot, c_act)],
+        list(map(instantiate, _chosen(carry_dot, act))),
         [*saved, *saved_carry, *(primals[p] for p in read_xs), *_chosen(x_dot, x_act)], linear, length, reverse, unroll)
     primals_out = [*last, *stacked[:ys]]
     return primals_out, pack((*act, *parts.present[num_carry:]), [*tlast, *tstacked],
@@ -206,7 +218,7 @@ def _linearize(trace, primals, tangents, jaxpr, length, reverse, num_consts, num
 def _transpose(cts, *operands, jaxpr, length, reverse, num_consts, num_carry, unroll):
     linear = [is_linear(x) for x in operands]
     c_lin, carry_lin, x_lin = _split(linear, num_consts, num_carry)
-    depends = _fixed_point(lambda carry: _linear_outputs(jaxpr, (*c_lin, *carry, *x_lin))[:num_carry], tuple(carry_lin))
+    depends = _fixed_point(lambda carry: _depends_on(jaxpr, (*c_lin, *carry, *x_lin))[:num_carry], tuple(carry_lin))
     if not all(depends):
         return _transpose_counting(cts, operands, depends, jaxpr, length, reverse, num_consts, num_carry, unroll)
     # a carry that is known at the start but linear later is an instantiated tangent: it starts at zero
@@ -224,8 +236,12 @@ def _transpose(cts, *operands, jaxpr, length, reverse, num_consts, num_carry, un
         return [*(add(a, b) for a, b in zip(ct_c, to_c, strict=True)), *to_carry, *to_x]
 
     x_avals = [_without_leading(x.aval) for x in known_x]
-    backward = jaxpr.derive(("scan transpose", mask), lambda: stage_open(
-        step, [*(c.aval for c in known_c), *c_avals, *carry_avals, *x_avals, *y_avals])[0])
+
+    def stage_step():
+        staged, values = stage_open(step, [*(c.aval for c in known_c), *c_avals, *carry_avals, *x_avals, *y_avals])
+        return embed_constants(staged, values, "the transpose of a scan")
+
+    backward = jaxpr.derive(("scan transpose", mask), stage_step)
     last, stacked = bind_scan(
         known_c, [*map(zeros_like_aval, c_avals), *map(instantiate, cts[:num_carry])],
         [*known_x, *map(instantiate, cts[num_carry:])], backward, length, not reverse, unroll)
@@ -253,7 +269,7 @@ def _record_body(jaxpr: Jaxpr, mask: Sequence[bool], known: Sequence[Any]) -> Li
     return record_linear(body, _chosen(jaxpr.in_avals, mask))
 
 
-def _linear_outputs(jaxpr: Jaxpr, mask: tuple[bool, ...]) -> list[bool]:
+def _depends_on(jaxpr: Jaxpr, mask: tuple[bool, ...]) -> list[bool]:
     """Which results of the body depend on its marked inputs."""
     live = {v for v, m in zip(jaxpr.invars, mask, strict=True) if m}
     for eqn in jaxpr.eqns:
