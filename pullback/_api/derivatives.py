@@ -12,13 +12,14 @@ from pullback._core.arguments import (
     argument_path,
     aval_of,
     canonical_argnums,
+    check_callable,
     check_leaf,
     check_leaves,
     flatten_result,
     lift_leaves,
 )
 from pullback._core.array import Array, ConcreteArray, lift
-from pullback._core.errors import boundary, fold, function_name
+from pullback._core.errors import boundary, describe_function, fold, function_name
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
 from pullback._core.tree_paths import equality_errors, keystr, tree_flatten_with_path
 from pullback._core.types import ShapedArray, make_aval
@@ -100,6 +101,7 @@ def jvp(fun: Callable, primals: Sequence[Any], tangents: Sequence[Any], has_aux:
     >>> print(y, t)
     0.0 2.0
     """
+    check_callable("jvp", fun)
     _check_tuple("jvp", "primals", primals)
     _check_tuple("jvp", "tangents", tangents)
     leaves, tree = tree_flatten(tuple(primals))
@@ -125,7 +127,7 @@ def jvp(fun: Callable, primals: Sequence[Any], tangents: Sequence[Any], has_aux:
         store.append(out_tree)
         return outs
 
-    outs, touts = jvp_flat(flat, xs, ts)
+    outs, touts = jvp_flat(flat, xs, ts, f"jvp of {describe_function(fun)}")
     out_tree = store[-1]
     tangents_out = [float0_zeros(o.aval) if t.aval.dtype == dtypes.float0 else instantiate(t)
                     for o, t in zip(outs, touts, strict=True)]
@@ -235,10 +237,11 @@ def vjp(fun: Callable, *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
     >>> print(y, [float(g) for g in pullback(1.)])
     10.0 [5.0, 2.0]
     """
+    check_callable("vjp", fun)
     leaves, tree = tree_flatten(primals)
     xs = lift_leaves("vjp", fun, leaves, primals)
     flat = _Flat("vjp", fun, primals, {}, tree, None, has_aux)
-    outs, linear = linearize_flat(flat, xs, subject=f"vjp of {function_name(fun)}")
+    outs, linear = linearize_flat(flat, xs, subject=f"vjp of {describe_function(fun)}")
     value = tree_unflatten(flat.out_tree, outs)
     pullback = VJP(fun, linear, [x.aval for x in xs], tree, [o.aval for o in outs], flat.out_tree)
     return (value, pullback, strip_aux(flat.aux)) if has_aux else (value, pullback)
@@ -292,10 +295,11 @@ def linearize(fun: Callable, *primals: Any, has_aux: bool = False) -> tuple[Any,
     >>> print(y, f_jvp(1.), f_jvp(2.))
     9.0 6.0 12.0
     """
+    check_callable("linearize", fun)
     leaves, tree = tree_flatten(primals)
     xs = lift_leaves("linearize", fun, leaves, primals)
     flat = _Flat("linearize", fun, primals, {}, tree, None, has_aux)
-    outs, linear = linearize_flat(flat, xs, subject=f"linearize of {function_name(fun)}")
+    outs, linear = linearize_flat(flat, xs, subject=f"linearize of {describe_function(fun)}")
     value = tree_unflatten(flat.out_tree, outs)
     push = Pushforward(fun, linear, [x.aval for x in xs], tree, flat.out_tree, [o.aval for o in outs])
     return (value, push, strip_aux(flat.aux)) if has_aux else (value, push)
@@ -316,15 +320,17 @@ def linear_transpose(fun: Callable, *primals: Any) -> Callable:
     >>> [float(c) for c in pb.linear_transpose(lambda x, y: 2 * x - y, 1., 1.)(3.)]
     [6.0, -3.0]
     """
-    check_leaves("linear_transpose", fun, primals)
+    check_callable("linear_transpose", fun)
+    check_leaves("linear_transpose", fun, primals, structs=True)
     leaves, tree = tree_flatten(primals)
     avals = [aval_of(x) for x in leaves]
     for i, aval in enumerate(avals):
         if not dtypes.is_inexact(aval.dtype):
-            raise TypeError(f"linear_transpose of {function_name(fun)}: leaf {i} of the arguments has type "
+            path = tree_flatten_with_path(primals)[0][i][0]
+            raise TypeError(f"linear_transpose of {function_name(fun)}: {argument_path(fun, path[0].idx, path[1:])} has type "
                             f"{aval.str_short()}; only floating-point and complex arguments can be transposed")
     flat = _Flat("linear_transpose", fun, primals, {}, tree, None, False)
-    linear = record_linear(flat, avals, f"linear_transpose of {function_name(fun)}")
+    linear = record_linear(flat, avals, f"linear_transpose of {describe_function(fun)}")
     return VJP(fun, linear, avals, tree, [o.aval for o in linear.outputs], flat.out_tree)
 
 
@@ -335,10 +341,10 @@ def _check_grad_input(function: str, fun: Callable, leaves: Sequence[Array], dyn
         if dtypes.is_float(dtype) and not holomorphic:
             continue
         if dtypes.is_complex(dtype):
-            if holomorphic:
+            if holomorphic or function != "jacfwd":
                 continue
-            advice = ("got a complex dtype. For a holomorphic function pass holomorphic=True; otherwise split the "
-                      "argument into its real and imaginary parts, or use vjp")
+            advice = ("expected a real dtype, since a real function of complex numbers has no Jacobian in forward mode. "
+                      "For a holomorphic function pass holomorphic=True; otherwise use jacrev or jvp")
         elif holomorphic:
             advice = "with holomorphic=True expected a complex dtype"
         elif allow_int:
@@ -382,6 +388,7 @@ def _one(aval: ShapedArray) -> Array:
     return one
 
 
+@boundary
 def value_and_grad(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False,
                    allow_int: bool = False) -> Callable:
     """A function that returns both the value and the gradient of `fun`.
@@ -401,6 +408,7 @@ def value_and_grad(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: boo
     return _gradient(fun, argnums, has_aux, holomorphic, allow_int, "value_and_grad", True)
 
 
+@boundary
 def grad(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False,
          allow_int: bool = False) -> Callable:
     """The gradient of a function with a scalar result.
@@ -408,6 +416,7 @@ def grad(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False,
     Args:
       fun: a function of arrays or pytrees of arrays; its result must be a real floating-point scalar.
       argnums: the position of the argument to differentiate (the gradient has its structure), or several (a tuple).
+        At a complex argument `x + iy` the gradient is `∂f/∂x − i ∂f/∂y`: its conjugate is the direction of steepest ascent.
       has_aux: `fun` returns `(scalar, aux)`, and the gradient function returns `(gradient, aux)`.
       holomorphic: `fun` is a holomorphic function of complex arguments.
       allow_int: integer and bool arguments get a gradient of dtype `float0`.
@@ -425,11 +434,10 @@ def grad(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False,
 
 
 def _gradient(fun, argnums, has_aux, holomorphic, allow_int, function: str, with_value: bool) -> Callable:
-    if not callable(fun):
-        raise TypeError(f"{function}: expected a function, got {fun!r}")
+    check_callable(function, fun)
     given = canonical_argnums(function, argnums)
     one = not isinstance(argnums, (tuple, list))
-    subject = f"{function} of {function_name(fun)}"
+    subject = f"{function} of {describe_function(fun)}"
 
     @functools.wraps(fun, updated=())
     def gradient(*args, **kwargs):
@@ -437,7 +445,7 @@ def _gradient(fun, argnums, has_aux, holomorphic, allow_int, function: str, with
             positions = canonical_argnums(subject, given, len(args))
             dynamic = [args[i] for i in positions]
             leaves, tree = tree_flatten(dynamic)
-            xs = lift_leaves(function, fun, leaves, args if len(positions) == len(args) else dynamic)
+            xs = lift_leaves(function, fun, leaves, dynamic, None, positions)
             _check_grad_input(function, fun, xs, dynamic, positions, holomorphic, allow_int)
             flat = _Flat(function, fun, args, kwargs, tree, positions, has_aux)
             outs, linear = linearize_flat(flat, xs, None, subject)

@@ -6,8 +6,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pullback._core import counters
-from pullback._core.arguments import aval_of, canonical_argnums, check_leaves, flatten_result, input_names
-from pullback._core.errors import boundary, function_name
+from pullback._core.arguments import (
+    aval_of,
+    canonical_argnums,
+    check_callable,
+    check_leaves,
+    flatten_result,
+    input_names,
+)
+from pullback._core.errors import boundary, describe_function
 from pullback._core.jaxpr import ClosedJaxpr
 from pullback._core.staging import stage
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
@@ -17,8 +24,9 @@ from pullback._core.types import ShapeDtypeStruct
 def trace_function(function: str, fun: Callable, args: Sequence[Any], kwargs: dict[str, Any],
                    static: Sequence[int] = ()) -> tuple[ClosedJaxpr, PyTreeDef, list[Any]]:
     """Trace a call of `fun`; returns the jaxpr, the result's structure, and the leaves that are its inputs."""
-    dynamic = [a for i, a in enumerate(args) if i not in static]
-    check_leaves(function, fun, dynamic, kwargs)
+    positions = [i for i in range(len(args)) if i not in static]
+    dynamic = [args[i] for i in positions]
+    check_leaves(function, fun, dynamic, kwargs, positions, structs=True)
     leaves, tree = tree_flatten((dynamic, kwargs))
     store: list[PyTreeDef] = []
 
@@ -31,19 +39,20 @@ def trace_function(function: str, fun: Callable, args: Sequence[Any], kwargs: di
         return outs
 
     counters.count("traces")
-    closed = stage(flat, [aval_of(x) for x in leaves], f"{function_name(fun)} for {function}",
-                   _LazyNames(fun, dynamic, kwargs))
+    closed = stage(flat, [aval_of(x) for x in leaves], f"{describe_function(fun)} for {function}",
+                   _LazyNames(fun, dynamic, kwargs, positions))
     return closed, store[-1], leaves
 
 
 class _LazyNames(Sequence):
     """Names of the inputs, worked out only when a message needs them."""
 
-    def __init__(self, fun, args, kwargs):
+    def __init__(self, fun, args, kwargs, positions):
         # what is kept is the structure alone, so that a leaked tracer does not keep the data alive
         leaves, tree = tree_flatten((tuple(args), dict(kwargs)))
         self.fun = fun
         self.tree = tree
+        self.positions = positions
         self.count = len(leaves)
 
     def __len__(self):
@@ -51,9 +60,10 @@ class _LazyNames(Sequence):
 
     def __getitem__(self, i):
         args, kwargs = tree_unflatten(self.tree, [0] * self.count)
-        return input_names(self.fun, args, kwargs)[i]
+        return input_names(self.fun, args, kwargs, self.positions)[i]
 
 
+@boundary
 def make_jaxpr(fun: Callable, static_argnums: int | Sequence[int] = (), return_shape: bool = False) -> Callable:
     """A function that returns the jaxpr of `fun` in place of its value.
 
@@ -69,6 +79,8 @@ def make_jaxpr(fun: Callable, static_argnums: int | Sequence[int] = (), return_s
         c:f32[] = mul b 2.0
       in (c,) }
     """
+
+    check_callable("make_jaxpr", fun)
 
     @functools.wraps(fun, updated=())
     @boundary
@@ -92,6 +104,7 @@ def eval_shape(fun: Callable, *args: Any, **kwargs: Any) -> Any:
     >>> pb.eval_shape(pnp.dot, pb.ShapeDtypeStruct((2, 3), "float32"), pb.ShapeDtypeStruct((3,), "float32"))
     ShapeDtypeStruct(shape=(2,), dtype=float32)
     """
+    check_callable("eval_shape", fun)
     closed, out_tree, _ = trace_function("eval_shape", fun, args, kwargs)
     return _structs(closed, out_tree)
 

@@ -9,12 +9,12 @@ import numpy as np
 
 from pullback._api.derivatives import _check_grad_input, _Flat, _split_aux, strip_aux
 from pullback._core import dtypes
-from pullback._core.arguments import canonical_argnums, flatten_result, lift_leaves
+from pullback._core.arguments import canonical_argnums, check_callable, flatten_result, lift_leaves
 from pullback._core.array import Array, from_numpy
-from pullback._core.errors import boundary, function_name
+from pullback._core.errors import boundary, describe_function, function_name
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.types import ShapedArray
-from pullback._core.zeros import Zero, zero_of
+from pullback._core.zeros import Zero
 from pullback._ops.shape import move_axis, reshape, zeros_like_aval
 from pullback._transforms.jvp import jvp_flat
 from pullback._transforms.linearize import linearize_flat
@@ -33,6 +33,7 @@ def _basis(avals: Sequence[ShapedArray]) -> list[Array]:
     return parts
 
 
+@boundary
 def jacfwd(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False
            ) -> Callable:
     """The Jacobian of `fun`, column by column in forward mode: for functions with few inputs.
@@ -46,6 +47,7 @@ def jacfwd(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
     Array([[2., 0.],
            [0., 4.]], dtype=float32)
     """
+    check_callable("jacfwd", fun)
 
     @functools.wraps(fun, updated=())
     @boundary
@@ -53,7 +55,7 @@ def jacfwd(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
         positions = canonical_argnums(f"jacfwd of {function_name(fun)}", argnums, len(args))
         dynamic = [args[i] for i in positions]
         leaves, tree = tree_flatten(dynamic)
-        xs = lift_leaves("jacfwd", fun, leaves, dynamic)
+        xs = lift_leaves("jacfwd", fun, leaves, dynamic, None, positions)
         _check_grad_input("jacfwd", fun, xs, dynamic, positions, holomorphic, False)
         store: dict[str, Any] = {}
 
@@ -68,15 +70,16 @@ def jacfwd(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
             return outs
 
         def push(*tangents):
-            outs, touts = jvp_flat(flat, xs, tangents)
+            outs, touts = jvp_flat(flat, xs, tangents, f"jacfwd of {describe_function(fun)}")
             store["outs"] = outs
             return [zeros_like_aval(o.aval) if type(t) is Zero else t for o, t in zip(outs, touts, strict=True)]
 
         size = sum(x.aval.size for x in xs)
         values, dims, trace = batch_flat(push, _basis([x.aval for x in xs]), [0] * len(xs), size)
-        for out, value, d in zip(store["outs"], values, dims, strict=True):
-            _check_differentiable_result("jacfwd", fun, value.aval.dtype, out.aval.dtype, holomorphic)
-            del d
+        for out in store["outs"]:
+            if holomorphic and not dtypes.is_complex(out.aval.dtype):
+                raise TypeError(f"jacfwd with holomorphic=True: {function_name(fun)} must return complex numbers, got "
+                                f"dtype {out.aval.dtype.name}")
         columns = [trace.materialize(v, d) for v, d in zip(values, dims, strict=True)]
         rows = []
         for column in columns:
@@ -97,12 +100,7 @@ def _pick(per_argument: Sequence[Any], argnums: Any) -> Any:
     return tuple(per_argument) if isinstance(argnums, (tuple, list)) else per_argument[0]
 
 
-def _check_differentiable_result(function: str, fun: Callable, got, dtype, holomorphic: bool) -> None:
-    if holomorphic and not dtypes.is_complex(dtype):
-        raise TypeError(f"{function} with holomorphic=True: {function_name(fun)} must return complex numbers, got "
-                        f"dtype {dtype.name}")
-
-
+@boundary
 def jacrev(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False,
            allow_int: bool = False) -> Callable:
     """The Jacobian of `fun`, row by row in reverse mode: for functions with few results.
@@ -114,6 +112,7 @@ def jacrev(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
     >>> pb.jacrev(lambda x: x[0] * x[1])(pnp.array([3., 5.]))
     Array([5., 3.], dtype=float32)
     """
+    check_callable("jacrev", fun)
 
     @functools.wraps(fun, updated=())
     @boundary
@@ -121,10 +120,10 @@ def jacrev(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
         positions = canonical_argnums(f"jacrev of {function_name(fun)}", argnums, len(args))
         dynamic = [args[i] for i in positions]
         leaves, tree = tree_flatten(dynamic)
-        xs = lift_leaves("jacrev", fun, leaves, dynamic)
+        xs = lift_leaves("jacrev", fun, leaves, dynamic, None, positions)
         _check_grad_input("jacrev", fun, xs, dynamic, positions, holomorphic, allow_int)
         flat = _Flat("jacrev", fun, args, kwargs, tree, positions, has_aux)
-        outs, linear = linearize_flat(flat, xs, subject=f"jacrev of {function_name(fun)}")
+        outs, linear = linearize_flat(flat, xs, subject=f"jacrev of {describe_function(fun)}")
         for out in outs:
             wanted = dtypes.is_complex if holomorphic else dtypes.is_float
             if not wanted(out.aval.dtype):
@@ -134,13 +133,11 @@ def jacrev(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
                     + (" For a holomorphic function pass holomorphic=True." if not holomorphic else ""))
 
         def back(*cts):
-            return [zero_of(x.aval) if r is None else r for r, x in zip(pull(linear, cts), xs, strict=True)]
-
-        def back_dense(*cts):
-            return [zeros_like_aval(r.aval) if type(r) is Zero else r for r in back(*cts)]
+            return [zeros_like_aval(x.aval) if r is None or type(r) is Zero else r
+                    for r, x in zip(pull(linear, cts), xs, strict=True)]
 
         size = sum(o.aval.size for o in outs)
-        values, dims, trace = batch_flat(back_dense, _basis([o.aval for o in outs]), [0] * len(outs), size)
+        values, dims, trace = batch_flat(back, _basis([o.aval for o in outs]), [0] * len(outs), size)
         per_input = [trace.materialize(v, d) for v, d in zip(values, dims, strict=True)]
         rows, start = [], 0
         for out in outs:
@@ -156,6 +153,7 @@ def jacrev(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
     return jacobian
 
 
+@boundary
 def hessian(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False
             ) -> Callable:
     """The matrix of second derivatives, forward over reverse.
@@ -168,4 +166,5 @@ def hessian(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fal
     Array([[ 6.,  0.],
            [ 0., 12.]], dtype=float32)
     """
+    check_callable("hessian", fun)
     return jacfwd(jacrev(fun, argnums, has_aux, holomorphic), argnums, has_aux, holomorphic)

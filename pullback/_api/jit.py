@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import weakref
 from collections.abc import Callable, Sequence
 from operator import attrgetter
@@ -13,6 +14,7 @@ from pullback._core.arguments import (
     aval_of,
     canonical_argnums,
     canonical_names,
+    check_callable,
     check_leaves,
     lift_leaves,
     parameter_name,
@@ -20,7 +22,7 @@ from pullback._core.arguments import (
 )
 from pullback._core.array import Array, ConcreteArray
 from pullback._core.config import config
-from pullback._core.errors import fold, function_name
+from pullback._core.errors import boundary, fold, function_name
 from pullback._core.jaxpr import ClosedJaxpr, consts_to_args
 from pullback._core.trace import Tracer, context
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
@@ -48,7 +50,17 @@ class Traced:
         """Run the program on the flat arguments, compiling it at the first need."""
         if self.program is None:
             self.program = compile_jaxpr(self.jaxpr, self.donated)
+        if self.donated:
+            self._refuse_shared_donation(args)
         return tree_unflatten(self.out_tree, self.program.run([*self.consts, *args]))
+
+    def _refuse_shared_donation(self, args: Sequence[ConcreteArray]) -> None:
+        first = len(self.consts)
+        for i, x in enumerate(args):
+            if first + i in self.donated and any(x is y for j, y in enumerate(args) if j != i):
+                raise ValueError(f"jit of {self.name}: an array of type {x.aval.str_short()} is donated and passed in another "
+                                 "place too, where it would be read after its memory was given away. Pass a copy there, "
+                                 "or do not donate it.")
 
     def fast_entry(self) -> tuple:
         """What the short way of a call needs: execute, handlers, structure (None: one array), types, values."""
@@ -119,7 +131,11 @@ class Compiler:
             return self._fun(*args, **kwargs)
         traced, leaves = self._traced(args, kwargs)
         name = function_name(self._fun)
-        xs = lift_leaves("jit", self._fun, leaves, args, kwargs)
+        try:
+            xs = lift_leaves("jit", self._fun, leaves, ())
+        except TypeError:
+            self._refuse_leaves(args, kwargs)
+            raise
         if context.trace is evaluator:
             if any(isinstance(x, Tracer) for x in (*xs, *traced.consts)):
                 outs = call(traced.jaxpr, [*traced.consts, *xs], name, self._inline)
@@ -144,8 +160,8 @@ class Compiler:
         leaves, tree = tree_flatten((dynamic, dynamic_kwargs))
         try:
             avals = tuple([a.aval if isinstance(a, (Array, ShapeDtypeStruct)) else aval_of(a) for a in leaves])
-        except TypeError:
-            check_leaves("jit", self._fun, dynamic, dynamic_kwargs)
+        except (TypeError, OverflowError):
+            self._refuse_leaves(args, kwargs, structs=True)
             raise
         constants = tuple((i, _Static(args[i])) for i in static) + tuple(
             (k, _Static(v)) for k, v in sorted(fixed.items())) if static or fixed else ()
@@ -166,6 +182,12 @@ class Compiler:
         if not any(isinstance(c, Tracer) for c in traced.consts):
             self._cache[key] = traced
         return traced, leaves
+
+    def _refuse_leaves(self, args: tuple, kwargs: dict, structs: bool = False) -> None:
+        """Name the dynamic argument that is no array."""
+        static, _, dynamic_kwargs = self._split(args, kwargs)
+        positions = [i for i in range(len(args)) if i not in static]
+        check_leaves("jit", self._fun, [args[i] for i in positions], dynamic_kwargs, positions, structs)
 
     def _refuse_unhashable(self, args: tuple, static: tuple[int, ...], fixed: dict[str, Any]) -> None:
         name = function_name(self._fun)
@@ -193,6 +215,7 @@ class Compiler:
 
     # --- the stages, one by one ---
 
+    @boundary
     def trace(self, *args: Any, **kwargs: Any) -> Any:
         """Trace for these arguments (arrays or `ShapeDtypeStruct`s); the result has `.jaxpr` and `.lower()`."""
         static, _, dynamic_kwargs = self._split(args, kwargs)
@@ -201,10 +224,12 @@ class Compiler:
         in_tree = tree_structure((dynamic, dynamic_kwargs))
         return TracedStage(traced.closed, traced.jaxpr, in_tree, traced.out_tree, traced.name, traced.donated)
 
+    @boundary
     def lower(self, *args: Any, **kwargs: Any) -> Any:
         """Trace and lower to StableHLO; the result has `.as_text()` and `.compile()`."""
         return self.trace(*args, **kwargs).lower()
 
+    @boundary
     def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
         """The shapes and dtypes of the result, as `ShapeDtypeStruct`s."""
         return self.trace(*args, **kwargs).out_info
@@ -228,7 +253,14 @@ class _Static:
         return hash(self.value)
 
     def __eq__(self, other):
-        return type(self.value) is type(other.value) and self.value == other.value
+        return self.value is other.value or (_kind(self.value) == _kind(other.value) and self.value == other.value)
+
+
+def _kind(value: Any) -> Any:
+    """What tells apart equal values that a program may not share: 1, 1.0 and True; 0.0 and -0.0; and tuples of them."""
+    if isinstance(value, tuple):
+        return type(value), tuple(map(_kind, value))
+    return (type(value), math.copysign(1., value)) if isinstance(value, float) else type(value)
 
 
 def canonical_static(positions: tuple[int, ...], count: int) -> tuple[int, ...]:
@@ -247,6 +279,7 @@ def _shared_cache(fun: Callable, settings: tuple) -> dict:
         return {}
 
 
+@boundary
 def jit(fun: Callable | None = None, *, static_argnums: int | Sequence[int] | None = None,
         static_argnames: str | Sequence[str] | None = None, donate_argnums: int | Sequence[int] | None = None,
         donate_argnames: str | Sequence[str] | None = None, inline: bool = False, keep_unused: bool = False) -> Any:
@@ -268,13 +301,15 @@ def jit(fun: Callable | None = None, *, static_argnums: int | Sequence[int] | No
     >>> pb.jit(lambda x: pnp.sin(x) ** 2 + pnp.cos(x) ** 2)(3.)
     Array(1., dtype=float32, weak_type=True)
     """
+    if fun is not None:
+        check_callable("jit", fun)
     settings = {"static_argnums": static_argnums, "static_argnames": static_argnames, "donate_argnums": donate_argnums,
                 "donate_argnames": donate_argnames, "inline": inline}
     if fun is None:
         return functools.partial(jit, **settings)
-    if not callable(fun):
-        raise TypeError(f"jit: expected a function, got {fun!r}")
     sig = signature(fun)
+    for what, positions, labels in (("static", static_argnums, static_argnames), ("donate", donate_argnums, donate_argnames)):
+        _check_marks(fun, sig, what, positions, labels)
     nums, names = _complete(sig, canonical_argnums("jit", () if static_argnums is None else static_argnums,
                                                    what="static_argnums"), canonical_names(static_argnames))
     d_nums, d_names = _complete(sig, canonical_argnums("jit", () if donate_argnums is None else donate_argnums,
@@ -283,6 +318,24 @@ def jit(fun: Callable | None = None, *, static_argnums: int | Sequence[int] | No
     if both:
         raise ValueError(f"jit of {function_name(fun)}: arguments {sorted(both)} are both static and donated")
     return Compiler(fun, nums, names, d_nums, d_names, inline).function()
+
+
+def _check_marks(fun: Callable, sig: Any, what: str, nums: Any, names: Any) -> None:
+    """Refuse static or donated arguments that the signature does not have: a misspelled name would mark nothing."""
+    if sig is None:
+        return
+    parameters = sig.parameters.values()
+    positional = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
+    if not any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        for i in canonical_argnums("jit", () if nums is None else nums, what=f"{what}_argnums"):
+            if not -positional <= i < positional:
+                raise ValueError(f"jit of {function_name(fun)}: {what}_argnums={nums!r}, but the function has {positional} "
+                                 f"positional parameter{'s' if positional != 1 else ''}: {function_name(fun)}{sig}")
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        for name in canonical_names(names):
+            if name not in sig.parameters:
+                raise ValueError(f"jit of {function_name(fun)}: {what}_argnames={names!r}, but the function has no "
+                                 f"parameter {name!r}: {function_name(fun)}{sig}")
 
 
 def _complete(sig: Any, nums: tuple[int, ...], names: tuple[str, ...]) -> tuple[tuple[int, ...], tuple[str, ...]]:

@@ -6,6 +6,7 @@ from typing import Any
 from pullback._core.array import lift
 from pullback._core.errors import boundary
 from pullback._core.jaxpr import ClosedJaxpr, Jaxpr
+from pullback._core.trace import Tracer
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.types import ShapeDtypeStruct, matches
 from pullback._xla.executable import Executable, compile_module
@@ -74,6 +75,9 @@ class Compiled:
             raise TypeError(f"compiled {name}: expected arguments of structure {self.traced.in_tree}, got {tree} "
                             "(static arguments are part of the program: leave them out)")
         xs = [lift(x) for x in leaves]
+        if any(isinstance(x, Tracer) for x in (*xs, *self.traced.jaxpr.consts)):
+            raise TypeError(f"compiled {name}: a compiled program takes arrays with data, but was called inside a "
+                            f"transformation (grad, vmap, jit, ...). Transform the function before compiling it.")
         for i, (x, aval) in enumerate(zip(xs, self.traced.jaxpr.in_avals, strict=True)):
             if not matches(aval, x.aval):
                 raise TypeError(f"compiled {name}: leaf {i} of the arguments must have type {aval.str_short()}, got "

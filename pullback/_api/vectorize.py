@@ -5,14 +5,15 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from pullback._core.arguments import argument_path, flatten_result, lift_leaves
+from pullback._core.arguments import argument_path, check_callable, flatten_result, lift_leaves
 from pullback._core.array import Array
-from pullback._core.errors import fold, function_name
+from pullback._core.errors import boundary, describe_function, fold, function_name
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.tree_paths import broadcast_prefix, keystr, prefix_errors, tree_flatten_with_path
 from pullback._transforms.vmap import batch_flat
 
 
+@boundary
 def vmap(fun: Callable, in_axes: Any = 0, out_axes: Any = 0, axis_name: Any = None, axis_size: int | None = None,
          spmd_axis_name: Any = None) -> Callable:
     """Map a function over an axis of its arguments, with one vectorized call in place of a loop.
@@ -33,13 +34,14 @@ def vmap(fun: Callable, in_axes: Any = 0, out_axes: Any = 0, axis_name: Any = No
     >>> pb.vmap(pnp.dot, in_axes=(0, None))(pnp.ones((3, 2)), pnp.array([1., 2.]))
     Array([3., 3., 3.], dtype=float32)
     """
-    if not callable(fun):
-        raise TypeError(f"vmap: expected a function, got {fun!r}")
+    check_callable("vmap", fun)
     if isinstance(in_axes, list):
         in_axes = tuple(in_axes)
     if not (isinstance(in_axes, (int, tuple)) or in_axes is None or hasattr(in_axes, "__iter__")):
         raise TypeError(f"vmap: in_axes must be an int, None, or a tuple with an entry per argument, got {in_axes!r}")
-    name = function_name(fun)
+    if axis_size is not None and (type(axis_size) is not int or axis_size < 0):
+        raise TypeError(f"vmap: axis_size must be a non-negative int, got {axis_size!r}")
+    name, subject = function_name(fun), f"vmap of {describe_function(fun)}"
 
     @functools.wraps(fun, updated=())
     def batched(*args, **kwargs):
@@ -57,7 +59,7 @@ def vmap(fun: Callable, in_axes: Any = 0, out_axes: Any = 0, axis_name: Any = No
                 store.append(out_tree)
                 return outs
 
-            values, out_dims, trace = batch_flat(flat, xs, dims, size, axis_name)
+            values, out_dims, trace = batch_flat(flat, xs, dims, size, axis_name, subject=subject)
             out_tree = store[-1]
             targets = _output_axes(name, out_axes, out_tree)
             results = []
@@ -69,6 +71,8 @@ def vmap(fun: Callable, in_axes: Any = 0, out_axes: Any = 0, axis_name: Any = No
                                          "or reduce over the axis with lax.psum or lax.pmean.")
                     results.append(value)
                 else:
+                    if type(target) is not int:
+                        raise TypeError(f"vmap of {name}: out_axes must hold ints and None, got {target!r}")
                     rank = value.aval.ndim - (dim is not None)
                     if not -rank - 1 <= target <= rank:
                         raise ValueError(f"vmap of {name}: out_axes={target} for leaf {i} of the result, which has rank "

@@ -6,11 +6,18 @@ import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from pullback._core.array import Array, is_array_like, lift
+from pullback._core.array import Array, ConcreteArray, is_array_like, lift
 from pullback._core.errors import function_name
+from pullback._core.trace import Tracer, check_alive
 from pullback._core.tree import tree_flatten
 from pullback._core.tree_paths import keystr, leaf_hint, tree_flatten_with_path
 from pullback._core.types import ShapedArray, ShapeDtypeStruct
+
+
+def check_callable(function: str, fun: Any) -> None:
+    """Refuse what is no function in a function's place."""
+    if not callable(fun):
+        raise TypeError(f"{function}: expected a function, got {fun!r} of type {type(fun).__name__}")
 
 
 def signature(fun: Callable) -> inspect.Signature | None:
@@ -40,10 +47,13 @@ def argument_path(fun: Callable, index: int, path: Sequence[Any] = ()) -> str:
     return f"argument {parameter_name(fun, index)}{', leaf ' + where if where else ''}"
 
 
-def input_names(fun: Callable, args: Sequence[Any], kwargs: dict[str, Any]) -> list[str]:
-    """A name for every leaf of `(args, kwargs)`, for messages about the inputs of a traced function."""
+def input_names(fun: Callable, args: Sequence[Any], kwargs: dict[str, Any], positions: Sequence[int]) -> list[str]:
+    """A name for every leaf of `(args, kwargs)`, for messages about the inputs of a traced function.
+
+    `positions` tells where `args` stand in the call.
+    """
     names = []
-    for i, arg in enumerate(args):
+    for i, arg in zip(positions, args, strict=True):
         names += [f"{parameter_name(fun, i)}{keystr(path)}" for path, _ in tree_flatten_with_path(arg)[0]]
     for key in sorted(kwargs):
         names += [f"'{key}'{keystr(path)}" for path, _ in tree_flatten_with_path(kwargs[key])[0]]
@@ -65,7 +75,7 @@ def canonical_argnums(function: str, argnums: Any, count: int | None = None, wha
     for a in positions:
         if not -count <= a < count:
             raise ValueError(f"{function}: {what}={argnums!r} asks for positional argument {a}, but the call has "
-                             f"{count} positional argument{'s' if count != 1 else ''}")
+                             f"{count} positional argument{'s' if count != 1 else ''}. Pass by position what is asked for.")
         result.append(a % count)
     if len(set(result)) != len(result):
         raise ValueError(f"{function}: {what}={argnums!r} names an argument twice")
@@ -100,33 +110,51 @@ def aval_of(x: Any) -> ShapedArray:
     return lift(x).aval
 
 
-def check_leaf(x: Any, describe: Callable[[], str]) -> None:
-    """Refuse a leaf that is no array, in the user's words."""
-    if not is_array_like(x) and not isinstance(x, ShapeDtypeStruct):
+def check_leaf(x: Any, describe: Callable[[], str], structs: bool = False) -> None:
+    """Refuse a leaf that is no array, in the user's words; `structs` allows a `ShapeDtypeStruct`."""
+    if isinstance(x, ShapeDtypeStruct):
+        if not structs:
+            raise TypeError(f"{describe()}: expected an array or a number, got {x!r}, which has no data. Pass an array, "
+                            "or use eval_shape, make_jaxpr or jit(...).lower, which need none.") from None
+    elif not is_array_like(x):
         hint = leaf_hint(x)
         raise TypeError(f"{describe()}: expected an array or a number, got {x!r} of type {type(x).__name__}. "
                         f"{hint or 'If it is not meant to be traced, close over it or mark it static.'}") from None
+    else:
+        try:
+            aval_of(x)
+        except (TypeError, OverflowError) as error:
+            raise type(error)(f"{describe()}: {error}") from None
 
 
-def check_leaves(function: str, fun: Callable, args: Sequence[Any], kwargs: dict[str, Any] | None = None) -> None:
-    """Refuse arguments with leaves that are no arrays, naming the first by path."""
-    for i, arg in enumerate(args):
+def check_leaves(function: str, fun: Callable, args: Sequence[Any], kwargs: dict[str, Any] | None = None,
+                 positions: Sequence[int] | None = None, structs: bool = False) -> None:
+    """Refuse arguments with leaves that are no arrays, naming the first by path.
+
+    `positions` tells where `args` stand in the call, if they are not all of it.
+    """
+    for i, arg in zip(range(len(args)) if positions is None else positions, args, strict=True):
         for path, leaf in tree_flatten_with_path(arg)[0]:
-            check_leaf(leaf, lambda i=i, path=path: f"{function} of {function_name(fun)}: {argument_path(fun, i, path)}")
+            check_leaf(leaf, lambda i=i, path=path: f"{function} of {function_name(fun)}: {argument_path(fun, i, path)}",
+                       structs)
     for key, value in (kwargs or {}).items():
         for path, leaf in tree_flatten_with_path(value)[0]:
             check_leaf(leaf, lambda key=key, path=path: (
-                f"{function} of {function_name(fun)}: keyword argument '{key}'{keystr(path)}"))
+                f"{function} of {function_name(fun)}: keyword argument '{key}'{keystr(path)}"), structs)
 
 
 def lift_leaves(function: str, fun: Callable, leaves: Iterable[Any], args: Sequence[Any],
-                kwargs: dict[str, Any] | None = None) -> list[Array]:
-    """The leaves of the arguments as arrays."""
+                kwargs: dict[str, Any] | None = None, positions: Sequence[int] | None = None) -> list[Array]:
+    """The leaves of the arguments as arrays; `positions` as for `check_leaves`."""
     try:
-        return [lift(x) for x in leaves]
-    except TypeError:
-        check_leaves(function, fun, args, kwargs)
+        xs = [lift(x) for x in leaves]
+    except (TypeError, OverflowError):
+        check_leaves(function, fun, args, kwargs, positions)
         raise
+    for x in xs:
+        if type(x) is not ConcreteArray and isinstance(x, Tracer):
+            check_alive(x)
+    return xs
 
 
 def flatten_result(function: str, fun: Callable, result: Any) -> tuple[list[Array], Any]:

@@ -1,6 +1,8 @@
 """The executable specification of jaxprs: what must hold after every pass. Tests run it; users may."""
 from __future__ import annotations
 
+import numpy as np
+
 from pullback._core.jaxpr import ClosedJaxpr, Equation, Jaxpr, Literal, Var, subjaxprs
 from pullback._core.types import matches
 
@@ -50,14 +52,19 @@ def _bind(v: Var, bound: set[Var], jaxpr: Jaxpr) -> None:
 
 def _check_atom(atom: Var | Literal, bound: set[Var], jaxpr: Jaxpr) -> None:
     if isinstance(atom, Literal):
-        if atom.aval.shape != ():
-            raise JaxprTypeError(f"a literal has shape {atom.aval.shape}: only scalars are literals")
+        if atom.aval.shape != () or np.shape(atom.value) != ():
+            raise JaxprTypeError(f"a literal has shape {atom.aval.shape or np.shape(atom.value)}: only scalars are literals")
+        if np.asarray(atom.value).dtype != atom.aval.dtype:
+            raise JaxprTypeError(f"a literal of type {atom.aval} holds {atom.value!r}, in\n{jaxpr}")
     elif atom not in bound:
         raise JaxprTypeError(f"a variable of type {atom.aval} is used before it is bound, in\n{jaxpr}")
 
 
 def _check_types(eqn: Equation, jaxpr: Jaxpr) -> None:
-    expected = eqn.primitive.infer(tuple(v.aval for v in eqn.invars), eqn.params)
+    try:
+        expected = eqn.primitive.infer(tuple(v.aval for v in eqn.invars), eqn.params)
+    except Exception as error:
+        raise JaxprTypeError(f"'{eqn.primitive.name}' refuses its operands: {error}, in\n{jaxpr}") from error
     expected = expected if eqn.primitive.multiple_results else [expected]
     got = [v.aval for v in eqn.outvars]
     if len(expected) != len(got) or not all(map(matches, expected, got)):

@@ -158,7 +158,10 @@ def _override(name: str, value: Any) -> Iterator[None]:
             mine.pop(name, None)
         else:
             mine[name] = outer
-        mine["tracing"] = _tracing_state(config.values)
+        if mine.keys() == {"tracing"}:
+            del mine["tracing"]  # nothing is overridden: what other threads set holds here too
+        else:
+            mine["tracing"] = _tracing_state(config.values)
 
 
 def enable_x64(value: bool = True) -> Any:

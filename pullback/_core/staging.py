@@ -29,8 +29,8 @@ class StagedTracer(Tracer):
                 return f"it was made by '{eqn.primitive.name}' at {eqn.location}"
         for i, v in enumerate(trace.invars):
             if v is self.var:
-                return f"it is argument {trace.input_name(i)} of {trace.subject}"
-        return f"it was made while tracing {trace.subject}"
+                return f"it is argument {trace.input_name(i)}"
+        return ""
 
 
 class StagingTrace(Trace):

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from pullback._core import counters
+from pullback._core import counters, dtypes
 from pullback._core.arguments import flatten_result
 from pullback._core.array import Array, lift
 from pullback._core.errors import describe_function
@@ -86,7 +86,8 @@ def promote_weak(values: Sequence[Array], outs: Sequence[ShapedArray]) -> list[A
     changed = False
     result = []
     for x, out in zip(values, outs, strict=True):
-        if x.aval.weak_type and x.aval.shape == out.shape and (x.aval.dtype != out.dtype or not out.weak_type):
+        if x.aval.weak_type and x.aval.shape == out.shape and (x.aval.dtype != out.dtype or not out.weak_type) and (
+                dtypes.join(x.aval.dtype, True, out.dtype, out.weak_type)[0] == out.dtype):  # else the value would change
             x = convert_element_type(x, out.dtype, out.weak_type)
             changed = True
         result.append(x)

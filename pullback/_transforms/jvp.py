@@ -37,10 +37,14 @@ class DualTracer(Tracer):
 class JVPTrace(Trace):
     """Pushes tangents forward along with primals."""
 
-    __slots__ = ()
+    __slots__ = ("subject",)
+
+    def __init__(self, parent: Trace | None, subject: str = "jvp"):
+        super().__init__(parent)
+        self.subject = subject
 
     def describe(self) -> str:
-        return "jvp"
+        return self.subject
 
     def split(self, args: Sequence[Any]) -> tuple[list, list, bool]:
         """Primals, tangents, and whether any of the values belongs to this trace."""
@@ -75,9 +79,10 @@ def zero_tangent(primal: Any) -> Zero:
     return zero_of(lift(primal).aval)
 
 
-def jvp_flat(fun: Callable[..., Sequence[Any]], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list, list]:
+def jvp_flat(fun: Callable[..., Sequence[Any]], primals: Sequence[Any], tangents: Sequence[Any],
+             subject: str = "jvp") -> tuple[list, list]:
     """The results of a flat function and their tangents, which may be symbolic zeros, as may be those given."""
-    trace = JVPTrace(context.trace)
+    trace = JVPTrace(context.trace, subject)
     duals = [trace.join(p, t) for p, t in zip(primals, tangents, strict=True)]
     try:
         outs = call_with(trace, fun, *duals)

@@ -53,6 +53,13 @@ class Tape(Trace):
     def describe(self) -> str:
         return self.subject
 
+    def origin(self, node: Node) -> str:
+        """Which operation gave a node, for messages about leaks."""
+        for record in self.records:
+            if any(output is node for output in record.outputs):
+                return f"its derivative was recorded by '{record.primitive.name}'"
+        return "it is an argument"
+
     def node(self, aval: ShapedArray) -> Node:
         return Node(self, aval)
 
@@ -94,6 +101,9 @@ class LinearizedTracer(Tracer):
         self.aval = primal.aval
         self.primal = primal
         self.tangent = tangent
+
+    def origin(self) -> str:
+        return self.trace.tape.origin(self.tangent)
 
     def known(self) -> ConcreteArray | None:
         return self.primal if type(self.primal) is ConcreteArray else self.primal.known()

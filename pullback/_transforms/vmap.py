@@ -37,16 +37,17 @@ class BatchTrace(Trace):
     they close over has the tracers of the first.
     """
 
-    __slots__ = ("axis_name", "size", "tag")
+    __slots__ = ("axis_name", "size", "tag", "subject")
 
-    def __init__(self, parent: Trace | None, axis_name: Any, size: int, tag: Any = None):
+    def __init__(self, parent: Trace | None, axis_name: Any, size: int, tag: Any = None, subject: str = "vmap"):
         super().__init__(parent)
         self.axis_name = axis_name
         self.size = size
         self.tag = tag or object()
+        self.subject = subject
 
     def describe(self) -> str:
-        return "vmap" if self.axis_name is None else f"vmap over the axis {self.axis_name!r}"
+        return self.subject if self.axis_name is None else f"{self.subject} over the axis {self.axis_name!r}"
 
     def split(self, args: Sequence[Any]) -> tuple[list, list]:
         """Values, and their batch axes (None where there is none)."""
@@ -119,9 +120,9 @@ def axis_names(jaxpr: Jaxpr) -> frozenset:
 
 
 def batch_flat(fun: Callable[..., Sequence[Any]], values: Sequence[Any], dims: Sequence[int | None], size: int,
-               axis_name: Any = None, tag: Any = None) -> tuple[list[Any], list[int | None], BatchTrace]:
+               axis_name: Any = None, tag: Any = None, subject: str = "vmap") -> tuple[list[Any], list[int | None], BatchTrace]:
     """Run a flat function on values with batch axes; returns results, their batch axes (None: none), the trace."""
-    trace = BatchTrace(context.trace, axis_name, size, tag)
+    trace = BatchTrace(context.trace, axis_name, size, tag, subject)
     args = [trace.join(v, d) for v, d in zip(values, dims, strict=True)]
     try:
         with axis_size(axis_name, size):

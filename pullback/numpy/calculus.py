@@ -15,6 +15,7 @@ from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import concatenate
 from pullback._ops.elementwise import add, div, mul, scalar, sub
 from pullback._ops.slicing import slice_in_dim
+from pullback._ops.trig import abs as magnitude
 from pullback._ops.trig import complex as make_complex
 from pullback.numpy.contractions import dot
 from pullback.numpy.creation import asarray
@@ -251,7 +252,7 @@ def unwrap(p: Any, discont: Any = None, axis: int = -1, period: Any = 2 * np.pi)
         wrapped = where(compare.bitwise_and(compare.eq(wrapped, half), compare.gt(jumps, scalar(x, 0))), top, wrapped)
     fix = sub(wrapped, jumps)
     limit = top if discont is None else asarray(discont)
-    fix = where(elementwise.abs(jumps) < limit, scalar(x, 0), fix)
+    fix = where(magnitude(jumps) < limit, scalar(x, 0), fix)
     n = x.aval.shape[i]
     rest = add(slice_in_dim(x, 1, n, 1, i), cumsum(fix, i))
     return concatenate([slice_in_dim(x, 0, 1, 1, i), rest], i)

@@ -68,6 +68,7 @@ def _getitem(self: Array, key: Any) -> Array:
         raise
 
 
+@boundary
 def _setitem(self: Array, key: Any, value: Any) -> NoReturn:
     raise TypeError("arrays are immutable: x[i] = y cannot be done. Use x = x.at[i].set(y), which returns a new array; "
                     ".add, .multiply, .min, .max and others update likewise")

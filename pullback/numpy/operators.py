@@ -11,7 +11,7 @@ from pullback._core.array import Array, is_array_like, lift
 from pullback._core.config import config
 from pullback._core.errors import fold
 from pullback._core.trace import context
-from pullback.numpy import logic, parts, ufuncs
+from pullback.numpy import contractions, logic, parts, ufuncs
 from pullback.numpy.elementwise import PYTHON_SCALARS, Binary
 
 _CONTAINERS = (list, tuple, dict, set, frozenset)
@@ -119,7 +119,7 @@ _COMPARISONS = {
 }
 _COMPOSITE = {
     "pow": (ufuncs.power, "**"), "floordiv": (ufuncs.floor_divide, "//"), "mod": (ufuncs.remainder, "%"),
-    "divmod": (ufuncs.divmod, "divmod"), "rshift": (logic.right_shift, ">>"),
+    "divmod": (ufuncs.divmod, "divmod"), "rshift": (logic.right_shift, ">>"), "matmul": (contractions.matmul, "@"),
 }
 _UNARY = {"neg": ufuncs.negative, "pos": ufuncs.positive, "abs": ufuncs.absolute, "invert": logic.invert}
 

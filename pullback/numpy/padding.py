@@ -14,7 +14,7 @@ from pullback._core.errors import boundary
 from pullback._core.types import make_aval
 from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import broadcasted_iota, concatenate
-from pullback._ops.elementwise import add, div, mul, sub
+from pullback._ops.elementwise import add, div, floor, mul, sub
 from pullback._ops.slicing import pad as pad_op
 from pullback._ops.slicing import rev, slice_in_dim
 from pullback.numpy.elementwise import as_operand, constant
@@ -183,7 +183,7 @@ def _ramp(x: Array, widths: Any, end_values: Any = 0) -> Array:
                                   tuple(width if d == axis else 1 for d in range(x.aval.ndim)))
             t = div(t, as_operand(np.asarray(width).astype(kind), "pad", 1))
             ramp = add(mul(t, edge), mul(sub(as_operand(np.asarray(1).astype(kind), "pad", 1), t), end))
-            ramp = astype(ramp, x.aval.dtype)
+            ramp = astype(floor(ramp) if dtypes.is_integer(x.aval.dtype) else ramp, x.aval.dtype)
             parts = [ramp, *parts] if before else [*parts, rev(ramp, (axis,))]
         x = concatenate(parts, axis)
     return x

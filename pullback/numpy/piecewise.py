@@ -136,8 +136,8 @@ def apply_along_axis(func1d: Callable, axis: int, arr: Any, *args: Any, **kwargs
     def mapped(v):
         return func1d(v, *args, **kwargs)
 
-    for _ in range(i + 1, rank):
-        mapped = vmap(mapped, in_axes=1, out_axes=-1)
+    for d in range(1, rank - i):
+        mapped = vmap(mapped, in_axes=d, out_axes=-1)
     for _ in range(i):
         mapped = vmap(mapped, in_axes=0, out_axes=0)
     return mapped(x)

@@ -136,7 +136,7 @@ def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype
     """`num` numbers at equal ratios from `start` to `stop`, which must be of one sign.
 
     >>> import pullback.numpy as pnp
-    >>> print(pnp.geomspace(1, 8, 4))
+    >>> print(pnp.round(pnp.geomspace(1, 8, 4), 3))
     [1. 2. 4. 8.]
     """
     low, high = promote_operands("geomspace", INEXACT, start, stop)

@@ -167,33 +167,34 @@ def _by_series(a: Array, log_x: Array, x: Array) -> Array:
 
 
 def _by_fraction(a: Array, log_x: Array, x: Array) -> Array:
-    """For x above a + 1: 1 - P = x**a exp(-x) F / gamma(a), with F a continued fraction whose convergents are p / q."""
-    small = float(dtypes.finfo(x.dtype).eps)
-    large = 1 / small
-    one, zero = full(x.shape, 1, x.dtype), full(x.shape, 0, x.dtype)
+    """For x above a + 1: 1 - P = x**a exp(-x) F / gamma(a), with the continued fraction
+
+    F = 1 / (b(0) - 1 (1 - a) / (b(1) - 2 (2 - a) / (b(2) - ...))),  b(n) = x + 2n + 1 - a,
+
+    as a product of ratios of its convergents (Lentz), each with its derivative by a.
+    """
+    small = 2 * float(dtypes.finfo(x.dtype).eps)
 
     def unfinished(carry: Any) -> Array:
-        n, change = carry[:2]
-        return _any(change > small) & (n < _LIMIT)
+        n, ratio, dratio = carry[:3]
+        return _any((absolute(ratio - 1) > small) | (absolute(dratio) > small)) & (n < _LIMIT)
 
     def step(carry: Any) -> Any:
-        n, _, f, df, p0, q0, dp0, dq0, p1, q1, dp1, dq1 = carry
-        y = n + 1 - a
-        z = x + y + n + 1
-        w = y * n
-        p2, q2 = p1 * z - p0 * w, q1 * z - q0 * w
-        dp2, dq2 = dp1 * z - p1 - dp0 * w + p0 * n, dq1 * z - q1 - dq0 * w + q0 * n
-        new = p2 / q2
-        dnew = (dp2 - new * dq2) / q2
-        change = absolute(new / f - 1) + absolute(dnew - df) / (absolute(dnew) + absolute(new))
-        scale = select(absolute(p2) > large, full(x.shape, small, x.dtype), one)
-        p1, q1, dp1, dq1, p2, q2, dp2, dq2 = (v * scale for v in (p1, q1, dp1, dq1, p2, q2, dp2, dq2))
-        return n + 1, change, new, dnew, p1, q1, dp1, dq1, p2, q2, dp2, dq2
+        n, _, _, f, df, above, dabove, below, dbelow = carry  # numerators stand inverted: the first is infinite
+        n = n + 1
+        w, b = n * (a - n), x + (2 * n + 1) - a
+        numerator, dnumerator = b + w * above, w * dabove + n * above - 1
+        above = 1 / numerator
+        dbelow, below = w * dbelow + n * below - 1, 1 / (b + w * below)
+        dbelow = -dbelow * (below * below)
+        ratio, dratio = numerator * below, dnumerator * below + numerator * dbelow
+        return (n, ratio, dratio, f * ratio, df * ratio + f * dratio, above, -dnumerator * (above * above), below,
+                dbelow)
 
-    z = x + 2 - a
-    p1, q1 = x + 1, z * x
-    start = (lift(x.dtype.type(1)), one, p1 / q1, p1 / (q1 * z), one, x, zero, zero, p1, q1, zero, -x)
-    f, df = while_loop(unfinished, step, start)[2:4]
+    first = 1 / (x + 1 - a)
+    zero = full(x.shape, 0, x.dtype)
+    start = (lift(x.dtype.type(0)), zero, zero, first, first * first, zero, zero, first, first * first)
+    f, df = while_loop(unfinished, step, start)[3:5]
     return f * (log_x - digamma(a)) + df
 
 

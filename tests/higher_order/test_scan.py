@@ -1,0 +1,299 @@
+"""scan under every transformation, with JAX as oracle."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+from agreement import all_close
+from transformations import JAX, PB, agree
+
+import pullback as pb
+import pullback.numpy as pnp
+from pullback import lax
+from pullback.core import Jaxpr, check_jaxpr
+
+f32 = np.float32
+X = np.array([0.3, -0.7, 1.1], f32)
+ROWS = np.array([[0.1, 0.2, 0.3], [-0.4, 0.5, 0.6], [0.7, -0.8, 0.9], [0.2, 0.1, -0.5]], f32)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("unroll", [1, 2, 3, True])
+def test_carry_and_stacked_results(reverse, unroll):
+    def make(lib):
+        def body(c, x):
+            c = lib.lax.sin(c) * x + c
+            return c, c * x
+
+        return lambda c, xs: lib.lax.scan(body, c, xs, reverse=reverse, unroll=unroll)
+
+    agree(make, X, ROWS, second=unroll == 1, batch=unroll == 1)
+
+
+@pytest.mark.parametrize("length", [0, 1])
+def test_short_loops(length):
+    def make(lib):
+        return lambda c, xs: lib.lax.scan(lambda c, x: (c * x, lib.lax.exp(c)), c, xs)
+
+    agree(make, X, ROWS[:length])
+
+
+def test_no_inputs():
+    def make(lib):
+        return lambda c: lib.lax.scan(lambda c, _: (lib.lax.sin(c), None), c, None, length=4)
+
+    agree(make, X)
+
+
+def test_no_carry():
+    def make(lib):
+        return lambda xs: lib.lax.scan(lambda _, x: (None, lib.lax.sin(x)), None, xs)
+
+    agree(make, ROWS)
+
+
+def test_nothing_at_all():
+    assert lax.scan(lambda c, x: (c, x), None, None, length=3) == (None, None)
+    assert lax.scan(lambda c, x: ((), {}), (), None, length=0) == ((), {})
+
+
+def test_pytrees_with_none_and_empty_containers():
+    def make(lib):
+        def body(c, x):
+            a, (b, nothing), empty = c["a"], c["b"], c["e"]
+            assert nothing is None
+            assert empty == {}
+            return {"a": a * x["u"], "b": (b + a * x["v"][0], None), "e": {}}, [a, None, (), {"s": b * x["u"]}]
+
+        return lambda a, b, u, v: lib.lax.scan(body, {"a": a, "b": (b, None), "e": {}}, {"u": u, "v": [v], "n": None})
+
+    agree(make, f32(0.5), X, ROWS[:, 0], ROWS, batch=False)
+
+
+def test_integer_and_bool_carry_beside_floats():
+    def make(lib):
+        def body(c, x):
+            i, flag, y = c
+            y = lib.np.where(flag, y * x, y + x * i.astype(np.float32))
+            return (i + 1, ~flag, y), (i, flag, lib.lax.sin(y))
+
+        return lambda y, xs: lib.lax.scan(body, (np.int32(2), np.bool_(True), y), xs)
+
+    agree(make, X, ROWS)
+
+
+def test_integer_inputs_beside_floats():
+    def make(lib):
+        ks = np.array([2, 0, 1, 2], np.int32)
+        return lambda c, w: lib.lax.scan(lambda c, k: (c * lib.np.asarray(w)[k], k), c, ks)
+
+    agree(make, f32(0.7), X)
+
+
+def test_part_of_the_carry_becomes_active_later():
+    def make(lib):
+        def body(c, x):
+            a, b, d = c
+            return (a * x[0], a + b, lib.lax.sin(b) + d), d
+
+        return lambda xs, a: lib.lax.scan(body, (a, f32(1.0), f32(2.0)), xs)
+
+    agree(make, ROWS, f32(0.6))
+
+
+def test_carry_that_never_gets_a_tangent():
+    def make(lib):
+        return lambda xs: lib.lax.scan(lambda c, x: ((c[0] * f32(1.5), c[1] + c[0] * x), c[0]), (f32(1), f32(0)), xs)
+
+    agree(make, X)
+
+
+def test_closed_over_values_are_differentiated():
+    def make(lib):
+        def fun(w, b, c):
+            return lib.lax.scan(lambda c, x: (lib.lax.tanh(w @ c + b * x), c.sum()), c, X)
+
+        return fun
+
+    agree(make, ROWS[:3], X, X)
+
+
+def test_closed_over_values_of_inner_and_outer_loops():
+    def make(lib):
+        def fun(w, c):
+            def outer(c, x):
+                d, ys = lib.lax.scan(lambda d, y: (lib.lax.sin(d * w + x * y), d * c), c, X)
+                return d * w, ys.sum()
+
+            return lib.lax.scan(outer, c, X)
+
+        return fun
+
+    agree(make, f32(0.8), f32(0.4), second=False)
+
+
+def test_bfloat16_carry():
+    def make(lib):
+        return lambda c, xs: lib.lax.scan(lambda c, x: (c * x.astype(c.dtype), c), c, xs)
+
+    agree(make, X.astype(ml_dtypes.bfloat16), ROWS, second=False, scale=3)
+
+
+def test_second_derivatives_of_a_loop_in_a_loop():
+    def make(lib):
+        def inner(c, x):
+            return lib.lax.scan(lambda c, y: (lib.lax.sin(c) * y, None), c, X)[0] * x, c
+
+        return lambda c: lib.lax.scan(inner, c, X)
+
+    agree(make, f32(0.9), batch=False)
+
+
+@pytest.mark.parametrize(("first", "step"), [(0, 1.5), (0.0, np.float32(2)), (1.0, np.int32(1)), (0, 2)])
+def test_weak_first_carry_takes_the_type_of_the_body(first, step):
+    got = pb.lax.scan(lambda c, x: (c + step * x, c), first, np.arange(3, dtype=f32))
+    expected = JAX.lax.scan(lambda c, x: (c + step * x, c), first, np.arange(3, dtype=f32))
+    all_close(got, expected)
+
+
+def test_jaxprs_are_well_formed_and_print():
+    def loss(c):
+        return lax.scan(lambda c, x: (pnp.sin(c) * x, c), c, ROWS)[1].sum()
+
+    for f in (loss, pb.grad(loss), pb.grad(pb.jit(loss)), pb.hessian(loss), pb.jacfwd(loss)):
+        closed = pb.make_jaxpr(f)(X)
+        check_jaxpr(closed)
+        assert "scan[" in str(closed)
+
+
+def scans(jaxpr: Jaxpr):
+    return [eqn for eqn in jaxpr.eqns if eqn.primitive.name == "scan"]
+
+
+def shapes_of_gradient_loops(loss, *args):
+    closed = pb.make_jaxpr(pb.grad(loss))(*args)
+    return [[v.aval.shape for v in (*eqn.invars, *eqn.outvars)] for eqn in scans(closed.jaxpr)]
+
+
+def test_residuals_that_are_constants_of_the_loop_are_not_stacked():
+    n, d = 50, 7
+    w = np.ones((d, d), f32)
+
+    def loss(c, w):
+        return lax.scan(lambda c, x: (pnp.tanh(w @ c) + x, None), c, np.ones((n, d), f32))[0].sum()
+
+    loops = shapes_of_gradient_loops(loss, np.ones(d, f32), w)
+    assert len(loops) == 2
+    assert not any(shape == (n, d, d) for shapes in loops for shape in shapes)
+    assert any(shape == (n, d) for shapes in loops for shape in shapes)
+
+
+def test_residuals_computed_from_constants_of_the_loop_are_not_stacked():
+    n, d = 50, 7
+
+    def loss(w, c):
+        return lax.scan(lambda c, x: (pnp.exp(w) @ (c * pnp.ones(d)) * x, None), c, np.ones(n, f32))[0].sum()
+
+    def check(loss, *args):
+        for shapes in shapes_of_gradient_loops(loss, *args):
+            assert not any(shape in ((n, d, d), (n, 1, d)) for shape in shapes)
+
+    w, c = np.full((d, d), 0.1, f32), np.ones(d, f32)
+    check(loss, w, c)
+    check(lambda c, w: loss(w, c), c, w)
+    agree(lambda lib: lambda w, c: lib.lax.scan(
+        lambda c, x: (lib.lax.sin(w) @ (c * lib.np.ones(3)) * x, None), c, X)[0], ROWS[:3], X)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_long_loops_are_compiled_and_agree(reverse):
+    xs = np.linspace(-1, 1, 100_000, dtype=f32)
+
+    def fun(lib, c):
+        return lib.lax.scan(lambda c, x: (0.999 * c + lib.lax.sin(x), None), c, xs, reverse=reverse)[0]
+
+    with pb.debug.counters() as seen:
+        got = fun(PB, f32(0.5))
+    assert seen["compiles"] <= 1
+    all_close(got, fun(JAX, f32(0.5)), 100)
+    all_close(pb.grad(lambda c: fun(PB, c))(f32(0.5)), JAX.t.grad(lambda c: fun(JAX, c))(f32(0.5)), 100)
+
+
+def test_short_loops_do_not_compile():
+    with pb.debug.counters() as seen:
+        pb.grad(lambda c: lax.scan(lambda c, x: (c * x, None), c, X)[0])(2.0)
+    assert seen["compiles"] == 0
+
+
+# ---- linear_transpose
+
+
+def test_linear_transpose_of_a_scan_with_a_counter():
+    def fun(c, xs):
+        def body(carry, x):
+            i, c = carry
+            return (i + 1, c * (i + 2).astype(f32) + x), c
+
+        (_, c), ys = lax.scan(body, (0, c), xs)
+        return c, ys
+
+    back = pb.linear_transpose(fun, f32(0), X)
+    rng = np.random.default_rng(0)
+    c, xs, (ct, cts) = f32(0.3), X, (f32(1.2), rng.standard_normal(3).astype(f32))
+    out, outs = fun(c, xs)
+    c_bar, xs_bar = back((ct, cts))
+    left = ct * float(out) + float(np.vdot(cts, np.asarray(outs)))
+    right = float(c_bar) * c + float(np.vdot(np.asarray(xs_bar), xs))
+    assert left == pytest.approx(right, rel=1e-5)
+
+
+def test_linear_transpose_of_a_scan_whose_counter_is_inside_of_a_jit():
+    def fun(c):
+        step = pb.jit(lambda i, c: (i + 1, c * (i + 2).astype(f32)))
+        return lax.scan(lambda carry, _: (step(*carry), carry[1]), (0, c), None, length=3)[1].sum()
+
+    (c_bar,) = pb.linear_transpose(fun, f32(0))(f32(1))
+    assert float(c_bar) == 1 + 2 + 6
+
+
+def test_linear_transpose_with_known_inputs_and_reverse():
+    def fun(c):
+        return lax.scan(lambda c, x: (c * x, c), c, X, reverse=True)
+
+    for run in (lambda f: f, pb.jit):
+        (c_bar,) = run(pb.linear_transpose(fun, f32(0)))((f32(1), np.ones(3, f32)))
+        assert float(c_bar) == pytest.approx(float(X.prod() + 1 + X[2] + X[2] * X[1]), rel=1e-5)
+
+
+# ---- what is refused
+
+
+def test_change_of_the_carry_names_the_leaf():
+    with pytest.raises(TypeError, match=r"\['b'\]\[0\]: expected f32\[3\], got f32\[\]"):
+        lax.scan(lambda c, x: ({"a": c["a"], "b": [c["b"][0].sum()]}, None), {"a": f32(0), "b": [X]}, None, length=2)
+
+
+def test_change_of_the_carry_in_dtype():
+    with pytest.raises(TypeError, match=r"the value: expected i32\[\], got f32\[\]"):
+        lax.scan(lambda c, x: (c + f32(0.5), None), np.int32(0), None, length=2)
+
+
+def test_change_of_the_structure_of_the_carry():
+    with pytest.raises(TypeError, match=r"scan: .*structure of init"):
+        lax.scan(lambda c, x: ((c, c), None), f32(0), None, length=2)
+
+
+def test_body_that_returns_no_pair():
+    with pytest.raises(TypeError, match=r"must return a pair \(carry, y\)"):
+        lax.scan(lambda c, x: c, f32(0), None, length=2)
+
+
+@pytest.mark.parametrize(("xs", "length", "message"), [
+    ({"u": X, "v": ROWS}, None, r"one length, but\n  xs\['u'\] of shape \(3,\)\n  xs\['v'\] of shape \(4, 3\)"),
+    (X, 2, r"length=2"),
+    (None, None, r"Pass length="),
+    (f32(1), None, r"is a scalar"),
+    ("abc", None, r"must be an array"),
+])
+def test_inputs_that_do_not_fit(xs, length, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        lax.scan(lambda c, x: (c, None), f32(0), xs, length=length)

@@ -1,0 +1,184 @@
+"""while_loop under every transformation, with JAX as oracle."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+from agreement import all_close
+from transformations import JAX, PB, agree
+
+import pullback as pb
+import pullback.numpy as pnp
+from pullback import lax
+from pullback.core import check_jaxpr
+
+f32 = np.float32
+X = np.array([0.3, -0.7, 1.1], f32)
+
+
+def test_condition_that_depends_on_the_batch():
+    def make(lib):
+        return lambda x: lib.lax.while_loop(lambda c: (c * c).sum() < 40.0, lambda c: 1.7 * c + lib.lax.sin(c), x)
+
+    agree(make, X, reverse=False)
+
+
+def test_condition_shared_by_the_batch():
+    def make(lib):
+        def fun(x):
+            return lib.lax.while_loop(lambda c: c[0] < 4, lambda c: (c[0] + 1, lib.lax.sin(c[1]) * 2), (0, x))
+
+        return fun
+
+    agree(make, X, reverse=False)
+
+
+def test_closed_over_values_in_condition_and_body():
+    def make(lib):
+        def fun(x, bound, rate):
+            return lib.lax.while_loop(lambda c: c[0].sum() < bound, lambda c: (c[0] * rate + 1, c[1] + rate * c[0]),
+                                      (x, x * rate))
+
+        return fun
+
+    agree(make, X, f32(50), f32(1.3), reverse=False)
+
+
+def test_no_step_at_all():
+    def make(lib):
+        return lambda x: lib.lax.while_loop(lambda c: c[0] < 0, lambda c: (c[0] + 1, c[1] * 2), (0, x))
+
+    agree(make, X, reverse=False)
+
+
+def test_pytrees_none_and_mixed_dtypes():
+    def make(lib):
+        def body(c):
+            i, rest = c["i"], c["rest"]
+            return {"i": i + 1, "flag": ~c["flag"], "rest": [lib.np.where(c["flag"], rest[0] * 2, rest[0] + 1), None, ()]}
+
+        def fun(x):
+            return lib.lax.while_loop(lambda c: c["i"] < 5, body,
+                                      {"i": np.int32(0), "flag": np.bool_(False), "rest": [x, None, ()]})
+
+        return fun
+
+    agree(make, X, reverse=False)
+
+
+def test_bfloat16():
+    def make(lib):
+        return lambda x: lib.lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, c[1] * c[1]), (0, x))
+
+    agree(make, X.astype(ml_dtypes.bfloat16), reverse=False, second=False)
+
+
+def test_nested_loops_with_batched_conditions():
+    def make(lib):
+        def fun(x, bound):
+            def outer(c):
+                inner = lib.lax.while_loop(lambda d: d < bound, lambda d: d * 1.9 + 0.1, c[1])
+                return c[0] + 1, inner * 0.3 + c[1]
+
+            return lib.lax.while_loop(lambda c: c[0] < 3, outer, (0, abs(x) + 0.1))
+
+        return fun
+
+    agree(make, f32(0.4), f32(6), reverse=False)
+
+
+def test_cond_and_scan_inside():
+    def make(lib):
+        def body(c):
+            i, x = c
+            y = lib.lax.cond(x.sum() > 1, lib.lax.sin, lambda x: x * 2 + 0.3, x)
+            y, _ = lib.lax.scan(lambda c, k: (c * 1.1 + k * 0.01, None), y, np.arange(2, dtype=f32))
+            return i + 1, y
+
+        return lambda x: lib.lax.while_loop(lambda c: (c[0] < 6) & (c[1].sum() < 9), body, (0, x))
+
+    agree(make, X, reverse=False)
+
+
+def test_gradient_of_what_the_loop_does_not_touch():
+    def loss(lib, x):
+        n = lib.lax.while_loop(lambda i: i < 5, lambda i: i + 1, 0)
+        y = lib.lax.while_loop(lambda y: y < 100.0, lambda y: y * 2, lib.lax.stop_gradient(x))
+        return x * n * y
+
+    all_close(pb.grad(lambda x: loss(PB, x))(3.0), JAX.t.grad(lambda x: loss(JAX, x))(3.0))
+
+
+def test_reverse_mode_inside_of_the_body():
+    def make(lib):
+        gradient = lib.t.grad(lambda x: lib.lax.sin(x) ** 2)
+        return lambda x: lib.lax.while_loop(lambda c: c[0] < 5, lambda c: (c[0] + 1, c[1] - 0.1 * gradient(c[1])), (0, x))
+
+    agree(make, f32(0.4), reverse=False)
+
+
+def test_weak_first_value():
+    got = PB.lax.while_loop(lambda c: c < 10, lambda c: c * f32(2.5), 1)
+    all_close(got, JAX.lax.while_loop(lambda c: c < 10, lambda c: c * f32(2.5), 1))
+
+
+def test_long_loops_are_compiled_and_agree():
+    def fun(lib, x):
+        return lib.lax.while_loop(lambda c: c[0] < 100_000, lambda c: (c[0] + 1, c[1] * f32(0.9999) + lib.lax.cos(x)), (0, x))
+
+    with pb.debug.counters() as seen:
+        got = fun(PB, f32(0.3))
+    assert seen["compiles"] <= 1
+    all_close(got, fun(JAX, f32(0.3)), 100)
+    all_close(pb.jvp(lambda x: fun(PB, x)[1], (f32(0.3),), (f32(1),)),
+              JAX.t.jvp(lambda x: fun(JAX, x)[1], (f32(0.3),), (f32(1),)), 100)
+
+
+def test_programs_of_long_loops_are_not_mixed_up():
+    def run(bound, rate):
+        return int(lax.while_loop(lambda i: i < bound, lambda i: i + rate, 0))
+
+    assert [run(30_000, 1), run(40_000, 1), run(30_001, 2), run(50_000, 1)] == [30_000, 40_000, 30_002, 50_000]
+
+
+def test_jaxprs_are_well_formed():
+    def fun(x):
+        return lax.while_loop(lambda c: c < 10, lambda c: c * 2 + pnp.sin(c), x)
+
+    for f in (fun, pb.vmap(fun), lambda x: pb.jvp(fun, (x,), (x,)), pb.vmap(lambda x: pb.jvp(fun, (x,), (x,)))):
+        check_jaxpr(pb.make_jaxpr(f)(X if f is not fun else X[0]) if f in (fun,) else pb.make_jaxpr(
+            f)(X[0] if f.__name__ == "<lambda>" else X))
+
+
+# ---- what is refused
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, pb.jit, lambda f: lambda x: pb.vmap(f)(x[None])[0],
+                                  lambda f: lambda x: lax.scan(lambda c, _: (f(c), None), x, None, length=1)[0]])
+def test_reverse_mode_is_refused_with_advice(wrap):
+    def fun(x):
+        return lax.while_loop(lambda c: c < 10, lambda c: c * 2, x)
+
+    with pytest.raises(ValueError, match=r"reverse-mode .* while_loop.*(\n|.)*fori_loop.*scan.*custom_vjp"):
+        pb.grad(wrap(fun))(1.0)
+
+
+def test_change_of_the_carry_names_the_leaf():
+    with pytest.raises(TypeError, match=r"while_loop: body_fun .*\n  \['x'\]: expected f32\[3\], got f32\[\]"):
+        lax.while_loop(lambda c: c["i"] < 3, lambda c: {"i": c["i"] + 1, "x": c["x"].sum()}, {"i": 0, "x": X})
+
+
+def test_change_of_structure():
+    with pytest.raises(TypeError, match=r"while_loop: body_fun .* structure"):
+        lax.while_loop(lambda c: True, lambda c: (c, c), X)
+
+
+@pytest.mark.parametrize(("cond", "got"), [(lambda c: c > 0, r"bool\[3\]"), (lambda c: c.sum(), r"f32\[\]"),
+                                           (lambda c: (True, True), r"\(\*, \*\)|tuple")])
+def test_condition_that_is_no_scalar_bool(cond, got):
+    with pytest.raises(TypeError, match=rf"cond_fun .* must return a scalar bool, got .*{got}"):
+        lax.while_loop(cond, lambda c: c, X)
+
+
+def test_initial_value_that_is_no_array():
+    with pytest.raises(TypeError, match=r"init_val at \['name'\] must be an array or a number, got 'abc'"):
+        lax.while_loop(lambda c: True, lambda c: c, {"name": "abc"})

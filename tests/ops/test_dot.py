@@ -1,0 +1,133 @@
+"""dot_general: values in every dtype and layout, derivatives, batching, refusals."""
+
+import itertools
+
+import jax
+import ml_dtypes
+import numpy as np
+import pytest
+from agreement import check_batching, check_derivative, check_value, close
+from jax import lax
+
+import pullback as pb
+from pullback._ops import dot
+
+DTYPES = ["bool", "int8", "uint32", "float16", "bfloat16", "float32", "complex64"]
+rng = np.random.default_rng(0)
+
+# shapes and dimension numbers: ((lhs contracting, rhs contracting), (lhs batch, rhs batch))
+CASES = [
+    ((3, 4), (4, 5), (((1,), (0,)), ((), ()))),
+    ((4, 3), (5, 4), (((0,), (1,)), ((), ()))),
+    ((4,), (4,), (((0,), (0,)), ((), ()))),
+    ((2, 3, 4), (4, 5), (((2,), (0,)), ((), ()))),
+    ((2, 3, 4), (2, 4, 5), (((2,), (1,)), ((0,), (0,)))),
+    ((3, 2, 4), (4, 5, 2), (((2,), (0,)), ((1,), (2,)))),
+    ((2, 3, 4, 5), (5, 4, 2), (((3, 2), (0, 1)), ((0,), (2,)))),
+    ((2, 3, 4, 5), (4, 6, 3, 2), (((2,), (0,)), ((1, 0), (2, 3)))),
+    ((3,), (5,), (((), ()), ((), ()))),
+    ((3, 2), (2, 3), (((), ()), ((0, 1), (1, 0)))),
+    ((3, 0), (0, 5), (((1,), (0,)), ((), ()))),
+    ((0, 3), (3, 5), (((1,), (0,)), ((), ()))),
+]
+
+
+def data(shape, dtype="float32"):
+    """Random numbers of a dtype."""
+    if dtype == "bool":
+        return rng.random(shape) < 0.5
+    dtype = np.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
+    values = rng.integers(0, 5, shape) if dtype.kind in "iu" else rng.standard_normal(shape)
+    if dtype.kind == "c":
+        values = values + 1j * rng.standard_normal(shape)
+    return np.asarray(values).astype(dtype)
+
+
+@pytest.mark.parametrize(("left", "right", "numbers"), CASES)
+def test_dot_general(left, right, numbers):
+    x, y = data(left), data(right)
+    f = lambda x, y: dot.dot_general(x, y, numbers)  # noqa: E731
+    check_value(f, lambda x, y: lax.dot_general(x, y, numbers), x, y)
+    if x.size and y.size:
+        check_derivative(f, x, y)
+    check_batching(f, x, y)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("numbers", [(((1,), (0,)), ((), ())), (((1,), (0,)), ((0,), (1,)))])
+def test_every_dtype(dtype, numbers):
+    x, y = data((3, 3), dtype), data((3, 3), dtype)
+    check_value(lambda x, y: dot.dot_general(x, y, numbers), lambda x, y: lax.dot_general(x, y, numbers), x, y)
+
+
+@pytest.mark.parametrize(("dtype", "preferred"), [("int8", "int32"), ("uint8", "uint32"), ("bfloat16", "float32"),
+                                                  ("float16", "float32"), ("float32", "float32")])
+def test_preferred_element_type(dtype, preferred):
+    x, y = data((3, 60), dtype), data((60, 2), dtype)
+    numbers = (((1,), (0,)), ((), ()))
+    f = lambda x, y: dot.dot_general(x, y, numbers, preferred_element_type=preferred)  # noqa: E731
+    for run in (f, pb.jit(f)):
+        got = run(x, y)
+        assert got.dtype == preferred
+        np.testing.assert_allclose(got, np.asarray(x, np.float64) @ np.asarray(y, np.float64), rtol=1e-5, atol=1e-4)
+
+
+def test_derivatives_of_a_wide_product_of_narrow_factors():
+    x, y = data((3, 4), "bfloat16"), data((4, 2), "bfloat16")
+
+    def total(x, y):
+        return dot.dot_general(x, y, (((1,), (0,)), ((), ())), preferred_element_type="float32").sum()
+
+    gx, gy = pb.grad(total, argnums=(0, 1))(x, y)
+    jx, jy = jax.grad(lambda x, y: lax.dot_general(x, y, (((1,), (0,)), ((), ())),
+                                                   preferred_element_type="float32").sum(), argnums=(0, 1))(x, y)
+    close(gx, jx)
+    close(gy, jy)
+
+
+def test_second_derivatives():
+    x = data((3, 3))
+    f = lambda x: dot.dot_general(x, x, (((1,), (0,)), ((), ()))).sum()  # noqa: E731
+    close(pb.hessian(f)(x), jax.hessian(lambda x: (x @ x).sum())(x))
+
+
+def test_vmap_of_vmap():
+    x, y = data((2, 3, 4)), data((5, 4, 3))
+    for first, second in itertools.product((0, 1, 2), repeat=2):
+        f = pb.vmap(pb.vmap(dot.dot, in_axes=(None, 0)), in_axes=(first, None))
+        x_, y_ = np.moveaxis(x, 0, first), y
+        close(f(x_, y_), np.einsum("bij,cjk->bcik", x, y[:, :, :]))
+
+
+def test_dot_and_batch_matmul():
+    x, y = data((3, 4)), data((4, 5))
+    check_value(dot.dot, lax.dot, x, y)
+    check_value(dot.dot, lax.dot, x[0], y)
+    check_value(dot.dot, lax.dot, x, y[:, 0])
+    check_value(lambda x, y: dot.dot(x, y, dimension_numbers=(((0,), (1,)), ((), ()))),
+                lambda x, y: lax.dot(x, y, dimension_numbers=(((0,), (1,)), ((), ()))), x, data((2, 3)))
+    check_value(dot.batch_matmul, lax.batch_matmul, data((2, 3, 4)), data((2, 4, 5)))
+
+
+@pytest.mark.parametrize("precision", [None, "highest", dot.Precision.HIGH, ("default", dot.Precision.HIGHEST), "float32"])
+def test_precision_is_read_and_carried(precision):
+    x, y = data((3, 4)), data((4, 5))
+    np.testing.assert_allclose(pb.jit(lambda x, y: dot.dot(x, y, precision=precision))(x, y), x @ y, rtol=1e-5, atol=1e-5)
+
+
+def test_refusals():
+    x = np.zeros((2, 3), "float32")
+    with pytest.raises(TypeError, match=r"contracting axes must have equal lengths, got \(3,\)"):
+        dot.dot_general(x, x, (((1,), (0,)), ((), ())))
+    with pytest.raises(TypeError, match=r"batch axes must have equal lengths"):
+        dot.dot_general(x, x, (((), ()), ((0,), (1,))))
+    with pytest.raises(ValueError, match="distinct axes"):
+        dot.dot_general(x, x, (((1,), (1,)), ((1,), (1,))))
+    with pytest.raises(TypeError, match="one dtype"):
+        dot.dot_general(x, x.astype("int32"), (((1,), (1,)), ((), ())))
+    with pytest.raises(TypeError, match="shapes"):
+        dot.dot(x, x)
+    with pytest.raises(ValueError, match="precision"):
+        dot.dot(x, x.T, precision="exact")
+    with pytest.raises(TypeError, match="two tangents"):
+        pb.linear_transpose(lambda x: dot.dot(x, x), np.zeros(3, "float32"))(np.float32(1))

@@ -1,0 +1,170 @@
+"""Reductions over axes: extremes, products, logic, positions of extremes, reduce_precision, reduce by a function."""
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+from agreement import check_batching, check_derivative, check_value, close
+from jax import lax
+
+import pullback as pb
+from pullback._ops import compare, computations, elementwise, reduce
+
+DTYPES = ["bool", "int8", "uint32", "float16", "bfloat16", "float32", "complex64"]
+EXTREMES = ["reduce_max", "reduce_min"]
+AXES = [(0,), (1,), (0, 2), (0, 1, 2), ()]
+rng = np.random.default_rng(0)
+
+
+def data(shape, dtype="float32"):
+    """Random numbers of a dtype, small integers among them."""
+    if dtype == "bool":
+        return rng.random(shape) < 0.5
+    dtype = np.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
+    values = rng.integers(0, 5, shape) if dtype.kind in "iu" else rng.standard_normal(shape)
+    if dtype.kind == "c":
+        values = values + 1j * rng.standard_normal(shape)
+    return np.asarray(values).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [d for d in DTYPES if d != "complex64"])
+@pytest.mark.parametrize("name", EXTREMES)
+@pytest.mark.parametrize("axes", AXES)
+def test_extremes_are_jax_s(name, axes, dtype):
+    x = data((3, 2, 4), dtype)
+    check_value(lambda x: getattr(reduce, name)(x, axes), lambda x: getattr(lax, name)(x, axes), x)
+
+
+@pytest.mark.parametrize("name", EXTREMES)
+def test_extremes_of_nan_infinity_and_nothing(name):
+    f, g = getattr(reduce, name), getattr(lax, name)
+    for x in (np.array([1, np.nan, 3], "float32"), np.array([np.inf, -np.inf], "float32"), np.zeros((0, 3), "float32"),
+              np.zeros((0, 2), "int32"), np.zeros((0,), bool)):
+        check_value(lambda x: f(x, (0,)), lambda x: g(x, (0,)), x)
+
+
+@pytest.mark.parametrize("name", EXTREMES)
+@pytest.mark.parametrize("axes", AXES[:-1])
+def test_derivatives_of_extremes(name, axes):
+    x = rng.permutation(24).reshape(3, 2, 4).astype("float32")
+    f = lambda x: getattr(reduce, name)(x, axes)  # noqa: E731
+    check_derivative(f, x)
+    check_batching(f, x)
+
+
+def test_elements_that_tie_share_the_gradient_equally():
+    x = np.array([1.0, 3.0, 3.0, 3.0, 2.0], "float32")
+    np.testing.assert_allclose(pb.grad(lambda x: reduce.reduce_max(x, (0,)))(x), [0, 1 / 3, 1 / 3, 1 / 3, 0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [d for d in DTYPES if d != "bool"])
+def test_product(dtype):
+    x = data((3, 2, 4), dtype)
+    for axes in AXES:
+        check_value(lambda x: reduce.reduce_prod(x, axes), lambda x: lax.reduce_prod(x, axes), x)
+
+
+@pytest.mark.parametrize("zeros", [0, 1, 2])
+def test_derivatives_of_a_product_with_zeros_to_second_order(zeros):
+    x = rng.uniform(0.5, 2, 7).astype("float32")
+    x[:zeros] = 0
+
+    def f(x):
+        return reduce.reduce_prod(x, (0,))
+
+    check_derivative(f, x)
+    check_derivative(lambda x: reduce.reduce_prod(x, (1,)), rng.uniform(0.5, 2, (3, 5)).astype("float32"))
+    check_batching(f, x)
+    expected = np.array([np.prod(np.delete(x, i)) for i in range(7)])
+    np.testing.assert_allclose(pb.grad(f)(x), expected, rtol=1e-5)
+    second = np.array([[0 if i == j else np.prod(np.delete(x, [i, j])) for j in range(7)] for i in range(7)])
+    np.testing.assert_allclose(pb.hessian(f)(x), second, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["reduce_and", "reduce_or", "reduce_xor"])
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint32"])
+def test_logic(name, dtype):
+    x = data((3, 2, 4), dtype)
+    for axes in AXES:
+        check_value(lambda x: getattr(reduce, name)(x, axes), lambda x: getattr(lax, name)(x, axes), x)
+    check_batching(lambda x: getattr(reduce, name)(x, (0,)), x)
+
+
+@pytest.mark.parametrize("name", ["argmax", "argmin"])
+@pytest.mark.parametrize("dtype", [d for d in DTYPES if d != "complex64"])
+def test_positions_of_extremes(name, dtype):
+    x = data((3, 4), dtype)
+    f, g = getattr(reduce, name), getattr(lax, name)
+    for axis in (0, 1):
+        check_value(lambda x: f(x, axis, "int32"), lambda x: g(x, axis, "int32"), x)
+    check_batching(lambda x: f(x, 0, "int8"), x)
+
+
+@pytest.mark.parametrize("name", ["argmax", "argmin"])
+def test_the_first_nan_is_the_extreme(name):
+    x = np.array([[1, np.nan, 3, np.nan], [-np.inf, -np.inf, -np.inf, -np.inf], [2, 2, 1, 1]], "float32")
+    check_value(lambda x: getattr(reduce, name)(x, 1, "int32"), lambda x: getattr(jnp, name)(x, 1), x)
+
+
+def test_reduce_precision():
+    x = np.array([1.00390625, 3.14159265, 1e-40, 7e4, np.nan, np.inf, -0.0], "float32")
+    f = lambda x: reduce.reduce_precision(x, 5, 7)  # noqa: E731
+    check_value(f, lambda x: lax.reduce_precision(x, 5, 7), x)
+    _, tangent = pb.jvp(f, (x[:2],), (x[:2],))
+    close(tangent, lax.reduce_precision(x[:2], 5, 7))
+    with pytest.raises(ValueError, match="exponent_bits"):
+        reduce.reduce_precision(x, 0, 7)
+
+
+@pytest.mark.parametrize("call", [lambda x: reduce.reduce_max(x, (2,)), lambda x: reduce.argmax(x, 5, "int32")])
+def test_axes_out_of_bounds_are_refused(call):
+    with pytest.raises(ValueError, match="out of bounds"):
+        call(np.zeros((2, 3), "float32"))
+
+
+def test_what_cannot_be_reduced_is_refused():
+    with pytest.raises(TypeError, match="complex numbers have no order"):
+        reduce.reduce_max(np.zeros(3, "complex64"), (0,))
+    with pytest.raises(TypeError, match="reduce_and: expected an integer dtype or bool"):
+        reduce.reduce_and(np.zeros(3, "float32"), (0,))
+    with pytest.raises(ValueError, match="length at least 1"):
+        reduce.argmax(np.zeros((0,), "float32"), 0, "int32")
+
+
+COMPUTATIONS = [("add", 1.0), ("mul", 2.0), ("max", 0.5), ("min", 9.0)]
+
+
+@pytest.mark.parametrize(("name", "start"), COMPUTATIONS)
+def test_reduce_by_a_known_operation_can_be_differentiated(name, start):
+    x = rng.permutation(12).reshape(3, 4).astype("float32") / 4
+    start = np.float32(start)
+    f = lambda x: computations.reduce(x, start, getattr(elementwise, name), (1,))  # noqa: E731
+    check_value(f, lambda x: lax.reduce(x, start, getattr(lax, name), (1,)), x)
+    check_derivative(f, x)
+
+
+def test_reduce_by_a_function_of_a_tree_of_scalars():
+    def later(a, b):
+        (v, i), (w, j) = a, b
+        first = compare.gt(v, w)
+        return compare.select(first, v, w), compare.select(first, i, j)
+
+    x = rng.permutation(12).reshape(3, 4).astype("float32")
+    index = np.broadcast_to(np.arange(4, dtype="int32"), (3, 4))
+    f = lambda x: computations.reduce((x, index), (np.float32(-np.inf), np.int32(0)), later, (1,))[1]  # noqa: E731
+    close(f(x), x.argmax(1).astype("int32"))
+    close(pb.jit(f)(x), x.argmax(1).astype("int32"))
+
+
+def test_vmap_of_reduce_by_a_function():
+    x = rng.standard_normal((3, 4)).astype("float32")
+    total = lambda a, b: elementwise.add(elementwise.add(a, b), elementwise.mul(a, b))  # noqa: E731
+    f = lambda x: computations.reduce(x, np.float32(0), total, (0,))  # noqa: E731
+    expected = jax.vmap(lambda x: lax.reduce(x, np.float32(0), lambda a, b: a + b + a * b, (0,)))(x)
+    np.testing.assert_allclose(pb.vmap(f)(x), expected, rtol=1e-5)
+
+
+def test_reduce_refuses_a_computation_that_changes_the_type():
+    with pytest.raises(TypeError, match="must take two scalars"):
+        computations.reduce(np.zeros(3, "float32"), np.float32(0), lambda a, b: compare.gt(a, b), (0,))
