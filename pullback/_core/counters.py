@@ -21,7 +21,7 @@ def counting() -> Iterator[Counter]:
     >>> import pullback as pb
     >>> from pullback.debug import counters
     >>> with counters() as seen:
-    ...     _ = pb.jit(lambda x: x + 1)(2.)
+    ...     _ = pb.jit(lambda x: x + 1.0625)(2.)
     >>> seen["compiles"]
     1
     """

@@ -104,13 +104,22 @@ def function_name(fun: Any) -> str:
 
 
 def fold(error: BaseException) -> None:
-    """Take the package's own frames out of an exception's traceback.
+    """Take the package's own frames out of the traceback of an exception, and of those it is chained to.
 
     To be called in an `except` block that then says `raise`: a bare raise does not enter its own frame again.
     `config.update("traceback_filtering", "off")` keeps all frames.
     """
     if config.traceback_filtering == "off":
         return
+    folded: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in folded:
+        folded.add(id(link))
+        _fold_one(link)
+        link = link.__cause__ or link.__context__
+
+
+def _fold_one(error: BaseException) -> None:
     kept = []
     entry = error.__traceback__
     while entry is not None:

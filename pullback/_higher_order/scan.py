@@ -89,6 +89,8 @@ def _lower(ctx, *operands, jaxpr, length, reverse, num_consts, num_carry, unroll
     index = make_aval((), np.dtype(np.int32))
     zero = ctx.constant(0, index)
     buffers = [ctx.constant(0, y) for y in ys_avals]
+    if length == 0:
+        return [*operands[num_consts:num_consts + num_carry], *buffers]
     state = [zero, *operands, *buffers]
     avals = [v.aval for v in state]
     n, m = 1 + num_consts, 1 + num_consts + num_carry

@@ -1,7 +1,7 @@
 """Reductions by a function of the user's: `reduce` over axes and `reduce_window` over windows.
 
-A function that is one known operation becomes the primitive of that reduction, with its derivatives; any other is
-compiled as it is.
+A function that is one known operation becomes the primitive of that reduction, with its derivatives; any
+other is compiled as it is.
 """
 from __future__ import annotations
 
@@ -62,8 +62,9 @@ def reduce(operands: Any, init_values: Any, computation: Callable, dimensions: S
            out_sharding: None = None) -> Any:
     """`computation` folded over the given axes, starting from `init_values`.
 
-    `operands` is an array or a tree of arrays of one shape, `init_values` one of scalars; `computation` takes two such trees
-    of scalars to one, and must be associative. Sums, products and extremes can be differentiated, others not.
+    `operands` is an array or a tree of arrays of one shape, `init_values` one of scalars; `computation` takes
+    two such trees of scalars to one, and must be associative. Sums, products and extremes can be
+    differentiated, others not.
 
     >>> from pullback import lax
     >>> import pullback.numpy as pnp
@@ -118,10 +119,12 @@ reduce_window_p = Primitive("reduce_window")
 def reduce_window(operand: Any, init_value: Any, computation: Callable, window_dimensions: Sequence[int],
                   window_strides: Sequence[int] | None = None, padding: str | Sequence[tuple[int, int]] = "VALID",
                   base_dilation: Sequence[int] | None = None, window_dilation: Sequence[int] | None = None) -> Array:
-    """`computation` folded over every window of the operand, starting from `init_value`, which also fills the padding.
+    """`computation` folded over every window of the operand, starting from `init_value`, which also fills the
+    padding.
 
-    `computation` takes two scalars to one and must be associative. Sums (from 0), maxima and minima can be differentiated,
-    other computations not. `padding` is "VALID", "SAME", "SAME_LOWER" or a pair for each axis.
+    `computation` takes two scalars to one and must be associative. Sums (from 0), maxima and minima can be
+    differentiated, other computations not. `padding` is "VALID", "SAME", "SAME_LOWER" or a pair for each
+    axis.
 
     >>> from pullback import lax
     >>> import pullback.numpy as pnp

@@ -1,7 +1,9 @@
-"""Convolutions of any rank, with strides, dilations, padding and groups, and their derivatives, which are convolutions.
+"""Convolutions of any rank, with strides, dilations, padding and groups, and their derivatives, which are
+convolutions.
 
-Along one spatial axis, with stride s, dilations d of the input and e of the kernel, and `low` zeros before the input,
-y[o] = sum over k of x'[s*o + e*k - low] * w[k], where x' is the input with d - 1 zeros between elements.
+Along one spatial axis, with stride s, dilations d of the input and e of the kernel, and `low` zeros before
+the input, y[o] = sum over k of x'[s*o + e*k - low] * w[k], where x' is the input with d - 1 zeros between
+elements.
 """
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ from pullback._xla.lowering import int_array, int_matrix
 
 
 class ConvDimensionNumbers(NamedTuple):
-    """The axes of the input and the result as (batch, feature, *spatial), of the kernel as (out, in, *spatial)."""
+    """The axes of the input and the result as (batch, feature, *spatial), of the kernel as (out, in,
+    *spatial)."""
 
     lhs_spec: tuple[int, ...]
     rhs_spec: tuple[int, ...]
@@ -36,10 +39,11 @@ class ConvDimensionNumbers(NamedTuple):
 
 def conv_dimension_numbers(lhs_shape: Sequence[int], rhs_shape: Sequence[int], dimension_numbers: Any
                            ) -> ConvDimensionNumbers:
-    """A user's dimension numbers in full: None (batch, feature, spatial; kernel out, in, spatial), or three strings.
+    """A user's dimension numbers in full: None (batch, feature, spatial; kernel out, in, spatial), or three
+    strings.
 
-    The strings name the axes of input, kernel and result, such as `("NHWC", "HWIO", "NHWC")`: N the batch, C the
-    features, I and O the input and output features of the kernel, any other letter a spatial axis.
+    The strings name the axes of input, kernel and result, such as `("NHWC", "HWIO", "NHWC")`: N the batch, C
+    the features, I and O the input and output features of the kernel, any other letter a spatial axis.
 
     >>> from pullback import lax
     >>> lax.conv_dimension_numbers((1, 8, 8, 3), (3, 3, 3, 16), ("NHWC", "HWIO", "NHWC")).rhs_spec
@@ -70,7 +74,8 @@ def conv_dimension_numbers(lhs_shape: Sequence[int], rhs_shape: Sequence[int], d
 
 def padtype_to_pads(in_shape: Sequence[int], window_shape: Sequence[int], window_strides: Sequence[int], padding: str
                     ) -> list[tuple[int, int]]:
-    """The zeros before and after each axis for "VALID" (none), "SAME" or "SAME_LOWER" (a result of length in / stride).
+    """The zeros before and after each axis for "VALID" (none), "SAME" or "SAME_LOWER" (a result of length in
+    / stride).
 
     >>> from pullback import lax
     >>> lax.padtype_to_pads((5,), (2,), (1,), "SAME")
@@ -108,9 +113,10 @@ def conv_general_dilated(lhs: Any, rhs: Any, window_strides: Sequence[int], padd
                          precision: Any = None, preferred_element_type: Any = None, out_sharding: None = None) -> Array:
     """The convolution of `lhs` with the kernel `rhs` (not flipped, as is the custom of neural networks).
 
-    `padding` is "SAME", "SAME_LOWER", "VALID" or a pair (before, after) for each spatial axis; `lhs_dilation` puts zeros between
-    elements of the input, `rhs_dilation` of the kernel. For the axes see `conv_dimension_numbers`. Both operands must have one
-    dtype. With `feature_group_count` groups, group g of the output features sees group g of the input features only.
+    `padding` is "SAME", "SAME_LOWER", "VALID" or a pair (before, after) for each spatial axis; `lhs_dilation`
+    puts zeros between elements of the input, `rhs_dilation` of the kernel. For the axes see
+    `conv_dimension_numbers`. Both operands must have one dtype. With `feature_group_count` groups, group g of
+    the output features sees group g of the input features only.
 
     >>> from pullback import lax
     >>> import pullback.numpy as pnp
@@ -150,7 +156,8 @@ def _per_axis(name, values, rank):
 
 def conv(lhs: Any, rhs: Any, window_strides: Sequence[int], padding: str, precision: Any = None,
          preferred_element_type: Any = None) -> Array:
-    """`conv_general_dilated` of an input (batch, feature, spatial) with a kernel (out, in, spatial), without dilation."""
+    """`conv_general_dilated` of an input (batch, feature, spatial) with a kernel (out, in, spatial), without
+    dilation."""
     return conv_general_dilated(lhs, rhs, window_strides, padding, precision=precision,
                                 preferred_element_type=preferred_element_type)
 
@@ -182,9 +189,10 @@ def conv_transpose(lhs: Any, rhs: Any, strides: Sequence[int], padding: str | Se
                    precision: Any = None, preferred_element_type: Any = None, use_consistent_padding: bool = False) -> Array:
     """A convolution with a stride below one: `strides` says how many times longer the result's axes are.
 
-    The axes are (batch, spatial, feature) and the kernel's (spatial, in, out) by default. Explicit `padding` is that of the
-    convolution itself, or, with `use_consistent_padding`, that of the convolution of which this is the transpose. With
-    `transpose_kernel` it is the gradient of the convolution with that kernel: flipped, input and output features exchanged.
+    The axes are (batch, spatial, feature) and the kernel's (spatial, in, out) by default. Explicit `padding`
+    is that of the convolution itself, or, with `use_consistent_padding`, that of the convolution of which
+    this is the transpose. With `transpose_kernel` it is the gradient of the convolution with that kernel:
+    flipped, input and output features exchanged.
 
     >>> from pullback import lax
     >>> import pullback.numpy as pnp
@@ -303,7 +311,8 @@ def _spatial(shape, spec):
 
 def _input_pullback(ct, x, w, numbers, window_strides, padding, lhs_dilation, rhs_dilation, feature_group_count,
                     batch_group_count, precision):
-    """The cotangent of the input, of type `x`: ct, dilated by the stride, convolved with the flipped kernel."""
+    """The cotangent of the input, of type `x`: ct, dilated by the stride, convolved with the flipped
+    kernel."""
     groups = feature_group_count * batch_group_count
     pads = []
     for n, k, m, s, (low, _), d, e in zip(_spatial(x.shape, numbers.lhs_spec), _spatial(w.aval.shape, numbers.rhs_spec),
@@ -329,7 +338,8 @@ def _input_pullback(ct, x, w, numbers, window_strides, padding, lhs_dilation, rh
 
 def _kernel_pullback(ct, w, x, numbers, window_strides, padding, lhs_dilation, rhs_dilation, feature_group_count,
                      batch_group_count, precision):
-    """The cotangent of the kernel, of type `w`: the input convolved with ct, dilated by the stride; batches are summed."""
+    """The cotangent of the kernel, of type `w`: the input convolved with ct, dilated by the stride; batches
+    are summed."""
     pads = []
     for n, k, m, s, (low, _), d, e in zip(_spatial(x.aval.shape, numbers.lhs_spec), _spatial(w.shape, numbers.rhs_spec),
                                           _spatial(ct.aval.shape, numbers.out_spec), window_strides, padding,

@@ -1,4 +1,5 @@
-"""Running sums, products, extremes and log-sum-exps along an axis, from the first element or from the last."""
+"""Running sums, products, extremes and log-sum-exps along an axis, from the first element or from the
+last."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -25,7 +26,8 @@ from pullback._xla.lowering import int_array, int_matrix
 
 
 def _cumulative(name: str, accumulate: Callable, combine: Callable, identity: Callable, accepts: tuple) -> Primitive:
-    """`accumulate(x, axis)` is the kernel, `combine(block, [a, b])` emits the operation, `identity(dtype)` starts it."""
+    """`accumulate(x, axis)` is the kernel, `combine(block, [a, b])` emits the operation, `identity(dtype)`
+    starts it."""
     p = Primitive(name)
     predicate, description = accepts
 

@@ -1,6 +1,8 @@
-"""`dot_general`: sums of products over some axes of two arrays, with other axes in common. All contractions are this.
+"""`dot_general`: sums of products over some axes of two arrays, with other axes in common. All contractions
+are this.
 
-The result's axes: those in common (batch), then the rest of the left operand's, then the rest of the right operand's.
+The result's axes: those in common (batch), then the rest of the left operand's, then the rest of the right
+operand's.
 """
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ DotDimensionNumbers = tuple[tuple[tuple[int, ...], tuple[int, ...]], tuple[tuple
 
 
 class Precision(enum.Enum):
-    """How exactly an accelerator multiplies float32 values; the CPU computes in full precision in any case."""
+    """How exactly an accelerator multiplies float32 values; the CPU computes in full precision in any
+    case."""
 
     DEFAULT = 0
     HIGH = 1
@@ -68,9 +71,9 @@ def dot_general(lhs: Any, rhs: Any, dimension_numbers: Any, precision: Any = Non
                 preferred_element_type: Any = None, *, out_sharding: None = None) -> Array:
     """Sums of products of `lhs` and `rhs`, which must have one dtype.
 
-    `dimension_numbers` is `((lhs_contracting, rhs_contracting), (lhs_batch, rhs_batch))`. The result has the batch axes
-    first, then the remaining axes of `lhs`, then those of `rhs`, and the dtype `preferred_element_type`, by default
-    that of the operands; half precision accumulates in float32.
+    `dimension_numbers` is `((lhs_contracting, rhs_contracting), (lhs_batch, rhs_batch))`. The result has the
+    batch axes first, then the remaining axes of `lhs`, then those of `rhs`, and the dtype
+    `preferred_element_type`, by default that of the operands; half precision accumulates in float32.
 
     >>> from pullback import lax
     >>> import pullback.numpy as pnp
@@ -105,7 +108,8 @@ def dot(lhs: Any, rhs: Any, *, dimension_numbers: Any = None, precision: Any = N
 
 
 def batch_matmul(lhs: Any, rhs: Any, precision: Any = None) -> Array:
-    """The products of stacked matrices: `(..., m, k)` and `(..., k, n)` with equal leading axes give `(..., m, n)`."""
+    """The products of stacked matrices: `(..., m, k)` and `(..., k, n)` with equal leading axes give `(...,
+    m, n)`."""
     lhs, rhs = operands("batch_matmul", lhs, rhs)
     rank = lhs.ndim
     if rank != rhs.ndim or rank < 2:
@@ -151,7 +155,8 @@ def _dot_type(x, y, dimension_numbers, precision, preferred_element_type):
 
 @lru_cache(maxsize=4096)
 def _plan(x_shape, y_shape, numbers):
-    """How to bring operands to stacked matrices: permutation and shape for each (None: as it is), and the result's."""
+    """How to bring operands to stacked matrices: permutation and shape for each (None: as it is), and the
+    result's."""
     (lc, rc), (lb, rb) = numbers
     left_rest, right_rest = remaining(len(x_shape), lc, lb), remaining(len(y_shape), rc, rb)
     batch = tuple(x_shape[i] for i in lb)
@@ -212,7 +217,8 @@ def _dot_transpose(ct, x, y, dimension_numbers, precision, preferred_element_typ
 
 
 def _dot_pullback(ct, aval, other, numbers, precision, side):
-    """The cotangent of the operand of type `aval`; `numbers` name its axes first, `side` says where it stood."""
+    """The cotangent of the operand of type `aval`; `numbers` name its axes first, `side` says where it
+    stood."""
     (contract, other_contract), (batch, other_batch) = numbers
     kept = remaining(aval.ndim, contract, batch)
     other_kept = remaining(other.aval.ndim, other_contract, other_batch)

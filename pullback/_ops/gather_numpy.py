@@ -7,6 +7,7 @@ both, the window's at `offset_dims`.
 from __future__ import annotations
 
 import enum
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -236,14 +237,12 @@ def _write(target, index, updates, combine, unique):
     if not trailing or not target.flags.c_contiguous:
         combine.at(target, index, updates)
         return
-    # rows: flat positions, for ufunc.at is fast along one axis only
+    # rows: sort the updates by place, combine those to one place, and write every place once
     rows = np.ravel_multi_index(np.broadcast_arrays(*index), target.shape[:len(index)]).ravel()
-    width = int(np.prod(trailing))
-    flat_rows = target.reshape(-1, width)
-    parts = updates.reshape(-1, width)
-    if width >= 32:
-        for row, part in zip(rows, parts, strict=True):
-            combine(flat_rows[row], part, out=flat_rows[row])
-        return
-    positions = (rows[:, None] * width + np.arange(width)).ravel()
-    combine.at(flat_rows.reshape(-1), positions, parts.ravel())
+    width = math.prod(trailing)
+    places, parts = target.reshape(-1, width), updates.reshape(-1, width)
+    order = np.argsort(rows, kind="stable")
+    rows = rows[order]
+    first = np.flatnonzero(np.concatenate([[True], rows[1:] != rows[:-1]]))
+    distinct = rows[first]
+    places[distinct] = combine(places[distinct], combine.reduceat(parts[order], first, axis=0))

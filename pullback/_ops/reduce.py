@@ -106,7 +106,8 @@ _extreme_jvp(reduce_min_p)
 
 
 def reduce_max(operand: Any, axes: Sequence[int]) -> Array:
-    """The largest element over `axes`; nan if there is one, the least value of the dtype if there are no elements.
+    """The largest element over `axes`; nan if there is one, the least value of the dtype if there are no
+    elements.
 
     Where several elements are largest, each gets an equal share of the derivative.
     """
@@ -115,7 +116,8 @@ def reduce_max(operand: Any, axes: Sequence[int]) -> Array:
 
 
 def reduce_min(operand: Any, axes: Sequence[int]) -> Array:
-    """The smallest element over `axes`; nan if there is one, the greatest value of the dtype if there are no elements.
+    """The smallest element over `axes`; nan if there is one, the greatest value of the dtype if there are no
+    elements.
 
     Where several elements are smallest, each gets an equal share of the derivative.
     """
@@ -144,7 +146,8 @@ def _prod_jvp(primals, tangents, axes):
 
 
 def _product_tangent(x, t):
-    """The tangent of the product over the first axis, halves multiplied pairwise: zeros ask for no division."""
+    """The tangent of the product over the first axis, halves multiplied pairwise: zeros ask for no
+    division."""
     while (count := x.aval.shape[0]) > 1:
         half = count // 2
         if count % 2:
@@ -162,7 +165,8 @@ reduce_prod_p.jvp = _prod_jvp
 
 
 def reduce_prod(operand: Any, axes: Sequence[int]) -> Array:
-    """The product over `axes`, in the dtype of the operand. Its derivatives are right where elements are zero."""
+    """The product over `axes`, in the dtype of the operand. Its derivatives are right where elements are
+    zero."""
     x = lift(operand)
     return reduce_prod_p.bind(x, axes=_axes("reduce_prod", x, axes))
 

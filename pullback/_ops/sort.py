@@ -1,6 +1,7 @@
 """Sorting along an axis, the largest elements, and binary search.
 
-Order is that of `<`, with nan last (after infinity), -0.0 equal to 0.0, and complex numbers by real, then imaginary part.
+Order is that of `<`, with nan last (after infinity), -0.0 equal to 0.0, and complex numbers by real, then
+imaginary part.
 """
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ _INDEX = np.dtype(np.int32)
 
 
 def along_axis(x: Array, indices: Array, axis: int) -> Array:
-    """Elements of `x` at positions along an axis; all other axes of both run together. Positions must be valid."""
+    """Elements of `x` at positions along an axis; all other axes of both run together. Positions must be
+    valid."""
     others = tuple(i for i in range(x.aval.ndim) if i != axis)
     numbers = GatherDimensionNumbers((), (axis,), (axis,), others, others)
     return gather(x, reshape(indices, (*indices.aval.shape, 1)), numbers, (1,) * x.aval.ndim,
@@ -39,7 +41,8 @@ sort_p = Primitive("sort", multiple_results=True)
 
 
 def sort(operand: Any, dimension: int = -1, is_stable: bool = True, num_keys: int = 1) -> Any:
-    """The operand sorted along an axis; of several operands, all reordered as the first `num_keys` of them ask.
+    """The operand sorted along an axis; of several operands, all reordered as the first `num_keys` of them
+    ask.
 
     Later keys decide where earlier ones are equal; `is_stable` keeps what is equal in order.
 
@@ -159,7 +162,8 @@ top_k_p = Primitive("top_k", multiple_results=True)
 
 
 def top_k(operand: Any, k: int, *, axis: int = -1) -> tuple[Array, Array]:
-    """The `k` largest elements along an axis in descending order, and their positions (int32); nan counts as the largest.
+    """The `k` largest elements along an axis in descending order, and their positions (int32); nan counts as
+    the largest.
 
     >>> from pullback import lax
     >>> import pullback.numpy as pnp
@@ -215,7 +219,8 @@ searchsorted_p = Primitive("searchsorted")
 
 
 def searchsorted(sorted_array: Any, values: Any, side: str = "left") -> Array:
-    """Where `values`, of any shape, go into a sorted vector to keep it sorted: before equal elements, or after ("right")."""
+    """Where `values`, of any shape, go into a sorted vector to keep it sorted: before equal elements, or
+    after ("right")."""
     a, v = lift(sorted_array), lift(values)
     return searchsorted_p.bind(a, v, side=side, batch_dims=0)
 
@@ -241,7 +246,8 @@ def _searchsorted_kernel(a, v, side, batch_dims):
 
 
 def _searchsorted_lower(ctx, a, v, side, batch_dims):
-    """Binary search of all values at once: each step asks whether 2**j more elements stand before the value."""
+    """Binary search of all values at once: each step asks whether 2**j more elements stand before the
+    value."""
     n = a.aval.shape[-1]
     found = make_aval(v.aval.shape, _INDEX)
     position = ctx.constant(0, found)

@@ -17,12 +17,26 @@ from pullback._core.types import make_aval
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops import compare as c
 from pullback._ops import trig
-from pullback._ops.elementwise import add, div, exp, logistic, mul, neg, scalar, square, sub
+from pullback._ops.elementwise import (
+    add,
+    div,
+    exp,
+    floor,
+    log,
+    log1p,
+    logistic,
+    mul,
+    neg,
+    rem,
+    scalar,
+    square,
+    sub,
+)
 from pullback._ops.erf_inverse import erf_inv_kernel
 from pullback._ops.expressions import iterate, written
 from pullback._ops.families import FLOAT, INTEGER, broadcast_shapes, elementwise, elementwise_batch, nary, operands, unary
 from pullback._ops.rules import zero_jvp
-from pullback._ops.shape import broadcast_to, unbroadcast
+from pullback._ops.shape import broadcast_to, convert_element_type, unbroadcast
 
 
 def scipy_kernel(name: str) -> Callable:
@@ -119,6 +133,49 @@ def zeta(x: Any, q: Any) -> Array:
     return zeta_p.bind(*operands("zeta", x, q))
 
 
+def gamma_sign(x: Array) -> Array:
+    """The sign of the gamma function of a float: that of 0 at 0, nan at the negative integers."""
+    whole = floor(x)
+    one, nan = scalar(x, 1), scalar(x, np.nan)
+    odd = c.ne(rem(whole, scalar(x, 2)), scalar(x, 0))
+    below = c.select(c.eq(x, whole), nan, c.select(odd, scalar(x, -1), one))
+    above = c.select(signbit(x), scalar(x, -1), one)
+    return c.select(c.lt(x, scalar(x, 0)), below, c.select(c.ne(x, x), x, above))
+
+
+def gamma(x: Array) -> Array:
+    """The gamma function of a float."""
+    return mul(gamma_sign(x), exp(lgamma(x)))
+
+
+# --- the logarithm of the normal distribution function: below -10 (-20 in float64) by the asymptotic series
+# --- Phi(x) = phi(x) / -x * (1 - 1/x**2 + 3/x**4 - 15/x**6 + ...), which has accurate derivatives, too
+
+
+def log_ndtr(x: Array) -> Array:
+    """`log(Phi(x))` of a float."""
+    dtype = x.aval.dtype
+    if dtype.itemsize <= 2:
+        return convert_element_type(log_ndtr(convert_element_type(x, np.float32)), dtype, x.aval.weak_type)
+    one, minus = scalar(x, 1), scalar(x, -1)
+    far = c.lt(x, scalar(x, -20 if dtype.itemsize == 8 else -10))
+    high = c.gt(x, scalar(x, 0))
+    center = c.select(c.bitwise_or(far, high), minus, x)
+
+    def below(z):
+        return mul(scalar(z, 0.5), erfc(mul(scalar(z, -np.sqrt(0.5)), z)))
+
+    tail = c.select(far, x, scalar(x, -30))
+    inverse = div(one, square(tail))
+    series = one
+    for n in range(10, 0, -1):
+        series = sub(one, mul(mul(scalar(x, 2 * n - 1), inverse), series))
+    by_series = sub(sub(log(series), log(neg(tail))), add(mul(scalar(x, 0.5), square(tail)),
+                                                          scalar(x, 0.5 * np.log(2 * np.pi))))
+    by_complement = log1p(neg(below(neg(c.select(high, x, one)))))
+    return c.select(far, by_series, c.select(high, by_complement, log(below(center))))
+
+
 # --- logarithms of sums: the derivative by `x` is exp(x) / (exp(x) + exp(y)) = logistic(x - y) ---
 
 
@@ -141,7 +198,8 @@ def _logaddexp(name: str, kernel, base: float):
                       x.aval)
 
     def weight(x, y):
-        return logistic(mul(scalar(x, rate), _difference(x, y)))
+        difference = _difference(x, y)
+        return logistic(difference if rate == 1 else mul(scalar(x, rate), difference))
 
     return nary(name, kernel, lower, lambda t, z, x, y: mul(t, weight(x, y)), lambda t, z, x, y: mul(t, weight(y, x)),
                 add=add, accepts=FLOAT)

@@ -43,6 +43,10 @@ from pullback._ops.compare import (
     shift_right_arithmetic as shift_right_arithmetic,
     shift_right_logical as shift_right_logical,
 )
+from pullback._ops.computations import (
+    reduce as reduce,
+    reduce_window as reduce_window,
+)
 from pullback._ops.conv import (
     ConvDimensionNumbers as ConvDimensionNumbers,
     conv as conv,
@@ -51,6 +55,13 @@ from pullback._ops.conv import (
     conv_transpose as conv_transpose,
     conv_with_general_padding as conv_with_general_padding,
     padtype_to_pads as padtype_to_pads,
+)
+from pullback._ops.cumulative import (
+    cumlogsumexp as cumlogsumexp,
+    cummax as cummax,
+    cummin as cummin,
+    cumprod as cumprod,
+    cumsum as cumsum,
 )
 from pullback._ops.dot import (
     Precision as Precision,
@@ -143,6 +154,11 @@ from pullback._ops.slicing import (
     rev as rev,
     slice as slice,
     slice_in_dim as slice_in_dim,
+)
+from pullback._ops.sort import (
+    sort as sort,
+    sort_key_val as sort_key_val,
+    top_k as top_k,
 )
 from pullback._ops.special import (
     clamp as clamp,

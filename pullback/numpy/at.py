@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pullback._core import dtypes
+from pullback._core import dtypes, numpy_state
 from pullback._core.array import Array, ConcreteArray, from_numpy
 from pullback._core.errors import boundary
 from pullback._core.primitive import Primitive
@@ -30,7 +30,7 @@ from pullback._ops.slicing import pad, rev
 from pullback.numpy.creation import ones_like
 from pullback.numpy.elementwise import as_operand
 from pullback.numpy.index_plan import Plan, dimension_numbers, index_vectors, read_index
-from pullback.numpy.indexing import gathered, sliced
+from pullback.numpy.indexing import UnknownIndex, gathered, is_basic, numpy_index, sliced
 from pullback.numpy.manipulation import stretched
 from pullback.numpy.ufuncs import divide, negative, power
 
@@ -180,8 +180,12 @@ def _update(where: IndexedUpdate, name: str, p: Primitive, combine: Callable | N
             indices_are_sorted: bool, unique_indices: bool, mode: Any, wrap: bool) -> Array:
     x = where.array
     function = f"at[...].{name}"
-    plan = read_index(x.aval.shape, where.key, clamp=False, wrap=wrap)
     v = as_operand(values, function, 0)
+    if type(x) is ConcreteArray and type(v) is ConcreteArray and v.aval.dtype == x.aval.dtype and mode is None and wrap:
+        out = _at_once(x, where.key, v, combine)
+        if out is not None:
+            return out
+    plan = read_index(x.aval.shape, where.key, clamp=False, wrap=wrap)
     v = _fitted(function, v, x, plan)
     if 0 in plan.shape:
         return x
@@ -199,6 +203,29 @@ def _update(where: IndexedUpdate, name: str, p: Primitive, combine: Callable | N
                  indices_are_sorted=bool(indices_are_sorted) or single,
                  unique_indices=bool(unique_indices) or single)
     return shape_ops.reshape(out, x.aval.shape) if all_of_it else _write(x, out, plan)
+
+
+_UFUNCS: dict[Any, np.ufunc] = {elementwise.add: np.add, elementwise.mul: np.multiply, elementwise.min: np.minimum,
+                                elementwise.max: np.maximum}
+
+
+def _at_once(x: ConcreteArray, key: Any, v: ConcreteArray, combine: Callable | None) -> Array | None:
+    """The update by NumPy itself, where all is known and lies inside; None where a closer look is needed."""
+    token = numpy_state.enter()
+    try:
+        place = numpy_index(key)
+        out = np.array(x.value)
+        if combine is None:
+            out[place] = v.value
+        elif is_basic(key):
+            out[place] = _UFUNCS[combine](out[place], v.value)
+        else:
+            return None
+    except (IndexError, TypeError, ValueError, UnknownIndex):
+        return None
+    finally:
+        numpy_state.leave(token)
+    return ConcreteArray(x.aval, out)
 
 
 def _fitted(function: str, v: Array, x: Array, plan: Plan) -> Array:
@@ -223,12 +250,15 @@ def _write(x: Array, v: Array, plan: Plan) -> Array:
     """`x` with what the slices of a plan take replaced by `v`."""
     shape = tuple((b - a + s - 1) // s for a, b, s in zip(plan.starts, plan.limits, plan.strides, strict=True))
     v = rev(shape_ops.reshape(v, shape), plan.reversed_axes)
-    if v.aval.weak_type != x.aval.weak_type:
-        v = shape_ops.convert_element_type(v, x.aval.dtype, x.aval.weak_type)
-    if shape == x.aval.shape:
-        return v
-    if all(s == 1 for s in plan.strides):
+    if shape != x.aval.shape and all(s == 1 for s in plan.strides):
         return dynamic_update_slice_p.bind(x, v, *[from_numpy(np.int32(i)) for i in plan.starts])
+    if shape != x.aval.shape:
+        v = _interleaved(x, v, plan)
+    return shape_ops.convert_element_type(v, x.aval.dtype, x.aval.weak_type)
+
+
+def _interleaved(x: Array, v: Array, plan: Plan) -> Array:
+    shape = v.aval.shape
     config = [(a, n - (a + (m - 1) * s + 1), s - 1) for a, m, s, n in zip(
         plan.starts, shape, plan.strides, x.aval.shape, strict=True)]
     inside = pad(shape_ops.full(shape, True, np.dtype(bool)), np.bool_(False), config)

@@ -54,7 +54,8 @@ def _scaled(x: Array, y: Array, preferred: Any) -> Array:
 
 @lru_cache(maxsize=4096)
 def _matmul_plan(left: tuple[int, ...], right: tuple[int, ...]) -> tuple:
-    """Shapes to bring the operands to, dimension numbers, and a permutation of the result's axes (None: leave it)."""
+    """Shapes to bring the operands to, dimension numbers, and a permutation of the result's axes (None: leave
+    it)."""
     if not left or not right:
         raise ValueError(f"matmul: operands must have at least 1 axis, got shapes {left} and {right}; use multiply for "
                          "products with scalars")
@@ -96,8 +97,9 @@ def matmul(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any
            out_sharding: None = None) -> Array:
     """The matrix product over the last two axes, `(..., m, k)` with `(..., k, n)`; leading axes broadcast.
 
-    A vector counts as a row on the left and as a column on the right, and its axis is absent from the result. The dtype is
-    the promoted one, or `preferred_element_type`. ValueError for 0-d operands, TypeError if lengths do not agree.
+    A vector counts as a row on the left and as a column on the right, and its axis is absent from the result.
+    The dtype is the promoted one, or `preferred_element_type`. ValueError for 0-d operands, TypeError if
+    lengths do not agree.
 
     >>> import pullback.numpy as pnp
     >>> pnp.matmul(pnp.array([[1., 2.], [3., 4.]]), pnp.array([1., 10.]))
@@ -114,8 +116,8 @@ def dot(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = 
         out_sharding: None = None) -> Array:
     """The sum of products over the last axis of `a` and the last but one (or only) axis of `b`.
 
-    All other axes of `a`, then those of `b`, are in the result. With a 0-d operand it is the plain product. TypeError if
-    lengths do not agree.
+    All other axes of `a`, then those of `b`, are in the result. With a 0-d operand it is the plain product.
+    TypeError if lengths do not agree.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.dot(pnp.array([1., 2.]), pnp.array([3., 4.])))
@@ -185,7 +187,8 @@ def outer(a: Any, b: Any, out: None = None) -> Array:
 @boundary
 def tensordot(a: Any, b: Any, axes: Any = 2, *, precision: Any = None, preferred_element_type: Any = None,
               out_sharding: None = None) -> Array:
-    """The sum of products over pairs of axes: the last `axes` of `a` with the first of `b`, or a pair of axis lists.
+    """The sum of products over pairs of axes: the last `axes` of `a` with the first of `b`, or a pair of axis
+    lists.
 
     >>> import pullback.numpy as pnp
     >>> pnp.tensordot(pnp.ones((2, 3, 4)), pnp.ones((3, 4, 5))).shape
@@ -275,7 +278,8 @@ def _conjugated(name: str, x: Any) -> Array:
 
 @boundary
 def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Array:
-    """The cross product of vectors of 3 (or 2) components; of 2 with 2, only the third component, and no axis for it.
+    """The cross product of vectors of 3 (or 2) components; of 2 with 2, only the third component, and no axis
+    for it.
 
     `axis` says where the components stand in both operands and the result; other axes broadcast.
 
@@ -342,7 +346,8 @@ def _slide(name: str, a: Any, v: Any, mode: str, flip: bool, precision: Any, pre
 def convolve(a: Any, v: Any, mode: str = "full", *, precision: Any = None, preferred_element_type: Any = None) -> Array:
     """The convolution of two vectors of lengths m and n; of integers a float32.
 
-    `mode` is "full" (length m + n - 1), "same" (the middle, of length max(m, n)) or "valid" (where they overlap fully).
+    `mode` is "full" (length m + n - 1), "same" (the middle, of length max(m, n)) or "valid" (where they
+    overlap fully).
 
     >>> import pullback.numpy as pnp
     >>> pnp.convolve(pnp.array([1., 2., 3.]), pnp.array([1., 1.]))

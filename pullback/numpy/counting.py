@@ -57,9 +57,9 @@ def unique(ar: Any, return_index: bool = False, return_inverse: bool = False, re
            sorted: bool = True) -> Any:
     """The distinct elements of `ar`, sorted; or, with `axis`, its distinct slices along it.
 
-    On request also, in this order, as int32: where each first occurs, which of them each element is (in the shape of
-    `ar`), and how often each occurs. With `size`, results of that length, cut off or filled up with `fill_value` (the
-    smallest element by default): needed under jit, where data is not known.
+    On request also, in this order, as int32: where each first occurs, which of them each element is (in the
+    shape of `ar`), and how often each occurs. With `size`, results of that length, cut off or filled up with
+    `fill_value` (the smallest element by default): needed under jit, where data is not known.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.unique(pnp.array([3, 1, 3])))
@@ -213,8 +213,8 @@ def unique_values(x: Any, /, *, size: int | None = None, fill_value: Any = None)
 def bincount(x: Any, weights: Any = None, minlength: int = 0, *, length: int | None = None) -> Array:
     """How often each of 0, 1, 2, ... occurs in a vector of integers (int32), or the sum of `weights` there.
 
-    The result is as long as the largest element needs, at least `minlength`, or of the given `length`, which is needed
-    under jit. Negative elements count as 0, and what is beyond `length` is left out.
+    The result is as long as the largest element needs, at least `minlength`, or of the given `length`, which
+    is needed under jit. Negative elements count as 0, and what is beyond `length` is left out.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.bincount(pnp.array([1, 1, 3])))
@@ -249,7 +249,8 @@ def _length(top: Array) -> int:
 
 @boundary
 def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any = None) -> Array:
-    """The edges of the bins that `histogram` counts in: `bins` equal ones over `range` or all of `a`, or `bins` itself.
+    """The edges of the bins that `histogram` counts in: `bins` equal ones over `range` or all of `a`, or
+    `bins` itself.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.histogram_bin_edges(pnp.array([0., 1.]), bins=2))
@@ -278,10 +279,12 @@ def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any 
 @boundary
 def histogram(a: Any, bins: Any = 10, range: Any = None, weights: Any = None, density: bool | None = None
               ) -> tuple[Array, Array]:
-    """How many elements of `a` (or how much of their `weights`) fall into each bin, and the edges of the bins.
+    """How many elements of `a` (or how much of their `weights`) fall into each bin, and the edges of the
+    bins.
 
-    `bins` is a number of equal bins over `range`, by default all of `a`, or the edges themselves. The last bin holds its
-    upper edge. Counts are floating, as JAX's are; with `density` they are divided to integrate to 1.
+    `bins` is a number of equal bins over `range`, by default all of `a`, or the edges themselves. The last
+    bin holds its upper edge. Counts are floating, as JAX's are; with `density` they are divided to integrate
+    to 1.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.histogram(pnp.array([0., 1., 1.]), bins=2)[0])

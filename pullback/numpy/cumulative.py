@@ -61,7 +61,7 @@ def _inclusive(name, p, x, axis, dtype, include_initial, initial):
             raise ValueError(f"{name}: axis may be left out for vectors only, got shape {x.shape}")
         axis = 0
     axis = one_axis(name, axis, x.aval.ndim)
-    y = _running(name, p, x, axis, summed_dtype(x.aval.dtype) if dtype is None else dtype, None)
+    y = _running(name, p, x, axis, dtype, None)
     if include_initial:
         shape = y.aval.shape
         first = full((*shape[:axis], 1, *shape[axis + 1:]), initial, y.aval.dtype)
@@ -71,7 +71,8 @@ def _inclusive(name, p, x, axis, dtype, include_initial, initial):
 
 @boundary
 def cumulative_sum(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Array:
-    """Running sums along an axis, which may be left out for a vector; integers are summed in the default integer type.
+    """Running sums along an axis, which may be left out for a vector; integers are summed in the default
+    integer type.
 
     With `include_initial` the result begins with 0 and is one longer. ValueError for a scalar.
 
@@ -79,12 +80,16 @@ def cumulative_sum(x: Any, /, *, axis: int | None = None, dtype: Any = None, inc
     >>> print(pnp.cumulative_sum(pnp.array([1, 2, 3]), include_initial=True))
     [0 1 3 6]
     """
-    return _inclusive("cumulative_sum", cumsum_p, x, axis, dtype, include_initial, 0)
+    x = as_operand(x, "cumulative_sum", 0)
+    return _inclusive("cumulative_sum", cumsum_p, x, axis, summed_dtype(x.aval.dtype) if dtype is None else dtype,
+                      include_initial, 0)
 
 
 @boundary
 def cumulative_prod(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Array:
-    """Running products along an axis; see `cumulative_sum`. With `include_initial` the result begins with 1.
+    """Running products along an axis, which may be left out for a vector; integers keep their dtype.
+
+    With `include_initial` the result begins with 1 and is one longer. ValueError for a scalar.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.cumulative_prod(pnp.array([1, 2, 3]), include_initial=True))

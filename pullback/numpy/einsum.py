@@ -1,7 +1,7 @@
 """`einsum`: sums of products of any number of arrays, in the notation that names axes by letters.
 
-A product of two operands is one `dot_general` between a sum over axes that only one of them has and a transposition of
-the result; more operands are contracted pairwise, in an order that opt_einsum finds.
+A product of two operands is one `dot_general` between a sum over axes that only one of them has and a
+transposition of the result; more operands are contracted pairwise, in an order that opt_einsum finds.
 """
 from __future__ import annotations
 
@@ -128,7 +128,8 @@ def _diagonals(x: Array, term: str) -> tuple[Array, str]:
 
 
 def _keep(x: Array, term: str, kept: Any, sizes: dict[str, int]) -> tuple[Array, str]:
-    """The operand without repeated letters, without axes that stretch, summed over letters that `kept` does not hold."""
+    """The operand without repeated letters, without axes that stretch, summed over letters that `kept` does
+    not hold."""
     if len(set(term)) != len(term):
         x, term = _diagonals(x, term)
     stretched = [i for i, c in enumerate(term) if x.aval.shape[i] != sizes[c]]
@@ -148,7 +149,8 @@ def _arrange(x: Array, term: str, out: str) -> Array:
 
 @lru_cache(maxsize=4096)
 def _pair_plan(left: str, right: str, out: str) -> tuple:
-    """How to contract two operands without private sums: (swap, dimension numbers, letters of the product)."""
+    """How to contract two operands without private sums: (swap, dimension numbers, letters of the
+    product)."""
     contract = [c for c in left if c in right and c not in out]
     batch = [c for c in out if c in left and c in right]
     rest = [[c for c in term if c not in batch and c not in contract] for term in (left, right)]
@@ -172,7 +174,8 @@ def _aligned(x: Array, term: str, product: str) -> Array:
 
 def _pair(x: Array, left: str, y: Array, right: str, out: str, sizes: dict[str, int], exact: bool, params: dict
           ) -> tuple[Array, str]:
-    """The contraction of two operands; its axes are in the order of `out` if `exact`, else in that which costs least."""
+    """The contraction of two operands; its axes are in the order of `out` if `exact`, else in that which
+    costs least."""
     if not (len(set(left)) == len(left) and all(c in right or c in out for c in left)
             and x.aval.shape == tuple(map(sizes.__getitem__, left))):
         x, left = _keep(x, left, {*right, *out}, sizes)
@@ -234,13 +237,14 @@ def _contract(arrays: list[Array], terms: list[str], out: str, sizes: dict[str, 
 @boundary
 def einsum(subscripts: Any, /, *operands: Any, out: None = None, optimize: Any = "auto", precision: Any = None,
            preferred_element_type: Any = None, out_sharding: None = None) -> Array:
-    """The sum of products that `subscripts` describes: letters name axes, and a letter missing in the result is summed.
+    """The sum of products that `subscripts` describes: letters name axes, and a letter missing in the result
+    is summed.
 
-    `"ij,jk->ik"` is the matrix product. Without `->` the result has the letters that stand once, in alphabetical order; `...`
-    stands for axes that broadcast; a letter that stands twice in one operand takes its diagonal. Also called as
-    `einsum(x, [0, 1], y, [1, 2], [0, 2])`. The dtype is the promoted one, or `preferred_element_type`. `optimize` says how to
-    find the order of contractions: a strategy of opt_einsum, a path, or False for left to right. ValueError if the subscripts
-    do not fit the operands.
+    `"ij,jk->ik"` is the matrix product. Without `->` the result has the letters that stand once, in
+    alphabetical order; `...` stands for axes that broadcast; a letter that stands twice in one operand takes
+    its diagonal. Also called as `einsum(x, [0, 1], y, [1, 2], [0, 2])`. The dtype is the promoted one, or
+    `preferred_element_type`. `optimize` says how to find the order of contractions: a strategy of opt_einsum,
+    a path, or False for left to right. ValueError if the subscripts do not fit the operands.
 
     >>> import pullback.numpy as pnp
     >>> pnp.einsum("ij,j->i", pnp.array([[1., 2.], [3., 4.]]), pnp.array([1., 10.]))

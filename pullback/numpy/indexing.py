@@ -39,9 +39,9 @@ def getitem(x: Array, key: Any) -> Array:
         value = x._value
         try:
             # NumPy itself, where all is known and lies inside; what it refuses is looked at more closely below
-            plain = _numpy_index(key)
+            plain = numpy_index(key)
             out = (x.value if value is None else value)[plain]
-        except (IndexError, TypeError, _Unknown):
+        except (IndexError, TypeError, UnknownIndex):
             pass
         else:
             aval = x.aval
@@ -49,14 +49,20 @@ def getitem(x: Array, key: Any) -> Array:
     return gathered(x, read_index(x.aval.shape, key, clamp=True), PROMISE)
 
 
-class _Unknown(Exception):
+class UnknownIndex(Exception):
     """An index that is not made of known integers, slices and arrays alone."""
 
 
 _BASIC = frozenset({int, slice, type(None), type(Ellipsis)})
 
 
-def _numpy_index(key: Any) -> Any:
+def is_basic(key: Any) -> bool:
+    """Whether an index is made of known integers and slices alone."""
+    return type(key) in _BASIC or (type(key) is tuple and all(type(k) in _BASIC for k in key))
+
+
+def numpy_index(key: Any) -> Any:
+    """A known index as NumPy takes it, else UnknownIndex."""
     kind = type(key)
     if kind in _BASIC:
         return key
@@ -66,7 +72,7 @@ def _numpy_index(key: Any) -> Any:
 
 
 def _unknown():
-    raise _Unknown
+    raise UnknownIndex
 
 
 def _numpy_part(key: Any) -> Any:
@@ -78,7 +84,7 @@ def _numpy_part(key: Any) -> Any:
     if kind is list:
         value = np.asarray(key)
         return value if value.dtype.kind in "iub" else _unknown()
-    raise _Unknown
+    raise UnknownIndex
 
 
 def sliced(x: Array, plan: Plan) -> Array:

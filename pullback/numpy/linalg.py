@@ -76,10 +76,10 @@ def _matrix_norm(name: str, x: Array, ord: Any, rows: int, columns: int, keepdim
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Array:
     """A norm of vectors or matrices, real.
 
-    Without `axis` and `ord`, the 2-norm of all elements. `axis` is the axis of vectors, or a pair of axes of matrices; without
-    it, `x` is one vector or one matrix. `ord` of vectors: None or 2, 1, inf, -inf, 0 (the count of nonzeros) or any number p,
-    for sum(|x|**p)**(1/p); of matrices: None or "fro" (root of the sum of squares), 1 or -1 (the largest or smallest column
-    sum), inf or -inf (of row sums).
+    Without `axis` and `ord`, the 2-norm of all elements. `axis` is the axis of vectors, or a pair of axes of
+    matrices; without it, `x` is one vector or one matrix. `ord` of vectors: None or 2, 1, inf, -inf, 0 (the
+    count of nonzeros) or any number p, for sum(|x|**p)**(1/p); of matrices: None or "fro" (root of the sum of
+    squares), 1 or -1 (the largest or smallest column sum), inf or -inf (of row sums).
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.linalg.norm(pnp.array([3., 4.])))
@@ -156,7 +156,8 @@ def matrix_power(a: Any, n: int) -> Array:
 
 @boundary
 def multi_dot(arrays: Sequence[Any], *, precision: Any = None) -> Array:
-    """The product of two or more matrices, in the order that costs least. The first and the last may be vectors.
+    """The product of two or more matrices, in the order that costs least. The first and the last may be
+    vectors.
 
     >>> import pullback.numpy as pnp
     >>> pnp.linalg.multi_dot([pnp.ones((2, 3)), pnp.ones((3, 4)), pnp.ones(4)])

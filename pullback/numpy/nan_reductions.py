@@ -16,7 +16,7 @@ from pullback._ops.trig import real_dtype
 from pullback.numpy import cumulative as running
 from pullback.numpy import reductions
 from pullback.numpy.elementwise import as_operand
-from pullback.numpy.reductions import Axis, accumulator, axes_of, masked, reduced, refuse_out, squared_size
+from pullback.numpy.reductions import Axis, accumulator, axes_of, freedom_of, masked, reduced, refuse_out, squared_size
 
 __all__ = ["nansum", "nanprod", "nanmax", "nanmin", "nanargmax", "nanargmin", "nanmean", "nanvar", "nanstd",
            "nancumsum", "nancumprod"]
@@ -173,9 +173,8 @@ def _variance(name, a, axis, dtype, out, ddof, keepdims, where, mean):
     else:
         center = convert_element_type(as_operand(mean, name, 1), x.aval.dtype)
     size = squared_size(_kept(elementwise.sub(x, center), present))
-    dtype = size.aval.dtype
-    freedom = elementwise.sub(_counted(present, axes, keepdims, dtype), scalar_like(ddof, dtype))
-    y = elementwise.div(reduced(reduce_sum_p, size, axes, keepdims), elementwise.max(freedom, scalar_like(0, dtype)))
+    freedom = freedom_of(_counted(present, axes, keepdims, size.aval.dtype), ddof)
+    y = elementwise.div(reduced(reduce_sum_p, size, axes, keepdims), freedom)
     return convert_element_type(y, real_dtype(target))
 
 

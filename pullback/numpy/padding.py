@@ -14,7 +14,7 @@ from pullback._core.errors import boundary
 from pullback._core.types import make_aval
 from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import broadcasted_iota, concatenate
-from pullback._ops.elementwise import add, div, floor, mul, sub
+from pullback._ops.elementwise import add, div, floor, mul, scalar, sub
 from pullback._ops.slicing import pad as pad_op
 from pullback._ops.slicing import rev, slice_in_dim
 from pullback.numpy.elementwise import as_operand, constant
@@ -179,10 +179,9 @@ def _ramp(x: Array, widths: Any, end_values: Any = 0) -> Array:
                 continue
             edge = shape_ops.convert_element_type(_end(x, axis, before), kind)
             end = shape_ops.convert_element_type(as_operand(value, "pad", 3), kind)
-            t = shape_ops.reshape(broadcasted_iota(kind, (width,), 0),
+            k = shape_ops.reshape(broadcasted_iota(kind, (width,), 0),
                                   tuple(width if d == axis else 1 for d in range(x.aval.ndim)))
-            t = div(t, as_operand(np.asarray(width).astype(kind), "pad", 1))
-            ramp = add(mul(t, edge), mul(sub(as_operand(np.asarray(1).astype(kind), "pad", 1), t), end))
+            ramp = add(end, div(mul(sub(edge, end), k), scalar(edge, width)))
             ramp = astype(floor(ramp) if dtypes.is_integer(x.aval.dtype) else ramp, x.aval.dtype)
             parts = [ramp, *parts] if before else [*parts, rev(ramp, (axis,))]
         x = concatenate(parts, axis)

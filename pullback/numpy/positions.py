@@ -66,8 +66,8 @@ def _unravel(flat: Array, shape: tuple[int, ...]) -> list[Array]:
 def nonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> tuple[Array, ...]:
     """The positions of nonzero elements in row-major order: a vector of indices (int32) for each axis.
 
-    With `size`, vectors of that length, cut off or filled up with `fill_value` (0, or one number for each axis): needed
-    under jit, where data is not known. ValueError for a scalar.
+    With `size`, vectors of that length, cut off or filled up with `fill_value` (0, or one number for each
+    axis): needed under jit, where data is not known. ValueError for a scalar.
 
     >>> import pullback.numpy as pnp
     >>> pnp.nonzero(pnp.array([0, 5, 0, 7]))
@@ -112,7 +112,8 @@ def flatnonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> A
 
 @boundary
 def argwhere(a: Any, *, size: int | None = None, fill_value: Any = None) -> Array:
-    """The positions of nonzero elements as rows, of shape (count, a.ndim); for `size` and `fill_value` see `nonzero`.
+    """The positions of nonzero elements as rows, of shape (count, a.ndim); for `size` and `fill_value` see
+    `nonzero`.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.argwhere(pnp.array([[0, 5], [7, 0]])))
@@ -130,10 +131,12 @@ def argwhere(a: Any, *, size: int | None = None, fill_value: Any = None) -> Arra
 
 @boundary
 def where(condition: Any, x: Any = None, y: Any = None, /, *, size: int | None = None, fill_value: Any = None) -> Any:
-    """`x` where `condition` is true, else `y`; the three broadcast together. Without `x` and `y`, `nonzero(condition)`.
+    """`x` where `condition` is true, else `y`; the three broadcast together. Without `x` and `y`,
+    `nonzero(condition)`.
 
-    `condition` is of bools, or true where nonzero; `x` and `y` are promoted to one dtype. Both are computed, and both are
-    differentiated: a nan in the choice not taken can reach a gradient, so make its argument safe, too.
+    `condition` is of bools, or true where nonzero; `x` and `y` are promoted to one dtype. Both are computed,
+    and both are differentiated: a nan in the choice not taken can reach a gradient, so make its argument
+    safe, too.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.where(pnp.arange(3) > 1, 1., 0.))

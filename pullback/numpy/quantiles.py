@@ -107,8 +107,8 @@ def quantile(a: Any, q: Any, axis: Axis = None, out: None = None, overwrite_inpu
              method: str = "linear", keepdims: bool = False, *, weights: Any = None) -> Array:
     """The value below which a share `q` (0 to 1) of the elements over `axis` lies; nan if one of them is nan.
 
-    The axes of `q` come first in the result. Between two elements, `method` decides: "linear", "lower", "higher",
-    "midpoint", "nearest", or "inverted_cdf". Of integers a float32.
+    The axes of `q` come first in the result. Between two elements, `method` decides: "linear", "lower",
+    "higher", "midpoint", "nearest", or "inverted_cdf". Of integers a float32.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.quantile(pnp.array([1., 2., 3., 4.]), 0.5))
@@ -155,7 +155,8 @@ def nanpercentile(a: Any, q: Any, axis: Axis = None, out: None = None, overwrite
 
 @boundary
 def median(a: Any, axis: Axis = None, out: None = None, overwrite_input: bool = False, keepdims: bool = False) -> Array:
-    """The middle element over `axis` in sorted order, or the mean of the two in the middle; nan if one is nan.
+    """The middle element over `axis` in sorted order, or the mean of the two in the middle; nan if one is
+    nan.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.median(pnp.array([5., 1., 3.])))

@@ -1,8 +1,8 @@
 """Reductions over axes: sums, products, extremes, logic, means and variances.
 
-`axis` is None (all axes), an int or a tuple of ints, negative ones counted from the end; `keepdims` leaves reduced axes
-with length 1; `where`, a mask that broadcasts against the array, says which elements take part. Results are never weakly
-typed.
+`axis` is None (all axes), an int or a tuple of ints, negative ones counted from the end; `keepdims` leaves
+reduced axes with length 1; `where`, a mask that broadcasts against the array, says which elements take part.
+Results are never weakly typed.
 """
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array
+from pullback._core.array import Array, ConcreteArray
 from pullback._core.errors import boundary
 from pullback._core.primitive import Primitive
 from pullback._ops import compare, elementwise, reduce
@@ -118,6 +118,8 @@ def _numeric(name, a, p, axis, dtype, out, keepdims, initial, where, promote_int
     target = summed_dtype(aval.dtype, promote_integers) if dtype is None else dtypes.canonicalize_dtype(dtype)
     if target != aval.dtype:
         x = convert_element_type(x, target)
+    if target == _BOOL:
+        p = reduce.reduce_and_p if identity else reduce.reduce_or_p
     if where is not None:
         x = masked(name, x, where, identity)
     y = reduced(p, x, axes_of(name, axis, x.aval.ndim), keepdims)
@@ -187,7 +189,8 @@ def _extreme(name, a, p, axis, out, keepdims, initial, where, identity, combine)
 @boundary
 def max(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None,
         where: Any = None) -> Array:
-    """The largest element over `axis`, nan if there is one. Where several are largest, they share the derivative.
+    """The largest element over `axis`, nan if there is one. Where several are largest, they share the
+    derivative.
 
     ValueError if there are no elements and no `initial`, or if there is `where` and no `initial`.
 
@@ -338,7 +341,8 @@ def mean_in(name: str, x: Array, axes: tuple[int, ...], keepdims: bool, where: A
 @boundary
 def mean(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False, *,
          where: Any = None) -> Array:
-    """The arithmetic mean over `axis`: of integers a float32, of half precision computed in float32. Nan of nothing.
+    """The arithmetic mean over `axis`: of integers a float32, of half precision computed in float32. Nan of
+    nothing.
 
     >>> import pullback.numpy as pnp
     >>> pnp.mean(pnp.array([[1, 2], [3, 4]]), axis=1)
@@ -355,7 +359,8 @@ def mean(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdim
 
 @boundary
 def average(a: Any, axis: Axis = None, weights: Any = None, returned: bool = False, keepdims: bool = False) -> Any:
-    """The mean over `axis`, weighted if `weights` is given; with `returned`, the pair of it and the sum of weights.
+    """The mean over `axis`, weighted if `weights` is given; with `returned`, the pair of it and the sum of
+    weights.
 
     `weights` has the shape of `a`, or is a vector along the one `axis`.
 
@@ -384,6 +389,16 @@ def average(a: Any, axis: Axis = None, weights: Any = None, returned: bool = Fal
     return (result, broadcast_to(strong(total), result.aval.shape)) if returned else result
 
 
+def freedom_of(count: Array, ddof: Any) -> Array:
+    """The count less `ddof`; nan where nothing is left, so that a division by it is nan."""
+    dtype = count.aval.dtype
+    if type(count) is ConcreteArray and count.aval.ndim == 0 and isinstance(ddof, (int, float)):
+        left = float(count.value) - ddof
+        return scalar_like(left if left > 0 else np.nan, dtype)
+    freedom = elementwise.sub(count, convert_element_type(as_operand(ddof, "var", 4), dtype))
+    return compare.select_p.bind(compare.gt(freedom, scalar_like(0, dtype)), freedom, scalar_like(np.nan, dtype))
+
+
 def squared_size(x: Array) -> Array:
     """|x|**2, real."""
     if dtypes.is_complex(x.aval.dtype):
@@ -396,8 +411,8 @@ def var(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: in
         where: Any = None, mean: Any = None, correction: int | float | None = None) -> Array:
     """The variance over `axis`: the mean of |a - mean(a)|**2, divided by the count less `ddof`.
 
-    `correction` is another name of `ddof`; `mean`, if known already, must have the reduced axes with length 1. The result
-    is real; dtypes as for `mean`.
+    `correction` is another name of `ddof`; `mean`, if known already, must have the reduced axes with length
+    1. The result is real; dtypes as for `mean`.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.var(pnp.array([1., 2., 3., 4.])))
@@ -439,9 +454,7 @@ def _variance(name, a, axis, dtype, out, ddof, keepdims, where, mean, correction
     if where is not None:
         size = masked(name, size, where, 0)
     count = count_of(name, size.aval.shape, axes, keepdims, where, size.aval.dtype)
-    # as in NumPy, no degrees of freedom and fewer than none are the same: nan
-    freedom = elementwise.max(elementwise.sub(count, scalar_like(ddof, size.aval.dtype)), scalar_like(0, size.aval.dtype))
-    y = elementwise.div(reduced(reduce_sum_p, size, axes, keepdims), freedom)
+    y = elementwise.div(reduced(reduce_sum_p, size, axes, keepdims), freedom_of(count, ddof))
     if dtype is not None:
         return convert_element_type(y, real_dtype(dtype))
     return convert_element_type(y, y.aval.dtype if dtypes.is_complex(inexact) else inexact)

@@ -198,4 +198,4 @@ def _same(x: Array, y: Array, name: str, equal_nan: bool) -> Array:
     return c.or_p.bind(same, c.and_p.bind(c.ne_p.bind(x, x), c.ne_p.bind(y, y))) if equal_nan else same
 
 
-__all__ = ["allclose", "array_equal", "array_equiv", "clip", "isclose", "nan_to_num", "where"]
+__all__ = ["allclose", "array_equal", "array_equiv", "clip", "isclose", "nan_to_num"]

@@ -107,7 +107,8 @@ def _check_kth(name: str, kth: int, n: int) -> None:
 
 @boundary
 def partition(a: Any, kth: int, axis: int = -1) -> Array:
-    """`a` reordered along an axis so that element `kth` is where sorting puts it, smaller ones before, larger after.
+    """`a` reordered along an axis so that element `kth` is where sorting puts it, smaller ones before, larger
+    after.
 
     All elements are in fact sorted, as a partial sort is no faster when compiled.
 
@@ -137,8 +138,8 @@ def argpartition(a: Any, kth: int, axis: int = -1) -> Array:
 def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None, *, method: str = "scan") -> Array:
     """Where the values `v` go into the sorted vector `a` to keep it sorted, int32, of the shape of `v`.
 
-    Before equal elements if `side` is "left", after them if "right". `sorter` holds positions that sort `a`, if it is not
-    sorted. `method` is accepted for compatibility: the search is always binary.
+    Before equal elements if `side` is "left", after them if "right". `sorter` holds positions that sort `a`,
+    if it is not sorted. `method` is accepted for compatibility: the search is always binary.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.searchsorted(pnp.array([1., 2., 3.]), 2.5))
@@ -173,10 +174,10 @@ def digitize(x: Any, bins: Any, right: bool = False, *, method: str | None = Non
     if edges.aval.ndim != 1:
         raise ValueError(f"digitize: bins must be a vector, got shape {edges.shape}")
     n = edges.aval.size
-    upward = searchsorted(edges, values, "left" if right else "right")
+    side = "left" if right else "right"
+    upward = searchsorted(edges, values, side)
     if n < 2:
         return upward
-    downward = sub(scalar_like(n, upward.aval.dtype),
-                   searchsorted(rev(edges, (0,)), values, "right" if right else "left"))
+    downward = sub(scalar_like(n, upward.aval.dtype), searchsorted(rev(edges, (0,)), values, side))
     first, last = (index_in_dim(edges, i, 0, keepdims=False) for i in (0, n - 1))
     return compare.select(compare.le(first, last), upward, downward)

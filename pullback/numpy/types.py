@@ -99,7 +99,7 @@ def isrealobj(x: Any) -> bool:
 
 
 def isscalar(element: Any) -> bool:
-    """Whether it is a number, or an array without axes.
+    """Whether it is a Python or NumPy scalar, or an array without axes.
 
     >>> import pullback.numpy as pnp
     >>> isscalar(1.), isscalar(pnp.array(1.)), isscalar(pnp.ones(1))
@@ -107,7 +107,7 @@ def isscalar(element: Any) -> bool:
     """
     if isinstance(element, (Array, np.ndarray)):
         return element.ndim == 0
-    return bool(np.isscalar(element)) and not isinstance(element, (str, bytes))
+    return bool(np.isscalar(element))
 
 
 @boundary

@@ -142,7 +142,7 @@ random_gamma_p.batch = _gamma_batch
 
 # --- the derivative of log z by a, where z is a sample ---
 
-_LIMIT = 2000
+_LIMIT = 10_000
 
 
 def _by_series(a: Array, log_x: Array, x: Array) -> Array:

@@ -128,7 +128,7 @@ def test_shapes_at_the_edge(shape):
 
 
 def test_an_argument_that_does_not_matter_has_a_zero_gradient():
-    close(pb.grad(lambda x: pnp.float32(2.))(X[0]), np.zeros(3, np.float32))
+    close(pb.grad(lambda x: 2.)(X[0]), np.zeros(3, np.float32))
     close(pb.grad(lambda x, y: y.sum(), argnums=0)(X, X), np.zeros_like(X))
     close(pb.jvp(lambda x: pnp.ones(2), (X,), (X,))[1], np.zeros(2, np.float32))
     assert [float(g) for g in pb.grad(lambda p: p[0])([1., 2.])] == [1., 0.]

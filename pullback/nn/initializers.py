@@ -1,0 +1,235 @@
+"""Initializers of parameters: functions `(key, shape, dtype)` that draw an array, and factories of them.
+
+The variance-scaling family (LeCun 1998, Glorot and Bengio 2010, He et al. 2015) keeps the variance of activations, or
+of gradients, from layer to layer: `fan_in` and `fan_out` count the inputs and outputs that a unit sees, the product of
+all axes that are neither `in_axis`, `out_axis` nor `batch_axis` (a convolution's window) included.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from pullback import random
+from pullback._core import dtypes
+from pullback._core.array import Array
+from pullback._core.errors import boundary
+from pullback._core.types import canonical_shape
+from pullback.numpy import creation
+
+Axes = int | Sequence[int]
+
+# the standard deviation of a normal distribution cut off at -2 and 2
+_TRUNCATED_STDDEV = 0.87962566103423978
+
+
+class Initializer(Protocol):
+    """What every initializer is: `init(key, shape, dtype=float)` returns an array."""
+
+    def __call__(self, key: Array, shape: Sequence[int], dtype: Any = None) -> Array: ...
+
+
+def _dtype(name: str, dtype: Any, default: Any) -> np.dtype:
+    chosen = default if dtype is None else dtype
+    resolved = dtypes.canonicalize_dtype(float if chosen is None else chosen)
+    if not dtypes.is_inexact(resolved):
+        raise TypeError(f"{name}: the dtype must be floating-point or complex, got {resolved.name}")
+    return resolved
+
+
+@boundary
+def zeros(key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+    """Zeros of the given shape; `key` is not used.
+
+    >>> from pullback import nn
+    >>> print(nn.initializers.zeros(None, (2,)))
+    [0. 0.]
+    """
+    return creation.zeros(shape, float if dtype is None else dtype)
+
+
+@boundary
+def ones(key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+    """Ones of the given shape; `key` is not used.
+
+    >>> from pullback import nn
+    >>> print(nn.initializers.ones(None, (2,)))
+    [1. 1.]
+    """
+    return creation.ones(shape, float if dtype is None else dtype)
+
+
+def constant(value: Any, dtype: Any = None) -> Initializer:
+    """An initializer that fills with `value`.
+
+    >>> from pullback import nn
+    >>> print(nn.initializers.constant(3.)(None, (2,)))
+    [3. 3.]
+    """
+    default = dtype
+
+    @boundary
+    def init(key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        return creation.full(shape, value, _dtype("constant", dtype, default))
+
+    return init
+
+
+def uniform(scale: float = 1e-2, dtype: Any = None) -> Initializer:
+    """An initializer that draws uniformly from [0, scale).
+
+    >>> from pullback import nn, random
+    >>> nn.initializers.uniform(0.5)(random.key(0), (2, 3)).shape
+    (2, 3)
+    """
+    default = dtype
+
+    @boundary
+    def init(key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        resolved = _dtype("uniform", dtype, default)
+        return random.uniform(key, shape, resolved) * np.asarray(scale, resolved)
+
+    return init
+
+
+def normal(stddev: float = 1e-2, dtype: Any = None) -> Initializer:
+    """An initializer that draws from the normal distribution of mean 0.
+
+    >>> from pullback import nn, random
+    >>> nn.initializers.normal(0.5)(random.key(0), (2, 3)).shape
+    (2, 3)
+    """
+    default = dtype
+
+    @boundary
+    def init(key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        resolved = _dtype("normal", dtype, default)
+        return random.normal(key, shape, resolved) * np.asarray(stddev, resolved)
+
+    return init
+
+
+def truncated_normal(stddev: float = 1e-2, dtype: Any = None, lower: float = -2.0,
+                     upper: float = 2.0) -> Initializer:
+    """An initializer that draws from a normal distribution cut off at `lower` and `upper` standard deviations.
+
+    `stddev` is that of the distribution before the cut.
+
+    >>> from pullback import nn, random
+    >>> nn.initializers.truncated_normal()(random.key(0), (2, 3)).shape
+    (2, 3)
+    """
+    default = dtype
+
+    @boundary
+    def init(key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        resolved = _dtype("truncated_normal", dtype, default)
+        return random.truncated_normal(key, lower, upper, shape, resolved) * np.asarray(stddev, resolved)
+
+    return init
+
+
+# --- variance scaling ---
+
+
+def _length(shape: tuple[int, ...], axes: Axes) -> int:
+    if isinstance(axes, int):
+        return shape[axes]
+    return math.prod(shape[a] for a in axes)
+
+
+def _fans(name: str, shape: tuple[int, ...], in_axis: Axes, out_axis: Axes, batch_axis: Axes) -> tuple[float, float]:
+    if len(shape) <= 1:
+        raise ValueError(f"{name}: fan_in and fan_out need at least two axes, got shape {shape}; use normal or uniform "
+                         "for a vector")
+    try:
+        inputs, outputs = _length(shape, in_axis), _length(shape, out_axis)
+        batch = _length(shape, batch_axis)
+    except IndexError:
+        raise ValueError(f"{name}: in_axis={in_axis}, out_axis={out_axis} and batch_axis={batch_axis} must be axes of "
+                         f"the shape {shape}") from None
+    window = math.prod(shape) / max(inputs * outputs * batch, 1)
+    return inputs * window, outputs * window
+
+
+def variance_scaling(scale: float, mode: str, distribution: str, in_axis: Axes = -2, out_axis: Axes = -1,
+                     batch_axis: Axes = (), dtype: Any = None) -> Initializer:
+    """An initializer of variance `scale / n`.
+
+    Args:
+      scale: the factor of the variance.
+      mode: what n is: "fan_in", "fan_out", "fan_avg" (their mean) or "fan_geo_avg" (their geometric mean).
+      distribution: "truncated_normal" (cut off at two standard deviations), "normal" or "uniform".
+      in_axis, out_axis, batch_axis: the axes of inputs, of outputs, and those that only repeat the layer.
+      dtype: the dtype of the result, unless the call says otherwise.
+
+    >>> from pullback import nn, random
+    >>> init = nn.initializers.variance_scaling(1., "fan_in", "normal")
+    >>> init(random.key(0), (4, 8)).shape
+    (4, 8)
+    """
+    modes = ("fan_in", "fan_out", "fan_avg", "fan_geo_avg")
+    if mode not in modes:
+        raise ValueError(f"variance_scaling: mode must be one of {', '.join(modes)}, got {mode!r}")
+    if distribution not in ("truncated_normal", "normal", "uniform"):
+        raise ValueError("variance_scaling: distribution must be one of truncated_normal, normal, uniform, got "
+                         f"{distribution!r}")
+    default = dtype
+
+    @boundary
+    def init(key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        shape = canonical_shape(shape)
+        resolved = _dtype("variance_scaling", dtype, default)
+        fan_in, fan_out = _fans("variance_scaling", shape, in_axis, out_axis, batch_axis)
+        n = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2,
+             "fan_geo_avg": math.sqrt(fan_in * fan_out)}[mode]
+        variance = scale / max(n, 1e-30)
+        if distribution == "normal":
+            return random.normal(key, shape, resolved) * np.asarray(math.sqrt(variance), resolved)
+        if distribution == "uniform":
+            bound = math.sqrt(3 * variance)
+            if dtypes.is_complex(resolved):
+                raise TypeError("variance_scaling: the uniform distribution is of real numbers; use normal for "
+                                f"{resolved.name}")
+            return random.uniform(key, shape, resolved, -bound, bound)
+        if dtypes.is_complex(resolved):
+            raise TypeError("variance_scaling: the truncated normal distribution is of real numbers; use normal for "
+                            f"{resolved.name}")
+        stddev = np.asarray(math.sqrt(variance) / _TRUNCATED_STDDEV, resolved)
+        return random.truncated_normal(key, -2, 2, shape, resolved) * stddev
+
+    return init
+
+
+def _scaled(name: str, scale: float, mode: str, distribution: str, says: str):
+    def factory(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None) -> Initializer:
+        return variance_scaling(scale, mode, distribution, in_axis, out_axis, batch_axis, dtype)
+
+    factory.__name__ = factory.__qualname__ = name
+    factory.__doc__ = f"""{says}: `variance_scaling({scale}, {mode!r}, {distribution!r})`.
+
+    >>> from pullback import nn, random
+    >>> nn.initializers.{name}()(random.key(0), (4, 8)).shape
+    (4, 8)
+    """
+    return factory
+
+
+glorot_uniform = _scaled("glorot_uniform", 1.0, "fan_avg", "uniform", "Glorot's initializer, also named for Xavier")
+glorot_normal = _scaled("glorot_normal", 1.0, "fan_avg", "truncated_normal",
+                        "Glorot's initializer, also named for Xavier")
+lecun_uniform = _scaled("lecun_uniform", 1.0, "fan_in", "uniform", "LeCun's initializer")
+lecun_normal = _scaled("lecun_normal", 1.0, "fan_in", "truncated_normal", "LeCun's initializer")
+he_uniform = _scaled("he_uniform", 2.0, "fan_in", "uniform", "He's initializer, also named for Kaiming")
+he_normal = _scaled("he_normal", 2.0, "fan_in", "truncated_normal", "He's initializer, also named for Kaiming")
+xavier_uniform, xavier_normal = glorot_uniform, glorot_normal
+kaiming_uniform, kaiming_normal = he_uniform, he_normal
+
+
+__all__ = [
+    "Initializer", "constant", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "kaiming_normal",
+    "kaiming_uniform", "lecun_normal", "lecun_uniform", "normal", "ones", "truncated_normal", "uniform",
+    "variance_scaling", "xavier_normal", "xavier_uniform", "zeros",
+]

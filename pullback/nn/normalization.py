@@ -1,0 +1,225 @@
+"""Functions along axes: softmax and its relatives, standardization, one-hot codes, and attention."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.array import Array
+from pullback._core.errors import boundary
+from pullback._ops import compare as c
+from pullback._ops import elementwise as e
+from pullback._ops import shape as s
+from pullback._ops import trig
+from pullback._ops.assemble import broadcasted_iota
+from pullback._ops.elementwise import scalar
+from pullback._ops.identity import stop_gradient
+from pullback.numpy import reductions as r
+from pullback.numpy.elementwise import (
+    FLOAT,
+    INEXACT,
+    as_operand,
+    cast,
+    check_shapes,
+    common_dtype,
+    promote_operands,
+)
+from pullback.numpy.logic import truth
+from pullback.numpy.selection import where as choose
+
+Axis = int | Sequence[int] | None
+
+
+def _operand(name: str, x: Any, domain=FLOAT) -> Array:
+    x = as_operand(x, name, 0)
+    return cast(x, *common_dtype(name, domain, [x.aval]))
+
+
+def _largest(x: Array, axes: Axis) -> Array:
+    return r.max(x, axes, keepdims=True, initial=None if x.aval.size else -np.inf)
+
+
+def _shift(x: Array, axes: Axis) -> Array:
+    """The largest element along the axes as a constant, 0 where it is infinite; the axes stay, with length 1."""
+    largest = _largest(x, axes)
+    finite = e.is_finite_p.bind(largest)
+    return stop_gradient(c.select_p.bind(finite, largest, scalar(largest, 0)))
+
+
+def _mask(name: str, where: Any, x: Array) -> Array | None:
+    if where is None:
+        return None
+    mask = truth(as_operand(where, name, 1))
+    check_shapes(name, [x.aval, mask.aval])
+    return mask
+
+
+@boundary
+def softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
+    """`exp(x) / sum(exp(x))` along `axis`, without overflow.
+
+    Args:
+      x: an array of real numbers, any shape.
+      axis: the axis or axes that the result sums to 1 over; None for all.
+      where: a mask that broadcasts against `x`; what is masked out has no weight and gets 0, even in a row of which
+        nothing is left.
+
+    >>> from pullback import nn
+    >>> import pullback.numpy as pnp
+    >>> print(nn.softmax(pnp.zeros(4)))
+    [0.25 0.25 0.25 0.25]
+    """
+    x = _operand("softmax", x)
+    mask = _mask("softmax", where, x)
+    if mask is None:
+        largest = stop_gradient(_largest(x, axis))
+        weights = e.exp_p.bind(e.sub_p.bind(x, largest))
+        return e.div_p.bind(weights, r.sum(weights, axis, keepdims=True))
+    x = choose(mask, x, -np.inf)
+    weights = e.exp_p.bind(e.sub_p.bind(x, _shift(x, axis)))
+    total = r.sum(weights, axis, keepdims=True)
+    return e.div_p.bind(weights, choose(c.eq_p.bind(total, scalar(total, 0)), 1.0, total))
+
+
+@boundary
+def log_softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
+    """`log(softmax(x))` along `axis`, accurate where the softmax is small; arguments as for `softmax`.
+
+    What `where` masks out gets -inf.
+
+    >>> from pullback import nn
+    >>> import pullback.numpy as pnp
+    >>> print(nn.log_softmax(pnp.array([0., -1000.])))
+    [    0. -1000.]
+    """
+    x = _operand("log_softmax", x)
+    mask = _mask("log_softmax", where, x)
+    if mask is not None:
+        x = choose(mask, x, -np.inf)
+    shifted = e.sub_p.bind(x, _shift(x, axis))
+    total = r.sum(e.exp_p.bind(shifted), axis, keepdims=True)
+    return e.sub_p.bind(shifted, e.log_p.bind(total))
+
+
+@boundary
+def logsumexp(a: Any, axis: Axis = None, b: Any = None, keepdims: bool = False, return_sign: bool = False,
+              where: Any = None) -> Any:
+    """`log(sum(b * exp(a)))` along `axis`, without overflow.
+
+    A row of -inf gives -inf, with gradient 0. With `return_sign`, the result is (log of the absolute value, sign);
+    without it, a negative sum gives nan.
+
+    Args:
+      a: an array of any shape; complex numbers too, without `return_sign`.
+      axis: the axis or axes to reduce; None for all.
+      b: weights that broadcast against `a`; 0 takes an element out of the sum, even an infinite one.
+      keepdims: leave the reduced axes, with length 1.
+      return_sign: return the sign, too.
+      where: a mask that broadcasts against `a`.
+
+    >>> from pullback import nn
+    >>> import pullback.numpy as pnp
+    >>> print(nn.logsumexp(pnp.array([1000., 0.])))
+    1000.0
+    """
+    if b is None:
+        a = _operand("logsumexp", a, INEXACT)
+    else:
+        a, b = promote_operands("logsumexp", INEXACT, a, b)
+    mask = _mask("logsumexp", where, a)
+    if b is not None:
+        used = truth(b)
+        mask = used if mask is None else c.and_p.bind(mask, used)
+    dtype = a.aval.dtype
+    is_complex = dtypes.is_complex(dtype)
+    if mask is not None:
+        a = choose(mask, a, -np.inf)
+    shift = _shift(trig.real_p.bind(a) if is_complex else a, axis)
+    terms = e.exp_p.bind(e.sub_p.bind(a, cast(shift, dtype, False)))
+    if b is not None:
+        terms = e.mul_p.bind(terms, b)
+    total = r.sum(terms, axis, keepdims=keepdims)
+    shift = shift if keepdims else s.reshape(shift, total.aval.shape)
+    if is_complex:
+        if return_sign:
+            size = trig.abs_p.bind(total)
+            return _log_of_sum(size, shift), e.sign_p.bind(total)
+        return e.add_p.bind(e.log_p.bind(total), cast(shift, dtype, False))
+    if return_sign:
+        return _log_of_sum(trig.abs_p.bind(total), shift), e.sign_p.bind(total)
+    return _log_of_sum(total, shift)
+
+
+def _log_of_sum(total: Array, shift: Array) -> Array:
+    # the logarithm of 0 is a constant here: its infinite slope would meet the zero slopes of exp(-inf)
+    zero = c.eq_p.bind(total, scalar(total, 0))
+    value = e.add_p.bind(e.log_p.bind(c.select_p.bind(zero, scalar(total, 1), total)), shift)
+    return c.select_p.bind(zero, scalar(value, -np.inf), value)
+
+
+@boundary
+def logmeanexp(x: Any, axis: Axis = None, where: Any = None, keepdims: bool = False) -> Array:
+    """`log(mean(exp(x)))` along `axis`, without overflow.
+
+    >>> from pullback import nn
+    >>> import pullback.numpy as pnp
+    >>> print(nn.logmeanexp(pnp.array([1000., 1000.])))
+    1000.0
+    """
+    x = _operand("logmeanexp", x)
+    total = logsumexp(x, axis, keepdims=keepdims, where=where)
+    axes = r.axes_of("logmeanexp", axis, x.aval.ndim)
+    count = r.count_of("logmeanexp", x.aval.shape, axes, keepdims, where, x.aval.dtype)
+    return e.sub_p.bind(total, e.log_p.bind(count))
+
+
+@boundary
+def standardize(x: Any, axis: Axis = -1, mean: Any = None, variance: Any = None, epsilon: Any = 1e-5,
+                where: Any = None) -> Array:
+    """`(x - mean) / sqrt(variance + epsilon)`, by default with the mean and variance of `x` along `axis`.
+
+    >>> from pullback import nn
+    >>> import pullback.numpy as pnp
+    >>> print(nn.standardize(pnp.array([-1., 1.]), epsilon=0.))
+    [-1.  1.]
+    """
+    x = _operand("standardize", x, INEXACT)
+    if mean is None:
+        mean = r.mean(x, axis, keepdims=True, where=where)
+    if variance is None:
+        distance = x - mean
+        variance = r.mean(r.squared_size(distance), axis, keepdims=True, where=where)
+    variance = as_operand(variance, "standardize", 3) + epsilon
+    return (x - mean) * e.rsqrt_p.bind(cast(variance, *common_dtype("standardize", INEXACT, [variance.aval])))
+
+
+@boundary
+def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: int = -1) -> Array:
+    """The one-hot codes of integers: 1 at position `x` of a new axis of length `num_classes`, else 0.
+
+    An integer outside of [0, num_classes) is coded by zeros. The result has the shape of `x` with the new axis at
+    `axis`, and dtype float32 unless `dtype` says otherwise.
+
+    >>> from pullback import nn
+    >>> import pullback.numpy as pnp
+    >>> print(nn.one_hot(pnp.array([0, 2]), 3))
+    [[1. 0. 0.]
+     [0. 0. 1.]]
+    """
+    x = as_operand(x, "one_hot", 0)
+    if not isinstance(num_classes, (int, np.integer)):
+        raise TypeError(f"one_hot: num_classes must be a Python integer, got {num_classes!r}: it is the length of an "
+                        "axis, so it cannot depend on traced data")
+    dtype = dtypes.canonicalize_dtype(float if dtype is None else dtype)
+    rank = x.aval.ndim + 1
+    at = r.one_axis("one_hot", axis, rank)
+    x = s.expand_dims(x, (at,))
+    if x.aval.dtype.itemsize < 4:
+        x = s.convert_element_type(x, np.int32)  # a narrow dtype might not hold the number of classes
+    classes = broadcasted_iota(x.aval.dtype, tuple(int(num_classes) if i == at else 1 for i in range(rank)), at)
+    return s.convert_element_type(c.eq_p.bind(x, classes), dtype)
+
+
+__all__ = ["log_softmax", "logmeanexp", "logsumexp", "one_hot", "softmax", "standardize"]

@@ -1,0 +1,2 @@
+"""The functions of SciPy on arrays of this library."""
+from pullback.scipy import special as special

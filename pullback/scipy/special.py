@@ -1,0 +1,315 @@
+"""Special functions, as in `scipy.special`: elementwise, differentiable, in floating point.
+
+Integers and bools are computed in floating point. Operands broadcast together and are promoted to one dtype.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pullback._core.array import Array
+from pullback._ops import compare as c
+from pullback._ops import elementwise as e
+from pullback._ops import gamma_bessel as g
+from pullback._ops import special as s
+from pullback._ops import trig
+from pullback._ops.elementwise import scalar
+from pullback.nn.normalization import log_softmax as log_softmax
+from pullback.nn.normalization import logsumexp as logsumexp
+from pullback.nn.normalization import softmax as softmax
+from pullback.numpy.elementwise import FLOAT, INEXACT, binary, elementwise, unary
+
+_HERE = "pullback.scipy.special"
+
+
+def _function(name: str, primitive, says: str, argument: str, result: str, domain=FLOAT):
+    return unary(name, primitive, domain, f"""{says}
+
+    >>> from pullback.scipy import special
+    >>> print(special.{name}({argument}))
+    {result}
+    """, module=_HERE)
+
+
+def _function_of_two(name: str, primitive, says: str, arguments: str, result: str):
+    return binary(name, primitive, FLOAT, f"""{says}
+
+    >>> from pullback.scipy import special
+    >>> print(special.{name}({arguments}))
+    {result}
+    """, module=_HERE)
+
+
+# --- sigmoids and entropies ---
+
+expit = _function("expit", e.logistic_p, "The logistic function `1 / (1 + exp(-x))`.", "0.", "0.5", INEXACT)
+
+
+@elementwise(FLOAT)
+def logit(x: Any) -> Array:
+    """`log(x / (1 - x))`, the inverse of `expit`.
+
+    >>> from pullback.scipy import special
+    >>> print(special.logit(0.5))
+    0.0
+    """
+    return e.log_p.bind(e.div_p.bind(x, e.sub_p.bind(scalar(x, 1), x)))
+
+
+def _times(x: Array, factor: Any, y: Array) -> Array:
+    """`x * factor(y)`, 0 where x is 0; there, `factor` is computed at 1, where its derivatives are finite."""
+    zero = c.eq_p.bind(x, scalar(x, 0))
+    ok = c.ne_p.bind(y, y)
+    product = e.mul_p.bind(x, factor(c.select_p.bind(c.bitwise_and(zero, c.not_p.bind(ok)), scalar(y, 1), y)))
+    return c.select_p.bind(c.bitwise_and(zero, c.not_p.bind(ok)), scalar(product, 0), product)
+
+
+@elementwise(FLOAT)
+def xlogy(x: Any, y: Any) -> Array:
+    """`x * log(y)`, 0 where `x` is 0 and `y` is a number.
+
+    >>> from pullback.scipy import special
+    >>> print(special.xlogy(0., 0.))
+    0.0
+    """
+    return _times(x, e.log_p.bind, y)
+
+
+@elementwise(FLOAT)
+def xlog1py(x: Any, y: Any) -> Array:
+    """`x * log1p(y)`, 0 where `x` is 0 and `y` is a number.
+
+    >>> from pullback.scipy import special
+    >>> print(special.xlog1py(0., -1.))
+    0.0
+    """
+    return _times(x, e.log1p_p.bind, y)
+
+
+@elementwise(FLOAT)
+def entr(x: Any) -> Array:
+    """The entropy `-x log(x)`: 0 at 0, -inf below.
+
+    >>> from pullback.scipy import special
+    >>> print(special.entr(1.))
+    -0.0
+    """
+    value = e.neg(_times(x, e.log_p.bind, c.select_p.bind(c.lt_p.bind(x, scalar(x, 0)), scalar(x, 1), x)))
+    return c.select_p.bind(c.lt_p.bind(x, scalar(x, 0)), scalar(x, -np.inf), value)
+
+
+@elementwise(FLOAT)
+def rel_entr(x: Any, y: Any) -> Array:
+    """`x log(x / y)` for positive operands, 0 for x = 0 and y >= 0, else inf.
+
+    >>> from pullback.scipy import special
+    >>> print(special.rel_entr(0., 1.))
+    0.0
+    """
+    return _relative_entropy(x, y)
+
+
+def _relative_entropy(x: Array, y: Array) -> Array:
+    zero, one = scalar(x, 0), scalar(x, 1)
+    both = c.bitwise_and(c.gt_p.bind(x, zero), c.gt_p.bind(y, zero))
+    none = c.bitwise_and(c.eq_p.bind(x, zero), c.ge_p.bind(y, zero))
+    u, v = c.select_p.bind(both, x, one), c.select_p.bind(both, y, one)
+    value = e.mul_p.bind(u, e.sub_p.bind(e.log_p.bind(u), e.log_p.bind(v)))
+    value = c.select_p.bind(both, value, c.select_p.bind(none, zero, scalar(x, np.inf)))
+    nan = c.bitwise_or(c.ne_p.bind(x, x), c.ne_p.bind(y, y))
+    return c.select_p.bind(nan, scalar(x, np.nan), value)
+
+
+@elementwise(FLOAT)
+def kl_div(p: Any, q: Any) -> Array:
+    """`p log(p / q) - p + q` for positive operands, q for p = 0, else inf.
+
+    >>> from pullback.scipy import special
+    >>> print(special.kl_div(1., 1.))
+    0.0
+    """
+    return e.add_p.bind(e.sub_p.bind(_relative_entropy(p, q), p), q)
+
+
+# --- error functions and the normal distribution ---
+
+erf = _function("erf", s.erf_p, "The error function `2 / sqrt(pi) * integral of exp(-t**2) from 0 to x`.", "0.", "0.0")
+erfc = _function("erfc", s.erfc_p, "`1 - erf(x)`, accurate for large `x`.", "0.", "1.0")
+erfinv = _function("erfinv", s.erf_inv_p, "The inverse of `erf` on (-1, 1).", "0.", "0.0")
+
+
+@elementwise(FLOAT)
+def ndtr(x: Any) -> Array:
+    """The distribution function of the normal distribution, Phi(x).
+
+    >>> from pullback.scipy import special
+    >>> print(special.ndtr(0.))
+    0.5
+    """
+    return _normal_below(x)
+
+
+def _normal_below(x: Array) -> Array:
+    return e.mul_p.bind(scalar(x, 0.5), s.erfc_p.bind(e.mul_p.bind(scalar(x, -np.sqrt(0.5)), x)))
+
+
+@elementwise(FLOAT)
+def ndtri(p: Any) -> Array:
+    """The inverse of `ndtr` on (0, 1).
+
+    >>> from pullback.scipy import special
+    >>> print(special.ndtri(0.5))
+    0.0
+    """
+    return e.mul_p.bind(scalar(p, np.sqrt(2)),
+                        s.erf_inv_p.bind(e.sub_p.bind(e.mul_p.bind(scalar(p, 2), p), scalar(p, 1))))
+
+
+@elementwise(FLOAT)
+def log_ndtr(x: Any) -> Array:
+    """`log(ndtr(x))`, accurate far below 0 and far above, too; so is its derivative.
+
+    >>> from pullback.scipy import special
+    >>> print(special.log_ndtr(-100.))
+    -5005.5244
+    """
+    return s.log_ndtr(x)
+
+
+# --- the gamma family ---
+
+gammaln = _function("gammaln", s.lgamma_p, "The logarithm of |gamma(x)|.", "1.", "0.0")
+digamma = _function("digamma", s.digamma_p, "The derivative of `gammaln`.", "1.", "-0.5772157")
+gammainc = _function_of_two("gammainc", g.igamma_p,
+                            "The regularized lower incomplete gamma function P(a, x); differentiable in `x`.",
+                            "1., 0.", "0.0")
+gammaincc = _function_of_two("gammaincc", g.igammac_p,
+                             "The regularized upper incomplete gamma function Q(a, x); differentiable in `x`.",
+                             "1., 0.", "1.0")
+polygamma = _function_of_two("polygamma", s.polygamma_p,
+                             "The derivative of whole order `n` of `digamma`: `polygamma(n, x)`; differentiable in `x`.",
+                             "1, 1.", "1.644934")
+zeta = _function_of_two("zeta", s.zeta_p, "The Hurwitz zeta function `zeta(x, q)`; differentiable in `q`.", "2., 1.",
+                        "1.644934")
+
+
+@elementwise(FLOAT)
+def gamma(x: Any) -> Array:
+    """The gamma function; nan at the negative integers.
+
+    >>> from pullback.scipy import special
+    >>> print(special.gamma(3.))
+    2.0
+    """
+    return s.gamma(x)
+
+
+@elementwise(FLOAT)
+def gammasgn(x: Any) -> Array:
+    """The sign of the gamma function: nan at the negative integers.
+
+    >>> from pullback.scipy import special
+    >>> print(special.gammasgn(-0.5))
+    -1.0
+    """
+    return s.gamma_sign(x)
+
+
+@elementwise(FLOAT)
+def factorial(n: Any) -> Array:
+    """`n!` as gamma(n + 1), 0 for negative `n`.
+
+    >>> from pullback.scipy import special
+    >>> print(special.factorial(3))
+    6.0
+    """
+    negative = c.lt_p.bind(n, scalar(n, 0))
+    value = e.exp_p.bind(s.lgamma_p.bind(e.add_p.bind(n, scalar(n, 1))))
+    return c.select_p.bind(negative, scalar(n, 0), value)
+
+
+@elementwise(FLOAT)
+def betaln(a: Any, b: Any) -> Array:
+    """The logarithm of |beta(a, b)|.
+
+    >>> from pullback.scipy import special
+    >>> print(special.betaln(1., 1.))
+    0.0
+    """
+    return _log_beta(a, b)
+
+
+def _log_beta(a: Array, b: Array) -> Array:
+    return e.sub_p.bind(e.add_p.bind(s.lgamma_p.bind(a), s.lgamma_p.bind(b)), s.lgamma_p.bind(e.add_p.bind(a, b)))
+
+
+@elementwise(FLOAT)
+def beta(a: Any, b: Any) -> Array:
+    """The beta function `gamma(a) gamma(b) / gamma(a + b)`.
+
+    >>> from pullback.scipy import special
+    >>> print(special.beta(1., 1.))
+    1.0
+    """
+    sign = e.mul_p.bind(s.gamma_sign(a), e.mul_p.bind(s.gamma_sign(b), s.gamma_sign(e.add_p.bind(a, b))))
+    return e.mul_p.bind(sign, e.exp_p.bind(_log_beta(a, b)))
+
+
+@elementwise(FLOAT)
+def betainc(a: Any, b: Any, x: Any) -> Array:
+    """The regularized incomplete beta function I_x(a, b) on [0, 1]; differentiable in `x`.
+
+    >>> from pullback.scipy import special
+    >>> print(special.betainc(1., 1., 0.25))
+    0.25
+    """
+    return g.regularized_incomplete_beta_p.bind(a, b, x)
+
+
+@elementwise(FLOAT)
+def poch(z: Any, m: Any) -> Array:
+    """The rising factorial `gamma(z + m) / gamma(z)`, for positive z and z + m.
+
+    >>> from pullback.scipy import special
+    >>> print(special.poch(1., 1.))
+    1.0
+    """
+    return e.exp_p.bind(e.sub_p.bind(s.lgamma_p.bind(e.add_p.bind(z, m)), s.lgamma_p.bind(z)))
+
+
+# --- Bessel functions ---
+
+i0e = _function("i0e", g.bessel_i0e_p, "`exp(-|x|) * i0(x)`: the modified Bessel function of order 0, scaled.", "0.",
+                "1.0")
+i1e = _function("i1e", g.bessel_i1e_p, "`exp(-|x|) * i1(x)`: the modified Bessel function of order 1, scaled.", "0.",
+                "0.0")
+
+
+@elementwise(FLOAT)
+def i0(x: Any) -> Array:
+    """The modified Bessel function of the first kind, of order 0.
+
+    >>> from pullback.scipy import special
+    >>> print(special.i0(0.))
+    1.0
+    """
+    return e.mul_p.bind(e.exp_p.bind(trig.abs_p.bind(x)), g.bessel_i0e_p.bind(x))
+
+
+@elementwise(FLOAT)
+def i1(x: Any) -> Array:
+    """The modified Bessel function of the first kind, of order 1.
+
+    >>> from pullback.scipy import special
+    >>> print(special.i1(0.))
+    0.0
+    """
+    return e.mul_p.bind(e.exp_p.bind(trig.abs_p.bind(x)), g.bessel_i1e_p.bind(x))
+
+
+__all__ = [
+    "beta", "betainc", "betaln", "digamma", "entr", "erf", "erfc", "erfinv", "expit", "factorial", "gamma", "gammainc",
+    "gammaincc", "gammaln", "gammasgn", "i0", "i0e", "i1", "i1e", "kl_div", "log_ndtr", "log_softmax", "logit",
+    "logsumexp", "ndtr", "ndtri", "poch", "polygamma", "rel_entr", "softmax", "xlog1py", "xlogy", "zeta",
+]

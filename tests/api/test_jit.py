@@ -1,0 +1,417 @@
+"""jit: what is traced and compiled when, static and donated arguments, what crosses its border, its stages."""
+
+import copy
+import functools
+import threading
+
+import numpy as np
+import pytest
+from agreement import close
+
+import pullback as pb
+import pullback.numpy as pnp
+from pullback.core import check_jaxpr
+from pullback.debug import counters
+
+W = np.linspace(.5, 1., 3, dtype=np.float32)
+BIG = np.arange(100_000, dtype=np.float32)
+
+
+def counted(call):
+    """What a call traced and compiled."""
+    with counters() as seen:
+        call()
+    return seen["traces"], seen["compiles"]
+
+
+# ---- tracing and caching
+
+
+def test_one_trace_and_one_compile_per_kind_of_arguments():
+    times = []
+
+    @pb.jit
+    def f(x, y=2.):
+        times.append(1)
+        return {"r": x * y + 41.125}
+
+    assert counted(lambda: f(1.)) == (1, 1)
+    assert counted(lambda: [f(4.), f(-1.)]) == (0, 0)
+    assert len(times) == 1
+    assert counted(lambda: f(np.ones(2, np.float32)))[0] == 1
+    assert counted(lambda: f(np.zeros(2, np.float32))) == (0, 0)
+    assert counted(lambda: f(pnp.asarray(W)[:2])) == (0, 0)
+
+
+def test_the_weak_type_is_part_of_the_kind():
+    f = pb.jit(lambda x: x + 1)
+    assert f(1.).weak_type
+    assert not f(np.float32(1.)).weak_type
+    assert f(1).dtype == np.int32
+    assert f(True).dtype == np.int32
+    assert (pnp.ones(2, "bfloat16") + f(1.)).dtype.name == "bfloat16"
+
+
+def test_all_jits_of_one_function_share_its_programs():
+    def f(x):
+        return x * 17.5
+
+    assert counted(lambda: pb.jit(f)(1.)) == (1, 1)
+    assert counted(lambda: [pb.jit(f)(2.) for _ in range(3)]) == (0, 0)
+
+
+def test_derived_functions_are_remembered_too():
+    f = pb.jit(lambda x: pnp.sin(x) * 3.25)
+    calls = [pb.grad(f), pb.jit(pb.grad(f)), lambda x: pb.vmap(f)(x * W), lambda x: pb.jvp(f, (x,), (x,))[1],
+             pb.grad(pb.grad(f))]
+    expected = [np.asarray(call(1.)) for call in calls]
+    assert counted(lambda: [call(1.) for call in calls]) == (0, 0)
+    for call, value in zip(calls, expected, strict=True):
+        close(call(1.), value)
+
+
+def test_clear_cache():
+    f = pb.jit(lambda x: x * 3.125)
+    f(1.)
+    f.clear_cache()
+    assert counted(lambda: f(1.))[0] == 1
+
+
+def test_options_that_change_the_meaning_of_a_function_trace_again():
+    f = pb.jit(lambda x: x + np.float32(1))
+    assert f(1.).dtype == np.float32
+    with pb.enable_x64():
+        assert f(np.float64(1.)).dtype == np.float64
+    assert f(np.float64(1.)).dtype == np.float32
+    g = pb.jit(lambda x, y: x + y)
+    g(pnp.ones((2, 3)), pnp.ones(3))
+    pb.config.update("numpy_rank_promotion", "raise")
+    try:
+        with pytest.raises(ValueError, match="rank"):
+            g(pnp.ones((2, 3)), pnp.ones(3))
+    finally:
+        pb.config.update("numpy_rank_promotion", "allow")
+
+
+def test_an_option_set_by_another_thread_is_seen():
+    with pb.enable_x64():
+        pass
+    f = pb.jit(lambda: pnp.ones(()) * 2)
+    assert f().dtype == np.float32
+    setter = threading.Thread(target=lambda: pb.config.update("enable_x64", True))
+    setter.start()
+    setter.join()
+    try:
+        assert f().dtype == np.float64
+    finally:
+        pb.config.update("enable_x64", False)
+
+
+def test_disable_jit():
+    seen = []
+    f = pb.jit(lambda x: seen.append(x) or (1. if x > 0 else -1.))
+    pb.config.update("disable_jit", True)
+    try:
+        assert f(3.) == 1.
+        assert f(-3.) == -1.
+    finally:
+        pb.config.update("disable_jit", False)
+    assert seen == [3., -3.]
+
+
+# ---- static arguments
+
+
+def test_static_by_number_and_by_name():
+    def power(x, n, *, times=1):
+        return sum(x ** n for _ in range(times))
+
+    for f in (pb.jit(power, static_argnums=1, static_argnames="times"), pb.jit(power, static_argnames=["n", "times"]),
+              functools.partial(pb.jit, static_argnums=(-1,), static_argnames=("n", "times"))(power)):
+        assert float(f(3., 2, times=2)) == 18.
+        assert float(f(3., n=2)) == 9.
+        assert float(f(x=3., n=1, times=3)) == 9.
+
+
+def test_a_new_static_value_traces_anew_and_an_equal_one_does_not():
+    f = pb.jit(lambda x, n: x * n, static_argnums=1)
+    assert counted(lambda: f(1.5, 3))[0] == 1
+    assert counted(lambda: f(1.5, 3)) == (0, 0)
+    assert counted(lambda: f(1.5, 4))[0] == 1
+
+
+def test_static_values_that_are_equal_but_not_the_same():
+    f = pb.jit(lambda x, n: x * (n[0] if isinstance(n, tuple) else n), static_argnums=1)
+    assert f(1, 2).dtype == np.int32
+    assert f(1, 2.).dtype == np.float32
+    assert f(1, (2,)).dtype == np.int32
+    assert f(1, (2.,)).dtype == np.float32
+    assert [str(f(1., 0.)), str(f(1., -0.))] == ["0.0", "-0.0"]
+    assert counted(lambda: [f(1., float("nan")) for _ in range(2)])[0] <= 2
+
+
+def test_a_static_argument_that_is_left_out():
+    f = pb.jit(lambda x, n=3: x * n, static_argnums=1)
+    assert float(f(2.)) == 6.
+    assert float(f(2., 4)) == 8.
+
+
+def test_marks_that_the_signature_does_not_have_are_refused():
+    def f(x, n):
+        return x
+
+    for options, text in [
+            ({"static_argnames": "m"}, r"static_argnames='m', but the function has no parameter 'm': f\(x, n\)"),
+            ({"static_argnums": 2}, r"static_argnums=2, but the function has 2 positional parameters"),
+            ({"donate_argnames": ("x", "y")}, r"no parameter 'y'"), ({"donate_argnums": -3}, r"donate_argnums=-3"),
+            ({"static_argnums": 1, "donate_argnames": "n"}, r"arguments \[1\] are both static and donated")]:
+        with pytest.raises(ValueError, match=f"jit of f: .*{text}"):
+            pb.jit(f, **options)
+    assert float(pb.jit(lambda *a, **k: a[1] * k["n"], static_argnums=3, static_argnames="n")(1., 2., n=3)) == 6.
+
+
+def test_static_arguments_must_be_hashable():
+    with pytest.raises(TypeError, match=r"jit of <lambda>: static argument 's' must be hashable.*got \[1\] of type list"):
+        pb.jit(lambda x, s: x, static_argnums=1)(1., [1])
+    with pytest.raises(TypeError, match="static argument 's' must be hashable"):
+        pb.jit(lambda x, s: x, static_argnames="s")(1., s=np.ones(2))
+
+
+# ---- functions of all kinds
+
+
+class Scale:
+    def __init__(self, k):
+        self.k = k
+
+    @functools.partial(pb.jit, static_argnums=0)
+    def method(self, x):
+        return self.k * x
+
+    @staticmethod
+    @pb.jit
+    def static(x):
+        return x + 1
+
+    def __call__(self, x):
+        return self.k * x
+
+
+def test_methods():
+    assert float(Scale(3.).method(2.)) == 6.
+    assert float(Scale(4.).method(2.)) == 8.
+    assert float(Scale.static(2.)) == 3.
+    assert float(pb.jit(Scale(5.).method)(2.)) == 10.
+    assert float(pb.jit(Scale(6.))(2.)) == 12.
+    assert float(pb.jit(functools.partial(lambda k, x: k * x, 7.))(2.)) == 14.
+
+
+def test_the_name_and_the_docstring_stay():
+    @pb.jit
+    def f(x):
+        """Doubled."""
+        return 2 * x
+
+    assert (f.__name__, f.__doc__) == ("f", "Doubled.")
+    assert f.__wrapped__(3) == 6
+
+
+def test_closures():
+    k = 3.
+    assert float(pb.jit(lambda x: k * x)(2.)) == 6.
+    table = np.arange(3.)
+    f = pb.jit(lambda i: table[1] + pnp.asarray(table)[i])
+    assert float(f(2)) == 3.
+
+
+def test_closures_over_tracers():
+    close(pb.vmap(lambda x: pb.jit(lambda y: x * y)(2.))(W), 2 * W)
+    assert float(pb.grad(lambda x: pb.jit(lambda y: x * y)(2.))(3.)) == 2.
+    assert float(pb.jit(lambda x: pb.jit(lambda y: x * y)(2.))(3.)) == 6.
+    close(pb.grad(lambda x: pb.vmap(lambda z: pb.jit(lambda y: x * y * z)(2.))(W).sum())(3.), 2 * W.sum())
+
+
+def test_a_closure_over_a_tracer_is_not_remembered_beyond_it():
+    held = [0.]
+    f = pb.jit(lambda y: held[0] * y)
+
+    def outer(x):
+        held[0] = x
+        return f(2.)
+
+    assert [float(pb.grad(outer)(v)) for v in (1., 5.)] == [2., 2.]
+    close(pb.vmap(outer)(W), 2 * W)
+
+
+# ---- in the jaxpr of another function
+
+
+def test_a_nested_jit_is_one_call():
+    inner = pb.jit(lambda x: pnp.sin(x) * 2)
+    closed = pb.make_jaxpr(lambda x: inner(x) + inner(x))(1.)
+    check_jaxpr(closed)
+    assert [e.primitive.name for e in closed.eqns] == ["jit", "jit", "add"]
+    first, second = (e.params["jaxpr"] for e in closed.eqns[:2])
+    assert first is second
+
+
+def test_constants_are_hoisted():
+    table = pnp.asarray(W)
+    closed = pb.make_jaxpr(pb.jit(lambda x: x + table))(1.)
+    check_jaxpr(closed)
+    assert len(closed.consts) == 1
+    assert closed.consts[0] is table
+    assert not closed.eqns[0].params["jaxpr"].constvars
+
+
+def test_a_constant_that_the_user_changes_later_is_not_seen():
+    table = W.copy()
+    f = pb.jit(lambda x: x + table)
+    close(f(1.), W + 1)
+    table[:] = 0
+    close(f(1.), W + 1)
+
+
+# ---- donation
+
+
+def test_a_donated_argument_is_deleted():
+    f = pb.jit(lambda p, x: p["w"] + x, donate_argnums=0)
+    w = pb.jit(lambda x: x + 1)(BIG)
+    x = pnp.asarray(BIG)
+    close(f({"w": w}, x), BIG + 1 + BIG)
+    assert w.is_deleted()
+    assert not x.is_deleted()
+    assert repr(w) == "Array(deleted, shape=(100000,), dtype=float32)"
+    for use in (lambda: w + 1, lambda: pb.jit(lambda a: a)(w), lambda: np.asarray(w), lambda: float(w[0]), w.tolist):
+        with pytest.raises(RuntimeError, match=r"Array f32\[100000\] has been deleted: its buffer was donated"):
+            use()
+
+
+def test_donation_by_name_and_by_keyword():
+    f = pb.jit(lambda a, b: a + b, donate_argnames="b")
+    for call in (lambda a, b: f(a, b), lambda a, b: f(a, b=b), lambda a, b: f(b=b, a=a)):
+        a, b = pnp.asarray(BIG) + 0, pnp.asarray(BIG) + 0
+        call(a, b)
+        assert (a.is_deleted(), b.is_deleted()) == (False, True)
+
+
+def test_donation_spares_what_others_hold():
+    x = pnp.asarray(BIG)
+    shaped, view, copied, deep = x.reshape(100, 1000), np.asarray(x), copy.copy(x), copy.deepcopy({"x": x})["x"]
+    made = pb.jit(lambda x: x + 0)(BIG)
+    made_view, made_copy = np.asarray(made), copy.deepcopy(made)
+    f = pb.jit(lambda x: x * 0 - 7, donate_argnums=0)
+    f(x)
+    f(made)
+    for held in (shaped.reshape(-1), view, copied, deep, made_view, made_copy):
+        np.testing.assert_array_equal(np.asarray(held), BIG)
+
+
+def test_what_is_donated_must_not_be_passed_twice():
+    x = pnp.asarray(BIG)
+    with pytest.raises(ValueError, match=r"jit of <lambda>: an array of type f32\[100000\] is donated and passed in another"):
+        pb.jit(lambda a, b: a + b, donate_argnums=0)(x, x)
+    assert not x.is_deleted()
+
+
+def test_donating_inside_of_another_transformation_donates_nothing():
+    x = pnp.asarray(W)
+    f = pb.jit(lambda x: (x * 2).sum(), donate_argnums=0)
+    close(pb.grad(f)(x), np.full(3, 2., np.float32))
+    assert not x.is_deleted()
+
+
+# ---- what crosses the border
+
+
+@pytest.mark.parametrize("dtype", [
+    "bool", "int4", "uint4", "int8", "uint8", "int16", "uint16", "int32", "uint32", "float16", "bfloat16", "float32",
+    "complex64", "float8_e4m3fn", "float8_e5m2", "float8_e4m3b11fnuz", "float8_e4m3fnuz", "float8_e5m2fnuz"])
+@pytest.mark.parametrize("shape", [(), (0,), (2, 0), (3,), (2, 1)])
+def test_every_dtype_comes_back(dtype, shape):
+    x = pnp.asarray(np.ones(shape), dtype=dtype)
+    same, constant = pb.jit(lambda x: (x, pnp.asarray(np.ones(shape), dtype=dtype)))(x)
+    for got in (same, constant, pb.jit(lambda x: x.reshape(shape))(x)):
+        assert got.dtype == x.dtype
+        assert got.shape == shape
+        np.testing.assert_array_equal(np.asarray(got).astype(complex), np.ones(shape))
+
+
+def test_structures():
+    out = pb.jit(lambda p, n: {"a": [p["x"], None, ()], "n": n, "b": (p["x"], p["x"])})({"x": 1.}, None)
+    assert out["a"][1:] == [None, ()]
+    assert out["n"] is None
+    assert float(out["b"][1]) == 1.
+    assert pb.jit(lambda: ())() == ()
+    assert [float(x) for x in pb.jit(lambda x: [x, 2.])(1.)] == [1., 2.]
+    assert type(pb.jit(lambda x: (x,))(1.)) is tuple
+
+
+def test_thousands_of_arguments():
+    many = [float(i) for i in range(2000)]
+    out = pb.jit(lambda *xs: [x + 1 for x in xs])(*many)
+    assert [float(x) for x in out] == [x + 1 for x in many]
+
+
+def test_views_that_are_not_contiguous():
+    x = pnp.asarray(np.arange(12., dtype=np.float32).reshape(3, 4))
+    np_x = np.asarray(x)
+    close(pb.jit(lambda a, b: a @ b)(x.T[::2], x[:, ::-1]), np_x.T[::2] @ np_x[:, ::-1])
+    close(pb.jit(lambda a: a + 0)(np_x[:, 1]), np_x[:, 1])
+    close(pb.jit(lambda a: a + 0)(np.asfortranarray(np_x)), np_x)
+    close(pb.jit(lambda a: a + 0)(np_x.astype(">f4")), np_x)
+
+
+def test_the_users_memory_is_not_held():
+    mine = BIG.copy()
+    same, moved = pb.jit(lambda x: (x, x + 0))(mine)
+    mine[:] = -1
+    np.testing.assert_array_equal(np.asarray(same), BIG)
+    np.testing.assert_array_equal(np.asarray(moved), BIG)
+
+
+def test_threads():
+    f = pb.jit(lambda x: x * 2.75)
+    wrong = []
+
+    def work(i):
+        for k in range(20):
+            ok = (float(f(float(k))) == 2.75 * k and float(pb.grad(lambda x: f(x) ** 2)(2.)) == 2 * 2.75 ** 2 * 2
+                  and float(pb.jit(lambda x: x * i)(2.)) == 2 * i)
+            if not ok:
+                wrong.append((i, k))
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+# ---- stages
+
+
+def test_stages():
+    f = pb.jit(lambda p, n: {"r": p["x"] * n}, static_argnums=1)
+    traced = f.trace({"x": pb.ShapeDtypeStruct((3,), "float32")}, 2)
+    assert traced.out_info == {"r": pb.ShapeDtypeStruct((3,), "float32")}
+    check_jaxpr(traced.jaxpr)
+    lowered = traced.lower()
+    assert "stablehlo.multiply" in lowered.as_text()
+    compiled = lowered.compile()
+    assert "HloModule" in compiled.as_text()
+    assert compiled.cost_analysis()["flops"] >= 3
+    assert counted(lambda: close(compiled({"x": W})["r"], 2 * W)) == (0, 0)
+    assert f.eval_shape({"x": W}, 2) == traced.out_info
+
+
+def test_a_compiled_program_refuses_other_arguments():
+    compiled = pb.jit(lambda x: x + 1).lower(W).compile()
+    with pytest.raises(TypeError, match=r"compiled <lambda>: leaf 0 .* must have type f32\[3\], got f32\[4\]"):
+        compiled(np.ones(4, np.float32))
+    with pytest.raises(TypeError, match="expected arguments of structure"):
+        compiled([W])
+    with pytest.raises(TypeError, match="called inside a transformation"):
+        pb.grad(lambda x: compiled(x).sum())(W)

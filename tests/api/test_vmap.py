@@ -1,0 +1,232 @@
+"""vmap: axes, structures, sizes, named axes, nesting, and what it says of wrong input."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from agreement import all_close, close
+
+import pullback as pb
+import pullback.numpy as pnp
+from pullback import lax
+
+X = np.arange(24., dtype=np.float32).reshape(2, 3, 4)
+W = np.linspace(.5, 1., 3, dtype=np.float32)
+
+
+def message(call, kind=ValueError):
+    with pytest.raises(kind) as caught:
+        call()
+    return str(caught.value)
+
+
+# ---- axes
+
+
+@pytest.mark.parametrize("in_axes", [0, 1, 2, -1, -3])
+@pytest.mark.parametrize("out_axes", [0, 1, 2, -1, -2])
+def test_axes(in_axes, out_axes):
+    def f(np_):
+        return lambda x: np_.cos(x) * np_.sum(x)
+
+    close(pb.vmap(f(pnp), in_axes, out_axes)(X), jax.vmap(f(jnp), in_axes, out_axes)(X), scale=10)
+
+
+def test_an_argument_that_is_shared():
+    close(pb.vmap(pnp.dot, in_axes=(0, None))(X[0], X[0, 0]), X[0] @ X[0, 0])
+    close(pb.vmap(lambda x, y: x * y, in_axes=[None, 0])(2., W), 2 * W)
+    seen = []
+    pb.vmap(lambda x, s: seen.append(s.shape) or x, in_axes=(0, None))(W, X)
+    assert seen == [(2, 3, 4)]
+
+
+def test_axes_of_pytrees():
+    def f(p, q):
+        return p["a"] * p["b"][0] + q
+
+    p = {"a": X[0].T, "b": (W, X)}
+    got = pb.vmap(f, in_axes=({"a": 1, "b": (0, None)}, None))(p, 1.)
+    close(got, (X[0] * W[:, None]) + 1)
+    close(pb.vmap(f, in_axes=({"a": 1, "b": 0}, None))({"a": X[0].T, "b": (W,)}, 1.), got)
+
+
+class Pair(NamedTuple):
+    first: object
+    second: object
+
+
+def test_axes_of_results():
+    got = pb.vmap(lambda x: Pair(x, {"r": x * 2, "n": None}), out_axes=Pair(1, {"r": -1, "n": None}))(X[0])
+    close(got.first, X[0].T)
+    close(got.second["r"], 2 * X[0].T)
+    assert got.second["n"] is None
+    close(pb.vmap(lambda x: (x, (x, x)), out_axes=(0, 1))(X[0])[1][1], X[0].T)
+
+
+def test_results_that_are_not_mapped():
+    mapped, shared = pb.vmap(lambda x: (x, 2.), out_axes=(0, None))(W)
+    assert shared.shape == ()
+    close(pb.vmap(lambda x: 2.)(W), np.full(3, 2., np.float32))
+    close(pb.vmap(lambda x: X[0], out_axes=2)(W), np.stack([X[0]] * 3, axis=2))
+
+
+def test_axis_size():
+    close(pb.vmap(lambda: 1., axis_size=3)(), np.ones(3, np.float32))
+    close(pb.vmap(lambda x: x, in_axes=None, axis_size=2)(W), np.stack([W, W]))
+    close(pb.vmap(lambda x: x, axis_size=3)(W), W)
+
+
+def test_an_empty_batch():
+    assert pb.vmap(lambda x: x.sum())(np.ones((0, 3), np.float32)).shape == (0,)
+    assert pb.vmap(lambda x, y: x @ y, in_axes=(0, None))(np.ones((0, 2, 3), np.float32), X[0]).shape == (0, 2, 4)
+
+
+def test_keyword_arguments_are_mapped_over_axis_0():
+    close(pb.vmap(lambda x, y, s: x * y + s, in_axes=(0, None))(W, 2., s=W), 3 * W)
+    close(pb.vmap(lambda **k: k["a"] + k["b"])(a=W, b=W), 2 * W)
+
+
+def test_functions_with_defaults_and_variadic_arguments():
+    close(pb.vmap(lambda x, k=3.: k * x)(W), 3 * W)
+    close(pb.vmap(lambda *xs: sum(xs))(W, W, W), 3 * W)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "bfloat16", "float16", "complex64"])
+def test_dtypes(dtype):
+    x = pnp.asarray(np.array([[0, 1], [1, 1]]), dtype=dtype)
+    got = pb.vmap(lambda x: x)(x)
+    assert got.dtype == x.dtype
+    assert got.shape == (2, 2)
+
+
+# ---- nesting, with itself and with the others
+
+
+def test_nesting():
+    close(pb.vmap(pb.vmap(pb.vmap(pnp.sin)))(X), np.sin(X))
+    close(pb.vmap(pb.vmap(lambda x, y: x * y, (None, 0)), (0, None))(W, W), np.outer(W, W))
+    close(pb.vmap(lambda x: pb.vmap(lambda y: x * y)(x))(X[0]), X[0][:, :, None] * X[0][:, None, :])
+
+
+def test_closures_over_outer_values():
+    close(pb.grad(lambda s: pb.vmap(lambda x: s * x)(W).sum())(2.), W.sum())
+    close(pb.vmap(lambda s: pb.jit(lambda x: s * x)(2.))(W), 2 * W)
+
+
+def test_per_example_gradients():
+    def loss(np_):
+        return lambda w, x: np_.sum(np_.tanh(x @ w) ** 2)
+
+    got = pb.vmap(pb.grad(loss(pnp)), in_axes=(None, 0))(W, X[:, :, :3])
+    close(got, jax.vmap(jax.grad(loss(jnp)), in_axes=(None, 0))(W, X[:, :, :3]), scale=10)
+    close(pb.jit(pb.vmap(pb.grad(loss(pnp)), in_axes=(None, 0)))(W, X[:, :, :3]), got, scale=10)
+
+
+def test_of_jvp_and_vjp():
+    all_close(pb.vmap(lambda x, t: pb.jvp(pnp.sin, (x,), (t,)))(W, W), (np.sin(W), W * np.cos(W)))
+    close(pb.vmap(lambda x: pb.vjp(pnp.sin, x)[1](2.)[0])(W), 2 * np.cos(W))
+
+
+# ---- named axes
+
+
+
+@pytest.mark.parametrize("name", ["psum", "pmean", "pmax", "pmin"])
+def test_reductions_over_a_named_axis(name):
+    got = pb.vmap(lambda x: x - getattr(lax, name)(x, "i"), axis_name="i")(X)
+    expected = jax.vmap(lambda x: x - getattr(jax.lax, name)(x, "i"), axis_name="i")(X)
+    close(got, expected)
+
+
+def test_axis_index_and_size():
+    close(pb.vmap(lambda x: lax.axis_index("i") + 0 * x.astype("int32"), axis_name="i")(W), np.arange(3, dtype=np.int32))
+    got = pb.vmap(lambda x: x * lax.psum(1, "i"), axis_name="i")(W)
+    close(got, 3 * W)
+
+
+def test_collectives_of_pytrees_and_several_axes():
+    def f(x):
+        total = lax.psum({"a": x, "b": 2 * x}, ("i", "j"))
+        return total["a"] + total["b"] + lax.pmean(x, "j")
+
+    got = pb.vmap(pb.vmap(f, axis_name="j"), axis_name="i")(X[0])
+    close(got, 3 * X[0].sum() + np.broadcast_to(X[0].mean(1, keepdims=True), (3, 4)))
+
+
+def test_a_reduced_result_is_not_mapped():
+    close(pb.vmap(lambda x: lax.pmean(x, "i"), axis_name="i", out_axes=None)(W), W.mean())
+
+
+def test_collectives_are_differentiated():
+    def f(vmap, lax_, np_):
+        return lambda x: np_.sum(vmap(lambda y: np_.sin(y) * lax_.pmean(y ** 2, "i"), axis_name="i")(x))
+
+    close(pb.grad(f(pb.vmap, lax, pnp))(W), jax.grad(f(jax.vmap, jax.lax, jnp))(W))
+    close(pb.vmap(pb.grad(lambda y: pnp.sin(y) * 2.), axis_name="i")(W), 2 * np.cos(W))
+
+
+def test_collectives_inside_of_jit():
+    close(pb.vmap(pb.jit(lambda x: x / lax.psum(x, "i")), axis_name="i")(W), W / W.sum())
+    close(pb.jit(pb.vmap(lambda x: x / lax.psum(x, "i"), axis_name="i"))(W), W / W.sum())
+
+
+def test_an_inner_name_hides_an_outer_one():
+    got = pb.vmap(lambda row: pb.vmap(lambda x: lax.psum(x, "i"), axis_name="i")(row), axis_name="i")(X[0])
+    close(got, np.broadcast_to(X[0].sum(1, keepdims=True), (3, 4)))
+
+
+def test_a_name_that_is_not_in_scope():
+    assert "no enclosing vmap has an axis named 'j'; the names in scope are: 'i'" in message(
+        lambda: pb.vmap(lambda x: lax.psum(x, "j"), axis_name="i")(W), NameError)
+    assert "axis_name='i'" in message(lambda: lax.pmean(1., "i"), NameError)
+    pb.vmap(lambda x: lax.psum(x, "i"), axis_name="i")(W)
+    assert "the names in scope are: none" in message(lambda: lax.psum(1., "i"), NameError)
+
+
+# ---- what wrong input gets
+
+
+def test_sizes_that_differ_are_listed():
+    text = message(lambda: pb.vmap(lambda a, b, *, c: a)(W, {"q": X}, c=W))
+    assert text.splitlines() == [
+        "vmap of <lambda>: the mapped axes must have one length, but",
+        "  argument 'a' of shape (3,) has length 3 along axis 0",
+        "  argument 'b', leaf ['q'] of shape (2, 3, 4) has length 2 along axis 0",
+        "  keyword argument 'c' of shape (3,) has length 3 along axis 0"]
+    assert "axis_size is 4" in message(lambda: pb.vmap(lambda x: x, axis_size=4)(W))
+
+
+def test_axes_that_do_not_exist():
+    assert message(lambda: pb.vmap(lambda x: x)(1.)).startswith(
+        "vmap of <lambda>: argument 'x' has shape (), which has no axis 0.")
+    assert "argument 'p', leaf ['a'] has shape (3,), which has no axis -2" in message(
+        lambda: pb.vmap(lambda p: p, in_axes=-2)({"a": W}))
+    assert "out_axes=2 for leaf 0 of the result, which has rank 0: the axis must lie in [-1, 0]" in message(
+        lambda: pb.vmap(lambda x: x, out_axes=2)(W))
+
+
+def test_structures_that_do_not_fit():
+    assert "in_axes has 2 entries, but the function was called with 1 positional" in message(
+        lambda: pb.vmap(lambda x: x, in_axes=(0, 0))(W))
+    assert "in_axes must be a prefix of the arguments, but at [0] it has" in message(
+        lambda: pb.vmap(lambda x: x, in_axes=({"a": 0, "b": 0},))({"a": W}))
+    assert "out_axes=(0, 1, 2) must be a prefix of the result" in message(
+        lambda: pb.vmap(lambda x: (x, x), out_axes=(0, 1, 2))(W))
+    assert "no argument is mapped" in message(lambda: pb.vmap(lambda x: x, in_axes=None)(W))
+    assert "out_axes is None for leaf 0 of the result" in message(
+        lambda: pb.vmap(lambda x: x, out_axes=None)(W))
+
+
+@pytest.mark.parametrize("options", [{"in_axes": "a"}, {"in_axes": (1.,)}, {"in_axes": np.float32(0)}, {"out_axes": 1.5},
+                                     {"out_axes": "a"}, {"axis_size": -1}, {"axis_size": 2.}])
+def test_options_of_the_wrong_type(options):
+    assert message(lambda: pb.vmap(lambda x: x, **options)(W), TypeError).startswith("vmap")
+
+
+def test_arguments_that_are_no_arrays():
+    assert message(lambda: pb.vmap(lambda p: p)({"k": [W, "text"]}), TypeError).startswith(
+        "vmap of <lambda>: argument 'p', leaf ['k'][1]: expected an array or a number, got 'text' of type str")
+    assert "vmap: expected a function, got 3 of type int" in message(lambda: pb.vmap(3), TypeError)
+    assert "the leaf ['r'] is 'text' of type str" in message(lambda: pb.vmap(lambda x: {"r": "text"})(W), TypeError)

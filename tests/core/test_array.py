@@ -1,0 +1,287 @@
+"""Arrays: how they print, convert, copy and travel, and that nothing they hold is ever written to."""
+
+import copy
+import pickle
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import pullback as pb
+import pullback.numpy as pnp
+
+ALL_DTYPES = ["bool", "int4", "uint4", "int8", "uint8", "int16", "uint16", "int32", "uint32", "float16", "bfloat16",
+              "float32", "complex64", "float8_e3m4", "float8_e4m3", "float8_e4m3fn", "float8_e5m2",
+              "float8_e4m3b11fnuz", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu"]
+DTYPES = pytest.mark.parametrize("dtype", ALL_DTYPES)
+
+
+def made(dtype, shape=(3,)):
+    return pnp.asarray(np.ones(shape), dtype=dtype)
+
+
+# ---- text
+
+
+def test_repr_as_in_the_seed():
+    assert repr(pnp.sin(1.)) == "Array(0.84147096, dtype=float32, weak_type=True)"
+    assert repr(pnp.arange(3.)) == "Array([0., 1., 2.], dtype=float32)"
+
+
+@pytest.mark.parametrize("value", [
+    3.0485873, -0., 1e-12, float("nan"), True, 2, 1 + 2j, [1., 2.5], [[1, 2], [3, 4]], [], [[]], [float("inf"), 1.],
+    [True, False], [1e-10, 1e10], np.arange(2000.), np.arange(30.) / 7, np.eye(40), np.zeros((2, 0, 3)),
+    np.arange(24).reshape(2, 3, 4), np.array([1 + 2j, -.5j])], ids=lambda v: str(np.shape(v)))
+def test_repr_and_str_as_jax_prints(value):
+    ours, theirs = pnp.asarray(value), jnp.asarray(value)
+    assert str(ours) == str(theirs)
+    assert repr(ours).split() == repr(theirs).split()
+
+
+@DTYPES
+@pytest.mark.parametrize("shape", [(), (3,), (2, 2), (0,)])
+def test_every_dtype_prints(dtype, shape):
+    ours = made(dtype, shape)
+    assert repr(ours).split() == repr(jnp.asarray(np.ones(shape), dtype=dtype)).split()
+    assert str(ours) == str(jnp.asarray(np.ones(shape), dtype=dtype))
+
+
+def test_format():
+    assert f"{pnp.asarray(3.14159):.2f} {pnp.asarray(7):03d} {pnp.asarray(1.5, dtype='bfloat16'):.1f}" == "3.14 007 1.5"
+    assert f"{pnp.arange(2.)}" == "[0. 1.]"
+    with pytest.raises(TypeError, match=r"format '\.2f' is for a single number, not for an array of shape \(2,\)"):
+        f"{pnp.arange(2.):.2f}"
+
+
+# ---- Python numbers
+
+
+def test_conversions():
+    assert float(pnp.asarray(1.5)) == 1.5
+    assert int(pnp.asarray(3.7)) == 3
+    assert complex(pnp.asarray(1 + 2j)) == 1 + 2j
+    assert bool(pnp.asarray(2))
+    assert bool(pnp.asarray([0.])) is False
+    assert [10, 20, 30][pnp.asarray(1)] == 20
+    assert list(range(pnp.asarray(2))) == [0, 1]
+    assert pnp.asarray([[5]]).item() == 5
+    assert pnp.arange(6).reshape(2, 3).item(1, 2) == 5
+    assert pnp.asarray([[1, 2]]).tolist() == [[1, 2]]
+    assert type(pnp.asarray(1.).tolist()) is float
+    assert np.frombuffer(pnp.arange(3).tobytes(), np.int32).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("convert", "x", "text"), [
+    (float, [1., 2.], r"float\(\): only an array of shape \(\) .* got shape \(2,\)"),
+    (int, [1], r"int\(\): only an array of shape \(\)"), (complex, [[1.]], r"complex\(\): .* got shape \(1, 1\)"),
+    (lambda x: [1][x], 0., r"only an integer array of shape \(\) can be used as an index, got f32\[\]"),
+    (lambda x: [1][x], [0], r"got i32\[1\]"), (lambda x: [1][x], True, r"got bool\[\]"), (len, 1., "len"),
+    (list, 1., "0-d")])
+def test_conversions_that_are_refused(convert, x, text):
+    with pytest.raises(TypeError, match=text):
+        convert(pnp.asarray(x))
+
+
+@pytest.mark.parametrize("value", [[1, 2], [], [[1.], [2.]]])
+def test_the_truth_of_many_values_is_refused(value):
+    with pytest.raises(ValueError, match=r"truth value of an array of shape .* is ambiguous: use \.any\(\) or \.all\(\)"):
+        bool(pnp.asarray(value))
+
+
+@pytest.mark.parametrize("use", [hash, lambda x: {x: 1}, lambda x: {x}])
+def test_hashing_is_refused(use):
+    with pytest.raises(TypeError, match="unhashable type: 'Array'"):
+        use(pnp.arange(3.))
+
+
+def test_attributes():
+    x = pnp.ones((2, 3), "float16")
+    assert (x.shape, x.ndim, x.size, x.itemsize, x.nbytes, len(x)) == ((2, 3), 2, 6, 2, 12, 2)
+    assert x.dtype == np.float16
+    assert isinstance(x, pb.Array)
+    assert not x.weak_type
+    with pytest.raises(TypeError, match="not made by calling it"):
+        pb.Array([1.])
+
+
+# ---- NumPy
+
+
+@DTYPES
+def test_to_numpy_and_back(dtype):
+    x = made(dtype, (2, 3))
+    value = np.asarray(x)
+    assert value.dtype == x.dtype
+    back = pnp.asarray(value)
+    assert back.dtype == x.dtype
+    np.testing.assert_array_equal(np.asarray(back).astype(complex), np.ones((2, 3)))
+
+
+def test_array_protocol():
+    x = pnp.arange(3.)
+    assert np.asarray(x, dtype=np.float64).dtype == np.float64
+    assert not np.asarray(x).flags.writeable
+    assert not np.asarray(pnp.asarray(1.)).flags.writeable
+    assert np.array(x).flags.writeable
+    with pytest.raises(ValueError, match="a copy cannot be avoided"):
+        np.asarray(x, dtype=np.float64, copy=False)
+    with pytest.raises(ValueError, match="read-only"):
+        np.asarray(x)[0] = 5.
+    assert np.sum(x) == 3.
+    np.testing.assert_array_equal(np.arange(3.) + x, [0., 2., 4.])
+
+
+@pytest.mark.parametrize("enter", [
+    pnp.asarray, pnp.array, lambda a: pnp.reshape(a, (10, 10_000)), lambda a: pb.jit(lambda x: x)(a),
+    lambda a: pb.jit(lambda x: x + 0)(a), lambda a: pb.vmap(lambda x: x)(a), lambda a: pb.jvp(lambda x: x, (a,), (a,))[1],
+    lambda a: pb.grad(lambda x: (x * a).sum())(a), lambda a: pb.make_jaxpr(lambda x: x + a)(1.).consts[0],
+    lambda a: pb.linearize(lambda x: x * a, a)[1](np.ones_like(a)), lambda a: pnp.asarray(a[::2])],
+    ids=["asarray", "array", "reshape", "jit", "jit compute", "vmap", "jvp", "grad", "constant", "linearize", "strided"])
+def test_the_users_memory_is_never_aliased(enter):
+    mine = np.ones(100_000, np.float32)
+    x = enter(mine)
+    mine[:] = 7.
+    assert float(np.asarray(x).max()) == 1.
+
+
+def test_what_is_remembered_for_the_pullback_is_not_the_users_memory():
+    mine = np.full(100_000, 3., np.float32)
+    _, pullback = pb.vjp(lambda x: x * x, mine)
+    mine[:] = 0.
+    assert float(pullback(np.ones_like(mine))[0][0]) == 6.
+
+
+def test_results_do_not_share_memory_that_someone_writes():
+    x = pnp.arange(6.)
+    y = x.reshape(2, 3)
+    z = x.at[0].set(9.)
+    assert (float(x[0]), float(y[0, 0]), float(z[0])) == (0., 0., 9.)
+
+
+def test_arrays_are_immutable():
+    x = pnp.arange(3.)
+    with pytest.raises(TypeError, match=r"immutable.*x\.at\[i\]\.set\(y\)"):
+        x[0] = 1.
+    y = x
+    y += 1
+    assert (float(x[0]), float(y[0])) == (0., 1.)
+    with pytest.raises(AttributeError):
+        x.shape = (3, 1)
+
+
+def test_what_is_no_array():
+    for value in ("text", None, object(), b"bytes"):
+        with pytest.raises(TypeError, match="array"):
+            pnp.sin(value)
+    for value in (np.array(["a"]), np.array([None]), np.array(["2020-01-01"], "datetime64[D]")):
+        with pytest.raises(TypeError, match="arrays cannot have dtype"):
+            pnp.sin(value)
+    with pytest.raises(OverflowError, match="Python integer 1099511627776 does not fit int32.*enable_x64"):
+        pnp.asarray(2 ** 40)
+
+
+# ---- copies and pickles
+
+
+@DTYPES
+@pytest.mark.parametrize("shape", [(), (0, 2), (3,)])
+def test_pickle(dtype, shape):
+    x = made(dtype, shape)
+    y = pickle.loads(pickle.dumps(x))
+    assert (y.shape, y.dtype, y.weak_type) == (x.shape, x.dtype, x.weak_type)
+    np.testing.assert_array_equal(np.asarray(y).astype(complex), np.asarray(x).astype(complex))
+
+
+def test_pickle_keeps_the_weak_type_and_reads_devices():
+    assert pickle.loads(pickle.dumps(pnp.sin(1.))).weak_type
+    x = pb.jit(lambda x: x + 1)(np.arange(3.))
+    assert pickle.loads(pickle.dumps({"x": [x]}))["x"][0].tolist() == [1., 2., 3.]
+
+
+def test_copies():
+    x = pnp.arange(3.)
+    for y in (copy.copy(x), copy.deepcopy(x), copy.deepcopy({"a": [x]})["a"][0]):
+        assert y.tolist() == x.tolist()
+        assert y.dtype == x.dtype
+    assert copy.deepcopy(pnp.sin(1.)).weak_type
+    kept = copy.deepcopy(x)
+    x.delete()
+    assert kept.tolist() == [0., 1., 2.]
+
+
+def test_a_traced_value_has_no_data_to_pickle_but_may_be_copied():
+    with pytest.raises(TypeError, match="a traced value .* cannot be pickled"):
+        pb.jit(pickle.dumps)(1.)
+    assert float(pb.grad(lambda x: copy.deepcopy({"x": x})["x"] ** 2)(3.)) == 6.
+
+
+def test_deleted_arrays():
+    x = pnp.arange(3.)
+    assert not x.is_deleted()
+    x.delete()
+    assert x.is_deleted()
+    assert repr(x) == "Array(deleted, shape=(3,), dtype=float32)"
+    assert x.shape == (3,)
+    for use in (lambda: x + 1, x.tolist, lambda: str(x), lambda: pickle.dumps(x), lambda: copy.deepcopy(x),
+                lambda: pb.jit(lambda x: x)(x), lambda: np.asarray(x), lambda: pb.grad(lambda x: x.sum())(x)):
+        with pytest.raises(RuntimeError, match=r"Array f32\[3\] has been deleted"):
+            use()
+
+
+def test_waiting():
+    x = pb.jit(lambda x: x + 1)(np.ones(3))
+    assert x.block_until_ready() is x
+    assert x.is_ready()
+    assert pnp.ones(2).block_until_ready().is_ready()
+
+
+# ---- DLPack
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int32", "float16", "float32", "complex64"])
+@pytest.mark.parametrize("shape", [(), (0, 3), (2, 3)])
+def test_dlpack_with_numpy(dtype, shape):
+    x = made(dtype, shape)
+    value = np.from_dlpack(x)
+    np.testing.assert_array_equal(value, np.asarray(x))
+    back = pnp.from_dlpack(value)
+    assert (back.dtype, back.shape) == (x.dtype, x.shape)
+    assert x.__dlpack_device__() == (1, 0)
+
+
+def test_what_dlpack_exports_is_not_ours_to_be_written():
+    x = pnp.arange(3.)
+    exported = np.from_dlpack(x)
+    if exported.flags.writeable:
+        exported[0] = 9.
+    assert x.tolist() == [0., 1., 2.]
+    assert not np.from_dlpack(x, copy=False).flags.writeable
+
+
+def test_what_dlpack_imports_is_not_theirs_to_be_written():
+    mine = np.arange(3, dtype=np.float32)
+    x = pnp.from_dlpack(mine)
+    mine[0] = 9.
+    assert x.tolist() == [0., 1., 2.]
+
+
+def test_dlpack_with_jax():
+    assert pnp.from_dlpack(jnp.arange(3.)).tolist() == [0., 1., 2.]
+    assert jnp.from_dlpack(pnp.arange(3.)).tolist() == [0., 1., 2.]
+
+
+def test_dlpack_of_dtypes_it_does_not_carry():
+    with pytest.raises(BufferError, match=r"DLPack: arrays of dtype bfloat16 are not exchanged.*astype"):
+        np.from_dlpack(pnp.ones(2, "bfloat16"))
+
+
+def test_arrays_of_other_libraries_are_operands():
+    torch = pytest.importorskip("torch", reason="PyTorch is a peer of the benchmarks, not a dependency of the tests")
+    tensor = torch.arange(3.)
+    x = pnp.from_dlpack(tensor)
+    tensor[0] = 9.
+    assert x.tolist() == [0., 1., 2.]
+    exported = torch.from_dlpack(x)
+    exported[1] = 9.
+    assert x.tolist() == [0., 1., 2.]
+    assert (pnp.sin(jnp.zeros(2)) + 1).tolist() == [1., 1.]
