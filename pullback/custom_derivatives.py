@@ -99,7 +99,7 @@ class _Decorated:
                 if isinstance(leaf, Tracer):
                     raise UnexpectedTracerError(
                         f"{self._label()}: {argument_path(self.fun, i, path)} is in nondiff_argnums, but holds a value traced "
-                        f"by {leaf.trace.describe()}. nondiff_argnums is for what is no array: functions, strings, static "
+                        f"by {leaf.owner.describe()}. nondiff_argnums is for what is no array: functions, strings, static "
                         "settings. Make the argument an ordinary one; a rule may return None (or zeros) for it.")
 
     def _refuse_leaves(self, args: Sequence[Any], flat: FlatCall) -> None:

@@ -1,4 +1,4 @@
-"""What wrong input gets: messages that name the function, the argument, expected, got and what to do; and tracebacks."""
+"""What wrong input gets: messages with the function, the argument, expected, got, the way out; tracebacks."""
 
 import contextlib
 import threading
@@ -72,7 +72,8 @@ def with_jvp(rule):
     (lambda p, t: (1., 2., 3.), ["pair"]),
     (lambda p, t: ((p[1], {"b": p[1]}), (p[1], {"c": p[1]})), ["'b'", "'c'"]),
     (lambda p, t: ((p[1], {"b": p[1]}), (p[1][:2], {"b": p[1]})), ["[0]", "expected f32[3], got f32[2]"]),
-    (lambda p, t: ((p[1], {"b": p[1]}), (p[1], {"b": p[1].astype("float16")})), ["[1]['b']", "expected f32[3], got f16[3]"])],
+    (lambda p, t: ((p[1], {"b": p[1]}), (p[1], {"b": p[1].astype("float16")})),
+     ["[1]['b']", "expected f32[3], got f16[3]"])],
     ids=["no pair", "triple", "structure", "shape", "dtype"])
 def test_a_jvp_rule_that_breaks_its_contract(rule, parts):
     text = caught(with_jvp(rule), errors.RuleError)
@@ -143,38 +144,46 @@ def test_tangents():
          "jvp of f: the tangent of argument 'p', leaf ['a']: expected dtype float32, got float16")
     says(lambda: pb.jvp(f, ({"a": 1.}, W), ({"b": 1.}, W)), TypeError,
          "jvp: primals and tangents must have one structure, at [0]: expected a dict with keys ['a'], got")
-    says(lambda: pb.jvp(f, (1., 2.), (1.,)), TypeError, "expected a tuple of 2 children, got a tuple of 1 child")
+    says(lambda: pb.jvp(f, (1., 2.), (1.,)), TypeError,
+         "expected a tuple of 2 children, got a tuple of 1 child")
     says(lambda: pb.jvp(f, 1., 1.), TypeError, "jvp: primals must be a tuple or a list", "got float")
     says(lambda: pb.jvp(lambda n: n, (1,), (1.,)), TypeError, "argument 'n'", "i32[]", "float0")
 
 
 def test_cotangents():
     _, pullback = pb.vjp(lambda x: {"r": x}, W)
-    says(lambda: pullback({"s": W}), TypeError, "the vjp of <lambda>: the cotangent must have the structure of the result")
+    says(lambda: pullback({"s": W}), TypeError,
+         "the vjp of <lambda>: the cotangent must have the structure of the result")
     says(lambda: pullback({"r": 1.}), ValueError, "the cotangent at ['r']: expected shape (3,), got ()")
     says(lambda: pullback({"r": "text"}), TypeError, "the cotangent at ['r']: expected an array", "'text'")
     _, push = pb.linearize(lambda x: x, W)
-    says(lambda: push(W[:2]), ValueError, "the linearized <lambda>: the tangent of argument 'x': expected shape (3,)")
+    says(lambda: push(W[:2]), ValueError,
+         "the linearized <lambda>: the tangent of argument 'x': expected shape (3,)")
 
 
 def test_grad():
-    says(lambda: pb.grad(lambda x: x)(W), TypeError, "grad: <lambda> must return a scalar (shape ()), got shape (3,)",
+    says(lambda: pb.grad(lambda x: x)(W), TypeError,
+         "grad: <lambda> must return a scalar (shape ()), got shape (3,)",
          "jacrev")
     says(lambda: pb.grad(lambda x: (x, x))(1.), TypeError, "must return a scalar", "has_aux=True")
     says(lambda: pb.grad(lambda x: 3)(1.), TypeError, "real floating-point number, got dtype int32")
     says(lambda: pb.grad(lambda x: x * 1j)(1.), TypeError, "got dtype complex64", "holomorphic=True")
-    says(lambda: pb.grad(lambda x: "text")(1.), TypeError, "grad: <lambda> must return arrays", "'text' of type str")
+    says(lambda: pb.grad(lambda x: "text")(1.), TypeError, "grad: <lambda> must return arrays",
+         "'text' of type str")
     says(lambda: pb.grad(lambda p: p["n"] * 1.)({"n": 3}), TypeError,
          "grad of <lambda>: argument 'p', leaf ['n'] has dtype int32", "allow_int=True")
     says(lambda: pb.grad(lambda x, y: y, argnums=1)(1., "text"), TypeError,
          "grad of <lambda>: argument 'y': expected an array or a number, got 'text' of type str")
-    says(lambda: pb.grad(lambda x: x, argnums=1)(1.), ValueError, "asks for positional argument 1", "1 positional argument")
+    says(lambda: pb.grad(lambda x: x, argnums=1)(1.), ValueError, "asks for positional argument 1",
+         "1 positional argument")
     says(lambda: pb.grad(lambda x: x)(x=1.), ValueError, "0 positional arguments", "by position")
-    says(lambda: pb.grad(lambda x: x, argnums="x"), TypeError, "grad: argnums must be an int or a sequence of ints, got 'x'")
+    says(lambda: pb.grad(lambda x: x, argnums="x"), TypeError,
+         "grad: argnums must be an int or a sequence of ints, got 'x'")
     says(lambda: pb.grad(lambda x, y: x, argnums=(0, -2))(1., 2.), ValueError, "names an argument twice")
     says(lambda: pb.grad(3.), TypeError, "grad: expected a function, got 3.0 of type float")
     says(lambda: pb.grad(lambda x: x, has_aux=True)(1.), TypeError, "must return a pair (result, auxiliary)")
-    says(lambda: pb.grad(lambda x: x)(pb.ShapeDtypeStruct((), "float32")), TypeError, "which has no data", "eval_shape")
+    says(lambda: pb.grad(lambda x: x)(pb.ShapeDtypeStruct((), "float32")), TypeError, "which has no data",
+         "eval_shape")
     says(lambda: pb.grad(lambda x: x, holomorphic=True)(1.), TypeError, "expected a complex dtype", "'x'")
 
 
@@ -184,13 +193,18 @@ def test_grad():
 def test_concretization():
     says(lambda: pb.jit(lambda x: 1 if x > 0 else 2)(1.), errors.TracerBoolConversionError,
          "for jit", f"made by 'gt' at {__file__}", "lax.cond", "static_argnums")
-    says(lambda: pb.jit(lambda n: list(range(n)))(3), errors.TracerIntegerConversionError, "argument 'n'", "static_argnums")
-    says(lambda: pb.jit(lambda x: np.sin(x))(1.), errors.TracerArrayConversionError, "argument 'x'", "pullback.numpy")
-    says(lambda: pb.jit(lambda p: float(p["a"]))({"a": 1.}), errors.ConcretizationTypeError, "argument 'p'['a']", "float()")
-    says(lambda: pb.vmap(lambda x: x if x > 0 else -x)(W), errors.TracerBoolConversionError, "vmap of <lambda>")
+    says(lambda: pb.jit(lambda n: list(range(n)))(3), errors.TracerIntegerConversionError, "argument 'n'",
+         "static_argnums")
+    says(lambda: pb.jit(lambda x: np.sin(x))(1.), errors.TracerArrayConversionError, "argument 'x'",
+         "pullback.numpy")
+    says(lambda: pb.jit(lambda p: float(p["a"]))({"a": 1.}), errors.ConcretizationTypeError,
+         "argument 'p'['a']", "float()")
+    says(lambda: pb.vmap(lambda x: x if x > 0 else -x)(W), errors.TracerBoolConversionError,
+         "vmap of <lambda>")
     says(lambda: pb.jit(lambda n: pnp.zeros(n))(3), TypeError, "zeros", "concrete integers", "static")
     says(lambda: pb.jit(lambda x: x[x > 0])(W), errors.NonConcreteBooleanIndexError, "bool[3]", "where")
-    says(lambda: pb.jit(lambda k, x: float(x), static_argnums=0)(3, 1.), errors.ConcretizationTypeError, "argument 'x'")
+    says(lambda: pb.jit(lambda k, x: float(x), static_argnums=0)(3, 1.), errors.ConcretizationTypeError,
+         "argument 'x'")
 
 
 def leak(transform):
@@ -199,7 +213,8 @@ def leak(transform):
     return held[0]
 
 
-TRANSFORMATIONS = {"jit": lambda f: pb.jit(f)(1.), "grad": lambda f: pb.grad(f)(1.), "vmap": lambda f: pb.vmap(f)(W),
+TRANSFORMATIONS = {"jit": lambda f: pb.jit(f)(1.), "grad": lambda f: pb.grad(f)(1.),
+                   "vmap": lambda f: pb.vmap(f)(W),
                    "jvp": lambda f: pb.jvp(f, (1.,), (1.,)), "make_jaxpr": lambda f: pb.make_jaxpr(f)(1.),
                    "scan": lambda f: lax.scan(lambda c, x: (f(c), x), 1., W),
                    "cond": lambda f: pb.jit(lambda x: lax.cond(x > 0, f, lambda x: x, x))(1.)}
@@ -208,9 +223,11 @@ TRANSFORMATIONS = {"jit": lambda f: pb.jit(f)(1.), "grad": lambda f: pb.grad(f)(
 @pytest.mark.parametrize("name", TRANSFORMATIONS)
 def test_leaks_say_where_the_value_was_made(name):
     escaped = leak(TRANSFORMATIONS[name])
-    uses = [lambda: escaped + 1, lambda: pb.jit(lambda y: y * escaped)(1.), lambda: pb.grad(lambda y: y * escaped)(1.),
+    uses = [lambda: escaped + 1, lambda: pb.jit(lambda y: y * escaped)(1.),
+            lambda: pb.grad(lambda y: y * escaped)(1.),
             lambda: pb.vmap(lambda y: y * escaped)(W), lambda: pb.grad(lambda y: y)(escaped),
-            lambda: pb.jit(lambda y: y)(escaped), lambda: float(escaped), lambda: np.asarray(escaped), lambda: bool(escaped)]
+            lambda: pb.jit(lambda y: y)(escaped), lambda: float(escaped), lambda: np.asarray(escaped),
+            lambda: bool(escaped)]
     for use in uses:
         says(use, errors.UnexpectedTracerError, "had ended", __file__, "leaked")
     assert name in repr(escaped) or name == "cond"
@@ -252,11 +269,13 @@ def test_a_tracer_in_another_thread():
 
 
 def test_carries_that_change():
-    says(lambda: lax.scan(lambda c, x: ({"a": c["a"], "b": c["b"].astype("int32")}, x), {"a": 0., "b": np.float32(1)}, W),
+    says(lambda: lax.scan(lambda c, x: ({"a": c["a"], "b": c["b"].astype("int32")}, x),
+                          {"a": 0., "b": np.float32(1)}, W),
          TypeError, "scan", "['b']: expected f32[], got i32[]", ".astype()")
     says(lambda: lax.scan(lambda c, x: (c[:2], x), W, W), TypeError, "scan", "expected f32[3], got f32[2]")
     says(lambda: lax.scan(lambda c, x: ((c, c), x), 1., W), TypeError, "scan", "expected")
-    says(lambda: lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, c[1].astype("int32")), (0, 1.)), TypeError,
+    says(lambda: lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, c[1].astype("int32")), (0, 1.)),
+         TypeError,
          "while_loop", "[1]: expected f32[], got i32[]")
     says(lambda: lax.while_loop(lambda c: c, lambda c: c, 1.), TypeError, "while_loop", "f32[]")
     says(lambda: lax.scan(lambda c, x: c, 1., W), TypeError, "scan", "pair")
@@ -305,11 +324,13 @@ def test_arrays():
 
 
 def test_jit():
-    says(lambda: pb.jit(lambda x, s: x, static_argnums=1)(1., [1]), TypeError, "static argument 's' must be hashable",
+    says(lambda: pb.jit(lambda x, s: x, static_argnums=1)(1., [1]), TypeError,
+         "static argument 's' must be hashable",
          "got [1] of type list", "tuple")
     says(lambda: pb.jit(lambda k, p: p, static_argnums=0)(3, {"a": ["text"]}), TypeError,
-         "jit of <lambda>: argument 'p', leaf ['a'][0]: expected an array or a number, got 'text' of type str")
-    says(lambda: pb.jit(lambda x: x)(np.array(["a"])), TypeError, "jit of <lambda>: argument 'x': arrays cannot have dtype")
+         "jit of <lambda>: argument 'p', leaf ['a'][0]: expected an array or a number, got 'text' of type")
+    says(lambda: pb.jit(lambda x: x)(np.array(["a"])), TypeError,
+         "jit of <lambda>: argument 'x': arrays cannot have dtype")
     says(lambda: pb.jit(lambda x: x)(2 ** 40), OverflowError, "jit of <lambda>: argument 'x'", "enable_x64")
     says(lambda: pb.jit(lambda x: {"r": "text"})(1.), TypeError, "the leaf ['r'] is 'text' of type str")
     says(lambda: pb.jit("text"), TypeError, "jit: expected a function, got 'text'")
@@ -334,8 +355,10 @@ def catches_and_raises(x):
 NESTS = {"jit": lambda f: pb.jit(f)(1.), "grad": lambda f: pb.grad(f)(1.), "vmap": lambda f: pb.vmap(f)(W),
          "jit of vmap of grad": lambda f: pb.jit(pb.vmap(pb.grad(f)))(W), "jacfwd": lambda f: pb.jacfwd(f)(W),
          "hessian": lambda f: pb.hessian(f)(W), "scan": lambda f: lax.scan(lambda c, x: (f(c), x), 1., W),
-         "cond": lambda f: lax.cond(True, f, f, 1.), "while_loop": lambda f: lax.while_loop(lambda c: c < 3, f, 1.),
-         "eval_shape": lambda f: pb.eval_shape(f, 1.), "linear_transpose": lambda f: pb.linear_transpose(f, 1.)(1.),
+         "cond": lambda f: lax.cond(True, f, f, 1.),
+         "while_loop": lambda f: lax.while_loop(lambda c: c < 3, f, 1.),
+         "eval_shape": lambda f: pb.eval_shape(f, 1.),
+         "linear_transpose": lambda f: pb.linear_transpose(f, 1.)(1.),
          "vjp": lambda f: pb.vjp(f, 1.), "linearize": lambda f: pb.linearize(f, 1.),
          "custom_jvp": lambda f: custom_jvp(f)(1.)}
 

@@ -20,6 +20,7 @@ from pullback._core.arguments import (
 )
 from pullback._core.array import Array, ConcreteArray, lift
 from pullback._core.errors import boundary, describe_function, fold, function_name
+from pullback._core.trace import Tracer
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
 from pullback._core.tree_paths import equality_errors, keystr, tree_flatten_with_path
 from pullback._core.types import ShapedArray, make_aval
@@ -115,7 +116,7 @@ def jvp(fun: Callable, primals: Sequence[Any], tangents: Sequence[Any], has_aux:
         path = tree_flatten_with_path(tuple(tangents))[0][i][0]
         return f"jvp of {function_name(fun)}: the tangent of {argument_path(fun, path[0].idx, path[1:])}"
 
-    ts = [as_tangent(t, x.aval, lambda i=i: where(i)) for i, (x, t) in enumerate(zip(xs, dots, strict=True))]
+    ts = [as_tangent(t, x.aval, functools.partial(where, i)) for i, (x, t) in enumerate(zip(xs, dots, strict=True))]
     store: list[Any] = []
 
     def flat(*args):
@@ -149,7 +150,7 @@ def strip_aux(aux: Any) -> Any:
 
 
 def _primal(x: Any) -> Any:
-    while isinstance(x, Array) and type(x) is not ConcreteArray and not x.trace.alive and hasattr(x, "primal"):
+    while isinstance(x, Tracer) and not x.owner.alive and hasattr(x, "primal"):
         x = x.primal
     return x
 
@@ -209,7 +210,7 @@ class VJP:
             path = tree_flatten_with_path(cotangent)[0][i][0]
             return f"the vjp of {name}: the cotangent{' at ' + keystr(path) if path else ''}"
 
-        cts = [as_tangent(ct, aval, lambda i=i: where(i))
+        cts = [as_tangent(ct, aval, functools.partial(where, i))
                for i, (ct, aval) in enumerate(zip(leaves, self.out_avals, strict=True))]
         return tree_unflatten(self.in_tree, cotangents_in(self.linear, cts, self.in_avals))
 
@@ -273,7 +274,7 @@ class Pushforward:
             path = tree_flatten_with_path(tangents)[0][i][0]
             return f"the linearized {name}: the tangent of {argument_path(self.fun, path[0].idx, path[1:])}"
 
-        ts = [as_tangent(t, aval, lambda i=i: where(i))
+        ts = [as_tangent(t, aval, functools.partial(where, i))
               for i, (t, aval) in enumerate(zip(leaves, self.in_avals, strict=True))]
         outs = self.linear.push([None if node is None else instantiate(t)
                                  for node, t in zip(self.linear.inputs, ts, strict=True)])

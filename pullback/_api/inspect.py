@@ -53,13 +53,13 @@ class _LazyNames(Sequence):
         self.fun = fun
         self.tree = tree
         self.positions = positions
-        self.count = len(leaves)
+        self.num_leaves = len(leaves)
 
     def __len__(self):
-        return self.count
+        return self.num_leaves
 
     def __getitem__(self, i):
-        args, kwargs = tree_unflatten(self.tree, [0] * self.count)
+        args, kwargs = tree_unflatten(self.tree, [0] * self.num_leaves)
         return input_names(self.fun, args, kwargs, self.positions)[i]
 
 

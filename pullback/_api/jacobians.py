@@ -25,7 +25,8 @@ from pullback._transforms.vmap import batch_flat
 def _basis(avals: Sequence[ShapedArray]) -> list[Array]:
     """The standard basis of the product of the spaces, one array for each, with the basis axis in front."""
     total = sum(a.size for a in avals)
-    parts, start = [], 0
+    parts: list[Array] = []
+    start = 0
     for a in avals:
         block = np.eye(total, a.size, -start, dtype=np.float32).astype(a.dtype)
         parts.append(from_numpy(block.reshape(total, *a.shape)))

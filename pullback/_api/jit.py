@@ -140,7 +140,7 @@ class Compiler:
             if any(isinstance(x, Tracer) for x in (*xs, *traced.consts)):
                 outs = call(traced.jaxpr, [*traced.consts, *xs], name, self._inline)
                 return tree_unflatten(traced.out_tree, outs)
-            result = traced.run(xs)
+            result = traced.run(xs)  # type: ignore[arg-type]
             if not kwargs and not traced.consts and not traced.donated and all(
                     type(a) is ConcreteArray for a in args):
                 self.fast[config.tracing, *map(_aval, args)] = traced.fast_entry()
@@ -203,7 +203,8 @@ class Compiler:
                     "place of a dict, or do not mark the argument static.") from None
 
     def _donated_leaves(self, args: tuple, static: tuple[int, ...], kwargs: dict) -> list[int]:
-        donated, n = [], 0
+        donated: list[int] = []
+        n = 0
         positions = canonical_static(self._donate_argnums, len(args))
         sources = [(i in positions, a) for i, a in enumerate(args) if i not in static]
         sources += [(k in self._donate_argnames, kwargs[k]) for k in sorted(kwargs)]
@@ -303,7 +304,7 @@ def jit(fun: Callable | None = None, *, static_argnums: int | Sequence[int] | No
     """
     if fun is not None:
         check_callable("jit", fun)
-    settings = {"static_argnums": static_argnums, "static_argnames": static_argnames, "donate_argnums": donate_argnums,
+    settings: dict[str, Any] = {"static_argnums": static_argnums, "static_argnames": static_argnames, "donate_argnums": donate_argnums,
                 "donate_argnames": donate_argnames, "inline": inline}
     if fun is None:
         return functools.partial(jit, **settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 import inspect
 import operator
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from pullback._core.array import Array, ConcreteArray, is_array_like, lift
@@ -63,7 +64,7 @@ def input_names(fun: Callable, args: Sequence[Any], kwargs: dict[str, Any], posi
 def canonical_argnums(function: str, argnums: Any, count: int | None = None, what: str = "argnums") -> tuple[int, ...]:
     """Argument positions as a tuple of non-negative ints; negative ones count from the end of `count` arguments."""
     try:
-        positions = (operator.index(argnums),)
+        positions: tuple[int, ...] = (operator.index(argnums),)
     except TypeError:
         try:
             positions = tuple(operator.index(a) for a in argnums)
@@ -135,12 +136,17 @@ def check_leaves(function: str, fun: Callable, args: Sequence[Any], kwargs: dict
     """
     for i, arg in zip(range(len(args)) if positions is None else positions, args, strict=True):
         for path, leaf in tree_flatten_with_path(arg)[0]:
-            check_leaf(leaf, lambda i=i, path=path: f"{function} of {function_name(fun)}: {argument_path(fun, i, path)}",
-                       structs)
+            check_leaf(leaf, partial(_describe, function, fun, i, path), structs)
     for key, value in (kwargs or {}).items():
         for path, leaf in tree_flatten_with_path(value)[0]:
-            check_leaf(leaf, lambda key=key, path=path: (
-                f"{function} of {function_name(fun)}: keyword argument '{key}'{keystr(path)}"), structs)
+            check_leaf(leaf, partial(_describe, function, fun, key, path), structs)
+
+
+def _describe(function: str, fun: Callable, argument: int | str, path: Sequence[Any]) -> str:
+    """An argument, by position or by keyword, and a place inside it, of a call that `function` made."""
+    where = (argument_path(fun, argument, path) if isinstance(argument, int)
+             else f"keyword argument '{argument}'{keystr(tuple(path))}")
+    return f"{function} of {function_name(fun)}: {where}"
 
 
 def lift_leaves(function: str, fun: Callable, leaves: Iterable[Any], args: Sequence[Any],

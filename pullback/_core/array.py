@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
+from pullback._core.array_interface import ArrayInterface
 from pullback._core.errors import boundary
 from pullback._core.types import ShapedArray, length, make_aval
 
 
-class Array:
+class Array(ArrayInterface):
     """An n-dimensional array, concrete or traced. Made by `pullback.numpy.array` and its neighbours.
 
     Operators and methods are those of `numpy.ndarray`, without mutation: `x.at[i].set(v)` returns a new array.

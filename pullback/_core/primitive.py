@@ -12,7 +12,8 @@ with `params` the keyword parameters of the application:
 
 Primitives that hold functions have more to say, see `_higher_order`: with `higher_order` set, `batch` gets the trace as
 first argument; `linearize(trace, primals, tangents, **params)` replaces the jvp rule where tangents go onto a tape;
-`stage(trace, args, params)` and `record(tape, args, params)` replace plain recording in a jaxpr and on a tape. Those that
+`stage(trace, args, params)` and `record(tape, args, params)` replace plain recording in a jaxpr and on a tape;
+`depends(marked, **params)` says which results depend on the marked operands (all of them where there is no such rule). Those that
 work along a named axis name the parameter that holds it in `axis_param`, and have a rule `collective(trace, operands,
 dims, **params)` for the `vmap` that binds the name.
 """
@@ -40,7 +41,7 @@ class Primitive:
     """
 
     __slots__ = ("name", "multiple_results", "higher_order", "kernel", "evaluate", "abstract_eval", "lower", "jvp",
-                 "linearize", "transpose", "batch", "stage", "record", "dce", "axis_param", "collective", "effectful", "_types")
+                 "linearize", "transpose", "batch", "stage", "record", "dce", "depends", "axis_param", "collective", "effectful", "_types")
 
     def __init__(self, name: str, multiple_results: bool = False, higher_order: bool = False):
         self.name = name
@@ -57,6 +58,7 @@ class Primitive:
         self.stage: Callable | None = None
         self.record: Callable | None = None
         self.dce: Callable | None = None
+        self.depends: Callable | None = None
         self.axis_param: str | None = None
         self.collective: Callable | None = None
         self.effectful = False

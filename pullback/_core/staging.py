@@ -13,22 +13,23 @@ from pullback._core.types import ShapedArray
 
 
 class StagedTracer(Tracer):
-    """A value of the function being staged; `var` names it in the jaxpr."""
+    """A value of the function being staged; `atom` names it in the jaxpr."""
 
-    __slots__ = ("var",)
+    __slots__ = ("atom",)
+    trace: StagingTrace
 
     def __init__(self, trace: StagingTrace, aval: ShapedArray, var: Var):
-        self.trace = trace
+        self.owner = trace
         self.aval = aval
-        self.var = var
+        self.atom = var
 
     def origin(self) -> str:
-        trace = self.trace
+        trace = self.owner
         for eqn in trace.eqns:
-            if any(v is self.var for v in eqn.outvars):
+            if any(v is self.atom for v in eqn.outvars):
                 return f"it was made by '{eqn.primitive.name}' at {eqn.location}"
         for i, v in enumerate(trace.invars):
-            if v is self.var:
+            if v is self.atom:
                 return f"it is argument {trace.input_name(i)}"
         return ""
 
@@ -64,7 +65,7 @@ class StagingTrace(Trace):
 
     def record(self, primitive, args, params):
         """Append an equation; returns its tracer, or the list of them."""
-        invars = [a.var if type(a) is StagedTracer and a.trace is self else self.constant(a) for a in args]
+        invars = [a.atom if type(a) is StagedTracer and a.owner is self else self.constant(a) for a in args]
         out = primitive.infer(tuple([v.aval for v in invars]), params)
         frame = sys._getframe(2)
         while frame.f_back is not None and is_internal(frame.f_code):
@@ -85,8 +86,8 @@ class StagingTrace(Trace):
                 return Literal(x.value, x.aval)
         else:
             check_alive(x)
-            if type(x) is StagedTracer and x.trace is self:
-                return x.var
+            if type(x) is StagedTracer and x.owner is self:
+                return x.atom
         known = self.constants.get(id(x))
         if known is None:
             if isinstance(x, Tracer):
@@ -96,7 +97,7 @@ class StagingTrace(Trace):
 
     def finish(self, outs: Sequence[Any]) -> ClosedJaxpr:
         """The jaxpr that returns `outs`, with the values of its constants."""
-        outvars = [a.var if type(a) is StagedTracer and a.trace is self else self.constant(a) for a in outs]
+        outvars = [a.atom if type(a) is StagedTracer and a.owner is self else self.constant(a) for a in outs]
         constvars = [var for var, _ in self.constants.values()]
         values = [value for _, value in self.constants.values()]
         return ClosedJaxpr(Jaxpr(constvars, self.invars, self.eqns, outvars), values)
@@ -106,7 +107,7 @@ def check_encloses(x: Tracer, trace: Trace) -> None:
     """Refuse a tracer of a transformation that `trace` does not run inside of."""
     outer: Trace | None = trace
     while outer is not None:
-        if outer is x.trace:
+        if outer is x.owner:
             return
         outer = outer.parent
     raise UnexpectedTracerError(foreign_tracer_message(x, trace.describe()))
@@ -114,7 +115,7 @@ def check_encloses(x: Tracer, trace: Trace) -> None:
 
 def foreign_tracer_message(x: Tracer, place: str) -> str:
     """What to say of a live tracer that was met where its transformation does not reach."""
-    return (f"a value of type {x.aval.str_short()} traced by {x.trace.describe()} was used in {place}, which is outside of "
+    return (f"a value of type {x.aval.str_short()} traced by {x.owner.describe()} was used in {place}, which is outside of "
             "that transformation. If a function with custom rules, or one of its rules, closes over the value, pass it as "
             "an argument; from a callback or another thread, return it.")
 

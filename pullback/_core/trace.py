@@ -49,8 +49,8 @@ class Trace:
 class Tracer(Array):
     """A value inside a transformation: it has a type and stands for an array."""
 
-    __slots__ = ("trace", "aval")
-    trace: Trace
+    __slots__ = ("owner", "aval")
+    owner: Trace
     aval: ShapedArray
 
     def origin(self) -> str:
@@ -72,7 +72,7 @@ class Tracer(Array):
         if value is None:
             origin = self.origin()
             raise error(f"{purpose} needs the value of a traced array of type {self.aval.str_short()}, which is not known "
-                        f"in {self.trace.describe()}{': ' + origin if origin else ''}. {_INSTEAD[error]}")
+                        f"in {self.owner.describe()}{': ' + origin if origin else ''}. {_INSTEAD[error]}")
         return value
 
     def exported(self, purpose: str, error: type[ConcretizationTypeError] = ConcretizationTypeError) -> ConcreteArray:
@@ -80,7 +80,7 @@ class Tracer(Array):
         value = self.concrete(purpose, error)
         if not self.constant():
             raise error(f"{purpose} would take the value of a traced array of type {self.aval.str_short()} out of "
-                        f"{self.trace.describe()}, and the derivative of what is computed from it would be lost. Use the "
+                        f"{self.owner.describe()}, and the derivative of what is computed from it would be lost. Use the "
                         "functions of pullback.numpy, which are differentiated; if the value is meant to count as a "
                         "constant, say so with lax.stop_gradient(x).")
         return value
@@ -121,7 +121,7 @@ class Tracer(Array):
         return self.exported(".tolist()").tolist()
 
     def __repr__(self):
-        return f"{type(self).__name__}<{self.aval.str_short()}> in {self.trace.describe()}"
+        return f"{type(self).__name__}<{self.aval.str_short()}> in {self.owner.describe()}"
 
     def __format__(self, spec):
         value = self.known()
@@ -155,10 +155,10 @@ _INSTEAD: dict[type, str] = {
 
 def check_alive(x: Tracer) -> None:
     """Refuse a tracer whose transformation has ended."""
-    if not x.trace.alive:
+    if not x.owner.alive:
         origin = x.origin()
         raise UnexpectedTracerError(
-            f"a traced value of type {x.aval.str_short()} was used after {x.trace.describe()} had ended"
+            f"a traced value of type {x.aval.str_short()} was used after {x.owner.describe()} had ended"
             f"{': ' + origin if origin else ''}. It leaked out through a global, an attribute, a mutated list or a "
             "closure; return it from the transformed function instead.")
 

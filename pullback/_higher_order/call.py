@@ -11,7 +11,7 @@ from pullback._core.trace import is_linear
 from pullback._core.types import ShapedArray, matches
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.rules import pack
-from pullback._transforms.dce import dce
+from pullback._transforms.dce import dce, depends_on
 from pullback._transforms.jvp import jvp_jaxpr
 from pullback._transforms.linearize_jaxpr import linearize_jaxpr, transpose_jaxpr
 from pullback._transforms.vmap import batch_jaxpr
@@ -102,3 +102,4 @@ jit_p.linearize = _linearize
 jit_p.transpose = _transpose
 jit_p.batch = _batch
 jit_p.dce = _dce
+jit_p.depends = lambda marked, jaxpr, name, inline: depends_on(jaxpr, marked)

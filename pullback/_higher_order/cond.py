@@ -23,7 +23,7 @@ from pullback._ops.elementwise import max as max_
 from pullback._ops.elementwise import min as min_
 from pullback._ops.rules import pack
 from pullback._ops.shape import convert_element_type, expand_dims, full, instantiate, zeros_like_aval
-from pullback._transforms.dce import dce
+from pullback._transforms.dce import dce, depends_on
 from pullback._transforms.jvp import jvp_jaxpr
 from pullback._transforms.linearize_jaxpr import linearize_jaxpr, transpose_jaxpr_full
 from pullback._transforms.vmap import batch_jaxpr
@@ -264,6 +264,10 @@ def _dce(used, eqn: Equation) -> Equation:
     return eqn.replace(outvars=[v for v, u in zip(eqn.outvars, used, strict=True) if u], params={"branches": narrowed})
 
 
+def _depends(marked, branches):
+    return tuple(map(any, zip(*(depends_on(b, marked[1:]) for b in branches), strict=True)))
+
+
 cond_p.evaluate = _evaluate
 cond_p.abstract_eval = _type
 cond_p.lower = _lower
@@ -272,5 +276,6 @@ cond_p.linearize = _linearize
 cond_p.transpose = _transpose
 cond_p.batch = _batch
 cond_p.dce = _dce
+cond_p.depends = _depends
 
 __all__ = ["cond", "cond_p", "switch"]

@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from pullback._core import counters
-from pullback._core.array import lift
+from pullback._core.array import ConcreteArray, lift
 from pullback._core.errors import RuleError, RuleNotDefinedError
 from pullback._core.jaxpr import Jaxpr, eval_jaxpr
 from pullback._core.primitive import Primitive
@@ -115,7 +117,12 @@ def _no_rule(call: CustomCall) -> RuleNotDefinedError:
 
 def _linearize(trace, primals, tangents, call: CustomCall, **_):
     if call.bwd is None:
-        return _jvp(primals, tangents, call)
+        outs, touts = _jvp(primals, tangents, call)
+        for t in touts:
+            if type(t) is ConcreteArray and np.any(t.value):
+                raise RuleError(f"the jvp rule of {call.label} returned a tangent output that does not depend on the tangent "
+                                f"inputs, {t!r}: a tangent output must be linear in them, so that it can be transposed.")
+        return outs, touts
     _refuse_captured(call, tangents)
     counters.count("rules")
     outs, residuals, static = call.fwd(*primals)

@@ -25,7 +25,7 @@ from pullback._ops.identity import embed_constants
 from pullback._ops.rules import pack
 from pullback._ops.shape import expand_dims, instantiate, move_axis, zeros_like_aval
 from pullback._ops.slicing import index_in_dim
-from pullback._transforms.dce import dce
+from pullback._transforms.dce import dce, depends_on
 from pullback._transforms.jvp import jvp_jaxpr
 from pullback._transforms.linearize import Linearized
 from pullback._transforms.linearize_jaxpr import linearize_jaxpr
@@ -143,6 +143,13 @@ def _fixed_point(step, carry: tuple[bool, ...]) -> tuple[bool, ...]:
         carry = grown
 
 
+def _reached(marked: Sequence[bool], jaxpr: Jaxpr, num_consts: int, num_carry: int) -> tuple[bool, ...]:
+    """Which results of the body depend on marked operands, in some step."""
+    c, carry, x = _split(marked, num_consts, num_carry)
+    carry = _fixed_point(lambda carry: depends_on(jaxpr, (*c, *carry, *x))[:num_carry], tuple(carry))
+    return *carry, *depends_on(jaxpr, (*c, *carry, *x))[num_carry:]
+
+
 def _jvp(primals, tangents, jaxpr, length, reverse, num_consts, num_carry, unroll):
     c_dot, carry_dot, x_dot = _split(tangents, num_consts, num_carry)
     c_act, x_act = active_of(c_dot), active_of(x_dot)
@@ -189,7 +196,7 @@ def _linearize(trace, primals, tangents, jaxpr, length, reverse, num_consts, num
     n = len(jaxpr.outvars)
     cs, carries, xs = _split(primals, num_consts, num_carry)
     # residuals that every step computes alike, from constants of the loop, are computed once
-    varies = _depends_on(forward, (False,) * num_consts + (True,) * (num_carry + len(xs)))
+    varies = depends_on(forward, (False,) * num_consts + (True,) * (num_carry + len(xs)))
     fixed = [not (v or forward.effectful) for v in varies[n:]]
     needed, _ = dce(Jaxpr([], forward.invars, forward.eqns, _chosen(forward.outvars[n:], fixed)))
     once = Jaxpr([], forward.invars[:num_consts], needed.eqns, needed.outvars)
@@ -220,7 +227,7 @@ def _linearize(trace, primals, tangents, jaxpr, length, reverse, num_consts, num
 def _transpose(cts, *operands, jaxpr, length, reverse, num_consts, num_carry, unroll):
     linear = [is_linear(x) for x in operands]
     c_lin, carry_lin, x_lin = _split(linear, num_consts, num_carry)
-    depends = _fixed_point(lambda carry: _depends_on(jaxpr, (*c_lin, *carry, *x_lin))[:num_carry], tuple(carry_lin))
+    depends = _reached(linear, jaxpr, num_consts, num_carry)[:num_carry]
     if not all(depends):
         return _transpose_counting(cts, operands, depends, jaxpr, length, reverse, num_consts, num_carry, unroll)
     # a carry that is known at the start but linear later is an instantiated tangent: it starts at zero
@@ -269,15 +276,6 @@ def _record_body(jaxpr: Jaxpr, mask: Sequence[bool], known: Sequence[Any]) -> Li
         return eval_jaxpr(jaxpr, [], *(next(lin) if m else next(rest) for m in mask))
 
     return record_linear(body, _chosen(jaxpr.in_avals, mask))
-
-
-def _depends_on(jaxpr: Jaxpr, mask: tuple[bool, ...]) -> list[bool]:
-    """Which results of the body depend on its marked inputs."""
-    live = {v for v, m in zip(jaxpr.invars, mask, strict=True) if m}
-    for eqn in jaxpr.eqns:
-        if any(v in live for v in eqn.invars if type(v) is Var):
-            live.update(eqn.outvars)
-    return [v in live for v in jaxpr.outvars]
 
 
 def _unchosen(values: Sequence[Any], mask: Sequence[bool]) -> list[Any]:
@@ -346,5 +344,6 @@ scan_p.linearize = _linearize
 scan_p.transpose = _transpose
 scan_p.batch = _batch
 scan_p.dce = _dce
+scan_p.depends = lambda marked, jaxpr, num_consts, num_carry, **_: _reached(marked, jaxpr, num_consts, num_carry)
 
 __all__ = ["bind_scan", "scan_p"]

@@ -22,6 +22,7 @@ from pullback._ops.compare import select
 from pullback._ops.reduce import reduce_or
 from pullback._ops.rules import pack
 from pullback._ops.shape import expand_dims, instantiate
+from pullback._transforms.dce import depends_on
 from pullback._transforms.jvp import jvp_jaxpr
 from pullback._transforms.vmap import batch_jaxpr
 
@@ -199,6 +200,17 @@ def _until_all_stop(trace, cond: Jaxpr, body: Jaxpr, cond_values, body_values, c
     return new_cond, new_body, [*cond_values, *body_values], n + m
 
 
+def _depends(marked, cond_jaxpr, body_jaxpr, cond_consts, body_consts):
+    conds, consts, carry = _split(marked, cond_consts, body_consts)
+    while True:
+        if any(depends_on(cond_jaxpr, (*conds, *carry))):
+            return (True,) * len(carry)
+        grown = [a or b for a, b in zip(carry, depends_on(body_jaxpr, (*consts, *carry)), strict=True)]
+        if grown == carry:
+            return tuple(carry)
+        carry = grown
+
+
 while_p.evaluate = _evaluate
 while_p.abstract_eval = _type
 while_p.lower = _lower
@@ -206,5 +218,6 @@ while_p.jvp = _jvp
 while_p.linearize = _linearize
 while_p.transpose = _transpose
 while_p.batch = _batch
+while_p.depends = _depends
 
 __all__ = ["while_loop", "while_p"]

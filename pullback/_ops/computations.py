@@ -33,8 +33,9 @@ def _stage(name: str, computation: Callable, dtypes: Sequence[np.dtype], structu
     closed = stage(flat, [*scalars, *scalars], name)
     got = closed.jaxpr.out_avals
     if [(a.shape, a.dtype) for a in got] != [(a.shape, a.dtype) for a in scalars] or closed.consts:
-        raise TypeError(f"{name}: the computation must take two scalars of type {' '.join(a.str_short() for a in scalars)} "
-                        f"to one, and close over no array; it gives {' '.join(a.str_short() for a in got)}")
+        wanted, given = (" ".join(a.str_short() for a in avals) for avals in (scalars, got))
+        raise TypeError(f"{name}: the computation must take two scalars of type {wanted} to one, and close over no array; "
+                        f"it gives {given}")
     return closed.jaxpr
 
 
@@ -100,8 +101,8 @@ def _reduce_lower(ctx, *args, axes, jaxpr):
 def _reduce_batch(args, dims, axes, jaxpr):
     half = len(args) // 2
     if any(d is not None for d in dims[half:]) or None in dims[:half]:
-        raise NotImplementedError("reduce: vmap needs all operands batched and no init_value, unless the computation is "
-                                  "a sum, a product or an extreme")
+        raise NotImplementedError("reduce: vmap needs all operands batched and no init_value, unless the computation "
+                                  "is a sum, a product or an extreme")
     xs = [move_axis(x, d, 0) for x, d in zip(args[:half], dims[:half], strict=True)]
     outs = reduce_p.bind(*xs, *args[half:], axes=tuple(a + 1 for a in axes), jaxpr=jaxpr)
     return outs, [0] * half

@@ -53,15 +53,15 @@ def conv_dimension_numbers(lhs_shape: Sequence[int], rhs_shape: Sequence[int], d
         return dimension_numbers
     rank = len(lhs_shape)
     if len(rhs_shape) != rank or rank < 2:
-        raise TypeError("conv_general_dilated: input and kernel must have the same number of axes, at least 2, got shapes "
-                        f"{tuple(lhs_shape)} and {tuple(rhs_shape)}")
+        raise TypeError("conv_general_dilated: input and kernel must have the same number of axes, at least 2, got "
+                        f"shapes {tuple(lhs_shape)} and {tuple(rhs_shape)}")
     if dimension_numbers is None:
         plain = tuple(range(rank))
         return ConvDimensionNumbers(plain, plain, plain)
     specs = tuple(dimension_numbers)
     if len(specs) != 3 or not all(isinstance(s, str) and len(s) == rank == len(set(s)) for s in specs):
-        raise TypeError(f"conv_general_dilated: dimension_numbers must be None, ConvDimensionNumbers or three strings of "
-                        f"{rank} distinct letters, got {dimension_numbers!r}")
+        raise TypeError("conv_general_dilated: dimension_numbers must be None, ConvDimensionNumbers or three strings "
+                        f"of {rank} distinct letters, got {dimension_numbers!r}")
     lhs, rhs, out = specs
     for spec, first, second in ((lhs, "N", "C"), (rhs, "O", "I"), (out, "N", "C")):
         if first not in spec or second not in spec or {*spec} - {first, second} != {*rhs} - {"O", "I"}:
@@ -86,7 +86,8 @@ def padtype_to_pads(in_shape: Sequence[int], window_shape: Sequence[int], window
         return [(0, 0)] * len(in_shape)
     if kind not in ("SAME", "SAME_LOWER"):
         raise ValueError(f"padding must be 'SAME', 'SAME_LOWER', 'VALID' or pairs of ints, got {padding!r}")
-    totals = [max((-(-n // s) - 1) * s + k - n, 0) for n, k, s in zip(in_shape, window_shape, window_strides, strict=True)]
+    totals = [max((-(-n // s) - 1) * s + k - n, 0)
+              for n, k, s in zip(in_shape, window_shape, window_strides, strict=True)]
     small = [(t // 2, t - t // 2) for t in totals]
     return small if kind == "SAME" else [(high, low) for low, high in small]
 
@@ -131,13 +132,14 @@ def conv_general_dilated(lhs: Any, rhs: Any, window_strides: Sequence[int], padd
     rhs_dilation = _per_axis("rhs_dilation", (1,) * rank if rhs_dilation is None else rhs_dilation, rank)
     if isinstance(padding, str):
         if any(d != 1 for d in lhs_dilation) and padding.upper() != "VALID":
-            raise ValueError(f"conv_general_dilated: padding={padding!r} has no meaning with lhs_dilation; give pairs of "
-                             "ints, or use conv_transpose")
+            raise ValueError(f"conv_general_dilated: padding={padding!r} has no meaning with lhs_dilation; give pairs "
+                             "of ints, or use conv_transpose")
         kernel = [dilated(rhs.shape[i], d) for i, d in zip(numbers.rhs_spec[2:], rhs_dilation, strict=True)]
         padding = padtype_to_pads([lhs.shape[i] for i in numbers.lhs_spec[2:]], kernel, strides, padding)
     pads = tuple((int(low), int(high)) for low, high in padding)
     if len(pads) != rank:
-        raise ValueError(f"conv_general_dilated: padding must have a pair for each of {rank} spatial axes, got {padding}")
+        raise ValueError(f"conv_general_dilated: padding must have a pair for each of {rank} spatial axes, "
+                         f"got {padding}")
     return conv_general_dilated_p.bind(
         lhs, rhs, window_strides=strides, padding=pads, lhs_dilation=lhs_dilation, rhs_dilation=rhs_dilation,
         dimension_numbers=numbers, feature_group_count=int(feature_group_count),
@@ -185,8 +187,9 @@ def _transposed_pads(kernel: int, stride: int, padding: str) -> tuple[int, int]:
 
 
 def conv_transpose(lhs: Any, rhs: Any, strides: Sequence[int], padding: str | Sequence[tuple[int, int]],
-                   rhs_dilation: Sequence[int] | None = None, dimension_numbers: Any = None, transpose_kernel: bool = False,
-                   precision: Any = None, preferred_element_type: Any = None, use_consistent_padding: bool = False) -> Array:
+                   rhs_dilation: Sequence[int] | None = None, dimension_numbers: Any = None,
+                   transpose_kernel: bool = False, precision: Any = None, preferred_element_type: Any = None,
+                   use_consistent_padding: bool = False) -> Array:
     """A convolution with a stride below one: `strides` says how many times longer the result's axes are.
 
     The axes are (batch, spatial, feature) and the kernel's (spatial, in, out) by default. Explicit `padding`
@@ -232,10 +235,11 @@ def _conv_type(x, w, window_strides, padding, lhs_dilation, rhs_dilation, dimens
         raise TypeError(f"{name}: operands must have one dtype; convert one with .astype()")
     if x.dtype.kind == "b":
         raise TypeError(f"{name}: expected numbers, got bools")
-    (n, c), (o, i) = ([aval.shape[a] for a in spec[:2]] for aval, spec in ((x, numbers.lhs_spec), (w, numbers.rhs_spec)))
+    n, c = (x.shape[a] for a in numbers.lhs_spec[:2])
+    o, i = (w.shape[a] for a in numbers.rhs_spec[:2])
     if feature_group_count > 1 and batch_group_count > 1:
-        raise ValueError(f"{name}: one of feature_group_count and batch_group_count must be 1, got {feature_group_count} "
-                         f"and {batch_group_count}")
+        raise ValueError(f"{name}: one of feature_group_count and batch_group_count must be 1, got "
+                         f"{feature_group_count} and {batch_group_count}")
     if c != i * feature_group_count:
         raise ValueError(f"{name}: the input's {c} features must be the kernel's {i} input features times "
                          f"feature_group_count={feature_group_count}")
@@ -345,9 +349,10 @@ def _kernel_pullback(ct, w, x, numbers, window_strides, padding, lhs_dilation, r
                                           _spatial(ct.aval.shape, numbers.out_spec), window_strides, padding,
                                           lhs_dilation, rhs_dilation, strict=True):
         pads.append((low, dilated(m, s) + dilated(k, e) - 1 - dilated(n, d) - low))
+    specs = map(_exchanged, (numbers.lhs_spec, numbers.out_spec, numbers.rhs_spec))
     return conv_general_dilated_p.bind(
-        x, ct, window_strides=rhs_dilation, padding=tuple(pads), lhs_dilation=lhs_dilation, rhs_dilation=window_strides,
-        dimension_numbers=ConvDimensionNumbers(*map(_exchanged, (numbers.lhs_spec, numbers.out_spec, numbers.rhs_spec))),
+        x, ct, window_strides=rhs_dilation, padding=tuple(pads), lhs_dilation=lhs_dilation,
+        rhs_dilation=window_strides, dimension_numbers=ConvDimensionNumbers(*specs),
         feature_group_count=batch_group_count, batch_group_count=feature_group_count, precision=precision,
         preferred_element_type=None)
 
@@ -362,8 +367,8 @@ def _conv_batch(args, dims, dimension_numbers, feature_group_count, batch_group_
     size = x.aval.shape[bx] if bx is not None else w.aval.shape[bw]
 
     def bind(x, w, feature_groups=feature_group_count, batch_groups=batch_group_count):
-        return conv_general_dilated_p.bind(x, w, dimension_numbers=dimension_numbers, feature_group_count=feature_groups,
-                                           batch_group_count=batch_groups, **params)
+        return conv_general_dilated_p.bind(x, w, dimension_numbers=dimension_numbers,
+                                           feature_group_count=feature_groups, batch_group_count=batch_groups, **params)
 
     if bx is not None and bw is not None:
         w = _fuse(w, bw, o)

@@ -76,7 +76,8 @@ def _logaddexp(block, ab):
     a, b = ab
     top = block.op("stablehlo.maximum", ab)
     gap = block.op("stablehlo.negate", [block.op("stablehlo.abs", [block.op("stablehlo.subtract", ab)])])
-    total = block.op("stablehlo.add", [top, block.op("stablehlo.log_plus_one", [block.op("stablehlo.exponential", [gap])])])
+    smaller = block.op("stablehlo.log_plus_one", [block.op("stablehlo.exponential", [gap])])
+    total = block.op("stablehlo.add", [top, smaller])
     # of two equal infinities the difference is nan
     same = block.compare("EQ", a, b)
     doubled = block.op("stablehlo.add", [a, block.constant(np.log(2), a.aval)])

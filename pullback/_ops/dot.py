@@ -51,8 +51,8 @@ def canonical_precision(precision: Any) -> tuple[Precision, Precision] | None:
     known = tuple(p if isinstance(p, Precision) else _PRECISIONS.get(p.lower() if isinstance(p, str) else p)
                   for p in pair)
     if len(known) != 2 or None in known:
-        raise ValueError(f"precision must be None, a Precision, one of {sorted(filter(None, _PRECISIONS))}, or a pair of "
-                         f"these, got {precision!r}")
+        names = sorted(filter(None, _PRECISIONS))
+        raise ValueError(f"precision must be None, a Precision, one of {names}, or a pair of these, got {precision!r}")
     return known  # type: ignore[return-value]
 
 
@@ -82,7 +82,8 @@ def dot_general(lhs: Any, rhs: Any, dimension_numbers: Any, precision: Any = Non
     """
     lhs, rhs = operands("dot_general", lhs, rhs)
     (lc, rc), (lb, rb) = dimension_numbers
-    numbers = ((_axes(lc, lhs.aval.ndim), _axes(rc, rhs.aval.ndim)), (_axes(lb, lhs.aval.ndim), _axes(rb, rhs.aval.ndim)))
+    m, n = lhs.aval.ndim, rhs.aval.ndim
+    numbers = ((_axes(lc, m), _axes(rc, n)), (_axes(lb, m), _axes(rb, n)))
     preferred = None if preferred_element_type is None else dtypes.canonicalize_dtype(preferred_element_type)
     return dot_general_p.bind(lhs, rhs, dimension_numbers=numbers, precision=canonical_precision(precision),
                               preferred_element_type=preferred)
@@ -141,8 +142,8 @@ def _dot_type(x, y, dimension_numbers, precision, preferred_element_type):
             raise TypeError(f"dot_general: {what} axes must have equal lengths, got {a} (axes {left} of lhs, of shape "
                             f"{x.shape}) and {b} (axes {right} of rhs, of shape {y.shape})")
     if x.dtype != y.dtype:
-        raise TypeError(f"dot_general: operands must have one dtype, got {x.str_short()} and {y.str_short()}. Convert one "
-                        "with .astype(), or use the functions of pullback.numpy, which promote.")
+        raise TypeError(f"dot_general: operands must have one dtype, got {x.str_short()} and {y.str_short()}. "
+                        "Convert one with .astype(), or use the functions of pullback.numpy, which promote.")
     shape = (*(x.shape[i] for i in lb), *(x.shape[i] for i in remaining(x.ndim, lc, lb)),
              *(y.shape[i] for i in remaining(y.ndim, rc, rb)))
     if preferred_element_type is not None:

@@ -53,8 +53,8 @@ def _starts(name: str, x: Array, start_indices: Any, allow_negative: bool | Sequ
                          f"{len(start_indices)}")
     allowed = [allow_negative] * len(shape) if isinstance(allow_negative, bool) else list(allow_negative)
     starts = [start(name, i, n, a) for i, n, a in zip(start_indices, shape, allowed, strict=True)]
-    dtype = np.result_type(*[s.aval.dtype for s in starts]) if starts else None
     if len({s.aval.dtype for s in starts}) > 1:
+        dtype = np.result_type(*[s.aval.dtype for s in starts])
         wide = dtypes.canonicalize_dtype(dtype) if dtypes.is_integer(dtype) else np.dtype(np.int32)
         starts = [convert_element_type(s, wide) for s in starts]
     return starts

@@ -77,7 +77,9 @@ def _extreme_kernel(reduce, initial):
     def kernel(x, axes):
         if x.dtype.kind == "V" or x.size == 0:
             # extended floats reduce in float32, which holds them all; an empty maximum is the identity
-            wide = x.astype(np.float32) if dtypes.is_float(x.dtype) else x.astype(np.int32) if x.dtype.kind == "V" else x
+            wide = x
+            if x.dtype.kind == "V":
+                wide = x.astype(np.float32 if dtypes.is_float(x.dtype) else np.int32)
             return np.asarray(reduce(wide, axis=axes, initial=initial(x.dtype))).astype(x.dtype)
         return reduce(x, axis=axes)
 
@@ -239,7 +241,7 @@ def _arg_extreme(name: str, find, direction: str, identity) -> Primitive:
                 is_equal = block.op("stablehlo.or", [is_equal, block.op("stablehlo.and", [a_nan, b_nan])])
             first = block.op("stablehlo.and", [is_equal, block.compare("LT", i, j)])
             chosen = block.op("stablehlo.or", [is_better, first])
-            return [block.op("stablehlo.select", [chosen, a, b], a.aval), block.op("stablehlo.select", [chosen, i, j], i.aval)]
+            return [block.op("stablehlo.select", [chosen, *pair], pair[0].aval) for pair in ((a, b), (i, j))]
 
         shape = ctx.out_avals[0].shape
         outs = ctx.op("stablehlo.reduce", [x, position, *start],

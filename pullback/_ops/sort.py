@@ -126,8 +126,8 @@ def _sort_lower(ctx, *xs, dimension, is_stable, num_keys):
 
     if xs[0].aval.ndim == 0:
         return list(xs)
-    return ctx.op("stablehlo.sort", xs, [x.aval for x in xs],
-                  f"dimension = {dimension} : i64, is_stable = {str(is_stable).lower()}", [ctx.region(scalars, comparator)])
+    attrs = f"dimension = {dimension} : i64, is_stable = {str(is_stable).lower()}"
+    return ctx.op("stablehlo.sort", xs, [x.aval for x in xs], attrs, [ctx.region(scalars, comparator)])
 
 
 def _sort_jvp(primals, tangents, dimension, is_stable, num_keys):
@@ -268,7 +268,8 @@ def _searchsorted_lower(ctx, a, v, side, batch_dims):
             value_before, _ = _before(ctx, v, element)
             stands_before = ctx.op("stablehlo.not", [value_before])
         inside = ctx.compare("LE", further, ctx.constant(n, found))
-        position = ctx.op("stablehlo.select", [ctx.op("stablehlo.and", [inside, stands_before]), further, position], found)
+        go = ctx.op("stablehlo.and", [inside, stands_before])
+        position = ctx.op("stablehlo.select", [go, further, position], found)
     return position
 
 

@@ -1,4 +1,4 @@
-"""Dead-code elimination: a jaxpr without the equations whose results nobody reads."""
+"""What depends on what in a jaxpr: dead-code elimination, and the results that given inputs reach."""
 from __future__ import annotations
 
 from pullback._core.jaxpr import Equation, Jaxpr, Var, subjaxprs
@@ -36,3 +36,19 @@ def _dce(jaxpr: Jaxpr, used: tuple[bool, ...], keep_inputs: bool) -> tuple[Jaxpr
 
 def _acts(eqn: Equation) -> bool:
     return eqn.primitive.effectful or any(sub.effectful for sub in subjaxprs(eqn))
+
+
+def depends_on(jaxpr: Jaxpr, marked: tuple[bool, ...]) -> tuple[bool, ...]:
+    """Which results depend on the marked inputs."""
+
+    def walk():
+        live = {v for v, m in zip(jaxpr.invars, marked, strict=True) if m}
+        for eqn in jaxpr.eqns:
+            operands = tuple(type(v) is Var and v in live for v in eqn.invars)
+            if any(operands):
+                rule = eqn.primitive.depends
+                outs = rule(operands, **eqn.params) if rule else (True,) * len(eqn.outvars)
+                live.update(v for v, d in zip(eqn.outvars, outs, strict=True) if d)
+        return tuple(type(v) is Var and v in live for v in jaxpr.outvars)
+
+    return jaxpr.derive(("depends", marked), walk)

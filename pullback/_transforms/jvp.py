@@ -22,7 +22,7 @@ class DualTracer(Tracer):
     __slots__ = ("primal", "tangent")
 
     def __init__(self, trace: Trace, primal: Any, tangent: Any):
-        self.trace = trace
+        self.owner = trace
         self.aval = primal.aval
         self.primal = primal
         self.tangent = tangent
@@ -50,7 +50,7 @@ class JVPTrace(Trace):
         """Primals, tangents, and whether any of the values belongs to this trace."""
         primals, tangents, active = [], [], False
         for a in args:
-            if type(a) is DualTracer and a.trace is self:
+            if type(a) is DualTracer and a.owner is self:
                 primals.append(a.primal)
                 tangents.append(a.tangent)
                 active = True

@@ -13,6 +13,7 @@ from pullback._core.primitive import Primitive
 from pullback._core.trace import LinearTracer, Trace, Tracer, call_with, context
 from pullback._core.types import ShapedArray
 from pullback._core.zeros import Zero, zero_of
+from pullback._ops.shape import zeros_like_aval
 
 
 class Node(LinearTracer):
@@ -21,7 +22,7 @@ class Node(LinearTracer):
     __slots__ = ("index",)
 
     def __init__(self, tape: Tape, aval: ShapedArray):
-        self.trace = tape
+        self.owner = tape
         self.aval = aval
         self.index = tape.size
         tape.size += 1
@@ -65,7 +66,7 @@ class Tape(Trace):
 
     def process_primitive(self, primitive, args, params):
         for a in args:
-            if type(a) is Node and a.trace is self:
+            if type(a) is Node and a.owner is self:
                 break
         else:
             outer = context.trace
@@ -76,6 +77,8 @@ class Tape(Trace):
                 context.trace = outer
         if primitive.record is not None:
             return primitive.record(self, args, params)
+        if primitive.depends is not None:
+            return self.record_part(primitive, args, params)
         return self.record(primitive, args, params)
 
     def record(self, primitive: Primitive, args: Sequence[Any], params: dict) -> Any:
@@ -91,19 +94,32 @@ class Tape(Trace):
         return node
 
 
+    def record_part(self, primitive: Primitive, args: Sequence[Any], params: dict) -> list[Any]:
+        """Append an operation that has results which depend on no node: these are computed at once."""
+        marked = tuple([type(a) is Node and a.owner is self for a in args])
+        depends = primitive.rule("depends")(marked, **params)
+        nodes = self.record(primitive, args, params)
+        if all(depends):
+            return nodes
+        # whatever stands for the nodes, these results are the same
+        values = [zeros_like_aval(a.aval) if m else a for a, m in zip(args, marked, strict=True)]
+        outs = call_with(self.parent, primitive.bind, *values, **params)
+        return [node if d else out for node, out, d in zip(nodes, outs, depends, strict=True)]
+
+
 class LinearizedTracer(Tracer):
     """A primal value with its tangent on the tape."""
 
     __slots__ = ("primal", "tangent")
 
     def __init__(self, trace: LinearizeTrace, primal: Any, tangent: Node):
-        self.trace = trace
+        self.owner = trace
         self.aval = primal.aval
         self.primal = primal
         self.tangent = tangent
 
     def origin(self) -> str:
-        return self.trace.tape.origin(self.tangent)
+        return self.owner.tape.origin(self.tangent)
 
     def known(self) -> ConcreteArray | None:
         return self.primal if type(self.primal) is ConcreteArray else self.primal.known()
@@ -131,7 +147,7 @@ class LinearizeTrace(Trace):
     def process_primitive(self, primitive, args, params):
         primals, tangents, active = [], [], False
         for a in args:
-            if type(a) is LinearizedTracer and a.trace is self:
+            if type(a) is LinearizedTracer and a.owner is self:
                 primals.append(a.primal)
                 tangents.append(a.tangent)
                 active = True
@@ -181,14 +197,14 @@ class Linearized:
                 values[node.index] = t
         tape = self.tape
         for record in tape.records:
-            operands = [values[a.index] if type(a) is Node and a.trace is tape else a for a in record.inputs]
+            operands = [values[a.index] if type(a) is Node and a.owner is tape else a for a in record.inputs]
             out = record.primitive.bind(*operands, **record.params)
             if record.primitive.multiple_results:
                 for node, value in zip(record.outputs, out, strict=True):
                     values[node.index] = value
             else:
                 values[record.outputs[0].index] = out
-        return [values[t.index] if type(t) is Node and t.trace is tape else t for t in self.outputs]
+        return [values[t.index] if type(t) is Node and t.owner is tape else t for t in self.outputs]
 
 
 def linearize_flat(fun: Callable[..., Sequence[Any]], primals: Sequence[Any], active: Sequence[bool] | None = None,
@@ -217,7 +233,7 @@ def linearize_flat(fun: Callable[..., Sequence[Any]], primals: Sequence[Any], ac
         trace.alive = tape.alive = False
     primals_out, tangents_out = [], []
     for out in outs:
-        if type(out) is LinearizedTracer and out.trace is trace:
+        if type(out) is LinearizedTracer and out.owner is trace:
             primals_out.append(out.primal)
             tangents_out.append(out.tangent)
         else:

@@ -60,8 +60,8 @@ def _linearize(jaxpr: Jaxpr, active, instantiated) -> LinearizedJaxpr:
         present = tuple(type(t) is not Zero for t in tangents)
         reader = _TapeReader(trace, linear, active)
         linear_eqns, linear_outs = reader.read([t for t in tangents if type(t) is not Zero])
-        position = {a.var: i for i, a in enumerate(args)}
-        outvars = [a.var if type(a) is StagedTracer and a.trace is trace else trace.constant(a) for a in outs]
+        position = {a.atom: i for i, a in enumerate(args)}
+        outvars = [a.atom if type(a) is StagedTracer and a.owner is trace else trace.constant(a) for a in outs]
         # arrays that rules brought along stand in both halves
         constants = dict(trace.constants.values())
         shared = [v for v in reader.residuals if v in constants]
@@ -109,14 +109,14 @@ class _TapeReader:
         return eqns, [self.atom(t) for t in outputs]
 
     def _mine(self, a: Any) -> bool:
-        return type(a) is Node and a.trace is self.tape
+        return type(a) is Node and a.owner is self.tape
 
     def atom(self, a: Any) -> Var | Literal:
         if self._mine(a):
             return self.variables[a.index]
         if type(a) is ConcreteArray and a.aval.ndim == 0:
             return Literal(a.value, a.aval)
-        atom = a.var if type(a) is StagedTracer and a.trace is self.trace else self.trace.constant(a)
+        atom = a.atom if type(a) is StagedTracer and a.owner is self.trace else self.trace.constant(a)
         if type(atom) is Literal:
             return atom
         return self.residuals.setdefault(atom, Var(atom.aval))

@@ -20,7 +20,7 @@ def pull(linear: Linearized, cotangents: Sequence[Any]) -> list[Any]:
     tape = linear.tape
     values: list[Any] = [None] * tape.size
     for node, ct in zip(linear.outputs, cotangents, strict=True):
-        if type(node) is Node and node.trace is tape and type(ct) is not Zero:
+        if type(node) is Node and node.owner is tape and type(ct) is not Zero:
             known = values[node.index]
             values[node.index] = ct if known is None else add_p.bind(known, ct)
     for record in reversed(tape.records):
@@ -45,7 +45,7 @@ def pull(linear: Linearized, cotangents: Sequence[Any]) -> list[Any]:
             raise RuleError(f"the transpose rule of '{primitive.name}' must return a cotangent (or None) for each of "
                             f"{len(record.inputs)} operands, got {len(parts)}")
         for operand, part in zip(record.inputs, parts, strict=True):
-            if part is None or type(operand) is not Node or operand.trace is not tape or type(part) is Zero:
+            if part is None or type(operand) is not Node or operand.owner is not tape or type(part) is Zero:
                 continue
             index = operand.index
             known = values[index]

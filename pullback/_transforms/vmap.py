@@ -23,7 +23,7 @@ class BatchTracer(Tracer):
     __slots__ = ("value", "dim")
 
     def __init__(self, trace: BatchTrace, value: Any, dim: int):
-        self.trace = trace
+        self.owner = trace
         self.value = value
         self.dim = dim
         aval = value.aval
@@ -53,7 +53,7 @@ class BatchTrace(Trace):
         """Values, and their batch axes (None where there is none)."""
         values, dims = [], []
         for a in args:
-            if type(a) is BatchTracer and a.trace.tag is self.tag:
+            if type(a) is BatchTracer and a.owner.tag is self.tag:
                 values.append(a.value)
                 dims.append(a.dim)
             else:

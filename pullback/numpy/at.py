@@ -205,6 +205,7 @@ def _update(where: IndexedUpdate, name: str, p: Primitive, combine: Callable | N
     return shape_ops.reshape(out, x.aval.shape) if all_of_it else _write(x, out, plan)
 
 
+_SMALL = 4096
 _UFUNCS: dict[Any, np.ufunc] = {elementwise.add: np.add, elementwise.mul: np.multiply, elementwise.min: np.minimum,
                                 elementwise.max: np.maximum}
 
@@ -219,7 +220,10 @@ def _at_once(x: ConcreteArray, key: Any, v: ConcreteArray, combine: Callable | N
             out[place] = v.value
         elif is_basic(key):
             out[place] = _UFUNCS[combine](out[place], v.value)
+        elif out.size <= _SMALL:
+            _UFUNCS[combine].at(out, place, v.value)
         else:
+            # the kernel of scatter is faster than ufunc.at
             return None
     except (IndexError, TypeError, ValueError, UnknownIndex):
         return None

@@ -27,7 +27,7 @@ from pullback.numpy.parts import conj, imag, real
 from pullback.numpy.reductions import average, axes_of, one_axis, sum
 from pullback.numpy.selection import clip, where
 from pullback.numpy.sorting import argsort, searchsorted
-from pullback.numpy.ufuncs import remainder, sqrt
+from pullback.numpy.ufuncs import divide, remainder, sqrt
 
 __all__ = ["diff", "ediff1d", "gradient", "trapezoid", "interp", "unwrap", "polyval", "cov", "corrcoef"]
 
@@ -54,7 +54,7 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     i = one_axis("diff", axis, x.aval.ndim)
     if n == 0:
         return x
-    parts = []
+    parts: list[Array | None] = []
     for value in (prepend, append):
         if value is not None:
             v = asarray(value)
@@ -252,7 +252,7 @@ def unwrap(p: Any, discont: Any = None, axis: int = -1, period: Any = 2 * np.pi)
         wrapped = where(compare.bitwise_and(compare.eq(wrapped, half), compare.gt(jumps, scalar(x, 0))), top, wrapped)
     fix = sub(wrapped, jumps)
     limit = top if discont is None else asarray(discont)
-    fix = where(magnitude(jumps) < limit, scalar(x, 0), fix)
+    fix = where(compare.lt(*_promoted(magnitude(jumps), limit)), scalar(x, 0), fix)
     n = x.aval.shape[i]
     rest = add(slice_in_dim(x, 1, n, 1, i), cumsum(fix, i))
     return concatenate([slice_in_dim(x, 0, 1, 1, i), rest], i)
@@ -352,7 +352,7 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True, dtype: Any = None) -> A
     flat = shape_ops.reshape(c, (n * n,))
     variances = slice_in_dim(flat, 0, n * n, n + 1)
     deviations = sqrt(real(variances))
-    r = c / shape_ops.reshape(deviations, (n, 1)) / deviations
+    r = divide(divide(c, shape_ops.reshape(deviations, (n, 1))), deviations)
     if dtypes.is_complex(r.aval.dtype):
         return make_complex(clip(real(r), -1, 1), clip(imag(r), -1, 1))
     return clip(r, -1, 1)

@@ -26,14 +26,14 @@ __all__ = ["dot", "vdot", "inner", "outer", "matmul", "tensordot", "kron", "matv
            "convolve", "correlate"]
 
 
-def promoted(name: str, *args: Any) -> tuple[list[Array], bool]:
-    """The operands in one dtype, and whether it is weak."""
-    arrays = [as_operand(x, name, i) for i, x in enumerate(args)]
-    first = arrays[0].aval
-    if all(x.aval.dtype == first.dtype and x.aval.weak_type == first.weak_type for x in arrays):
-        return arrays, first.weak_type
+def promoted(name: str, *args: Any) -> list[Array]:
+    """Two operands in one dtype."""
+    arrays = [x if isinstance(x, Array) else as_operand(x, name, i) for i, x in enumerate(args)]
+    a, b = arrays[0].aval, arrays[1].aval
+    if a.dtype == b.dtype and a.weak_type == b.weak_type:
+        return arrays
     dtype, weak = dtypes.promote(*[(x.aval.dtype, x.aval.weak_type) for x in arrays])
-    return [cast(x, dtype, weak) for x in arrays], weak
+    return [cast(x, dtype, weak) for x in arrays]
 
 
 def contract(x: Array, y: Array, numbers: Any, precision: Any, preferred: Any) -> Array:
@@ -61,11 +61,11 @@ def _matmul_plan(left: tuple[int, ...], right: tuple[int, ...]) -> tuple:
                          "products with scalars")
     i, j = len(left) - 1, max(len(right) - 2, 0)
     if left[i] != right[j]:
-        raise TypeError(f"matmul: the last axis of the first operand and the {'last but one' if len(right) > 1 else 'only'} "
-                        f"axis of the second must have equal lengths, got {left[i]} and {right[j]} in shapes {left} and "
-                        f"{right}")
+        which = "last but one" if len(right) > 1 else "only"
+        raise TypeError(f"matmul: the last axis of the first operand and the {which} axis of the second must have equal "
+                        f"lengths, got {left[i]} and {right[j]} in shapes {left} and {right}")
     if len(right) <= 2:
-        return left, right, (((i,), (j,)), ((), ())), None
+        return None, None, (((i,), (j,)), ((), ())), None
     lead = broadcast_shapes("matmul", left[:-2], right[:-2])
     rank = len(lead)
     # an axis of length 1 that meets a longer one (or none) is dropped: the other operand has it for itself
@@ -89,6 +89,8 @@ def _matmul_plan(left: tuple[int, ...], right: tuple[int, ...]) -> tuple:
     product = [*common, *(a for a in kept[0] if a not in common), *([rank] if len(left) > 1 else []),
                *(a for a in kept[1] if a not in common), rank + 1]
     order = [product.index(a) for a in sorted(product)]
+    if (new_left, new_right) == (left, right):
+        new_left = new_right = None
     return new_left, new_right, numbers, None if order == sorted(order) else tuple(order)
 
 
@@ -105,9 +107,11 @@ def matmul(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any
     >>> pnp.matmul(pnp.array([[1., 2.], [3., 4.]]), pnp.array([1., 10.]))
     Array([21., 43.], dtype=float32)
     """
-    (x, y), _ = promoted("matmul", a, b)
+    x, y = promoted("matmul", a, b)
     left, right, numbers, order = _matmul_plan(x.aval.shape, y.aval.shape)
-    z = contract(reshape(x, left), reshape(y, right), numbers, precision, preferred_element_type)
+    if left is not None:
+        x, y = reshape(x, left), reshape(y, right)
+    z = contract(x, y, numbers, precision, preferred_element_type)
     return z if order is None else transpose(z, order)
 
 
@@ -123,7 +127,7 @@ def dot(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = 
     >>> print(pnp.dot(pnp.array([1., 2.]), pnp.array([3., 4.])))
     11.0
     """
-    (x, y), _ = promoted("dot", a, b)
+    x, y = promoted("dot", a, b)
     m, n = x.aval.ndim, y.aval.ndim
     if m == 0 or n == 0:
         return _scaled(x, y, preferred_element_type)
@@ -162,7 +166,7 @@ def inner(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any 
     >>> pnp.inner(pnp.array([[1., 2.], [3., 4.]]), pnp.array([1., 1.]))
     Array([3., 7.], dtype=float32)
     """
-    (x, y), _ = promoted("inner", a, b)
+    x, y = promoted("inner", a, b)
     if x.aval.ndim == 0 or y.aval.ndim == 0:
         return _scaled(x, y, preferred_element_type)
     numbers = (((x.aval.ndim - 1,), (y.aval.ndim - 1,)), ((), ()))
@@ -180,7 +184,7 @@ def outer(a: Any, b: Any, out: None = None) -> Array:
            [6, 8]], dtype=int32)
     """
     refuse_out("outer", out)
-    (x, y), _ = promoted("outer", a, b)
+    x, y = promoted("outer", a, b)
     return _scaled(reshape(x, (x.aval.size, 1)), reshape(y, (1, y.aval.size)), None)
 
 
@@ -194,7 +198,7 @@ def tensordot(a: Any, b: Any, axes: Any = 2, *, precision: Any = None, preferred
     >>> pnp.tensordot(pnp.ones((2, 3, 4)), pnp.ones((3, 4, 5))).shape
     (2, 5)
     """
-    (x, y), _ = promoted("tensordot", a, b)
+    x, y = promoted("tensordot", a, b)
     m, n = x.aval.ndim, y.aval.ndim
     if isinstance(axes, (tuple, list)) and len(axes) == 2:
         pair = [tuple(side) if isinstance(side, (tuple, list)) else (side,) for side in axes]
@@ -221,7 +225,7 @@ def kron(a: Any, b: Any) -> Array:
     >>> pnp.kron(pnp.array([1, 10]), pnp.array([1, 2]))
     Array([ 1,  2, 10, 20], dtype=int32)
     """
-    (x, y), _ = promoted("kron", a, b)
+    x, y = promoted("kron", a, b)
     rank = max(x.aval.ndim, y.aval.ndim)
     left = (1,) * (rank - x.aval.ndim) + x.aval.shape
     right = (1,) * (rank - y.aval.ndim) + y.aval.shape
@@ -289,7 +293,7 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
     """
     if axis is not None:
         axisa = axisb = axisc = axis
-    (x, y), _ = promoted("cross", a, b)
+    x, y = promoted("cross", a, b)
     x = move_axis(x, one_axis("cross", axisa, x.aval.ndim), x.aval.ndim - 1)
     y = move_axis(y, one_axis("cross", axisb, y.aval.ndim), y.aval.ndim - 1)
     if x.aval.shape[-1] not in (2, 3) or y.aval.shape[-1] not in (2, 3):
@@ -319,7 +323,7 @@ def _components(x: Array) -> list[Array]:
 
 
 def _slide(name: str, a: Any, v: Any, mode: str, flip: bool, precision: Any, preferred: Any) -> Array:
-    (x, y), _ = promoted(name, a, v)
+    x, y = promoted(name, a, v)
     if x.aval.ndim != 1 or y.aval.ndim != 1:
         raise ValueError(f"{name}: expected two vectors, got shapes {x.shape} and {y.shape}")
     if not x.aval.size or not y.aval.size:

@@ -86,7 +86,8 @@ def _parse(subscripts: str, ranks: tuple[int, ...]) -> tuple[tuple[str, ...], st
         raise ValueError(f"einsum: '{subscripts}' names an axis of the result twice")
     unknown = set(out) - set("".join(terms))
     if unknown:
-        raise ValueError(f"einsum: the result of '{subscripts}' names {', '.join(sorted(unknown))}, which no operand has")
+        letters = ", ".join(sorted(unknown))
+        raise ValueError(f"einsum: the result of '{subscripts}' names {letters}, which no operand has")
     return tuple(terms), out
 
 
@@ -97,8 +98,8 @@ def _sizes(subscripts: str, terms: Sequence[str], shapes: Sequence[tuple[int, ..
         for c, n in zip(term, shape, strict=True):
             known = sizes.get(c, 1)
             if known != 1 and n not in (1, known):
-                raise ValueError(f"einsum: axis '{c}' of '{subscripts}' has lengths {known} and {n}, in operands of shapes "
-                                 f"{', '.join(map(str, shapes))}")
+                raise ValueError(f"einsum: axis '{c}' of '{subscripts}' has lengths {known} and {n}, in operands of "
+                                 f"shapes {', '.join(map(str, shapes))}")
             if known == 1:
                 sizes[c] = n
     return sizes
@@ -197,11 +198,18 @@ def _pair(x: Array, left: str, y: Array, right: str, out: str, sizes: dict[str, 
     return (_arrange(z, product, out), out) if exact else (z, product)
 
 
+def _is_one_product(terms: tuple[str, ...], out: str) -> bool:
+    """Whether the contraction is one `dot_general`, which takes care of its result type itself."""
+    summed = {*"".join(terms)} - {*out}
+    return len(terms) == 2 and bool(summed) and all(term.count(c) == 1 for term in terms for c in summed)
+
+
 # --- any number of operands ---
 
 
 @lru_cache(maxsize=1024)
-def _path(terms: tuple[str, ...], out: str, shapes: tuple[tuple[int, ...], ...], optimize: Any) -> list[tuple[int, ...]]:
+def _path(terms: tuple[str, ...], out: str, shapes: tuple[tuple[int, ...], ...], optimize: Any
+          ) -> list[tuple[int, ...]]:
     import opt_einsum
     return opt_einsum.contract_path(f"{','.join(terms)}->{out}", *shapes, shapes=True, optimize=optimize)[0]
 
@@ -262,7 +270,7 @@ def einsum(subscripts: Any, /, *operands: Any, out: None = None, optimize: Any =
     terms, result = _parse(subscripts, tuple([x.aval.ndim for x in arrays]))
     sizes = _sizes(subscripts, terms, [x.aval.shape for x in arrays])
     preferred = None if preferred_element_type is None else dtypes.canonicalize_dtype(preferred_element_type)
-    if preferred is not None and preferred.itemsize > dtype.itemsize and (len(arrays) != 2 or not {*terms[0]} & {*terms[1]}):
+    if preferred is not None and preferred.itemsize > dtype.itemsize and not _is_one_product(terms, result):
         # sums and plain products are computed in their operands' dtype
         arrays = [convert_element_type(x, preferred) for x in arrays]
     params = {"precision": canonical_precision(precision), "preferred_element_type": preferred}

@@ -180,7 +180,7 @@ def _parts(entry: Any, origin: int, key: Any) -> list[tuple[str, Any, int]]:
             if entry.aval.dtype.kind == "b":
                 raise NonConcreteBooleanIndexError(
                     f"indexing with a traced mask of type {entry.aval.str_short()}: the shape of the result would depend "
-                    f"on data, in {entry.trace.describe()}. Use numpy.where(mask, x, y), a reduction with where=mask, "
+                    f"on data, in {entry.owner.describe()}. Use numpy.where(mask, x, y), a reduction with where=mask, "
                     "x.at[...] with positions, or numpy.nonzero(mask, size=...) for a fixed number of them.")
             _check_integer(entry.aval.dtype, key)
             return [("scalar" if entry.aval.ndim == 0 else "array", entry, origin)]

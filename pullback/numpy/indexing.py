@@ -40,7 +40,7 @@ def getitem(x: Array, key: Any) -> Array:
         try:
             # NumPy itself, where all is known and lies inside; what it refuses is looked at more closely below
             plain = numpy_index(key)
-            out = (x.value if value is None else value)[plain]
+            out = (x.value if value is None else value)[plain]  # type: ignore[index]
         except (IndexError, TypeError, UnknownIndex):
             pass
         else:
@@ -124,7 +124,7 @@ def iterate(x: Array) -> Iterator[Array]:
         raise TypeError("iteration over a 0-d array: it has no axis to iterate over")
     inner = make_aval(aval.shape[1:], aval.dtype, aval.weak_type)
     if type(x) is ConcreteArray:
-        return (ConcreteArray(inner, row) for row in x.value)
+        return (ConcreteArray(inner, row) for row in np.asarray(x.value))
     if not aval.shape[0]:
         return iter(())
     # one operation: its transpose is one concatenation

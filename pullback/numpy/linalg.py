@@ -60,8 +60,8 @@ def _matrix_norm(name: str, x: Array, ord: Any, rows: int, columns: int, keepdim
     if ord is None or ord == "fro":
         return _vector_norm(name, x, None, tuple(sorted((rows, columns))), keepdims)
     if ord in (2, -2, "nuc"):
-        raise NotImplementedError(f"{name}: ord={ord!r} needs singular values, which are not available; use 'fro', 1, -1, "
-                                  "inf or -inf")
+        raise NotImplementedError(f"{name}: ord={ord!r} needs singular values, which are not available; use 'fro', 1, "
+                                  "-1, inf or -inf")
     if ord not in (1, -1, np.inf, -np.inf):
         raise ValueError(f"{name}: ord of a matrix must be None, 'fro', 1, -1, inf or -inf, got {ord!r}")
     summed, over = (rows, columns) if abs(ord) == 1 else (columns, rows)

@@ -18,6 +18,7 @@ from pullback._ops.elementwise import add, div, floor, mul, scalar, sub
 from pullback._ops.slicing import pad as pad_op
 from pullback._ops.slicing import rev, slice_in_dim
 from pullback.numpy.elementwise import as_operand, constant
+from pullback.numpy.joining import unstack
 from pullback.numpy.parts import round
 from pullback.numpy.quantiles import median
 from pullback.numpy.reductions import max, mean, min
@@ -225,7 +226,7 @@ def _by_function(x: Array, widths: Any, function: Callable, kwargs: dict) -> Arr
         lead = moved.aval.shape[:-1]
         n = moved.aval.shape[-1]
         rows = shape_ops.reshape(moved, (math.prod(lead), n))
-        done = [function(row, widths[axis], axis, kwargs) for row in rows]
+        done = [function(row, widths[axis], axis, kwargs) for row in unstack(rows)]
         stacked = concatenate([shape_ops.reshape(as_operand(r, "pad", 2), (1, n)) for r in done], 0)
         x = shape_ops.move_axis(shape_ops.reshape(stacked, (*lead, n)), x.aval.ndim - 1, axis)
     return x

@@ -17,6 +17,7 @@ from pullback._ops import shape as shape_ops
 from pullback._ops.elementwise import scalar
 from pullback.numpy.creation import asarray, shape_of
 from pullback.numpy.elementwise import ANY, as_operand, promote_operands
+from pullback.numpy.joining import unstack
 from pullback.numpy.reductions import one_axis, refuse_out
 from pullback.numpy.selection import where
 from pullback.numpy.ufuncs import floor_divide, remainder
@@ -96,7 +97,7 @@ def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: 
     x = as_operand(x, "piecewise", 0)
     if not isinstance(condlist, (list, tuple)):
         conditions = as_operand(condlist, "piecewise", 1)
-        condlist = list(conditions) if conditions.aval.ndim > x.aval.ndim else [conditions]
+        condlist = unstack(conditions) if conditions.aval.ndim > x.aval.ndim else [conditions]
     masks = [as_operand(_array(c), "piecewise", 1) for c in condlist]
     functions = list(funclist)
     if len(functions) == len(masks):

@@ -32,7 +32,7 @@ def static_count(name: str, count: Array) -> int:
     """A count that decides a shape; an error that speaks of `size` where it is not known."""
     value: Any = count.known() if isinstance(count, Tracer) else count
     if not isinstance(value, ConcreteArray):
-        where = count.trace.describe()  # type: ignore[attr-defined]
+        where = count.owner.describe()  # type: ignore[attr-defined]
         raise ConcretizationTypeError(
             f"{name}: the shape of the result depends on data that is not known in {where}. Give its size: "
             f"{name}(..., size=n) keeps the first n results, and fills up with fill_value if there are fewer. Or use "

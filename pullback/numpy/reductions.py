@@ -380,8 +380,8 @@ def average(a: Any, axis: Axis = None, weights: Any = None, returned: bool = Fal
         x, w = cast(x, dtype, False), cast(w, dtype, False)
         if w.aval.shape != x.aval.shape:
             if w.aval.ndim != 1 or len(axes) != 1 or w.aval.size != x.aval.shape[axes[0]]:
-                raise ValueError(f"average: weights must have the shape of a, {x.shape}, or be a vector along one axis; "
-                                 f"got shape {w.shape} with axis={axis}")
+                raise ValueError(f"average: weights must have the shape of a, {x.shape}, or be a vector along one "
+                                 f"axis; got shape {w.shape} with axis={axis}")
             w = broadcast_to(reshape(w, tuple(x.aval.shape[i] if i in axes else 1 for i in range(x.aval.ndim))),
                              x.aval.shape)
         total = reduced(reduce_sum_p, w, axes, keepdims)
@@ -444,7 +444,7 @@ def _variance(name, a, axis, dtype, out, ddof, keepdims, where, mean, correction
     if dtype is not None:
         dtype = dtypes.canonicalize_dtype(dtype)
         if dtypes.is_complex(inexact) and not dtypes.is_complex(dtype):
-            raise ValueError(f"{name}: the variance of complex numbers is computed in a complex dtype, got dtype={dtype}")
+            raise ValueError(f"{name}: the variance of complex numbers is computed in a complex dtype, got {dtype}")
         inexact = dtypes.to_inexact(dtype, False)[0]
     axes = axes_of(name, axis, x.aval.ndim)
     x = convert_element_type(x, accumulator(inexact))

@@ -149,7 +149,7 @@ def _positions(name: str, obj: Any, n: int) -> np.ndarray:
     """The places along an axis that an integer, a slice, integers or a mask names; they must be known."""
     if isinstance(obj, slice):
         return np.arange(n)[obj]
-    value = np.asarray(obj if not isinstance(obj, Array) else obj.__array__())
+    value = np.asarray(obj)
     if value.dtype.kind == "b":
         if value.shape != (n,):
             raise ValueError(f"{name}: a mask must have the length {n} of the axis, got shape {value.shape}")
@@ -232,7 +232,7 @@ def trim_zeros(filt: Any, trim: str = "fb") -> Array:
     x = asarray(filt)
     if x.aval.ndim != 1:
         raise ValueError(f"trim_zeros: expected 1 axis, got shape {x.aval.shape}")
-    there = np.flatnonzero(x.__array__())
+    there = np.flatnonzero(np.asarray(x))
     low = (int(there[0]) if there.size else x.aval.size) if "f" in trim.lower() else 0
     high = (int(there[-1]) + 1 if there.size else 0) if "b" in trim.lower() else x.aval.size
     return slice_in_dim(x, min(low, high) if there.size else 0, high if there.size else 0)

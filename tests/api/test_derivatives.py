@@ -148,7 +148,8 @@ class Point(NamedTuple):
 
 
 def test_structures_come_back_as_they_went_in():
-    gradient = pb.grad(lambda p: p["a"].x * p["b"][0] + p["a"].y)({"a": Point(2., 3.), "b": [5., None], "c": ()})
+    gradient = pb.grad(lambda p: p["a"].x * p["b"][0] + p["a"].y)({"a": Point(2., 3.), "b": [5., None],
+                                                                   "c": ()})
     assert type(gradient["a"]) is Point
     assert (float(gradient["a"].x), float(gradient["a"].y), float(gradient["b"][0])) == (5., 1., 2.)
     assert gradient["b"][1] is None
@@ -294,7 +295,8 @@ def test_linear_transpose_refuses_what_is_not_linear():
 # ---- nothing is silently lost
 
 
-@pytest.mark.parametrize("escape", [float, complex, np.asarray, np.sin, lambda x: x.item(), lambda x: x.tolist()],
+@pytest.mark.parametrize("escape", [float, complex, np.asarray, np.sin, lambda x: x.item(),
+                                    lambda x: x.tolist()],
                          ids=["float", "complex", "asarray", "np.sin", "item", "tolist"])
 @pytest.mark.parametrize("differentiate", [
     lambda f: pb.grad(f)(3.), lambda f: pb.jvp(f, (3.,), (1.,)), lambda f: pb.linearize(f, 3.),

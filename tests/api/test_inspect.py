@@ -61,7 +61,8 @@ def test_results_that_nobody_reads():
 
 
 def test_dtypes_by_their_short_names():
-    args = [pnp.zeros((), d) for d in ("bool", "int8", "uint16", "bfloat16", "float16", "complex64", "float8_e5m2", "int4")]
+    args = [pnp.zeros((), d) for d in ("bool", "int8", "uint16", "bfloat16", "float16", "complex64",
+                                       "float8_e5m2", "int4")]
     assert text(lambda *xs: (), *args) == (
         "{ lambda ; a:bool[] b:i8[] c:u16[] d:bf16[] e:f16[] f:c64[] g:f8_e5m2[] h:i4[]. let  in () }")
 
@@ -124,7 +125,8 @@ def test_effects_of_python_happen_once():
 def test_other_transformations_inside():
     table = pnp.asarray(W)
     for fun, x in [(pb.grad(lambda x: pnp.sin(x) * 2), 1.), (pb.vmap(lambda x: x * 2), W),
-                   (lambda x: pb.jvp(pnp.sin, (x,), (x,)), 1.), (pb.jit(pb.grad(lambda x: (x * table).sum())), 1.)]:
+                   (lambda x: pb.jvp(pnp.sin, (x,), (x,)), 1.),
+                   (pb.jit(pb.grad(lambda x: (x * table).sum())), 1.)]:
         check_jaxpr(pb.make_jaxpr(fun)(x))
 
 
@@ -172,7 +174,8 @@ def test_a_struct_says_what_it_is():
 
 
 def test_errors():
-    with pytest.raises(TypeError, match=r"make_jaxpr of <lambda>: argument 'p', leaf \['k'\]: .* got 'text' of type str"):
+    with pytest.raises(TypeError,
+                       match=r"make_jaxpr of <lambda>: argument 'p', leaf \['k'\]: .* got 'text'"):
         pb.make_jaxpr(lambda n, p: p, static_argnums=0)(3, {"k": "text"})
     with pytest.raises(TypeError, match=r"eval_shape: expected a function, got 3 of type int"):
         pb.eval_shape(3, 1.)
@@ -180,5 +183,6 @@ def test_errors():
         pb.make_jaxpr("f")
     with pytest.raises(ValueError, match=r"make_jaxpr: static_argnums=4 asks for positional argument 4"):
         pb.make_jaxpr(lambda x: x, static_argnums=4)(1.)
-    with pytest.raises(TypeError, match=r"make_jaxpr: static_argnums must be an int or a sequence of ints, got 'n'"):
+    with pytest.raises(TypeError,
+                       match=r"make_jaxpr: static_argnums must be an int or a sequence of ints, got 'n'"):
         pb.make_jaxpr(lambda n: n, static_argnums="n")(1.)

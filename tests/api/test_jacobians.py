@@ -93,18 +93,19 @@ def test_holomorphic(name):
 
 def test_complex_without_holomorphic():
     z = np.array([1. + 1j, 2 - .5j], np.complex64)
-    close(pb.jacrev(lambda z: pnp.real(z * pnp.conj(z)))(z), jax.jacrev(lambda z: jnp.real(z * jnp.conj(z)))(z))
+    close(pb.jacrev(lambda z: pnp.real(z * pnp.conj(z)))(z),
+          jax.jacrev(lambda z: jnp.real(z * jnp.conj(z)))(z))
     close(pb.jacfwd(lambda x: x * 1j)(W), jax.jacfwd(lambda x: x * 1j)(W))
-    with pytest.raises(TypeError, match="jacfwd of .*argument 'z' has dtype complex64.*holomorphic=True"):
+    with pytest.raises(TypeError, match=r"jacfwd of .*argument 'z' has dtype complex64.*holomorphic=True"):
         pb.jacfwd(lambda z: z)(z)
-    with pytest.raises(TypeError, match="jacrev of .*must be real.*holomorphic=True"):
+    with pytest.raises(TypeError, match=r"jacrev of .*must be real.*holomorphic=True"):
         pb.jacrev(lambda x: x * 1j)(W)
 
 
 def test_integers():
-    with pytest.raises(TypeError, match="jacrev of .*argument 'x' has dtype int32.*allow_int=True"):
+    with pytest.raises(TypeError, match=r"jacrev of .*argument 'x' has dtype int32.*allow_int=True"):
         pb.jacrev(lambda x: x * 2.)(np.arange(3))
-    with pytest.raises(TypeError, match="jacfwd of .*argument 'x' has dtype int32"):
+    with pytest.raises(TypeError, match=r"jacfwd of .*argument 'x' has dtype int32"):
         pb.jacfwd(lambda x: x * 2.)(np.arange(3))
     close(pb.jacrev(lambda x: x * 2., allow_int=True)(np.arange(3)),
           jax.jacrev(lambda x: x * 2., allow_int=True)(np.arange(3)))

@@ -68,7 +68,8 @@ def test_an_equation_that_binds_an_input(jaxpr):
     refused(jaxpr, "bound twice")
 
 
-@pytest.mark.parametrize("aval", [ShapedArray((3,), "float32"), ShapedArray((), "float16"), ShapedArray((), "int32")])
+@pytest.mark.parametrize("aval", [ShapedArray((3,), "float32"), ShapedArray((), "float16"),
+                                  ShapedArray((), "int32")])
 def test_a_result_of_the_wrong_type(jaxpr, aval):
     wrong = Var(aval)
     jaxpr.eqns[-1] = jaxpr.eqns[-1].replace(outvars=[wrong])
@@ -83,7 +84,8 @@ def test_too_many_results(jaxpr):
 
 def test_operands_that_the_primitive_refuses(jaxpr):
     multiply = next(i for i, e in enumerate(jaxpr.eqns) if e.primitive.name == "mul")
-    jaxpr.eqns[multiply] = jaxpr.eqns[multiply].replace(invars=[Literal(np.int32(2), ShapedArray((), "int32")),
+    jaxpr.eqns[multiply] = jaxpr.eqns[multiply].replace(invars=[Literal(np.int32(2),
+                                                                        ShapedArray((), "int32")),
                                                                 jaxpr.invars[0]])
     refused(jaxpr, "'mul' refuses its operands")
 
@@ -144,7 +146,8 @@ def test_nested_jaxprs_have_no_constants():
     table = pnp.asarray(W)
     closed = traced(pb.jit(lambda x: x * 2), 1.)
     eqn = closed.eqns[0]
-    closed.eqns[0] = eqn.replace(params={**eqn.params, "jaxpr": traced(lambda x: (x + table).sum(), 1.).jaxpr})
+    closed.eqns[0] = eqn.replace(params={**eqn.params,
+                                         "jaxpr": traced(lambda x: (x + table).sum(), 1.).jaxpr})
     refused(closed, "has constants")
 
 
@@ -184,7 +187,8 @@ def test_dce_removes_what_nobody_reads():
 @pytest.mark.parametrize("fun", [
     pb.jit(lambda x: (pnp.sin(x), pnp.exp(x))),
     lambda x: lax.cond(x > 0, lambda x: (pnp.sin(x), pnp.exp(x)), lambda x: (x, x), x),
-    lambda x: lax.scan(lambda c, _: (pnp.sin(c), pnp.exp(c)), x, None, length=3)], ids=["jit", "cond", "scan"])
+    lambda x: lax.scan(lambda c, _: (pnp.sin(c), pnp.exp(c)), x, None, length=3)],
+    ids=["jit", "cond", "scan"])
 def test_dce_goes_inside(fun):
     closed = traced(lambda x: fun(x)[0], 1.)
     smaller, _ = dce(closed.jaxpr)
@@ -206,7 +210,8 @@ def test_eval_jaxpr(jaxpr):
 
 def test_eval_jaxpr_under_transformations(jaxpr):
     assert float(pb.grad(lambda x: eval_jaxpr(jaxpr, [], x, 2.)[0])(1.)) == pytest.approx(2 * np.cos(1.))
-    np.testing.assert_allclose(np.asarray(pb.vmap(lambda x: eval_jaxpr(jaxpr, [], x, 2.)[0])(W)), 2 * np.sin(W), rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(pb.vmap(lambda x: eval_jaxpr(jaxpr, [], x, 2.)[0])(W)),
+                               2 * np.sin(W), rtol=1e-6)
     again = traced(lambda x, y: tuple(eval_jaxpr(jaxpr, [], x, y)), 1., 2.)
     assert str(again) == str(jaxpr)
 
@@ -230,7 +235,8 @@ def test_traced_rules_pass_the_checker():
         y = lax.cond(y > 0, lambda y: y * table.sum(), lambda y: y, y)
         return pb.jit(lambda y: (y * table).sum())(y)
 
-    for fun, x in [(f, 1.), (pb.grad(f), 1.), (pb.vmap(f), W), (pb.vmap(pb.grad(f)), W), (pb.jit(pb.jacfwd(pb.grad(f))), 1.),
+    for fun, x in [(f, 1.), (pb.grad(f), 1.), (pb.vmap(f), W), (pb.vmap(pb.grad(f)), W),
+                   (pb.jit(pb.jacfwd(pb.grad(f))), 1.),
                    (lambda x: pb.jvp(f, (x,), (x,)), 1.), (lambda x: pb.linearize(f, x)[1](1.), 1.)]:
         closed = traced(fun, x)
         check_jaxpr(dce(closed.jaxpr)[0])

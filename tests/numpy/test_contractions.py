@@ -142,7 +142,7 @@ def test_einsum_of_sublists_and_preferred_types():
                 x, y)
     check_value(lambda x, y: pnp.einsum(x, [..., 0, 1], y, [1, 2]), lambda x, y: jnp.einsum(x, [..., 0, 1], y, [1, 2]), x, y)
     narrow = np.full((3, 60), 100, "int8")
-    for subscripts in ("ij,ij->i", "ij,kj->ik", "ij,kl->"):
+    for subscripts in ("ij,ij->i", "ij,kj->ik", "ij,kl->", "ij,kj->", "ij,ij->ij"):
         close(pnp.einsum(subscripts, narrow, narrow, preferred_element_type="int32"),
               np.einsum(subscripts, narrow.astype("int32"), narrow.astype("int32")))
     assert pnp.einsum_path("ij,jk,kl", *[np.ones((2, 2))] * 3)[0] == [(0, 1), (0, 1)]

@@ -200,7 +200,8 @@ FORMULAS = [
     ("uniform", {"minval": column(-1, 0, 1), "maxval": column(1, 5, 9)}, 4, 0),
     ("normal", {}, 8, 0),
     ("truncated_normal", {"lower": -1.0, "upper": 2.0}, 8, 0),
-    ("truncated_normal", {"lower": column(-3, -1, 0), "upper": np.inf}, 16, 0),
+    # an ulp in erf(lower), next to 1, is many in its inverse
+    ("truncated_normal", {"lower": column(-3, -1, 0), "upper": np.inf}, 64, 0),
     ("exponential", {}, 4, 0),
     ("gumbel", {}, 8, 0),
     ("gumbel", {"mode": "high"}, 8, 0),
@@ -301,9 +302,10 @@ def test_vmap_over_keys_is_the_loop(sample):
 def test_vmap_over_parameters_is_the_loop():
     key = random.key(0)
     a = np.array([0.5, 2.0, 30.0], np.float32)
-    for sample in (lambda a: random.gamma(key, a, (4,)), lambda a: random.poisson(key, a, (4,)),
-                   lambda a: random.normal(key, (4,)) * a, lambda a: random.uniform(key, (4,), maxval=a)):
+    for sample in (lambda a: random.gamma(key, a, (4,)), lambda a: random.uniform(key, (4,), maxval=a)):
         assert_close(pb.vmap(sample)(a), np.stack([sample(x) for x in a]), 4)
+    counts = np.stack([random.poisson(key, x, (4,)) for x in a])
+    assert_same(pb.vmap(lambda a: random.poisson(key, a, (4,)))(a), counts)
     keys = random.split(key, 3)
     expected = np.stack([random.gamma(k, x) for k, x in zip(keys, a, strict=True)])
     assert_close(pb.vmap(random.gamma)(keys, a), expected, 4)

@@ -1,0 +1,193 @@
+"""cond and switch under every transformation, with JAX as oracle."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+from agreement import all_close
+from transformations import JAX, PB, agree
+
+import pullback as pb
+import pullback.numpy as pnp
+from pullback import lax
+from pullback.core import check_jaxpr
+
+f32 = np.float32
+X = np.array([0.3, -0.7, 1.1], f32)
+
+
+@pytest.mark.parametrize("pred", [True, False, 2, 0.0])
+def test_predicate_that_is_known(pred):
+    def make(lib):
+        return lambda x, y: lib.lax.cond(pred, lambda x, y: (x * y, lib.lax.sin(x)), lambda x, y: (y, x * 2), x, y)
+
+    agree(make, X, X[::-1].copy(), second=False, batch=False)
+
+
+def test_predicate_that_depends_on_the_argument():
+    def make(lib):
+        def fun(x, y):
+            return lib.lax.cond(x.sum() > 0.1, lambda x, y: x * lib.lax.sin(y), lambda x, y: lib.lax.exp(x) + y, x, y)
+
+        return fun
+
+    agree(make, X, f32(0.4), compiled=True)
+
+
+def test_closed_over_values_are_differentiated():
+    def make(lib):
+        def fun(x, w, v):
+            return lib.lax.cond(x > 0, lambda: (w * x, lib.lax.sin(v)), lambda: (x * x * v, w * v))
+
+        return fun
+
+    agree(make, f32(0.5), f32(1.5), f32(-0.8))
+    agree(make, f32(-0.5), f32(1.5), f32(-0.8), batch=False)
+
+
+@pytest.mark.parametrize("index", [-3, 0, 1, 2, 7])
+def test_switch_clamps_its_index(index):
+    def make(lib):
+        branches = [lib.lax.sin, lambda x: x * x, lambda x: lib.lax.exp(-x)]
+        return lambda x: lib.lax.switch(lib.np.int32(index) if lib is JAX else np.int32(index), branches, x)
+
+    agree(make, X, second=False, batch=False)
+
+
+def test_switch_with_an_index_for_each_example():
+    def make(lib):
+        def fun(x):
+            index = (x * 4).astype(np.int32)
+            return lib.lax.switch(index, [lambda x, y: x * y, lambda x, y: y, lambda x, y: lib.lax.sin(x) + y], x, x * 2)
+
+        return fun
+
+    agree(make, f32(0.3))
+
+
+def test_branches_that_use_different_operands():
+    def make(lib):
+        def fun(x, y, z):
+            return lib.lax.cond(z > 0, lambda x, y, z: lib.lax.sin(x), lambda x, y, z: lib.lax.exp(y) * y, x, y, z)
+
+        return fun
+
+    agree(make, f32(0.5), f32(0.4), f32(0.2))
+
+
+def test_branch_that_is_constant():
+    def make(lib):
+        return lambda x: lib.lax.cond(x.sum() > 10, lambda x: x * x, lambda x: lib.np.zeros(3), x)
+
+    agree(make, X)
+
+
+def test_branches_with_residuals_of_different_types():
+    def make(lib):
+        def fun(x):
+            return lib.lax.cond(x[0] > 0, lambda x: lib.lax.sin(x).sum() ** 3, lambda x: lib.lax.exp(x[0] * x[1]) * x[2], x)
+
+        return fun
+
+    agree(make, X)
+
+
+def test_pytrees_none_and_mixed_dtypes():
+    def make(lib):
+        def yes(d):
+            return {"i": d["i"] + 1, "x": [d["x"] * 2, None], "e": ()}
+
+        def no(d):
+            return {"i": d["i"], "x": [lib.lax.sin(d["x"]), None], "e": ()}
+
+        return lambda x: lib.lax.cond(x.sum() > 0, yes, no, {"i": np.int32(4), "x": x})
+
+    agree(make, X)
+
+
+def test_weak_results_take_the_type_of_the_other_branch():
+    for lib_pred in (True, False):
+        got = PB.lax.cond(lib_pred, lambda x: x, lambda x: 1.0, f32(2))
+        all_close(got, JAX.lax.cond(lib_pred, lambda x: x, lambda x: 1.0, f32(2)))
+
+
+def test_bfloat16():
+    def make(lib):
+        return lambda x: lib.lax.cond(x.sum() > 0, lambda x: x * x, lambda x: -x, x)
+
+    agree(make, X.astype(ml_dtypes.bfloat16), second=False, batch=False)
+
+
+def test_cond_in_cond_in_scan():
+    def make(lib):
+        def body(c, x):
+            def inner(c):
+                return lib.lax.cond(c > x, lib.lax.sin, lambda c: c * c + x, c)
+
+            c = lib.lax.cond(x > 0, inner, lambda c: c * 1.5, c)
+            return c, c * x
+
+        return lambda c, xs: lib.lax.scan(body, c, xs)
+
+    agree(make, f32(0.4), X)
+
+
+def test_only_the_chosen_branch_runs():
+    def fun(x):
+        return lax.cond(x > 0, lambda x: x, lambda x: lax.while_loop(lambda c: True, lambda c: c, x), x)
+
+    assert float(fun(1.0)) == 1
+    assert float(pb.jit(fun)(1.0)) == 1
+
+
+def test_gradient_at_a_singularity_that_is_not_chosen():
+    def safe(x):
+        return lax.cond(x > 0, lambda x: pnp.sqrt(x), lambda x: x * 0.0, x)
+
+    assert float(pb.grad(safe)(0.0)) == 0
+    assert float(pb.jit(pb.grad(safe))(0.0)) == 0
+
+
+def test_linear_transpose():
+    (ct,) = pb.linear_transpose(lambda x: lax.cond(True, lambda x: x * 3, lambda x: x, x), f32(1))(f32(2))
+    assert float(ct) == 6
+
+
+def test_jaxprs_are_well_formed():
+    def fun(x):
+        return lax.cond(x > 0, lambda x: pnp.sin(x), lambda x: x * 2, x)
+
+    for f in (fun, pb.grad(fun), pb.grad(pb.grad(fun)), lambda x: pb.jvp(fun, (x,), (x,))):
+        closed = pb.make_jaxpr(f)(0.3)
+        check_jaxpr(closed)
+        assert "cond[" in str(closed)
+    check_jaxpr(pb.make_jaxpr(pb.vmap(pb.grad(fun)))(X))
+
+
+# ---- what is refused
+
+
+def test_difference_of_shapes_names_the_leaf():
+    with pytest.raises(TypeError, match=r"cond: true_fun .*\n  \['a'\]\[1\]: expected f32\[3\], got f32\[\]"):
+        lax.cond(True, lambda x: {"a": [x, x.sum()]}, lambda x: {"a": [x, x]}, X)
+
+
+def test_difference_of_dtypes_names_the_leaf():
+    with pytest.raises(TypeError, match=r"switch: branches\[2\] .*\n  the value: expected f32\[3\], got i32\[3\]"):
+        lax.switch(0, [lambda x: x, lambda x: x * 2, lambda x: x.astype(np.int32)], X)
+
+
+def test_difference_of_structures():
+    with pytest.raises(TypeError, match=r"cond: true_fun .* must return what false_fun returns"):
+        lax.cond(True, lambda x: (x, x), lambda x: x, X)
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: lax.cond(X > 0, lambda: 1, lambda: 2), r"predicate must be a scalar, got shape \(3,\)"),
+    (lambda: lax.cond(True, 1, 2), "expected two functions"),
+    (lambda: lax.cond(True, lambda x: x, lambda x: x, "abc"), "must be an array or a number, got 'abc'"),
+    (lambda: lax.switch(1.5, [lambda: 1]), "index must be a scalar integer, got f32"),
+    (lambda: lax.switch(0, []), "at least one branch"),
+])
+def test_arguments_that_do_not_fit(call, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        call()

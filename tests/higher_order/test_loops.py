@@ -1,0 +1,163 @@
+"""fori_loop and map, with JAX as oracle."""
+
+import numpy as np
+import pytest
+from agreement import all_close
+from transformations import JAX, PB, agree
+
+import pullback as pb
+from pullback import lax
+from pullback.core import check_jaxpr
+
+f32 = np.float32
+X = np.array([0.3, -0.7, 1.1], f32)
+ROWS = np.arange(14, dtype=f32).reshape(7, 2) / 10
+
+
+@pytest.mark.parametrize(("lower", "upper"), [(0, 4), (2, 5), (3, 3), (5, 2), (-3, 2), (-4, -1)])
+def test_range_that_is_known(lower, upper):
+    def make(lib):
+        return lambda x: lib.lax.fori_loop(lower, upper, lambda i, x: lib.lax.sin(x) * 1.5 + i, x)
+
+    agree(make, X, second=False, batch=(lower, upper) == (0, 4))
+
+
+@pytest.mark.parametrize(("lower", "upper"), [(0, 4), (3, 3), (5, 2), (-3, 2)])
+def test_range_that_is_traced(lower, upper):
+    def run(lib, transform):
+        def fun(lo, hi):
+            return lib.lax.fori_loop(lo, hi, lambda i, c: (c[0] + i, c[1] * 1.5 + i), (0, f32(1)))
+
+        return transform(lib, fun)(np.int32(lower), np.int32(upper))
+
+    for transform in (lambda lib, f: lib.t.jit(f),
+                      lambda lib, f: lambda lo, hi: lib.t.vmap(f)(np.arange(3, dtype=np.int32) + lo, np.full(3, hi)),
+                      lambda lib, f: lambda lo, hi: lib.t.vmap(f, (None, 0))(lo, hi + np.arange(3, dtype=np.int32))):
+        all_close(run(PB, transform), run(JAX, transform))
+
+
+def test_forward_mode_with_traced_bounds():
+    def make(lib):
+        def fun(x):
+            return lib.t.jit(lambda n, x: lib.lax.fori_loop(0, n, lambda i, c: lib.lax.sin(c) + x * i, x))(np.int32(4), x)
+
+        return fun
+
+    agree(make, X, reverse=False)
+
+
+def test_reverse_mode_with_traced_bounds_is_refused():
+    def fun(n, x):
+        return lax.fori_loop(0, n, lambda i, c: c * x, x)
+
+    with pytest.raises(ValueError, match=r"reverse-mode .*fori_loop with constant bounds"):
+        pb.jit(pb.grad(fun, 1))(3, 2.0)
+
+
+@pytest.mark.parametrize("unroll", [1, 2, True])
+def test_unroll(unroll):
+    def run(lib):
+        return lib.t.jit(lambda x: lib.lax.fori_loop(0, 5, lambda i, c: c * 1.1 + i, x, unroll=unroll))(X)
+
+    all_close(run(PB), run(JAX))
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32])
+def test_dtype_of_the_index(dtype):
+    def run(lib):
+        return lib.lax.fori_loop(dtype(1), dtype(4), lambda i, c: c + i, dtype(0))
+
+    all_close(run(PB), run(JAX))
+
+
+def test_up_to_the_largest_index_of_the_dtype():
+    assert int(lax.fori_loop(np.int8(120), np.int8(127), lambda i, c: c + 1, 0)) == 7
+    assert int(lax.fori_loop(np.int8(-128), np.int8(127), lambda i, c: c + 1, 0)) == 255
+
+
+def test_pytree_carry_with_none():
+    def make(lib):
+        def body(i, c):
+            return {"a": c["a"] * 1.1, "n": None, "k": (c["k"] + 1, ())}
+
+        return lambda x: lib.lax.fori_loop(0, 3, body, {"a": x, "n": None, "k": (0, ())})
+
+    agree(make, X, second=False, batch=False)
+
+
+def test_closed_over_values_are_differentiated_through_nested_loops():
+    def make(lib):
+        def fun(w, x):
+            return lib.lax.fori_loop(0, 2, lambda i, c: lib.lax.fori_loop(i, 3, lambda j, d: lib.lax.sin(d * w + j), c), x)
+
+        return fun
+
+    agree(make, f32(0.6), f32(0.3), reverse=False)
+
+
+def test_long_loops_are_compiled_and_agree():
+    def run(lib):
+        return lib.lax.fori_loop(0, 100_000, lambda i, c: c * f32(0.999) + lib.lax.sin(i * f32(0.01)), f32(0))
+
+    all_close(run(PB), run(JAX), 1000)
+
+
+@pytest.mark.parametrize(("args", "message"), [
+    ((0.0, 3), "lower must be a scalar integer, got f32"),
+    ((0, X), "upper must be a scalar integer, got f32"),
+])
+def test_bounds_that_do_not_fit(args, message):
+    with pytest.raises(TypeError, match=message):
+        lax.fori_loop(*args, lambda i, c: c, 0)
+
+
+def test_change_of_the_carry_names_the_leaf():
+    with pytest.raises(TypeError, match=r"'b'.*expected f32\[3\], got f32\[\]"):
+        lax.fori_loop(0, 3, lambda i, c: {"a": c["a"], "b": c["b"].sum()}, {"a": 0, "b": X})
+
+
+# ---- map
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 2, 3, 7, 20])
+def test_map(batch_size):
+    def make(lib):
+        def fun(xs, w):
+            return lib.lax.map(lambda x: {"y": lib.lax.sin(x["x"]) * w, "n": None, "s": x["x"].sum()}, {"x": xs},
+                               batch_size=batch_size)
+
+        return fun
+
+    agree(make, ROWS, f32(0.7), second=batch_size == 3, batch=batch_size == 3)
+
+
+@pytest.mark.parametrize("batch_size", [None, 2])
+def test_map_over_nothing(batch_size):
+    def run(lib):
+        return lib.lax.map(lambda x: (x * 2, x.astype(np.int32)), ROWS[:0], batch_size=batch_size)
+
+    all_close(run(PB), run(JAX))
+
+
+def test_map_traces_its_function_once():
+    calls = []
+    lax.map(lambda x: calls.append(1) or x, X)
+    assert len(calls) == 1
+
+
+def test_map_of_a_condition():
+    def make(lib):
+        return lambda xs: lib.lax.map(lambda x: lib.lax.cond(x > 0, lib.lax.sin, lambda x: x * x, x), xs, batch_size=2)
+
+    agree(make, X)
+
+
+@pytest.mark.parametrize("batch_size", [0, -2])
+def test_batch_size_that_does_not_fit(batch_size):
+    with pytest.raises(ValueError, match=r"map: batch_size must be a positive"):
+        lax.map(lambda x: x, X, batch_size=batch_size)
+
+
+def test_jaxprs_are_well_formed():
+    check_jaxpr(pb.make_jaxpr(lambda n, x: lax.fori_loop(0, n, lambda i, c: c + i, x))(3, 0))
+    check_jaxpr(pb.make_jaxpr(pb.grad(lambda x: lax.map(lambda x: x * x, x, batch_size=2).sum()))(X))
