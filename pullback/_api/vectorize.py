@@ -90,10 +90,9 @@ def _is_none(x: Any) -> bool:
     return x is None
 
 
-def _input_axes(fun: Callable, in_axes: Any, args: tuple, kwargs: dict) -> list[int | None]:
+def _input_axes(fun: Callable, in_axes: Any, args: tuple, kwargs: dict) -> list[Any]:
     if type(in_axes) is int:
-        leaves = len(tree_flatten((args, kwargs))[0])
-        return [in_axes] * (leaves - len(tree_flatten(kwargs)[0])) + [0] * len(tree_flatten(kwargs)[0])
+        return [*[in_axes] * len(tree_flatten(args)[0]), *[0] * len(tree_flatten(kwargs)[0])]
     prefix = tuple(in_axes) if isinstance(in_axes, list) else in_axes
     if isinstance(prefix, tuple) and len(prefix) != len(args):
         raise ValueError(f"vmap of {function_name(fun)}: in_axes has {len(prefix)} entries, but the function was called "

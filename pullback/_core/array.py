@@ -292,7 +292,8 @@ def lift(x: Any) -> Array:
     if isinstance(x, (np.ndarray, np.generic)):
         return from_numpy(_canonical_copy(x))
     if isinstance(x, (bool, int, float, complex)):
-        return scalar_array(next(t for t in (bool, int, float, complex) if isinstance(x, t))(x))
+        python_type: Any = next(t for t in (bool, int, float, complex) if isinstance(x, t))
+        return scalar_array(python_type(x))
     if hasattr(x, "__pullback_array__"):
         return lift(x.__pullback_array__())
     if hasattr(x, "__array__"):

@@ -116,8 +116,11 @@ class Jaxpr:
         return _format(self)
 
 
-def _format(jaxpr: Jaxpr) -> str:
+def _count(jaxpr: Jaxpr) -> str:
     return f"<jaxpr of {len(jaxpr.eqns)} equations>"
+
+
+_format: Callable[[Jaxpr], str] = _count
 
 
 def install_printer(format_jaxpr: Callable[[Jaxpr], str]) -> None:
@@ -194,7 +197,7 @@ def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: Any) -> list[Any]:
             env.update(zip(eqn.outvars, out, strict=True))
         else:
             env[eqn.outvars[0]] = out
-    return [env[v] if type(v) is Var else literal_value(v) for v in jaxpr.outvars]
+    return [env[v] if isinstance(v, Var) else literal_value(v) for v in jaxpr.outvars]
 
 
 def consts_to_args(jaxpr: Jaxpr) -> Jaxpr:

@@ -30,7 +30,7 @@ class Trace:
     """
 
     __slots__ = ("parent", "alive", "__weakref__")
-    parent: Trace | None
+    parent: Any
     alive: bool
 
     def __init__(self, parent: Trace | None):
@@ -50,7 +50,7 @@ class Tracer(Array):
     """A value inside a transformation: it has a type and stands for an array."""
 
     __slots__ = ("owner", "aval")
-    owner: Trace
+    owner: Any
     aval: ShapedArray
 
     def origin(self) -> str:

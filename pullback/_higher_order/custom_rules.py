@@ -37,9 +37,9 @@ class CustomCall:
     fun: Callable[..., Sequence[Any]]
     name: str
     label: str
-    jvp: Callable | None = None
-    fwd: Callable | None = None
-    bwd: Callable | None = None
+    jvp: Any = None
+    fwd: Any = None
+    bwd: Any = None
     captured: int = 0
 
     def __str__(self):

@@ -240,7 +240,7 @@ def _argument_cotangents(place: Callable[[], str], ct: Any, tree: PyTreeDef, ava
         else:
             raise RuleError(f"{place()} must have the structure of the argument, but at {path} expected {expected}, got "
                             f"{what}. Use None for a zero cotangent.")
-    flat = []
+    flat: list[Any] = []
     for i, (leaf, aval) in enumerate(zip(leaves, avals, strict=True)):
         if leaf is None:
             flat.append(None)

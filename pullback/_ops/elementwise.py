@@ -13,6 +13,7 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.array import Array, lift
+from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
 from pullback._core.zeros import Zero
@@ -88,7 +89,7 @@ add_p = elementwise("add", operator.add, "stablehlo.add")
 add_p.jvp = _sum_jvp(add_p, lambda u: u)
 sub_p = elementwise("sub", operator.sub, "stablehlo.subtract")
 sub_p.jvp = _sum_jvp(sub_p, neg)
-mul_p = nary("mul", operator.mul, "stablehlo.multiply", lambda t, z, x, y: mul_p.bind(t, y),
+mul_p: Primitive = nary("mul", operator.mul, "stablehlo.multiply", lambda t, z, x, y: mul_p.bind(t, y),
              lambda t, z, x, y: mul_p.bind(x, t), add=add)
 
 
@@ -129,7 +130,7 @@ def _div_second(t, z, x, y):
     return neg(mul_p.bind(t, div_p.bind(z, y)))
 
 
-div_p = nary("div", truncated_quotient, "stablehlo.divide", lambda t, z, x, y: div_p.bind(t, y), _div_second, add=add)
+div_p: Primitive = nary("div", truncated_quotient, "stablehlo.divide", lambda t, z, x, y: div_p.bind(t, y), _div_second, add=add)
 
 
 def _div_transpose(ct, x, y):

@@ -8,6 +8,7 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.array import Array, lift
+from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
 from pullback._ops.elementwise import add, div, mul, neg, rsqrt, scalar, sign, square, sub
@@ -134,9 +135,9 @@ def complex_dtype(dtype: np.dtype) -> np.dtype:
     return np.dtype(np.complex128 if dtype == np.float64 else np.complex64)
 
 
-real_p = unary("real", np.real, lambda ctx, x: ctx.op("stablehlo.real", [x], ctx.out_avals[0]),
+real_p: Primitive = unary("real", np.real, lambda ctx, x: ctx.op("stablehlo.real", [x], ctx.out_avals[0]),
                lambda t, x, y: real_p.bind(t), COMPLEX, real_dtype)
-imag_p = unary("imag", np.imag, lambda ctx, x: ctx.op("stablehlo.imag", [x], ctx.out_avals[0]),
+imag_p: Primitive = unary("imag", np.imag, lambda ctx, x: ctx.op("stablehlo.imag", [x], ctx.out_avals[0]),
                lambda t, x, y: imag_p.bind(t), COMPLEX, real_dtype)
 
 
@@ -146,7 +147,7 @@ def _complex_kernel(x, y):
     return out
 
 
-complex_p = nary("complex", _complex_kernel, lambda ctx, x, y: ctx.op("stablehlo.complex", [x, y], ctx.out_avals[0]),
+complex_p: Primitive = nary("complex", _complex_kernel, lambda ctx, x, y: ctx.op("stablehlo.complex", [x, y], ctx.out_avals[0]),
                  lambda t, z, x, y: complex_p.bind(t, scalar(t, 0)),
                  lambda t, z, x, y: complex_p.bind(scalar(t, 0), t), add=add, accepts=FLOAT, out_dtype=complex_dtype)
 

@@ -50,7 +50,7 @@ def pull(linear: Linearized, cotangents: Sequence[Any]) -> list[Any]:
             index = operand.index
             known = values[index]
             values[index] = part if known is None else add_p.bind(known, part)
-    results = []
+    results: list[Any] = []
     for node in linear.inputs:
         if node is None:
             results.append(None)
