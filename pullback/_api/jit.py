@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import functools
 import math
-import weakref
+import types
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
@@ -55,12 +55,12 @@ class Traced:
         return tree_unflatten(self.out_tree, self.program.run([*self.consts, *args]))
 
     def _refuse_shared_donation(self, args: Sequence[ConcreteArray]) -> None:
-        first = len(self.consts)
-        for i, x in enumerate(args):
-            if first + i in self.donated and any(x is y for j, y in enumerate(args) if j != i):
-                raise ValueError(f"jit of {self.name}: an array of type {x.aval.str_short()} is donated and passed in another "
-                                 "place too, where it would be read after its memory was given away. Pass a copy there, "
-                                 "or do not donate it.")
+        used = [*self.consts, *args]
+        for i in self.donated:
+            if any(used[i] is x for j, x in enumerate(used) if j != i):
+                raise ValueError(f"jit of {self.name}: an array of type {used[i].aval.str_short()} is donated and passed in "
+                                 "another place too, or closed over, where it would be read after its memory was given "
+                                 "away. Use a copy there, or do not donate it.")
 
     def fast_entry(self) -> tuple:
         """What the short way of a call needs: execute, handlers, structure (None: one array), types, values."""
@@ -269,15 +269,31 @@ def canonical_static(positions: tuple[int, ...], count: int) -> tuple[int, ...]:
     return tuple(p % count if p < 0 else p for p in positions if -count <= p < count)
 
 
-_caches: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+class _Memory:
+    """What jit remembers of a function. It hangs on the function, so that both are freed together.
+
+    A table on the side would keep alive every function whose trace refers to it, as custom rules do.
+    """
+
+    __slots__ = ("caches", "owner")
+
+    def __init__(self, owner: Any = None):
+        self.owner = owner
+        self.caches: dict[tuple, dict] = {}
+
+    def __reduce__(self):
+        return _Memory, ()  # a copied or pickled function begins anew
 
 
 def _shared_cache(fun: Callable, settings: tuple) -> dict:
     """The cache of all jits of one function with the same settings, so that `jit(f)` in a loop compiles once."""
-    try:
-        return _caches.setdefault(fun, {}).setdefault(settings, {})
-    except TypeError:
+    if not isinstance(fun, types.FunctionType) and "__wrapped__" not in getattr(fun, "__dict__", ()):
         return {}
+    namespace = fun.__dict__
+    memory = namespace.get("__pullback_jit__")
+    if memory is None or memory.owner is not fun:  # functools.wraps copies attributes
+        memory = namespace["__pullback_jit__"] = _Memory(fun)
+    return memory.caches.setdefault(settings, {})
 
 
 @boundary

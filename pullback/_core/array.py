@@ -290,6 +290,8 @@ def lift(x: Any) -> Array:
     if kind in _scalar_types:
         return scalar_array(x)
     if isinstance(x, (np.ndarray, np.generic)):
+        if kind is not np.ndarray and getattr(x, "mask", None) is not None:
+            raise TypeError("masked arrays are not supported, since their mask would be lost: use x.filled(value)")
         return from_numpy(_canonical_copy(x))
     if isinstance(x, (bool, int, float, complex)):
         python_type: Any = next(t for t in (bool, int, float, complex) if isinstance(x, t))

@@ -80,7 +80,10 @@ class Primitive:
             pass
         except TypeError:
             return self._infer(avals, params)
-        result = self._types[key] = self._infer(avals, params)
+        result = self._infer(avals, params)
+        if self.higher_order:
+            return result  # the parameters hold functions, which must not live on in the key
+        self._types[key] = result
         if len(self._types) > _CACHE_LIMIT:
             self._types.clear()
         return result

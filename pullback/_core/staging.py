@@ -16,7 +16,7 @@ class StagedTracer(Tracer):
     """A value of the function being staged; `atom` names it in the jaxpr."""
 
     __slots__ = ("atom",)
-    trace: StagingTrace
+    owner: StagingTrace
 
     def __init__(self, trace: StagingTrace, aval: ShapedArray, var: Var):
         self.owner = trace

@@ -34,8 +34,8 @@ def _stage(name: str, computation: Callable, dtypes: Sequence[np.dtype], structu
     got = closed.jaxpr.out_avals
     if [(a.shape, a.dtype) for a in got] != [(a.shape, a.dtype) for a in scalars] or closed.consts:
         wanted, given = (" ".join(a.str_short() for a in avals) for avals in (scalars, got))
-        raise TypeError(f"{name}: the computation must take two scalars of type {wanted} to one, and close over no array; "
-                        f"it gives {given}")
+        raise TypeError(f"{name}: the computation must take two scalars of type {wanted} to one, and close over no "
+                        f"array; it gives {given}")
     return closed.jaxpr
 
 
@@ -79,7 +79,7 @@ def reduce(operands: Any, init_values: Any, computation: Callable, dimensions: S
     axes = tuple(sorted(int(d) % max(xs[0].aval.ndim, 1) for d in dimensions))
     jaxpr = _stage("reduce", computation, [x.aval.dtype for x in xs], structure)
     known = _operation(jaxpr)
-    if known in _KNOWN:
+    if known is not None and known in _KNOWN:
         outs = [known.bind(starts[0], _KNOWN[known].bind(xs[0], axes=axes))]
     else:
         outs = reduce_p.bind(*xs, *starts, axes=axes, jaxpr=jaxpr)
@@ -145,10 +145,10 @@ def reduce_window(operand: Any, init_value: Any, computation: Callable, window_d
         return window.reduce_window_sum_p.bind(x, **params)
     for p, windowed, identity in ((elementwise.max_p, window.reduce_window_max_p, reductions.lowest),
                                   (elementwise.min_p, window.reduce_window_min_p, reductions.highest)):
-        if known is p:
+        if known is not None and known is p:
             y = windowed.bind(x, **params)
             # an extreme counts its start once or often, all the same
-            return y if value is not None and value == identity(x.aval.dtype) else p.bind(y, init)
+            return y if value is not None and value == identity(x.aval.dtype) else known.bind(y, init)
     return reduce_window_p.bind(x, init, jaxpr=jaxpr, **params)
 
 

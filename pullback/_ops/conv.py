@@ -11,7 +11,6 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-
 from pullback._core import dtypes
 from pullback._core.array import Array
 from pullback._core.primitive import Primitive

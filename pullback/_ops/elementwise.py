@@ -29,6 +29,7 @@ from pullback._ops.families import (
     nary,
     operands,
     scalar_like,
+    to_bool,
     unary,
 )
 from pullback._ops.shape import broadcast_to, unbroadcast
@@ -446,7 +447,7 @@ def _round_lower(ctx, x, rounding_method):
 
 round_p = unary("round", _round_kernel, _round_lower, None, FLOAT)
 is_finite_p = unary("is_finite", np.isfinite, lambda ctx, x: ctx.op("stablehlo.is_finite", [x], ctx.out_avals[0]),
-                    None, FLOAT, lambda dtype: np.dtype(bool))
+                    None, FLOAT, to_bool)
 
 
 def sign(x: Any) -> Array:

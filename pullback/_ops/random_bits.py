@@ -1,8 +1,8 @@
 """Random bits by Threefry-2x32 with 20 rounds: the counter-based generator of Salmon, Moraes, Dror and Shaw,
 "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
 
-A key is a pair of uint32, an array of keys has a last axis of 2. The 64-bit counters 0, 1, 2, ... in row-major order are
-encrypted under the key, so each number depends on the key and on its own place only, and not on the array's size.
+A key is a pair of uint32, an array of keys has a last axis of 2. The 64-bit counters 0, 1, 2, ... in row-major order
+are encrypted under the key, so each number depends on the key and on its own place only, not on the array's size.
 The bits are those of JAX with its default settings (`threefry2x32`, `jax_threefry_partitionable`).
 """
 from __future__ import annotations
@@ -251,7 +251,8 @@ def _split_type(keys, shape):
 
 def _split_lower(ctx, keys, shape):
     out = ctx.out_avals[0]
-    return _pairs(ctx, *_emit_encrypted_counters(ctx, keys, shape), out)
+    high, low = _emit_encrypted_counters(ctx, keys, shape)
+    return _pairs(ctx, high, low, out)
 
 
 random_split_p.abstract_eval = _split_type
@@ -279,7 +280,8 @@ def _fold_in_type(keys, data):
 
 def _fold_in_kernel(keys, data):
     if keys.ndim == 1:
-        return np.array(_encrypt_one(*keys.tolist(), 0, int(data)), _U32)
+        k0, k1 = keys.tolist()
+        return np.array(_encrypt_one(k0, k1, 0, int(data)), _U32)
     x0, x1 = np.zeros(np.shape(data), _U32), np.array(data)
     _encrypt(keys[..., 0], keys[..., 1], x0, x1)
     return np.stack([x0, x1], axis=-1)
@@ -288,8 +290,8 @@ def _fold_in_kernel(keys, data):
 def _fold_in_lower(ctx, keys, data):
     out = ctx.out_avals[0]
     halves = [_half(ctx, keys, i) for i in (0, 1)]
-    encrypted = ctx.call(_cipher_jaxpr(data.aval.shape), [*halves, ctx.full_like(data, 0), data], "threefry2x32")
-    return _pairs(ctx, *encrypted, out)
+    high, low = ctx.call(_cipher_jaxpr(data.aval.shape), [*halves, ctx.full_like(data, 0), data], "threefry2x32")
+    return _pairs(ctx, high, low, out)
 
 
 def _fold_in_batch(operands, dims):

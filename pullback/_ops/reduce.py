@@ -12,11 +12,11 @@ from pullback._core.array import Array, lift
 from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
 from pullback._core.zeros import Zero, zero_of
+from pullback._ops.assemble import concatenate
 from pullback._ops.elementwise import add_p, div_p, mask_p, mul_p
 from pullback._ops.families import BITS, FLOAT, NUMBER, elementwise
 from pullback._ops.rules import linear_jvp, zero_jvp
 from pullback._ops.shape import full, reduce_lower, reduce_sum_p, reduced_batch, reduced_type, reshape, transpose
-from pullback._ops.assemble import concatenate
 from pullback._ops.slicing import slice_in_dim
 from pullback._xla.lowering import int_array
 

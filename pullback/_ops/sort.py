@@ -16,7 +16,8 @@ from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.assemble import broadcasted_iota
-from pullback._ops.gather_scatter import GatherDimensionNumbers, gather
+from pullback._ops.gather_numpy import GatherDimensionNumbers
+from pullback._ops.gather_scatter import gather
 from pullback._ops.rules import zero_jvp
 from pullback._ops.shape import broadcast_in_dim, move_axis, reshape
 from pullback._ops.slicing import axis_of

@@ -34,7 +34,7 @@ from pullback._ops.elementwise import (
 )
 from pullback._ops.erf_inverse import erf_inv_kernel
 from pullback._ops.expressions import iterate, written
-from pullback._ops.families import FLOAT, INTEGER, broadcast_shapes, elementwise, elementwise_batch, nary, operands, unary
+from pullback._ops.families import FLOAT, INTEGER, broadcast_shapes, elementwise, elementwise_batch, nary, operands, to_bool, unary
 from pullback._ops.rules import zero_jvp
 from pullback._ops.shape import broadcast_to, convert_element_type, unbroadcast
 
@@ -311,7 +311,7 @@ def _signbit_lower(ctx, x):
     return ctx.compare("LT", bits, ctx.full_like(bits, 0))
 
 
-signbit_p = unary("signbit", _signbit_kernel, _signbit_lower, None, FLOAT, lambda dtype: np.dtype(bool))
+signbit_p = unary("signbit", _signbit_kernel, _signbit_lower, None, FLOAT, to_bool)
 
 
 def signbit(x: Any) -> Array:

@@ -12,7 +12,8 @@ from pullback._core.zeros import Zero, zero_of
 from pullback._ops import compare, elementwise, reduce
 from pullback._ops.conv import dilated, padtype_to_pads, window_count
 from pullback._ops.families import NUMBER, ORDERED, scalar_like
-from pullback._ops.gather_scatter import GatherDimensionNumbers, gather
+from pullback._ops.gather_numpy import GatherDimensionNumbers
+from pullback._ops.gather_scatter import gather
 from pullback._ops.rules import linear_jvp, zero_jvp
 from pullback._ops.shape import move_axis, reshape
 from pullback._xla.lowering import int_array, int_matrix

@@ -62,8 +62,8 @@ def _matmul_plan(left: tuple[int, ...], right: tuple[int, ...]) -> tuple:
     i, j = len(left) - 1, max(len(right) - 2, 0)
     if left[i] != right[j]:
         which = "last but one" if len(right) > 1 else "only"
-        raise TypeError(f"matmul: the last axis of the first operand and the {which} axis of the second must have equal "
-                        f"lengths, got {left[i]} and {right[j]} in shapes {left} and {right}")
+        raise TypeError(f"matmul: the last axis of the first operand and the {which} axis of the second must have "
+                        f"equal lengths, got {left[i]} and {right[j]} in shapes {left} and {right}")
     if len(right) <= 2:
         return None, None, (((i,), (j,)), ((), ())), None
     lead = broadcast_shapes("matmul", left[:-2], right[:-2])
@@ -89,9 +89,8 @@ def _matmul_plan(left: tuple[int, ...], right: tuple[int, ...]) -> tuple:
     product = [*common, *(a for a in kept[0] if a not in common), *([rank] if len(left) > 1 else []),
                *(a for a in kept[1] if a not in common), rank + 1]
     order = [product.index(a) for a in sorted(product)]
-    if (new_left, new_right) == (left, right):
-        new_left = new_right = None
-    return new_left, new_right, numbers, None if order == sorted(order) else tuple(order)
+    same = (new_left, new_right) == (left, right)
+    return None if same else new_left, new_right, numbers, None if order == sorted(order) else tuple(order)
 
 
 @boundary
@@ -328,8 +327,8 @@ def _slide(name: str, a: Any, v: Any, mode: str, flip: bool, precision: Any, pre
         raise ValueError(f"{name}: expected two vectors, got shapes {x.shape} and {y.shape}")
     if not x.aval.size or not y.aval.size:
         raise ValueError(f"{name}: expected vectors with elements, got shapes {x.shape} and {y.shape}")
-    dtype = dtypes.to_inexact(x.aval.dtype, False)[0]
-    x, y = convert_element_type(x, dtype), convert_element_type(y, dtype)
+    dtype, weak = dtypes.to_inexact(x.aval.dtype, x.aval.weak_type)
+    x, y = convert_element_type(x, dtype, weak), convert_element_type(y, dtype, weak)
     swap = x.aval.size < y.aval.size
     if swap:
         x, y = y, x

@@ -14,7 +14,8 @@ from pullback._ops import compare, elementwise, reduce
 from pullback._ops.assemble import broadcasted_iota, concatenate
 from pullback._ops.cumulative import cumsum_p
 from pullback._ops.families import scalar_like
-from pullback._ops.gather_scatter import ScatterDimensionNumbers, scatter_add
+from pullback._ops.gather_numpy import ScatterDimensionNumbers
+from pullback._ops.gather_scatter import scatter_add
 from pullback._ops.shape import convert_element_type, full, move_axis, reduce_sum_p, reshape
 from pullback._ops.slicing import index_in_dim, slice_in_dim
 from pullback._ops.sort import along_axis, argsort_of, sort_p
@@ -83,14 +84,14 @@ def unique(ar: Any, return_index: bool = False, return_inverse: bool = False, re
         values = move_axis(reshape(values, (values.aval.shape[0], *rest)), 0, axis)
     index = dtypes.canonicalize_dtype(int)
     extra = [convert_element_type(part, index) for part, wanted in (
-        (found.index, return_index), (reshape(found.inverse, inverse_shape), return_inverse),
+        (found.positions, return_index), (reshape(found.inverse, inverse_shape), return_inverse),
         (found.counts, return_counts)) if wanted]
     return (values, *extra) if extra else values
 
 
 class _Distinct(NamedTuple):
     values: Array
-    index: Array
+    positions: Array
     inverse: Array
     counts: Array
 

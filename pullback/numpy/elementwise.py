@@ -61,7 +61,7 @@ BITS = Domain(_same, lambda dtype: dtype == _BOOL or dtypes.is_integer(dtype), "
 # --- operands ---
 
 
-def as_operand(x: Any, name: str, position: int) -> Array:
+def as_operand(x: Any, name: str, position: int | str) -> Array:
     """`lift` with an error that names the function and the argument."""
     try:
         return lift(x)

@@ -13,7 +13,7 @@ from pullback._ops import compare, elementwise, reduce
 from pullback._ops.families import scalar_like
 from pullback._ops.shape import broadcast_to, convert_element_type, move_axis, reduce_sum_p, reshape, transpose
 from pullback._ops.sort import along_axis, sort_p
-from pullback.numpy.elementwise import as_operand, cast
+from pullback.numpy.elementwise import as_operand
 from pullback.numpy.nan_reductions import is_nan
 from pullback.numpy.reductions import Axis, axes_of, refuse_out
 
@@ -37,7 +37,7 @@ def _quantile(name: str, a: Any, q: Any, axis: Axis, out: Any, method: str, keep
     if dtypes.is_float(x.aval.dtype) and x.aval.dtype.itemsize < 4:
         dtype = x.aval.dtype
     axes = axes_of(name, axis, x.aval.ndim)
-    x = cast(x, dtype, False)
+    x = convert_element_type(x, dtype)
     # the axes of the quantile become the last one
     kept = tuple(i for i in range(x.aval.ndim) if i not in axes)
     batch = tuple(x.aval.shape[i] for i in kept)

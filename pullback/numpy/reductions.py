@@ -95,7 +95,7 @@ def summed_dtype(dtype: np.dtype, promote_integers: bool = True) -> np.dtype:
 
 def masked(name: str, x: Array, where: Any, otherwise: Any) -> Array:
     """`x` with the elements that the mask excludes replaced by a scalar."""
-    mask = as_operand(where, name, "where")  # type: ignore[arg-type]
+    mask = as_operand(where, name, "where")
     if mask.aval.dtype != _BOOL:
         raise TypeError(f"{name}: where must be a mask of bools, got {mask.aval.str_short()}")
     return compare.select_p.bind(mask, x, scalar_like(otherwise, x.aval.dtype))
@@ -129,7 +129,7 @@ def _numeric(name, a, p, axis, dtype, out, keepdims, initial, where, promote_int
 
 
 def _initial(name, initial, dtype):
-    value = as_operand(initial, name, "initial")  # type: ignore[arg-type]
+    value = as_operand(initial, name, "initial")
     if value.aval.ndim:
         raise ValueError(f"{name}: initial must be a scalar, got shape {value.shape}")
     return convert_element_type(value, dtype)
@@ -327,7 +327,7 @@ def count_of(name: str, shape: tuple[int, ...], axes: tuple[int, ...], keepdims:
     """How many elements take part in a reduction: a scalar, or an array where a mask decides."""
     if where is None:
         return scalar_like(math.prod(shape[i] for i in axes), dtype)
-    mask = as_operand(where, name, "where")  # type: ignore[arg-type]
+    mask = as_operand(where, name, "where")
     return reduced(reduce_sum_p, convert_element_type(broadcast_to(mask, shape), dtype), axes, keepdims)
 
 
@@ -374,7 +374,7 @@ def average(a: Any, axis: Axis = None, weights: Any = None, returned: bool = Fal
         result = mean(x, axis, keepdims=keepdims)
         total = scalar_like(math.prod(x.aval.shape[i] for i in axes), result.aval.dtype)
     else:
-        w = as_operand(weights, "average", "weights")  # type: ignore[arg-type]
+        w = as_operand(weights, "average", "weights")
         dtype = dtypes.to_inexact(*dtypes.promote((x.aval.dtype, x.aval.weak_type),
                                                   (w.aval.dtype, w.aval.weak_type)))[0]
         x, w = cast(x, dtype, False), cast(w, dtype, False)

@@ -19,12 +19,12 @@ from pullback._ops import elementwise as e
 from pullback._ops import special, trig
 from pullback._ops.elementwise import scalar
 from pullback.numpy.elementwise import (
+    ANY,
     FLOAT,
     INEXACT,
     NUMBER,
     NUMBER_FROM_BOOL,
     REAL_FROM_BOOL,
-    REAL_OR_BOOL,
     as_operand,
     binary,
     cast,
@@ -281,6 +281,11 @@ asin, acos, atan = arcsin, arccos, arctan
 asinh, acosh, atanh = arcsinh, arccosh, arctanh
 
 
+def _log_to_base(x: Array, base: int) -> Array:
+    # the constant is strongly typed, and with it the result, as in JAX
+    return e.div_p.bind(e.log_p.bind(x), np.log(np.asarray(base, x.aval.dtype)))
+
+
 @elementwise(INEXACT)
 def log2(x: Any, /) -> Array:
     """The logarithm to base 2.
@@ -289,7 +294,7 @@ def log2(x: Any, /) -> Array:
     >>> print(pnp.log2(8))
     3.0
     """
-    return e.div_p.bind(e.log_p.bind(x), scalar(x, np.log(2)))
+    return _log_to_base(x, 2)
 
 
 @elementwise(INEXACT)
@@ -300,10 +305,10 @@ def log10(x: Any, /) -> Array:
     >>> print(pnp.log10(1.))
     0.0
     """
-    return e.div_p.bind(e.log_p.bind(x), scalar(x, np.log(10)))
+    return _log_to_base(x, 10)
 
 
-@elementwise(FLOAT)
+@elementwise(INEXACT)
 def logaddexp(x: Any, y: Any, /) -> Array:
     """`log(exp(x) + exp(y))` without overflow; its derivatives are safe at infinite operands.
 
@@ -311,10 +316,20 @@ def logaddexp(x: Any, y: Any, /) -> Array:
     >>> print(pnp.logaddexp(1000., 0.))
     1000.0
     """
-    return special.logaddexp(x, y)
+    return _logaddexp_complex(x, y) if dtypes.is_complex(x.aval.dtype) else special.logaddexp(x, y)
 
 
-@elementwise(FLOAT)
+def _logaddexp_complex(x: Array, y: Array) -> Array:
+    # ordered by real part, so that the exponential cannot overflow; the imaginary part is taken to [-pi, pi]
+    large, small = e.max_p.bind(x, y), e.min_p.bind(x, y)
+    value = e.add_p.bind(large, e.log1p_p.bind(e.exp_p.bind(e.sub_p.bind(small, large))))
+    angle = trig.imag_p.bind(value)
+    turns = e.round_to_even(e.mul_p.bind(angle, scalar(angle, 0.5 / np.pi)))
+    angle = e.sub_p.bind(angle, e.mul_p.bind(turns, scalar(angle, 2 * np.pi)))
+    return trig.complex_p.bind(trig.real_p.bind(value), angle)
+
+
+@elementwise(INEXACT)
 def logaddexp2(x: Any, y: Any, /) -> Array:
     """`log2(2**x + 2**y)` without overflow; its derivatives are safe at infinite operands.
 
@@ -322,7 +337,10 @@ def logaddexp2(x: Any, y: Any, /) -> Array:
     >>> print(pnp.logaddexp2(1000., 1000.))
     1001.0
     """
-    return special.logaddexp2(x, y)
+    if not dtypes.is_complex(x.aval.dtype):
+        return special.logaddexp2(x, y)
+    rate = scalar(x, np.log(2))
+    return e.div_p.bind(_logaddexp_complex(e.mul_p.bind(x, rate), e.mul_p.bind(y, rate)), rate)
 
 
 arctan2 = binary("arctan2", trig.atan2_p, FLOAT, """The angle of the point `(y, x)` in (-pi, pi]: `arctan2(x, y)`.
@@ -357,7 +375,7 @@ def hypot(x: Any, y: Any, /) -> Array:
 
 # --- maximum and minimum ---
 
-maximum = binary("maximum", e.max_p, NUMBER._replace(accepts=lambda dtype: True), """The larger operand; nan if either is.
+maximum = binary("maximum", e.max_p, ANY, """The larger operand; nan if either is.
 
     Complex numbers are ordered by real part, then by imaginary part. Where operands tie, each has half the derivative.
 
@@ -365,7 +383,7 @@ maximum = binary("maximum", e.max_p, NUMBER._replace(accepts=lambda dtype: True)
     >>> print(pnp.maximum(pnp.arange(3), 1))
     [1 1 2]
     """)
-minimum = binary("minimum", e.min_p, NUMBER._replace(accepts=lambda dtype: True), """The smaller operand; nan if either is.
+minimum = binary("minimum", e.min_p, ANY, """The smaller operand; nan if either is.
 
     Complex numbers are ordered by real part, then by imaginary part. Where operands tie, each has half the derivative.
 
@@ -375,7 +393,7 @@ minimum = binary("minimum", e.min_p, NUMBER._replace(accepts=lambda dtype: True)
     """)
 
 
-@elementwise(REAL_OR_BOOL)
+@elementwise(ANY)
 def fmax(x: Any, y: Any, /) -> Array:
     """The larger operand; where one is nan, the other.
 
@@ -386,7 +404,7 @@ def fmax(x: Any, y: Any, /) -> Array:
     return c.select_p.bind(c.or_p.bind(c.gt_p.bind(x, y), c.ne_p.bind(y, y)), x, y)
 
 
-@elementwise(REAL_OR_BOOL)
+@elementwise(ANY)
 def fmin(x: Any, y: Any, /) -> Array:
     """The smaller operand; where one is nan, the other.
 
@@ -400,7 +418,7 @@ def fmin(x: Any, y: Any, /) -> Array:
 # --- angles ---
 
 
-@elementwise(FLOAT)
+@elementwise(INEXACT)
 def deg2rad(x: Any, /) -> Array:
     """Degrees to radians.
 
@@ -411,7 +429,7 @@ def deg2rad(x: Any, /) -> Array:
     return e.mul_p.bind(x, scalar(x, np.pi / 180))
 
 
-@elementwise(FLOAT)
+@elementwise(INEXACT)
 def rad2deg(x: Any, /) -> Array:
     """Radians to degrees.
 

@@ -36,7 +36,7 @@ def _count(function: str, name: str, x: Array) -> int:
     if not dtypes.is_integer(x.dtype):
         raise TypeError(f"{function}: {name} must be an array of at least one axis, or an integer, got "
                         f"{x.aval.str_short()}")
-    return int(x)  # type: ignore[call-overload]
+    return int(x)
 
 
 # --- permutation ---
@@ -69,7 +69,7 @@ def permutation(key: Any, x: Any, axis: int = 0, independent: bool = False) -> A
 
     >>> from pullback import random
     >>> random.permutation(random.key(0), 5)
-    Array([0, 1, 2, 3, 4], dtype=int32)
+    Array([0, 1, 4, 3, 2], dtype=int32)
     """
     words = words_of("permutation", key)
     x = number("permutation", "x", x)
@@ -104,7 +104,7 @@ def choice(key: Any, a: Any, shape: int | Sequence[int] = (), replace: bool = Tr
 
     >>> from pullback import random
     >>> random.choice(random.key(0), 5, (4,))
-    Array([4, 1, 1, 0], dtype=int32)
+    Array([4, 0, 2, 3], dtype=int32)
     """
     words = words_of("choice", key)
     a = number("choice", "a", a)

@@ -1,5 +1,5 @@
-"""Continuous distributions with a formula from uniform or normal numbers, most by the inverse of their distribution
-function: exponential, gumbel, laplace, logistic, cauchy, pareto, rayleigh, weibull, lognormal, triangular, wald, maxwell.
+"""Continuous distributions that are formulas in uniform or normal numbers, most of them inverse distribution functions:
+exponential, gumbel, laplace, logistic, cauchy, pareto, rayleigh, weibull, lognormal, triangular, wald, maxwell.
 """
 from __future__ import annotations
 
@@ -158,8 +158,8 @@ def maxwell(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Arr
 def double_sided_maxwell(key: Any, loc: Any, scale: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
     """Maxwell numbers with a random sign, times `scale`, plus `loc`.
 
-    The result has the shape of `loc` and `scale` broadcast together, with `shape` in front; where `shape` is empty, with
-    that shape in front once more.
+    The result has the shape of `loc` and `scale` broadcast together, with `shape` in front; where `shape` is empty,
+    with that shape in front once more.
 
     >>> from pullback import random
     >>> random.double_sided_maxwell(random.key(0), 0., 1., (4,)).shape

@@ -88,7 +88,8 @@ def _poisson_by_products(words: Array, lam: Array, dtype: np.dtype) -> Array:
 
 
 def _poisson_by_rejection(words: Array, lam: Array, dtype: np.dtype) -> Array:
-    """For large `lam`: W. Hoermann, "The transformed rejection method for generating Poisson variables" (1993), PTRS."""
+    """For large `lam`, PTRS of W. Hoermann, "The transformed rejection method for generating Poisson random
+    variables" (1993)."""
     shape = lam.shape
     log_lam = log(lam)
     b = 0.931 + 2.53 * sqrt(lam)
@@ -171,7 +172,7 @@ def _stirling_tail(k: Array) -> Array:
 
 
 def _binomial_by_rejection(words: Array, count: Array, p: Array, dtype: np.dtype) -> Array:
-    """For large means: W. Hoermann, "The generation of binomial random variates" (1993), BTRS."""
+    """For large means, BTRS of W. Hoermann, "The generation of binomial random variates" (1993)."""
     shape = count.shape
     stddev = sqrt(count * p * (1 - p))
     b = 1.15 + 2.53 * stddev

@@ -162,7 +162,7 @@ def _by_series(a: Array, log_x: Array, x: Array) -> Array:
         return n + 1, term, dterm, total + term, dtotal + dterm
 
     start = (lift(x.dtype.type(1)), one, zero, one, zero)
-    _, term, dterm, total, dtotal = while_loop(unfinished, step, step(start))
+    total, dtotal = while_loop(unfinished, step, step(start))[3:]
     return -(total * (log_x - digamma(a + 1)) + dtotal) / a
 
 

@@ -224,7 +224,8 @@ def generalized_normal(key: Any, p: Any, shape: int | Sequence[int] = (), dtype:
 
 @boundary
 def ball(key: Any, d: int, p: float = 2, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
-    """Points that are uniform in the unit ball of the p-norm in `d` dimensions, by the method of Barthe and others (2005).
+    """Points that are uniform in the unit ball of the p-norm in `d` dimensions, by the method of Barthe, Guedon,
+    Mendelson and Naor (2005).
 
     Args:
       key: a single key, raw or typed.
@@ -242,6 +243,6 @@ def ball(key: Any, d: int, p: float = 2, shape: int | Sequence[int] = (), dtype:
     shape = canonical_shape(shape)
     for_direction, for_radius = split_words(words)
     x = _generalized_normal(for_direction, p, (*shape, canonical_dimension(d)), dtype)
-    p = parameter("ball", "p", p, dtype)
-    total = pnp.sum(pow(absolute(x), p), axis=-1) + standard_exponential(for_radius, shape, dtype)
-    return x / pnp.expand_dims(pow(total, 1 / p), -1)
+    power = parameter("ball", "p", p, dtype)
+    total = pnp.sum(pow(absolute(x), power), axis=-1) + standard_exponential(for_radius, shape, dtype)
+    return x / pnp.expand_dims(pow(total, 1 / power), -1)

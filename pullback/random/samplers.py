@@ -81,7 +81,8 @@ def sample_shape(function: str, shape: Any, **parameters: Array) -> tuple[int, .
         fits = False
     if not fits:
         got = ", ".join(f"{name} {x.shape}" for name, x in parameters.items())
-        raise ValueError(f"{function}: parameters must broadcast to the shape of the samples, {shape}; got shapes {got}")
+        raise ValueError(f"{function}: parameters must broadcast to the shape of the samples, {shape}; got shapes "
+                         f"{got}")
     return shape
 
 
@@ -112,7 +113,7 @@ def bits(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
 
     >>> from pullback import random
     >>> random.bits(random.key(0), (2,))
-    Array([4070199207, 4043078797], dtype=uint32)
+    Array([4070199207, 4202968722], dtype=uint32)
     """
     words = words_of("bits", key)
     dtype = dtypes.canonicalize_dtype(np.uint64 if dtype is None else dtype)
@@ -169,7 +170,7 @@ def uniform(key: Any, shape: int | Sequence[int] = (), dtype: Any = None, minval
 
     >>> from pullback import random
     >>> random.uniform(random.key(0), (3,), minval=-1, maxval=1)
-    Array([ 0.8953345 ,  0.8826908 , -0.13333344], dtype=float32)
+    Array([ 0.895334  ,  0.95715976, -0.33541703], dtype=float32)
     """
     words = words_of("uniform", key)
     dtype = float_dtype("uniform", dtype)
@@ -243,7 +244,7 @@ def randint(key: Any, shape: int | Sequence[int], minval: Any, maxval: Any, dtyp
 
     >>> from pullback import random
     >>> random.randint(random.key(0), (5,), 0, 10)
-    Array([9, 1, 6, 0, 7], dtype=int32)
+    Array([9, 0, 2, 3, 1], dtype=int32)
     """
     words = words_of("randint", key)
     dtype = integer_dtype("randint", dtype)
@@ -287,8 +288,8 @@ def normal(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Arra
         have variance 1/2.
 
     >>> from pullback import random
-    >>> random.normal(random.key(0), (3,))
-    Array([ 1.6226422 ,  1.5646637 , -0.16789943], dtype=float32)
+    >>> random.normal(random.key(0), (3,)).round(3)
+    Array([ 1.623,  2.025, -0.434], dtype=float32)
     """
     words = words_of("normal", key)
     dtype = dtypes.canonicalize_dtype(float if dtype is None else dtype)
@@ -346,7 +347,7 @@ def bernoulli(key: Any, p: Any = 0.5, shape: Any = None, mode: str = "low") -> A
 
     >>> from pullback import random
     >>> random.bernoulli(random.key(0), 0.5, (4,))
-    Array([False, False,  True, False], dtype=bool)
+    Array([False, False,  True,  True], dtype=bool)
     """
     words = words_of("bernoulli", key)
     if mode not in ("high", "low"):
@@ -374,7 +375,7 @@ def rademacher(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> 
 
     >>> from pullback import random
     >>> random.rademacher(random.key(0), (4,))
-    Array([-1, -1,  1, -1], dtype=int32)
+    Array([-1, -1,  1,  1], dtype=int32)
     """
     words = words_of("rademacher", key)
     dtype = dtypes.canonicalize_dtype(int if dtype is None else dtype)

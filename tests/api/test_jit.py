@@ -2,7 +2,10 @@
 
 import copy
 import functools
+import gc
+import pickle
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -68,6 +71,47 @@ def test_derived_functions_are_remembered_too():
     assert counted(lambda: [call(1.) for call in calls]) == (0, 0)
     for call, value in zip(calls, expected, strict=True):
         close(call(1.), value)
+
+
+def test_functions_are_freed_with_what_is_remembered_of_them():
+    def made():
+        table = pnp.asarray(BIG)
+
+        @pb.custom_jvp
+        def f(x):
+            return x + table
+
+        @f.defjvp
+        def f_jvp(primals, tangents):
+            return f(*primals), tangents[0] + 0 * table
+
+        pb.jit(f)(1.)
+        pb.jit(pb.grad(lambda x: f(x).sum()))(1.)
+        pb.jit(lambda x: f(x) * 2)(1.)
+        return weakref.ref(table)
+
+    table = made()
+    gc.collect()
+    assert table() is None
+
+
+def test_a_wrapper_does_not_inherit_programs():
+    def f(x):
+        return x + 1
+
+    pb.jit(f)(1.)
+
+    @functools.wraps(f)
+    def g(x):
+        return f(x) * 10
+
+    assert float(pb.jit(g)(1.)) == 20.
+    assert float(pickle.loads(pickle.dumps(increment))(1.)) == 2.
+    assert float(pb.jit(copy.copy(f))(1.)) == 2.
+
+
+def increment(x):
+    return x + 1
 
 
 def test_clear_cache():
@@ -321,6 +365,8 @@ def test_what_is_donated_must_not_be_passed_twice():
     with pytest.raises(ValueError,
                        match=r"<lambda>: an array of type f32\[100000\] is donated and passed in another"):
         pb.jit(lambda a, b: a + b, donate_argnums=0)(x, x)
+    with pytest.raises(ValueError, match="or closed over"):
+        pb.jit(lambda a: a + x, donate_argnums=0)(x)
     assert not x.is_deleted()
 
 

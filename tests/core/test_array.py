@@ -183,6 +183,8 @@ def test_what_is_no_array():
     for value in (np.array(["a"]), np.array([None]), np.array(["2020-01-01"], "datetime64[D]")):
         with pytest.raises(TypeError, match="arrays cannot have dtype"):
             pnp.sin(value)
+    with pytest.raises(TypeError, match=r"masked arrays are not supported.*filled"):
+        pnp.sin(np.ma.array([1., 2.], mask=[False, True]))
     with pytest.raises(OverflowError, match=r"Python integer 1099511627776 does not fit int32.*enable_x64"):
         pnp.asarray(2 ** 40)
 

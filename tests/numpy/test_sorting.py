@@ -25,7 +25,8 @@ def data(shape, dtype="float32"):
 @pytest.mark.parametrize("axis", [None, 0, -1])
 def test_sort_and_argsort(dtype, axis, descending):
     x = data((5, 6), dtype)
-    check_value(lambda x: pnp.sort(x, axis, descending=descending), lambda x: jnp.sort(x, axis, descending=descending), x)
+    check_value(lambda x: pnp.sort(x, axis, descending=descending),
+                lambda x: jnp.sort(x, axis, descending=descending), x)
     check_value(lambda x: pnp.argsort(x, axis, descending=descending),
                 lambda x: jnp.argsort(x, axis, descending=descending), x)
 
@@ -171,8 +172,8 @@ def test_bincount():
         pnp.bincount(x, w[:2])
 
 
-HISTOGRAMS = [{"bins": 5}, {"bins": 5, "density": True}, {"bins": 3, "range": (-1, 2)}, {"bins": np.array([-2, 0, 1.5])},
-              {"bins": 4, "weights": rng.standard_normal(20).astype("float32")}]
+HISTOGRAMS = [{"bins": 5}, {"bins": 5, "density": True}, {"bins": 3, "range": (-1, 2)},
+              {"bins": np.array([-2, 0, 1.5])}, {"bins": 4, "weights": rng.standard_normal(20).astype("float32")}]
 
 
 @pytest.mark.parametrize("options", HISTOGRAMS)

@@ -65,7 +65,8 @@ def test_convolution_and_its_derivatives(left, right, options):
 def test_batching_of_convolution(left, right, options, in_x, in_w):
     f = lambda x, w: conv.conv_general_dilated(x, w, **options)  # noqa: E731
     g = lambda x, w: lax.conv_general_dilated(x, w, **options)  # noqa: E731
-    x, w = (data(shape) if d is None else data((*shape[:d], 3, *shape[d:])) for shape, d in ((left, in_x), (right, in_w)))
+    x, w = (data(shape) if d is None else data((*shape[:d], 3, *shape[d:]))
+            for shape, d in ((left, in_x), (right, in_w)))
     close(pb.vmap(f, in_axes=(in_x, in_w))(x, w), jax.vmap(g, in_axes=(in_x, in_w))(x, w), 20)
 
 
@@ -154,7 +155,7 @@ def test_reduce_window(name, options):
     if name != "mul":
         ct = data(f(x).shape)
         y, dy = pb.jvp(f, (x,), (x,))
-        # an extreme is homogeneous, a sum is linear: along x itself the derivative is the value, but not of empty windows
+        # an extreme is homogeneous, a sum linear: along x itself the derivative is the value (0 of empty windows)
         np.testing.assert_allclose(dy, np.where(np.isinf(y), 0, y), rtol=1e-5)
         (gx,) = pb.vjp(f, x)[1](ct)
         np.testing.assert_allclose(np.vdot(gx, x), np.vdot(ct, dy), rtol=1e-4)

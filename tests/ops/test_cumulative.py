@@ -27,13 +27,17 @@ def data(shape, dtype="float32"):
     return np.asarray(values).astype(dtype)
 
 
+def agree(f, g, *args, **options):
+    """`check_value` of two functions called with the same options."""
+    check_value(lambda *xs: f(*xs, **options), lambda *xs: g(*xs, **options), *args)
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize(("name", "dtype"), [(name, dtype) for name in NAMES for dtype in DTYPES[name]])
 def test_values(name, dtype, reverse):
     x = data((4, 5), dtype)
     for axis in (0, 1):
-        check_value(lambda x: getattr(cumulative, name)(x, axis, reverse),
-                    lambda x: getattr(lax, name)(x, axis, reverse), x)
+        agree(getattr(cumulative, name), getattr(lax, name), x, axis=axis, reverse=reverse)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,6 +1,5 @@
 """dot_general: values in every dtype and layout, derivatives, batching, refusals."""
 
-import itertools
 
 import jax
 import ml_dtypes
@@ -93,10 +92,10 @@ def test_second_derivatives():
 
 def test_vmap_of_vmap():
     x, y = data((2, 3, 4)), data((5, 4, 3))
-    for first, second in itertools.product((0, 1, 2), repeat=2):
+    for first in (0, 1, 2):
         f = pb.vmap(pb.vmap(dot.dot, in_axes=(None, 0)), in_axes=(first, None))
-        x_, y_ = np.moveaxis(x, 0, first), y
-        close(f(x_, y_), np.einsum("bij,cjk->bcik", x, y[:, :, :]))
+        x_ = np.moveaxis(x, 0, first)
+        close(f(x_, y), np.einsum("bij,cjk->bcik", x, y))
 
 
 def test_dot_and_batch_matmul():
@@ -109,10 +108,11 @@ def test_dot_and_batch_matmul():
     check_value(dot.batch_matmul, lax.batch_matmul, data((2, 3, 4)), data((2, 4, 5)))
 
 
-@pytest.mark.parametrize("precision", [None, "highest", dot.Precision.HIGH, ("default", dot.Precision.HIGHEST), "float32"])
+@pytest.mark.parametrize("precision", [None, "highest", "float32", dot.Precision.HIGH,
+                                       ("default", dot.Precision.HIGHEST)])
 def test_precision_is_read_and_carried(precision):
     x, y = data((3, 4)), data((4, 5))
-    np.testing.assert_allclose(pb.jit(lambda x, y: dot.dot(x, y, precision=precision))(x, y), x @ y, rtol=1e-5, atol=1e-5)
+    close(pb.jit(lambda x, y: dot.dot(x, y, precision=precision))(x, y), x @ y)
 
 
 def test_refusals():

@@ -28,6 +28,11 @@ def data(shape, dtype="float32"):
     return np.asarray(values).astype(dtype)
 
 
+def agree(f, g, *args, **options):
+    """`check_value` of two functions called with the same options."""
+    check_value(lambda *xs: f(*xs, **options), lambda *xs: g(*xs, **options), *args)
+
+
 @pytest.mark.parametrize("dtype", [d for d in DTYPES if d != "complex64"])
 @pytest.mark.parametrize("name", EXTREMES)
 @pytest.mark.parametrize("axes", AXES)
@@ -62,7 +67,7 @@ def test_elements_that_tie_share_the_gradient_equally():
 def test_product(dtype):
     x = data((3, 2, 4), dtype)
     for axes in AXES:
-        check_value(lambda x: reduce.reduce_prod(x, axes), lambda x: lax.reduce_prod(x, axes), x)
+        agree(reduce.reduce_prod, lax.reduce_prod, x, axes=axes)
 
 
 @pytest.mark.parametrize("zeros", [0, 1, 2])
@@ -87,7 +92,7 @@ def test_derivatives_of_a_product_with_zeros_to_second_order(zeros):
 def test_logic(name, dtype):
     x = data((3, 2, 4), dtype)
     for axes in AXES:
-        check_value(lambda x: getattr(reduce, name)(x, axes), lambda x: getattr(lax, name)(x, axes), x)
+        agree(getattr(reduce, name), getattr(lax, name), x, axes=axes)
     check_batching(lambda x: getattr(reduce, name)(x, (0,)), x)
 
 
@@ -97,7 +102,7 @@ def test_positions_of_extremes(name, dtype):
     x = data((3, 4), dtype)
     f, g = getattr(reduce, name), getattr(lax, name)
     for axis in (0, 1):
-        check_value(lambda x: f(x, axis, "int32"), lambda x: g(x, axis, "int32"), x)
+        agree(f, g, x, axis=axis, index_dtype="int32")
     check_batching(lambda x: f(x, 0, "int8"), x)
 
 

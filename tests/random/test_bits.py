@@ -242,7 +242,7 @@ def test_keys_have_no_derivative():
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda k: random.bits(3), TypeError, r"bits: expected a key .* got i32\[\]\. Make a key with random\.key\(0\)"),
+        (lambda k: random.bits(3), TypeError, r"bits: expected a key .* got i32\[\]\. Make a key with random\.key"),
         (lambda k: random.bits("key"), TypeError, r"bits: expected a key, got 'key' of type str"),
         (lambda k: random.bits(np.zeros(2)), TypeError, r"bits: expected a key .* got f32\[2\]"),
         (lambda k: random.bits(random.split(k)), ValueError, r"bits: expected a single key, got an array of keys of "
@@ -251,9 +251,9 @@ def test_keys_have_no_derivative():
         (lambda k: random.bits(k, (-1,)), ValueError, "shapes must be made of non-negative integers, got -1"),
         (lambda k: random.key(1.5), TypeError, r"key: expected an integer seed, got f32\[\]"),
         (lambda k: random.PRNGKey(k), TypeError, "PRNGKey: expected an integer seed, got a key"),
-        (lambda k: random.key(np.arange(3)), TypeError, r"key: expected a single seed, got an array of shape \(3,\)"),
+        (lambda k: random.key(np.arange(3)), TypeError, r"key: expected a single seed, got .* shape \(3,\)"),
         (lambda k: random.key(2**64), OverflowError, "key: the seed must fit 64 bits"),
-        (lambda k: random.key(0, impl="rbg"), ValueError, "key: unknown generator 'rbg'; the one there is: 'threefry2x32'"),
+        (lambda k: random.key(0, impl="rbg"), ValueError, "key: unknown generator 'rbg'; the one there is: 'threefry"),
         (lambda k: random.fold_in(k, 1.5), TypeError, r"fold_in: expected an integer, got f32\[\]"),
         (lambda k: random.fold_in(k, 2**32), OverflowError, "fold_in: data must fit 32 bits"),
         (lambda k: random.wrap_key_data(k), TypeError, "wrap_key_data: .* typed already"),

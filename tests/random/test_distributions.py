@@ -38,7 +38,7 @@ DISTRIBUTIONS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "params", "distribution"), DISTRIBUTIONS, ids=lambda x: x if isinstance(x, str) else "")
+@pytest.mark.parametrize(("name", "params", "distribution"), DISTRIBUTIONS, ids=[row[0] for row in DISTRIBUTIONS])
 def test_distribution(name, params, distribution):
     draws = np.asarray(getattr(random, name)(random.key(0), shape=(5000,), **params), np.float64)
     assert stats.kstest(draws, distribution.cdf).statistic < 0.027

@@ -226,7 +226,7 @@ FORMULAS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "params", "eager", "compiled"), FORMULAS, ids=lambda x: x if isinstance(x, str) else "")
+@pytest.mark.parametrize(("name", "params", "eager", "compiled"), FORMULAS, ids=[row[0] for row in FORMULAS])
 def test_formulas(name, params, eager, compiled):
     sample, oracle = getattr(random, name), getattr(jax.random, name)
     static = {"mode": params["mode"]} if "mode" in params else {}
@@ -341,7 +341,7 @@ def test_eager_samples_need_no_compiler():
         (lambda k: random.normal(k, (2,), int), ValueError, "normal: dtype must be a floating-point dtype, got int32"),
         (lambda k: random.normal(k, 2.5), TypeError, "shapes must be made of concrete integers, got 2.5"),
         (lambda k: random.uniform(k, (2,), minval=np.zeros(3)), ValueError,
-         r"uniform: parameters must broadcast to the shape of the samples, \(2,\); got shapes minval \(3,\), maxval \(\)"),
+         r"uniform: parameters must broadcast to the shape of the samples, \(2,\); got shapes minval \(3,\), maxval"),
         (lambda k: random.uniform(k, minval=k), TypeError, "uniform: minval must be a number or an array, got a key"),
         (lambda k: random.uniform(k, maxval="1"), TypeError, "uniform: maxval must be a number or an array, got '1'"),
         (lambda k: random.uniform(k, maxval=1j), TypeError, r"uniform: maxval must be real, got c64\[\]"),
@@ -356,7 +356,7 @@ def test_eager_samples_need_no_compiler():
         (lambda k: random.choice(k, 0, (5,)), ValueError, "choice: cannot draw from 0 elements"),
         (lambda k: random.choice(k, 3, p=WEIGHTS), ValueError, r"choice: p must have a probability .* shape \(4,\)"),
         (lambda k: random.categorical(k, np.arange(3)), TypeError, r"categorical: logits must be .* got i32\[3\]"),
-        (lambda k: random.categorical(k, LOGITS, shape=(4,)), ValueError, r"categorical: shape must end with .* \(4, 3\)"),
+        (lambda k: random.categorical(k, LOGITS, shape=(4,)), ValueError, r"shape must end with what \(4, 3\)"),
         (lambda k: random.categorical(k, LOGITS, shape=(6, 4, 3), replace=False), ValueError, "cannot draw 6 of 5"),
         (lambda k: random.dirichlet(k, 1.0), ValueError, "dirichlet: alpha must have an axis of entries"),
         (lambda k: random.gamma(k, np.ones(3), (2,)), ValueError, r"gamma: parameters must broadcast .* a \(3,\)"),
