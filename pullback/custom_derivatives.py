@@ -71,7 +71,7 @@ class _Decorated:
                 nondiff = canonical_argnums(self._label(), nondiff, count, "nondiff_argnums")
                 fixed = [args[i] for i in nondiff]
                 self._refuse_tracers(fixed, nondiff)
-                args = [a for i, a in enumerate(args) if i not in nondiff]
+                args = tuple([a for i, a in enumerate(args) if i not in nondiff])
             leaves, in_tree = tree_flatten(tuple(args))
             if not any(isinstance(x, Tracer) for x in leaves) and only_evaluates():
                 if self._self_contained and not fixed and not context.axis_sizes:
@@ -105,8 +105,8 @@ class _Decorated:
     def _refuse_leaves(self, args: Sequence[Any], flat: FlatCall) -> None:
         for path, leaf in tree_flatten_with_path(tuple(args))[0]:
             where = argument_path(self.fun, flat.position(path[0].idx), path[1:])
-            check_leaf(leaf, lambda where=where: (
-                f"{self._label()}: {where} (put arguments that are no arrays in nondiff_argnums)"))
+            message = f"{self._label()}: {where} (put arguments that are no arrays in nondiff_argnums)"
+            check_leaf(leaf, message.__str__)
 
     def __get__(self, instance, owner=None):
         return self if instance is None else functools.partial(self, instance)
@@ -168,7 +168,7 @@ class custom_jvp(_Decorated):
             out = self(*primals)
             parts = [rule(t, out, *primals) for rule, t in zip(jvps, tangents, strict=True) if rule is not None]
             leaves, tree = tree_flatten(out)
-            total = [Zero(lift(x).aval.to_tangent_aval()) for x in leaves] if not parts else None
+            total: Any = [Zero(lift(x).aval.to_tangent_aval()) for x in leaves] if not parts else None
             for part in parts:
                 part_leaves, part_tree = tree_flatten(part)
                 if part_tree != tree:

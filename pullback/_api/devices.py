@@ -76,5 +76,5 @@ def block_until_ready(x: Any) -> Any:
     """
     for leaf in tree_leaves(x):
         if isinstance(leaf, Array):
-            leaf.block_until_ready()  # type: ignore[attr-defined]
+            leaf.block_until_ready()
     return x

@@ -22,6 +22,8 @@ class ShapedArray:
     weak_type: bool
     ndim: int
     size: int
+    _tangent: ShapedArray | None
+    _strong: ShapedArray | None
 
     def __new__(cls, shape, dtype, weak_type: bool = False):
         try:

@@ -145,8 +145,8 @@ def _fixed_point(step, carry: tuple[bool, ...]) -> tuple[bool, ...]:
 
 def _reached(marked: Sequence[bool], jaxpr: Jaxpr, num_consts: int, num_carry: int) -> tuple[bool, ...]:
     """Which results of the body depend on marked operands, in some step."""
-    c, carry, x = _split(marked, num_consts, num_carry)
-    carry = _fixed_point(lambda carry: depends_on(jaxpr, (*c, *carry, *x))[:num_carry], tuple(carry))
+    c, start, x = _split(marked, num_consts, num_carry)
+    carry = _fixed_point(lambda carry: depends_on(jaxpr, (*c, *carry, *x))[:num_carry], tuple(start))
     return *carry, *depends_on(jaxpr, (*c, *carry, *x))[num_carry:]
 
 

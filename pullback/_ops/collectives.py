@@ -189,10 +189,10 @@ def ppermute(x: Any, axis_name: Any, perm: Sequence[tuple[int, int]]) -> Any:
     """Values sent along a named axis by pairs `(source, target)`; a position that receives nothing gets zeros."""
     size = lookup_axis_size(axis_name, "ppermute")
     sources = np.full(size, -1)
-    for source, target in perm:
-        if not (0 <= source < size and 0 <= target < size) or sources[target] != -1:
+    for sender, target in perm:
+        if not (0 <= sender < size and 0 <= target < size) or sources[target] != -1:
             raise ValueError(f"ppermute: perm must send to distinct positions in [0, {size}), got {tuple(perm)}")
-        sources[target] = source
+        sources[target] = sender
     source = dynamic_index_in_dim(sources.astype(np.int32), axis_index(axis_name), 0, False)
     received = ge(source, 0)
 

@@ -117,10 +117,10 @@ def elementwise_lower(op: str | Callable) -> Callable:
 
     def lower(ctx, *args, **params):
         out = ctx.out_avals[0]
-        args = [ctx.broadcast(x, out.shape) for x in args]
+        stretched = [ctx.broadcast(x, out.shape) for x in args]
         if callable(op):
-            return op(ctx, *args, **params)
-        return ctx.op(op, args, out)
+            return op(ctx, *stretched, **params)
+        return ctx.op(op, stretched, out)
 
     return lower
 

@@ -99,7 +99,7 @@ class _Addresses(NamedTuple):
     """Where the windows lie in the operand, with its axes reordered."""
 
     order: tuple[int, ...]  # the operand's axes: first those along which windows are placed, then those they span
-    index: tuple[np.ndarray, ...]  # of the former; they broadcast to batch axes + window axes
+    places: tuple[np.ndarray, ...]  # of the former; they broadcast to batch axes + window axes
     valid: np.ndarray | None  # over the batch axes: which windows lie inside; None: all do
     layout: tuple[int, ...]  # the axes of the result (as gather's typing has it), in the order of batch + `order`
 
@@ -161,7 +161,7 @@ def gather_kernel(x, indices, dimension_numbers, slice_sizes, mode, fill_value, 
         out = np.empty(lengths, x.dtype)
     else:
         source = x if _identity(where.order) else x.transpose(where.order)
-        out = _read(source, where.index, indices.shape[:-1])
+        out = _read(source, where.places, indices.shape[:-1])
         if where.valid is not None:
             valid = where.valid.reshape((*where.valid.shape, *(1,) * (out.ndim - where.valid.ndim)))
             out = np.where(valid, out, fill_for(x.dtype, fill_value))
@@ -197,7 +197,7 @@ def scatter_kernel(combine):
         where = _addresses(x.shape, indices, numbers, sizes, mode is CLIP)
         updates = _disarrange(updates, where, sizes, indices.shape[:-1])
         target = out if _identity(where.order) else out.transpose(where.order)
-        index = where.index
+        index = where.places
         if where.valid is not None:
             nb = indices.ndim - 1
             full = np.broadcast_shapes(*[i.shape for i in index])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, lift
+from pullback._core.array import Array, ConcreteArray, lift
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
@@ -79,7 +79,12 @@ def erf_inv(x: Any) -> Array:
 
 # --- the gamma function: d/dx lgamma = digamma, its derivatives are polygamma(n, x) = (-1)^(n+1) n! zeta(n+1, x) ---
 
-lgamma_p = unary("lgamma", scipy_kernel("gammaln"), "chlo.lgamma", lambda t, x, y: mul(t, digamma(x)), FLOAT)
+
+def _lgamma_kernel(x):
+    return np.where(np.isinf(x), np.inf, scipy_kernel("gammaln")(x))
+
+
+lgamma_p = unary("lgamma", _lgamma_kernel, "chlo.lgamma", lambda t, x, y: mul(t, digamma(x)), FLOAT)
 
 
 def _digamma_kernel(x):
@@ -181,7 +186,10 @@ def log_ndtr(x: Array) -> Array:
 
 def _difference(x, y):
     """`x - y`, 0 for equal infinities."""
-    return c.select(c.eq(x, y), scalar(x, 0), sub(x, y))
+    if type(y) is ConcreteArray and y.aval.ndim == 0 and np.isfinite(y.value):
+        return sub(x, y) if y.value else x
+    difference = sub(x, y)
+    return c.select(c.bitwise_and(c.eq(x, y), c.ne(difference, difference)), scalar(x, 0), difference)
 
 
 def _logaddexp(name: str, kernel, base: float):
@@ -217,6 +225,32 @@ def logaddexp(x: Any, y: Any) -> Array:
 def logaddexp2(x: Any, y: Any) -> Array:
     """`log2(2**x + 2**y)` without overflow."""
     return logaddexp2_p.bind(*operands("logaddexp2", x, y))
+
+
+# --- x log y and its relatives: the value at x = 0 is 0, whatever the logarithm ---
+
+
+@written
+def _xlogy_lower(x, y):
+    return (x.is_("EQ", 0) & y.is_("EQ", y)).choose(0, x * y.log())
+
+
+@written
+def _xlog1py_lower(x, y):
+    return (x.is_("EQ", 0) & y.is_("EQ", y)).choose(0, x * y.op("stablehlo.log_plus_one"))
+
+
+@written
+def _entr_lower(x):
+    return x.is_("LT", 0).choose(-np.inf, x.is_("EQ", 0).choose(0, -x * x.log()))
+
+
+xlogy_p = nary("xlogy", scipy_kernel("xlogy"), _xlogy_lower, lambda t, z, x, y: mul(t, log(y)),
+               lambda t, z, x, y: mul(t, div(x, y)), add=add, accepts=FLOAT)
+xlog1py_p = nary("xlog1py", scipy_kernel("xlog1py"), _xlog1py_lower, lambda t, z, x, y: mul(t, log1p(y)),
+                 lambda t, z, x, y: mul(t, div(x, add(y, scalar(y, 1)))), add=add, accepts=FLOAT)
+entr_p = unary("entr", scipy_kernel("entr"), _entr_lower,
+               lambda t, x, y: mul(t, neg(add(log(x), scalar(x, 1)))), FLOAT)
 
 
 def sinc(x: Array) -> Array:

@@ -127,7 +127,9 @@ def atanh(x: Any) -> Array:
 
 def real_dtype(dtype: np.dtype) -> np.dtype:
     """The dtype of the real part."""
-    return {"complex64": np.dtype(np.float32), "complex128": np.dtype(np.float64)}.get(dtype.name, dtype)
+    if not dtypes.is_complex(dtype):
+        return dtype
+    return np.dtype(np.float32 if dtype == np.complex64 else np.float64)
 
 
 def complex_dtype(dtype: np.dtype) -> np.dtype:
@@ -179,7 +181,13 @@ real_p.transpose = lambda ct, x: [complex(ct, scalar(ct, 0))]
 imag_p.transpose = lambda ct, x: [complex(scalar(ct, 0), neg(ct))]
 complex_p.transpose = _complex_transpose
 
-conj_p = unary("conj", np.conj, None, lambda t, x, y: conj_p.bind(t), COMPLEX)
+def _conj_lower(ctx, x):
+    part = make_aval(x.aval.shape, real_dtype(x.aval.dtype))
+    re, im = ctx.op("stablehlo.real", [x], part), ctx.op("stablehlo.imag", [x], part)
+    return ctx.op("stablehlo.complex", [re, ctx.op("stablehlo.negate", [im])], x.aval)
+
+
+conj_p: Primitive = unary("conj", np.conj, _conj_lower, lambda t, x, y: conj_p.bind(t), COMPLEX)
 
 
 def conj(x: Any) -> Array:
@@ -187,13 +195,6 @@ def conj(x: Any) -> Array:
     return conj_p.bind(x)
 
 
-def _conj_lower(ctx, x):
-    part = make_aval(x.aval.shape, real_dtype(x.aval.dtype))
-    re, im = ctx.op("stablehlo.real", [x], part), ctx.op("stablehlo.imag", [x], part)
-    return ctx.op("stablehlo.complex", [re, ctx.op("stablehlo.negate", [im])], x.aval)
-
-
-conj_p.lower = _conj_lower
 conj_p.transpose = lambda ct, x: [conj(ct)]
 
 # --- absolute value: |x| of complex x has the real derivative Re(conj(x) t) / |x| ---

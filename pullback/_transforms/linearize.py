@@ -145,7 +145,9 @@ class LinearizeTrace(Trace):
         return primal if type(tangent) is Zero else LinearizedTracer(self, primal, tangent)
 
     def process_primitive(self, primitive, args, params):
-        primals, tangents, active = [], [], False
+        primals: list[Any] = []
+        tangents: list[Any] = []
+        active = False
         for a in args:
             if type(a) is LinearizedTracer and a.owner is self:
                 primals.append(a.primal)
@@ -216,7 +218,7 @@ def linearize_flat(fun: Callable[..., Sequence[Any]], primals: Sequence[Any], ac
     trace = LinearizeTrace(context.trace, subject)
     tape = trace.tape
     inputs: list[Node | None] = []
-    args = []
+    args: list[Any] = []
     for i, p in enumerate(primals):
         p = lift(p)
         tangent_aval = p.aval.to_tangent_aval()
@@ -231,7 +233,8 @@ def linearize_flat(fun: Callable[..., Sequence[Any]], primals: Sequence[Any], ac
         outs = call_with(trace, fun, *args)
     finally:
         trace.alive = tape.alive = False
-    primals_out, tangents_out = [], []
+    primals_out: list[Any] = []
+    tangents_out: list[Any] = []
     for out in outs:
         if type(out) is LinearizedTracer and out.owner is trace:
             primals_out.append(out.primal)

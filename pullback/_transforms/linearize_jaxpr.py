@@ -117,7 +117,7 @@ class _TapeReader:
         if type(a) is ConcreteArray and a.aval.ndim == 0:
             return Literal(a.value, a.aval)
         atom = a.atom if type(a) is StagedTracer and a.owner is self.trace else self.trace.constant(a)
-        if type(atom) is Literal:
+        if isinstance(atom, Literal):
             return atom
         return self.residuals.setdefault(atom, Var(atom.aval))
 

@@ -19,10 +19,10 @@ def pull(linear: Linearized, cotangents: Sequence[Any]) -> list[Any]:
     """
     tape = linear.tape
     values: list[Any] = [None] * tape.size
-    for node, ct in zip(linear.outputs, cotangents, strict=True):
-        if type(node) is Node and node.owner is tape and type(ct) is not Zero:
+    for node, given in zip(linear.outputs, cotangents, strict=True):
+        if type(node) is Node and node.owner is tape and type(given) is not Zero:
             known = values[node.index]
-            values[node.index] = ct if known is None else add_p.bind(known, ct)
+            values[node.index] = given if known is None else add_p.bind(known, given)
     for record in reversed(tape.records):
         outputs = record.outputs
         primitive = record.primitive

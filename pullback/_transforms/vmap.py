@@ -51,7 +51,8 @@ class BatchTrace(Trace):
 
     def split(self, args: Sequence[Any]) -> tuple[list, list]:
         """Values, and their batch axes (None where there is none)."""
-        values, dims = [], []
+        values: list[Any] = []
+        dims: list[int | None] = []
         for a in args:
             if type(a) is BatchTracer and a.owner.tag is self.tag:
                 values.append(a.value)

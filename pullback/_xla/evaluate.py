@@ -78,7 +78,7 @@ def concrete(x: Any, primitive_name: str) -> ConcreteArray:
     if isinstance(x, Tracer):
         check_alive(x)
         raise UnexpectedTracerError(foreign_tracer_message(x, f"the evaluation of '{primitive_name}'"))
-    return x  # type: ignore[return-value]
+    return x
 
 
 def refuse_nan(value: Any, primitive) -> None:
@@ -90,7 +90,7 @@ _programs: dict[Any, Executable] = {}
 
 
 def _one_op(primitive, avals, params) -> Executable:
-    key = (primitive, avals, tuple(params.items()))
+    key: Any = (primitive, avals, tuple(params.items()))
     try:
         program = _programs.get(key)
     except TypeError:

@@ -234,12 +234,15 @@ def _operands(values: Sequence[Value]) -> str:
     return ", ".join(v.name for v in values) + " : " + ", ".join(tensor_type(v.aval) for v in values)
 
 
+def _literal(ctx: Block, literal: Any) -> Value:
+    return ctx.constant(literal.value, literal.aval.strip_weak_type())
+
+
 def lower_jaxpr(ctx: Block, jaxpr: Jaxpr, args: Sequence[Value]) -> list[Value]:
     """Emit the equations of a jaxpr whose inputs (constants first) are `args`; returns its outputs."""
     env: dict[Var, Value] = dict(zip((*jaxpr.constvars, *jaxpr.invars), args, strict=True))
     for eqn in jaxpr.eqns:
-        operands = [env[v] if type(v) is Var else ctx.constant(v.value, v.aval.strip_weak_type())
-                    for v in eqn.invars]
+        operands = [env[v] if type(v) is Var else _literal(ctx, v) for v in eqn.invars]
         primitive = eqn.primitive
         if primitive.lower is None:
             raise RuleNotDefinedError(missing_rule_message(primitive, "lower") + f" It is applied at {eqn.location}.")
@@ -250,7 +253,7 @@ def lower_jaxpr(ctx: Block, jaxpr: Jaxpr, args: Sequence[Value]) -> list[Value]:
             env.update(zip(outvars, out, strict=True))
         else:
             env[outvars[0]] = out
-    return [env[v] if type(v) is Var else ctx.constant(v.value, v.aval.strip_weak_type()) for v in jaxpr.outvars]
+    return [env[v] if type(v) is Var else _literal(ctx, v) for v in jaxpr.outvars]
 
 
 def lower_module(jaxpr: Jaxpr, donated: frozenset[int] = frozenset()) -> Module:

@@ -1,7 +1,7 @@
 """Activation functions, elementwise, and the gated linear unit.
 
 Integers and bools are computed in floating point, the dtype of a floating-point `x` is kept. Where a function has a
-kink, its derivative there is that of JAX: 0 for `relu` at 0.
+kink, its derivative there is that of JAX: 0 for `relu` and `relu6`.
 """
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ def relu(x: Any, /) -> Array:
 
 
 def _clipped(x: Array, low: float, high: float) -> Array:
-    return e.min_p.bind(e.max_p.bind(x, scalar(x, low)), scalar(x, high))
+    low, high = scalar(x, low), scalar(x, high)
+    return c.select_p.bind(c.le_p.bind(x, low), low, c.select_p.bind(c.ge_p.bind(x, high), high, x))
 
 
 @elementwise(NUMBER)

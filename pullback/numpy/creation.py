@@ -124,7 +124,7 @@ def _convert(name: str, x: Any, dtype: Any, copy: bool | None) -> Array:
     return from_numpy(_numpy_value(name, value, target))
 
 
-def _scalar(name: str, x: Any, dtype: np.dtype) -> np.generic:
+def _scalar(name: str, x: Any, dtype: np.dtype) -> Any:
     if isinstance(x, complex) and not dtypes.is_complex(dtype):
         raise TypeError(f"{name}: the complex number {x} has no value in {dtype.name}: use .real or abs() of it")
     return np.asarray(x, dtype)[()] if dtype.isbuiltin == 1 else dtype.type(x)

@@ -167,6 +167,20 @@ def _pair_plan(left: str, right: str, out: str) -> tuple:
     return swap, numbers, product
 
 
+@lru_cache(maxsize=4096)
+def _product_plan(subscripts: str, left_shape: tuple[int, ...], right_shape: tuple[int, ...]) -> tuple | None:
+    """How two operands become one `dot_general`: (swap, dimension numbers, permutation or None); None if they do not."""
+    terms, out = _parse(subscripts, (len(left_shape), len(right_shape)))
+    shapes = (left_shape, right_shape)
+    sizes = _sizes(subscripts, terms, shapes)
+    stretched = any(sizes[c] != n for term, shape in zip(terms, shapes, strict=True)
+                    for c, n in zip(term, shape, strict=True))
+    if stretched or not _is_one_product(terms, out) or any(len({*term}) != len(term) for term in terms):
+        return None
+    swap, numbers, product = _pair_plan(*terms, out)
+    return swap, numbers, None if product == out else tuple(map(product.index, out))
+
+
 def _aligned(x: Array, term: str, product: str) -> Array:
     x = _arrange(x, term, "".join(c for c in product if c in term))
     lengths = dict(zip((c for c in product if c in term), x.aval.shape, strict=True))
@@ -260,6 +274,16 @@ def einsum(subscripts: Any, /, *operands: Any, out: None = None, optimize: Any =
     """
     if out is not None:
         raise NotImplementedError("einsum: the argument 'out' is not supported, arrays are immutable: use the result")
+    if len(operands) == 2 and type(subscripts) is str and precision is None and preferred_element_type is None:
+        x, y = operands
+        if isinstance(x, Array) and isinstance(y, Array) and x.dtype == y.dtype and x.weak_type == y.weak_type:
+            plan = _product_plan(subscripts, x.aval.shape, y.aval.shape)
+            if plan is not None:
+                swap, numbers, order = plan
+                if swap:
+                    x, y = y, x
+                z = dot_general_p.bind(x, y, dimension_numbers=numbers, precision=None, preferred_element_type=None)
+                return z if order is None else transpose(z, order)
     if not isinstance(subscripts, str):
         subscripts, operands = _from_sublists((subscripts, *operands))  # type: ignore[assignment]
     if not operands:

@@ -189,6 +189,8 @@ def binary(name: str, primitive: Primitive, domain: Domain, doc: str, for_bools:
     plans = ufunc.plans
 
     def function(x, y, /):
+        a: Any
+        b: Any
         try:
             if isinstance(x, Array):
                 a = x.aval

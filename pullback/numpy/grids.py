@@ -97,7 +97,7 @@ def tril(m: Any, k: int = 0) -> Array:
            [1., 1.]], dtype=float32)
     """
     x = _matrix("tril", m)
-    return select(_where_diagonals("tril", ge, *x.aval.shape[-2:], k), x, _zero(x))
+    return select(_where_diagonals("tril", ge, x.aval.shape[-2], x.aval.shape[-1], k), x, _zero(x))
 
 
 @boundary
@@ -110,7 +110,7 @@ def triu(m: Any, k: int = 0) -> Array:
            [0., 1.]], dtype=float32)
     """
     x = _matrix("triu", m)
-    return select(_where_diagonals("triu", ge, *x.aval.shape[-2:], k - 1), _zero(x), x)
+    return select(_where_diagonals("triu", ge, x.aval.shape[-2], x.aval.shape[-1], k - 1), _zero(x), x)
 
 
 def _zero(x: Array) -> Array:

@@ -336,7 +336,7 @@ def repeat(a: Any, repeats: Any, axis: int | None = None, *, total_repeat_length
     i = one_axis("repeat", axis, x.aval.ndim)
     shape = x.aval.shape
     n = shape[i]
-    counts = as_operand(np.asarray(repeats) if isinstance(repeats, (tuple, list)) else repeats, "repeat", 1)
+    counts: Any = as_operand(np.asarray(repeats) if isinstance(repeats, (tuple, list)) else repeats, "repeat", 1)
     if not dtypes.is_integer(counts.aval.dtype) or counts.aval.ndim > 1 or counts.aval.size not in (1, n):
         raise ValueError(f"repeat: repeats must be an integer, or {n} of them, for axis {axis} of shape {shape}, got "
                          f"{counts.aval.str_short()}")

@@ -30,6 +30,7 @@ def _forward(ufunc: Binary, symbol: str) -> Callable:
     plans = ufunc.plans
 
     def operator(self, other):
+        b: Any
         try:
             if isinstance(other, Array):
                 b = other.aval
@@ -56,6 +57,7 @@ def _reflected(ufunc: Binary, symbol: str) -> Callable:
     plans = ufunc.plans
 
     def operator(self, other):
+        a: Any
         try:
             if isinstance(other, Array):
                 a = other.aval

@@ -54,49 +54,13 @@ def logit(x: Any) -> Array:
     >>> print(special.logit(0.5))
     0.0
     """
-    return e.log_p.bind(e.div_p.bind(x, e.sub_p.bind(scalar(x, 1), x)))
+    return e.sub_p.bind(e.log_p.bind(x), e.log1p_p.bind(e.neg(x)))
 
 
-def _times(x: Array, factor: Any, y: Array) -> Array:
-    """`x * factor(y)`, 0 where x is 0; there, `factor` is computed at 1, where its derivatives are finite."""
-    zero = c.eq_p.bind(x, scalar(x, 0))
-    ok = c.ne_p.bind(y, y)
-    product = e.mul_p.bind(x, factor(c.select_p.bind(c.bitwise_and(zero, c.not_p.bind(ok)), scalar(y, 1), y)))
-    return c.select_p.bind(c.bitwise_and(zero, c.not_p.bind(ok)), scalar(product, 0), product)
-
-
-@elementwise(FLOAT)
-def xlogy(x: Any, y: Any) -> Array:
-    """`x * log(y)`, 0 where `x` is 0 and `y` is a number.
-
-    >>> from pullback.scipy import special
-    >>> print(special.xlogy(0., 0.))
-    0.0
-    """
-    return _times(x, e.log_p.bind, y)
-
-
-@elementwise(FLOAT)
-def xlog1py(x: Any, y: Any) -> Array:
-    """`x * log1p(y)`, 0 where `x` is 0 and `y` is a number.
-
-    >>> from pullback.scipy import special
-    >>> print(special.xlog1py(0., -1.))
-    0.0
-    """
-    return _times(x, e.log1p_p.bind, y)
-
-
-@elementwise(FLOAT)
-def entr(x: Any) -> Array:
-    """The entropy `-x log(x)`: 0 at 0, -inf below.
-
-    >>> from pullback.scipy import special
-    >>> print(special.entr(1.))
-    -0.0
-    """
-    value = e.neg(_times(x, e.log_p.bind, c.select_p.bind(c.lt_p.bind(x, scalar(x, 0)), scalar(x, 1), x)))
-    return c.select_p.bind(c.lt_p.bind(x, scalar(x, 0)), scalar(x, -np.inf), value)
+xlogy = _function_of_two("xlogy", s.xlogy_p, "`x * log(y)`, 0 where `x` is 0 and `y` is a number.", "0., 0.", "0.0")
+xlog1py = _function_of_two("xlog1py", s.xlog1py_p, "`x * log1p(y)`, 0 where `x` is 0 and `y` is a number.", "0., -1.",
+                           "0.0")
+entr = _function("entr", s.entr_p, "The entropy `-x log(x)`: 0 at 0, -inf below.", "0.", "0.0")
 
 
 @elementwise(FLOAT)
