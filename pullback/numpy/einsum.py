@@ -169,7 +169,7 @@ def _pair_plan(left: str, right: str, out: str) -> tuple:
 
 @lru_cache(maxsize=4096)
 def _product_plan(subscripts: str, left_shape: tuple[int, ...], right_shape: tuple[int, ...]) -> tuple | None:
-    """How two operands become one `dot_general`: (swap, dimension numbers, permutation or None); None if they do not."""
+    """How two operands become one `dot_general`: (swap, dimension numbers, permutation or None). None: they do not."""
     terms, out = _parse(subscripts, (len(left_shape), len(right_shape)))
     shapes = (left_shape, right_shape)
     sizes = _sizes(subscripts, terms, shapes)
