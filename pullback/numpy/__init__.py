@@ -76,6 +76,7 @@ from pullback.numpy.ufuncs import (
     mod, multiply, negative, positive, pow, power, rad2deg, radians, reciprocal, remainder, sign, sin, sinc,
     sinh, sqrt, square, subtract, tan, tanh, true_divide,
 )
+from pullback.numpy.vectorized import vectorize
 from pullback.numpy.writing import delete, fill_diagonal, insert, place, put, put_along_axis, resize, trim_zeros
 
 __all__ = [
@@ -117,6 +118,6 @@ __all__ = [
     "transpose", "trapezoid", "tri", "tril", "tril_indices", "tril_indices_from", "trim_zeros", "triu",
     "triu_indices", "triu_indices_from", "true_divide", "trunc", "uint", "uint16", "uint32", "uint4", "uint64",
     "uint8", "unique", "unique_all", "unique_counts", "unique_inverse", "unique_values", "unravel_index",
-    "unsignedinteger", "unstack", "unwrap", "vander", "var", "vdot", "vecdot", "vecmat", "vsplit", "vstack",
-    "where", "zeros", "zeros_like",
+    "unsignedinteger", "unstack", "unwrap", "vander", "var", "vdot", "vecdot", "vecmat", "vectorize", "vsplit",
+    "vstack", "where", "zeros", "zeros_like",
 ]
