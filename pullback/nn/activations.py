@@ -280,7 +280,8 @@ def sparse_sigmoid(x: Any, /) -> Array:
     >>> print(nn.sparse_sigmoid(0.))
     0.5
     """
-    return e.mul_p.bind(scalar(x, 0.5), _clipped(e.add_p.bind(x, scalar(x, 1)), 0, 2))
+    shifted = e.add_p.bind(x, scalar(x, 1))
+    return e.mul_p.bind(scalar(x, 0.5), e.min_p.bind(e.max_p.bind(shifted, scalar(x, 0)), scalar(x, 2)))
 
 
 @elementwise(FLOAT)
