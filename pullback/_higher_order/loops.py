@@ -163,6 +163,8 @@ def map(f: Callable, xs: Any, *, batch_size: int | None = None) -> Any:
 
 
 def _map_in_batches(f: Callable, xs: Any, batch_size: int) -> Any:
+    if batch_size < 1:
+        raise ValueError(f"map: batch_size must be a positive integer, got {batch_size!r}")
     leaves, tree = lift_tree("map", "xs", xs)
     n = _length(leaves, tree, None)
     whole = n // batch_size * batch_size

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, from_numpy, lift
+from pullback._core.array import Array, ConcreteArray, from_numpy, lift
+from pullback._core.numpy_state import silenced
 from pullback._core.primitive import Primitive
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.zeros import Zero, zero_of
@@ -251,6 +252,10 @@ def convert_element_type(x: Any, dtype: Any, weak_type: bool = False) -> Array:
     dtype = dtypes.canonicalize_dtype(dtype)
     if x.aval.dtype == dtype and x.aval.weak_type == weak_type:
         return x
+    if type(x) is ConcreteArray and x.aval.ndim == 0:
+        # a constant: converted now, also while a function is being staged
+        with silenced():
+            return from_numpy(np.asarray(_convert_kernel(x.value, dtype, weak_type))[()], weak_type)
     return convert_element_type_p.bind(x, dtype=dtype, weak_type=weak_type)
 
 

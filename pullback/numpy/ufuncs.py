@@ -84,8 +84,16 @@ def _divmod_float(x: Array, y: Array) -> tuple[Array, Array]:
     return e.round_to_even(quotient), c.select_p.bind(below, e.add_p.bind(rest, y), rest)
 
 
-def _remainder(x: Array, y: Array) -> Array:
+def _rest(x: Array, y: Array) -> Array:
+    """The remainder with the sign of `x`; of integers by zero it is 0, as NumPy has it."""
     rest = e.rem_p.bind(x, y)
+    if dtypes.is_float(x.aval.dtype):
+        return rest
+    return c.select_p.bind(c.eq_p.bind(y, scalar(y, 0)), scalar(rest, 0), rest)
+
+
+def _remainder(x: Array, y: Array) -> Array:
+    rest = _rest(x, y)
     if x.aval.dtype.kind == "u":
         return rest
     zero = scalar(y, 0)
@@ -131,12 +139,17 @@ def divmod(x: Any, y: Any, /) -> tuple[Array, Array]:
     return _floor_divide(x, y), _remainder(x, y)
 
 
-fmod = binary("fmod", e.rem_p, REAL_FROM_BOOL, """The remainder of `x / y` with the sign of `x`, as C's fmod.
+@elementwise(REAL_FROM_BOOL)
+def fmod(x: Any, y: Any, /) -> Array:
+    """The remainder of `x / y` with the sign of `x`, as C's fmod.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.fmod(pnp.array([-3, 3]), 2))
     [-1  1]
-    """)
+    """
+    return _rest(x, y)
+
+
 _general_power = binary("power", e.pow_p, NUMBER_FROM_BOOL, "`x` to the power `y`, of one dtype.")
 
 

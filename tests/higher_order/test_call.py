@@ -123,7 +123,7 @@ def test_concretization_under_grad_of_jit_is_refused_by_name():
     def f(x):
         return x if x > 0 else -x
 
-    with pytest.raises(pb.errors.TracerBoolConversionError, match=r"argument 'x' of f for jit"):
+    with pytest.raises(pb.errors.TracerBoolConversionError, match=r"the tracing of f .* for jit"):
         pb.grad(f)(1.0)
 
 

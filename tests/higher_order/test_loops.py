@@ -78,7 +78,7 @@ def test_up_to_the_largest_index_of_the_dtype():
 def test_pytree_carry_with_none():
     def make(lib):
         def body(i, c):
-            return {"a": c["a"] * 1.1, "n": None, "k": (c["k"] + 1, ())}
+            return {"a": c["a"] * 1.1, "n": None, "k": (c["k"][0] + 1, ())}
 
         return lambda x: lib.lax.fori_loop(0, 3, body, {"a": x, "n": None, "k": (0, ())})
 

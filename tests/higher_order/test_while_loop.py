@@ -144,9 +144,11 @@ def test_jaxprs_are_well_formed():
     def fun(x):
         return lax.while_loop(lambda c: c < 10, lambda c: c * 2 + pnp.sin(c), x)
 
-    for f in (fun, pb.vmap(fun), lambda x: pb.jvp(fun, (x,), (x,)), pb.vmap(lambda x: pb.jvp(fun, (x,), (x,)))):
-        check_jaxpr(pb.make_jaxpr(f)(X if f is not fun else X[0]) if f in (fun,) else pb.make_jaxpr(
-            f)(X[0] if f.__name__ == "<lambda>" else X))
+    def forward(x):
+        return pb.jvp(fun, (x,), (x,))
+
+    for f, x in ((fun, X[0]), (forward, X[0]), (pb.vmap(fun), X), (pb.vmap(forward), X)):
+        check_jaxpr(pb.make_jaxpr(f)(x))
 
 
 # ---- what is refused
