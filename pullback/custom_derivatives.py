@@ -72,9 +72,12 @@ class _Decorated:
                 fixed = [args[i] for i in nondiff]
                 self._refuse_tracers(fixed, nondiff)
                 args = tuple([a for i, a in enumerate(args) if i not in nondiff])
-            leaves, in_tree = tree_flatten(tuple(args))
-            if not any(isinstance(x, Tracer) for x in leaves) and only_evaluates():
-                if self._self_contained and not fixed and not context.axis_sizes:
+            leaves, in_tree = tree_flatten(args)
+            for x in leaves:
+                if isinstance(x, Tracer):
+                    break
+            else:
+                if self._self_contained and not fixed and not context.axis_sizes and only_evaluates():
                     return call_with(evaluator, self.fun, *original)
                 # no rule can be asked for, but the function may close over traced values
                 return self.fun(*original)

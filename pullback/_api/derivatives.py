@@ -360,6 +360,8 @@ def _check_grad_input(function: str, fun: Callable, leaves: Sequence[Array], dyn
 
 def _check_grad_output(function: str, fun: Callable, outs: Sequence[Array], out_tree: Any, holomorphic: bool,
                        single: PyTreeDef) -> Array:
+    if out_tree == single and outs[0].aval.shape == () and dtypes.is_float(outs[0].aval.dtype) and not holomorphic:
+        return outs[0]
     name = function_name(fun)
     if out_tree != single:
         raise TypeError(f"{function}: {name} must return a scalar, got {out_tree}. If it also returns auxiliary values, "
@@ -372,7 +374,7 @@ def _check_grad_output(function: str, fun: Callable, outs: Sequence[Array], out_
     if holomorphic:
         if not dtypes.is_complex(dtype):
             raise TypeError(f"{function} with holomorphic=True: {name} must return a complex number, got {dtype.name}")
-    elif not dtypes.is_float(dtype):
+    else:
         raise TypeError(f"{function}: {name} must return a real floating-point number, got dtype {dtype.name}."
                         + (" For a holomorphic function pass holomorphic=True." if dtypes.is_complex(dtype) else ""))
     return out
@@ -443,7 +445,9 @@ def _gradient(fun, argnums, has_aux, holomorphic, allow_int, function: str, with
     @functools.wraps(fun, updated=())
     def gradient(*args, **kwargs):
         try:
-            positions = canonical_argnums(subject, given, len(args))
+            positions = given
+            if not one or not 0 <= given[0] < len(args):
+                positions = canonical_argnums(subject, given, len(args))
             dynamic = [args[i] for i in positions]
             leaves, tree = tree_flatten(dynamic)
             xs = lift_leaves(function, fun, leaves, dynamic, None, positions)

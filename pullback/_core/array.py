@@ -11,6 +11,7 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.array_interface import ArrayInterface
+from pullback._core.config import config
 from pullback._core.errors import boundary
 from pullback._core.types import ShapedArray, length, make_aval
 
@@ -81,13 +82,15 @@ class ConcreteArray(Array):
     """An array with data: a NumPy value, a device buffer, or both once one was made of the other."""
 
     __slots__ = ("aval", "_value", "_buffer", "__weakref__")
+    # unset, not None, where there is none: what reads them in haste gets an AttributeError
     _value: Any
-    _buffer: Any  # unset, not None, where there is no buffer: what reads it in haste gets an AttributeError
+    _buffer: Any
 
     def __init__(self, aval: ShapedArray, value: Any, buffer: Any = None):
         self.aval = aval
-        self._value = value
-        if buffer is not None:
+        if buffer is None:
+            self._value = value
+        else:
             self._buffer = buffer
 
     @property
@@ -98,12 +101,14 @@ class ConcreteArray(Array):
     @property
     def value(self) -> np.ndarray | np.generic:
         """The data as NumPy holds it, read from the device at the first use. Not to be written to."""
-        value = self._value
-        if value is None:
-            if self.buffer is None:
-                raise RuntimeError(f"Array {self.aval.str_short()} has been deleted: its buffer was donated to a "
-                                   "compiled function or freed by .delete(). Use the function's result, or do not donate.")
-            value = self._value = _read_buffer(self._buffer, self.aval)
+        try:
+            return self._value
+        except AttributeError:
+            pass
+        if self.buffer is None:
+            raise RuntimeError(f"Array {self.aval.str_short()} has been deleted: its buffer was donated to a compiled "
+                               "function or freed by .delete(). Use the function's result, or do not donate.")
+        value = self._value = _read_buffer(self._buffer, self.aval)
         return value
 
     # --- what Python and NumPy ask of a number or an array ---
@@ -227,13 +232,13 @@ class ConcreteArray(Array):
 
     def is_deleted(self) -> bool:
         """Whether the data was donated or freed."""
-        return self._value is None and self.buffer is None
+        return not hasattr(self, "_value") and self.buffer is None
 
     def delete(self) -> None:
         """Free the data; later use of the array raises."""
-        self._value = None
-        if self.buffer is not None:
-            del self._buffer
+        for slot in ("_value", "_buffer"):
+            if hasattr(self, slot):
+                delattr(self, slot)
 
 
 def _read_only(value: np.ndarray) -> np.ndarray:
@@ -266,14 +271,18 @@ def from_numpy(value: np.ndarray | np.generic, weak_type: bool = False) -> Concr
 
 
 _scalar_types = {bool, int, float, complex}
-_bounds: dict[np.dtype, tuple[int, int]] = {}
+_scalar_avals: dict[tuple[type, bool], ShapedArray] = {}
 
 
 def scalar_array(x: bool | int | float | complex) -> ConcreteArray:
     """A Python scalar as a weakly typed 0-d array (a bool is not weak)."""
-    dtype = dtypes.python_scalar_dtype(type(x))
+    key = (type(x), config.enable_x64)
+    aval = _scalar_avals.get(key)
+    if aval is None:
+        aval = _scalar_avals[key] = make_aval((), dtypes.python_scalar_dtype(type(x)), type(x) is not bool)
+    dtype = aval.dtype
     try:
-        return ConcreteArray(make_aval((), dtype, type(x) is not bool), dtype.type(x))
+        return ConcreteArray(aval, dtype.type(x))
     except OverflowError:
         raise OverflowError(f"Python integer {x} does not fit {dtype.name}: give it a wider dtype, or turn on 64-bit "
                             "types with pullback.config.update('enable_x64', True)") from None

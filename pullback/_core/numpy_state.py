@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 
 import numpy as np
 
@@ -15,7 +16,7 @@ try:
     _silent = _umath._make_extobj(all="ignore")
     _set, _reset = _variable.set, _variable.reset
     _reset(_set(_silent))
-    enter, leave = (lambda: _set(_silent)), _reset
+    enter, leave = functools.partial(_set, _silent), _reset
 except (ImportError, AttributeError, TypeError):  # a NumPy that keeps this state elsewhere: the public way, slower
 
     def enter():

@@ -160,7 +160,8 @@ def check_alive(x: Tracer) -> None:
         raise UnexpectedTracerError(
             f"a traced value of type {x.aval.str_short()} was used after {x.owner.describe()} had ended"
             f"{': ' + origin if origin else ''}. It leaked out through a global, an attribute, a mutated list or a "
-            "closure; return it from the transformed function instead.")
+            "closure; return it from the transformed function instead. If a custom rule closes over it, pass it as an "
+            "argument.")
 
 
 class LinearTracer(Tracer):

@@ -14,8 +14,8 @@ from pullback._core.arguments import argument_path, flatten_result
 from pullback._core.array import Array, is_array_like, lift
 from pullback._core.errors import RuleError, describe_function
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
-from pullback._core.tree_paths import equality_errors, keystr, tree_flatten_with_path
-from pullback._core.types import ShapedArray
+from pullback._core.tree_paths import equality_errors, keystr, tree_flatten_with_path, tree_map
+from pullback._core.types import ShapedArray, matches
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.shape import convert_element_type, full, zeros_like_aval
 
@@ -29,7 +29,7 @@ class FlatCall:
     the `nondiff` positions of `count`.
     """
 
-    __slots__ = ("carrier", "in_tree", "fixed", "nondiff", "count", "out_tree", "jvp", "fwd", "bwd")
+    __slots__ = ("carrier", "in_tree", "fixed", "nondiff", "count", "out_tree", "out_avals", "jvp", "fwd", "bwd")
 
     def __init__(self, carrier: Any, in_tree: PyTreeDef, fixed: Sequence[Any], nondiff: Sequence[int], count: int):
         self.carrier = carrier
@@ -38,6 +38,7 @@ class FlatCall:
         self.nondiff = nondiff
         self.count = count
         self.out_tree: Any = None
+        self.out_avals: list[ShapedArray] | None = None
         self.jvp = self._jvp if carrier.jvp_rule is not None else None
         self.fwd = self._fwd if carrier.fwd_rule is not None else None
         self.bwd = self._bwd if carrier.bwd_rule is not None else None
@@ -70,7 +71,22 @@ class FlatCall:
     def fun(self, *leaves):
         outs, self.out_tree = flatten_result(type(self.carrier).__name__, self.carrier.fun,
                                              self.carrier.fun(*self.arguments(leaves)))
+        self.out_avals = [out.aval for out in outs]
         return outs
+
+    def check_primals(self, label: Callable[[], str], value: Any, outs: Sequence[Array], tree: PyTreeDef) -> None:
+        """Refuse a rule's primal output that differs from what the function returned, where the function has run."""
+        if self.out_avals is None:
+            return
+        if tree != self.out_tree:
+            path, expected, got = _first_difference(tree_unflatten(self.out_tree, [0.] * len(self.out_avals)), value)
+            raise RuleError(f"{label()} must return a primal output with the structure of the function's result, but at "
+                            f"{path} expected {expected}, got {got}")
+        for i, (out, aval) in enumerate(zip(outs, self.out_avals, strict=True)):
+            if not matches(aval, out.aval):
+                where = keystr(tree_flatten_with_path(value)[0][i][0])
+                raise RuleError(f"{label()}: the primal output{' at ' + where if where else ''} must be what the function "
+                                f"returns: expected {aval.str_short()}, got {out.aval.str_short()}")
 
     # --- the jvp rule ---
 
@@ -80,18 +96,18 @@ class FlatCall:
 
     def _jvp(self, primals, tangents):
         rule = self.carrier.jvp_rule
-        given = [_tangent_for_user(t, p) for t, p in zip(tangents, primals, strict=True)]
+        given = [_zeros_for_user(t.aval) if type(t) is Zero else t for t in tangents]
         result = rule(*self.fixed, tree_unflatten(self.in_tree, primals), tree_unflatten(self.in_tree, given))
         primal_out, tangent_out = check_pair(self.jvp_label, result, "(primal_out, tangent_out)")
         outs, out_tree = _leaves(self.jvp_label, "primal output", primal_out)
+        self.check_primals(self.jvp_label, primal_out, outs, out_tree)
         dots, dot_tree = tree_flatten(tangent_out)
         if out_tree != dot_tree:
             path, expected, got = _first_difference(primal_out, tangent_out)
             raise RuleError(f"{self.jvp_label()} must return a tangent output with the structure of the primal output, but at {path} "
                             f"expected {expected}, got {got}. Return a tangent for each primal result.")
-        touts = []
-        for i, (out, dot) in enumerate(zip(outs, dots, strict=True)):
-            touts.append(_check_tangent(dot, out, self.jvp_label, "tangent output", tangent_out, i))
+        touts = [_check_tangent(dot, out, self.jvp_label, "tangent output", tangent_out, i)
+                 for i, (out, dot) in enumerate(zip(outs, dots, strict=True))]
         self.out_tree = out_tree
         return outs, touts
 
@@ -105,7 +121,9 @@ class FlatCall:
 
         result = rule(*self.arguments(primals))
         primal_out, residuals = check_pair(label, result, "(primal_out, residuals)")
-        outs, self.out_tree = _leaves(label, "primal output", primal_out)
+        outs, out_tree = _leaves(label, "primal output", primal_out)
+        self.check_primals(label, primal_out, outs, out_tree)
+        self.out_tree = out_tree
         leaves, tree = tree_flatten(residuals)
         arrays, static = [], []
         for leaf in leaves:
@@ -188,10 +206,6 @@ def _first_difference(expected: Any, got: Any) -> tuple[str, str, str]:
     return "the top", "one structure", "another"
 
 
-def _tangent_for_user(t: Any, primal: Any) -> Any:
-    return _zeros_for_user(t.aval) if type(t) is Zero else t
-
-
 def _zeros_for_user(aval: ShapedArray) -> Array:
     # a value without derivative gets zeros that can be computed with, not the empty dtype
     if aval.dtype == dtypes.float0:
@@ -214,6 +228,8 @@ def fit_tangent(t: Any, primal: ShapedArray, place: Callable[[], str]) -> Any:
     if type(t) is Zero:
         return zero_of(primal)
     expected = primal.to_tangent_aval()
+    if isinstance(t, Array) and t.aval is expected:
+        return t
     if expected.dtype == dtypes.float0:
         return zero_of(primal)
     if not is_array_like(t):
@@ -229,17 +245,15 @@ def fit_tangent(t: Any, primal: ShapedArray, place: Callable[[], str]) -> Any:
 
 
 def _argument_cotangents(place: Callable[[], str], ct: Any, tree: PyTreeDef, avals: Sequence[ShapedArray]) -> list[Any]:
-    if ct is None:
-        return [None] * tree.num_leaves
-    leaves, got = tree_flatten(ct, lambda x: x is None)
+    leaves, got = tree_flatten(ct, _is_none)
     if got != tree:
         dummy = tree_unflatten(tree, [0.] * tree.num_leaves)
-        path, expected, what = _first_difference(dummy, ct)
-        if tree.num_leaves == len(leaves) and _without_none(tree, ct):
-            pass
-        else:
+        try:
+            leaves = _spread_none(ct, dummy)
+        except ValueError:
+            path, expected, what = _first_difference(dummy, ct)
             raise RuleError(f"{place()} must have the structure of the argument, but at {path} expected {expected}, got "
-                            f"{what}. Use None for a zero cotangent.")
+                            f"{what}. Use None for a zero cotangent.") from None
     flat: list[Any] = []
     for i, (leaf, aval) in enumerate(zip(leaves, avals, strict=True)):
         if leaf is None:
@@ -255,6 +269,18 @@ def _argument_cotangents(place: Callable[[], str], ct: Any, tree: PyTreeDef, ava
     return flat
 
 
-def _without_none(tree: PyTreeDef, ct: Any) -> bool:
-    """Whether the structures agree once None leaves are taken as leaves."""
-    return tree_flatten(ct, lambda x: x is None)[1] == tree
+def _is_none(x: Any) -> bool:
+    return x is None
+
+
+def _spread_none(ct: Any, dummy: Any) -> list[Any]:
+    """The leaves of a cotangent in which a None may stand for a whole subtree; ValueError where it does not fit."""
+    leaves: list[Any] = []
+
+    def place(part, expected):
+        if part is not None and type(expected) is not float:
+            raise ValueError
+        leaves.extend([part] * len(tree_flatten(expected)[0]))
+
+    tree_map(place, ct, dummy, is_leaf=_is_none)
+    return leaves

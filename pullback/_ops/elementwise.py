@@ -104,8 +104,9 @@ def _sub_transpose(ct, x, y):
 
 
 def _mul_transpose(ct, x, y):
-    linear_operand("mul", x, y)
     if is_linear(x):
+        if is_linear(y):
+            linear_operand("mul", x, y)
         return [unbroadcast(mul_p.bind(ct, y), x.aval), None]
     return [None, unbroadcast(mul_p.bind(x, ct), y.aval)]
 

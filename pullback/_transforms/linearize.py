@@ -14,6 +14,7 @@ from pullback._core.trace import LinearTracer, Trace, Tracer, call_with, context
 from pullback._core.types import ShapedArray
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.shape import zeros_like_aval
+from pullback._xla.evaluate import evaluator
 
 
 class Node(LinearTracer):
@@ -69,12 +70,11 @@ class Tape(Trace):
             if type(a) is Node and a.owner is self:
                 break
         else:
-            outer = context.trace
-            context.trace = parent = self.parent
-            try:
+            parent = self.parent
+            if parent is evaluator and primitive.kernel is not None:
+                # a kernel does not ask what is current
                 return parent.process_primitive(primitive, args, params)
-            finally:
-                context.trace = outer
+            return call_with(parent, parent.process_primitive, primitive, args, params)
         if primitive.record is not None:
             return primitive.record(self, args, params)
         if primitive.depends is not None:
@@ -92,7 +92,6 @@ class Tape(Trace):
         node = Node(self, out)
         self.records.append(Record(primitive, args, params, (node,)))
         return node
-
 
     def record_part(self, primitive: Primitive, args: Sequence[Any], params: dict) -> list[Any]:
         """Append an operation that has results which depend on no node: these are computed at once."""
@@ -160,11 +159,10 @@ class LinearizeTrace(Trace):
                 tangents.append(zero_of(a.aval))
         outer = context.trace
         if not active:
-            context.trace = parent = self.parent
-            try:
+            parent = self.parent
+            if parent is evaluator and primitive.kernel is not None:
                 return parent.process_primitive(primitive, args, params)
-            finally:
-                context.trace = outer
+            return call_with(parent, parent.process_primitive, primitive, args, params)
         context.trace = self.tape
         try:
             if primitive.linearize is not None:

@@ -33,21 +33,28 @@ class Evaluator(Trace):
         kernel = primitive.kernel
         if kernel is None or primitive.multiple_results:
             return self._general(primitive, args, params)
-        values, avals = [], []
-        for a in args:
-            if type(a) is not ConcreteArray:
-                a = concrete(a, primitive.name)
-            value = a._value
-            values.append(a.value if value is None else value)
-            avals.append(a.aval)
-        aval = primitive.infer(tuple(avals), params)
+        try:
+            # unrolled: every eager operation comes through here
+            if len(args) == 2:
+                a, b = args
+                values, avals = (a._value, b._value), (a.aval, b.aval)
+            elif len(args) == 1:
+                a, = args
+                values, avals = (a._value,), (a.aval,)
+            else:
+                values, avals = [a._value for a in args], tuple([a.aval for a in args])
+        except AttributeError:
+            # not yet an array, on the device alone, or a tracer that has leaked
+            args = [concrete(a, primitive.name) for a in args]
+            values, avals = [a.value for a in args], tuple([a.aval for a in args])
+        aval = primitive.infer(avals, params)
         token = _enter()
         try:
             out = kernel(*values, **params) if params else kernel(*values)
+            if out.dtype is not aval.dtype and out.dtype != aval.dtype:
+                out = out.astype(aval.dtype)
         finally:
             _leave(token)
-        if out.dtype is not aval.dtype and out.dtype != aval.dtype:
-            out = out.astype(aval.dtype)
         if config.debug_nans:
             refuse_nan(out, primitive)
         return ConcreteArray(aval, out)

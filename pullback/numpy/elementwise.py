@@ -171,13 +171,16 @@ def _conversion(kind: Any, dtype: np.dtype, weak: bool) -> Callable | None:
     if isinstance(kind, ShapedArray):
         return None if kind.dtype == dtype else functools.partial(cast, dtype=dtype, weak=weak)
     aval = make_aval((), dtype, weak)
-    make = dtype.type
+    known: dict[Any, ConcreteArray] = {}
 
     def scalar(x):
-        try:
-            return ConcreteArray(aval, make(x))
-        except OverflowError:
-            return constant(x, aval)
+        # programs use the same few constants again and again; zeros are left out, since 0. == -0.
+        array = known.get(x)
+        if array is None:
+            array = constant(x, aval)
+            if x and len(known) < 256:
+                known[x] = array
+        return array
 
     return scalar
 

@@ -36,11 +36,10 @@ __all__ = ["take", "take_along_axis", "compress", "extract", "ix_"]
 def getitem(x: Array, key: Any) -> Array:
     """`x[key]`."""
     if type(x) is ConcreteArray:
-        value = x._value
         try:
             # NumPy itself, where all is known and lies inside; what it refuses is looked at more closely below
             plain = numpy_index(key)
-            out = (x.value if value is None else value)[plain]  # type: ignore[index]
+            out: Any = x.value[plain]  # type: ignore[index]
         except (IndexError, TypeError, UnknownIndex):
             pass
         else:
