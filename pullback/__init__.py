@@ -41,7 +41,14 @@ from pullback.custom_derivatives import custom_jvp as custom_jvp
 from pullback.custom_derivatives import custom_vjp as custom_vjp
 
 if _TYPE_CHECKING:
-    from pullback import core, debug, dtypes, errors, extend, nn, random, scipy
+    from pullback import core as core
+    from pullback import debug as debug
+    from pullback import dtypes as dtypes
+    from pullback import errors as errors
+    from pullback import extend as extend
+    from pullback import nn as nn
+    from pullback import random as random
+    from pullback import scipy as scipy
 
 __version__ = "0.1.0"
 

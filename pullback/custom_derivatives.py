@@ -62,8 +62,8 @@ class _Decorated:
             if kwargs or len(args) != self._plain_count:
                 args, rest = bind_positionally(self.fun, self._signature, args, kwargs, self._label())
                 if rest:
-                    raise TypeError(f"{self._label()}: the arguments {sorted(rest)} can only be given by keyword, so they "
-                                    "cannot be mapped to positions for the rules. Make them positional.")
+                    raise TypeError(f"{self._label()}: the arguments {sorted(rest)} can only be given by keyword, so "
+                                    "they cannot be mapped to positions for the rules. Make them positional.")
             original = args
             count, nondiff = len(args), self.nondiff_argnums
             fixed: Sequence[Any] = ()
@@ -101,9 +101,10 @@ class _Decorated:
             for path, leaf in tree_flatten_with_path(value)[0]:
                 if isinstance(leaf, Tracer):
                     raise UnexpectedTracerError(
-                        f"{self._label()}: {argument_path(self.fun, i, path)} is in nondiff_argnums, but holds a value traced "
-                        f"by {leaf.owner.describe()}. nondiff_argnums is for what is no array: functions, strings, static "
-                        "settings. Make the argument an ordinary one; a rule may return None (or zeros) for it.")
+                        f"{self._label()}: {argument_path(self.fun, i, path)} is in nondiff_argnums, but holds a value "
+                        f"traced by {leaf.owner.describe()}. nondiff_argnums is for what is no array: functions, "
+                        "strings, static settings. Make the argument an ordinary one; a rule may return "
+                        "None (or zeros) for it.")
 
     def _refuse_leaves(self, args: Sequence[Any], flat: FlatCall) -> None:
         for path, leaf in tree_flatten_with_path(tuple(args))[0]:

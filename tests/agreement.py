@@ -66,7 +66,8 @@ def check_derivative(fun, *args, seed=0):
         close(compiled_dy, dy, 10)
         cts = transform(lambda *xs: pb.vjp(fun, *xs)[1](ct))(*args)
         left = np.vdot(ct.astype(np.float64), np.asarray(dy, np.float64))
-        right = sum(np.vdot(np.asarray(c, np.float64), t.astype(np.float64)) for c, t in zip(cts, tangents, strict=True))
+        right = sum(np.vdot(np.asarray(c, np.float64), t.astype(np.float64))
+                    for c, t in zip(cts, tangents, strict=True))
         np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-4)
 
 

@@ -69,8 +69,8 @@ def row(name, make, *args, active=None, **kw):
     return Row(name, make, args, active, **kw)
 
 
-SMOOTH = ["sin", "cos", "tan", "arctan", "sinh", "cosh", "tanh", "arcsinh", "exp", "exp2", "expm1", "square", "negative",
-          "positive", "deg2rad", "rad2deg", "sinc"]
+SMOOTH = ["sin", "cos", "tan", "arctan", "sinh", "cosh", "tanh", "arcsinh", "exp", "exp2", "expm1", "square",
+          "negative", "positive", "deg2rad", "rad2deg", "sinc"]
 ON_POSITIVE = ["log", "log2", "log10", "log1p", "sqrt", "cbrt", "reciprocal", "absolute"]
 ON_UNIT = ["arcsin", "arccos", "arctanh"]
 STEPS = ["floor", "ceil", "trunc", "rint", "sign", "isfinite", "isnan", "isinf", "signbit", "logical_not"]
@@ -90,7 +90,8 @@ ELEMENTWISE = [
     *(numpy_row(name, real(3, 4), active=()) for name in STEPS),
     *(numpy_row(name, real(3, 4), real(4)) for name in BINARY),
     *(numpy_row(name, distinct(3, 4), distinct(3, 1) + 0.1) for name in EXTREMES),
-    *(numpy_row(name, integers(3, 4), integers(4)) for name in (*COMPARISONS, *BITS, "floor_divide", "remainder", "fmod")),
+    *(numpy_row(name, integers(3, 4), integers(4))
+      for name in (*COMPARISONS, *BITS, "floor_divide", "remainder", "fmod")),
     numpy_row("divide", real(3, 4), positive(4)),
     numpy_row("power", positive(3, 4), real(4)),
     numpy_row("float_power", positive(3, 4), real(4)),
@@ -210,7 +211,8 @@ NETWORKS = [
 
 CONTROL = [
     row("cond", lambda L: lambda p, x: L.lax.cond(p > 0, L.np.sin, lambda x: x * x, x), np.int32(1), real(3)),
-    row("switch", lambda L: lambda i, x: L.lax.switch(i, [L.np.sin, L.np.cos, lambda x: x * 2], x), np.int32(1), real(3)),
+    row("switch", lambda L: lambda i, x: L.lax.switch(i, [L.np.sin, L.np.cos, lambda x: x * 2], x),
+        np.int32(1), real(3)),
     row("scan", lambda L: lambda c, xs: L.lax.scan(lambda c, x: (L.np.sin(c * x), c + x), c, xs)[1], real(), real(4)),
     row("fori_loop", lambda L: lambda x: L.lax.fori_loop(0, 3, lambda i, x: L.np.sin(x) * (i + 1), x), real(3)),
     row("map", lambda L: lambda xs: L.lax.map(lambda x: L.np.sin(x) * x, xs), real(3, 2)),

@@ -57,7 +57,7 @@ def battery(lib, fun, reverse, second, batch):
         every = tuple(range(n))
         out = {"value": fun(*args), "nested jit": t.jit(fun)(*args)}
         out["jvp"] = [x for x in leaves(t.jvp(fun, args, tangents)) if x.dtype != jax.dtypes.float0]
-        out["jvp of jit"] = [x for x in leaves(t.jvp(t.jit(loss), args, tangents))]
+        out["jvp of jit"] = list(leaves(t.jvp(t.jit(loss), args, tangents)))
         out["linearize"] = t.linearize(loss, *args)[1](*tangents)
         if reverse:
             gradient = t.grad(loss, every)

@@ -138,8 +138,9 @@ def jvp(fun: Callable, primals: Sequence[Any], tangents: Sequence[Any], has_aux:
 
 def _split_aux(function: str, fun: Callable, result: Any) -> tuple[Any, Any]:
     if not isinstance(result, (tuple, list)) or len(result) != 2:
-        raise TypeError(f"{function} with has_aux=True: {function_name(fun)} must return a pair (result, auxiliary), got "
-                        f"{type(result).__name__}{f' of length {len(result)}' if isinstance(result, (tuple, list)) else ''}")
+        length = f" of length {len(result)}" if isinstance(result, (tuple, list)) else ""
+        raise TypeError(f"{function} with has_aux=True: {function_name(fun)} must return a pair (result, auxiliary), "
+                        f"got {type(result).__name__}{length}")
     return result[0], result[1]
 
 
@@ -328,8 +329,8 @@ def linear_transpose(fun: Callable, *primals: Any) -> Callable:
     for i, aval in enumerate(avals):
         if not dtypes.is_inexact(aval.dtype):
             path = tree_flatten_with_path(primals)[0][i][0]
-            raise TypeError(f"linear_transpose of {function_name(fun)}: {argument_path(fun, path[0].idx, path[1:])} has type "
-                            f"{aval.str_short()}; only floating-point and complex arguments can be transposed")
+            raise TypeError(f"linear_transpose of {function_name(fun)}: {argument_path(fun, path[0].idx, path[1:])} "
+                            f"has type {aval.str_short()}; only floating-point and complex arguments can be transposed")
     flat = _Flat("linear_transpose", fun, primals, {}, tree, None, False)
     linear = record_linear(flat, avals, f"linear_transpose of {describe_function(fun)}")
     return VJP(fun, linear, avals, tree, [o.aval for o in linear.outputs], flat.out_tree)
@@ -344,8 +345,8 @@ def _check_grad_input(function: str, fun: Callable, leaves: Sequence[Array], dyn
         if dtypes.is_complex(dtype):
             if holomorphic or function != "jacfwd":
                 continue
-            advice = ("expected a real dtype, since a real function of complex numbers has no Jacobian in forward mode. "
-                      "For a holomorphic function pass holomorphic=True; otherwise use jacrev or jvp")
+            advice = ("expected a real dtype, since a real function of complex numbers has no Jacobian in forward "
+                      "mode. For a holomorphic function pass holomorphic=True; otherwise use jacrev or jvp")
         elif holomorphic:
             advice = "with holomorphic=True expected a complex dtype"
         elif allow_int:
@@ -364,12 +365,12 @@ def _check_grad_output(function: str, fun: Callable, outs: Sequence[Array], out_
         return outs[0]
     name = function_name(fun)
     if out_tree != single:
-        raise TypeError(f"{function}: {name} must return a scalar, got {out_tree}. If it also returns auxiliary values, "
-                        "return a pair and pass has_aux=True.")
+        raise TypeError(f"{function}: {name} must return a scalar, got {out_tree}. If it also returns auxiliary "
+                        "values, return a pair and pass has_aux=True.")
     out = outs[0]
     if out.aval.shape != ():
-        raise TypeError(f"{function}: {name} must return a scalar (shape ()), got shape {out.aval.shape}. Reduce it, with "
-                        ".sum() say, or use jacrev or vjp for functions with many results.")
+        raise TypeError(f"{function}: {name} must return a scalar (shape ()), got shape {out.aval.shape}. Reduce it, "
+                        "with .sum() say, or use jacrev or vjp for functions with many results.")
     dtype = out.aval.dtype
     if holomorphic:
         if not dtypes.is_complex(dtype):
@@ -419,7 +420,8 @@ def grad(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False,
     Args:
       fun: a function of arrays or pytrees of arrays; its result must be a real floating-point scalar.
       argnums: the position of the argument to differentiate (the gradient has its structure), or several (a tuple).
-        At a complex argument `x + iy` the gradient is `∂f/∂x − i ∂f/∂y`: its conjugate is the direction of steepest ascent.
+        At a complex argument `x + iy` the gradient is `∂f/∂x − i ∂f/∂y`: its conjugate is the direction of steepest
+        ascent.
       has_aux: `fun` returns `(scalar, aux)`, and the gradient function returns `(gradient, aux)`.
       holomorphic: `fun` is a holomorphic function of complex arguments.
       allow_int: integer and bool arguments get a gradient of dtype `float0`.

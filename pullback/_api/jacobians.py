@@ -39,8 +39,8 @@ def jacfwd(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
            ) -> Callable:
     """The Jacobian of `fun`, column by column in forward mode: for functions with few inputs.
 
-    Returns: a function whose result has, for each leaf of the result of `fun` and each leaf of the argument, an array of
-      shape `(*out.shape, *in.shape)`: the result's structure outside, the argument's inside.
+    Returns: a function whose result has, for each leaf of the result of `fun` and each leaf of the argument, an array
+      of shape `(*out.shape, *in.shape)`: the result's structure outside, the argument's inside.
     Raises: TypeError for an argument without derivative, named by its path.
 
     >>> import pullback as pb, pullback.numpy as pnp

@@ -58,9 +58,9 @@ class Traced:
         used = [*self.consts, *args]
         for i in self.donated:
             if any(used[i] is x for j, x in enumerate(used) if j != i):
-                raise ValueError(f"jit of {self.name}: an array of type {used[i].aval.str_short()} is donated and passed in "
-                                 "another place too, or closed over, where it would be read after its memory was given "
-                                 "away. Use a copy there, or do not donate it.")
+                raise ValueError(f"jit of {self.name}: an array of type {used[i].aval.str_short()} is donated and "
+                                 "passed in another place too, or closed over, where it would be read after its memory "
+                                 "was given away. Use a copy there, or do not donate it.")
 
     def fast_entry(self) -> tuple:
         """What the short way of a call needs: execute, handlers, structure (None: one array), types, values."""
@@ -307,8 +307,8 @@ def jit(fun: Callable | None = None, *, static_argnums: int | Sequence[int] | No
 
     Args:
       fun: a function of arrays or pytrees of arrays, without side effects that matter. Left out, a decorator results.
-      static_argnums, static_argnames: arguments that are passed as Python values; they must be hashable, and a new value
-        traces anew. A name covers the argument however it is passed, where the signature tells its position.
+      static_argnums, static_argnames: arguments that are passed as Python values; they must be hashable, and a new
+        value traces anew. A name covers the argument however it is passed, where the signature tells its position.
       donate_argnums, donate_argnames: arguments whose memory the program may use for its results; they are deleted.
       inline: whether calls inside other traced functions are expanded in place when lowered.
 
@@ -320,12 +320,13 @@ def jit(fun: Callable | None = None, *, static_argnums: int | Sequence[int] | No
     """
     if fun is not None:
         check_callable("jit", fun)
-    settings: dict[str, Any] = {"static_argnums": static_argnums, "static_argnames": static_argnames, "donate_argnums": donate_argnums,
-                "donate_argnames": donate_argnames, "inline": inline}
+    settings: dict[str, Any] = {"static_argnums": static_argnums, "static_argnames": static_argnames,
+                                "donate_argnums": donate_argnums, "donate_argnames": donate_argnames, "inline": inline}
     if fun is None:
         return functools.partial(jit, **settings)
     sig = signature(fun)
-    for what, positions, labels in (("static", static_argnums, static_argnames), ("donate", donate_argnums, donate_argnames)):
+    for what, positions, labels in (("static", static_argnums, static_argnames),
+                                    ("donate", donate_argnums, donate_argnames)):
         _check_marks(fun, sig, what, positions, labels)
     nums, names = _complete(sig, canonical_argnums("jit", () if static_argnums is None else static_argnums,
                                                    what="static_argnums"), canonical_names(static_argnames))
@@ -346,8 +347,9 @@ def _check_marks(fun: Callable, sig: Any, what: str, nums: Any, names: Any) -> N
     if not any(p.kind is p.VAR_POSITIONAL for p in parameters):
         for i in canonical_argnums("jit", () if nums is None else nums, what=f"{what}_argnums"):
             if not -positional <= i < positional:
-                raise ValueError(f"jit of {function_name(fun)}: {what}_argnums={nums!r}, but the function has {positional} "
-                                 f"positional parameter{'s' if positional != 1 else ''}: {function_name(fun)}{sig}")
+                raise ValueError(f"jit of {function_name(fun)}: {what}_argnums={nums!r}, but the function has "
+                                 f"{positional} positional parameter{'s' if positional != 1 else ''}: "
+                                 f"{function_name(fun)}{sig}")
     if not any(p.kind is p.VAR_KEYWORD for p in parameters):
         for name in canonical_names(names):
             if name not in sig.parameters:

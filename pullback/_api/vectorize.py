@@ -49,7 +49,8 @@ def vmap(fun: Callable, in_axes: Any = 0, out_axes: Any = 0, axis_name: Any = No
             leaves, tree = tree_flatten((args, kwargs))
             xs = lift_leaves("vmap", fun, leaves, args, kwargs)
             axes = _input_axes(fun, in_axes, args, kwargs)
-            dims = [_check_axis(fun, axis, x, i, args, kwargs) for i, (axis, x) in enumerate(zip(axes, xs, strict=True))]
+            dims = [_check_axis(fun, axis, x, i, args, kwargs)
+                    for i, (axis, x) in enumerate(zip(axes, xs, strict=True))]
             size = _batch_size(fun, xs, dims, axis_size, args, kwargs)
             store: list[Any] = []
 
@@ -67,16 +68,16 @@ def vmap(fun: Callable, in_axes: Any = 0, out_axes: Any = 0, axis_name: Any = No
                 if target is None:
                     if dim is not None:
                         raise ValueError(f"vmap of {name}: out_axes is None for leaf {i} of the result, but that leaf "
-                                         "depends on a mapped argument, so it has a value for each example. Use out_axes=0, "
-                                         "or reduce over the axis with lax.psum or lax.pmean.")
+                                         "depends on a mapped argument, so it has a value for each example. Use "
+                                         "out_axes=0, or reduce over the axis with lax.psum or lax.pmean.")
                     results.append(value)
                 else:
                     if type(target) is not int:
                         raise TypeError(f"vmap of {name}: out_axes must hold ints and None, got {target!r}")
                     rank = value.aval.ndim - (dim is not None)
                     if not -rank - 1 <= target <= rank:
-                        raise ValueError(f"vmap of {name}: out_axes={target} for leaf {i} of the result, which has rank "
-                                         f"{rank}: the axis must lie in [{-rank - 1}, {rank}]")
+                        raise ValueError(f"vmap of {name}: out_axes={target} for leaf {i} of the result, which has "
+                                         f"rank {rank}: the axis must lie in [{-rank - 1}, {rank}]")
                     results.append(trace.materialize(value, dim, target % (rank + 1)))
             return tree_unflatten(out_tree, results)
         except Exception as error:
@@ -95,8 +96,9 @@ def _input_axes(fun: Callable, in_axes: Any, args: tuple, kwargs: dict) -> list[
         return [*[in_axes] * len(tree_flatten(args)[0]), *[0] * len(tree_flatten(kwargs)[0])]
     prefix = tuple(in_axes) if isinstance(in_axes, list) else in_axes
     if isinstance(prefix, tuple) and len(prefix) != len(args):
-        raise ValueError(f"vmap of {function_name(fun)}: in_axes has {len(prefix)} entries, but the function was called "
-                         f"with {len(args)} positional arguments. Give an entry (an int, None, or a pytree) for each.")
+        raise ValueError(f"vmap of {function_name(fun)}: in_axes has {len(prefix)} entries, but the function was "
+                         f"called with {len(args)} positional arguments. Give an entry (an int, None, or a "
+                         "pytree) for each.")
     try:
         axes = broadcast_prefix(prefix, args, is_leaf=_is_none)
     except ValueError:
@@ -135,8 +137,8 @@ def _batch_size(fun: Callable, xs: list[Array], dims: list[int | None], given: i
         return sizes.pop()
     name = function_name(fun)
     if not sizes:
-        raise ValueError(f"vmap of {name}: no argument is mapped, so the length of the axis is unknown. Map an argument "
-                         "(in_axes), or pass axis_size.")
+        raise ValueError(f"vmap of {name}: no argument is mapped, so the length of the axis is unknown. Map an "
+                         "argument (in_axes), or pass axis_size.")
     lines = [f"  {_leaf_path(fun, i, args, kwargs)} of shape {x.aval.shape} has length {x.aval.shape[d]} along axis {d}"
              for i, (x, d) in enumerate(zip(xs, dims, strict=True)) if d is not None]
     if given is not None:

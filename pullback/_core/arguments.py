@@ -76,7 +76,8 @@ def canonical_argnums(function: str, argnums: Any, count: int | None = None, wha
     for a in positions:
         if not -count <= a < count:
             raise ValueError(f"{function}: {what}={argnums!r} asks for positional argument {a}, but the call has "
-                             f"{count} positional argument{'s' if count != 1 else ''}. Pass by position what is asked for.")
+                             f"{count} positional argument{'s' if count != 1 else ''}. Pass by position "
+                             "what is asked for.")
         result.append(a % count)
     if len(set(result)) != len(result):
         raise ValueError(f"{function}: {what}={argnums!r} names an argument twice")
@@ -115,8 +116,8 @@ def check_leaf(x: Any, describe: Callable[[], str], structs: bool = False) -> No
     """Refuse a leaf that is no array, in the user's words; `structs` allows a `ShapeDtypeStruct`."""
     if isinstance(x, ShapeDtypeStruct):
         if not structs:
-            raise TypeError(f"{describe()}: expected an array or a number, got {x!r}, which has no data. Pass an array, "
-                            "or use eval_shape, make_jaxpr or jit(...).lower, which need none.") from None
+            raise TypeError(f"{describe()}: expected an array or a number, got {x!r}, which has no data. Pass an "
+                            "array, or use eval_shape, make_jaxpr or jit(...).lower, which need none.") from None
     elif not is_array_like(x):
         hint = leaf_hint(x)
         raise TypeError(f"{describe()}: expected an array or a number, got {x!r} of type {type(x).__name__}. "

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +18,8 @@ try:
     _silent = _umath._make_extobj(all="ignore")
     _set, _reset = _variable.set, _variable.reset
     _reset(_set(_silent))
-    enter, leave = functools.partial(_set, _silent), _reset
+    enter: Callable[[], Any] = functools.partial(_set, _silent)
+    leave: Callable[[Any], None] = _reset
 except (ImportError, AttributeError, TypeError):  # a NumPy that keeps this state elsewhere: the public way, slower
 
     def enter():

@@ -13,9 +13,9 @@ with `params` the keyword parameters of the application:
 Primitives that hold functions have more to say, see `_higher_order`: with `higher_order` set, `batch` gets the trace as
 first argument; `linearize(trace, primals, tangents, **params)` replaces the jvp rule where tangents go onto a tape;
 `stage(trace, args, params)` and `record(tape, args, params)` replace plain recording in a jaxpr and on a tape;
-`depends(marked, **params)` says which results depend on the marked operands (all of them where there is no such rule). Those that
-work along a named axis name the parameter that holds it in `axis_param`, and have a rule `collective(trace, operands,
-dims, **params)` for the `vmap` that binds the name.
+`depends(marked, **params)` says which results depend on the marked operands (all of them where there is no such rule).
+Those that work along a named axis name the parameter that holds it in `axis_param`, and have a rule
+`collective(trace, operands, dims, **params)` for the `vmap` that binds the name.
 """
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ class Primitive:
     """
 
     __slots__ = ("name", "multiple_results", "higher_order", "kernel", "evaluate", "abstract_eval", "lower", "jvp",
-                 "linearize", "transpose", "batch", "stage", "record", "dce", "depends", "axis_param", "collective", "effectful", "_types")
+                 "linearize", "transpose", "batch", "stage", "record", "dce", "depends", "axis_param", "collective",
+                 "effectful", "_types")
 
     def __init__(self, name: str, multiple_results: bool = False, higher_order: bool = False):
         self.name = name
@@ -150,8 +151,8 @@ def missing_rule_message(primitive: Primitive, which: str) -> str:
     """What is missing, and how to add it."""
     label, how = _HOW.get(which, (which, f"{which} = rule"))
     if which == "transpose":
-        return (f"the primitive '{primitive.name}' has no transpose rule, so it cannot be differentiated in reverse: it "
-                "is not known to be linear in the value that reached it. If it stands in a custom jvp rule, the tangent "
-                "output of that rule must be a linear function of its tangent inputs. "
+        return (f"the primitive '{primitive.name}' has no transpose rule, so it cannot be differentiated in reverse: "
+                "it is not known to be linear in the value that reached it. If it stands in a custom jvp rule, the "
+                "tangent output of that rule must be a linear function of its tangent inputs. "
                 f"If '{primitive.name}' is linear, set {primitive.name}_p.{how}.")
     return f"the primitive '{primitive.name}' has no {label} rule. Set one: {primitive.name}_p.{how}."

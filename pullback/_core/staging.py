@@ -115,9 +115,9 @@ def check_encloses(x: Tracer, trace: Trace) -> None:
 
 def foreign_tracer_message(x: Tracer, place: str) -> str:
     """What to say of a live tracer that was met where its transformation does not reach."""
-    return (f"a value of type {x.aval.str_short()} traced by {x.owner.describe()} was used in {place}, which is outside of "
-            "that transformation. If a function with custom rules, or one of its rules, closes over the value, pass it as "
-            "an argument; from a callback or another thread, return it.")
+    return (f"a value of type {x.aval.str_short()} traced by {x.owner.describe()} was used in {place}, which is "
+            "outside of that transformation. If a function with custom rules, or one of its rules, closes over the "
+            "value, pass it as an argument; from a callback or another thread, return it.")
 
 
 def stage(fun: Callable[..., Sequence[Any]], avals: Sequence[ShapedArray], subject: str = "a function",

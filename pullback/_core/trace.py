@@ -71,8 +71,8 @@ class Tracer(Array):
         value = self.known()
         if value is None:
             origin = self.origin()
-            raise error(f"{purpose} needs the value of a traced array of type {self.aval.str_short()}, which is not known "
-                        f"in {self.owner.describe()}{': ' + origin if origin else ''}. {_INSTEAD[error]}")
+            raise error(f"{purpose} needs the value of a traced array of type {self.aval.str_short()}, which is not "
+                        f"known in {self.owner.describe()}{': ' + origin if origin else ''}. {_INSTEAD[error]}")
         return value
 
     def exported(self, purpose: str, error: type[ConcretizationTypeError] = ConcretizationTypeError) -> ConcreteArray:
@@ -80,9 +80,9 @@ class Tracer(Array):
         value = self.concrete(purpose, error)
         if not self.constant():
             raise error(f"{purpose} would take the value of a traced array of type {self.aval.str_short()} out of "
-                        f"{self.owner.describe()}, and the derivative of what is computed from it would be lost. Use the "
-                        "functions of pullback.numpy, which are differentiated; if the value is meant to count as a "
-                        "constant, say so with lax.stop_gradient(x).")
+                        f"{self.owner.describe()}, and the derivative of what is computed from it would be lost. Use "
+                        "the functions of pullback.numpy, which are differentiated; if the value is meant to count as "
+                        "a constant, say so with lax.stop_gradient(x).")
         return value
 
     @boundary
@@ -108,7 +108,8 @@ class Tracer(Array):
 
     @boundary
     def __array__(self, dtype=None, copy=None):
-        return self.exported("NumPy (np.asarray, or a NumPy function)", TracerArrayConversionError).__array__(dtype, copy)
+        known = self.exported("NumPy (np.asarray, or a NumPy function)", TracerArrayConversionError)
+        return known.__array__(dtype, copy)
 
     @boundary
     def item(self, *args):

@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 # read once, when jaxlib is loaded: no notes of the engine's start on stderr unless the user asks for them
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 
-from jaxlib._jax import pytree as _pytree  # noqa: E402
-from jaxlib._jax.pytree import (  # noqa: E402
+from jaxlib._jax import pytree as _pytree
+from jaxlib._jax.pytree import (
     DictKey,
     FlattenedIndexKey,
     GetAttrKey,

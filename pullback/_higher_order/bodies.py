@@ -86,8 +86,9 @@ def promote_weak(values: Sequence[Array], outs: Sequence[ShapedArray]) -> list[A
     changed = False
     result = []
     for x, out in zip(values, outs, strict=True):
+        # a join of another dtype would change the value
         if x.aval.weak_type and x.aval.shape == out.shape and (x.aval.dtype != out.dtype or not out.weak_type) and (
-                dtypes.join(x.aval.dtype, True, out.dtype, out.weak_type)[0] == out.dtype):  # else the value would change
+                dtypes.join(x.aval.dtype, True, out.dtype, out.weak_type)[0] == out.dtype):
             x = convert_element_type(x, out.dtype, out.weak_type)
             changed = True
         result.append(x)

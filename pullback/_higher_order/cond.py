@@ -50,8 +50,8 @@ def cond(pred: Any, true_fun: Callable, false_fun: Callable, *operands: Any) -> 
     """
     p = lift(pred)
     if p.aval.shape != ():
-        raise TypeError(f"cond: the predicate must be a scalar, got shape {p.aval.shape}. For an elementwise choice use "
-                        "numpy.where; to decide for each example of a batch, use vmap.")
+        raise TypeError(f"cond: the predicate must be a scalar, got shape {p.aval.shape}. For an elementwise choice "
+                        "use numpy.where; to decide for each example of a batch, use vmap.")
     if not callable(true_fun) or not callable(false_fun):
         raise TypeError(f"cond: expected two functions after the predicate, got {true_fun!r} and {false_fun!r}")
     if p.aval.dtype != np.bool_:
@@ -128,7 +128,7 @@ def _unify_types(function, jaxprs, parts, funs, first: Body) -> list[Jaxpr]:
         targets.append(make_aval(lead.shape, dtype, strong is None))
     fitted = []
     for jaxpr in jaxprs:
-        fits = [a.weak_type and a.shape == t.shape and a is not t or (matches(a, t) and a is not t)
+        fits = [a is not t and ((a.weak_type and a.shape == t.shape) or matches(a, t))
                 for a, t in zip(jaxpr.out_avals, targets, strict=True)]
         fitted.append(_converted(jaxpr, targets, fits) if any(fits) else jaxpr)
     for part, fun, jaxpr in zip(parts[1:], funs[1:], fitted[1:], strict=True):
@@ -213,7 +213,7 @@ def _linearize(trace, primals, tangents, branches):
 def _filled(forward: Jaxpr, n: int, mine: Sequence[int], slots: Sequence[ShapedArray]) -> Jaxpr:
     def fun(*args):
         outs = eval_jaxpr(forward, [], *args)
-        residuals = {slot: value for slot, value in zip(mine, outs[n:], strict=True)}
+        residuals = dict(zip(mine, outs[n:], strict=True))
         return [*outs[:n], *(residuals[s] if s in residuals else zeros_like_aval(a) for s, a in enumerate(slots))]
 
     return stage_open(fun, forward.in_avals)[0]

@@ -120,8 +120,9 @@ def _linearize(trace, primals, tangents, call: CustomCall, **_):
         outs, touts = _jvp(primals, tangents, call)
         for t in touts:
             if type(t) is ConcreteArray and np.any(t.value):
-                raise RuleError(f"the jvp rule of {call.label} returned a tangent output that does not depend on the tangent "
-                                f"inputs, {t!r}: a tangent output must be linear in them, so that it can be transposed.")
+                raise RuleError(f"the jvp rule of {call.label} returned a tangent output that does not depend on the "
+                                f"tangent inputs, {t!r}: a tangent output must be linear in them, so that it can "
+                                "be transposed.")
         return outs, touts
     _refuse_captured(call, tangents)
     counters.count("rules")

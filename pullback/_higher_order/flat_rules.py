@@ -80,13 +80,13 @@ class FlatCall:
             return
         if tree != self.out_tree:
             path, expected, got = _first_difference(tree_unflatten(self.out_tree, [0.] * len(self.out_avals)), value)
-            raise RuleError(f"{label()} must return a primal output with the structure of the function's result, but at "
-                            f"{path} expected {expected}, got {got}")
+            raise RuleError(f"{label()} must return a primal output with the structure of the function's result, but "
+                            f"at {path} expected {expected}, got {got}")
         for i, (out, aval) in enumerate(zip(outs, self.out_avals, strict=True)):
             if not matches(aval, out.aval):
                 where = keystr(tree_flatten_with_path(value)[0][i][0])
-                raise RuleError(f"{label()}: the primal output{' at ' + where if where else ''} must be what the function "
-                                f"returns: expected {aval.str_short()}, got {out.aval.str_short()}")
+                raise RuleError(f"{label()}: the primal output{' at ' + where if where else ''} must be what the "
+                                f"function returns: expected {aval.str_short()}, got {out.aval.str_short()}")
 
     # --- the jvp rule ---
 
@@ -104,8 +104,8 @@ class FlatCall:
         dots, dot_tree = tree_flatten(tangent_out)
         if out_tree != dot_tree:
             path, expected, got = _first_difference(primal_out, tangent_out)
-            raise RuleError(f"{self.jvp_label()} must return a tangent output with the structure of the primal output, but at {path} "
-                            f"expected {expected}, got {got}. Return a tangent for each primal result.")
+            raise RuleError(f"{self.jvp_label()} must return a tangent output with the structure of the primal output, "
+                            f"but at {path} expected {expected}, got {got}. Return a tangent for each primal result.")
         touts = [_check_tangent(dot, out, self.jvp_label, "tangent output", tangent_out, i)
                  for i, (out, dot) in enumerate(zip(outs, dots, strict=True))]
         self.out_tree = out_tree
@@ -151,12 +151,13 @@ class FlatCall:
     def _check_cotangents(self, result: Any, in_avals: Sequence[ShapedArray]) -> list[Any]:
         children = self.in_tree.children()
         if not isinstance(result, (tuple, list)):
-            raise RuleError(f"{self.bwd_label()} must return a tuple with a cotangent for each of the {len(children)} differentiable "
-                            f"arguments, got {_describe(result)}."
-                            + (" For one argument that is a tuple of length 1: return (ct,)." if len(children) == 1 else ""))
+            advice = " For one argument that is a tuple of length 1: return (ct,)." if len(children) == 1 else ""
+            raise RuleError(f"{self.bwd_label()} must return a tuple with a cotangent for each of the {len(children)} "
+                            f"differentiable arguments, got {_describe(result)}.{advice}")
         if len(result) != len(children):
-            raise RuleError(f"{self.bwd_label()} must return a cotangent for each of the {len(children)} differentiable arguments, got "
-                            f"{len(result)}. Use None for an argument whose cotangent is zero.")
+            raise RuleError(f"{self.bwd_label()} must return a cotangent for each of the {len(children)} "
+                            f"differentiable arguments, got {len(result)}. Use None for an argument whose "
+                            "cotangent is zero.")
         flat: list[Any] = []
         n = 0
         for i, (ct, child) in enumerate(zip(result, children, strict=True)):
@@ -239,8 +240,8 @@ def fit_tangent(t: Any, primal: ShapedArray, place: Callable[[], str]) -> Any:
             not dtypes.is_complex(t.aval.dtype) or dtypes.is_complex(expected.dtype)):
         t = convert_element_type(t, expected.dtype, True)
     if t.aval.dtype != expected.dtype or t.aval.shape != expected.shape:
-        raise RuleError(f"{place()} must have the shape and dtype of its primal value: expected {expected.str_short()}, "
-                        f"got {t.aval.str_short()}")
+        raise RuleError(f"{place()} must have the shape and dtype of its primal value: expected "
+                        f"{expected.str_short()}, got {t.aval.str_short()}")
     return t
 
 
@@ -252,8 +253,8 @@ def _argument_cotangents(place: Callable[[], str], ct: Any, tree: PyTreeDef, ava
             leaves = _spread_none(ct, dummy)
         except ValueError:
             path, expected, what = _first_difference(dummy, ct)
-            raise RuleError(f"{place()} must have the structure of the argument, but at {path} expected {expected}, got "
-                            f"{what}. Use None for a zero cotangent.") from None
+            raise RuleError(f"{place()} must have the structure of the argument, but at {path} expected {expected}, "
+                            f"got {what}. Use None for a zero cotangent.") from None
     flat: list[Any] = []
     for i, (leaf, aval) in enumerate(zip(leaves, avals, strict=True)):
         if leaf is None:

@@ -31,8 +31,7 @@ def cost(jaxpr: Jaxpr) -> int:
 def run_compiled(primitive: Primitive, args: Sequence[ConcreteArray], params: dict, holder: Jaxpr) -> list[Any]:
     """Compile one application of a primitive, and run it; the program is kept with the jaxpr `holder`."""
     avals = tuple(a.aval for a in args)
-    key = ("program", primitive, avals, tuple((k, v if isinstance(v, (int, bool, str, tuple)) else id(v))
-                                              for k, v in params.items()))
+    key = ("program", primitive, avals, *params.items())
     program = holder.derive(key, lambda: compile_jaxpr(single_equation(primitive, avals, params)))
     return program.run(args)
 

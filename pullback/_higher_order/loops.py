@@ -31,8 +31,8 @@ from pullback._transforms.vmap import batch_flat
 
 
 @boundary
-def scan(f: Callable, init: Any, xs: Any = None, length: int | None = None, reverse: bool = False, unroll: int | bool = 1
-         ) -> tuple[Any, Any]:
+def scan(f: Callable, init: Any, xs: Any = None, length: int | None = None, reverse: bool = False,
+         unroll: int | bool = 1) -> tuple[Any, Any]:
     """A loop over the leading axis of `xs` that carries a value and stacks results.
 
     Args:
@@ -87,8 +87,8 @@ def scan(f: Callable, init: Any, xs: Any = None, length: int | None = None, reve
 def _length(xs: list, tree: Any, length: int | None) -> int:
     for i, x in enumerate(xs):
         if x.aval.ndim == 0:
-            raise ValueError(f"scan: xs{path_of(tree, i)} is a scalar, but scan goes over the leading axis of every leaf of "
-                             "xs. A value shared by all steps can be closed over.")
+            raise ValueError(f"scan: xs{path_of(tree, i)} is a scalar, but scan goes over the leading axis of every "
+                             "leaf of xs. A value shared by all steps can be closed over.")
     lengths = {x.aval.shape[0] for x in xs}
     if length is not None:
         lengths.add(int(length))
@@ -183,7 +183,8 @@ def _map_in_batches(f: Callable, xs: Any, batch_size: int) -> Any:
 
     parts = []
     if whole or not n:
-        blocks = [reshape(slice_in_dim(x, 0, whole), (whole // batch_size, batch_size, *x.aval.shape[1:])) for x in leaves]
+        blocks = [reshape(slice_in_dim(x, 0, whole), (whole // batch_size, batch_size, *x.aval.shape[1:]))
+                  for x in leaves]
         stacked, out_tree = tree_flatten(scan(lambda _, x: (None, batch(x)), None, tree_unflatten(tree, blocks))[1])
         parts.append([reshape(y, (whole, *y.aval.shape[2:])) for y in stacked])
     if n > whole:

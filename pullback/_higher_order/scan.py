@@ -55,8 +55,8 @@ def _without_leading(aval: ShapedArray) -> ShapedArray:
 
 def _evaluate(*operands, jaxpr, length, reverse, num_consts, num_carry, unroll):
     if length * (cost(jaxpr) + 2) > BUDGET:
-        params = {"jaxpr": jaxpr, "length": length, "reverse": reverse, "num_consts": num_consts, "num_carry": num_carry,
-                  "unroll": unroll}
+        params = {"jaxpr": jaxpr, "length": length, "reverse": reverse, "num_consts": num_consts,
+                  "num_carry": num_carry, "unroll": unroll}
         return run_compiled(scan_p, operands, params, jaxpr)
     consts, carry, xs = _split(operands, num_consts, num_carry)
     rows: list[list[Any]] = [[] for _ in jaxpr.outvars[num_carry:]]
@@ -231,7 +231,7 @@ def _transpose(cts, *operands, jaxpr, length, reverse, num_consts, num_carry, un
     if not all(depends):
         return _transpose_counting(cts, operands, depends, jaxpr, length, reverse, num_consts, num_carry, unroll)
     # a carry that is known at the start but linear later is an instantiated tangent: it starts at zero
-    consts, carry, xs = _split(operands, num_consts, num_carry)
+    consts, _, xs = _split(operands, num_consts, num_carry)
     known_c, known_x = _unchosen(consts, c_lin), _unchosen(xs, x_lin)
     c_avals = [a for a, m in zip(jaxpr.in_avals[:num_consts], c_lin, strict=True) if m]
     carry_avals = jaxpr.in_avals[num_consts:num_consts + num_carry]
@@ -323,7 +323,8 @@ def _batch(trace, operands, dims, jaxpr, length, reverse, num_consts, num_carry,
     carry = [trace.materialize(x, d) if b else x for (x, d), b in zip(carries, batched, strict=True)]
     scanned = [x if d is None else move_axis(x, d, 1) for x, d in xs]
     last, stacked = bind_scan(consts, carry, scanned, derived, length, reverse, unroll)
-    return [*last, *stacked], [*(0 if b else None for b in batched), *(1 if b else None for b in out_batched[num_carry:])]
+    dims = [*(0 if b else None for b in batched), *(1 if b else None for b in out_batched[num_carry:])]
+    return [*last, *stacked], dims
 
 
 def _dce(used, eqn: Equation) -> Equation:

@@ -50,8 +50,8 @@ def while_loop(cond_fun: Callable, body_fun: Callable, init_val: Any) -> Any:
     leaves, tree = lift_tree("while_loop", "init_val", init_val)
     args_tree = treedef_tuple((tree,))
     body = trace_body("while_loop", body_fun, args_tree, _avals(leaves), "body_fun")
-    check_same_structure("while_loop", f"body_fun ({describe_function(body_fun)}) must return a carry with the structure "
-                         "of init_val", tree, body.out_tree, "Return the carry as it came in.")
+    check_same_structure("while_loop", f"body_fun ({describe_function(body_fun)}) must return a carry with the "
+                         "structure of init_val", tree, body.out_tree, "Return the carry as it came in.")
     promoted = promote_weak(leaves, body.jaxpr.out_avals)
     if promoted is not None:
         leaves = promoted
@@ -151,10 +151,11 @@ def _linearize(trace, primals, tangents, **params):
 def _transpose(cts, *operands, body_jaxpr, **params):
     where = next((eqn.location for eqn in body_jaxpr.eqns if eqn.location), None)
     raise ValueError(
-        "reverse-mode differentiation (grad, vjp) does not go through a while_loop, whose number of steps is not known: it "
-        f"would need unbounded memory{f'. Its body is at {where}' if where else ''}. In its place use fori_loop with "
-        "constant bounds or scan, which have a known number of steps; forward mode (jvp, jacfwd); or a derivative rule of "
-        "its own for the whole computation (custom_vjp, by the implicit function theorem for fixed points).")
+        "reverse-mode differentiation (grad, vjp) does not go through a while_loop, whose number of steps is not "
+        f"known: it would need unbounded memory{f'. Its body is at {where}' if where else ''}. In its place use "
+        "fori_loop with constant bounds or scan, which have a known number of steps; forward mode (jvp, jacfwd); or a "
+        "derivative rule of its own for the whole computation (custom_vjp, by the implicit function "
+        "theorem for fixed points).")
 
 
 def _batch(trace, operands, dims, cond_jaxpr, body_jaxpr, cond_consts, body_consts):

@@ -14,11 +14,11 @@ from pullback._core.tree_paths import tree_map
 from pullback._core.types import make_aval
 from pullback._ops.assemble import iota
 from pullback._ops.compare import ge, select
+from pullback._ops.dynamic_slicing import dynamic_index_in_dim
 from pullback._ops.elementwise import add, div, mul, scalar
 from pullback._ops.reduce import reduce_max, reduce_min
 from pullback._ops.rules import keeps_type, linear_jvp, zero_jvp
 from pullback._ops.shape import convert_element_type, move_axis, reduce_sum, zeros_like_aval
-from pullback._ops.dynamic_slicing import dynamic_index_in_dim
 
 
 def _names(function: str, axis_name: Any) -> tuple:

@@ -12,8 +12,18 @@ from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
 from pullback._core.zeros import Zero, zero_of
-from pullback._ops.families import ANY, BITS, INTEGER, broadcast_shapes, elementwise, elementwise_batch, \
-    elementwise_lower, operands, to_bool, unary
+from pullback._ops.families import (
+    ANY,
+    BITS,
+    INTEGER,
+    broadcast_shapes,
+    elementwise,
+    elementwise_batch,
+    elementwise_lower,
+    operands,
+    to_bool,
+    unary,
+)
 from pullback._ops.rules import zero_jvp
 from pullback._ops.shape import broadcast_to, instantiate, unbroadcast, zeros_like_aval
 

@@ -132,7 +132,8 @@ def _div_second(t, z, x, y):
     return neg(mul_p.bind(t, div_p.bind(z, y)))
 
 
-div_p: Primitive = nary("div", truncated_quotient, "stablehlo.divide", lambda t, z, x, y: div_p.bind(t, y), _div_second, add=add)
+div_p: Primitive = nary("div", truncated_quotient, "stablehlo.divide", lambda t, z, x, y: div_p.bind(t, y), _div_second,
+                        add=add)
 
 
 def _div_transpose(ct, x, y):

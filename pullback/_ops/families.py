@@ -138,7 +138,7 @@ def elementwise(name: str, kernel: Callable | None, op: str | Callable, accepts=
 
 def unary(name: str, kernel: Callable | None, op: str | Callable, tangent: Callable | None, accepts=INEXACT,
           out_dtype: Callable | None = None) -> Primitive:
-    """An elementwise primitive of one operand. `tangent(t, x, y)` is its derivative times `t`; None: locally constant."""
+    """An elementwise primitive of one operand. `tangent(t, x, y)`: its derivative times `t`; None: locally constant."""
     p = elementwise(name, kernel, op, accepts, out_dtype)
     if tangent is None:
         zero_jvp(p)

@@ -1,6 +1,7 @@
 """Incomplete gamma and beta functions and exponentially scaled Bessel functions.
 
-XLA has no operations for these: their lowerings are written here, in `expressions`. The continued fractions are evaluated by Lentz's method (Lentz 1976, modified by Thompson and Barnett 1986).
+XLA has no operations for these: their lowerings are written here, in `expressions`. The continued fractions are
+evaluated by Lentz's method (Lentz 1976, modified by Thompson and Barnett 1986).
 """
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from pullback._ops.elementwise import add, div, exp, log, log1p, mul, neg, scala
 from pullback._ops.expressions import Expr, iterate, written
 from pullback._ops.families import FLOAT, nary, operands, unary
 from pullback._ops.special import lgamma, no_derivative, scipy_kernel
+
 
 def _fraction(x: Expr, first: Expr, terms: Callable, *carried: Expr) -> Expr:
     """The reciprocal of the continued fraction first + a1 / (b1 + a2 / (b2 + ...)), `terms(n, *carried) = (a, b)`."""

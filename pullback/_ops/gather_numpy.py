@@ -76,7 +76,8 @@ class ScatterDimensionNumbers(NamedTuple):
     scatter_indices_batching_dims: tuple[int, ...] = ()
 
 
-def window_sizes(numbers: ScatterDimensionNumbers, operand_ndim: int, updates_shape: tuple[int, ...]) -> tuple[int, ...]:
+def window_sizes(numbers: ScatterDimensionNumbers, operand_ndim: int, updates_shape: tuple[int, ...]
+                 ) -> tuple[int, ...]:
     """The size of the windows that a scatter writes, along every axis of the operand."""
     single = {*numbers.inserted_window_dims, *numbers.operand_batching_dims}
     lengths = iter([updates_shape[d] for d in numbers.update_window_dims])

@@ -68,8 +68,8 @@ def _check_numbers(name: str, numbers: GatherDimensionNumbers, x, indices, sizes
         raise ValueError(f"{name}: windows must have length 1 along the axes {dropped}, got sizes {tuple(sizes)}")
     _check_axes(name, "window axes of the result", numbers.offset_dims, indices.ndim - 1 + len(numbers.offset_dims))
     if len(numbers.offset_dims) != x.ndim - len(dropped):
-        raise ValueError(f"{name}: expected a window axis in the result for each of the {x.ndim - len(dropped)} axes of "
-                         f"the operand that are not collapsed, got {numbers.offset_dims}")
+        raise ValueError(f"{name}: expected a window axis in the result for each of the {x.ndim - len(dropped)} axes "
+                         f"of the operand that are not collapsed, got {numbers.offset_dims}")
 
 
 def _last_starts(x, indices, numbers, sizes):
@@ -135,7 +135,8 @@ def _gather_type(x, indices, dimension_numbers, slice_sizes, **_):
     return make_aval(shape, x.dtype, x.weak_type)
 
 
-def _gather_lower(ctx, x, indices, dimension_numbers, slice_sizes, mode, fill_value, indices_are_sorted, unique_indices):
+def _gather_lower(ctx, x, indices, dimension_numbers, slice_sizes, mode, fill_value, indices_are_sorted,
+                  unique_indices):
     n = dimension_numbers
     out = ctx.out_avals[0]
     attrs = (f"dimension_numbers = #stablehlo.gather<offset_dims = {_bracket(n.offset_dims)}, "
@@ -232,8 +233,9 @@ def _check_scatter(x, indices, updates, n) -> None:
     _check_axes("scatter", "update_window_dims", n.update_window_dims, updates.ndim)
     expected = x.ndim - len(n.inserted_window_dims) - len(n.operand_batching_dims)
     if len(n.update_window_dims) != expected:
-        raise ValueError(f"scatter: expected a window axis in the updates for each of the {expected} axes of the operand "
-                         f"that are neither inserted nor batching, got update_window_dims {n.update_window_dims}")
+        raise ValueError(f"scatter: expected a window axis in the updates for each of the {expected} axes of the "
+                         "operand that are neither inserted nor batching, got update_window_dims "
+                         f"{n.update_window_dims}")
     sizes = window_sizes(n, x.ndim, updates.shape)
     # windows along inserted axes of length 0 have nowhere to go
     numbers = GatherDimensionNumbers(*n)
@@ -253,8 +255,8 @@ def _scatter_lower(op):
         if mode is CLIP and n.scatter_dims_to_operand_dims:
             sizes = window_sizes(n, x.aval.ndim, updates.aval.shape)
             indices = _clamped(ctx, x, indices, GatherDimensionNumbers(*n), sizes)
-        attrs = (f"scatter_dimension_numbers = #stablehlo.scatter<update_window_dims = {_bracket(n.update_window_dims)}, "
-                 f"inserted_window_dims = {_bracket(n.inserted_window_dims)}, "
+        attrs = (f"scatter_dimension_numbers = #stablehlo.scatter<update_window_dims = "
+                 f"{_bracket(n.update_window_dims)}, inserted_window_dims = {_bracket(n.inserted_window_dims)}, "
                  f"input_batching_dims = {_bracket(n.operand_batching_dims)}, "
                  f"scatter_indices_batching_dims = {_bracket(n.scatter_indices_batching_dims)}, "
                  f"scatter_dims_to_operand_dims = {_bracket(n.scatter_dims_to_operand_dims)}, "

@@ -60,8 +60,8 @@ def constant_equations(variables: Sequence[Var], values: Sequence[Any], what: st
         if not isinstance(x, ConcreteArray):
             raise UnexpectedTracerError(
                 f"{what} uses a value of type {x.aval.str_short()} traced by {x.owner.describe()} that is none of its "
-                "inputs: a custom rule closes over it. Pass it to the function as an argument, and to the backward rule "
-                "among the residuals.")
+                "inputs: a custom rule closes over it. Pass it to the function as an argument, and to the backward "
+                "rule among the residuals.")
     return [Equation(constant_p, [], [v], {"value": Constant(x)}) for v, x in zip(variables, values, strict=True)]
 
 

@@ -44,8 +44,8 @@ def _broadcast_type(x, shape, dims):
                          f"axes, got {dims}")
     for length, d in zip(x.shape, dims, strict=True):
         if d < 0 or d >= len(shape) or (length != shape[d] and length != 1):
-            raise ValueError(f"broadcast_in_dim: operand of shape {x.shape} does not broadcast to {shape} along {dims}: "
-                             "every axis must have the length of its target, or length 1")
+            raise ValueError(f"broadcast_in_dim: operand of shape {x.shape} does not broadcast to {shape} along "
+                             f"{dims}: every axis must have the length of its target, or length 1")
     return make_aval(shape, x.dtype, x.weak_type)
 
 

@@ -50,8 +50,8 @@ def _ints(name: str, values: Sequence[Any]) -> tuple[int, ...]:
 def _slice_type(x, start_indices, limit_indices, strides):
     steps = (1,) * x.ndim if strides is None else strides
     if not len(start_indices) == len(limit_indices) == len(steps) == x.ndim:
-        raise ValueError(f"slice: start_indices {start_indices}, limit_indices {limit_indices} and strides {strides} must "
-                         f"each have an entry for the {x.ndim} axes of shape {x.shape}")
+        raise ValueError(f"slice: start_indices {start_indices}, limit_indices {limit_indices} and strides {strides} "
+                         f"must each have an entry for the {x.ndim} axes of shape {x.shape}")
     shape = []
     for n, start, limit, step in zip(x.shape, start_indices, limit_indices, steps, strict=True):
         if not 0 <= start <= limit <= n or step < 1:
@@ -239,8 +239,9 @@ def _pad_batch(args, dims, padding_config):
     # a padding value per example: pad with zeros, and put the values where padding went
     x = move_axis(x, b, 0) if b is not None else x
     lead = ((0, 0, 0),) if b is not None else ()
-    zeros = pad_p.bind(x, scalar(x, 0), padding_config=(*lead, *padding_config))
-    inside = pad_p.bind(full(x.aval.shape, True, np.dtype(bool)), lift(np.bool_(False)), padding_config=(*lead, *padding_config))
+    config = (*lead, *padding_config)
+    zeros = pad_p.bind(x, scalar(x, 0), padding_config=config)
+    inside = pad_p.bind(full(x.aval.shape, True, np.dtype(bool)), lift(np.bool_(False)), padding_config=config)
     rank = len(padding_config)
     if b is None:
         zeros, inside = (reshape(a, (1, *a.aval.shape)) for a in (zeros, inside))

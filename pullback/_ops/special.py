@@ -34,7 +34,17 @@ from pullback._ops.elementwise import (
 )
 from pullback._ops.erf_inverse import erf_inv_kernel
 from pullback._ops.expressions import iterate, written
-from pullback._ops.families import FLOAT, INTEGER, broadcast_shapes, elementwise, elementwise_batch, nary, operands, to_bool, unary
+from pullback._ops.families import (
+    FLOAT,
+    INTEGER,
+    broadcast_shapes,
+    elementwise,
+    elementwise_batch,
+    nary,
+    operands,
+    to_bool,
+    unary,
+)
 from pullback._ops.rules import zero_jvp
 from pullback._ops.shape import broadcast_to, convert_element_type, unbroadcast
 

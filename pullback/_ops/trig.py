@@ -149,9 +149,11 @@ def _complex_kernel(x, y):
     return out
 
 
-complex_p: Primitive = nary("complex", _complex_kernel, lambda ctx, x, y: ctx.op("stablehlo.complex", [x, y], ctx.out_avals[0]),
-                 lambda t, z, x, y: complex_p.bind(t, scalar(t, 0)),
-                 lambda t, z, x, y: complex_p.bind(scalar(t, 0), t), add=add, accepts=FLOAT, out_dtype=complex_dtype)
+complex_p: Primitive = nary("complex", _complex_kernel,
+                            lambda ctx, x, y: ctx.op("stablehlo.complex", [x, y], ctx.out_avals[0]),
+                            lambda t, z, x, y: complex_p.bind(t, scalar(t, 0)),
+                            lambda t, z, x, y: complex_p.bind(scalar(t, 0), t),
+                            add=add, accepts=FLOAT, out_dtype=complex_dtype)
 
 
 def complex(x: Any, y: Any) -> Array:

@@ -122,7 +122,8 @@ class _TapeReader:
         return self.residuals.setdefault(atom, Var(atom.aval))
 
 
-def transpose_jaxpr(jaxpr: Jaxpr, linear: tuple[bool, ...], cotangents: tuple[bool, ...]) -> tuple[Jaxpr, tuple[bool, ...]]:
+def transpose_jaxpr(jaxpr: Jaxpr, linear: tuple[bool, ...], cotangents: tuple[bool, ...]
+                    ) -> tuple[Jaxpr, tuple[bool, ...]]:
     """The transpose of a jaxpr that is linear in the marked inputs.
 
     It maps `(other inputs, cotangents of the marked results)` to cotangents of the linear inputs, of which those that

@@ -121,7 +121,8 @@ def axis_names(jaxpr: Jaxpr) -> frozenset:
 
 
 def batch_flat(fun: Callable[..., Sequence[Any]], values: Sequence[Any], dims: Sequence[int | None], size: int,
-               axis_name: Any = None, tag: Any = None, subject: str = "vmap") -> tuple[list[Any], list[int | None], BatchTrace]:
+               axis_name: Any = None, tag: Any = None, subject: str = "vmap"
+               ) -> tuple[list[Any], list[int | None], BatchTrace]:
     """Run a flat function on values with batch axes; returns results, their batch axes (None: none), the trace."""
     trace = BatchTrace(context.trace, axis_name, size, tag, subject)
     args = [trace.join(v, d) for v, d in zip(values, dims, strict=True)]

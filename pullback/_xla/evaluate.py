@@ -5,6 +5,7 @@ a compiled program of one operation, remembered per types and parameters.
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from pullback._core.errors import UnexpectedTracerError
 from pullback._core.jaxpr import Equation, Jaxpr, Var
 from pullback._core.staging import StagingTrace, foreign_tracer_message
 from pullback._core.trace import Trace, Tracer, call_with, check_alive, context, install_evaluator
+from pullback._core.types import ShapedArray
 from pullback._xla.executable import QUICK, Executable, compile_jaxpr
 
 _enter, _leave = numpy_state.enter, numpy_state.leave
@@ -33,6 +35,8 @@ class Evaluator(Trace):
         kernel = primitive.kernel
         if kernel is None or primitive.multiple_results:
             return self._general(primitive, args, params)
+        values: Sequence[Any]
+        avals: tuple[ShapedArray, ...]
         try:
             # unrolled: every eager operation comes through here
             if len(args) == 2:

@@ -5,7 +5,6 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
-
 from pullback._core import counters
 from pullback._core.array import ConcreteArray
 from pullback._core.jaxpr import ClosedJaxpr, Jaxpr

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.jaxpr import Jaxpr, Literal, Var
-from pullback._core.primitive import missing_rule_message
 from pullback._core.errors import RuleNotDefinedError
+from pullback._core.jaxpr import Jaxpr, Var
+from pullback._core.primitive import missing_rule_message
 from pullback._core.types import ShapedArray, make_aval
 from pullback._xla.engine import carrier, is_widened
 

@@ -1,37 +1,33 @@
 """Functions for neural networks: activations, softmax and its relatives, initializers of parameters."""
 from pullback.nn import initializers as initializers
-from pullback.nn.activations import (
-    celu as celu,
-    elu as elu,
-    gelu as gelu,
-    glu as glu,
-    hard_sigmoid as hard_sigmoid,
-    hard_silu as hard_silu,
-    hard_swish as hard_swish,
-    hard_tanh as hard_tanh,
-    identity as identity,
-    leaky_relu as leaky_relu,
-    log1mexp as log1mexp,
-    log_sigmoid as log_sigmoid,
-    mish as mish,
-    relu as relu,
-    relu6 as relu6,
-    selu as selu,
-    sigmoid as sigmoid,
-    silu as silu,
-    soft_sign as soft_sign,
-    softplus as softplus,
-    sparse_plus as sparse_plus,
-    sparse_sigmoid as sparse_sigmoid,
-    squareplus as squareplus,
-    swish as swish,
-    tanh as tanh,
-)
-from pullback.nn.normalization import (
-    log_softmax as log_softmax,
-    logmeanexp as logmeanexp,
-    logsumexp as logsumexp,
-    one_hot as one_hot,
-    softmax as softmax,
-    standardize as standardize,
-)
+from pullback.nn.activations import celu as celu
+from pullback.nn.activations import elu as elu
+from pullback.nn.activations import gelu as gelu
+from pullback.nn.activations import glu as glu
+from pullback.nn.activations import hard_sigmoid as hard_sigmoid
+from pullback.nn.activations import hard_silu as hard_silu
+from pullback.nn.activations import hard_swish as hard_swish
+from pullback.nn.activations import hard_tanh as hard_tanh
+from pullback.nn.activations import identity as identity
+from pullback.nn.activations import leaky_relu as leaky_relu
+from pullback.nn.activations import log1mexp as log1mexp
+from pullback.nn.activations import log_sigmoid as log_sigmoid
+from pullback.nn.activations import mish as mish
+from pullback.nn.activations import relu as relu
+from pullback.nn.activations import relu6 as relu6
+from pullback.nn.activations import selu as selu
+from pullback.nn.activations import sigmoid as sigmoid
+from pullback.nn.activations import silu as silu
+from pullback.nn.activations import soft_sign as soft_sign
+from pullback.nn.activations import softplus as softplus
+from pullback.nn.activations import sparse_plus as sparse_plus
+from pullback.nn.activations import sparse_sigmoid as sparse_sigmoid
+from pullback.nn.activations import squareplus as squareplus
+from pullback.nn.activations import swish as swish
+from pullback.nn.activations import tanh as tanh
+from pullback.nn.normalization import log_softmax as log_softmax
+from pullback.nn.normalization import logmeanexp as logmeanexp
+from pullback.nn.normalization import logsumexp as logsumexp
+from pullback.nn.normalization import one_hot as one_hot
+from pullback.nn.normalization import softmax as softmax
+from pullback.nn.normalization import standardize as standardize

@@ -51,8 +51,8 @@ def relu(x: Any, /) -> Array:
 
 
 def _clipped(x: Array, low: float, high: float) -> Array:
-    low, high = scalar(x, low), scalar(x, high)
-    return c.select_p.bind(c.le_p.bind(x, low), low, c.select_p.bind(c.ge_p.bind(x, high), high, x))
+    lowest, highest = scalar(x, low), scalar(x, high)
+    return c.select_p.bind(c.le_p.bind(x, lowest), lowest, c.select_p.bind(c.ge_p.bind(x, highest), highest, x))
 
 
 @elementwise(NUMBER)

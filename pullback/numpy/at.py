@@ -161,8 +161,8 @@ class IndexedUpdate:
                 known = counts.known()  # type: ignore[attr-defined]
                 if known is None:
                     raise NotImplementedError(
-                        "x.at[...].apply with traced positions: how often each place is named is not known. Promise that "
-                        "it is at most once, with unique_indices=True, or use set, add, multiply, min or max.")
+                        "x.at[...].apply with traced positions: how often each place is named is not known. Promise "
+                        "that it is at most once, with unique_indices=True, or use set, add, multiply, min or max.")
                 counts = known
             times = int(np.max(counts.value, initial=0))
         if times == 1:

@@ -161,7 +161,8 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Array:
         values, places = _promoted(as_operand(y, "trapezoid", 0), as_operand(x, "trapezoid", 1))
         i = one_axis("trapezoid", axis, values.aval.ndim)
         if places.aval.ndim == 1:
-            places = shape_ops.reshape(places, tuple(places.aval.size if d == i else 1 for d in range(values.aval.ndim)))
+            shape = tuple(places.aval.size if d == i else 1 for d in range(values.aval.ndim))
+            places = shape_ops.reshape(places, shape)
             steps = _differences(places, i)
         else:
             steps = _differences(places, i - values.aval.ndim + places.aval.ndim)
@@ -187,16 +188,16 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
     values = asarray(fp)
     values, _ = _promoted(values, values)
     if points.aval.ndim != 1 or values.aval.shape != points.aval.shape or not points.aval.size:
-        raise ValueError(f"interp: xp and fp must be vectors of one length, at least 1, got shapes {points.aval.shape} and "
-                         f"{values.aval.shape}")
+        raise ValueError(f"interp: xp and fp must be vectors of one length, at least 1, got shapes {points.aval.shape} "
+                         f"and {values.aval.shape}")
     if period is not None:
         length = shape_ops.convert_element_type(as_operand(period, "interp", 5), points.aval.dtype)
         places, points = remainder(places, length), remainder(points, length)
         order = argsort(points)
         points, values = rows(points, order, 0), rows(values, order, 0)
         n = points.aval.size
-        points = concatenate([sub(slice_in_dim(points, n - 1, n), length), points, add(slice_in_dim(points, 0, 1), length)],
-                             0)
+        before, after = sub(slice_in_dim(points, n - 1, n), length), add(slice_in_dim(points, 0, 1), length)
+        points = concatenate([before, points, after], 0)
         values = concatenate([slice_in_dim(values, n - 1, n), values, slice_in_dim(values, 0, 1)], 0)
     n = points.aval.size
     flat = shape_ops.reshape(places, (places.aval.size,))
@@ -206,9 +207,10 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
     dx, dy = sub(rows(points, i, 0), x0), sub(rows(values, i, 0), y0)
     # where two points coincide the line is taken flat
     flat_step = compare.eq(dx, scalar(dx, 0))
-    slope = div(dy, shape_ops.convert_element_type(compare.select(flat_step, shape_ops.full(dx.aval.shape, 1, dx.aval.dtype), dx), dy.aval.dtype))
-    out = add(y0, compare.select(flat_step, scalar(dy, 0), mul(shape_ops.convert_element_type(sub(flat, x0),
-                                                                                             dy.aval.dtype), slope)))
+    divisor = compare.select(flat_step, shape_ops.full(dx.aval.shape, 1, dx.aval.dtype), dx)
+    slope = div(dy, shape_ops.convert_element_type(divisor, dy.aval.dtype))
+    rise = mul(shape_ops.convert_element_type(sub(flat, x0), dy.aval.dtype), slope)
+    out = add(y0, compare.select(flat_step, scalar(dy, 0), rise))
     first, last = slice_in_dim(points, 0, 1), slice_in_dim(points, n - 1, n)
     for end, given, beyond, k in ((first, left, compare.lt, 0), (last, right, compare.gt, n - 1)):
         if isinstance(given, str):
@@ -320,7 +322,8 @@ def cov(m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: in
         total = sum(weights)
         spread = total if aweights is None else div(
             sum(mul(weights, shape_ops.convert_element_type(asarray(aweights), x.aval.dtype))), total)
-        norm = total if less == 0 else sub(total, mul(scalar(total, less), scalar(total, 1) if aweights is None else spread))
+        unit = scalar(total, 1) if aweights is None else spread
+        norm = total if less == 0 else sub(total, mul(scalar(total, less), unit))
     x = sub(x, centre)
     weighted = x if weights is None else mul(x, weights)
     matrix = div(dot(weighted, shape_ops.transpose(conj(x), (1, 0))), norm)

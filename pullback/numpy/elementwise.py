@@ -225,8 +225,9 @@ def binary(name: str, primitive: Primitive, domain: Domain, doc: str, for_bools:
 # --- functions of one operand that are one primitive ---
 
 
-def unary(name: str, primitive: Primitive, domain: Domain, doc: str, unchanged: Callable[[np.dtype], bool] | None = None,
-          module: str = "pullback.numpy.ufuncs") -> Callable[[Any], Array]:
+def unary(name: str, primitive: Primitive, domain: Domain, doc: str,
+          unchanged: Callable[[np.dtype], bool] | None = None, module: str = "pullback.numpy.ufuncs"
+          ) -> Callable[[Any], Array]:
     """The public function of one operand that is one primitive; `unchanged` dtypes pass through as they are."""
     known: set[ShapedArray] = set()
 

@@ -273,7 +273,7 @@ def diagflat(v: Any, k: int = 0) -> Array:
 
 @boundary
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Array:
-    """The matrix whose rows are the powers of the elements of `x`, from the highest, N - 1, to 0 or the other way round.
+    """The matrix whose rows are the powers of the elements of `x`, from the highest, N - 1, to 0, or the reverse.
 
     >>> import pullback.numpy as pnp
     >>> pnp.vander(pnp.array([2, 3]), 3)
@@ -356,7 +356,7 @@ ogrid = _Grid("ogrid", sparse=True)
 
 @boundary
 def indices(dimensions: Sequence[int], dtype: Any = None, sparse: bool = False) -> Any:
-    """The positions along each axis of an array of a shape: stacked, or with `sparse` as a tuple of arrays that broadcast.
+    """The positions along each axis of an array of a shape: stacked, or with `sparse` a tuple that broadcasts.
 
     >>> import pullback.numpy as pnp
     >>> pnp.indices((2, 3)).shape

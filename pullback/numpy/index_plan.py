@@ -28,10 +28,10 @@ _INT32 = np.dtype(np.int32)
 class Plan(NamedTuple):
     """An index, taken apart.
 
-    `starts`, `limits`, `strides`: a slice along every axis (whole axes where positions say where). `reversed_axes`: those
-    to be reversed after it. `middle`: the shape with new axes, and the axes that an integer drops still there. `axes`:
-    the axes of `middle` that `positions` index (NumPy data, or traced arrays). `place`: where the positions' common axes
-    stand among the others. `shape`: that of the result.
+    `starts`, `limits`, `strides`: a slice along every axis (whole axes where positions say where). `reversed_axes`:
+    those to be reversed after it. `middle`: the shape with new axes, and the axes that an integer drops still there.
+    `axes`: the axes of `middle` that `positions` index (NumPy data, or traced arrays). `place`: where the positions'
+    common axes stand among the others. `shape`: that of the result.
     """
 
     starts: tuple[int, ...]
@@ -182,9 +182,10 @@ def _parts(entry: Any, origin: int, key: Any) -> list[tuple[str, Any, int]]:
         if known is None:
             if entry.aval.dtype.kind == "b":
                 raise NonConcreteBooleanIndexError(
-                    f"indexing with a traced mask of type {entry.aval.str_short()}: the shape of the result would depend "
-                    f"on data, in {entry.owner.describe()}. Use numpy.where(mask, x, y), a reduction with where=mask, "
-                    "x.at[...] with positions, or numpy.nonzero(mask, size=...) for a fixed number of them.")
+                    f"indexing with a traced mask of type {entry.aval.str_short()}: the shape of the result would "
+                    f"depend on data, in {entry.owner.describe()}. Use numpy.where(mask, x, y), a reduction with "
+                    "where=mask, x.at[...] with positions, or numpy.nonzero(mask, size=...) for a fixed "
+                    "number of them.")
             _check_integer(entry.aval.dtype, key)
             return [("scalar" if entry.aval.ndim == 0 else "array", entry, origin)]
         entry = known
@@ -207,8 +208,8 @@ def _parts(entry: Any, origin: int, key: Any) -> list[tuple[str, Any, int]]:
         try:
             return [("int", operator.index(entry), origin)]
         except TypeError:
-            raise TypeError(f"an index must be made of integers, slices, None, Ellipsis and arrays of integers or bools, "
-                            f"got {entry!r} of type {kind.__name__}") from None
+            raise TypeError(f"an index must be made of integers, slices, None, Ellipsis and arrays of integers or "
+                            f"bools, got {entry!r} of type {kind.__name__}") from None
     if value.dtype.kind == "b":
         if value.ndim == 0:
             return [("flag", bool(value), origin)]
@@ -232,8 +233,8 @@ def _slice_bounds(s: slice, n: int) -> tuple[int, int, int]:
         return s.indices(n)
     except TypeError as error:
         traced = any(isinstance(b, Tracer) for b in (s.start, s.stop, s.step))
-        hint = (": the bounds of a slice are its shape, so they must be known. Use lax.dynamic_slice for a place that is "
-                "data, static_argnums for a length") if traced else ""
+        hint = (": the bounds of a slice are its shape, so they must be known. Use lax.dynamic_slice for a place that "
+                "is data, static_argnums for a length") if traced else ""
         raise type(error)(f"slice({s.start!r}, {s.stop!r}, {s.step!r}): {error}{hint}") from None
 
 

@@ -138,7 +138,8 @@ def take(a: Any, indices: Any, axis: int | None = None, out: None = None, mode: 
          unique_indices: bool = False, indices_are_sorted: bool = False, fill_value: Any = None) -> Array:
     """The elements of `a` along an axis (flattened, without one) at integer positions; negative ones from the end.
 
-    `mode` says what is out of bounds: "fill" (the default; `fill_value`, or nan, or the extreme integer), "clip", "wrap".
+    `mode` says what is out of bounds: "fill" (the default; `fill_value`, or nan, or the extreme integer), "clip" or
+    "wrap".
 
     >>> import pullback.numpy as pnp
     >>> pnp.take(pnp.arange(3.), pnp.array([2, 7]))
@@ -159,8 +160,8 @@ def take(a: Any, indices: Any, axis: int | None = None, out: None = None, mode: 
     if mode == "wrap":
         index, mode = remainder(index, n), "promise_in_bounds"
     elif mode == "raise":
-        raise NotImplementedError("take: mode 'raise' cannot be, for positions are not known while tracing: use 'fill', "
-                                  "'clip' or 'wrap'")
+        raise NotImplementedError("take: mode 'raise' cannot be, for positions are not known while tracing: use "
+                                  "'fill', 'clip' or 'wrap'")
     wrap = mode != "clip"
     key = (*[slice(None)] * i, _known(index))
     plan = read_index(x.aval.shape, key, clamp=False, wrap=wrap)
@@ -213,7 +214,8 @@ def take_along_axis(arr: Any, indices: Any, axis: int | None = -1, mode: Any = N
     wrap = chosen is not CLIP if wrap_negative_indices is None else wrap_negative_indices
     y, vectors, numbers, i = along_axis("take_along_axis", x, indices, axis, wrap)
     if y.aval.shape[i] == 0 and vectors.aval.size:
-        raise IndexError(f"take_along_axis: axis {i} of shape {y.aval.shape} has length 0, so nothing can be taken from it")
+        raise IndexError(f"take_along_axis: axis {i} of shape {y.aval.shape} has length 0, so nothing can "
+                         "be taken from it")
     if 0 in vectors.aval.shape[:-1]:
         return shape_ops.full(vectors.aval.shape[:-1], 0, y.aval.dtype, y.aval.weak_type)
     return gather_p.bind(y, vectors, dimension_numbers=numbers, slice_sizes=(1,) * y.aval.ndim, mode=chosen,
@@ -242,8 +244,8 @@ def compress(condition: Any, a: Any, axis: int | None = None, *, size: int | Non
     chosen = mask.concrete("compress") if isinstance(mask, Tracer) else mask
     positions = np.flatnonzero(np.asarray(chosen.value))  # type: ignore[attr-defined]
     if positions.size and positions[-1] >= x.aval.shape[i]:
-        raise IndexError(f"compress: the condition of length {mask.aval.shape[0]} is true beyond the length of axis {i} "
-                         f"of shape {x.aval.shape}")
+        raise IndexError(f"compress: the condition of length {mask.aval.shape[0]} is true beyond the length of axis "
+                         f"{i} of shape {x.aval.shape}")
     if size is None:
         return take(x, positions, i)
     padded = np.full(operator.index(size), x.aval.shape[i], np.int32)

@@ -358,7 +358,7 @@ def repeat(a: Any, repeats: Any, axis: int | None = None, *, total_repeat_length
             positions = np.concatenate([positions, np.full(max(short, 0), filler)])[:total_repeat_length]
         index = array(positions.astype(np.int32))
     elif total_repeat_length is None:
-        counts.concrete("repeat with traced repeats and no total_repeat_length")  # type: ignore[attr-defined]
+        counts.concrete("repeat with traced repeats and no total_repeat_length")
         raise AssertionError
     else:
         index = _positions(shape_ops.broadcast_to(shape_ops.reshape(counts, (counts.aval.size,)), (n,)),

@@ -31,7 +31,9 @@ _BOOL = np.dtype(bool)
 
 
 def _comparison(name: str, primitive, symbol: str, result: str):
-    order = "" if symbol in ("==", "!=") else "Complex numbers are ordered by real part, then by imaginary part.\n\n    "
+    order = "Complex numbers are ordered by real part, then by imaginary part.\n\n    "
+    if symbol in ("==", "!="):
+        order = ""
     return binary(name, primitive, ANY, f"""`x {symbol} y`, elementwise, as bools.
 
     {order}>>> import pullback.numpy as pnp

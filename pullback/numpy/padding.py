@@ -44,8 +44,8 @@ def _per_axis(name: str, what: str, value: Any, rank: int) -> list[tuple[Any, An
         pairs = [(e[0], e[0]) if len(e) == 1 else (e[0], e[1]) for e in entries]
         if len(pairs) in (1, rank):
             return pairs * rank if len(pairs) == 1 else pairs
-    raise ValueError(f"{name}: {what} must be a value, a pair (before, after), or a pair for each of the {rank} axes, got "
-                     f"{value!r}")
+    raise ValueError(f"{name}: {what} must be a value, a pair (before, after), or a pair for each of the {rank} axes, "
+                     f"got {value!r}")
 
 
 def _widths(pad_width: Any, rank: int) -> list[tuple[int, int]]:
@@ -53,8 +53,8 @@ def _widths(pad_width: Any, rank: int) -> list[tuple[int, int]]:
         widths = [(operator.index(low), operator.index(high)) for low, high in _per_axis(
             "pad", "pad_width", pad_width, rank)]
     except TypeError as error:
-        raise TypeError(f"pad: pad_width must be made of concrete integers, got {pad_width!r}: {error}. Under jit, widths "
-                        "must be static (static_argnums).") from None
+        raise TypeError(f"pad: pad_width must be made of concrete integers, got {pad_width!r}: {error}. Under jit, "
+                        "widths must be static (static_argnums).") from None
     if any(w < 0 for pair in widths for w in pair):
         raise ValueError(f"pad: pad_width must not be negative, got {pad_width!r}")
     return widths

@@ -35,8 +35,8 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
     Array([ 0, -1, -1, 30], dtype=int32)
     """
     if len(condlist) != len(choicelist) or not len(condlist):
-        raise ValueError(f"select: expected a choice for each condition, and at least one, got {len(condlist)} conditions "
-                         f"and {len(choicelist)} choices")
+        raise ValueError(f"select: expected a choice for each condition, and at least one, got {len(condlist)} "
+                         f"conditions and {len(choicelist)} choices")
     *choices, out = promote_operands("select", ANY, *map(_array, choicelist), default)
     for i, (condition, choice) in reversed(list(enumerate(zip(condlist, choices, strict=True)))):
         mask = as_operand(_array(condition), "select", 0)
@@ -105,8 +105,8 @@ def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: 
     elif len(functions) == len(masks) + 1:
         default = functions.pop()
     else:
-        raise ValueError(f"piecewise: expected a function for each of {len(masks)} conditions, and perhaps a default, got "
-                         f"{len(functions)}")
+        raise ValueError(f"piecewise: expected a function for each of {len(masks)} conditions, and perhaps a default, "
+                         f"got {len(functions)}")
 
     def applied(f):
         value = f(x, *args, **kw) if callable(f) else f
@@ -160,8 +160,8 @@ def apply_over_axes(func: Callable, a: Any, axes: int | Sequence[int]) -> Array:
         if y.ndim == rank - 1:
             y = shape_ops.expand_dims(y, (i,))
         if y.ndim != rank:
-            raise ValueError(f"apply_over_axes: the function must keep the number of axes, {rank}, or drop the one it is "
-                             f"given; it returned shape {y.shape}")
+            raise ValueError(f"apply_over_axes: the function must keep the number of axes, {rank}, or drop the one it "
+                             f"is given; it returned shape {y.shape}")
         x = y
     return x
 
@@ -205,7 +205,8 @@ def ravel_multi_index(multi_index: Sequence[Any], dims: Sequence[int], mode: str
     """
     lengths = [operator.index(n) for n in dims]
     if len(multi_index) != len(lengths):
-        raise ValueError(f"ravel_multi_index: expected positions for each of {len(lengths)} axes, got {len(multi_index)}")
+        raise ValueError(f"ravel_multi_index: expected positions for each of {len(lengths)} axes, got "
+                         f"{len(multi_index)}")
     positions = promote_operands("ravel_multi_index", ANY, *map(_array, multi_index))
     modes = [mode] * len(lengths) if isinstance(mode, str) else list(mode)
     if order not in ("C", "F"):

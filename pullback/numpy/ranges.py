@@ -59,7 +59,8 @@ def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None, *,
     by = 1 if step is None else values[-1]
     if by == 0:
         raise ValueError("arange: step must not be 0")
-    size = max(0, math.ceil((last - first) / by)) if not isinstance(first, complex) else int(np.ceil((last - first) / by))
+    steps = (last - first) / by
+    size = int(np.ceil(steps)) if isinstance(first, complex) else max(0, math.ceil(steps))
     if kind.kind == "b":
         return lift(np.arange(first, last, by, dtype=bool))
     out = broadcasted_iota(kind, (size,), 0)

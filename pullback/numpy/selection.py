@@ -18,7 +18,6 @@ from pullback.numpy.elementwise import (
     as_operand,
     cast,
     check_shapes,
-    common_dtype,
     promote_operands,
 )
 from pullback.numpy.logic import truth

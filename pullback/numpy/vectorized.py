@@ -37,7 +37,8 @@ def vectorize(pyfunc: Callable, *, excluded: Collection[int | str] = frozenset()
       excluded: positions and names of arguments that are passed whole.
       signature: core dimensions such as `(m,n),(n)->(m)`; equal names have equal lengths.
 
-    Raises: ValueError where an argument lacks core dimensions, their lengths disagree, or leading axes do not broadcast.
+    Raises: ValueError where an argument lacks core dimensions, their lengths disagree, or leading axes do not
+      broadcast.
 
     >>> import pullback.numpy as pnp
     >>> matvec = pnp.vectorize(pnp.dot, signature="(m,n),(n)->(m)")
@@ -55,7 +56,7 @@ def vectorize(pyfunc: Callable, *, excluded: Collection[int | str] = frozenset()
         if keys and cores is not None:
             raise TypeError(f"vectorize of {name}: with a signature, arguments go by position; got {keys} by keyword")
         xs = [asarray(args[i]) for i in mapped] + [asarray(kwargs[k]) for k in keys]
-        ins = cores[0] if cores is not None else [()] * len(xs)
+        ins: list[tuple[str, ...]] = cores[0] if cores is not None else [()] * len(xs)
         if len(ins) != len(xs):
             raise TypeError(f"vectorize of {name}: the signature {signature} has {len(ins)} arguments, got {len(xs)}")
         _check_cores(name, signature, xs, ins)

@@ -28,8 +28,8 @@ __all__ = ["put_along_axis", "put", "place", "fill_diagonal", "insert", "delete"
 
 def _refuse_inplace(name: str, inplace: bool) -> None:
     if inplace:
-        raise ValueError(f"{name}: arrays are immutable, so nothing can be written in place: pass inplace=False and use the "
-                         "result")
+        raise ValueError(f"{name}: arrays are immutable, so nothing can be written in place: pass inplace=False and "
+                         "use the result")
 
 
 @boundary
@@ -48,8 +48,8 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: int | None, inplac
     v = shape_ops.convert_element_type(as_operand(values, "put_along_axis", 2), x.aval.dtype)
     v = stretched("put_along_axis", v, vectors.aval.shape[:-1])
     if y.aval.shape != x.aval.shape and y.aval.ndim == x.aval.ndim:
-        raise ValueError(f"put_along_axis: indices of shape {vectors.aval.shape[:-1]} do not broadcast to an array of shape "
-                         f"{x.aval.shape}")
+        raise ValueError(f"put_along_axis: indices of shape {vectors.aval.shape[:-1]} do not broadcast to an array of "
+                         f"shape {x.aval.shape}")
     out = scatter_p.bind(y, vectors, v, dimension_numbers=ScatterDimensionNumbers(*numbers),
                          mode=GatherScatterMode.from_any(mode), indices_are_sorted=False, unique_indices=False)
     return shape_ops.reshape(out, x.aval.shape)
@@ -91,7 +91,8 @@ def place(arr: Any, mask: Any, vals: Any, *, inplace: bool = True) -> Array:
     _refuse_inplace("place", inplace)
     x, m, values = as_operand(arr, "place", 0), as_operand(mask, "place", 1), as_operand(vals, "place", 2)
     if m.aval.size != x.aval.size:
-        raise ValueError(f"place: the mask must have the size of the array, got shapes {m.aval.shape} and {x.aval.shape}")
+        raise ValueError(f"place: the mask must have the size of the array, got shapes {m.aval.shape} and "
+                         f"{x.aval.shape}")
     m = shape_ops.reshape(m, (m.aval.size,))
     m = m if m.aval.dtype.kind == "b" else compare.ne(m, elementwise.scalar(m, 0))
     order = elementwise.sub(cumsum(shape_ops.convert_element_type(m, np.int32)), np.int32(1))

@@ -2,61 +2,49 @@
 
 Make a key with `key` (or `PRNGKey`), and new keys of it with `split`, one for each use.
 """
-from pullback.random.choices import (
-    categorical as categorical,
-    choice as choice,
-    permutation as permutation,
-)
-from pullback.random.continuous import (
-    cauchy as cauchy,
-    double_sided_maxwell as double_sided_maxwell,
-    exponential as exponential,
-    gumbel as gumbel,
-    laplace as laplace,
-    logistic as logistic,
-    lognormal as lognormal,
-    maxwell as maxwell,
-    pareto as pareto,
-    rayleigh as rayleigh,
-    triangular as triangular,
-    wald as wald,
-    weibull_min as weibull_min,
-)
-from pullback.random.counts import (
-    binomial as binomial,
-    geometric as geometric,
-    multinomial as multinomial,
-    poisson as poisson,
-)
-from pullback.random.gammas import (
-    ball as ball,
-    beta as beta,
-    chisquare as chisquare,
-    dirichlet as dirichlet,
-    f as f,
-    gamma as gamma,
-    generalized_normal as generalized_normal,
-    loggamma as loggamma,
-    t as t,
-)
-from pullback.random.keys import (
-    PRNGKey as PRNGKey,
-    PRNGKeyArray as PRNGKeyArray,
-    clone as clone,
-    fold_in as fold_in,
-    key as key,
-    key_data as key_data,
-    key_dtype as key_dtype,
-    key_impl as key_impl,
-    split as split,
-    wrap_key_data as wrap_key_data,
-)
-from pullback.random.samplers import (
-    bernoulli as bernoulli,
-    bits as bits,
-    normal as normal,
-    rademacher as rademacher,
-    randint as randint,
-    truncated_normal as truncated_normal,
-    uniform as uniform,
-)
+from pullback.random.choices import categorical as categorical
+from pullback.random.choices import choice as choice
+from pullback.random.choices import permutation as permutation
+from pullback.random.continuous import cauchy as cauchy
+from pullback.random.continuous import double_sided_maxwell as double_sided_maxwell
+from pullback.random.continuous import exponential as exponential
+from pullback.random.continuous import gumbel as gumbel
+from pullback.random.continuous import laplace as laplace
+from pullback.random.continuous import logistic as logistic
+from pullback.random.continuous import lognormal as lognormal
+from pullback.random.continuous import maxwell as maxwell
+from pullback.random.continuous import pareto as pareto
+from pullback.random.continuous import rayleigh as rayleigh
+from pullback.random.continuous import triangular as triangular
+from pullback.random.continuous import wald as wald
+from pullback.random.continuous import weibull_min as weibull_min
+from pullback.random.counts import binomial as binomial
+from pullback.random.counts import geometric as geometric
+from pullback.random.counts import multinomial as multinomial
+from pullback.random.counts import poisson as poisson
+from pullback.random.gammas import ball as ball
+from pullback.random.gammas import beta as beta
+from pullback.random.gammas import chisquare as chisquare
+from pullback.random.gammas import dirichlet as dirichlet
+from pullback.random.gammas import f as f
+from pullback.random.gammas import gamma as gamma
+from pullback.random.gammas import generalized_normal as generalized_normal
+from pullback.random.gammas import loggamma as loggamma
+from pullback.random.gammas import t as t
+from pullback.random.keys import PRNGKey as PRNGKey
+from pullback.random.keys import PRNGKeyArray as PRNGKeyArray
+from pullback.random.keys import clone as clone
+from pullback.random.keys import fold_in as fold_in
+from pullback.random.keys import key as key
+from pullback.random.keys import key_data as key_data
+from pullback.random.keys import key_dtype as key_dtype
+from pullback.random.keys import key_impl as key_impl
+from pullback.random.keys import split as split
+from pullback.random.keys import wrap_key_data as wrap_key_data
+from pullback.random.samplers import bernoulli as bernoulli
+from pullback.random.samplers import bits as bits
+from pullback.random.samplers import normal as normal
+from pullback.random.samplers import rademacher as rademacher
+from pullback.random.samplers import randint as randint
+from pullback.random.samplers import truncated_normal as truncated_normal
+from pullback.random.samplers import uniform as uniform

@@ -152,7 +152,8 @@ gammaincc = _function_of_two("gammaincc", g.igammac_p,
                              "The regularized upper incomplete gamma function Q(a, x); differentiable in `x`.",
                              "1., 0.", "1.0")
 polygamma = _function_of_two("polygamma", s.polygamma_p,
-                             "The derivative of whole order `n` of `digamma`: `polygamma(n, x)`; differentiable in `x`.",
+                             "The derivative of whole order `n` of `digamma`: `polygamma(n, x)`; "
+                             "differentiable in `x`.",
                              "1, 1.", "1.644934")
 zeta = _function_of_two("zeta", s.zeta_p, "The Hurwitz zeta function `zeta(x, q)`; differentiable in `q`.", "2., 1.",
                         "1.644934")

@@ -57,7 +57,8 @@ def test_switch_with_an_index_for_each_example():
     def make(lib):
         def fun(x):
             index = (x * 4).astype(np.int32)
-            return lib.lax.switch(index, [lambda x, y: x * y, lambda x, y: y, lambda x, y: lib.lax.sin(x) + y], x, x * 2)
+            branches = [lambda x, y: x * y, lambda x, y: y, lambda x, y: lib.lax.sin(x) + y]
+            return lib.lax.switch(index, branches, x, x * 2)
 
         return fun
 
@@ -84,7 +85,8 @@ def test_branch_that_is_constant():
 def test_branches_with_residuals_of_different_types():
     def make(lib):
         def fun(x):
-            return lib.lax.cond(x[0] > 0, lambda x: lib.lax.sin(x).sum() ** 3, lambda x: lib.lax.exp(x[0] * x[1]) * x[2], x)
+            return lib.lax.cond(x[0] > 0, lambda x: lib.lax.sin(x).sum() ** 3,
+                                lambda x: lib.lax.exp(x[0] * x[1]) * x[2], x)
 
         return fun
 

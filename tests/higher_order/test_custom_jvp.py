@@ -78,7 +78,8 @@ def test_rule_that_uses_arrays_it_closes_over():
         return lax.scan(lambda c, _: (f(c), None), x, None, length=2)[0].sum()
 
     expected = np.array([1, 4, 16], f32)
-    for transform in (grad(loss), jit(grad(loss)), grad(jit(loss)), pb.jacfwd(loss), lambda x: vmap(grad(loss))(x[None])[0]):
+    for transform in (grad(loss), jit(grad(loss)), grad(jit(loss)), pb.jacfwd(loss),
+                      lambda x: vmap(grad(loss))(x[None])[0]):
         all_close(transform(X), expected)
         check_jaxpr(pb.make_jaxpr(transform)(X))
 

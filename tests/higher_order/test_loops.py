@@ -39,7 +39,8 @@ def test_range_that_is_traced(lower, upper):
 def test_forward_mode_with_traced_bounds():
     def make(lib):
         def fun(x):
-            return lib.t.jit(lambda n, x: lib.lax.fori_loop(0, n, lambda i, c: lib.lax.sin(c) + x * i, x))(np.int32(4), x)
+            loop = lib.t.jit(lambda n, x: lib.lax.fori_loop(0, n, lambda i, c: lib.lax.sin(c) + x * i, x))
+            return loop(np.int32(4), x)
 
         return fun
 
@@ -88,7 +89,8 @@ def test_pytree_carry_with_none():
 def test_closed_over_values_are_differentiated_through_nested_loops():
     def make(lib):
         def fun(w, x):
-            return lib.lax.fori_loop(0, 2, lambda i, c: lib.lax.fori_loop(i, 3, lambda j, d: lib.lax.sin(d * w + j), c), x)
+            return lib.lax.fori_loop(
+                0, 2, lambda i, c: lib.lax.fori_loop(i, 3, lambda j, d: lib.lax.sin(d * w + j), c), x)
 
         return fun
 

@@ -16,16 +16,27 @@ X = np.array([0.3, -0.7, 1.1], f32)
 ROWS = np.array([[0.1, 0.2, 0.3], [-0.4, 0.5, 0.6], [0.7, -0.8, 0.9], [0.2, 0.1, -0.5]], f32)
 
 
-@pytest.mark.parametrize(("reverse", "unroll"), [(False, 1), (True, 1), (False, 2), (True, 3), (True, True)])
-def test_carry_and_stacked_results(reverse, unroll):
-    def make(lib):
-        def body(c, x):
-            c = lib.lax.sin(c) * x + c
-            return c, c * x
+def wave(lib, **settings):
+    def body(c, x):
+        c = lib.lax.sin(c) * x + c
+        return c, c * x
 
-        return lambda c, xs: lib.lax.scan(body, c, xs, reverse=reverse, unroll=unroll)
+    return lambda c, xs: lib.lax.scan(body, c, xs, **settings)
 
-    agree(make, X, ROWS, second=unroll == 1, batch=unroll == 1, compiled=unroll == 1)
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_carry_and_stacked_results(reverse):
+    agree(lambda lib: wave(lib, reverse=reverse), X, ROWS, compiled=not reverse)
+
+
+@pytest.mark.parametrize(("reverse", "unroll"), [(False, 2), (True, 3), (True, True), (False, False), (False, 100)])
+def test_unrolled_loops_give_the_same(reverse, unroll):
+    def results(**settings):
+        f = wave(PB, reverse=reverse, **settings)
+        gradient = pb.grad(lambda c, xs: f(c, xs)[1].sum() + f(c, xs)[0].sum(), (0, 1))
+        return pb.jit(f)(X, ROWS), pb.jit(gradient)(X, ROWS), pb.jit(pb.vmap(f, (0, None)))(ROWS, ROWS)
+
+    all_close(results(unroll=unroll), results(), 10)
 
 
 @pytest.mark.parametrize("length", [0, 1])

@@ -35,8 +35,13 @@ def test_condition_shared_by_the_batch():
 def test_closed_over_values_in_condition_and_body():
     def make(lib):
         def fun(x, bound, rate):
-            return lib.lax.while_loop(lambda c: c[0].sum() < bound, lambda c: (c[0] * rate + 1, c[1] + rate * c[0]),
-                                      (x, x * rate))
+            def goes_on(c):
+                return (c[0].sum() < bound) & (c[2] < 6)
+
+            def step(c):
+                return c[0] * rate + 1, c[1] + rate * c[0], c[2] + 1
+
+            return lib.lax.while_loop(goes_on, step, (x, x * rate, 0))
 
         return fun
 
@@ -54,7 +59,8 @@ def test_pytrees_none_and_mixed_dtypes():
     def make(lib):
         def body(c):
             i, rest = c["i"], c["rest"]
-            return {"i": i + 1, "flag": ~c["flag"], "rest": [lib.np.where(c["flag"], rest[0] * 2, rest[0] + 1), None, ()]}
+            first = lib.np.where(c["flag"], rest[0] * 2, rest[0] + 1)
+            return {"i": i + 1, "flag": ~c["flag"], "rest": [first, None, ()]}
 
         def fun(x):
             return lib.lax.while_loop(lambda c: c["i"] < 5, body,
@@ -111,7 +117,8 @@ def test_gradient_of_what_the_loop_does_not_touch():
 def test_reverse_mode_inside_of_the_body():
     def make(lib):
         gradient = lib.t.grad(lambda x: lib.lax.sin(x) ** 2)
-        return lambda x: lib.lax.while_loop(lambda c: c[0] < 5, lambda c: (c[0] + 1, c[1] - 0.1 * gradient(c[1])), (0, x))
+        return lambda x: lib.lax.while_loop(
+            lambda c: c[0] < 5, lambda c: (c[0] + 1, c[1] - 0.1 * gradient(c[1])), (0, x))
 
     agree(make, f32(0.4), reverse=False)
 
@@ -123,7 +130,8 @@ def test_weak_first_value():
 
 def test_long_loops_are_compiled_and_agree():
     def fun(lib, x):
-        return lib.lax.while_loop(lambda c: c[0] < 100_000, lambda c: (c[0] + 1, c[1] * f32(0.9999) + lib.lax.cos(x)), (0, x))
+        return lib.lax.while_loop(
+            lambda c: c[0] < 100_000, lambda c: (c[0] + 1, c[1] * f32(0.9999) + lib.lax.cos(x)), (0, x))
 
     with pb.debug.counters() as seen:
         got = fun(PB, f32(0.3))

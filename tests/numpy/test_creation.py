@@ -15,8 +15,8 @@ import pullback.numpy as pnp
 
 DATA = [
     1, 1.0, True, 1j, [1, 2], [1, 2.5], [True, 2], [[1, 2], [3, 4]], [], [[]], (1, 2), [1.0, 2j], range(3),
-    np.arange(3), np.arange(3.0), np.float64(2), np.int8(3), [np.int8(1), 2], [np.float32(1), 2.0], [np.arange(2), [3, 4]],
-    [np.int8(1), np.uint8(2)], np.zeros((2, 0)), np.array(True), np.array([1 + 2j]),
+    np.arange(3), np.arange(3.0), np.float64(2), np.int8(3), [np.int8(1), 2], [np.float32(1), 2.0],
+    [np.arange(2), [3, 4]], [np.int8(1), np.uint8(2)], np.zeros((2, 0)), np.array(True), np.array([1 + 2j]),
     np.zeros(2, ml_dtypes.bfloat16), [np.float16(1), 2], (np.arange(3), np.arange(3.0)), [[np.float32(1)], [2]],
 ]
 
@@ -95,7 +95,8 @@ def test_torch_and_numpy_read_arrays():
 
 def test_what_numpy_allows_and_jax_does_not():
     close(pnp.asarray(np.arange(3, dtype=">i4")), np.arange(3, dtype=np.int32))
-    all_close(pnp.meshgrid(np.arange(2), 5, sparse=True), np.meshgrid(np.arange(2, dtype=np.int32), np.int32(5), sparse=True))
+    all_close(pnp.meshgrid(np.arange(2), 5, sparse=True),
+              np.meshgrid(np.arange(2, dtype=np.int32), np.int32(5), sparse=True))
 
 
 def test_ndmin_order_device():
@@ -109,7 +110,8 @@ def test_ndmin_order_device():
 
 @pytest.mark.parametrize(("data", "error", "message"), [
     (None, TypeError, "got None"), ("abc", TypeError, "got 'abc'"), ([[1, 2], [3]], ValueError, "inhomogeneous"),
-    (object(), TypeError, "type builtins.object"), (np.array(["a"]), TypeError, "dtype str"), ([1, "a"], TypeError, "'a'"),
+    (object(), TypeError, "type builtins.object"), (np.array(["a"]), TypeError, "dtype str"),
+    ([1, "a"], TypeError, "'a'"),
     (np.array([None]), TypeError, "object"), (b"ab", TypeError, "frombuffer"), ({1: 2}, TypeError, "dict"),
 ])
 def test_refused_data(data, error, message):
@@ -141,7 +143,8 @@ CASES = [
     ("linspace", (0, 1, 5), {}), ("linspace", (0, 1), {"num": 4, "endpoint": False}), ("linspace", (2.0, 3.0, 1), {}),
     ("linspace", (0, 1, 0), {}), ("linspace", (np.arange(2.0), 5, 3), {}), ("linspace", (0, 10, 4), {"dtype": int}),
     ("linspace", (np.arange(2.0), 5, 3), {"axis": -1}), ("linspace", (0, 1, 3), {"retstep": True}),
-    ("linspace", (0, 1j, 3), {}), ("linspace", (0, 1, 3), {"dtype": "float16"}), ("linspace", (-3, 3, 5), {"dtype": int}),
+    ("linspace", (0, 1j, 3), {}), ("linspace", (0, 1, 3), {"dtype": "float16"}),
+    ("linspace", (-3, 3, 5), {"dtype": int}),
     ("logspace", (0, 2, 3), {}), ("logspace", (0, 2, 4, False, 2.0), {}), ("geomspace", (1, 1000, 4), {}),
     ("geomspace", (-1, -8, 4), {}), ("geomspace", (1, 16, 4, False), {}),
     ("eye", (3,), {}), ("eye", (2, 4, 1), {}), ("eye", (3, 2, -1, int), {}), ("eye", (0,), {}), ("identity", (3,), {}),
@@ -155,11 +158,13 @@ CASES = [
     ("diag", (np.arange(12).reshape(3, 4),), {}), ("diag", (np.arange(12).reshape(3, 4), 2), {}),
     ("diagflat", (np.ones((2, 2)), 1), {}), ("diagonal", (np.arange(24).reshape(2, 3, 4), 1, 2, 1), {}),
     ("diagonal", (np.arange(24).reshape(2, 3, 4), -1), {}), ("diagonal", (np.arange(12).reshape(3, 4), 9), {}),
-    ("vander", (np.arange(1, 4),), {}), ("vander", (np.arange(3.0), 2), {}), ("vander", (np.arange(3.0),), {"increasing": True}),
+    ("vander", (np.arange(1, 4),), {}), ("vander", (np.arange(3.0), 2), {}),
+    ("vander", (np.arange(3.0),), {"increasing": True}),
     ("meshgrid", (np.arange(2), np.arange(3.0)), {}), ("meshgrid", (np.arange(2), np.arange(3), np.arange(4)), {}),
     ("meshgrid", (np.arange(2), np.arange(3)), {"indexing": "ij", "sparse": True}), ("meshgrid", (np.arange(2),), {}),
     ("meshgrid", (), {}),
-    ("indices", ((2, 3),), {}), ("indices", ((2, 3),), {"sparse": True}), ("indices", ((2,), float), {}), ("indices", ((),), {}),
+    ("indices", ((2, 3),), {}), ("indices", ((2, 3),), {"sparse": True}), ("indices", ((2,), float), {}),
+    ("indices", ((),), {}),
     ("copy", (np.arange(3),), {}), ("mask_indices", (3, "triu"), {}),
 ]
 
@@ -226,7 +231,8 @@ def test_sizes_that_are_data_are_refused_with_advice():
 @pytest.mark.parametrize(("call", "message"), [
     (lambda: pnp.arange(0, 1, 0), "step must not be 0"), (lambda: pnp.linspace(0, 1, -1), "num"),
     (lambda: pnp.tril(pnp.ones(3)), "at least 2 axes"), (lambda: pnp.diag(pnp.ones((1, 1, 1))), "vector or a matrix"),
-    (lambda: pnp.meshgrid(pnp.ones(2), indexing="yx"), "'xy' or 'ij'"), (lambda: pnp.meshgrid(pnp.ones((2, 2))), "vectors"),
+    (lambda: pnp.meshgrid(pnp.ones(2), indexing="yx"), "'xy' or 'ij'"),
+    (lambda: pnp.meshgrid(pnp.ones((2, 2))), "vectors"),
     (lambda: pnp.diagonal(pnp.ones((2, 2)), 0, 1, 1), "different axes"),
     (lambda: pnp.diag_indices_from(pnp.ones((2, 3))), "one length"),
 ])
@@ -243,7 +249,8 @@ def test_types():
     assert pnp.isrealobj(x)
     for y in (1.0, x, pnp.array(1.0), np.float32(1), "a", [1]):
         assert pnp.isscalar(y) == jnp.isscalar(jnp.asarray(y) if isinstance(y, pb.Array) else y)
-    for args in ((1, 2.0), (np.int8(1), 2), (np.zeros(2, "int8"), np.uint8(3)), ("bfloat16", 1.0), (int, "float16"), (True, 1)):
+    for args in ((1, 2.0), (np.int8(1), 2), (np.zeros(2, "int8"), np.uint8(3)), ("bfloat16", 1.0), (int, "float16"),
+                 (True, 1)):
         assert pnp.result_type(*args) == jnp.result_type(*args)
     assert pnp.issubdtype("bfloat16", np.floating)
     assert pnp.isdtype(np.dtype("int8"), "integral")

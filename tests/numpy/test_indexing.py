@@ -1,4 +1,4 @@
-"""Indexing against NumPy, on random index expressions: eagerly, compiled, with traced positions; updates; derivatives."""
+"""Indexing against NumPy, on random index expressions: eager, compiled, with traced positions; updates; derivatives."""
 
 import jax
 import jax.numpy as jnp
@@ -138,7 +138,8 @@ def test_updates_differentiate(key, name, seed):
 
 
 @pytest.mark.parametrize("key", [2, -1, slice(1, 3), (slice(None), 0), (0, slice(None, None, -1)), (..., None),
-                                 np.array([0, 2, 2]), (slice(None), np.array([[1], [0]]), 2), (0, np.array([1]))], ids=str)
+                                 np.array([0, 2, 2]), (slice(None), np.array([[1], [0]]), 2), (0, np.array([1]))],
+                         ids=str)
 def test_indexing_batches(key):
     check_batching(lambda x: x[key] if isinstance(x, pb.Array) else pnp.asarray(x)[key], X[:, :3])
 
@@ -239,7 +240,8 @@ def test_updates_broadcast_to_the_place_only():
     (np.array([0.5]), TypeError, "integers or bools, got float"), ("a", TypeError, "string"),
     ((0, 0), IndexError, "too many indices"), ((..., ...), IndexError, "only one Ellipsis"),
     (np.array([True, False]), IndexError, r"a mask of shape \(2,\)"), (slice(0, 1.5), TypeError, "slice"),
-    ((np.array([0, 1]), np.array([True, False, True]), 0), IndexError, "too many"), (object(), TypeError, "type object"),
+    ((np.array([0, 1]), np.array([True, False, True]), 0), IndexError, "too many"),
+    (object(), TypeError, "type object"),
 ])
 def test_refused_indices(key, error, message):
     with pytest.raises(error, match=message):
@@ -354,7 +356,8 @@ def test_put_along_axis():
 def test_put_place_fill_diagonal():
     for ind, v, mode in ((np.array([0, 5, -1]), np.array([1.0, 2.0]), None), (np.array([40, 1]), 5.0, "clip"),
                          (np.array([40, -41]), 5.0, "wrap")):
-        close(pnp.put(M, ind, v, mode, inplace=False), jnp.put(jnp.asarray(M), ind, jnp.asarray(v), mode, inplace=False))
+        close(pnp.put(M, ind, v, mode, inplace=False),
+              jnp.put(jnp.asarray(M), ind, jnp.asarray(v), mode, inplace=False))
     mask, values = M > 0, np.array([1.0, 2.0, 3.0], np.float32)
     close(pnp.place(M, mask, values, inplace=False), jnp.place(jnp.asarray(M), mask, values, inplace=False))
     for v in (9.0, values):

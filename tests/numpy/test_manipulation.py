@@ -42,11 +42,14 @@ CASES = [
     ("split", (M, 2, 1), {}), ("split", (V, [1, 3]), {}), ("split", (V, np.array([1, 1])), {}),
     ("array_split", (V, 3), {}), ("array_split", (M, 5), {}), ("hsplit", (M, 2), {}), ("vsplit", (C, 2), {}),
     ("dsplit", (C, [1]), {}), ("hsplit", (V, 2), {}),
-    ("tile", (V, 2), {}), ("tile", (M, (2, 1, 3)), {}), ("tile", (C, (2,)), {}), ("tile", (1.0, 3), {}), ("tile", (V, 0), {}),
-    ("tile", (V, ()), {}), ("repeat", (M, 2), {}), ("repeat", (M, 3, 1), {}), ("repeat", (1.0, 3), {}), ("repeat", (V, 0), {}),
+    ("tile", (V, 2), {}), ("tile", (M, (2, 1, 3)), {}), ("tile", (C, (2,)), {}), ("tile", (1.0, 3), {}),
+    ("tile", (V, 0), {}),
+    ("tile", (V, ()), {}), ("repeat", (M, 2), {}), ("repeat", (M, 3, 1), {}), ("repeat", (1.0, 3), {}),
+    ("repeat", (V, 0), {}),
     ("resize", (V, (2, 3)), {}), ("resize", (M, (2,)), {}), ("resize", (V, (0, 3)), {}),
     ("delete", (V, 1), {}), ("delete", (M, np.array([0, -1]), 1), {}), ("delete", (M, slice(0, 2), 0), {}),
-    ("insert", (V, 1, 9.0), {}), ("insert", (M, 1, 5.0, 1), {}), ("insert", (V, np.array([1, 1, 3]), np.arange(3.0, dtype=np.float32)), {}),
+    ("insert", (V, 1, 9.0), {}), ("insert", (M, 1, 5.0, 1), {}),
+    ("insert", (V, np.array([1, 1, 3]), np.arange(3.0, dtype=np.float32)), {}),
     ("insert", (M, 2, V, 0), {}), ("insert", (M, np.array([0, 2]), 3.0, 1), {}), ("insert", (V, -1, 2.0), {}),
     ("insert", (M, 1, np.ones(3, np.float32), 1), {}), ("insert", (V, 2, np.ones(3, np.float32)), {}),
     ("select", ([V > 0, V > -1], [V, 2 * V], 7.0), {}), ("select", ([N > 0], [N]), {}),
@@ -65,8 +68,10 @@ CASES = [
     ("trapezoid", (N,), {}), ("trapezoid", (M, np.sort(M, 1)), {}),
     ("interp", (np.array([-1.0, 0.5, 2.5, 9], np.float32), np.arange(4.0, dtype=np.float32), V), {}),
     ("interp", (np.array([-1.0, 0.5, 2.5, 9], np.float32), np.arange(4.0, dtype=np.float32), V, -7.0, 7.0), {}),
-    ("interp", (np.array([-1.0, 9], np.float32), np.arange(4.0, dtype=np.float32), V, "extrapolate", "extrapolate"), {}),
-    ("interp", (np.array([[-1.0, 0.5, 2.5, 9]], np.float32), np.array([3.0, 0, 1, 2.5], np.float32), V), {"period": 4.0}),
+    ("interp", (np.array([-1.0, 9], np.float32), np.arange(4.0, dtype=np.float32), V, "extrapolate", "extrapolate"),
+     {}),
+    ("interp", (np.array([[-1.0, 0.5, 2.5, 9]], np.float32), np.array([3.0, 0, 1, 2.5], np.float32), V),
+     {"period": 4.0}),
     ("unwrap", (5 * V,), {}), ("unwrap", (5 * M,), {"axis": 0, "discont": 4.0}), ("unwrap", (5 * V,), {"period": 3.0}),
     ("unwrap", (N,), {"period": 4}), ("unwrap", (N,), {"period": 5}),
     ("polyval", (V, M), {}), ("polyval", (N, 2), {}), ("polyval", (V[:0], M), {}),
@@ -87,7 +92,8 @@ CASES = [
 def split_static(args, kwargs):
     """Arrays, at any depth, as flat leaves; and how to put them back."""
     leaves, tree = jax.tree.flatten((args, kwargs), is_leaf=lambda x: x is None or callable(x))
-    dynamic = [isinstance(x, np.ndarray) and (x.dtype.kind != "i" or x.dtype == np.int32) and x.size > 0 for x in leaves]
+    dynamic = [isinstance(x, np.ndarray) and (x.dtype.kind != "i" or x.dtype == np.int32) and x.size > 0
+               for x in leaves]
 
     def rebuild(values):
         values = iter(values)
@@ -105,7 +111,7 @@ def test_agrees_with_jax(name, args, kwargs):
         a, k = rebuild(leaves)
         return function(*a, **k)
 
-    jargs, jkwargs = (jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, np.ndarray) else x, t) for t in (args, kwargs))
+    jargs, jkwargs = jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, np.ndarray) else x, (args, kwargs))
     expected = theirs(*jargs, **jkwargs)
     eager = ours(*args, **kwargs)
     all_close(eager, expected, 20)
@@ -136,7 +142,8 @@ def test_differentiates(name, args, kwargs):
     check_derivative(f, args[where[0]])
 
 
-MODES = ["constant", "edge", "reflect", "symmetric", "wrap", "linear_ramp", "maximum", "minimum", "mean", "median", "empty"]
+MODES = ["constant", "edge", "reflect", "symmetric", "wrap", "linear_ramp", "maximum", "minimum", "mean", "median",
+         "empty"]
 WIDTHS = [2, (1, 3), ((1, 2), (0, 7)), ((0, 0), (5, 0)), {1: (2, 1)}]
 
 
@@ -249,7 +256,8 @@ REFUSED = [
     ("reshape", (M, (-1, 5)), "does not divide 12"), ("transpose", (M, (0, 0)), "each of the 2 axes"),
     ("broadcast_to", (V, (3,)), "does not broadcast"), ("concatenate", ([V, M],), "equal shapes"),
     ("concatenate", ([1.0, 2.0],), "use stack"), ("concatenate", ([],), "at least one array"),
-    ("stack", ([V, M],), "one shape"), ("split", (V, 3), "cannot be cut into 3 equal parts"), ("squeeze", (M, 0), "length 1"),
+    ("stack", ([V, M],), "one shape"), ("split", (V, 3), "cannot be cut into 3 equal parts"),
+    ("squeeze", (M, 0), "length 1"),
     ("moveaxis", (M, (0, 1), 0), "as many axes"), ("swapaxes", (M, 0, 2), "axis 2 is out of bounds"),
     ("rot90", (M, 1, (0, 0)), "two different axes"), ("tile", (V, -1), "must not be negative"),
     ("gradient", (V[:1],), "at least 2 samples"), ("interp", (1.0, V, V[:2]), "vectors of one length"),

@@ -12,15 +12,19 @@ import pullback.numpy as pnp
 
 M = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
 CALLS = [
-    ("all", (), {}), ("any", (0,), {}), ("argmax", (1,), {}), ("argmin", (), {}), ("argsort", (), {}), ("astype", (int,), {}),
+    ("all", (), {}), ("any", (0,), {}), ("argmax", (1,), {}), ("argmin", (), {}), ("argsort", (), {}),
+    ("astype", (int,), {}),
     ("clip", (-0.5, 0.5), {}), ("clip", (), {"max": 0.1}), ("compress", (np.array([True, False, True]), 0), {}),
     ("conj", (), {}), ("conjugate", (), {}), ("copy", (), {}), ("cumprod", (1,), {}), ("cumsum", (), {}),
     ("diagonal", (1,), {}), ("dot", (M.T,), {}), ("flatten", (), {}), ("flatten", ("F",), {}), ("max", (), {"axis": 0}),
     ("mean", (1,), {"keepdims": True}), ("min", (0,), {}), ("nonzero", (), {}), ("prod", (0,), {}), ("ptp", (0,), {}),
-    ("ravel", (), {}), ("repeat", (2, 1), {}), ("reshape", (4, 3), {}), ("reshape", ((2, -1),), {}), ("reshape", (-1,), {}),
-    ("reshape", (12,), {"order": "F"}), ("round", (1,), {}), ("sort", (), {"axis": 0}), ("squeeze", (), {}), ("std", (0,), {}),
+    ("ravel", (), {}), ("repeat", (2, 1), {}), ("reshape", (4, 3), {}), ("reshape", ((2, -1),), {}),
+    ("reshape", (-1,), {}),
+    ("reshape", (12,), {"order": "F"}), ("round", (1,), {}), ("sort", (), {"axis": 0}), ("squeeze", (), {}),
+    ("std", (0,), {}),
     ("std", (), {"ddof": 1}), ("sum", (), {}), ("sum", ((0, 1),), {}), ("swapaxes", (0, 1), {}), ("take", (2, 1), {}),
-    ("trace", (), {}), ("transpose", (), {}), ("transpose", (1, 0), {}), ("transpose", ((1, 0),), {}), ("transpose", (None,), {}),
+    ("trace", (), {}), ("transpose", (), {}), ("transpose", (1, 0), {}), ("transpose", ((1, 0),), {}),
+    ("transpose", (None,), {}),
     ("var", (1,), {}), ("view", ("int32",), {}),
 ]
 

@@ -58,6 +58,10 @@ def positive(dtype):
     return np.array([0.1, 0.5, 1, 2.5, 5, 10, 30]).astype(dtype)
 
 
+def incomplete(dtype):
+    return [positive(dtype), np.array([0, 0.1, 0.5, 1, 2.5, 5, 10, 30, 100]).astype(dtype)]
+
+
 def arguments(op, name):
     dtype = dtype_of(name)
     sets = op.points(dtype) if op.points else [points(dtype)] * op.arity
@@ -110,9 +114,9 @@ OPS = {
        for n in ("shift_left", "shift_right_logical", "shift_right_arithmetic")},
     "rem": nary(e.rem_p, jl.rem, FLOATS + INTS),
     "pow": nary(e.pow_p, jl.pow, FLOATS),
-    # lax.pow of JAX takes no two integers; its numpy.power does, exact modulo 2**width
+    # lax.pow of JAX takes no two integers; its numpy.power does, for exponents below 64
     "pow of integers": nary(e.pow_p, jnp.power, ("int32", "uint8", "int64"),
-                            given=lambda d: [points(d), np.array([0, 1, 2, 3, 7, 31, 100], d)]),
+                            given=lambda d: [points(d), np.array([0, 1, 2, 3, 7, 31], d)]),
     # at a base of 0 JAX gives nan where the power is 0
     "pow of complex": nary(e.pow_p, jl.pow, COMPLEX, given=lambda d: [points(d)[points(d) != 0], points(d)]),
     "atan2": nary(trig.atan2_p, jl.atan2, FLOATS),
@@ -120,20 +124,22 @@ OPS = {
     "logaddexp": nary(s.logaddexp_p, jnp.logaddexp, FLOATS),
     "logaddexp2": nary(s.logaddexp2_p, jnp.logaddexp2, FLOATS),
     "nextafter": nary(s.nextafter_p, jl.nextafter, FLOATS),
-    "gcd": nary(s.gcd_p, jnp.gcd, INTS),
-    "clamp": nary(s.clamp_p, jl.clamp, FLOATS + INTS, 3),
-    "igamma": nary(g.igamma_p, jl.igamma, FLOATS, given=lambda d: [positive(d), np.append(positive(d), [0, 100])]),
-    "igammac": nary(g.igammac_p, jl.igammac, FLOATS, given=lambda d: [positive(d), np.append(positive(d), [0, 100])]),
+    # |x| of the least integer does not exist
+    "gcd": nary(s.gcd_p, jnp.gcd, INTS, given=lambda d: [points(d)[(d.kind == "i"):]] * 2),
+    "clamp": nary(s.clamp_p, jl.clamp, FLOATS + INTS, 3, lambda d: [points(d)[::3]] * 3),
+    "igamma": nary(g.igamma_p, jl.igamma, FLOATS, given=incomplete),
+    "igammac": nary(g.igammac_p, jl.igammac, FLOATS, given=incomplete),
     "zeta": nary(s.zeta_p, jl.zeta, FLOATS, given=lambda d: [positive(d) + d.type(1.1), positive(d)]),
     "polygamma": nary(s.polygamma_p, jl.polygamma, FLOATS, given=lambda d: [np.arange(4).astype(d), positive(d)]),
-    "betainc": nary(g.regularized_incomplete_beta_p, jl.betainc, FLOATS, 3, lambda d: [
+    "betainc": nary(g.regularized_incomplete_beta_p, jl.betainc, ("float32", "float64"), 3, lambda d: [
         positive(d), positive(d), np.array([0, 0.1, 0.4, 0.9, 1]).astype(d)]),
 }
 # a few units in the last place; XLA's half precision rounds each step of a composite operation
 TOLERANCE = {"float16": 2e-2, "bfloat16": 8e-2, "float32": 4e-5, "float64": 2e-12, "complex64": 2e-4,
              "complex128": 2e-12}
-# near a zero of the function, XLA's float32 has an absolute rather than a relative error
-ABSOLUTE = {"lgamma": 2e-6, "logaddexp2": 1e-7}
+# near a zero of the function, XLA has an absolute rather than a relative error
+ABSOLUTE = {"lgamma": {"float32": 2e-6, "bfloat16": 2e-6},
+            "logaddexp2": {"float64": 1e-16, "float32": 1e-7, "bfloat16": 1e-2}}
 
 
 def assert_same(got, expected, name, op, absolute=0.0):
@@ -164,8 +170,9 @@ def test_kernel_compiled_code_and_jax_agree(name):
         with np.errstate(all="ignore"):
             expected = jax.jit(lambda args: [op.oracle(*xs) for xs in args])(args)
         for dtype, mine, xla, theirs in zip(op.dtypes, eager, compiled, expected, strict=True):
-            assert_same(mine, xla, dtype, f"kernel of {name}", ABSOLUTE.get(name, 0))
-            assert_same(xla, theirs, dtype, name, ABSOLUTE.get(name, 0))
+            absolute = ABSOLUTE.get(name, {}).get(dtype, 0.0)
+            assert_same(mine, xla, dtype, f"kernel of {name}", absolute)
+            assert_same(xla, theirs, dtype, name, absolute)
 
 
 @pytest.mark.parametrize("name", OPS)
@@ -200,8 +207,8 @@ RNG = np.random.default_rng(0)
 INNER = np.array([0.15, 0.4, 0.85])
 SMOOTH = {
     name: (op, INNER + 1 if name == "acosh" else INNER) for name, op in OPS.items()
-    if "float64" in op.dtypes and name not in ("sign", "trunc", "is_finite", "signbit", "exponent", "floor", "ceil", "eq",
-                                               "ne", "lt", "le", "gt", "ge", "nextafter", "clamp")
+    if "float64" in op.dtypes and name not in ("sign", "trunc", "is_finite", "signbit", "exponent", "floor", "ceil",
+                                               "eq", "ne", "lt", "le", "gt", "ge", "nextafter", "clamp")
     and not name.startswith("round")
 }
 ORDER_ONLY = {"igamma": 1, "igammac": 1, "polygamma": 1, "zeta": 1, "betainc": 2}
@@ -238,7 +245,7 @@ def test_derivatives_are_finite_differences_and_adjoint(name):
             close(dy, (up - down) / (2 * eps))
             ct = RNG.standard_normal(y.shape) + (1j * RNG.standard_normal(y.shape) if y.dtype.kind == "c" else 0)
             for transform in (lambda f: f, pb.jit):
-                cts = transform(lambda *xs: pb.vjp(fun, *xs)[1](ct))(*xs)
+                cts = transform(lambda *xs, ct=ct: pb.vjp(fun, *xs)[1](ct))(*xs)
                 left = np.sum(ct * np.asarray(dy))
                 right = sum(np.sum(np.asarray(c) * t) for c, t in zip(cts, ts, strict=True))
                 close(np.real(left), np.real(right))
@@ -289,7 +296,7 @@ def test_scale_is_exact_and_linear():
     n = np.array([4, -3, -20, 127], np.int32)
     for run in (s.scale, pb.jit(s.scale)):
         got = np.asarray(run(x, n))
-        np.testing.assert_array_equal(got[:2], np.ldexp(x, n)[:2])
+        np.testing.assert_array_equal(got[:2], np.ldexp(x[:2], n[:2]))
         assert np.isinf(got[3])
     assert float(pb.grad(lambda x: s.scale(x, np.int32(3)))(1.0)) == 8
     check_batching(lambda x: s.scale(x, np.int32(3)), x)
@@ -311,7 +318,8 @@ def test_operands_broadcast_eagerly_and_compiled():
 @pytest.mark.parametrize("name", ["add", "mul", "max", "atan2", "logaddexp", "lt"])
 def test_batching_is_a_loop(name):
     x = RNG.standard_normal((2, 3)).astype(np.float32)
-    for y in (np.float32(0.5), RNG.standard_normal(3).astype(np.float32), RNG.standard_normal((2, 1)).astype(np.float32)):
+    for y in (np.float32(0.5), RNG.standard_normal(3).astype(np.float32),
+              RNG.standard_normal((2, 1)).astype(np.float32)):
         if y.ndim:
             check_batching(OPS[name].fun, x, y)
         check_batching(lambda x, y=y: OPS[name].fun(x, lift(y)), x)
@@ -320,8 +328,8 @@ def test_batching_is_a_loop(name):
 
 def test_select_batches_mask_and_choices():
     mask = np.array([True, False, True])
-    check_batching(lambda m, x, y: c.select(c.gt(m, np.float32(0)), x, y), mask.astype(np.float32), np.float32([1, 2, 3]),
-                   np.float32([4, 5, 6]))
+    check_batching(lambda m, x, y: c.select(c.gt(m, np.float32(0)), x, y), mask.astype(np.float32),
+                   np.float32([1, 2, 3]), np.float32([4, 5, 6]))
 
 
 def test_types_are_checked_in_the_users_words():

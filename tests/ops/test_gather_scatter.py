@@ -68,7 +68,8 @@ def test_gather_agrees_with_jax(case, mode, seed):
     f = lambda x, i: gs.gather(x, i, GatherDimensionNumbers(*numbers), sizes, mode=mode)  # noqa: E731
     close(f(x, indices), expected)
     close(pb.jit(f)(x, indices), expected)
-    check_derivative(lambda x: gs.gather(x, indices, GatherDimensionNumbers(*numbers), sizes, mode=mode, fill_value=0), x)
+    check_derivative(
+        lambda x: gs.gather(x, indices, GatherDimensionNumbers(*numbers), sizes, mode=mode, fill_value=0), x)
 
 
 @settings(deadline=None, max_examples=15, derandomize=True)
@@ -138,7 +139,8 @@ def test_every_dtype(dtype, mode):
                 getattr(gs, name)(x, i, u, ScatterDimensionNumbers(*ROWS))
             continue
         check_value(lambda x, u: getattr(gs, name)(x, i, u, ScatterDimensionNumbers(*ROWS), mode=mode),  # noqa: B023
-                    lambda x, u: getattr(lax, name)(jnp.asarray(x), i, u, lax.ScatterDimensionNumbers(*ROWS), mode=mode),  # noqa: B023
+                    lambda x, u: getattr(lax, name)(  # noqa: B023
+                        jnp.asarray(x), i, u, lax.ScatterDimensionNumbers(*ROWS), mode=mode),
                     x, u)
 
 

@@ -73,7 +73,8 @@ def test_slice_refuses(start, limit, strides):
 
 
 CONFIGS = [((3, 2), [(1, 2, 0), (0, 0, 1)]), ((4,), [(-1, -1, 0)]), ((4,), [(-2, 3, 2)]), ((4,), [(2, -4, 3)]),
-           ((0,), [(2, 1, 3)]), ((5,), [(-7, 1, 1)]), ((), []), ((3,), [(-3, 0, 0)]), ((1, 4), [(0, 0, 5), (-1, -5, 1)])]
+           ((0,), [(2, 1, 3)]), ((5,), [(-7, 1, 1)]), ((), []), ((3,), [(-3, 0, 0)]),
+           ((1, 4), [(0, 0, 5), (-1, -5, 1)])]
 
 
 @pytest.mark.parametrize(("shape", "config"), CONFIGS)
@@ -175,7 +176,8 @@ def test_concatenate():
     check_derivative(lambda x: assemble.concatenate([x, xs[2]], 1), xs[0])
 
 
-@pytest.mark.parametrize(("shapes", "axis"), [([(2, 3), (2, 2)], 0), ([(2,), (2, 2)], 0), ([(), ()], 0), ([(2,)] * 2, 1)])
+@pytest.mark.parametrize(("shapes", "axis"), [([(2, 3), (2, 2)], 0), ([(2,), (2, 2)], 0), ([(), ()], 0),
+                                              ([(2,)] * 2, 1)])
 def test_concatenate_refuses(shapes, axis):
     with pytest.raises(ValueError, match=r"^concatenate: "):
         assemble.concatenate([np.zeros(s) for s in shapes], axis)

@@ -66,7 +66,8 @@ def test_every_transformation(name):
 
 @pytest.mark.parametrize("place", [
     lambda lib: lib.lax.scan(lambda c, _: (c + lib.lax.axis_index("i"), None), 0, None, length=3)[0],
-    lambda lib: lib.lax.while_loop(lambda c: c[0] < lib.lax.axis_index("i"), lambda c: (c[0] + 1, c[1] + 2.0), (0, 1.0)),
+    lambda lib: lib.lax.while_loop(
+        lambda c: c[0] < lib.lax.axis_index("i"), lambda c: (c[0] + 1, c[1] + 2.0), (0, 1.0)),
     lambda lib: lib.lax.cond(lib.lax.axis_index("i") > 1, lambda: lib.lax.axis_index("i"), lambda: np.int32(7)),
     lambda lib: lib.lax.cond(True, lambda: lib.lax.axis_index("i"), lambda: np.int32(7)),
     lambda lib: lib.t.jit(lambda: lib.lax.psum(2.0, "i"))(),
@@ -97,7 +98,8 @@ def test_several_axes_and_shadowed_names():
 
 def test_pytrees_integers_and_sizes():
     def run(lib):
-        f = lib.t.vmap(lambda x: lib.lax.psum({"a": x, "n": None, "one": 1, "k": x.astype(np.int32)}, "i"), axis_name="i")
+        f = lib.t.vmap(lambda x: lib.lax.psum({"a": x, "n": None, "one": 1, "k": x.astype(np.int32)}, "i"),
+                       axis_name="i")
         return f(X * 5)
 
     all_close(run(PB), run(JAX))
