@@ -55,9 +55,9 @@ def _clipped(x: Array, low: float, high: float) -> Array:
     return c.select_p.bind(c.le_p.bind(x, lowest), lowest, c.select_p.bind(c.ge_p.bind(x, highest), highest, x))
 
 
-@elementwise(NUMBER)
+@elementwise(FLOAT)
 def relu6(x: Any, /) -> Array:
-    """`min(max(x, 0), 6)`. Integers stay integers.
+    """`min(max(x, 0), 6)`, whose derivative at 0 and at 6 is 0.
 
     >>> from pullback import nn
     >>> print(nn.relu6(7.))

@@ -55,6 +55,7 @@ REAL_FROM_BOOL = Domain(_bool_to_int, _is_real, "a real number")
 INEXACT = Domain(dtypes.to_inexact, lambda dtype: True, "a number")
 FLOAT = Domain(dtypes.to_inexact, dtypes.is_float, "a real number")
 INTEGER = Domain(_same, dtypes.is_integer, "an integer dtype")
+INTEGER_FROM_BOOL = Domain(_bool_to_int, dtypes.is_integer, "an integer dtype")
 BITS = Domain(_same, lambda dtype: dtype == _BOOL or dtypes.is_integer(dtype), "an integer dtype or bool")
 
 

@@ -16,6 +16,7 @@ from pullback.numpy.elementwise import (
     ANY,
     BITS,
     INTEGER,
+    INTEGER_FROM_BOOL,
     as_operand,
     binary,
     check_shapes,
@@ -130,7 +131,7 @@ invert = unary("invert", c.not_p, BITS, """`~x`: every bit flipped; the negation
     -6
     """, module=_HERE)
 bitwise_not = bitwise_invert = invert
-left_shift = binary("left_shift", c.shift_left_p, INTEGER, """`x << y`; 0 where `y` is not in [0, bits of the dtype).
+left_shift = binary("left_shift", c.shift_left_p, INTEGER_FROM_BOOL, """`x << y`; 0 where `y` is not in [0, bits of the dtype).
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.left_shift(3, 2))
@@ -138,7 +139,7 @@ left_shift = binary("left_shift", c.shift_left_p, INTEGER, """`x << y`; 0 where 
     """, module=_HERE)
 
 
-@elementwise(INTEGER)
+@elementwise(INTEGER_FROM_BOOL)
 def right_shift(x: Any, y: Any, /) -> Array:
     """`x >> y`: the sign comes in from the left, or 0 for unsigned integers.
 
