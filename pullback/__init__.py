@@ -38,6 +38,7 @@ from pullback._core.config import disable_jit as disable_jit
 from pullback._core.config import enable_x64 as enable_x64
 from pullback._core.types import ShapeDtypeStruct as ShapeDtypeStruct
 from pullback.custom_derivatives import custom_jvp as custom_jvp
+from pullback.custom_derivatives import custom_rules as custom_rules
 from pullback.custom_derivatives import custom_vjp as custom_vjp
 
 if _TYPE_CHECKING:

@@ -5,6 +5,7 @@ have the structure, shapes and dtypes that the mathematics asks for.
 """
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable, Sequence
 from types import FunctionType
@@ -23,13 +24,37 @@ from pullback._ops.elementwise import add
 from pullback._ops.shape import zeros_like_aval
 from pullback._xla.evaluate import evaluator, only_evaluates
 
-__all__ = ["custom_jvp", "custom_vjp"]
+__all__ = ["custom_jvp", "custom_rules", "custom_vjp"]
 
 
-class _Decorated:
-    """What both decorators share: binding of arguments, and the call."""
+_FORWARD_SOURCES = (None, "transpose", "fwd", "primal")
 
-    def __init__(self, fun: Callable, nondiff_argnums: int | Sequence[int] = ()):
+
+class custom_rules:
+    """A function with any subset of derivative rules: forward by `defjvp` or `defjvps`, reverse by `defvjp`.
+
+    `jvp` and its kin use the forward rule, `grad` and its kin the reverse rule; what is not given is derived from the
+    other where that is possible. `custom_jvp` and `custom_vjp` are this class under JAX's names.
+
+    Args:
+      fun: the function, of arrays or pytrees of arrays.
+      nondiff_argnums: positions of arguments that are no arrays (functions, strings). They come first among the
+        arguments of the jvp and bwd rules.
+      jvp: where forward mode comes from if there is a reverse rule and no forward one. None: forward mode is refused.
+        "transpose": the bwd rule is transposed (it must be linear in the cotangent). "fwd": the fwd rule is
+        differentiated. "primal": the function itself is.
+
+    As a method decorator it binds `self`, which the rules then get as a first, nondifferentiable argument.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> f = pb.custom_rules(pnp.sin)
+    >>> _ = f.defjvp(lambda primals, tangents: (f(*primals), 2. * tangents[0]))
+    >>> f.defvjp(lambda x: (f(x), None), lambda _, ct: (3. * ct,))
+    >>> print(pb.jvp(f, (0.,), (1.,))[1], pb.grad(f)(0.))
+    2.0 3.0
+    """
+
+    def __init__(self, fun: Callable, nondiff_argnums: int | Sequence[int] = (), *, jvp: str | None = None):
         kind = type(self).__name__
         if not callable(fun):
             raise TypeError(f"{kind}: expected a function, got {fun!r}")
@@ -41,6 +66,9 @@ class _Decorated:
         self.jvp_rule: Callable | None = None
         self.fwd_rule: Callable | None = None
         self.bwd_rule: Callable | None = None
+        if jvp not in _FORWARD_SOURCES:
+            raise ValueError(f"{kind}: jvp must be one of {', '.join(map(repr, _FORWARD_SOURCES))}, got {jvp!r}")
+        self.forward = jvp
         self._signature = signature(fun)
         self._plain_count = self._count_plain_parameters()
         self._self_contained = isinstance(fun, FunctionType) and fun.__closure__ is None
@@ -113,37 +141,17 @@ class _Decorated:
             check_leaf(leaf, message.__str__)
 
     def __get__(self, instance, owner=None):
-        return self if instance is None else functools.partial(self, instance)
+        if instance is None:
+            return self
+        bound = copy.copy(self)
+        bound.nondiff_argnums = (0, *(i for i in self.nondiff_argnums if i != 0))
+        return functools.partial(bound, instance)
 
     def __repr__(self):
         return f"<{type(self).__name__} {describe_function(self.fun)}>"
 
-
-class custom_jvp(_Decorated):
-    """A function with a forward-mode rule; reverse mode follows by transposing it.
-
-    Args:
-      fun: the function, of arrays or pytrees of arrays.
-      nondiff_argnums: positions of arguments that are no arrays (functions, strings). They come first among the
-        arguments of the rule.
-
-    The rule is given by `defjvp`, or argument by argument by `defjvps`. It must be linear in the tangents.
-    Keyword arguments and defaults are mapped to positions through the function's signature.
-
-    >>> import pullback as pb, pullback.numpy as pnp
-    >>> @pb.custom_jvp
-    ... def log1pexp(x):
-    ...     return pnp.log(1. + pnp.exp(x))
-    >>> @log1pexp.defjvp
-    ... def log1pexp_jvp(primals, tangents):
-    ...     (x,), (t,) = primals, tangents
-    ...     return log1pexp(x), (1 - 1 / (1 + pnp.exp(x))) * t
-    >>> print(pb.grad(log1pexp)(100.))
-    1.0
-    """
-
     def defjvp(self, jvp: Callable) -> Callable:
-        """Set the rule `jvp(primals, tangents) -> (primal_out, tangent_out)`; returns it.
+        """Set the forward rule `jvp(primals, tangents) -> (primal_out, tangent_out)`; returns it.
 
         `primals` and `tangents` are tuples with an entry for each differentiable argument; arguments in
         `nondiff_argnums` come before them.
@@ -183,14 +191,48 @@ class custom_jvp(_Decorated):
 
         self.jvp_rule = functools.wraps(self.fun, updated=())(sum_of_jvps)
 
+    def defvjp(self, fwd: Callable, bwd: Callable) -> None:
+        """Set the reverse rule.
 
-class custom_vjp(_Decorated):
-    """A function with a reverse-mode rule. Forward mode is refused.
+        `fwd` takes the function's arguments and returns `(primal_out, residuals)`. `bwd` takes the residuals and the
+        cotangent of the result, and returns a tuple with a cotangent for each differentiable argument; None is zero.
+        """
+        self.fwd_rule = fwd
+        self.bwd_rule = bwd
+
+
+class custom_jvp(custom_rules):
+    """A function with a forward-mode rule; reverse mode follows by transposing it.
+
+    Args:
+      fun: the function, of arrays or pytrees of arrays.
+      nondiff_argnums: positions of arguments that are no arrays (functions, strings). They come first among the
+        arguments of the rule.
+
+    The rule is given by `defjvp`, or argument by argument by `defjvps`. It must be linear in the tangents.
+    Keyword arguments and defaults are mapped to positions through the function's signature.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> @pb.custom_jvp
+    ... def log1pexp(x):
+    ...     return pnp.log(1. + pnp.exp(x))
+    >>> @log1pexp.defjvp
+    ... def log1pexp_jvp(primals, tangents):
+    ...     (x,), (t,) = primals, tangents
+    ...     return log1pexp(x), (1 - 1 / (1 + pnp.exp(x))) * t
+    >>> print(pb.grad(log1pexp)(100.))
+    1.0
+    """
+
+
+class custom_vjp(custom_rules):
+    """A function with a reverse-mode rule. Forward mode is refused unless `jvp` says where it comes from.
 
     Args:
       fun: the function, of arrays or pytrees of arrays.
       nondiff_argnums: positions of arguments that are no arrays (functions, strings). `fwd` takes them where `fun`
         does; they come first among the arguments of `bwd`.
+      jvp: where forward mode comes from: None, "transpose", "fwd" or "primal", see `custom_rules`.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> @pb.custom_vjp
@@ -201,12 +243,3 @@ class custom_vjp(_Decorated):
     >>> print(pb.grad(lambda x: clip_gradient(-1., 1., x) * 5.)(2.))
     1.0
     """
-
-    def defvjp(self, fwd: Callable, bwd: Callable) -> None:
-        """Set the rule.
-
-        `fwd` takes the function's arguments and returns `(primal_out, residuals)`. `bwd` takes the residuals and the
-        cotangent of the result, and returns a tuple with a cotangent for each differentiable argument; None is zero.
-        """
-        self.fwd_rule = fwd
-        self.bwd_rule = bwd

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pullback._core import counters
+from pullback._core import counters, dtypes
 from pullback._core.array import ConcreteArray, lift
 from pullback._core.errors import RuleError, RuleNotDefinedError
 from pullback._core.jaxpr import Jaxpr, eval_jaxpr
@@ -20,7 +20,10 @@ from pullback._core.primitive import Primitive
 from pullback._core.staging import stage_open
 from pullback._core.trace import call_with, is_linear
 from pullback._core.zeros import Zero, zero_of
-from pullback._ops.shape import reduce_sum
+from pullback._ops.identity import embed_constants
+from pullback._ops.shape import instantiate, reduce_sum, zeros_like_aval
+from pullback._transforms.jvp import jvp_flat
+from pullback._transforms.transpose import pull, record_linear
 from pullback._transforms.vmap import BatchTrace, batch_flat
 
 
@@ -31,7 +34,8 @@ class CustomCall:
     `jvp(primals, tangents) -> (outs, tangents_out)`; `fwd(*primals) -> (outs, residuals, static)`;
     `bwd(static, residuals, cotangents) -> cotangents_in`. `static` is whatever the backward rule must know that is no
     array. `label` names the function and its definition, for messages. The first `captured` operands are values that
-    the function closed over; the rules do not know of them.
+    the function closed over; the rules do not know of them. `forward` says where forward mode comes from if there is
+    no jvp rule: "transpose" of the bwd rule, or the derivative of the "fwd" rule or of the "primal" function.
     """
 
     fun: Callable[..., Sequence[Any]]
@@ -41,6 +45,7 @@ class CustomCall:
     fwd: Any = None
     bwd: Any = None
     captured: int = 0
+    forward: str | None = None
 
     def __str__(self):
         rules = [rule for rule, given in (("jvp", self.jvp), ("vjp", self.bwd)) if given]
@@ -62,7 +67,8 @@ def _stage(trace, args, params):
         return trace.record(custom_call_p, args, params)
     args = [lift(a) for a in args]
     jaxpr, consts = stage_open(call.fun, [a.aval for a in args], call.label)
-    staged = CustomCall(lambda *xs: eval_jaxpr(jaxpr, [], *xs), call.name, call.label, call.jvp, call.fwd, call.bwd)
+    staged = CustomCall(lambda *xs: eval_jaxpr(jaxpr, [], *xs), call.name, call.label, call.jvp, call.fwd, call.bwd,
+                        forward=call.forward)
     staged = _with_captured(staged, len(consts))
     return trace.record(custom_call_p, [*consts, *args], {"call": staged, "jaxpr": jaxpr})
 
@@ -102,10 +108,18 @@ def _jvp(primals, tangents, call: CustomCall, **_):
     if call.jvp is not None:
         counters.count("rules")
         return call.jvp(primals, tangents)
-    if call.fwd is not None:
+    if call.fwd is None:
+        raise _no_rule(call)
+    if call.forward is None:
         call.fwd(*primals)
-        raise TypeError(FORWARD_REFUSED)
-    raise _no_rule(call)
+        raise _forward_refused(call)
+    counters.count("rules")
+    if call.forward == "primal":
+        return jvp_flat(call.fun, primals, tangents)
+    if call.forward == "fwd":
+        return jvp_flat(lambda *xs: call.fwd(*xs)[0], primals, tangents)
+    outs, residuals, static = call.fwd(*primals)
+    return outs, _tangents_by_backward(call, outs, residuals, static, tangents)
 
 
 def _no_rule(call: CustomCall) -> RuleNotDefinedError:
@@ -127,13 +141,16 @@ def _linearize(trace, primals, tangents, call: CustomCall, **_):
     _refuse_captured(call, tangents)
     counters.count("rules")
     outs, residuals, static = call.fwd(*primals)
-    moving = [t for t in tangents if type(t) is not Zero]
+    return outs, _tangents_by_backward(call, outs, residuals, static, tangents)
+
+
+def _tangents_by_backward(call: CustomCall, outs, residuals, static, tangents) -> list[Any]:
+    """The tangents of the results, as the linear map whose transpose is the bwd rule."""
     where = tuple(i for i, t in enumerate(tangents) if type(t) is not Zero)
-    nodes = backward_p.bind(*residuals, *moving, call=call, static=Static(static), where=where,
+    touts = backward_p.bind(*residuals, *(tangents[i] for i in where), call=call, static=Static(static), where=where,
                             out_avals=tuple(out.aval.to_tangent_aval() for out in outs))
-    touts = [node if node.aval.dtype == out.aval.dtype else zero_of(out.aval)
-             for node, out in zip(nodes, outs, strict=True)]
-    return outs, touts
+    return [t if out.aval.to_tangent_aval().dtype == out.aval.dtype else zero_of(out.aval)
+            for t, out in zip(touts, outs, strict=True)]
 
 
 custom_call_p.evaluate = _evaluate
@@ -146,7 +163,19 @@ custom_call_p.linearize = _linearize
 
 # --- the derivative of a function with a backward rule: a linear map known only by its transpose ---
 
-backward_p = Primitive("custom_backward", multiple_results=True, higher_order=True)
+
+class _Backward(Primitive):
+    """The linear map. On a tape it waits to be transposed; on known tangents it is applied, if its author allows."""
+
+    __slots__ = ()
+
+    def bind(self, *args: Any, **params: Any) -> Any:
+        if any(map(is_linear, args)):
+            return super().bind(*args, **params)
+        return _apply(*args, **params)
+
+
+backward_p = _Backward("custom_backward", multiple_results=True, higher_order=True)
 
 
 class Static:
@@ -161,8 +190,45 @@ class Static:
         return "static"
 
 
-def _forward_refused(*args, call, **_):
-    raise TypeError(FORWARD_REFUSED)
+def _forward_refused(call: CustomCall) -> TypeError:
+    error = TypeError(FORWARD_REFUSED)
+    error.add_note(
+        f"It is the {call.label}, which has a vjp rule alone. To let forward mode through, say where it comes from: "
+        f"{call.name}.defjvp(rule) for a rule of its own; or custom_vjp(..., jvp='transpose') to transpose the bwd rule, "
+        "jvp='fwd' to differentiate the fwd rule, jvp='primal' to differentiate the function itself.")
+    return error
+
+
+def _apply(*operands, call: CustomCall, static: Static, where, out_avals) -> list[Any]:
+    """The linear map applied to tangents: the bwd rule, recorded as a function of cotangents, and transposed."""
+    if call.jvp is None and call.forward is None:
+        raise _forward_refused(call)
+    n = len(operands) - len(where)
+    residuals, tangents = operands[:n], operands[n:]
+    live = [i for i, aval in enumerate(out_avals) if aval.dtype != dtypes.float0]
+    present: list[bool] = []
+
+    def backward(*nodes):
+        cts: list[Any] = [Zero(aval) for aval in out_avals]
+        for i, node in zip(live, nodes, strict=True):
+            cts[i] = node
+        cts_in = call.bwd(static.value, residuals, cts)
+        picked = [cts_in[i] for i in where]
+        present[:] = [ct is not None and type(ct) is not Zero for ct in picked]
+        return [ct for ct, p in zip(picked, present, strict=True) if p]
+
+    counters.count("rules")
+    try:
+        linear = record_linear(backward, [out_avals[i] for i in live], f"the bwd rule of {call.name}")
+        touts = pull(linear, [t for t, p in zip(tangents, present, strict=True) if p])
+    except (RuleNotDefinedError, TypeError) as error:
+        error.add_note(f"The bwd rule of {call.label} cannot be transposed, as jvp='transpose' asks: it must be linear in "
+                       "the cotangent.")
+        raise
+    results = [zeros_like_aval(aval) for aval in out_avals]
+    for i, t in zip(live, touts, strict=True):
+        results[i] = instantiate(t)
+    return results
 
 
 def _backward_transpose(cts, *operands, call: CustomCall, static, where, out_avals):
@@ -176,16 +242,15 @@ def _backward_transpose(cts, *operands, call: CustomCall, static, where, out_ava
     return [None] * n + [None if type(ct) is Zero else ct for ct in picked]
 
 
-def _backward_batch(trace, operands, dims, call, static, where, out_avals):
-    raise TypeError(f"{FORWARD_REFUSED} (a linearized {call.label} can be transposed, not evaluated or batched)")
+def _backward_lower(ctx, *operands, **params):
+    what = f"the bwd rule of {params['call'].label}"
+    jaxpr, consts = stage_open(lambda *xs: _apply(*xs, **params), [x.aval for x in operands], what)
+    return ctx.inline(embed_constants(jaxpr, consts, what), operands)
 
 
 backward_p.abstract_eval = lambda *avals, call, static, where, out_avals: out_avals
-backward_p.evaluate = _forward_refused
-backward_p.lower = lambda ctx, *operands, call, **_: _forward_refused(call=call)
-backward_p.jvp = lambda primals, tangents, call, **_: _forward_refused(call=call)
+backward_p.lower = _backward_lower
 backward_p.transpose = _backward_transpose
-backward_p.batch = _backward_batch
 
 # --- vmap: the function and each of its rules, batched in the same way ---
 
@@ -209,7 +274,8 @@ class BatchedCall:
     def call(self) -> CustomCall:
         inner = self.inner
         return CustomCall(self.fun, inner.name, inner.label, self.jvp if inner.jvp else None,
-                          self.fwd if inner.fwd else None, self.bwd if inner.bwd else None, inner.captured)
+                          self.fwd if inner.fwd else None, self.bwd if inner.bwd else None, inner.captured,
+                          inner.forward)
 
     def run(self, fun, values, dims):
         return batch_flat(fun, values, dims, self.size, self.axis_name, self.tag)

@@ -29,7 +29,8 @@ class FlatCall:
     the `nondiff` positions of `count`.
     """
 
-    __slots__ = ("carrier", "in_tree", "fixed", "nondiff", "count", "out_tree", "out_avals", "jvp", "fwd", "bwd")
+    __slots__ = ("carrier", "in_tree", "fixed", "nondiff", "count", "out_tree", "out_avals", "jvp", "fwd", "bwd",
+                 "forward")
 
     def __init__(self, carrier: Any, in_tree: PyTreeDef, fixed: Sequence[Any], nondiff: Sequence[int], count: int):
         self.carrier = carrier
@@ -42,6 +43,7 @@ class FlatCall:
         self.jvp = self._jvp if carrier.jvp_rule is not None else None
         self.fwd = self._fwd if carrier.fwd_rule is not None else None
         self.bwd = self._bwd if carrier.bwd_rule is not None else None
+        self.forward = carrier.forward
 
     captured = 0
 

@@ -131,7 +131,8 @@ invert = unary("invert", c.not_p, BITS, """`~x`: every bit flipped; the negation
     -6
     """, module=_HERE)
 bitwise_not = bitwise_invert = invert
-left_shift = binary("left_shift", c.shift_left_p, INTEGER_FROM_BOOL, """`x << y`; 0 where `y` is not in [0, bits of the dtype).
+left_shift = binary("left_shift", c.shift_left_p, INTEGER_FROM_BOOL,
+                    doc="""`x << y`; 0 where `y` is not in [0, bits of the dtype).
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.left_shift(3, 2))

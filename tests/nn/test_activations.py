@@ -9,18 +9,17 @@ import pytest
 from agreement import check_batching, check_derivative
 
 import pullback as pb
-import pullback.numpy as pnp
 from pullback import nn, random
 from pullback.scipy import special
 
 RNG = np.random.default_rng(0)
 POINTS = np.array([0, -0.0, 1, -1, 0.5, -0.5, 2, -2, 3.7, -3.7, 3, -3, 6, 30, -30, 100, -100, 1e-4], np.float32)
 HALF = 0.5
-ACTIVATIONS = ["relu", "relu6", "sigmoid", "softplus", "log_sigmoid", "soft_sign", "silu", "mish", "gelu", "elu", "selu",
-               "celu", "leaky_relu", "hard_tanh", "hard_sigmoid", "hard_silu", "squareplus", "sparse_plus",
+ACTIVATIONS = ["relu", "relu6", "sigmoid", "softplus", "log_sigmoid", "soft_sign", "silu", "mish", "gelu", "elu",
+               "selu", "celu", "leaky_relu", "hard_tanh", "hard_sigmoid", "hard_silu", "squareplus", "sparse_plus",
                "sparse_sigmoid", "tanh", "identity"]
-SPECIAL = ["expit", "logit", "erf", "erfc", "erfinv", "ndtr", "ndtri", "log_ndtr", "gammaln", "digamma", "gamma", "entr",
-           "i0", "i1", "i0e", "i1e", "gammasgn", "factorial"]
+SPECIAL = ["expit", "logit", "erf", "erfc", "erfinv", "ndtr", "ndtri", "log_ndtr", "gammaln", "digamma", "gamma",
+           "entr", "i0", "i1", "i0e", "i1e", "gammasgn", "factorial"]
 
 
 def close(got, expected, tolerance=2e-5):
@@ -97,8 +96,9 @@ def test_softmax(name):
     close(pb.grad(lambda x: (fun(x) * weights).sum())(x), jax.grad(lambda x: (oracle(x) * weights).sum())(x))
     check_derivative(fun, x)
     check_batching(fun, x)
-    for y in (np.float16([1, 2]), np.int32([1, 2]), jnp.bfloat16([1, 2])):
+    for y in (np.float16([1, 2]), jnp.bfloat16([1, 2])):
         assert fun(y).dtype == oracle(y).dtype
+    assert fun(np.int32([1, 2])).dtype == np.float32
     assert fun(np.zeros((2, 0), np.float32)).shape == (2, 0)
 
 
@@ -193,7 +193,7 @@ def test_simple_initializers():
 
 
 def test_initializers_refuse_what_has_no_fans():
-    with pytest.raises(ValueError, match=r"variance_scaling: fan_in and fan_out need at least two axes, got shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"variance_scaling: fan_in .* at least two axes, got shape \(3,"):
         nn.initializers.he_normal()(random.key(0), (3,))
     with pytest.raises(ValueError, match="mode must be one of"):
         nn.initializers.variance_scaling(1.0, "fan", "normal")
