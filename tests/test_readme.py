@@ -1,0 +1,18 @@
+"""The example of the README prints what its comments say."""
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def test_example():
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    claims = re.findall(r"^print\(.*\)\s+# (.*)$", code, re.MULTILINE)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, "README.md", "exec"), {})
+    assert len(claims) == 4
+    assert printed.getvalue().splitlines() == claims
