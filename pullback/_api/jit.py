@@ -95,7 +95,8 @@ class Compiler:
         self._donate_argnames = donate_argnames
         self._inline = inline
         self._cache = _shared_cache(fun, (static_argnums, static_argnames, donate_argnums, donate_argnames))
-        self.fast: dict[Any, tuple] = self._cache.setdefault("fast", {})
+        # for each tracing state, by the type of one argument or the types of several
+        self.fast: dict[Any, dict[Any, tuple]] = self._cache.setdefault("fast", {})
 
     def function(self) -> Callable:
         """The compiled function, with the methods of this object as attributes."""
@@ -106,8 +107,13 @@ class Compiler:
             if not kwargs and context.trace is evaluator:
                 # the short way: positional arrays on the device, of types that were seen before
                 try:
-                    execute, handlers, build, avals, values = fast[config.tracing, *map(_aval, args)]
-                    buffers = list(map(_buffer, args))
+                    if len(args) == 1:
+                        array = args[0]
+                        execute, handlers, build, avals, values = fast[config.tracing][array.aval]
+                        buffers = [array._buffer]
+                    else:
+                        execute, handlers, build, avals, values = fast[config.tracing][tuple(map(_aval, args))]
+                        buffers = list(map(_buffer, args))
                 except (KeyError, AttributeError):
                     pass
                 else:
@@ -143,7 +149,8 @@ class Compiler:
             result = traced.run(xs)  # type: ignore[arg-type]
             if not kwargs and not traced.consts and not traced.donated and all(
                     type(a) is ConcreteArray for a in args):
-                self.fast[config.tracing, *map(_aval, args)] = traced.fast_entry()
+                key = args[0].aval if len(args) == 1 else tuple(map(_aval, args))
+                self.fast.setdefault(config.tracing, {})[key] = traced.fast_entry()
             return result
         return tree_unflatten(traced.out_tree, call(traced.jaxpr, [*traced.consts, *xs], name, self._inline))
 
