@@ -194,8 +194,8 @@ def _forward_refused(call: CustomCall) -> TypeError:
     error = TypeError(FORWARD_REFUSED)
     error.add_note(
         f"It is the {call.label}, which has a vjp rule alone. To let forward mode through, say where it comes from: "
-        f"{call.name}.defjvp(rule) for a rule of its own; or custom_vjp(..., jvp='transpose') to transpose the bwd rule, "
-        "jvp='fwd' to differentiate the fwd rule, jvp='primal' to differentiate the function itself.")
+        f"{call.name}.defjvp(rule) for a rule of its own; or custom_vjp(..., jvp='transpose') to transpose the bwd "
+        "rule, jvp='fwd' to differentiate the fwd rule, jvp='primal' to differentiate the function itself.")
     return error
 
 
@@ -222,8 +222,8 @@ def _apply(*operands, call: CustomCall, static: Static, where, out_avals) -> lis
         linear = record_linear(backward, [out_avals[i] for i in live], f"the bwd rule of {call.name}")
         touts = pull(linear, [t for t, p in zip(tangents, present, strict=True) if p])
     except (RuleNotDefinedError, TypeError) as error:
-        error.add_note(f"The bwd rule of {call.label} cannot be transposed, as jvp='transpose' asks: it must be linear in "
-                       "the cotangent.")
+        error.add_note(f"The bwd rule of {call.label} cannot be transposed, as jvp='transpose' asks: it must be linear "
+                       "in the cotangent.")
         raise
     results = [zeros_like_aval(aval) for aval in out_avals]
     for i, t in zip(live, touts, strict=True):
