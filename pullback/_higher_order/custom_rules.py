@@ -93,8 +93,17 @@ def _lower(ctx, *operands, call, jaxpr):
 
 
 def _record(tape, args, params):
-    # a function of tangents inside a jvp rule: what it does to them is recorded, step by step
-    return call_with(tape, params["call"].fun, *args)
+    """A function of tangents inside a jvp rule: linear, so its own bwd rule, if it has one, is its transpose."""
+    call: CustomCall = params["call"]
+    if call.bwd is not None:
+        size = len(tape.records)
+        outs, residuals, static = call_with(tape, call.fwd, *args)
+        if not any(map(is_linear, residuals)):
+            del tape.records[size:]
+            moving = [a if is_linear(a) else zero_of(a.aval) for a in args]
+            return call_with(tape, _tangents_by_backward, call, outs, residuals, static, moving)
+    # otherwise what it does to them is recorded, step by step
+    return call_with(tape, call.fun, *args)
 
 
 def _refuse_captured(call: CustomCall, tangents: Sequence[Any]) -> None:

@@ -138,3 +138,42 @@ def test_rules_of_a_method_get_self_first():
     assert float(pb.grad(s.reverse)(3.0)) == 200.0
     assert float(pb.jit(pb.grad(s.forward))(3.0)) == 20.0
     assert float(pb.vmap(pb.grad(s.reverse))(pnp.ones(2))[1]) == 200.0
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, pb.jit, lambda f: lambda x: pb.vmap(f)(x[None])[0]])
+def test_a_linear_function_inside_a_jvp_rule_is_transposed_by_its_own_rule(wrap):
+    double = custom_vjp(lambda t: 2.0 * t)
+    double.defvjp(lambda t: (2.0 * t, ("saved",)), lambda res, ct: (100.0 * ct,))
+
+    @custom_jvp
+    def f(x):
+        return pnp.sin(x)
+
+    @f.defjvp
+    def f_jvp(primals, tangents):
+        return f(*primals), double(pnp.cos(primals[0]) * tangents[0])
+
+    x = pnp.float32(0.5)
+    # forward mode runs the function, reverse mode its bwd rule
+    np.testing.assert_allclose(pb.grad(wrap(f))(x), 100 * np.cos(0.5), rtol=1e-6)
+
+
+def test_a_custom_function_of_tangents_without_a_linear_rule_is_recorded_step_by_step():
+    scaled = custom_vjp(lambda t, s: t * s)
+    scaled.defvjp(lambda t, s: (t * s, (t, s)), lambda res, ct: (ct * res[1], ct * res[0]))
+
+    @custom_jvp
+    def f(x):
+        return pnp.sin(x)
+
+    f.defjvp(lambda primals, tangents: (f(*primals), scaled(tangents[0], 3.0 * pnp.cos(primals[0]))))
+    np.testing.assert_allclose(pb.grad(f)(0.5), 3 * np.cos(0.5), rtol=1e-6)
+
+
+def test_a_linear_function_staged_inside_a_jvp_rule_keeps_its_own_rule():
+    double = custom_vjp(lambda t: 2.0 * t)
+    double.defvjp(lambda t: (2.0 * t, None), lambda _, ct: (100.0 * ct,))
+    f = custom_jvp(pnp.sin)
+    f.defjvp(lambda primals, tangents: (f(*primals), pb.jit(lambda t: double(t))(tangents[0])))
+    assert float(pb.grad(f)(0.5)) == 100.0
+    assert float(pb.jit(pb.grad(f))(0.5)) == 100.0
