@@ -23,6 +23,7 @@ from pullback._core.zeros import Zero, zero_of
 from pullback._ops.identity import embed_constants
 from pullback._ops.shape import instantiate, reduce_sum, zeros_like_aval
 from pullback._transforms.jvp import jvp_flat
+from pullback._transforms.linearize import Tape
 from pullback._transforms.transpose import pull, record_linear
 from pullback._transforms.vmap import BatchTrace, batch_flat
 
@@ -92,15 +93,22 @@ def _lower(ctx, *operands, call, jaxpr):
     return ctx.inline(jaxpr, operands)
 
 
+class _Trial(Tape):
+    """A tape to throw away: what a fwd rule keeps of a linear function, and its results' types, are read off it."""
+
+    __slots__ = ()
+
+
 def _record(tape, args, params):
     """A function of tangents inside a jvp rule: linear, so its own bwd rule, if it has one, is its transpose."""
     call: CustomCall = params["call"]
-    if call.bwd is not None:
-        size = len(tape.records)
-        outs, residuals, static = call_with(tape, call.fwd, *args)
-        if not any(map(is_linear, residuals)):
-            del tape.records[size:]
-            moving = [a if is_linear(a) else zero_of(a.aval) for a in args]
+    if call.bwd is not None and not isinstance(tape, _Trial):
+        trial = _Trial(tape.parent, tape.subject)
+        moves = [is_linear(a) and a.owner is tape for a in args]
+        stand_ins = [trial.node(a.aval) if m else a for a, m in zip(args, moves, strict=True)]
+        outs, residuals, static = call_with(trial, call.fwd, *stand_ins)
+        if not any(is_linear(r) and r.owner is trial for r in residuals):
+            moving = [a if m else zero_of(a.aval) for a, m in zip(args, moves, strict=True)]
             return call_with(tape, _tangents_by_backward, call, outs, residuals, static, moving)
     # otherwise what it does to them is recorded, step by step
     return call_with(tape, call.fun, *args)
