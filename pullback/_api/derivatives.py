@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pullback._api.unconnected import check_unconnected, pull_connected
 from pullback._core import dtypes
 from pullback._core.arguments import (
     argument_path,
@@ -394,13 +395,13 @@ def _one(aval: ShapedArray) -> Array:
 
 @boundary
 def value_and_grad(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False,
-                   allow_int: bool = False) -> Callable:
+                   allow_int: bool = False, *, unconnected: str = "zero") -> Callable:
     """A function that returns both the value and the gradient of `fun`.
 
     Args:
       fun: a function with a scalar result (or a pair of a scalar and auxiliary values, with `has_aux`).
       argnums: the position of the argument to differentiate, or several.
-      has_aux, holomorphic, allow_int: see `grad`.
+      has_aux, holomorphic, allow_int, unconnected: see `grad`.
 
     Returns: a function with the arguments of `fun` that returns `(value, gradient)`, or `((value, aux), gradient)`.
 
@@ -409,12 +410,12 @@ def value_and_grad(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: boo
     >>> print(value, gradient)
     8.0 12.0
     """
-    return _gradient(fun, argnums, has_aux, holomorphic, allow_int, "value_and_grad", True)
+    return _gradient(fun, argnums, has_aux, holomorphic, allow_int, unconnected, "value_and_grad", True)
 
 
 @boundary
 def grad(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False,
-         allow_int: bool = False) -> Callable:
+         allow_int: bool = False, *, unconnected: str = "zero") -> Callable:
     """The gradient of a function with a scalar result.
 
     Args:
@@ -425,6 +426,8 @@ def grad(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False,
       has_aux: `fun` returns `(scalar, aux)`, and the gradient function returns `(gradient, aux)`.
       holomorphic: `fun` is a holomorphic function of complex arguments.
       allow_int: integer and bool arguments get a gradient of dtype `float0`.
+      unconnected: the gradient at a leaf on which the result does not depend: "zero", "none" for None, or "error" for
+        a ValueError that names the leaf.
 
     Raises: TypeError for a result that is no scalar, or an argument without derivative, named by its path.
 
@@ -435,11 +438,12 @@ def grad(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False,
     >>> print(g["w"], g["b"])
     3.0 2.0
     """
-    return _gradient(fun, argnums, has_aux, holomorphic, allow_int, "grad", False)
+    return _gradient(fun, argnums, has_aux, holomorphic, allow_int, unconnected, "grad", False)
 
 
-def _gradient(fun, argnums, has_aux, holomorphic, allow_int, function: str, with_value: bool) -> Callable:
+def _gradient(fun, argnums, has_aux, holomorphic, allow_int, unconnected, function: str, with_value: bool) -> Callable:
     check_callable(function, fun)
+    check_unconnected(function, unconnected)
     given = canonical_argnums(function, argnums)
     one = not isinstance(argnums, (tuple, list))
     subject = f"{function} of {describe_function(fun)}"
@@ -457,7 +461,9 @@ def _gradient(fun, argnums, has_aux, holomorphic, allow_int, function: str, with
             flat = _Flat(function, fun, args, kwargs, tree, positions, has_aux)
             outs, linear = linearize_flat(flat, xs, None, subject)
             out = _check_grad_output(function, fun, outs, flat.out_tree, holomorphic, _leaf_tree)
-            grads = cotangents_in(linear, [_one(out.aval)], [x.aval for x in xs])
+            ct, avals = _one(out.aval), [x.aval for x in xs]
+            grads = (cotangents_in(linear, [ct], avals) if unconnected == "zero" else
+                     pull_connected(function, fun, linear, ct, avals, dynamic, positions, unconnected))
             result = tree_unflatten(tree, grads)
             result = result[0] if one else tuple(result)
             if has_aux:

@@ -23,7 +23,7 @@ from pullback._core.arguments import (
 from pullback._core.array import Array, ConcreteArray
 from pullback._core.config import config
 from pullback._core.errors import boundary, fold, function_name
-from pullback._core.jaxpr import ClosedJaxpr, consts_to_args
+from pullback._core.jaxpr import ClosedJaxpr, consts_to_args, eval_jaxpr
 from pullback._core.trace import Tracer, context
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
 from pullback._core.types import ShapeDtypeStruct
@@ -146,6 +146,9 @@ class Compiler:
             if any(isinstance(x, Tracer) for x in (*xs, *traced.consts)):
                 outs = call(traced.jaxpr, [*traced.consts, *xs], name, self._inline)
                 return tree_unflatten(traced.out_tree, outs)
+            if config.debug_nans:
+                # operation by operation, so that the one that makes a nan can be named
+                return tree_unflatten(traced.out_tree, eval_jaxpr(traced.jaxpr, [], *traced.consts, *xs))
             result = traced.run(xs)  # type: ignore[arg-type]
             if not kwargs and not traced.consts and not traced.donated and all(
                     type(a) is ConcreteArray for a in args):

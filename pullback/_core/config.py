@@ -177,6 +177,9 @@ def enable_x64(value: bool = True) -> Any:
 def debug_nans(value: bool = True) -> Any:
     """Context manager: raise as soon as an operation in this thread produces a NaN.
 
+    Compiled functions and loops then run operation by operation, and the error names the line that applied the
+    operation.
+
     >>> with debug_nans():
     ...     config.debug_nans
     True

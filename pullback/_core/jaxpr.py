@@ -192,7 +192,12 @@ def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: Any) -> list[Any]:
     env.update(zip(jaxpr.invars, args, strict=True))
     for eqn in jaxpr.eqns:
         operands = [env[v] if type(v) is Var else literal_value(v) for v in eqn.invars]
-        out = eqn.primitive.bind(*operands, **eqn.params)
+        try:
+            out = eqn.primitive.bind(*operands, **eqn.params)
+        except FloatingPointError as error:
+            if eqn.location and not hasattr(error, "__notes__"):
+                error.add_note(f"It was made at {eqn.location}.")
+            raise
         if eqn.primitive.multiple_results:
             env.update(zip(eqn.outvars, out, strict=True))
         else:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from pullback._core.array import ConcreteArray
-from pullback._core.jaxpr import Equation, Jaxpr
+from pullback._core.config import config
+from pullback._core.jaxpr import Equation, Jaxpr, eval_jaxpr
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import ShapedArray, matches
@@ -33,6 +34,8 @@ def check_operands(what: str, jaxpr: Jaxpr, avals: Sequence[ShapedArray]) -> Non
 
 
 def _evaluate(*args: ConcreteArray, jaxpr, name, inline):
+    if config.debug_nans:
+        return eval_jaxpr(jaxpr, [], *args)
     return executable_of(jaxpr).run(args)
 
 

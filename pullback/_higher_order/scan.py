@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pullback._core.config import config
 from pullback._core.jaxpr import Equation, Jaxpr, Var, eval_jaxpr
 from pullback._core.primitive import Primitive
 from pullback._core.staging import stage_open
@@ -54,7 +55,7 @@ def _without_leading(aval: ShapedArray) -> ShapedArray:
 
 
 def _evaluate(*operands, jaxpr, length, reverse, num_consts, num_carry, unroll):
-    if length * (cost(jaxpr) + 2) > BUDGET:
+    if length * (cost(jaxpr) + 2) > BUDGET and not config.debug_nans:
         params = {"jaxpr": jaxpr, "length": length, "reverse": reverse, "num_consts": num_consts,
                   "num_carry": num_carry, "unroll": unroll}
         return run_compiled(scan_p, operands, params, jaxpr)

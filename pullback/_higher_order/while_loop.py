@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core.array import lift
+from pullback._core.config import config
 from pullback._core.errors import boundary, describe_function
 from pullback._core.jaxpr import Jaxpr, Var, eval_jaxpr
 from pullback._core.primitive import Primitive
@@ -85,7 +86,7 @@ def _evaluate(*operands, cond_jaxpr, body_jaxpr, cond_consts, body_consts):
     while bool(eval_jaxpr(cond_jaxpr, [], *cond_values, *carry)[0]):
         carry = eval_jaxpr(body_jaxpr, [], *body_values, *carry)
         spent += step
-        if spent > BUDGET:
+        if spent > BUDGET and not config.debug_nans:
             params = {"cond_jaxpr": cond_jaxpr, "body_jaxpr": body_jaxpr, "cond_consts": cond_consts,
                       "body_consts": body_consts}
             return run_compiled(while_p, [*cond_values, *body_values, *carry], params, body_jaxpr)

@@ -1,6 +1,8 @@
 """Operations close to the compiler's, and control flow: strict about dtypes, with JAX's `lax` names."""
 from pullback._higher_order.cond import cond, switch
+from pullback._higher_order.linear_solve import custom_linear_solve
 from pullback._higher_order.loops import fori_loop, map, scan
+from pullback._higher_order.root import custom_root
 from pullback._higher_order.while_loop import while_loop
 from pullback._ops.assemble import bitcast_convert_type, broadcasted_iota, concatenate, iota, split
 from pullback._ops.collectives import all_gather, axis_index, axis_size, pmax, pmean, pmin, ppermute, psum
@@ -50,7 +52,7 @@ __all__ = [
     "bitcast_convert_type", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "broadcast_in_dim",
     "broadcasted_iota", "cbrt", "ceil", "clamp", "complex", "concatenate", "cond", "conj", "conv",
     "conv_dimension_numbers", "conv_general_dilated", "conv_transpose", "conv_with_general_padding",
-    "convert_element_type", "cos", "cosh", "cumlogsumexp", "cummax", "cummin", "cumprod", "cumsum", "digamma",
+    "convert_element_type", "cos", "cosh", "cumlogsumexp", "cummax", "cummin", "cumprod", "cumsum", "custom_linear_solve", "custom_root", "digamma",
     "div", "dot", "dot_general", "dynamic_index_in_dim", "dynamic_slice", "dynamic_slice_in_dim",
     "dynamic_update_index_in_dim", "dynamic_update_slice", "dynamic_update_slice_in_dim", "eq", "erf", "erf_inv",
     "erfc", "exp", "exp2", "expand_dims", "expm1", "floor", "fori_loop", "full", "gather", "ge", "gt", "igamma",

@@ -139,6 +139,8 @@ def test_einsum(case):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_einsum_in_every_dtype(dtype):
     x, y = data((3, 4), dtype), data((5, 4), dtype)
+    if dtype in ("float16", "bfloat16"):
+        x, y = abs(x), abs(y)  # a sum that cancels has no digits left in half precision
     for subscripts in ("ij,kj->ki", "ij,ij->ij", "ij,kj->"):
         args = (x, x) if subscripts == "ij,ij->ij" else (x, y)
         check_value(partial(pnp.einsum, subscripts), partial(jnp.einsum, subscripts), *args)

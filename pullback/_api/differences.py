@@ -1,0 +1,206 @@
+"""Numerical derivatives, for the checks of rules: central differences with an error estimate, and the complex step.
+
+The pairing of cotangents and tangents is `<c, t> = Re(sum c t)`: bilinear, without conjugation (see _ops/trig.py), so
+that the gradient at `x + iy` is `∂f/∂x − i ∂f/∂y`.
+"""
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.arguments import check_callable, flatten_result, lift_leaves
+from pullback._core.array import Array, from_numpy
+from pullback._core.tree import tree_flatten, tree_unflatten
+from pullback._core.tree_paths import keystr, tree_flatten_with_path
+
+
+class Place(NamedTuple):
+    """A leaf of the arguments, as reports show it."""
+
+    argument: int
+    path: str
+
+    def __str__(self):
+        return f"arg {self.argument}{', leaf ' + self.path if self.path else ''}"
+
+
+class FlatFunction:
+    """A function of the floating-point and complex leaves of its arguments, with a list of such leaves as result.
+
+    Other leaves, and the arguments at `fixed` positions, keep the values they have. `xs` are the leaves at hand and
+    `places` their names; `result_paths` are the names of the results' leaves, known after a call.
+    """
+
+    def __init__(self, function: str, fun: Callable, args: Sequence[Any], fixed: Sequence[int] = ()):
+        check_callable(function, fun)
+        self.function = function
+        self.fun = fun
+        self.args = list(args)
+        self.positions = [i for i in range(len(self.args)) if i not in fixed]
+        dynamic = [self.args[i] for i in self.positions]
+        leaves, self.tree = tree_flatten(dynamic)
+        self.leaves = lift_leaves(function, fun, leaves, dynamic, None, self.positions)
+        self.where = [i for i, x in enumerate(self.leaves) if dtypes.is_inexact(x.aval.dtype)]
+        self.xs = [self.leaves[i] for i in self.where]
+        paths = [path for path, _ in tree_flatten_with_path(dynamic)[0]]
+        self.places = [Place(self.positions[paths[i][0].idx], keystr(paths[i][1:])) for i in self.where]
+        self.result_paths: list[str] = []
+
+    def with_function(self, fun: Callable) -> Callable[..., list[Array]]:
+        """Another function of the same arguments, made flat."""
+        return functools.partial(self.call, fun)
+
+    def __call__(self, *xs: Any) -> list[Array]:
+        return self.call(self.fun, *xs)
+
+    def call(self, fun: Callable, *xs: Any) -> list[Array]:
+        leaves = list(self.leaves)
+        for i, x in zip(self.where, xs, strict=True):
+            leaves[i] = x
+        args = list(self.args)
+        for i, value in zip(self.positions, tree_unflatten(self.tree, leaves), strict=True):
+            args[i] = value
+        result = fun(*args)
+        outs, _ = flatten_result(self.function, fun, result)
+        paths = [keystr(path) for path, _ in tree_flatten_with_path(result)[0]]
+        kept = [i for i, out in enumerate(outs) if dtypes.is_inexact(out.aval.dtype)]
+        self.result_paths = [paths[i] for i in kept]
+        return [outs[i] for i in kept]
+
+
+# --- directions and their pairing ---
+
+
+def wide(x: Any) -> np.ndarray:
+    """A value in double precision."""
+    value = np.asarray(x)
+    return value.astype(np.complex128 if dtypes.is_complex(value.dtype) else np.float64)
+
+
+def narrow(value: Any, like: Array) -> Array:
+    """A double-precision value in the type of an array, weak if that is weak."""
+    return from_numpy(np.asarray(value).astype(like.aval.dtype).reshape(like.aval.shape), like.aval.weak_type)
+
+
+def random_direction(rng: np.random.Generator, x: Array) -> Array:
+    """A random tangent: numbers of few bits between 1/2 and 3/2, of either sign, so that steps along it are exact."""
+    def draw():
+        return rng.integers(4, 13, x.aval.shape) / 8 * rng.choice([-1., 1.], x.aval.shape)
+    return narrow(draw() + 1j * draw() if dtypes.is_complex(x.aval.dtype) else draw(), x)
+
+
+def pair(cs: Sequence[Any], ts: Sequence[Any]) -> float:
+    """`<c, t> = Re(sum c t)` over all leaves, in double precision."""
+    return float(sum(np.sum(wide(c) * wide(t)).real for c, t in zip(cs, ts, strict=True)))
+
+
+# --- precision ---
+
+_EPS = {"bfloat16": 2.**-7, "float16": 2.**-10, "float32": 2.**-23, "complex64": 2.**-23}
+
+
+def precision(xs: Sequence[Any]) -> float:
+    """The spacing of numbers near 1 in the coarsest type among arrays."""
+    eps = 2.**-52
+    for x in xs:
+        dtype = x.aval.dtype
+        eps = max(eps, _EPS.get(dtype.name, 2.**-52 if dtype.itemsize >= 8 else 2.**-3))
+    return eps
+
+
+def tolerances(eps: float, rtol: float | None, atol: float | None) -> tuple[float, float]:
+    """What is asked of derivatives compared with differences at a precision, where the caller does not say."""
+    usual = (1e-6, 1e-9) if eps < 1e-9 else (2e-3, 1e-5) if eps < 1e-4 else (1e-1, 1e-2)
+    return (usual[0] if rtol is None else rtol), (usual[1] if atol is None else atol)
+
+
+# --- differences ---
+
+
+@dataclass
+class Difference:
+    """A directional derivative by differences: for each result its value, an estimate of the error, and whether the
+    slopes on both sides disagree however small the step (a kink)."""
+
+    value: list[np.ndarray]
+    error: list[np.ndarray]
+    kink: list[np.ndarray]
+
+
+def difference(f: Callable[..., Sequence[Any]], xs: Sequence[Array], ts: Sequence[Any], eps: float | None = None
+               ) -> Difference:
+    """The derivative of `f` at `xs` along `ts` by central differences of several step sizes.
+
+    Steps shrink by a constant factor and are extrapolated to zero; of all extrapolations the one with the smallest
+    estimated error is taken, which includes the rounding of the results. `eps` is the largest step relative to the
+    larger of 1 and the arguments.
+    Source: C. J. F. Ridders, Accurate computation of F'(x) and F'(x) F''(x), Advances in Engineering Software 4 (1982).
+    """
+    middle = f(*xs)
+    rounding = precision([*xs, *middle])
+    first, factor, count = (2.**-4, 4., 9) if rounding < 1e-9 else (2.**-4, 2., 9) if rounding < 1e-4 else (.5, 2., 4)
+    values, directions = [wide(x) for x in xs], [wide(t) for t in ts]
+    largest = max([1., *(float(np.max(np.abs(v[t != 0]), initial=0.)) for v, t in zip(values, directions, strict=True))])
+    step = (first if eps is None else eps) * 2.**math.floor(math.log2(largest))
+
+    def at(h):
+        moved = [narrow(v + h * t, x) if t.any() else x for v, t, x in zip(values, directions, xs, strict=True)]
+        return [wide(out) for out in f(*moved)]
+
+    centre = [wide(out) for out in middle]
+    value = [np.full(c.shape, np.nan, c.dtype) for c in centre]
+    error = [np.full(c.shape, np.inf) for c in centre]
+    kink = [np.zeros(c.shape, bool) for c in centre]
+    previous: list[list[np.ndarray]] = []
+    bends: list[np.ndarray] = []
+    # a function that leaves its domain at the larger steps gives NaN there, and these are passed over
+    with np.errstate(all="ignore"):
+        for k in range(count):
+            h = step / factor**k
+            up, down = at(h), at(-h)
+            rows, new_bends = [], []
+            for j, (u, d, c) in enumerate(zip(up, down, centre, strict=True)):
+                row = [(u - d) / (2 * h)]
+                noise = rounding * (np.abs(c) + largest * np.abs(row[0])) / h
+                for m in range(1, k + 1):
+                    power = factor**(2 * m)
+                    row.append((power * row[m - 1] - previous[j][m - 1]) / (power - 1))
+                    estimate = np.maximum(np.abs(row[m] - row[m - 1]), np.abs(row[m] - previous[j][m - 1])) + noise
+                    better = estimate < error[j]
+                    value[j] = np.where(better, row[m], value[j])
+                    error[j] = np.where(better, estimate, error[j])
+                # the difference of the one-sided slopes: it shrinks with the step where the function is smooth
+                bend = np.abs(u - 2 * c + d) / h
+                if k:
+                    kink[j] = (bend > .75 * bends[j]) & (bend > 8 * noise) & (bend > 1e-3 * np.abs(row[0]))
+                rows.append(row)
+                new_bends.append(bend)
+            previous, bends = rows, new_bends
+    return Difference(value, error, kink)
+
+
+def complex_step(f: Callable[..., Sequence[Any]], xs: Sequence[Array], ts: Sequence[Any]) -> list[np.ndarray] | None:
+    """The derivative along `ts` as `Im f(x + i h t) / h`, exact to rounding; None where it does not apply.
+
+    It does for functions of real numbers that take complex ones and are made of real-analytic operations.
+    Source: W. Squire and G. Trapp, Using complex variables to estimate derivatives of real functions, SIAM Review 40
+    (1998).
+    """
+    if any(dtypes.is_complex(x.aval.dtype) or x.aval.dtype.itemsize < 4 for x in xs):
+        return None
+    h = 2.**-40
+    moved = [from_numpy(np.asarray(wide(x) + 1j * h * wide(t), np.complex64 if x.aval.dtype.itemsize == 4
+                                   else np.complex128)) for x, t in zip(xs, ts, strict=True)]
+    try:
+        outs = [np.asarray(out) for out in f(*moved)]
+    except Exception:  # any refusal of complex numbers, by whatever the function is made of
+        return None
+    if not all(dtypes.is_complex(out.dtype) for out in outs):
+        return None
+    return [wide(out).imag / h for out in outs]

@@ -1,0 +1,51 @@
+"""What the gradient is at a leaf on which the result does not depend: zeros, None, or an error that names the leaf.
+
+"Does not depend" is structural: no cotangent reaches the leaf. A derivative that merely is zero at the point counts as
+a dependence, and so does `x * 0`; a path through `stop_gradient`, or an argument for which a rule returns None, does not.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.arguments import argument_path
+from pullback._core.errors import function_name
+from pullback._core.tree_paths import tree_flatten_with_path
+from pullback._core.types import ShapedArray
+from pullback._core.zeros import Zero
+from pullback._transforms.linearize import Linearized
+from pullback._transforms.transpose import pull
+
+CHOICES = ("zero", "none", "error")
+
+
+def check_unconnected(function: str, unconnected: Any) -> None:
+    """Refuse what is none of the choices."""
+    if unconnected not in CHOICES:
+        raise ValueError(f"{function}: unconnected must be one of {', '.join(map(repr, CHOICES))}, got {unconnected!r}")
+
+
+def pull_connected(function: str, fun: Callable, linear: Linearized, ct: Any, avals: Sequence[ShapedArray],
+                   dynamic: Sequence[Any], positions: Sequence[int], unconnected: str) -> list[Any]:
+    """The gradient's leaves, with None, or an error, for those that no cotangent reaches.
+
+    Integers, which have no derivative whatever the function does, keep their zeros of dtype `float0`.
+    """
+    grads: list[Any] = []
+    paths = tree_flatten_with_path(tuple(dynamic))[0]
+    for g, aval, (path, _) in zip(pull(linear, [ct]), avals, paths, strict=True):
+        if g is None:
+            grads.append(np.zeros(aval.shape, dtypes.float0))
+        elif type(g) is not Zero:
+            grads.append(g)
+        elif unconnected == "none":
+            grads.append(None)
+        else:
+            where = argument_path(fun, positions[path[0].idx], path[1:])
+            raise ValueError(f"{function} of {function_name(fun)} with unconnected='error': the result does not depend "
+                             f"on {where}. Leave it out of what is differentiated, look for an unused parameter or a "
+                             "stop_gradient, or pass unconnected='zero' or 'none'.")
+    return grads

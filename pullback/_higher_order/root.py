@@ -1,0 +1,185 @@
+"""`custom_root`: a root of a function as one operation, whatever algorithm finds it.
+
+A root x of f(x, θ) = 0 moves with θ by (∂f/∂x) x' = −(∂f/∂θ) θ', the implicit function theorem: Krantz and Parks, The
+Implicit Function Theorem (2003), theorem 3.3.1; Griewank and Walther, Evaluating Derivatives (2008), chapter 15. The
+root does not depend on the initial guess, nor on what the algorithm closes over.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pullback._core.arguments import check_callable, flatten_result
+from pullback._core.array import lift
+from pullback._core.errors import boundary, describe_function, function_name
+from pullback._core.jaxpr import eval_jaxpr
+from pullback._core.primitive import Primitive
+from pullback._core.tree import PyTreeDef, tree_structure, tree_unflatten, treedef_tuple
+from pullback._core.zeros import Zero, zero_of
+from pullback._higher_order.bodies import Body, check_same_structure, check_same_types, lift_tree, trace_body
+from pullback._higher_order.call import check_operands
+from pullback._higher_order.linear_solve import custom_linear_solve, share_constants, tangents_with_fixed
+from pullback._ops.elementwise import neg
+from pullback._ops.shape import instantiate
+from pullback._transforms.linearize import linearize_flat
+from pullback._transforms.transpose import pull, record_linear
+from pullback._transforms.vmap import batch_jaxpr
+
+root_p = Primitive("root", multiple_results=True, higher_order=True)
+
+
+@boundary
+def custom_root(f: Callable, initial_guess: Any, solve: Callable, tangent_solve: Callable, has_aux: bool = False
+                ) -> Any:
+    """Find a root of `f` by `solve`, with derivatives by the implicit function theorem.
+
+    Args:
+      f: from arrays (or a pytree of them) like `initial_guess` to the same structure and types.
+      initial_guess: where the search begins. The result has no derivative with respect to it.
+      solve: `solve(f, initial_guess)` returns the root. It is never differentiated.
+      tangent_solve: `tangent_solve(g, y)` returns the solution x of `g(x) = y`, where `g` is `f` linearized at the
+        root, or its transpose in reverse mode: `lambda g, y: y / g(1.)` for scalars.
+      has_aux: whether `solve` returns a pair `(root, aux)`; `aux` is passed on without derivative.
+
+    Returns: the root, or `(root, aux)`, differentiable in everything that `f` closes over, in both modes, to any order.
+    Raises: TypeError where a structure or type does not fit.
+
+    >>> import pullback as pb
+    >>> from pullback import lax
+    >>> def newton(f, x):
+    ...     return lax.fori_loop(0, 6, lambda i, x: x - f(x) / pb.grad(f)(x), x)
+    >>> def sqrt(a):
+    ...     return lax.custom_root(lambda x: x * x - a, a, newton, lambda g, y: y / g(1.))
+    >>> print(sqrt(4.), pb.grad(sqrt)(4.))
+    2.0 0.25
+    """
+    name = "custom_root"
+    for fun in (f, solve, tangent_solve):
+        check_callable(name, fun)
+    leaves, tree = lift_tree(name, "initial_guess", initial_guess)
+    avals = [x.aval for x in leaves]
+    args_tree = treedef_tuple((tree,))
+
+    def check(part, fun, got_tree, got):
+        what = f"{part} ({describe_function(fun)}) must return a value with the structure and types of initial_guess"
+        check_same_structure(name, what, tree, got_tree, "")
+        check_same_types(name, what, tree, avals, got, "Convert with .astype() in the function, or convert the guess.")
+
+    residual = trace_body(name, f, args_tree, avals, "f")
+    check("f", f, residual.out_tree, residual.jaxpr.out_avals)
+
+    def flat(*xs):
+        return eval_jaxpr(residual.jaxpr, [], *residual.consts, *xs)
+
+    def function(x):
+        xs, x_tree = flatten_result(name, solve, x)
+        what = f"solve ({describe_function(solve)}) must call its first argument with a value like initial_guess"
+        check_same_structure(name, what, tree, x_tree, "")
+        check_same_types(name, what, tree, avals, [a.aval for a in xs], "Convert it with .astype().")
+        return tree_unflatten(tree, flat(*xs))
+
+    aux_trees: list[PyTreeDef] = []
+
+    def find(guess):
+        result = solve(function, guess)
+        aux: Any = ()
+        if has_aux:
+            if not isinstance(result, (tuple, list)) or len(result) != 2:
+                raise TypeError(f"{name} with has_aux=True: solve ({function_name(solve)}) must return a pair (root, "
+                                f"auxiliary), got {tree_structure(result)}")
+            result, aux = result
+        xs, x_tree = flatten_result(name, solve, result)
+        check("solve", solve, x_tree, [a.aval for a in xs])
+        auxs, aux_tree = flatten_result(name, solve, aux)
+        aux_trees.append(aux_tree)
+        return [*xs, *auxs]
+
+    def solve_tangent(x, y):
+        # tangent_solve may close over traced values, which are only alive now: it is traced before it is needed
+        _, linear = linearize_flat(flat, [lift(v) for v in flatten_result(name, f, x)[0]])
+
+        def matvec(t):
+            return tree_unflatten(tree, [instantiate(o) for o in linear.push(flatten_result(name, f, t)[0])])
+
+        return custom_linear_solve(matvec, y, tangent_solve, _transposed(tangent_solve))
+
+    finder = trace_body(name, find, args_tree, avals, "solve")
+    tangent: Body | None = None
+    if all(aval.to_tangent_aval().dtype == aval.dtype for aval in avals):
+        tangent = trace_body(name, solve_tangent, treedef_tuple((tree, tree)), [*avals, *avals], "tangent_solve")
+    jaxprs, consts = share_constants([residual, finder, tangent])
+    outs = root_p.bind(*consts, *leaves, f=jaxprs[0], solve=jaxprs[1], tangent=jaxprs[2], num_consts=len(consts))
+    x = tree_unflatten(tree, outs[:len(leaves)])
+    return (x, tree_unflatten(aux_trees[0], outs[len(leaves):])) if has_aux else x
+
+
+def _transposed(tangent_solve: Callable) -> Callable:
+    """The solver of transposed systems: the same one, given the transposed map.
+
+    One that does not look at the map it is given (it knows a factorization, say) is transposed itself.
+    """
+
+    def solve(vecmat, ct):
+        calls = []
+
+        def g(x):
+            calls.append(x)
+            return vecmat(x)
+
+        result = tangent_solve(g, ct)
+        if calls:
+            return result
+        cts, tree = flatten_result("custom_root", tangent_solve, ct)
+        linear = record_linear(
+            lambda *ys: flatten_result("custom_root", tangent_solve, tangent_solve(g, tree_unflatten(tree, ys)))[0],
+            [c.aval for c in cts], f"tangent_solve of custom_root, {describe_function(tangent_solve)}")
+        return tree_unflatten(tree, [instantiate(t) for t in pull(linear, cts)])
+
+    return solve
+
+
+def _evaluate(*operands, solve, **_):
+    return eval_jaxpr(solve, [], *operands)
+
+
+def _type(*avals, solve, **_):
+    check_operands("custom_root", solve, avals)
+    return solve.out_avals
+
+
+def _lower(ctx, *operands, solve, **_):
+    return ctx.inline(solve, operands)
+
+
+def _jvp(primals, tangents, f, solve, tangent, num_consts):
+    n = num_consts
+    m = len(primals) - n
+    consts = primals[:n]
+    outs = root_p.bind(*primals, f=f, solve=solve, tangent=tangent, num_consts=n)
+    zeros = [zero_of(lift(out).aval) for out in outs]
+    moved = tangents_with_fixed(f, consts, tangents[:n], outs[:m])
+    if tangent is None or all(type(t) is Zero for t in moved):
+        return outs, zeros
+    touts = eval_jaxpr(tangent, [], *consts, *outs[:m], *(neg(instantiate(t)) for t in moved))
+    return outs, [*touts, *zeros[m:]]
+
+
+def _batch(trace, operands, dims, f, solve, tangent, num_consts):
+    n = num_consts
+    const_dims, m = tuple(d is not None for d in dims[:n]), len(dims) - n
+    masks = (*const_dims, *(True,) * m)
+    batched_f, _ = batch_jaxpr(f, trace, masks, True)
+    batched_solve, _ = batch_jaxpr(solve, trace, masks, True)
+    batched_tangent = None if tangent is None else batch_jaxpr(tangent, trace, (*masks, *(True,) * m), True)[0]
+    moved = [trace.materialize(x, d) if b else x for x, d, b in zip(operands, dims, masks, strict=True)]
+    outs = root_p.bind(*moved, f=batched_f, solve=batched_solve, tangent=batched_tangent, num_consts=n)
+    return outs, [0] * len(outs)
+
+
+root_p.evaluate = _evaluate
+root_p.abstract_eval = _type
+root_p.lower = _lower
+root_p.jvp = _jvp
+root_p.batch = _batch
+
+__all__ = ["custom_root", "root_p"]

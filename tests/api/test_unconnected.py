@@ -1,0 +1,87 @@
+"""`grad(..., unconnected=)`: what stands for the gradient at a leaf on which the result does not depend."""
+
+import numpy as np
+import pytest
+
+import pullback as pb
+import pullback.numpy as pnp
+from pullback import lax
+from pullback.dtypes import float0
+
+
+def loss(params, x):
+    return pnp.sum(params["used"] * x)
+
+
+def params():
+    return {"used": pnp.array([1., 2.]), "unused": [pnp.ones((2, 3))]}
+
+
+def test_zeros_are_the_default():
+    for g in (pb.grad(loss)(params(), 3.), pb.grad(loss, unconnected="zero")(params(), 3.)):
+        np.testing.assert_array_equal(g["unused"][0], np.zeros((2, 3), np.float32))
+        np.testing.assert_array_equal(g["used"], [3., 3.])
+
+
+def test_none_stands_for_the_leaf():
+    g = pb.grad(loss, unconnected="none")(params(), 3.)
+    assert g["unused"] == [None]
+    np.testing.assert_array_equal(g["used"], [3., 3.])
+    value, g = pb.value_and_grad(loss, (0, 1), unconnected="none")(params(), 3.)
+    assert float(value) == 9. and g[0]["unused"] == [None] and float(g[1]) == 3.
+
+
+def test_the_error_names_the_leaf():
+    message = r"grad of loss with unconnected='error': .* argument 'params', leaf \['unused'\]\[0\]"
+    with pytest.raises(ValueError, match=message):
+        pb.grad(loss, unconnected="error")(params(), 3.)
+    with pytest.raises(ValueError, match=r"value_and_grad of .* argument 'y'\."):
+        pb.value_and_grad(lambda x, y: x * 2., (0, 1), unconnected="error")(1., 2.)
+    with pytest.raises(ValueError, match="argument 'y'"):
+        pb.grad(lambda x, y: x * 2., -1, unconnected="error")(1., 2.)
+
+
+def test_connected_leaves_are_no_error():
+    assert float(pb.grad(lambda x: x ** 2, unconnected="error")(3.)) == 6.
+    # the dependence is structural: a derivative that vanishes at the point is a derivative
+    assert float(pb.grad(lambda x: x ** 2, unconnected="error")(0.)) == 0.
+
+
+def test_stop_gradient_and_none_from_a_rule_are_unconnected():
+    assert pb.grad(lambda x: lax.stop_gradient(x) * 2., unconnected="none")(3.) is None
+    f = pb.custom_vjp(lambda x, y: x * y)
+    f.defvjp(lambda x, y: (x * y, (x, y)), lambda res, ct: (ct * res[1], None))
+    g = pb.grad(f, (0, 1), unconnected="none")(2., 5.)
+    assert float(g[0]) == 5. and g[1] is None
+
+
+def test_a_constant_function():
+    assert pb.grad(lambda x: 1., unconnected="none")(3.) is None
+    with pytest.raises(ValueError, match="argument 'x'"):
+        pb.grad(lambda x: 1., unconnected="error")(3.)
+
+
+def test_through_jit_and_vmap():
+    g = pb.grad(pb.jit(lambda x, y: pnp.sin(x)), (0, 1), unconnected="none")(0., 1.)
+    assert float(g[0]) == 1. and g[1] is None
+    g = pb.jit(pb.grad(loss, unconnected="none"))(params(), 3.)
+    assert g["unused"] == [None]
+    g = pb.vmap(pb.grad(lambda x, y: x ** 2, (0, 1), unconnected="none"))(pnp.array([1., 2.]), pnp.ones(2))
+    np.testing.assert_array_equal(g[0], [2., 4.])
+    assert g[1] is None
+
+
+def test_integers_keep_float0():
+    for choice in ("zero", "none", "error"):
+        g = pb.grad(lambda x, n: x * n, (0, 1), allow_int=True, unconnected=choice)(2., 3)
+        assert float(g[0]) == 3. and g[1].dtype == float0
+
+
+def test_auxiliary_results():
+    g, aux = pb.grad(lambda x, y: (x * 2., y), (0, 1), has_aux=True, unconnected="none")(1., 5.)
+    assert float(g[0]) == 2. and g[1] is None and float(aux) == 5.
+
+
+def test_a_wrong_choice_is_refused():
+    with pytest.raises(ValueError, match="unconnected must be one of 'zero', 'none', 'error', got None"):
+        pb.grad(loss, unconnected=None)
