@@ -19,7 +19,7 @@ LAYERS = (
     ("core", "custom_batching", "custom_derivatives", "extend", "stages", "typing"),
     ("lax",),
     ("numpy",),
-    ("debug", "experimental", "export", "nn", "random", "scipy", "test_util"),
+    ("check_rules", "debug", "experimental", "export", "implicit", "nn", "random", "scipy", "test_util"),
     ("__init__",),
 )
 RANK = {room: rank for rank, layer in enumerate(LAYERS) for room in layer}

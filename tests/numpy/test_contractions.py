@@ -72,8 +72,7 @@ PAIRS = [("dot", (2, 3, 4), (5, 4, 6)), ("dot", (), (3,)), ("vdot", (2, 3), (3, 
          ("kron", (2,), (3, 2, 2)), ("matvec", (5, 2, 3), (3,)), ("matvec", (5, 2, 3), (5, 3)),
          ("vecmat", (5, 2), (5, 2, 3)), ("vecmat", (2,), (5, 2, 3)), ("vecdot", (5, 2), (5, 2)),
          ("vecdot", (5, 2), (2,)),
-         ("cross", (3,), (3,)), ("cross", (5, 3), (3,)), ("cross", (2,), (3,)), ("cross", (3,), (2,)),
-         ("cross", (4, 2), (2,)), ("tensordot", (2, 3, 4), (3, 4, 5))]
+         ("cross", (3,), (3,)), ("cross", (5, 3), (3,)), ("tensordot", (2, 3, 4), (3, 4, 5))]
 
 
 @pytest.mark.parametrize(("name", "left", "right"), PAIRS)
@@ -253,3 +252,18 @@ def test_powers_and_chains():
     check_value(lambda *a: linalg.multi_dot(a), lambda *a: jnp.linalg.multi_dot(a), *chain)
     check_value(lambda *a: linalg.multi_dot(a), lambda *a: jnp.linalg.multi_dot(a), chain[0][0], chain[1],
                 chain[2][:, 0])
+
+
+@pytest.mark.parametrize(("left", "right"), [((2,), (3,)), ((3,), (2,)), ((4, 2), (2,))])
+def test_cross_products_in_the_plane(left, right):
+    """A vector of the plane is one of space without height; JAX from 0.11 on knows those of space alone."""
+    x, y = data(left), data(right)
+
+    def in_space(v):
+        return np.concatenate([v, np.zeros((*v.shape[:-1], 3 - v.shape[-1]), v.dtype)], -1)
+
+    expected = np.asarray(jnp.cross(in_space(x), in_space(y)))
+    if left[-1] == right[-1] == 2:
+        expected = expected[..., 2]
+    for run in (pnp.cross, pb.jit(pnp.cross)):
+        np.testing.assert_allclose(run(x, y), expected, rtol=1e-5, atol=1e-6)

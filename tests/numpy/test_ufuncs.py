@@ -47,7 +47,7 @@ BINARY = [
 ]
 # where this library decides otherwise: a bool is never weak, and weakness is kept where JAX drops it with no reason
 KEEPS_WEAK = {"rint", "frexp", "spacing", "angle", "hypot", "power", "logaddexp", "logaddexp2", "copysign", "heaviside",
-              "gcd", "lcm", "ldexp", "modf", "nextafter"}
+              "gcd", "lcm", "ldexp", "modf", "nextafter", "log2"}
 # no real number: JAX computes something, NumPy refuses, so do we
 REFUSES_COMPLEX = {"arctan2"}
 REFUSES_BOOL = {"round"}

@@ -1,0 +1,227 @@
+"""Implicit differentiation: closed forms, both modes, any order, captured values, jit and vmap."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import pullback as pb
+import pullback.numpy as pnp
+from pullback import implicit, lax
+
+RNG = np.random.default_rng(3)
+X = RNG.normal(size=(8, 3))
+Y = RNG.normal(size=8)
+A = RNG.normal(size=(5, 5)) + 4 * np.eye(5)
+B = RNG.normal(size=5)
+MODES = list(itertools.product([pb.jacfwd, pb.jacrev], repeat=2))
+
+
+@pytest.fixture(autouse=True)
+def double_precision():
+    with pb.enable_x64(True):
+        yield
+
+
+def ridge(weight, y):
+    """The weights of a ridge regression, by minimization."""
+    def loss(w, weight, y):
+        return ((pnp.asarray(X) @ w - y) ** 2).sum() + weight * (w ** 2).sum()
+
+    return implicit.argmin(loss, pnp.zeros(3), weight, y)
+
+
+def validation(weight, y):
+    """A scalar that depends nonlinearly on the regression."""
+    return (ridge(weight, y) ** 3).sum()
+
+
+def closed_form(weight, y):
+    """The derivatives of `validation`, from w = H y with H = (XᵀX + weight)⁻¹ Xᵀ."""
+    m = np.linalg.inv(X.T @ X + weight * np.eye(3))
+    h = m @ X.T
+    w = h @ y
+    w1, w2 = -m @ w, 2 * m @ m @ w
+    return (6 * w * w1 ** 2 + 3 * w ** 2 * w2).sum(), h.T @ np.diag(6 * w) @ h
+
+
+@pytest.mark.parametrize(("outer", "inner"), MODES)
+def test_hessian_of_ridge_regression_in_all_mode_orders(outer, inner):
+    by_weight, by_target = closed_form(0.7, Y)
+    for wrap in (lambda f: f, pb.jit):
+        np.testing.assert_allclose(wrap(outer(inner(validation)))(0.7, Y), by_weight, rtol=1e-10)
+        np.testing.assert_allclose(wrap(outer(inner(validation, 1), 1))(0.7, Y), by_target, atol=1e-12)
+    weights = np.array([0.1, 0.7, 2.0])
+    np.testing.assert_allclose(pb.vmap(outer(inner(validation)), (0, None))(weights, Y),
+                               [closed_form(weight, Y)[0] for weight in weights], rtol=1e-10)
+
+
+def test_hessian_itself():
+    np.testing.assert_allclose(pb.hessian(validation)(0.7, Y), closed_form(0.7, Y)[0], rtol=1e-10)
+    np.testing.assert_allclose(pb.hessian(validation, 1)(0.7, Y), closed_form(0.7, Y)[1], atol=1e-12)
+
+
+def by_fixed_point(f, x, *args):
+    return implicit.fixed_point(lambda x, *args: x - 0.1 * f(x, *args), x, *args)
+
+
+def by_argmin(f, x, *args):
+    # the unknown and a multiplier-free merit function: f is the gradient of it here
+    return implicit.argmin(lambda x, t: (x ** 4).sum() / 4 + 2 * (x ** 2).sum() - (pnp.sin(t) * x).sum(), x, *args)
+
+
+@pytest.mark.parametrize("solve", [by_fixed_point, implicit.root, by_argmin])
+@pytest.mark.parametrize(("outer", "inner"), MODES)
+def test_captured_values_are_differentiated_like_arguments(solve, outer, inner):
+    def f(x, t):
+        return x ** 3 + 4 * x - pnp.sin(t)
+
+    def explicit(t):
+        return solve(f, pnp.zeros(2), t)
+
+    def captured(t):
+        if solve is by_argmin:
+            return implicit.argmin(
+                lambda x: (x ** 4).sum() / 4 + 2 * (x ** 2).sum() - (pnp.sin(t) * x).sum(), pnp.zeros(2))
+        return solve(lambda x: f(x, t), pnp.zeros(2))
+
+    t = pnp.array([0.4, 1.3])
+    x = explicit(t)
+    np.testing.assert_allclose(f(x, t), 0, atol=1e-12)
+    first = np.cos(t) / (3 * np.asarray(x) ** 2 + 4)
+    second = (-np.sin(t) - 6 * np.asarray(x) * first ** 2) / (3 * np.asarray(x) ** 2 + 4)
+    for fun in (explicit, captured):
+        np.testing.assert_allclose(inner(fun)(t), np.diag(first), atol=1e-12)
+        got = outer(inner(fun))(t)
+        np.testing.assert_allclose(np.einsum("iii->i", np.asarray(got)), second, atol=1e-12)
+        np.testing.assert_allclose(pb.jit(pb.vmap(fun))(pnp.stack([t, -t])), [x, -x], atol=1e-12)
+        np.testing.assert_allclose(pb.vmap(inner(fun))(pnp.stack([t, -t])), [np.diag(first)] * 2, atol=1e-12)
+
+
+def test_the_guess_has_no_derivative():
+    for guess in (1.0, 2.5):
+        assert float(pb.grad(lambda g: implicit.root(lambda x: x * x - 4.0, g))(guess)) == 0
+        assert float(pb.grad(lambda g: implicit.fixed_point(lambda x: x / 2 + 1, g))(guess)) == 0
+
+
+def test_pytrees_of_several_shapes_and_dtypes():
+    def solution(t):
+        def f(x, t):
+            return {"a": x["a"] ** 2 - t, "b": (x["b"] - x["a"] * pnp.ones(2)).astype("float32")}
+
+        x = implicit.root(f, {"a": pnp.asarray(1.0), "b": pnp.zeros(2, "float32")}, t)
+        return x["a"] + x["b"].sum()
+
+    for d in (pb.grad, pb.jacfwd):
+        np.testing.assert_allclose(d(solution)(4.0), 0.75, rtol=1e-6)
+
+
+def test_integers_as_a_guess_are_floats():
+    assert float(implicit.root(lambda x: 2 * x - 3.0, 1)) == 1.5
+    assert float(implicit.linear_solve(lambda x: 2 * x, 3)) == 1.5
+
+
+def test_solvers_of_the_user():
+    def bisect(g, x):
+        def step(_, ends):
+            low, high = ends
+            middle = (low + high) / 2
+            above = g(middle) > 0
+            return pnp.where(above, low, middle), pnp.where(above, middle, high)
+
+        return lax.fori_loop(0, 60, step, (x - 10, x + 10))[0]
+
+    def descend(g, x):
+        return lax.fori_loop(0, 200, lambda _, x: x - 0.2 * pb.grad(g)(x), x)
+
+    def half(g, x):
+        return lax.fori_loop(0, 60, lambda _, x: (x + g(x)) / 2, x)
+
+    for d in (pb.grad, pb.jacfwd):
+        np.testing.assert_allclose(d(lambda t: implicit.root(lambda x: x ** 3 - t, 0.5, solver=bisect))(8.0), 1 / 12)
+        np.testing.assert_allclose(d(lambda t: implicit.argmin(lambda x: (x - t) ** 2 + x ** 2, 0.0, solver=descend))(
+            3.0), 0.5)
+        np.testing.assert_allclose(d(lambda t: implicit.fixed_point(lambda x: t / x, 1.0, solver=half))(4.0), 0.25)
+
+
+@pytest.mark.parametrize("method", ["auto", "dense", "bicgstab", "normal_cg", "cg"])
+def test_linear_solve(method):
+    matrix = A @ A.T + np.eye(5) if method == "cg" else A
+    inverse = np.linalg.inv(matrix)
+
+    def solution(m, b):
+        return implicit.linear_solve(lambda x: m @ x, b, method=method)
+
+    x = solution(matrix, B)
+    np.testing.assert_allclose(x, inverse @ B, atol=1e-11)
+    for d in (pb.jacfwd, pb.jacrev):
+        dm, db = d(solution, (0, 1))(matrix, B)
+        np.testing.assert_allclose(db, inverse, atol=1e-11)
+        np.testing.assert_allclose(dm, -np.einsum("ij,k->ijk", inverse, x), atol=1e-11)
+    second = -np.einsum("ij,ki->jk", np.ones((5, 5)), inverse @ inverse)
+
+    def shifted(s):
+        return pb.jacrev(lambda b: solution(matrix + s * pnp.eye(5), b).sum())(B)
+
+    np.testing.assert_allclose(pb.jacfwd(shifted)(0.0), second[0], atol=1e-11)
+    np.testing.assert_allclose(pb.jit(pb.vmap(solution, (None, 0)))(matrix, np.stack([B, -B])), [x, -x], atol=1e-11)
+
+
+@pytest.mark.parametrize("method", ["dense", "bicgstab", "normal_cg"])
+def test_complex_systems(method):
+    matrix = A + 0.5j * A[::-1]
+
+    def solution(b):
+        return implicit.linear_solve(lambda x: pnp.asarray(matrix) @ x, b, method=method)
+
+    np.testing.assert_allclose(solution(B + 1j), np.linalg.solve(matrix, B + 1j), atol=1e-11)
+    np.testing.assert_allclose(pb.jacrev(solution, holomorphic=True)(B + 1j), np.linalg.inv(matrix), atol=1e-11)
+
+
+def test_dense_elimination_exchanges_rows():
+    matrix = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 2.0], [4.0, 0.0, 0.0]])
+    got = implicit.linear_solve(lambda x: pnp.asarray(matrix) @ x, pnp.array([1.0, 2.0, 4.0]), method="dense")
+    np.testing.assert_array_equal(got, [1, 1, 1])
+
+
+def test_more_unknowns_than_a_matrix_is_built_for():
+    n = 600
+    c = np.linspace(0.1, 0.6, n)
+
+    def mean(s):
+        # each entry is pulled by its neighbour, so the derivative is no diagonal
+        return implicit.fixed_point(lambda x: s * c * pnp.roll(x, 1) + 1, pnp.zeros(n)).mean()
+
+    def exact(s):
+        matrix = np.eye(n) - s * c[:, None] * np.roll(np.eye(n), 1, axis=0)
+        inverse_move = np.linalg.solve(matrix, c[:, None] * np.roll(np.eye(n), 1, axis=0))
+        x = np.linalg.solve(matrix, np.ones(n))
+        return (inverse_move @ x).mean(), 2 * (inverse_move @ inverse_move @ x).mean()
+
+    first, second = exact(0.5)
+    np.testing.assert_allclose(pb.grad(mean)(0.5), first, rtol=1e-9)
+    np.testing.assert_allclose(pb.hessian(mean)(0.5), second, rtol=1e-9)
+
+
+def test_nothing_to_solve_for():
+    assert implicit.linear_solve(lambda x: x, pnp.zeros(0)).shape == (0,)
+    assert implicit.root(lambda x: x, pnp.zeros(0)).shape == (0,)
+    assert implicit.fixed_point(lambda x: x, {}) == {}
+
+
+def test_the_steps_are_bounded():
+    assert float(implicit.fixed_point(lambda x: x + 1, 0.0, max_steps=7)) == 7
+    assert float(implicit.root(lambda x: x ** 2, 1.0, max_steps=3)) == 0.125
+
+
+def test_what_does_not_fit_is_named():
+    with pytest.raises(TypeError, match="fixed_point.*structure"):
+        implicit.fixed_point(lambda x: (x, x), 1.0)
+    with pytest.raises(TypeError, match="x_init"):
+        implicit.root(lambda x: x, "one")
+    with pytest.raises(ValueError, match="linear_solver.*'cg'.*'lu'"):
+        implicit.root(lambda x: x, 1.0, linear_solver="lu")
+    with pytest.raises(ValueError, match="linear_solve.*'cg'.*'lu'"):
+        implicit.linear_solve(lambda x: x, 1.0, method="lu")
+    with pytest.raises(TypeError, match="all real or all complex"):
+        implicit.root(lambda x: x, (1.0, 1j))
