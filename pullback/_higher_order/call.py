@@ -23,7 +23,7 @@ jit_p = Primitive("jit", multiple_results=True, higher_order=True)
 
 def call(jaxpr: Jaxpr, args: Sequence[Any], name: str, inline: bool = False) -> list[Any]:
     """Call a traced function (without constants) under the current transformation."""
-    return jit_p.bind(*args, jaxpr=jaxpr, name=name, inline=inline)
+    return jit_p.bind(*args, name=name, jaxpr=jaxpr, inline=inline)
 
 
 def check_operands(what: str, jaxpr: Jaxpr, avals: Sequence[ShapedArray]) -> None:

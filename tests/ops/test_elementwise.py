@@ -90,7 +90,7 @@ OPS = {
     "not": unary(c.not_p, jl.bitwise_not, BITS),
     "population_count": unary(c.population_count_p, jl.population_count, INTS),
     "signbit": unary(s.signbit_p, jnp.signbit, FLOATS),
-    "exponent": unary(s.exponent_p, lambda x: jnp.frexp(x)[1], FLOATS),
+    "exponent": unary(s.exponent_p, lambda x: jnp.frexp(x.astype(jnp.promote_types(x.dtype, "float32")))[1], FLOATS),
     "bessel_i0e": unary(g.bessel_i0e_p, jl.bessel_i0e, FLOATS),
     "bessel_i1e": unary(g.bessel_i1e_p, jl.bessel_i1e, FLOATS),
     **{f"integer_pow {k}": unary(e.integer_pow_p, lambda x, k=k: jl.integer_pow(x, k),
@@ -103,7 +103,8 @@ OPS = {
     **{n: unary(getattr(trig, f"{n}_p"), getattr(jl, n), INEXACT)
        for n in ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh")},
     **{n: unary(getattr(s, f"{n}_p"), getattr(jl, n), FLOATS)
-       for n in ("erf", "erfc", "erf_inv", "lgamma", "digamma")},
+       for n in ("erf", "erfc", "erf_inv", "lgamma")},
+    "digamma": unary(s.digamma_p, lambda x: jnp.where(x == 0, jnp.nan, jl.digamma(x)), FLOATS),
     **{n: nary(getattr(e, f"{n}_p"), getattr(jl, n), NUMBERS) for n in ("add", "sub", "mul", "div")},
     **{n: nary(getattr(e, f"{n}_p"), getattr(jl, n), ALL) for n in ("max", "min")},
     **{n: nary(getattr(c, f"{n}_p"), getattr(jnp, f), ALL) for n, f in (
