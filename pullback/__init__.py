@@ -47,17 +47,22 @@ if _TYPE_CHECKING:
     from pullback import dtypes as dtypes
     from pullback import errors as errors
     from pullback import extend as extend
+    from pullback import implicit as implicit
     from pullback import nn as nn
     from pullback import random as random
     from pullback import scipy as scipy
+    from pullback import test_util as test_util
+    from pullback._check_rules import check_rules as check_rules
 
 __version__ = "0.1.0"
 
 # loaded at their first use, so that `import pullback` stays quick
-_LAZY = frozenset({"core", "debug", "dtypes", "errors", "extend", "nn", "random", "scipy"})
+_LAZY = frozenset({"core", "debug", "dtypes", "errors", "extend", "implicit", "nn", "random", "scipy", "test_util"})
 
 
 def __getattr__(name: str) -> _Any:
     if name in _LAZY:
         return _import_module(f"pullback.{name}")
+    if name == "check_rules":
+        return _import_module("pullback._check_rules").check_rules
     raise AttributeError(f"module 'pullback' has no attribute {name!r}")

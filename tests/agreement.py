@@ -3,10 +3,30 @@
 import itertools
 
 import jax
+import ml_dtypes
 import numpy as np
 
 import pullback as pb
 import pullback.numpy
+
+
+class Sampler:
+    """Test data of a dtype by shape: normal numbers, small integers, fair bools. Each test module has its own."""
+
+    def __init__(self, seed=0, largest=5):
+        self.rng = np.random.default_rng(seed)
+        self.largest = largest
+
+    def __call__(self, shape, dtype="float32"):
+        if dtype == "bool":
+            return self.rng.random(shape) < 0.5
+        dtype = np.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
+        integers = dtype.kind in "iu"
+        values = self.rng.integers(0, self.largest, shape) if integers else self.rng.standard_normal(shape)
+        if dtype.kind == "c":
+            values = values + 1j * self.rng.standard_normal(shape)
+        return np.asarray(values).astype(dtype)
+
 
 FAMILY_TOLERANCE = {2: 2e-2, 4: 1e-5, 8: 1e-10}
 
@@ -90,3 +110,8 @@ def check_batching(fun, *args, size=3, seed=0):
         mapped = pb.vmap(fun, in_axes=which)
         for run in (mapped, pb.jit(mapped)):
             close(run(*batched), np.stack([np.asarray(e) for e in expected]))
+
+
+def agree(f, g, *args, **options):
+    """`check_value` of two functions called with the same options."""
+    check_value(lambda *xs: f(*xs, **options), lambda *xs: g(*xs, **options), *args)

@@ -19,7 +19,7 @@ LAYERS = (
     ("core", "custom_batching", "custom_derivatives", "extend", "stages", "typing"),
     ("lax",),
     ("numpy",),
-    ("check_rules", "debug", "experimental", "export", "implicit", "nn", "random", "scipy", "test_util"),
+    ("_check_rules", "debug", "experimental", "export", "implicit", "nn", "random", "scipy", "test_util"),
     ("__init__",),
 )
 RANK = {room: rank for rank, layer in enumerate(LAYERS) for room in layer}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -34,7 +35,8 @@ class FlatFunction:
     """A function of the floating-point and complex leaves of its arguments, with a list of such leaves as result.
 
     Other leaves, and the arguments at `fixed` positions, keep the values they have. `xs` are the leaves at hand and
-    `places` their names; `result_paths` are the names of the results' leaves, known after a call.
+    `places` their names; `result_tree` is the structure of the whole result and `result_paths` names the leaves that
+    are returned of it, both known after a call.
     """
 
     def __init__(self, function: str, fun: Callable, args: Sequence[Any], fixed: Sequence[int] = ()):
@@ -51,6 +53,7 @@ class FlatFunction:
         paths = [path for path, _ in tree_flatten_with_path(dynamic)[0]]
         self.places = [Place(self.positions[paths[i][0].idx], keystr(paths[i][1:])) for i in self.where]
         self.result_paths: list[str] = []
+        self.result_tree: Any = None
 
     def with_function(self, fun: Callable) -> Callable[..., list[Array]]:
         """Another function of the same arguments, made flat."""
@@ -67,7 +70,7 @@ class FlatFunction:
         for i, value in zip(self.positions, tree_unflatten(self.tree, leaves), strict=True):
             args[i] = value
         result = fun(*args)
-        outs, _ = flatten_result(self.function, fun, result)
+        outs, self.result_tree = flatten_result(self.function, fun, result)
         paths = [keystr(path) for path, _ in tree_flatten_with_path(result)[0]]
         kept = [i for i, out in enumerate(outs) if dtypes.is_inexact(out.aval.dtype)]
         self.result_paths = [paths[i] for i in kept]
@@ -146,7 +149,8 @@ def difference(f: Callable[..., Sequence[Any]], xs: Sequence[Array], ts: Sequenc
     rounding = precision([*xs, *middle])
     first, factor, count = (2.**-4, 4., 9) if rounding < 1e-9 else (2.**-4, 2., 9) if rounding < 1e-4 else (.5, 2., 4)
     values, directions = [wide(x) for x in xs], [wide(t) for t in ts]
-    largest = max([1., *(float(np.max(np.abs(v[t != 0]), initial=0.)) for v, t in zip(values, directions, strict=True))])
+    moving = [np.abs(v[t != 0]) for v, t in zip(values, directions, strict=True)]
+    largest = max([1., *(float(np.max(size, initial=0.)) for size in moving)])
     step = (first if eps is None else eps) * 2.**math.floor(math.log2(largest))
 
     def at(h):
@@ -156,7 +160,7 @@ def difference(f: Callable[..., Sequence[Any]], xs: Sequence[Array], ts: Sequenc
     centre = [wide(out) for out in middle]
     value = [np.full(c.shape, np.nan, c.dtype) for c in centre]
     error = [np.full(c.shape, np.inf) for c in centre]
-    kink = [np.zeros(c.shape, bool) for c in centre]
+    steady = [np.zeros(c.shape, int) for c in centre]
     previous: list[list[np.ndarray]] = []
     bends: list[np.ndarray] = []
     # a function that leaves its domain at the larger steps gives NaN there, and these are passed over
@@ -167,7 +171,7 @@ def difference(f: Callable[..., Sequence[Any]], xs: Sequence[Array], ts: Sequenc
             rows, new_bends = [], []
             for j, (u, d, c) in enumerate(zip(up, down, centre, strict=True)):
                 row = [(u - d) / (2 * h)]
-                noise = rounding * (np.abs(c) + largest * np.abs(row[0])) / h
+                noise = rounding * (np.max(np.abs(c), initial=0.) + largest * np.abs(row[0])) / h
                 for m in range(1, k + 1):
                     power = factor**(2 * m)
                     row.append((power * row[m - 1] - previous[j][m - 1]) / (power - 1))
@@ -175,14 +179,22 @@ def difference(f: Callable[..., Sequence[Any]], xs: Sequence[Array], ts: Sequenc
                     better = estimate < error[j]
                     value[j] = np.where(better, row[m], value[j])
                     error[j] = np.where(better, estimate, error[j])
-                # the difference of the one-sided slopes: it shrinks with the step where the function is smooth
+                # the difference of the one-sided slopes: it shrinks with the step where the function is smooth, grows
+                # where it is rounding, and stays at a kink
                 bend = np.abs(u - 2 * c + d) / h
                 if k:
-                    kink[j] = (bend > .75 * bends[j]) & (bend > 8 * noise) & (bend > 1e-3 * np.abs(row[0]))
+                    stays = (bend > .75 * bends[j]) & (bend < 1.3 * bends[j]) & (bend > 8 * noise)
+                    steady[j] = np.where(stays, steady[j] + 1, 0)
                 rows.append(row)
                 new_bends.append(bend)
+                if k == count - 1:
+                    # a pole or an edge within the larger steps can make extrapolations agree on something else: what
+                    # the smallest steps say must not contradict
+                    plain, last = row[0], previous[j][0]
+                    against = ~(np.abs(value[j] - plain) <= 2 * np.abs(plain - last) + error[j] + 8 * noise)
+                    error[j] = np.where(against, np.inf, error[j])
             previous, bends = rows, new_bends
-    return Difference(value, error, kink)
+    return Difference(value, error, [s >= min(3, count - 1) for s in steady])
 
 
 def complex_step(f: Callable[..., Sequence[Any]], xs: Sequence[Array], ts: Sequence[Any]) -> list[np.ndarray] | None:
@@ -198,7 +210,9 @@ def complex_step(f: Callable[..., Sequence[Any]], xs: Sequence[Array], ts: Seque
     moved = [from_numpy(np.asarray(wide(x) + 1j * h * wide(t), np.complex64 if x.aval.dtype.itemsize == 4
                                    else np.complex128)) for x, t in zip(xs, ts, strict=True)]
     try:
-        outs = [np.asarray(out) for out in f(*moved)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a function that casts to real numbers is told from its results
+            outs = [np.asarray(out) for out in f(*moved)]
     except Exception:  # any refusal of complex numbers, by whatever the function is made of
         return None
     if not all(dtypes.is_complex(out.dtype) for out in outs):

@@ -1,7 +1,7 @@
 """What the gradient is at a leaf on which the result does not depend: zeros, None, or an error that names the leaf.
 
-"Does not depend" is structural: no cotangent reaches the leaf. A derivative that merely is zero at the point counts as
-a dependence, and so does `x * 0`; a path through `stop_gradient`, or an argument for which a rule returns None, does not.
+"Does not depend" is structural: no cotangent reaches the leaf. A derivative that merely vanishes at the point is a
+dependence, and so is `x * 0`; a path through `stop_gradient`, or an argument for which a rule returns None, is none.
 """
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 
 A solution x of A(θ) x = b satisfies, along any direction (θ', b'), A x' = b' − A' x: another system with the same
 matrix. Its transpose maps a cotangent c to the solution w of Aᵀ w = c. Neither looks into the algorithm, and both are
-solutions of linear systems again, so all orders and both modes follow. Giles, Collected matrix derivative results
-(2008), section 2.3; Christianson, Optimization Methods and Software 3 (1994). T is the transpose, not the adjoint, as
-everywhere in reverse mode.
+solutions of linear systems again, so all orders and both modes follow. Giles, Collected matrix derivative results for
+forward and reverse mode (2008), on the matrix inverse product. T is the transpose, not the adjoint, as everywhere in
+reverse mode.
 """
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def custom_linear_solve(matvec: Callable, b: Any, solve: Callable, transpose_sol
 
         def run(rhs):
             result = solver(operator, rhs)
-            x, aux = _pair(name, part, solver, result) if has_aux else (result, ())
+            x, aux = split_aux(name, part, solver, result) if has_aux else (result, ())
             xs, x_tree = flatten_result(name, solver, x)
             _check(name, part, solver, tree, avals, x_tree, [a.aval for a in xs])
             auxs, aux_tree = flatten_result(name, solver, aux)
@@ -115,7 +115,8 @@ def _check(name: str, part: str, fun: Callable, tree: PyTreeDef, avals: Sequence
     check_same_types(name, what, tree, avals, got, "Convert with .astype() in the function, or convert b.")
 
 
-def _pair(name: str, part: str, fun: Callable, result: Any) -> tuple[Any, Any]:
+def split_aux(name: str, part: str, fun: Callable, result: Any) -> tuple[Any, Any]:
+    """The solution and the auxiliary result of a solver that has one."""
     if not isinstance(result, (tuple, list)) or len(result) != 2:
         raise TypeError(f"{name} with has_aux=True: {part} ({function_name(fun)}) must return a pair (solution, "
                         f"auxiliary), got {tree_structure(result)}")
@@ -212,4 +213,4 @@ linear_solve_p.jvp = _jvp
 linear_solve_p.transpose = _transpose
 linear_solve_p.batch = _batch
 
-__all__ = ["custom_linear_solve", "linear_solve_p", "share_constants", "tangents_with_fixed"]
+__all__ = ["custom_linear_solve", "linear_solve_p", "share_constants", "split_aux", "tangents_with_fixed"]

@@ -1,7 +1,7 @@
 """`custom_root`: a root of a function as one operation, whatever algorithm finds it.
 
 A root x of f(x, θ) = 0 moves with θ by (∂f/∂x) x' = −(∂f/∂θ) θ', the implicit function theorem: Krantz and Parks, The
-Implicit Function Theorem (2003), theorem 3.3.1; Griewank and Walther, Evaluating Derivatives (2008), chapter 15. The
+Implicit Function Theorem (2003), chapter 3; Griewank and Walther, Evaluating Derivatives (2008), chapter 15. The
 root does not depend on the initial guess, nor on what the algorithm closes over.
 """
 from __future__ import annotations
@@ -11,14 +11,15 @@ from typing import Any
 
 from pullback._core.arguments import check_callable, flatten_result
 from pullback._core.array import lift
-from pullback._core.errors import boundary, describe_function, function_name
+from pullback._core.errors import boundary, describe_function
 from pullback._core.jaxpr import eval_jaxpr
 from pullback._core.primitive import Primitive
-from pullback._core.tree import PyTreeDef, tree_structure, tree_unflatten, treedef_tuple
+from pullback._core.trace import Tracer
+from pullback._core.tree import PyTreeDef, tree_unflatten, treedef_tuple
 from pullback._core.zeros import Zero, zero_of
 from pullback._higher_order.bodies import Body, check_same_structure, check_same_types, lift_tree, trace_body
 from pullback._higher_order.call import check_operands
-from pullback._higher_order.linear_solve import custom_linear_solve, share_constants, tangents_with_fixed
+from pullback._higher_order.linear_solve import custom_linear_solve, share_constants, split_aux, tangents_with_fixed
 from pullback._ops.elementwise import neg
 from pullback._ops.shape import instantiate
 from pullback._transforms.linearize import linearize_flat
@@ -82,12 +83,7 @@ def custom_root(f: Callable, initial_guess: Any, solve: Callable, tangent_solve:
 
     def find(guess):
         result = solve(function, guess)
-        aux: Any = ()
-        if has_aux:
-            if not isinstance(result, (tuple, list)) or len(result) != 2:
-                raise TypeError(f"{name} with has_aux=True: solve ({function_name(solve)}) must return a pair (root, "
-                                f"auxiliary), got {tree_structure(result)}")
-            result, aux = result
+        result, aux = split_aux(name, "solve", solve, result) if has_aux else (result, ())
         xs, x_tree = flatten_result(name, solve, result)
         check("solve", solve, x_tree, [a.aval for a in xs])
         auxs, aux_tree = flatten_result(name, solve, aux)
@@ -105,7 +101,9 @@ def custom_root(f: Callable, initial_guess: Any, solve: Callable, tangent_solve:
 
     finder = trace_body(name, find, args_tree, avals, "solve")
     tangent: Body | None = None
-    if all(aval.to_tangent_aval().dtype == aval.dtype for aval in avals):
+    # where f holds no traced value, nothing can ask for a derivative
+    moving = any(isinstance(c, Tracer) for c in residual.consts)
+    if moving and all(aval.to_tangent_aval().dtype == aval.dtype for aval in avals):
         tangent = trace_body(name, solve_tangent, treedef_tuple((tree, tree)), [*avals, *avals], "tangent_solve")
     jaxprs, consts = share_constants([residual, finder, tangent])
     outs = root_p.bind(*consts, *leaves, f=jaxprs[0], solve=jaxprs[1], tangent=jaxprs[2], num_consts=len(consts))
@@ -158,8 +156,12 @@ def _jvp(primals, tangents, f, solve, tangent, num_consts):
     outs = root_p.bind(*primals, f=f, solve=solve, tangent=tangent, num_consts=n)
     zeros = [zero_of(lift(out).aval) for out in outs]
     moved = tangents_with_fixed(f, consts, tangents[:n], outs[:m])
-    if tangent is None or all(type(t) is Zero for t in moved):
+    if all(type(t) is Zero for t in moved):
         return outs, zeros
+    if tangent is None:
+        got = ", ".join(lift(out).aval.str_short() for out in outs[:m])
+        raise TypeError("custom_root: f depends on a value that is being differentiated, and so does the root, but "
+                        f"there is no derivative of integers or bools. Expected a root of floats, got {got}.")
     touts = eval_jaxpr(tangent, [], *consts, *outs[:m], *(neg(instantiate(t)) for t in moved))
     return outs, [*touts, *zeros[m:]]
 

@@ -40,11 +40,20 @@ def test_aux_agrees_with_jax():
 
         def solve(f, x):
             x = newton(f, x)
-            return x, {"residual": f(x) * 0 + 2, "steps": lib.np.asarray(8)}
+            return x, {"residual": f(x) * 0 + 2}
 
         return lambda a: lib.lax.custom_root(lambda x: x * x - a, a, solve, divide, has_aux=True)
 
     agree(make, X, scale=100.0)
+
+
+def test_aux_of_integers_is_passed_on():
+    def fun(a):
+        return lax.custom_root(lambda x: x - a, a, lambda f, x: (x - f(x), 8), lambda g, y: y / g(1.0), has_aux=True)
+
+    (x, steps), (t, nothing) = pb.jvp(fun, (3.0,), (2.0,))
+    assert (float(x), int(steps), float(t), nothing.dtype) == (3, 8, 2, pb.dtypes.float0)
+    assert float(pb.grad(lambda a: fun(a)[0])(3.0)) == 1
 
 
 def newton_sqrt(a):
@@ -144,6 +153,13 @@ def test_tangent_solve_may_close_over_traced_values():
     assert abs(float(pb.jit(pb.grad(pb.jit(fun)))(4.0)) - 0.25) < 1e-6
 
 
+def test_tangent_solve_is_not_called_where_nothing_is_differentiated():
+    def refuse(g, y):
+        raise AssertionError
+
+    assert float(lax.custom_root(lambda x: x - 3.0, 1.0, lambda f, x: x - f(x), refuse)) == 3.0
+
+
 def test_a_root_of_integers_has_no_silent_derivative():
     def fun(a):
         i, x = lax.custom_root(lambda s: (s[0], s[1] - a), (1, 2.0), lambda f, s: (s[0] * 0, a), lambda g, y: y)
@@ -164,7 +180,7 @@ def test_the_jaxpr_holds_one_equation():
     (lambda: lax.custom_root(lambda x: x[:2], X, lambda f, x: x, lambda g, y: y), r"\bf \("),
     (lambda: lax.custom_root(lambda x: x, X, lambda f, x: x[:2], lambda g, y: y), r"\bsolve \("),
     (lambda: lax.custom_root(lambda x: x, X, lambda f, x: f(x[:2]), lambda g, y: y), "first argument"),
-    (lambda: lax.custom_root(lambda x: x, X, lambda f, x: x, lambda g, y: y[:2]), "solve"),
+    (lambda: pb.jacfwd(lambda a: lax.custom_root(lambda x: x - a, X, lambda f, x: a, lambda g, y: y[:2]))(X), "solve"),
     (lambda: lax.custom_root(lambda x: x, X, lambda f, x: x, lambda g, y: y, has_aux=True), "pair"),
     (lambda: lax.custom_root(lambda x: x, "x", lambda f, x: x, lambda g, y: y), "initial_guess must be an array"),
 ])

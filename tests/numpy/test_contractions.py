@@ -4,33 +4,18 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import ml_dtypes
 import numpy as np
 import pytest
-from agreement import check_batching, check_derivative, check_value, close
+from agreement import Sampler, agree, check_batching, check_derivative, check_value, close
 
 import pullback as pb
 import pullback.numpy as pnp
 from pullback.numpy import linalg
 
 DTYPES = ["bool", "int8", "uint32", "float16", "bfloat16", "float32", "complex64"]
-rng = np.random.default_rng(0)
 
 
-def data(shape, dtype="float32"):
-    """Random numbers of a dtype."""
-    if dtype == "bool":
-        return rng.random(shape) < 0.5
-    dtype = np.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
-    values = rng.integers(0, 5, shape) if dtype.kind in "iu" else rng.standard_normal(shape)
-    if dtype.kind == "c":
-        values = values + 1j * rng.standard_normal(shape)
-    return np.asarray(values).astype(dtype)
-
-
-def agree(f, g, *args, **options):
-    """`check_value` of two functions called with the same options."""
-    check_value(lambda *xs: f(*xs, **options), lambda *xs: g(*xs, **options), *args)
+data = Sampler()
 
 
 MATMULS = [((3, 4), (4, 5)), ((4,), (4,)), ((3, 4), (4,)), ((4,), (4, 5)), ((2, 3, 4), (4, 5)), ((2, 3, 4), (2, 4, 5)),

@@ -2,10 +2,9 @@
 
 import jax
 import jax.numpy as jnp
-import ml_dtypes
 import numpy as np
 import pytest
-from agreement import check_batching, check_derivative, check_value, close
+from agreement import Sampler, agree, check_batching, check_derivative, check_value, close
 
 import pullback as pb
 import pullback.numpy as pnp
@@ -17,20 +16,7 @@ NAN_NAMES = ["nansum", "nanprod", "nanmax", "nanmin", "nanmean", "nanvar", "nans
 rng = np.random.default_rng(0)
 
 
-def data(shape, dtype="float32"):
-    """Random numbers of a dtype."""
-    if dtype == "bool":
-        return rng.random(shape) < 0.5
-    dtype = np.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
-    values = rng.integers(0, 5, shape) if dtype.kind in "iu" else rng.standard_normal(shape)
-    if dtype.kind == "c":
-        values = values + 1j * rng.standard_normal(shape)
-    return np.asarray(values).astype(dtype)
-
-
-def agree(f, g, *args, **options):
-    """`check_value` of two functions called with the same options."""
-    check_value(lambda *xs: f(*xs, **options), lambda *xs: g(*xs, **options), *args)
+data = Sampler()
 
 
 def holes(shape):

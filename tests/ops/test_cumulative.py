@@ -2,10 +2,9 @@
 
 import jax
 import jax.numpy as jnp
-import ml_dtypes
 import numpy as np
 import pytest
-from agreement import check_batching, check_derivative, check_value
+from agreement import Sampler, agree, check_batching, check_derivative, check_value
 from jax import lax
 
 import pullback as pb
@@ -18,18 +17,7 @@ DTYPES = {"cumsum": [*INEXACT, "int8", "uint32", "complex64"], "cumprod": ["floa
 rng = np.random.default_rng(0)
 
 
-def data(shape, dtype="float32"):
-    """Random numbers of a dtype."""
-    dtype = np.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
-    values = rng.integers(0, 5, shape) if dtype.kind in "iu" else rng.standard_normal(shape)
-    if dtype.kind == "c":
-        values = values + 1j * rng.standard_normal(shape)
-    return np.asarray(values).astype(dtype)
-
-
-def agree(f, g, *args, **options):
-    """`check_value` of two functions called with the same options."""
-    check_value(lambda *xs: f(*xs, **options), lambda *xs: g(*xs, **options), *args)
+data = Sampler()
 
 
 @pytest.mark.parametrize("reverse", [False, True])

@@ -5,25 +5,16 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
-from agreement import check_batching, check_derivative, check_value, close
+from agreement import Sampler, check_batching, check_derivative, check_value, close
 from jax import lax
 
 import pullback as pb
 from pullback._ops import assemble, dynamic_slicing, slicing
 
 DTYPES = ["bool", "int8", "uint32", "float16", "bfloat16", "float32", "complex64"]
-rng = np.random.default_rng(0)
 
 
-def data(shape, dtype="float32"):
-    """Random numbers of a dtype."""
-    if dtype == "bool":
-        return rng.random(shape) < 0.5
-    dtype = np.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
-    values = rng.integers(0, 90, shape) if dtype.kind in "iu" else rng.standard_normal(shape)
-    if dtype.kind == "c":
-        values = values + 1j * rng.standard_normal(shape)
-    return np.asarray(values).astype(dtype)
+data = Sampler(largest=90)
 
 
 SLICES = [((5, 4), (1, 0), (4, 4), None), ((5, 4), (0, 1), (5, 4), (2, 3)), ((5,), (2,), (2,), None),

@@ -1,0 +1,331 @@
+"""Implicit differentiation: solutions of equations as differentiable functions of everything the equations hold.
+
+`fixed_point`, `root`, `argmin` and `linear_solve` find a solution by any algorithm and differentiate the equation, not
+the algorithm: memory does not grow with the number of steps, and forward mode, reverse mode, their compositions, `jit`
+and `vmap` all work. The mathematics stands with `lax.custom_root` and `lax.custom_linear_solve`.
+
+What a solver could not bring to the tolerance in `max_steps` steps is returned as it is; derivatives are those of an
+exact solution. Unknowns that are complex are for functions that are holomorphic in them.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pullback import lax
+from pullback import numpy as pnp
+from pullback._api.derivatives import grad, linear_transpose, linearize
+from pullback._api.vectorize import vmap
+from pullback._core.errors import boundary
+from pullback._core.tree import tree_flatten, tree_unflatten
+from pullback._higher_order.bodies import lift_tree
+
+# up to this many unknowns the matrix is built: 512² numbers are 1 MB in single precision
+_DENSE_LIMIT = 512
+
+
+@boundary
+def fixed_point(f: Callable, x_init: Any, *args: Any, solver: Callable | None = None,
+                linear_solver: str | Callable = "auto", tol: float | None = None, max_steps: int = 1000) -> Any:
+    """The solution of `x = f(x, *args)`, differentiable in `args` and in what `f` closes over.
+
+    Args:
+      f: from `x`, an array or a pytree of arrays, and `args` to the same structure and types as `x`.
+      x_init: where the search begins. The result has no derivative with respect to it.
+      solver: `solver(g, x_init)` returns the fixed point of `g(x) = f(x, *args)`. By default `g` is applied until `x`
+        stands still, which converges where `g` contracts.
+      linear_solver: how derivatives are solved for, see `linear_solve`; also a function `(matvec, b)`.
+      tol: the relative change (in the largest entry) under which the iteration stops, by default 8 units of rounding.
+      max_steps: how many iterations at most.
+
+    Raises: TypeError where `f` changes the structure or types of `x`.
+    See: Christianson, Reverse accumulation and attractive fixed points, Optimization Methods and Software 3 (1994).
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> def sqrt(a):
+    ...     return pb.implicit.fixed_point(lambda x, a: (x + a / x) / 2, a, a)
+    >>> print(sqrt(4.), pb.grad(sqrt)(4.))
+    2.0 0.25
+    """
+    def iterate(residual, x):
+        def step(state):
+            x, _, k = state
+            dx = residual(x)
+            return _map(lambda a, b: a + b, x, dx), _moves(x, dx, tol), k + 1
+
+        return lax.while_loop(lambda s: s[1] & (s[2] < max_steps), step, (x, True, 0))[0]
+
+    def residual(x):
+        return _map(lambda a, b: a - b, _same_structure("fixed_point", f(x, *args), x), x)
+
+    find = iterate if solver is None else lambda _, x: solver(lambda y: f(y, *args), x)
+    return lax.custom_root(residual, _floats("fixed_point", x_init), find, _tangent_solver(linear_solver, "bicgstab"))
+
+
+@boundary
+def root(f: Callable, x_init: Any, *args: Any, solver: Callable | None = None, linear_solver: str | Callable = "auto",
+         tol: float | None = None, max_steps: int = 50) -> Any:
+    """The solution of `f(x, *args) = 0`, differentiable in `args` and in what `f` closes over.
+
+    Args:
+      f: from `x`, an array or a pytree of arrays, and `args` to the same structure and types as `x`.
+      x_init: where the search begins. The result has no derivative with respect to it.
+      solver: `solver(g, x_init)` returns a root of `g(x) = f(x, *args)`. By default Newton's method, with full steps.
+      linear_solver: how Newton steps and derivatives are solved for, see `linear_solve`; also a function `(matvec, b)`.
+      tol: the relative size of the step (in the largest entry) under which Newton's method stops, by default 8 units
+        of rounding.
+      max_steps: how many Newton steps at most.
+
+    Raises: TypeError where `f` changes the structure or types of `x`.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> def cbrt(a):
+    ...     return pb.implicit.root(lambda x, a: x ** 3 - a, a, a)
+    >>> print(cbrt(8.), pb.grad(cbrt)(8.))
+    2.0 0.083333...
+    """
+    solve = _tangent_solver(linear_solver, "bicgstab")
+
+    def residual(x):
+        return f(x, *args)
+
+    find = _newton(solve, tol, max_steps) if solver is None else solver
+    return lax.custom_root(residual, _floats("root", x_init), find, solve)
+
+
+@boundary
+def argmin(f: Callable, x_init: Any, *args: Any, solver: Callable | None = None, linear_solver: str | Callable = "auto",
+           tol: float | None = None, max_steps: int = 50) -> Any:
+    """The minimizer of `f(x, *args)` over `x`, differentiable in `args` and in what `f` closes over.
+
+    Args:
+      f: from `x`, an array or a pytree of arrays, and `args` to a scalar. The derivative of the minimizer exists where
+        the Hessian in `x` is positive definite.
+      x_init: where the search begins. The result has no derivative with respect to it.
+      solver: `solver(g, x_init)` returns a minimizer of `g(x) = f(x, *args)`. By default Newton's method on the
+        gradient, with full steps: exact in one for quadratic functions, to be started near the minimum for others.
+      linear_solver: how Newton steps and derivatives are solved for, see `linear_solve`; also a function `(matvec, b)`.
+      tol: the relative size of the step (in the largest entry) under which Newton's method stops, by default 8 units
+        of rounding.
+      max_steps: how many Newton steps at most.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> def shrunk(weight):
+    ...     return pb.implicit.argmin(lambda x: (x - 3.) ** 2 + weight * x ** 2, 0.)
+    >>> print(shrunk(1.), pb.grad(shrunk)(1.))
+    1.5 -0.75
+    """
+    solve = _tangent_solver(linear_solver, "cg")
+
+    def objective(x):
+        return f(x, *args)
+
+    find = _newton(solve, tol, max_steps) if solver is None else lambda _, x: solver(objective, x)
+    return lax.custom_root(grad(objective), _floats("argmin", x_init), find, solve)
+
+
+@boundary
+def linear_solve(matvec: Callable, b: Any, *, method: str = "auto", symmetric: bool = False,
+                 tol: float | None = None, max_steps: int | None = None) -> Any:
+    """The solution of `matvec(x) = b`, differentiable in `b` and in what `matvec` closes over.
+
+    Args:
+      matvec: a linear function of an array, or a pytree of arrays, to the structure and types of `b`.
+      b: the right-hand side.
+      method: "dense" builds the matrix and eliminates with pivots; "cg" is for symmetric (Hermitian) positive
+        definite maps, "bicgstab" for others; "normal_cg" applies "cg" to the normal equations, the slowest to
+        converge and the hardest to break. "auto" is "dense" up to 512 unknowns, then "bicgstab".
+      symmetric: whether `matvec` is its own transpose, so that it need not be transposed.
+      tol: the size of the residual, relative to `b`, under which an iteration stops, by default 8 units of rounding.
+      max_steps: how many iterations at most, by default ten times the number of unknowns.
+
+    Raises: ValueError for an unknown method; TypeError where `matvec` changes the structure or types of `b`.
+    Source: Barrett et al., Templates for the Solution of Linear Systems (1994), chapter 2.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> a = pnp.array([[2., 1.], [0., 4.]])
+    >>> print(pb.implicit.linear_solve(lambda x: a @ x, pnp.array([4., 8.])))
+    [1. 2.]
+    """
+    _method("linear_solve", method)
+
+    def solve(apply, rhs):
+        return _solve(apply, rhs, method, "bicgstab", tol, max_steps)
+
+    return lax.custom_linear_solve(matvec, _floats("linear_solve", b), solve, solve, symmetric)
+
+
+# --- pytrees ---
+
+
+def _floats(function: str, tree: Any) -> Any:
+    """The pytree with Python ints and integer arrays as floats: unknowns are real numbers."""
+    name = "b" if function == "linear_solve" else "x_init"
+    leaves, treedef = lift_tree(function, name, tree)
+    return tree_unflatten(treedef, [x if pnp.issubdtype(x.dtype, pnp.inexact) else x.astype(float) for x in leaves])
+
+
+def _same_structure(function: str, result: Any, x: Any) -> Any:
+    expected, got = tree_flatten(x)[1], tree_flatten(result)[1]
+    if expected != got:
+        raise TypeError(f"{function}: f must return a value with the structure of x_init, expected {expected}, got "
+                        f"{got}")
+    return result
+
+
+def _map(fun: Callable, *trees: Any) -> Any:
+    columns = [tree_flatten(tree)[0] for tree in trees]
+    return tree_unflatten(tree_flatten(trees[0])[1], [fun(*xs) for xs in zip(*columns, strict=True)])
+
+
+def _ravel(tree: Any) -> tuple[Any, Callable]:
+    """The entries of a pytree as one vector, and the way back."""
+    leaves, treedef = tree_flatten(tree)
+    leaves = [pnp.asarray(x) for x in leaves]
+    if not leaves:
+        return pnp.zeros(0), lambda vector: tree
+    if len({pnp.issubdtype(x.dtype, pnp.complexfloating) for x in leaves}) > 1:
+        raise TypeError("implicit: the unknowns must be all real or all complex, got the dtypes "
+                        + ", ".join(x.dtype.name for x in leaves))
+    dtype = pnp.result_type(*leaves)
+    vector = pnp.concatenate([x.astype(dtype).reshape(-1) for x in leaves])
+
+    def unravel(v):
+        parts, start = [], 0
+        for x in leaves:
+            parts.append(v[start:start + x.size].reshape(x.shape).astype(x.dtype))
+            start += x.size
+        return tree_unflatten(treedef, parts)
+
+    return vector, unravel
+
+
+def _moves(x: Any, dx: Any, tol: float | None) -> Any:
+    """Whether a step changes any entry by more than the tolerance, relative to the largest entry."""
+    dx, x = _ravel(dx)[0], _ravel(x)[0]
+    if x.size == 0:
+        return pnp.asarray(False)
+    return abs(dx).max() > _tolerance(tol, x) * abs(x).max()
+
+
+def _tolerance(tol: float | None, x: Any) -> float:
+    return 8 * float(pnp.finfo(x.dtype).eps) if tol is None else tol
+
+
+# --- solvers ---
+
+
+def _newton(solve: Callable, tol: float | None, max_steps: int) -> Callable:
+    """Newton's method with full steps."""
+
+    def find(f, x):
+        def step(state):
+            x, _, k = state
+            y, derivative = linearize(f, x)
+            dx = solve(derivative, y)
+            return _map(lambda a, b: a - b, x, dx), _moves(x, dx, tol), k + 1
+
+        return lax.while_loop(lambda s: s[1] & (s[2] < max_steps), step, (x, True, 0))[0]
+
+    return find
+
+
+def _tangent_solver(linear_solver: str | Callable, large: str) -> Callable:
+    """The function `(matvec, b)` that the caller asked for by a name, or gave."""
+    if callable(linear_solver):
+        return linear_solver
+    _method("linear_solver", linear_solver)
+    return lambda matvec, b: _solve(matvec, b, linear_solver, large, None, None)
+
+
+def _method(what: str, method: Any) -> None:
+    if method != "auto" and method not in _METHODS:
+        raise ValueError(f"implicit.{what}: expected 'auto', {', '.join(map(repr, _METHODS))}"
+                         f"{' or a function (matvec, b)' if what == 'linear_solver' else ''}, got {method!r}")
+
+
+def _solve(matvec: Callable, b: Any, method: str, large: str, tol: float | None, max_steps: int | None) -> Any:
+    vector, unravel = _ravel(b)
+    n = vector.size
+    if n == 0:
+        return b
+    if method == "auto":
+        method = "dense" if n <= _DENSE_LIMIT else large
+    x = _METHODS[method](lambda v: _ravel(matvec(unravel(v)))[0], vector, _tolerance(tol, vector),
+                         10 * n if max_steps is None else max_steps)
+    return unravel(x)
+
+
+def _dense(matvec, b, tol, max_steps):
+    """Gauss-Jordan elimination with partial pivoting: Higham, Accuracy and Stability (2002), section 14.4."""
+    n = b.size
+    rows = pnp.arange(n)
+    table = pnp.concatenate([vmap(matvec)(pnp.eye(n, dtype=b.dtype)).T, b[:, None]], axis=1)
+
+    def eliminate(k, table):
+        column = pnp.take(table, k, axis=1)
+        p = pnp.argmax(pnp.where(rows < k, -1, abs(column)))
+        pivot, other = pnp.take(table, p, axis=0), pnp.take(table, k, axis=0)
+        table = pnp.where((rows == p)[:, None], other, table)
+        pivot = pivot / pnp.take(pivot, k)
+        factors = pnp.where(rows == k, 0, pnp.take(table, k, axis=1))
+        return pnp.where((rows == k)[:, None], pivot, table - factors[:, None] * pivot)
+
+    return lax.fori_loop(0, n, eliminate, table)[:, n]
+
+
+def _size(v):
+    return pnp.vdot(v, v).real
+
+
+def _cg(matvec, b, tol, max_steps):
+    """Conjugate gradients: Hestenes and Stiefel, J. Res. Nat. Bur. Standards 49 (1952)."""
+    limit = tol ** 2 * _size(b)
+
+    def step(state):
+        x, r, p, rr, k = state
+        q = matvec(p)
+        alpha = rr / pnp.vdot(p, q).real
+        r = r - alpha * q
+        new = _size(r)
+        return x + alpha * p, r, r + new / rr * p, new, k + 1
+
+    return lax.while_loop(lambda s: (s[3] > limit) & (s[4] < max_steps), step,
+                          (pnp.zeros_like(b), b, b, _size(b), 0))[0]
+
+
+def _bicgstab(matvec, b, tol, max_steps):
+    """Stabilized biconjugate gradients: van der Vorst, SIAM J. Sci. Stat. Comput. 13 (1992)."""
+    limit = tol ** 2 * _size(b)
+
+    def step(state):
+        x, r, p, rho, k = state
+        v = matvec(p)
+        alpha = rho / pnp.vdot(b, v)
+        s = r - alpha * v
+        t = matvec(s)
+        tt = _size(t)
+        # s may be the exact end already
+        omega = pnp.where(tt == 0, 0, pnp.vdot(t, s) / pnp.where(tt == 0, 1, tt))
+        r = s - omega * t
+        new = pnp.vdot(b, r)
+        beta = new / rho * (alpha / pnp.where(omega == 0, 1, omega))
+        return x + alpha * p + omega * s, r, r + beta * (p - omega * v), new, k + 1
+
+    return lax.while_loop(lambda s: (_size(s[1]) > limit) & (s[4] < max_steps), step,
+                          (pnp.zeros_like(b), b, b, pnp.vdot(b, b), 0))[0]
+
+
+def _normal_cg(matvec, b, tol, max_steps):
+    """Conjugate gradients for AᴴA x = Aᴴb: Barrett et al., Templates (1994), section 2.3.3."""
+    transposed = linear_transpose(matvec, b)
+
+    def adjoint(v):
+        return transposed(v.conj())[0].conj()
+
+    return _cg(lambda v: adjoint(matvec(v)), adjoint(b), tol, max_steps)
+
+
+_METHODS = {"dense": _dense, "cg": _cg, "bicgstab": _bicgstab, "normal_cg": _normal_cg}
+
+__all__ = ["argmin", "fixed_point", "linear_solve", "root"]
