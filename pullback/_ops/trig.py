@@ -11,6 +11,7 @@ from pullback._core.array import Array, lift
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
+from pullback._ops.compare import eq, select
 from pullback._ops.elementwise import add, div, mul, neg, rsqrt, scalar, sign, square, sub
 from pullback._ops.families import COMPLEX, FLOAT, NUMBER, nary, operands, unary
 from pullback._ops.shape import unbroadcast
@@ -205,7 +206,9 @@ conj_p.transpose = lambda ct, x: [conj(ct)]
 def _abs_tangent(t, x, y):
     if not dtypes.is_complex(x.aval.dtype):
         return mul(t, sign(x))
-    return real(mul(t, conj(sign(x))))
+    # 0 at 0; written by |x| itself, not by the sign of x, which counts as locally constant
+    size = select(eq(y, scalar(y, 0)), scalar(y, 1), y)
+    return div(real(mul(t, conj(x))), size)
 
 
 abs_p = unary("abs", np.abs, lambda ctx, x: ctx.op("stablehlo.abs", [x], ctx.out_avals[0]), _abs_tangent, NUMBER,

@@ -344,3 +344,14 @@ def test_types_are_checked_in_the_users_words():
         c.select(lift(1.0), lift(1.0), lift(2.0))
     with pytest.raises(ValueError, match="clamp: min must be a scalar or have the shape"):
         s.clamp(np.zeros(1, np.float32), np.zeros((2, 2), np.float32), 1.0)
+
+
+def test_second_derivatives_of_the_absolute_value_of_complex_numbers():
+    z, t = np.complex64(1 + 2j), np.complex64(1 - 0.5j)
+
+    def second(lib, f):
+        return lib.jvp(lambda z: lib.jvp(f, (z,), (t,))[1], (z,), (t,))[1], lib.jvp(lib.grad(f), (z,), (t,))[1]
+
+    for got, expected in zip(second(pb, trig.abs), second(jax, jnp.abs), strict=True):
+        np.testing.assert_allclose(np.asarray(got), expected, rtol=1e-5)
+    assert complex(pb.grad(trig.abs)(np.complex64(0))) == 0
