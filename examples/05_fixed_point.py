@@ -103,4 +103,4 @@ show("grad(grad(newton_sqrt))(2.)", grad(grad(newton_sqrt))(2.), "-0.088388346")
 section("Against the library's own square root")
 
 show("grad(pnp.sqrt)(2.)", grad(pnp.sqrt)(2.), "0.35355338")
-show("grad(grad(pnp.sqrt))(2.)", grad(grad(pnp.sqrt))(2.), "-0.088388346")
+show("grad(grad(pnp.sqrt))(2.)", grad(grad(pnp.sqrt))(2.), "-0.08838835")

@@ -218,7 +218,7 @@ def min(x: Any, y: Any) -> Array:
 
 square_p = unary("square", np.square, lambda ctx, x: ctx.op("stablehlo.multiply", [x, x]),
                  lambda t, x, y: mul(t, mul(scalar(x, 2), x)), NUMBER)
-sqrt_p = unary("sqrt", np.sqrt, "stablehlo.sqrt", lambda t, x, y: mul(t, div(scalar(x, 0.5), y)))
+sqrt_p = unary("sqrt", np.sqrt, "stablehlo.sqrt", lambda t, x, y: mul(t, mul(scalar(x, 0.5), integer_pow(y, -1))))
 rsqrt_p = unary("rsqrt", lambda x: np.divide(x.dtype.type(1), np.sqrt(x)), "stablehlo.rsqrt",
                 lambda t, x, y: mul(t, mul(scalar(x, -0.5), div(y, x))))
 cbrt_p = unary("cbrt", np.cbrt, "stablehlo.cbrt", lambda t, x, y: div(t, mul(scalar(x, 3), square(y))), FLOAT)

@@ -49,8 +49,9 @@ def test_nested_functions_are_indented():
     lines = text(lambda x: pb.jit(lambda y: y * 2)(x), 1.).splitlines()
     assert lines[0] == "{ lambda ; a:f32[]. let"
     assert lines[1] == "    b:f32[] = jit["
-    assert lines[2] == "      jaxpr={ lambda ; a:f32[]. let"
-    assert lines[3] == "          b:f32[] = mul a 2.0"
+    assert lines[2] == "      name=<lambda>"
+    assert lines[3] == "      jaxpr={ lambda ; a:f32[]. let"
+    assert lines[4] == "          b:f32[] = mul a 2.0"
     assert lines[-1] == "  in (b,) }"
 
 
