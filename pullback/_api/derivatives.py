@@ -19,7 +19,7 @@ from pullback._core.arguments import (
     flatten_result,
     lift_leaves,
 )
-from pullback._core.array import Array, ConcreteArray, lift
+from pullback._core.array import Array, array_of, lift
 from pullback._core.errors import boundary, describe_function, fold, function_name
 from pullback._core.trace import Tracer
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
@@ -389,7 +389,7 @@ _ones: dict[ShapedArray, Any] = {}
 def _one(aval: ShapedArray) -> Array:
     one = _ones.get(aval)
     if one is None:
-        one = _ones[aval] = ConcreteArray(make_aval((), aval.dtype, aval.weak_type), aval.dtype.type(1))
+        one = _ones[aval] = array_of(make_aval((), aval.dtype, aval.weak_type), aval.dtype.type(1))
     return one
 
 

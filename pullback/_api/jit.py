@@ -5,7 +5,6 @@ import functools
 import math
 import types
 from collections.abc import Callable, Sequence
-from operator import attrgetter
 from typing import Any
 
 from pullback._api.inspect import trace_function
@@ -20,7 +19,7 @@ from pullback._core.arguments import (
     parameter_name,
     signature,
 )
-from pullback._core.array import Array, ConcreteArray
+from pullback._core.array import Array, ConcreteArray, array_on_device
 from pullback._core.config import config
 from pullback._core.errors import boundary, fold, function_name
 from pullback._core.jaxpr import ClosedJaxpr, consts_to_args, eval_jaxpr
@@ -63,16 +62,15 @@ class Traced:
                                  "was given away. Use a copy there, or do not donate it.")
 
     def fast_entry(self) -> tuple:
-        """What the short way of a call needs: execute, handlers, structure (None: one array), types, values."""
+        """What the short way of a call needs: execute, handlers, structure (None: one array), types."""
         program = self.program
         assert program is not None
         avals = program.out_avals
         if self.out_tree == _leaf:
-            return program.execute, program.handlers, None, avals[0], None
+            return program.execute, program.handlers, None, avals[0]
         dummy = tree_unflatten(self.out_tree, range(len(avals)))
         flat = type(dummy) in (list, tuple) and list(dummy) == list(range(len(avals)))
-        return (program.execute, program.handlers, type(dummy) if flat else self.out_tree.unflatten, avals,
-                (None,) * len(avals))
+        return program.execute, program.handlers, type(dummy) if flat else self.out_tree.unflatten, avals
 
 
 # what a call's trace depends on besides its arguments
@@ -80,7 +78,8 @@ def _surroundings() -> tuple:
     return config.tracing, context.axis_sizes
 
 
-_aval, _buffer = attrgetter("aval"), attrgetter("_buffer")
+
+_NO_CALL = (None, None, None)
 
 
 class Compiler:
@@ -97,10 +96,12 @@ class Compiler:
         self._cache = _shared_cache(fun, (static_argnums, static_argnames, donate_argnums, donate_argnames))
         # for each tracing state, by the type of one argument or the types of several
         self.fast: dict[Any, dict[Any, tuple]] = self._cache.setdefault("fast", {})
+        # the last call of several: types, tracing state, entry; most calls are like the one before
+        self.recent: list[tuple] = self._cache.setdefault("recent", [_NO_CALL])
 
     def function(self) -> Callable:
         """The compiled function, with the methods of this object as attributes."""
-        fast, call_generally = self.fast, self.call
+        fast, recent, call_generally = self.fast, self.recent, self.call
 
         @functools.wraps(self._fun, updated=())
         def compiled(*args, **kwargs):
@@ -109,18 +110,30 @@ class Compiler:
                 try:
                     if len(args) == 1:
                         array = args[0]
-                        execute, handlers, build, avals, values = fast[config.tracing][array.aval]
+                        execute, handlers, build, avals = fast[config.tracing][array.aval]
                         buffers = [array._buffer]
                     else:
-                        execute, handlers, build, avals, values = fast[config.tracing][tuple(map(_aval, args))]
-                        buffers = list(map(_buffer, args))
+                        kinds = [a.aval for a in args]
+                        known, known_state, entry = recent[0]
+                        state = config.tracing
+                        if kinds != known or known_state is not state:
+                            entry = fast[state][tuple(kinds)]
+                            recent[0] = kinds, state, entry
+                        execute, handlers, build, avals = entry
+                        buffers = [a._buffer for a in args]
                 except (KeyError, AttributeError):
                     pass
                 else:
                     outs = execute(buffers).consume_with_handlers(handlers)
                     if build is None:
-                        return ConcreteArray(avals, None, outs[0])
-                    return build(map(ConcreteArray, avals, values, outs))
+                        return array_on_device(avals, outs[0])
+                    arrays = []
+                    for aval, out in zip(avals, outs, strict=False):  # as array_on_device, ten times a call
+                        array = ConcreteArray()
+                        array.aval = aval
+                        array._buffer = out
+                        arrays.append(array)
+                    return build(arrays)
             try:
                 return call_generally(args, kwargs)
             except Exception as error:
@@ -152,7 +165,7 @@ class Compiler:
             result = traced.run(xs)  # type: ignore[arg-type]
             if not kwargs and not traced.consts and not traced.donated and all(
                     type(a) is ConcreteArray for a in args):
-                key = args[0].aval if len(args) == 1 else tuple(map(_aval, args))
+                key = args[0].aval if len(args) == 1 else tuple([a.aval for a in args])
                 self.fast.setdefault(config.tracing, {})[key] = traced.fast_entry()
             return result
         return tree_unflatten(traced.out_tree, call(traced.jaxpr, [*traced.consts, *xs], name, self._inline))
@@ -249,7 +262,8 @@ class Compiler:
         """Forget all traces and programs."""
         self.fast.clear()
         self._cache.clear()
-        self._cache["fast"] = self.fast
+        self.recent[0] = _NO_CALL
+        self._cache["fast"], self._cache["recent"] = self.fast, self.recent
 
 
 class _Static:

@@ -86,12 +86,8 @@ class ConcreteArray(Array):
     _value: Any
     _buffer: Any
 
-    def __init__(self, aval: ShapedArray, value: Any, buffer: Any = None):
-        self.aval = aval
-        if buffer is None:
-            self._value = value
-        else:
-            self._buffer = buffer
+    # made by `array_of` and `array_on_device`: a constructor in Python would double what an array costs
+    __init__ = object.__init__
 
     @property
     def buffer(self) -> Any:
@@ -198,11 +194,11 @@ class ConcreteArray(Array):
     # a copy may share what is never written to; it must outlive the donation of the original
     @boundary
     def __copy__(self):
-        return ConcreteArray(self.aval, self.value)
+        return array_of(self.aval, self.value)
 
     @boundary
     def __deepcopy__(self, memo):
-        return ConcreteArray(self.aval, self.value)
+        return array_of(self.aval, self.value)
 
     @boundary
     def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
@@ -241,6 +237,22 @@ class ConcreteArray(Array):
                 delattr(self, slot)
 
 
+def array_of(aval: ShapedArray, value: Any) -> ConcreteArray:
+    """An array that holds a NumPy value of its type."""
+    array = ConcreteArray()
+    array.aval = aval
+    array._value = value
+    return array
+
+
+def array_on_device(aval: ShapedArray, buffer: Any) -> ConcreteArray:
+    """An array that holds a device buffer of its type."""
+    array = ConcreteArray()
+    array.aval = aval
+    array._buffer = buffer
+    return array
+
+
 def _read_only(value: np.ndarray) -> np.ndarray:
     if value.flags.writeable:
         value = value.view()
@@ -267,7 +279,7 @@ def install_buffer_reader(read: Callable[[Any, ShapedArray], np.ndarray]) -> Non
 
 def from_numpy(value: np.ndarray | np.generic, weak_type: bool = False) -> ConcreteArray:
     """An array around a NumPy value that nobody else will write to."""
-    return ConcreteArray(make_aval(value.shape, value.dtype, weak_type), value)
+    return array_of(make_aval(value.shape, value.dtype, weak_type), value)
 
 
 _scalar_types = {bool, int, float, complex}
@@ -282,7 +294,7 @@ def scalar_array(x: bool | int | float | complex) -> ConcreteArray:
         aval = _scalar_avals[key] = make_aval((), dtypes.python_scalar_dtype(type(x)), type(x) is not bool)
     dtype = aval.dtype
     try:
-        return ConcreteArray(aval, dtype.type(x))
+        return array_of(aval, dtype.type(x))
     except OverflowError:
         raise OverflowError(f"Python integer {x} does not fit {dtype.name}: give it a wider dtype, or turn on 64-bit "
                             "types with pullback.config.update('enable_x64', True)") from None

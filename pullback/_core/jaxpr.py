@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from pullback._core.array import ConcreteArray
+from pullback._core.array import ConcreteArray, array_of
 from pullback._core.errors import Location
 from pullback._core.types import ShapedArray
 
@@ -179,7 +179,7 @@ def jaxprs_in(params: dict[str, Any]) -> Iterator[Jaxpr]:
 
 
 def literal_value(literal: Literal) -> ConcreteArray:
-    return ConcreteArray(literal.aval, literal.value)
+    return array_of(literal.aval, literal.value)
 
 
 def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: Any) -> list[Any]:

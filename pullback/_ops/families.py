@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, ConcreteArray, lift
+from pullback._core.array import Array, ConcreteArray, array_of, lift
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import ShapedArray, make_aval
@@ -43,7 +43,7 @@ def operands(name: str, *args: Any) -> list[Array]:
 
 def scalar_like(value: Any, dtype: np.dtype) -> Array:
     """A weakly typed scalar constant in a dtype, for use in rules."""
-    return ConcreteArray(make_aval((), dtype, True), dtype.type(value))
+    return array_of(make_aval((), dtype, True), dtype.type(value))
 
 
 def broadcast_shapes(name: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:

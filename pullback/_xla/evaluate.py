@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core import numpy_state
-from pullback._core.array import ConcreteArray, lift
+from pullback._core.array import ConcreteArray, array_of, lift
 from pullback._core.config import config
 from pullback._core.errors import UnexpectedTracerError
 from pullback._core.jaxpr import Equation, Jaxpr, Var
@@ -61,7 +61,7 @@ class Evaluator(Trace):
             _leave(token)
         if config.debug_nans:
             refuse_nan(out, primitive)
-        return ConcreteArray(aval, out)
+        return array_of(aval, out)
 
     def _general(self, primitive, args, params):
         args = [concrete(a, primitive.name) for a in args]
@@ -77,7 +77,7 @@ class Evaluator(Trace):
             return outs if primitive.multiple_results else outs[0]
         with numpy_state.silenced():
             outs = primitive.kernel(*[a.value for a in args], **params)
-        return [ConcreteArray(aval, np.asarray(out).astype(aval.dtype, copy=False))
+        return [array_of(aval, np.asarray(out).astype(aval.dtype, copy=False))
                 for aval, out in zip(out_avals, outs, strict=True)]
 
 

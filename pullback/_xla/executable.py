@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pullback._core import counters
-from pullback._core.array import ConcreteArray
+from pullback._core.array import ConcreteArray, array_on_device
 from pullback._core.jaxpr import ClosedJaxpr, Jaxpr
 from pullback._xla import engine
 from pullback._xla.lowering import Module, lower_module
@@ -33,7 +33,7 @@ class Executable:
         """Run on arrays whose types are those the program was compiled for."""
         buffers = [engine.put(a) for a in args]
         outs = self.execute(buffers).consume_with_handlers(self.handlers)
-        results = [ConcreteArray(aval, None, out) for aval, out in zip(self.out_avals, outs, strict=True)]
+        results = [array_on_device(aval, out) for aval, out in zip(self.out_avals, outs, strict=True)]
         for i in self.donated:
             args[i].delete()
         return results

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes, numpy_state
-from pullback._core.array import Array, ConcreteArray, from_numpy
+from pullback._core.array import Array, ConcreteArray, array_of, from_numpy
 from pullback._core.errors import boundary
 from pullback._core.primitive import Primitive
 from pullback._ops import compare, elementwise
@@ -229,7 +229,7 @@ def _at_once(x: ConcreteArray, key: Any, v: ConcreteArray, combine: Callable | N
         return None
     finally:
         numpy_state.leave(token)
-    return ConcreteArray(x.aval, out)
+    return array_of(x.aval, out)
 
 
 def _fitted(function: str, v: Array, x: Array, plan: Plan) -> Array:

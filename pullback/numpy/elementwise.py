@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, ConcreteArray, lift, scalar_array
+from pullback._core.array import Array, ConcreteArray, array_of, lift, scalar_array
 from pullback._core.config import config
 from pullback._core.errors import fold
 from pullback._core.primitive import Primitive
@@ -74,9 +74,9 @@ def as_operand(x: Any, name: str, position: int | str) -> Array:
 def constant(x: bool | int | float | complex, aval: ShapedArray) -> ConcreteArray:
     """A Python scalar in a given 0-d type; integers wrap around, as NumPy's casts do."""
     try:
-        return ConcreteArray(aval, aval.dtype.type(x))
+        return array_of(aval, aval.dtype.type(x))
     except OverflowError:
-        return ConcreteArray(aval, scalar_array(x).value.astype(aval.dtype))
+        return array_of(aval, scalar_array(x).value.astype(aval.dtype))
 
 
 def cast(x: Array, dtype: np.dtype, weak: bool) -> Array:
@@ -84,7 +84,7 @@ def cast(x: Array, dtype: np.dtype, weak: bool) -> Array:
     if x.aval.dtype == dtype:
         return x
     if type(x) is ConcreteArray and x.aval.ndim == 0:
-        return ConcreteArray(make_aval((), dtype, weak), x.value.astype(dtype))
+        return array_of(make_aval((), dtype, weak), x.value.astype(dtype))
     return convert_element_type_p.bind(x, dtype=dtype, weak_type=weak)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, ConcreteArray, lift
+from pullback._core.array import Array, ConcreteArray, array_of, lift
 from pullback._core.errors import boundary
 from pullback._core.trace import Tracer
 from pullback._core.types import make_aval
@@ -44,7 +44,7 @@ def getitem(x: Array, key: Any) -> Array:
             pass
         else:
             aval = x.aval
-            return ConcreteArray(make_aval(out.shape, aval.dtype, aval.weak_type), out)
+            return array_of(make_aval(out.shape, aval.dtype, aval.weak_type), out)
     return gathered(x, read_index(x.aval.shape, key, clamp=True), PROMISE)
 
 
@@ -123,7 +123,7 @@ def iterate(x: Array) -> Iterator[Array]:
         raise TypeError("iteration over a 0-d array: it has no axis to iterate over")
     inner = make_aval(aval.shape[1:], aval.dtype, aval.weak_type)
     if type(x) is ConcreteArray:
-        return (ConcreteArray(inner, row) for row in np.asarray(x.value))
+        return (array_of(inner, row) for row in np.asarray(x.value))
     if not aval.shape[0]:
         return iter(())
     # one operation: its transpose is one concatenation
