@@ -6,10 +6,13 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
+from pullback import ad_checkpoint as ad_checkpoint
+from pullback import checkpoint_policies as checkpoint_policies
 from pullback import lax as lax
 from pullback import numpy as numpy
 from pullback import tree as tree
 from pullback import tree_util as tree_util
+from pullback._api.callbacks import pure_callback as pure_callback
 from pullback._api.derivatives import grad as grad
 from pullback._api.derivatives import jvp as jvp
 from pullback._api.derivatives import linear_transpose as linear_transpose
@@ -37,32 +40,42 @@ from pullback._core.config import debug_nans as debug_nans
 from pullback._core.config import disable_jit as disable_jit
 from pullback._core.config import enable_x64 as enable_x64
 from pullback._core.types import ShapeDtypeStruct as ShapeDtypeStruct
+from pullback.ad_checkpoint import checkpoint as checkpoint
+from pullback.ad_checkpoint import remat as remat
+from pullback.custom_derivatives import closure_convert as closure_convert
+from pullback.custom_derivatives import custom_gradient as custom_gradient
 from pullback.custom_derivatives import custom_jvp as custom_jvp
 from pullback.custom_derivatives import custom_rules as custom_rules
 from pullback.custom_derivatives import custom_vjp as custom_vjp
 
 if _TYPE_CHECKING:
     from pullback import core as core
+    from pullback import custom_batching as custom_batching
     from pullback import debug as debug
     from pullback import dtypes as dtypes
     from pullback import errors as errors
+    from pullback import experimental as experimental
     from pullback import extend as extend
     from pullback import implicit as implicit
     from pullback import nn as nn
     from pullback import random as random
     from pullback import scipy as scipy
     from pullback import test_util as test_util
+    from pullback._api.linear_callback import linear_callback as linear_callback
     from pullback._check_rules import check_rules as check_rules
+    from pullback._external import external as external
 
 __version__ = "0.1.0"
 
 # loaded at their first use, so that `import pullback` stays quick
-_LAZY = frozenset({"core", "debug", "dtypes", "errors", "extend", "implicit", "nn", "random", "scipy", "test_util"})
+_LAZY = frozenset({"core", "custom_batching", "debug", "dtypes", "errors", "experimental", "extend", "implicit", "nn",
+                   "random", "scipy", "test_util"})
+_LAZY_FUNCTIONS = {"check_rules": "_check_rules", "external": "_external", "linear_callback": "_api.linear_callback"}
 
 
 def __getattr__(name: str) -> _Any:
     if name in _LAZY:
         return _import_module(f"pullback.{name}")
-    if name == "check_rules":
-        return _import_module("pullback._check_rules").check_rules
+    if name in _LAZY_FUNCTIONS:
+        return getattr(_import_module(f"pullback.{_LAZY_FUNCTIONS[name]}"), name)
     raise AttributeError(f"module 'pullback' has no attribute {name!r}")

@@ -4,6 +4,7 @@ The function is `pullback.check_rules`; `pullback.test_util` shows its `Report` 
 """
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,16 +28,19 @@ from pullback._api.jit import jit
 from pullback._api.vectorize import vmap
 from pullback._core import dtypes
 from pullback._core.array import Array, from_numpy
-from pullback._core.errors import ConcretizationTypeError, NonConcreteBooleanIndexError, boundary, describe_function
-from pullback._higher_order.custom_rules import FORWARD_REFUSED
+from pullback._core.errors import (
+    ConcretizationTypeError,
+    NonConcreteBooleanIndexError,
+    RuleCheckError,
+    RuleOrderWarning,
+    boundary,
+    describe_function,
+)
+from pullback._higher_order.backward import FORWARD_REFUSED
 from pullback.custom_derivatives import custom_rules
 
 # of a leaf with more entries than this, as many are drawn
 _ENTRIES = 16
-
-
-class RuleCheckError(AssertionError):
-    """A derivative rule failed its check; the message is the report."""
 
 
 @dataclass
@@ -110,7 +114,14 @@ def check_rules(fun: Callable, *args: Any, order: int = 1, modes: Sequence[str] 
                         "there is nothing to differentiate")
     plain = point.with_function(fun.fun) if isinstance(fun, custom_rules) else None
     checks = _Checks(report, point, np.random.default_rng(seed), eps, rtol, atol)
-    checks.run(point, plain, tuple(dict.fromkeys(modes)), "", order)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", RuleOrderWarning)
+        checks.run(point, plain, tuple(dict.fromkeys(modes)), "", order)
+    lost = {(w.filename, w.lineno): str(w.message) for w in caught if issubclass(w.category, RuleOrderWarning)}
+    report.notes += lost.values()
+    for w in caught:
+        if not issubclass(w.category, RuleOrderWarning):
+            warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
     if raise_on_error and not report.ok:
         raise RuleCheckError(str(report))
     return report

@@ -1,4 +1,11 @@
 """Looking into the library at work."""
+from pullback._api.callbacks import debug_callback as callback
+from pullback._api.debugging import breakpoint, print
+from pullback._api.find_nan import NanReport as NanReport
+from pullback._api.find_nan import find_nan as find_nan
+from pullback._api.taps import Taps as Taps
+from pullback._api.taps import tap as tap
+from pullback._api.taps import tapped as tapped
 from pullback._core.counters import counting as counters
 
-__all__ = ["counters"]
+__all__ = ["NanReport", "Taps", "breakpoint", "callback", "counters", "find_nan", "print", "tap", "tapped"]

@@ -4,14 +4,16 @@ from pullback._core.dtypes import TypePromotionError
 from pullback._core.errors import (
     ConcretizationTypeError,
     NonConcreteBooleanIndexError,
+    RuleCheckError,
     RuleError,
     RuleNotDefinedError,
+    RuleOrderWarning,
     TracerArrayConversionError,
     TracerBoolConversionError,
     TracerIntegerConversionError,
     UnexpectedTracerError,
 )
 
-__all__ = ["ConcretizationTypeError", "JaxprTypeError", "NonConcreteBooleanIndexError", "RuleError",
-           "RuleNotDefinedError", "TracerArrayConversionError", "TracerBoolConversionError",
+__all__ = ["ConcretizationTypeError", "JaxprTypeError", "NonConcreteBooleanIndexError", "RuleCheckError", "RuleError",
+           "RuleNotDefinedError", "RuleOrderWarning", "TracerArrayConversionError", "TracerBoolConversionError",
            "TracerIntegerConversionError", "TypePromotionError", "UnexpectedTracerError"]

@@ -1,11 +1,12 @@
 """Implicit differentiation: solutions of equations as differentiable functions of everything the equations hold.
 
-`fixed_point`, `root`, `argmin` and `linear_solve` find a solution by any algorithm and differentiate the equation, not
-the algorithm: memory does not grow with the number of steps, and forward mode, reverse mode, their compositions, `jit`
-and `vmap` all work. The mathematics stands with `lax.custom_root` and `lax.custom_linear_solve`.
+`fixed_point`, `root`, `argmin`, `linear_solve` and `odeint` find a solution by any algorithm and differentiate the
+equation, not the algorithm: memory does not grow with the number of steps, and forward mode, reverse mode, their
+compositions, `jit` and `vmap` all work. The mathematics stands with `lax.custom_root`, `lax.custom_linear_solve` and,
+for differential equations, in `_higher_order/ode.py`.
 
-What a solver could not bring to the tolerance in `max_steps` steps is returned as it is; derivatives are those of an
-exact solution. Unknowns that are complex are for functions that are holomorphic in them.
+What a solver could not bring to the tolerance in `max_steps` steps is returned as it is (`odeint` gives nan);
+derivatives are those of an exact solution. Unknowns that are complex are for functions that are holomorphic in them.
 """
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from pullback._api.vectorize import vmap
 from pullback._core.errors import boundary
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._higher_order.bodies import lift_tree
+from pullback._higher_order.initial_value import odeint
 
 # up to this many unknowns the matrix is built: 512² numbers are 1 MB in single precision
 _DENSE_LIMIT = 512
@@ -328,4 +330,4 @@ def _normal_cg(matvec, b, tol, max_steps):
 
 _METHODS = {"dense": _dense, "cg": _cg, "bicgstab": _bicgstab, "normal_cg": _normal_cg}
 
-__all__ = ["argmin", "fixed_point", "linear_solve", "root"]
+__all__ = ["argmin", "fixed_point", "linear_solve", "odeint", "root"]

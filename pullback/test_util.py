@@ -21,10 +21,10 @@ from pullback._api.differences import (
     tolerances,
     wide,
 )
-from pullback._check_rules import Report, RuleCheckError, check_rules
+from pullback._check_rules import Report, check_rules
 from pullback._core import dtypes
 from pullback._core.array import lift
-from pullback._core.errors import boundary, describe_function
+from pullback._core.errors import RuleCheckError, boundary, describe_function
 from pullback._core.tree import tree_leaves, tree_unflatten
 
 __all__ = ["Report", "RuleCheckError", "check_grads", "check_jvp", "check_rules", "check_vjp"]

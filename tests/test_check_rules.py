@@ -13,8 +13,8 @@ X = np.array([.5, -1.25, 2.], np.float32)
 def product(forward=1., reverse=1.):
     """x * w["w"] with both rules, each of which may be off by a factor in w."""
     f = pb.custom_rules(lambda x, w: x * w["w"])
-    f.defjvp(lambda p, t: (p[0] * p[1]["w"], t[0] * p[1]["w"] + forward * p[0] * t[1]["w"]))
-    f.defvjp(lambda x, w: (x * w["w"], (x, w["w"])), lambda r, ct: (ct * r[1], {"w": reverse * ct * r[0]}))
+    f.defjvp(lambda p, t: (f(*p), t[0] * p[1]["w"] + forward * p[0] * t[1]["w"]))
+    f.defvjp(lambda x, w: (f(x, w), (x, w["w"])), lambda r, ct: (ct * r[1], {"w": reverse * ct * r[0]}))
     return f
 
 
@@ -85,7 +85,7 @@ def test_undecorated_functions():
 
 def test_a_factor_two_in_the_vjp():
     f = pb.custom_vjp(lambda x, w: x * w["w"])
-    f.defvjp(lambda x, w: (x * w["w"], (x, w["w"])), lambda r, ct: (ct * r[1], {"w": 2 * ct * r[0]}))
+    f.defvjp(lambda x, w: (f(x, w), (x, w["w"])), lambda r, ct: (ct * r[1], {"w": 2 * ct * r[0]}))
     assert lines(f, 2., {"w": 3.}) == ["vjp, arg 1, leaf ['w']: 4.0, finite difference 2.0"]
 
 
@@ -130,10 +130,9 @@ def test_a_value_that_is_not_the_function():
 
 def test_a_rule_that_loses_terms_at_second_order():
     f = pb.custom_vjp(pnp.sin)
-    f.defvjp(lambda x: (pnp.sin(x), pb.lax.stop_gradient(pnp.cos(x))), lambda c, ct: (c * ct,))
+    f.defvjp(lambda x: (f(x), pb.lax.stop_gradient(pnp.cos(x))), lambda c, ct: (c * ct,))
     assert lines(f, 1.) == []
-    # the rule of the rule is no custom one any more, so it has both modes
-    assert lines(f, 1., order=2) == [f"{mode} of vjp, arg 0: 0.0, finite difference -0.8415" for mode in ("jvp", "vjp")]
+    assert lines(f, 1., order=2, modes=("vjp",)) == ["vjp of vjp, arg 0: 0.0, finite difference -0.8415"]
 
 
 def test_a_rule_that_fails():

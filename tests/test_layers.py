@@ -16,10 +16,11 @@ LAYERS = (
     ("_transforms",),
     ("_higher_order",),
     ("_api",),
-    ("core", "custom_batching", "custom_derivatives", "extend", "stages", "typing"),
+    ("ad_checkpoint", "checkpoint_policies", "core", "custom_batching", "custom_derivatives", "extend", "stages",
+     "typing"),
     ("lax",),
     ("numpy",),
-    ("_check_rules", "debug", "experimental", "export", "implicit", "nn", "random", "scipy", "test_util"),
+    ("_check_rules", "_external", "debug", "experimental", "export", "implicit", "nn", "random", "scipy", "test_util"),
     ("__init__",),
 )
 RANK = {room: rank for rank, layer in enumerate(LAYERS) for room in layer}

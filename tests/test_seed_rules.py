@@ -150,7 +150,8 @@ def test_custom_jvp_rule_that_does_not_call_f_serves_one_order_only():
     # A slope of 5 times the true one shows which derivative used the rule.
     f.defjvp(lambda primals, tangents: (pnp.sin(primals[0]), 5. * pnp.cos(primals[0]) * tangents[0]))
     inner = jvp(f, (3.,), (1.,))
-    through_value = grad(lambda x: jvp(f, (x,), (1.,))[0])(3.)
+    with pytest.warns(errors.RuleOrderWarning, match=r"jvp rule .*test_seed_rules.py.* does not call"):
+        through_value = grad(lambda x: jvp(f, (x,), (1.,))[0])(3.)
     assert printed(*inner, through_value) == ["0.14112", "-4.9499626", "-0.9899925"]
 
 

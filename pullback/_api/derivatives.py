@@ -5,8 +5,14 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
+from pullback._api.linear_functions import (
+    VJP,
+    Pushforward,
+    as_tangent,
+    cotangents_in,
+    describe_mismatch,
+    float0_zeros,
+)
 from pullback._api.unconnected import check_unconnected, pull_connected
 from pullback._core import dtypes
 from pullback._core.arguments import (
@@ -14,74 +20,27 @@ from pullback._core.arguments import (
     aval_of,
     canonical_argnums,
     check_callable,
-    check_leaf,
     check_leaves,
     flatten_result,
     lift_leaves,
 )
-from pullback._core.array import Array, array_of, lift
+from pullback._core.array import Array, array_of
 from pullback._core.errors import boundary, describe_function, fold, function_name
 from pullback._core.trace import Tracer
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
-from pullback._core.tree_paths import equality_errors, keystr, tree_flatten_with_path
+from pullback._core.tree_paths import tree_flatten_with_path
 from pullback._core.types import ShapedArray, make_aval
-from pullback._core.zeros import Zero, zero_of
-from pullback._ops.shape import convert_element_type, instantiate
+from pullback._higher_order import tellers as tellers  # debug_nans names loops and rules through it
+from pullback._ops.shape import instantiate
 from pullback._transforms.jvp import jvp_flat
-from pullback._transforms.linearize import Linearized, linearize_flat
-from pullback._transforms.transpose import pull, record_linear
+from pullback._transforms.linearize import linearize_flat
+from pullback._transforms.transpose import record_linear
 
 
 def _check_tuple(function: str, name: str, value: Any) -> None:
     if not isinstance(value, (tuple, list)):
         raise TypeError(f"{function}: {name} must be a tuple or a list, one entry per argument of the function, got "
                         f"{type(value).__name__}")
-
-
-def describe_mismatch(expected: Any, got: Any) -> str:
-    """Where two structures first differ, in words."""
-    for path, what1, what2, _ in equality_errors(expected, got):
-        return f"at {keystr(path) or 'the top'}: expected {what1}, got {what2}"
-    return f"expected {tree_structure(expected)}, got {tree_structure(got)}"
-
-
-def float0_zeros(aval: ShapedArray) -> np.ndarray:
-    """The only tangent at an integer or bool: an array of the empty dtype."""
-    return np.zeros(aval.shape, dtypes.float0)
-
-
-def as_tangent(x: Any, primal: ShapedArray, describe: Callable[[], str]) -> Any:
-    """A user's tangent or cotangent for a value of type `primal`; Python scalars take its dtype."""
-    expected = primal.to_tangent_aval()
-    if expected.dtype == dtypes.float0:
-        if getattr(x, "dtype", None) == dtypes.float0 and np.shape(x) == primal.shape:
-            return zero_of(primal)
-        raise TypeError(f"{describe()}: the value is of type {primal.str_short()}, which has no derivative, so its "
-                        f"tangent must be np.zeros({primal.shape}, pullback.dtypes.float0), got {_kind(x)}")
-    if type(x) is Zero:
-        return x
-    check_leaf(x, describe)
-    t = lift(x)
-    if t.aval.dtype != expected.dtype and t.aval.weak_type and _castable(t.aval.dtype, expected.dtype):
-        t = convert_element_type(t, expected.dtype, True)
-    if t.aval.dtype != expected.dtype:
-        raise TypeError(f"{describe()}: expected dtype {expected.dtype.name}, got {t.aval.dtype.name}. "
-                        "A tangent or cotangent has the dtype of its value.")
-    if t.aval.shape != expected.shape:
-        raise ValueError(f"{describe()}: expected shape {expected.shape}, got {t.aval.shape}. "
-                         "A tangent or cotangent has the shape of its value.")
-    return t
-
-
-def _castable(source: np.dtype, target: np.dtype) -> bool:
-    return not dtypes.is_complex(source) or dtypes.is_complex(target)
-
-
-def _kind(x: Any) -> str:
-    try:
-        return aval_of(x).str_short()
-    except TypeError:
-        return f"{x!r}"
 
 
 @boundary
@@ -186,43 +145,6 @@ class _Flat:
         return outs
 
 
-class VJP:
-    """The pullback that `vjp` returns: from a cotangent of the result to those of the arguments."""
-
-    def __init__(self, fun: Callable, linear: Linearized, in_avals: Sequence[ShapedArray], in_tree: PyTreeDef,
-                 out_avals: Sequence[ShapedArray], out_tree: PyTreeDef):
-        self.fun = fun
-        self.linear = linear
-        self.in_avals = in_avals
-        self.in_tree = in_tree
-        self.out_avals = out_avals
-        self.out_tree = out_tree
-
-    @boundary
-    def __call__(self, cotangent: Any) -> tuple[Any, ...]:
-        """Cotangents of the arguments, a tuple with an entry for each; `float0` for integers."""
-        leaves, tree = tree_flatten(cotangent)
-        name = function_name(self.fun)
-        if tree != self.out_tree:
-            expected = tree_unflatten(self.out_tree, [0.] * len(self.out_avals))
-            raise TypeError(f"the vjp of {name}: the cotangent must have the structure of the result, "
-                            + describe_mismatch(expected, cotangent))
-
-        def where(i):
-            path = tree_flatten_with_path(cotangent)[0][i][0]
-            return f"the vjp of {name}: the cotangent{' at ' + keystr(path) if path else ''}"
-
-        cts = [as_tangent(ct, aval, functools.partial(where, i))
-               for i, (ct, aval) in enumerate(zip(leaves, self.out_avals, strict=True))]
-        return tree_unflatten(self.in_tree, cotangents_in(self.linear, cts, self.in_avals))
-
-
-def cotangents_in(linear: Linearized, cts: Sequence[Any], in_avals: Sequence[ShapedArray]) -> list[Any]:
-    """The cotangents of all inputs, zeros made into arrays."""
-    return [float0_zeros(aval) if r is None else instantiate(r)
-            for r, aval in zip(pull(linear, cts), in_avals, strict=True)]
-
-
 @boundary
 def vjp(fun: Callable, *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
     """The value of `fun` at `primals` and its pullback (reverse mode).
@@ -233,7 +155,8 @@ def vjp(fun: Callable, *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
       has_aux: whether `fun` returns a pair, of which the second is passed through.
 
     Returns: `(primals_out, pullback)`, and the auxiliary result where there is one. `pullback(cotangent)` takes a value
-      shaped as the result and returns a tuple with a cotangent for each argument.
+      shaped as the result and returns a tuple with a cotangent for each argument. It is a pytree, whose leaves are the
+      arrays saved for the backward pass: `jit` can return it and take it.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> y, pullback = pb.vjp(lambda x, w: x * w, 2., 5.)
@@ -250,46 +173,12 @@ def vjp(fun: Callable, *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
     return (value, pullback, strip_aux(flat.aux)) if has_aux else (value, pullback)
 
 
-class Pushforward:
-    """The linear map that `linearize` returns: from tangents of the arguments to those of the result."""
-
-    def __init__(self, fun: Callable, linear: Linearized, in_avals: Sequence[ShapedArray], in_tree: PyTreeDef,
-                 out_tree: PyTreeDef, out_avals: Sequence[ShapedArray]):
-        self.fun = fun
-        self.linear = linear
-        self.in_avals = in_avals
-        self.in_tree = in_tree
-        self.out_tree = out_tree
-        self.out_avals = out_avals
-
-    @boundary
-    def __call__(self, *tangents: Any) -> Any:
-        """The derivative along `tangents`, one for each argument."""
-        leaves, tree = tree_flatten(tangents)
-        name = function_name(self.fun)
-        if tree != self.in_tree:
-            expected = tree_unflatten(self.in_tree, [0.] * len(self.in_avals))
-            raise TypeError(f"the linearized {name}: tangents must have the structure of the arguments, "
-                            + describe_mismatch(expected, tangents))
-
-        def where(i):
-            path = tree_flatten_with_path(tangents)[0][i][0]
-            return f"the linearized {name}: the tangent of {argument_path(self.fun, path[0].idx, path[1:])}"
-
-        ts = [as_tangent(t, aval, functools.partial(where, i))
-              for i, (t, aval) in enumerate(zip(leaves, self.in_avals, strict=True))]
-        outs = self.linear.push([None if node is None else instantiate(t)
-                                 for node, t in zip(self.linear.inputs, ts, strict=True)])
-        flat = [float0_zeros(aval) if t.aval.dtype == dtypes.float0 else instantiate(t)
-                for t, aval in zip(outs, self.out_avals, strict=True)]
-        return tree_unflatten(self.out_tree, flat)
-
-
 @boundary
 def linearize(fun: Callable, *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
     """The value of `fun` at `primals` and its derivative there, as a function of tangents.
 
-    The primal work is done once; each call of the derivative runs the linear part alone.
+    The primal work is done once; each call of the derivative runs the linear part alone. It is a pytree, as is what
+    `vjp` returns.
 
     Returns: `(primals_out, f_jvp)`, and the auxiliary result where there is one.
 
@@ -304,7 +193,7 @@ def linearize(fun: Callable, *primals: Any, has_aux: bool = False) -> tuple[Any,
     flat = _Flat("linearize", fun, primals, {}, tree, None, has_aux)
     outs, linear = linearize_flat(flat, xs, subject=f"linearize of {describe_function(fun)}")
     value = tree_unflatten(flat.out_tree, outs)
-    push = Pushforward(fun, linear, [x.aval for x in xs], tree, flat.out_tree, [o.aval for o in outs])
+    push = Pushforward(fun, linear, [x.aval for x in xs], tree, [o.aval for o in outs], flat.out_tree)
     return (value, push, strip_aux(flat.aux)) if has_aux else (value, push)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pullback._api.derivatives import _check_grad_input, _Flat, _split_aux, strip_aux
+from pullback._api.unconnected import check_unconnected, refuse_unconnected
 from pullback._core import dtypes
 from pullback._core.arguments import canonical_argnums, check_callable, flatten_result, lift_leaves
 from pullback._core.array import Array, from_numpy
@@ -103,8 +104,10 @@ def _pick(per_argument: Sequence[Any], argnums: Any) -> Any:
 
 @boundary
 def jacrev(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False,
-           allow_int: bool = False) -> Callable:
+           allow_int: bool = False, *, unconnected: str = "zero") -> Callable:
     """The Jacobian of `fun`, row by row in reverse mode: for functions with few results.
+
+    `unconnected` says what stands for the blocks at a leaf of the argument on which no result depends, see `grad`.
 
     Returns: a function whose result is arranged as that of `jacfwd`.
     Raises: TypeError for an argument without derivative, or a result that has none.
@@ -113,39 +116,51 @@ def jacrev(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
     >>> pb.jacrev(lambda x: x[0] * x[1])(pnp.array([3., 5.]))
     Array([5., 3.], dtype=float32)
     """
-    check_callable("jacrev", fun)
+    return _reverse("jacrev", fun, argnums, has_aux, holomorphic, allow_int, unconnected)
+
+
+def _reverse(function: str, fun: Callable, argnums: int | Sequence[int], has_aux: bool, holomorphic: bool,
+             allow_int: bool, unconnected: str) -> Callable:
+    check_callable(function, fun)
+    check_unconnected(function, unconnected)
 
     @functools.wraps(fun, updated=())
     @boundary
     def jacobian(*args, **kwargs):
-        positions = canonical_argnums(f"jacrev of {function_name(fun)}", argnums, len(args))
+        positions = canonical_argnums(f"{function} of {function_name(fun)}", argnums, len(args))
         dynamic = [args[i] for i in positions]
         leaves, tree = tree_flatten(dynamic)
-        xs = lift_leaves("jacrev", fun, leaves, dynamic, None, positions)
-        _check_grad_input("jacrev", fun, xs, dynamic, positions, holomorphic, allow_int)
-        flat = _Flat("jacrev", fun, args, kwargs, tree, positions, has_aux)
-        outs, linear = linearize_flat(flat, xs, subject=f"jacrev of {describe_function(fun)}")
+        xs = lift_leaves(function, fun, leaves, dynamic, None, positions)
+        _check_grad_input(function, fun, xs, dynamic, positions, holomorphic, allow_int)
+        flat = _Flat(function, fun, args, kwargs, tree, positions, has_aux)
+        outs, linear = linearize_flat(flat, xs, subject=f"{function} of {describe_function(fun)}")
         for out in outs:
             wanted = dtypes.is_complex if holomorphic else dtypes.is_float
             if not wanted(out.aval.dtype):
                 raise TypeError(
-                    f"jacrev of {function_name(fun)}: the result must be {'complex' if holomorphic else 'real'} "
+                    f"{function} of {function_name(fun)}: the result must be {'complex' if holomorphic else 'real'} "
                     f"floating-point numbers, got {out.aval.str_short()}."
                     + (" For a holomorphic function pass holomorphic=True." if not holomorphic else ""))
 
+        missing: list[bool] = []
+
         def back(*cts):
+            results = pull(linear, cts)
+            missing[:] = [type(r) is Zero for r in results]
             return [zeros_like_aval(x.aval) if r is None or type(r) is Zero else r
-                    for r, x in zip(pull(linear, cts), xs, strict=True)]
+                    for r, x in zip(results, xs, strict=True)]
 
         size = sum(o.aval.size for o in outs)
         values, dims, trace = batch_flat(back, _basis([o.aval for o in outs]), [0] * len(outs), size)
+        refuse_unconnected(function, fun, missing, dynamic, positions, unconnected)
         per_input = [trace.materialize(v, d) for v, d in zip(values, dims, strict=True)]
         rows, start = [], 0
         for out in outs:
-            blocks = []
-            for value in per_input:
+            blocks: list[Any] = []
+            for value, absent in zip(per_input, missing, strict=True):
                 block = value[start:start + out.aval.size]
-                blocks.append(reshape(block, (*out.aval.shape, *value.aval.shape[1:])))
+                blocks.append(None if absent and unconnected == "none"
+                              else reshape(block, (*out.aval.shape, *value.aval.shape[1:])))
             start += out.aval.size
             rows.append(_pick(tree_unflatten(tree, blocks), argnums))
         result = tree_unflatten(flat.out_tree, rows)
@@ -155,9 +170,11 @@ def jacrev(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
 
 
 @boundary
-def hessian(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False
-            ) -> Callable:
+def hessian(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False, *,
+            unconnected: str = "zero") -> Callable:
     """The matrix of second derivatives, forward over reverse.
+
+    `unconnected` says what stands for the rows of a leaf on which the result does not depend, see `grad`.
 
     Returns: a function whose result has the argument's structure twice nested, with arrays of shape
       `(*out.shape, *in.shape, *in.shape)`.
@@ -168,4 +185,5 @@ def hessian(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fal
            [ 0., 12.]], dtype=float32)
     """
     check_callable("hessian", fun)
-    return jacfwd(jacrev(fun, argnums, has_aux, holomorphic), argnums, has_aux, holomorphic)
+    rows = _reverse("hessian", fun, argnums, has_aux, holomorphic, False, unconnected)
+    return jacfwd(rows, argnums, has_aux, holomorphic)

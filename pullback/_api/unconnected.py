@@ -34,18 +34,19 @@ def pull_connected(function: str, fun: Callable, linear: Linearized, ct: Any, av
 
     Integers, which have no derivative whatever the function does, keep their zeros of dtype `float0`.
     """
-    grads: list[Any] = []
-    paths = tree_flatten_with_path(tuple(dynamic))[0]
-    for g, aval, (path, _) in zip(pull(linear, [ct]), avals, paths, strict=True):
-        if g is None:
-            grads.append(np.zeros(aval.shape, dtypes.float0))
-        elif type(g) is not Zero:
-            grads.append(g)
-        elif unconnected == "none":
-            grads.append(None)
-        else:
-            where = argument_path(fun, positions[path[0].idx], path[1:])
-            raise ValueError(f"{function} of {function_name(fun)} with unconnected='error': the result does not depend "
-                             f"on {where}. Leave it out of what is differentiated, look for an unused parameter or a "
-                             "stop_gradient, or pass unconnected='zero' or 'none'.")
-    return grads
+    grads = pull(linear, [ct])
+    refuse_unconnected(function, fun, [type(g) is Zero for g in grads], dynamic, positions, unconnected)
+    return [np.zeros(aval.shape, dtypes.float0) if g is None else None if type(g) is Zero else g
+            for g, aval in zip(grads, avals, strict=True)]
+
+
+def refuse_unconnected(function: str, fun: Callable, missing: Sequence[bool], dynamic: Sequence[Any],
+                       positions: Sequence[int], unconnected: str) -> None:
+    """With "error", name the first leaf of the arguments that nothing reaches."""
+    if unconnected != "error" or not any(missing):
+        return
+    path = tree_flatten_with_path(tuple(dynamic))[0][list(missing).index(True)][0]
+    where = argument_path(fun, positions[path[0].idx], path[1:])
+    raise ValueError(f"{function} of {function_name(fun)} with unconnected='error': the result does not depend "
+                     f"on {where}. Leave it out of what is differentiated, look for an unused parameter or a "
+                     "stop_gradient, or pass unconnected='zero' or 'none'.")

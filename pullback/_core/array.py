@@ -5,7 +5,7 @@ What an array holds is never written to after it is made; NumPy data that a user
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -87,7 +87,10 @@ class ConcreteArray(Array):
     _buffer: Any
 
     # made by `array_of` and `array_on_device`: a constructor in Python would double what an array costs
-    __init__ = object.__init__
+    if TYPE_CHECKING:
+        def __init__(self) -> None: ...
+    else:
+        __init__ = object.__init__
 
     @property
     def buffer(self) -> Any:

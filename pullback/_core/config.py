@@ -21,6 +21,9 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "default_matmul_precision": _PRECISIONS,
 }
 
+# no options: what transformations set for a while, and a trace depends on
+_STATES: dict[str, tuple[Any, ...]] = {"collecting_taps": (False, True)}
+
 _TRUE = ("1", "true", "on", "yes", "y", "t")
 _FALSE = ("0", "false", "off", "no", "n", "f", "")
 
@@ -70,12 +73,12 @@ class TracingState:
         self.values = values
 
 
-_TRACING = ("enable_x64", "disable_jit", "debug_nans", "numpy_rank_promotion", "default_matmul_precision")
+_TRACING = ("enable_x64", "disable_jit", "debug_nans", "numpy_rank_promotion", "default_matmul_precision", *_STATES)
 _states: dict[tuple, TracingState] = {}
 
 
-def _tracing_state(values: dict[str, Any]) -> TracingState:
-    key = tuple(values[option] for option in _TRACING)
+def _tracing_state(source: Any) -> TracingState:
+    key = tuple(getattr(source, name) for name in _TRACING)
     return _states.setdefault(key, TracingState(key))
 
 
@@ -92,6 +95,7 @@ class Config(threading.local):
     traceback_filtering: str
     numpy_rank_promotion: str
     default_matmul_precision: str | None
+    collecting_taps: bool
     tracing: TracingState
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -118,9 +122,9 @@ class Config(threading.local):
         """
         name = _option_name(name)
         setattr(Config, name, _check(name, value))
-        Config.tracing = _tracing_state({option: getattr(Config, option) for option in _TRACING})
+        Config.tracing = _tracing_state(Config)
         if "tracing" in self.__dict__:
-            self.__dict__["tracing"] = _tracing_state(self.values)
+            self.__dict__["tracing"] = _tracing_state(self)
 
     def read(self, name: str) -> Any:
         """The value that this thread sees; AttributeError for an unknown name.
@@ -139,7 +143,9 @@ class Config(threading.local):
 for _name in _CHOICES:
     setattr(Config, _name, _from_environment(_name, dict(os.environ)))
     setattr(Config, f"jax_{_name}", property(attrgetter(_name)))
-Config.tracing = _tracing_state({_name: getattr(Config, _name) for _name in _TRACING})
+for _name, _values in _STATES.items():
+    setattr(Config, _name, _values[0])
+Config.tracing = _tracing_state(Config)
 
 config = Config()
 
@@ -149,8 +155,8 @@ def _override(name: str, value: Any) -> Iterator[None]:
     """Set an option for this thread until the context ends."""
     mine = config.__dict__  # threading.local gives each thread its own
     outer = mine.get(name, mine)  # `mine` itself stands for "no override"
-    mine[name] = _check(name, value)
-    mine["tracing"] = _tracing_state(config.values)
+    mine[name] = value if name in _STATES else _check(name, value)
+    mine["tracing"] = _tracing_state(config)
     try:
         yield
     finally:
@@ -161,7 +167,7 @@ def _override(name: str, value: Any) -> Iterator[None]:
         if mine.keys() == {"tracing"}:
             del mine["tracing"]  # nothing is overridden: what other threads set holds here too
         else:
-            mine["tracing"] = _tracing_state(config.values)
+            mine["tracing"] = _tracing_state(config)
 
 
 def enable_x64(value: bool = True) -> Any:
@@ -215,3 +221,8 @@ def default_matmul_precision(value: str | None) -> Any:
     'highest'
     """
     return _override("default_matmul_precision", value)
+
+
+def collecting_taps() -> Any:
+    """Context manager: taps are recorded in this thread, for `tapped` to collect."""
+    return _override("collecting_taps", True)

@@ -42,8 +42,16 @@ class RuleNotDefinedError(NotImplementedError):
     """A primitive or a function lacks the rule that a transformation needs."""
 
 
+class RuleOrderWarning(UserWarning):
+    """A custom rule that is itself being differentiated loses what it says: the message names it and its line."""
+
+
 class RuleError(TypeError):
     """A custom rule broke its contract: the message names the rule, the argument by path, expected and got."""
+
+
+class RuleCheckError(AssertionError):
+    """A derivative rule failed its check; the message is the report."""
 
 
 class Location(NamedTuple):

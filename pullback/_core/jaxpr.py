@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from pullback._core.array import ConcreteArray, array_of
+from pullback._core.config import config
 from pullback._core.errors import Location
 from pullback._core.types import ShapedArray
 
@@ -42,26 +43,36 @@ Atom = Var | Literal
 
 
 class Equation:
-    """One application of a primitive: `outvars = primitive[params] invars`."""
+    """One application of a primitive: `outvars = primitive[params] invars`.
 
-    __slots__ = ("primitive", "invars", "outvars", "params", "code", "line")
+    `origin` tells more than the line, in jaxprs that were made under `debug_nans` (see `births`).
+    """
 
-    def __init__(self, primitive, invars: list, outvars: list, params: dict, code=None, line: int = 0):
+    __slots__ = ("primitive", "invars", "outvars", "params", "code", "line", "origin")
+
+    def __init__(self, primitive, invars: list, outvars: list, params: dict, code=None, line: int = 0, origin=None):
         self.primitive = primitive
         self.invars = invars
         self.outvars = outvars
         self.params = params
         self.code = code
         self.line = line
+        self.origin = origin
 
     @property
     def location(self) -> Location | None:
         """The user's line that applied the primitive."""
         return Location(self.code.co_filename, self.line, self.code.co_name) if self.code else None
 
+    @property
+    def effectful(self) -> bool:
+        """Whether it acts on the world, itself or in a function it holds, and must not be dropped."""
+        return self.primitive.effectful or any(sub.effectful for sub in subjaxprs(self))
+
     def replace(self, **changes: Any) -> Equation:
         parts: dict[str, Any] = {"primitive": self.primitive, "invars": self.invars, "outvars": self.outvars,
-                                 "params": self.params, "code": self.code, "line": self.line}
+                                 "params": self.params, "code": self.code, "line": self.line,
+                                 "origin": self.origin}
         return Equation(**{**parts, **changes})
 
     def __repr__(self):
@@ -97,12 +108,13 @@ class Jaxpr:
         """Whether some equation, here or below, acts on the world and must not be dropped."""
         known = self.cache.get("effectful")
         if known is None:
-            known = self.cache["effectful"] = any(
-                eqn.primitive.effectful or any(sub.effectful for sub in subjaxprs(eqn)) for eqn in self.eqns)
+            known = self.cache["effectful"] = any(eqn.effectful for eqn in self.eqns)
         return known
 
     def derive(self, key: Any, make: Callable[[], Any]) -> Any:
         """What `make` returns, remembered under `key` as long as the jaxpr lives."""
+        if config.collecting_taps:
+            key = (key, "with taps")  # rules that `make` calls leave more in it
         try:
             return self.cache[key]
         except KeyError:
@@ -192,12 +204,7 @@ def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: Any) -> list[Any]:
     env.update(zip(jaxpr.invars, args, strict=True))
     for eqn in jaxpr.eqns:
         operands = [env[v] if type(v) is Var else literal_value(v) for v in eqn.invars]
-        try:
-            out = eqn.primitive.bind(*operands, **eqn.params)
-        except FloatingPointError as error:
-            if eqn.location and not hasattr(error, "__notes__"):
-                error.add_note(f"It was made at {eqn.location}.")
-            raise
+        out = eqn.primitive.bind(*operands, **eqn.params)
         if eqn.primitive.multiple_results:
             env.update(zip(eqn.outvars, out, strict=True))
         else:

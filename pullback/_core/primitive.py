@@ -9,11 +9,16 @@ with `params` the keyword parameters of the application:
 - `jvp(primals, tangents, **params)`: the result and its tangent; a tangent may be a symbolic `Zero`, in and out.
 - `transpose(cotangent, *operands, **params)`: a cotangent per operand, None where it is not linear (`is_linear`).
 - `batch(operands, dims, **params)`: the result and its batch axis; a dim of None marks an operand without batch axis.
+- `taylor(primals, series, **params)`: the result and its derivatives along a curve, a list; None in place of a list
+  where there are none. Only for speed: without it, `_transforms/jet.py` makes do with the jvp rule.
 
 Primitives that hold functions have more to say, see `_higher_order`: with `higher_order` set, `batch` gets the trace as
 first argument; `linearize(trace, primals, tangents, **params)` replaces the jvp rule where tangents go onto a tape;
 `stage(trace, args, params)` and `record(tape, args, params)` replace plain recording in a jaxpr and on a tape;
 `depends(marked, **params)` says which results depend on the marked operands (all of them where there is no such rule).
+`narrow(record)` leaves out operands of a linear operation on a tape that are not needed after all;
+`harvest(trace, args, params)` runs them so that the taps inside come out, see `_transforms/harvest.py`; `per_example`
+asks for the batching rule even where no operand has a batch axis.
 Those that work along a named axis name the parameter that holds it in `axis_param`, and have a rule
 `collective(trace, operands, dims, **params)` for the `vmap` that binds the name.
 """
@@ -42,7 +47,7 @@ class Primitive:
 
     __slots__ = ("name", "multiple_results", "higher_order", "kernel", "evaluate", "abstract_eval", "lower", "jvp",
                  "linearize", "transpose", "batch", "stage", "record", "dce", "depends", "axis_param", "collective",
-                 "effectful", "_types")
+                 "effectful", "harvest", "narrow", "per_example", "taylor", "_types")
 
     def __init__(self, name: str, multiple_results: bool = False, higher_order: bool = False):
         self.name = name
@@ -63,6 +68,10 @@ class Primitive:
         self.axis_param: str | None = None
         self.collective: Callable | None = None
         self.effectful = False
+        self.harvest: Callable | None = None
+        self.narrow: Callable | None = None
+        self.per_example = False
+        self.taylor: Callable | None = None
         self._types: dict = {}
 
     def __repr__(self):

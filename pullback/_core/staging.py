@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pullback._core.array import ConcreteArray, lift
+from pullback._core.births import origin_here
+from pullback._core.config import config
 from pullback._core.errors import UnexpectedTracerError, is_internal
 from pullback._core.jaxpr import ClosedJaxpr, Equation, Jaxpr, Literal, Var, consts_to_args
 from pullback._core.trace import Trace, Tracer, call_with, check_alive, context
@@ -37,7 +39,8 @@ class StagedTracer(Tracer):
 class StagingTrace(Trace):
     """Records primitives as equations of a jaxpr."""
 
-    __slots__ = ("eqns", "invars", "constants", "subject", "names")
+    __slots__ = ("eqns", "invars", "constants", "subject", "names", "optional")
+    transparent = False
 
     def __init__(self, subject: str = "a function", names: Sequence[str] | None = None):
         super().__init__(context.trace)
@@ -46,6 +49,7 @@ class StagingTrace(Trace):
         self.constants: dict[int, tuple[Var, Any]] = {}
         self.subject = subject
         self.names = names
+        self.optional: list[tuple[int, int]] = []
 
     def describe(self) -> str:
         return f"the tracing of {self.subject}"
@@ -70,12 +74,13 @@ class StagingTrace(Trace):
         frame = sys._getframe(2)
         while frame.f_back is not None and is_internal(frame.f_code):
             frame = frame.f_back
+        origin = origin_here() if config.debug_nans else None
         if primitive.multiple_results:
             outvars = [Var(aval) for aval in out]
-            self.eqns.append(Equation(primitive, invars, outvars, params, frame.f_code, frame.f_lineno))
+            self.eqns.append(Equation(primitive, invars, outvars, params, frame.f_code, frame.f_lineno, origin))
             return [StagedTracer(self, v.aval, v) for v in outvars]
         var = Var(out)
-        self.eqns.append(Equation(primitive, invars, [var], params, frame.f_code, frame.f_lineno))
+        self.eqns.append(Equation(primitive, invars, [var], params, frame.f_code, frame.f_lineno, origin))
         return StagedTracer(self, out, var)
 
     def constant(self, x: Any) -> Var | Literal:
@@ -95,19 +100,49 @@ class StagingTrace(Trace):
             known = self.constants[id(x)] = (Var(x.aval), x)
         return known[0]
 
+    def needed(self, outvars: Sequence[Any]) -> list[Equation]:
+        """The equations, less those that a custom rule added in the `optional` spans and nobody reads."""
+        if not self.optional:
+            return self.eqns
+        droppable = {i for start, stop in self.optional for i in range(start, stop)}
+        live = set(outvars)
+        kept = []
+        for i in reversed(range(len(self.eqns))):
+            eqn = self.eqns[i]
+            kept_anyway = eqn.primitive.per_example or eqn.effectful
+            if i not in droppable or kept_anyway or not live.isdisjoint(eqn.outvars):
+                kept.append(eqn)
+                live.update(eqn.invars)
+        kept.reverse()
+        return kept
+
     def finish(self, outs: Sequence[Any]) -> ClosedJaxpr:
         """The jaxpr that returns `outs`, with the values of its constants."""
         outvars = [a.atom if type(a) is StagedTracer and a.owner is self else self.constant(a) for a in outs]
         constvars = [var for var, _ in self.constants.values()]
         values = [value for _, value in self.constants.values()]
-        return ClosedJaxpr(Jaxpr(constvars, self.invars, self.eqns, outvars), values)
+        return ClosedJaxpr(Jaxpr(constvars, self.invars, self.needed(outvars), outvars), values)
+
+
+def call_optionally(fun: Callable, args: Sequence[Any], keywords: dict[str, Any]) -> Any:
+    """Call a function, letting what it stages be dropped from the jaxpr where nobody reads it."""
+    trace: Trace | None = context.trace
+    while trace is not None and not isinstance(trace, StagingTrace):
+        trace = trace.parent
+    if trace is None:
+        return fun(*args, **keywords)
+    start = len(trace.eqns)
+    try:
+        return fun(*args, **keywords)
+    finally:
+        trace.optional.append((start, len(trace.eqns)))
 
 
 def check_encloses(x: Tracer, trace: Trace) -> None:
     """Refuse a tracer of a transformation that `trace` does not run inside of."""
     outer: Trace | None = trace
     while outer is not None:
-        if outer is x.owner:
+        if outer is x.owner or outer.stands_in_for(x):
             return
         outer = outer.parent
     raise UnexpectedTracerError(foreign_tracer_message(x, trace.describe()))

@@ -32,6 +32,8 @@ class Trace:
     __slots__ = ("parent", "alive", "__weakref__")
     parent: Any
     alive: bool
+    # False if it must see operations on concrete values too
+    transparent = True
 
     def __init__(self, parent: Trace | None):
         self.parent = parent
@@ -44,6 +46,10 @@ class Trace:
     def describe(self) -> str:
         """The transformation in the user's words, for messages."""
         return type(self).__name__
+
+    def stands_in_for(self, x: Any) -> bool:
+        """Whether another value takes the place of this tracer while the trace is current."""
+        return False
 
 
 class Tracer(Array):
@@ -156,13 +162,22 @@ _INSTEAD: dict[type, str] = {
 
 def check_alive(x: Tracer) -> None:
     """Refuse a tracer whose transformation has ended."""
-    if not x.owner.alive:
+    if not x.owner.alive and not has_stand_in(x, context.trace):
         origin = x.origin()
         raise UnexpectedTracerError(
             f"a traced value of type {x.aval.str_short()} was used after {x.owner.describe()} had ended"
             f"{': ' + origin if origin else ''}. It leaked out through a global, an attribute, a mutated list or a "
             "closure; return it from the transformed function instead. If a custom rule closes over it, pass it as an "
             "argument.")
+
+
+def has_stand_in(x: Tracer, trace: Trace | None) -> bool:
+    """Whether another value takes the place of a tracer in this trace."""
+    while trace is not None:
+        if trace.stands_in_for(x):
+            return True
+        trace = trace.parent
+    return False
 
 
 class LinearTracer(Tracer):

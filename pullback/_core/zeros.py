@@ -1,16 +1,31 @@
 """Symbolic zeros: a tangent or cotangent known to vanish, of which only the type is stored."""
 from __future__ import annotations
 
+import numpy as np
+
 from pullback._core.types import ShapedArray
 
 
 class Zero:
-    """The zero of a tangent space. `aval` is the type of the tangent, `float0` where there is no tangent space."""
+    """The zero of a tangent space: `SymbolicZero` to the author of a rule.
+
+    `aval` is the type of the tangent, of dtype `float0` where there is no tangent space.
+    """
 
     __slots__ = ("aval",)
 
     def __init__(self, aval: ShapedArray):
         self.aval = aval
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the array of zeros it stands for."""
+        return self.aval.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The dtype of the array of zeros it stands for."""
+        return self.aval.dtype
 
     @classmethod
     def of(cls, primal_aval: ShapedArray) -> Zero:
@@ -18,7 +33,7 @@ class Zero:
         return zero_of(primal_aval)
 
     def __repr__(self):
-        return f"Zero({self.aval.str_short()})"
+        return f"SymbolicZero({self.aval.str_short()})"
 
 
 _zeros: dict[ShapedArray, Zero] = {}

@@ -13,6 +13,7 @@ from pullback._core.types import ShapedArray, matches
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.rules import pack
 from pullback._transforms.dce import dce, depends_on
+from pullback._transforms.jet import flatten, jet_jaxpr, unflatten
 from pullback._transforms.jvp import jvp_jaxpr
 from pullback._transforms.linearize_jaxpr import linearize_jaxpr, transpose_jaxpr
 from pullback._transforms.vmap import batch_jaxpr
@@ -61,6 +62,15 @@ def _jvp(primals, tangents, jaxpr, name, inline):
     return outs[:n], pack(present, outs[n:], [zero_of(out.aval) for out in outs[:n]])
 
 
+def _taylor(primals, series, jaxpr, name, inline):
+    active = tuple(s is not None for s in series)
+    order = next(len(s) for s in series if s is not None)
+    derived, present = jet_jaxpr(jaxpr, active, order)
+    outs = call(derived, [*primals, *flatten(series)], name, inline)
+    n = len(jaxpr.outvars)
+    return outs[:n], unflatten(present, outs[n:], order)
+
+
 def _linearize(trace, primals, tangents, jaxpr, name, inline):
     active = active_of(tangents)
     parts = linearize_jaxpr(jaxpr, active)
@@ -102,6 +112,7 @@ jit_p.abstract_eval = _type
 jit_p.lower = _lower
 jit_p.jvp = _jvp
 jit_p.linearize = _linearize
+jit_p.taylor = _taylor
 jit_p.transpose = _transpose
 jit_p.batch = _batch
 jit_p.dce = _dce

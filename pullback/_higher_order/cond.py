@@ -18,6 +18,7 @@ from pullback._core.types import ShapedArray, make_aval, matches
 from pullback._core.zeros import zero_of
 from pullback._higher_order.bodies import Body, check_same_structure, check_same_types, lift_tree, trace_body
 from pullback._higher_order.call import active_of, check_operands
+from pullback._higher_order.one_by_one import acts, one_by_one
 from pullback._ops.compare import eq, ne, select
 from pullback._ops.elementwise import max as max_
 from pullback._ops.elementwise import min as min_
@@ -163,11 +164,8 @@ def _type(index, *avals, branches):
 
 
 def _lower(ctx, index, *operands, branches):
-    out_avals = list(branches[0].out_avals)
-    if not out_avals:
-        return []
-    regions = [ctx.region([], lambda block, _, b=b: block.inline(b, operands)) for b in branches]
-    return ctx.op("stablehlo.case", [index], out_avals, "", regions)
+    bodies = [lambda block, b=b: block.inline(b, operands) for b in branches]
+    return ctx.choose(index, branches[0].out_avals, bodies)
 
 
 def _jvp(primals, tangents, branches):
@@ -244,6 +242,8 @@ def _batch(trace, operands, dims, branches):
     index, *rest = operands
     batched = tuple(d is not None for d in dims[1:])
     moved = [x if d is None else trace.materialize(x, d) for x, d in zip(rest, dims[1:], strict=True)]
+    if dims[0] is not None and acts({"branches": branches}):
+        return one_by_one(trace, cond_p, operands, dims, {"branches": branches})
     if dims[0] is not None:
         # every example decides for itself: all branches run, and the results are selected
         index = trace.materialize(index, dims[0])

@@ -1,51 +1,97 @@
-"""A user's function and rules, on pytrees, as the flat call that `custom_rules` works with; and the checks of rules.
+"""A user's function and rules, on pytrees, as the flat call that `custom_rules` works with.
 
-Every check names the rule and its definition, the argument or leaf by path, what was expected, what came.
+Every error names the rule and its definition, the call, the argument or leaf by path, what was expected, what came.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from types import CodeType
 from typing import Any
 
-import numpy as np
-
-from pullback._core import dtypes
 from pullback._core.arguments import argument_path, flatten_result
 from pullback._core.array import Array, is_array_like, lift
-from pullback._core.errors import RuleError, describe_function
+from pullback._core.errors import RuleError, RuleNotDefinedError, RuleOrderWarning, describe_function, is_internal
+from pullback._core.staging import call_optionally
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
-from pullback._core.tree_paths import equality_errors, keystr, tree_flatten_with_path, tree_map
+from pullback._core.tree_paths import keystr, tree_flatten_with_path
 from pullback._core.types import ShapedArray, matches
-from pullback._core.zeros import Zero, zero_of
-from pullback._ops.shape import convert_element_type, full, zeros_like_aval
+from pullback._core.zeros import Zero
+from pullback._higher_order.rule_checks import (
+    argument_cotangents,
+    check_pair,
+    check_tangent,
+    describe,
+    first_difference,
+    leaves_of,
+    zeros_for_user,
+)
+from pullback._transforms.jvp import DualTracer
+from pullback._transforms.linearize import LinearizedTracer
+from pullback._transforms.vmap import BatchTracer
 
-_FLOAT = np.dtype(np.float32)
+
+@dataclass(frozen=True, eq=False, slots=True)
+class CustomVJPPrimal:
+    """What a fwd rule with `symbolic_zeros` gets for a leaf: its value, and whether it is being differentiated."""
+
+    value: Any
+    perturbed: bool
+
+
+def call_site() -> tuple[CodeType, int]:
+    """Where the user's code is now; the line is looked up only if a message needs it."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and is_internal(frame.f_code):
+        frame = frame.f_back
+    return frame.f_code, frame.f_lasti
+
+
+def differentiated(x: Any) -> bool:
+    """Whether a transformation around this one follows the derivative of a value."""
+    while type(x) is BatchTracer:
+        x = x.value
+    return type(x) is LinearizedTracer or type(x) is DualTracer
+
+
+class Progress(threading.local):
+    """How often a rule of a function could have been asked for, and how deep in its fwd rule we are, in this thread."""
+
+    calls = 0
+    inside_fwd = 0
 
 
 class FlatCall:
     """One call of a decorated function: the function and its rules on the leaves of its differentiable arguments.
 
-    `carrier` is the decorated function, with `fun`, `jvp_rule`, `fwd_rule`, `bwd_rule`; `fixed` holds the arguments at
-    the `nondiff` positions of `count`.
+    `carrier` is the decorated function with its rules. `fixed` holds the arguments at the `nondiff` positions of
+    `count`; `keywords` what was given to keyword-only parameters, which function and rules get by keyword.
     """
 
-    __slots__ = ("carrier", "in_tree", "fixed", "nondiff", "count", "out_tree", "out_avals", "jvp", "fwd", "bwd",
-                 "forward")
+    __slots__ = ("carrier", "in_tree", "fixed", "nondiff", "count", "keywords", "site", "out_tree", "out_avals", "jvp",
+                 "fwd", "bwd", "vmap", "forward")
+    captured = ()
 
-    def __init__(self, carrier: Any, in_tree: PyTreeDef, fixed: Sequence[Any], nondiff: Sequence[int], count: int):
+    def __init__(self, carrier: Any, in_tree: PyTreeDef, fixed: Sequence[Any], nondiff: Sequence[int], count: int,
+                 keywords: dict[str, Any], site: tuple[CodeType, int]):
         self.carrier = carrier
         self.in_tree = in_tree
         self.fixed = fixed
         self.nondiff = nondiff
         self.count = count
+        self.keywords = keywords
+        self.site = site
         self.out_tree: Any = None
         self.out_avals: list[ShapedArray] | None = None
         self.jvp = self._jvp if carrier.jvp_rule is not None else None
         self.fwd = self._fwd if carrier.fwd_rule is not None else None
         self.bwd = self._bwd if carrier.bwd_rule is not None else None
-        self.forward = carrier.forward
-
-    captured = 0
+        self.vmap = self._vmap if carrier.vmap_rule is not None else None
+        self.forward = "primal" if carrier.progress.inside_fwd else carrier.forward
 
     @property
     def name(self) -> str:
@@ -53,35 +99,76 @@ class FlatCall:
 
     @property
     def label(self) -> str:
-        return f"{type(self.carrier).__name__} function {describe_function(self.carrier.fun)}"
+        code, instruction = self.site
+        line = next((n for start, end, n in code.co_lines() if start <= instruction < end), code.co_firstlineno)
+        return (f"{type(self.carrier).__name__} function {describe_function(self.carrier.fun)}, "
+                f"called at {code.co_filename}:{line}")
 
     def __str__(self):
         return self.name
 
     def arguments(self, leaves: Sequence[Any]) -> Sequence[Any]:
         """All positional arguments of the user's function, from the leaves of the differentiable ones."""
-        dynamic = tree_unflatten(self.in_tree, leaves)
+        return self.in_order(tree_unflatten(self.in_tree, leaves), self.fixed)
+
+    def in_order(self, differentiable: Sequence[Any], fixed: Sequence[Any]) -> Sequence[Any]:
+        """A value for every position, from those of the differentiable arguments and those of the others."""
         if not self.nondiff:
-            return dynamic
-        fixed, rest = iter(self.fixed), iter(dynamic)
-        return [next(fixed) if i in self.nondiff else next(rest) for i in range(self.count)]
+            return differentiable
+        mine, rest = iter(fixed), iter(differentiable)
+        return [next(mine) if i in self.nondiff else next(rest) for i in range(self.count)]
 
     def position(self, i: int) -> int:
         """The position in the user's signature of the `i`-th differentiable argument."""
         return [p for p in range(self.count) if p not in self.nondiff][i]
 
+    def path(self, i: int) -> str:
+        """The `i`-th differentiable argument in words."""
+        return argument_path(self.carrier.fun, self.position(i))
+
+    def spans(self) -> Iterator[slice]:
+        """Where the leaves of each differentiable argument stand."""
+        n = 0
+        for child in self.in_tree.children():
+            yield slice(n, n + child.num_leaves)
+            n += child.num_leaves
+
     def fun(self, *leaves):
         outs, self.out_tree = flatten_result(type(self.carrier).__name__, self.carrier.fun,
-                                             self.carrier.fun(*self.arguments(leaves)))
+                                             self.carrier.fun(*self.arguments(leaves), **self.keywords))
         self.out_avals = [out.aval for out in outs]
         return outs
+
+    # --- what every rule must keep to ---
+
+    def ask(self, label: Callable[[], str], rule: Callable, *args: Any) -> Any:
+        """Call a rule; one that does not take the keyword arguments of the function is named."""
+        try:
+            return call_optionally(rule, args, self.keywords)
+        except TypeError as error:
+            frames = list(traceback.walk_tb(error.__traceback__))
+            if self.keywords and len(frames) == 2:
+                raise RuleError(f"{label()} is called with the keyword-only arguments of the function, "
+                                f"{', '.join(self.keywords)}, but: {error}") from None
+            raise
+
+    def check_covered(self, covered: Sequence[int] | None, active: Sequence[bool], what: str) -> None:
+        """Refuse differentiation with respect to an argument that a rule was not written for."""
+        if covered is None:
+            return
+        for i, span in enumerate(self.spans()):
+            if i not in covered and any(active[span]):
+                rest = ", ".join(self.path(j).removeprefix("argument ") for j in covered) or "no argument"
+                raise RuleNotDefinedError(
+                    f"{self.label}: there is no derivative with respect to {self.path(i)}: the {what} covers {rest} "
+                    f"alone. Extend the rule, or pass lax.stop_gradient of the argument to call it a constant.")
 
     def check_primals(self, label: Callable[[], str], value: Any, outs: Sequence[Array], tree: PyTreeDef) -> None:
         """Refuse a rule's primal output that differs from what the function returned, where the function has run."""
         if self.out_avals is None:
             return
         if tree != self.out_tree:
-            path, expected, got = _first_difference(tree_unflatten(self.out_tree, [0.] * len(self.out_avals)), value)
+            path, expected, got = first_difference(tree_unflatten(self.out_tree, [0.] * len(self.out_avals)), value)
             raise RuleError(f"{label()} must return a primal output with the structure of the function's result, but "
                             f"at {path} expected {expected}, got {got}")
         for i, (out, aval) in enumerate(zip(outs, self.out_avals, strict=True)):
@@ -90,6 +177,20 @@ class FlatCall:
                 raise RuleError(f"{label()}: the primal output{' at ' + where if where else ''} must be what the "
                                 f"function returns: expected {aval.str_short()}, got {out.aval.str_short()}")
 
+    def check_order(self, rule: Callable, kind: str, calls_before: int, primals: Sequence[Any], outs: Sequence[Any]
+                    ) -> None:
+        """Warn of a rule that is lost at the next order: its primal output came about without the function."""
+        if self.carrier.progress.calls != calls_before or not any(map(differentiated, primals)):
+            return
+        if any(map(differentiated, outs)):
+            code = getattr(rule, "__code__", None)
+            warnings.warn_explicit(
+                f"the {kind} rule {describe_function(rule)} of {self.label}, does not call {self.name}, and is being "
+                "differentiated itself. The second derivative through its primal output is that of the operations in "
+                f"the rule, not of the rule. Compute the primal output as {self.name}(...) in the rule.",
+                RuleOrderWarning, code.co_filename if code else self.site[0].co_filename,
+                code.co_firstlineno if code else 1, registry=self.carrier.warned)
+
     # --- the jvp rule ---
 
     def jvp_label(self) -> str:
@@ -97,34 +198,62 @@ class FlatCall:
         return f"the jvp rule {describe_function(self.carrier.jvp_rule)} of {self.label}"
 
     def _jvp(self, primals, tangents):
-        rule = self.carrier.jvp_rule
-        given = [_zeros_for_user(t.aval) if type(t) is Zero else t for t in tangents]
-        result = rule(*self.fixed, tree_unflatten(self.in_tree, primals), tree_unflatten(self.in_tree, given))
+        carrier = self.carrier
+        rule, covered, calls = carrier.jvp_rule, carrier.jvp_argnums, carrier.progress.calls
+        given = tangents if carrier.jvp_symbolic_zeros else [
+            zeros_for_user(t.aval) if type(t) is Zero else t for t in tangents]
+        dots = tree_unflatten(self.in_tree, given)
+        if covered is not None:
+            covered = carrier.differentiable(covered, self.nondiff, self.count)
+            self.check_covered(covered, [type(t) is not Zero for t in tangents], "jvp rule")
+            dots = tuple(dots[i] for i in covered)
+        result = self.ask(self.jvp_label, rule, *self.fixed, tree_unflatten(self.in_tree, primals), dots)
         primal_out, tangent_out = check_pair(self.jvp_label, result, "(primal_out, tangent_out)")
-        outs, out_tree = _leaves(self.jvp_label, "primal output", primal_out)
+        outs, out_tree = leaves_of(self.jvp_label, "primal output", primal_out)
         self.check_primals(self.jvp_label, primal_out, outs, out_tree)
-        dots, dot_tree = tree_flatten(tangent_out)
+        leaves, dot_tree = tree_flatten(tangent_out)
         if out_tree != dot_tree:
-            path, expected, got = _first_difference(primal_out, tangent_out)
+            path, expected, got = first_difference(primal_out, tangent_out)
             raise RuleError(f"{self.jvp_label()} must return a tangent output with the structure of the primal output, "
                             f"but at {path} expected {expected}, got {got}. Return a tangent for each primal result.")
-        touts = [_check_tangent(dot, out, self.jvp_label, "tangent output", tangent_out, i)
-                 for i, (out, dot) in enumerate(zip(outs, dots, strict=True))]
+        touts = [check_tangent(dot, out, self.jvp_label, "tangent output", tangent_out, i)
+                 for i, (out, dot) in enumerate(zip(outs, leaves, strict=True))]
+        self.check_order(rule, "jvp", calls, primals, outs)
         self.out_tree = out_tree
         return outs, touts
 
     # --- the vjp rule ---
 
-    def _fwd(self, *primals):
-        rule = self.carrier.fwd_rule
+    def fwd_label(self) -> str:
+        """The fwd rule in words."""
+        return f"the fwd rule {describe_function(self.carrier.fwd_rule)} of {self.label}"
 
-        def label():
-            return f"the fwd rule {describe_function(rule)} of {self.label}"
+    def bwd_label(self) -> str:
+        """The bwd rule in words."""
+        return f"the bwd rule {describe_function(self.carrier.bwd_rule)} of {self.label}"
 
-        result = rule(*self.arguments(primals))
-        primal_out, residuals = check_pair(label, result, "(primal_out, residuals)")
-        outs, out_tree = _leaves(label, "primal output", primal_out)
-        self.check_primals(label, primal_out, outs, out_tree)
+    def _fwd(self, primals, active):
+        carrier = self.carrier
+        rule, covered, calls = carrier.fwd_rule, carrier.vjp_argnums, carrier.progress.calls
+        if covered is not None:
+            covered = carrier.differentiable(covered, self.nondiff, self.count)
+            self.check_covered(covered, active or [True] * len(primals), "vjp rule")
+        given = primals
+        if carrier.vjp_symbolic_zeros:
+            given = list(map(CustomVJPPrimal, primals, active or [True] * len(primals)))
+        if active is None:
+            # the function that the rule calls takes its derivative from itself, or there would be no end
+            carrier.progress.inside_fwd += 1
+        try:
+            result = self.ask(self.fwd_label, rule, *self.arguments(given))
+        finally:
+            if active is None:
+                carrier.progress.inside_fwd -= 1
+        primal_out, residuals = check_pair(self.fwd_label, result, "(primal_out, residuals)")
+        outs, out_tree = leaves_of(self.fwd_label, "primal output", primal_out)
+        self.check_primals(self.fwd_label, primal_out, outs, out_tree)
+        if active is not None:
+            self.check_order(rule, "fwd", calls, primals, outs)
         self.out_tree = out_tree
         leaves, tree = tree_flatten(residuals)
         arrays, static = [], []
@@ -132,158 +261,67 @@ class FlatCall:
             if is_array_like(leaf):
                 arrays.append(lift(leaf))
                 static.append(_ARRAY)
+            elif isinstance(leaf, CustomVJPPrimal):
+                raise RuleError(f"{self.fwd_label()}: a residual is a whole CustomVJPPrimal; save its .value")
             else:
                 static.append(leaf)
-        avals = [lift(p).aval for p in primals]
-        return outs, arrays, (tree, static, self.out_tree, avals)
+        return outs, arrays, (tree, static, out_tree, [lift(p).aval for p in primals], covered)
 
     def _bwd(self, static, residuals, cts):
-        tree, pattern, out_tree, in_avals = static
-        rule = self.carrier.bwd_rule
+        tree, pattern, out_tree, in_avals, covered = static
         arrays = iter(residuals)
         saved = tree_unflatten(tree, [next(arrays) if leaf is _ARRAY else leaf for leaf in pattern])
-        given = tree_unflatten(out_tree, [_zeros_for_user(ct.aval) if type(ct) is Zero else ct for ct in cts])
-        result = rule(*self.fixed, saved, given)
-        return self._check_cotangents(result, in_avals)
+        given = cts if self.carrier.vjp_symbolic_zeros else [
+            zeros_for_user(ct.aval) if type(ct) is Zero else ct for ct in cts]
+        result = self.ask(self.bwd_label, self.carrier.bwd_rule, *self.fixed, saved, tree_unflatten(out_tree, given))
+        return self._check_cotangents(result, in_avals, covered)
 
-    def bwd_label(self) -> str:
-        """The bwd rule in words."""
-        return f"the bwd rule {describe_function(self.carrier.bwd_rule)} of {self.label}"
-
-    def _check_cotangents(self, result: Any, in_avals: Sequence[ShapedArray]) -> list[Any]:
+    def _check_cotangents(self, result: Any, in_avals: Sequence[ShapedArray], covered: Sequence[int] | None
+                          ) -> list[Any]:
         children = self.in_tree.children()
+        expected = range(len(children)) if covered is None else covered
+        which = "differentiable arguments" if covered is None else "arguments that the rule covers"
         if not isinstance(result, (tuple, list)):
-            advice = " For one argument that is a tuple of length 1: return (ct,)." if len(children) == 1 else ""
-            raise RuleError(f"{self.bwd_label()} must return a tuple with a cotangent for each of the {len(children)} "
-                            f"differentiable arguments, got {_describe(result)}.{advice}")
-        if len(result) != len(children):
-            raise RuleError(f"{self.bwd_label()} must return a cotangent for each of the {len(children)} "
-                            f"differentiable arguments, got {len(result)}. Use None for an argument whose "
-                            "cotangent is zero.")
+            advice = " For one argument that is a tuple of length 1: return (ct,)." if len(expected) == 1 else ""
+            raise RuleError(f"{self.bwd_label()} must return a tuple with a cotangent for each of the {len(expected)} "
+                            f"{which}, got {describe(result)}.{advice}")
+        if len(result) != len(expected):
+            raise RuleError(f"{self.bwd_label()} must return a cotangent for each of the {len(expected)} {which}, got "
+                            f"{len(result)}. Use None for an argument whose cotangent is zero.")
+        given = dict(zip(expected, result, strict=True))
         flat: list[Any] = []
-        n = 0
-        for i, (ct, child) in enumerate(zip(result, children, strict=True)):
-            avals = in_avals[n:n + child.num_leaves]
-            n += child.num_leaves
+        for i, (child, span) in enumerate(zip(children, self.spans(), strict=True)):
 
             def place(i=i):
-                return f"{self.bwd_label()}, cotangent of {argument_path(self.carrier.fun, self.position(i))}"
+                return f"{self.bwd_label()}, cotangent of {self.path(i)}"
 
-            flat += _argument_cotangents(place, ct, child, avals)
+            flat += argument_cotangents(place, given.get(i), child, in_avals[span])
         return flat
+
+    # --- the vmap rule ---
+
+    def vmap_label(self) -> str:
+        """The vmap rule in words."""
+        return f"the vmap rule {describe_function(self.carrier.vmap_rule)} of {self.label}"
+
+    def _vmap(self, size, batched, operands):
+        flags = self.in_order(tree_unflatten(self.in_tree, batched), [False] * len(self.fixed))
+        result = self.ask(self.vmap_label, self.carrier.vmap_rule, size, list(flags), *self.arguments(operands))
+        out, out_batched = check_pair(self.vmap_label, result, "(out, out_batched)")
+        outs, out_tree = leaves_of(self.vmap_label, "result", out)
+        marks, marks_tree = tree_flatten(out_batched)
+        if marks_tree != out_tree and isinstance(out_batched, bool):
+            marks = [out_batched] * len(outs)
+        elif marks_tree != out_tree:
+            path, expected, got = first_difference(out, out_batched)
+            raise RuleError(f"{self.vmap_label()} must return out_batched, a bool for each leaf of its result, but at "
+                            f"{path} expected {expected}, got {got}")
+        for (place, _), x, mark in zip(tree_flatten_with_path(out)[0], outs, marks, strict=True):
+            if mark and x.aval.shape[:1] != (size,):
+                raise RuleError(f"{self.vmap_label()}: the result{' at ' + keystr(place) if place else ''} is marked "
+                                f"as batched, so its leading axis must have the length {size}, got {x.aval.str_short()}")
+        self.out_tree = out_tree
+        return outs, [bool(m) for m in marks]
 
 
 _ARRAY = object()
-
-
-def _describe(x: Any) -> str:
-    if is_array_like(x):
-        return f"an array of type {lift(x).aval.str_short()}"
-    return f"{x!r} of type {type(x).__name__}"
-
-
-def check_pair(label: Callable[[], str], result: Any, expected: str) -> tuple[Any, Any]:
-    """Refuse what is not a pair."""
-    if not isinstance(result, (tuple, list)) or len(result) != 2:
-        got = f"a {type(result).__name__} of length {len(result)}" if isinstance(result, (tuple, list)) \
-            else _describe(result)
-        raise RuleError(f"{label()} must return a pair {expected}, got {got}")
-    return result[0], result[1]
-
-
-def _leaves(label: Callable[[], str], part: str, value: Any) -> tuple[list[Array], PyTreeDef]:
-    leaves, tree = tree_flatten(value)
-    try:
-        return [lift(x) for x in leaves], tree
-    except TypeError:
-        for path, leaf in tree_flatten_with_path(value)[0]:
-            if not is_array_like(leaf):
-                raise RuleError(f"{label()}: the {part} must hold arrays, but at {keystr(path) or 'the top'} it holds "
-                                f"{_describe(leaf)}") from None
-        raise
-
-
-def _first_difference(expected: Any, got: Any) -> tuple[str, str, str]:
-    for path, what1, what2, _ in equality_errors(expected, got):
-        return keystr(path) or "the top", what1, what2
-    return "the top", "one structure", "another"
-
-
-def _zeros_for_user(aval: ShapedArray) -> Array:
-    # a value without derivative gets zeros that can be computed with, not the empty dtype
-    if aval.dtype == dtypes.float0:
-        return full(aval.shape, 0, _FLOAT)
-    return zeros_like_aval(aval)
-
-
-def _check_tangent(t: Any, primal: Array, label: Callable[[], str], part: str, tree: Any, i: int) -> Any:
-    """A rule's tangent (or cotangent) of `primal`, checked; a weak scalar takes the dtype that is expected."""
-
-    def place():
-        path = keystr(tree_flatten_with_path(tree)[0][i][0])
-        return f"{label()}: the {part}{' at ' + path if path else ''}"
-
-    return fit_tangent(t, primal.aval, place)
-
-
-def fit_tangent(t: Any, primal: ShapedArray, place: Callable[[], str]) -> Any:
-    """A tangent for a value of type `primal`; RuleError where the type is another."""
-    if type(t) is Zero:
-        return zero_of(primal)
-    expected = primal.to_tangent_aval()
-    if isinstance(t, Array) and t.aval is expected:
-        return t
-    if expected.dtype == dtypes.float0:
-        return zero_of(primal)
-    if not is_array_like(t):
-        raise RuleError(f"{place()} must be an array of type {expected.str_short()}, got {_describe(t)}")
-    t = lift(t)
-    if t.aval.dtype != expected.dtype and t.aval.weak_type and (
-            not dtypes.is_complex(t.aval.dtype) or dtypes.is_complex(expected.dtype)):
-        t = convert_element_type(t, expected.dtype, True)
-    if t.aval.dtype != expected.dtype or t.aval.shape != expected.shape:
-        raise RuleError(f"{place()} must have the shape and dtype of its primal value: expected "
-                        f"{expected.str_short()}, got {t.aval.str_short()}")
-    return t
-
-
-def _argument_cotangents(place: Callable[[], str], ct: Any, tree: PyTreeDef, avals: Sequence[ShapedArray]) -> list[Any]:
-    leaves, got = tree_flatten(ct, _is_none)
-    if got != tree:
-        dummy = tree_unflatten(tree, [0.] * tree.num_leaves)
-        try:
-            leaves = _spread_none(ct, dummy)
-        except ValueError:
-            path, expected, what = _first_difference(dummy, ct)
-            raise RuleError(f"{place()} must have the structure of the argument, but at {path} expected {expected}, "
-                            f"got {what}. Use None for a zero cotangent.") from None
-    flat: list[Any] = []
-    for i, (leaf, aval) in enumerate(zip(leaves, avals, strict=True)):
-        if leaf is None:
-            flat.append(None)
-            continue
-
-        def where(i=i):
-            path = keystr(tree_flatten_with_path(tree_unflatten(tree, [0.] * tree.num_leaves))[0][i][0])
-            return f"{place()}{', leaf ' + path if path else ''}"
-
-        fitted = fit_tangent(leaf, aval, where)
-        flat.append(None if type(fitted) is Zero else fitted)
-    return flat
-
-
-def _is_none(x: Any) -> bool:
-    return x is None
-
-
-def _spread_none(ct: Any, dummy: Any) -> list[Any]:
-    """The leaves of a cotangent in which a None may stand for a whole subtree; ValueError where it does not fit."""
-    leaves: list[Any] = []
-
-    def place(part, expected):
-        if part is not None and type(expected) is not float:
-            raise ValueError
-        leaves.extend([part] * len(tree_flatten(expected)[0]))
-
-    tree_map(place, ct, dummy, is_leaf=_is_none)
-    return leaves

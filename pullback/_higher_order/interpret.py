@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pullback._core.array import ConcreteArray
-from pullback._core.jaxpr import Jaxpr, subjaxprs
+from pullback._core.jaxpr import Equation, Jaxpr, subjaxprs
 from pullback._core.primitive import Primitive
 from pullback._xla.evaluate import single_equation
 from pullback._xla.executable import compile_jaxpr
@@ -22,10 +22,14 @@ def cost(jaxpr: Jaxpr) -> int:
     """The number of equations one evaluation runs, loops counted with their length where it is known."""
 
     def total() -> int:
-        return sum(1 + eqn.params.get("length", 4) * sum(map(cost, subjaxprs(eqn))) if any(True for _ in subjaxprs(eqn))
-                   else 1 for eqn in jaxpr.eqns)
+        return sum(1 + _times(eqn) * sum(map(cost, subjaxprs(eqn))) for eqn in jaxpr.eqns)
 
     return jaxpr.derive("cost", total)
+
+
+def _times(eqn: Equation) -> int:
+    # what is no loop runs once; of a while loop nobody knows
+    return eqn.params.get("length", 4 if "cond_jaxpr" in eqn.params else 1)
 
 
 def run_compiled(primitive: Primitive, args: Sequence[ConcreteArray], params: dict, holder: Jaxpr) -> list[Any]:

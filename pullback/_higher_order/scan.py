@@ -27,6 +27,8 @@ from pullback._ops.rules import pack
 from pullback._ops.shape import expand_dims, instantiate, move_axis, zeros_like_aval
 from pullback._ops.slicing import index_in_dim
 from pullback._transforms.dce import dce, depends_on
+from pullback._transforms.harvest import without_taps
+from pullback._transforms.jet import flatten, jet_jaxpr, unflatten
 from pullback._transforms.jvp import jvp_jaxpr
 from pullback._transforms.linearize import Linearized
 from pullback._transforms.linearize_jaxpr import linearize_jaxpr
@@ -93,7 +95,6 @@ def _lower(ctx, *operands, jaxpr, length, reverse, num_consts, num_carry, unroll
     if length == 0:
         return [*operands[num_consts:num_consts + num_carry], *buffers]
     state = [zero, *operands, *buffers]
-    avals = [v.aval for v in state]
     n, m = 1 + num_consts, 1 + num_consts + num_carry
     k = 1 + len(operands)
     steps = next(d for d in range(max(1, min(unroll, length)), 0, -1) if length % d == 0)
@@ -114,7 +115,7 @@ def _lower(ctx, *operands, jaxpr, length, reverse, num_consts, num_carry, unroll
             i = block.op("stablehlo.add", [i, block.constant(1, index)])
         return [i, *args[1:n], *carry, *args[m:k], *ys]
 
-    outs = ctx.op("stablehlo.while", state, avals, "", [ctx.region(avals, test), ctx.region(avals, body)])
+    outs = ctx.loop(state, test, body)
     return [*outs[n:m], *outs[k:]]
 
 
@@ -176,6 +177,30 @@ def _jvp(primals, tangents, jaxpr, length, reverse, num_consts, num_carry, unrol
     return primals_out, pack((*act, *present[num_carry:]), tangents_out, [zero_of(o.aval) for o in primals_out])
 
 
+def _taylor(primals, series, jaxpr, length, reverse, num_consts, num_carry, unroll):
+    c_act, start, x_act = _split([s is not None for s in series], num_consts, num_carry)
+    order = next(len(s) for s in series if s is not None)
+    none = (False,) * (len(jaxpr.outvars) - num_carry)
+    act = _fixed_point(
+        lambda carry: jet_jaxpr(jaxpr, (*c_act, *carry, *x_act), order, (*carry, *none))[1][:num_carry], tuple(start))
+    derived, present = jet_jaxpr(jaxpr, (*c_act, *act, *x_act), order, (*act, *none))
+    # inputs: consts, carry, x, then their series; outputs: carry, y, then their series
+    n, i, j = len(jaxpr.outvars), order * sum(c_act), order * (sum(c_act) + sum(act))
+    consts, carry, x = _split(derived.invars[:len(primals)], num_consts, num_carry)
+    terms, outs, out_terms = derived.invars[len(primals):], derived.outvars[:n], derived.outvars[n:]
+    k = order * sum(act)
+    body = Jaxpr([], [*consts, *terms[:i], *carry, *terms[i:j], *x, *terms[j:]], derived.eqns,
+                 [*outs[:num_carry], *out_terms[:k], *outs[num_carry:], *out_terms[k:]])
+    cs, carries, xs = _split(primals, num_consts, num_carry)
+    c_series, carry_series, x_series = _split(series, num_consts, num_carry)
+    moved = [s or [zeros_like_aval(p.aval.to_tangent_aval())] * order
+             for p, s, a in zip(carries, carry_series, act, strict=True) if a]
+    last, stacked = bind_scan([*cs, *flatten(c_series)], [*carries, *flatten(moved)], [*xs, *flatten(x_series)], body,
+                              length, reverse, unroll)
+    return ([*last[:num_carry], *stacked[:len(none)]],
+            unflatten((*act, *present[num_carry:]), [*last[num_carry:], *stacked[len(none):]], order))
+
+
 def _chosen(values: Sequence[Any], mask: Sequence[bool]) -> list[Any]:
     return [v for v, m in zip(values, mask, strict=True) if m]
 
@@ -199,9 +224,11 @@ def _linearize(trace, primals, tangents, jaxpr, length, reverse, num_consts, num
     # residuals that every step computes alike, from constants of the loop, are computed once
     varies = depends_on(forward, (False,) * num_consts + (True,) * (num_carry + len(xs)))
     fixed = [not (v or forward.effectful) for v in varies[n:]]
-    needed, _ = dce(Jaxpr([], forward.invars, forward.eqns, _chosen(forward.outvars[n:], fixed)))
-    once = Jaxpr([], forward.invars[:num_consts], needed.eqns, needed.outvars)
-    saved_once = eval_jaxpr(once, [], *cs)
+    saved_once: list[Any] = []
+    if any(fixed):
+        needed, _ = dce(without_taps(Jaxpr([], forward.invars, forward.eqns, _chosen(forward.outvars[n:], fixed))))
+        once = Jaxpr([], forward.invars[:num_consts], needed.eqns, needed.outvars)
+        saved_once = eval_jaxpr(once, [], *cs)
     body = Jaxpr([], forward.invars, forward.eqns, [*forward.outvars[:n], *_unchosen(forward.outvars[n:], fixed),
                                                     *(forward.invars[i] for i in read_carry)])
     last, stacked = bind_scan(cs, carries, xs, body, length, reverse, unroll)
@@ -287,7 +314,7 @@ def _transpose_counting(cts, operands, depends, jaxpr, length, reverse, num_cons
     """Part of the carry is known throughout (a counter): a loop of its own computes it first, as further xs."""
     consts, carry, xs = _split(operands, num_consts, num_carry)
     known = [not d for d in depends]
-    counting, used = dce(jaxpr, (*known, *(False for _ in jaxpr.outvars[num_carry:])), keep_inputs=False)
+    counting, used = dce(without_taps(jaxpr), (*known, *(False for _ in jaxpr.outvars[num_carry:])), keep_inputs=False)
     c_used, carry_used, x_used = _split(used, num_consts, num_carry)
     kept = [u or k for u, k in zip(carry_used, known, strict=True)]
     invars = iter(counting.invars)
@@ -343,6 +370,7 @@ scan_p.abstract_eval = _type
 scan_p.lower = _lower
 scan_p.jvp = _jvp
 scan_p.linearize = _linearize
+scan_p.taylor = _taylor
 scan_p.transpose = _transpose
 scan_p.batch = _batch
 scan_p.dce = _dce

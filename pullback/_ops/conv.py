@@ -17,9 +17,9 @@ from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
 from pullback._ops.dot import canonical_precision, precision_attr
-from pullback._ops.elementwise import add
+from pullback._ops.elementwise import add, scaled
 from pullback._ops.families import linear_operand, operands
-from pullback._ops.rules import per_operand_jvp
+from pullback._ops.rules import bilinear_taylor, per_operand_jvp
 from pullback._ops.shape import convert_element_type, move_axis, reshape
 from pullback._ops.slicing import rev
 from pullback._xla.lowering import int_array, int_matrix
@@ -398,6 +398,7 @@ def _fuse_within(x, source, axis, groups):
 
 conv_general_dilated_p.abstract_eval = _conv_type
 conv_general_dilated_p.lower = _conv_lower
+bilinear_taylor(conv_general_dilated_p, add, scaled)
 per_operand_jvp(conv_general_dilated_p, add,
                 lambda t, y, x, w, **params: conv_general_dilated_p.bind(t, w, **params),
                 lambda t, y, x, w, **params: conv_general_dilated_p.bind(x, t, **params))

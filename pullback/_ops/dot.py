@@ -19,9 +19,9 @@ from pullback._core.array import Array
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
-from pullback._ops.elementwise import add
+from pullback._ops.elementwise import add, scaled
 from pullback._ops.families import linear_operand, operands
-from pullback._ops.rules import per_operand_jvp
+from pullback._ops.rules import bilinear_taylor, per_operand_jvp
 from pullback._ops.shape import convert_element_type, transpose
 
 DotDimensionNumbers = tuple[tuple[tuple[int, ...], tuple[int, ...]], tuple[tuple[int, ...], tuple[int, ...]]]
@@ -273,6 +273,7 @@ def _shift(axes, batch):
 dot_general_p.abstract_eval = _dot_type
 dot_general_p.kernel = _dot_kernel
 dot_general_p.lower = _dot_lower
+bilinear_taylor(dot_general_p, add, scaled)
 per_operand_jvp(dot_general_p, add,
                 lambda t, z, x, y, **params: dot_general_p.bind(t, y, **params),
                 lambda t, z, x, y, **params: dot_general_p.bind(x, t, **params))

@@ -32,6 +32,7 @@ from pullback._ops.families import (
     to_bool,
     unary,
 )
+from pullback._ops.rules import bilinear_taylor, quotient_taylor
 from pullback._ops.shape import broadcast_to, unbroadcast
 
 
@@ -144,6 +145,15 @@ def _div_transpose(ct, x, y):
 
 
 div_p.transpose = _div_transpose
+
+
+def scaled(n: int, x: Array) -> Array:
+    """`n x`, for a Python number."""
+    return x if n == 1 else mul(scalar(x, n), x)
+
+
+bilinear_taylor(mul_p, add, scaled)
+quotient_taylor(div_p, mul_p, add, neg, scaled)
 
 
 def _rem_kernel(x, y):

@@ -1,6 +1,8 @@
 """Rules shared by families of primitives, in terms of no particular one."""
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -47,6 +49,37 @@ def per_operand_jvp(p: Primitive, add: Callable, *tangent_rules: Callable | None
         return y, zero_of(y.aval) if total is None else total
 
     p.jvp = jvp
+
+
+def bilinear_taylor(p: Primitive, add: Callable, scale: Callable) -> None:
+    """The series of a product: Leibniz' rule for the derivatives of x(t) y(t). `scale(n, x)` is n times x."""
+
+    def taylor(primals, series, **params):
+        x, y = ([primal, *(terms or ())] for primal, terms in zip(primals, series, strict=True))
+        out = []
+        for k in range(max(len(x), len(y))):
+            # of a constant there is but the first term
+            parts = [scale(math.comb(k, j), p.bind(x[j], y[k - j], **params))
+                     for j in range(k + 1) if j < len(x) and k - j < len(y)]
+            out.append(functools.reduce(add, parts))
+        return out[0], out[1:]
+
+    p.taylor = taylor
+
+
+def quotient_taylor(p: Primitive, product: Primitive, add: Callable, neg: Callable, scale: Callable) -> None:
+    """The series of a quotient z: by Leibniz' rule, its product with y has the series of x."""
+
+    def taylor(primals, series):
+        (x, y), (xs, ys) = primals, series
+        z = [p.bind(x, y)]
+        for k in range(1, 1 + len(xs or ys)):
+            parts = [neg(scale(math.comb(k, j), product.bind(ys[j - 1], z[k - j])))
+                     for j in range(1, k + 1)] if ys else []
+            z.append(p.bind(functools.reduce(add, parts if xs is None else [xs[k - 1], *parts]), y))
+        return z[0], z[1:]
+
+    p.taylor = taylor
 
 
 def hlo(name: str, attrs: str = "") -> Callable:

@@ -1,7 +1,7 @@
 """What depends on what in a jaxpr: dead-code elimination, and the results that given inputs reach."""
 from __future__ import annotations
 
-from pullback._core.jaxpr import Equation, Jaxpr, Var, subjaxprs
+from pullback._core.jaxpr import Equation, Jaxpr, Var
 
 
 def dce(jaxpr: Jaxpr, used: tuple[bool, ...] | None = None, keep_inputs: bool = True
@@ -21,7 +21,7 @@ def _dce(jaxpr: Jaxpr, used: tuple[bool, ...], keep_inputs: bool) -> tuple[Jaxpr
     eqns: list[Equation] = []
     for eqn in reversed(jaxpr.eqns):
         used_outs = [v in live for v in eqn.outvars]
-        if not any(used_outs) and not _acts(eqn):
+        if not any(used_outs) and not eqn.effectful:
             continue
         if eqn.primitive.dce is not None and not all(used_outs):
             eqn = eqn.primitive.dce(used_outs, eqn)
@@ -32,10 +32,6 @@ def _dce(jaxpr: Jaxpr, used: tuple[bool, ...], keep_inputs: bool) -> tuple[Jaxpr
     invars = jaxpr.invars if keep_inputs else [v for v, u in zip(jaxpr.invars, used_inputs, strict=True) if u]
     constvars = jaxpr.constvars if keep_inputs else [v for v in jaxpr.constvars if v in live]
     return Jaxpr(constvars, invars, eqns, outvars), used_inputs
-
-
-def _acts(eqn: Equation) -> bool:
-    return eqn.primitive.effectful or any(sub.effectful for sub in subjaxprs(eqn))
 
 
 def depends_on(jaxpr: Jaxpr, marked: tuple[bool, ...]) -> tuple[bool, ...]:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pullback._core.array import ConcreteArray, lift
+from pullback._core.births import Origin, origin_here
+from pullback._core.config import config
 from pullback._core.primitive import Primitive
 from pullback._core.trace import LinearTracer, Trace, Tracer, call_with, context
 from pullback._core.types import ShapedArray
@@ -62,6 +64,10 @@ class Tape(Trace):
                 return f"its derivative was recorded by '{record.primitive.name}'"
         return "it is an argument"
 
+    def place(self, record: Record) -> Origin | None:
+        """Where an operation comes from, if the tape knows."""
+        return None
+
     def node(self, aval: ShapedArray) -> Node:
         return Node(self, aval)
 
@@ -106,6 +112,29 @@ class Tape(Trace):
         return [node if d else out for node, out, d in zip(nodes, outs, depends, strict=True)]
 
 
+class LocatedTape(Tape):
+    """A tape that remembers where its operations come from: what the backward pass of each is the derivative of."""
+
+    __slots__ = ("places",)
+
+    def __init__(self, parent: Trace | None, subject: str = "linearize"):
+        super().__init__(parent, subject)
+        self.places: dict[int, Origin] = {}
+
+    def place(self, record):
+        return self.places[id(record)]
+
+    def record(self, primitive, args, params):
+        out = super().record(primitive, args, params)
+        self.places[id(self.records[-1])] = origin_here()
+        return out
+
+
+def new_tape(parent: Trace | None, subject: str) -> Tape:
+    """A tape for the transformation that begins now."""
+    return LocatedTape(parent, subject) if config.debug_nans else Tape(parent, subject)
+
+
 class LinearizedTracer(Tracer):
     """A primal value with its tangent on the tape."""
 
@@ -134,7 +163,7 @@ class LinearizeTrace(Trace):
 
     def __init__(self, parent: Trace | None, subject: str = "linearize"):
         super().__init__(parent)
-        self.tape = Tape(parent, subject)
+        self.tape = new_tape(parent, subject)
         self.subject = subject
 
     def describe(self) -> str:
@@ -142,6 +171,20 @@ class LinearizeTrace(Trace):
 
     def join(self, primal: Any, tangent: Any) -> Any:
         return primal if type(tangent) is Zero else LinearizedTracer(self, primal, tangent)
+
+    def split(self, outs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        """The primals and the tangents of results."""
+        primals: list[Any] = []
+        tangents: list[Any] = []
+        for out in outs:
+            if type(out) is LinearizedTracer and out.owner is self:
+                primals.append(out.primal)
+                tangents.append(out.tangent)
+            else:
+                out = lift(out)
+                primals.append(out)
+                tangents.append(zero_of(out.aval))
+        return primals, tangents
 
     def process_primitive(self, primitive, args, params):
         primals: list[Any] = []
@@ -231,14 +274,5 @@ def linearize_flat(fun: Callable[..., Sequence[Any]], primals: Sequence[Any], ac
         outs = call_with(trace, fun, *args)
     finally:
         trace.alive = tape.alive = False
-    primals_out: list[Any] = []
-    tangents_out: list[Any] = []
-    for out in outs:
-        if type(out) is LinearizedTracer and out.owner is trace:
-            primals_out.append(out.primal)
-            tangents_out.append(out.tangent)
-        else:
-            out = lift(out)
-            primals_out.append(out)
-            tangents_out.append(zero_of(out.aval))
+    primals_out, tangents_out = trace.split(outs)
     return primals_out, Linearized(tape, inputs, tangents_out)

@@ -69,7 +69,7 @@ def _linearize(jaxpr: Jaxpr, active, instantiated) -> LinearizedJaxpr:
         forwarded = [v for v in residuals if v in position]
         saved = [v for v in residuals if v not in position]
         known = constant_equations(list(constants), list(constants.values()), _SUBJECT)
-        forward = Jaxpr([], trace.invars, [*known, *trace.eqns], [*outvars, *saved])
+        forward = Jaxpr([], trace.invars, [*known, *trace.needed([*outvars, *saved])], [*outvars, *saved])
         inputs = [reader.residuals[v] for v in (*forwarded, *saved)] + reader.tangent_vars
         known = constant_equations([reader.residuals[v] for v in shared], [constants[v] for v in shared], _SUBJECT)
         second = Jaxpr([], inputs, [*known, *linear_eqns], linear_outs)
@@ -99,13 +99,15 @@ class _TapeReader:
         kept = []
         for record in reversed(self.records):
             if any(node.index in live for node in record.outputs):
+                if record.primitive.narrow is not None:
+                    record = record.primitive.narrow(record)
                 kept.append(record)
                 live.update(a.index for a in record.inputs if self._mine(a))
         eqns = []
         for record in reversed(kept):
             invars = [self.atom(a) for a in record.inputs]
             outvars = [self.variables.setdefault(node.index, Var(node.aval)) for node in record.outputs]
-            eqns.append(Equation(record.primitive, invars, outvars, record.params))
+            eqns.append(Equation(record.primitive, invars, outvars, record.params, origin=self.tape.place(record)))
         return eqns, [self.atom(t) for t in outputs]
 
     def _mine(self, a: Any) -> bool:

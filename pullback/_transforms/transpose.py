@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pullback._core.array import lift
+from pullback._core.births import Origin, tells
 from pullback._core.errors import RuleError
 from pullback._core.trace import call_with, context
 from pullback._core.zeros import Zero
 from pullback._ops.elementwise import add_p
-from pullback._transforms.linearize import Linearized, Node, Tape
+from pullback._transforms.linearize import Linearized, Node, new_tape
 
 
 def pull(linear: Linearized, cotangents: Sequence[Any]) -> list[Any]:
@@ -60,10 +61,18 @@ def pull(linear: Linearized, cotangents: Sequence[Any]) -> list[Any]:
     return results
 
 
+def _tell_pass(local: dict[str, Any], origin: Origin) -> None:
+    record = local.get("record")
+    origin.transposed(None if record is None else local["tape"].place(record))
+
+
+tells(pull, _tell_pass)
+
+
 def record_linear(fun: Callable[..., Sequence[Any]], avals: Sequence[Any], subject: str = "linear_transpose"
                   ) -> Linearized:
     """Record a function that is linear in all its (flat) arguments, without knowing their values."""
-    tape = Tape(context.trace, subject)
+    tape = new_tape(context.trace, subject)
     inputs = [Node(tape, aval) for aval in avals]
     try:
         outs = call_with(tape, fun, *inputs)

@@ -70,7 +70,9 @@ class BatchTrace(Trace):
         return primitive.axis_param is not None and params[primitive.axis_param] == self.axis_name is not None
 
     def names_me_inside(self, primitive, params: dict) -> bool:
-        """Whether a primitive holds functions that may work along the named axis of this trace."""
+        """Whether a primitive is to see this trace on its own account, or on that of functions that it holds."""
+        if primitive.per_example:
+            return True
         if self.axis_name is None or not primitive.higher_order:
             return False
         jaxprs = list(jaxprs_in(params))

@@ -73,11 +73,7 @@ def put(x: ConcreteArray) -> Any:
     """The device buffer of an array, made at the first need."""
     buffer = x.buffer
     if buffer is None:
-        value = np.ascontiguousarray(x.value).reshape(x.aval.shape)
-        if value.dtype in _carriers:
-            value = value.view(_carriers[value.dtype])
-        elif value.dtype in _widened:
-            value = value.astype(_widened[value.dtype])
+        value = carried_value(np.ascontiguousarray(x.value).reshape(x.aval.shape))
         place, where = sharding(), device()
         buffer = x._buffer = xla_client().batched_device_put(carrier(x.aval), place, [value], [where], True,
                                                              enable_x64=True)
@@ -86,7 +82,20 @@ def put(x: ConcreteArray) -> Any:
 
 def read(buffer: Any, aval: ShapedArray) -> np.ndarray:
     """The NumPy value of a buffer, without a copy where the engine allows."""
-    value = np.asarray(buffer)
+    return host_value(np.asarray(buffer), aval)
+
+
+def carried_value(value: np.ndarray) -> np.ndarray:
+    """A NumPy value under the dtype of its carrier."""
+    if value.dtype in _carriers:
+        return value.view(_carriers[value.dtype])
+    if value.dtype in _widened:
+        return value.astype(_widened[value.dtype])
+    return value
+
+
+def host_value(value: np.ndarray, aval: ShapedArray) -> np.ndarray:
+    """A NumPy value that came under the dtype of its carrier, under its own."""
     if aval.dtype in _carriers:
         return value.view(aval.dtype)
     if aval.dtype in _widened:

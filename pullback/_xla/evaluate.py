@@ -12,10 +12,11 @@ import numpy as np
 
 from pullback._core import numpy_state
 from pullback._core.array import ConcreteArray, array_of, lift
+from pullback._core.births import inspect_operation
 from pullback._core.config import config
 from pullback._core.errors import UnexpectedTracerError
 from pullback._core.jaxpr import Equation, Jaxpr, Var
-from pullback._core.staging import StagingTrace, foreign_tracer_message
+from pullback._core.staging import foreign_tracer_message
 from pullback._core.trace import Trace, Tracer, call_with, check_alive, context, install_evaluator
 from pullback._core.types import ShapedArray
 from pullback._xla.executable import QUICK, Executable, compile_jaxpr
@@ -60,7 +61,7 @@ class Evaluator(Trace):
         finally:
             _leave(token)
         if config.debug_nans:
-            refuse_nan(out, primitive)
+            inspect_operation(primitive, values, (out,))
         return array_of(aval, out)
 
     def _general(self, primitive, args, params):
@@ -71,14 +72,14 @@ class Evaluator(Trace):
         out_avals = primitive.infer(avals, params)
         if primitive.kernel is None:
             outs = _one_op(primitive, avals, params).run(args)
-            if config.debug_nans:
-                for out in outs:
-                    refuse_nan(out.value, primitive)
-            return outs if primitive.multiple_results else outs[0]
-        with numpy_state.silenced():
-            outs = primitive.kernel(*[a.value for a in args], **params)
-        return [array_of(aval, np.asarray(out).astype(aval.dtype, copy=False))
-                for aval, out in zip(out_avals, outs, strict=True)]
+        else:
+            with numpy_state.silenced():
+                values = primitive.kernel(*[a.value for a in args], **params)
+            outs = [array_of(aval, np.asarray(out).astype(aval.dtype, copy=False))
+                    for aval, out in zip(out_avals, values, strict=True)]
+        if config.debug_nans:
+            inspect_operation(primitive, [a.value for a in args], [out.value for out in outs])
+        return outs if primitive.multiple_results else outs[0]
 
 
 def concrete(x: Any, primitive_name: str) -> ConcreteArray:
@@ -90,11 +91,6 @@ def concrete(x: Any, primitive_name: str) -> ConcreteArray:
         check_alive(x)
         raise UnexpectedTracerError(foreign_tracer_message(x, f"the evaluation of '{primitive_name}'"))
     return x
-
-
-def refuse_nan(value: Any, primitive) -> None:
-    if np.issubdtype(value.dtype, np.inexact) and np.isnan(value).any():
-        raise FloatingPointError(f"'{primitive.name}' made a nan (debug_nans is on)")
 
 
 _programs: dict[Any, Executable] = {}
@@ -131,10 +127,10 @@ def eagerly(fun, *args: Any) -> Any:
 
 
 def only_evaluates() -> bool:
-    """Whether what meets no tracer is evaluated at once: nothing is being staged."""
+    """Whether what meets no tracer is evaluated at once, and nobody looks on: nothing is being staged."""
     trace: Trace | None = context.trace
     while trace is not None:
-        if isinstance(trace, StagingTrace):
+        if not trace.transparent:
             return False
         trace = trace.parent
     return True

@@ -8,7 +8,7 @@ from typing import Any
 from pullback._core import counters
 from pullback._core.array import ConcreteArray, array_on_device
 from pullback._core.jaxpr import ClosedJaxpr, Jaxpr
-from pullback._xla import engine
+from pullback._xla import engine, host_calls
 from pullback._xla.lowering import Module, lower_module
 
 # one-op programs of eager code: a quarter of the compile time, and nothing to fuse
@@ -23,7 +23,7 @@ class Executable:
 
     def __init__(self, loaded: Any, out_avals: Sequence, donated: Sequence[int], module: Module):
         self.loaded = loaded
-        self.execute = loaded.execute_sharded
+        self.execute = host_calls.waiting(loaded) if module.callbacks else loaded.execute_sharded
         self.out_avals = tuple(out_avals)
         self.donated = tuple(donated)
         self.module = module
@@ -47,7 +47,8 @@ def _result_handler(aval) -> Any:
         return make(aval, engine.sharding(), committed=True)
 
 
-# programs by their text: a loop whose body is traced anew at each eager call compiles once
+# programs by their text: a loop whose body is traced anew at each eager call compiles once. A program that calls Python
+# functions is not among them: its text does not tell which
 _loaded: OrderedDict[tuple, Any] = OrderedDict()
 _LOADED_LIMIT = 512
 
@@ -56,7 +57,7 @@ def compile_module(module: Module, options: Sequence[tuple[str, Any]] = ()) -> A
     """Hand the module to XLA; returns the loaded executable."""
     text = module.text()
     key = (text, *options)
-    loaded = _loaded.get(key)
+    loaded = None if module.callbacks else _loaded.get(key)
     if loaded is not None:
         _loaded.move_to_end(key)
         return loaded
@@ -66,6 +67,8 @@ def compile_module(module: Module, options: Sequence[tuple[str, Any]] = ()) -> A
         settings.env_option_overrides = list(options)
     client = engine.client()
     counters.count("compiles")
+    if module.callbacks:
+        return host_calls.compile_with_callbacks(text, module.callbacks, settings)
     loaded = client.compile_and_load(text.encode(), engine.device_list(), settings)
     _loaded[key] = loaded
     if len(_loaded) > _LOADED_LIMIT:

@@ -28,6 +28,7 @@ _ELEMENTS = {
     dtypes.float8_e4m3: "f8E4M3", dtypes.float8_e8m0fnu: "f8E8M0FNU", dtypes.float0: "i1",
 }
 _types: dict[ShapedArray, str] = {}
+_ORDER = make_aval((), np.dtype(np.int32))
 
 
 def element_type(dtype: np.dtype) -> str:
@@ -98,7 +99,9 @@ class Module:
         self.functions: list[str] = []
         self.names: dict[str, int] = {}
         self.lowered: dict[int, tuple[str, Jaxpr]] = {}
+        # the Python functions it calls, and whether some call acts on the world, so that calls must keep their order
         self.callbacks: list[Callable] = []
+        self.ordered = False
 
     def text(self) -> str:
         return "module @pullback {\n" + "\n".join(self.functions) + "\n}\n"
@@ -121,7 +124,11 @@ class Module:
     def _emit(self, jaxpr: Jaxpr, head: str, label: str) -> None:
         block = Block(self)
         args = [Value(f"%arg{i}", v.aval) for i, v in enumerate(jaxpr.invars)]
+        if self.ordered:
+            block.order = Value(f"%arg{len(args)}", _ORDER)
         outs = lower_jaxpr(block, jaxpr, args)
+        if self.ordered:
+            args, outs = [*args, Value(f"%arg{len(args)}", _ORDER)], [*outs, block.order]
         signature = ", ".join(f"{a.name}: {tensor_type(a.aval)}" for a in args)
         results = ", ".join(tensor_type(o.aval) for o in outs)
         self.functions.append(f"func.func {head}({signature}) -> ({results}) {{\n" + "\n".join(block.lines)
@@ -129,9 +136,13 @@ class Module:
 
 
 class Block:
-    """A list of operations: the body of a function or of a region. Lowering rules get it as `ctx`."""
+    """A list of operations: the body of a function or of a region. Lowering rules get it as `ctx`.
 
-    __slots__ = ("module", "lines", "constants", "counter", "out_avals")
+    `order` is what the last call that acts on the world returned, and the next one takes: what keeps them in order. It
+    is None where the module has no such call.
+    """
+
+    __slots__ = ("module", "lines", "constants", "counter", "out_avals", "order")
 
     def __init__(self, module: Module, counter: list[int] | None = None):
         self.module = module
@@ -139,6 +150,7 @@ class Block:
         self.constants: dict[Any, Value] = {}
         self.counter = [0] if counter is None else counter
         self.out_avals: list[ShapedArray] = []
+        self.order: Any = None
 
     def fresh(self) -> str:
         self.counter[0] = n = self.counter[0] + 1
@@ -221,7 +233,50 @@ class Block:
     def call(self, jaxpr: Jaxpr, operands: Sequence[Value], name: str) -> list[Value]:
         """A call of the function computing the jaxpr."""
         callee = self.module.function(jaxpr, name)
-        return self.op("func.call", operands, list(jaxpr.out_avals), f"callee = @{callee}")
+        if self.order is None:
+            return self.op("func.call", operands, list(jaxpr.out_avals), f"callee = @{callee}")
+        *outs, self.order = self.op("func.call", [*operands, self.order], [*jaxpr.out_avals, _ORDER],
+                                    f"callee = @{callee}")
+        return outs
+
+    def loop(self, state: Sequence[Value], test: Callable[[Block, list[Value]], Sequence[Value]],
+             step: Callable[[Block, list[Value]], Sequence[Value]]) -> list[Value]:
+        """A while loop; `test` and `step` emit the condition and the next state."""
+        avals = [x.aval for x in state]
+        if self.order is None:
+            return self.op("stablehlo.while", state, avals, "", [self.region(avals, test), self.region(avals, step)])
+
+        def ordered_test(block, args):
+            block.order = args[-1]
+            return test(block, args[:-1])
+
+        def ordered_step(block, args):
+            block.order = args[-1]
+            outs = step(block, args[:-1])
+            return [*outs, block.order]
+
+        avals = [*avals, _ORDER]
+        *outs, self.order = self.op("stablehlo.while", [*state, self.order], avals, "",
+                                    [self.region(avals, ordered_test), self.region(avals, ordered_step)])
+        return outs
+
+    def choose(self, index: Value, out_avals: Sequence[ShapedArray],
+               branches: Sequence[Callable[[Block], Sequence[Value]]]) -> list[Value]:
+        """One of several branches by an index; each is a function that emits its results."""
+        if self.order is None:
+            plain = [self._branch(branch, None) for branch in branches]
+            return self.op("stablehlo.case", [index], list(out_avals), "", plain) if out_avals else []
+        ordered = [self._branch(branch, self.order) for branch in branches]
+        *outs, self.order = self.op("stablehlo.case", [index], [*out_avals, _ORDER], "", ordered)
+        return outs
+
+    def _branch(self, branch: Callable[[Block], Sequence[Value]], order: Value | None) -> str:
+        def body(block, _):
+            block.order = order
+            outs = branch(block)
+            return outs if order is None else [*outs, block.order]
+
+        return self.region([], body)
 
     def inline(self, jaxpr: Jaxpr, operands: Sequence[Value]) -> list[Value]:
         """The equations of the jaxpr, emitted in place."""
@@ -263,11 +318,14 @@ def lower_module(jaxpr: Jaxpr, donated: frozenset[int] = frozenset()) -> Module:
     """
     module = Module()
     module.names["main"] = 1
+    module.ordered = jaxpr.effectful
     block = Block(module)
+    if module.ordered:
+        block.order = block.constant(0, _ORDER)
     avals = [v.aval for v in (*jaxpr.constvars, *jaxpr.invars)]
     inputs = [Value(f"%arg{i}", carrier(aval)) for i, aval in enumerate(avals)]
-    outs = lower_jaxpr(block, jaxpr, [_arrive(block, x, aval) for x, aval in zip(inputs, avals, strict=True)])
-    outs = [_depart(block, x) for x in outs]
+    outs = lower_jaxpr(block, jaxpr, [arrive(block, x, aval) for x, aval in zip(inputs, avals, strict=True)])
+    outs = [depart(block, x) for x in outs]
     signature = ", ".join(f"{x.name}: {tensor_type(x.aval)}"
                           + (" {jax.buffer_donor = true}" if i in donated else "") for i, x in enumerate(inputs))
     results = ", ".join(tensor_type(o.aval) for o in outs)
@@ -276,7 +334,8 @@ def lower_module(jaxpr: Jaxpr, donated: frozenset[int] = frozenset()) -> Module:
     return module
 
 
-def _arrive(block: Block, x: Value, aval: ShapedArray) -> Value:
+def arrive(block: Block, x: Value, aval: ShapedArray) -> Value:
+    """A value that came under the type of its carrier, under its own type."""
     if x.aval is aval or x.aval.dtype == aval.dtype:
         return x
     if is_widened(aval.dtype):
@@ -284,7 +343,8 @@ def _arrive(block: Block, x: Value, aval: ShapedArray) -> Value:
     return block.op("stablehlo.bitcast_convert", [x], aval)
 
 
-def _depart(block: Block, x: Value) -> Value:
+def depart(block: Block, x: Value) -> Value:
+    """A value under the type of its carrier, to cross the border of the program."""
     outside = carrier(x.aval)
     if outside.dtype == x.aval.dtype:
         return x

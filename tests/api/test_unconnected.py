@@ -92,3 +92,38 @@ def test_auxiliary_results():
 def test_a_wrong_choice_is_refused():
     with pytest.raises(ValueError, match="unconnected must be one of 'zero', 'none', 'error', got None"):
         pb.grad(loss, unconnected=None)
+
+
+def two_results(params, x):
+    return {"sum": pnp.sum(params["used"]) * x, "sine": pnp.sin(params["used"])}
+
+
+def test_jacrev_takes_the_same_choices():
+    x = pnp.float32(3.)
+    zeros = pb.jacrev(two_results)(params(), x)
+    for j in (zeros, pb.jacrev(two_results, unconnected="zero")(params(), x)):
+        np.testing.assert_array_equal(j["sine"]["unused"][0], np.zeros((2, 2, 3), np.float32))
+    j = pb.jacrev(two_results, unconnected="none")(params(), x)
+    assert j["sum"]["unused"] == j["sine"]["unused"] == [None]
+    for result in ("sum", "sine"):
+        np.testing.assert_array_equal(j[result]["used"], zeros[result]["used"])
+    with pytest.raises(ValueError, match=r"jacrev of two_results with unconnected='error': .* leaf \['unused'\]\[0\]"):
+        pb.jacrev(two_results, unconnected="error")(params(), x)
+    # an argument that one of the results depends on is connected
+    j = pb.jit(pb.jacrev(two_results, 1, unconnected="error"))(params(), x)
+    np.testing.assert_array_equal(j["sine"], np.zeros(2, np.float32))
+    with pytest.raises(ValueError, match="jacrev: unconnected must be one of"):
+        pb.jacrev(loss, unconnected="zeros")
+
+
+def test_hessian_takes_the_same_choices():
+    def cubes(p):
+        return pnp.sum(p["used"] ** 3)
+
+    p = {"used": pnp.array([1., 2.]), "unused": pnp.ones(3)}
+    np.testing.assert_array_equal(pb.hessian(cubes)(p)["unused"]["used"], np.zeros((3, 2), np.float32))
+    h = pb.hessian(cubes, unconnected="none")(p)
+    assert h["unused"] is None
+    np.testing.assert_allclose(h["used"]["used"], [[6., 0.], [0., 12.]])
+    with pytest.raises(ValueError, match=r"hessian of cubes with unconnected='error': .* leaf \['unused'\]"):
+        pb.hessian(cubes, unconnected="error")(p)

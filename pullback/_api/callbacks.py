@@ -1,0 +1,180 @@
+"""Calls of Python functions on the host: `pure_callback`, `io_callback`, and the callbacks of `pullback.debug`."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pullback._core import dtypes
+from pullback._core.arguments import aval_of, check_callable, check_leaves
+from pullback._core.array import ConcreteArray, is_array_like, lift
+from pullback._core.errors import boundary, describe_function
+from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
+from pullback._core.tree_paths import keystr, tree_flatten_with_path
+from pullback._core.types import ShapedArray
+from pullback._higher_order.host_call import (
+    VMAP_METHODS,
+    HostFunction,
+    debug_callback_p,
+    io_callback_p,
+    pure_callback_p,
+)
+
+
+@boundary
+def pure_callback(callback: Callable, result_shape_dtypes: Any, *args: Any, sharding: None = None,
+                  vmap_method: str | None = None, **kwargs: Any) -> Any:
+    """Call a Python function without side effects on the host, from eager code or from compiled code.
+
+    Args:
+      callback: a function of NumPy arrays, or pytrees of them, not to be written to. It may be called any number of
+        times, or not at all where its result is not needed, and from another thread.
+      result_shape_dtypes: the type of its result: a pytree of what has a shape and a dtype, such as
+        `ShapeDtypeStruct`s or arrays.
+      args, kwargs: arrays or pytrees of them, which `callback` gets as NumPy arrays.
+      sharding: for one device there is nothing to say; only None is taken.
+      vmap_method: what `vmap` does. None: it is refused. "sequential": one call after the other, results stacked
+        ("sequential_unrolled" is the same). "expand_dims": one call for the whole batch, along a new leading axis,
+        which has length 1 in arguments that are not batched; "broadcast_all": it has the full length in all of them;
+        "legacy_vectorized": arguments that are not batched are passed as they are.
+
+    Returns: arrays of the declared types. A function that computes in 64-bit types has its results narrowed where
+    64-bit types are off.
+    Raises: TypeError naming the leaf where the result is not as declared; what `callback` raises; ValueError under
+    differentiation, which needs a rule: see `pullback.external`, `custom_jvp` and `custom_vjp`.
+
+    >>> import numpy as np
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> @pb.jit
+    ... def median(x):
+    ...     return pb.pure_callback(np.median, pb.ShapeDtypeStruct((), x.dtype), x) + 1
+    >>> print(median(pnp.array([3., 1., 2.])))
+    3.0
+    """
+    if sharding is not None:
+        raise ValueError(f"pure_callback: only sharding=None is taken, got {sharding!r}")
+    check_vmap_method("pure_callback", vmap_method)
+    function, leaves = host_function("pure_callback", callback, result_shape_dtypes, args, kwargs)
+    return tree_unflatten(function.out_tree, pure_callback_p.bind(*leaves, function=function, vmap_method=vmap_method))
+
+
+@boundary
+def io_callback(callback: Callable, result_shape_dtypes: Any, *args: Any, sharding: None = None, ordered: bool = False,
+                **kwargs: Any) -> Any:
+    """Call a Python function with side effects on the host, once each time the program comes by.
+
+    Calls are never left out, and compiled programs make them in the order of the program.
+
+    Args:
+      callback: a function of NumPy arrays, or pytrees of them, not to be written to.
+      result_shape_dtypes: the type of its result, as for `pure_callback`; None for a function that returns None.
+      args, kwargs: arrays or pytrees of them, which `callback` gets as NumPy arrays.
+      sharding: for one device there is nothing to say; only None is taken.
+      ordered: whether the order matters. If so, `vmap` is refused; if not, it calls once for each example.
+
+    Raises: as `pure_callback`.
+
+    >>> import pullback as pb
+    >>> from pullback.experimental import io_callback
+    >>> seen = []
+    >>> @pb.jit
+    ... def f(x):
+    ...     io_callback(lambda v: seen.append(float(v)), None, x, ordered=True)
+    ...     return 2 * x
+    >>> print(f(1.5), seen)
+    3.0 [1.5]
+    """
+    if sharding is not None:
+        raise ValueError(f"io_callback: only sharding=None is taken, got {sharding!r}")
+    function, leaves = host_function("io_callback", callback, result_shape_dtypes, args, kwargs)
+    return tree_unflatten(function.out_tree, io_callback_p.bind(*leaves, function=function, ordered=bool(ordered)))
+
+
+@boundary
+def debug_callback(callback: Callable, *args: Any, ordered: bool = False, **kwargs: Any) -> None:
+    """Call a Python function to look at values, under every transformation and in compiled code.
+
+    It gets NumPy arrays, not to be written to. What it returns is ignored, and derivatives pass by: under `grad` and
+    `jvp` it is called once, with primal values; under `vmap` once for each example, where an argument is batched.
+    Compiled programs make such calls in the order of the program, with `ordered` or without.
+
+    Args:
+      callback: the function.
+      args, kwargs: arrays or pytrees of them; leaves that are no arrays are passed as they are.
+      ordered: taken for compatibility.
+
+    >>> import pullback as pb
+    >>> seen = []
+    >>> def f(x):
+    ...     y = x * x
+    ...     pb.debug.callback(lambda v: seen.append(float(v)), y)
+    ...     return y * x
+    >>> print(pb.jit(pb.grad(f))(3.), seen)
+    27.0 [9.0]
+    """
+    check_callable("debug.callback", callback)
+    leaves, in_tree = tree_flatten((args, kwargs))
+    bind_debug("debug.callback", callback, leaves, in_tree, ordered)
+
+
+def bind_debug(what: str, callback: Callable, leaves: Sequence[Any], in_tree: PyTreeDef, ordered: bool) -> None:
+    """Bind a debug callback of `(args, kwargs)`, given by leaves, of which some may be no arrays."""
+    traced = [is_array_like(x) for x in leaves]
+    fixed = [None if t else x for x, t in zip(leaves, traced, strict=True)]
+
+    def fun(*values):
+        given = iter(values)
+        args, kwargs = tree_unflatten(in_tree, [next(given) if t else x for x, t in zip(fixed, traced, strict=True)])
+        callback(*args, **kwargs)
+
+    function = HostFunction(fun, None, (), what, callback)
+    debug_callback_p.bind(*[lift(x) for x, t in zip(leaves, traced, strict=True) if t], function=function,
+                          ordered=bool(ordered))
+
+
+def check_vmap_method(what: str, vmap_method: str | None) -> None:
+    """Refuse a method that there is not."""
+    if vmap_method is not None and vmap_method not in VMAP_METHODS:
+        raise ValueError(f"{what}: vmap_method must be None or one of {', '.join(map(repr, VMAP_METHODS))}, got "
+                         f"{vmap_method!r}")
+
+
+def host_function(what: str, callback: Callable, result: Any, args: Sequence[Any], kwargs: dict[str, Any]
+                  ) -> tuple[HostFunction, list[Any]]:
+    """A call's function on flat arrays, and the leaves it is to be called with."""
+    check_callable(what, callback)
+    leaves, in_tree = tree_flatten((args, kwargs))
+    try:
+        leaves = [x if type(x) is ConcreteArray else lift(x) for x in leaves]
+    except (TypeError, OverflowError):
+        check_leaves(what, callback, args, kwargs)
+        raise
+    out_avals, out_tree = declared_types(what, callback, result)
+
+    def fun(*values):
+        given_args, given_kwargs = tree_unflatten(in_tree, values)
+        return callback(*given_args, **given_kwargs)
+
+    return HostFunction(fun, out_tree, out_avals, what, callback), leaves
+
+
+def declared_types(what: str, callback: Callable, result: Any) -> tuple[list[ShapedArray], PyTreeDef]:
+    """The types that were declared of a result, and its structure."""
+    leaves, tree = tree_flatten(result)
+    try:
+        return [_declared(x) for x in leaves], tree
+    except (TypeError, OverflowError):
+        for path, x in tree_flatten_with_path(result)[0]:
+            try:
+                _declared(x)
+            except (TypeError, OverflowError):
+                raise TypeError(
+                    f"{what} of {describe_function(callback)}: the result's type must be given as a pytree of what has "
+                    f"a shape and a dtype, such as ShapeDtypeStruct(shape, dtype), but {keystr(path) or 'it'} is {x!r} "
+                    f"of type {type(x).__name__}") from None
+        raise
+
+
+def _declared(x: Any) -> ShapedArray:
+    if not is_array_like(x) and hasattr(x, "shape") and hasattr(x, "dtype"):
+        return ShapedArray(tuple(x.shape), dtypes.canonicalize_dtype(x.dtype))
+    return aval_of(x).strip_weak_type()

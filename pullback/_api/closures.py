@@ -1,0 +1,149 @@
+"""Rules given in other forms: `custom_gradient`, `linear_call`, and `closure_convert`: captures made arguments."""
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from pullback._api.rules import custom_rules
+from pullback._core import dtypes
+from pullback._core.arguments import check_callable, flatten_result
+from pullback._core.array import lift
+from pullback._core.errors import RuleError, boundary, describe_function, function_name
+from pullback._core.jaxpr import eval_jaxpr
+from pullback._core.staging import stage_open
+from pullback._core.trace import Tracer
+from pullback._core.tree import tree_flatten, tree_unflatten
+from pullback._higher_order.bodies import lift_tree
+from pullback._higher_order.flat_rules import differentiated
+
+
+@boundary
+def closure_convert(fun: Callable, *example_args: Any) -> tuple[Callable, list[Any]]:
+    """Make the traced values that a function closes over its arguments.
+
+    Functions with rules need no such step here: what they close over is differentiated as it stands. It serves code
+    that handles such values itself.
+
+    Args:
+      fun: a function of arrays or pytrees of arrays.
+      example_args: arguments of the types that it will be called with.
+
+    Returns: `(converted, values)`, with `converted(*args, *values)` equal to `fun(*args)`. `values` holds the traced
+      values of inexact dtype that `fun` depends on.
+    Raises: TypeError if `converted` is called with arguments of another structure.
+
+    >>> import pullback as pb
+    >>> def f(a):
+    ...     converted, values = pb.closure_convert(lambda x: a * x, 1.)
+    ...     return converted(3., *values)
+    >>> print(pb.grad(f)(2.))
+    3.0
+    """
+    check_callable("closure_convert", fun)
+    examples, in_tree = lift_tree("closure_convert", "example_args", tuple(example_args))
+    trees: list[Any] = []
+
+    def flat(*leaves):
+        outs, tree = flatten_result("closure_convert", fun, fun(*tree_unflatten(in_tree, leaves)))
+        trees.append(tree)
+        return outs
+
+    jaxpr, consts = stage_open(flat, [x.aval for x in examples], f"closure_convert of {function_name(fun)}")
+    hoisted = [isinstance(c, Tracer) and dtypes.is_inexact(c.aval.dtype) for c in consts]
+    count = len(example_args)
+
+    @functools.wraps(fun, updated=())
+    def converted(*args):
+        leaves, tree = tree_flatten(tuple(args[:count]))
+        if tree != in_tree:
+            raise TypeError(f"closure_convert of {describe_function(fun)}: converted for arguments {in_tree}, called "
+                            f"with {tree}")
+        given = iter(args[count:])
+        values = [next(given) if h else c for c, h in zip(consts, hoisted, strict=True)]
+        return tree_unflatten(trees[-1], eval_jaxpr(jaxpr, [], *map(lift, values), *map(lift, leaves)))
+
+    return converted, [c for c, h in zip(consts, hoisted, strict=True) if h]
+
+
+@boundary
+def custom_gradient(fun: Callable) -> Callable:
+    """A function that returns its value together with its backward rule, `(value, rule)`.
+
+    Args:
+      fun: returns a pair. `rule(ct)` takes a cotangent like the value and returns one for each argument, as a tuple,
+        or bare for one argument. It may close over what `fun` computed; it is traced, so no Python control flow in it
+        may depend on values.
+
+    Returns: a function that returns the value alone, with the rule as its derivative in reverse mode.
+
+    >>> import pullback as pb
+    >>> f = pb.custom_gradient(lambda x: (x ** 2, lambda ct: ct * x))
+    >>> print(f(3.), pb.grad(f)(3.))
+    9.0 3.0
+    """
+    check_callable("custom_gradient", fun)
+
+    def pair(args, keywords):
+        result = fun(*args, **keywords)
+        if not isinstance(result, (tuple, list)) or len(result) != 2 or not callable(result[1]):
+            raise RuleError(f"custom_gradient: {describe_function(fun)} must return a pair (value, rule), got "
+                            f"{result!r}")
+        return result
+
+    @functools.wraps(fun, updated=())
+    def value(*args, **keywords):
+        return pair(args, keywords)[0]
+
+    wrapped = custom_rules(value)
+
+    def fwd(*args, **keywords):
+        out, rule = pair(args, keywords)
+        outs, out_tree = flatten_result("custom_gradient", fun, out)
+        trees: list[Any] = []
+
+        def flat(*cts):
+            cts_in = rule(tree_unflatten(out_tree, cts))
+            leaves, tree = tree_flatten(tuple(cts_in) if isinstance(cts_in, (tuple, list)) else (cts_in,))
+            trees.append(tree)
+            return [lift(x) for x in leaves]
+
+        what = f"the rule {describe_function(rule)} of the custom_gradient function {describe_function(fun)}"
+        jaxpr, consts = stage_open(flat, [o.aval.to_tangent_aval() for o in outs], what)
+        if any(map(differentiated, tree_flatten(args)[0])):
+            out = wrapped(*args, **keywords)  # the next order comes by the rule as well
+        return out, (consts, lambda: (jaxpr, trees[-1]))
+
+    def bwd(residuals, ct, **_):
+        consts, program = residuals
+        jaxpr, tree = program()
+        return tree_unflatten(tree, eval_jaxpr(jaxpr, [], *consts, *map(lift, tree_flatten(ct)[0])))
+
+    wrapped.defvjp(fwd, bwd)
+    return wrapped
+
+
+@boundary
+def linear_call(fun: Callable, fun_transpose: Callable, residual_args: Any, linear_args: Any) -> Any:
+    """Call a linear function that has a transpose of its own.
+
+    Args:
+      fun: `fun(residual_args, linear_args)`, linear in the second argument.
+      fun_transpose: `fun_transpose(residual_args, ct)`, with a cotangent like the result; it returns one like
+        `linear_args`.
+      residual_args, linear_args: pytrees of arrays. With respect to `residual_args` there is no derivative.
+
+    Returns: `fun(residual_args, linear_args)`. Its transpose is `fun_transpose`, the transpose of which is `fun`.
+
+    >>> import pullback as pb
+    >>> from pullback.custom_derivatives import linear_call
+    >>> def divide(x, r):
+    ...     return linear_call(lambda r, x: x / r, lambda r, ct: ct / r, r, x)
+    >>> print(pb.linear_transpose(lambda x: divide(x, 4.), 1.)(8.))
+    (Array(2., dtype=float32, weak_type=True),)
+    """
+    check_callable("linear_call", fun)
+    check_callable("linear_call", fun_transpose)
+    call = custom_rules(fun)
+    call.deftranspose(lambda others, ct: (fun_transpose(others[0], ct),), linear_argnums=1)
+    return call(residual_args, linear_args)

@@ -1,0 +1,154 @@
+"""`debug.print` and `debug.breakpoint`: values of traced and compiled code, looked at while it runs."""
+from __future__ import annotations
+
+import string
+import sys
+from bdb import BdbQuit
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pullback._api.callbacks import bind_debug
+from pullback._core.errors import Location, boundary, user_frame
+from pullback._core.trace import Tracer, is_linear
+from pullback._core.tree import tree_flatten
+
+
+@boundary
+def print(fmt: str, /, *args: Any, ordered: bool = False, **kwargs: Any) -> None:
+    """Print values, under every transformation and in compiled code.
+
+    A format string with placeholders, not an f-string: that would be filled in once, while the function is traced.
+
+    Args:
+      fmt: a format string as for `str.format`.
+      args, kwargs: what to fill in: arrays, pytrees of them, or anything else. Arrays print as NumPy's.
+      ordered: taken for compatibility; compiled programs print in the order of the program.
+
+    Under `vmap` it prints once for each example, where an argument is batched. Under `grad` it prints once, primal
+    values; tangents that are not known while the function runs are not printed.
+    Raises: ValueError where the arguments do not fit the placeholders.
+
+    >>> import pullback as pb
+    >>> @pb.jit
+    ... def f(x):
+    ...     pb.debug.print("x is {x} and its square {:.1f}", x * x, x=x)
+    ...     return x + 1
+    >>> _ = f(3.)
+    x is 3.0 and its square 9.0
+    """
+    if not isinstance(fmt, str):
+        raise TypeError(f"debug.print: the first argument must be a format string such as 'x is {{}}', got {fmt!r} of "
+                        f"type {type(fmt).__name__}")
+    _check_format(fmt, args, kwargs)
+
+    def write(*values, **named):
+        sys.stdout.write(fmt.format(*values, **named) + "\n")
+
+    write.__name__ = "print"
+    leaves, in_tree = tree_flatten((args, kwargs))
+    bind_debug("debug.print", write, leaves, in_tree, ordered)
+
+
+class _Fields(string.Formatter):
+    """Reads a format string through, without looking at the arguments' values."""
+
+    def get_field(self, field_name, args, kwargs):
+        first = field_name.split(".")[0].split("[")[0]
+        key = int(first) if first.isdigit() else first
+        self.get_value(key, args, kwargs)
+        return "", key
+
+    def convert_field(self, value, conversion):
+        return value
+
+    def format_field(self, value, format_spec):
+        return ""
+
+    def check_unused_args(self, used_args, args, kwargs):
+        unused = [f"argument {i}" for i in range(len(args)) if i not in used_args]
+        unused += [f"{k}=" for k in kwargs if k not in used_args]
+        if unused:
+            raise ValueError(f"no placeholder for {', '.join(unused)}. Write {{}} where an argument goes; an f-string "
+                             "does not work, since it is filled in before the values are known")
+
+
+def _check_format(fmt: str, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+    try:
+        _Fields().vformat(fmt, args, kwargs)
+    except IndexError:
+        raise ValueError(f"debug.print({fmt!r}): a placeholder has no argument; {len(args)} were given") from None
+    except KeyError as error:
+        raise ValueError(f"debug.print({fmt!r}): the placeholder {error} has no argument of that name") from None
+    except ValueError as error:
+        raise ValueError(f"debug.print({fmt!r}): {error}") from None
+
+
+@boundary
+def breakpoint(*, ordered: bool = False, stdin: Any = None, stdout: Any = None) -> None:
+    """Open Python's debugger `pdb` here when the program comes by, with the function's variables as they then are.
+
+    In compiled code too: the debugger opens at run time, and arrays that were traced show as NumPy arrays; tangents
+    that are not known while the function runs stay as they are. Look at anything (`p x`, `l`, `where`); `c` goes on,
+    `q` raises `bdb.BdbQuit`. It cannot step, and what is assigned does not reach the program. Under `vmap` it opens
+    once for each example. Code that runs eagerly can also use Python's own `breakpoint()`.
+
+    Args:
+      ordered: taken for compatibility.
+      stdin, stdout: text files to read commands from and to write to, in place of the terminal.
+
+    >>> import io, pullback as pb
+    >>> @pb.jit
+    ... def f(x):
+    ...     y = x * x
+    ...     pb.debug.breakpoint(stdin=io.StringIO("p y + 1\\nc\\n"), stdout=screen)
+    ...     return y
+    >>> screen = io.StringIO()
+    >>> _ = f(3.)
+    >>> "10.0" in screen.getvalue()
+    True
+    """
+    frame = user_frame()
+    if frame is None:
+        raise RuntimeError("debug.breakpoint: there is no frame of the user's to stop in")
+    place = Location(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
+    variables, surroundings = dict(frame.f_locals), frame.f_globals
+    traced = {name: value for name, value in variables.items() if _is_traced(value)}
+
+    def stop(known):
+        _open(place, surroundings, {**variables, **known}, stdin, stdout)
+
+    leaves, in_tree = tree_flatten(((traced,), {}))
+    bind_debug("debug.breakpoint", stop, leaves, in_tree, ordered)
+
+
+def _is_traced(value: Any) -> bool:
+    """Whether a variable holds traced arrays, all of which will be known when the program runs."""
+    try:
+        tracers = [x for x in tree_flatten(value)[0] if isinstance(x, Tracer)]
+    except (TypeError, ValueError):
+        return False
+    return bool(tracers) and all(x.owner.alive and not is_linear(x) for x in tracers)
+
+
+def _open(place: Location, surroundings: dict[str, Any], variables: dict[str, Any], stdin: Any, stdout: Any) -> None:
+    import pdb
+    if stdin is not None and stdout is None:
+        stdout = sys.stdout  # without it pdb reads from the terminal
+    debugger = pdb.Pdb(stdin=stdin, stdout=stdout, nosigint=True, readrc=stdin is None)
+
+    def pause():
+        frame = sys._getframe(1)
+        del frame.f_locals["__pause__"]
+        debugger.reset()
+        debugger.interaction(frame, None)
+
+    _in_frame(place, surroundings, variables, pause)
+    if debugger.quitting:
+        raise BdbQuit
+
+
+def _in_frame(place: Location, surroundings: dict[str, Any], variables: dict[str, Any], pause: Callable) -> None:
+    """Call `pause` from a frame that looks like the user's: the same place in the source, the given variables."""
+    code = compile("__pause__()", place.filename, "exec")
+    exec(code.replace(co_firstlineno=place.line, co_name=place.function), surroundings,
+         {**variables, "__pause__": pause})

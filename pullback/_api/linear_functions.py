@@ -1,0 +1,218 @@
+"""The linear functions that `vjp`, `linear_transpose` and `linearize` return: callables that are pytrees of arrays."""
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback._api.taps import collect, values_of
+from pullback._core import dtypes
+from pullback._core.arguments import argument_path, aval_of, check_leaf
+from pullback._core.array import lift
+from pullback._core.errors import boundary, function_name
+from pullback._core.tree import PyTreeDef, register_pytree_node, tree_flatten, tree_structure, tree_unflatten
+from pullback._core.tree_paths import equality_errors, keystr, tree_flatten_with_path
+from pullback._core.types import ShapedArray
+from pullback._core.zeros import Zero, zero_of
+from pullback._ops.shape import convert_element_type, instantiate
+from pullback._transforms.linear_forms import LinearForm, form_of, record_form
+from pullback._transforms.linearize import Linearized
+from pullback._transforms.transpose import pull
+
+
+def describe_mismatch(expected: Any, got: Any) -> str:
+    """Where two structures first differ, in words."""
+    for path, what1, what2, _ in equality_errors(expected, got):
+        return f"at {keystr(path) or 'the top'}: expected {what1}, got {what2}"
+    return f"expected {tree_structure(expected)}, got {tree_structure(got)}"
+
+
+def float0_zeros(aval: ShapedArray) -> np.ndarray:
+    """The only tangent at an integer or bool: an array of the empty dtype."""
+    return np.zeros(aval.shape, dtypes.float0)
+
+
+def as_tangent(x: Any, primal: ShapedArray, describe: Callable[[], str]) -> Any:
+    """A user's tangent or cotangent for a value of type `primal`; Python scalars take its dtype."""
+    expected = primal.to_tangent_aval()
+    if expected.dtype == dtypes.float0:
+        if getattr(x, "dtype", None) == dtypes.float0 and np.shape(x) == primal.shape:
+            return zero_of(primal)
+        raise TypeError(f"{describe()}: the value is of type {primal.str_short()}, which has no derivative, so its "
+                        f"tangent must be np.zeros({primal.shape}, pullback.dtypes.float0), got {_kind(x)}")
+    if type(x) is Zero:
+        return x
+    check_leaf(x, describe)
+    t = lift(x)
+    if t.aval.dtype != expected.dtype and t.aval.weak_type and _castable(t.aval.dtype, expected.dtype):
+        t = convert_element_type(t, expected.dtype, True)
+    if t.aval.dtype != expected.dtype:
+        raise TypeError(f"{describe()}: expected dtype {expected.dtype.name}, got {t.aval.dtype.name}. "
+                        "A tangent or cotangent has the dtype of its value.")
+    if t.aval.shape != expected.shape:
+        raise ValueError(f"{describe()}: expected shape {expected.shape}, got {t.aval.shape}. "
+                         "A tangent or cotangent has the shape of its value.")
+    return t
+
+
+def _castable(source: np.dtype, target: np.dtype) -> bool:
+    return not dtypes.is_complex(source) or dtypes.is_complex(target)
+
+
+def _kind(x: Any) -> str:
+    try:
+        return aval_of(x).str_short()
+    except TypeError:
+        return f"{x!r}"
+
+
+class _Structure:
+    """What is no array in a linear function. Equal for two of one kind that do the same, whatever their arrays."""
+
+    __slots__ = ("fun", "form", "types")
+
+    def __init__(self, fun: Callable, form: LinearForm, types: tuple):
+        self.fun = fun
+        self.form = form
+        self.types = types
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Structure) and self.types == other.types and self.form == other.form
+
+    def __hash__(self) -> int:
+        return hash((self.form, self.types))
+
+    def __repr__(self) -> str:
+        return f"{self.form!r} of {function_name(self.fun)}"
+
+
+class LinearFunction:
+    """A recorded linear map between pytrees. As a pytree its leaves are the arrays that the map was recorded with.
+
+    It can be an argument or a result of `jit`, `vmap` and the like, and the carry of a loop. Its form as data is worked
+    out when it is first taken apart as a pytree.
+    """
+
+    __slots__ = ("fun", "in_avals", "in_tree", "out_avals", "out_tree", "_linear", "_structure", "_leaves")
+
+    def __init__(self, fun: Callable, linear: Linearized, in_avals: Sequence[ShapedArray], in_tree: PyTreeDef,
+                 out_avals: Sequence[ShapedArray], out_tree: PyTreeDef):
+        self.fun = fun
+        self.in_avals = in_avals
+        self.in_tree = in_tree
+        self.out_avals = out_avals
+        self.out_tree = out_tree
+        self._linear: Linearized | None = linear
+        self._structure: _Structure | None = None
+        self._leaves: list[Any] = []
+
+    @property
+    def linear(self) -> Linearized:
+        """The map on a tape."""
+        if self._linear is not None:
+            return self._linear
+        assert self._structure is not None
+        return record_form(self._structure.form, self._leaves)
+
+    def flatten(self) -> tuple[list[Any], _Structure]:
+        """The arrays, and all else."""
+        if self._structure is None:
+            assert self._linear is not None
+            form, self._leaves = form_of(self._linear)
+            self._structure = _Structure(self.fun, form, (tuple(self.in_avals), self.in_tree, tuple(self.out_avals),
+                                                          self.out_tree))
+        return self._leaves, self._structure
+
+    @classmethod
+    def unflatten(cls, structure: _Structure, leaves: Sequence[Any]) -> Any:
+        """The function again, perhaps with other leaves."""
+        self = cls.__new__(cls)
+        self.fun = structure.fun
+        self.in_avals, self.in_tree, self.out_avals, self.out_tree = structure.types
+        self._linear = None
+        self._structure = structure
+        self._leaves = list(leaves)
+        return self
+
+
+class VJP(LinearFunction):
+    """The pullback that `vjp` returns: from a cotangent of the result to those of the arguments."""
+
+    __slots__ = ()
+
+    @boundary
+    def with_logs(self, cotangent: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Cotangents as by a call, and what rules set by `defvjp_with_logs` log on the way, by name.
+
+        Raises: ValueError where a name is logged twice.
+        """
+        cotangents, found = collect(self, cotangent)
+        logs: dict[str, Any] = {}
+        for name, value in values_of(found):
+            if name in logs:
+                raise ValueError(f"the vjp of {function_name(self.fun)}: several values are logged as {name!r}. Give "
+                                 "each a name of its own.")
+            logs[name] = value
+        return cotangents, logs
+
+    @boundary
+    def __call__(self, cotangent: Any) -> tuple[Any, ...]:
+        """Cotangents of the arguments, a tuple with an entry for each; `float0` for integers."""
+        leaves, tree = tree_flatten(cotangent)
+        name = function_name(self.fun)
+        if tree != self.out_tree:
+            expected = tree_unflatten(self.out_tree, [0.] * len(self.out_avals))
+            raise TypeError(f"the vjp of {name}: the cotangent must have the structure of the result, "
+                            + describe_mismatch(expected, cotangent))
+
+        def where(i):
+            path = tree_flatten_with_path(cotangent)[0][i][0]
+            return f"the vjp of {name}: the cotangent{' at ' + keystr(path) if path else ''}"
+
+        cts = [as_tangent(ct, aval, functools.partial(where, i))
+               for i, (ct, aval) in enumerate(zip(leaves, self.out_avals, strict=True))]
+        return tree_unflatten(self.in_tree, cotangents_in(self.linear, cts, self.in_avals))
+
+
+def cotangents_in(linear: Linearized, cts: Sequence[Any], in_avals: Sequence[ShapedArray]) -> list[Any]:
+    """The cotangents of all inputs, zeros made into arrays."""
+    return [float0_zeros(aval) if r is None else instantiate(r)
+            for r, aval in zip(pull(linear, cts), in_avals, strict=True)]
+
+
+
+class Pushforward(LinearFunction):
+    """The linear map that `linearize` returns: from tangents of the arguments to those of the result."""
+
+    __slots__ = ()
+
+    @boundary
+    def __call__(self, *tangents: Any) -> Any:
+        """The derivative along `tangents`, one for each argument."""
+        leaves, tree = tree_flatten(tangents)
+        name = function_name(self.fun)
+        if tree != self.in_tree:
+            expected = tree_unflatten(self.in_tree, [0.] * len(self.in_avals))
+            raise TypeError(f"the linearized {name}: tangents must have the structure of the arguments, "
+                            + describe_mismatch(expected, tangents))
+
+        def where(i):
+            path = tree_flatten_with_path(tangents)[0][i][0]
+            return f"the linearized {name}: the tangent of {argument_path(self.fun, path[0].idx, path[1:])}"
+
+        ts = [as_tangent(t, aval, functools.partial(where, i))
+              for i, (t, aval) in enumerate(zip(leaves, self.in_avals, strict=True))]
+        linear = self.linear
+        outs = linear.push([None if node is None else instantiate(t)
+                            for node, t in zip(linear.inputs, ts, strict=True)])
+        flat = [float0_zeros(aval) if t.aval.dtype == dtypes.float0 else instantiate(t)
+                for t, aval in zip(outs, self.out_avals, strict=True)]
+        return tree_unflatten(self.out_tree, flat)
+
+
+for _cls in (VJP, Pushforward):
+    register_pytree_node(_cls, LinearFunction.flatten, _cls.unflatten)
+
+__all__ = ["VJP", "Pushforward", "as_tangent", "cotangents_in", "describe_mismatch", "float0_zeros"]

@@ -1,0 +1,374 @@
+"""`custom_rules`: a function with the derivative, transpose and batching rules that its author wrote.
+
+A rule is called only where its transformation is applied, runs as plain Python there, and is checked: its results must
+have the structure, shapes and dtypes that the mathematics asks for.
+"""
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable, Sequence
+from types import FunctionType
+from typing import Any
+
+from pullback._api.taps import tap
+from pullback._core.arguments import (
+    argument_path,
+    bind_positionally,
+    canonical_argnums,
+    canonical_names,
+    check_leaf,
+    signature,
+)
+from pullback._core.array import lift
+from pullback._core.errors import RuleError, UnexpectedTracerError, describe_function, fold
+from pullback._core.trace import Tracer, call_with, context
+from pullback._core.tree import tree_flatten, tree_unflatten
+from pullback._core.tree_paths import tree_flatten_with_path
+from pullback._core.zeros import Zero
+from pullback._higher_order.captures import closed_over
+from pullback._higher_order.custom_call import closing_over
+from pullback._higher_order.custom_rules import custom_call_p
+from pullback._higher_order.flat_rules import FlatCall, Progress, call_site
+from pullback._higher_order.rule_checks import check_pair
+from pullback._ops.elementwise import add
+from pullback._ops.shape import zeros_like_aval
+from pullback._xla.evaluate import evaluator, only_evaluates
+
+_FORWARD_SOURCES = (None, "transpose", "fwd", "primal")
+
+
+class custom_rules:
+    """A function with any subset of rules: forward by `defjvp` or `defjvps`, reverse by `defvjp`, `vmap` by `defvmap`.
+
+    `jvp` and its kin use the forward rule, `grad` and its kin the reverse rule; a linear function may be given its
+    transpose alone, by `deftranspose`. What is not given is derived from what is, where that is possible. `custom_jvp`,
+    `custom_vjp` and `custom_vmap` are this class under JAX's names.
+
+    The rules cover the arguments. With respect to traced values that the function closes over, or gets by keyword, the
+    function itself is differentiated; the rules may use such values freely.
+
+    Args:
+      fun: the function, of arrays or pytrees of arrays.
+      nondiff_argnums, nondiff_argnames: arguments that are no arrays (functions, strings), by position or name. They
+        come first among the arguments of the jvp and bwd rules.
+      jvp: where forward mode comes from if there is a reverse rule and no forward one. None: forward mode is refused.
+        "transpose": the bwd rule is transposed (it must be linear in the cotangent). "fwd": the fwd rule is
+        differentiated. "primal": the function itself is.
+
+    Keyword-only parameters reach every rule by keyword. As a method decorator it binds `self`, which the rules get as
+    a first, nondifferentiable argument.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> f = pb.custom_rules(pnp.sin)
+    >>> _ = f.defjvp(lambda primals, tangents: (f(*primals), 2. * tangents[0]))
+    >>> f.defvjp(lambda x: (f(x), None), lambda _, ct: (3. * ct,))
+    >>> print(pb.jvp(f, (0.,), (1.,))[1], pb.grad(f)(0.))
+    2.0 3.0
+    """
+
+    def __init__(self, fun: Callable, nondiff_argnums: int | Sequence[int] = (),
+                 nondiff_argnames: str | Sequence[str] = (), *, jvp: str | None = None):
+        kind = type(self).__name__
+        if not callable(fun):
+            raise TypeError(f"{kind}: expected a function, got {fun!r}")
+        functools.update_wrapper(self, fun, updated=())
+        if not hasattr(self, "__name__"):
+            self.__name__ = type(fun).__name__ if not isinstance(fun, functools.partial) else fun.func.__name__
+        self.fun = fun
+        self.jvp_rule: Callable | None = None
+        self.jvp_argnums: tuple[int, ...] | None = None
+        self.jvp_symbolic_zeros = False
+        self.fwd_rule: Callable | None = None
+        self.bwd_rule: Callable | None = None
+        self.vjp_argnums: tuple[int, ...] | None = None
+        self.vjp_symbolic_zeros = False
+        self.vmap_rule: Callable | None = None
+        if jvp not in _FORWARD_SOURCES:
+            raise ValueError(f"{kind}: jvp must be one of {', '.join(map(repr, _FORWARD_SOURCES))}, got {jvp!r}")
+        self.forward = jvp
+        self.progress = Progress()  # shared with the methods bound to objects
+        self.warned: dict = {}
+        self._bound = False
+        self._signature = signature(fun)
+        self.nondiff_argnums = (*canonical_argnums(kind, nondiff_argnums, what="nondiff_argnums"),
+                                *self._positions(canonical_names(nondiff_argnames)))
+        self._plain_count = self._count_plain_parameters()
+        self._self_contained = isinstance(fun, FunctionType) and fun.__closure__ is None
+        self._searched = not _is_plain(fun)
+
+    def _count_plain_parameters(self) -> int | None:
+        """The number of arguments of a call that needs no binding, or None where every call does."""
+        if self._signature is None:
+            return None
+        parameters = self._signature.parameters.values()
+        if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD, p.KEYWORD_ONLY) for p in parameters):
+            return None
+        return len(parameters)
+
+    def _positions(self, names: Sequence[str]) -> list[int]:
+        """Where the named arguments stand; those that only go by keyword have no place."""
+        parameters = {} if self._signature is None else self._signature.parameters
+        for name in names:
+            if name not in parameters:
+                raise ValueError(f"{self._label()}: nondiff_argnames={tuple(names)!r}, but the function has no "
+                                 f"parameter {name!r}")
+        positional = [p.name for p in parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        return [positional.index(name) for name in names if name in positional]
+
+    def __call__(self, *args, **kwargs):
+        try:
+            if context.trace is evaluator:
+                # nothing is being differentiated, nor can it be later: the function runs as if it were not decorated
+                return self.fun(*args, **kwargs)
+            keywords: dict[str, Any] = {}
+            if kwargs or len(args) != self._plain_count:
+                args, keywords = bind_positionally(self.fun, self._signature, args, kwargs, self._label())
+            original = args
+            count, nondiff = len(args), self.nondiff_argnums
+            fixed: Sequence[Any] = ()
+            if nondiff:
+                nondiff = canonical_argnums(self._label(), nondiff, count, "nondiff_argnums")
+                fixed = [args[i] for i in nondiff]
+                self._refuse_tracers(fixed, nondiff)
+                args = tuple([a for i, a in enumerate(args) if i not in nondiff])
+            leaves, in_tree = tree_flatten(args)
+            for x in leaves:
+                if isinstance(x, Tracer):
+                    break
+            else:
+                if (self._self_contained and not fixed and not keywords and not context.axis_sizes
+                        and only_evaluates()):
+                    return call_with(evaluator, self.fun, *original)
+                # no rule can be asked for, but the function may close over traced values
+                return self.fun(*original, **keywords)
+            self.progress.calls += 1
+            flat = FlatCall(self, in_tree, fixed, nondiff, count, keywords, call_site())
+            try:
+                leaves = [lift(x) for x in leaves]
+            except TypeError:
+                self._refuse_leaves(args, flat)
+                raise
+            tracers = self._captured(fixed, keywords) if self._searched or fixed or keywords else ()
+            call = closing_over(flat, tracers) if tracers else flat
+            outs = custom_call_p.bind(*tracers, *leaves, call=call)
+            return tree_unflatten(flat.out_tree, outs)
+        except Exception as error:
+            fold(error)
+            raise
+
+    def _label(self) -> str:
+        return f"{type(self).__name__} function {describe_function(self.fun)}"
+
+    def _captured(self, fixed: Sequence[Any], keywords: dict[str, Any]) -> Sequence[Tracer]:
+        rules = self.jvp_rule, self.fwd_rule, self.bwd_rule, self.vmap_rule
+        return closed_over([self.fun, *rules, *fixed, *keywords.values()])
+
+    def _refuse_tracers(self, fixed: Sequence[Any], positions: Sequence[int]) -> None:
+        for value, i in zip(fixed, positions, strict=True):
+            if i == 0 and self._bound:
+                continue  # what `self` holds is closed over
+            for path, leaf in tree_flatten_with_path(value)[0]:
+                if isinstance(leaf, Tracer):
+                    raise UnexpectedTracerError(
+                        f"{self._label()}: {argument_path(self.fun, i, path)} is in nondiff_argnums, but holds a value "
+                        f"traced by {leaf.owner.describe()}. nondiff_argnums is for what is no array: functions, "
+                        "strings, static settings. Make the argument an ordinary one; a rule may return "
+                        "None (or zeros) for it.")
+
+    def _refuse_leaves(self, args: Sequence[Any], flat: FlatCall) -> None:
+        for path, leaf in tree_flatten_with_path(tuple(args))[0]:
+            where = argument_path(self.fun, flat.position(path[0].idx), path[1:])
+            message = f"{self._label()}: {where} (put arguments that are no arrays in nondiff_argnums)"
+            check_leaf(leaf, message.__str__)
+
+    def differentiable(self, argnums: Sequence[int], nondiff: Sequence[int], count: int) -> tuple[int, ...]:
+        """Which of the differentiable arguments of a call the given positions are."""
+        rest = [i for i in range(count) if i not in nondiff]
+        positions = canonical_argnums(self._label(), argnums, count)
+        for i in positions:
+            if i in nondiff:
+                raise ValueError(f"{self._label()}: the rule's argnums={tuple(argnums)} name "
+                                 f"{argument_path(self.fun, i)}, which is in nondiff_argnums")
+        return tuple(rest.index(i) for i in positions)
+
+    def __get__(self, instance, owner=None):
+        if instance is None:
+            return self
+        bound = copy.copy(self)
+        bound._bound = True
+        bound.nondiff_argnums = (0, *(i for i in self.nondiff_argnums if i != 0))
+        return functools.partial(bound, instance)
+
+    def __repr__(self):
+        return f"<{type(self).__name__} {describe_function(self.fun)}>"
+
+    # --- the rules ---
+
+    def _set(self, argnums: Any = None, **rules: Any) -> tuple[int, ...] | None:
+        for name, rule in rules.items():
+            if not callable(rule):
+                raise TypeError(f"{self._label()}: expected a function as the {name.removesuffix('_rule')} rule, got "
+                                f"{rule!r}")
+            setattr(self, name, rule)
+            self._searched = self._searched or not _is_plain(rule)
+        return None if argnums is None else canonical_argnums(self._label(), argnums)
+
+    def defjvp(self, jvp: Callable, symbolic_zeros: bool = False, *, argnums: int | Sequence[int] | None = None
+               ) -> Callable:
+        """Set the forward rule `jvp(primals, tangents) -> (primal_out, tangent_out)`; returns it.
+
+        Args:
+          jvp: the rule. `primals` and `tangents` are tuples with an entry for each differentiable argument; arguments
+            in `nondiff_argnums` come before them.
+          symbolic_zeros: whether a tangent that is known to vanish is given as a `SymbolicZero`, with the attributes
+            `shape` and `dtype`, in place of an array of zeros. The rule may return such objects too.
+          argnums: the arguments that the rule covers, if not all; `tangents` then has an entry for each of them, and
+            differentiation with respect to the others is an error that names the argument.
+        """
+        self.jvp_argnums = self._set(argnums, jvp_rule=jvp)
+        self.jvp_symbolic_zeros = symbolic_zeros
+        return jvp
+
+    def defjvps(self, *jvps: Any) -> None:
+        """Set a rule for each argument, `rule(tangent, primal_out, *primals) -> tangent_out`; their results are added.
+
+        None stands for a tangent that vanishes, `...` for an argument that has no rule: differentiation with respect
+        to it is an error.
+
+        >>> import pullback as pb
+        >>> product = pb.custom_jvp(lambda x, y: x * y)
+        >>> product.defjvps(lambda t, ans, x, y: t * y, lambda t, ans, x, y: x * t)
+        >>> print(pb.grad(product, 1)(2., 3.))
+        2.0
+        """
+        if self.nondiff_argnums:
+            raise TypeError(f"{self._label()}: defjvps does not go with nondiff_argnums; use defjvp")
+        covered = [i for i, rule in enumerate(jvps) if rule is not ...]
+
+        def sum_of_jvps(primals, tangents, **keywords):
+            if len(jvps) != len(primals):
+                raise TypeError(f"{self._label()}: defjvps was given {len(jvps)} rules for {len(primals)} arguments. "
+                                "Give one for each, None where the tangent vanishes.")
+            out = self(*primals, **keywords)
+            parts = [jvps[i](t, out, *primals, **keywords) for i, t in zip(covered, tangents, strict=True)
+                     if jvps[i] is not None]
+            leaves, tree = tree_flatten(out)
+            total: Any = [Zero(lift(x).aval.to_tangent_aval()) for x in leaves] if not parts else None
+            for part in parts:
+                part_leaves, part_tree = tree_flatten(part)
+                if part_tree != tree:
+                    raise TypeError(f"{self._label()}: a rule given to defjvps returned {part_tree}, expected the "
+                                    f"structure of the function's result, {tree}")
+                total = part_leaves if total is None else [add(a, b) for a, b in zip(total, part_leaves, strict=True)]
+            return out, tree_unflatten(tree, [zeros_like_aval(t.aval) if type(t) is Zero else t for t in total])
+
+        rule = functools.wraps(self.fun, updated=())(sum_of_jvps)
+        self.defjvp(rule, argnums=None if len(covered) == len(jvps) else covered)
+
+    def defvjp(self, fwd: Callable, bwd: Callable, symbolic_zeros: bool = False, optimize_remat: bool = False, *,
+               argnums: int | Sequence[int] | None = None) -> None:
+        """Set the reverse rule.
+
+        Args:
+          fwd: takes the function's arguments and returns `(primal_out, residuals)`. Residuals are a pytree of arrays
+            and of anything else that `bwd` needs, such as strings.
+          bwd: takes the residuals and the cotangent of the result, and returns a tuple with a cotangent for each
+            differentiable argument; None is zero. Arguments in `nondiff_argnums` come before.
+          symbolic_zeros: whether `fwd` gets every leaf as a `CustomVJPPrimal`, with the attributes `value` and
+            `perturbed` (whether it is being differentiated), and `bwd` a `SymbolicZero` for a cotangent that vanishes.
+          optimize_remat: accepted for the sake of JAX's users. Under `checkpoint` the function runs in the forward
+            pass in any case, and of `fwd` only what `bwd` needs is computed in the backward pass.
+          argnums: the arguments that the rule covers, if not all: `bwd` returns a cotangent for each of them.
+        """
+        self.vjp_argnums = self._set(argnums, fwd_rule=fwd, bwd_rule=bwd)
+        self.vjp_symbolic_zeros = symbolic_zeros
+
+    def defvjp_with_logs(self, fwd: Callable, bwd: Callable, symbolic_zeros: bool = False,
+                         optimize_remat: bool = False, *, argnums: int | Sequence[int] | None = None) -> None:
+        """Set a reverse rule whose `bwd` returns a pair of the cotangents and a dict of pytrees to log, or None.
+
+        `f_vjp.with_logs(ct)` returns the logs beside the cotangents, `f_vjp` being what `vjp` returns. Otherwise they
+        are dropped, and in a traced program not computed. Inside a `scan` they are stacked.
+
+        >>> import pullback as pb
+        >>> f = pb.custom_vjp(lambda x: 2. * x)
+        >>> f.defvjp_with_logs(lambda x: (f(x), None), lambda _, ct: ((2. * ct,), {"seen": ct}))
+        >>> cotangents, logs = pb.vjp(lambda x: f(3. * x), 1.)[1].with_logs(1.)
+        >>> print(*cotangents, logs)
+        6.0 {'seen': Array(1., dtype=float32, weak_type=True)}
+        """
+        def label():
+            return f"the bwd rule {describe_function(bwd)} of {self._label()}, set by defvjp_with_logs,"
+
+        @functools.wraps(bwd)
+        def logging(*args, **keywords):
+            cotangents, logs = check_pair(label, bwd(*args, **keywords), "(cotangents, logs)")
+            if logs is not None and not isinstance(logs, dict):
+                raise RuleError(f"{label()} must log a dict or None, got {logs!r}")
+            for name, value in (logs or {}).items():
+                tap(value, name)
+            return cotangents
+
+        self.defvjp(fwd, logging, symbolic_zeros, optimize_remat, argnums=argnums)
+
+    def deftranspose(self, transpose: Callable, linear_argnums: int | Sequence[int] | None = None) -> Callable:
+        """Set the transpose of a linear function: both modes of its derivative follow, to any order; returns it.
+
+        Args:
+          transpose: `transpose(others, ct)` returns a tuple with a cotangent for each linear argument. `others` is the
+            tuple of the arguments in which the function is not linear, `ct` like its result.
+          linear_argnums: the arguments in which the function is linear; all of them if left out.
+
+        >>> import pullback as pb, pullback.numpy as pnp
+        >>> double = pb.custom_rules(lambda x: 2. * x)
+        >>> _ = double.deftranspose(lambda others, ct: (print("transposed") or 2. * ct,))
+        >>> print(pb.grad(lambda x: double(x) ** 2)(3.))
+        transposed
+        24.0
+        """
+        if self.nondiff_argnums:
+            raise TypeError(f"{self._label()}: deftranspose does not go with nondiff_argnums; leave such arguments "
+                            "out of linear_argnums")
+        chosen = None if linear_argnums is None else canonical_argnums(self._label(), linear_argnums)
+
+        def linear(count):
+            return tuple(range(count)) if chosen is None else canonical_argnums(self._label(), chosen, count)
+
+        def others(args):
+            return tuple(a for i, a in enumerate(args) if i not in linear(len(args)))
+
+        def at(rest, moving):
+            places = linear(len(rest) + len(moving))
+            mine, kept = iter(moving), iter(rest)
+            return [next(mine) if i in places else next(kept) for i in range(len(rest) + len(moving))]
+
+        def jvp(primals, tangents, **keywords):
+            return self(*primals, **keywords), self(*at(others(primals), tangents), **keywords)
+
+        # the transpose is linear in the cotangent, and its transpose is the function
+        back = custom_rules(transpose)
+        back.defjvp(lambda primals, tangents, **keywords: (back(*primals, **keywords),
+                                                           back(primals[0], tangents[0], **keywords)), argnums=1)
+        back.defvjp(lambda rest, ct, **keywords: (back(rest, ct, **keywords), rest),
+                    lambda rest, cts, **keywords: (self(*at(rest, cts), **keywords),), argnums=1)
+        if self.jvp_rule is None:
+            self.defjvp(jvp, argnums=chosen)
+        if self.fwd_rule is None:
+            self.defvjp(lambda *args, **keywords: (self(*args, **keywords), others(args)), back, argnums=chosen)
+        return transpose
+
+    def defvmap(self, rule: Callable) -> Callable:
+        """Set the rule for `vmap`, `rule(axis_size, in_batched, *args) -> (out, out_batched)`; returns it.
+
+        `in_batched` is a list with an entry for each argument, of the argument's structure, that says which leaves have
+        a batch axis: it leads their shape in `args`. `out_batched` says the same of the result; one bool goes for all.
+        """
+        self._set(vmap_rule=rule)
+        return rule
+
+
+def _is_plain(fun: Any) -> bool:
+    """Whether a function cannot hold traced values: it has no closure and no defaults."""
+    return (isinstance(fun, FunctionType) and fun.__closure__ is None and not fun.__defaults__
+            and not fun.__kwdefaults__)

@@ -1,0 +1,158 @@
+"""`tap` and `tapped`: see or change what flows through a place in a function, without changing any signature."""
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from pullback._core import dtypes
+from pullback._core.arguments import check_callable
+from pullback._core.config import collecting_taps, config
+from pullback._core.errors import RuleError, boundary, describe_function, fold
+from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
+from pullback._higher_order import harvest_rules as harvest_rules  # what the primitives that hold jaxprs do
+from pullback._higher_order.bodies import lift_tree, path_of
+from pullback._higher_order.custom_rules import CustomCall, custom_call_p
+from pullback._higher_order.rule_checks import fit_tangent
+from pullback._ops.shape import instantiate
+from pullback._transforms.harvest import VALUE, Found, Site, harvest_flat, tap_p
+
+
+@boundary
+def tap(x: Any, name: str | None = None, *, bwd: Callable[[Any], Any] | None = None) -> Any:
+    """`x` itself, as a place where `tapped` looks, or where `bwd` changes the cotangent.
+
+    Args:
+      x: a pytree of arrays. Go on with what is returned: what is computed from `x` itself passes by the tap.
+      name: the name under which `tapped` shows the value and the cotangent. Where nobody collects, the tap is nothing:
+        it leaves no operation in a jaxpr.
+      bwd: a function that reverse mode applies to the cotangent of `x`, always, whoever looks or not: it takes and
+        returns a pytree like `x`, with None for integers. A named tap shows what `bwd` returns. Forward mode passes it.
+
+    Raises: TypeError where `x` holds what is no array; RuleError in reverse mode, where `bwd` returns something else
+      than a cotangent of `x`.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> from pullback.debug import tap
+    >>> print(pb.grad(lambda x: 10. * tap(x, bwd=lambda ct: pnp.clip(ct, -1., 1.)))(3.))
+    1.0
+    """
+    if name is None and bwd is None:
+        raise TypeError("tap: give it a name for `tapped` to show, or a function bwd that changes the cotangent")
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"tap: the name must be a string, got {name!r} of type {type(name).__name__}")
+    if bwd is not None:
+        check_callable("tap", bwd)
+    elif not config.collecting_taps:
+        return x
+    leaves, tree = lift_tree("tap", "x", x)
+    if name is not None and config.collecting_taps and leaves:
+        leaves = tap_p.bind(*leaves, site=Site(name, tree, tuple(range(len(leaves)))), kind=VALUE)
+    if bwd is not None:
+        where = [i for i, leaf in enumerate(leaves) if dtypes.is_inexact(leaf.aval.dtype)]
+        outs = custom_call_p.bind(*(leaves[i] for i in where), call=_changed(bwd, tree, where)) if where else []
+        for i, out in zip(where, outs, strict=True):
+            leaves[i] = out
+    return tree_unflatten(tree, leaves)
+
+
+def _changed(bwd: Callable, tree: PyTreeDef, where: list[int]) -> CustomCall:
+    """The identity on the floating-point leaves of a pytree, whose cotangents pass through `bwd`."""
+
+    def label() -> str:
+        return f"tap: the function bwd, {describe_function(bwd)},"
+
+    def backward(static, residuals, cts):
+        given = _placed(tree, where, map(instantiate, cts))
+        result, got = tree_flatten(bwd(given))
+        expected = tree_flatten(given)[1]
+        if got != expected:
+            raise RuleError(f"{label()} must return a cotangent with the structure {expected}, got {got}")
+
+        def place(i: int) -> str:
+            path = path_of(tree, where[i])
+            return f"{label()} cotangent{' at ' + path if path else ''}"
+
+        return [fit_tangent(new, old.aval, functools.partial(place, i))
+                for i, (new, old) in enumerate(zip(result, cts, strict=True))]
+
+    return CustomCall(lambda *xs: list(xs), "tap", "a tap", jvp=lambda primals, tangents: (primals, tangents),
+                      fwd=lambda primals, active: (primals, [], None), bwd=backward)
+
+
+def _placed(tree: PyTreeDef, where: Any, leaves: Any) -> Any:
+    """A pytree with these leaves at some positions, and None at the others."""
+    full: list[Any] = [None] * tree.num_leaves
+    for i, leaf in zip(where, leaves, strict=True):
+        full[i] = leaf
+    return tree_unflatten(tree, full)
+
+
+class Taps(NamedTuple):
+    """What taps saw, by name. A tap that was met several times has a list, in the order of the forward pass."""
+
+    values: dict[str, Any]
+    cotangents: dict[str, Any]
+
+
+@boundary
+def tapped(fun: Callable) -> Callable:
+    """A function that returns, beside the result of `fun`, what the taps inside of it saw.
+
+    `fun` may be, or contain, any transformation: `tapped(grad(loss))` shows the cotangents that `grad` computes. Inside
+    a `scan` (or a `fori_loop` with constant bounds) what a tap sees is stacked, a row for each step, in the order of
+    `xs`; in nested loops, once for each loop. Under a `vmap` it has a batch axis, which follows the axes of loops. In a
+    branch of a `cond` that is not taken, a tap shows zeros. Taps are collected by the innermost `tapped` around them.
+
+    Returns: a function with the arguments of `fun` that returns `(result, taps)`, where `taps.values` and
+      `taps.cotangents` are dicts from the names to pytrees like what the tap was given, None in the place of leaves
+      without derivative. There is no cotangent where nothing is differentiated, or none reaches the tap.
+    Raises: NotImplementedError naming the tap that stands in a `while_loop`, whose number of steps is not known.
+
+    >>> import pullback as pb
+    >>> from pullback.debug import tap, tapped
+    >>> def loss(x):
+    ...     y = tap(x * x, "y")
+    ...     return 5. * y
+    >>> gradient, taps = tapped(pb.grad(loss))(3.)
+    >>> print(gradient, taps.values["y"], taps.cotangents["y"])
+    30.0 9.0 5.0
+    """
+    check_callable("tapped", fun)
+
+    @functools.wraps(fun, updated=())
+    def collected(*args, **kwargs):
+        try:
+            result, found = collect(functools.partial(fun, **kwargs), *args)
+            return result, _by_name(found)
+        except Exception as error:
+            fold(error)
+            raise
+
+    return collected
+
+
+def collect(fun: Callable, *args: Any) -> tuple[Any, list[Found]]:
+    """The result of a function, and what the taps inside of it saw, in order."""
+    with collecting_taps():
+        return harvest_flat(fun, *args)
+
+
+def values_of(found: list[Found]) -> list[tuple[str, Any]]:
+    """The names and the values of taps, without what was seen of cotangents."""
+    return [(site.name, _placed(site.tree, site.leaves, leaves)) for site, kind, leaves in found if kind == VALUE]
+
+
+def _by_name(found: list[Found]) -> Taps:
+    values: dict[str, list] = {}
+    cotangents: dict[str, list] = {}
+    for site, kind, leaves in found:
+        seen = values if kind == VALUE else cotangents
+        seen.setdefault(site.name, []).append(_placed(site.tree, site.leaves, leaves))
+    for several in cotangents.values():
+        several.reverse()  # the backward pass meets the last first
+    return Taps(*({name: several[0] if len(several) == 1 else several for name, several in seen.items()}
+                  for seen in (values, cotangents)))
+
+
+__all__ = ["Taps", "tap", "tapped"]

@@ -1,0 +1,336 @@
+"""`external`: a NumPy or SciPy function becomes one of ours, with derivatives, by one decorator."""
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback import numpy as pnp
+from pullback._api.callbacks import check_vmap_method, declared_types
+from pullback._api.rules import custom_rules
+from pullback._core import dtypes
+from pullback._core.arguments import argument_path, canonical_argnums, check_callable, flatten_result
+from pullback._core.array import ConcreteArray, is_array_like, lift
+from pullback._core.errors import boundary, describe_function, function_name
+from pullback._core.trace import context
+from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
+from pullback._core.types import ShapeDtypeStruct
+from pullback._core.zeros import Zero, zero_of
+from pullback._higher_order.bodies import check_same_structure, check_same_types
+from pullback._higher_order.host_call import HostFunction, pure_callback_p
+from pullback._ops.shape import convert_element_type, reshape
+from pullback._xla.evaluate import evaluator
+
+
+@boundary
+def external(fun: Callable | None = None, *, result: Any = None, elementwise: bool = False,
+             vmap_method: str | None = None, nondiff_argnums: int | Sequence[int] = ()) -> Any:
+    """Make a function of NumPy arrays one that can be compiled, vectorized and, given a rule, differentiated.
+
+    Eagerly the function is called as it is, with NumPy arrays; compiled code calls it on the host. Its derivative is
+    what one of these says:
+
+    - `f.defderivative(fun)`: a host function that returns the value and the derivative from one call. Both modes.
+    - `f.defhostvjp(fun)`, `f.defhostjvp(fun)`: a host function from a cotangent, or from tangents.
+    - `f.defjvp`, `f.defjvps`, `f.defvjp`: rules as for `custom_rules`, of this library's functions, `f` among them. To
+      any order.
+
+    Args:
+      fun: the function, of NumPy arrays or pytrees of them, which it must not write to, without side effects. Left out,
+        a decorator results.
+      result: the type of its result: a pytree of `ShapeDtypeStruct`s, or a function from the types of the arguments
+        to it. None: like the first argument, or, if `elementwise`, an array of the arguments' common shape and
+        floating-point type.
+      elementwise: whether the function works entry by entry on arrays that broadcast, as NumPy's ufuncs do.
+        Derivatives have one number for each entry of the result then.
+      vmap_method: how a batch is done, see `pure_callback`; by default "sequential", and in one call if `elementwise`.
+      nondiff_argnums: positions of arguments that are no arrays (functions, strings).
+
+    Raises: TypeError naming the leaf where the result is not as declared; what the function raises.
+
+    >>> import math
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> @pb.external(elementwise=True)
+    ... def erf(x):
+    ...     return np.vectorize(math.erf)(x)
+    >>> @erf.defderivative
+    ... def erf_and_derivative(x):
+    ...     return np.vectorize(math.erf)(x), 2 / np.sqrt(np.pi) * np.exp(-x ** 2)
+    >>> print(f"{erf(1.):.5f} {pb.jit(pb.grad(erf))(1.):.5f}", pb.vmap(pb.grad(erf))(pnp.array([0., 1.])).round(4))
+    0.84270 0.41511 [1.1284 0.4151]
+    """
+    settings: dict[str, Any] = {"result": result, "elementwise": elementwise, "vmap_method": vmap_method,
+                                "nondiff_argnums": nondiff_argnums}
+    if fun is None:
+        return functools.partial(external, **settings)
+    check_callable("external", fun)
+    check_vmap_method("external", vmap_method)
+    return External(fun, **settings)
+
+
+class External(custom_rules):
+    """A function on the host, with rules. Made by `external`."""
+
+    def __init__(self, fun: Callable, result: Any, elementwise: bool, vmap_method: str | None,
+                 nondiff_argnums: int | Sequence[int]):
+        self.host = fun
+        self.result = result
+        self.elementwise = elementwise
+        self.vmap_method = vmap_method or ("expand_dims" if elementwise else "sequential")
+
+        def run(*args, **kwargs):
+            aligned = self._aligned(args)
+            avals, tree = declared_types("external", fun, self._result_type(aligned, kwargs))
+            return self._call("external", fun, fun, tree, avals, aligned, kwargs)
+
+        run.__name__ = function_name(fun)
+        functools.update_wrapper(run, fun, updated=())
+        if isinstance(fun, np.ufunc):
+            # its settings (out, where, dtype, ...) are not for us
+            names = [inspect.Parameter(f"x{i + 1}", inspect.Parameter.POSITIONAL_ONLY) for i in range(fun.nin)]
+            run.__signature__ = inspect.Signature(names)  # type: ignore[attr-defined]
+        super().__init__(run, nondiff_argnums)
+
+    def __get__(self, instance, owner=None):
+        if instance is not None:
+            raise TypeError(f"{self._label()} is not a method: decorate a function outside of the class, or wrap it in "
+                            "staticmethod.")
+        return self
+
+    # --- the call on the host ---
+
+    def _aligned(self, args: Sequence[Any]) -> Sequence[Any]:
+        """Arguments of an elementwise function with one number of axes, so that a batch axis may come in front."""
+        if not self.elementwise or context.trace is evaluator:
+            return args
+        xs = [lift(x) for x in args]
+        ndim = max((x.ndim for x in xs), default=0)
+        return [reshape(x, (1,) * (ndim - x.ndim) + x.shape) for x in xs]
+
+    def _result_type(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        if self.result is not None and not callable(self.result):
+            return self.result
+        types, types_by_name = _structs((tuple(args), kwargs))
+        if self.result is not None:
+            return self.result(*types, **types_by_name)
+        if self.elementwise:
+            return self._common_type(tree_flatten((types, types_by_name))[0])
+        if not types:
+            raise TypeError(f"{self._label()}: the type of the result is that of the first argument unless it is "
+                            "given, and there is no positional argument. Pass result=.")
+        return types[0]
+
+    def _common_type(self, types: Sequence[Any]) -> ShapeDtypeStruct:
+        if not types or not all(isinstance(t, ShapeDtypeStruct) for t in types):
+            raise TypeError(f"{self._label()}: an elementwise function takes arrays alone, got {list(types)!r}. Pass "
+                            "result= for another kind of function.")
+        try:
+            shape = np.broadcast_shapes(*[t.shape for t in types])
+        except ValueError:
+            raise ValueError(f"{self._label()}: arguments of shapes {', '.join(str(t.shape) for t in types)} do not "
+                             "broadcast") from None
+        dtype, weak = dtypes.promote(*[(t.dtype, t.weak_type) for t in types])
+        return ShapeDtypeStruct(shape, dtypes.to_inexact(dtype, weak)[0])
+
+    def _call(self, what: str, user_fun: Callable, fun: Callable, out_tree: PyTreeDef, out_avals: Sequence[Any],
+              args: Sequence[Any], kwargs: dict[str, Any] | None = None) -> Any:
+        """Call `fun` on the host; leaves that are no arrays are passed as they are."""
+        leaves, in_tree = tree_flatten((tuple(args), kwargs or {}))
+        arrays = [is_array_like(x) for x in leaves]
+        fixed = [None if a else x for x, a in zip(leaves, arrays, strict=True)]
+
+        def flat(*values):
+            given = iter(values)
+            filled = [next(given) if a else x for x, a in zip(fixed, arrays, strict=True)]
+            inner_args, inner_kwargs = tree_unflatten(in_tree, filled)
+            return fun(*inner_args, **inner_kwargs)
+
+        function = HostFunction(flat, out_tree, out_avals, what, user_fun)
+        operands = [x if type(x) is ConcreteArray else lift(x) for x, a in zip(leaves, arrays, strict=True) if a]
+        outs = pure_callback_p.bind(*operands, function=function, vmap_method=self.vmap_method)
+        return tree_unflatten(out_tree, outs)
+
+    # --- derivatives on the host ---
+
+    def _merged(self, fixed: Sequence[Any], primals: Sequence[Any]) -> tuple[list[Any], list[int]]:
+        """All arguments, from those that rules get first and the others; and the positions of the others."""
+        count = len(fixed) + len(primals)
+        nondiff = canonical_argnums(self._label(), self.nondiff_argnums, count, "nondiff_argnums")
+        first, rest = iter(fixed), iter(primals)
+        args = [next(first) if i in nondiff else next(rest) for i in range(count)]
+        return args, [i for i in range(count) if i not in nondiff]
+
+    def defderivative(self, fun: Callable, argnums: int | Sequence[int] | None = None) -> Callable:
+        """Set the derivative: `fun(*args)`, on the host, returns `(value, derivative)` from one call; returns it.
+
+        The derivative by an argument, which must be one array, has the structure of the result. Where that has shape
+        `s` and the argument shape `t` it has shape `(*s, *t)`, as `jacfwd` gives it; if the function is elementwise,
+        shape `s`. Results of an integer type have None in their place.
+
+        Args:
+          fun: the host function. If it is itself made by `external` and has a derivative, so has the derivative.
+          argnums: the positions of the arguments it gives derivatives by. An int: `derivative` is that by the one
+            argument; a sequence: a tuple of them. None: all arguments, a tuple unless there is only one, with
+            None for those of an integer type. Differentiation by another argument is refused.
+
+        >>> import numpy as np
+        >>> import pullback as pb
+        >>> solve = pb.external(lambda a: np.cbrt(a))
+        >>> _ = solve.defderivative(lambda a: (np.cbrt(a), 1 / (3 * np.cbrt(a) ** 2)))
+        >>> print(solve(8.), pb.grad(solve)(8.))
+        2.0 0.083333336
+        """
+        check_callable("defderivative", fun)
+        single = argnums is not None and np.ndim(argnums) == 0
+        chosen = None if argnums is None else canonical_argnums(self._label(), argnums)
+
+        def rule(*given):
+            *fixed, primals, tangents = given
+            args, positions = self._merged(fixed, primals)
+            by = positions if chosen is None else canonical_argnums(self._label(), chosen, len(args))
+            value, derivatives = self._value_and_derivatives(fun, args, by, single or (chosen is None and len(by) == 1))
+            return value, self._push(value, derivatives, tangents)
+
+        self.defjvp(functools.wraps(fun, updated=())(rule), symbolic_zeros=True, argnums=chosen)
+        return fun
+
+    def _value_and_derivatives(self, fun: Callable, args: Sequence[Any], by: Sequence[int], bare: bool
+                               ) -> tuple[Any, list[Any]]:
+        """The value, and for each argument in `by` the derivative, leaf by leaf of the result, None where none is."""
+        what = f"the derivative of {describe_function(self.host)}"
+        aligned = self._aligned(args)
+        avals, tree = declared_types("external", self.host, self._result_type(aligned, {}))
+        for i in by:
+            if not is_array_like(args[i]):
+                raise TypeError(f"{what}: {argument_path(self.host, i)} must be one array for defderivative, got "
+                                f"{tree_flatten(args[i])[1]}. Use defjvp or defvjp for arguments that are pytrees.")
+        xs = [lift(args[i]) for i in by]
+        types = [[None if not (dtypes.is_inexact(x.dtype) and dtypes.is_inexact(a.dtype)) else
+                  ShapeDtypeStruct(a.shape if self.elementwise else (*a.shape, *x.shape), a.dtype) for a in avals]
+                 for x in xs]
+        parts = tuple(tree_unflatten(tree, column) if any(t is not None for t in column) else None for column in types)
+        value_type = tree_unflatten(tree, [ShapeDtypeStruct(a.shape, a.dtype) for a in avals])
+        out_avals, out_tree = declared_types("external", fun, (value_type, parts[0] if bare else parts))
+        if isinstance(fun, External):
+            # the value that it gives has a rule of its own, so that no order of derivatives is lost
+            self.progress.calls += 1
+            result = fun(*aligned)
+            outs, got_tree = flatten_result("defderivative", fun.host, result)
+            must = f"{fun.__name__}, {what}, must return the value and the derivative"
+            check_same_structure("defderivative", must, out_tree, got_tree, "")
+            check_same_types("defderivative", must, out_tree, out_avals, [o.aval for o in outs], "")
+        else:
+            host = self._spread(fun, bare) if self.elementwise else fun
+            result = self._call(what, fun, host, out_tree, out_avals, aligned)
+        value, derivatives = result
+        columns = [derivatives] if bare else list(derivatives)
+        return value, [[None] * len(avals) if column is None else
+                       _filled(tree_flatten(column)[0], mask) for column, mask in zip(columns, types, strict=True)]
+
+    @staticmethod
+    def _spread(fun: Callable, bare: bool) -> Callable:
+        """An elementwise function's value and derivatives, with derivatives that are constant filled to full shape."""
+        def host(*args):
+            result = fun(*args)
+            if not isinstance(result, (tuple, list)) or len(result) != 2:
+                return result
+            value, derivatives = result
+            shape = np.broadcast_shapes(*[np.shape(x) for x in args])
+            columns = [derivatives] if bare or not isinstance(derivatives, (tuple, list)) else derivatives
+            full = [d if d is None or np.ndim(d) > len(shape) else np.broadcast_to(d, shape) for d in columns]
+            return value, full[0] if columns is not derivatives else tuple(full)
+
+        return host
+
+    def _push(self, value: Any, derivatives: Sequence[Sequence[Any]], tangents: Sequence[Any]) -> Any:
+        """The tangents of the results along tangents of the arguments."""
+        leaves, tree = tree_flatten(value)
+        touts: list[Any] = []
+        for k, out in enumerate(map(lift, leaves)):
+            total: Any = None
+            for column, t in zip(derivatives, tangents, strict=True):
+                if column[k] is None or type(t) is Zero:
+                    continue
+                product = column[k] * t if self.elementwise or t.ndim == 0 else pnp.tensordot(column[k], t, t.ndim)
+                total = product if total is None else total + product
+            touts.append(zero_of(out.aval) if total is None else convert_element_type(total, out.dtype))
+        return tree_unflatten(tree, touts)
+
+    def defhostjvp(self, fun: Callable) -> Callable:
+        """Set the forward rule on the host: `fun(tangents, result, *args)` returns the tangent of the result.
+
+        `tangents` is a tuple with an entry for each argument that is not in `nondiff_argnums`. Forward mode only:
+        reverse mode needs `defhostvjp` or `defvjp` beside it. Returns `fun`.
+        """
+        check_callable("defhostjvp", fun)
+
+        def rule(*given):
+            *fixed, primals, tangents = given
+            args, _ = self._merged(fixed, primals)
+            out = self(*args)
+            out_tangent = self._on_host(f"the jvp rule of {describe_function(self.host)}", fun, out,
+                                        (tuple(tangents), out, *args))
+            return out, out_tangent
+
+        self.defjvp(functools.wraps(fun, updated=())(rule))
+        return fun
+
+    def defhostvjp(self, fun: Callable) -> Callable:
+        """Set the reverse rule on the host: `fun(cotangent, result, *args)` returns a cotangent for each argument.
+
+        A tuple of them, or that of the only argument (those in `nondiff_argnums` do not count). The cotangent of an
+        argument has its structure, shapes and dtypes, with None for leaves of an integer type. Returns `fun`.
+
+        >>> import numpy as np
+        >>> import pullback as pb
+        >>> f = pb.external(lambda x: np.sort(x))
+        >>> _ = f.defhostvjp(lambda ct, y, x: ct[np.argsort(np.argsort(x))])
+        >>> print(pb.grad(lambda x: f(x)[0])(np.float32([3., 1., 2.])))
+        [0. 1. 0.]
+        """
+        check_callable("defhostvjp", fun)
+
+        def fwd(*args):
+            out = self(*args)
+            _, positions = self._merged(*self._parted(args))
+            return out, (tuple(args[i] for i in positions), out)
+
+        def bwd(*given):
+            *fixed, (primals, out), ct = given
+            args, positions = self._merged(fixed, primals)
+            targets = tuple(primals) if len(positions) != 1 else primals[0]
+            cts = self._on_host(f"the vjp rule of {describe_function(self.host)}", fun, targets, (ct, out, *args))
+            return tuple(cts) if len(positions) != 1 else (cts,)
+
+        self.defvjp(fwd, functools.wraps(fun, updated=())(bwd))
+        return fun
+
+    def _parted(self, args: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        nondiff = canonical_argnums(self._label(), self.nondiff_argnums, len(args), "nondiff_argnums")
+        return [args[i] for i in nondiff], [x for i, x in enumerate(args) if i not in nondiff]
+
+    def _on_host(self, what: str, fun: Callable, like: Any, args: Sequence[Any]) -> Any:
+        """A (co)tangent of `like`, made by a host function; None in place of leaves that have no derivative."""
+        leaves, tree = tree_flatten(like)
+        structs = [_struct(x) if dtypes.is_inexact(lift(x).dtype) else None for x in leaves]
+        out_avals, out_tree = declared_types(what, fun, tree_unflatten(tree, structs))
+        return self._call(what, fun, fun, out_tree, out_avals, args)
+
+
+def _struct(x: Any) -> ShapeDtypeStruct:
+    aval = lift(x).aval
+    return ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)
+
+
+def _structs(tree: Any) -> Any:
+    """The types of the arrays in a tree; what is no array as it is."""
+    leaves, treedef = tree_flatten(tree)
+    return tree_unflatten(treedef, [_struct(x) if is_array_like(x) else x for x in leaves])
+
+
+def _filled(values: Sequence[Any], mask: Sequence[Any]) -> list[Any]:
+    given = iter(values)
+    return [None if m is None else next(given) for m in mask]

@@ -1,0 +1,159 @@
+"""Custom rules under `vmap`: the function and each of its rules, batched in the same way or by a rule of their own."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pullback._core import dtypes
+from pullback._core.array import lift
+from pullback._core.primitive import Primitive
+from pullback._core.types import make_aval
+from pullback._core.zeros import Zero, zero_of
+from pullback._higher_order.custom_call import CustomCall
+from pullback._ops.rules import pack
+from pullback._ops.shape import broadcast_in_dim, instantiate, move_axis, reduce_sum
+from pullback._transforms.jvp import jvp_flat
+from pullback._transforms.vmap import BatchTrace, batch_flat
+
+
+class BatchedCall:
+    """The rules of a `CustomCall` under `vmap`; results and their tangents have their batch axis in front."""
+
+    def __init__(self, inner: Any, dims: tuple, trace: BatchTrace):
+        self.inner = inner
+        self.dims = dims
+        self.size = trace.size
+        self.axis_name = trace.axis_name
+        self.tag = trace.tag
+
+    def call(self) -> CustomCall:
+        """The batched function with its batched rules."""
+        inner = self.inner
+        return CustomCall(self.fun_by_rule if inner.vmap else self.fun, inner.name, inner.label,
+                          self.jvp if inner.jvp else None, self.fwd if inner.fwd else None,
+                          self.bwd if inner.bwd else None, None, inner.captured, inner.forward)
+
+    def run(self, fun, values, dims):
+        return batch_flat(fun, values, dims, self.size, self.axis_name, self.tag)
+
+    def fun(self, *values):
+        outs, dims, trace = self.run(self.inner.fun, values, self.dims)
+        return [trace.materialize(v, d) for v, d in zip(outs, dims, strict=True)]
+
+    def fun_by_rule(self, *values):
+        moved = [v if d is None else move_axis(lift(v), d, 0) for v, d in zip(values, self.dims, strict=True)]
+        outs, batched = self.inner.vmap(self.size, [d is not None for d in self.dims], moved)
+        return [lift(v) if b else in_front(v, self.size) for v, b in zip(outs, batched, strict=True)]
+
+    def jvp(self, primals, tangents):
+        n = len(primals)
+        where = [i for i, t in enumerate(tangents) if type(t) is not Zero]
+        zeros: list[Any] = []
+
+        def rule(*args):
+            inner_primals = args[:n]
+            inner_tangents = [zero_of(lift(p).aval) for p in inner_primals]
+            for i, t in zip(where, args[n:], strict=True):
+                inner_tangents[i] = t
+            outs, touts = self.inner.jvp(list(inner_primals), inner_tangents)
+            zeros[:] = [type(t) is Zero for t in touts]
+            return [*outs, *(t for t in touts if type(t) is not Zero)]
+
+        results, dims, trace = self.run(rule, [*primals, *(tangents[i] for i in where)],
+                                        [*self.dims, *(self.dims[i] for i in where)])
+        flat = [trace.materialize(v, d) for v, d in zip(results, dims, strict=True)]
+        outs, rest = flat[:len(zeros)], iter(flat[len(zeros):])
+        return outs, [zero_of(out.aval) if z else next(rest) for out, z in zip(outs, zeros, strict=True)]
+
+    def fwd(self, primals, active):
+        shape: list[Any] = []
+
+        def rule(*args):
+            outs, residuals, static = self.inner.fwd(args, active)
+            shape[:] = [len(outs), static]
+            return [*outs, *residuals]
+
+        results, dims, trace = self.run(rule, primals, self.dims)
+        n, static = shape
+        outs = [trace.materialize(v, d) for v, d in zip(results[:n], dims[:n], strict=True)]
+        return outs, [lift(r) for r in results[n:]], (static, tuple(dims[n:]))
+
+    def bwd(self, static, residuals, cts):
+        inner_static, residual_dims = static
+        where = [i for i, ct in enumerate(cts) if type(ct) is not Zero]
+        shape: list[Any] = []
+
+        def rule(*args):
+            inner_cts = [Zero(_without_leading(ct.aval)) if type(ct) is Zero else None for ct in cts]
+            for i, ct in zip(where, args[len(residuals):], strict=True):
+                inner_cts[i] = ct
+            cts_in = self.inner.bwd(inner_static, args[:len(residuals)], inner_cts)
+            shape[:] = [ct is not None and type(ct) is not Zero for ct in cts_in]
+            return [ct for ct, p in zip(cts_in, shape, strict=True) if p]
+
+        results, dims, trace = self.run(rule, [*residuals, *(cts[i] for i in where)],
+                                        [*residual_dims, *(0 for _ in where)])
+        parts = iter(zip(results, dims, strict=True))
+        cts_in: list[Any] = []
+        for present, dim in zip(shape, self.dims, strict=True):
+            if not present:
+                cts_in.append(None)
+                continue
+            value, d = next(parts)
+            if dim is not None:
+                cts_in.append(trace.materialize(value, d, dim))
+            else:
+                # an argument shared by the whole batch: its cotangent is the sum over it
+                cts_in.append(reduce_sum(trace.materialize(value, d), (0,)))
+        return cts_in
+
+
+def _without_leading(aval):
+    return make_aval(aval.shape[1:], aval.dtype, aval.weak_type)
+
+
+def in_front(x: Any, size: int) -> Any:
+    """A value that all examples share, repeated along a new leading axis."""
+    x = lift(x)
+    shape = (size, *x.aval.shape)
+    return broadcast_in_dim(x, shape, tuple(range(1, len(shape))))
+
+
+def jvp_with_batching_rule(primitive: Primitive, call: Any, primals: Sequence[Any], tangents: Sequence[Any]):
+    """Forward mode of a function whose one rule is for `vmap`: its derivative has the derivative of that rule.
+
+    So `vmap` of the derivative is the derivative of what `vmap` does.
+    """
+    m = len(primals)
+    where = [i for i, t in enumerate(tangents) if type(t) is not Zero]
+    moves: list[bool] = []
+
+    def results(fun, xs, moving):
+        dots: list[Any] = [zero_of(lift(x).aval) for x in xs]
+        for i, t in zip(where, moving, strict=True):
+            dots[i] = t
+        outs, touts = jvp_flat(fun, xs, dots)
+        moves[:] = [t.aval.dtype != dtypes.float0 for t in touts]
+        return [*outs, *(instantiate(t) for t, m in zip(touts, moves, strict=True) if m)]
+
+    def vmap(size, batched, operands):
+        # a value is batched where its tangent is
+        xs, moving, flags = list(operands[:m]), list(operands[m:]), list(batched[:m])
+        for k, i in enumerate(where):
+            if batched[m + k] and not flags[i]:
+                xs[i], flags[i] = in_front(xs[i], size), True
+            elif flags[i] and not batched[m + k]:
+                moving[k] = in_front(moving[k], size)
+        out_batched: list[bool] = []
+
+        def rule(*values):
+            outs, out_batched[:] = call.vmap(size, flags, list(values))
+            return outs
+
+        flat = results(rule, xs, moving)
+        return flat, [*out_batched, *(b for b, m in zip(out_batched, moves, strict=True) if m)]
+
+    derived = CustomCall(lambda *xs: results(call.fun, xs[:m], xs[m:]), call.name, call.label, vmap=vmap)
+    flat = primitive.bind(*primals, *(tangents[i] for i in where), call=derived)
+    outs = flat[:len(moves)]
+    return outs, pack(moves, flat[len(moves):], [zero_of(out.aval) for out in outs])

@@ -1,0 +1,120 @@
+"""Traced values that functions with rules close over: finding them, and letting others stand in for them.
+
+A rule is called when its function is differentiated, and by then what it closes over may belong to a transformation
+that is being worked off, or has ended. The call takes such values along as operands; while the function or a rule of
+it runs, the operands stand in for what the Python code refers to.
+"""
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback._core.array import Array
+from pullback._core.errors import is_internal
+from pullback._core.jaxpr import ClosedJaxpr, Jaxpr
+from pullback._core.primitive import Primitive
+from pullback._core.trace import Trace, Tracer, call_with, context
+
+_OPAQUE = (str, bytes, int, float, complex, bool, type(None), np.ndarray, np.generic, types.ModuleType, type,
+           types.BuiltinFunctionType, np.ufunc, Trace, Jaxpr, ClosedJaxpr, Primitive)
+_MOST = 2000
+
+
+def closed_over(roots: Iterable[Any]) -> list[Tracer]:
+    """The traced values that functions reach: through closures, defaults, partial arguments, containers, attributes.
+
+    The search ends after `_MOST` objects. What it does not find is refused by name where it is met.
+    """
+    found: dict[int, Tracer] = {}
+    seen: set[int] = set()
+    waiting = [root for root in roots if root is not None]
+    while waiting and len(seen) < _MOST:
+        x = waiting.pop()
+        if id(x) in seen:
+            continue
+        seen.add(id(x))
+        if isinstance(x, Tracer):
+            if _encloses(x):
+                found[id(x)] = x
+        elif not isinstance(x, _OPAQUE) and not isinstance(x, Array):
+            waiting.extend(_parts(x))
+    return sorted(found.values(), key=lambda t: _depth(t.owner))
+
+
+def _parts(x: Any) -> Iterable[Any]:
+    if isinstance(x, types.FunctionType):
+        if is_internal(x.__code__) and hasattr(x, "__wrapped__"):
+            return (x.__wrapped__,)  # a transformed function; beside it are caches
+        parts = [*(x.__defaults__ or ()), *(x.__kwdefaults__ or {}).values()]
+        for cell in x.__closure__ or ():
+            try:
+                parts.append(cell.cell_contents)
+            except ValueError:  # a name that is bound later
+                pass
+        return parts
+    if isinstance(x, types.MethodType):
+        return (x.__func__, x.__self__)
+    if isinstance(x, functools.partial):
+        return (x.func, *x.args, *x.keywords.values())
+    if isinstance(x, dict):
+        return x.values()
+    if isinstance(x, (list, tuple, set, frozenset)):
+        return x
+    parts = list(getattr(x, "__dict__", {}).values())
+    for kind in type(x).__mro__:
+        slots = kind.__dict__.get("__slots__", ())
+        parts += [getattr(x, name) for name in ((slots,) if isinstance(slots, str) else slots)
+                  if name not in ("__dict__", "__weakref__") and hasattr(x, name)]
+    return parts
+
+
+def _encloses(x: Tracer) -> bool:
+    """Whether the tracer means something here; what has leaked does not."""
+    trace: Trace | None = context.trace
+    while trace is not None:
+        if trace is x.owner or trace.stands_in_for(x):
+            return True
+        trace = trace.parent
+    return False
+
+
+def _depth(trace: Trace | None) -> int:
+    depth = 0
+    while trace is not None:
+        trace, depth = trace.parent, depth + 1
+    return depth
+
+
+class StandIns(Trace):
+    """Lets values stand in for tracers that the running code refers to; all else is the parent's."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, tracers: Sequence[Any], values: Sequence[Any]):
+        super().__init__(context.trace)
+        self.values = {id(t): v for t, v in zip(tracers, values, strict=True)}
+
+    def describe(self) -> str:
+        return self.parent.describe()
+
+    def stands_in_for(self, x: Any) -> bool:
+        return id(x) in self.values
+
+    def process_primitive(self, primitive, args, params):
+        values = self.values
+        return call_with(self.parent, primitive.bind, *[values.get(id(a), a) for a in args], **params)
+
+    def run(self, fun: Callable, *args: Any) -> Any:
+        """Call a function, with the stand-ins in its results too."""
+        result = call_with(self, fun, *args)
+        if isinstance(result, tuple):
+            return tuple([self.replaced(part) for part in result])
+        return self.replaced(result)
+
+    def replaced(self, part: Any) -> Any:
+        """The stand-ins in a list of values; anything else as it is."""
+        return [self.values.get(id(v), v) for v in part] if isinstance(part, list) else part

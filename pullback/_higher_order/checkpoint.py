@@ -1,0 +1,257 @@
+"""`checkpoint` as a primitive: a function whose derivative computes it again, in place of keeping what it computed.
+
+Linearized, the function runs and keeps its inputs, and what a policy lets it keep. The derivative is one linear
+equation over these: its jaxpr computes the rest again and then applies the linear map. Its transpose does the same
+backwards. Equations that act on the world run once: what they return is kept, and they are left out the second time.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.jaxpr import Equation, Jaxpr, Var, eval_jaxpr, subjaxprs
+from pullback._core.primitive import Primitive
+from pullback._core.trace import is_linear
+from pullback._core.types import make_aval
+from pullback._core.zeros import Zero, zero_of
+from pullback._higher_order.call import active_of, check_operands, jit_p
+from pullback._higher_order.custom_rules import custom_call_p
+from pullback._ops.identity import constant_p
+from pullback._ops.rules import keeps_type, pack
+from pullback._transforms.dce import dce, depends_on
+from pullback._transforms.jvp import jvp_jaxpr
+from pullback._transforms.linearize_jaxpr import linearize_jaxpr, transpose_jaxpr
+from pullback._transforms.vmap import batch_jaxpr
+from pullback._xla.lowering import int_array
+
+Policy = Callable[..., bool]
+
+# --- a value with a name, for policies to know it by ---
+
+name_p = Primitive("name")
+name_p.kernel = lambda x, name: x
+name_p.lower = lambda ctx, x, name: x
+keeps_type(name_p)
+
+
+def _name_jvp(primals, tangents, name):
+    return name_p.bind(*primals, name=name), tangents[0]
+
+
+def _name_batch(operands, dims, name):
+    return name_p.bind(*operands, name=name), dims[0]
+
+
+name_p.jvp = _name_jvp
+name_p.transpose = lambda ct, x, name: [ct]
+name_p.batch = _name_batch
+
+# --- the checkpointed call ---
+
+checkpoint_p = Primitive("checkpoint", multiple_results=True, higher_order=True)
+
+
+def bind_checkpoint(jaxpr: Jaxpr, args: Sequence[Any], prevent_cse: bool = True, policy: Policy | None = None,
+                    differentiated: bool = False) -> list[Any]:
+    """Call a traced function (without constants) whose derivative recomputes it.
+
+    `differentiated` marks a derivative: what it computes again must not be merged with the first time.
+    """
+    return checkpoint_p.bind(*args, jaxpr=jaxpr, prevent_cse=prevent_cse, policy=policy, differentiated=differentiated)
+
+
+def _type(*avals, jaxpr, **_):
+    check_operands("checkpoint", jaxpr, avals)
+    return jaxpr.out_avals
+
+
+def _lower(ctx, *operands, jaxpr, prevent_cse, policy, differentiated):
+    solid = [x for x in operands if x.aval.size]
+    if not (differentiated and prevent_cse and solid and jaxpr.outvars):
+        return ctx.inline(jaxpr, operands)
+    # XLA for the CPU drops optimization barriers before it merges equal operations. It merges nothing across a branch;
+    # and since the branch reads the cotangents too, nothing in it is computed before they are there.
+    avals = list(jaxpr.out_avals)
+    return ctx.choose(_one(ctx, solid[0]), avals, [
+        lambda block: [block.constant(0, aval) for aval in avals], lambda block: block.inline(jaxpr, operands)])
+
+
+def _one(ctx, x):
+    """The number 1 in a form that the compiler does not see through: the truth that an odd number is not zero."""
+    first = ctx.op("stablehlo.slice", [x], make_aval((1,) * x.aval.ndim, x.aval.dtype),
+                   f"start_indices = {int_array((0,) * x.aval.ndim)}, limit_indices = {int_array((1,) * x.aval.ndim)}, "
+                   f"strides = {int_array((1,) * x.aval.ndim)}")
+    first = ctx.reshape(first, ())
+    if dtypes.is_complex(x.aval.dtype):
+        first = ctx.op("stablehlo.real", [first], make_aval((), np.finfo(x.aval.dtype).dtype))
+    number = ctx.convert(first, np.dtype(np.int32))
+    odd = ctx.op("stablehlo.or", [number, ctx.constant(1, number.aval)])
+    return ctx.convert(ctx.compare("NE", odd, ctx.constant(0, odd.aval)), np.dtype(np.int32))
+
+
+def _jvp(primals, tangents, jaxpr, **params):
+    active = active_of(tangents)
+    derived, present = jvp_jaxpr(jaxpr, active)
+    outs = checkpoint_p.bind(*primals, *(t for t, a in zip(tangents, active, strict=True) if a), jaxpr=derived,
+                             **params)
+    n = len(jaxpr.outvars)
+    return outs[:n], pack(present, outs[n:], [zero_of(out.aval) for out in outs[:n]])
+
+
+class Halves(NamedTuple):
+    """A checkpointed function, linearized.
+
+    `known`: inputs -> results, saved values. `linear`: those of (inputs, saved values, active tangents) that are `used`
+    -> tangents of the results that have one (`present`).
+    """
+
+    known: Jaxpr
+    linear: Jaxpr
+    used: tuple[bool, ...]
+    present: tuple[bool, ...]
+
+
+def halves_of(jaxpr: Jaxpr, active: tuple[bool, ...], policy: Policy | None) -> Halves:
+    """Linearize a function with respect to its active inputs, saving what the policy says."""
+    return jaxpr.derive(("checkpoint", active, policy), lambda: _halves(jaxpr, active, policy))
+
+
+def _halves(jaxpr: Jaxpr, active: tuple[bool, ...], policy: Policy | None) -> Halves:
+    parts = linearize_jaxpr(jaxpr, active)
+    # a policy speaks of operations, wherever in called functions they stand
+    forward = parts.forward if policy is None else _flat(parts.forward)
+    n = len(jaxpr.outvars)
+    saved, again = _split(forward, forward.outvars[n:], policy)
+    known, _ = dce(Jaxpr([], forward.invars, forward.eqns, [*forward.outvars[:n], *saved]))
+    k = len(parts.forwarded)
+    own = parts.linear.invars
+    env = dict(zip(own, [*(forward.invars[i] for i in parts.forwarded), *forward.outvars[n:]], strict=False))
+    eqns = [eqn.replace(invars=[_rename(v, env) for v in eqn.invars]) for eqn in parts.linear.eqns]
+    whole = Jaxpr([], [*forward.invars, *saved, *own[k + parts.residuals:]], [*again, *eqns],
+                  [_rename(v, env) for v in parts.linear.outvars])
+    linear, used = dce(whole, keep_inputs=False)
+    return Halves(known, linear, used, parts.present)
+
+
+def _rename(atom: Any, env: dict) -> Any:
+    return env.get(atom, atom) if type(atom) is Var else atom
+
+
+def _flat(jaxpr: Jaxpr) -> Jaxpr:
+    """The same function with the calls of traced functions expanded in place."""
+    eqns: list[Equation] = []
+
+    def expand(inner: Jaxpr, env: dict) -> list[Any]:
+        for eqn in inner.eqns:
+            invars = [_rename(v, env) for v in eqn.invars]
+            called = eqn.primitive is jit_p or (eqn.primitive is checkpoint_p and not eqn.params["differentiated"])
+            if called:
+                body = eqn.params["jaxpr"]
+                outs = expand(body, dict(zip(body.invars, invars, strict=True)))
+            else:
+                outs = [Var(v.aval) for v in eqn.outvars]
+                eqns.append(eqn.replace(invars=invars, outvars=outs))
+            env.update(zip(eqn.outvars, outs, strict=True))
+        return [_rename(v, env) for v in inner.outvars]
+
+    outvars = expand(jaxpr, {})
+    return Jaxpr([], jaxpr.invars, eqns, outvars)
+
+
+def _split(jaxpr: Jaxpr, wanted: Sequence[Any], policy: Policy | None) -> tuple[list[Var], list[Equation]]:
+    """What to save of a function, and the equations that make the `wanted` values of it and of the inputs."""
+    keep = {v for eqn in _quiet(jaxpr).eqns for v in _kept(eqn, policy) if type(v) is Var} - set(jaxpr.invars)
+    live = {v for v in wanted if type(v) is Var}
+    saved: list[Var] = []
+    again: list[Equation] = []
+    for eqn in reversed(_quiet(jaxpr).eqns):
+        needed = [v in live for v in eqn.outvars]
+        saved += [v for v, m in zip(eqn.outvars, needed, strict=True) if m and v in keep]
+        if all(v in keep for v, m in zip(eqn.outvars, needed, strict=True) if m):
+            continue
+        again.append(eqn.replace(outvars=[Var(v.aval) if v in keep else v for v in eqn.outvars]))
+        live.update(v for v in eqn.invars if type(v) is Var)
+    return saved[::-1], again[::-1]
+
+
+def _quiet(jaxpr: Jaxpr) -> Jaxpr:
+    """The same function without the equations, here or below, that act on the world and return nothing."""
+    if not jaxpr.effectful:
+        return jaxpr
+
+    def make() -> Jaxpr:
+        eqns = [eqn for eqn in jaxpr.eqns if eqn.outvars or not eqn.primitive.effectful]
+        return Jaxpr(jaxpr.constvars, jaxpr.invars, [eqn.replace(params=_quiet_params(eqn)) for eqn in eqns],
+                     jaxpr.outvars)
+
+    return jaxpr.derive("quiet", make)
+
+
+def _quiet_params(eqn: Equation) -> dict[str, Any]:
+    if eqn.primitive is custom_call_p:
+        return eqn.params  # its jaxpr stands beside a function that does the same
+    return {key: _quiet(value) if isinstance(value, Jaxpr) else
+            tuple(_quiet(v) if isinstance(v, Jaxpr) else v for v in value) if isinstance(value, tuple) else value
+            for key, value in eqn.params.items()}
+
+
+def _kept(eqn: Equation, policy: Policy | None) -> Sequence[Any]:
+    """The values that may be saved on account of an equation."""
+    primitive = eqn.primitive
+    if primitive.effectful or any(sub.effectful for sub in subjaxprs(eqn)):
+        return eqn.outvars
+    if policy is None or primitive is constant_p:
+        return ()
+    if not policy(primitive, *(v.aval for v in eqn.invars), **eqn.params):
+        return ()
+    # a name is the same value once more: what is saved is the value it was given to
+    return eqn.invars if primitive is name_p else eqn.outvars
+
+
+def _linearize(trace, primals, tangents, jaxpr, prevent_cse, policy, differentiated):
+    active = active_of(tangents)
+    halves = halves_of(jaxpr, active, policy)
+    results = bind_checkpoint(halves.known, primals, prevent_cse, policy, differentiated)
+    n = len(jaxpr.outvars)
+    outs, saved = results[:n], results[n:]
+    zeros = [zero_of(out.aval) for out in outs]
+    if not any(halves.present):
+        return outs, zeros
+    given = [*primals, *saved, *(t for t in tangents if type(t) is not Zero)]
+    touts = bind_checkpoint(halves.linear, [x for x, u in zip(given, halves.used, strict=True) if u], prevent_cse,
+                            policy, True)
+    return outs, pack(halves.present, touts, zeros)
+
+
+def _transpose(cts, *operands, jaxpr, prevent_cse, policy, differentiated):
+    linear = tuple(is_linear(x) for x in operands)
+    given = active_of(cts)
+    backward, present = transpose_jaxpr(jaxpr, linear, given)
+    backward, used = dce(backward, keep_inputs=False)
+    known = [x for x, is_lin in zip(operands, linear, strict=True) if not is_lin]
+    args = [*known, *(ct for ct, g in zip(cts, given, strict=True) if g)]
+    results = bind_checkpoint(backward, [x for x, u in zip(args, used, strict=True) if u], prevent_cse, policy, True)
+    parts = iter(pack(present, results, [None] * len(present)))
+    return [next(parts) if is_lin else None for is_lin in linear]
+
+
+def _batch(trace, operands, dims, jaxpr, **params):
+    derived, out_batched = batch_jaxpr(jaxpr, trace, tuple(d is not None for d in dims))
+    moved = [x if d is None else trace.materialize(x, d) for x, d in zip(operands, dims, strict=True)]
+    return checkpoint_p.bind(*moved, jaxpr=derived, **params), [0 if b else None for b in out_batched]
+
+
+checkpoint_p.evaluate = lambda *args, jaxpr, **_: eval_jaxpr(jaxpr, [], *args)
+checkpoint_p.abstract_eval = _type
+checkpoint_p.lower = _lower
+checkpoint_p.jvp = _jvp
+checkpoint_p.linearize = _linearize
+checkpoint_p.transpose = _transpose
+checkpoint_p.batch = _batch
+checkpoint_p.dce = jit_p.dce
+checkpoint_p.depends = lambda marked, jaxpr, **_: depends_on(jaxpr, marked)
+
+__all__ = ["Halves", "Policy", "bind_checkpoint", "checkpoint_p", "halves_of", "name_p"]

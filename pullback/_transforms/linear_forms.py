@@ -1,0 +1,212 @@
+"""A recorded linear map as data: the values it was recorded with, and its form, a jaxpr of what is done to them.
+
+Two maps recorded by the same code have equal forms, so that a form can be part of a pytree's structure: an argument or
+a result of `jit`, the carry of a loop, what two branches of `cond` return.
+"""
+from __future__ import annotations
+
+import functools
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
+from typing import Any
+
+import numpy as np
+
+from pullback._core.array import Array, ConcreteArray
+from pullback._core.jaxpr import Equation, Jaxpr, Literal, Var, eval_jaxpr
+from pullback._core.types import ShapedArray
+from pullback._core.zeros import Zero
+from pullback._transforms.linearize import Linearized, Node, Tape
+from pullback._transforms.transpose import record_linear
+
+
+class LinearForm:
+    """What is done to known values and tangents: `jaxpr` maps them, in that order, to the results that do not vanish.
+
+    `inputs` and `outputs` have an entry for each input and result of the map: whether an input is active, and the type
+    of a result that vanishes, None for the others. Forms compare by structure.
+    """
+
+    __slots__ = ("jaxpr", "inputs", "outputs", "_hash")
+
+    def __init__(self, jaxpr: Jaxpr, inputs: tuple[bool, ...], outputs: tuple[ShapedArray | None, ...]):
+        self.jaxpr = jaxpr
+        self.inputs = inputs
+        self.outputs = outputs
+        self._hash: int | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, LinearForm) and hash(self) == hash(other)
+                                 and self.inputs == other.inputs and self.outputs == other.outputs
+                                 and same_jaxprs(self.jaxpr, other.jaxpr))
+
+    def __hash__(self) -> int:
+        if self._hash is None:
+            jaxpr = self.jaxpr
+            self._hash = hash((self.inputs, self.outputs, tuple(jaxpr.in_avals),
+                               tuple(eqn.primitive for eqn in jaxpr.eqns)))
+        return self._hash
+
+    def __repr__(self) -> str:
+        return f"<linear map of {len(self.jaxpr.eqns)} operations>"
+
+
+def form_of(linear: Linearized) -> tuple[LinearForm, list[Any]]:
+    """The form of a recorded map, and the values it was recorded with, each once."""
+    tape = linear.tape
+    variables: dict[int, Var] = {}
+    known: dict[int, Var] = {}
+    values: list[Any] = []
+    active = [Var(node.aval) for node in linear.inputs if node is not None]
+    for node, var in zip((n for n in linear.inputs if n is not None), active, strict=True):
+        variables[node.index] = var
+
+    def atom(x: Any) -> Var:
+        if type(x) is Node and x.owner is tape:
+            return variables[x.index]
+        var = known.get(id(x))
+        if var is None:
+            var = known[id(x)] = Var(x.aval)
+            values.append(x)
+        return var
+
+    eqns = []
+    for record in _needed(linear):
+        invars = [atom(x) for x in record.inputs]
+        outvars = []
+        for node in record.outputs:
+            var = variables[node.index] = Var(node.aval)
+            outvars.append(var)
+        eqns.append(Equation(record.primitive, invars, outvars, record.params, origin=tape.place(record)))
+    outs: list[Any] = [atom(t) for t in linear.outputs if type(t) is not Zero]
+    form = LinearForm(Jaxpr([], [*known.values(), *active], eqns, outs),
+                      tuple(node is not None for node in linear.inputs),
+                      tuple(t.aval if type(t) is Zero else None for t in linear.outputs))
+    return form, values
+
+
+def _needed(linear: Linearized) -> list[Any]:
+    """The records that a result depends on, in order."""
+    tape: Tape = linear.tape
+    live = {t.index for t in linear.outputs if type(t) is Node and t.owner is tape}
+    kept = []
+    for record in reversed(tape.records):
+        if any(node.index in live for node in record.outputs):
+            kept.append(record)
+            live.update(x.index for x in record.inputs if type(x) is Node and x.owner is tape)
+    kept.reverse()
+    return kept
+
+
+def record_form(form: LinearForm, values: list[Any]) -> Linearized:
+    """The map on a tape again, with these values in place of those it was recorded with."""
+    jaxpr = form.jaxpr
+    linear = record_linear(lambda *nodes: eval_jaxpr(jaxpr, [], *values, *nodes), jaxpr.in_avals[len(values):])
+    nodes, outs = iter(linear.inputs), iter(linear.outputs)
+    return Linearized(linear.tape, [next(nodes) if a else None for a in form.inputs],
+                      [next(outs) if aval is None else Zero(aval) for aval in form.outputs])
+
+
+# --- equality of structure ---
+
+
+def same_jaxprs(a: Jaxpr, b: Jaxpr) -> bool:
+    """Whether two jaxprs do the same to their inputs, equation by equation."""
+    return _Comparison().jaxprs(a, b)
+
+
+class _Comparison:
+    """Compares parameters of equations, into functions and the package's own objects.
+
+    Rules of custom functions are made anew at each call: they are the same if their code and all they close over is.
+    """
+
+    def __init__(self) -> None:
+        self.assumed: set[tuple[int, int]] = set()
+
+    def jaxprs(self, a: Jaxpr, b: Jaxpr) -> bool:
+        if a is b:
+            return True
+        if (len(a.eqns) != len(b.eqns) or a.in_avals != b.in_avals or a.out_avals != b.out_avals
+                or [v.aval for v in a.constvars] != [v.aval for v in b.constvars]):
+            return False
+        pairs: dict[Any, Any] = dict(zip((*a.constvars, *a.invars), (*b.constvars, *b.invars), strict=True))
+
+        def atoms(xs: list, ys: list) -> bool:
+            return len(xs) == len(ys) and all(
+                pairs.get(x) is y if type(x) is Var else
+                type(y) is Literal and x.aval is y.aval and self.same(x.value, y.value)
+                for x, y in zip(xs, ys, strict=True))
+
+        for one, two in zip(a.eqns, b.eqns, strict=True):
+            if one.primitive is not two.primitive or not atoms(one.invars, two.invars):
+                return False
+            if [v.aval for v in one.outvars] != [v.aval for v in two.outvars]:
+                return False
+            if not self.same(one.params, two.params):
+                return False
+            pairs.update(zip(one.outvars, two.outvars, strict=True))
+        return atoms(a.outvars, b.outvars)
+
+    def same(self, a: Any, b: Any) -> bool:
+        if a is b:
+            return True
+        if type(a) is not type(b):
+            return False
+        if isinstance(a, (tuple, list)):
+            return len(a) == len(b) and all(map(self.same, a, b))
+        if isinstance(a, dict):
+            return a.keys() == b.keys() and all(self.same(a[k], b[k]) for k in a)
+        if isinstance(a, (np.ndarray, np.generic)):
+            return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+        if isinstance(a, Jaxpr):
+            return self.jaxprs(a, b)
+        if isinstance(a, ConcreteArray):
+            return a.aval is b.aval and np.asarray(a.value).tobytes() == np.asarray(b.value).tobytes()
+        if isinstance(a, (CodeType, Array)):
+            return False
+        if (id(a), id(b)) in self.assumed:
+            return True
+        parts = _parts(a)
+        if parts is None:
+            return _equal(a, b)
+        self.assumed.add((id(a), id(b)))
+        return self.same(parts, _parts(b))
+
+
+def _parts(x: Any) -> list[Any] | None:
+    """What makes up a function or an object of the package; None for what can only be compared as a whole."""
+    if isinstance(x, FunctionType):
+        cells = [] if x.__closure__ is None else [_contents(cell) for cell in x.__closure__]
+        return [x.__code__, cells, x.__defaults__, x.__kwdefaults__]
+    if isinstance(x, MethodType):
+        return [x.__func__, x.__self__]
+    if isinstance(x, functools.partial):
+        return [x.func, x.args, x.keywords]
+    if isinstance(x, BuiltinFunctionType) or not type(x).__module__.startswith("pullback.") or "__eq__" in _methods(x):
+        return None
+    names = [name for cls in type(x).__mro__ for name in cls.__dict__.get("__slots__", ())]
+    names += getattr(x, "__dict__", ())
+    # a tag tells which vmap a rule was batched by, another one for each run; a site where a call stands, for messages
+    return [getattr(x, name, None) for name in names if name not in ("tag", "site")]
+
+
+def _contents(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not bound yet
+        return None
+
+
+def _methods(x: Any) -> set[str]:
+    """What the classes of an object define, `object` itself left out."""
+    return {name for cls in type(x).__mro__[:-1] for name in cls.__dict__}
+
+
+def _equal(a: Any, b: Any) -> bool:
+    try:
+        return bool(a == b)
+    except Exception:
+        return False
+
+
+__all__ = ["LinearForm", "form_of", "record_form"]

@@ -1,0 +1,192 @@
+"""`checkpoint`: derivatives that compute a function again rather than remember what it computed."""
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from pullback import checkpoint_policies as checkpoint_policies
+from pullback._api.inspect import trace_function
+from pullback._core.arguments import (
+    aval_of,
+    canonical_argnums,
+    check_callable,
+    check_leaves,
+    flatten_result,
+    input_names,
+    lift_leaves,
+)
+from pullback._core.array import ConcreteArray, lift
+from pullback._core.config import debug_nans
+from pullback._core.errors import boundary
+from pullback._core.jaxpr import Equation, consts_to_args
+from pullback._core.staging import StagedTracer, StagingTrace
+from pullback._core.trace import call_with
+from pullback._core.tree import tree_flatten, tree_unflatten
+from pullback._core.tree_paths import tree_map
+from pullback._core.types import ShapedArray
+from pullback._higher_order.call import jit_p
+from pullback._higher_order.checkpoint import bind_checkpoint, checkpoint_p, name_p
+from pullback._transforms.linearize import Linearized, Node, linearize_flat
+
+__all__ = ["checkpoint", "checkpoint_name", "checkpoint_policies", "print_saved_residuals", "remat", "saved_residuals"]
+
+
+@boundary
+def checkpoint(fun: Callable | None = None, *, prevent_cse: bool = True, policy: Callable[..., bool] | None = None,
+               static_argnums: int | Sequence[int] = ()) -> Any:
+    """The same function, whose derivative computes it again in place of keeping its intermediate values.
+
+    Reverse mode keeps what the derivative of each operation needs until the backward pass. Of a checkpointed function
+    it keeps the arguments alone, and what `policy` says; in the backward pass the function runs once more. Checkpoint
+    each of `n` layers, or the body of a `scan`, and memory is that of the layers' inputs and of one layer.
+
+    Args:
+      fun: a function of arrays or pytrees of arrays. It is traced, as by `jit`. Left out, a decorator results.
+      prevent_cse: keep the compiler from merging the second run with the first, which would undo the saving. Inside of
+        a `scan` nothing can be merged, and False lets the compiler optimize freely.
+      policy: which results may be kept, see `checkpoint_policies`: from a primitive, types of its operands and its
+        parameters to a bool. By default none. A policy looks into calls of `jit`, not into loops and branches.
+      static_argnums: positions of arguments that are passed as Python values.
+
+    An operation that acts on the world (a callback) runs once; what it returns is kept.
+    See: Griewank and Walther, Evaluating Derivatives (2008), chapter 12; Chen et al., arXiv:1604.06174.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> layer = pb.checkpoint(lambda x, w: pnp.tanh(x @ w))
+    >>> w = pnp.eye(2)
+    >>> print(pb.grad(lambda x: layer(layer(x, w), w).sum())(pnp.array([0., 1.])))
+    [1.         0.24686792]
+    """
+    if fun is None:
+        return functools.partial(checkpoint, prevent_cse=prevent_cse, policy=policy, static_argnums=static_argnums)
+    check_callable("checkpoint", fun)
+    if policy is not None and not callable(policy):
+        raise TypeError(f"checkpoint: policy must be a function such as checkpoint_policies.dots_saveable, got "
+                        f"{policy!r} of type {type(policy).__name__}")
+    prevent, static = bool(prevent_cse), static_argnums
+
+    @functools.wraps(fun, updated=())
+    @boundary
+    def checkpointed(*args, **kwargs):
+        fixed = canonical_argnums("checkpoint", static, len(args), "static_argnums")
+        closed, out_tree, leaves = trace_function("checkpoint", fun, args, kwargs, fixed)
+        positions = [i for i in range(len(args)) if i not in fixed]
+        operands = lift_leaves("checkpoint", fun, leaves, [args[i] for i in positions], kwargs, positions)
+        outs = bind_checkpoint(consts_to_args(closed.jaxpr), [*closed.consts, *operands], prevent, policy)
+        return tree_unflatten(out_tree, outs)
+
+    return checkpointed
+
+
+remat = checkpoint
+
+
+@boundary
+def checkpoint_name(x: Any, name: str) -> Any:
+    """`x` itself, under a name by which a policy of `checkpoint` can know it: a pytree of arrays.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> from pullback.ad_checkpoint import checkpoint_name
+    >>> policy = pb.checkpoint_policies.save_only_these_names("hidden")
+    >>> f = pb.checkpoint(lambda x: pnp.sin(checkpoint_name(pnp.exp(x), "hidden")), policy=policy)
+    >>> print(f"{pb.grad(f)(0.):.4f}")
+    0.5403
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"checkpoint_name: the name must be a string, got {name!r} of type {type(name).__name__}")
+    return tree_map(lambda leaf: name_p.bind(lift(leaf), name=name), x)
+
+
+class Residual(NamedTuple):
+    """An array that reverse mode keeps: its type, and where it comes from in words."""
+
+    aval: ShapedArray
+    source: str
+
+    def __str__(self):
+        return f"{self.aval.str_short()} {self.source}"
+
+
+@boundary
+def saved_residuals(fun: Callable, *args: Any, **kwargs: Any) -> list[Residual]:
+    """What reverse mode would keep of a call, for its backward pass; nothing is computed.
+
+    Arguments may be arrays or `ShapeDtypeStruct`s. See `print_saved_residuals`.
+    """
+    check_callable("saved_residuals", fun)
+    check_leaves("saved_residuals", fun, args, kwargs, structs=True)
+    leaves, tree = tree_flatten((args, kwargs))
+    names = input_names(fun, args, kwargs, range(len(args)))
+    trace = StagingTrace("saved_residuals")
+    inputs = [trace.new_input(aval_of(x)) for x in leaves]
+
+    def flat(*xs):
+        inner_args, inner_kwargs = tree_unflatten(tree, xs)
+        return flatten_result("saved_residuals", fun, fun(*inner_args, **inner_kwargs))[0]
+
+    try:
+        # with this on, equations know the line of the user that they come from, through every transformation
+        with debug_nans(True):
+            _, linear = call_with(trace, linearize_flat, flat, inputs)
+        places = {x.atom: f"from the argument {name}" for x, name in zip(inputs, names, strict=True)}
+        found: dict[int, Residual] = {}
+        operands = _operands(linear)
+        kept = {id(value) for value in operands}
+        # arguments come first, as they are passed
+        for value in [*(x for x in inputs if id(x) in kept), *operands]:
+            if isinstance(value, ConcreteArray):
+                if value.aval.ndim:
+                    found[id(value)] = Residual(value.aval, "from a constant")
+            elif isinstance(value, StagedTracer) and value.owner is trace:
+                source = places.get(value.atom) or _source(trace.eqns, value.atom)
+                found[id(value.atom)] = Residual(value.aval, source)
+            else:
+                found[id(value)] = Residual(value.aval, f"from {value.owner.describe()}")
+        return list(found.values())
+    finally:
+        trace.alive = False
+
+
+def _operands(linear: Linearized) -> list[Any]:
+    """What the operations read, that give the tangents of the results, besides tangents."""
+    def mine(x: Any) -> bool:
+        return isinstance(x, Node) and x.owner is linear.tape
+
+    live = {t.index for t in linear.outputs if mine(t)}
+    values: list[Any] = []
+    for record in reversed(linear.tape.records):
+        if any(node.index in live for node in record.outputs):
+            live.update(x.index for x in record.inputs if mine(x))
+            values += [x for x in reversed(record.inputs) if not mine(x)]
+    return values[::-1]
+
+
+def _source(eqns: Sequence[Equation], var: Any) -> str:
+    eqn, i = next((eqn, i) for eqn in reversed(eqns) for i, v in enumerate(eqn.outvars) if v is var)
+    if eqn.primitive in (checkpoint_p, jit_p):
+        inner = eqn.params["jaxpr"]
+        made = inner.outvars[i]
+        if any(v is made for e in inner.eqns for v in e.outvars):
+            return _source(inner.eqns, made)
+    # the name may be given to the value, or be the value
+    name = eqn if eqn.primitive is name_p else next(
+        (e for e in eqns if e.primitive is name_p and e.invars[0] is var), None)
+    what = f"named {name.params['name']!r}" if name else f"output of {eqn.primitive.name}"
+    told = name or eqn
+    place = told.origin.location if told.origin is not None else told.location
+    return f"{what} from {place}" if place else what
+
+
+@boundary
+def print_saved_residuals(fun: Callable, *args: Any, **kwargs: Any) -> None:
+    """Print what reverse mode would keep of a call for its backward pass, a line each: type, origin, source line.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> f = pb.checkpoint(lambda x, w: pnp.sin(x @ w))
+    >>> print_saved_residuals(f, pnp.ones((2, 3)), pnp.ones((3, 3)))
+    f32[2,3] from the argument 'x'
+    f32[3,3] from the argument 'w'
+    """
+    for residual in saved_residuals(fun, *args, **kwargs):
+        print(residual)

@@ -1,0 +1,60 @@
+"""Functions with a rule of their own for `vmap`, under JAX's names."""
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pullback._api.rules import custom_rules
+from pullback._core.arguments import check_callable
+from pullback._core.errors import boundary
+from pullback._core.tree import tree_flatten, tree_unflatten
+from pullback._core.tree_paths import tree_map
+from pullback._higher_order.loops import map as loop_map
+
+__all__ = ["custom_vmap", "sequential_vmap"]
+
+
+class custom_vmap(custom_rules):
+    """A function with a rule for `vmap`, set by `def_vmap` (see `custom_rules.defvmap`).
+
+    Its derivatives are those of the function; forward mode keeps the rule for what `vmap` does to the derivative. Rules
+    for derivatives can be set as well, on the same function.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> from pullback.custom_batching import custom_vmap
+    >>> f = custom_vmap(lambda x: x.sum())
+    >>> @f.def_vmap
+    ... def rule(axis_size, in_batched, x):
+    ...     return x.sum(tuple(range(1, x.ndim))), in_batched[0]
+    >>> print(pb.vmap(f)(pnp.ones((2, 3))))
+    [3. 3.]
+    """
+
+    def_vmap = custom_rules.defvmap
+
+
+@boundary
+def sequential_vmap(fun: Callable) -> custom_vmap:
+    """A function that `vmap` calls in a loop, one example after the other: for code that knows no batch axis.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> from pullback.custom_batching import sequential_vmap
+    >>> print(pb.vmap(sequential_vmap(lambda x: x ** 2))(pnp.arange(3.)))
+    [0. 1. 4.]
+    """
+    check_callable("sequential_vmap", fun)
+    wrapped = custom_vmap(fun)
+
+    @wrapped.def_vmap
+    def rule(axis_size, in_batched, *args, **keywords):
+        leaves, tree = tree_flatten(args)
+        marks = tree_flatten(tuple(in_batched))[0]
+
+        def one(rows):
+            given = iter(rows)
+            return fun(*tree_unflatten(tree, [next(given) if m else x for x, m in zip(leaves, marks, strict=True)]),
+                       **keywords)
+
+        out = loop_map(one, [x for x, m in zip(leaves, marks, strict=True) if m])
+        return out, tree_map(lambda _: True, out)
+
+    return wrapped

@@ -1,0 +1,388 @@
+"""NumPy and SciPy functions made differentiable by `external`, and linear operators by `linear_callback`."""
+
+import numpy as np
+import pytest
+import scipy.integrate
+import scipy.optimize
+import scipy.special
+
+import pullback as pb
+import pullback.numpy as pnp
+from pullback import lax
+from pullback.core import check_jaxpr
+from pullback.test_util import check_grads
+
+X = np.array([0.5, 1.0, 2.0], np.float32)
+
+
+class Counted:
+    """A host function that counts its calls."""
+
+    def __init__(self, fun):
+        self.fun = fun
+        self.calls = 0
+        self.__name__ = "counted"
+
+    def __call__(self, *args):
+        self.calls += 1
+        return self.fun(*args)
+
+    def taken(self):
+        calls, self.calls = self.calls, 0
+        return calls
+
+
+def bessel():
+    """`jv` by the number of calls of the function, and of value and derivative."""
+    fun = Counted(scipy.special.jv)
+    both = Counted(lambda v, x: (scipy.special.jv(v, x), scipy.special.jvp(v, x)))
+    jv = pb.external(fun, elementwise=True)
+    jv.defderivative(both, argnums=1)
+    return jv, fun, both
+
+
+# --- elementwise ---
+
+
+def test_a_ufunc_is_called_as_it_is():
+    jv = pb.external(scipy.special.jv, elementwise=True)
+    for f in (jv, pb.jit(jv)):
+        np.testing.assert_allclose(f(1.0, X), scipy.special.jv(1.0, X), rtol=1e-6)
+        assert f(1.0, X).dtype == np.float32
+    # entry by entry, so that a batch is one call
+    for axes in ((None, 0), (0, None), (0, 0)):
+        for f in (pb.vmap(jv, axes), pb.jit(pb.vmap(jv, axes))):
+            v = X if axes[0] == 0 else 1.0
+            x = np.stack([X, 2 * X, 3 * X]) if axes[1] == 0 else X
+            expected = scipy.special.jv(np.reshape(v, (-1, 1)) if axes[0] == 0 else v, x)
+            np.testing.assert_allclose(f(v, x), expected, rtol=1e-5)
+
+
+def test_eager_calls_reach_numpy_at_once():
+    seen = []
+    f = pb.external(lambda x: (seen.append(x), np.sin(x))[1])
+    with pb.debug.counters() as counts:
+        f(X)
+    assert counts["compiles"] == counts["traces"] == 0
+    assert type(seen[0]) is np.ndarray
+
+
+@pytest.mark.parametrize("wrap", [
+    lambda f: f, pb.jit, lambda f: lambda v, x: lax.scan(lambda c, x: (c, f(v, x)), 0, pnp.asarray(x)[None])[1][0],
+])
+def test_value_and_derivative_come_from_one_call(wrap):
+    jv, fun, both = bessel()
+    f = wrap(jv)
+    expected = scipy.special.jvp(1.0, 2.0)
+    for g in (pb.grad(f, 1), pb.jit(pb.grad(f, 1)), lambda v, x: pb.jvp(lambda x: f(v, x), (x,), (1.0,))[1],
+              pb.jit(pb.jacfwd(f, 1)), lambda v, x: pb.value_and_grad(f, 1)(v, x)[1]):
+        np.testing.assert_allclose(g(1.0, 2.0), expected, rtol=1e-5)
+        assert (fun.taken(), both.taken()) == (0, 1)
+    batched = pb.jit(pb.vmap(pb.value_and_grad(f, 1), (None, 0)))
+    values, slopes = batched(1.0, X)
+    np.testing.assert_allclose(values, scipy.special.jv(1.0, X), rtol=1e-5)
+    np.testing.assert_allclose(slopes, scipy.special.jvp(1.0, X), rtol=1e-5)
+    assert (fun.taken(), both.taken()) == (0, 1)
+
+
+def test_derivatives_by_arguments_left_out_are_refused_not_zero():
+    jv, _, _ = bessel()
+    for f in (jv, pb.jit(jv)):
+        for call in (pb.grad(f, 0), pb.jit(pb.grad(f, 0)), lambda v, x, f=f: pb.jvp(f, (v, x), (1.0, 1.0))):
+            with pytest.raises(NotImplementedError, match=r"no derivative with respect to argument .*\[1\]' alone"):
+                call(1.0, 2.0)
+    assert np.isfinite(pb.grad(lambda v, x: jv(lax.stop_gradient(v), v * x))(1.0, 2.0))
+
+
+def test_derivatives_by_several_arguments_that_broadcast():
+    @pb.external(elementwise=True)
+    def power(x, y):
+        return np.power(x, y)
+
+    @power.defderivative
+    def _(x, y):
+        value = np.power(x, y)
+        return value, (y * np.power(x, y - 1), value * np.log(x))
+
+    x, y = X[:, None], np.array([2.0, 3.0], np.float32)
+    check_grads(power, (x, y), order=1, modes=("fwd", "rev"))
+    dx, dy = pb.grad(lambda x, y: power(x, y).sum(), (0, 1))(x, y)
+    assert dx.shape == x.shape
+    assert dy.shape == y.shape
+    product = pb.external(lambda x, y: x * y, elementwise=True)
+    product.defderivative(lambda x, y: (x * y, (y, x)))
+    np.testing.assert_allclose(pb.grad(lambda y: product(X, y).sum())(2.0), X.sum())
+
+
+def test_integer_arguments_have_no_derivative():
+    f = pb.external(lambda n, x: x ** n, result=lambda n, x: x)
+    f.defderivative(lambda n, x: (x ** n, (None, n * x ** (n - 1))))
+    assert float(pb.grad(f, 1)(3, 2.0)) == 12
+    assert float(pb.jit(pb.grad(f, 1))(3, 2.0)) == 12
+
+
+def test_rules_of_this_library_work_to_any_order():
+    jv = pb.external(scipy.special.jv, elementwise=True)
+    jv.defjvps(None, lambda t, ans, v, x: t * (jv(v - 1, x) - jv(v + 1, x)) / 2)
+    third = pb.grad(pb.grad(pb.grad(jv, 1), 1), 1)
+    for f in (third, pb.jit(third)):
+        np.testing.assert_allclose(f(1.0, 2.0), scipy.special.jvp(1.0, 2.0, 3), rtol=1e-4)
+
+
+def test_second_order_is_refused_with_advice():
+    jv, _, _ = bessel()
+    for f in (pb.grad(pb.grad(jv, 1), 1), pb.jacfwd(pb.grad(jv, 1), 1), pb.jit(pb.grad(pb.grad(jv, 1), 1))):
+        with pytest.raises(ValueError, match=r"the derivative of counted.*has no derivative.*pullback\.external"):
+            f(1.0, 2.0)
+
+
+# --- functions of vectors ---
+
+
+def rosen():
+    f = pb.external(scipy.optimize.rosen, result=lambda x: pb.ShapeDtypeStruct((), x.dtype))
+    both = Counted(lambda x: (scipy.optimize.rosen(x), scipy.optimize.rosen_der(x)))
+    f.defderivative(both)
+    return f, both
+
+
+def test_a_gradient_from_scipy():
+    f, both = rosen()
+    expected = scipy.optimize.rosen_der(X)
+    for g in (pb.grad(f), pb.jit(pb.grad(f)), pb.grad(pb.jit(f)), pb.jacfwd(f), pb.jacrev(f)):
+        np.testing.assert_allclose(g(X), expected, rtol=1e-5)
+        assert both.taken() == 1
+    batch = np.stack([X, 2 * X])
+    for g in (pb.vmap(pb.grad(f)), pb.jit(pb.vmap(pb.grad(f)))):
+        np.testing.assert_allclose(g(batch), [scipy.optimize.rosen_der(x) for x in batch], rtol=1e-4)
+        assert both.taken() == 2
+    check_jaxpr(pb.make_jaxpr(pb.grad(f))(X))
+
+
+def test_a_derivative_that_is_external_itself_has_a_derivative():
+    f, _ = rosen()
+    both = pb.external(lambda x: (scipy.optimize.rosen(x), scipy.optimize.rosen_der(x)),
+                       result=lambda x: (pb.ShapeDtypeStruct((), x.dtype), x))
+    f.defderivative(both)
+    both.defderivative(lambda x: ((scipy.optimize.rosen(x), scipy.optimize.rosen_der(x)),
+                                  (scipy.optimize.rosen_der(x), scipy.optimize.rosen_hess(x))))
+    for h in (pb.hessian(f), pb.jit(pb.hessian(f)), pb.jacrev(pb.grad(f)), pb.jacfwd(pb.jit(pb.grad(f)))):
+        np.testing.assert_allclose(h(X), scipy.optimize.rosen_hess(X), rtol=1e-4)
+
+
+def test_results_that_are_pytrees_with_integers():
+    def solve(a):
+        root, report = scipy.optimize.brentq(lambda x: x ** 3 - a, 0, 10, full_output=True)
+        return {"root": root, "steps": report.iterations}
+
+    def solve_and_derivative(a):
+        out = solve(a)
+        return out, {"root": 1 / (3 * out["root"] ** 2), "steps": None}
+
+    f = pb.external(solve, result={"root": pb.ShapeDtypeStruct((), "float32"),
+                                   "steps": pb.ShapeDtypeStruct((), "int32")})
+    f.defderivative(solve_and_derivative)
+    for g in (f, pb.jit(f)):
+        assert int(g(8.0)["steps"]) > 0
+        (slope, out) = pb.grad(lambda a, g=g: (g(a)["root"], g(a)), has_aux=True)(8.0)
+        np.testing.assert_allclose(slope, 1 / 12, rtol=1e-5)
+        np.testing.assert_allclose(out["root"], 2, rtol=1e-5)
+    np.testing.assert_allclose(pb.jit(pb.vmap(pb.grad(lambda a: f(a)["root"])))(X), np.cbrt(X) ** -2 / 3, rtol=1e-4)
+
+
+def test_functions_as_arguments():
+    def quad(f, a):
+        return scipy.integrate.quad(f, 0, a)[0]
+
+    integral = pb.external(quad, result=lambda f, a: a, nondiff_argnums=0)
+    integral.defderivative(lambda f, a: (quad(f, a), f(a)))
+    for g in (pb.grad(integral, 1), pb.jit(pb.grad(integral, 1), static_argnums=0)):
+        np.testing.assert_allclose(g(np.cos, 1.0), np.cos(1), rtol=1e-6)
+    np.testing.assert_allclose(pb.vmap(lambda a: integral(np.cos, a))(X), np.sin(X), rtol=1e-5)
+
+
+# --- rules on the host ---
+
+
+def decay(k, y0):
+    return scipy.integrate.solve_ivp(lambda t, y: -k * y, (0, 1), y0, rtol=1e-8, atol=1e-8).y[:, -1]
+
+
+def test_an_ode_with_an_adjoint_of_its_own():
+    f = pb.external(decay, result=lambda k, y0: y0)
+    back = Counted(lambda ct, y, k, y0: (-(ct * y).sum(), ct * np.exp(-k)))
+    f.defhostvjp(back)
+
+    def total(k, y):
+        return (f(k, y) ** 2).sum()
+
+    exact = (-2 * np.exp(-1.0) * (X ** 2).sum(), 2 * X * np.exp(-1.0))
+    for g in (pb.grad(total, (0, 1)), pb.jit(pb.grad(total, (0, 1))), pb.grad(pb.jit(total), (0, 1))):
+        for got, expected in zip(g(0.5, X), exact):
+            np.testing.assert_allclose(got, expected, rtol=1e-4)
+        assert back.taken() == 1
+    dk, dy = pb.jit(pb.vmap(pb.grad(total, (0, 1)), (0, None)))(X, X)
+    assert dk.shape == (3,)
+    assert dy.shape == (3, 3)
+    with pytest.raises(TypeError, match="forward-mode"):
+        pb.jvp(lambda k: f(k, X), (0.5,), (1.0,))
+    f.defhostjvp(lambda tangents, y, k, y0: -y * tangents[0] + tangents[1] * np.exp(-k))
+    for g in (f, pb.jit(f)):
+        _, slope = pb.jvp(lambda k, g=g: g(k, X), (0.5,), (1.0,))
+        np.testing.assert_allclose(slope, -np.exp(-0.5) * X, rtol=1e-4)
+
+
+def test_rules_with_pytrees_and_integers():
+    f = pb.external(lambda p, n: p["a"] * p["b"] ** n, result=lambda p, n: p["a"])
+    f.defhostvjp(lambda ct, y, p, n: ({"a": ct * p["b"] ** n, "b": ct * p["a"] * n * p["b"] ** (n - 1)}, None))
+    for g in (pb.grad(f), pb.jit(pb.grad(f))):
+        grads = g({"a": 2.0, "b": 3.0}, 2)
+        assert (float(grads["a"]), float(grads["b"])) == (9, 12)
+
+
+def test_vjp_rules_of_this_library():
+    f = pb.external(np.linalg.solve, result=lambda a, b: b)
+
+    def bwd(res, ct):
+        a, x = res
+        w = f(a.T, ct)
+        return -pnp.outer(w, x), w
+
+    f.defvjp(lambda a, b: (lambda x: (x, (a, x)))(f(a, b)), bwd)
+    a = np.array([[2.0, 1.0, 0.0], [0.0, 3.0, 1.0], [1.0, 0.0, 4.0]], np.float32)
+    check_grads(f, (a, X), order=2, modes=("rev",), atol=1e-2, rtol=1e-2)
+    check_grads(pb.jit(f), (a, X), order=1, modes=("rev",))
+
+
+# --- errors ---
+
+
+def test_results_that_are_not_as_declared_are_named():
+    f = pb.external(lambda x: x[:2])
+    for g in (f, pb.jit(f)):
+        with pytest.raises(TypeError, match=r"test_external\.py.*expected f32\[3\], got an array of dtype float32"):
+            g(X)
+    f.defderivative(lambda x: (x, x))
+    with pytest.raises(TypeError, match=r"the derivative of .*expected f32\[3,3\] at \[1\], got an array of .*\(3,\)"):
+        pb.grad(lambda x: f(x).sum())(X)
+    f.defderivative(lambda x: x)
+    with pytest.raises(TypeError, match="expected a tuple of 2 children"):
+        pb.grad(lambda x: f(x).sum())(X)
+    g = pb.external(lambda x: x)
+    g.defhostvjp(lambda ct, y, x: ct[:2])
+    with pytest.raises(TypeError, match=r"the vjp rule of .*expected f32\[3\], got an array of .*\(2,\)"):
+        pb.grad(lambda x: g(x).sum())(X)
+
+
+def test_without_a_rule_derivatives_are_refused():
+    f = pb.external(np.sin)
+    with pytest.raises(NotImplementedError, match="none for differentiation is defined"):
+        pb.grad(f)(1.0)
+
+
+def test_bad_calls():
+    with pytest.raises(TypeError, match="external: expected a function"):
+        pb.external(3)
+    with pytest.raises(ValueError, match="external: vmap_method must be"):
+        pb.external(np.sin, vmap_method="loop")
+    with pytest.raises(ValueError, match="do not broadcast"):
+        pb.external(np.add, elementwise=True)(X, X[:2])
+    f = pb.external(lambda p: p["a"], result=lambda p: p["a"])
+    f.defderivative(lambda p: (p["a"], 1.0))
+    with pytest.raises(TypeError, match=r"argument 'p' must be one array for defderivative.*Use defjvp or defvjp"):
+        pb.grad(lambda a: f({"a": a}))(1.0)
+
+    class Model:
+        f = pb.external(lambda self, x: x)
+
+    with pytest.raises(TypeError, match="is not a method"):
+        Model().f(1.0)
+
+
+# --- linear_callback ---
+
+M = np.array([[1.0, 2.0, 0.5], [-1.0, 0.3, 4.0]], np.float32)
+
+
+def operator(**options):
+    forward, backward = Counted(lambda x: x @ M.T), Counted(lambda y: y @ M)
+    op = pb.linear_callback(forward, backward, lambda x: pb.ShapeDtypeStruct((2,), x.dtype), **options)
+    return op, forward, backward
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, pb.jit])
+def test_forward_mode_calls_a_and_reverse_mode_calls_at(wrap):
+    op, forward, backward = operator()
+    f = wrap(op)
+    np.testing.assert_allclose(f(X), M @ X, rtol=1e-6)
+    assert (forward.taken(), backward.taken()) == (1, 0)
+    _, tangent = pb.jvp(f, (X,), (2 * X,))
+    np.testing.assert_allclose(tangent, M @ (2 * X), rtol=1e-6)
+    assert (forward.taken(), backward.taken()) == (2, 0)
+
+    def loss(x):
+        return (f(x) ** 2).sum()
+
+    np.testing.assert_allclose(pb.grad(loss)(X), 2 * M.T @ (M @ X), rtol=1e-5)
+    assert (forward.taken(), backward.taken()) == (1, 1)
+    np.testing.assert_allclose(wrap(pb.hessian(loss))(X), 2 * M.T @ M, rtol=1e-5)
+    np.testing.assert_allclose(pb.linear_transpose(f, X)(pnp.ones(2))[0], M.sum(0), rtol=1e-6)
+    # the transpose of the transpose is the map
+    np.testing.assert_allclose(pb.jacrev(pb.grad(loss))(X), 2 * M.T @ M, rtol=1e-5)
+    check_jaxpr(pb.make_jaxpr(pb.grad(loss))(X))
+
+
+@pytest.mark.parametrize("method", ["sequential", "expand_dims", "broadcast_all", "legacy_vectorized"])
+def test_linear_callback_under_vmap(method):
+    op, forward, backward = operator(vmap_method=method)
+    batch = np.stack([X, 2 * X, -X, X + 1])
+
+    def loss(x):
+        return (op(x) ** 2).sum()
+
+    for f in (pb.vmap(op), pb.jit(pb.vmap(op))):
+        np.testing.assert_allclose(f(batch), batch @ M.T, rtol=1e-5)
+        assert forward.taken() == (4 if method == "sequential" else 1)
+    for f in (pb.vmap(pb.grad(loss)), pb.jit(pb.vmap(pb.grad(loss))), pb.grad(lambda b: pb.vmap(loss)(b).sum())):
+        np.testing.assert_allclose(f(batch), 2 * batch @ M.T @ M, rtol=1e-4)
+        assert backward.taken() == (4 if method == "sequential" else 1)
+
+
+def test_linear_callback_with_parameters_and_pytrees():
+    op = pb.linear_callback(lambda x, a: {"y": a * x["u"] + x["v"]}, lambda y, a: {"u": a * y["y"], "v": y["y"]},
+                            lambda x, a: {"y": x["u"]})
+
+    def f(u, v, a):
+        return (op({"u": u, "v": v}, a)["y"] * X).sum()
+
+    for g in (pb.grad(f, (0, 1)), pb.jit(pb.grad(f, (0, 1)))):
+        du, dv = g(X, X, 3.0)
+        np.testing.assert_allclose(du, 3 * X)
+        np.testing.assert_allclose(dv, X)
+    # parameters batched, the vector not
+    du = pb.vmap(pb.grad(f), (None, None, 0))(X, X, X)
+    np.testing.assert_allclose(du, X[:, None] * X)
+    with pytest.raises(ValueError, match="a parameter of the map is being differentiated"):
+        pb.grad(f, 2)(X, X, 3.0)
+
+
+def test_a_complex_map_is_transposed_not_conjugated():
+    fft = pb.linear_callback(lambda x: np.fft.fft(x).astype(np.complex64), lambda y: np.fft.fft(y).astype(np.complex64))
+    z = (X + 1j * X[::-1]).astype(np.complex64)
+    got = pb.linear_transpose(fft, z)(pnp.asarray(z))[0]
+    np.testing.assert_allclose(got, np.fft.fft(np.eye(3)).T @ z, rtol=1e-5, atol=1e-5)
+
+
+def test_linear_callback_errors():
+    op, _, _ = operator()
+    with pytest.raises(TypeError, match="a linear map takes floating-point or complex numbers"):
+        op(np.arange(3))
+    with pytest.raises(TypeError, match=r"linear_callback, A: counted.* must return what was declared"):
+        pb.linear_callback(Counted(lambda x: x[:2]), lambda y: y)(X)
+    bad = pb.linear_callback(lambda x: x, lambda y: y[:1])
+    with pytest.raises(TypeError, match=r"linear_callback, At: .*expected f32"):
+        pb.grad(lambda x: bad(x).sum())(X)
+    with pytest.raises(TypeError, match="linear_callback: expected a function"):
+        pb.linear_callback(np.sin, 3)
+    with pytest.raises(ValueError, match="vmap_method must be"):
+        pb.linear_callback(np.sin, np.sin, vmap_method=None)
