@@ -1,6 +1,6 @@
-"""The seed of the first two figures: grad(log1pexp)(3.) with its own rule, in each library's words.
+"""The seed: log1pexp with its own derivative rule, in each library's words.
 
-`gradient` imports the library, defines the function and its rule, and returns a function that computes the
+`function` imports the library, defines the function and its rule; `gradient` returns a function that computes the
 derivative at a Python float.
 """
 
@@ -9,15 +9,25 @@ from collections.abc import Callable
 from peers import load
 
 
+def function(peer: str) -> Callable:
+    if peer == "PyTorch":
+        return torch_function()
+    if peer == "autograd":
+        return autograd_function()
+    return custom_jvp_function(peer)
+
+
 def gradient(peer: str) -> Callable[[float], object]:
     if peer == "PyTorch":
         return torch_gradient()
     if peer == "autograd":
-        return autograd_gradient()
-    return custom_jvp_gradient(peer)
+        import autograd
+
+        return autograd.grad(autograd_function())
+    return load(peer).core.grad(custom_jvp_function(peer))
 
 
-def custom_jvp_gradient(peer: str) -> Callable[[float], object]:
+def custom_jvp_function(peer: str) -> Callable:
     library = load(peer)
     np = library.numpy
 
@@ -30,10 +40,10 @@ def custom_jvp_gradient(peer: str) -> Callable[[float], object]:
         (x,), (x_dot,) = primals, tangents
         return log1pexp(x), (1 - 1 / (1 + np.exp(x))) * x_dot
 
-    return library.core.grad(log1pexp)
+    return log1pexp
 
 
-def torch_gradient() -> Callable[[float], object]:
+def torch_function() -> Callable:
     import torch
 
     class Log1pExp(torch.autograd.Function):
@@ -47,15 +57,22 @@ def torch_gradient() -> Callable[[float], object]:
             (x,) = ctx.saved_tensors
             return g * (1 - 1 / (1 + torch.exp(x)))
 
+    return Log1pExp.apply
+
+
+def torch_gradient() -> Callable[[float], object]:
+    import torch
+
+    log1pexp = torch_function()
+
     def grad_log1pexp(x):
         x = torch.tensor(x, requires_grad=True)
-        return torch.autograd.grad(Log1pExp.apply(x), x)[0]
+        return torch.autograd.grad(log1pexp(x), x)[0]
 
     return grad_log1pexp
 
 
-def autograd_gradient() -> Callable[[float], object]:
-    import autograd
+def autograd_function() -> Callable:
     import autograd.numpy as np
     from autograd.extend import defvjp, primitive
 
@@ -64,4 +81,4 @@ def autograd_gradient() -> Callable[[float], object]:
         return np.log(1.0 + np.exp(x))
 
     defvjp(log1pexp, lambda ans, x: lambda g: g * (1 - 1 / (1 + np.exp(x))))
-    return autograd.grad(log1pexp)
+    return log1pexp

@@ -63,7 +63,7 @@ def _format_equation(eqn: Equation, names: _Names) -> str:
     outs = " ".join(map(names.binding, eqn.outvars))
     operands = " ".join(map(names.atom, eqn.invars))
     params = _format_params(eqn.params)
-    return f"{outs} = {eqn.primitive.name}{params}{' ' if operands else ''}{operands}"
+    return f"{f'{outs} = ' if outs else ''}{eqn.primitive.name}{params}{' ' if operands else ''}{operands}"
 
 
 def _format_params(params: dict[str, Any]) -> str:

@@ -24,7 +24,6 @@ class BatchedCall:
         self.dims = dims
         self.size = trace.size
         self.axis_name = trace.axis_name
-        self.tag = trace.tag
 
     def call(self) -> CustomCall:
         """The batched function with its batched rules."""
@@ -34,7 +33,7 @@ class BatchedCall:
                           self.bwd if inner.bwd else None, None, inner.captured, inner.forward)
 
     def run(self, fun, values, dims):
-        return batch_flat(fun, values, dims, self.size, self.axis_name, self.tag)
+        return batch_flat(fun, values, dims, self.size, self.axis_name)
 
     def fun(self, *values):
         outs, dims, trace = self.run(self.inner.fun, values, self.dims)

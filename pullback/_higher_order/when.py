@@ -28,7 +28,7 @@ from pullback._ops.shape import expand_dims, zeros_like_aval
 from pullback._transforms.dce import dce, depends_on
 from pullback._transforms.jvp import jvp_jaxpr
 from pullback._transforms.linearize_jaxpr import linearize_jaxpr, transpose_jaxpr
-from pullback._transforms.vmap import batch_jaxpr
+from pullback._transforms.vmap import axis_names, batch_jaxpr
 
 when_p = Primitive("when", multiple_results=True, higher_order=True)
 
@@ -94,7 +94,8 @@ def _batch(trace, operands, dims, jaxpr):
     if acts({"jaxpr": jaxpr}):
         return one_by_one(trace, when_p, operands, dims, {"jaxpr": jaxpr})
     derived, _ = batch_jaxpr(jaxpr, trace, batched, True)
-    masked = derived.derive(("masked", batched), lambda: _masked(derived, batched, trace.size))
+    guarded = guards(trace, jaxpr, batched)
+    masked = derived.derive(("masked", guarded), lambda: _masked(derived, guarded, trace.size))
     flags = trace.materialize(flag, dims[0])
     return bind_when(reduce_or(flags, (0,)), masked, [flags, *moved]), [0] * len(jaxpr.outvars)
 
@@ -104,16 +105,24 @@ def spread(flags: Any, x: Any) -> Any:
     return expand_dims(flags, tuple(range(1, x.aval.ndim)))
 
 
-def stand_in(flags: Any, values: Sequence[Any], batched: Sequence[bool]) -> list[Any]:
-    """The batched values, where the flag is not set in copies of the first example whose flag is."""
+def guards(trace: Any, jaxpr: Jaxpr, batched: Sequence[bool]) -> tuple[bool, ...]:
+    """Which operands of a function examples may stand in for each other in: those with a batch axis.
+
+    None if the function works along that axis, as `psum` does: then the values of all examples count.
+    """
+    return tuple(batched) if trace.axis_name not in axis_names(jaxpr) else (False,) * len(batched)
+
+
+def stand_in(flags: Any, values: Sequence[Any], guarded: Sequence[bool]) -> list[Any]:
+    """The values, where the flag is not set, if they are `guarded`, in copies of the first example whose flag is."""
     first = argmax(flags, 0, np.int32)
-    return [select(spread(flags, x), x, dynamic_index_in_dim(x, first, 0)) if b else x
-            for x, b in zip(values, batched, strict=True)]
+    return [select(spread(flags, x), x, dynamic_index_in_dim(x, first, 0)) if g else x
+            for x, g in zip(values, guarded, strict=True)]
 
 
-def _masked(derived: Jaxpr, batched: tuple[bool, ...], size: int) -> Jaxpr:
+def _masked(derived: Jaxpr, guarded: tuple[bool, ...], size: int) -> Jaxpr:
     def fun(flags, *values):
-        outs = eval_jaxpr(derived, [], *stand_in(flags, values, batched))
+        outs = eval_jaxpr(derived, [], *stand_in(flags, values, guarded))
         return [select(spread(flags, out), out, zeros_like_aval(out.aval)) for out in outs]
 
     return stage_open(fun, [make_aval((size,), np.dtype(bool)), *derived.in_avals])[0]
@@ -140,4 +149,4 @@ when_p.batch = _batch
 when_p.dce = _dce
 when_p.depends = _depends
 
-__all__ = ["bind_when", "spread", "stand_in", "when_p"]
+__all__ = ["bind_when", "guards", "spread", "stand_in", "when_p"]

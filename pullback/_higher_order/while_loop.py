@@ -27,7 +27,7 @@ from pullback._higher_order.call import active_of, check_operands
 from pullback._higher_order.host_call import without_looking
 from pullback._higher_order.interpret import BUDGET, cost, run_compiled
 from pullback._higher_order.one_by_one import acts, one_by_one
-from pullback._higher_order.when import spread, stand_in
+from pullback._higher_order.when import guards, spread, stand_in
 from pullback._ops.compare import select
 from pullback._ops.reduce import reduce_or
 from pullback._ops.rules import pack
@@ -244,7 +244,7 @@ def _batch(trace, operands, dims, cond_jaxpr, body_jaxpr, cond_consts, body_cons
              for x, was, b in zip(carry, carry_dims, batched, strict=True)]
     if pred_batched:
         # in reverse mode what the body does to an example that has stopped counts, though it is multiplied by zero
-        guarded = None if max_steps is None else [*body_dims, *(True for _ in carry)]
+        guarded = None if max_steps is None else guards(trace, body_jaxpr, [*body_dims, *(True for _ in carry)])
         cond, body, body_values, body_consts = _until_all_stop(cond, body, cond_values, body_values, carry, guarded)
     outs = while_p.bind(*cond_values, *body_values, *carry, cond_jaxpr=cond, body_jaxpr=body, cond_consts=cond_consts,
                         body_consts=body_consts, max_steps=max_steps)

@@ -20,6 +20,8 @@ from pullback._ops.families import (
     elementwise,
     elementwise_batch,
     elementwise_lower,
+    function_of_one,
+    function_of_two,
     operands,
     to_bool,
     unary,
@@ -53,36 +55,20 @@ le_p = _comparison("le", operator.le, "LE")
 gt_p = _comparison("gt", operator.gt, "GT")
 ge_p = _comparison("ge", operator.ge, "GE")
 
-
-def eq(x: Any, y: Any) -> Array:
-    """`x == y`, elementwise."""
-    return eq_p.bind(*operands("eq", x, y))
-
-
-def ne(x: Any, y: Any) -> Array:
-    """`x != y`, elementwise."""
-    return ne_p.bind(*operands("ne", x, y))
-
-
-def lt(x: Any, y: Any) -> Array:
-    """`x < y`, elementwise."""
-    return lt_p.bind(*operands("lt", x, y))
-
-
-def le(x: Any, y: Any) -> Array:
-    """`x <= y`, elementwise."""
-    return le_p.bind(*operands("le", x, y))
-
-
-def gt(x: Any, y: Any) -> Array:
-    """`x > y`, elementwise."""
-    return gt_p.bind(*operands("gt", x, y))
-
-
-def ge(x: Any, y: Any) -> Array:
-    """`x >= y`, elementwise."""
-    return ge_p.bind(*operands("ge", x, y))
-
+eq = function_of_two(__name__, eq_p, "`x == y`; false where either is nan.", "1, 2", "False", gives="is of bool")
+ne = function_of_two(__name__, ne_p, "`x != y`; true where either is nan.", "1, 2", "True", gives="is of bool")
+lt = function_of_two(__name__, lt_p,
+    "`x < y`, complex numbers by real part, then imaginary part; false where either is nan.",
+    "1, 2", "True", gives="is of bool")
+le = function_of_two(__name__, le_p,
+    "`x <= y`, complex numbers by real part, then imaginary part; false where either is nan.",
+    "1, 2", "True", gives="is of bool")
+gt = function_of_two(__name__, gt_p,
+    "`x > y`, complex numbers by real part, then imaginary part; false where either is nan.",
+    "1, 2", "False", gives="is of bool")
+ge = function_of_two(__name__, ge_p,
+    "`x >= y`, complex numbers by real part, then imaginary part; false where either is nan.",
+    "1, 2", "False", gives="is of bool")
 
 # --- logic ---
 
@@ -98,26 +84,10 @@ or_p = _logic("or", np.bitwise_or, "stablehlo.or")
 xor_p = _logic("xor", np.bitwise_xor, "stablehlo.xor")
 not_p = unary("not", np.invert, "stablehlo.not", None, BITS)
 
-
-def bitwise_and(x: Any, y: Any) -> Array:
-    """`x & y`."""
-    return and_p.bind(*operands("and", x, y))
-
-
-def bitwise_or(x: Any, y: Any) -> Array:
-    """`x | y`."""
-    return or_p.bind(*operands("or", x, y))
-
-
-def bitwise_xor(x: Any, y: Any) -> Array:
-    """`x ^ y`."""
-    return xor_p.bind(*operands("xor", x, y))
-
-
-def bitwise_not(x: Any) -> Array:
-    """`~x`."""
-    return not_p.bind(x)
-
+bitwise_and = function_of_two(__name__, and_p, "`x & y`, bit by bit.", "6, 3", "2", name="bitwise_and")
+bitwise_or = function_of_two(__name__, or_p, "`x | y`, bit by bit.", "6, 3", "7", name="bitwise_or")
+bitwise_xor = function_of_two(__name__, xor_p, "`x ^ y`, bit by bit.", "6, 3", "5", name="bitwise_xor")
+bitwise_not = function_of_one(__name__, not_p, "`~x`, bit by bit.", "6", "-7", name="bitwise_not")
 
 # shifts by the width of the dtype or more give 0 (or the sign, shifting right arithmetically), as in XLA
 
@@ -157,26 +127,15 @@ population_count_p = elementwise("population_count", _population_count, "stableh
 for _p in (shift_left_p, shift_right_logical_p, shift_right_arithmetic_p, population_count_p):
     zero_jvp(_p)
 
-
-def shift_left(x: Any, y: Any) -> Array:
-    """`x << y`."""
-    return shift_left_p.bind(*operands("shift_left", x, y))
-
-
-def shift_right_logical(x: Any, y: Any) -> Array:
-    """`x >> y`, zeros coming in from the left."""
-    return shift_right_logical_p.bind(*operands("shift_right_logical", x, y))
-
-
-def shift_right_arithmetic(x: Any, y: Any) -> Array:
-    """`x >> y`, the sign coming in from the left."""
-    return shift_right_arithmetic_p.bind(*operands("shift_right_arithmetic", x, y))
-
-
-def population_count(x: Any) -> Array:
-    """The number of bits that are set."""
-    return population_count_p.bind(x)
-
+shift_left = function_of_two(__name__, shift_left_p,
+    "`x << y`; 0 where `y` is negative or not below the number of bits.", "3, 2", "12")
+shift_right_logical = function_of_two(__name__, shift_right_logical_p,
+    "`x >> y`, zeros coming in from the left; 0 where `y` is negative or not below the number of bits.", "12, 2", "3")
+shift_right_arithmetic = function_of_two(__name__, shift_right_arithmetic_p,
+    "`x >> y`, copies of the highest bit coming in from the left, and these alone where `y` is negative or not "
+    "below the number of bits.", "-12, 2", "-3")
+population_count = function_of_one(__name__, population_count_p,
+    "The number of bits that are set, negative integers in two's complement.", "6", "2")
 
 # --- select: `where(mask, x, y)`, linear in x and y ---
 
@@ -184,7 +143,14 @@ select_p = Primitive("select")
 
 
 def select(mask: Any, x: Any, y: Any) -> Array:
-    """`x` where `mask` is true, else `y`, elementwise."""
+    """`x` where `mask` is true, else `y`, elementwise; the derivative of what is not chosen is 0.
+
+    `mask`: bools. `x`, `y`: of one dtype, which the result has (a Python scalar takes that of an array beside it). The
+    three shapes broadcast. TypeError for other masks and for two dtypes, ValueError for shapes that do not broadcast.
+
+    >>> print(select(np.array([True, False]), 1., 2.))
+    [1. 2.]
+    """
     mask = lift(mask)
     return select_p.bind(mask, *operands("select", x, y))
 

@@ -25,9 +25,10 @@ from pullback._ops.families import (
     NUMBER,
     REAL,
     elementwise,
+    function_of_one,
+    function_of_two,
     linear_operand,
     nary,
-    operands,
     scalar_like,
     to_bool,
     unary,
@@ -46,30 +47,7 @@ def scalar(x: Array, value: Any) -> Array:
 neg_p = unary("neg", operator.neg, "stablehlo.negate", lambda t, x, y: neg(t), NUMBER)
 neg_p.transpose = lambda ct, x: [neg(ct)]
 
-
-def neg(x: Any) -> Array:
-    """`-x`."""
-    return neg_p.bind(x)
-
-
-def add(x: Any, y: Any) -> Array:
-    """`x + y`."""
-    return add_p.bind(*operands("add", x, y))
-
-
-def sub(x: Any, y: Any) -> Array:
-    """`x - y`."""
-    return sub_p.bind(*operands("sub", x, y))
-
-
-def mul(x: Any, y: Any) -> Array:
-    """`x * y`."""
-    return mul_p.bind(*operands("mul", x, y))
-
-
-def div(x: Any, y: Any) -> Array:
-    """`x / y`; integers divide towards zero."""
-    return div_p.bind(*operands("div", x, y))
+neg = function_of_one(__name__, neg_p, "`-x`; of unsigned integers modulo 2 to the number of bits.", "2.", "-2.0")
 
 
 def _sum_jvp(p, second):
@@ -91,8 +69,11 @@ add_p = elementwise("add", operator.add, "stablehlo.add")
 add_p.jvp = _sum_jvp(add_p, lambda u: u)
 sub_p = elementwise("sub", operator.sub, "stablehlo.subtract")
 sub_p.jvp = _sum_jvp(sub_p, neg)
+add = function_of_two(__name__, add_p, "`x + y`; integers wrap around.", "2., 3.", "5.0")
+sub = function_of_two(__name__, sub_p, "`x - y`; integers wrap around.", "2., 3.", "-1.0")
 mul_p: Primitive = nary("mul", operator.mul, "stablehlo.multiply", lambda t, z, x, y: mul_p.bind(t, y),
              lambda t, z, x, y: mul_p.bind(x, t), add=add)
+mul = function_of_two(__name__, mul_p, "`x * y`; integers wrap around.", "2., 3.", "6.0")
 
 
 def _add_transpose(ct, x, y):
@@ -135,6 +116,7 @@ def _div_second(t, z, x, y):
 
 div_p: Primitive = nary("div", truncated_quotient, "stablehlo.divide", lambda t, z, x, y: div_p.bind(t, y), _div_second,
                         add=add)
+div = function_of_two(__name__, div_p, "`x / y`; integers divide towards zero, and by zero to -1.", "-7, 2", "-3")
 
 
 def _div_transpose(ct, x, y):
@@ -169,11 +151,9 @@ def _rem_second(t, z, x, y):
 
 rem_p = nary("rem", _rem_kernel, "stablehlo.remainder", lambda t, z, x, y: t, _rem_second, add=add, accepts=REAL)
 
-
-def rem(x: Any, y: Any) -> Array:
-    """The remainder of `x / y`, with the sign of `x`."""
-    return rem_p.bind(*operands("rem", x, y))
-
+rem = function_of_two(__name__, rem_p,
+    "The remainder of `x / y` with the sign of `x`; of an integer by zero `x`. The derivative by `y` is "
+    "-trunc(x / y).", "-7., 2.", "-1.0")
 
 # --- maximum and minimum: where the operands tie, each gets half ---
 
@@ -213,16 +193,12 @@ def _selection(name, kernel, op, first, second):
 max_p = _selection("max", np.maximum, "stablehlo.maximum", "gt", "lt")
 min_p = _selection("min", np.minimum, "stablehlo.minimum", "lt", "gt")
 
-
-def max(x: Any, y: Any) -> Array:
-    """The larger of `x` and `y`; nan if either is."""
-    return max_p.bind(*operands("max", x, y))
-
-
-def min(x: Any, y: Any) -> Array:
-    """The smaller of `x` and `y`; nan if either is."""
-    return min_p.bind(*operands("min", x, y))
-
+max = function_of_two(__name__, max_p,
+    "The larger of `x` and `y`, nan if either is; complex numbers by real part, then imaginary part. Where they "
+    "tie, each has the derivative 1/2.", "2., 3.", "3.0")
+min = function_of_two(__name__, min_p,
+    "The smaller of `x` and `y`, nan if either is; complex numbers by real part, then imaginary part. Where "
+    "they tie, each has the derivative 1/2.", "2., 3.", "2.0")
 
 # --- powers and roots ---
 
@@ -233,25 +209,11 @@ rsqrt_p = unary("rsqrt", lambda x: np.divide(x.dtype.type(1), np.sqrt(x)), "stab
                 lambda t, x, y: mul(t, mul(scalar(x, -0.5), div(y, x))))
 cbrt_p = unary("cbrt", np.cbrt, "stablehlo.cbrt", lambda t, x, y: div(t, mul(scalar(x, 3), square(y))), FLOAT)
 
-
-def square(x: Any) -> Array:
-    """`x * x`."""
-    return square_p.bind(x)
-
-
-def sqrt(x: Any) -> Array:
-    """The square root."""
-    return sqrt_p.bind(x)
-
-
-def rsqrt(x: Any) -> Array:
-    """One over the square root."""
-    return rsqrt_p.bind(x)
-
-
-def cbrt(x: Any) -> Array:
-    """The real cube root."""
-    return cbrt_p.bind(x)
+square = function_of_one(__name__, square_p, "`x * x`, not `|x|**2`: complex for complex `x`.", "3.", "9.0")
+sqrt = function_of_one(__name__, sqrt_p,
+    "The square root: nan below 0, in the right half plane for complex `x`. Its derivative at 0 is inf.", "9.", "3.0")
+rsqrt = function_of_one(__name__, rsqrt_p, "One over the square root: inf at 0, nan below.", "4.", "0.5")
+cbrt = function_of_one(__name__, cbrt_p, "The real cube root, odd in `x`. Its derivative at 0 is inf.", "-8.", "-2.0")
 
 
 def _integer_pow_kernel(x, y):
@@ -291,9 +253,12 @@ integer_pow_p = unary("integer_pow", _integer_pow_kernel, _integer_pow_lower, _i
 
 
 def integer_pow(x: Any, y: int) -> Array:
-    """`x` to a power that is a Python integer, by repeated multiplication.
+    """`x`, a number of any shape and dtype, to a power that is a Python integer, by repeated multiplication.
 
     Raises TypeError for integers to a negative power: the value is no integer.
+
+    >>> print(integer_pow(2., -2))
+    0.25
     """
     x = lift(x)
     if y < 0 and dtypes.is_integer(x.aval.dtype):
@@ -359,11 +324,10 @@ def _pow_lower(ctx, x, y):
 
 pow_p = nary("pow", _pow_kernel, _pow_lower, _pow_first, _pow_second, add=add, accepts=NUMBER)
 
-
-def pow(x: Any, y: Any) -> Array:
-    """`x` to the power `y`, both of one dtype."""
-    return pow_p.bind(*operands("pow", x, y))
-
+pow = function_of_two(__name__, pow_p,
+    "`x` to the power `y`; 1 where `y` is 0. A negative real base with a fractional exponent gives nan; an integer "
+    "with a negative exponent the quotient of integers, rounded towards zero. The derivative by `y` is 0 where "
+    "`x` is 0.", "2., 3.", "8.0")
 
 # --- exponentials and logarithms ---
 
@@ -375,30 +339,13 @@ log_p = unary("log", np.log, "stablehlo.log", lambda t, x, y: div_p.bind(t, x))
 log1p_p = unary("log1p", np.log1p, "stablehlo.log_plus_one", lambda t, x, y: div(t, add(x, scalar(x, 1))))
 expm1_p = unary("expm1", np.expm1, "stablehlo.exponential_minus_one", lambda t, x, y: mul(t, add(y, scalar(x, 1))))
 
-
-def exp(x: Any) -> Array:
-    """e to the power `x`."""
-    return exp_p.bind(x)
-
-
-def exp2(x: Any) -> Array:
-    """2 to the power `x`."""
-    return exp2_p.bind(x)
-
-
-def log(x: Any) -> Array:
-    """The natural logarithm."""
-    return log_p.bind(x)
-
-
-def log1p(x: Any) -> Array:
-    """log(1 + x), exact for small `x`."""
-    return log1p_p.bind(x)
-
-
-def expm1(x: Any) -> Array:
-    """exp(x) - 1, exact for small `x`."""
-    return expm1_p.bind(x)
+exp = function_of_one(__name__, exp_p, "e to the power `x`.", "0.", "1.0")
+exp2 = function_of_one(__name__, exp2_p, "2 to the power `x`.", "3.", "8.0")
+log = function_of_one(__name__, log_p,
+    "The natural logarithm: -inf at 0, nan below; of complex numbers with imaginary part in (-pi, pi].", "1.", "0.0")
+log1p = function_of_one(__name__, log1p_p,
+    "log(1 + x), accurate for small `x`: -inf at -1, nan below.", "1e-8", "1e-08")
+expm1 = function_of_one(__name__, expm1_p, "exp(x) - 1, accurate for small `x`.", "1e-8", "1e-08")
 
 
 def _logistic_kernel(x):
@@ -409,11 +356,7 @@ def _logistic_kernel(x):
 logistic_p = unary("logistic", _logistic_kernel, "stablehlo.logistic",
                    lambda t, x, y: mul(t, mul(y, sub(scalar(x, 1), y))))
 
-
-def logistic(x: Any) -> Array:
-    """1 / (1 + exp(-x))."""
-    return logistic_p.bind(x)
-
+logistic = function_of_one(__name__, logistic_p, "1 / (1 + exp(-x)).", "0.", "0.5")
 
 # --- sign, rounding, and what is finite ---
 
@@ -439,7 +382,11 @@ trunc_p = unary("trunc", np.trunc, lambda ctx, x: ctx.op("stablehlo.select", [
 
 
 class RoundingMethod(enum.IntEnum):
-    """What `round` does with halves."""
+    """What `round` does with halves.
+
+    >>> RoundingMethod.TO_NEAREST_EVEN.name
+    'TO_NEAREST_EVEN'
+    """
 
     AWAY_FROM_ZERO = 0
     TO_NEAREST_EVEN = 1
@@ -461,20 +408,13 @@ round_p = unary("round", _round_kernel, _round_lower, None, FLOAT)
 is_finite_p = unary("is_finite", np.isfinite, lambda ctx, x: ctx.op("stablehlo.is_finite", [x], ctx.out_avals[0]),
                     None, FLOAT, to_bool)
 
-
-def sign(x: Any) -> Array:
-    """-1, 0 or 1 by the sign of `x`; x / |x| of complex numbers."""
-    return sign_p.bind(x)
-
-
-def floor(x: Any) -> Array:
-    """The largest integer not above `x`."""
-    return floor_p.bind(x)
-
-
-def ceil(x: Any) -> Array:
-    """The smallest integer not below `x`."""
-    return ceil_p.bind(x)
+sign = function_of_one(__name__, sign_p,
+    "-1, 0 or 1 by the sign of `x`, nan of nan; x / |x| of complex numbers. Its derivative is 0 everywhere.",
+    "-2.", "-1.0")
+floor = function_of_one(__name__, floor_p,
+    "The largest integer not above `x`. Its derivative is 0 everywhere.", "-1.5", "-2.0")
+ceil = function_of_one(__name__, ceil_p,
+    "The smallest integer not below `x`. Its derivative is 0 everywhere.", "-1.5", "-1.0")
 
 
 def trunc(x: Any) -> Array:
@@ -483,7 +423,13 @@ def trunc(x: Any) -> Array:
 
 
 def round(x: Any, rounding_method: RoundingMethod = RoundingMethod.AWAY_FROM_ZERO) -> Array:
-    """The nearest integer, halves away from zero or to the even one."""
+    """The nearest integer, halves away from zero or to the even one, in the floating-point dtype and shape of `x`.
+
+    Its derivative is 0 everywhere. TypeError for other dtypes.
+
+    >>> print(round(2.5), round(2.5, RoundingMethod.TO_NEAREST_EVEN))
+    3.0 2.0
+    """
     return round_p.bind(x, rounding_method=int(rounding_method))
 
 
@@ -492,7 +438,5 @@ def round_to_even(x: Any) -> Array:
     return round_p.bind(x, rounding_method=1)
 
 
-def is_finite(x: Any) -> Array:
-    """Whether `x` is neither infinite nor nan."""
-    return is_finite_p.bind(x)
-
+is_finite = function_of_one(__name__, is_finite_p,
+    "Whether `x` is neither infinite nor nan.", "2.", "True", gives="is of bool")

@@ -80,6 +80,7 @@ def elementwise_type(name: str, accepts: tuple[Callable, str], out_dtype: Callab
         shape = broadcast_shapes(name, *[aval.shape for aval in avals]) if len(avals) > 1 else first.shape
         return make_aval(shape, out_dtype(dtype) if out_dtype else dtype, weak and out_dtype is not to_bool)
 
+    abstract_eval.accepts = description  # type: ignore[attr-defined]
     return abstract_eval
 
 
@@ -181,3 +182,47 @@ def linear_operand(name: str, *args: Any) -> None:
     if sum(map(is_linear, args)) > 1:
         raise TypeError(f"'{name}' multiplies two tangents: the tangent output of a custom jvp rule (or the function "
                         "given to linear_transpose) must be linear in its tangent inputs, so that it can be transposed")
+
+
+# --- public functions: one application of a primitive, and a docstring that states its types ---
+
+
+def function_of_one(module: str, p: Primitive, says: str, argument: str, result: str, *, name: str = "",
+                    gives: str = "that dtype") -> Callable[[Any], Array]:
+    """The public function that applies `p`; the docstring is what it `says`, its types and errors, and an example."""
+
+    def function(x: Any) -> Array:
+        return p.bind(x)
+
+    accepts = p.abstract_eval.accepts  # type: ignore[union-attr]
+    return _public(function, module, name or p.name, f"""{says}
+
+    `x`: {accepts}, of any shape. The result has its shape and {gives}. TypeError for other dtypes.
+""", argument, result)
+
+
+def function_of_two(module: str, p: Primitive, says: str, arguments: str, result: str, *, name: str = "",
+                    gives: str = "that dtype") -> Callable[[Any, Any], Array]:
+    """The same for two operands."""
+
+    def function(x: Any, y: Any) -> Array:
+        return p.bind(*operands(p.name, x, y))
+
+    accepts = p.abstract_eval.accepts  # type: ignore[union-attr]
+    return _public(function, module, name or p.name, f"""{says}
+
+    `x`, `y`: {accepts}, both of one dtype (a Python scalar takes that of an array beside it), of shapes that broadcast.
+    The result has the common shape and {gives}. TypeError for other dtypes or two of them, ValueError for shapes that
+    do not broadcast.
+""", arguments, result)
+
+
+def _public(function: Callable, module: str, name: str, text: str, arguments: str, result: str) -> Callable:
+    function.__name__ = function.__qualname__ = name
+    function.__module__ = module
+    function.__doc__ = f"""{text}
+    >>> from pullback import lax
+    >>> print(lax.{name}({arguments}))
+    {result}
+    """
+    return function

@@ -14,7 +14,7 @@ from pullback._core.array import Array, lift
 from pullback._ops import compare as c
 from pullback._ops.elementwise import add, div, exp, log, log1p, mul, neg, scalar, sign, sub
 from pullback._ops.expressions import Expr, iterate, written
-from pullback._ops.families import FLOAT, nary, operands, unary
+from pullback._ops.families import FLOAT, function_of_one, nary, operands, unary
 from pullback._ops.special import lgamma, no_derivative, scipy_kernel
 
 
@@ -87,12 +87,23 @@ igammac_p = nary("igammac", scipy_kernel("gammaincc"), _igammac_lower, no_deriva
 
 
 def igamma(a: Any, x: Any) -> Array:
-    """The regularized lower incomplete gamma function P(a, x), differentiable in `x`."""
+    """The regularized lower incomplete gamma function P(a, x) for a > 0 and x >= 0, else nan, elementwise.
+
+    Floats of one dtype, of shapes that broadcast; TypeError for others. The derivative by `a` is refused with
+    NotImplementedError. Source: DLMF 8.2; compiled, by the series 8.7.1 or the continued fraction 8.9.
+
+    >>> print(igamma(1., 1.))
+    0.63212055
+    """
     return igamma_p.bind(*operands("igamma", a, x))
 
 
 def igammac(a: Any, x: Any) -> Array:
-    """The regularized upper incomplete gamma function Q(a, x) = 1 - P(a, x), differentiable in `x`."""
+    """The regularized upper incomplete gamma function Q(a, x) = 1 - P(a, x), accurate where it is small; see `igamma`.
+
+    >>> print(igammac(1., 1.))
+    0.36787945
+    """
     return igammac_p.bind(*operands("igammac", a, x))
 
 
@@ -133,7 +144,14 @@ regularized_incomplete_beta_p = nary(
 
 
 def betainc(a: Any, b: Any, x: Any) -> Array:
-    """The regularized incomplete beta function I_x(a, b) on [0, 1], differentiable in `x`."""
+    """The regularized incomplete beta function I_x(a, b) for a, b > 0 and x in [0, 1], else nan, elementwise.
+
+    Floats of one dtype, of shapes that broadcast; TypeError for others. The derivatives by `a` and `b` are refused with
+    NotImplementedError. Source: DLMF 8.17; compiled, by the continued fraction 8.17.22.
+
+    >>> print(betainc(1., 2., 0.5))
+    0.75
+    """
     return regularized_incomplete_beta_p.bind(*operands("betainc", a, b, x))
 
 
@@ -186,12 +204,7 @@ bessel_i0e_p = unary("bessel_i0e", scipy_kernel("i0e"), _i0e_lower,
 bessel_i1e_p = unary("bessel_i1e", scipy_kernel("i1e"), "chlo.bessel_i1e",
                      lambda t, x, y: _i1e_tangent(t, y, x), FLOAT)
 
-
-def bessel_i0e(x: Any) -> Array:
-    """`exp(-|x|) I0(x)`: the modified Bessel function of order 0, scaled."""
-    return bessel_i0e_p.bind(lift(x))
-
-
-def bessel_i1e(x: Any) -> Array:
-    """`exp(-|x|) I1(x)`: the modified Bessel function of order 1, scaled."""
-    return bessel_i1e_p.bind(lift(x))
+bessel_i0e = function_of_one(__name__, bessel_i0e_p,
+    "exp(-|x|) I0(x), the scaled modified Bessel function of order 0 (DLMF 10.25).", "1.", "0.46575963")
+bessel_i1e = function_of_one(__name__, bessel_i1e_p,
+    "exp(-|x|) I1(x), the scaled modified Bessel function of order 1 (DLMF 10.25).", "1.", "0.20791042")

@@ -40,6 +40,8 @@ from pullback._ops.families import (
     broadcast_shapes,
     elementwise,
     elementwise_batch,
+    function_of_one,
+    function_of_two,
     nary,
     operands,
     to_bool,
@@ -71,21 +73,11 @@ erfc_p = unary("erfc", scipy_kernel("erfc"), "chlo.erfc",
 erf_inv_p = unary("erf_inv", erf_inv_kernel, "chlo.erf_inv",
                   lambda t, x, y: mul(t, mul(scalar(x, np.sqrt(np.pi) / 2), exp(square(y)))), FLOAT)
 
-
-def erf(x: Any) -> Array:
-    """The error function."""
-    return erf_p.bind(lift(x))
-
-
-def erfc(x: Any) -> Array:
-    """`1 - erf(x)`, accurate for large `x`."""
-    return erfc_p.bind(lift(x))
-
-
-def erf_inv(x: Any) -> Array:
-    """The inverse of the error function on (-1, 1)."""
-    return erf_inv_p.bind(lift(x))
-
+erf = function_of_one(__name__, erf_p,
+    "The error function 2 / sqrt(pi) times the integral of exp(-t**2) from 0 to `x` (DLMF 7.2.1).", "0.5", "0.5204999")
+erfc = function_of_one(__name__, erfc_p, "`1 - erf(x)`, accurate for large `x` (DLMF 7.2.2).", "0.5", "0.47950011")
+erf_inv = function_of_one(__name__, erf_inv_p,
+    "The inverse of `erf` on (-1, 1): -inf and inf at -1 and 1, nan outside.", "0.5", "0.47693628")
 
 # --- the gamma function: d/dx lgamma = digamma, its derivatives are polygamma(n, x) = (-1)^(n+1) n! zeta(n+1, x) ---
 
@@ -133,24 +125,33 @@ polygamma_p = nary("polygamma", _polygamma_kernel, "chlo.polygamma", no_derivati
 zeta_p = nary("zeta", scipy_kernel("zeta"), "chlo.zeta", no_derivative("zeta", "its exponent"),
               lambda t, y, s, q: mul(t, neg(mul(s, zeta(add(s, scalar(s, 1)), q)))), add=add, accepts=FLOAT)
 
-
-def lgamma(x: Any) -> Array:
-    """The logarithm of |gamma(x)|."""
-    return lgamma_p.bind(lift(x))
-
-
-def digamma(x: Any) -> Array:
-    """The derivative of `lgamma`."""
-    return digamma_p.bind(lift(x))
+lgamma = function_of_one(__name__, lgamma_p,
+    "The logarithm of |gamma(x)|: inf at 0 and the negative integers. Its derivative is `digamma`.", "5.", "3.1780539")
+digamma = function_of_one(__name__, digamma_p,
+    "The derivative of `lgamma` (DLMF 5.2.2), nan at its poles 0, -1, -2, ...", "1.", "-0.5772157")
 
 
 def polygamma(m: Any, x: Any) -> Array:
-    """The derivative of order `m` of `digamma`; `m` is a whole number in the dtype of `x`."""
+    """The derivative of order `m` of `digamma` at `x` (DLMF 5.15), elementwise.
+
+    `m`: whole numbers in the floating-point dtype of `x`; shapes broadcast. TypeError for other dtypes or two of them.
+    The derivative by `m` is refused with NotImplementedError.
+
+    >>> print(polygamma(1., 1.))
+    1.6449342
+    """
     return polygamma_p.bind(*operands("polygamma", m, x))
 
 
 def zeta(x: Any, q: Any) -> Array:
-    """The Hurwitz zeta function, the sum of `(k + q)**-x` over k >= 0."""
+    """The Hurwitz zeta function, the sum of `(k + q)**-x` over k >= 0, for `x` > 1 (DLMF 25.11), elementwise.
+
+    Floats of one dtype, of shapes that broadcast; TypeError for others. The derivative by `x` is refused with
+    NotImplementedError.
+
+    >>> print(zeta(2., 1.))
+    1.6449342
+    """
     return zeta_p.bind(*operands("zeta", x, q))
 
 
@@ -302,7 +303,14 @@ clamp_p = nary(
 
 
 def clamp(min: Any, x: Any, max: Any) -> Array:
-    """`x` raised to `min` and lowered to `max`; each bound is a scalar or has the shape of `x`."""
+    """`x` raised to `min` and lowered to `max`, in its real dtype; each bound is a scalar or has the shape of `x`.
+
+    The derivative by `x` is 1 strictly between the bounds and 0 on them and beyond. ValueError for bounds of other
+    shapes, TypeError for complex and for different dtypes.
+
+    >>> print(clamp(0., np.array([-1., 0.5, 2.]), 1.))
+    [0.  0.5 1. ]
+    """
     low, x, high = operands("clamp", min, x, max)
     for name, bound in (("min", low), ("max", high)):
         if bound.aval.ndim and bound.aval.shape != x.aval.shape:
@@ -450,7 +458,5 @@ scale_p.batch = elementwise_batch(scale_p)
 nextafter_p = elementwise("nextafter", np.nextafter, "chlo.next_after", FLOAT)
 zero_jvp(nextafter_p)
 
-
-def nextafter(x: Any, y: Any) -> Array:
-    """The next number from `x` towards `y`."""
-    return nextafter_p.bind(*operands("nextafter", x, y))
+nextafter = function_of_two(__name__, nextafter_p,
+    "The next number from `x` towards `y`. Its derivative is 0.", "1., 2.", "1.0000001")

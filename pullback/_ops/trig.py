@@ -13,7 +13,7 @@ from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
 from pullback._ops.compare import eq, select
 from pullback._ops.elementwise import add, div, mul, neg, rsqrt, scalar, sign, square, sub
-from pullback._ops.families import COMPLEX, FLOAT, NUMBER, nary, operands, unary
+from pullback._ops.families import COMPLEX, FLOAT, NUMBER, function_of_one, function_of_two, nary, unary
 from pullback._ops.shape import unbroadcast
 
 # --- circular ---
@@ -37,35 +37,16 @@ def _one_minus_square(x):
     # by its factors: near 1, the square has already lost the digits that are left
     return mul(sub(scalar(x, 1), x), add(scalar(x, 1), x))
 
-
-def sin(x: Any) -> Array:
-    """The sine of `x` in radians."""
-    return sin_p.bind(x)
-
-
-def cos(x: Any) -> Array:
-    """The cosine of `x` in radians."""
-    return cos_p.bind(x)
-
-
-def tan(x: Any) -> Array:
-    """The tangent of `x` in radians."""
-    return tan_p.bind(x)
-
-
-def asin(x: Any) -> Array:
-    """The arc sine, in radians."""
-    return asin_p.bind(x)
-
-
-def acos(x: Any) -> Array:
-    """The arc cosine, in radians."""
-    return acos_p.bind(x)
-
-
-def atan(x: Any) -> Array:
-    """The arc tangent, in radians."""
-    return atan_p.bind(x)
+sin = function_of_one(__name__, sin_p, "The sine of `x` in radians.", "0.", "0.0")
+cos = function_of_one(__name__, cos_p, "The cosine of `x` in radians.", "0.", "1.0")
+tan = function_of_one(__name__, tan_p, "The tangent of `x` in radians.", "0.", "0.0")
+asin = function_of_one(__name__, asin_p,
+    "The arc sine in radians, in [-pi/2, pi/2]; nan for reals outside of [-1, 1]. Its derivative is inf at -1 "
+    "and 1.", "1.", "1.5707964")
+acos = function_of_one(__name__, acos_p,
+    "The arc cosine in radians, in [0, pi]; nan for reals outside of [-1, 1]. Its derivative is -inf at -1 and "
+    "1.", "0.", "1.5707964")
+atan = function_of_one(__name__, atan_p, "The arc tangent in radians, in [-pi/2, pi/2].", "1.", "0.7853982")
 
 
 def _atan2_norm(x, y):
@@ -76,11 +57,9 @@ atan2_p = nary("atan2", np.arctan2, "stablehlo.atan2",
                lambda t, z, x, y: mul(t, div(y, _atan2_norm(x, y))),
                lambda t, z, x, y: mul(t, neg(div(x, _atan2_norm(x, y)))), add=add, accepts=FLOAT)
 
-
-def atan2(x: Any, y: Any) -> Array:
-    """The angle of the point (y, x), in radians."""
-    return atan2_p.bind(*operands("atan2", x, y))
-
+atan2 = function_of_two(__name__, atan2_p,
+    "The angle of the point (y, x) in radians, in [-pi, pi]: the first operand is the ordinate. Its derivatives "
+    "at the origin are nan.", "1., 1.", "0.7853982")
 
 # --- hyperbolic ---
 
@@ -92,36 +71,14 @@ acosh_p = unary("acosh", np.arccosh, "chlo.acosh",
                 lambda t, x, y: mul(t, mul(rsqrt(sub(x, scalar(x, 1))), rsqrt(add(x, scalar(x, 1))))))
 atanh_p = unary("atanh", np.arctanh, "chlo.atanh", lambda t, x, y: div(t, _one_minus_square(x)))
 
-
-def sinh(x: Any) -> Array:
-    """The hyperbolic sine."""
-    return sinh_p.bind(x)
-
-
-def cosh(x: Any) -> Array:
-    """The hyperbolic cosine."""
-    return cosh_p.bind(x)
-
-
-def tanh(x: Any) -> Array:
-    """The hyperbolic tangent."""
-    return tanh_p.bind(x)
-
-
-def asinh(x: Any) -> Array:
-    """The inverse hyperbolic sine."""
-    return asinh_p.bind(x)
-
-
-def acosh(x: Any) -> Array:
-    """The inverse hyperbolic cosine."""
-    return acosh_p.bind(x)
-
-
-def atanh(x: Any) -> Array:
-    """The inverse hyperbolic tangent."""
-    return atanh_p.bind(x)
-
+sinh = function_of_one(__name__, sinh_p, "The hyperbolic sine, (exp(x) - exp(-x)) / 2.", "0.", "0.0")
+cosh = function_of_one(__name__, cosh_p, "The hyperbolic cosine, (exp(x) + exp(-x)) / 2.", "0.", "1.0")
+tanh = function_of_one(__name__, tanh_p, "The hyperbolic tangent, sinh(x) / cosh(x).", "0.", "0.0")
+asinh = function_of_one(__name__, asinh_p, "The inverse of `sinh`.", "0.", "0.0")
+acosh = function_of_one(__name__, acosh_p,
+    "The inverse of `cosh`, at least 0; nan for reals below 1. Its derivative is inf at 1.", "1.", "0.0")
+atanh = function_of_one(__name__, atanh_p,
+    "The inverse of `tanh`: -inf and inf at -1 and 1, nan for reals outside.", "0.", "0.0")
 
 # --- parts of complex numbers ---
 
@@ -156,21 +113,11 @@ complex_p: Primitive = nary("complex", _complex_kernel,
                             lambda t, z, x, y: complex_p.bind(scalar(t, 0), t),
                             add=add, accepts=FLOAT, out_dtype=complex_dtype)
 
-
-def complex(x: Any, y: Any) -> Array:
-    """The complex number x + iy of two real ones."""
-    return complex_p.bind(*operands("complex", x, y))
-
-
-def real(x: Any) -> Array:
-    """The real part of a complex array."""
-    return real_p.bind(x)
-
-
-def imag(x: Any) -> Array:
-    """The imaginary part of a complex array."""
-    return imag_p.bind(x)
-
+complex = function_of_two(__name__, complex_p,
+    "The complex number x + iy: complex64 of float32 (or narrower), complex128 of float64.",
+    "1., 2.", "(1+2j)", gives="that complex dtype")
+real = function_of_one(__name__, real_p, "The real part.", "1 + 2j", "1.0", gives="the dtype of its parts")
+imag = function_of_one(__name__, imag_p, "The imaginary part.", "1 + 2j", "2.0", gives="the dtype of its parts")
 
 # the pairing of cotangents is bilinear, without conjugation: <ct, x + iy> takes the real part of ct x + i ct y
 
@@ -192,11 +139,7 @@ def _conj_lower(ctx, x):
 
 conj_p: Primitive = unary("conj", np.conj, _conj_lower, lambda t, x, y: conj_p.bind(t), COMPLEX)
 
-
-def conj(x: Any) -> Array:
-    """The complex conjugate."""
-    return conj_p.bind(x)
-
+conj = function_of_one(__name__, conj_p, "The complex conjugate.", "1 + 2j", "(1-2j)")
 
 conj_p.transpose = lambda ct, x: [conj(ct)]
 
@@ -216,6 +159,13 @@ abs_p = unary("abs", np.abs, lambda ctx, x: ctx.op("stablehlo.abs", [x], ctx.out
 
 
 def abs(x: Any) -> Array:
-    """The absolute value."""
+    """The absolute value of a number of any shape, real for complex dtypes; the most negative integer is its own.
+
+    Its derivative at 0 is 0; at a complex `x` it is the real-linear map from t to Re(conj(x) t) / |x|. TypeError for
+    bools.
+
+    >>> print(abs(3 - 4j))
+    5.0
+    """
     x = lift(x)
     return x if x.aval.dtype.kind == "u" else abs_p.bind(x)

@@ -31,19 +31,14 @@ class BatchTracer(Tracer):
 
 
 class BatchTrace(Trace):
-    """Applies batching rules. `axis_name` may be None; `size` is the length of the batch axis.
+    """Applies batching rules. `axis_name` may be None; `size` is the length of the batch axis."""
 
-    `tag` tells which `vmap` it belongs to: functions and rules of one custom call run in traces of their own, and what
-    they close over has the tracers of the first.
-    """
+    __slots__ = ("axis_name", "size", "subject")
 
-    __slots__ = ("axis_name", "size", "tag", "subject")
-
-    def __init__(self, parent: Trace | None, axis_name: Any, size: int, tag: Any = None, subject: str = "vmap"):
+    def __init__(self, parent: Trace | None, axis_name: Any, size: int, subject: str = "vmap"):
         super().__init__(parent)
         self.axis_name = axis_name
         self.size = size
-        self.tag = tag or object()
         self.subject = subject
 
     def describe(self) -> str:
@@ -54,7 +49,7 @@ class BatchTrace(Trace):
         values: list[Any] = []
         dims: list[int | None] = []
         for a in args:
-            if type(a) is BatchTracer and a.owner.tag is self.tag:
+            if type(a) is BatchTracer and a.owner is self:
                 values.append(a.value)
                 dims.append(a.dim)
             else:
@@ -123,10 +118,10 @@ def axis_names(jaxpr: Jaxpr) -> frozenset:
 
 
 def batch_flat(fun: Callable[..., Sequence[Any]], values: Sequence[Any], dims: Sequence[int | None], size: int,
-               axis_name: Any = None, tag: Any = None, subject: str = "vmap"
+               axis_name: Any = None, subject: str = "vmap"
                ) -> tuple[list[Any], list[int | None], BatchTrace]:
     """Run a flat function on values with batch axes; returns results, their batch axes (None: none), the trace."""
-    trace = BatchTrace(context.trace, axis_name, size, tag, subject)
+    trace = BatchTrace(context.trace, axis_name, size, subject)
     args = [trace.join(v, d) for v, d in zip(values, dims, strict=True)]
     try:
         with axis_size(axis_name, size):

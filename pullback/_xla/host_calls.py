@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from functools import cache
 from itertools import count
 from typing import Any
 
@@ -89,11 +88,12 @@ def _outgoing(value: np.ndarray, aval: ShapedArray) -> np.ndarray:
     return engine.carried_value(np.ascontiguousarray(value).reshape(aval.shape))
 
 
-@cache
-def _context() -> Any:
+def compile_with_callbacks(text: str, callbacks: Sequence[Callable], settings: Any) -> Any:
+    """Compile a module that calls Python functions; the program keeps them alive."""
     from jaxlib.mlir import ir
     from jaxlib.mlir._mlir_libs import _jax_mlir_ext
     from jaxlib.mlir.dialects import chlo, stablehlo
+    # text alone is not taken together with functions. A context of its own: one that lasts would keep all constants
     registry = ir.DialectRegistry()
     _jax_mlir_ext.register_dialects(registry)
     context = ir.Context()
@@ -101,13 +101,7 @@ def _context() -> Any:
     context.load_all_available_dialects()
     stablehlo.register_dialect(context)
     chlo.register_dialect(context)
-    return context
-
-
-def compile_with_callbacks(text: str, callbacks: Sequence[Callable], settings: Any) -> Any:
-    """Compile a module that calls Python functions; the program keeps them alive."""
-    from jaxlib.mlir import ir
-    with _context():
+    with context:
         module = ir.Module.parse(text)
     return engine.client().compile_and_load(module, engine.device_list(), settings, list(callbacks))
 

@@ -9,6 +9,7 @@ import pytest
 import pullback as pb
 import pullback.numpy as pnp
 from pullback import lax
+from pullback.core import check_jaxpr
 
 X = np.array([3.0, 1.0, 2.0], np.float32)
 
@@ -38,6 +39,12 @@ def cube(x):
 def test_print_once_where_the_function_runs(transform, lines, capfd):
     transform(cube)(2.0)
     assert capfd.readouterr().out.splitlines() == lines
+
+
+def test_the_jaxpr_is_well_formed_and_keeps_what_gives_no_result():
+    jaxpr = pb.make_jaxpr(pb.grad(cube))(2.0)
+    check_jaxpr(jaxpr)
+    assert "\n    debug_callback[function=print ordered=False] " in str(jaxpr)
 
 
 def test_print_formats(capfd):

@@ -165,6 +165,27 @@ def test_integers_keys_bools_and_narrow_floats_in_the_carry():
         all_close(transform(pb.value_and_grad(ours))(f32(2), key), expected)
 
 
+def test_a_body_that_works_along_the_batch_sees_all_examples():
+    """Examples that have stopped take part in the sum with the value they stopped at, as without a bound."""
+    def fun(bound):
+        def one(x):
+            return lax.while_loop(lambda c: c < 4, lambda c: c + 0.1 * c * lax.psum(c, "i"), x, max_steps=bound)
+
+        return pb.vmap(one, axis_name="i")
+
+    def plain(xs):
+        for _ in range(12):
+            xs = pnp.where(xs < 4, xs + 0.1 * xs * xs.sum(), xs)
+        return xs
+
+    xs = np.array([1.0, 2.0, 3.5, 5.0], f32)
+    all_close(fun(12)(xs), plain(xs))
+    all_close(fun(None)(xs), plain(xs))
+    for weights in (np.ones(4, f32), np.array([1.0, -2.0, 0.5, 3.0], f32)):
+        all_close(pb.grad(lambda x, w=weights: (w * fun(12)(x)).sum())(xs),
+                  pb.grad(lambda x, w=weights: (w * plain(x)).sum())(xs))
+
+
 def test_linear_transpose():
     def fun(x):
         return lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, 2 * c[1]), (0, x), max_steps=5)[1]

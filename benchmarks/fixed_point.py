@@ -1,0 +1,196 @@
+"""Figures: implicit differentiation of the fixed point x = tanh(W x + b), 1,000 unknowns, W of spectral norm 0.5.
+
+Two rows: the gradient of sum(x²) in W and b, and a Hessian-vector product in b. Each library gets the solver that is
+its own, or the usual one. All apply the function to x until its relative change (in the largest entry) is 1e-5, and
+solve the derivative's linear system to the same 1e-5; everything is in single precision.
+
+- pullback: `implicit.fixed_point` with `tol` and `linear_solve` with `tol` (its choice for 1,000 unknowns is BiCGSTAB),
+  under `jit`.
+- JAX: a `custom_vjp` whose backward rule is a second fixed-point iteration of the same function, so that it can be
+  differentiated again, under `jit`.
+- PyTorch: a `torch.autograd.Function` of the same structure, eager.
+- autograd: `autograd.misc.fixed_points`, eager, again a second iteration.
+
+The Hessian-vector product is the gradient of the gradient for all.
+"""
+
+import functools
+
+import numpy
+from timing import per_call
+
+GRADIENT = "gradient in W and b of a fixed point of 1,000 unknowns"
+HVP = "Hessian-vector product in b of it"
+GOALS = {}
+PEERS = ("pullback", "JAX", "PyTorch", "autograd")
+ROUNDS = 7
+FRESH = False
+UNKNOWNS, TOLERANCE, STEPS = 1_000, 1e-5, 1_000
+
+
+def data():
+    """(W, b, v) in single precision: the matrix, the shift, the direction of the Hessian-vector product."""
+    random = numpy.random.default_rng(0)
+    w = random.standard_normal((UNKNOWNS, UNKNOWNS))
+    w *= 0.5 / numpy.linalg.norm(w, 2)
+    return [a.astype("float32") for a in (w, random.standard_normal(UNKNOWNS), random.standard_normal(UNKNOWNS))]
+
+
+def prepare(peer):
+    """The derivatives are checked against the implicit function theorem, by elimination in double precision."""
+    own = {"pullback": pullback_derivatives, "JAX": jax_derivatives, "PyTorch": torch_derivatives,
+           "autograd": autograd_derivatives}[peer]
+    w, b, v = data()
+    gradient, hvp, arrays, wait = own(w, b, v)
+    (w_bar, b_bar), curvature = gradient(*arrays), hvp(*arrays)
+    near(w_bar, exact(w, b)[0])
+    near(b_bar, exact(w, b)[1])
+    step = 1e-4
+    near(curvature, (exact(w, b + step * v.astype(float))[1] - exact(w, b - step * v.astype(float))[1]) / (2 * step))
+    timers = {row: per_call(functools.partial(calls, f, arrays, wait)) for row, f in ((GRADIENT, gradient), (HVP, hvp))}
+    return lambda: {row: time() for row, time in timers.items()}
+
+
+def calls(f, arrays, wait, n):
+    for _ in range(n):
+        wait(f(*arrays))
+
+
+def exact(w, b):
+    """The gradients of sum(x²) in W and b."""
+    w, x = w.astype(float), numpy.zeros(UNKNOWNS)
+    for _ in range(100):
+        x = numpy.tanh(w @ x + b)
+    slope = 1 - x ** 2
+    b_bar = slope * numpy.linalg.solve(numpy.eye(UNKNOWNS) - w.T * slope, 2 * x)
+    return numpy.outer(b_bar, x), b_bar
+
+
+def near(result, expected):
+    error = numpy.linalg.norm(numpy.asarray(result) - expected) / numpy.linalg.norm(expected)
+    assert error < 1e-4, f"relative error {error}"
+
+
+# --- each library's own words ---
+
+
+def pullback_derivatives(w, b, v):
+    import pullback as pb
+    import pullback.numpy as pnp
+    from pullback import implicit
+
+    solve = functools.partial(implicit.linear_solve, tol=TOLERANCE)
+
+    def loss(w, b):
+        x = implicit.fixed_point(lambda x: pnp.tanh(w @ x + b), pnp.zeros_like(b), tol=TOLERANCE, max_steps=STEPS,
+                                 linear_solver=solve)
+        return pnp.sum(x ** 2)
+
+    def hvp(w, b, v):
+        return pb.grad(lambda b: pnp.vdot(pb.grad(loss, 1)(w, b), v))(b)
+
+    gradient = pb.jit(pb.grad(loss, (0, 1)))
+    return lambda w, b, v: gradient(w, b), pb.jit(hvp), [pnp.asarray(a) for a in (w, b, v)], pb.block_until_ready
+
+
+def jax_derivatives(w, b, v):
+    import jax
+    import jax.numpy as jnp
+
+    @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+    def fixed_point(f, args, x):
+        def moves(state):
+            x, last, k = state
+            return (jnp.abs(x - last).max() > TOLERANCE * jnp.abs(x).max()) & (k < STEPS)
+
+        return jax.lax.while_loop(moves, lambda s: (f(args, s[0]), s[0], s[2] + 1), (f(args, x), x, 0))[0]
+
+    def fwd(f, args, x):
+        x = fixed_point(f, args, x)
+        return x, (args, x)
+
+    def bwd(f, kept, ct):
+        args, x = kept
+
+        def adjoint(args, u):
+            args, x, ct = args
+            return ct + jax.vjp(functools.partial(f, args), x)[1](u)[0]
+
+        u = fixed_point(adjoint, (args, x, ct), jnp.zeros_like(ct))
+        return jax.vjp(lambda args: f(args, x), args)[1](u)[0], jnp.zeros_like(x)
+
+    fixed_point.defvjp(fwd, bwd)
+
+    def loss(w, b):
+        return jnp.sum(fixed_point(lambda args, x: jnp.tanh(args[0] @ x + args[1]), (w, b), jnp.zeros_like(b)) ** 2)
+
+    def hvp(w, b, v):
+        return jax.grad(lambda b: jnp.vdot(jax.grad(loss, 1)(w, b), v))(b)
+
+    gradient = jax.jit(jax.grad(loss, (0, 1)))
+    return lambda w, b, v: gradient(w, b), jax.jit(hvp), [jnp.asarray(a) for a in (w, b, v)], jax.block_until_ready
+
+
+def torch_derivatives(w, b, v):
+    import torch
+    from torch.func import vjp
+
+    class FixedPoint(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, f, x, *args):
+            for _ in range(STEPS):
+                x, last = f(x, *args), x
+                if (x - last).abs().max() <= TOLERANCE * x.abs().max():
+                    break
+            ctx.f = f
+            ctx.save_for_backward(x, *args)
+            return x
+
+        @staticmethod
+        def backward(ctx, ct):
+            f, (x, *args) = ctx.f, ctx.saved_tensors
+
+            def adjoint(u, x, ct, *args):
+                return ct + vjp(lambda x: f(x, *args), x)[1](u)[0]
+
+            u = FixedPoint.apply(adjoint, torch.zeros_like(ct), x, ct, *args)
+            return None, None, *vjp(lambda *args: f(x, *args), *args)[1](u)
+
+    def loss(w, b):
+        x = FixedPoint.apply(lambda x, w, b: torch.tanh(w @ x + b), torch.zeros_like(b), w, b)
+        return torch.sum(x ** 2)
+
+    def gradient(w, b, v):
+        w, b = w.detach().requires_grad_(), b.detach().requires_grad_()
+        return torch.autograd.grad(loss(w, b), (w, b))
+
+    def hvp(w, b, v):
+        b = b.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(loss(w, b), b, create_graph=True)
+        return torch.autograd.grad(torch.dot(slope, v), b)[0]
+
+    return gradient, hvp, [torch.tensor(a) for a in (w, b, v)], lambda result: result
+
+
+def autograd_derivatives(w, b, v):
+    import autograd
+    import autograd.numpy as np
+    from autograd.builtins import tuple as traced_tuple
+    from autograd.misc.fixed_points import fixed_point
+
+    def distance(x, last):
+        return np.max(np.abs(x - last)) / np.max(np.abs(x))
+
+    def step(args):
+        w, b = args
+        return lambda x: np.tanh(np.dot(w, x) + b)
+
+    def loss(args):
+        x = fixed_point(step, traced_tuple(args), np.zeros_like(b), distance, TOLERANCE)
+        return np.sum(x ** 2)
+
+    def hvp(w, b, v):
+        return autograd.grad(lambda b: np.dot(autograd.grad(lambda b: loss((w, b)))(b), v))(b)
+
+    gradient = autograd.grad(loss)
+    return lambda w, b, v: gradient((w, b)), hvp, [w, b, v], lambda result: result
