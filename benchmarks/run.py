@@ -4,7 +4,8 @@
 
 Each library has a process of its own. The processes take turns: in each round every library gives one sample,
 in alternating order, so that what the machine does meanwhile falls on all of them alike. A cell is the median
-of the rounds, with the quartiles behind it. Figures of a first call start fresh processes for each sample.
+of the rounds, with the quartiles behind it. Figures of a first call start fresh processes for each sample. A figure
+is in seconds unless its module names another UNIT; one that is the same each time has one round.
 """
 
 import argparse
@@ -22,8 +23,14 @@ from peers import PACKAGES, version
 
 FIGURES = (
     "eager_grad", "first_grad", "first_transformer_grad", "lowering", "jit_call", "compiled_step", "chain",
+    "rule_overhead", "eager_rules", "scan_rule", "fixed_point", "checkpoint_time", "memory",
 )
 OURS = "pullback"
+# Sizes from the largest down, by the figure's UNIT; what is below the last is written in it.
+UNITS = {
+    "seconds": (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9)),
+    "bytes": (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1.0)),
+}
 
 
 class Worker:
@@ -57,7 +64,7 @@ class Worker:
 
 
 def measure(name: str) -> tuple[dict[str, dict[str, list[float]]], list[str]]:
-    """All samples of a figure, {row: {library: seconds}}, and the libraries that failed."""
+    """All samples of a figure, {row: {library: values}}, and the libraries that failed."""
     figure = importlib.import_module(name)
     samples: dict[str, dict[str, list[float]]] = {}
     workers: dict[str, Worker] = {}
@@ -69,8 +76,8 @@ def measure(name: str) -> tuple[dict[str, dict[str, list[float]]], list[str]]:
             try:
                 if peer not in workers:
                     workers[peer] = Worker(name, peer)
-                for row, seconds in workers[peer].sample().items():
-                    samples.setdefault(row, {}).setdefault(peer, []).append(seconds)
+                for row, value in workers[peer].sample().items():
+                    samples.setdefault(row, {}).setdefault(peer, []).append(value)
             except (RuntimeError, BrokenPipeError) as error:
                 print(f"run.py: {error}", file=sys.stderr)
                 failed.append(peer)
@@ -82,35 +89,36 @@ def measure(name: str) -> tuple[dict[str, dict[str, list[float]]], list[str]]:
     return samples, failed
 
 
-def human(seconds: float) -> str:
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds * 1e9:.3g} ns"
+def human(value: float, unit: str) -> str:
+    symbol, size = next((pair for pair in UNITS[unit] if value >= pair[1]), UNITS[unit][-1])
+    return f"{float(f'{value / size:.3g}'):g} {symbol}"
 
 
-def cell(seconds: list[float] | None) -> str:
-    if not seconds:
+def cell(values: list[float] | None, unit: str) -> str:
+    if not values:
         return "-"
-    low, _, high = statistics.quantiles(seconds, n=4, method="inclusive") if len(seconds) > 1 else seconds * 3
-    return f"{human(statistics.median(seconds))} ({human(low)} to {human(high)})"
+    if len(values) == 1:
+        return human(values[0], unit)
+    low, middle, high = (human(q, unit) for q in statistics.quantiles(values, n=4, method="inclusive"))
+    return f"{middle} ({low} to {high})"
 
 
-def ratio(times: dict[str, list[float]], peer: str) -> str:
-    if OURS not in times or peer not in times:
+def ratio(values: dict[str, list[float]], peer: str) -> str:
+    if OURS not in values or peer not in values:
         return "-"
-    return f"{statistics.median(times[peer]) / statistics.median(times[OURS]):.3g} ×"
+    return f"{statistics.median(values[peer]) / statistics.median(values[OURS]):.3g} ×"
 
 
 def rows_of(name: str) -> tuple[list[str], bool]:
     """The figure's rows of the table, and whether every library gave them."""
     samples, failed = measure(name)
-    goals = importlib.import_module(name).GOALS
+    figure = importlib.import_module(name)
+    unit = getattr(figure, "UNIT", "seconds")
     lines = []
-    for row, times in samples.items():
-        goal = f"≤ {human(goals[row])}" if row in goals else "-"
-        cells = [row, *(cell(times.get(peer)) for peer in PACKAGES), goal,
-                 *(ratio(times, peer) for peer in PACKAGES if peer != OURS)]
+    for row, values in samples.items():
+        goal = f"≤ {human(figure.GOALS[row], unit)}" if row in figure.GOALS else "-"
+        cells = [row, *(cell(values.get(peer), unit) for peer in PACKAGES), goal,
+                 *(ratio(values, peer) for peer in PACKAGES if peer != OURS)]
         lines.append("| " + " | ".join(cells) + " |")
     lines += [f"| {name}: {peer} failed |" + " |" * (2 * len(PACKAGES)) for peer in failed]
     return lines, not failed

@@ -1,7 +1,8 @@
 """One process that measures one figure for one library: `python worker.py FIGURE LIBRARY`.
 
 It prepares (imports, data, warm-up), says "ready", and then answers each line of its input with one sample:
-JSON from row to seconds. Nothing but the standard library is imported before the figure's own `prepare`.
+JSON from row to seconds, or what the figure's UNIT says. Nothing but the standard library is imported before the
+figure's own `prepare`.
 """
 
 import importlib

@@ -45,7 +45,12 @@ _ENTRIES = 16
 
 @dataclass
 class Report:
-    """What `check_rules` found: a line for each failure, and notes on what was not checked or is worth knowing."""
+    """What `check_rules` found: a line for each failure, and notes on what was not checked or is worth knowing.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> pb.check_rules(pnp.sin, 1.).ok
+    True
+    """
 
     subject: str
     failures: list[str] = field(default_factory=list)

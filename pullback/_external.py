@@ -216,7 +216,7 @@ class External(custom_rules):
         out_avals, out_tree = declared_types("external", fun, (value_type, parts[0] if bare else parts))
         if isinstance(fun, External):
             # the value that it gives has a rule of its own, so that no order of derivatives is lost
-            self.progress.calls += 1
+            self.calls[0] += 1
             result = fun(*aligned)
             outs, got_tree = flatten_result("defderivative", fun.host, result)
             must = f"{fun.__name__}, {what}, must return the value and the derivative"

@@ -25,17 +25,29 @@ def devices(backend: str | None = None) -> list[Any]:
 
 
 def local_devices() -> list[Any]:
-    """The devices of this process."""
+    """The devices of this process, all of them: there are no others.
+
+    >>> local_devices() == devices()
+    True
+    """
     return engine.devices()
 
 
 def device_count() -> int:
-    """The number of devices."""
+    """The number of devices.
+
+    >>> device_count()
+    1
+    """
     return len(engine.devices())
 
 
 def default_backend() -> str:
-    """The platform that programs are compiled for."""
+    """The platform that programs are compiled for.
+
+    >>> default_backend()
+    'cpu'
+    """
     return "cpu"
 
 
@@ -59,7 +71,14 @@ def device_put(x: Any, device: Any = None) -> Any:
 
 @boundary
 def device_get(x: Any) -> Any:
-    """The leaves of a pytree as NumPy arrays, read-only; what is no array stays as it is."""
+    """The leaves of a pytree as NumPy arrays, read-only; what is no array stays as it is.
+
+    TracerArrayConversionError for traced values that have no data yet.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> pb.device_get({"a": pnp.arange(3), "b": "text"})
+    {'a': array([0, 1, 2], dtype=int32), 'b': 'text'}
+    """
 
     def fetch(leaf):
         return np.asarray(leaf) if isinstance(leaf, Array) else leaf

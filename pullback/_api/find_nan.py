@@ -12,8 +12,8 @@ from pullback._core.array import ConcreteArray, is_array_like, lift
 from pullback._core.births import Birth, describe_value, find, watching
 from pullback._core.config import debug_nans
 from pullback._core.errors import boundary, describe_function, fold
+from pullback._core.trace import context
 from pullback._core.tree_paths import keystr, tree_flatten_with_path
-from pullback._xla.evaluate import only_evaluates
 
 
 class NanReport:
@@ -108,7 +108,7 @@ def find_nan(fun: Callable, *, infs: bool = False) -> Callable:
     @functools.wraps(fun, updated=())
     def found(*args, **kwargs):
         try:
-            if not only_evaluates():
+            if not context.trace.transparent:
                 raise TypeError(f"find_nan of {describe_function(fun)} was called while another function is traced: "
                                 "there are no values to look at. Call it outside, as find_nan(jit(f)) say.")
             arguments = [line for i, arg in enumerate(args)

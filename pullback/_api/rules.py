@@ -29,12 +29,13 @@ from pullback._core.zeros import Zero
 from pullback._higher_order.captures import closed_over
 from pullback._higher_order.custom_call import closing_over
 from pullback._higher_order.custom_rules import custom_call_p
-from pullback._higher_order.flat_rules import FlatCall, Progress, call_site
+from pullback._higher_order.flat_rules import Depth, FlatCall, call_site
 from pullback._higher_order.rule_checks import check_pair
 from pullback._ops.elementwise import add
 from pullback._ops.shape import zeros_like_aval
-from pullback._xla.evaluate import evaluator, only_evaluates
+from pullback._xla.evaluate import evaluator
 
+_NO_KEYWORDS: dict[str, Any] = {}
 _FORWARD_SOURCES = (None, "transpose", "fwd", "primal")
 
 
@@ -87,14 +88,18 @@ class custom_rules:
         if jvp not in _FORWARD_SOURCES:
             raise ValueError(f"{kind}: jvp must be one of {', '.join(map(repr, _FORWARD_SOURCES))}, got {jvp!r}")
         self.forward = jvp
-        self.progress = Progress()  # shared with the methods bound to objects
+        # shared with the methods bound to objects: how often a rule could be asked for, and what was warned of
+        self.calls = [0]
         self.warned: dict = {}
+        self.inside_fwd = Depth()
         self._bound = False
         self._signature = signature(fun)
         self.nondiff_argnums = (*canonical_argnums(kind, nondiff_argnums, what="nondiff_argnums"),
                                 *self._positions(canonical_names(nondiff_argnames)))
         self._plain_count = self._count_plain_parameters()
-        self._self_contained = isinstance(fun, FunctionType) and fun.__closure__ is None
+        # a call without traced arguments has nothing traced about it
+        self._self_contained = (isinstance(fun, FunctionType) and fun.__closure__ is None and not self.nondiff_argnums
+                                and self._plain_count is not None)
         self._searched = not _is_plain(fun)
 
     def _count_plain_parameters(self) -> int | None:
@@ -121,7 +126,7 @@ class custom_rules:
             if context.trace is evaluator:
                 # nothing is being differentiated, nor can it be later: the function runs as if it were not decorated
                 return self.fun(*args, **kwargs)
-            keywords: dict[str, Any] = {}
+            keywords = _NO_KEYWORDS
             if kwargs or len(args) != self._plain_count:
                 args, keywords = bind_positionally(self.fun, self._signature, args, kwargs, self._label())
             original = args
@@ -137,21 +142,25 @@ class custom_rules:
                 if isinstance(x, Tracer):
                     break
             else:
-                if (self._self_contained and not fixed and not keywords and not context.axis_sizes
-                        and only_evaluates()):
+                if self._self_contained and not context.axis_sizes and context.trace.transparent:
                     return call_with(evaluator, self.fun, *original)
                 # no rule can be asked for, but the function may close over traced values
                 return self.fun(*original, **keywords)
-            self.progress.calls += 1
-            flat = FlatCall(self, in_tree, fixed, nondiff, count, keywords, call_site())
+            self.calls[0] += 1
+            # a bwd rule runs when the call is long over; other rules look up the place when they need it
+            site = None if self.bwd_rule is None else call_site()
+            flat = FlatCall(self, in_tree, fixed, nondiff, count, keywords, site)
             try:
                 leaves = [lift(x) for x in leaves]
             except TypeError:
                 self._refuse_leaves(args, flat)
                 raise
-            tracers = self._captured(fixed, keywords) if self._searched or fixed or keywords else ()
-            call = closing_over(flat, tracers) if tracers else flat
-            outs = custom_call_p.bind(*tracers, *leaves, call=call)
+            call: Any = flat
+            if self._searched or fixed or keywords:
+                tracers = self._captured(fixed, keywords)
+                if tracers:
+                    call, leaves = closing_over(flat, tracers), [*tracers, *leaves]
+            outs = custom_call_p.bind(*leaves, call=call)
             return tree_unflatten(flat.out_tree, outs)
         except Exception as error:
             fold(error)
@@ -197,6 +206,7 @@ class custom_rules:
             return self
         bound = copy.copy(self)
         bound._bound = True
+        bound._self_contained = False
         bound.nondiff_argnums = (0, *(i for i in self.nondiff_argnums if i != 0))
         return functools.partial(bound, instance)
 

@@ -35,37 +35,72 @@ class Array(ArrayInterface):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The lengths of the axes."""
+        """The lengths of the axes.
+
+        >>> import pullback.numpy as pnp
+        >>> pnp.zeros((2, 3)).shape
+        (2, 3)
+        """
         return self.aval.shape
 
     @property
     def dtype(self) -> np.dtype:
-        """The type of the elements."""
+        """The type of the elements.
+
+        >>> import pullback.numpy as pnp
+        >>> pnp.zeros((2, 3)).dtype
+        dtype('float32')
+        """
         return self.aval.dtype
 
     @property
     def weak_type(self) -> bool:
-        """Whether the dtype came from a Python scalar, and gives way to any other in promotion."""
+        """Whether the dtype came from a Python scalar, and gives way to any other in promotion.
+
+        >>> import pullback.numpy as pnp
+        >>> pnp.asarray(1.).weak_type, pnp.asarray([1.]).weak_type
+        (True, False)
+        """
         return self.aval.weak_type
 
     @property
     def ndim(self) -> int:
-        """The number of axes."""
+        """The number of axes.
+
+        >>> import pullback.numpy as pnp
+        >>> pnp.zeros((2, 3)).ndim
+        2
+        """
         return self.aval.ndim
 
     @property
     def size(self) -> int:
-        """The number of elements."""
+        """The number of elements.
+
+        >>> import pullback.numpy as pnp
+        >>> pnp.zeros((2, 3)).size
+        6
+        """
         return self.aval.size
 
     @property
     def itemsize(self) -> int:
-        """Bytes an element takes."""
+        """Bytes an element takes.
+
+        >>> import pullback.numpy as pnp
+        >>> pnp.zeros((2, 3)).itemsize
+        4
+        """
         return self.aval.dtype.itemsize
 
     @property
     def nbytes(self) -> int:
-        """Bytes all elements take."""
+        """Bytes all elements take.
+
+        >>> import pullback.numpy as pnp
+        >>> pnp.zeros((2, 3)).nbytes
+        24
+        """
         return self.aval.size * self.aval.dtype.itemsize
 
     @boundary
@@ -154,17 +189,32 @@ class ConcreteArray(Array):
 
     @boundary
     def item(self, *args):
-        """The single element (or the one at the given index) as a Python scalar."""
+        """The single element (or the one at the given index) as a Python scalar; ValueError if there are several.
+
+        >>> import pullback.numpy as pnp
+        >>> pnp.arange(3.).item(2)
+        2.0
+        """
         return np.asarray(self.value).item(*args)
 
     @boundary
     def tolist(self):
-        """The elements as nested lists of Python scalars."""
+        """The elements as nested lists of Python scalars.
+
+        >>> import pullback.numpy as pnp
+        >>> pnp.zeros((1, 2)).tolist()
+        [[0.0, 0.0]]
+        """
         return np.asarray(self.value).tolist()
 
     @boundary
     def tobytes(self, order="C"):
-        """The bytes of the elements."""
+        """The bytes of the elements, row by row (order "C") or column by column ("F").
+
+        >>> import pullback.numpy as pnp
+        >>> len(pnp.zeros((2, 3)).tobytes())
+        24
+        """
         return np.asarray(self.value).tobytes(order)
 
     def __repr__(self):
@@ -220,21 +270,43 @@ class ConcreteArray(Array):
     # --- the device's side ---
 
     def block_until_ready(self) -> ConcreteArray:
-        """Wait until the data has been computed; returns the array."""
+        """Wait until the data has been computed; returns the array.
+
+        >>> import pullback.numpy as pnp
+        >>> print(pnp.ones(2).block_until_ready())
+        [1. 1.]
+        """
         if self.buffer is not None:
             self.buffer.block_until_ready()
         return self
 
     def is_ready(self) -> bool:
-        """Whether the data has been computed."""
+        """Whether the data has been computed.
+
+        >>> import pullback.numpy as pnp
+        >>> pnp.ones(2).block_until_ready().is_ready()
+        True
+        """
         return self.buffer is None or self.buffer.is_ready()
 
     def is_deleted(self) -> bool:
-        """Whether the data was donated or freed."""
+        """Whether the data was donated or freed.
+
+        >>> import pullback.numpy as pnp
+        >>> pnp.ones(2).is_deleted()
+        False
+        """
         return not hasattr(self, "_value") and self.buffer is None
 
     def delete(self) -> None:
-        """Free the data; later use of the array raises."""
+        """Free the data; later use of the array raises RuntimeError.
+
+        >>> import pullback.numpy as pnp
+        >>> x = pnp.ones(2)
+        >>> x.delete()
+        >>> x
+        Array(deleted, shape=(2,), dtype=float32)
+        """
         for slot in ("_value", "_buffer"):
             if hasattr(self, slot):
                 delattr(self, slot)

@@ -8,7 +8,16 @@ from pullback._core.types import matches
 
 
 class JaxprTypeError(TypeError):
-    """A jaxpr breaks the rules of the form: a defect of a transformation or of a primitive's rule."""
+    """A jaxpr breaks the rules of the form: a defect of a transformation or of a primitive's rule.
+
+    >>> from pullback.core import Jaxpr, ShapedArray, Var
+    >>> a, b = Var(ShapedArray((), "float32")), Var(ShapedArray((), "float32"))
+    >>> try:
+    ...     check_jaxpr(Jaxpr([], [a], [], [b]))
+    ... except JaxprTypeError:
+    ...     print("the result is bound nowhere")
+    the result is bound nowhere
+    """
 
 
 def check_jaxpr(jaxpr: Jaxpr | ClosedJaxpr) -> None:

@@ -63,7 +63,14 @@ _TO_32[np.dtype("complex128")] = np.dtype("complex64")
 
 
 class TypePromotionError(ValueError):
-    """Two dtypes have no common dtype that may be chosen without an explicit cast."""
+    """Two dtypes have no common dtype that may be chosen without an explicit cast.
+
+    >>> try:
+    ...     promote_types("float8_e5m2", "float8_e4m3fn")
+    ... except TypePromotionError:
+    ...     print("cast one of them")
+    cast one of them
+    """
 
 
 # -- Predicates. An unknown dtype (float0, object, str) is none of these. --------------------------------

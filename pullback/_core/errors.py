@@ -15,43 +15,128 @@ _internal: dict[CodeType, bool] = {}
 
 
 class ConcretizationTypeError(TypeError):
-    """A value that is known only when the compiled function runs was asked for while it is being traced."""
+    """A value that is known only when the compiled function runs was asked for while it is being traced.
+
+    >>> import pullback as pb
+    >>> try:
+    ...     pb.jit(lambda x: pb.numpy.zeros(3) * float(x))(1.)
+    ... except ConcretizationTypeError:
+    ...     print("float() needs a value")
+    float() needs a value
+    """
 
 
 class TracerBoolConversionError(ConcretizationTypeError):
-    """`if`, `while`, `and`, `or` or `assert` met a traced value."""
+    """`if`, `while`, `and`, `or` or `assert` met a traced value.
+
+    >>> import pullback as pb
+    >>> try:
+    ...     pb.jit(lambda x: 1. if x > 0 else 2.)(1.)
+    ... except TracerBoolConversionError:
+    ...     print("use pb.lax.cond, or pb.numpy.where")
+    use pb.lax.cond, or pb.numpy.where
+    """
 
 
 class TracerIntegerConversionError(ConcretizationTypeError):
-    """A traced value was used where Python needs an integer, such as a list index or a shape."""
+    """A traced value was used where Python needs an integer, such as a list index or a shape.
+
+    >>> import pullback as pb
+    >>> try:
+    ...     pb.jit(lambda n: [1., 2.][n])(0)
+    ... except TracerIntegerConversionError:
+    ...     print("use an array, or make n static")
+    use an array, or make n static
+    """
 
 
 class TracerArrayConversionError(ConcretizationTypeError):
-    """NumPy, or another library, asked a traced value for its data."""
+    """NumPy, or another library, asked a traced value for its data.
+
+    >>> import numpy as np, pullback as pb
+    >>> try:
+    ...     pb.jit(np.sin)(1.)
+    ... except TracerArrayConversionError:
+    ...     print("use pb.numpy.sin")
+    use pb.numpy.sin
+    """
 
 
 class NonConcreteBooleanIndexError(IndexError):
-    """A boolean mask under tracing would give a result whose shape depends on data."""
+    """A boolean mask under tracing would give a result whose shape depends on data.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> try:
+    ...     pb.jit(lambda x: x[x > 0])(pnp.arange(3))
+    ... except NonConcreteBooleanIndexError:
+    ...     print("use pnp.where")
+    use pnp.where
+    """
 
 
 class UnexpectedTracerError(Exception):
-    """A tracer outlived the transformation that made it: a leak through a global, a closure or a mutated object."""
+    """A tracer outlived the transformation that made it: a leak through a global, a closure or a mutated object.
+
+    >>> import pullback as pb
+    >>> leaked = []
+    >>> _ = pb.jit(lambda x: leaked.append(x) or x)(1.)
+    >>> try:
+    ...     leaked[0] + 1.
+    ... except UnexpectedTracerError:
+    ...     print("return it instead")
+    return it instead
+    """
 
 
 class RuleNotDefinedError(NotImplementedError):
-    """A primitive or a function lacks the rule that a transformation needs."""
+    """A primitive or a function lacks the rule that a transformation needs.
+
+    >>> import pullback as pb
+    >>> p = pb.extend.core.Primitive("p")
+    >>> _ = p.def_kernel(lambda x: x), p.def_abstract_eval(lambda x: x)
+    >>> try:
+    ...     pb.grad(p.bind)(1.)
+    ... except RuleNotDefinedError:
+    ...     print("p has no jvp rule")
+    p has no jvp rule
+    """
 
 
 class RuleOrderWarning(UserWarning):
-    """A custom rule that is itself being differentiated loses what it says: the message names it and its line."""
+    """A custom rule that is itself being differentiated loses what it says: the message names it and its line.
+
+    >>> import pullback as pb, warnings
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", pb.errors.RuleOrderWarning)  # what warned now raises
+    """
 
 
 class RuleError(TypeError):
-    """A custom rule broke its contract: the message names the rule, the argument by path, expected and got."""
+    """A custom rule broke its contract: the message names the rule, the argument by path, expected and got.
+
+    >>> import pullback as pb
+    >>> f = pb.custom_vjp(lambda x: x)
+    >>> f.defvjp(lambda x: (x, None), lambda _, ct: (ct, ct))
+    >>> try:
+    ...     pb.grad(f)(1.)
+    ... except RuleError:
+    ...     print("the rule returns two cotangents for one argument")
+    the rule returns two cotangents for one argument
+    """
 
 
 class RuleCheckError(AssertionError):
-    """A derivative rule failed its check; the message is the report."""
+    """A derivative rule failed its check; the message is the report.
+
+    >>> import pullback as pb
+    >>> f = pb.custom_jvp(lambda x: x)
+    >>> _ = f.defjvp(lambda primals, tangents: (f(*primals), 3. * tangents[0]))
+    >>> try:
+    ...     pb.check_rules(f, 1.)
+    ... except RuleCheckError:
+    ...     print("the derivative is 1")
+    the derivative is 1
+    """
 
 
 class Location(NamedTuple):

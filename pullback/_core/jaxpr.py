@@ -11,7 +11,12 @@ from pullback._core.types import ShapedArray
 
 
 class Var:
-    """A variable: bound once, by an equation or as an input."""
+    """A variable: bound once, by an equation or as an input. `aval` is its type.
+
+    >>> import pullback as pb
+    >>> pb.make_jaxpr(lambda x: x)(1.).jaxpr.invars
+    [Var(f32[])]
+    """
 
     __slots__ = ("aval",)
 
@@ -23,7 +28,12 @@ class Var:
 
 
 class Literal:
-    """A scalar constant written in place of a variable. `value` is a NumPy scalar."""
+    """A scalar constant written in place of a variable. `value` is a NumPy scalar, `aval` its type.
+
+    >>> import pullback as pb
+    >>> pb.make_jaxpr(lambda x: 2 * x)(1.).eqns[0].invars[0].value
+    np.float32(2.0)
+    """
 
     __slots__ = ("aval", "value")
 
@@ -33,6 +43,7 @@ class Literal:
 
     @property
     def val(self) -> Any:
+        """The scalar, under its other name."""
         return self.value
 
     def __repr__(self):
@@ -46,6 +57,11 @@ class Equation:
     """One application of a primitive: `outvars = primitive[params] invars`.
 
     `origin` tells more than the line, in jaxprs that were made under `debug_nans` (see `births`).
+
+    >>> import pullback as pb
+    >>> eqn = pb.make_jaxpr(lambda x: 2 * x)(1.).eqns[0]
+    >>> eqn.primitive, eqn.params, eqn.outvars
+    (mul, {}, [Var(f32[])])
     """
 
     __slots__ = ("primitive", "invars", "outvars", "params", "code", "line", "origin")
@@ -70,6 +86,7 @@ class Equation:
         return self.primitive.effectful or any(sub.effectful for sub in subjaxprs(self))
 
     def replace(self, **changes: Any) -> Equation:
+        """An equation like this one, some of its attributes replaced."""
         parts: dict[str, Any] = {"primitive": self.primitive, "invars": self.invars, "outvars": self.outvars,
                                  "params": self.params, "code": self.code, "line": self.line,
                                  "origin": self.origin}
@@ -84,6 +101,11 @@ class Jaxpr:
     """`{ lambda constvars; invars. let equations in outvars }`.
 
     `cache` keeps what transformations derived from it (linearized, batched, compiled forms) as long as it lives.
+
+    >>> import pullback as pb
+    >>> jaxpr = pb.make_jaxpr(lambda x: 2 * x)(1.).jaxpr
+    >>> len(jaxpr.eqns), jaxpr.in_avals
+    (1, [ShapedArray(f32[], weak_type=True)])
     """
 
     __slots__ = ("constvars", "invars", "eqns", "outvars", "cache", "__weakref__")
@@ -97,10 +119,12 @@ class Jaxpr:
 
     @property
     def in_avals(self) -> list[ShapedArray]:
+        """The types of the inputs."""
         return [v.aval for v in self.invars]
 
     @property
     def out_avals(self) -> list[ShapedArray]:
+        """The types of the results."""
         return [v.aval for v in self.outvars]
 
     @property
@@ -142,7 +166,13 @@ def install_printer(format_jaxpr: Callable[[Jaxpr], str]) -> None:
 
 
 class ClosedJaxpr:
-    """A jaxpr with the values of its constant variables."""
+    """A jaxpr with the values of its constant variables, `consts`; what `make_jaxpr` returns.
+
+    >>> import pullback as pb
+    >>> closed = pb.make_jaxpr(lambda x: 2 * x)(1.)
+    >>> closed.consts, len(closed.eqns)
+    ([], 1)
+    """
 
     __slots__ = ("jaxpr", "consts")
 
@@ -152,18 +182,22 @@ class ClosedJaxpr:
 
     @property
     def in_avals(self) -> list[ShapedArray]:
+        """The types of the inputs."""
         return self.jaxpr.in_avals
 
     @property
     def out_avals(self) -> list[ShapedArray]:
+        """The types of the results."""
         return self.jaxpr.out_avals
 
     @property
     def eqns(self) -> list[Equation]:
+        """The equations, in order."""
         return self.jaxpr.eqns
 
     @property
     def literals(self) -> list[Any]:
+        """The constants, under their other name."""
         return self.consts
 
     def __str__(self):
@@ -195,7 +229,15 @@ def literal_value(literal: Literal) -> ConcreteArray:
 
 
 def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: Any) -> list[Any]:
-    """Run the equations under the current transformation; returns the list of outputs."""
+    """Run the equations under the current transformation; returns the list of outputs.
+
+    TypeError for another number of constants or arguments than the jaxpr has variables for.
+
+    >>> import pullback as pb
+    >>> closed = pb.make_jaxpr(lambda x: 2 * x)(1.)
+    >>> print(*eval_jaxpr(closed.jaxpr, closed.consts, 3.))
+    6.0
+    """
     env: dict[Var, Any] = {}
     if len(args) != len(jaxpr.invars) or len(consts) != len(jaxpr.constvars):
         raise TypeError(f"eval_jaxpr: expected {len(jaxpr.constvars)} constants and {len(jaxpr.invars)} arguments, "

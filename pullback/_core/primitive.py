@@ -35,7 +35,9 @@ _CACHE_LIMIT = 4096
 
 
 class Primitive:
-    """An operation that every transformation meets as a whole.
+    """An operation that every transformation meets as a whole, with the rules that its `def_` methods set.
+
+    A transformation that needs a rule which was not set raises RuleNotDefinedError.
 
     >>> from pullback.extend.core import Primitive
     >>> double_p = Primitive("double")

@@ -40,10 +40,10 @@ class StagingTrace(Trace):
     """Records primitives as equations of a jaxpr."""
 
     __slots__ = ("eqns", "invars", "constants", "subject", "names", "optional")
-    transparent = False
 
     def __init__(self, subject: str = "a function", names: Sequence[str] | None = None):
         super().__init__(context.trace)
+        self.transparent = False
         self.eqns: list[Equation] = []
         self.invars: list[Var] = []
         self.constants: dict[int, tuple[Var, Any]] = {}

@@ -29,15 +29,16 @@ class Trace:
     returned, after which its tracers are leaks.
     """
 
-    __slots__ = ("parent", "alive", "__weakref__")
+    __slots__ = ("parent", "alive", "transparent", "__weakref__")
     parent: Any
     alive: bool
-    # False if it must see operations on concrete values too
-    transparent = True
+    # whether what meets no tracer is evaluated at once; not so where it, or one below, must see all operations
+    transparent: bool
 
     def __init__(self, parent: Trace | None):
         self.parent = parent
         self.alive = True
+        self.transparent = parent is None or parent.transparent
 
     def process_primitive(self, primitive, args: Sequence[Any], params: dict) -> Any:
         """Interpret one application of a primitive; one value, or a list where the primitive has many results."""
@@ -53,7 +54,15 @@ class Trace:
 
 
 class Tracer(Array):
-    """A value inside a transformation: it has a type and stands for an array."""
+    """A value inside a transformation: it has a type and stands for an array.
+
+    >>> import pullback as pb
+    >>> def f(x):
+    ...     print(isinstance(x, Tracer), x.shape)
+    ...     return x
+    >>> _ = pb.make_jaxpr(f)(1.)
+    True ()
+    """
 
     __slots__ = ("owner", "aval")
     owner: Any
@@ -187,7 +196,11 @@ class LinearTracer(Tracer):
 
 
 def is_linear(x: Any) -> bool:
-    """Whether a transpose rule's argument is one that the primitive is linear in (it has an `aval` but no value)."""
+    """Whether a transpose rule's argument is one that the primitive is linear in (it has an `aval` but no value).
+
+    >>> is_linear(1.)
+    False
+    """
     return isinstance(x, LinearTracer)
 
 

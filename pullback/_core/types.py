@@ -14,7 +14,14 @@ from pullback._core import dtypes
 
 
 class ShapedArray:
-    """The type of an array: shape, dtype, and whether the dtype is weak (came from a Python scalar)."""
+    """The type of an array: shape, dtype, and whether the dtype is weak (came from a Python scalar).
+
+    Equal types are one object. TypeError for a shape not made of integers, ValueError for negative ones.
+
+    >>> a = ShapedArray((2, 3), "float32")
+    >>> a, a.ndim, a.size, a is ShapedArray((2, 3), np.dtype("float32"))
+    (ShapedArray(f32[2,3]), 2, 6, True)
+    """
 
     __slots__ = ("shape", "dtype", "weak_type", "ndim", "size", "_tangent", "_strong", "__weakref__")
     shape: tuple[int, ...]
@@ -56,6 +63,7 @@ class ShapedArray:
                          self.weak_type if weak_type is None else weak_type)
 
     def strip_weak_type(self) -> ShapedArray:
+        """This type, not weak."""
         strong = self._strong
         if strong is None:
             strong = self._strong = make_aval(self.shape, self.dtype, False) if self.weak_type else self
@@ -137,14 +145,17 @@ class ShapeDtypeStruct:
 
     @property
     def aval(self) -> ShapedArray:
+        """Shape, dtype and weakness as a `ShapedArray`."""
         return make_aval(self.shape, self.dtype, self.weak_type)
 
     @property
     def ndim(self) -> int:
+        """The number of axes."""
         return len(self.shape)
 
     @property
     def size(self) -> int:
+        """The number of elements."""
         return math.prod(self.shape)
 
     def __len__(self) -> int:

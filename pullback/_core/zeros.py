@@ -10,6 +10,9 @@ class Zero:
     """The zero of a tangent space: `SymbolicZero` to the author of a rule.
 
     `aval` is the type of the tangent, of dtype `float0` where there is no tangent space.
+
+    >>> Zero.of(ShapedArray((2,), "float32"))
+    SymbolicZero(f32[2])
     """
 
     __slots__ = ("aval",)

@@ -83,6 +83,9 @@ def _jvp(primals, tangents, call: CustomCall, **_):
 
 
 def _linearize(trace, primals, tangents, call: CustomCall, **_):
+    if not call.captured and (call.fwd is not None or call.jvp is not None):
+        return _reverse(call, primals, tangents)
+
     def through_function(given):
         outs = call_with(trace, call.fun, *map(trace.join, primals, given))
         return trace.split(outs)

@@ -14,9 +14,10 @@ from types import CodeType
 from typing import Any
 
 from pullback._core.arguments import argument_path, flatten_result
-from pullback._core.array import Array, is_array_like, lift
+from pullback._core.array import Array, ConcreteArray, is_array_like, lift
 from pullback._core.errors import RuleError, RuleNotDefinedError, RuleOrderWarning, describe_function, is_internal
 from pullback._core.staging import call_optionally
+from pullback._core.trace import context
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.tree_paths import keystr, tree_flatten_with_path
 from pullback._core.types import ShapedArray, matches
@@ -58,11 +59,10 @@ def differentiated(x: Any) -> bool:
     return type(x) is LinearizedTracer or type(x) is DualTracer
 
 
-class Progress(threading.local):
-    """How often a rule of a function could have been asked for, and how deep in its fwd rule we are, in this thread."""
+class Depth(threading.local):
+    """How often a fwd rule that is being differentiated runs in this thread, one inside another."""
 
-    calls = 0
-    inside_fwd = 0
+    value = 0
 
 
 class FlatCall:
@@ -73,11 +73,11 @@ class FlatCall:
     """
 
     __slots__ = ("carrier", "in_tree", "fixed", "nondiff", "count", "keywords", "site", "out_tree", "out_avals", "jvp",
-                 "fwd", "bwd", "vmap", "forward")
+                 "fwd", "bwd", "forward")
     captured = ()
 
     def __init__(self, carrier: Any, in_tree: PyTreeDef, fixed: Sequence[Any], nondiff: Sequence[int], count: int,
-                 keywords: dict[str, Any], site: tuple[CodeType, int]):
+                 keywords: dict[str, Any], site: tuple[CodeType, int] | None):
         self.carrier = carrier
         self.in_tree = in_tree
         self.fixed = fixed
@@ -90,8 +90,13 @@ class FlatCall:
         self.jvp = self._jvp if carrier.jvp_rule is not None else None
         self.fwd = self._fwd if carrier.fwd_rule is not None else None
         self.bwd = self._bwd if carrier.bwd_rule is not None else None
-        self.vmap = self._vmap if carrier.vmap_rule is not None else None
-        self.forward = "primal" if carrier.progress.inside_fwd else carrier.forward
+        self.forward = carrier.forward
+        if carrier.forward == "fwd" and carrier.inside_fwd.value:
+            self.forward = "primal"
+
+    @property
+    def vmap(self) -> Callable | None:
+        return self._vmap if self.carrier.vmap_rule is not None else None
 
     @property
     def name(self) -> str:
@@ -99,7 +104,7 @@ class FlatCall:
 
     @property
     def label(self) -> str:
-        code, instruction = self.site
+        code, instruction = self.site or call_site()
         line = next((n for start, end, n in code.co_lines() if start <= instruction < end), code.co_firstlineno)
         return (f"{type(self.carrier).__name__} function {describe_function(self.carrier.fun)}, "
                 f"called at {code.co_filename}:{line}")
@@ -144,10 +149,12 @@ class FlatCall:
     def ask(self, label: Callable[[], str], rule: Callable, *args: Any) -> Any:
         """Call a rule; one that does not take the keyword arguments of the function is named."""
         try:
+            if context.trace.transparent:
+                return rule(*args, **self.keywords)
             return call_optionally(rule, args, self.keywords)
         except TypeError as error:
-            frames = list(traceback.walk_tb(error.__traceback__))
-            if self.keywords and len(frames) == 2:
+            frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if not is_internal(frame.f_code)]
+            if self.keywords and not frames:
                 raise RuleError(f"{label()} is called with the keyword-only arguments of the function, "
                                 f"{', '.join(self.keywords)}, but: {error}") from None
             raise
@@ -180,16 +187,16 @@ class FlatCall:
     def check_order(self, rule: Callable, kind: str, calls_before: int, primals: Sequence[Any], outs: Sequence[Any]
                     ) -> None:
         """Warn of a rule that is lost at the next order: its primal output came about without the function."""
-        if self.carrier.progress.calls != calls_before or not any(map(differentiated, primals)):
+        if self.carrier.calls[0] != calls_before:
             return
-        if any(map(differentiated, outs)):
+        if any(map(differentiated, primals)) and any(map(differentiated, outs)):
             code = getattr(rule, "__code__", None)
             warnings.warn_explicit(
                 f"the {kind} rule {describe_function(rule)} of {self.label}, does not call {self.name}, and is being "
                 "differentiated itself. The second derivative through its primal output is that of the operations in "
                 f"the rule, not of the rule. Compute the primal output as {self.name}(...) in the rule.",
-                RuleOrderWarning, code.co_filename if code else self.site[0].co_filename,
-                code.co_firstlineno if code else 1, registry=self.carrier.warned)
+                RuleOrderWarning, code.co_filename if code else "pullback", code.co_firstlineno if code else 1,
+                registry=self.carrier.warned)
 
     # --- the jvp rule ---
 
@@ -199,7 +206,7 @@ class FlatCall:
 
     def _jvp(self, primals, tangents):
         carrier = self.carrier
-        rule, covered, calls = carrier.jvp_rule, carrier.jvp_argnums, carrier.progress.calls
+        rule, covered, calls = carrier.jvp_rule, carrier.jvp_argnums, carrier.calls[0]
         given = tangents if carrier.jvp_symbolic_zeros else [
             zeros_for_user(t.aval) if type(t) is Zero else t for t in tangents]
         dots = tree_unflatten(self.in_tree, given)
@@ -218,7 +225,10 @@ class FlatCall:
                             f"but at {path} expected {expected}, got {got}. Return a tangent for each primal result.")
         touts = [check_tangent(dot, out, self.jvp_label, "tangent output", tangent_out, i)
                  for i, (out, dot) in enumerate(zip(outs, leaves, strict=True))]
-        self.check_order(rule, "jvp", calls, primals, outs)
+        for out in outs:
+            if type(out) is not ConcreteArray:
+                self.check_order(rule, "jvp", calls, primals, outs)
+                break
         self.out_tree = out_tree
         return outs, touts
 
@@ -234,7 +244,7 @@ class FlatCall:
 
     def _fwd(self, primals, active):
         carrier = self.carrier
-        rule, covered, calls = carrier.fwd_rule, carrier.vjp_argnums, carrier.progress.calls
+        rule, covered, calls = carrier.fwd_rule, carrier.vjp_argnums, carrier.calls[0]
         if covered is not None:
             covered = carrier.differentiable(covered, self.nondiff, self.count)
             self.check_covered(covered, active or [True] * len(primals), "vjp rule")
@@ -243,12 +253,12 @@ class FlatCall:
             given = list(map(CustomVJPPrimal, primals, active or [True] * len(primals)))
         if active is None:
             # the function that the rule calls takes its derivative from itself, or there would be no end
-            carrier.progress.inside_fwd += 1
+            carrier.inside_fwd.value += 1
         try:
             result = self.ask(self.fwd_label, rule, *self.arguments(given))
         finally:
             if active is None:
-                carrier.progress.inside_fwd -= 1
+                carrier.inside_fwd.value -= 1
         primal_out, residuals = check_pair(self.fwd_label, result, "(primal_out, residuals)")
         outs, out_tree = leaves_of(self.fwd_label, "primal output", primal_out)
         self.check_primals(self.fwd_label, primal_out, outs, out_tree)
@@ -318,8 +328,9 @@ class FlatCall:
                             f"{path} expected {expected}, got {got}")
         for (place, _), x, mark in zip(tree_flatten_with_path(out)[0], outs, marks, strict=True):
             if mark and x.aval.shape[:1] != (size,):
-                raise RuleError(f"{self.vmap_label()}: the result{' at ' + keystr(place) if place else ''} is marked "
-                                f"as batched, so its leading axis must have the length {size}, got {x.aval.str_short()}")
+                at = f" at {keystr(place)}" if place else ""
+                raise RuleError(f"{self.vmap_label()}: the result{at} is marked as batched, so its leading axis must "
+                                f"have the length {size}, got {x.aval.str_short()}")
         self.out_tree = out_tree
         return outs, [bool(m) for m in marks]
 

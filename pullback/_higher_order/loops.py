@@ -113,7 +113,8 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable, init_val: Any, *, unro
     """Apply `body_fun(i, value)` for `i` from `lower` up to but not including `upper`.
 
     With bounds that are known when the loop is traced it is a `scan`, and reverse mode goes through it; with traced
-    bounds it is a `while_loop`, and only forward mode does: where that has a bound, `while_loop(..., max_steps=N)` serves.
+    bounds it is a `while_loop`, and only forward mode does. Where a bound on the number of steps is known, a
+    `while_loop` with `max_steps` goes both ways.
 
     >>> from pullback import lax
     >>> print(lax.fori_loop(0, 4, lambda i, x: x + i, 0))

@@ -75,7 +75,9 @@ def _over(p: Primitive, x: Any, axis_name: Any) -> Any:
 
 @boundary
 def psum(x: Any, axis_name: Any) -> Any:
-    """The sum over a named axis (or several) of every leaf of `x`.
+    """The sum over a named axis (or several) of every leaf of `x`; of bools as int32.
+
+    NameError where no enclosing `vmap` has an axis of that name.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> from pullback import lax
@@ -87,7 +89,15 @@ def psum(x: Any, axis_name: Any) -> Any:
 
 @boundary
 def pmean(x: Any, axis_name: Any) -> Any:
-    """The mean over a named axis (or several) of every leaf of `x`."""
+    """The mean over a named axis (or several) of every leaf of `x`; of integers and bools in float32.
+
+    NameError where no enclosing `vmap` has an axis of that name.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> from pullback import lax
+    >>> print(pb.vmap(lambda x: x - lax.pmean(x, "i"), axis_name="i")(pnp.array([1., 3.])))
+    [-1.  1.]
+    """
     size = int(np.prod([lookup_axis_size(name, "pmean") for name in _names("pmean", axis_name)]))
 
     def over(leaf):
@@ -102,13 +112,29 @@ def pmean(x: Any, axis_name: Any) -> Any:
 
 @boundary
 def pmax(x: Any, axis_name: Any) -> Any:
-    """The maximum over a named axis (or several) of every leaf of `x`; it has no derivative rule."""
+    """The maximum over a named axis (or several) of every leaf of `x`, of real dtypes.
+
+    It can be differentiated around the `vmap` that names the axis, not inside it. NameError for unknown names.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> from pullback import lax
+    >>> print(pb.vmap(lambda x: lax.pmax(x, "i"), axis_name="i")(pnp.array([1., 3.])))
+    [3. 3.]
+    """
     return _over(pmax_p, x, axis_name)
 
 
 @boundary
 def pmin(x: Any, axis_name: Any) -> Any:
-    """The minimum over a named axis (or several) of every leaf of `x`; it has no derivative rule."""
+    """The minimum over a named axis (or several) of every leaf of `x`, of real dtypes.
+
+    It can be differentiated around the `vmap` that names the axis, not inside it. NameError for unknown names.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> from pullback import lax
+    >>> print(pb.vmap(lambda x: lax.pmin(x, "i"), axis_name="i")(pnp.array([1., 3.])))
+    [1. 1.]
+    """
     return _over(pmin_p, x, axis_name)
 
 
@@ -140,7 +166,13 @@ def axis_index(axis_name: Any) -> Array:
 
 @boundary
 def axis_size(axis_name: Any) -> int:
-    """The length of a named axis (the product for several)."""
+    """The length of a named axis (the product for several), a Python integer. NameError for unknown names.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> from pullback import lax
+    >>> print(pb.vmap(lambda x: x / lax.axis_size("i"), axis_name="i")(pnp.array([1., 3.])))
+    [0.5 1.5]
+    """
     return int(np.prod([lookup_axis_size(name, "axis_size") for name in _names("axis_size", axis_name)]))
 
 
@@ -179,14 +211,31 @@ all_gather_p.transpose = _all_gather_transpose
 
 @boundary
 def all_gather(x: Any, axis_name: Any, *, axis: int = 0) -> Any:
-    """The values of all positions along a named axis, stacked along `axis`, for every leaf of `x`."""
+    """The values of all positions along a named axis, stacked along `axis`, for every leaf of `x`.
+
+    The result has one axis more than the leaf. NameError for unknown names.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> from pullback import lax
+    >>> print(pb.vmap(lambda x: lax.all_gather(x, "i"), axis_name="i")(pnp.array([1., 3.])))
+    [[1. 3.]
+     [1. 3.]]
+    """
     size = lookup_axis_size(axis_name, "all_gather")
     return tree_map(lambda leaf: all_gather_p.bind(lift(leaf), axis_name=axis_name, axis=axis, size=size), x)
 
 
 @boundary
 def ppermute(x: Any, axis_name: Any, perm: Sequence[tuple[int, int]]) -> Any:
-    """Values sent along a named axis by pairs `(source, target)`; a position that receives nothing gets zeros."""
+    """Values sent along a named axis by pairs `(source, target)`; a position that receives nothing gets zeros.
+
+    ValueError for positions out of bounds and for two sources of one target, NameError for unknown names.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> from pullback import lax
+    >>> print(pb.vmap(lambda x: lax.ppermute(x, "i", [(0, 1)]), axis_name="i")(pnp.array([1., 3.])))
+    [0. 1.]
+    """
     size = lookup_axis_size(axis_name, "ppermute")
     sources = np.full(size, -1)
     for sender, target in perm:

@@ -29,7 +29,11 @@ from pullback._xla.lowering import int_array, int_matrix
 
 class ConvDimensionNumbers(NamedTuple):
     """The axes of the input and the result as (batch, feature, *spatial), of the kernel as (out, in,
-    *spatial)."""
+    *spatial).
+
+    >>> conv_dimension_numbers((1, 8, 3), (2, 3, 5), ("NWC", "WIO", "NWC")).lhs_spec
+    (0, 2, 1)
+    """
 
     lhs_spec: tuple[int, ...]
     rhs_spec: tuple[int, ...]
@@ -158,7 +162,12 @@ def _per_axis(name, values, rank):
 def conv(lhs: Any, rhs: Any, window_strides: Sequence[int], padding: str, precision: Any = None,
          preferred_element_type: Any = None) -> Array:
     """`conv_general_dilated` of an input (batch, feature, spatial) with a kernel (out, in, spatial), without
-    dilation."""
+    dilation.
+
+    >>> import pullback.numpy as pnp
+    >>> conv(pnp.ones((1, 1, 4)), pnp.ones((1, 1, 2)), (1,), "VALID")
+    Array([[[2., 2., 2.]]], dtype=float32)
+    """
     return conv_general_dilated(lhs, rhs, window_strides, padding, precision=precision,
                                 preferred_element_type=preferred_element_type)
 
@@ -167,7 +176,13 @@ def conv_with_general_padding(lhs: Any, rhs: Any, window_strides: Sequence[int],
                               padding: str | Sequence[tuple[int, int]], lhs_dilation: Sequence[int] | None,
                               rhs_dilation: Sequence[int] | None, precision: Any = None,
                               preferred_element_type: Any = None) -> Array:
-    """`conv` with explicit padding and dilations."""
+    """`conv` with explicit padding and dilations; see `conv_general_dilated`.
+
+    >>> import pullback.numpy as pnp
+    >>> ones = pnp.ones((1, 1, 3))
+    >>> conv_with_general_padding(ones, ones, (1,), [(1, 1)], None, None)
+    Array([[[2., 3., 2.]]], dtype=float32)
+    """
     return conv_general_dilated(lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation, precision=precision,
                                 preferred_element_type=preferred_element_type)
 

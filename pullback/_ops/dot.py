@@ -29,7 +29,11 @@ DotDimensionNumbers = tuple[tuple[tuple[int, ...], tuple[int, ...]], tuple[tuple
 
 class Precision(enum.Enum):
     """How exactly an accelerator multiplies float32 values; the CPU computes in full precision in any
-    case."""
+    case.
+
+    >>> canonical_precision("highest")
+    (<Precision.HIGHEST: 2>, <Precision.HIGHEST: 2>)
+    """
 
     DEFAULT = 0
     HIGH = 1
@@ -97,7 +101,11 @@ def dot(lhs: Any, rhs: Any, *, dimension_numbers: Any = None, precision: Any = N
         out_sharding: None = None) -> Array:
     """The product of two vectors or matrices: the last axis of `lhs` with the first of `rhs`.
 
+    Both of one dtype, which the result has unless `preferred_element_type` says otherwise. TypeError for other shapes.
     With `dimension_numbers` it is `dot_general`.
+
+    >>> print(dot(np.array([[1., 2.], [3., 4.]], "f4"), np.array([1., 1.], "f4")))
+    [3. 7.]
     """
     if dimension_numbers is not None:
         return dot_general(lhs, rhs, dimension_numbers, precision, preferred_element_type)
@@ -110,7 +118,13 @@ def dot(lhs: Any, rhs: Any, *, dimension_numbers: Any = None, precision: Any = N
 
 def batch_matmul(lhs: Any, rhs: Any, precision: Any = None) -> Array:
     """The products of stacked matrices: `(..., m, k)` and `(..., k, n)` with equal leading axes give `(...,
-    m, n)`."""
+    m, n)`.
+
+    ValueError for operands of different ranks or with less than two axes.
+
+    >>> batch_matmul(np.ones((5, 2, 3), "f4"), np.ones((5, 3, 4), "f4")).shape
+    (5, 2, 4)
+    """
     lhs, rhs = operands("batch_matmul", lhs, rhs)
     rank = lhs.ndim
     if rank != rhs.ndim or rank < 2:

@@ -342,7 +342,7 @@ expm1_p = unary("expm1", np.expm1, "stablehlo.exponential_minus_one", lambda t, 
 exp = function_of_one(__name__, exp_p, "e to the power `x`.", "0.", "1.0")
 exp2 = function_of_one(__name__, exp2_p, "2 to the power `x`.", "3.", "8.0")
 log = function_of_one(__name__, log_p,
-    "The natural logarithm: -inf at 0, nan below; of complex numbers with imaginary part in (-pi, pi].", "1.", "0.0")
+    "The natural logarithm: -inf at 0, nan below; of complex numbers with imaginary part in [-pi, pi].", "1.", "0.0")
 log1p = function_of_one(__name__, log1p_p,
     "log(1 + x), accurate for small `x`: -inf at -1, nan below.", "1e-8", "1e-08")
 expm1 = function_of_one(__name__, expm1_p, "exp(x) - 1, accurate for small `x`.", "1e-8", "1e-08")

@@ -197,7 +197,7 @@ def function_of_one(module: str, p: Primitive, says: str, argument: str, result:
     accepts = p.abstract_eval.accepts  # type: ignore[union-attr]
     return _public(function, module, name or p.name, f"""{says}
 
-    `x`: {accepts}, of any shape. The result has its shape and {gives}. TypeError for other dtypes.
+    `x`: any shape; {accepts}. The result has its shape and {gives}. TypeError for other dtypes.
 """, argument, result)
 
 
@@ -211,7 +211,7 @@ def function_of_two(module: str, p: Primitive, says: str, arguments: str, result
     accepts = p.abstract_eval.accepts  # type: ignore[union-attr]
     return _public(function, module, name or p.name, f"""{says}
 
-    `x`, `y`: {accepts}, both of one dtype (a Python scalar takes that of an array beside it), of shapes that broadcast.
+    `x`, `y`: shapes that broadcast; {accepts}, the same for both (a Python scalar takes that of an array beside it).
     The result has the common shape and {gives}. TypeError for other dtypes or two of them, ValueError for shapes that
     do not broadcast.
 """, arguments, result)

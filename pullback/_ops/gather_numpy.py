@@ -32,7 +32,7 @@ class GatherScatterMode(enum.Enum):
 
     @staticmethod
     def from_any(mode: Any) -> GatherScatterMode:
-        """The mode of a name: clip, fill, drop, promise_in_bounds, one_hot; None is fill."""
+        """The mode of a name: clip, fill, drop, promise_in_bounds, one_hot; None is fill. ValueError for others."""
         if isinstance(mode, GatherScatterMode):
             return GatherScatterMode.FILL_OR_DROP if mode is GatherScatterMode.ONE_HOT else mode
         try:
@@ -52,6 +52,10 @@ class GatherDimensionNumbers(NamedTuple):
     `offset_dims`: the axes of the result that run over the window. `collapsed_slice_dims`: axes of the operand along
     which the window has length 1 and the result no axis. `start_index_map`: the operand's axis of each component of an
     index vector. `operand_batching_dims` run along with `start_indices_batching_dims` of the indices.
+
+    >>> rows = GatherDimensionNumbers(offset_dims=(1,), collapsed_slice_dims=(0,), start_index_map=(0,))
+    >>> rows.operand_batching_dims
+    ()
     """
 
     offset_dims: tuple[int, ...]
@@ -67,6 +71,9 @@ class ScatterDimensionNumbers(NamedTuple):
     `update_window_dims` is the gather's `offset_dims`, `inserted_window_dims` its `collapsed_slice_dims`,
     `scatter_dims_to_operand_dims` its `start_index_map`, `scatter_indices_batching_dims` its
     `start_indices_batching_dims`.
+
+    >>> ScatterDimensionNumbers((1,), (0,), (0,)).inserted_window_dims
+    (0,)
     """
 
     update_window_dims: tuple[int, ...]

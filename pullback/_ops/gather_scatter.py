@@ -339,35 +339,60 @@ def scatter(operand: Any, scatter_indices: Any, updates: Any, dimension_numbers:
 
 def scatter_add(operand: Any, scatter_indices: Any, updates: Any, dimension_numbers: ScatterDimensionNumbers, *,
                 indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None) -> Array:
-    """`operand` with `updates` added to windows of it; see `scatter`."""
+    """`operand` with `updates` added to windows of it, all of them where windows overlap; see `scatter`.
+
+    >>> element = ScatterDimensionNumbers((), (0,), (0,))
+    >>> print(scatter_add(np.array([1., 2., 3.], "f4"), np.array([[2], [2]]), np.array([5., 7.], "f4"), element))
+    [ 1.  2. 15.]
+    """
     return _bind(scatter_add_p, operand, scatter_indices, updates, dimension_numbers, indices_are_sorted,
                  unique_indices, mode)
 
 
 def scatter_sub(operand: Any, scatter_indices: Any, updates: Any, dimension_numbers: ScatterDimensionNumbers, *,
                 indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None) -> Array:
-    """`operand` with `updates` subtracted from windows of it; see `scatter`."""
+    """`operand` with `updates` subtracted from windows of it, all of them where windows overlap; see `scatter`.
+
+    >>> element = ScatterDimensionNumbers((), (0,), (0,))
+    >>> print(scatter_sub(np.array([1., 2., 3.], "f4"), np.array([[2], [2]]), np.array([5., 7.], "f4"), element))
+    [ 1.  2. -9.]
+    """
     return scatter_add(operand, scatter_indices, neg(updates), dimension_numbers,
                        indices_are_sorted=indices_are_sorted, unique_indices=unique_indices, mode=mode)
 
 
 def scatter_mul(operand: Any, scatter_indices: Any, updates: Any, dimension_numbers: ScatterDimensionNumbers, *,
                 indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None) -> Array:
-    """`operand` with windows of it multiplied by `updates`; see `scatter`."""
+    """`operand` with windows of it multiplied by `updates`; see `scatter`.
+
+    >>> element = ScatterDimensionNumbers((), (0,), (0,))
+    >>> print(scatter_mul(np.array([1., 2., 3.], "f4"), np.array([[2], [2]]), np.array([5., 7.], "f4"), element))
+    [  1.   2. 105.]
+    """
     return _bind(scatter_mul_p, operand, scatter_indices, updates, dimension_numbers, indices_are_sorted,
                  unique_indices, mode)
 
 
 def scatter_min(operand: Any, scatter_indices: Any, updates: Any, dimension_numbers: ScatterDimensionNumbers, *,
                 indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None) -> Array:
-    """`operand` with the minimum of `updates` and windows of it; see `scatter`."""
+    """`operand` with the minimum of `updates` and windows of it; see `scatter`.
+
+    >>> element = ScatterDimensionNumbers((), (0,), (0,))
+    >>> print(scatter_min(np.array([1., 2., 3.], "f4"), np.array([[2], [2]]), np.array([5., 7.], "f4"), element))
+    [1. 2. 3.]
+    """
     return _bind(scatter_min_p, operand, scatter_indices, updates, dimension_numbers, indices_are_sorted,
                  unique_indices, mode)
 
 
 def scatter_max(operand: Any, scatter_indices: Any, updates: Any, dimension_numbers: ScatterDimensionNumbers, *,
                 indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None) -> Array:
-    """`operand` with the maximum of `updates` and windows of it; see `scatter`."""
+    """`operand` with the maximum of `updates` and windows of it; see `scatter`.
+
+    >>> element = ScatterDimensionNumbers((), (0,), (0,))
+    >>> print(scatter_max(np.array([1., 2., 3.], "f4"), np.array([[2], [2]]), np.array([5., 7.], "f4"), element))
+    [1. 2. 7.]
+    """
     return _bind(scatter_max_p, operand, scatter_indices, updates, dimension_numbers, indices_are_sorted,
                  unique_indices, mode)
 

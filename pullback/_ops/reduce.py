@@ -111,7 +111,11 @@ def reduce_max(operand: Any, axes: Sequence[int]) -> Array:
     """The largest element over `axes`; nan if there is one, the least value of the dtype if there are no
     elements.
 
-    Where several elements are largest, each gets an equal share of the derivative.
+    Where several elements are largest, each gets an equal share of the derivative. TypeError for complex dtypes,
+    ValueError for axes out of bounds or named twice.
+
+    >>> print(reduce_max(np.array([[1, 4], [3, 2]]), (0,)))
+    [3 4]
     """
     x = lift(operand)
     return reduce_max_p.bind(x, axes=_axes("reduce_max", x, axes))
@@ -121,7 +125,11 @@ def reduce_min(operand: Any, axes: Sequence[int]) -> Array:
     """The smallest element over `axes`; nan if there is one, the greatest value of the dtype if there are no
     elements.
 
-    Where several elements are smallest, each gets an equal share of the derivative.
+    Where several elements are smallest, each gets an equal share of the derivative. TypeError for complex dtypes,
+    ValueError for axes out of bounds or named twice.
+
+    >>> print(reduce_min(np.array([[1, 4], [3, 2]]), (0,)))
+    [1 2]
     """
     x = lift(operand)
     return reduce_min_p.bind(x, axes=_axes("reduce_min", x, axes))
@@ -167,8 +175,14 @@ reduce_prod_p.jvp = _prod_jvp
 
 
 def reduce_prod(operand: Any, axes: Sequence[int]) -> Array:
-    """The product over `axes`, in the dtype of the operand. Its derivatives are right where elements are
-    zero."""
+    """The product over `axes`, in the dtype of the operand, a number. Its derivatives are right where elements are
+    zero.
+
+    TypeError for bools, ValueError for axes out of bounds or named twice.
+
+    >>> print(reduce_prod(np.array([[1, 4], [3, 2]]), (0,)))
+    [3 8]
+    """
     x = lift(operand)
     return reduce_prod_p.bind(x, axes=_axes("reduce_prod", x, axes))
 
@@ -189,19 +203,31 @@ reduce_xor_p = _bit_reduction("reduce_xor", np.bitwise_xor, "stablehlo.xor", lam
 
 
 def reduce_and(operand: Any, axes: Sequence[int]) -> Array:
-    """Bitwise "and" over `axes`, of bools or integers."""
+    """Bitwise "and" over `axes`, of bools or integers (else TypeError); of nothing, True or all bits set.
+
+    >>> print(reduce_and(np.array([6, 3]), (0,)))
+    2
+    """
     x = lift(operand)
     return reduce_and_p.bind(x, axes=_axes("reduce_and", x, axes))
 
 
 def reduce_or(operand: Any, axes: Sequence[int]) -> Array:
-    """Bitwise "or" over `axes`, of bools or integers."""
+    """Bitwise "or" over `axes`, of bools or integers (else TypeError); of nothing, False or 0.
+
+    >>> print(reduce_or(np.array([6, 3]), (0,)))
+    7
+    """
     x = lift(operand)
     return reduce_or_p.bind(x, axes=_axes("reduce_or", x, axes))
 
 
 def reduce_xor(operand: Any, axes: Sequence[int]) -> Array:
-    """Bitwise "exclusive or" over `axes`, of bools or integers."""
+    """Bitwise "exclusive or" over `axes`, of bools or integers (else TypeError); of nothing, False or 0.
+
+    >>> print(reduce_xor(np.array([6, 3]), (0,)))
+    5
+    """
     x = lift(operand)
     return reduce_xor_p.bind(x, axes=_axes("reduce_xor", x, axes))
 
@@ -260,13 +286,27 @@ argmin_p = _arg_extreme("argmin", np.argmin, "LT", highest)
 
 
 def argmax(operand: Any, axis: int, index_dtype: Any) -> Array:
-    """Where the first of the largest elements along `axis` stands (the first nan, if there is one)."""
+    """Where the first of the largest elements along `axis` stands (the first nan, if there is one).
+
+    The result has the dtype `index_dtype` and one axis less. TypeError for complex dtypes, ValueError for an axis out
+    of bounds or of length 0.
+
+    >>> print(argmax(np.array([[1, 4], [3, 2]]), 1, "int32"))
+    [1 0]
+    """
     x = lift(operand)
     return argmax_p.bind(x, axes=_axes("argmax", x, (axis,)), index_dtype=dtypes.canonicalize_dtype(index_dtype))
 
 
 def argmin(operand: Any, axis: int, index_dtype: Any) -> Array:
-    """Where the first of the smallest elements along `axis` stands (the first nan, if there is one)."""
+    """Where the first of the smallest elements along `axis` stands (the first nan, if there is one).
+
+    The result has the dtype `index_dtype` and one axis less. TypeError for complex dtypes, ValueError for an axis out
+    of bounds or of length 0.
+
+    >>> print(argmin(np.array([[1, 4], [3, 2]]), 1, "int32"))
+    [0 1]
+    """
     x = lift(operand)
     return argmin_p.bind(x, axes=_axes("argmin", x, (axis,)), index_dtype=dtypes.canonicalize_dtype(index_dtype))
 
@@ -285,7 +325,14 @@ reduce_precision_p.transpose = lambda ct, x, **params: [reduce_precision_p.bind(
 
 
 def reduce_precision(operand: Any, exponent_bits: int, mantissa_bits: int) -> Array:
-    """Floats rounded to a format of fewer exponent and mantissa bits, kept in their dtype."""
+    """Floats rounded to a format of fewer exponent and mantissa bits, kept in their dtype.
+
+    Its derivative rounds the tangent likewise. ValueError for `exponent_bits` < 1 and `mantissa_bits` < 0,
+    TypeError for other dtypes.
+
+    >>> print(reduce_precision(3.14159, exponent_bits=5, mantissa_bits=2))
+    3.0
+    """
     if exponent_bits < 1 or mantissa_bits < 0:
         raise ValueError("reduce_precision: expected exponent_bits >= 1 and mantissa_bits >= 0, got "
                          f"{exponent_bits} and {mantissa_bits}")

@@ -22,7 +22,14 @@ broadcast_in_dim_p = Primitive("broadcast_in_dim")
 
 
 def broadcast_in_dim(x: Any, shape: Sequence[int], dims: Sequence[int]) -> Array:
-    """`x` repeated to `shape`, its axis `i` becoming axis `dims[i]`; an axis of length 1 may stretch."""
+    """`x` repeated to `shape`, its axis `i` becoming axis `dims[i]`; an axis of length 1 may stretch.
+
+    Any dtype. ValueError unless `dims` has an axis in [0, len(shape)) for each axis of `x`, of its length.
+
+    >>> print(broadcast_in_dim(np.array([1, 2]), (2, 3), (0,)))
+    [[1 1 1]
+     [2 2 2]]
+    """
     x = lift(x)
     shape, dims = tuple(shape), tuple(dims)
     if x.shape == shape and dims == tuple(range(len(shape))):
@@ -89,7 +96,13 @@ reduce_sum_p = Primitive("reduce_sum")
 
 
 def reduce_sum(x: Array, axes: tuple[int, ...]) -> Array:
-    """The sum over `axes`, in the dtype of `x`."""
+    """The sum over `axes`, in the dtype of `x`: half precision is accumulated in float32, integers wrap around.
+
+    ValueError unless the axes are distinct and in [0, x.ndim).
+
+    >>> print(reduce_sum(np.array([[1, 2], [3, 4]]), (0,)))
+    [4 6]
+    """
     return reduce_sum_p.bind(x, axes=axes) if axes else x
 
 
@@ -148,7 +161,12 @@ reshape_p = Primitive("reshape")
 
 
 def reshape(x: Any, shape: Sequence[int]) -> Array:
-    """The elements of `x`, in row-major order, in another shape."""
+    """The elements of `x`, in row-major order, in another shape of as many elements (else ValueError); any dtype.
+
+    >>> print(reshape(np.array([1, 2, 3, 4]), (2, 2)))
+    [[1 2]
+     [3 4]]
+    """
     x = lift(x)
     shape = tuple(shape)
     return x if x.aval.shape == shape else reshape_p.bind(x, shape=shape)
@@ -175,7 +193,11 @@ reshape_p.batch = _reshape_batch
 
 
 def expand_dims(x: Any, axes: Sequence[int]) -> Array:
-    """`x` with axes of length 1 at the given positions of the result."""
+    """`x` with axes of length 1 at the given positions of the result, negative ones counting from its end.
+
+    >>> expand_dims(np.zeros((2, 3)), (0, -1)).shape
+    (1, 2, 3, 1)
+    """
     x = lift(x)
     rank = x.ndim + len(axes)
     where = {a % rank for a in axes}
@@ -184,7 +206,11 @@ def expand_dims(x: Any, axes: Sequence[int]) -> Array:
 
 
 def squeeze(x: Any, axes: Sequence[int]) -> Array:
-    """`x` without the given axes, which must have length 1."""
+    """`x` without the given axes, which must have length 1 (else ValueError); negative ones count from the end.
+
+    >>> squeeze(np.zeros((1, 3, 1)), (0,)).shape
+    (3, 1)
+    """
     x = lift(x)
     for a in axes:
         if x.shape[a] != 1:
@@ -198,7 +224,13 @@ transpose_p = Primitive("transpose")
 
 
 def transpose(x: Any, permutation: Sequence[int]) -> Array:
-    """`x` with its axes in another order: axis `i` of the result is axis `permutation[i]` of `x`."""
+    """`x` with its axes in another order: axis `i` of the result is axis `permutation[i]` of `x`.
+
+    ValueError unless `permutation` has each of 0, ..., x.ndim - 1 once.
+
+    >>> transpose(np.zeros((2, 3, 4)), (2, 0, 1)).shape
+    (4, 2, 3)
+    """
     x = lift(x)
     permutation = tuple(permutation)
     if permutation == tuple(range(x.aval.ndim)):
@@ -247,7 +279,13 @@ convert_element_type_p = Primitive("convert_element_type")
 
 
 def convert_element_type(x: Any, dtype: Any, weak_type: bool = False) -> Array:
-    """`x` in another dtype. Floats to integers round towards zero and saturate, complex to real drops the rest."""
+    """`x` in another dtype. Floats to integers round towards zero and saturate, complex to real drops the rest.
+
+    The derivative is the conversion back, 0 where either dtype is neither floating-point nor complex.
+
+    >>> print(convert_element_type(np.float32([1.7, -1.7, 3e10]), "int32"))
+    [         1         -1 2147483647]
+    """
     x = lift(x)
     dtype = dtypes.canonicalize_dtype(dtype)
     if x.aval.dtype == dtype and x.aval.weak_type == weak_type:
@@ -317,7 +355,11 @@ def zeros_like_aval(aval: ShapedArray) -> Array:
 
 
 def full(shape: tuple[int, ...], value: Any, dtype: np.dtype, weak_type: bool = False) -> Array:
-    """An array of one repeated scalar."""
+    """An array of a shape and dtype, of one repeated scalar.
+
+    >>> print(full((3,), 7, np.dtype("int32")))
+    [7 7 7]
+    """
     scalar = from_numpy(np.asarray(value).astype(dtype)[()], weak_type)
     return scalar if shape == () else broadcast_in_dim_p.bind(scalar, shape=shape, dims=())
 
@@ -333,5 +375,10 @@ def unbroadcast(ct: Array, aval: ShapedArray) -> Array:
 
 
 def instantiate(tangent: Any) -> Array:
-    """A symbolic zero as an array of zeros; anything else as it is."""
+    """A symbolic zero as an array of zeros (of bools, where its dtype is float0); anything else as it is.
+
+    >>> zero = Zero(make_aval((2,), np.dtype("float32")))
+    >>> print(instantiate(zero))
+    [0. 0.]
+    """
     return zeros_like_aval(tangent.aval) if type(tangent) is Zero else tangent

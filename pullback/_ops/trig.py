@@ -59,7 +59,7 @@ atan2_p = nary("atan2", np.arctan2, "stablehlo.atan2",
 
 atan2 = function_of_two(__name__, atan2_p,
     "The angle of the point (y, x) in radians, in [-pi, pi]: the first operand is the ordinate. Its derivatives "
-    "at the origin are nan.", "1., 1.", "0.7853982")
+    "at the origin are nan.", "1., 0.", "1.5707964")
 
 # --- hyperbolic ---
 

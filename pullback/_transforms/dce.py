@@ -10,6 +10,12 @@ def dce(jaxpr: Jaxpr, used: tuple[bool, ...] | None = None, keep_inputs: bool = 
 
     Returns it and which inputs it reads; inputs it does not read are dropped unless `keep_inputs`. Equations that act
     on the world stay. A primitive may narrow its own work by a rule `dce(used, eqn) -> (used inputs, equation)`.
+
+    >>> import pullback as pb
+    >>> jaxpr = pb.make_jaxpr(lambda x, y: (x + 1, y * 2))(1., 1.).jaxpr
+    >>> smaller, read = dce(jaxpr, (True, False))
+    >>> [eqn.primitive for eqn in smaller.eqns], read
+    ([add], (True, False))
     """
     used = (True,) * len(jaxpr.outvars) if used is None else tuple(used)
     return jaxpr.derive(("dce", used, keep_inputs), lambda: _dce(jaxpr, used, keep_inputs))

@@ -115,10 +115,10 @@ class HarvestTrace(Trace):
     """Takes down what passes the marks, of the kinds asked for; all else passes to the parent."""
 
     __slots__ = ("found", "kinds")
-    transparent = False
 
     def __init__(self, parent: Trace | None, kinds: tuple[str, ...]):
         super().__init__(parent)
+        self.transparent = False
         self.found: list[Found] = []
         self.kinds = kinds
 

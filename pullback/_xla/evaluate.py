@@ -17,7 +17,7 @@ from pullback._core.config import config
 from pullback._core.errors import UnexpectedTracerError
 from pullback._core.jaxpr import Equation, Jaxpr, Var
 from pullback._core.staging import foreign_tracer_message
-from pullback._core.trace import Trace, Tracer, call_with, check_alive, context, install_evaluator
+from pullback._core.trace import Trace, Tracer, call_with, check_alive, install_evaluator
 from pullback._core.types import ShapedArray
 from pullback._xla.executable import QUICK, Executable, compile_jaxpr
 
@@ -62,7 +62,10 @@ class Evaluator(Trace):
             _leave(token)
         if config.debug_nans:
             inspect_operation(primitive, values, (out,))
-        return array_of(aval, out)
+        array = ConcreteArray()  # as array_of
+        array.aval = aval
+        array._value = out
+        return array
 
     def _general(self, primitive, args, params):
         args = [concrete(a, primitive.name) for a in args]
@@ -124,13 +127,3 @@ install_evaluator(evaluator)
 def eagerly(fun, *args: Any) -> Any:
     """Call a function outside of every transformation."""
     return call_with(evaluator, fun, *args)
-
-
-def only_evaluates() -> bool:
-    """Whether what meets no tracer is evaluated at once, and nobody looks on: nothing is being staged."""
-    trace: Trace | None = context.trace
-    while trace is not None:
-        if not trace.transparent:
-            return False
-        trace = trace.parent
-    return True

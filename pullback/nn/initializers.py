@@ -26,7 +26,13 @@ _TRUNCATED_STDDEV = 0.87962566103423978
 
 
 class Initializer(Protocol):
-    """What every initializer is: `init(key, shape, dtype=float)` returns an array."""
+    """What every initializer is: `init(key, shape, dtype=float)` returns an array.
+
+    >>> from pullback import nn, random
+    >>> init: nn.initializers.Initializer = nn.initializers.normal()
+    >>> init(random.key(0), (2, 3)).shape
+    (2, 3)
+    """
 
     def __call__(self, key: Array, shape: Sequence[int], dtype: Any = None) -> Array: ...
 

@@ -38,7 +38,12 @@ __all__: list[str] = []
 
 
 class At:
-    """`x.at`: to be indexed."""
+    """`x.at`: to be indexed.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.zeros(3).at[1:].add(5.)
+    Array([0., 5., 5.], dtype=float32)
+    """
 
     __slots__ = ("array",)
 

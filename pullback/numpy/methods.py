@@ -85,7 +85,12 @@ def _contains(self: Array, value: Any) -> bool:
 
 
 def _at(self: Array) -> At:
-    """The way to updates by index: `x.at[i].set(y)` is `x[i] = y` that returns a new array."""
+    """The way to updates by index: `x.at[i].set(y)` is `x[i] = y` that returns a new array.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.zeros(3).at[1].set(5.)
+    Array([0., 5., 0.], dtype=float32)
+    """
     return At(self)
 
 
@@ -101,31 +106,58 @@ def _arguments(name: str, args: tuple, default: Any = None) -> Any:
 
 @boundary
 def _reshape(self: Array, *args: Any, order: str = "C") -> Array:
-    """The elements in another shape, given as a tuple or as integers, of which one may be -1."""
+    """The elements in another shape, given as a tuple or as integers, of which one may be -1.
+
+    ValueError for another number of elements.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.zeros(6).reshape(2, -1).shape
+    (2, 3)
+    """
     shape = args[0] if len(args) == 1 else args
     return manipulation.reshaped("reshape", self, shape, order)
 
 
 @boundary
 def _transpose(self: Array, *args: Any) -> Array:
-    """The array with its axes in another order, by default reversed."""
+    """The array with its axes in another order, by default reversed: axis `i` of the result is axis `args[i]`.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.zeros((2, 3, 4)).transpose(1, 0, 2).shape
+    (3, 2, 4)
+    """
     return manipulation.permuted("transpose", self, _arguments("transpose", args))
 
 
 @boundary
 def _flatten(self: Array, order: str = "C") -> Array:
-    """The elements along one axis."""
+    """The elements along one axis, row by row (order "C") or column by column ("F").
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.zeros((2, 3)).flatten().shape
+    (6,)
+    """
     return manipulation.ravel(self, order)
 
 
 def _t(self: Array) -> Array:
-    """The array with its axes reversed."""
+    """The array with its axes reversed.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.zeros((2, 3, 4)).T.shape
+    (4, 3, 2)
+    """
     return manipulation.permuted("T", self, None)
 
 
 @boundary
 def _mt(self: Array) -> Array:
-    """The array with its last two axes swapped."""
+    """The array with its last two axes swapped; ValueError if it has less than two.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.zeros((2, 3, 4)).mT.shape
+    (2, 4, 3)
+    """
     return manipulation.matrix_transpose(self)
 
 
@@ -134,24 +166,45 @@ def _mt(self: Array) -> Array:
 
 @boundary
 def _astype(self: Array, dtype: Any, copy: bool = False, device: Any = None) -> Array:
-    """The array in another dtype; see `pullback.numpy.astype`."""
+    """The array in another dtype; see `pullback.numpy.astype`.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.ones(2).astype("int32").dtype
+    dtype('int32')
+    """
     creation.check_device("astype", device)
     return types.astype(self, dtype)
 
 
 def _real(self: Array) -> Array:
-    """The real part."""
+    """The real part; the array itself if its dtype is real.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.array([1 + 2j]).real
+    Array([1.], dtype=float32)
+    """
     return trig.real(self) if dtypes.is_complex(self.aval.dtype) else self
 
 
 def _imag(self: Array) -> Array:
-    """The imaginary part, zeros for real dtypes."""
+    """The imaginary part, zeros for real dtypes.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.array([1 + 2j]).imag
+    Array([2.], dtype=float32)
+    """
     aval = self.aval
     return trig.imag(self) if dtypes.is_complex(aval.dtype) else shape_ops.full(aval.shape, 0, aval.dtype)
 
 
 def _copy(self: Array) -> Array:
-    """A copy; arrays are immutable, so it is the array itself."""
+    """A copy; arrays are immutable, so it is the array itself.
+
+    >>> import pullback.numpy as pnp
+    >>> x = pnp.ones(2)
+    >>> x.copy() is x
+    True
+    """
     return self
 
 
@@ -159,23 +212,45 @@ def _copy(self: Array) -> Array:
 
 
 def _device(self: Array) -> Any:
-    """The device the array is on."""
+    """The device the array is on.
+
+    >>> import pullback.numpy as pnp
+    >>> import pullback as pb
+    >>> pnp.ones(2).device in pb.devices()
+    True
+    """
     return engine.device()
 
 
 def _devices(self: Array) -> set:
-    """The devices the array is on."""
+    """The devices the array is on, a set of one.
+
+    >>> import pullback.numpy as pnp
+    >>> len(pnp.ones(2).devices())
+    1
+    """
     return {engine.device()}
 
 
 def _sharding(self: Array) -> SingleDeviceSharding:
-    """How the array is spread over devices."""
+    """How the array is spread over devices: all of it on one.
+
+    >>> import pullback.numpy as pnp
+    >>> len(pnp.ones(2).sharding.device_set)
+    1
+    """
     return SingleDeviceSharding(engine.device())
 
 
 @boundary
 def _to_device(self: Array, device: Any, *, stream: Any = None) -> Array:
-    """The array on another device of this process."""
+    """The array on another device of this process, which has one. ValueError for others.
+
+    >>> import pullback.numpy as pnp
+    >>> x = pnp.ones(2)
+    >>> x.to_device(x.device) is x
+    True
+    """
     creation.check_device("to_device", device.device if isinstance(device, SingleDeviceSharding) else device)
     return self
 
@@ -207,7 +282,12 @@ _PROPERTIES = {"at": _at, "T": _t, "mT": _mt, "real": _real, "imag": _imag, "dev
 @boundary
 def _compress(self: Array, condition: Any, axis: int | None = None, *, out: None = None, size: int | None = None,
               fill_value: Any = 0) -> Array:
-    """The elements along an axis where a condition is true; see `pullback.numpy.compress`."""
+    """The elements along an axis where a condition is true; see `pullback.numpy.compress`.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.arange(3).compress(pnp.array([True, False, True]))
+    Array([0, 2], dtype=int32)
+    """
     return indexing.compress(condition, self, axis, out=out, size=size, fill_value=fill_value)
 
 

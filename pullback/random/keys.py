@@ -54,7 +54,8 @@ _key_type = KeyType()
 class PRNGKeyArray:
     """An array of typed keys: a pytree with one child, the words, a uint32 array with a last axis of 2.
 
-    Shape, indexing and iteration are those of the keys. `key_data` gives the words.
+    Shape, indexing, iteration and the methods are those of the array of keys, 8 bytes each. `key_data` gives the words.
+    TypeError where it is used as data, IndexError for more indices than axes of keys.
 
     >>> from pullback import random
     >>> keys = random.split(random.key(0), 3)

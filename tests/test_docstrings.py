@@ -1,0 +1,107 @@
+"""Every public name is explained in its docstring, with an example that doctest finds and runs."""
+
+import importlib
+import inspect
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import pullback
+
+MODULES = ["", "core", "dtypes", "errors", "extend", "extend.core", "lax", "nn", "nn.initializers", "numpy",
+           "numpy.linalg", "random", "scipy.special", "test_util", "tree", "tree_util"]
+
+# what has no docstring of ours, or no example, and why
+FOREIGN = {
+    # NumPy's own classes, under their names there
+    *(f"numpy.{name}" for name in (
+        "character", "complexfloating", "flexible", "floating", "generic", "inexact", "integer", "number", "object_",
+        "signedinteger", "unsignedinteger", "dtype")),
+    # jaxlib's own classes: the entries of a path, and the structure of a tree
+    *(f"tree_util.{name}" for name in ("DictKey", "FlattenedIndexKey", "GetAttrKey", "PyTreeDef", "SequenceKey")),
+    # a type alias: Python's tuple
+    "tree_util.KeyPath",
+}
+
+
+def public_names(module: ModuleType) -> list[str]:
+    """What a module offers: its `__all__`, or the names without an underscore."""
+    return getattr(module, "__all__", None) or [name for name in dir(module) if not name.startswith("_")]
+
+
+def public_objects() -> Iterator[tuple[str, Any]]:
+    """Every public function and class once, by its first name; constants and modules are neither."""
+    seen = set()
+    for path in MODULES:
+        module = importlib.import_module(f"pullback.{path}".rstrip("."))
+        names = [*public_names(module), *(pullback._LAZY_FUNCTIONS if module is pullback else ())]
+        for name in names:
+            value = getattr(module, name)
+            if callable(value) and id(value) not in seen:
+                seen.add(id(value))
+                yield f"{path}.{name}".lstrip("."), value
+
+
+def members(cls: type) -> Iterator[tuple[str, Any]]:
+    """The public methods and properties that a class of ours defines, as functions."""
+    for name, value in vars(cls).items():
+        function = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+        if not name.startswith("_") and inspect.isfunction(function):
+            yield name, function
+
+
+def found_by_doctest(value: Any) -> bool:
+    """Whether the module that an object says it is from holds it, which is where doctest looks."""
+    if not hasattr(value, "__qualname__"):
+        value = type(value)  # a callable object, such as numpy.float32: its class has the docstring
+    place: Any = sys.modules[value.__module__]
+    for part in value.__qualname__.split("."):
+        place = inspect.getattr_static(place, part, None)
+        if isinstance(place, (staticmethod, classmethod)):
+            place = place.__func__
+        elif isinstance(place, property):
+            place = place.fget
+    return place is value
+
+
+OBJECTS = dict(public_objects())
+OURS = {name: value for name, value in OBJECTS.items() if name not in FOREIGN}
+CLASSES = {name: value for name, value in OURS.items() if inspect.isclass(value)}
+
+
+def test_the_list_is_the_whole_surface():
+    assert len(OURS) > 500
+    assert OBJECTS.keys() >= FOREIGN
+    assert {"grad", "lax.exp", "numpy.sin", "nn.relu", "random.normal", "scipy.special.erf"} <= OURS.keys()
+
+
+def test_what_is_exempt_is_not_ours():
+    assert [name for name in sorted(FOREIGN)
+            if (OBJECTS[name].__module__ or "").startswith("pullback")] == []
+
+
+def test_functions_and_classes_have_a_docstring():
+    assert [name for name, value in OURS.items() if not (value.__doc__ or "").strip()] == []
+
+
+def test_functions_and_classes_have_an_example():
+    assert [name for name, value in OURS.items() if ">>>" not in (value.__doc__ or "")] == []
+
+
+def test_methods_and_properties():
+    """A docstring each; an example there or in the docstring of the class."""
+    lacking = [f"{cls}.{name}" for cls, value in CLASSES.items() for name, function in members(value)
+               if not (function.__doc__ or "").strip() or ">>>" not in function.__doc__ + (value.__doc__ or "")]
+    assert lacking == []
+
+
+def test_methods_of_arrays_have_examples_of_their_own():
+    assert [name for name, function in members(pullback.Array) if ">>>" not in function.__doc__] == []
+
+
+def test_examples_are_found_by_doctest():
+    methods = {f"{cls}.{name}": function for cls, value in CLASSES.items() for name, function in members(value)}
+    lost = [name for name, value in {**OURS, **methods}.items()
+            if ">>>" in value.__doc__ and not found_by_doctest(value)]
+    assert lost == []
