@@ -7,47 +7,61 @@ of the weights XLA would keep in the memory of the results, where no figure show
 import numpy
 
 LAYERS, WIDTH, BATCH, BLOCK = 64, 256, 512, 8
+KEPT, BLOCKS, SCAN = "everything kept", "`checkpoint` of each 8 layers", "a `scan` of blocks with `checkpoint`"
 
 
-def data(np):
-    """(x, the weights), as arrays of the library."""
-    random = numpy.random.default_rng(0)
+def gradients(library):
+    """{way: (program, x, weights)}: the compiled gradient, in the weights, of the sum of the last layer.
 
-    def normal(rows, scale):
-        return np.asarray((scale * random.standard_normal((rows, WIDTH))).astype("float32"))
-
-    return normal(BATCH, 1.0), [normal(WIDTH, WIDTH ** -0.5) for _ in range(LAYERS)]
-
-
-def gradient(library, checkpointed):
-    """The gradient of the sum of the last layer in the weights, compiled; with `checkpoint` by blocks, or without."""
+    In the scan the weights are one array, else 64. All ways are checked where they are made.
+    """
     np, core = library.numpy, library.core
+    x, weights = data()
 
     def block(x, weights):
-        for w in weights:
-            x = np.tanh(x @ w)
+        for k in range(BLOCK):
+            x = np.tanh(x @ weights[k])
         return x
 
-    apply = core.checkpoint(block) if checkpointed else block
+    def by_blocks(apply):
+        def loss(x, weights):
+            for i in range(0, LAYERS, BLOCK):
+                x = apply(x, weights[i:i + BLOCK])
+            return x.sum()
 
-    def loss(x, weights):
-        for i in range(0, LAYERS, BLOCK):
-            x = apply(x, weights[i:i + BLOCK])
-        return x.sum()
+        return loss
 
-    return core.jit(core.grad(loss, 1))
+    def scanned(x, weights):
+        body = core.checkpoint(lambda x, weights: (block(x, weights), None), prevent_cse=False)
+        return core.lax.scan(body, x, weights.reshape(-1, BLOCK, WIDTH, WIDTH))[0].sum()
+
+    losses = {KEPT: by_blocks(block), BLOCKS: by_blocks(core.checkpoint(block)), SCAN: scanned}
+    own_x, listed, stacked = np.asarray(x), [np.asarray(w) for w in weights], np.asarray(weights)
+    ways = {}
+    for way, loss in losses.items():
+        own_weights = stacked if way == SCAN else listed
+        program = core.jit(core.grad(loss, 1)).lower(own_x, own_weights).compile()
+        check(program(own_x, own_weights), x, weights)
+        ways[way] = program, own_x, own_weights
+    return ways
+
+
+def data():
+    random = numpy.random.default_rng(0)
+    x = random.standard_normal((BATCH, WIDTH))
+    weights = random.standard_normal((LAYERS, WIDTH, WIDTH)) / WIDTH ** 0.5
+    return x.astype("float32"), weights.astype("float32")
 
 
 def check(slopes, x, weights):
-    """Against the chain rule, written out in double precision."""
-    weights = [numpy.asarray(w, float) for w in weights]
-    states = [numpy.asarray(x, float)]
+    """Against the chain rule, written out by hand."""
+    states = [x]
     for w in weights:
         states.append(numpy.tanh(states[-1] @ w))
-    bar = numpy.ones_like(states[-1])
-    for slope, w, before, after in reversed(list(zip(slopes, weights, states, states[1:]))):
-        bar = bar * (1 - after ** 2)
-        expected = before.T @ bar
-        error = numpy.linalg.norm(numpy.asarray(slope) - expected) / numpy.linalg.norm(expected)
-        assert error < 1e-4, f"relative error {error}"
-        bar = bar @ w.T
+    bar = numpy.ones_like(x)
+    for i in reversed(range(LAYERS)):
+        bar = bar * (1 - states[i + 1] ** 2)
+        expected = states[i].T @ bar
+        error = numpy.linalg.norm(numpy.asarray(slopes[i]) - expected) / numpy.linalg.norm(expected)
+        assert error < 1e-3, f"layer {i}: relative error {error}"
+        bar = bar @ weights[i].T

@@ -1,12 +1,12 @@
 """Figures: the temporary memory of compiled gradients, in bytes: `temp_size_in_bytes` of XLA's `memory_analysis()`.
 
-Arguments and results are not in it. First the 64 layers of layers.py, with and without `checkpoint`; then N steps of a
+Arguments and results are not in it. First the 64 layers of layers.py, with and without `checkpoint`. Then N steps of a
 loop that carries 1,000 numbers, x = sin(x), as a `while_loop` with `max_steps=N` (JAX cannot differentiate one in
 reverse) and as a `scan`, which keeps something of each step.
 """
 
-import layers
 import numpy
+from layers import gradients
 from peers import load
 
 UNIT = "bytes"
@@ -19,12 +19,8 @@ STEPS = (256, 1_024, 4_096)
 
 def prepare(peer):
     library = load(peer)
-    x, weights = layers.data(library.numpy)
-    sizes = {}
-    for checkpointed, kept in ((False, "everything kept"), (True, "`checkpoint` of each 8")):
-        program = layers.gradient(library, checkpointed).lower(x, weights).compile()
-        layers.check(program(x, weights), x, weights)
-        sizes[f"memory of the gradient of 64 layers, {kept}"] = temporary(program)
+    sizes = {f"memory of the gradient of 64 layers, {way}": temporary(program)
+             for way, (program, _, _) in gradients(library).items()}
 
     x = library.numpy.asarray(numpy.linspace(-1, 1, 1_000).astype("float32"))
     for name, loop in (("scan", scan), ("while_loop", while_loop)):

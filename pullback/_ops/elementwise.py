@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,8 @@ def scalar(x: Array, value: Any) -> Array:
 neg_p = unary("neg", operator.neg, "stablehlo.negate", lambda t, x, y: neg(t), NUMBER)
 neg_p.transpose = lambda ct, x: [neg(ct)]
 
-neg = function_of_one(__name__, neg_p, "`-x`; of unsigned integers modulo 2 to the number of bits.", "2.", "-2.0")
+neg: Callable[[Any], Array] = function_of_one(
+    __name__, neg_p, "`-x`; of unsigned integers modulo 2 to the number of bits.", "2.", "-2.0")
 
 
 def _sum_jvp(p, second):
@@ -209,7 +211,8 @@ rsqrt_p = unary("rsqrt", lambda x: np.divide(x.dtype.type(1), np.sqrt(x)), "stab
                 lambda t, x, y: mul(t, mul(scalar(x, -0.5), div(y, x))))
 cbrt_p = unary("cbrt", np.cbrt, "stablehlo.cbrt", lambda t, x, y: div(t, mul(scalar(x, 3), square(y))), FLOAT)
 
-square = function_of_one(__name__, square_p, "`x * x`, not `|x|**2`: complex for complex `x`.", "3.", "9.0")
+square: Callable[[Any], Array] = function_of_one(
+    __name__, square_p, "`x * x`, not `|x|**2`: complex for complex `x`.", "3.", "9.0")
 sqrt = function_of_one(__name__, sqrt_p,
     "The square root: nan below 0, in the right half plane for complex `x`. Its derivative at 0 is inf.", "9.", "3.0")
 rsqrt = function_of_one(__name__, rsqrt_p, "One over the square root: inf at 0, nan below.", "4.", "0.5")

@@ -206,5 +206,5 @@ bessel_i1e_p = unary("bessel_i1e", scipy_kernel("i1e"), "chlo.bessel_i1e",
 
 bessel_i0e = function_of_one(__name__, bessel_i0e_p,
     "exp(-|x|) I0(x), the scaled modified Bessel function of order 0 (DLMF 10.25).", "0.", "1.0")
-bessel_i1e = function_of_one(__name__, bessel_i1e_p,
+bessel_i1e: Callable[[Any], Array] = function_of_one(__name__, bessel_i1e_p,
     "exp(-|x|) I1(x), the scaled modified Bessel function of order 1 (DLMF 10.25).", "0.", "0.0")

@@ -127,7 +127,7 @@ zeta_p = nary("zeta", scipy_kernel("zeta"), "chlo.zeta", no_derivative("zeta", "
 
 lgamma = function_of_one(__name__, lgamma_p,
     "The logarithm of |gamma(x)|: inf at 0 and the negative integers. Its derivative is `digamma`.", "1.", "0.0")
-digamma = function_of_one(__name__, digamma_p,
+digamma: Callable[[Any], Array] = function_of_one(__name__, digamma_p,
     "The derivative of `lgamma` (DLMF 5.2.2), nan at its poles 0, -1, -2, ...", "1.", "-0.5772157")
 
 

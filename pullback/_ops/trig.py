@@ -37,8 +37,8 @@ def _one_minus_square(x):
     # by its factors: near 1, the square has already lost the digits that are left
     return mul(sub(scalar(x, 1), x), add(scalar(x, 1), x))
 
-sin = function_of_one(__name__, sin_p, "The sine of `x` in radians.", "0.", "0.0")
-cos = function_of_one(__name__, cos_p, "The cosine of `x` in radians.", "0.", "1.0")
+sin: Callable[[Any], Array] = function_of_one(__name__, sin_p, "The sine of `x` in radians.", "0.", "0.0")
+cos: Callable[[Any], Array] = function_of_one(__name__, cos_p, "The cosine of `x` in radians.", "0.", "1.0")
 tan = function_of_one(__name__, tan_p, "The tangent of `x` in radians.", "0.", "0.0")
 asin = function_of_one(__name__, asin_p,
     "The arc sine in radians, in [-pi/2, pi/2]; nan for reals outside of [-1, 1]. Its derivative is inf at -1 "
@@ -71,8 +71,10 @@ acosh_p = unary("acosh", np.arccosh, "chlo.acosh",
                 lambda t, x, y: mul(t, mul(rsqrt(sub(x, scalar(x, 1))), rsqrt(add(x, scalar(x, 1))))))
 atanh_p = unary("atanh", np.arctanh, "chlo.atanh", lambda t, x, y: div(t, _one_minus_square(x)))
 
-sinh = function_of_one(__name__, sinh_p, "The hyperbolic sine, (exp(x) - exp(-x)) / 2.", "0.", "0.0")
-cosh = function_of_one(__name__, cosh_p, "The hyperbolic cosine, (exp(x) + exp(-x)) / 2.", "0.", "1.0")
+sinh: Callable[[Any], Array] = function_of_one(
+    __name__, sinh_p, "The hyperbolic sine, (exp(x) - exp(-x)) / 2.", "0.", "0.0")
+cosh: Callable[[Any], Array] = function_of_one(
+    __name__, cosh_p, "The hyperbolic cosine, (exp(x) + exp(-x)) / 2.", "0.", "1.0")
 tanh = function_of_one(__name__, tanh_p, "The hyperbolic tangent, sinh(x) / cosh(x).", "0.", "0.0")
 asinh = function_of_one(__name__, asinh_p, "The inverse of `sinh`.", "0.", "0.0")
 acosh = function_of_one(__name__, acosh_p,

@@ -53,6 +53,11 @@ def standard_exponential(words: Array, shape: tuple[int, ...], dtype: np.dtype) 
 def exponential(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
     """Exponential numbers of mean 1: density exp(-x) for x >= 0.
 
+    Args:
+      key: a single key, raw or typed.
+      shape: the shape of the result.
+      dtype: a floating dtype.
+
     >>> from pullback import random
     >>> random.exponential(random.key(0), (1000,)).mean().round(1)
     Array(1., dtype=float32)
@@ -95,6 +100,11 @@ def gumbel(key: Any, shape: int | Sequence[int] = (), dtype: Any = None, mode: s
 def laplace(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
     """Laplace numbers: density exp(-|x|) / 2.
 
+    Args:
+      key: a single key, raw or typed.
+      shape: the shape of the result.
+      dtype: a floating dtype.
+
     >>> from pullback import random
     >>> abs(random.laplace(random.key(0), (1000,))).mean().round(1)
     Array(1., dtype=float32)
@@ -109,6 +119,11 @@ def laplace(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Arr
 def logistic(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
     """Logistic numbers: distribution function 1 / (1 + exp(-x)).
 
+    Args:
+      key: a single key, raw or typed.
+      shape: the shape of the result.
+      dtype: a floating dtype.
+
     >>> from pullback import random
     >>> (random.logistic(random.key(0), (1000,)) > 0).mean().round(1)
     Array(0.5, dtype=float32)
@@ -122,6 +137,11 @@ def logistic(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Ar
 @boundary
 def cauchy(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
     """Cauchy numbers: density 1 / (pi (1 + x**2)).
+
+    Args:
+      key: a single key, raw or typed.
+      shape: the shape of the result.
+      dtype: a floating dtype.
 
     >>> from pullback import random
     >>> (abs(random.cauchy(random.key(0), (1000,))) < 1).mean().round(1)
@@ -142,6 +162,11 @@ def standard_maxwell(words: Array, shape: tuple[int, ...], dtype: np.dtype) -> A
 @boundary
 def maxwell(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
     """Maxwell numbers: density sqrt(2 / pi) x**2 exp(-x**2 / 2) for x >= 0.
+
+    Args:
+      key: a single key, raw or typed.
+      shape: the shape of the result.
+      dtype: a floating dtype.
 
     >>> from pullback import random
     >>> random.maxwell(random.key(0), (1000,)).mean().round(1)

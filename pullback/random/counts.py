@@ -124,6 +124,9 @@ def poisson(key: Any, lam: Any, shape: Any = None, dtype: Any = None) -> Array:
       shape: the shape of the result; by default that of `lam`.
       dtype: an integer dtype.
 
+    See: Knuth, The Art of Computer Programming 2, section 3.4.1, for small means; for large ones Hoermann, "The
+    transformed rejection method for generating Poisson random variables" (1993).
+
     >>> from pullback import random
     >>> random.poisson(random.key(0), 3., (1000,)).mean().round(0)
     Array(3., dtype=float32)
@@ -214,6 +217,8 @@ def binomial(key: Any, n: Any, p: Any, shape: Any = None, dtype: Any = None) -> 
       p: probabilities that broadcast to `shape`. The result is nan where they are not between 0 and 1.
       shape: the shape of the result; by default that of the parameters, broadcast together.
       dtype: a floating dtype.
+
+    See: for large means Hoermann, "The generation of binomial random variates" (1993).
 
     >>> from pullback import random
     >>> random.binomial(random.key(0), 10, 0.5, (1000,)).mean().round(0)

@@ -49,6 +49,9 @@ def gamma(key: Any, a: Any, shape: Any = None, dtype: Any = None) -> Array:
       shape: the shape of the result; by default that of `a`.
       dtype: a floating dtype.
 
+    See: Marsaglia and Tsang, "A simple method for generating gamma variables" (2000); for the derivative Figurnov,
+    Mohamed and Mnih, "Implicit reparameterization gradients" (2018).
+
     >>> from pullback import random
     >>> random.gamma(random.key(0), 3., (1000,)).mean().round(1)
     Array(3., dtype=float32)
@@ -67,6 +70,8 @@ def loggamma(key: Any, a: Any, shape: Any = None, dtype: Any = None) -> Array:
       a: a positive number, or an array that broadcasts to `shape`. The result is differentiable in it.
       shape: the shape of the result; by default that of `a`.
       dtype: a floating dtype.
+
+    See: `gamma`.
 
     >>> from pullback import random
     >>> bool(random.loggamma(random.key(0), 1e-3) < -50)

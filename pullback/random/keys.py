@@ -272,6 +272,8 @@ def split(key: Any, num: int | Sequence[int] = 2) -> Any:
     Returns:
       Keys of the same kind: shape (num,) if typed, (num, 2) if raw.
 
+    See: `bits`, for the generator.
+
     >>> from pullback import random
     >>> random.split(random.PRNGKey(0))
     Array([[1797259609, 2579123966],

@@ -111,6 +111,9 @@ def bits(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
     Raises:
       ValueError: dtype is not unsigned; key is an array of several.
 
+    See: Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3" (2011), for the generator,
+    Threefry-2x32 with 20 rounds.
+
     >>> from pullback import random
     >>> random.bits(random.key(0), (2,))
     Array([4070199207, 4202968722], dtype=uint32)
@@ -279,7 +282,7 @@ def standard_normal(words: Array, shape: tuple[int, ...], dtype: np.dtype) -> Ar
 
 @boundary
 def normal(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
-    """Normal numbers of mean 0 and variance 1.
+    """Normal numbers of mean 0 and variance 1, by the inverse of the distribution function.
 
     Args:
       key: a single key, raw or typed.
@@ -372,6 +375,11 @@ def sign_samples(words: Array, shape: tuple[int, ...], dtype: np.dtype) -> Array
 @boundary
 def rademacher(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
     """1 or -1, each with probability one half.
+
+    Args:
+      key: a single key, raw or typed.
+      shape: the shape of the result.
+      dtype: any dtype of numbers; int32 by default, int64 with 64-bit types.
 
     >>> from pullback import random
     >>> random.rademacher(random.key(0), (4,))
