@@ -220,7 +220,7 @@ def binary(name: str, primitive: Primitive, domain: Domain, doc: str, for_bools:
             raise
 
     function.ufunc = ufunc  # type: ignore[attr-defined]
-    return named(function, name, doc, module)
+    return named(function, name, _with_types(doc, domain, 2, bools=for_bools is not None), module)
 
 
 # --- functions of one operand that are one primitive ---
@@ -253,6 +253,7 @@ def unary(name: str, primitive: Primitive, domain: Domain, doc: str,
             fold(error)
             raise
 
+    doc = _with_types(doc, domain, 1, bools=unchanged is not None, converted=unchanged is None)
     return named(function, name, doc, module)
 
 
@@ -273,9 +274,25 @@ def elementwise(domain: Domain) -> Callable[[Callable], Callable]:
                 fold(error)
                 raise
 
+        if body.__doc__:
+            function.__doc__ = _with_types(body.__doc__, domain, body.__code__.co_argcount)
         return function
 
     return decorate
+
+
+def _with_types(doc: str, domain: Domain, operands: int, bools: bool = False, converted: bool = True) -> str:
+    """A docstring with what shapes and dtypes the function takes put before the example."""
+    accepted = "" if domain is ANY else f" {domain.description}{' or bools' * bools}, else TypeError"
+    if operands == 1:
+        note = f"Any shape;{accepted or ' any dtype'}."
+    else:
+        note = f"The shapes broadcast, else ValueError; the dtypes are promoted to one{':' * bool(accepted)}{accepted}."
+    text, mark, example = doc.partition(">>>")
+    margin = text[len(text.rstrip(" ")):]
+    if converted and domain.adapt is dtypes.to_inexact:
+        note += f"\n{margin}Integers and bools are computed in floating point."
+    return f"{text.rstrip()}\n\n{margin}{note}\n\n{margin}{mark}{example}"
 
 
 def named(function: Callable, name: str, doc: str, module: str) -> Callable:

@@ -219,7 +219,8 @@ def _has_no_sign(dtype):
     return dtype.kind in "bu"
 
 
-absolute = unary("absolute", trig.abs_p, NUMBER, unchanged=_has_no_sign, doc="""|x|, elementwise; real for complex `x`.
+absolute = unary("absolute", trig.abs_p, NUMBER, unchanged=_has_no_sign, doc="""|x|, real for complex `x`. Its
+    derivative at 0 is 0.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.absolute(3 + 4j))
@@ -232,7 +233,8 @@ fabs = unary("fabs", trig.abs_p, FLOAT, """|x| in floating point, of real `x`.
     >>> print(pnp.fabs(-3))
     3.0
     """)
-sign = unary("sign", e.sign_p, NUMBER, """-1, 0 or 1 by the sign of `x`; `x / |x|` of complex numbers.
+sign = unary("sign", e.sign_p, NUMBER, """-1, 0 or 1 by the sign of `x`; `x / |x|` of complex numbers. The
+    derivative is 0.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.sign(pnp.array([-2., 0., 3.])))
@@ -263,27 +265,26 @@ def reciprocal(x: Any, /) -> Array:
 def _function(name: str, primitive, says: str, argument: str, result: str, domain=INEXACT) -> Callable[[Any], Array]:
     return unary(name, primitive, domain, f"""{says}
 
-    Integers and bools are computed in floating point; shape as `x`.
-
     >>> import pullback.numpy as pnp
     >>> print(pnp.{name}({argument}))
     {result}
     """)
 
 
-sqrt = _function("sqrt", e.sqrt_p, "The square root, nan of negative real numbers.", "4", "2.0")
-cbrt = _function("cbrt", e.cbrt_p, "The cube root, of real `x`.", "-8", "-2.0", FLOAT)
+sqrt = _function("sqrt", e.sqrt_p, "The square root, nan of negative real numbers. Its derivative at 0 is inf.",
+                 "4", "2.0")
+cbrt = _function("cbrt", e.cbrt_p, "The cube root, odd in `x`. Its derivative at 0 is inf.", "-8", "-2.0", FLOAT)
 exp = _function("exp", e.exp_p, "e to the power `x`.", "0.", "1.0")
 exp2 = _function("exp2", e.exp2_p, "2 to the power `x`.", "3.", "8.0")
 expm1 = _function("expm1", e.expm1_p, "`exp(x) - 1`, accurate near 0.", "1e-8", "1e-08")
-log = _function("log", e.log_p, "The natural logarithm, nan of negative real numbers.", "1.", "0.0")
+log = _function("log", e.log_p, "The natural logarithm: -inf at 0, nan of negative real numbers.", "1.", "0.0")
 log1p = _function("log1p", e.log1p_p, "`log(1 + x)`, accurate near 0.", "1e-8", "1e-08")
 sin = _function("sin", trig.sin_p, "The sine of `x` in radians.", "0.", "0.0")
 cos = _function("cos", trig.cos_p, "The cosine of `x` in radians.", "0.", "1.0")
 tan = _function("tan", trig.tan_p, "The tangent of `x` in radians.", "0.", "0.0")
 arcsin = _function("arcsin", trig.asin_p, "The arc sine in radians, nan outside of [-1, 1].", "1.", "1.5707964")
 arccos = _function("arccos", trig.acos_p, "The arc cosine in radians, nan outside of [-1, 1].", "1.", "0.0")
-arctan = _function("arctan", trig.atan_p, "The arc tangent in radians.", "1.", "0.7853982")
+arctan = _function("arctan", trig.atan_p, "The arc tangent in radians, in [-pi/2, pi/2].", "1.", "0.7853982")
 sinh = _function("sinh", trig.sinh_p, "The hyperbolic sine.", "0.", "0.0")
 cosh = _function("cosh", trig.cosh_p, "The hyperbolic cosine.", "0.", "1.0")
 tanh = _function("tanh", trig.tanh_p, "The hyperbolic tangent.", "0.", "0.0")

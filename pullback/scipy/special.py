@@ -1,6 +1,8 @@
 """Special functions, as in `scipy.special`: elementwise, differentiable, in floating point.
 
-Integers and bools are computed in floating point. Operands broadcast together and are promoted to one dtype.
+Integers and bools are computed in floating point. Operands broadcast together and are promoted to one dtype. A
+derivative that is not known (by the order of an incomplete gamma function, say) is refused with NotImplementedError.
+Definitions and formulas are cited by their numbers in the NIST Digital Library of Mathematical Functions (DLMF).
 """
 from __future__ import annotations
 
@@ -98,14 +100,16 @@ def kl_div(p: Any, q: Any) -> Array:
 
 # --- error functions and the normal distribution ---
 
-erf = _function("erf", s.erf_p, "The error function `2 / sqrt(pi) * integral of exp(-t**2) from 0 to x`.", "0.", "0.0")
-erfc = _function("erfc", s.erfc_p, "`1 - erf(x)`, accurate for large `x`.", "0.", "1.0")
-erfinv = _function("erfinv", s.erf_inv_p, "The inverse of `erf` on (-1, 1).", "0.", "0.0")
+erf = _function("erf", s.erf_p, "The error function `2 / sqrt(pi) * integral of exp(-t**2) from 0 to x` (DLMF 7.2.1).",
+                "0.", "0.0")
+erfc = _function("erfc", s.erfc_p, "`1 - erf(x)`, accurate for large `x` (DLMF 7.2.2).", "0.", "1.0")
+erfinv = _function("erfinv", s.erf_inv_p, "The inverse of `erf` on (-1, 1): infinite at the ends, nan outside.",
+                   "0.", "0.0")
 
 
 @elementwise(FLOAT)
 def ndtr(x: Any) -> Array:
-    """The distribution function of the normal distribution, Phi(x).
+    """The distribution function of the normal distribution, Phi(x) = erfc(-x / sqrt(2)) / 2.
 
     >>> from pullback.scipy import special
     >>> print(special.ndtr(0.))
@@ -120,7 +124,7 @@ def _normal_below(x: Array) -> Array:
 
 @elementwise(FLOAT)
 def ndtri(p: Any) -> Array:
-    """The inverse of `ndtr` on (0, 1).
+    """The inverse of `ndtr` on (0, 1): infinite at the ends, nan outside.
 
     >>> from pullback.scipy import special
     >>> print(special.ndtri(0.5))
@@ -132,7 +136,7 @@ def ndtri(p: Any) -> Array:
 
 @elementwise(FLOAT)
 def log_ndtr(x: Any) -> Array:
-    """`log(ndtr(x))`, accurate far below 0 and far above, too; so is its derivative.
+    """`log(ndtr(x))`, accurate far below 0 (by the asymptotic series DLMF 7.12.1) and far above; so is its derivative.
 
     >>> from pullback.scipy import special
     >>> print(special.log_ndtr(-100.))
@@ -143,25 +147,29 @@ def log_ndtr(x: Any) -> Array:
 
 # --- the gamma family ---
 
-gammaln = _function("gammaln", s.lgamma_p, "The logarithm of |gamma(x)|.", "1.", "0.0")
-digamma = _function("digamma", s.digamma_p, "The derivative of `gammaln`.", "1.", "-0.5772157")
+gammaln = _function("gammaln", s.lgamma_p, "The logarithm of |gamma(x)|: inf at 0, -1, -2, ... Its derivative is `digamma`.",
+                    "1.", "0.0")
+digamma = _function("digamma", s.digamma_p, "The derivative of `gammaln` (DLMF 5.2.2), nan at 0, -1, -2, ...",
+                    "1.", "-0.5772157")
 gammainc = _function_of_two("gammainc", g.igamma_p,
-                            "The regularized lower incomplete gamma function P(a, x); differentiable in `x`.",
+                            "The regularized lower incomplete gamma function P(a, x) (DLMF 8.2.4); "
+                            "differentiable in `x`.",
                             "1., 0.", "0.0")
 gammaincc = _function_of_two("gammaincc", g.igammac_p,
-                             "The regularized upper incomplete gamma function Q(a, x); differentiable in `x`.",
+                             "The regularized upper incomplete gamma function Q(a, x) (DLMF 8.2.4); "
+                             "differentiable in `x`.",
                              "1., 0.", "1.0")
 polygamma = _function_of_two("polygamma", s.polygamma_p,
-                             "The derivative of whole order `n` of `digamma`: `polygamma(n, x)`; "
+                             "The derivative of whole order `n` of `digamma`: `polygamma(n, x)` (DLMF 5.15); "
                              "differentiable in `x`.",
                              "1, 1.", "1.644934")
-zeta = _function_of_two("zeta", s.zeta_p, "The Hurwitz zeta function `zeta(x, q)`; differentiable in `q`.", "2., 1.",
-                        "1.644934")
+zeta = _function_of_two("zeta", s.zeta_p, "The Hurwitz zeta function `zeta(x, q)` (DLMF 25.11.1); differentiable in `q`.",
+                        "2., 1.", "1.644934")
 
 
 @elementwise(FLOAT)
 def gamma(x: Any) -> Array:
-    """The gamma function; nan at the negative integers.
+    """The gamma function (DLMF 5.2.1); nan at the negative integers.
 
     >>> from pullback.scipy import special
     >>> print(special.gamma(3.))
@@ -211,7 +219,7 @@ def _log_beta(a: Array, b: Array) -> Array:
 
 @elementwise(FLOAT)
 def beta(a: Any, b: Any) -> Array:
-    """The beta function `gamma(a) gamma(b) / gamma(a + b)`.
+    """The beta function `gamma(a) gamma(b) / gamma(a + b)` (DLMF 5.12.1).
 
     >>> from pullback.scipy import special
     >>> print(special.beta(1., 1.))
@@ -223,7 +231,7 @@ def beta(a: Any, b: Any) -> Array:
 
 @elementwise(FLOAT)
 def betainc(a: Any, b: Any, x: Any) -> Array:
-    """The regularized incomplete beta function I_x(a, b) on [0, 1]; differentiable in `x`.
+    """The regularized incomplete beta function I_x(a, b) on [0, 1] (DLMF 8.17.2); differentiable in `x`.
 
     >>> from pullback.scipy import special
     >>> print(special.betainc(1., 1., 0.25))
@@ -234,7 +242,7 @@ def betainc(a: Any, b: Any, x: Any) -> Array:
 
 @elementwise(FLOAT)
 def poch(z: Any, m: Any) -> Array:
-    """The rising factorial `gamma(z + m) / gamma(z)`, for positive z and z + m.
+    """The rising factorial `gamma(z + m) / gamma(z)` (DLMF 5.2.5), for positive z and z + m.
 
     >>> from pullback.scipy import special
     >>> print(special.poch(1., 1.))
@@ -253,7 +261,7 @@ i1e = _function("i1e", g.bessel_i1e_p, "`exp(-|x|) * i1(x)`: the modified Bessel
 
 @elementwise(FLOAT)
 def i0(x: Any) -> Array:
-    """The modified Bessel function of the first kind, of order 0.
+    """The modified Bessel function of the first kind, of order 0 (DLMF 10.25.2).
 
     >>> from pullback.scipy import special
     >>> print(special.i0(0.))
@@ -264,7 +272,7 @@ def i0(x: Any) -> Array:
 
 @elementwise(FLOAT)
 def i1(x: Any) -> Array:
-    """The modified Bessel function of the first kind, of order 1.
+    """The modified Bessel function of the first kind, of order 1 (DLMF 10.25.2).
 
     >>> from pullback.scipy import special
     >>> print(special.i1(0.))
