@@ -149,7 +149,7 @@ def log_ndtr(x: Any) -> Array:
 
 gammaln = _function("gammaln", s.lgamma_p, "The logarithm of |gamma(x)|: inf at 0, -1, -2, ... Its derivative is `digamma`.",
                     "1.", "0.0")
-digamma = _function("digamma", s.digamma_p, "The derivative of `gammaln` (DLMF 5.2.2), nan at 0, -1, -2, ...",
+digamma = _function("digamma", s.digamma_p, "The derivative of `gammaln` (DLMF 5.2.2): nan at 0, -1, -2, ...",
                     "1.", "-0.5772157")
 gammainc = _function_of_two("gammainc", g.igamma_p,
                             "The regularized lower incomplete gamma function P(a, x) (DLMF 8.2.4); "
@@ -163,7 +163,7 @@ polygamma = _function_of_two("polygamma", s.polygamma_p,
                              "The derivative of whole order `n` of `digamma`: `polygamma(n, x)` (DLMF 5.15); "
                              "differentiable in `x`.",
                              "1, 1.", "1.644934")
-zeta = _function_of_two("zeta", s.zeta_p, "The Hurwitz zeta function `zeta(x, q)` (DLMF 25.11.1); differentiable in `q`.",
+zeta = _function_of_two("zeta", s.zeta_p, "The Hurwitz zeta function (DLMF 25.11.1); differentiable in `q`.",
                         "2., 1.", "1.644934")
 
 
