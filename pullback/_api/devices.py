@@ -13,7 +13,7 @@ from pullback._xla import engine
 
 
 def devices(backend: str | None = None) -> list[Any]:
-    """The devices of this process; the only backend is "cpu".
+    """The devices of this process; the only backend is "cpu". RuntimeError for others.
 
     >>> import pullback as pb
     >>> len(pb.devices())
@@ -54,6 +54,8 @@ def default_backend() -> str:
 @boundary
 def device_put(x: Any, device: Any = None) -> Any:
     """The leaves of a pytree as arrays with a device buffer; values and tracers are unchanged.
+
+    TypeError for what is no array or number.
 
     >>> import pullback as pb, numpy as np
     >>> pb.device_put({"a": np.arange(3, dtype="int32")})

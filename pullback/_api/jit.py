@@ -128,7 +128,7 @@ class Compiler:
                     if build is None:
                         return array_on_device(avals, outs[0])
                     arrays = []
-                    for aval, out in zip(avals, outs):  # noqa: B905  as array_on_device, which would cost a call each
+                    for aval, out in zip(avals, outs):  # as array_on_device, which would cost a call each
                         array = ConcreteArray()
                         array.aval = aval
                         array._buffer = out

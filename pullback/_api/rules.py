@@ -26,7 +26,7 @@ from pullback._core.trace import Tracer, call_with, context
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.tree_paths import tree_flatten_with_path
 from pullback._core.zeros import Zero
-from pullback._higher_order.captures import closed_over
+from pullback._higher_order.captures import Suspects
 from pullback._higher_order.custom_call import closing_over
 from pullback._higher_order.custom_rules import custom_call_p
 from pullback._higher_order.flat_rules import Depth, FlatCall, call_site
@@ -100,7 +100,7 @@ class custom_rules:
         # a call without traced arguments has nothing traced about it
         self._self_contained = (isinstance(fun, FunctionType) and fun.__closure__ is None and not self.nondiff_argnums
                                 and self._plain_count is not None)
-        self._searched = not _is_plain(fun)
+        self._suspects = Suspects([fun])
 
     def _count_plain_parameters(self) -> int | None:
         """The number of arguments of a call that needs no binding, or None where every call does."""
@@ -156,10 +156,9 @@ class custom_rules:
                 self._refuse_leaves(args, flat)
                 raise
             call: Any = flat
-            if self._searched or fixed or keywords:
-                tracers = self._captured(fixed, keywords)
-                if tracers:
-                    call, leaves = closing_over(flat, tracers), [*tracers, *leaves]
+            tracers = self._suspects.tracers(self, fixed, keywords)
+            if tracers:
+                call, leaves = closing_over(flat, tracers), [*tracers, *leaves]
             outs = custom_call_p.bind(*leaves, call=call)
             return tree_unflatten(flat.out_tree, outs)
         except Exception as error:
@@ -169,9 +168,9 @@ class custom_rules:
     def _label(self) -> str:
         return f"{type(self).__name__} function {describe_function(self.fun)}"
 
-    def _captured(self, fixed: Sequence[Any], keywords: dict[str, Any]) -> Sequence[Tracer]:
-        rules = self.jvp_rule, self.fwd_rule, self.bwd_rule, self.vmap_rule
-        return closed_over([self.fun, *rules, *fixed, *keywords.values()])
+    def closed_over_parts(self) -> tuple[Any, ...]:
+        """Where traced values may be found that are closed over: the function and its rules."""
+        return self.fun, self.jvp_rule, self.fwd_rule, self.bwd_rule, self.vmap_rule
 
     def _refuse_tracers(self, fixed: Sequence[Any], positions: Sequence[int]) -> None:
         for value, i in zip(fixed, positions, strict=True):
@@ -221,7 +220,7 @@ class custom_rules:
                 raise TypeError(f"{self._label()}: expected a function as the {name.removesuffix('_rule')} rule, got "
                                 f"{rule!r}")
             setattr(self, name, rule)
-            self._searched = self._searched or not _is_plain(rule)
+        self._suspects = Suspects(self.closed_over_parts())
         return None if argnums is None else canonical_argnums(self._label(), argnums)
 
     def defjvp(self, jvp: Callable, symbolic_zeros: bool = False, *, argnums: int | Sequence[int] | None = None
@@ -376,9 +375,3 @@ class custom_rules:
         """
         self._set(vmap_rule=rule)
         return rule
-
-
-def _is_plain(fun: Any) -> bool:
-    """Whether a function cannot hold traced values: it has no closure and no defaults."""
-    return (isinstance(fun, FunctionType) and fun.__closure__ is None and not fun.__defaults__
-            and not fun.__kwdefaults__)

@@ -64,6 +64,10 @@ def _from_environment(name: str, environ: dict[str, str]) -> Any:
     raise ValueError(f"environment variable {variable}: expected one of {expected}; got {text!r}.")
 
 
+# whether any thread ever turned debug_nans on; the evaluator asks this first, as a thread's own values are slow to read
+nans_were_debugged = [False]
+
+
 class TracingState:
     """The values of the options that a traced function depends on; equal values are one object."""
 
@@ -79,6 +83,7 @@ _states: dict[tuple, TracingState] = {}
 
 def _tracing_state(source: Any) -> TracingState:
     key = tuple(getattr(source, name) for name in _TRACING)
+    nans_were_debugged[0] = nans_were_debugged[0] or source.debug_nans
     return _states.setdefault(key, TracingState(key))
 
 

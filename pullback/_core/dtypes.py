@@ -301,6 +301,7 @@ def promote_types(a: Any, b: Any) -> np.dtype:
     """The common dtype of two dtypes; int, float and complex stand for weak Python scalars.
 
     Without x64, a 64-bit result arises only where an argument is a 64-bit dtype itself, as in JAX.
+    TypePromotionError for dtypes that have none, TypeError for what is no dtype.
 
     >>> promote_types("int8", "uint8"), promote_types("bfloat16", float)
     (dtype('int16'), dtype(bfloat16))
@@ -347,6 +348,8 @@ def tangent_dtype(dtype: np.dtype) -> np.dtype:
 
 def issubdtype(a: Any, b: Any) -> bool:
     """np.issubdtype that treats bfloat16 and float8 as floating, 4-bit integers as integers.
+
+    TypeError for what is no dtype.
 
     >>> issubdtype("bfloat16", np.floating), issubdtype(np.float32, np.integer)
     (True, False)

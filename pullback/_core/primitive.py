@@ -49,7 +49,7 @@ class Primitive:
 
     __slots__ = ("name", "multiple_results", "higher_order", "kernel", "evaluate", "abstract_eval", "lower", "jvp",
                  "linearize", "transpose", "batch", "stage", "record", "dce", "depends", "axis_param", "collective",
-                 "effectful", "harvest", "narrow", "per_example", "taylor", "_types")
+                 "effectful", "harvest", "narrow", "per_example", "taylor", "types")
 
     def __init__(self, name: str, multiple_results: bool = False, higher_order: bool = False):
         self.name = name
@@ -74,7 +74,7 @@ class Primitive:
         self.narrow: Callable | None = None
         self.per_example = False
         self.taylor: Callable | None = None
-        self._types: dict = {}
+        self.types: dict = {}
 
     def __repr__(self):
         return self.name
@@ -87,7 +87,7 @@ class Primitive:
         """The type of the result (a list of types where there are many), remembered per types and parameters."""
         try:
             key = (avals, *params.items()) if params else avals
-            return self._types[key]
+            return self.types[key]
         except KeyError:
             pass
         except TypeError:
@@ -95,9 +95,9 @@ class Primitive:
         result = self._infer(avals, params)
         if self.higher_order:
             return result  # the parameters hold functions, which must not live on in the key
-        self._types[key] = result
-        if len(self._types) > _CACHE_LIMIT:
-            self._types.clear()
+        self.types[key] = result
+        if len(self.types) > _CACHE_LIMIT:
+            self.types.clear()
         return result
 
     def _infer(self, avals, params):

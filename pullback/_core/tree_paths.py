@@ -77,7 +77,7 @@ def _is_among(ids: set[int], node: Any) -> bool:
 def tree_reduce(
     function: Callable[[Any, Any], Any], tree: Any, initializer: Any = _MISSING, is_leaf: IsLeaf = None
 ) -> Any:
-    """functools.reduce over the leaves.
+    """functools.reduce over the leaves. TypeError for no leaves and no initial value.
 
     >>> tree_reduce(lambda total, leaf: total + leaf, [1, (2, 3)], 10)
     16
@@ -154,6 +154,8 @@ def broadcast_prefix(prefix_tree: Any, full_tree: Any, is_leaf: IsLeaf = None) -
 def tree_broadcast(prefix_tree: Any, full_tree: Any, is_leaf: IsLeaf = None) -> Any:
     """A tree of the structure of `full_tree` whose leaves are those of the prefix, repeated.
 
+    ValueError if it is no prefix.
+
     >>> tree_broadcast((1, 2), ("a", {"b": "c", "d": "e"}))
     (1, {'b': 2, 'd': 2})
     """
@@ -203,7 +205,7 @@ def tree_map_with_path(
     is_leaf: Callable[..., bool] | None = None,
     is_leaf_takes_path: bool = False,
 ) -> Any:
-    """tree_map whose function gets the path of the leaf first.
+    """tree_map whose function gets the path of the leaf first. ValueError where structures differ.
 
     >>> tree_map_with_path(lambda path, x: (keystr(path), x), [5])
     [('[0]', 5)]

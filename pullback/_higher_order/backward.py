@@ -1,10 +1,10 @@
 """The derivative of a function with a backward rule: a linear map that is known only by its transpose.
 
 The derivative J is a real-linear map, of complex numbers too, and a bwd rule is its transpose under the pairing
-<c, t> = Re(sum c t), without conjugation: <J t, c> = <t, Jᵀ c>. Where J is complex-linear, as for holomorphic functions,
-Jᵀ is the plain transpose of its matrix: a bwd rule multiplies by f'(z), not by its conjugate. The gradient of a real
-function is then ∂f/∂x − i ∂f/∂y, the conjugate of the direction of steepest ascent. For the calculus see Kreutz-Delgado,
-The Complex Gradient Operator and the CR-Calculus (2009), arXiv:0906.4835; PyTorch and TensorFlow conjugate.
+<c, t> = Re(sum c t), without conjugation: <J t, c> = <t, Jᵀ c>. Where J is complex-linear, as for a holomorphic
+function, Jᵀ is the plain transpose of its matrix: a bwd rule multiplies by f'(z), not by its conjugate. The gradient of
+a real function is then ∂f/∂x − i ∂f/∂y, the conjugate of the direction of steepest ascent. For the calculus see
+Kreutz-Delgado, The Complex Gradient Operator and the CR-Calculus (2009), arXiv:0906.4835; PyTorch conjugates.
 """
 from __future__ import annotations
 

@@ -13,15 +13,58 @@ from typing import Any
 
 import numpy as np
 
-from pullback._core.array import Array
+from pullback._core.array import ConcreteArray
 from pullback._core.errors import is_internal
 from pullback._core.jaxpr import ClosedJaxpr, Jaxpr
 from pullback._core.primitive import Primitive
 from pullback._core.trace import Trace, Tracer, call_with, context
 
 _OPAQUE = (str, bytes, int, float, complex, bool, type(None), np.ndarray, np.generic, types.ModuleType, type,
-           types.BuiltinFunctionType, np.ufunc, Trace, Jaxpr, ClosedJaxpr, Primitive)
+           types.BuiltinFunctionType, np.ufunc, np.dtype, ConcreteArray, Trace, Jaxpr, ClosedJaxpr, Primitive)
 _MOST = 2000
+_opaque: dict[type, bool] = {types.ModuleType: True}
+
+
+def _is_opaque(kind: type) -> bool:
+    """Whether there is no traced value to be found in objects of a type."""
+    known = _opaque.get(kind)
+    if known is None:
+        known = _opaque[kind] = issubclass(kind, _OPAQUE)
+    return known
+
+
+class Suspects:
+    """Through what the function and the rules of one carrier can reach traced values; asked at every call."""
+
+    __slots__ = ("roots", "cells", "always")
+
+    def __init__(self, roots: Iterable[Any]):
+        self.roots = [root for root in roots if root is not None]
+        self.cells: list[Any] = []
+        self.always = False
+        for root in self.roots:
+            if type(root) is types.FunctionType:
+                self.cells += root.__closure__ or ()
+                held = [*(root.__defaults__ or ()), *(root.__kwdefaults__ or {}).values()]
+                self.always = self.always or not all(_is_opaque(type(x)) for x in held)
+            else:
+                self.always = self.always or not _is_opaque(type(root))
+
+    def tracers(self, carrier: Any, fixed: Sequence[Any], keywords: dict[str, Any]) -> Sequence[Tracer]:
+        """The traced values that are closed over, or held by arguments that the rules do not cover."""
+        if self.always or fixed or keywords:
+            return closed_over([*self.roots, *fixed, *keywords.values()])
+        for cell in self.cells:
+            try:
+                x = cell.cell_contents
+            except ValueError:  # a name that is bound later
+                continue
+            kind = type(x)
+            if x is carrier or _opaque.get(kind) or (kind is types.FunctionType and x.__closure__ is None
+                                                    and x.__defaults__ is None and x.__kwdefaults__ is None):
+                continue
+            return closed_over(self.roots)
+        return ()
 
 
 def closed_over(roots: Iterable[Any]) -> list[Tracer]:
@@ -40,7 +83,7 @@ def closed_over(roots: Iterable[Any]) -> list[Tracer]:
         if isinstance(x, Tracer):
             if _encloses(x):
                 found[id(x)] = x
-        elif not isinstance(x, _OPAQUE) and not isinstance(x, Array):
+        elif not _is_opaque(type(x)):
             waiting.extend(_parts(x))
     return sorted(found.values(), key=lambda t: _depth(t.owner))
 
@@ -60,6 +103,8 @@ def _parts(x: Any) -> Iterable[Any]:
         return (x.__func__, x.__self__)
     if isinstance(x, functools.partial):
         return (x.func, *x.args, *x.keywords.values())
+    if hasattr(type(x), "closed_over_parts"):
+        return x.closed_over_parts()
     if isinstance(x, dict):
         return x.values()
     if isinstance(x, (list, tuple, set, frozenset)):

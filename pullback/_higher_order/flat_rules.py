@@ -149,8 +149,6 @@ class FlatCall:
     def ask(self, label: Callable[[], str], rule: Callable, *args: Any) -> Any:
         """Call a rule; one that does not take the keyword arguments of the function is named."""
         try:
-            if context.trace.transparent:
-                return rule(*args, **self.keywords)
             return call_optionally(rule, args, self.keywords)
         except TypeError as error:
             frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if not is_internal(frame.f_code)]
@@ -171,14 +169,13 @@ class FlatCall:
                     f"alone. Extend the rule, or pass lax.stop_gradient of the argument to call it a constant.")
 
     def check_primals(self, label: Callable[[], str], value: Any, outs: Sequence[Array], tree: PyTreeDef) -> None:
-        """Refuse a rule's primal output that differs from what the function returned, where the function has run."""
-        if self.out_avals is None:
-            return
+        """Refuse a rule's primal output that differs from what the function returned when it ran."""
+        avals = self.out_avals or []
         if tree != self.out_tree:
-            path, expected, got = first_difference(tree_unflatten(self.out_tree, [0.] * len(self.out_avals)), value)
+            path, expected, got = first_difference(tree_unflatten(self.out_tree, [0.] * len(avals)), value)
             raise RuleError(f"{label()} must return a primal output with the structure of the function's result, but "
                             f"at {path} expected {expected}, got {got}")
-        for i, (out, aval) in enumerate(zip(outs, self.out_avals, strict=True)):
+        for i, (out, aval) in enumerate(zip(outs, avals, strict=True)):
             if not matches(aval, out.aval):
                 where = keystr(tree_flatten_with_path(value)[0][i][0])
                 raise RuleError(f"{label()}: the primal output{' at ' + where if where else ''} must be what the "
@@ -205,7 +202,7 @@ class FlatCall:
         return f"the jvp rule {describe_function(self.carrier.jvp_rule)} of {self.label}"
 
     def _jvp(self, primals, tangents):
-        carrier = self.carrier
+        carrier, label = self.carrier, self.jvp_label
         rule, covered, calls = carrier.jvp_rule, carrier.jvp_argnums, carrier.calls[0]
         given = tangents if carrier.jvp_symbolic_zeros else [
             zeros_for_user(t.aval) if type(t) is Zero else t for t in tangents]
@@ -214,16 +211,20 @@ class FlatCall:
             covered = carrier.differentiable(covered, self.nondiff, self.count)
             self.check_covered(covered, [type(t) is not Zero for t in tangents], "jvp rule")
             dots = tuple(dots[i] for i in covered)
-        result = self.ask(self.jvp_label, rule, *self.fixed, tree_unflatten(self.in_tree, primals), dots)
-        primal_out, tangent_out = check_pair(self.jvp_label, result, "(primal_out, tangent_out)")
-        outs, out_tree = leaves_of(self.jvp_label, "primal output", primal_out)
-        self.check_primals(self.jvp_label, primal_out, outs, out_tree)
+        if context.trace.transparent and not self.keywords:
+            result = rule(*self.fixed, tree_unflatten(self.in_tree, primals), dots)
+        else:
+            result = self.ask(label, rule, *self.fixed, tree_unflatten(self.in_tree, primals), dots)
+        primal_out, tangent_out = check_pair(label, result, "(primal_out, tangent_out)")
+        outs, out_tree = leaves_of(label, "primal output", primal_out)
+        if self.out_avals is not None:
+            self.check_primals(label, primal_out, outs, out_tree)
         leaves, dot_tree = tree_flatten(tangent_out)
         if out_tree != dot_tree:
             path, expected, got = first_difference(primal_out, tangent_out)
-            raise RuleError(f"{self.jvp_label()} must return a tangent output with the structure of the primal output, "
+            raise RuleError(f"{label()} must return a tangent output with the structure of the primal output, "
                             f"but at {path} expected {expected}, got {got}. Return a tangent for each primal result.")
-        touts = [check_tangent(dot, out, self.jvp_label, "tangent output", tangent_out, i)
+        touts = [check_tangent(dot, out, label, "tangent output", tangent_out, i)
                  for i, (out, dot) in enumerate(zip(outs, leaves, strict=True))]
         for out in outs:
             if type(out) is not ConcreteArray:
@@ -261,7 +262,8 @@ class FlatCall:
                 carrier.inside_fwd.value -= 1
         primal_out, residuals = check_pair(self.fwd_label, result, "(primal_out, residuals)")
         outs, out_tree = leaves_of(self.fwd_label, "primal output", primal_out)
-        self.check_primals(self.fwd_label, primal_out, outs, out_tree)
+        if self.out_avals is not None:
+            self.check_primals(self.fwd_label, primal_out, outs, out_tree)
         if active is not None:
             self.check_order(rule, "fwd", calls, primals, outs)
         self.out_tree = out_tree

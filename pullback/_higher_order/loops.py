@@ -115,6 +115,7 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable, init_val: Any, *, unro
     With bounds that are known when the loop is traced it is a `scan`, and reverse mode goes through it; with traced
     bounds it is a `while_loop`, and only forward mode does. Where a bound on the number of steps is known, a
     `while_loop` with `max_steps` goes both ways.
+    TypeError for bounds that are no scalar integers, and where the type of the value changes.
 
     >>> from pullback import lax
     >>> print(lax.fori_loop(0, 4, lambda i, x: x + i, 0))
@@ -152,6 +153,9 @@ def map(f: Callable, xs: Any, *, batch_size: int | None = None) -> Any:
       f: a function of one entry.
       xs: a pytree of arrays with one leading length.
       batch_size: how many entries to do at a time, vectorized.
+
+    Raises:
+      ValueError where leading lengths differ.
 
     >>> import pullback.numpy as pnp
     >>> from pullback import lax

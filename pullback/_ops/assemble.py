@@ -28,6 +28,8 @@ concatenate_p = Primitive("concatenate")
 def concatenate(operands: Sequence[Any], dimension: int) -> Array:
     """The operands, of one dtype and of equal lengths along all other axes, joined along an axis.
 
+    ValueError for other shapes or no operands, TypeError for two dtypes.
+
     >>> import pullback.numpy as pnp
     >>> concatenate([pnp.arange(2), pnp.arange(3)], 0)
     Array([0, 1, 0, 1, 2], dtype=int32)
@@ -104,6 +106,8 @@ split_p = Primitive("split", multiple_results=True)
 def split(operand: Any, sizes: Sequence[int], axis: int = 0) -> list[Array]:
     """`operand` cut along an axis into pieces of the given sizes, which must add up to the axis' length.
 
+    ValueError for other sizes.
+
     >>> import pullback.numpy as pnp
     >>> split(pnp.arange(5), (2, 3))
     [Array([0, 1], dtype=int32), Array([2, 3, 4], dtype=int32)]
@@ -155,7 +159,7 @@ iota_p = Primitive("iota")
 
 
 def iota(dtype: Any, size: int) -> Array:
-    """The numbers 0, 1, ... size - 1 in a dtype.
+    """The numbers 0, 1, ... size - 1 in a dtype. ValueError for a negative size.
 
     >>> iota("float32", 3)
     Array([0., 1., 2.], dtype=float32)
@@ -165,6 +169,8 @@ def iota(dtype: Any, size: int) -> Array:
 
 def broadcasted_iota(dtype: Any, shape: Sequence[int], dimension: int) -> Array:
     """An array of a shape whose elements are their position along one axis.
+
+    ValueError for an axis out of bounds and for negative lengths.
 
     >>> broadcasted_iota(int, (2, 3), 1)
     Array([[0, 1, 2],
@@ -204,7 +210,7 @@ def bitcast_convert_type(operand: Any, new_dtype: Any) -> Array:
     """The bits of `operand` read as another dtype.
 
     To a narrower dtype, a last axis appears that runs over the parts (the lowest bits first); to a wider one, a last
-    axis of that length must be there and disappears.
+    axis of that length must be there and disappears. TypeError for bools and complex numbers.
 
     >>> bitcast_convert_type(1., "int32")
     Array(1065353216, dtype=int32)

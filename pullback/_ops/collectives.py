@@ -152,6 +152,8 @@ _unmapped(axis_index_p)
 def axis_index(axis_name: Any) -> Array:
     """The position along a named axis, an int32 scalar; along several, the row-major position on their grid.
 
+    NameError for unknown names.
+
     >>> import pullback as pb, pullback.numpy as pnp
     >>> from pullback import lax
     >>> pb.vmap(lambda x: x + lax.axis_index("i"), axis_name="i")(pnp.zeros(3))

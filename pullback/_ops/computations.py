@@ -125,7 +125,7 @@ def reduce_window(operand: Any, init_value: Any, computation: Callable, window_d
 
     `computation` takes two scalars to one and must be associative. Sums (from 0), maxima and minima can be
     differentiated, other computations not. `padding` is "VALID", "SAME", "SAME_LOWER" or a pair for each
-    axis.
+    axis. ValueError for windows or strides without an entry for each axis.
 
     >>> from pullback import lax
     >>> import pullback.numpy as pnp

@@ -47,6 +47,7 @@ def conv_dimension_numbers(lhs_shape: Sequence[int], rhs_shape: Sequence[int], d
 
     The strings name the axes of input, kernel and result, such as `("NHWC", "HWIO", "NHWC")`: N the batch, C
     the features, I and O the input and output features of the kernel, any other letter a spatial axis.
+    TypeError for other strings.
 
     >>> from pullback import lax
     >>> lax.conv_dimension_numbers((1, 8, 8, 3), (3, 3, 3, 16), ("NHWC", "HWIO", "NHWC")).rhs_spec
@@ -78,7 +79,7 @@ def conv_dimension_numbers(lhs_shape: Sequence[int], rhs_shape: Sequence[int], d
 def padtype_to_pads(in_shape: Sequence[int], window_shape: Sequence[int], window_strides: Sequence[int], padding: str
                     ) -> list[tuple[int, int]]:
     """The zeros before and after each axis for "VALID" (none), "SAME" or "SAME_LOWER" (a result of length in
-    / stride).
+    / stride). ValueError for another name.
 
     >>> from pullback import lax
     >>> lax.padtype_to_pads((5,), (2,), (1,), "SAME")
@@ -121,6 +122,7 @@ def conv_general_dilated(lhs: Any, rhs: Any, window_strides: Sequence[int], padd
     puts zeros between elements of the input, `rhs_dilation` of the kernel. For the axes see
     `conv_dimension_numbers`. Both operands must have one dtype. With `feature_group_count` groups, group g of
     the output features sees group g of the input features only.
+    ValueError for strides, padding or groups that do not fit.
 
     >>> from pullback import lax
     >>> import pullback.numpy as pnp
@@ -209,7 +211,7 @@ def conv_transpose(lhs: Any, rhs: Any, strides: Sequence[int], padding: str | Se
     The axes are (batch, spatial, feature) and the kernel's (spatial, in, out) by default. Explicit `padding`
     is that of the convolution itself, or, with `use_consistent_padding`, that of the convolution of which
     this is the transpose. With `transpose_kernel` it is the gradient of the convolution with that kernel:
-    flipped, input and output features exchanged.
+    flipped, input and output features exchanged. ValueError for another padding.
 
     >>> from pullback import lax
     >>> import pullback.numpy as pnp

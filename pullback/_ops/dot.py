@@ -78,6 +78,7 @@ def dot_general(lhs: Any, rhs: Any, dimension_numbers: Any, precision: Any = Non
     `dimension_numbers` is `((lhs_contracting, rhs_contracting), (lhs_batch, rhs_batch))`. The result has the
     batch axes first, then the remaining axes of `lhs`, then those of `rhs`, and the dtype
     `preferred_element_type`, by default that of the operands; half precision accumulates in float32.
+    TypeError for lengths that differ.
 
     >>> from pullback import lax
     >>> import pullback.numpy as pnp

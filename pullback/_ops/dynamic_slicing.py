@@ -111,6 +111,7 @@ def dynamic_slice(operand: Any, start_indices: Any, slice_sizes: Sequence[int], 
     """The part of `operand` of shape `slice_sizes` that starts at `start_indices`, which may be traced.
 
     Negative starts count from the end; then starts are clamped, so that the slice lies inside.
+    ValueError for sizes that do not fit and for another number of starts.
 
     >>> import pullback.numpy as pnp
     >>> dynamic_slice(pnp.arange(5), (4,), (3,))
@@ -177,6 +178,7 @@ def dynamic_update_slice(operand: Any, update: Any, start_indices: Any, *,
     """`operand` with the part that starts at `start_indices` replaced by `update`.
 
     Negative starts count from the end; then starts are clamped, so that the update lies inside.
+    ValueError for an update that does not fit and for another number of starts.
 
     >>> import pullback.numpy as pnp
     >>> dynamic_update_slice(pnp.zeros(4), pnp.ones(2), (1,))
@@ -249,6 +251,8 @@ def dynamic_slice_in_dim(operand: Any, start_index: Any, slice_size: int, axis: 
                          allow_negative_indices: bool = True) -> Array:
     """`dynamic_slice` along one axis, of all that the others have.
 
+    IndexError for an axis out of bounds, ValueError for a size that does not fit.
+
     >>> import pullback.numpy as pnp
     >>> dynamic_slice_in_dim(pnp.arange(5), 1, 2)
     Array([1, 2], dtype=int32)
@@ -265,6 +269,8 @@ def dynamic_index_in_dim(operand: Any, index: Any, axis: int = 0, keepdims: bool
                          allow_negative_indices: bool = True) -> Array:
     """The element at `index` along one axis, which is kept with length 1 unless `keepdims` is False.
 
+    IndexError for an axis out of bounds.
+
     >>> import pullback.numpy as pnp
     >>> dynamic_index_in_dim(pnp.arange(5), 3, keepdims=False)
     Array(3, dtype=int32)
@@ -275,7 +281,7 @@ def dynamic_index_in_dim(operand: Any, index: Any, axis: int = 0, keepdims: bool
 
 def dynamic_update_slice_in_dim(operand: Any, update: Any, start_index: Any, axis: int, *,
                                 allow_negative_indices: bool = True) -> Array:
-    """`dynamic_update_slice` along one axis.
+    """`dynamic_update_slice` along one axis. IndexError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> dynamic_update_slice_in_dim(pnp.arange(5), pnp.array([7, 8]), 1, 0)
@@ -291,6 +297,8 @@ def dynamic_update_slice_in_dim(operand: Any, update: Any, start_index: Any, axi
 def dynamic_update_index_in_dim(operand: Any, update: Any, index: Any, axis: int, *,
                                 allow_negative_indices: bool = True) -> Array:
     """`operand` with the element at `index` along one axis replaced by `update`, which may lack that axis.
+
+    IndexError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> dynamic_update_index_in_dim(pnp.arange(3), 9, 1, 0)

@@ -204,9 +204,10 @@ def function_of_one(module: str, p: Primitive, says: str, argument: str, result:
 def function_of_two(module: str, p: Primitive, says: str, arguments: str, result: str, *, name: str = "",
                     gives: str = "that dtype") -> Callable[[Any, Any], Array]:
     """The same for two operands."""
+    named = p.name
 
     def function(x: Any, y: Any) -> Array:
-        return p.bind(*operands(p.name, x, y))
+        return p.bind(*operands(named, x, y))
 
     accepts = p.abstract_eval.accepts  # type: ignore[union-attr]
     return _public(function, module, name or p.name, f"""{says}

@@ -111,6 +111,7 @@ def gather(operand: Any, start_indices: Any, dimension_numbers: GatherDimensionN
 
     See `GatherDimensionNumbers` for the axes and `GatherScatterMode` for windows that reach outside; `fill_value` is by
     default nan, the lowest integer, the highest unsigned integer, or True.
+    ValueError for dimension numbers that do not fit the shapes.
 
     >>> import pullback.numpy as pnp
     >>> rows = GatherDimensionNumbers(offset_dims=(1,), collapsed_slice_dims=(0,), start_index_map=(0,))
@@ -327,6 +328,7 @@ def scatter(operand: Any, scatter_indices: Any, updates: Any, dimension_numbers:
     """`operand` with windows replaced by `updates`, at the places `scatter_indices` says.
 
     Where windows overlap, the last one wins. See `ScatterDimensionNumbers`, `GatherScatterMode`.
+    ValueError for dimension numbers that do not fit the shapes.
 
     >>> import pullback.numpy as pnp
     >>> element = ScatterDimensionNumbers((), (0,), (0,))

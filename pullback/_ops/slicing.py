@@ -108,6 +108,8 @@ def slice_in_dim(operand: Any, start_index: int | None, limit_index: int | None,
                  axis: int = 0) -> Array:
     """`operand[start:limit:stride]` along one axis; None and negative positions as in Python.
 
+    IndexError for an axis out of bounds.
+
     >>> import pullback.numpy as pnp
     >>> slice_in_dim(pnp.arange(6), 1, -1)
     Array([1, 2, 3, 4], dtype=int32)
@@ -125,6 +127,8 @@ def slice_in_dim(operand: Any, start_index: int | None, limit_index: int | None,
 
 def index_in_dim(operand: Any, index: int, axis: int = 0, keepdims: bool = True) -> Array:
     """The element at `index` along one axis, which is kept with length 1 unless `keepdims` is False.
+
+    IndexError for an axis or an index out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> index_in_dim(pnp.arange(6), -1, keepdims=False)
@@ -157,7 +161,7 @@ def pad(operand: Any, padding_value: Any, padding_config: Sequence[tuple[int, in
     """`operand` with copies of a scalar around and between its elements.
 
     `padding_config` has an entry (low, high, interior) per axis; negative low or high cut elements off (after the
-    interior padding), interior must be >= 0.
+    interior padding), interior must be >= 0. ValueError for another configuration.
 
     >>> import pullback.numpy as pnp
     >>> pad(pnp.arange(3), 9, [(1, -1, 1)])
@@ -262,6 +266,8 @@ rev_p = Primitive("rev")
 
 def rev(operand: Any, dimensions: Sequence[int]) -> Array:
     """`operand` with the elements along the given axes in reverse order.
+
+    ValueError for axes out of bounds or named twice.
 
     >>> import pullback.numpy as pnp
     >>> rev(pnp.arange(3), (0,))

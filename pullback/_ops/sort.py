@@ -46,6 +46,7 @@ def sort(operand: Any, dimension: int = -1, is_stable: bool = True, num_keys: in
     ask.
 
     Later keys decide where earlier ones are equal; `is_stable` keeps what is equal in order.
+    IndexError for an axis out of bounds, ValueError for shapes that differ.
 
     >>> from pullback import lax
     >>> import pullback.numpy as pnp
@@ -169,7 +170,7 @@ top_k_p = Primitive("top_k", multiple_results=True)
 
 def top_k(operand: Any, k: int, *, axis: int = -1) -> tuple[Array, Array]:
     """The `k` largest elements along an axis in descending order, and their positions (int32); nan counts as
-    the largest.
+    the largest. ValueError for a `k` that is negative or above the length.
 
     >>> from pullback import lax
     >>> import pullback.numpy as pnp

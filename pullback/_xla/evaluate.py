@@ -13,7 +13,7 @@ import numpy as np
 from pullback._core import numpy_state
 from pullback._core.array import ConcreteArray, array_of, lift
 from pullback._core.births import inspect_operation
-from pullback._core.config import config
+from pullback._core.config import config, nans_were_debugged
 from pullback._core.errors import UnexpectedTracerError
 from pullback._core.jaxpr import Equation, Jaxpr, Var
 from pullback._core.staging import foreign_tracer_message
@@ -52,7 +52,10 @@ class Evaluator(Trace):
             # not yet an array, on the device alone, or a tracer that has leaked
             args = [concrete(a, primitive.name) for a in args]
             values, avals = [a.value for a in args], tuple([a.aval for a in args])
-        aval = primitive.infer(avals, params)
+        try:
+            aval = primitive.types[(avals, *params.items()) if params else avals]
+        except (KeyError, TypeError):
+            aval = primitive.infer(avals, params)
         token = _enter()
         try:
             out = kernel(*values, **params) if params else kernel(*values)
@@ -60,7 +63,7 @@ class Evaluator(Trace):
                 out = out.astype(aval.dtype)
         finally:
             _leave(token)
-        if config.debug_nans:
+        if nans_were_debugged[0] and config.debug_nans:
             inspect_operation(primitive, values, (out,))
         array = ConcreteArray()  # as array_of
         array.aval = aval

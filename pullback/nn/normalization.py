@@ -66,6 +66,9 @@ def softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
       where: a mask that broadcasts against `x`; what is masked out has no weight and gets 0, even in a row of which
         nothing is left.
 
+    Raises:
+      ValueError for an axis out of bounds.
+
     >>> from pullback import nn
     >>> import pullback.numpy as pnp
     >>> print(nn.softmax(pnp.zeros(4)))
@@ -87,7 +90,7 @@ def softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
 def log_softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
     """`log(softmax(x))` along `axis`, accurate where the softmax is small; arguments as for `softmax`.
 
-    What `where` masks out gets -inf.
+    What `where` masks out gets -inf. ValueError for an axis out of bounds.
 
     >>> from pullback import nn
     >>> import pullback.numpy as pnp
@@ -118,6 +121,9 @@ def logsumexp(a: Any, axis: Axis = None, b: Any = None, keepdims: bool = False, 
       keepdims: leave the reduced axes, with length 1.
       return_sign: return the sign, too.
       where: a mask that broadcasts against `a`.
+
+    Raises:
+      ValueError for an axis out of bounds.
 
     >>> from pullback import nn
     >>> import pullback.numpy as pnp
@@ -161,7 +167,7 @@ def _log_of_sum(total: Array, shift: Array) -> Array:
 
 @boundary
 def logmeanexp(x: Any, axis: Axis = None, where: Any = None, keepdims: bool = False) -> Array:
-    """`log(mean(exp(x)))` along `axis`, without overflow.
+    """`log(mean(exp(x)))` along `axis`, without overflow. ValueError for an axis out of bounds.
 
     >>> from pullback import nn
     >>> import pullback.numpy as pnp
@@ -179,6 +185,8 @@ def logmeanexp(x: Any, axis: Axis = None, where: Any = None, keepdims: bool = Fa
 def standardize(x: Any, axis: Axis = -1, mean: Any = None, variance: Any = None, epsilon: Any = 1e-5,
                 where: Any = None) -> Array:
     """`(x - mean) / sqrt(variance + epsilon)`, by default with the mean and variance of `x` along `axis`.
+
+    ValueError for an axis out of bounds.
 
     >>> from pullback import nn
     >>> import pullback.numpy as pnp

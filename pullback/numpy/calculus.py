@@ -44,6 +44,8 @@ def _differences(x: Array, axis: int) -> Array:
 def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Array:
     """The `n`-th differences of neighbours along an axis, which gets shorter by n; values may be put around it first.
 
+    ValueError for an axis out of bounds and for a negative `n`.
+
     >>> import pullback.numpy as pnp
     >>> pnp.diff(pnp.array([1, 4, 9]))
     Array([3, 5], dtype=int32)
@@ -73,6 +75,8 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
 def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Array:
     """The differences of neighbours in the flattened array, with values put before and after them.
 
+    TypeError for what is no array or number.
+
     >>> import pullback.numpy as pnp
     >>> pnp.ediff1d(pnp.array([1, 4, 9]), to_begin=0)
     Array([0, 3, 5], dtype=int32)
@@ -92,7 +96,7 @@ def gradient(f: Any, *varargs: Any, axis: int | Sequence[int] | None = None, edg
     """The slopes of sampled values along axes: second-order central differences, one-sided at the ends.
 
     `varargs`: nothing (unit distances), one distance for all axes, or per axis a distance or the coordinates. One array
-    for one axis, a list for several. Axes need at least 2 samples.
+    for one axis, a list for several. Axes need at least 2 samples. ValueError for less, and for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> pnp.gradient(pnp.array([1., 4., 9.]))
@@ -149,6 +153,8 @@ def _promoted(x: Array, y: Array) -> tuple[Array, Array]:
 def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Array:
     """The integral of sampled values along an axis by the trapezoidal rule, at coordinates `x` or at distances `dx`.
 
+    ValueError for an axis out of bounds.
+
     >>> import pullback.numpy as pnp
     >>> pnp.trapezoid(pnp.array([1., 2., 3.]))
     Array(4., dtype=float32)
@@ -179,6 +185,7 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
 
     Beyond the ends its value is that of the end, or `left` and `right` ("extrapolate" continues the line). With a
     `period`, points and places are taken modulo it, and xp need not be sorted.
+    ValueError unless xp and fp are vectors of one length.
 
     >>> import pullback.numpy as pnp
     >>> pnp.interp(2.5, pnp.array([1., 2., 3.]), pnp.array([3., 2., 0.]))
@@ -228,6 +235,8 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
 def unwrap(p: Any, discont: Any = None, axis: int = -1, period: Any = 2 * np.pi) -> Array:
     """`p` with jumps along an axis of more than `discont` (half a period) turned into their complement to a period.
 
+    TypeError for complex numbers, ValueError for an axis out of bounds.
+
     >>> import pullback.numpy as pnp
     >>> print(pnp.unwrap(pnp.array([0., 3., 6.5, 0.5]), period=7))
     [0.  3.  6.5 7.5]
@@ -264,6 +273,8 @@ def unwrap(p: Any, discont: Any = None, axis: int = -1, period: Any = 2 * np.pi)
 def polyval(p: Any, x: Any, *, unroll: int = 16) -> Array:
     """The polynomial whose coefficients are along the first axis of `p`, the highest first, at `x`.
 
+    ValueError for coefficients without an axis.
+
     >>> import pullback.numpy as pnp
     >>> pnp.polyval(pnp.array([3., 0., 1.]), 5.)
     Array(76., dtype=float32)
@@ -291,6 +302,7 @@ def cov(m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: in
     """The covariance matrix of variables (the rows of `m`, or with rowvar False its columns) over observations.
 
     Divided by N - 1, or with `bias` by N, or by N - `ddof`. `fweights` count observations, `aweights` weigh them.
+    ValueError for more than 2 axes.
 
     >>> import pullback.numpy as pnp
     >>> pnp.cov(pnp.array([[0., 1., 2.], [2., 1., 0.]]))
@@ -341,7 +353,7 @@ def _variables(v: Any, rowvar: bool, first: bool) -> Array:
 
 @boundary
 def corrcoef(x: Any, y: Any = None, rowvar: bool = True, dtype: Any = None) -> Array:
-    """The correlation matrix: the covariances divided by the standard deviations.
+    """The correlation matrix: the covariances divided by the standard deviations. ValueError for more than 2 axes.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.corrcoef(pnp.array([[0., 1., 2.], [4., 2., 0.]])))

@@ -144,7 +144,7 @@ def _check_lengths(name: str, x: Array, y: Array, numbers: Any) -> None:
 
 @boundary
 def vdot(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None) -> Array:
-    """The sum of products of all elements in order, those of `a` conjugated.
+    """The sum of products of all elements in order, those of `a` conjugated. TypeError for sizes that differ.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.vdot(pnp.array([1., 2.]), pnp.array([3., 4.])))
@@ -159,7 +159,7 @@ def vdot(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any =
 
 @boundary
 def inner(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None) -> Array:
-    """The sum of products over the last axes of both operands.
+    """The sum of products over the last axes of both operands. TypeError for lengths that differ.
 
     >>> import pullback.numpy as pnp
     >>> pnp.inner(pnp.array([[1., 2.], [3., 4.]]), pnp.array([1., 1.]))
@@ -177,6 +177,8 @@ def inner(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any 
 def outer(a: Any, b: Any, out: None = None) -> Array:
     """All products of an element of `a` with one of `b`, both flattened: shape (a.size, b.size).
 
+    TypeError for what is no array or number.
+
     >>> import pullback.numpy as pnp
     >>> pnp.outer(pnp.array([1, 2]), pnp.array([3, 4]))
     Array([[3, 4],
@@ -191,7 +193,7 @@ def outer(a: Any, b: Any, out: None = None) -> Array:
 def tensordot(a: Any, b: Any, axes: Any = 2, *, precision: Any = None, preferred_element_type: Any = None,
               out_sharding: None = None) -> Array:
     """The sum of products over pairs of axes: the last `axes` of `a` with the first of `b`, or a pair of axis
-    lists.
+    lists. TypeError for lengths that do not agree.
 
     >>> import pullback.numpy as pnp
     >>> pnp.tensordot(pnp.ones((2, 3, 4)), pnp.ones((3, 4, 5))).shape
@@ -220,6 +222,8 @@ def tensordot(a: Any, b: Any, axes: Any = 2, *, precision: Any = None, preferred
 def kron(a: Any, b: Any) -> Array:
     """The Kronecker product: every element of `a` times all of `b`, laid out as blocks.
 
+    TypeError for what is no array or number.
+
     >>> import pullback.numpy as pnp
     >>> pnp.kron(pnp.array([1, 10]), pnp.array([1, 2]))
     Array([ 1,  2, 10, 20], dtype=int32)
@@ -240,6 +244,8 @@ def kron(a: Any, b: Any) -> Array:
 def matvec(x1: Any, x2: Any, /) -> Array:
     """Matrices `(..., m, n)` times vectors `(..., n)`: `(..., m)`; leading axes broadcast.
 
+    ValueError for lengths that do not agree.
+
     >>> import pullback.numpy as pnp
     >>> pnp.matvec(pnp.ones((5, 2, 3)), pnp.ones(3)).shape
     (5, 2)
@@ -251,6 +257,8 @@ def matvec(x1: Any, x2: Any, /) -> Array:
 def vecmat(x1: Any, x2: Any, /) -> Array:
     """Conjugated vectors `(..., m)` times matrices `(..., m, n)`: `(..., n)`; leading axes broadcast.
 
+    ValueError for lengths that do not agree.
+
     >>> import pullback.numpy as pnp
     >>> pnp.vecmat(pnp.ones(2), pnp.ones((5, 2, 3))).shape
     (5, 3)
@@ -261,6 +269,8 @@ def vecmat(x1: Any, x2: Any, /) -> Array:
 @boundary
 def vecdot(x1: Any, x2: Any, /, *, axis: int = -1, precision: Any = None, preferred_element_type: Any = None) -> Array:
     """Sums of products along an axis of both operands, `x1` conjugated; other axes broadcast.
+
+    ValueError for lengths that differ.
 
     >>> import pullback.numpy as pnp
     >>> pnp.vecdot(pnp.ones((4, 3)), pnp.ones((4, 3)))
@@ -285,6 +295,7 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
     for it.
 
     `axis` says where the components stand in both operands and the result; other axes broadcast.
+    ValueError for other numbers of components.
 
     >>> import pullback.numpy as pnp
     >>> pnp.cross(pnp.array([1., 0., 0.]), pnp.array([0., 1., 0.]))
@@ -350,7 +361,7 @@ def convolve(a: Any, v: Any, mode: str = "full", *, precision: Any = None, prefe
     """The convolution of two vectors of lengths m and n; of integers a float32.
 
     `mode` is "full" (length m + n - 1), "same" (the middle, of length max(m, n)) or "valid" (where they
-    overlap fully).
+    overlap fully). ValueError for what is no vector, or has no elements, and for another mode.
 
     >>> import pullback.numpy as pnp
     >>> pnp.convolve(pnp.array([1., 2., 3.]), pnp.array([1., 1.]))
@@ -363,6 +374,8 @@ def convolve(a: Any, v: Any, mode: str = "full", *, precision: Any = None, prefe
 def correlate(a: Any, v: Any, mode: str = "valid", *, precision: Any = None,
               preferred_element_type: Any = None) -> Array:
     """The cross-correlation of two vectors: like `convolve`, with `v` not reversed but conjugated.
+
+    ValueError for what is no vector, or has no elements, and for another mode.
 
     >>> import pullback.numpy as pnp
     >>> pnp.correlate(pnp.array([1., 2., 3.]), pnp.array([1., 1.]))

@@ -61,6 +61,7 @@ def unique(ar: Any, return_index: bool = False, return_inverse: bool = False, re
     On request also, in this order, as int32: where each first occurs, which of them each element is (in the
     shape of `ar`), and how often each occurs. With `size`, results of that length, cut off or filled up with
     `fill_value` (the smallest element by default): needed under jit, where data is not known.
+    ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.unique(pnp.array([3, 1, 3])))
@@ -216,6 +217,7 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0, *, length: int | N
 
     The result is as long as the largest element needs, at least `minlength`, or of the given `length`, which
     is needed under jit. Negative elements count as 0, and what is beyond `length` is left out.
+    TypeError for what is no vector of integers.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.bincount(pnp.array([1, 1, 3])))

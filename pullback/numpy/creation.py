@@ -75,7 +75,7 @@ def array(object: Any, dtype: Any = None, *, copy: bool | None = True, order: st
 @boundary
 def asarray(a: Any, dtype: Any = None, order: str | None = None, *, copy: bool | None = None,
             device: Any = None) -> Array:
-    """`a` as an array: as it is, if it is one of that dtype already; see `array`.
+    """`a` as an array: as it is, if it is one of that dtype already; see `array`. TypeError for what is no number.
 
     >>> import pullback.numpy as pnp
     >>> pnp.asarray([True, False])
@@ -217,6 +217,8 @@ def copy(a: Any, order: str | None = None) -> Array:
 def frombuffer(buffer: Any, dtype: Any = float, count: int = -1, offset: int = 0) -> Array:
     """A 1-d array of the bytes of a buffer, read as `count` numbers (-1: all) of a dtype from a byte on; copied.
 
+    ValueError for bytes that are no whole number of elements.
+
     >>> import pullback.numpy as pnp
     >>> pnp.frombuffer(b"abc", dtype="uint8")
     Array([97, 98, 99], dtype=uint8)
@@ -227,6 +229,8 @@ def frombuffer(buffer: Any, dtype: Any = float, count: int = -1, offset: int = 0
 @boundary
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Array:
     """An array of a tensor of another library on the host, through the DLPack protocol; copied.
+
+    TypeError for an object without `__dlpack__`.
 
     >>> import numpy as np
     >>> from_dlpack(np.arange(3, dtype="int32"))
@@ -242,7 +246,7 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> A
 
 @boundary
 def fromiter(iterable: Any, dtype: Any, count: int = -1) -> Array:
-    """A 1-d array of the numbers an iterable gives.
+    """A 1-d array of the numbers an iterable gives. ValueError for what does not convert.
 
     >>> fromiter((i * i for i in range(3)), "int32")
     Array([0, 1, 4], dtype=int32)
@@ -257,6 +261,8 @@ def fromiter(iterable: Any, dtype: Any, count: int = -1) -> Array:
 def zeros(shape: Any, dtype: Any = None, *, device: Any = None) -> Array:
     """An array of zeros, by default of floats.
 
+    ValueError for negative lengths, TypeError for others that are no integers.
+
     >>> import pullback.numpy as pnp
     >>> pnp.zeros(2)
     Array([0., 0.], dtype=float32)
@@ -268,6 +274,8 @@ def zeros(shape: Any, dtype: Any = None, *, device: Any = None) -> Array:
 @boundary
 def ones(shape: Any, dtype: Any = None, *, device: Any = None) -> Array:
     """An array of ones, by default of floats.
+
+    ValueError for negative lengths, TypeError for others that are no integers.
 
     >>> import pullback.numpy as pnp
     >>> pnp.ones((1, 2), int)
@@ -281,6 +289,8 @@ def ones(shape: Any, dtype: Any = None, *, device: Any = None) -> Array:
 def empty(shape: Any, dtype: Any = None, *, device: Any = None) -> Array:
     """An array of a shape with whatever in it: zeros.
 
+    ValueError for negative lengths, TypeError for others that are no integers.
+
     >>> import pullback.numpy as pnp
     >>> pnp.empty(2).shape
     (2,)
@@ -292,6 +302,8 @@ def empty(shape: Any, dtype: Any = None, *, device: Any = None) -> Array:
 @boundary
 def full(shape: Any, fill_value: Any, dtype: Any = None, *, device: Any = None) -> Array:
     """An array of a shape filled with `fill_value`, which broadcasts to it; its dtype by default.
+
+    ValueError for a `fill_value` that does not broadcast.
 
     >>> import pullback.numpy as pnp
     >>> pnp.full((2, 2), 7)
@@ -324,6 +336,8 @@ def _like(name: str, a: Any, dtype: Any, shape: Any) -> tuple[tuple[int, ...], n
 def zeros_like(a: Any, dtype: Any = None, shape: Any = None, *, device: Any = None) -> Array:
     """An array of zeros of the shape and dtype of `a`, where no others are given.
 
+    TypeError for what is no array or number.
+
     >>> import pullback.numpy as pnp
     >>> pnp.zeros_like(pnp.arange(2))
     Array([0, 0], dtype=int32)
@@ -336,6 +350,8 @@ def zeros_like(a: Any, dtype: Any = None, shape: Any = None, *, device: Any = No
 @boundary
 def ones_like(a: Any, dtype: Any = None, shape: Any = None, *, device: Any = None) -> Array:
     """An array of ones of the shape and dtype of `a`, where no others are given.
+
+    TypeError for what is no array or number.
 
     >>> import pullback.numpy as pnp
     >>> pnp.ones_like(pnp.arange(2), dtype=float)
@@ -350,6 +366,8 @@ def ones_like(a: Any, dtype: Any = None, shape: Any = None, *, device: Any = Non
 def empty_like(prototype: Any, dtype: Any = None, shape: Any = None, *, device: Any = None) -> Array:
     """An array of the shape and dtype of `prototype` with whatever in it: zeros.
 
+    TypeError for what is no array or number.
+
     >>> import pullback.numpy as pnp
     >>> pnp.empty_like(pnp.arange(2)).shape
     (2,)
@@ -362,6 +380,8 @@ def empty_like(prototype: Any, dtype: Any = None, shape: Any = None, *, device: 
 @boundary
 def full_like(a: Any, fill_value: Any, dtype: Any = None, shape: Any = None, *, device: Any = None) -> Array:
     """An array filled with `fill_value`, of the shape and dtype of `a` where no others are given.
+
+    TypeError for what is no array or number.
 
     >>> import pullback.numpy as pnp
     >>> pnp.full_like(pnp.arange(2.), 7)

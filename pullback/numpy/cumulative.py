@@ -34,6 +34,8 @@ def _running(name: str, p: Primitive, a: Any, axis: int | None, dtype: Any, out:
 def cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
     """Running sums along an axis, of the flattened array where `axis` is None; bools are counted.
 
+    ValueError for an axis out of bounds.
+
     >>> import pullback.numpy as pnp
     >>> print(pnp.cumsum(pnp.array([1, 2, 3])))
     [1 3 6]
@@ -44,6 +46,8 @@ def cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: None = None)
 @boundary
 def cumprod(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
     """Running products along an axis, of the flattened array where `axis` is None.
+
+    ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.cumprod(pnp.array([1, 2, 3])))

@@ -312,6 +312,8 @@ def einsum(subscripts: Any, /, *operands: Any, out: None = None, optimize: Any =
 def einsum_path(subscripts: Any, /, *operands: Any, optimize: Any = "auto") -> tuple[list[tuple[int, ...]], Any]:
     """The order of contractions that `einsum` would take, and opt_einsum's account of its cost.
 
+    ValueError if the subscripts do not fit the operands.
+
     >>> import pullback.numpy as pnp
     >>> pnp.einsum_path("ij,jk,kl", *[pnp.ones((2, 2))] * 3)[0]
     [(0, 1), (0, 1)]

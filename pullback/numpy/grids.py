@@ -47,6 +47,8 @@ def _where_diagonals(name: str, compare: Callable, n: Any, m: Any, k: Any) -> Ar
 def eye(N: int, M: int | None = None, k: Any = 0, dtype: Any = None, *, device: Any = None) -> Array:
     """The (N, M) matrix with ones on the k-th diagonal (above the main one, for positive k), zeros elsewhere.
 
+    ValueError for negative lengths, TypeError for others that are no integers.
+
     >>> import pullback.numpy as pnp
     >>> pnp.eye(2)
     Array([[1., 0.],
@@ -58,7 +60,7 @@ def eye(N: int, M: int | None = None, k: Any = 0, dtype: Any = None, *, device: 
 
 @boundary
 def identity(n: int, dtype: Any = None) -> Array:
-    """The identity matrix of `n` rows.
+    """The identity matrix of `n` rows. ValueError for a negative number.
 
     >>> import pullback.numpy as pnp
     >>> pnp.identity(2, int)
@@ -70,7 +72,7 @@ def identity(n: int, dtype: Any = None) -> Array:
 
 @boundary
 def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Array:
-    """The (N, M) matrix with ones on and below the k-th diagonal, zeros above.
+    """The (N, M) matrix with ones on and below the k-th diagonal, zeros above. ValueError for negative lengths.
 
     >>> import pullback.numpy as pnp
     >>> pnp.tri(2, dtype=int)
@@ -89,7 +91,7 @@ def _matrix(name: str, m: Any) -> Array:
 
 @boundary
 def tril(m: Any, k: int = 0) -> Array:
-    """The matrices along the last two axes with zeros above the k-th diagonal.
+    """The matrices along the last two axes with zeros above the k-th diagonal. ValueError for less than 2 axes.
 
     >>> import pullback.numpy as pnp
     >>> pnp.tril(pnp.ones((2, 2)))
@@ -102,7 +104,7 @@ def tril(m: Any, k: int = 0) -> Array:
 
 @boundary
 def triu(m: Any, k: int = 0) -> Array:
-    """The matrices along the last two axes with zeros below the k-th diagonal.
+    """The matrices along the last two axes with zeros below the k-th diagonal. ValueError for less than 2 axes.
 
     >>> import pullback.numpy as pnp
     >>> pnp.triu(pnp.ones((2, 2)))
@@ -188,7 +190,7 @@ def diag_indices(n: int, ndim: int = 2) -> tuple[Array, ...]:
 
 @boundary
 def diag_indices_from(arr: Any) -> tuple[Array, ...]:
-    """`diag_indices` for an array, whose axes must have one length.
+    """`diag_indices` for an array, whose axes must have one length. ValueError for others.
 
     >>> import pullback.numpy as pnp
     >>> len(diag_indices_from(pnp.ones((2, 2))))
@@ -205,7 +207,7 @@ def diag_indices_from(arr: Any) -> tuple[Array, ...]:
 
 @boundary
 def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
-    """The diagonals of the matrices along two axes, along a new last axis.
+    """The diagonals of the matrices along two axes, along a new last axis. ValueError for less than 2 axes.
 
     >>> import pullback.numpy as pnp
     >>> pnp.diagonal(pnp.arange(4).reshape(2, 2))
@@ -230,7 +232,7 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
 
 @boundary
 def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: None = None) -> Array:
-    """The sums along the diagonals of the matrices along two axes.
+    """The sums along the diagonals of the matrices along two axes. ValueError for less than 2 axes.
 
     >>> import pullback.numpy as pnp
     >>> pnp.trace(pnp.eye(3))
@@ -242,7 +244,7 @@ def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = 
 
 @boundary
 def diag(v: Any, k: int = 0) -> Array:
-    """The matrix with a vector on its k-th diagonal, or the k-th diagonal of a matrix.
+    """The matrix with a vector on its k-th diagonal, or the k-th diagonal of a matrix. ValueError for more than 2 axes.
 
     >>> import pullback.numpy as pnp
     >>> pnp.diag(pnp.array([1, 2]))
@@ -275,6 +277,8 @@ def diagflat(v: Any, k: int = 0) -> Array:
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Array:
     """The matrix whose rows are the powers of the elements of `x`, from the highest, N - 1, to 0, or the reverse.
 
+    ValueError for what is no vector.
+
     >>> import pullback.numpy as pnp
     >>> pnp.vander(pnp.array([2, 3]), 3)
     Array([[4, 2, 1],
@@ -296,7 +300,7 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
     """The coordinates of the points of a grid: of each of the given vectors an array that varies along its axis only.
 
     With indexing "ij" the i-th vector runs along axis i, with "xy" the first two are exchanged; sparse arrays have
-    length 1 along the other axes.
+    length 1 along the other axes. ValueError for what is no vector.
 
     >>> import pullback.numpy as pnp
     >>> [g.shape for g in pnp.meshgrid(pnp.arange(2), pnp.arange(3))]

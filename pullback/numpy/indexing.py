@@ -139,7 +139,7 @@ def take(a: Any, indices: Any, axis: int | None = None, out: None = None, mode: 
     """The elements of `a` along an axis (flattened, without one) at integer positions; negative ones from the end.
 
     `mode` says what is out of bounds: "fill" (the default; `fill_value`, or nan, or the extreme integer), "clip" or
-    "wrap".
+    "wrap". TypeError for positions that are no integers, ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> pnp.take(pnp.arange(3.), pnp.array([2, 7]))
@@ -203,6 +203,7 @@ def take_along_axis(arr: Any, indices: Any, axis: int | None = -1, mode: Any = N
     """`arr[..., indices[..., j, ...], ...]` for each j along an axis: what argsort and argmax give, applied.
 
     All other axes broadcast. `mode` says what is out of bounds: "fill" (the default), "clip", "promise_in_bounds".
+    ValueError for another number of axes.
 
     >>> import pullback.numpy as pnp
     >>> pnp.take_along_axis(pnp.array([[5, 3], [1, 2]]), pnp.array([[1], [0]]), 1)
@@ -227,7 +228,7 @@ def compress(condition: Any, a: Any, axis: int | None = None, *, size: int | Non
              out: None = None) -> Array:
     """The elements of `a` along an axis where a 1-d condition, which must be known, is true.
 
-    With `size`, as many elements as that: cut, or completed with `fill_value`.
+    With `size`, as many elements as that: cut, or completed with `fill_value`. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> pnp.compress(pnp.array([True, False, True]), pnp.arange(3))

@@ -54,6 +54,8 @@ def _promoted(arrays: list[Array], dtype: Any = None) -> list[Array]:
 def concatenate(arrays: Any, axis: int | None = 0, dtype: Any = None) -> Array:
     """The arrays joined along an axis they have, in their common dtype; with axis None they are flattened first.
 
+    ValueError for shapes that differ apart from the axis, an axis out of bounds, or no arrays.
+
     >>> import pullback.numpy as pnp
     >>> pnp.concatenate([pnp.zeros(1), pnp.arange(2)])
     Array([0., 0., 1.], dtype=float32)
@@ -80,7 +82,7 @@ def concat(arrays: Any, /, *, axis: int | None = 0) -> Array:
 
 @boundary
 def stack(arrays: Any, axis: int = 0, out: None = None, dtype: Any = None) -> Array:
-    """The arrays, which have one shape, joined along a new axis.
+    """The arrays, which have one shape, joined along a new axis. ValueError for shapes that differ, or no arrays.
 
     >>> import pullback.numpy as pnp
     >>> pnp.stack([pnp.zeros(2), pnp.ones(2)], axis=1)
@@ -99,7 +101,7 @@ def stack(arrays: Any, axis: int = 0, out: None = None, dtype: Any = None) -> Ar
 
 @boundary
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Array, ...]:
-    """The arrays along an axis of `x`, which they lack.
+    """The arrays along an axis of `x`, which they lack. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> pnp.unstack(pnp.arange(2))
@@ -120,6 +122,8 @@ def unstack(x: Any, /, *, axis: int = 0) -> tuple[Array, ...]:
 def vstack(tup: Any, dtype: Any = None) -> Array:
     """The arrays below each other: joined along the first axis, vectors as rows.
 
+    ValueError for shapes that differ apart from that axis.
+
     >>> import pullback.numpy as pnp
     >>> pnp.vstack([pnp.zeros(2), pnp.ones(2)]).shape
     (2, 2)
@@ -131,6 +135,8 @@ def vstack(tup: Any, dtype: Any = None) -> Array:
 def hstack(tup: Any, dtype: Any = None) -> Array:
     """The arrays beside each other: joined along the second axis, vectors along their only one.
 
+    ValueError for shapes that differ apart from that axis.
+
     >>> import pullback.numpy as pnp
     >>> pnp.hstack([pnp.zeros(2), pnp.ones(2)]).shape
     (4,)
@@ -141,7 +147,7 @@ def hstack(tup: Any, dtype: Any = None) -> Array:
 
 @boundary
 def dstack(tup: Any, dtype: Any = None) -> Array:
-    """The arrays behind each other: joined along the third axis.
+    """The arrays behind each other: joined along the third axis. ValueError for shapes that differ.
 
     >>> import pullback.numpy as pnp
     >>> pnp.dstack([pnp.zeros(2), pnp.ones(2)]).shape
@@ -152,7 +158,7 @@ def dstack(tup: Any, dtype: Any = None) -> Array:
 
 @boundary
 def column_stack(tup: Any) -> Array:
-    """The arrays beside each other, vectors as columns.
+    """The arrays beside each other, vectors as columns. ValueError for lengths that differ.
 
     >>> import pullback.numpy as pnp
     >>> pnp.column_stack([pnp.zeros(2), pnp.ones(2)])
@@ -167,6 +173,8 @@ def column_stack(tup: Any) -> Array:
 def append(arr: Any, values: Any, axis: int | None = None) -> Array:
     """`values` after `arr` along an axis; without one, both flattened.
 
+    ValueError for shapes that differ apart from the axis.
+
     >>> import pullback.numpy as pnp
     >>> pnp.append(pnp.arange(2), 5)
     Array([0, 1, 5], dtype=int32)
@@ -177,6 +185,8 @@ def append(arr: Any, values: Any, axis: int | None = None) -> Array:
 @boundary
 def block(arrays: Any) -> Array:
     """An array of blocks: innermost lists are joined along the last axis, those around them along the one before.
+
+    ValueError for an empty list and for shapes that do not fit.
 
     >>> import pullback.numpy as pnp
     >>> pnp.block([[pnp.ones((1, 1)), pnp.zeros((1, 2))]])
@@ -242,6 +252,8 @@ def _split(name: str, ary: Any, indices_or_sections: Any, axis: int, even: bool)
 def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Array]:
     """`ary` cut along an axis into a number of equal parts, or before the given positions.
 
+    ValueError for a length that cannot be divided so (see `array_split`) and for an axis out of bounds.
+
     >>> import pullback.numpy as pnp
     >>> pnp.split(pnp.arange(4), 2)
     [Array([0, 1], dtype=int32), Array([2, 3], dtype=int32)]
@@ -253,6 +265,8 @@ def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Array]:
 def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Array]:
     """`split` into parts whose lengths may differ by one.
 
+    ValueError for an axis out of bounds and for less than one part.
+
     >>> import pullback.numpy as pnp
     >>> pnp.array_split(pnp.arange(3), 2)
     [Array([0, 1], dtype=int32), Array([2], dtype=int32)]
@@ -262,7 +276,7 @@ def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Array
 
 @boundary
 def hsplit(ary: Any, indices_or_sections: Any) -> list[Array]:
-    """`split` along the second axis, or the only one.
+    """`split` along the second axis, or the only one. ValueError for arrays without axes.
 
     >>> import pullback.numpy as pnp
     >>> [x.shape for x in pnp.hsplit(pnp.ones((2, 4)), 2)]
@@ -284,7 +298,7 @@ def vsplit(ary: Any, indices_or_sections: Any) -> list[Array]:
 
 @boundary
 def dsplit(ary: Any, indices_or_sections: Any) -> list[Array]:
-    """`split` along the third axis.
+    """`split` along the third axis. ValueError for arrays with less than three axes.
 
     >>> import pullback.numpy as pnp
     >>> [x.shape for x in pnp.dsplit(pnp.ones((1, 1, 4)), 2)]
@@ -299,6 +313,8 @@ def dsplit(ary: Any, indices_or_sections: Any) -> list[Array]:
 @boundary
 def tile(A: Any, reps: Any) -> Array:
     """`A` as a whole repeated along its axes, the last one for a single number; more numbers add axes in front.
+
+    ValueError for negative repetitions.
 
     >>> import pullback.numpy as pnp
     >>> pnp.tile(pnp.arange(2), 2)
@@ -324,7 +340,7 @@ def repeat(a: Any, repeats: Any, axis: int | None = None, *, total_repeat_length
     """`a` with every element along an axis repeated: `repeats` times, or as often as its entry for it says.
 
     Without an axis, `a` is flattened. Traced `repeats` need `total_repeat_length`, the length of the result, which then
-    is cut, or filled with the last element.
+    is cut, or filled with the last element. ValueError for an axis out of bounds and for `repeats` of another length.
 
     >>> import pullback.numpy as pnp
     >>> pnp.repeat(pnp.arange(2), 2)

@@ -80,6 +80,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     matrices; without it, `x` is one vector or one matrix. `ord` of vectors: None or 2, 1, inf, -inf, 0 (the
     count of nonzeros) or any number p, for sum(|x|**p)**(1/p); of matrices: None or "fro" (root of the sum of
     squares), 1 or -1 (the largest or smallest column sum), inf or -inf (of row sums).
+    ValueError for another `ord` and for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.linalg.norm(pnp.array([3., 4.])))
@@ -102,6 +103,8 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
 def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Array:
     """The norm of vectors along an axis or several; without `axis`, of all elements. For `ord` see `norm`.
 
+    ValueError for an axis out of bounds.
+
     >>> import pullback.numpy as pnp
     >>> print(pnp.linalg.vector_norm(pnp.array([3., 4.]), ord=1))
     7.0
@@ -112,7 +115,7 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any
 
 @boundary
 def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Array:
-    """The norm of matrices in the last two axes. For `ord` see `norm`.
+    """The norm of matrices in the last two axes. For `ord` see `norm`. ValueError for less than two axes.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.linalg.matrix_norm(pnp.array([[1., 2.], [3., 4.]]), ord=1))
@@ -127,6 +130,8 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Array
 @boundary
 def matrix_power(a: Any, n: int) -> Array:
     """The product of `n` square matrices `a`, by repeated squaring; the identity for n = 0.
+
+    TypeError for others, NotImplementedError for a negative n.
 
     >>> import pullback.numpy as pnp
     >>> pnp.linalg.matrix_power(pnp.array([[1., 1.], [0., 1.]]), 3)
@@ -157,7 +162,7 @@ def matrix_power(a: Any, n: int) -> Array:
 @boundary
 def multi_dot(arrays: Sequence[Any], *, precision: Any = None) -> Array:
     """The product of two or more matrices, in the order that costs least. The first and the last may be
-    vectors.
+    vectors. ValueError for lengths that do not agree, or a single array.
 
     >>> import pullback.numpy as pnp
     >>> pnp.linalg.multi_dot([pnp.ones((2, 3)), pnp.ones((3, 4)), pnp.ones(4)])

@@ -100,7 +100,7 @@ def logical_xor(x: Any, y: Any, /) -> Array:
 
 @boundary
 def logical_not(x: Any, /) -> Array:
-    """`not x`, elementwise.
+    """`not x`, elementwise. TypeError for what is no array or number.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.logical_not(pnp.arange(3)))
@@ -276,7 +276,7 @@ def isneginf(x: Any, /, out: None = None) -> Array:
 
 @boundary
 def iscomplex(x: Any) -> Array:
-    """Whether the imaginary part is not 0, elementwise.
+    """Whether the imaginary part is not 0, elementwise. TypeError for what is no array or number.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.iscomplex(pnp.array([1., 1j])))
@@ -290,7 +290,7 @@ def iscomplex(x: Any) -> Array:
 
 @boundary
 def isreal(x: Any) -> Array:
-    """Whether the imaginary part is 0, elementwise.
+    """Whether the imaginary part is 0, elementwise. TypeError for what is no array or number.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.isreal(pnp.array([1., 1j])))

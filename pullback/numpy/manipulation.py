@@ -85,7 +85,7 @@ def complete_shape(name: str, aval, shape: Any) -> tuple[int, ...]:
 
 @boundary
 def ravel(a: Any, order: str = "C") -> Array:
-    """The elements of `a` along one axis.
+    """The elements of `a` along one axis. `order` is as for `reshape`; ValueError for others.
 
     >>> import pullback.numpy as pnp
     >>> pnp.ravel(pnp.ones((2, 2)))
@@ -98,6 +98,8 @@ def ravel(a: Any, order: str = "C") -> Array:
 @boundary
 def expand_dims(a: Any, axis: int | Sequence[int]) -> Array:
     """`a` with axes of length 1 that stand at the positions `axis` in the result.
+
+    ValueError for a position out of bounds or named twice.
 
     >>> import pullback.numpy as pnp
     >>> pnp.expand_dims(pnp.arange(3), (0, -1)).shape
@@ -130,6 +132,8 @@ def squeeze(a: Any, axis: int | Sequence[int] | None = None) -> Array:
 def broadcast_to(array: Any, shape: Any) -> Array:
     """`array` repeated to a shape, as operands of different shapes are: axes of length 1 stretch, leading ones appear.
 
+    ValueError for a shape that it does not fit.
+
     >>> import pullback.numpy as pnp
     >>> pnp.broadcast_to(pnp.arange(2), (2, 2))
     Array([[0, 1],
@@ -153,7 +157,7 @@ def stretched(name: str, x: Array, shape: tuple[int, ...]) -> Array:
 
 @boundary
 def broadcast_arrays(*args: Any) -> list[Array]:
-    """The arguments, each repeated to the shape they broadcast to together.
+    """The arguments, each repeated to the shape they broadcast to together. ValueError for shapes that do not.
 
     >>> import pullback.numpy as pnp
     >>> [x.shape for x in pnp.broadcast_arrays(pnp.ones((2, 1)), pnp.ones(3))]
@@ -168,7 +172,7 @@ def broadcast_arrays(*args: Any) -> list[Array]:
 
 @boundary
 def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
-    """The shape that arrays of these shapes broadcast to together.
+    """The shape that arrays of these shapes broadcast to together. ValueError for shapes that do not.
 
     >>> broadcast_shapes((2, 1), (3,))
     (2, 3)
@@ -231,6 +235,8 @@ def _each(name, arys, change):
 def transpose(a: Any, axes: Sequence[int] | None = None) -> Array:
     """`a` with its axes in another order, by default reversed: axis `i` of the result is `axes[i]` of `a`.
 
+    ValueError unless `axes` names each axis once.
+
     >>> import pullback.numpy as pnp
     >>> pnp.transpose(pnp.ones((2, 3))).shape
     (3, 2)
@@ -251,7 +257,7 @@ def permuted(name: str, x: Array, axes: Any) -> Array:
 
 @boundary
 def permute_dims(a: Any, /, axes: tuple[int, ...]) -> Array:
-    """`transpose`, with the order given.
+    """`transpose`, with the order given. ValueError unless `axes` names each axis once.
 
     >>> import pullback.numpy as pnp
     >>> pnp.permute_dims(pnp.ones((2, 3)), (1, 0)).shape
@@ -262,7 +268,7 @@ def permute_dims(a: Any, /, axes: tuple[int, ...]) -> Array:
 
 @boundary
 def matrix_transpose(x: Any, /) -> Array:
-    """`x` with its last two axes swapped.
+    """`x` with its last two axes swapped. ValueError for less than two axes.
 
     >>> import pullback.numpy as pnp
     >>> pnp.matrix_transpose(pnp.ones((4, 2, 3))).shape
@@ -277,7 +283,7 @@ def matrix_transpose(x: Any, /) -> Array:
 
 @boundary
 def swapaxes(a: Any, axis1: int, axis2: int) -> Array:
-    """`a` with two axes exchanged.
+    """`a` with two axes exchanged. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> pnp.swapaxes(pnp.ones((2, 3, 4)), 0, -1).shape
@@ -292,7 +298,7 @@ def swapaxes(a: Any, axis1: int, axis2: int) -> Array:
 
 @boundary
 def moveaxis(a: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Array:
-    """`a` with axes moved to other positions, the rest in order.
+    """`a` with axes moved to other positions, the rest in order. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> pnp.moveaxis(pnp.ones((2, 3, 4)), 0, -1).shape
@@ -313,7 +319,7 @@ def moveaxis(a: Any, source: int | Sequence[int], destination: int | Sequence[in
 
 @boundary
 def rollaxis(a: Any, axis: int, start: int = 0) -> Array:
-    """`a` with one axis moved back until it stands before the axis `start`.
+    """`a` with one axis moved back until it stands before the axis `start`. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> pnp.rollaxis(pnp.ones((2, 3, 4)), 2).shape
@@ -333,7 +339,7 @@ def rollaxis(a: Any, axis: int, start: int = 0) -> Array:
 
 @boundary
 def flip(m: Any, axis: int | Sequence[int] | None = None) -> Array:
-    """`m` with the elements along the axes (all, by default) in reverse order.
+    """`m` with the elements along the axes (all, by default) in reverse order. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> pnp.flip(pnp.arange(3))
@@ -345,7 +351,7 @@ def flip(m: Any, axis: int | Sequence[int] | None = None) -> Array:
 
 @boundary
 def fliplr(m: Any) -> Array:
-    """`m` with its second axis reversed.
+    """`m` with its second axis reversed. ValueError for less than two axes.
 
     >>> import pullback.numpy as pnp
     >>> pnp.fliplr(pnp.arange(4).reshape(2, 2))
@@ -358,7 +364,7 @@ def fliplr(m: Any) -> Array:
 
 @boundary
 def flipud(m: Any) -> Array:
-    """`m` with its first axis reversed.
+    """`m` with its first axis reversed. ValueError for an array without axes.
 
     >>> import pullback.numpy as pnp
     >>> pnp.flipud(pnp.arange(4).reshape(2, 2))
@@ -372,6 +378,8 @@ def flipud(m: Any) -> Array:
 @boundary
 def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Array:
     """`m` rotated by `k` quarter turns in the plane of two axes, from the first towards the second.
+
+    ValueError for axes out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> pnp.rot90(pnp.arange(4).reshape(2, 2))
@@ -399,6 +407,7 @@ def roll(a: Any, shift: Any, axis: int | Sequence[int] | None = None) -> Array:
     """`a` with its elements moved on by `shift` places, those that leave at the end coming in at the beginning.
 
     Without an axis, along the flattened array. `shift` may be traced, and it may be a sequence, one per axis.
+    ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> pnp.roll(pnp.arange(4), 1)

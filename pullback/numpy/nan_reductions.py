@@ -36,7 +36,7 @@ def _without(x: Array, replacement: Any) -> Array:
 @boundary
 def nansum(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False,
            initial: Any = None, where: Any = None) -> Array:
-    """`sum` with nan counting as 0.
+    """`sum` with nan counting as 0. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.nansum(pnp.array([1., pnp.nan])))
@@ -48,7 +48,7 @@ def nansum(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepd
 @boundary
 def nanprod(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False,
             initial: Any = None, where: Any = None) -> Array:
-    """`prod` with nan counting as 1.
+    """`prod` with nan counting as 1. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.nanprod(pnp.array([3., pnp.nan])))
@@ -73,7 +73,7 @@ def _extreme(name, a, find, identity, axis, out, keepdims, initial, where):
 @boundary
 def nanmax(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None,
            where: Any = None) -> Array:
-    """`max` of the elements that are not nan; nan if there are none.
+    """`max` of the elements that are not nan; nan if there are none. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.nanmax(pnp.array([1., pnp.nan])))
@@ -85,7 +85,7 @@ def nanmax(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, 
 @boundary
 def nanmin(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None,
            where: Any = None) -> Array:
-    """`min` of the elements that are not nan; nan if there are none.
+    """`min` of the elements that are not nan; nan if there are none. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.nanmin(pnp.array([1., pnp.nan])))
@@ -105,7 +105,7 @@ def _position(name: str, p: Primitive, identity: Any, a: Any, axis: int | None, 
 
 @boundary
 def nanargmax(a: Any, axis: int | None = None, out: None = None, keepdims: bool | None = None) -> Array:
-    """`argmax` among the elements that are not nan; -1 if there are none.
+    """`argmax` among the elements that are not nan; -1 if there are none. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.nanargmax(pnp.array([pnp.nan, 1., 2.])))
@@ -116,7 +116,7 @@ def nanargmax(a: Any, axis: int | None = None, out: None = None, keepdims: bool 
 
 @boundary
 def nanargmin(a: Any, axis: int | None = None, out: None = None, keepdims: bool | None = None) -> Array:
-    """`argmin` among the elements that are not nan; -1 if there are none.
+    """`argmin` among the elements that are not nan; -1 if there are none. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.nanargmin(pnp.array([pnp.nan, 1., 2.])))
@@ -142,7 +142,7 @@ def _kept(x: Array, present: Array) -> Array:
 @boundary
 def nanmean(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False,
             where: Any = None) -> Array:
-    """`mean` of the elements that are not nan; nan if there are none.
+    """`mean` of the elements that are not nan; nan if there are none. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.nanmean(pnp.array([1., pnp.nan, 3.])))
@@ -181,7 +181,7 @@ def _variance(name, a, axis, dtype, out, ddof, keepdims, where, mean):
 @boundary
 def nanvar(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: int = 0, keepdims: bool = False,
            where: Any = None, mean: Any = None) -> Array:
-    """`var` of the elements that are not nan; nan if there are none.
+    """`var` of the elements that are not nan; nan if there are none. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.nanvar(pnp.array([1., pnp.nan, 3.])))
@@ -193,7 +193,7 @@ def nanvar(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof:
 @boundary
 def nanstd(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: int = 0, keepdims: bool = False,
            where: Any = None, mean: Any = None) -> Array:
-    """`std` of the elements that are not nan; nan if there are none.
+    """`std` of the elements that are not nan; nan if there are none. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.nanstd(pnp.array([1., pnp.nan, 3.])))
@@ -204,7 +204,7 @@ def nanstd(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof:
 
 @boundary
 def nancumsum(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
-    """`cumsum` with nan counting as 0.
+    """`cumsum` with nan counting as 0. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.nancumsum(pnp.array([1., pnp.nan, 3.])))
@@ -215,7 +215,7 @@ def nancumsum(a: Any, axis: int | None = None, dtype: Any = None, out: None = No
 
 @boundary
 def nancumprod(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
-    """`cumprod` with nan counting as 1.
+    """`cumprod` with nan counting as 1. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.nancumprod(pnp.array([2., pnp.nan, 3.])))

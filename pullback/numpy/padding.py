@@ -254,6 +254,7 @@ def pad(array: Any, pad_width: int | Sequence, mode: str | Callable = "constant"
     `mode` says with what: "constant" (`constant_values`, 0 by default), "edge", "wrap", "reflect" and "symmetric"
     (`reflect_type`), "linear_ramp" (`end_values`), "maximum", "minimum", "mean" and "median" (`stat_length`), "empty",
     or a function `f(vector, (before, after), axis, kwargs)` that returns each padded vector.
+    ValueError for an unknown mode and for widths that fit no axis.
 
     >>> import pullback.numpy as pnp
     >>> pnp.pad(pnp.arange(3), (1, 2), mode="edge")

@@ -68,6 +68,8 @@ def rint(x: Any, /) -> Array:
 def round(a: Any, decimals: int = 0, out: None = None) -> Array:
     """`a` rounded to `decimals` decimal places (a Python integer, maybe negative), halves to even, in its dtype.
 
+    TypeError for other `decimals`.
+
     >>> import pullback.numpy as pnp
     >>> print(pnp.round(pnp.array([0.125, 2.5]), 2))
     [0.12 2.5 ]
@@ -119,7 +121,7 @@ def to_integers(x: Array) -> Array:
 
 @boundary
 def real(val: Any, /) -> Array:
-    """The real part; of real numbers, the array itself.
+    """The real part; of real numbers, the array itself. TypeError for what is no array or number.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.real(1 + 2j))
@@ -131,7 +133,7 @@ def real(val: Any, /) -> Array:
 
 @boundary
 def imag(val: Any, /) -> Array:
-    """The imaginary part; of real numbers, zeros.
+    """The imaginary part; of real numbers, zeros. TypeError for what is no array or number.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.imag(1 + 2j))
@@ -145,7 +147,7 @@ def imag(val: Any, /) -> Array:
 
 @boundary
 def conjugate(x: Any, /) -> Array:
-    """The complex conjugate; of real numbers, the array itself.
+    """The complex conjugate; of real numbers, the array itself. TypeError for what is no array or number.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.conjugate(1 + 2j))
@@ -160,7 +162,7 @@ conj = conjugate
 
 @boundary
 def angle(z: Any, deg: bool = False) -> Array:
-    """The angle of complex numbers in (-pi, pi], in degrees with `deg`.
+    """The angle of complex numbers in (-pi, pi], in degrees with `deg`. TypeError for what is no array or number.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.angle(1j, deg=True))
@@ -270,7 +272,7 @@ def frexp(x: Any, /) -> tuple[Array, Array]:
 
 @boundary
 def ldexp(x1: Any, x2: Any, /) -> Array:
-    """`x1 * 2**x2`, exactly; `x2` is of integers.
+    """`x1 * 2**x2`, exactly; `x2` is of integers. TypeError for complex `x1` and for `x2` that is not of integers.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.ldexp(0.75, 4))

@@ -29,6 +29,8 @@ __all__ = ["select", "choose", "piecewise", "apply_along_axis", "apply_over_axes
 def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Array:
     """Of each place, the choice whose condition is the first to be true there, or else the default. All broadcast.
 
+    TypeError for conditions that are no bools, ValueError for another count of choices.
+
     >>> import pullback.numpy as pnp
     >>> x = pnp.arange(4)
     >>> pnp.select([x < 1, x > 2], [x, x * 10], -1)
@@ -56,6 +58,7 @@ def choose(a: Any, choices: Any, out: None = None, mode: str = "raise") -> Array
     """Of each place, the choice that the integers `a` number there. All broadcast.
 
     `mode` is "clip" or "wrap" for numbers out of bounds; "raise" needs `a` to be known.
+    TypeError for numbers of choices that are no integers, ValueError for those out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> pnp.choose(pnp.array([1, 0]), [pnp.array([1, 2]), pnp.array([10, 20])])
@@ -88,6 +91,7 @@ def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: 
     """The function (or constant) of the last condition that is true, applied to `x`, elementwise.
 
     One more function than conditions is the default, which else is 0. All are evaluated everywhere.
+    ValueError for another count of functions.
 
     >>> import pullback.numpy as pnp
     >>> x = pnp.array([-2., 3.])
@@ -125,6 +129,8 @@ def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: 
 def apply_along_axis(func1d: Callable, axis: int, arr: Any, *args: Any, **kwargs: Any) -> Any:
     """`func1d` of every vector along an axis; what it returns takes the place of the axis.
 
+    ValueError for an axis out of bounds.
+
     >>> import pullback.numpy as pnp
     >>> pnp.apply_along_axis(lambda v: v - v[0], 1, pnp.arange(4).reshape(2, 2))
     Array([[0, 1],
@@ -147,6 +153,8 @@ def apply_along_axis(func1d: Callable, axis: int, arr: Any, *args: Any, **kwargs
 @boundary
 def apply_over_axes(func: Callable, a: Any, axes: int | Sequence[int]) -> Array:
     """`func(x, axis)` for one axis after the other; an axis it drops is kept with length 1.
+
+    ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> pnp.apply_over_axes(pnp.sum, pnp.ones((2, 3)), (0, 1))
@@ -173,6 +181,8 @@ def apply_over_axes(func: Callable, a: Any, axes: int | Sequence[int]) -> Array:
 def unravel_index(indices: Any, shape: Any) -> tuple[Array, ...]:
     """The positions along each axis of an array of a shape, of positions in the flat array, which are clamped.
 
+    TypeError for positions that are no integers.
+
     >>> import pullback.numpy as pnp
     >>> pnp.unravel_index(5, (2, 3))
     (Array(1, dtype=int32, weak_type=True), Array(2, dtype=int32, weak_type=True))
@@ -198,6 +208,7 @@ def ravel_multi_index(multi_index: Sequence[Any], dims: Sequence[int], mode: str
     """The positions in the flat array, of positions along each axis of an array of shape `dims`.
 
     `mode` is "clip" or "wrap" for positions out of bounds; "raise" needs them to be known. It may be a tuple.
+    ValueError for positions out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> pnp.ravel_multi_index((pnp.array([1, 0]), pnp.array([2, 1])), (2, 3))

@@ -102,6 +102,8 @@ def _nonzero(name: str, x: Array, size: int | None, fill_value: Any) -> tuple[Ar
 def flatnonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> Array:
     """The positions of nonzero elements in the flattened array; for `size` and `fill_value` see `nonzero`.
 
+    TypeError for what is no array or number.
+
     >>> import pullback.numpy as pnp
     >>> print(pnp.flatnonzero(pnp.array([[0, 5], [7, 0]])))
     [1 2]
@@ -113,7 +115,7 @@ def flatnonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> A
 @boundary
 def argwhere(a: Any, *, size: int | None = None, fill_value: Any = None) -> Array:
     """The positions of nonzero elements as rows, of shape (count, a.ndim); for `size` and `fill_value` see
-    `nonzero`.
+    `nonzero`. TypeError for what is no array or number.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.argwhere(pnp.array([[0, 5], [7, 0]])))
@@ -136,7 +138,7 @@ def where(condition: Any, x: Any = None, y: Any = None, /, *, size: int | None =
 
     `condition` is of bools, or true where nonzero; `x` and `y` are promoted to one dtype. Both are computed,
     and both are differentiated: a nan in the choice not taken can reach a gradient, so make its argument
-    safe, too.
+    safe, too. ValueError for shapes that do not broadcast.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.where(pnp.arange(3) > 1, 1., 0.))

@@ -109,6 +109,7 @@ def quantile(a: Any, q: Any, axis: Axis = None, out: None = None, overwrite_inpu
 
     The axes of `q` come first in the result. Between two elements, `method` decides: "linear", "lower",
     "higher", "midpoint", "nearest", or "inverted_cdf". Of integers a float32.
+    ValueError for an unknown method; a `q` out of range is moved into it.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.quantile(pnp.array([1., 2., 3., 4.]), 0.5))
@@ -132,7 +133,7 @@ def nanquantile(a: Any, q: Any, axis: Axis = None, out: None = None, overwrite_i
 @boundary
 def percentile(a: Any, q: Any, axis: Axis = None, out: None = None, overwrite_input: bool = False,
                method: str = "linear", keepdims: bool = False, *, weights: Any = None) -> Array:
-    """`quantile` with `q` in percent, from 0 to 100.
+    """`quantile` with `q` in percent, from 0 to 100. A `q` out of range is moved into it; for errors see `quantile`.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.percentile(pnp.array([1., 2., 3., 4., 5.]), 25))
@@ -156,7 +157,7 @@ def nanpercentile(a: Any, q: Any, axis: Axis = None, out: None = None, overwrite
 @boundary
 def median(a: Any, axis: Axis = None, out: None = None, overwrite_input: bool = False, keepdims: bool = False) -> Array:
     """The middle element over `axis` in sorted order, or the mean of the two in the middle; nan if one is
-    nan.
+    nan. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.median(pnp.array([5., 1., 3.])))
@@ -168,7 +169,7 @@ def median(a: Any, axis: Axis = None, out: None = None, overwrite_input: bool = 
 @boundary
 def nanmedian(a: Any, axis: Axis = None, out: None = None, overwrite_input: bool = False,
               keepdims: bool = False) -> Array:
-    """`median` of the elements that are not nan; nan if there are none.
+    """`median` of the elements that are not nan; nan if there are none. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.nanmedian(pnp.array([5., pnp.nan, 3.])))

@@ -40,7 +40,7 @@ def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None, *,
     """The numbers from `start` (0, if only one bound is given) up to `stop`, which is left out, in steps.
 
     They are computed as `start + i * step`, in the dtype asked for or common to the arguments, which must be known
-    while tracing.
+    while tracing. ValueError for a step of 0.
 
     >>> import pullback.numpy as pnp
     >>> pnp.arange(1, 8, 3)
@@ -81,7 +81,7 @@ def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retste
     """`num` numbers at equal distances from `start` to `stop`, which is the last one unless `endpoint` is False.
 
     The bounds may be arrays: they broadcast, and the numbers run along a new axis. With `retstep`, the pair of them and
-    the distance. Integer dtypes are rounded down.
+    the distance. Integer dtypes are rounded down. ValueError for a negative `num`.
 
     >>> import pullback.numpy as pnp
     >>> pnp.linspace(0, 1, 3)
@@ -122,7 +122,7 @@ def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retste
 @boundary
 def logspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None,
              axis: int = 0) -> Array:
-    """Powers of `base` whose exponents are `linspace(start, stop, num)`.
+    """Powers of `base` whose exponents are `linspace(start, stop, num)`. ValueError for a negative `num`.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.logspace(0, 2, 3))
@@ -135,6 +135,8 @@ def logspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: 
 @boundary
 def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Array:
     """`num` numbers at equal ratios from `start` to `stop`, which must be of one sign.
+
+    ValueError for a negative `num`; where the signs differ, what lies between is nan.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.round(pnp.geomspace(1, 8, 4), 3))

@@ -159,6 +159,8 @@ def prod(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdim
          where: Any = None, promote_integers: bool = True) -> Array:
     """The product over `axis`; dtypes as for `sum`. Its derivatives are right where elements are zero.
 
+    ValueError for an axis out of bounds.
+
     >>> import pullback.numpy as pnp
     >>> print(pnp.prod(pnp.array([2., 3., 4.])))
     24.0
@@ -204,7 +206,7 @@ def max(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, ini
 @boundary
 def min(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None,
         where: Any = None) -> Array:
-    """The smallest element over `axis`, nan if there is one; see `max`.
+    """The smallest element over `axis`, nan if there is one; see `max`. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> pnp.min(pnp.array([[1, 5], [7, 2]]), axis=1)
@@ -219,6 +221,8 @@ amax, amin = max, min
 @boundary
 def ptp(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
     """The largest element less the smallest ("peak to peak"), over `axis`.
+
+    ValueError for an axis out of bounds, or if there are no elements.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.ptp(pnp.array([3, 9, 4])))
@@ -242,7 +246,7 @@ def _logical(name, a, p, axis, out, keepdims, where, identity):
 
 @boundary
 def any(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Any = None) -> Array:
-    """Whether an element over `axis` is true, that is, not zero.
+    """Whether an element over `axis` is true, that is, not zero. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.any(pnp.array([0, 0, 3])))
@@ -253,7 +257,7 @@ def any(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, *, 
 
 @boundary
 def all(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Any = None) -> Array:
-    """Whether all elements over `axis` are true, that is, not zero.
+    """Whether all elements over `axis` are true, that is, not zero. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.all(pnp.array([0, 0, 3])))
@@ -264,7 +268,7 @@ def all(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, *, 
 
 @boundary
 def count_nonzero(a: Any, axis: Axis = None, keepdims: bool = False) -> Array:
-    """How many elements over `axis` differ from zero, an int32.
+    """How many elements over `axis` differ from zero, an int32. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.count_nonzero(pnp.array([0, 1, 2])))
@@ -342,7 +346,7 @@ def mean_in(name: str, x: Array, axes: tuple[int, ...], keepdims: bool, where: A
 def mean(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False, *,
          where: Any = None) -> Array:
     """The arithmetic mean over `axis`: of integers a float32, of half precision computed in float32. Nan of
-    nothing.
+    nothing. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> pnp.mean(pnp.array([[1, 2], [3, 4]]), axis=1)
@@ -363,6 +367,7 @@ def average(a: Any, axis: Axis = None, weights: Any = None, returned: bool = Fal
     weights.
 
     `weights` has the shape of `a`, or is a vector along the one `axis`.
+    ValueError for an axis out of bounds and for weights of another shape.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.average(pnp.array([1., 2.]), weights=pnp.array([3., 1.])))
@@ -412,7 +417,7 @@ def var(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: in
     """The variance over `axis`: the mean of |a - mean(a)|**2, divided by the count less `ddof`.
 
     `correction` is another name of `ddof`; `mean`, if known already, must have the reduced axes with length
-    1. The result is real; dtypes as for `mean`.
+    1. The result is real; dtypes as for `mean`. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.var(pnp.array([1., 2., 3., 4.])))
@@ -424,7 +429,7 @@ def var(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: in
 @boundary
 def std(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: int = 0, keepdims: bool = False, *,
         where: Any = None, mean: Any = None, correction: int | float | None = None) -> Array:
-    """The standard deviation over `axis`, the square root of `var`.
+    """The standard deviation over `axis`, the square root of `var`. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.std(pnp.array([1., 3.])))

@@ -84,6 +84,7 @@ def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, ne
     """`x` with nan replaced by `nan`, and infinities by `posinf` and `neginf`, or the largest finite numbers.
 
     Integers and bools come back as they are. `copy` is there for NumPy's signature: the result is a new array.
+    TypeError for what is no array or number.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.nan_to_num(pnp.array([1., pnp.nan]), nan=-1.))
@@ -117,7 +118,7 @@ def _is_infinite(x: Array) -> Array:
 def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Array:
     """Whether `|a - b| <= atol + rtol * |b|`, elementwise; infinities are close only to themselves.
 
-    With `equal_nan`, nan is close to nan.
+    With `equal_nan`, nan is close to nan. ValueError for shapes that do not broadcast.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.isclose(pnp.array([1., 2.]), pnp.array([1.000001, 2.1])))
@@ -154,6 +155,8 @@ def _all(mask: Array) -> Array:
 def allclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Array:
     """Whether all elements of `a` and `b` are close, see `isclose`; a bool of shape ().
 
+    ValueError for shapes that do not broadcast.
+
     >>> import pullback.numpy as pnp
     >>> print(pnp.allclose(pnp.ones(2), 1.000001))
     True
@@ -164,6 +167,8 @@ def allclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bo
 @boundary
 def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Array:
     """Whether two arrays have one shape and equal elements; a bool of shape ().
+
+    TypeError for what is no array or number.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.array_equal(pnp.ones(2), pnp.ones(3)))
@@ -178,6 +183,8 @@ def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Array:
 @boundary
 def array_equiv(a1: Any, a2: Any) -> Array:
     """Whether two arrays are equal after broadcasting; a bool of shape (), False where shapes do not broadcast.
+
+    TypeError for what is no array or number.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.array_equiv(pnp.ones((2, 2)), pnp.ones(2)))

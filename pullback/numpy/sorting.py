@@ -55,7 +55,7 @@ def argsort(a: Any, axis: int | None = -1, *, kind: None = None, order: None = N
             descending: bool = False, dtype: Any = None) -> Array:
     """The positions along an axis, int32, that sort `a`: `take_along_axis(a, argsort(a), -1)` is sorted.
 
-    Equal elements keep their order, also if `descending`.
+    Equal elements keep their order, also if `descending`. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.argsort(pnp.array([3, 1, 2])))
@@ -76,7 +76,7 @@ def argsort(a: Any, axis: int | None = -1, *, kind: None = None, order: None = N
 def lexsort(keys: Any, axis: int = -1) -> Array:
     """The positions, int32, that sort by the last key, where it is equal by the last but one, and so on.
 
-    `keys` is a sequence of arrays of one shape, or an array of which the rows are the keys.
+    `keys` is a sequence of arrays of one shape, or an array of which the rows are the keys. TypeError for no keys.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.lexsort((pnp.array([2, 1, 3]), pnp.array([1, 1, 0]))))
@@ -110,7 +110,7 @@ def partition(a: Any, kth: int, axis: int = -1) -> Array:
     """`a` reordered along an axis so that element `kth` is where sorting puts it, smaller ones before, larger
     after.
 
-    All elements are in fact sorted, as a partial sort is no faster when compiled.
+    All elements are in fact sorted, as a partial sort is no faster when compiled. ValueError for `kth` out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.partition(pnp.array([3, 1, 2]), 1)[1])
@@ -123,7 +123,7 @@ def partition(a: Any, kth: int, axis: int = -1) -> Array:
 
 @boundary
 def argpartition(a: Any, kth: int, axis: int = -1) -> Array:
-    """The positions, int32, that `partition` a along an axis.
+    """The positions, int32, that `partition` a along an axis. ValueError for `kth` out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.argpartition(pnp.array([3, 1, 2]), 1)[1])
@@ -140,6 +140,7 @@ def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None, *, meth
 
     Before equal elements if `side` is "left", after them if "right". `sorter` holds positions that sort `a`,
     if it is not sorted. `method` is accepted for compatibility: the search is always binary.
+    ValueError for an `a` that is no vector.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.searchsorted(pnp.array([1., 2., 3.]), 2.5))
@@ -165,6 +166,7 @@ def digitize(x: Any, bins: Any, right: bool = False, *, method: str | None = Non
     """The number of the bin that each element falls into, int32: i where bins[i-1] <= x < bins[i].
 
     `bins` increases or decreases; with `right`, each bin holds its upper edge instead of its lower one.
+    ValueError for bins that are no vector.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.digitize(pnp.array([0.5, 1.5, 9.]), pnp.array([0., 1., 2.])))

@@ -30,7 +30,7 @@ promote_types = dtypes.promote_types
 
 @boundary
 def shape(a: Any) -> tuple[int, ...]:
-    """The lengths of the axes.
+    """The lengths of the axes. TypeError for what is no array or number.
 
     >>> import pullback.numpy as pnp
     >>> pnp.shape(pnp.zeros((2, 3)))
@@ -42,7 +42,7 @@ def shape(a: Any) -> tuple[int, ...]:
 
 @boundary
 def ndim(a: Any) -> int:
-    """The number of axes.
+    """The number of axes. TypeError for what is no array or number.
 
     >>> import pullback.numpy as pnp
     >>> pnp.ndim(1.)
@@ -55,6 +55,8 @@ def ndim(a: Any) -> int:
 def size(a: Any, axis: Any = None) -> int:
     """The number of elements, or the length of an axis (the product over several).
 
+    ValueError for an axis out of bounds.
+
     >>> import pullback.numpy as pnp
     >>> pnp.size(pnp.zeros((2, 3))), pnp.size(pnp.zeros((2, 3)), 1)
     (6, 3)
@@ -66,7 +68,7 @@ def size(a: Any, axis: Any = None) -> int:
 @boundary
 def astype(x: Any, dtype: Any, /, *, copy: bool = False, device: Any = None) -> Array:
     """`x` in another dtype (None: the default float). Floats to integers round towards zero, complex to real drop the
-    imaginary part.
+    imaginary part. TypeError for what is no dtype.
 
     >>> import pullback.numpy as pnp
     >>> pnp.astype(pnp.array([1.7, -1.7]), int)
@@ -114,6 +116,8 @@ def isscalar(element: Any) -> bool:
 def result_type(*args: Any) -> np.dtype:
     """The dtype that arrays, scalars and dtypes are promoted to together; Python scalars give way to the others.
 
+    TypeError for what is no dtype.
+
     >>> import pullback.numpy as pnp
     >>> pnp.result_type(pnp.zeros(2, "int8"), 1.0)
     dtype('float32')
@@ -137,6 +141,8 @@ def _dtype_and_weakness(x: Any) -> tuple[np.dtype, bool]:
 def can_cast(from_: Any, to: Any, casting: str = "safe") -> bool:
     """Whether a dtype can be cast to another by a rule of NumPy: no, equiv, safe, same_kind or unsafe.
 
+    TypeError for what is no dtype.
+
     >>> can_cast("int8", "float32"), can_cast("float32", "int8")
     (True, False)
     """
@@ -151,6 +157,8 @@ _KINDS = {"bool": np.bool_, "signed integer": np.signedinteger, "unsigned intege
 
 def isdtype(dtype: Any, kind: Any) -> bool:
     """Whether a dtype is of a kind: a dtype, the name of a kind ("integral", "real floating" ...), or a tuple of them.
+
+    ValueError for an unknown kind.
 
     >>> isdtype(np.dtype("float32"), ("integral", "real floating"))
     True

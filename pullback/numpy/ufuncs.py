@@ -206,7 +206,7 @@ negative = unary("negative", e.neg_p, NUMBER, """`-x`, elementwise. TypeError fo
 
 @boundary
 def positive(x: Any, /) -> Array:
-    """`+x`: the array itself.
+    """`+x`: the array itself. TypeError for what is no array or number.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.positive(2.))

@@ -37,6 +37,8 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: int | None, inplac
                    mode: str | None = None) -> Array:
     """`arr` with the elements that `take_along_axis` reads replaced by `values`; `inplace` must be False.
 
+    ValueError for another number of axes.
+
     >>> import pullback.numpy as pnp
     >>> pnp.put_along_axis(pnp.zeros((2, 2)), pnp.array([[1], [0]]), 5., 1, inplace=False)
     Array([[0., 5.],
@@ -105,6 +107,8 @@ def place(arr: Any, mask: Any, vals: Any, *, inplace: bool = True) -> Array:
 def fill_diagonal(a: Any, val: Any, wrap: bool = False, *, inplace: bool = True) -> Array:
     """`a`, of at least 2 axes, with its main diagonal replaced by `val`, repeated as needed; `inplace` must be False.
 
+    ValueError for several axes of different lengths.
+
     >>> import pullback.numpy as pnp
     >>> pnp.fill_diagonal(pnp.zeros((2, 2)), 5., inplace=False)
     Array([[5., 0.],
@@ -127,7 +131,7 @@ def fill_diagonal(a: Any, val: Any, wrap: bool = False, *, inplace: bool = True)
 
 @boundary
 def resize(a: Any, new_shape: Any) -> Array:
-    """The elements of `a` in another shape: repeated from the beginning, or cut.
+    """The elements of `a` in another shape: repeated from the beginning, or cut. ValueError for negative lengths.
 
     >>> import pullback.numpy as pnp
     >>> pnp.resize(pnp.arange(3), (2, 2))
@@ -166,6 +170,8 @@ def _positions(name: str, obj: Any, n: int) -> np.ndarray:
 def delete(arr: Any, obj: Any, axis: int | None = None, *, assume_unique_indices: bool = False) -> Array:
     """`arr` without the elements along an axis (flattened, without one) at known positions, or that a slice names.
 
+    IndexError for positions out of bounds.
+
     >>> import pullback.numpy as pnp
     >>> pnp.delete(pnp.arange(4), pnp.array([0, 2]))
     Array([1, 3], dtype=int32)
@@ -186,6 +192,8 @@ def delete(arr: Any, obj: Any, axis: int | None = None, *, assume_unique_indices
 @boundary
 def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Array:
     """`arr` with values put in before known positions along an axis (flattened, without one).
+
+    IndexError for positions out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> pnp.insert(pnp.arange(3), 1, 9)
@@ -225,6 +233,8 @@ def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Array:
 @boundary
 def trim_zeros(filt: Any, trim: str = "fb") -> Array:
     """A 1-d array, which must be known, without the zeros in front ("f" in `trim`) and at the back ("b").
+
+    ValueError for another number of axes.
 
     >>> import pullback.numpy as pnp
     >>> pnp.trim_zeros(pnp.array([0, 1, 0, 2, 0]))

@@ -147,7 +147,8 @@ def log_ndtr(x: Any) -> Array:
 
 # --- the gamma family ---
 
-gammaln = _function("gammaln", s.lgamma_p, "The logarithm of |gamma(x)|: inf at 0, -1, -2, ... Its derivative is `digamma`.",
+gammaln = _function("gammaln", s.lgamma_p,
+                    "The logarithm of |gamma(x)|: inf at 0, -1, -2, ... Its derivative is `digamma`.",
                     "1.", "0.0")
 digamma = _function("digamma", s.digamma_p, "The derivative of `gammaln` (DLMF 5.2.2): nan at 0, -1, -2, ...",
                     "1.", "-0.5772157")

@@ -502,7 +502,7 @@ def logged(name="norm"):
 @pytest.mark.parametrize("wrap", WRAPPERS)
 def test_logs_of_the_backward_pass(wrap):
     f = wrap(logged())
-    out, f_vjp = vjp(lambda x: f(3 * x), f32(1))
+    f_vjp = vjp(lambda x: f(3 * x), f32(1))[1]
     all_close(f_vjp(f32(1)), (f32(30),))
     cts, logs = f_vjp.with_logs(f32(1))
     stacked = wrap is WRAPPERS[3]
