@@ -16,6 +16,7 @@ from pullback.numpy.elementwise import (
     ANY,
     NUMBER_FROM_BOOL,
     as_operand,
+    binary,
     cast,
     check_shapes,
     promote_operands,
@@ -53,6 +54,10 @@ def where(condition: Any, x: Any, y: Any) -> Array:
         raise
 
 
+_not_below = binary("clip", e.max_p, ANY, "The larger operand.")
+_not_above = binary("clip", e.min_p, ANY, "The smaller operand.")
+
+
 @boundary
 def clip(arr: Any, /, min: Any = None, max: Any = None) -> Array:
     """`arr` with what is below `min` raised to it and what is above `max` lowered to it; None is no bound.
@@ -71,11 +76,9 @@ def clip(arr: Any, /, min: Any = None, max: Any = None) -> Array:
             raise TypeError(f"clip: complex numbers have no order to clip by, got {x.aval.str_short()}; clip the real "
                             "and imaginary parts")
     if min is not None:
-        low, x = promote_operands("clip", ANY, bounds[0], arr)
-        arr = e.max_p.bind(low, x)
+        arr = _not_below(bounds[0], arr)
     if max is not None:
-        high, x = promote_operands("clip", ANY, bounds[-1], arr)
-        arr = e.min_p.bind(high, x)
+        arr = _not_above(bounds[-1], arr)
     return arr
 
 
