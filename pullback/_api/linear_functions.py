@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pullback._api.taps import collect, values_of
+from pullback._api.taps import collected_logs
 from pullback._core import dtypes
 from pullback._core.arguments import argument_path, aval_of, check_leaf
 from pullback._core.array import lift
@@ -148,9 +148,9 @@ class VJP(LinearFunction):
 
         Raises: ValueError where a name is logged twice.
         """
-        cotangents, found = collect(self, cotangent)
+        cotangents, found = collected_logs(self, cotangent)
         logs: dict[str, Any] = {}
-        for name, value in values_of(found):
+        for name, value in found:
             if name in logs:
                 raise ValueError(f"the vjp of {function_name(self.fun)}: several values are logged as {name!r}. Give "
                                  "each a name of its own.")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any
 
-from pullback._api.taps import tap
+from pullback._api.taps import log
 from pullback._core.arguments import (
     argument_path,
     bind_positionally,
@@ -316,7 +316,7 @@ class custom_rules:
             if logs is not None and not isinstance(logs, dict):
                 raise RuleError(f"{label()} must log a dict or None, got {logs!r}")
             for name, value in (logs or {}).items():
-                tap(value, name)
+                log(value, name)
             return cotangents
 
         self.defvjp(fwd, logging, symbolic_zeros, optimize_remat, argnums=argnums)

@@ -15,7 +15,7 @@ from pullback._higher_order.bodies import lift_tree, path_of
 from pullback._higher_order.custom_rules import CustomCall, custom_call_p
 from pullback._higher_order.rule_checks import fit_tangent
 from pullback._ops.shape import instantiate
-from pullback._transforms.harvest import VALUE, Found, Site, harvest_flat, tap_p
+from pullback._transforms.harvest import COTANGENT, LOG, VALUE, Found, Site, harvest_flat, tap_p
 
 
 @boundary
@@ -123,7 +123,7 @@ def tapped(fun: Callable) -> Callable:
     @functools.wraps(fun, updated=())
     def collected(*args, **kwargs):
         try:
-            result, found = collect(functools.partial(fun, **kwargs), *args)
+            result, found = collect(functools.partial(fun, **kwargs), *args, kinds=(VALUE, COTANGENT))
             return result, _by_name(found)
         except Exception as error:
             fold(error)
@@ -132,15 +132,23 @@ def tapped(fun: Callable) -> Callable:
     return collected
 
 
-def collect(fun: Callable, *args: Any) -> tuple[Any, list[Found]]:
-    """The result of a function, and what the taps inside of it saw, in order."""
+def collect(fun: Callable, *args: Any, kinds: tuple[str, ...]) -> tuple[Any, list[Found]]:
+    """The result of a function, and what the taps of these kinds inside of it saw, in order."""
     with collecting_taps():
-        return harvest_flat(fun, *args)
+        return harvest_flat(fun, *args, kinds=kinds)
 
 
-def values_of(found: list[Found]) -> list[tuple[str, Any]]:
-    """The names and the values of taps, without what was seen of cotangents."""
-    return [(site.name, _placed(site.tree, site.leaves, leaves)) for site, kind, leaves in found if kind == VALUE]
+def log(value: Any, name: str) -> None:
+    """Show a pytree of arrays under a name to `collected_logs`, and to nobody else."""
+    if config.collecting_taps:
+        leaves, tree = lift_tree("a log", name, value)
+        tap_p.bind(*leaves, site=Site(name, tree, tuple(range(len(leaves)))), kind=LOG)
+
+
+def collected_logs(fun: Callable, *args: Any) -> tuple[Any, list[tuple[str, Any]]]:
+    """The result of a function, and what it logs: names and values, in order."""
+    result, found = collect(fun, *args, kinds=(LOG,))
+    return result, [(site.name, _placed(site.tree, site.leaves, leaves)) for site, _, leaves in found]
 
 
 def _by_name(found: list[Found]) -> Taps:

@@ -25,10 +25,12 @@ def vmap(fun: Callable, in_axes: Any = 0, out_axes: Any = 0, axis_name: Any = No
         over axis 0.
       out_axes: where the mapped axis goes in the result: an int, None for a result that is not mapped, or a pytree that
         is a prefix of the result.
-      axis_name: a name by which `lax.psum` and its kin inside `fun` refer to the axis.
+      axis_name: a name by which `lax.psum` and its kin inside `fun` refer to the axis, any hashable object. A tuple is
+        one name too, but `psum` and its kin take a tuple for several names, so they need it inside another: `(name,)`.
       axis_size: the length of the axis; needed only where no argument is mapped.
 
-    Raises: ValueError listing the argument sizes where they differ, or where an axis does not exist.
+    Raises: ValueError listing the argument sizes where they differ, or where an axis does not exist; TypeError for an
+      `axis_name` that cannot be hashed.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> pb.vmap(pnp.dot, in_axes=(0, None))(pnp.ones((3, 2)), pnp.array([1., 2.]))
@@ -41,6 +43,11 @@ def vmap(fun: Callable, in_axes: Any = 0, out_axes: Any = 0, axis_name: Any = No
         raise TypeError(f"vmap: in_axes must be an int, None, or a tuple with an entry per argument, got {in_axes!r}")
     if axis_size is not None and (type(axis_size) is not int or axis_size < 0):
         raise TypeError(f"vmap: axis_size must be a non-negative int, got {axis_size!r}")
+    try:
+        hash(axis_name)
+    except TypeError:
+        raise TypeError(f"vmap: axis_name must be a hashable name, such as a string, got {axis_name!r} of type "
+                        f"{type(axis_name).__name__}") from None
     name, subject = function_name(fun), f"vmap of {describe_function(fun)}"
 
     @functools.wraps(fun, updated=())

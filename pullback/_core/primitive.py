@@ -24,6 +24,7 @@ Those that work along a named axis name the parameter that holds it in `axis_par
 """
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -101,7 +102,12 @@ class Primitive:
         return result
 
     def _infer(self, avals, params):
-        result = self.rule("abstract_eval")(*avals, **params)
+        rule = self.rule("abstract_eval")
+        try:
+            result = rule(*avals, **params)
+        except TypeError:
+            refuse_misfit(self.name, rule, avals, params)
+            raise
         return list(result) if self.multiple_results else result
 
     def rule(self, which: str) -> Callable:
@@ -147,6 +153,17 @@ class Primitive:
         """Set vectorization: `rule(operands, dims, **params)` returns the result and its batch axis."""
         self.batch = rule
         return rule
+
+
+def refuse_misfit(name: str, rule: Callable, avals: tuple[ShapedArray, ...], params: dict) -> None:
+    """Refuse operands and parameters that a typing rule cannot be called with."""
+    try:
+        inspect.signature(rule).bind(*avals, **params)
+    except TypeError as error:
+        raise TypeError(f"{name}: got {len(avals)} operand{'s' * (len(avals) != 1)} and the parameters {[*params]}, "
+                        f"which do not fit its typing rule: {error}") from None
+    except ValueError:
+        pass  # Python cannot tell the signature
 
 
 _HOW = {

@@ -102,15 +102,14 @@ class StagingTrace(Trace):
 
     def needed(self, outvars: Sequence[Any]) -> list[Equation]:
         """The equations, less those that a custom rule added in the `optional` spans and nobody reads."""
-        if not self.optional:
+        if not self.optional or config.collecting_taps:
             return self.eqns
         droppable = {i for start, stop in self.optional for i in range(start, stop)}
         live = set(outvars)
         kept = []
         for i in reversed(range(len(self.eqns))):
             eqn = self.eqns[i]
-            kept_anyway = eqn.primitive.per_example or eqn.effectful
-            if i not in droppable or kept_anyway or not live.isdisjoint(eqn.outvars):
+            if i not in droppable or eqn.effectful or not live.isdisjoint(eqn.outvars):
                 kept.append(eqn)
                 live.update(eqn.invars)
         kept.reverse()

@@ -167,12 +167,17 @@ def treedef_children(treedef: PyTreeDef) -> list[PyTreeDef]:
 
 
 def treedef_tuple(treedefs: Iterable[PyTreeDef]) -> PyTreeDef:
-    """The structure of a tuple of trees, from their structures.
+    """The structure of a tuple of trees, from their structures. TypeError for what is no structure.
 
     >>> treedef_tuple([tree_structure(1), tree_structure([2])])
     PyTreeDef((*, [*]))
     """
-    return _pytree.treedef_tuple(registry, list(treedefs))
+    given = list(treedefs)
+    for i, treedef in enumerate(given):
+        if not isinstance(treedef, PyTreeDef):
+            raise TypeError(f"treedef_tuple: expected structures of trees, got {treedef!r} of type "
+                            f"{type(treedef).__name__} at position {i}; tree_structure(x) is the structure of x")
+    return _pytree.treedef_tuple(registry, given)
 
 
 def all_leaves(iterable: Iterable[Any], is_leaf: IsLeaf = None) -> bool:

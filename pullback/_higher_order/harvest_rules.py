@@ -16,7 +16,7 @@ from pullback._higher_order.when import when_p
 from pullback._higher_order.while_loop import while_p
 from pullback._ops.shape import zeros_like_aval
 from pullback._transforms.dce import dce
-from pullback._transforms.harvest import COTANGENT, harvest_jaxpr, tap_sites
+from pullback._transforms.harvest import VALUE, harvest_jaxpr, tap_sites
 from pullback._xla.evaluate import evaluator
 
 
@@ -26,7 +26,7 @@ def _further_results(primitive: Any):
     def harvest(trace, args, params):
         jaxpr = params["jaxpr"]
         # what a checkpoint computes again has been seen
-        kinds = (COTANGENT,) if params.get("differentiated") else trace.kinds
+        kinds = tuple(k for k in trace.kinds if k != VALUE) if params.get("differentiated") else trace.kinds
         derived, marks = harvest_jaxpr(jaxpr, kinds)
         outs = call_with(trace.parent, primitive.bind, *args, **{**params, "jaxpr": derived})
         n = len(jaxpr.outvars)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.arguments import flatten_result
+from pullback._core.arguments import check_callable, flatten_result
 from pullback._core.array import ConcreteArray, lift
 from pullback._core.errors import boundary, describe_function
 from pullback._core.tree import tree_flatten, tree_unflatten, treedef_tuple
@@ -52,8 +52,7 @@ def scan(f: Callable, init: Any, xs: Any = None, length: int | None = None, reve
     >>> print(total, sums)
     6.0 [1. 3. 6.]
     """
-    if not callable(f):
-        raise TypeError(f"scan: expected a function, got {f!r}")
+    check_callable("scan", f)
     carry, carry_tree = lift_tree("scan", "init", init)
     scanned, xs_tree = lift_tree("scan", "xs", xs)
     n = _length(scanned, xs_tree, length)
@@ -155,13 +154,14 @@ def map(f: Callable, xs: Any, *, batch_size: int | None = None) -> Any:
       batch_size: how many entries to do at a time, vectorized.
 
     Raises:
-      ValueError where leading lengths differ.
+      ValueError where leading lengths differ; TypeError for what is no function.
 
     >>> import pullback.numpy as pnp
     >>> from pullback import lax
     >>> print(lax.map(lambda x: x ** 2, pnp.arange(3.)))
     [0. 1. 4.]
     """
+    check_callable("map", f)
     if batch_size is None:
         return scan(lambda _, x: (None, f(x)), None, xs)[1]
     return _map_in_batches(f, xs, batch_size)

@@ -226,9 +226,12 @@ def _linearize(trace, primals, tangents, jaxpr, length, reverse, num_consts, num
     fixed = [not (v or forward.effectful) for v in varies[n:]]
     saved_once: list[Any] = []
     if any(fixed):
-        needed, _ = dce(without_taps(Jaxpr([], forward.invars, forward.eqns, _chosen(forward.outvars[n:], fixed))))
-        once = Jaxpr([], forward.invars[:num_consts], needed.eqns, needed.outvars)
-        saved_once = eval_jaxpr(once, [], *cs)
+        once, reads = dce(without_taps(Jaxpr([], forward.invars, forward.eqns, _chosen(forward.outvars[n:], fixed))),
+                          keep_inputs=False)
+        # what else an equation reads does not touch these results
+        stand_ins = [*cs, *(zeros_like_aval(v.aval) if r else None
+                            for v, r in zip(forward.invars[num_consts:], reads[num_consts:], strict=True))]
+        saved_once = eval_jaxpr(once, [], *_chosen(stand_ins, reads))
     body = Jaxpr([], forward.invars, forward.eqns, [*forward.outvars[:n], *_unchosen(forward.outvars[n:], fixed),
                                                     *(forward.invars[i] for i in read_carry)])
     last, stacked = bind_scan(cs, carries, xs, body, length, reverse, unroll)

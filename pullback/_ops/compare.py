@@ -123,7 +123,7 @@ shift_right_logical_p = elementwise("shift_right_logical", _shift_right_logical,
                                     INTEGER)
 shift_right_arithmetic_p = elementwise("shift_right_arithmetic", _shift_right_arithmetic,
                                        "stablehlo.shift_right_arithmetic", INTEGER)
-population_count_p = elementwise("population_count", _population_count, "stablehlo.popcnt", INTEGER)
+population_count_p = elementwise("population_count", _population_count, "stablehlo.popcnt", INTEGER, arity=1)
 for _p in (shift_left_p, shift_right_logical_p, shift_right_arithmetic_p, population_count_p):
     zero_jvp(_p)
 

@@ -18,7 +18,7 @@ from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.types import make_aval
 from pullback._ops import compare, elementwise, window
 from pullback._ops import reduce as reductions
-from pullback._ops.shape import convert_element_type, move_axis, reduce_sum_p, reduced_type
+from pullback._ops.shape import canonical_axes, convert_element_type, move_axis, reduce_sum_p, reduced_type
 from pullback._xla.lowering import int_array
 
 
@@ -65,7 +65,8 @@ def reduce(operands: Any, init_values: Any, computation: Callable, dimensions: S
 
     `operands` is an array or a tree of arrays of one shape, `init_values` one of scalars; `computation` takes
     two such trees of scalars to one, and must be associative. Sums, products and extremes can be
-    differentiated, others not.
+    differentiated, others not. ValueError for axes out of bounds or named twice, and unless there is an initial
+    value for each operand; TypeError for a computation of other types.
 
     >>> from pullback import lax
     >>> import pullback.numpy as pnp
@@ -73,10 +74,16 @@ def reduce(operands: Any, init_values: Any, computation: Callable, dimensions: S
     Array([3., 3.], dtype=float32)
     """
     leaves, structure = tree_flatten(operands)
+    initial, initial_structure = tree_flatten(init_values)
+    if not leaves or structure != initial_structure:
+        raise ValueError("reduce: init_values must have a scalar for each of the operands, of which there is at least "
+                         f"one, got the structures {initial_structure} and {structure}")
     xs = [lift(x) for x in leaves]
-    starts = [convert_element_type(lift(v), x.aval.dtype)
-              for v, x in zip(tree_flatten(init_values)[0], xs, strict=True)]
-    axes = tuple(sorted(int(d) % max(xs[0].aval.ndim, 1) for d in dimensions))
+    starts = [convert_element_type(lift(v), x.aval.dtype) for v, x in zip(initial, xs, strict=True)]
+    if len({x.aval.shape for x in xs}) > 1 or any(v.aval.ndim for v in starts):
+        raise ValueError("reduce: operands must have one shape and init_values be scalars, got "
+                         f"{', '.join(str(x.shape) for x in xs)} and {', '.join(str(v.shape) for v in starts)}")
+    axes = tuple(sorted(canonical_axes("reduce", dimensions, xs[0].aval.ndim)))
     jaxpr = _stage("reduce", computation, [x.aval.dtype for x in xs], structure)
     known = _operation(jaxpr)
     if known is not None and known in _KNOWN:
@@ -88,7 +95,7 @@ def reduce(operands: Any, init_values: Any, computation: Callable, dimensions: S
 
 def _reduce_type(*args, axes, jaxpr):
     half = len(args) // 2
-    return [reduced_type(x, axes).strip_weak_type() for x in args[:half]]
+    return [reduced_type("reduce", x, axes).strip_weak_type() for x in args[:half]]
 
 
 def _reduce_lower(ctx, *args, axes, jaxpr):

@@ -132,9 +132,11 @@ def conv_general_dilated(lhs: Any, rhs: Any, window_strides: Sequence[int], padd
     lhs, rhs = operands("conv_general_dilated", lhs, rhs)
     numbers = conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
     rank = lhs.ndim - 2
-    strides = _per_axis("window_strides", window_strides, rank)
-    lhs_dilation = _per_axis("lhs_dilation", (1,) * rank if lhs_dilation is None else lhs_dilation, rank)
-    rhs_dilation = _per_axis("rhs_dilation", (1,) * rank if rhs_dilation is None else rhs_dilation, rank)
+    strides = _per_axis("conv_general_dilated", "window_strides", window_strides, rank)
+    lhs_dilation = _per_axis("conv_general_dilated", "lhs_dilation",
+                             (1,) * rank if lhs_dilation is None else lhs_dilation, rank)
+    rhs_dilation = _per_axis("conv_general_dilated", "rhs_dilation",
+                             (1,) * rank if rhs_dilation is None else rhs_dilation, rank)
     if isinstance(padding, str):
         if any(d != 1 for d in lhs_dilation) and padding.upper() != "VALID":
             raise ValueError(f"conv_general_dilated: padding={padding!r} has no meaning with lhs_dilation; give pairs "
@@ -153,10 +155,10 @@ def conv_general_dilated(lhs: Any, rhs: Any, window_strides: Sequence[int], padd
         dtypes.canonicalize_dtype(preferred_element_type))
 
 
-def _per_axis(name, values, rank):
+def _per_axis(function, name, values, rank):
     values = tuple(int(v) for v in values)
     if len(values) != rank or any(v < 1 for v in values):
-        raise ValueError(f"conv_general_dilated: {name} must have a positive int for each of {rank} spatial axes, got "
+        raise ValueError(f"{function}: {name} must have a positive int for each of {rank} spatial axes, got "
                          f"{values}")
     return values
 
@@ -211,7 +213,8 @@ def conv_transpose(lhs: Any, rhs: Any, strides: Sequence[int], padding: str | Se
     The axes are (batch, spatial, feature) and the kernel's (spatial, in, out) by default. Explicit `padding`
     is that of the convolution itself, or, with `use_consistent_padding`, that of the convolution of which
     this is the transpose. With `transpose_kernel` it is the gradient of the convolution with that kernel:
-    flipped, input and output features exchanged. ValueError for another padding.
+    flipped, input and output features exchanged. ValueError for another padding, and unless there is a stride, a
+    dilation and a padding for each spatial axis.
 
     >>> from pullback import lax
     >>> import pullback.numpy as pnp
@@ -224,7 +227,11 @@ def conv_transpose(lhs: Any, rhs: Any, strides: Sequence[int], padding: str | Se
         spatial = "HWDEFG"[:rank]
         dimension_numbers = (f"N{spatial}C", f"{spatial}IO", f"N{spatial}C")
     numbers = conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
-    rhs_dilation = (1,) * rank if rhs_dilation is None else tuple(rhs_dilation)
+    strides = _per_axis("conv_transpose", "strides", strides, rank)
+    rhs_dilation = _per_axis("conv_transpose", "rhs_dilation", (1,) * rank if rhs_dilation is None else rhs_dilation,
+                             rank)
+    if not isinstance(padding, str) and len(padding) != rank:
+        raise ValueError(f"conv_transpose: padding must have a pair for each of {rank} spatial axes, got {padding}")
     kernel = [dilated(rhs.shape[i], d) for i, d in zip(numbers.rhs_spec[2:], rhs_dilation, strict=True)]
     if isinstance(padding, str):
         pads = [_transposed_pads(k, s, padding) for k, s in zip(kernel, strides, strict=True)]

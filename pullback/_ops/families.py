@@ -62,11 +62,14 @@ def broadcast_shapes(name: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(result)
 
 
-def elementwise_type(name: str, accepts: tuple[Callable, str], out_dtype: Callable | None = None) -> Callable:
-    """The typing rule: equal dtypes, shapes that broadcast, weak if all are."""
+def elementwise_type(name: str, accepts: tuple[Callable, str], out_dtype: Callable | None = None,
+                     arity: int = 2) -> Callable:
+    """The typing rule: so many operands, equal dtypes, shapes that broadcast, weak if all are."""
     predicate, description = accepts
 
     def abstract_eval(*avals: ShapedArray, **params: Any) -> ShapedArray:
+        if len(avals) != arity:
+            raise TypeError(f"{name}: expected {arity} operand{'s' * (arity > 1)}, got {len(avals)}")
         first = avals[0]
         dtype = first.dtype
         for aval in avals:
@@ -127,11 +130,11 @@ def elementwise_lower(op: str | Callable) -> Callable:
 
 
 def elementwise(name: str, kernel: Callable | None, op: str | Callable, accepts=NUMBER,
-                out_dtype: Callable | None = None) -> Primitive:
+                out_dtype: Callable | None = None, arity: int = 2) -> Primitive:
     """An elementwise primitive without derivative rules yet."""
     p = Primitive(name)
     p.kernel = kernel
-    p.abstract_eval = elementwise_type(name, accepts, out_dtype)
+    p.abstract_eval = elementwise_type(name, accepts, out_dtype, arity)
     p.lower = elementwise_lower(op)
     p.batch = elementwise_batch(p)
     return p
@@ -140,7 +143,7 @@ def elementwise(name: str, kernel: Callable | None, op: str | Callable, accepts=
 def unary(name: str, kernel: Callable | None, op: str | Callable, tangent: Callable | None, accepts=INEXACT,
           out_dtype: Callable | None = None) -> Primitive:
     """An elementwise primitive of one operand. `tangent(t, x, y)`: its derivative times `t`; None: locally constant."""
-    p = elementwise(name, kernel, op, accepts, out_dtype)
+    p = elementwise(name, kernel, op, accepts, out_dtype, 1)
     if tangent is None:
         zero_jvp(p)
         return p
@@ -160,7 +163,7 @@ def nary(name: str, kernel: Callable | None, op: str | Callable, *tangents: Call
 
     A tangent that has not the result's shape, because its operand was broadcast, is stretched to it.
     """
-    p = elementwise(name, kernel, op, accepts, out_dtype)
+    p = elementwise(name, kernel, op, accepts, out_dtype, len(tangents))
 
     def jvp(primals, ts, **params):
         y = p.bind(*primals, **params)

@@ -16,7 +16,16 @@ from pullback._ops.assemble import concatenate
 from pullback._ops.elementwise import add_p, div_p, mask_p, mul_p
 from pullback._ops.families import BITS, FLOAT, NUMBER, elementwise
 from pullback._ops.rules import linear_jvp, zero_jvp
-from pullback._ops.shape import full, reduce_lower, reduce_sum_p, reduced_batch, reduced_type, reshape, transpose
+from pullback._ops.shape import (
+    canonical_axes,
+    full,
+    reduce_lower,
+    reduce_sum_p,
+    reduced_batch,
+    reduced_type,
+    reshape,
+    transpose,
+)
 from pullback._ops.slicing import slice_in_dim
 from pullback._xla.lowering import int_array
 
@@ -47,11 +56,7 @@ def _infinity(dtype, sign):
 
 
 def _axes(name: str, x: Array, axes: Sequence[int]) -> tuple[int, ...]:
-    axes = tuple(axes)
-    for a in axes:
-        if not -x.ndim <= a < x.ndim:
-            raise ValueError(f"{name}: axis {a} is out of bounds for an array of {x.ndim} axes, of shape {x.shape}")
-    return tuple(sorted(int(a) % x.ndim for a in axes))
+    return tuple(sorted(canonical_axes(name, axes, x.aval.ndim)))
 
 
 def _reduction(name: str, kernel, op: str, identity, accepts) -> Primitive:
@@ -61,7 +66,7 @@ def _reduction(name: str, kernel, op: str, identity, accepts) -> Primitive:
     def abstract_eval(x, axes):
         if not predicate(x.dtype):
             raise TypeError(f"{name}: expected {description}, got {x.str_short()}")
-        return reduced_type(x, axes)
+        return reduced_type(name, x, axes)
 
     p.abstract_eval = abstract_eval
     p.kernel = kernel
@@ -205,6 +210,8 @@ reduce_xor_p = _bit_reduction("reduce_xor", np.bitwise_xor, "stablehlo.xor", lam
 def reduce_and(operand: Any, axes: Sequence[int]) -> Array:
     """Bitwise "and" over `axes`, of bools or integers (else TypeError); of nothing, True or all bits set.
 
+    ValueError for axes out of bounds or named twice; negative ones count from the end.
+
     >>> print(reduce_and(np.array([6, 3]), (0,)))
     2
     """
@@ -215,6 +222,8 @@ def reduce_and(operand: Any, axes: Sequence[int]) -> Array:
 def reduce_or(operand: Any, axes: Sequence[int]) -> Array:
     """Bitwise "or" over `axes`, of bools or integers (else TypeError); of nothing, False or 0.
 
+    ValueError for axes out of bounds or named twice; negative ones count from the end.
+
     >>> print(reduce_or(np.array([6, 3]), (0,)))
     7
     """
@@ -224,6 +233,8 @@ def reduce_or(operand: Any, axes: Sequence[int]) -> Array:
 
 def reduce_xor(operand: Any, axes: Sequence[int]) -> Array:
     """Bitwise "exclusive or" over `axes`, of bools or integers (else TypeError); of nothing, False or 0.
+
+    ValueError for axes out of bounds or named twice; negative ones count from the end.
 
     >>> print(reduce_xor(np.array([6, 3]), (0,)))
     5
@@ -319,7 +330,7 @@ def _reduce_precision_lower(ctx, x, exponent_bits, mantissa_bits):
                   f"exponent_bits = {exponent_bits} : i32, mantissa_bits = {mantissa_bits} : i32")
 
 
-reduce_precision_p = elementwise("reduce_precision", None, _reduce_precision_lower, FLOAT)
+reduce_precision_p = elementwise("reduce_precision", None, _reduce_precision_lower, FLOAT, arity=1)
 linear_jvp(reduce_precision_p)
 reduce_precision_p.transpose = lambda ct, x, **params: [reduce_precision_p.bind(ct, **params)]
 

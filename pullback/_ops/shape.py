@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,51 @@ from pullback._core import dtypes
 from pullback._core.array import Array, ConcreteArray, from_numpy, lift
 from pullback._core.numpy_state import silenced
 from pullback._core.primitive import Primitive
-from pullback._core.types import ShapedArray, make_aval
+from pullback._core.trace import Tracer
+from pullback._core.types import ShapedArray, canonical_shape, make_aval
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.rules import linear_jvp
 from pullback._xla.lowering import int_array
+
+# --- what users say of shapes and axes ---
+
+
+def shape_of(name: str, shape: Any) -> tuple[int, ...]:
+    """A shape given by the user, as a tuple of ints; the error for a traced size says what to do."""
+    try:
+        return canonical_shape(shape)
+    except TypeError as error:
+        raise TypeError(f"{name}: {error} (jit: static_argnums or static_argnames.)" if _has_tracer(shape)
+                        else f"{name}: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _has_tracer(shape: Any) -> bool:
+    return isinstance(shape, Tracer) or (isinstance(shape, (tuple, list)) and any(isinstance(d, Tracer) for d in shape))
+
+
+def canonical_axes(name: str, axes: Iterable[Any], rank: int) -> tuple[int, ...]:
+    """Axes given by the user, in their order, as distinct ints in [0, rank); negative ones count from the end."""
+    try:
+        given = tuple(axes)
+    except TypeError:
+        raise TypeError(f"{name}: axes must be a sequence of ints, got {axes!r}") from None
+    found = []
+    for a in given:
+        try:
+            a = operator.index(a)
+        except TypeError:
+            if isinstance(a, Tracer):
+                raise  # it says what to do
+            raise TypeError(f"{name}: an axis must be an int, got {a!r} of type {type(a).__name__}") from None
+        if not -rank <= a < rank:
+            raise ValueError(f"{name}: axis {a} is out of bounds for an array of {rank} axes")
+        found.append(a % rank)
+    if len(set(found)) != len(found):
+        raise ValueError(f"{name}: an axis is named twice in {given}, for an array of {rank} axes")
+    return tuple(found)
+
 
 # --- broadcast_in_dim: the operand's axes go to `dims` of the result, all else repeats ---
 
@@ -67,7 +109,7 @@ def _broadcast_kernel(x, shape, dims):
 
 def _broadcast_transpose(ct, x, shape, dims):
     kept = {d for d, length in zip(dims, x.aval.shape, strict=True) if length == shape[d]}
-    summed = reduce_sum(ct, tuple(d for d in range(len(shape)) if d not in kept))
+    summed = _sum(ct, tuple(d for d in range(len(shape)) if d not in kept))
     order = sorted(kept)
     if list(dims) != sorted(dims):
         by_position = [d for d in dims if d in kept]
@@ -95,21 +137,26 @@ broadcast_in_dim_p.batch = _broadcast_batch
 reduce_sum_p = Primitive("reduce_sum")
 
 
-def reduce_sum(x: Array, axes: tuple[int, ...]) -> Array:
+def reduce_sum(x: Any, axes: Sequence[int]) -> Array:
     """The sum over `axes`, in the dtype of `x`: half precision is accumulated in float32, integers wrap around.
 
-    ValueError unless the axes are distinct and in [0, x.ndim).
+    ValueError for axes out of bounds or named twice; negative ones count from the end.
 
     >>> print(reduce_sum(np.array([[1, 2], [3, 4]]), (0,)))
     [4 6]
     """
+    x = lift(x)
+    return _sum(x, tuple(sorted(canonical_axes("reduce_sum", axes, x.aval.ndim))))
+
+
+def _sum(x: Array, axes: tuple[int, ...]) -> Array:
     return reduce_sum_p.bind(x, axes=axes) if axes else x
 
 
-def reduced_type(x: ShapedArray, axes: tuple[int, ...]) -> ShapedArray:
+def reduced_type(name: str, x: ShapedArray, axes: tuple[int, ...]) -> ShapedArray:
     """The type of a reduction over `axes`."""
     if not all(type(a) is int and 0 <= a < x.ndim for a in axes) or len(set(axes)) != len(axes):
-        raise ValueError(f"axes to reduce must be distinct and lie in [0, {x.ndim}) for shape {x.shape}, got {axes}")
+        raise ValueError(f"{name}: axes must be distinct and lie in [0, {x.ndim}) for shape {x.shape}, got {axes}")
     return make_aval(tuple(n for i, n in enumerate(x.shape) if i not in axes), x.dtype, x.weak_type)
 
 
@@ -148,7 +195,7 @@ def _sum_transpose(ct, x, axes):
     return [broadcast_in_dim(ct, shape, tuple(i for i in range(len(shape)) if i not in axes))]
 
 
-reduce_sum_p.abstract_eval = reduced_type
+reduce_sum_p.abstract_eval = lambda x, axes: reduced_type("reduce_sum", x, axes)
 reduce_sum_p.kernel = _sum_kernel
 reduce_sum_p.lower = reduce_lower("stablehlo.add", lambda dtype: 0)
 linear_jvp(reduce_sum_p)
@@ -195,27 +242,34 @@ reshape_p.batch = _reshape_batch
 def expand_dims(x: Any, axes: Sequence[int]) -> Array:
     """`x` with axes of length 1 at the given positions of the result, negative ones counting from its end.
 
+    ValueError for positions out of bounds or named twice.
+
     >>> expand_dims(np.zeros((2, 3)), (0, -1)).shape
     (1, 2, 3, 1)
     """
     x = lift(x)
-    rank = x.ndim + len(axes)
-    where = {a % rank for a in axes}
-    rest = iter(x.shape)
+    axes = tuple(axes)
+    rank = x.aval.ndim + len(axes)
+    where = canonical_axes("expand_dims", axes, rank)
+    rest = iter(x.aval.shape)
     return reshape(x, tuple(1 if i in where else next(rest) for i in range(rank)))
 
 
 def squeeze(x: Any, axes: Sequence[int]) -> Array:
-    """`x` without the given axes, which must have length 1 (else ValueError); negative ones count from the end.
+    """`x` without the given axes, which must have length 1; negative ones count from the end.
+
+    ValueError for axes of another length, out of bounds or named twice.
 
     >>> squeeze(np.zeros((1, 3, 1)), (0,)).shape
     (3, 1)
     """
     x = lift(x)
-    for a in axes:
-        if x.shape[a] != 1:
-            raise ValueError(f"squeeze: axis {a} of shape {x.shape} has length {x.shape[a]}, expected 1")
-    return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in {a % x.ndim for a in axes}))
+    shape = x.aval.shape
+    left_out = canonical_axes("squeeze", axes, len(shape))
+    for a in left_out:
+        if shape[a] != 1:
+            raise ValueError(f"squeeze: axis {a} of shape {shape} has length {shape[a]}, expected 1")
+    return reshape(x, tuple([n for i, n in enumerate(shape) if i not in left_out]))
 
 
 # --- transpose ---
@@ -354,13 +408,25 @@ def zeros_like_aval(aval: ShapedArray) -> Array:
     return full(aval.shape, 0, dtype, aval.weak_type)
 
 
-def full(shape: tuple[int, ...], value: Any, dtype: np.dtype, weak_type: bool = False) -> Array:
-    """An array of a shape and dtype, of one repeated scalar.
+def full(shape: int | Sequence[int], fill_value: Any, dtype: Any = None, weak_type: bool = False) -> Array:
+    """An array of a shape, of one repeated scalar; its dtype is that of the scalar unless another is given.
+
+    ValueError for negative lengths, TypeError for lengths that are no integers and for a `fill_value` with axes.
 
     >>> print(full((3,), 7, np.dtype("int32")))
     [7 7 7]
     """
-    scalar = from_numpy(np.asarray(value).astype(dtype)[()], weak_type)
+    shape = shape_of("full", shape)
+    if dtype is None or isinstance(fill_value, Array):
+        scalar = lift(fill_value)
+        if dtype is not None:
+            scalar = convert_element_type(scalar, dtype, weak_type)
+    else:
+        dtype = dtypes.canonicalize_dtype(dtype)
+        scalar = from_numpy(np.asarray(fill_value).astype(dtype)[()], weak_type)
+    if scalar.aval.ndim:
+        raise TypeError(f"full: fill_value must be a scalar, got {scalar.aval.str_short()}; an array is repeated by "
+                        "broadcast_in_dim")
     return scalar if shape == () else broadcast_in_dim_p.bind(scalar, shape=shape, dims=())
 
 
@@ -371,7 +437,7 @@ def unbroadcast(ct: Array, aval: ShapedArray) -> Array:
         return ct
     lead = len(shape) - aval.ndim
     axes = tuple(i for i in range(len(shape)) if i < lead or aval.shape[i - lead] != shape[i])
-    return reshape(reduce_sum(ct, axes), aval.shape)
+    return reshape(_sum(ct, axes), aval.shape)
 
 
 def instantiate(tangent: Any) -> Array:

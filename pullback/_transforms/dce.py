@@ -1,7 +1,9 @@
 """What depends on what in a jaxpr: dead-code elimination, and the results that given inputs reach."""
 from __future__ import annotations
 
+from pullback._core.config import config
 from pullback._core.jaxpr import Equation, Jaxpr, Var
+from pullback._transforms.harvest import logs
 
 
 def dce(jaxpr: Jaxpr, used: tuple[bool, ...] | None = None, keep_inputs: bool = True
@@ -27,7 +29,7 @@ def _dce(jaxpr: Jaxpr, used: tuple[bool, ...], keep_inputs: bool) -> tuple[Jaxpr
     eqns: list[Equation] = []
     for eqn in reversed(jaxpr.eqns):
         used_outs = [v in live for v in eqn.outvars]
-        if not any(used_outs) and not eqn.effectful:
+        if not any(used_outs) and not eqn.effectful and not (config.collecting_taps and logs(eqn)):
             continue
         if eqn.primitive.dce is not None and not all(used_outs):
             eqn = eqn.primitive.dce(used_outs, eqn)

@@ -20,6 +20,8 @@ from pullback._ops.identity import embed_constants
 from pullback._ops.shape import instantiate
 
 VALUE, TANGENT, COTANGENT = "value", "tangent", "cotangent"
+# what a rule says on the backward pass: read by nobody, and kept all the same while taps are collected
+LOG = "log"
 
 
 class Site(NamedTuple):
@@ -82,6 +84,13 @@ def tap_sites(jaxpr: Jaxpr) -> tuple[Site, ...]:
         return tuple(sites)
 
     return jaxpr.derive("taps", collect)
+
+
+def logs(eqn: Equation) -> bool:
+    """Whether an equation logs something, here or below."""
+    if eqn.primitive is tap_p:
+        return eqn.params["kind"] == LOG
+    return any(sub.derive("logs", lambda sub=sub: any(map(logs, sub.eqns))) for sub in subjaxprs(eqn))
 
 
 def without_taps(jaxpr: Jaxpr) -> Jaxpr:

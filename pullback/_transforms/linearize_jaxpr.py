@@ -99,15 +99,16 @@ class _TapeReader:
         kept = []
         for record in reversed(self.records):
             if any(node.index in live for node in record.outputs):
+                place = self.tape.place(record)
                 if record.primitive.narrow is not None:
                     record = record.primitive.narrow(record)
-                kept.append(record)
+                kept.append((record, place))
                 live.update(a.index for a in record.inputs if self._mine(a))
         eqns = []
-        for record in reversed(kept):
+        for record, place in reversed(kept):
             invars = [self.atom(a) for a in record.inputs]
             outvars = [self.variables.setdefault(node.index, Var(node.aval)) for node in record.outputs]
-            eqns.append(Equation(record.primitive, invars, outvars, record.params, origin=self.tape.place(record)))
+            eqns.append(Equation(record.primitive, invars, outvars, record.params, origin=place))
         return eqns, [self.atom(t) for t in outputs]
 
     def _mine(self, a: Any) -> bool:

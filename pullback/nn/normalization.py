@@ -37,13 +37,13 @@ def _operand(name: str, x: Any, domain=FLOAT) -> Array:
     return cast(x, *common_dtype(name, domain, [x.aval]))
 
 
-def _largest(x: Array, axes: Axis) -> Array:
-    return r.max(x, axes, keepdims=True, initial=None if x.aval.size else -np.inf)
+def _largest(name: str, x: Array, axes: Axis) -> Array:
+    return r.largest(name, x, axes, keepdims=True, initial=None if x.aval.size else -np.inf)
 
 
-def _shift(x: Array, axes: Axis) -> Array:
+def _shift(name: str, x: Array, axes: Axis) -> Array:
     """The largest element along the axes as a constant, 0 where it is infinite; the axes stay, with length 1."""
-    largest = _largest(x, axes)
+    largest = _largest(name, x, axes)
     finite = e.is_finite_p.bind(largest)
     return stop_gradient(c.select_p.bind(finite, largest, scalar(largest, 0)))
 
@@ -77,12 +77,12 @@ def softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
     x = _operand("softmax", x)
     mask = _mask("softmax", where, x)
     if mask is None:
-        largest = stop_gradient(_largest(x, axis))
+        largest = stop_gradient(_largest("softmax", x, axis))
         weights = e.exp_p.bind(e.sub_p.bind(x, largest))
-        return e.div_p.bind(weights, r.sum(weights, axis, keepdims=True))
+        return e.div_p.bind(weights, r.summed("softmax", weights, axis, keepdims=True))
     x = choose(mask, x, -np.inf)
-    weights = e.exp_p.bind(e.sub_p.bind(x, _shift(x, axis)))
-    total = r.sum(weights, axis, keepdims=True)
+    weights = e.exp_p.bind(e.sub_p.bind(x, _shift("softmax", x, axis)))
+    total = r.summed("softmax", weights, axis, keepdims=True)
     return e.div_p.bind(weights, choose(c.eq_p.bind(total, scalar(total, 0)), 1.0, total))
 
 
@@ -101,8 +101,8 @@ def log_softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
     mask = _mask("log_softmax", where, x)
     if mask is not None:
         x = choose(mask, x, -np.inf)
-    shifted = e.sub_p.bind(x, _shift(x, axis))
-    total = r.sum(e.exp_p.bind(shifted), axis, keepdims=True)
+    shifted = e.sub_p.bind(x, _shift("log_softmax", x, axis))
+    total = r.summed("log_softmax", e.exp_p.bind(shifted), axis, keepdims=True)
     return e.sub_p.bind(shifted, e.log_p.bind(total))
 
 
@@ -130,11 +130,15 @@ def logsumexp(a: Any, axis: Axis = None, b: Any = None, keepdims: bool = False, 
     >>> print(nn.logsumexp(pnp.array([1000., 0.])))
     1000.0
     """
+    return _log_sum_exp("logsumexp", a, axis, b, keepdims, return_sign, where)
+
+
+def _log_sum_exp(name: str, a: Any, axis: Axis, b: Any, keepdims: bool, return_sign: bool, where: Any) -> Any:
     if b is None:
-        a = _operand("logsumexp", a, INEXACT)
+        a = _operand(name, a, INEXACT)
     else:
-        a, b = promote_operands("logsumexp", INEXACT, a, b)
-    mask = _mask("logsumexp", where, a)
+        a, b = promote_operands(name, INEXACT, a, b)
+    mask = _mask(name, where, a)
     if b is not None:
         used = truth(b)
         mask = used if mask is None else c.and_p.bind(mask, used)
@@ -142,11 +146,11 @@ def logsumexp(a: Any, axis: Axis = None, b: Any = None, keepdims: bool = False, 
     is_complex = dtypes.is_complex(dtype)
     if mask is not None:
         a = choose(mask, a, -np.inf)
-    shift = _shift(trig.real_p.bind(a) if is_complex else a, axis)
+    shift = _shift(name, trig.real_p.bind(a) if is_complex else a, axis)
     terms = e.exp_p.bind(e.sub_p.bind(a, cast(shift, dtype, False)))
     if b is not None:
         terms = e.mul_p.bind(terms, b)
-    total = r.sum(terms, axis, keepdims=keepdims)
+    total = r.summed(name, terms, axis, keepdims=keepdims)
     shift = shift if keepdims else s.reshape(shift, total.aval.shape)
     if is_complex:
         if return_sign:
@@ -175,7 +179,7 @@ def logmeanexp(x: Any, axis: Axis = None, where: Any = None, keepdims: bool = Fa
     1000.0
     """
     x = _operand("logmeanexp", x)
-    total = logsumexp(x, axis, keepdims=keepdims, where=where)
+    total = _log_sum_exp("logmeanexp", x, axis, None, keepdims, False, where)
     axes = r.axes_of("logmeanexp", axis, x.aval.ndim)
     count = r.count_of("logmeanexp", x.aval.shape, axes, keepdims, where, x.aval.dtype)
     return e.sub_p.bind(total, e.log_p.bind(count))
@@ -195,10 +199,10 @@ def standardize(x: Any, axis: Axis = -1, mean: Any = None, variance: Any = None,
     """
     x = _operand("standardize", x, INEXACT)
     if mean is None:
-        mean = r.mean(x, axis, keepdims=True, where=where)
+        mean = r.averaged("standardize", x, axis, keepdims=True, where=where)
     if variance is None:
         distance = x - mean
-        variance = r.mean(r.squared_size(distance), axis, keepdims=True, where=where)
+        variance = r.averaged("standardize", r.squared_size(distance), axis, keepdims=True, where=where)
     variance = as_operand(variance, "standardize", 3) + epsilon
     return (x - mean) * e.rsqrt_p.bind(cast(variance, *common_dtype("standardize", INEXACT, [variance.aval])))
 

@@ -1,7 +1,6 @@
 """Differences, integrals, interpolation and covariances of sampled data."""
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,11 +17,10 @@ from pullback._ops.slicing import slice_in_dim
 from pullback._ops.trig import abs as magnitude
 from pullback._ops.trig import complex as make_complex
 from pullback.numpy.contractions import dot
-from pullback.numpy.creation import asarray
+from pullback.numpy.creation import as_array
 from pullback.numpy.cumulative import cumsum
-from pullback.numpy.elementwise import ANY, FLOAT, INEXACT, as_operand, promote_operands
-from pullback.numpy.joining import concatenate as join
-from pullback.numpy.joining import rows
+from pullback.numpy.elementwise import ANY, FLOAT, INEXACT, as_operand, integer, promote_operands
+from pullback.numpy.joining import joined, rows
 from pullback.numpy.parts import conj, imag, real
 from pullback.numpy.reductions import average, axes_of, one_axis, sum
 from pullback.numpy.selection import clip, where
@@ -51,7 +49,8 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     Array([3, 5], dtype=int32)
     """
     x = as_operand(a, "diff", 0)
-    if operator.index(n) < 0:
+    n = integer("diff", "n", n)
+    if n < 0:
         raise ValueError(f"diff: n must not be negative, got {n}")
     i = one_axis("diff", axis, x.aval.ndim)
     if n == 0:
@@ -59,13 +58,13 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     parts: list[Array | None] = []
     for value in (prepend, append):
         if value is not None:
-            v = asarray(value)
+            v = as_array("diff", value)
             shape = (*x.aval.shape[:i], 1, *x.aval.shape[i + 1:])
             parts.append(shape_ops.broadcast_to(v, shape) if v.aval.ndim == 0 else v)
         else:
             parts.append(None)
     pieces = [p for p in (parts[0], x, parts[1]) if p is not None]
-    x = join(pieces, i) if len(pieces) > 1 else x
+    x = joined("diff", pieces, i) if len(pieces) > 1 else x
     for _ in range(n):
         x = _differences(x, i)
     return x
@@ -85,7 +84,7 @@ def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Array:
     out = [_differences(shape_ops.reshape(x, (x.aval.size,)), 0)]
     for extra, first in ((to_begin, True), (to_end, False)):
         if extra is not None:
-            e = asarray(extra)
+            e = as_array("ediff1d", extra)
             e = shape_ops.convert_element_type(shape_ops.reshape(e, (e.aval.size,)), x.aval.dtype, x.aval.weak_type)
             out = [e, *out] if first else [*out, e]
     return concatenate(out, 0)
@@ -115,7 +114,7 @@ def gradient(f: Any, *varargs: Any, axis: int | Sequence[int] | None = None, edg
         spacings = list(varargs)
     else:
         raise TypeError(f"gradient: expected no spacing, one, or one for each of {len(axes)} axes, got {len(varargs)}")
-    out = [_slopes(y, asarray(h), i) for i, h in zip(axes, spacings, strict=True)]
+    out = [_slopes(y, as_array("gradient", h), i) for i, h in zip(axes, spacings, strict=True)]
     return out[0] if len(out) == 1 else out
 
 
@@ -191,8 +190,8 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
     >>> pnp.interp(2.5, pnp.array([1., 2., 3.]), pnp.array([3., 2., 0.]))
     Array(1., dtype=float32)
     """
-    places, points = _promoted(as_operand(x, "interp", 0), as_operand(asarray(xp), "interp", 1))
-    values = asarray(fp)
+    places, points = _promoted(as_operand(x, "interp", 0), as_array("interp", xp))
+    values = as_array("interp", fp)
     values, _ = _promoted(values, values)
     if points.aval.ndim != 1 or values.aval.shape != points.aval.shape or not points.aval.size:
         raise ValueError(f"interp: xp and fp must be vectors of one length, at least 1, got shapes {points.aval.shape} "
@@ -262,7 +261,7 @@ def unwrap(p: Any, discont: Any = None, axis: int = -1, period: Any = 2 * np.pi)
         # half a period forwards stays that, and is not one backwards
         wrapped = where(compare.bitwise_and(compare.eq(wrapped, half), compare.gt(jumps, scalar(x, 0))), top, wrapped)
     fix = sub(wrapped, jumps)
-    limit = top if discont is None else asarray(discont)
+    limit = top if discont is None else as_array("unwrap", discont)
     fix = where(compare.lt(*_promoted(magnitude(jumps), limit)), scalar(x, 0), fix)
     n = x.aval.shape[i]
     rest = add(slice_in_dim(x, 1, n, 1, i), cumsum(fix, i))
@@ -289,7 +288,7 @@ def polyval(p: Any, x: Any, *, unroll: int = 16) -> Array:
 
 
 def _polynomial(p: Any, x: Any) -> tuple[Array, Array]:
-    a, b = asarray(p), asarray(x)
+    a, b = as_array("polyval", p), as_array("polyval", x)
     if a.aval.ndim == 0:
         raise ValueError("polyval: the coefficients must lie along an axis, got a 0-d array")
     kind, _ = dtypes.join(a.aval.dtype, a.aval.weak_type, b.aval.dtype, b.aval.weak_type)
@@ -309,22 +308,27 @@ def cov(m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: in
     Array([[ 1., -1.],
            [-1.,  1.]], dtype=float32)
     """
-    parts = [_variables(v, rowvar, first) for v, first in ((m, True), (y, False)) if v is not None]
-    x = join(parts, 0) if len(parts) > 1 else parts[0]
+    return _covariance("cov", m, y, rowvar, bias, ddof, fweights, aweights, dtype)
+
+
+def _covariance(name: str, m: Any, y: Any, rowvar: bool, bias: bool, ddof: int | None, fweights: Any, aweights: Any,
+                dtype: Any) -> Array:
+    parts = [_variables(name, v, rowvar, first) for v, first in ((m, True), (y, False)) if v is not None]
+    x = joined(name, parts, 0) if len(parts) > 1 else parts[0]
     if dtype is not None:
         x = shape_ops.convert_element_type(x, dtypes.canonicalize_dtype(dtype))
-    (x,) = promote_operands("cov", INEXACT, x)
+    (x,) = promote_operands(name, INEXACT, x)
     count = x.aval.shape[1]
     less = (0 if bias else 1) if ddof is None else ddof
     weights: Any = None
-    for given, name in ((fweights, "fweights"), (aweights, "aweights")):
+    for given, argument in ((fweights, "fweights"), (aweights, "aweights")):
         if given is None:
             continue
-        w = asarray(given)
+        w = as_array(name, given)
         if w.aval.shape != (count,):
-            raise ValueError(f"cov: {name} must have shape ({count},), got {w.aval.shape}")
-        if name == "fweights" and not dtypes.is_integer(w.aval.dtype):
-            raise TypeError(f"cov: fweights count observations, so they must be integers, got {w.aval.str_short()}")
+            raise ValueError(f"{name}: {argument} must have shape ({count},), got {w.aval.shape}")
+        if argument == "fweights" and not dtypes.is_integer(w.aval.dtype):
+            raise TypeError(f"{name}: fweights count observations, so they must be integers, got {w.aval.str_short()}")
         w = shape_ops.convert_element_type(w, x.aval.dtype)
         weights = w if weights is None else mul(weights, w)
     centre = average(x, axis=1, weights=weights, keepdims=True)
@@ -333,7 +337,7 @@ def cov(m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: in
     else:
         total = sum(weights)
         spread = total if aweights is None else div(
-            sum(mul(weights, shape_ops.convert_element_type(asarray(aweights), x.aval.dtype))), total)
+            sum(mul(weights, shape_ops.convert_element_type(as_array(name, aweights), x.aval.dtype))), total)
         unit = scalar(total, 1) if aweights is None else spread
         norm = total if less == 0 else sub(total, mul(scalar(total, less), unit))
     x = sub(x, centre)
@@ -342,10 +346,10 @@ def cov(m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: in
     return shape_ops.reshape(matrix, tuple(n for n in matrix.aval.shape if n != 1))
 
 
-def _variables(v: Any, rowvar: bool, first: bool) -> Array:
-    x = asarray(v)
+def _variables(name: str, v: Any, rowvar: bool, first: bool) -> Array:
+    x = as_array(name, v)
     if x.aval.ndim > 2:
-        raise ValueError(f"cov: expected at most 2 axes, got shape {x.aval.shape}")
+        raise ValueError(f"{name}: expected at most 2 axes, got shape {x.aval.shape}")
     if x.aval.ndim < 2:
         return shape_ops.reshape(x, (1, x.aval.size))
     return x if rowvar or (first is False and x.aval.shape[0] == 1) else shape_ops.transpose(x, (1, 0))
@@ -360,7 +364,7 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True, dtype: Any = None) -> A
     [[ 1. -1.]
      [-1.  1.]]
     """
-    c = cov(x, y, rowvar, dtype=dtype)
+    c = _covariance("corrcoef", x, y, rowvar, False, None, None, None, dtype)
     if c.aval.ndim == 0:
         return div(c, c)
     n = c.aval.shape[0]

@@ -18,7 +18,7 @@ from pullback._ops.families import broadcast_shapes
 from pullback._ops.shape import broadcast_to, convert_element_type, move_axis, reshape, transpose
 from pullback._ops.slicing import index_in_dim, rev
 from pullback._ops.trig import conj
-from pullback.numpy.einsum import einsum
+from pullback.numpy.einsum import contracted
 from pullback.numpy.elementwise import as_operand, cast
 from pullback.numpy.reductions import one_axis, refuse_out
 
@@ -126,12 +126,16 @@ def dot(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = 
     >>> print(pnp.dot(pnp.array([1., 2.]), pnp.array([3., 4.])))
     11.0
     """
-    x, y = promoted("dot", a, b)
+    return _dot("dot", a, b, precision, preferred_element_type)
+
+
+def _dot(name: str, a: Any, b: Any, precision: Any, preferred_element_type: Any) -> Array:
+    x, y = promoted(name, a, b)
     m, n = x.aval.ndim, y.aval.ndim
     if m == 0 or n == 0:
         return _scaled(x, y, preferred_element_type)
     numbers = (((m - 1,), (0 if n == 1 else n - 2,)), ((), ()))
-    _check_lengths("dot", x, y, numbers)
+    _check_lengths(name, x, y, numbers)
     return contract(x, y, numbers, precision, preferred_element_type)
 
 
@@ -153,8 +157,7 @@ def vdot(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any =
     x, y = as_operand(a, "vdot", 0), as_operand(b, "vdot", 1)
     if dtypes.is_complex(x.aval.dtype):
         x = conj(x)
-    return dot(reshape(x, (x.aval.size,)), reshape(y, (y.aval.size,)), precision=precision,
-               preferred_element_type=preferred_element_type)
+    return _dot("vdot", reshape(x, (x.aval.size,)), reshape(y, (y.aval.size,)), precision, preferred_element_type)
 
 
 @boundary
@@ -250,7 +253,7 @@ def matvec(x1: Any, x2: Any, /) -> Array:
     >>> pnp.matvec(pnp.ones((5, 2, 3)), pnp.ones(3)).shape
     (5, 2)
     """
-    return einsum("...mn,...n->...m", x1, x2)
+    return contracted("matvec", "...mn,...n->...m", (x1, x2))
 
 
 @boundary
@@ -263,7 +266,7 @@ def vecmat(x1: Any, x2: Any, /) -> Array:
     >>> pnp.vecmat(pnp.ones(2), pnp.ones((5, 2, 3))).shape
     (5, 3)
     """
-    return einsum("...m,...mn->...n", _conjugated("vecmat", x1), x2)
+    return contracted("vecmat", "...m,...mn->...n", (_conjugated("vecmat", x1), x2))
 
 
 @boundary
@@ -281,7 +284,8 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1, precision: Any = None, prefer
     if x.aval.shape[-1] != y.aval.shape[-1]:
         raise ValueError(f"vecdot: axis {axis} must have one length in both operands, got shapes {np.shape(x1)} and "
                          f"{np.shape(x2)}")
-    return einsum("...i,...i->...", x, y, precision=precision, preferred_element_type=preferred_element_type)
+    return contracted("vecdot", "...i,...i->...", (x, y), precision=precision,
+                      preferred_element_type=preferred_element_type)
 
 
 def _conjugated(name: str, x: Any) -> Array:

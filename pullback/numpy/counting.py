@@ -16,15 +16,13 @@ from pullback._ops.cumulative import cumsum_p
 from pullback._ops.families import scalar_like
 from pullback._ops.gather_numpy import ScatterDimensionNumbers
 from pullback._ops.gather_scatter import scatter_add
-from pullback._ops.shape import convert_element_type, full, move_axis, reduce_sum_p, reshape
+from pullback._ops.shape import convert_element_type, full, move_axis, reduce_sum_p, reshape, shape_of
 from pullback._ops.slicing import index_in_dim, slice_in_dim
 from pullback._ops.sort import along_axis, argsort_of, sort_p
 from pullback.numpy.elementwise import as_operand, cast
 from pullback.numpy.positions import static_count, true_positions
 from pullback.numpy.ranges import linspace
-from pullback.numpy.reductions import max as largest
-from pullback.numpy.reductions import min as smallest
-from pullback.numpy.reductions import one_axis
+from pullback.numpy.reductions import largest, one_axis, smallest
 from pullback.numpy.sorting import searchsorted
 
 __all__ = ["unique", "unique_all", "unique_counts", "unique_inverse", "unique_values", "bincount", "histogram",
@@ -67,19 +65,25 @@ def unique(ar: Any, return_index: bool = False, return_inverse: bool = False, re
     >>> print(pnp.unique(pnp.array([3, 1, 3])))
     [1 3]
     """
-    x = as_operand(ar, "unique", 0)
+    return _unique("unique", ar, return_index, return_inverse, return_counts, axis, equal_nan, size, fill_value)
+
+
+def _unique(name: str, ar: Any, return_index: bool = False, return_inverse: bool = False, return_counts: bool = False,
+            axis: int | None = None, equal_nan: bool = False, size: int | None = None, fill_value: Any = None) -> Any:
+    """`unique` for the function `name`, which errors are to name."""
+    x = as_operand(ar, name, 0)
     shape = x.aval.shape
     if axis is None:
         rows = reshape(x, (x.aval.size,))
         rest: tuple[int, ...] = ()
         inverse_shape = shape
     else:
-        axis = one_axis("unique", axis, len(shape))
+        axis = one_axis(name, axis, len(shape))
         moved = move_axis(x, axis, 0)
         rest = moved.aval.shape[1:]
         rows = reshape(moved, (shape[axis], math.prod(rest)))
         inverse_shape = (shape[axis],)
-    found = _distinct(rows, equal_nan, size, fill_value)
+    found = _distinct(name, rows, equal_nan, size, fill_value)
     values = found.values
     if axis is not None:
         values = move_axis(reshape(values, (values.aval.shape[0], *rest)), 0, axis)
@@ -97,12 +101,12 @@ class _Distinct(NamedTuple):
     counts: Array
 
 
-def _distinct(rows: Array, equal_nan: bool, size: int | None, fill_value: Any) -> _Distinct:
+def _distinct(name: str, rows: Array, equal_nan: bool, size: int | None, fill_value: Any) -> _Distinct:
     n = rows.aval.shape[0]
     if n == 0:
         size = 0 if size is None else canonical_dimension(size)
         if size and fill_value is None:
-            raise ValueError("unique: an empty array has no element to fill up to size with; give fill_value")
+            raise ValueError(f"{name}: an empty array has no element to fill up to size with; give fill_value")
         values = full((size, *rows.aval.shape[1:]), 0 if fill_value is None else fill_value, rows.aval.dtype)
         return _Distinct(values, *(full((k,), 0, _INDEX) for k in (size, 0, size)))
     if rows.aval.ndim == 1:
@@ -116,7 +120,7 @@ def _distinct(rows: Array, equal_nan: bool, size: int | None, fill_value: Any) -
     if rows.aval.ndim == 2:
         same = reduce.reduce_and_p.bind(same, axes=(1,))
     begins = concatenate([full((1,), True, np.dtype(bool)), compare.not_p.bind(same)], 0)
-    starts, count = true_positions("unique", begins, size)
+    starts, count = true_positions(name, begins, size)
     size = starts.aval.size
     count = convert_element_type(count, _INDEX)
     values = _take(ordered, starts)
@@ -124,7 +128,7 @@ def _distinct(rows: Array, equal_nan: bool, size: int | None, fill_value: Any) -
     valid = compare.lt_p.bind(k, count)
     if fill_value is not None:
         mask = reshape(valid, (size, *(1,) * (values.aval.ndim - 1)))
-        fill = convert_element_type(as_operand(fill_value, "unique", 1), values.aval.dtype)
+        fill = convert_element_type(as_operand(fill_value, name, 1), values.aval.dtype)
         values = compare.select(mask, values, fill)
     # which distinct element stands at each sorted place, brought back to the places before sorting
     group = elementwise.sub(cumsum_p.bind(convert_element_type(begins, _INDEX), axis=0, reverse=False),
@@ -172,7 +176,7 @@ def unique_all(x: Any, /, *, size: int | None = None, fill_value: Any = None) ->
     >>> print(pnp.unique_all(pnp.array([3, 1, 3])).counts)
     [1 2]
     """
-    return UniqueAll(*unique(x, True, True, True, equal_nan=False, size=size, fill_value=fill_value))
+    return UniqueAll(*_unique("unique_all", x, True, True, True, size=size, fill_value=fill_value))
 
 
 @boundary
@@ -183,7 +187,7 @@ def unique_counts(x: Any, /, *, size: int | None = None, fill_value: Any = None)
     >>> print(pnp.unique_counts(pnp.array([3, 1, 3])).values)
     [1 3]
     """
-    return UniqueCounts(*unique(x, return_counts=True, equal_nan=False, size=size, fill_value=fill_value))
+    return UniqueCounts(*_unique("unique_counts", x, return_counts=True, size=size, fill_value=fill_value))
 
 
 @boundary
@@ -194,7 +198,7 @@ def unique_inverse(x: Any, /, *, size: int | None = None, fill_value: Any = None
     >>> print(pnp.unique_inverse(pnp.array([3, 1, 3])).inverse_indices)
     [1 0 1]
     """
-    return UniqueInverse(*unique(x, return_inverse=True, equal_nan=False, size=size, fill_value=fill_value))
+    return UniqueInverse(*_unique("unique_inverse", x, return_inverse=True, size=size, fill_value=fill_value))
 
 
 @boundary
@@ -205,7 +209,7 @@ def unique_values(x: Any, /, *, size: int | None = None, fill_value: Any = None)
     >>> print(pnp.unique_values(pnp.array([3, 1, 3])))
     [1 3]
     """
-    return unique(x, equal_nan=False, size=size, fill_value=fill_value)
+    return _unique("unique_values", x, size=size, fill_value=fill_value)
 
 
 # --- bins ---
@@ -228,7 +232,7 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0, *, length: int | N
         raise TypeError(f"bincount: expected a vector of integers, got {values.aval.str_short()}")
     minlength = canonical_dimension(minlength)
     if length is None:
-        top = elementwise.add(largest(values, initial=-1), scalar_like(1, values.aval.dtype)) if (
+        top = elementwise.add(largest("bincount", values, initial=-1), scalar_like(1, values.aval.dtype)) if (
             values.aval.size) else scalar_like(0, _INDEX)
         length = max(minlength, _length(top))
     else:
@@ -253,22 +257,27 @@ def _length(top: Array) -> int:
 @boundary
 def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any = None) -> Array:
     """The edges of the bins that `histogram` counts in: `bins` equal ones over `range` or all of `a`, or
-    `bins` itself.
+    `bins` itself. ValueError for bins with more than one axis or a negative number of them.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.histogram_bin_edges(pnp.array([0., 1.]), bins=2))
     [0.  0.5 1. ]
     """
-    x = as_operand(a, "histogram_bin_edges", 0)
+    return _edges("histogram_bin_edges", as_operand(a, "histogram_bin_edges", 0), bins, range)
+
+
+def _edges(name: str, x: Array, bins: Any, range: Any) -> Array:
     dtype = dtypes.to_inexact(x.aval.dtype, False)[0]
     if isinstance(bins, str):
-        raise NotImplementedError(f"histogram: bins must be a number or an array of edges, got {bins!r}")
+        raise NotImplementedError(f"{name}: bins must be a number or an array of edges, got {bins!r}")
+    if np.ndim(bins) > 1:
+        raise ValueError(f"{name}: bins must be a number or a vector of edges, got shape {np.shape(bins)}")
     if np.ndim(bins) == 1:
-        return cast(as_operand(bins, "histogram_bin_edges", 1), dtype, False)
+        return cast(as_operand(bins, name, 1), dtype, False)
     if range is not None:
-        low, high = (cast(as_operand(v, "histogram_bin_edges", 2), dtype, False) for v in range)
+        low, high = (cast(as_operand(v, name, 2), dtype, False) for v in range)
     elif x.aval.size:
-        low, high = (convert_element_type(f(x), dtype) for f in (smallest, largest))
+        low, high = (convert_element_type(f(name, x), dtype) for f in (smallest, largest))
     else:
         low, high = scalar_like(0, dtype), scalar_like(1, dtype)
     # a range of no width becomes one of width 1
@@ -276,7 +285,7 @@ def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any 
     half = scalar_like(0.5, dtype)
     low = compare.select(narrow, elementwise.sub(low, half), low)
     high = compare.select(narrow, elementwise.add(high, half), high)
-    return linspace(low, high, canonical_dimension(bins) + 1, dtype=dtype)
+    return linspace(low, high, shape_of(name, bins)[0] + 1, dtype=dtype)
 
 
 @boundary
@@ -287,7 +296,7 @@ def histogram(a: Any, bins: Any = 10, range: Any = None, weights: Any = None, de
 
     `bins` is a number of equal bins over `range`, by default all of `a`, or the edges themselves. The last
     bin holds its upper edge. Counts are floating, as JAX's are; with `density` they are divided to integrate
-    to 1.
+    to 1. ValueError for bins with more than one axis or a negative number of them, and for weights of another shape.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.histogram(pnp.array([0., 1., 1.]), bins=2)[0])
@@ -295,7 +304,7 @@ def histogram(a: Any, bins: Any = 10, range: Any = None, weights: Any = None, de
     """
     x = as_operand(a, "histogram", 0)
     dtype = dtypes.to_inexact(x.aval.dtype, False)[0]
-    edges = histogram_bin_edges(x, bins, range)
+    edges = _edges("histogram", x, bins, range)
     x = reshape(convert_element_type(x, dtype), (x.aval.size,))
     if weights is None:
         w = full((x.aval.size,), 1, dtype)

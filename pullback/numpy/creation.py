@@ -14,9 +14,9 @@ from pullback._core import dtypes
 from pullback._core.array import Array, ConcreteArray, from_numpy, lift, scalar_array
 from pullback._core.errors import boundary
 from pullback._core.trace import Tracer
-from pullback._core.types import canonical_shape
 from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import concatenate
+from pullback._ops.shape import shape_of
 from pullback._xla import engine
 from pullback.numpy.elementwise import as_operand
 
@@ -30,21 +30,6 @@ def check_device(name: str, device: Any) -> None:
     """Refuse a device that is not one of this process."""
     if device is not None and device not in engine.devices():
         raise ValueError(f"{name}: device {device!r} is none of this process, which has {engine.devices()}")
-
-
-def shape_of(name: str, shape: Any) -> tuple[int, ...]:
-    """A shape given by the user, as a tuple of ints; the error for a traced size says what to do."""
-    try:
-        return canonical_shape(shape)
-    except TypeError as error:
-        raise TypeError(f"{name}: {error} (jit: static_argnums or static_argnames.)" if _has_tracer(shape)
-                        else f"{name}: {error}") from None
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
-
-
-def _has_tracer(shape: Any) -> bool:
-    return isinstance(shape, Tracer) or (isinstance(shape, (tuple, list)) and any(isinstance(d, Tracer) for d in shape))
 
 
 # --- of data ---
@@ -88,6 +73,11 @@ def asarray(a: Any, dtype: Any = None, order: str | None = None, *, copy: bool |
     if device is not None:
         check_device("asarray", device)
     return _convert("asarray", a, dtype, copy)
+
+
+def as_array(name: str, x: Any) -> Array:
+    """`asarray` for the function `name`, which errors are to name."""
+    return _convert(name, x, None, None)
 
 
 def _convert(name: str, x: Any, dtype: Any, copy: bool | None) -> Array:
@@ -318,6 +308,9 @@ def _filled(name: str, shape: tuple[int, ...], value: Any, dtype: Any, weak: boo
     x = _convert(name, value, None, None)
     if dtype is not None:
         x = shape_ops.convert_element_type(x, dtypes.canonicalize_dtype(dtype), weak)
+    own = x.aval.shape
+    if len(own) > len(shape) or any(n not in (1, m) for n, m in zip(reversed(own), reversed(shape), strict=False)):
+        raise ValueError(f"{name}: fill_value must broadcast to the shape {shape}, got shape {own}")
     return shape_ops.broadcast_to(x, shape)
 
 

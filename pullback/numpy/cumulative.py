@@ -18,7 +18,8 @@ from pullback.numpy.reductions import one_axis, refuse_out, summed_dtype
 __all__ = ["cumsum", "cumprod", "cumulative_sum", "cumulative_prod"]
 
 
-def _running(name: str, p: Primitive, a: Any, axis: int | None, dtype: Any, out: Any) -> Array:
+def cumulated(name: str, p: Primitive, a: Any, axis: int | None, dtype: Any, out: Any) -> Array:
+    """The running sum or product for the function `name`, which errors are to name."""
     refuse_out(name, out)
     x = as_operand(a, name, 0)
     if axis is None:
@@ -26,7 +27,7 @@ def _running(name: str, p: Primitive, a: Any, axis: int | None, dtype: Any, out:
     target = summed_dtype(x.aval.dtype, False) if dtype is None else dtypes.canonicalize_dtype(dtype)
     if target.kind == "b":
         # bools add by "or", as in NumPy
-        return convert_element_type(_running(name, p, a, axis, np.int32, out), target)
+        return convert_element_type(cumulated(name, p, a, axis, np.int32, out), target)
     return p.bind(convert_element_type(x, target), axis=one_axis(name, axis, x.aval.ndim), reverse=False)
 
 
@@ -40,7 +41,7 @@ def cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: None = None)
     >>> print(pnp.cumsum(pnp.array([1, 2, 3])))
     [1 3 6]
     """
-    return _running("cumsum", cumsum_p, a, axis, dtype, out)
+    return cumulated("cumsum", cumsum_p, a, axis, dtype, out)
 
 
 @boundary
@@ -53,7 +54,7 @@ def cumprod(a: Any, axis: int | None = None, dtype: Any = None, out: None = None
     >>> print(pnp.cumprod(pnp.array([1, 2, 3])))
     [1 2 6]
     """
-    return _running("cumprod", cumprod_p, a, axis, dtype, out)
+    return cumulated("cumprod", cumprod_p, a, axis, dtype, out)
 
 
 def _inclusive(name, p, x, axis, dtype, include_initial, initial):
@@ -65,7 +66,7 @@ def _inclusive(name, p, x, axis, dtype, include_initial, initial):
             raise ValueError(f"{name}: axis may be left out for vectors only, got shape {x.shape}")
         axis = 0
     axis = one_axis(name, axis, x.aval.ndim)
-    y = _running(name, p, x, axis, dtype, None)
+    y = cumulated(name, p, x, axis, dtype, None)
     if include_initial:
         shape = y.aval.shape
         first = full((*shape[:axis], 1, *shape[axis + 1:]), initial, y.aval.dtype)

@@ -50,55 +50,55 @@ def _from_sublists(args: Sequence[Any]) -> tuple[str, list[Any]]:
 
 
 @lru_cache(maxsize=1024)
-def _parse(subscripts: str, ranks: tuple[int, ...]) -> tuple[tuple[str, ...], str]:
+def _parse(name: str, subscripts: str, ranks: tuple[int, ...]) -> tuple[tuple[str, ...], str]:
     """The letters of each operand and of the result, an ellipsis replaced by letters that are free."""
     text = subscripts.replace(" ", "")
     given, arrow, out = text.partition("->")
     terms = given.split(",")
     if len(terms) != len(ranks):
-        raise ValueError(f"einsum: '{subscripts}' names {len(terms)} operands, got {len(ranks)}")
+        raise ValueError(f"{name}: '{subscripts}' names {len(terms)} operands, got {len(ranks)}")
     for term in (*terms, out):
         bare = term.replace("...", "", 1)
         if not all(c in _LETTERS for c in bare):
-            raise ValueError(f"einsum: '{term}' in '{subscripts}': expected letters, and at most one '...'")
+            raise ValueError(f"{name}: '{term}' in '{subscripts}': expected letters, and at most one '...'")
     free = [c for c in reversed(_LETTERS) if c not in text]
     hidden = 0
     for term, rank in zip(terms, ranks, strict=True):
         named = len(term.replace("...", ""))
         if "..." in term:
             if rank < named:
-                raise ValueError(f"einsum: '{term}' names {named} axes, its operand has {rank}")
+                raise ValueError(f"{name}: '{term}' names {named} axes, its operand has {rank}")
             hidden = max(hidden, rank - named)
         elif named != rank:
-            raise ValueError(f"einsum: '{term}' in '{subscripts}' names {named} axes, its operand has {rank}")
+            raise ValueError(f"{name}: '{term}' in '{subscripts}' names {named} axes, its operand has {rank}")
     dots = "".join(free[:hidden][::-1])
     # an ellipsis of fewer axes aligns with the last ones
     terms = [term.replace("...", dots[len(term) - 3 + hidden - rank:] if "..." in term else "")
              for term, rank in zip(terms, ranks, strict=True)]
     if arrow:
         if hidden and "..." not in out:
-            raise ValueError(f"einsum: '{subscripts}' has an ellipsis in an operand, but none in its result")
+            raise ValueError(f"{name}: '{subscripts}' has an ellipsis in an operand, but none in its result")
         out = out.replace("...", dots)
     else:
         counts = Counter("".join(terms))
         out = dots + "".join(sorted(c for c in counts if counts[c] == 1 and c not in dots))
     if len(set(out)) != len(out):
-        raise ValueError(f"einsum: '{subscripts}' names an axis of the result twice")
+        raise ValueError(f"{name}: '{subscripts}' names an axis of the result twice")
     unknown = set(out) - set("".join(terms))
     if unknown:
         letters = ", ".join(sorted(unknown))
-        raise ValueError(f"einsum: the result of '{subscripts}' names {letters}, which no operand has")
+        raise ValueError(f"{name}: the result of '{subscripts}' names {letters}, which no operand has")
     return tuple(terms), out
 
 
-def _sizes(subscripts: str, terms: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> dict[str, int]:
+def _sizes(name: str, subscripts: str, terms: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> dict[str, int]:
     """The length of every letter's axis; an axis of length 1 stretches."""
     sizes: dict[str, int] = {}
     for term, shape in zip(terms, shapes, strict=True):
         for c, n in zip(term, shape, strict=True):
             known = sizes.get(c, 1)
             if known != 1 and n not in (1, known):
-                raise ValueError(f"einsum: axis '{c}' of '{subscripts}' has lengths {known} and {n}, in operands of "
+                raise ValueError(f"{name}: axis '{c}' of '{subscripts}' has lengths {known} and {n}, in operands of "
                                  f"shapes {', '.join(map(str, shapes))}")
             if known == 1:
                 sizes[c] = n
@@ -168,11 +168,12 @@ def _pair_plan(left: str, right: str, out: str) -> tuple:
 
 
 @lru_cache(maxsize=4096)
-def _product_plan(subscripts: str, left_shape: tuple[int, ...], right_shape: tuple[int, ...]) -> tuple | None:
+def _product_plan(name: str, subscripts: str, left_shape: tuple[int, ...], right_shape: tuple[int, ...]
+                  ) -> tuple | None:
     """How two operands become one `dot_general`: (swap, dimension numbers, permutation or None). None: they do not."""
-    terms, out = _parse(subscripts, (len(left_shape), len(right_shape)))
+    terms, out = _parse(name, subscripts, (len(left_shape), len(right_shape)))
     shapes = (left_shape, right_shape)
-    sizes = _sizes(subscripts, terms, shapes)
+    sizes = _sizes(name, subscripts, terms, shapes)
     stretched = any(sizes[c] != n for term, shape in zip(terms, shapes, strict=True)
                     for c, n in zip(term, shape, strict=True))
     if stretched or not _is_one_product(terms, out) or any(len({*term}) != len(term) for term in terms):
@@ -274,25 +275,31 @@ def einsum(subscripts: Any, /, *operands: Any, out: None = None, optimize: Any =
     """
     if out is not None:
         raise NotImplementedError("einsum: the argument 'out' is not supported, arrays are immutable: use the result")
-    if len(operands) == 2 and type(subscripts) is str and precision is None and preferred_element_type is None:
+    if not isinstance(subscripts, str):
+        subscripts, operands = _from_sublists((subscripts, *operands))  # type: ignore[assignment]
+    if not operands:
+        raise ValueError("einsum: expected at least one operand after the subscripts")
+    return contracted("einsum", subscripts, operands, 1, optimize, precision, preferred_element_type)
+
+
+def contracted(name: str, subscripts: str, operands: Sequence[Any], first: int = 0, optimize: Any = "auto",
+               precision: Any = None, preferred_element_type: Any = None) -> Array:
+    """`einsum` for the function `name`, of which the operands are the arguments from number `first` on."""
+    if len(operands) == 2 and precision is None and preferred_element_type is None:
         x, y = operands
         if isinstance(x, Array) and isinstance(y, Array) and x.dtype == y.dtype and x.weak_type == y.weak_type:
-            plan = _product_plan(subscripts, x.aval.shape, y.aval.shape)
+            plan = _product_plan(name, subscripts, x.aval.shape, y.aval.shape)
             if plan is not None:
                 swap, numbers, order = plan
                 if swap:
                     x, y = y, x
                 z = dot_general_p.bind(x, y, dimension_numbers=numbers, precision=None, preferred_element_type=None)
                 return z if order is None else transpose(z, order)
-    if not isinstance(subscripts, str):
-        subscripts, operands = _from_sublists((subscripts, *operands))  # type: ignore[assignment]
-    if not operands:
-        raise ValueError("einsum: expected at least one operand after the subscripts")
-    arrays = [as_operand(x, "einsum", i + 1) for i, x in enumerate(operands)]
+    arrays = [as_operand(x, name, i + first) for i, x in enumerate(operands)]
     dtype, weak = dtypes.promote(*[(x.aval.dtype, x.aval.weak_type) for x in arrays])
     arrays = [cast(x, dtype, weak) for x in arrays]
-    terms, result = _parse(subscripts, tuple([x.aval.ndim for x in arrays]))
-    sizes = _sizes(subscripts, terms, [x.aval.shape for x in arrays])
+    terms, result = _parse(name, subscripts, tuple([x.aval.ndim for x in arrays]))
+    sizes = _sizes(name, subscripts, terms, [x.aval.shape for x in arrays])
     preferred = None if preferred_element_type is None else dtypes.canonicalize_dtype(preferred_element_type)
     if preferred is not None and preferred.itemsize > dtype.itemsize and not _is_one_product(terms, result):
         # sums and plain products are computed in their operands' dtype

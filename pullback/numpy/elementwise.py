@@ -6,6 +6,7 @@ seen before is a dict lookup away from its primitive.
 from __future__ import annotations
 
 import functools
+import operator
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from pullback._core.array import Array, ConcreteArray, array_of, lift, scalar_ar
 from pullback._core.config import config
 from pullback._core.errors import fold
 from pullback._core.primitive import Primitive
-from pullback._core.trace import context
+from pullback._core.trace import Tracer, context
 from pullback._core.types import ShapedArray, make_aval
 from pullback._ops.families import broadcast_shapes
 from pullback._ops.shape import convert_element_type_p
@@ -69,6 +70,16 @@ def as_operand(x: Any, name: str, position: int | str) -> Array:
     except TypeError as error:
         hint = " Make an array of it first: pullback.numpy.asarray(...)." if isinstance(x, (list, tuple)) else ""
         raise TypeError(f"{name}: argument {position}: {error}.{hint}") from None
+
+
+def integer(name: str, argument: str, x: Any) -> int:
+    """An argument that must be a Python integer, or an array that is a known one."""
+    try:
+        return operator.index(x)
+    except TypeError:
+        if isinstance(x, Tracer):
+            raise  # it says what to do
+        raise TypeError(f"{name}: {argument} must be an integer, got {x!r} of type {type(x).__name__}") from None
 
 
 def constant(x: bool | int | float | complex, aval: ShapedArray) -> ConcreteArray:

@@ -1,7 +1,6 @@
 """Matrices and grids by formula: identities, triangles, diagonals, meshes, positions."""
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,17 +8,19 @@ import numpy as np
 
 from pullback._api.vectorize import vmap
 from pullback._core import dtypes
+from pullback._core.arguments import check_callable
 from pullback._core.array import Array, lift
 from pullback._core.errors import boundary
 from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import broadcasted_iota, concatenate
 from pullback._ops.compare import eq, ge, select
 from pullback._ops.elementwise import add, scalar
+from pullback._ops.shape import shape_of
 from pullback._ops.slicing import pad, slice_in_dim
-from pullback.numpy.creation import check_device, shape_of
-from pullback.numpy.elementwise import as_operand
+from pullback.numpy.creation import check_device
+from pullback.numpy.elementwise import as_operand, integer
 from pullback.numpy.ranges import arange, linspace
-from pullback.numpy.reductions import one_axis, refuse_out, sum
+from pullback.numpy.reductions import one_axis, summed
 from pullback.numpy.ufuncs import power
 
 __all__ = ["eye", "identity", "tri", "tril", "triu", "tril_indices", "triu_indices", "tril_indices_from",
@@ -67,7 +68,7 @@ def identity(n: int, dtype: Any = None) -> Array:
     Array([[1, 0],
            [0, 1]], dtype=int32)
     """
-    return eye(n, dtype=dtype)
+    return shape_ops.convert_element_type(_where_diagonals("identity", eq, n, None, 0), _float(dtype))
 
 
 @boundary
@@ -123,48 +124,63 @@ def _positions(found: tuple[np.ndarray, ...]) -> tuple[Array, ...]:
     return tuple(lift(p) for p in found)
 
 
+def _triangle(name: str, find: Callable, n: Any, k: Any, m: Any) -> Any:
+    """The positions that NumPy's function `find` gives of an (n, m) matrix."""
+    (rows,), (columns,) = shape_of(name, n), shape_of(name, n if m is None else m)
+    return _positions(find(rows, integer(name, "k", k), columns))
+
+
+def _triangle_of(name: str, find: Callable, arr: Any, k: Any) -> Any:
+    shape = as_operand(arr, name, 0).aval.shape
+    if len(shape) != 2:
+        raise ValueError(f"{name}: expected a matrix, got shape {shape}")
+    return _triangle(name, find, shape[0], k, shape[1])
+
+
 @boundary
 def tril_indices(n: int, k: int = 0, m: int | None = None) -> tuple[Array, Array]:
     """The positions (rows, columns) on and below the k-th diagonal of an (n, m) matrix.
 
+    ValueError for negative lengths, TypeError for others that are no integers.
+
     >>> tril_indices(2)
     (Array([0, 1, 1], dtype=int32), Array([0, 0, 1], dtype=int32))
     """
-    return _positions(np.tril_indices(operator.index(n), k, m))  # type: ignore[return-value]
+    return _triangle("tril_indices", np.tril_indices, n, k, m)
 
 
 @boundary
 def triu_indices(n: int, k: int = 0, m: int | None = None) -> tuple[Array, Array]:
     """The positions (rows, columns) on and above the k-th diagonal of an (n, m) matrix.
 
+    ValueError for negative lengths, TypeError for others that are no integers.
+
     >>> triu_indices(2)
     (Array([0, 0, 1], dtype=int32), Array([0, 1, 1], dtype=int32))
     """
-    return _positions(np.triu_indices(operator.index(n), k, m))  # type: ignore[return-value]
+    return _triangle("triu_indices", np.triu_indices, n, k, m)
 
 
 @boundary
 def tril_indices_from(arr: Any, k: int = 0) -> tuple[Array, Array]:
-    """`tril_indices` for the shape of a matrix.
+    """`tril_indices` for the shape of a matrix. ValueError for what is none.
 
     >>> import pullback.numpy as pnp
     >>> len(tril_indices_from(pnp.ones((2, 2)))[0])
     3
     """
-    rows, columns = np.shape(arr)
-    return tril_indices(rows, k, columns)
+    return _triangle_of("tril_indices_from", np.tril_indices, arr, k)
 
 
 @boundary
 def triu_indices_from(arr: Any, k: int = 0) -> tuple[Array, Array]:
-    """`triu_indices` for the shape of a matrix.
+    """`triu_indices` for the shape of a matrix. ValueError for what is none.
 
     >>> import pullback.numpy as pnp
     >>> len(triu_indices_from(pnp.ones((2, 2)), 1)[0])
     1
     """
-    rows, columns = np.shape(arr)
-    return triu_indices(rows, k, columns)
+    return _triangle_of("triu_indices_from", np.triu_indices, arr, k)
 
 
 @boundary
@@ -185,7 +201,7 @@ def diag_indices(n: int, ndim: int = 2) -> tuple[Array, ...]:
     >>> diag_indices(2)
     (Array([0, 1], dtype=int32), Array([0, 1], dtype=int32))
     """
-    return (arange(operator.index(n)),) * ndim
+    return (arange(*shape_of("diag_indices", n)),) * integer("diag_indices", "ndim", ndim)
 
 
 @boundary
@@ -213,14 +229,19 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
     >>> pnp.diagonal(pnp.arange(4).reshape(2, 2))
     Array([0, 3], dtype=int32)
     """
-    x = _matrix("diagonal", a)
+    return _diagonals("diagonal", a, offset, axis1, axis2)
+
+
+def _diagonals(name: str, a: Any, offset: Any, axis1: Any = 0, axis2: Any = 1) -> Array:
+    x = _matrix(name, a)
     rank = x.aval.ndim
-    i, j = one_axis("diagonal", axis1, rank), one_axis("diagonal", axis2, rank)
+    i, j = one_axis(name, axis1, rank), one_axis(name, axis2, rank)
     if i == j:
-        raise ValueError(f"diagonal: axis1 and axis2 must be different axes, got {axis1} and {axis2}")
+        raise ValueError(f"{name}: axis1 and axis2 must be different axes, got {axis1} and {axis2}")
+    offset = integer(name, "offset", offset)
     x = shape_ops.transpose(x, [*(d for d in range(rank) if d not in (i, j)), i, j])
     *lead, n, m = x.aval.shape
-    row, column = max(-operator.index(offset), 0), max(offset, 0)
+    row, column = max(-offset, 0), max(offset, 0)
     count = max(0, min(n - row, m - column))
     if count == 0:
         return shape_ops.full((*lead, 0), 0, x.aval.dtype, x.aval.weak_type)
@@ -238,8 +259,7 @@ def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = 
     >>> pnp.trace(pnp.eye(3))
     Array(3., dtype=float32)
     """
-    refuse_out("trace", out)
-    return sum(diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
+    return summed("trace", _diagonals("trace", a, offset, axis1, axis2), -1, dtype, out)
 
 
 @boundary
@@ -253,12 +273,17 @@ def diag(v: Any, k: int = 0) -> Array:
     """
     x = as_operand(v, "diag", 0)
     if x.aval.ndim == 2:
-        return diagonal(x, k)
+        return _diagonals("diag", x, k)
+    return _with_diagonal("diag", x, k)
+
+
+def _with_diagonal(name: str, x: Array, k: Any) -> Array:
     if x.aval.ndim != 1:
-        raise ValueError(f"diag: expected a vector or a matrix, got shape {x.aval.shape}")
-    n = x.aval.size + abs(operator.index(k))
+        raise ValueError(f"{name}: expected a vector or a matrix, got shape {x.aval.shape}")
+    k = integer(name, "k", k)
+    n = x.aval.size + abs(k)
     along = pad(x, _zero(x), [(max(k, 0), max(-k, 0), 0)])
-    return select(_where_diagonals("diag", eq, n, n, k), along, _zero(x))
+    return select(_where_diagonals(name, eq, n, n, k), along, _zero(x))
 
 
 @boundary
@@ -270,7 +295,7 @@ def diagflat(v: Any, k: int = 0) -> Array:
     (2, 2)
     """
     x = as_operand(v, "diagflat", 0)
-    return diag(shape_ops.reshape(x, (x.aval.size,)), k)
+    return _with_diagonal("diagflat", shape_ops.reshape(x, (x.aval.size,)), k)
 
 
 @boundary
@@ -287,7 +312,7 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Array:
     x = as_operand(x, "vander", 0)
     if x.aval.ndim != 1:
         raise ValueError(f"vander: expected a vector, got shape {x.aval.shape}")
-    count = x.aval.size if N is None else operator.index(N)
+    count = x.aval.size if N is None else integer("vander", "N", N)
     exponents = np.arange(count) if increasing else np.arange(count)[::-1]
     return power(shape_ops.reshape(x, (x.aval.size, 1)), lift(exponents.astype(np.int32)[None, :]))
 
@@ -381,11 +406,14 @@ def indices(dimensions: Sequence[int], dtype: Any = None, sparse: bool = False) 
 def fromfunction(function: Callable, shape: Any, *, dtype: Any = float, **kwargs: Any) -> Any:
     """The array whose element at (i, j, ...) is `function(i, j, ...)`, which is vectorized over the positions.
 
+    TypeError for what is no function, ValueError for negative lengths.
+
     >>> import pullback.numpy as pnp
     >>> pnp.fromfunction(lambda i, j: i + j, (2, 2), dtype=int)
     Array([[0, 1],
            [1, 2]], dtype=int32)
     """
+    check_callable("fromfunction", function)
     lengths = shape_of("fromfunction", shape)
     mapped = function if not kwargs else lambda *positions: function(*positions, **kwargs)
     for i in reversed(range(len(lengths))):

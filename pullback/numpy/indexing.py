@@ -235,17 +235,20 @@ def compress(condition: Any, a: Any, axis: int | None = None, *, size: int | Non
     Array([0, 2], dtype=int32)
     """
     refuse_out("compress", out)
-    x = as_operand(a, "compress", 0)
-    mask = as_operand(np.asarray(condition) if isinstance(condition, (list, tuple)) else condition, "compress", 1)
+    mask = as_operand(np.asarray(condition) if isinstance(condition, (list, tuple)) else condition, "compress", 0)
+    return _chosen("compress", mask, as_operand(a, "compress", 1), axis, size, fill_value)
+
+
+def _chosen(name: str, mask: Array, x: Array, axis: int | None, size: int | None, fill_value: Any) -> Array:
     if mask.aval.ndim != 1:
-        raise ValueError(f"compress: the condition must have 1 axis, got shape {mask.aval.shape}")
+        raise ValueError(f"{name}: the condition must have 1 axis, got shape {mask.aval.shape}")
     if axis is None:
         x, axis = shape_ops.reshape(x, (x.aval.size,)), 0
-    i = one_axis("compress", axis, x.aval.ndim)
-    chosen = mask.concrete("compress") if isinstance(mask, Tracer) else mask
+    i = one_axis(name, axis, x.aval.ndim)
+    chosen = mask.concrete(name) if isinstance(mask, Tracer) else mask
     positions = np.flatnonzero(np.asarray(chosen.value))  # type: ignore[attr-defined]
     if positions.size and positions[-1] >= x.aval.shape[i]:
-        raise IndexError(f"compress: the condition of length {mask.aval.shape[0]} is true beyond the length of axis "
+        raise IndexError(f"{name}: the condition of length {mask.aval.shape[0]} is true beyond the length of axis "
                          f"{i} of shape {x.aval.shape}")
     if size is None:
         return take(x, positions, i)
@@ -264,7 +267,8 @@ def extract(condition: Any, arr: Any, *, size: int | None = None, fill_value: An
     Array([1, 3], dtype=int32)
     """
     mask = as_operand(condition, "extract", 0)
-    return compress(shape_ops.reshape(mask, (mask.aval.size,)), arr, size=size, fill_value=fill_value)
+    return _chosen("extract", shape_ops.reshape(mask, (mask.aval.size,)), as_operand(arr, "extract", 1), None, size,
+                   fill_value)
 
 
 @boundary

@@ -1,7 +1,6 @@
 """Arrays joined, cut apart and repeated: concatenate and stack, split, tile, repeat, block, append."""
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,9 @@ from pullback._ops import shape as shape_ops
 from pullback._ops.gather_numpy import CLIP, GatherDimensionNumbers
 from pullback._ops.gather_scatter import gather, scatter_add
 from pullback._ops.slicing import slice_in_dim
-from pullback.numpy.creation import array, asarray
+from pullback.numpy.creation import array, as_array
 from pullback.numpy.cumulative import cumsum
-from pullback.numpy.elementwise import as_operand, cast
+from pullback.numpy.elementwise import as_operand, cast, integer
 from pullback.numpy.manipulation import atleast_1d, atleast_2d, atleast_3d
 from pullback.numpy.reductions import one_axis, refuse_out
 
@@ -36,7 +35,7 @@ def _sequence(name: str, arrays: Any) -> list[Array]:
         raise TypeError(f"{name}: expected a sequence of arrays, got {type(arrays).__name__}")
     if not len(arrays):
         raise ValueError(f"{name}: expected at least one array, got an empty sequence")
-    return [asarray(x) if isinstance(x, (tuple, list)) else as_operand(x, name, i) for i, x in enumerate(arrays)]
+    return [as_array(name, x) if isinstance(x, (tuple, list)) else as_operand(x, name, i) for i, x in enumerate(arrays)]
 
 
 def _promoted(arrays: list[Array], dtype: Any = None) -> list[Array]:
@@ -60,24 +59,35 @@ def concatenate(arrays: Any, axis: int | None = 0, dtype: Any = None) -> Array:
     >>> pnp.concatenate([pnp.zeros(1), pnp.arange(2)])
     Array([0., 0., 1.], dtype=float32)
     """
-    xs = _promoted(_sequence("concatenate", arrays), dtype)
+    return joined("concatenate", _sequence("concatenate", arrays), axis, dtype)
+
+
+def joined(name: str, xs: list[Array], axis: int | None, dtype: Any = None) -> Array:
+    """`concatenate` for the function `name`, which errors are to name."""
+    xs = _promoted(xs, dtype)
     if axis is None:
         xs = [shape_ops.reshape(x, (x.aval.size,)) for x in xs]
         axis = 0
-    if xs[0].aval.ndim == 0:
-        raise ValueError("concatenate: arrays without axes cannot be joined along one: use stack")
-    return assemble.concatenate(xs, one_axis("concatenate", axis, xs[0].aval.ndim))
+    shape = xs[0].aval.shape
+    if not shape:
+        raise ValueError(f"{name}: arrays without axes cannot be joined along one: use stack")
+    i = one_axis(name, axis, len(shape))
+    shapes = [x.aval.shape for x in xs]
+    if any(s != shape and (len(s) != len(shape) or s[:i] != shape[:i] or s[i + 1:] != shape[i + 1:]) for s in shapes):
+        raise ValueError(f"{name}: the arrays must have equal shapes apart from axis {i}, got "
+                         f"{', '.join(map(str, shapes))}")
+    return assemble.concatenate(xs, i)
 
 
 @boundary
 def concat(arrays: Any, /, *, axis: int | None = 0) -> Array:
-    """`concatenate`, by its name in the array API.
+    """`concatenate`, by its name in the array API; the same errors.
 
     >>> import pullback.numpy as pnp
     >>> pnp.concat([pnp.zeros(1), pnp.ones(1)])
     Array([0., 1.], dtype=float32)
     """
-    return concatenate(arrays, axis)
+    return joined("concat", _sequence("concat", arrays), axis)
 
 
 @boundary
@@ -128,7 +138,7 @@ def vstack(tup: Any, dtype: Any = None) -> Array:
     >>> pnp.vstack([pnp.zeros(2), pnp.ones(2)]).shape
     (2, 2)
     """
-    return concatenate([atleast_2d(x) for x in _sequence("vstack", tup)], 0, dtype)
+    return joined("vstack", [atleast_2d(x) for x in _sequence("vstack", tup)], 0, dtype)
 
 
 @boundary
@@ -142,7 +152,7 @@ def hstack(tup: Any, dtype: Any = None) -> Array:
     (4,)
     """
     xs = [atleast_1d(x) for x in _sequence("hstack", tup)]
-    return concatenate(xs, 0 if xs[0].ndim == 1 else 1, dtype)
+    return joined("hstack", xs, 0 if xs[0].ndim == 1 else 1, dtype)
 
 
 @boundary
@@ -153,7 +163,7 @@ def dstack(tup: Any, dtype: Any = None) -> Array:
     >>> pnp.dstack([pnp.zeros(2), pnp.ones(2)]).shape
     (1, 2, 2)
     """
-    return concatenate([atleast_3d(x) for x in _sequence("dstack", tup)], 2, dtype)
+    return joined("dstack", [atleast_3d(x) for x in _sequence("dstack", tup)], 2, dtype)
 
 
 @boundary
@@ -166,7 +176,7 @@ def column_stack(tup: Any) -> Array:
            [0., 1.]], dtype=float32)
     """
     xs = _sequence("column_stack", tup)
-    return concatenate([x if x.aval.ndim > 1 else shape_ops.reshape(x, (x.aval.size, 1)) for x in xs], 1)
+    return joined("column_stack", [x if x.aval.ndim > 1 else shape_ops.reshape(x, (x.aval.size, 1)) for x in xs], 1)
 
 
 @boundary
@@ -179,7 +189,7 @@ def append(arr: Any, values: Any, axis: int | None = None) -> Array:
     >>> pnp.append(pnp.arange(2), 5)
     Array([0, 1, 5], dtype=int32)
     """
-    return concatenate([array(arr), array(values)], axis)
+    return joined("append", [as_array("append", arr), as_array("append", values)], axis)
 
 
 @boundary
@@ -194,7 +204,7 @@ def block(arrays: Any) -> Array:
     """
     depth = _depth(arrays)
     rank = max(depth, *_ranks(arrays))
-    return _joined(arrays, depth, rank, 0)
+    return _block(arrays, depth, rank, 0)
 
 
 def _depth(x: Any) -> int:
@@ -214,11 +224,11 @@ def _ranks(x: Any) -> list[int]:
     return [r for part in x for r in _ranks(part)] if isinstance(x, list) else [0, np.ndim(x)]
 
 
-def _joined(x: Any, depth: int, rank: int, level: int) -> Array:
+def _block(x: Any, depth: int, rank: int, level: int) -> Array:
     if level == depth:
         x = as_operand(x, "block", 0)
         return shape_ops.reshape(x, (1,) * (rank - x.aval.ndim) + x.aval.shape)
-    return concatenate([_joined(part, depth, rank, level + 1) for part in x], rank - depth + level)
+    return joined("block", [_block(part, depth, rank, level + 1) for part in x], rank - depth + level)
 
 
 # --- cutting ---
@@ -231,11 +241,11 @@ def _split(name: str, ary: Any, indices_or_sections: Any, axis: int, even: bool)
     if isinstance(indices_or_sections, Tracer):
         indices_or_sections = indices_or_sections.concrete(f"{name}: indices_or_sections")
     if isinstance(indices_or_sections, (tuple, list)) or np.ndim(indices_or_sections):
-        ends = [operator.index(e) for e in np.asarray(indices_or_sections)]
+        ends = [integer(name, "an entry of indices_or_sections", e) for e in np.asarray(indices_or_sections)]
         ends = [min(e if e >= 0 else max(e + n, 0), n) for e in ends]
         edges = [0, *ends, n]
     else:
-        parts = operator.index(indices_or_sections)
+        parts = integer(name, "indices_or_sections", indices_or_sections)
         if parts <= 0 or (even and n % parts):
             raise ValueError(f"{name}: an axis of length {n} cannot be cut into {parts} equal parts"
                              + (": array_split allows unequal ones" if parts > 0 else ""))
@@ -321,7 +331,8 @@ def tile(A: Any, reps: Any) -> Array:
     Array([0, 1, 0, 1], dtype=int32)
     """
     x = as_operand(A, "tile", 0)
-    counts = [operator.index(r) for r in (reps if isinstance(reps, (tuple, list)) or np.ndim(reps) else (reps,))]
+    given = reps if isinstance(reps, (tuple, list)) or np.ndim(reps) else (reps,)
+    counts = [integer("tile", "an entry of reps", r) for r in given]
     if any(r < 0 for r in counts):
         raise ValueError(f"tile: reps must not be negative, got {reps}")
     rank = max(len(counts), x.aval.ndim)

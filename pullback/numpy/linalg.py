@@ -18,7 +18,7 @@ from pullback._ops.reduce import reduce_max_p, reduce_min_p
 from pullback._ops.shape import broadcast_to, convert_element_type, reduce_sum_p, reshape
 from pullback._ops.trig import abs as magnitude
 from pullback.numpy.contractions import cross, matmul, outer, tensordot, vecdot
-from pullback.numpy.einsum import einsum
+from pullback.numpy.einsum import contracted
 from pullback.numpy.elementwise import as_operand
 from pullback.numpy.logic import truth
 from pullback.numpy.reductions import axes_of, one_axis, reduced, squared_size
@@ -180,4 +180,4 @@ def multi_dot(arrays: Sequence[Any], *, precision: Any = None) -> Array:
     if ranks[-1] == 1:
         terms[-1] = terms[-1][0]
     out = (terms[0][0] if ranks[0] == 2 else "") + (terms[-1][1] if ranks[-1] == 2 else "")
-    return einsum(",".join(terms) + "->" + out, *xs, optimize="auto", precision=precision)
+    return contracted("multi_dot", ",".join(terms) + "->" + out, xs, precision=precision)

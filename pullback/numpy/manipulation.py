@@ -15,8 +15,9 @@ from pullback._ops.assemble import concatenate
 from pullback._ops.dynamic_slicing import dynamic_slice_in_dim
 from pullback._ops.elementwise import scalar, sub
 from pullback._ops.families import broadcast_shapes as broadcast
+from pullback._ops.shape import shape_of
 from pullback._ops.slicing import rev, slice_in_dim
-from pullback.numpy.creation import asarray, shape_of
+from pullback.numpy.creation import asarray
 from pullback.numpy.elementwise import as_operand
 from pullback.numpy.reductions import axes_of, one_axis
 from pullback.numpy.ufuncs import remainder

@@ -10,6 +10,7 @@ from pullback._core.array import Array
 from pullback._core.errors import boundary
 from pullback._core.primitive import Primitive
 from pullback._ops import compare, elementwise, reduce
+from pullback._ops.cumulative import cumprod_p, cumsum_p
 from pullback._ops.families import scalar_like
 from pullback._ops.shape import convert_element_type, reduce_sum_p
 from pullback._ops.trig import real_dtype
@@ -42,7 +43,8 @@ def nansum(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepd
     >>> print(pnp.nansum(pnp.array([1., pnp.nan])))
     1.0
     """
-    return reductions.sum(_without(as_operand(a, "nansum", 0), 0), axis, dtype, out, keepdims, initial, where)
+    return reductions.summed("nansum", _without(as_operand(a, "nansum", 0), 0), axis, dtype, out, keepdims, initial,
+                             where)
 
 
 @boundary
@@ -54,14 +56,15 @@ def nanprod(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keep
     >>> print(pnp.nanprod(pnp.array([3., pnp.nan])))
     3.0
     """
-    return reductions.prod(_without(as_operand(a, "nanprod", 0), 1), axis, dtype, out, keepdims, initial, where)
+    return reductions.multiplied("nanprod", _without(as_operand(a, "nanprod", 0), 1), axis, dtype, out, keepdims,
+                                 initial, where)
 
 
 def _extreme(name, a, find, identity, axis, out, keepdims, initial, where):
     x = as_operand(a, name, 0)
     if not dtypes.is_inexact(x.aval.dtype):
-        return find(x, axis, out, keepdims, initial, where)
-    y = find(_without(x, identity(x.aval.dtype)), axis, out, keepdims, initial, where)
+        return find(name, x, axis, out, keepdims, initial, where)
+    y = find(name, _without(x, identity(x.aval.dtype)), axis, out, keepdims, initial, where)
     # of nothing but nan, the result is nan
     nothing = is_nan(x) if where is None else masked(name, is_nan(x), where, True)
     if initial is not None:
@@ -79,7 +82,7 @@ def nanmax(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, 
     >>> print(pnp.nanmax(pnp.array([1., pnp.nan])))
     1.0
     """
-    return _extreme("nanmax", a, reductions.max, reduce.lowest, axis, out, keepdims, initial, where)
+    return _extreme("nanmax", a, reductions.largest, reduce.lowest, axis, out, keepdims, initial, where)
 
 
 @boundary
@@ -91,7 +94,7 @@ def nanmin(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, 
     >>> print(pnp.nanmin(pnp.array([1., pnp.nan])))
     1.0
     """
-    return _extreme("nanmin", a, reductions.min, reduce.highest, axis, out, keepdims, initial, where)
+    return _extreme("nanmin", a, reductions.smallest, reduce.highest, axis, out, keepdims, initial, where)
 
 
 def _position(name: str, p: Primitive, identity: Any, a: Any, axis: int | None, out: Any, keepdims: Any) -> Array:
@@ -151,7 +154,7 @@ def nanmean(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keep
     refuse_out("nanmean", out)
     x = as_operand(a, "nanmean", 0)
     if not dtypes.is_inexact(x.aval.dtype):
-        return reductions.mean(x, axis, dtype, out, keepdims, where=where)
+        return reductions.averaged("nanmean", x, axis, dtype, out, keepdims, where)
     target = x.aval.dtype if dtype is None else dtypes.canonicalize_dtype(dtype)
     axes = axes_of("nanmean", axis, x.aval.ndim)
     x = convert_element_type(x, accumulator(dtypes.to_inexact(target, False)[0]))
@@ -171,9 +174,9 @@ def _variance(name, a, axis, dtype, out, ddof, keepdims, where, mean):
         center = elementwise.div(reduced(reduce_sum_p, _kept(x, present), axes, True),
                                  _counted(present, axes, True, x.aval.dtype))
     else:
-        center = convert_element_type(as_operand(mean, name, 1), x.aval.dtype)
+        center = convert_element_type(as_operand(mean, name, "mean"), x.aval.dtype)
     size = squared_size(_kept(elementwise.sub(x, center), present))
-    freedom = freedom_of(_counted(present, axes, keepdims, size.aval.dtype), ddof)
+    freedom = freedom_of(name, _counted(present, axes, keepdims, size.aval.dtype), ddof)
     y = elementwise.div(reduced(reduce_sum_p, size, axes, keepdims), freedom)
     return convert_element_type(y, real_dtype(target))
 
@@ -210,7 +213,7 @@ def nancumsum(a: Any, axis: int | None = None, dtype: Any = None, out: None = No
     >>> print(pnp.nancumsum(pnp.array([1., pnp.nan, 3.])))
     [1. 1. 4.]
     """
-    return running.cumsum(_without(as_operand(a, "nancumsum", 0), 0), axis, dtype, out)
+    return running.cumulated("nancumsum", cumsum_p, _without(as_operand(a, "nancumsum", 0), 0), axis, dtype, out)
 
 
 @boundary
@@ -221,4 +224,4 @@ def nancumprod(a: Any, axis: int | None = None, dtype: Any = None, out: None = N
     >>> print(pnp.nancumprod(pnp.array([2., pnp.nan, 3.])))
     [2. 2. 6.]
     """
-    return running.cumprod(_without(as_operand(a, "nancumprod", 0), 1), axis, dtype, out)
+    return running.cumulated("nancumprod", cumprod_p, _without(as_operand(a, "nancumprod", 0), 1), axis, dtype, out)

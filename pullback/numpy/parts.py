@@ -74,14 +74,30 @@ def round(a: Any, decimals: int = 0, out: None = None) -> Array:
     >>> print(pnp.round(pnp.array([0.125, 2.5]), 2))
     [0.12 2.5 ]
     """
-    no_out("round", out)
-    a = as_operand(a, "round", 0)
+    return _rounded("round", a, decimals, out)
+
+
+@boundary
+def around(a: Any, decimals: int = 0, out: None = None) -> Array:
+    """`round`, by its old name; the same errors.
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.around(pnp.array([0.125, 2.5]), 2))
+    [0.12 2.5 ]
+    """
+    return _rounded("around", a, decimals, out)
+
+
+def _rounded(name: str, a: Any, decimals: int, out: Any) -> Array:
+    no_out(name, out)
+    a = as_operand(a, name, 0)
     if not isinstance(decimals, (int, np.integer)):
-        raise TypeError(f"round: decimals must be a Python integer, got {decimals!r} of type {type(decimals).__name__}")
+        raise TypeError(f"{name}: decimals must be a Python integer, got {decimals!r} of type "
+                        f"{type(decimals).__name__}")
     dtype = a.aval.dtype
     if not dtypes.is_inexact(dtype):
         if dtype.kind == "b":
-            raise TypeError("round: bools cannot be rounded; convert them with .astype(int)")
+            raise TypeError(f"{name}: bools cannot be rounded; convert them with .astype(int)")
         return a if decimals >= 0 else _round_integers(a, 10 ** -int(decimals))
     if decimals == 0:
         return _nearest(a)
@@ -106,7 +122,6 @@ def _round_integers(a: Array, factor: int) -> Array:
 
 
 builtin_abs = abs
-around = round
 
 
 def to_integers(x: Array) -> Array:

@@ -15,7 +15,8 @@ from pullback._core.errors import boundary
 from pullback._ops import compare, elementwise
 from pullback._ops import shape as shape_ops
 from pullback._ops.elementwise import scalar
-from pullback.numpy.creation import asarray, shape_of
+from pullback._ops.shape import shape_of
+from pullback.numpy.creation import asarray
 from pullback.numpy.elementwise import ANY, as_operand, promote_operands
 from pullback.numpy.joining import unstack
 from pullback.numpy.reductions import one_axis, refuse_out

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from pullback._ops.assemble import broadcasted_iota, concatenate
 from pullback._ops.elementwise import add, div, floor, mul, scalar, sub
 from pullback._ops.slicing import slice_in_dim
 from pullback.numpy.creation import check_device
-from pullback.numpy.elementwise import INEXACT, promote_operands
+from pullback.numpy.elementwise import INEXACT, as_operand, integer, promote_operands
 from pullback.numpy.reductions import one_axis
 from pullback.numpy.ufuncs import log10, power, sign
 
@@ -32,6 +31,9 @@ def _number(name: str, argument: str, x: Any) -> Any:
         raise TypeError(f"{name}: {argument} must be a scalar, got an array of shape {np.shape(x)}")
     if not isinstance(x, (bool, int, float, complex, np.generic, np.ndarray)):
         raise TypeError(f"{name}: {argument} must be a number, got {x!r}")
+    if np.iscomplexobj(x):
+        raise ValueError(f"{name}: {argument} must be real, got {x}: complex numbers have no order to go along; use "
+                         "linspace, or multiply a range of integers")
     return x
 
 
@@ -40,7 +42,7 @@ def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None, *,
     """The numbers from `start` (0, if only one bound is given) up to `stop`, which is left out, in steps.
 
     They are computed as `start + i * step`, in the dtype asked for or common to the arguments, which must be known
-    while tracing. ValueError for a step of 0.
+    while tracing. ValueError for a step of 0 and for complex numbers, TypeError for what is no number.
 
     >>> import pullback.numpy as pnp
     >>> pnp.arange(1, 8, 3)
@@ -60,7 +62,7 @@ def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None, *,
     if by == 0:
         raise ValueError("arange: step must not be 0")
     steps = (last - first) / by
-    size = int(np.ceil(steps)) if isinstance(first, complex) else max(0, math.ceil(steps))
+    size = max(0, math.ceil(steps))
     if kind.kind == "b":
         return lift(np.arange(first, last, by, dtype=bool))
     out = broadcasted_iota(kind, (size,), 0)
@@ -81,17 +83,25 @@ def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retste
     """`num` numbers at equal distances from `start` to `stop`, which is the last one unless `endpoint` is False.
 
     The bounds may be arrays: they broadcast, and the numbers run along a new axis. With `retstep`, the pair of them and
-    the distance. Integer dtypes are rounded down. ValueError for a negative `num`.
+    the distance. Integer dtypes are rounded down. ValueError for a negative `num`, TypeError for
+    one that is no integer.
 
     >>> import pullback.numpy as pnp
     >>> pnp.linspace(0, 1, 3)
     Array([0. , 0.5, 1. ], dtype=float32)
     """
     check_device("linspace", device)
-    num = operator.index(num)
+    out, distance = _spaced("linspace", start, stop, num, endpoint, dtype, axis)
+    return (out, distance) if retstep else out
+
+
+def _spaced(name: str, start: Any, stop: Any, num: Any, endpoint: bool, dtype: Any = None, axis: int = 0
+            ) -> tuple[Array, Array]:
+    """The numbers and their distance, for the function `name`, which errors are to name."""
+    num = integer(name, "num", num)
     if num < 0:
-        raise ValueError(f"linspace: num must not be negative, got {num}")
-    low, high = promote_operands("linspace", INEXACT, start, stop)
+        raise ValueError(f"{name}: num must not be negative, got {num}")
+    low, high = promote_operands(name, INEXACT, start, stop)
     target = dtypes.canonicalize_dtype(dtype) if dtype is not None else low.aval.dtype
     kind = low.aval.dtype
     if dtype is not None and dtypes.is_inexact(target):
@@ -112,23 +122,25 @@ def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retste
         if real != kind:
             t, rest = (shape_ops.convert_element_type(x, kind) for x in (t, rest))
         out = shape_ops.broadcast_to(add(mul(low, rest), mul(high, t)), (num, *shape))
-    out = shape_ops.move_axis(out, 0, one_axis("linspace", axis, rank + 1))
+    out = shape_ops.move_axis(out, 0, one_axis(name, axis, rank + 1))
     if dtypes.is_integer(target):
         out = floor(out)
-    out = shape_ops.convert_element_type(out, target)
-    return (out, distance) if retstep else out
+    return shape_ops.convert_element_type(out, target), distance
 
 
 @boundary
 def logspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None,
              axis: int = 0) -> Array:
-    """Powers of `base` whose exponents are `linspace(start, stop, num)`. ValueError for a negative `num`.
+    """Powers of `base` whose exponents are `linspace(start, stop, num)`.
+
+    ValueError for a negative `num`, TypeError for one that is no integer.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.logspace(0, 2, 3))
     [  1.  10. 100.]
     """
-    out = power(base, linspace(start, stop, num, endpoint, axis=axis))
+    exponents, _ = _spaced("logspace", start, stop, num, endpoint, axis=axis)
+    out = power(as_operand(base, "logspace", "base"), exponents)
     return out if dtype is None else shape_ops.convert_element_type(out, dtypes.canonicalize_dtype(dtype))
 
 
@@ -136,7 +148,8 @@ def logspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: 
 def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Array:
     """`num` numbers at equal ratios from `start` to `stop`, which must be of one sign.
 
-    ValueError for a negative `num`; where the signs differ, what lies between is nan.
+    Where the signs differ, or a bound is 0, what lies between is nan; between complex numbers it is a spiral.
+    ValueError for a negative `num`, TypeError for another that is no integer.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.round(pnp.geomspace(1, 8, 4), 3))
@@ -144,7 +157,7 @@ def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype
     """
     low, high = promote_operands("geomspace", INEXACT, start, stop)
     unit = sign(low)
-    exponents = linspace(log10(div(low, unit)), log10(div(high, unit)), num, endpoint)
+    exponents, _ = _spaced("geomspace", log10(div(low, unit)), log10(div(high, unit)), num, endpoint)
     out = mul(unit, power(10.0, exponents))
     if out.aval.shape[0] and (endpoint or num == 1):
         # the ends are exact

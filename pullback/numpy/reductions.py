@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import builtins
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +19,7 @@ from pullback._core.errors import boundary
 from pullback._core.primitive import Primitive
 from pullback._ops import compare, elementwise, reduce
 from pullback._ops.families import scalar_like
-from pullback._ops.shape import broadcast_to, convert_element_type, reduce_sum_p, reshape
+from pullback._ops.shape import broadcast_to, canonical_axes, convert_element_type, reduce_sum_p, reshape
 from pullback._ops.trig import imag, real, real_dtype
 from pullback.numpy.elementwise import as_operand, cast
 from pullback.numpy.logic import truth
@@ -40,24 +39,9 @@ def axes_of(name: str, axis: Any, rank: int) -> tuple[int, ...]:
     """The axes that a user's `axis` means, as sorted non-negative ints."""
     if axis is None:
         return tuple(range(rank))
-    if type(axis) is int:
-        if -rank <= axis < rank:
-            return (axis % rank,)
-        given: tuple = (axis,)
-    else:
-        given = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
-    found = []
-    for a in given:
-        try:
-            a = operator.index(a)
-        except TypeError:
-            raise TypeError(f"{name}: axis must be None, an int or a tuple of ints, got {axis!r}") from None
-        if not -rank <= a < rank:
-            raise ValueError(f"{name}: axis {a} is out of bounds for an array of {rank} axes")
-        found.append(a % rank)
-    if len(set(found)) != len(found):
-        raise ValueError(f"{name}: axis names an axis twice: {axis!r}")
-    return tuple(sorted(found))
+    if type(axis) is int and -rank <= axis < rank:
+        return (axis % rank,)
+    return tuple(sorted(canonical_axes(name, axis if isinstance(axis, (tuple, list)) else (axis,), rank)))
 
 
 def one_axis(name: str, axis: Any, rank: int) -> int:
@@ -110,8 +94,21 @@ def reduced(p: Primitive, x: Array, axes: tuple[int, ...], keepdims: bool) -> Ar
     return convert_element_type(y, y.aval.dtype) if y.aval.weak_type else y
 
 
+def summed(name: str, a: Any, axis: Axis, dtype: Any = None, out: Any = None, keepdims: bool = False,
+           initial: Any = None, where: Any = None, promote_integers: bool = True) -> Array:
+    """`sum` for the function `name`, which errors are to name."""
+    return _numeric(name, a, reduce_sum_p, axis, dtype, out, keepdims, initial, where, promote_integers, 0,
+                    elementwise.add)
+
+
+def multiplied(name: str, a: Any, axis: Axis, dtype: Any, out: Any, keepdims: bool, initial: Any, where: Any,
+               promote_integers: bool = True) -> Array:
+    """`prod` for the function `name`."""
+    return _numeric(name, a, reduce.reduce_prod_p, axis, dtype, out, keepdims, initial, where, promote_integers, 1,
+                    elementwise.mul)
+
+
 def _numeric(name, a, p, axis, dtype, out, keepdims, initial, where, promote_integers, identity, combine):
-    """Sum or product."""
     refuse_out(name, out)
     x = as_operand(a, name, 0)
     aval = x.aval
@@ -150,8 +147,7 @@ def sum(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims
     >>> pnp.sum(pnp.array([[1., 2.], [3., 4.]]), axis=0)
     Array([4., 6.], dtype=float32)
     """
-    return _numeric("sum", a, reduce_sum_p, axis, dtype, out, keepdims, initial, where, promote_integers, 0,
-                    elementwise.add)
+    return summed("sum", a, axis, dtype, out, keepdims, initial, where, promote_integers)
 
 
 @boundary
@@ -165,11 +161,22 @@ def prod(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdim
     >>> print(pnp.prod(pnp.array([2., 3., 4.])))
     24.0
     """
-    return _numeric("prod", a, reduce.reduce_prod_p, axis, dtype, out, keepdims, initial, where, promote_integers, 1,
-                    elementwise.mul)
+    return multiplied("prod", a, axis, dtype, out, keepdims, initial, where, promote_integers)
 
 
 # --- max, min ---
+
+
+def largest(name: str, a: Any, axis: Axis = None, out: Any = None, keepdims: bool = False, initial: Any = None,
+            where: Any = None) -> Array:
+    """`max` for the function `name`."""
+    return _extreme(name, a, reduce.reduce_max_p, axis, out, keepdims, initial, where, reduce.lowest, elementwise.max)
+
+
+def smallest(name: str, a: Any, axis: Axis = None, out: Any = None, keepdims: bool = False, initial: Any = None,
+             where: Any = None) -> Array:
+    """`min` for the function `name`."""
+    return _extreme(name, a, reduce.reduce_min_p, axis, out, keepdims, initial, where, reduce.highest, elementwise.min)
 
 
 def _extreme(name, a, p, axis, out, keepdims, initial, where, identity, combine):
@@ -200,7 +207,7 @@ def max(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, ini
     >>> pnp.max(pnp.array([[1, 5], [7, 2]]), axis=1)
     Array([5, 7], dtype=int32)
     """
-    return _extreme("max", a, reduce.reduce_max_p, axis, out, keepdims, initial, where, reduce.lowest, elementwise.max)
+    return largest("max", a, axis, out, keepdims, initial, where)
 
 
 @boundary
@@ -212,7 +219,7 @@ def min(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, ini
     >>> pnp.min(pnp.array([[1, 5], [7, 2]]), axis=1)
     Array([1, 2], dtype=int32)
     """
-    return _extreme("min", a, reduce.reduce_min_p, axis, out, keepdims, initial, where, reduce.highest, elementwise.min)
+    return smallest("min", a, axis, out, keepdims, initial, where)
 
 
 amax, amin = max, min
@@ -228,9 +235,8 @@ def ptp(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> 
     >>> print(pnp.ptp(pnp.array([3, 9, 4])))
     6
     """
-    refuse_out("ptp", out)
     x = as_operand(a, "ptp", 0)
-    return elementwise.sub(max(x, axis, keepdims=keepdims), min(x, axis, keepdims=keepdims))
+    return elementwise.sub(*(f("ptp", x, axis, out, keepdims) for f in (largest, smallest)))
 
 
 # --- logic ---
@@ -274,7 +280,7 @@ def count_nonzero(a: Any, axis: Axis = None, keepdims: bool = False) -> Array:
     >>> print(pnp.count_nonzero(pnp.array([0, 1, 2])))
     2
     """
-    return sum(truth(as_operand(a, "count_nonzero", 0)), axis, keepdims=keepdims)
+    return summed("count_nonzero", truth(as_operand(a, "count_nonzero", 0)), axis, keepdims=keepdims)
 
 
 # --- argmax, argmin ---
@@ -352,11 +358,17 @@ def mean(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdim
     >>> pnp.mean(pnp.array([[1, 2], [3, 4]]), axis=1)
     Array([1.5, 3.5], dtype=float32)
     """
-    refuse_out("mean", out)
-    x = as_operand(a, "mean", 0)
+    return averaged("mean", a, axis, dtype, out, keepdims, where)
+
+
+def averaged(name: str, a: Any, axis: Axis, dtype: Any = None, out: Any = None, keepdims: bool = False,
+             where: Any = None) -> Array:
+    """`mean` for the function `name`."""
+    refuse_out(name, out)
+    x = as_operand(a, name, 0)
     target = dtypes.to_inexact(x.aval.dtype, False)[0] if dtype is None else dtypes.canonicalize_dtype(dtype)
     inner = accumulator(dtypes.to_inexact(target, False)[0])
-    y = mean_in("mean", convert_element_type(x, inner, x.aval.weak_type), axes_of("mean", axis, x.aval.ndim), keepdims,
+    y = mean_in(name, convert_element_type(x, inner, x.aval.weak_type), axes_of(name, axis, x.aval.ndim), keepdims,
                 where)
     return convert_element_type(y, target)
 
@@ -376,7 +388,7 @@ def average(a: Any, axis: Axis = None, weights: Any = None, returned: bool = Fal
     x = as_operand(a, "average", 0)
     axes = axes_of("average", axis, x.aval.ndim)
     if weights is None:
-        result = mean(x, axis, keepdims=keepdims)
+        result = averaged("average", x, axis, keepdims=keepdims)
         total = scalar_like(math.prod(x.aval.shape[i] for i in axes), result.aval.dtype)
     else:
         w = as_operand(weights, "average", "weights")
@@ -394,13 +406,13 @@ def average(a: Any, axis: Axis = None, weights: Any = None, returned: bool = Fal
     return (result, broadcast_to(strong(total), result.aval.shape)) if returned else result
 
 
-def freedom_of(count: Array, ddof: Any) -> Array:
+def freedom_of(name: str, count: Array, ddof: Any) -> Array:
     """The count less `ddof`; nan where nothing is left, so that a division by it is nan."""
     dtype = count.aval.dtype
     if type(count) is ConcreteArray and count.aval.ndim == 0 and isinstance(ddof, (int, float)):
         left = float(count.value) - ddof
         return scalar_like(left if left > 0 else np.nan, dtype)
-    freedom = elementwise.sub(count, convert_element_type(as_operand(ddof, "var", 4), dtype))
+    freedom = elementwise.sub(count, convert_element_type(as_operand(ddof, name, "ddof"), dtype))
     return compare.select_p.bind(compare.gt(freedom, scalar_like(0, dtype)), freedom, scalar_like(np.nan, dtype))
 
 
@@ -459,7 +471,7 @@ def _variance(name, a, axis, dtype, out, ddof, keepdims, where, mean, correction
     if where is not None:
         size = masked(name, size, where, 0)
     count = count_of(name, size.aval.shape, axes, keepdims, where, size.aval.dtype)
-    y = elementwise.div(reduced(reduce_sum_p, size, axes, keepdims), freedom_of(count, ddof))
+    y = elementwise.div(reduced(reduce_sum_p, size, axes, keepdims), freedom_of(name, count, ddof))
     if dtype is not None:
         return convert_element_type(y, real_dtype(dtype))
     return convert_element_type(y, y.aval.dtype if dtypes.is_complex(inexact) else inexact)

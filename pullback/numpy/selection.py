@@ -127,7 +127,11 @@ def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: boo
     >>> print(pnp.isclose(pnp.array([1., 2.]), pnp.array([1.000001, 2.1])))
     [ True False]
     """
-    x, y = promote_operands("isclose", NUMBER_FROM_BOOL, a, b)
+    return _near("isclose", a, b, rtol, atol, equal_nan)
+
+
+def _near(name: str, a: Any, b: Any, rtol: Any, atol: Any, equal_nan: bool) -> Array:
+    x, y = promote_operands(name, NUMBER_FROM_BOOL, a, b)
     dtype = x.aval.dtype
     same = c.eq_p.bind(x, y)
     unsigned = dtype.kind == "u"
@@ -138,9 +142,8 @@ def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: boo
         distance, size = _in_dtype(distance, real), _in_dtype(size, real)
     else:
         distance, size = trig.abs_p.bind(e.sub_p.bind(x, y)), trig.abs_p.bind(y)
-    bound = e.add_p.bind(*promote_operands("isclose", ANY, atol, e.mul_p.bind(
-        *promote_operands("isclose", ANY, rtol, size))))
-    near = c.le_p.bind(*promote_operands("isclose", ANY, distance, bound))
+    bound = e.add_p.bind(*promote_operands(name, ANY, atol, e.mul_p.bind(*promote_operands(name, ANY, rtol, size))))
+    near = c.le_p.bind(*promote_operands(name, ANY, distance, bound))
     if dtypes.is_inexact(dtype):
         # a tolerance relative to infinity would accept everything
         near = c.and_p.bind(near, c.ne_p.bind(bound, scalar(bound, np.inf)))
@@ -164,7 +167,7 @@ def allclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bo
     >>> print(pnp.allclose(pnp.ones(2), 1.000001))
     True
     """
-    return _all(isclose(a, b, rtol, atol, equal_nan))
+    return _all(_near("allclose", a, b, rtol, atol, equal_nan))
 
 
 @boundary

@@ -17,7 +17,7 @@ from pullback._ops.families import scalar_like
 from pullback._ops.shape import convert_element_type, reshape
 from pullback._ops.slicing import index_in_dim, rev
 from pullback._ops.sort import along_axis, argsort_of, sort_p
-from pullback.numpy.elementwise import as_operand, cast
+from pullback.numpy.elementwise import as_operand, cast, integer
 from pullback.numpy.reductions import one_axis
 
 __all__ = ["sort", "argsort", "lexsort", "partition", "argpartition", "searchsorted", "digitize"]
@@ -101,7 +101,7 @@ def lexsort(keys: Any, axis: int = -1) -> Array:
 
 
 def _check_kth(name: str, kth: int, n: int) -> None:
-    if not -n <= kth < n:
+    if not -n <= integer(name, "kth", kth) < n:
         raise ValueError(f"{name}: kth={kth} is out of bounds for an axis of length {n}")
 
 

@@ -36,8 +36,12 @@ def shape(a: Any) -> tuple[int, ...]:
     >>> pnp.shape(pnp.zeros((2, 3)))
     (2, 3)
     """
+    return _shape("shape", a)
+
+
+def _shape(name: str, a: Any) -> tuple[int, ...]:
     own = getattr(a, "shape", None)
-    return tuple(own) if own is not None else as_operand(a, "shape", 0).aval.shape
+    return tuple(own) if own is not None else as_operand(a, name, 0).aval.shape
 
 
 @boundary
@@ -48,7 +52,7 @@ def ndim(a: Any) -> int:
     >>> pnp.ndim(1.)
     0
     """
-    return len(shape(a))
+    return len(_shape("ndim", a))
 
 
 @boundary
@@ -61,7 +65,7 @@ def size(a: Any, axis: Any = None) -> int:
     >>> pnp.size(pnp.zeros((2, 3))), pnp.size(pnp.zeros((2, 3)), 1)
     (6, 3)
     """
-    own = shape(a)
+    own = _shape("size", a)
     return math.prod(own[i] for i in axes_of("size", axis, len(own)))
 
 

@@ -13,9 +13,10 @@ from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import concatenate
 from pullback._ops.gather_numpy import GatherScatterMode, ScatterDimensionNumbers
 from pullback._ops.gather_scatter import scatter_p
+from pullback._ops.shape import shape_of
 from pullback._ops.slicing import slice_in_dim
 from pullback.numpy.at import IndexedUpdate
-from pullback.numpy.creation import asarray, shape_of
+from pullback.numpy.creation import as_array
 from pullback.numpy.cumulative import cumsum
 from pullback.numpy.elementwise import as_operand
 from pullback.numpy.indexing import along_axis, take
@@ -122,7 +123,7 @@ def fill_diagonal(a: Any, val: Any, wrap: bool = False, *, inplace: bool = True)
     if len(shape) < 2 or (len(shape) > 2 and len({*shape}) > 1):
         raise ValueError(f"fill_diagonal: expected a matrix, or an array of equal lengths, got shape {shape}")
     n = min(shape)
-    values = resize(shape_ops.reshape(v, (v.aval.size,)), (n,)) if v.aval.ndim else v
+    values = _resized("fill_diagonal", shape_ops.reshape(v, (v.aval.size,)), (n,)) if v.aval.ndim else v
     return IndexedUpdate(x, (np.arange(n),) * len(shape)).set(values, unique_indices=True)
 
 
@@ -138,8 +139,11 @@ def resize(a: Any, new_shape: Any) -> Array:
     Array([[0, 1],
            [2, 0]], dtype=int32)
     """
-    x = asarray(a)
-    shape = shape_of("resize", new_shape)
+    return _resized("resize", as_array("resize", a), new_shape)
+
+
+def _resized(name: str, x: Array, new_shape: Any) -> Array:
+    shape = shape_of(name, new_shape)
     size = math.prod(shape)
     flat = shape_ops.reshape(x, (x.aval.size,))
     if not x.aval.size:
@@ -199,7 +203,7 @@ def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Array:
     >>> pnp.insert(pnp.arange(3), 1, 9)
     Array([0, 9, 1, 2], dtype=int32)
     """
-    x, v = as_operand(arr, "insert", 0), asarray(values)
+    x, v = as_operand(arr, "insert", 0), as_array("insert", values)
     v = shape_ops.convert_element_type(v, x.aval.dtype)
     if axis is None:
         x, axis = shape_ops.reshape(x, (x.aval.size,)), 0
@@ -240,7 +244,7 @@ def trim_zeros(filt: Any, trim: str = "fb") -> Array:
     >>> pnp.trim_zeros(pnp.array([0, 1, 0, 2, 0]))
     Array([1, 0, 2], dtype=int32)
     """
-    x = asarray(filt)
+    x = as_array("trim_zeros", filt)
     if x.aval.ndim != 1:
         raise ValueError(f"trim_zeros: expected 1 axis, got shape {x.aval.shape}")
     there = np.flatnonzero(np.asarray(x))

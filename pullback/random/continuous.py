@@ -22,7 +22,7 @@ from pullback.numpy.indexing import iterate
 from pullback.random.keys import words_of
 from pullback.random.samplers import (
     float_dtype,
-    normal,
+    normal_samples,
     parameter,
     sample_shape,
     sign_samples,
@@ -216,7 +216,7 @@ def lognormal(key: Any, sigma: Any = 1.0, shape: Any = None, dtype: Any = None) 
     """
     dtype = dtypes.canonicalize_dtype(float if dtype is None else dtype)
     sigma = parameter("lognormal", "sigma", sigma, dtype)
-    return exp(normal(key, sample_shape("lognormal", shape, sigma=sigma), dtype) * sigma)
+    return exp(normal_samples("lognormal", key, sample_shape("lognormal", shape, sigma=sigma), dtype) * sigma)
 
 
 @boundary

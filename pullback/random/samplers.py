@@ -15,7 +15,6 @@ from pullback._core import dtypes
 from pullback._core.array import Array, ConcreteArray, is_array_like, lift
 from pullback._core.config import config
 from pullback._core.errors import boundary
-from pullback._core.types import canonical_shape
 from pullback._ops.assemble import bitcast_convert_type
 from pullback._ops.compare import bitwise_and, gt, le, lt, or_p, select, shift_right_logical_p
 from pullback._ops.elementwise import add, add_p, div, max_p, mul, mul_p, rem, scalar, sub, sub_p
@@ -24,7 +23,7 @@ from pullback._ops.elementwise import min as minimum
 from pullback._ops.families import broadcast_shapes
 from pullback._ops.identity import stop_gradient
 from pullback._ops.random_bits import threefry_random_bits, threefry_split
-from pullback._ops.shape import convert_element_type
+from pullback._ops.shape import convert_element_type, shape_of
 from pullback._ops.special import erf, erf_inv, nextafter
 from pullback._ops.trig import complex as make_complex
 from pullback._xla.evaluate import eagerly
@@ -74,7 +73,7 @@ def sample_shape(function: str, shape: Any, **parameters: Array) -> tuple[int, .
     common = broadcast_shapes(function, *[x.shape for x in parameters.values()])
     if shape is None:
         return common
-    shape = canonical_shape(shape)
+    shape = shape_of(function, shape)
     try:
         fits = not common or broadcast_shapes(function, shape, common) == shape
     except ValueError:
@@ -122,7 +121,7 @@ def bits(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
     dtype = dtypes.canonicalize_dtype(np.uint64 if dtype is None else dtype)
     if dtype.kind != "u":
         raise ValueError(f"bits: dtype must be an unsigned integer dtype, got {dtype.name}")
-    return threefry_random_bits(words, dtype.itemsize * 8, canonical_shape(shape))
+    return threefry_random_bits(words, dtype.itemsize * 8, shape_of("bits", shape))
 
 
 # --- uniform ---
@@ -178,7 +177,7 @@ def uniform(key: Any, shape: int | Sequence[int] = (), dtype: Any = None, minval
     words = words_of("uniform", key)
     dtype = float_dtype("uniform", dtype)
     if type(minval) in (int, float) and type(maxval) in (int, float) and minval == 0 and maxval == 1:
-        return unit_uniform(words, canonical_shape(shape), dtype)
+        return unit_uniform(words, shape_of("uniform", shape), dtype)
     low, high = parameter("uniform", "minval", minval, dtype), parameter("uniform", "maxval", maxval, dtype)
     return uniform_between(words, sample_shape("uniform", shape, minval=low, maxval=high), low, high)
 
@@ -240,10 +239,12 @@ def randint(key: Any, shape: int | Sequence[int], minval: Any, maxval: Any, dtyp
       key: a single key, raw or typed.
       shape: the shape of the result.
       minval, maxval: integers, or integer arrays that broadcast to `shape`. Where maxval <= minval, minval is given.
+        Floats lose their fraction, as they do in JAX.
       dtype: an integer dtype; int32 by default, int64 with 64-bit types. A bound outside of its range is moved into it.
 
     Raises:
       ValueError: the dtype is no integer dtype; the bounds do not broadcast to the shape.
+      TypeError: a bound is complex, or no number.
 
     >>> from pullback import random
     >>> random.randint(random.key(0), (5,), 0, 10)
@@ -252,7 +253,7 @@ def randint(key: Any, shape: int | Sequence[int], minval: Any, maxval: Any, dtyp
     words = words_of("randint", key)
     dtype = integer_dtype("randint", dtype)
     if type(minval) is int and type(maxval) is int:
-        shape = canonical_shape(shape)
+        shape = shape_of("randint", shape)
         low, span, multiplier = _constant_range(minval, maxval, dtype, config.enable_x64)
     else:
         low, high = _bound("minval", minval), _bound("maxval", maxval)
@@ -294,11 +295,15 @@ def normal(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Arra
     >>> random.normal(random.key(0), (3,)).round(3)
     Array([ 1.623,  2.025, -0.434], dtype=float32)
     """
-    words = words_of("normal", key)
+    return normal_samples("normal", key, shape_of("normal", shape), dtype)
+
+
+def normal_samples(function: str, key: Any, shape: tuple[int, ...], dtype: Any) -> Array:
+    """`normal` for another function, which errors are to name."""
+    words = words_of(function, key)
     dtype = dtypes.canonicalize_dtype(float if dtype is None else dtype)
-    shape = canonical_shape(shape)
     if not dtypes.is_complex(dtype):
-        return standard_normal(words, shape, float_dtype("normal", dtype))
+        return standard_normal(words, shape, float_dtype(function, dtype))
     part = np.dtype(f"float{dtype.itemsize * 4}")
     re, im = (standard_normal(w, shape, part) for w in split_words(words))
     return make_complex(*(div(x, scalar(x, np.sqrt(2))) for x in (re, im)))
@@ -387,4 +392,4 @@ def rademacher(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> 
     """
     words = words_of("rademacher", key)
     dtype = dtypes.canonicalize_dtype(int if dtype is None else dtype)
-    return sign_samples(words, canonical_shape(shape), dtype)
+    return sign_samples(words, shape_of("rademacher", shape), dtype)
