@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,15 @@ from pullback import numpy as pnp
 from pullback._api.callbacks import check_vmap_method, declared_types
 from pullback._api.rules import custom_rules
 from pullback._core import dtypes
-from pullback._core.arguments import argument_path, canonical_argnums, check_callable, flatten_result
-from pullback._core.array import ConcreteArray, is_array_like, lift
+from pullback._core.arguments import (
+    argument_path,
+    bind_positionally,
+    canonical_argnums,
+    check_callable,
+    flatten_result,
+    signature,
+)
+from pullback._core.array import Array, ConcreteArray, is_array_like, lift
 from pullback._core.errors import boundary, describe_function, function_name
 from pullback._core.trace import context
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
@@ -42,14 +49,18 @@ def external(fun: Callable | None = None, *, result: Any = None, elementwise: bo
       fun: the function, of NumPy arrays or pytrees of them, which it must not write to, without side effects. Left out,
         a decorator results.
       result: the type of its result: a pytree of `ShapeDtypeStruct`s, or a function from the types of the arguments
-        to it. None: like the first argument, or, if `elementwise`, an array of the arguments' common shape and
-        floating-point type.
+        to it. None: like the first argument that is not in `nondiff_argnums`, or, if `elementwise`, an array of the
+        arguments' common shape and floating-point type.
       elementwise: whether the function works entry by entry on arrays that broadcast, as NumPy's ufuncs do.
         Derivatives have one number for each entry of the result then.
       vmap_method: how a batch is done, see `pure_callback`; by default "sequential", and in one call if `elementwise`.
       nondiff_argnums: positions of arguments that are no arrays (functions, strings).
 
-    Raises: TypeError naming the leaf where the result is not as declared; what the function raises.
+    Keyword-only parameters reach the function and every rule by keyword; rules do not cover them. As a method decorator
+    it makes `self` an argument of `nondiff_argnums`.
+
+    Raises: TypeError where the arguments do not fit the signature, and naming the leaf where the result is not as
+    declared; what the function raises.
 
     >>> import math
     >>> import pullback as pb, pullback.numpy as pnp
@@ -71,6 +82,24 @@ def external(fun: Callable | None = None, *, result: Any = None, elementwise: bo
     return External(fun, **settings)
 
 
+class _OnHost:
+    """A function or rule of a carrier that calls `fun` on the host; a method has one for each copy of its carrier."""
+
+    def __init__(self, carrier: External, body: Callable, fun: Callable):
+        functools.update_wrapper(self, fun, updated=())
+        self.__name__ = function_name(fun)
+        self.carrier = carrier
+        self.body = body
+        self.fun = fun
+
+    def __call__(self, *args, **keywords):
+        return self.body(self.carrier, self.fun, *args, **keywords)
+
+    def closed_over_parts(self) -> tuple[Any, ...]:
+        """Where traced values may be found that are closed over."""
+        return (self.fun,)
+
+
 class External(custom_rules):
     """A function on the host, with rules. Made by `external`."""
 
@@ -80,14 +109,7 @@ class External(custom_rules):
         self.result = result
         self.elementwise = elementwise
         self.vmap_method = vmap_method or ("expand_dims" if elementwise else "sequential")
-
-        def run(*args, **kwargs):
-            aligned = self._aligned(args)
-            avals, tree = declared_types("external", fun, self._result_type(aligned, kwargs))
-            return self._call("external", fun, fun, tree, avals, aligned, kwargs)
-
-        run.__name__ = function_name(fun)
-        functools.update_wrapper(run, fun, updated=())
+        run = _OnHost(self, External._run, fun)
         if isinstance(fun, np.ufunc):
             # its settings (out, where, dtype, ...) are not for us
             names = [inspect.Parameter(f"x{i + 1}", inspect.Parameter.POSITIONAL_ONLY) for i in range(fun.nin)]
@@ -95,33 +117,56 @@ class External(custom_rules):
         super().__init__(run, nondiff_argnums)
 
     def __get__(self, instance, owner=None):
-        if instance is not None:
-            raise TypeError(f"{self._label()} is not a method: decorate a function outside of the class, or wrap it in "
-                            "staticmethod.")
-        return self
+        if instance is None:
+            return self
+        method = super().__get__(instance, owner)
+        bound = method.func
+        for name in ("fun", "jvp_rule", "fwd_rule", "bwd_rule"):
+            rule = getattr(bound, name)
+            if isinstance(rule, _OnHost):
+                setattr(bound, name, _OnHost(bound, rule.body, rule.fun))
+        return method
 
     # --- the call on the host ---
 
-    def _aligned(self, args: Sequence[Any]) -> Sequence[Any]:
+    def _run(self, fun: Callable, *args: Any, **keywords: Any) -> Any:
+        """The function itself."""
+        given: Sequence[Any] = args
+        if keywords or len(args) != self._plain_count:
+            given, keywords = bind_positionally(self.fun, self._signature, args, keywords, self._label())
+        avals, tree = declared_types("external", fun, self._result_type(given, keywords))
+        given, keywords = self._aligned(given, keywords)
+        return self._call("external", fun, fun, tree, avals, given, keywords)
+
+    def _moving(self, count: int) -> list[int]:
+        """The positions of the arguments of a call that are not in nondiff_argnums."""
+        nondiff = canonical_argnums(self._label(), self.nondiff_argnums, count, "nondiff_argnums")
+        return [i for i in range(count) if i not in nondiff]
+
+    def _aligned(self, args: Sequence[Any], keywords: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
         """Arguments of an elementwise function with one number of axes, so that a batch axis may come in front."""
         if not self.elementwise or context.trace is evaluator:
-            return args
-        xs = [lift(x) for x in args]
-        ndim = max((x.ndim for x in xs), default=0)
-        return [reshape(x, (1,) * (ndim - x.ndim) + x.shape) for x in xs]
+            return args, keywords
+        leaves, tree = tree_flatten((tuple(args), keywords))
+        xs = [lift(x) if is_array_like(x) else x for x in leaves]
+        ndim = max((x.ndim for x in xs if isinstance(x, Array)), default=0)
+        return tree_unflatten(tree, [reshape(x, (1,) * (ndim - x.ndim) + x.shape) if isinstance(x, Array) else x
+                                     for x in xs])
 
-    def _result_type(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    def _result_type(self, args: Sequence[Any], keywords: dict[str, Any]) -> Any:
         if self.result is not None and not callable(self.result):
             return self.result
-        types, types_by_name = _structs((tuple(args), kwargs))
+        types, types_by_name = _structs((tuple(args), keywords))
         if self.result is not None:
             return self.result(*types, **types_by_name)
+        moving = self._moving(len(args)) if self.nondiff_argnums else range(len(args))
         if self.elementwise:
-            return self._common_type(tree_flatten((types, types_by_name))[0])
-        if not types:
+            named = [t for t in tree_flatten(types_by_name)[0] if isinstance(t, ShapeDtypeStruct)]
+            return self._common_type([*tree_flatten([types[i] for i in moving])[0], *named])
+        if not moving:
             raise TypeError(f"{self._label()}: the type of the result is that of the first argument unless it is "
                             "given, and there is no positional argument. Pass result=.")
-        return types[0]
+        return types[moving[0]]
 
     def _common_type(self, types: Sequence[Any]) -> ShapeDtypeStruct:
         if not types or not all(isinstance(t, ShapeDtypeStruct) for t in types):
@@ -155,13 +200,12 @@ class External(custom_rules):
 
     # --- derivatives on the host ---
 
-    def _merged(self, fixed: Sequence[Any], primals: Sequence[Any]) -> tuple[list[Any], list[int]]:
-        """All arguments, from those that rules get first and the others; and the positions of the others."""
+    def _merged(self, fixed: Sequence[Any], primals: Sequence[Any]) -> list[Any]:
+        """All arguments in order, from those that rules get first and the others."""
         count = len(fixed) + len(primals)
-        nondiff = canonical_argnums(self._label(), self.nondiff_argnums, count, "nondiff_argnums")
+        moving = self._moving(count)
         first, rest = iter(fixed), iter(primals)
-        args = [next(first) if i in nondiff else next(rest) for i in range(count)]
-        return args, [i for i in range(count) if i not in nondiff]
+        return [next(rest) if i in moving else next(first) for i in range(count)]
 
     def defderivative(self, fun: Callable, argnums: int | Sequence[int] | None = None) -> Callable:
         """Set the derivative: `fun(*args)`, on the host, returns `(value, derivative)` from one call; returns it.
@@ -187,22 +231,23 @@ class External(custom_rules):
         single = argnums is not None and np.ndim(argnums) == 0
         chosen = None if argnums is None else canonical_argnums(self._label(), argnums)
 
-        def rule(*given):
+        def rule(carrier, fun, *given, **keywords):
             *fixed, primals, tangents = given
-            args, positions = self._merged(fixed, primals)
-            by = positions if chosen is None else canonical_argnums(self._label(), chosen, len(args))
-            value, derivatives = self._value_and_derivatives(fun, args, by, single or (chosen is None and len(by) == 1))
-            return value, self._push(value, derivatives, tangents)
+            args = carrier._merged(fixed, primals)
+            by = carrier._moving(len(args)) if chosen is None else canonical_argnums(self._label(), chosen, len(args))
+            value, derivatives = carrier._value_and_derivatives(
+                fun, args, keywords, by, single or (chosen is None and len(by) == 1))
+            return value, carrier._push(value, derivatives, tangents)
 
-        self.defjvp(functools.wraps(fun, updated=())(rule), symbolic_zeros=True, argnums=chosen)
+        self.defjvp(_OnHost(self, rule, fun), symbolic_zeros=True, argnums=chosen)
         return fun
 
-    def _value_and_derivatives(self, fun: Callable, args: Sequence[Any], by: Sequence[int], bare: bool
-                               ) -> tuple[Any, list[Any]]:
+    def _value_and_derivatives(self, fun: Callable, args: Sequence[Any], keywords: dict[str, Any], by: Sequence[int],
+                               bare: bool) -> tuple[Any, list[Any]]:
         """The value, and for each argument in `by` the derivative, leaf by leaf of the result, None where none is."""
         what = f"the derivative of {describe_function(self.host)}"
-        aligned = self._aligned(args)
-        avals, tree = declared_types("external", self.host, self._result_type(aligned, {}))
+        _check_keywords(fun, args, keywords)
+        avals, tree = declared_types("external", self.host, self._result_type(args, keywords))
         for i in by:
             if not is_array_like(args[i]):
                 raise TypeError(f"{what}: {argument_path(self.host, i)} must be one array for defderivative, got "
@@ -214,36 +259,22 @@ class External(custom_rules):
         parts = tuple(tree_unflatten(tree, column) if any(t is not None for t in column) else None for column in types)
         value_type = tree_unflatten(tree, [ShapeDtypeStruct(a.shape, a.dtype) for a in avals])
         out_avals, out_tree = declared_types("external", fun, (value_type, parts[0] if bare else parts))
+        aligned, keywords = self._aligned(args, keywords)
         if isinstance(fun, External):
             # the value that it gives has a rule of its own, so that no order of derivatives is lost
             self.calls[0] += 1
-            result = fun(*aligned)
+            result = fun(*aligned, **keywords)
             outs, got_tree = flatten_result("defderivative", fun.host, result)
             must = f"{fun.__name__}, {what}, must return the value and the derivative"
             check_same_structure("defderivative", must, out_tree, got_tree, "")
             check_same_types("defderivative", must, out_tree, out_avals, [o.aval for o in outs], "")
         else:
-            host = self._spread(fun, bare) if self.elementwise else fun
-            result = self._call(what, fun, host, out_tree, out_avals, aligned)
+            host = _spread(fun, [a.dtype for a in out_avals[len(avals):]]) if self.elementwise else fun
+            result = self._call(what, fun, host, out_tree, out_avals, aligned, keywords)
         value, derivatives = result
         columns = [derivatives] if bare else list(derivatives)
         return value, [[None] * len(avals) if column is None else
                        _filled(tree_flatten(column)[0], mask) for column, mask in zip(columns, types, strict=True)]
-
-    @staticmethod
-    def _spread(fun: Callable, bare: bool) -> Callable:
-        """An elementwise function's value and derivatives, with derivatives that are constant filled to full shape."""
-        def host(*args):
-            result = fun(*args)
-            if not isinstance(result, (tuple, list)) or len(result) != 2:
-                return result
-            value, derivatives = result
-            shape = np.broadcast_shapes(*[np.shape(x) for x in args])
-            columns = [derivatives] if bare or not isinstance(derivatives, (tuple, list)) else derivatives
-            full = [d if d is None or np.ndim(d) > len(shape) else np.broadcast_to(d, shape) for d in columns]
-            return value, full[0] if columns is not derivatives else tuple(full)
-
-        return host
 
     def _push(self, value: Any, derivatives: Sequence[Sequence[Any]], tangents: Sequence[Any]) -> Any:
         """The tangents of the results along tangents of the arguments."""
@@ -262,20 +293,31 @@ class External(custom_rules):
     def defhostjvp(self, fun: Callable) -> Callable:
         """Set the forward rule on the host: `fun(tangents, result, *args)` returns the tangent of the result.
 
-        `tangents` is a tuple with an entry for each argument that is not in `nondiff_argnums`. Forward mode only:
+        `tangents` is a tuple with an entry for each argument that is not in `nondiff_argnums`. The tangent of the
+        result has its structure, shapes and dtypes, with None for leaves of an integer type. Forward mode only:
         reverse mode needs `defhostvjp` or `defvjp` beside it. Returns `fun`.
+
+        >>> import numpy as np
+        >>> import pullback as pb
+        >>> index = pb.ShapeDtypeStruct((), "int32")
+        >>> f = pb.external(lambda x: (np.sort(x), np.argmax(x)), result=lambda x: (x, index))
+        >>> _ = f.defhostjvp(lambda tangents, y, x: (tangents[0][np.argsort(x)], None))
+        >>> print(pb.jacfwd(lambda x: f(x)[0][0])(np.float32([3., 1., 2.])))
+        [0. 1. 0.]
         """
         check_callable("defhostjvp", fun)
 
-        def rule(*given):
+        def rule(carrier, fun, *given, **keywords):
             *fixed, primals, tangents = given
-            args, _ = self._merged(fixed, primals)
-            out = self(*args)
-            out_tangent = self._on_host(f"the jvp rule of {describe_function(self.host)}", fun, out,
-                                        (tuple(tangents), out, *args))
-            return out, out_tangent
+            args = carrier._merged(fixed, primals)
+            out = carrier(*args, **keywords)
+            leaves, tree = tree_flatten(out)
+            touts = carrier._on_host(f"the jvp rule of {describe_function(carrier.host)}", fun, out,
+                                     (tuple(tangents), out, *args), keywords)
+            return out, tree_unflatten(tree, [zero_of(lift(x).aval) if t is None else t
+                                              for x, t in zip(leaves, touts, strict=True)])
 
-        self.defjvp(functools.wraps(fun, updated=())(rule))
+        self.defjvp(_OnHost(self, rule, fun))
         return fun
 
     def defhostvjp(self, fun: Callable) -> Callable:
@@ -293,31 +335,74 @@ class External(custom_rules):
         """
         check_callable("defhostvjp", fun)
 
-        def fwd(*args):
-            out = self(*args)
-            _, positions = self._merged(*self._parted(args))
-            return out, (tuple(args[i] for i in positions), out)
+        def fwd(carrier, fun, *args, **keywords):
+            out = carrier(*args, **keywords)
+            return out, (tuple(args[i] for i in carrier._moving(len(args))), out)
 
-        def bwd(*given):
+        def bwd(carrier, fun, *given, **keywords):
             *fixed, (primals, out), ct = given
-            args, positions = self._merged(fixed, primals)
-            targets = tuple(primals) if len(positions) != 1 else primals[0]
-            cts = self._on_host(f"the vjp rule of {describe_function(self.host)}", fun, targets, (ct, out, *args))
-            return tuple(cts) if len(positions) != 1 else (cts,)
+            args = carrier._merged(fixed, primals)
+            targets = primals if len(primals) != 1 else primals[0]
+            cts = carrier._on_host(f"the vjp rule of {describe_function(carrier.host)}", fun, targets,
+                                   (ct, out, *args), keywords)
+            return tree_unflatten(tree_flatten(primals)[1], cts)
 
-        self.defvjp(fwd, functools.wraps(fun, updated=())(bwd))
+        self.defvjp(_OnHost(self, fwd, fun), _OnHost(self, bwd, fun))
         return fun
 
-    def _parted(self, args: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        nondiff = canonical_argnums(self._label(), self.nondiff_argnums, len(args), "nondiff_argnums")
-        return [args[i] for i in nondiff], [x for i, x in enumerate(args) if i not in nondiff]
-
-    def _on_host(self, what: str, fun: Callable, like: Any, args: Sequence[Any]) -> Any:
-        """A (co)tangent of `like`, made by a host function; None in place of leaves that have no derivative."""
+    def _on_host(self, what: str, fun: Callable, like: Any, args: Sequence[Any], keywords: dict[str, Any]
+                 ) -> list[Any]:
+        """The leaves of a (co)tangent of `like`, made by a host function; None where there is no derivative."""
+        _check_keywords(fun, args, keywords)
         leaves, tree = tree_flatten(like)
         structs = [_struct(x) if dtypes.is_inexact(lift(x).dtype) else None for x in leaves]
         out_avals, out_tree = declared_types(what, fun, tree_unflatten(tree, structs))
-        return self._call(what, fun, fun, out_tree, out_avals, args)
+        result = self._call(what, fun, fun, out_tree, out_avals, args, keywords)
+        return _filled(tree_flatten(result)[0], structs)
+
+
+def _check_keywords(fun: Callable, args: Sequence[Any], keywords: dict[str, Any]) -> None:
+    """Refuse keyword arguments that a host function does not take, before it is called; who calls names the rule."""
+    sig = signature(fun) if keywords else None
+    if sig is not None:
+        try:
+            sig.bind(*args, **keywords)
+        except TypeError as error:
+            raise TypeError(str(error)) from None
+
+
+def _spread(fun: Callable, dtypes_of_derivatives: Sequence[np.dtype]) -> Callable:
+    """An elementwise function's value and derivatives, with derivatives that are constant filled to full shape.
+
+    What does not fit is left as it is, for the check of what was declared to name.
+    """
+    def host(*args, **keywords):
+        result = fun(*args, **keywords)
+        if not isinstance(result, (tuple, list)) or len(result) != 2:
+            return result
+        leaves, tree = tree_flatten(result[1])
+        if len(leaves) != len(dtypes_of_derivatives):
+            return result
+        shape = np.broadcast_shapes(*_shapes(tree_flatten((args, keywords))[0]))
+        return result[0], tree_unflatten(tree, [_filled_to(shape, d, dtype) for d, dtype in
+                                                zip(leaves, dtypes_of_derivatives, strict=True)])
+
+    return host
+
+
+def _shapes(leaves: Iterable[Any]) -> list[tuple[int, ...]]:
+    return [np.shape(x) for x in leaves if is_array_like(x)]
+
+
+def _filled_to(shape: tuple[int, ...], derivative: Any, dtype: np.dtype) -> Any:
+    if not is_array_like(derivative) or np.shape(derivative) == shape:
+        return derivative
+    if type(derivative) in (bool, int, float):
+        return np.full(shape, derivative, dtype)
+    try:
+        return np.broadcast_to(derivative, shape)
+    except ValueError:
+        return derivative
 
 
 def _struct(x: Any) -> ShapeDtypeStruct:

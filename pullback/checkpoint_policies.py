@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from pullback._core.arguments import check_callable
+from pullback._core.errors import boundary
 from pullback._higher_order.checkpoint import name_p
 from pullback._ops.conv import conv_general_dilated_p
 from pullback._ops.dot import dot_general_p
@@ -41,9 +43,18 @@ checkpoint_dots = dots_saveable
 checkpoint_dots_with_no_batch_dims = dots_with_no_batch_dims_saveable
 
 
+def _names(function: str, names: tuple[Any, ...]) -> frozenset[str]:
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"{function}: a name must be a string, as given to checkpoint_name, got {name!r} of type "
+                            f"{type(name).__name__}. Pass several names as several arguments.")
+    return frozenset(names)
+
+
+@boundary
 def save_only_these_names(*names: str) -> Callable[..., bool]:
     """Save the values that `checkpoint_name` gave one of these names, and nothing else."""
-    wanted = frozenset(names)
+    wanted = _names("save_only_these_names", names)
 
     def policy(primitive: Any, *types: Any, **params: Any) -> bool:
         return primitive is name_p and params["name"] in wanted
@@ -51,9 +62,10 @@ def save_only_these_names(*names: str) -> Callable[..., bool]:
     return policy
 
 
+@boundary
 def save_any_names_but_these(*names: str) -> Callable[..., bool]:
     """Save the values that `checkpoint_name` gave any name but these, and nothing else."""
-    unwanted = frozenset(names)
+    unwanted = _names("save_any_names_but_these", names)
 
     def policy(primitive: Any, *types: Any, **params: Any) -> bool:
         return primitive is name_p and params["name"] not in unwanted
@@ -61,12 +73,13 @@ def save_any_names_but_these(*names: str) -> Callable[..., bool]:
     return policy
 
 
+@boundary
 def save_anything_except_these_names(*names: str) -> Callable[..., bool]:
     """Save everything but the values that `checkpoint_name` gave one of these names.
 
     The operation before the name gives the same value without the name, and may be saved, as in JAX.
     """
-    unwanted = frozenset(names)
+    unwanted = _names("save_anything_except_these_names", names)
 
     def policy(primitive: Any, *types: Any, **params: Any) -> bool:
         return primitive is not name_p or params["name"] not in unwanted
@@ -74,8 +87,11 @@ def save_anything_except_these_names(*names: str) -> Callable[..., bool]:
     return policy
 
 
+@boundary
 def save_from_both_policies(policy_1: Callable[..., bool], policy_2: Callable[..., bool]) -> Callable[..., bool]:
     """Save what either of two policies saves."""
+    for part in (policy_1, policy_2):
+        check_callable("save_from_both_policies", part)
 
     def policy(primitive: Any, *types: Any, **params: Any) -> bool:
         return bool(policy_1(primitive, *types, **params) or policy_2(primitive, *types, **params))

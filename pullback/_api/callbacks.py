@@ -95,7 +95,8 @@ def debug_callback(callback: Callable, *args: Any, ordered: bool = False, **kwar
 
     It gets NumPy arrays, not to be written to. What it returns is ignored, and derivatives pass by: under `grad` and
     `jvp` it is called once, with primal values; under `vmap` once for each example, where an argument is batched.
-    Compiled programs make such calls in the order of the program, with `ordered` or without.
+    Compiled programs make such calls in the order of the program, with `ordered` or without. A call with a
+    tangent, in a jvp rule, is made under `jvp` but not under `grad`, which never has its value: see `debug.tap`.
 
     Args:
       callback: the function.

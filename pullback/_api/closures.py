@@ -7,15 +7,15 @@ from typing import Any
 
 from pullback._api.rules import custom_rules
 from pullback._core import dtypes
-from pullback._core.arguments import check_callable, flatten_result
+from pullback._core.arguments import argument_path, check_callable, flatten_result
 from pullback._core.array import lift
 from pullback._core.errors import RuleError, boundary, describe_function, function_name
 from pullback._core.jaxpr import eval_jaxpr
 from pullback._core.staging import stage_open
 from pullback._core.trace import Tracer
 from pullback._core.tree import tree_flatten, tree_unflatten
-from pullback._higher_order.bodies import lift_tree
-from pullback._higher_order.flat_rules import differentiated
+from pullback._higher_order.bodies import check_same_structure, check_same_types, lift_tree
+from pullback._higher_order.rule_checks import argument_cotangents
 
 
 @boundary
@@ -53,17 +53,24 @@ def closure_convert(fun: Callable, *example_args: Any) -> tuple[Callable, list[A
     hoisted = [isinstance(c, Tracer) and dtypes.is_inexact(c.aval.dtype) for c in consts]
     count = len(example_args)
 
+    values = [c for c, h in zip(consts, hoisted, strict=True) if h]
+
     @functools.wraps(fun, updated=())
     def converted(*args):
+        what = f"closure_convert of {describe_function(fun)}"
+        if len(args) != count + len(values):
+            raise TypeError(f"{what}: expected {count} arguments and the {len(values)} values that were closed over, "
+                            f"got {len(args)} in all")
         leaves, tree = tree_flatten(tuple(args[:count]))
-        if tree != in_tree:
-            raise TypeError(f"closure_convert of {describe_function(fun)}: converted for arguments {in_tree}, called "
-                            f"with {tree}")
-        given = iter(args[count:])
-        values = [next(given) if h else c for c, h in zip(consts, hoisted, strict=True)]
-        return tree_unflatten(trees[-1], eval_jaxpr(jaxpr, [], *map(lift, values), *map(lift, leaves)))
+        check_same_structure(what, "the arguments must have the structure they were converted for", in_tree, tree, "")
+        given = list(map(lift, [*leaves, *args[count:]]))
+        check_same_types(what, "the arguments must have the types they were converted for", in_tree,
+                         [x.aval for x in examples], [x.aval for x in given[:len(leaves)]], "")
+        mine = iter(given[len(leaves):])
+        inputs = [next(mine) if h else c for c, h in zip(consts, hoisted, strict=True)]
+        return tree_unflatten(trees[-1], eval_jaxpr(jaxpr, [], *inputs, *given[:len(leaves)]))
 
-    return converted, [c for c, h in zip(consts, hoisted, strict=True) if h]
+    return converted, values
 
 
 @boundary
@@ -100,27 +107,40 @@ def custom_gradient(fun: Callable) -> Callable:
     def fwd(*args, **keywords):
         out, rule = pair(args, keywords)
         outs, out_tree = flatten_result("custom_gradient", fun, out)
-        trees: list[Any] = []
+        what = f"the rule {describe_function(rule)} of the custom_gradient function {describe_function(fun)}"
 
         def flat(*cts):
             cts_in = rule(tree_unflatten(out_tree, cts))
-            leaves, tree = tree_flatten(tuple(cts_in) if isinstance(cts_in, (tuple, list)) else (cts_in,))
-            trees.append(tree)
-            return [lift(x) for x in leaves]
+            cts_in = tuple(cts_in) if isinstance(cts_in, (tuple, list)) else (cts_in,)
+            if len(cts_in) != len(args):
+                raise RuleError(f"{what} must return a cotangent for each of the {len(args)} arguments, got "
+                                f"{len(cts_in)}")
+            flat_cts: list[Any] = []
+            for i, (ct, arg) in enumerate(zip(cts_in, args, strict=True)):
+                leaves, tree = tree_flatten(arg)
+                place = functools.partial(_place, what, fun, i)
+                flat_cts += argument_cotangents(place, ct, tree, [lift(x).aval for x in leaves])
+            present[:] = [ct is not None for ct in flat_cts]
+            return [ct for ct in flat_cts if ct is not None]
 
-        what = f"the rule {describe_function(rule)} of the custom_gradient function {describe_function(fun)}"
+        present: list[bool] = []
         jaxpr, consts = stage_open(flat, [o.aval.to_tangent_aval() for o in outs], what)
-        if any(map(differentiated, tree_flatten(args)[0])):
-            out = wrapped(*args, **keywords)  # the next order comes by the rule as well
-        return out, (consts, lambda: (jaxpr, trees[-1]))
+        if any(isinstance(x, Tracer) for x in tree_flatten(args)[0]):
+            out = wrapped(*args, **keywords)  # the next order, if there is one, comes by the rule as well
+        return out, (consts, lambda: (jaxpr, present, tree_flatten(args)[1]))
 
     def bwd(residuals, ct, **_):
         consts, program = residuals
-        jaxpr, tree = program()
-        return tree_unflatten(tree, eval_jaxpr(jaxpr, [], *consts, *map(lift, tree_flatten(ct)[0])))
+        jaxpr, present, tree = program()
+        cts = iter(eval_jaxpr(jaxpr, [], *consts, *map(lift, tree_flatten(ct)[0])))
+        return tree_unflatten(tree, [next(cts) if p else None for p in present])
 
     wrapped.defvjp(fwd, bwd)
     return wrapped
+
+
+def _place(what: str, fun: Callable, i: int) -> str:
+    return f"{what}, cotangent of {argument_path(fun, i)}"
 
 
 @boundary

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import types
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from pullback._core.arguments import (
     canonical_names,
     check_callable,
     check_leaves,
+    kind_of,
     lift_leaves,
     parameter_name,
     signature,
@@ -124,7 +124,11 @@ class Compiler:
                 except (KeyError, AttributeError):
                     pass
                 else:
-                    outs = execute(buffers).consume_with_handlers(handlers)
+                    try:
+                        outs = execute(buffers).consume_with_handlers(handlers)
+                    except Exception as error:
+                        fold(error)
+                        raise
                     if build is None:
                         return array_on_device(avals, outs[0])
                     arrays = []
@@ -140,6 +144,8 @@ class Compiler:
                 fold(error)
                 raise
 
+        # where captures are looked for; beside it are caches
+        compiled.__closed_over__ = (self._fun,)  # type: ignore[attr-defined]
         for name in ("trace", "lower", "eval_shape", "clear_cache"):
             setattr(compiled, name, getattr(self, name))
         return compiled
@@ -163,7 +169,7 @@ class Compiler:
                 # operation by operation, so that the one that makes a nan can be named
                 return tree_unflatten(traced.out_tree, eval_jaxpr(traced.jaxpr, [], *traced.consts, *xs))
             result = traced.run(xs)  # type: ignore[arg-type]
-            if not kwargs and not traced.consts and not traced.donated and all(
+            if not (kwargs or traced.consts or traced.donated or context.axis_sizes) and all(
                     type(a) is ConcreteArray for a in args):
                 key = args[0].aval if len(args) == 1 else tuple([a.aval for a in args])
                 self.fast.setdefault(config.tracing, {})[key] = traced.fast_entry()
@@ -278,14 +284,7 @@ class _Static:
         return hash(self.value)
 
     def __eq__(self, other):
-        return self.value is other.value or (_kind(self.value) == _kind(other.value) and self.value == other.value)
-
-
-def _kind(value: Any) -> Any:
-    """What tells apart equal values that a program may not share: 1, 1.0 and True; 0.0 and -0.0; and tuples of them."""
-    if isinstance(value, tuple):
-        return type(value), tuple(map(_kind, value))
-    return (type(value), math.copysign(1., value)) if isinstance(value, float) else type(value)
+        return self.value is other.value or (kind_of(self.value) == kind_of(other.value) and self.value == other.value)
 
 
 def canonical_static(positions: tuple[int, ...], count: int) -> tuple[int, ...]:

@@ -1,6 +1,7 @@
 """The linear functions that `vjp`, `linear_transpose` and `linearize` return: callables that are pytrees of arrays."""
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from pullback._core.arguments import argument_path, aval_of, check_leaf
 from pullback._core.array import lift
 from pullback._core.errors import boundary, function_name
 from pullback._core.tree import PyTreeDef, register_pytree_node, tree_flatten, tree_structure, tree_unflatten
-from pullback._core.tree_paths import equality_errors, keystr, tree_flatten_with_path
+from pullback._core.tree_paths import equality_errors, keystr, skeleton, tree_flatten_with_path
 from pullback._core.types import ShapedArray
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.shape import convert_element_type, instantiate
@@ -125,6 +126,24 @@ class LinearFunction:
                                                           self.out_tree))
         return self._leaves, self._structure
 
+    # the nodes of a tape are known by identity: a copy shares what was recorded, and copies the arrays alone
+    def __copy__(self) -> Any:
+        leaves, structure = self.flatten()
+        return self.unflatten(structure, leaves)
+
+    def __deepcopy__(self, memo: dict) -> Any:
+        leaves, structure = self.flatten()
+        return self.unflatten(structure, copy.deepcopy(leaves, memo))
+
+    @boundary
+    def __reduce__(self) -> Any:
+        raise TypeError(f"{self.describe()} cannot be pickled: it holds the rules of what {function_name(self.fun)} "
+                        "computes, as functions. Pickle the arguments, and take the derivative again.")
+
+    def describe(self) -> str:
+        """The map in words."""
+        raise NotImplementedError
+
     @classmethod
     def unflatten(cls, structure: _Structure, leaves: Sequence[Any]) -> Any:
         """The function again, perhaps with other leaves."""
@@ -157,15 +176,25 @@ class VJP(LinearFunction):
             logs[name] = value
         return cotangents, logs
 
+    def describe(self) -> str:
+        return f"the vjp of {function_name(self.fun)}"
+
     @boundary
-    def __call__(self, cotangent: Any) -> tuple[Any, ...]:
-        """Cotangents of the arguments, a tuple with an entry for each; `float0` for integers."""
+    def __call__(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """Cotangents of the arguments, a tuple with an entry for each; `float0` for integers.
+
+        It takes one argument, the cotangent of the result, with the structure of that.
+        """
+        if len(args) != 1 or kwargs:
+            raise TypeError(f"{self.describe()} takes one argument, the cotangent of the result, got {len(args)}"
+                            f"{' and the keywords ' + ', '.join(kwargs) if kwargs else ''}. The cotangent of a result "
+                            "with several parts is one pytree of the same structure.")
+        cotangent, = args
         leaves, tree = tree_flatten(cotangent)
         name = function_name(self.fun)
         if tree != self.out_tree:
-            expected = tree_unflatten(self.out_tree, [0.] * len(self.out_avals))
             raise TypeError(f"the vjp of {name}: the cotangent must have the structure of the result, "
-                            + describe_mismatch(expected, cotangent))
+                            + describe_mismatch(skeleton(self.out_tree), cotangent))
 
         def where(i):
             path = tree_flatten_with_path(cotangent)[0][i][0]
@@ -188,15 +217,19 @@ class Pushforward(LinearFunction):
 
     __slots__ = ()
 
+    def describe(self) -> str:
+        return f"the linearized {function_name(self.fun)}"
+
     @boundary
-    def __call__(self, *tangents: Any) -> Any:
+    def __call__(self, *tangents: Any, **kwargs: Any) -> Any:
         """The derivative along `tangents`, one for each argument."""
-        leaves, tree = tree_flatten(tangents)
         name = function_name(self.fun)
+        if kwargs:
+            raise TypeError(f"{self.describe()} takes tangents by position, got the keywords {', '.join(kwargs)}")
+        leaves, tree = tree_flatten(tangents)
         if tree != self.in_tree:
-            expected = tree_unflatten(self.in_tree, [0.] * len(self.in_avals))
             raise TypeError(f"the linearized {name}: tangents must have the structure of the arguments, "
-                            + describe_mismatch(expected, tangents))
+                            + describe_mismatch(skeleton(self.in_tree), tangents))
 
         def where(i):
             path = tree_flatten_with_path(tangents)[0][i][0]

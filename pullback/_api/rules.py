@@ -5,7 +5,6 @@ have the structure, shapes and dtypes that the mathematics asks for.
 """
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Callable, Sequence
 from types import FunctionType
@@ -29,7 +28,7 @@ from pullback._core.zeros import Zero
 from pullback._higher_order.captures import Suspects
 from pullback._higher_order.custom_call import closing_over
 from pullback._higher_order.custom_rules import custom_call_p
-from pullback._higher_order.flat_rules import Depth, FlatCall, call_site
+from pullback._higher_order.flat_rules import FlatCall, call_site
 from pullback._higher_order.rule_checks import check_pair
 from pullback._ops.elementwise import add
 from pullback._ops.shape import zeros_like_aval
@@ -90,8 +89,7 @@ class custom_rules:
         self.forward = jvp
         # shared with the methods bound to objects: how often a rule could be asked for, and what was warned of
         self.calls = [0]
-        self.warned: dict = {}
-        self.inside_fwd = Depth()
+        self.warned: list[Any] = []
         self._bound = False
         self._signature = signature(fun)
         self.nondiff_argnums = (*canonical_argnums(kind, nondiff_argnums, what="nondiff_argnums"),
@@ -133,7 +131,7 @@ class custom_rules:
             count, nondiff = len(args), self.nondiff_argnums
             fixed: Sequence[Any] = ()
             if nondiff:
-                nondiff = canonical_argnums(self._label(), nondiff, count, "nondiff_argnums")
+                nondiff = tuple(sorted(canonical_argnums(self._label(), nondiff, count, "nondiff_argnums")))
                 fixed = [args[i] for i in nondiff]
                 self._refuse_tracers(fixed, nondiff)
                 args = tuple([a for i, a in enumerate(args) if i not in nondiff])
@@ -143,8 +141,12 @@ class custom_rules:
                     break
             else:
                 if self._self_contained and not context.axis_sizes and context.trace.transparent:
-                    return call_with(evaluator, self.fun, *original)
+                    try:
+                        return call_with(evaluator, self.fun, *original)
+                    except UnexpectedTracerError:
+                        pass  # it reads a traced value from a global
                 # no rule can be asked for, but the function may close over traced values
+                self.calls[0] += 1
                 return self.fun(*original, **keywords)
             self.calls[0] += 1
             # a bwd rule runs when the call is long over; other rules look up the place when they need it
@@ -162,6 +164,8 @@ class custom_rules:
             outs = custom_call_p.bind(*leaves, call=call)
             return tree_unflatten(flat.out_tree, outs)
         except Exception as error:
+            if isinstance(error, UnexpectedTracerError) and not hasattr(error, "__notes__"):
+                error.add_note(f"It was met in a call of {self._label()}.")
             fold(error)
             raise
 
@@ -203,11 +207,17 @@ class custom_rules:
     def __get__(self, instance, owner=None):
         if instance is None:
             return self
-        bound = copy.copy(self)
+        bound = object.__new__(type(self))
+        bound.__dict__.update(self.__dict__)
         bound._bound = True
         bound._self_contained = False
         bound.nondiff_argnums = (0, *(i for i in self.nondiff_argnums if i != 0))
         return functools.partial(bound, instance)
+
+    def __reduce__(self):
+        if self._bound:
+            raise TypeError(f"{self._label()}: a bound method with rules cannot be pickled; pickle its object")
+        return getattr(self, "__qualname__", self.__name__)  # by reference, as functions are
 
     def __repr__(self):
         return f"<{type(self).__name__} {describe_function(self.fun)}>"
@@ -253,6 +263,9 @@ class custom_rules:
         """
         if self.nondiff_argnums:
             raise TypeError(f"{self._label()}: defjvps does not go with nondiff_argnums; use defjvp")
+        for i, given in enumerate(jvps):
+            if given is not None and given is not ... and not callable(given):
+                raise TypeError(f"{self._label()}: defjvps expects functions, None or ..., got {given!r} as rule {i}")
         covered = [i for i, rule in enumerate(jvps) if rule is not ...]
 
         def sum_of_jvps(primals, tangents, **keywords):

@@ -12,7 +12,9 @@ from pullback._core.errors import RuleError, boundary, describe_function, fold
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._higher_order import harvest_rules as harvest_rules  # what the primitives that hold jaxprs do
 from pullback._higher_order.bodies import lift_tree, path_of
-from pullback._higher_order.custom_rules import CustomCall, custom_call_p
+from pullback._higher_order.captures import closed_over
+from pullback._higher_order.custom_call import CustomCall, closing_over
+from pullback._higher_order.custom_rules import custom_call_p
 from pullback._higher_order.rule_checks import fit_tangent
 from pullback._ops.shape import instantiate
 from pullback._transforms.harvest import COTANGENT, LOG, VALUE, Found, Site, harvest_flat, tap_p
@@ -50,7 +52,9 @@ def tap(x: Any, name: str | None = None, *, bwd: Callable[[Any], Any] | None = N
         leaves = tap_p.bind(*leaves, site=Site(name, tree, tuple(range(len(leaves)))), kind=VALUE)
     if bwd is not None:
         where = [i for i, leaf in enumerate(leaves) if dtypes.is_inexact(leaf.aval.dtype)]
-        outs = custom_call_p.bind(*(leaves[i] for i in where), call=_changed(bwd, tree, where)) if where else []
+        tracers = closed_over([bwd])
+        call = closing_over(_changed(bwd, tree, where), tracers)
+        outs = custom_call_p.bind(*tracers, *(leaves[i] for i in where), call=call) if where else []
         for i, out in zip(where, outs, strict=True):
             leaves[i] = out
     return tree_unflatten(tree, leaves)

@@ -2,10 +2,13 @@
 from __future__ import annotations
 
 import inspect
+import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
+
+import numpy as np
 
 from pullback._core.array import Array, ConcreteArray, is_array_like, lift
 from pullback._core.errors import function_name
@@ -27,6 +30,19 @@ def signature(fun: Callable) -> inspect.Signature | None:
         return inspect.signature(fun)
     except (ValueError, TypeError):
         return None
+
+
+def kind_of(value: Any) -> Any:
+    """What tells apart equal values that a program may not share: 1, 1.0 and True; 0.0 and -0.0; and tuples of them."""
+    if isinstance(value, tuple):
+        return type(value), tuple(map(kind_of, value))
+    if isinstance(value, np.generic):
+        return type(value), value.tobytes()
+    if isinstance(value, (float, complex)):
+        return type(value), math.copysign(1., value.real), math.copysign(1., value.imag)
+    if isinstance(value, frozenset):
+        return type(value), frozenset((x, kind_of(x)) for x in value)
+    return type(value)
 
 
 def parameter_name(fun: Callable, index: int) -> str:

@@ -30,6 +30,7 @@ class Array(ArrayInterface):
     __array_priority__ = 1000
     aval: ShapedArray
 
+    @boundary
     def __init__(self, *args, **kwargs):
         raise TypeError("pullback.Array is not made by calling it: use pullback.numpy.array(...)")
 

@@ -56,7 +56,8 @@ Atom = Var | Literal
 class Equation:
     """One application of a primitive: `outvars = primitive[params] invars`.
 
-    `origin` tells more than the line, in jaxprs that were made under `debug_nans` (see `births`).
+    `origin` tells more than the line, in jaxprs that were made under `debug_nans` (see `births`). `watch` is called
+    with what the equation gives, when the jaxpr is run under a transformation.
 
     >>> import pullback as pb
     >>> eqn = pb.make_jaxpr(lambda x: 2 * x)(1.).eqns[0]
@@ -64,9 +65,10 @@ class Equation:
     (mul, {}, [Var(f32[])])
     """
 
-    __slots__ = ("primitive", "invars", "outvars", "params", "code", "line", "origin")
+    __slots__ = ("primitive", "invars", "outvars", "params", "code", "line", "origin", "watch")
 
-    def __init__(self, primitive, invars: list, outvars: list, params: dict, code=None, line: int = 0, origin=None):
+    def __init__(self, primitive, invars: list, outvars: list, params: dict, code=None, line: int = 0, origin=None,
+                 watch: Callable | None = None):
         self.primitive = primitive
         self.invars = invars
         self.outvars = outvars
@@ -74,6 +76,7 @@ class Equation:
         self.code = code
         self.line = line
         self.origin = origin
+        self.watch = watch
 
     @property
     def location(self) -> Location | None:
@@ -89,7 +92,7 @@ class Equation:
         """An equation like this one, some of its attributes replaced."""
         parts: dict[str, Any] = {"primitive": self.primitive, "invars": self.invars, "outvars": self.outvars,
                                  "params": self.params, "code": self.code, "line": self.line,
-                                 "origin": self.origin}
+                                 "origin": self.origin, "watch": self.watch}
         return Equation(**{**parts, **changes})
 
     def __repr__(self):
@@ -247,6 +250,8 @@ def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: Any) -> list[Any]:
     for eqn in jaxpr.eqns:
         operands = [env[v] if type(v) is Var else literal_value(v) for v in eqn.invars]
         out = eqn.primitive.bind(*operands, **eqn.params)
+        if eqn.watch is not None:
+            eqn.watch(out if eqn.primitive.multiple_results else [out])
         if eqn.primitive.multiple_results:
             env.update(zip(eqn.outvars, out, strict=True))
         else:

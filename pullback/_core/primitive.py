@@ -28,11 +28,27 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from pullback._core.arguments import kind_of
 from pullback._core.errors import RuleNotDefinedError
 from pullback._core.trace import context
 from pullback._core.types import ShapedArray
 
 _CACHE_LIMIT = 4096
+
+
+class _TypesByKind(dict):
+    """What a typing rule of a user said, by types and parameters; it may make a difference between 1, 1.0 and True.
+
+    The package's own rules make none, and are remembered in a plain dict: every eager operation looks there.
+    """
+
+    __slots__ = ()
+
+    def __getitem__(self, key):
+        return super().__getitem__((key, kind_of(key)))
+
+    def __setitem__(self, key, value):
+        super().__setitem__((key, kind_of(key)), value)
 
 
 class Primitive:
@@ -50,7 +66,7 @@ class Primitive:
 
     __slots__ = ("name", "multiple_results", "higher_order", "kernel", "evaluate", "abstract_eval", "lower", "jvp",
                  "linearize", "transpose", "batch", "stage", "record", "dce", "depends", "axis_param", "collective",
-                 "effectful", "harvest", "narrow", "per_example", "taylor", "types")
+                 "bilinear", "effectful", "harvest", "narrow", "per_example", "taylor", "types")
 
     def __init__(self, name: str, multiple_results: bool = False, higher_order: bool = False):
         self.name = name
@@ -70,6 +86,7 @@ class Primitive:
         self.depends: Callable | None = None
         self.axis_param: str | None = None
         self.collective: Callable | None = None
+        self.bilinear = False
         self.effectful = False
         self.harvest: Callable | None = None
         self.narrow: Callable | None = None
@@ -132,6 +149,7 @@ class Primitive:
     def def_abstract_eval(self, rule: Callable) -> Callable:
         """Set the typing rule: `rule(*avals, **params)` returns a `ShapedArray`, or a sequence of them."""
         self.abstract_eval = rule
+        self.types = _TypesByKind()
         return rule
 
     def def_lowering(self, rule: Callable) -> Callable:

@@ -18,6 +18,7 @@ from pullback._core.tree import (
     tree_leaves,
     tree_structure,
 )
+from pullback._core.types import ShapedArray
 
 KeyPath = tuple[Any, ...]
 Difference = tuple[KeyPath, str, str, str]
@@ -252,9 +253,22 @@ def _one_level(node: Any) -> tuple[list[tuple[Any, Any]], Any] | None:
     return list(pairs), aux
 
 
+class _Leaf(int):
+    """A leaf of which only the place matters: a number, for nodes that compute when they are built."""
+
+
+def skeleton(treedef: PyTreeDef) -> Any:
+    """A tree of that structure, to name its parts in messages."""
+    return treedef.unflatten([_Leaf()] * treedef.num_leaves)
+
+
 def _describe(node: Any, children: int | None) -> str:
     if children is None:
-        return f"a leaf of type {type(node).__name__}"
+        if type(node) is _Leaf:
+            return "a leaf"
+        aval = getattr(node, "aval", None)
+        return f"an array of type {aval.str_short()}" if type(aval) is ShapedArray else (
+            f"a leaf of type {type(node).__name__}")
     if node is None:
         return "None"
     name = type(node).__name__

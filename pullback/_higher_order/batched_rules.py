@@ -30,7 +30,7 @@ class BatchedCall:
         inner = self.inner
         return CustomCall(self.fun_by_rule if inner.vmap else self.fun, inner.name, inner.label,
                           self.jvp if inner.jvp else None, self.fwd if inner.fwd else None,
-                          self.bwd if inner.bwd else None, None, inner.captured, inner.forward)
+                          self.bwd if inner.bwd else None, None, inner.captured, inner.forward, inner.calls)
 
     def run(self, fun, values, dims):
         return batch_flat(fun, values, dims, self.size, self.axis_name)
@@ -41,7 +41,10 @@ class BatchedCall:
 
     def fun_by_rule(self, *values):
         moved = [v if d is None else move_axis(lift(v), d, 0) for v, d in zip(values, self.dims, strict=True)]
-        outs, batched = self.inner.vmap(self.size, [d is not None for d in self.dims], moved)
+        result = self.inner.vmap(self.size, [d is not None for d in self.dims], moved)
+        if result is None:
+            return self.fun(*values)
+        outs, batched = result
         return [lift(v) if b else in_front(v, self.size) for v, b in zip(outs, batched, strict=True)]
 
     def jvp(self, primals, tangents):
@@ -136,6 +139,9 @@ def jvp_with_batching_rule(primitive: Primitive, call: Any, primals: Sequence[An
         return [*outs, *(instantiate(t) for t, m in zip(touts, moves, strict=True) if m)]
 
     def vmap(size, batched, operands):
+        captured = len(call.captured)
+        if any(batched[:captured]) or any(batched[m + k] for k, i in enumerate(where) if i < captured):
+            return None
         # a value is batched where its tangent is
         xs, moving, flags = list(operands[:m]), list(operands[m:]), list(batched[:m])
         for k, i in enumerate(where):

@@ -11,7 +11,7 @@ from pullback._core.errors import describe_function
 from pullback._core.jaxpr import Jaxpr
 from pullback._core.staging import stage_open
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
-from pullback._core.tree_paths import equality_errors, keystr, tree_flatten_with_path
+from pullback._core.tree_paths import equality_errors, keystr, skeleton, tree_flatten_with_path
 from pullback._core.types import ShapedArray, matches
 from pullback._ops.shape import convert_element_type
 
@@ -54,19 +54,17 @@ def lift_tree(function: str, part: str, tree: Any) -> tuple[list[Array], PyTreeD
 
 def path_of(tree: PyTreeDef, i: int) -> str:
     """Where the `i`-th leaf stands in a structure."""
-    dummy = tree_unflatten(tree, [0] * tree.num_leaves)
-    return keystr(tree_flatten_with_path(dummy)[0][i][0])
+    return keystr(tree_flatten_with_path(skeleton(tree))[0][i][0])
 
 
 def check_same_structure(function: str, what: str, expected: PyTreeDef, got: PyTreeDef, advice: str) -> None:
     """Refuse a result whose structure is not the expected one, naming the first difference."""
     if expected == got:
         return
-    a = tree_unflatten(expected, [0] * expected.num_leaves)
-    b = tree_unflatten(got, [0] * got.num_leaves)
-    for path, what1, what2, _ in equality_errors(a, b):
-        raise TypeError(f"{function}: {what}: at {keystr(path) or 'the top'} expected {what1}, got {what2}. {advice}")
-    raise TypeError(f"{function}: {what}: expected {expected}, got {got}. {advice}")
+    advice = advice and f" {advice}"
+    for path, what1, what2, _ in equality_errors(skeleton(expected), skeleton(got)):
+        raise TypeError(f"{function}: {what}: at {keystr(path) or 'the top'} expected {what1}, got {what2}.{advice}")
+    raise TypeError(f"{function}: {what}: expected {expected}, got {got}.{advice}")
 
 
 def check_same_types(function: str, what: str, tree: PyTreeDef, expected: Sequence[ShapedArray],

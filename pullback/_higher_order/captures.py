@@ -6,6 +6,7 @@ it runs, the operands stand in for what the Python code refers to.
 """
 from __future__ import annotations
 
+import collections
 import functools
 import types
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from pullback._core.array import ConcreteArray
-from pullback._core.errors import is_internal
 from pullback._core.jaxpr import ClosedJaxpr, Jaxpr
 from pullback._core.primitive import Primitive
 from pullback._core.trace import Trace, Tracer, call_with, context
@@ -70,28 +70,32 @@ class Suspects:
 def closed_over(roots: Iterable[Any]) -> list[Tracer]:
     """The traced values that functions reach: through closures, defaults, partial arguments, containers, attributes.
 
-    The search ends after `_MOST` objects. What it does not find is refused by name where it is met.
+    The search ends after `_MOST` objects that hold others. What it does not find is refused by name where it is met. No
+    code of the user's runs.
     """
     found: dict[int, Tracer] = {}
     seen: set[int] = set()
     waiting = [root for root in roots if root is not None]
     while waiting and len(seen) < _MOST:
         x = waiting.pop()
-        if id(x) in seen:
+        kind = type(x)
+        if _is_opaque(kind) or id(x) in seen:
             continue
-        seen.add(id(x))
-        if isinstance(x, Tracer):
+        if issubclass(kind, Tracer):
             if _encloses(x):
                 found[id(x)] = x
-        elif not _is_opaque(type(x)):
-            waiting.extend(_parts(x))
+        else:
+            seen.add(id(x))
+            waiting.extend(_parts(x, kind))
     return sorted(found.values(), key=lambda t: _depth(t.owner))
 
 
-def _parts(x: Any) -> Iterable[Any]:
-    if isinstance(x, types.FunctionType):
-        if is_internal(x.__code__) and hasattr(x, "__wrapped__"):
-            return (x.__wrapped__,)  # a transformed function; beside it are caches
+def _parts(x: Any, kind: type) -> Iterable[Any]:
+    """What an object holds."""
+    if kind is types.FunctionType:
+        held = x.__dict__.get("__closed_over__")
+        if held is not None:
+            return held
         parts = [*(x.__defaults__ or ()), *(x.__kwdefaults__ or {}).values()]
         for cell in x.__closure__ or ():
             try:
@@ -99,21 +103,27 @@ def _parts(x: Any) -> Iterable[Any]:
             except ValueError:  # a name that is bound later
                 pass
         return parts
-    if isinstance(x, types.MethodType):
+    if kind is types.MethodType:
         return (x.__func__, x.__self__)
-    if isinstance(x, functools.partial):
+    if issubclass(kind, functools.partial):
         return (x.func, *x.args, *x.keywords.values())
-    if hasattr(type(x), "closed_over_parts"):
+    if hasattr(kind, "closed_over_parts"):
         return x.closed_over_parts()
-    if isinstance(x, dict):
-        return x.values()
-    if isinstance(x, (list, tuple, set, frozenset)):
-        return x
-    parts = list(getattr(x, "__dict__", {}).values())
-    for kind in type(x).__mro__:
-        slots = kind.__dict__.get("__slots__", ())
-        parts += [getattr(x, name) for name in ((slots,) if isinstance(slots, str) else slots)
-                  if name not in ("__dict__", "__weakref__") and hasattr(x, name)]
+    for container in (list, tuple, set, frozenset, collections.deque):
+        if issubclass(kind, container):
+            return list(container.__iter__(x))
+    parts = list(dict.values(x)) if issubclass(kind, dict) else []
+    try:
+        parts += object.__getattribute__(x, "__dict__").values()
+    except AttributeError:
+        pass
+    for base in kind.__mro__:
+        for member in base.__dict__.values():
+            if type(member) is types.MemberDescriptorType:
+                try:
+                    parts.append(member.__get__(x))
+                except AttributeError:  # a slot that is not set
+                    pass
     return parts
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
+from pullback._core.arguments import check_callable
 from pullback._core.array import lift
 from pullback._core.errors import boundary, describe_function
 from pullback._core.jaxpr import Equation, Jaxpr, Var, eval_jaxpr
@@ -71,7 +72,13 @@ def switch(index: Any, branches: Sequence[Callable], *operands: Any) -> Any:
     >>> print(lax.switch(1, [lambda x: x, lambda x: 10 * x], 5.))
     50.0
     """
-    branches = tuple(branches)
+    try:
+        branches = tuple(branches)
+    except TypeError:
+        raise TypeError(f"switch: branches must be a sequence of functions, got {branches!r} of type "
+                        f"{type(branches).__name__}") from None
+    for n, branch in enumerate(branches):
+        check_callable(f"switch: branches[{n}]", branch)
     i = lift(index)
     if not branches:
         raise ValueError("switch: expected at least one branch")
@@ -129,7 +136,9 @@ def _unify_types(function, jaxprs, parts, funs, first: Body) -> list[Jaxpr]:
         targets.append(make_aval(lead.shape, dtype, strong is None))
     fitted = []
     for jaxpr in jaxprs:
-        fits = [a is not t and ((a.weak_type and a.shape == t.shape) or matches(a, t))
+        # a weak type that would not give way in arithmetic does not here: 1.5 beside an int32 stays 1.5
+        fits = [a is not t and a.shape == t.shape and (
+            a.dtype == t.dtype or (a.weak_type and dtypes.join(a.dtype, True, t.dtype, t.weak_type)[0] == t.dtype))
                 for a, t in zip(jaxpr.out_avals, targets, strict=True)]
         fitted.append(_converted(jaxpr, targets, fits) if any(fits) else jaxpr)
     for part, fun, jaxpr in zip(parts[1:], funs[1:], fitted[1:], strict=True):

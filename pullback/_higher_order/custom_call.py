@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pullback._core.errors import RuleError
 from pullback._higher_order.captures import StandIns
 
 
@@ -16,12 +15,12 @@ class CustomCall:
     `jvp(primals, tangents) -> (outs, tangents_out)`; `fwd(primals, active) -> (outs, residuals, static)`, where
     `active` says which primals are differentiated, None that this rule itself is; `bwd(static, residuals,
     cotangents) -> cotangents_in`. `static` is whatever the backward rule must know that is no array.
-    `vmap(size, batched, operands) -> (outs, batched)`.
+    `vmap(size, batched, operands) -> (outs, batched)`, or None where the rule does not apply.
 
     `label` names the function, its definition and its call, for messages. The first operands are values for the
     `captured` tracers, which function and rules refer to; the rules give them no tangent and no cotangent.
     `forward` says where forward mode comes from if there is no jvp rule: "transpose" of the bwd rule, or the derivative
-    of the "fwd" rule or of the "primal" function.
+    of the "fwd" rule or of the "primal" function. `calls` counts the calls of the decorated function.
     """
 
     fun: Callable[..., Sequence[Any]]
@@ -33,6 +32,7 @@ class CustomCall:
     vmap: Any = None
     captured: Sequence[Any] = ()
     forward: str | None = None
+    calls: list[int] | None = None
 
     def __str__(self):
         rules = [rule for rule, given in (("jvp", self.jvp), ("vjp", self.bwd), ("vmap", self.vmap)) if given]
@@ -58,12 +58,11 @@ def closing_over(call: Any, tracers: Sequence[Any], fun: Callable | None = None)
 
     def vmap(size, batched, operands):
         if any(batched[:n]):
-            raise RuleError(f"the vmap rule of {call.label} closes over a value that vmap maps over too. Pass the "
-                            "value as an argument.")
+            return None  # the rule speaks of arguments alone
         return run(operands[:n], call.vmap, size, batched[n:], operands[n:])
 
     return CustomCall(
         fun or (lambda *xs: run(xs[:n], call.fun, *xs[n:])), call.name, call.label,
         (lambda primals, tangents: run(primals[:n], call.jvp, primals[n:], tangents[n:])) if call.jvp else None,
         fwd if call.fwd else None, bwd if call.bwd else None, vmap if call.vmap else None,
-        (*tracers, *call.captured), call.forward)
+        (*tracers, *call.captured), call.forward, call.calls)

@@ -16,7 +16,7 @@ from pullback._core.array import ConcreteArray, lift
 from pullback._core.errors import RuleError, RuleNotDefinedError
 from pullback._core.jaxpr import Jaxpr, eval_jaxpr
 from pullback._core.primitive import Primitive
-from pullback._core.staging import stage_open
+from pullback._core.staging import StagedTracer, stage_open
 from pullback._core.trace import call_with, is_linear
 from pullback._core.zeros import Zero, zero_of
 from pullback._higher_order.backward import backward_p, forward_refused, tangents_by_backward
@@ -25,6 +25,8 @@ from pullback._higher_order.custom_call import CustomCall, closing_over
 from pullback._ops.elementwise import add_p
 from pullback._transforms.jvp import jvp_flat
 from pullback._transforms.linearize import Tape
+from pullback._transforms.vmap import BatchTracer
+from pullback._xla.evaluate import constant_value
 
 custom_call_p = Primitive("custom_call", multiple_results=True, higher_order=True)
 
@@ -140,7 +142,7 @@ def _reverse(call: CustomCall, primals, tangents):
         counters.count("rules")
         outs, touts = call.jvp(primals, tangents)
         for t in touts:
-            if type(t) is ConcreteArray and np.any(t.value):
+            if type(t) is not Zero and not is_linear(t) and not _vanishes(t):
                 raise RuleError(f"the jvp rule of {call.label} returned a tangent output that does not depend on the "
                                 f"tangent inputs, {t!r}: a tangent output must be linear in them, so that it can "
                                 "be transposed.")
@@ -150,13 +152,25 @@ def _reverse(call: CustomCall, primals, tangents):
     return outs, tangents_by_backward(call, outs, residuals, static, tangents)
 
 
+def _vanishes(t: Any) -> bool:
+    """Whether a value is known to be zero."""
+    while not isinstance(t, (ConcreteArray, StagedTracer)):
+        # a batched value, or one that an outer transformation differentiates
+        t = t.value if isinstance(t, BatchTracer) else getattr(t, "primal", None)
+        if t is None:
+            return False
+    value = constant_value(t) if isinstance(t, StagedTracer) else t
+    return value is not None and not np.any(value.value)
+
+
 def _active(tangents: Sequence[Any]) -> tuple[bool, ...]:
     return tuple([type(t) is not Zero for t in tangents])
 
 
 def _no_rule(call: CustomCall) -> RuleNotDefinedError:
     return RuleNotDefinedError(
-        f"{call.label} is decorated with custom rules, but none for differentiation is defined. Define one with "
+        f"{call.label} is decorated with custom rules, but none for differentiation is defined, or none was when it "
+        f"was traced. Define one with "
         f"{call.name}.defjvp(rule) or {call.name}.defjvps(*rules) if it is a custom_jvp function, and with "
         f"{call.name}.defvjp(fwd, bwd) if it is a custom_vjp function.")
 

@@ -13,15 +13,25 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
+import numpy as np
+
 from pullback._core.arguments import argument_path, flatten_result
 from pullback._core.array import Array, ConcreteArray, is_array_like, lift
-from pullback._core.errors import RuleError, RuleNotDefinedError, RuleOrderWarning, describe_function, is_internal
-from pullback._core.staging import call_optionally
+from pullback._core.errors import (
+    ConcretizationTypeError,
+    RuleError,
+    RuleNotDefinedError,
+    RuleOrderWarning,
+    describe_function,
+    is_internal,
+)
+from pullback._core.staging import StagedTracer, call_optionally, stage_open
 from pullback._core.trace import context
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.tree_paths import keystr, tree_flatten_with_path
 from pullback._core.types import ShapedArray, matches
 from pullback._core.zeros import Zero
+from pullback._higher_order.captures import StandIns, closed_over
 from pullback._higher_order.rule_checks import (
     argument_cotangents,
     check_pair,
@@ -52,6 +62,17 @@ def call_site() -> tuple[CodeType, int]:
     return frame.f_code, frame.f_lasti
 
 
+def watch_staged(x: Any, watch: Callable) -> None:
+    """Have `watch` called when the equation that makes a staged value is run under a transformation."""
+    while type(x) is BatchTracer:
+        x = x.value
+    if type(x) is StagedTracer:
+        for eqn in reversed(x.owner.eqns):
+            if x.atom in eqn.outvars:
+                eqn.watch = watch
+                break
+
+
 def differentiated(x: Any) -> bool:
     """Whether a transformation around this one follows the derivative of a value."""
     while type(x) is BatchTracer:
@@ -59,10 +80,13 @@ def differentiated(x: Any) -> bool:
     return type(x) is LinearizedTracer or type(x) is DualTracer
 
 
-class Depth(threading.local):
-    """How often a fwd rule that is being differentiated runs in this thread, one inside another."""
+class _Inside(threading.local):
+    """The functions whose fwd rules, being differentiated themselves, run in this thread."""
 
-    value = 0
+    functions: tuple[Any, ...] = ()
+
+
+_inside = _Inside()
 
 
 class FlatCall:
@@ -91,12 +115,16 @@ class FlatCall:
         self.fwd = self._fwd if carrier.fwd_rule is not None else None
         self.bwd = self._bwd if carrier.bwd_rule is not None else None
         self.forward = carrier.forward
-        if carrier.forward == "fwd" and carrier.inside_fwd.value:
+        if carrier.forward == "fwd" and any(carrier.fun is fun for fun in _inside.functions):
             self.forward = "primal"
 
     @property
     def vmap(self) -> Callable | None:
         return self._vmap if self.carrier.vmap_rule is not None else None
+
+    @property
+    def calls(self) -> list[int]:
+        return self.carrier.calls
 
     @property
     def name(self) -> str:
@@ -183,17 +211,29 @@ class FlatCall:
 
     def check_order(self, rule: Callable, kind: str, calls_before: int, primals: Sequence[Any], outs: Sequence[Any]
                     ) -> None:
-        """Warn of a rule that is lost at the next order: its primal output came about without the function."""
+        """Warn of a rule that is lost at the next order: its primal output came about without the function.
+
+        Whether there is a next order shows now, or, in a function that is being traced, when that is differentiated.
+        """
         if self.carrier.calls[0] != calls_before:
             return
-        if any(map(differentiated, primals)) and any(map(differentiated, outs)):
+        label, name, warned = self.label, self.name, self.carrier.warned
+
+        def warn(values):
+            if rule in warned or not any(map(differentiated, values)):
+                return
+            warned.append(rule)
             code = getattr(rule, "__code__", None)
             warnings.warn_explicit(
-                f"the {kind} rule {describe_function(rule)} of {self.label}, does not call {self.name}, and is being "
+                f"the {kind} rule {describe_function(rule)} of {label}, does not call {name}, and is being "
                 "differentiated itself. The second derivative through its primal output is that of the operations in "
-                f"the rule, not of the rule. Compute the primal output as {self.name}(...) in the rule.",
-                RuleOrderWarning, code.co_filename if code else "pullback", code.co_firstlineno if code else 1,
-                registry=self.carrier.warned)
+                f"the rule, not of the rule. Compute the primal output as {name}(...) in the rule.",
+                RuleOrderWarning, code.co_filename if code else "pullback", code.co_firstlineno if code else 1)
+
+        if any(map(differentiated, primals)):
+            warn(outs)
+        for out in outs:
+            watch_staged(out, warn)
 
     # --- the jvp rule ---
 
@@ -252,14 +292,14 @@ class FlatCall:
         given = primals
         if carrier.vjp_symbolic_zeros:
             given = list(map(CustomVJPPrimal, primals, active or [True] * len(primals)))
+        outer = _inside.functions
         if active is None:
             # the function that the rule calls takes its derivative from itself, or there would be no end
-            carrier.inside_fwd.value += 1
+            _inside.functions = (*outer, carrier.fun)
         try:
             result = self.ask(self.fwd_label, rule, *self.arguments(given))
         finally:
-            if active is None:
-                carrier.inside_fwd.value -= 1
+            _inside.functions = outer
         primal_out, residuals = check_pair(self.fwd_label, result, "(primal_out, residuals)")
         outs, out_tree = leaves_of(self.fwd_label, "primal output", primal_out)
         if self.out_avals is not None:
@@ -277,16 +317,22 @@ class FlatCall:
                 raise RuleError(f"{self.fwd_label()}: a residual is a whole CustomVJPPrimal; save its .value")
             else:
                 static.append(leaf)
-        return outs, arrays, (tree, static, out_tree, [lift(p).aval for p in primals], covered)
+        # functions and objects may be saved too; what they hold that is traced goes along
+        held = closed_over(leaf for leaf in static if leaf is not _ARRAY) if len(arrays) < len(leaves) else []
+        return outs, [*arrays, *held], (tree, static, out_tree, [lift(p).aval for p in primals], covered, held)
 
     def _bwd(self, static, residuals, cts):
-        tree, pattern, out_tree, in_avals, covered = static
+        tree, pattern, out_tree, in_avals, covered, held = static
         arrays = iter(residuals)
         saved = tree_unflatten(tree, [next(arrays) if leaf is _ARRAY else leaf for leaf in pattern])
         given = cts if self.carrier.vjp_symbolic_zeros else [
             zeros_for_user(ct.aval) if type(ct) is Zero else ct for ct in cts]
-        result = self.ask(self.bwd_label, self.carrier.bwd_rule, *self.fixed, saved, tree_unflatten(out_tree, given))
-        return self._check_cotangents(result, in_avals, covered)
+        rule = self.carrier.bwd_rule
+        args = *self.fixed, saved, tree_unflatten(out_tree, given)
+        if not held:
+            return self._check_cotangents(self.ask(self.bwd_label, rule, *args), in_avals, covered)
+        stand_ins = StandIns(held, list(arrays))
+        return stand_ins.run(lambda: self._check_cotangents(self.ask(self.bwd_label, rule, *args), in_avals, covered))
 
     def _check_cotangents(self, result: Any, in_avals: Sequence[ShapedArray], covered: Sequence[int] | None
                           ) -> list[Any]:
@@ -317,6 +363,7 @@ class FlatCall:
         return f"the vmap rule {describe_function(self.carrier.vmap_rule)} of {self.label}"
 
     def _vmap(self, size, batched, operands):
+        types = self.result_types(batched, operands)
         flags = self.in_order(tree_unflatten(self.in_tree, batched), [False] * len(self.fixed))
         result = self.ask(self.vmap_label, self.carrier.vmap_rule, size, list(flags), *self.arguments(operands))
         out, out_batched = check_pair(self.vmap_label, result, "(out, out_batched)")
@@ -329,12 +376,37 @@ class FlatCall:
             raise RuleError(f"{self.vmap_label()} must return out_batched, a bool for each leaf of its result, but at "
                             f"{path} expected {expected}, got {got}")
         for (place, _), x, mark in zip(tree_flatten_with_path(out)[0], outs, marks, strict=True):
-            if mark and x.aval.shape[:1] != (size,):
+            if isinstance(mark, (bool, np.bool_)) and mark and x.aval.shape[:1] != (size,):
                 at = f" at {keystr(place)}" if place else ""
                 raise RuleError(f"{self.vmap_label()}: the result{at} is marked as batched, so its leading axis must "
                                 f"have the length {size}, got {x.aval.str_short()}")
+            elif not isinstance(mark, (bool, np.bool_)):
+                raise RuleError(f"{self.vmap_label()} must return out_batched, a bool for each leaf of its result, got "
+                                f"{describe(mark)}")
+        if types is not None:
+            tree, avals = types
+            if tree != out_tree:
+                path, what, got = first_difference(tree_unflatten(tree, [0.] * len(avals)), out)
+                raise RuleError(f"{self.vmap_label()} must return a result with the structure of the function's, but "
+                                f"at {path} expected {what}, got {got}")
+            for (place, _), x, mark, aval in zip(tree_flatten_with_path(out)[0], outs, marks, avals, strict=True):
+                shape = x.aval.shape[1:] if mark else x.aval.shape
+                if shape != aval.shape or x.aval.dtype != aval.dtype:
+                    at = f" at {keystr(place)}" if place else ""
+                    raise RuleError(f"{self.vmap_label()}: the result{at} must be what the function returns"
+                                    f"{', with a leading axis' if mark else ''}: expected {aval.str_short()} for each "
+                                    f"example, got {x.aval.str_short()}")
         self.out_tree = out_tree
         return outs, [bool(m) for m in marks]
+
+    def result_types(self, batched: Sequence[bool], operands: Sequence[Any]) -> tuple[PyTreeDef, Any] | None:
+        """The structure and types of the function's result for one example; None if it cannot be traced."""
+        avals = [x.aval.update(shape=x.aval.shape[1:]) if b else x.aval for x, b in zip(operands, batched, strict=True)]
+        try:
+            jaxpr, _ = stage_open(self.fun, avals, self.name)
+        except ConcretizationTypeError:
+            return None
+        return self.out_tree, jaxpr.out_avals
 
 
 _ARRAY = object()

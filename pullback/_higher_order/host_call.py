@@ -236,11 +236,15 @@ debug_callback_p = _callback("debug_callback", True)
 
 
 def _refuse_derivative(primals, tangents, function, **_):
+    advice = ("Give it one: wrap it in custom_jvp or custom_vjp with a rule, or decorate the function with "
+              "pullback.external and say its derivative there.")
+    if function.what == "external":
+        # with respect to its arguments its rules would have been asked
+        advice = ("The rules of an external function do not cover keyword-only arguments, nor what a method's object "
+                  "holds: make what is differentiated a positional argument.")
     raise ValueError(
         f"{function.what}: {describe_function(function.user_fun)} has no derivative: what a function does on the "
-        "host cannot be followed. Give it one: wrap it in custom_jvp or custom_vjp with a rule, or decorate the "
-        "function with pullback.external and say its derivative there. If the result is to count as a constant, pass "
-        "lax.stop_gradient(x).")
+        f"host cannot be followed. {advice} If the result is to count as a constant, pass lax.stop_gradient(x).")
 
 
 def _refuse_tangent(tape, args, params):

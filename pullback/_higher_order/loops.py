@@ -1,6 +1,7 @@
 """Loops of known length as users call them: `scan`, `fori_loop`, `map`."""
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,8 @@ from pullback._core import dtypes
 from pullback._core.arguments import check_callable, flatten_result
 from pullback._core.array import ConcreteArray, lift
 from pullback._core.errors import boundary, describe_function
-from pullback._core.tree import tree_flatten, tree_unflatten, treedef_tuple
+from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten, treedef_tuple
+from pullback._core.tree_paths import skeleton
 from pullback._core.types import make_aval
 from pullback._higher_order.bodies import (
     check_same_structure,
@@ -52,21 +54,26 @@ def scan(f: Callable, init: Any, xs: Any = None, length: int | None = None, reve
     >>> print(total, sums)
     6.0 [1. 3. 6.]
     """
-    check_callable("scan", f)
-    carry, carry_tree = lift_tree("scan", "init", init)
-    scanned, xs_tree = lift_tree("scan", "xs", xs)
-    n = _length(scanned, xs_tree, length)
+    return _scan("scan", f, init, xs, length, reverse, unroll)
+
+
+def _scan(function: str, f: Callable, init: Any, xs: Any, length: int | None = None, reverse: bool = False,
+          unroll: int | bool = 1) -> tuple[Any, Any]:
+    """`scan` for one of the functions here, which messages name."""
+    check_callable(function, f)
+    carry, carry_tree = lift_tree(function, "init", init)
+    scanned, xs_tree = lift_tree(function, "xs", xs)
+    n = _length(function, scanned, xs_tree, length)
     rows = [make_aval(x.aval.shape[1:], x.aval.dtype, x.aval.weak_type) for x in scanned]
     in_tree = treedef_tuple((carry_tree, xs_tree))
     label = describe_function(f)
 
     def trace(values):
-        body = trace_body("scan", f, in_tree, [*(c.aval for c in values), *rows], "the body")
+        body = trace_body(function, f, in_tree, [*(c.aval for c in values), *rows], "the body")
         children = body.out_tree.children()
-        dummy = tree_unflatten(body.out_tree, [0] * body.out_tree.num_leaves)
-        if not isinstance(dummy, (tuple, list)) or len(children) != 2:
-            raise TypeError(f"scan: the body {label} must return a pair (carry, y), got {body.out_tree}")
-        check_same_structure("scan", f"the body {label} must return a carry with the structure of init", carry_tree,
+        if not isinstance(skeleton(body.out_tree), (tuple, list)) or len(children) != 2:
+            raise TypeError(f"{function}: the body {label} must return a pair (carry, y), got {body.out_tree}")
+        check_same_structure(function, f"the body {label} must return a carry with the structure of init", carry_tree,
                              children[0], "Return the carry as it came in; y may be None.")
         return body, children
 
@@ -75,7 +82,7 @@ def scan(f: Callable, init: Any, xs: Any = None, length: int | None = None, reve
     if promoted is not None:
         carry = promoted
         body, children = trace(carry)
-    check_same_types("scan", f"the body {label} must keep the types of the carry", carry_tree, [c.aval for c in carry],
+    check_same_types(function, f"the body {label} must keep the types of the carry", carry_tree, [c.aval for c in carry],
                      body.jaxpr.out_avals[:len(carry)],
                      "Convert with .astype() in the body, or give init the type that the body returns.")
     steps = max(n, 1) if unroll is True else 1 if unroll is False else int(unroll)
@@ -83,20 +90,21 @@ def scan(f: Callable, init: Any, xs: Any = None, length: int | None = None, reve
     return tree_unflatten(carry_tree, last), tree_unflatten(children[1], stacked)
 
 
-def _length(xs: list, tree: Any, length: int | None) -> int:
+def _length(function: str, xs: list, tree: Any, length: int | None) -> int:
     for i, x in enumerate(xs):
         if x.aval.ndim == 0:
-            raise ValueError(f"scan: xs{path_of(tree, i)} is a scalar, but scan goes over the leading axis of every "
-                             "leaf of xs. A value shared by all steps can be closed over.")
+            raise ValueError(f"{function}: xs{path_of(tree, i)} is a scalar, but {function} goes over the leading axis "
+                             "of every leaf of xs. A value shared by all steps can be closed over.")
     lengths = {x.aval.shape[0] for x in xs}
     if length is not None:
         lengths.add(int(length))
     if len(lengths) > 1:
         lines = [f"  xs{path_of(tree, i)} of shape {x.aval.shape}" for i, x in enumerate(xs)]
         lines += [f"  length={length}"] if length is not None else []
-        raise ValueError("scan: the leading axes must have one length, but\n" + "\n".join(lines))
+        raise ValueError(f"{function}: the leading axes must have one length, but\n" + "\n".join(lines))
     if not lengths:
-        raise ValueError("scan: xs has no leaves, so the number of steps is unknown. Pass length=.")
+        advice = "Pass length=." if function == "scan" else "Use scan with length=."
+        raise ValueError(f"{function}: xs has no leaves, so the number of steps is unknown. {advice}")
     return lengths.pop()
 
 
@@ -126,20 +134,38 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable, init_val: Any, *, unro
             raise TypeError(f"fori_loop: {name} must be a scalar integer, got {bound.aval.str_short()}")
     dtype, weak = dtypes.join(low.aval.dtype, low.aval.weak_type, high.aval.dtype, high.aval.weak_type)
     low, high = convert_element_type(low, dtype, weak), convert_element_type(high, dtype, weak)
+    check_callable("fori_loop: body_fun", body_fun)
+    tree = lift_tree("fori_loop", "init_val", init_val)[1]
     first, last = _constant(lower), _constant(upper)
     if first is not None and last is not None:
+        @functools.wraps(body_fun, updated=())
         def step(carry, _):
             i, value = carry
-            return (add(i, 1), body_fun(i, value)), None
+            return (add(i, 1), _next(body_fun, i, value, tree)), None
 
-        (_, out), _ = scan(step, (low, init_val), None, max(last - first, 0), unroll=unroll)
+        (_, out), _ = _scan("fori_loop", step, (low, init_val), None, max(last - first, 0), unroll=unroll)
         return out
 
+    @functools.wraps(body_fun, updated=())
     def advance(carry):
         i, end, value = carry
-        return add(i, 1), end, body_fun(i, value)
+        return add(i, 1), end, _next(body_fun, i, value, tree)
 
     return while_loop(lambda carry: lt(carry[0], carry[1]), advance, (low, high, init_val))[2]
+
+
+def _next(body_fun: Callable, i: Any, value: Any, tree: PyTreeDef) -> Any:
+    """What `body_fun` makes of a value, refused in the words of `fori_loop` where its types are others."""
+    label = f"body_fun ({describe_function(body_fun)})"
+    xs = tree_flatten(value)[0]
+    outs, got = flatten_result("fori_loop", body_fun, body_fun(i, value))
+    check_same_structure("fori_loop", f"{label} must return a value with the structure of init_val", tree, got,
+                         "Return the value as it came in.")
+    avals = [out.aval for out in outs]
+    expected = [x.aval for x in promote_weak(xs, avals) or xs]
+    check_same_types("fori_loop", f"{label} must keep the types of the value", tree, expected, avals,
+                     "Convert with .astype() in the body, or give init_val the type that the body returns.")
+    return tree_unflatten(tree, outs)
 
 
 @boundary
@@ -163,7 +189,12 @@ def map(f: Callable, xs: Any, *, batch_size: int | None = None) -> Any:
     """
     check_callable("map", f)
     if batch_size is None:
-        return scan(lambda _, x: (None, f(x)), None, xs)[1]
+        @functools.wraps(f, updated=())
+        def step(_, x):
+            outs, tree = flatten_result("map", f, f(x))
+            return None, tree_unflatten(tree, outs)
+
+        return _scan("map", step, None, xs)[1]
     return _map_in_batches(f, xs, batch_size)
 
 
@@ -171,7 +202,7 @@ def _map_in_batches(f: Callable, xs: Any, batch_size: int) -> Any:
     if batch_size < 1:
         raise ValueError(f"map: batch_size must be a positive integer, got {batch_size!r}")
     leaves, tree = lift_tree("map", "xs", xs)
-    n = _length(leaves, tree, None)
+    n = _length("map", leaves, tree, None)
     whole = n // batch_size * batch_size
 
     def batch(rows):
@@ -190,7 +221,8 @@ def _map_in_batches(f: Callable, xs: Any, batch_size: int) -> Any:
     if whole or not n:
         blocks = [reshape(slice_in_dim(x, 0, whole), (whole // batch_size, batch_size, *x.aval.shape[1:]))
                   for x in leaves]
-        stacked, out_tree = tree_flatten(scan(lambda _, x: (None, batch(x)), None, tree_unflatten(tree, blocks))[1])
+        stacked, out_tree = tree_flatten(
+            _scan("map", lambda _, x: (None, batch(x)), None, tree_unflatten(tree, blocks))[1])
         parts.append([reshape(y, (whole, *y.aval.shape[2:])) for y in stacked])
     if n > whole:
         rest, out_tree = tree_flatten(batch(tree_unflatten(tree, [slice_in_dim(x, whole, n) for x in leaves])))

@@ -115,6 +115,8 @@ def guards(trace: Any, jaxpr: Jaxpr, batched: Sequence[bool]) -> tuple[bool, ...
 
 def stand_in(flags: Any, values: Sequence[Any], guarded: Sequence[bool]) -> list[Any]:
     """The values, where the flag is not set, if they are `guarded`, in copies of the first example whose flag is."""
+    if flags.aval.shape[0] == 0:
+        return list(values)
     first = argmax(flags, 0, np.int32)
     return [select(spread(flags, x), x, dynamic_index_in_dim(x, first, 0)) if g else x
             for x, g in zip(values, guarded, strict=True)]

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pullback._core.arguments import check_callable
 from pullback._core.array import lift
 from pullback._core.config import config
 from pullback._core.errors import ConcretizationTypeError, boundary, describe_function
@@ -68,6 +69,8 @@ def while_loop(cond_fun: Callable, body_fun: Callable, init_val: Any, *, max_ste
     >>> print(pb.grad(lambda x: lax.while_loop(lambda x: x < 100., lambda x: 2 * x, x, max_steps=20))(3.))
     64.0
     """
+    check_callable("while_loop: cond_fun", cond_fun)
+    check_callable("while_loop: body_fun", body_fun)
     bound = _bound(max_steps)
     leaves, tree = lift_tree("while_loop", "init_val", init_val)
     args_tree = treedef_tuple((tree,))
@@ -95,7 +98,7 @@ def _bound(max_steps: Any) -> int | None:
     if max_steps is None:
         return None
     try:
-        bound = operator.index(max_steps)
+        bound = operator.index(None if isinstance(max_steps, bool) else max_steps)
     except (TypeError, ConcretizationTypeError):
         raise TypeError(f"while_loop: max_steps must be an integer that is known when the loop is traced, since memory "
                         f"is laid out for it, got {max_steps!r}. A bound that depends on data belongs into cond_fun, "

@@ -18,7 +18,7 @@ from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
 from pullback._ops.dot import canonical_precision, precision_attr
 from pullback._ops.elementwise import add, scaled
-from pullback._ops.families import linear_operand, operands
+from pullback._ops.families import operands
 from pullback._ops.rules import bilinear_taylor, per_operand_jvp
 from pullback._ops.shape import convert_element_type, move_axis, reshape
 from pullback._ops.slicing import rev
@@ -322,7 +322,6 @@ def _fuse(x: Array, source: int, axis: int) -> Array:
 
 
 def _conv_transpose(ct, x, w, dimension_numbers, preferred_element_type, **params):
-    linear_operand("conv_general_dilated", x, w)
     rule = _input_pullback if is_linear(x) else _kernel_pullback
     other = w if is_linear(x) else x
     if other.aval.dtype != ct.aval.dtype:

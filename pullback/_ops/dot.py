@@ -20,7 +20,7 @@ from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
 from pullback._ops.elementwise import add, scaled
-from pullback._ops.families import linear_operand, operands
+from pullback._ops.families import operands
 from pullback._ops.rules import bilinear_taylor, per_operand_jvp
 from pullback._ops.shape import convert_element_type, transpose
 
@@ -225,7 +225,6 @@ def _dot_lower(ctx, x, y, dimension_numbers, precision, preferred_element_type):
 
 
 def _dot_transpose(ct, x, y, dimension_numbers, precision, preferred_element_type):
-    linear_operand("dot_general", x, y)
     (lc, rc), (lb, rb) = dimension_numbers
     if is_linear(x):
         return [_dot_pullback(ct, x.aval, y, ((lc, rc), (lb, rb)), precision, 0), None]

@@ -28,7 +28,6 @@ from pullback._ops.families import (
     elementwise,
     function_of_one,
     function_of_two,
-    linear_operand,
     nary,
     scalar_like,
     to_bool,
@@ -89,8 +88,6 @@ def _sub_transpose(ct, x, y):
 
 def _mul_transpose(ct, x, y):
     if is_linear(x):
-        if is_linear(y):
-            linear_operand("mul", x, y)
         return [unbroadcast(mul_p.bind(ct, y), x.aval), None]
     return [None, unbroadcast(mul_p.bind(x, ct), y.aval)]
 

@@ -13,7 +13,6 @@ import numpy as np
 from pullback._core import dtypes
 from pullback._core.array import Array, ConcreteArray, array_of, lift
 from pullback._core.primitive import Primitive
-from pullback._core.trace import is_linear
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops import shape as shape_ops
@@ -33,7 +32,10 @@ BITS = (lambda dtype: dtype.kind == "b" or dtypes.is_integer(dtype), "an integer
 
 def operands(name: str, *args: Any) -> list[Array]:
     """The operands of an operation as arrays; a Python scalar takes the dtype of the arrays beside it."""
-    lifted = [lift(x) for x in args]
+    try:
+        lifted = [lift(x) for x in args]
+    except TypeError as error:
+        raise TypeError(f"{name}: {error}") from None
     strong = next((x.aval.dtype for x in lifted if not x.aval.weak_type), None)
     if strong is None:
         return lifted
@@ -178,13 +180,6 @@ def nary(name: str, kernel: Callable | None, op: str | Callable, *tangents: Call
 
     p.jvp = jvp
     return p
-
-
-def linear_operand(name: str, *args: Any) -> None:
-    """Refuse a product of two values that are both linear."""
-    if sum(map(is_linear, args)) > 1:
-        raise TypeError(f"'{name}' multiplies two tangents: the tangent output of a custom jvp rule (or the function "
-                        "given to linear_transpose) must be linear in its tangent inputs, so that it can be transposed")
 
 
 # --- public functions: one application of a primitive, and a docstring that states its types ---

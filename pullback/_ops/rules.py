@@ -53,6 +53,7 @@ def per_operand_jvp(p: Primitive, add: Callable, *tangent_rules: Callable | None
 
 def bilinear_taylor(p: Primitive, add: Callable, scale: Callable) -> None:
     """The series of a product: Leibniz' rule for the derivatives of x(t) y(t). `scale(n, x)` is n times x."""
+    p.bilinear = True
 
     def taylor(primals, series, **params):
         x, y = ([primal, *(terms or ())] for primal, terms in zip(primals, series, strict=True))

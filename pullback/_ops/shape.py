@@ -54,7 +54,7 @@ def canonical_axes(name: str, axes: Iterable[Any], rank: int) -> tuple[int, ...]
             raise ValueError(f"{name}: axis {a} is out of bounds for an array of {rank} axes")
         found.append(a % rank)
     if len(set(found)) != len(found):
-        raise ValueError(f"{name}: an axis is named twice in {given}, for an array of {rank} axes")
+        raise ValueError(f"{name}: {given} names an axis twice, of an array of {rank} axes")
     return tuple(found)
 
 
@@ -403,9 +403,8 @@ convert_element_type_p.batch = lambda operands, dims, **params: (
 
 
 def zeros_like_aval(aval: ShapedArray) -> Array:
-    """An array of zeros of a type (of bools, where the type is float0)."""
-    dtype = np.dtype(bool) if aval.dtype == dtypes.float0 else aval.dtype
-    return full(aval.shape, 0, dtype, aval.weak_type)
+    """An array of zeros of a type."""
+    return full(aval.shape, 0, aval.dtype, aval.weak_type)
 
 
 def full(shape: int | Sequence[int], fill_value: Any, dtype: Any = None, weak_type: bool = False) -> Array:
@@ -447,4 +446,8 @@ def instantiate(tangent: Any) -> Array:
     >>> print(instantiate(zero))
     [0. 0.]
     """
-    return zeros_like_aval(tangent.aval) if type(tangent) is Zero else tangent
+    if type(tangent) is not Zero:
+        return tangent
+    aval = tangent.aval
+    # rules compute with what they get, which float0 does not allow
+    return full(aval.shape, False, np.dtype(bool)) if aval.dtype == dtypes.float0 else zeros_like_aval(aval)

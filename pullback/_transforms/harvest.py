@@ -7,6 +7,7 @@ tracers: values are those of its parent. Of a jaxpr inside a primitive, `harvest
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from pullback._core.array import lift
@@ -90,7 +91,11 @@ def logs(eqn: Equation) -> bool:
     """Whether an equation logs something, here or below."""
     if eqn.primitive is tap_p:
         return eqn.params["kind"] == LOG
-    return any(sub.derive("logs", lambda sub=sub: any(map(logs, sub.eqns))) for sub in subjaxprs(eqn))
+    return any(sub.derive("logs", partial(_any_logs, sub)) for sub in subjaxprs(eqn))
+
+
+def _any_logs(jaxpr: Jaxpr) -> bool:
+    return any(map(logs, jaxpr.eqns))
 
 
 def without_taps(jaxpr: Jaxpr) -> Jaxpr:

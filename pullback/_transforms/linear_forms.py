@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pullback._core.arguments import kind_of
 from pullback._core.array import Array, ConcreteArray
 from pullback._core.jaxpr import Equation, Jaxpr, Literal, Var, eval_jaxpr
 from pullback._core.types import ShapedArray
@@ -204,7 +205,7 @@ def _methods(x: Any) -> set[str]:
 
 def _equal(a: Any, b: Any) -> bool:
     try:
-        return bool(a == b)
+        return kind_of(a) == kind_of(b) and bool(a == b)
     except Exception:
         return False
 

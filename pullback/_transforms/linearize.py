@@ -46,13 +46,14 @@ class Record:
 class Tape(Trace):
     """Records operations on nodes; all else passes to the parent."""
 
-    __slots__ = ("records", "size", "subject")
+    __slots__ = ("records", "size", "subject", "untransposable")
 
     def __init__(self, parent: Trace | None, subject: str = "linearize"):
         super().__init__(parent)
         self.records: list[Record] = []
         self.size = 0
         self.subject = subject
+        self.untransposable: dict[int, Origin] = {}
 
     def describe(self) -> str:
         return self.subject
@@ -96,8 +97,24 @@ class Tape(Trace):
             self.records.append(Record(primitive, args, params, nodes))
             return nodes
         node = Node(self, out)
-        self.records.append(Record(primitive, args, params, (node,)))
+        record = Record(primitive, args, params, (node,))
+        self.records.append(record)
+        if primitive.transpose is None or primitive.bilinear:
+            self.check_linear(record)
         return node
+
+    def check_linear(self, record: Record) -> None:
+        """Refuse a product of nodes, and remember where an operation stands that cannot be transposed."""
+        primitive = record.primitive
+        if primitive.transpose is None:
+            self.untransposable[id(record)] = origin_here()
+        elif sum([type(a) is Node and a.owner is self for a in record.inputs]) > 1:
+            error = TypeError(f"'{primitive.name}' multiplies two tangents: the tangent output of a custom jvp rule "
+                              "(or the function given to linear_transpose) must be linear in its tangent inputs, so "
+                              "that it can be transposed")
+            for line in origin_here().lines():
+                error.add_note(line)
+            raise error
 
     def record_part(self, primitive: Primitive, args: Sequence[Any], params: dict) -> list[Any]:
         """Append an operation that has results which depend on no node: these are computed at once."""

@@ -6,11 +6,11 @@ from typing import Any
 
 from pullback._core.array import lift
 from pullback._core.births import Origin, tells
-from pullback._core.errors import RuleError
+from pullback._core.errors import RuleError, RuleNotDefinedError
 from pullback._core.trace import call_with, context
 from pullback._core.zeros import Zero
 from pullback._ops.elementwise import add_p
-from pullback._transforms.linearize import Linearized, Node, new_tape
+from pullback._transforms.linearize import Linearized, Node, Record, Tape, new_tape
 
 
 def pull(linear: Linearized, cotangents: Sequence[Any]) -> list[Any]:
@@ -40,7 +40,7 @@ def pull(linear: Linearized, cotangents: Sequence[Any]) -> list[Any]:
             if ct is None:
                 continue
             values[index] = None
-        rule = primitive.transpose or primitive.rule("transpose")
+        rule = primitive.transpose or _missing(tape, record)
         parts = rule(ct, *record.inputs, **record.params)
         if len(parts) != len(record.inputs):
             raise RuleError(f"the transpose rule of '{primitive.name}' must return a cotangent (or None) for each of "
@@ -59,6 +59,17 @@ def pull(linear: Linearized, cotangents: Sequence[Any]) -> list[Any]:
             value = values[node.index]
             results.append(Zero(node.aval) if value is None else value)
     return results
+
+
+def _missing(tape: Tape, record: Record) -> Callable:
+    """Raise for an operation that has no transpose rule, with its place."""
+    try:
+        return record.primitive.rule("transpose")
+    except RuleNotDefinedError as error:
+        origin = tape.untransposable.get(id(record))
+        for line in origin.lines() if origin is not None else ():
+            error.add_note(line)
+        raise
 
 
 def _tell_pass(local: dict[str, Any], origin: Origin) -> None:

@@ -56,17 +56,24 @@ _carriers.update({d: np.dtype(np.uint8) for d in (
     dtypes.float8_e4m3fn, dtypes.float8_e5m2, dtypes.float8_e4m3b11fnuz, dtypes.float8_e4m3fnuz,
     dtypes.float8_e5m2fnuz, dtypes.float8_e3m4, dtypes.float8_e4m3, dtypes.float8_e8m0fnu)})
 _widened = {dtypes.int4: np.dtype(np.int8), dtypes.uint4: np.dtype(np.uint8)}
+# a float0 holds nothing; programs compute with a bool in its place, which is False
+_stand_ins = {dtypes.float0: np.dtype(bool)}
 
 
 def carrier(aval: ShapedArray) -> ShapedArray:
     """The type under which a value of this type crosses the border of a compiled program."""
-    dtype = _carriers.get(aval.dtype) or _widened.get(aval.dtype)
+    dtype = _carriers.get(aval.dtype) or _widened.get(aval.dtype) or _stand_ins.get(aval.dtype)
     return aval if dtype is None else make_aval(aval.shape, dtype)
 
 
 def is_widened(dtype: np.dtype) -> bool:
     """Whether the dtype crosses by conversion rather than by reinterpretation (4-bit integers)."""
     return dtype in _widened
+
+
+def is_stand_in(dtype: np.dtype) -> bool:
+    """Whether values of the dtype are their carriers inside of a program too (float0)."""
+    return dtype in _stand_ins
 
 
 def put(x: ConcreteArray) -> Any:
@@ -91,6 +98,8 @@ def carried_value(value: np.ndarray) -> np.ndarray:
         return value.view(_carriers[value.dtype])
     if value.dtype in _widened:
         return value.astype(_widened[value.dtype])
+    if value.dtype in _stand_ins:
+        return np.zeros(value.shape, _stand_ins[value.dtype])
     return value
 
 
@@ -100,4 +109,6 @@ def host_value(value: np.ndarray, aval: ShapedArray) -> np.ndarray:
         return value.view(aval.dtype)
     if aval.dtype in _widened:
         return value.astype(aval.dtype)
+    if aval.dtype in _stand_ins:
+        return np.zeros(aval.shape, aval.dtype)
     return value

@@ -15,7 +15,7 @@ from pullback._core.errors import RuleNotDefinedError
 from pullback._core.jaxpr import Jaxpr, Var
 from pullback._core.primitive import missing_rule_message
 from pullback._core.types import ShapedArray, make_aval
-from pullback._xla.engine import carrier, is_widened
+from pullback._xla.engine import carrier, is_stand_in, is_widened
 
 _ELEMENTS = {
     np.dtype(bool): "i1", np.dtype(np.int8): "i8", np.dtype(np.int16): "i16", np.dtype(np.int32): "i32",
@@ -179,11 +179,14 @@ class Block:
 
     def constant(self, value: Any, aval: ShapedArray) -> Value:
         """A constant; a scalar value fills the shape. Equal scalars are emitted once a block."""
-        array = np.asarray(value, aval.dtype)
+        dtype = aval.dtype
+        if is_stand_in(dtype):
+            value, dtype = False, carrier(aval).dtype
+        array = np.asarray(value, dtype)
         key = (array.tobytes(), aval) if array.ndim == 0 else None
         known = self.constants.get(key) if key else None
         if known is None:
-            text = dense(array, aval.dtype)
+            text = dense(array, dtype)
             known = self.op("stablehlo.constant", [], aval, f"value = dense<{text}> : {tensor_type(aval)}")
             if key:
                 self.constants[key] = known
@@ -338,6 +341,8 @@ def arrive(block: Block, x: Value, aval: ShapedArray) -> Value:
     """A value that came under the type of its carrier, under its own type."""
     if x.aval is aval or x.aval.dtype == aval.dtype:
         return x
+    if is_stand_in(aval.dtype):
+        return Value(x.name, aval)
     if is_widened(aval.dtype):
         return block.convert(x, aval.dtype)
     return block.op("stablehlo.bitcast_convert", [x], aval)
@@ -348,6 +353,8 @@ def depart(block: Block, x: Value) -> Value:
     outside = carrier(x.aval)
     if outside.dtype == x.aval.dtype:
         return x
+    if is_stand_in(x.aval.dtype):
+        return Value(x.name, outside)
     if is_widened(x.aval.dtype):
         return block.convert(x, outside.dtype)
     return block.op("stablehlo.bitcast_convert", [x], outside)

@@ -191,7 +191,9 @@ def mask_indices(n: int, mask_func: Callable, k: int = 0) -> tuple[Array, ...]:
     >>> len(mask_indices(3, pnp.triu)[0])
     6
     """
-    return _positions(np.nonzero(np.asarray(mask_func(lift(np.ones((n, n), bool)), k))))
+    (length,) = shape_of("mask_indices", n)
+    check_callable("mask_indices", mask_func)
+    return _positions(np.nonzero(np.asarray(mask_func(lift(np.ones((length, length), bool)), k))))
 
 
 @boundary

@@ -9,7 +9,6 @@ import numpy as np
 
 from pullback._core.array import Array, ConcreteArray
 from pullback._core.errors import boundary
-from pullback._core.types import canonical_shape
 from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import concatenate
 from pullback._ops.dynamic_slicing import dynamic_slice_in_dim
@@ -178,7 +177,7 @@ def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
     >>> broadcast_shapes((2, 1), (3,))
     (2, 3)
     """
-    return broadcast("broadcast_shapes", *map(canonical_shape, shapes)) if shapes else ()
+    return broadcast("broadcast_shapes", *[shape_of("broadcast_shapes", s) for s in shapes]) if shapes else ()
 
 
 @boundary

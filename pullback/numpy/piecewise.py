@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -215,7 +214,7 @@ def ravel_multi_index(multi_index: Sequence[Any], dims: Sequence[int], mode: str
     >>> pnp.ravel_multi_index((pnp.array([1, 0]), pnp.array([2, 1])), (2, 3))
     Array([5, 1], dtype=int32)
     """
-    lengths = [operator.index(n) for n in dims]
+    lengths = shape_of("ravel_multi_index", dims)
     if len(multi_index) != len(lengths):
         raise ValueError(f"ravel_multi_index: expected positions for each of {len(lengths)} axes, got "
                          f"{len(multi_index)}")

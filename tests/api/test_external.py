@@ -1,4 +1,4 @@
-"""NumPy and SciPy functions made differentiable by `external`, and linear operators by `linear_callback`."""
+"""NumPy and SciPy functions made differentiable by `external`."""
 
 import numpy as np
 import pytest
@@ -136,6 +136,28 @@ def test_second_order_is_refused_with_advice():
             f(1.0, 2.0)
 
 
+def test_keyword_arrays_are_batched_with_the_others():
+    f = pb.external(lambda x, *, s: x * s, elementwise=True)
+    f.defderivative(lambda x, *, s: (x * s, s))
+    s = np.array([1.0, 2.0, 3.0], np.float32)
+    for wrap in (lambda f: f, pb.jit):
+        for x, axis in ((np.ones((3, 2), np.float32), 0), (np.ones(2, np.float32), None)):
+            np.testing.assert_array_equal(wrap(pb.vmap(lambda x, s: f(x, s=s), (axis, 0)))(x, s), s[:, None] * [1, 1])
+            slopes = wrap(pb.vmap(pb.grad(lambda x, s: f(x, s=s).sum()), (axis, 0)))(x, s)
+            np.testing.assert_array_equal(slopes, s[:, None] * [1, 1])
+
+
+def test_several_results_with_constant_derivatives():
+    f = pb.external(lambda x: (x * 2.0, x * 3.0), result=lambda x: (x, x), elementwise=True)
+    f.defderivative(lambda x: ((x * 2.0, x * 3.0), (np.full_like(x, 2.0), 3.0)))
+    g = pb.external(lambda x, n: {"y": x * n, "n": n}, result=lambda x, n: {"y": x, "n": n}, elementwise=True)
+    g.defderivative(lambda x, n: ({"y": x * n, "n": n}, ({"y": 4, "n": None}, None)))
+    for wrap in (lambda f: f, pb.jit):
+        np.testing.assert_array_equal(wrap(pb.grad(lambda x: f(x)[0].sum()))(X), [2, 2, 2])
+        np.testing.assert_array_equal(wrap(pb.vmap(pb.grad(lambda x: f(x)[1])))(X), [3, 3, 3])
+        np.testing.assert_array_equal(wrap(pb.grad(lambda x: g(x, np.int32([4, 4, 4]))["y"].sum()))(X), [4, 4, 4])
+
+
 # --- functions of vectors ---
 
 
@@ -190,6 +212,49 @@ def test_results_that_are_pytrees_with_integers():
     np.testing.assert_allclose(pb.jit(pb.vmap(pb.grad(lambda a: f(a)["root"])))(X), np.cbrt(X) ** -2 / 3, rtol=1e-4)
 
 
+def test_arguments_that_are_no_arrays_in_any_order():
+    seen = []
+    f = pb.external(lambda a, x, b: x, nondiff_argnums=(2, 0))
+    f.defhostvjp(lambda ct, y, a, x, b: seen.append((a, b)) or 2 * ct)
+    f.defderivative(lambda a, x, b: (x, seen.append((a, b)) or 3.0))
+    assert float(pb.grad(f, 1)("a", 1.0, "b")) == 2
+    assert float(pb.jvp(lambda x: f("a", x, "b"), (1.0,), (1.0,))[1]) == 3
+    assert seen == [("a", "b")] * 2
+
+
+class Scaled:
+    """An object with external methods."""
+
+    def __init__(self, scale):
+        self.scale = scale
+
+    @pb.external
+    def by_rules(self, x):
+        return x * self.scale
+
+    by_rules.defhostvjp(lambda ct, y, self, x: ct * self.scale)
+    by_rules.defhostjvp(lambda tangents, y, self, x: tangents[0] * self.scale)
+
+    @pb.external(elementwise=True)
+    def by_derivative(self, x, y):
+        return x * y * self.scale
+
+    by_derivative.defderivative(lambda self, x, y: (x * y * self.scale, (y * self.scale, x * self.scale)))
+
+
+def test_methods():
+    one, two = Scaled(np.float32(3)), Scaled(np.float32(4))
+    for wrap in (lambda f: f, pb.jit):
+        for model in (one, two):
+            assert float(wrap(model.by_rules)(2.0)) == 2 * model.scale
+            assert float(wrap(pb.grad(model.by_rules))(2.0)) == model.scale
+            assert float(pb.jvp(wrap(model.by_rules), (2.0,), (1.0,))[1]) == model.scale
+            np.testing.assert_array_equal(wrap(model.by_derivative)(X, 2.0), 2 * X * model.scale)
+            dx, dy = wrap(pb.vmap(pb.grad(model.by_derivative, (0, 1)), (0, None)))(X, 2.0)
+            np.testing.assert_array_equal(dx, [2 * model.scale] * 3)
+            np.testing.assert_array_equal(dy, X * model.scale)
+
+
 def test_functions_as_arguments():
     def quad(f, a):
         return scipy.integrate.quad(f, 0, a)[0]
@@ -240,6 +305,58 @@ def test_rules_with_pytrees_and_integers():
         assert (float(grads["a"]), float(grads["b"])) == (9, 12)
 
 
+def test_a_forward_rule_has_none_for_results_that_are_integers():
+    f = pb.external(lambda x: (x * 2, np.int32(1)), result=lambda x: (x, pb.ShapeDtypeStruct((), "int32")))
+    f.defhostjvp(lambda tangents, y, x: (tangents[0] * 2, None))
+    for g in (f, pb.jit(f), pb.vmap(f, axis_size=3, in_axes=None, out_axes=None)):
+        out, tangents = pb.jvp(g, (1.0,), (1.0,))
+        assert (float(out[0]), int(out[1]), float(tangents[0])) == (2, 1, 2)
+        assert tangents[1].dtype == pb.dtypes.float0
+    np.testing.assert_array_equal(pb.jit(pb.vmap(pb.jacfwd(lambda x: f(x)[0])))(X), [2, 2, 2])
+    f.defhostjvp(lambda tangents, y, x: (tangents[0] * 2, 0))
+    with pytest.raises(TypeError, match=r"the jvp rule of .*expected None"):
+        pb.jvp(f, (1.0,), (1.0,))
+
+
+def test_keyword_only_arguments_reach_rules_by_keyword():
+    def scaled(x, *, s, mode="times"):
+        return x * s if mode == "times" else x / s
+
+    def derivative(x, *, s, mode):
+        return scaled(x, s=s, mode=mode), scaled(1.0, s=s, mode=mode)
+
+    f, g = pb.external(scaled), pb.external(scaled)
+    f.defhostvjp(lambda ct, y, x, *, s, mode: scaled(ct, s=s, mode=mode))
+    f.defhostjvp(lambda tangents, y, x, *, s, mode: scaled(tangents[0], s=s, mode=mode))
+    g.defderivative(derivative)
+    both = pb.external(derivative, result=lambda x, **_: (x, x))
+    both.defjvps(lambda t, ans, x, *, s, mode: (t * ans[1], 0.0 * t))
+    h = pb.external(scaled)
+    h.defderivative(both)
+    for fun in (f, g, h):
+        for mode, slope in (("times", 4.0), ("over", 0.25)):
+            def at(x, s, fun=fun, mode=mode):
+                return fun(x, s=s, mode=mode)
+
+            for wrap in (lambda f: f, pb.jit):
+                assert float(wrap(pb.grad(at))(1.0, 4.0)) == slope
+                assert float(wrap(pb.jacfwd(at))(1.0, 4.0)) == slope
+                np.testing.assert_allclose(wrap(pb.vmap(pb.grad(at)))(X, X), X if mode == "times" else 1 / X)
+        with pytest.raises(ValueError, match=r"do not cover keyword-only arguments.*positional argument"):
+            pb.grad(at, 1)(1.0, 4.0)
+
+
+def test_a_rule_that_does_not_take_the_keyword_is_named_at_once():
+    f = pb.external(lambda x, *, s: x * s)
+    f.defhostvjp(lambda ct, y, x: ct)
+    f.defderivative(lambda x: (x, 1.0))
+    message = r"rule <lambda> \(defined at .*test_external\.py.*keyword-only arguments of the function, s, but: "
+    for g in (pb.grad(lambda x: f(x, s=2.0)), pb.jacfwd(lambda x: f(x, s=2.0))):
+        for h in (g, pb.jit(g)):
+            with pytest.raises(pb.errors.RuleError, match=message):
+                h(1.0)
+
+
 def test_vjp_rules_of_this_library():
     f = pb.external(np.linalg.solve, result=lambda a, b: b)
 
@@ -265,6 +382,11 @@ def test_results_that_are_not_as_declared_are_named():
     f.defderivative(lambda x: (x, x))
     with pytest.raises(TypeError, match=r"the derivative of .*expected f32\[3,3\] at \[1\], got an array of .*\(3,\)"):
         pb.grad(lambda x: f(x).sum())(X)
+    e = pb.external(np.sin, elementwise=True)
+    for wrong, shape in ((np.ones(2), r"\(2,\)"), (np.ones((4, 3)), r"\(4, 3\)")):
+        e.defderivative(lambda x, wrong=wrong: (x, wrong))
+        with pytest.raises(TypeError, match=rf"derivative of sin.*test_external.*expected f32\[3\] at \[1\].*{shape}"):
+            pb.grad(lambda x: e(x).sum())(X)
     f.defderivative(lambda x: x)
     with pytest.raises(TypeError, match="expected a tuple of 2 children"):
         pb.grad(lambda x: f(x).sum())(X)
@@ -292,97 +414,19 @@ def test_bad_calls():
     with pytest.raises(TypeError, match=r"argument 'p' must be one array for defderivative.*Use defjvp or defvjp"):
         pb.grad(lambda a: f({"a": a}))(1.0)
 
-    class Model:
-        f = pb.external(lambda self, x: x)
 
-    with pytest.raises(TypeError, match="is not a method"):
-        Model().f(1.0)
-
-
-# --- linear_callback ---
-
-M = np.array([[1.0, 2.0, 0.5], [-1.0, 0.3, 4.0]], np.float32)
+def test_the_settings_of_a_ufunc_are_no_arguments_eagerly_or_compiled():
+    jv, sin = pb.external(scipy.special.jv, elementwise=True), pb.external(np.sin, elementwise=True)
+    for wrap in (lambda f: f, pb.jit):
+        with pytest.raises(TypeError, match=r"External function jv: the arguments do not fit the signature jv\(x1, x2"):
+            wrap(jv)(1.0, 2.0, 3.0)
+        with pytest.raises(TypeError, match=r"External function sin: .*unexpected keyword argument 'where'"):
+            wrap(sin)(X, where=X > 1)
 
 
-def operator(**options):
-    forward, backward = Counted(lambda x: x @ M.T), Counted(lambda y: y @ M)
-    op = pb.linear_callback(forward, backward, lambda x: pb.ShapeDtypeStruct((2,), x.dtype), **options)
-    return op, forward, backward
-
-
-@pytest.mark.parametrize("wrap", [lambda f: f, pb.jit])
-def test_forward_mode_calls_a_and_reverse_mode_calls_at(wrap):
-    op, forward, backward = operator()
-    f = wrap(op)
-    np.testing.assert_allclose(f(X), M @ X, rtol=1e-6)
-    assert (forward.taken(), backward.taken()) == (1, 0)
-    _, tangent = pb.jvp(f, (X,), (2 * X,))
-    np.testing.assert_allclose(tangent, M @ (2 * X), rtol=1e-6)
-    assert (forward.taken(), backward.taken()) == (2, 0)
-
-    def loss(x):
-        return (f(x) ** 2).sum()
-
-    np.testing.assert_allclose(pb.grad(loss)(X), 2 * M.T @ (M @ X), rtol=1e-5)
-    assert (forward.taken(), backward.taken()) == (1, 1)
-    np.testing.assert_allclose(wrap(pb.hessian(loss))(X), 2 * M.T @ M, rtol=1e-5)
-    np.testing.assert_allclose(pb.linear_transpose(f, X)(pnp.ones(2))[0], M.sum(0), rtol=1e-6)
-    # the transpose of the transpose is the map
-    np.testing.assert_allclose(pb.jacrev(pb.grad(loss))(X), 2 * M.T @ M, rtol=1e-5)
-    check_jaxpr(pb.make_jaxpr(pb.grad(loss))(X))
-
-
-@pytest.mark.parametrize("method", ["sequential", "expand_dims", "broadcast_all", "legacy_vectorized"])
-def test_linear_callback_under_vmap(method):
-    op, forward, backward = operator(vmap_method=method)
-    batch = np.stack([X, 2 * X, -X, X + 1])
-
-    def loss(x):
-        return (op(x) ** 2).sum()
-
-    for f in (pb.vmap(op), pb.jit(pb.vmap(op))):
-        np.testing.assert_allclose(f(batch), batch @ M.T, rtol=1e-5)
-        assert forward.taken() == (4 if method == "sequential" else 1)
-    for f in (pb.vmap(pb.grad(loss)), pb.jit(pb.vmap(pb.grad(loss))), pb.grad(lambda b: pb.vmap(loss)(b).sum())):
-        np.testing.assert_allclose(f(batch), 2 * batch @ M.T @ M, rtol=1e-4)
-        assert backward.taken() == (4 if method == "sequential" else 1)
-
-
-def test_linear_callback_with_parameters_and_pytrees():
-    op = pb.linear_callback(lambda x, a: {"y": a * x["u"] + x["v"]}, lambda y, a: {"u": a * y["y"], "v": y["y"]},
-                            lambda x, a: {"y": x["u"]})
-
-    def f(u, v, a):
-        return (op({"u": u, "v": v}, a)["y"] * X).sum()
-
-    for g in (pb.grad(f, (0, 1)), pb.jit(pb.grad(f, (0, 1)))):
-        du, dv = g(X, X, 3.0)
-        np.testing.assert_allclose(du, 3 * X)
-        np.testing.assert_allclose(dv, X)
-    # parameters batched, the vector not
-    du = pb.vmap(pb.grad(f), (None, None, 0))(X, X, X)
-    np.testing.assert_allclose(du, X[:, None] * X)
-    with pytest.raises(ValueError, match="a parameter of the map is being differentiated"):
-        pb.grad(f, 2)(X, X, 3.0)
-
-
-def test_a_complex_map_is_transposed_not_conjugated():
-    fft = pb.linear_callback(lambda x: np.fft.fft(x).astype(np.complex64), lambda y: np.fft.fft(y).astype(np.complex64))
-    z = (X + 1j * X[::-1]).astype(np.complex64)
-    got = pb.linear_transpose(fft, z)(pnp.asarray(z))[0]
-    np.testing.assert_allclose(got, np.fft.fft(np.eye(3)).T @ z, rtol=1e-5, atol=1e-5)
-
-
-def test_linear_callback_errors():
-    op, _, _ = operator()
-    with pytest.raises(TypeError, match="a linear map takes floating-point or complex numbers"):
-        op(np.arange(3))
-    with pytest.raises(TypeError, match=r"linear_callback, A: counted.* must return what was declared"):
-        pb.linear_callback(Counted(lambda x: x[:2]), lambda y: y)(X)
-    bad = pb.linear_callback(lambda x: x, lambda y: y[:1])
-    with pytest.raises(TypeError, match=r"linear_callback, At: .*expected f32"):
-        pb.grad(lambda x: bad(x).sum())(X)
-    with pytest.raises(TypeError, match="linear_callback: expected a function"):
-        pb.linear_callback(np.sin, 3)
-    with pytest.raises(ValueError, match="vmap_method must be"):
-        pb.linear_callback(np.sin, np.sin, vmap_method=None)
+def test_keyword_arguments_and_defaults_are_alike_eagerly_and_compiled():
+    f = pb.external(lambda x, y=2.0: x * y)
+    for g in (f, pb.jit(f)):
+        assert float(g(x=3.0)) == 6
+        with pytest.raises(TypeError, match="do not fit the signature"):
+            g(3.0, z=1.0)

@@ -471,3 +471,14 @@ def test_a_compiled_program_refuses_other_arguments():
         compiled([W])
     with pytest.raises(TypeError, match="called inside a transformation"):
         pb.grad(lambda x: compiled(x).sum())(W)
+
+
+def test_names_of_axes_around_a_call_are_part_of_what_is_compiled():
+    c = pnp.ones(3)
+    scaled = pb.jit(lambda x: x * lax.axis_size("i"))
+    seen = []
+    for n in (2, 3):
+        pb.vmap(lambda x: (seen.append(scaled(c).tolist()), x)[1], axis_name="i")(pnp.zeros(n))
+    assert seen == [[2] * 3, [3] * 3]
+    with pytest.raises(NameError):
+        scaled(c)

@@ -234,3 +234,14 @@ def test_arguments_that_are_no_arrays():
     assert "vmap: expected a function, got 3 of type int" in message(lambda: pb.vmap(3), TypeError)
     assert "the leaf ['r'] is 'text' of type str" in message(lambda: pb.vmap(lambda x: {"r": "text"})(W),
                                                              TypeError)
+
+
+def test_names_of_axes():
+    """Any hashable object is a name; a tuple too, which collectives read as several names unless in another one."""
+    for name, given in (("i", "i"), (3, 3), (("i", "j"), (("i", "j"),))):
+        ours = pb.vmap(lambda x, given=given: lax.psum(x, given), axis_name=name)(W)
+        assert ours.tolist() == [W.sum()] * len(W)
+    with pytest.raises(NameError, match="psum: no enclosing vmap has an axis named 'i'"):
+        pb.vmap(lambda x: lax.psum(x, ("i",)), axis_name=("i",))(W)
+    with pytest.raises(TypeError, match=r"vmap: axis_name must be a hashable name, .* got \['i'\] of type list"):
+        pb.vmap(lambda x: x, axis_name=["i"])

@@ -383,6 +383,11 @@ def test_partial_of_a_partial_keeps_inner_arguments_static(inner):
     assert tree_map(lambda x: x, Partial(func, 2))(3) == (1, 2, 3)
 
 
+def test_treedef_tuple_takes_structures():
+    with pytest.raises(TypeError, match="treedef_tuple: expected structures of trees, got 1 of type int"):
+        tree_util.treedef_tuple([tree_structure(0), 1])
+
+
 def test_importing_pytrees_imports_neither_jax_nor_the_xla_client():
     code = "import sys, pullback._core.tree_paths; print(*sys.modules)"
     env = {"PYTHONPATH": os.pathsep.join(sys.path)}

@@ -486,7 +486,7 @@ def test_closure_convert():
     all_close(jit(f)(2.0, 5), f32(11))
     converted, values = pb.closure_convert(pnp.sin, 1.0)
     assert values == []
-    with pytest.raises(TypeError, match="called with"):
+    with pytest.raises(TypeError, match="structure they were converted for"):
         converted({"x": 1.0})
 
 

@@ -520,6 +520,23 @@ def test_constants_and_rules_go_through():
     np.testing.assert_allclose(pb.jit(pb.vmap(pb.grad(sin)))(X), np.cos(X), rtol=1e-5)
 
 
+def test_tangents_are_looked_at_where_they_have_a_value():
+    seen = []
+    square = pb.custom_jvp(lambda x: x * x)
+
+    @square.defjvp
+    def _(primals, tangents):
+        pb.debug.callback(lambda x: seen.append(float(x)), *primals)
+        pb.debug.callback(lambda t: seen.append(float(t)), *tangents)
+        return square(*primals), 2 * primals[0] * tangents[0]
+
+    for wrap in (lambda f: f, pb.jit):
+        wrap(lambda x: pb.jvp(square, (x,), (5.0,)))(3.0)
+        wrap(pb.grad(square))(3.0)
+        assert seen == [3, 5, 3]
+        seen.clear()
+
+
 def test_residuals_from_the_host_in_a_scan_with_effects():
     seen = []
 

@@ -198,7 +198,7 @@ REFUSED = [
     (lambda: pnp.sum([1, 2]), TypeError, "sum: argument 0: expected an array or a number, got"),
     (lambda: pnp.sum(np.zeros(3), axis=1), ValueError, "sum: axis 1 is out of bounds for an array of 1 axes"),
     (lambda: pnp.sum(np.zeros((3, 3)), axis=(0, -2)), ValueError, "names an axis twice"),
-    (lambda: pnp.sum(np.zeros(3), axis="x"), TypeError, "axis must be None, an int or a tuple of ints"),
+    (lambda: pnp.sum(np.zeros(3), axis="x"), TypeError, "sum: an axis must be an int, got 'x' of type str"),
     (lambda: pnp.sum(np.zeros(3), out=np.zeros(())), NotImplementedError, "'out' is not supported"),
     (lambda: pnp.sum(np.zeros(3), where=np.zeros(3)), TypeError, "where must be a mask of bools"),
     (lambda: pnp.sum(np.zeros(3), initial=np.zeros(3)), ValueError, "initial must be a scalar"),

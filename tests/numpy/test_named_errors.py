@@ -1,0 +1,148 @@
+"""Errors begin with the name of the function that was called, also where it is made of other functions."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+import pullback as pb
+import pullback.numpy as pnp
+from pullback import nn, random
+
+V, M = pnp.arange(3.), pnp.ones((2, 3))
+KEY = random.key(0)
+
+# what takes no array first, or takes anything there; and what leaves the refusal to Python or to opt_einsum
+OTHER_ARGUMENTS = {"can_cast", "einsum_path", "finfo", "frombuffer", "fromiter", "iinfo", "iscomplexobj", "isdtype",
+                   "isrealobj", "isscalar", "issubdtype", "iterable", "promote_types", "result_type", "vectorize"}
+FUNCTIONS = {name: f for name, f in ((n, getattr(pnp, n)) for n in pnp.__all__)
+             if inspect.isfunction(f) and name not in OTHER_ARGUMENTS}
+
+
+def required(f):
+    return [p.name for p in inspect.signature(f).parameters.values()
+            if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+
+
+def message_of(call):
+    with pytest.raises((TypeError, ValueError, NotImplementedError, IndexError)) as info:
+        call()
+    return str(info.value)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_what_is_no_array(name):
+    f = FUNCTIONS[name]
+    assert message_of(lambda: f(*["text"] * max(len(required(f)), 1))).startswith(f"{f.__name__}: ")
+
+
+WITH_AXIS = [name for name, f in FUNCTIONS.items()
+             if "axis" in inspect.signature(f).parameters and "axis" not in required(f)]
+
+
+@pytest.mark.parametrize("name", WITH_AXIS)
+def test_an_axis_out_of_bounds(name):
+    f = FUNCTIONS[name]
+    joins = name in ("concat", "concatenate", "stack")
+    assert message_of(lambda: f(*[[M, M] if joins else M] * len(required(f)), axis=9)).startswith(f"{f.__name__}: ")
+
+
+CALLS = {
+    "ptp": lambda: pnp.ptp(pnp.zeros((0,))),
+    "nanmax": lambda: pnp.nanmax(V, where=V > 1),
+    "nanmin": lambda: pnp.nanmin(V, axis=(0, 0)),
+    "nanmean": lambda: pnp.nanmean(pnp.arange(3), axis=1),
+    "nanvar": lambda: pnp.nanvar(V, ddof="1"),
+    "std": lambda: pnp.std(V, ddof="1"),
+    "count_nonzero": lambda: pnp.count_nonzero(V, axis="x"),
+    "nancumsum": lambda: pnp.nancumsum(V, axis=(0,)),
+    "nancumprod": lambda: pnp.nancumprod(V, axis=1),
+    "trace": lambda: pnp.trace(V),
+    "diag": lambda: pnp.diag(M, 1.5),
+    "diagflat": lambda: pnp.diagflat(M, 1.5),
+    "vdot": lambda: pnp.vdot(V, M),
+    "identity": lambda: pnp.identity(-1),
+    "matvec": lambda: pnp.matvec(M, pnp.ones(4)),
+    "vecmat": lambda: pnp.vecmat(V, M),
+    "vecdot": lambda: pnp.vecdot(pnp.ones((2, 3)), pnp.ones((4, 3))),
+    "multi_dot": lambda: pnp.linalg.multi_dot([M, M]),
+    "vstack": lambda: pnp.vstack([V, pnp.ones(4)]),
+    "hstack": lambda: pnp.hstack([M, pnp.ones((3, 3))]),
+    "dstack": lambda: pnp.dstack([V, pnp.ones(4)]),
+    "column_stack": lambda: pnp.column_stack([V, pnp.ones(4)]),
+    "concat": lambda: pnp.concat([M, V]),
+    "append": lambda: pnp.append(M, V, axis=0),
+    "block": lambda: pnp.block([[M], [pnp.ones((2, 4))]]),
+    "full": lambda: pnp.full((2, 2), V),
+    "full_like": lambda: pnp.full_like(M, pnp.ones(2)),
+    "allclose": lambda: pnp.allclose(V, pnp.ones(4)),
+    "isclose": lambda: pnp.isclose(V, pnp.ones(4)),
+    "corrcoef": lambda: pnp.corrcoef(pnp.ones((1, 1, 1))),
+    "cov": lambda: pnp.cov(V, pnp.ones(4)),
+    "around": lambda: pnp.around(V, 1.5),
+    "round": lambda: pnp.round(pnp.array([True])),
+    "fromfunction": lambda: pnp.fromfunction(1, (2, 2)),
+    "logspace": lambda: pnp.logspace(0, 1, -1),
+    "geomspace": lambda: pnp.geomspace(1, 2, 2.5),
+    "linspace": lambda: pnp.linspace(0, 1, 2.5),
+    "arange": lambda: pnp.arange(1j),
+    "histogram": lambda: pnp.histogram(V, bins=np.ones((2, 2))),
+    "histogram_bin_edges": lambda: pnp.histogram_bin_edges(V, bins="auto"),
+    "unique_values": lambda: pnp.unique_values(V[:0], size=2),
+    "tril_indices_from": lambda: pnp.tril_indices_from(V),
+    "triu_indices_from": lambda: pnp.triu_indices_from(pnp.ones((1, 1, 1))),
+    "tril_indices": lambda: pnp.tril_indices(2, "k"),
+    "extract": lambda: pnp.extract(pnp.ones(9, bool), V),
+    "partition": lambda: pnp.partition(V, 1.5),
+    "split": lambda: pnp.split(V, 1.5),
+    "softmax": lambda: nn.softmax(V, axis=1),
+    "log_softmax": lambda: nn.log_softmax(V, axis=1),
+    "logsumexp": lambda: nn.logsumexp(V, axis=1),
+    "logmeanexp": lambda: nn.logmeanexp(V, axis=1),
+    "standardize": lambda: nn.standardize(V, axis=1),
+    "lognormal": lambda: random.lognormal(3),
+    "normal": lambda: random.normal(KEY, (-1,)),
+    "uniform": lambda: random.uniform(KEY, (1.5,)),
+    "randint": lambda: random.randint(KEY, (2,), 0, 1j),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_functions_made_of_others(name):
+    assert message_of(CALLS[name]).startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize(("call", "error", "parts"), [
+    (lambda: pnp.arange(1j), ValueError, ["start", "real", "1j", "linspace"]),
+    (lambda: pnp.arange(0, 3j, 1), ValueError, ["stop", "3j"]),
+    (lambda: pnp.linspace(0, 1, 2.5), TypeError, ["num must be an integer", "2.5 of type float"]),
+    (lambda: pnp.histogram(V, bins=np.ones((2, 2))), ValueError, ["a number or a vector of edges", "(2, 2)"]),
+    (lambda: pnp.histogram(V, bins=-1), ValueError, ["non-negative", "-1"]),
+    (lambda: pnp.tril_indices_from(V), ValueError, ["expected a matrix", "(3,)"]),
+    (lambda: pnp.full((2, 2), V), ValueError, ["fill_value must broadcast", "(2, 2)", "(3,)"]),
+    (lambda: pnp.vstack([V, pnp.ones(4)]), ValueError, ["(1, 3), (1, 4)", "axis 0"]),
+    (lambda: pnp.matvec(M, pnp.ones(4)), ValueError, ["(2, 3), (4,)"]),
+    (lambda: pnp.matvec(M, "text"), TypeError, ["argument 1", "'text'"]),
+    (lambda: pnp.einsum("ij,j", M, "text"), TypeError, ["argument 2", "'text'"]),
+    (lambda: pb.jit(lambda n: pnp.linspace(0, 1, n))(3), TypeError, ["static"]),
+    (lambda: pb.jit(lambda n: pnp.sum(M, axis=n))(1), TypeError, ["static"])])
+def test_what_they_say(call, error, parts):
+    with pytest.raises(error) as info:
+        call()
+    for part in parts:
+        assert part in str(info.value), str(info.value)
+
+
+def test_geomspace_across_zero_is_nan():
+    """As in NumPy between numbers of different signs; the ends are what was asked for."""
+    assert np.isnan(pnp.geomspace(-1., 1., 3)).tolist() == [False, True, False]
+    assert np.isnan(pnp.geomspace(0., 1., 3)).tolist() == [False, True, False]
+    np.testing.assert_allclose(pnp.geomspace(1j, 1., 3), np.geomspace(1j, 1., 3), atol=1e-6)
+
+
+def test_randint_drops_the_fraction_of_bounds():
+    assert random.randint(KEY, (4,), 0.9, 5.5).tolist() == random.randint(KEY, (4,), 0, 5).tolist()
+
+
+def test_around_and_round_are_one():
+    assert pnp.around(pnp.array([1.25, -2.5]), 1).tolist() == pnp.round(pnp.array([1.25, -2.5]), 1).tolist()
