@@ -13,7 +13,7 @@ from typing import Any
 
 from pullback._core.arguments import check_callable, flatten_result
 from pullback._core.array import lift
-from pullback._core.errors import boundary, describe_function, function_name
+from pullback._core.errors import RuleNotDefinedError, boundary, describe_function, function_name
 from pullback._core.jaxpr import Jaxpr, Var, eval_jaxpr
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
@@ -57,9 +57,14 @@ def custom_linear_solve(matvec: Callable, b: Any, solve: Callable, transpose_sol
     >>> print(divide(2., 6.), da, db)
     3.0 -1.5 0.5
     """
-    name = "custom_linear_solve"
     for fun in (matvec, solve, *([] if transpose_solve is None else [transpose_solve])):
-        check_callable(name, fun)
+        check_callable("custom_linear_solve", fun)
+    return solve_as("custom_linear_solve", "solve", matvec, b, solve, transpose_solve, symmetric, has_aux)
+
+
+def solve_as(name: str, solver_name: str, matvec: Callable, b: Any, solve: Callable, transpose_solve: Callable | None,
+             symmetric: bool = False, has_aux: bool = False) -> Any:
+    """`custom_linear_solve` for a function that messages name, as they name its solver."""
     leaves, tree = lift_tree(name, "b", b)
     avals = [x.aval for x in leaves]
     args_tree = treedef_tuple((tree,))
@@ -72,7 +77,11 @@ def custom_linear_solve(matvec: Callable, b: Any, solve: Callable, transpose_sol
         bodies[1] = product
     elif back is not None:
         n = len(product.consts)
-        transposed = transpose_jaxpr_full(product.jaxpr, (False,) * n + (True,) * len(avals))
+        try:
+            transposed = transpose_jaxpr_full(product.jaxpr, (False,) * n + (True,) * len(avals))
+        except (TypeError, RuleNotDefinedError) as error:
+            raise type(error)(f"{name}: matvec ({describe_function(matvec)}) must be linear in its argument, but cannot "
+                              f"be transposed: {error}") from None
         bodies[1] = Body(transposed, product.consts, tree)
     aux_trees: list[PyTreeDef] = []
 
@@ -95,7 +104,7 @@ def custom_linear_solve(matvec: Callable, b: Any, solve: Callable, transpose_sol
 
         return trace_body(name, run, args_tree, avals, part)
 
-    bodies[2] = traced("solve", solve, product)
+    bodies[2] = traced(solver_name, solve, product)
     aux_tree = aux_trees[0]
     if symmetric:
         bodies[3] = bodies[2]
@@ -213,4 +222,4 @@ linear_solve_p.jvp = _jvp
 linear_solve_p.transpose = _transpose
 linear_solve_p.batch = _batch
 
-__all__ = ["custom_linear_solve", "linear_solve_p", "share_constants", "split_aux", "tangents_with_fixed"]
+__all__ = ["custom_linear_solve", "linear_solve_p", "share_constants", "solve_as", "split_aux", "tangents_with_fixed"]

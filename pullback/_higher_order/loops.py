@@ -162,9 +162,9 @@ def _next(body_fun: Callable, i: Any, value: Any, tree: PyTreeDef) -> Any:
     check_same_structure("fori_loop", f"{label} must return a value with the structure of init_val", tree, got,
                          "Return the value as it came in.")
     avals = [out.aval for out in outs]
-    expected = [x.aval for x in promote_weak(xs, avals) or xs]
-    check_same_types("fori_loop", f"{label} must keep the types of the value", tree, expected, avals,
-                     "Convert with .astype() in the body, or give init_val the type that the body returns.")
+    if promote_weak(xs, avals) is None:  # else the body is traced once more
+        check_same_types("fori_loop", f"{label} must keep the types of the value", tree, [x.aval for x in xs], avals,
+                         "Convert with .astype() in the body, or give init_val the type that the body returns.")
     return tree_unflatten(tree, outs)
 
 

@@ -7,7 +7,7 @@ root does not depend on the initial guess, nor on what the algorithm closes over
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from pullback._core.arguments import check_callable, flatten_result
 from pullback._core.array import lift
@@ -19,7 +19,7 @@ from pullback._core.tree import PyTreeDef, tree_unflatten, treedef_tuple
 from pullback._core.zeros import Zero, zero_of
 from pullback._higher_order.bodies import Body, check_same_structure, check_same_types, lift_tree, trace_body
 from pullback._higher_order.call import check_operands
-from pullback._higher_order.linear_solve import custom_linear_solve, share_constants, split_aux, tangents_with_fixed
+from pullback._higher_order.linear_solve import share_constants, solve_as, split_aux, tangents_with_fixed
 from pullback._ops.elementwise import neg
 from pullback._ops.shape import instantiate
 from pullback._transforms.linearize import linearize_flat
@@ -54,17 +54,35 @@ def custom_root(f: Callable, initial_guess: Any, solve: Callable, tangent_solve:
     >>> print(sqrt(4.), pb.grad(sqrt)(4.))
     2.0 0.25
     """
-    name = "custom_root"
     for fun in (f, solve, tangent_solve):
-        check_callable(name, fun)
-    leaves, tree = lift_tree(name, "initial_guess", initial_guess)
+        check_callable("custom_root", fun)
+    return root_as(_OWN_WORDS, f, initial_guess, solve, tangent_solve, has_aux)
+
+
+class Words(NamedTuple):
+    """What messages call the parts of a problem: as the function does that the user called."""
+
+    function: str
+    guess: str
+    solve: str
+    tangent_solve: str
+
+
+_OWN_WORDS = Words("custom_root", "initial_guess", "solve", "tangent_solve")
+
+
+def root_as(words: Words, f: Callable, initial_guess: Any, solve: Callable, tangent_solve: Callable,
+            has_aux: bool = False) -> Any:
+    """`custom_root` in the words of another function."""
+    name = words.function
+    leaves, tree = lift_tree(name, words.guess, initial_guess)
     avals = [x.aval for x in leaves]
     args_tree = treedef_tuple((tree,))
 
     def check(part, fun, got_tree, got):
-        what = f"{part} ({describe_function(fun)}) must return a value with the structure and types of initial_guess"
+        what = f"{part} ({describe_function(fun)}) must return a value with the structure and types of {words.guess}"
         check_same_structure(name, what, tree, got_tree, "")
-        check_same_types(name, what, tree, avals, got, "Convert with .astype() in the function, or convert the guess.")
+        check_same_types(name, what, tree, avals, got, f"Convert with .astype() in {part}, or convert {words.guess}.")
 
     residual = trace_body(name, f, args_tree, avals, "f")
     check("f", f, residual.out_tree, residual.jaxpr.out_avals)
@@ -74,7 +92,8 @@ def custom_root(f: Callable, initial_guess: Any, solve: Callable, tangent_solve:
 
     def function(x):
         xs, x_tree = flatten_result(name, solve, x)
-        what = f"solve ({describe_function(solve)}) must call its first argument with a value like initial_guess"
+        what = (f"{words.solve} ({describe_function(solve)}) must call its first argument with a value like "
+                f"{words.guess}")
         check_same_structure(name, what, tree, x_tree, "")
         check_same_types(name, what, tree, avals, [a.aval for a in xs], "Convert it with .astype().")
         return tree_unflatten(tree, flat(*xs))
@@ -83,9 +102,9 @@ def custom_root(f: Callable, initial_guess: Any, solve: Callable, tangent_solve:
 
     def find(guess):
         result = solve(function, guess)
-        result, aux = split_aux(name, "solve", solve, result) if has_aux else (result, ())
+        result, aux = split_aux(name, words.solve, solve, result) if has_aux else (result, ())
         xs, x_tree = flatten_result(name, solve, result)
-        check("solve", solve, x_tree, [a.aval for a in xs])
+        check(words.solve, solve, x_tree, [a.aval for a in xs])
         auxs, aux_tree = flatten_result(name, solve, aux)
         aux_trees.append(aux_tree)
         return [*xs, *auxs]
@@ -97,14 +116,15 @@ def custom_root(f: Callable, initial_guess: Any, solve: Callable, tangent_solve:
         def matvec(t):
             return tree_unflatten(tree, [instantiate(o) for o in linear.push(flatten_result(name, f, t)[0])])
 
-        return custom_linear_solve(matvec, y, tangent_solve, _transposed(tangent_solve))
+        return solve_as(name, words.tangent_solve, matvec, y, tangent_solve, _transposed(tangent_solve))
 
-    finder = trace_body(name, find, args_tree, avals, "solve")
+    finder = trace_body(name, find, args_tree, avals, words.solve)
     tangent: Body | None = None
     # where f holds no traced value, nothing can ask for a derivative
     moving = any(isinstance(c, Tracer) for c in residual.consts)
     if moving and all(aval.to_tangent_aval().dtype == aval.dtype for aval in avals):
-        tangent = trace_body(name, solve_tangent, treedef_tuple((tree, tree)), [*avals, *avals], "tangent_solve")
+        tangent = trace_body(name, solve_tangent, treedef_tuple((tree, tree)), [*avals, *avals],
+                             words.tangent_solve)
     jaxprs, consts = share_constants([residual, finder, tangent])
     outs = root_p.bind(*consts, *leaves, f=jaxprs[0], solve=jaxprs[1], tangent=jaxprs[2], num_consts=len(consts))
     x = tree_unflatten(tree, outs[:len(leaves)])
@@ -184,4 +204,4 @@ root_p.lower = _lower
 root_p.jvp = _jvp
 root_p.batch = _batch
 
-__all__ = ["custom_root", "root_p"]
+__all__ = ["Words", "custom_root", "root_as", "root_p"]

@@ -13,6 +13,7 @@ from agreement import close
 
 import pullback as pb
 import pullback.numpy as pnp
+from pullback import lax
 from pullback.core import check_jaxpr
 from pullback.debug import counters
 
@@ -482,3 +483,18 @@ def test_names_of_axes_around_a_call_are_part_of_what_is_compiled():
     assert seen == [[2] * 3, [3] * 3]
     with pytest.raises(NameError):
         scaled(c)
+
+
+def test_errors_of_warm_calls_end_at_the_users_line():
+    def check(v):
+        if v > 2:
+            raise ValueError("too large")
+        return v
+
+    f = pb.jit(lambda x: pb.pure_callback(check, x, x))
+    double = pb.jit(lambda x: x + x)
+    one = double(0.5)
+    f(one), f(one)
+    with pytest.raises(ValueError, match="too large") as caught:
+        f(double(double(one)))
+    assert not any("/pullback/_" in str(entry.path) for entry in caught.traceback)
