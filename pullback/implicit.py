@@ -10,6 +10,7 @@ derivatives are those of an exact solution. Unknowns that are complex are for fu
 """
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -17,13 +18,18 @@ from pullback import lax
 from pullback import numpy as pnp
 from pullback._api.derivatives import grad, linear_transpose, linearize
 from pullback._api.vectorize import vmap
-from pullback._core.errors import boundary
-from pullback._core.tree import tree_flatten, tree_unflatten
-from pullback._higher_order.bodies import lift_tree
+from pullback._core.arguments import check_callable, flatten_result
+from pullback._core.errors import boundary, describe_function, standing_for
+from pullback._core.trace import Tracer
+from pullback._core.tree import tree_flatten, tree_structure, tree_unflatten
+from pullback._higher_order.bodies import check_same_structure, check_same_types, lift_tree, promote_weak
 from pullback._higher_order.initial_value import odeint
+from pullback._higher_order.linear_solve import solve_as
+from pullback._higher_order.root import Words, root_as
 
 # up to this many unknowns the matrix is built: 512² numbers are 1 MB in single precision
 _DENSE_LIMIT = 512
+_LEAF = tree_structure(0)
 
 
 @boundary
@@ -49,6 +55,8 @@ def fixed_point(f: Callable, x_init: Any, *args: Any, solver: Callable | None = 
     >>> print(sqrt(4.), pb.grad(sqrt)(4.))
     2.0 0.25
     """
+    words = _words("fixed_point", f, solver, max_steps)
+
     def iterate(residual, x):
         def step(state):
             x, _, k = state
@@ -57,11 +65,14 @@ def fixed_point(f: Callable, x_init: Any, *args: Any, solver: Callable | None = 
 
         return lax.while_loop(lambda s: s[1] & (s[2] < max_steps), step, (x, True, 0))[0]
 
+    @standing_for(f)
     def residual(x):
-        return _map(lambda a, b: a - b, _same_structure("fixed_point", f(x, *args), x), x)
+        return _map(lambda a, b: a - b, _like("fixed_point", "f", f, f(x, *args), x, words.guess), x)
 
-    find = iterate if solver is None else lambda _, x: solver(lambda y: f(y, *args), x)
-    return lax.custom_root(residual, _floats("fixed_point", x_init), find, _tangent_solver(linear_solver, "bicgstab"))
+    find = iterate if solver is None else standing_for(solver)(
+        lambda _, x: solver(lambda y: f(y, *args), x))
+    solve = _tangent_solver("fixed_point", linear_solver, "bicgstab")
+    return root_as(words, residual, _floats("fixed_point", x_init), find, solve)
 
 
 @boundary
@@ -86,13 +97,15 @@ def root(f: Callable, x_init: Any, *args: Any, solver: Callable | None = None, l
     >>> print(cbrt(8.), pb.grad(cbrt)(8.))
     2.0 0.083333...
     """
-    solve = _tangent_solver(linear_solver, "bicgstab")
+    words = _words("root", f, solver, max_steps)
+    solve = _tangent_solver("root", linear_solver, "bicgstab")
 
+    @standing_for(f)
     def residual(x):
         return f(x, *args)
 
     find = _newton(solve, tol, max_steps) if solver is None else solver
-    return lax.custom_root(residual, _floats("root", x_init), find, solve)
+    return root_as(words, residual, _floats("root", x_init), find, solve)
 
 
 @boundary
@@ -117,13 +130,21 @@ def argmin(f: Callable, x_init: Any, *args: Any, solver: Callable | None = None,
     >>> print(shrunk(1.), pb.grad(shrunk)(1.))
     1.5 -0.75
     """
-    solve = _tangent_solver(linear_solver, "cg")
+    words = _words("argmin", f, solver, max_steps)
+    solve = _tangent_solver("argmin", linear_solver, "cg")
 
+    @standing_for(f)
     def objective(x):
-        return f(x, *args)
+        leaves, tree = flatten_result("argmin", f, f(x, *args))
+        if tree != _LEAF or leaves[0].shape != () or not pnp.issubdtype(leaves[0].dtype, pnp.floating):
+            got = leaves[0].aval.str_short() if tree == _LEAF else tree
+            raise TypeError(f"argmin: f ({describe_function(f)}) must return a scalar, a real floating-point number, "
+                            f"got {got}")
+        return leaves[0]
 
-    find = _newton(solve, tol, max_steps) if solver is None else lambda _, x: solver(objective, x)
-    return lax.custom_root(grad(objective), _floats("argmin", x_init), find, solve)
+    find = _newton(solve, tol, max_steps) if solver is None else standing_for(solver)(
+        lambda _, x: solver(objective, x))
+    return root_as(words, grad(objective), _floats("argmin", x_init), find, solve)
 
 
 @boundary
@@ -149,12 +170,54 @@ def linear_solve(matvec: Callable, b: Any, *, method: str = "auto", symmetric: b
     >>> print(pb.implicit.linear_solve(lambda x: a @ x, pnp.array([4., 8.])))
     [1. 2.]
     """
-    _method("linear_solve", method)
+    check_callable("linear_solve: matvec", matvec)
+    _method("linear_solve", "method", method)
+    if max_steps is not None:
+        _check_steps("linear_solve", max_steps)
 
     def solve(apply, rhs):
         return _solve(apply, rhs, method, "bicgstab", tol, max_steps)
 
-    return lax.custom_linear_solve(matvec, _floats("linear_solve", b), solve, solve, symmetric)
+    return solve_as("linear_solve", ("solve", "solve"), matvec, _floats("linear_solve", b), solve, solve, symmetric)
+
+
+# --- what the user gave ---
+
+
+def _words(function: str, f: Any, solver: Any, max_steps: Any) -> Words:
+    """What messages call the parts of a problem, once they have been checked."""
+    check_callable(f"{function}: f", f)
+    if solver is not None:
+        check_callable(f"{function}: solver", solver)
+    _check_steps(function, max_steps)
+    return Words(function, "x_init", "solver", "linear_solver")
+
+
+def _check_steps(function: str, max_steps: Any) -> None:
+    """Refuse a number of steps that is none; a traced one is as good as its type."""
+    if isinstance(max_steps, Tracer) and max_steps.shape == () and pnp.issubdtype(max_steps.dtype, pnp.integer):
+        return
+    try:
+        if isinstance(max_steps, bool):
+            raise TypeError
+        negative = operator.index(max_steps) < 0
+    except TypeError:
+        raise TypeError(f"{function}: max_steps must be an integer, got {max_steps!r} of type "
+                        f"{type(max_steps).__name__}") from None
+    if negative:
+        raise ValueError(f"{function}: max_steps must be at least 0, got {max_steps!r}")
+
+
+def _like(function: str, part: str, fun: Callable, result: Any, x: Any, of: str) -> Any:
+    """What a function of the user returned, which must have the structure and types of `x`."""
+    xs, tree = tree_flatten(x)
+    leaves, got = flatten_result(function, fun, result)
+    what = f"{part} ({describe_function(fun)}) must return a value with the structure and types of {of}"
+    check_same_structure(function, what, tree, got, "")
+    avals = [pnp.asarray(a).aval for a in xs]
+    leaves = promote_weak(leaves, avals) or leaves
+    check_same_types(function, what, tree, avals, [a.aval for a in leaves], f"Convert with .astype() in {part}.")
+    return tree_unflatten(tree, leaves)
 
 
 # --- pytrees ---
@@ -165,14 +228,6 @@ def _floats(function: str, tree: Any) -> Any:
     name = "b" if function == "linear_solve" else "x_init"
     leaves, treedef = lift_tree(function, name, tree)
     return tree_unflatten(treedef, [x if pnp.issubdtype(x.dtype, pnp.inexact) else x.astype(float) for x in leaves])
-
-
-def _same_structure(function: str, result: Any, x: Any) -> Any:
-    expected, got = tree_flatten(x)[1], tree_flatten(result)[1]
-    if expected != got:
-        raise TypeError(f"{function}: f must return a value with the structure of x_init, expected {expected}, got "
-                        f"{got}")
-    return result
 
 
 def _map(fun: Callable, *trees: Any) -> Any:
@@ -232,17 +287,23 @@ def _newton(solve: Callable, tol: float | None, max_steps: int) -> Callable:
     return find
 
 
-def _tangent_solver(linear_solver: str | Callable, large: str) -> Callable:
+def _tangent_solver(function: str, linear_solver: str | Callable, large: str) -> Callable:
     """The function `(matvec, b)` that the caller asked for by a name, or gave."""
     if callable(linear_solver):
-        return linear_solver
-    _method("linear_solver", linear_solver)
+        given = linear_solver
+
+        @standing_for(given)
+        def solve(matvec, b):
+            return _like(function, "linear_solver", given, given(matvec, b), b, "its second argument")
+
+        return solve
+    _method(function, "linear_solver", linear_solver)
     return lambda matvec, b: _solve(matvec, b, linear_solver, large, None, None)
 
 
-def _method(what: str, method: Any) -> None:
-    if method != "auto" and method not in _METHODS:
-        raise ValueError(f"implicit.{what}: expected 'auto', {', '.join(map(repr, _METHODS))}"
+def _method(function: str, what: str, method: Any) -> None:
+    if not isinstance(method, str) or (method != "auto" and method not in _METHODS):
+        raise ValueError(f"{function}: {what} must be 'auto', {', '.join(map(repr, _METHODS))}"
                          f"{' or a function (matvec, b)' if what == 'linear_solver' else ''}, got {method!r}")
 
 

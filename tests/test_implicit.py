@@ -249,3 +249,50 @@ def test_what_does_not_fit_is_named():
         implicit.linear_solve(lambda x: x, 1.0, method="lu")
     with pytest.raises(TypeError, match="all real or all complex"):
         implicit.root(lambda x: x, (1.0, 1j))
+
+
+HERE = r"\(<lambda> \(defined at .*test_implicit\.py:\d+\)\)"
+
+
+class Doubled:
+    def __call__(self, x):
+        return x, x
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: implicit.root(Doubled(), 1.0), r"^root: f \(Doubled\) must return"),
+    (lambda: implicit.root(lambda x: (x, x), 1.0), rf"^root: f {HERE} .*of x_init: at the top expected a leaf, got a"),
+    (lambda: implicit.root(lambda x: pnp.ones(3), 1.0), rf"^root: f {HERE} .*\n.*expected f64\[\], got f64\[3\]"),
+    (lambda: implicit.fixed_point(lambda x: (x, x), 1.0), rf"^fixed_point: f {HERE} .*of x_init: .* a leaf, got a"),
+    (lambda: implicit.fixed_point(lambda x: pnp.ones(3), 1.0), rf"^fixed_point: f {HERE} .*\n.*expected f64\[\], got"),
+    (lambda: implicit.argmin(lambda x: x, pnp.ones(3)), rf"^argmin: f {HERE} must return a scalar.* got f64\[3\]"),
+    (lambda: implicit.argmin(lambda x: (x, x), 1.0), rf"^argmin: f {HERE} must return a scalar.* got .*\*, \*"),
+    (lambda: implicit.argmin(lambda x: 3, 1.0), rf"^argmin: f {HERE} must return .*floating-point number, got i64"),
+    (lambda: implicit.root(lambda x: x, 1.0, solver=lambda f, x: (x, x)), rf"^root: solver {HERE} must return"),
+    (lambda: implicit.fixed_point(lambda x: x, 1.0, solver=lambda f, x: (x, x)), rf"^fixed_point: solver {HERE}"),
+    (lambda: implicit.argmin(lambda x: x * x, 1.0, solver=lambda f, x: f), r"^argmin: .* must return arrays"),
+    (lambda: implicit.root(lambda x: x, 1.0, linear_solver=lambda f, y: (y, y)), rf"^root: linear_solver {HERE}"),
+    (lambda: implicit.linear_solve(lambda v: v * v + 1, pnp.ones(2)), rf"^linear_solve: matvec {HERE} must be linear"),
+    (lambda: implicit.linear_solve(lambda v: (v, v), pnp.ones(2)), rf"^linear_solve: matvec {HERE} must return"),
+    (lambda: implicit.root(lambda x: x if x > 0 else -x, 1.0), r"tracing of f of root, <lambda> \(defined at .*test_"),
+    (lambda: implicit.root(3, 1.0), "^root: f: expected a function, got 3 of type int"),
+    (lambda: implicit.fixed_point(None, 1.0), "^fixed_point: f: expected a function, got None"),
+    (lambda: implicit.argmin(3, 1.0), "^argmin: f: expected a function"),
+    (lambda: implicit.linear_solve(3, 1.0), "^linear_solve: matvec: expected a function"),
+    (lambda: implicit.root(lambda x: x, 1.0, solver=3), "^root: solver: expected a function"),
+    (lambda: implicit.root(lambda x: x, 1.0, linear_solver=3), "^root: linear_solver must be 'auto'"),
+])
+def test_messages_speak_of_what_the_user_gave(call, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        call()
+
+
+@pytest.mark.parametrize("solve", [implicit.root, implicit.fixed_point, implicit.argmin, implicit.linear_solve])
+def test_max_steps_is_checked(solve):
+    name = solve.__name__
+    with pytest.raises(ValueError, match=f"^{name}: max_steps must be at least 0, got -1"):
+        solve(lambda x: x, 1.0, max_steps=-1)
+    for bad in (2.5, True, "3", pnp.ones(2)):
+        with pytest.raises(TypeError, match=f"^{name}: max_steps must be an integer, got"):
+            solve(lambda x: x, 1.0, max_steps=bad)
+    assert float(pb.jit(lambda n: implicit.fixed_point(lambda x: x + 1, 0.0, max_steps=n))(7)) == 7

@@ -196,6 +196,17 @@ def function_name(fun: Any) -> str:
     return getattr(fun, "__name__", None) or type(fun).__name__
 
 
+def standing_for(fun: Callable) -> Callable[[Callable], Callable]:
+    """A decorator for a function of ours around `fun`, a user's: messages name that, and its line."""
+
+    def rename(wrapper):
+        functools.update_wrapper(wrapper, fun, updated=())
+        wrapper.__name__ = function_name(fun)  # an object that is called has none to copy
+        return wrapper
+
+    return rename
+
+
 def fold(error: BaseException) -> None:
     """Take the package's own frames out of the traceback of an exception, and of those it is chained to.
 

@@ -274,6 +274,8 @@ def _dce(used, eqn: Equation) -> Equation:
 
 
 def _depends(marked, branches):
+    if marked[0]:
+        return (True,) * len(branches[0].outvars)
     return tuple(map(any, zip(*(depends_on(b, marked[1:]) for b in branches), strict=True)))
 
 

@@ -59,12 +59,13 @@ def custom_linear_solve(matvec: Callable, b: Any, solve: Callable, transpose_sol
     """
     for fun in (matvec, solve, *([] if transpose_solve is None else [transpose_solve])):
         check_callable("custom_linear_solve", fun)
-    return solve_as("custom_linear_solve", "solve", matvec, b, solve, transpose_solve, symmetric, has_aux)
+    return solve_as("custom_linear_solve", ("solve", "transpose_solve"), matvec, b, solve, transpose_solve, symmetric,
+                    has_aux)
 
 
-def solve_as(name: str, solver_name: str, matvec: Callable, b: Any, solve: Callable, transpose_solve: Callable | None,
-             symmetric: bool = False, has_aux: bool = False) -> Any:
-    """`custom_linear_solve` for a function that messages name, as they name its solver."""
+def solve_as(name: str, solvers: tuple[str, str], matvec: Callable, b: Any, solve: Callable,
+             transpose_solve: Callable | None, symmetric: bool = False, has_aux: bool = False) -> Any:
+    """`custom_linear_solve` in the words of another function: its name, and those of its two solvers."""
     leaves, tree = lift_tree(name, "b", b)
     avals = [x.aval for x in leaves]
     args_tree = treedef_tuple((tree,))
@@ -80,8 +81,8 @@ def solve_as(name: str, solver_name: str, matvec: Callable, b: Any, solve: Calla
         try:
             transposed = transpose_jaxpr_full(product.jaxpr, (False,) * n + (True,) * len(avals))
         except (TypeError, RuleNotDefinedError) as error:
-            raise type(error)(f"{name}: matvec ({describe_function(matvec)}) must be linear in its argument, but cannot "
-                              f"be transposed: {error}") from None
+            raise type(error)(f"{name}: matvec ({describe_function(matvec)}) must be linear in its argument, but it "
+                              f"cannot be transposed: {error}") from None
         bodies[1] = Body(transposed, product.consts, tree)
     aux_trees: list[PyTreeDef] = []
 
@@ -104,12 +105,12 @@ def solve_as(name: str, solver_name: str, matvec: Callable, b: Any, solve: Calla
 
         return trace_body(name, run, args_tree, avals, part)
 
-    bodies[2] = traced(solver_name, solve, product)
+    bodies[2] = traced(solvers[0], solve, product)
     aux_tree = aux_trees[0]
     if symmetric:
         bodies[3] = bodies[2]
     elif back is not None and bodies[1] is not None:
-        bodies[3] = traced("transpose_solve", back, bodies[1])
+        bodies[3] = traced(solvers[1], back, bodies[1])
     jaxprs, consts = share_constants(bodies)
     outs = linear_solve_p.bind(*consts, *leaves, matvec=jaxprs[0], vecmat=jaxprs[1], solve=jaxprs[2],
                                transpose_solve=jaxprs[3], num_consts=len(consts), subject=describe_function(matvec))

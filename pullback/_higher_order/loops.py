@@ -1,7 +1,6 @@
 """Loops of known length as users call them: `scan`, `fori_loop`, `map`."""
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from pullback._core import dtypes
 from pullback._core.arguments import check_callable, flatten_result
 from pullback._core.array import ConcreteArray, lift
-from pullback._core.errors import boundary, describe_function
+from pullback._core.errors import boundary, describe_function, standing_for
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten, treedef_tuple
 from pullback._core.tree_paths import skeleton
 from pullback._core.types import make_aval
@@ -82,8 +81,8 @@ def _scan(function: str, f: Callable, init: Any, xs: Any, length: int | None = N
     if promoted is not None:
         carry = promoted
         body, children = trace(carry)
-    check_same_types(function, f"the body {label} must keep the types of the carry", carry_tree, [c.aval for c in carry],
-                     body.jaxpr.out_avals[:len(carry)],
+    check_same_types(function, f"the body {label} must keep the types of the carry", carry_tree,
+                     [c.aval for c in carry], body.jaxpr.out_avals[:len(carry)],
                      "Convert with .astype() in the body, or give init the type that the body returns.")
     steps = max(n, 1) if unroll is True else 1 if unroll is False else int(unroll)
     last, stacked = bind_scan(body.consts, carry, scanned, body.jaxpr, n, bool(reverse), steps)
@@ -138,7 +137,7 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable, init_val: Any, *, unro
     tree = lift_tree("fori_loop", "init_val", init_val)[1]
     first, last = _constant(lower), _constant(upper)
     if first is not None and last is not None:
-        @functools.wraps(body_fun, updated=())
+        @standing_for(body_fun)
         def step(carry, _):
             i, value = carry
             return (add(i, 1), _next(body_fun, i, value, tree)), None
@@ -146,7 +145,7 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable, init_val: Any, *, unro
         (_, out), _ = _scan("fori_loop", step, (low, init_val), None, max(last - first, 0), unroll=unroll)
         return out
 
-    @functools.wraps(body_fun, updated=())
+    @standing_for(body_fun)
     def advance(carry):
         i, end, value = carry
         return add(i, 1), end, _next(body_fun, i, value, tree)
@@ -189,7 +188,7 @@ def map(f: Callable, xs: Any, *, batch_size: int | None = None) -> Any:
     """
     check_callable("map", f)
     if batch_size is None:
-        @functools.wraps(f, updated=())
+        @standing_for(f)
         def step(_, x):
             outs, tree = flatten_result("map", f, f(x))
             return None, tree_unflatten(tree, outs)

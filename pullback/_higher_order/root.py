@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from pullback._core.arguments import check_callable, flatten_result
 from pullback._core.array import lift
-from pullback._core.errors import boundary, describe_function
+from pullback._core.errors import boundary, describe_function, standing_for
 from pullback._core.jaxpr import eval_jaxpr
 from pullback._core.primitive import Primitive
 from pullback._core.trace import Tracer
@@ -116,7 +116,7 @@ def root_as(words: Words, f: Callable, initial_guess: Any, solve: Callable, tang
         def matvec(t):
             return tree_unflatten(tree, [instantiate(o) for o in linear.push(flatten_result(name, f, t)[0])])
 
-        return solve_as(name, words.tangent_solve, matvec, y, tangent_solve, _transposed(tangent_solve))
+        return solve_as(name, (words.tangent_solve,) * 2, matvec, y, tangent_solve, _transposed(name, tangent_solve))
 
     finder = trace_body(name, find, args_tree, avals, words.solve)
     tangent: Body | None = None
@@ -131,12 +131,13 @@ def root_as(words: Words, f: Callable, initial_guess: Any, solve: Callable, tang
     return (x, tree_unflatten(aux_trees[0], outs[len(leaves):])) if has_aux else x
 
 
-def _transposed(tangent_solve: Callable) -> Callable:
+def _transposed(name: str, tangent_solve: Callable) -> Callable:
     """The solver of transposed systems: the same one, given the transposed map.
 
     One that does not look at the map it is given (it knows a factorization, say) is transposed itself.
     """
 
+    @standing_for(tangent_solve)
     def solve(vecmat, ct):
         calls = []
 
@@ -147,10 +148,10 @@ def _transposed(tangent_solve: Callable) -> Callable:
         result = tangent_solve(g, ct)
         if calls:
             return result
-        cts, tree = flatten_result("custom_root", tangent_solve, ct)
+        cts, tree = flatten_result(name, tangent_solve, ct)
         linear = record_linear(
-            lambda *ys: flatten_result("custom_root", tangent_solve, tangent_solve(g, tree_unflatten(tree, ys)))[0],
-            [c.aval for c in cts], f"tangent_solve of custom_root, {describe_function(tangent_solve)}")
+            lambda *ys: flatten_result(name, tangent_solve, tangent_solve(g, tree_unflatten(tree, ys)))[0],
+            [c.aval for c in cts], f"the tangent solver of {name}, {describe_function(tangent_solve)}")
         return tree_unflatten(tree, [instantiate(t) for t in pull(linear, cts)])
 
     return solve

@@ -98,7 +98,9 @@ def _bound(max_steps: Any) -> int | None:
     if max_steps is None:
         return None
     try:
-        bound = operator.index(None if isinstance(max_steps, bool) else max_steps)
+        if isinstance(max_steps, bool):
+            raise TypeError
+        bound = operator.index(max_steps)
     except (TypeError, ConcretizationTypeError):
         raise TypeError(f"while_loop: max_steps must be an integer that is known when the loop is traced, since memory "
                         f"is laid out for it, got {max_steps!r}. A bound that depends on data belongs into cond_fun, "

@@ -1,5 +1,8 @@
 """What `vjp`, `linearize` and `linear_transpose` return is a pytree: it crosses `jit`, `vmap`, `scan` and `cond`."""
 
+import copy
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -183,3 +186,48 @@ def test_eager_gradients_make_no_forms(monkeypatch):
     monkeypatch.setattr("pullback._api.linear_functions.form_of", refuse)
     assert float(pb.grad(lambda x: x * x)(3.0)) == 6.0
     assert float(pb.vjp(lambda x: x * x, 3.0)[1](1.0)[0]) == 6.0
+
+
+@pytest.mark.parametrize("make", [copy.copy, copy.deepcopy])
+def test_copies_do_what_the_original_does(make):
+    ones = pnp.ones(3)
+    _, f_vjp = pb.vjp(lambda x: x * x, X)
+    _, f_jvp = pb.linearize(lambda x: x * x, X)
+    transposed = pb.linear_transpose(lambda x: 2.0 * x, X)
+    # before and after it was first taken apart
+    for _ in range(2):
+        np.testing.assert_allclose(make(f_vjp)(ones)[0], 2 * X)
+        np.testing.assert_allclose(make(make(f_jvp))(ones), 2 * X)
+        np.testing.assert_allclose(make(transposed)(ones)[0], 2 * np.ones(3))
+        tree_leaves((f_vjp, f_jvp, transposed))
+    assert tree_structure(make(f_vjp)) == tree_structure(f_vjp)
+    inner = pb.grad(lambda x: make(pb.vjp(lambda x: x * x * x, x)[1])(1.0)[0])
+    assert float(inner(2.0)) == 12.0
+
+
+def test_a_deep_copy_outlives_the_donation_of_the_original():
+    _, f_vjp = pb.vjp(lambda x: x * x, X)
+    kept = copy.deepcopy(f_vjp)
+    pb.jit(lambda f: f(pnp.ones(3)), donate_argnums=0)(f_vjp)
+    np.testing.assert_allclose(kept(pnp.ones(3))[0], 2 * X)
+
+
+def squared(x):
+    return x * x
+
+
+def test_what_does_not_fit_is_named():
+    _, f_vjp = pb.vjp(squared, 1.0)
+    _, f_jvp = pb.linearize(squared, 1.0)
+    for args, kwargs, got in (((1.0, 2.0), {}, "got 2"), ((), {}, "got 0"), ((1.0,), {"ct": 1.0}, "keywords ct")):
+        with pytest.raises(TypeError, match=f"the vjp of squared takes one argument, the cotangent of the result, {got}"
+                           if "got" in got else got):
+            f_vjp(*args, **kwargs)
+    with pytest.raises(TypeError, match="the linearized squared takes tangents by position, got the keywords t"):
+        f_jvp(t=1.0)
+    with pytest.raises(TypeError, match="at the top: expected a leaf, got a tuple of 2 children"):
+        f_vjp((1.0, 2.0))
+    with pytest.raises(TypeError, match="the vjp of squared cannot be pickled"):
+        pickle.dumps(f_vjp)
+    with pytest.raises(TypeError, match="the linearized squared cannot be pickled"):
+        pickle.dumps(f_jvp)

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -295,3 +296,9 @@ def test_arrays_of_other_libraries_are_operands():
     exported[1] = 9.
     assert x.tolist() == [0., 1., 2.]
     assert (pnp.sin(jnp.zeros(2)) + 1).tolist() == [1., 1.]
+
+
+def test_the_class_is_not_called_and_the_traceback_ends_at_the_call():
+    with pytest.raises(TypeError, match=r"use pullback\.numpy\.array") as caught:
+        pb.Array([1, 2])
+    assert caught.traceback[-1].path == Path(__file__)

@@ -12,6 +12,7 @@ import sys
 import jax
 import pytest
 
+import pullback as pb
 from pullback import tree, tree_util
 from pullback._core.tree import flatten, registry
 from pullback._core.tree_paths import broadcast_prefix, equality_errors, leaf_hint, prefix_errors
@@ -395,3 +396,8 @@ def test_importing_pytrees_imports_neither_jax_nor_the_xla_client():
     loaded = done.stdout.split()
     assert "jaxlib._jax" in loaded
     assert [name for name in loaded if name.split(".")[0] == "jax" or "xla_client" in name] == []
+
+
+def test_arrays_are_told_by_their_type():
+    with pytest.raises(ValueError, match=r"expected a tuple of 2 children, got an array of type f32\[3\]"):
+        tree_map(lambda x, y: x, (1, 2), pb.numpy.ones(3))

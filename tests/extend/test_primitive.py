@@ -192,6 +192,44 @@ def test_evaluation_by_compiling_the_lowering():
     all_close(pb.jit(p.bind)(X), -X)
 
 
+def test_equal_parameters_of_different_kinds_are_told_apart():
+    """1, 1.0 and True are equal, and so are 0.0 and -0.0, alone and in tuples."""
+    kinds = {bool: 7.0, int: 2.0, float: 3.0, np.float32: 5.0}
+
+    def number(by):
+        value = by[0] if isinstance(by, tuple) else by
+        return float(np.copysign(kinds[type(value)], value.real)) * float(np.copysign(1.0, value.imag))
+
+    p = Primitive("scale_by")
+    p.def_abstract_eval(lambda x, *, by: ShapedArray(x.shape, np.int32 if isinstance(by, int) else x.dtype))
+    p.def_lowering(lambda ctx, x, *, by: ctx.constant(number(by), ShapedArray(
+        x.aval.shape, np.int32 if isinstance(by, int) else x.aval.dtype)))
+    q = Primitive("with_a_kernel")
+    q.def_abstract_eval(lambda x, *, by: ShapedArray((kinds[type(by[0])],), x.dtype))
+    q.def_kernel(lambda x, *, by: np.zeros(int(kinds[type(by[0])]), x.dtype))
+    x = pnp.ones(())
+    parameters = [1, 1.0, True, 0.0, -0.0, f32(0), f32(-0.0), (0.0,), (-0.0,), (0,), (False,)]
+    for _ in range(2):
+        assert [float(p.bind(x, by=by)) for by in parameters] == [number(by) for by in parameters]
+        assert p.bind(x, by=1).dtype == np.int32
+        assert p.bind(x, by=1.0).dtype == np.float32
+        assert [q.bind(x, by=(v,)).shape for v in (1, True, 1.0)] == [(2,), (7,), (3,)]
+    compiled = pb.jit(lambda x, n: x / n, static_argnums=1)
+    signs = [float(compiled(1.0, z)) for z in (f32(0.0), f32(-0.0), np.float64(0.0), np.float64(-0.0))]
+    assert signs == [np.inf, -np.inf] * 2
+
+
+def test_linear_functions_with_equal_parameters_of_different_kinds_are_not_equal():
+    p = Primitive("times")
+    p.def_kernel(lambda x, *, by: x * np.asarray(np.copysign(1.0, by), x.dtype))
+    p.def_abstract_eval(lambda x, *, by: x)
+    p.def_lowering(lambda ctx, x, *, by: ctx.op("stablehlo.multiply", [x, ctx.constant(np.copysign(1.0, by), x.aval)]))
+    p.def_jvp(lambda primals, tangents, *, by: (p.bind(*primals, by=by), p.bind(instantiate(tangents[0]), by=by)))
+    p.def_transpose(lambda ct, x, *, by: [p.bind(ct, by=by)])
+    apply = pb.jit(lambda f, ct: f(ct)[0])
+    assert [float(apply(pb.vjp(lambda x, by=by: p.bind(x, by=by), 1.0)[1], 1.0)) for by in (0.0, -0.0)] == [1.0, -1.0]
+
+
 # ---- rules that are missing
 
 

@@ -276,13 +276,22 @@ def test_steps_that_are_not_done_are_not_computed(order):
     assert len(calls) <= 4
 
 
+def test_a_batch_of_none():
+    def fun(x):
+        return lax.while_loop(lambda c: c < 1, lambda c: c + 1.0, x, max_steps=3)
+
+    for f in (fun, pb.grad(fun), lambda x: pb.jvp(fun, (x,), (x,))[1]):
+        for run in (pb.vmap(f), pb.jit(pb.vmap(f)), pb.vmap(pb.jit(f))):
+            assert run(pnp.zeros(0)).shape == (0,)
+
+
 # --- errors ---
 
 
 def test_max_steps_is_checked():
     with pytest.raises(ValueError, match=r"while_loop: max_steps must be at least 0 .* got -1"):
         lax.while_loop(lambda x: x < 1, lambda x: x, 0.0, max_steps=-1)
-    for bad in (1.5, "3"):
+    for bad in (1.5, "3", True):
         with pytest.raises(TypeError, match="while_loop: max_steps must be an integer that is known when"):
             lax.while_loop(lambda x: x < 1, lambda x: x, 0.0, max_steps=bad)
     with pytest.raises(TypeError, match="belongs into cond_fun"):

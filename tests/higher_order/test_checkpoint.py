@@ -359,6 +359,11 @@ def test_errors_say_what_is_wrong():
         pb.checkpoint(3)
     with pytest.raises(TypeError, match="checkpoint_name: the name must be a string, got 3"):
         checkpoint_name(1.0, 3)
+    for names in ("save_only_these_names", "save_any_names_but_these", "save_anything_except_these_names"):
+        with pytest.raises(TypeError, match=f"{names}: a name must be a string.* got 3 of type int"):
+            getattr(pb.checkpoint_policies, names)("a", 3)
+    with pytest.raises(TypeError, match="save_from_both_policies: expected a function, got 3"):
+        pb.checkpoint_policies.save_from_both_policies(pb.checkpoint_policies.dots_saveable, 3)
     with pytest.raises(TypeError, match="checkpoint of <lambda>: argument 'x'"):
         pb.checkpoint(lambda x: x)("text")
     with pytest.raises(pb.errors.TracerBoolConversionError, match="static"):

@@ -178,8 +178,22 @@ def test_difference_of_dtypes_names_the_leaf():
         lax.switch(0, [lambda x: x, lambda x: x * 2, lambda x: x.astype(np.int32)], X)
 
 
+def test_a_weak_type_gives_way_only_where_it_does_in_arithmetic():
+    assert lax.cond(True, lambda: 1, lambda: f32(2)).dtype == np.float32
+    assert lax.cond(True, lambda x: x, lambda x: x.astype("bfloat16"), 1.5).dtype == "bfloat16"
+    for fun, other in ((lambda x: x, lambda x: x.astype("int32")), (lambda x: x.astype("int32"), lambda x: x),
+                       (lambda x: x, lambda x: x > 0)):
+        with pytest.raises(TypeError, match=r"cond: true_fun .*\n  the value: expected \w+\[\], got \w+\[\]"):
+            lax.cond(True, fun, other, 1.5)
+    with pytest.raises(TypeError, match="must return the types"):
+        pb.grad(lambda x: lax.cond(x > 0, lambda: x * x, lambda: pnp.int32(0)) * 1.0)(1.5)
+    with pytest.raises(TypeError, match=r"switch: branches\[1\]"):
+        lax.switch(0, [lambda: (1, 1.5), lambda: (2, np.int8(2))])
+
+
 def test_difference_of_structures():
-    with pytest.raises(TypeError, match=r"cond: true_fun .* must return what false_fun returns"):
+    with pytest.raises(TypeError, match=r"cond: true_fun .* must return what false_fun returns: at the top "
+                       r"expected a leaf, got a tuple of 2 children\."):
         lax.cond(True, lambda x: (x, x), lambda x: x, X)
 
 
@@ -189,6 +203,8 @@ def test_difference_of_structures():
     (lambda: lax.cond(True, lambda x: x, lambda x: x, "abc"), "must be an array or a number, got 'abc'"),
     (lambda: lax.switch(1.5, [lambda: 1]), "index must be a scalar integer, got f32"),
     (lambda: lax.switch(0, []), "at least one branch"),
+    (lambda: lax.switch(0, 3), "switch: branches must be a sequence of functions, got 3"),
+    (lambda: lax.switch(0, [abs, 3]), r"switch: branches\[1\]: expected a function, got 3"),
 ])
 def test_arguments_that_do_not_fit(call, message):
     with pytest.raises((TypeError, ValueError), match=message):

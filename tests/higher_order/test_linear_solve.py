@@ -134,6 +134,7 @@ def test_the_jaxpr_holds_one_equation():
     (lambda: lax.custom_linear_solve(lambda x: x, B, lambda mv, b: b, has_aux=True), "pair"),
     (lambda: lax.custom_linear_solve(lambda x: x, "b", jacobi), "b must be an array"),
     (lambda: lax.custom_linear_solve(A, B, jacobi), "expected a function"),
+    (lambda: lax.custom_linear_solve(lambda x: x * x, B, jacobi, jacobi), r"matvec \(<lambda> .* must be linear"),
 ])
 def test_what_does_not_fit_is_named(call, words):
     with pytest.raises(TypeError, match=words):

@@ -163,3 +163,35 @@ def test_batch_size_that_does_not_fit(batch_size):
 def test_jaxprs_are_well_formed():
     check_jaxpr(pb.make_jaxpr(lambda n, x: lax.fori_loop(0, n, lambda i, c: c + i, x))(3, 0))
     check_jaxpr(pb.make_jaxpr(pb.grad(lambda x: lax.map(lambda x: x * x, x, batch_size=2).sum()))(X))
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: lax.map(lambda x: x, 3.0), "^map: xs is a scalar, but map goes over"),
+    (lambda: lax.map(lambda x: x, 3.0, batch_size=2), "^map: xs is a scalar"),
+    (lambda: lax.map(lambda x: x, (X, ROWS)), "^map: the leading axes must have one length"),
+    (lambda: lax.map(lambda x: x, ()), "^map: xs has no leaves"),
+    (lambda: lax.map(lambda x: x, "abc"), "^map: xs must be an array"),
+    (lambda: lax.map(lambda x: "abc", X), "^map: <lambda> must return arrays .* it returned is 'abc'"),
+    (lambda: lax.map(lambda x: x if x > 0 else -x, X), r"the body of map, <lambda> \(defined at .*test_loops"),
+    (lambda: lax.fori_loop(0, 3, 3, 1.0), "^fori_loop: body_fun: expected a function, got 3"),
+    (lambda: lax.fori_loop(0, 3, abs, "abc"), "^fori_loop: init_val must be an array"),
+])
+def test_messages_name_the_function_that_was_called(call, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        call()
+
+
+@pytest.mark.parametrize("last", [3, "traced"])
+def test_a_carry_of_fori_loop_that_changes(last):
+    def run(body, x):
+        if last == 3:
+            return lax.fori_loop(0, 3, body, x)
+        return pb.jit(lambda n: lax.fori_loop(0, n, body, x))(3)
+
+    with pytest.raises(TypeError, match=r"^fori_loop: body_fun \(<lambda> \(defined at .*test_loops.* at the top "
+                       r"expected a leaf, got a tuple of 2 children\."):
+        run(lambda i, x: (x, x), 1.0)
+    with pytest.raises(TypeError, match=r"^fori_loop: body_fun .* must keep the types of the value:\n"
+                       r"  the value: expected f32\[\], got i32\[\]"):
+        run(lambda i, x: x.astype(np.int32), f32(1.0))
+    assert run(lambda i, x: x + f32(1.0), 0).dtype == np.float32

@@ -349,7 +349,11 @@ def test_nested_loops_in_reverse():
             return a * b, None
         return lax.scan(body, x, None, length=3)[0]
 
-    for f in (nested, mixed, lambda x: chosen(x, 2.0), lambda x: chosen(2.0, x)):
+    def by_row(s):
+        # the branch changes from row to row, what it computes does not
+        return lax.map(lambda w: lax.cond(w > 0.3, lambda: pnp.sin(s), lambda: pnp.cos(s)), pnp.array([0.1, 0.5])).sum()
+
+    for f in (nested, mixed, lambda x: chosen(x, 2.0), lambda x: chosen(2.0, x), by_row):
         for wrap in (lambda f: f, jit):
             all_close(grad(wrap(f))(f32(0.9)), pb.jacfwd(f)(f32(0.9)), 20)
             all_close(grad(grad(wrap(f)))(f32(0.9)), pb.jacfwd(pb.jacfwd(f))(f32(0.9)), 50)

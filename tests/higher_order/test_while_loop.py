@@ -192,3 +192,10 @@ def test_condition_that_is_no_scalar_bool(cond, got):
 def test_initial_value_that_is_no_array():
     with pytest.raises(TypeError, match=r"init_val at \['name'\] must be an array or a number, got 'abc'"):
         lax.while_loop(lambda c: True, lambda c: c, {"name": "abc"})
+
+
+def test_what_is_no_function():
+    with pytest.raises(TypeError, match="while_loop: cond_fun: expected a function, got 3 of type int"):
+        lax.while_loop(3, lambda x: x, 1.0)
+    with pytest.raises(TypeError, match="while_loop: body_fun: expected a function, got None"):
+        lax.while_loop(lambda x: False, None, 1.0)
