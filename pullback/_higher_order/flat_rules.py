@@ -28,7 +28,7 @@ from pullback._core.errors import (
 from pullback._core.staging import StagedTracer, call_optionally, stage_open
 from pullback._core.trace import context
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
-from pullback._core.tree_paths import keystr, tree_flatten_with_path
+from pullback._core.tree_paths import keystr, skeleton, tree_flatten_with_path
 from pullback._core.types import ShapedArray, matches
 from pullback._core.zeros import Zero
 from pullback._higher_order.captures import StandIns, closed_over
@@ -200,7 +200,7 @@ class FlatCall:
         """Refuse a rule's primal output that differs from what the function returned when it ran."""
         avals = self.out_avals or []
         if tree != self.out_tree:
-            path, expected, got = first_difference(tree_unflatten(self.out_tree, [0.] * len(avals)), value)
+            path, expected, got = first_difference(skeleton(self.out_tree), value)
             raise RuleError(f"{label()} must return a primal output with the structure of the function's result, but "
                             f"at {path} expected {expected}, got {got}")
         for i, (out, aval) in enumerate(zip(outs, avals, strict=True)):
@@ -386,7 +386,7 @@ class FlatCall:
         if types is not None:
             tree, avals = types
             if tree != out_tree:
-                path, what, got = first_difference(tree_unflatten(tree, [0.] * len(avals)), out)
+                path, what, got = first_difference(skeleton(tree), out)
                 raise RuleError(f"{self.vmap_label()} must return a result with the structure of the function's, but "
                                 f"at {path} expected {what}, got {got}")
             for (place, _), x, mark, aval in zip(tree_flatten_with_path(out)[0], outs, marks, avals, strict=True):

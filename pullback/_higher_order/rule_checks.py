@@ -10,7 +10,7 @@ from pullback._core import dtypes
 from pullback._core.array import Array, is_array_like, lift
 from pullback._core.errors import RuleError
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
-from pullback._core.tree_paths import equality_errors, keystr, tree_flatten_with_path, tree_map
+from pullback._core.tree_paths import equality_errors, keystr, skeleton, tree_flatten_with_path, tree_map
 from pullback._core.types import ShapedArray
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.shape import convert_element_type, full, zeros_like_aval
@@ -100,11 +100,10 @@ def argument_cotangents(place: Callable[[], str], ct: Any, tree: PyTreeDef, aval
     """The cotangents of one argument's leaves, checked; None is a zero, for a leaf or a whole subtree."""
     leaves, got = tree_flatten(ct, _is_none)
     if got != tree:
-        dummy = tree_unflatten(tree, [0.] * tree.num_leaves)
         try:
-            leaves = _spread_none(ct, dummy)
+            leaves = _spread_none(ct, tree_unflatten(tree, [0.] * tree.num_leaves))
         except ValueError:
-            path, expected, what = first_difference(dummy, ct)
+            path, expected, what = first_difference(skeleton(tree), ct)
             raise RuleError(f"{place()} must have the structure of the argument, but at {path} expected {expected}, "
                             f"got {what}. Use None for a zero cotangent.") from None
     flat: list[Any] = []
@@ -114,7 +113,7 @@ def argument_cotangents(place: Callable[[], str], ct: Any, tree: PyTreeDef, aval
             continue
 
         def where(i=i):
-            path = keystr(tree_flatten_with_path(tree_unflatten(tree, [0.] * tree.num_leaves))[0][i][0])
+            path = keystr(tree_flatten_with_path(skeleton(tree))[0][i][0])
             return f"{place()}{', leaf ' + path if path else ''}"
 
         fitted = fit_tangent(leaf, aval, where)
