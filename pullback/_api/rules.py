@@ -98,7 +98,7 @@ class custom_rules:
         # a call without traced arguments has nothing traced about it
         self._self_contained = (isinstance(fun, FunctionType) and fun.__closure__ is None and not self.nondiff_argnums
                                 and self._plain_count is not None)
-        self._suspects = Suspects([fun])
+        self._suspects = Suspects(self, [fun])
 
     def _count_plain_parameters(self) -> int | None:
         """The number of arguments of a call that needs no binding, or None where every call does."""
@@ -121,7 +121,8 @@ class custom_rules:
 
     def __call__(self, *args, **kwargs):
         try:
-            if context.trace is evaluator:
+            trace = context.trace
+            if trace is evaluator:
                 # nothing is being differentiated, nor can it be later: the function runs as if it were not decorated
                 return self.fun(*args, **kwargs)
             keywords = _NO_KEYWORDS
@@ -140,7 +141,7 @@ class custom_rules:
                 if isinstance(x, Tracer):
                     break
             else:
-                if self._self_contained and not context.axis_sizes and context.trace.transparent:
+                if self._self_contained and trace.transparent and not context.axis_sizes:
                     try:
                         return call_with(evaluator, self.fun, *original)
                     except UnexpectedTracerError:
@@ -151,7 +152,7 @@ class custom_rules:
             self.calls[0] += 1
             # a bwd rule runs when the call is long over; other rules look up the place when they need it
             site = None if self.bwd_rule is None else call_site()
-            flat = FlatCall(self, in_tree, fixed, nondiff, count, keywords, site)
+            flat = FlatCall(self, in_tree, fixed, nondiff, count, keywords, site, trace.transparent)
             try:
                 leaves = [lift(x) for x in leaves]
             except TypeError:
@@ -230,7 +231,7 @@ class custom_rules:
                 raise TypeError(f"{self._label()}: expected a function as the {name.removesuffix('_rule')} rule, got "
                                 f"{rule!r}")
             setattr(self, name, rule)
-        self._suspects = Suspects(self.closed_over_parts())
+        self._suspects = Suspects(self, self.closed_over_parts())
         return None if argnums is None else canonical_argnums(self._label(), argnums)
 
     def defjvp(self, jvp: Callable, symbolic_zeros: bool = False, *, argnums: int | Sequence[int] | None = None

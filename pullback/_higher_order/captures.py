@@ -33,18 +33,27 @@ def _is_opaque(kind: type) -> bool:
     return known
 
 
+def _is_settled(cell: types.CellType, carrier: Any) -> bool:
+    """Whether a name stands for what nobody gives another meaning: a module, a class, the decorated function."""
+    try:
+        x = cell.cell_contents
+    except ValueError:  # a name that is bound later
+        return False
+    return x is carrier or isinstance(x, (types.ModuleType, type, types.BuiltinFunctionType))
+
+
 class Suspects:
     """Through what the function and the rules of one carrier can reach traced values; asked at every call."""
 
     __slots__ = ("roots", "cells", "always")
 
-    def __init__(self, roots: Iterable[Any]):
+    def __init__(self, carrier: Any, roots: Iterable[Any]):
         self.roots = [root for root in roots if root is not None]
         self.cells: list[Any] = []
         self.always = False
         for root in self.roots:
             if type(root) is types.FunctionType:
-                self.cells += root.__closure__ or ()
+                self.cells += [cell for cell in root.__closure__ or () if not _is_settled(cell, carrier)]
                 held = [*(root.__defaults__ or ()), *(root.__kwdefaults__ or {}).values()]
                 self.always = self.always or not all(_is_opaque(type(x)) for x in held)
             else:
@@ -52,6 +61,8 @@ class Suspects:
 
     def tracers(self, carrier: Any, fixed: Sequence[Any], keywords: dict[str, Any]) -> Sequence[Tracer]:
         """The traced values that are closed over, or held by arguments that the rules do not cover."""
+        if not (self.cells or self.always or fixed or keywords):
+            return ()
         if self.always or fixed or keywords:
             return closed_over([*self.roots, *fixed, *keywords.values()])
         for cell in self.cells:

@@ -24,7 +24,7 @@ from pullback._higher_order.batched_rules import BatchedCall, jvp_with_batching_
 from pullback._higher_order.custom_call import CustomCall, closing_over
 from pullback._ops.elementwise import add_p
 from pullback._transforms.jvp import jvp_flat
-from pullback._transforms.linearize import Tape
+from pullback._transforms.linearize import Node, Tape
 from pullback._transforms.vmap import BatchTracer
 from pullback._xla.evaluate import constant_value
 
@@ -142,7 +142,7 @@ def _reverse(call: CustomCall, primals, tangents):
         counters.count("rules")
         outs, touts = call.jvp(primals, tangents)
         for t in touts:
-            if type(t) is not Zero and not is_linear(t) and not _vanishes(t):
+            if type(t) is not Node and type(t) is not Zero and not _vanishes(t):
                 raise RuleError(f"the jvp rule of {call.label} returned a tangent output that does not depend on the "
                                 f"tangent inputs, {t!r}: a tangent output must be linear in them, so that it can "
                                 "be transposed.")

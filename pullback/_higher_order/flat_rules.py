@@ -26,7 +26,6 @@ from pullback._core.errors import (
     is_internal,
 )
 from pullback._core.staging import StagedTracer, call_optionally, stage_open
-from pullback._core.trace import context
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.tree_paths import keystr, skeleton, tree_flatten_with_path
 from pullback._core.types import ShapedArray, matches
@@ -93,15 +92,16 @@ class FlatCall:
     """One call of a decorated function: the function and its rules on the leaves of its differentiable arguments.
 
     `carrier` is the decorated function with its rules. `fixed` holds the arguments at the `nondiff` positions of
-    `count`; `keywords` what was given to keyword-only parameters, which function and rules get by keyword.
+    `count`; `keywords` what was given to keyword-only parameters, which function and rules get by keyword. `at_once`
+    says that nothing is being traced.
     """
 
     __slots__ = ("carrier", "in_tree", "fixed", "nondiff", "count", "keywords", "site", "out_tree", "out_avals", "jvp",
-                 "fwd", "bwd", "forward")
+                 "fwd", "bwd", "forward", "at_once")
     captured = ()
 
     def __init__(self, carrier: Any, in_tree: PyTreeDef, fixed: Sequence[Any], nondiff: Sequence[int], count: int,
-                 keywords: dict[str, Any], site: tuple[CodeType, int] | None):
+                 keywords: dict[str, Any], site: tuple[CodeType, int] | None, at_once: bool):
         self.carrier = carrier
         self.in_tree = in_tree
         self.fixed = fixed
@@ -109,6 +109,7 @@ class FlatCall:
         self.count = count
         self.keywords = keywords
         self.site = site
+        self.at_once = at_once
         self.out_tree: Any = None
         self.out_avals: list[ShapedArray] | None = None
         self.jvp = self._jvp if carrier.jvp_rule is not None else None
@@ -251,7 +252,7 @@ class FlatCall:
             covered = carrier.differentiable(covered, self.nondiff, self.count)
             self.check_covered(covered, [type(t) is not Zero for t in tangents], "jvp rule")
             dots = tuple(dots[i] for i in covered)
-        if context.trace.transparent and not self.keywords:
+        if self.at_once and not self.keywords:
             result = rule(*self.fixed, tree_unflatten(self.in_tree, primals), dots)
         else:
             result = self.ask(label, rule, *self.fixed, tree_unflatten(self.in_tree, primals), dots)

@@ -99,7 +99,7 @@ class Tape(Trace):
         node = Node(self, out)
         record = Record(primitive, args, params, (node,))
         self.records.append(record)
-        if primitive.transpose is None or primitive.bilinear:
+        if primitive.transpose is None or (primitive.bilinear and type(args[0]) is Node and type(args[1]) is Node):
             self.check_linear(record)
         return node
 
