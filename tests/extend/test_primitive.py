@@ -205,7 +205,7 @@ def test_equal_parameters_of_different_kinds_are_told_apart():
     p.def_lowering(lambda ctx, x, *, by: ctx.constant(number(by), ShapedArray(
         x.aval.shape, np.int32 if isinstance(by, int) else x.aval.dtype)))
     q = Primitive("with_a_kernel")
-    q.def_abstract_eval(lambda x, *, by: ShapedArray((kinds[type(by[0])],), x.dtype))
+    q.def_abstract_eval(lambda x, *, by: ShapedArray((int(kinds[type(by[0])]),), x.dtype))
     q.def_kernel(lambda x, *, by: np.zeros(int(kinds[type(by[0])]), x.dtype))
     x = pnp.ones(())
     parameters = [1, 1.0, True, 0.0, -0.0, f32(0), f32(-0.0), (0.0,), (-0.0,), (0,), (False,)]
