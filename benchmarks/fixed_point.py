@@ -12,7 +12,7 @@ largest entry) is 1e-5, and solve the derivative's linear system to the same 1e-
 - autograd: `autograd.misc.fixed_points`, which does the same, eager.
 
 The Hessian-vector product is the gradient of the gradient for all. The eager ones get W as a constant there, and so
-have no work for a gradient in W; a compiler leaves that out by itself. A sample is the mean of five calls.
+have no work for a gradient in W; a compiler leaves that out by itself. A sample is the mean of forty calls.
 """
 
 import functools
@@ -26,7 +26,7 @@ GOALS = {}
 PEERS = ("pullback", "JAX", "PyTorch", "autograd")
 ROUNDS = 9
 FRESH = False
-CALLS = 5
+CALLS = 40
 UNKNOWNS, TOLERANCE, STEPS = 1_000, 1e-5, 1_000
 
 

@@ -38,12 +38,13 @@ def forward_refused(call: Any) -> TypeError:
 
 def tangents_by_backward(call: Any, outs, residuals, static, tangents) -> list[Any]:
     """The tangents of the results of a `CustomCall`, as the linear map whose transpose is its bwd rule."""
-    where = tuple(i for i, t in enumerate(tangents) if type(t) is not Zero)
+    where = tuple([i for i, t in enumerate(tangents) if type(t) is not Zero])
     partial = any(type(t) is Zero and t.aval.dtype != dtypes.float0 for t in tangents)
-    touts = backward_p.bind(*residuals, *(tangents[i] for i in where), call=call, static=Static(static, partial),
-                            where=where, out_avals=tuple(out.aval.to_tangent_aval() for out in outs))
-    return [t if out.aval.to_tangent_aval().dtype == out.aval.dtype else zero_of(out.aval)
-            for t, out in zip(touts, outs, strict=True)]
+    out_avals = tuple([out.aval.to_tangent_aval() for out in outs])
+    touts = backward_p.bind(*residuals, *[tangents[i] for i in where], call=call, static=Static(static, partial),
+                            where=where, out_avals=out_avals)
+    return [zero_of(out.aval) if aval.dtype == dtypes.float0 else t
+            for t, out, aval in zip(touts, outs, out_avals, strict=True)]
 
 
 class Static:

@@ -26,6 +26,7 @@ from pullback._core.errors import (
     is_internal,
 )
 from pullback._core.staging import StagedTracer, call_optionally, stage_open
+from pullback._core.trace import context
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.tree_paths import keystr, skeleton, tree_flatten_with_path
 from pullback._core.types import ShapedArray, matches
@@ -216,7 +217,7 @@ class FlatCall:
 
         Whether there is a next order shows now, or, in a function that is being traced, when that is differentiated.
         """
-        if self.carrier.calls[0] != calls_before:
+        if self.carrier.calls[0] != calls_before or set(map(type, outs)) == _EAGER:
             return
         label, name, warned = self.label, self.name, self.carrier.warned
 
@@ -267,10 +268,7 @@ class FlatCall:
                             f"but at {path} expected {expected}, got {got}. Return a tangent for each primal result.")
         touts = [check_tangent(dot, out, label, "tangent output", tangent_out, i)
                  for i, (out, dot) in enumerate(zip(outs, leaves, strict=True))]
-        for out in outs:
-            if type(out) is not ConcreteArray:
-                self.check_order(rule, "jvp", calls, primals, outs)
-                break
+        self.check_order(rule, "jvp", calls, primals, outs)
         self.out_tree = out_tree
         return outs, touts
 
@@ -293,18 +291,22 @@ class FlatCall:
         given = primals
         if carrier.vjp_symbolic_zeros:
             given = list(map(CustomVJPPrimal, primals, active or [True] * len(primals)))
-        outer = _inside.functions
-        if active is None:
-            # the function that the rule calls takes its derivative from itself, or there would be no end
-            _inside.functions = (*outer, carrier.fun)
-        try:
-            result = self.ask(self.fwd_label, rule, *self.arguments(given))
-        finally:
-            _inside.functions = outer
-        primal_out, residuals = check_pair(self.fwd_label, result, "(primal_out, residuals)")
-        outs, out_tree = leaves_of(self.fwd_label, "primal output", primal_out)
+        label = self.fwd_label
+        if self.at_once and active is not None and not self.keywords:
+            result = rule(*self.arguments(given))
+        else:
+            outer = _inside.functions
+            if active is None:
+                # the function that the rule calls takes its derivative from itself, or there would be no end
+                _inside.functions = (*outer, carrier.fun)
+            try:
+                result = self.ask(label, rule, *self.arguments(given))
+            finally:
+                _inside.functions = outer
+        primal_out, residuals = check_pair(label, result, "(primal_out, residuals)")
+        outs, out_tree = leaves_of(label, "primal output", primal_out)
         if self.out_avals is not None:
-            self.check_primals(self.fwd_label, primal_out, outs, out_tree)
+            self.check_primals(label, primal_out, outs, out_tree)
         if active is not None:
             self.check_order(rule, "fwd", calls, primals, outs)
         self.out_tree = out_tree
@@ -331,7 +333,9 @@ class FlatCall:
         rule = self.carrier.bwd_rule
         args = *self.fixed, saved, tree_unflatten(out_tree, given)
         if not held:
-            return self._check_cotangents(self.ask(self.bwd_label, rule, *args), in_avals, covered)
+            result = rule(*args) if self.at_once and context.trace.transparent and not self.keywords else self.ask(
+                self.bwd_label, rule, *args)
+            return self._check_cotangents(result, in_avals, covered)
         stand_ins = StandIns(held, list(arrays))
         return stand_ins.run(lambda: self._check_cotangents(self.ask(self.bwd_label, rule, *args), in_avals, covered))
 
@@ -411,3 +415,4 @@ class FlatCall:
 
 
 _ARRAY = object()
+_EAGER = {ConcreteArray}

@@ -9,13 +9,14 @@ import numpy as np
 from pullback._core import dtypes
 from pullback._core.array import Array, is_array_like, lift
 from pullback._core.errors import RuleError
-from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
+from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
 from pullback._core.tree_paths import equality_errors, keystr, skeleton, tree_flatten_with_path, tree_map
 from pullback._core.types import ShapedArray
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.shape import convert_element_type, full, zeros_like_aval
 
 _FLOAT = np.dtype(np.float32)
+_LEAF = tree_structure(0)
 
 
 def describe(x: Any) -> str:
@@ -98,7 +99,9 @@ def fit_tangent(t: Any, primal: ShapedArray, place: Callable[[], str]) -> Any:
 
 def argument_cotangents(place: Callable[[], str], ct: Any, tree: PyTreeDef, avals: Sequence[ShapedArray]) -> list[Any]:
     """The cotangents of one argument's leaves, checked; None is a zero, for a leaf or a whole subtree."""
-    leaves, got = tree_flatten(ct, _is_none)
+    if ct is None:
+        return [None] * len(avals)
+    leaves, got = ([ct], _LEAF) if isinstance(ct, Array) else tree_flatten(ct, _is_none)
     if got != tree:
         try:
             leaves = _spread_none(ct, tree_unflatten(tree, [0.] * tree.num_leaves))

@@ -205,6 +205,8 @@ def function_of_two(module: str, p: Primitive, says: str, arguments: str, result
     named = p.name
 
     def function(x: Any, y: Any) -> Array:
+        if isinstance(x, Array) and isinstance(y, Array) and x.aval.dtype is y.aval.dtype:
+            return p.bind(x, y)
         return p.bind(*operands(named, x, y))
 
     accepts = p.abstract_eval.accepts  # type: ignore[union-attr]
