@@ -4,8 +4,7 @@ W has a spectral norm of about 0.5. Two rows: the gradient of sum(x²) in W and 
 library gets the solver that is its own, or the usual one. All apply the function to x until its relative change (in the
 largest entry) is 1e-5, and solve the derivative's linear system to the same 1e-5, in single precision.
 
-- pullback: `implicit.fixed_point` with `tol` and `linear_solve` with `tol` (its choice for 1,000 unknowns is BiCGSTAB),
-  under `jit`.
+- pullback: `implicit.fixed_point` with `tol`, and `linear_solve` with the Neumann series and `tol`, under `jit`.
 - JAX: `lax.custom_root` and, for the linear system, `lax.custom_linear_solve` by iteration (the Neumann series), under
   `jit`. A `custom_vjp` whose backward rule is a second fixed point takes as long or longer.
 - PyTorch: a `torch.autograd.Function` whose backward is a second fixed point by the same `Function`, eager.
@@ -77,7 +76,7 @@ def pullback_derivatives(w, b, v):
     import pullback.numpy as pnp
     from pullback import implicit
 
-    solve = functools.partial(implicit.linear_solve, tol=TOLERANCE)
+    solve = functools.partial(implicit.linear_solve, method="neumann", tol=TOLERANCE)
 
     def loss(w, b):
         x = implicit.fixed_point(lambda x: pnp.tanh(w @ x + b), pnp.zeros_like(b), tol=TOLERANCE, max_steps=STEPS,

@@ -296,3 +296,22 @@ def test_max_steps_is_checked(solve):
         with pytest.raises(TypeError, match=f"^{name}: max_steps must be an integer, got"):
             solve(lambda x: x, 1.0, max_steps=bad)
     assert float(pb.jit(lambda n: implicit.fixed_point(lambda x: x + 1, 0.0, max_steps=n))(7)) == 7
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, pb.jit])
+def test_neumann_series_where_the_function_contracts(wrap):
+    w = np.random.default_rng(0).standard_normal((5, 5)) / 12
+    b = np.linspace(-1, 1, 5)
+
+    def loss(b, linear_solver):
+        x = implicit.fixed_point(lambda x: pnp.tanh(w @ x + b), pnp.zeros(5), linear_solver=linear_solver)
+        return (x ** 3).sum()
+
+    with pb.enable_x64():
+        for outer in (pb.jacfwd, pb.jacrev):
+            for inner in (pb.jacfwd, pb.jacrev):
+                got, expected = (wrap(outer(inner(lambda b, s=s: loss(b, s))))(b) for s in ("neumann", "dense"))
+                np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-12)
+        near = np.eye(5) + w
+        x = wrap(lambda b: implicit.linear_solve(lambda v: near @ v, b, method="neumann"))(b)
+        np.testing.assert_allclose(x, np.linalg.solve(near, b), rtol=1e-12)
