@@ -33,6 +33,7 @@ from pullback._core.types import ShapedArray, matches
 from pullback._core.zeros import Zero
 from pullback._higher_order.captures import StandIns, closed_over
 from pullback._higher_order.rule_checks import (
+    LEAF,
     argument_cotangents,
     check_pair,
     check_tangent,
@@ -258,15 +259,19 @@ class FlatCall:
         else:
             result = self.ask(label, rule, *self.fixed, tree_unflatten(self.in_tree, primals), dots)
         primal_out, tangent_out = check_pair(label, result, "(primal_out, tangent_out)")
-        outs, out_tree = leaves_of(label, "primal output", primal_out)
+        if isinstance(primal_out, Array) and isinstance(tangent_out, Array):
+            outs, leaves, out_tree, dot_tree = [primal_out], [tangent_out], LEAF, LEAF
+        else:
+            outs, out_tree = leaves_of(label, "primal output", primal_out)
+            leaves, dot_tree = tree_flatten(tangent_out)
         if self.out_avals is not None:
             self.check_primals(label, primal_out, outs, out_tree)
-        leaves, dot_tree = tree_flatten(tangent_out)
         if out_tree != dot_tree:
             path, expected, got = first_difference(primal_out, tangent_out)
             raise RuleError(f"{label()} must return a tangent output with the structure of the primal output, "
                             f"but at {path} expected {expected}, got {got}. Return a tangent for each primal result.")
-        touts = [check_tangent(dot, out, label, "tangent output", tangent_out, i)
+        touts = [dot if isinstance(dot, Array) and dot.aval is out.aval.to_tangent_aval() else
+                 check_tangent(dot, out, label, "tangent output", tangent_out, i)
                  for i, (out, dot) in enumerate(zip(outs, leaves, strict=True))]
         self.check_order(rule, "jvp", calls, primals, outs)
         self.out_tree = out_tree

@@ -16,7 +16,7 @@ from pullback._core.zeros import Zero, zero_of
 from pullback._ops.shape import convert_element_type, full, zeros_like_aval
 
 _FLOAT = np.dtype(np.float32)
-_LEAF = tree_structure(0)
+LEAF = tree_structure(0)
 
 
 def describe(x: Any) -> str:
@@ -101,7 +101,7 @@ def argument_cotangents(place: Callable[[], str], ct: Any, tree: PyTreeDef, aval
     """The cotangents of one argument's leaves, checked; None is a zero, for a leaf or a whole subtree."""
     if ct is None:
         return [None] * len(avals)
-    leaves, got = ([ct], _LEAF) if isinstance(ct, Array) else tree_flatten(ct, _is_none)
+    leaves, got = ([ct], LEAF) if isinstance(ct, Array) else tree_flatten(ct, _is_none)
     if got != tree:
         try:
             leaves = _spread_none(ct, tree_unflatten(tree, [0.] * tree.num_leaves))

@@ -59,9 +59,7 @@ def _reflected(ufunc: Binary, symbol: str) -> Callable:
     def operator(self, other):
         a: Any
         try:
-            if isinstance(other, Array):
-                a = other.aval
-            elif (a := type(other)) not in PYTHON_SCALARS:
+            if (a := type(other)) not in PYTHON_SCALARS:
                 other = _other(other, symbol)
                 if other is None:
                     return NotImplemented
