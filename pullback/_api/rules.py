@@ -19,7 +19,7 @@ from pullback._core.arguments import (
     check_leaf,
     signature,
 )
-from pullback._core.array import lift
+from pullback._core.array import Array, lift
 from pullback._core.errors import RuleError, UnexpectedTracerError, describe_function, fold
 from pullback._core.trace import Tracer, call_with, context
 from pullback._core.tree import tree_flatten, tree_unflatten
@@ -154,7 +154,7 @@ class custom_rules:
             site = None if self.bwd_rule is None else call_site()
             flat = FlatCall(self, in_tree, fixed, nondiff, count, keywords, site, trace.transparent)
             try:
-                leaves = [lift(x) for x in leaves]
+                leaves = [x if isinstance(x, Array) else lift(x) for x in leaves]
             except TypeError:
                 self._refuse_leaves(args, flat)
                 raise

@@ -14,13 +14,13 @@ from pullback._core import counters, dtypes
 from pullback._core.errors import RuleError, RuleNotDefinedError
 from pullback._core.primitive import Primitive
 from pullback._core.staging import stage_open
-from pullback._core.trace import is_linear
+from pullback._core.trace import context, is_linear
 from pullback._core.zeros import Zero, zero_of
 from pullback._higher_order.custom_call import CustomCall
 from pullback._ops.identity import embed_constants
 from pullback._ops.shape import instantiate, zeros_like_aval
 from pullback._transforms.dce import dce
-from pullback._transforms.linearize import Record
+from pullback._transforms.linearize import Node, Record, Tape
 from pullback._transforms.transpose import pull, record_linear
 
 FORWARD_REFUSED = "can't apply forward-mode autodiff (jvp) to a custom_vjp function."
@@ -41,8 +41,13 @@ def tangents_by_backward(call: Any, outs, residuals, static, tangents) -> list[A
     where = tuple([i for i, t in enumerate(tangents) if type(t) is not Zero])
     partial = any(type(t) is Zero and t.aval.dtype != dtypes.float0 for t in tangents)
     out_avals = tuple([out.aval.to_tangent_aval() for out in outs])
-    touts = backward_p.bind(*residuals, *[tangents[i] for i in where], call=call, static=Static(static, partial),
-                            where=where, out_avals=out_avals)
+    operands = [*residuals, *[tangents[i] for i in where]]
+    params = {"call": call, "static": Static(static, partial), "where": where, "out_avals": out_avals}
+    tape = context.trace
+    if type(tape) is Tape and all(type(t) is Zero or (type(t) is Node and t.owner is tape) for t in tangents):
+        touts = tape.append(backward_p, operands, params, out_avals)
+    else:
+        touts = backward_p.bind(*operands, **params)
     return [zero_of(out.aval) if aval.dtype == dtypes.float0 else t
             for t, out, aval in zip(touts, outs, out_avals, strict=True)]
 

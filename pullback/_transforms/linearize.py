@@ -93,15 +93,20 @@ class Tape(Trace):
         args = [a if isinstance(a, Tracer) or type(a) is ConcreteArray else lift(a) for a in args]
         out = primitive.infer(tuple([a.aval for a in args]), params)
         if primitive.multiple_results:
-            nodes = [Node(self, aval) for aval in out]
-            self.records.append(Record(primitive, args, params, nodes))
-            return nodes
+            return self.append(primitive, args, params, out)
         node = Node(self, out)
         record = Record(primitive, args, params, (node,))
         self.records.append(record)
         if primitive.transpose is None or (primitive.bilinear and type(args[0]) is Node and type(args[1]) is Node):
             self.check_linear(record)
         return node
+
+    def append(self, primitive: Primitive, args: Sequence[Any], params: dict, avals: Sequence[ShapedArray]
+               ) -> list[Node]:
+        """Append an operation with many results of known types."""
+        nodes = [Node(self, aval) for aval in avals]
+        self.records.append(Record(primitive, args, params, nodes))
+        return nodes
 
     def check_linear(self, record: Record) -> None:
         """Refuse a product of nodes, and remember where an operation stands that cannot be transposed."""
