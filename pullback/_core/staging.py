@@ -10,7 +10,7 @@ from pullback._core.births import origin_here
 from pullback._core.config import config
 from pullback._core.errors import UnexpectedTracerError, is_internal
 from pullback._core.jaxpr import ClosedJaxpr, Equation, Jaxpr, Literal, Var, consts_to_args
-from pullback._core.trace import Trace, Tracer, call_with, check_alive, context
+from pullback._core.trace import Trace, Tracer, call_with, check_alive, context, encloses
 from pullback._core.types import ShapedArray
 
 
@@ -139,12 +139,8 @@ def call_optionally(fun: Callable, args: Sequence[Any], keywords: dict[str, Any]
 
 def check_encloses(x: Tracer, trace: Trace) -> None:
     """Refuse a tracer of a transformation that `trace` does not run inside of."""
-    outer: Trace | None = trace
-    while outer is not None:
-        if outer is x.owner or outer.stands_in_for(x):
-            return
-        outer = outer.parent
-    raise UnexpectedTracerError(foreign_tracer_message(x, trace.describe()))
+    if not encloses(x, trace):
+        raise UnexpectedTracerError(foreign_tracer_message(x, trace.describe()))
 
 
 def foreign_tracer_message(x: Tracer, place: str) -> str:

@@ -189,6 +189,15 @@ def has_stand_in(x: Tracer, trace: Trace | None) -> bool:
     return False
 
 
+def encloses(x: Tracer, trace: Trace | None) -> bool:
+    """Whether a tracer means something in this trace, which runs inside its transformation or has a stand-in for it."""
+    while trace is not None:
+        if trace is x.owner or trace.stands_in_for(x):
+            return True
+        trace = trace.parent
+    return False
+
+
 class LinearTracer(Tracer):
     """A tracer that the function being recorded is linear in; transpose rules get it in place of a value."""
 

@@ -7,13 +7,12 @@ from typing import Any
 from pullback._core import dtypes
 from pullback._core.array import lift
 from pullback._core.primitive import Primitive
-from pullback._core.types import make_aval
 from pullback._core.zeros import Zero, zero_of
 from pullback._higher_order.custom_call import CustomCall
 from pullback._ops.rules import pack
-from pullback._ops.shape import broadcast_in_dim, instantiate, move_axis, reduce_sum
+from pullback._ops.shape import instantiate, move_axis, reduce_sum
 from pullback._transforms.jvp import jvp_flat
-from pullback._transforms.vmap import BatchTrace, batch_flat
+from pullback._transforms.vmap import BatchTrace, batch_flat, repeated, without_leading
 
 
 class BatchedCall:
@@ -45,7 +44,7 @@ class BatchedCall:
         if result is None:
             return self.fun(*values)
         outs, batched = result
-        return [lift(v) if b else in_front(v, self.size) for v, b in zip(outs, batched, strict=True)]
+        return [lift(v) if b else repeated(v, self.size) for v, b in zip(outs, batched, strict=True)]
 
     def jvp(self, primals, tangents):
         n = len(primals)
@@ -86,7 +85,7 @@ class BatchedCall:
         shape: list[Any] = []
 
         def rule(*args):
-            inner_cts = [Zero(_without_leading(ct.aval)) if type(ct) is Zero else None for ct in cts]
+            inner_cts = [Zero(without_leading(ct.aval)) if type(ct) is Zero else None for ct in cts]
             for i, ct in zip(where, args[len(residuals):], strict=True):
                 inner_cts[i] = ct
             cts_in = self.inner.bwd(inner_static, args[:len(residuals)], inner_cts)
@@ -108,17 +107,6 @@ class BatchedCall:
                 # an argument shared by the whole batch: its cotangent is the sum over it
                 cts_in.append(reduce_sum(trace.materialize(value, d), (0,)))
         return cts_in
-
-
-def _without_leading(aval):
-    return make_aval(aval.shape[1:], aval.dtype, aval.weak_type)
-
-
-def in_front(x: Any, size: int) -> Any:
-    """A value that all examples share, repeated along a new leading axis."""
-    x = lift(x)
-    shape = (size, *x.aval.shape)
-    return broadcast_in_dim(x, shape, tuple(range(1, len(shape))))
 
 
 def jvp_with_batching_rule(primitive: Primitive, call: Any, primals: Sequence[Any], tangents: Sequence[Any]):
@@ -146,9 +134,9 @@ def jvp_with_batching_rule(primitive: Primitive, call: Any, primals: Sequence[An
         xs, moving, flags = list(operands[:m]), list(operands[m:]), list(batched[:m])
         for k, i in enumerate(where):
             if batched[m + k] and not flags[i]:
-                xs[i], flags[i] = in_front(xs[i], size), True
+                xs[i], flags[i] = repeated(xs[i], size), True
             elif flags[i] and not batched[m + k]:
-                moving[k] = in_front(moving[k], size)
+                moving[k] = repeated(moving[k], size)
         out_batched: list[bool] = []
 
         def rule(*values):

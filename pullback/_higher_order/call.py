@@ -68,7 +68,7 @@ def _lower(ctx, *operands, jaxpr, name, inline):
 
 def active_of(tangents: Sequence[Any]) -> tuple[bool, ...]:
     """Which tangents are not symbolic zeros."""
-    return tuple(type(t) is not Zero for t in tangents)
+    return tuple([type(t) is not Zero for t in tangents])
 
 
 def _jvp(primals, tangents, jaxpr, name, inline):

@@ -17,7 +17,7 @@ import numpy as np
 from pullback._core.array import ConcreteArray
 from pullback._core.jaxpr import ClosedJaxpr, Jaxpr
 from pullback._core.primitive import Primitive
-from pullback._core.trace import Trace, Tracer, call_with, context
+from pullback._core.trace import Trace, Tracer, call_with, context, encloses
 
 _OPAQUE = (str, bytes, int, float, complex, bool, type(None), np.ndarray, np.generic, types.ModuleType, type,
            types.BuiltinFunctionType, np.ufunc, np.dtype, ConcreteArray, Trace, Jaxpr, ClosedJaxpr, Primitive)
@@ -93,7 +93,7 @@ def closed_over(roots: Iterable[Any]) -> list[Tracer]:
         if _is_opaque(kind) or id(x) in seen:
             continue
         if issubclass(kind, Tracer):
-            if _encloses(x):
+            if encloses(x, context.trace):
                 found[id(x)] = x
         else:
             seen.add(id(x))
@@ -136,16 +136,6 @@ def _parts(x: Any, kind: type) -> Iterable[Any]:
                 except AttributeError:  # a slot that is not set
                     pass
     return parts
-
-
-def _encloses(x: Tracer) -> bool:
-    """Whether the tracer means something here; what has leaked does not."""
-    trace: Trace | None = context.trace
-    while trace is not None:
-        if trace is x.owner or trace.stands_in_for(x):
-            return True
-        trace = trace.parent
-    return False
 
 
 def _depth(trace: Trace | None) -> int:

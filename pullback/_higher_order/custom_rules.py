@@ -6,7 +6,6 @@ a transformation applied later still finds them.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from pullback._core.trace import call_with, is_linear
 from pullback._core.zeros import Zero, zero_of
 from pullback._higher_order.backward import backward_p, forward_refused, tangents_by_backward
 from pullback._higher_order.batched_rules import BatchedCall, jvp_with_batching_rule
+from pullback._higher_order.call import active_of
 from pullback._higher_order.custom_call import CustomCall, closing_over
 from pullback._ops.elementwise import add_p
 from pullback._transforms.jvp import jvp_flat
@@ -121,7 +121,7 @@ def _forward(call: CustomCall, primals, tangents):
         return call.jvp(primals, tangents)
     if call.fwd is None:
         raise _no_rule(call)
-    active = _active(tangents)
+    active = active_of(tangents)
     if call.forward is None:
         call.fwd(primals, active)
         raise forward_refused(call)
@@ -148,7 +148,7 @@ def _reverse(call: CustomCall, primals, tangents):
                                 "be transposed.")
         return outs, touts
     counters.count("rules")
-    outs, residuals, static = call.fwd(primals, _active(tangents))
+    outs, residuals, static = call.fwd(primals, active_of(tangents))
     return outs, tangents_by_backward(call, outs, residuals, static, tangents)
 
 
@@ -163,16 +163,11 @@ def _vanishes(t: Any) -> bool:
     return value is not None and not np.any(value.value)
 
 
-def _active(tangents: Sequence[Any]) -> tuple[bool, ...]:
-    return tuple([type(t) is not Zero for t in tangents])
-
-
 def _no_rule(call: CustomCall) -> RuleNotDefinedError:
     return RuleNotDefinedError(
         f"{call.label} is decorated with custom rules, but none for differentiation is defined, or none was when it "
-        f"was traced. Define one with "
-        f"{call.name}.defjvp(rule) or {call.name}.defjvps(*rules) if it is a custom_jvp function, and with "
-        f"{call.name}.defvjp(fwd, bwd) if it is a custom_vjp function.")
+        f"was traced. Define one with {call.name}.defjvp(rule) or {call.name}.defjvps(*rules) if it is a custom_jvp "
+        f"function, and with {call.name}.defvjp(fwd, bwd) if it is a custom_vjp function.")
 
 
 def _batch(trace, operands, dims, call: CustomCall, **_):

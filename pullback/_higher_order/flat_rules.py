@@ -44,7 +44,7 @@ from pullback._higher_order.rule_checks import (
 )
 from pullback._transforms.jvp import DualTracer
 from pullback._transforms.linearize import LinearizedTracer
-from pullback._transforms.vmap import BatchTracer
+from pullback._transforms.vmap import BatchTracer, without_leading
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -418,7 +418,7 @@ class FlatCall:
 
     def result_types(self, batched: Sequence[bool], operands: Sequence[Any]) -> tuple[PyTreeDef, Any] | None:
         """The structure and types of the function's result for one example; None if it cannot be traced."""
-        avals = [x.aval.update(shape=x.aval.shape[1:]) if b else x.aval for x, b in zip(operands, batched, strict=True)]
+        avals = [without_leading(x.aval) if b else x.aval for x, b in zip(operands, batched, strict=True)]
         try:
             jaxpr, _ = stage_open(self.fun, avals, self.name)
         except ConcretizationTypeError:

@@ -16,7 +16,7 @@ from pullback._core.jaxpr import Equation, Jaxpr, Var, eval_jaxpr
 from pullback._core.primitive import Primitive
 from pullback._core.staging import stage_open
 from pullback._core.trace import is_linear
-from pullback._core.types import ShapedArray, make_aval, matches
+from pullback._core.types import make_aval, matches
 from pullback._core.zeros import zero_of
 from pullback._higher_order.call import active_of, check_operands
 from pullback._higher_order.interpret import BUDGET, cost, run_compiled
@@ -33,7 +33,7 @@ from pullback._transforms.jvp import jvp_jaxpr
 from pullback._transforms.linearize import Linearized
 from pullback._transforms.linearize_jaxpr import linearize_jaxpr
 from pullback._transforms.transpose import pull, record_linear
-from pullback._transforms.vmap import batch_jaxpr, with_leading
+from pullback._transforms.vmap import batch_jaxpr, with_leading, without_leading
 from pullback._xla.lowering import int_array
 
 scan_p = Primitive("scan", multiple_results=True, higher_order=True)
@@ -50,10 +50,6 @@ def bind_scan(consts: Sequence[Any], carry: Sequence[Any], xs: Sequence[Any], ja
 def _split(values: Sequence[Any], num_consts: int, num_carry: int) -> tuple[list, list, list]:
     m = num_consts + num_carry
     return list(values[:num_consts]), list(values[num_consts:m]), list(values[m:])
-
-
-def _without_leading(aval: ShapedArray) -> ShapedArray:
-    return make_aval(aval.shape[1:], aval.dtype, aval.weak_type)
 
 
 def _evaluate(*operands, jaxpr, length, reverse, num_consts, num_carry, unroll):
@@ -81,7 +77,7 @@ def _evaluate(*operands, jaxpr, length, reverse, num_consts, num_carry, unroll):
 
 def _type(*avals, jaxpr, length, reverse, num_consts, num_carry, unroll):
     consts, carry, xs = _split(avals, num_consts, num_carry)
-    check_operands("scan", jaxpr, [*consts, *carry, *map(_without_leading, xs)])
+    check_operands("scan", jaxpr, [*consts, *carry, *map(without_leading, xs)])
     if not all(map(matches, carry, jaxpr.out_avals)):
         raise TypeError(f"scan: the carry changes its type from {carry} to {jaxpr.out_avals[:num_carry]}")
     return [*carry, *(with_leading(y, length) for y in jaxpr.out_avals[num_carry:])]
@@ -275,7 +271,7 @@ def _transpose(cts, *operands, jaxpr, length, reverse, num_consts, num_carry, un
         to_c, to_carry, to_x = _cut(list(results), len(c_avals), num_carry)
         return [*(add(a, b) for a, b in zip(ct_c, to_c, strict=True)), *to_carry, *to_x]
 
-    x_avals = [_without_leading(x.aval) for x in known_x]
+    x_avals = [without_leading(x.aval) for x in known_x]
 
     def stage_step():
         staged, values = stage_open(step, [*(c.aval for c in known_c), *c_avals, *carry_avals, *x_avals, *y_avals])

@@ -94,13 +94,7 @@ class BatchTrace(Trace):
 
     def materialize(self, value: Any, dim: int | None, to: int = 0) -> Any:
         """The value with its batch axis at `to`; one without batch axis is repeated."""
-        value = lift(value)
-        if dim is not None:
-            return move_axis(value, dim, to)
-        shape = value.aval.shape
-        to = to % (len(shape) + 1)
-        full = (*shape[:to], self.size, *shape[to:])
-        return broadcast_in_dim(value, full, tuple(i for i in range(len(full)) if i != to))
+        return repeated(value, self.size, to) if dim is None else move_axis(lift(value), dim, to)
 
 
 def axis_names(jaxpr: Jaxpr) -> frozenset:
@@ -156,6 +150,19 @@ def batch_jaxpr(jaxpr: Jaxpr, trace: BatchTrace, batched: tuple[bool, ...], forc
         return embed_constants(out, consts, _SUBJECT), tuple(out_batched)
 
     return jaxpr.derive(("batch", batched, force, size, name, context.axis_sizes), make)
+
+
+def without_leading(aval: ShapedArray) -> ShapedArray:
+    """The type of one entry along the first axis."""
+    return make_aval(aval.shape[1:], aval.dtype, aval.weak_type)
+
+
+def repeated(x: Any, size: int, to: int = 0) -> Any:
+    """A value that all examples share, repeated along a new axis at `to`."""
+    x = lift(x)
+    to = to % (x.aval.ndim + 1)
+    full = (*x.aval.shape[:to], size, *x.aval.shape[to:])
+    return broadcast_in_dim(x, full, tuple(i for i in range(len(full)) if i != to))
 
 
 def with_leading(aval: ShapedArray, size: int) -> ShapedArray:

@@ -5,6 +5,7 @@ import pytest
 import scipy.integrate
 import scipy.optimize
 import scipy.special
+from counted import Counted
 
 import pullback as pb
 import pullback.numpy as pnp
@@ -13,23 +14,6 @@ from pullback.core import check_jaxpr
 from pullback.test_util import check_grads
 
 X = np.array([0.5, 1.0, 2.0], np.float32)
-
-
-class Counted:
-    """A host function that counts its calls."""
-
-    def __init__(self, fun):
-        self.fun = fun
-        self.calls = 0
-        self.__name__ = "counted"
-
-    def __call__(self, *args):
-        self.calls += 1
-        return self.fun(*args)
-
-    def taken(self):
-        calls, self.calls = self.calls, 0
-        return calls
 
 
 def bessel():

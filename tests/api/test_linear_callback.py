@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from counted import Counted
 
 import pullback as pb
 import pullback.numpy as pnp
@@ -9,23 +10,6 @@ from pullback.core import check_jaxpr
 
 X = np.array([0.5, 1.0, 2.0], np.float32)
 M = np.array([[1.0, 2.0, 0.5], [-1.0, 0.3, 4.0]], np.float32)
-
-
-class Counted:
-    """A host function that counts its calls."""
-
-    def __init__(self, fun):
-        self.fun = fun
-        self.calls = 0
-        self.__name__ = "counted"
-
-    def __call__(self, *args):
-        self.calls += 1
-        return self.fun(*args)
-
-    def taken(self):
-        calls, self.calls = self.calls, 0
-        return calls
 
 
 def operator(**options):
