@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pullback._api.inspect import trace_function
+from pullback._api.short_call import ShortWay
 from pullback._api.stages import TracedStage
 from pullback._core.arguments import (
     aval_of,
@@ -19,9 +20,9 @@ from pullback._core.arguments import (
     parameter_name,
     signature,
 )
-from pullback._core.array import Array, ConcreteArray, array_on_device
+from pullback._core.array import Array, ConcreteArray
 from pullback._core.config import config
-from pullback._core.errors import boundary, fold, function_name
+from pullback._core.errors import boundary, function_name
 from pullback._core.jaxpr import ClosedJaxpr, consts_to_args, eval_jaxpr
 from pullback._core.trace import Tracer, context
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
@@ -30,11 +31,9 @@ from pullback._higher_order.call import call
 from pullback._xla.evaluate import evaluator
 from pullback._xla.executable import Executable, compile_jaxpr
 
-_leaf = tree_structure(0)
-
 
 class Traced:
-    """One traced call: the jaxpr, the result's structure, and the program once it is compiled."""
+    """One traced call: the jaxpr, the result's structure, and the program."""
 
     def __init__(self, closed: ClosedJaxpr, out_tree: PyTreeDef, name: str, donated: Sequence[int]):
         self.closed = closed
@@ -43,12 +42,14 @@ class Traced:
         self.out_tree = out_tree
         self.name = name
         self.donated = frozenset(len(self.consts) + i for i in donated)
-        self.program: Executable | None = None
+
+    @functools.cached_property
+    def program(self) -> Executable:
+        """The compiled program, made at the first need."""
+        return compile_jaxpr(self.jaxpr, self.donated)
 
     def run(self, args: Sequence[ConcreteArray]) -> Any:
-        """Run the program on the flat arguments, compiling it at the first need."""
-        if self.program is None:
-            self.program = compile_jaxpr(self.jaxpr, self.donated)
+        """Run the program on the flat arguments."""
         if self.donated:
             self._refuse_shared_donation(args)
         return tree_unflatten(self.out_tree, self.program.run([*self.consts, *args]))
@@ -61,25 +62,10 @@ class Traced:
                                  "passed in another place too, or closed over, where it would be read after its memory "
                                  "was given away. Use a copy there, or do not donate it.")
 
-    def fast_entry(self) -> tuple:
-        """What the short way of a call needs: execute, handlers, structure (None: one array), types."""
-        program = self.program
-        assert program is not None
-        avals = program.out_avals
-        if self.out_tree == _leaf:
-            return program.execute, program.handlers, None, avals[0]
-        dummy = tree_unflatten(self.out_tree, range(len(avals)))
-        flat = type(dummy) in (list, tuple) and list(dummy) == list(range(len(avals)))
-        return program.execute, program.handlers, type(dummy) if flat else self.out_tree.unflatten, avals
-
 
 # what a call's trace depends on besides its arguments
 def _surroundings() -> tuple:
     return config.tracing, context.axis_sizes
-
-
-
-_NO_CALL = (None, None, None)
 
 
 class Compiler:
@@ -94,56 +80,11 @@ class Compiler:
         self._donate_argnames = donate_argnames
         self._inline = inline
         self._cache = _shared_cache(fun, (static_argnums, static_argnames, donate_argnums, donate_argnames))
-        # for each tracing state, by the type of one argument or the types of several
-        self.fast: dict[Any, dict[Any, tuple]] = self._cache.setdefault("fast", {})
-        # the last call of several: types, tracing state, entry; most calls are like the one before
-        self.recent: list[tuple] = self._cache.setdefault("recent", [_NO_CALL])
+        self._short_way: ShortWay = self._cache.setdefault("short way", ShortWay())
 
     def function(self) -> Callable:
         """The compiled function, with the methods of this object as attributes."""
-        fast, recent, call_generally = self.fast, self.recent, self.call
-
-        @functools.wraps(self._fun, updated=())
-        def compiled(*args, **kwargs):
-            if not kwargs and context.trace is evaluator:
-                # the short way: positional arrays on the device, of types that were seen before
-                try:
-                    if len(args) == 1:
-                        array = args[0]
-                        execute, handlers, build, avals = fast[config.tracing][array.aval]
-                        buffers = [array._buffer]
-                    else:
-                        kinds = [a.aval for a in args]
-                        known, known_state, entry = recent[0]
-                        state = config.tracing
-                        if kinds != known or known_state is not state:
-                            entry = fast[state][tuple(kinds)]
-                            recent[0] = kinds, state, entry
-                        execute, handlers, build, avals = entry
-                        buffers = [a._buffer for a in args]
-                except (KeyError, AttributeError):
-                    pass
-                else:
-                    try:
-                        outs = execute(buffers).consume_with_handlers(handlers)
-                    except Exception as error:
-                        fold(error)
-                        raise
-                    if build is None:
-                        return array_on_device(avals, outs[0])
-                    arrays = []
-                    for aval, out in zip(avals, outs):  # as array_on_device, which would cost a call each
-                        array = ConcreteArray()
-                        array.aval = aval
-                        array._buffer = out
-                        arrays.append(array)
-                    return build(arrays)
-            try:
-                return call_generally(args, kwargs)
-            except Exception as error:
-                fold(error)
-                raise
-
+        compiled = functools.update_wrapper(self._short_way.function(self.call), self._fun, updated=())
         # where captures are looked for; beside it are caches
         compiled.__closed_over__ = (self._fun,)  # type: ignore[attr-defined]
         for name in ("trace", "lower", "eval_shape", "clear_cache"):
@@ -169,10 +110,8 @@ class Compiler:
                 # operation by operation, so that the one that makes a nan can be named
                 return tree_unflatten(traced.out_tree, eval_jaxpr(traced.jaxpr, [], *traced.consts, *xs))
             result = traced.run(xs)  # type: ignore[arg-type]
-            if not (kwargs or traced.consts or traced.donated or context.axis_sizes) and all(
-                    type(a) is ConcreteArray for a in args):
-                key = args[0].aval if len(args) == 1 else tuple([a.aval for a in args])
-                self.fast.setdefault(config.tracing, {})[key] = traced.fast_entry()
+            if not (kwargs or traced.consts or traced.donated):
+                self._short_way.add(args, traced.program, traced.out_tree)
             return result
         return tree_unflatten(traced.out_tree, call(traced.jaxpr, [*traced.consts, *xs], name, self._inline))
 
@@ -266,10 +205,9 @@ class Compiler:
 
     def clear_cache(self) -> None:
         """Forget all traces and programs."""
-        self.fast.clear()
+        self._short_way.clear()
         self._cache.clear()
-        self.recent[0] = _NO_CALL
-        self._cache["fast"], self._cache["recent"] = self.fast, self.recent
+        self._cache["short way"] = self._short_way
 
 
 class _Static:
