@@ -155,7 +155,7 @@ def _operands(linear: Linearized) -> list[Any]:
 
     live = {t.index for t in linear.outputs if mine(t)}
     values: list[Any] = []
-    for record in reversed(linear.tape.records):
+    for record in reversed(linear.records):
         if any(node.index in live for node in record.outputs):
             live.update(x.index for x in record.inputs if mine(x))
             values += [x for x in reversed(record.inputs) if not mine(x)]

@@ -351,7 +351,7 @@ def _gradient(fun, argnums, has_aux, holomorphic, allow_int, unconnected, functi
             outs, linear = linearize_flat(flat, xs, None, subject)
             out = _check_grad_output(function, fun, outs, flat.out_tree, holomorphic, _leaf_tree)
             ct, avals = _one(out.aval), [x.aval for x in xs]
-            grads = (cotangents_in(linear, [ct], avals) if unconnected == "zero" else
+            grads = (cotangents_in(linear, [ct], avals, once=True) if unconnected == "zero" else
                      pull_connected(function, fun, linear, ct, avals, dynamic, positions, unconnected))
             result = tree_unflatten(tree, grads)
             result = result[0] if one else tuple(result)

@@ -205,10 +205,11 @@ class VJP(LinearFunction):
         return tree_unflatten(self.in_tree, cotangents_in(self.linear, cts, self.in_avals))
 
 
-def cotangents_in(linear: Linearized, cts: Sequence[Any], in_avals: Sequence[ShapedArray]) -> list[Any]:
-    """The cotangents of all inputs, zeros made into arrays."""
+def cotangents_in(linear: Linearized, cts: Sequence[Any], in_avals: Sequence[ShapedArray], once: bool = False
+                  ) -> list[Any]:
+    """The cotangents of all inputs, zeros made into arrays; `once` as for `pull`."""
     return [float0_zeros(aval) if r is None else instantiate(r)
-            for r, aval in zip(pull(linear, cts), in_avals, strict=True)]
+            for r, aval in zip(pull(linear, cts, once), in_avals, strict=True)]
 
 
 

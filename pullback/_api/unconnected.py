@@ -34,7 +34,7 @@ def pull_connected(function: str, fun: Callable, linear: Linearized, ct: Any, av
 
     Integers, which have no derivative whatever the function does, keep their zeros of dtype `float0`.
     """
-    grads = pull(linear, [ct])
+    grads = pull(linear, [ct], once=True)
     refuse_unconnected(function, fun, [type(g) is Zero for g in grads], dynamic, positions, unconnected)
     return [np.zeros(aval.shape, dtypes.float0) if g is None else None if type(g) is Zero else g
             for g, aval in zip(grads, avals, strict=True)]

@@ -170,7 +170,7 @@ def lift_leaves(function: str, fun: Callable, leaves: Iterable[Any], args: Seque
                 kwargs: dict[str, Any] | None = None, positions: Sequence[int] | None = None) -> list[Array]:
     """The leaves of the arguments as arrays; `positions` as for `check_leaves`."""
     try:
-        xs = [lift(x) for x in leaves]
+        xs = [x if isinstance(x, Array) else lift(x) for x in leaves]
     except (TypeError, OverflowError):
         check_leaves(function, fun, args, kwargs, positions)
         raise
@@ -184,7 +184,7 @@ def flatten_result(function: str, fun: Callable, result: Any) -> tuple[list[Arra
     """The leaves of a function's result as arrays, and its structure; names the leaf that is no array."""
     leaves, tree = tree_flatten(result)
     try:
-        return [lift(x) for x in leaves], tree
+        return [x if isinstance(x, Array) else lift(x) for x in leaves], tree
     except TypeError:
         for path, leaf in tree_flatten_with_path(result)[0]:
             if not is_array_like(leaf):

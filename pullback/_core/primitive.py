@@ -18,7 +18,9 @@ first argument; `linearize(trace, primals, tangents, **params)` replaces the jvp
 `depends(marked, **params)` says which results depend on the marked operands (all of them where there is no such rule).
 `narrow(record)` leaves out operands of a linear operation on a tape that are not needed after all;
 `harvest(trace, args, params)` runs them so that the taps inside come out, see `_transforms/harvest.py`; `per_example`
-asks for the batching rule even where no operand has a batch axis.
+asks for the batching rule even where no operand has a batch axis;
+`save(eqn, missing, saving)` asks a policy of `checkpoint` about the functions inside, for the `missing` results: the
+equation that saves more, the values it saves, and the equation that makes the missing ones from these (or None).
 Those that work along a named axis name the parameter that holds it in `axis_param`, and have a rule
 `collective(trace, operands, dims, **params)` for the `vmap` that binds the name.
 """
@@ -66,7 +68,7 @@ class Primitive:
 
     __slots__ = ("name", "multiple_results", "higher_order", "kernel", "evaluate", "abstract_eval", "lower", "jvp",
                  "linearize", "transpose", "batch", "stage", "record", "dce", "depends", "axis_param", "collective",
-                 "bilinear", "effectful", "harvest", "narrow", "per_example", "taylor", "types")
+                 "bilinear", "effectful", "harvest", "narrow", "per_example", "save", "taylor", "types")
 
     def __init__(self, name: str, multiple_results: bool = False, higher_order: bool = False):
         self.name = name
@@ -91,6 +93,7 @@ class Primitive:
         self.harvest: Callable | None = None
         self.narrow: Callable | None = None
         self.per_example = False
+        self.save: Callable | None = None
         self.taylor: Callable | None = None
         self.types: dict = {}
 

@@ -38,16 +38,20 @@ def forward_refused(call: Any) -> TypeError:
 
 def tangents_by_backward(call: Any, outs, residuals, static, tangents) -> list[Any]:
     """The tangents of the results of a `CustomCall`, as the linear map whose transpose is its bwd rule."""
-    where = tuple([i for i, t in enumerate(tangents) if type(t) is not Zero])
-    partial = any(type(t) is Zero and t.aval.dtype != dtypes.float0 for t in tangents)
+    tape: Any = context.trace
+    taped, partial = type(tape) is Tape, False
+    operands, where = [*residuals], []
+    for i, t in enumerate(tangents):
+        if type(t) is not Zero:
+            where.append(i)
+            operands.append(t)
+            taped = taped and type(t) is Node and t.owner is tape
+        elif t.aval.dtype != dtypes.float0:
+            partial = True
     out_avals = tuple([out.aval.to_tangent_aval() for out in outs])
-    operands = [*residuals, *[tangents[i] for i in where]]
-    params = {"call": call, "static": Static(static, partial), "where": where, "out_avals": out_avals}
-    tape = context.trace
-    if type(tape) is Tape and all(type(t) is Zero or (type(t) is Node and t.owner is tape) for t in tangents):
-        touts = tape.append(backward_p, operands, params, out_avals)
-    else:
-        touts = backward_p.bind(*operands, **params)
+    params = {"call": call, "static": Static(static, partial), "where": tuple(where), "out_avals": out_avals}
+    touts = (tape.append(backward_p, operands, params, out_avals) if taped else
+             backward_p.bind(*operands, **params))
     return [zero_of(out.aval) if aval.dtype == dtypes.float0 else t
             for t, out, aval in zip(touts, outs, out_avals, strict=True)]
 

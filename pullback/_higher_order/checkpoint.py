@@ -121,11 +121,11 @@ def halves_of(jaxpr: Jaxpr, active: tuple[bool, ...], policy: Policy | None) -> 
 
 def _halves(jaxpr: Jaxpr, active: tuple[bool, ...], policy: Policy | None) -> Halves:
     parts = linearize_jaxpr(jaxpr, active)
-    # a policy speaks of operations, wherever in called functions they stand
-    forward = parts.forward if policy is None else _flat(parts.forward)
+    saving = Saving(policy)
+    forward = saving.flat(parts.forward)
     n = len(jaxpr.outvars)
-    saved, again = _split(forward, forward.outvars[n:], policy)
-    known, _ = dce(Jaxpr([], forward.invars, forward.eqns, [*forward.outvars[:n], *saved]))
+    saved, again, first = saving.split(forward, forward.outvars[n:])
+    known, _ = dce(Jaxpr([], forward.invars, first, [*forward.outvars[:n], *saved]))
     k = len(parts.forwarded)
     own = parts.linear.invars
     env = dict(zip(own, [*(forward.invars[i] for i in parts.forwarded), *forward.outvars[n:]], strict=False))
@@ -161,41 +161,75 @@ def _flat(jaxpr: Jaxpr) -> Jaxpr:
     return Jaxpr([], jaxpr.invars, eqns, outvars)
 
 
-def _split(jaxpr: Jaxpr, wanted: Sequence[Any], policy: Policy | None) -> tuple[list[Var], list[Equation]]:
-    """What to save of a function, and the equations that make the `wanted` values of it and of the inputs."""
-    keep = {v for eqn in _quiet(jaxpr).eqns for v in _kept(eqn, policy) if type(v) is Var} - set(jaxpr.invars)
-    live = {v for v in wanted if type(v) is Var}
-    saved: list[Var] = []
-    again: list[Equation] = []
-    for eqn in reversed(_quiet(jaxpr).eqns):
-        needed = [v in live for v in eqn.outvars]
-        saved += [v for v, m in zip(eqn.outvars, needed, strict=True) if m and v in keep]
-        if all(v in keep for v, m in zip(eqn.outvars, needed, strict=True) if m):
-            continue
-        again.append(eqn.replace(outvars=[Var(v.aval) if v in keep else v for v in eqn.outvars]))
-        live.update(v for v in eqn.invars if type(v) is Var)
-    return saved[::-1], again[::-1]
+class Part(NamedTuple):
+    """How the wanted values of a function are made again: from its inputs and the `saved` values, by `again`.
+
+    `first` holds the equations of the function itself, so that they give the saved values.
+    """
+
+    saved: list[Var]
+    again: list[Equation]
+    first: list[Equation]
 
 
-def _quiet(jaxpr: Jaxpr) -> Jaxpr:
-    """The same function without the equations, here or below, that act on the world and return nothing."""
-    if not jaxpr.effectful:
-        return jaxpr
+class Saving:
+    """What a policy saves of a function. Loops and branches ask it about the functions inside, in their rule `save`."""
 
-    def make() -> Jaxpr:
-        eqns = [eqn for eqn in jaxpr.eqns if eqn.outvars or not eqn.primitive.effectful]
-        return Jaxpr(jaxpr.constvars, jaxpr.invars, [eqn.replace(params=_quiet_params(eqn)) for eqn in eqns],
-                     jaxpr.outvars)
+    def __init__(self, policy: Policy | None):
+        self.policy = policy
 
-    return jaxpr.derive("quiet", make)
+    def flat(self, jaxpr: Jaxpr) -> Jaxpr:
+        """The function as the policy looks at it: it speaks of operations, wherever in called functions they stand."""
+        return jaxpr if self.policy is None else _flat(jaxpr)
+
+    def kept(self, jaxpr: Jaxpr) -> set[Var]:
+        """The values of a flat function that may be saved."""
+        return {v for eqn in map(_quiet, jaxpr.eqns) if eqn for v in _kept(eqn, self.policy) if type(v) is Var}
+
+    def split(self, jaxpr: Jaxpr, wanted: Sequence[Any], lost: Sequence[Var] = ()) -> Part:
+        """What to save of a flat function for the `wanted` values. `lost` inputs are not there the second time."""
+        keep = self.kept(jaxpr) - (set(jaxpr.invars) - set(lost))
+        live = {v for v in wanted if type(v) is Var}
+        saved: list[Var] = []
+        again: list[Equation] = []
+        first: list[Equation] = []
+        for eqn in reversed(jaxpr.eqns):
+            repeated = _quiet(eqn)
+            if repeated is not None:
+                saved += [v for v in eqn.outvars if v in live and v in keep]
+                missing = [v in live and v not in keep for v in eqn.outvars]
+                if not any(missing):
+                    repeated = None
+                elif self.policy is not None and eqn.primitive.save is not None:
+                    eqn, more, repeated = eqn.primitive.save(eqn, missing, self)
+                    saved += more
+            if repeated is not None:
+                again.append(repeated.replace(outvars=[Var(v.aval) if v in keep else v for v in repeated.outvars]))
+                live.update(v for v in repeated.invars if type(v) is Var)
+            first.append(eqn)
+        saved += [v for v in jaxpr.invars if v in live and v in keep]
+        return Part(saved[::-1], again[::-1], first[::-1])
 
 
-def _quiet_params(eqn: Equation) -> dict[str, Any]:
+def _quiet(eqn: Equation) -> Equation | None:
+    """The equation without what acts on the world, here or below, and returns nothing; None if that is all of it."""
+    if not eqn.effectful:
+        return eqn
+    if eqn.primitive.effectful:
+        return eqn if eqn.outvars else None
     if eqn.primitive is custom_call_p:
-        return eqn.params  # its jaxpr stands beside a function that does the same
-    return {key: _quiet(value) if isinstance(value, Jaxpr) else
-            tuple(_quiet(v) if isinstance(v, Jaxpr) else v for v in value) if isinstance(value, tuple) else value
-            for key, value in eqn.params.items()}
+        return eqn  # its jaxpr stands beside a function that does the same
+    return eqn.replace(params={
+        key: tuple(map(_quiet_part, value)) if isinstance(value, tuple) else _quiet_part(value)
+        for key, value in eqn.params.items()})
+
+
+def _quiet_part(value: Any) -> Any:
+    """The same for a function among the parameters."""
+    if not isinstance(value, Jaxpr) or not value.effectful:
+        return value
+    return value.derive("quiet", lambda: Jaxpr(value.constvars, value.invars, [e for e in map(_quiet, value.eqns) if e],
+                                               value.outvars))
 
 
 def _kept(eqn: Equation, policy: Policy | None) -> Sequence[Any]:
@@ -203,7 +237,7 @@ def _kept(eqn: Equation, policy: Policy | None) -> Sequence[Any]:
     primitive = eqn.primitive
     if primitive.effectful or any(sub.effectful for sub in subjaxprs(eqn)):
         return eqn.outvars
-    if policy is None or primitive is constant_p:
+    if policy is None or primitive is constant_p or primitive.save is not None:
         return ()
     if not policy(primitive, *(v.aval for v in eqn.invars), **eqn.params):
         return ()

@@ -193,13 +193,27 @@ def _linearize(trace, primals, tangents, branches):
     present = tuple(map(any, zip(*(linearize_jaxpr(b, active).present for b in branches), strict=True)))
     parts = [linearize_jaxpr(b, active, present) for b in branches]
     n = len(present)
-    # residuals of all branches share slots by type; a branch fills the slots it does not use with zeros
+    slots, places = _slots([part.forward.out_avals[n:] for part in parts])
+    forward = tuple(_filled(part.forward, n, mine, slots) for part, mine in zip(parts, places, strict=True))
+    outs = cond_p.bind(index, *operands, branches=forward)
+    read = sorted({i for part in parts for i in part.forwarded})
+    linear = tuple(_spread(part, mine, slots, read, operands) for part, mine in zip(parts, places, strict=True))
+    moving = [t for t, a in zip(tangents[1:], active, strict=True) if a]
+    touts = cond_p.bind(index, *(operands[i] for i in read), *outs[n:], *moving, branches=linear)
+    return outs[:n], pack(present, touts, [zero_of(out.aval) for out in outs[:n]])
+
+
+def _slots(needs: Sequence[Sequence[ShapedArray]]) -> tuple[list[ShapedArray], list[list[int]]]:
+    """Slots for further values of all branches, shared by type, and which of them each branch fills with its own.
+
+    The others it fills with zeros.
+    """
     slots: list[ShapedArray] = []
     places = []
-    for part in parts:
+    for avals in needs:
         free = list(range(len(slots)))
         mine = []
-        for aval in part.forward.out_avals[n:]:
+        for aval in avals:
             slot = next((s for s in free if slots[s] is aval), None)
             if slot is None:
                 slot = len(slots)
@@ -208,13 +222,7 @@ def _linearize(trace, primals, tangents, branches):
                 free.remove(slot)
             mine.append(slot)
         places.append(mine)
-    forward = tuple(_filled(part.forward, n, mine, slots) for part, mine in zip(parts, places, strict=True))
-    outs = cond_p.bind(index, *operands, branches=forward)
-    read = sorted({i for part in parts for i in part.forwarded})
-    linear = tuple(_spread(part, mine, slots, read, operands) for part, mine in zip(parts, places, strict=True))
-    moving = [t for t, a in zip(tangents[1:], active, strict=True) if a]
-    touts = cond_p.bind(index, *(operands[i] for i in read), *outs[n:], *moving, branches=linear)
-    return outs[:n], pack(present, touts, [zero_of(out.aval) for out in outs[:n]])
+    return slots, places
 
 
 def _filled(forward: Jaxpr, n: int, mine: Sequence[int], slots: Sequence[ShapedArray]) -> Jaxpr:
@@ -279,6 +287,32 @@ def _depends(marked, branches):
     return tuple(map(any, zip(*(depends_on(b, marked[1:]) for b in branches), strict=True)))
 
 
+def _save(eqn: Equation, missing: Sequence[bool], saving):
+    """The branches that return what the policy keeps in them, and those that make the rest from that again."""
+    bodies = [saving.flat(b) for b in eqn.params["branches"]]
+    kept = [saving.kept(b) for b in bodies]
+    whole = [k and any(type(b.outvars[i]) is Var and b.outvars[i] in keep for b, keep in zip(bodies, kept, strict=True))
+             for i, k in enumerate(missing)]
+    saved = [v for v, w in zip(eqn.outvars, whole, strict=True) if w]
+    again = [i for i, (k, w) in enumerate(zip(missing, whole, strict=True)) if k and not w]
+    if not again:
+        return eqn, saved, None
+    parts = [saving.split(b, [b.outvars[i] for i in again]) for b in bodies]
+    slots, places = _slots([[v.aval for v in part.saved] for part in parts])
+    stores = [Var(aval) for aval in slots]
+    n = len(eqn.outvars)
+    first = tuple(_filled(Jaxpr([], b.invars, part.first, [*b.outvars, *part.saved]), n, mine, slots)
+                  for b, part, mine in zip(bodies, parts, places, strict=True))
+    branches = []
+    for b, part, mine in zip(bodies, parts, places, strict=True):
+        inner = dict(zip(mine, part.saved, strict=True))
+        branches.append(Jaxpr([], [*b.invars, *(inner.get(s) or Var(aval) for s, aval in enumerate(slots))],
+                              part.again, [b.outvars[i] for i in again]))
+    return (eqn.replace(outvars=[*eqn.outvars, *stores], params={"branches": first}), [*saved, *stores],
+            eqn.replace(invars=[*eqn.invars, *stores], outvars=[eqn.outvars[i] for i in again],
+                        params={"branches": tuple(branches)}))
+
+
 cond_p.evaluate = _evaluate
 cond_p.abstract_eval = _type
 cond_p.lower = _lower
@@ -287,6 +321,7 @@ cond_p.linearize = _linearize
 cond_p.transpose = _transpose
 cond_p.batch = _batch
 cond_p.dce = _dce
+cond_p.save = _save
 cond_p.depends = _depends
 
 __all__ = ["cond", "cond_p", "switch"]

@@ -98,8 +98,8 @@ class FlatCall:
     says that nothing is being traced.
     """
 
-    __slots__ = ("carrier", "in_tree", "fixed", "nondiff", "count", "keywords", "site", "out_tree", "out_avals", "jvp",
-                 "fwd", "bwd", "forward", "at_once")
+    __slots__ = ("carrier", "in_tree", "fixed", "nondiff", "count", "keywords", "site", "out_tree", "out_avals",
+                 "forward", "at_once")
     captured = ()
 
     def __init__(self, carrier: Any, in_tree: PyTreeDef, fixed: Sequence[Any], nondiff: Sequence[int], count: int,
@@ -114,12 +114,23 @@ class FlatCall:
         self.at_once = at_once
         self.out_tree: Any = None
         self.out_avals: list[ShapedArray] | None = None
-        self.jvp = self._jvp if carrier.jvp_rule is not None else None
-        self.fwd = self._fwd if carrier.fwd_rule is not None else None
-        self.bwd = self._bwd if carrier.bwd_rule is not None else None
         self.forward = carrier.forward
         if carrier.forward == "fwd" and any(carrier.fun is fun for fun in _inside.functions):
             self.forward = "primal"
+
+    # the rules as `CustomCall` has them; not stored, since a method that its object holds is a cycle
+
+    @property
+    def jvp(self) -> Callable | None:
+        return self._jvp if self.carrier.jvp_rule is not None else None
+
+    @property
+    def fwd(self) -> Callable | None:
+        return self._fwd if self.carrier.fwd_rule is not None else None
+
+    @property
+    def bwd(self) -> Callable | None:
+        return self._bwd if self.carrier.bwd_rule is not None else None
 
     @property
     def vmap(self) -> Callable | None:

@@ -39,7 +39,7 @@ def leaves_of(label: Callable[[], str], part: str, value: Any) -> tuple[list[Arr
     """The leaves of a part of a rule's result as arrays, and its structure; RuleError names a leaf that is none."""
     leaves, tree = tree_flatten(value)
     try:
-        return [lift(x) for x in leaves], tree
+        return [x if isinstance(x, Array) else lift(x) for x in leaves], tree
     except TypeError:
         for path, leaf in tree_flatten_with_path(value)[0]:
             if not is_array_like(leaf):

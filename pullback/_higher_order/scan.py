@@ -364,6 +364,58 @@ def _dce(used, eqn: Equation) -> Equation:
                        params={**params, "jaxpr": narrowed})
 
 
+# --- what a policy of checkpoint saves ---
+
+
+def _save(eqn: Equation, missing: Sequence[bool], saving):
+    """The loop that stacks what the policy keeps in its body, and the one that makes the rest from that again."""
+    params = eqn.params
+    n, m, length = params["num_consts"], params["num_carry"], params["length"]
+    body = saving.flat(params["jaxpr"])
+    consts, carry, xs = _split(body.invars, n, m)
+    kept = saving.kept(body)
+    whole = [k and type(v) is Var and v in kept for k, v in zip(missing, body.outvars, strict=True)]
+    again = [k and not w for k, w in zip(missing, whole, strict=True)]
+    saved = _chosen(eqn.outvars, whole)
+    if not any(again):
+        return eqn, saved, None
+    # a part of the carry is made again, step by step, if anything that is reads it
+    moving = tuple(again[:m])
+
+    def split(moving):
+        return saving.split(body, [*_chosen(body.outvars[:m], moving), *_chosen(body.outvars[m:], again[m:])], carry)
+
+    def read(part, moving):
+        atoms = [*(v for e in part.again for v in e.invars), *_chosen(body.outvars, (*moving, *again[m:]))]
+        return {v for v in atoms if type(v) is Var} - set(part.saved)
+
+    moving = _fixed_point(lambda moving: tuple(v in read(split(moving), moving) for v in carry), moving)
+    part = split(moving)
+    live = read(part, moving)
+    stacks = [next((outer for outer, v in zip(eqn.outvars[m:], body.outvars[m:], strict=True) if v is inner), None)
+              for inner in part.saved]
+    more = [(inner, Var(with_leading(inner.aval, length)))
+            for inner, stack in zip(part.saved, stacks, strict=True) if stack is None]
+    new = dict(more)
+    first = eqn.replace(
+        outvars=[*eqn.outvars, *new.values()],
+        params={**params, "jaxpr": Jaxpr([], body.invars, part.first, [*body.outvars, *new])})
+    stacked = [new[inner] if stack is None else stack for inner, stack in zip(part.saved, stacks, strict=True)]
+    given_consts, given_carry, given_xs = _split(eqn.invars, n, m)
+    c_read, x_read = [v in live for v in consts], [v in live for v in xs]
+    # a part of the carry that is saved is read from there
+    inner_carry = [Var(v.aval) if v in part.saved else v for v in _chosen(carry, moving)]
+    repeated = eqn.replace(
+        invars=[*_chosen(given_consts, c_read), *_chosen(given_carry, moving), *_chosen(given_xs, x_read), *stacked],
+        outvars=[*(v if a else Var(v.aval) for v, a in zip(_chosen(eqn.outvars[:m], moving),
+                                                           _chosen(again[:m], moving), strict=True)),
+                 *_chosen(eqn.outvars[m:], again[m:])],
+        params={**params, "num_consts": sum(c_read), "num_carry": sum(moving), "jaxpr": Jaxpr(
+            [], [*_chosen(consts, c_read), *inner_carry, *_chosen(xs, x_read), *part.saved], part.again,
+            [*_chosen(body.outvars[:m], moving), *_chosen(body.outvars[m:], again[m:])])})
+    return first, [*saved, *stacked], repeated
+
+
 scan_p.evaluate = _evaluate
 scan_p.abstract_eval = _type
 scan_p.lower = _lower
@@ -373,6 +425,7 @@ scan_p.taylor = _taylor
 scan_p.transpose = _transpose
 scan_p.batch = _batch
 scan_p.dce = _dce
+scan_p.save = _save
 scan_p.depends = lambda marked, jaxpr, num_consts, num_carry, **_: _reached(marked, jaxpr, num_consts, num_carry)
 
 __all__ = ["bind_scan", "scan_p"]

@@ -78,15 +78,15 @@ def _reduction(name: str, kernel, op: str, identity, accepts) -> Primitive:
 # --- max and min: where elements tie, each gets an equal share of the tangent ---
 
 
-def _extreme_kernel(reduce, initial):
+def _extreme_kernel(ufunc, initial):
     def kernel(x, axes):
         if x.dtype.kind == "V" or x.size == 0:
             # extended floats reduce in float32, which holds them all; an empty maximum is the identity
             wide = x
             if x.dtype.kind == "V":
                 wide = x.astype(np.float32 if dtypes.is_float(x.dtype) else np.int32)
-            return np.asarray(reduce(wide, axis=axes, initial=initial(x.dtype))).astype(x.dtype)
-        return reduce(x, axis=axes)
+            return np.asarray(ufunc.reduce(wide, axes, initial=initial(x.dtype))).astype(x.dtype)
+        return ufunc.reduce(x, axes)
 
     return kernel
 
@@ -106,8 +106,8 @@ def _extreme_jvp(p):
 
 _ANY_ORDER = (lambda dtype: not dtypes.is_complex(dtype), "a real dtype (complex numbers have no order)")
 
-reduce_max_p = _reduction("reduce_max", _extreme_kernel(np.max, lowest), "stablehlo.maximum", lowest, _ANY_ORDER)
-reduce_min_p = _reduction("reduce_min", _extreme_kernel(np.min, highest), "stablehlo.minimum", highest, _ANY_ORDER)
+reduce_max_p = _reduction("reduce_max", _extreme_kernel(np.maximum, lowest), "stablehlo.maximum", lowest, _ANY_ORDER)
+reduce_min_p = _reduction("reduce_min", _extreme_kernel(np.minimum, highest), "stablehlo.minimum", highest, _ANY_ORDER)
 _extreme_jvp(reduce_max_p)
 _extreme_jvp(reduce_min_p)
 
@@ -145,8 +145,8 @@ def reduce_min(operand: Any, axes: Sequence[int]) -> Array:
 
 def _prod_kernel(x, axes):
     if x.dtype.itemsize <= 2 and dtypes.is_inexact(x.dtype):
-        return np.asarray(np.prod(x.astype(np.float32), axis=axes)).astype(x.dtype)
-    return np.prod(x, axis=axes, dtype=x.dtype)
+        return np.asarray(np.multiply.reduce(x.astype(np.float32), axes)).astype(x.dtype)
+    return np.multiply.reduce(x, axes, x.dtype)
 
 
 def _prod_jvp(primals, tangents, axes):

@@ -99,12 +99,15 @@ def _broadcast_type(x, shape, dims):
 
 
 def _broadcast_kernel(x, shape, dims):
-    if np.ndim(x) == 0:
-        return np.full(shape, x)
+    if x.ndim == 0:
+        out = np.empty(shape, x.dtype)
+        out.fill(x)
+        return out
     inner = [1] * len(shape)
     for length, d in zip(x.shape, dims, strict=True):
         inner[d] = length
-    return np.broadcast_to(np.transpose(x, np.argsort(dims)).reshape(inner), shape)
+    in_order = x if list(dims) == sorted(dims) else x.transpose(np.argsort(dims))
+    return np.broadcast_to(in_order.reshape(inner), shape)
 
 
 def _broadcast_transpose(ct, x, shape, dims):
@@ -184,10 +187,11 @@ def reduce_lower(op: str, initial):
 
 
 def _sum_kernel(x, axes):
-    # half precision accumulates in float32, as XLA does
-    if x.dtype.itemsize <= 2 and dtypes.is_inexact(x.dtype):
-        return np.asarray(np.sum(x.astype(np.float32), axis=axes)).astype(x.dtype)
-    return np.sum(x, axis=axes, dtype=x.dtype)
+    # the ufunc's method, as np.sum takes twice its time for a small array
+    dtype = x.dtype
+    if dtype.itemsize <= 2 and dtypes.is_inexact(dtype):  # half precision accumulates in float32, as XLA does
+        return np.asarray(np.add.reduce(x.astype(np.float32), axes)).astype(dtype)
+    return np.add.reduce(x, axes, dtype)
 
 
 def _sum_transpose(ct, x, axes):
@@ -232,7 +236,7 @@ def _reshape_batch(operands, dims, shape):
 
 
 reshape_p.abstract_eval = _reshape_type
-reshape_p.kernel = lambda x, shape: np.reshape(x, shape)
+reshape_p.kernel = lambda x, shape: x.reshape(shape)
 reshape_p.lower = lambda ctx, x, shape: ctx.reshape(x, shape)
 linear_jvp(reshape_p)
 reshape_p.transpose = lambda ct, x, shape: [reshape(ct, x.aval.shape)]
@@ -320,7 +324,7 @@ def _transpose_batch(operands, dims, permutation):
 
 
 transpose_p.abstract_eval = _transpose_type
-transpose_p.kernel = lambda x, permutation: np.transpose(x, permutation)
+transpose_p.kernel = lambda x, permutation: x.transpose(permutation)
 transpose_p.lower = lambda ctx, x, permutation: ctx.op("stablehlo.transpose", [x], ctx.out_avals[0],
                                                        f"permutation = {int_array(permutation)}")
 linear_jvp(transpose_p)

@@ -16,7 +16,7 @@ from pullback._core.array import Array, ConcreteArray
 from pullback._core.jaxpr import Equation, Jaxpr, Literal, Var, eval_jaxpr
 from pullback._core.types import ShapedArray
 from pullback._core.zeros import Zero
-from pullback._transforms.linearize import Linearized, Node, Tape
+from pullback._transforms.linearize import Linearized, Node
 from pullback._transforms.transpose import record_linear
 
 
@@ -87,10 +87,10 @@ def form_of(linear: Linearized) -> tuple[LinearForm, list[Any]]:
 
 def _needed(linear: Linearized) -> list[Any]:
     """The records that a result depends on, in order."""
-    tape: Tape = linear.tape
+    tape = linear.tape
     live = {t.index for t in linear.outputs if type(t) is Node and t.owner is tape}
     kept = []
-    for record in reversed(tape.records):
+    for record in reversed(linear.records):
         if any(node.index in live for node in record.outputs):
             kept.append(record)
             live.update(x.index for x in record.inputs if type(x) is Node and x.owner is tape)
@@ -103,7 +103,7 @@ def record_form(form: LinearForm, values: list[Any]) -> Linearized:
     jaxpr = form.jaxpr
     linear = record_linear(lambda *nodes: eval_jaxpr(jaxpr, [], *values, *nodes), jaxpr.in_avals[len(values):])
     nodes, outs = iter(linear.inputs), iter(linear.outputs)
-    return Linearized(linear.tape, [next(nodes) if a else None for a in form.inputs],
+    return Linearized(linear.tape, linear.records, [next(nodes) if a else None for a in form.inputs],
                       [next(outs) if aval is None else Zero(aval) for aval in form.outputs])
 
 

@@ -20,15 +20,22 @@ from pullback._xla.evaluate import evaluator
 
 
 class Node(LinearTracer):
-    """A tangent that is not known yet: a linear function of the tape's inputs. `index` counts the tape's nodes."""
+    """A tangent that is not known yet: a linear function of the tape's inputs. `index` counts the tape's nodes.
 
-    __slots__ = ("index",)
+    `primitive` is what gave it, None for an input.
+    """
 
-    def __init__(self, tape: Tape, aval: ShapedArray):
+    __slots__ = ("index", "primitive")
+
+    def __init__(self, tape: Tape, aval: ShapedArray, primitive: Primitive | None = None):
         self.owner = tape
         self.aval = aval
+        self.primitive = primitive
         self.index = tape.size
         tape.size += 1
+
+    def origin(self) -> str:
+        return f"its derivative was recorded by '{self.primitive.name}'" if self.primitive else "it is an argument"
 
 
 class Record:
@@ -44,7 +51,10 @@ class Record:
 
 
 class Tape(Trace):
-    """Records operations on nodes; all else passes to the parent."""
+    """Records operations on nodes; all else passes to the parent.
+
+    Nodes refer to their tape. What it recorded is handed over in the end, so that no cycle keeps the residuals.
+    """
 
     __slots__ = ("records", "size", "subject", "untransposable")
 
@@ -58,12 +68,11 @@ class Tape(Trace):
     def describe(self) -> str:
         return self.subject
 
-    def origin(self, node: Node) -> str:
-        """Which operation gave a node, for messages about leaks."""
-        for record in self.records:
-            if any(output is node for output in record.outputs):
-                return f"its derivative was recorded by '{record.primitive.name}'"
-        return "it is an argument"
+    def finish(self) -> list[Record]:
+        """End the recording; returns the records."""
+        self.alive = False
+        records, self.records = self.records, []
+        return records
 
     def place(self, record: Record) -> Origin | None:
         """Where an operation comes from, if the tape knows."""
@@ -90,11 +99,11 @@ class Tape(Trace):
 
     def record(self, primitive: Primitive, args: Sequence[Any], params: dict) -> Any:
         """Append an operation; returns its node, or the list of them."""
-        args = [a if isinstance(a, Tracer) or type(a) is ConcreteArray else lift(a) for a in args]
+        args = [a if type(a) is ConcreteArray or isinstance(a, Tracer) else lift(a) for a in args]
         out = primitive.infer(tuple([a.aval for a in args]), params)
         if primitive.multiple_results:
             return self.append(primitive, args, params, out)
-        node = Node(self, out)
+        node = Node(self, out, primitive)
         record = Record(primitive, args, params, (node,))
         self.records.append(record)
         if primitive.transpose is None or (primitive.bilinear and type(args[0]) is Node and type(args[1]) is Node):
@@ -104,7 +113,7 @@ class Tape(Trace):
     def append(self, primitive: Primitive, args: Sequence[Any], params: dict, avals: Sequence[ShapedArray]
                ) -> list[Node]:
         """Append an operation with many results of known types."""
-        nodes = [Node(self, aval) for aval in avals]
+        nodes = [Node(self, aval, primitive) for aval in avals]
         self.records.append(Record(primitive, args, params, nodes))
         return nodes
 
@@ -169,7 +178,7 @@ class LinearizedTracer(Tracer):
         self.tangent = tangent
 
     def origin(self) -> str:
-        return self.owner.tape.origin(self.tangent)
+        return self.tangent.origin()
 
     def known(self) -> ConcreteArray | None:
         return self.primal if type(self.primal) is ConcreteArray else self.primal.known()
@@ -218,7 +227,7 @@ class LinearizeTrace(Trace):
                 tangents.append(a.tangent)
                 active = True
             else:
-                if not isinstance(a, Tracer) and type(a) is not ConcreteArray:
+                if type(a) is not ConcreteArray and not isinstance(a, Tracer):
                     a = lift(a)
                 primals.append(a)
                 tangents.append(zero_of(a.aval))
@@ -242,15 +251,16 @@ class LinearizeTrace(Trace):
 
 
 class Linearized:
-    """The derivative of a function at a point: a tape, its input nodes, and the tangents it gives.
+    """The derivative of a function at a point: what a tape recorded, its input nodes, and the tangents it gives.
 
     `outputs` holds a node, a symbolic zero, or a value for each result of the function.
     """
 
-    __slots__ = ("tape", "inputs", "outputs")
+    __slots__ = ("tape", "records", "inputs", "outputs")
 
-    def __init__(self, tape: Tape, inputs: Sequence[Node | None], outputs: Sequence[Any]):
+    def __init__(self, tape: Tape, records: list[Record], inputs: Sequence[Node | None], outputs: Sequence[Any]):
         self.tape = tape
+        self.records = records
         self.inputs = inputs
         self.outputs = outputs
 
@@ -261,7 +271,7 @@ class Linearized:
             if node is not None:
                 values[node.index] = t
         tape = self.tape
-        for record in tape.records:
+        for record in self.records:
             operands = [values[a.index] if type(a) is Node and a.owner is tape else a for a in record.inputs]
             out = record.primitive.bind(*operands, **record.params)
             if record.primitive.multiple_results:
@@ -295,6 +305,7 @@ def linearize_flat(fun: Callable[..., Sequence[Any]], primals: Sequence[Any], ac
     try:
         outs = call_with(trace, fun, *args)
     finally:
-        trace.alive = tape.alive = False
+        trace.alive = False
+        records = tape.finish()
     primals_out, tangents_out = trace.split(outs)
-    return primals_out, Linearized(tape, inputs, tangents_out)
+    return primals_out, Linearized(tape, records, inputs, tangents_out)

@@ -84,7 +84,7 @@ class _TapeReader:
     def __init__(self, trace: StagingTrace, linear: Linearized, active):
         self.trace = trace
         self.tape = linear.tape
-        self.records = linear.tape.records
+        self.records = linear.records
         self.residuals: dict[Var, Var] = {}
         self.variables: dict[int, Var] = {}
         self.tangent_vars: list[Var] = []

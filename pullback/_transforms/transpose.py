@@ -1,7 +1,7 @@
 """Transposition: a tape of linear operations walked backwards, cotangents flowing from results to inputs."""
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from pullback._core.array import lift
@@ -13,10 +13,11 @@ from pullback._ops.elementwise import add_p
 from pullback._transforms.linearize import Linearized, Node, Record, Tape, new_tape
 
 
-def pull(linear: Linearized, cotangents: Sequence[Any]) -> list[Any]:
+def pull(linear: Linearized, cotangents: Sequence[Any], once: bool = False) -> list[Any]:
     """Apply the transpose of a linear map: a cotangent, or a symbolic zero, for each of its inputs (None for inactive).
 
-    Runs under the current transformation, so that it can itself be differentiated, batched or staged.
+    Runs under the current transformation, so that it can itself be differentiated, batched or staged. A map that is
+    used `once` is taken apart on the way: a residual is freed as soon as it has been read.
     """
     tape = linear.tape
     values: list[Any] = [None] * tape.size
@@ -24,7 +25,7 @@ def pull(linear: Linearized, cotangents: Sequence[Any]) -> list[Any]:
         if type(node) is Node and node.owner is tape and type(given) is not Zero:
             known = values[node.index]
             values[node.index] = given if known is None else add_p.bind(known, given)
-    for record in reversed(tape.records):
+    for record in _taken(linear.records) if once else reversed(linear.records):
         outputs = record.outputs
         primitive = record.primitive
         if primitive.multiple_results:
@@ -61,6 +62,11 @@ def pull(linear: Linearized, cotangents: Sequence[Any]) -> list[Any]:
     return results
 
 
+def _taken(records: list[Record]) -> Iterator[Record]:
+    while records:
+        yield records.pop()
+
+
 def _missing(tape: Tape, record: Record) -> Callable:
     """Raise for an operation that has no transpose rule, with its place."""
     try:
@@ -88,5 +94,5 @@ def record_linear(fun: Callable[..., Sequence[Any]], avals: Sequence[Any], subje
     try:
         outs = call_with(tape, fun, *inputs)
     finally:
-        tape.alive = False
-    return Linearized(tape, inputs, [lift(out) for out in outs])
+        records = tape.finish()
+    return Linearized(tape, records, inputs, [lift(out) for out in outs])

@@ -24,6 +24,7 @@ from pullback.numpy.elementwise import (
 from pullback.numpy.logic import truth
 
 _BOOL = np.dtype(bool)
+_REAL_SCALARS = frozenset({bool, int, float})
 
 
 def where(condition: Any, x: Any, y: Any) -> Array:
@@ -69,17 +70,21 @@ def clip(arr: Any, /, min: Any = None, max: Any = None) -> Array:
     >>> print(pnp.clip(pnp.arange(4.), 1, 2))
     [1. 1. 2. 2.]
     """
-    arr = as_operand(arr, "clip", 0)
-    bounds = [as_operand(bound, "clip", i) for i, bound in ((1, min), (2, max)) if bound is not None]
-    for x in (arr, *bounds):
-        if dtypes.is_complex(x.aval.dtype):
-            raise TypeError(f"clip: complex numbers have no order to clip by, got {x.aval.str_short()}; clip the real "
-                            "and imaginary parts")
-    if min is not None:
-        arr = _not_below(bounds[0], arr)
-    if max is not None:
-        arr = _not_above(bounds[-1], arr)
-    return arr
+    arr = _ordered(arr, 0)
+    low = min if min is None or type(min) in _REAL_SCALARS else _ordered(min, 1)
+    high = max if max is None or type(max) in _REAL_SCALARS else _ordered(max, 2)
+    if low is not None:
+        arr = _not_below(low, arr)
+    return arr if high is None else _not_above(high, arr)
+
+
+def _ordered(x: Any, position: int) -> Array:
+    """An operand of clip; refuses complex numbers."""
+    x = as_operand(x, "clip", position)
+    if dtypes.is_complex(x.aval.dtype):
+        raise TypeError(f"clip: complex numbers have no order to clip by, got {x.aval.str_short()}; clip the real and "
+                        "imaginary parts")
+    return x
 
 
 @boundary

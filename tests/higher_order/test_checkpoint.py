@@ -1,5 +1,7 @@
 """checkpoint: values and derivatives as without it, what is computed again, what is kept."""
 
+import functools
+
 import jax
 import jax.ad_checkpoint
 import numpy as np
@@ -212,6 +214,58 @@ def test_a_saved_name_saves_the_value_it_was_given_to():
 def test_a_policy_looks_into_jit():
     f = pb.checkpoint(pb.jit(lambda x, w: pnp.sin(x @ w)), policy=pb.checkpoint_policies.dots_saveable)
     assert count(PB, pb.grad(lambda x, w: f(x, w).sum()), np.ones((2, 3), f32), W[0]) == 2
+
+
+def looped(lib, policy, reverse=False):
+    """A checkpointed loop whose body has two products, and a branch with one, with named values."""
+    name = name_of(lib)
+
+    def body(c, w):
+        first = name(lib.np.tanh(lib.np.dot(c, w)), "first")
+        second = lib.t.jit(lambda y: name(lib.np.sin(lib.np.dot(y, w)), "second"))(first)
+        third = lib.lax.cond(second.sum() > 0.1, lambda y: name(lib.np.tanh(lib.np.dot(y, w)), "third"),
+                             lambda y: lib.np.cos(y), name(second * c, "product"))
+        return name(third + c, "carry"), first.sum()
+
+    @functools.partial(lib.t.checkpoint, policy=policy)
+    def fun(x, ws):
+        last, sums = lib.lax.scan(body, x, ws, reverse=reverse)
+        return lib.np.sin(last) * sums.sum()
+
+    return lambda x, ws: fun(x, ws).sum()
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("make", [
+    *[lambda p, n=name: getattr(p, n) for name in POLICIES],
+    *[lambda p, n=names: p.save_only_these_names(*n) for names in (
+        ("first",), ("second",), ("third",), ("carry",), ("product", "third"), ("first", "second", "third", "carry"))],
+    lambda p: p.save_any_names_but_these("first"), lambda p: p.save_anything_except_these_names("first", "carry")])
+def test_a_policy_looks_into_loops_and_branches(make, reverse):
+    """As in JAX, which runs as many products; and the derivatives are those without a policy."""
+    policy = make(pb.checkpoint_policies)
+    fun = looped(PB, policy, reverse)
+    x, ws = np.ones((2, 3), f32), np.stack(W[:3])
+    n = count(PB, pb.grad(fun, (0, 1)), x, ws)
+    assert n <= count(JAX, jax.grad(looped(JAX, make(jax.checkpoint_policies), reverse), (0, 1)), x, ws)
+    expected = jax.grad(looped(JAX, None, reverse), (0, 1))(x, ws)
+    for grads in (pb.grad(fun, (0, 1))(x, ws), pb.jit(pb.grad(fun, (0, 1)))(x, ws)):
+        for got, want in zip(grads, expected, strict=True):
+            np.testing.assert_allclose(got, want, rtol=2e-5, atol=1e-6)
+    direction = np.cos(np.arange(6, dtype=f32)).reshape(2, 3)
+    got = pb.jvp(lambda x: pb.grad(fun)(x, ws), (x,), (direction,))[1]
+    want = jax.jvp(lambda x: jax.grad(looped(JAX, None, reverse))(x, ws), (x,), (direction,))[1]
+    np.testing.assert_allclose(got, want, rtol=5e-5, atol=1e-5)
+
+
+def test_what_is_saved_in_a_loop_is_stacked_and_not_computed_again():
+    x, ws = np.ones((2, 3), f32), np.stack(W[:3])
+    fewer = [count(PB, pb.grad(looped(PB, policy)), x, ws) for policy in (
+        None, pb.checkpoint_policies.save_only_these_names("first"), pb.checkpoint_policies.dots_saveable)]
+    assert fewer[0] == fewer[1] + 1 == fewer[2] + 3
+    kept = [str(r) for r in pb.ad_checkpoint.saved_residuals(
+        looped(PB, pb.checkpoint_policies.save_only_these_names("second")), x, ws)]
+    assert sum(r.startswith("f32[3,2,3]") for r in kept) == 1, kept
 
 
 def test_a_policy_of_ones_own_sees_primitives_types_and_parameters():
