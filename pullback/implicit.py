@@ -61,10 +61,14 @@ def fixed_point(f: Callable, x_init: Any, *args: Any, solver: Callable | None = 
     def iterate(residual, x):
         def step(state):
             x, _, k = state
-            dx = residual(x)
-            return _map(lambda a, b: a - b, x, dx), _moves(x, dx, tol), k + 1
+            return _map(lambda a, b: a - b, x, residual(x)), x, k + 1
 
-        return lax.while_loop(lambda s: s[1] & (s[2] < max_steps), step, (x, True, 0))[0]
+        # the test stands in the condition: XLA runs a body of few parts at once, with no threads to wait for
+        def goes_on(state):
+            x, last, k = state
+            return ((k == 0) | _moves(last, _map(lambda a, b: a - b, x, last), tol)) & (k < max_steps)
+
+        return lax.while_loop(goes_on, step, (x, x, 0))[0]
 
     # x - f(x): linearized it is I - J, whose inverse a Neumann series gives where f contracts
     @standing_for(f)
@@ -317,9 +321,12 @@ def _solve(matvec: Callable, b: Any, method: str, large: str, tol: float | None,
         return b
     if method == "auto":
         method = "dense" if n <= _DENSE_LIMIT else large
-    x = _METHODS[method](lambda v: _ravel(matvec(unravel(v)))[0], vector, _tolerance(tol, vector),
+    # of size 1, so that its square is a number, however small or large b is
+    scale = abs(vector).max()
+    scale = pnp.where(scale == 0, 1, scale)
+    x = _METHODS[method](lambda v: _ravel(matvec(unravel(v)))[0], vector / scale, _tolerance(tol, vector),
                          10 * n if max_steps is None else max_steps)
-    return unravel(x)
+    return unravel(scale * x)
 
 
 def _dense(matvec, b, tol, max_steps):
@@ -394,15 +401,14 @@ def _normal_cg(matvec, b, tol, max_steps):
 
 def _neumann(matvec, b, tol, max_steps):
     """The sum of (I - A)^k b, by x <- x + (b - A x): Templates (1994), section 2.2.1 (Richardson's form)."""
-    limit = tol * abs(b).max()
+    limit = tol ** 2 * _size(b)
 
     def step(state):
         x, r, k = state
         x = x + r
         return x, b - matvec(x), k + 1
 
-    return lax.while_loop(lambda s: (abs(s[1]).max() > limit) & (s[2] < max_steps), step,
-                          (pnp.zeros_like(b), b, 0))[0]
+    return lax.while_loop(lambda s: (_size(s[1]) > limit) & (s[2] < max_steps), step, (pnp.zeros_like(b), b, 0))[0]
 
 
 _METHODS = {"dense": _dense, "cg": _cg, "bicgstab": _bicgstab, "neumann": _neumann, "normal_cg": _normal_cg}

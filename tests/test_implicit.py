@@ -315,3 +315,16 @@ def test_neumann_series_where_the_function_contracts(wrap):
         near = np.eye(5) + w
         x = wrap(lambda b: implicit.linear_solve(lambda v: near @ v, b, method="neumann"))(b)
         np.testing.assert_allclose(x, np.linalg.solve(near, b), rtol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["cg", "bicgstab", "neumann", "normal_cg", "dense"])
+@pytest.mark.parametrize("size", [1e-30, 1e-16, 1e25])
+def test_a_right_hand_side_whose_square_is_no_number(method, size):
+    """Residuals are measured relative to b, also where the square of b underflows or overflows."""
+    a = np.eye(40) + np.random.default_rng(0).standard_normal((40, 40)) / 50
+    a = (a @ a.T if method == "cg" else a).astype(np.float32)
+    b = (size * np.random.default_rng(1).standard_normal(40)).astype(np.float32)
+    x = implicit.linear_solve(lambda v: a @ v, pnp.asarray(b), method=method)
+    exact = np.linalg.solve(a.astype(float), b.astype(float))
+    np.testing.assert_allclose(np.asarray(x, float) / size, exact / size, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(implicit.linear_solve(lambda v: a @ v, pnp.zeros(40), method=method), np.zeros(40))
