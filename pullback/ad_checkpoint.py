@@ -27,6 +27,7 @@ from pullback._core.tree_paths import tree_map
 from pullback._core.types import ShapedArray
 from pullback._higher_order.call import jit_p
 from pullback._higher_order.checkpoint import bind_checkpoint, checkpoint_p, name_p
+from pullback._higher_order.scan import scan_p
 from pullback._transforms.linearize import Linearized, Node, linearize_flat
 
 __all__ = ["checkpoint", "checkpoint_name", "checkpoint_policies", "print_saved_residuals", "remat", "saved_residuals"]
@@ -46,7 +47,8 @@ def checkpoint(fun: Callable | None = None, *, prevent_cse: bool = True, policy:
       prevent_cse: keep the compiler from merging the second run with the first, which would undo the saving. Inside of
         a `scan` nothing can be merged, and False lets the compiler optimize freely.
       policy: which results may be kept, see `checkpoint_policies`: from a primitive, types of its operands and its
-        parameters to a bool. By default none. A policy looks into calls of `jit`, not into loops and branches.
+        parameters to a bool. By default none. A policy looks into calls of `jit`, bodies of `scan` and branches of
+        `cond`: what it keeps in a loop is stacked.
       static_argnums: positions of arguments that are passed as Python values.
 
     An operation that acts on the world (a callback) runs once; what it returns is kept.
@@ -164,7 +166,7 @@ def _operands(linear: Linearized) -> list[Any]:
 
 def _source(eqns: Sequence[Equation], var: Any) -> str:
     eqn, i = next((eqn, i) for eqn in reversed(eqns) for i, v in enumerate(eqn.outvars) if v is var)
-    if eqn.primitive in (checkpoint_p, jit_p):
+    if eqn.primitive in (checkpoint_p, jit_p) or (eqn.primitive is scan_p and i >= eqn.params["num_carry"]):
         inner = eqn.params["jaxpr"]
         made = inner.outvars[i]
         if any(v is made for e in inner.eqns for v in e.outvars):

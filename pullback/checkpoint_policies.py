@@ -5,7 +5,7 @@ saved. What may not be saved is computed again when the derivative needs it. A p
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pullback._core.arguments import check_callable
@@ -15,7 +15,8 @@ from pullback._ops.conv import conv_general_dilated_p
 from pullback._ops.dot import dot_general_p
 
 __all__ = ["checkpoint_dots", "checkpoint_dots_with_no_batch_dims", "dots_saveable",
-           "dots_with_no_batch_dims_saveable", "everything_saveable", "nothing_saveable", "save_any_names_but_these",
+           "dots_with_no_batch_dims_saveable", "everything_saveable", "nothing_saveable",
+           "offload_dot_with_no_batch_dims", "save_and_offload_only_these_names", "save_any_names_but_these",
            "save_anything_except_these_names", "save_from_both_policies", "save_only_these_names"]
 
 
@@ -97,3 +98,56 @@ def save_from_both_policies(policy_1: Callable[..., bool], policy_2: Callable[..
         return bool(policy_1(primitive, *types, **params) or policy_2(primitive, *types, **params))
 
     return policy
+
+
+# --- policies that name a memory: the CPU computes in the host's, so what goes there is saved where it is ---
+
+
+def _memories(function: str, offload_src: Any, offload_dst: Any) -> None:
+    for argument, kind in (("offload_src", offload_src), ("offload_dst", offload_dst)):
+        if kind not in _MEMORIES:
+            raise ValueError(f"{function}: {argument} must be one of {', '.join(map(repr, _MEMORIES))}, got {kind!r}")
+
+
+_MEMORIES = ("device", "pinned_host", "unpinned_host")
+
+
+@boundary
+def save_and_offload_only_these_names(*, names_which_can_be_saved: Sequence[str],
+                                      names_which_can_be_offloaded: Sequence[str], offload_src: str,
+                                      offload_dst: str) -> Callable[..., bool]:
+    """Save the values that `checkpoint_name` gave one of these names, some of them in the memory `offload_dst`.
+
+    The device is the CPU, whose memory is the host's: there is one memory, and both kinds are saved in it. The policy
+    is there for programs that are written for other devices, too.
+
+    Raises: TypeError for names that are no strings, ValueError for a name in both lists and for unknown memories.
+
+    >>> policy = save_and_offload_only_these_names(
+    ...     names_which_can_be_saved=["hidden"], names_which_can_be_offloaded=["scores"], offload_src="device",
+    ...     offload_dst="pinned_host")
+    >>> policy(name_p, name="scores"), policy(name_p, name="other")
+    (True, False)
+    """
+    function = "save_and_offload_only_these_names"
+    _memories(function, offload_src, offload_dst)
+    for names in (names_which_can_be_saved, names_which_can_be_offloaded):
+        if isinstance(names, str):
+            raise TypeError(f"{function}: expected a sequence of names, got the string {names!r}; write [{names!r}]")
+    saved, offloaded = (_names(function, tuple(n)) for n in (names_which_can_be_saved, names_which_can_be_offloaded))
+    if saved & offloaded:
+        raise ValueError(f"{function}: {min(saved & offloaded)!r} is among the names to save and those to offload")
+    return save_only_these_names(*saved, *offloaded)
+
+
+@boundary
+def offload_dot_with_no_batch_dims(offload_src: str, offload_dst: str) -> Callable[..., bool]:
+    """Save results of matrix products without batch axes in the memory `offload_dst`, which is the CPU's own.
+
+    Raises: ValueError for unknown memories.
+
+    >>> offload_dot_with_no_batch_dims("device", "pinned_host") is dots_with_no_batch_dims_saveable
+    True
+    """
+    _memories("offload_dot_with_no_batch_dims", offload_src, offload_dst)
+    return dots_with_no_batch_dims_saveable

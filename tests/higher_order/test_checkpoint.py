@@ -258,6 +258,28 @@ def test_a_policy_looks_into_loops_and_branches(make, reverse):
     np.testing.assert_allclose(got, want, rtol=5e-5, atol=1e-5)
 
 
+def test_policies_that_offload_save():
+    """There is one memory; the names and the number of products are JAX's."""
+    def policy(p):
+        return p.save_and_offload_only_these_names(
+            names_which_can_be_saved=["first"], names_which_can_be_offloaded=["second"], offload_src="device",
+            offload_dst="pinned_host")
+
+    assert products(PB, policy(pb.checkpoint_policies)) == products(
+        PB, pb.checkpoint_policies.save_only_these_names("first", "second"))
+    assert pb.checkpoint_policies.offload_dot_with_no_batch_dims(
+        "device", "pinned_host") is pb.checkpoint_policies.dots_with_no_batch_dims_saveable
+    given = {"names_which_can_be_saved": ["a"], "names_which_can_be_offloaded": ["b"], "offload_src": "device",
+             "offload_dst": "pinned_host"}
+    for wrong, error, message in (
+            ({"offload_dst": "disk"}, ValueError, "offload_dst must be one of"),
+            ({"names_which_can_be_saved": "a"}, TypeError, "expected a sequence of names"),
+            ({"names_which_can_be_saved": [1]}, TypeError, "a name must be a string"),
+            ({"names_which_can_be_offloaded": ["a"]}, ValueError, "'a' is among the names to save and those to")):
+        with pytest.raises(error, match=message):
+            pb.checkpoint_policies.save_and_offload_only_these_names(**{**given, **wrong})
+
+
 def test_what_is_saved_in_a_loop_is_stacked_and_not_computed_again():
     x, ws = np.ones((2, 3), f32), np.stack(W[:3])
     fewer = [count(PB, pb.grad(looped(PB, policy)), x, ws) for policy in (
