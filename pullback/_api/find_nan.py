@@ -23,6 +23,10 @@ class NanReport:
     for each place in the source, the first few; `birth` is the first, or None. Where a NaN was there before the first
     operation, in an argument or a constant, the first entry is the operation that met it, with `made` False.
     `arguments` and `results` name the leaves of the arguments and of the result that hold one.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> report = pb.debug.find_nan(pnp.log, -1.)
+    >>> bool(report), report.birth.made, report.results
     """
 
     def __init__(self, subject: str, kinds: str, value: Any, births: list[Birth], arguments: list[str],

@@ -7,7 +7,7 @@ loops would take 0.6 microseconds longer, a twentieth of the call.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from pullback._core.array import ConcreteArray
@@ -19,7 +19,7 @@ from pullback._xla.evaluate import evaluator
 from pullback._xla.executable import Executable
 
 _leaf = tree_structure(0)
-_NO_CALL = (None, None, None)
+_NO_CALL = (None,) * 5
 
 
 class ShortWay:
@@ -28,7 +28,7 @@ class ShortWay:
     def __init__(self) -> None:
         # for each tracing state, by the type of one argument or the types of several
         self._entries: dict[Any, dict[Any, tuple]] = {}
-        # the last call of several: types, tracing state, entry; most calls are like the one before
+        # the last call of several: types, tracing state, and the entry; most calls are like the one before
         self._recent: list[tuple] = [_NO_CALL]
 
     def add(self, args: tuple, program: Executable, out_tree: PyTreeDef) -> None:
@@ -36,7 +36,7 @@ class ShortWay:
         if context.axis_sizes or not all(type(a) is ConcreteArray for a in args):
             return
         key = args[0].aval if len(args) == 1 else tuple([a.aval for a in args])
-        entry = program.execute, program.handlers, _builder(out_tree), program.out_avals
+        entry = program.execute, program.handlers, _builder(out_tree, program.out_avals)
         self._entries.setdefault(config.tracing, {})[key] = entry
 
     def clear(self) -> None:
@@ -53,16 +53,15 @@ class ShortWay:
                 try:
                     if len(args) == 1:
                         array = args[0]
-                        execute, handlers, build, avals = entries[config.tracing][array.aval]
+                        execute, handlers, build = entries[config.tracing][array.aval]
                         buffers = [array._buffer]
                     else:
                         kinds, buffers = _readers[len(args)](args)
-                        known, known_state, entry = recent[0]
+                        known, known_state, execute, handlers, build = recent[0]
                         state = config.tracing
                         if kinds != known or known_state is not state:
-                            entry = entries[state][kinds]
-                            recent[0] = kinds, state, entry
-                        execute, handlers, build, avals = entry
+                            execute, handlers, build = entry = entries[state][kinds]
+                            recent[0] = kinds, state, *entry
                 except (KeyError, AttributeError):
                     pass
                 else:
@@ -71,7 +70,7 @@ class ShortWay:
                     except Exception as error:
                         fold(error)
                         raise
-                    return build(avals, outs)
+                    return build(outs)
             try:
                 return call_generally(args, kwargs)
             except Exception as error:
@@ -90,48 +89,54 @@ class _Readers(dict):
     def __missing__(self, n: int) -> Callable[[tuple], tuple[tuple, list]]:
         names = [f"a{i}" for i in range(n)]
         types, buffers = (_each(f"{a}.{slot}" for a in names) for slot in ("aval", "_buffer"))
-        read = self[n] = _define("read(args)", [f"({_each(names)}) = args", f"return ({types}), [{buffers}]"])
+        read = self[n] = _define("read", f"""
+def read(args):
+    ({_each(names)}) = args
+    return ({types}), [{buffers}]
+""")
         return read
 
 
 _readers = _Readers()
 
 
-def _builder(out_tree: PyTreeDef) -> Callable[[tuple, list], Any]:
-    """A function from the types and the buffers of the results to the result."""
+def _builder(out_tree: PyTreeDef, avals: Sequence[Any]) -> Callable[[list], Any]:
+    """A function from the buffers of the results to the result."""
+    n = len(avals)
     if out_tree == _leaf:
-        return _build_leaf
-    n = out_tree.num_leaves
+        return _builder_of(n, "{}")(avals)
     dummy = tree_unflatten(out_tree, range(n))
     if type(dummy) in (list, tuple) and list(dummy) == list(range(n)):
-        return _flat_builder(n, type(dummy) is tuple)
-    build, unflatten = _flat_builder(n, False), out_tree.unflatten
-    return lambda avals, buffers: unflatten(build(avals, buffers))
-
-
-def _build_leaf(avals: tuple, buffers: list) -> ConcreteArray:
-    array = ConcreteArray()  # as array_on_device
-    array.aval = avals[0]
-    array._buffer = buffers[0]
-    return array
+        return _builder_of(n, "[{}, ]" if type(dummy) is list else "({}, )")(avals)
+    build, unflatten = _builder_of(n, "[{}, ]")(avals), out_tree.unflatten
+    return lambda buffers: unflatten(build(buffers))
 
 
 @functools.cache
-def _flat_builder(n: int, as_tuple: bool) -> Callable[[tuple, list], Any]:
-    """The same for n results in a tuple or a list."""
+def _builder_of(n: int, result: str) -> Callable[[Sequence[Any]], Callable[[list], Any]]:
+    """From the types of n results to a builder that puts them into `result`."""
     indices = range(n)
-    lines = [f"({_each(f't{i}' for i in indices)}) = types", f"({_each(f'b{i}' for i in indices)}) = buffers"]
     # as array_on_device, which would cost a call each
-    lines += [f"a{i} = ConcreteArray(); a{i}.aval = t{i}; a{i}._buffer = b{i}" for i in indices]
-    arrays = _each(f"a{i}" for i in indices)
-    return _define("build(types, buffers)", [*lines, f"return ({arrays})" if as_tuple else f"return [{arrays}]"])
+    lines = [f"a{i} = ConcreteArray(); a{i}.aval = t{i}; a{i}._buffer = b{i}" for i in indices]
+    return _define("with_types", f"""
+def with_types(types):
+    ({_each(f't{i}' for i in indices)}) = types
+    def build(buffers):
+        ({_each(f'b{i}' for i in indices)}) = buffers
+        {_NEXT.join(lines)}
+        return {result.format(', '.join(f'a{i}' for i in indices)) if n else result.replace('{}, ', '')}
+    return build
+""")
 
 
-def _each(parts) -> str:
+_NEXT = "\n        "
+
+
+def _each(parts: Iterable[str]) -> str:
     return "".join(f"{part}, " for part in parts)
 
 
-def _define(head: str, lines: list[str]) -> Callable:
+def _define(name: str, source: str) -> Callable:
     names: dict[str, Any] = {"ConcreteArray": ConcreteArray}
-    exec(f"def {head}:\n    " + "\n    ".join(lines), names)
-    return names[head.partition("(")[0]]
+    exec(source, names)
+    return names[name]

@@ -93,7 +93,14 @@ def _placed(tree: PyTreeDef, where: Any, leaves: Any) -> Any:
 
 
 class Taps(NamedTuple):
-    """What taps saw, by name. A tap that was met several times has a list, in the order of the forward pass."""
+    """What taps saw, by name. A tap that was met several times has a list, in the order of the forward pass.
+
+    >>> import pullback as pb
+    >>> from pullback.debug import tap, tapped
+    >>> _, taps = tapped(pb.grad(lambda x: 5. * tap(x * x, "y")))(3.)
+    >>> print(taps.values["y"], taps.cotangents["y"])
+    9.0 5.0
+    """
 
     values: dict[str, Any]
     cotangents: dict[str, Any]

@@ -125,8 +125,11 @@ def _transpose(cts, *operands, call, static, where, out_avals):
         raise RuleError(f"the vjp rule of {call.label} saved a tangent among its residuals")
     counters.count("rules")
     cts_in = call.bwd(static.value, residuals, cts)
-    picked = [cts_in[i] for i in where]
-    return [None] * n + [None if type(ct) is Zero else ct for ct in picked]
+    results: list[Any] = [None] * n
+    for i in where:
+        ct = cts_in[i]
+        results.append(None if type(ct) is Zero else ct)
+    return results
 
 
 def _lower(ctx, *operands, **params):

@@ -49,7 +49,18 @@ from pullback._transforms.vmap import BatchTracer, without_leading
 
 @dataclass(frozen=True, eq=False, slots=True)
 class CustomVJPPrimal:
-    """What a fwd rule with `symbolic_zeros` gets for a leaf: its value, and whether it is being differentiated."""
+    """What a fwd rule with `symbolic_zeros` gets for a leaf: its value, and whether it is being differentiated.
+
+    >>> import pullback as pb
+    >>> product = pb.custom_vjp(lambda x, y: x * y)
+    >>> def fwd(x, y):
+    ...     print(x.perturbed, y.perturbed)
+    ...     return x.value * y.value, y.value
+    >>> product.defvjp(fwd, lambda y, ct: (ct * y, None), symbolic_zeros=True)
+    >>> print(pb.grad(product)(2., 3.))
+    True False
+    3.0
+    """
 
     value: Any
     perturbed: bool

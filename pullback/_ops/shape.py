@@ -196,7 +196,7 @@ def _sum_kernel(x, axes):
 
 def _sum_transpose(ct, x, axes):
     shape = x.aval.shape
-    return [broadcast_in_dim(ct, shape, tuple(i for i in range(len(shape)) if i not in axes))]
+    return [broadcast_in_dim(ct, shape, tuple([i for i in range(len(shape)) if i not in axes]))]
 
 
 reduce_sum_p.abstract_eval = lambda x, axes: reduced_type("reduce_sum", x, axes)

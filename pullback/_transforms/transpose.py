@@ -29,12 +29,17 @@ def pull(linear: Linearized, cotangents: Sequence[Any], once: bool = False) -> l
         outputs = record.outputs
         primitive = record.primitive
         if primitive.multiple_results:
-            cts = [values[node.index] for node in outputs]
-            if all(ct is None for ct in cts):
-                continue
-            ct: Any = [Zero(node.aval) if c is None else c for c, node in zip(cts, outputs, strict=True)]
             for node in outputs:
-                values[node.index] = None
+                if values[node.index] is not None:
+                    break
+            else:
+                continue
+            ct: Any = []
+            for node in outputs:
+                index = node.index
+                known = values[index]
+                ct.append(Zero(node.aval) if known is None else known)
+                values[index] = None
         else:
             index = outputs[0].index
             ct = values[index]

@@ -80,7 +80,8 @@ def clip(arr: Any, /, min: Any = None, max: Any = None) -> Array:
 
 def _ordered(x: Any, position: int) -> Array:
     """An operand of clip; refuses complex numbers."""
-    x = as_operand(x, "clip", position)
+    if not isinstance(x, Array):
+        x = as_operand(x, "clip", position)
     if dtypes.is_complex(x.aval.dtype):
         raise TypeError(f"clip: complex numbers have no order to clip by, got {x.aval.str_short()}; clip the real and "
                         "imaginary parts")
