@@ -50,7 +50,7 @@ def prepare(peer):
     def time(f):
         def run():
             for _ in range(CALLS):
-                wait(f(*arrays))  # a result is freed before the next: no pile of them, whose end the next row would meet
+                wait(f(*arrays))  # freed before the next: the end of a pile of results would fall on the next row
 
         return once(run) / CALLS
 

@@ -16,15 +16,15 @@ from pullback._core.arguments import (
     input_names,
     lift_leaves,
 )
-from pullback._core.array import ConcreteArray, lift
+from pullback._core.array import ConcreteArray
 from pullback._core.config import debug_nans
 from pullback._core.errors import boundary
 from pullback._core.jaxpr import Equation, consts_to_args
 from pullback._core.staging import StagedTracer, StagingTrace
 from pullback._core.trace import call_with
 from pullback._core.tree import tree_flatten, tree_unflatten
-from pullback._core.tree_paths import tree_map
 from pullback._core.types import ShapedArray
+from pullback._higher_order.bodies import lift_tree
 from pullback._higher_order.call import jit_p
 from pullback._higher_order.checkpoint import bind_checkpoint, checkpoint_p, name_p
 from pullback._higher_order.scan import scan_p
@@ -52,7 +52,9 @@ def checkpoint(fun: Callable | None = None, *, prevent_cse: bool = True, policy:
       static_argnums: positions of arguments that are passed as Python values.
 
     An operation that acts on the world (a callback) runs once; what it returns is kept.
-    See: Griewank and Walther, Evaluating Derivatives (2008), chapter 12; Chen et al., arXiv:1604.06174.
+    See: Griewank and Walther, Evaluating Derivatives (2008), chapter 12; Chen et al., arXiv:1604.06174. TypeError for a
+    `fun` or a policy that is no function; at the call, TypeError for arguments or results that are no arrays,
+    ValueError for a static argument that is not passed by position.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> layer = pb.checkpoint(lambda x, w: pnp.tanh(x @ w))
@@ -88,6 +90,8 @@ remat = checkpoint
 def checkpoint_name(x: Any, name: str) -> Any:
     """`x` itself, under a name by which a policy of `checkpoint` can know it: a pytree of arrays.
 
+    TypeError for leaves that are no arrays, and for a name that is no string.
+
     >>> import pullback as pb, pullback.numpy as pnp
     >>> from pullback.ad_checkpoint import checkpoint_name
     >>> policy = pb.checkpoint_policies.save_only_these_names("hidden")
@@ -97,7 +101,8 @@ def checkpoint_name(x: Any, name: str) -> Any:
     """
     if not isinstance(name, str):
         raise TypeError(f"checkpoint_name: the name must be a string, got {name!r} of type {type(name).__name__}")
-    return tree_map(lambda leaf: name_p.bind(lift(leaf), name=name), x)
+    leaves, tree = lift_tree("checkpoint_name", "x", x)
+    return tree_unflatten(tree, [name_p.bind(leaf, name=name) for leaf in leaves])
 
 
 class Residual(NamedTuple):
@@ -114,7 +119,15 @@ class Residual(NamedTuple):
 def saved_residuals(fun: Callable, *args: Any, **kwargs: Any) -> list[Residual]:
     """What reverse mode would keep of a call, for its backward pass; nothing is computed.
 
-    Arguments may be arrays or `ShapeDtypeStruct`s. See `print_saved_residuals`.
+    Arguments may be arrays or `ShapeDtypeStruct`s. See `print_saved_residuals`. TypeError for what is no function, and
+    for arguments or results that are no arrays.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> for kept in pb.ad_checkpoint.saved_residuals(lambda w, x: w * pnp.sin(x), 2., 1.):
+    ...     print(kept)
+    f32[] from the argument 'w'
+    f32[] output of cos from ...
+    f32[] output of sin from ...
     """
     check_callable("saved_residuals", fun)
     check_leaves("saved_residuals", fun, args, kwargs, structs=True)
@@ -183,6 +196,8 @@ def _source(eqns: Sequence[Equation], var: Any) -> str:
 @boundary
 def print_saved_residuals(fun: Callable, *args: Any, **kwargs: Any) -> None:
     """Print what reverse mode would keep of a call for its backward pass, a line each: type, origin, source line.
+
+    TypeError as for `saved_residuals`.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> f = pb.checkpoint(lambda x, w: pnp.sin(x @ w))

@@ -21,22 +21,62 @@ __all__ = ["checkpoint_dots", "checkpoint_dots_with_no_batch_dims", "dots_saveab
 
 
 def everything_saveable(primitive: Any, *types: Any, **params: Any) -> bool:
-    """Save all that the derivative needs, as if there were no checkpoint."""
+    """Save all that the derivative needs, as if there were no checkpoint.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> f = pb.checkpoint(lambda w, x: pnp.sin(w @ x).sum(), policy=everything_saveable)
+    >>> for kept in pb.ad_checkpoint.saved_residuals(f, pnp.ones((2, 2)), pnp.ones(2)):
+    ...     print(kept)
+    f32[2,2] from the argument 'w'
+    f32[2] from the argument 'x'
+    f32[2] output of cos from ...
+    """
     return True
 
 
 def nothing_saveable(primitive: Any, *types: Any, **params: Any) -> bool:
-    """Save the inputs alone: what is done without a policy."""
+    """Save the inputs alone: what is done without a policy.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> f = pb.checkpoint(lambda w, x: pnp.sin(w @ x).sum(), policy=nothing_saveable)
+    >>> for kept in pb.ad_checkpoint.saved_residuals(f, pnp.ones((2, 2)), pnp.ones(2)):
+    ...     print(kept)
+    f32[2,2] from the argument 'w'
+    f32[2] from the argument 'x'
+    """
     return False
 
 
 def dots_saveable(primitive: Any, *types: Any, **params: Any) -> bool:
-    """Save results of matrix products and convolutions, which are expensive to compute again."""
+    """Save results of matrix products and convolutions, which are expensive to compute again.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> f = pb.checkpoint(lambda w, x: pnp.sin(w @ x).sum(), policy=dots_saveable)
+    >>> for kept in pb.ad_checkpoint.saved_residuals(f, pnp.ones((2, 2)), pnp.ones(2)):
+    ...     print(kept)
+    f32[2,2] from the argument 'w'
+    f32[2] from the argument 'x'
+    f32[2] output of dot_general from ...
+    """
     return primitive in (dot_general_p, conv_general_dilated_p)
 
 
 def dots_with_no_batch_dims_saveable(primitive: Any, *types: Any, **params: Any) -> bool:
-    """Save results of matrix products without batch axes: of layers with weights, say, but not of attention scores."""
+    """Save results of matrix products without batch axes: of layers with weights, say, but not of attention scores.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> f = pb.checkpoint(lambda w, x: pnp.sin(w @ x).sum(), policy=dots_with_no_batch_dims_saveable)
+    >>> w, x = pnp.ones((5, 2, 2)), pnp.ones((5, 2, 2))
+    >>> for kept in pb.ad_checkpoint.saved_residuals(f, w[0], x[0]):
+    ...     print(kept)
+    f32[2,2] from the argument 'w'
+    f32[2,2] from the argument 'x'
+    f32[2,2] output of dot_general from ...
+    >>> for kept in pb.ad_checkpoint.saved_residuals(f, w, x):
+    ...     print(kept)
+    f32[5,2,2] from the argument 'w'
+    f32[5,2,2] from the argument 'x'
+    """
     return primitive is dot_general_p and not any(params["dimension_numbers"][1])
 
 
@@ -54,7 +94,14 @@ def _names(function: str, names: tuple[Any, ...]) -> frozenset[str]:
 
 @boundary
 def save_only_these_names(*names: str) -> Callable[..., bool]:
-    """Save the values that `checkpoint_name` gave one of these names, and nothing else."""
+    """Save the values that `checkpoint_name` gave one of these names, and nothing else.
+
+    TypeError for what is no string.
+
+    >>> policy = save_only_these_names("hidden", "scores")
+    >>> policy(name_p, name="scores"), policy(name_p, name="other"), policy(dot_general_p)
+    (True, False, False)
+    """
     wanted = _names("save_only_these_names", names)
 
     def policy(primitive: Any, *types: Any, **params: Any) -> bool:
@@ -65,7 +112,14 @@ def save_only_these_names(*names: str) -> Callable[..., bool]:
 
 @boundary
 def save_any_names_but_these(*names: str) -> Callable[..., bool]:
-    """Save the values that `checkpoint_name` gave any name but these, and nothing else."""
+    """Save the values that `checkpoint_name` gave any name but these, and nothing else.
+
+    TypeError for what is no string.
+
+    >>> policy = save_any_names_but_these("scores")
+    >>> policy(name_p, name="scores"), policy(name_p, name="other"), policy(dot_general_p)
+    (False, True, False)
+    """
     unwanted = _names("save_any_names_but_these", names)
 
     def policy(primitive: Any, *types: Any, **params: Any) -> bool:
@@ -78,7 +132,12 @@ def save_any_names_but_these(*names: str) -> Callable[..., bool]:
 def save_anything_except_these_names(*names: str) -> Callable[..., bool]:
     """Save everything but the values that `checkpoint_name` gave one of these names.
 
-    The operation before the name gives the same value without the name, and may be saved, as in JAX.
+    The operation before the name gives the same value without the name, and may be saved, as in JAX. TypeError for what
+    is no string.
+
+    >>> policy = save_anything_except_these_names("scores")
+    >>> policy(name_p, name="scores"), policy(name_p, name="other"), policy(dot_general_p)
+    (False, True, True)
     """
     unwanted = _names("save_anything_except_these_names", names)
 
@@ -90,7 +149,12 @@ def save_anything_except_these_names(*names: str) -> Callable[..., bool]:
 
 @boundary
 def save_from_both_policies(policy_1: Callable[..., bool], policy_2: Callable[..., bool]) -> Callable[..., bool]:
-    """Save what either of two policies saves."""
+    """Save what either of two policies saves. TypeError for what is no function.
+
+    >>> policy = save_from_both_policies(dots_saveable, save_only_these_names("hidden"))
+    >>> policy(name_p, name="hidden"), policy(dot_general_p), policy(name_p, name="other")
+    (True, True, False)
+    """
     for part in (policy_1, policy_2):
         check_callable("save_from_both_policies", part)
 

@@ -36,6 +36,8 @@ class custom_vmap(custom_rules):
 def sequential_vmap(fun: Callable) -> custom_vmap:
     """A function that `vmap` calls in a loop, one example after the other: for code that knows no batch axis.
 
+    TypeError for what is no function.
+
     >>> import pullback as pb, pullback.numpy as pnp
     >>> from pullback.custom_batching import sequential_vmap
     >>> print(pb.vmap(sequential_vmap(lambda x: x ** 2))(pnp.arange(3.)))

@@ -6,11 +6,11 @@ from typing import Any
 from pullback._api.closures import closure_convert, custom_gradient, linear_call
 from pullback._api.rules import custom_rules
 from pullback._core import dtypes
-from pullback._core.array import lift
 from pullback._core.errors import boundary
 from pullback._core.zeros import Zero as SymbolicZero
 from pullback._core.zeros import zero_of
 from pullback._higher_order.flat_rules import CustomVJPPrimal
+from pullback._ops.families import operands
 from pullback._ops.shape import full, zeros_like_aval
 
 __all__ = ["CustomVJPPrimal", "SymbolicZero", "closure_convert", "custom_gradient", "custom_jvp", "custom_rules",
@@ -69,12 +69,14 @@ def zero_from_primal(x: Any, symbolic_zeros: bool = False) -> Any:
       x: an array or number.
       symbolic_zeros: whether to return a `SymbolicZero`, which stores the type alone.
 
+    Raises: TypeError for what is no array or number.
+
     >>> import pullback.numpy as pnp
     >>> from pullback.custom_derivatives import zero_from_primal
     >>> print(zero_from_primal(pnp.ones(2)), zero_from_primal(pnp.ones(2), symbolic_zeros=True))
     [0. 0.] SymbolicZero(f32[2])
     """
-    aval = lift(x).aval
+    aval = operands("zero_from_primal", x)[0].aval
     if symbolic_zeros:
         return zero_of(aval)
     tangent = aval.to_tangent_aval()

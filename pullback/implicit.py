@@ -19,6 +19,7 @@ from pullback import numpy as pnp
 from pullback._api.derivatives import grad, linear_transpose, linearize
 from pullback._api.vectorize import vmap
 from pullback._core.arguments import check_callable, flatten_result
+from pullback._core.array import is_array_like
 from pullback._core.errors import boundary, describe_function, standing_for
 from pullback._core.trace import Tracer
 from pullback._core.tree import tree_flatten, tree_structure, tree_unflatten
@@ -56,7 +57,7 @@ def fixed_point(f: Callable, x_init: Any, *args: Any, solver: Callable | None = 
     >>> print(sqrt(4.), pb.grad(sqrt)(4.))
     2.0 0.25
     """
-    words = _words("fixed_point", f, solver, max_steps)
+    words = _words("fixed_point", f, solver, max_steps, tol)
 
     def iterate(residual, x):
         def step(state):
@@ -103,7 +104,7 @@ def root(f: Callable, x_init: Any, *args: Any, solver: Callable | None = None, l
     >>> print(cbrt(8.), pb.grad(cbrt)(8.))
     2.0 0.083333...
     """
-    words = _words("root", f, solver, max_steps)
+    words = _words("root", f, solver, max_steps, tol)
     solve = _tangent_solver("root", linear_solver, "bicgstab")
 
     @standing_for(f)
@@ -130,13 +131,16 @@ def argmin(f: Callable, x_init: Any, *args: Any, solver: Callable | None = None,
         of rounding.
       max_steps: how many Newton steps at most.
 
+    Raises: TypeError for an `f` without a real scalar result, and for what is no function or number of steps;
+      ValueError for a negative number of steps or an unknown `linear_solver`.
+
     >>> import pullback as pb, pullback.numpy as pnp
     >>> def shrunk(weight):
     ...     return pb.implicit.argmin(lambda x: (x - 3.) ** 2 + weight * x ** 2, 0.)
     >>> print(shrunk(1.), pb.grad(shrunk)(1.))
     1.5 -0.75
     """
-    words = _words("argmin", f, solver, max_steps)
+    words = _words("argmin", f, solver, max_steps, tol)
     solve = _tangent_solver("argmin", linear_solver, "cg")
 
     @standing_for(f)
@@ -181,6 +185,7 @@ def linear_solve(matvec: Callable, b: Any, *, method: str = "auto", symmetric: b
     _method("linear_solve", "method", method)
     if max_steps is not None:
         _check_steps("linear_solve", max_steps)
+    _check_tolerance("linear_solve", tol)
 
     def solve(apply, rhs):
         return _solve(apply, rhs, method, "bicgstab", tol, max_steps)
@@ -191,13 +196,19 @@ def linear_solve(matvec: Callable, b: Any, *, method: str = "auto", symmetric: b
 # --- what the user gave ---
 
 
-def _words(function: str, f: Any, solver: Any, max_steps: Any) -> Words:
+def _words(function: str, f: Any, solver: Any, max_steps: Any, tol: Any) -> Words:
     """What messages call the parts of a problem, once they have been checked."""
     check_callable(f"{function}: f", f)
     if solver is not None:
         check_callable(f"{function}: solver", solver)
     _check_steps(function, max_steps)
+    _check_tolerance(function, tol)
     return Words(function, "x_init", "solver", "linear_solver")
+
+
+def _check_tolerance(function: str, tol: Any) -> None:
+    if tol is not None and (not is_array_like(tol) or isinstance(tol, complex)):
+        raise TypeError(f"{function}: tol must be a number or None, got {tol!r} of type {type(tol).__name__}")
 
 
 def _check_steps(function: str, max_steps: Any) -> None:
@@ -321,12 +332,21 @@ def _solve(matvec: Callable, b: Any, method: str, large: str, tol: float | None,
         return b
     if method == "auto":
         method = "dense" if n <= _DENSE_LIMIT else large
-    # of size 1, so that its square is a number, however small or large b is
-    scale = abs(vector).max()
-    scale = pnp.where(scale == 0, 1, scale)
-    x = _METHODS[method](lambda v: _ravel(matvec(unravel(v)))[0], vector / scale, _tolerance(tol, vector),
-                         10 * n if max_steps is None else max_steps)
+    steps, limit = 10 * n if max_steps is None else max_steps, _tolerance(tol, vector)
+    # halves are too short to add up squares in
+    dtype = pnp.float32 if vector.dtype.itemsize == 2 else vector.dtype
+    vector = vector.astype(dtype)
+    scale = 1 if method == "dense" else _scale(abs(vector).max())
+    x = _METHODS[method](lambda v: _ravel(matvec(unravel(v)))[0].astype(dtype), vector / scale, limit, steps)
     return unravel(scale * x)
+
+
+def _scale(size: Any) -> Any:
+    """A power of 2 to divide by a vector whose square would be no number; 1 for most."""
+    info = pnp.finfo(size.dtype)
+    low, high = float(info.tiny) ** 0.5 / float(info.eps), float(info.max) ** 0.5 * float(info.eps)
+    far = (size > 0) & ((size < low) | (size > high))
+    return pnp.where(far, size / pnp.frexp(pnp.where(far, size, 1))[0], 1)
 
 
 def _dense(matvec, b, tol, max_steps):

@@ -328,3 +328,26 @@ def test_a_right_hand_side_whose_square_is_no_number(method, size):
     exact = np.linalg.solve(a.astype(float), b.astype(float))
     np.testing.assert_allclose(np.asarray(x, float) / size, exact / size, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(implicit.linear_solve(lambda v: a @ v, pnp.zeros(40), method=method), np.zeros(40))
+
+
+@pytest.mark.parametrize("method", ["cg", "bicgstab", "neumann", "dense", "auto"])
+def test_small_entries_beside_large_ones_are_kept(method):
+    b = pnp.array([3., 7e-6, -49.])
+    np.testing.assert_array_equal(implicit.linear_solve(lambda x: x, b, method=method), b)
+    x = implicit.linear_solve(lambda x: pnp.array([1., 1e-30]) * x, pnp.array([1e20, 1e-28]))
+    np.testing.assert_allclose(x, [1e20, 100.], rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["cg", "bicgstab", "neumann"])
+def test_half_precision_with_more_entries_than_a_half_can_count(method):
+    x = implicit.linear_solve(lambda v: v * pnp.float16(.75), pnp.ones(70_000, np.float16), method=method, tol=1e-3)
+    assert x.dtype == np.float16
+    np.testing.assert_allclose(np.asarray(x, float), 4 / 3, rtol=2e-3)
+
+
+@pytest.mark.parametrize("solve", [implicit.root, implicit.fixed_point, implicit.argmin])
+def test_a_tolerance_is_a_number(solve):
+    with pytest.raises(TypeError, match=f"{solve.__name__}: tol must be a number or None, got 'a'"):
+        solve(lambda x: x * x, 1., tol="a")
+    with pytest.raises(TypeError, match="linear_solve: tol must be a number or None"):
+        implicit.linear_solve(lambda x: x, 1., tol="a")

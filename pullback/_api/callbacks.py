@@ -103,6 +103,9 @@ def debug_callback(callback: Callable, *args: Any, ordered: bool = False, **kwar
       args, kwargs: arrays or pytrees of them; leaves that are no arrays are passed as they are.
       ordered: taken for compatibility.
 
+    Raises: TypeError for what is no function. What the function raises comes out of the call, or of the compiled
+      program.
+
     >>> import pullback as pb
     >>> seen = []
     >>> def f(x):

@@ -83,6 +83,8 @@ def custom_gradient(fun: Callable) -> Callable:
         may depend on values.
 
     Returns: a function that returns the value alone, with the rule as its derivative in reverse mode.
+    Raises: TypeError for what is no function; at the call, errors.RuleError for a `fun` that returns no such pair, and
+      for cotangents that do not have the number, structure, shape or dtype of the arguments.
 
     >>> import pullback as pb
     >>> f = pb.custom_gradient(lambda x: (x ** 2, lambda ct: ct * x))
@@ -154,6 +156,8 @@ def linear_call(fun: Callable, fun_transpose: Callable, residual_args: Any, line
       residual_args, linear_args: pytrees of arrays. With respect to `residual_args` there is no derivative.
 
     Returns: `fun(residual_args, linear_args)`. Its transpose is `fun_transpose`, the transpose of which is `fun`.
+    Raises: TypeError for what is no function; at the derivative, errors.RuleError for a cotangent of other structure,
+      shape or dtype than `linear_args`, errors.RuleNotDefinedError for a derivative with respect to `residual_args`.
 
     >>> import pullback as pb
     >>> from pullback.custom_derivatives import linear_call

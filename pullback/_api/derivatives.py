@@ -157,6 +157,8 @@ def vjp(fun: Callable, *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
     Returns: `(primals_out, pullback)`, and the auxiliary result where there is one. `pullback(cotangent)` takes a value
       shaped as the result and returns a tuple with a cotangent for each argument. It is a pytree, whose leaves are the
       arrays saved for the backward pass: `jit` can return it and take it.
+    Raises: TypeError for what is no function, and for arguments or results that are no arrays; of `pullback`, TypeError
+      for a cotangent of other structure or dtype than the result, ValueError for another shape.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> y, pullback = pb.vjp(lambda x, w: x * w, 2., 5.)
@@ -181,6 +183,8 @@ def linearize(fun: Callable, *primals: Any, has_aux: bool = False) -> tuple[Any,
     `vjp` returns.
 
     Returns: `(primals_out, f_jvp)`, and the auxiliary result where there is one.
+    Raises: TypeError for what is no function, and for arguments or results that are no arrays; of `f_jvp`, TypeError
+      for tangents of other structure or dtype than the arguments, ValueError for other shapes.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> y, f_jvp = pb.linearize(lambda x: x ** 2, 3.)
@@ -293,6 +297,8 @@ def value_and_grad(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: boo
       has_aux, holomorphic, allow_int, unconnected: see `grad`.
 
     Returns: a function with the arguments of `fun` that returns `(value, gradient)`, or `((value, aux), gradient)`.
+    Raises: TypeError for what is no function; at the call, TypeError for a result that is no real scalar and for
+      arguments without derivative, ValueError for a position in `argnums` without argument.
 
     >>> import pullback as pb
     >>> value, gradient = pb.value_and_grad(lambda x: x ** 3)(2.)

@@ -25,8 +25,9 @@ class NanReport:
     `arguments` and `results` name the leaves of the arguments and of the result that hold one.
 
     >>> import pullback as pb, pullback.numpy as pnp
-    >>> report = pb.debug.find_nan(pnp.log, -1.)
-    >>> bool(report), report.birth.made, report.results
+    >>> report = pb.debug.find_nan(pnp.log)(-1.)
+    >>> bool(report), report.birth.made, len(report.births), report.arguments
+    (True, True, 1, [])
     """
 
     def __init__(self, subject: str, kinds: str, value: Any, births: list[Birth], arguments: list[str],

@@ -72,6 +72,9 @@ def make_jaxpr(fun: Callable, static_argnums: int | Sequence[int] = (), return_s
       static_argnums: positions of arguments that are passed as they are.
       return_shape: also return the result's structure with `ShapeDtypeStruct` leaves.
 
+    Raises: TypeError for what is no function; at the call, TypeError for arguments or results that are no arrays,
+      ValueError for a static argument that is not passed by position.
+
     >>> import pullback as pb, pullback.numpy as pnp
     >>> pb.make_jaxpr(lambda x: pnp.sin(x) * 2)(1.)
     { lambda ; a:f32[]. let
@@ -98,7 +101,8 @@ def make_jaxpr(fun: Callable, static_argnums: int | Sequence[int] = (), return_s
 def eval_shape(fun: Callable, *args: Any, **kwargs: Any) -> Any:
     """The shapes and dtypes of the result of a call, without computing it.
 
-    Arguments may be arrays or `ShapeDtypeStruct`s; the result has `ShapeDtypeStruct` leaves.
+    Arguments may be arrays or `ShapeDtypeStruct`s; the result has `ShapeDtypeStruct` leaves. TypeError for what is no
+    function, for arguments that are neither, and for results that are no arrays.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> pb.eval_shape(pnp.dot, pb.ShapeDtypeStruct((2, 3), "float32"), pb.ShapeDtypeStruct((3,), "float32"))

@@ -178,6 +178,9 @@ def hessian(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fal
 
     Returns: a function whose result has the argument's structure twice nested, with arrays of shape
       `(*out.shape, *in.shape, *in.shape)`.
+    Raises: TypeError for what is no function; at the call, TypeError for arguments without derivative and for complex
+      ones (unless `holomorphic`) and for results that are no real floats, ValueError for a position in `argnums`
+      without argument.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> pb.hessian(lambda x: (x ** 3).sum())(pnp.array([1., 2.]))

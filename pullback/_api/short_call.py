@@ -14,7 +14,7 @@ from pullback._core.array import ConcreteArray
 from pullback._core.config import config
 from pullback._core.errors import fold
 from pullback._core.trace import context
-from pullback._core.tree import PyTreeDef, tree_structure, tree_unflatten
+from pullback._core.tree import PyTreeDef, tree_structure
 from pullback._xla.evaluate import evaluator
 from pullback._xla.executable import Executable
 
@@ -53,6 +53,8 @@ class ShortWay:
                 try:
                     if len(args) == 1:
                         array = args[0]
+                        if type(array) is not ConcreteArray:  # a class of the user's may have what its array has
+                            raise KeyError
                         execute, handlers, build = entries[config.tracing][array.aval]
                         buffers = [array._buffer]
                     else:
@@ -83,7 +85,7 @@ class ShortWay:
 class _Readers(dict):
     """For each number of arguments, a function from their tuple to the tuple of their types and the list of buffers.
 
-    It raises AttributeError if one is no array, or not on the device.
+    It raises AttributeError if one is not on the device, and returns None twice if one is no array.
     """
 
     def __missing__(self, n: int) -> Callable[[tuple], tuple[tuple, list]]:
@@ -92,7 +94,9 @@ class _Readers(dict):
         read = self[n] = _define("read", f"""
 def read(args):
     ({_each(names)}) = args
-    return ({types}), [{buffers}]
+    if {" and ".join(f"type({a}) is ConcreteArray" for a in names) or True}:
+        return ({types}), [{buffers}]
+    return None, None
 """)
         return read
 
@@ -105,9 +109,9 @@ def _builder(out_tree: PyTreeDef, avals: Sequence[Any]) -> Callable[[list], Any]
     n = len(avals)
     if out_tree == _leaf:
         return _builder_of(n, "{}")(avals)
-    dummy = tree_unflatten(out_tree, range(n))
-    if type(dummy) in (list, tuple) and list(dummy) == list(range(n)):
-        return _builder_of(n, "[{}, ]" if type(dummy) is list else "({}, )")(avals)
+    for flat, result in (((0,) * n, "({}, )"), ([0] * n, "[{}, ]")):
+        if out_tree == tree_structure(flat):
+            return _builder_of(n, result)(avals)
     build, unflatten = _builder_of(n, "[{}, ]")(avals), out_tree.unflatten
     return lambda buffers: unflatten(build(buffers))
 

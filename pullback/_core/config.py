@@ -178,6 +178,8 @@ def _override(name: str, value: Any) -> Iterator[None]:
 def enable_x64(value: bool = True) -> Any:
     """Context manager: allow (or forbid) 64-bit dtypes in this thread.
 
+    ValueError, at its entry, for a value other than True and False.
+
     >>> with enable_x64():
     ...     config.enable_x64
     True
@@ -200,6 +202,8 @@ def debug_nans(value: bool = True) -> Any:
 
 def disable_jit(value: bool = True) -> Any:
     """Context manager: run functions under ``jit`` as plain Python in this thread.
+
+    ValueError, at its entry, for a value other than True and False.
 
     >>> with disable_jit():
     ...     config.disable_jit

@@ -102,7 +102,7 @@ def tree_unflatten(treedef: PyTreeDef, leaves: Iterable[Any]) -> Any:
 
 
 def tree_leaves(tree: Any, is_leaf: IsLeaf = None) -> list[Any]:
-    """The leaves of a pytree.
+    """The leaves of a pytree. ValueError for a dict whose keys cannot be sorted.
 
     >>> tree_leaves([1, (2, {"x": 3})])
     [1, 2, 3]
@@ -111,7 +111,7 @@ def tree_leaves(tree: Any, is_leaf: IsLeaf = None) -> list[Any]:
 
 
 def tree_structure(tree: Any, is_leaf: IsLeaf = None) -> PyTreeDef:
-    """The structure of a pytree: hashable, comparable, printable.
+    """The structure of a pytree: hashable, comparable, printable. ValueError for a dict whose keys cannot be sorted.
 
     >>> tree_structure([1, (2, 3)])
     PyTreeDef([*, (*, *)])
@@ -148,21 +148,31 @@ def _explain_unsortable(tree: Any, is_leaf: IsLeaf, cause: Exception) -> None:
 # -- Treedefs. -------------------------------------------------------------------------------------------
 
 
+def _check_treedef(function: str, treedef: Any) -> None:
+    if not isinstance(treedef, PyTreeDef):
+        raise TypeError(f"{function}: expected the structure of a tree, got {treedef!r} of type "
+                        f"{type(treedef).__name__}; tree_structure(x) is the structure of x")
+
+
 def treedef_is_leaf(treedef: PyTreeDef) -> bool:
     """Whether the structure is a single leaf. None and empty containers have no leaf, so they are not.
+
+    TypeError for what is no structure.
 
     >>> treedef_is_leaf(tree_structure(3)), treedef_is_leaf(tree_structure(None))
     (True, False)
     """
+    _check_treedef("treedef_is_leaf", treedef)
     return treedef.num_nodes == 1 and treedef.num_leaves == 1
 
 
 def treedef_children(treedef: PyTreeDef) -> list[PyTreeDef]:
-    """The structures one level below; [] for a leaf.
+    """The structures one level below; [] for a leaf. TypeError for what is no structure.
 
     >>> treedef_children(tree_structure((1, [2])))
     [PyTreeDef(*), PyTreeDef([*])]
     """
+    _check_treedef("treedef_children", treedef)
     return treedef.children()
 
 
@@ -181,14 +191,14 @@ def treedef_tuple(treedefs: Iterable[PyTreeDef]) -> PyTreeDef:
 
 
 def all_leaves(iterable: Iterable[Any], is_leaf: IsLeaf = None) -> bool:
-    """Whether every element is a leaf.
+    """Whether every element is a leaf. TypeError for what is no iterable.
 
     >>> all_leaves([1, "a"]), all_leaves([1, [2]])
     (True, False)
     """
-    if is_leaf is None:
-        return _pytree.all_leaves(registry, iterable)
     items = list(iterable)
+    if is_leaf is None:
+        return _pytree.all_leaves(registry, items)
     leaves = tree_leaves(items, is_leaf)
     return len(leaves) == len(items) and all(leaf is item for leaf, item in zip(leaves, items, strict=True))
 
@@ -201,6 +211,10 @@ def _register(
 ) -> None:
     if not isinstance(cls, type):
         raise TypeError(f"{caller}: expected a class; got {cls!r}.")
+    for function in (flatten, unflatten, *([] if with_keys is None else [with_keys])):
+        if not callable(function):
+            raise TypeError(f"{caller}: expected functions to take a {cls.__qualname__} apart and to make one; got "
+                            f"{function!r}.")
     if registry.is_node(cls):
         raise ValueError(f"{caller}: {cls.__qualname__} is already a pytree; register it once.")
     registry.register_node(cls, flatten, unflatten, with_keys)
@@ -241,6 +255,8 @@ def register_pytree_with_keys(
 ) -> None:
     """Like `register_pytree_node`, for a class whose children have keys; `flatten_func` is for speed only.
 
+    TypeError for what is no class or function, ValueError for a class that is registered already.
+
     >>> class Box:
     ...     def __init__(self, item):
     ...         self.item = item
@@ -260,6 +276,8 @@ def register_pytree_with_keys(
 
 
 def _require_methods(caller: str, cls: type, *names: str) -> None:
+    if not isinstance(cls, type):
+        raise TypeError(f"{caller}: expected a class; got {cls!r}.")
     for name in names:
         if not callable(getattr(cls, name, None)):
             raise TypeError(f"{caller}: class {cls.__qualname__} must define the method {name}.")
@@ -267,6 +285,8 @@ def _require_methods(caller: str, cls: type, *names: str) -> None:
 
 def register_pytree_node_class(cls: _Type) -> _Type:
     """Class decorator: a pytree by its methods ``tree_flatten`` and (a classmethod) ``tree_unflatten``.
+
+    TypeError for a class without these methods, ValueError for one that is registered already.
 
     >>> @register_pytree_node_class
     ... class Point:
@@ -289,6 +309,8 @@ def register_pytree_node_class(cls: _Type) -> _Type:
 
 def register_pytree_with_keys_class(cls: _Type) -> _Type:
     """Class decorator: as `register_pytree_node_class`, with ``tree_flatten_with_keys`` for readable paths.
+
+    TypeError for a class without the methods, ValueError for one that is registered already.
 
     >>> @register_pytree_with_keys_class
     ... class Named:
@@ -366,6 +388,8 @@ def register_dataclass(
 
 def register_static(cls: _Type) -> _Type:
     """Class decorator: instances have no leaves and are part of the structure; they must hash and compare.
+
+    TypeError for what is no class, ValueError for a class that is registered already.
 
     >>> @register_static
     ... class Mode(str):

@@ -90,6 +90,8 @@ def tree_reduce(
 def tree_all(tree: Any, *, is_leaf: IsLeaf = None) -> bool:
     """Whether every leaf is true; True for a tree without leaves.
 
+    ValueError for an array of several elements, which has no truth.
+
     >>> tree_all({"a": True, "b": [1, 0]})
     False
     """
@@ -177,6 +179,8 @@ def tree_flatten_with_path(
 ) -> tuple[list[tuple[KeyPath, Any]], PyTreeDef]:
     """Pairs of path and leaf, and the structure. With `is_leaf_takes_path`, `is_leaf` gets (path, node).
 
+    ValueError for a dict whose keys cannot be sorted.
+
     >>> tree_flatten_with_path({"a": [1]})[0]
     [((DictKey(key='a'), SequenceKey(idx=0)), 1)]
     """
@@ -191,7 +195,7 @@ def tree_flatten_with_path(
 def tree_leaves_with_path(
     tree: Any, is_leaf: Callable[..., bool] | None = None, is_leaf_takes_path: bool = False
 ) -> list[tuple[KeyPath, Any]]:
-    """Pairs of path and leaf.
+    """Pairs of path and leaf. ValueError for a dict whose keys cannot be sorted.
 
     >>> [(keystr(path), leaf) for path, leaf in tree_leaves_with_path({"a": [1, 2]})]
     [("['a'][0]", 1), ("['a'][1]", 2)]
@@ -220,10 +224,15 @@ def tree_map_with_path(
 def keystr(keys: KeyPath, *, simple: bool = False, separator: str = "") -> str:
     """A path as text: Python's access syntax, or with `simple` the bare names.
 
+    TypeError for what is no path, or no string to separate with.
+
     >>> path = (DictKey("a"), SequenceKey(0), GetAttrKey("w"))
     >>> keystr(path), keystr(path, simple=True, separator="/")
     ("['a'][0].w", 'a/0/w')
     """
+    if not isinstance(keys, (tuple, list)) or not isinstance(separator, str):
+        raise TypeError(f"keystr: expected a path, a tuple of keys, and a string to separate them; got {keys!r} and "
+                        f"{separator!r}")
     return separator.join(_simple(key) if simple else str(key) for key in keys)
 
 

@@ -173,18 +173,38 @@ class Part(NamedTuple):
 
 
 class Saving:
-    """What a policy saves of a function. Loops and branches ask it about the functions inside, in their rule `save`."""
+    """What a policy saves of a function. Loops and branches ask it about the functions inside, in their rule `save`.
+
+    Answers are remembered: a loop asks several times, and each time so would the loops inside.
+    """
 
     def __init__(self, policy: Policy | None):
         self.policy = policy
+        # by identity; the keys' objects are kept alive beside the answers
+        self._flat: dict[int, tuple[Jaxpr, Jaxpr]] = {}
+        self._kept: dict[int, tuple[Jaxpr, set[Var]]] = {}
+        self._saves: dict[tuple, tuple[Equation, tuple]] = {}
 
     def flat(self, jaxpr: Jaxpr) -> Jaxpr:
         """The function as the policy looks at it: it speaks of operations, wherever in called functions they stand."""
-        return jaxpr if self.policy is None else _flat(jaxpr)
+        if self.policy is None:
+            return jaxpr
+        if id(jaxpr) not in self._flat:
+            self._flat[id(jaxpr)] = jaxpr, _flat(jaxpr)
+        return self._flat[id(jaxpr)][1]
 
     def kept(self, jaxpr: Jaxpr) -> set[Var]:
         """The values of a flat function that may be saved."""
-        return {v for eqn in map(_quiet, jaxpr.eqns) if eqn for v in _kept(eqn, self.policy) if type(v) is Var}
+        if id(jaxpr) not in self._kept:
+            self._kept[id(jaxpr)] = jaxpr, {v for eqn in map(_quiet, jaxpr.eqns) if eqn
+                                            for v in _kept(eqn, self.policy) if type(v) is Var}
+        return self._kept[id(jaxpr)][1]
+
+    def _save(self, eqn: Equation, missing: list[bool]) -> tuple[Equation, Sequence[Var], Equation | None]:
+        key = (id(eqn), *missing)
+        if key not in self._saves:
+            self._saves[key] = eqn, eqn.primitive.rule("save")(eqn, missing, self)
+        return self._saves[key][1]
 
     def split(self, jaxpr: Jaxpr, wanted: Sequence[Any], lost: Sequence[Var] = ()) -> Part:
         """What to save of a flat function for the `wanted` values. `lost` inputs are not there the second time."""
@@ -201,14 +221,14 @@ class Saving:
                 if not any(missing):
                     repeated = None
                 elif self.policy is not None and eqn.primitive.save is not None:
-                    eqn, more, repeated = eqn.primitive.save(eqn, missing, self)
+                    eqn, more, repeated = self._save(eqn, missing)
                     saved += more
             if repeated is not None:
                 again.append(repeated.replace(outvars=[Var(v.aval) if v in keep else v for v in repeated.outvars]))
                 live.update(v for v in repeated.invars if type(v) is Var)
             first.append(eqn)
         saved += [v for v in jaxpr.invars if v in live and v in keep]
-        return Part(saved[::-1], again[::-1], first[::-1])
+        return Part(list(dict.fromkeys(saved[::-1])), again[::-1], first[::-1])
 
 
 def _quiet(eqn: Equation) -> Equation | None:

@@ -193,13 +193,33 @@ def _linearize(trace, primals, tangents, branches):
     present = tuple(map(any, zip(*(linearize_jaxpr(b, active).present for b in branches), strict=True)))
     parts = [linearize_jaxpr(b, active, present) for b in branches]
     n = len(present)
-    slots, places = _slots([part.forward.out_avals[n:] for part in parts])
-    forward = tuple(_filled(part.forward, n, mine, slots) for part, mine in zip(parts, places, strict=True))
+    # a residual that is a result of its branch needs no slot
+    results = [{v: i for i, v in enumerate(part.forward.outvars[:n]) if type(v) is Var} for part in parts]
+    others = [[v for v in part.forward.outvars[n:] if v not in mine] for part, mine in zip(parts, results, strict=True)]
+    slots, places = _slots([[v.aval for v in own] for own in others])
+    forward = tuple(
+        _filled(Jaxpr([], part.forward.invars, part.forward.eqns, [*part.forward.outvars[:n], *own]), n, mine, slots)
+        for part, own, mine in zip(parts, others, places, strict=True))
     outs = cond_p.bind(index, *operands, branches=forward)
     read = sorted({i for part in parts for i in part.forwarded})
-    linear = tuple(_spread(part, mine, slots, read, operands) for part, mine in zip(parts, places, strict=True))
+    again = sorted({mine[v] for part, mine in zip(parts, results, strict=True) for v in part.forward.outvars[n:]
+                    if v in mine})
+    linear = []
+    for part, own, mine, result in zip(parts, others, places, results, strict=True):
+        # the linear half of a branch as a function of what all branches read
+        k, r = len(part.forwarded), part.residuals
+        inner = part.linear.invars
+        given = dict(zip(part.forwarded, inner[:k], strict=True))
+        residuals = dict(zip(part.forward.outvars[n:], inner[k:k + r], strict=True))
+        by_result = {result[v]: var for v, var in residuals.items() if v in result}
+        by_slot = {slot: residuals[v] for slot, v in zip(mine, own, strict=True)}
+        linear.append(Jaxpr([], [*(given.get(i) or Var(operands[i].aval) for i in read),
+                                 *(by_result.get(i) or Var(outs[i].aval) for i in again),
+                                 *(by_slot.get(s) or Var(aval) for s, aval in enumerate(slots)), *inner[k + r:]],
+                            part.linear.eqns, part.linear.outvars))
     moving = [t for t, a in zip(tangents[1:], active, strict=True) if a]
-    touts = cond_p.bind(index, *(operands[i] for i in read), *outs[n:], *moving, branches=linear)
+    touts = cond_p.bind(index, *(operands[i] for i in read), *(outs[i] for i in again), *outs[n:], *moving,
+                        branches=tuple(linear))
     return outs[:n], pack(present, touts, [zero_of(out.aval) for out in outs[:n]])
 
 
@@ -232,19 +252,6 @@ def _filled(forward: Jaxpr, n: int, mine: Sequence[int], slots: Sequence[ShapedA
         return [*outs[:n], *(residuals[s] if s in residuals else zeros_like_aval(a) for s, a in enumerate(slots))]
 
     return stage_open(fun, forward.in_avals)[0]
-
-
-def _spread(part, mine, slots, read, operands) -> Jaxpr:
-    """The linear half of a branch as a function of all branches' residuals."""
-    k, r = len(part.forwarded), part.residuals
-    own = part.linear.invars
-    given = [Var(operands[i].aval) for i in read]
-    for i, var in zip(part.forwarded, own[:k], strict=True):
-        given[read.index(i)] = var
-    residuals = [Var(a) for a in slots]
-    for slot, var in zip(mine, own[k:k + r], strict=True):
-        residuals[slot] = var
-    return Jaxpr([], [*given, *residuals, *own[k + r:]], part.linear.eqns, part.linear.outvars)
 
 
 def _transpose(cts, index, *operands, branches):

@@ -228,11 +228,14 @@ def _linearize(trace, primals, tangents, jaxpr, length, reverse, num_consts, num
         stand_ins = [*cs, *(zeros_like_aval(v.aval) if r else None
                             for v, r in zip(forward.invars[num_consts:], reads[num_consts:], strict=True))]
         saved_once = eval_jaxpr(once, [], *_chosen(stand_ins, reads))
-    body = Jaxpr([], forward.invars, forward.eqns, [*forward.outvars[:n], *_unchosen(forward.outvars[n:], fixed),
-                                                    *(forward.invars[i] for i in read_carry)])
-    last, stacked = bind_scan(cs, carries, xs, body, length, reverse, unroll)
-    stop = ys + parts.residuals - len(saved_once)
-    saved, saved_carry = stacked[ys:stop], stacked[stop:]
+    # a residual may be stacked already, as a result
+    stacks = dict.fromkeys(v for v in forward.outvars[num_carry:n] if type(v) is Var)
+    wanted = [*_unchosen(forward.outvars[n:], fixed), *(forward.invars[i] for i in read_carry)]
+    more = [v for v in wanted if v not in stacks]
+    last, stacked = bind_scan(cs, carries, xs, Jaxpr([], forward.invars, forward.eqns, [*forward.outvars[:n], *more]),
+                              length, reverse, unroll)
+    values = dict(zip([*forward.outvars[num_carry:n], *more], stacked, strict=True))
+    saved = [values[v] for v in wanted]
     k = len(parts.forwarded)
     given = dict(zip(parts.forwarded, parts.linear.invars[:k], strict=True))
     residuals = parts.linear.invars[k:k + parts.residuals]
@@ -245,7 +248,7 @@ def _linearize(trace, primals, tangents, jaxpr, length, reverse, num_consts, num
     tlast, tstacked = bind_scan(
         [*(primals[p] for p in read_consts), *saved_once, *_chosen(c_dot, c_act)],
         list(map(instantiate, _chosen(carry_dot, act))),
-        [*saved, *saved_carry, *(primals[p] for p in read_xs), *_chosen(x_dot, x_act)], linear, length, reverse, unroll)
+        [*saved, *(primals[p] for p in read_xs), *_chosen(x_dot, x_act)], linear, length, reverse, unroll)
     primals_out = [*last, *stacked[:ys]]
     return primals_out, pack((*act, *parts.present[num_carry:]), [*tlast, *tstacked],
                              [zero_of(o.aval) for o in primals_out])
@@ -381,9 +384,10 @@ def _save(eqn: Equation, missing: Sequence[bool], saving):
         return eqn, saved, None
     # a part of the carry is made again, step by step, if anything that is reads it
     moving = tuple(again[:m])
+    changing = [v for v, out in zip(carry, body.outvars[:m], strict=True) if v is not out]
 
     def split(moving):
-        return saving.split(body, [*_chosen(body.outvars[:m], moving), *_chosen(body.outvars[m:], again[m:])], carry)
+        return saving.split(body, [*_chosen(body.outvars[:m], moving), *_chosen(body.outvars[m:], again[m:])], changing)
 
     def read(part, moving):
         atoms = [*(v for e in part.again for v in e.invars), *_chosen(body.outvars, (*moving, *again[m:]))]
@@ -413,7 +417,7 @@ def _save(eqn: Equation, missing: Sequence[bool], saving):
         params={**params, "num_consts": sum(c_read), "num_carry": sum(moving), "jaxpr": Jaxpr(
             [], [*_chosen(consts, c_read), *inner_carry, *_chosen(xs, x_read), *part.saved], part.again,
             [*_chosen(body.outvars[:m], moving), *_chosen(body.outvars[m:], again[m:])])})
-    return first, [*saved, *stacked], repeated
+    return first, list(dict.fromkeys([*saved, *stacked])), repeated
 
 
 scan_p.evaluate = _evaluate

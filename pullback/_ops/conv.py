@@ -8,6 +8,7 @@ elements.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -143,7 +144,11 @@ def conv_general_dilated(lhs: Any, rhs: Any, window_strides: Sequence[int], padd
                              "of ints, or use conv_transpose")
         kernel = [dilated(rhs.shape[i], d) for i, d in zip(numbers.rhs_spec[2:], rhs_dilation, strict=True)]
         padding = padtype_to_pads([lhs.shape[i] for i in numbers.lhs_spec[2:]], kernel, strides, padding)
-    pads = tuple((int(low), int(high)) for low, high in padding)
+    try:
+        pads = tuple((operator.index(low), operator.index(high)) for low, high in padding)
+    except (TypeError, ValueError):
+        raise ValueError(f"conv_general_dilated: padding must be a pair of ints for each spatial axis, got {padding!r}"
+                         ) from None
     if len(pads) != rank:
         raise ValueError(f"conv_general_dilated: padding must have a pair for each of {rank} spatial axes, "
                          f"got {padding}")
@@ -156,7 +161,10 @@ def conv_general_dilated(lhs: Any, rhs: Any, window_strides: Sequence[int], padd
 
 
 def _per_axis(function, name, values, rank):
-    values = tuple(int(v) for v in values)
+    try:
+        values = tuple(operator.index(v) for v in values)
+    except TypeError:
+        raise TypeError(f"{function}: {name} must be a sequence of ints, got {values!r}") from None
     if len(values) != rank or any(v < 1 for v in values):
         raise ValueError(f"{function}: {name} must have a positive int for each of {rank} spatial axes, got "
                          f"{values}")
@@ -167,6 +175,8 @@ def conv(lhs: Any, rhs: Any, window_strides: Sequence[int], padding: str, precis
          preferred_element_type: Any = None) -> Array:
     """`conv_general_dilated` of an input (batch, feature, spatial) with a kernel (out, in, spatial), without
     dilation.
+
+    TypeError for operands of different rank or dtype, ValueError for features, strides or a padding that do not fit.
 
     >>> import pullback.numpy as pnp
     >>> conv(pnp.ones((1, 1, 4)), pnp.ones((1, 1, 2)), (1,), "VALID")
@@ -180,7 +190,7 @@ def conv_with_general_padding(lhs: Any, rhs: Any, window_strides: Sequence[int],
                               padding: str | Sequence[tuple[int, int]], lhs_dilation: Sequence[int] | None,
                               rhs_dilation: Sequence[int] | None, precision: Any = None,
                               preferred_element_type: Any = None) -> Array:
-    """`conv` with explicit padding and dilations; see `conv_general_dilated`.
+    """`conv` with explicit padding and dilations; see `conv_general_dilated`. For errors see `conv`.
 
     >>> import pullback.numpy as pnp
     >>> ones = pnp.ones((1, 1, 3))

@@ -101,6 +101,8 @@ def igamma(a: Any, x: Any) -> Array:
 def igammac(a: Any, x: Any) -> Array:
     """The regularized upper incomplete gamma function Q(a, x) = 1 - P(a, x), accurate where it is small; see `igamma`.
 
+    TypeError for operands that are no floats of one dtype.
+
     >>> print(f"{igammac(1., 1.):.4f}")
     0.3679
     """

@@ -232,6 +232,7 @@ def _check_scatter(x, indices, updates, n) -> None:
         raise TypeError(f"scatter: operand and updates must have one dtype, got {x.str_short()} and "
                         f"{updates.str_short()}. Convert one with .astype().")
     _check_axes("scatter", "update_window_dims", n.update_window_dims, updates.ndim)
+    _check_axes("scatter", "inserted and batching axes", (*n.inserted_window_dims, *n.operand_batching_dims), x.ndim)
     expected = x.ndim - len(n.inserted_window_dims) - len(n.operand_batching_dims)
     if len(n.update_window_dims) != expected:
         raise ValueError(f"scatter: expected a window axis in the updates for each of the {expected} axes of the "
@@ -328,7 +329,7 @@ def scatter(operand: Any, scatter_indices: Any, updates: Any, dimension_numbers:
     """`operand` with windows replaced by `updates`, at the places `scatter_indices` says.
 
     Where windows overlap, the last one wins. See `ScatterDimensionNumbers`, `GatherScatterMode`.
-    ValueError for dimension numbers that do not fit the shapes.
+    ValueError for dimension numbers that do not fit the shapes, TypeError for operands of different dtypes.
 
     >>> import pullback.numpy as pnp
     >>> element = ScatterDimensionNumbers((), (0,), (0,))
@@ -341,7 +342,7 @@ def scatter(operand: Any, scatter_indices: Any, updates: Any, dimension_numbers:
 
 def scatter_add(operand: Any, scatter_indices: Any, updates: Any, dimension_numbers: ScatterDimensionNumbers, *,
                 indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None) -> Array:
-    """`operand` with `updates` added to windows of it, all of them where windows overlap; see `scatter`.
+    """`operand` with `updates` added to windows of it, all of them where windows overlap; errors as `scatter`.
 
     >>> element = ScatterDimensionNumbers((), (0,), (0,))
     >>> print(scatter_add(np.array([1., 2., 3.], "f4"), np.array([[2], [2]]), np.array([5., 7.], "f4"), element))
@@ -353,7 +354,7 @@ def scatter_add(operand: Any, scatter_indices: Any, updates: Any, dimension_numb
 
 def scatter_sub(operand: Any, scatter_indices: Any, updates: Any, dimension_numbers: ScatterDimensionNumbers, *,
                 indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None) -> Array:
-    """`operand` with `updates` subtracted from windows of it, all of them where windows overlap; see `scatter`.
+    """`operand` with `updates` subtracted from windows of it, all of them where windows overlap; errors as `scatter`.
 
     >>> element = ScatterDimensionNumbers((), (0,), (0,))
     >>> print(scatter_sub(np.array([1., 2., 3.], "f4"), np.array([[2], [2]]), np.array([5., 7.], "f4"), element))
@@ -365,7 +366,7 @@ def scatter_sub(operand: Any, scatter_indices: Any, updates: Any, dimension_numb
 
 def scatter_mul(operand: Any, scatter_indices: Any, updates: Any, dimension_numbers: ScatterDimensionNumbers, *,
                 indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None) -> Array:
-    """`operand` with windows of it multiplied by `updates`; see `scatter`.
+    """`operand` with windows of it multiplied by `updates`; errors as `scatter`.
 
     >>> element = ScatterDimensionNumbers((), (0,), (0,))
     >>> print(scatter_mul(np.array([1., 2., 3.], "f4"), np.array([[2], [2]]), np.array([5., 7.], "f4"), element))
@@ -377,7 +378,7 @@ def scatter_mul(operand: Any, scatter_indices: Any, updates: Any, dimension_numb
 
 def scatter_min(operand: Any, scatter_indices: Any, updates: Any, dimension_numbers: ScatterDimensionNumbers, *,
                 indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None) -> Array:
-    """`operand` with the minimum of `updates` and windows of it; see `scatter`.
+    """`operand` with the minimum of `updates` and windows of it; errors as `scatter`.
 
     >>> element = ScatterDimensionNumbers((), (0,), (0,))
     >>> print(scatter_min(np.array([1., 2., 3.], "f4"), np.array([[2], [2]]), np.array([5., 7.], "f4"), element))
@@ -389,7 +390,7 @@ def scatter_min(operand: Any, scatter_indices: Any, updates: Any, dimension_numb
 
 def scatter_max(operand: Any, scatter_indices: Any, updates: Any, dimension_numbers: ScatterDimensionNumbers, *,
                 indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None) -> Array:
-    """`operand` with the maximum of `updates` and windows of it; see `scatter`.
+    """`operand` with the maximum of `updates` and windows of it; errors as `scatter`.
 
     >>> element = ScatterDimensionNumbers((), (0,), (0,))
     >>> print(scatter_max(np.array([1., 2., 3.], "f4"), np.array([[2], [2]]), np.array([5., 7.], "f4"), element))

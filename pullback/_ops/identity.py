@@ -5,18 +5,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from pullback._core import dtypes
-from pullback._core.array import ConcreteArray, lift
+from pullback._core.array import ConcreteArray
 from pullback._core.errors import UnexpectedTracerError
 from pullback._core.jaxpr import Equation, Jaxpr, Var
 from pullback._core.primitive import Primitive
 from pullback._core.tree_paths import tree_map
-from pullback._ops.families import ANY, unary
+from pullback._ops.families import ANY, operands, unary
 
 stop_gradient_p = unary("stop_gradient", lambda x: x, lambda ctx, x: x, None, ANY)
 
 
 def stop_gradient(x: Any) -> Any:
-    """`x` itself, with derivative zero: a pytree of arrays.
+    """`x` itself, with derivative zero: a pytree of arrays. TypeError for leaves that are no arrays.
 
     >>> import pullback as pb
     >>> from pullback import lax
@@ -25,7 +25,7 @@ def stop_gradient(x: Any) -> Any:
     """
 
     def stop(leaf):
-        leaf = lift(leaf)
+        leaf = operands("stop_gradient", leaf)[0]
         return stop_gradient_p.bind(leaf) if dtypes.is_inexact(leaf.aval.dtype) else leaf
 
     return tree_map(stop, x)

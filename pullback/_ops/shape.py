@@ -339,7 +339,8 @@ convert_element_type_p = Primitive("convert_element_type")
 def convert_element_type(x: Any, dtype: Any, weak_type: bool = False) -> Array:
     """`x` in another dtype. Floats to integers round towards zero and saturate, complex to real drops the rest.
 
-    The derivative is the conversion back, 0 where either dtype is neither floating-point nor complex.
+    The derivative is the conversion back, 0 where either dtype is neither floating-point nor complex. TypeError for
+    what is no array or number, and for what is no dtype of arrays.
 
     >>> print(convert_element_type(np.float32([1.7, -1.7, 3e10]), "int32"))
     [         1         -1 2147483647]

@@ -12,6 +12,7 @@ def dce(jaxpr: Jaxpr, used: tuple[bool, ...] | None = None, keep_inputs: bool = 
 
     Returns it and which inputs it reads; inputs it does not read are dropped unless `keep_inputs`. Equations that act
     on the world stay. A primitive may narrow its own work by a rule `dce(used, eqn) -> (used inputs, equation)`.
+    TypeError for what is no `Jaxpr` (of a `ClosedJaxpr` pass `.jaxpr`), ValueError for another number of results.
 
     >>> import pullback as pb
     >>> jaxpr = pb.make_jaxpr(lambda x, y: (x + 1, y * 2))(1., 1.).jaxpr
@@ -19,7 +20,11 @@ def dce(jaxpr: Jaxpr, used: tuple[bool, ...] | None = None, keep_inputs: bool = 
     >>> [eqn.primitive for eqn in smaller.eqns], read
     ([add], (True, False))
     """
+    if not isinstance(jaxpr, Jaxpr):
+        raise TypeError(f"dce: expected a Jaxpr, got {type(jaxpr).__name__}; make_jaxpr(f)(*args).jaxpr is one")
     used = (True,) * len(jaxpr.outvars) if used is None else tuple(used)
+    if len(used) != len(jaxpr.outvars):
+        raise ValueError(f"dce: used must have an entry for each of the {len(jaxpr.outvars)} results, got {len(used)}")
     return jaxpr.derive(("dce", used, keep_inputs), lambda: _dce(jaxpr, used, keep_inputs))
 
 

@@ -136,6 +136,8 @@ def mish(x: Any, /) -> Array:
 def gelu(x: Any, approximate: bool = True) -> Array:
     """The Gaussian error linear unit `x * Phi(x)` (Hendrycks and Gimpel 2016), by default with tanh in place of erf.
 
+    TypeError for complex numbers.
+
     >>> from pullback import nn
     >>> print(nn.gelu(1.), nn.gelu(1., approximate=False))
     0.841192 0.8413447
@@ -153,7 +155,8 @@ def gelu(x: Any, approximate: bool = True) -> Array:
 def elu(x: Any, alpha: Any = 1.0) -> Array:
     """The exponential linear unit: `x` where positive, else `alpha * (exp(x) - 1)` (Clevert et al. 2015).
 
-    `x` and `alpha` broadcast. The derivative at 0 is `alpha`.
+    `x` and `alpha` broadcast. The derivative at 0 is `alpha`. TypeError for complex numbers, ValueError for shapes that
+    do not broadcast.
 
     >>> from pullback import nn
     >>> print(nn.elu(-1.))
@@ -184,7 +187,8 @@ def selu(x: Any, /) -> Array:
 def celu(x: Any, alpha: Any = 1.0) -> Array:
     """The continuously differentiable exponential linear unit: `x`, below 0 `alpha * (exp(x / alpha) - 1)`.
 
-    `x` and `alpha` broadcast. See: Barron 2017.
+    `x` and `alpha` broadcast. See: Barron 2017. TypeError for complex numbers, ValueError for shapes that do not
+    broadcast.
 
     >>> from pullback import nn
     >>> print(nn.celu(-1.))
@@ -199,6 +203,8 @@ def celu(x: Any, alpha: Any = 1.0) -> Array:
 @boundary
 def leaky_relu(x: Any, negative_slope: Any = 1e-2) -> Array:
     """`x`, below 0 `negative_slope * x`; the derivative at 0 is 1. The two broadcast.
+
+    TypeError for complex numbers, ValueError for shapes that do not.
 
     >>> from pullback import nn
     >>> print(nn.leaky_relu(-1.))
@@ -254,6 +260,8 @@ hard_swish = hard_silu
 def squareplus(x: Any, b: Any = 4) -> Array:
     """`(x + sqrt(x**2 + b)) / 2`, a smooth rectifier (Barron 2021). The two broadcast.
 
+    TypeError for complex numbers, ValueError for shapes that do not.
+
     >>> from pullback import nn
     >>> print(nn.squareplus(0.))
     1.0
@@ -305,7 +313,7 @@ def log1mexp(x: Any, /) -> Array:
 
 @boundary
 def identity(x: Any) -> Array:
-    """`x` as an array.
+    """`x` as an array. TypeError for what is no array or number.
 
     >>> from pullback import nn
     >>> print(nn.identity(1.))

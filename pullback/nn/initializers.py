@@ -47,7 +47,7 @@ def _dtype(name: str, dtype: Any, default: Any) -> np.dtype:
 
 @boundary
 def zeros(key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
-    """Zeros of the given shape; `key` is not used.
+    """Zeros of the given shape; `key` is not used. ValueError for a negative length.
 
     >>> from pullback import nn
     >>> print(nn.initializers.zeros(None, (2,)))
@@ -58,7 +58,7 @@ def zeros(key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
 
 @boundary
 def ones(key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
-    """Ones of the given shape; `key` is not used.
+    """Ones of the given shape; `key` is not used. ValueError for a negative length.
 
     >>> from pullback import nn
     >>> print(nn.initializers.ones(None, (2,)))
@@ -69,6 +69,8 @@ def ones(key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
 
 def constant(value: Any, dtype: Any = None) -> Initializer:
     """An initializer that fills with `value`.
+
+    TypeError, at the call, for an integer dtype, ValueError for a `value` that does not broadcast to the shape.
 
     >>> from pullback import nn
     >>> print(nn.initializers.constant(3.)(None, (2,)))
@@ -86,6 +88,8 @@ def constant(value: Any, dtype: Any = None) -> Initializer:
 def uniform(scale: float = 1e-2, dtype: Any = None) -> Initializer:
     """An initializer that draws uniformly from [0, scale).
 
+    At the call, TypeError for an integer dtype, ValueError for a complex one.
+
     >>> from pullback import nn, random
     >>> nn.initializers.uniform(0.5)(random.key(0), (2, 3)).shape
     (2, 3)
@@ -101,7 +105,7 @@ def uniform(scale: float = 1e-2, dtype: Any = None) -> Initializer:
 
 
 def normal(stddev: float = 1e-2, dtype: Any = None) -> Initializer:
-    """An initializer that draws from the normal distribution of mean 0.
+    """An initializer that draws from the normal distribution of mean 0. TypeError, at the call, for an integer dtype.
 
     >>> from pullback import nn, random
     >>> nn.initializers.normal(0.5)(random.key(0), (2, 3)).shape
@@ -121,7 +125,8 @@ def truncated_normal(stddev: float = 1e-2, dtype: Any = None, lower: float = -2.
                      upper: float = 2.0) -> Initializer:
     """An initializer that draws from a normal distribution cut off at `lower` and `upper` standard deviations.
 
-    `stddev` is that of the distribution before the cut.
+    `stddev` is that of the distribution before the cut. At the call, TypeError for an integer dtype, ValueError for a
+    complex one.
 
     >>> from pullback import nn, random
     >>> nn.initializers.truncated_normal()(random.key(0), (2, 3)).shape
@@ -171,6 +176,10 @@ def variance_scaling(scale: float, mode: str, distribution: str, in_axis: Axes =
       in_axis, out_axis, batch_axis: the axes of inputs, of outputs, and those that only repeat the layer.
       dtype: the dtype of the result, unless the call says otherwise.
 
+    Raises: ValueError for another `mode` or `distribution` or a negative `scale`; at the call, ValueError for a shape
+      of less than two axes or without the axes named, TypeError for an integer dtype, and for a complex one but with
+      "normal".
+
     >>> from pullback import nn, random
     >>> init = nn.initializers.variance_scaling(1., "fan_in", "normal")
     >>> init(random.key(0), (4, 8)).shape
@@ -182,6 +191,8 @@ def variance_scaling(scale: float, mode: str, distribution: str, in_axis: Axes =
     if distribution not in ("truncated_normal", "normal", "uniform"):
         raise ValueError("variance_scaling: distribution must be one of truncated_normal, normal, uniform, got "
                          f"{distribution!r}")
+    if scale < 0:
+        raise ValueError(f"variance_scaling: scale must not be negative, got {scale}")
     default = dtype
 
     @boundary
@@ -214,7 +225,7 @@ def _scaled(name: str, scale: float, mode: str, distribution: str, says: str):
         return variance_scaling(scale, mode, distribution, in_axis, out_axis, batch_axis, dtype)
 
     factory.__name__ = factory.__qualname__ = name
-    factory.__doc__ = f"""{says}: `variance_scaling({scale}, {mode!r}, {distribution!r})`.
+    factory.__doc__ = f"""{says}: `variance_scaling({scale}, {mode!r}, {distribution!r})`, its errors too.
 
     >>> from pullback import nn, random
     >>> nn.initializers.{name}()(random.key(0), (4, 8)).shape

@@ -212,7 +212,8 @@ def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: int = -1) -> A
     """The one-hot codes of integers: 1 at position `x` of a new axis of length `num_classes`, else 0.
 
     An integer outside of [0, num_classes) is coded by zeros. The result has the shape of `x` with the new axis at
-    `axis`, and dtype float32 unless `dtype` says otherwise.
+    `axis`, and dtype float32 unless `dtype` says otherwise. TypeError for a `num_classes` that is no integer,
+    ValueError for a negative one and for an axis out of bounds.
 
     >>> from pullback import nn
     >>> import pullback.numpy as pnp
@@ -224,6 +225,8 @@ def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: int = -1) -> A
     if not isinstance(num_classes, (int, np.integer)):
         raise TypeError(f"one_hot: num_classes must be a Python integer, got {num_classes!r}: it is the length of an "
                         "axis, so it cannot depend on traced data")
+    if num_classes < 0:
+        raise ValueError(f"one_hot: num_classes must not be negative, got {num_classes}")
     dtype = dtypes.canonicalize_dtype(float if dtype is None else dtype)
     rank = x.aval.ndim + 1
     at = r.one_axis("one_hot", axis, rank)

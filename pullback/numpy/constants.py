@@ -26,7 +26,7 @@ object_ = np.object_
 
 
 class ScalarType:
-    """A dtype under its name. `float32(x)` is `asarray(x, dtype=float32)`.
+    """A dtype under its name. `float32(x)` is `asarray(x, dtype=float32)`, its errors too.
 
     >>> import pullback.numpy as pnp
     >>> pnp.float32(2)

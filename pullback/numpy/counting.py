@@ -104,7 +104,7 @@ class _Distinct(NamedTuple):
 def _distinct(name: str, rows: Array, equal_nan: bool, size: int | None, fill_value: Any) -> _Distinct:
     n = rows.aval.shape[0]
     if n == 0:
-        size = 0 if size is None else canonical_dimension(size)
+        size = 0 if size is None else shape_of(name, (size,))[0]
         if size and fill_value is None:
             raise ValueError(f"{name}: an empty array has no element to fill up to size with; give fill_value")
         values = full((size, *rows.aval.shape[1:]), 0 if fill_value is None else fill_value, rows.aval.dtype)
@@ -172,6 +172,8 @@ class UniqueInverse(NamedTuple):
 def unique_all(x: Any, /, *, size: int | None = None, fill_value: Any = None) -> UniqueAll:
     """The distinct elements with first positions, inverse and counts; nan differs from itself. See `unique`.
 
+    Errors as there.
+
     >>> import pullback.numpy as pnp
     >>> print(pnp.unique_all(pnp.array([3, 1, 3])).counts)
     [1 2]
@@ -181,7 +183,7 @@ def unique_all(x: Any, /, *, size: int | None = None, fill_value: Any = None) ->
 
 @boundary
 def unique_counts(x: Any, /, *, size: int | None = None, fill_value: Any = None) -> UniqueCounts:
-    """The distinct elements and how often each occurs; nan differs from itself. See `unique`.
+    """The distinct elements and how often each occurs; nan differs from itself. See `unique`. Errors as there.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.unique_counts(pnp.array([3, 1, 3])).values)
@@ -192,7 +194,7 @@ def unique_counts(x: Any, /, *, size: int | None = None, fill_value: Any = None)
 
 @boundary
 def unique_inverse(x: Any, /, *, size: int | None = None, fill_value: Any = None) -> UniqueInverse:
-    """The distinct elements and which of them each element is; nan differs from itself. See `unique`.
+    """The distinct elements and which of them each element is; nan differs from itself. See `unique`. Errors as there.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.unique_inverse(pnp.array([3, 1, 3])).inverse_indices)
@@ -203,7 +205,7 @@ def unique_inverse(x: Any, /, *, size: int | None = None, fill_value: Any = None
 
 @boundary
 def unique_values(x: Any, /, *, size: int | None = None, fill_value: Any = None) -> Array:
-    """The distinct elements; nan differs from itself. See `unique`.
+    """The distinct elements; nan differs from itself. See `unique`. Errors as there.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.unique_values(pnp.array([3, 1, 3])))

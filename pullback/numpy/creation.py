@@ -196,6 +196,8 @@ def _stacked(name: str, x: Any, dtype: np.dtype) -> Array:
 def copy(a: Any, order: str | None = None) -> Array:
     """A copy of `a`; arrays are immutable, so for an array there is nothing to do.
 
+    TypeError for what is none, nor numbers in lists.
+
     >>> import pullback.numpy as pnp
     >>> pnp.copy(pnp.arange(2))
     Array([0, 1], dtype=int32)

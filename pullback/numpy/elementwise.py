@@ -296,7 +296,7 @@ def _with_types(doc: str, domain: Domain, operands: int, bools: bool = False, co
     """A docstring with what shapes and dtypes the function takes put before the example."""
     accepted = "" if domain is ANY else f" {domain.description}{' or bools' * bools}, else TypeError"
     if operands == 1:
-        note = f"Any shape;{accepted or ' any dtype'}."
+        note = f"Any shape;{accepted or ' any dtype; TypeError for what is no array or number'}."
     else:
         note = f"The shapes broadcast, else ValueError; the dtypes are promoted to one{':' * bool(accepted)}{accepted}."
     text, mark, example = doc.partition(">>>")

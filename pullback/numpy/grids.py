@@ -187,23 +187,30 @@ def triu_indices_from(arr: Any, k: int = 0) -> tuple[Array, Array]:
 def mask_indices(n: int, mask_func: Callable, k: int = 0) -> tuple[Array, ...]:
     """The positions where `mask_func(ones((n, n)), k)` is not zero.
 
+    TypeError for what is no function, ValueError for a negative `n` and for a `mask_func` that returns a single number.
+
     >>> import pullback.numpy as pnp
     >>> len(mask_indices(3, pnp.triu)[0])
     6
     """
-    (length,) = shape_of("mask_indices", n)
+    (length,) = shape_of("mask_indices", (n,))
     check_callable("mask_indices", mask_func)
-    return _positions(np.nonzero(np.asarray(mask_func(lift(np.ones((length, length), bool)), k))))
+    mask = np.asarray(mask_func(lift(np.ones((length, length), bool)), k))
+    if not mask.ndim:
+        raise ValueError(f"mask_indices: mask_func must return an array with axes, got {mask}")
+    return _positions(np.nonzero(mask))
 
 
 @boundary
 def diag_indices(n: int, ndim: int = 2) -> tuple[Array, ...]:
     """The positions on the main diagonal of an array of `ndim` axes of length `n`.
 
+    ValueError for a negative `n`, TypeError for numbers that are no integers.
+
     >>> diag_indices(2)
     (Array([0, 1], dtype=int32), Array([0, 1], dtype=int32))
     """
-    return (arange(*shape_of("diag_indices", n)),) * integer("diag_indices", "ndim", ndim)
+    return (arange(*shape_of("diag_indices", (n,))),) * integer("diag_indices", "ndim", ndim)
 
 
 @boundary
@@ -290,7 +297,7 @@ def _with_diagonal(name: str, x: Array, k: Any) -> Array:
 
 @boundary
 def diagflat(v: Any, k: int = 0) -> Array:
-    """The matrix with all elements of `v` on its k-th diagonal.
+    """The matrix with all elements of `v` on its k-th diagonal. TypeError for a `k` that is no integer.
 
     >>> import pullback.numpy as pnp
     >>> pnp.diagflat(pnp.ones((1, 2))).shape
@@ -388,6 +395,8 @@ ogrid = _Grid("ogrid", sparse=True)
 @boundary
 def indices(dimensions: Sequence[int], dtype: Any = None, sparse: bool = False) -> Any:
     """The positions along each axis of an array of a shape: stacked, or with `sparse` a tuple that broadcasts.
+
+    ValueError for negative lengths, TypeError for others that are no integers.
 
     >>> import pullback.numpy as pnp
     >>> pnp.indices((2, 3)).shape

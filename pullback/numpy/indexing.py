@@ -261,6 +261,8 @@ def _chosen(name: str, mask: Array, x: Array, axis: int | None, size: int | None
 def extract(condition: Any, arr: Any, *, size: int | None = None, fill_value: Any = 0) -> Array:
     """The elements of `arr`, flattened, where a condition, which must be known, is true.
 
+    IndexError for a condition that is true beyond the end of `arr`, errors.ConcretizationTypeError for a traced one.
+
     >>> import pullback.numpy as pnp
     >>> x = pnp.arange(4)
     >>> pnp.extract(x % 2 == 1, x)
@@ -274,6 +276,8 @@ def extract(condition: Any, arr: Any, *, size: int | None = None, fill_value: An
 @boundary
 def ix_(*args: Any) -> tuple[Array, ...]:
     """Arrays that index the grid of the given 1-d positions (or masks): the i-th runs along the i-th axis.
+
+    ValueError for what is not 1-d.
 
     >>> import pullback.numpy as pnp
     >>> [x.shape for x in pnp.ix_(pnp.arange(2), pnp.arange(3))]

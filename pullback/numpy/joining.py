@@ -299,6 +299,8 @@ def hsplit(ary: Any, indices_or_sections: Any) -> list[Array]:
 def vsplit(ary: Any, indices_or_sections: Any) -> list[Array]:
     """`split` along the first axis.
 
+    ValueError for an array without axes, and for a number of parts that does not divide its length.
+
     >>> import pullback.numpy as pnp
     >>> [x.shape for x in pnp.vsplit(pnp.ones((2, 4)), 2)]
     [(1, 4), (1, 4)]

@@ -67,7 +67,7 @@ def _truths(name: str, x: Any, y: Any) -> tuple[Array, Array]:
 
 @boundary
 def logical_and(x: Any, y: Any, /) -> Array:
-    """`x and y`, elementwise; a number is true where it is nonzero.
+    """`x and y`, elementwise; a number is true where it is nonzero. ValueError for shapes that do not broadcast.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.logical_and(pnp.arange(3), True))
@@ -78,7 +78,7 @@ def logical_and(x: Any, y: Any, /) -> Array:
 
 @boundary
 def logical_or(x: Any, y: Any, /) -> Array:
-    """`x or y`, elementwise; a number is true where it is nonzero.
+    """`x or y`, elementwise; a number is true where it is nonzero. ValueError for shapes that do not broadcast.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.logical_or(pnp.arange(3), False))
@@ -89,7 +89,7 @@ def logical_or(x: Any, y: Any, /) -> Array:
 
 @boundary
 def logical_xor(x: Any, y: Any, /) -> Array:
-    """Whether exactly one of `x` and `y` is true, elementwise.
+    """Whether exactly one of `x` and `y` is true, elementwise. ValueError for shapes that do not broadcast.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.logical_xor(pnp.arange(3), True))

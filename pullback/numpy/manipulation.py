@@ -184,6 +184,8 @@ def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
 def atleast_1d(*arys: Any) -> Any:
     """The arguments as arrays of at least 1 axis; a list of them, where there are several.
 
+    TypeError for what is no array.
+
     >>> import pullback.numpy as pnp
     >>> pnp.atleast_1d(1.).shape
     (1,)
@@ -193,7 +195,7 @@ def atleast_1d(*arys: Any) -> Any:
 
 @boundary
 def atleast_2d(*arys: Any) -> Any:
-    """The arguments as arrays of at least 2 axes, new ones in front.
+    """The arguments as arrays of at least 2 axes, new ones in front. TypeError for what is no array.
 
     >>> import pullback.numpy as pnp
     >>> pnp.atleast_2d(pnp.ones(3)).shape
@@ -212,6 +214,8 @@ def _to_3d(x: Array) -> Array:
 @boundary
 def atleast_3d(*arys: Any) -> Any:
     """The arguments as arrays of at least 3 axes: a vector becomes (1, n, 1), a matrix (m, n, 1).
+
+    TypeError for what is no array.
 
     >>> import pullback.numpy as pnp
     >>> pnp.atleast_3d(pnp.ones(3)).shape

@@ -10,13 +10,12 @@ from pullback._core import dtypes
 from pullback._core.array import Array, ConcreteArray
 from pullback._core.errors import ConcretizationTypeError, boundary
 from pullback._core.trace import Tracer
-from pullback._core.types import canonical_dimension
 from pullback._ops import compare
 from pullback._ops.assemble import broadcasted_iota, concatenate
 from pullback._ops.cumulative import cumsum_p
 from pullback._ops.elementwise import add, div, rem
 from pullback._ops.families import scalar_like
-from pullback._ops.shape import convert_element_type, full, reshape
+from pullback._ops.shape import convert_element_type, full, reshape, shape_of
 from pullback._ops.sort import searchsorted
 from pullback.numpy import selection
 from pullback.numpy.elementwise import as_operand
@@ -44,7 +43,7 @@ def true_positions(name: str, mask: Array, size: int | None) -> tuple[Array, Arr
     """The flat positions of what is true (0 after the last), and how many there are; both int32."""
     flat = convert_element_type(reshape(mask, (mask.aval.size,)), _INDEX)
     count = count_nonzero(mask)
-    size = static_count(name, count) if size is None else canonical_dimension(size)
+    size = static_count(name, count) if size is None else shape_of(name, (size,))[0]
     # the k-th true element is the first at which the count of true ones has reached k
     counts = cumsum_p.bind(flat, axis=0, reverse=False)
     k = add(broadcasted_iota(_INDEX, (size,), 0), scalar_like(1, _INDEX))

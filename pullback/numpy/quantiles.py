@@ -123,6 +123,8 @@ def nanquantile(a: Any, q: Any, axis: Axis = None, out: None = None, overwrite_i
                 method: str = "linear", keepdims: bool = False, *, weights: Any = None) -> Array:
     """`quantile` of the elements that are not nan; nan if there are none.
 
+    ValueError for complex numbers, for an axis out of bounds, for no elements at all and for an unknown `method`.
+
     >>> import pullback.numpy as pnp
     >>> print(pnp.nanquantile(pnp.array([1., pnp.nan, 3.]), 0.5))
     2.0
@@ -145,7 +147,7 @@ def percentile(a: Any, q: Any, axis: Axis = None, out: None = None, overwrite_in
 @boundary
 def nanpercentile(a: Any, q: Any, axis: Axis = None, out: None = None, overwrite_input: bool = False,
                   method: str = "linear", keepdims: bool = False, *, weights: Any = None) -> Array:
-    """`percentile` of the elements that are not nan; nan if there are none.
+    """`percentile` of the elements that are not nan; nan if there are none. For errors see `nanquantile`.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.nanpercentile(pnp.array([1., pnp.nan, 3.]), 50))

@@ -62,7 +62,8 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: int | None, inplac
 def put(a: Any, ind: Any, v: Any, mode: str | None = None, *, inplace: bool = True) -> Array:
     """`a` with the elements at flat positions replaced by values, repeated as needed; `inplace` must be False.
 
-    `mode` is "clip" or "wrap" for positions out of bounds, which are dropped by default.
+    `mode` is "clip" or "wrap" for positions out of bounds, which are dropped by default. ValueError for another `mode`,
+    TypeError for positions that are no integers.
 
     >>> import pullback.numpy as pnp
     >>> pnp.put(pnp.zeros(3), pnp.array([0, 2]), 5., inplace=False)
@@ -70,6 +71,8 @@ def put(a: Any, ind: Any, v: Any, mode: str | None = None, *, inplace: bool = Tr
     """
     _refuse_inplace("put", inplace)
     x, index, values = as_operand(a, "put", 0), as_operand(ind, "put", 1), as_operand(v, "put", 2)
+    if index.aval.dtype.kind not in "iub":
+        raise TypeError(f"put: ind must be of integers, got {index.aval.str_short()}: convert it with .astype(int)")
     size, count = x.aval.size, index.aval.size
     if not count or not values.aval.size:
         return x
@@ -87,6 +90,8 @@ def put(a: Any, ind: Any, v: Any, mode: str | None = None, *, inplace: bool = Tr
 def place(arr: Any, mask: Any, vals: Any, *, inplace: bool = True) -> Array:
     """`arr` with the elements under a mask replaced by values, repeated as needed; `inplace` must be False.
 
+    ValueError for a mask of another size than `arr`, and for no values.
+
     >>> import pullback.numpy as pnp
     >>> pnp.place(pnp.zeros(3), pnp.array([True, False, True]), pnp.array([5., 6.]), inplace=False)
     Array([5., 0., 6.], dtype=float32)
@@ -96,6 +101,8 @@ def place(arr: Any, mask: Any, vals: Any, *, inplace: bool = True) -> Array:
     if m.aval.size != x.aval.size:
         raise ValueError(f"place: the mask must have the size of the array, got shapes {m.aval.shape} and "
                          f"{x.aval.shape}")
+    if x.aval.size and not values.aval.size:
+        raise ValueError(f"place: vals must have at least one value, got shape {values.aval.shape}")
     m = shape_ops.reshape(m, (m.aval.size,))
     m = m if m.aval.dtype.kind == "b" else compare.ne(m, elementwise.scalar(m, 0))
     order = elementwise.sub(cumsum(shape_ops.convert_element_type(m, np.int32)), np.int32(1))

@@ -3,9 +3,10 @@
 Make a key with `key` (or `PRNGKey`), and new keys of it with `split`, one for each use.
 
 Every function raises TypeError for what is no key, ValueError for an array of keys in place of a single one, TypeError
-for parameters that are no real numbers, and ValueError for a dtype of another kind, a shape that is none, or one that
-the parameters do not broadcast to. Floats are float32 and integers int32 by default, float64 and int64 with 64-bit
-types. Parameters outside of a distribution's range raise nothing; most functions give nan for them.
+for parameters that are no real numbers and for a shape that is not made of integers, and ValueError for a dtype of
+another kind, a negative length, or a shape that the parameters do not broadcast to. Floats are float32 and integers
+int32 by default, float64 and int64 with 64-bit types. Parameters outside of a distribution's range raise nothing; most
+functions give nan for them.
 """
 from pullback.random.choices import categorical as categorical
 from pullback.random.choices import choice as choice

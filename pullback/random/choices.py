@@ -11,11 +11,10 @@ import pullback.numpy as pnp
 from pullback._core import dtypes
 from pullback._core.array import Array
 from pullback._core.errors import boundary
-from pullback._core.types import canonical_shape
 from pullback._ops.cumulative import cumsum
 from pullback._ops.elementwise import log
 from pullback._ops.random_bits import threefry_random_bits
-from pullback._ops.shape import convert_element_type, expand_dims, move_axis, reshape, transpose
+from pullback._ops.shape import convert_element_type, expand_dims, move_axis, reshape, shape_of, transpose
 from pullback._ops.slicing import slice_in_dim
 from pullback._ops.sort import searchsorted, sort_key_val, top_k
 from pullback.random.continuous import standard_gumbel
@@ -108,7 +107,7 @@ def choice(key: Any, a: Any, shape: int | Sequence[int] = (), replace: bool = Tr
     """
     words = words_of("choice", key)
     a = number("choice", "a", a)
-    shape = canonical_shape(shape)
+    shape = shape_of("choice", shape)
     axis = _axis("choice", axis, a.ndim) if a.ndim else 0
     n = a.shape[axis] if a.ndim else _count("choice", "a", a)
     draws = math.prod(shape)
@@ -173,7 +172,7 @@ def categorical(key: Any, logits: Any, axis: int = -1, shape: Any = None, replac
         raise ValueError("categorical: logits must have an axis of categories, got a single number")
     axis = _axis("categorical", axis, logits.ndim)
     batch = (*logits.shape[:axis], *logits.shape[axis + 1:])
-    shape = batch if shape is None else canonical_shape(shape)
+    shape = batch if shape is None else shape_of("categorical", shape)
     front, back = shape[:len(shape) - len(batch)], shape[len(shape) - len(batch):]
     if len(shape) < len(batch) or any(m not in (1, n) for m, n in zip(batch, back, strict=True)):
         raise ValueError(f"categorical: shape must end with what {batch}, the shape of logits without axis {axis}, "

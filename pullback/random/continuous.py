@@ -12,10 +12,10 @@ import pullback.numpy as pnp
 from pullback._core import dtypes
 from pullback._core.array import Array, lift
 from pullback._core.errors import boundary
-from pullback._core.types import canonical_shape
 from pullback._ops.compare import lt, select
 from pullback._ops.elementwise import exp, log, log1p, neg, pow, sign, sqrt
-from pullback._ops.shape import broadcast_to
+from pullback._ops.families import broadcast_shapes
+from pullback._ops.shape import broadcast_to, shape_of
 from pullback._ops.trig import abs as absolute
 from pullback._ops.trig import tan
 from pullback.numpy.indexing import iterate
@@ -58,12 +58,14 @@ def exponential(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) ->
       shape: the shape of the result.
       dtype: a floating dtype.
 
+    Raises: TypeError and ValueError as everywhere in `pullback.random`.
+
     >>> from pullback import random
     >>> random.exponential(random.key(0), (1000,)).mean().round(1)
     Array(1., dtype=float32)
     """
     words = words_of("exponential", key)
-    return standard_exponential(words, canonical_shape(shape), float_dtype("exponential", dtype))
+    return standard_exponential(words, shape_of("exponential", shape), float_dtype("exponential", dtype))
 
 
 def standard_gumbel(function: str, words: Array, shape: tuple[int, ...], dtype: np.dtype, mode: str | None) -> Array:
@@ -88,12 +90,14 @@ def gumbel(key: Any, shape: int | Sequence[int] = (), dtype: Any = None, mode: s
       dtype: a floating dtype.
       mode: "low" (the default), or "high" for twice the digits, which reach further into the tail.
 
+    Raises: TypeError and ValueError as everywhere in `pullback.random`. ValueError also for another mode.
+
     >>> from pullback import random
     >>> random.gumbel(random.key(0), (1000,)).mean().round(1)
     Array(0.6, dtype=float32)
     """
     words = words_of("gumbel", key)
-    return standard_gumbel("gumbel", words, canonical_shape(shape), float_dtype("gumbel", dtype), mode)
+    return standard_gumbel("gumbel", words, shape_of("gumbel", shape), float_dtype("gumbel", dtype), mode)
 
 
 @boundary
@@ -105,13 +109,15 @@ def laplace(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Arr
       shape: the shape of the result.
       dtype: a floating dtype.
 
+    Raises: TypeError and ValueError as everywhere in `pullback.random`.
+
     >>> from pullback import random
     >>> abs(random.laplace(random.key(0), (1000,))).mean().round(1)
     Array(1., dtype=float32)
     """
     words = words_of("laplace", key)
     dtype = float_dtype("laplace", dtype)
-    u = _above(words, canonical_shape(shape), -1.0 + float(dtypes.finfo(dtype).epsneg), dtype)
+    u = _above(words, shape_of("laplace", shape), -1.0 + float(dtypes.finfo(dtype).epsneg), dtype)
     return sign(u) * log1p(neg(absolute(u)))
 
 
@@ -124,13 +130,15 @@ def logistic(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Ar
       shape: the shape of the result.
       dtype: a floating dtype.
 
+    Raises: TypeError and ValueError as everywhere in `pullback.random`.
+
     >>> from pullback import random
     >>> (random.logistic(random.key(0), (1000,)) > 0).mean().round(1)
     Array(0.5, dtype=float32)
     """
     words = words_of("logistic", key)
     dtype = float_dtype("logistic", dtype)
-    u = _above(words, canonical_shape(shape), dtypes.finfo(dtype).tiny, dtype)
+    u = _above(words, shape_of("logistic", shape), dtypes.finfo(dtype).tiny, dtype)
     return log(u) - log1p(neg(u))
 
 
@@ -143,13 +151,15 @@ def cauchy(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Arra
       shape: the shape of the result.
       dtype: a floating dtype.
 
+    Raises: TypeError and ValueError as everywhere in `pullback.random`.
+
     >>> from pullback import random
     >>> (abs(random.cauchy(random.key(0), (1000,))) < 1).mean().round(1)
     Array(0.5, dtype=float32)
     """
     words = words_of("cauchy", key)
     dtype = float_dtype("cauchy", dtype)
-    u = _above(words, canonical_shape(shape), dtypes.finfo(dtype).eps, dtype)
+    u = _above(words, shape_of("cauchy", shape), dtypes.finfo(dtype).eps, dtype)
     return tan(np.pi * (u - 0.5))
 
 
@@ -168,12 +178,14 @@ def maxwell(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Arr
       shape: the shape of the result.
       dtype: a floating dtype.
 
+    Raises: TypeError and ValueError as everywhere in `pullback.random`.
+
     >>> from pullback import random
     >>> random.maxwell(random.key(0), (1000,)).mean().round(1)
     Array(1.6, dtype=float32)
     """
     words = words_of("maxwell", key)
-    return standard_maxwell(words, canonical_shape(shape), float_dtype("maxwell", dtype))
+    return standard_maxwell(words, shape_of("maxwell", shape), float_dtype("maxwell", dtype))
 
 
 # --- with parameters, which the results are differentiable in ---
@@ -184,7 +196,7 @@ def double_sided_maxwell(key: Any, loc: Any, scale: Any, shape: int | Sequence[i
     """Maxwell numbers with a random sign, times `scale`, plus `loc`.
 
     The result has the shape of `loc` and `scale` broadcast together, with `shape` in front; where `shape` is empty,
-    with that shape in front once more.
+    with that shape in front once more. TypeError and ValueError as everywhere in `pullback.random`.
 
     >>> from pullback import random
     >>> random.double_sided_maxwell(random.key(0), 0., 1., (4,)).shape
@@ -195,7 +207,7 @@ def double_sided_maxwell(key: Any, loc: Any, scale: Any, shape: int | Sequence[i
     loc = parameter("double_sided_maxwell", "loc", loc, dtype)
     scale = parameter("double_sided_maxwell", "scale", scale, dtype)
     common = sample_shape("double_sided_maxwell", None, loc=loc, scale=scale)
-    shape = (*(canonical_shape(shape) or common), *common)
+    shape = (*(shape_of("double_sided_maxwell", shape) or common), *common)
     for_length, for_sign = split_words(words)
     return sign_samples(for_sign, shape, dtype) * standard_maxwell(for_length, shape, dtype) * scale + loc
 
@@ -209,6 +221,8 @@ def lognormal(key: Any, sigma: Any = 1.0, shape: Any = None, dtype: Any = None) 
       sigma: a number, or an array that broadcasts to `shape`.
       shape: the shape of the result; by default that of `sigma`.
       dtype: a floating or complex dtype.
+
+    Raises: TypeError and ValueError as everywhere in `pullback.random`.
 
     >>> from pullback import random
     >>> random.lognormal(random.key(0), 0.1, (1000,)).mean().round(1)
@@ -228,6 +242,8 @@ def pareto(key: Any, b: Any, shape: Any = None, dtype: Any = None) -> Array:
       b: a positive number, or an array that broadcasts to `shape`.
       shape: the shape of the result; by default that of `b`.
       dtype: a floating dtype.
+
+    Raises: TypeError and ValueError as everywhere in `pullback.random`.
 
     >>> from pullback import random
     >>> bool((random.pareto(random.key(0), 3., (1000,)) >= 1).all())
@@ -249,6 +265,8 @@ def rayleigh(key: Any, scale: Any, shape: Any = None, dtype: Any = None) -> Arra
       shape: the shape of the result; by default that of `scale`.
       dtype: a floating dtype.
 
+    Raises: TypeError and ValueError as everywhere in `pullback.random`.
+
     >>> from pullback import random
     >>> random.rayleigh(random.key(0), 2., (1000,)).mean().round(1)
     Array(2.5, dtype=float32)
@@ -269,6 +287,8 @@ def weibull_min(key: Any, scale: Any, concentration: Any, shape: int | Sequence[
       shape: the shape of the random numbers.
       dtype: a floating dtype.
 
+    Raises: TypeError and ValueError as everywhere in `pullback.random`.
+
     >>> from pullback import random
     >>> random.weibull_min(random.key(0), 1., 1., (1000,)).mean().round(1)
     Array(1., dtype=float32)
@@ -277,7 +297,9 @@ def weibull_min(key: Any, scale: Any, concentration: Any, shape: int | Sequence[
     dtype = float_dtype("weibull_min", dtype)
     scale = parameter("weibull_min", "scale", scale, dtype)
     power = 1.0 / parameter("weibull_min", "concentration", concentration, dtype)
-    return pow(standard_exponential(words, canonical_shape(shape), dtype), power) * scale
+    shape = shape_of("weibull_min", shape)
+    broadcast_shapes("weibull_min", shape, scale.shape, power.shape)
+    return pow(standard_exponential(words, shape, dtype), power) * scale
 
 
 @boundary
@@ -289,6 +311,8 @@ def triangular(key: Any, left: Any, mode: Any, right: Any, shape: Any = None, dt
       left, mode, right: numbers in ascending order, or arrays that broadcast to `shape`.
       shape: the shape of the result; by default that of the parameters, broadcast together.
       dtype: a floating dtype.
+
+    Raises: TypeError and ValueError as everywhere in `pullback.random`.
 
     >>> from pullback import random
     >>> random.triangular(random.key(0), 0., 1., 2., (1000,)).mean().round(1)
@@ -314,6 +338,8 @@ def wald(key: Any, mean: Any, shape: Any = None, dtype: Any = None) -> Array:
       mean: a positive number, or an array that broadcasts to `shape`.
       shape: the shape of the result; by default that of `mean`.
       dtype: a floating dtype.
+
+    Raises: TypeError and ValueError as everywhere in `pullback.random`.
 
     >>> from pullback import random
     >>> bool((random.wald(random.key(0), 1., (1000,)) > 0).all())

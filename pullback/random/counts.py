@@ -9,7 +9,6 @@ import pullback.numpy as pnp
 from pullback._core import dtypes
 from pullback._core.array import Array, lift
 from pullback._core.errors import boundary
-from pullback._core.types import canonical_shape
 from pullback._higher_order.loops import scan
 from pullback._higher_order.while_loop import while_loop
 from pullback._ops.compare import select
@@ -17,7 +16,7 @@ from pullback._ops.cumulative import cumsum
 from pullback._ops.elementwise import ceil, floor, log, log1p, sqrt
 from pullback._ops.random_bits import threefry_split
 from pullback._ops.reduce import reduce_or
-from pullback._ops.shape import broadcast_to, convert_element_type, full, move_axis
+from pullback._ops.shape import broadcast_to, convert_element_type, full, move_axis, shape_of
 from pullback._ops.special import clamp, lgamma
 from pullback._ops.trig import abs as absolute
 from pullback.random.keys import words_of
@@ -40,6 +39,8 @@ def _any(x: Array) -> Array:
 
 def _probability(function: str, p: Any) -> Array:
     p = number(function, "p", p)
+    if dtypes.is_complex(p.dtype):
+        raise TypeError(f"{function}: p must be real, got {p.aval.str_short()}")
     return convert_element_type(p, dtypes.to_inexact(p.dtype, p.weak_type)[0])
 
 
@@ -55,6 +56,8 @@ def geometric(key: Any, p: Any, shape: Any = None, dtype: Any = None) -> Array:
       p: a number in (0, 1], or an array that broadcasts to `shape`.
       shape: the shape of the result; by default that of `p`.
       dtype: an integer dtype.
+
+    Raises: TypeError and ValueError as everywhere in `pullback.random`.
 
     >>> from pullback import random
     >>> random.geometric(random.key(0), 0.5, (1000,)).mean().round(1)
@@ -124,6 +127,7 @@ def poisson(key: Any, lam: Any, shape: Any = None, dtype: Any = None) -> Array:
       shape: the shape of the result; by default that of `lam`.
       dtype: an integer dtype.
 
+    Raises: TypeError and ValueError as everywhere in `pullback.random`.
     See: Knuth, The Art of Computer Programming 2, section 3.4.1, for small means; for large ones Hoermann, "The
     transformed rejection method for generating Poisson random variables" (1993).
 
@@ -218,6 +222,7 @@ def binomial(key: Any, n: Any, p: Any, shape: Any = None, dtype: Any = None) -> 
       shape: the shape of the result; by default that of the parameters, broadcast together.
       dtype: a floating dtype.
 
+    Raises: TypeError and ValueError as everywhere in `pullback.random`.
     See: for large means Hoermann, "The generation of binomial random variates" (1993).
 
     >>> from pullback import random
@@ -266,6 +271,8 @@ def multinomial(key: Any, n: Any, p: Any, *, shape: Any = None, dtype: Any = Non
       dtype: the dtype of the result; by default float32.
       unroll: of the `scan` over the categories.
 
+    Raises: TypeError and ValueError as everywhere in `pullback.random`. ValueError also for a single `p`.
+
     >>> import pullback.numpy as pnp
     >>> from pullback import random
     >>> random.multinomial(random.key(0), 10., pnp.array([0.2, 0.3, 0.5])).sum()
@@ -276,7 +283,7 @@ def multinomial(key: Any, n: Any, p: Any, *, shape: Any = None, dtype: Any = Non
     p = _probability("multinomial", p)
     if not p.ndim:
         raise ValueError("multinomial: p must have an axis of categories, got a single number")
-    shape = sample_shape("multinomial", p.shape if shape is None else canonical_shape(shape), p=p)
+    shape = sample_shape("multinomial", p.shape if shape is None else shape_of("multinomial", shape), p=p)
     n = parameter("multinomial", "n", n, p.dtype)
     n = broadcast_to(n, sample_shape("multinomial", shape[:-1], n=n))
     p = move_axis(broadcast_to(p, shape), len(shape) - 1, 0)

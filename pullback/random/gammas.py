@@ -12,13 +12,12 @@ import numpy as np
 import pullback.numpy as pnp
 from pullback._core.array import Array
 from pullback._core.errors import boundary
-from pullback._core.types import canonical_dimension, canonical_shape
 from pullback._ops.elementwise import exp, pow, sqrt
 from pullback._ops.elementwise import max as maximum
 from pullback._ops.identity import stop_gradient
 from pullback._ops.random_bits import threefry_split
 from pullback._ops.reduce import reduce_max
-from pullback._ops.shape import broadcast_to
+from pullback._ops.shape import broadcast_to, shape_of
 from pullback._ops.trig import abs as absolute
 from pullback.random.continuous import standard_exponential
 from pullback.random.gamma_sampler import random_gamma
@@ -49,6 +48,7 @@ def gamma(key: Any, a: Any, shape: Any = None, dtype: Any = None) -> Array:
       shape: the shape of the result; by default that of `a`.
       dtype: a floating dtype.
 
+    Raises: TypeError and ValueError as everywhere in `pullback.random`.
     See: Marsaglia and Tsang, "A simple method for generating gamma variables" (2000); for the derivative Figurnov,
     Mohamed and Mnih, "Implicit reparameterization gradients" (2018).
 
@@ -71,6 +71,7 @@ def loggamma(key: Any, a: Any, shape: Any = None, dtype: Any = None) -> Array:
       shape: the shape of the result; by default that of `a`.
       dtype: a floating dtype.
 
+    Raises: TypeError and ValueError as everywhere in `pullback.random`.
     See: `gamma`.
 
     >>> from pullback import random
@@ -91,6 +92,8 @@ def beta(key: Any, a: Any, b: Any, shape: Any = None, dtype: Any = None) -> Arra
       a, b: positive numbers, or arrays that broadcast to `shape`. The result is differentiable in them.
       shape: the shape of the result; by default that of `a` and `b`, broadcast together.
       dtype: a floating dtype.
+
+    Raises: TypeError and ValueError as everywhere in `pullback.random`.
 
     >>> from pullback import random
     >>> random.beta(random.key(0), 2., 2., (1000,)).mean().round(1)
@@ -116,6 +119,8 @@ def dirichlet(key: Any, alpha: Any, shape: Any = None, dtype: Any = None) -> Arr
       shape: the shape of the result without that axis; by default that of `alpha` without it.
       dtype: a floating dtype.
 
+    Raises: TypeError and ValueError as everywhere in `pullback.random`. ValueError also for a single number.
+
     >>> import pullback.numpy as pnp
     >>> from pullback import random
     >>> random.dirichlet(random.key(0), pnp.ones(3), (5,)).shape
@@ -125,7 +130,7 @@ def dirichlet(key: Any, alpha: Any, shape: Any = None, dtype: Any = None) -> Arr
     alpha = parameter("dirichlet", "alpha", alpha, float_dtype("dirichlet", dtype))
     if not alpha.ndim:
         raise ValueError("dirichlet: alpha must have an axis of entries, got a single number")
-    lead = alpha.shape[:-1] if shape is None else canonical_shape(shape)
+    lead = alpha.shape[:-1] if shape is None else shape_of("dirichlet", shape)
     full = sample_shape("dirichlet", (*lead, alpha.shape[-1]), alpha=alpha)
     x = _samples(words, alpha, full, log_space=True)
     if not x.size:
@@ -148,6 +153,8 @@ def chisquare(key: Any, df: Any, shape: Any = None, dtype: Any = None) -> Array:
       shape: the shape of the result; by default that of `df`.
       dtype: a floating dtype.
 
+    Raises: TypeError and ValueError as everywhere in `pullback.random`.
+
     >>> from pullback import random
     >>> bool((random.chisquare(random.key(0), 3., (100,)) > 0).all())
     True
@@ -166,6 +173,8 @@ def t(key: Any, df: Any, shape: Any = None, dtype: Any = None) -> Array:
       df: a positive number, or an array that broadcasts to `shape`. The result is differentiable in it.
       shape: the shape of the result; by default that of `df`.
       dtype: a floating dtype.
+
+    Raises: TypeError and ValueError as everywhere in `pullback.random`.
 
     >>> from pullback import random
     >>> random.t(random.key(0), 5., (3,)).shape
@@ -190,6 +199,8 @@ def f(key: Any, dfnum: Any, dfden: Any, shape: Any = None, dtype: Any = None) ->
       shape: the shape of the result; by default that of the parameters, broadcast together.
       dtype: a floating dtype.
 
+    Raises: TypeError and ValueError as everywhere in `pullback.random`.
+
     >>> from pullback import random
     >>> bool((random.f(random.key(0), 3., 4., (100,)) > 0).all())
     True
@@ -202,9 +213,11 @@ def f(key: Any, dfnum: Any, dfden: Any, shape: Any = None, dtype: Any = None) ->
     return (_chisquare(above, dfnum, shape) / dfnum) / (_chisquare(below, dfden, shape) / dfden)
 
 
-def _generalized_normal(words: Array, p: Any, shape: tuple[int, ...], dtype: np.dtype) -> Array:
+def _generalized_normal(name: str, words: Array, p: Any, shape: tuple[int, ...], dtype: np.dtype) -> Array:
     for_gamma, for_sign = split_words(words)
-    inverse = 1 / parameter("generalized_normal", "p", p, dtype)
+    p = parameter(name, "p", p, dtype)
+    inverse = 1 / p
+    sample_shape(name, shape, p=p)
     size = _samples(for_gamma, inverse, shape, log_space=False)
     return sign_samples(for_sign, shape, dtype) * pow(size, inverse)
 
@@ -219,12 +232,15 @@ def generalized_normal(key: Any, p: Any, shape: int | Sequence[int] = (), dtype:
       shape: the shape of the result.
       dtype: a floating dtype.
 
+    Raises: TypeError and ValueError as everywhere in `pullback.random`.
+
     >>> from pullback import random
     >>> random.generalized_normal(random.key(0), 4., (3,)).shape
     (3,)
     """
     words = words_of("generalized_normal", key)
-    return _generalized_normal(words, p, canonical_shape(shape), float_dtype("generalized_normal", dtype))
+    dtype = float_dtype("generalized_normal", dtype)
+    return _generalized_normal("generalized_normal", words, p, shape_of("generalized_normal", shape), dtype)
 
 
 @boundary
@@ -239,15 +255,17 @@ def ball(key: Any, d: int, p: float = 2, shape: int | Sequence[int] = (), dtype:
       shape: the shape of the result without that axis.
       dtype: a floating dtype.
 
+    Raises: TypeError and ValueError as everywhere in `pullback.random`.
+
     >>> from pullback import random
     >>> bool((random.ball(random.key(0), 2, shape=(100,))**2).sum(-1).max() < 1)
     True
     """
     words = words_of("ball", key)
     dtype = float_dtype("ball", dtype)
-    shape = canonical_shape(shape)
+    shape = shape_of("ball", shape)
     for_direction, for_radius = split_words(words)
-    x = _generalized_normal(for_direction, p, (*shape, canonical_dimension(d)), dtype)
+    x = _generalized_normal("ball", for_direction, p, (*shape, *shape_of("ball", (d,))), dtype)
     power = parameter("ball", "p", p, dtype)
     total = pnp.sum(pow(absolute(x), power), axis=-1) + standard_exponential(for_radius, shape, dtype)
     return x / pnp.expand_dims(pow(total, 1 / power), -1)

@@ -15,11 +15,11 @@ from pullback._core import dtypes
 from pullback._core.array import Array, lift
 from pullback._core.errors import boundary
 from pullback._core.tree import GetAttrKey, register_pytree_node
-from pullback._core.types import canonical_dimension, canonical_shape, make_aval
+from pullback._core.types import canonical_dimension, make_aval
 from pullback._ops.compare import bitwise_not, eq
 from pullback._ops.random_bits import threefry_fold_in, threefry_seed, threefry_split
 from pullback._ops.reduce import reduce_and
-from pullback._ops.shape import convert_element_type, reshape
+from pullback._ops.shape import convert_element_type, reshape, shape_of
 from pullback.numpy.indexing import getitem, iterate
 
 __all__ = ["PRNGKey", "PRNGKeyArray", "clone", "fold_in", "key", "key_data", "key_dtype", "key_impl", "split",
@@ -252,7 +252,7 @@ def key(seed: Any, *, impl: str | None = None, dtype: Any = None) -> PRNGKeyArra
 
 
 def key_dtype(impl: str | None = None) -> KeyType:
-    """The dtype of typed keys.
+    """The dtype of typed keys. ValueError for an unknown generator.
 
     >>> key_dtype()
     key<fry>
@@ -272,6 +272,7 @@ def split(key: Any, num: int | Sequence[int] = 2) -> Any:
     Returns:
       Keys of the same kind: shape (num,) if typed, (num, 2) if raw.
 
+    Raises: TypeError for what is no key, ValueError for an array of keys and for a negative number.
     See: `bits`, for the generator.
 
     >>> from pullback import random
@@ -279,7 +280,7 @@ def split(key: Any, num: int | Sequence[int] = 2) -> Any:
     Array([[1797259609, 2579123966],
            [ 928981903, 3453687069]], dtype=uint32)
     """
-    words = threefry_split(words_of("split", key), canonical_shape(num))
+    words = threefry_split(words_of("split", key), shape_of("split", num))
     return _typed(words) if type(key) is PRNGKeyArray else words
 
 
@@ -290,6 +291,9 @@ def fold_in(key: Any, data: Any) -> Any:
     Args:
       key: a single key, raw or typed.
       data: an integer of 32 bits, or an integer array of shape ().
+
+    Raises: TypeError for what is no key and for what is no single integer, ValueError for an array of keys,
+      OverflowError for an integer of more than 32 bits.
 
     >>> from pullback import random
     >>> random.fold_in(random.PRNGKey(0), 7)
@@ -309,7 +313,7 @@ def fold_in(key: Any, data: Any) -> Any:
 
 @boundary
 def key_data(keys: Any) -> Array:
-    """The words of keys: a uint32 array with a last axis of 2.
+    """The words of keys: a uint32 array with a last axis of 2. TypeError for what is no key.
 
     >>> from pullback import random
     >>> random.key_data(random.key(1))
@@ -321,6 +325,8 @@ def key_data(keys: Any) -> Array:
 @boundary
 def wrap_key_data(key_bits_array: Any, *, impl: str | None = None, dtype: Any = None) -> PRNGKeyArray:
     """Typed keys of words: of a uint32 array with a last axis of 2.
+
+    TypeError for other arrays, ValueError for an unknown generator.
 
     >>> from pullback import random
     >>> random.wrap_key_data(random.PRNGKey(1)).shape
@@ -334,7 +340,7 @@ def wrap_key_data(key_bits_array: Any, *, impl: str | None = None, dtype: Any = 
 
 @boundary
 def key_impl(keys: Any) -> str:
-    """The name of the generator that keys are for.
+    """The name of the generator that keys are for. TypeError for what is no key.
 
     >>> from pullback import random
     >>> random.key_impl(random.key(1))
@@ -346,7 +352,7 @@ def key_impl(keys: Any) -> str:
 
 @boundary
 def clone(key: Any) -> Any:
-    """The same key, where it is meant to be used twice.
+    """The same key, where it is meant to be used twice. TypeError for what is no key.
 
     >>> from pullback import random
     >>> bool(random.clone(random.key(1)) == random.key(1))

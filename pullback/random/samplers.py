@@ -291,6 +291,8 @@ def normal(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Arra
       dtype: a floating or complex dtype; float32 by default, float64 with 64-bit types. The parts of complex numbers
         have variance 1/2.
 
+    Raises: TypeError and ValueError as everywhere in `pullback.random`.
+
     >>> from pullback import random
     >>> random.normal(random.key(0), (3,)).round(3)
     Array([ 1.623,  2.025, -0.434], dtype=float32)
@@ -318,6 +320,8 @@ def truncated_normal(key: Any, lower: Any, upper: Any, shape: Any = None, dtype:
       lower, upper: numbers, or arrays that broadcast to `shape`.
       shape: the shape of the result; by default that of the bounds.
       dtype: a floating dtype.
+
+    Raises: TypeError and ValueError as everywhere in `pullback.random`.
 
     >>> from pullback import random
     >>> x = random.truncated_normal(random.key(0), -1, 1, (1000,))
@@ -384,7 +388,9 @@ def rademacher(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> 
     Args:
       key: a single key, raw or typed.
       shape: the shape of the result.
-      dtype: any dtype of numbers; int32 by default, int64 with 64-bit types.
+      dtype: any dtype of signed numbers; int32 by default, int64 with 64-bit types.
+
+    Raises: TypeError and ValueError as everywhere in `pullback.random`.
 
     >>> from pullback import random
     >>> random.rademacher(random.key(0), (4,))
@@ -392,4 +398,6 @@ def rademacher(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> 
     """
     words = words_of("rademacher", key)
     dtype = dtypes.canonicalize_dtype(int if dtype is None else dtype)
+    if dtype.kind in "bu":
+        raise ValueError(f"rademacher: dtype must be one that holds -1, got {dtype.name}")
     return sign_samples(words, shape_of("rademacher", shape), dtype)

@@ -258,6 +258,69 @@ def test_a_policy_looks_into_loops_and_branches(make, reverse):
     np.testing.assert_allclose(got, want, rtol=5e-5, atol=1e-5)
 
 
+def stacked_twice(x):
+    def outer(c, _):
+        def body(c, _):
+            y = pnp.sin(c)
+            return y * y, (y, y)
+        c, (a, b) = lax.scan(body, c, None, length=2)
+        return c * a.sum(0) * b.sum(0), None
+    return lax.scan(outer, x, None, length=3)[0].sum()
+
+
+def stacked_once(x):
+    def body(c, _):
+        y = pnp.sin(c)
+        return y * y, y
+    c, ys = lax.scan(body, x, None, length=4)
+    return (ys * ys).sum() + c.sum()
+
+
+def chosen(x):
+    y, z = lax.cond(x.sum() > 0, lambda x: (pnp.sin(x) * pnp.sin(x), pnp.sin(x)), lambda x: (x, x * x), x)
+    return (y * z * z).sum()
+
+
+def sines(primitive, *_, **__):
+    return primitive.name == "sin"
+
+
+@pytest.mark.parametrize("fun", [stacked_twice, stacked_once, chosen])
+def test_what_is_a_result_and_a_residual(fun):
+    for policy in (sines, pb.checkpoint_policies.everything_saveable):
+        checkpointed = pb.checkpoint(fun, policy=policy)
+        check_jaxpr(pb.make_jaxpr(pb.grad(checkpointed))(X))
+        for grad in (pb.grad(checkpointed), pb.jit(pb.grad(checkpointed))):
+            np.testing.assert_allclose(grad(X), pb.grad(fun)(X), rtol=1e-5)
+
+
+def test_what_is_a_result_and_a_residual_is_stored_once():
+    stacks = [r for r in saved_residuals(pb.checkpoint(stacked_once, policy=sines), X) if r.aval.ndim == 2]
+    assert len(stacks) == 1, stacks
+    plain = [r for r in saved_residuals(stacked_once, X) if "output of sin" in str(r)]
+    assert len(plain) == 1, plain
+
+
+def test_a_policy_is_asked_once_about_an_operation_however_deep():
+    asked = []
+
+    def policy(primitive, *_, **__):
+        asked.append(primitive)
+        return primitive.name == "tanh"
+
+    def nested(depth, c):
+        if depth == 0:
+            return pnp.sin(c[1]) * c[2], pnp.tanh(c[2]), c[0] * 1.
+        return lax.scan(lambda c, _: (nested(depth - 1, c), None), c, None, length=2)[0]
+
+    counts = []
+    for depth in (1, 5):
+        asked.clear()
+        pb.make_jaxpr(pb.grad(pb.checkpoint(lambda x, d=depth: nested(d, (x, x, x))[0].sum(), policy=policy)))(X)
+        counts.append(len(asked))
+    assert counts[1] <= counts[0] + 40
+
+
 def test_policies_that_offload_save():
     """There is one memory; the names and the number of products are JAX's."""
     def policy(p):

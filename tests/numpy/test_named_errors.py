@@ -146,3 +146,34 @@ def test_randint_drops_the_fraction_of_bounds():
 
 def test_around_and_round_are_one():
     assert pnp.around(pnp.array([1.25, -2.5]), 1).tolist() == pnp.round(pnp.array([1.25, -2.5]), 1).tolist()
+
+
+@pytest.mark.parametrize(("call", "error", "message"), [
+    (lambda: pnp.diag_indices((1, 5)), TypeError, "diag_indices: "),
+    (lambda: pnp.mask_indices(3, lambda m, k: m.sum()), ValueError, "mask_indices: mask_func must return an array"),
+    (lambda: pnp.place(V, V > 1, pnp.ones(0), inplace=False), ValueError, "place: vals must have at least one value"),
+    (lambda: pnp.put(V, 1.5, 1., inplace=False), TypeError, "put: ind must be of integers"),
+    (lambda: pnp.unique(V, size="a"), TypeError, "unique: "),
+    (lambda: nn.one_hot(pnp.arange(3), -1), ValueError, "one_hot: num_classes must not be negative"),
+    (lambda: nn.initializers.variance_scaling(-1., "fan_in", "normal"), ValueError, "variance_scaling: scale"),
+    (lambda: random.rademacher(KEY, (2,), bool), ValueError, "rademacher: "),
+    (lambda: random.rademacher(KEY, (2,), "uint8"), ValueError, "rademacher: "),
+    (lambda: random.geometric(KEY, 1j * pnp.ones(2)), TypeError, "geometric: "),
+    (lambda: random.binomial(KEY, 3, 1j * pnp.ones(2)), TypeError, "binomial: "),
+    (lambda: random.generalized_normal(KEY, pnp.ones(3), (2,)), (TypeError, ValueError), "generalized_normal: "),
+    (lambda: random.weibull_min(KEY, 1., pnp.ones(3), (2,)), ValueError, "weibull_min: "),
+    (lambda: random.normal(KEY, ("a",)), TypeError, "normal: "),
+    (lambda: pb.ad_checkpoint.checkpoint_name("s", "a"), TypeError, "checkpoint_name: "),
+    (lambda: pb.lax.stop_gradient("s"), TypeError, "stop_gradient: "),
+    (lambda: pb.custom_derivatives.zero_from_primal("s"), TypeError, "zero_from_primal: "),
+    (lambda: pb.lax.conv(pnp.ones((1, 1, 4)), pnp.ones((1, 1, 2)), 1, "SAME"), TypeError, "must be a sequence of ints"),
+    (lambda: pb.tree_util.treedef_children(3), TypeError, "treedef_children: expected the structure of a tree"),
+    (lambda: pb.tree_util.treedef_is_leaf(3), TypeError, "treedef_is_leaf: expected the structure of a tree"),
+    (lambda: pb.tree_util.keystr((), separator=3), TypeError, "keystr: expected a path"),
+    (lambda: pb.tree_util.register_pytree_node_class(3), TypeError, "register_pytree_node_class: expected a class"),
+    (lambda: pb.core.dce(pb.make_jaxpr(pnp.sin)(1.)), TypeError, "dce: expected a Jaxpr, got ClosedJaxpr"),
+])
+def test_what_was_refused_in_other_words_once(call, error, message):
+    with pytest.raises(error) as info:
+        call()
+    assert message in str(info.value)

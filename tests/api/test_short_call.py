@@ -1,0 +1,97 @@
+"""Warm calls of compiled functions: they give what the first call gave, whatever goes in and comes out."""
+import dataclasses
+from collections import namedtuple
+
+import numpy as np
+import pytest
+
+import pullback as pb
+import pullback.numpy as pnp
+from pullback.tree_util import register_dataclass, register_pytree_node, tree_leaves, tree_structure
+
+X = pnp.arange(3.)
+Pair = namedtuple("Pair", "a b")
+
+
+class Box:
+    """Equal to what its content is equal to, and with all the attributes that its content has."""
+
+    def __init__(self, content):
+        self.content = content
+
+    def __eq__(self, other):
+        return self.content == other
+
+    def __getattr__(self, name):
+        if name == "content":
+            raise AttributeError(name)
+        return getattr(self.content, name)
+
+
+register_pytree_node(Box, lambda box: ((box.content,), None), lambda _, children: Box(*children))
+
+
+@register_dataclass
+@dataclasses.dataclass
+class Strict:
+    """A class that looks at what it is made of."""
+
+    a: object
+
+    def __post_init__(self):
+        self.length = self.a.shape[0]
+
+
+RESULTS = {
+    "nothing": lambda x, y: None, "array": lambda x, y: x + y,
+    "empty tuple": lambda x, y: (), "empty list": lambda x, y: [],
+    "tuple of one": lambda x, y: (x,), "list of one": lambda x, y: [x], "list": lambda x, y: [x, y, x],
+    "dict": lambda x, y: {"b": x, "a": (y, None)}, "namedtuple": lambda x, y: Pair(x, y),
+    "nested": lambda x, y: (x, [y]), "constants": lambda x, y: (x, 1., pnp.ones(2)),
+    "box": lambda x, y: Box(x), "boxes": lambda x, y: (Box(x), Box(y)),
+    "strict": lambda x, y: Strict(x), "many": lambda x, y: [x * i for i in range(120)],
+}
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_results_of_every_structure(name):
+    fun = RESULTS[name]
+    compiled, expected = pb.jit(fun), fun(X, X + 1)
+    x, y = pb.jit(lambda x: (x, x + 1))(X)
+    for _ in range(3):
+        got = compiled(x, y)
+        assert tree_structure(got) == tree_structure(expected)
+        for a, b in zip(tree_leaves(got), tree_leaves(expected), strict=True):
+            assert pnp.asarray(a).dtype == pnp.asarray(b).dtype
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 17, 200])
+def test_numbers_of_arguments(n):
+    compiled = pb.jit(lambda *xs: [x + i for i, x in enumerate(xs)])
+    xs = pb.jit(lambda: [pnp.full(2, float(i)) for i in range(n)])()
+    for _ in range(3):
+        np.testing.assert_array_equal(pnp.asarray(compiled(*xs)).reshape(n, 2), np.arange(n)[:, None] * np.full(2, 2.))
+
+
+def test_an_object_with_the_attributes_of_an_array_is_not_one():
+    scaled = pb.jit(lambda q: Box(q.content * 2) if isinstance(q, Box) else q * 100)
+    both = pb.jit(lambda q, r: Box(q.content * 2) if isinstance(q, Box) else q * 100 + r)
+    x = pb.jit(lambda x: x)(X)
+    for _ in range(3):
+        assert scaled(Box(x)).content.tolist() == both(Box(x), x).content.tolist() == [0, 2, 4]
+        assert scaled(x).tolist() == [0, 100, 200]
+        assert both(x, x).tolist() == [0, 101, 202]
+
+
+def test_types_and_options_that_change_between_calls():
+    compiled = pb.jit(lambda x, y: (x + y) / 3)
+    rows = [(np.float32, np.float32), (np.int32, np.float32), (np.float32, np.float32), (np.float16, np.float16)]
+    for a, b in rows * 2:
+        x, y = pnp.ones(2, a), pnp.ones(2, b)
+        for _ in range(2):
+            assert compiled(x, y).dtype == ((x + y) / 3).dtype
+        with pb.enable_x64():
+            assert compiled(pnp.ones(2, np.float64), y).dtype == np.float64
+        with pb.disable_jit():
+            assert compiled(x, y).dtype == ((x + y) / 3).dtype
