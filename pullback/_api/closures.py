@@ -9,7 +9,7 @@ from pullback._api.rules import custom_rules
 from pullback._core import dtypes
 from pullback._core.arguments import argument_path, check_callable, flatten_result
 from pullback._core.array import lift
-from pullback._core.errors import RuleError, boundary, describe_function, function_name
+from pullback._core.errors import RuleError, boundary, describe_function, function_name, standing_for
 from pullback._core.jaxpr import eval_jaxpr
 from pullback._core.staging import stage_open
 from pullback._core.trace import Tracer
@@ -169,5 +169,5 @@ def linear_call(fun: Callable, fun_transpose: Callable, residual_args: Any, line
     check_callable("linear_call", fun)
     check_callable("linear_call", fun_transpose)
     call = custom_rules(fun)
-    call.deftranspose(lambda others, ct: (fun_transpose(others[0], ct),), linear_argnums=1)
+    call.deftranspose(standing_for(fun_transpose)(lambda others, ct: (fun_transpose(others[0], ct),)), linear_argnums=1)
     return call(residual_args, linear_args)

@@ -232,12 +232,13 @@ def linear_transpose(fun: Callable, *primals: Any) -> Callable:
 
 def _check_grad_input(function: str, fun: Callable, leaves: Sequence[Array], dynamic: Sequence[Any],
                       positions: Sequence[int], holomorphic: bool, allow_int: bool) -> None:
+    in_forward_mode = function in ("jacfwd", "hessian")
     for i, x in enumerate(leaves):
         dtype = x.aval.dtype
         if dtypes.is_float(dtype) and not holomorphic:
             continue
         if dtypes.is_complex(dtype):
-            if holomorphic or function != "jacfwd":
+            if holomorphic or not in_forward_mode:
                 continue
             advice = ("expected a real dtype, since a real function of complex numbers has no Jacobian in forward "
                       "mode. For a holomorphic function pass holomorphic=True; otherwise use jacrev or jvp")
@@ -246,8 +247,9 @@ def _check_grad_input(function: str, fun: Callable, leaves: Sequence[Array], dyn
         elif allow_int:
             continue
         else:
-            advice = ("expected a floating-point dtype, since integers and bools have no derivative. Pass a float, or "
-                      "allow_int=True for a gradient of dtype float0 there")
+            advice = "expected a floating-point dtype, since integers and bools have no derivative. Pass a float"
+            if not in_forward_mode:
+                advice += ", or allow_int=True for a gradient of dtype float0 there"
         path = tree_flatten_with_path(tuple(dynamic))[0][i][0]
         where = argument_path(fun, positions[path[0].idx], path[1:])
         raise TypeError(f"{function} of {function_name(fun)}: {where} has dtype {dtype.name}: {advice}.")

@@ -50,15 +50,20 @@ def jacfwd(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
            [0., 4.]], dtype=float32)
     """
     check_callable("jacfwd", fun)
+    return _forward("jacfwd", fun, argnums, has_aux, holomorphic)
+
+
+def _forward(function: str, fun: Callable, argnums: int | Sequence[int], has_aux: bool, holomorphic: bool) -> Callable:
+    """`jacfwd` for the function `function`."""
 
     @functools.wraps(fun, updated=())
     @boundary
     def jacobian(*args, **kwargs):
-        positions = canonical_argnums(f"jacfwd of {function_name(fun)}", argnums, len(args))
+        positions = canonical_argnums(f"{function} of {function_name(fun)}", argnums, len(args))
         dynamic = [args[i] for i in positions]
         leaves, tree = tree_flatten(dynamic)
-        xs = lift_leaves("jacfwd", fun, leaves, dynamic, None, positions)
-        _check_grad_input("jacfwd", fun, xs, dynamic, positions, holomorphic, False)
+        xs = lift_leaves(function, fun, leaves, dynamic, None, positions)
+        _check_grad_input(function, fun, xs, dynamic, positions, holomorphic, False)
         store: dict[str, Any] = {}
 
         def flat(*inner):
@@ -67,12 +72,12 @@ def jacfwd(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
                 inner_args[i] = value
             result = fun(*inner_args, **kwargs)
             if has_aux:
-                result, store["aux"] = _split_aux("jacfwd", fun, result)
-            outs, store["tree"] = flatten_result("jacfwd", fun, result)
+                result, store["aux"] = _split_aux(function, fun, result)
+            outs, store["tree"] = flatten_result(function, fun, result)
             return outs
 
         def push(*tangents):
-            outs, touts = jvp_flat(flat, xs, tangents, f"jacfwd of {describe_function(fun)}")
+            outs, touts = jvp_flat(flat, xs, tangents, f"{function} of {describe_function(fun)}")
             store["outs"] = outs
             return [zeros_like_aval(o.aval) if type(t) is Zero else t for o, t in zip(outs, touts, strict=True)]
 
@@ -80,8 +85,8 @@ def jacfwd(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
         values, dims, trace = batch_flat(push, _basis([x.aval for x in xs]), [0] * len(xs), size)
         for out in store["outs"]:
             if holomorphic and not dtypes.is_complex(out.aval.dtype):
-                raise TypeError(f"jacfwd with holomorphic=True: {function_name(fun)} must return complex numbers, got "
-                                f"dtype {out.aval.dtype.name}")
+                raise TypeError(f"{function} with holomorphic=True: {function_name(fun)} must return complex numbers, "
+                                f"got dtype {out.aval.dtype.name}")
         columns = [trace.materialize(v, d) for v, d in zip(values, dims, strict=True)]
         rows = []
         for column in columns:
@@ -189,4 +194,4 @@ def hessian(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fal
     """
     check_callable("hessian", fun)
     rows = _reverse("hessian", fun, argnums, has_aux, holomorphic, False, unconnected)
-    return jacfwd(rows, argnums, has_aux, holomorphic)
+    return _forward("hessian", rows, argnums, has_aux, holomorphic)
