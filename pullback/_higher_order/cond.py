@@ -195,30 +195,30 @@ def _linearize(trace, primals, tangents, branches):
     n = len(present)
     # a residual that is a result of its branch needs no slot
     results = [{v: i for i, v in enumerate(part.forward.outvars[:n]) if type(v) is Var} for part in parts]
-    others = [[v for v in part.forward.outvars[n:] if v not in mine] for part, mine in zip(parts, results, strict=True)]
+    others = [[v for v in part.forward.outvars[n:] if v not in own] for part, own in zip(parts, results, strict=True)]
     slots, places = _slots([[v.aval for v in own] for own in others])
     forward = tuple(
         _filled(Jaxpr([], part.forward.invars, part.forward.eqns, [*part.forward.outvars[:n], *own]), n, mine, slots)
         for part, own, mine in zip(parts, others, places, strict=True))
     outs = cond_p.bind(index, *operands, branches=forward)
+    # at which of these the linear half of each branch finds its residuals
+    found = []
+    for part, result, own, mine in zip(parts, results, others, places, strict=True):
+        at = result | {v: n + slot for v, slot in zip(own, mine, strict=True)}
+        found.append([at[v] for v in part.forward.outvars[n:]])
     read = sorted({i for part in parts for i in part.forwarded})
-    again = sorted({mine[v] for part, mine in zip(parts, results, strict=True) for v in part.forward.outvars[n:]
-                    if v in mine})
+    read_outs = sorted({i for mine in found for i in mine})
     linear = []
-    for part, own, mine, result in zip(parts, others, places, results, strict=True):
-        # the linear half of a branch as a function of what all branches read
+    for part, mine in zip(parts, found, strict=True):
         k, r = len(part.forwarded), part.residuals
         inner = part.linear.invars
         given = dict(zip(part.forwarded, inner[:k], strict=True))
-        residuals = dict(zip(part.forward.outvars[n:], inner[k:k + r], strict=True))
-        by_result = {result[v]: var for v, var in residuals.items() if v in result}
-        by_slot = {slot: residuals[v] for slot, v in zip(mine, own, strict=True)}
+        residuals = dict(zip(mine, inner[k:k + r], strict=True))
         linear.append(Jaxpr([], [*(given.get(i) or Var(operands[i].aval) for i in read),
-                                 *(by_result.get(i) or Var(outs[i].aval) for i in again),
-                                 *(by_slot.get(s) or Var(aval) for s, aval in enumerate(slots)), *inner[k + r:]],
+                                 *(residuals.get(i) or Var(outs[i].aval) for i in read_outs), *inner[k + r:]],
                             part.linear.eqns, part.linear.outvars))
     moving = [t for t, a in zip(tangents[1:], active, strict=True) if a]
-    touts = cond_p.bind(index, *(operands[i] for i in read), *(outs[i] for i in again), *outs[n:], *moving,
+    touts = cond_p.bind(index, *(operands[i] for i in read), *(outs[i] for i in read_outs), *moving,
                         branches=tuple(linear))
     return outs[:n], pack(present, touts, [zero_of(out.aval) for out in outs[:n]])
 

@@ -137,10 +137,11 @@ def _forward(call: CustomCall, primals, tangents):
 def _reverse(call: CustomCall, primals, tangents):
     """Results, and tangents as a linear map on the tape: known by its transpose, or else by the jvp rule."""
     if call.bwd is None:
-        if call.jvp is None:
+        rule = call.jvp
+        if rule is None:
             raise _no_rule(call)
         counters.count("rules")
-        outs, touts = call.jvp(primals, tangents)
+        outs, touts = rule(primals, tangents)
         for t in touts:
             if type(t) is not Node and type(t) is not Zero and not _vanishes(t):
                 raise RuleError(f"the jvp rule of {call.label} returned a tangent output that does not depend on the "

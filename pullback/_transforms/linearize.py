@@ -99,7 +99,10 @@ class Tape(Trace):
 
     def record(self, primitive: Primitive, args: Sequence[Any], params: dict) -> Any:
         """Append an operation; returns its node, or the list of them."""
-        args = [a if type(a) is ConcreteArray or isinstance(a, Tracer) else lift(a) for a in args]
+        for a in args:
+            if type(a) is not ConcreteArray and type(a) is not Node and not isinstance(a, Tracer):
+                args = [lift(a) for a in args]
+                break
         out = primitive.infer(tuple([a.aval for a in args]), params)
         if primitive.multiple_results:
             return self.append(primitive, args, params, out)
