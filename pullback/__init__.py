@@ -30,6 +30,7 @@ from pullback._api.inspect import eval_shape as eval_shape
 from pullback._api.inspect import make_jaxpr as make_jaxpr
 from pullback._api.jacobians import hessian as hessian
 from pullback._api.jacobians import jacfwd as jacfwd
+from pullback._api.jacobians import jacobian as jacobian
 from pullback._api.jacobians import jacrev as jacrev
 from pullback._api.jit import jit as jit
 from pullback._api.vectorize import vmap as vmap
@@ -56,6 +57,7 @@ if _TYPE_CHECKING:
     from pullback import errors as errors
     from pullback import experimental as experimental
     from pullback import extend as extend
+    from pullback import flatten_util as flatten_util
     from pullback import implicit as implicit
     from pullback import nn as nn
     from pullback import random as random
@@ -68,8 +70,8 @@ if _TYPE_CHECKING:
 __version__ = "0.1.0"
 
 # loaded at their first use, so that `import pullback` stays quick
-_LAZY = frozenset({"core", "custom_batching", "debug", "dtypes", "errors", "experimental", "extend", "implicit", "nn",
-                   "random", "scipy", "test_util"})
+_LAZY = frozenset({"core", "custom_batching", "debug", "dtypes", "errors", "experimental", "extend", "flatten_util",
+                   "implicit", "nn", "random", "scipy", "test_util"})
 _LAZY_FUNCTIONS = {"check_rules": "_check_rules", "external": "_external", "linear_callback": "_api.linear_callback"}
 
 

@@ -27,6 +27,7 @@ from pullback._higher_order.bodies import check_same_structure, check_same_types
 from pullback._higher_order.initial_value import odeint
 from pullback._higher_order.linear_solve import solve_as
 from pullback._higher_order.root import Words, root_as
+from pullback.flatten_util import ravel_pytree
 
 # up to this many unknowns the matrix is built: 512² numbers are 1 MB in single precision
 _DENSE_LIMIT = 512
@@ -255,24 +256,12 @@ def _map(fun: Callable, *trees: Any) -> Any:
 
 def _ravel(tree: Any) -> tuple[Any, Callable]:
     """The entries of a pytree as one vector, and the way back."""
-    leaves, treedef = tree_flatten(tree)
-    leaves = [pnp.asarray(x) for x in leaves]
-    if not leaves:
-        return pnp.zeros(0), lambda vector: tree
-    if len({pnp.issubdtype(x.dtype, pnp.complexfloating) for x in leaves}) > 1:
+    kinds = [pnp.asarray(x).dtype for x in tree_flatten(tree)[0]]
+    if len({kind.kind == "c" for kind in kinds}) > 1:
         raise TypeError("implicit: the unknowns must be all real or all complex, got the dtypes "
-                        + ", ".join(x.dtype.name for x in leaves))
-    dtype = pnp.result_type(*leaves)
-    vector = pnp.concatenate([x.astype(dtype).reshape(-1) for x in leaves])
-
-    def unravel(v):
-        parts, start = [], 0
-        for x in leaves:
-            parts.append(v[start:start + x.size].reshape(x.shape).astype(x.dtype))
-            start += x.size
-        return tree_unflatten(treedef, parts)
-
-    return vector, unravel
+                        + ", ".join(kind.name for kind in kinds))
+    vector, unravel = ravel_pytree(tree)
+    return vector, lambda v: unravel(v.astype(vector.dtype))
 
 
 def _moves(x: Any, dx: Any, tol: float | None) -> Any:

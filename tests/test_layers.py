@@ -20,7 +20,8 @@ LAYERS = (
      "typing"),
     ("lax",),
     ("numpy",),
-    ("_check_rules", "_external", "debug", "experimental", "export", "implicit", "nn", "random", "scipy", "test_util"),
+    ("_check_rules", "_external", "debug", "experimental", "export", "flatten_util", "implicit", "nn", "random",
+     "scipy", "test_util"),
     ("__init__",),
 )
 RANK = {room: rank for rank, layer in enumerate(LAYERS) for room in layer}

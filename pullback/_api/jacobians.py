@@ -124,6 +124,9 @@ def jacrev(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
     return _reverse("jacrev", fun, argnums, has_aux, holomorphic, allow_int, unconnected)
 
 
+jacobian = jacrev
+
+
 def _reverse(function: str, fun: Callable, argnums: int | Sequence[int], has_aux: bool, holomorphic: bool,
              allow_int: bool, unconnected: str) -> Callable:
     check_callable(function, fun)

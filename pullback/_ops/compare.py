@@ -155,6 +155,38 @@ def select(mask: Any, x: Any, y: Any) -> Array:
     return select_p.bind(mask, *operands("select", x, y))
 
 
+def select_n(which: Any, *cases: Any) -> Array:
+    """`cases[which]`, elementwise: of two by a mask of bools (the second where it is true), of several by int32s.
+
+    `which` is a scalar or has the shape of the cases, which is one, as is their dtype; an index beyond the cases takes
+    the nearest. The derivative of what is not chosen is 0. Raises: TypeError for another `which`, for cases of two
+    dtypes, and for a mask with more than two; ValueError for no case and for other shapes.
+
+    >>> print(select_n(np.array([0, 2, 1], "int32"), np.zeros(3), np.ones(3), np.full(3, 5.)))
+    [0. 5. 1.]
+    """
+    which = lift(which)
+    if not cases:
+        raise ValueError("select_n: expected at least one case")
+    arrays = operands("select_n", *cases)
+    for x in arrays:
+        if x.aval.dtype != arrays[0].aval.dtype:
+            raise TypeError(f"select_n: the cases must have one dtype, got {arrays[0].aval.str_short()} and "
+                            f"{x.aval.str_short()}")
+        if x.aval.shape != arrays[0].aval.shape or which.aval.shape not in ((), x.aval.shape):
+            raise ValueError("select_n: the cases must have one shape, and which that shape or (), got "
+                             f"{', '.join(a.aval.str_short() for a in (which, *arrays))}")
+    if which.aval.dtype.kind == "b" and len(arrays) <= 2:
+        return arrays[0] if len(arrays) == 1 else select_p.bind(which, arrays[1], arrays[0])
+    if which.aval.dtype != np.int32:
+        raise TypeError("select_n: which must be of int32s, or of bools for two cases, got "
+                        f"{which.aval.str_short()} for {len(arrays)} cases")
+    result = arrays[0]
+    for i, x in enumerate(arrays[1:], 1):
+        result = select_p.bind(ge(which, np.int32(i)), x, result)
+    return result
+
+
 def _select_type(mask, x, y):
     if mask.dtype.kind != "b":
         raise TypeError(f"select: the mask must be of bools, got {mask.str_short()}")

@@ -29,6 +29,7 @@ from pullback._ops.families import (
     function_of_one,
     function_of_two,
     nary,
+    operands,
     scalar_like,
     to_bool,
     unary,
@@ -214,6 +215,18 @@ sqrt = function_of_one(__name__, sqrt_p,
     "The square root: nan below 0, in the right half plane for complex `x`. Its derivative at 0 is inf.", "9.", "3.0")
 rsqrt = function_of_one(__name__, rsqrt_p, "One over the square root: inf at 0, nan below.", "4.", "0.5")
 cbrt = function_of_one(__name__, cbrt_p, "The real cube root, odd in `x`. Its derivative at 0 is inf.", "-8.", "-2.0")
+
+
+def reciprocal(x: Any) -> Array:
+    """`1 / x`. `x`: any shape, floating-point or complex; TypeError for other dtypes.
+
+    >>> print(reciprocal(4.))
+    0.25
+    """
+    x = operands("reciprocal", x)[0]
+    if not dtypes.is_inexact(x.aval.dtype):
+        raise TypeError(f"reciprocal: expected a floating-point or complex dtype, got {x.aval.str_short()}")
+    return div_p.bind(scalar(x, 1), x)
 
 
 def _integer_pow_kernel(x, y):

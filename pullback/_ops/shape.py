@@ -434,6 +434,20 @@ def full(shape: int | Sequence[int], fill_value: Any, dtype: Any = None, weak_ty
     return scalar if shape == () else broadcast_in_dim_p.bind(scalar, shape=shape, dims=())
 
 
+def full_like(x: Any, fill_value: Any, dtype: Any = None, shape: Any = None) -> Array:
+    """An array of one repeated scalar, of the shape and dtype of `x` where no others are given.
+
+    TypeError for what is no array, and for a `fill_value` with axes; ValueError for negative lengths.
+
+    >>> print(full_like(np.ones((2, 2)), 7.))
+    [[7. 7.]
+     [7. 7.]]
+    """
+    x = lift(x)
+    return full(x.aval.shape if shape is None else shape, fill_value, x.aval.dtype if dtype is None else dtype,
+                x.aval.weak_type and dtype is None)
+
+
 def unbroadcast(ct: Array, aval: ShapedArray) -> Array:
     """The cotangent of an operand that broadcasting had stretched to the shape of `ct`."""
     shape = ct.aval.shape

@@ -7,7 +7,7 @@ from pullback._higher_order.while_loop import while_loop
 from pullback._ops.assemble import bitcast_convert_type, broadcasted_iota, concatenate, iota, split
 from pullback._ops.collectives import all_gather, axis_index, axis_size, pmax, pmean, pmin, ppermute, psum
 from pullback._ops.compare import (
-    bitwise_and, bitwise_not, bitwise_or, bitwise_xor, eq, ge, gt, le, lt, ne, population_count, select,
+    bitwise_and, bitwise_not, bitwise_or, bitwise_xor, eq, ge, gt, le, lt, ne, population_count, select, select_n,
     shift_left, shift_right_arithmetic, shift_right_logical,
 )
 from pullback._ops.computations import reduce, reduce_window
@@ -23,7 +23,7 @@ from pullback._ops.dynamic_slicing import (
 )
 from pullback._ops.elementwise import (
     RoundingMethod, add, cbrt, ceil, div, exp, exp2, expm1, floor, integer_pow, is_finite, log, log1p, logistic,
-    max, min, mul, neg, pow, rem, round, rsqrt, sign, sqrt, square, sub,
+    max, min, mul, neg, pow, reciprocal, rem, round, rsqrt, sign, sqrt, square, sub,
 )
 from pullback._ops.gamma_bessel import bessel_i0e, bessel_i1e, betainc, igamma, igammac
 from pullback._ops.gather_numpy import GatherDimensionNumbers, GatherScatterMode, ScatterDimensionNumbers
@@ -35,7 +35,7 @@ from pullback._ops.reduce import (
     argmax, argmin, reduce_and, reduce_max, reduce_min, reduce_or, reduce_precision, reduce_prod, reduce_xor,
 )
 from pullback._ops.shape import (
-    broadcast_in_dim, convert_element_type, expand_dims, full, reduce_sum, reshape, squeeze, transpose,
+    broadcast_in_dim, convert_element_type, expand_dims, full, full_like, reduce_sum, reshape, squeeze, transpose,
 )
 from pullback._ops.slicing import index_in_dim, pad, rev, slice, slice_in_dim
 from pullback._ops.sort import sort, sort_key_val, top_k
@@ -56,13 +56,13 @@ __all__ = [
     "custom_linear_solve", "custom_root", "digamma",
     "div", "dot", "dot_general", "dynamic_index_in_dim", "dynamic_slice", "dynamic_slice_in_dim",
     "dynamic_update_index_in_dim", "dynamic_update_slice", "dynamic_update_slice_in_dim", "eq", "erf", "erf_inv",
-    "erfc", "exp", "exp2", "expand_dims", "expm1", "floor", "fori_loop", "full", "gather", "ge", "gt", "igamma",
-    "igammac", "imag", "index_in_dim", "integer_pow", "iota", "is_finite", "le", "lgamma", "log", "log1p",
+    "erfc", "exp", "exp2", "expand_dims", "expm1", "floor", "fori_loop", "full", "full_like", "gather", "ge", "gt",
+    "igamma", "igammac", "imag", "index_in_dim", "integer_pow", "iota", "is_finite", "le", "lgamma", "log", "log1p",
     "logistic", "lt", "map", "max", "min", "mul", "ne", "neg", "nextafter", "pad", "padtype_to_pads", "pmax",
-    "pmean", "pmin", "polygamma", "population_count", "pow", "ppermute", "psum", "real", "reduce", "reduce_and",
-    "reduce_max", "reduce_min", "reduce_or", "reduce_precision", "reduce_prod", "reduce_sum", "reduce_window",
-    "reduce_xor", "rem", "reshape", "rev", "round", "rsqrt", "scan", "scatter", "scatter_add", "scatter_max",
-    "scatter_min", "scatter_mul", "scatter_sub", "select", "shift_left", "shift_right_arithmetic",
+    "pmean", "pmin", "polygamma", "population_count", "pow", "ppermute", "psum", "real", "reciprocal", "reduce",
+    "reduce_and", "reduce_max", "reduce_min", "reduce_or", "reduce_precision", "reduce_prod", "reduce_sum",
+    "reduce_window", "reduce_xor", "rem", "reshape", "rev", "round", "rsqrt", "scan", "scatter", "scatter_add", "scatter_max",
+    "scatter_min", "scatter_mul", "scatter_sub", "select", "select_n", "shift_left", "shift_right_arithmetic",
     "shift_right_logical", "sign", "sin", "sinh", "slice", "slice_in_dim", "sort", "sort_key_val", "split", "sqrt",
     "square", "squeeze", "stop_gradient", "sub", "switch", "tan", "tanh", "top_k", "transpose", "while_loop", "zeta",
 ]

@@ -132,3 +132,36 @@ def test_errors_of_a_typing_rule_are_its_own():
 def test_operands_that_are_no_arrays():
     refused(lambda: lax.add(V, "text"), TypeError, "add: expected an array or a number, got 'text'")
     refused(lambda: lax.sin("text"), TypeError, "sin: expected an array or a number, got 'text'")
+
+
+@pytest.mark.parametrize(("which", "n"), [(True, 2), ([True, False, True], 2), ([0, 2, 1], 3), (1, 3), ([0, 0, 1], 2)])
+def test_select_n(which, n):
+    which = np.asarray(which, np.int32 if np.asarray(which).dtype.kind == "i" else bool)
+    cases = [np.float32(i) + np.arange(3, dtype=np.float32) for i in range(n)]
+    expected = jax.lax.select_n(which, *cases)
+    assert lax.select_n(which, *cases).tolist() == expected.tolist()
+    assert pb.jit(lax.select_n)(which, *cases).tolist() == expected.tolist()
+    grads = pb.grad(lambda cs: lax.select_n(which, *cs).sum())(cases)
+    for got, want in zip(grads, jax.grad(lambda cs: jax.lax.select_n(which, *cs).sum())(cases), strict=True):
+        assert got.tolist() == want.tolist()
+
+
+def test_what_select_n_refuses():
+    assert lax.select_n(np.array([-1, 5, 1], np.int32), V, V + 10).tolist() == [0., 11., 12.]
+    assert lax.select_n(False, V).tolist() == V.tolist()
+    refused(lambda: lax.select_n(True), ValueError, "select_n: expected at least one case")
+    refused(lambda: lax.select_n(True, V, V, V), TypeError, "select_n: which must be of int32s")
+    refused(lambda: lax.select_n(1., V, V), TypeError, "select_n: which must be of int32s")
+    refused(lambda: lax.select_n(True, V, M), ValueError, "select_n: the cases must have one shape", "f32[2,3]")
+    refused(lambda: lax.select_n(np.array([True, False]), V, V), ValueError, "select_n: ", "bool[2]")
+    refused(lambda: lax.select_n(True, V, pnp.arange(3)), TypeError, "select_n: the cases must have one dtype")
+
+
+def test_full_like_and_reciprocal():
+    assert lax.full_like(pnp.ones((2, 3), np.float16), 2).dtype == np.float16
+    assert lax.full_like(V, 7, shape=(2,)).tolist() == [7., 7.]
+    assert lax.full_like(V, 7, np.int32).dtype == np.int32
+    assert lax.reciprocal(pnp.array([2., -4.])).tolist() == [.5, -.25]
+    assert pb.grad(lax.reciprocal)(2.).tolist() == -.25
+    refused(lambda: lax.reciprocal(pnp.arange(1, 3)), TypeError, "reciprocal: expected a floating-point", "i32[2]")
+    refused(lambda: lax.full_like("s", 1.), TypeError, "'s'")
