@@ -162,6 +162,9 @@ def take(a: Any, indices: Any, axis: int | None = None, out: None = None, mode: 
     elif mode == "raise":
         raise NotImplementedError("take: mode 'raise' cannot be, for positions are not known while tracing: use "
                                   "'fill', 'clip' or 'wrap'")
+    if n == 0:  # nothing, of nothing
+        shape = x.aval.shape
+        return shape_ops.reshape(x, (*shape[:i], *index.aval.shape, *shape[i + 1:]))
     wrap = mode != "clip"
     key = (*[slice(None)] * i, _known(index))
     plan = read_index(x.aval.shape, key, clamp=False, wrap=wrap)

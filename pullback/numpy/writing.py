@@ -197,6 +197,12 @@ def delete(arr: Any, obj: Any, axis: int | None = None, *, assume_unique_indices
         raise IndexError(f"delete: positions {obj} are out of bounds for axis {i} of length {n}")
     kept = np.ones(n, bool)
     kept[gone] = False
+    places = (~kept).nonzero()[0]
+    if not places.size:
+        return x
+    if places[-1] - places[0] < places.size:
+        # what goes is one block: two slices are compiled and transposed with less than a gather
+        return concatenate([slice_in_dim(x, 0, places[0], axis=i), slice_in_dim(x, places[-1] + 1, n, axis=i)], i)
     return take(x, kept.nonzero()[0], i, mode="clip", unique_indices=True, indices_are_sorted=True)
 
 

@@ -314,6 +314,18 @@ def test_take(indices, axis, mode):
     check_derivative(lambda x: pnp.take(x, indices, axis, mode=mode, fill_value=0), M)
 
 
+@pytest.mark.parametrize("mode", [None, "clip", "wrap", "fill"])
+@pytest.mark.parametrize(("shape", "axis"), [((0,), None), ((0,), 0), ((4, 0), 1), ((4, 0, 2), -2), ((3, 0), None)])
+def test_nothing_is_taken_from_nothing(shape, axis, mode):
+    x = np.zeros(shape, np.float32)
+    for index in (np.zeros(0, np.int32), np.zeros((2, 0), np.int32), []):
+        index = np.asarray(index, np.int32)
+        expected = np.take(x, index, axis).shape
+        assert pnp.take(x, index, axis, mode=mode).shape == expected
+        assert pb.jit(lambda x: pnp.take(x, index, axis, mode=mode))(x).shape == expected  # noqa: B023
+        assert pb.grad(lambda x: pnp.take(x, index, axis, mode=mode).sum())(x).shape == shape  # noqa: B023
+
+
 def test_take_refuses():
     with pytest.raises(TypeError, match="take: indices must be integers"):
         pnp.take(M, 0.5)
