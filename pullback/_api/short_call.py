@@ -2,7 +2,7 @@
 
 What a warm call costs beside the engine's dispatch is reading its arguments and making its results. The function that
 does both is written out for each number of them, as `namedtuple` writes its constructors: for ten arrays in and out,
-loops would take 0.8 microseconds longer, a sixteenth of the call.
+the loops it stands for took 0.3 microseconds longer, a fifth of what the call costs beside the dispatch.
 """
 from __future__ import annotations
 

@@ -49,20 +49,24 @@ CALLS = {
 }
 
 
+@pytest.fixture
+def no_collector():
+    """Reference counts alone free what is freed."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
 @pytest.mark.parametrize("name", CALLS)
-def test_no_cycle_is_left_behind(name):
+def test_no_cycle_is_left_behind(name, no_collector):
     call = CALLS[name]
     call(), call()  # what is remembered per function and types is made
     gc.collect()
-    gc.disable()
-    try:
-        call()
-        assert gc.collect() == 0
-    finally:
-        gc.enable()
+    call()
+    assert gc.collect() == 0
 
 
-def test_residuals_go_with_the_pullback():
+def test_residuals_go_with_the_pullback(no_collector):
     kept = []
 
     @pb.custom_vjp
@@ -75,18 +79,14 @@ def test_residuals_go_with_the_pullback():
         return f(x), residual
 
     f.defvjp(fwd, lambda residual, ct: (ct,))
-    gc.disable()
-    try:
-        pullback = pb.vjp(f, 1.)[1]
-        assert kept[0]() is not None
-        pullback(1.), pullback(1.)
-        del pullback
-        assert kept[0]() is None
-    finally:
-        gc.enable()
+    pullback = pb.vjp(f, 1.)[1]
+    assert kept[0]() is not None
+    pullback(1.), pullback(1.)
+    del pullback
+    assert kept[0]() is None
 
 
-def test_grad_frees_a_residual_as_soon_as_it_was_read():
+def test_grad_frees_a_residual_as_soon_as_it_was_read(no_collector):
     """The backward pass of the first layer finds the residuals of the second gone."""
     kept, alive = [], []
 
