@@ -283,7 +283,10 @@ class Block:
 
     def inline(self, jaxpr: Jaxpr, operands: Sequence[Value]) -> list[Value]:
         """The equations of the jaxpr, emitted in place."""
-        return lower_jaxpr(self, jaxpr, operands)
+        around = self.out_avals
+        outs = lower_jaxpr(self, jaxpr, operands)
+        self.out_avals = around
+        return outs
 
 
 def _operands(values: Sequence[Value]) -> str:

@@ -1,4 +1,5 @@
 """Operations close to the compiler's, and control flow: strict about dtypes, with JAX's `lax` names."""
+from pullback.lax import linalg
 from pullback._higher_order.cond import cond, switch
 from pullback._higher_order.linear_solve import custom_linear_solve
 from pullback._higher_order.loops import fori_loop, map, scan
@@ -57,7 +58,7 @@ __all__ = [
     "dynamic_slice", "dynamic_slice_in_dim", "dynamic_update_index_in_dim", "dynamic_update_slice",
     "dynamic_update_slice_in_dim", "eq", "erf", "erf_inv", "erfc", "exp", "exp2", "expand_dims", "expm1", "floor",
     "fori_loop", "full", "full_like", "gather", "ge", "gt", "igamma", "igammac", "imag", "index_in_dim", "integer_pow",
-    "iota", "is_finite", "le", "lgamma", "log", "log1p", "logistic", "lt", "map", "max", "min", "mul", "ne", "neg",
+    "iota", "is_finite", "le", "lgamma", "linalg", "log", "log1p", "logistic", "lt", "map", "max", "min", "mul", "ne", "neg",
     "nextafter", "pad", "padtype_to_pads", "pmax", "pmean", "pmin", "polygamma", "population_count", "pow", "ppermute",
     "psum", "real", "reciprocal", "reduce", "reduce_and", "reduce_max", "reduce_min", "reduce_or", "reduce_precision",
     "reduce_prod", "reduce_sum", "reduce_window", "reduce_xor", "rem", "reshape", "rev", "round", "rsqrt", "scan",

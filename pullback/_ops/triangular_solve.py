@@ -1,0 +1,105 @@
+"""The solution of triangular systems."""
+from __future__ import annotations
+
+from typing import Any
+
+from pullback._core.array import Array
+from pullback._core.primitive import Primitive
+from pullback._core.types import make_aval
+from pullback._core.zeros import Zero
+from pullback._ops.elementwise import neg, sub
+from pullback._ops.families import operands
+from pullback._ops.matrices import (
+    check_matrices,
+    conjugate,
+    each_matrix,
+    emitted,
+    product,
+    stacked_batch,
+    swapped,
+    triangle,
+)
+from pullback._xla.lapack import lapack_call
+
+triangular_solve_p = Primitive("triangular_solve")
+
+
+def triangular_solve(a: Any, b: Any, *, left_side: bool = False, lower: bool = False, transpose_a: bool = False,
+                     conjugate_a: bool = False, unit_diagonal: bool = False) -> Array:
+    """The solution `x` of `op(a) @ x = b` (`left_side`) or `x @ op(a) = b`, for triangular `a`.
+
+    `a`: `(..., n, n)`, of which the lower or the upper triangle is read; with `unit_diagonal` its diagonal is taken to
+    be ones. `b`: `(..., n, m)` or, where `op(a)` stands on the right, `(..., m, n)`, with the same leading axes and
+    dtype: float32, float64 or complex. `op` transposes or conjugates, or both. Where `a` is singular, the result holds
+    inf or nan. Raises: ValueError for other shapes, TypeError for other dtypes.
+
+    >>> from pullback import lax
+    >>> import pullback.numpy as pnp
+    >>> a, b = pnp.array([[2., 0.], [1., 4.]]), pnp.array([[2.], [9.]])
+    >>> print(lax.linalg.triangular_solve(a, b, left_side=True, lower=True))
+    [[1.]
+     [2.]]
+    """
+    a, b = operands("triangular_solve", a, b)
+    return triangular_solve_p.bind(a, b, left_side=bool(left_side), lower=bool(lower), transpose_a=bool(transpose_a),
+                                   conjugate_a=bool(conjugate_a), unit_diagonal=bool(unit_diagonal))
+
+
+def _type(a, b, *, left_side, **_):
+    check_matrices("triangular_solve", a, square=True, what="a")
+    check_matrices("triangular_solve", b, what="b")
+    if a.dtype != b.dtype:
+        raise TypeError(f"triangular_solve: a and b must have one dtype, got {a.str_short()} and {b.str_short()}. "
+                        "Convert one with .astype().")
+    if a.shape[:-2] != b.shape[:-2] or a.shape[-1] != b.shape[-2 if left_side else -1]:
+        fit = "(..., n, n) and (..., n, m)" if left_side else "(..., n, n) and (..., m, n)"
+        raise ValueError(f"triangular_solve: expected a and b of shapes {fit} with equal leading axes, got {a.shape} "
+                         f"and {b.shape}")
+    return make_aval(b.shape, b.dtype)
+
+
+def _kernel(a, b, left_side, lower, transpose_a, conjugate_a, unit_diagonal):
+    from scipy.linalg import get_blas_funcs
+    if b.size == 0:
+        return b
+    if conjugate_a:
+        a = a.conj()
+    trsm = get_blas_funcs("trsm", (a, b))
+    return each_matrix(lambda a, b: (trsm(1., a, b, side=not left_side, lower=lower, trans_a=transpose_a,
+                                          diag=unit_diagonal),), a.ndim - 2, a, b)[0]
+
+
+def _lower(ctx, a, b, left_side, lower, transpose_a, conjugate_a, unit_diagonal):
+    if conjugate_a and not transpose_a:
+        a = emitted(ctx, lambda a: [conjugate(a)], a)[0]
+    op = "N" if not transpose_a else "C" if conjugate_a else "T"
+    settings = {"side": "L" if left_side else "R", "uplo": "L" if lower else "U", "trans_x": op,
+                "diag": "U" if unit_diagonal else "N"}
+    return lapack_call(ctx, "trsm", [a, b], [ctx.out_avals[0]], b.aval.ndim - 2, settings, overwrites=1)[0]
+
+
+def _jvp(primals, tangents, **params):
+    (a, b), (da, db) = primals, tangents
+    x = triangular_solve_p.bind(a, b, **params)
+    if type(da) is Zero:
+        return x, db if type(db) is Zero else triangular_solve_p.bind(a, db, **params)
+    # op(a)' x + op(a) x' = b', or the same from the right; nothing but the triangle counts
+    da = triangle(da, params["lower"], strict=params["unit_diagonal"])
+    if params["conjugate_a"]:
+        da = conjugate(da)
+    if params["transpose_a"]:
+        da = swapped(da)
+    moved = product(da, x) if params["left_side"] else product(x, da)
+    return x, triangular_solve_p.bind(a, neg(moved) if type(db) is Zero else sub(db, moved), **params)
+
+
+def _transpose(ct, a, b, *, transpose_a, **params):
+    return [None, triangular_solve_p.bind(a, ct, transpose_a=not transpose_a, **params)]
+
+
+triangular_solve_p.abstract_eval = _type
+triangular_solve_p.kernel = _kernel
+triangular_solve_p.lower = _lower
+triangular_solve_p.jvp = _jvp
+triangular_solve_p.transpose = _transpose
+triangular_solve_p.batch = stacked_batch(triangular_solve_p)
