@@ -61,6 +61,10 @@ def test_a_rule_that_is_not_defined():
     says(lambda: pb.grad(g)(1.), errors.RuleNotDefinedError, "g", "defvjp")
 
 
+def square(x):
+    return x * x
+
+
 def with_jvp(rule):
     f = custom_jvp(lambda x, y: (pnp.sin(x) * y, {"b": y}))
     f.defjvp(rule)
@@ -111,6 +115,22 @@ def test_jvp_of_a_custom_vjp_function():
     f.defvjp(lambda x: (x, None), lambda _, g: (g,))
     says(lambda: pb.jvp(f, (1.,), (1.,)), TypeError,
          "can't apply forward-mode autodiff (jvp) to a custom_vjp function.")
+
+
+@pytest.mark.parametrize("around", [pb.grad, lambda f: pb.grad(pb.jit(f)), lambda f: pb.jit(pb.grad(f))],
+                         ids=["grad", "grad of jit", "jit of grad"])
+def test_a_rule_that_asks_for_itself(around):
+    f, g = custom_jvp(square), custom_vjp(square)
+    f.defjvp(lambda p, t: pb.jvp(f, p, t))
+    g.defvjp(lambda x: pb.vjp(g, x), lambda pullback, ct: pullback(ct))
+    says(lambda: around(f)(3.), errors.RuleError, "the jvp rule", "differentiates square", "without end")
+    says(lambda: around(g)(3.), errors.RuleError, "the fwd rule", "differentiates square", "without end")
+
+
+def test_a_function_that_is_deep_is_not_blamed_on_its_rule():
+    f = custom_jvp(lambda x, n: x if n == 0 else f(x, n - 1))
+    f.defjvp(lambda p, t: (f(*p), t[0]))
+    says(lambda: pb.grad(lambda x: f(x, 10**5))(1.), RecursionError, "recursion")
 
 
 def test_a_tangent_that_is_not_linear():

@@ -28,7 +28,7 @@ from pullback._core.zeros import Zero
 from pullback._higher_order.captures import Suspects
 from pullback._higher_order.custom_call import closing_over
 from pullback._higher_order.custom_rules import custom_call_p
-from pullback._higher_order.flat_rules import FlatCall, call_site
+from pullback._higher_order.flat_rules import FlatCall, call_site, without_end
 from pullback._higher_order.rule_checks import check_pair
 from pullback._ops.elementwise import add
 from pullback._ops.shape import zeros_like_aval
@@ -167,6 +167,8 @@ class custom_rules:
         except Exception as error:
             if isinstance(error, UnexpectedTracerError) and not hasattr(error, "__notes__"):
                 error.add_note(f"It was met in a call of {self._label()}.")
+            if type(error) is RecursionError and (story := without_end(self)) is not None:
+                raise RuleError(story) from None
             fold(error)
             raise
 

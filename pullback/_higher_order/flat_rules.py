@@ -450,3 +450,22 @@ class FlatCall:
 
 _ARRAY = object()
 _EAGER = {ConcreteArray}
+
+
+_RULES = {getattr(FlatCall, f"_{kind}").__code__: kind for kind in ("jvp", "fwd", "bwd")}
+
+
+def without_end(carrier: Any) -> str | None:
+    """What to add to a RecursionError met in a call of the function, if one of its rules has come back to itself."""
+    frame, kinds = sys._getframe(1), []
+    while frame is not None:
+        kind = _RULES.get(frame.f_code)
+        if kind is not None and frame.f_locals["self"].carrier is carrier:
+            kinds.append(kind)
+        frame = frame.f_back
+    if len(kinds) < 2:
+        return None
+    rule = getattr(carrier, f"{kinds[0]}_rule")
+    return (f"the {kinds[0]} rule {describe_function(rule)} differentiates {describe_function(carrier.fun)}, whose "
+            f"derivative that rule is, and so asks for itself without end: {len(kinds)} times over. Differentiate in "
+            "the rule a function that is not decorated, or write the derivative out.")

@@ -1,5 +1,6 @@
 """Operations close to the compiler's, and control flow: strict about dtypes, with JAX's `lax` names."""
 from pullback.lax import linalg
+from pullback._higher_order.associative_scan import associative_scan
 from pullback._higher_order.cond import cond, switch
 from pullback._higher_order.linear_solve import custom_linear_solve
 from pullback._higher_order.loops import fori_loop, map, scan
