@@ -351,3 +351,39 @@ def test_a_tolerance_is_a_number(solve):
         solve(lambda x: x * x, 1., tol="a")
     with pytest.raises(TypeError, match="linear_solve: tol must be a number or None"):
         implicit.linear_solve(lambda x: x, 1., tol="a")
+
+
+def bounded(bwd):
+    """The sine with a backward rule alone, or the sine itself."""
+    if not bwd:
+        return pnp.sin
+    f = pb.custom_vjp(pnp.sin)
+    f.defvjp(lambda x: (f(x), x), lambda x, ct: (ct * pnp.cos(x),))
+    return f
+
+
+@pytest.mark.parametrize("method", ["auto", "bicgstab"])
+@pytest.mark.parametrize("mode", ["eager", "jit", "jit of vmap"])
+def test_reverse_mode_through_what_has_a_backward_rule_alone(method, mode):
+    wrap = {"eager": lambda f: f, "jit": pb.jit, "jit of vmap": lambda f: pb.jit(pb.vmap(f))}[mode]
+    a = np.array([[2., 0.3], [0.1, 1.5]], "float32")
+
+    def gradient(f):
+        def loss(w):
+            return implicit.fixed_point(lambda x, w: f(a @ x) * w + 1., pnp.zeros(2), w, linear_solver=method).sum()
+        return wrap(pb.grad(loss))
+
+    w = np.array([[0.3, 0.2], [0.1, 0.3]] if "vmap" in mode else [0.3, 0.2], "float32")
+    np.testing.assert_allclose(gradient(bounded(True))(w), gradient(bounded(False))(w), rtol=2e-5)
+
+
+def test_forward_mode_through_what_has_a_backward_rule_alone_is_refused():
+    f = bounded(True)
+
+    def point(w):
+        return implicit.fixed_point(lambda x, w: f(x) * w + 1., 0., w)
+
+    for call in (lambda: pb.jvp(point, (0.3,), (1.,)), lambda: pb.jit(pb.jacfwd(point))(0.3),
+                 lambda: pb.grad(pb.grad(point))(0.3)):
+        with pytest.raises(TypeError, match="can't apply forward-mode autodiff"):
+            call()

@@ -8,6 +8,9 @@ Kreutz-Delgado, The Complex Gradient Operator and the CR-Calculus (2009), arXiv:
 """
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pullback._core import counters, dtypes
@@ -15,6 +18,7 @@ from pullback._core.errors import RuleError, RuleNotDefinedError
 from pullback._core.primitive import Primitive
 from pullback._core.staging import stage_open
 from pullback._core.trace import context, is_linear
+from pullback._core.types import make_aval
 from pullback._core.zeros import Zero, zero_of
 from pullback._higher_order.custom_call import CustomCall
 from pullback._ops.identity import embed_constants
@@ -22,6 +26,7 @@ from pullback._ops.shape import instantiate, zeros_like_aval
 from pullback._transforms.dce import dce
 from pullback._transforms.linearize import Node, Record, Tape
 from pullback._transforms.transpose import pull, record_linear
+from pullback._transforms.vmap import batch_flat
 
 FORWARD_REFUSED = "can't apply forward-mode autodiff (jvp) to a custom_vjp function."
 
@@ -72,13 +77,40 @@ class Static:
         return "static"
 
 
+class _Unrun(threading.local):
+    """Whether what is being traced in this thread may never run."""
+
+    depth = 0
+
+
+_unrun = _Unrun()
+
+
+@contextmanager
+def left_open() -> Iterator[None]:
+    """Let the linear map stand in what is traced here, for reverse mode may run nothing but its transpose.
+
+    Where it does run, in forward mode, it is applied or refused there.
+    """
+    _unrun.depth += 1
+    try:
+        yield
+    finally:
+        _unrun.depth -= 1
+
+
+def is_left_open() -> bool:
+    """Whether the linear map may stand in what is traced here."""
+    return _unrun.depth > 0
+
+
 class _Backward(Primitive):
     """The linear map. On a tape it waits to be transposed; on known tangents it is applied, if its author allows."""
 
     __slots__ = ()
 
     def bind(self, *args: Any, **params: Any) -> Any:
-        if any(map(is_linear, args)):
+        if is_left_open() or any(map(is_linear, args)):
             return super().bind(*args, **params)
         return _apply(*args, **params)
 
@@ -132,6 +164,34 @@ def _transpose(cts, *operands, call, static, where, out_avals):
     return results
 
 
+def _batch(trace, operands, dims, call, static, where, out_avals):
+    n = len(operands) - len(where)
+    batched = [trace.materialize(x, d) for x, d in zip(operands[n:], dims[n:], strict=True)]
+
+    def bwd(value, residuals, cts):
+        live = [i for i, ct in enumerate(cts) if type(ct) is not Zero]
+        present: list[bool] = []
+
+        def rule(*args):
+            inner: list[Any] = [Zero(aval) for aval in out_avals]
+            for i, ct in zip(live, args[n:], strict=True):
+                inner[i] = ct
+            cts_in = call.bwd(value, args[:n], inner)
+            present[:] = [ct is not None and type(ct) is not Zero for ct in cts_in]
+            return [ct for ct, p in zip(cts_in, present, strict=True) if p]
+
+        outs, out_dims, inside = batch_flat(rule, [*residuals, *(cts[i] for i in live)],
+                                            [*dims[:n], *(0 for _ in live)], trace.size, trace.axis_name)
+        given = iter([inside.materialize(out, d) for out, d in zip(outs, out_dims, strict=True)])
+        return [next(given) if p else None for p in present]
+
+    derived = CustomCall(call.fun, call.name, call.label, bwd=bwd,
+                         forward=None if call.jvp is None and call.forward is None else "transpose")
+    avals = tuple([make_aval((trace.size, *aval.shape), aval.dtype) for aval in out_avals])
+    outs = backward_p.bind(*operands[:n], *batched, call=derived, static=static, where=where, out_avals=avals)
+    return outs, [0] * len(outs)
+
+
 def _lower(ctx, *operands, **params):
     what = f"the bwd rule of {params['call'].label}"
     jaxpr, consts = stage_open(lambda *xs: _apply(*xs, **params), [x.aval for x in operands], what)
@@ -175,6 +235,8 @@ def _narrow(record: Record) -> Record:
 
 
 backward_p.narrow = _narrow
+backward_p.batch = _batch
+backward_p.evaluate = _apply
 backward_p.abstract_eval = lambda *avals, call, static, where, out_avals: out_avals
 backward_p.lower = _lower
 backward_p.transpose = _transpose

@@ -18,7 +18,7 @@ from pullback._core.primitive import Primitive
 from pullback._core.staging import StagedTracer, stage_open
 from pullback._core.trace import call_with, is_linear
 from pullback._core.zeros import Zero, zero_of
-from pullback._higher_order.backward import backward_p, forward_refused, tangents_by_backward
+from pullback._higher_order.backward import backward_p, forward_refused, is_left_open, tangents_by_backward
 from pullback._higher_order.batched_rules import BatchedCall, jvp_with_batching_rule
 from pullback._higher_order.call import active_of
 from pullback._higher_order.custom_call import CustomCall, closing_over
@@ -122,7 +122,7 @@ def _forward(call: CustomCall, primals, tangents):
     if call.fwd is None:
         raise _no_rule(call)
     active = active_of(tangents)
-    if call.forward is None:
+    if call.forward is None and not is_left_open():
         call.fwd(primals, active)
         raise forward_refused(call)
     counters.count("rules")

@@ -20,6 +20,7 @@ from pullback._core.trace import is_linear
 from pullback._core.tree import PyTreeDef, tree_structure, tree_unflatten, treedef_tuple
 from pullback._core.types import ShapedArray
 from pullback._core.zeros import Zero, zero_of
+from pullback._higher_order.backward import left_open
 from pullback._higher_order.bodies import Body, check_same_structure, check_same_types, lift_tree, trace_body
 from pullback._higher_order.call import active_of, check_operands
 from pullback._ops.elementwise import neg, sub
@@ -27,7 +28,7 @@ from pullback._ops.rules import pack
 from pullback._ops.shape import instantiate
 from pullback._transforms.dce import dce
 from pullback._transforms.jvp import jvp_jaxpr
-from pullback._transforms.linearize_jaxpr import transpose_jaxpr_full
+from pullback._transforms.linearize_jaxpr import linearize_jaxpr, transpose_jaxpr_full
 from pullback._transforms.vmap import batch_jaxpr
 
 linear_solve_p = Primitive("linear_solve", multiple_results=True, higher_order=True)
@@ -69,7 +70,8 @@ def solve_as(name: str, solvers: tuple[str, str], matvec: Callable, b: Any, solv
     leaves, tree = lift_tree(name, "b", b)
     avals = [x.aval for x in leaves]
     args_tree = treedef_tuple((tree,))
-    product = trace_body(name, matvec, args_tree, avals, "matvec")
+    with left_open():
+        product = trace_body(name, matvec, args_tree, avals, "matvec")
     _check(name, "matvec", matvec, tree, avals, product.out_tree, product.jaxpr.out_avals)
     bodies: list[Body | None] = [product, None, None, None]
     back = transpose_solve
@@ -103,7 +105,8 @@ def solve_as(name: str, solvers: tuple[str, str], matvec: Callable, b: Any, solv
             aux_trees.append(aux_tree)
             return [*xs, *auxs]
 
-        return trace_body(name, run, args_tree, avals, part)
+        with left_open():
+            return trace_body(name, run, args_tree, avals, part)
 
     bodies[2] = traced(solvers[0], solve, product)
     aux_tree = aux_trees[0]
@@ -154,10 +157,17 @@ def share_constants(bodies: Sequence[Body | None]) -> tuple[list[Jaxpr | None], 
 def tangents_with_fixed(jaxpr: Jaxpr, consts: Sequence[Any], tangents: Sequence[Any], xs: Sequence[Any]) -> list[Any]:
     """The tangents of the results of `jaxpr(consts, xs)` along a direction of the constants; `xs` stand still."""
     active = (*active_of(tangents), *(False for _ in xs))
-    derived, present = jvp_jaxpr(jaxpr, active)
-    n = len(jaxpr.outvars)
-    only, _ = dce(derived, (*(False for _ in range(n)), *(True for p in present if p)))
-    touts = eval_jaxpr(only, [], *consts, *xs, *(t for t in tangents if type(t) is not Zero))
+    n, moving = len(jaxpr.outvars), [t for t in tangents if type(t) is not Zero]
+    inputs = [*consts, *xs]
+    if any(map(is_linear, moving)):
+        forward, linear, forwarded, residuals, present = linearize_jaxpr(jaxpr, active)
+        only, _ = dce(forward, (*(False for _ in range(n)), *(True for _ in range(residuals))))
+        saved = eval_jaxpr(only, [], *inputs)
+        touts = eval_jaxpr(linear, [], *(inputs[i] for i in forwarded), *saved, *moving)
+    else:
+        derived, present = jvp_jaxpr(jaxpr, active)
+        only, _ = dce(derived, (*(False for _ in range(n)), *(True for p in present if p)))
+        touts = eval_jaxpr(only, [], *inputs, *moving)
     return pack(present, touts, [zero_of(aval) for aval in jaxpr.out_avals])
 
 
@@ -209,8 +219,9 @@ def _transpose(cts, *operands, matvec, vecmat, solve, transpose_solve, num_const
 def _batch(trace, operands, dims, num_consts, subject, **jaxprs):
     n = num_consts
     masks = (*(d is not None for d in dims[:n]), *(True for _ in dims[n:]))
-    derived = {key: None if jaxpr is None else batch_jaxpr(jaxpr, trace, masks, True)[0]
-               for key, jaxpr in jaxprs.items()}
+    with left_open():
+        derived = {key: None if jaxpr is None else batch_jaxpr(jaxpr, trace, masks, True)[0]
+                   for key, jaxpr in jaxprs.items()}
     moved = [trace.materialize(x, d) if b else x for x, d, b in zip(operands, dims, masks, strict=True)]
     outs = linear_solve_p.bind(*moved, num_consts=n, subject=subject, **derived)
     return outs, [0] * len(outs)

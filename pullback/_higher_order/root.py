@@ -17,6 +17,7 @@ from pullback._core.primitive import Primitive
 from pullback._core.trace import Tracer
 from pullback._core.tree import PyTreeDef, tree_unflatten, treedef_tuple
 from pullback._core.zeros import Zero, zero_of
+from pullback._higher_order.backward import left_open
 from pullback._higher_order.bodies import Body, check_same_structure, check_same_types, lift_tree, trace_body
 from pullback._higher_order.call import check_operands
 from pullback._higher_order.linear_solve import share_constants, solve_as, split_aux, tangents_with_fixed
@@ -123,8 +124,9 @@ def root_as(words: Words, f: Callable, initial_guess: Any, solve: Callable, tang
     # where f holds no traced value, nothing can ask for a derivative
     moving = any(isinstance(c, Tracer) for c in residual.consts)
     if moving and all(aval.to_tangent_aval().dtype == aval.dtype for aval in avals):
-        tangent = trace_body(name, solve_tangent, treedef_tuple((tree, tree)), [*avals, *avals],
-                             words.tangent_solve)
+        with left_open():
+            tangent = trace_body(name, solve_tangent, treedef_tuple((tree, tree)), [*avals, *avals],
+                                 words.tangent_solve)
     jaxprs, consts = share_constants([residual, finder, tangent])
     outs = root_p.bind(*consts, *leaves, f=jaxprs[0], solve=jaxprs[1], tangent=jaxprs[2], num_consts=len(consts))
     x = tree_unflatten(tree, outs[:len(leaves)])
@@ -193,7 +195,8 @@ def _batch(trace, operands, dims, f, solve, tangent, num_consts):
     masks = (*const_dims, *(True,) * m)
     batched_f, _ = batch_jaxpr(f, trace, masks, True)
     batched_solve, _ = batch_jaxpr(solve, trace, masks, True)
-    batched_tangent = None if tangent is None else batch_jaxpr(tangent, trace, (*masks, *(True,) * m), True)[0]
+    with left_open():
+        batched_tangent = None if tangent is None else batch_jaxpr(tangent, trace, (*masks, *(True,) * m), True)[0]
     moved = [trace.materialize(x, d) if b else x for x, d, b in zip(operands, dims, masks, strict=True)]
     outs = root_p.bind(*moved, f=batched_f, solve=batched_solve, tangent=batched_tangent, num_consts=n)
     return outs, [0] * len(outs)
