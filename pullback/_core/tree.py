@@ -93,12 +93,18 @@ flatten = tree_flatten
 
 
 def tree_unflatten(treedef: PyTreeDef, leaves: Iterable[Any]) -> Any:
-    """The pytree of a structure and its leaves; ValueError if their number is wrong.
+    """The pytree of a structure and its leaves. ValueError if their number is wrong, TypeError for no structure.
 
     >>> tree_unflatten(tree_structure({"b": 0, "a": 0}), [1, 2])
     {'a': 1, 'b': 2}
     """
-    return treedef.unflatten(leaves)
+    try:
+        return treedef.unflatten(leaves)
+    except (AttributeError, TypeError):
+        if isinstance(treedef, PyTreeDef) and isinstance(leaves, Iterable):
+            raise  # of a class that the user registered
+        raise TypeError("tree_unflatten: expected a structure, as tree_structure gives, and an iterable of leaves; got "
+                        f"{treedef!r} and {leaves!r}") from None
 
 
 def tree_leaves(tree: Any, is_leaf: IsLeaf = None) -> list[Any]:
@@ -206,17 +212,25 @@ def all_leaves(iterable: Iterable[Any], is_leaf: IsLeaf = None) -> bool:
 # -- Registration. ---------------------------------------------------------------------------------------
 
 
+def _check_class(caller: str, cls: Any) -> None:
+    """Refuse to register what is no class, what others use, and what is registered."""
+    if not isinstance(cls, type):
+        raise TypeError(f"{caller}: expected a class; got {cls!r}.")
+    if registry.is_node(cls):
+        raise ValueError(f"{caller}: {cls.__qualname__} is already a pytree; register it once.")
+    if cls.__module__ in ("builtins", "numpy"):
+        raise TypeError(f"{caller}: {cls.__qualname__} is a type that everybody shares; register a class of your own, "
+                        "made from it if need be.")
+
+
 def _register(
     caller: str, cls: type, flatten: Callable, unflatten: Callable, with_keys: Callable | None
 ) -> None:
-    if not isinstance(cls, type):
-        raise TypeError(f"{caller}: expected a class; got {cls!r}.")
+    _check_class(caller, cls)
     for function in (flatten, unflatten, *([] if with_keys is None else [with_keys])):
         if not callable(function):
             raise TypeError(f"{caller}: expected functions to take a {cls.__qualname__} apart and to make one; got "
                             f"{function!r}.")
-    if registry.is_node(cls):
-        raise ValueError(f"{caller}: {cls.__qualname__} is already a pytree; register it once.")
     registry.register_node(cls, flatten, unflatten, with_keys)
 
 
@@ -359,8 +373,7 @@ def register_dataclass(
     >>> tree_flatten(Layer(1.0, "in"))
     ([1.0], PyTreeDef(CustomNode(Layer[('in',)], [*])))
     """
-    if not isinstance(nodetype, type):
-        raise TypeError(f"register_dataclass: expected a class; got {nodetype!r}.")
+    _check_class("register_dataclass", nodetype)
     where = f"register_dataclass: {nodetype.__qualname__}"
     if (data_fields is None) != (meta_fields is None):
         raise TypeError(f"{where}: give both data_fields and meta_fields, or neither.")
@@ -380,8 +393,6 @@ def register_dataclass(
             f"{where}: data_fields and meta_fields must together be the fields of its constructor; "
             f"missing {sorted(set(in_init) - set(given))}, unknown {sorted(set(given) - set(in_init))}."
         )
-    if registry.is_node(nodetype):
-        raise ValueError(f"{where} is already a pytree; register it once.")
     registry.register_dataclass_node(nodetype, list(data_fields), list(meta_fields))
     return nodetype
 
@@ -389,7 +400,7 @@ def register_dataclass(
 def register_static(cls: _Type) -> _Type:
     """Class decorator: instances have no leaves and are part of the structure; they must hash and compare.
 
-    TypeError for what is no class, ValueError for a class that is registered already.
+    TypeError for what is no class and for one without hash, ValueError for a class that is registered already.
 
     >>> @register_static
     ... class Mode(str):
@@ -397,6 +408,9 @@ def register_static(cls: _Type) -> _Type:
     >>> tree_leaves([1, Mode("fast")])
     [1]
     """
+    if isinstance(cls, type) and cls.__hash__ is None:
+        raise TypeError(f"register_static: instances of {cls.__qualname__} do not hash, and structures must. Define "
+                        "__hash__ beside __eq__; a dataclass has both with frozen=True.")
     _register("register_static", cls, lambda obj: ((), obj), lambda obj, _: obj, lambda obj: ((), obj))
     return cls
 

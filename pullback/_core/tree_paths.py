@@ -43,6 +43,8 @@ def tree_map(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf = Non
     >>> tree_map(lambda x, y: x + y, {"a": 1, "b": [2]}, {"a": 10, "b": [20]})
     {'a': 11, 'b': [22]}
     """
+    if not callable(f):
+        raise TypeError(f"tree_map: expected a function as the first argument, got {f!r}")
     leaves, treedef = tree_flatten(tree, is_leaf)
     if not rest:
         return treedef.unflatten([f(leaf) for leaf in leaves])
@@ -110,10 +112,14 @@ def tree_transpose(
 
     Raises:
       ValueError: the tree is not of this composed structure.
+      TypeError: a structure is none, as tree_structure gives it.
 
     >>> tree_transpose(tree_structure([0, 0]), tree_structure({"x": 0}), [{"x": 1}, {"x": 2}])
     {'x': [1, 2]}
     """
+    for given, what in ((outer_treedef, "outer_treedef"), (inner_treedef, "inner_treedef")):
+        if not isinstance(given, PyTreeDef) and (given is not None or what == "outer_treedef"):
+            raise TypeError(f"tree_transpose: {what} must be a structure, as tree_structure gives, got {given!r}")
     try:
         inner_trees = outer_treedef.flatten_up_to(pytree_to_transpose)
     except ValueError as error:

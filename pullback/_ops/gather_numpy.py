@@ -42,6 +42,14 @@ class GatherScatterMode(enum.Enum):
                              "promise_in_bounds") from None
 
 
+def mode_of(function: str, mode: Any) -> GatherScatterMode:
+    """The mode that a user of a function named."""
+    try:
+        return GatherScatterMode.from_any(mode)
+    except ValueError as error:
+        raise ValueError(f"{function}: {error}") from None
+
+
 CLIP, FILL, PROMISE = GatherScatterMode.CLIP, GatherScatterMode.FILL_OR_DROP, GatherScatterMode.PROMISE_IN_BOUNDS
 _MODES = {None: FILL, "fill": FILL, "drop": FILL, "one_hot": FILL, "clip": CLIP, "promise_in_bounds": PROMISE}
 

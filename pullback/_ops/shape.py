@@ -345,7 +345,10 @@ def convert_element_type(x: Any, dtype: Any, weak_type: bool = False) -> Array:
     >>> print(convert_element_type(np.float32([1.7, -1.7, 3e10]), "int32"))
     [         1         -1 2147483647]
     """
-    x = lift(x)
+    try:
+        x = lift(x)
+    except TypeError as error:
+        raise TypeError(f"convert_element_type: {error}") from None
     dtype = dtypes.canonicalize_dtype(dtype)
     if x.aval.dtype == dtype and x.aval.weak_type == weak_type:
         return x

@@ -18,7 +18,7 @@ from pullback._core.primitive import Primitive
 from pullback._ops import compare, elementwise
 from pullback._ops import shape as shape_ops
 from pullback._ops.dynamic_slicing import dynamic_update_slice_p
-from pullback._ops.gather_numpy import FILL, PROMISE, GatherScatterMode, ScatterDimensionNumbers
+from pullback._ops.gather_numpy import FILL, PROMISE, ScatterDimensionNumbers, mode_of
 from pullback._ops.gather_scatter import (
     scatter_add_p,
     scatter_max_p,
@@ -86,7 +86,7 @@ class IndexedUpdate:
     def get(self, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None,
             fill_value: Any = None, wrap_negative_indices: bool = True) -> Array:
         """`x[key]`, with a say in what positions out of bounds give."""
-        chosen = PROMISE if mode is None else GatherScatterMode.from_any(mode)
+        chosen = PROMISE if mode is None else mode_of("at[...].get", mode)
         plan = read_index(self.array.aval.shape, self.key, clamp=chosen is not FILL, wrap=wrap_negative_indices)
         return gathered(self.array, plan, chosen, fill_value, indices_are_sorted, unique_indices)
 
@@ -155,6 +155,7 @@ class IndexedUpdate:
               mode: Any = None, wrap_negative_indices: bool = True) -> Array:
         """`x[key] = func(x[key])`, `func` being elementwise; a place named n times gets it n times."""
         x = self.array
+        chosen = PROMISE if mode is None else mode_of("at[...].apply", mode)
         options = {"indices_are_sorted": indices_are_sorted, "mode": mode,
                    "wrap_negative_indices": wrap_negative_indices}
         plan = read_index(x.aval.shape, self.key, clamp=False, wrap=wrap_negative_indices)
@@ -171,9 +172,7 @@ class IndexedUpdate:
                 counts = known
             times = int(np.max(counts.value, initial=0))
         if times == 1:
-            chosen = PROMISE if mode is None else mode
-            values = func(gathered(x, read_index(x.aval.shape, self.key, True, wrap_negative_indices),
-                                   GatherScatterMode.from_any(chosen)))
+            values = func(gathered(x, read_index(x.aval.shape, self.key, True, wrap_negative_indices), chosen))
             return self.set(values, unique_indices=unique_indices, **options)
         for k in range(times):
             x = compare.select(compare.gt(counts, from_numpy(np.int32(k))),
@@ -186,6 +185,7 @@ def _update(where: IndexedUpdate, name: str, p: Primitive, combine: Callable | N
     x = where.array
     function = f"at[...].{name}"
     v = as_operand(values, function, 0)
+    chosen = mode_of(function, mode)
     if type(x) is ConcreteArray and type(v) is ConcreteArray and v.aval.dtype == x.aval.dtype and mode is None and wrap:
         out = _at_once(x, where.key, v, combine)
         if out is not None:
@@ -204,7 +204,7 @@ def _update(where: IndexedUpdate, name: str, p: Primitive, combine: Callable | N
     numbers, _ = dimension_numbers(plan)
     single = plan.common == ()
     out = p.bind(part, index_vectors(plan.positions, plan.common), v,
-                 dimension_numbers=ScatterDimensionNumbers(*numbers), mode=GatherScatterMode.from_any(mode),
+                 dimension_numbers=ScatterDimensionNumbers(*numbers), mode=chosen,
                  indices_are_sorted=bool(indices_are_sorted) or single,
                  unique_indices=bool(unique_indices) or single)
     return shape_ops.reshape(out, x.aval.shape) if all_of_it else _write(x, out, plan)

@@ -20,7 +20,7 @@ from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import split
 from pullback._ops.dynamic_slicing import dynamic_slice, start
 from pullback._ops.families import broadcast_shapes
-from pullback._ops.gather_numpy import CLIP, FILL, PROMISE, GatherDimensionNumbers, GatherScatterMode
+from pullback._ops.gather_numpy import CLIP, FILL, PROMISE, GatherDimensionNumbers, GatherScatterMode, mode_of
 from pullback._ops.gather_scatter import gather_p
 from pullback._ops.slicing import rev, slice_p
 from pullback.numpy.elementwise import as_operand
@@ -168,7 +168,7 @@ def take(a: Any, indices: Any, axis: int | None = None, out: None = None, mode: 
     wrap = mode != "clip"
     key = (*[slice(None)] * i, _known(index))
     plan = read_index(x.aval.shape, key, clamp=False, wrap=wrap)
-    return gathered(x, plan, GatherScatterMode.from_any(mode), fill_value, indices_are_sorted, unique_indices)
+    return gathered(x, plan, mode_of("take", mode), fill_value, indices_are_sorted, unique_indices)
 
 
 def _known(x: Array) -> Any:
@@ -214,7 +214,7 @@ def take_along_axis(arr: Any, indices: Any, axis: int | None = -1, mode: Any = N
            [1]], dtype=int32)
     """
     x = as_operand(arr, "take_along_axis", 0)
-    chosen = GatherScatterMode.from_any(mode)
+    chosen = mode_of("take_along_axis", mode)
     wrap = chosen is not CLIP if wrap_negative_indices is None else wrap_negative_indices
     y, vectors, numbers, i = along_axis("take_along_axis", x, indices, axis, wrap)
     if y.aval.shape[i] == 0 and vectors.aval.size:

@@ -11,7 +11,7 @@ from pullback._core.errors import boundary
 from pullback._ops import compare, elementwise
 from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import concatenate
-from pullback._ops.gather_numpy import GatherScatterMode, ScatterDimensionNumbers
+from pullback._ops.gather_numpy import ScatterDimensionNumbers, mode_of
 from pullback._ops.gather_scatter import scatter_p
 from pullback._ops.shape import shape_of
 from pullback._ops.slicing import slice_in_dim
@@ -54,7 +54,7 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: int | None, inplac
         raise ValueError(f"put_along_axis: indices of shape {vectors.aval.shape[:-1]} do not broadcast to an array of "
                          f"shape {x.aval.shape}")
     out = scatter_p.bind(y, vectors, v, dimension_numbers=ScatterDimensionNumbers(*numbers),
-                         mode=GatherScatterMode.from_any(mode), indices_are_sorted=False, unique_indices=False)
+                         mode=mode_of("put_along_axis", mode), indices_are_sorted=False, unique_indices=False)
     return shape_ops.reshape(out, x.aval.shape)
 
 

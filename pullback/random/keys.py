@@ -17,6 +17,7 @@ from pullback._core.errors import boundary
 from pullback._core.tree import GetAttrKey, register_pytree_node
 from pullback._core.types import canonical_dimension, make_aval
 from pullback._ops.compare import bitwise_not, eq
+from pullback._ops.families import operands
 from pullback._ops.random_bits import threefry_fold_in, threefry_seed, threefry_split
 from pullback._ops.reduce import reduce_and
 from pullback._ops.shape import convert_element_type, reshape, shape_of
@@ -304,7 +305,7 @@ def fold_in(key: Any, data: Any) -> Any:
         if not -1 << 31 <= data < 1 << 32:
             raise OverflowError(f"fold_in: data must fit 32 bits, got {data}")
         data = np.uint32(data & 0xFFFFFFFF)
-    data = lift(data)
+    data, = operands("fold_in", data)
     if data.shape or not dtypes.is_integer(data.dtype):
         raise TypeError(f"fold_in: expected an integer, got {data.aval.str_short()}. Use vmap for many.")
     words = threefry_fold_in(words, convert_element_type(data, _U32))

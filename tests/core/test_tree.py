@@ -340,7 +340,7 @@ def test_register_dataclass_checks_its_fields():
     with pytest.raises(TypeError, match="both"):
         register_dataclass(Layer, ["weight"])
     with pytest.raises(TypeError, match="no dataclass"):
-        register_dataclass(int)
+        register_dataclass(Unhashable)
     assert register_dataclass(Layer, ["weight"], ["name"], drop_fields=["extra"]) is Layer
     assert tree_map(lambda x: -x, Layer(1, "n", 5)) == Layer(-1, "n")
     with pytest.raises(ValueError, match="already a pytree"):
@@ -401,3 +401,21 @@ def test_importing_pytrees_imports_neither_jax_nor_the_xla_client():
 def test_arrays_are_told_by_their_type():
     with pytest.raises(ValueError, match=r"expected a tuple of 2 children, got an array of type f32\[3\]"):
         tree_map(lambda x, y: x, (1, 2), pb.numpy.ones(3))
+
+
+class Unhashable:
+    __hash__ = None
+
+
+@pytest.mark.parametrize(("call", "parts"), [
+    (lambda: tree_util.tree_unflatten(3, [1]), ["tree_unflatten", "structure", "3"]),
+    (lambda: tree_util.tree_unflatten(tree_util.tree_structure([1]), 5), ["tree_unflatten", "iterable", "5"]),
+    (lambda: tree_util.tree_map(3, [1]), ["tree_map", "function", "3"]),
+    (lambda: tree_util.tree_transpose(3, None, [1]), ["tree_transpose", "outer_treedef", "3"]),
+    (lambda: tree_util.register_static(Unhashable), ["register_static", "Unhashable", "__hash__"]),
+    (lambda: register_dataclass(int, ["real"], []), ["register_dataclass", "int", "class of your own"])])
+def test_what_is_refused(call, parts):
+    with pytest.raises(TypeError) as info:
+        call()
+    for part in parts:
+        assert part in str(info.value), str(info.value)

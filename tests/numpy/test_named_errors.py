@@ -7,7 +7,7 @@ import pytest
 
 import pullback as pb
 import pullback.numpy as pnp
-from pullback import nn, random
+from pullback import lax, nn, random
 
 V, M = pnp.arange(3.), pnp.ones((2, 3))
 KEY = random.key(0)
@@ -123,6 +123,11 @@ def test_functions_made_of_others(name):
     (lambda: pnp.vstack([V, pnp.ones(4)]), ValueError, ["(1, 3), (1, 4)", "axis 0"]),
     (lambda: pnp.matvec(M, pnp.ones(4)), ValueError, ["(2, 3), (4,)"]),
     (lambda: pnp.matvec(M, "text"), TypeError, ["argument 1", "'text'"]),
+    (lambda: V.at[0].set(1., mode="near"), ValueError, ["at[...].set", "'near'", "clip"]),
+    (lambda: V.at[5].get(mode="near"), ValueError, ["at[...].get", "'near'"]),
+    (lambda: pnp.take(V, 0, mode="near"), ValueError, ["take", "'near'"]),
+    (lambda: random.fold_in(KEY, "text"), TypeError, ["fold_in", "'text'"]),
+    (lambda: lax.convert_element_type("text", "float32"), TypeError, ["convert_element_type", "'text'"]),
     (lambda: pnp.einsum("ij,j", M, "text"), TypeError, ["argument 2", "'text'"]),
     (lambda: pb.jit(lambda n: pnp.linspace(0, 1, n))(3), TypeError, ["static"]),
     (lambda: pb.jit(lambda n: pnp.sum(M, axis=n))(1), TypeError, ["static"])])
