@@ -153,7 +153,8 @@ def test_every_index_dtype(dtype):
         check_value(lambda x, i: gs.gather(x, i, GatherDimensionNumbers(*numbers), (1,), mode=mode),  # noqa: B023
                     lambda x, i: lax.gather(x, i, lax.GatherDimensionNumbers(*numbers), (1,), mode=mode), x, i)  # noqa: B023
         check_value(lambda x, i: gs.scatter(x, i, x[:3], ScatterDimensionNumbers(*numbers), mode=mode),  # noqa: B023
-                    lambda x, i: lax.scatter(x, i, x[:3], lax.ScatterDimensionNumbers(*numbers), mode=mode), x, i)  # noqa: B023
+                    lambda x, i: lax.scatter(x, jnp.asarray(i, "int32"), x[:3], lax.ScatterDimensionNumbers(*numbers),
+                                             mode=mode), x, i)  # noqa: B023
 
 
 def test_fill_values():
