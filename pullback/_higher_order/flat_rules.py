@@ -10,7 +10,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any
 
 import numpy as np
@@ -457,7 +457,8 @@ _RULES = {getattr(FlatCall, f"_{kind}").__code__: kind for kind in ("jvp", "fwd"
 
 def without_end(carrier: Any) -> str | None:
     """What to add to a RecursionError met in a call of the function, if one of its rules has come back to itself."""
-    frame, kinds = sys._getframe(1), []
+    frame: FrameType | None = sys._getframe(1)
+    kinds = []
     while frame is not None:
         kind = _RULES.get(frame.f_code)
         if kind is not None and frame.f_locals["self"].carrier is carrier:

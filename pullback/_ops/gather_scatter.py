@@ -254,8 +254,7 @@ def _scatter_lower(op):
     def lower(ctx, x, indices, updates, dimension_numbers, mode, indices_are_sorted, unique_indices):
         n = dimension_numbers
         out = ctx.out_avals[0]
-        if indices.aval.dtype.itemsize < 4:
-            # some of XLA's code compares them with lengths that their dtype cannot hold
+        if indices.aval.dtype.itemsize < 4:  # some of XLA's code compares them with lengths that they cannot hold
             indices = ctx.convert(indices, np.dtype(np.int32))
         if mode is CLIP and n.scatter_dims_to_operand_dims:
             sizes = window_sizes(n, x.aval.ndim, updates.aval.shape)
