@@ -13,6 +13,7 @@ from pullback import numpy as numpy
 from pullback import tree as tree
 from pullback import tree_util as tree_util
 from pullback._api.callbacks import pure_callback as pure_callback
+from pullback._api.compile_time import ensure_compile_time_eval as ensure_compile_time_eval
 from pullback._api.derivatives import grad as grad
 from pullback._api.derivatives import jvp as jvp
 from pullback._api.derivatives import linear_transpose as linear_transpose
@@ -33,6 +34,10 @@ from pullback._api.jacobians import jacfwd as jacfwd
 from pullback._api.jacobians import jacobian as jacobian
 from pullback._api.jacobians import jacrev as jacrev
 from pullback._api.jit import jit as jit
+from pullback._api.processes import local_device_count as local_device_count
+from pullback._api.processes import process_count as process_count
+from pullback._api.processes import process_index as process_index
+from pullback._api.typeof import typeof as typeof
 from pullback._api.vectorize import vmap as vmap
 from pullback._core import printing as _printing  # noqa: F401  jaxprs print themselves through it
 from pullback._core.array import Array as Array
@@ -60,18 +65,21 @@ if _TYPE_CHECKING:
     from pullback import flatten_util as flatten_util
     from pullback import implicit as implicit
     from pullback import nn as nn
+    from pullback import ops as ops
     from pullback import random as random
     from pullback import scipy as scipy
     from pullback import test_util as test_util
+    from pullback import typing as typing
     from pullback._api.linear_callback import linear_callback as linear_callback
     from pullback._check_rules import check_rules as check_rules
     from pullback._external import external as external
 
 __version__ = "0.1.0"
+__version_info__ = (0, 1, 0)
 
 # loaded at their first use, so that `import pullback` stays quick
 _LAZY = frozenset({"core", "custom_batching", "debug", "dtypes", "errors", "experimental", "extend", "flatten_util",
-                   "implicit", "nn", "random", "scipy", "test_util"})
+                   "implicit", "nn", "ops", "random", "scipy", "test_util", "typing"})
 _LAZY_FUNCTIONS = {"check_rules": "_check_rules", "external": "_external", "linear_callback": "_api.linear_callback"}
 
 

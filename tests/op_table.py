@@ -58,6 +58,11 @@ def positive_definite(n):
     return (a @ a.T + n * np.eye(n)).astype("float32")
 
 
+def parts(library, z):
+    """The real and the imaginary parts of complex numbers, one after the other."""
+    return library.np.stack([library.np.real(z), library.np.imag(z)])
+
+
 def numpy_row(name, *args, active=None, **kw):
     """A function of `numpy` under its own name, differentiated in its float arguments."""
     active = tuple(i for i, x in enumerate(args) if np.asarray(x).dtype.kind == "f") if active is None else active
@@ -218,4 +223,10 @@ CONTROL = [
     row("map", lambda L: lambda xs: L.lax.map(lambda x: L.np.sin(x) * x, xs), real(3, 2)),
 ]
 
-TABLE = [*ELEMENTWISE, *SHAPES, *INDEXING, *REDUCING, *CONTRACTIONS, *NETWORKS, *CONTROL]
+FOURIER = [
+    row("fft", lambda L: lambda x, y: parts(L, L.np.fft.fft(L.lax.complex(x, y), 3, axis=0)), real(4, 3), real(4, 3)),
+    row("rfftn", lambda L: lambda x: parts(L, L.np.fft.rfftn(x, axes=(2, 0))), real(4, 2, 3)),
+    row("irfft", lambda L: lambda x, y: L.np.fft.irfft(L.lax.complex(x, y), 5), real(2, 3), real(2, 3)),
+]
+
+TABLE = [*ELEMENTWISE, *SHAPES, *INDEXING, *REDUCING, *CONTRACTIONS, *NETWORKS, *CONTROL, *FOURIER]

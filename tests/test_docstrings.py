@@ -13,7 +13,7 @@ import pullback
 
 # packages whose files are parts, with names that the package gives, and the modules of their own inside
 PACKAGES_OF_PARTS = ("lax", "nn", "numpy", "random")
-MODULES_INSIDE = {"nn.initializers", "numpy.linalg"}
+MODULES_INSIDE = {"lax.linalg", "nn.initializers", "numpy.fft", "numpy.linalg"}
 
 
 def public_modules() -> list[str]:

@@ -20,7 +20,7 @@ LAYERS = (
      "typing"),
     ("lax",),
     ("numpy",),
-    ("_check_rules", "_external", "debug", "experimental", "export", "flatten_util", "implicit", "nn", "random",
+    ("_check_rules", "_external", "debug", "experimental", "export", "flatten_util", "implicit", "nn", "ops", "random",
      "scipy", "test_util"),
     ("__init__",),
 )

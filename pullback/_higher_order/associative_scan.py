@@ -6,6 +6,7 @@ traced as it runs, so that custom rules inside it hold under every transformatio
 """
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -70,6 +71,10 @@ def _axes(leaves: list[Array], tree: PyTreeDef, axis: int) -> list[int]:
     if not leaves:
         raise ValueError("associative_scan: elems has no leaves, so there is nothing to combine; pass a pytree with at "
                          "least one array")
+    try:
+        axis = operator.index(axis)
+    except TypeError:
+        raise TypeError(f"associative_scan: axis must be an integer, got {axis!r}") from None
     for i, x in enumerate(leaves):
         if not -x.aval.ndim <= axis < x.aval.ndim:
             raise ValueError(f"associative_scan: axis {axis} is out of bounds for elems{path_of(tree, i)} of shape "

@@ -10,13 +10,14 @@ from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.elementwise import add, mul
+from pullback._ops.expressions import emitted
 from pullback._ops.families import operands, scalar_like
 from pullback._ops.matrices import (
     adjoint,
     check_matrices,
     each_matrix,
-    emitted,
     half_diagonal,
+    hermitian,
     product,
     stacked_batch,
     triangle,
@@ -31,10 +32,10 @@ cholesky_p = Primitive("cholesky")
 def cholesky(x: Any, *, symmetrize_input: bool = True) -> Array:
     """The lower triangular `l` with `l @ l.conj().T == x`, for stacks of positive definite matrices `(..., n, n)`.
 
-    With `symmetrize_input` that of `(x + x.conj().T) / 2`; otherwise only the lower triangle of `x` is read. A matrix
-    that is not positive definite gives nan. The dtype, float32, float64 or complex, is kept. Raises: ValueError for
-    another shape, TypeError for another dtype. The derivative is that of Murray, Differentiation of the Cholesky
-    decomposition (2016).
+    With `symmetrize_input` that of `(x + x.conj().T) / 2`; otherwise only the lower triangle of `x` is read (and has a
+    derivative). A matrix that is not positive definite gives nan. The dtype, float32, float64 or complex, is kept.
+    Raises: ValueError for another shape, TypeError for another dtype. The derivative is that of Murray, Differentiation
+    of the Cholesky decomposition (2016).
 
     >>> from pullback import lax
     >>> import pullback.numpy as pnp
@@ -65,14 +66,14 @@ def _factor_or_nan(x):
     try:
         return np.linalg.cholesky(x),
     except np.linalg.LinAlgError:
-        return np.full_like(x, np.nan),
+        return np.tril(np.full_like(x, np.nan)),
 
 
 def _lower(ctx, x):
     rank = x.aval.ndim - 2
     outs = [x.aval, make_aval(x.aval.shape[:rank], np.dtype(np.int32))]
     factor, info = lapack_call(ctx, "potrf", [x], outs, rank, {"uplo": "L"})
-    return emitted(ctx, lambda factor, info: [where_done(info, triangle(factor, lower=True))], factor, info)[0]
+    return emitted(ctx, lambda factor, info: [triangle(where_done(info, factor), lower=True)], factor, info)[0]
 
 
 def _jvp(primals, tangents):
@@ -80,6 +81,8 @@ def _jvp(primals, tangents):
     factor = cholesky_p.bind(x)
     if type(t) is Zero:
         return factor, zero_of(factor.aval)
+    # nothing but the lower triangle is read, for which the upper one stands too
+    t = hermitian(t, lower=True)
     # l' = l phi(l^-1 x' l^-H), where phi takes the lower triangle and half of the diagonal
     left = triangular_solve(factor, t, left_side=True, lower=True)
     inner = triangular_solve(factor, left, lower=True, transpose_a=True, conjugate_a=True)

@@ -1,4 +1,7 @@
-"""Lowering rules written as arithmetic: an `Expr` is a value being lowered that knows Python's operators."""
+"""Lowering rules in other words: as arithmetic, or as a function of arrays.
+
+An `Expr` is a value being lowered that knows Python's operators.
+"""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -7,7 +10,10 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
+from pullback._core.array import Array
+from pullback._core.staging import stage
 from pullback._core.types import make_aval
+from pullback._xla.lowering import Block, Value
 
 _BOOL = np.dtype(bool)
 
@@ -122,3 +128,10 @@ def iterate(state: Sequence[Expr], step: Callable, unfinished: Callable, limit: 
     start = [ctx.constant(1, count), *[x.value for x in state]]
     outs = ctx.op("stablehlo.while", start, avals, "", [ctx.region(avals, condition), ctx.region(avals, body)])
     return [Expr(ctx, x) for x in outs[1:]]
+
+
+def emitted(ctx: Block, function: Callable[..., Sequence[Array]], *values: Value) -> list[Value]:
+    """What a function of arrays returns for values being lowered: a lowering rule in the words of other operations."""
+    closed = stage(function, [x.aval for x in values])
+    constants = [ctx.constant(c.value, c.aval.strip_weak_type()) for c in closed.consts]
+    return ctx.inline(closed.jaxpr, [*constants, *values])

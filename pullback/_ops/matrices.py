@@ -4,7 +4,10 @@ The matrices lie in the last two axes. Operations take them in the dtypes that L
 """
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,15 +15,28 @@ import numpy as np
 from pullback._core import dtypes
 from pullback._core.array import Array
 from pullback._core.primitive import Primitive
-from pullback._core.staging import stage
 from pullback._core.types import ShapedArray, make_aval
 from pullback._ops.assemble import broadcasted_iota
-from pullback._ops.compare import eq, ge, gt, select
+from pullback._ops.compare import bitwise_and, eq, ge, gt, select
 from pullback._ops.dot import batch_matmul
-from pullback._ops.elementwise import mul, sub
-from pullback._ops.families import scalar_like
-from pullback._ops.shape import broadcast_in_dim, convert_element_type, full_like, move_axis, reshape, transpose
-from pullback._ops.trig import conj
+from pullback._ops.elementwise import add, is_finite, mul, neg, sub
+from pullback._ops.expressions import emitted
+from pullback._ops.families import broadcast_shapes, nary, scalar_like
+from pullback._ops.gather_numpy import GatherDimensionNumbers
+from pullback._ops.gather_scatter import gather
+from pullback._ops.reduce import reduce_and
+from pullback._ops.shape import (
+    broadcast_in_dim,
+    broadcast_to,
+    convert_element_type,
+    full_like,
+    move_axis,
+    reshape,
+    transpose,
+    unbroadcast,
+)
+from pullback._ops.slicing import slice_in_dim
+from pullback._ops.trig import conj, imag, real
 from pullback._xla import lapack
 from pullback._xla.lowering import Block, Value
 
@@ -51,13 +67,6 @@ def stacked_batch(p: Primitive) -> Callable:
     return batch
 
 
-def emitted(ctx: Block, function: Callable[..., Sequence[Array]], *values: Value) -> list[Value]:
-    """What a function of arrays returns for values being lowered: a lowering rule in the words of other operations."""
-    closed = stage(function, [x.aval for x in values])
-    constants = [ctx.constant(c.value, c.aval.strip_weak_type()) for c in closed.consts]
-    return ctx.inline(closed.jaxpr, [*constants, *values])
-
-
 def each_matrix(function: Callable[..., tuple[np.ndarray, ...]], rank: int, *stacks: np.ndarray) -> list[np.ndarray]:
     """A kernel from a function of single matrices: applied to each of the stacks, its results stacked.
 
@@ -70,6 +79,14 @@ def each_matrix(function: Callable[..., tuple[np.ndarray, ...]], rank: int, *sta
         return [np.zeros((*shape, *np.shape(y)), y.dtype) for y in likes]
     results = [function(*[x[i] for x in stacks]) for i in np.ndindex(shape)]
     return [np.stack(ys).reshape(*shape, *np.shape(ys[0])) if rank else ys[0] for ys in zip(*results, strict=True)]
+
+
+@cache
+def routine(name: str, dtype: np.dtype) -> Callable:
+    """The routine of BLAS or LAPACK, such as "trsm", for matrices of a dtype."""
+    from scipy.linalg import blas, lapack
+    full_name = "sdcz"["fdFD".index(dtype.char)] + name
+    return getattr(blas, full_name, None) or getattr(lapack, full_name)
 
 
 def stack_aval(aval: ShapedArray, *shape: int, dtype: Any = None) -> ShapedArray:
@@ -124,3 +141,161 @@ def identity(x: Array) -> Array:
     """The identity matrix (or its part, where they are not square) of the shape and dtype of matrices."""
     shape = x.aval.shape[-2:]
     return convert_element_type(eq(*(broadcasted_iota(_INDEX, shape, axis) for axis in (0, 1))), x.aval.dtype)
+
+
+def diagonals(x: Array) -> Array:
+    """The diagonals of square matrices, along the last axis."""
+    *lead, n, _ = x.aval.shape
+    # along the flat matrix, one step down and one to the right is n + 1 places
+    return slice_in_dim(reshape(x, (*lead, n * n)), 0, None, n + 1, len(lead))
+
+
+def rows(x: Array, order: Array) -> Array:
+    """The rows of matrices `(..., n, m)` in another order `(..., n)`, given for each matrix by their positions."""
+    if not x.aval.size:
+        return x
+    *lead, _, m = x.aval.shape
+    rank = len(lead)
+    stacks = tuple(range(rank))
+    numbers = GatherDimensionNumbers(offset_dims=(rank + 1,), collapsed_slice_dims=(rank,), start_index_map=(rank,),
+                                     operand_batching_dims=stacks, start_indices_batching_dims=stacks)
+    return gather(x, reshape(order, (*order.aval.shape, 1)), numbers, (*(1,) * (rank + 1), m), unique_indices=True,
+                  mode="promise_in_bounds")
+
+
+def side_by_side(name: str, function: Callable[..., Array], stacks: Sequence[Array], b: Array) -> Array:
+    """`function(*stacks, b)`, linear in the columns of `b`, with the leading axes of the stacks and of `b` broadcast.
+
+    The first of the stacks is one of matrices, and the others have its leading axes. Where these would have to be
+    repeated for the sake of `b`, the matrices of `b` are put side by side instead, as columns of one.
+    """
+    given = stacks[0].aval.shape[:-2]
+    total = broadcast_shapes(name, given, b.aval.shape[:-2])
+    rank, skipped = len(total), len(total) - len(given)
+    if given == total:
+        return function(*stacks, broadcast_to(b, (*total, *b.aval.shape[-2:])))
+    padded = (1,) * skipped + given
+    own = [i for i in range(rank) if padded[i] == total[i]]
+    moved = [i for i in range(rank) if padded[i] != total[i]]
+    n, m = b.aval.shape[-2:]
+    order = [*own, rank, rank + 1, *moved]
+    lead, repeats = [total[i] for i in own], [total[i] for i in moved]
+    wide = reshape(transpose(broadcast_to(b, (*total, n, m)), order), (*lead, n, m * math.prod(repeats)))
+    narrow = [reshape(x, (*lead, *x.aval.shape[len(given):])) for x in stacks]
+    x = function(*narrow, wide)
+    back = [order.index(i) for i in range(rank + 2)]
+    return transpose(reshape(x, (*lead, n, m, *repeats)), back)
+
+
+def eyes(aval: ShapedArray) -> Array:
+    """A stack of identity matrices (or their parts, where they are not square) of a type."""
+    diagonal = eq(*(broadcasted_iota(_INDEX, aval.shape[-2:], axis) for axis in (0, 1)))
+    return broadcast_to(convert_element_type(diagonal, aval.dtype), aval.shape)
+
+
+def real_part(x: Array) -> Array:
+    """The real part, of real numbers too."""
+    return real(x) if dtypes.is_complex(x.aval.dtype) else x
+
+
+def hermitian(x: Array, lower: bool) -> Array:
+    """The symmetric (Hermitian) matrices of which the lower or the upper triangle is given."""
+    half = half_diagonal(triangle(x, lower))
+    return add(half, adjoint(half))
+
+
+# --- routines that iterate: what is not finite never gets to them, since they may not return from it ---
+
+
+def workspace(name: str, dtype: np.dtype, *sizes: int, **options: int) -> list[int]:
+    """The lengths of working space with which a routine is fastest."""
+    *lengths, _ = routine(f"{name}_lwork", dtype)(*sizes, **options)
+    # in single precision a length may have been rounded down
+    return [x if isinstance(x, int) else int(np.nextafter(np.float32(x.real), np.float32(np.inf))) + 1 for x in lengths]
+
+
+def guarded_kernel(function: Callable[..., tuple], x: np.ndarray) -> list[np.ndarray]:
+    """`each_matrix` of a routine whose last result is 0 where it was done; nan for matrices where it was not."""
+
+    def guarded(a):
+        finite = np.isfinite(a).all()
+        *results, info = function(a if finite else np.zeros_like(a))
+        return tuple(results) if finite and info == 0 else tuple(np.full_like(y, np.nan) for y in results)
+
+    return each_matrix(guarded, x.ndim - 2, x)
+
+
+def guarded_call(ctx: Block, name: str, x: Value, out_avals: Sequence[ShapedArray], settings: dict[str, str],
+                 overwrites: int | None = 0) -> list[Value]:
+    """`lapack_call` of a routine whose last result is 0 where it was done; nan for matrices where it was not."""
+    rank = x.aval.ndim - 2
+
+    def safe(x):
+        parts = [real(x), imag(x)] if dtypes.is_complex(x.aval.dtype) else [x]
+        finite = reduce_and(functools.reduce(bitwise_and, map(is_finite, parts)), (rank, rank + 1))
+        return [finite, select(reshape(finite, (*finite.aval.shape, 1, 1)), x, scalar_like(0, x.aval.dtype))]
+
+    finite, matrices = emitted(ctx, safe, x)
+    info = make_aval(x.aval.shape[:rank], _INDEX)
+    results = lapack.lapack_call(ctx, name, [matrices], [*out_avals, info], rank, settings, overwrites)
+    return emitted(ctx, lambda finite, info, *ys: [where_done(select(finite, info, np.int32(-1)), y) for y in ys],
+                   finite, results[-1], *results[:-1])
+
+
+# --- quotients by the gaps between eigenvalues or singular values ---
+
+
+def _quotient(x, y):
+    return np.where(x == 0, x.dtype.type(0), x / np.where(y == 0, x.dtype.type(np.nan), y))
+
+
+def _quotient_lower(ctx, x, y):
+    zero = ctx.full_like(x, 0)
+    divisor = ctx.op("stablehlo.select", [ctx.compare("EQ", y, zero), ctx.full_like(y, np.nan), y], y.aval)
+    quotient = ctx.op("stablehlo.divide", [x, divisor])
+    return ctx.op("stablehlo.select", [ctx.compare("EQ", x, zero), zero, quotient], x.aval)
+
+
+def _quotient_transpose(ct, x, y):
+    return [unbroadcast(quotient_or_nan_p.bind(ct, y), x.aval), None]
+
+
+# The quotient that is 0 where x is, and by 0 nan for any other x. Where eigenvectors have no derivative their share of
+# a tangent is nan, but only if there is a share: what does not depend on them keeps its derivative.
+quotient_or_nan_p: Primitive = nary("quotient_or_nan", _quotient, _quotient_lower,
+                                    lambda t, z, x, y: quotient_or_nan_p.bind(t, y),
+                                    lambda t, z, x, y: neg(quotient_or_nan_p.bind(mul(z, t), y)), add=add)
+quotient_or_nan_p.transpose = _quotient_transpose
+
+
+def quotient_or_nan(x: Array, y: Array) -> Array:
+    """`x / y` for real or complex `y`: where `y` is 0, 0 for an `x` of 0 and nan for any other."""
+    return quotient_or_nan_p.bind(x, convert_element_type(y, x.aval.dtype))
+
+
+def over_gaps(x: Array, w: Array) -> Array:
+    """The elements ij of matrices divided by `w[j] - w[i]`, see `quotient_or_nan`; zeros on the diagonals."""
+    return _off_diagonal_over(x, sub(as_row(w), as_column(w)))
+
+
+def over_sums(x: Array, w: Array) -> Array:
+    """The elements ij of skew matrices divided by `w[j] + w[i]`, see `quotient_or_nan`."""
+    sums = add(as_row(w), as_column(w))
+    # of real ones the diagonals are zeros, whatever a rounding error or a cotangent says
+    return quotient_or_nan(x, sums) if dtypes.is_complex(x.aval.dtype) else _off_diagonal_over(x, sums)
+
+
+def _off_diagonal_over(x, y):
+    on_diagonal = eq(*(broadcasted_iota(_INDEX, x.aval.shape[-2:], axis) for axis in (0, 1)))
+    return quotient_or_nan(select(on_diagonal, scalar_like(0, x.aval.dtype), x),
+                           select(on_diagonal, scalar_like(1, y.aval.dtype), y))
+
+
+def as_row(x: Array) -> Array:
+    """Vectors as matrices of one row."""
+    return reshape(x, (*x.aval.shape[:-1], 1, x.aval.shape[-1]))
+
+
+def as_column(x: Array) -> Array:
+    """Vectors as matrices of one column."""
+    return reshape(x, (*x.aval.shape, 1))

@@ -8,13 +8,14 @@ from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
 from pullback._core.zeros import Zero
 from pullback._ops.elementwise import neg, sub
+from pullback._ops.expressions import emitted
 from pullback._ops.families import operands
 from pullback._ops.matrices import (
     check_matrices,
     conjugate,
     each_matrix,
-    emitted,
     product,
+    routine,
     stacked_batch,
     swapped,
     triangle,
@@ -59,14 +60,15 @@ def _type(a, b, *, left_side, **_):
 
 
 def _kernel(a, b, left_side, lower, transpose_a, conjugate_a, unit_diagonal):
-    from scipy.linalg import get_blas_funcs
     if b.size == 0:
         return b
-    if conjugate_a:
+    if conjugate_a and transpose_a and a.dtype.kind == "c":
         a = a.conj()
-    trsm = get_blas_funcs("trsm", (a, b))
-    return each_matrix(lambda a, b: (trsm(1., a, b, side=not left_side, lower=lower, trans_a=transpose_a,
-                                          diag=unit_diagonal),), a.ndim - 2, a, b)[0]
+    # scipy's routine takes matrices column by column: it gets the transpose, which lies so in memory, and undoes it
+    op = 0 if transpose_a else 2 if conjugate_a else 1
+    trsm = routine("trsm", b.dtype)
+    return each_matrix(lambda a, b: (trsm(1., a, b, side=not left_side, lower=not lower, trans_a=op,
+                                          diag=unit_diagonal),), a.ndim - 2, a.swapaxes(-1, -2), b)[0]
 
 
 def _lower(ctx, a, b, left_side, lower, transpose_a, conjugate_a, unit_diagonal):

@@ -1,8 +1,9 @@
 """User primitives: operations with rules of their own for every transformation."""
+from pullback._core.jaxpr import ClosedJaxpr, Jaxpr, Literal, Var
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import ShapedArray
 from pullback._core.zeros import Zero
 from pullback._ops.shape import instantiate
 
-__all__ = ["Primitive", "ShapedArray", "Zero", "instantiate", "is_linear"]
+__all__ = ["ClosedJaxpr", "Jaxpr", "Literal", "Primitive", "ShapedArray", "Var", "Zero", "instantiate", "is_linear"]

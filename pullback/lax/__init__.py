@@ -7,6 +7,7 @@ from pullback._higher_order.loops import fori_loop, map, scan
 from pullback._higher_order.root import custom_root
 from pullback._higher_order.while_loop import while_loop
 from pullback._ops.assemble import bitcast_convert_type, broadcasted_iota, concatenate, iota, split
+from pullback._ops.broadcasting import broadcast, broadcast_shapes, collapse
 from pullback._ops.collectives import all_gather, axis_index, axis_size, pmax, pmean, pmin, ppermute, psum
 from pullback._ops.compare import (
     bitwise_and, bitwise_not, bitwise_or, bitwise_xor, eq, ge, gt, le, lt, ne, population_count, select, select_n,
@@ -27,6 +28,7 @@ from pullback._ops.elementwise import (
     RoundingMethod, add, cbrt, ceil, div, exp, exp2, expm1, floor, integer_pow, is_finite, log, log1p, logistic,
     max, min, mul, neg, pow, reciprocal, rem, round, rsqrt, sign, sqrt, square, sub,
 )
+from pullback._ops.fft import FftType, fft
 from pullback._ops.gamma_bessel import bessel_i0e, bessel_i1e, betainc, igamma, igammac
 from pullback._ops.gather_numpy import GatherDimensionNumbers, GatherScatterMode, ScatterDimensionNumbers
 from pullback._ops.gather_scatter import (
@@ -48,20 +50,20 @@ from pullback._ops.trig import (
 )
 
 __all__ = [
-    "ConvDimensionNumbers", "GatherDimensionNumbers", "GatherScatterMode", "Precision", "RoundingMethod",
-    "ScatterDimensionNumbers", "abs", "acos", "acosh", "add", "all_gather", "argmax", "argmin", "asin", "asinh", "atan",
-    "atan2", "atanh", "axis_index", "axis_size", "batch_matmul", "bessel_i0e", "bessel_i1e", "betainc",
-    "bitcast_convert_type", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "broadcast_in_dim",
-    "broadcasted_iota", "cbrt", "ceil", "clamp", "complex", "concatenate", "cond", "conj", "conv",
-    "conv_dimension_numbers", "conv_general_dilated", "conv_transpose", "conv_with_general_padding",
-    "convert_element_type", "cos", "cosh", "cumlogsumexp", "cummax", "cummin", "cumprod", "cumsum",
-    "custom_linear_solve", "custom_root", "digamma", "div", "dot", "dot_general", "dynamic_index_in_dim",
+    "ConvDimensionNumbers", "FftType", "GatherDimensionNumbers", "GatherScatterMode", "Precision", "RoundingMethod",
+    "ScatterDimensionNumbers", "abs", "acos", "acosh", "add", "all_gather", "argmax", "argmin", "asin", "asinh",
+    "associative_scan", "atan", "atan2", "atanh", "axis_index", "axis_size", "batch_matmul", "bessel_i0e", "bessel_i1e",
+    "betainc", "bitcast_convert_type", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "broadcast",
+    "broadcast_in_dim", "broadcast_shapes", "broadcasted_iota", "cbrt", "ceil", "clamp", "collapse", "complex",
+    "concatenate", "cond", "conj", "conv", "conv_dimension_numbers", "conv_general_dilated", "conv_transpose",
+    "conv_with_general_padding", "convert_element_type", "cos", "cosh", "cumlogsumexp", "cummax", "cummin", "cumprod",
+    "cumsum", "custom_linear_solve", "custom_root", "digamma", "div", "dot", "dot_general", "dynamic_index_in_dim",
     "dynamic_slice", "dynamic_slice_in_dim", "dynamic_update_index_in_dim", "dynamic_update_slice",
-    "dynamic_update_slice_in_dim", "eq", "erf", "erf_inv", "erfc", "exp", "exp2", "expand_dims", "expm1", "floor",
-    "fori_loop", "full", "full_like", "gather", "ge", "gt", "igamma", "igammac", "imag", "index_in_dim", "integer_pow",
-    "iota", "is_finite", "le", "lgamma", "linalg", "log", "log1p", "logistic", "lt", "map", "max", "min", "mul", "ne",
-    "neg", "nextafter", "pad", "padtype_to_pads", "pmax", "pmean", "pmin", "polygamma", "population_count", "pow",
-    "ppermute", "psum", "real", "reciprocal", "reduce", "reduce_and", "reduce_max", "reduce_min", "reduce_or",
+    "dynamic_update_slice_in_dim", "eq", "erf", "erf_inv", "erfc", "exp", "exp2", "expand_dims", "expm1", "fft",
+    "floor", "fori_loop", "full", "full_like", "gather", "ge", "gt", "igamma", "igammac", "imag", "index_in_dim",
+    "integer_pow", "iota", "is_finite", "le", "lgamma", "linalg", "log", "log1p", "logistic", "lt", "map", "max", "min",
+    "mul", "ne", "neg", "nextafter", "pad", "padtype_to_pads", "pmax", "pmean", "pmin", "polygamma", "population_count",
+    "pow", "ppermute", "psum", "real", "reciprocal", "reduce", "reduce_and", "reduce_max", "reduce_min", "reduce_or",
     "reduce_precision", "reduce_prod", "reduce_sum", "reduce_window", "reduce_xor", "rem", "reshape", "rev", "round",
     "rsqrt", "scan", "scatter", "scatter_add", "scatter_max", "scatter_min", "scatter_mul", "scatter_sub", "select",
     "select_n", "shift_left", "shift_right_arithmetic", "shift_right_logical", "sign", "sin", "sinh", "slice",

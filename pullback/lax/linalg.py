@@ -1,5 +1,11 @@
 """Decompositions of matrices and solutions of linear systems, close to LAPACK: strict about dtypes and shapes."""
 from pullback._ops.cholesky import cholesky
+from pullback._ops.eig import eig
+from pullback._ops.eigh import eigh
+from pullback._ops.lu import lu, lu_pivots_to_permutation
+from pullback._ops.qr import householder_product, qr
+from pullback._ops.svd import svd
 from pullback._ops.triangular_solve import triangular_solve
 
-__all__ = ["cholesky", "triangular_solve"]
+__all__ = ["cholesky", "eig", "eigh", "householder_product", "lu", "lu_pivots_to_permutation", "qr", "svd",
+           "triangular_solve"]

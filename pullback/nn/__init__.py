@@ -25,6 +25,7 @@ from pullback.nn.activations import sparse_sigmoid as sparse_sigmoid
 from pullback.nn.activations import squareplus as squareplus
 from pullback.nn.activations import swish as swish
 from pullback.nn.activations import tanh as tanh
+from pullback.nn.attention import dot_product_attention as dot_product_attention
 from pullback.nn.normalization import log_softmax as log_softmax
 from pullback.nn.normalization import logmeanexp as logmeanexp
 from pullback.nn.normalization import logsumexp as logsumexp

@@ -17,7 +17,7 @@ from pullback._core import dtypes
 from pullback._core.array import Array
 from pullback._core.errors import boundary
 from pullback._core.types import canonical_shape
-from pullback.numpy import creation
+from pullback.numpy import creation, manipulation
 
 Axes = int | Sequence[int]
 
@@ -220,6 +220,43 @@ def variance_scaling(scale: float, mode: str, distribution: str, in_axis: Axes =
     return init
 
 
+@boundary
+def orthogonal(scale: float = 1.0, column_axis: int = -1, dtype: Any = None) -> Initializer:
+    """An initializer of orthogonal matrices times `scale`: of orthonormal rows or columns, whichever are fewer.
+
+    Args:
+      scale: a number.
+      column_axis: the axis that runs over the columns; all others together run over the rows.
+      dtype: the dtype by default, floating or complex; float32 if None.
+
+    Raises, from the initializer: ValueError for less than two axes and for an axis out of bounds, TypeError for another
+    dtype. See: Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of learning" (2014).
+
+    >>> from pullback import nn, random
+    >>> w = nn.initializers.orthogonal()(random.key(0), (4, 2))
+    >>> print(abs(w.T @ w).round(3))
+    [[1. 0.]
+     [0. 1.]]
+    """
+    default = dtype
+
+    @boundary
+    def init(key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        shape = canonical_shape(shape)
+        resolved = _dtype("orthogonal", dtype, default)
+        if len(shape) < 2:
+            raise ValueError(f"orthogonal: expected the shape of a matrix, or one of more axes, got {shape}")
+        if not -len(shape) <= column_axis < len(shape):
+            raise ValueError(f"orthogonal: column_axis {column_axis} is out of bounds for shape {shape}")
+        columns = shape[column_axis]
+        rows = math.prod(shape) // columns if columns else 0
+        matrix = random.orthogonal(key, rows, (), resolved, columns)
+        rest = [n for i, n in enumerate(shape) if i != column_axis % len(shape)]
+        return manipulation.moveaxis(matrix.reshape((*rest, columns)), -1, column_axis) * np.asarray(scale, resolved)
+
+    return init
+
+
 def _scaled(name: str, scale: float, mode: str, distribution: str, says: str):
     def factory(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None) -> Initializer:
         return variance_scaling(scale, mode, distribution, in_axis, out_axis, batch_axis, dtype)
@@ -247,6 +284,6 @@ kaiming_uniform, kaiming_normal = he_uniform, he_normal
 
 __all__ = [
     "Initializer", "constant", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "kaiming_normal",
-    "kaiming_uniform", "lecun_normal", "lecun_uniform", "normal", "ones", "truncated_normal", "uniform",
+    "kaiming_uniform", "lecun_normal", "lecun_uniform", "normal", "ones", "orthogonal", "truncated_normal", "uniform",
     "variance_scaling", "xavier_normal", "xavier_uniform", "zeros",
 ]

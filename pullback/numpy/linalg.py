@@ -1,13 +1,12 @@
-"""Linear algebra that needs no decomposition: norms, powers, chains of products."""
+"""Linear algebra: norms, powers and chains of products; linear systems are in `solving`, and `decompositions` in a file
+of theirs."""
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from pullback._core import dtypes
 from pullback._core.array import Array
 from pullback._core.errors import boundary
 from pullback._ops import elementwise
@@ -15,23 +14,55 @@ from pullback._ops.assemble import broadcasted_iota
 from pullback._ops.compare import eq
 from pullback._ops.families import scalar_like
 from pullback._ops.reduce import reduce_max_p, reduce_min_p
-from pullback._ops.shape import broadcast_to, convert_element_type, reduce_sum_p, reshape
+from pullback._ops.shape import broadcast_to, convert_element_type, expand_dims, reduce_sum_p, reshape
 from pullback._ops.trig import abs as magnitude
+from pullback.numpy import grids
 from pullback.numpy.contractions import cross, matmul, outer, tensordot, vecdot
+from pullback.numpy.decompositions import (
+    EighResult,
+    EigResult,
+    QRResult,
+    SVDResult,
+    cond,
+    eig,
+    eigh,
+    eigvals,
+    eigvalsh,
+    lstsq,
+    matrix_rank,
+    pinv,
+    qr,
+    singular_norm,
+    svd,
+    svdvals,
+)
 from pullback.numpy.einsum import contracted
-from pullback.numpy.elementwise import as_operand
+from pullback.numpy.elementwise import as_operand, integer
 from pullback.numpy.logic import truth
+from pullback.numpy.manipulation import matrix_transpose, moveaxis
 from pullback.numpy.reductions import axes_of, one_axis, reduced, squared_size
+from pullback.numpy.solving import (
+    SlogdetResult,
+    cholesky,
+    det,
+    inexact,
+    inv,
+    inverted,
+    slogdet,
+    solve,
+    square_matrices,
+    tensorinv,
+    tensorsolve,
+)
 
-__all__ = ["norm", "vector_norm", "matrix_norm", "matrix_power", "multi_dot", "matmul", "tensordot", "vecdot", "outer",
-           "cross"]
+__all__ = [
+    "EigResult", "EighResult", "QRResult", "SVDResult", "SlogdetResult", "cholesky", "cond", "cross", "det", "diagonal",
+    "eig", "eigh", "eigvals", "eigvalsh", "inv", "lstsq", "matmul", "matrix_norm", "matrix_power", "matrix_rank",
+    "matrix_transpose", "multi_dot", "norm", "outer", "pinv", "qr", "slogdet", "solve", "svd", "svdvals", "tensordot",
+    "tensorinv", "tensorsolve", "trace", "vecdot", "vector_norm",
+]
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
-
-def _inexact(name: str, x: Any) -> Array:
-    x = as_operand(x, name, 0)
-    return convert_element_type(x, dtypes.to_inexact(x.aval.dtype, False)[0])
 
 
 def _vector_norm(name: str, x: Array, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Array:
@@ -60,10 +91,10 @@ def _matrix_norm(name: str, x: Array, ord: Any, rows: int, columns: int, keepdim
     if ord is None or ord == "fro":
         return _vector_norm(name, x, None, tuple(sorted((rows, columns))), keepdims)
     if ord in (2, -2, "nuc"):
-        raise NotImplementedError(f"{name}: ord={ord!r} needs singular values, which are not available; use 'fro', 1, "
-                                  "-1, inf or -inf")
+        y = singular_norm(moveaxis(x, (rows, columns), (-2, -1)), ord)
+        return expand_dims(y, sorted((rows, columns))) if keepdims else y
     if ord not in (1, -1, np.inf, -np.inf):
-        raise ValueError(f"{name}: ord of a matrix must be None, 'fro', 1, -1, inf or -inf, got {ord!r}")
+        raise ValueError(f"{name}: ord of a matrix must be None, 'fro', 'nuc', 1, -1, 2, -2, inf or -inf, got {ord!r}")
     summed, over = (rows, columns) if abs(ord) == 1 else (columns, rows)
     sums = reduced(reduce_sum_p, magnitude(x), (summed,), True)
     y = reduced(reduce_max_p if ord > 0 else reduce_min_p, sums, (over,), True)
@@ -79,14 +110,15 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     Without `axis` and `ord`, the 2-norm of all elements. `axis` is the axis of vectors, or a pair of axes of
     matrices; without it, `x` is one vector or one matrix. `ord` of vectors: None or 2, 1, inf, -inf, 0 (the
     count of nonzeros) or any number p, for sum(|x|**p)**(1/p); of matrices: None or "fro" (root of the sum of
-    squares), 1 or -1 (the largest or smallest column sum), inf or -inf (of row sums).
+    squares), 1 or -1 (the largest or smallest column sum), inf or -inf (of row sums), 2 or -2 (the largest or smallest
+    singular value), "nuc" (the sum of singular values).
     ValueError for another `ord` and for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.linalg.norm(pnp.array([3., 4.])))
     5.0
     """
-    x = _inexact("norm", x)
+    x = inexact("norm", x)
     rank = x.aval.ndim
     if axis is None and ord is None:
         return _vector_norm("norm", x, None, tuple(range(rank)), keepdims)
@@ -109,7 +141,7 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any
     >>> print(pnp.linalg.vector_norm(pnp.array([3., 4.]), ord=1))
     7.0
     """
-    x = _inexact("vector_norm", x)
+    x = inexact("vector_norm", x)
     return _vector_norm("vector_norm", x, ord, axes_of("vector_norm", axis, x.aval.ndim), keepdims)
 
 
@@ -121,30 +153,54 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Array
     >>> print(pnp.linalg.matrix_norm(pnp.array([[1., 2.], [3., 4.]]), ord=1))
     6.0
     """
-    x = _inexact("matrix_norm", x)
+    x = inexact("matrix_norm", x)
     if x.aval.ndim < 2:
         raise ValueError(f"matrix_norm: expected matrices in the last two axes, got shape {x.shape}")
     return _matrix_norm("matrix_norm", x, ord, x.aval.ndim - 2, x.aval.ndim - 1, keepdims)
 
 
 @boundary
-def matrix_power(a: Any, n: int) -> Array:
-    """The product of `n` square matrices `a`, by repeated squaring; the identity for n = 0.
+def diagonal(x: Any, /, *, offset: int = 0) -> Array:
+    """The diagonals of matrices `(..., m, n)`, or those `offset` places above. ValueError for less than two axes.
 
-    TypeError for others, NotImplementedError for a negative n.
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.linalg.diagonal(pnp.array([[1, 2], [3, 4]])))
+    [1 4]
+    """
+    return grids.diagonal(x, offset, -2, -1)
+
+
+@boundary
+def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Array:
+    """The sums along the diagonals of matrices `(..., m, n)`, or `offset` places above. ValueError for less than two
+    axes.
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.linalg.trace(pnp.array([[1, 2], [3, 4]])))
+    5
+    """
+    return grids.trace(x, offset, -2, -1, dtype)
+
+
+@boundary
+def matrix_power(a: Any, n: int) -> Array:
+    """The product of `n` square matrices `a` of shape `(..., k, k)`, by repeated squaring; the identity for n = 0.
+
+    The dtype is kept; for a negative `n` it is the power of the inverse, in floating point. TypeError for other shapes,
+    an `n` that is no integer, and for an inverse in half precision.
 
     >>> import pullback.numpy as pnp
     >>> pnp.linalg.matrix_power(pnp.array([[1., 1.], [0., 1.]]), 3)
     Array([[1., 3.],
            [0., 1.]], dtype=float32)
     """
-    x = _inexact("matrix_power", a)
+    x = as_operand(a, "matrix_power", 0)
+    n = integer("matrix_power", "n", n)
     shape = x.aval.shape
-    n = operator.index(n)
     if len(shape) < 2 or shape[-1] != shape[-2]:
         raise TypeError(f"matrix_power: expected square matrices in the last two axes, got shape {shape}")
     if n < 0:
-        raise NotImplementedError(f"matrix_power: a negative power needs an inverse, which is not available; got n={n}")
+        n, x = -n, inverted("matrix_power", square_matrices("matrix_power", x))
     result: Array | None = None
     while n:
         if n & 1:

@@ -54,3 +54,5 @@ from pullback.random.samplers import rademacher as rademacher
 from pullback.random.samplers import randint as randint
 from pullback.random.samplers import truncated_normal as truncated_normal
 from pullback.random.samplers import uniform as uniform
+from pullback.random.vectors import multivariate_normal as multivariate_normal
+from pullback.random.vectors import orthogonal as orthogonal

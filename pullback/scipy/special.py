@@ -21,6 +21,7 @@ from pullback.nn.normalization import log_softmax as log_softmax
 from pullback.nn.normalization import logsumexp as logsumexp
 from pullback.nn.normalization import softmax as softmax
 from pullback.numpy.elementwise import FLOAT, INEXACT, binary, elementwise, unary
+from pullback.scipy import _normal_quantile
 
 _HERE = "pullback.scipy.special"
 
@@ -124,14 +125,15 @@ def _normal_below(x: Array) -> Array:
 
 @elementwise(FLOAT)
 def ndtri(p: Any) -> Array:
-    """The inverse of `ndtr` on (0, 1): infinite at the ends, nan outside.
+    """The inverse of `ndtr` on (0, 1), accurate down to the smallest numbers: infinite at the ends, nan outside.
+
+    Wichura, "Algorithm AS 241" (1988).
 
     >>> from pullback.scipy import special
-    >>> print(special.ndtri(0.5))
-    0.0
+    >>> print(special.ndtri(0.5), special.ndtri(1e-30).round(3))
+    0.0 -11.464
     """
-    return e.mul_p.bind(scalar(p, np.sqrt(2)),
-                        s.erf_inv_p.bind(e.sub_p.bind(e.mul_p.bind(scalar(p, 2), p), scalar(p, 1))))
+    return _normal_quantile.normal_quantile(p)
 
 
 @elementwise(FLOAT)

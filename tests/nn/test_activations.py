@@ -179,6 +179,14 @@ def test_variance_scaling(name):
     close(init(random.key(7), (3, 4)), getattr(jnn.initializers, name)()(jax.random.key(7), (3, 4)))
 
 
+@pytest.mark.parametrize(("shape", "axis"), [((4, 2), -1), ((2, 4), -1), ((3, 4, 2), 0), ((0, 3), -1)])
+def test_orthogonal_matrices(shape, axis):
+    ours = nn.initializers.orthogonal(2.0, axis)(random.key(1), shape)
+    close(ours, jnn.initializers.orthogonal(2.0, axis)(jax.random.key(1), shape), 10)
+    with pytest.raises(ValueError, match=r"orthogonal: .*matrix"):
+        nn.initializers.orthogonal()(random.key(1), (3,))
+
+
 def test_simple_initializers():
     key = random.key(0)
     assert np.asarray(nn.initializers.zeros(key, (2,))).tolist() == [0, 0]

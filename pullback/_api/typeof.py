@@ -1,0 +1,25 @@
+"""The type of a value, as transformations see it."""
+from __future__ import annotations
+
+from typing import Any
+
+from pullback._core.arguments import aval_of
+from pullback._core.errors import boundary
+from pullback._core.types import ShapedArray
+
+
+@boundary
+def typeof(x: Any) -> ShapedArray:
+    """The shape, dtype and weak type of an array or a number, which are known of traced values, too.
+
+    TypeError for what is no array or number.
+
+    >>> import pullback as pb
+    >>> t = pb.typeof(pb.numpy.ones((2, 3)))
+    >>> print(t, t.shape, t.dtype)
+    ShapedArray(f32[2,3]) (2, 3) float32
+    """
+    try:
+        return aval_of(x)
+    except TypeError as error:
+        raise TypeError(f"typeof: {error}") from None

@@ -1,0 +1,432 @@
+"""Linear algebra as in `scipy.linalg`, on stacks of matrices in the last two axes.
+
+Integers and bools are computed in floating point; half precision is refused, since LAPACK knows none. The options
+`overwrite_a`, `overwrite_b`, `check_finite` and `debug` are accepted and change nothing: arrays are never written to,
+and what is not finite gives nan or inf.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.array import Array, ConcreteArray
+from pullback._core.errors import boundary
+from pullback._higher_order.while_loop import while_loop
+from pullback._ops import cholesky as cholesky_ops
+from pullback._ops import compare, elementwise
+from pullback._ops import lu as lu_ops
+from pullback._ops.assemble import broadcasted_iota
+from pullback._ops.assemble import concatenate as joined
+from pullback._ops.families import broadcast_shapes, scalar_like
+from pullback._ops.identity import stop_gradient_p
+from pullback._ops.matrices import adjoint, check_matrices, conjugate, identity, product, rows, side_by_side, triangle
+from pullback._ops.reduce import reduce_max
+from pullback._ops.shape import broadcast_to, convert_element_type, reduce_sum, reshape
+from pullback._ops.slicing import pad, rev, slice_in_dim
+from pullback._ops.triangular_solve import triangular_solve
+from pullback._ops.trig import abs as magnitude
+from pullback._ops.trig import real_dtype
+from pullback.numpy import linalg
+from pullback.numpy.elementwise import as_operand, cast, integer
+from pullback.numpy.indexing import take
+from pullback.numpy.solving import columns, inexact, square_matrices, system
+from pullback.scipy._spectral import eigh, eigvalsh, qr, svd, svdvals
+
+__all__ = ["block_diag", "cho_factor", "cho_solve", "cholesky", "det", "eigh", "eigvalsh", "expm", "inv", "lu",
+           "lu_factor", "lu_solve", "qr", "solve", "solve_triangular", "svd", "svdvals", "toeplitz"]
+
+# --- linear systems ---
+
+
+@boundary
+def solve(a: Any, b: Any, lower: bool = False, overwrite_a: bool = False, overwrite_b: bool = False,
+          debug: bool = False, check_finite: bool = True, assume_a: str = "gen") -> Array:
+    """The solution `x` of `a @ x = b`.
+
+    `a`: `(..., n, n)`; `b`: a vector `(n,)` or matrices `(..., n, m)`; leading axes broadcast, dtypes are promoted.
+    `assume_a`: "pos" uses the Cholesky decomposition of a positive definite `a`, of which only the upper triangle (the
+    lower one with `lower`) is read; "gen", "sym" and "her" use the LU decomposition of all of `a`. A singular matrix
+    gives inf or nan. Raises: ValueError for other shapes or another `assume_a`, TypeError for other dtypes.
+
+    >>> from pullback.scipy import linalg
+    >>> import pullback.numpy as pnp
+    >>> print(linalg.solve(pnp.array([[4., 2.], [2., 5.]]), pnp.array([6., 7.]), assume_a="pos"))
+    [1. 1.]
+    """
+    if assume_a not in ("gen", "sym", "her", "pos"):
+        raise ValueError(f"solve: assume_a must be 'gen', 'sym', 'her' or 'pos', got {assume_a!r}")
+    if assume_a != "pos":
+        return linalg.solve(a, b)
+    x, y, vector = system("solve", a, b)
+    return columns(_cholesky_solve("solve", _cholesky(x, lower), y, lower), vector)
+
+
+@boundary
+def solve_triangular(a: Any, b: Any, trans: int | str = 0, lower: bool = False, unit_diagonal: bool = False,
+                     overwrite_b: bool = False, debug: Any = None, check_finite: bool = True) -> Array:
+    """The solution `x` of `op(a) @ x = b` for triangular `a`.
+
+    `a`: `(..., n, n)`, of which only the upper triangle (the lower one with `lower`) is read, with `unit_diagonal` also
+    not its diagonal, which counts as ones. `b`: a vector `(n,)` or matrices `(..., n, m)`; leading axes broadcast,
+    dtypes are promoted. `trans`: 0 or "N" for `a` itself, 1 or "T" for its transpose, 2 or "C" for its conjugate
+    transpose. A singular matrix gives inf or nan. Raises: ValueError for other shapes or another `trans`, TypeError for
+    other dtypes.
+
+    >>> from pullback.scipy import linalg
+    >>> import pullback.numpy as pnp
+    >>> print(linalg.solve_triangular(pnp.array([[2., 0.], [1., 4.]]), pnp.array([2., 9.]), lower=True))
+    [1. 2.]
+    """
+    op = {0: "N", 1: "T", 2: "C"}.get(trans, trans) if isinstance(trans, int) else trans
+    if op not in ("N", "T", "C"):
+        raise ValueError(f"solve_triangular: trans must be 0, 1, 2, 'N', 'T' or 'C', got {trans!r}")
+    x, y, vector = system("solve_triangular", a, b)
+    options = {"lower": lower, "transpose_a": op != "N", "conjugate_a": op == "C", "unit_diagonal": unit_diagonal}
+    return columns(_triangular("solve_triangular", x, y, **options), vector)
+
+
+def _triangular(name: str, a: Array, b: Array, **options: bool) -> Array:
+    return side_by_side(name, lambda a, b: triangular_solve(a, b, left_side=True, **options), [a], b)
+
+
+@boundary
+def inv(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Array:
+    """The inverses of square matrices, as `numpy.linalg.inv`, with its errors.
+
+    >>> from pullback.scipy import linalg
+    >>> import pullback.numpy as pnp
+    >>> print(linalg.inv(pnp.array([[2., 0.], [0., 4.]])))
+    [[0.5  0.  ]
+     [0.   0.25]]
+    """
+    return linalg.inv(a)
+
+
+@boundary
+def det(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Array:
+    """The determinants of square matrices, as `numpy.linalg.det`, with its derivatives and errors.
+
+    >>> from pullback.scipy import linalg
+    >>> import pullback.numpy as pnp
+    >>> print(linalg.det(pnp.array([[1., 2.], [3., 4.]])))
+    -2.0
+    """
+    return linalg.det(a)
+
+
+# --- the Cholesky decomposition ---
+
+
+@boundary
+def cholesky(a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> Array:
+    """The upper triangular `u` with `u.conj().T @ u = a`, or with `lower` the lower triangular `l` with `l @ l.conj().T
+    = a`, for positive definite matrices `(..., n, n)`.
+
+    Only that triangle of `a` is read, and has a derivative. A matrix that is not positive definite gives nan. Raises:
+    ValueError for other shapes, TypeError for other dtypes.
+
+    >>> from pullback.scipy import linalg
+    >>> import pullback.numpy as pnp
+    >>> print(linalg.cholesky(pnp.array([[4., 2.], [2., 5.]])))
+    [[2. 1.]
+     [0. 2.]]
+    """
+    return _cholesky(square_matrices("cholesky", a), lower)
+
+
+def _cholesky(x: Array, lower: bool) -> Array:
+    factor = cholesky_ops.cholesky(x if lower else adjoint(x), symmetrize_input=False)
+    return factor if lower else adjoint(factor)
+
+
+@boundary
+def cho_factor(a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True
+               ) -> tuple[Array, bool]:
+    """The factor that `cholesky` returns, and `lower`: what `cho_solve` takes. ValueError and TypeError as there.
+
+    >>> from pullback.scipy import linalg
+    >>> import pullback.numpy as pnp
+    >>> factor = linalg.cho_factor(pnp.array([[4., 2.], [2., 5.]]))
+    >>> print(linalg.cho_solve(factor, pnp.array([6., 7.])))
+    [1. 1.]
+    """
+    return _cholesky(square_matrices("cho_factor", a), lower), lower
+
+
+@boundary
+def cho_solve(c_and_lower: tuple[Any, bool], b: Any, overwrite_b: bool = False, check_finite: bool = True) -> Array:
+    """The solution `x` of `a @ x = b`, given what `cho_factor` returned for `a`.
+
+    `b`: a vector `(n,)` or matrices `(..., n, m)`; leading axes broadcast, dtypes are promoted. Differentiable in the
+    factor. Raises: ValueError for other shapes, TypeError for other dtypes.
+
+    >>> from pullback.scipy import linalg
+    >>> import pullback.numpy as pnp
+    >>> print(linalg.cho_solve((2 * pnp.eye(2), True), pnp.array([4., 8.])))
+    [1. 2.]
+    """
+    c, lower = _pair("cho_solve", "c_and_lower", c_and_lower, "cho_factor")
+    x, y, vector = system("cho_solve", c, b, "the factor")
+    return columns(_cholesky_solve("cho_solve", x, y, bool(lower)), vector)
+
+
+def _cholesky_solve(name: str, factor: Array, b: Array, lower: bool) -> Array:
+    for adjoint_of in ((False, True) if lower else (True, False)):
+        b = _triangular(name, factor, b, lower=lower, transpose_a=adjoint_of, conjugate_a=adjoint_of)
+    return b
+
+
+def _pair(name: str, argument: str, value: Any, source: str) -> tuple[Any, Any]:
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"{name}: {argument} must be the pair that {source} returns, got a value of type "
+                        f"{type(value).__name__}")
+    return value[0], value[1]
+
+
+# --- the LU decomposition ---
+
+
+@boundary
+def lu_factor(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> tuple[Array, Array]:
+    """The LU decomposition of matrices `(..., m, n)` with partial pivoting, as `lu_solve` takes it.
+
+    Returns: `lu` of the shape of `a`, with the upper triangular `u` in its upper triangle and the unit lower triangular
+    `l` below, and `pivots`, int32 `(..., min(m, n))`: the row that each row was swapped with. A singular matrix gives
+    zeros on the diagonal of `u`, and no derivative. Raises: ValueError for less than two axes, TypeError for other
+    dtypes.
+
+    >>> from pullback.scipy import linalg
+    >>> import pullback.numpy as pnp
+    >>> print(linalg.lu_solve(linalg.lu_factor(pnp.array([[0., 2.], [4., 0.]])), pnp.array([2., 4.])))
+    [1. 1.]
+    """
+    factors, pivots, _ = _factored("lu_factor", a)
+    return factors, pivots
+
+
+def _factored(name: str, a: Any) -> tuple[Array, Array, Array]:
+    x = inexact(name, a)
+    check_matrices(name, x.aval, what="a")
+    return lu_ops.lu(x)
+
+
+@boundary
+def lu_solve(lu_and_piv: tuple[Any, Any], b: Any, trans: int = 0, overwrite_b: bool = False, check_finite: bool = True
+             ) -> Array:
+    """The solution `x` of `op(a) @ x = b`, given what `lu_factor` returned for a square `a`.
+
+    `b`: a vector `(n,)` or matrices `(..., n, m)`; leading axes broadcast, dtypes are promoted. `trans`: 0 for `a`, 1
+    for its transpose, 2 for its conjugate transpose. Differentiable in the factors; where the matrix itself is at hand,
+    `solve` has the better derivative. Raises: ValueError for other shapes or another `trans`, TypeError for other
+    dtypes.
+
+    >>> from pullback.scipy import linalg
+    >>> import pullback.numpy as pnp
+    >>> print(linalg.lu_solve(linalg.lu_factor(pnp.array([[0., 2.], [4., 0.]])), pnp.array([4., 2.]), trans=1))
+    [1. 1.]
+    """
+    factors, pivots = _pair("lu_solve", "lu_and_piv", lu_and_piv, "lu_factor")
+    if trans not in (0, 1, 2):
+        raise ValueError(f"lu_solve: trans must be 0, 1 or 2, got {trans!r}")
+    x, y, vector = system("lu_solve", factors, b, "the factors")
+    pivots = as_operand(pivots, "lu_solve", "piv")
+    if pivots.aval.shape != x.aval.shape[:-1]:
+        raise ValueError(f"lu_solve: expected pivots of shape {x.aval.shape[:-1]} for factors of shape {x.aval.shape}, "
+                         f"got {pivots.aval.shape}")
+    if not dtypes.is_integer(pivots.aval.dtype):
+        raise TypeError(f"lu_solve: expected pivots of integers, got {pivots.aval.str_short()}")
+    pivots = convert_element_type(pivots, np.int32)
+    permutation = lu_ops.lu_pivots_to_permutation(pivots, x.aval.shape[-1])
+    if trans == 2:
+        y = conjugate(y)
+
+    def solution(factors, permutation, b):
+        return lu_ops.solve_with_factors(factors, permutation, b, trans != 0)
+
+    y = side_by_side("lu_solve", solution, [x, permutation], y)
+    return columns(conjugate(y) if trans == 2 else y, vector)
+
+
+@boundary
+def lu(a: Any, permute_l: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> tuple[Array, ...]:
+    """The decomposition `a = p @ l @ u` of matrices `(..., m, n)`, by partial pivoting.
+
+    Returns: `(p, l, u)`, a permutation matrix `(..., m, m)`, real; a lower triangle with ones on the diagonal `(..., m,
+    k)` and an upper one `(..., k, n)`, k = min(m, n). With `permute_l` the pair `(p @ l, u)`. Raises: ValueError for
+    less than two axes, TypeError for other dtypes.
+
+    >>> from pullback.scipy import linalg
+    >>> import pullback.numpy as pnp
+    >>> p, l, u = linalg.lu(pnp.array([[1., 2.], [2., 8.]]))
+    >>> print(l, u)
+    [[1.  0. ]
+     [0.5 1. ]] [[ 2.  8.]
+     [ 0. -2.]]
+    """
+    x, _, permutation = _factored("lu", a)
+    m, n = x.aval.shape[-2:]
+    rank, k = x.aval.ndim, min(m, n)
+    left = slice_in_dim(x, 0, k, axis=rank - 1)
+    left = elementwise.add(triangle(left, lower=True, strict=True), identity(left))
+    upper = triangle(slice_in_dim(x, 0, k, axis=rank - 2), lower=False)
+    if permute_l:
+        return rows(left, lu_ops.inverse(permutation)), upper
+    place = broadcasted_iota(np.dtype(np.int32), (m, m), 0)
+    on = compare.eq(place, reshape(permutation, (*x.aval.shape[:-2], 1, m)))
+    return convert_element_type(on, real_dtype(x.aval.dtype)), left, upper
+
+
+# --- matrices with a structure ---
+
+
+@boundary
+def block_diag(*arrs: Any) -> Array:
+    """The matrix with the given ones along its diagonal, and zeros elsewhere; of shape (1, 0) for none.
+
+    A vector counts as one row and a number as a matrix of one entry; dtypes are promoted. ValueError for more than two
+    axes.
+
+    >>> from pullback.scipy import linalg
+    >>> import pullback.numpy as pnp
+    >>> print(linalg.block_diag(pnp.array([[1, 2], [3, 4]]), 5))
+    [[1 2 0]
+     [3 4 0]
+     [0 0 5]]
+    """
+    xs = [as_operand(x, "block_diag", i) for i, x in enumerate(arrs or (np.zeros((1, 0), np.float32),))]
+    for i, x in enumerate(xs):
+        if x.aval.ndim > 2:
+            raise ValueError(f"block_diag: expected matrices, vectors or numbers, got shape {x.shape} at argument {i}")
+    dtype, weak = dtypes.promote(*[(x.aval.dtype, x.aval.weak_type) for x in xs])
+    xs = [reshape(cast(x, dtype, weak), (1,) * (2 - x.aval.ndim) + x.aval.shape) for x in xs]
+    width, before = sum(x.aval.shape[1] for x in xs), 0
+    strips = []
+    for x in xs:
+        after = before + x.aval.shape[1]
+        strips.append(pad(x, scalar_like(0, dtype), [(0, 0, 0), (before, width - after, 0)]))
+        before = after
+    return joined(strips, 0)
+
+
+@boundary
+def toeplitz(c: Any, r: Any = None) -> Array:
+    """The matrices of shape `(..., m, n)` whose entries depend on the diagonal they are on alone.
+
+    `c`: the first column `(..., m)`; `r`: the first row `(..., n)`, of which the first entry is not read, by default
+    the conjugate of `c`. Leading axes broadcast, dtypes are promoted. TypeError for what is no array, ValueError for
+    leading axes that do not broadcast.
+
+    >>> from pullback.scipy import linalg
+    >>> import pullback.numpy as pnp
+    >>> print(linalg.toeplitz(pnp.array([1, 2, 3]), pnp.array([1, 4])))
+    [[1 4]
+     [2 1]
+     [3 2]]
+    """
+    column = as_operand(c, "toeplitz", 0)
+    row = conjugate(column) if r is None else as_operand(r, "toeplitz", 1)
+    dtype, _ = dtypes.promote(*[(x.aval.dtype, x.aval.weak_type) for x in (column, row)])
+    column, row = (convert_element_type(reshape(x, x.aval.shape or (1,)), dtype) for x in (column, row))
+    lead = broadcast_shapes("toeplitz", column.aval.shape[:-1], row.aval.shape[:-1])
+    m, n = column.aval.shape[-1], row.aval.shape[-1]
+    column, row = broadcast_to(column, (*lead, m)), broadcast_to(row, (*lead, n))
+    axis = len(lead)
+    # from the lower left corner up and then to the right
+    around = joined([rev(column, (axis,)), slice_in_dim(row, min(n, 1), n, axis=axis)], axis)
+    return take(around, m - 1 - np.arange(m)[:, None] + np.arange(n), axis=axis)
+
+
+# --- the exponential ---
+
+# the degree of the Padé approximant, and the norm up to which it and its derivative are exact to rounding. Higham, The
+# scaling and squaring method for the matrix exponential revisited (2005); Al-Mohy and Higham, Computing the Fréchet
+# derivative of the matrix exponential (2009), table 6.1.
+_DEGREES = {np.dtype(np.float32): (7, 3.), np.dtype(np.float64): (13, 4.74)}
+
+
+@boundary
+def expm(A: Any, *, upper_triangular: bool = False, max_squarings: int = 16) -> Array:
+    """The exponentials of square matrices `(..., n, n)`, by a Padé approximant, scaling and squaring.
+
+    A matrix that would have to be halved more than `max_squarings` times gives nan. With `upper_triangular` the
+    matrices must be so, and save the LU decomposition. float32, float64 or complex; integers and bools are converted.
+    Differentiable to any order. Raises: ValueError for other shapes and a negative `max_squarings`, TypeError for other
+    dtypes.
+
+    >>> from pullback.scipy import linalg
+    >>> import pullback.numpy as pnp
+    >>> print(linalg.expm(pnp.array([[0., 1.], [0., 0.]])))
+    [[1. 1.]
+     [0. 1.]]
+    """
+    x = square_matrices("expm", A, "A")
+    limit = integer("expm", "max_squarings", max_squarings)
+    if limit < 0:
+        raise ValueError(f"expm: max_squarings must be at least 0, got {limit}")
+    if x.aval.size == 0:
+        return x
+    degree, reach = _DEGREES[real_dtype(x.aval.dtype)]
+    rank = x.aval.ndim
+    norm = reduce_max(reduce_sum(magnitude(stop_gradient_p.bind(x)), (rank - 2,)), (rank - 2,))
+    halvings = elementwise.ceil(elementwise.log(norm / reach) / math.log(2))
+    halvings = compare.select(compare.gt(norm, reach), halvings, scalar_like(0, norm.aval.dtype))
+    enough = compare.le(halvings, scalar_like(limit, norm.aval.dtype))
+    halvings = compare.select(enough, halvings, scalar_like(0, norm.aval.dtype))
+    each = (*halvings.aval.shape, 1, 1)
+    scale = elementwise.exp2(elementwise.neg(halvings))
+    small = elementwise.mul(x, reshape(convert_element_type(scale, x.aval.dtype), each))
+    y = _quotient(*_pade(small, degree), upper_triangular)
+    halvings = reshape(halvings, each)
+    most = reduce_max(halvings, tuple(range(rank)))
+
+    def square(state):
+        i, y = state
+        return i + 1, compare.select(compare.lt(i, halvings), product(y, y), y)
+
+    y = _repeated(square, y, most, limit)
+    return compare.select(reshape(enough, each), y, scalar_like(np.nan, y.aval.dtype))
+
+
+def _repeated(step: Callable, y: Array, count: Array, limit: int) -> Array:
+    """The steps of a loop: as many as they are where their number is known, else a loop with a bound."""
+    state = scalar_like(0, count.aval.dtype), y
+    if type(count) is ConcreteArray:
+        for _ in range(int(count)):
+            state = step(state)
+        return state[1]
+    return while_loop(lambda state: compare.lt(state[0], count), step, state, max_steps=limit)[1]
+
+
+def _pade(x: Array, degree: int) -> tuple[Array, Array]:
+    """The odd and the even part of the numerator of the approximant; the denominator has their difference."""
+    f = math.factorial
+    c = [f(2 * degree - k) * f(degree) / (f(2 * degree) * f(degree - k) * f(k)) for k in range(degree + 1)]
+    one, x2 = identity(x), product(x, x)
+    x4 = product(x2, x2)
+    powers = [one, x2, x4, product(x4, x2)]
+
+    def total(coefficients, of):
+        terms = [elementwise.mul(p, scalar_like(k, x.aval.dtype)) for k, p in zip(coefficients, of, strict=True)]
+        result = terms[0]
+        for term in terms[1:]:
+            result = elementwise.add(result, term)
+        return result
+
+    parts = []
+    for start in (1, 0):
+        part = total(c[start:8:2], powers)
+        if degree > 7:
+            part = elementwise.add(part, product(powers[3], total(c[start + 8::2], powers[1:])))
+        parts.append(part)
+    return product(x, parts[0]), parts[1]
+
+
+def _quotient(odd: Array, even: Array, triangular: bool) -> Array:
+    over, under = elementwise.add(even, odd), elementwise.sub(even, odd)
+    if triangular:
+        return triangular_solve(under, over, left_side=True)
+    return lu_ops.solve("expm", under, over)

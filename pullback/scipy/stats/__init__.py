@@ -1,0 +1,18 @@
+"""Probability distributions, as in `scipy.stats`: densities, distribution functions and their inverses.
+
+A module for each distribution. `pdf` (of whole numbers `pmf`) is the density, `cdf` the distribution function and
+`sf = 1 - cdf`, each with a `log`; `ppf` and `isf` are the inverses of `cdf` and `sf`. All are differentiable. `loc`
+shifts a distribution and `scale` stretches it.
+"""
+from pullback.scipy.stats import bernoulli as bernoulli
+from pullback.scipy.stats import beta as beta
+from pullback.scipy.stats import cauchy as cauchy
+from pullback.scipy.stats import expon as expon
+from pullback.scipy.stats import gamma as gamma
+from pullback.scipy.stats import laplace as laplace
+from pullback.scipy.stats import logistic as logistic
+from pullback.scipy.stats import multivariate_normal as multivariate_normal
+from pullback.scipy.stats import norm as norm
+from pullback.scipy.stats import poisson as poisson
+from pullback.scipy.stats import t as t
+from pullback.scipy.stats import uniform as uniform

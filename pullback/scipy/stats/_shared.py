@@ -1,0 +1,46 @@
+"""What the distributions share: the standard form of their arguments, and results outside of where they live."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import pullback.numpy as pnp
+from pullback._core.array import Array
+from pullback.numpy.elementwise import FLOAT, promote_operands
+
+
+def real(function: str, *args: Any) -> list[Array]:
+    """Arguments as floating arrays of one dtype whose shapes broadcast; errors name the function."""
+    return promote_operands(function, FLOAT, *args)
+
+
+def standard(function: str, x: Any, loc: Any, scale: Any) -> tuple[Array, Array]:
+    """`(x - loc) / scale`, and the scale."""
+    x, loc, scale = real(function, x, loc, scale)
+    return (x - loc) / scale, scale
+
+
+def where_inside(outside: Array, otherwise: float, fun: Callable[[Array], Array], x: Array, harmless: float) -> Array:
+    """`fun(x)`, but `otherwise` outside, where `fun` gets a harmless number, so that its slope there is no nan."""
+    return pnp.where(outside, otherwise, fun(pnp.where(outside, harmless, x)))
+
+
+def where_probability(q: Array, fun: Callable[[Array], Array]) -> Array:
+    """`fun(q)` for probabilities, nan for what is none."""
+    return where_inside((q < 0) | (q > 1), np.nan, fun, q, 0.5)
+
+
+def log1p_square(z: Array) -> Array:
+    """`log(1 + z**2)` without overflow."""
+    large = abs(z) > 1
+    far, near = pnp.where(large, abs(z), 1), pnp.where(large, 0, z)
+    return pnp.where(large, 2 * pnp.log(far) + pnp.log1p(1 / far ** 2), pnp.log1p(near * near))
+
+
+def log_of(probability: Array, complement: Array) -> Array:
+    """The logarithm of a probability whose complement is known, too: accurate where it is near 0 and near 1."""
+    high, zero = probability > 0.5, probability == 0
+    low = pnp.log(pnp.where(high | zero, 1, probability))
+    return pnp.where(high, pnp.log1p(0 - pnp.where(high, complement, 0)), pnp.where(zero, -np.inf, low))

@@ -1,0 +1,129 @@
+"""The Cauchy distribution."""
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pullback.numpy as pnp
+from pullback._core.array import Array
+from pullback._core.errors import boundary
+from pullback.scipy.stats._shared import log1p_square, log_of, real, standard, where_probability
+
+__all__ = ["cdf", "isf", "logcdf", "logpdf", "logsf", "pdf", "ppf", "sf"]
+
+
+def _log_density(z: Array, scale: Array) -> Array:
+    return -log1p_square(z) - pnp.log(math.pi * scale)
+
+
+def _below(z: Array) -> Array:
+    # the angle keeps what 1/2 + arctan(z) / pi cancels
+    return pnp.arctan2(1, -z) / math.pi
+
+
+def _log_below(z: Array) -> Array:
+    return log_of(_below(z), _below(-z))
+
+
+def _quantile(q: Array) -> Array:
+    high = q > 0.5
+    z = 1 / pnp.tan(math.pi * pnp.where(high, 1 - q, q))
+    return pnp.where(high, z, -z)
+
+
+@boundary
+def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+    """The logarithm of the density, `1 / (pi * scale * (1 + z**2))` with `z = (x - loc) / scale`.
+
+    Args:
+      x: a real number or an array of any shape.
+      loc: the median.
+      scale: the distance of the quartiles from it, positive. All broadcast together; the dtype is the promoted one,
+        floating.
+
+    Raises: TypeError for complex numbers, ValueError for shapes that do not broadcast.
+
+    >>> from pullback.scipy.stats import cauchy
+    >>> print(cauchy.logpdf(0.))
+    -1.14473
+    """
+    return _log_density(*standard("cauchy.logpdf", x, loc, scale))
+
+
+@boundary
+def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+    """The density. Arguments and errors are those of `logpdf`.
+
+    >>> from pullback.scipy.stats import cauchy
+    >>> print(cauchy.pdf(0.))
+    0.31830987
+    """
+    return pnp.exp(_log_density(*standard("cauchy.pdf", x, loc, scale)))
+
+
+@boundary
+def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+    """The distribution function, accurate where it is small. Arguments and errors are those of `logpdf`.
+
+    >>> from pullback.scipy.stats import cauchy
+    >>> print(cauchy.cdf(-1e30))
+    3.1830988e-31
+    """
+    return _below(standard("cauchy.cdf", x, loc, scale)[0])
+
+
+@boundary
+def logcdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+    """The logarithm of `cdf`, accurate at both ends. Arguments and errors are those of `logpdf`.
+
+    >>> from pullback.scipy.stats import cauchy
+    >>> print(cauchy.logcdf(0.))
+    -0.6931472
+    """
+    return _log_below(standard("cauchy.logcdf", x, loc, scale)[0])
+
+
+@boundary
+def sf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+    """`1 - cdf`, accurate where it is small. Arguments and errors are those of `logpdf`.
+
+    >>> from pullback.scipy.stats import cauchy
+    >>> print(cauchy.sf(1e30))
+    3.1830988e-31
+    """
+    return _below(-standard("cauchy.sf", x, loc, scale)[0])
+
+
+@boundary
+def logsf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+    """The logarithm of `sf`, accurate at both ends. Arguments and errors are those of `logpdf`.
+
+    >>> from pullback.scipy.stats import cauchy
+    >>> print(cauchy.logsf(0.))
+    -0.6931472
+    """
+    return _log_below(-standard("cauchy.logsf", x, loc, scale)[0])
+
+
+@boundary
+def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
+    """The inverse of `cdf`; nan for what is no probability. Errors are those of `logpdf`.
+
+    >>> from pullback.scipy.stats import cauchy
+    >>> print(cauchy.ppf(0.75).round(3))
+    1.0
+    """
+    q, loc, scale = real("cauchy.ppf", q, loc, scale)
+    return loc + scale * where_probability(q, _quantile)
+
+
+@boundary
+def isf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
+    """The inverse of `sf`; nan for what is no probability. Errors are those of `logpdf`.
+
+    >>> from pullback.scipy.stats import cauchy
+    >>> print(cauchy.isf(0.25).round(3))
+    1.0
+    """
+    q, loc, scale = real("cauchy.isf", q, loc, scale)
+    return loc - scale * where_probability(q, _quantile)

@@ -1,0 +1,94 @@
+"""The Poisson distribution."""
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+import pullback.numpy as pnp
+from pullback._core.array import Array
+from pullback._core.errors import boundary
+from pullback.scipy import special
+from pullback.scipy.stats._shared import real, where_inside
+
+__all__ = ["cdf", "entropy", "logpmf", "pmf"]
+
+
+def _log_mass(function: str, k: Any, mu: Any, loc: Any) -> Array:
+    k, mu, loc = real(function, k, mu, loc)
+    k = k - loc
+    impossible = (k < 0) | (k == np.inf) | (pnp.isfinite(k) & (k != pnp.floor(k)))
+    return where_inside(impossible, -np.inf, lambda k: _log_probability(k, mu), k, 0)
+
+
+def _log_probability(k: Array, mu: Array) -> Array:
+    return special.xlogy(k, mu) - special.gammaln(k + 1) - mu
+
+
+@boundary
+def logpmf(k: Any, mu: Any, loc: Any = 0) -> Array:
+    """The logarithm of the probability `mu**n exp(-mu) / n!` with `n = k - loc`; -inf where that is no count.
+
+    Args:
+      k: a real number or an array of any shape.
+      mu: the mean, not negative.
+      loc: the shift. All broadcast together; the dtype is the promoted one, floating.
+
+    Raises: TypeError for complex numbers, ValueError for shapes that do not broadcast.
+
+    >>> from pullback.scipy.stats import poisson
+    >>> print(poisson.logpmf(0, 2.))
+    -2.0
+    """
+    return _log_mass("poisson.logpmf", k, mu, loc)
+
+
+@boundary
+def pmf(k: Any, mu: Any, loc: Any = 0) -> Array:
+    """The probability of `k`. Arguments and errors are those of `logpmf`.
+
+    >>> from pullback.scipy.stats import poisson
+    >>> print(poisson.pmf(0, 0.))
+    1.0
+    """
+    return pnp.exp(_log_mass("poisson.pmf", k, mu, loc))
+
+
+@boundary
+def cdf(k: Any, mu: Any, loc: Any = 0) -> Array:
+    """The probability of a number up to `k`. Arguments and errors are those of `logpmf`.
+
+    >>> from pullback.scipy.stats import poisson
+    >>> print(poisson.cdf(-1, 2.))
+    0.0
+    """
+    k, mu, loc = real("poisson.cdf", k, mu, loc)
+    k = k - loc
+    return where_inside(k < 0, 0, lambda k: special.gammaincc(pnp.floor(k) + 1, mu), k, 0)
+
+
+_LARGE = 100
+_COUNTS = 240  # what is beyond 14 standard deviations of the largest mean below
+
+
+@boundary
+def entropy(mu: Any, loc: Any = 0) -> Array:
+    """The entropy `-sum(pmf * logpmf)`, whatever `loc` is; nan for a negative `mu`.
+
+    Up to a mean of 100 the sum, beyond it the asymptotic series. Errors are those of `logpmf`.
+
+    >>> from pullback.scipy.stats import poisson
+    >>> print(poisson.entropy(0.))
+    0.0
+    """
+    mu, loc = real("poisson.entropy", mu, loc)
+    mu = pnp.broadcast_to(mu, pnp.broadcast_shapes(mu.shape, loc.shape))
+    large = mu > _LARGE
+    r = 1 / pnp.where(large, mu, _LARGE)
+    series = (1 + math.log(2 * math.pi) - pnp.log(r)) / 2
+    for power, coefficient in enumerate((1 / 12, 1 / 24, 19 / 360, 9 / 80, 863 / 2520), 1):
+        series = series - coefficient * r ** power
+    counts = pnp.arange(_COUNTS, dtype=mu.dtype)
+    logs = _log_probability(counts, pnp.where(large | (mu == 0), 1, mu)[..., None])
+    return pnp.where(large, series, pnp.where(mu == 0, 0, -(pnp.exp(logs) * logs).sum(-1)))
