@@ -107,9 +107,11 @@ def check_rules(fun: Callable, *args: Any, order: int = 1, modes: Sequence[str] 
     >>> print(report.ok, report.failures[0])
     False vjp, arg 1, leaf ['w']: 4.0, finite difference 2.0
     """
-    unknown = [mode for mode in modes if mode not in ("jvp", "vjp")]
-    if unknown or not modes or isinstance(modes, str):
+    known = isinstance(modes, (tuple, list, set, frozenset)) and all(mode in ("jvp", "vjp") for mode in modes)
+    if not known or not modes:
         raise ValueError(f"check_rules: modes must hold 'jvp', 'vjp' or both, got {modes!r}")
+    if not isinstance(order, (int, np.integer)):
+        raise TypeError(f"check_rules: order must be an integer, got {order!r} of type {type(order).__name__}")
     if order < 1:
         raise ValueError(f"check_rules: order must be at least 1, got {order!r}")
     point = FlatFunction("check_rules", fun, args, getattr(fun, "nondiff_argnums", ()))

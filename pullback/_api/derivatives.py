@@ -21,11 +21,13 @@ from pullback._core.arguments import (
     canonical_argnums,
     check_callable,
     check_leaves,
+    chosen_argnums,
     flatten_result,
     lift_leaves,
 )
 from pullback._core.array import Array, array_of
 from pullback._core.errors import boundary, describe_function, fold, function_name
+from pullback._core.linearity import not_linear, vanishes
 from pullback._core.trace import Tracer
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
 from pullback._core.tree_paths import tree_flatten_with_path
@@ -33,7 +35,7 @@ from pullback._core.types import ShapedArray, make_aval
 from pullback._higher_order import tellers as tellers  # debug_nans names loops and rules through it
 from pullback._ops.shape import instantiate
 from pullback._transforms.jvp import jvp_flat
-from pullback._transforms.linearize import linearize_flat
+from pullback._transforms.linearize import Node, linearize_flat
 from pullback._transforms.transpose import record_linear
 
 
@@ -227,6 +229,12 @@ def linear_transpose(fun: Callable, *primals: Any) -> Callable:
                             f"has type {aval.str_short()}; only floating-point and complex arguments can be transposed")
     flat = _Flat("linear_transpose", fun, primals, {}, tree, None, False)
     linear = record_linear(flat, avals, f"linear_transpose of {describe_function(fun)}")
+    culprit = not_linear(linear.records, linear.outputs)
+    if culprit is not None or not all(type(t) is Node or vanishes(t) for t in linear.outputs):
+        why = "a result does not depend on" if culprit is None else (
+            f"'{culprit.name}' puts together what depends on its arguments and what does not. Leave out what does not "
+            "vanish with")
+        raise TypeError(f"linear_transpose: {describe_function(fun)} is not linear: {why} its arguments.")
     return VJP(fun, linear, avals, tree, [o.aval for o in linear.outputs], flat.out_tree)
 
 
@@ -341,8 +349,7 @@ def grad(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False,
 def _gradient(fun, argnums, has_aux, holomorphic, allow_int, unconnected, function: str, with_value: bool) -> Callable:
     check_callable(function, fun)
     check_unconnected(function, unconnected)
-    given = canonical_argnums(function, argnums)
-    one = not isinstance(argnums, (tuple, list))
+    given, one = chosen_argnums(function, argnums)
     subject = f"{function} of {describe_function(fun)}"
 
     @functools.wraps(fun, updated=())

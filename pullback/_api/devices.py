@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from pullback._core.array import Array, ConcreteArray, lift
+from pullback._core.array import Array, ConcreteArray
 from pullback._core.errors import boundary
-from pullback._core.tree import tree_leaves
+from pullback._core.tree import tree_leaves, tree_unflatten
 from pullback._core.tree_paths import tree_map
+from pullback._higher_order.bodies import lift_tree
 from pullback._xla import engine
 
 
@@ -62,13 +63,11 @@ def device_put(x: Any, device: Any = None) -> Any:
     {'a': Array([0, 1, 2], dtype=int32)}
     """
 
-    def place(leaf):
-        array = lift(leaf)
+    arrays, tree = lift_tree("device_put", "x", x)
+    for array in arrays:
         if type(array) is ConcreteArray:
             engine.put(array)
-        return array
-
-    return tree_map(place, x)
+    return tree_unflatten(tree, arrays)
 
 
 @boundary
@@ -88,6 +87,7 @@ def device_get(x: Any) -> Any:
     return tree_map(fetch, x)
 
 
+@boundary
 def block_until_ready(x: Any) -> Any:
     """Wait until every array of a pytree has been computed; returns the pytree.
 

@@ -10,7 +10,7 @@ import numpy as np
 from pullback._api.derivatives import _check_grad_input, _Flat, _split_aux, strip_aux
 from pullback._api.unconnected import check_unconnected, refuse_unconnected
 from pullback._core import dtypes
-from pullback._core.arguments import canonical_argnums, check_callable, flatten_result, lift_leaves
+from pullback._core.arguments import canonical_argnums, check_callable, chosen_argnums, flatten_result, lift_leaves
 from pullback._core.array import Array, from_numpy
 from pullback._core.errors import boundary, describe_function, function_name
 from pullback._core.tree import tree_flatten, tree_unflatten
@@ -55,11 +55,12 @@ def jacfwd(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
 
 def _forward(function: str, fun: Callable, argnums: int | Sequence[int], has_aux: bool, holomorphic: bool) -> Callable:
     """`jacfwd` for the function `function`."""
+    chosen, one = chosen_argnums(function, argnums)
 
     @functools.wraps(fun, updated=())
     @boundary
     def jacobian(*args, **kwargs):
-        positions = canonical_argnums(f"{function} of {function_name(fun)}", argnums, len(args))
+        positions = canonical_argnums(f"{function} of {function_name(fun)}", chosen, len(args))
         dynamic = [args[i] for i in positions]
         leaves, tree = tree_flatten(dynamic)
         xs = lift_leaves(function, fun, leaves, dynamic, None, positions)
@@ -96,15 +97,12 @@ def _forward(function: str, fun: Callable, argnums: int | Sequence[int], has_aux
                 start += x.aval.size
                 block = move_axis(block, 0, block.aval.ndim - 1)
                 blocks.append(reshape(block, (*column.aval.shape[1:], *x.aval.shape)))
-            rows.append(_pick(tree_unflatten(tree, blocks), argnums))
+            per_argument = tree_unflatten(tree, blocks)
+            rows.append(per_argument[0] if one else tuple(per_argument))
         result = tree_unflatten(store["tree"], rows)
         return (result, strip_aux(store["aux"])) if has_aux else result
 
     return jacobian
-
-
-def _pick(per_argument: Sequence[Any], argnums: Any) -> Any:
-    return tuple(per_argument) if isinstance(argnums, (tuple, list)) else per_argument[0]
 
 
 @boundary
@@ -131,11 +129,12 @@ def _reverse(function: str, fun: Callable, argnums: int | Sequence[int], has_aux
              allow_int: bool, unconnected: str) -> Callable:
     check_callable(function, fun)
     check_unconnected(function, unconnected)
+    chosen, one = chosen_argnums(function, argnums)
 
     @functools.wraps(fun, updated=())
     @boundary
     def jacobian(*args, **kwargs):
-        positions = canonical_argnums(f"{function} of {function_name(fun)}", argnums, len(args))
+        positions = canonical_argnums(f"{function} of {function_name(fun)}", chosen, len(args))
         dynamic = [args[i] for i in positions]
         leaves, tree = tree_flatten(dynamic)
         xs = lift_leaves(function, fun, leaves, dynamic, None, positions)
@@ -170,7 +169,8 @@ def _reverse(function: str, fun: Callable, argnums: int | Sequence[int], has_aux
                 blocks.append(None if absent and unconnected == "none"
                               else reshape(block, (*out.aval.shape, *value.aval.shape[1:])))
             start += out.aval.size
-            rows.append(_pick(tree_unflatten(tree, blocks), argnums))
+            per_argument = tree_unflatten(tree, blocks)
+            rows.append(per_argument[0] if one else tuple(per_argument))
         result = tree_unflatten(flat.out_tree, rows)
         return (result, strip_aux(flat.aux)) if has_aux else result
 

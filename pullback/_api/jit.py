@@ -290,9 +290,11 @@ def jit(fun: Callable | None = None, *, static_argnums: int | Sequence[int] | No
                                     ("donate", donate_argnums, donate_argnames)):
         _check_marks(fun, sig, what, positions, labels)
     nums, names = _complete(sig, canonical_argnums("jit", () if static_argnums is None else static_argnums,
-                                                   what="static_argnums"), canonical_names(static_argnames))
+                                                   what="static_argnums"),
+                            canonical_names("jit", static_argnames, "static_argnames"))
     d_nums, d_names = _complete(sig, canonical_argnums("jit", () if donate_argnums is None else donate_argnums,
-                                                       what="donate_argnums"), canonical_names(donate_argnames))
+                                                       what="donate_argnums"),
+                                canonical_names("jit", donate_argnames, "donate_argnames"))
     both = set(nums) & set(d_nums)
     if both:
         raise ValueError(f"jit of {function_name(fun)}: arguments {sorted(both)} are both static and donated")
@@ -312,7 +314,7 @@ def _check_marks(fun: Callable, sig: Any, what: str, nums: Any, names: Any) -> N
                                  f"{positional} positional parameter{'s' if positional != 1 else ''}: "
                                  f"{function_name(fun)}{sig}")
     if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-        for name in canonical_names(names):
+        for name in canonical_names("jit", names, f"{what}_argnames"):
             if name not in sig.parameters:
                 raise ValueError(f"jit of {function_name(fun)}: {what}_argnames={names!r}, but the function has no "
                                  f"parameter {name!r}: {function_name(fun)}{sig}")

@@ -11,8 +11,9 @@ import numpy as np
 from pullback._api.taps import collected_logs
 from pullback._core import dtypes
 from pullback._core.arguments import argument_path, aval_of, check_leaf
-from pullback._core.array import lift
+from pullback._core.array import is_array_like, lift
 from pullback._core.errors import boundary, function_name
+from pullback._core.linearity import vanishes
 from pullback._core.tree import PyTreeDef, register_pytree_node, tree_flatten, tree_structure, tree_unflatten
 from pullback._core.tree_paths import equality_errors, keystr, skeleton, tree_flatten_with_path
 from pullback._core.types import ShapedArray
@@ -40,6 +41,9 @@ def as_tangent(x: Any, primal: ShapedArray, describe: Callable[[], str]) -> Any:
     expected = primal.to_tangent_aval()
     if expected.dtype == dtypes.float0:
         if getattr(x, "dtype", None) == dtypes.float0 and np.shape(x) == primal.shape:
+            return zero_of(primal)
+        # rules get zeros that can be computed with, and may hand them on
+        if is_array_like(x) and np.shape(x) == primal.shape and vanishes(lift(x)):
             return zero_of(primal)
         raise TypeError(f"{describe()}: the value is of type {primal.str_short()}, which has no derivative, so its "
                         f"tangent must be np.zeros({primal.shape}, pullback.dtypes.float0), got {_kind(x)}")

@@ -20,7 +20,7 @@ from pullback._core.arguments import (
     signature,
 )
 from pullback._core.array import Array, lift
-from pullback._core.errors import RuleError, UnexpectedTracerError, describe_function, fold
+from pullback._core.errors import RuleError, UnexpectedTracerError, boundary, describe_function, fold
 from pullback._core.trace import Tracer, call_with, context
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.tree_paths import tree_flatten_with_path
@@ -29,7 +29,7 @@ from pullback._higher_order.captures import Suspects
 from pullback._higher_order.custom_call import closing_over
 from pullback._higher_order.custom_rules import custom_call_p
 from pullback._higher_order.flat_rules import FlatCall, call_site, without_end
-from pullback._higher_order.rule_checks import check_pair
+from pullback._higher_order.rule_checks import check_call, check_pair
 from pullback._ops.elementwise import add
 from pullback._ops.shape import zeros_like_aval
 from pullback._xla.evaluate import evaluator
@@ -67,6 +67,7 @@ class custom_rules:
     2.0 3.0
     """
 
+    @boundary
     def __init__(self, fun: Callable, nondiff_argnums: int | Sequence[int] = (),
                  nondiff_argnames: str | Sequence[str] = (), *, jvp: str | None = None):
         kind = type(self).__name__
@@ -81,6 +82,7 @@ class custom_rules:
         self.jvp_symbolic_zeros = False
         self.fwd_rule: Callable | None = None
         self.bwd_rule: Callable | None = None
+        self.bwd_role = "bwd rule"
         self.vjp_argnums: tuple[int, ...] | None = None
         self.vjp_symbolic_zeros = False
         self.vmap_rule: Callable | None = None
@@ -93,7 +95,7 @@ class custom_rules:
         self._bound = False
         self._signature = signature(fun)
         self.nondiff_argnums = (*canonical_argnums(kind, nondiff_argnums, what="nondiff_argnums"),
-                                *self._positions(canonical_names(nondiff_argnames)))
+                                *self._positions(canonical_names(kind, nondiff_argnames, "nondiff_argnames")))
         self._plain_count = self._count_plain_parameters()
         # a call without traced arguments has nothing traced about it
         self._self_contained = (isinstance(fun, FunctionType) and fun.__closure__ is None and not self.nondiff_argnums
@@ -236,6 +238,7 @@ class custom_rules:
         self._suspects = Suspects(self, self.closed_over_parts())
         return None if argnums is None else canonical_argnums(self._label(), argnums)
 
+    @boundary
     def defjvp(self, jvp: Callable, symbolic_zeros: bool = False, *, argnums: int | Sequence[int] | None = None
                ) -> Callable:
         """Set the forward rule `jvp(primals, tangents) -> (primal_out, tangent_out)`; returns it.
@@ -252,6 +255,7 @@ class custom_rules:
         self.jvp_symbolic_zeros = symbolic_zeros
         return jvp
 
+    @boundary
     def defjvps(self, *jvps: Any) -> None:
         """Set a rule for each argument, `rule(tangent, primal_out, *primals) -> tangent_out`; their results are added.
 
@@ -271,12 +275,20 @@ class custom_rules:
                 raise TypeError(f"{self._label()}: defjvps expects functions, None or ..., got {given!r} as rule {i}")
         covered = [i for i, rule in enumerate(jvps) if rule is not ...]
 
+        def ask(i, args, keywords):
+            try:
+                return jvps[i](*args, **keywords)
+            except TypeError as error:
+                check_call(lambda: f"rule {i}, {describe_function(jvps[i])}, of {self._label()}, set by defjvps,",
+                           jvps[i], "tangent, primal_out, *primals", len(args), keywords, error)
+                raise
+
         def sum_of_jvps(primals, tangents, **keywords):
             if len(jvps) != len(primals):
                 raise TypeError(f"{self._label()}: defjvps was given {len(jvps)} rules for {len(primals)} arguments. "
                                 "Give one for each, None where the tangent vanishes.")
             out = self(*primals, **keywords)
-            parts = [jvps[i](t, out, *primals, **keywords) for i, t in zip(covered, tangents, strict=True)
+            parts = [ask(i, (t, out, *primals), keywords) for i, t in zip(covered, tangents, strict=True)
                      if jvps[i] is not None]
             leaves, tree = tree_flatten(out)
             total: Any = [Zero(lift(x).aval.to_tangent_aval()) for x in leaves] if not parts else None
@@ -291,6 +303,7 @@ class custom_rules:
         rule = functools.wraps(self.fun, updated=())(sum_of_jvps)
         self.defjvp(rule, argnums=None if len(covered) == len(jvps) else covered)
 
+    @boundary
     def defvjp(self, fwd: Callable, bwd: Callable, symbolic_zeros: bool = False, optimize_remat: bool = False, *,
                argnums: int | Sequence[int] | None = None) -> None:
         """Set the reverse rule.
@@ -307,8 +320,10 @@ class custom_rules:
           argnums: the arguments that the rule covers, if not all: `bwd` returns a cotangent for each of them.
         """
         self.vjp_argnums = self._set(argnums, fwd_rule=fwd, bwd_rule=bwd)
+        self.bwd_role = "bwd rule"
         self.vjp_symbolic_zeros = symbolic_zeros
 
+    @boundary
     def defvjp_with_logs(self, fwd: Callable, bwd: Callable, symbolic_zeros: bool = False,
                          optimize_remat: bool = False, *, argnums: int | Sequence[int] | None = None) -> None:
         """Set a reverse rule whose `bwd` returns a pair of the cotangents and a dict of pytrees to log, or None.
@@ -323,12 +338,20 @@ class custom_rules:
         >>> print(*cotangents, logs)
         6.0 {'seen': Array(1., dtype=float32, weak_type=True)}
         """
+        if not callable(bwd):
+            raise TypeError(f"{self._label()}: expected a function as the bwd rule, got {bwd!r}")
+
         def label():
             return f"the bwd rule {describe_function(bwd)} of {self._label()}, set by defvjp_with_logs,"
 
         @functools.wraps(bwd)
         def logging(*args, **keywords):
-            cotangents, logs = check_pair(label, bwd(*args, **keywords), "(cotangents, logs)")
+            try:
+                result = bwd(*args, **keywords)
+            except TypeError as error:
+                check_call(label, bwd, "residuals, cotangent", len(args), keywords, error)
+                raise
+            cotangents, logs = check_pair(label, result, "(cotangents, logs)")
             if logs is not None and not isinstance(logs, dict):
                 raise RuleError(f"{label()} must log a dict or None, got {logs!r}")
             for name, value in (logs or {}).items():
@@ -337,6 +360,7 @@ class custom_rules:
 
         self.defvjp(fwd, logging, symbolic_zeros, optimize_remat, argnums=argnums)
 
+    @boundary
     def deftranspose(self, transpose: Callable, linear_argnums: int | Sequence[int] | None = None) -> Callable:
         """Set the transpose of a linear function: both modes of its derivative follow, to any order; returns it.
 
@@ -355,7 +379,10 @@ class custom_rules:
         if self.nondiff_argnums:
             raise TypeError(f"{self._label()}: deftranspose does not go with nondiff_argnums; leave such arguments "
                             "out of linear_argnums")
-        chosen = None if linear_argnums is None else canonical_argnums(self._label(), linear_argnums)
+        if not callable(transpose):
+            raise TypeError(f"{self._label()}: expected a function as the transpose, got {transpose!r}")
+        chosen = None if linear_argnums is None else canonical_argnums(self._label(), linear_argnums,
+                                                                       what="linear_argnums")
 
         def linear(count):
             return tuple(range(count)) if chosen is None else canonical_argnums(self._label(), chosen, count)
@@ -381,8 +408,10 @@ class custom_rules:
             self.defjvp(jvp, argnums=chosen)
         if self.fwd_rule is None:
             self.defvjp(lambda *args, **keywords: (self(*args, **keywords), others(args)), back, argnums=chosen)
+            self.bwd_role = "transpose"
         return transpose
 
+    @boundary
     def defvmap(self, rule: Callable) -> Callable:
         """Set the rule for `vmap`, `rule(axis_size, in_batched, *args) -> (out, out_batched)`; returns it.
 

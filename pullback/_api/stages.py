@@ -9,6 +9,7 @@ from pullback._core.jaxpr import ClosedJaxpr, Jaxpr
 from pullback._core.trace import Tracer
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.types import ShapeDtypeStruct, matches
+from pullback._higher_order.bodies import lift_tree
 from pullback._xla.executable import Executable, compile_module
 from pullback._xla.lowering import Module, lower_module
 
@@ -74,7 +75,11 @@ class Compiled:
         if tree != self.traced.in_tree:
             raise TypeError(f"compiled {name}: expected arguments of structure {self.traced.in_tree}, got {tree} "
                             "(static arguments are part of the program: leave them out)")
-        xs = [lift(x) for x in leaves]
+        try:
+            xs = [lift(x) for x in leaves]
+        except (TypeError, OverflowError):
+            lift_tree(f"compiled {name}", "(args, kwargs)", (args, kwargs))
+            raise
         if any(isinstance(x, Tracer) for x in (*xs, *self.traced.jaxpr.consts)):
             raise TypeError(f"compiled {name}: a compiled program takes arrays with data, but was called inside a "
                             f"transformation (grad, vmap, jit, ...). Transform the function before compiling it.")

@@ -100,9 +100,28 @@ def canonical_argnums(function: str, argnums: Any, count: int | None = None, wha
     return tuple(result)
 
 
-def canonical_names(names: Any) -> tuple[str, ...]:
+def chosen_argnums(function: str, argnums: Any) -> tuple[tuple[int, ...], bool]:
+    """The positions of what is differentiated, and whether it is one by itself. They are in an order that counts."""
+    positions = canonical_argnums(function, argnums)
+    try:
+        operator.index(argnums)
+    except TypeError:
+        if not isinstance(argnums, (Sequence, np.ndarray)):
+            raise TypeError(f"{function}: argnums must be an int or a sequence of ints, in the order of the results, "
+                            f"got {argnums!r}") from None
+        return positions, False
+    return positions, True
+
+
+def canonical_names(function: str, names: Any, what: str) -> tuple[str, ...]:
     """Argument names given as one string or several."""
-    return () if names is None else (names,) if isinstance(names, str) else tuple(names)
+    try:
+        given = () if names is None else (names,) if isinstance(names, str) else tuple(names)
+        if not all(isinstance(name, str) for name in given):
+            raise TypeError
+    except TypeError:
+        raise TypeError(f"{function}: {what} must be a string or a sequence of strings, got {names!r}") from None
+    return given
 
 
 def bind_positionally(fun: Callable, sig: inspect.Signature | None, args: Sequence[Any], kwargs: dict[str, Any],

@@ -3,9 +3,11 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
+import traceback
 from collections.abc import Callable
-from types import CodeType, FrameType, TracebackType
+from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any, NamedTuple, TypeVar
 
 from pullback._core.config import config
@@ -251,3 +253,42 @@ def boundary(fun: F) -> F:
             raise
 
     return entry  # type: ignore[return-value]
+
+
+def publish(namespace: dict[str, Any]) -> None:
+    """Put, in a public module's namespace, `boundary` and a name for messages around the operations it shows.
+
+    The package itself calls them as they are, at no cost. The module becomes their home: there they pickle by name and
+    their examples are run.
+    """
+    for key, value in [*namespace.items()]:
+        if isinstance(value, FunctionType) and value.__module__.startswith("pullback._ops."):
+            namespace[key] = _published(value, namespace["__name__"])
+
+
+def _published(fun: Callable, module: str) -> Callable:
+    @functools.wraps(fun)
+    def entry(*args, **kwargs):
+        try:
+            return fun(*args, **kwargs)
+        except Exception as error:
+            _begin_with_name(error, fun.__name__)
+            fold(error)
+            raise
+
+    entry.__module__ = fun.__module__ = module
+    return entry
+
+
+_begins_with_name = re.compile(r"\w[\w. ]*: ").match
+
+
+def _begin_with_name(error: Exception, name: str) -> None:
+    """Put the name of a function before a message of our own that does not say whose it is."""
+    own = all(is_internal(frame.f_code) for frame, _ in traceback.walk_tb(error.__traceback__))
+    text = error.args[0] if len(error.args) == 1 else None
+    if own and type(error) in _REFUSALS and isinstance(text, str) and not _begins_with_name(text):
+        error.args = (f"{name}: {text}",)
+
+
+_REFUSALS = {TypeError, ValueError, OverflowError, IndexError}

@@ -1,7 +1,8 @@
 """`Primitive`: an operation with all its rules.
 
-A rule is an attribute of the primitive, set where the primitive is defined; there are no tables on the side. The rules,
-with `params` the keyword parameters of the application:
+A rule is an attribute of the primitive, set where the primitive is defined; there are no tables on the side. The
+package sets the attributes, and trusts its rules; users set them by the `def_` methods, which put checks around them
+(`primitive_checks.py`). The rules, with `params` the keyword parameters of the application:
 
 - `kernel(*numpy_values, **params)`: evaluation with NumPy. None: eager calls go through a compiled one-op program.
 - `abstract_eval(*avals, **params)`: the result's type, or a list of them; raises in the user's words on bad operands.
@@ -30,8 +31,17 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from pullback._core.arguments import kind_of
-from pullback._core.errors import RuleNotDefinedError
+from pullback._core.arguments import check_callable, kind_of
+from pullback._core.errors import RuleNotDefinedError, boundary, fold
+from pullback._core.primitive_checks import (
+    checked_abstract_eval,
+    checked_batch,
+    checked_impl,
+    checked_jvp,
+    checked_kernel,
+    checked_lowering,
+    checked_transpose,
+)
 from pullback._core.trace import context
 from pullback._core.types import ShapedArray
 
@@ -47,16 +57,22 @@ class _TypesByKind(dict):
     __slots__ = ()
 
     def __getitem__(self, key):
-        return super().__getitem__((key, kind_of(key)))
+        return super().__getitem__(_with_kinds(key))
 
     def __setitem__(self, key, value):
-        super().__setitem__((key, kind_of(key)), value)
+        super().__setitem__(_with_kinds(key), value)
+
+
+def _with_kinds(key: tuple[Any, ...]) -> tuple[Any, ...]:
+    # parameters come last; types alone need no telling apart
+    return key if not key or type(key[-1]) is ShapedArray else (key, kind_of(key))
 
 
 class Primitive:
     """An operation that every transformation meets as a whole, with the rules that its `def_` methods set.
 
-    A transformation that needs a rule which was not set raises RuleNotDefinedError.
+    A transformation that needs a rule which was not set raises RuleNotDefinedError; a rule that returns what it may not
+    raises RuleError, which says what was expected and what came.
 
     >>> from pullback.extend.core import Primitive
     >>> double_p = Primitive("double")
@@ -68,7 +84,8 @@ class Primitive:
 
     __slots__ = ("name", "multiple_results", "higher_order", "kernel", "evaluate", "abstract_eval", "lower", "jvp",
                  "linearize", "transpose", "batch", "stage", "record", "dce", "depends", "axis_param", "collective",
-                 "bilinear", "effectful", "harvest", "narrow", "per_example", "save", "taylor", "types")
+                 "bilinear", "additive", "homogeneous", "effectful", "harvest", "narrow", "per_example", "save",
+                 "taylor", "types")
 
     def __init__(self, name: str, multiple_results: bool = False, higher_order: bool = False):
         self.name = name
@@ -89,6 +106,10 @@ class Primitive:
         self.axis_param: str | None = None
         self.collective: Callable | None = None
         self.bilinear = False
+        # the operands that it is linear in together (... for all), where these are several
+        self.additive: Any = None
+        # the operands that make the result zero if they are
+        self.homogeneous: tuple[int, ...] | None = None
         self.effectful = False
         self.harvest: Callable | None = None
         self.narrow: Callable | None = None
@@ -102,7 +123,11 @@ class Primitive:
 
     def bind(self, *args: Any, **params: Any) -> Any:
         """Apply the primitive under the current transformation."""
-        return context.trace.process_primitive(self, args, params)
+        try:
+            return context.trace.process_primitive(self, args, params)
+        except Exception as error:
+            fold(error)  # as `boundary` does, which would cost every operation a call
+            raise
 
     def infer(self, avals: tuple[ShapedArray, ...], params: dict) -> Any:
         """The type of the result (a list of types where there are many), remembered per types and parameters."""
@@ -137,43 +162,88 @@ class Primitive:
             raise RuleNotDefinedError(missing_rule_message(self, which))
         return rule
 
-    # --- the user's way to set rules; each returns the rule, so it serves as a decorator ---
+    # --- the user's way to set rules, which are stored checked; each returns the rule, so it serves as a decorator ---
 
+    @boundary
     def def_kernel(self, kernel: Callable) -> Callable:
-        """Set evaluation: `kernel(*numpy_values, **params)` returns a NumPy value, or a sequence of them."""
-        self.kernel = kernel
+        """Set evaluation: `kernel(*numpy_values, **params)` returns a NumPy value or a number, or a list of them.
+
+        TypeError for what is no function. The shape must be the one that the type rule says; the dtype is converted
+        to its, from one of the same kind or a lower one.
+        """
+        self._check("def_kernel", kernel)
+        self.kernel = checked_kernel(self, kernel)
         return kernel
 
+    @boundary
     def def_impl(self, evaluate: Callable) -> Callable:
-        """Set evaluation in terms of other operations: `evaluate(*arrays, **params)` on concrete arrays."""
-        self.evaluate = evaluate
+        """Set evaluation in terms of other operations: `evaluate(*arrays, **params)` on concrete arrays.
+
+        TypeError for what is no function. The result, or each in a list of them, is an array of the type that the type
+        rule says, if there is one; numbers and NumPy values serve.
+        """
+        self._check("def_impl", evaluate)
+        self.evaluate = checked_impl(self, evaluate)
         return evaluate
 
+    @boundary
     def def_abstract_eval(self, rule: Callable) -> Callable:
-        """Set the typing rule: `rule(*avals, **params)` returns a `ShapedArray`, or a sequence of them."""
-        self.abstract_eval = rule
+        """Set the typing rule: `rule(*avals, **params)` returns a `ShapedArray`, or a list of them.
+
+        TypeError for what is no function. What has a shape and a dtype, as a `ShapeDtypeStruct`, serves.
+        """
+        self._check("def_abstract_eval", rule)
+        self.abstract_eval = checked_abstract_eval(self, rule)
         self.types = _TypesByKind()
         return rule
 
+    @boundary
     def def_lowering(self, rule: Callable) -> Callable:
-        """Set compilation: `rule(ctx, *operands, **params)` emits StableHLO with `ctx.op(...)`."""
-        self.lower = rule
+        """Set compilation: `rule(ctx, *operands, **params)` emits StableHLO with `ctx.op(...)`.
+
+        TypeError for what is no function. It returns a value of the type `ctx.out_avals[0]`, or a list of values.
+        """
+        self._check("def_lowering", rule)
+        self.lower = checked_lowering(self, rule)
         return rule
 
+    @boundary
     def def_jvp(self, rule: Callable) -> Callable:
-        """Set forward differentiation: `rule(primals, tangents, **params)` returns the result and its tangent."""
-        self.jvp = rule
+        """Set forward differentiation: `rule(primals, tangents, **params)` returns the result and its tangent.
+
+        TypeError for what is no function. The tangent has the shape and dtype of the result, or is a symbolic `Zero`;
+        that of an integer result is taken for zero, whatever it is. In reverse mode a tangent that is not zero must
+        depend on the tangents that the rule got.
+        """
+        self._check("def_jvp", rule)
+        self.jvp = checked_jvp(self, rule)
         return rule
 
+    @boundary
     def def_transpose(self, rule: Callable) -> Callable:
-        """Set transposition: `rule(cotangent, *operands, **params)` returns a cotangent (or None) per operand."""
-        self.transpose = rule
+        """Set transposition: `rule(cotangent, *operands, **params)` returns a list, a cotangent (or None) per operand.
+
+        TypeError for what is no function. A cotangent has the shape and dtype of its operand; None and a symbolic
+        `Zero` stand for zero. One for an operand that has a value, which the primitive need not be linear in, is
+        ignored.
+        """
+        self._check("def_transpose", rule)
+        self.transpose = checked_transpose(self, rule)
         return rule
 
+    @boundary
     def def_batch(self, rule: Callable) -> Callable:
-        """Set vectorization: `rule(operands, dims, **params)` returns the result and its batch axis."""
-        self.batch = rule
+        """Set vectorization: `rule(operands, dims, **params)` returns the result and its batch axis.
+
+        TypeError for what is no function. The batch axis, which may be counted from the end, is as long as those of the
+        operands; None says that all examples share the result. Each example is of the type that the type rule says.
+        """
+        self._check("def_batch", rule)
+        self.batch = checked_batch(self, rule)
         return rule
+
+    def _check(self, method: str, rule: Any) -> None:
+        check_callable(f"{method} of the primitive '{self.name}'", rule)
 
 
 def refuse_misfit(name: str, rule: Callable, avals: tuple[ShapedArray, ...], params: dict) -> None:

@@ -10,7 +10,7 @@ from pullback._core.births import origin_here
 from pullback._core.config import config
 from pullback._core.errors import UnexpectedTracerError, is_internal
 from pullback._core.jaxpr import ClosedJaxpr, Equation, Jaxpr, Literal, Var, consts_to_args
-from pullback._core.trace import Trace, Tracer, call_with, check_alive, context, encloses
+from pullback._core.trace import Trace, Tracer, call_with, check_alive, context, encloses, refuse_choice_by_tangent
 from pullback._core.types import ShapedArray
 
 
@@ -145,6 +145,7 @@ def check_encloses(x: Tracer, trace: Trace) -> None:
 
 def foreign_tracer_message(x: Tracer, place: str) -> str:
     """What to say of a live tracer that was met where its transformation does not reach."""
+    refuse_choice_by_tangent(x)
     return (f"a value of type {x.aval.str_short()} traced by {x.owner.describe()} was used in {place}, which is "
             "outside of that transformation. If a function with custom rules, or one of its rules, closes over the "
             "value, pass it as an argument; from a callback or another thread, return it.")

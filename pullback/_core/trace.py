@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from pullback._core.array import Array, ConcreteArray
+from pullback._core.dtypes import is_inexact
 from pullback._core.errors import (
     ConcretizationTypeError,
     TracerArrayConversionError,
@@ -172,6 +173,7 @@ _INSTEAD: dict[type, str] = {
 def check_alive(x: Tracer) -> None:
     """Refuse a tracer whose transformation has ended."""
     if not x.owner.alive and not has_stand_in(x, context.trace):
+        refuse_choice_by_tangent(x)
         origin = x.origin()
         raise UnexpectedTracerError(
             f"a traced value of type {x.aval.str_short()} was used after {x.owner.describe()} had ended"
@@ -202,6 +204,15 @@ class LinearTracer(Tracer):
     """A tracer that the function being recorded is linear in; transpose rules get it in place of a value."""
 
     __slots__ = ()
+
+
+def refuse_choice_by_tangent(x: Tracer) -> None:
+    """Refuse an integer or bool made of a tangent where its value is needed: as a mask, a position, a branch."""
+    if isinstance(x, LinearTracer) and not is_inexact(x.aval.dtype):
+        raise TypeError(f"a choice (a mask, a position, a branch, a number of steps) needs the value of a traced array "
+                        f"of type {x.aval.str_short()} that was made of a tangent: {x.origin()}. The tangent output of "
+                        "a custom jvp rule (or the function given to linear_transpose) must be linear in its tangent "
+                        "inputs, so that it can be transposed; choose by primal values instead.")
 
 
 def is_linear(x: Any) -> bool:

@@ -77,15 +77,15 @@ def tree_flatten(tree: Any, is_leaf: IsLeaf = None) -> tuple[list[Any], PyTreeDe
       is_leaf: called on every node; where it returns True, the node is a leaf.
 
     Raises:
-      ValueError: the keys of a dict cannot be sorted.
+      ValueError: the keys of a dict cannot be sorted; RecursionError: the tree contains itself.
 
     >>> tree_flatten({"b": 1, "a": (2, None)})
     ([2, 1], PyTreeDef({'a': (*, None), 'b': *}))
     """
     try:
         return _flatten(tree, is_leaf)
-    except (ValueError, TypeError) as error:
-        _explain_unsortable(tree, is_leaf, error)
+    except (ValueError, TypeError, SystemError) as error:
+        _explain(tree, is_leaf, error)
         raise
 
 
@@ -125,8 +125,12 @@ def tree_structure(tree: Any, is_leaf: IsLeaf = None) -> PyTreeDef:
     return tree_flatten(tree, is_leaf)[1]
 
 
-def _explain_unsortable(tree: Any, is_leaf: IsLeaf, cause: Exception) -> None:
-    """Raise for the first dict of the tree whose keys cannot be sorted; return if there is none."""
+def _explain(tree: Any, is_leaf: IsLeaf, cause: Exception) -> None:
+    """Raise for a tree without end, and for the first dict whose keys cannot be sorted; return if there is none."""
+    if isinstance(cause.__cause__, RecursionError):
+        raise RecursionError("tree_flatten: the tree contains itself, or is nested too deep") from None
+    if is_leaf is not None and not callable(is_leaf):
+        raise TypeError(f"tree_flatten: is_leaf must be a function or None, got {is_leaf!r}") from None
     stack = [(tree, "")]
     while stack:
         node, where = stack.pop()
@@ -223,9 +227,7 @@ def _check_class(caller: str, cls: Any) -> None:
                         "made from it if need be.")
 
 
-def _register(
-    caller: str, cls: type, flatten: Callable, unflatten: Callable, with_keys: Callable | None
-) -> None:
+def _register(caller: str, cls: type, flatten: Callable, unflatten: Callable, with_keys: Callable | None) -> None:
     _check_class(caller, cls)
     for function in (flatten, unflatten, *([] if with_keys is None else [with_keys])):
         if not callable(function):

@@ -85,6 +85,8 @@ def tree_reduce(
     >>> tree_reduce(lambda total, leaf: total + leaf, [1, (2, 3)], 10)
     16
     """
+    if not callable(function):
+        raise TypeError(f"tree_reduce: expected a function as the first argument, got {function!r}")
     start = () if initializer is _MISSING else (initializer,)
     return functools.reduce(function, tree_leaves(tree, is_leaf), *start)
 
@@ -192,9 +194,9 @@ def tree_flatten_with_path(
     """
     try:
         return registry.flatten_with_path(tree, _with_path(is_leaf, is_leaf_takes_path))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, SystemError):
         if not is_leaf_takes_path:
-            tree_flatten(tree, is_leaf)  # raises the readable message about unsortable keys
+            tree_flatten(tree, is_leaf)  # raises a readable message, about unsortable keys say
         raise
 
 

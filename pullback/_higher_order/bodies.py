@@ -1,13 +1,16 @@
 """What the control-flow primitives share: tracing the functions a user gives, and the checks of their types."""
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from pullback._core import counters, dtypes
 from pullback._core.arguments import flatten_result
-from pullback._core.array import Array, lift
-from pullback._core.errors import describe_function
+from pullback._core.array import Array, is_array_like, lift
+from pullback._core.errors import ConcretizationTypeError, describe_function
 from pullback._core.jaxpr import Jaxpr
 from pullback._core.staging import stage_open
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
@@ -45,11 +48,36 @@ def lift_tree(function: str, part: str, tree: Any) -> tuple[list[Array], PyTreeD
     for i, leaf in enumerate(leaves):
         try:
             out.append(lift(leaf))
-        except TypeError:
+        except (TypeError, OverflowError) as error:
             path = keystr(tree_flatten_with_path(tree)[0][i][0])
-            raise TypeError(f"{function}: {part}{' at ' + path if path else ''} must be an array or a number, got "
-                            f"{leaf!r} of type {type(leaf).__name__}") from None
+            place = f"{function}: {part}{' at ' + path if path else ''}"
+            if is_array_like(leaf):
+                raise type(error)(f"{place}: {error}") from None
+            raise TypeError(f"{place} must be an array or a number, got {leaf!r} of type {type(leaf).__name__}"
+                            ) from None
     return out, treedef
+
+
+def lift_operand(function: str, part: str, x: Any) -> Array:
+    """An operand as an array; the error names it."""
+    try:
+        return lift(x)
+    except (TypeError, OverflowError) as error:
+        raise type(error)(f"{function}: {part}: {error}") from None
+
+
+def known_count(function: str, what: str, value: Any, least: int, advice: str = "") -> int:
+    """A number of steps or rows that the user gives, as an int."""
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        count = operator.index(value)
+    except (TypeError, ConcretizationTypeError):
+        raise TypeError(f"{function}: {what} must be an integer that is known when the loop is traced, since memory is "
+                        f"laid out for it, got {value!r}.{advice}") from None
+    if not least <= count < 2 ** 31:
+        raise ValueError(f"{function}: {what} must be at least {least} and less than 2**31, got {count}")
+    return count
 
 
 def path_of(tree: PyTreeDef, i: int) -> str:

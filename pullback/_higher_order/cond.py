@@ -8,7 +8,6 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.arguments import check_callable
-from pullback._core.array import lift
 from pullback._core.errors import boundary, describe_function
 from pullback._core.jaxpr import Equation, Jaxpr, Var, eval_jaxpr
 from pullback._core.primitive import Primitive
@@ -17,12 +16,20 @@ from pullback._core.trace import is_linear
 from pullback._core.tree import tree_unflatten
 from pullback._core.types import ShapedArray, make_aval, matches
 from pullback._core.zeros import zero_of
-from pullback._higher_order.bodies import Body, check_same_structure, check_same_types, lift_tree, trace_body
+from pullback._higher_order.bodies import (
+    Body,
+    check_same_structure,
+    check_same_types,
+    lift_operand,
+    lift_tree,
+    trace_body,
+)
 from pullback._higher_order.call import active_of, check_operands
 from pullback._higher_order.one_by_one import acts, one_by_one
 from pullback._ops.compare import eq, ne, select
 from pullback._ops.elementwise import max as max_
 from pullback._ops.elementwise import min as min_
+from pullback._ops.identity import stop_gradient_p
 from pullback._ops.rules import pack
 from pullback._ops.shape import convert_element_type, expand_dims, full, instantiate, zeros_like_aval
 from pullback._transforms.dce import dce, depends_on
@@ -50,7 +57,9 @@ def cond(pred: Any, true_fun: Callable, false_fun: Callable, *operands: Any) -> 
     >>> print(lax.cond(True, lambda x: x + 1, lambda x: x - 1, 5.))
     6.0
     """
-    p = lift(pred)
+    if isinstance(pred, (int, float, complex)) or _in_numpy(pred, "iufc"):
+        pred = pred != 0  # before 64 bits become 32, which may make it zero
+    p = lift_operand("cond", "pred", pred)
     if p.aval.shape != ():
         raise TypeError(f"cond: the predicate must be a scalar, got shape {p.aval.shape}. For an elementwise choice "
                         "use numpy.where; to decide for each example of a batch, use vmap.")
@@ -79,14 +88,24 @@ def switch(index: Any, branches: Sequence[Callable], *operands: Any) -> Any:
                         f"{type(branches).__name__}") from None
     for n, branch in enumerate(branches):
         check_callable(f"switch: branches[{n}]", branch)
-    i = lift(index)
     if not branches:
         raise ValueError("switch: expected at least one branch")
+    last = len(branches) - 1
+    if (isinstance(index, int) and not isinstance(index, bool)) or (_in_numpy(index, "iu") and index.ndim == 0):
+        index = np.int32(min(max(int(index), 0), last))  # before 64 bits become 32
+    i = lift_operand("switch", "index", index)
     if i.aval.shape != () or not dtypes.is_integer(i.aval.dtype):
         raise TypeError(f"switch: the index must be a scalar integer, got {i.aval.str_short()}")
-    i = convert_element_type(i, np.dtype(np.int32))
-    i = min_(max_(i, np.int32(0)), np.int32(len(branches) - 1))
+    if i.aval.dtype.itemsize < 4:
+        i = convert_element_type(i, np.dtype(np.int32))  # which holds the number of branches
+    number = i.aval.dtype.type
+    i = convert_element_type(min_(max_(i, number(0)), number(last)), np.dtype(np.int32))
     return _choose("switch", i, branches, tuple(f"branches[{n}]" for n in range(len(branches))), operands)
+
+
+def _in_numpy(x: Any, kinds: str) -> bool:
+    """Whether NumPy holds the value, in a dtype of one of the kinds."""
+    return (type(x) is np.ndarray or isinstance(x, np.generic)) and x.dtype.kind in kinds
 
 
 def _choose(function: str, index: Any, funs: Sequence[Callable], parts: Sequence[str], operands: Sequence[Any]) -> Any:
@@ -196,7 +215,10 @@ def _linearize(trace, primals, tangents, branches):
     # a residual that is a result of its branch needs no slot
     results = [{v: i for i, v in enumerate(part.forward.outvars[:n]) if type(v) is Var} for part in parts]
     others = [[v for v in part.forward.outvars[n:] if v not in own] for part, own in zip(parts, results, strict=True)]
-    slots, places = _slots([[v.aval for v in own] for own in others])
+    # a constant of one branch does not share a slot with what moves in another: it would seem to move, too
+    moving = [_moving(part.forward) for part in parts]
+    keys, places = _slots([[(v.aval, v in m) for v in own] for own, m in zip(others, moving, strict=True)])
+    slots = [aval for aval, _ in keys]
     forward = tuple(
         _filled(Jaxpr([], part.forward.invars, part.forward.eqns, [*part.forward.outvars[:n], *own]), n, mine, slots)
         for part, own, mine in zip(parts, others, places, strict=True))
@@ -212,32 +234,41 @@ def _linearize(trace, primals, tangents, branches):
     for part, mine in zip(parts, found, strict=True):
         k, r = len(part.forwarded), part.residuals
         inner = part.linear.invars
-        given = dict(zip(part.forwarded, inner[:k], strict=True))
+        operand = dict(zip(part.forwarded, inner[:k], strict=True))
         residuals = dict(zip(mine, inner[k:k + r], strict=True))
-        linear.append(Jaxpr([], [*(given.get(i) or Var(operands[i].aval) for i in read),
+        linear.append(Jaxpr([], [*(operand.get(i) or Var(operands[i].aval) for i in read),
                                  *(residuals.get(i) or Var(outs[i].aval) for i in read_outs), *inner[k + r:]],
                             part.linear.eqns, part.linear.outvars))
-    moving = [t for t, a in zip(tangents[1:], active, strict=True) if a]
-    touts = cond_p.bind(index, *(operands[i] for i in read), *(outs[i] for i in read_outs), *moving,
+    given = [t for t, a in zip(tangents[1:], active, strict=True) if a]
+    touts = cond_p.bind(index, *(operands[i] for i in read), *(outs[i] for i in read_outs), *given,
                         branches=tuple(linear))
     return outs[:n], pack(present, touts, [zero_of(out.aval) for out in outs[:n]])
 
 
-def _slots(needs: Sequence[Sequence[ShapedArray]]) -> tuple[list[ShapedArray], list[list[int]]]:
-    """Slots for further values of all branches, shared by type, and which of them each branch fills with its own.
+def _moving(jaxpr: Jaxpr) -> set[Var]:
+    """The values that have a derivative if all inputs have one."""
+    found = {v for v in jaxpr.invars if dtypes.is_inexact(v.aval.dtype)}
+    for eqn in jaxpr.eqns:
+        if eqn.primitive is not stop_gradient_p and any(type(v) is Var and v in found for v in eqn.invars):
+            found.update(v for v in eqn.outvars if dtypes.is_inexact(v.aval.dtype))
+    return found
+
+
+def _slots(needs: Sequence[Sequence[Any]]) -> tuple[list[Any], list[list[int]]]:
+    """Slots for further values of all branches, shared by kind, and which of them each branch fills with its own.
 
     The others it fills with zeros.
     """
-    slots: list[ShapedArray] = []
+    slots: list[Any] = []
     places = []
-    for avals in needs:
+    for kinds in needs:
         free = list(range(len(slots)))
         mine = []
-        for aval in avals:
-            slot = next((s for s in free if slots[s] is aval), None)
+        for kind in kinds:
+            slot = next((s for s in free if slots[s] == kind), None)
             if slot is None:
                 slot = len(slots)
-                slots.append(aval)
+                slots.append(kind)
             else:
                 free.remove(slot)
             mine.append(slot)
@@ -284,8 +315,15 @@ def _batch(trace, operands, dims, branches):
 
 
 def _dce(used, eqn: Equation) -> Equation:
-    narrowed = tuple(dce(b, tuple(used))[0] for b in eqn.params["branches"])
-    return eqn.replace(outvars=[v for v, u in zip(eqn.outvars, used, strict=True) if u], params={"branches": narrowed})
+    narrowed, reads = zip(*(dce(b, tuple(used)) for b in eqn.params["branches"]), strict=True)
+    read = [any(flags) for flags in zip(*reads, strict=True)]
+
+    def chosen(values, which):
+        return [v for v, w in zip(values, which, strict=True) if w]
+
+    branches = tuple(Jaxpr([], chosen(b.invars, read), b.eqns, b.outvars) for b in narrowed)
+    return eqn.replace(invars=[eqn.invars[0], *chosen(eqn.invars[1:], read)], outvars=chosen(eqn.outvars, used),
+                       params={"branches": branches})
 
 
 def _depends(marked, branches):

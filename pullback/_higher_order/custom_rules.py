@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from pullback._core import counters
-from pullback._core.array import ConcreteArray, lift
+from pullback._core.array import lift
 from pullback._core.errors import RuleError, RuleNotDefinedError
 from pullback._core.jaxpr import Jaxpr, eval_jaxpr
+from pullback._core.linearity import not_linear, vanishes
 from pullback._core.primitive import Primitive
-from pullback._core.staging import StagedTracer, stage_open
-from pullback._core.trace import call_with, is_linear
+from pullback._core.staging import stage_open
+from pullback._core.trace import call_with, context, is_linear
 from pullback._core.zeros import Zero, zero_of
 from pullback._higher_order.backward import backward_p, forward_refused, is_left_open, tangents_by_backward
 from pullback._higher_order.batched_rules import BatchedCall, jvp_with_batching_rule
@@ -25,8 +24,6 @@ from pullback._higher_order.custom_call import CustomCall, closing_over
 from pullback._ops.elementwise import add_p
 from pullback._transforms.jvp import jvp_flat
 from pullback._transforms.linearize import Node, Tape
-from pullback._transforms.vmap import BatchTracer
-from pullback._xla.evaluate import constant_value
 
 custom_call_p = Primitive("custom_call", multiple_results=True, higher_order=True)
 
@@ -118,7 +115,12 @@ def _forward(call: CustomCall, primals, tangents):
     """Results and tangents by the rule, or from where forward mode may come without one."""
     if call.jvp is not None:
         counters.count("rules")
-        return call.jvp(primals, tangents)
+        outs, touts = call.jvp(primals, tangents)
+        if len(outs) > 1 and not all(active_of(tangents)):
+            # what depends only on arguments that stand still has no tangent, though a rule gives it zeros
+            touts = [zero_of(out.aval) if type(t) is not Zero and vanishes(t) else t
+                     for out, t in zip(outs, touts, strict=True)]
+        return outs, touts
     if call.fwd is None:
         raise _no_rule(call)
     active = active_of(tangents)
@@ -141,27 +143,25 @@ def _reverse(call: CustomCall, primals, tangents):
         if rule is None:
             raise _no_rule(call)
         counters.count("rules")
+        tape: Any = context.trace
+        begin = len(tape.records)
         outs, touts = rule(primals, tangents)
-        for t in touts:
-            if type(t) is not Node and type(t) is not Zero and not _vanishes(t):
-                raise RuleError(f"the jvp rule of {call.label} returned a tangent output that does not depend on the "
-                                f"tangent inputs, {t!r}: a tangent output must be linear in them, so that it can "
-                                "be transposed.")
+        for i, t in enumerate(touts):
+            if type(t) is not Node and type(t) is not Zero:
+                if not vanishes(t):
+                    raise RuleError(f"the jvp rule of {call.label} returned a tangent output that does not depend on "
+                                    f"the tangent inputs, {t!r}: a tangent output must be linear in them, so that it "
+                                    "can be transposed.")
+                touts = [zero_of(outs[i].aval) if j == i else u for j, u in enumerate(touts)]
+        culprit = not_linear(tape.records[begin:], touts)
+        if culprit is not None:
+            raise RuleError(f"the jvp rule of {call.label} returned a tangent output that is not linear in the tangent "
+                            f"inputs: '{culprit.name}' puts together what depends on them and what does not. Leave out "
+                            "what does not vanish with the tangents.")
         return outs, touts
     counters.count("rules")
     outs, residuals, static = call.fwd(primals, active_of(tangents))
     return outs, tangents_by_backward(call, outs, residuals, static, tangents)
-
-
-def _vanishes(t: Any) -> bool:
-    """Whether a value is known to be zero."""
-    while not isinstance(t, (ConcreteArray, StagedTracer)):
-        # a batched value, or one that an outer transformation differentiates
-        t = t.value if isinstance(t, BatchTracer) else getattr(t, "primal", None)
-        if t is None:
-            return False
-    value = constant_value(t) if isinstance(t, StagedTracer) else t
-    return value is not None and not np.any(value.value)
 
 
 def _no_rule(call: CustomCall) -> RuleNotDefinedError:

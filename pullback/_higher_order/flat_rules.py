@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from pullback._higher_order.captures import StandIns, closed_over
 from pullback._higher_order.rule_checks import (
     LEAF,
     argument_cotangents,
+    check_call,
     check_pair,
     check_tangent,
     describe,
@@ -99,6 +99,10 @@ class _Inside(threading.local):
 
 
 _inside = _Inside()
+
+# what rules are called with, for messages
+_JVP, _FWD, _VMAP = "primals, tangents", "*args", "axis_size, in_batched, *args"
+_BWD = {"bwd rule": "residuals, cotangent", "transpose": "others, cotangent"}
 
 
 class FlatCall:
@@ -199,16 +203,20 @@ class FlatCall:
 
     # --- what every rule must keep to ---
 
-    def ask(self, label: Callable[[], str], rule: Callable, *args: Any) -> Any:
-        """Call a rule; one that does not take the keyword arguments of the function is named."""
+    def ask(self, label: Callable[[], str], rule: Callable, form: str, *args: Any) -> Any:
+        """Call a rule; `form` says what it is called with, for the message about one that does not take that."""
         try:
             return call_optionally(rule, args, self.keywords)
         except TypeError as error:
-            frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if not is_internal(frame.f_code)]
-            if self.keywords and not frames:
-                raise RuleError(f"{label()} is called with the keyword-only arguments of the function, "
-                                f"{', '.join(self.keywords)}, but: {error}") from None
+            self.check_call(label, rule, form, len(args), error)
             raise
+
+    def check_call(self, label: Callable[[], str], rule: Callable, form: str, count: int, error: TypeError) -> None:
+        """Raise RuleError for a rule that cannot take its arguments; what went wrong inside of it is left as it is."""
+        code = getattr(rule, "__code__", None)
+        if code is None or not is_internal(code):  # what we put around rules looks for itself
+            leading = "*nondiff, " if self.fixed and not form.endswith("*args") else ""
+            check_call(label, rule, leading + form, count, self.keywords, error)
 
     def check_covered(self, covered: Sequence[int] | None, active: Sequence[bool], what: str) -> None:
         """Refuse differentiation with respect to an argument that a rule was not written for."""
@@ -277,9 +285,13 @@ class FlatCall:
             self.check_covered(covered, [type(t) is not Zero for t in tangents], "jvp rule")
             dots = tuple(dots[i] for i in covered)
         if self.at_once and not self.keywords:
-            result = rule(*self.fixed, tree_unflatten(self.in_tree, primals), dots)
+            try:
+                result = rule(*self.fixed, tree_unflatten(self.in_tree, primals), dots)
+            except TypeError as error:
+                self.check_call(label, rule, _JVP, len(self.fixed) + 2, error)
+                raise
         else:
-            result = self.ask(label, rule, *self.fixed, tree_unflatten(self.in_tree, primals), dots)
+            result = self.ask(label, rule, _JVP, *self.fixed, tree_unflatten(self.in_tree, primals), dots)
         primal_out, tangent_out = check_pair(label, result, "(primal_out, tangent_out)")
         if isinstance(primal_out, Array) and isinstance(tangent_out, Array):
             outs, leaves, out_tree, dot_tree = [primal_out], [tangent_out], LEAF, LEAF
@@ -307,7 +319,7 @@ class FlatCall:
 
     def bwd_label(self) -> str:
         """The bwd rule in words."""
-        return f"the bwd rule {describe_function(self.carrier.bwd_rule)} of {self.label}"
+        return f"the {self.carrier.bwd_role} {describe_function(self.carrier.bwd_rule)} of {self.label}"
 
     def _fwd(self, primals, active):
         carrier = self.carrier
@@ -320,14 +332,18 @@ class FlatCall:
             given = list(map(CustomVJPPrimal, primals, active or [True] * len(primals)))
         label = self.fwd_label
         if self.at_once and active is not None and not self.keywords:
-            result = rule(*self.arguments(given))
+            try:
+                result = rule(*self.arguments(given))
+            except TypeError as error:
+                self.check_call(label, rule, _FWD, self.count, error)
+                raise
         else:
             outer = _inside.functions
             if active is None:
                 # the function that the rule calls takes its derivative from itself, or there would be no end
                 _inside.functions = (*outer, carrier.fun)
             try:
-                result = self.ask(label, rule, *self.arguments(given))
+                result = self.ask(label, rule, _FWD, *self.arguments(given))
             finally:
                 _inside.functions = outer
         primal_out, residuals = check_pair(label, result, "(primal_out, residuals)")
@@ -357,14 +373,20 @@ class FlatCall:
         saved = tree_unflatten(tree, [next(arrays) if leaf is _ARRAY else leaf for leaf in pattern])
         given = cts if self.carrier.vjp_symbolic_zeros else [
             zeros_for_user(ct.aval) if type(ct) is Zero else ct for ct in cts]
-        rule = self.carrier.bwd_rule
+        rule, form = self.carrier.bwd_rule, _BWD[self.carrier.bwd_role]
         args = *self.fixed, saved, tree_unflatten(out_tree, given)
         if not held:
-            result = rule(*args) if self.at_once and context.trace.transparent and not self.keywords else self.ask(
-                self.bwd_label, rule, *args)
+            if not (self.at_once and context.trace.transparent) or self.keywords:
+                return self._check_cotangents(self.ask(self.bwd_label, rule, form, *args), in_avals, covered)
+            try:
+                result = rule(*args)
+            except TypeError as error:
+                self.check_call(self.bwd_label, rule, form, len(args), error)
+                raise
             return self._check_cotangents(result, in_avals, covered)
         stand_ins = StandIns(held, list(arrays))
-        return stand_ins.run(lambda: self._check_cotangents(self.ask(self.bwd_label, rule, *args), in_avals, covered))
+        return stand_ins.run(
+            lambda: self._check_cotangents(self.ask(self.bwd_label, rule, form, *args), in_avals, covered))
 
     def _check_cotangents(self, result: Any, in_avals: Sequence[ShapedArray], covered: Sequence[int] | None
                           ) -> list[Any]:
@@ -404,7 +426,7 @@ class FlatCall:
     def _vmap(self, size, batched, operands):
         types = self.result_types(batched, operands)
         flags = self.in_order(tree_unflatten(self.in_tree, batched), [False] * len(self.fixed))
-        result = self.ask(self.vmap_label, self.carrier.vmap_rule, size, list(flags), *self.arguments(operands))
+        result = self.ask(self.vmap_label, self.carrier.vmap_rule, _VMAP, size, list(flags), *self.arguments(operands))
         out, out_batched = check_pair(self.vmap_label, result, "(out, out_batched)")
         outs, out_tree = leaves_of(self.vmap_label, "result", out)
         marks, marks_tree = tree_flatten(out_batched)

@@ -8,7 +8,7 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.arguments import check_callable, flatten_result
-from pullback._core.array import ConcreteArray, lift
+from pullback._core.array import Array, ConcreteArray
 from pullback._core.errors import boundary, describe_function, standing_for
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten, treedef_tuple
 from pullback._core.tree_paths import skeleton
@@ -16,6 +16,8 @@ from pullback._core.types import make_aval
 from pullback._higher_order.bodies import (
     check_same_structure,
     check_same_types,
+    known_count,
+    lift_operand,
     lift_tree,
     path_of,
     promote_weak,
@@ -40,12 +42,13 @@ def scan(f: Callable, init: Any, xs: Any = None, length: int | None = None, reve
       f: `f(carry, x) -> (carry, y)`; the carry keeps its structure, shapes and dtypes.
       init: the first carry, a pytree of arrays.
       xs: a pytree of arrays with one leading length, or None for a loop without inputs.
-      length: the number of steps; needed only where `xs` has no leaves.
+      length: the number of steps, an int; needed only where `xs` has no leaves.
       reverse: run from the last entry to the first; results keep the place of their inputs.
       unroll: how many steps the compiled loop does at a time; True for all.
 
     Returns: the last carry, and the results of all steps stacked along a new leading axis.
-    Raises: ValueError where leading lengths differ; TypeError naming the leaf of the carry whose type changes.
+    Raises: ValueError where leading lengths differ, for a negative length and for an `unroll` below 1; TypeError naming
+    the leaf of the carry whose type changes.
 
     >>> import pullback.numpy as pnp
     >>> from pullback import lax
@@ -60,6 +63,7 @@ def _scan(function: str, f: Callable, init: Any, xs: Any, length: int | None = N
           unroll: int | bool = 1) -> tuple[Any, Any]:
     """`scan` for one of the functions here, which messages name."""
     check_callable(function, f)
+    steps = _unrolled(function, unroll)
     carry, carry_tree = lift_tree(function, "init", init)
     scanned, xs_tree = lift_tree(function, "xs", xs)
     n = _length(function, scanned, xs_tree, length)
@@ -84,9 +88,13 @@ def _scan(function: str, f: Callable, init: Any, xs: Any, length: int | None = N
     check_same_types(function, f"the body {label} must keep the types of the carry", carry_tree,
                      [c.aval for c in carry], body.jaxpr.out_avals[:len(carry)],
                      "Convert with .astype() in the body, or give init the type that the body returns.")
-    steps = max(n, 1) if unroll is True else 1 if unroll is False else int(unroll)
-    last, stacked = bind_scan(body.consts, carry, scanned, body.jaxpr, n, bool(reverse), steps)
+    last, stacked = bind_scan(body.consts, carry, scanned, body.jaxpr, n, bool(reverse), steps or max(n, 1))
     return tree_unflatten(carry_tree, last), tree_unflatten(children[1], stacked)
+
+
+def _unrolled(function: str, unroll: int | bool) -> int:
+    """How many steps to do at a time; 0 stands for all."""
+    return int(not unroll) if isinstance(unroll, bool) else known_count(function, "unroll", unroll, 1)
 
 
 def _length(function: str, xs: list, tree: Any, length: int | None) -> int:
@@ -96,7 +104,7 @@ def _length(function: str, xs: list, tree: Any, length: int | None) -> int:
                              "of every leaf of xs. A value shared by all steps can be closed over.")
     lengths = {x.aval.shape[0] for x in xs}
     if length is not None:
-        lengths.add(int(length))
+        lengths.add(known_count(function, "length", length, 0))
     if len(lengths) > 1:
         lines = [f"  xs{path_of(tree, i)} of shape {x.aval.shape}" for i, x in enumerate(xs)]
         lines += [f"  length={length}"] if length is not None else []
@@ -121,16 +129,15 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable, init_val: Any, *, unro
     With bounds that are known when the loop is traced it is a `scan`, and reverse mode goes through it; with traced
     bounds it is a `while_loop`, and only forward mode does. Where a bound on the number of steps is known, a
     `while_loop` with `max_steps` goes both ways.
-    TypeError for bounds that are no scalar integers, and where the type of the value changes.
+    TypeError for bounds that are no scalar integers, and where the type of the value changes; OverflowError for bounds
+    that the integers in use cannot hold, ValueError for 2**31 steps or more.
 
     >>> from pullback import lax
     >>> print(lax.fori_loop(0, 4, lambda i, x: x + i, 0))
     6
     """
-    low, high = lift(lower), lift(upper)
-    for name, bound in (("lower", low), ("upper", high)):
-        if bound.aval.shape != () or not dtypes.is_integer(bound.aval.dtype):
-            raise TypeError(f"fori_loop: {name} must be a scalar integer, got {bound.aval.str_short()}")
+    low, high = _loop_bound("lower", lower), _loop_bound("upper", upper)
+    _unrolled("fori_loop", unroll)
     dtype, weak = dtypes.join(low.aval.dtype, low.aval.weak_type, high.aval.dtype, high.aval.weak_type)
     low, high = convert_element_type(low, dtype, weak), convert_element_type(high, dtype, weak)
     check_callable("fori_loop: body_fun", body_fun)
@@ -142,7 +149,8 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable, init_val: Any, *, unro
             i, value = carry
             return (add(i, 1), _next(body_fun, i, value, tree)), None
 
-        (_, out), _ = _scan("fori_loop", step, (low, init_val), None, max(last - first, 0), unroll=unroll)
+        steps = known_count("fori_loop", "upper - lower", max(last - first, 0), 0)
+        (_, out), _ = _scan("fori_loop", step, (low, init_val), None, steps, unroll=unroll)
         return out
 
     @standing_for(body_fun)
@@ -151,6 +159,18 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable, init_val: Any, *, unro
         return add(i, 1), end, _next(body_fun, i, value, tree)
 
     return while_loop(lambda carry: lt(carry[0], carry[1]), advance, (low, high, init_val))[2]
+
+
+def _loop_bound(name: str, bound: Any) -> Array:
+    """A bound of `fori_loop` as an array."""
+    x = lift_operand("fori_loop", name, bound)
+    if x.aval.shape != () or not dtypes.is_integer(x.aval.dtype):
+        raise TypeError(f"fori_loop: {name} must be a scalar integer, got {x.aval.str_short()}")
+    known = _constant(bound)
+    if type(x) is ConcreteArray and known is not None and known != int(x):
+        raise OverflowError(f"fori_loop: {name}={known} does not fit {x.aval.dtype.name}: turn on 64-bit types with "
+                            "pullback.config.update('enable_x64', True)")
+    return x
 
 
 def _next(body_fun: Callable, i: Any, value: Any, tree: PyTreeDef) -> Any:
@@ -179,7 +199,7 @@ def map(f: Callable, xs: Any, *, batch_size: int | None = None) -> Any:
       batch_size: how many entries to do at a time, vectorized.
 
     Raises:
-      ValueError where leading lengths differ; TypeError for what is no function.
+      ValueError where leading lengths differ, and for a `batch_size` below 1; TypeError for what is no function.
 
     >>> import pullback.numpy as pnp
     >>> from pullback import lax
@@ -198,8 +218,7 @@ def map(f: Callable, xs: Any, *, batch_size: int | None = None) -> Any:
 
 
 def _map_in_batches(f: Callable, xs: Any, batch_size: int) -> Any:
-    if batch_size < 1:
-        raise ValueError(f"map: batch_size must be a positive integer, got {batch_size!r}")
+    batch_size = known_count("map", "batch_size", batch_size, 1)
     leaves, tree = lift_tree("map", "xs", xs)
     n = _length("map", leaves, tree, None)
     whole = n // batch_size * batch_size

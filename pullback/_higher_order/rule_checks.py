@@ -1,14 +1,16 @@
 """What a rule may return: the checks, and the errors that name the rule, the leaf by path, expected and got."""
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from pullback._core import dtypes
+from pullback._core.arguments import signature
 from pullback._core.array import Array, is_array_like, lift
-from pullback._core.errors import RuleError
+from pullback._core.errors import RuleError, is_internal
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
 from pullback._core.tree_paths import equality_errors, keystr, skeleton, tree_flatten_with_path, tree_map
 from pullback._core.types import ShapedArray
@@ -24,6 +26,20 @@ def describe(x: Any) -> str:
     if is_array_like(x):
         return f"an array of type {lift(x).aval.str_short()}"
     return f"{x!r} of type {type(x).__name__}"
+
+
+def check_call(label: Callable[[], str], rule: Callable, form: str, count: int, keywords: dict[str, Any],
+               error: TypeError) -> None:
+    """Raise RuleError if a TypeError came from the call of a rule, which cannot take so many arguments."""
+    inside = any(not is_internal(frame.f_code) for frame, _ in traceback.walk_tb(error.__traceback__))
+    sig = None if inside else signature(rule)
+    if sig is None:
+        return
+    try:
+        sig.bind(*[None] * count, **keywords)
+    except TypeError:
+        named = f", with the keyword-only arguments of the function, {', '.join(keywords)}" if keywords else ""
+        raise RuleError(f"{label()} is called as rule({form}){named}, but: {error}") from None
 
 
 def check_pair(label: Callable[[], str], result: Any, expected: str) -> tuple[Any, Any]:

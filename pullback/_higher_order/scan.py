@@ -358,13 +358,20 @@ def _batch(trace, operands, dims, jaxpr, length, reverse, num_consts, num_carry,
 
 
 def _dce(used, eqn: Equation) -> Equation:
-    params = eqn.params
-    keep = (*(True for _ in range(params["num_carry"])), *used[params["num_carry"]:])
-    if all(keep):
-        return eqn
-    narrowed, _ = dce(params["jaxpr"], keep)
-    return eqn.replace(outvars=[v for v, u in zip(eqn.outvars, keep, strict=True) if u],
-                       params={**params, "jaxpr": narrowed})
+    params, jaxpr = eqn.params, eqn.params["jaxpr"]
+    n, m = params["num_consts"], params["num_carry"]
+
+    def read(carry):
+        return dce(jaxpr, (*carry, *used[m:]))[1]
+
+    # what the results need of the carry, and what that needs of it
+    carry = _fixed_point(lambda carry: read(carry)[n:n + m], tuple(used[:m]))
+    narrowed, _ = dce(jaxpr, (*carry, *used[m:]))
+    c_read, _, x_read = _split(read(carry), n, m)
+    kept = (*c_read, *carry, *x_read)
+    body = Jaxpr([], _chosen(jaxpr.invars, kept), narrowed.eqns, narrowed.outvars)
+    return eqn.replace(invars=_chosen(eqn.invars, kept), outvars=_chosen(eqn.outvars, (*carry, *used[m:])),
+                       params={**params, "jaxpr": body, "num_consts": sum(c_read), "num_carry": sum(carry)})
 
 
 # --- what a policy of checkpoint saves ---

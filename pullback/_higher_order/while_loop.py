@@ -5,8 +5,8 @@ then the loop that is differentiated is made of scans, see `bounded_while`.
 """
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -14,15 +14,22 @@ import numpy as np
 from pullback._core.arguments import check_callable
 from pullback._core.array import lift
 from pullback._core.config import config
-from pullback._core.errors import ConcretizationTypeError, boundary, describe_function
-from pullback._core.jaxpr import Jaxpr, Var, eval_jaxpr
+from pullback._core.errors import boundary, describe_function
+from pullback._core.jaxpr import Equation, Jaxpr, Var, eval_jaxpr
 from pullback._core.primitive import Primitive
 from pullback._core.staging import stage_open
 from pullback._core.trace import call_with
 from pullback._core.tree import tree_structure, tree_unflatten, treedef_tuple
 from pullback._core.types import make_aval, matches
 from pullback._core.zeros import zero_of
-from pullback._higher_order.bodies import check_same_structure, check_same_types, lift_tree, promote_weak, trace_body
+from pullback._higher_order.bodies import (
+    check_same_structure,
+    check_same_types,
+    known_count,
+    lift_tree,
+    promote_weak,
+    trace_body,
+)
 from pullback._higher_order.bounded_while import nested_scans
 from pullback._higher_order.call import active_of, check_operands
 from pullback._higher_order.host_call import without_looking
@@ -33,7 +40,7 @@ from pullback._ops.compare import select
 from pullback._ops.reduce import reduce_or
 from pullback._ops.rules import pack
 from pullback._ops.shape import instantiate
-from pullback._transforms.dce import depends_on
+from pullback._transforms.dce import dce, depends_on
 from pullback._transforms.jvp import jvp_jaxpr
 from pullback._transforms.linearize import LinearizedTracer
 from pullback._transforms.vmap import batch_jaxpr
@@ -71,7 +78,9 @@ def while_loop(cond_fun: Callable, body_fun: Callable, init_val: Any, *, max_ste
     """
     check_callable("while_loop: cond_fun", cond_fun)
     check_callable("while_loop: body_fun", body_fun)
-    bound = _bound(max_steps)
+    bound = None if max_steps is None else known_count(
+        "while_loop", "max_steps", max_steps, 0,
+        " A bound that depends on data belongs into cond_fun, beside a fixed max_steps.")
     leaves, tree = lift_tree("while_loop", "init_val", init_val)
     args_tree = treedef_tuple((tree,))
     body = trace_body("while_loop", body_fun, args_tree, _avals(leaves), "body_fun")
@@ -92,22 +101,6 @@ def while_loop(cond_fun: Callable, body_fun: Callable, init_val: Any, *, max_ste
     outs = while_p.bind(*cond.consts, *body.consts, *leaves, cond_jaxpr=cond.jaxpr, body_jaxpr=body.jaxpr,
                         cond_consts=len(cond.consts), body_consts=len(body.consts), max_steps=bound)
     return tree_unflatten(tree, outs)
-
-
-def _bound(max_steps: Any) -> int | None:
-    if max_steps is None:
-        return None
-    try:
-        if isinstance(max_steps, bool):
-            raise TypeError
-        bound = operator.index(max_steps)
-    except (TypeError, ConcretizationTypeError):
-        raise TypeError(f"while_loop: max_steps must be an integer that is known when the loop is traced, since memory "
-                        f"is laid out for it, got {max_steps!r}. A bound that depends on data belongs into cond_fun, "
-                        "beside a fixed max_steps.") from None
-    if not 0 <= bound < 2 ** 31:
-        raise ValueError(f"while_loop: max_steps must be at least 0 and less than 2**31, got {bound}")
-    return bound
 
 
 def _avals(leaves: Sequence[Any]) -> list[Any]:
@@ -290,6 +283,26 @@ def _depends(marked, cond_jaxpr, body_jaxpr, cond_consts, body_consts, max_steps
         carry = grown
 
 
+def _dce(used, eqn: Equation) -> Equation:
+    params = eqn.params
+    cond, body, n, m = params["cond_jaxpr"], params["body_jaxpr"], params["cond_consts"], params["body_consts"]
+    # the condition reads part of the carry; then what that, and what is used, needs of it
+    carry = tuple(u or r for u, r in zip(used, dce(cond)[1][n:], strict=True))
+    while True:
+        narrowed, read = dce(body, carry)
+        grown = tuple(c or r for c, r in zip(carry, read[m:], strict=True))
+        if grown == carry:
+            break
+        carry = grown
+    consts = read[:m]
+    new_cond = Jaxpr([], [*cond.invars[:n], *compress(cond.invars[n:], carry)], cond.eqns, cond.outvars)
+    new_body = Jaxpr([], list(compress(body.invars, (*consts, *carry))), narrowed.eqns, narrowed.outvars)
+    return eqn.replace(
+        invars=[*eqn.invars[:n], *compress(eqn.invars[n:], (*consts, *carry))],
+        outvars=list(compress(eqn.outvars, carry)),
+        params={**params, "cond_jaxpr": new_cond, "body_jaxpr": new_body, "body_consts": sum(consts)})
+
+
 while_p.evaluate = _evaluate
 while_p.abstract_eval = _type
 while_p.lower = _lower
@@ -299,5 +312,6 @@ while_p.record = _record
 while_p.transpose = _transpose
 while_p.batch = _batch
 while_p.depends = _depends
+while_p.dce = _dce
 
 __all__ = ["while_loop", "while_p"]

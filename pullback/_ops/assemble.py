@@ -30,8 +30,9 @@ def concatenate(operands: Sequence[Any], dimension: int) -> Array:
 
     ValueError for other shapes or no operands, TypeError for two dtypes.
 
+    >>> from pullback import lax
     >>> import pullback.numpy as pnp
-    >>> concatenate([pnp.arange(2), pnp.arange(3)], 0)
+    >>> lax.concatenate([pnp.arange(2), pnp.arange(3)], 0)
     Array([0, 1, 0, 1, 2], dtype=int32)
     """
     if not len(operands):
@@ -95,6 +96,7 @@ concatenate_p.lower = lambda ctx, *xs, dimension: ctx.op("stablehlo.concatenate"
                                                          f"dimension = {dimension} : i64")
 concatenate_p.jvp = _concatenate_jvp
 concatenate_p.transpose = _concatenate_transpose
+concatenate_p.additive = ...
 concatenate_p.batch = _concatenate_batch
 
 
@@ -108,8 +110,9 @@ def split(operand: Any, sizes: Sequence[int], axis: int = 0) -> list[Array]:
 
     ValueError for other sizes.
 
+    >>> from pullback import lax
     >>> import pullback.numpy as pnp
-    >>> split(pnp.arange(5), (2, 3))
+    >>> lax.split(pnp.arange(5), (2, 3))
     [Array([0, 1], dtype=int32), Array([2, 3, 4], dtype=int32)]
     """
     x = lift(operand)
@@ -161,7 +164,8 @@ iota_p = Primitive("iota")
 def iota(dtype: Any, size: int) -> Array:
     """The numbers 0, 1, ... size - 1 in a dtype. ValueError for a negative size.
 
-    >>> iota("float32", 3)
+    >>> from pullback import lax
+    >>> lax.iota("float32", 3)
     Array([0., 1., 2.], dtype=float32)
     """
     return broadcasted_iota(dtype, (size,), 0)
@@ -172,7 +176,8 @@ def broadcasted_iota(dtype: Any, shape: Sequence[int], dimension: int) -> Array:
 
     ValueError for an axis out of bounds and for negative lengths.
 
-    >>> broadcasted_iota(int, (2, 3), 1)
+    >>> from pullback import lax
+    >>> lax.broadcasted_iota(int, (2, 3), 1)
     Array([[0, 1, 2],
            [0, 1, 2]], dtype=int32)
     """
@@ -212,7 +217,8 @@ def bitcast_convert_type(operand: Any, new_dtype: Any) -> Array:
     To a narrower dtype, a last axis appears that runs over the parts (the lowest bits first); to a wider one, a last
     axis of that length must be there and disappears. TypeError for bools and complex numbers.
 
-    >>> bitcast_convert_type(1., "int32")
+    >>> from pullback import lax
+    >>> lax.bitcast_convert_type(1., "int32")
     Array(1065353216, dtype=int32)
     """
     x = lift(operand)

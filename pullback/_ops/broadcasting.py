@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from pullback._core.array import Array, lift
-from pullback._core.errors import boundary
 from pullback._ops import families
 from pullback._ops.shape import broadcast_in_dim, reshape, shape_of
 
 __all__ = ["broadcast", "broadcast_shapes", "collapse"]
 
 
-@boundary
 def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
     """The shape that arrays of these shapes broadcast to together, as NumPy does; `()` for none.
 
@@ -28,7 +26,6 @@ def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
     return families.broadcast_shapes("broadcast_shapes", *[shape_of("broadcast_shapes", s) for s in shapes])
 
 
-@boundary
 def broadcast(operand: Any, sizes: Sequence[int]) -> Array:
     """Copies of `operand` along new leading axes of the lengths `sizes`: shape `(*sizes, *operand.shape)`.
 
@@ -46,7 +43,6 @@ def broadcast(operand: Any, sizes: Sequence[int]) -> Array:
     return broadcast_in_dim(x, (*new, *x.aval.shape), range(len(new), rank))
 
 
-@boundary
 def collapse(operand: Any, start_dimension: int, stop_dimension: int | None = None) -> Array:
     """The axes from `start_dimension` up to but not including `stop_dimension` merged into one; by default to the last.
 

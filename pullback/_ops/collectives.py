@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from pullback._core import dtypes
 from pullback._core.array import Array, lift
-from pullback._core.errors import boundary
 from pullback._core.primitive import Primitive
 from pullback._core.trace import lookup_axis_size
 from pullback._core.tree_paths import tree_map
@@ -73,7 +73,6 @@ def _over(p: Primitive, x: Any, axis_name: Any) -> Any:
     return tree_map(reduce, x)
 
 
-@boundary
 def psum(x: Any, axis_name: Any) -> Any:
     """The sum over a named axis (or several) of every leaf of `x`; of bools as int32.
 
@@ -87,9 +86,8 @@ def psum(x: Any, axis_name: Any) -> Any:
     return _over(psum_p, x, axis_name)
 
 
-@boundary
 def pmean(x: Any, axis_name: Any) -> Any:
-    """The mean over a named axis (or several) of every leaf of `x`; of integers and bools in float32.
+    """The mean over a named axis (or several) of every leaf of `x`; of integers and bools in floating point.
 
     NameError where no enclosing `vmap` has an axis of that name.
 
@@ -102,15 +100,13 @@ def pmean(x: Any, axis_name: Any) -> Any:
 
     def over(leaf):
         leaf = lift(leaf)
-        if leaf.aval.dtype.kind in "biu":
-            leaf = convert_element_type(leaf, np.float32)
+        leaf = convert_element_type(leaf, *dtypes.to_inexact(leaf.aval.dtype, leaf.aval.weak_type))
         total = psum(leaf, axis_name)
         return div(total, scalar(total, size))
 
     return tree_map(over, x)
 
 
-@boundary
 def pmax(x: Any, axis_name: Any) -> Any:
     """The maximum over a named axis (or several) of every leaf of `x`, of real dtypes.
 
@@ -124,7 +120,6 @@ def pmax(x: Any, axis_name: Any) -> Any:
     return _over(pmax_p, x, axis_name)
 
 
-@boundary
 def pmin(x: Any, axis_name: Any) -> Any:
     """The minimum over a named axis (or several) of every leaf of `x`, of real dtypes.
 
@@ -148,7 +143,6 @@ zero_jvp(axis_index_p)
 _unmapped(axis_index_p)
 
 
-@boundary
 def axis_index(axis_name: Any) -> Array:
     """The position along a named axis, an int32 scalar; along several, the row-major position on their grid.
 
@@ -166,7 +160,6 @@ def axis_index(axis_name: Any) -> Array:
     return index
 
 
-@boundary
 def axis_size(axis_name: Any) -> int:
     """The length of a named axis (the product for several), a Python integer. NameError for unknown names.
 
@@ -211,7 +204,6 @@ linear_jvp(all_gather_p)
 all_gather_p.transpose = _all_gather_transpose
 
 
-@boundary
 def all_gather(x: Any, axis_name: Any, *, axis: int = 0) -> Any:
     """The values of all positions along a named axis, stacked along `axis`, for every leaf of `x`.
 
@@ -227,7 +219,6 @@ def all_gather(x: Any, axis_name: Any, *, axis: int = 0) -> Any:
     return tree_map(lambda leaf: all_gather_p.bind(lift(leaf), axis_name=axis_name, axis=axis, size=size), x)
 
 
-@boundary
 def ppermute(x: Any, axis_name: Any, perm: Sequence[tuple[int, int]]) -> Any:
     """Values sent along a named axis by pairs `(source, target)`; a position that receives nothing gets zeros.
 

@@ -148,7 +148,9 @@ def select(mask: Any, x: Any, y: Any) -> Array:
     `mask`: bools. `x`, `y`: of one dtype, which the result has (a Python scalar takes that of an array beside it). The
     three shapes broadcast. TypeError for other masks and for two dtypes, ValueError for shapes that do not broadcast.
 
-    >>> print(select(np.array([True, False]), 1., 2.))
+    >>> import numpy as np
+    >>> from pullback import lax
+    >>> print(lax.select(np.array([True, False]), 1., 2.))
     [1. 2.]
     """
     mask = lift(mask)
@@ -162,7 +164,9 @@ def select_n(which: Any, *cases: Any) -> Array:
     the nearest. The derivative of what is not chosen is 0. Raises: TypeError for another `which`, for cases of two
     dtypes, and for a mask with more than two; ValueError for no case and for other shapes.
 
-    >>> print(select_n(np.array([0, 2, 1], "int32"), np.zeros(3), np.ones(3), np.full(3, 5.)))
+    >>> import numpy as np
+    >>> from pullback import lax
+    >>> print(lax.select_n(np.array([0, 2, 1], "int32"), np.zeros(3), np.ones(3), np.full(3, 5.)))
     [0. 5. 1.]
     """
     which = lift(which)
@@ -222,4 +226,5 @@ select_p.kernel = _select_kernel
 select_p.lower = elementwise_lower(lambda ctx, mask, x, y: ctx.op("stablehlo.select", [mask, x, y], x.aval))
 select_p.jvp = _select_jvp
 select_p.transpose = _select_transpose
+select_p.additive = (1, 2)
 select_p.batch = elementwise_batch(select_p)

@@ -178,8 +178,9 @@ def conv(lhs: Any, rhs: Any, window_strides: Sequence[int], padding: str, precis
 
     TypeError for operands of different rank or dtype, ValueError for features, strides or a padding that do not fit.
 
+    >>> from pullback import lax
     >>> import pullback.numpy as pnp
-    >>> conv(pnp.ones((1, 1, 4)), pnp.ones((1, 1, 2)), (1,), "VALID")
+    >>> lax.conv(pnp.ones((1, 1, 4)), pnp.ones((1, 1, 2)), (1,), "VALID")
     Array([[[2., 2., 2.]]], dtype=float32)
     """
     return conv_general_dilated(lhs, rhs, window_strides, padding, precision=precision,
@@ -192,9 +193,10 @@ def conv_with_general_padding(lhs: Any, rhs: Any, window_strides: Sequence[int],
                               preferred_element_type: Any = None) -> Array:
     """`conv` with explicit padding and dilations; see `conv_general_dilated`. For errors see `conv`.
 
+    >>> from pullback import lax
     >>> import pullback.numpy as pnp
     >>> ones = pnp.ones((1, 1, 3))
-    >>> conv_with_general_padding(ones, ones, (1,), [(1, 1)], None, None)
+    >>> lax.conv_with_general_padding(ones, ones, (1,), [(1, 1)], None, None)
     Array([[[2., 3., 2.]]], dtype=float32)
     """
     return conv_general_dilated(lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation, precision=precision,

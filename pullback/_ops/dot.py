@@ -105,7 +105,9 @@ def dot(lhs: Any, rhs: Any, *, dimension_numbers: Any = None, precision: Any = N
     Both of one dtype, which the result has unless `preferred_element_type` says otherwise. TypeError for other shapes.
     With `dimension_numbers` it is `dot_general`.
 
-    >>> print(dot(np.array([[1., 2.], [3., 4.]], "f4"), np.array([1., 1.], "f4")))
+    >>> import numpy as np
+    >>> from pullback import lax
+    >>> print(lax.dot(np.array([[1., 2.], [3., 4.]], "f4"), np.array([1., 1.], "f4")))
     [3. 7.]
     """
     if dimension_numbers is not None:
@@ -123,7 +125,9 @@ def batch_matmul(lhs: Any, rhs: Any, precision: Any = None) -> Array:
 
     ValueError for operands of different ranks or with less than two axes.
 
-    >>> batch_matmul(np.ones((5, 2, 3), "f4"), np.ones((5, 3, 4), "f4")).shape
+    >>> import numpy as np
+    >>> from pullback import lax
+    >>> lax.batch_matmul(np.ones((5, 2, 3), "f4"), np.ones((5, 3, 4), "f4")).shape
     (5, 2, 4)
     """
     lhs, rhs = operands("batch_matmul", lhs, rhs)

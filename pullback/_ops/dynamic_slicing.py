@@ -113,8 +113,9 @@ def dynamic_slice(operand: Any, start_indices: Any, slice_sizes: Sequence[int], 
     Negative starts count from the end; then starts are clamped, so that the slice lies inside.
     ValueError for sizes that do not fit and for another number of starts.
 
+    >>> from pullback import lax
     >>> import pullback.numpy as pnp
-    >>> dynamic_slice(pnp.arange(5), (4,), (3,))
+    >>> lax.dynamic_slice(pnp.arange(5), (4,), (3,))
     Array([2, 3, 4], dtype=int32)
     """
     x = lift(operand)
@@ -180,8 +181,9 @@ def dynamic_update_slice(operand: Any, update: Any, start_indices: Any, *,
     Negative starts count from the end; then starts are clamped, so that the update lies inside.
     ValueError for an update that does not fit and for another number of starts.
 
+    >>> from pullback import lax
     >>> import pullback.numpy as pnp
-    >>> dynamic_update_slice(pnp.zeros(4), pnp.ones(2), (1,))
+    >>> lax.dynamic_update_slice(pnp.zeros(4), pnp.ones(2), (1,))
     Array([0., 1., 1., 0.], dtype=float32)
     """
     x, u = operands("dynamic_update_slice", operand, update)
@@ -242,6 +244,7 @@ dynamic_update_slice_p.lower = lambda ctx, x, update, *starts: ctx.op(
     "stablehlo.dynamic_update_slice", [x, update, *starts], ctx.out_avals[0])
 dynamic_update_slice_p.jvp = _dynamic_update_slice_jvp
 dynamic_update_slice_p.transpose = _dynamic_update_slice_transpose
+dynamic_update_slice_p.additive = (0, 1)
 dynamic_update_slice_p.batch = _dynamic_update_slice_batch
 
 # --- along one axis ---
@@ -253,8 +256,9 @@ def dynamic_slice_in_dim(operand: Any, start_index: Any, slice_size: int, axis: 
 
     IndexError for an axis out of bounds, ValueError for a size that does not fit.
 
+    >>> from pullback import lax
     >>> import pullback.numpy as pnp
-    >>> dynamic_slice_in_dim(pnp.arange(5), 1, 2)
+    >>> lax.dynamic_slice_in_dim(pnp.arange(5), 1, 2)
     Array([1, 2], dtype=int32)
     """
     x = lift(operand)
@@ -271,8 +275,9 @@ def dynamic_index_in_dim(operand: Any, index: Any, axis: int = 0, keepdims: bool
 
     IndexError for an axis out of bounds.
 
+    >>> from pullback import lax
     >>> import pullback.numpy as pnp
-    >>> dynamic_index_in_dim(pnp.arange(5), 3, keepdims=False)
+    >>> lax.dynamic_index_in_dim(pnp.arange(5), 3, keepdims=False)
     Array(3, dtype=int32)
     """
     out = dynamic_slice_in_dim(operand, index, 1, axis, allow_negative_indices=allow_negative_indices)
@@ -283,8 +288,9 @@ def dynamic_update_slice_in_dim(operand: Any, update: Any, start_index: Any, axi
                                 allow_negative_indices: bool = True) -> Array:
     """`dynamic_update_slice` along one axis. IndexError for an axis out of bounds.
 
+    >>> from pullback import lax
     >>> import pullback.numpy as pnp
-    >>> dynamic_update_slice_in_dim(pnp.arange(5), pnp.array([7, 8]), 1, 0)
+    >>> lax.dynamic_update_slice_in_dim(pnp.arange(5), pnp.array([7, 8]), 1, 0)
     Array([0, 7, 8, 3, 4], dtype=int32)
     """
     x = lift(operand)
@@ -300,8 +306,9 @@ def dynamic_update_index_in_dim(operand: Any, update: Any, index: Any, axis: int
 
     IndexError for an axis out of bounds.
 
+    >>> from pullback import lax
     >>> import pullback.numpy as pnp
-    >>> dynamic_update_index_in_dim(pnp.arange(3), 9, 1, 0)
+    >>> lax.dynamic_update_index_in_dim(pnp.arange(3), 9, 1, 0)
     Array([0, 9, 2], dtype=int32)
     """
     x, u = operands("dynamic_update_index_in_dim", operand, update)

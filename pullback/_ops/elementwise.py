@@ -93,6 +93,7 @@ def _mul_transpose(ct, x, y):
     return [None, unbroadcast(mul_p.bind(x, ct), y.aval)]
 
 
+add_p.additive = sub_p.additive = (0, 1)
 add_p.transpose = _add_transpose
 sub_p.transpose = _sub_transpose
 mul_p.transpose = _mul_transpose
@@ -127,6 +128,7 @@ def _div_transpose(ct, x, y):
 
 
 div_p.transpose = _div_transpose
+div_p.homogeneous = (0,)
 
 
 def scaled(n: int, x: Array) -> Array:
@@ -220,7 +222,8 @@ cbrt = function_of_one(__name__, cbrt_p, "The real cube root, odd in `x`. Its de
 def reciprocal(x: Any) -> Array:
     """`1 / x`. `x`: any shape, floating-point or complex; TypeError for other dtypes.
 
-    >>> print(reciprocal(4.))
+    >>> from pullback import lax
+    >>> print(lax.reciprocal(4.))
     0.25
     """
     x = operands("reciprocal", x)[0]
@@ -270,7 +273,8 @@ def integer_pow(x: Any, y: int) -> Array:
 
     Raises TypeError for integers to a negative power: the value is no integer.
 
-    >>> print(integer_pow(2., -2))
+    >>> from pullback import lax
+    >>> print(lax.integer_pow(2., -2))
     0.25
     """
     x = lift(x)
@@ -440,7 +444,8 @@ def round(x: Any, rounding_method: RoundingMethod = RoundingMethod.AWAY_FROM_ZER
 
     Its derivative is 0 everywhere. TypeError for other dtypes.
 
-    >>> print(round(2.5), round(2.5, RoundingMethod.TO_NEAREST_EVEN))
+    >>> from pullback import lax
+    >>> print(lax.round(2.5), lax.round(2.5, lax.RoundingMethod.TO_NEAREST_EVEN))
     3.0 2.0
     """
     return round_p.bind(x, rounding_method=int(rounding_method))

@@ -202,7 +202,7 @@ def function_of_one(module: str, p: Primitive, says: str, argument: str, result:
 def function_of_two(module: str, p: Primitive, says: str, arguments: str, result: str, *, name: str = "",
                     gives: str = "that dtype") -> Callable[[Any, Any], Array]:
     """The same for two operands."""
-    named = p.name
+    named = name or p.name
 
     def function(x: Any, y: Any) -> Array:
         if isinstance(x, Array) and isinstance(y, Array) and x.aval.dtype is y.aval.dtype:

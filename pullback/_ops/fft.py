@@ -59,6 +59,7 @@ def fft(x: Any, fft_type: FftType | str, fft_lengths: Sequence[int]) -> Array:
     Raises: ValueError for an unknown transform and for lengths that `x` does not have, TypeError for complex numbers
     under RFFT and for lengths that are no integers.
 
+    >>> import numpy as np
     >>> from pullback import lax
     >>> print(lax.fft(np.float32([1, 2, 3, 4]), "RFFT", (4,)))
     [10.+0.j -2.+2.j -2.+0.j]

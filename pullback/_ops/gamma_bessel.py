@@ -92,7 +92,8 @@ def igamma(a: Any, x: Any) -> Array:
     Floats of one dtype, of shapes that broadcast; TypeError for others. The derivative by `a` is refused with
     NotImplementedError. Source: DLMF 8.2; compiled, by the series 8.7.1 or the continued fraction 8.9.
 
-    >>> print(f"{igamma(1., 1.):.4f}")
+    >>> from pullback import lax
+    >>> print(f"{lax.igamma(1., 1.):.4f}")
     0.6321
     """
     return igamma_p.bind(*operands("igamma", a, x))
@@ -103,7 +104,8 @@ def igammac(a: Any, x: Any) -> Array:
 
     TypeError for operands that are no floats of one dtype.
 
-    >>> print(f"{igammac(1., 1.):.4f}")
+    >>> from pullback import lax
+    >>> print(f"{lax.igammac(1., 1.):.4f}")
     0.3679
     """
     return igammac_p.bind(*operands("igammac", a, x))
@@ -151,7 +153,8 @@ def betainc(a: Any, b: Any, x: Any) -> Array:
     Floats of one dtype, of shapes that broadcast; TypeError for others. The derivatives by `a` and `b` are refused with
     NotImplementedError. Source: DLMF 8.17; compiled, by the continued fraction 8.17.22.
 
-    >>> print(f"{betainc(1., 2., 0.5):.4f}")
+    >>> from pullback import lax
+    >>> print(f"{lax.betainc(1., 2., 0.5):.4f}")
     0.7500
     """
     return regularized_incomplete_beta_p.bind(*operands("betainc", a, b, x))

@@ -14,8 +14,8 @@ from pullback._core.types import make_aval
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.assemble import broadcasted_iota
 from pullback._ops.compare import eq, select
-from pullback._ops.elementwise import add, div, mul, neg
-from pullback._ops.families import ANY, NUMBER, ORDERED, operands
+from pullback._ops.elementwise import add, neg
+from pullback._ops.families import ANY, NUMBER, operands
 from pullback._ops.gather_numpy import (
     CLIP,
     FILL,
@@ -29,7 +29,6 @@ from pullback._ops.gather_numpy import (
 )
 from pullback._ops.shape import (
     broadcast_in_dim,
-    convert_element_type,
     full,
     instantiate,
     move_axis,
@@ -113,9 +112,9 @@ def gather(operand: Any, start_indices: Any, dimension_numbers: GatherDimensionN
     default nan, the lowest integer, the highest unsigned integer, or True.
     ValueError for dimension numbers that do not fit the shapes.
 
-    >>> import pullback.numpy as pnp
-    >>> rows = GatherDimensionNumbers(offset_dims=(1,), collapsed_slice_dims=(0,), start_index_map=(0,))
-    >>> gather(pnp.arange(6).reshape(3, 2), pnp.array([[2], [0]]), rows, (1, 2))
+    >>> from pullback import lax, numpy as pnp
+    >>> rows = lax.GatherDimensionNumbers(offset_dims=(1,), collapsed_slice_dims=(0,), start_index_map=(0,))
+    >>> lax.gather(pnp.arange(6).reshape(3, 2), pnp.array([[2], [0]]), rows, (1, 2))
     Array([[4, 5],
            [0, 1]], dtype=int32)
     """
@@ -303,7 +302,7 @@ def _leading(x: Array, dim: int | None, size: int) -> Array:
     return broadcast_in_dim(x, shape, tuple(range(1, len(shape))))
 
 
-def _scatter(name: str, ufunc, op, accepts=ANY) -> Primitive:
+def scatter_primitive(name: str, ufunc, op, accepts=ANY) -> Primitive:
     p = Primitive(name)
     p.abstract_eval = _scatter_type(name, accepts)
     p.kernel = scatter_kernel(ufunc)
@@ -312,14 +311,11 @@ def _scatter(name: str, ufunc, op, accepts=ANY) -> Primitive:
     return p
 
 
-scatter_p = _scatter("scatter", None, None)
-scatter_add_p = _scatter("scatter_add", np.add, "stablehlo.add", NUMBER)
-scatter_mul_p = _scatter("scatter_mul", np.multiply, "stablehlo.multiply", NUMBER)
-scatter_min_p = _scatter("scatter_min", np.minimum, "stablehlo.minimum", ORDERED)
-scatter_max_p = _scatter("scatter_max", np.maximum, "stablehlo.maximum", ORDERED)
+scatter_p = scatter_primitive("scatter", None, None)
+scatter_add_p = scatter_primitive("scatter_add", np.add, "stablehlo.add", NUMBER)
 
 
-def _bind(p, operand, indices, updates, dimension_numbers, indices_are_sorted, unique_indices, mode):
+def bind_scatter(p, operand, indices, updates, dimension_numbers, indices_are_sorted, unique_indices, mode):
     x, u = operands(p.name, operand, updates)
     numbers = ScatterDimensionNumbers(*map(tuple, dimension_numbers))
     return p.bind(x, lift(indices), u, dimension_numbers=numbers, indices_are_sorted=bool(indices_are_sorted),
@@ -333,79 +329,44 @@ def scatter(operand: Any, scatter_indices: Any, updates: Any, dimension_numbers:
     Where windows overlap, the last one wins. See `ScatterDimensionNumbers`, `GatherScatterMode`.
     ValueError for dimension numbers that do not fit the shapes, TypeError for operands of different dtypes.
 
-    >>> import pullback.numpy as pnp
-    >>> element = ScatterDimensionNumbers((), (0,), (0,))
-    >>> scatter(pnp.zeros(3), pnp.array([[2], [0]]), pnp.array([5., 7.]), element)
+    >>> from pullback import lax, numpy as pnp
+    >>> element = lax.ScatterDimensionNumbers((), (0,), (0,))
+    >>> lax.scatter(pnp.zeros(3), pnp.array([[2], [0]]), pnp.array([5., 7.]), element)
     Array([7., 0., 5.], dtype=float32)
     """
-    return _bind(scatter_p, operand, scatter_indices, updates, dimension_numbers, indices_are_sorted, unique_indices,
-                 mode)
+    return bind_scatter(scatter_p, operand, scatter_indices, updates, dimension_numbers, indices_are_sorted,
+                        unique_indices, mode)
 
 
 def scatter_add(operand: Any, scatter_indices: Any, updates: Any, dimension_numbers: ScatterDimensionNumbers, *,
                 indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None) -> Array:
     """`operand` with `updates` added to windows of it, all of them where windows overlap; errors as `scatter`.
 
-    >>> element = ScatterDimensionNumbers((), (0,), (0,))
-    >>> print(scatter_add(np.array([1., 2., 3.], "f4"), np.array([[2], [2]]), np.array([5., 7.], "f4"), element))
-    [ 1.  2. 15.]
+    >>> from pullback import lax, numpy as pnp
+    >>> lax.scatter_add(pnp.ones(3), pnp.full((2, 1), 2), pnp.full(2, 7.), lax.ScatterDimensionNumbers((), (0,), (0,)))
+    Array([ 1.,  1., 15.], dtype=float32)
     """
-    return _bind(scatter_add_p, operand, scatter_indices, updates, dimension_numbers, indices_are_sorted,
-                 unique_indices, mode)
+    return bind_scatter(scatter_add_p, operand, scatter_indices, updates, dimension_numbers, indices_are_sorted,
+                        unique_indices, mode)
 
 
 def scatter_sub(operand: Any, scatter_indices: Any, updates: Any, dimension_numbers: ScatterDimensionNumbers, *,
                 indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None) -> Array:
     """`operand` with `updates` subtracted from windows of it, all of them where windows overlap; errors as `scatter`.
 
-    >>> element = ScatterDimensionNumbers((), (0,), (0,))
-    >>> print(scatter_sub(np.array([1., 2., 3.], "f4"), np.array([[2], [2]]), np.array([5., 7.], "f4"), element))
-    [ 1.  2. -9.]
+    >>> from pullback import lax, numpy as pnp
+    >>> lax.scatter_sub(pnp.ones(3), pnp.full((2, 1), 2), pnp.full(2, 7.), lax.ScatterDimensionNumbers((), (0,), (0,)))
+    Array([  1.,   1., -13.], dtype=float32)
     """
-    return scatter_add(operand, scatter_indices, neg(updates), dimension_numbers,
-                       indices_are_sorted=indices_are_sorted, unique_indices=unique_indices, mode=mode)
-
-
-def scatter_mul(operand: Any, scatter_indices: Any, updates: Any, dimension_numbers: ScatterDimensionNumbers, *,
-                indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None) -> Array:
-    """`operand` with windows of it multiplied by `updates`; errors as `scatter`.
-
-    >>> element = ScatterDimensionNumbers((), (0,), (0,))
-    >>> print(scatter_mul(np.array([1., 2., 3.], "f4"), np.array([[2], [2]]), np.array([5., 7.], "f4"), element))
-    [  1.   2. 105.]
-    """
-    return _bind(scatter_mul_p, operand, scatter_indices, updates, dimension_numbers, indices_are_sorted,
-                 unique_indices, mode)
-
-
-def scatter_min(operand: Any, scatter_indices: Any, updates: Any, dimension_numbers: ScatterDimensionNumbers, *,
-                indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None) -> Array:
-    """`operand` with the minimum of `updates` and windows of it; errors as `scatter`.
-
-    >>> element = ScatterDimensionNumbers((), (0,), (0,))
-    >>> print(scatter_min(np.array([1., 2., 3.], "f4"), np.array([[2], [2]]), np.array([5., 7.], "f4"), element))
-    [1. 2. 3.]
-    """
-    return _bind(scatter_min_p, operand, scatter_indices, updates, dimension_numbers, indices_are_sorted,
-                 unique_indices, mode)
-
-
-def scatter_max(operand: Any, scatter_indices: Any, updates: Any, dimension_numbers: ScatterDimensionNumbers, *,
-                indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None) -> Array:
-    """`operand` with the maximum of `updates` and windows of it; errors as `scatter`.
-
-    >>> element = ScatterDimensionNumbers((), (0,), (0,))
-    >>> print(scatter_max(np.array([1., 2., 3.], "f4"), np.array([[2], [2]]), np.array([5., 7.], "f4"), element))
-    [1. 2. 7.]
-    """
-    return _bind(scatter_max_p, operand, scatter_indices, updates, dimension_numbers, indices_are_sorted,
-                 unique_indices, mode)
+    x, u = operands("scatter_sub", operand, updates)
+    return bind_scatter(scatter_add_p, x, scatter_indices, neg(u), dimension_numbers, indices_are_sorted,
+                        unique_indices, mode)
 
 
 # --- derivatives ---
 
 
-def _read_back(x: Any, indices: Any, updates_aval, params: dict) -> Array:
+def read_back(x: Any, indices: Any, updates_aval, params: dict) -> Array:
     """The windows that a scatter with these parameters writes to; 0 for those that it drops."""
     numbers = params["dimension_numbers"]
     # a promise to scatter that is broken drops the update, and gather would clamp
@@ -424,12 +385,13 @@ def _linear_in_both(p: Primitive):
             return y, zero_of(y.aval)
         return y, p.bind(instantiate(t), indices, instantiate(u), **params)
 
+    p.additive = (0, 2)
     return jvp
 
 
 def _scatter_add_transpose(ct, x, indices, updates, **params):
     return [ct if is_linear(x) else None, None,
-            _read_back(ct, indices, updates.aval, params) if is_linear(updates) else None]
+            read_back(ct, indices, updates.aval, params) if is_linear(updates) else None]
 
 
 def _scatter_transpose(ct, x, indices, updates, **params):
@@ -438,13 +400,13 @@ def _scatter_transpose(ct, x, indices, updates, **params):
     if is_linear(x):
         to_x = scatter_p.bind(ct, indices, zeros_like_aval(aval), **params)
     if is_linear(updates):
-        to_updates = _read_back(ct, indices, aval, params)
+        to_updates = read_back(ct, indices, aval, params)
         if not params["unique_indices"]:
             # of updates to one place only the last counts: number them and see whose number stayed
             count = np.dtype(np.int32)
             numbered = add(reshape(broadcasted_iota(count, (aval.size,), 0), aval.shape), np.int32(1))
             stayed = scatter_p.bind(full(x.aval.shape, 0, count), indices, numbered, **params)
-            won = eq(_read_back(stayed, indices, aval, params), numbered)
+            won = eq(read_back(stayed, indices, aval, params), numbered)
             to_updates = select(won, to_updates, zeros_like_aval(to_updates.aval))
     return [to_x, None, to_updates]
 
@@ -453,48 +415,3 @@ scatter_p.jvp = _linear_in_both(scatter_p)
 scatter_p.transpose = _scatter_transpose
 scatter_add_p.jvp = _linear_in_both(scatter_add_p)
 scatter_add_p.transpose = _scatter_add_transpose
-
-
-def _scatter_mul_jvp(primals, tangents, **params):
-    x, indices, updates = primals
-    y = scatter_mul_p.bind(x, indices, updates, **params)
-    t, _, u = tangents
-    total: Any = zero_of(y.aval)
-    if type(t) is not Zero:
-        total = scatter_mul_p.bind(t, indices, updates, **params)
-    if type(u) is not Zero:
-        if not params["unique_indices"]:
-            raise NotImplementedError("scatter_mul: the derivative with respect to the updates is known only where no "
-                                      "place is written to twice: say so with unique_indices=True")
-        part = scatter_add_p.bind(full(x.aval.shape, 0, x.aval.dtype), indices,
-                                  mul(u, _read_back(x, indices, updates.aval, params)), **params)
-        total = part if type(total) is Zero else add(total, part)
-    return y, total
-
-
-def _scatter_mul_transpose(ct, x, indices, updates, **params):
-    return [scatter_mul_p.bind(ct, indices, updates, **params) if is_linear(x) else None, None, None]
-
-
-def _extremum_jvp(p: Primitive):
-    # all that attain the extremum share its derivative equally
-    def jvp(primals, tangents, **params):
-        x, indices, updates = primals
-        y = p.bind(x, indices, updates, **params)
-        t, _, u = tangents
-        if type(t) is Zero and type(u) is Zero:
-            return y, zero_of(y.aval)
-        dtype = x.aval.dtype
-        kept = convert_element_type(eq(x, y), dtype)
-        taken = convert_element_type(eq(updates, _read_back(y, indices, updates.aval, params)), dtype)
-        share = add(kept, scatter_add_p.bind(full(x.aval.shape, 0, dtype), indices, taken, **params))
-        sum_ = scatter_add_p.bind(mul(instantiate(t), kept), indices, mul(instantiate(u), taken), **params)
-        return y, div(sum_, share)
-
-    return jvp
-
-
-scatter_mul_p.jvp = _scatter_mul_jvp
-scatter_mul_p.transpose = _scatter_mul_transpose
-scatter_min_p.jvp = _extremum_jvp(scatter_min_p)
-scatter_max_p.jvp = _extremum_jvp(scatter_max_p)

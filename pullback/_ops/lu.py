@@ -315,4 +315,5 @@ lu_solve_p.kernel = _solve_kernel
 lu_solve_p.lower = _solve_lower
 lu_solve_p.jvp = _solve_jvp
 lu_solve_p.transpose = _solve_transpose
+lu_solve_p.homogeneous = (3,)
 lu_solve_p.batch = _solve_batch

@@ -119,7 +119,9 @@ def reduce_max(operand: Any, axes: Sequence[int]) -> Array:
     Where several elements are largest, each gets an equal share of the derivative. TypeError for complex dtypes,
     ValueError for axes out of bounds or named twice.
 
-    >>> print(reduce_max(np.array([[1, 4], [3, 2]]), (0,)))
+    >>> import numpy as np
+    >>> from pullback import lax
+    >>> print(lax.reduce_max(np.array([[1, 4], [3, 2]]), (0,)))
     [3 4]
     """
     x = lift(operand)
@@ -133,7 +135,9 @@ def reduce_min(operand: Any, axes: Sequence[int]) -> Array:
     Where several elements are smallest, each gets an equal share of the derivative. TypeError for complex dtypes,
     ValueError for axes out of bounds or named twice.
 
-    >>> print(reduce_min(np.array([[1, 4], [3, 2]]), (0,)))
+    >>> import numpy as np
+    >>> from pullback import lax
+    >>> print(lax.reduce_min(np.array([[1, 4], [3, 2]]), (0,)))
     [1 2]
     """
     x = lift(operand)
@@ -185,7 +189,9 @@ def reduce_prod(operand: Any, axes: Sequence[int]) -> Array:
 
     TypeError for bools, ValueError for axes out of bounds or named twice.
 
-    >>> print(reduce_prod(np.array([[1, 4], [3, 2]]), (0,)))
+    >>> import numpy as np
+    >>> from pullback import lax
+    >>> print(lax.reduce_prod(np.array([[1, 4], [3, 2]]), (0,)))
     [3 8]
     """
     x = lift(operand)
@@ -212,7 +218,9 @@ def reduce_and(operand: Any, axes: Sequence[int]) -> Array:
 
     ValueError for axes out of bounds or named twice; negative ones count from the end.
 
-    >>> print(reduce_and(np.array([6, 3]), (0,)))
+    >>> import numpy as np
+    >>> from pullback import lax
+    >>> print(lax.reduce_and(np.array([6, 3]), (0,)))
     2
     """
     x = lift(operand)
@@ -224,7 +232,9 @@ def reduce_or(operand: Any, axes: Sequence[int]) -> Array:
 
     ValueError for axes out of bounds or named twice; negative ones count from the end.
 
-    >>> print(reduce_or(np.array([6, 3]), (0,)))
+    >>> import numpy as np
+    >>> from pullback import lax
+    >>> print(lax.reduce_or(np.array([6, 3]), (0,)))
     7
     """
     x = lift(operand)
@@ -236,7 +246,9 @@ def reduce_xor(operand: Any, axes: Sequence[int]) -> Array:
 
     ValueError for axes out of bounds or named twice; negative ones count from the end.
 
-    >>> print(reduce_xor(np.array([6, 3]), (0,)))
+    >>> import numpy as np
+    >>> from pullback import lax
+    >>> print(lax.reduce_xor(np.array([6, 3]), (0,)))
     5
     """
     x = lift(operand)
@@ -302,7 +314,9 @@ def argmax(operand: Any, axis: int, index_dtype: Any) -> Array:
     The result has the dtype `index_dtype` and one axis less. TypeError for complex dtypes, ValueError for an axis out
     of bounds or of length 0.
 
-    >>> print(argmax(np.array([[1, 4], [3, 2]]), 1, "int32"))
+    >>> import numpy as np
+    >>> from pullback import lax
+    >>> print(lax.argmax(np.array([[1, 4], [3, 2]]), 1, "int32"))
     [1 0]
     """
     x = lift(operand)
@@ -315,7 +329,9 @@ def argmin(operand: Any, axis: int, index_dtype: Any) -> Array:
     The result has the dtype `index_dtype` and one axis less. TypeError for complex dtypes, ValueError for an axis out
     of bounds or of length 0.
 
-    >>> print(argmin(np.array([[1, 4], [3, 2]]), 1, "int32"))
+    >>> import numpy as np
+    >>> from pullback import lax
+    >>> print(lax.argmin(np.array([[1, 4], [3, 2]]), 1, "int32"))
     [0 1]
     """
     x = lift(operand)
@@ -341,7 +357,8 @@ def reduce_precision(operand: Any, exponent_bits: int, mantissa_bits: int) -> Ar
     Its derivative rounds the tangent likewise. ValueError for `exponent_bits` < 1 and `mantissa_bits` < 0,
     TypeError for other dtypes.
 
-    >>> print(reduce_precision(3.14159, exponent_bits=5, mantissa_bits=2))
+    >>> from pullback import lax
+    >>> print(lax.reduce_precision(3.14159, exponent_bits=5, mantissa_bits=2))
     3.0
     """
     if exponent_bits < 1 or mantissa_bits < 0:

@@ -68,7 +68,9 @@ def broadcast_in_dim(x: Any, shape: Sequence[int], dims: Sequence[int]) -> Array
 
     Any dtype. ValueError unless `dims` has an axis in [0, len(shape)) for each axis of `x`, of its length.
 
-    >>> print(broadcast_in_dim(np.array([1, 2]), (2, 3), (0,)))
+    >>> import numpy as np
+    >>> from pullback import lax
+    >>> print(lax.broadcast_in_dim(np.array([1, 2]), (2, 3), (0,)))
     [[1 1 1]
      [2 2 2]]
     """
@@ -145,7 +147,9 @@ def reduce_sum(x: Any, axes: Sequence[int]) -> Array:
 
     ValueError for axes out of bounds or named twice; negative ones count from the end.
 
-    >>> print(reduce_sum(np.array([[1, 2], [3, 4]]), (0,)))
+    >>> import numpy as np
+    >>> from pullback import lax
+    >>> print(lax.reduce_sum(np.array([[1, 2], [3, 4]]), (0,)))
     [4 6]
     """
     x = lift(x)
@@ -214,7 +218,9 @@ reshape_p = Primitive("reshape")
 def reshape(x: Any, shape: Sequence[int]) -> Array:
     """The elements of `x`, in row-major order, in another shape of as many elements (else ValueError); any dtype.
 
-    >>> print(reshape(np.array([1, 2, 3, 4]), (2, 2)))
+    >>> import numpy as np
+    >>> from pullback import lax
+    >>> print(lax.reshape(np.array([1, 2, 3, 4]), (2, 2)))
     [[1 2]
      [3 4]]
     """
@@ -248,7 +254,9 @@ def expand_dims(x: Any, axes: Sequence[int]) -> Array:
 
     ValueError for positions out of bounds or named twice.
 
-    >>> expand_dims(np.zeros((2, 3)), (0, -1)).shape
+    >>> import numpy as np
+    >>> from pullback import lax
+    >>> lax.expand_dims(np.zeros((2, 3)), (0, -1)).shape
     (1, 2, 3, 1)
     """
     x = lift(x)
@@ -264,7 +272,9 @@ def squeeze(x: Any, axes: Sequence[int]) -> Array:
 
     ValueError for axes of another length, out of bounds or named twice.
 
-    >>> squeeze(np.zeros((1, 3, 1)), (0,)).shape
+    >>> import numpy as np
+    >>> from pullback import lax
+    >>> lax.squeeze(np.zeros((1, 3, 1)), (0,)).shape
     (3, 1)
     """
     x = lift(x)
@@ -286,7 +296,9 @@ def transpose(x: Any, permutation: Sequence[int]) -> Array:
 
     ValueError unless `permutation` has each of 0, ..., x.ndim - 1 once.
 
-    >>> transpose(np.zeros((2, 3, 4)), (2, 0, 1)).shape
+    >>> import numpy as np
+    >>> from pullback import lax
+    >>> lax.transpose(np.zeros((2, 3, 4)), (2, 0, 1)).shape
     (4, 2, 3)
     """
     x = lift(x)
@@ -342,7 +354,9 @@ def convert_element_type(x: Any, dtype: Any, weak_type: bool = False) -> Array:
     The derivative is the conversion back, 0 where either dtype is neither floating-point nor complex. TypeError for
     what is no array or number, and for what is no dtype of arrays.
 
-    >>> print(convert_element_type(np.float32([1.7, -1.7, 3e10]), "int32"))
+    >>> import numpy as np
+    >>> from pullback import lax
+    >>> print(lax.convert_element_type(np.float32([1.7, -1.7, 3e10]), "int32"))
     [         1         -1 2147483647]
     """
     try:
@@ -398,12 +412,18 @@ def _convert_jvp(primals, tangents, dtype, weak_type):
     return y, convert_element_type_p.bind(t, dtype=dtype, weak_type=weak_type)
 
 
+def _convert_transpose(ct, x, dtype, weak_type):
+    if not dtypes.is_inexact(dtype) or not dtypes.is_inexact(x.aval.dtype):
+        raise TypeError(f"'convert_element_type' takes a tangent from {x.aval.dtype} to {dtype}: the tangent output of "
+                        "a custom jvp rule (or the function given to linear_transpose) must be linear in its inputs")
+    return [convert_element_type(ct, x.aval.dtype, x.aval.weak_type)]
+
+
 convert_element_type_p.abstract_eval = lambda x, dtype, weak_type: make_aval(x.shape, dtype, weak_type)
 convert_element_type_p.kernel = _convert_kernel
 convert_element_type_p.lower = _convert_lower
 convert_element_type_p.jvp = _convert_jvp
-convert_element_type_p.transpose = lambda ct, x, dtype, weak_type: [
-    convert_element_type(ct, x.aval.dtype, x.aval.weak_type)]
+convert_element_type_p.transpose = _convert_transpose
 convert_element_type_p.batch = lambda operands, dims, **params: (
     convert_element_type_p.bind(*operands, **params), dims[0])
 
@@ -420,7 +440,9 @@ def full(shape: int | Sequence[int], fill_value: Any, dtype: Any = None, weak_ty
 
     ValueError for negative lengths, TypeError for lengths that are no integers and for a `fill_value` with axes.
 
-    >>> print(full((3,), 7, np.dtype("int32")))
+    >>> import numpy as np
+    >>> from pullback import lax
+    >>> print(lax.full((3,), 7, np.dtype("int32")))
     [7 7 7]
     """
     shape = shape_of("full", shape)
@@ -442,7 +464,9 @@ def full_like(x: Any, fill_value: Any, dtype: Any = None, shape: Any = None) -> 
 
     TypeError for what is no array, and for a `fill_value` with axes; ValueError for negative lengths.
 
-    >>> print(full_like(np.ones((2, 2)), 7.))
+    >>> import numpy as np
+    >>> from pullback import lax
+    >>> print(lax.full_like(np.ones((2, 2)), 7.))
     [[7. 7.]
      [7. 7.]]
     """

@@ -31,8 +31,9 @@ def slice(operand: Any, start_indices: Sequence[int], limit_indices: Sequence[in
 
     All three have an entry per axis, with 0 <= start <= limit <= length and stride >= 1, else ValueError.
 
+    >>> from pullback import lax
     >>> import pullback.numpy as pnp
-    >>> slice(pnp.arange(6), (1,), (6,), (2,))
+    >>> lax.slice(pnp.arange(6), (1,), (6,), (2,))
     Array([1, 3, 5], dtype=int32)
     """
     x = lift(operand)
@@ -110,8 +111,9 @@ def slice_in_dim(operand: Any, start_index: int | None, limit_index: int | None,
 
     IndexError for an axis out of bounds.
 
+    >>> from pullback import lax
     >>> import pullback.numpy as pnp
-    >>> slice_in_dim(pnp.arange(6), 1, -1)
+    >>> lax.slice_in_dim(pnp.arange(6), 1, -1)
     Array([1, 2, 3, 4], dtype=int32)
     """
     x = lift(operand)
@@ -130,8 +132,9 @@ def index_in_dim(operand: Any, index: int, axis: int = 0, keepdims: bool = True)
 
     IndexError for an axis or an index out of bounds.
 
+    >>> from pullback import lax
     >>> import pullback.numpy as pnp
-    >>> index_in_dim(pnp.arange(6), -1, keepdims=False)
+    >>> lax.index_in_dim(pnp.arange(6), -1, keepdims=False)
     Array(5, dtype=int32)
     """
     x = lift(operand)
@@ -163,8 +166,9 @@ def pad(operand: Any, padding_value: Any, padding_config: Sequence[tuple[int, in
     `padding_config` has an entry (low, high, interior) per axis; negative low or high cut elements off (after the
     interior padding), interior must be >= 0. ValueError for another configuration.
 
+    >>> from pullback import lax
     >>> import pullback.numpy as pnp
-    >>> pad(pnp.arange(3), 9, [(1, -1, 1)])
+    >>> lax.pad(pnp.arange(3), 9, [(1, -1, 1)])
     Array([9, 0, 9, 1, 9], dtype=int32)
     """
     x, value = operands("pad", operand, padding_value)
@@ -257,6 +261,7 @@ pad_p.kernel = _pad_kernel
 pad_p.lower = _pad_lower
 pad_p.jvp = _pad_jvp
 pad_p.transpose = _pad_transpose
+pad_p.additive = (0, 1)
 pad_p.batch = _pad_batch
 
 # --- rev ---
@@ -269,8 +274,9 @@ def rev(operand: Any, dimensions: Sequence[int]) -> Array:
 
     ValueError for axes out of bounds or named twice.
 
+    >>> from pullback import lax
     >>> import pullback.numpy as pnp
-    >>> rev(pnp.arange(3), (0,))
+    >>> lax.rev(pnp.arange(3), (0,))
     Array([2, 1, 0], dtype=int32)
     """
     x = lift(operand)

@@ -66,8 +66,9 @@ def sort(operand: Any, dimension: int = -1, is_stable: bool = True, num_keys: in
 def sort_key_val(keys: Any, values: Any, dimension: int = -1, is_stable: bool = True) -> tuple[Array, Array]:
     """The keys sorted along an axis, and the values, of the same shape (else ValueError), reordered with them.
 
+    >>> from pullback import lax
     >>> import pullback.numpy as pnp
-    >>> sort_key_val(pnp.array([3, 1, 2]), pnp.array([10, 20, 30]))[1]
+    >>> lax.sort_key_val(pnp.array([3, 1, 2]), pnp.array([10, 20, 30]))[1]
     Array([20, 30, 10], dtype=int32)
     """
     return sort((keys, values), dimension, is_stable)

@@ -137,7 +137,8 @@ def polygamma(m: Any, x: Any) -> Array:
     `m`: whole numbers in the floating-point dtype of `x`; shapes broadcast. TypeError for other dtypes or two of them.
     The derivative by `m` is refused with NotImplementedError.
 
-    >>> print(f"{polygamma(1., 1.):.4f}")
+    >>> from pullback import lax
+    >>> print(f"{lax.polygamma(1., 1.):.4f}")
     1.6449
     """
     return polygamma_p.bind(*operands("polygamma", m, x))
@@ -149,7 +150,8 @@ def zeta(x: Any, q: Any) -> Array:
     Floats of one dtype, of shapes that broadcast; TypeError for others. The derivative by `x` is refused with
     NotImplementedError.
 
-    >>> print(f"{zeta(2., 1.):.4f}")
+    >>> from pullback import lax
+    >>> print(f"{lax.zeta(2., 1.):.4f}")
     1.6449
     """
     return zeta_p.bind(*operands("zeta", x, q))
@@ -308,7 +310,9 @@ def clamp(min: Any, x: Any, max: Any) -> Array:
     The derivative by `x` is 1 strictly between the bounds and 0 on them and beyond. ValueError for bounds of other
     shapes, TypeError for complex and for different dtypes.
 
-    >>> print(clamp(0., np.array([-1., 0.5, 2.]), 1.))
+    >>> import numpy as np
+    >>> from pullback import lax
+    >>> print(lax.clamp(0., np.array([-1., 0.5, 2.]), 1.))
     [0.  0.5 1. ]
     """
     low, x, high = operands("clamp", min, x, max)

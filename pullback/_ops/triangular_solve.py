@@ -104,4 +104,5 @@ triangular_solve_p.kernel = _kernel
 triangular_solve_p.lower = _lower
 triangular_solve_p.jvp = _jvp
 triangular_solve_p.transpose = _transpose
+triangular_solve_p.homogeneous = (1,)
 triangular_solve_p.batch = stacked_batch(triangular_solve_p)

@@ -132,6 +132,7 @@ def _complex_transpose(ct, x, y):
 real_p.transpose = lambda ct, x: [complex(ct, scalar(ct, 0))]
 imag_p.transpose = lambda ct, x: [complex(scalar(ct, 0), neg(ct))]
 complex_p.transpose = _complex_transpose
+complex_p.additive = (0, 1)
 
 def _conj_lower(ctx, x):
     part = make_aval(x.aval.shape, real_dtype(x.aval.dtype))
@@ -166,7 +167,8 @@ def abs(x: Any) -> Array:
     Its derivative at 0 is 0; at a complex `x` it is the real-linear map from t to Re(conj(x) t) / |x|. TypeError for
     bools.
 
-    >>> print(abs(3 - 4j))
+    >>> from pullback import lax
+    >>> print(lax.abs(3 - 4j))
     5.0
     """
     x = lift(x)

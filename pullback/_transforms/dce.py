@@ -11,7 +11,7 @@ def dce(jaxpr: Jaxpr, used: tuple[bool, ...] | None = None, keep_inputs: bool = 
     """The jaxpr that computes the `used` results (by default all).
 
     Returns it and which inputs it reads; inputs it does not read are dropped unless `keep_inputs`. Equations that act
-    on the world stay. A primitive may narrow its own work by a rule `dce(used, eqn) -> (used inputs, equation)`.
+    on the world stay. A primitive may narrow its own work by a rule `dce(used, eqn) -> equation`.
     TypeError for what is no `Jaxpr` (of a `ClosedJaxpr` pass `.jaxpr`), ValueError for another number of results.
 
     >>> import pullback as pb

@@ -1,6 +1,7 @@
 """The engine: the XLA client, its devices, and moving data to and from them. Started at the first use."""
 from __future__ import annotations
 
+import threading
 from functools import cache
 from typing import Any
 
@@ -19,9 +20,17 @@ def xla_client() -> Any:
     return xla_client
 
 
-@cache
+_starting = threading.Lock()
+
+
 def client() -> Any:
-    """The CPU client of this process."""
+    """The CPU client of this process: one, also where several threads ask at once."""
+    with _starting:
+        return _client()
+
+
+@cache
+def _client() -> Any:
     array_module.install_buffer_reader(read)
     return xla_client().make_cpu_client(asynchronous=True, num_devices=1)
 

@@ -6,7 +6,6 @@ a compiled program of one operation, remembered per types and parameters.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,8 @@ from pullback._core.array import ConcreteArray, array_of, lift
 from pullback._core.births import inspect_operation
 from pullback._core.config import config, nans_were_debugged
 from pullback._core.errors import UnexpectedTracerError
-from pullback._core.jaxpr import Equation, Jaxpr, Literal, Var, literal_value
-from pullback._core.staging import StagedTracer, foreign_tracer_message
+from pullback._core.jaxpr import Equation, Jaxpr, Var
+from pullback._core.staging import foreign_tracer_message
 from pullback._core.trace import Trace, Tracer, call_with, check_alive, install_evaluator
 from pullback._core.types import ShapedArray
 from pullback._xla.executable import QUICK, Executable, compile_jaxpr
@@ -135,21 +134,3 @@ install_evaluator(evaluator)
 def eagerly(fun, *args: Any) -> Any:
     """Call a function outside of every transformation."""
     return call_with(evaluator, fun, *args)
-
-
-def constant_value(x: StagedTracer) -> ConcreteArray | None:
-    """The value of a staged tracer that is computed from literals alone, as zeros are; None of any other."""
-    makers = {id(v): eqn for eqn in x.owner.eqns for v in eqn.outvars}
-
-    def value(atom: Any) -> ConcreteArray | None:
-        if isinstance(atom, Literal):
-            return literal_value(atom)
-        eqn = makers.get(id(atom))
-        if eqn is None or eqn.primitive.multiple_results:
-            return None
-        operands = [value(v) for v in eqn.invars]
-        if any(v is None for v in operands):
-            return None
-        return eagerly(partial(eqn.primitive.bind, **eqn.params), *operands)
-
-    return value(x.atom)

@@ -57,9 +57,10 @@ def compile_module(module: Module, options: Sequence[tuple[str, Any]] = ()) -> A
     """Hand the module to XLA; returns the loaded executable."""
     text = module.text()
     key = (text, *options)
-    loaded = None if module.callbacks else _loaded.get(key)
+    # taken out and put back last: another thread may be at work on it
+    loaded = None if module.callbacks else _loaded.pop(key, None)
     if loaded is not None:
-        _loaded.move_to_end(key)
+        _loaded[key] = loaded
         return loaded
     xc = engine.xla_client()
     settings = xc.CompileOptions()

@@ -1,5 +1,6 @@
 """Operations close to the compiler's, and control flow: strict about dtypes, with JAX's `lax` names."""
 from pullback.lax import linalg
+from pullback._core.errors import publish
 from pullback._higher_order.associative_scan import associative_scan
 from pullback._higher_order.cond import cond, switch
 from pullback._higher_order.linear_solve import custom_linear_solve
@@ -32,12 +33,13 @@ from pullback._ops.fft import FftType, fft
 from pullback._ops.gamma_bessel import bessel_i0e, bessel_i1e, betainc, igamma, igammac
 from pullback._ops.gather_numpy import GatherDimensionNumbers, GatherScatterMode, ScatterDimensionNumbers
 from pullback._ops.gather_scatter import (
-    gather, scatter, scatter_add, scatter_max, scatter_min, scatter_mul, scatter_sub,
+    gather, scatter, scatter_add, scatter_sub,
 )
 from pullback._ops.identity import stop_gradient
 from pullback._ops.reduce import (
     argmax, argmin, reduce_and, reduce_max, reduce_min, reduce_or, reduce_precision, reduce_prod, reduce_xor,
 )
+from pullback._ops.scatter_extrema import scatter_max, scatter_min, scatter_mul
 from pullback._ops.shape import (
     broadcast_in_dim, convert_element_type, expand_dims, full, full_like, reduce_sum, reshape, squeeze, transpose,
 )
@@ -70,3 +72,5 @@ __all__ = [
     "slice_in_dim", "sort", "sort_key_val", "split", "sqrt", "square", "squeeze", "stop_gradient", "sub", "switch",
     "tan", "tanh", "top_k", "transpose", "while_loop", "zeta",
 ]
+
+publish(globals())

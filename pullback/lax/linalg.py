@@ -1,4 +1,5 @@
 """Decompositions of matrices and solutions of linear systems, close to LAPACK: strict about dtypes and shapes."""
+from pullback._core.errors import publish
 from pullback._ops.cholesky import cholesky
 from pullback._ops.eig import eig
 from pullback._ops.eigh import eigh
@@ -9,3 +10,5 @@ from pullback._ops.triangular_solve import triangular_solve
 
 __all__ = ["cholesky", "eig", "eigh", "householder_product", "lu", "lu_pivots_to_permutation", "qr", "svd",
            "triangular_solve"]
+
+publish(globals())

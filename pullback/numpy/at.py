@@ -19,13 +19,8 @@ from pullback._ops import compare, elementwise
 from pullback._ops import shape as shape_ops
 from pullback._ops.dynamic_slicing import dynamic_update_slice_p
 from pullback._ops.gather_numpy import FILL, PROMISE, ScatterDimensionNumbers, mode_of
-from pullback._ops.gather_scatter import (
-    scatter_add_p,
-    scatter_max_p,
-    scatter_min_p,
-    scatter_mul_p,
-    scatter_p,
-)
+from pullback._ops.gather_scatter import scatter_add_p, scatter_p
+from pullback._ops.scatter_extrema import scatter_max_p, scatter_min_p, scatter_mul_p
 from pullback._ops.slicing import pad, rev
 from pullback.numpy.creation import ones_like
 from pullback.numpy.elementwise import as_operand

@@ -177,6 +177,19 @@ def test_argnums():
     assert pb.grad(f, argnums=())(2., 3., 5.) == ()
 
 
+@pytest.mark.parametrize("transform", [pb.grad, pb.value_and_grad, pb.jacfwd, pb.jacrev, pb.hessian])
+def test_argnums_are_a_number_or_a_sequence(transform):
+    def f(x, y):
+        return x * x * y
+
+    for argnums in (range(2), [0, 1], np.array([0, 1])):
+        assert repr(transform(f, argnums)(2., 3.)) == repr(transform(f, (0, 1))(2., 3.))
+    assert repr(transform(f, np.array(1))(2., 3.)) == repr(transform(f, 1)(2., 3.))
+    for argnums in ({0, 1}, {}, (i for i in range(2)), "01", None, 1.5):
+        with pytest.raises(TypeError, match=f"{transform.__name__}: argnums must be an int or a sequence of ints"):
+            transform(f, argnums)
+
+
 def test_other_arguments_are_passed_as_they_are():
     seen = []
 

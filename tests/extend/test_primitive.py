@@ -88,7 +88,7 @@ def each_way(f, sum_):
             out += [pb.grad(g, (0, 1))(a, b), pb.jit(pb.grad(g))(a, b), pb.hessian(g)(a, b),
                     pb.vmap(pb.grad(g, (0, 1)))(pnp.stack([a, b]), pnp.stack([b, a])),
                     pb.linearize(g, a, b)[1](a, b)]
-        out.append(pb.linear_transpose(lambda z: f(2 * pnp.ones(3), z) - 4, f32(0) * a)(b))
+        out.append(pb.linear_transpose(lambda z: f(pnp.zeros(3), 3 * z), f32(0) * a)(b))
         return out
 
     return run
@@ -266,5 +266,5 @@ def test_transposition_with_too_few_cotangents():
     p.def_abstract_eval(lambda x, y: x)
     p.def_jvp(lambda primals, tangents: (p.bind(*primals), p.bind(*map(instantiate, tangents))))
     p.def_transpose(lambda ct, x, y: [ct])
-    with pytest.raises(errors.RuleError, match=r"transpose rule of 'short' .* each of 2 operands, got 1"):
+    with pytest.raises(errors.RuleError, match=r"transpose rule .* of 'short' .* each of 2 operands, got 1"):
         pb.grad(p.bind)(1.0, 2.0)

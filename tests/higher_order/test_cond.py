@@ -209,3 +209,16 @@ def test_difference_of_structures():
 def test_arguments_that_do_not_fit(call, message):
     with pytest.raises((TypeError, ValueError), match=message):
         call()
+
+
+def test_a_constant_of_one_branch_is_none_that_moves_in_another():
+    product = pb.custom_rules(lambda m, t: t * m)
+    product.deftranspose(lambda o, ct: (ct * o[0],), linear_argnums=1)
+
+    def f(x):
+        return product(lax.stop_gradient(pnp.sin(x)), x) * x
+
+    def g(x):
+        return lax.cond(x > 0, f, lambda x: pnp.sin(x) * x, x)
+
+    np.testing.assert_allclose(pb.grad(pb.grad(g))(0.5), 2 * np.sin(0.5), rtol=1e-6)

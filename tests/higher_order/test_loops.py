@@ -156,7 +156,7 @@ def test_map_of_a_condition():
 
 @pytest.mark.parametrize("batch_size", [0, -2])
 def test_batch_size_that_does_not_fit(batch_size):
-    with pytest.raises(ValueError, match=r"map: batch_size must be a positive"):
+    with pytest.raises(ValueError, match=r"map: batch_size must be at least 1"):
         lax.map(lambda x: x, X, batch_size=batch_size)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jax import lax
 
 import pullback as pb
-from pullback._ops import gather_scatter as gs
+from pullback import lax as gs
 from pullback._ops.gather_numpy import GatherDimensionNumbers, GatherScatterMode, ScatterDimensionNumbers
 
 MODES = ["clip", "fill", "promise_in_bounds"]

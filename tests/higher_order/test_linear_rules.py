@@ -1,0 +1,157 @@
+"""Rules must be linear in tangents: what is not is refused, by name, and what vanishes is known to vanish."""
+import numpy as np
+import pytest
+
+import pullback as pb
+import pullback.numpy as pnp
+from pullback import lax
+from pullback.errors import RuleError, RuleNotDefinedError
+
+X = np.float32([1., 2., 3.])
+WRAPS = {"eager": lambda f: f, "jit": pb.jit}
+
+
+def with_rule(rule):
+    f = pb.custom_jvp(lambda x: 2 * x)
+    f.defjvp(lambda p, t: (f(*p), rule(p[0], t[0])))
+    return lambda x: f(x).sum()
+
+
+AFFINE = {
+    "t + 1": lambda p, t: t + 1.,
+    "p - t": lambda p, t: p - t,
+    "where": lambda p, t: pnp.where(p > 1, t, 1.),
+    "set": lambda p, t: t.at[0].set(5.),
+    "add": lambda p, t: t.at[pnp.array([0])].add(5.),
+    "scattered into ones": lambda p, t: pnp.ones(3).at[1].set(t[0]),
+    "concatenate": lambda p, t: pnp.concatenate([t[:1], pnp.ones(2)]),
+    "pad": lambda p, t: pnp.pad(t[:1], (0, 2), constant_values=3.),
+    "jit": lambda p, t: pb.jit(lambda t: t + 1.)(t),
+    "scan": lambda p, t: lax.scan(lambda c, _: (c + 1., None), t, None, 2)[0],
+    "carry of ones": lambda p, t: lax.scan(lambda c, _: (c + t, None), pnp.ones(3), None, 2)[0],
+    "cond": lambda p, t: lax.cond(p[0] > 0, lambda t: t + 1., lambda t: t, t),
+    "constant": lambda p, t: pnp.ones_like(t)}
+
+
+@pytest.mark.parametrize("mode", WRAPS)
+@pytest.mark.parametrize("name", AFFINE)
+def test_what_adds_to_a_tangent_is_named(name, mode):
+    with pytest.raises(RuleError, match=r"(?s)jvp rule of custom_jvp function .*tangent output that"):
+        WRAPS[mode](pb.grad(with_rule(AFFINE[name])))(X)
+
+
+LINEAR = {
+    "where": (lambda p, t: pnp.where(p > 1, t, 0.), [0, 1, 1]),
+    "set": (lambda p, t: t.at[0].set(0.), [0, 1, 1]),
+    "scattered": (lambda p, t: pnp.zeros(3).at[1].set(t[0]), [1, 0, 0]),
+    "concatenate": (lambda p, t: pnp.concatenate([t[:1], pnp.zeros(2)]), [1, 0, 0]),
+    "pad": (lambda p, t: pnp.pad(t[:1], (0, 2)), [1, 0, 0]),
+    "sum": (lambda p, t: t + 0. + p * t, [2, 3, 4]),
+    "carry of zeros": (lambda p, t: lax.scan(lambda c, _: (c + t, None), pnp.zeros(3), None, 2)[0], [2, 2, 2]),
+    "not used": (lambda p, t: (t + 1., t)[1], [1, 1, 1])}
+
+
+@pytest.mark.parametrize("mode", WRAPS)
+@pytest.mark.parametrize("name", LINEAR)
+def test_zeros_may_be_put_beside_tangents(name, mode):
+    rule, expected = LINEAR[name]
+    np.testing.assert_array_equal(WRAPS[mode](pb.grad(with_rule(rule)))(X), expected)
+
+
+CHOICES = {
+    "mask": lambda p, t: pnp.where(t > 0, t, 0.),
+    "branch": lambda p, t: lax.cond(t[0] > 0, lambda t: t, lambda t: 2 * t, t),
+    "position": lambda p, t: p * t[pnp.argmax(t)],
+    "integer": lambda p, t: t.astype(int).astype(float)}
+
+
+@pytest.mark.parametrize("mode", WRAPS)
+@pytest.mark.parametrize("name", CHOICES)
+def test_choices_by_tangents_are_named(name, mode):
+    with pytest.raises((TypeError, RuleNotDefinedError), match=r"(?s)must be linear"):
+        WRAPS[mode](pb.grad(with_rule(CHOICES[name])))(X)
+
+
+@pytest.mark.parametrize("fun", [lambda x: x + 1., lambda x: 1., lambda x: pnp.stack([x, pnp.float32(1.)])[1],
+                                 lambda x: x.astype(int).astype(float)])
+def test_linear_transpose_refuses_what_is_not_linear(fun):
+    with pytest.raises(TypeError, match="linear"):
+        pb.linear_transpose(fun, 1.)(pnp.ones(()))
+
+
+def test_linear_transpose_of_what_vanishes():
+    assert [float(c) for c in pb.linear_transpose(lambda x: (0 * x, pnp.zeros(())), 1.)((1., 1.))] == [0.]
+
+
+# --- what depends on arguments that stand still has no tangent, also where it is traced ---
+
+TIMES_TANGENT = {
+    "mul": lambda p, t: pnp.cos(p) * t,
+    "div": lambda p, t: t / p,
+    "where": lambda p, t: pnp.where(p > 0, t * p, 2 * t),
+    "jit": lambda p, t: pb.jit(lambda t: pnp.cos(p) * t)(t),
+    "scan": lambda p, t: lax.scan(lambda c, _: (c * p, None), t, None, 3)[0],
+    "cond": lambda p, t: lax.cond(p > 0, lambda t: t * p, lambda t: 2 * t, t),
+    "jvp": lambda p, t: pb.jvp(pnp.sin, (p,), (t,))[1],
+    "linearize": lambda p, t: pb.linearize(pnp.sin, p)[1](t),
+    "sum": lambda p, t: (t * pnp.ones(3) * p).sum()}
+
+
+@pytest.mark.parametrize("name", TIMES_TANGENT)
+def test_a_result_of_what_stands_still(name):
+    rule = TIMES_TANGENT[name]
+    f = pb.custom_jvp(lambda x, s: (pnp.sin(x), pnp.sin(s)))
+    f.defjvp(lambda p, t: (f(*p), (rule(p[0], t[0]), rule(p[1], t[1]))))
+    covers_one = pb.custom_rules(lambda x, s: x * s)
+    covers_one.defjvp(lambda p, t: (covers_one(*p), t[0] * p[1]), argnums=0)
+
+    def loss(x, s):
+        return covers_one(*f(x, s))
+
+    expected = float(rule(pnp.float32(0.3), pnp.float32(1.))) * np.sin(0.4)
+    for g in (pb.grad(loss), pb.jit(pb.grad(loss)), pb.grad(pb.jit(loss)), pb.grad(pb.checkpoint(loss)),
+              pb.jacfwd(loss)):
+        np.testing.assert_allclose(g(0.3, 0.4), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("mode", WRAPS)
+def test_zeros_of_integers_may_be_handed_on(mode):
+    def both(x):
+        return 2 * x, x > 0
+
+    f, g = pb.custom_vjp(both), pb.custom_jvp(lambda x, i: x * i)
+    f.defvjp(lambda x: pb.vjp(both, x), lambda pullback, ct: pullback(ct))
+    g.defjvp(lambda p, t: pb.jvp(lambda x, i: x * i, p, t))
+    assert float(WRAPS[mode](pb.grad(lambda x: f(x)[0]))(1.)) == 2
+    assert float(WRAPS[mode](pb.grad(g))(1., 3)) == 3
+    with pytest.raises(TypeError, match="float0"):
+        pb.jvp(g, (1., 3), (1., 1.))
+
+
+# --- forward mode of loops in loops, transposed ---
+
+XS = pnp.arange(1., 3.)
+OUTER = {
+    "scan": lambda body, s: lax.scan(lambda t, w: (body(t, w), None), s, XS)[0],
+    "while": lambda body, s: lax.while_loop(lambda c: c[1] < 2, lambda c: (body(c[0], XS[c[1]]), c[1] + 1), (s, 0),
+                                            max_steps=3)[0]}
+INNER = {
+    "scan": lambda u, w: lax.scan(lambda u, v: (pnp.sin(u * w), None), u, XS)[0],
+    "map": lambda u, w: lax.map(lambda v: pnp.sin(u * w * v), XS).sum(),
+    "while": lambda u, w: lax.while_loop(lambda c: c[1] < 2, lambda c: (pnp.sin(c[0] * w), c[1] + 1), (u, 0),
+                                         max_steps=3)[0],
+    "cond": lambda u, w: lax.cond(w > 1.5, lambda u: pnp.sin(u * w), lambda u: u * w * u, u)}
+
+
+@pytest.mark.parametrize("outer", OUTER)
+@pytest.mark.parametrize("inner", INNER)
+def test_a_rule_by_forward_mode_of_nested_loops(inner, outer):
+    def f(s):
+        return OUTER[outer](INNER[inner], s)
+
+    g = pb.custom_jvp(f)
+    g.defjvp(lambda p, t: (g(*p), pb.jvp(f, p, t)[1]))
+    expected = pb.grad(f)(0.4)
+    np.testing.assert_allclose(pb.grad(g)(0.4), expected, rtol=1e-5)
+    transposed, = pb.linear_transpose(lambda t: pb.jvp(f, (0.4,), (t,))[1], 1.)(1.)
+    np.testing.assert_allclose(transposed, expected, rtol=1e-5)
