@@ -84,8 +84,8 @@ class Primitive:
 
     __slots__ = ("name", "multiple_results", "higher_order", "kernel", "evaluate", "abstract_eval", "lower", "jvp",
                  "linearize", "transpose", "batch", "stage", "record", "dce", "depends", "axis_param", "collective",
-                 "bilinear", "additive", "homogeneous", "effectful", "harvest", "narrow", "per_example", "save",
-                 "taylor", "types")
+                 "bilinear", "additive", "homogeneous", "elementwise", "effectful", "harvest", "narrow", "per_example",
+                 "save", "taylor", "types")
 
     def __init__(self, name: str, multiple_results: bool = False, higher_order: bool = False):
         self.name = name
@@ -108,6 +108,8 @@ class Primitive:
         self.bilinear = False
         # the operands that it is linear in together (... for all), where these are several
         self.additive: Any = None
+        # whether an entry of the result comes from the entries in its place, by the kernel
+        self.elementwise = False
         # the operands that make the result zero if they are
         self.homogeneous: tuple[int, ...] | None = None
         self.effectful = False

@@ -15,9 +15,10 @@ import numpy as np
 from pullback._core import dtypes, numpy_state
 from pullback._core.array import Array, ConcreteArray, array_of, is_array_like, lift
 from pullback._core.errors import RuleError, describe_function, standing_for
-from pullback._core.linearity import not_linear, vanishes
+from pullback._core.linearity import not_linear
 from pullback._core.trace import context, is_linear
 from pullback._core.types import ShapedArray, make_aval, matches
+from pullback._core.uniform import vanishes
 from pullback._core.zeros import Zero, zero_of
 
 Primitive = Any  # the class is above this file: its methods put the checks around rules

@@ -12,10 +12,11 @@ from pullback._core import counters
 from pullback._core.array import lift
 from pullback._core.errors import RuleError, RuleNotDefinedError
 from pullback._core.jaxpr import Jaxpr, eval_jaxpr
-from pullback._core.linearity import not_linear, vanishes
+from pullback._core.linearity import not_linear
 from pullback._core.primitive import Primitive
 from pullback._core.staging import stage_open
 from pullback._core.trace import call_with, context, is_linear
+from pullback._core.uniform import vanishes
 from pullback._core.zeros import Zero, zero_of
 from pullback._higher_order.backward import backward_p, forward_refused, is_left_open, tangents_by_backward
 from pullback._higher_order.batched_rules import BatchedCall, jvp_with_batching_rule

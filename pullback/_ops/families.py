@@ -136,6 +136,7 @@ def elementwise(name: str, kernel: Callable | None, op: str | Callable, accepts=
     """An elementwise primitive without derivative rules yet."""
     p = Primitive(name)
     p.kernel = kernel
+    p.elementwise = kernel is not None
     p.abstract_eval = elementwise_type(name, accepts, out_dtype, arity)
     p.lower = elementwise_lower(op)
     p.batch = elementwise_batch(p)

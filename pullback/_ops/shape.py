@@ -421,6 +421,7 @@ def _convert_transpose(ct, x, dtype, weak_type):
 
 convert_element_type_p.abstract_eval = lambda x, dtype, weak_type: make_aval(x.shape, dtype, weak_type)
 convert_element_type_p.kernel = _convert_kernel
+convert_element_type_p.elementwise = True
 convert_element_type_p.lower = _convert_lower
 convert_element_type_p.jvp = _convert_jvp
 convert_element_type_p.transpose = _convert_transpose

@@ -5,6 +5,7 @@ import pytest
 import pullback as pb
 import pullback.numpy as pnp
 from pullback import lax
+from pullback._core import uniform
 from pullback.errors import RuleError, RuleNotDefinedError
 
 X = np.float32([1., 2., 3.])
@@ -30,6 +31,12 @@ AFFINE = {
     "scan": lambda p, t: lax.scan(lambda c, _: (c + 1., None), t, None, 2)[0],
     "carry of ones": lambda p, t: lax.scan(lambda c, _: (c + t, None), pnp.ones(3), None, 2)[0],
     "cond": lambda p, t: lax.cond(p[0] > 0, lambda t: t + 1., lambda t: t, t),
+    "a branch of ones": lambda p, t: lax.cond(p[0] > 0, lambda t: t, lambda t: pnp.ones_like(t), t),
+    "a branch of ones in a scan": lambda p, t: lax.scan(
+        lambda c, _: (lax.cond(p[0] > 0, lambda c: c, lambda c: pnp.ones_like(c), c), None), t, None, 2)[0],
+    "a carry that leaves zero": lambda p, t: lax.scan(lambda c, d: (c + 1., d + c), 0., t)[1],
+    "carries that change places": lambda p, t: lax.fori_loop(
+        0, 3, lambda i, c: (c[1], c[0] + 1, c[2] + c[0]), (pnp.zeros(3), pnp.zeros(3), t))[2],
     "constant": lambda p, t: pnp.ones_like(t)}
 
 
@@ -48,6 +55,8 @@ LINEAR = {
     "pad": (lambda p, t: pnp.pad(t[:1], (0, 2)), [1, 0, 0]),
     "sum": (lambda p, t: t + 0. + p * t, [2, 3, 4]),
     "carry of zeros": (lambda p, t: lax.scan(lambda c, _: (c + t, None), pnp.zeros(3), None, 2)[0], [2, 2, 2]),
+    "nan": (lambda p, t: pnp.where(p > 0, t / p, pnp.nan), [1, 1 / 2, np.float32(1) / 3]),
+    "a branch of zeros": (lambda p, t: lax.cond(p[0] > 0, lambda t: t, lambda t: pnp.zeros_like(t), t), [1, 1, 1]),
     "not used": (lambda p, t: (t + 1., t)[1], [1, 1, 1])}
 
 
@@ -56,6 +65,51 @@ LINEAR = {
 def test_zeros_may_be_put_beside_tangents(name, mode):
     rule, expected = LINEAR[name]
     np.testing.assert_array_equal(WRAPS[mode](pb.grad(with_rule(rule)))(X), expected)
+
+
+# made of primal values, and zero whatever these are
+ZEROS = {
+    "zeros_like": pnp.zeros_like,
+    "full_like": lambda x: pnp.full_like(x, 0.),
+    "0 * x": lambda x: 0 * x,
+    "stop_gradient": lambda x: lax.stop_gradient(pnp.zeros_like(x)),
+    "jit": pb.jit(pnp.zeros_like),
+    "jit of 0 * x": pb.jit(lambda x: 0 * x),
+    "checkpoint": pb.checkpoint(pnp.zeros_like),
+    "custom_jvp": pb.custom_jvp(pnp.zeros_like),
+    "cond": lambda x: lax.cond(x[0] > 0, pnp.zeros_like, lambda x: 0. * x, x),
+    "scan": lambda x: lax.scan(lambda c, y: (0.5 * c, c), 0., x)[1],
+    "maximum": lambda x: pnp.maximum(pnp.zeros_like(x), 0),
+    "max": lambda x: pnp.max(pnp.zeros_like(x)),
+    "abs": lambda x: abs(pnp.zeros_like(x)),
+    "square": lambda x: pnp.zeros_like(x) ** 2,
+    "sort": lambda x: pnp.sort(pnp.zeros_like(x)),
+    "sin": lambda x: pnp.sin(pnp.zeros_like(x)),
+    "ones - 1": lambda x: pnp.ones_like(x) - 1,
+    "reshape": lambda x: pnp.zeros((1, 3)).reshape(3).astype(x.dtype)}
+
+
+@pytest.mark.parametrize("name", ZEROS)
+def test_zeros_are_known_where_they_are_traced(name):
+    g = pb.grad(with_rule(lambda p, t: 2 * t + ZEROS[name](p)))
+    np.testing.assert_array_equal(pb.jit(g)(X), [2, 2, 2])
+    np.testing.assert_array_equal(pb.vmap(g)(X[None]), [[2, 2, 2]])
+
+
+def test_the_equations_of_a_trace_are_looked_at_once(monkeypatch):
+    looked_at = []
+    learn = uniform._learn
+    monkeypatch.setattr(uniform, "_learn", lambda eqn, values: (looked_at.append(eqn), learn(eqn, values)))
+    f = pb.custom_jvp(pnp.sin)
+    f.defjvp(lambda p, t: (f(*p), pnp.where(p[0] > 0, t[0] * pnp.cos(p[0]), 0 * p[0])))
+
+    def chain(x):
+        for _ in range(50):
+            x = f(x)
+        return x
+
+    jaxpr = pb.make_jaxpr(pb.grad(chain))(1.)
+    assert len(jaxpr.eqns) < len(looked_at) < 10 * len(jaxpr.eqns)
 
 
 CHOICES = {

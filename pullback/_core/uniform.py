@@ -1,0 +1,171 @@
+"""What is known of traced values though their inputs are not: that all entries are one number, zero above all.
+
+A value is known if it is made of constants by operations that keep entries equal, or of zeros by operations that keep
+zeros: the bilinear ones, the linear ones, and those that say in which operands they do (`homogeneous`).
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from pullback._core import dtypes, numpy_state
+from pullback._core.array import ConcreteArray
+from pullback._core.jaxpr import Equation, Jaxpr, Literal, Var
+from pullback._core.staging import StagedTracer, StagingTrace
+from pullback._core.trace import Tracer
+
+# the number that all entries are, or None where that is not known
+Value = Any
+
+# results whose entries are among those of the operand
+_REARRANGING = frozenset({"broadcast_in_dim", "reshape", "transpose", "slice", "rev", "reduce_max", "reduce_min",
+                          "cummax", "cummin", "sort"})
+
+
+def vanishes(x: Any) -> bool:
+    """Whether a value is known to be zero: by its data, or, where it is traced, by the operations it comes from."""
+    while isinstance(x, Tracer) and not isinstance(x, StagedTracer):
+        # a batched value, or one that an outer transformation differentiates
+        x = next((getattr(x, name) for name in ("value", "primal") if hasattr(x, name)), None)
+    if isinstance(x, StagedTracer):
+        return is_zero(_learned(x.owner).get(x.atom))
+    return isinstance(x, ConcreteArray) and not _entries(x.value)
+
+
+def is_zero(value: Value) -> bool:
+    """Whether it is known to be zero; nan, which marks what is not defined, counts as that."""
+    return value is not None and not _entries(value)
+
+
+def _entries(value: Any) -> bool:
+    """Whether there are entries that are neither zero nor nan."""
+    if not np.any(value):
+        return False
+    value = np.asarray(value)
+    return bool(np.any(value[value == value]))
+
+
+# --- along the equations of a trace, which are looked at once ---
+
+
+class _Knowledge:
+    """What is known of the values of a trace, up to some equation and constant."""
+
+    __slots__ = ("values", "equations", "constants")
+
+    def __init__(self) -> None:
+        self.values: dict[Var, Value] = {}
+        self.equations = 0
+        self.constants = 0
+
+
+_knowledge: WeakKeyDictionary[StagingTrace, _Knowledge] = WeakKeyDictionary()
+
+
+def _learned(trace: StagingTrace) -> dict[Var, Value]:
+    known = _knowledge.get(trace)
+    if known is None or known.equations > len(trace.eqns):
+        known = _knowledge[trace] = _Knowledge()
+    for var, value in list(trace.constants.values())[known.constants:]:
+        if vanishes(value):
+            known.values[var] = var.aval.dtype.type(0)
+    known.constants = len(trace.constants)
+    for eqn in trace.eqns[known.equations:]:
+        _learn(eqn, known.values)
+    known.equations = len(trace.eqns)
+    return known.values
+
+
+def _learn(eqn: Equation, values: dict[Var, Value]) -> None:
+    given = [_of(v, values) for v in eqn.invars]
+    for var, value in zip(eqn.outvars, results(eqn, given), strict=True):
+        if value is not None:
+            values[var] = value
+
+
+def values_in(jaxpr: Jaxpr, given: Sequence[Value], carried: slice = slice(0, 0)) -> dict[Var, Value]:
+    """What is known of the values in a jaxpr, given what is known of its inputs, some of which it carries around."""
+    given = list(given)
+    while True:
+        values = {var: value for var, value in zip(jaxpr.invars, given, strict=True) if value is not None}
+        for eqn in jaxpr.eqns:
+            _learn(eqn, values)
+        outs = [_of(v, values) for v in jaxpr.outvars]
+        carry = [a if _same(a, b) else None for a, b in zip(given[carried], outs, strict=False)]
+        if all(a is b for a, b in zip(carry, given[carried], strict=True)):
+            return values
+        given[carried] = carry
+
+
+def _of(atom: Any, values: dict[Var, Value]) -> Value:
+    if isinstance(atom, Literal):
+        return np.asarray(atom.value)[()]
+    value = values.get(atom)
+    return atom.aval.dtype.type(0) if value is None and atom.aval.size == 0 else value
+
+
+def _same(a: Value, b: Value) -> bool:
+    return a is not None and b is not None and bool(a == b)
+
+
+def bodies(params: dict, operands: int) -> list[tuple[Jaxpr, int, slice]]:
+    """The functions inside, where the operands that they take begin, and which of their inputs they carry around."""
+    jaxpr = params.get("jaxpr")
+    if isinstance(jaxpr, Jaxpr) and len(jaxpr.invars) == operands:
+        carried = slice(0, 0)
+        if "num_carry" in params:
+            carried = slice(params["num_consts"], params["num_consts"] + params["num_carry"])
+        return [(jaxpr, 0, carried)]
+    return [(branch, 1, slice(0, 0)) for branch in params.get("branches", ())]
+
+
+def results(eqn: Equation, given: Sequence[Value]) -> list[Value]:
+    """What is known of the results of an equation, given what is known of its operands."""
+    primitive, params = eqn.primitive, eqn.params
+    nothing: list[Value] = [None] * len(eqn.outvars)
+    inside = bodies(params, len(given))
+    if inside:
+        found = [_results_of(jaxpr, given[start:], carried) for jaxpr, start, carried in inside]
+        return [first if all(_same(first, other) for other in rest) else None
+                for first, *rest in zip(*found, strict=True)]
+    if primitive.higher_order:
+        return nothing
+    if given and all(value is not None for value in given):
+        if primitive.name in _REARRANGING and len(given) == 1:
+            return [given[0]] if eqn.invars[0].aval.size else nothing
+        if primitive.elementwise:
+            return [_evaluated(eqn, given)]
+    zeros = [is_zero(value) for value in given]
+    if primitive.bilinear:
+        vanish = any(zeros)
+    elif primitive.homogeneous is not None:
+        vanish = all(zeros[i] for i in primitive.homogeneous)
+    elif primitive.transpose is not None and any(zeros):
+        # linear in its operands that are no indices and masks
+        vanish = all(z for z, v in zip(zeros, eqn.invars, strict=True) if dtypes.is_inexact(v.aval.dtype))
+    else:
+        vanish = False
+    return [v.aval.dtype.type(0) for v in eqn.outvars] if vanish else nothing
+
+
+def _results_of(jaxpr: Jaxpr, given: Sequence[Value], carried: slice) -> list[Value]:
+    if all(value is None for value in given):
+        return jaxpr.derive("uniform results", lambda: _outs(jaxpr, given, carried))
+    return _outs(jaxpr, given, carried)
+
+
+def _outs(jaxpr: Jaxpr, given: Sequence[Value], carried: slice) -> list[Value]:
+    values = values_in(jaxpr, given, carried)
+    return [_of(v, values) for v in jaxpr.outvars]
+
+
+def _evaluated(eqn: Equation, given: Sequence[Value]) -> Value:
+    try:
+        with numpy_state.silenced():
+            out = eqn.primitive.kernel(*given, **eqn.params)
+        return np.asarray(out).astype(eqn.outvars[0].aval.dtype, copy=False)[()]
+    except (TypeError, ValueError, ArithmeticError):
+        return None
