@@ -181,8 +181,10 @@ def _scattered(name: str, x: Array, ids: Array, settings: _Settings) -> Array:
 def _updated(name: str, x: Array, ids: Array, settings: _Settings) -> Array:
     update, _, identity = _REDUCTIONS[name]
     segments, *options = settings
-    places = pnp.full((segments, *x.shape[1:]), identity(x.dtype), x.dtype).at[ids]
-    return getattr(places, update)(x, **dict(zip(settings._fields[1:], options, strict=True)),
+    empty = pnp.full((segments, *x.shape[1:]), identity(x.dtype), x.dtype)
+    if not segments:
+        return empty  # every row is left out, and an axis of length 0 takes no index
+    return getattr(empty.at[ids], update)(x, **dict(zip(settings._fields[1:], options, strict=True)),
                                    wrap_negative_indices=False)
 
 

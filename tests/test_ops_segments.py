@@ -121,3 +121,12 @@ def test_refusals():
         ops.segment_max(DATA * 1j, IDS)
     with pytest.raises(ConcretizationTypeError, match=r"segment_sum: .* Give num_segments"):
         pb.jit(ops.segment_sum)(DATA, IDS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_of_no_segments_there_is_nothing(name):
+    for options in ({}, {"mode": "clip"}, {"bucket_size": 3}):
+        got = getattr(ops, name)(DATA, IDS, num_segments=0, **options)
+        assert (got.shape, got.dtype) == ((0, 2), np.float32)
+    total = pb.jit(pb.grad(lambda x: getattr(ops, name)(x, IDS, num_segments=0).sum()))
+    np.testing.assert_array_equal(total(DATA), np.zeros_like(DATA))

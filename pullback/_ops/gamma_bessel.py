@@ -77,7 +77,10 @@ def _igammac_lower(a, x):
 
 def _gamma_density(a, x):
     """The derivative of P(a, x) by x: x^(a-1) exp(-x) / gamma(a)."""
-    return exp(sub(sub(mul(sub(a, scalar(a, 1)), log(x)), x), lgamma(a)))
+    one = scalar(a, 1)
+    unclear = c.bitwise_and(c.eq(a, one), c.eq(x, scalar(x, 0)))  # 0 log(0), which is 0
+    power = mul(sub(a, one), log(c.select(unclear, one, x)))
+    return exp(sub(sub(power, x), lgamma(a)))
 
 
 igamma_p = nary("igamma", scipy_kernel("gammainc"), _igamma_lower, no_derivative("igamma", "its order a"),

@@ -19,7 +19,7 @@ from pullback._ops.assemble import broadcasted_iota
 from pullback._ops.gather_numpy import GatherDimensionNumbers
 from pullback._ops.gather_scatter import gather
 from pullback._ops.rules import zero_jvp
-from pullback._ops.shape import broadcast_in_dim, move_axis, reshape
+from pullback._ops.shape import broadcast_in_dim, full, move_axis, reshape
 from pullback._ops.slicing import axis_of
 from pullback._ops.trig import real_dtype
 from pullback._xla.lowering import int_array
@@ -30,6 +30,8 @@ _INDEX = np.dtype(np.int32)
 def along_axis(x: Array, indices: Array, axis: int) -> Array:
     """Elements of `x` at positions along an axis; all other axes of both run together. Positions must be
     valid."""
+    if not indices.aval.size:
+        return full(indices.aval.shape, 0, x.aval.dtype, x.aval.weak_type)  # no window fits into an empty axis
     others = tuple(i for i in range(x.aval.ndim) if i != axis)
     numbers = GatherDimensionNumbers((), (axis,), (axis,), others, others)
     return gather(x, reshape(indices, (*indices.aval.shape, 1)), numbers, (1,) * x.aval.ndim,
@@ -107,7 +109,7 @@ def _sort_kernel(*xs, dimension, is_stable, num_keys):
 def _before(block, a, b):
     """Whether a stands before b, and whether they are equal in order (both i1)."""
     if dtypes.is_complex(a.aval.dtype):
-        part = make_aval((), real_dtype(a.aval.dtype))
+        part = make_aval(a.aval.shape, real_dtype(a.aval.dtype))
         pairs = [[block.op(f"stablehlo.{name}", [x], part) for x in (a, b)] for name in ("real", "imag")]
         (less, equal), (less_too, equal_too) = (_before(block, *pair) for pair in pairs)
         return (block.op("stablehlo.or", [less, block.op("stablehlo.and", [equal, less_too])]),
@@ -238,8 +240,8 @@ def _searchsorted_type(a, v, side, batch_dims):
         raise ValueError(f"searchsorted: side must be 'left' or 'right', got {side!r}")
     if a.ndim != batch_dims + 1:
         raise ValueError(f"searchsorted: the array to search must be a vector, got shape {a.shape}")
-    if a.dtype != v.dtype or dtypes.is_complex(a.dtype):
-        raise TypeError(f"searchsorted: expected two arrays of one real dtype, got {a.str_short()} and {v.str_short()}")
+    if a.dtype != v.dtype:
+        raise TypeError(f"searchsorted: expected two arrays of one dtype, got {a.str_short()} and {v.str_short()}")
     return make_aval(v.shape, _INDEX)
 
 

@@ -20,6 +20,7 @@ from pullback._ops.matrices import (
     swapped,
     triangle,
 )
+from pullback._ops.shape import expand_dims, reshape
 from pullback._xla.lapack import lapack_call
 
 triangular_solve_p = Primitive("triangular_solve")
@@ -31,8 +32,9 @@ def triangular_solve(a: Any, b: Any, *, left_side: bool = False, lower: bool = F
 
     `a`: `(..., n, n)`, of which the lower or the upper triangle is read; with `unit_diagonal` its diagonal is taken to
     be ones. `b`: `(..., n, m)` or, where `op(a)` stands on the right, `(..., m, n)`, with the same leading axes and
-    dtype: float32, float64 or complex. `op` transposes or conjugates, or both. Where `a` is singular, the result holds
-    inf or nan. Raises: ValueError for other shapes, TypeError for other dtypes.
+    dtype: float32, float64 or complex; or a vector `(..., n)`, as is the result then. `op` transposes or conjugates,
+    or both. Where `a` is singular, the result holds inf or nan. Raises: ValueError for other shapes, TypeError for
+    other dtypes.
 
     >>> from pullback import lax
     >>> import pullback.numpy as pnp
@@ -42,8 +44,12 @@ def triangular_solve(a: Any, b: Any, *, left_side: bool = False, lower: bool = F
      [2.]]
     """
     a, b = operands("triangular_solve", a, b)
-    return triangular_solve_p.bind(a, b, left_side=bool(left_side), lower=bool(lower), transpose_a=bool(transpose_a),
-                                   conjugate_a=bool(conjugate_a), unit_diagonal=bool(unit_diagonal))
+    shape = b.aval.shape
+    if b.aval.ndim == a.aval.ndim - 1:
+        b = expand_dims(b, (b.aval.ndim if left_side else b.aval.ndim - 1,))
+    x = triangular_solve_p.bind(a, b, left_side=bool(left_side), lower=bool(lower), transpose_a=bool(transpose_a),
+                                conjugate_a=bool(conjugate_a), unit_diagonal=bool(unit_diagonal))
+    return reshape(x, shape)
 
 
 def _type(a, b, *, left_side, **_):

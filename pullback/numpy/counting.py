@@ -34,7 +34,8 @@ _INDEX = np.dtype(np.int32)
 # --- unique ---
 
 
-def _same(a: Array, b: Array, equal_nan: bool) -> Array:
+def equal_elements(a: Array, b: Array, equal_nan: bool) -> Array:
+    """`a == b`; with `equal_nan` also where both are nan."""
     equal = compare.eq_p.bind(a, b)
     if equal_nan and dtypes.is_inexact(a.aval.dtype):
         both = compare.and_p.bind(compare.ne_p.bind(a, a), compare.ne_p.bind(b, b))
@@ -65,11 +66,12 @@ def unique(ar: Any, return_index: bool = False, return_inverse: bool = False, re
     >>> print(pnp.unique(pnp.array([3, 1, 3])))
     [1 3]
     """
-    return _unique("unique", ar, return_index, return_inverse, return_counts, axis, equal_nan, size, fill_value)
+    return unique_for("unique", ar, return_index, return_inverse, return_counts, axis, equal_nan, size, fill_value)
 
 
-def _unique(name: str, ar: Any, return_index: bool = False, return_inverse: bool = False, return_counts: bool = False,
-            axis: int | None = None, equal_nan: bool = False, size: int | None = None, fill_value: Any = None) -> Any:
+def unique_for(name: str, ar: Any, return_index: bool = False, return_inverse: bool = False,
+               return_counts: bool = False, axis: int | None = None, equal_nan: bool = False, size: int | None = None,
+               fill_value: Any = None) -> Any:
     """`unique` for the function `name`, which errors are to name."""
     x = as_operand(ar, name, 0)
     shape = x.aval.shape
@@ -116,7 +118,7 @@ def _distinct(name: str, rows: Array, equal_nan: bool, size: int | None, fill_va
         order = sort_p.bind(*columns, broadcasted_iota(_INDEX, (n,), 0), dimension=0, is_stable=True,
                             num_keys=len(columns))[-1] if columns else broadcasted_iota(_INDEX, (n,), 0)
     ordered = _take(rows, order)
-    same = _same(slice_in_dim(ordered, 1, n), slice_in_dim(ordered, 0, n - 1), equal_nan)
+    same = equal_elements(slice_in_dim(ordered, 1, n), slice_in_dim(ordered, 0, n - 1), equal_nan)
     if rows.aval.ndim == 2:
         same = reduce.reduce_and_p.bind(same, axes=(1,))
     begins = concatenate([full((1,), True, np.dtype(bool)), compare.not_p.bind(same)], 0)
@@ -178,7 +180,7 @@ def unique_all(x: Any, /, *, size: int | None = None, fill_value: Any = None) ->
     >>> print(pnp.unique_all(pnp.array([3, 1, 3])).counts)
     [1 2]
     """
-    return UniqueAll(*_unique("unique_all", x, True, True, True, size=size, fill_value=fill_value))
+    return UniqueAll(*unique_for("unique_all", x, True, True, True, size=size, fill_value=fill_value))
 
 
 @boundary
@@ -189,7 +191,7 @@ def unique_counts(x: Any, /, *, size: int | None = None, fill_value: Any = None)
     >>> print(pnp.unique_counts(pnp.array([3, 1, 3])).values)
     [1 3]
     """
-    return UniqueCounts(*_unique("unique_counts", x, return_counts=True, size=size, fill_value=fill_value))
+    return UniqueCounts(*unique_for("unique_counts", x, return_counts=True, size=size, fill_value=fill_value))
 
 
 @boundary
@@ -200,7 +202,7 @@ def unique_inverse(x: Any, /, *, size: int | None = None, fill_value: Any = None
     >>> print(pnp.unique_inverse(pnp.array([3, 1, 3])).inverse_indices)
     [1 0 1]
     """
-    return UniqueInverse(*_unique("unique_inverse", x, return_inverse=True, size=size, fill_value=fill_value))
+    return UniqueInverse(*unique_for("unique_inverse", x, return_inverse=True, size=size, fill_value=fill_value))
 
 
 @boundary
@@ -211,7 +213,7 @@ def unique_values(x: Any, /, *, size: int | None = None, fill_value: Any = None)
     >>> print(pnp.unique_values(pnp.array([3, 1, 3])))
     [1 3]
     """
-    return _unique("unique_values", x, size=size, fill_value=fill_value)
+    return unique_for("unique_values", x, size=size, fill_value=fill_value)
 
 
 # --- bins ---

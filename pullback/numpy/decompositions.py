@@ -1,4 +1,4 @@
-"""Orthogonal and spectral decompositions of matrices, and what they serve for: pseudo-inverses, least squares, ranks.
+"""Orthogonal and spectral decompositions of matrices, and what they serve for: norms, ranks, pseudo-inverses.
 
 Matrices lie in the last two axes, and the axes before them number the matrices of a stack. Integers and bools are
 computed in floating point; a half precision is refused, since LAPACK knows none. A matrix with nan or inf gives nan.
@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pullback._core import dtypes
 from pullback._core.array import Array
 from pullback._core.errors import boundary
 from pullback._ops import eig as eig_ops
@@ -22,17 +21,16 @@ from pullback._ops.families import broadcast_shapes, scalar_like
 from pullback._ops.matrices import adjoint, as_row, check_matrices, product, rows, swapped
 from pullback._ops.reduce import reduce_max_p, reduce_min_p, reduce_or
 from pullback._ops.shape import convert_element_type, full, reduce_sum, reduce_sum_p, reshape
-from pullback._ops.slicing import rev, slice_in_dim
+from pullback._ops.slicing import rev
 from pullback._ops.sort import argsort_of, sort
 from pullback._ops.trig import abs as magnitude
 from pullback.custom_derivatives import custom_jvp
-from pullback.numpy.contractions import promoted
 from pullback.numpy.elementwise import as_operand
 from pullback.numpy.logic import truth
-from pullback.numpy.reductions import reduced, squared_size
+from pullback.numpy.reductions import reduced
 from pullback.numpy.solving import inexact, inverted, square_matrices
 
-__all__ = ["EigResult", "EighResult", "QRResult", "SVDResult", "cond", "eig", "eigh", "eigvals", "eigvalsh", "lstsq",
+__all__ = ["EigResult", "EighResult", "QRResult", "SVDResult", "cond", "eig", "eigh", "eigvals", "eigvalsh",
            "matrix_rank", "pinv", "qr", "svd", "svdvals"]
 
 _INDEX = np.dtype(np.int32)
@@ -336,13 +334,13 @@ def matrix_rank(M: Any, rtol: Any = None, *, hermitian: bool = False, tol: Any =
     else:
         s = svd_ops.singular_values("matrix_rank", x)
     if tol is None:
-        kept = _kept(s, _tolerance("matrix_rank", rtol, x, 1))
+        kept = kept_values(s, tolerance_of("matrix_rank", rtol, x, 1))
     else:
-        kept = gt(s, _tolerance("matrix_rank", tol, x, 1))
+        kept = gt(s, tolerance_of("matrix_rank", tol, x, 1))
     return reduce_sum(convert_element_type(kept, _INDEX), (s.aval.ndim - 1,))
 
 
-def _tolerance(name: str, rtol: Any, x: Array, factor: int) -> Array:
+def tolerance_of(name: str, rtol: Any, x: Array, factor: int) -> Array:
     """A tolerance for the singular values of each matrix, with a last axis for these."""
     dtype = np.finfo(x.aval.dtype).dtype
     if rtol is None:
@@ -355,7 +353,7 @@ def _tolerance(name: str, rtol: Any, x: Array, factor: int) -> Array:
     return reshape(given, (*given.aval.shape, 1))
 
 
-def _kept(s: Array, rtol: Array) -> Array:
+def kept_values(s: Array, rtol: Array) -> Array:
     """Which singular values lie above a tolerance, relative to the largest."""
     last = s.aval.ndim - 1
     if not s.aval.shape[last]:
@@ -363,10 +361,10 @@ def _kept(s: Array, rtol: Array) -> Array:
     return gt(s, mul(rtol, reduced(reduce_max_p, s, (last,), True)))
 
 
-def _inverse_values(s: Array, rtol: Array) -> Array:
+def inverse_values(s: Array, rtol: Array) -> Array:
     """The inverses of singular values, and 0 of those that count as 0; nan where there are no values."""
     one = scalar_like(1, s.aval.dtype)
-    kept = _kept(s, rtol)
+    kept = kept_values(s, rtol)
     inverse = select(kept, div(one, select(kept, s, one)), scalar_like(0, s.aval.dtype))
     return select(ne(s, s), s, inverse)
 
@@ -390,13 +388,18 @@ def pinv(a: Any, rtol: Any = None, hermitian: bool = False, *, rcond: Any = None
     if rtol is not None and rcond is not None:
         raise ValueError("pinv: expected rtol or rcond, which is its old name, not both")
     x = eigh_ops.hermitian_operand("pinv", square_matrices("pinv", a), True) if hermitian else _matrices("pinv", a)
-    tolerance = _tolerance("pinv", rcond if rtol is None else rtol, x, 10)
+    tolerance = tolerance_of("pinv", rcond if rtol is None else rtol, x, 10)
     return _pseudo_inverse(bool(hermitian), x, tolerance)
 
 
 def _pseudo_inverse_by_values(hermitian: bool, x: Array, rtol: Array) -> Array:
     u, s, vh = _hermitian_svd(x) if hermitian else svd_ops.svd(x, full_matrices=False)
-    inverse = convert_element_type(_inverse_values(s, rtol), x.aval.dtype)
+    return inverse_by_vectors(u, s, vh, rtol)
+
+
+def inverse_by_vectors(u: Array, s: Array, vh: Array, rtol: Array) -> Array:
+    """The pseudo-inverse of `u @ diag(s) @ vh`."""
+    inverse = convert_element_type(inverse_values(s, rtol), u.aval.dtype)
     return product(mul(adjoint(vh), as_row(inverse)), adjoint(u))
 
 
@@ -407,76 +410,13 @@ _pseudo_inverse = custom_jvp(_pseudo_inverse_by_values, nondiff_argnums=(0,))
 def _pseudo_inverse_jvp(hermitian, primals, tangents):
     (x, rtol), (t, _) = primals, tangents
     p = _pseudo_inverse(hermitian, x, rtol)
+    return p, inverse_tangent(p, x, t)
+
+
+def inverse_tangent(p: Array, x: Array, t: Array) -> Array:
+    """The tangent of the pseudo-inverse `p` of `x`, for the tangent `t` of `x`."""
     # p' = -p x' p + p p^H x'^H (1 - x p) + (1 - p x) x'^H p^H p
     into_rows = product(p, product(adjoint(p), adjoint(t)))
     into_columns = product(product(adjoint(t), adjoint(p)), p)
-    return p, add(sub(sub(into_rows, product(into_rows, x, p)), product(p, t, p)),
-                  sub(into_columns, product(p, product(x, into_columns))))
-
-
-# --- least squares ---
-
-
-@boundary
-def lstsq(a: Any, b: Any, rcond: Any = None, *, numpy_resid: bool = False) -> tuple[Array, Array, Array, Array]:
-    """The solution `x` of smallest length that makes the sum of squares of `b - a @ x` smallest.
-
-    `a`: a matrix `(m, n)`; `b`: a vector `(m,)` or matrix `(m, k)`; dtypes are promoted, integers and bools converted
-    to floating point. Singular values of `a` up to `rcond` times the largest count as 0; by default max(m, n) times the
-    precision of the dtype, and for a negative number the precision. Returns: `x` `(n,)` or `(n, k)`; the sums of
-    squares that remain, `(k,)`, or `(1,)` for a vector; the rank of `a`, int32; its singular values. With `numpy_resid`
-    the sums are empty where NumPy's are: for a rank below n, and m <= n; not under jit. `x` is differentiated like the
-    pseudo-inverse, see `pinv`. Raises: ValueError for other shapes, TypeError for other dtypes.
-
-    >>> import pullback.numpy as pnp
-    >>> x, residues, rank, s = pnp.linalg.lstsq(pnp.array([[1., 0.], [0., 2.], [0., 0.]]), pnp.array([1., 4., 3.]))
-    >>> print(x, residues)
-    [1. 2.] [9.]
-    """
-    x, y, vector = _overdetermined(a, b)
-    m, n = x.aval.shape
-    precision = np.finfo(x.aval.dtype).eps
-    if rcond is None:
-        tolerance = _tolerance("lstsq", None, x, 1)
-    else:
-        tolerance = _tolerance("lstsq", rcond, x, 1)
-        negative = lt(tolerance, scalar_like(0, tolerance.aval.dtype))
-        tolerance = select(negative, scalar_like(precision, tolerance.aval.dtype), tolerance)
-    solution = _least_squares(x, y, tolerance)
-    residues = reduce_sum(squared_size(sub(y, product(x, solution))), (0,))
-    s = svd_ops.singular_values("lstsq", x)
-    rank = reduce_sum(convert_element_type(_kept(s, tolerance), _INDEX), (0,))
-    if numpy_resid and (m <= n or int(rank) < n):
-        residues = slice_in_dim(residues, 0, 0)
-    return reshape(solution, (n,)) if vector else solution, residues, rank, s
-
-
-def _overdetermined(a: Any, b: Any) -> tuple[Array, Array, bool]:
-    """A matrix and as many rows of another in one dtype, and whether those were a vector."""
-    x, y = promoted("lstsq", a, b)
-    dtype = dtypes.to_inexact(x.aval.dtype, False)[0]
-    x, y = convert_element_type(x, dtype), convert_element_type(y, dtype)
-    vector = y.aval.ndim == 1
-    if x.aval.ndim != 2 or y.aval.ndim not in (1, 2) or y.aval.shape[0] != x.aval.shape[0]:
-        raise ValueError(f"lstsq: expected a of shape (m, n) and b of shape (m,) or (m, k), got {x.aval.shape} and "
-                         f"{y.aval.shape}. Use vmap for stacks of them.")
-    check_matrices("lstsq", x.aval, what="a")
-    return x, reshape(y, (*y.aval.shape, 1)) if vector else y, vector
-
-
-@custom_jvp
-def _least_squares(a: Array, b: Array, rtol: Array) -> Array:
-    u, s, vh = svd_ops.svd(a, full_matrices=False)
-    inverse = convert_element_type(reshape(_inverse_values(s, rtol), (s.aval.shape[0], 1)), a.aval.dtype)
-    return product(adjoint(vh), mul(inverse, product(adjoint(u), b)))
-
-
-@_least_squares.defjvp
-def _least_squares_jvp(primals, tangents):
-    (a, b, rtol), (da, db, _) = primals, tangents
-    x, p = _least_squares(a, b, rtol), _pseudo_inverse(False, a, rtol)
-    # the tangent of the pseudo-inverse p, applied to b
-    residual = sub(b, product(a, x))
-    outside = product(adjoint(da), product(adjoint(p), x))
-    inside = add(sub(db, product(da, x)), product(adjoint(p), product(adjoint(da), residual)))
-    return x, add(product(p, inside), sub(outside, product(p, product(a, outside))))
+    return add(sub(sub(into_rows, product(into_rows, x, p)), product(p, t, p)),
+               sub(into_columns, product(p, product(x, into_columns))))

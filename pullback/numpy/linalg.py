@@ -28,7 +28,6 @@ from pullback.numpy.decompositions import (
     eigh,
     eigvals,
     eigvalsh,
-    lstsq,
     matrix_rank,
     pinv,
     qr,
@@ -38,6 +37,7 @@ from pullback.numpy.decompositions import (
 )
 from pullback.numpy.einsum import contracted
 from pullback.numpy.elementwise import as_operand, integer
+from pullback.numpy.least_squares import lstsq
 from pullback.numpy.logic import truth
 from pullback.numpy.manipulation import matrix_transpose, moveaxis
 from pullback.numpy.reductions import axes_of, one_axis, reduced, squared_size
@@ -65,15 +65,23 @@ __all__ = [
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
+def _extreme(name: str, ord: Any, sizes: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
+    """The largest of numbers that are not negative, 0 of none; for a negative `ord`, the smallest."""
+    if all(sizes.aval.shape[axis] for axis in axes):
+        return reduced(reduce_max_p if ord > 0 else reduce_min_p, sizes, axes, keepdims)
+    if ord > 0:
+        return reduced(reduce_sum_p, sizes, axes, keepdims)
+    raise ValueError(f"{name}: ord={ord} is the smallest of some sizes, but of an empty axis there are none; got shape "
+                     f"{sizes.shape}. Give ord={-ord}, which is 0 there.")
+
+
 def _vector_norm(name: str, x: Array, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Array:
     if ord is None or ord == 2:
         return elementwise.sqrt(reduced(reduce_sum_p, squared_size(x), axes, keepdims))
     if isinstance(ord, str):
         raise ValueError(f"{name}: ord={ord!r} is a norm of matrices; of vectors give a number, inf or -inf")
-    if ord == np.inf:
-        return reduced(reduce_max_p, magnitude(x), axes, keepdims)
-    if ord == -np.inf:
-        return reduced(reduce_min_p, magnitude(x), axes, keepdims)
+    if ord in (np.inf, -np.inf):
+        return _extreme(name, ord, magnitude(x), axes, keepdims)
     if ord == 0:
         sizes = magnitude(x)
         return reduced(reduce_sum_p, convert_element_type(truth(sizes), sizes.aval.dtype), axes, keepdims)
@@ -97,7 +105,7 @@ def _matrix_norm(name: str, x: Array, ord: Any, rows: int, columns: int, keepdim
         raise ValueError(f"{name}: ord of a matrix must be None, 'fro', 'nuc', 1, -1, 2, -2, inf or -inf, got {ord!r}")
     summed, over = (rows, columns) if abs(ord) == 1 else (columns, rows)
     sums = reduced(reduce_sum_p, magnitude(x), (summed,), True)
-    y = reduced(reduce_max_p if ord > 0 else reduce_min_p, sums, (over,), True)
+    y = _extreme(name, ord, sums, (over,), True)
     if keepdims:
         return y
     return reshape(y, tuple(n for i, n in enumerate(y.aval.shape) if i not in (rows, columns)))
@@ -111,8 +119,8 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     matrices; without it, `x` is one vector or one matrix. `ord` of vectors: None or 2, 1, inf, -inf, 0 (the
     count of nonzeros) or any number p, for sum(|x|**p)**(1/p); of matrices: None or "fro" (root of the sum of
     squares), 1 or -1 (the largest or smallest column sum), inf or -inf (of row sums), 2 or -2 (the largest or smallest
-    singular value), "nuc" (the sum of singular values).
-    ValueError for another `ord` and for an axis out of bounds.
+    singular value), "nuc" (the sum of singular values). Of an empty axis the largest is 0.
+    ValueError for another `ord`, for the smallest of an empty axis, and for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.linalg.norm(pnp.array([3., 4.])))

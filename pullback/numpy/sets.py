@@ -1,4 +1,5 @@
-"""Arrays as sets: membership, union, intersection, differences. Elements are compared by ==, so nan is in no set."""
+"""Arrays as sets: membership, union, intersection, differences. Elements are compared by ==, so nan is in no set;
+but of several nans in one array a result holds one."""
 from __future__ import annotations
 
 from typing import Any
@@ -14,7 +15,7 @@ from pullback._ops.families import scalar_like
 from pullback._ops.shape import convert_element_type, full, reshape
 from pullback._ops.slicing import slice_in_dim
 from pullback._ops.sort import along_axis, argsort_of, searchsorted
-from pullback.numpy.counting import unique
+from pullback.numpy.counting import equal_elements, unique_for
 from pullback.numpy.elementwise import ANY, as_operand, cast, common_dtype
 from pullback.numpy.positions import true_positions
 
@@ -33,8 +34,6 @@ def _two(name: str, x: Any, y: Any) -> tuple[Array, Array, tuple[int, ...]]:
 
 def _sorted(x: Array) -> tuple[Array, Array]:
     """The elements in ascending order, and where they came from."""
-    if x.aval.size == 0:
-        return x, full((0,), 0, _INDEX)
     order = argsort_of(x, 0)
     return along_axis(x, order, 0), order
 
@@ -53,12 +52,12 @@ def _member(x: Array, ordered: Array) -> Array:
 
 
 def _first(ordered: Array) -> Array:
-    """Which elements of a sorted vector differ from the one before."""
+    """Which elements of a sorted vector differ from the one before; of nans, the first does."""
     n = ordered.aval.size
     if n == 0:
         return full((0,), True, np.dtype(bool))
-    changes = compare.ne_p.bind(slice_in_dim(ordered, 1, n), slice_in_dim(ordered, 0, n - 1))
-    return concatenate([full((1,), True, np.dtype(bool)), changes], 0)
+    same = equal_elements(slice_in_dim(ordered, 1, n), slice_in_dim(ordered, 0, n - 1), True)
+    return concatenate([full((1,), True, np.dtype(bool)), compare.not_p.bind(same)], 0)
 
 
 def _chosen(name: str, mask: Array, size: int | None, parts: list[tuple[Array, Any]]) -> list[Array]:
@@ -109,7 +108,7 @@ def union1d(ar1: Any, ar2: Any, *, size: int | None = None, fill_value: Any = No
     [1 2 3]
     """
     x, y, _ = _two("union1d", ar1, ar2)
-    return unique(concatenate([x, y], 0), size=size, fill_value=fill_value)
+    return unique_for("union1d", concatenate([x, y], 0), equal_nan=True, size=size, fill_value=fill_value)
 
 
 @boundary
@@ -140,16 +139,18 @@ def setdiff1d(ar1: Any, ar2: Any, assume_unique: bool = False, *, size: int | No
               ) -> Array:
     """The distinct elements of `ar1` that `ar2` does not have, sorted; with `assume_unique` in the order of `ar1`.
 
-    `size` as for `union1d`; `fill_value` is 0 by default. TypeError for what is no array.
+    The dtype is that of `ar1`. `size` as for `union1d`; `fill_value` is 0 by default. TypeError for what is no array.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.setdiff1d(pnp.array([3, 1, 2, 3]), pnp.array([2])))
     [1 3]
     """
-    x, y, _ = _two("setdiff1d", ar1, ar2)
+    x = as_operand(ar1, "setdiff1d", 0)
+    x = reshape(x, (x.aval.size,))
     if not assume_unique:
         x = _sorted(x)[0]
-    mask = compare.not_p.bind(_member(x, _sorted(y)[0]))
+    promoted, y, _ = _two("setdiff1d", x, ar2)
+    mask = compare.not_p.bind(_member(promoted, _sorted(y)[0]))
     if not assume_unique:
         mask = compare.and_p.bind(mask, _first(x))
     return _chosen("setdiff1d", mask, size, [(x, 0 if fill_value is None else fill_value)])[0]

@@ -44,6 +44,20 @@ def test_options():
     agree(linalg.tensorinv, jnp.linalg.tensorinv, data((6, 2, 3)), ind=1)
 
 
+def test_norms_of_empty_axes():
+    x = np.zeros((3, 0), np.float32)
+    np.testing.assert_array_equal(linalg.norm(x, np.inf, axis=-1), np.zeros(3))
+    np.testing.assert_array_equal(linalg.vector_norm(x, ord=np.inf, keepdims=True), [[0]])
+    for a in (x, x.T):
+        for ord in (1, np.inf):
+            for got in (linalg.norm(a, ord), linalg.matrix_norm(a, ord=ord)):
+                assert got == np.linalg.norm(a, ord) == 0
+    assert linalg.norm(x.T, -1) == linalg.norm(x, -np.inf) == 0
+    for a, ord, axis in ((x, -np.inf, -1), (x, -1, None), (x.T, -np.inf, None)):
+        with pytest.raises(ValueError, match=r"norm: ord=-(1|inf) is the smallest .*empty axis .*Give ord=(1|inf)"):
+            linalg.norm(a, ord, axis)
+
+
 def test_powers():
     for n in (-2, 0, 3):
         agree(linalg.matrix_power, jnp.linalg.matrix_power, INTEGERS, n=n)

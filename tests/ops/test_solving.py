@@ -1,5 +1,7 @@
 """LU and Cholesky decompositions, triangular systems, solutions and determinants: as operations, with their rules."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -279,6 +281,18 @@ def test_derivatives_of_triangular_solve(dtype):
                         {"left_side": True, "conjugate_a": True, "unit_diagonal": True}):
             check_grads(lambda a, b, o=options: lax.linalg.triangular_solve(a, b, **o), (a, b), order=2)
         check_grads(lambda a, b: lax.linalg.triangular_solve(a, b), (a, b.T), order=2)
+
+
+def test_triangular_solve_of_vectors():
+    a, b = data((2, 3, 3)) + 3 * np.eye(3, dtype="float32"), data((2, 3))
+    for left_side in (True, False):
+        f = functools.partial(lax.linalg.triangular_solve, left_side=left_side)
+        expected = np.stack([np.linalg.solve(np.triu(m) if left_side else np.triu(m).T, y)
+                             for m, y in zip(a, b, strict=True)])
+        close(f(a, b), expected, 10)
+        close(pb.vmap(f)(a, b), expected, 10)
+    with pytest.raises(ValueError, match="expected a and b of shapes"):
+        lax.linalg.triangular_solve(a[0], b[0, :2])
 
 
 def test_triangular_solve_under_vmap():

@@ -106,6 +106,17 @@ def test_types_are_those_of_jax(name):
             assert (got.shape, got.dtype) == (expected.shape, expected.dtype)
 
 
+def test_weak_types_are_those_of_jax():
+    for function in stats.norm.__all__:
+        fun, oracle = getattr(stats.norm, function), getattr(jstats.norm, function)
+        assert pb.eval_shape(fun, 0.4).weak_type == jax.eval_shape(oracle, 0.4).weak_type
+    flags, labels, x = np.array([True]), np.arange(2), np.float32([0, 1])
+    for name, args in (("norm.pdf", (flags,)), ("norm.cdf", (flags,)), ("bernoulli.pmf", (labels, 0.3)),
+                       ("bernoulli.cdf", (x, 0.3)), ("gamma.pdf", (labels, 2.0))):
+        module, function = name.split(".")
+        assert not getattr(getattr(stats, module), function)(*args).weak_type
+
+
 def table(lib, x, unit, q):
     """Every function of every distribution, in float32."""
     out = {}
@@ -201,6 +212,19 @@ def test_outside_of_the_interval_densities_and_slopes_vanish(name):
         if function not in ("ppf", "isf"):
             assert float(pb.grad(getattr(module, function))(below, *args)) == 0
             assert np.isnan(getattr(module, function)(np.float32(np.nan), *args))
+
+
+def test_parameters_do_not_matter_outside_of_the_interval():
+    for function, args in ((stats.gamma.logpdf, (-1.0, 2.0)), (stats.beta.logpdf, (2.0, 2.0, 3.0))):
+        for slope in pb.grad(function, tuple(range(1, len(args))))(*args):
+            assert slope == 0
+
+
+def test_slopes_at_the_end_of_a_gamma_distribution():
+    for function, expected in ((stats.gamma.cdf, 1), (stats.gamma.sf, -1)):
+        for fun in (function, pb.jit(function)):
+            close(pb.grad(fun)(0.0, 1.0), expected, 1e-6)
+            close(pb.grad(pb.grad(fun))(0.0, 1.0), -expected, 1e-6)
 
 
 def test_nothing_is_nan_on_the_way_to_a_number():

@@ -8,12 +8,20 @@ import numpy as np
 
 import pullback.numpy as pnp
 from pullback._core.array import Array
-from pullback.numpy.elementwise import FLOAT, promote_operands
+from pullback._ops.shape import convert_element_type
+from pullback.numpy.elementwise import FLOAT, as_operand, promote_operands
 
 
 def real(function: str, *args: Any) -> list[Array]:
-    """Arguments as floating arrays of one dtype whose shapes broadcast; errors name the function."""
-    return promote_operands(function, FLOAT, *args)
+    """Arguments as floating arrays of one dtype whose shapes broadcast; weakly typed only if all of them are."""
+    arrays = [as_operand(x, function, i) for i, x in enumerate(args)]
+    promoted = promote_operands(function, FLOAT, *arrays)
+    return promoted if all(x.aval.weak_type for x in arrays) else [strong(x) for x in promoted]
+
+
+def strong(x: Array) -> Array:
+    """The array in its own dtype, no longer weakly typed."""
+    return convert_element_type(x, x.aval.dtype) if x.aval.weak_type else x
 
 
 def standard(function: str, x: Any, loc: Any, scale: Any) -> tuple[Array, Array]:

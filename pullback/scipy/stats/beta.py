@@ -17,9 +17,11 @@ __all__ = ["cdf", "logcdf", "logpdf", "logsf", "pdf", "sf"]
 def _log_density(function: str, x: Any, a: Any, b: Any, loc: Any, scale: Any) -> Array:
     x, a, b, loc, scale = real(function, x, a, b, loc, scale)
     z = (x - loc) / scale
-    inside = where_inside((x < loc) | (x > loc + scale), -np.inf,
-                          lambda z: special.xlogy(a - 1, z) + special.xlog1py(b - 1, -z), z, 0.5)
-    return inside - special.betaln(a, b) - pnp.log(scale)
+
+    def inside(z):
+        return special.xlogy(a - 1, z) + special.xlog1py(b - 1, -z) - special.betaln(a, b) - pnp.log(scale)
+
+    return where_inside((x < loc) | (x > loc + scale), -np.inf, inside, z, 0.5)
 
 
 def _parts(function: str, x: Any, a: Any, b: Any, loc: Any, scale: Any) -> tuple[Array, Array]:

@@ -18,8 +18,8 @@ def _log_density(function: str, x: Any, a: Any, loc: Any, scale: Any) -> Array:
     x, a, loc, scale = real(function, x, a, loc, scale)
     z = (x - loc) / scale
     outside = (z < 0) | (z == np.inf)
-    return where_inside(outside, -np.inf, lambda z: special.xlogy(a - 1, z) - z, z, 1) - special.gammaln(a) - pnp.log(
-        scale)
+    return where_inside(outside, -np.inf, lambda z: special.xlogy(a - 1, z) - z - special.gammaln(a) - pnp.log(scale),
+                        z, 1)
 
 
 def _parts(function: str, x: Any, a: Any, loc: Any, scale: Any) -> tuple[Array, Array]:

@@ -9,7 +9,7 @@ from pullback._core.array import Array
 from pullback._core.errors import boundary
 from pullback.scipy import special
 from pullback.scipy._normal_quantile import normal_quantile
-from pullback.scipy.stats._shared import real, standard
+from pullback.scipy.stats._shared import real, standard, strong
 
 __all__ = ["cdf", "isf", "logcdf", "logpdf", "logsf", "pdf", "ppf", "sf"]
 
@@ -56,7 +56,7 @@ def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     0.5
     """
     z, _ = standard("norm.cdf", x, loc, scale)
-    return special.ndtr(z)
+    return special.ndtr(strong(z))
 
 
 @boundary
@@ -70,7 +70,7 @@ def logcdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     -5005.5244
     """
     z, _ = standard("norm.logcdf", x, loc, scale)
-    return special.log_ndtr(z)
+    return special.log_ndtr(strong(z))
 
 
 @boundary
@@ -82,7 +82,7 @@ def sf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     0.5
     """
     z, _ = standard("norm.sf", x, loc, scale)
-    return special.ndtr(-z)
+    return special.ndtr(-strong(z))
 
 
 @boundary
@@ -94,7 +94,7 @@ def logsf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     -5005.5244
     """
     z, _ = standard("norm.logsf", x, loc, scale)
-    return special.log_ndtr(-z)
+    return special.log_ndtr(-strong(z))
 
 
 @boundary
@@ -108,7 +108,7 @@ def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
     0.0
     """
     q, loc, scale = real("norm.ppf", q, loc, scale)
-    return loc + scale * normal_quantile(q)
+    return loc + scale * normal_quantile(strong(q))
 
 
 @boundary
@@ -122,4 +122,4 @@ def isf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
     0.0
     """
     q, loc, scale = real("norm.isf", q, loc, scale)
-    return loc - scale * normal_quantile(q)
+    return loc - scale * normal_quantile(strong(q))
