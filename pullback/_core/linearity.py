@@ -11,7 +11,7 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.jaxpr import Equation, Jaxpr, Literal, Var
-from pullback._core.trace import is_linear
+from pullback._core.trace import LinearTracer, is_linear
 from pullback._core.uniform import Value, bodies, is_zero, values_in, vanishes
 
 Marks = Sequence[bool]
@@ -29,18 +29,37 @@ def not_linear(records: Sequence[Record], outputs: Sequence[Any]) -> Primitive |
             break
     else:
         return None
-    live = {t.index for t in outputs if is_linear(t)}
+    # most records are no sums, and most sums are of tangents alone: both are passed quickly
+    live = {t.index for t in outputs if isinstance(t, LinearTracer)}
     for record in reversed(records):
-        if any(node.index in live for node in record.outputs):
-            marks = [is_linear(a) for a in record.inputs]
-            given = [a.aval.dtype.type(0) if not m and vanishes(a) else None
-                     for a, m in zip(record.inputs, marks, strict=True)]
-            found = _adds(record.primitive, record.params, marks, given)
+        for node in record.outputs:
+            if node.index in live:
+                break
+        else:
+            continue
+        primitive, tangents = record.primitive, 0
+        for a in record.inputs:
+            if isinstance(a, LinearTracer):
+                tangents += 1
+                # that choices are made by a tangent is refused where they are
+                if a.aval.dtype.kind not in "iub":
+                    live.add(a.index)
+        if primitive.higher_order or (primitive.additive is not None and tangents < len(record.inputs)):
+            found = _adds_beside(primitive, record.params, record.inputs)
             if found is not None:
                 return found
-            # that choices are made by a tangent is refused where they are
-            live.update(a.index for a in record.inputs if is_linear(a) and dtypes.is_inexact(a.aval.dtype))
     return None
+
+
+def _adds_beside(primitive: Primitive, params: dict, inputs: Sequence[Any]) -> Primitive | None:
+    """As `_adds`, of operands on a tape; only what may have to be zero is looked at."""
+    if primitive.additive is None:
+        marks = [is_linear(a) for a in inputs]
+        given = [a.aval.dtype.type(0) if not m and vanishes(a) else None for a, m in zip(inputs, marks, strict=True)]
+        return _adds(primitive, params, marks, given)
+    chosen = inputs if primitive.additive is ... else [inputs[i] for i in primitive.additive]
+    beside = [a for a in chosen if not isinstance(a, LinearTracer)]
+    return primitive if 0 < len(beside) < len(chosen) and not all(map(vanishes, beside)) else None
 
 
 def _adds(primitive: Primitive, params: dict, marks: Marks, given: Sequence[Value]) -> Primitive | None:

@@ -201,9 +201,13 @@ def encloses(x: Tracer, trace: Trace | None) -> bool:
 
 
 class LinearTracer(Tracer):
-    """A tracer that the function being recorded is linear in; transpose rules get it in place of a value."""
+    """A tracer that the function being recorded is linear in; transpose rules get it in place of a value.
+
+    `index` counts those of its owner.
+    """
 
     __slots__ = ()
+    index: int
 
 
 def refuse_choice_by_tangent(x: Tracer) -> None:

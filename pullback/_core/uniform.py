@@ -27,12 +27,14 @@ _REARRANGING = frozenset({"broadcast_in_dim", "reshape", "transpose", "slice", "
 
 def vanishes(x: Any) -> bool:
     """Whether a value is known to be zero: by its data, or, where it is traced, by the operations it comes from."""
+    if type(x) is ConcreteArray:
+        return not _entries(x.value)
     while isinstance(x, Tracer) and not isinstance(x, StagedTracer):
         # a batched value, or one that an outer transformation differentiates
         x = next((getattr(x, name) for name in ("value", "primal") if hasattr(x, name)), None)
     if isinstance(x, StagedTracer):
         return is_zero(_learned(x.owner).get(x.atom))
-    return isinstance(x, ConcreteArray) and not _entries(x.value)
+    return type(x) is ConcreteArray and not _entries(x.value)
 
 
 def is_zero(value: Value) -> bool:
@@ -42,10 +44,9 @@ def is_zero(value: Value) -> bool:
 
 def _entries(value: Any) -> bool:
     """Whether there are entries that are neither zero nor nan."""
-    if not np.any(value):
-        return False
-    value = np.asarray(value)
-    return bool(np.any(value[value == value]))
+    if not value.shape:
+        return bool(value != 0 and value == value)
+    return bool(np.any(value)) and bool(np.any(value[value == value]))
 
 
 # --- along the equations of a trace, which are looked at once ---
