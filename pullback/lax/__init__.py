@@ -1,5 +1,7 @@
 """Operations close to the compiler's, and control flow: strict about dtypes, with JAX's `lax` names."""
-from pullback.lax import linalg
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from pullback._core.errors import publish
 from pullback._higher_order.associative_scan import associative_scan
 from pullback._higher_order.cond import cond, switch
@@ -51,6 +53,9 @@ from pullback._ops.trig import (
     tanh,
 )
 
+if _TYPE_CHECKING:
+    from pullback.lax import linalg
+
 __all__ = [
     "ConvDimensionNumbers", "FftType", "GatherDimensionNumbers", "GatherScatterMode", "Precision", "RoundingMethod",
     "ScatterDimensionNumbers", "abs", "acos", "acosh", "add", "all_gather", "argmax", "argmin", "asin", "asinh",
@@ -74,3 +79,10 @@ __all__ = [
 ]
 
 publish(globals())
+
+
+def __getattr__(name: str):
+    # loaded at its first use, so that `import pullback` stays quick
+    if name == "linalg":
+        return _import_module("pullback.lax.linalg")
+    raise AttributeError(f"module 'pullback.lax' has no attribute {name!r}")

@@ -2,7 +2,9 @@
 
 The dtypes follow JAX's promotion rules: 32 bits by default, and Python scalars give way to arrays.
 """
-from pullback.numpy import fft, linalg
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from pullback.numpy import methods as _methods  # noqa: F401  installs the methods of arrays
 from pullback.numpy import operators as _operators  # noqa: F401  installs the operators of arrays
 from pullback.numpy.calculus import corrcoef, cov, diff, ediff1d, gradient, interp, polyval, trapezoid, unwrap
@@ -80,6 +82,9 @@ from pullback.numpy.ufuncs import (
 from pullback.numpy.vectorized import vectorize
 from pullback.numpy.writing import delete, fill_diagonal, insert, place, put, put_along_axis, resize, trim_zeros
 
+if _TYPE_CHECKING:
+    from pullback.numpy import fft, linalg
+
 __all__ = [
     "ScalarType", "abs", "absolute", "acos", "acosh", "add", "all", "allclose", "amax", "amin", "angle", "any",
     "append", "apply_along_axis", "apply_over_axes", "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan",
@@ -122,3 +127,10 @@ __all__ = [
     "unravel_index", "unsignedinteger", "unstack", "unwrap", "vander", "var", "vdot", "vecdot", "vecmat",
     "vectorize", "vsplit", "vstack", "where", "zeros", "zeros_like",
 ]
+
+
+def __getattr__(name: str):
+    # loaded at their first use, so that `import pullback` stays quick
+    if name in ("fft", "linalg"):
+        return _import_module(f"pullback.numpy.{name}")
+    raise AttributeError(f"module 'pullback.numpy' has no attribute {name!r}")
