@@ -29,7 +29,7 @@ from pullback._core.array import Array, array_of
 from pullback._core.errors import boundary, describe_function, fold, function_name
 from pullback._core.linearity import not_linear
 from pullback._core.trace import Tracer
-from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
+from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure
 from pullback._core.tree_paths import tree_flatten_with_path
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.uniform import vanishes
@@ -83,7 +83,7 @@ def jvp(fun: Callable, primals: Sequence[Any], tangents: Sequence[Any], has_aux:
     store: list[Any] = []
 
     def flat(*args):
-        result = fun(*tree_unflatten(tree, args))
+        result = fun(*tree.unflatten(args))
         if has_aux:
             result, aux = _split_aux("jvp", fun, result)
             store.append(aux)
@@ -95,7 +95,7 @@ def jvp(fun: Callable, primals: Sequence[Any], tangents: Sequence[Any], has_aux:
     out_tree = store[-1]
     tangents_out = [float0_zeros(o.aval) if t.aval.dtype == dtypes.float0 else instantiate(t)
                     for o, t in zip(outs, touts, strict=True)]
-    value = tree_unflatten(out_tree, outs), tree_unflatten(out_tree, tangents_out)
+    value = out_tree.unflatten(outs), out_tree.unflatten(tangents_out)
     return (*value, strip_aux(store[0])) if has_aux else value
 
 
@@ -110,7 +110,7 @@ def _split_aux(function: str, fun: Callable, result: Any) -> tuple[Any, Any]:
 def strip_aux(aux: Any) -> Any:
     """The auxiliary result with the tracers of the transformation that just ended replaced by their primals."""
     leaves, tree = tree_flatten(aux)
-    return tree_unflatten(tree, [_primal(x) for x in leaves])
+    return tree.unflatten([_primal(x) for x in leaves])
 
 
 def _primal(x: Any) -> Any:
@@ -135,7 +135,7 @@ class _Flat:
         self.aux: Any = None
 
     def __call__(self, *leaves):
-        dynamic = tree_unflatten(self.tree, leaves)
+        dynamic = self.tree.unflatten(leaves)
         args = dynamic
         if self.positions is not None:
             args = list(self.args)
@@ -173,7 +173,7 @@ def vjp(fun: Callable, *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
     xs = lift_leaves("vjp", fun, leaves, primals)
     flat = _Flat("vjp", fun, primals, {}, tree, None, has_aux)
     outs, linear = linearize_flat(flat, xs, subject=f"vjp of {describe_function(fun)}")
-    value = tree_unflatten(flat.out_tree, outs)
+    value = flat.out_tree.unflatten(outs)
     pullback = VJP(fun, linear, [x.aval for x in xs], tree, [o.aval for o in outs], flat.out_tree)
     return (value, pullback, strip_aux(flat.aux)) if has_aux else (value, pullback)
 
@@ -199,7 +199,7 @@ def linearize(fun: Callable, *primals: Any, has_aux: bool = False) -> tuple[Any,
     xs = lift_leaves("linearize", fun, leaves, primals)
     flat = _Flat("linearize", fun, primals, {}, tree, None, has_aux)
     outs, linear = linearize_flat(flat, xs, subject=f"linearize of {describe_function(fun)}")
-    value = tree_unflatten(flat.out_tree, outs)
+    value = flat.out_tree.unflatten(outs)
     push = Pushforward(fun, linear, [x.aval for x in xs], tree, [o.aval for o in outs], flat.out_tree)
     return (value, push, strip_aux(flat.aux)) if has_aux else (value, push)
 
@@ -369,7 +369,7 @@ def _gradient(fun, argnums, has_aux, holomorphic, allow_int, unconnected, functi
             ct, avals = _one(out.aval), [x.aval for x in xs]
             grads = (cotangents_in(linear, [ct], avals, once=True) if unconnected == "zero" else
                      pull_connected(function, fun, linear, ct, avals, dynamic, positions, unconnected))
-            result = tree_unflatten(tree, grads)
+            result = tree.unflatten(grads)
             result = result[0] if one else tuple(result)
             if has_aux:
                 aux = strip_aux(flat.aux)

@@ -22,7 +22,7 @@ from pullback._core.arguments import (
 from pullback._core.array import Array, lift
 from pullback._core.errors import RuleError, UnexpectedTracerError, boundary, describe_function, fold
 from pullback._core.trace import Tracer, call_with, context
-from pullback._core.tree import tree_flatten, tree_unflatten
+from pullback._core.tree import tree_flatten
 from pullback._core.tree_paths import tree_flatten_with_path
 from pullback._core.zeros import Zero
 from pullback._higher_order.captures import Suspects
@@ -165,7 +165,7 @@ class custom_rules:
             if tracers:
                 call, leaves = closing_over(flat, tracers), [*tracers, *leaves]
             outs = custom_call_p.bind(*leaves, call=call)
-            return tree_unflatten(flat.out_tree, outs)
+            return flat.out_tree.unflatten(outs)
         except Exception as error:
             if isinstance(error, UnexpectedTracerError) and not hasattr(error, "__notes__"):
                 error.add_note(f"It was met in a call of {self._label()}.")
@@ -298,7 +298,7 @@ class custom_rules:
                     raise TypeError(f"{self._label()}: a rule given to defjvps returned {part_tree}, expected the "
                                     f"structure of the function's result, {tree}")
                 total = part_leaves if total is None else [add(a, b) for a, b in zip(total, part_leaves, strict=True)]
-            return out, tree_unflatten(tree, [zeros_like_aval(t.aval) if type(t) is Zero else t for t in total])
+            return out, tree.unflatten([zeros_like_aval(t.aval) if type(t) is Zero else t for t in total])
 
         rule = functools.wraps(self.fun, updated=())(sum_of_jvps)
         self.defjvp(rule, argnums=None if len(covered) == len(jvps) else covered)

@@ -144,25 +144,39 @@ def _reverse(call: CustomCall, primals, tangents):
         if rule is None:
             raise _no_rule(call)
         counters.count("rules")
-        tape: Any = context.trace
-        begin = len(tape.records)
+        records = context.trace.records  # type: ignore[attr-defined]
+        begin = len(records)
         outs, touts = rule(primals, tangents)
-        for i, t in enumerate(touts):
+        for t in touts:
             if type(t) is not Node and type(t) is not Zero:
-                if not vanishes(t):
-                    raise RuleError(f"the jvp rule of {call.label} returned a tangent output that does not depend on "
-                                    f"the tangent inputs, {t!r}: a tangent output must be linear in them, so that it "
-                                    "can be transposed.")
-                touts = [zero_of(outs[i].aval) if j == i else u for j, u in enumerate(touts)]
-        culprit = not_linear(tape.records[begin:], touts)
-        if culprit is not None:
-            raise RuleError(f"the jvp rule of {call.label} returned a tangent output that is not linear in the tangent "
-                            f"inputs: '{culprit.name}' puts together what depends on them and what does not. Leave out "
-                            "what does not vanish with the tangents.")
+                touts = _settled(call, outs, touts)
+                break
+        for record in records[begin:]:
+            if record.primitive.additive is not None or record.primitive.higher_order:
+                _check_linear(call, records[begin:], touts)
+                break
         return outs, touts
     counters.count("rules")
     outs, residuals, static = call.fwd(primals, active_of(tangents))
     return outs, tangents_by_backward(call, outs, residuals, static, tangents)
+
+
+def _settled(call: CustomCall, outs, touts) -> list[Any]:
+    """The tangents that a jvp rule gave in reverse mode; those that are known values must be zero."""
+    for t in touts:
+        if type(t) is not Node and type(t) is not Zero and not vanishes(t):
+            raise RuleError(f"the jvp rule of {call.label} returned a tangent output that does not depend on the "
+                            f"tangent inputs, {t!r}: a tangent output must be linear in them, so that it can be "
+                            "transposed.")
+    return [t if type(t) is Node else zero_of(out.aval) for out, t in zip(outs, touts, strict=True)]
+
+
+def _check_linear(call: CustomCall, records, touts) -> None:
+    culprit = not_linear(records, touts)
+    if culprit is not None:
+        raise RuleError(f"the jvp rule of {call.label} returned a tangent output that is not linear in the tangent "
+                        f"inputs: '{culprit.name}' puts together what depends on them and what does not. Leave out "
+                        "what does not vanish with the tangents.")
 
 
 def _no_rule(call: CustomCall) -> RuleNotDefinedError:

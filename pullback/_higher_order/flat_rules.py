@@ -26,7 +26,7 @@ from pullback._core.errors import (
 )
 from pullback._core.staging import StagedTracer, call_optionally, stage_open
 from pullback._core.trace import context
-from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
+from pullback._core.tree import PyTreeDef, tree_flatten
 from pullback._core.tree_paths import keystr, skeleton, tree_flatten_with_path
 from pullback._core.types import ShapedArray, matches
 from pullback._core.zeros import Zero
@@ -171,7 +171,7 @@ class FlatCall:
 
     def arguments(self, leaves: Sequence[Any]) -> Sequence[Any]:
         """All positional arguments of the user's function, from the leaves of the differentiable ones."""
-        return self.in_order(tree_unflatten(self.in_tree, leaves), self.fixed)
+        return self.in_order(self.in_tree.unflatten(leaves), self.fixed)
 
     def in_order(self, differentiable: Sequence[Any], fixed: Sequence[Any]) -> Sequence[Any]:
         """A value for every position, from those of the differentiable arguments and those of the others."""
@@ -279,19 +279,19 @@ class FlatCall:
         rule, covered, calls = carrier.jvp_rule, carrier.jvp_argnums, carrier.calls[0]
         given = tangents if carrier.jvp_symbolic_zeros else [
             zeros_for_user(t.aval) if type(t) is Zero else t for t in tangents]
-        dots = tree_unflatten(self.in_tree, given)
+        dots = self.in_tree.unflatten(given)
         if covered is not None:
             covered = carrier.differentiable(covered, self.nondiff, self.count)
             self.check_covered(covered, [type(t) is not Zero for t in tangents], "jvp rule")
             dots = tuple(dots[i] for i in covered)
         if self.at_once and not self.keywords:
             try:
-                result = rule(*self.fixed, tree_unflatten(self.in_tree, primals), dots)
+                result = rule(*self.fixed, self.in_tree.unflatten(primals), dots)
             except TypeError as error:
                 self.check_call(label, rule, _JVP, len(self.fixed) + 2, error)
                 raise
         else:
-            result = self.ask(label, rule, _JVP, *self.fixed, tree_unflatten(self.in_tree, primals), dots)
+            result = self.ask(label, rule, _JVP, *self.fixed, self.in_tree.unflatten(primals), dots)
         primal_out, tangent_out = check_pair(label, result, "(primal_out, tangent_out)")
         if isinstance(primal_out, Array) and isinstance(tangent_out, Array):
             outs, leaves, out_tree, dot_tree = [primal_out], [tangent_out], LEAF, LEAF
@@ -370,11 +370,11 @@ class FlatCall:
     def _bwd(self, static, residuals, cts):
         tree, pattern, out_tree, in_avals, covered, held = static
         arrays = iter(residuals)
-        saved = tree_unflatten(tree, [next(arrays) if leaf is _ARRAY else leaf for leaf in pattern])
+        saved = tree.unflatten([next(arrays) if leaf is _ARRAY else leaf for leaf in pattern])
         given = cts if self.carrier.vjp_symbolic_zeros else [
             zeros_for_user(ct.aval) if type(ct) is Zero else ct for ct in cts]
         rule, form = self.carrier.bwd_rule, _BWD[self.carrier.bwd_role]
-        args = *self.fixed, saved, tree_unflatten(out_tree, given)
+        args = *self.fixed, saved, out_tree.unflatten(given)
         if not held:
             if not (self.at_once and context.trace.transparent) or self.keywords:
                 return self._check_cotangents(self.ask(self.bwd_label, rule, form, *args), in_avals, covered)
@@ -425,7 +425,7 @@ class FlatCall:
 
     def _vmap(self, size, batched, operands):
         types = self.result_types(batched, operands)
-        flags = self.in_order(tree_unflatten(self.in_tree, batched), [False] * len(self.fixed))
+        flags = self.in_order(self.in_tree.unflatten(batched), [False] * len(self.fixed))
         result = self.ask(self.vmap_label, self.carrier.vmap_rule, _VMAP, size, list(flags), *self.arguments(operands))
         out, out_batched = check_pair(self.vmap_label, result, "(out, out_batched)")
         outs, out_tree = leaves_of(self.vmap_label, "result", out)
