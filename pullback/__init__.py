@@ -26,7 +26,10 @@ from pullback._api.devices import device_count as device_count
 from pullback._api.devices import device_get as device_get
 from pullback._api.devices import device_put as device_put
 from pullback._api.devices import devices as devices
+from pullback._api.devices import local_device_count as local_device_count
 from pullback._api.devices import local_devices as local_devices
+from pullback._api.devices import process_count as process_count
+from pullback._api.devices import process_index as process_index
 from pullback._api.inspect import eval_shape as eval_shape
 from pullback._api.inspect import make_jaxpr as make_jaxpr
 from pullback._api.jacobians import hessian as hessian
@@ -34,9 +37,6 @@ from pullback._api.jacobians import jacfwd as jacfwd
 from pullback._api.jacobians import jacobian as jacobian
 from pullback._api.jacobians import jacrev as jacrev
 from pullback._api.jit import jit as jit
-from pullback._api.processes import local_device_count as local_device_count
-from pullback._api.processes import process_count as process_count
-from pullback._api.processes import process_index as process_index
 from pullback._api.typeof import typeof as typeof
 from pullback._api.vectorize import vmap as vmap
 from pullback._core import printing as _printing  # noqa: F401  jaxprs print themselves through it

@@ -13,6 +13,11 @@ from pullback._higher_order.bodies import lift_tree
 from pullback._xla import engine
 
 
+def _check_backend(function: str, backend: str | None) -> None:
+    if backend not in (None, "cpu"):
+        raise RuntimeError(f"{function}: the only backend is 'cpu', got {backend!r}")
+
+
 def devices(backend: str | None = None) -> list[Any]:
     """The devices of this process; the only backend is "cpu". RuntimeError for others.
 
@@ -20,8 +25,7 @@ def devices(backend: str | None = None) -> list[Any]:
     >>> len(pb.devices())
     1
     """
-    if backend not in (None, "cpu"):
-        raise RuntimeError(f"devices: the only backend is 'cpu', got {backend!r}")
+    _check_backend("devices", backend)
     return engine.devices()
 
 
@@ -41,6 +45,39 @@ def device_count() -> int:
     1
     """
     return len(engine.devices())
+
+
+def process_index(backend: str | None = None) -> int:
+    """The number of this process among all: 0. RuntimeError for a backend other than "cpu".
+
+    >>> import pullback as pb
+    >>> pb.process_index()
+    0
+    """
+    _check_backend("process_index", backend)
+    return 0
+
+
+def process_count(backend: str | None = None) -> int:
+    """The number of processes: 1. RuntimeError for a backend other than "cpu".
+
+    >>> import pullback as pb
+    >>> pb.process_count()
+    1
+    """
+    _check_backend("process_count", backend)
+    return 1
+
+
+def local_device_count(backend: str | None = None) -> int:
+    """The number of devices of this process. RuntimeError for a backend other than "cpu".
+
+    >>> import pullback as pb
+    >>> pb.local_device_count() == len(pb.local_devices())
+    True
+    """
+    _check_backend("local_device_count", backend)
+    return device_count()
 
 
 def default_backend() -> str:

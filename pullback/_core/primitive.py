@@ -84,8 +84,8 @@ class Primitive:
 
     __slots__ = ("name", "multiple_results", "higher_order", "kernel", "evaluate", "abstract_eval", "lower", "jvp",
                  "linearize", "transpose", "batch", "stage", "record", "dce", "depends", "axis_param", "collective",
-                 "bilinear", "additive", "homogeneous", "elementwise", "effectful", "harvest", "narrow", "per_example",
-                 "save", "taylor", "types")
+                 "bilinear", "additive", "homogeneous", "elementwise", "rearranging", "effectful", "harvest", "narrow",
+                 "per_example", "save", "taylor", "types")
 
     def __init__(self, name: str, multiple_results: bool = False, higher_order: bool = False):
         self.name = name
@@ -110,6 +110,8 @@ class Primitive:
         self.additive: Any = None
         # whether an entry of the result comes from the entries in its place, by the kernel
         self.elementwise = False
+        # whether all entries of the result are entries of the operand, if that is one
+        self.rearranging = False
         # the operands that make the result zero if they are
         self.homogeneous: tuple[int, ...] | None = None
         self.effectful = False

@@ -30,7 +30,7 @@ def _place(what: str, primitive: Primitive, rule: Callable) -> Place:
     return lambda: f"{what} {describe_function(rule)} of '{primitive.name}'"
 
 
-def _described(x: Any) -> str:
+def described(x: Any) -> str:
     """What a rule returned, in words."""
     if isinstance(x, Array):
         return f"an array of type {x.aval.str_short()}"
@@ -51,7 +51,7 @@ def _results(primitive: Primitive, value: Any, count: int | None, what: str, pla
         return [value]
     if not isinstance(value, (list, tuple)):
         raise RuleError(f"{place()} must return its {what}s in a list or a tuple, since '{primitive.name}' was made "
-                        f"with multiple_results=True, got {_described(value)}")
+                        f"with multiple_results=True, got {described(value)}")
     if count is not None and len(value) != count:
         raise RuleError(f"{place()} must return {_some(count, what)}, one for each result, got {len(value)}")
     return value
@@ -59,7 +59,7 @@ def _results(primitive: Primitive, value: Any, count: int | None, what: str, pla
 
 def _pair(value: Any, expected: str, place: Place) -> tuple[Any, Any]:
     if not isinstance(value, (list, tuple)) or len(value) != 2:
-        raise RuleError(f"{place()} must return a pair {expected}, got {_described(value)}")
+        raise RuleError(f"{place()} must return a pair {expected}, got {described(value)}")
     return value[0], value[1]
 
 
@@ -70,7 +70,7 @@ def _array(x: Any, what: str, place: Place) -> Array:
     if not is_array_like(x):
         hint = (" A primitive with several results is made with multiple_results=True."
                 if isinstance(x, (list, tuple)) else "")
-        raise RuleError(f"{place()} must return an array or a number as the {what}, got {_described(x)}.{hint}")
+        raise RuleError(f"{place()} must return an array or a number as the {what}, got {described(x)}.{hint}")
     try:
         return lift(x)
     except (TypeError, OverflowError) as error:
@@ -134,7 +134,7 @@ def _as_type(x: Any, place: Place) -> ShapedArray:
     hint = (" A primitive with several results is made with multiple_results=True." if isinstance(x, (list, tuple))
             else "")
     raise RuleError(f"{place()} must return the type of the result, such as ShapedArray(shape, dtype), got "
-                    f"{_described(x)}.{hint}")
+                    f"{described(x)}.{hint}")
 
 
 # --- evaluation ---
@@ -156,7 +156,7 @@ def checked_kernel(primitive: Primitive, rule: Callable) -> Callable:
         for x, aval in zip(outs, expected or (), strict=expected is not None):
             if x.shape != aval.shape or (x.dtype != aval.dtype and _rank(x.dtype) > _rank(aval.dtype)):
                 raise RuleError(f"{place()} must return a value of the shape and kind of dtype that the type rule "
-                                f"says: expected {aval.str_short()}, got {_described(np.asarray(x))}")
+                                f"says: expected {aval.str_short()}, got {described(np.asarray(x))}")
         return outs if primitive.multiple_results else outs[0]
 
     return kernel
@@ -215,7 +215,7 @@ def checked_lowering(primitive: Primitive, rule: Callable) -> Callable:
             got = getattr(x, "aval", None)
             if got is None or not isinstance(getattr(x, "name", None), str):
                 raise RuleError(f"{place()} must return what ctx.op(...) gives, of type {aval.str_short()}, got "
-                                f"{_described(x)}. A number is emitted with ctx.constant(number, ctx.out_avals[0]).")
+                                f"{described(x)}. A number is emitted with ctx.constant(number, ctx.out_avals[0]).")
             if not matches(aval, got):
                 raise RuleError(f"{place()} must emit values of the types in ctx.out_avals: expected "
                                 f"{aval.str_short()}, got {got.str_short()}. Say the type of an operation that changes "
@@ -291,7 +291,7 @@ def checked_transpose(primitive: Primitive, rule: Callable) -> Callable:
     def transpose(cotangent, *operands, **params):
         parts = rule(cotangent, *operands, **params)
         if not isinstance(parts, (list, tuple)) or len(parts) != len(operands):
-            got = len(parts) if isinstance(parts, (list, tuple)) else _described(parts)
+            got = len(parts) if isinstance(parts, (list, tuple)) else described(parts)
             raise RuleError(f"{place()} must return a cotangent (or None) for each of "
                             f"{_some(len(operands), 'operand')}, got {got}. Return them in a list: "
                             f"[{', '.join(['ct' if is_linear(x) else 'None' for x in operands])}]")
@@ -360,7 +360,7 @@ def _batched(x: Any, dim: Any, size: int | None, example: ShapedArray | None, pl
         at = operator.index(dim)
     except TypeError:
         raise RuleError(f"{place()} must return the batch axis as an int, or None where there is none, got "
-                        f"{_described(dim)}") from None
+                        f"{described(dim)}") from None
     if not -rank <= at < rank:
         raise RuleError(f"{place()} returned the batch axis {at}, which is out of range for its result of type "
                         f"{aval.str_short()}")

@@ -20,10 +20,6 @@ from pullback._core.trace import Tracer
 # the number that all entries are, or None where that is not known
 Value = Any
 
-# results whose entries are among those of the operand
-_REARRANGING = frozenset({"broadcast_in_dim", "reshape", "transpose", "slice", "rev", "reduce_max", "reduce_min",
-                          "cummax", "cummin", "sort"})
-
 
 def vanishes(x: Any) -> bool:
     """Whether a value is known to be zero: by its data, or, where it is traced, by the operations it comes from."""
@@ -135,7 +131,7 @@ def results(eqn: Equation, given: Sequence[Value]) -> list[Value]:
     if primitive.higher_order:
         return nothing
     if given and all(value is not None for value in given):
-        if primitive.name in _REARRANGING and len(given) == 1:
+        if primitive.rearranging and len(given) == 1:
             return [given[0]] if eqn.invars[0].aval.size else nothing
         if primitive.elementwise:
             return [_evaluated(eqn, given)]

@@ -24,6 +24,7 @@ from pullback._core.errors import (
     describe_function,
     is_internal,
 )
+from pullback._core.primitive_checks import described
 from pullback._core.staging import StagedTracer, call_optionally, stage_open
 from pullback._core.trace import context
 from pullback._core.tree import PyTreeDef, tree_flatten
@@ -37,7 +38,6 @@ from pullback._higher_order.rule_checks import (
     check_call,
     check_pair,
     check_tangent,
-    describe,
     first_difference,
     leaves_of,
     zeros_for_user,
@@ -403,7 +403,7 @@ class FlatCall:
         if not isinstance(result, (tuple, list)):
             advice = " For one argument that is a tuple of length 1: return (ct,)." if len(expected) == 1 else ""
             raise RuleError(f"{self.bwd_label()} must return a tuple with a cotangent for each of the {len(expected)} "
-                            f"{which}, got {describe(result)}.{advice}")
+                            f"{which}, got {described(result)}.{advice}")
         if len(result) != len(expected):
             raise RuleError(f"{self.bwd_label()} must return a cotangent for each of the {len(expected)} {which}, got "
                             f"{len(result)}. Use None for an argument whose cotangent is zero.")
@@ -443,7 +443,7 @@ class FlatCall:
                                 f"have the length {size}, got {x.aval.str_short()}")
             elif not isinstance(mark, (bool, np.bool_)):
                 raise RuleError(f"{self.vmap_label()} must return out_batched, a bool for each leaf of its result, got "
-                                f"{describe(mark)}")
+                                f"{described(mark)}")
         if types is not None:
             tree, avals = types
             if tree != out_tree:

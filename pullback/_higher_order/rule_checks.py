@@ -11,6 +11,7 @@ from pullback._core import dtypes
 from pullback._core.arguments import signature
 from pullback._core.array import Array, is_array_like, lift
 from pullback._core.errors import RuleError, is_internal
+from pullback._core.primitive_checks import described
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
 from pullback._core.tree_paths import equality_errors, keystr, skeleton, tree_flatten_with_path, tree_map
 from pullback._core.types import ShapedArray
@@ -19,13 +20,6 @@ from pullback._ops.shape import convert_element_type, full, zeros_like_aval
 
 _FLOAT = np.dtype(np.float32)
 LEAF = tree_structure(0)
-
-
-def describe(x: Any) -> str:
-    """What a rule returned, in words."""
-    if is_array_like(x):
-        return f"an array of type {lift(x).aval.str_short()}"
-    return f"{x!r} of type {type(x).__name__}"
 
 
 def check_call(label: Callable[[], str], rule: Callable, form: str, count: int, keywords: dict[str, Any],
@@ -46,7 +40,7 @@ def check_pair(label: Callable[[], str], result: Any, expected: str) -> tuple[An
     """Refuse what is not a pair."""
     if not isinstance(result, (tuple, list)) or len(result) != 2:
         got = f"a {type(result).__name__} of length {len(result)}" if isinstance(result, (tuple, list)) \
-            else describe(result)
+            else described(result)
         raise RuleError(f"{label()} must return a pair {expected}, got {got}")
     return result[0], result[1]
 
@@ -60,7 +54,7 @@ def leaves_of(label: Callable[[], str], part: str, value: Any) -> tuple[list[Arr
         for path, leaf in tree_flatten_with_path(value)[0]:
             if not is_array_like(leaf):
                 raise RuleError(f"{label()}: the {part} must hold arrays, but at {keystr(path) or 'the top'} it holds "
-                                f"{describe(leaf)}") from None
+                                f"{described(leaf)}") from None
         raise
 
 
@@ -102,7 +96,7 @@ def fit_tangent(t: Any, primal: ShapedArray, place: Callable[[], str]) -> Any:
     if expected.dtype == dtypes.float0:
         return zero_of(primal)
     if not is_array_like(t):
-        raise RuleError(f"{place()} must be an array of type {expected.str_short()}, got {describe(t)}")
+        raise RuleError(f"{place()} must be an array of type {expected.str_short()}, got {described(t)}")
     t = lift(t)
     if t.aval.dtype != expected.dtype and t.aval.weak_type and (
             not dtypes.is_complex(t.aval.dtype) or dtypes.is_complex(expected.dtype)):

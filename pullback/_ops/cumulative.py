@@ -175,6 +175,7 @@ cummin_p = _cumulative("cummin", lambda x, axis: np.minimum.accumulate(x, axis=a
                        ORDERED)
 _scan_jvp(cummax_p, _extreme_tangent(cummax_p))
 _scan_jvp(cummin_p, _extreme_tangent(cummin_p))
+cummax_p.rearranging = cummin_p.rearranging = True
 cummax = _function("cummax", cummax_p, "The largest element so far along an axis, from the last one if `reverse`.")
 cummin = _function("cummin", cummin_p, "The smallest element so far along an axis, from the last one if `reverse`.")
 

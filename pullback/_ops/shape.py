@@ -340,6 +340,7 @@ transpose_p.kernel = lambda x, permutation: x.transpose(permutation)
 transpose_p.lower = lambda ctx, x, permutation: ctx.op("stablehlo.transpose", [x], ctx.out_avals[0],
                                                        f"permutation = {int_array(permutation)}")
 linear_jvp(transpose_p)
+broadcast_in_dim_p.rearranging = reshape_p.rearranging = transpose_p.rearranging = True
 transpose_p.transpose = lambda ct, x, permutation: [transpose(ct, _inverse(permutation))]
 transpose_p.batch = _transpose_batch
 
@@ -425,8 +426,7 @@ convert_element_type_p.elementwise = True
 convert_element_type_p.lower = _convert_lower
 convert_element_type_p.jvp = _convert_jvp
 convert_element_type_p.transpose = _convert_transpose
-convert_element_type_p.batch = lambda operands, dims, **params: (
-    convert_element_type_p.bind(*operands, **params), dims[0])
+convert_element_type_p.batch = lambda xs, dims, **params: (convert_element_type_p.bind(*xs, **params), dims[0])
 
 # --- what transformations need of shapes ---
 

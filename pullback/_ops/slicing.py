@@ -296,6 +296,7 @@ rev_p.kernel = lambda x, dimensions: np.flip(x, dimensions)
 rev_p.lower = lambda ctx, x, dimensions: ctx.op("stablehlo.reverse", [x], ctx.out_avals[0],
                                                 f"dimensions = {int_array(dimensions)}")
 linear_jvp(rev_p)
+slice_p.rearranging = rev_p.rearranging = True
 rev_p.transpose = lambda ct, x, dimensions: [rev(ct, dimensions)]
 rev_p.batch = lambda args, dims, dimensions: (
     rev(args[0], tuple(d + (d >= dims[0]) for d in dimensions)), dims[0])

@@ -165,6 +165,7 @@ sort_p.kernel = _sort_kernel
 sort_p.lower = _sort_lower
 sort_p.jvp = _sort_jvp
 sort_p.batch = _sort_batch
+sort_p.rearranging = True
 
 # --- top_k ---
 
