@@ -130,6 +130,30 @@ def iterate(state: Sequence[Expr], step: Callable, unfinished: Callable, limit: 
     return [Expr(ctx, x) for x in outs[1:]]
 
 
+def continued_fraction(x: Expr, first: Expr, terms: Callable, *carried: Expr) -> Expr:
+    """The reciprocal of the continued fraction first + a1 / (b1 + a2 / (b2 + ...)), `terms(n, *carried) = (a, b)`.
+
+    By Lentz's method (Lentz 1976, modified by Thompson and Barnett 1986).
+    """
+    dtype = x.value.aval.dtype
+    tiny = float(np.finfo(dtype).tiny) * 1e4
+    eps = float(np.finfo(dtype).eps)
+
+    def nonzero(v):
+        return v.abs().is_("LT", tiny).choose(tiny, v)
+
+    def step(n, c_, d, h, delta, *rest):
+        a, b = terms(n, *rest)
+        d = 1.0 / nonzero(a * d + b)
+        c_ = nonzero(b + a / c_)
+        delta = c_ * d
+        return [c_, d, h * delta, delta, *rest]
+
+    d = 1.0 / nonzero(first)
+    start = [nonzero(first) * 0.0 + 1.0 / tiny, d, d, first * 0.0 + 2.0, *carried]
+    return iterate(start, step, lambda c_, d, h, delta, *rest: (delta - 1.0).abs().is_("GT", eps))[2]
+
+
 def emitted(ctx: Block, function: Callable[..., Sequence[Array]], *values: Value) -> list[Value]:
     """What a function of arrays returns for values being lowered: a lowering rule in the words of other operations."""
     closed = stage(function, [x.aval for x in values])

@@ -183,6 +183,19 @@ def nary(name: str, kernel: Callable | None, op: str | Callable, *tangents: Call
     return p
 
 
+def scipy_kernel(name: str) -> Callable:
+    """The kernel of a function of `scipy.special`; half precision is computed in float32."""
+
+    def kernel(*args):
+        from scipy import special
+
+        if args[0].dtype.itemsize <= 2:
+            args = tuple(x.astype(np.float32) for x in args)
+        return getattr(special, name)(*args)
+
+    return kernel
+
+
 # --- public functions: one application of a primitive, and a docstring that states its types ---
 
 

@@ -31,6 +31,16 @@ def zero_jvp(p: Primitive) -> None:
     p.jvp = jvp
 
 
+def no_derivative(name: str, argument: str) -> Callable:
+    """The tangent rule of an operand by which a function has no derivative here: NotImplementedError says so."""
+
+    def refuse(t, y, *primals):
+        raise NotImplementedError(f"{name} has no derivative with respect to {argument}: differentiate with respect to "
+                                  "the other argument only, or stop_gradient this one")
+
+    return refuse
+
+
 def keeps_type(p: Primitive) -> None:
     """The result has the type of the first operand."""
     p.abstract_eval = lambda x, *_, **params: x

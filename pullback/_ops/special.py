@@ -1,4 +1,4 @@
-"""Special functions: error functions, the gamma family, Bessel functions, and the bits of floating-point numbers.
+"""Special functions: error functions, logarithms of sums, x log y, and the bits of floating-point numbers.
 
 Kernels are SciPy's, imported at the first call; lowerings are those of XLA's CHLO dialect, or stand here.
 """
@@ -21,13 +21,11 @@ from pullback._ops.elementwise import (
     add,
     div,
     exp,
-    floor,
     log,
     log1p,
     logistic,
     mul,
     neg,
-    rem,
     scalar,
     square,
     sub,
@@ -44,25 +42,12 @@ from pullback._ops.families import (
     function_of_two,
     nary,
     operands,
+    scipy_kernel,
     to_bool,
     unary,
 )
 from pullback._ops.rules import zero_jvp
 from pullback._ops.shape import broadcast_to, convert_element_type, unbroadcast
-
-
-def scipy_kernel(name: str) -> Callable:
-    """The kernel of a function of `scipy.special`; half precision is computed in float32."""
-
-    def kernel(*args):
-        from scipy import special
-
-        if args[0].dtype.itemsize <= 2:
-            args = tuple(x.astype(np.float32) for x in args)
-        return getattr(special, name)(*args)
-
-    return kernel
-
 
 # --- error functions ---
 
@@ -78,99 +63,6 @@ erf = function_of_one(__name__, erf_p,
 erfc = function_of_one(__name__, erfc_p, "`1 - erf(x)`, accurate for large `x` (DLMF 7.2.2).", "0.", "1.0")
 erf_inv = function_of_one(__name__, erf_inv_p,
     "The inverse of `erf` on (-1, 1): -inf and inf at -1 and 1, nan outside.", "0.", "0.0")
-
-# --- the gamma function: d/dx lgamma = digamma, its derivatives are polygamma(n, x) = (-1)^(n+1) n! zeta(n+1, x) ---
-
-
-def _lgamma_kernel(x):
-    return np.where(np.isinf(x), np.inf, scipy_kernel("gammaln")(x))
-
-
-lgamma_p = unary("lgamma", _lgamma_kernel, "chlo.lgamma", lambda t, x, y: mul(t, digamma(x)), FLOAT)
-
-
-def _digamma_kernel(x):
-    return np.where(x == 0, np.nan, scipy_kernel("digamma")(x))  # a pole has no sign, as at -1, -2, ...
-
-
-def _digamma_lower(ctx, x):
-    # what the compiler has at 0 differs from version to version: -inf or nan
-    pole = ctx.compare("EQ", x, ctx.full_like(x, 0))
-    return ctx.op("stablehlo.select", [pole, ctx.full_like(x, np.nan), ctx.op("chlo.digamma", [x])], x.aval)
-
-
-digamma_p = unary("digamma", _digamma_kernel, _digamma_lower,
-                  lambda t, x, y: mul(t, polygamma(scalar(x, 1), x)), FLOAT)
-
-
-def _polygamma_kernel(n, x):
-    from scipy import special
-
-    if x.dtype.itemsize <= 2:
-        n, x = n.astype(np.float32), x.astype(np.float32)
-    value = np.where(n % 2 == 0, -1, 1) * special.gamma(n + 1) * special.zeta(n + 1, x)
-    return np.where(n == 0, special.digamma(x), value)
-
-
-def no_derivative(name: str, argument: str):
-    def refuse(t, y, *primals):
-        raise NotImplementedError(f"{name} has no derivative with respect to {argument}: differentiate with respect to "
-                                  "the other argument only, or stop_gradient this one")
-
-    return refuse
-
-
-polygamma_p = nary("polygamma", _polygamma_kernel, "chlo.polygamma", no_derivative("polygamma", "its order"),
-                   lambda t, y, n, x: mul(t, polygamma(add(n, scalar(n, 1)), x)), add=add, accepts=FLOAT)
-zeta_p = nary("zeta", scipy_kernel("zeta"), "chlo.zeta", no_derivative("zeta", "its exponent"),
-              lambda t, y, s, q: mul(t, neg(mul(s, zeta(add(s, scalar(s, 1)), q)))), add=add, accepts=FLOAT)
-
-lgamma = function_of_one(__name__, lgamma_p,
-    "The logarithm of |gamma(x)|: inf at 0 and the negative integers. Its derivative is `digamma`.", "1.", "0.0")
-digamma: Callable[[Any], Array] = function_of_one(__name__, digamma_p,
-    "The derivative of `lgamma` (DLMF 5.2.2), nan at its poles 0, -1, -2, ...", "1.", "-0.5772157")
-
-
-def polygamma(m: Any, x: Any) -> Array:
-    """The derivative of order `m` of `digamma` at `x` (DLMF 5.15), elementwise.
-
-    `m`: whole numbers in the floating-point dtype of `x`; shapes broadcast. TypeError for other dtypes or two of them.
-    The derivative by `m` is refused with NotImplementedError.
-
-    >>> from pullback import lax
-    >>> print(f"{lax.polygamma(1., 1.):.4f}")
-    1.6449
-    """
-    return polygamma_p.bind(*operands("polygamma", m, x))
-
-
-def zeta(x: Any, q: Any) -> Array:
-    """The Hurwitz zeta function, the sum of `(k + q)**-x` over k >= 0, for `x` > 1 (DLMF 25.11), elementwise.
-
-    Floats of one dtype, of shapes that broadcast; TypeError for others. The derivative by `x` is refused with
-    NotImplementedError.
-
-    >>> from pullback import lax
-    >>> print(f"{lax.zeta(2., 1.):.4f}")
-    1.6449
-    """
-    return zeta_p.bind(*operands("zeta", x, q))
-
-
-def gamma_sign(x: Array) -> Array:
-    """The sign of the gamma function of a float: that of 0 at 0, nan at the negative integers."""
-    whole = floor(x)
-    one, nan = scalar(x, 1), scalar(x, np.nan)
-    odd = c.ne(rem(whole, scalar(x, 2)), scalar(x, 0))
-    below = c.select(c.eq(x, whole), nan, c.select(odd, scalar(x, -1), one))
-    above = c.select(signbit(x), scalar(x, -1), one)
-    return c.select(c.lt(x, scalar(x, 0)), below, c.select(c.ne(x, x), x, above))
-
-
-def gamma(x: Array) -> Array:
-    """The gamma function of a float."""
-    return mul(gamma_sign(x), exp(lgamma(x)))
-
 
 # --- the logarithm of the normal distribution function: below -10 (-20 in float64) by the asymptotic series
 # --- Phi(x) = phi(x) / -x * (1 - 1/x**2 + 3/x**4 - 15/x**6 + ...), which has accurate derivatives, too

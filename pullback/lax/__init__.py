@@ -10,6 +10,8 @@ from pullback._higher_order.loops import fori_loop, map, scan
 from pullback._higher_order.root import custom_root
 from pullback._higher_order.while_loop import while_loop
 from pullback._ops.assemble import bitcast_convert_type, broadcasted_iota, concatenate, iota, split
+from pullback._ops.bessel import bessel_i0e, bessel_i1e
+from pullback._ops.beta import betainc
 from pullback._ops.broadcasting import broadcast, broadcast_shapes, collapse
 from pullback._ops.collectives import all_gather, axis_index, axis_size, pmax, pmean, pmin, ppermute, psum
 from pullback._ops.compare import (
@@ -32,12 +34,13 @@ from pullback._ops.elementwise import (
     max, min, mul, neg, pow, reciprocal, rem, round, rsqrt, sign, sqrt, square, sub,
 )
 from pullback._ops.fft import FftType, fft
-from pullback._ops.gamma_bessel import bessel_i0e, bessel_i1e, betainc, igamma, igammac
+from pullback._ops.gamma import digamma, lgamma
 from pullback._ops.gather_numpy import GatherDimensionNumbers, GatherScatterMode, ScatterDimensionNumbers
 from pullback._ops.gather_scatter import (
     gather, scatter, scatter_add, scatter_sub,
 )
 from pullback._ops.identity import stop_gradient
+from pullback._ops.incomplete_gamma import igamma, igammac
 from pullback._ops.reduce import (
     argmax, argmin, reduce_and, reduce_max, reduce_min, reduce_or, reduce_precision, reduce_prod, reduce_xor,
 )
@@ -47,11 +50,12 @@ from pullback._ops.shape import (
 )
 from pullback._ops.slicing import index_in_dim, pad, rev, slice, slice_in_dim
 from pullback._ops.sort import sort, sort_key_val, top_k
-from pullback._ops.special import clamp, digamma, erf, erf_inv, erfc, lgamma, nextafter, polygamma, zeta
+from pullback._ops.special import clamp, erf, erf_inv, erfc, nextafter
 from pullback._ops.trig import (
     abs, acos, acosh, asin, asinh, atan, atan2, atanh, complex, conj, cos, cosh, imag, real, sin, sinh, tan,
     tanh,
 )
+from pullback._ops.zeta import polygamma, zeta
 
 if _TYPE_CHECKING:
     from pullback.lax import linalg

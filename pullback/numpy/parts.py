@@ -8,9 +8,9 @@ import numpy as np
 from pullback._core import dtypes
 from pullback._core.array import Array
 from pullback._core.errors import boundary
+from pullback._ops import bessel, shape, special, trig
 from pullback._ops import compare as c
 from pullback._ops import elementwise as e
-from pullback._ops import gamma_bessel, shape, special, trig
 from pullback._ops.elementwise import scalar
 from pullback.numpy.elementwise import (
     FLOAT,
@@ -309,7 +309,7 @@ def i0(x: Any, /) -> Array:
     1.0
     """
     size = trig.abs_p.bind(x)
-    return e.mul_p.bind(e.exp_p.bind(size), gamma_bessel.bessel_i0e(x))
+    return e.mul_p.bind(e.exp_p.bind(size), bessel.bessel_i0e(x))
 
 
 __all__ = [

@@ -26,10 +26,10 @@ from pullback._ops.elementwise import exp, log, pow, sqrt
 from pullback._ops.elementwise import max as maximum
 from pullback._ops.elementwise import min as minimum
 from pullback._ops.families import elementwise_batch
+from pullback._ops.gamma import digamma
 from pullback._ops.random_bits import threefry_split
 from pullback._ops.reduce import reduce_or
 from pullback._ops.shape import broadcast_to, full, move_axis
-from pullback._ops.special import digamma
 from pullback._ops.trig import abs as absolute
 from pullback._xla.evaluate import eagerly
 from pullback.random.continuous import standard_exponential

@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 
 from pullback._core.array import Array
+from pullback._ops import bessel, trig
+from pullback._ops import beta as beta_ops
 from pullback._ops import compare as c
 from pullback._ops import elementwise as e
-from pullback._ops import gamma_bessel as g
+from pullback._ops import gamma as g
+from pullback._ops import incomplete_gamma as ig
 from pullback._ops import special as s
-from pullback._ops import trig
+from pullback._ops import zeta as zeta_ops
 from pullback._ops.elementwise import scalar
 from pullback.nn.normalization import log_softmax as log_softmax
 from pullback.nn.normalization import logsumexp as logsumexp
@@ -149,24 +152,24 @@ def log_ndtr(x: Any) -> Array:
 
 # --- the gamma family ---
 
-gammaln = _function("gammaln", s.lgamma_p,
+gammaln = _function("gammaln", g.lgamma_p,
                     "The logarithm of |gamma(x)|: inf at 0, -1, -2, ... Its derivative is `digamma`.",
                     "1.", "0.0")
-digamma = _function("digamma", s.digamma_p, "The derivative of `gammaln` (DLMF 5.2.2): nan at 0, -1, -2, ...",
+digamma = _function("digamma", g.digamma_p, "The derivative of `gammaln` (DLMF 5.2.2): nan at 0, -1, -2, ...",
                     "1.", "-0.5772157")
-gammainc = _function_of_two("gammainc", g.igamma_p,
+gammainc = _function_of_two("gammainc", ig.igamma_p,
                             "The regularized lower incomplete gamma function P(a, x) (DLMF 8.2.4); "
                             "differentiable in `x`.",
                             "1., 0.", "0.0")
-gammaincc = _function_of_two("gammaincc", g.igammac_p,
+gammaincc = _function_of_two("gammaincc", ig.igammac_p,
                              "The regularized upper incomplete gamma function Q(a, x) (DLMF 8.2.4); "
                              "differentiable in `x`.",
                              "1., 0.", "1.0")
-polygamma = _function_of_two("polygamma", s.polygamma_p,
+polygamma = _function_of_two("polygamma", zeta_ops.polygamma_p,
                              "The derivative of whole order `n` of `digamma`: `polygamma(n, x)` (DLMF 5.15); "
                              "differentiable in `x`.",
                              "1, 1.", "1.644934")
-zeta = _function_of_two("zeta", s.zeta_p, "The Hurwitz zeta function (DLMF 25.11.1); differentiable in `q`.",
+zeta = _function_of_two("zeta", zeta_ops.zeta_p, "The Hurwitz zeta function (DLMF 25.11.1); differentiable in `q`.",
                         "2., 1.", "1.644934")
 
 
@@ -178,7 +181,7 @@ def gamma(x: Any) -> Array:
     >>> print(special.gamma(3.))
     2.0
     """
-    return s.gamma(x)
+    return g.gamma(x)
 
 
 @elementwise(FLOAT)
@@ -189,7 +192,7 @@ def gammasgn(x: Any) -> Array:
     >>> print(special.gammasgn(-0.5))
     -1.0
     """
-    return s.gamma_sign(x)
+    return g.gamma_sign(x)
 
 
 @elementwise(FLOAT)
@@ -201,7 +204,7 @@ def factorial(n: Any) -> Array:
     6.0
     """
     negative = c.lt_p.bind(n, scalar(n, 0))
-    value = e.exp_p.bind(s.lgamma_p.bind(e.add_p.bind(n, scalar(n, 1))))
+    value = e.exp_p.bind(g.lgamma_p.bind(e.add_p.bind(n, scalar(n, 1))))
     return c.select_p.bind(negative, scalar(n, 0), value)
 
 
@@ -217,7 +220,7 @@ def betaln(a: Any, b: Any) -> Array:
 
 
 def _log_beta(a: Array, b: Array) -> Array:
-    return e.sub_p.bind(e.add_p.bind(s.lgamma_p.bind(a), s.lgamma_p.bind(b)), s.lgamma_p.bind(e.add_p.bind(a, b)))
+    return e.sub_p.bind(e.add_p.bind(g.lgamma_p.bind(a), g.lgamma_p.bind(b)), g.lgamma_p.bind(e.add_p.bind(a, b)))
 
 
 @elementwise(FLOAT)
@@ -228,7 +231,7 @@ def beta(a: Any, b: Any) -> Array:
     >>> print(special.beta(1., 1.))
     1.0
     """
-    sign = e.mul_p.bind(s.gamma_sign(a), e.mul_p.bind(s.gamma_sign(b), s.gamma_sign(e.add_p.bind(a, b))))
+    sign = e.mul_p.bind(g.gamma_sign(a), e.mul_p.bind(g.gamma_sign(b), g.gamma_sign(e.add_p.bind(a, b))))
     return e.mul_p.bind(sign, e.exp_p.bind(_log_beta(a, b)))
 
 
@@ -240,7 +243,7 @@ def betainc(a: Any, b: Any, x: Any) -> Array:
     >>> print(special.betainc(1., 1., 0.25))
     0.25
     """
-    return g.regularized_incomplete_beta_p.bind(a, b, x)
+    return beta_ops.regularized_incomplete_beta_p.bind(a, b, x)
 
 
 @elementwise(FLOAT)
@@ -251,15 +254,15 @@ def poch(z: Any, m: Any) -> Array:
     >>> print(special.poch(1., 1.))
     1.0
     """
-    return e.exp_p.bind(e.sub_p.bind(s.lgamma_p.bind(e.add_p.bind(z, m)), s.lgamma_p.bind(z)))
+    return e.exp_p.bind(e.sub_p.bind(g.lgamma_p.bind(e.add_p.bind(z, m)), g.lgamma_p.bind(z)))
 
 
 # --- Bessel functions ---
 
-i0e = _function("i0e", g.bessel_i0e_p, "`exp(-|x|) * i0(x)`: the modified Bessel function of order 0, scaled.", "0.",
-                "1.0")
-i1e = _function("i1e", g.bessel_i1e_p, "`exp(-|x|) * i1(x)`: the modified Bessel function of order 1, scaled.", "0.",
-                "0.0")
+i0e = _function("i0e", bessel.bessel_i0e_p, "`exp(-|x|) * i0(x)`: the modified Bessel function of order 0, scaled.",
+                "0.", "1.0")
+i1e = _function("i1e", bessel.bessel_i1e_p, "`exp(-|x|) * i1(x)`: the modified Bessel function of order 1, scaled.",
+                "0.", "0.0")
 
 
 @elementwise(FLOAT)
@@ -270,7 +273,7 @@ def i0(x: Any) -> Array:
     >>> print(special.i0(0.))
     1.0
     """
-    return e.mul_p.bind(e.exp_p.bind(trig.abs_p.bind(x)), g.bessel_i0e_p.bind(x))
+    return e.mul_p.bind(e.exp_p.bind(trig.abs_p.bind(x)), bessel.bessel_i0e_p.bind(x))
 
 
 @elementwise(FLOAT)
@@ -281,7 +284,7 @@ def i1(x: Any) -> Array:
     >>> print(special.i1(0.))
     0.0
     """
-    return e.mul_p.bind(e.exp_p.bind(trig.abs_p.bind(x)), g.bessel_i1e_p.bind(x))
+    return e.mul_p.bind(e.exp_p.bind(trig.abs_p.bind(x)), bessel.bessel_i1e_p.bind(x))
 
 
 __all__ = [
