@@ -6,9 +6,10 @@ from typing import Any
 
 from pullback._core.array import Array
 from pullback._ops import compare as c
-from pullback._ops.elementwise import add, div, mul, scalar, sign, sub
+from pullback._ops.elementwise import add, div, mul, scalar, sub
 from pullback._ops.expressions import Expr, written
 from pullback._ops.families import FLOAT, function_of_one, scipy_kernel, unary
+from pullback._ops.trig import side_p, sign
 
 # --- i0e by Chebyshev series in x on [0, 8], in 1/x beyond ---
 
@@ -55,7 +56,7 @@ def _i1e_tangent(t, y, x):
 
 
 bessel_i0e_p = unary("bessel_i0e", scipy_kernel("i0e"), _i0e_lower,
-                     lambda t, x, y: mul(t, sub(bessel_i1e(x), mul(sign(x), y))), FLOAT)
+                     lambda t, x, y: mul(t, sub(bessel_i1e(x), mul(side_p.bind(x), y))), FLOAT)
 bessel_i1e_p = unary("bessel_i1e", scipy_kernel("i1e"), "chlo.bessel_i1e",
                      lambda t, x, y: _i1e_tangent(t, y, x), FLOAT)
 

@@ -14,7 +14,7 @@ from pullback._core.types import make_aval
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.assemble import broadcasted_iota, concatenate
 from pullback._ops.compare import ge, ne, select
-from pullback._ops.elementwise import add, log, mul, neg, rem, sign, sub
+from pullback._ops.elementwise import add, log, mul, neg, rem, sub
 from pullback._ops.expressions import emitted
 from pullback._ops.families import scalar_like
 from pullback._ops.lu import factored, inverse, lu_solve_p
@@ -25,7 +25,7 @@ from pullback._ops.slicing import index_in_dim, pad, slice_in_dim
 from pullback._ops.triangular_solve import triangular_solve
 from pullback._ops.trig import abs as magnitude
 from pullback._ops.trig import complex as complex_of
-from pullback._ops.trig import imag, real, real_dtype
+from pullback._ops.trig import imag, real, real_dtype, sign
 
 _INDEX = np.dtype(np.int32)
 

@@ -375,22 +375,9 @@ logistic_p = unary("logistic", _logistic_kernel, "stablehlo.logistic",
 
 logistic = function_of_one(__name__, logistic_p, "1 / (1 + exp(-x)).", "0.", "0.5")
 
-# --- sign, rounding, and what is finite ---
+# --- rounding, and what is finite ---
 
 
-def _sign_kernel(x):
-    if dtypes.is_complex(x.dtype):
-        return np.where(x == 0, x, np.divide(x, np.abs(x)))
-    return np.sign(x)
-
-
-def _sign_lower(ctx, x):
-    if x.aval.dtype.kind == "u":
-        return ctx.op("stablehlo.minimum", [x, ctx.full_like(x, 1)])
-    return ctx.op("stablehlo.sign", [x])
-
-
-sign_p = unary("sign", _sign_kernel, _sign_lower, None, NUMBER)
 floor_p = unary("floor", np.floor, "stablehlo.floor", None, FLOAT)
 ceil_p = unary("ceil", np.ceil, "stablehlo.ceil", None, FLOAT)
 trunc_p = unary("trunc", np.trunc, lambda ctx, x: ctx.op("stablehlo.select", [
@@ -425,9 +412,6 @@ round_p = unary("round", _round_kernel, _round_lower, None, FLOAT)
 is_finite_p = unary("is_finite", np.isfinite, lambda ctx, x: ctx.op("stablehlo.is_finite", [x], ctx.out_avals[0]),
                     None, FLOAT, to_bool)
 
-sign = function_of_one(__name__, sign_p,
-    "-1, 0 or 1 by the sign of `x`, nan of nan; x / |x| of complex numbers. Its derivative is 0 everywhere.",
-    "-2.", "-1.0")
 floor = function_of_one(__name__, floor_p,
     "The largest integer not above `x`. Its derivative is 0 everywhere.", "-1.5", "-2.0")
 ceil = function_of_one(__name__, ceil_p,

@@ -19,11 +19,12 @@ from pullback._core.types import ShapedArray, make_aval
 from pullback._ops.assemble import broadcasted_iota
 from pullback._ops.compare import bitwise_and, eq, ge, gt, select
 from pullback._ops.dot import batch_matmul
-from pullback._ops.elementwise import add, is_finite, mul, neg, sub
+from pullback._ops.elementwise import add, is_finite, mul, sub
 from pullback._ops.expressions import emitted
-from pullback._ops.families import broadcast_shapes, nary, scalar_like
+from pullback._ops.families import broadcast_shapes, scalar_like
 from pullback._ops.gather_numpy import GatherDimensionNumbers
 from pullback._ops.gather_scatter import gather
+from pullback._ops.quotients import quotient_or_nan
 from pullback._ops.reduce import reduce_and
 from pullback._ops.shape import (
     broadcast_in_dim,
@@ -33,7 +34,6 @@ from pullback._ops.shape import (
     move_axis,
     reshape,
     transpose,
-    unbroadcast,
 )
 from pullback._ops.slicing import slice_in_dim
 from pullback._ops.trig import conj, imag, real
@@ -243,34 +243,6 @@ def guarded_call(ctx: Block, name: str, x: Value, out_avals: Sequence[ShapedArra
 
 
 # --- quotients by the gaps between eigenvalues or singular values ---
-
-
-def _quotient(x, y):
-    return np.where(x == 0, x.dtype.type(0), x / np.where(y == 0, x.dtype.type(np.nan), y))
-
-
-def _quotient_lower(ctx, x, y):
-    zero = ctx.full_like(x, 0)
-    divisor = ctx.op("stablehlo.select", [ctx.compare("EQ", y, zero), ctx.full_like(y, np.nan), y], y.aval)
-    quotient = ctx.op("stablehlo.divide", [x, divisor])
-    return ctx.op("stablehlo.select", [ctx.compare("EQ", x, zero), zero, quotient], x.aval)
-
-
-def _quotient_transpose(ct, x, y):
-    return [unbroadcast(quotient_or_nan_p.bind(ct, y), x.aval), None]
-
-
-# The quotient that is 0 where x is, and by 0 nan for any other x. Where eigenvectors have no derivative their share of
-# a tangent is nan, but only if there is a share: what does not depend on them keeps its derivative.
-quotient_or_nan_p: Primitive = nary("quotient_or_nan", _quotient, _quotient_lower,
-                                    lambda t, z, x, y: quotient_or_nan_p.bind(t, y),
-                                    lambda t, z, x, y: neg(quotient_or_nan_p.bind(mul(z, t), y)), add=add)
-quotient_or_nan_p.transpose = _quotient_transpose
-
-
-def quotient_or_nan(x: Array, y: Array) -> Array:
-    """`x / y` for real or complex `y`: where `y` is 0, 0 for an `x` of 0 and nan for any other."""
-    return quotient_or_nan_p.bind(x, convert_element_type(y, x.aval.dtype))
 
 
 def over_gaps(x: Array, w: Array) -> Array:

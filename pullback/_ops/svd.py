@@ -25,13 +25,13 @@ from pullback._ops.matrices import (
     over_gaps,
     over_sums,
     product,
-    quotient_or_nan,
     real_part,
     routine,
     stack_aval,
     stacked_batch,
     workspace,
 )
+from pullback._ops.quotients import quotient_or_nan
 from pullback._ops.shape import reduce_sum
 from pullback._ops.slicing import slice_in_dim
 from pullback._ops.trig import real_dtype

@@ -11,9 +11,10 @@ from pullback._core.array import Array, lift
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
-from pullback._ops.compare import eq, select
-from pullback._ops.elementwise import add, div, mul, neg, rsqrt, scalar, sign, square, sub
+from pullback._core.zeros import zero_of
+from pullback._ops.elementwise import add, div, mul, neg, rsqrt, scalar, square, sub
 from pullback._ops.families import COMPLEX, FLOAT, NUMBER, function_of_one, function_of_two, nary, unary
+from pullback._ops.quotients import quotient_or_nan
 from pullback._ops.shape import unbroadcast
 
 # --- circular ---
@@ -146,15 +147,55 @@ conj = function_of_one(__name__, conj_p, "The complex conjugate.", "1 + 2j", "(1
 
 conj_p.transpose = lambda ct, x: [conj(ct)]
 
-# --- absolute value: |x| of complex x has the real derivative Re(conj(x) t) / |x| ---
+# --- sign and absolute value ---
+
+
+def _sign_kernel(x):
+    if dtypes.is_complex(x.dtype):
+        return np.where(x == 0, x, np.divide(x, np.abs(x)))
+    return np.sign(x)
+
+
+def _sign_lower(ctx, x):
+    if x.aval.dtype.kind == "u":
+        return ctx.op("stablehlo.minimum", [x, ctx.full_like(x, 1)])
+    return ctx.op("stablehlo.sign", [x])
+
+
+def _sign_tangent(t, x, y):
+    if not dtypes.is_complex(x.aval.dtype):
+        return zero_of(y.aval)
+    # only what turns x moves x / |x|: the share of t along i x / |x|
+    turn = mul(y, scalar(y, 1j))
+    share = real(mul(t, conj(turn)))
+    return mul(complex(share, scalar(share, 0)), quotient_or_nan(turn, abs_p.bind(x)))
+
+
+sign_p = unary("sign", _sign_kernel, _sign_lower, _sign_tangent, NUMBER)
+
+sign = function_of_one(__name__, sign_p,
+    "-1, 0 or 1 by the sign of `x`, nan of nan; x / |x| of complex numbers, 0 of 0. Its derivative is 0 at real "
+    "numbers and at 0; at a complex `x` it is the real-linear map from t to i x Im(conj(x) t) / |x|**3.", "-2.", "-1.0")
+
+
+def _side_kernel(x):
+    sign = np.sign(x)
+    return sign if np.all(sign) else np.where(sign == 0, x.dtype.type(1), sign)
+
+
+def _side_lower(ctx, x):
+    at_zero = ctx.compare("EQ", x, ctx.full_like(x, 0))
+    return ctx.op("stablehlo.select", [at_zero, ctx.full_like(x, 1), ctx.op("stablehlo.sign", [x])], x.aval)
+
+
+# the derivative of |x|: at 0 that of the piece to the right
+side_p = unary("side", _side_kernel, _side_lower, None, FLOAT)
 
 
 def _abs_tangent(t, x, y):
     if not dtypes.is_complex(x.aval.dtype):
-        return mul(t, sign(x))
-    # 0 at 0; written by |x| itself, not by the sign of x, which counts as locally constant
-    size = select(eq(y, scalar(y, 0)), scalar(y, 1), y)
-    return div(real(mul(t, conj(x))), size)
+        return mul(t, side_p.bind(x))
+    return real(mul(t, conj(quotient_or_nan(x, y))))
 
 
 abs_p = unary("abs", np.abs, lambda ctx, x: ctx.op("stablehlo.abs", [x], ctx.out_avals[0]), _abs_tangent, NUMBER,
@@ -164,8 +205,9 @@ abs_p = unary("abs", np.abs, lambda ctx, x: ctx.op("stablehlo.abs", [x], ctx.out
 def abs(x: Any) -> Array:
     """The absolute value of a number of any shape, real for complex dtypes; the most negative integer is its own.
 
-    Its derivative at 0 is 0; at a complex `x` it is the real-linear map from t to Re(conj(x) t) / |x|. TypeError for
-    bools.
+    Its derivative at the real 0 is 1, as if 0 were positive: so functions like |x|**2, that are smooth though |x| is
+    not, have the right derivatives. At a complex `x` it is the real-linear map from t to Re(conj(x) t) / |x|, 0 at 0.
+    TypeError for bools.
 
     >>> from pullback import lax
     >>> print(lax.abs(3 - 4j))

@@ -31,7 +31,7 @@ from pullback._ops.dynamic_slicing import (
 )
 from pullback._ops.elementwise import (
     RoundingMethod, add, cbrt, ceil, div, exp, exp2, expm1, floor, integer_pow, is_finite, log, log1p, logistic,
-    max, min, mul, neg, pow, reciprocal, rem, round, rsqrt, sign, sqrt, square, sub,
+    max, min, mul, neg, pow, reciprocal, rem, round, rsqrt, sqrt, square, sub,
 )
 from pullback._ops.fft import FftType, fft
 from pullback._ops.gamma import digamma, lgamma
@@ -52,7 +52,7 @@ from pullback._ops.slicing import index_in_dim, pad, rev, slice, slice_in_dim
 from pullback._ops.sort import sort, sort_key_val, top_k
 from pullback._ops.special import clamp, erf, erf_inv, erfc, nextafter
 from pullback._ops.trig import (
-    abs, acos, acosh, asin, asinh, atan, atan2, atanh, complex, conj, cos, cosh, imag, real, sin, sinh, tan,
+    abs, acos, acosh, asin, asinh, atan, atan2, atanh, complex, conj, cos, cosh, imag, real, sign, sin, sinh, tan,
     tanh,
 )
 from pullback._ops.zeta import polygamma, zeta

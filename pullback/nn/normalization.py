@@ -16,6 +16,7 @@ from pullback._ops import trig
 from pullback._ops.assemble import broadcasted_iota
 from pullback._ops.elementwise import scalar
 from pullback._ops.identity import stop_gradient
+from pullback._ops.lengths import squared_size
 from pullback.numpy import reductions as r
 from pullback.numpy.elementwise import (
     FLOAT,
@@ -155,10 +156,10 @@ def _log_sum_exp(name: str, a: Any, axis: Axis, b: Any, keepdims: bool, return_s
     if is_complex:
         if return_sign:
             size = trig.abs_p.bind(total)
-            return _log_of_sum(size, shift), e.sign_p.bind(total)
+            return _log_of_sum(size, shift), trig.sign_p.bind(total)
         return e.add_p.bind(e.log_p.bind(total), cast(shift, dtype, False))
     if return_sign:
-        return _log_of_sum(trig.abs_p.bind(total), shift), e.sign_p.bind(total)
+        return _log_of_sum(trig.abs_p.bind(total), shift), trig.sign_p.bind(total)
     return _log_of_sum(total, shift)
 
 
@@ -202,7 +203,7 @@ def standardize(x: Any, axis: Axis = -1, mean: Any = None, variance: Any = None,
         mean = r.averaged("standardize", x, axis, keepdims=True, where=where)
     if variance is None:
         distance = x - mean
-        variance = r.averaged("standardize", r.squared_size(distance), axis, keepdims=True, where=where)
+        variance = r.averaged("standardize", squared_size(distance), axis, keepdims=True, where=where)
     variance = as_operand(variance, "standardize", 3) + epsilon
     return (x - mean) * e.rsqrt_p.bind(cast(variance, *common_dtype("standardize", INEXACT, [variance.aval])))
 

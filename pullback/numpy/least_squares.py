@@ -18,6 +18,7 @@ from pullback._ops import svd as svd_ops
 from pullback._ops.compare import lt, select
 from pullback._ops.elementwise import add, mul, sub
 from pullback._ops.families import scalar_like
+from pullback._ops.lengths import squared_size
 from pullback._ops.matrices import adjoint, check_matrices, conjugate, product, real_part
 from pullback._ops.shape import convert_element_type, full, reduce_sum, reshape
 from pullback._ops.slicing import slice_in_dim
@@ -30,7 +31,6 @@ from pullback.numpy.decompositions import (
     kept_values,
     tolerance_of,
 )
-from pullback.numpy.reductions import squared_size
 
 __all__ = ["lstsq"]
 

@@ -11,8 +11,9 @@ from pullback._core.array import Array
 from pullback._core.errors import boundary
 from pullback._ops import elementwise
 from pullback._ops.assemble import broadcasted_iota
-from pullback._ops.compare import eq
+from pullback._ops.compare import eq, select
 from pullback._ops.families import scalar_like
+from pullback._ops.lengths import norm_p
 from pullback._ops.reduce import reduce_max_p, reduce_min_p
 from pullback._ops.shape import broadcast_to, convert_element_type, expand_dims, reduce_sum_p, reshape
 from pullback._ops.trig import abs as magnitude
@@ -40,7 +41,7 @@ from pullback.numpy.elementwise import as_operand, integer
 from pullback.numpy.least_squares import lstsq
 from pullback.numpy.logic import truth
 from pullback.numpy.manipulation import matrix_transpose, moveaxis
-from pullback.numpy.reductions import axes_of, one_axis, reduced, squared_size
+from pullback.numpy.reductions import axes_of, one_axis, reduced
 from pullback.numpy.solving import (
     SlogdetResult,
     cholesky,
@@ -77,7 +78,7 @@ def _extreme(name: str, ord: Any, sizes: Array, axes: tuple[int, ...], keepdims:
 
 def _vector_norm(name: str, x: Array, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Array:
     if ord is None or ord == 2:
-        return elementwise.sqrt(reduced(reduce_sum_p, squared_size(x), axes, keepdims))
+        return reduced(norm_p, x, axes, keepdims)
     if isinstance(ord, str):
         raise ValueError(f"{name}: ord={ord!r} is a norm of matrices; of vectors give a number, inf or -inf")
     if ord in (np.inf, -np.inf):
@@ -88,9 +89,13 @@ def _vector_norm(name: str, x: Array, ord: Any, axes: tuple[int, ...], keepdims:
     if ord == 1:
         return reduced(reduce_sum_p, magnitude(x), axes, keepdims)
     sizes = magnitude(x)
+    zero, one = (scalar_like(n, sizes.aval.dtype) for n in (0, 1))
     p = convert_element_type(as_operand(ord, name, 1), sizes.aval.dtype)
-    total = reduced(reduce_sum_p, elementwise.pow(sizes, p), axes, keepdims)
-    return elementwise.pow(total, elementwise.div(scalar_like(1, sizes.aval.dtype), p))
+    # the norm has its tip where all is zero, where the powers have none of the derivatives that add up to 0
+    tip = eq(reduced(reduce_max_p, sizes, axes, True), zero) if sizes.aval.size else None
+    total = reduced(reduce_sum_p, elementwise.pow(sizes if tip is None else select(tip, one, sizes), p), axes, keepdims)
+    y = elementwise.pow(total, elementwise.div(one, p))
+    return y if tip is None else select(reshape(tip, y.aval.shape), zero, y)
 
 
 def _matrix_norm(name: str, x: Array, ord: Any, rows: int, columns: int, keepdims: bool) -> Array:
@@ -120,6 +125,9 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     count of nonzeros) or any number p, for sum(|x|**p)**(1/p); of matrices: None or "fro" (root of the sum of
     squares), 1 or -1 (the largest or smallest column sum), inf or -inf (of row sums), 2 or -2 (the largest or smallest
     singular value), "nuc" (the sum of singular values). Of an empty axis the largest is 0.
+
+    The gradient where all elements are 0 is 0 for every `ord` of vectors but 1, inf and -inf, which have the
+    derivatives of the sum and the extremes of |x| (see docs/conventions.md).
     ValueError for another `ord`, for the smallest of an empty axis, and for an axis out of bounds.
 
     >>> import pullback.numpy as pnp

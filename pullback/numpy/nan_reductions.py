@@ -12,12 +12,13 @@ from pullback._core.primitive import Primitive
 from pullback._ops import compare, elementwise, reduce
 from pullback._ops.cumulative import cumprod_p, cumsum_p
 from pullback._ops.families import scalar_like
+from pullback._ops.lengths import norm_p, squared_size
 from pullback._ops.shape import convert_element_type, reduce_sum_p
 from pullback._ops.trig import real_dtype
 from pullback.numpy import cumulative as running
 from pullback.numpy import reductions
 from pullback.numpy.elementwise import as_operand
-from pullback.numpy.reductions import Axis, accumulator, axes_of, freedom_of, masked, reduced, refuse_out, squared_size
+from pullback.numpy.reductions import Axis, accumulator, axes_of, freedom_of, masked, reduced, refuse_out
 
 __all__ = ["nansum", "nanprod", "nanmax", "nanmin", "nanargmax", "nanargmin", "nanmean", "nanvar", "nanstd",
            "nancumsum", "nancumprod"]
@@ -163,7 +164,7 @@ def nanmean(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keep
     return convert_element_type(elementwise.div(total, _counted(present, axes, keepdims, x.aval.dtype)), target)
 
 
-def _variance(name, a, axis, dtype, out, ddof, keepdims, where, mean):
+def _variance(name, a, axis, dtype, out, ddof, keepdims, where, mean, rooted=False):
     refuse_out(name, out)
     x = as_operand(a, name, 0)
     target = dtypes.to_inexact(x.aval.dtype if dtype is None else dtypes.canonicalize_dtype(dtype), False)[0]
@@ -175,9 +176,13 @@ def _variance(name, a, axis, dtype, out, ddof, keepdims, where, mean):
                                  _counted(present, axes, True, x.aval.dtype))
     else:
         center = convert_element_type(as_operand(mean, name, "mean"), x.aval.dtype)
-    size = squared_size(_kept(elementwise.sub(x, center), present))
-    freedom = freedom_of(name, _counted(present, axes, keepdims, size.aval.dtype), ddof)
-    y = elementwise.div(reduced(reduce_sum_p, size, axes, keepdims), freedom)
+    distance = _kept(elementwise.sub(x, center), present)
+    freedom = freedom_of(name, _counted(present, axes, keepdims, real_dtype(distance.aval.dtype)), ddof)
+    if rooted:
+        # as a length, whose derivative is 0 where all are equal
+        y = elementwise.div(reduced(norm_p, distance, axes, keepdims), elementwise.sqrt(freedom))
+    else:
+        y = elementwise.div(reduced(reduce_sum_p, squared_size(distance), axes, keepdims), freedom)
     return convert_element_type(y, real_dtype(target))
 
 
@@ -202,7 +207,7 @@ def nanstd(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof:
     >>> print(pnp.nanstd(pnp.array([1., pnp.nan, 3.])))
     1.0
     """
-    return elementwise.sqrt(_variance("nanstd", a, axis, dtype, out, ddof, keepdims, where, mean))
+    return _variance("nanstd", a, axis, dtype, out, ddof, keepdims, where, mean, rooted=True)
 
 
 @boundary

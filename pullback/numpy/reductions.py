@@ -19,8 +19,9 @@ from pullback._core.errors import boundary
 from pullback._core.primitive import Primitive
 from pullback._ops import compare, elementwise, reduce
 from pullback._ops.families import scalar_like
+from pullback._ops.lengths import norm_p, squared_size
 from pullback._ops.shape import broadcast_to, canonical_axes, convert_element_type, reduce_sum_p, reshape
-from pullback._ops.trig import imag, real, real_dtype
+from pullback._ops.trig import real_dtype
 from pullback.numpy.elementwise import as_operand, cast
 from pullback.numpy.logic import truth
 
@@ -416,13 +417,6 @@ def freedom_of(name: str, count: Array, ddof: Any) -> Array:
     return compare.select_p.bind(compare.gt(freedom, scalar_like(0, dtype)), freedom, scalar_like(np.nan, dtype))
 
 
-def squared_size(x: Array) -> Array:
-    """|x|**2, real."""
-    if dtypes.is_complex(x.aval.dtype):
-        return elementwise.add(elementwise.square(real(x)), elementwise.square(imag(x)))
-    return elementwise.square(x)
-
-
 @boundary
 def var(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: int = 0, keepdims: bool = False, *,
         where: Any = None, mean: Any = None, correction: int | float | None = None) -> Array:
@@ -447,10 +441,10 @@ def std(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: in
     >>> print(pnp.std(pnp.array([1., 3.])))
     1.0
     """
-    return elementwise.sqrt(_variance("std", a, axis, dtype, out, ddof, keepdims, where, mean, correction))
+    return _variance("std", a, axis, dtype, out, ddof, keepdims, where, mean, correction, rooted=True)
 
 
-def _variance(name, a, axis, dtype, out, ddof, keepdims, where, mean, correction):
+def _variance(name, a, axis, dtype, out, ddof, keepdims, where, mean, correction, rooted=False):
     refuse_out(name, out)
     if correction is not None:
         if ddof:
@@ -467,11 +461,16 @@ def _variance(name, a, axis, dtype, out, ddof, keepdims, where, mean, correction
     x = convert_element_type(x, accumulator(inexact))
     center = mean_in(name, x, axes, True, where) if mean is None else cast(
         as_operand(mean, name, "mean"), x.aval.dtype, False)
-    size = squared_size(elementwise.sub(x, center))
+    distance = elementwise.sub(x, center)
     if where is not None:
-        size = masked(name, size, where, 0)
-    count = count_of(name, size.aval.shape, axes, keepdims, where, size.aval.dtype)
-    y = elementwise.div(reduced(reduce_sum_p, size, axes, keepdims), freedom_of(name, count, ddof))
+        distance = masked(name, distance, where, 0)
+    part = real_dtype(distance.aval.dtype)
+    freedom = freedom_of(name, count_of(name, distance.aval.shape, axes, keepdims, where, part), ddof)
+    if rooted:
+        # as a length, whose derivative is 0 where all are equal
+        y = elementwise.div(reduced(norm_p, distance, axes, keepdims), elementwise.sqrt(freedom))
+    else:
+        y = elementwise.div(reduced(reduce_sum_p, squared_size(distance), axes, keepdims), freedom)
     if dtype is not None:
         return convert_element_type(y, real_dtype(dtype))
     return convert_element_type(y, y.aval.dtype if dtypes.is_complex(inexact) else inexact)

@@ -16,7 +16,7 @@ from pullback._core.errors import boundary, fold
 from pullback._core.trace import context
 from pullback._ops import compare as c
 from pullback._ops import elementwise as e
-from pullback._ops import special, trig
+from pullback._ops import lengths, special, trig
 from pullback._ops.elementwise import scalar
 from pullback.numpy.elementwise import (
     ANY,
@@ -69,7 +69,7 @@ def _floor_divide(x: Array, y: Array) -> Array:
     if x.aval.dtype.kind == "u":
         return quotient
     rest = e.rem_p.bind(x, y)
-    below = c.and_p.bind(c.ne_p.bind(e.sign_p.bind(x), e.sign_p.bind(y)), c.ne_p.bind(rest, scalar(rest, 0)))
+    below = c.and_p.bind(c.ne_p.bind(trig.sign_p.bind(x), trig.sign_p.bind(y)), c.ne_p.bind(rest, scalar(rest, 0)))
     return c.select_p.bind(below, e.sub_p.bind(quotient, scalar(quotient, 1)), quotient)
 
 
@@ -77,7 +77,7 @@ def _divmod_float(x: Array, y: Array) -> tuple[Array, Array]:
     rest = e.rem_p.bind(x, y)
     quotient = e.div_p.bind(e.sub_p.bind(x, rest), y)
     zero = scalar(y, 0)
-    below = c.and_p.bind(c.ne_p.bind(rest, zero), c.ne_p.bind(e.sign_p.bind(y), e.sign_p.bind(rest)))
+    below = c.and_p.bind(c.ne_p.bind(rest, zero), c.ne_p.bind(trig.sign_p.bind(y), trig.sign_p.bind(rest)))
     quotient = c.select_p.bind(below, e.sub_p.bind(quotient, scalar(y, 1)), quotient)
     # dividing by zero must not go through the infinite rest
     quotient = c.select_p.bind(c.eq_p.bind(y, zero), e.div_p.bind(x, y), quotient)
@@ -233,8 +233,8 @@ fabs = unary("fabs", trig.abs_p, FLOAT, """|x| in floating point, of real `x`.
     >>> print(pnp.fabs(-3))
     3.0
     """)
-sign = unary("sign", e.sign_p, NUMBER, """-1, 0 or 1 by the sign of `x`; `x / |x|` of complex numbers. The
-    derivative is 0.
+sign = unary("sign", trig.sign_p, NUMBER, """-1, 0 or 1 by the sign of `x`; `x / |x|` of complex numbers. The
+    derivative is 0 at real numbers and at 0, and along a complex `x`, which `x / |x|` does not change with.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.sign(pnp.array([-2., 0., 3.])))
@@ -368,23 +368,14 @@ arctan2 = binary("arctan2", trig.atan2_p, FLOAT, """The angle of the point `(y, 
 atan2 = arctan2
 
 
-@elementwise(FLOAT)
-def hypot(x: Any, y: Any, /) -> Array:
-    """`sqrt(x**2 + y**2)` without overflow; its gradient at the origin is 0.
+hypot = binary("hypot", lengths.hypot_p, FLOAT, """`sqrt(x**2 + y**2)` without overflow; infinite if either is.
+
+    The gradient at the origin, where the surface has its tip, is 0, and the second derivative there nan.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.hypot(3, 4))
     5.0
-    """
-    x, y = trig.abs_p.bind(x), trig.abs_p.bind(y)
-    large, small = e.max_p.bind(x, y), e.min_p.bind(x, y)
-    one, zero = scalar(large, 1), scalar(large, 0)
-    inside = c.and_p.bind(c.ne_p.bind(large, zero), c.ne_p.bind(large, scalar(large, np.inf)))
-    ratio = e.div_p.bind(small, c.select_p.bind(inside, large, one))
-    length = e.mul_p.bind(large, e.sqrt_p.bind(e.add_p.bind(e.square_p.bind(ratio), one)))
-    length = c.select_p.bind(inside, length, large)
-    infinite = c.or_p.bind(c.eq_p.bind(x, scalar(x, np.inf)), c.eq_p.bind(y, scalar(y, np.inf)))
-    return c.select_p.bind(infinite, scalar(large, np.inf), length)
+    """)
 
 
 # --- maximum and minimum ---

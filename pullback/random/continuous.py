@@ -13,11 +13,11 @@ from pullback._core import dtypes
 from pullback._core.array import Array, lift
 from pullback._core.errors import boundary
 from pullback._ops.compare import lt, select
-from pullback._ops.elementwise import exp, log, log1p, neg, pow, sign, sqrt
+from pullback._ops.elementwise import exp, log, log1p, neg, pow, sqrt
 from pullback._ops.families import broadcast_shapes
 from pullback._ops.shape import broadcast_to, shape_of
 from pullback._ops.trig import abs as absolute
-from pullback._ops.trig import tan
+from pullback._ops.trig import sign, tan
 from pullback.numpy.indexing import iterate
 from pullback.random.keys import words_of
 from pullback.random.samplers import (

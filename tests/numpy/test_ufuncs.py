@@ -310,7 +310,7 @@ def test_gradients_at_kinks_and_removable_singularities():
     np.testing.assert_allclose(float(pb.grad(pb.grad(pnp.logaddexp))(0.0, 0.0)), 0.25)
     np.testing.assert_allclose(float(pb.grad(pnp.logaddexp2)(1.0, 1.0)), 0.5)
     assert [float(x) for x in pb.grad(pnp.maximum, (0, 1))(1.0, 1.0)] == [0.5, 0.5]
-    assert float(pb.grad(pnp.abs)(0.0)) == 0
+    assert float(pb.grad(pnp.abs)(0.0)) == 1
 
 
 @pytest.mark.parametrize("name", ["add", "multiply", "divide", "power", "logaddexp", "hypot", "arctan2", "maximum",

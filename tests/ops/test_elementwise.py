@@ -80,7 +80,7 @@ def nary(p, oracle, dtypes, arity=2, given=None):
 OPS = {
     "neg": unary(e.neg_p, jl.neg, NUMBERS),
     "square": unary(e.square_p, jl.square, NUMBERS),
-    "sign": unary(e.sign_p, jl.sign, NUMBERS),
+    "sign": unary(trig.sign_p, jl.sign, NUMBERS),
     "cbrt": unary(e.cbrt_p, jl.cbrt, FLOATS),
     "trunc": unary(e.trunc_p, jnp.trunc, FLOATS),
     "is_finite": unary(e.is_finite_p, jl.is_finite, FLOATS),
