@@ -3,6 +3,7 @@
 #   make test    the tests
 #   make check   lint, types, tests
 #   make bench   the benchmarks, side by side with JAX, PyTorch and autograd
+#   make accuracy  errors against exact values, into docs/accuracy.md; ARGS="nn.silu special.*" prints some functions
 #   make clean   remove the environment and what the tools left behind
 # Another interpreter: make PYTHON=/path/to/python3.13 test
 
@@ -12,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench accuracy clean
 .DELETE_ON_ERROR:
 
 help:
@@ -31,6 +32,9 @@ check: $(VENV)/with-dev
 
 bench: $(VENV)/with-bench
 	@$(BIN)/python benchmarks/run.py
+
+accuracy: $(VENV)/with-bench
+	@$(BIN)/python -m benchmarks.accuracy $(or $(ARGS),--out docs/accuracy.md)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis examples/out

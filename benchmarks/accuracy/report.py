@@ -1,0 +1,86 @@
+"""docs/accuracy.md: its text, and one line for each function, dtype and order."""
+
+import platform
+from importlib.metadata import version
+
+from .compare import Cell, Line
+from .libraries import COLUMNS
+
+HEADER = """# Accuracy
+
+How far the functions of pullback and their derivatives are from the exact values, beside JAX and PyTorch on the same
+numbers. `make accuracy` measures and prints this page (benchmarks/accuracy/); tests/test_accuracy.py holds a part.
+
+## Method
+
+- **Numbers.** Each function is tried from the smallest normal number of the dtype to the largest, more densely where
+  exponentials vanish and overflow, and next to the points where the function has a zero, a pole or an end: some
+  hundred numbers for a function of one argument, 800 for several arguments.
+- **Exact values** are mpmath's, of the very arguments in binary; derivatives are closed forms, or central differences
+  with as many digits as it takes for two evaluations to agree to 80 bits.
+- **Orders.** 0 is the value, 1 and 2 the first and second derivative, by forward mode; of functions of several
+  arguments the derivatives along each argument, and the cell is the worst of them.
+- **Error** is |result − exact| in units. A unit is 1 ulp of the exact value (the distance of its two neighbours in the
+  dtype); or, where that is more, the change of the exact value when the arguments move by half an ulp each. So where a
+  function is well conditioned, the error is in ulp; where it is not, such as next to a zero, errors are measured by
+  what the rounding of the arguments alone would do.
+- **A cell** is the worst error over all numbers, with the arguments where it is. `∞` is nan, or an infinity far from
+  the end of the range.
+- **Lost** counts the results that are 0, infinite or nan, and beyond the goal, though the exact value is a normal
+  number: eager / compiled / JAX / PyTorch.
+- **Subnormal** results may be kept or flushed to zero: an error below the smallest normal number counts as none.
+- **Complex** functions have a line for the real part and one for the imaginary part, as functions of the parts of the
+  argument.
+- **Goals**, in units: 4 for values (32 for special functions), 16 (64) for first derivatives, 64 (256) for second
+  ones. Eager runs NumPy and SciPy kernels; compiled is XLA with its default options, as JAX.
+
+"""
+
+SUBNORMALS = """## Subnormal numbers
+
+Compiled code treats subnormal numbers as zero: numbers smaller than 1.18e-38 in float32, 2.2e-308 in float64. That is
+the mode in which the engine runs the processor; it cannot be changed, and JAX has it, too. As arguments they count as
+zero: compiled, `log` of one is -inf and `x == 0` is true of it; as results they become 0. Eager code keeps them, as
+NumPy does: `log(1e-40)` is -92.1. Derivatives follow: eager, the derivative of `sqrt` at 5e-324 is 2.2e161; compiled it
+is that at 0, inf.
+
+"""
+
+PROCESSORS = """## What differs by processor
+
+"""
+
+
+def _cell(cell: Cell | None) -> str:
+    if cell is None:
+        return "-"
+    if cell.worst == 0:
+        return "0"
+    size = "∞" if cell.worst == float("inf") else f"{cell.worst:.2g}" if cell.worst < 100 else f"{cell.worst:.0e}"
+    return f"{size} at {', '.join(f'{x:.6g}' for x in cell.where)}"
+
+
+def table(lines: list[Line]) -> str:
+    rows = ["| function | dtype | order | " + " | ".join(COLUMNS) + " | lost |", "|---" * (len(COLUMNS) + 4) + "|"]
+    for line in lines:
+        lost = " / ".join("-" if cell is None else str(cell.lost) for cell in line.cells.values())
+        rows.append(f"| {line.name} | {line.dtype} | {line.order} | "
+                    + " | ".join(_cell(cell) for cell in line.cells.values()) + f" | {lost} |")
+    return "\n".join(rows) + "\n"
+
+
+def summary(lines: list[Line]) -> str:
+    text = [f"{len(lines)} lines. Missed goals: {sum(not line.good for line in lines)}. "
+            f"Farther off than JAX, beyond the goal: {sum(line.behind for line in lines)}.", ""]
+    missed = [line for line in lines if not line.good]
+    if missed:
+        text += ["Goals missed:", "", table(missed)]
+    return "\n".join(text)
+
+
+def page(lines: list[Line]) -> str:
+    packages = ("pullback", "jaxlib", "jax", "torch", "numpy", "scipy", "mpmath")
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    where = f"Versions: {versions}; Python {platform.python_version()}, {platform.machine()}.\n\n"
+    text = HEADER + where + SUBNORMALS + PROCESSORS
+    return text + "## Summary\n\n" + summary(lines) + "\n## All lines\n\n" + table(lines)

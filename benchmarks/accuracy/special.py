@@ -1,0 +1,190 @@
+"""Functions of `scipy.special`."""
+
+import math
+
+from mpmath import mp, mpf
+
+from .elementwise import normal_below, sigmoid
+from .function import POSITIVE, REAL, SIGNED_UNIT, UNIT, Range, row
+
+MODERATE = Range(-170.0, 170.0, tuple(float(k) for k in range(-5, 6)))
+POLES = Range(points=(1.0, 2.0, *(float(-k) for k in range(12))))
+SHAPE = Range(0.0, 1e7, (0.0, 0.5, 1.0, 2.0, 10.0), extra=(1e2, 1e3, 1e4, 1e5, 1e6))
+EXPONENT = Range(1.0, 200.0, (1.0, 2.0))
+
+
+def entr(x):
+    return -x * mp.log(x) if x else mpf(0)
+
+
+def xlogy(x, y):
+    return x * mp.log(y) if x else mpf(0)
+
+
+def xlog1py(x, y):
+    return x * mp.log1p(y) if x else mpf(0)
+
+
+def erfinv(x):
+    """By Newton's method from a start of 15 digits, in logarithms near the ends, for erf(y) = x."""
+    return -normal_quantile((1 - x) / 2) / mp.sqrt(2)
+
+
+def normal_quantile(p):
+    """The y with Phi(y) = p, by Newton's method on log(Phi(-|y|))."""
+    if p == mpf(1) / 2:
+        return mpf(0)
+    if not 0 < p < 1:
+        raise ValueError("outside")
+    q = min(p, 1 - p)
+    target = mp.log(q)
+    y = -mp.sqrt(-2 * target) if q < 0.1 else -mp.mpf(normal_start(float(q)))
+    for _ in range(60):
+        value = normal_below(y)
+        step = (mp.log(value) - target) * value / (mp.exp(-y * y / 2) / mp.sqrt(2 * mp.pi))
+        y -= step
+        if abs(step) <= abs(y) * mp.ldexp(1, -mp.prec + 12):
+            break
+    return y if p < 0.5 else -y
+
+
+def normal_start(q):
+    # DLMF 7.17.2, its first terms
+    z = (1 - 2 * q) * math.sqrt(math.pi) / 2
+    return math.sqrt(2) * (z + z ** 3 / 3 + 7 * z ** 5 / 30)
+
+
+def normal_quantile_slope(order):
+    """The derivatives 1 / phi(y) and y / phi(y)**2 of the y with Phi(y) = p."""
+    def slope(p):
+        y = normal_quantile(p)
+        density = mp.exp(-y * y / 2) / mp.sqrt(2 * mp.pi)
+        return 1 / density if order == 1 else y / density ** 2
+
+    return slope
+
+
+def erfinv_slope(order):
+    """The derivatives u = sqrt(pi) / 2 exp(y**2) and 2 y u**2 of the y with erf(y) = x."""
+    def slope(x):
+        y = erfinv(x)
+        u = mp.sqrt(mp.pi) / 2 * mp.exp(y * y)
+        return u if order == 1 else 2 * y * u * u
+
+    return slope
+
+
+def special(name, reference, *ranges, **options):
+    return row(f"special.{name}", reference, *ranges, special=True, **options)
+
+
+def polygamma(n, x):
+    """Below 1/2 by reflection, DLMF 5.15.6: mpmath steps up from negative arguments one by one."""
+    if n == 0 or x > 0.5:
+        return mp.psi(n, x)
+    if x == mp.floor(x):
+        raise ZeroDivisionError
+    # the derivatives of cot(pi x) are polynomials in c = cot(pi x), whose derivative is -pi (1 + c**2)
+    terms = {1: mpf(1)}
+    for _ in range(n):
+        following = {}
+        for k, a in terms.items():
+            for power in (k - 1, k + 1):
+                following[power] = following.get(power, 0) - mp.pi * k * a
+        terms = following
+    c = mp.cos(mp.pi * x) / mp.sin(mp.pi * x)
+    return (-1) ** n * mp.psi(n, 1 - x) - mp.pi * sum(a * c ** k for k, a in terms.items())
+
+
+def hurwitz(s, q):
+    if q == 0:
+        raise ZeroDivisionError
+    return mp.zeta(s, q)
+
+
+def zeta_slope(n):
+    """The derivative of order `n` in the second argument, DLMF 25.11.17."""
+    return lambda s, q: (-1) ** n * mp.rf(s, n) * mp.zeta(s + n, q)
+
+
+def gamma_density(a, x):
+    return mp.exp((a - 1) * mp.log(x) - x - mp.loggamma(a))
+
+
+def gamma_density_slope(a, x):
+    return gamma_density(a, x) * ((a - 1) / x - 1)
+
+
+def lower_gamma(a, x):
+    return mp.gammainc(a, 0, x, regularized=True) if x else mpf(0)
+
+
+def upper_gamma(a, x):
+    return mp.gammainc(a, x, mp.inf, regularized=True) if x else mpf(1)
+
+
+def betainc(a, b, x):
+    return mp.betainc(a, b, 0, x, regularized=True)
+
+
+def beta_density(a, b, x):
+    return mp.exp((a - 1) * mp.log(x) + (b - 1) * mp.log1p(-x) - log_beta(a, b))
+
+
+def beta_density_slope(a, b, x):
+    return beta_density(a, b, x) * ((a - 1) / x - (b - 1) / (1 - x))
+
+
+def log_beta(a, b):
+    return mp.loggamma(a) + mp.loggamma(b) - mp.loggamma(a + b)
+
+
+def negated(f):
+    return lambda *args: -f(*args)
+
+
+SPECIAL = [
+    special("expit", sigmoid, torch="special.expit"),
+    special("logit", lambda x: mp.log(x) - mp.log1p(-x), UNIT, torch="special.logit"),
+    special("xlogy", xlogy, REAL, POSITIVE, torch="special.xlogy"),
+    special("xlog1py", xlog1py, REAL, Range(-1.0, math.inf, (-1.0, 0.0, 1.0)), torch="special.xlog1py"),
+    special("entr", entr, POSITIVE, torch="special.entr"),
+    special("rel_entr", lambda x, y: x * mp.log(x / y) if x else mpf(0), POSITIVE, POSITIVE),
+    special("kl_div", lambda x, y: x * mp.log(x / y) - x + y if x else y, POSITIVE, POSITIVE),
+    special("erf", mp.erf, torch="special.erf"),
+    special("erfc", mp.erfc, torch="special.erfc"),
+    special("erfinv", erfinv, SIGNED_UNIT, torch="special.erfinv",
+            derivatives={(k, 0): erfinv_slope(k) for k in (1, 2)}),
+    special("ndtr", normal_below, torch="special.ndtr"),
+    special("ndtri", normal_quantile, UNIT, torch="special.ndtri",
+            derivatives={(k, 0): normal_quantile_slope(k) for k in (1, 2)}),
+    special("log_ndtr", lambda x: mp.log(normal_below(x)) if x < 0 else mp.log1p(-normal_below(-x)),
+            torch="special.log_ndtr"),
+    # the gamma family
+    special("gammaln", lambda x: mp.re(mp.loggamma(x)), POLES, torch="lgamma",
+            derivatives={(1, 0): mp.digamma, (2, 0): lambda x: polygamma(1, x)}),
+    special("digamma", mp.digamma, POLES, torch="special.digamma",
+            derivatives={(1, 0): lambda x: polygamma(1, x), (2, 0): lambda x: polygamma(2, x)}),
+    special("gamma", mp.gamma, MODERATE),
+    special("factorial", lambda x: mp.gamma(x + 1), Range(0.0, 170.0, (0.0, 1.0, 2.0))),
+    *(special(f"polygamma {n}", lambda x, n=n: polygamma(n, x), POLES,
+              make=lambda L, n=n: lambda x: L.special.polygamma(n, x),
+              torch=lambda torch, n=n: lambda x: torch.special.polygamma(n, x),
+              derivatives={(k, 0): lambda x, n=n, k=k: polygamma(n + k, x) for k in (1, 2)}) for n in (1, 2, 3, 10)),
+    special("zeta", hurwitz, EXPONENT, Range(0.0, math.inf, (0.0, 1.0)), torch="special.zeta",
+            derivatives={(1, 1): zeta_slope(1), (2, 1): zeta_slope(2)}),
+    special("gammainc", lower_gamma, SHAPE, SHAPE, torch="special.gammainc",
+            derivatives={(1, 1): gamma_density, (2, 1): gamma_density_slope}, orders=(0, 1, 2), constant=(0,)),
+    special("gammaincc", upper_gamma, SHAPE, SHAPE, torch="special.gammaincc",
+            derivatives={(1, 1): negated(gamma_density), (2, 1): negated(gamma_density_slope)}, constant=(0,)),
+    special("betaln", log_beta, POSITIVE, POSITIVE),
+    special("beta", lambda a, b: mp.exp(log_beta(a, b)), SHAPE, SHAPE),
+    special("betainc", betainc, SHAPE, SHAPE, UNIT,
+            derivatives={(1, 2): beta_density, (2, 2): beta_density_slope}, constant=(0, 1)),
+    special("poch", lambda z, m: mp.exp(mp.loggamma(z + m) - mp.loggamma(z)), SHAPE, SHAPE),
+    # Bessel functions
+    special("i0", lambda x: mp.besseli(0, x), torch="special.i0"),
+    special("i1", lambda x: mp.besseli(1, x), torch="special.i1"),
+    special("i0e", lambda x: mp.exp(-abs(x)) * mp.besseli(0, x), REAL.with_kinks(0.0), torch="special.i0e"),
+    special("i1e", lambda x: mp.exp(-abs(x)) * mp.besseli(1, x), REAL, torch="special.i1e"),
+]
