@@ -80,7 +80,8 @@ class Compiler:
         self._donate_argnames = donate_argnames
         self._inline = inline
         self._cache = _shared_cache(fun, (static_argnums, static_argnames, donate_argnums, donate_argnames))
-        self._short_way: ShortWay = self._cache.setdefault("short way", ShortWay())
+        split = self._parts if static_argnums or static_argnames else None
+        self._short_way: ShortWay = self._cache.setdefault("short way", ShortWay(split))
 
     def function(self) -> Callable:
         """The compiled function, with the methods of this object as attributes."""
@@ -96,7 +97,6 @@ class Compiler:
         if config.disable_jit:
             return self._fun(*args, **kwargs)
         traced, leaves = self._traced(args, kwargs)
-        name = function_name(self._fun)
         try:
             xs = lift_leaves("jit", self._fun, leaves, ())
         except TypeError:
@@ -104,41 +104,50 @@ class Compiler:
             raise
         if context.trace is evaluator:
             if any(isinstance(x, Tracer) for x in (*xs, *traced.consts)):
-                outs = call(traced.jaxpr, [*traced.consts, *xs], name, self._inline)
+                outs = call(traced.jaxpr, [*traced.consts, *xs], traced.name, self._inline)
                 return tree_unflatten(traced.out_tree, outs)
             if config.debug_nans:
                 # operation by operation, so that the one that makes a nan can be named
                 return tree_unflatten(traced.out_tree, eval_jaxpr(traced.jaxpr, [], *traced.consts, *xs))
             result = traced.run(xs)  # type: ignore[arg-type]
-            if not (kwargs or traced.consts or traced.donated):
-                self._short_way.add(args, traced.program, traced.out_tree)
+            if not traced.donated:
+                self._short_way.add(args, kwargs, traced.consts, traced.program, traced.out_tree)
             return result
-        return tree_unflatten(traced.out_tree, call(traced.jaxpr, [*traced.consts, *xs], name, self._inline))
+        return tree_unflatten(traced.out_tree, call(traced.jaxpr, [*traced.consts, *xs], traced.name, self._inline))
 
     def _split(self, args: tuple, kwargs: dict) -> tuple[tuple[int, ...], dict[str, Any], dict[str, Any]]:
-        static = tuple(i for i in canonical_static(self._static_argnums, len(args)))
+        static = canonical_static(self._static_argnums, len(args))
         names = self._static_argnames
         fixed = {k: v for k, v in kwargs.items() if k in names}
         return static, fixed, {k: v for k, v in kwargs.items() if k not in names}
 
+    def _parts(self, args: tuple, kwargs: dict) -> tuple[tuple, dict, tuple]:
+        """The dynamic arguments of a call, positional and by keyword, and what stands for the static ones in a key."""
+        static, names = canonical_static(self._static_argnums, len(args)), self._static_argnames
+        constants = tuple([(i, _Static(args[i])) for i in static])
+        if static:
+            args = tuple([a for i, a in enumerate(args) if i not in static])
+        if names and kwargs:
+            constants += tuple([(k, _Static(v)) for k, v in sorted(kwargs.items()) if k in names])
+            kwargs = {k: v for k, v in kwargs.items() if k not in names}
+        return args, kwargs, constants
+
     def _traced(self, args: tuple, kwargs: dict) -> tuple[Traced, list[Any]]:
         """The trace for a call's arguments, made at the first need, and the flat dynamic arguments."""
-        static, fixed, dynamic_kwargs = self._split(args, kwargs)
-        dynamic = tuple(a for i, a in enumerate(args) if i not in static) if static else args
+        dynamic, dynamic_kwargs, constants = self._parts(args, kwargs)
         leaves, tree = tree_flatten((dynamic, dynamic_kwargs))
         try:
             avals = tuple([a.aval if isinstance(a, (Array, ShapeDtypeStruct)) else aval_of(a) for a in leaves])
         except (TypeError, OverflowError):
             self._refuse_leaves(args, kwargs, structs=True)
             raise
-        constants = tuple((i, _Static(args[i])) for i in static) + tuple(
-            (k, _Static(v)) for k, v in sorted(fixed.items())) if static or fixed else ()
         key = (tree, avals, constants, _surroundings())
         try:
             return self._cache[key], leaves
         except KeyError:
-            pass
+            static, fixed, _ = self._split(args, kwargs)
         except TypeError:
+            static, fixed, _ = self._split(args, kwargs)
             self._refuse_unhashable(args, static, fixed)
             raise
         fun = functools.partial(self._fun, **fixed) if fixed else self._fun
@@ -225,6 +234,7 @@ class _Static:
         return self.value is other.value or (kind_of(self.value) == kind_of(other.value) and self.value == other.value)
 
 
+@functools.lru_cache(256)
 def canonical_static(positions: tuple[int, ...], count: int) -> tuple[int, ...]:
     """Positions that the call has, negative ones counted from its end."""
     return tuple(p % count if p < 0 else p for p in positions if -count <= p < count)

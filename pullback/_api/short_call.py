@@ -1,4 +1,4 @@
-"""The short way of a compiled call: positional arrays on the device, of types that were seen before.
+"""The short way of a compiled call: arguments of structures and types that were seen before.
 
 What a warm call costs beside the engine's dispatch is reading its arguments and making its results. The function that
 does both is written out for each number of them, as `namedtuple` writes its constructors: for ten arrays in and out,
@@ -7,70 +7,106 @@ the loops it stands for took 0.3 microseconds longer, a fifth of what the call c
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from operator import attrgetter, is_
 from typing import Any
 
-from pullback._core.array import ConcreteArray
+from pullback._core.array import ConcreteArray, lift
 from pullback._core.config import config
 from pullback._core.errors import fold
 from pullback._core.trace import context
-from pullback._core.tree import PyTreeDef, tree_structure
+from pullback._core.tree import PyTreeDef, registry, tree_structure
+from pullback._xla.engine import put
 from pullback._xla.evaluate import evaluator
 from pullback._xla.executable import Executable
 
-_NO_CALL = (None, None, None)
+# tracing state, number of arguments where all are positional arrays (else -1), what `_read` tells of others, run
+_NO_CALL = (None, 0, None, None)
 # what a run returns that the arguments are not for
 _MISS = object()
+# so many arguments and results are read and made in loops: compiling what is written out would take long
+_WRITTEN = 200
+_flatten = registry.flatten
+_aval = attrgetter("aval")
+
+# splits a call into its dynamic arguments, positional and by keyword, and what stands for the static ones in a key
+Split = Callable[[tuple, dict], tuple[tuple, dict, tuple]]
 
 
 class ShortWay:
-    """The programs of one function that can be called at once, by the tracing state and the arguments' types."""
+    """The programs of one function that can be called at once, by the tracing state and the arguments.
 
-    def __init__(self) -> None:
-        self._runs: dict[Any, dict[tuple, Callable]] = {}
-        # the last call: tracing state, number of arguments, run; most calls are like the one before
+    `split` is None where no argument is static.
+    """
+
+    def __init__(self, split: Split | None) -> None:
+        self._split = split
+        self._runs: dict[tuple, Callable] = {}
+        # the last call, of many that are alike
         self._recent: list[tuple] = [_NO_CALL]
 
-    def add(self, args: tuple, program: Executable, out_tree: PyTreeDef) -> None:
-        """Let calls with arguments of these types run the program, if short calls can pass such arguments."""
-        if context.axis_sizes or not all(type(a) is ConcreteArray for a in args):
-            return
-        types = tuple([a.aval for a in args])
-        runs = self._runs.setdefault(config.tracing, {})
-        runs[types] = _run(program, types, out_tree)
+    def add(self, args: tuple, kwargs: dict, consts: Sequence[Any], program: Executable, out_tree: PyTreeDef) -> None:
+        """Let calls with arguments of this structure and these types run the program."""
+        leaves, key = self._read(args, kwargs)
+        if key is not None and not context.axis_sizes:
+            types = tuple([_arrayed(x).aval for x in leaves])
+            self._runs[config.tracing, key, types] = _run(program, types, out_tree, consts)
 
     def clear(self) -> None:
         """Forget all programs."""
         self._runs.clear()
         self._recent[0] = _NO_CALL
 
-    def _other(self, args: tuple) -> Callable:
-        """The run for arguments of other types than those of the last call; KeyError where there is none."""
+    def _read(self, args: tuple, kwargs: dict) -> tuple[Sequence[Any], Any]:
+        """The leaves of a call's dynamic arguments, and what else its program depends on; None if unknown."""
+        try:
+            if self._split is None:
+                return _flatten((args, kwargs))
+            args, kwargs, statics = self._split(args, kwargs)
+            leaves, tree = _flatten((args, kwargs))
+            return leaves, (tree, statics)
+        except Exception:  # of a user's class, say: the general call tells of it
+            return (), None
+
+    def _other(self, args: tuple, kwargs: dict) -> Any:
+        """The result of a call that is not quite like the last one; _MISS where no program is known for it."""
         state = config.tracing
-        run = self._runs[state][tuple([a.aval if type(a) is ConcreteArray else None for a in args])]
-        self._recent[0] = state, len(args), run
-        return run
+        leaves, key = self._read(args, kwargs)
+        if key is None:
+            return _MISS
+        try:
+            xs = [_arrayed(x) for x in leaves]
+            run = self._runs[state, key, tuple(map(_aval, xs))]
+        except (KeyError, TypeError, ValueError, OverflowError):
+            return _MISS  # it is new, or wrong: the general call says in which way
+        for x in xs:
+            put(x)
+        flat = not kwargs and self._split is None and len(args) == len(xs) and all(map(is_, xs, args))
+        self._recent[0] = (state, len(args) if flat else -1, key, run)
+        return run(xs)
 
     def function(self, call_generally: Callable[[tuple, dict], Any]) -> Callable:
         """The function that goes the short way where there is one, and else calls generally."""
-        recent, other = self._recent, self._other
+        recent, other, read = self._recent, self._other, self._read
 
         def compiled(*args, **kwargs):
             try:
-                if not kwargs and context.trace is evaluator:
-                    state, count, run = recent[0]
-                    if config.tracing is state and len(args) == count:
-                        result = run(args)
+                if context.trace is evaluator:
+                    state, count, known, run = recent[0]
+                    if config.tracing is state:
+                        result = _MISS
+                        if count >= 0:
+                            if count == len(args) and not kwargs:
+                                result = run(args)
+                        else:
+                            leaves, key = read(args, kwargs)
+                            if key is not None and key == known:
+                                result = run(leaves)
                         if result is not _MISS:
                             return result
-                    try:
-                        run = other(args)
-                    except KeyError:
-                        pass
-                    else:
-                        result = run(args)
-                        if result is not _MISS:
-                            return result
+                    result = other(args, kwargs)
+                    if result is not _MISS:
+                        return result
                 return call_generally(args, kwargs)
             except Exception as error:
                 fold(error)
@@ -79,31 +115,43 @@ class ShortWay:
         return compiled
 
 
-def _run(program: Executable, types: tuple, out_tree: PyTreeDef) -> Callable[[tuple], Any]:
-    """A function of the tuple of arguments that runs the program, if they are arrays of these types, on the device."""
+def _arrayed(x: Any) -> ConcreteArray:
+    """A leaf as a concrete array; TypeError for what is none, a tracer say."""
+    if type(x) is not ConcreteArray:
+        x = lift(x)
+        if type(x) is not ConcreteArray:
+            raise TypeError
+    return x
+
+
+def _run(program: Executable, types: tuple, out_tree: PyTreeDef, consts: Sequence[Any]) -> Callable[[Sequence], Any]:
+    """A function of the flat arguments that runs the program, if they are arrays of these types, on the device."""
     m = len(program.out_avals)
+    if len(types) + len(consts) + m > _WRITTEN:
+        return _looped(program, types, out_tree, consts)
     forms = ((0, "{}"), ((0,) * m, "({}, )"), ([0] * m, "[{}, ]"))
     form = next((form for flat, form in forms if out_tree == tree_structure(flat)), "unflatten([{}, ])")
-    return _written(len(types), m, form)(program.execute, program.handlers, types, program.out_avals,
-                                         out_tree.unflatten)
+    return _written(len(types), len(consts), m, form)(
+        program.execute, program.handlers, types, consts, program.out_avals, out_tree.unflatten)
 
 
 @functools.cache
-def _written(n: int, m: int, form: str) -> Callable[..., Callable[[tuple], Any]]:
-    """The maker of such functions for n arguments and m results, arranged in a form."""
+def _written(n: int, k: int, m: int, form: str) -> Callable[..., Callable[[Sequence], Any]]:
+    """The maker of such functions for n arguments, k constants and m results, arranged in a form."""
     fit = " and ".join(f"type(a{i}) is ConcreteArray and a{i}.aval is t{i}" for i in range(n)) or "True"
     # as array_on_device, which would cost a call each
     results = "; ".join(f"o{i} = ConcreteArray(); o{i}.aval = r{i}; o{i}._buffer = b{i}" for i in range(m)) or "pass"
     source = f"""
-def maker(execute, handlers, types, out_types, unflatten):
+def maker(execute, handlers, types, consts, out_types, unflatten):
     ({_each("t{}", n)}) = types
+    ({_each("c{}", k)}) = consts
     ({_each("r{}", m)}) = out_types
     def run(args):
         ({_each("a{}", n)}) = args
         if not ({fit}):
             return _MISS
         try:
-            buffers = [{_each("a{}._buffer", n)}]
+            buffers = [{_each("c{}._buffer", k)}{_each("a{}._buffer", n)}]
         except AttributeError:
             return _MISS
         ({_each("b{}", m)}) = execute(buffers).consume_with_handlers(handlers)
@@ -118,3 +166,26 @@ def maker(execute, handlers, types, out_types, unflatten):
 
 def _each(part: str, n: int) -> str:
     return "".join(f"{part.format(i)}, " for i in range(n))
+
+
+def _looped(program: Executable, types: tuple, out_tree: PyTreeDef, consts: Sequence[Any]) -> Callable[[Sequence], Any]:
+    """What `_written` writes, in loops."""
+    execute, handlers, out_types = program.execute, program.handlers, program.out_avals
+    buffer, kinds = attrgetter("_buffer"), {ConcreteArray}
+
+    def run(args):
+        if not {*map(type, args)} <= kinds or not all(map(is_, map(_aval, args), types)):
+            return _MISS
+        try:
+            buffers = [*map(buffer, consts), *map(buffer, args)]
+        except AttributeError:
+            return _MISS
+        results = []
+        for aval, out in zip(out_types, execute(buffers).consume_with_handlers(handlers), strict=True):
+            array = ConcreteArray()  # as array_on_device
+            array.aval = aval
+            array._buffer = out
+            results.append(array)
+        return out_tree.unflatten(results)
+
+    return run

@@ -148,8 +148,18 @@ class ConcreteArray(Array):
 
     # --- what Python and NumPy ask of a number or an array ---
 
-    @boundary
     def __array__(self, dtype=None, copy=None):
+        value = getattr(self, "_value", None)
+        if value is None:
+            buffer = getattr(self, "_buffer", None)
+            if buffer is not None:
+                value = self._value = _read_buffer(buffer, self.aval)
+        if dtype is None and not copy and type(value) is np.ndarray:
+            return _read_only(value)
+        return self._exported(dtype, copy)
+
+    @boundary
+    def _exported(self, dtype, copy):
         value = np.asarray(self.value)
         if dtype is not None and value.dtype != dtype:
             if copy is False:

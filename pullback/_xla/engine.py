@@ -87,18 +87,21 @@ def is_stand_in(dtype: np.dtype) -> bool:
 
 def put(x: ConcreteArray) -> Any:
     """The device buffer of an array, made at the first need."""
-    buffer = x.buffer
+    buffer = getattr(x, "_buffer", None)
     if buffer is None:
-        value = carried_value(np.ascontiguousarray(x.value).reshape(x.aval.shape))
-        place, where = sharding(), device()
-        buffer = x._buffer = xla_client().batched_device_put(carrier(x.aval), place, [value], [where], True,
+        value = np.asarray(x.value, order="C")
+        aval = x.aval
+        if value.dtype.isbuiltin != 1:
+            value, aval = carried_value(value), carrier(aval)
+        buffer = x._buffer = xla_client().batched_device_put(aval, sharding(), [value], [device()], True,
                                                              enable_x64=True)
     return buffer
 
 
 def read(buffer: Any, aval: ShapedArray) -> np.ndarray:
     """The NumPy value of a buffer, without a copy where the engine allows."""
-    return host_value(np.asarray(buffer), aval)
+    value = np.asarray(buffer)
+    return value if value.dtype is aval.dtype else host_value(value, aval)
 
 
 def carried_value(value: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Warm calls of compiled functions: they give what the first call gave, whatever goes in and comes out."""
 import dataclasses
+import functools
 from collections import namedtuple
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 
 import pullback as pb
 import pullback.numpy as pnp
-from pullback.tree_util import register_dataclass, register_pytree_node, tree_leaves, tree_structure
+from pullback._api.jit import Compiler
+from pullback.tree_util import register_dataclass, register_pytree_node, tree_leaves, tree_map, tree_structure
 
 X = pnp.arange(3.)
 Pair = namedtuple("Pair", "a b")
@@ -95,3 +97,92 @@ def test_types_and_options_that_change_between_calls():
             assert compiled(pnp.ones(2, np.float64), y).dtype == np.float64
         with pb.disable_jit():
             assert compiled(x, y).dtype == ((x + y) / 3).dtype
+
+
+def general_calls(compiled, calls, monkeypatch):
+    """How many of the calls went the general way."""
+    seen = []
+    call = Compiler._traced
+    monkeypatch.setattr(Compiler, "_traced", lambda self, *args: seen.append(1) or call(self, *args))
+    for args, kwargs in calls:
+        compiled(*args, **kwargs)
+    return len(seen)
+
+
+def test_what_goes_the_short_way_from_the_second_call_on(monkeypatch):
+    captured = pnp.arange(3.)
+    x, host, number = X + 1, np.ones(3, np.float32), 2.
+    cases = {
+        "nested": (pb.jit(lambda p, s: (p["a"] * s["c"][0], p["b"])), ({"a": x, "b": (x, None)}, {"c": [x]}), {}),
+        "keywords": (pb.jit(lambda x, *, y: x - y), (x,), {"y": x + 1}),
+        "static position": (pb.jit(lambda x, n: x * n, static_argnums=1), (x, 3), {}),
+        "static name": (pb.jit(lambda x, mode: x if mode == "a" else -x, static_argnames="mode"), (x,), {"mode": "b"}),
+        "captured": (pb.jit(lambda x: x + captured), (x,), {}),
+        "from NumPy": (pb.jit(lambda x: x * 2), (host,), {}),
+        "number": (pb.jit(lambda x: x * 2), (number,), {}),
+        "nothing": (pb.jit(lambda: captured * 2), (), {}),
+    }
+    for name, (compiled, args, kwargs) in cases.items():
+        expected = tree_map(pnp.asarray, compiled.__wrapped__(*args, **kwargs))
+        first = compiled(*args, **kwargs)
+        with monkeypatch.context() as patch:
+            assert general_calls(compiled, [(args, kwargs)] * 3, patch) == 0, name
+        for got in (first, compiled(*args, **kwargs)):
+            assert tree_structure(got) == tree_structure(expected)
+            for a, b in zip(tree_leaves(got), tree_leaves(expected), strict=True):
+                assert a.dtype == b.dtype, name
+                np.testing.assert_array_equal(a, b)
+
+
+def test_structures_static_values_and_types_that_change_between_calls():
+    @functools.partial(pb.jit, static_argnums=1, static_argnames="sign")
+    def scaled(tree, n, sign=1, **more):
+        return [leaf * n * sign + sum(more.values()) for leaf in tree_leaves(tree)]
+
+    for _ in range(3):
+        for tree in ({"a": X}, {"b": X}, [X], [X, X], (X,), {"a": X.astype("int32")}, {"a": 1.}, {"a": np.arange(3)}):
+            for n in (2, 2., True, np.float64(2)):
+                for sign in (1, -1, -1.):
+                    for more in ({}, {"y": X}, {"z": X}, {"z": 1}):
+                        got = scaled(tree, n, sign=sign, **more)
+                        lifted, lifted_more = tree_map(pnp.asarray, tree), tree_map(pnp.asarray, more)
+                        expected = scaled.__wrapped__(lifted, n, sign, **lifted_more)
+                        for a, b in zip(got, expected, strict=True):
+                            assert (a.dtype, a.weak_type) == (b.dtype, b.weak_type)
+                            np.testing.assert_array_equal(a, b)
+
+
+def test_memory_of_numpy_may_change_after_a_warm_call():
+    twice = pb.jit(lambda tree: tree["x"] * 2)
+    host = np.ones(4096, np.float32)
+    results = []
+    for i in range(4):
+        host[:] = i
+        results.append(twice({"x": host}))
+    host[:] = -1
+    assert [float(y[5]) for y in results] == [0, 2, 4, 6]
+
+
+def test_errors_of_warm_calls_name_the_argument():
+    compiled = pb.jit(lambda tree, *, y: tree["a"] + y)
+    for _ in range(2):
+        compiled({"a": X}, y=X)
+    with pytest.raises(TypeError, match=r"jit of .*'tree', leaf \['a'\]"):
+        compiled({"a": "text"}, y=X)
+    with pytest.raises(ValueError, match="cannot be sorted"):
+        compiled({"a": X, 1: X}, y=X)
+    x = pb.jit(lambda x: x)(X)
+    compiled({"a": x}, y=x)
+    x.delete()
+    with pytest.raises(RuntimeError, match="deleted"):
+        compiled({"a": x}, y=X)
+
+
+def test_a_captured_array_that_was_deleted():
+    captured = pb.jit(lambda x: x + 1)(X)
+    compiled = pb.jit(lambda x: x + captured)
+    for _ in range(2):
+        assert compiled(X).tolist() == [1, 3, 5]
+    captured.delete()
+    with pytest.raises(RuntimeError, match="deleted"):
+        compiled(X)
