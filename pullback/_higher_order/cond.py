@@ -16,6 +16,7 @@ from pullback._core.trace import is_linear
 from pullback._core.tree import tree_unflatten
 from pullback._core.types import ShapedArray, make_aval, matches
 from pullback._core.zeros import zero_of
+from pullback._higher_order.batched_choice import chosen_only, spread
 from pullback._higher_order.bodies import (
     Body,
     check_same_structure,
@@ -31,7 +32,7 @@ from pullback._ops.elementwise import max as max_
 from pullback._ops.elementwise import min as min_
 from pullback._ops.identity import stop_gradient_p
 from pullback._ops.rules import pack
-from pullback._ops.shape import convert_element_type, expand_dims, full, instantiate, zeros_like_aval
+from pullback._ops.shape import convert_element_type, full, instantiate, zeros_like_aval
 from pullback._transforms.dce import dce, depends_on
 from pullback._transforms.jvp import jvp_jaxpr
 from pullback._transforms.linearize_jaxpr import linearize_jaxpr, transpose_jaxpr_full
@@ -302,12 +303,12 @@ def _batch(trace, operands, dims, branches):
     if dims[0] is not None:
         # every example decides for itself: all branches run, and the results are selected
         index = trace.materialize(index, dims[0])
-        results = [eval_jaxpr(batch_jaxpr(b, trace, batched, True)[0], [], *moved) for b in branches]
-        outs = results[0]
-        for i, other in enumerate(results[1:], 1):
+        outs: list[Any] = []
+        for i, branch in enumerate(branches):
             chosen = eq(index, np.int32(i))
-            outs = [select(expand_dims(chosen, tuple(range(1, o.aval.ndim))), n, o)
-                    for o, n in zip(outs, other, strict=True)]
+            given = chosen_only(trace, chosen, branch, moved, batched)
+            results = eval_jaxpr(batch_jaxpr(branch, trace, batched, True)[0], [], *given)
+            outs = [select(spread(chosen, n), n, o) for o, n in zip(outs, results, strict=True)] if outs else results
         return outs, [0] * len(outs)
     out_batched = tuple(map(any, zip(*(batch_jaxpr(b, trace, batched)[1] for b in branches), strict=True)))
     derived = tuple(batch_jaxpr(b, trace, batched, out_batched)[0] for b in branches)

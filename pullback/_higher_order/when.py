@@ -18,17 +18,17 @@ from pullback._core.staging import stage_open
 from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
 from pullback._core.zeros import zero_of
+from pullback._higher_order.batched_choice import guards, spread, stand_in
 from pullback._higher_order.call import active_of, check_operands
 from pullback._higher_order.one_by_one import acts, one_by_one
 from pullback._ops.compare import select
-from pullback._ops.dynamic_slicing import dynamic_index_in_dim
-from pullback._ops.reduce import argmax, reduce_or
+from pullback._ops.reduce import reduce_or
 from pullback._ops.rules import pack
-from pullback._ops.shape import expand_dims, zeros_like_aval
+from pullback._ops.shape import zeros_like_aval
 from pullback._transforms.dce import dce, depends_on
 from pullback._transforms.jvp import jvp_jaxpr
 from pullback._transforms.linearize_jaxpr import linearize_jaxpr, transpose_jaxpr
-from pullback._transforms.vmap import axis_names, batch_jaxpr
+from pullback._transforms.vmap import batch_jaxpr
 
 when_p = Primitive("when", multiple_results=True, higher_order=True)
 
@@ -100,28 +100,6 @@ def _batch(trace, operands, dims, jaxpr):
     return bind_when(reduce_or(flags, (0,)), masked, [flags, *moved]), [0] * len(jaxpr.outvars)
 
 
-def spread(flags: Any, x: Any) -> Any:
-    """Flags of examples, in the shape that selects among values with as many axes as `x`."""
-    return expand_dims(flags, tuple(range(1, x.aval.ndim)))
-
-
-def guards(trace: Any, jaxpr: Jaxpr, batched: Sequence[bool]) -> tuple[bool, ...]:
-    """Which operands of a function examples may stand in for each other in: those with a batch axis.
-
-    None if the function works along that axis, as `psum` does: then the values of all examples count.
-    """
-    return tuple(batched) if trace.axis_name not in axis_names(jaxpr) else (False,) * len(batched)
-
-
-def stand_in(flags: Any, values: Sequence[Any], guarded: Sequence[bool]) -> list[Any]:
-    """The values, where the flag is not set, if they are `guarded`, in copies of the first example whose flag is."""
-    if flags.aval.shape[0] == 0:
-        return list(values)
-    first = argmax(flags, 0, np.int32)
-    return [select(spread(flags, x), x, dynamic_index_in_dim(x, first, 0)) if g else x
-            for x, g in zip(values, guarded, strict=True)]
-
-
 def _masked(derived: Jaxpr, guarded: tuple[bool, ...], size: int) -> Jaxpr:
     def fun(flags, *values):
         outs = eval_jaxpr(derived, [], *stand_in(flags, values, guarded))
@@ -151,4 +129,4 @@ when_p.batch = _batch
 when_p.dce = _dce
 when_p.depends = _depends
 
-__all__ = ["bind_when", "guards", "spread", "stand_in", "when_p"]
+__all__ = ["bind_when", "when_p"]

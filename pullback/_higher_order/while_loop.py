@@ -22,6 +22,7 @@ from pullback._core.trace import call_with
 from pullback._core.tree import tree_structure, tree_unflatten, treedef_tuple
 from pullback._core.types import make_aval, matches
 from pullback._core.zeros import zero_of
+from pullback._higher_order.batched_choice import guards, spread, stand_in
 from pullback._higher_order.bodies import (
     check_same_structure,
     check_same_types,
@@ -35,7 +36,6 @@ from pullback._higher_order.call import active_of, check_operands
 from pullback._higher_order.host_call import without_looking
 from pullback._higher_order.interpret import BUDGET, cost, run_compiled
 from pullback._higher_order.one_by_one import acts, one_by_one
-from pullback._higher_order.when import guards, spread, stand_in
 from pullback._ops.compare import select
 from pullback._ops.reduce import reduce_or
 from pullback._ops.rules import pack

@@ -9,8 +9,11 @@ from pullback._core.array import ConcreteArray
 from pullback._core.errors import UnexpectedTracerError
 from pullback._core.jaxpr import Equation, Jaxpr, Var
 from pullback._core.primitive import Primitive
+from pullback._core.trace import is_linear
 from pullback._core.tree_paths import tree_map
+from pullback._ops.compare import select_p
 from pullback._ops.families import ANY, operands, unary
+from pullback._ops.shape import zeros_like_aval
 
 stop_gradient_p = unary("stop_gradient", lambda x: x, lambda ctx, x: x, None, ANY)
 
@@ -29,6 +32,18 @@ def stop_gradient(x: Any) -> Any:
         return stop_gradient_p.bind(leaf) if dtypes.is_inexact(leaf.aval.dtype) else leaf
 
     return tree_map(stop, x)
+
+
+def only_where(flags: Any, x: Any) -> Any:
+    """`x`, with a derivative only where the flags are set: nothing, not even nan, gets through elsewhere.
+
+    The flags broadcast to the shape of `x`; numbers that nothing differentiates are returned as they are.
+    """
+    if is_linear(x):
+        return select_p.bind(flags, x, zeros_like_aval(x.aval))
+    if type(x) is ConcreteArray or not dtypes.is_inexact(x.aval.dtype):
+        return x
+    return select_p.bind(flags, x, stop_gradient_p.bind(x))
 
 
 # --- constants inside of jaxprs ---

@@ -9,15 +9,17 @@ import numpy as np
 
 from pullback._api.vectorize import vmap
 from pullback._core import dtypes
-from pullback._core.array import Array, ConcreteArray
+from pullback._core.array import Array, ConcreteArray, lift
 from pullback._core.errors import boundary
 from pullback._ops import compare, elementwise
 from pullback._ops import shape as shape_ops
 from pullback._ops.elementwise import scalar
+from pullback._ops.identity import only_where
 from pullback._ops.shape import shape_of
 from pullback.numpy.creation import asarray
 from pullback.numpy.elementwise import ANY, as_operand, promote_operands
 from pullback.numpy.joining import unstack
+from pullback.numpy.logic import logical_and, logical_not
 from pullback.numpy.reductions import one_axis, refuse_out
 from pullback.numpy.selection import where
 from pullback.numpy.ufuncs import floor_divide, remainder
@@ -90,7 +92,8 @@ def choose(a: Any, choices: Any, out: None = None, mode: str = "raise") -> Array
 def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: Any) -> Array:
     """The function (or constant) of the last condition that is true, applied to `x`, elementwise.
 
-    One more function than conditions is the default, which else is 0. All are evaluated everywhere.
+    One more function than conditions is the default, which else is 0. All are evaluated everywhere; the derivative is
+    that of the one that counts, whatever the others do there.
     ValueError for another count of functions.
 
     >>> import pullback.numpy as pnp
@@ -112,13 +115,18 @@ def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: 
         raise ValueError(f"piecewise: expected a function for each of {len(masks)} conditions, and perhaps a default, "
                          f"got {len(functions)}")
 
-    def applied(f):
-        value = f(x, *args, **kw) if callable(f) else f
+    def applied(f, mask):
+        # where another function counts, this one may have no derivative
+        value = f(only_where(mask, x), *args, **kw) if callable(f) else f
         return shape_ops.convert_element_type(as_operand(value, "piecewise", 2), x.aval.dtype)
 
-    out = shape_ops.broadcast_to(applied(default), x.aval.shape)
-    for mask, f in zip(masks, functions, strict=True):
-        out = where(mask, applied(f), out)
+    free, own = lift(np.True_), []
+    for mask in reversed(masks):  # of several that are true the last one counts
+        own.append(logical_and(mask, free))
+        free = logical_and(free, logical_not(mask))
+    out = shape_ops.broadcast_to(applied(default, free), x.aval.shape)
+    for mask, f in zip(reversed(own), functions, strict=True):
+        out = where(mask, applied(f, mask), out)
     return out
 
 
