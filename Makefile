@@ -2,6 +2,7 @@
 #   make demo    the tutorial: every example beside its claim
 #   make test    the tests
 #   make check   lint, types, tests
+#   make fuzz    random programs, each compared with itself, XLA and JAX: SECONDS=60 SEED=... PROGRAMS=...
 #   make bench   the benchmarks, side by side with JAX, PyTorch and autograd
 #   make accuracy  errors against exact values, into docs/accuracy.md; ARGS="nn.silu special.*" prints some functions
 #   make clean   remove the environment and what the tools left behind
@@ -13,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench accuracy clean
+.PHONY: help demo test check fuzz bench accuracy clean
 .DELETE_ON_ERROR:
 
 help:
@@ -29,6 +30,11 @@ check: $(VENV)/with-dev
 	@$(BIN)/ruff check
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest
+
+SECONDS ?= 60
+fuzz: $(VENV)/with-test
+	@cd tests && PYTHONPATH=.. ../$(BIN)/python -m fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) \
+		$(if $(PROGRAMS),--programs $(PROGRAMS))
 
 bench: $(VENV)/with-bench
 	@$(BIN)/python benchmarks/run.py

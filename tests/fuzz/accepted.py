@@ -1,0 +1,30 @@
+"""Differences that are meant to be, each with its reason."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fuzz.oracles import Finding
+from fuzz.program import Program
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """`check` is a pattern of the names of checks, `source` one of the program's text, `message` of what was found."""
+
+    reason: str
+    check: str = ""
+    source: str = ""
+    message: str = ""
+    also: Callable[[Program], bool] = lambda program: True
+
+    def covers(self, program: Program, finding: Finding) -> bool:
+        return bool(re.match(self.check, finding.check) and re.search(self.source, program.source)
+                    and re.search(self.message, finding.message) and self.also(program))
+
+
+ACCEPTED: list[Accepted] = []
+
+
+def reason_to_accept(program: Program, finding: Finding) -> str | None:
+    return next((one.reason for one in ACCEPTED if one.covers(program, finding)), None)

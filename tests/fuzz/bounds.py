@@ -1,0 +1,83 @@
+"""How far two ways to compute a quantity may differ.
+
+A few units in the last place always may. Beyond, the quantity is computed in double precision while every value in the
+program is multiplied by a random number close to 1; the spread of the results is what rounding errors of that size do.
+"""
+
+import numpy as np
+
+from fuzz.case import LOST, Case, Noise, doubled, function
+from fuzz.libraries import PULLBACK
+
+ULPS = 16          # of difference that is not looked into
+AMPLIFIED = 64     # times the spread: rules round more often than a program has statements
+SEEDS = range(3)
+SMALL = 2.**-26    # noise whose effect is linear
+
+
+def wide(x) -> np.ndarray:
+    value = np.asarray(x)
+    return value.astype(np.complex128) if value.dtype.kind == "c" else value.astype(np.float64)
+
+
+def leaves(tree) -> list[np.ndarray]:
+    return [wide(x) for x in PULLBACK.t.tree.leaves(tree)]
+
+
+def double_case(case: Case, noise: Noise | None = None) -> Case:
+    """The same case in double precision."""
+    data = case.data
+    parts = [[doubled(x) for x in part] for part in (data.args, data.tangents, data.cotangents, data.batches)]
+    program = case.program
+    return Case(PULLBACK, program, function(program, PULLBACK, double=True, noise=noise),
+                type(data)(*parts, data.axes))
+
+
+def spread(case: Case, run, eps: float) -> list[np.ndarray]:
+    """An estimate of what rounding errors of size `eps` do to each number of a quantity; infinite where it jumps."""
+    with PULLBACK.t.enable_x64(True), np.errstate(all="ignore"):
+        clean = leaves(run(double_case(case)))
+        sizes = (SMALL, SMALL / 64) if eps < 1e-12 else (SMALL, 4 * eps)
+        scaled = []
+        for size in sizes:
+            parts = [leaves(run(double_case(case, Noise(seed, size, LOST[eps] / eps)))) for seed in SEEDS]
+            scaled.append([np.max([np.abs(p[i] - c) for p in parts], axis=0) / size for i, c in enumerate(clean)])
+        bounds = []
+        for first, second, c in zip(*scaled, clean, strict=True):
+            bound = np.maximum(first, second) * eps
+            if eps < 1e-12:
+                # linear noise has the same effect at both sizes
+                rough = 2.**-48 * (np.abs(c) + np.max(np.abs(c), initial=0.)) / sizes[1]
+                jumps = (np.maximum(first, second) > 16 * np.minimum(first, second) + rough)
+                bound = np.where(jumps, np.inf, bound)
+            bounds.append(np.where(np.isfinite(c) & ~np.isnan(bound), bound, np.inf))
+        return bounds
+
+
+def disagreement(case: Case, run, got: list, want: list, eps: float, extra: float = 1.) -> str | None:
+    """What is wrong with a quantity, or None. `run` computes it; `want` is what it should be."""
+    if len(got) != len(want):
+        return f"{len(got)} results, not {len(want)}"
+    pairs = list(zip(got, want, strict=True))
+    for i, (g, w) in enumerate(pairs):
+        if np.shape(g) != np.shape(w):
+            return f"result {i} has shape {np.shape(g)}, not {np.shape(w)}"
+    if all(np.all(near(g, w, ULPS * eps * np.abs(w))) for g, w in pairs):
+        return None
+    for i, ((g, w), s) in enumerate(zip(pairs, spread(case, run, eps), strict=True)):
+        finite = s[np.isfinite(s)]
+        largest = float(np.max(finite, initial=0.))
+        bound = extra * (AMPLIFIED * s + AMPLIFIED / 4 * largest + ULPS * eps * np.abs(w) + LOST[eps])
+        bad = ~near(g, w, bound) & ~np.isinf(s)
+        if np.any(bad):
+            at = np.unravel_index(np.argmax(bad), bad.shape)
+            where = f"[{', '.join(map(str, at))}]" if at else ""
+            return (f"result {i}{where} is {g[at]}, not {w[at]} (difference {abs(g[at] - w[at]):.3g}, "
+                    f"bound {bound[at]:.3g})\ngot  {g!r}\nwant {w!r}")
+    return None
+
+
+def near(got, want, bound):
+    with np.errstate(all="ignore"):
+        equal = (got == want) | (np.isnan(got) & np.isnan(want))
+        return equal | (np.abs(got - want) <= bound)
