@@ -15,10 +15,12 @@ from pullback._core.arguments import (
     flatten_result,
     input_names,
     lift_leaves,
+    marked_arguments,
+    signature,
 )
 from pullback._core.array import ConcreteArray
 from pullback._core.config import debug_nans
-from pullback._core.errors import boundary
+from pullback._core.errors import boundary, standing_for
 from pullback._core.jaxpr import Equation, consts_to_args
 from pullback._core.staging import StagedTracer, StagingTrace
 from pullback._core.trace import call_with
@@ -35,7 +37,7 @@ __all__ = ["checkpoint", "checkpoint_name", "checkpoint_policies", "print_saved_
 
 @boundary
 def checkpoint(fun: Callable | None = None, *, prevent_cse: bool = True, policy: Callable[..., bool] | None = None,
-               static_argnums: int | Sequence[int] = ()) -> Any:
+               static_argnums: int | Sequence[int] = (), static_argnames: str | Sequence[str] = ()) -> Any:
     """The same function, whose derivative computes it again in place of keeping its intermediate values.
 
     Reverse mode keeps what the derivative of each operation needs until the backward pass. Of a checkpointed function
@@ -49,7 +51,7 @@ def checkpoint(fun: Callable | None = None, *, prevent_cse: bool = True, policy:
       policy: which results may be kept, see `checkpoint_policies`: from a primitive, types of its operands and its
         parameters to a bool. By default none. A policy looks into calls of `jit`, bodies of `scan` and branches of
         `cond`: what it keeps in a loop is stacked.
-      static_argnums: positions of arguments that are passed as Python values.
+      static_argnums, static_argnames: arguments that are passed as Python values, by position or keyword.
 
     An operation that acts on the world (a callback) runs once; what it returns is kept.
     See: Griewank and Walther, Evaluating Derivatives (2008), chapter 12; Chen et al., arXiv:1604.06174. TypeError for a
@@ -63,18 +65,26 @@ def checkpoint(fun: Callable | None = None, *, prevent_cse: bool = True, policy:
     [1.         0.24686792]
     """
     if fun is None:
-        return functools.partial(checkpoint, prevent_cse=prevent_cse, policy=policy, static_argnums=static_argnums)
+        return functools.partial(checkpoint, prevent_cse=prevent_cse, policy=policy, static_argnums=static_argnums,
+                                 static_argnames=static_argnames)
     check_callable("checkpoint", fun)
     if policy is not None and not callable(policy):
         raise TypeError(f"checkpoint: policy must be a function such as checkpoint_policies.dots_saveable, got "
                         f"{policy!r} of type {type(policy).__name__}")
     prevent, static = bool(prevent_cse), static_argnums
+    places, names = marked_arguments("checkpoint", fun, signature(fun), "static", (), static_argnames)
 
     @functools.wraps(fun, updated=())
     @boundary
     def checkpointed(*args, **kwargs):
         fixed = canonical_argnums("checkpoint", static, len(args), "static_argnums")
-        closed, out_tree, leaves = trace_function("checkpoint", fun, args, kwargs, fixed)
+        called = fun
+        if names:
+            # a name covers the argument however it is passed
+            fixed = tuple({*fixed, *(i for i in places if i < len(args))})
+            given = {k: kwargs.pop(k) for k in names if k in kwargs}
+            called = standing_for(fun)(functools.partial(fun, **given))
+        closed, out_tree, leaves = trace_function("checkpoint", called, args, kwargs, fixed)
         positions = [i for i in range(len(args)) if i not in fixed]
         operands = lift_leaves("checkpoint", fun, leaves, [args[i] for i in positions], kwargs, positions)
         outs = bind_checkpoint(consts_to_args(closed.jaxpr), [*closed.consts, *operands], prevent, policy)
@@ -116,7 +126,7 @@ class Residual(NamedTuple):
 
 
 @boundary
-def saved_residuals(fun: Callable, *args: Any, **kwargs: Any) -> list[Residual]:
+def saved_residuals(f: Callable, *args: Any, **kwargs: Any) -> list[Residual]:
     """What reverse mode would keep of a call, for its backward pass; nothing is computed.
 
     Arguments may be arrays or `ShapeDtypeStruct`s. See `print_saved_residuals`. TypeError for what is no function, and
@@ -129,16 +139,16 @@ def saved_residuals(fun: Callable, *args: Any, **kwargs: Any) -> list[Residual]:
     f32[] output of cos from ...
     f32[] output of sin from ...
     """
-    check_callable("saved_residuals", fun)
-    check_leaves("saved_residuals", fun, args, kwargs, structs=True)
+    check_callable("saved_residuals", f)
+    check_leaves("saved_residuals", f, args, kwargs, structs=True)
     leaves, tree = tree_flatten((args, kwargs))
-    names = input_names(fun, args, kwargs, range(len(args)))
+    names = input_names(f, args, kwargs, range(len(args)))
     trace = StagingTrace("saved_residuals")
     inputs = [trace.new_input(aval_of(x)) for x in leaves]
 
     def flat(*xs):
         inner_args, inner_kwargs = tree_unflatten(tree, xs)
-        return flatten_result("saved_residuals", fun, fun(*inner_args, **inner_kwargs))[0]
+        return flatten_result("saved_residuals", f, f(*inner_args, **inner_kwargs))[0]
 
     try:
         # with this on, equations know the line of the user that they come from, through every transformation
@@ -194,7 +204,7 @@ def _source(eqns: Sequence[Equation], var: Any) -> str:
 
 
 @boundary
-def print_saved_residuals(fun: Callable, *args: Any, **kwargs: Any) -> None:
+def print_saved_residuals(f: Callable, *args: Any, **kwargs: Any) -> None:
     """Print what reverse mode would keep of a call for its backward pass, a line each: type, origin, source line.
 
     TypeError as for `saved_residuals`.
@@ -205,5 +215,5 @@ def print_saved_residuals(fun: Callable, *args: Any, **kwargs: Any) -> None:
     f32[2,3] from the argument 'x'
     f32[3,3] from the argument 'w'
     """
-    for residual in saved_residuals(fun, *args, **kwargs):
+    for residual in saved_residuals(f, *args, **kwargs):
         print(residual)

@@ -33,7 +33,7 @@ class custom_vmap(custom_rules):
 
 
 @boundary
-def sequential_vmap(fun: Callable) -> custom_vmap:
+def sequential_vmap(f: Callable) -> custom_vmap:
     """A function that `vmap` calls in a loop, one example after the other: for code that knows no batch axis.
 
     TypeError for what is no function.
@@ -43,8 +43,8 @@ def sequential_vmap(fun: Callable) -> custom_vmap:
     >>> print(pb.vmap(sequential_vmap(lambda x: x ** 2))(pnp.arange(3.)))
     [0. 1. 4.]
     """
-    check_callable("sequential_vmap", fun)
-    wrapped = custom_vmap(fun)
+    check_callable("sequential_vmap", f)
+    wrapped = custom_vmap(f)
 
     @wrapped.def_vmap
     def rule(axis_size, in_batched, *args, **keywords):
@@ -53,8 +53,8 @@ def sequential_vmap(fun: Callable) -> custom_vmap:
 
         def one(rows):
             given = iter(rows)
-            return fun(*tree_unflatten(tree, [next(given) if m else x for x, m in zip(leaves, marks, strict=True)]),
-                       **keywords)
+            return f(*tree_unflatten(tree, [next(given) if m else x for x, m in zip(leaves, marks, strict=True)]),
+                     **keywords)
 
         out = loop_map(one, [x for x, m in zip(leaves, marks, strict=True) if m])
         return out, tree_map(lambda _: True, out)

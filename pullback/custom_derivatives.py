@@ -62,11 +62,11 @@ class custom_vjp(custom_rules):
 
 
 @boundary
-def zero_from_primal(x: Any, symbolic_zeros: bool = False) -> Any:
+def zero_from_primal(val: Any, symbolic_zeros: bool = False) -> Any:
     """The zero tangent at a value: of its shape and dtype, or of the dtype float0 where it has no derivative.
 
     Args:
-      x: an array or number.
+      val: an array or number.
       symbolic_zeros: whether to return a `SymbolicZero`, which stores the type alone.
 
     Raises: TypeError for what is no array or number.
@@ -76,7 +76,7 @@ def zero_from_primal(x: Any, symbolic_zeros: bool = False) -> Any:
     >>> print(zero_from_primal(pnp.ones(2)), zero_from_primal(pnp.ones(2), symbolic_zeros=True))
     [0. 0.] SymbolicZero(f32[2])
     """
-    aval = operands("zero_from_primal", x)[0].aval
+    aval = operands("zero_from_primal", val)[0].aval
     if symbolic_zeros:
         return zero_of(aval)
     tangent = aval.to_tangent_aval()

@@ -163,7 +163,8 @@ def count(**settings):
     (lambda: lax.fori_loop(0, 2 ** 40, step, 0.), OverflowError, "fori_loop: upper: "),
     (lambda: lax.fori_loop(0, np.int64(2 ** 32 + 2), step, 0.), OverflowError, "fori_loop: upper=4294967298 does not"),
     (lambda: lax.fori_loop(-2 ** 31, 2 ** 31 - 1, step, 0.), ValueError, "fori_loop: upper - lower must be"),
-    (lambda: lax.fori_loop(0, 3, step, 0., unroll=0), ValueError, "fori_loop: unroll must be at least 1"),
+    (lambda: lax.fori_loop(0, 3, step, 0., unroll=-1), ValueError, "fori_loop: unroll must be at least 0"),
+    (lambda: pb.jit(lambda n: lax.fori_loop(0, n, step, 0., unroll=2))(3), ValueError, "fori_loop: unroll=2 needs"),
     (lambda: pb.jit(lambda n: lax.fori_loop(0, n, step, 0., unroll="a"))(3), TypeError, "fori_loop: unroll must be an"),
     (count(length=-1), ValueError, "scan: length must be at least 0 and less than 2**31, got -1"),
     (lambda: pb.jit(count(length=-1))(), ValueError, "scan: length must be at least 0"),
@@ -172,8 +173,7 @@ def count(**settings):
     (count(length="3"), TypeError, "scan: length must be an integer that is known"),
     (count(length=2 ** 31 + 5), ValueError, "scan: length must be at least 0 and less than 2**31, got 2147483653"),
     (lambda: pb.jit(lambda n: count(length=n)())(3), TypeError, "scan: length must be an integer that is known"),
-    (count(unroll=0), ValueError, "scan: unroll must be at least 1"),
-    (count(unroll=-3), ValueError, "scan: unroll must be at least 1"),
+    (count(unroll=-3), ValueError, "scan: unroll must be at least 0"),
     (count(unroll=2.7), TypeError, "scan: unroll must be an integer that is known"),
     (count(unroll="a"), TypeError, "scan: unroll must be an integer that is known"),
     (lambda: lax.map(f, V, batch_size="a"), TypeError, "map: batch_size must be an integer that is known"),
@@ -185,11 +185,16 @@ def test_control_flow(call, error, part):
     says(call, error, part)
 
 
-def test_bools_unroll():
-    """All steps or one, as JAX has it."""
-    for unroll in (True, False):
+def test_bools_and_zero_unroll():
+    """True and 0 are all steps, False is one, as JAX has it."""
+    for unroll in (True, False, 0):
         for lib in (pb, jax):
             assert float(lib.lax.scan(lambda c, _: (c + 1, None), 0., None, length=3, unroll=unroll)[0]) == 3.
+            assert float(lib.lax.fori_loop(0, 3, lambda i, x: x + i, 0., unroll=unroll)) == 3.
+    for unroll in (None, False, 1):
+        for lib in (pb, jax):
+            looped = lib.jit(lambda n, lib=lib, u=unroll: lib.lax.fori_loop(0, n, lambda i, x: x + i, 0., unroll=u))
+            assert float(looped(3)) == 3.
 
 
 # ---- numbers of 64 bits that choose, where arrays have 32

@@ -14,7 +14,7 @@ from pullback._core.tree import tree_flatten
 
 
 @boundary
-def print(fmt: str, /, *args: Any, ordered: bool = False, **kwargs: Any) -> None:
+def print(fmt: str, /, *args: Any, ordered: bool = False, skip_format_check: bool = False, **kwargs: Any) -> None:
     """Print values, under every transformation and in compiled code.
 
     A format string with placeholders, not an f-string: that would be filled in once, while the function is traced.
@@ -23,6 +23,7 @@ def print(fmt: str, /, *args: Any, ordered: bool = False, **kwargs: Any) -> None
       fmt: a format string as for `str.format`.
       args, kwargs: what to fill in: arrays, pytrees of them, or anything else. Arrays print as NumPy's.
       ordered: taken for compatibility; compiled programs print in the order of the program.
+      skip_format_check: leave it to the time of printing to find out that an argument has no placeholder.
 
     Under `vmap` it prints once for each example, where an argument is batched. Under `grad` it prints once, primal
     values; tangents that are not known while the function runs are not printed.
@@ -39,7 +40,8 @@ def print(fmt: str, /, *args: Any, ordered: bool = False, **kwargs: Any) -> None
     if not isinstance(fmt, str):
         raise TypeError(f"debug.print: the first argument must be a format string such as 'x is {{}}', got {fmt!r} of "
                         f"type {type(fmt).__name__}")
-    _check_format(fmt, args, kwargs)
+    if not skip_format_check:
+        _check_format(fmt, args, kwargs)
 
     def write(*values, **named):
         sys.stdout.write(fmt.format(*values, **named) + "\n")

@@ -13,9 +13,18 @@ from pullback._higher_order.bodies import lift_tree
 from pullback._xla import engine
 
 
-def _check_backend(function: str, backend: str | None) -> None:
+def check_backend(function: str, backend: str | None) -> None:
+    """Refuse a platform that there is none of."""
     if backend not in (None, "cpu"):
         raise RuntimeError(f"{function}: the only backend is 'cpu', got {backend!r}")
+
+
+def check_one_device(function: str, argument: str, places: Any) -> None:
+    """Refuse what names another place than the one device: a pytree of devices, shardings of arrays, and None."""
+    for place in () if places is None else tree_leaves(places):
+        if {engine.device()} != getattr(place, "device_set", {place}):
+            raise ValueError(f"{function}: {argument}: expected None, or the device or sharding of an array (x.device, "
+                             f"x.sharding), got {place!r}. All arrays are on one device: leave {argument} out.")
 
 
 def devices(backend: str | None = None) -> list[Any]:
@@ -25,25 +34,31 @@ def devices(backend: str | None = None) -> list[Any]:
     >>> len(pb.devices())
     1
     """
-    _check_backend("devices", backend)
+    check_backend("devices", backend)
     return engine.devices()
 
 
-def local_devices() -> list[Any]:
+def local_devices(process_index: int | None = None, backend: str | None = None) -> list[Any]:
     """The devices of this process, all of them: there are no others.
+
+    RuntimeError for a backend other than "cpu", ValueError for another process than 0.
 
     >>> local_devices() == devices()
     True
     """
+    check_backend("local_devices", backend)
+    if process_index not in (None, 0):
+        raise ValueError(f"local_devices: the one process has process_index 0, got {process_index!r}")
     return engine.devices()
 
 
-def device_count() -> int:
-    """The number of devices.
+def device_count(backend: str | None = None) -> int:
+    """The number of devices. RuntimeError for a backend other than "cpu".
 
     >>> device_count()
     1
     """
+    check_backend("device_count", backend)
     return len(engine.devices())
 
 
@@ -54,7 +69,7 @@ def process_index(backend: str | None = None) -> int:
     >>> pb.process_index()
     0
     """
-    _check_backend("process_index", backend)
+    check_backend("process_index", backend)
     return 0
 
 
@@ -65,7 +80,7 @@ def process_count(backend: str | None = None) -> int:
     >>> pb.process_count()
     1
     """
-    _check_backend("process_count", backend)
+    check_backend("process_count", backend)
     return 1
 
 
@@ -76,7 +91,7 @@ def local_device_count(backend: str | None = None) -> int:
     >>> pb.local_device_count() == len(pb.local_devices())
     True
     """
-    _check_backend("local_device_count", backend)
+    check_backend("local_device_count", backend)
     return device_count()
 
 
@@ -90,16 +105,22 @@ def default_backend() -> str:
 
 
 @boundary
-def device_put(x: Any, device: Any = None) -> Any:
+def device_put(x: Any, device: Any = None, *, donate: Any = False, may_alias: Any = None) -> Any:
     """The leaves of a pytree as arrays with a device buffer; values and tracers are unchanged.
 
-    TypeError for what is no array or number.
+    Args:
+      x: a pytree of arrays, NumPy data and numbers.
+      device: None, or where the one device is named: it, or the sharding of an array.
+      donate, may_alias: whether the memory of `x` may be used for the result. That is so for arrays, which are not
+        written to, and never so for NumPy data, which is copied.
+
+    TypeError for what is no array or number, ValueError for another device.
 
     >>> import pullback as pb, numpy as np
     >>> pb.device_put({"a": np.arange(3, dtype="int32")})
     {'a': Array([0, 1, 2], dtype=int32)}
     """
-
+    check_one_device("device_put", "device", device)
     arrays, tree = lift_tree("device_put", "x", x)
     for array in arrays:
         if type(array) is ConcreteArray:

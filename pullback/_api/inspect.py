@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from pullback._core import counters
@@ -17,6 +18,7 @@ from pullback._core.arguments import (
 from pullback._core.errors import boundary, describe_function
 from pullback._core.jaxpr import ClosedJaxpr
 from pullback._core.staging import stage
+from pullback._core.trace import axis_size
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.types import ShapeDtypeStruct
 
@@ -64,12 +66,14 @@ class _LazyNames(Sequence):
 
 
 @boundary
-def make_jaxpr(fun: Callable, static_argnums: int | Sequence[int] = (), return_shape: bool = False) -> Callable:
+def make_jaxpr(fun: Callable, static_argnums: int | Sequence[int] = (),
+               axis_env: Sequence[tuple[Any, int]] | None = None, return_shape: bool = False) -> Callable:
     """A function that returns the jaxpr of `fun` in place of its value.
 
     Args:
       fun: a function of arrays or pytrees of arrays.
       static_argnums: positions of arguments that are passed as they are.
+      axis_env: named axes, `(name, size)`, to which `lax.psum` and its kin in `fun` may refer outside of a `vmap`.
       return_shape: also return the result's structure with `ShapeDtypeStruct` leaves.
 
     Raises: TypeError for what is no function; at the call, TypeError for arguments or results that are no arrays,
@@ -89,7 +93,10 @@ def make_jaxpr(fun: Callable, static_argnums: int | Sequence[int] = (), return_s
     @boundary
     def traced(*args, **kwargs):
         static = canonical_argnums("make_jaxpr", static_argnums, len(args), "static_argnums")
-        closed, out_tree, _ = trace_function("make_jaxpr", fun, args, kwargs, static)
+        with ExitStack() as axes:
+            for name, size in axis_env or ():
+                axes.enter_context(axis_size(name, size))
+            closed, out_tree, _ = trace_function("make_jaxpr", fun, args, kwargs, static)
         if return_shape:
             return closed, _structs(closed, out_tree)
         return closed

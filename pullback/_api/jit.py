@@ -3,20 +3,20 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
+from pullback._api.devices import check_backend, check_one_device
 from pullback._api.inspect import trace_function
 from pullback._api.short_call import ShortWay
-from pullback._api.stages import TracedStage
+from pullback._api.stages import TracedStage, checked_options
 from pullback._core.arguments import (
     aval_of,
-    canonical_argnums,
-    canonical_names,
     check_callable,
     check_leaves,
     kind_of,
     lift_leaves,
+    marked_arguments,
     parameter_name,
     signature,
 )
@@ -28,6 +28,7 @@ from pullback._core.trace import Tracer, context
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
 from pullback._core.types import ShapeDtypeStruct
 from pullback._higher_order.call import call
+from pullback._transforms.dce import dce
 from pullback._xla.evaluate import evaluator
 from pullback._xla.executable import Executable, compile_jaxpr
 
@@ -35,18 +36,24 @@ from pullback._xla.executable import Executable, compile_jaxpr
 class Traced:
     """One traced call: the jaxpr, the result's structure, and the program."""
 
-    def __init__(self, closed: ClosedJaxpr, out_tree: PyTreeDef, name: str, donated: Sequence[int]):
+    def __init__(self, closed: ClosedJaxpr, out_tree: PyTreeDef, name: str, donated: Sequence[int],
+                 settings: Settings):
         self.closed = closed
         self.jaxpr = consts_to_args(closed.jaxpr)
         self.consts = closed.consts
         self.out_tree = out_tree
         self.name = name
+        self.options = settings.options
         self.donated = frozenset(len(self.consts) + i for i in donated)
+        if donated and not settings.keep_unused:
+            # what the program does not read it is not given: the array lives on
+            read = dce(self.jaxpr)[1]
+            self.donated = frozenset(i for i in self.donated if read[i])
 
     @functools.cached_property
     def program(self) -> Executable:
         """The compiled program, made at the first need."""
-        return compile_jaxpr(self.jaxpr, self.donated)
+        return compile_jaxpr(self.jaxpr, self.donated, self.options)
 
     def run(self, args: Sequence[ConcreteArray]) -> Any:
         """Run the program on the flat arguments."""
@@ -68,19 +75,27 @@ def _surroundings() -> tuple:
     return config.tracing, context.axis_sizes
 
 
+class Settings(NamedTuple):
+    """How a function is compiled, as far as it makes a difference."""
+
+    static_argnums: tuple[int, ...]
+    static_argnames: tuple[str, ...]
+    donate_argnums: tuple[int, ...]
+    donate_argnames: tuple[str, ...]
+    keep_unused: bool
+    inline: bool
+    options: tuple[tuple[str, Any], ...]
+
+
 class Compiler:
     """What stands behind a compiled function: its settings, and a trace for each kind of arguments it has met."""
 
-    def __init__(self, fun: Callable, static_argnums: tuple[int, ...], static_argnames: tuple[str, ...],
-                 donate_argnums: tuple[int, ...], donate_argnames: tuple[str, ...], inline: bool):
+    def __init__(self, fun: Callable, settings: Settings):
         self._fun = fun
-        self._static_argnums = static_argnums
-        self._static_argnames = static_argnames
-        self._donate_argnums = donate_argnums
-        self._donate_argnames = donate_argnames
-        self._inline = inline
-        self._cache = _shared_cache(fun, (static_argnums, static_argnames, donate_argnums, donate_argnames))
-        split = self._parts if static_argnums or static_argnames else None
+        self._settings = settings
+        self._inline = settings.inline
+        self._cache = _shared_cache(fun, settings._replace(inline=False))
+        split = self._parts if settings.static_argnums or settings.static_argnames else None
         self._short_way: ShortWay = self._cache.setdefault("short way", ShortWay(split))
 
     def function(self) -> Callable:
@@ -104,6 +119,7 @@ class Compiler:
             raise
         if context.trace is evaluator:
             if any(isinstance(x, Tracer) for x in (*xs, *traced.consts)):
+                self._refuse_options()
                 outs = call(traced.jaxpr, [*traced.consts, *xs], traced.name, self._inline)
                 return tree_unflatten(traced.out_tree, outs)
             if config.debug_nans:
@@ -113,17 +129,25 @@ class Compiler:
             if not traced.donated:
                 self._short_way.add(args, kwargs, traced.consts, traced.program, traced.out_tree)
             return result
+        self._refuse_options()
         return tree_unflatten(traced.out_tree, call(traced.jaxpr, [*traced.consts, *xs], traced.name, self._inline))
 
+    def _refuse_options(self) -> None:
+        if self._settings.options:
+            raise ValueError(f"jit of {function_name(self._fun)}: compiler_options are those of a whole program, but "
+                             "the function was called inside of a transformation. Give them to the outermost jit: "
+                             "jit(grad(f), compiler_options=...) in place of grad(jit(f, compiler_options=...)).")
+
     def _split(self, args: tuple, kwargs: dict) -> tuple[tuple[int, ...], dict[str, Any], dict[str, Any]]:
-        static = canonical_static(self._static_argnums, len(args))
-        names = self._static_argnames
+        static = canonical_static(self._settings.static_argnums, len(args))
+        names = self._settings.static_argnames
         fixed = {k: v for k, v in kwargs.items() if k in names}
         return static, fixed, {k: v for k, v in kwargs.items() if k not in names}
 
     def _parts(self, args: tuple, kwargs: dict) -> tuple[tuple, dict, tuple]:
         """The dynamic arguments of a call, positional and by keyword, and what stands for the static ones in a key."""
-        static, names = canonical_static(self._static_argnums, len(args)), self._static_argnames
+        static = canonical_static(self._settings.static_argnums, len(args))
+        names = self._settings.static_argnames
         constants = tuple([(i, _Static(args[i])) for i in static])
         if static:
             args = tuple([a for i, a in enumerate(args) if i not in static])
@@ -155,7 +179,7 @@ class Compiler:
             functools.update_wrapper(fun, self._fun)
         closed, out_tree, _ = trace_function("jit", fun, args, dynamic_kwargs, static)
         donated = self._donated_leaves(args, static, dynamic_kwargs)
-        traced = Traced(closed, out_tree, function_name(self._fun), donated)
+        traced = Traced(closed, out_tree, function_name(self._fun), donated, self._settings)
         if not any(isinstance(c, Tracer) for c in traced.consts):
             self._cache[key] = traced
         return traced, leaves
@@ -182,9 +206,9 @@ class Compiler:
     def _donated_leaves(self, args: tuple, static: tuple[int, ...], kwargs: dict) -> list[int]:
         donated: list[int] = []
         n = 0
-        positions = canonical_static(self._donate_argnums, len(args))
+        positions = canonical_static(self._settings.donate_argnums, len(args))
         sources = [(i in positions, a) for i, a in enumerate(args) if i not in static]
-        sources += [(k in self._donate_argnames, kwargs[k]) for k in sorted(kwargs)]
+        sources += [(k in self._settings.donate_argnames, kwargs[k]) for k in sorted(kwargs)]
         for donate, value in sources:
             count = len(tree_flatten(value)[0])
             donated += range(n, n + count) if donate else []
@@ -200,7 +224,8 @@ class Compiler:
         dynamic = tuple(a for i, a in enumerate(args) if i not in static)
         traced, _ = self._traced(args, kwargs)
         in_tree = tree_structure((dynamic, dynamic_kwargs))
-        return TracedStage(traced.closed, traced.jaxpr, in_tree, traced.out_tree, traced.name, traced.donated)
+        return TracedStage(traced.closed, traced.jaxpr, in_tree, traced.out_tree, traced.name, traced.donated,
+                           traced.options)
 
     @boundary
     def lower(self, *args: Any, **kwargs: Any) -> Any:
@@ -268,9 +293,11 @@ def _shared_cache(fun: Callable, settings: tuple) -> dict:
 
 
 @boundary
-def jit(fun: Callable | None = None, *, static_argnums: int | Sequence[int] | None = None,
-        static_argnames: str | Sequence[str] | None = None, donate_argnums: int | Sequence[int] | None = None,
-        donate_argnames: str | Sequence[str] | None = None, inline: bool = False, keep_unused: bool = False) -> Any:
+def jit(fun: Callable | None = None, *, in_shardings: Any = None, out_shardings: Any = None,
+        static_argnums: int | Sequence[int] | None = None, static_argnames: str | Sequence[str] | None = None,
+        donate_argnums: int | Sequence[int] | None = None, donate_argnames: str | Sequence[str] | None = None,
+        keep_unused: bool = False, device: Any = None, backend: str | None = None, inline: bool = False,
+        compiler_options: Mapping[str, Any] | None = None) -> Any:
     """Compile a function with XLA.
 
     The function is traced once for each combination of argument structure, shapes, dtypes and static values, and the
@@ -281,9 +308,16 @@ def jit(fun: Callable | None = None, *, static_argnums: int | Sequence[int] | No
       static_argnums, static_argnames: arguments that are passed as Python values; they must be hashable, and a new
         value traces anew. A name covers the argument however it is passed, where the signature tells its position.
       donate_argnums, donate_argnames: arguments whose memory the program may use for its results; they are deleted.
+      keep_unused: whether arguments that the results do not depend on are donated, too.
+      in_shardings, out_shardings, device, backend: where arguments and results are. There is one device: None, it, its
+        platform "cpu" and the `sharding` of an array (or a pytree of them) say so, and all else is refused.
       inline: whether calls inside other traced functions are expanded in place when lowered.
+      compiler_options: options of XLA by name, for the whole program: such a function can be called by no other
+        transformation.
 
-    Raises: TypeError for arguments that are no arrays, named by path, and for unhashable static arguments.
+    Raises: TypeError for arguments that are no arrays, named by path, and for unhashable static arguments; ValueError
+      for another device or sharding and, at the call, for options that XLA does not know; RuntimeError for another
+      backend.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> pb.jit(lambda x: pnp.sin(x) ** 2 + pnp.cos(x) ** 2)(3.)
@@ -291,50 +325,18 @@ def jit(fun: Callable | None = None, *, static_argnums: int | Sequence[int] | No
     """
     if fun is not None:
         check_callable("jit", fun)
-    settings: dict[str, Any] = {"static_argnums": static_argnums, "static_argnames": static_argnames,
-                                "donate_argnums": donate_argnums, "donate_argnames": donate_argnames, "inline": inline}
+    check_backend("jit", backend)
+    for what, places in (("device", device), ("in_shardings", in_shardings), ("out_shardings", out_shardings)):
+        check_one_device("jit", what, places)
+    options = checked_options("jit", compiler_options)
     if fun is None:
-        return functools.partial(jit, **settings)
+        return functools.partial(jit, static_argnums=static_argnums, static_argnames=static_argnames,
+                                 donate_argnums=donate_argnums, donate_argnames=donate_argnames,
+                                 keep_unused=keep_unused, inline=inline, compiler_options=compiler_options)
     sig = signature(fun)
-    for what, positions, labels in (("static", static_argnums, static_argnames),
-                                    ("donate", donate_argnums, donate_argnames)):
-        _check_marks(fun, sig, what, positions, labels)
-    nums, names = _complete(sig, canonical_argnums("jit", () if static_argnums is None else static_argnums,
-                                                   what="static_argnums"),
-                            canonical_names("jit", static_argnames, "static_argnames"))
-    d_nums, d_names = _complete(sig, canonical_argnums("jit", () if donate_argnums is None else donate_argnums,
-                                                       what="donate_argnums"),
-                                canonical_names("jit", donate_argnames, "donate_argnames"))
+    nums, names = marked_arguments("jit", fun, sig, "static", static_argnums, static_argnames)
+    d_nums, d_names = marked_arguments("jit", fun, sig, "donate", donate_argnums, donate_argnames)
     both = set(nums) & set(d_nums)
     if both:
         raise ValueError(f"jit of {function_name(fun)}: arguments {sorted(both)} are both static and donated")
-    return Compiler(fun, nums, names, d_nums, d_names, inline).function()
-
-
-def _check_marks(fun: Callable, sig: Any, what: str, nums: Any, names: Any) -> None:
-    """Refuse static or donated arguments that the signature does not have: a misspelled name would mark nothing."""
-    if sig is None:
-        return
-    parameters = sig.parameters.values()
-    positional = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
-    if not any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        for i in canonical_argnums("jit", () if nums is None else nums, what=f"{what}_argnums"):
-            if not -positional <= i < positional:
-                raise ValueError(f"jit of {function_name(fun)}: {what}_argnums={nums!r}, but the function has "
-                                 f"{positional} positional parameter{'s' if positional != 1 else ''}: "
-                                 f"{function_name(fun)}{sig}")
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-        for name in canonical_names("jit", names, f"{what}_argnames"):
-            if name not in sig.parameters:
-                raise ValueError(f"jit of {function_name(fun)}: {what}_argnames={names!r}, but the function has no "
-                                 f"parameter {name!r}: {function_name(fun)}{sig}")
-
-
-def _complete(sig: Any, nums: tuple[int, ...], names: tuple[str, ...]) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Positions for the names and names for the positions, as far as the signature tells."""
-    if sig is None or not (nums or names):
-        return nums, names
-    positional = [p.name for p in sig.parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    more_nums = [positional.index(n) for n in names if n in positional]
-    more_names = [positional[i] for i in nums if -len(positional) <= i < len(positional)]
-    return tuple(dict.fromkeys((*nums, *more_nums))), tuple(dict.fromkeys((*names, *more_names)))
+    return Compiler(fun, Settings(nums, names, d_nums, d_names, bool(keep_unused), inline, options)).function()

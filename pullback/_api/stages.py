@@ -1,6 +1,7 @@
 """The stages of compilation, one by one: traced, lowered, compiled."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pullback._core.array import lift
@@ -14,17 +15,29 @@ from pullback._xla.executable import Executable, compile_module
 from pullback._xla.lowering import Module, lower_module
 
 
+def checked_options(function: str, options: Mapping[str, Any] | None) -> tuple[tuple[str, Any], ...]:
+    """XLA's options as part of a key; what they may be XLA itself says when it compiles."""
+    if options is None:
+        return ()
+    if not isinstance(options, Mapping) or not all(
+            isinstance(k, str) and isinstance(v, (bool, int, float, str)) for k, v in options.items()):
+        raise TypeError(f"{function}: compiler_options must map names of XLA's options to bools, numbers or strings, "
+                        f"such as {{'xla_cpu_enable_fast_math': True}}, got {options!r}")
+    return tuple(sorted(options.items()))
+
+
 class TracedStage:
     """A traced function: its jaxpr and the structure of its result."""
 
     def __init__(self, closed: ClosedJaxpr, jaxpr: Jaxpr, in_tree: PyTreeDef, out_tree: PyTreeDef, name: str,
-                 donated: frozenset[int]):
+                 donated: frozenset[int], options: tuple[tuple[str, Any], ...] = ()):
         self.jaxpr = closed
         self._jaxpr = jaxpr
         self.in_tree = in_tree
         self.out_tree = out_tree
         self.fun_name = name
         self._donated = donated
+        self._options = options
 
     @property
     def out_info(self) -> Any:
@@ -54,9 +67,10 @@ class Lowered:
         return self.traced.out_info
 
     @boundary
-    def compile(self) -> Compiled:
-        """Compile with XLA."""
-        loaded = compile_module(self.module)
+    def compile(self, compiler_options: Mapping[str, Any] | None = None) -> Compiled:
+        """Compile with XLA, with options of its by name beside those that were given to `jit`."""
+        options = dict(self.traced._options) | dict(checked_options("compile", compiler_options))
+        loaded = compile_module(self.module, tuple(sorted(options.items())))
         program = Executable(loaded, self.traced.jaxpr.out_avals, sorted(self.traced._donated), self.module)
         return Compiled(program, self.traced)
 

@@ -45,6 +45,15 @@ def kind_of(value: Any) -> Any:
     return type(value)
 
 
+def with_parameters(function: Any, names: str) -> None:
+    """Name the positional-only parameters of a function made by a constructor, so that they can be given by name.
+
+    The names are put in its code: a wrapper would cost every call.
+    """
+    code, given = function.__code__, tuple(names.split())
+    function.__code__ = code.replace(co_varnames=(*given, *code.co_varnames[len(given):]), co_posonlyargcount=0)
+
+
 def parameter_name(fun: Callable, index: int) -> str:
     """The name of the positional parameter at `index`, as messages show it."""
     sig = signature(fun)
@@ -122,6 +131,33 @@ def canonical_names(function: str, names: Any, what: str) -> tuple[str, ...]:
     except TypeError:
         raise TypeError(f"{function}: {what} must be a string or a sequence of strings, got {names!r}") from None
     return given
+
+
+def marked_arguments(function: str, fun: Callable, sig: inspect.Signature | None, what: str, argnums: Any,
+                     argnames: Any) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The positions and names of arguments that a user marks (`what` is "static" or "donate") by either.
+
+    A name stands for its position too, and a position for its name, as far as the signature tells. What the signature
+    does not have is refused: a misspelled name would mark nothing.
+    """
+    nums = canonical_argnums(function, () if argnums is None else argnums, what=f"{what}_argnums")
+    names = canonical_names(function, argnames, f"{what}_argnames")
+    if sig is None or not (nums or names):
+        return nums, names
+    parameters, of = sig.parameters.values(), f"{function} of {function_name(fun)}"
+    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    count = len(positional)
+    if not any(p.kind is p.VAR_POSITIONAL for p in parameters) and any(not -count <= i < count for i in nums):
+        raise ValueError(f"{of}: {what}_argnums={argnums!r}, but the function has {count} positional "
+                         f"parameter{'s' if count != 1 else ''}: {function_name(fun)}{sig}")
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        for name in names:
+            if name not in sig.parameters:
+                raise ValueError(f"{of}: {what}_argnames={argnames!r}, but the function has no parameter {name!r}: "
+                                 f"{function_name(fun)}{sig}")
+    more_nums = [positional.index(n) for n in names if n in positional]
+    more_names = [positional[i] for i in nums if -count <= i < count]
+    return tuple(dict.fromkeys((*nums, *more_nums))), tuple(dict.fromkeys((*names, *more_names)))
 
 
 def bind_positionally(fun: Callable, sig: inspect.Signature | None, args: Sequence[Any], kwargs: dict[str, Any],

@@ -175,7 +175,7 @@ def _override(name: str, value: Any) -> Iterator[None]:
             mine["tracing"] = _tracing_state(config)
 
 
-def enable_x64(value: bool = True) -> Any:
+def enable_x64(new_val: bool = True) -> Any:
     """Context manager: allow (or forbid) 64-bit dtypes in this thread.
 
     ValueError, at its entry, for a value other than True and False.
@@ -184,10 +184,10 @@ def enable_x64(value: bool = True) -> Any:
     ...     config.enable_x64
     True
     """
-    return _override("enable_x64", value)
+    return _override("enable_x64", new_val)
 
 
-def debug_nans(value: bool = True) -> Any:
+def debug_nans(new_val: bool = True) -> Any:
     """Context manager: raise as soon as an operation in this thread produces a NaN.
 
     Compiled functions and loops then run operation by operation, and the error names the line that applied the
@@ -197,10 +197,10 @@ def debug_nans(value: bool = True) -> Any:
     ...     config.debug_nans
     True
     """
-    return _override("debug_nans", value)
+    return _override("debug_nans", new_val)
 
 
-def disable_jit(value: bool = True) -> Any:
+def disable_jit(disable: bool = True) -> Any:
     """Context manager: run functions under ``jit`` as plain Python in this thread.
 
     ValueError, at its entry, for a value other than True and False.
@@ -209,7 +209,7 @@ def disable_jit(value: bool = True) -> Any:
     ...     config.disable_jit
     True
     """
-    return _override("disable_jit", value)
+    return _override("disable_jit", disable)
 
 
 def numpy_rank_promotion(value: str) -> Any:

@@ -346,7 +346,7 @@ def tangent_dtype(dtype: np.dtype) -> np.dtype:
 # -- NumPy's queries, aware of the extended dtypes. ------------------------------------------------------
 
 
-def issubdtype(a: Any, b: Any) -> bool:
+def issubdtype(arg1: Any, arg2: Any) -> bool:
     """np.issubdtype that treats bfloat16 and float8 as floating, 4-bit integers as integers.
 
     TypeError for what is no dtype.
@@ -354,7 +354,7 @@ def issubdtype(a: Any, b: Any) -> bool:
     >>> issubdtype("bfloat16", np.floating), issubdtype(np.float32, np.integer)
     (True, False)
     """
-    class_a, class_b = _scalar_class(a), _scalar_class(b)
+    class_a, class_b = _scalar_class(arg1), _scalar_class(arg2)
     if issubclass(class_a, class_b):
         return True
     own = _ABSTRACT.get(np.dtype(class_a)) if not _is_abstract(class_a) else None
@@ -400,13 +400,13 @@ def finfo(dtype: Any) -> Any:
     return ml_dtypes.finfo(resolved)
 
 
-def iinfo(dtype: Any) -> Any:
+def iinfo(int_type: Any) -> Any:
     """Machine limits of an integer dtype, 4-bit ones included; ValueError for others.
 
     >>> int(iinfo("int4").max)
     7
     """
-    resolved = _resolve(dtype)
+    resolved = _resolve(int_type)
     if resolved not in _IS_INTEGER:
         raise ValueError(f"iinfo: expected an integer dtype; got {resolved.name}. Try finfo.")
     return ml_dtypes.iinfo(resolved)

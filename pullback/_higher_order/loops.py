@@ -44,10 +44,10 @@ def scan(f: Callable, init: Any, xs: Any = None, length: int | None = None, reve
       xs: a pytree of arrays with one leading length, or None for a loop without inputs.
       length: the number of steps, an int; needed only where `xs` has no leaves.
       reverse: run from the last entry to the first; results keep the place of their inputs.
-      unroll: how many steps the compiled loop does at a time; True for all.
+      unroll: how many steps the compiled loop does at a time; True or 0 for all, False for one.
 
     Returns: the last carry, and the results of all steps stacked along a new leading axis.
-    Raises: ValueError where leading lengths differ, for a negative length and for an `unroll` below 1; TypeError naming
+    Raises: ValueError where leading lengths differ, for a negative length and a negative `unroll`; TypeError naming
     the leaf of the carry whose type changes.
 
     >>> import pullback.numpy as pnp
@@ -94,7 +94,7 @@ def _scan(function: str, f: Callable, init: Any, xs: Any, length: int | None = N
 
 def _unrolled(function: str, unroll: int | bool) -> int:
     """How many steps to do at a time; 0 stands for all."""
-    return int(not unroll) if isinstance(unroll, bool) else known_count(function, "unroll", unroll, 1)
+    return int(not unroll) if isinstance(unroll, bool) else known_count(function, "unroll", unroll, 0)
 
 
 def _length(function: str, xs: list, tree: Any, length: int | None) -> int:
@@ -123,21 +123,23 @@ def _constant(x: Any) -> int | None:
 
 
 @boundary
-def fori_loop(lower: Any, upper: Any, body_fun: Callable, init_val: Any, *, unroll: int | bool = 1) -> Any:
+def fori_loop(lower: Any, upper: Any, body_fun: Callable, init_val: Any, *, unroll: int | bool | None = None
+              ) -> Any:
     """Apply `body_fun(i, value)` for `i` from `lower` up to but not including `upper`.
 
-    With bounds that are known when the loop is traced it is a `scan`, and reverse mode goes through it; with traced
-    bounds it is a `while_loop`, and only forward mode does. Where a bound on the number of steps is known, a
-    `while_loop` with `max_steps` goes both ways.
+    With bounds that are known when the loop is traced it is a `scan`, which `unroll` is for, and reverse mode goes
+    through it; with traced bounds it is a `while_loop`, and only forward mode does. Where a bound on the number of
+    steps is known, a `while_loop` with `max_steps` goes both ways.
     TypeError for bounds that are no scalar integers, and where the type of the value changes; OverflowError for bounds
-    that the integers in use cannot hold, ValueError for 2**31 steps or more.
+    that the integers in use cannot hold, ValueError for 2**31 steps or more and for an `unroll` with traced bounds.
 
     >>> from pullback import lax
     >>> print(lax.fori_loop(0, 4, lambda i, x: x + i, 0))
     6
     """
     low, high = _loop_bound("lower", lower), _loop_bound("upper", upper)
-    _unrolled("fori_loop", unroll)
+    unroll = False if unroll is None else unroll
+    at_once = _unrolled("fori_loop", unroll)
     dtype, weak = dtypes.join(low.aval.dtype, low.aval.weak_type, high.aval.dtype, high.aval.weak_type)
     low, high = convert_element_type(low, dtype, weak), convert_element_type(high, dtype, weak)
     check_callable("fori_loop: body_fun", body_fun)
@@ -152,6 +154,10 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable, init_val: Any, *, unro
         steps = known_count("fori_loop", "upper - lower", max(last - first, 0), 0)
         (_, out), _ = _scan("fori_loop", step, (low, init_val), None, steps, unroll=unroll)
         return out
+
+    if at_once != 1:
+        raise ValueError(f"fori_loop: unroll={unroll!r} needs bounds that are known when the loop is traced. Leave "
+                         "it out, or make the bounds Python integers (jit: static_argnums or static_argnames).")
 
     @standing_for(body_fun)
     def advance(carry):

@@ -1,6 +1,7 @@
 """Operations along the named axis of an enclosing `vmap`: sums over it, positions on it, exchanges along it."""
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,13 +13,22 @@ from pullback._core.primitive import Primitive
 from pullback._core.trace import lookup_axis_size
 from pullback._core.tree_paths import tree_map
 from pullback._core.types import make_aval
-from pullback._ops.assemble import iota
+from pullback._ops.assemble import concatenate, iota
 from pullback._ops.compare import ge, select
 from pullback._ops.dynamic_slicing import dynamic_index_in_dim
 from pullback._ops.elementwise import add, div, mul, scalar
 from pullback._ops.reduce import reduce_max, reduce_min
 from pullback._ops.rules import keeps_type, linear_jvp, zero_jvp
-from pullback._ops.shape import convert_element_type, move_axis, reduce_sum, zeros_like_aval
+from pullback._ops.shape import (
+    canonical_axes,
+    convert_element_type,
+    expand_dims,
+    move_axis,
+    reduce_sum,
+    reshape,
+    zeros_like_aval,
+)
+from pullback._ops.slicing import slice_in_dim
 
 
 def _names(function: str, axis_name: Any) -> tuple:
@@ -59,37 +69,75 @@ pmax_p = _reducer("pmax", reduce_max, lambda x, size: x)
 pmin_p = _reducer("pmin", reduce_min, lambda x, size: x)
 
 
-def _over(p: Primitive, x: Any, axis_name: Any) -> Any:
+def _over(p: Primitive, reduce: Callable, x: Any, axis_name: Any, groups: Any) -> Any:
     names = _names(p.name, axis_name)
+    parts = _groups(p.name, axis_name, groups)
 
-    def reduce(leaf):
+    def whole(leaf):
         leaf = lift(leaf)
         if leaf.aval.dtype == np.bool_ and p is psum_p:
             leaf = convert_element_type(leaf, np.int32)
+        if parts is not None:
+            return _of_own_group(leaf, axis_name, parts, lambda rows: reduce(rows, (0,)))
         for name in names:
             leaf = p.bind(leaf, axis_name=name)
         return leaf
 
-    return tree_map(reduce, x)
+    return tree_map(whole, x)
 
 
-def psum(x: Any, axis_name: Any) -> Any:
+# --- groups: a partition of the positions along one axis, in each of which something is done by itself ---
+
+
+def _groups(function: str, axis_name: Any, groups: Any) -> list[list[int]] | None:
+    """The groups that the user gives, checked: every position is in one of them."""
+    if groups is None:
+        return None
+    if isinstance(axis_name, (tuple, list)) and len(axis_name) != 1:
+        raise ValueError(f"{function}: axis_index_groups are of one axis, got the names {tuple(axis_name)}")
+    size = int(np.prod([lookup_axis_size(name, function) for name in _names(function, axis_name)]))
+    try:
+        parts = [[operator.index(i) for i in group] for group in groups]
+    except TypeError:
+        raise TypeError(f"{function}: axis_index_groups must be a list of lists of positions, got {groups!r}") from None
+    if sorted(i for group in parts for i in group) != list(range(size)) or not all(parts):
+        raise ValueError(f"{function}: axis_index_groups must hold each position of the axis {axis_name!r}, from 0 to "
+                         f"{size - 1}, once, got {groups!r}")
+    return parts
+
+
+def _of_own_group(x: Array, axis_name: Any, groups: list[list[int]], compute: Callable[[Array], Array]) -> Array:
+    """What `compute` makes of the rows of the group that the position at hand is in."""
+    name = axis_name[0] if isinstance(axis_name, (tuple, list)) else axis_name
+    rows = all_gather(x, name)
+    results = [expand_dims(compute(concatenate([slice_in_dim(rows, i, i + 1) for i in group], 0)), (0,))
+               for group in groups]
+    group_of = np.empty(rows.shape[0], np.int32)
+    for k, group in enumerate(groups):
+        group_of[group] = k
+    own = dynamic_index_in_dim(group_of, axis_index(name), 0, False)
+    return dynamic_index_in_dim(concatenate(results, 0), own, 0, False)
+
+
+def psum(x: Any, axis_name: Any, *, axis_index_groups: Sequence[Sequence[int]] | None = None) -> Any:
     """The sum over a named axis (or several) of every leaf of `x`; of bools as int32.
 
-    NameError where no enclosing `vmap` has an axis of that name.
+    `axis_index_groups`: lists of positions along the one axis, each position in one of them, in place of whose sum a
+    position gets that of its group. NameError where no enclosing `vmap` has an axis of that name, ValueError for groups
+    that are no partition.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> from pullback import lax
     >>> pb.vmap(lambda x: x / lax.psum(x, "i"), axis_name="i")(pnp.array([1., 3.]))
     Array([0.25, 0.75], dtype=float32)
     """
-    return _over(psum_p, x, axis_name)
+    return _over(psum_p, reduce_sum, x, axis_name, axis_index_groups)
 
 
-def pmean(x: Any, axis_name: Any) -> Any:
+def pmean(x: Any, axis_name: Any, *, axis_index_groups: Sequence[Sequence[int]] | None = None) -> Any:
     """The mean over a named axis (or several) of every leaf of `x`; of integers and bools in floating point.
 
-    NameError where no enclosing `vmap` has an axis of that name.
+    `axis_index_groups` as in `psum`. NameError where no enclosing `vmap` has an axis of that name.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> from pullback import lax
@@ -97,40 +145,48 @@ def pmean(x: Any, axis_name: Any) -> Any:
     [-1.  1.]
     """
     size = int(np.prod([lookup_axis_size(name, "pmean") for name in _names("pmean", axis_name)]))
+    parts = _groups("pmean", axis_name, axis_index_groups)
+
+    def mean(rows):
+        return div(reduce_sum(rows, (0,)), scalar(rows, rows.shape[0]))
 
     def over(leaf):
         leaf = lift(leaf)
         leaf = convert_element_type(leaf, *dtypes.to_inexact(leaf.aval.dtype, leaf.aval.weak_type))
+        if parts is not None:
+            return _of_own_group(leaf, axis_name, parts, mean)
         total = psum(leaf, axis_name)
         return div(total, scalar(total, size))
 
     return tree_map(over, x)
 
 
-def pmax(x: Any, axis_name: Any) -> Any:
+def pmax(x: Any, axis_name: Any, *, axis_index_groups: Sequence[Sequence[int]] | None = None) -> Any:
     """The maximum over a named axis (or several) of every leaf of `x`, of real dtypes.
 
-    It can be differentiated around the `vmap` that names the axis, not inside it. NameError for unknown names.
+    `axis_index_groups` as in `psum`. It can be differentiated around the `vmap` that names the axis, not inside it.
+    NameError for unknown names.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> from pullback import lax
     >>> print(pb.vmap(lambda x: lax.pmax(x, "i"), axis_name="i")(pnp.array([1., 3.])))
     [3. 3.]
     """
-    return _over(pmax_p, x, axis_name)
+    return _over(pmax_p, reduce_max, x, axis_name, axis_index_groups)
 
 
-def pmin(x: Any, axis_name: Any) -> Any:
+def pmin(x: Any, axis_name: Any, *, axis_index_groups: Sequence[Sequence[int]] | None = None) -> Any:
     """The minimum over a named axis (or several) of every leaf of `x`, of real dtypes.
 
-    It can be differentiated around the `vmap` that names the axis, not inside it. NameError for unknown names.
+    `axis_index_groups` as in `psum`. It can be differentiated around the `vmap` that names the axis, not inside it.
+    NameError for unknown names.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> from pullback import lax
     >>> print(pb.vmap(lambda x: lax.pmin(x, "i"), axis_name="i")(pnp.array([1., 3.])))
     [1. 1.]
     """
-    return _over(pmin_p, x, axis_name)
+    return _over(pmin_p, reduce_min, x, axis_name, axis_index_groups)
 
 
 # --- positions ---
@@ -204,10 +260,19 @@ linear_jvp(all_gather_p)
 all_gather_p.transpose = _all_gather_transpose
 
 
-def all_gather(x: Any, axis_name: Any, *, axis: int = 0) -> Any:
+def all_gather(x: Any, axis_name: Any, *, axis_index_groups: Sequence[Sequence[int]] | None = None, axis: int = 0,
+               tiled: bool = False) -> Any:
     """The values of all positions along a named axis, stacked along `axis`, for every leaf of `x`.
 
-    The result has one axis more than the leaf. NameError for unknown names.
+    Args:
+      x: a pytree of arrays.
+      axis_name: the name of the axis.
+      axis_index_groups: lists of positions, of one length, each position in one of them: a position gets the values of
+        its group alone.
+      axis: the place of the new axis in the result, negative ones counting from its end.
+      tiled: whether the values are joined along an `axis` that they have, in place of a new one.
+
+    Raises: NameError for unknown names, ValueError for an axis out of bounds and for groups of different lengths.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> from pullback import lax
@@ -216,7 +281,23 @@ def all_gather(x: Any, axis_name: Any, *, axis: int = 0) -> Any:
      [1. 3.]]
     """
     size = lookup_axis_size(axis_name, "all_gather")
-    return tree_map(lambda leaf: all_gather_p.bind(lift(leaf), axis_name=axis_name, axis=axis, size=size), x)
+    parts = _groups("all_gather", axis_name, axis_index_groups)
+    if parts is not None and len(set(map(len, parts))) > 1:
+        raise ValueError(f"all_gather: axis_index_groups must have one length, got {axis_index_groups!r}")
+
+    def gather(leaf):
+        leaf = lift(leaf)
+        shape = leaf.aval.shape
+        (place,) = canonical_axes("all_gather", (axis,), len(shape) + (not tiled))
+        if parts is None:
+            rows = all_gather_p.bind(leaf, axis_name=axis_name, axis=place, size=size)
+        else:
+            rows = _of_own_group(leaf, axis_name, parts, lambda rows: move_axis(rows, 0, place))
+        if not tiled:
+            return rows
+        return reshape(rows, (*shape[:place], rows.aval.shape[place] * shape[place], *shape[place + 1:]))
+
+    return tree_map(gather, x)
 
 
 def ppermute(x: Any, axis_name: Any, perm: Sequence[tuple[int, int]]) -> Any:

@@ -142,19 +142,19 @@ population_count = function_of_one(__name__, population_count_p,
 select_p = Primitive("select")
 
 
-def select(mask: Any, x: Any, y: Any) -> Array:
-    """`x` where `mask` is true, else `y`, elementwise; the derivative of what is not chosen is 0.
+def select(pred: Any, on_true: Any, on_false: Any) -> Array:
+    """`on_true` where `pred` is true, else `on_false`, elementwise; the derivative of what is not chosen is 0.
 
-    `mask`: bools. `x`, `y`: of one dtype, which the result has (a Python scalar takes that of an array beside it). The
-    three shapes broadcast. TypeError for other masks and for two dtypes, ValueError for shapes that do not broadcast.
+    `pred`: bools. `on_true`, `on_false`: of one dtype, which the result has (a Python scalar takes that of an array
+    beside it). The three shapes broadcast. TypeError for another `pred` and for two dtypes, ValueError for shapes that
+    do not broadcast.
 
     >>> import numpy as np
     >>> from pullback import lax
     >>> print(lax.select(np.array([True, False]), 1., 2.))
     [1. 2.]
     """
-    mask = lift(mask)
-    return select_p.bind(mask, *operands("select", x, y))
+    return select_p.bind(lift(pred), *operands("select", on_true, on_false))
 
 
 def select_n(which: Any, *cases: Any) -> Array:
@@ -193,7 +193,7 @@ def select_n(which: Any, *cases: Any) -> Array:
 
 def _select_type(mask, x, y):
     if mask.dtype.kind != "b":
-        raise TypeError(f"select: the mask must be of bools, got {mask.str_short()}")
+        raise TypeError(f"select: pred must be of bools, got {mask.str_short()}")
     if x.dtype != y.dtype:
         raise TypeError(f"select: both choices must have one dtype, got {x.str_short()} and {y.str_short()}")
     return make_aval(broadcast_shapes("select", mask.shape, x.shape, y.shape), x.dtype, x.weak_type and y.weak_type)

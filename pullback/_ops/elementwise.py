@@ -35,7 +35,7 @@ from pullback._ops.families import (
     unary,
 )
 from pullback._ops.rules import bilinear_taylor, quotient_taylor
-from pullback._ops.shape import broadcast_to, unbroadcast
+from pullback._ops.shape import broadcast_to, convert_element_type, unbroadcast
 
 
 def scalar(x: Array, value: Any) -> Array:
@@ -75,7 +75,26 @@ add = function_of_two(__name__, add_p, "`x + y`; integers wrap around.", "2., 3.
 sub = function_of_two(__name__, sub_p, "`x - y`; integers wrap around.", "2., 3.", "-1.0")
 mul_p: Primitive = nary("mul", operator.mul, "stablehlo.multiply", lambda t, z, x, y: mul_p.bind(t, y),
              lambda t, z, x, y: mul_p.bind(x, t), add=add)
-mul = function_of_two(__name__, mul_p, "`x * y`; integers wrap around.", "2., 3.", "6.0")
+
+
+def mul(x: Any, y: Any, *, out_dtype: Any = None) -> Array:
+    """`x * y`; integers wrap around.
+
+    `x`, `y`: shapes that broadcast; numbers of one dtype (a Python scalar takes that of an array beside it). The result
+    has that dtype, or `out_dtype`, to which the operands are converted first. TypeError for two dtypes and for bools,
+    ValueError for shapes that do not broadcast.
+
+    >>> import numpy as np
+    >>> from pullback import lax
+    >>> print(lax.mul(2., 3.), lax.mul(np.int8(100), np.int8(2), out_dtype="int32"))
+    6.0 200
+    """
+    if not (isinstance(x, Array) and isinstance(y, Array) and x.aval.dtype is y.aval.dtype):
+        x, y = operands("mul", x, y)
+    if out_dtype is not None:
+        mul_p.abstract_eval(x.aval, y.aval)  # type: ignore[misc]
+        x, y = convert_element_type(x, out_dtype), convert_element_type(y, out_dtype)
+    return mul_p.bind(x, y)
 
 
 def _add_transpose(ct, x, y):

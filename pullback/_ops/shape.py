@@ -63,10 +63,10 @@ def canonical_axes(name: str, axes: Iterable[Any], rank: int) -> tuple[int, ...]
 broadcast_in_dim_p = Primitive("broadcast_in_dim")
 
 
-def broadcast_in_dim(x: Any, shape: Sequence[int], dims: Sequence[int]) -> Array:
-    """`x` repeated to `shape`, its axis `i` becoming axis `dims[i]`; an axis of length 1 may stretch.
+def broadcast_in_dim(operand: Any, shape: Sequence[int], broadcast_dimensions: Sequence[int]) -> Array:
+    """`operand` repeated to `shape`, its axis `i` becoming axis `broadcast_dimensions[i]`; length 1 may stretch.
 
-    Any dtype. ValueError unless `dims` has an axis in [0, len(shape)) for each axis of `x`, of its length.
+    Any dtype. ValueError unless the operand has an axis in [0, len(shape)), of its length, for each of its own.
 
     >>> import numpy as np
     >>> from pullback import lax
@@ -74,8 +74,8 @@ def broadcast_in_dim(x: Any, shape: Sequence[int], dims: Sequence[int]) -> Array
     [[1 1 1]
      [2 2 2]]
     """
-    x = lift(x)
-    shape, dims = tuple(shape), tuple(dims)
+    x = lift(operand)
+    shape, dims = tuple(shape), tuple(broadcast_dimensions)
     if x.shape == shape and dims == tuple(range(len(shape))):
         return x
     return broadcast_in_dim_p.bind(x, shape=shape, dims=dims)
@@ -91,8 +91,8 @@ def broadcast_to(x: Any, shape: tuple[int, ...]) -> Array:
 
 def _broadcast_type(x, shape, dims):
     if len(dims) != x.ndim:
-        raise ValueError(f"broadcast_in_dim: dims must name an axis of the result for each of the operand's {x.ndim} "
-                         f"axes, got {dims}")
+        raise ValueError("broadcast_in_dim: broadcast_dimensions must name an axis of the result for each of the "
+                         f"operand's {x.ndim} axes, got {dims}")
     for length, d in zip(x.shape, dims, strict=True):
         if d < 0 or d >= len(shape) or (length != shape[d] and length != 1):
             raise ValueError(f"broadcast_in_dim: operand of shape {x.shape} does not broadcast to {shape} along "
@@ -116,9 +116,7 @@ def _broadcast_transpose(ct, x, shape, dims):
     kept = {d for d, length in zip(dims, x.aval.shape, strict=True) if length == shape[d]}
     summed = _sum(ct, tuple(d for d in range(len(shape)) if d not in kept))
     order = sorted(kept)
-    if list(dims) != sorted(dims):
-        by_position = [d for d in dims if d in kept]
-        summed = transpose(summed, tuple(order.index(d) for d in by_position))
+    summed = transpose(summed, tuple(order.index(d) for d in dims if d in kept))
     return [reshape(summed, x.aval.shape)]
 
 
@@ -142,8 +140,8 @@ broadcast_in_dim_p.batch = _broadcast_batch
 reduce_sum_p = Primitive("reduce_sum")
 
 
-def reduce_sum(x: Any, axes: Sequence[int]) -> Array:
-    """The sum over `axes`, in the dtype of `x`: half precision is accumulated in float32, integers wrap around.
+def reduce_sum(operand: Any, axes: Sequence[int]) -> Array:
+    """The sum over `axes`, in the operand's dtype: half precision is accumulated in float32, integers wrap around.
 
     ValueError for axes out of bounds or named twice; negative ones count from the end.
 
@@ -152,7 +150,7 @@ def reduce_sum(x: Any, axes: Sequence[int]) -> Array:
     >>> print(lax.reduce_sum(np.array([[1, 2], [3, 4]]), (0,)))
     [4 6]
     """
-    x = lift(x)
+    x = lift(operand)
     return _sum(x, tuple(sorted(canonical_axes("reduce_sum", axes, x.aval.ndim))))
 
 
@@ -215,8 +213,10 @@ reduce_sum_p.batch = reduced_batch(reduce_sum_p)
 reshape_p = Primitive("reshape")
 
 
-def reshape(x: Any, shape: Sequence[int]) -> Array:
-    """The elements of `x`, in row-major order, in another shape of as many elements (else ValueError); any dtype.
+def reshape(operand: Any, new_sizes: Sequence[int], dimensions: Sequence[int] | None = None) -> Array:
+    """The elements of `operand`, in row-major order, in a shape of as many elements (else ValueError); any dtype.
+
+    `dimensions`: an order to bring the axes into before, as `transpose` does.
 
     >>> import numpy as np
     >>> from pullback import lax
@@ -224,8 +224,10 @@ def reshape(x: Any, shape: Sequence[int]) -> Array:
     [[1 2]
      [3 4]]
     """
-    x = lift(x)
-    shape = tuple(shape)
+    x = lift(operand)
+    shape = tuple(new_sizes)
+    if dimensions is not None:
+        x = transpose(x, dimensions)
     return x if x.aval.shape == shape else reshape_p.bind(x, shape=shape)
 
 
@@ -249,8 +251,8 @@ reshape_p.transpose = lambda ct, x, shape: [reshape(ct, x.aval.shape)]
 reshape_p.batch = _reshape_batch
 
 
-def expand_dims(x: Any, axes: Sequence[int]) -> Array:
-    """`x` with axes of length 1 at the given positions of the result, negative ones counting from its end.
+def expand_dims(array: Any, dimensions: Sequence[int]) -> Array:
+    """`array` with axes of length 1 at the given positions of the result, negative ones counting from its end.
 
     ValueError for positions out of bounds or named twice.
 
@@ -259,16 +261,16 @@ def expand_dims(x: Any, axes: Sequence[int]) -> Array:
     >>> lax.expand_dims(np.zeros((2, 3)), (0, -1)).shape
     (1, 2, 3, 1)
     """
-    x = lift(x)
-    axes = tuple(axes)
+    x = lift(array)
+    axes = tuple(dimensions)
     rank = x.aval.ndim + len(axes)
     where = canonical_axes("expand_dims", axes, rank)
     rest = iter(x.aval.shape)
     return reshape(x, tuple(1 if i in where else next(rest) for i in range(rank)))
 
 
-def squeeze(x: Any, axes: Sequence[int]) -> Array:
-    """`x` without the given axes, which must have length 1; negative ones count from the end.
+def squeeze(array: Any, dimensions: Sequence[int]) -> Array:
+    """`array` without the given axes, which must have length 1; negative ones count from the end.
 
     ValueError for axes of another length, out of bounds or named twice.
 
@@ -277,9 +279,9 @@ def squeeze(x: Any, axes: Sequence[int]) -> Array:
     >>> lax.squeeze(np.zeros((1, 3, 1)), (0,)).shape
     (3, 1)
     """
-    x = lift(x)
+    x = lift(array)
     shape = x.aval.shape
-    left_out = canonical_axes("squeeze", axes, len(shape))
+    left_out = canonical_axes("squeeze", dimensions, len(shape))
     for a in left_out:
         if shape[a] != 1:
             raise ValueError(f"squeeze: axis {a} of shape {shape} has length {shape[a]}, expected 1")
@@ -291,17 +293,17 @@ def squeeze(x: Any, axes: Sequence[int]) -> Array:
 transpose_p = Primitive("transpose")
 
 
-def transpose(x: Any, permutation: Sequence[int]) -> Array:
-    """`x` with its axes in another order: axis `i` of the result is axis `permutation[i]` of `x`.
+def transpose(operand: Any, permutation: Sequence[int]) -> Array:
+    """`operand` with its axes in another order: axis `i` of the result is axis `permutation[i]` of the operand.
 
-    ValueError unless `permutation` has each of 0, ..., x.ndim - 1 once.
+    ValueError unless `permutation` has each of 0, ..., operand.ndim - 1 once.
 
     >>> import numpy as np
     >>> from pullback import lax
     >>> lax.transpose(np.zeros((2, 3, 4)), (2, 0, 1)).shape
     (4, 2, 3)
     """
-    x = lift(x)
+    x = lift(operand)
     permutation = tuple(permutation)
     if permutation == tuple(range(x.aval.ndim)):
         return x
@@ -324,10 +326,7 @@ def _transpose_type(x, permutation):
 
 
 def _inverse(permutation):
-    inverse = [0] * len(permutation)
-    for i, p in enumerate(permutation):
-        inverse[p] = i
-    return tuple(inverse)
+    return tuple(sorted(range(len(permutation)), key=permutation.__getitem__))
 
 
 def _transpose_batch(operands, dims, permutation):
@@ -349,8 +348,8 @@ transpose_p.batch = _transpose_batch
 convert_element_type_p = Primitive("convert_element_type")
 
 
-def convert_element_type(x: Any, dtype: Any, weak_type: bool = False) -> Array:
-    """`x` in another dtype. Floats to integers round towards zero and saturate, complex to real drops the rest.
+def convert_element_type(operand: Any, new_dtype: Any, weak_type: bool = False) -> Array:
+    """`operand` in another dtype. Floats to integers round towards zero and saturate, complex to real drops the rest.
 
     The derivative is the conversion back, 0 where either dtype is neither floating-point nor complex. TypeError for
     what is no array or number, and for what is no dtype of arrays.
@@ -361,10 +360,10 @@ def convert_element_type(x: Any, dtype: Any, weak_type: bool = False) -> Array:
     [         1         -1 2147483647]
     """
     try:
-        x = lift(x)
+        x = lift(operand)
     except TypeError as error:
         raise TypeError(f"convert_element_type: {error}") from None
-    dtype = dtypes.canonicalize_dtype(dtype)
+    dtype = dtypes.canonicalize_dtype(new_dtype)
     if x.aval.dtype == dtype and x.aval.weak_type == weak_type:
         return x
     if type(x) is ConcreteArray and x.aval.ndim == 0:

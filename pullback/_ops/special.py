@@ -39,7 +39,6 @@ from pullback._ops.families import (
     elementwise,
     elementwise_batch,
     function_of_one,
-    function_of_two,
     nary,
     operands,
     scipy_kernel,
@@ -354,5 +353,12 @@ scale_p.batch = elementwise_batch(scale_p)
 nextafter_p = elementwise("nextafter", np.nextafter, "chlo.next_after", FLOAT)
 zero_jvp(nextafter_p)
 
-nextafter = function_of_two(__name__, nextafter_p,
-    "The next number from `x` towards `y`. Its derivative is 0.", "1., 2.", "1.0000001")
+
+def nextafter(x1: Any, x2: Any) -> Array:
+    """The next number from `x1` towards `x2`, floats of one dtype (else TypeError). Its derivative is 0.
+
+    >>> from pullback import lax
+    >>> print(lax.nextafter(1., 2.))
+    1.0000001
+    """
+    return nextafter_p.bind(*operands("nextafter", x1, x2))

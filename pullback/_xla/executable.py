@@ -68,9 +68,14 @@ def compile_module(module: Module, options: Sequence[tuple[str, Any]] = ()) -> A
         settings.env_option_overrides = list(options)
     client = engine.client()
     counters.count("compiles")
-    if module.callbacks:
-        return host_calls.compile_with_callbacks(text, module.callbacks, settings)
-    loaded = client.compile_and_load(text.encode(), engine.device_list(), settings)
+    try:
+        if module.callbacks:
+            return host_calls.compile_with_callbacks(text, module.callbacks, settings)
+        loaded = client.compile_and_load(text.encode(), engine.device_list(), settings)
+    except RuntimeError as error:
+        if options and "option" in str(error):
+            raise ValueError(f"jit: compiler_options: {str(error).partition(': ')[2]}") from None
+        raise
     _loaded[key] = loaded
     if len(_loaded) > _LOADED_LIMIT:
         _loaded.popitem(last=False)

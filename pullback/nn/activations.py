@@ -39,7 +39,7 @@ def _positive_part(x: Array) -> Array:
 
 
 @elementwise(NUMBER)
-def relu(x: Any, /) -> Array:
+def relu(x: Any) -> Array:
     """The rectifier `max(x, 0)`, whose derivative at 0 is 0. Integers stay integers.
 
     >>> from pullback import nn
@@ -56,7 +56,7 @@ def _clipped(x: Array, low: float, high: float) -> Array:
 
 
 @elementwise(FLOAT)
-def relu6(x: Any, /) -> Array:
+def relu6(x: Any) -> Array:
     """`min(max(x, 0), 6)`, whose derivative at 0 and at 6 is 0.
 
     >>> from pullback import nn
@@ -71,11 +71,11 @@ sigmoid = unary("sigmoid", e.logistic_p, INEXACT, """The logistic function `1 / 
     >>> from pullback import nn
     >>> print(nn.sigmoid(0.))
     0.5
-    """, module=_HERE)
+    """, module=_HERE, parameters="x")
 
 
 @elementwise(FLOAT)
-def softplus(x: Any, /) -> Array:
+def softplus(x: Any) -> Array:
     """`log(1 + exp(x))` without overflow.
 
     >>> from pullback import nn
@@ -86,7 +86,7 @@ def softplus(x: Any, /) -> Array:
 
 
 @elementwise(FLOAT)
-def log_sigmoid(x: Any, /) -> Array:
+def log_sigmoid(x: Any) -> Array:
     """`log(sigmoid(x))` without underflow.
 
     >>> from pullback import nn
@@ -97,7 +97,7 @@ def log_sigmoid(x: Any, /) -> Array:
 
 
 @elementwise(FLOAT)
-def soft_sign(x: Any, /) -> Array:
+def soft_sign(x: Any) -> Array:
     """`x / (|x| + 1)`.
 
     >>> from pullback import nn
@@ -108,7 +108,7 @@ def soft_sign(x: Any, /) -> Array:
 
 
 @elementwise(INEXACT)
-def silu(x: Any, /) -> Array:
+def silu(x: Any) -> Array:
     """`x * sigmoid(x)`, also known as swish (Elfwing et al. 2018).
 
     >>> from pullback import nn
@@ -122,7 +122,7 @@ swish = silu
 
 
 @elementwise(FLOAT)
-def mish(x: Any, /) -> Array:
+def mish(x: Any) -> Array:
     """`x * tanh(softplus(x))` (Misra 2019).
 
     >>> from pullback import nn
@@ -172,7 +172,7 @@ def _elu(x: Array, alpha: Array) -> Array:
 
 
 @elementwise(FLOAT)
-def selu(x: Any, /) -> Array:
+def selu(x: Any) -> Array:
     """The scaled exponential linear unit, with the constants of Klambauer et al. 2017; the derivative at 0 is 1.7581.
 
     >>> from pullback import nn
@@ -215,7 +215,7 @@ def leaky_relu(x: Any, negative_slope: Any = 1e-2) -> Array:
 
 
 @elementwise(NUMBER)
-def hard_tanh(x: Any, /) -> Array:
+def hard_tanh(x: Any) -> Array:
     """-1 below -1, 1 above 1, else `x`. Integers stay integers. The derivative at -1 and at 1 is 1.
 
     >>> from pullback import nn
@@ -228,7 +228,7 @@ def hard_tanh(x: Any, /) -> Array:
 
 
 @elementwise(FLOAT)
-def hard_sigmoid(x: Any, /) -> Array:
+def hard_sigmoid(x: Any) -> Array:
     """`relu6(x + 3) / 6`, whose derivative at -3 and at 3 is 0.
 
     >>> from pullback import nn
@@ -243,7 +243,7 @@ def _hard_sigmoid(x: Array) -> Array:
 
 
 @elementwise(FLOAT)
-def hard_silu(x: Any, /) -> Array:
+def hard_silu(x: Any) -> Array:
     """`x * hard_sigmoid(x)`, also known as hard_swish; the derivative is 0 at -3 and 1 at 3.
 
     >>> from pullback import nn
@@ -272,7 +272,7 @@ def squareplus(x: Any, b: Any = 4) -> Array:
 
 
 @elementwise(FLOAT)
-def sparse_plus(x: Any, /) -> Array:
+def sparse_plus(x: Any) -> Array:
     """0 below -1, `x` above 1, `(x + 1)**2 / 4` between.
 
     >>> from pullback import nn
@@ -285,7 +285,7 @@ def sparse_plus(x: Any, /) -> Array:
 
 
 @elementwise(FLOAT)
-def sparse_sigmoid(x: Any, /) -> Array:
+def sparse_sigmoid(x: Any) -> Array:
     """0 below -1, 1 above 1, `(x + 1) / 2` between: the derivative of `sparse_plus`.
 
     >>> from pullback import nn
@@ -297,7 +297,7 @@ def sparse_sigmoid(x: Any, /) -> Array:
 
 
 @elementwise(FLOAT)
-def log1mexp(x: Any, /) -> Array:
+def log1mexp(x: Any) -> Array:
     """`log(1 - exp(-x))` of positive `x`, by the one of its two forms that is accurate.
 
     >>> from pullback import nn

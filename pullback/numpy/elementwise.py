@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pullback._core import dtypes
+from pullback._core.arguments import bind_positionally, signature, with_parameters
 from pullback._core.array import Array, ConcreteArray, array_of, lift, scalar_array
 from pullback._core.config import config
 from pullback._core.errors import fold
@@ -198,8 +199,11 @@ def _conversion(kind: Any, dtype: np.dtype, weak: bool) -> Callable | None:
 
 
 def binary(name: str, primitive: Primitive, domain: Domain, doc: str, for_bools: Primitive | None = None,
-           module: str = "pullback.numpy.ufuncs") -> Callable[[Any, Any], Array]:
-    """The public function of two operands that is one primitive on promoted operands; its `ufunc` is the `Binary`."""
+           module: str = "pullback.numpy.ufuncs", parameters: str = "") -> Callable[..., Array]:
+    """The public function of two operands that is one primitive on promoted operands; its `ufunc` is the `Binary`.
+
+    `parameters`: the names by which the operands may be given, too.
+    """
     ufunc = Binary(name, primitive, domain, for_bools)
     plans = ufunc.plans
 
@@ -231,6 +235,8 @@ def binary(name: str, primitive: Primitive, domain: Domain, doc: str, for_bools:
             raise
 
     function.ufunc = ufunc  # type: ignore[attr-defined]
+    if parameters:
+        with_parameters(function, parameters)
     return named(function, name, _with_types(doc, domain, 2, bools=for_bools is not None), module)
 
 
@@ -238,9 +244,12 @@ def binary(name: str, primitive: Primitive, domain: Domain, doc: str, for_bools:
 
 
 def unary(name: str, primitive: Primitive, domain: Domain, doc: str,
-          unchanged: Callable[[np.dtype], bool] | None = None, module: str = "pullback.numpy.ufuncs"
-          ) -> Callable[[Any], Array]:
-    """The public function of one operand that is one primitive; `unchanged` dtypes pass through as they are."""
+          unchanged: Callable[[np.dtype], bool] | None = None, module: str = "pullback.numpy.ufuncs",
+          parameters: str = "") -> Callable[..., Array]:
+    """The public function of one operand that is one primitive; `unchanged` dtypes pass through as they are.
+
+    `parameters`: the name by which the operand may be given, too.
+    """
     known: set[ShapedArray] = set()
 
     def adapt(x):
@@ -264,6 +273,8 @@ def unary(name: str, primitive: Primitive, domain: Domain, doc: str,
             fold(error)
             raise
 
+    if parameters:
+        with_parameters(function, parameters)
     doc = _with_types(doc, domain, 1, bools=unchanged is not None, converted=unchanged is None)
     return named(function, name, doc, module)
 
@@ -272,14 +283,16 @@ def unary(name: str, primitive: Primitive, domain: Domain, doc: str,
 
 
 def elementwise(domain: Domain) -> Callable[[Callable], Callable]:
-    """Decorate a function of positional operands: its body gets arrays of one dtype out of `domain`."""
+    """Decorate a function of operands: its body gets arrays of one dtype out of `domain`."""
 
     def decorate(body):
-        name = body.__name__
+        name, sig = body.__name__, signature(body)
 
         @functools.wraps(body)
-        def function(*args):
+        def function(*args, **kwargs):
             try:
+                if kwargs:
+                    args, _ = bind_positionally(body, sig, args, kwargs, name)
                 return body(*promote_operands(name, domain, *args))
             except Exception as error:
                 fold(error)

@@ -19,6 +19,7 @@ from pullback._ops.shape import shape_of
 from pullback._ops.slicing import pad, slice_in_dim
 from pullback.numpy.creation import check_device
 from pullback.numpy.elementwise import as_operand, integer
+from pullback.numpy.positions import nonzero
 from pullback.numpy.ranges import arange, linspace
 from pullback.numpy.reductions import one_axis, summed
 from pullback.numpy.ufuncs import power
@@ -184,9 +185,10 @@ def triu_indices_from(arr: Any, k: int = 0) -> tuple[Array, Array]:
 
 
 @boundary
-def mask_indices(n: int, mask_func: Callable, k: int = 0) -> tuple[Array, ...]:
+def mask_indices(n: int, mask_func: Callable, k: int = 0, *, size: int | None = None) -> tuple[Array, ...]:
     """The positions where `mask_func(ones((n, n)), k)` is not zero.
 
+    With `size`, so many of them, filled up with 0: needed where the mask is not known, as under jit.
     TypeError for what is no function, ValueError for a negative `n` and for a `mask_func` that returns a single number.
 
     >>> import pullback.numpy as pnp
@@ -195,10 +197,10 @@ def mask_indices(n: int, mask_func: Callable, k: int = 0) -> tuple[Array, ...]:
     """
     (length,) = shape_of("mask_indices", (n,))
     check_callable("mask_indices", mask_func)
-    mask = np.asarray(mask_func(lift(np.ones((length, length), bool)), k))
-    if not mask.ndim:
+    mask = lift(mask_func(lift(np.ones((length, length), bool)), k))
+    if not mask.aval.ndim:
         raise ValueError(f"mask_indices: mask_func must return an array with axes, got {mask}")
-    return _positions(np.nonzero(mask))
+    return nonzero(mask, size=size)
 
 
 @boundary

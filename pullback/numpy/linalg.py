@@ -17,8 +17,8 @@ from pullback._ops.lengths import norm_p
 from pullback._ops.reduce import reduce_max_p, reduce_min_p
 from pullback._ops.shape import broadcast_to, convert_element_type, expand_dims, reduce_sum_p, reshape
 from pullback._ops.trig import abs as magnitude
-from pullback.numpy import grids
-from pullback.numpy.contractions import cross, matmul, outer, tensordot, vecdot
+from pullback.numpy import contractions, grids
+from pullback.numpy.contractions import matmul, promoted, tensordot, vecdot
 from pullback.numpy.decompositions import (
     EighResult,
     EigResult,
@@ -62,6 +62,41 @@ __all__ = [
     "matrix_transpose", "multi_dot", "norm", "outer", "pinv", "qr", "slogdet", "solve", "svd", "svdvals", "tensordot",
     "tensorinv", "tensorsolve", "trace", "vecdot", "vector_norm",
 ]
+
+@boundary
+def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Array:
+    """The cross product of vectors of 3 components, which stand along `axis`; other axes broadcast.
+
+    ValueError for other numbers of components: `pullback.numpy.cross` takes vectors of 2.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.linalg.cross(pnp.array([1., 0., 0.]), pnp.array([0., 1., 0.]))
+    Array([0., 0., 1.], dtype=float32)
+    """
+    x, y = promoted("linalg.cross", x1, x2)
+    lengths = [v.aval.shape[one_axis("linalg.cross", axis, v.aval.ndim)] for v in (x, y)]
+    if lengths != [3, 3]:
+        raise ValueError(f"linalg.cross: vectors must have 3 components along axis {axis}, got {lengths[0]} and "
+                         f"{lengths[1]}")
+    return contractions.cross(x, y, axis=axis)
+
+
+@boundary
+def outer(x1: Any, x2: Any, /) -> Array:
+    """All products of an element of the vector `x1` with one of the vector `x2`: a matrix.
+
+    ValueError for other numbers of axes: `pullback.numpy.outer` flattens.
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.linalg.outer(pnp.array([1, 2]), pnp.array([3, 4])))
+    [[3 4]
+     [6 8]]
+    """
+    x, y = promoted("linalg.outer", x1, x2)
+    if x.aval.ndim != 1 or y.aval.ndim != 1:
+        raise ValueError(f"linalg.outer: expected two vectors, got shapes {x.aval.shape} and {y.aval.shape}")
+    return contractions.outer(x, y)
+
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 

@@ -167,28 +167,28 @@ def bitwise_count(x: Any, /) -> Array:
 
 
 @elementwise(INTEGER)
-def gcd(x: Any, y: Any, /) -> Array:
-    """The greatest common divisor of |x| and |y|; 0 of two zeros.
+def gcd(x1: Any, x2: Any) -> Array:
+    """The greatest common divisor of |x1| and |x2|; 0 of two zeros.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.gcd(12, 18))
     6
     """
-    return special.gcd(x, y)
+    return special.gcd(x1, x2)
 
 
 @elementwise(INTEGER)
-def lcm(x: Any, y: Any, /) -> Array:
-    """The least common multiple of |x| and |y|; 0 where either is 0.
+def lcm(x1: Any, x2: Any) -> Array:
+    """The least common multiple of |x1| and |x2|; 0 where either is 0.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.lcm(4, 6))
     12
     """
-    divisor = special.gcd(x, y)
+    divisor = special.gcd(x1, x2)
     divisor = c.select_p.bind(c.eq_p.bind(divisor, scalar(divisor, 0)), scalar(divisor, 1), divisor)
-    multiple = e.mul_p.bind(x, e.div_p.bind(y, divisor))
-    return multiple if x.aval.dtype.kind == "u" else trig.abs_p.bind(multiple)
+    multiple = e.mul_p.bind(x1, e.div_p.bind(x2, divisor))
+    return multiple if x1.aval.dtype.kind == "u" else trig.abs_p.bind(multiple)
 
 
 # --- tests of numbers ---

@@ -38,7 +38,7 @@ def _rounding(name: str, primitive, says: str, result: str):
     >>> import pullback.numpy as pnp
     >>> print(pnp.{name}(pnp.array([-1.5, 0.5])))
     {result}
-    """, unchanged=_exact, module=_HERE)
+    """, unchanged=_exact, module=_HERE, parameters="x")
 
 
 floor = _rounding("floor", e.floor_p, "The largest integer not above `x`.", "[-2.  0.]")
@@ -301,7 +301,7 @@ def ldexp(x1: Any, x2: Any, /) -> Array:
 
 
 @elementwise(FLOAT)
-def i0(x: Any, /) -> Array:
+def i0(x: Any) -> Array:
     """The modified Bessel function of the first kind, of order 0.
 
     >>> import pullback.numpy as pnp

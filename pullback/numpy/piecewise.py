@@ -212,11 +212,13 @@ def unravel_index(indices: Any, shape: Any) -> tuple[Array, ...]:
 
 
 @boundary
-def ravel_multi_index(multi_index: Sequence[Any], dims: Sequence[int], mode: str = "raise", order: str = "C") -> Array:
+def ravel_multi_index(multi_index: Sequence[Any], dims: Sequence[int], mode: str = "raise", order: str = "C", *,
+                      dtype: Any = None) -> Array:
     """The positions in the flat array, of positions along each axis of an array of shape `dims`.
 
-    `mode` is "clip" or "wrap" for positions out of bounds; "raise" needs them to be known. It may be a tuple.
-    ValueError for positions out of bounds.
+    `mode` is "clip" or "wrap" for positions out of bounds; "raise" needs them to be known. It may be a tuple. `dtype`:
+    an integer dtype for the result, by default the promoted one of the positions. ValueError for positions out of
+    bounds, TypeError for a `dtype` of no integers.
 
     >>> import pullback.numpy as pnp
     >>> pnp.ravel_multi_index((pnp.array([1, 0]), pnp.array([2, 1])), (2, 3))
@@ -227,6 +229,9 @@ def ravel_multi_index(multi_index: Sequence[Any], dims: Sequence[int], mode: str
         raise ValueError(f"ravel_multi_index: expected positions for each of {len(lengths)} axes, got "
                          f"{len(multi_index)}")
     positions = promote_operands("ravel_multi_index", ANY, *map(_array, multi_index))
+    target = positions[0].aval.dtype if dtype is None and positions else dtypes.canonicalize_dtype(dtype or int)
+    if not dtypes.is_integer(target):
+        raise TypeError(f"ravel_multi_index: positions must be integers, got {target.name}")
     modes = [mode] * len(lengths) if isinstance(mode, str) else list(mode)
     if order not in ("C", "F"):
         raise ValueError(f"ravel_multi_index: order must be 'C' or 'F', got {order!r}")
@@ -246,6 +251,7 @@ def ravel_multi_index(multi_index: Sequence[Any], dims: Sequence[int], mode: str
             p = remainder(p, n)
         else:
             raise ValueError(f"ravel_multi_index: mode must be 'raise', 'clip' or 'wrap', got {how!r}")
+        p = p if dtype is None else shape_ops.convert_element_type(p, target)
         part = elementwise.mul(p, scalar(p, stride))
         total = part if total is None else elementwise.add(total, part)
     return total

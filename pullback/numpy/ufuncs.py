@@ -399,25 +399,25 @@ minimum = binary("minimum", e.min_p, ANY, """The smaller operand; nan if either 
 
 
 @elementwise(ANY)
-def fmax(x: Any, y: Any, /) -> Array:
+def fmax(x1: Any, x2: Any) -> Array:
     """The larger operand; where one is nan, the other.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.fmax(pnp.nan, 1.))
     1.0
     """
-    return c.select_p.bind(c.or_p.bind(c.gt_p.bind(x, y), c.ne_p.bind(y, y)), x, y)
+    return c.select_p.bind(c.or_p.bind(c.gt_p.bind(x1, x2), c.ne_p.bind(x2, x2)), x1, x2)
 
 
 @elementwise(ANY)
-def fmin(x: Any, y: Any, /) -> Array:
+def fmin(x1: Any, x2: Any) -> Array:
     """The smaller operand; where one is nan, the other.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.fmin(pnp.nan, 1.))
     1.0
     """
-    return c.select_p.bind(c.or_p.bind(c.lt_p.bind(x, y), c.ne_p.bind(y, y)), x, y)
+    return c.select_p.bind(c.or_p.bind(c.lt_p.bind(x1, x2), c.ne_p.bind(x2, x2)), x1, x2)
 
 
 # --- angles ---

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from pullback.numpy.cumulative import cumsum
 from pullback.numpy.elementwise import as_operand
 from pullback.numpy.indexing import along_axis, take
 from pullback.numpy.manipulation import stretched
-from pullback.numpy.reductions import one_axis
+from pullback.numpy.reductions import axes_of, one_axis
 from pullback.numpy.ufuncs import remainder
 
 __all__ = ["put_along_axis", "put", "place", "fill_diagonal", "insert", "delete", "resize", "trim_zeros"]
@@ -248,19 +249,24 @@ def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Array:
 
 
 @boundary
-def trim_zeros(filt: Any, trim: str = "fb") -> Array:
-    """A 1-d array, which must be known, without the zeros in front ("f" in `trim`) and at the back ("b").
+def trim_zeros(filt: Any, trim: str = "fb", axis: int | Sequence[int] | None = None) -> Array:
+    """An array, which must be known, without the zeros in front ("f" in `trim`) and at the back ("b").
 
-    ValueError for another number of axes.
+    Of several axes, each loses the slices of zeros at its ends; `axis` says which ones, None all. ValueError for axes
+    out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> pnp.trim_zeros(pnp.array([0, 1, 0, 2, 0]))
     Array([1, 0, 2], dtype=int32)
     """
     x = as_array("trim_zeros", filt)
-    if x.aval.ndim != 1:
-        raise ValueError(f"trim_zeros: expected 1 axis, got shape {x.aval.shape}")
-    there = np.flatnonzero(np.asarray(x))
-    low = (int(there[0]) if there.size else x.aval.size) if "f" in trim.lower() else 0
-    high = (int(there[-1]) + 1 if there.size else 0) if "b" in trim.lower() else x.aval.size
-    return slice_in_dim(x, min(low, high) if there.size else 0, high if there.size else 0)
+    found = np.nonzero(np.asarray(x))
+    front, back = "f" in trim.lower(), "b" in trim.lower()
+    if not (front or back):
+        return x
+    for i in axes_of("trim_zeros", axis, x.aval.ndim):
+        there = found[i]
+        low = int(there.min()) if front and there.size else 0
+        high = 0 if not there.size else int(there.max()) + 1 if back else x.aval.shape[i]
+        x = slice_in_dim(x, low, high, axis=i)
+    return x

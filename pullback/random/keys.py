@@ -252,13 +252,13 @@ def key(seed: Any, *, impl: str | None = None, dtype: Any = None) -> PRNGKeyArra
     return _typed(_seeded("key", seed))
 
 
-def key_dtype(impl: str | None = None) -> KeyType:
+def key_dtype(impl_spec: str | None = None) -> KeyType:
     """The dtype of typed keys. ValueError for an unknown generator.
 
     >>> key_dtype()
     key<fry>
     """
-    _check_impl("key_dtype", impl, None)
+    _check_impl("key_dtype", impl_spec, None)
     return _key_type
 
 

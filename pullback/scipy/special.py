@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core.array import Array
+from pullback._core.errors import boundary
 from pullback._ops import bessel, trig
 from pullback._ops import beta as beta_ops
 from pullback._ops import compare as c
@@ -20,9 +21,9 @@ from pullback._ops import incomplete_gamma as ig
 from pullback._ops import special as s
 from pullback._ops import zeta as zeta_ops
 from pullback._ops.elementwise import scalar
-from pullback.nn.normalization import log_softmax as log_softmax
+from pullback.nn import normalization
+from pullback.nn.normalization import Axis
 from pullback.nn.normalization import logsumexp as logsumexp
-from pullback.nn.normalization import softmax as softmax
 from pullback.numpy.elementwise import FLOAT, INEXACT, binary, elementwise, unary
 from pullback.scipy import _normal_quantile
 
@@ -35,16 +36,16 @@ def _function(name: str, primitive, says: str, argument: str, result: str, domai
     >>> from pullback.scipy import special
     >>> print(special.{name}({argument}))
     {result}
-    """, module=_HERE)
+    """, module=_HERE, parameters="x")
 
 
-def _function_of_two(name: str, primitive, says: str, arguments: str, result: str):
+def _function_of_two(name: str, primitive, says: str, parameters: str, arguments: str, result: str):
     return binary(name, primitive, FLOAT, f"""{says}
 
     >>> from pullback.scipy import special
     >>> print(special.{name}({arguments}))
     {result}
-    """, module=_HERE)
+    """, module=_HERE, parameters=parameters)
 
 
 # --- sigmoids and entropies ---
@@ -63,21 +64,51 @@ def logit(x: Any) -> Array:
     return e.sub_p.bind(e.log_p.bind(x), e.log1p_p.bind(e.neg(x)))
 
 
-xlogy = _function_of_two("xlogy", s.xlogy_p, "`x * log(y)`, 0 where `x` is 0 and `y` is a number.", "0., 0.", "0.0")
-xlog1py = _function_of_two("xlog1py", s.xlog1py_p, "`x * log1p(y)`, 0 where `x` is 0 and `y` is a number.", "0., -1.",
-                           "0.0")
+@boundary
+def softmax(x: Any, /, *, axis: Axis = None) -> Array:
+    """`exp(x) / sum(exp(x))` along `axis`, without overflow: over all elements, where `nn.softmax` takes the last axis.
+
+    `x`: real numbers, any shape. `axis`: one or several. ValueError for an axis out of bounds.
+
+    >>> from pullback.scipy import special
+    >>> import pullback.numpy as pnp
+    >>> print(special.softmax(pnp.zeros((2, 2))))
+    [[0.25 0.25]
+     [0.25 0.25]]
+    """
+    return normalization.softmax(x, axis)
+
+
+@boundary
+def log_softmax(x: Any, /, *, axis: Axis = None) -> Array:
+    """`log(softmax(x))` along `axis`, by default over all elements, accurate where the softmax is small.
+
+    `x`: real numbers, any shape. `axis`: one or several. ValueError for an axis out of bounds.
+
+    >>> from pullback.scipy import special
+    >>> import pullback.numpy as pnp
+    >>> print(special.log_softmax(pnp.array([0., -1000.])))
+    [    0. -1000.]
+    """
+    return normalization.log_softmax(x, axis)
+
+
+xlogy = _function_of_two("xlogy", s.xlogy_p, "`x * log(y)`, 0 where `x` is 0 and `y` is a number.", "x y", "0., 0.",
+                         "0.0")
+xlog1py = _function_of_two("xlog1py", s.xlog1py_p, "`x * log1p(y)`, 0 where `x` is 0 and `y` is a number.", "x y",
+                           "0., -1.", "0.0")
 entr = _function("entr", s.entr_p, "The entropy `-x log(x)`: 0 at 0, -inf below.", "0.", "0.0")
 
 
 @elementwise(FLOAT)
-def rel_entr(x: Any, y: Any) -> Array:
-    """`x log(x / y)` for positive operands, 0 for x = 0 and y >= 0, else inf.
+def rel_entr(p: Any, q: Any) -> Array:
+    """`p log(p / q)` for positive operands, 0 for p = 0 and q >= 0, else inf.
 
     >>> from pullback.scipy import special
     >>> print(special.rel_entr(0., 1.))
     0.0
     """
-    return _relative_entropy(x, y)
+    return _relative_entropy(p, q)
 
 
 def _relative_entropy(x: Array, y: Array) -> Array:
@@ -160,17 +191,33 @@ digamma = _function("digamma", g.digamma_p, "The derivative of `gammaln` (DLMF 5
 gammainc = _function_of_two("gammainc", ig.igamma_p,
                             "The regularized lower incomplete gamma function P(a, x) (DLMF 8.2.4); "
                             "differentiable in `x`.",
-                            "1., 0.", "0.0")
+                            "a x", "1., 0.", "0.0")
 gammaincc = _function_of_two("gammaincc", ig.igammac_p,
                              "The regularized upper incomplete gamma function Q(a, x) (DLMF 8.2.4); "
                              "differentiable in `x`.",
-                             "1., 0.", "1.0")
+                             "a x", "1., 0.", "1.0")
 polygamma = _function_of_two("polygamma", zeta_ops.polygamma_p,
                              "The derivative of whole order `n` of `digamma`: `polygamma(n, x)` (DLMF 5.15); "
                              "differentiable in `x`.",
-                             "1, 1.", "1.644934")
-zeta = _function_of_two("zeta", zeta_ops.zeta_p, "The Hurwitz zeta function (DLMF 25.11.1); differentiable in `q`.",
-                        "2., 1.", "1.644934")
+                             "n x", "1, 1.", "1.644934")
+_hurwitz_zeta = binary("zeta", zeta_ops.zeta_p, FLOAT, "")
+
+
+@boundary
+def zeta(x: Any, q: Any = None) -> Array:
+    """The Hurwitz zeta function (DLMF 25.11.1), for `x` > 1; differentiable in `q`.
+
+    The shapes broadcast, else ValueError; the dtypes are promoted to one: a real number or bools, else TypeError.
+    NotImplementedError without `q`, which would be Riemann's function, for all `x`; above 1 that is `zeta(x, 1)`.
+
+    >>> from pullback.scipy import special
+    >>> print(special.zeta(2., 1.))
+    1.644934
+    """
+    if q is None:
+        raise NotImplementedError("zeta: Riemann's zeta function, of one argument, is not implemented. Above 1 it is "
+                                  "zeta(x, 1)")
+    return _hurwitz_zeta(x, q)
 
 
 @elementwise(FLOAT)
@@ -195,14 +242,24 @@ def gammasgn(x: Any) -> Array:
     return g.gamma_sign(x)
 
 
-@elementwise(FLOAT)
-def factorial(n: Any) -> Array:
-    """`n!` as gamma(n + 1), 0 for negative `n`.
+@boundary
+def factorial(n: Any, exact: bool = False) -> Array:
+    """`n!` as gamma(n + 1), elementwise in floating point, 0 for negative `n`; any shape, real numbers or bools.
+
+    NotImplementedError for `exact=True`: above 20 the value fits no integer that arrays have.
 
     >>> from pullback.scipy import special
     >>> print(special.factorial(3))
     6.0
     """
+    if exact:
+        raise NotImplementedError("factorial: exact=True is not implemented, for no dtype holds what is above 20!; use "
+                                  "math.factorial for Python integers")
+    return _factorial(n)
+
+
+@elementwise(FLOAT)
+def _factorial(n: Any) -> Array:
     negative = c.lt_p.bind(n, scalar(n, 0))
     value = e.exp_p.bind(g.lgamma_p.bind(e.add_p.bind(n, scalar(n, 1))))
     return c.select_p.bind(negative, scalar(n, 0), value)

@@ -498,3 +498,60 @@ def test_errors_of_warm_calls_end_at_the_users_line():
     with pytest.raises(ValueError, match="too large") as caught:
         f(double(double(one)))
     assert not any("/pullback/_" in str(entry.path) for entry in caught.traceback)
+
+
+# ---- where things are, and the compiler's options
+
+
+def test_the_one_device_under_all_its_names():
+    x = pnp.ones(2)
+    f = pb.jit(lambda a, b: a + b, in_shardings=(None, x.sharding), out_shardings=x.sharding, device=x.device,
+               backend="cpu")
+    np.testing.assert_array_equal(f(x, 1.), [2., 2.])
+    np.testing.assert_array_equal(pb.device_put(x, x.sharding), x)
+
+
+@pytest.mark.parametrize(("settings", "error", "part"), [
+    ({"device": 3}, ValueError, "jit: device: expected None, or the device or sharding of an array"),
+    ({"in_shardings": ("x",)}, ValueError, "jit: in_shardings: expected None"),
+    ({"out_shardings": "x"}, ValueError, "leave out_shardings out"),
+    ({"backend": "gpu"}, RuntimeError, "jit: the only backend is 'cpu', got 'gpu'"),
+    ({"compiler_options": 3}, TypeError, "jit: compiler_options must map names of XLA's options"),
+    ({"compiler_options": {"xla_nonsense": True}}, ValueError, "No such compile option: 'xla_nonsense'"),
+    ({"compiler_options": {"xla_cpu_enable_fast_math": "maybe"}}, ValueError, "xla_cpu_enable_fast_math"),
+])
+def test_what_one_device_or_the_compiler_cannot_do(settings, error, part):
+    with pytest.raises(error, match=part):
+        pb.jit(lambda x: x + 1, **settings)(1.)
+
+
+def test_options_of_the_compiler():
+    options = {"xla_cpu_enable_fast_math": False}
+    f = pb.jit(lambda x: x + 1, compiler_options=options)
+    assert float(f(1.)) == 2. == float(pb.jit(lambda x: x + 1).lower(1.).compile(options)(1.))
+    with pytest.raises(ValueError, match="No such compile option"):
+        pb.jit(lambda x: x + 1).lower(1.).compile({"xla_nonsense": 1})
+    for call in (lambda: pb.grad(f)(1.), lambda: pb.jit(f)(1.), lambda: pb.vmap(f)(pnp.ones(2))):
+        with pytest.raises(ValueError, match="compiler_options are those of a whole program"):
+            call()
+
+
+def test_programs_of_other_options_are_other_programs():
+    def f(x):
+        return pnp.sin(x) * pnp.cos(x) + x * 3.2501
+
+    def with_level(level):
+        return pb.jit(f, compiler_options={"xla_backend_optimization_level": level})(1.)
+
+    assert [counted(lambda n=n: with_level(n))[1] for n in (0, 3, 0)] == [1, 1, 0]
+
+
+def test_unused_arguments_are_donated_only_if_kept():
+    """As in JAX, where the program is not given what it does not read."""
+    for keep in (False, True):
+        x = pnp.arange(4.) * 1
+        pb.jit(lambda a, b: b + 1, donate_argnums=0, keep_unused=keep)(x, 1.)
+        assert x.is_deleted() == keep
+    x = pnp.arange(4.) * 1
+    pb.jit(donate_argnums=0, keep_unused=True)(lambda a, b: b + 1)(x, 1.)
+    assert x.is_deleted()

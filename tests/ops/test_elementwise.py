@@ -341,7 +341,7 @@ def test_types_are_checked_in_the_users_words():
         e.add_p.bind(lift(np.zeros(2)), lift(np.zeros(3)))
     with pytest.raises(TypeError, match="erf: expected a floating-point dtype"):
         s.erf(lift(1j))
-    with pytest.raises(TypeError, match="select: the mask must be of bools"):
+    with pytest.raises(TypeError, match="select: pred must be of bools"):
         c.select(lift(1.0), lift(1.0), lift(2.0))
     with pytest.raises(ValueError, match="clamp: min must be a scalar or have the shape"):
         s.clamp(np.zeros(1, np.float32), np.zeros((2, 2), np.float32), 1.0)

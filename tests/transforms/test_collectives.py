@@ -1,5 +1,6 @@
 """Sums, positions and exchanges along the named axis of a vmap, with JAX as oracle."""
 
+import jax
 import numpy as np
 import pytest
 from agreement import all_close
@@ -145,3 +146,62 @@ def test_program_of_one_axis_size_is_not_used_for_another():
     for n in (2, 3, 2):
         all_close(pb.vmap(f, axis_name="i")(np.ones(n, f32)), np.full(n, n, f32))
     assert float(pnp.sum(pb.vmap(f, axis_name="i")(np.ones(5, f32)))) == 25
+
+
+# ---- groups of positions, and joined rows
+
+GROUPS = [[3, 0], [1, 2]]
+UNEVEN = [[2], [0, 3, 1]]
+REDUCTIONS = {"psum": np.sum, "pmean": np.mean, "pmax": np.max, "pmin": np.min}
+
+
+@pytest.mark.parametrize("groups", [GROUPS, UNEVEN, [[0, 1, 2, 3]]])
+@pytest.mark.parametrize("name", REDUCTIONS)
+def test_reductions_of_groups(name, groups):
+    """JAX refuses groups under vmap; what they mean it says for shard_map."""
+    def f(x):
+        return getattr(lax, name)(x, "i", axis_index_groups=groups)
+
+    expected = np.empty_like(X)
+    for group in groups:
+        expected[group] = REDUCTIONS[name](X[group])
+    for run in (pb.vmap(f, axis_name="i"), pb.jit(pb.vmap(f, axis_name="i"))):
+        np.testing.assert_allclose(run(X), expected, rtol=1e-6)
+
+
+def test_the_derivative_of_the_sums_of_groups():
+    def total(x):
+        return (pb.vmap(lambda v: lax.psum(v * v, "i", axis_index_groups=UNEVEN), axis_name="i")(x) * ROWS[0]).sum()
+
+    weights = np.empty(4, f32)
+    for group in UNEVEN:
+        weights[group] = ROWS[0][group].sum()
+    np.testing.assert_allclose(pb.grad(total)(X), 2 * X * weights, rtol=1e-6)
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("tiled", [False, True])
+def test_gathered_rows_along_every_axis(axis, tiled):
+    rows = np.arange(24, dtype=f32).reshape(3, 4, 2)
+    ours = pb.vmap(lambda x: lax.all_gather(x, "i", axis=axis, tiled=tiled), axis_name="i")(rows)
+    theirs = jax.vmap(lambda x: jax.lax.all_gather(x, "i", axis=axis, tiled=tiled), axis_name="i")(rows)
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_gathered_rows_of_groups():
+    got = pb.vmap(lambda x: lax.all_gather(x, "i", axis_index_groups=GROUPS), axis_name="i")(X)
+    np.testing.assert_array_equal(got, X[[[3, 0], [1, 2], [1, 2], [3, 0]]])
+    got = pb.vmap(lambda x: lax.all_gather(x, "i", axis_index_groups=GROUPS, tiled=True), axis_name="i")(X[:, None])
+    np.testing.assert_array_equal(got, X[[[3, 0], [1, 2], [1, 2], [3, 0]]])
+
+
+@pytest.mark.parametrize(("call", "error", "part"), [
+    (lambda x: lax.psum(x, "i", axis_index_groups=[[0, 1]]), ValueError, "must hold each position of the axis 'i'"),
+    (lambda x: lax.psum(x, "i", axis_index_groups=[[0, 1, 2, 3], []]), ValueError, "must hold each position"),
+    (lambda x: lax.pmax(x, "i", axis_index_groups=3), TypeError, "must be a list of lists of positions"),
+    (lambda x: lax.all_gather(x, "i", axis_index_groups=UNEVEN), ValueError, "axis_index_groups must have one length"),
+    (lambda x: lax.all_gather(x, "i", tiled=True), ValueError, "all_gather: axis 0 is out of bounds"),
+])
+def test_refused_groups(call, error, part):
+    with pytest.raises(error, match=part):
+        pb.vmap(call, axis_name="i")(X)
