@@ -372,12 +372,18 @@ _scalar_types = {bool, int, float, complex}
 _scalar_avals: dict[tuple[type, bool], ShapedArray] = {}
 
 
-def scalar_array(x: bool | int | float | complex) -> ConcreteArray:
-    """A Python scalar as a weakly typed 0-d array (a bool is not weak)."""
-    key = (type(x), config.enable_x64)
+def scalar_aval(kind: type) -> ShapedArray:
+    """The type of a Python scalar of a class: 0-d and weak (but for bool)."""
+    key = (kind, config.enable_x64)
     aval = _scalar_avals.get(key)
     if aval is None:
-        aval = _scalar_avals[key] = make_aval((), dtypes.python_scalar_dtype(type(x)), type(x) is not bool)
+        aval = _scalar_avals[key] = make_aval((), dtypes.python_scalar_dtype(kind), kind is not bool)
+    return aval
+
+
+def scalar_array(x: bool | int | float | complex) -> ConcreteArray:
+    """A Python scalar as a weakly typed 0-d array (a bool is not weak)."""
+    aval = scalar_aval(type(x))
     dtype = aval.dtype
     try:
         return array_of(aval, dtype.type(x))

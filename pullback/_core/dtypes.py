@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
 from pullback._core.config import config
+from pullback._core.errors import user_frame
 
 bfloat16 = np.dtype(ml_dtypes.bfloat16)
 float8_e3m4 = np.dtype(ml_dtypes.float8_e3m4)
@@ -128,9 +130,11 @@ def canonicalize_dtype(dtype: Any) -> np.dtype:
         return cache[dtype]
     except (KeyError, TypeError):
         pass
-    resolved = _resolve(dtype)
-    if cache is _canonical_32:
-        resolved = _TO_32.get(resolved, resolved)
+    resolved = resolve(dtype)
+    if cache is _canonical_32 and resolved in _TO_32:
+        if not (isinstance(dtype, type) and dtype in _PYTHON_SCALARS):
+            _narrowed[dtype] = resolved
+        resolved = _TO_32[resolved]
     try:
         cache[dtype] = resolved
     except TypeError:  # an unhashable spelling, for instance a list of fields
@@ -138,8 +142,38 @@ def canonicalize_dtype(dtype: Any) -> np.dtype:
     return resolved
 
 
-def _resolve(dtype: Any) -> np.dtype:
-    """np.dtype(dtype), native order, 64-bit kinds kept; TypeError where no array can have it."""
+# the spellings that name a 64-bit dtype and get a 32-bit one, with the dtype they name
+_narrowed: dict[Any, np.dtype] = {}
+
+
+def requested_dtype(dtype: Any, default: Any = None) -> np.dtype:
+    """`canonicalize_dtype` of a dtype that the user asked for, `default` where that is None.
+
+    UserWarning, once per place, where a 64-bit dtype is asked for by name and 64-bit types are off.
+
+    >>> requested_dtype(None, float), requested_dtype("int8", float)
+    (dtype('float32'), dtype('int8'))
+    """
+    if dtype is None and default is not None:
+        return canonicalize_dtype(default)
+    result = canonicalize_dtype(dtype)
+    if dtype in _narrowed and not config.enable_x64:
+        _warn_of_narrowing(_narrowed[dtype], result)
+    return result
+
+
+def _warn_of_narrowing(asked: np.dtype, result: np.dtype) -> None:
+    frame = user_frame()
+    place = (frame.f_code.co_filename, frame.f_lineno) if frame else ("pullback", 1)
+    registry = frame.f_globals.setdefault("__warningregistry__", {}) if frame else None
+    warnings.warn_explicit(
+        f"dtype {asked.name} was asked for, but 64-bit types are off, so it is {result.name}. Turn them on with "
+        f"pullback.config.update('enable_x64', True), or ask for {result.name}.", UserWarning, *place,
+        registry=registry)
+
+
+def resolve(dtype: Any) -> np.dtype:
+    """The dtype of that name, native order, 64-bit kinds kept; TypeError where no array can have it."""
     if dtype is None:  # NumPy would read it as float64
         raise TypeError("expected a dtype such as 'float32', np.int8 or float; got None.")
     if isinstance(dtype, str) and dtype in _BY_NAME:  # NumPy knows 'bfloat16' only once registered
@@ -286,8 +320,11 @@ def _promote(pairs: tuple[tuple[np.dtype, bool], ...]) -> tuple[np.dtype, bool]:
         node, weak = _least_upper_bound({dtype for dtype, _ in pairs}), True
     else:
         node, weak = _least_upper_bound({_weak_node(d) if weak else d for d, weak in pairs}), False
+    # an array made under x64 keeps its width when the option is off again: what is wide already is not narrowed
     if isinstance(node, str):
         node, weak = _WEAK_NODE_DTYPE[node], True
+    elif any(dtype in _TO_32 for dtype, _ in pairs):
+        return node, weak
     return canonicalize_dtype(node), weak and node != _BOOL
 
 
@@ -309,7 +346,7 @@ def promote_types(a: Any, b: Any) -> np.dtype:
     nodes = set()
     wide = False
     for dtype in (a, b):
-        resolved = _resolve(dtype)
+        resolved = resolve(dtype)
         _check_promotable(resolved)
         wide = wide or resolved in _TO_32
         python_type = isinstance(dtype, type) and dtype in (int, float, complex)  # np.dtype("int64") == int
@@ -322,7 +359,7 @@ def promote_types(a: Any, b: Any) -> np.dtype:
 def to_inexact(dtype: np.dtype, weak: bool) -> tuple[np.dtype, bool]:
     """What a function such as sin computes in: booleans and integers become floating.
 
-    64-bit integers become float64 (float32 unless ``config.enable_x64``), all others float32, as in JAX.
+    64-bit integers become float64, all others float32, as in JAX.
 
     >>> to_inexact(np.dtype("int32"), True)
     (dtype('float32'), True)
@@ -331,7 +368,7 @@ def to_inexact(dtype: np.dtype, weak: bool) -> tuple[np.dtype, bool]:
         return dtype, weak
     if dtype not in _ABSTRACT:
         raise TypeError(f"to_inexact: expected a boolean or numeric dtype; got {dtype}.")
-    return canonicalize_dtype("float64" if dtype.itemsize == 8 else "float32"), weak
+    return _FLOAT[-1] if dtype.itemsize == 8 else _FLOAT[-2], weak
 
 
 def tangent_dtype(dtype: np.dtype) -> np.dtype:
@@ -394,7 +431,7 @@ def finfo(dtype: Any) -> Any:
     >>> float(finfo("bfloat16").eps)
     0.0078125
     """
-    resolved = _resolve(dtype)
+    resolved = resolve(dtype)
     if resolved not in _IS_INEXACT:
         raise ValueError(f"finfo: expected a floating or complex dtype; got {resolved.name}. Try iinfo.")
     return ml_dtypes.finfo(resolved)
@@ -406,7 +443,7 @@ def iinfo(int_type: Any) -> Any:
     >>> int(iinfo("int4").max)
     7
     """
-    resolved = _resolve(int_type)
+    resolved = resolve(int_type)
     if resolved not in _IS_INTEGER:
         raise ValueError(f"iinfo: expected an integer dtype; got {resolved.name}. Try finfo.")
     return ml_dtypes.iinfo(resolved)

@@ -140,7 +140,7 @@ class ShapeDtypeStruct:
 
     def __init__(self, shape, dtype, *, weak_type: bool = False):
         self.shape = canonical_shape(shape)
-        self.dtype = dtypes.canonicalize_dtype(dtype)
+        self.dtype = dtypes.requested_dtype(dtype)
         self.weak_type = weak_type
 
     @property

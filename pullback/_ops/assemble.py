@@ -161,27 +161,14 @@ split_p.batch = _split_batch
 iota_p = Primitive("iota")
 
 
-def iota(dtype: Any, size: int) -> Array:
-    """The numbers 0, 1, ... size - 1 in a dtype. ValueError for a negative size.
-
-    >>> from pullback import lax
-    >>> lax.iota("float32", 3)
-    Array([0., 1., 2.], dtype=float32)
-    """
+def iota(dtype: np.dtype, size: int) -> Array:
+    """The numbers 0, 1, ... size - 1. The dtype is taken as it is; `lax.iota` takes a user's."""
     return broadcasted_iota(dtype, (size,), 0)
 
 
-def broadcasted_iota(dtype: Any, shape: Sequence[int], dimension: int) -> Array:
-    """An array of a shape whose elements are their position along one axis.
-
-    ValueError for an axis out of bounds and for negative lengths.
-
-    >>> from pullback import lax
-    >>> lax.broadcasted_iota(int, (2, 3), 1)
-    Array([[0, 1, 2],
-           [0, 1, 2]], dtype=int32)
-    """
-    return iota_p.bind(dtype=dtypes.canonicalize_dtype(dtype), shape=canonical_shape(shape), dimension=dimension)
+def broadcasted_iota(dtype: np.dtype, shape: Sequence[int], dimension: int) -> Array:
+    """The position along one axis. The dtype is taken as it is; `lax.broadcasted_iota` takes a user's."""
+    return iota_p.bind(dtype=dtype, shape=canonical_shape(shape), dimension=dimension)
 
 
 def _iota_type(dtype, shape, dimension):
@@ -222,7 +209,8 @@ def bitcast_convert_type(operand: Any, new_dtype: Any) -> Array:
     Array(1065353216, dtype=int32)
     """
     x = lift(operand)
-    dtype = dtypes.canonicalize_dtype(new_dtype)
+    # the other reading of 64 bits has 64 bits, also where such types are off
+    dtype = dtypes.resolve(new_dtype) if x.aval.dtype.itemsize == 8 else dtypes.requested_dtype(new_dtype)
     return bitcast_convert_type_p.bind(x, new_dtype=dtype)
 
 

@@ -194,7 +194,7 @@ def pmin(x: Any, axis_name: Any, *, axis_index_groups: Sequence[Sequence[int]] |
 axis_index_p = Primitive("axis_index")
 axis_index_p.axis_param = "axis_name"
 axis_index_p.abstract_eval = lambda axis_name: make_aval((), np.dtype(np.int32))
-axis_index_p.collective = lambda trace, operands, dims, axis_name: (iota(np.int32, trace.size), 0)
+axis_index_p.collective = lambda trace, operands, dims, axis_name: (iota(np.dtype(np.int32), trace.size), 0)
 zero_jvp(axis_index_p)
 _unmapped(axis_index_p)
 

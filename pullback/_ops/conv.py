@@ -157,7 +157,7 @@ def conv_general_dilated(lhs: Any, rhs: Any, window_strides: Sequence[int], padd
         dimension_numbers=numbers, feature_group_count=int(feature_group_count),
         batch_group_count=int(batch_group_count), precision=canonical_precision(precision),
         preferred_element_type=None if preferred_element_type is None else
-        dtypes.canonicalize_dtype(preferred_element_type))
+        dtypes.requested_dtype(preferred_element_type))
 
 
 def _per_axis(function, name, values, rank):

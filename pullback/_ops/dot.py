@@ -89,7 +89,7 @@ def dot_general(lhs: Any, rhs: Any, dimension_numbers: Any, precision: Any = Non
     (lc, rc), (lb, rb) = dimension_numbers
     m, n = lhs.aval.ndim, rhs.aval.ndim
     numbers = ((_axes(lc, m), _axes(rc, n)), (_axes(lb, m), _axes(rb, n)))
-    preferred = None if preferred_element_type is None else dtypes.canonicalize_dtype(preferred_element_type)
+    preferred = None if preferred_element_type is None else dtypes.requested_dtype(preferred_element_type)
     return dot_general_p.bind(lhs, rhs, dimension_numbers=numbers, precision=canonical_precision(precision),
                               preferred_element_type=preferred)
 

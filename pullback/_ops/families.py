@@ -32,11 +32,13 @@ BITS = (lambda dtype: dtype.kind == "b" or dtypes.is_integer(dtype), "an integer
 
 def operands(name: str, *args: Any) -> list[Array]:
     """The operands of an operation as arrays; a Python scalar takes the dtype of the arrays beside it."""
+    strong = next((x.dtype for x in args if isinstance(x, Array) and not x.aval.weak_type), None)
     try:
-        lifted = [lift(x) for x in args]
-    except TypeError as error:
-        raise TypeError(f"{name}: {error}") from None
-    strong = next((x.aval.dtype for x in lifted if not x.aval.weak_type), None)
+        # an integer of Python's may fit the dtype of an array beside it, and not the default one
+        lifted = [scalar_like(x, strong) if strong is not None and type(x) is int else lift(x) for x in args]
+    except (TypeError, OverflowError) as error:
+        raise type(error)(f"{name}: {error}") from None
+    strong = next((x.aval.dtype for x in lifted if not x.aval.weak_type), None) if strong is None else strong
     if strong is None:
         return lifted
     return [scalar_like(x.value, strong) if x.aval.weak_type and type(x) is ConcreteArray and x.aval.ndim == 0

@@ -18,6 +18,7 @@ from pullback._core.primitive import Primitive
 from pullback._core.types import ShapedArray, make_aval
 from pullback._ops.assemble import broadcasted_iota
 from pullback._ops.compare import bitwise_and, eq, ge, gt, select
+from pullback._ops.creation import full_like
 from pullback._ops.dot import batch_matmul
 from pullback._ops.elementwise import add, is_finite, mul, sub
 from pullback._ops.expressions import emitted
@@ -30,7 +31,6 @@ from pullback._ops.shape import (
     broadcast_in_dim,
     broadcast_to,
     convert_element_type,
-    full_like,
     move_axis,
     reshape,
     transpose,

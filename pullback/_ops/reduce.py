@@ -321,7 +321,7 @@ def argmax(operand: Any, axis: int, index_dtype: Any) -> Array:
     [1 0]
     """
     x = lift(operand)
-    return argmax_p.bind(x, axes=_axes("argmax", x, (axis,)), index_dtype=dtypes.canonicalize_dtype(index_dtype))
+    return argmax_p.bind(x, axes=_axes("argmax", x, (axis,)), index_dtype=dtypes.requested_dtype(index_dtype))
 
 
 def argmin(operand: Any, axis: int, index_dtype: Any) -> Array:
@@ -336,7 +336,7 @@ def argmin(operand: Any, axis: int, index_dtype: Any) -> Array:
     [0 1]
     """
     x = lift(operand)
-    return argmin_p.bind(x, axes=_axes("argmin", x, (axis,)), index_dtype=dtypes.canonicalize_dtype(index_dtype))
+    return argmin_p.bind(x, axes=_axes("argmin", x, (axis,)), index_dtype=dtypes.requested_dtype(index_dtype))
 
 
 # --- reduce_precision: no reduction over axes, but of the bits of each element ---

@@ -348,22 +348,10 @@ transpose_p.batch = _transpose_batch
 convert_element_type_p = Primitive("convert_element_type")
 
 
-def convert_element_type(operand: Any, new_dtype: Any, weak_type: bool = False) -> Array:
-    """`operand` in another dtype. Floats to integers round towards zero and saturate, complex to real drops the rest.
-
-    The derivative is the conversion back, 0 where either dtype is neither floating-point nor complex. TypeError for
-    what is no array or number, and for what is no dtype of arrays.
-
-    >>> import numpy as np
-    >>> from pullback import lax
-    >>> print(lax.convert_element_type(np.float32([1.7, -1.7, 3e10]), "int32"))
-    [         1         -1 2147483647]
-    """
-    try:
-        x = lift(operand)
-    except TypeError as error:
-        raise TypeError(f"convert_element_type: {error}") from None
-    dtype = dtypes.canonicalize_dtype(new_dtype)
+def convert_element_type(x: Any, dtype: Any, weak_type: bool = False) -> Array:
+    """`x` in another dtype. An `np.dtype` is taken as it is; `lax.convert_element_type` takes what a user asks for."""
+    x = lift(x)
+    dtype = dtype if isinstance(dtype, np.dtype) else dtypes.canonicalize_dtype(dtype)
     if x.aval.dtype == dtype and x.aval.weak_type == weak_type:
         return x
     if type(x) is ConcreteArray and x.aval.ndim == 0:
@@ -435,44 +423,13 @@ def zeros_like_aval(aval: ShapedArray) -> Array:
     return full(aval.shape, 0, aval.dtype, aval.weak_type)
 
 
-def full(shape: int | Sequence[int], fill_value: Any, dtype: Any = None, weak_type: bool = False) -> Array:
-    """An array of a shape, of one repeated scalar; its dtype is that of the scalar unless another is given.
-
-    ValueError for negative lengths, TypeError for lengths that are no integers and for a `fill_value` with axes.
-
-    >>> import numpy as np
-    >>> from pullback import lax
-    >>> print(lax.full((3,), 7, np.dtype("int32")))
-    [7 7 7]
-    """
-    shape = shape_of("full", shape)
-    if dtype is None or isinstance(fill_value, Array):
-        scalar = lift(fill_value)
-        if dtype is not None:
-            scalar = convert_element_type(scalar, dtype, weak_type)
+def full(shape: tuple[int, ...], fill_value: Any, dtype: np.dtype, weak_type: bool = False) -> Array:
+    """An array of a shape, of one repeated scalar. The dtype is taken as it is; `lax.full` takes a user's."""
+    if isinstance(fill_value, Array):
+        scalar = convert_element_type(fill_value, dtype, weak_type)
     else:
-        dtype = dtypes.canonicalize_dtype(dtype)
         scalar = from_numpy(np.asarray(fill_value).astype(dtype)[()], weak_type)
-    if scalar.aval.ndim:
-        raise TypeError(f"full: fill_value must be a scalar, got {scalar.aval.str_short()}; an array is repeated by "
-                        "broadcast_in_dim")
     return scalar if shape == () else broadcast_in_dim_p.bind(scalar, shape=shape, dims=())
-
-
-def full_like(x: Any, fill_value: Any, dtype: Any = None, shape: Any = None) -> Array:
-    """An array of one repeated scalar, of the shape and dtype of `x` where no others are given.
-
-    TypeError for what is no array, and for a `fill_value` with axes; ValueError for negative lengths.
-
-    >>> import numpy as np
-    >>> from pullback import lax
-    >>> print(lax.full_like(np.ones((2, 2)), 7.))
-    [[7. 7.]
-     [7. 7.]]
-    """
-    x = lift(x)
-    return full(x.aval.shape if shape is None else shape, fill_value, x.aval.dtype if dtype is None else dtype,
-                x.aval.weak_type and dtype is None)
 
 
 def unbroadcast(ct: Array, aval: ShapedArray) -> Array:

@@ -9,7 +9,7 @@ from pullback._higher_order.linear_solve import custom_linear_solve
 from pullback._higher_order.loops import fori_loop, map, scan
 from pullback._higher_order.root import custom_root
 from pullback._higher_order.while_loop import while_loop
-from pullback._ops.assemble import bitcast_convert_type, broadcasted_iota, concatenate, iota, split
+from pullback._ops.assemble import bitcast_convert_type, concatenate, split
 from pullback._ops.bessel import bessel_i0e, bessel_i1e
 from pullback._ops.beta import betainc
 from pullback._ops.broadcasting import broadcast, broadcast_shapes, collapse
@@ -23,6 +23,7 @@ from pullback._ops.conv import (
     ConvDimensionNumbers, conv, conv_dimension_numbers, conv_general_dilated, conv_transpose,
     conv_with_general_padding, padtype_to_pads,
 )
+from pullback._ops.creation import broadcasted_iota, convert_element_type, full, full_like, iota
 from pullback._ops.cumulative import cumlogsumexp, cummax, cummin, cumprod, cumsum
 from pullback._ops.dot import Precision, batch_matmul, dot, dot_general
 from pullback._ops.dynamic_slicing import (
@@ -45,9 +46,7 @@ from pullback._ops.reduce import (
     argmax, argmin, reduce_and, reduce_max, reduce_min, reduce_or, reduce_precision, reduce_prod, reduce_xor,
 )
 from pullback._ops.scatter_extrema import scatter_max, scatter_min, scatter_mul
-from pullback._ops.shape import (
-    broadcast_in_dim, convert_element_type, expand_dims, full, full_like, reduce_sum, reshape, squeeze, transpose,
-)
+from pullback._ops.shape import broadcast_in_dim, expand_dims, reduce_sum, reshape, squeeze, transpose
 from pullback._ops.slicing import index_in_dim, pad, rev, slice, slice_in_dim
 from pullback._ops.sort import sort, sort_key_val, top_k
 from pullback._ops.special import clamp, erf, erf_inv, erfc, nextafter

@@ -39,7 +39,7 @@ class Initializer(Protocol):
 
 def _dtype(name: str, dtype: Any, default: Any) -> np.dtype:
     chosen = default if dtype is None else dtype
-    resolved = dtypes.canonicalize_dtype(float if chosen is None else chosen)
+    resolved = dtypes.requested_dtype(chosen, float)
     if not dtypes.is_inexact(resolved):
         raise TypeError(f"{name}: the dtype must be floating-point or complex, got {resolved.name}")
     return resolved

@@ -228,7 +228,7 @@ def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: int = -1) -> A
                         "axis, so it cannot depend on traced data")
     if num_classes < 0:
         raise ValueError(f"one_hot: num_classes must not be negative, got {num_classes}")
-    dtype = dtypes.canonicalize_dtype(float if dtype is None else dtype)
+    dtype = dtypes.requested_dtype(dtype, float)
     rank = x.aval.ndim + 1
     at = r.one_axis("one_hot", axis, rank)
     x = s.expand_dims(x, (at,))

@@ -23,7 +23,7 @@ from pullback._ops.gather_scatter import scatter_add_p, scatter_p
 from pullback._ops.scatter_extrema import scatter_max_p, scatter_min_p, scatter_mul_p
 from pullback._ops.slicing import pad, rev
 from pullback.numpy.creation import ones_like
-from pullback.numpy.elementwise import as_operand
+from pullback.numpy.elementwise import as_operand, operand_for
 from pullback.numpy.index_plan import Plan, dimension_numbers, index_vectors, read_index
 from pullback.numpy.indexing import UnknownIndex, gathered, is_basic, numpy_index, sliced
 from pullback.numpy.manipulation import stretched
@@ -179,7 +179,7 @@ def _update(where: IndexedUpdate, name: str, p: Primitive, combine: Callable | N
             indices_are_sorted: bool, unique_indices: bool, mode: Any, wrap: bool) -> Array:
     x = where.array
     function = f"at[...].{name}"
-    v = as_operand(values, function, 0)
+    v = operand_for(values, function, 0, x.aval.dtype)
     chosen = mode_of(function, mode)
     if type(x) is ConcreteArray and type(v) is ConcreteArray and v.aval.dtype == x.aval.dtype and mode is None and wrap:
         out = _at_once(x, where.key, v, combine)

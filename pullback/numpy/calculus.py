@@ -316,7 +316,7 @@ def _covariance(name: str, m: Any, y: Any, rowvar: bool, bias: bool, ddof: int |
     parts = [_variables(name, v, rowvar, first) for v, first in ((m, True), (y, False)) if v is not None]
     x = joined(name, parts, 0) if len(parts) > 1 else parts[0]
     if dtype is not None:
-        x = shape_ops.convert_element_type(x, dtypes.canonicalize_dtype(dtype))
+        x = shape_ops.convert_element_type(x, dtypes.requested_dtype(dtype))
     (x,) = promote_operands(name, INEXACT, x)
     count = x.aval.shape[1]
     less = (0 if bias else 1) if ddof is None else ddof

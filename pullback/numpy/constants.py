@@ -53,10 +53,8 @@ class ScalarType:
     def __eq__(self, other):
         if isinstance(other, ScalarType):
             return self.dtype == other.dtype
-        try:
-            return bool(self.dtype == np.dtype(other))
-        except TypeError:
-            return False
+        # a dtype, a type, or a name: NumPy takes None for float64, and `bool` is a dtype in this module
+        return isinstance(other, (np.dtype, type, str)) and self.dtype == other
 
     def __hash__(self):
         return hash(self.dtype)

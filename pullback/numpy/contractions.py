@@ -40,7 +40,7 @@ def contract(x: Array, y: Array, numbers: Any, precision: Any, preferred: Any) -
     """`dot_general` with a user's precision and result type."""
     return dot_general_p.bind(
         x, y, dimension_numbers=numbers, precision=None if precision is None else canonical_precision(precision),
-        preferred_element_type=None if preferred is None else dtypes.canonicalize_dtype(preferred))
+        preferred_element_type=None if preferred is None else dtypes.requested_dtype(preferred))
 
 
 def _scaled(x: Array, y: Array, preferred: Any) -> Array:

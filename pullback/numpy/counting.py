@@ -19,7 +19,7 @@ from pullback._ops.gather_scatter import scatter_add
 from pullback._ops.shape import convert_element_type, full, move_axis, reduce_sum_p, reshape, shape_of
 from pullback._ops.slicing import index_in_dim, slice_in_dim
 from pullback._ops.sort import along_axis, argsort_of, sort_p
-from pullback.numpy.elementwise import as_operand, cast
+from pullback.numpy.elementwise import as_operand, cast, operand_for
 from pullback.numpy.positions import static_count, true_positions
 from pullback.numpy.ranges import linspace
 from pullback.numpy.reductions import largest, one_axis, smallest
@@ -130,7 +130,7 @@ def _distinct(name: str, rows: Array, equal_nan: bool, size: int | None, fill_va
     valid = compare.lt_p.bind(k, count)
     if fill_value is not None:
         mask = reshape(valid, (size, *(1,) * (values.aval.ndim - 1)))
-        fill = convert_element_type(as_operand(fill_value, name, 1), values.aval.dtype)
+        fill = convert_element_type(operand_for(fill_value, name, 1, values.aval.dtype), values.aval.dtype)
         values = compare.select(mask, values, fill)
     # which distinct element stands at each sorted place, brought back to the places before sorting
     group = elementwise.sub(cumsum_p.bind(convert_element_type(begins, _INDEX), axis=0, reverse=False),
@@ -235,8 +235,11 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0, *, length: int | N
     if not dtypes.is_integer(values.aval.dtype) or values.aval.ndim != 1:
         raise TypeError(f"bincount: expected a vector of integers, got {values.aval.str_short()}")
     minlength = canonical_dimension(minlength)
+    if values.aval.dtype.itemsize < 4:
+        values = convert_element_type(values, _INDEX)  # a narrow dtype might not hold the largest plus one
     if length is None:
-        top = elementwise.add(largest("bincount", values, initial=-1), scalar_like(1, values.aval.dtype)) if (
+        least = -1 if dtypes.iinfo(values.aval.dtype).min else 0
+        top = elementwise.add(largest("bincount", values, initial=least), scalar_like(1, values.aval.dtype)) if (
             values.aval.size) else scalar_like(0, _INDEX)
         length = max(minlength, _length(top))
     else:

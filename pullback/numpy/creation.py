@@ -13,17 +13,20 @@ import numpy as np
 from pullback._core import dtypes
 from pullback._core.array import Array, ConcreteArray, from_numpy, lift, scalar_array
 from pullback._core.errors import boundary
+from pullback._core.numpy_state import silenced
 from pullback._core.trace import Tracer
+from pullback._core.types import make_aval
 from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import concatenate
 from pullback._ops.shape import shape_of
 from pullback._xla import engine
-from pullback.numpy.elementwise import as_operand
+from pullback.numpy.elementwise import as_operand, constant
 
 __all__ = ["array", "asarray", "zeros", "ones", "full", "empty", "zeros_like", "ones_like", "full_like", "empty_like",
            "frombuffer", "from_dlpack", "fromiter", "copy"]
 
 _SCALARS = frozenset({bool, int, float, complex})
+_WHOLE = frozenset({bool, int})
 
 
 def check_device(name: str, device: Any) -> None:
@@ -81,7 +84,7 @@ def as_array(name: str, x: Any) -> Array:
 
 
 def _convert(name: str, x: Any, dtype: Any, copy: bool | None) -> Array:
-    target = None if dtype is None else dtypes.canonicalize_dtype(dtype)
+    target = None if dtype is None else dtypes.requested_dtype(dtype)
     if isinstance(x, Array):
         return x if target is None else shape_ops.convert_element_type(x, target)
     if copy is False:
@@ -215,7 +218,7 @@ def frombuffer(buffer: Any, dtype: Any = float, count: int = -1, offset: int = 0
     >>> pnp.frombuffer(b"abc", dtype="uint8")
     Array([97, 98, 99], dtype=uint8)
     """
-    return lift(np.frombuffer(buffer, dtype=np.dtype(dtypes.canonicalize_dtype(dtype)), count=count, offset=offset))
+    return lift(np.frombuffer(buffer, dtype=np.dtype(dtypes.requested_dtype(dtype)), count=count, offset=offset))
 
 
 @boundary
@@ -243,7 +246,7 @@ def fromiter(iterable: Any, dtype: Any, count: int = -1) -> Array:
     >>> fromiter((i * i for i in range(3)), "int32")
     Array([0, 1, 4], dtype=int32)
     """
-    return lift(np.fromiter(iterable, dtypes.canonicalize_dtype(dtype), count))
+    return lift(np.fromiter(iterable, dtypes.requested_dtype(dtype), count))
 
 
 # --- of one value ---
@@ -260,7 +263,7 @@ def zeros(shape: Any, dtype: Any = None, *, device: Any = None) -> Array:
     Array([0., 0.], dtype=float32)
     """
     check_device("zeros", device)
-    return shape_ops.full(shape_of("zeros", shape), 0, dtypes.canonicalize_dtype(float if dtype is None else dtype))
+    return shape_ops.full(shape_of("zeros", shape), 0, dtypes.requested_dtype(dtype, float))
 
 
 @boundary
@@ -274,7 +277,7 @@ def ones(shape: Any, dtype: Any = None, *, device: Any = None) -> Array:
     Array([[1, 1]], dtype=int32)
     """
     check_device("ones", device)
-    return shape_ops.full(shape_of("ones", shape), 1, dtypes.canonicalize_dtype(float if dtype is None else dtype))
+    return shape_ops.full(shape_of("ones", shape), 1, dtypes.requested_dtype(dtype, float))
 
 
 @boundary
@@ -288,7 +291,7 @@ def empty(shape: Any, dtype: Any = None, *, device: Any = None) -> Array:
     (2,)
     """
     check_device("empty", device)
-    return shape_ops.full(shape_of("empty", shape), 0, dtypes.canonicalize_dtype(float if dtype is None else dtype))
+    return shape_ops.full(shape_of("empty", shape), 0, dtypes.requested_dtype(dtype, float))
 
 
 @boundary
@@ -303,13 +306,17 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, *, device: Any = None) 
            [7, 7]], dtype=int32, weak_type=True)
     """
     check_device("full", device)
-    return _filled("full", shape_of("full", shape), fill_value, dtype)
+    kind = None if dtype is None else dtypes.requested_dtype(dtype)
+    return _filled("full", shape_of("full", shape), fill_value, kind)
 
 
-def _filled(name: str, shape: tuple[int, ...], value: Any, dtype: Any, weak: bool = False) -> Array:
-    x = _convert(name, value, None, None)
-    if dtype is not None:
-        x = shape_ops.convert_element_type(x, dtypes.canonicalize_dtype(dtype), weak)
+def _filled(name: str, shape: tuple[int, ...], value: Any, dtype: np.dtype | None, weak: bool = False) -> Array:
+    if dtype is not None and (type(value) in _WHOLE or (type(value) is float and dtypes.is_float(dtype))):
+        with silenced():
+            x: Array = constant(value, make_aval((), dtype, weak))
+    else:
+        x = _convert(name, value, None, None)
+        x = x if dtype is None else shape_ops.convert_element_type(x, dtype, weak)
     own = x.aval.shape
     if len(own) > len(shape) or any(n not in (1, m) for n, m in zip(reversed(own), reversed(shape), strict=False)):
         raise ValueError(f"{name}: fill_value must broadcast to the shape {shape}, got shape {own}")
@@ -323,7 +330,7 @@ def _like(name: str, a: Any, dtype: Any, shape: Any) -> tuple[tuple[int, ...], n
         aval = as_operand(a, name, 0).aval
         own, own_dtype, weak = aval.shape, aval.dtype, aval.weak_type
     if dtype is not None:
-        own_dtype, weak = dtypes.canonicalize_dtype(dtype), False
+        own_dtype, weak = dtypes.requested_dtype(dtype), False
     return own if shape is None else shape_of(name, shape), own_dtype, weak
 
 

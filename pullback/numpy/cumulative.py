@@ -24,7 +24,7 @@ def cumulated(name: str, p: Primitive, a: Any, axis: int | None, dtype: Any, out
     x = as_operand(a, name, 0)
     if axis is None:
         x, axis = reshape(x, (x.aval.size,)), 0
-    target = summed_dtype(x.aval.dtype, False) if dtype is None else dtypes.canonicalize_dtype(dtype)
+    target = summed_dtype(x.aval.dtype, False) if dtype is None else dtypes.requested_dtype(dtype)
     if target.kind == "b":
         # bools add by "or", as in NumPy
         return convert_element_type(cumulated(name, p, a, axis, np.int32, out), target)

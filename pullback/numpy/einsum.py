@@ -300,7 +300,7 @@ def contracted(name: str, subscripts: str, operands: Sequence[Any], first: int =
     arrays = [cast(x, dtype, weak) for x in arrays]
     terms, result = _parse(name, subscripts, tuple([x.aval.ndim for x in arrays]))
     sizes = _sizes(name, subscripts, terms, [x.aval.shape for x in arrays])
-    preferred = None if preferred_element_type is None else dtypes.canonicalize_dtype(preferred_element_type)
+    preferred = None if preferred_element_type is None else dtypes.requested_dtype(preferred_element_type)
     if preferred is not None and preferred.itemsize > dtype.itemsize and not _is_one_product(terms, result):
         # sums and plain products are computed in their operands' dtype
         arrays = [convert_element_type(x, preferred) for x in arrays]

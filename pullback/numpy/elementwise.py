@@ -15,7 +15,7 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.arguments import bind_positionally, signature, with_parameters
-from pullback._core.array import Array, ConcreteArray, array_of, lift, scalar_array
+from pullback._core.array import Array, ConcreteArray, array_of, lift, scalar_array, scalar_aval
 from pullback._core.config import config
 from pullback._core.errors import fold
 from pullback._core.primitive import Primitive
@@ -73,6 +73,13 @@ def as_operand(x: Any, name: str, position: int | str) -> Array:
         raise TypeError(f"{name}: argument {position}: {error}.{hint}") from None
 
 
+def operand_for(x: Any, name: str, position: int | str, dtype: np.dtype) -> Array:
+    """`as_operand` of what is to be of a dtype: an integer of Python's need not fit the default integer then."""
+    if type(x) is int and dtypes.is_integer(dtype):
+        return constant(x, make_aval((), dtype, True))
+    return as_operand(x, name, position)
+
+
 def integer(name: str, argument: str, x: Any) -> int:
     """An argument that must be a Python integer, or an array that is a known one."""
     try:
@@ -112,11 +119,12 @@ def common_dtype(name: str, domain: Domain, avals: list[ShapedArray]) -> tuple[n
 
 def promote_operands(name: str, domain: Domain, *args: Any) -> list[Array]:
     """The operands as arrays of one dtype, with their shapes checked: for functions of several primitives."""
-    arrays = [as_operand(x, name, i) for i, x in enumerate(args)]
-    avals = [x.aval for x in arrays]
+    # an integer of Python's takes the dtype of the arrays beside it, whether or not it fits the default one
+    lifted = [x if type(x) is int else as_operand(x, name, i) for i, x in enumerate(args)]
+    avals = [scalar_aval(int) if type(x) is int else x.aval for x in lifted]
     dtype, weak = common_dtype(name, domain, avals)
     check_shapes(name, avals)
-    return [cast(x, dtype, weak) for x in arrays]
+    return [constant(x, make_aval((), dtype, weak)) if type(x) is int else cast(x, dtype, weak) for x in lifted]
 
 
 def check_shapes(name: str, avals: list[ShapedArray]) -> None:
@@ -161,8 +169,7 @@ class Binary:
     def plan(self, key: tuple) -> tuple:
         """Make and remember the plan for a pair of types."""
         kinds = key[:2]
-        avals = [kind if isinstance(kind, ShapedArray) else
-                 make_aval((), dtypes.python_scalar_dtype(kind), kind is not bool) for kind in kinds]
+        avals = [kind if isinstance(kind, ShapedArray) else scalar_aval(kind) for kind in kinds]
         if self.for_bools is not None and avals[0].dtype == avals[1].dtype == _BOOL:
             primitive, dtype, weak = self.for_bools, _BOOL, False
         else:

@@ -372,7 +372,7 @@ def _count(name: str, n: Any) -> int:
 
 def _frequencies(name: str, k: Array, n: int, d: Any, dtype: Any, device: Any) -> Array:
     check_device(name, device)
-    dtype = dtypes.canonicalize_dtype(float if dtype is None else dtype)
+    dtype = dtypes.requested_dtype(dtype, float)
     if not dtypes.is_inexact(dtype):
         raise TypeError(f"{name}: dtype must be a floating-point or complex one, got {dtype}")
     aval = as_operand(d, name, "d").aval

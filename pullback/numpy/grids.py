@@ -32,7 +32,7 @@ _INT32 = np.dtype(np.int32)
 
 
 def _float(dtype: Any) -> np.dtype:
-    return dtypes.canonicalize_dtype(float if dtype is None else dtype)
+    return dtypes.requested_dtype(dtype, float)
 
 
 def _where_diagonals(name: str, compare: Callable, n: Any, m: Any, k: Any) -> Array:
@@ -405,7 +405,7 @@ def indices(dimensions: Sequence[int], dtype: Any = None, sparse: bool = False) 
     (2, 2, 3)
     """
     shape = shape_of("indices", dimensions)
-    kind = dtypes.canonicalize_dtype(int if dtype is None else dtype)
+    kind = dtypes.requested_dtype(dtype, int)
     ranges = [shape_ops.reshape(broadcasted_iota(kind, (n,), 0), tuple(n if d == i else 1 for d in range(len(shape))))
               for i, n in enumerate(shape)]
     if sparse:

@@ -40,7 +40,7 @@ def _sequence(name: str, arrays: Any) -> list[Array]:
 
 def _promoted(arrays: list[Array], dtype: Any = None) -> list[Array]:
     if dtype is not None:
-        kind = dtypes.canonicalize_dtype(dtype)
+        kind = dtypes.requested_dtype(dtype)
         return [shape_ops.convert_element_type(x, kind) for x in arrays]
     first = arrays[0].aval
     if all(x.aval.dtype == first.dtype and x.aval.weak_type == first.weak_type for x in arrays):

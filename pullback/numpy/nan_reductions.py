@@ -156,7 +156,7 @@ def nanmean(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keep
     x = as_operand(a, "nanmean", 0)
     if not dtypes.is_inexact(x.aval.dtype):
         return reductions.averaged("nanmean", x, axis, dtype, out, keepdims, where)
-    target = x.aval.dtype if dtype is None else dtypes.canonicalize_dtype(dtype)
+    target = x.aval.dtype if dtype is None else dtypes.requested_dtype(dtype)
     axes = axes_of("nanmean", axis, x.aval.ndim)
     x = convert_element_type(x, accumulator(dtypes.to_inexact(target, False)[0]))
     present = _present("nanmean", x, where)
@@ -167,7 +167,7 @@ def nanmean(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keep
 def _variance(name, a, axis, dtype, out, ddof, keepdims, where, mean, rooted=False):
     refuse_out(name, out)
     x = as_operand(a, name, 0)
-    target = dtypes.to_inexact(x.aval.dtype if dtype is None else dtypes.canonicalize_dtype(dtype), False)[0]
+    target = dtypes.to_inexact(x.aval.dtype if dtype is None else dtypes.requested_dtype(dtype), False)[0]
     axes = axes_of(name, axis, x.aval.ndim)
     x = convert_element_type(x, accumulator(target))
     present = _present(name, x, where)

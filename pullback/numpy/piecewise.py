@@ -17,7 +17,7 @@ from pullback._ops.elementwise import scalar
 from pullback._ops.identity import only_where
 from pullback._ops.shape import shape_of
 from pullback.numpy.creation import asarray
-from pullback.numpy.elementwise import ANY, as_operand, promote_operands
+from pullback.numpy.elementwise import ANY, as_operand, operand_for, promote_operands
 from pullback.numpy.joining import unstack
 from pullback.numpy.logic import logical_and, logical_not
 from pullback.numpy.reductions import one_axis, refuse_out
@@ -118,7 +118,7 @@ def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: 
     def applied(f, mask):
         # where another function counts, this one may have no derivative
         value = f(only_where(mask, x), *args, **kw) if callable(f) else f
-        return shape_ops.convert_element_type(as_operand(value, "piecewise", 2), x.aval.dtype)
+        return shape_ops.convert_element_type(operand_for(value, "piecewise", 2, x.aval.dtype), x.aval.dtype)
 
     free, own = lift(np.True_), []
     for mask in reversed(masks):  # of several that are true the last one counts

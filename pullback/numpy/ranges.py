@@ -53,7 +53,7 @@ def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None, *,
     if dtype is None:
         kind = dtypes.promote(*[(a.aval.dtype, a.aval.weak_type) for a in map(lift, given)])[0]
     else:
-        kind = dtypes.canonicalize_dtype(dtype)
+        kind = dtypes.requested_dtype(dtype)
     values = [x.item() if isinstance(x, (np.generic, np.ndarray)) else x for x in given]
     first, last = (0, values[0]) if stop is None else (values[0], values[1])
     if stop is None and step is not None:
@@ -102,7 +102,7 @@ def _spaced(name: str, start: Any, stop: Any, num: Any, endpoint: bool, dtype: A
     if num < 0:
         raise ValueError(f"{name}: num must not be negative, got {num}")
     low, high = promote_operands(name, INEXACT, start, stop)
-    target = dtypes.canonicalize_dtype(dtype) if dtype is not None else low.aval.dtype
+    target = dtypes.requested_dtype(dtype) if dtype is not None else low.aval.dtype
     kind = low.aval.dtype
     if dtype is not None and dtypes.is_inexact(target):
         kind = dtypes.promote((kind, low.aval.weak_type), (target, False))[0]
@@ -141,7 +141,7 @@ def logspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: 
     """
     exponents, _ = _spaced("logspace", start, stop, num, endpoint, axis=axis)
     out = power(as_operand(base, "logspace", "base"), exponents)
-    return out if dtype is None else shape_ops.convert_element_type(out, dtypes.canonicalize_dtype(dtype))
+    return out if dtype is None else shape_ops.convert_element_type(out, dtypes.requested_dtype(dtype))
 
 
 @boundary
@@ -169,7 +169,7 @@ def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype
             parts.append(shape_ops.broadcast_to(high, shape))
         out = concatenate(parts, 0)
     out = shape_ops.move_axis(out, 0, one_axis("geomspace", axis, out.aval.ndim))
-    return shape_ops.convert_element_type(out, out.aval.dtype if dtype is None else dtypes.canonicalize_dtype(dtype))
+    return shape_ops.convert_element_type(out, out.aval.dtype if dtype is None else dtypes.requested_dtype(dtype))
 
 
 def _middle(x: Array) -> Array:

@@ -22,7 +22,7 @@ from pullback._ops.families import scalar_like
 from pullback._ops.lengths import norm_p, squared_size
 from pullback._ops.shape import broadcast_to, canonical_axes, convert_element_type, reduce_sum_p, reshape
 from pullback._ops.trig import real_dtype
-from pullback.numpy.elementwise import as_operand, cast
+from pullback.numpy.elementwise import as_operand, cast, operand_for
 from pullback.numpy.logic import truth
 
 __all__ = ["sum", "prod", "max", "min", "amax", "amin", "any", "all", "count_nonzero", "ptp", "argmax", "argmin",
@@ -113,7 +113,7 @@ def _numeric(name, a, p, axis, dtype, out, keepdims, initial, where, promote_int
     refuse_out(name, out)
     x = as_operand(a, name, 0)
     aval = x.aval
-    target = summed_dtype(aval.dtype, promote_integers) if dtype is None else dtypes.canonicalize_dtype(dtype)
+    target = summed_dtype(aval.dtype, promote_integers) if dtype is None else dtypes.requested_dtype(dtype)
     if target != aval.dtype:
         x = convert_element_type(x, target)
     if target == _BOOL:
@@ -127,7 +127,7 @@ def _numeric(name, a, p, axis, dtype, out, keepdims, initial, where, promote_int
 
 
 def _initial(name, initial, dtype):
-    value = as_operand(initial, name, "initial")
+    value = operand_for(initial, name, "initial", dtype)
     if value.aval.ndim:
         raise ValueError(f"{name}: initial must be a scalar, got shape {value.shape}")
     return convert_element_type(value, dtype)
@@ -367,7 +367,7 @@ def averaged(name: str, a: Any, axis: Axis, dtype: Any = None, out: Any = None, 
     """`mean` for the function `name`."""
     refuse_out(name, out)
     x = as_operand(a, name, 0)
-    target = dtypes.to_inexact(x.aval.dtype, False)[0] if dtype is None else dtypes.canonicalize_dtype(dtype)
+    target = dtypes.to_inexact(x.aval.dtype, False)[0] if dtype is None else dtypes.requested_dtype(dtype)
     inner = accumulator(dtypes.to_inexact(target, False)[0])
     y = mean_in(name, convert_element_type(x, inner, x.aval.weak_type), axes_of(name, axis, x.aval.ndim), keepdims,
                 where)
@@ -453,7 +453,7 @@ def _variance(name, a, axis, dtype, out, ddof, keepdims, where, mean, correction
     x = as_operand(a, name, 0)
     inexact = dtypes.to_inexact(x.aval.dtype, False)[0]
     if dtype is not None:
-        dtype = dtypes.canonicalize_dtype(dtype)
+        dtype = dtypes.requested_dtype(dtype)
         if dtypes.is_complex(inexact) and not dtypes.is_complex(dtype):
             raise ValueError(f"{name}: the variance of complex numbers is computed in a complex dtype, got {dtype}")
         inexact = dtypes.to_inexact(dtype, False)[0]

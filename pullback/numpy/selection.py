@@ -19,6 +19,7 @@ from pullback.numpy.elementwise import (
     binary,
     cast,
     check_shapes,
+    operand_for,
     promote_operands,
 )
 from pullback.numpy.logic import truth
@@ -42,7 +43,10 @@ def where(condition: Any, x: Any, y: Any) -> Array:
             raise ValueError("where: expected both x and y, or neither: where(condition) gives the positions of what "
                              "is true, where(condition, x, y) chooses")
         mask = truth(as_operand(condition, "where", 0))
-        x, y = as_operand(x, "where", 1), as_operand(y, "where", 2)
+        if type(x) is int and isinstance(y, Array):
+            x = operand_for(x, "where", 1, y.aval.dtype)
+        x = as_operand(x, "where", 1)
+        y = operand_for(y, "where", 2, x.aval.dtype)
         a, b = x.aval, y.aval
         if a.dtype != b.dtype or a.weak_type != b.weak_type:
             dtype, weak = dtypes.join(a.dtype, a.weak_type, b.dtype, b.weak_type)

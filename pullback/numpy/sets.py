@@ -16,7 +16,7 @@ from pullback._ops.shape import convert_element_type, full, reshape
 from pullback._ops.slicing import slice_in_dim
 from pullback._ops.sort import along_axis, argsort_of, searchsorted
 from pullback.numpy.counting import equal_elements, unique_for
-from pullback.numpy.elementwise import ANY, as_operand, cast, common_dtype
+from pullback.numpy.elementwise import ANY, as_operand, cast, common_dtype, operand_for
 from pullback.numpy.positions import true_positions
 
 __all__ = ["intersect1d", "isin", "setdiff1d", "setxor1d", "union1d"]
@@ -27,7 +27,10 @@ _INDEX = np.dtype(np.int32)
 
 def _two(name: str, x: Any, y: Any) -> tuple[Array, Array, tuple[int, ...]]:
     """Two arrays as vectors of one dtype, and the shape of the first."""
-    x, y = as_operand(x, name, 0), as_operand(y, name, 1)
+    if type(x) is int and isinstance(y, Array):
+        x = operand_for(x, name, 0, y.aval.dtype)
+    x = as_operand(x, name, 0)
+    y = operand_for(y, name, 1, x.aval.dtype)
     dtype, weak = common_dtype(name, ANY, [x.aval, y.aval])
     return (reshape(cast(x, dtype, weak), (x.aval.size,)), reshape(cast(y, dtype, weak), (y.aval.size,)), x.aval.shape)
 

@@ -17,7 +17,7 @@ from pullback._ops.families import scalar_like
 from pullback._ops.shape import convert_element_type, reshape
 from pullback._ops.slicing import index_in_dim, rev
 from pullback._ops.sort import along_axis, argsort_of, sort_p
-from pullback.numpy.elementwise import as_operand, cast, integer
+from pullback.numpy.elementwise import as_operand, cast, integer, operand_for
 from pullback.numpy.reductions import one_axis
 
 __all__ = ["sort", "argsort", "lexsort", "partition", "argpartition", "searchsorted", "digitize"]
@@ -69,7 +69,7 @@ def argsort(a: Any, axis: int | None = -1, *, kind: None = None, order: None = N
                     (axis,))
     else:
         found = argsort_of(x, axis, bool(stable))
-    return convert_element_type(found, dtypes.canonicalize_dtype(int if dtype is None else dtype))
+    return convert_element_type(found, dtypes.requested_dtype(dtype, int))
 
 
 @boundary
@@ -151,7 +151,8 @@ def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None, *, meth
     if method not in ("scan", "scan_unrolled", "sort", "compare_all", "default"):
         raise ValueError("searchsorted: method must be 'scan', 'scan_unrolled', 'sort' or 'compare_all', got "
                          f"{method!r}")
-    x, values = as_operand(a, "searchsorted", 0), as_operand(v, "searchsorted", 1)
+    x = as_operand(a, "searchsorted", 0)
+    values = operand_for(v, "searchsorted", 1, x.aval.dtype)
     if x.aval.ndim != 1:
         raise ValueError(f"searchsorted: the array to search must be a vector, got shape {x.shape}")
     if sorter is not None:

@@ -79,7 +79,9 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = False, device: Any = None) -> 
     Array([ 1, -1], dtype=int32)
     """
     x = as_operand(x, "astype", 0)
-    target = dtypes.canonicalize_dtype(float if dtype is None else dtype)
+    target = dtypes.resolve(float if dtype is None else dtype)
+    if target != x.aval.dtype:  # which may have 64 bits where these are off by now
+        target = dtypes.requested_dtype(dtype, float)
     if dtypes.is_complex(x.aval.dtype) and not dtypes.is_complex(target) and target.kind != "b":
         x = real_part(x)
     return shape_ops.convert_element_type(x, target)
@@ -137,7 +139,7 @@ def _dtype_and_weakness(x: Any) -> tuple[np.dtype, bool]:
     if is_array_like(x):
         aval = lift(x).aval
         return aval.dtype, aval.weak_type
-    if hasattr(x, "shape") and hasattr(x, "dtype"):
+    if hasattr(x, "shape") and hasattr(x, "dtype") and not isinstance(x, type):
         return dtypes.canonicalize_dtype(x.dtype), getattr(x, "weak_type", False)
     return dtypes.canonicalize_dtype(x), False
 
@@ -150,7 +152,7 @@ def can_cast(from_: Any, to: Any, casting: str = "safe") -> bool:
     >>> can_cast("int8", "float32"), can_cast("float32", "int8")
     (True, False)
     """
-    from_ = from_.dtype if hasattr(from_, "dtype") else from_
+    from_ = from_.dtype if hasattr(from_, "dtype") and not isinstance(from_, type) else from_
     return bool(np.can_cast(np.dtype(from_), np.dtype(to), casting=casting))  # type: ignore[arg-type]
 
 
@@ -198,7 +200,7 @@ def view(x: Array, dtype: Any = None, type: None = None) -> Array:
     """
     if type is not None:
         raise NotImplementedError("view: the argument 'type' is not supported, there is one class of arrays")
-    target = dtypes.canonicalize_dtype(float if dtype is None else dtype)
+    target = dtypes.requested_dtype(dtype, float)
     own = x.aval.dtype
     if own == target:
         return x

@@ -19,7 +19,7 @@ from pullback._ops.slicing import slice_in_dim
 from pullback.numpy.at import IndexedUpdate
 from pullback.numpy.creation import as_array
 from pullback.numpy.cumulative import cumsum
-from pullback.numpy.elementwise import as_operand
+from pullback.numpy.elementwise import as_operand, operand_for
 from pullback.numpy.indexing import along_axis, take
 from pullback.numpy.manipulation import stretched
 from pullback.numpy.reductions import axes_of, one_axis
@@ -49,7 +49,7 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: int | None, inplac
     _refuse_inplace("put_along_axis", inplace)
     x = as_operand(arr, "put_along_axis", 0)
     y, vectors, numbers, _ = along_axis("put_along_axis", x, indices, axis, wrap=True)
-    v = shape_ops.convert_element_type(as_operand(values, "put_along_axis", 2), x.aval.dtype)
+    v = shape_ops.convert_element_type(operand_for(values, "put_along_axis", 2, x.aval.dtype), x.aval.dtype)
     v = stretched("put_along_axis", v, vectors.aval.shape[:-1])
     if y.aval.shape != x.aval.shape and y.aval.ndim == x.aval.ndim:
         raise ValueError(f"put_along_axis: indices of shape {vectors.aval.shape[:-1]} do not broadcast to an array of "
@@ -71,7 +71,8 @@ def put(a: Any, ind: Any, v: Any, mode: str | None = None, *, inplace: bool = Tr
     Array([5., 0., 5.], dtype=float32)
     """
     _refuse_inplace("put", inplace)
-    x, index, values = as_operand(a, "put", 0), as_operand(ind, "put", 1), as_operand(v, "put", 2)
+    x, index = as_operand(a, "put", 0), as_operand(ind, "put", 1)
+    values = operand_for(v, "put", 2, x.aval.dtype)
     if index.aval.dtype.kind not in "iub":
         raise TypeError(f"put: ind must be of integers, got {index.aval.str_short()}: convert it with .astype(int)")
     size, count = x.aval.size, index.aval.size
@@ -98,7 +99,8 @@ def place(arr: Any, mask: Any, vals: Any, *, inplace: bool = True) -> Array:
     Array([5., 0., 6.], dtype=float32)
     """
     _refuse_inplace("place", inplace)
-    x, m, values = as_operand(arr, "place", 0), as_operand(mask, "place", 1), as_operand(vals, "place", 2)
+    x, m = as_operand(arr, "place", 0), as_operand(mask, "place", 1)
+    values = operand_for(vals, "place", 2, x.aval.dtype)
     if m.aval.size != x.aval.size:
         raise ValueError(f"place: the mask must have the size of the array, got shapes {m.aval.shape} and "
                          f"{x.aval.shape}")
@@ -126,7 +128,8 @@ def fill_diagonal(a: Any, val: Any, wrap: bool = False, *, inplace: bool = True)
     _refuse_inplace("fill_diagonal", inplace)
     if wrap:
         raise NotImplementedError("fill_diagonal: wrap=True is not supported")
-    x, v = as_operand(a, "fill_diagonal", 0), as_operand(val, "fill_diagonal", 1)
+    x = as_operand(a, "fill_diagonal", 0)
+    v = operand_for(val, "fill_diagonal", 1, x.aval.dtype)
     shape = x.aval.shape
     if len(shape) < 2 or (len(shape) > 2 and len({*shape}) > 1):
         raise ValueError(f"fill_diagonal: expected a matrix, or an array of equal lengths, got shape {shape}")
@@ -217,7 +220,8 @@ def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Array:
     >>> pnp.insert(pnp.arange(3), 1, 9)
     Array([0, 9, 1, 2], dtype=int32)
     """
-    x, v = as_operand(arr, "insert", 0), as_array("insert", values)
+    x = as_operand(arr, "insert", 0)
+    v = operand_for(values, "insert", 2, x.aval.dtype) if type(values) is int else as_array("insert", values)
     v = shape_ops.convert_element_type(v, x.aval.dtype)
     if axis is None:
         x, axis = shape_ops.reshape(x, (x.aval.size,)), 0

@@ -228,7 +228,7 @@ def lognormal(key: Any, sigma: Any = 1.0, shape: Any = None, dtype: Any = None) 
     >>> random.lognormal(random.key(0), 0.1, (1000,)).mean().round(1)
     Array(1., dtype=float32)
     """
-    dtype = dtypes.canonicalize_dtype(float if dtype is None else dtype)
+    dtype = dtypes.requested_dtype(dtype, float)
     sigma = parameter("lognormal", "sigma", sigma, dtype)
     return exp(normal_samples("lognormal", key, sample_shape("lognormal", shape, sigma=sigma), dtype) * sigma)
 

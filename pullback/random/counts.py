@@ -280,7 +280,7 @@ def multinomial(key: Any, n: Any, p: Any, *, shape: Any = None, dtype: Any = Non
     Array(10., dtype=float32)
     """
     words = words_of("multinomial", key)
-    dtype = dtypes.canonicalize_dtype(float if dtype is None else dtype)
+    dtype = dtypes.requested_dtype(dtype, float)
     p = _probability("multinomial", p)
     if not p.ndim:
         raise ValueError("multinomial: p must have an axis of categories, got a single number")

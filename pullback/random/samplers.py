@@ -20,7 +20,7 @@ from pullback._ops.compare import bitwise_and, gt, le, lt, or_p, select, shift_r
 from pullback._ops.elementwise import add, add_p, div, max_p, mul, mul_p, rem, scalar, sub, sub_p
 from pullback._ops.elementwise import max as maximum
 from pullback._ops.elementwise import min as minimum
-from pullback._ops.families import broadcast_shapes
+from pullback._ops.families import broadcast_shapes, scalar_like
 from pullback._ops.identity import stop_gradient
 from pullback._ops.random_bits import threefry_random_bits, threefry_split
 from pullback._ops.shape import convert_element_type, shape_of
@@ -37,7 +37,7 @@ __all__ = ["bernoulli", "bits", "normal", "rademacher", "randint", "truncated_no
 
 def float_dtype(function: str, dtype: Any) -> np.dtype:
     """The floating dtype that was asked for; None means float32, or float64 with 64-bit types."""
-    dtype = dtypes.canonicalize_dtype(float if dtype is None else dtype)
+    dtype = dtypes.requested_dtype(dtype, float)
     if not dtypes.is_float(dtype):
         raise ValueError(f"{function}: dtype must be a floating-point dtype, got {dtype.name}")
     return dtype
@@ -45,7 +45,7 @@ def float_dtype(function: str, dtype: Any) -> np.dtype:
 
 def integer_dtype(function: str, dtype: Any) -> np.dtype:
     """The integer dtype that was asked for; None means int32, or int64 with 64-bit types."""
-    dtype = dtypes.canonicalize_dtype(int if dtype is None else dtype)
+    dtype = dtypes.requested_dtype(dtype, int)
     if not dtypes.is_integer(dtype):
         raise ValueError(f"{function}: dtype must be an integer dtype, got {dtype.name}")
     return dtype
@@ -118,7 +118,7 @@ def bits(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
     Array([4070199207, 4202968722], dtype=uint32)
     """
     words = words_of("bits", key)
-    dtype = dtypes.canonicalize_dtype(np.uint64 if dtype is None else dtype)
+    dtype = dtypes.requested_dtype(dtype, np.uint64)
     if dtype.kind != "u":
         raise ValueError(f"bits: dtype must be an unsigned integer dtype, got {dtype.name}")
     return threefry_random_bits(words, dtype.itemsize * 8, shape_of("bits", shape))
@@ -192,7 +192,10 @@ def _clipped(x: Array, range_of: np.dtype, above: int = 0) -> Array:
     return minimum(maximum(x, scalar(x, low)), scalar(x, high))
 
 
-def _bound(name: str, x: Any) -> Array:
+def _bound(name: str, x: Any, dtype: np.dtype) -> Array:
+    info = dtypes.iinfo(dtype)
+    if type(x) is int and int(info.min) <= x <= int(info.max):
+        return scalar_like(x, dtype)  # which the default integer may be too narrow for
     x = number("randint", name, x)
     if dtypes.is_integer(x.dtype):
         return x
@@ -228,7 +231,7 @@ def _sampled_range(low: Array, high: Array, dtype: np.dtype) -> tuple[Array, Arr
 
 @functools.lru_cache(maxsize=256)
 def _constant_range(minval: int, maxval: int, dtype: np.dtype, x64: bool) -> tuple[Array, Array, Array]:
-    return eagerly(_sampled_range, _bound("minval", minval), _bound("maxval", maxval), dtype)
+    return eagerly(_sampled_range, _bound("minval", minval, dtype), _bound("maxval", maxval, dtype), dtype)
 
 
 @boundary
@@ -256,7 +259,7 @@ def randint(key: Any, shape: int | Sequence[int], minval: Any, maxval: Any, dtyp
         shape = shape_of("randint", shape)
         low, span, multiplier = _constant_range(minval, maxval, dtype, config.enable_x64)
     else:
-        low, high = _bound("minval", minval), _bound("maxval", maxval)
+        low, high = _bound("minval", minval, dtype), _bound("maxval", maxval, dtype)
         shape = sample_shape("randint", shape, minval=low, maxval=high)
         low, span, multiplier = known(lambda low, high: _sampled_range(low, high, dtype), low, high)
     first, second = (threefry_random_bits(w, low.dtype.itemsize * 8, shape) for w in split_words(words))
@@ -303,7 +306,7 @@ def normal(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Arra
 def normal_samples(function: str, key: Any, shape: tuple[int, ...], dtype: Any) -> Array:
     """`normal` for another function, which errors are to name."""
     words = words_of(function, key)
-    dtype = dtypes.canonicalize_dtype(float if dtype is None else dtype)
+    dtype = dtypes.requested_dtype(dtype, float)
     if not dtypes.is_complex(dtype):
         return standard_normal(words, shape, float_dtype(function, dtype))
     part = np.dtype(f"float{dtype.itemsize * 4}")
@@ -397,7 +400,7 @@ def rademacher(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> 
     Array([-1, -1,  1,  1], dtype=int32)
     """
     words = words_of("rademacher", key)
-    dtype = dtypes.canonicalize_dtype(int if dtype is None else dtype)
+    dtype = dtypes.requested_dtype(dtype, int)
     if dtype.kind in "bu":
         raise ValueError(f"rademacher: dtype must be one that holds -1, got {dtype.name}")
     return sign_samples(words, shape_of("rademacher", shape), dtype)

@@ -107,7 +107,7 @@ def orthogonal(key: Any, n: int, shape: Any = (), dtype: Any = None, m: int | No
      [0. 0. 1.]]
     """
     words_of("orthogonal", key)
-    dtype = dtypes.canonicalize_dtype(float if dtype is None else dtype)
+    dtype = dtypes.requested_dtype(dtype, float)
     if not dtypes.is_inexact(dtype) or dtype.itemsize < 4:
         raise ValueError(f"orthogonal: dtype must be floating or complex, of 32 bits at least, got {dtype.name}")
     n = integer("orthogonal", "n", n)

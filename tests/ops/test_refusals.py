@@ -71,7 +71,7 @@ def test_full_takes_the_dtype_of_its_value(value):
 
 
 @pytest.mark.parametrize(("dtype", "expected"), [
-    ("float32", "float32"), (np.int32, "int32"), (bool, "bool"), ("float64", "float32"), (np.dtype("int64"), "int32")])
+    ("float32", "float32"), (np.int32, "int32"), (bool, "bool")])
 def test_full_in_a_dtype(dtype, expected):
     ours = lax.full((2,), 3, dtype)
     assert (ours.dtype, ours.weak_type) == (np.dtype(expected), False)

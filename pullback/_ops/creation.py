@@ -1,0 +1,93 @@
+"""Arrays of one value or of positions, and conversion, in a dtype that a user names, which is checked here."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pullback._core import dtypes
+from pullback._core.array import Array, lift
+from pullback._ops import assemble
+from pullback._ops import shape as shape_ops
+from pullback._ops.shape import broadcast_in_dim_p, shape_of
+
+
+def convert_element_type(operand: Any, new_dtype: Any, weak_type: bool = False) -> Array:
+    """`operand` in another dtype. Floats to integers round towards zero and saturate, complex to real drops the rest.
+
+    The derivative is the conversion back, 0 where either dtype is neither floating-point nor complex. TypeError for
+    what is no array or number, and for what is no dtype of arrays.
+
+    >>> import numpy as np
+    >>> from pullback import lax
+    >>> print(lax.convert_element_type(np.float32([1.7, -1.7, 3e10]), "int32"))
+    [         1         -1 2147483647]
+    """
+    try:
+        x = lift(operand)
+    except TypeError as error:
+        raise TypeError(f"convert_element_type: {error}") from None
+    return shape_ops.convert_element_type(x, dtypes.requested_dtype(new_dtype), weak_type)
+
+
+def full(shape: int | Sequence[int], fill_value: Any, dtype: Any = None, weak_type: bool = False) -> Array:
+    """An array of a shape, of one repeated scalar; its dtype is that of the scalar unless another is given.
+
+    ValueError for negative lengths, TypeError for lengths that are no integers and for a `fill_value` with axes.
+
+    >>> import numpy as np
+    >>> from pullback import lax
+    >>> print(lax.full((3,), 7, np.dtype("int32")))
+    [7 7 7]
+    """
+    lengths = shape_of("full", shape)
+    x = lift(fill_value) if dtype is None or not isinstance(fill_value, (bool, int, float, complex)) else fill_value
+    if getattr(x, "ndim", 0):
+        raise TypeError(f"full: fill_value must be a scalar, got {x.aval.str_short()}; an array is repeated by "
+                        "broadcast_in_dim")
+    if dtype is not None:
+        return shape_ops.full(lengths, x, dtypes.requested_dtype(dtype), weak_type)
+    return x if lengths == () else broadcast_in_dim_p.bind(x, shape=lengths, dims=())
+
+
+def full_like(x: Any, fill_value: Any, dtype: Any = None, shape: Any = None) -> Array:
+    """An array of one repeated scalar, of the shape and dtype of `x` where no others are given.
+
+    TypeError for what is no array, and for a `fill_value` with axes; ValueError for negative lengths.
+
+    >>> import numpy as np
+    >>> from pullback import lax
+    >>> print(lax.full_like(np.ones((2, 2)), 7.))
+    [[7. 7.]
+     [7. 7.]]
+    """
+    x = lift(x)
+    shape = x.aval.shape if shape is None else shape
+    if dtype is not None:
+        return full(shape, fill_value, dtype)
+    if getattr(fill_value, "ndim", 0):
+        raise TypeError(f"full_like: fill_value must be a scalar, got shape {fill_value.shape}; an array is repeated "
+                        "by broadcast_in_dim")
+    return shape_ops.full(shape_of("full_like", shape), fill_value, x.aval.dtype, x.aval.weak_type)
+
+
+def iota(dtype: Any, size: int) -> Array:
+    """The numbers 0, 1, ... size - 1 in a dtype. ValueError for a negative size.
+
+    >>> from pullback import lax
+    >>> lax.iota("float32", 3)
+    Array([0., 1., 2.], dtype=float32)
+    """
+    return broadcasted_iota(dtype, (size,), 0)
+
+
+def broadcasted_iota(dtype: Any, shape: Sequence[int], dimension: int) -> Array:
+    """An array of a shape whose elements are their position along one axis.
+
+    ValueError for an axis out of bounds and for negative lengths.
+
+    >>> from pullback import lax
+    >>> lax.broadcasted_iota(int, (2, 3), 1)
+    Array([[0, 1, 2],
+           [0, 1, 2]], dtype=int32)
+    """
+    return assemble.broadcasted_iota(dtypes.requested_dtype(dtype), shape, dimension)
