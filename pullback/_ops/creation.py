@@ -40,8 +40,10 @@ def full(shape: int | Sequence[int], fill_value: Any, dtype: Any = None, weak_ty
     [7 7 7]
     """
     lengths = shape_of("full", shape)
-    x = lift(fill_value) if dtype is None or not isinstance(fill_value, (bool, int, float, complex)) else fill_value
-    if getattr(x, "ndim", 0):
+    if dtype is not None and type(fill_value) in (bool, int, float, complex):
+        return shape_ops.full(lengths, fill_value, dtypes.requested_dtype(dtype), weak_type)
+    x = lift(fill_value)
+    if x.aval.ndim:
         raise TypeError(f"full: fill_value must be a scalar, got {x.aval.str_short()}; an array is repeated by "
                         "broadcast_in_dim")
     if dtype is not None:

@@ -120,7 +120,7 @@ def common_dtype(name: str, domain: Domain, avals: list[ShapedArray]) -> tuple[n
 def promote_operands(name: str, domain: Domain, *args: Any) -> list[Array]:
     """The operands as arrays of one dtype, with their shapes checked: for functions of several primitives."""
     # an integer of Python's takes the dtype of the arrays beside it, whether or not it fits the default one
-    lifted = [x if type(x) is int else as_operand(x, name, i) for i, x in enumerate(args)]
+    lifted: list[Any] = [x if type(x) is int else as_operand(x, name, i) for i, x in enumerate(args)]
     avals = [scalar_aval(int) if type(x) is int else x.aval for x in lifted]
     dtype, weak = common_dtype(name, domain, avals)
     check_shapes(name, avals)
