@@ -5,13 +5,12 @@ from typing import Any
 
 from pullback._api.closures import closure_convert, custom_gradient, linear_call
 from pullback._api.rules import custom_rules
-from pullback._core import dtypes
 from pullback._core.errors import boundary
 from pullback._core.zeros import Zero as SymbolicZero
 from pullback._core.zeros import zero_of
 from pullback._higher_order.flat_rules import CustomVJPPrimal
+from pullback._higher_order.rule_checks import zeros_for_user
 from pullback._ops.families import operands
-from pullback._ops.shape import full, zeros_like_aval
 
 __all__ = ["CustomVJPPrimal", "SymbolicZero", "closure_convert", "custom_gradient", "custom_jvp", "custom_rules",
            "custom_vjp", "linear_call", "zero_from_primal"]
@@ -79,5 +78,4 @@ def zero_from_primal(val: Any, symbolic_zeros: bool = False) -> Any:
     aval = operands("zero_from_primal", val)[0].aval
     if symbolic_zeros:
         return zero_of(aval)
-    tangent = aval.to_tangent_aval()
-    return full(tangent.shape, False, dtypes.float0) if tangent.dtype == dtypes.float0 else zeros_like_aval(tangent)
+    return zeros_for_user(aval.to_tangent_aval())

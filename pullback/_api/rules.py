@@ -245,7 +245,8 @@ class custom_rules:
 
         Args:
           jvp: the rule. `primals` and `tangents` are tuples with an entry for each differentiable argument; arguments
-            in `nondiff_argnums` come before them.
+            in `nondiff_argnums` come before them. The tangent of an integer or a bool is of dtype `float0`, of which
+            there is one value, zero: nothing can be computed with it.
           symbolic_zeros: whether a tangent that is known to vanish is given as a `SymbolicZero`, with the attributes
             `shape` and `dtype`, in place of an array of zeros. The rule may return such objects too.
           argnums: the arguments that the rule covers, if not all; `tangents` then has an entry for each of them, and

@@ -330,8 +330,10 @@ def _promote(pairs: tuple[tuple[np.dtype, bool], ...]) -> tuple[np.dtype, bool]:
 
 def _check_promotable(dtype: np.dtype) -> None:
     if dtype not in _ABSTRACT:
-        what = "float0 (the tangent of an integer or boolean)" if dtype == float0 else f"dtype {dtype}"
-        raise TypePromotionError(f"{what} does not take part in type promotion; convert it explicitly.")
+        if dtype == float0:
+            raise TypePromotionError("float0, the dtype of the tangent of an integer or a bool, takes part in no "
+                                     "arithmetic: its one value is zero. Leave the term out.")
+        raise TypePromotionError(f"dtype {dtype} does not take part in type promotion; convert it explicitly.")
 
 
 def promote_types(a: Any, b: Any) -> np.dtype:

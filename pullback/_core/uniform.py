@@ -39,7 +39,9 @@ def is_zero(value: Value) -> bool:
 
 
 def _entries(value: Any) -> bool:
-    """Whether there are entries that are neither zero nor nan."""
+    """Whether there are entries that are neither zero nor nan; float0 holds nothing else than zero."""
+    if value.dtype == dtypes.float0:
+        return False
     if not value.shape:
         return bool(value != 0 and value == value)
     return bool(np.any(value)) and bool(np.any(value[value == value]))

@@ -5,8 +5,6 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from pullback._core import dtypes
 from pullback._core.arguments import signature
 from pullback._core.array import Array, is_array_like, lift
@@ -18,7 +16,6 @@ from pullback._core.types import ShapedArray
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.shape import convert_element_type, full, zeros_like_aval
 
-_FLOAT = np.dtype(np.float32)
 LEAF = tree_structure(0)
 
 
@@ -66,11 +63,8 @@ def first_difference(expected: Any, got: Any) -> tuple[str, str, str]:
 
 
 def zeros_for_user(aval: ShapedArray) -> Array:
-    """A zero tangent or cotangent as a rule gets it."""
-    # a value without derivative gets zeros that can be computed with, not the empty dtype
-    if aval.dtype == dtypes.float0:
-        return full(aval.shape, 0, _FLOAT)
-    return zeros_like_aval(aval)
+    """A zero tangent or cotangent as a rule gets it: of dtype `float0`, that of an integer or a bool."""
+    return full(aval.shape, False, dtypes.float0) if aval.dtype == dtypes.float0 else zeros_like_aval(aval)
 
 
 def check_tangent(t: Any, primal: Array, label: Callable[[], str], part: str, tree: Any, i: int) -> Any:
