@@ -45,6 +45,7 @@ from pullback._core.config import config as config
 from pullback._core.config import debug_nans as debug_nans
 from pullback._core.config import disable_jit as disable_jit
 from pullback._core.config import enable_x64 as enable_x64
+from pullback._core.dtypes import float0 as float0
 from pullback._core.types import ShapeDtypeStruct as ShapeDtypeStruct
 from pullback.ad_checkpoint import checkpoint as checkpoint
 from pullback.ad_checkpoint import remat as remat

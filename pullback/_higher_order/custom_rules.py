@@ -192,7 +192,7 @@ def _batch(trace, operands, dims, call: CustomCall, **_):
         outs = batched.fun_by_rule(*operands)  # the rule for vmap is an ordinary function to what comes next
     else:
         outs = custom_call_p.bind(*operands, call=batched.call())
-    return outs, [0] * len(outs)
+    return outs, batched.out_dims()
 
 
 custom_call_p.evaluate = _evaluate

@@ -105,3 +105,66 @@ def test_arguments():
 def test_the_vjp_of_an_integer_as_an_argument():
     y, f_vjp = pb.vjp(product, X, I)
     same(pb.jit(lambda f, ct: f(ct))(f_vjp, y), (I * np.asarray(y), zeros(3)))
+
+
+def watched(lib):
+    """A function of a number and an integer with a jvp rule, and what its rule saw."""
+    seen = []
+    fun = lib.custom_jvp(lambda x, n: (x * n, n + 1))
+
+    @fun.defjvp
+    def rule(primals, tangents):
+        seen.append((tangents[1].dtype, tangents[1].shape))
+        return fun(*primals), (tangents[0] * primals[1], tangents[1])
+
+    return fun, seen
+
+
+def ways_to_differentiate(lib, numpy, fun):
+    empty = jax_float0 if lib is jax else float0
+
+    def squared(x):
+        return fun(x, 3)[0] ** 2
+
+    def looped(x):
+        return lib.lax.scan(lambda c, n: (fun(c, n)[0], n), x, numpy.arange(1, 4))[0]
+
+    return {
+        "grad": lambda: lib.grad(squared)(2.),
+        "jit": lambda: lib.jit(lib.grad(squared))(2.),
+        "vmap": lambda: lib.vmap(lib.grad(squared))(numpy.ones(2)),
+        "twice": lambda: lib.grad(lib.grad(squared))(2.),
+        "scan": lambda: lib.grad(looped)(1.),
+        "jvp": lambda: lib.jvp(fun, (2., True), (1., np.zeros((), empty)))[1][0],
+    }
+
+
+@pytest.mark.parametrize("way", ["grad", "jit", "vmap", "twice", "scan", "jvp"])
+def test_rules_get_float0_for_integers(way):
+    fun, seen = watched(pb)
+    reference, seen_there = watched(jax)
+    got = ways_to_differentiate(pb, pnp, fun)[way]()
+    np.testing.assert_allclose(np.asarray(got), np.asarray(ways_to_differentiate(jax, jnp, reference)[way]()))
+    assert {(dtype == float0, shape) for dtype, shape in seen} == {(True, ())}
+    assert {(dtype == jax_float0, shape) for dtype, shape in seen_there} == {(True, ())}
+
+
+def test_backward_rules_get_float0_for_integers():
+    fun = pb.custom_vjp(lambda x, n: (x * n, n + 1))
+    seen = []
+
+    def backward(n, cts):
+        seen.append((cts[1].dtype, cts[1].shape))
+        return cts[0] * n, cts[1]
+
+    fun.defvjp(lambda x, n: (fun(x, n), n), backward)
+    assert float(pb.grad(lambda x: fun(x, 3)[0])(2.)) == 3
+    assert float(pb.jit(pb.grad(lambda x: fun(x, 3)[0]))(2.)) == 3
+    assert seen == [(float0, ())] * 2
+
+
+def test_arithmetic_with_float0_says_what_it_is():
+    fun = pb.custom_jvp(lambda x, n: x * n)
+    fun.defjvp(lambda primals, tangents: (fun(*primals), tangents[0] * primals[1] + primals[0] * tangents[1]))
+    with pytest.raises(pb.dtypes.TypePromotionError, match="tangent of an integer or a bool"):
+        pb.grad(fun)(2., 3)
