@@ -30,6 +30,10 @@ class Expr:
     def like(self, x: Any) -> Any:
         return x.value if isinstance(x, Expr) else self.ctx.full_like(self.value, x)
 
+    def lifted(self, x: Any) -> Expr:
+        """A number as a constant of this type."""
+        return Expr(self.ctx, self.like(x))
+
     def op(self, name: str, *others: Any) -> Expr:
         return Expr(self.ctx, self.ctx.op(name, [self.value, *map(self.like, others)]))
 
@@ -44,7 +48,7 @@ class Expr:
         return self.op("stablehlo.subtract", y)
 
     def __rsub__(self, y):
-        return Expr(self.ctx, self.like(y)) - self
+        return self.lifted(y) - self
 
     def __mul__(self, y):
         return self.op("stablehlo.multiply", y)
@@ -53,7 +57,7 @@ class Expr:
         return self.op("stablehlo.divide", y)
 
     def __rtruediv__(self, y):
-        return Expr(self.ctx, self.like(y)) / self
+        return self.lifted(y) / self
 
     def __neg__(self):
         return self.op("stablehlo.negate")
@@ -79,8 +83,38 @@ class Expr:
     def abs(self):
         return self.op("stablehlo.abs")
 
+    def expm1(self):
+        return self.op("stablehlo.exponential_minus_one")
+
+    def log1p(self):
+        return self.op("stablehlo.log_plus_one")
+
+    def sqrt(self):
+        return self.op("stablehlo.sqrt")
+
+    def power(self, y: Any) -> Expr:
+        return self.op("stablehlo.power", y)
+
+    def floor(self):
+        return self.op("stablehlo.floor")
+
+    def round(self):
+        """The nearest whole number, the even one of two."""
+        return self.op("stablehlo.round_nearest_even")
+
+    def least(self, y: Any) -> Expr:
+        return self.op("stablehlo.minimum", y)
+
+    def most(self, y: Any) -> Expr:
+        return self.op("stablehlo.maximum", y)
+
     def lgamma(self):
         return self.op("chlo.lgamma")
+
+    @property
+    def double(self) -> bool:
+        """Whether the value is of float64."""
+        return self.value.aval.dtype.itemsize == 8
 
     def choose(self, x: Any, y: Any) -> Expr:
         """`x` where this bool is true, else `y`, one of which is an Expr."""
@@ -91,32 +125,115 @@ class Expr:
     __radd__, __rmul__ = __add__, __mul__
 
 
-def written(body: Callable) -> Callable:
-    """A lowering rule from a function of Exprs; half precision is computed in float32."""
+_ON_HOST: dict[str, Callable] = {
+    "add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.divide, "negate": np.negative,
+    "and": np.logical_and, "or": np.logical_or, "not": np.logical_not, "exponential": np.exp, "log": np.log,
+    "exponential_minus_one": np.expm1, "log_plus_one": np.log1p, "abs": np.abs, "sqrt": np.sqrt, "power": np.power,
+    "floor": np.floor, "round_nearest_even": np.rint, "minimum": np.minimum, "maximum": np.maximum,
+    "LT": np.less, "LE": np.less_equal, "GT": np.greater, "GE": np.greater_equal, "EQ": np.equal, "NE": np.not_equal,
+}
 
-    def lower(ctx, *args):
+
+class Host(Expr):
+    """The same on the host: a NumPy array of float64, so that one formula is a kernel and a lowering."""
+
+    __slots__ = ()
+
+    def __init__(self, value):
+        super().__init__(None, value)
+
+    def like(self, x: Any) -> Any:
+        return x.value if isinstance(x, Expr) else x
+
+    def lifted(self, x: Any) -> Expr:
+        return Host(np.float64(x))
+
+    def op(self, name: str, *others: Any) -> Expr:
+        return Host(_ON_HOST[name.removeprefix("stablehlo.")](self.value, *map(self.like, others)))
+
+    def is_(self, direction: str, y: Any) -> Expr:
+        return self.op(direction, y)
+
+    def choose(self, x: Any, y: Any) -> Expr:
+        return Host(np.where(self.value, self.like(x), self.like(y)))
+
+    @property
+    def double(self) -> bool:
+        return True
+
+
+def written(body: Callable, double: bool = False) -> Callable:
+    """A lowering rule from a function of Exprs; half precision is computed in float32, or all in float64."""
+
+    def lower(ctx, *args, **params):
         dtype = args[0].aval.dtype
         half = dtype.itemsize <= 2 and dtypes.is_float(dtype)
-        wide = [ctx.convert(x, np.dtype(np.float32)) if half else x for x in args]
-        return ctx.convert(body(*[Expr(ctx, x) for x in wide]).value, dtype)
+        wide = np.dtype(np.float64) if double else np.dtype(np.float32) if half else dtype
+        return ctx.convert(body(*[Expr(ctx, ctx.convert(x, wide)) for x in args], **params).value, dtype)
 
     return lower
 
 
+def kernel(body: Callable) -> Callable:
+    """The kernel of the same function, computed in float64."""
+
+    def run(*args, **params):
+        return body(*[Host(np.asarray(x, np.float64)) for x in args], **params).value
+
+    return run
+
+
+def polynomial(t: Expr, coefficients: Sequence[float]) -> Expr:
+    """The polynomial with these coefficients, that of the constant first, by Horner's rule."""
+    total = t * coefficients[-1] + coefficients[-2]
+    for coefficient in coefficients[-3::-1]:
+        total = total * t + coefficient
+    return total
+
+
+def _anywhere(block: Block, condition: Value) -> Value:
+    """Whether an array of bools holds anywhere."""
+    flag = make_aval((), _BOOL)
+    body = block.region([flag, flag], lambda b, pq: [b.op("stablehlo.or", pq)])
+    axes = ", ".join(map(str, range(condition.aval.ndim)))
+    attrs = f"dimensions = array<i64{': ' + axes if axes else ''}>"
+    return block.op("stablehlo.reduce", [condition, block.constant(False, flag)], flag, attrs, [body])
+
+
+def repeat(count: int, state: Sequence[Expr], step: Callable) -> list[Expr]:
+    """Repeat `step(n, *state)`, emitted once, for n = 0, ..., `count` - 1, which is of the type of `state[0]`."""
+    if isinstance(state[0], Host):
+        for n in range(count):
+            state = step(Host(np.float64(n)), *state)
+        return list(state)
+    ctx, aval = state[0].ctx, state[0].value.aval
+    number = make_aval((), np.dtype(np.int32))
+
+    def body(block, args):
+        n, *rest = args
+        filled = block.broadcast(block.convert(n, aval.dtype), aval.shape)
+        outs = step(Expr(block, filled), *[Expr(block, x) for x in rest])
+        return [block.op("stablehlo.add", [n, block.constant(1, number)]), *[x.value for x in outs]]
+
+    outs = ctx.loop([ctx.constant(0, number), *[x.value for x in state]],
+                    lambda block, args: [block.compare("LT", args[0], block.constant(count, number))], body)
+    return [Expr(ctx, x) for x in outs[1:]]
+
+
 def iterate(state: Sequence[Expr], step: Callable, unfinished: Callable, limit: int = 2000) -> list[Expr]:
     """Repeat `step(n, *state)` for n = 1, 2, ... while `unfinished(*state)` is true anywhere."""
+    if isinstance(state[0], Host):
+        n = 1
+        while n < limit and np.any(unfinished(*state).value):
+            state, n = step(Host(np.float64(n)), *state), n + 1
+        return list(state)
     ctx, aval = state[0].ctx, state[0].value.aval
     count = make_aval((), np.dtype(np.int32))
-    flag = make_aval((), _BOOL)
     avals = [count, *[x.value.aval for x in state]]
 
     def condition(block, args):
         n, *rest = args
-        open_ = unfinished(*[Expr(block, x) for x in rest]).value
-        body = block.region([flag, flag], lambda b, pq: [b.op("stablehlo.or", pq)])
-        axes = ", ".join(map(str, range(aval.ndim)))
-        attrs = f"dimensions = array<i64{': ' + axes if axes else ''}>"
-        any_ = block.op("stablehlo.reduce", [open_, block.constant(False, flag)], flag, attrs, [body])
+        any_ = _anywhere(block, unfinished(*[Expr(block, x) for x in rest]).value)
         return [block.op("stablehlo.and", [any_, block.compare("LT", n, block.constant(limit, count))])]
 
     def body(block, args):

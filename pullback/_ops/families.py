@@ -185,14 +185,15 @@ def nary(name: str, kernel: Callable | None, op: str | Callable, *tangents: Call
     return p
 
 
-def scipy_kernel(name: str) -> Callable:
-    """The kernel of a function of `scipy.special`; half precision is computed in float32."""
+def scipy_kernel(name: str, dtype: Any = np.float32) -> Callable:
+    """The kernel of a function of `scipy.special`; what is narrower than `dtype` is computed in it."""
+    width = np.dtype(dtype).itemsize
 
     def kernel(*args):
         from scipy import special
 
-        if args[0].dtype.itemsize <= 2:
-            args = tuple(x.astype(np.float32) for x in args)
+        if args[0].dtype.itemsize < width:
+            args = tuple(x.astype(dtype) for x in args)
         return getattr(special, name)(*args)
 
     return kernel

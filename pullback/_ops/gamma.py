@@ -1,6 +1,6 @@
-"""The gamma function: its logarithm, whose derivative is digamma, and its sign.
+"""The gamma function: itself, its logarithm, whose derivative is digamma, and its sign.
 
-Kernels are SciPy's, imported at the first call.
+Kernels are SciPy's, imported at the first call and run in float64; what is compiled stands in `gamma_formulas`.
 """
 from __future__ import annotations
 
@@ -11,31 +11,41 @@ import numpy as np
 
 from pullback._core.array import Array
 from pullback._ops import compare as c
-from pullback._ops.elementwise import exp, floor, mul, rem, scalar
+from pullback._ops.elementwise import floor, mul, rem, scalar
+from pullback._ops.expressions import Host, written
 from pullback._ops.families import FLOAT, function_of_one, scipy_kernel, unary
+from pullback._ops.gamma_formulas import gamma_function, log_derivative, log_gamma
 from pullback._ops.special import signbit
 from pullback._ops.zeta import polygamma
 
 
-def _lgamma_kernel(x):
-    return np.where(np.isinf(x), np.inf, scipy_kernel("gammaln")(x))
+def _log_gamma_kernel(x):
+    # SciPy's has an absolute error at the zeros 1 and 2
+    value = scipy_kernel("gammaln", np.float64)(x)
+    wide = np.asarray(x, np.float64)
+    near = (wide > 0.7) & (wide < 2.4) & (x.dtype.itemsize == 8)
+    value = np.where(near, log_gamma(Host(np.where(near, wide, 1.0))).value, value) if np.any(near) else value
+    return np.where(np.isinf(wide), np.inf, value)
 
 
-lgamma_p = unary("lgamma", _lgamma_kernel, "chlo.lgamma", lambda t, x, y: mul(t, digamma(x)), FLOAT)
+lgamma_p = unary("lgamma", _log_gamma_kernel, written(log_gamma), lambda t, x, y: mul(t, digamma(x)), FLOAT)
 
 
 def _digamma_kernel(x):
-    return np.where(x == 0, np.nan, scipy_kernel("digamma")(x))  # a pole has no sign, as at -1, -2, ...
+    # a pole has no sign, as at -1, -2, ...
+    return np.where((x == 0) | (x == -np.inf), np.nan, scipy_kernel("digamma", np.float64)(x))
 
 
-def _digamma_lower(ctx, x):
-    # what the compiler has at 0 differs from version to version: -inf or nan
-    pole = ctx.compare("EQ", x, ctx.full_like(x, 0))
-    return ctx.op("stablehlo.select", [pole, ctx.full_like(x, np.nan), ctx.op("chlo.digamma", [x])], x.aval)
-
-
-digamma_p = unary("digamma", _digamma_kernel, _digamma_lower,
+digamma_p = unary("digamma", _digamma_kernel, written(log_derivative),
                   lambda t, x, y: mul(t, polygamma(scalar(x, 1), x)), FLOAT)
+
+
+def _gamma_kernel(x):
+    wide = np.asarray(x, np.float64)
+    return np.where((wide < 0) & (wide == np.floor(wide)), np.nan, scipy_kernel("gamma", np.float64)(x))
+
+
+gamma_p = unary("gamma", _gamma_kernel, written(gamma_function), lambda t, x, y: mul(t, mul(y, digamma(x))), FLOAT)
 
 lgamma = function_of_one(__name__, lgamma_p,
     "The logarithm of |gamma(x)|: inf at 0 and the negative integers. Its derivative is `digamma`.", "1.", "0.0")
@@ -55,4 +65,4 @@ def gamma_sign(x: Array) -> Array:
 
 def gamma(x: Array) -> Array:
     """The gamma function of a float."""
-    return mul(gamma_sign(x), exp(lgamma(x)))
+    return gamma_p.bind(x)

@@ -205,7 +205,7 @@ _hurwitz_zeta = binary("zeta", zeta_ops.zeta_p, FLOAT, "")
 
 @boundary
 def zeta(x: Any, q: Any = None) -> Array:
-    """The Hurwitz zeta function (DLMF 25.11.1), for `x` > 1; differentiable in `q`.
+    """The Hurwitz zeta function (DLMF 25.11.1), for `x` > 1; differentiable in both.
 
     The shapes broadcast, else ValueError; the dtypes are promoted to one: a real number or bools, else TypeError.
     NotImplementedError without `q`, which would be Riemann's function, for all `x`; above 1 that is `zeta(x, 1)`.
@@ -261,7 +261,7 @@ def factorial(n: Any, exact: bool = False) -> Array:
 @elementwise(FLOAT)
 def _factorial(n: Any) -> Array:
     negative = c.lt_p.bind(n, scalar(n, 0))
-    value = e.exp_p.bind(g.lgamma_p.bind(e.add_p.bind(n, scalar(n, 1))))
+    value = g.gamma_p.bind(e.add_p.bind(c.select_p.bind(negative, scalar(n, 0), n), scalar(n, 1)))
     return c.select_p.bind(negative, scalar(n, 0), value)
 
 

@@ -1,0 +1,177 @@
+"""The gamma function, its logarithm and derivatives, and zeta, against mpmath: eager and compiled, in both precisions.
+
+An error is counted in units of the last place, divided by 1 + the condition of the function at that argument.
+"""
+import jax.scipy.special as jspecial
+import mpmath as mp
+import numpy as np
+import pytest
+
+import pullback as pb
+import pullback.numpy as pnp
+from pullback.scipy import special
+
+DTYPES = ("float64", "float32")
+VALUE, FIRST, SECOND = 16, 32, 64
+
+
+def log_gamma(x):
+    return mp.log(abs(mp.gamma(x))) if x < 1e4 else mp.loggamma(x)
+
+
+def zeta(s, q, order=0):
+    """By its definition below 0 and the formula of Euler and Maclaurin: mpmath's own loses digits of small values."""
+    total = mp.mpf(0)
+    while q < 1:
+        total += (-mp.log(abs(q))) ** order * (q ** -int(s) if q < 0 else q ** -s)
+        q += 1
+    w = q + 40
+
+    def value(s):
+        terms = mp.fsum((q + k) ** -s for k in range(40)) + w ** (1 - s) / (s - 1) + w ** -s / 2
+        return terms + mp.fsum(mp.bernoulli(2 * j) / mp.factorial(2 * j) * mp.rf(s, 2 * j - 1) * w ** (1 - s - 2 * j)
+                               for j in range(1, 20))
+
+    return total + (mp.diff(value, s, order, h=mp.mpf(10) ** -12) if order else value(s))
+
+
+def polygamma(n, x):
+    return (-1) ** (int(n) + 1) * mp.factorial(int(n)) * zeta(n + 1, x)
+
+
+def condition(reference, args, value):
+    """How many units an error of one unit in each argument makes."""
+    total, step = 0.0, mp.mpf(10) ** -12
+    for i, x in enumerate(args):
+        near = [*args[:i], x * (1 + step), *args[i + 1:]]
+        total += float(abs((reference(*near) - value) / (step * value))) if value and x else 0
+    return total
+
+
+def check(function, reference, args, dtype, bound):
+    args = [np.asarray(x, dtype) for x in np.broadcast_arrays(*args)]
+    with pb.enable_x64(), mp.workdps(50):
+        for run in (function, pb.jit(function)):
+            got = np.asarray(run(*map(pnp.asarray, args)))
+            assert got.dtype == dtype
+            for *xs, y in zip(*args, got, strict=True):
+                exact = [mp.mpf(float(x)) for x in xs]
+                right = reference(*exact)
+                error = float(abs(mp.mpf(float(y)) - right) / abs(right)) / np.finfo(dtype).eps
+                assert error <= bound * (1 + condition(reference, exact, right)), (xs, y, right)
+
+
+ABOVE = [1e-30, 1e-8, 0.1, 0.5, 0.7, 0.99, 1.01, 1.4, 1.5, 1.9, 2.5, 3, 3.7, 5.5, 7.9, 8, 8.1, 20, 33, 1e3, 1e6, 1e30]
+BELOW = [-1e-30, -1e-8, -0.1, -0.5, -0.9, -1.2, -1.99, -3.5, -7.99, -8.01, -16.5, -30.25]
+NEAR = [1 + 2e-7, 1 - 2e-7, 2 + 3e-7, 2 - 3e-7, 1.001, 0.999, 2.001, 1.999]
+
+
+def derivative(function, order=1, argnum=0):
+    for _ in range(order):
+        function = pb.grad(function, argnum)
+    return pb.vmap(function)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_log_gamma(dtype):
+    check(special.gammaln, log_gamma, [ABOVE + BELOW + NEAR], dtype, VALUE)
+    if dtype == "float64":
+        check(special.gammaln, log_gamma, [[1 + 1e-13, 1 - 1e-13, 2 + 1e-13, 2 - 1e-13, 1e300]], dtype, VALUE)
+
+
+def test_log_gamma_keeps_its_digits_at_its_zeros():
+    with pb.enable_x64(), mp.workdps(40):
+        for x in (1 + 1e-10, 1 - 1e-12, 2 + 1e-9, 2 - 1e-13):
+            right = float(log_gamma(mp.mpf(x)))
+            for run in (special.gammaln, pb.jit(special.gammaln)):
+                assert abs(float(run(x)) / right - 1) < 4e-15
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gamma(dtype):
+    inside = [x for x in ABOVE + BELOW + NEAR if x < 34]
+    check(special.gamma, mp.gamma, [inside], dtype, VALUE)
+    check(special.factorial, mp.factorial, [[0, 1, 3, 5.5, 12, 33]], dtype, VALUE)
+    check(derivative(special.gamma), lambda x: mp.gamma(x) * mp.digamma(x), [[0.3, 2.5, 9.5, 30, -1.5]], dtype, FIRST)
+    if dtype == "float64":
+        check(special.gamma, mp.gamma, [[100.5, 171.6, -100.5, -169.25]], dtype, VALUE)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_digamma_and_its_derivatives(dtype):
+    x = [v for v in ABOVE + BELOW + NEAR if 1e-9 < abs(v) < 1e9]
+    check(special.digamma, mp.digamma, [x], dtype, VALUE)
+    check(derivative(special.gammaln), mp.digamma, [x], dtype, FIRST)
+    check(derivative(special.gammaln, 2), lambda x: polygamma(1, x), [x], dtype, SECOND)
+    check(derivative(special.digamma, 2), lambda x: polygamma(2, x), [x], dtype, SECOND)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_digamma_keeps_its_digits_at_its_zero(dtype):
+    x = np.array([1.4616321, 1.4616322, 1.46163, 1.4617], dtype)
+    with pb.enable_x64(), mp.workdps(40):
+        right = [float(mp.digamma(mp.mpf(float(v)))) for v in x]
+        for run in (special.digamma, pb.jit(special.digamma)):
+            np.testing.assert_allclose(np.asarray(run(x), "float64"), right, rtol=16 * np.finfo(dtype).eps)
+
+
+def test_the_derivative_of_digamma_below_zero():
+    for run in (pb.grad(special.digamma), pb.jit(pb.grad(special.digamma))):
+        assert abs(float(run(-16.5)) - 9.810807) < 1e-5
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_polygamma(dtype):
+    n, x = [1, 1, 2, 2, 3, 4, 5, 10, 20, 3, 2, 1], [0.01, 700, 0.3, 40, 2.5, 1e3, 0.7, 3, 1.5, -2.4, -0.3, -200.5]
+    check(special.polygamma, polygamma, [n, x], dtype, VALUE)
+    if dtype == "float64":  # n! overflows, or the sum vanishes, though the product does not
+        check(special.polygamma, lambda n, x: polygamma(int(n), x) if x < 9000 else (-1) ** (int(n) + 1) * mp.gamma(n)
+              / x ** n * (1 + n / (2 * x) + n * (n + 1) / (12 * x * x)), [[200, 100], [150, 9572]], dtype, 1000)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_zeta_and_its_derivatives(dtype):
+    s = [1.001, 1.5, 2, 3, 3, 4, 10, 5.5, 30]
+    q = [3, 0.1, 1, 700, 2.5, 0.3, 5, 1e4, 1.5]
+    check(special.zeta, zeta, [s, q], dtype, VALUE)
+    check(special.zeta, zeta, [[2, 3, 5, 2], [-2.5, -0.25, -7.75, -30.5]], dtype, VALUE)
+    check(derivative(special.zeta), lambda s, q: zeta(s, q, 1), [s, q], dtype, FIRST)
+    check(derivative(special.zeta, 2), lambda s, q: zeta(s, q, 2), [s, q], dtype, SECOND)
+    check(derivative(special.zeta, 1, 1), lambda s, q: -s * zeta(s + 1, q), [s, q], dtype, FIRST)
+    check(pb.vmap(pb.grad(pb.grad(special.zeta), 1)), lambda s, q: -zeta(s + 1, q) - s * zeta(s + 1, q, 1), [s, q],
+          dtype, SECOND)
+
+
+def test_edges():
+    inf, nan = np.inf, np.nan
+    table = [
+        (special.gammaln, [[0, -0.0, -1, inf, -inf, nan]], [inf, inf, inf, inf, inf, nan]),
+        (special.digamma, [[0, -1, inf, -inf, nan]], [nan, nan, inf, nan, nan]),
+        (special.gamma, [[0, -0.0, -1, inf, nan, 200]], [inf, -inf, nan, inf, nan, inf]),
+        (special.zeta, [[1, 1, 0.5, 2, 2, 2.5, nan, inf, 2], [1, -1, 1, 0, inf, -2.5, 1, 2, nan]],
+         [inf, inf, nan, inf, 0, nan, nan, 0, nan]),
+        (special.polygamma, [[1, 1, 2, -1, 1.5, 1, 0], [0, inf, -3, 1, 1, nan, inf]],
+         [inf, 0, -inf, nan, nan, nan, inf]),
+    ]
+    for function, args, right in table:
+        for dtype in ("float32", "float64"):
+            with pb.enable_x64():
+                arrays = [pnp.array(x, dtype) for x in args]
+                for run in (function, pb.jit(function)):
+                    np.testing.assert_array_equal(np.asarray(run(*arrays)), right, err_msg=function.__name__)
+
+
+def test_low_precision_is_that_of_float32_rounded():
+    x = np.array([0.3, 1.5, 2.5, 7.0, 20.0])
+    for dtype in (np.float16, pnp.bfloat16):
+        for function in (special.gammaln, special.digamma):
+            small = pnp.array(x, dtype)
+            right = np.asarray(function(small.astype("float32"))).astype(small.dtype)
+            for run in (function, pb.jit(function)):
+                np.testing.assert_allclose(np.asarray(run(small), "float32"), right.astype("float32"), rtol=1e-6)
+
+
+def test_where_jax_is_right_it_agrees():
+    x = np.linspace(0.3, 20, 50).astype("float32")
+    for name in ("gammaln", "digamma"):
+        np.testing.assert_allclose(pb.jit(getattr(special, name))(x), getattr(jspecial, name)(x), rtol=2e-5, atol=1e-6)
