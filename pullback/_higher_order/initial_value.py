@@ -11,6 +11,7 @@ from pullback._core import dtypes
 from pullback._core.arguments import check_callable
 from pullback._core.array import Array, ConcreteArray
 from pullback._core.errors import boundary, describe_function
+from pullback._core.interning import interned
 from pullback._core.jaxpr import Jaxpr, eval_jaxpr
 from pullback._core.trace import Tracer
 from pullback._core.tree import PyTreeDef, tree_structure, tree_unflatten, treedef_tuple
@@ -73,6 +74,7 @@ def odeint(func: Callable, y0: Any, t: Any, *args: Any, rtol: float = 1.4e-8, at
         return func(tree_unflatten(tree, ys), time, *args)
 
     body = trace_body(name, rate, treedef_tuple((tree_structure(0),) * len(avals)), avals, "func")
+    body = body._replace(jaxpr=interned(body.jaxpr))
     jaxpr = _checked(func, body, tree, avals[1:])
     outs = odeint_p.bind(*body.consts, times, *state, f=jaxpr, num_consts=len(body.consts), lanes=(), laned=(),
                          settings=settings, base=None)
@@ -138,7 +140,7 @@ def _checked(func: Callable, body: Body, tree: PyTreeDef, avals: Sequence[Shaped
     def rate(*xs):
         return [convert_element_type(d, a.dtype) for d, a in zip(eval_jaxpr(body.jaxpr, [], *xs), avals, strict=True)]
 
-    return staged(rate, body.jaxpr.in_avals, "func of odeint")
+    return body.jaxpr.derive(("rate of odeint", *avals), lambda: staged(rate, body.jaxpr.in_avals, "func of odeint"))
 
 
 __all__ = ["odeint"]

@@ -5,10 +5,11 @@ the state it has reached.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pullback._core.array import ConcreteArray
+from pullback._core.config import config
 from pullback._core.jaxpr import Equation, Jaxpr, subjaxprs
 from pullback._core.primitive import Primitive
 from pullback._xla.evaluate import single_equation
@@ -40,3 +41,11 @@ def run_compiled(primitive: Primitive, args: Sequence[ConcreteArray], params: di
     return program.run(args)
 
 
+def run_interpreted_once(primitive: Primitive, args: Sequence[ConcreteArray], params: dict, holder: Jaxpr,
+                         interpret: Callable[..., list[Any]]) -> list[Any]:
+    """Interpret the first application to arguments of such types, compile the second: who comes back comes again."""
+    key = ("applied", primitive, tuple(a.aval for a in args), *params.items())
+    if config.debug_nans or key not in holder.cache:
+        holder.cache[key] = True
+        return interpret(*args, **params)
+    return run_compiled(primitive, args, params, holder)

@@ -33,6 +33,7 @@ from pullback._core.types import ShapedArray, make_aval
 from pullback._core.zeros import Zero, zero_of
 from pullback._higher_order.call import active_of, check_operands
 from pullback._higher_order.dormand_prince import solve
+from pullback._higher_order.interpret import run_interpreted_once
 from pullback._higher_order.loops import scan
 from pullback._ops.assemble import concatenate
 from pullback._ops.elementwise import add, mul, neg
@@ -54,6 +55,8 @@ from pullback._transforms.vmap import BatchTrace, axis_names, batch_jaxpr
 # operands: constants, times, start. `lanes` and `laned`: see below. `base`, where the problem has tangents beside its
 # state: the function it comes from, which of that function's constants have tangents, and that problem's own `base`
 odeint_p = Primitive("odeint", multiple_results=True, higher_order=True)
+# marks the functions of problems that an adjoint solves one after the other: they are compiled with it, never alone
+_PART = "part of an adjoint"
 
 
 def staged(fun: Callable, avals: Sequence[ShapedArray], what: str) -> Jaxpr:
@@ -93,8 +96,15 @@ def _solver(avals: Sequence[ShapedArray], f: Jaxpr, num_consts: int, lanes, lane
     return f.derive(("odeint", tuple(avals), lanes, laned, settings), make)
 
 
-def _evaluate(*operands, **params):
+def _interpret(*operands, **params):
     return eval_jaxpr(_solver([x.aval for x in operands], **params), [], *operands)
+
+
+def _evaluate(*operands, **params):
+    f = params["f"]
+    if _PART in f.cache:
+        return _interpret(*operands, **params)
+    return run_interpreted_once(odeint_p, operands, params, f, _interpret)
 
 
 def _type(*avals, f, num_consts, lanes, **_):
@@ -127,7 +137,10 @@ def _tangent_rate(f: Jaxpr, num_consts: int, active: tuple[bool, ...]) -> Jaxpr:
     invars, k = derived.invars, sum(active)
     consts, state, dots = invars[:n], invars[n:n + 1 + m], invars[n + 1 + m:]
     order = [*consts, *dots[:k], *state, *dots[k:]]
-    return f.derive(("odeint tangent", active), lambda: Jaxpr([], order, derived.eqns, derived.outvars))
+    rate = f.derive(("odeint tangent", active), lambda: Jaxpr([], order, derived.eqns, derived.outvars))
+    if _PART in f.cache:
+        rate.cache[_PART] = True
+    return rate
 
 
 def _adjoint_rate(f: Jaxpr, num_consts: int, active: tuple[bool, ...]) -> Jaxpr:
@@ -141,7 +154,9 @@ def _adjoint_rate(f: Jaxpr, num_consts: int, active: tuple[bool, ...]) -> Jaxpr:
         return [*outs, *(neg(instantiate(ct)) for ct in [*cts[n + 1:], *_chosen(cts[:n], active)])]
 
     avals = [*f.in_avals, *f.out_avals, *_chosen(f.in_avals[:n], active)]
-    return f.derive(("odeint adjoint", active), lambda: staged(rate, avals, "the adjoint of odeint"))
+    result = f.derive(("odeint adjoint", active), lambda: staged(rate, avals, "the adjoint of odeint"))
+    result.cache[_PART] = True
+    return result
 
 
 def _derivative(primals, tangents, solve_tangent: Callable, f, num_consts, lanes, laned, **_unused):
@@ -368,6 +383,10 @@ def _pull_back(*operands, active, dots, **params):
     return [*(reduce_sum(x, axes) if axes else x for x, axes in zip(g, shared, strict=True)), *a]
 
 
+def _evaluate_adjoint(*operands, **params):
+    return run_interpreted_once(adjoint_p, operands, params, params["f"], _pull_back)
+
+
 def _cut(values: Sequence[Any], n: int) -> tuple[list[Any], list[Any]]:
     return list(values[:n]), list(values[n:])
 
@@ -458,7 +477,7 @@ tangent_p.linearize = lambda trace, *args, **params: _tangent_derivative(
     lambda *xs, **inner: _linearize(trace, *xs, **inner), *args, **params)
 tangent_p.transpose = _tangent_transpose
 tangent_p.batch = _tangent_batch
-adjoint_p.evaluate = _pull_back
+adjoint_p.evaluate = _evaluate_adjoint
 adjoint_p.abstract_eval = _adjoint_type
 adjoint_p.lower = _lower_by(_pull_back)
 adjoint_p.jvp = _adjoint_jvp
