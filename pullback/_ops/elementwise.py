@@ -305,8 +305,10 @@ def integer_pow(x: Any, y: int) -> Array:
 
 def _pow_first(t, z, x, y):
     # y * x**(y-1), with the 0 that y == 0 asks for at x == 0, where the formula has 0 * inf
-    zero = mask_p.bind(y, scalar(y, 0), mode="tie") if not dtypes.is_complex(y.aval.dtype) else None
-    exponent = sub(y, scalar(y, 1)) if zero is None else add(sub(y, scalar(y, 1)), zero)
+    exponent = sub(y, scalar(y, 1))
+    if not dtypes.is_complex(y.aval.dtype):
+        at_zero = (mask_p.bind(z, scalar(z, 0), mode="tie") for z in (x, y))
+        exponent = add(exponent, mul(*at_zero))
     return mul(t, mul(y, pow(x, exponent)))
 
 

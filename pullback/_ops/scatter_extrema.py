@@ -9,12 +9,17 @@ from pullback._core.array import Array
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.zeros import Zero, zero_of
-from pullback._ops.compare import eq
+from pullback._ops.assemble import broadcasted_iota, concatenate
+from pullback._ops.compare import eq, select
 from pullback._ops.elementwise import add, div, mul
-from pullback._ops.families import NUMBER, ORDERED
-from pullback._ops.gather_numpy import ScatterDimensionNumbers
+from pullback._ops.families import NUMBER, ORDERED, scalar_like
+from pullback._ops.gather_numpy import PROMISE, ScatterDimensionNumbers
 from pullback._ops.gather_scatter import bind_scatter, read_back, scatter_add_p, scatter_primitive
-from pullback._ops.shape import convert_element_type, full, instantiate
+from pullback._ops.shape import convert_element_type, full, instantiate, reshape
+from pullback._ops.slicing import rev, slice_in_dim
+from pullback._ops.sort import along_axis, argsort_of
+
+_INDEX = np.dtype(np.int32)
 
 scatter_mul_p = scatter_primitive("scatter_mul", np.multiply, "stablehlo.multiply", NUMBER)
 scatter_min_p = scatter_primitive("scatter_min", np.minimum, "stablehlo.minimum", ORDERED)
@@ -68,13 +73,56 @@ def _scatter_mul_jvp(primals, tangents, **params):
     if type(t) is not Zero:
         total = scatter_mul_p.bind(t, indices, updates, **params)
     if type(u) is not Zero:
-        if not params["unique_indices"]:
-            raise NotImplementedError("scatter_mul: the derivative with respect to the updates is known only where no "
-                                      "place is written to twice: say so with unique_indices=True")
-        part = scatter_add_p.bind(full(x.aval.shape, 0, x.aval.dtype), indices,
-                                  mul(u, read_back(x, indices, updates.aval, params)), **params)
+        part = _by_updates(x, indices, updates, u, params)
         total = part if type(total) is Zero else add(total, part)
     return y, total
+
+
+def _by_updates(x: Array, indices: Array, updates: Array, u: Any, params: dict) -> Array:
+    """The tangent by those of the updates, each times what else is multiplied in its place."""
+    start = read_back(x, indices, updates.aval, params)
+    if params["unique_indices"] or updates.aval.size < 2:
+        return scatter_add_p.bind(full(x.aval.shape, 0, x.aval.dtype), indices, mul(u, start), **params)
+    # where each number of the updates goes: places are counted from 1, and 0 is nowhere
+    size, n = x.aval.size, updates.aval.size
+    numbers = add(broadcasted_iota(_INDEX, (size,), 0), np.int32(1))
+    places = reshape(read_back(reshape(numbers, x.aval.shape), indices, updates.aval, params), (n,))
+    order = argsort_of(places, 0)
+    places, factors, start, u = (along_axis(reshape(v, (n,)), order, 0) for v in (places, updates, start, u))
+    zero = scalar_like(0, x.aval.dtype)
+    part = select(eq(places, np.int32(0)), zero, mul(mul(u, start), _others(factors, places)))
+    target = ScatterDimensionNumbers((), (0,), (0,))
+    flat = scatter_add_p.bind(full((size + 1,), 0, x.aval.dtype), reshape(places, (n, 1)), part,
+                              dimension_numbers=target, indices_are_sorted=True, unique_indices=False, mode=PROMISE)
+    return reshape(slice_in_dim(flat, 1, None), x.aval.shape)
+
+
+def _others(factors: Array, places: Array) -> Array:
+    """Of each factor the product of the others in its place; the places are sorted.
+
+    No quotients, which zeros would spoil: the product of those before it times that of those after it.
+    """
+    before = _earlier(factors, places)
+    after = rev(_earlier(rev(factors, (0,)), rev(places, (0,))), (0,))
+    return mul(before, after)
+
+
+def _earlier(factors: Array, places: Array) -> Array:
+    # a product over 1, 2, 4, ... neighbours after the other, as far as they have one place
+    n = factors.aval.size
+    one = scalar_like(1, factors.aval.dtype)
+
+    def shifted(x, by, fill):
+        return concatenate([full((by,), fill, x.aval.dtype), slice_in_dim(x, 0, n - by)], 0)
+
+    def neighbours(x, by):
+        return select(eq(places, shifted(places, by, -1)), shifted(x, by, 1), one)
+
+    product, by = neighbours(factors, 1), 1
+    while by < n:
+        product = mul(product, neighbours(product, by))
+        by *= 2
+    return product
 
 
 def _scatter_mul_transpose(ct, x, indices, updates, **params):

@@ -420,3 +420,51 @@ def test_jax_agrees_on_a_few_shapes_of_mixed_indices():
                 (slice(None), 1, None, np.array([0, 3])), (None, np.array([0]), ..., np.array([[1], [2]]))):
         ours = pb.jit(lambda x: x[key])(X)  # noqa: B023
         close(ours, jax.jit(lambda x: x[key])(X))  # noqa: B023
+
+
+# ---- Derivatives of updates
+
+
+OPERATIONS = {"multiply": lambda a, b: a * b, "divide": lambda a, b: a / b, "power": lambda a, b: a ** b,
+           "min": pnp.minimum, "max": pnp.maximum}
+
+
+@pytest.mark.parametrize("zeros", [(), (0,), (0, 2)], ids=["no zero", "a zero", "two zeros"])
+@pytest.mark.parametrize("positions", [[0, 2, 2, 0, 2], [1], [3, 0], [2, 2, 2, 2]], ids=str)
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_derivatives_of_updates_are_those_of_a_loop(name, positions, zeros):
+    rng = np.random.default_rng(0)
+    x, y = rng.uniform(0.5, 1.5, 4), rng.uniform(0.5, 1.5, len(positions))
+    if name != "divide":
+        y[[z for z in zeros if z < len(y)]] = 0
+    weights = np.array([1., -2., 0.5, 3.])
+
+    def at_once(x, y):
+        return (getattr(x.at[np.array(positions)], name)(y) * weights).sum() ** 2
+
+    def looped(x, y):
+        places = list(x)
+        for k, i in enumerate(positions):
+            places[i] = OPERATIONS[name](places[i], y[k])
+        return (pnp.stack(places) * weights).sum() ** 2
+
+    with pb.enable_x64():
+        x, y = pnp.array(x), pnp.array(y)
+        for a in (0, 1):
+            right = pb.grad(looped, a)(x, y)
+            for run in (pb.grad(at_once, a), pb.jit(pb.grad(at_once, a)), pb.jacfwd(at_once, a)):
+                np.testing.assert_allclose(run(x, y), right, rtol=1e-10, atol=1e-12)
+            for b in (0, 1):
+                right = pb.jacfwd(pb.grad(looped, a), b)(x, y)
+                for run in (pb.jacfwd(pb.grad(at_once, a), b), pb.jit(pb.jacrev(pb.grad(at_once, a), b))):
+                    np.testing.assert_allclose(run(x, y), right, rtol=1e-9, atol=1e-11)
+
+
+def test_derivatives_of_dropped_and_batched_products():
+    def total(y, x):
+        return x.at[np.array([0, 5, -1, 0])].mul(y, mode="drop").sum()
+
+    y, x = np.float32([2, 3, 4, 5]), np.float32([2, 3])
+    np.testing.assert_array_equal(np.asarray(pb.grad(total)(y, pnp.array(x))), [10, 0, 3, 4])
+    np.testing.assert_array_equal(np.asarray(pb.vmap(pb.grad(total), (0, None))(np.stack([y, y]), pnp.array(x))),
+                                  [[10, 0, 3, 4]] * 2)

@@ -166,13 +166,17 @@ def test_fill_values():
         np.testing.assert_array_equal(np.asarray(gs.gather(x, i, element, (1,), fill_value=1)), np.ones(1, x.dtype))
 
 
-def test_scatter_mul_has_a_derivative_in_unique_updates():
+def test_scatter_mul_has_a_derivative_in_its_updates():
     x, u = np.arange(1., 5., dtype="float32"), np.array([3., 5.], "float32")
     i = np.array([[2], [0]], np.int32)
     numbers = ScatterDimensionNumbers((), (0,), (0,))
     check_derivative(lambda x, u: gs.scatter_mul(x, i, u, numbers, unique_indices=True), x, u)
-    with pytest.raises(NotImplementedError, match="unique_indices=True"):
-        pb.grad(lambda u: gs.scatter_mul(x, i, u, numbers).sum())(u)
+    check_derivative(lambda x, u: gs.scatter_mul(x, np.int32([[2], [0], [2], [9], [2]]), u, numbers), x,
+                     np.array([3., 5., 2., 7., 0.5], "float32"))
+    # windows that overlap
+    rows = ScatterDimensionNumbers((1,), (), (0,))
+    check_derivative(lambda x, u: gs.scatter_mul(x, np.int32([[0], [1], [3]]), u, rows), x,
+                     np.arange(1., 7., dtype="float32").reshape(3, 2))
 
 
 def test_equal_extremes_share_the_derivative():

@@ -146,3 +146,9 @@ def test_the_phase_of_a_complex_number_is_differentiable():
     slopes = [(value(z + h) - value(z - h)) / (2 * step) for h in (step, 1j * step)]
     np.testing.assert_allclose([got.real, -got.imag], slopes, rtol=1e-6)
     assert complex(pb.grad(lambda z: pnp.real(pnp.sign(z)))(0j)) == 0
+
+
+def test_mixed_derivatives_of_powers_with_exponent_zero():
+    for first, second in ((0, 1), (1, 0)):
+        assert float(pb.grad(pb.grad(pnp.power, first), second)(2., 0.)) == 0.5
+    assert float(pb.grad(pnp.power)(0., 0.)) == 0
