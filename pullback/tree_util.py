@@ -1,10 +1,10 @@
 """Pytrees: flatten, map and register nested containers (the names of ``jax.tree_util``)."""
 
+from pullback._core.partial import Partial
 from pullback._core.tree import (
     DictKey,
     FlattenedIndexKey,
     GetAttrKey,
-    Partial,
     PyTreeDef,
     SequenceKey,
     all_leaves,

@@ -6,8 +6,8 @@ registered there are unknown here, and the reverse.
 
 from __future__ import annotations
 
-import functools
 import os
+import weakref
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields as dataclass_fields
@@ -31,7 +31,6 @@ __all__ = [
     "FlattenedIndexKey",
     "GetAttrKey",
     "IsLeaf",
-    "Partial",
     "PyTreeDef",
     "SequenceKey",
     "all_leaves",
@@ -216,11 +215,16 @@ def all_leaves(iterable: Iterable[Any], is_leaf: IsLeaf = None) -> bool:
 # -- Registration. ---------------------------------------------------------------------------------------
 
 
+_registered: weakref.WeakSet[type] = weakref.WeakSet()  # classes of tuples
+
+
 def _check_class(caller: str, cls: Any) -> None:
     """Refuse to register what is no class, what others use, and what is registered."""
     if not isinstance(cls, type):
         raise TypeError(f"{caller}: expected a class; got {cls!r}.")
-    if registry.is_node(cls):
+    # the class of a named tuple is a container already, which registration overrides
+    named_tuple = issubclass(cls, tuple) and hasattr(cls, "_fields") and cls not in _registered
+    if registry.is_node(cls) and not named_tuple:
         raise ValueError(f"{caller}: {cls.__qualname__} is already a pytree; register it once.")
     if cls.__module__ in ("builtins", "numpy"):
         raise TypeError(f"{caller}: {cls.__qualname__} is a type that everybody shares; register a class of your own, "
@@ -234,6 +238,8 @@ def _register(caller: str, cls: type, flatten: Callable, unflatten: Callable, wi
             raise TypeError(f"{caller}: expected functions to take a {cls.__qualname__} apart and to make one; got "
                             f"{function!r}.")
     registry.register_node(cls, flatten, unflatten, with_keys)
+    if issubclass(cls, tuple):
+        _registered.add(cls)
 
 
 def register_pytree_node(
@@ -245,7 +251,7 @@ def register_pytree_node(
     """Make a class a pytree container.
 
     Args:
-      nodetype: the class; its subclasses are not included.
+      nodetype: the class; its subclasses are not included. It may be that of a named tuple, before the first use.
       flatten_func: node -> (children, auxiliary data); the data must be hashable and comparable.
       unflatten_func: (auxiliary data, children) -> node.
       flatten_with_keys_func: node -> (pairs of key and child, auxiliary data), for readable paths.
@@ -402,7 +408,8 @@ def register_dataclass(
 def register_static(cls: _Type) -> _Type:
     """Class decorator: instances have no leaves and are part of the structure; they must hash and compare.
 
-    TypeError for what is no class and for one without hash, ValueError for a class that is registered already.
+    TypeError for what is no class, and for an instance without hash when it is met (a decorator above may still add
+    one to the class); ValueError for a class that is registered already.
 
     >>> @register_static
     ... class Mode(str):
@@ -410,11 +417,15 @@ def register_static(cls: _Type) -> _Type:
     >>> tree_leaves([1, Mode("fast")])
     [1]
     """
-    if isinstance(cls, type) and cls.__hash__ is None:
-        raise TypeError(f"register_static: instances of {cls.__qualname__} do not hash, and structures must. Define "
-                        "__hash__ beside __eq__; a dataclass has both with frozen=True.")
-    _register("register_static", cls, lambda obj: ((), obj), lambda obj, _: obj, lambda obj: ((), obj))
+    _register("register_static", cls, _static_parts, lambda obj, _: obj, _static_parts)
     return cls
+
+
+def _static_parts(obj: Any) -> tuple[tuple, Any]:
+    if type(obj).__hash__ is None:
+        raise TypeError(f"register_static: instances of {type(obj).__qualname__} do not hash, and structures must. "
+                        "Define __hash__ beside __eq__; a dataclass has both with frozen=True.")
+    return (), obj
 
 
 def _keyed(make_key: Callable, keys: Iterable, children: Iterable) -> list[tuple[Any, Any]]:
@@ -450,49 +461,4 @@ register_pytree_node(
     lambda d: (tuple(d), d.maxlen),
     lambda maxlen, children: deque(children, maxlen),
     lambda d: (_keyed(SequenceKey, range(len(d)), d), d.maxlen),
-)
-
-
-class _Opaque:
-    """A functools.partial as a plain callable, so that partial does not merge its arguments with new ones."""
-
-    __slots__ = ("func",)
-
-    def __init__(self, func: Callable) -> None:
-        self.func = func
-
-    def __call__(self, *args: Any, **keywords: Any) -> Any:
-        return self.func(*args, **keywords)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Opaque) and self.func is other.func
-
-    def __hash__(self) -> int:
-        return id(self.func)
-
-    def __repr__(self) -> str:
-        return repr(self.func)
-
-
-class Partial(functools.partial):
-    """functools.partial that is a pytree: its arguments are children, its function is structure.
-
-    The arguments of a partial given as the function are not children: ``Partial(functools.partial(f, x))``
-    makes x static.
-
-    >>> tree_leaves(Partial(max, 1, key=2))
-    [1, 2]
-    """
-
-    def __new__(cls, func: Callable, /, *args: Any, **keywords: Any) -> Partial:
-        if isinstance(func, functools.partial):
-            func = _Opaque(func)
-        return super().__new__(cls, func, *args, **keywords)
-
-
-register_pytree_node(
-    Partial,
-    lambda p: ((p.args, p.keywords), p.func),
-    lambda func, children: Partial(func, *children[0], **children[1]),
-    lambda p: ([(GetAttrKey("args"), p.args), (GetAttrKey("keywords"), p.keywords)], p.func),
 )

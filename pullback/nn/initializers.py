@@ -7,7 +7,7 @@ all axes that are neither `in_axis`, `out_axis` nor `batch_axis` (a convolution'
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,12 +17,15 @@ from pullback._core import dtypes
 from pullback._core.array import Array
 from pullback._core.errors import boundary
 from pullback._core.types import canonical_shape
-from pullback.numpy import creation, manipulation
+from pullback._ops.trig import complex as complex_numbers
+from pullback.numpy import creation, manipulation, ufuncs
 
 Axes = int | Sequence[int]
 
-# the standard deviation of a normal distribution cut off at -2 and 2
+# the standard deviation of a normal distribution cut off at -2 and 2, and that of a complex one cut off at |z| = 2,
+# where |z|**2 is exponentially distributed
 _TRUNCATED_STDDEV = 0.87962566103423978
+_COMPLEX_TRUNCATED_STDDEV = math.sqrt(1 - 4 / math.expm1(4))
 
 
 class Initializer(Protocol):
@@ -152,9 +155,9 @@ def _length(shape: tuple[int, ...], axes: Axes) -> int:
 
 
 def _fans(name: str, shape: tuple[int, ...], in_axis: Axes, out_axis: Axes, batch_axis: Axes) -> tuple[float, float]:
-    if len(shape) <= 1:
-        raise ValueError(f"{name}: fan_in and fan_out need at least two axes, got shape {shape}; use normal or uniform "
-                         "for a vector")
+    if len(shape) <= 1 and in_axis == -2:
+        raise ValueError(f"{name}: fan_in and fan_out by default need two axes, got shape {shape}. Say which axes "
+                         "count (in_axis=0, out_axis=() for a vector of inputs), or use normal or uniform")
     try:
         inputs, outputs = _length(shape, in_axis), _length(shape, out_axis)
         batch = _length(shape, batch_axis)
@@ -176,9 +179,10 @@ def variance_scaling(scale: float, mode: str, distribution: str, in_axis: Axes =
       in_axis, out_axis, batch_axis: the axes of inputs, of outputs, and those that only repeat the layer.
       dtype: the dtype of the result, unless the call says otherwise.
 
+    Complex numbers are drawn uniformly from a disk, or from a normal distribution that is cut off where |z| is two
+    standard deviations.
     Raises: ValueError for another `mode` or `distribution` or a negative `scale`; at the call, ValueError for a shape
-      of less than two axes or without the axes named, TypeError for an integer dtype, and for a complex one but with
-      "normal".
+      without the axes named, TypeError for an integer dtype.
 
     >>> from pullback import nn, random
     >>> init = nn.initializers.variance_scaling(1., "fan_in", "normal")
@@ -208,16 +212,25 @@ def variance_scaling(scale: float, mode: str, distribution: str, in_axis: Axes =
         if distribution == "uniform":
             bound = math.sqrt(3 * variance)
             if dtypes.is_complex(resolved):
-                raise TypeError("variance_scaling: the uniform distribution is of real numbers; use normal for "
-                                f"{resolved.name}")
+                return _isotropic(key, shape, resolved, math.sqrt(2 * variance), lambda share: share)
             return random.uniform(key, shape, resolved, -bound, bound)
         if dtypes.is_complex(resolved):
-            raise TypeError("variance_scaling: the truncated normal distribution is of real numbers; use normal for "
-                            f"{resolved.name}")
+            cut = math.expm1(-4)
+            return _isotropic(key, shape, resolved, math.sqrt(variance) / _COMPLEX_TRUNCATED_STDDEV,
+                              lambda share: -ufuncs.log1p(share * cut))
         stddev = np.asarray(math.sqrt(variance) / _TRUNCATED_STDDEV, resolved)
         return random.truncated_normal(key, -2, 2, shape, resolved) * stddev
 
     return init
+
+
+def _isotropic(key: Any, shape: tuple[int, ...], dtype: np.dtype, scale: float, squared: Callable) -> Array:
+    """Complex numbers of uniform angles; `squared` takes uniform numbers to the squares of the absolute values."""
+    real = np.dtype(f"f{dtype.itemsize // 2}")
+    for_radius, for_angle = random.split(key)
+    radius = ufuncs.sqrt(squared(random.uniform(for_radius, shape, real))) * np.asarray(scale, real)
+    angle = random.uniform(for_angle, shape, real) * np.asarray(2 * math.pi, real)
+    return complex_numbers(radius * ufuncs.cos(angle), radius * ufuncs.sin(angle))
 
 
 @boundary

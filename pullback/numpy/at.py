@@ -5,6 +5,7 @@ one scatter. Positions out of bounds are dropped, unless `mode` says otherwise.
 """
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -15,11 +16,13 @@ from pullback._core import dtypes, numpy_state
 from pullback._core.array import Array, ConcreteArray, array_of, from_numpy
 from pullback._core.errors import boundary
 from pullback._core.primitive import Primitive
+from pullback._higher_order.while_loop import while_loop
 from pullback._ops import compare, elementwise
 from pullback._ops import shape as shape_ops
 from pullback._ops.dynamic_slicing import dynamic_update_slice_p
 from pullback._ops.gather_numpy import FILL, PROMISE, ScatterDimensionNumbers, mode_of
 from pullback._ops.gather_scatter import scatter_add_p, scatter_p
+from pullback._ops.reduce import reduce_max
 from pullback._ops.scatter_extrema import scatter_max_p, scatter_min_p, scatter_mul_p
 from pullback._ops.slicing import pad, rev
 from pullback.numpy.creation import ones_like
@@ -119,7 +122,7 @@ class IndexedUpdate:
     def divide(self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False,
                mode: Any = None, wrap_negative_indices: bool = True) -> Array:
         """`x[key] /= values`; of integers in floating point."""
-        factors = IndexedUpdate(ones_like(self.array), self.key)
+        factors = IndexedUpdate(_ones_for(self.array, float), self.key)
         return divide(self.array, _update(factors, "divide", scatter_mul_p, elementwise.mul, values,
                                           indices_are_sorted, unique_indices, mode, wrap_negative_indices))
 
@@ -127,7 +130,7 @@ class IndexedUpdate:
     def power(self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False,
               mode: Any = None, wrap_negative_indices: bool = True) -> Array:
         """`x[key] **= values`."""
-        exponents = IndexedUpdate(ones_like(self.array), self.key)
+        exponents = IndexedUpdate(_ones_for(self.array, int), self.key)
         return power(self.array, _update(exponents, "power", scatter_mul_p, elementwise.mul, values,
                                          indices_are_sorted, unique_indices, mode, wrap_negative_indices))
 
@@ -148,7 +151,10 @@ class IndexedUpdate:
     @boundary
     def apply(self, func: Callable[[Array], Array], *, indices_are_sorted: bool = False, unique_indices: bool = False,
               mode: Any = None, wrap_negative_indices: bool = True) -> Array:
-        """`x[key] = func(x[key])`, `func` being elementwise; a place named n times gets it n times."""
+        """`x[key] = func(x[key])`, `func` being elementwise; a place named n times gets it n times.
+
+        With traced positions it is a loop, if they may name a place twice: promise with `unique_indices` that not.
+        """
         x = self.array
         chosen = PROMISE if mode is None else mode_of("at[...].apply", mode)
         options = {"indices_are_sorted": indices_are_sorted, "mode": mode,
@@ -161,23 +167,39 @@ class IndexedUpdate:
             if not isinstance(counts, ConcreteArray):
                 known = counts.known()  # type: ignore[attr-defined]
                 if known is None:
-                    raise NotImplementedError(
-                        "x.at[...].apply with traced positions: how often each place is named is not known. Promise "
-                        "that it is at most once, with unique_indices=True, or use set, add, multiply, min or max.")
+                    return _applied_by_counts(x, counts, func, math.prod(plan.common))
                 counts = known
             times = int(np.max(counts.value, initial=0))
         if times == 1:
             values = func(gathered(x, read_index(x.aval.shape, self.key, True, wrap_negative_indices), chosen))
             return self.set(values, unique_indices=unique_indices, **options)
         for k in range(times):
-            x = compare.select(compare.gt(counts, from_numpy(np.int32(k))),
-                               shape_ops.convert_element_type(as_operand(func(x), "apply", 0), x.aval.dtype), x)
+            x = _applied_where(compare.gt(counts, from_numpy(np.int32(k))), func, x)
         return x
+
+
+def _applied_where(mask: Array, func: Callable, x: Array) -> Array:
+    value = shape_ops.convert_element_type(as_operand(func(x), "apply", 0), x.aval.dtype, x.aval.weak_type)
+    return compare.select(mask, value, x)
+
+
+def _applied_by_counts(x: Array, counts: Array, func: Callable, most: int) -> Array:
+    """`func` applied to each element as often as it is counted, which is not known, but for a bound."""
+    def more(state):
+        return compare.lt(state[0], reduce_max(counts, range(counts.ndim)))
+
+    def once_more(state):
+        k, x = state
+        return elementwise.add(k, np.int32(1)), _applied_where(compare.gt(counts, k), func, x)
+
+    return while_loop(more, once_more, (np.int32(0), x), max_steps=most)[1]
 
 
 def _update(where: IndexedUpdate, name: str, p: Primitive, combine: Callable | None, values: Any,
             indices_are_sorted: bool, unique_indices: bool, mode: Any, wrap: bool) -> Array:
     x = where.array
+    if x.aval.dtype.kind == "b":
+        p, combine = _FOR_BOOLS.get(p, (p, combine))
     function = f"at[...].{name}"
     v = operand_for(values, function, 0, x.aval.dtype)
     chosen = mode_of(function, mode)
@@ -205,6 +227,14 @@ def _update(where: IndexedUpdate, name: str, p: Primitive, combine: Callable | N
     return shape_ops.reshape(out, x.aval.shape) if all_of_it else _write(x, out, plan)
 
 
+def _ones_for(x: Array, kind: type) -> Array:
+    """Ones like `x`, of the default dtype of a kind where `x` is of bools."""
+    return ones_like(x, kind if x.aval.dtype.kind == "b" else None)
+
+
+# sums of bools are `or`, products `and`, as those of arrays of them
+_FOR_BOOLS: dict[Primitive, tuple[Primitive, Callable]] = {
+    scatter_add_p: (scatter_max_p, elementwise.max), scatter_mul_p: (scatter_min_p, elementwise.min)}
 _SMALL = 4096
 _UFUNCS: dict[Any, np.ufunc] = {elementwise.add: np.add, elementwise.mul: np.multiply, elementwise.min: np.minimum,
                                 elementwise.max: np.maximum}

@@ -16,8 +16,9 @@ from pullback._core.array import Array, ConcreteArray, array_of, lift
 from pullback._core.errors import boundary
 from pullback._core.trace import Tracer
 from pullback._core.types import make_aval
+from pullback._ops import compare
 from pullback._ops import shape as shape_ops
-from pullback._ops.assemble import split
+from pullback._ops.assemble import iota, split
 from pullback._ops.dynamic_slicing import dynamic_slice, start
 from pullback._ops.families import broadcast_shapes
 from pullback._ops.gather_numpy import CLIP, FILL, PROMISE, GatherDimensionNumbers, GatherScatterMode, mode_of
@@ -25,6 +26,8 @@ from pullback._ops.gather_scatter import gather_p
 from pullback._ops.slicing import rev, slice_p
 from pullback.numpy.elementwise import as_operand
 from pullback.numpy.index_plan import Plan, counted, dimension_numbers, index_vectors, read_index
+from pullback.numpy.logic import truth
+from pullback.numpy.positions import true_positions
 from pullback.numpy.reductions import one_axis, refuse_out
 from pullback.numpy.ufuncs import remainder
 
@@ -229,9 +232,10 @@ def take_along_axis(arr: Any, indices: Any, axis: int | None = -1, mode: Any = N
 @boundary
 def compress(condition: Any, a: Any, axis: int | None = None, *, size: int | None = None, fill_value: Any = 0,
              out: None = None) -> Array:
-    """The elements of `a` along an axis where a 1-d condition, which must be known, is true.
+    """The elements of `a` along an axis where a 1-d condition is true.
 
-    With `size`, as many elements as that: cut, or completed with `fill_value`. ValueError for an axis out of bounds.
+    With `size`, as many elements as that: cut, or completed with `fill_value`; without, the condition must be known.
+    ValueError for an axis out of bounds, errors.ConcretizationTypeError for a traced condition without `size`.
 
     >>> import pullback.numpy as pnp
     >>> pnp.compress(pnp.array([True, False, True]), pnp.arange(3))
@@ -248,8 +252,13 @@ def _chosen(name: str, mask: Array, x: Array, axis: int | None, size: int | None
     if axis is None:
         x, axis = shape_ops.reshape(x, (x.aval.size,)), 0
     i = one_axis(name, axis, x.aval.ndim)
-    chosen = mask.concrete(name) if isinstance(mask, Tracer) else mask
-    positions = np.flatnonzero(np.asarray(chosen.value))  # type: ignore[attr-defined]
+    known: Any = mask.known() if isinstance(mask, Tracer) else mask
+    if known is None:
+        n = x.aval.shape[i]
+        found, count = true_positions(name, truth(mask), size)
+        valid = compare.lt(iota(np.dtype(np.int32), found.aval.size), shape_ops.convert_element_type(count, np.int32))
+        return take(x, compare.select(valid, found, np.int32(n)), i, mode="fill", fill_value=fill_value)
+    positions = np.flatnonzero(np.asarray(known.value))
     if positions.size and positions[-1] >= x.aval.shape[i]:
         raise IndexError(f"{name}: the condition of length {mask.aval.shape[0]} is true beyond the length of axis "
                          f"{i} of shape {x.aval.shape}")
@@ -262,9 +271,10 @@ def _chosen(name: str, mask: Array, x: Array, axis: int | None, size: int | None
 
 @boundary
 def extract(condition: Any, arr: Any, *, size: int | None = None, fill_value: Any = 0) -> Array:
-    """The elements of `arr`, flattened, where a condition, which must be known, is true.
+    """The elements of `arr`, flattened, where a condition is true; for `size` and `fill_value` see `compress`.
 
-    IndexError for a condition that is true beyond the end of `arr`, errors.ConcretizationTypeError for a traced one.
+    IndexError for a condition that is true beyond the end of `arr`, errors.ConcretizationTypeError for a traced one
+    without `size`.
 
     >>> import pullback.numpy as pnp
     >>> x = pnp.arange(4)

@@ -154,14 +154,16 @@ def right_shift(x: Any, y: Any, /) -> Array:
 bitwise_left_shift, bitwise_right_shift = left_shift, right_shift
 
 
-@elementwise(INTEGER)
+@elementwise(BITS)
 def bitwise_count(x: Any, /) -> Array:
-    """The number of bits set in |x|, as uint8.
+    """The number of bits set in |x|, as uint8; of a bool 0 or 1.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.bitwise_count(7))
     3
     """
+    if x.aval.dtype.kind == "b":
+        return shape.convert_element_type(x, np.uint8)
     x = x if x.aval.dtype.kind == "u" else trig.abs_p.bind(x)
     return shape.convert_element_type(c.population_count_p.bind(x), np.uint8)
 

@@ -297,6 +297,11 @@ def ldexp(x1: Any, x2: Any, /) -> Array:
     if not dtypes.is_integer(x2.aval.dtype) and x2.aval.dtype.kind != "b":
         raise TypeError(f"ldexp: the exponent must be of integers, got {x2.aval.str_short()}")
     x1 = cast(x1, *common_dtype("ldexp", FLOAT, [x1.aval]))
+    kind = x2.aval.dtype
+    if kind.itemsize > 4 or kind == np.uint32:
+        # far beyond the exponents of floats, and not to be wrapped around
+        x2 = e.min(x2, kind.type(2 ** 31 - 1))
+        x2 = x2 if kind.kind == "u" else e.max(x2, kind.type(-2 ** 31))
     return special.scale(x1, shape.convert_element_type(x2, np.int32))
 
 

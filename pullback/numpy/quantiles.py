@@ -7,11 +7,21 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array
+from pullback._core.array import Array, ConcreteArray
 from pullback._core.errors import boundary
 from pullback._ops import compare, elementwise, reduce
+from pullback._ops.cumulative import cumsum_p
 from pullback._ops.families import scalar_like
-from pullback._ops.shape import broadcast_to, convert_element_type, move_axis, reduce_sum_p, reshape, transpose
+from pullback._ops.shape import (
+    broadcast_to,
+    convert_element_type,
+    expand_dims,
+    move_axis,
+    reduce_sum_p,
+    reshape,
+    transpose,
+)
+from pullback._ops.slicing import slice_in_dim
 from pullback._ops.sort import along_axis, sort_p
 from pullback.numpy.elementwise import as_operand
 from pullback.numpy.nan_reductions import is_nan
@@ -26,10 +36,10 @@ _INDEX = np.dtype(np.int32)
 def _quantile(name: str, a: Any, q: Any, axis: Axis, out: Any, method: str, keepdims: bool, skip_nan: bool,
               weights: Any = None, scale: float = 1.0) -> Array:
     refuse_out(name, out)
-    if weights is not None:
-        raise NotImplementedError(f"{name}: weights are not supported")
     if method not in _METHODS:
         raise ValueError(f"{name}: method must be one of {', '.join(_METHODS)}, got {method!r}")
+    if weights is not None and method != "inverted_cdf":
+        raise ValueError(f"{name}: with weights, method must be 'inverted_cdf', got {method!r}")
     x, q = as_operand(a, name, 0), as_operand(q, name, 1)
     if dtypes.is_complex(x.aval.dtype) or dtypes.is_complex(q.aval.dtype):
         raise ValueError(f"{name}: complex numbers have no order, got {x.aval.str_short()} and {q.aval.str_short()}")
@@ -45,7 +55,12 @@ def _quantile(name: str, a: Any, q: Any, axis: Axis, out: Any, method: str, keep
     if n == 0:
         raise ValueError(f"{name}: there are no elements along axis {axis} of shape {x.shape}")
     values = reshape(transpose(x, (*kept, *axes)), (*batch, n))
-    (values,) = sort_p.bind(values, dimension=len(batch), is_stable=False, num_keys=1)
+    if weights is None:
+        (values,) = sort_p.bind(values, dimension=len(batch), is_stable=False, num_keys=1)
+    else:
+        w = _weights_beside(name, weights, x, axes)
+        w = reshape(transpose(w, (*kept, *axes)), (*batch, n))
+        values, w = sort_p.bind(values, w, dimension=len(batch), is_stable=True, num_keys=1)
     # positions in at least float32
     place = np.promote_types(np.float32, dtype) if dtype.itemsize >= 4 else np.dtype(np.float32)
     shape, k = q.aval.shape, q.aval.size
@@ -60,7 +75,10 @@ def _quantile(name: str, a: Any, q: Any, axis: Axis, out: Any, method: str, keep
     else:
         count = scalar_like(n, place)
         bad = reshape(reduce.reduce_or_p.bind(invalid, axes=(len(batch),)), (*batch, 1))
-    y = _interpolate(values, q, count, (*batch, k), method)
+    if weights is None:
+        y = _interpolate(values, q, count, (*batch, k), method)
+    else:
+        y = _weighted(values, compare.select_p.bind(invalid, scalar_like(0, w.aval.dtype), w) if skip_nan else w, q)
     y = compare.select_p.bind(bad, scalar_like(np.nan, dtype), y)
     y = move_axis(y, len(batch), 0)
     if keepdims:
@@ -102,6 +120,43 @@ def _interpolate(values: Array, q: Array, count: Array, shape: tuple[int, ...], 
     return compare.select_p.bind(compare.eq(share, scalar_like(0, dtype)), below, mixed)
 
 
+def _weights_beside(name: str, weights: Any, x: Array, axes: tuple[int, ...]) -> Array:
+    """The weights in the shape of `x`; a vector of weights lies along the one axis."""
+    w = as_operand(weights, name, "weights")
+    if dtypes.is_complex(w.aval.dtype):
+        raise ValueError(f"{name}: weights must be real, got {w.aval.str_short()}")
+    shape = x.aval.shape
+    if w.aval.shape == tuple(shape[i] for i in axes):
+        w = reshape(w, tuple(n if i in axes else 1 for i, n in enumerate(shape)))
+    elif w.aval.ndim != len(shape) or any(m not in (1, n) for m, n in zip(w.aval.shape, shape, strict=True)):
+        raise ValueError(f"{name}: weights must have the shape {shape} of the array, or its lengths along axis, got "
+                         f"{w.aval.shape}")
+    if type(w) is ConcreteArray and w.aval.size and np.min(w.value) < 0:
+        raise ValueError(f"{name}: weights must not be negative, got {np.min(w.value)}")
+    at_least = np.promote_types(np.float32, w.aval.dtype) if not dtypes.is_float(w.aval.dtype) else w.aval.dtype
+    w = convert_element_type(w, dtypes.canonicalize_dtype(at_least if at_least.itemsize >= 4 else np.float32))
+    return broadcast_to(w, shape)
+
+
+def _weighted(values: Array, weights: Array, q: Array) -> Array:
+    """Of sorted values the first at which the share of the weights reaches `q`, and that has a weight; nan without any.
+
+    `values`, `weights`: (..., n); `q`: (1, ..., 1, k). Returns (..., k).
+    """
+    axis, dtype = values.aval.ndim - 1, weights.aval.dtype
+    *batch, n = values.aval.shape
+    sums = cumsum_p.bind(weights, axis=axis, reverse=False)
+    total = slice_in_dim(sums, n - 1, n, axis=axis)
+    goal = elementwise.mul(convert_element_type(q, dtype), total)
+    reached = compare.bitwise_and(compare.ge_p.bind(expand_dims(sums, (axis + 1,)), expand_dims(goal, (axis,))),
+                                  expand_dims(compare.gt_p.bind(sums, scalar_like(0, dtype)), (axis + 1,)))
+    before = reduce_sum_p.bind(convert_element_type(compare.not_p.bind(reached), _INDEX), axes=(axis,))
+    where = elementwise.min(before, np.int32(n - 1))
+    chosen = along_axis(values, broadcast_to(where, (*batch, where.aval.shape[-1])), axis)
+    some = compare.gt_p.bind(total, scalar_like(0, dtype))
+    return compare.select_p.bind(some, chosen, scalar_like(np.nan, values.aval.dtype))
+
+
 @boundary
 def quantile(a: Any, q: Any, axis: Axis = None, out: None = None, overwrite_input: bool = False,
              method: str = "linear", keepdims: bool = False, *, weights: Any = None) -> Array:
@@ -109,7 +164,9 @@ def quantile(a: Any, q: Any, axis: Axis = None, out: None = None, overwrite_inpu
 
     The axes of `q` come first in the result. Between two elements, `method` decides: "linear", "lower",
     "higher", "midpoint", "nearest", or "inverted_cdf". Of integers a float32.
-    ValueError for an unknown method; a `q` out of range is moved into it.
+    `weights` count an element so many times, which "inverted_cdf" alone has a meaning for: they have the shape of `a`,
+    or its lengths along `axis`. ValueError for an unknown method, for weights of another shape and negative ones; a `q`
+    out of range is moved into it.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.quantile(pnp.array([1., 2., 3., 4.]), 0.5))

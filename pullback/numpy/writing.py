@@ -9,6 +9,7 @@ import numpy as np
 
 from pullback._core.array import Array
 from pullback._core.errors import boundary
+from pullback._core.trace import Tracer
 from pullback._ops import compare, elementwise
 from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import concatenate
@@ -22,6 +23,7 @@ from pullback.numpy.cumulative import cumsum
 from pullback.numpy.elementwise import as_operand, operand_for
 from pullback.numpy.indexing import along_axis, take
 from pullback.numpy.manipulation import stretched
+from pullback.numpy.positions import true_positions
 from pullback.numpy.reductions import axes_of, one_axis
 from pullback.numpy.ufuncs import remainder
 
@@ -183,9 +185,11 @@ def _positions(name: str, obj: Any, n: int) -> np.ndarray:
 
 @boundary
 def delete(arr: Any, obj: Any, axis: int | None = None, *, assume_unique_indices: bool = False) -> Array:
-    """`arr` without the elements along an axis (flattened, without one) at known positions, or that a slice names.
+    """`arr` without the elements along an axis (flattened, without one) at positions, or that a slice names.
 
-    IndexError for positions out of bounds.
+    Traced positions (of jit, say) need the promise `assume_unique_indices` that none is given twice, for the length of
+    the result depends on it; out of bounds, they go to the nearest. IndexError for known positions out of bounds,
+    errors.ConcretizationTypeError for traced ones without the promise, and for a traced mask.
 
     >>> import pullback.numpy as pnp
     >>> pnp.delete(pnp.arange(4), pnp.array([0, 2]))
@@ -196,6 +200,9 @@ def delete(arr: Any, obj: Any, axis: int | None = None, *, assume_unique_indices
         x, axis = shape_ops.reshape(x, (x.aval.size,)), 0
     i = one_axis("delete", axis, x.aval.ndim)
     n = x.aval.shape[i]
+    if isinstance(obj, Tracer) and obj.known() is None and obj.aval.dtype.kind in "iu" and (
+            assume_unique_indices or obj.aval.size <= 1):
+        return _without(x, obj, i)
     gone = np.atleast_1d(_positions("delete", obj, n)).ravel()
     if gone.size and (gone.min() < -n or gone.max() >= n):
         raise IndexError(f"delete: positions {obj} are out of bounds for axis {i} of length {n}")
@@ -208,6 +215,22 @@ def delete(arr: Any, obj: Any, axis: int | None = None, *, assume_unique_indices
         # what goes is one block: two slices are compiled and transposed with less than a gather
         return concatenate([slice_in_dim(x, 0, places[0], axis=i), slice_in_dim(x, places[-1] + 1, n, axis=i)], i)
     return take(x, kept.nonzero()[0], i, mode="clip", unique_indices=True, indices_are_sorted=True)
+
+
+def _without(x: Array, obj: Array, axis: int) -> Array:
+    """`x` without what stands at traced positions, which are distinct."""
+    n, k = x.aval.shape[axis], obj.aval.size
+    if not k:
+        return x
+    at = shape_ops.convert_element_type(shape_ops.reshape(obj, (k,)), np.int32)
+    at = compare.select(compare.lt(at, np.int32(0)), elementwise.add(at, np.int32(n)), at)
+    at = elementwise.max(elementwise.min(at, np.int32(n - 1)), np.int32(0))
+    no, yes = (shape_ops.full(shape, value, np.dtype(bool)) for shape, value in (((n,), False), ((k,), True)))
+    gone = scatter_p.bind(no, shape_ops.reshape(at, (k, 1)), yes,
+                          dimension_numbers=ScatterDimensionNumbers((), (0,), (0,)), mode=mode_of("delete", "clip"),
+                          indices_are_sorted=False, unique_indices=False)
+    return take(x, true_positions("delete", compare.bitwise_not(gone), n - k)[0], axis, mode="clip",
+                unique_indices=True, indices_are_sorted=True)
 
 
 @boundary

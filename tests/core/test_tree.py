@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+from typing import NamedTuple
 
 import jax
 import pytest
@@ -347,6 +348,48 @@ def test_register_dataclass_checks_its_fields():
         register_dataclass(Layer, ["weight"], ["name"], drop_fields=["extra"])
 
 
+def test_a_class_of_named_tuples_takes_what_is_registered():
+    class Interval(NamedTuple):
+        low: float
+        unit: str
+
+    register_pytree_node(Interval, lambda i: ((i.low,), i.unit), lambda unit, children: Interval(*children, unit))
+    leaves, treedef = tree_flatten([Interval(1., "m"), 2.])
+    assert leaves == [1., 2.]
+    assert treedef.unflatten([3., 4.]) == [Interval(3., "m"), 4.]
+    assert pb.jit(lambda i: Interval(i.low * 2, i.unit))(Interval(1.5, "m")) == Interval(3., "m")
+    with pytest.raises(ValueError, match="Interval is already a pytree"):
+        register_pytree_node(Interval, lambda i: ((), i), lambda i, _: i)
+
+
+def test_a_static_class_whose_hash_comes_later():
+    """A decorator above adds it, as `dataclass(frozen=True)` above a class with `__eq__` does."""
+    @dataclasses.dataclass(frozen=True)
+    @register_static
+    class Mode:
+        name: str
+
+        def __eq__(self, other):
+            return isinstance(other, Mode) and self.name == other.name
+
+    def hashed(cls):
+        cls.__hash__ = lambda self: hash(self.name)
+        return cls
+
+    @hashed
+    @register_static
+    class Unit:
+        def __init__(self, name):
+            self.name = name
+
+        def __eq__(self, other):
+            return isinstance(other, Unit) and self.name == other.name
+
+    for cls in (Mode, Unit):
+        assert tree_structure([1, cls("a")]) == tree_structure([1, cls("a")]) != tree_structure([1, cls("b")])
+        assert hash(tree_structure(cls("a"))) == hash(tree_structure(cls("a")))
+
+
 def test_register_static():
     @register_static
     @dataclasses.dataclass(frozen=True)
@@ -412,7 +455,7 @@ class Unhashable:
     (lambda: tree_util.tree_unflatten(tree_util.tree_structure([1]), 5), ["tree_unflatten", "iterable", "5"]),
     (lambda: tree_util.tree_map(3, [1]), ["tree_map", "function", "3"]),
     (lambda: tree_util.tree_transpose(3, None, [1]), ["tree_transpose", "outer_treedef", "3"]),
-    (lambda: tree_util.register_static(Unhashable), ["register_static", "Unhashable", "__hash__"]),
+    (lambda: tree_flatten(tree_util.register_static(Unhashable)()), ["register_static", "Unhashable", "__hash__"]),
     (lambda: register_dataclass(int, ["real"], []), ["register_dataclass", "int", "class of your own"])])
 def test_what_is_refused(call, parts):
     with pytest.raises(TypeError) as info:

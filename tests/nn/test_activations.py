@@ -201,7 +201,7 @@ def test_simple_initializers():
 
 
 def test_initializers_refuse_what_has_no_fans():
-    with pytest.raises(ValueError, match=r"variance_scaling: fan_in .* at least two axes, got shape \(3,"):
+    with pytest.raises(ValueError, match=r"variance_scaling: fan_in .* by default need two axes, got shape \(3,"):
         nn.initializers.he_normal()(random.key(0), (3,))
     with pytest.raises(ValueError, match="mode must be one of"):
         nn.initializers.variance_scaling(1.0, "fan", "normal")

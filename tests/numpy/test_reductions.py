@@ -167,6 +167,33 @@ def test_running_sums_with_the_initial_one(name):
         f(1.0)
 
 
+@pytest.mark.parametrize("name", ["quantile", "nanquantile", "percentile", "nanpercentile"])
+def test_weighted_quantiles(name):
+    """As NumPy's, which leaves out what has no weight at q = 0, where JAX does not."""
+    x = np.array([[3., 1., 2., 2., 0.], [5., 4., 4., 1., 3.]])
+    if "nan" in name:
+        x[0, 2] = np.nan
+    weights = np.array([[1, 2, 1, 0, 1], [0, 3, 1, 0, 2]])
+    q = np.array([0., .1, .3, .5, .9, 1.]) * (100 if "percentile" in name else 1)
+    for axis in (None, 0, 1, (0, 1)):
+        for keepdims in (False, True):
+            settings = {"axis": axis, "keepdims": keepdims, "method": "inverted_cdf"}
+            expected = getattr(np, name)(x, q, weights=weights + (axis == 0), **settings)
+            run = pb.jit(lambda x, w, settings=settings: getattr(pnp, name)(x, q, weights=w, **settings))
+            np.testing.assert_array_equal(run(x, weights + (axis == 0)), expected)
+    vector = getattr(np, name)(x, q, axis=1, weights=np.stack([weights[0]] * 2), method="inverted_cdf")
+    np.testing.assert_array_equal(
+        getattr(pnp, name)(x, q, axis=1, weights=weights[0], method="inverted_cdf"), vector)
+
+
+def test_the_derivative_of_a_weighted_quantile():
+    def median(x):
+        return pnp.quantile(x, .5, weights=np.array([1, 1, 5]), method="inverted_cdf")
+
+    np.testing.assert_array_equal(pb.grad(median)(np.array([3., 1., 2.])), [0., 0., 1.])
+    assert np.isnan(pnp.quantile(np.ones(2), .5, weights=np.zeros(2), method="inverted_cdf"))
+
+
 @pytest.mark.parametrize("method", ["linear", "lower", "higher", "midpoint", "nearest", "inverted_cdf"])
 @pytest.mark.parametrize("name", ["quantile", "nanquantile"])
 def test_quantiles(name, method):
@@ -208,6 +235,10 @@ REFUSED = [
     (lambda: pnp.argmax(np.zeros((2, 2)), axis=(0, 1)), TypeError, "axis must be an int"),
     (lambda: pnp.quantile(np.zeros(3), 0.5, method="best"), ValueError, "method must be one of linear"),
     (lambda: pnp.quantile(np.zeros(0), 0.5), ValueError, "there are no elements"),
+    (lambda: pnp.quantile(np.zeros(3), 0.5, weights=np.ones(3)), ValueError, "method must be 'inverted_cdf'"),
+    (lambda: pnp.quantile(np.zeros(3), 0.5, weights=np.ones(2), method="inverted_cdf"), ValueError,
+     "weights must have"),
+    (lambda: pnp.quantile(np.zeros(3), 0.5, weights=-np.ones(3), method="inverted_cdf"), ValueError, "be negative"),
     (lambda: pnp.median(np.zeros(3, "complex64")), ValueError, "complex numbers have no order"),
     (lambda: pnp.percentile(np.zeros(3), 50, weights=np.ones(3)), NotImplementedError, "weights"),
 ]

@@ -317,3 +317,35 @@ def test_gradients_at_kinks_and_removable_singularities():
                                   "fmax", "remainder", "floor_divide", "float_power", "copysign"])
 def test_derivatives(name):
     check_derivative(getattr(pnp, name), np.float32([[1.3, 2.2, 0.7]]), np.float32([[0.45], [1.7]]))
+
+
+def test_exponents_of_every_integer_dtype():
+    for dtype in ("uint8", "uint16", "uint32", "int8", "int16", "int32"):
+        got = pnp.ldexp(np.float32(1.5), np.array([3, 100], dtype))
+        np.testing.assert_array_equal(got, np.float32([12., 1.5 * 2. ** 100]))
+    assert pnp.ldexp(np.float32(1.5), np.array([2 ** 32 - 1], "uint32"))[0] == np.inf
+    assert pb.jit(pnp.ldexp)(np.float32(1.5), np.array([2 ** 32 - 1], "uint32"))[0] == np.inf
+    with pb.enable_x64(True):
+        got = pnp.ldexp(1.5, np.array([2 ** 62, -2 ** 62, 2 ** 32, 1]))
+        np.testing.assert_array_equal(got, [np.inf, 0., np.inf, 3.])
+        assert pnp.ldexp(1.5, np.array([2 ** 63 + 5], "uint64"))[0] == np.inf
+
+
+def test_the_bits_of_bools():
+    x = np.array([True, False])
+    np.testing.assert_array_equal(pnp.bitwise_count(x), np.bitwise_count(x))
+    assert pnp.bitwise_count(x).dtype == np.bitwise_count(x).dtype == "uint8"
+
+
+def test_piecewise_with_conditions_that_are_scalars():
+    x = np.arange(4, dtype="float32")
+    for conditions, functions in (([True, False], [1., 2.]), ([False, False], [1., 2., lambda v: v * 5]),
+                                  ([x > 2, [True] * 4], [1., lambda v: v * 2]),
+                                  (np.array([[True] * 4, [False] * 4]), [1., 2.]), ([np.True_], [lambda v: v + 1])):
+        expected = jax.numpy.piecewise(x, conditions, functions)
+        np.testing.assert_array_equal(pnp.piecewise(x, conditions, functions), expected)
+        np.testing.assert_array_equal(pb.jit(lambda v, c=conditions, f=functions: pnp.piecewise(v, c, f))(x), expected)
+    np.testing.assert_array_equal(pnp.piecewise(x, [x > 2, True], [1., 2.]), [2.] * 4)
+    np.testing.assert_array_equal(pnp.piecewise(x, True, [3.]), np.piecewise(x, True, [3.]))
+    assert float(pb.jit(lambda v: pnp.piecewise(v, [v > 2, v > 3], [1., 2., 5.]))(2.)) == 5.
+    np.testing.assert_array_equal(pb.jit(lambda v: pnp.piecewise(v, [v[0] > 0, v[1] > 0], [1., 2.]))(x), [2.] * 4)
