@@ -103,6 +103,8 @@ class _OnHost:
 class External(custom_rules):
     """A function on the host, with rules. Made by `external`."""
 
+    definable = "defderivative(derivative, argnums)", "defhostjvp(rule)", "defhostvjp(rule)"
+
     def __init__(self, fun: Callable, result: Any, elementwise: bool, vmap_method: str | None,
                  nondiff_argnums: int | Sequence[int]):
         self.host = fun

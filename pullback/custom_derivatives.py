@@ -39,6 +39,8 @@ class custom_jvp(custom_rules):
     1.0
     """
 
+    definable = "defjvp(rule)", "defjvps(*rules)"
+
 
 class custom_vjp(custom_rules):
     """A function with a reverse-mode rule. Forward mode is refused unless `jvp` says where it comes from.
@@ -58,6 +60,8 @@ class custom_vjp(custom_rules):
     >>> print(pb.grad(lambda x: clip_gradient(-1., 1., x) * 5.)(2.))
     1.0
     """
+
+    definable = "defvjp(fwd, bwd)",
 
 
 @boundary

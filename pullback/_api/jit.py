@@ -22,7 +22,7 @@ from pullback._core.arguments import (
 )
 from pullback._core.array import Array, ConcreteArray
 from pullback._core.config import config
-from pullback._core.errors import boundary, function_name
+from pullback._core.errors import boundary, described, function_name
 from pullback._core.jaxpr import ClosedJaxpr, consts_to_args, eval_jaxpr
 from pullback._core.trace import Tracer, context
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
@@ -200,7 +200,7 @@ class Compiler:
             except TypeError:
                 raise TypeError(
                     f"jit of {name}: {place} must be hashable, because the program is remembered by its value, got "
-                    f"{value!r} of type {type(value).__name__}. Pass a tuple in place of a list, a frozen dataclass in "
+                    f"{described(value)}. Pass a tuple in place of a list, a frozen dataclass in "
                     "place of a dict, or do not mark the argument static.") from None
 
     def _donated_leaves(self, args: tuple, static: tuple[int, ...], kwargs: dict) -> list[int]:

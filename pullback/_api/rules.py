@@ -5,6 +5,7 @@ have the structure, shapes and dtypes that the mathematics asks for.
 """
 from __future__ import annotations
 
+import copyreg
 import functools
 from collections.abc import Callable, Sequence
 from types import FunctionType
@@ -21,9 +22,10 @@ from pullback._core.arguments import (
 )
 from pullback._core.array import Array, lift
 from pullback._core.errors import RuleError, UnexpectedTracerError, boundary, describe_function, fold
+from pullback._core.pickling import travels_by_value
 from pullback._core.trace import Tracer, call_with, context
 from pullback._core.tree import tree_flatten
-from pullback._core.tree_paths import tree_flatten_with_path
+from pullback._core.tree_paths import tree_flatten_with_path, tree_text
 from pullback._core.zeros import Zero
 from pullback._higher_order.captures import Suspects
 from pullback._higher_order.custom_call import closing_over
@@ -66,6 +68,9 @@ class custom_rules:
     >>> print(pb.jvp(f, (0.,), (1.,))[1], pb.grad(f)(0.))
     2.0 3.0
     """
+
+    # the methods by which a derivative is given, for messages
+    definable = "defjvp(rule)", "defjvps(*rules)", "defvjp(fwd, bwd)"
 
     @boundary
     def __init__(self, fun: Callable, nondiff_argnums: int | Sequence[int] = (),
@@ -222,7 +227,10 @@ class custom_rules:
     def __reduce__(self):
         if self._bound:
             raise TypeError(f"{self._label()}: a bound method with rules cannot be pickled; pickle its object")
-        return getattr(self, "__qualname__", self.__name__)  # by reference, as functions are
+        name = getattr(self, "__qualname__", self.__name__)
+        if travels_by_value(self, self.__module__, name):
+            return copyreg.__newobj__, (type(self),), self.__dict__
+        return name
 
     def __repr__(self):
         return f"<{type(self).__name__} {describe_function(self.fun)}>"
@@ -296,8 +304,8 @@ class custom_rules:
             for part in parts:
                 part_leaves, part_tree = tree_flatten(part)
                 if part_tree != tree:
-                    raise TypeError(f"{self._label()}: a rule given to defjvps returned {part_tree}, expected the "
-                                    f"structure of the function's result, {tree}")
+                    raise TypeError(f"{self._label()}: a rule given to defjvps returned {tree_text(part_tree)}, "
+                                    f"expected the structure of the function's result, {tree_text(tree)}")
                 total = part_leaves if total is None else [add(a, b) for a, b in zip(total, part_leaves, strict=True)]
             return out, tree.unflatten([zeros_like_aval(t.aval) if type(t) is Zero else t for t in total])
 

@@ -9,6 +9,7 @@ from pullback._core.errors import boundary
 from pullback._core.jaxpr import ClosedJaxpr, Jaxpr
 from pullback._core.trace import Tracer
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
+from pullback._core.tree_paths import tree_text
 from pullback._core.types import ShapeDtypeStruct, matches
 from pullback._higher_order.bodies import lift_tree
 from pullback._xla.executable import Executable, compile_module
@@ -87,7 +88,8 @@ class Compiled:
         leaves, tree = tree_flatten((args, kwargs))
         name = self.traced.fun_name
         if tree != self.traced.in_tree:
-            raise TypeError(f"compiled {name}: expected arguments of structure {self.traced.in_tree}, got {tree} "
+            raise TypeError(f"compiled {name}: expected arguments of structure {tree_text(self.traced.in_tree)}, got "
+                            f"{tree_text(tree)} "
                             "(static arguments are part of the program: leave them out)")
         try:
             xs = [lift(x) for x in leaves]

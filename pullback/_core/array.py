@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pullback._core import dtypes
+from pullback._core import dlpack, dtypes
 from pullback._core.array_interface import ArrayInterface
 from pullback._core.config import config
 from pullback._core.errors import boundary
@@ -29,6 +29,10 @@ class Array(ArrayInterface):
     __slots__ = ()
     __array_priority__ = 1000
     aval: ShapedArray
+
+    def __init_subclass__(cls):
+        super().__init_subclass__()
+        cls.__name__ = "Array"  # Python's own messages name the class of an operand; users know this one
 
     @boundary
     def __init__(self, *args, **kwargs):
@@ -103,6 +107,9 @@ class Array(ArrayInterface):
         24
         """
         return self.aval.size * self.aval.dtype.itemsize
+
+    def described(self) -> str:
+        return f"an array of type {self.aval.str_short()}"
 
     @boundary
     def __len__(self) -> int:
@@ -267,9 +274,13 @@ class ConcreteArray(Array):
     @boundary
     def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
         value = np.asarray(self.value)
-        if value.dtype.isbuiltin != 1:
+        if not dlpack.is_exchanged(value.dtype):
             raise BufferError(f"DLPack: arrays of dtype {self.dtype.name} are not exchanged. Convert first, with "
                               ".astype('float32') say, or exchange the bits with .view of an integer dtype.")
+        if value.dtype.isbuiltin != 1:
+            if copy is False:
+                raise BufferError(f"DLPack: arrays of dtype {self.dtype.name} cross as a copy; leave copy=False out")
+            return dlpack.to_capsule(value)
         # importers write into memory that is marked read-only (PyTorch does): only copy=False shares ours
         if copy is not False:
             return np.array(value).__dlpack__(stream=stream, dl_device=dl_device)

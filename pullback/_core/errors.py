@@ -198,6 +198,26 @@ def function_name(fun: Any) -> str:
     return getattr(fun, "__name__", None) or type(fun).__name__
 
 
+class Described:
+    """A value that says itself what it is, in the words of messages: no class of ours is named there."""
+
+    __slots__ = ()
+
+    def described(self) -> str:
+        """A noun with its article, such as "an array of type f32[3]"."""
+        raise NotImplementedError
+
+
+def described(x: Any) -> str:
+    """A value as messages show it: "3 of type int", or how it describes itself."""
+    return x.described() if isinstance(x, Described) else f"{x!r} of type {type(x).__name__}"
+
+
+def kind_of(x: Any) -> str:
+    """A value as messages that have no room for it show it: "list", or how it describes itself."""
+    return x.described() if isinstance(x, Described) else type(x).__name__
+
+
 def standing_for(fun: Callable) -> Callable[[Callable], Callable]:
     """A decorator for a function of ours around `fun`, a user's: messages name that, and its line."""
 

@@ -20,7 +20,8 @@ class CustomCall:
     `label` names the function, its definition and its call, for messages. The first operands are values for the
     `captured` tracers, which function and rules refer to; the rules give them no tangent and no cotangent.
     `forward` says where forward mode comes from if there is no jvp rule: "transpose" of the bwd rule, or the derivative
-    of the "fwd" rule or of the "primal" function. `calls` counts the calls of the decorated function.
+    of the "fwd" rule or of the "primal" function. `calls` counts the calls of the decorated function,
+    `definable` are the methods by which it is given a derivative.
     """
 
     fun: Callable[..., Sequence[Any]]
@@ -33,6 +34,7 @@ class CustomCall:
     captured: Sequence[Any] = ()
     forward: str | None = None
     calls: list[int] | None = None
+    definable: Sequence[str] = ()
 
     def __str__(self):
         rules = [rule for rule, given in (("jvp", self.jvp), ("vjp", self.bwd), ("vmap", self.vmap)) if given]
@@ -65,4 +67,4 @@ def closing_over(call: Any, tracers: Sequence[Any], fun: Callable | None = None)
         fun or (lambda *xs: run(xs[:n], call.fun, *xs[n:])), call.name, call.label,
         (lambda primals, tangents: run(primals[:n], call.jvp, primals[n:], tangents[n:])) if call.jvp else None,
         fwd if call.fwd else None, bwd if call.bwd else None, vmap if call.vmap else None,
-        (*tracers, *call.captured), call.forward, call.calls)
+        (*tracers, *call.captured), call.forward, call.calls, call.definable)

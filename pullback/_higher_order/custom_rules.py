@@ -182,8 +182,7 @@ def _check_linear(call: CustomCall, records, touts) -> None:
 def _no_rule(call: CustomCall) -> RuleNotDefinedError:
     return RuleNotDefinedError(
         f"{call.label} is decorated with custom rules, but none for differentiation is defined, or none was when it "
-        f"was traced. Define one with {call.name}.defjvp(rule) or {call.name}.defjvps(*rules) if it is a custom_jvp "
-        f"function, and with {call.name}.defvjp(fwd, bwd) if it is a custom_vjp function.")
+        f"was traced. Define one with {' or '.join(f'{call.name}.{method}' for method in call.definable)}.")
 
 
 def _batch(trace, operands, dims, call: CustomCall, **_):

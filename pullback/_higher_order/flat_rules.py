@@ -156,6 +156,10 @@ class FlatCall:
         return self.carrier.calls
 
     @property
+    def definable(self) -> Sequence[str]:
+        return self.carrier.definable
+
+    @property
     def name(self) -> str:
         return self.carrier.__name__
 

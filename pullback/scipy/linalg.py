@@ -14,7 +14,7 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.array import Array, ConcreteArray
-from pullback._core.errors import boundary
+from pullback._core.errors import boundary, kind_of
 from pullback._higher_order.while_loop import while_loop
 from pullback._ops import cholesky as cholesky_ops
 from pullback._ops import compare, elementwise
@@ -182,8 +182,8 @@ def _cholesky_solve(name: str, factor: Array, b: Array, lower: bool) -> Array:
 
 def _pair(name: str, argument: str, value: Any, source: str) -> tuple[Any, Any]:
     if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise TypeError(f"{name}: {argument} must be the pair that {source} returns, got a value of type "
-                        f"{type(value).__name__}")
+        raise TypeError(f"{name}: {argument} must be the pair that {source} returns, got "
+                        f"{kind_of(value)}")
     return value[0], value[1]
 
 
