@@ -108,7 +108,7 @@ class Array(ArrayInterface):
         """
         return self.aval.size * self.aval.dtype.itemsize
 
-    def described(self) -> str:
+    def _described(self) -> str:
         return f"an array of type {self.aval.str_short()}"
 
     @boundary

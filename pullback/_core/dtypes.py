@@ -416,7 +416,11 @@ def _is_abstract(class_: type) -> bool:
 
 
 class extended(np.generic):
-    """The abstract scalar type of dtypes that NumPy has no elements for."""
+    """The abstract scalar type of dtypes that NumPy has no elements for, such as that of typed random keys.
+
+    >>> issubclass(prng_key, extended), issubdtype("float32", extended)
+    (True, False)
+    """
 
 
 class prng_key(extended):

@@ -203,19 +203,19 @@ class Described:
 
     __slots__ = ()
 
-    def described(self) -> str:
+    def _described(self) -> str:
         """A noun with its article, such as "an array of type f32[3]"."""
         raise NotImplementedError
 
 
 def described(x: Any) -> str:
     """A value as messages show it: "3 of type int", or how it describes itself."""
-    return x.described() if isinstance(x, Described) else f"{x!r} of type {type(x).__name__}"
+    return x._described() if isinstance(x, Described) else f"{x!r} of type {type(x).__name__}"
 
 
 def kind_of(x: Any) -> str:
     """A value as messages that have no room for it show it: "list", or how it describes itself."""
-    return x.described() if isinstance(x, Described) else type(x).__name__
+    return x._described() if isinstance(x, Described) else type(x).__name__
 
 
 def standing_for(fun: Callable) -> Callable[[Callable], Callable]:

@@ -137,7 +137,7 @@ class Tracer(Array):
         """The elements as nested lists of Python scalars, where the values are known and no derivative is lost."""
         return self.exported(".tolist()").tolist()
 
-    def described(self) -> str:
+    def _described(self) -> str:
         return f"a traced array of type {self.aval.str_short()}"
 
     def __repr__(self):

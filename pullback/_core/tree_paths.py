@@ -294,7 +294,7 @@ def _describe(node: Any, children: int | None) -> str:
     if children is None:
         if type(node) is _Leaf:
             return "a leaf"
-        return node.described() if isinstance(node, Described) else f"a leaf of type {type(node).__name__}"
+        return node._described() if isinstance(node, Described) else f"a leaf of type {type(node).__name__}"
     if node is None:
         return "None"
     name = type(node).__name__

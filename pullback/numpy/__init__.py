@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from pullback.numpy import methods as _methods  # noqa: F401  installs the methods of arrays
 from pullback.numpy import operators as _operators  # noqa: F401  installs the operators of arrays
-from pullback.numpy.array_api import __array_api_version__, __array_namespace_info__
+from pullback.numpy.array_api import __array_api_version__, __array_namespace_info__  # noqa: F401
 from pullback.numpy.calculus import corrcoef, cov, diff, ediff1d, gradient, interp, polyval, trapezoid, unwrap
 from pullback.numpy.constants import (
     ScalarType, bfloat16, bool, bool_, cdouble, character, complex128, complex64, complex_, complexfloating,
@@ -87,7 +87,6 @@ if _TYPE_CHECKING:
     from pullback.numpy import fft, linalg
 
 __all__ = [
-    "__array_api_version__", "__array_namespace_info__",
     "ScalarType", "abs", "absolute", "acos", "acosh", "add", "all", "allclose", "amax", "amin", "angle", "any",
     "append", "apply_along_axis", "apply_over_axes", "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan",
     "arctan2", "arctanh", "argmax", "argmin", "argpartition", "argsort", "argwhere", "around", "array",
