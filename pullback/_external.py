@@ -4,7 +4,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -103,7 +103,7 @@ class _OnHost:
 class External(custom_rules):
     """A function on the host, with rules. Made by `external`."""
 
-    definable = "defderivative(derivative, argnums)", "defhostjvp(rule)", "defhostvjp(rule)"
+    definable: ClassVar[tuple[str, ...]] = "defderivative(derivative, argnums)", "defhostjvp(rule)", "defhostvjp(rule)"
 
     def __init__(self, fun: Callable, result: Any, elementwise: bool, vmap_method: str | None,
                  nondiff_argnums: int | Sequence[int]):

@@ -1,7 +1,7 @@
 """Functions with derivative rules that their author wrote, under JAX's names."""
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pullback._api.closures import closure_convert, custom_gradient, linear_call
 from pullback._api.rules import custom_rules
@@ -39,7 +39,7 @@ class custom_jvp(custom_rules):
     1.0
     """
 
-    definable = "defjvp(rule)", "defjvps(*rules)"
+    definable: ClassVar[tuple[str, ...]] = "defjvp(rule)", "defjvps(*rules)"
 
 
 class custom_vjp(custom_rules):
@@ -61,7 +61,7 @@ class custom_vjp(custom_rules):
     1.0
     """
 
-    definable = "defvjp(fwd, bwd)",
+    definable: ClassVar[tuple[str, ...]] = "defvjp(fwd, bwd)",
 
 
 @boundary

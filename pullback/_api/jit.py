@@ -98,6 +98,14 @@ class Compiler:
         split = self._parts if settings.static_argnums or settings.static_argnames else None
         self._short_way: ShortWay = self._cache.setdefault("short way", ShortWay(split))
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_cache"}  # traces do not travel
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._cache = _shared_cache(self._fun, self._settings._replace(inline=False))
+        self._cache.setdefault("short way", self._short_way)
+
     def function(self) -> Callable:
         """The compiled function, with the methods of this object as attributes."""
         compiled = functools.update_wrapper(self._short_way.function(self.call), self._fun, updated=())

@@ -5,11 +5,10 @@ have the structure, shapes and dtypes that the mathematics asks for.
 """
 from __future__ import annotations
 
-import copyreg
 import functools
 from collections.abc import Callable, Sequence
 from types import FunctionType
-from typing import Any
+from typing import Any, ClassVar
 
 from pullback._api.taps import log
 from pullback._core.arguments import (
@@ -70,7 +69,7 @@ class custom_rules:
     """
 
     # the methods by which a derivative is given, for messages
-    definable = "defjvp(rule)", "defjvps(*rules)", "defvjp(fwd, bwd)"
+    definable: ClassVar[tuple[str, ...]] = "defjvp(rule)", "defjvps(*rules)", "defvjp(fwd, bwd)"
 
     @boundary
     def __init__(self, fun: Callable, nondiff_argnums: int | Sequence[int] = (),
@@ -229,7 +228,7 @@ class custom_rules:
             raise TypeError(f"{self._label()}: a bound method with rules cannot be pickled; pickle its object")
         name = getattr(self, "__qualname__", self.__name__)
         if travels_by_value(self, self.__module__, name):
-            return copyreg.__newobj__, (type(self),), self.__dict__
+            return object.__new__, (type(self),), self.__dict__
         return name
 
     def __repr__(self):

@@ -94,6 +94,9 @@ class Config(threading.local):
     is no ``__getattr__``, which would double their cost.
     """
 
+    def __reduce__(self):
+        return "config"  # there is one; functions that are pickled by value refer to it
+
     enable_x64: bool
     debug_nans: bool
     disable_jit: bool

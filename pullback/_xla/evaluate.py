@@ -30,6 +30,9 @@ class Evaluator(Trace):
 
     __slots__ = ()
 
+    def __reduce__(self):
+        return "evaluator"  # there is one; functions that are pickled by value refer to it
+
     def describe(self) -> str:
         return "evaluation"
 
