@@ -1,4 +1,4 @@
-"""Functions travel to other processes: by name with pickle, by value with cloudpickle, as joblib, dask and ray use it."""
+"""Functions travel to other processes: by name with pickle, by value with cloudpickle, as joblib and dask use it."""
 
 import pickle
 import subprocess
@@ -65,7 +65,7 @@ def test_rules_travel(travelled):
 
 
 def test_compiled_functions_travel(travelled):
-    clipped, _, compiled, scaled, memory = travelled
+    _, _, compiled, scaled, memory = travelled
     for _ in range(3):
         assert compiled(0.) == 1
         assert scaled(3., 2) == 6
