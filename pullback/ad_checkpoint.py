@@ -20,7 +20,7 @@ from pullback._core.arguments import (
 )
 from pullback._core.array import ConcreteArray
 from pullback._core.config import debug_nans
-from pullback._core.errors import boundary, described, standing_for
+from pullback._core.errors import boundary, described, standing_for, wrapping
 from pullback._core.jaxpr import Equation, consts_to_args
 from pullback._core.staging import StagedTracer, StagingTrace
 from pullback._core.trace import call_with
@@ -74,7 +74,7 @@ def checkpoint(fun: Callable | None = None, *, prevent_cse: bool = True, policy:
     prevent, static = bool(prevent_cse), static_argnums
     places, names = marked_arguments("checkpoint", fun, signature(fun), "static", (), static_argnames)
 
-    @functools.wraps(fun, updated=())
+    @wrapping(fun)
     @boundary
     def checkpointed(*args, **kwargs):
         fixed = canonical_argnums("checkpoint", static, len(args), "static_argnums")

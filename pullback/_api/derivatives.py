@@ -26,7 +26,7 @@ from pullback._core.arguments import (
     lift_leaves,
 )
 from pullback._core.array import Array, array_of
-from pullback._core.errors import boundary, describe_function, fold, function_name, kind_of
+from pullback._core.errors import boundary, describe_function, fold, function_name, kind_of, wrapping
 from pullback._core.linearity import not_linear
 from pullback._core.trace import Tracer
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure
@@ -353,7 +353,7 @@ def _gradient(fun, argnums, has_aux, holomorphic, allow_int, unconnected, functi
     given, one = chosen_argnums(function, argnums)
     subject = f"{function} of {describe_function(fun)}"
 
-    @functools.wraps(fun, updated=())
+    @wrapping(fun)
     def gradient(*args, **kwargs):
         try:
             positions = given

@@ -22,7 +22,7 @@ from pullback._core.arguments import (
 )
 from pullback._core.array import Array, ConcreteArray
 from pullback._core.config import config
-from pullback._core.errors import boundary, described, function_name
+from pullback._core.errors import boundary, described, function_name, wrapping
 from pullback._core.jaxpr import ClosedJaxpr, consts_to_args, eval_jaxpr
 from pullback._core.trace import Tracer, context
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
@@ -108,10 +108,11 @@ class Compiler:
 
     def function(self) -> Callable:
         """The compiled function, with the methods of this object as attributes."""
-        compiled = functools.update_wrapper(self._short_way.function(self.call), self._fun, updated=())
+        compiled = wrapping(self._fun)(self._short_way.function(self.call))
         # where captures are looked for; beside it are caches
         compiled.__closed_over__ = (self._fun,)  # type: ignore[attr-defined]
-        for name in ("trace", "lower", "eval_shape", "clear_cache"):
+        compiled.__own__ = ("trace", "lower", "eval_shape", "clear_cache")  # type: ignore[attr-defined]
+        for name in compiled.__own__:  # type: ignore[attr-defined]
             setattr(compiled, name, getattr(self, name))
         return compiled
 

@@ -20,7 +20,7 @@ from pullback._core.arguments import (
     signature,
 )
 from pullback._core.array import Array, lift
-from pullback._core.errors import RuleError, UnexpectedTracerError, boundary, describe_function, fold
+from pullback._core.errors import RuleError, UnexpectedTracerError, boundary, describe_function, fold, wrapping
 from pullback._core.pickling import travels_by_value
 from pullback._core.trace import Tracer, call_with, context
 from pullback._core.tree import tree_flatten
@@ -77,9 +77,6 @@ class custom_rules:
         kind = type(self).__name__
         if not callable(fun):
             raise TypeError(f"{kind}: expected a function, got {fun!r}")
-        functools.update_wrapper(self, fun, updated=())
-        if not hasattr(self, "__name__"):
-            self.__name__ = type(fun).__name__ if not isinstance(fun, functools.partial) else fun.func.__name__
         self.fun = fun
         self.jvp_rule: Callable | None = None
         self.jvp_argnums: tuple[int, ...] | None = None
@@ -105,6 +102,16 @@ class custom_rules:
         self._self_contained = (isinstance(fun, FunctionType) and fun.__closure__ is None and not self.nondiff_argnums
                                 and self._plain_count is not None)
         self._suspects = Suspects(self, [fun])
+        self.__own__ = frozenset(self.__dict__)
+        wrapping(fun)(self)
+        if not hasattr(self, "__name__"):
+            self.__name__ = type(fun).__name__ if not isinstance(fun, functools.partial) else fun.func.__name__
+
+    def __getattr__(self, name: str) -> Any:
+        # a method of another decorator of rules, which sets a rule of the function within
+        if name.startswith("def") and isinstance(self.__dict__.get("fun"), custom_rules):
+            return getattr(self.fun, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _count_plain_parameters(self) -> int | None:
         """The number of arguments of a call that needs no binding, or None where every call does."""
@@ -308,7 +315,7 @@ class custom_rules:
                 total = part_leaves if total is None else [add(a, b) for a, b in zip(total, part_leaves, strict=True)]
             return out, tree.unflatten([zeros_like_aval(t.aval) if type(t) is Zero else t for t in total])
 
-        rule = functools.wraps(self.fun, updated=())(sum_of_jvps)
+        rule = wrapping(self.fun)(sum_of_jvps)
         self.defjvp(rule, argnums=None if len(covered) == len(jvps) else covered)
 
     @boundary

@@ -1,13 +1,12 @@
 """`vmap`: a function of examples as a function of batches."""
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 from pullback._core.arguments import argument_path, check_callable, flatten_result, lift_leaves
 from pullback._core.array import Array
-from pullback._core.errors import boundary, describe_function, described, fold, function_name
+from pullback._core.errors import boundary, describe_function, described, fold, function_name, wrapping
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.tree_paths import broadcast_prefix, keystr, prefix_errors, tree_flatten_with_path, tree_text
 from pullback._transforms.vmap import batch_flat
@@ -50,7 +49,7 @@ def vmap(fun: Callable, in_axes: Any = 0, out_axes: Any = 0, axis_name: Any = No
                         f"{described(axis_name)}") from None
     name, subject = function_name(fun), f"vmap of {describe_function(fun)}"
 
-    @functools.wraps(fun, updated=())
+    @wrapping(fun)
     def batched(*args, **kwargs):
         try:
             leaves, tree = tree_flatten((args, kwargs))
