@@ -33,6 +33,7 @@ from typing import Any
 
 from pullback._core.arguments import check_callable, kind_of
 from pullback._core.errors import RuleNotDefinedError, boundary, fold
+from pullback._core.jaxpr import HeldJaxpr
 from pullback._core.primitive_checks import (
     checked_abstract_eval,
     checked_batch,
@@ -85,7 +86,7 @@ class Primitive:
     __slots__ = ("name", "multiple_results", "higher_order", "kernel", "evaluate", "abstract_eval", "lower", "jvp",
                  "linearize", "transpose", "batch", "stage", "record", "dce", "depends", "axis_param", "collective",
                  "bilinear", "additive", "homogeneous", "elementwise", "rearranging", "effectful", "harvest", "narrow",
-                 "per_example", "save", "taylor", "types")
+                 "per_example", "save", "taylor", "bodies", "repeats", "calls", "types")
 
     def __init__(self, name: str, multiple_results: bool = False, higher_order: bool = False):
         self.name = name
@@ -120,6 +121,10 @@ class Primitive:
         self.per_example = False
         self.save: Callable | None = None
         self.taylor: Callable | None = None
+        # what it runs of the jaxprs among its parameters, how often a loop does, and which count of calls it adds to
+        self.bodies: Callable[..., list[HeldJaxpr]] | None = None
+        self.repeats: Callable[..., int] | None = None
+        self.calls: Callable[..., list[int] | None] | None = None
         self.types: dict = {}
 
     def __repr__(self):

@@ -110,24 +110,12 @@ def _same(a: Value, b: Value) -> bool:
     return a is not None and b is not None and bool(a == b)
 
 
-def bodies(params: dict, operands: int) -> list[tuple[Jaxpr, int, slice]]:
-    """The functions inside, where the operands that they take begin, and which of their inputs they carry around."""
-    jaxpr = params.get("jaxpr")
-    if isinstance(jaxpr, Jaxpr) and len(jaxpr.invars) == operands:
-        carried = slice(0, 0)
-        if "num_carry" in params:
-            carried = slice(params["num_consts"], params["num_consts"] + params["num_carry"])
-        return [(jaxpr, 0, carried)]
-    return [(branch, 1, slice(0, 0)) for branch in params.get("branches", ())]
-
-
 def results(eqn: Equation, given: Sequence[Value]) -> list[Value]:
     """What is known of the results of an equation, given what is known of its operands."""
     primitive, params = eqn.primitive, eqn.params
     nothing: list[Value] = [None] * len(eqn.outvars)
-    inside = bodies(params, len(given))
-    if inside:
-        found = [_results_of(jaxpr, given[start:], carried) for jaxpr, start, carried in inside]
+    if primitive.bodies is not None:
+        found = [_results_of(jaxpr, given[start:], carried) for jaxpr, start, carried in primitive.bodies(**params)]
         return [first if all(_same(first, other) for other in rest) else None
                 for first, *rest in zip(*found, strict=True)]
     if primitive.higher_order:

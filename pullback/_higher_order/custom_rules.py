@@ -11,7 +11,7 @@ from typing import Any
 from pullback._core import counters
 from pullback._core.array import lift
 from pullback._core.errors import RuleError, RuleNotDefinedError
-from pullback._core.jaxpr import Jaxpr, eval_jaxpr
+from pullback._core.jaxpr import HeldJaxpr, Jaxpr, eval_jaxpr
 from pullback._core.linearity import not_linear
 from pullback._core.primitive import Primitive
 from pullback._core.staging import stage_open
@@ -194,6 +194,8 @@ def _batch(trace, operands, dims, call: CustomCall, **_):
     return outs, batched.out_dims()
 
 
+custom_call_p.bodies = lambda call, jaxpr: [HeldJaxpr(jaxpr)]
+custom_call_p.calls = lambda call, **_: call.calls
 custom_call_p.evaluate = _evaluate
 custom_call_p.stage = _stage
 custom_call_p.record = _record

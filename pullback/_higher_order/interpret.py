@@ -29,8 +29,8 @@ def cost(jaxpr: Jaxpr) -> int:
 
 
 def _times(eqn: Equation) -> int:
-    # what is no loop runs once; of a while loop nobody knows
-    return eqn.params.get("length", 4 if "cond_jaxpr" in eqn.params else 1)
+    repeats = eqn.primitive.repeats
+    return 1 if repeats is None else repeats(**eqn.params)
 
 
 def run_compiled(primitive: Primitive, args: Sequence[ConcreteArray], params: dict, holder: Jaxpr) -> list[Any]:

@@ -303,6 +303,7 @@ def _dce(used, eqn: Equation) -> Equation:
         params={**params, "cond_jaxpr": new_cond, "body_jaxpr": new_body, "body_consts": sum(consts)})
 
 
+while_p.repeats = lambda **_: 4  # nobody knows
 while_p.evaluate = _evaluate
 while_p.abstract_eval = _type
 while_p.lower = _lower
