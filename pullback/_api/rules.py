@@ -144,24 +144,26 @@ class custom_rules:
             original = args
             count, nondiff = len(args), self.nondiff_argnums
             fixed: Sequence[Any] = ()
+            traced: dict[int, str] = {}  # by identity, which arguments hold the tracer
             if nondiff:
                 nondiff = tuple(sorted(canonical_argnums(self._label(), nondiff, count, "nondiff_argnums")))
                 fixed = [args[i] for i in nondiff]
-                self._refuse_tracers(fixed, nondiff)
+                traced = self._traced(fixed, nondiff)
                 args = tuple([a for i, a in enumerate(args) if i not in nondiff])
             leaves, in_tree = tree_flatten(args)
             for x in leaves:
                 if isinstance(x, Tracer):
                     break
             else:
-                if self._self_contained and trace.transparent and not context.axis_sizes:
-                    try:
-                        return call_with(evaluator, self.fun, *original)
-                    except UnexpectedTracerError:
-                        pass  # it reads a traced value from a global
-                # no rule can be asked for, but the function may close over traced values
-                self.calls[0] += 1
-                return self.fun(*original, **keywords)
+                if not traced:
+                    if self._self_contained and trace.transparent and not context.axis_sizes:
+                        try:
+                            return call_with(evaluator, self.fun, *original)
+                        except UnexpectedTracerError:
+                            pass  # it reads a traced value from a global
+                    # no rule can be asked for, but the function may close over traced values
+                    self.calls[0] += 1
+                    return self.fun(*original, **keywords)
             self.calls[0] += 1
             # a bwd rule runs when the call is long over; other rules look up the place when they need it
             site = None if self.bwd_rule is None else call_site()
@@ -174,7 +176,8 @@ class custom_rules:
             call: Any = flat
             tracers = self._suspects.tracers(self, fixed, keywords)
             if tracers:
-                call, leaves = closing_over(flat, tracers), [*tracers, *leaves]
+                call = closing_over(flat, tracers, held=[traced.get(id(x)) for x in tracers])
+                leaves = [*tracers, *leaves]
             outs = custom_call_p.bind(*leaves, call=call)
             return flat.out_tree.unflatten(outs)
         except Exception as error:
@@ -192,17 +195,25 @@ class custom_rules:
         """Where traced values may be found that are closed over: the function and its rules."""
         return self.fun, self.jvp_rule, self.fwd_rule, self.bwd_rule, self.vmap_rule
 
-    def _refuse_tracers(self, fixed: Sequence[Any], positions: Sequence[int]) -> None:
+    def _traced(self, fixed: Sequence[Any], positions: Sequence[int]) -> dict[int, str]:
+        """The traced values in arguments that are not differentiated, by identity, and where they stand.
+
+        A jvp rule gets them as it gets what it closes over. A bwd rule is refused them: it runs when they are gone.
+        """
+        found: dict[int, str] = {}
         for value, i in zip(fixed, positions, strict=True):
             if i == 0 and self._bound:
                 continue  # what `self` holds is closed over
             for path, leaf in tree_flatten_with_path(value)[0]:
-                if isinstance(leaf, Tracer):
+                if not isinstance(leaf, Tracer):
+                    continue
+                where = found[id(leaf)] = argument_path(self.fun, i, path)
+                if self.bwd_rule is not None:
                     raise UnexpectedTracerError(
-                        f"{self._label()}: {argument_path(self.fun, i, path)} is in nondiff_argnums, but holds a value "
-                        f"traced by {leaf.owner.describe()}. nondiff_argnums is for what is no array: functions, "
-                        "strings, static settings. Make the argument an ordinary one; a rule may return "
-                        "None (or zeros) for it.")
+                        f"{self._label()}: {where} is in nondiff_argnums, but holds a value traced by "
+                        f"{leaf.owner.describe()}. nondiff_argnums is for what is no array: functions, strings, static "
+                        "settings. Make the argument an ordinary one; a rule may return None (or zeros) for it.")
+        return found
 
     def _refuse_leaves(self, args: Sequence[Any], flat: FlatCall) -> None:
         for path, leaf in tree_flatten_with_path(tuple(args))[0]:

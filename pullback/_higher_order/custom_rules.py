@@ -10,7 +10,7 @@ from typing import Any
 
 from pullback._core import counters
 from pullback._core.array import lift
-from pullback._core.errors import RuleError, RuleNotDefinedError
+from pullback._core.errors import RuleError, RuleNotDefinedError, UnexpectedTracerError
 from pullback._core.jaxpr import HeldJaxpr, Jaxpr, eval_jaxpr
 from pullback._core.linearity import not_linear
 from pullback._core.primitive import Primitive
@@ -103,6 +103,11 @@ def _beside_captured(call: CustomCall, tangents, by_rule, through_function):
     n = len(call.captured)
     if all(type(t) is Zero for t in tangents[:n]):
         return by_rule(tangents)
+    for t, name in zip(tangents, call.held):
+        if name is not None and type(t) is not Zero:
+            raise UnexpectedTracerError(
+                f"{call.label}: {name} is in nondiff_argnums, but the function is differentiated with respect to it. "
+                "Make the argument an ordinary one; a rule may return None (or zeros) for it.")
     still = [t if type(t) is Zero else Zero(t.aval) for t in tangents]
     if all(type(t) is Zero for t in tangents[n:]):
         return through_function(tangents)
