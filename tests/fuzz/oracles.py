@@ -15,7 +15,7 @@ from fuzz.program import FLAT, Program
 from fuzz.quantities import QUANTITIES, Quantity
 from pullback._api.differences import difference
 
-COMPILED_RATE, JAX_RATE, SECOND = 1 / 25, 1 / 30, .3
+COMPILED_RATE, JAX_RATE, SECOND = 1 / 25, 1 / 30, .2
 COMPILED, OF_JAX = "compiled ", "JAX's "
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
