@@ -1,8 +1,8 @@
 """How programs are drawn: statement by statement, each run on concrete arrays as soon as it is drawn.
 
-A family (operations.py, control_flow.py and the other files of statements) draws the text of a statement from the values
-at hand, whose shapes, dtypes and numbers it may look at: no logarithm is taken of a negative number. A statement whose
-values grow too large, or are not finite, is drawn again.
+A family (operations.py, control_flow.py and the other files of statements) draws a statement from the values at hand,
+whose shapes, dtypes and numbers it may look at: no logarithm is taken of a negative number. A statement whose values
+grow too large, or are not finite, is drawn again.
 """
 
 import itertools

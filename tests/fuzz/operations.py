@@ -241,7 +241,7 @@ def selection(d: Draw):
     d.add("selection", d.choice(["np.select([$0 > 0.5, $1 < -0.25], [np.sin($0), $1], 0.125)",
                                  "np.piecewise($0, [$0 < 0, $0 > 1], [lambda z: z * 2, np.cos, 0.5])",
                                  "np.heaviside($0, 0.5) * $1", "lax.clamp(-0.5, $0, 0.75)", "np.fmin($0, $1)",
-                                 "np.where($0 > 0, np.log(np.where($0 > 0, $0, 1)), $1)", "np.nextafter($0, 9.0) * $1",
+                                 "np.where($0 > 0, np.log(np.where($0 > 0, $0, 1)), $1)",
                                  "np.where(np.isnan($0), 0, $0) + $1", "np.copysign($0, $1)"]), [x, y])
 
 
@@ -273,6 +273,6 @@ def random_numbers(d: Draw):
         raise Unsuitable  # the numbers of another precision would be others
     if d.chance(.3):
         key = f"t.random.split({key})[1]"
-    d.add("random", d.choice([f"np.clip(t.random.normal({key}, (2, 3)), -3, 3)", f"t.random.uniform({key}, (3,)) + 0.25",
-                              f"t.random.bernoulli({key}, 0.5, (2,))",
+    d.add("random", d.choice([f"np.clip(t.random.normal({key}, (2, 3)), -3, 3)",
+                              f"t.random.uniform({key}, (3,)) + 0.25", f"t.random.bernoulli({key}, 0.5, (2,))",
                               f"t.random.randint({key}, (2,), 0, 3)", f"t.random.permutation({key}, 4)"]))
