@@ -85,8 +85,8 @@ class Primitive:
 
     __slots__ = ("name", "multiple_results", "higher_order", "kernel", "evaluate", "abstract_eval", "lower", "jvp",
                  "linearize", "transpose", "batch", "stage", "record", "dce", "depends", "axis_param", "collective",
-                 "bilinear", "additive", "homogeneous", "elementwise", "rearranging", "effectful", "harvest", "narrow",
-                 "per_example", "save", "taylor", "bodies", "repeats", "calls", "types")
+                 "bilinear", "additive", "homogeneous", "vanishing", "elementwise", "rearranging", "effectful",
+                 "harvest", "narrow", "per_example", "save", "taylor", "bodies", "repeats", "calls", "types")
 
     def __init__(self, name: str, multiple_results: bool = False, higher_order: bool = False):
         self.name = name
@@ -115,6 +115,8 @@ class Primitive:
         self.rearranging = False
         # the operands that make the result zero if they are
         self.homogeneous: tuple[int, ...] | None = None
+        # which results are zero, given which operands are and the parameters, where that is no matter of all alike
+        self.vanishing: Callable | None = None
         self.effectful = False
         self.harvest: Callable | None = None
         self.narrow: Callable | None = None

@@ -1,7 +1,7 @@
 """What is known of traced values though their inputs are not: that all entries are one number, zero above all.
 
 A value is known if it is made of constants by operations that keep entries equal, or of zeros by operations that keep
-zeros: the bilinear ones, the linear ones, and those that say in which operands they do (`homogeneous`).
+zeros: the bilinear ones, the linear ones, and those that say in which operands they do (`homogeneous`, `vanishing`).
 """
 from __future__ import annotations
 
@@ -118,6 +118,10 @@ def results(eqn: Equation, given: Sequence[Value]) -> list[Value]:
         found = [_results_of(jaxpr, given[start:], carried) for jaxpr, start, carried in primitive.bodies(**params)]
         return [first if all(_same(first, other) for other in rest) else None
                 for first, *rest in zip(*found, strict=True)]
+    zeros = [is_zero(value) for value in given]
+    if primitive.vanishing is not None:
+        return [v.aval.dtype.type(0) if vanish else None
+                for v, vanish in zip(eqn.outvars, primitive.vanishing(zeros, **params), strict=True)]
     if primitive.higher_order:
         return nothing
     if given and all(value is not None for value in given):
@@ -125,7 +129,6 @@ def results(eqn: Equation, given: Sequence[Value]) -> list[Value]:
             return [given[0]] if eqn.invars[0].aval.size else nothing
         if primitive.elementwise:
             return [_evaluated(eqn, given)]
-    zeros = [is_zero(value) for value in given]
     if primitive.bilinear:
         vanish = any(zeros)
     elif primitive.homogeneous is not None:
