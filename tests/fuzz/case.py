@@ -128,11 +128,13 @@ def draw_batches(program: Program, rng: np.random.Generator) -> tuple[list, tupl
     """For some arguments a few rows, close to the argument, along some axis."""
     size = int(rng.choice([1, 2, 2, 3]))
     batches, axes = [], []
+    default, sole_type = "float64" if program.x64 else "float32", np.asarray(program.args[0]).dtype.name
     chosen = rng.random(len(program.args)) < .6
-    if not chosen.any():
-        chosen[rng.integers(len(chosen))] = True
+    if not chosen.any() or sole_type != default:
+        chosen[0] = True
     for x, batched in zip(program.args, chosen, strict=True):
-        if not batched:
+        if not batched or (isinstance(x, float) and sole_type != default):
+            # an array in place of a scalar of weak type would change what it meets
             batches.append(x)
             axes.append(None)
             continue
