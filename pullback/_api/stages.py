@@ -71,8 +71,8 @@ class Lowered:
     def compile(self, compiler_options: Mapping[str, Any] | None = None) -> Compiled:
         """Compile with XLA, with options of its by name beside those that were given to `jit`."""
         options = dict(self.traced._options) | dict(checked_options("compile", compiler_options))
-        loaded = compile_module(self.module, tuple(sorted(options.items())))
-        program = Executable(loaded, self.traced.jaxpr.out_avals, sorted(self.traced._donated), self.module)
+        program = compile_module(self.module, self.traced.jaxpr.out_avals, sorted(self.traced._donated),
+                                 tuple(sorted(options.items())))
         return Compiled(program, self.traced)
 
 

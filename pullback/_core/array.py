@@ -299,7 +299,7 @@ class ConcreteArray(Array):
         [1. 1.]
         """
         if self.buffer is not None:
-            self.buffer.block_until_ready()
+            _wait_for(self._buffer)
         return self
 
     def is_ready(self) -> bool:
@@ -368,10 +368,17 @@ def _no_reader(buffer, aval):
 _read_buffer: Callable[[Any, ShapedArray], np.ndarray] = _no_reader
 
 
-def install_buffer_reader(read: Callable[[Any, ShapedArray], np.ndarray]) -> None:
-    """Tell arrays how to read a device buffer (called once by the engine)."""
-    global _read_buffer
-    _read_buffer = read
+def _no_waiter(buffer):
+    _no_reader(buffer, None)
+
+
+_wait_for: Callable[[Any], None] = _no_waiter
+
+
+def install_buffer_reader(read: Callable[[Any, ShapedArray], np.ndarray], wait: Callable[[Any], None]) -> None:
+    """Tell arrays how to read a device buffer and how to wait for it (called once by the engine)."""
+    global _read_buffer, _wait_for
+    _read_buffer, _wait_for = read, wait
 
 
 def from_numpy(value: np.ndarray | np.generic, weak_type: bool = False) -> ConcreteArray:
