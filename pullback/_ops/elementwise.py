@@ -6,7 +6,6 @@ its transpose does not conjugate.
 from __future__ import annotations
 
 import enum
-import functools
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -381,71 +380,18 @@ pow = function_of_two(__name__, pow_p,
 # --- exponentials and logarithms ---
 
 exp_p = unary("exp", np.exp, "stablehlo.exponential", lambda t, x, y: mul_p.bind(t, y))
-
-
-def _exp2_kernel(x, order=0):
-    if order == 0:
-        return np.exp2(x)
-    if dtypes.is_complex(x.dtype):
-        return np.exp2(x) * x.dtype.type(np.log(2) ** order)
-    wide = x.astype(np.float32) if x.dtype.itemsize <= 2 else x
-    back = np.where(wide > np.finfo(wide.dtype).maxexp - 1, wide.dtype.type(4), wide.dtype.type(0))
-    return np.exp2(wide - back) * (np.exp2(back) * wide.dtype.type(np.log(2) ** order))
-
-
-@written
-def _exp2_lower(x, order=0):
-    rate = float(np.log(2))
-    aval = x.value.aval
-    if dtypes.is_complex(aval.dtype):
-        return (x * rate).exp() * rate ** order
-    # 2**n by its bits, for the integer part n, times an exponential in [1, 2): the product x log(2) would round off as
-    # many digits as x has before the point. Derivatives are finite for some n whose 2**n is not, so 4 goes to the other
-    width, bias = (52, 1023) if aval.dtype.itemsize == 8 else (23, 127)
-    whole = x.op("stablehlo.floor").op("stablehlo.maximum", -bias).op("stablehlo.minimum", bias + 3)
-    bits = whole.of("stablehlo.convert", make_aval(aval.shape, np.dtype(f"i{aval.dtype.itemsize}"))) + bias
-    large = whole.is_("GT", 0)
-    value = ((x - whole) * rate).exp() * large.choose(whole * 0 + 4, 1)
-    bits = bits - large.choose(bits * 0 + 2, 0)
-    power = bits.op("stablehlo.shift_left", width).of("stablehlo.bitcast_convert", aval)
-    return (value * rate ** order if order else value) * power
-
-
-# `order` factors of log(2): the derivatives of 2**x, each finite where it is, not where 2**x is
-exp2_p: Primitive = unary("exp2", _exp2_kernel, _exp2_lower,
-                          lambda t, x, y, order=0: mul(t, exp2_p.bind(x, order=order + 1)))
 log_p = unary("log", np.log, "stablehlo.log", lambda t, x, y: div_p.bind(t, x))
-
-
-def _logarithm(name: str, kernel, base: int) -> Primitive:
-    rate = float(np.log(base))
-    # the slope by one division: of 1 / x large x would leave a subnormal number
-    p = unary(name, kernel, written(lambda x: x.log() / rate),
-              lambda t, x, y: mul_p.bind(t, div_p.bind(scalar(x, 1 / rate), x)))
-    p.abstract_eval = functools.partial(_strong, p.abstract_eval)  # as in JAX: log2(8.) is a strong float32
-    return p
-
-
-def _strong(infer: Callable, x):
-    return infer(x).strip_weak_type()
-
-
-log2_p = _logarithm("log2", np.log2, 2)
-log10_p = _logarithm("log10", np.log10, 10)
 log1p_p = unary("log1p", np.log1p, written(lambda x: x.log1p()), lambda t, x, y: div(t, add(x, scalar(x, 1))))
 expm1_p = unary("expm1", np.expm1, "stablehlo.exponential_minus_one", lambda t, x, y: mul(t, exp(x)))
 
-exp = function_of_one(__name__, exp_p, "e to the power `x`.", "0.", "1.0")
-exp2 = function_of_one(__name__, exp2_p, "2 to the power `x`.", "3.", "8.0")
+exp: Callable[[Any], Array] = function_of_one(__name__, exp_p, "e to the power `x`.", "0.", "1.0")
 log = function_of_one(__name__, log_p,
     "The natural logarithm: -inf at 0, nan below; of complex numbers with imaginary part in [-pi, pi].", "1.", "0.0")
 log1p = function_of_one(__name__, log1p_p,
     "log(1 + x), accurate for small `x`: -inf at -1, nan below.", "1e-8", "1e-08")
 expm1 = function_of_one(__name__, expm1_p, "exp(x) - 1, accurate for small `x`.", "1e-8", "1e-08")
 
-
 # --- rounding, and what is finite ---
-
 
 floor_p = unary("floor", np.floor, "stablehlo.floor", None, FLOAT)
 ceil_p = unary("ceil", np.ceil, "stablehlo.ceil", None, FLOAT)

@@ -12,6 +12,7 @@ from pullback._higher_order.while_loop import while_loop
 from pullback._ops.assemble import bitcast_convert_type, concatenate, split
 from pullback._ops.bessel import bessel_i0e, bessel_i1e
 from pullback._ops.beta import betainc
+from pullback._ops.bases import exp2
 from pullback._ops.broadcasting import broadcast, broadcast_shapes, collapse
 from pullback._ops.collectives import all_gather, axis_index, axis_size, pmax, pmean, pmin, ppermute, psum
 from pullback._ops.compare import (
@@ -31,7 +32,7 @@ from pullback._ops.dynamic_slicing import (
     dynamic_update_slice, dynamic_update_slice_in_dim,
 )
 from pullback._ops.elementwise import (
-    RoundingMethod, add, cbrt, ceil, div, exp, exp2, expm1, floor, integer_pow, is_finite, log, log1p,
+    RoundingMethod, add, cbrt, ceil, div, exp, expm1, floor, integer_pow, is_finite, log, log1p,
     max, min, mul, neg, pow, reciprocal, rem, round, rsqrt, sqrt, square, sub,
 )
 from pullback._ops.fft import FftType, fft

@@ -14,9 +14,9 @@ from pullback._core import dtypes
 from pullback._core.array import Array
 from pullback._core.errors import boundary, fold
 from pullback._core.trace import context
+from pullback._ops import bases, lengths, sigmoids, special, trig
 from pullback._ops import compare as c
 from pullback._ops import elementwise as e
-from pullback._ops import lengths, sigmoids, special, trig
 from pullback._ops.elementwise import scalar
 from pullback.numpy.elementwise import (
     ANY,
@@ -275,7 +275,7 @@ sqrt = _function("sqrt", e.sqrt_p, "The square root, nan of negative real number
                  "4", "2.0")
 cbrt = _function("cbrt", e.cbrt_p, "The cube root, odd in `x`. Its derivative at 0 is inf.", "-8", "-2.0", FLOAT)
 exp = _function("exp", e.exp_p, "e to the power `x`.", "0.", "1.0")
-exp2 = _function("exp2", e.exp2_p, "2 to the power `x`.", "3.", "8.0")
+exp2 = _function("exp2", bases.exp2_p, "2 to the power `x`.", "3.", "8.0")
 expm1 = _function("expm1", e.expm1_p, "`exp(x) - 1`, accurate near 0.", "1e-8", "1e-08")
 log = _function("log", e.log_p, "The natural logarithm: -inf at 0, nan of negative real numbers.", "1.", "0.0")
 log1p = _function("log1p", e.log1p_p, "`log(1 + x)`, accurate near 0.", "1e-8", "1e-08")
@@ -295,8 +295,8 @@ asin, acos, atan = arcsin, arccos, arctan
 asinh, acosh, atanh = arcsinh, arccosh, arctanh
 
 
-log2 = _function("log2", e.log2_p, "The logarithm to base 2.", "8", "3.0")
-log10 = _function("log10", e.log10_p, "The logarithm to base 10.", "1.", "0.0")
+log2 = _function("log2", bases.log2_p, "The logarithm to base 2.", "8", "3.0")
+log10 = _function("log10", bases.log10_p, "The logarithm to base 10.", "1.", "0.0")
 
 
 @elementwise(INEXACT)

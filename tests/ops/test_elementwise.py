@@ -13,7 +13,7 @@ from jax import lax as jl
 
 import pullback as pb
 from pullback._core.array import lift
-from pullback._ops import bessel, beta, lengths, sigmoids, trig, zeta
+from pullback._ops import bases, bessel, beta, lengths, sigmoids, trig, zeta
 from pullback._ops import compare as c
 from pullback._ops import elementwise as e
 from pullback._ops import gamma as g
@@ -99,7 +99,8 @@ OPS = {
     **{f"round {way.name}": unary(e.round_p, lambda x, way=way: jl.round(x, way), FLOATS, rounding_method=int(way))
        for way in jl.RoundingMethod},
     **{n: unary(getattr(e, f"{n}_p"), getattr(jl, n), INEXACT)
-       for n in ("sqrt", "rsqrt", "exp", "exp2", "log", "log1p", "expm1")},
+       for n in ("sqrt", "rsqrt", "exp", "log", "log1p", "expm1")},
+    "exp2": unary(bases.exp2_p, jl.exp2, INEXACT),
     **{n: unary(getattr(e, f"{n}_p"), getattr(jl, n), FLOATS) for n in ("floor", "ceil")},
     **{n: unary(getattr(trig, f"{n}_p"), getattr(jl, n), INEXACT)
        for n in ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh")},
