@@ -1,6 +1,6 @@
-"""The regularized incomplete beta function.
+"""The beta function, and the regularized incomplete beta function with the density that is its derivative.
 
-XLA has no operation for it: its lowering is written here, in `expressions`.
+XLA has no operations for them: their lowerings are written in `expressions`, and serve as kernels, too.
 """
 from __future__ import annotations
 
@@ -9,53 +9,213 @@ from typing import Any
 import numpy as np
 
 from pullback._core.array import Array
-from pullback._ops.elementwise import add, exp, log, log1p, mul, neg, scalar, sub
-from pullback._ops.expressions import continued_fraction, written
-from pullback._ops.families import FLOAT, nary, operands, scipy_kernel
-from pullback._ops.gamma import lgamma
-from pullback._ops.rules import no_derivative
+from pullback._ops import compare as c
+from pullback._ops.beta_tail import integrals, smaller, tail, weight
+from pullback._ops.elementwise import add, div, exp, log, log1p, mul, neg, scalar, sub
+from pullback._ops.expressions import Expr, kernel, where_any, written
+from pullback._ops.families import FLOAT, nary, operands
+from pullback._ops.gamma_formulas import log_gamma
+from pullback._ops.stirling import polygamma_step, scaled_gamma
+from pullback._ops.zeta import polygamma
 
-# --- the fraction converges fast for x < (a + 1) / (a + b + 2), else use symmetry ---
-
-
-def _beta_terms(n, a, b, x):
-    # the coefficients come in pairs: n = 2m or 2m + 1
-    half = (n * 0.5).op("stablehlo.floor")
-    even = half * (b - half) * x / ((a + half * 2.0 - 1.0) * (a + half * 2.0))
-    odd = -(a + half) * (a + b + half) * x / ((a + half * 2.0) * (a + half * 2.0 + 1.0))
-    return n.is_("EQ", half * 2.0).choose(even, odd), x * 0.0 + 1.0
+# --- log |beta(a, b)| ---
 
 
-@written
-def _betainc_lower(a, b, x):
-    direct = x.is_("LT", (a + 1.0) / (a + b + 2.0))
-    p, q, u = direct.choose(a, b), direct.choose(b, a), direct.choose(x, 1.0 - x)
-    front = ((a + b).lgamma() - a.lgamma() - b.lgamma() + a * x.log()
-             + b * (-x).log1p()).exp()
-    part = front * continued_fraction(u, u * 0.0 + 1.0, _beta_terms, p, q, u) / p
-    value = direct.choose(part, 1.0 - part)
-    good = a.is_("GT", 0.0) & b.is_("GT", 0.0) & x.is_("GE", 0.0) & x.is_("LE", 1.0)
-    return good.choose(x.is_("EQ", 0.0).choose(0.0, x.is_("EQ", 1.0).choose(1.0, value)), np.nan)
+def _log_beta(a: Expr, b: Expr) -> Expr:
+    good = a.is_("GT", 0.0) & b.is_("GT", 0.0) & a.is_("LT", np.inf) & b.is_("LT", np.inf)
+    small, large = good.choose(a.least(b), 1.0), good.choose(a.most(b), 1.0)
+    n = small + large
+    ratio = small / n
+    log = ratio.is_("GT", 1e-30).choose(ratio.log(), small.log() - n.log())
+    (fs, es), (fl, el), (fn, en) = (scaled_gamma(z) for z in (small, large, n))
+    # the logarithm of fn / fl / fs would do, but the compiler makes fn / (fl * fs) of it, which underflows
+    value = small * log + large * (-ratio).log1p() + (en - el - es) + ((fn / fl).log() - fs.log())
+    infinite = a.is_("EQ", np.inf) & b.is_("GT", 0.0) | b.is_("EQ", np.inf) & a.is_("GT", 0.0)
+    value = infinite.choose(-np.inf, value)
+    direct = ~good & ~infinite | value.abs().is_("LT", 0.5) & large.is_("LT", 8.0)
+    return where_any(direct, lambda a, b: log_gamma(a) + log_gamma(b) - log_gamma(a + b), value, a, b)
 
 
-def _beta_density(a, b, x):
-    """The derivative of I_x(a, b) by x: x^(a-1) (1-x)^(b-1) / B(a, b)."""
-    one = scalar(x, 1)
-    log_beta = sub(add(lgamma(a), lgamma(b)), lgamma(add(a, b)))
-    return exp(sub(add(mul(sub(a, one), log(x)), mul(sub(b, one), log1p(neg(x)))), log_beta))
+log_beta_p = nary("log_beta", kernel(_log_beta), written(_log_beta),
+                  lambda t, y, a, b: neg(mul(t, polygamma_step(a, b, 0))),
+                  lambda t, y, a, b: neg(mul(t, polygamma_step(b, a, 0))), add=add, accepts=FLOAT)
+
+# --- the logarithm of the density: x**(a - 1) (1 - x)**(b - 1) / beta(a, b) ---
+
+
+def _log_density(a: Expr, b: Expr, x: Expr) -> Expr:
+    t = tail(a, b, x)
+    value = t.factor.log() + t.exponent - t.x.log() - (-t.x).log1p()
+    valid = a.is_("GE", 0.0) & b.is_("GE", 0.0)
+    # of parameters 0 and infinity all mass is at one end
+    spread = a.is_("GT", 0.0) & b.is_("GT", 0.0) & a.is_("LT", np.inf) & b.is_("LT", np.inf)
+    value = spread.choose(value, -np.inf)
+    for end, p, q in ((0.0, a, b), (1.0, b, a)):
+        there = p.is_("EQ", 1.0).choose(q.log(), p.is_("LT", 1.0).choose(np.inf, p * 0.0 - np.inf))
+        value = x.is_("EQ", end).choose(there, value)
+    outside = x.is_("LT", 0.0) | x.is_("GT", 1.0)
+    return (valid & x.is_("EQ", x)).choose(outside.choose(-np.inf, value), np.nan)
+
+
+beta_log_density_p = nary(
+    "beta_log_density", kernel(_log_density), written(_log_density),
+    lambda t, y, a, b, x: mul(t, _log_less_mean(a, b, log(x))),
+    lambda t, y, a, b, x: mul(t, _log_less_mean(b, a, log1p(neg(x)))),
+    lambda t, y, a, b, x: mul(t, sub(_quotient(sub(a, scalar(a, 1)), x),
+                                     _quotient(sub(b, scalar(b, 1)), sub(scalar(x, 1), x)))), add=add, accepts=FLOAT)
+
+
+def _log_less_mean(a, b, logarithm):
+    """log(x) less its mean under the distribution, digamma(a) - digamma(a + b); of 1 - x with a and b exchanged."""
+    return add(logarithm, polygamma_step(a, b, 0))
+
+
+def _quotient(x, y):
+    """`x / y`, 0 for x = 0."""
+    zero = c.eq(x, scalar(x, 0))
+    return c.select(zero, scalar(x, 0), div(x, c.select(zero, scalar(x, 1), y)))
+
+
+def _density(a, b, x):
+    return exp(beta_log_density_p.bind(a, b, x))
+
+
+_LIMIT = 1e6  # beyond it SciPy's digits get lost
+
+# --- the incomplete function: the smaller tail is computed, the other one is what is left of 1 ---
+
+
+def _with_ends(a: Expr, b: Expr, x: Expr, value: Expr, at_zero: float, at_one: float) -> Expr:
+    """What is below and above all x where there is no density: at 0, at 1, and for parameters 0 and infinity."""
+    valid = a.is_("GE", 0.0) & b.is_("GE", 0.0) & x.is_("GE", 0.0) & x.is_("LE", 1.0)
+    value = x.is_("EQ", 0.0).choose(at_zero, x.is_("EQ", 1.0).choose(at_one, value))
+    # all mass is at 0, or at 1
+    low, high = a.is_("EQ", 0.0) | b.is_("EQ", np.inf), b.is_("EQ", 0.0) | a.is_("EQ", np.inf)
+    value = low.choose(at_one, high.choose(at_zero, value))
+    return (valid & ~(low & high)).choose(value, np.nan)
+
+
+def _betainc(a: Expr, b: Expr, x: Expr, upper: bool = False) -> Expr:
+    t = tail(a, b, x)
+    part = (t.factor * weight(t) * t.exponent.exp()).least(1.0)
+    near = ~t.lower if upper else t.lower
+    return _with_ends(a, b, x, near.choose(part, 1.0 - part), *((1.0, 0.0) if upper else (0.0, 1.0)))
+
+
+def _betainc_kernel(a, b, x, upper: bool = False):
+    from scipy import special
+
+    # in double precision: of its functions for float32 SciPy's own was wrong by more than the rounding error
+    a, b, x = (np.asarray(z, np.float64) for z in (a, b, x))
+    value = (special.betaincc if upper else special.betainc)(a, b, x)
+    plain = (a > 0) & (b > 0) & (a < _LIMIT) & (b < _LIMIT) & (x > 0) & (x < 1)
+    return value if np.all(plain) else np.where(plain, value, kernel(_betainc)(a, b, x, upper=upper))
+
+
+def _log_betainc(a: Expr, b: Expr, x: Expr, upper: bool) -> Expr:
+    t = tail(a, b, x)
+    scaled = t.factor * weight(t)
+    part = scaled * t.exponent.exp()
+    direct = part.is_("GT", 1e-30)
+    log = direct.choose(direct.choose(part, 1.0).log(), scaled.log() + t.exponent)
+    near = ~t.lower if upper else t.lower
+    value = near.choose(log, (-near.choose(0.0, part)).log1p())
+    return _with_ends(a, b, x, value, *((0.0, -np.inf) if upper else (-np.inf, 0.0)))
+
+
+def _signed(t: Array, upper: bool) -> Array:
+    return neg(t) if upper else t
 
 
 regularized_incomplete_beta_p = nary(
-    "regularized_incomplete_beta", scipy_kernel("betainc"), _betainc_lower,
-    no_derivative("betainc", "its parameter a"), no_derivative("betainc", "its parameter b"),
-    lambda t, y, a, b, x: mul(t, _beta_density(a, b, x)), add=add, accepts=FLOAT)
+    "regularized_incomplete_beta", _betainc_kernel, written(_betainc),
+    lambda t, y, a, b, x, upper=False: _signed(mul(t, _moment(a, b, x, 1, 0)), upper),
+    lambda t, y, a, b, x, upper=False: _signed(mul(t, _moment(a, b, x, 0, 1)), upper),
+    lambda t, y, a, b, x, upper=False: _signed(mul(t, _density(a, b, x)), upper), add=add, accepts=FLOAT)
+
+log_betainc_p = nary(
+    "log_betainc", kernel(_log_betainc), written(_log_betainc),
+    lambda t, y, a, b, x, upper: _signed(mul(t, _moment(a, b, x, 1, 0, _side(upper))), upper),
+    lambda t, y, a, b, x, upper: _signed(mul(t, _moment(a, b, x, 0, 1, _side(upper))), upper),
+    lambda t, y, a, b, x, upper: _signed(mul(t, _hazard(a, b, x, y)), upper), add=add, accepts=FLOAT)
+
+
+def _side(upper: bool) -> str:
+    return "upper" if upper else "lower"
+
+
+def _hazard(a, b, x, log_value):
+    """The density by the incomplete function, 0 where both vanish."""
+    log_density = beta_log_density_p.bind(a, b, x)
+    none = c.eq(log_density, scalar(x, -np.inf))
+    return exp(c.select(none, log_density, sub(log_density, log_value)))
+
+
+# --- its derivatives: moments of log(t) and log(1 - t), less their means, over the smaller tail ---
+
+
+def _moments(a: Expr, b: Expr, x: Expr, i: int, j: int, over: str | None) -> Expr:
+    t = smaller(tail(a, b, x))
+    whole, moment = integrals(t, [(0, 0), (i, j)], t.good)
+    front = t.factor * t.exponent.exp() / t.v
+    value = front * moment
+    if over is not None:
+        near = t.lower if over == "lower" else ~t.lower
+        value = near.choose(moment / t.good.choose(whole, 1.0), value / (1.0 - near.choose(0.0, front * whole)))
+    valid = a.is_("GE", 0.0) & b.is_("GE", 0.0) & x.is_("GE", 0.0) & x.is_("LE", 1.0)
+    return valid.choose(t.good.choose(t.lower.choose(value, -value), 0.0), np.nan)
+
+
+def _moved(a, b, x, i: int, j: int, over: str | None, by: int) -> Array:
+    """The derivative of a moment over a fixed tail in a, or (by = 1) in b: a power more, and the means move."""
+    both = polygamma(scalar(a, 1), add(a, b))
+    first, second = (both, polygamma_step(b, a, 1)) if by else (polygamma_step(a, b, 1), both)
+    slope = _moment(a, b, x, i + 1 - by, j + by, over)
+    if i:
+        slope = add(slope, mul(mul(scalar(a, i), first), _moment(a, b, x, i - 1, j, over)))
+    if j:
+        slope = add(slope, mul(mul(scalar(a, j), second), _moment(a, b, x, i, j - 1, over)))
+    return slope
+
+
+def _moment_tangent(by: int):
+    def rule(t, y, a, b, x, i, j, over):
+        slope = _moved(a, b, x, i, j, over, by)
+        if over is not None:
+            change = mul(y, _moment(a, b, x, 1 - by, by, over))
+            slope = sub(slope, _signed(change, over == "upper"))
+        return mul(t, slope)
+
+    return rule
+
+
+def _moment_at(t, y, a, b, x, i, j, over):
+    powers = scalar(x, 1)
+    for factor in [_log_less_mean(a, b, log(x))] * i + [_log_less_mean(b, a, log1p(neg(x)))] * j:
+        powers = mul(powers, factor)
+    if over is None:
+        return mul(t, mul(powers, _density(a, b, x)))
+    upper = over == "upper"
+    rate = _hazard(a, b, x, log_betainc_p.bind(a, b, x, upper=upper))
+    return mul(t, mul(rate, sub(powers, _signed(y, upper))))
+
+
+beta_moment_p = nary("beta_moment", kernel(_moments), written(_moments), _moment_tangent(0), _moment_tangent(1),
+                     _moment_at, add=add, accepts=FLOAT)
+
+
+def _moment(a, b, x, i: int, j: int, over: str | None = None) -> Array:
+    """The integral of the density over the lower tail at x, or that over the upper tail, negative, if this is smaller,
+    with (log(t) - mean)**i (log(1 - t) - mean)**j; by the incomplete function where it is `over` "lower" or "upper".
+    """
+    return beta_moment_p.bind(a, b, x, i=i, j=j, over=over)
 
 
 def betainc(a: Any, b: Any, x: Any) -> Array:
-    """The regularized incomplete beta function I_x(a, b) for a, b > 0 and x in [0, 1], else nan, elementwise.
+    """The regularized incomplete beta function I_x(a, b) for a, b >= 0 and x in [0, 1], else nan, elementwise.
 
-    Floats of one dtype, of shapes that broadcast; TypeError for others. The derivatives by `a` and `b` are refused with
-    NotImplementedError. Source: DLMF 8.17; compiled, by the continued fraction 8.17.22.
+    Floats of one dtype, of shapes that broadcast; TypeError for others. It is differentiable in all three.
+    For parameters 0 and infinity it is the limit. Source: DLMF 8.17; the continued fraction 8.17.22, or quadrature.
 
     >>> from pullback import lax
     >>> print(f"{lax.betainc(1., 2., 0.5):.4f}")

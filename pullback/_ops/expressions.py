@@ -80,18 +80,18 @@ class Expr:
     def log(self):
         return self.op("stablehlo.log")
 
-    def log1p(self):
-        value = self.op("stablehlo.log_plus_one")
-        if self.value.aval.dtype != np.float64:
-            return value
-        # XLA's is up to 128 ulp off between -0.4142 and -0.2929 (jaxlib 0.10.2), where 1 + x has all digits
-        return self.is_("LT", -0.25).choose((self + 1).log(), value)
-
     def abs(self):
         return self.op("stablehlo.abs")
 
     def expm1(self):
         return self.op("stablehlo.exponential_minus_one")
+
+    def log1p(self):
+        value = self.op("stablehlo.log_plus_one")
+        if self.value.aval.dtype != np.float64:
+            return value
+        # jaxlib 0.10.2 is 100 ulp off in (-1/2, -0.29), where the sum below is exact enough
+        return self.is_("LT", -0.25).choose((self + 1.0).log(), value)
 
     def sqrt(self):
         return self.op("stablehlo.sqrt")
@@ -205,6 +205,20 @@ def _anywhere(block: Block, condition: Value) -> Value:
     axes = ", ".join(map(str, range(condition.aval.ndim)))
     attrs = f"dimensions = array<i64{': ' + axes if axes else ''}>"
     return block.op("stablehlo.reduce", [condition, block.constant(False, flag)], flag, attrs, [body])
+
+
+def where_any(condition: Expr, compute: Callable[..., Expr], otherwise: Expr, *args: Expr) -> Expr:
+    """`compute(*args)` where the condition holds, else `otherwise`; nothing is computed if it holds nowhere."""
+    if isinstance(condition, Host):
+        return condition.choose(compute(*args), otherwise) if np.any(condition.value) else otherwise
+    ctx = condition.ctx
+
+    def some(block):
+        value = compute(*[Expr(block, x.value) for x in args])
+        return [Expr(block, condition.value).choose(value, Expr(block, otherwise.value)).value]
+
+    index = ctx.convert(_anywhere(ctx, condition.value), np.dtype(np.int32))
+    return Expr(ctx, ctx.choose(index, [otherwise.value.aval], [lambda block: [otherwise.value], some])[0])
 
 
 def repeat(count: int, state: Sequence[Expr], step: Callable) -> list[Expr]:

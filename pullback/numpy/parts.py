@@ -7,8 +7,8 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.array import Array
-from pullback._core.errors import boundary, described
-from pullback._ops import bessel, lengths, shape, special, trig
+from pullback._core.errors import boundary
+from pullback._ops import bessel, shape, special, trig
 from pullback._ops import compare as c
 from pullback._ops import elementwise as e
 from pullback._ops.elementwise import scalar
@@ -92,7 +92,8 @@ def _rounded(name: str, a: Any, decimals: int, out: Any) -> Array:
     no_out(name, out)
     a = as_operand(a, name, 0)
     if not isinstance(decimals, (int, np.integer)):
-        raise TypeError(f"{name}: decimals must be a Python integer, got {described(decimals)}")
+        raise TypeError(f"{name}: decimals must be a Python integer, got {decimals!r} of type "
+                        f"{type(decimals).__name__}")
     dtype = a.aval.dtype
     if not dtypes.is_inexact(dtype):
         if dtype.kind == "b":
@@ -186,7 +187,7 @@ def angle(z: Any, deg: bool = False) -> Array:
     z = cast(z, *common_dtype("angle", INEXACT, [z.aval]))
     re = real(z)
     im = imag(z)
-    result = lengths.atan2_p.bind(im, re)
+    result = trig.atan2_p.bind(im, re)
     return e.mul_p.bind(result, scalar(result, 180 / np.pi)) if deg else result
 
 
@@ -312,8 +313,7 @@ def i0(x: Any) -> Array:
     >>> print(pnp.i0(0.))
     1.0
     """
-    size = trig.abs_p.bind(x)
-    return e.mul_p.bind(e.exp_p.bind(size), bessel.bessel_i0e(x))
+    return bessel.i0(x)
 
 
 __all__ = [

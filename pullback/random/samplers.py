@@ -14,7 +14,7 @@ import numpy as np
 from pullback._core import dtypes
 from pullback._core.array import Array, ConcreteArray, is_array_like, lift
 from pullback._core.config import config
-from pullback._core.errors import boundary, described
+from pullback._core.errors import boundary
 from pullback._ops.assemble import bitcast_convert_type
 from pullback._ops.compare import bitwise_and, gt, le, lt, or_p, select, shift_right_logical_p
 from pullback._ops.elementwise import add, add_p, div, max_p, mul, mul_p, rem, scalar, sub, sub_p
@@ -56,7 +56,7 @@ def number(function: str, name: str, x: Any) -> Array:
     if isinstance(x, PRNGKeyArray):
         raise TypeError(f"{function}: {name} must be a number or an array, got a key")
     if not is_array_like(x):
-        raise TypeError(f"{function}: {name} must be a number or an array, got {described(x)}")
+        raise TypeError(f"{function}: {name} must be a number or an array, got {x!r} of type {type(x).__name__}")
     return lift(x)
 
 

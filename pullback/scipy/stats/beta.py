@@ -1,6 +1,7 @@
 """The beta distribution on `[loc, loc + scale]`."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,31 +9,32 @@ import numpy as np
 import pullback.numpy as pnp
 from pullback._core.array import Array
 from pullback._core.errors import boundary
-from pullback.scipy import special
-from pullback.scipy.stats._shared import log_of, real, where_inside
+from pullback._ops.beta import beta_log_density_p, log_betainc_p, regularized_incomplete_beta_p
+from pullback.scipy.stats._shared import real
 
 __all__ = ["cdf", "logcdf", "logpdf", "logsf", "pdf", "sf"]
 
 
-def _log_density(function: str, x: Any, a: Any, b: Any, loc: Any, scale: Any) -> Array:
+def _apply(function: str, at_ends: tuple[float, float], fun: Callable[..., Array], x: Any, a: Any, b: Any, loc: Any,
+           scale: Any) -> Array:
+    """`fun(a, b, z)`, and below and above the interval the values at its ends."""
     x, a, b, loc, scale = real(function, x, a, b, loc, scale)
     z = (x - loc) / scale
-
-    def inside(z):
-        return special.xlogy(a - 1, z) + special.xlog1py(b - 1, -z) - special.betaln(a, b) - pnp.log(scale)
-
-    return where_inside((x < loc) | (x > loc + scale), -np.inf, inside, z, 0.5)
+    below, above = z < 0, z > 1
+    inside = fun(a, b, pnp.where(below | above, 0.5, z), scale)
+    return pnp.where(below, at_ends[0], pnp.where(above, at_ends[1], inside))
 
 
-def _parts(function: str, x: Any, a: Any, b: Any, loc: Any, scale: Any) -> tuple[Array, Array]:
-    """The probabilities below `x` and above, each accurate where it is small."""
-    x, a, b, loc, scale = real(function, x, a, b, loc, scale)
-    z = (x - loc) / scale
-    outside = (z < 0) | (z > 1)
-    end = pnp.where(z < 0, 0, 1)
-    z = pnp.where(outside, 0.5, z)
-    below, above = special.betainc(a, b, z), special.betainc(b, a, 1 - z)
-    return pnp.where(outside, end, below), pnp.where(outside, 1 - end, above)
+def _incomplete(upper: bool) -> Callable[..., Array]:
+    return lambda a, b, z, scale: regularized_incomplete_beta_p.bind(a, b, z, upper=upper)
+
+
+def _log_incomplete(upper: bool) -> Callable[..., Array]:
+    return lambda a, b, z, scale: log_betainc_p.bind(a, b, z, upper=upper)
+
+
+def _log_density(a: Array, b: Array, z: Array, scale: Array) -> Array:
+    return beta_log_density_p.bind(a, b, z) - pnp.log(scale)
 
 
 @boundary
@@ -52,7 +54,7 @@ def logpdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> print(beta.logpdf(0.5, 1., 1., scale=2.))
     -0.6931472
     """
-    return _log_density("beta.logpdf", x, a, b, loc, scale)
+    return _apply("beta.logpdf", (-np.inf, -np.inf), _log_density, x, a, b, loc, scale)
 
 
 @boundary
@@ -63,51 +65,49 @@ def pdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> print(beta.pdf(0.5, 1., 1., scale=2.))
     0.5
     """
-    return pnp.exp(_log_density("beta.pdf", x, a, b, loc, scale))
+    return _apply("beta.pdf", (0, 0), lambda *args: pnp.exp(_log_density(*args)), x, a, b, loc, scale)
 
 
 @boundary
 def cdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The distribution function, `betainc(a, b, z)`. Arguments and errors are those of `logpdf`.
 
-    It is differentiable in all but `a` and `b`: NotImplementedError.
-
     >>> from pullback.scipy.stats import beta
     >>> print(beta.cdf(0.25, 1., 1.))
     0.25
     """
-    return _parts("beta.cdf", x, a, b, loc, scale)[0]
+    return _apply("beta.cdf", (0, 1), _incomplete(False), x, a, b, loc, scale)
 
 
 @boundary
 def logcdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
-    """The logarithm of `cdf`, accurate near 0. Arguments and errors are those of `cdf`.
+    """The logarithm of `cdf`, accurate at both ends, also where `cdf` underflows. Arguments and errors are those of
+    `logpdf`.
 
     >>> from pullback.scipy.stats import beta
     >>> print(beta.logcdf(1., 1., 1.))
     0.0
     """
-    return log_of(*_parts("beta.logcdf", x, a, b, loc, scale))
+    return _apply("beta.logcdf", (-np.inf, 0), _log_incomplete(False), x, a, b, loc, scale)
 
 
 @boundary
 def sf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
-    """`1 - cdf`, accurate where it is small. Arguments and errors are those of `cdf`.
+    """`1 - cdf`, accurate where it is small. Arguments and errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import beta
     >>> print(beta.sf(0.25, 1., 1.))
     0.75
     """
-    return _parts("beta.sf", x, a, b, loc, scale)[1]
+    return _apply("beta.sf", (1, 0), _incomplete(True), x, a, b, loc, scale)
 
 
 @boundary
 def logsf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
-    """The logarithm of `sf`, accurate near 0. Arguments and errors are those of `cdf`.
+    """The logarithm of `sf`, accurate at both ends. Arguments and errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import beta
     >>> print(beta.logsf(0., 1., 1.))
     0.0
     """
-    below, above = _parts("beta.logsf", x, a, b, loc, scale)
-    return log_of(above, below)
+    return _apply("beta.logsf", (0, -np.inf), _log_incomplete(True), x, a, b, loc, scale)

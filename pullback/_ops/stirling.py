@@ -1,0 +1,101 @@
+"""Ratios of the gamma function and differences of polygamma functions, without cancellation.
+
+Stirling's series is that of DLMF 5.11.1; an argument that is too small for it is raised by the recurrence 5.5.1.
+"""
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from pullback._core.array import Array
+from pullback._ops.elementwise import add, mul, scalar
+from pullback._ops.expressions import Expr, kernel, polynomial, where_any, written
+from pullback._ops.families import FLOAT, nary
+from pullback._ops.gamma_formulas import bernoulli, log_derivative
+from pullback._ops.zeta import polygamma
+
+_BERNOULLI = [float(number) for number in bernoulli(10)]
+_RAISED = 8
+# (a + 1) (a + 2) ... (a + 7), in powers of a
+_RISING = (5040.0, 13068.0, 13132.0, 6769.0, 1960.0, 322.0, 28.0, 1.0)
+
+
+def excess(u: Expr, log: Expr) -> Expr:
+    """`u - log(1 + u)`, at least 0; the logarithm is given, and serves where |u| > 1/2."""
+    # with w = u / (2 + u) it is u w - 2 (w**3 / 3 + w**5 / 5 + ...), as log(1 + u) = 2 artanh(w)
+    near = u.abs().is_("LT", 0.5)
+    inner = near.choose(u, 0.0)
+    w = inner / (inner + 2.0)
+    square = w * w
+    series = polynomial(square, [1 / k for k in range(3, 28 if u.double else 14, 2)])
+    return near.choose(w * (inner - square * series * 2.0), u - log)
+
+
+def scaled_gamma(a: Expr) -> tuple[Expr, Expr]:
+    """`a**a exp(-a) / gamma(a)` for a > 0, as a factor and the exponent of another one, of moderate size both."""
+    low = a.is_("LT", float(_RAISED))
+    z = low.choose(a + float(_RAISED), a)
+    r = 1.0 / z
+    terms = [b / (2 * k * (2 * k - 1)) for k, b in enumerate(_BERNOULLI, 1)]
+    series = r * polynomial(r * r, terms if a.double else terms[:4])
+    few = low.choose(a, 1.0)
+    product = few * r * polynomial(few, _RISING) * (r * r * r * r * r * r * r)
+    raised = few * (few * r).log() + float(_RAISED)
+    root = (z * (0.5 / math.pi)).sqrt()
+    return low.choose(product * root, root), low.choose(raised, 0.0) - series
+
+
+def _step(a: Expr, b: Expr, n: int) -> Expr:
+    """`polygamma(n, a + b) - polygamma(n, a)` for a > 0 and b >= 0: sums of terms of one sign."""
+    raised = 10 if a.double else 6
+    order = math.factorial(n)
+    total = a * 0.0
+    for k in range(raised):
+        total = total + _power_step(a + float(k), b, [0.0] * (n + 1) + [float(order)])
+    z = a + float(raised)
+    # the series of DLMF 5.11.2 and its derivatives, in powers of 1 / z
+    powers = [0.0] * (n + 18 if a.double else n + 8)
+    if n:
+        powers[n] = float(math.factorial(n - 1))
+    powers[n + 1] = order / 2
+    for k, number in enumerate(_BERNOULLI, 1):
+        if 2 * k + n < len(powers):
+            powers[2 * k + n] = number * math.factorial(2 * k + n - 1) / math.factorial(2 * k)
+    total = total + _power_step(z, b, powers)
+    return total + (b / z).log1p() if n == 0 else -total if n % 2 else total
+
+
+def digamma_step(a: Expr, b: Expr) -> Expr:
+    """`digamma(a + b) - digamma(a)` for a > 0 and b >= 0."""
+    return _step(a, b, 0)
+
+
+def _power_step(z: Expr, b: Expr, powers: list[float]) -> Expr:
+    """The polynomial in 1 / z less that in 1 / (z + b), by its divided difference."""
+    upper, lower = 1.0 / z, 1.0 / (z + b)
+    value, slope = lower * 0.0 + powers[-1], lower * 0.0
+    for coefficient in powers[-2::-1]:
+        slope = slope * upper + value
+        value = value * lower + coefficient if coefficient else value * lower
+    return b * upper * lower * slope
+
+
+def _polygamma_step(a: Expr, b: Expr, n: int) -> Expr:
+    good = a.is_("GT", 0.0) & b.is_("GE", 0.0) & a.is_("LT", np.inf) & b.is_("LT", np.inf)
+    value = _step(good.choose(a, 1.0), good.choose(b, 1.0), n)
+    if n:
+        return good.choose(value, np.nan)
+    return where_any(~good, lambda a, b: log_derivative(a + b) - log_derivative(a), value, a, b)
+
+
+polygamma_step_p = nary(
+    "polygamma_step", kernel(_polygamma_step), written(_polygamma_step),
+    lambda t, y, a, b, n: mul(t, polygamma_step(a, b, n + 1)),
+    lambda t, y, a, b, n: mul(t, polygamma(scalar(a, n + 1), add(a, b))), add=add, accepts=FLOAT)
+
+
+def polygamma_step(a: Any, b: Any, n: int) -> Array:
+    """`polygamma(n, a + b) - polygamma(n, a)` of positive operands; of n = 0 also of negative ones."""
+    return polygamma_step_p.bind(a, b, n=n)

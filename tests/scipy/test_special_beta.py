@@ -1,0 +1,169 @@
+"""beta, betaln and betainc: values and derivatives against mpmath, eager and compiled; limits, large parameters."""
+import itertools
+
+import mpmath
+import numpy as np
+import pytest
+
+import pullback as pb
+import pullback.numpy as pnp
+from pullback.scipy import special
+
+ORDERS = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (2, 0, 0), (1, 1, 0), (0, 2, 0), (1, 0, 1), (0, 1, 1), (0, 0, 2)]
+# a, b, x: inside, in both tails, tiny and moderately large parameters
+POINTS = [(2.3, 0.7, 0.4), (2.3, 0.7, 0.96), (50.0, 70.0, 0.4), (50.0, 70.0, 0.1), (50.0, 70.0, 0.75),
+          (0.01, 3.0, 0.001), (1e-3, 2e-3, 0.2), (1.0, 1.0, 0.25), (0.5, 12.0, 1e-7), (300.0, 0.5, 0.99),
+          (800.0, 1200.0, 0.41)]
+BOTH = [lambda fun: fun, pb.jit]
+
+
+def relative(got, expected):
+    return abs(float((mpmath.mpf(float(got)) - expected) / expected))
+
+
+def exact(a, b, x):
+    return mpmath.betainc(a, b, 0, x, regularized=True)
+
+
+def all_derivatives(fun):
+    """Of betainc: the value and the derivatives in the order of ORDERS."""
+
+    def run(*args):
+        places = (0, 1, 2)
+        first = pb.grad(fun, places)(*args)
+        second = pb.hessian(fun, places)(*args)
+        pairs = [(0, 0), (0, 1), (1, 1), (0, 2), (1, 2), (2, 2)]
+        return [fun(*args), *first, *[second[i][j] for i, j in pairs]]
+
+    return run
+
+
+@pytest.mark.parametrize("x64", [True, False])
+def test_betainc_and_its_derivatives_in_all_arguments(x64):
+    eps = 2.0 ** -52 if x64 else 2.0 ** -23
+    dtype = np.float64 if x64 else np.float32
+    with pb.enable_x64(x64):
+        compiled = pb.jit(all_derivatives(special.betainc))
+        for point in POINTS:
+            args = [dtype(v) for v in point]
+            with mpmath.workdps(50):
+                numbers = [mpmath.mpf(float(v)) for v in args]
+                expected = [mpmath.diff(exact, tuple(numbers), order) if any(order) else exact(*numbers)
+                            for order in ORDERS]
+            # what a rounding of the arguments does to the function and its derivatives
+            change = [abs(v * expected[1 + i]) for i, v in enumerate(numbers)]
+            unclear = 1 + float(sum(change) / abs(expected[0])) + max(point[:2]) ** 0.5
+            for got in (all_derivatives(special.betainc)(*args), compiled(*args)):
+                for order, g, e in zip(ORDERS, got, expected, strict=True):
+                    if abs(e) > (1e-290 if x64 else 1e-30):
+                        bound = (32, 64, 256)[sum(order)] * eps * unclear
+                        assert relative(g, e) < bound, (point, order, g, e)
+
+
+def tail_by_quadrature(a, b, x):
+    """I_x(a, b) where a and b are large and x lies a few widths below the mean."""
+    with mpmath.workdps(60):
+        a, b, x = (mpmath.mpf(float(v)) for v in (a, b, x))
+        width = mpmath.sqrt(a * b / (a + b) ** 3)
+        logarithm = mpmath.loggamma(a + b) - mpmath.loggamma(a) - mpmath.loggamma(b)
+        points = [x - k * width for k in range(40, -1, -4)]
+        return mpmath.quad(lambda t: mpmath.exp((a - 1) * mpmath.log(t) + (b - 1) * mpmath.log(1 - t) + logarithm),
+                           points)
+
+
+def test_large_parameters():
+    with pb.enable_x64(True):
+        for run in BOTH:
+            betainc = run(special.betainc)
+            for n in (1e4, 1e6, 1e10, 1e17, 1e200):
+                assert abs(float(betainc(n, n, 0.5)) - 0.5) < 1e-14
+            for a, b, widths in ((1e5, 3e5, 1.0), (1e8, 1e8, 3.0), (1e6, 1e9, 0.0), (4e5, 2e4, 8.0)):
+                x = a / (a + b) - widths * (a * b / (a + b) ** 3) ** 0.5
+                # the argument is rounded, and the slope is x sqrt(a (a + b) / b) or so
+                bound = 2.0 ** -52 * (32 + 8 * (1 + widths) * (a * (a + b) / b) ** 0.5)
+                assert relative(betainc(a, b, x), tail_by_quadrature(a, b, x)) < bound
+    for run in BOTH:
+        assert abs(float(run(special.betainc)(30.0, 1e4, 0.01)) - 1) < 1e-6
+        assert abs(float(run(special.betainc)(1e17, 1e17, 0.5)) - 0.5) < 1e-6
+        assert run(special.betainc)(3e38, 1e38, 0.5) == 0
+        assert run(special.betainc)(1e38, 3e38, 0.5) == 1
+
+
+@pytest.mark.parametrize("run", BOTH)
+def test_limits_of_betainc(run):
+    inf, nan = np.inf, np.nan
+    cases = [((0, 1, 0.5), 1), ((2, 0, 0.5), 0), ((inf, 1, 0.5), 0), ((1, inf, 0.5), 1), ((2, 3, 0), 0), ((2, 3, 1), 1),
+             ((0, inf, 0.5), 1), ((inf, 0, 0.5), 0), ((0, 0, 0.5), nan), ((inf, inf, 0.5), nan), ((-1, 2, 0.5), nan),
+             ((1, -2, 0.5), nan), ((1, 2, -0.1), nan), ((1, 2, 1.1), nan), ((nan, 1, 0.5), nan), ((1, 1, nan), nan),
+             ((1e-30, 1, 0.5), 1), ((1, 1e-30, 0.5), 6.931472e-31), ((1e-30, 1e-30, 0.3), 0.5),
+             ((0.5, 0.5, 1e-30), 6.3661977e-16)]
+    a, b, x = np.array([case for case, _ in cases], np.float32).T
+    np.testing.assert_allclose(run(special.betainc)(a, b, x), np.array([value for _, value in cases]), 4e-6)
+    # nothing is below 0 or above 1, and no slope is nan where the value is none
+    for tiny in (1e-30, 1e-10):
+        value = np.asarray(run(special.betainc)(np.float32(tiny), np.float32([tiny, 1, 5]), np.float32(0.3)))
+        assert (value >= 0).all()
+        assert (value <= 1).all()
+    slopes = run(pb.grad(lambda *args: special.betainc(*args).sum(), (0, 1, 2)))(a, b, x)
+    for slope in slopes[:2]:
+        assert not np.isnan(np.asarray(slope)[:8]).any()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_betaln_and_its_slopes(dtype):
+    eps = float(np.finfo(dtype).eps)
+    values = [1e-20, 1e-3, 0.5, 1.0, 2.5, 7.0, 9.0, 200.0, 1e6, 3e9, 1e17]
+    pairs = np.array(list(itertools.product(values, values)), dtype)
+    with pb.enable_x64(True):
+        for run in BOTH:
+            got = np.asarray(run(special.betaln)(*pairs.T), np.float64)
+            slopes = run(pb.grad(lambda a, b: special.betaln(a, b).sum(), (0, 1)))(*pairs.T)
+            for i, (a, b) in enumerate(pairs):
+                with mpmath.workdps(60):
+                    p, q = mpmath.mpf(float(a)), mpmath.mpf(float(b))
+                    value = mpmath.loggamma(p) + mpmath.loggamma(q) - mpmath.loggamma(p + q)
+                    by_a = mpmath.digamma(p) - mpmath.digamma(p + q)
+                    by_b = mpmath.digamma(q) - mpmath.digamma(p + q)
+                # near its zeros, of which (1, 1) is one, the value has an absolute error
+                assert abs(float(got[i] - value)) < 16 * eps * max(1, abs(float(value))), (a, b)
+                for slope, e in ((slopes[0][i], by_a), (slopes[1][i], by_b)):
+                    assert relative(slope, e) < 16 * eps, (a, b)
+
+
+def test_betaln_of_the_report():
+    for run in BOTH:
+        np.testing.assert_allclose(run(special.betaln)(np.float32(1e6), np.float32(0.5)), -6.3353902, 3e-7)
+        np.testing.assert_allclose(run(special.beta)(np.float32(1), np.float32(3e9)), 1 / 3e9, 2e-6)
+
+
+@pytest.mark.parametrize("run", BOTH)
+def test_beta_of_negative_and_infinite_operands(run):
+    with pb.enable_x64(True):
+        a, b = np.array([-0.5, -2.5, 2.3, -1.5]), np.array([2.3, 0.7, -0.5, -0.25])
+        np.testing.assert_allclose(run(special.beta)(a, b), [float(mpmath.beta(*ab)) for ab in zip(a, b, strict=True)],
+                                   1e-13)
+        slope = run(pb.grad(lambda a, b: special.betaln(a, b).sum()))(a, b)
+        np.testing.assert_allclose(slope, [float(mpmath.digamma(p) - mpmath.digamma(p + q))
+                                           for p, q in zip(a, b, strict=True)], 1e-12)
+        assert run(special.betaln)(np.inf, 2.0) == -np.inf
+        assert run(special.beta)(2.0, np.inf) == 0
+        assert run(special.betaln)(0.0, 2.0) == np.inf
+
+
+def test_second_derivatives_of_betaln_do_not_cancel():
+    with pb.enable_x64(True):
+        for run in BOTH:
+            for a, b in ((1e6, 0.5), (3.0, 1e-9), (1e-3, 1e5)):
+                got = run(pb.grad(pb.grad(special.betaln)))(a, b)
+                with mpmath.workdps(60):
+                    p, q = mpmath.mpf(a), mpmath.mpf(b)
+                    assert relative(got, mpmath.psi(1, p) - mpmath.psi(1, p + q)) < 256 * 2.0 ** -52
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_low_precision_is_computed_in_float32(dtype):
+    a, b, x = (pnp.asarray(v, dtype) for v in ([0.5, 3.0], [2.0, 40.0], [0.1, 0.05]))
+    expected = np.asarray(special.betainc(*(v.astype("float32") for v in (a, b, x))))
+    for got in (special.betainc(a, b, x), pb.jit(special.betainc)(a, b, x)):
+        assert got.dtype == a.dtype
+        np.testing.assert_allclose(np.asarray(got, np.float32), expected, 0.51 * float(pnp.finfo(dtype).eps))
