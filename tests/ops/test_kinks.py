@@ -152,3 +152,45 @@ def test_mixed_derivatives_of_powers_with_exponent_zero():
     for first, second in ((0, 1), (1, 0)):
         assert float(pb.grad(pb.grad(pnp.power, first), second)(2., 0.)) == 0.5
     assert float(pb.grad(pnp.power)(0., 0.)) == 0
+
+
+def sum_of_squares(x):
+    return (pnp.linalg.eigvalsh(x) ** 2).sum()
+
+
+def sum_of_fourth_powers(x):
+    return (pnp.linalg.svdvals(x) ** 4).sum()
+
+
+def as_polynomial(x):
+    symmetric = (x + x.T) / 2
+    return pnp.trace(symmetric @ symmetric)
+
+
+def as_polynomial_of_fourth_degree(x):
+    return pnp.trace(x.T @ x @ x.T @ x)
+
+
+@pytest.mark.parametrize("jitted", [False, True], ids=["eager", "jit"])
+@pytest.mark.parametrize(("spectral", "polynomial", "at"), [
+    (sum_of_squares, as_polynomial, 2 * np.eye(2)),
+    (sum_of_squares, as_polynomial, np.diag([1., 1., 3.])),
+    (sum_of_squares, as_polynomial, np.diag([1., 2., 4.])),
+    (sum_of_fourth_powers, as_polynomial_of_fourth_degree, np.diag([1., 0., 0.])),
+    (sum_of_fourth_powers, as_polynomial_of_fourth_degree, np.diag([3., 2., 1.])),
+], ids=["2I", "two equal", "all different", "two zeros", "different singular values"])
+def test_second_derivatives_where_values_repeat_are_right_or_nan(spectral, polynomial, at, jitted):
+    wrap = pb.jit if jitted else lambda f: f
+    with pb.enable_x64():
+        x = pnp.array(at)
+        np.testing.assert_allclose(wrap(pb.grad(spectral))(x), pb.grad(polynomial)(x), atol=1e-12)
+        np.testing.assert_allclose(wrap(pb.jacfwd(spectral))(x), pb.grad(polynomial)(x), atol=1e-12)
+        right = np.asarray(pb.hessian(polynomial)(x))
+        for outer in (pb.jacfwd, pb.jacrev):
+            for inner in (pb.jacfwd, pb.jacrev):
+                got = np.asarray(wrap(outer(inner(spectral)))(x))
+                known = ~np.isnan(got)
+                np.testing.assert_allclose(got[known], right[known], atol=1e-11)
+                values = np.diag(at)
+                if len({*values}) == len(values):
+                    assert known.all()
