@@ -126,11 +126,15 @@ def _vector_norm(name: str, x: Array, ord: Any, axes: tuple[int, ...], keepdims:
     sizes = magnitude(x)
     zero, one = (scalar_like(n, sizes.aval.dtype) for n in (0, 1))
     p = convert_element_type(as_operand(ord, name, 1), sizes.aval.dtype)
-    # the norm has its tip where all is zero, where the powers have none of the derivatives that add up to 0
-    tip = eq(reduced(reduce_max_p, sizes, axes, True), zero) if sizes.aval.size else None
-    total = reduced(reduce_sum_p, elementwise.pow(sizes if tip is None else select(tip, one, sizes), p), axes, keepdims)
-    y = elementwise.pow(total, elementwise.div(one, p))
-    return y if tip is None else select(reshape(tip, y.aval.shape), zero, y)
+    if isinstance(ord, (int, float)) and ord > 1:
+        total = reduced(reduce_sum_p, elementwise.pow(sizes, p), axes, keepdims)
+        tip = eq(total, zero)
+    else:
+        # at the tip, where all is zero, each power is a cusp with an infinite slope, which no zero makes 0
+        tip = eq(reduced(reduce_max_p, sizes, axes, True), zero)
+        total = reduced(reduce_sum_p, elementwise.pow(select(tip, one, sizes), p), axes, keepdims)
+        tip = reshape(tip, total.aval.shape)
+    return select(tip, zero, elementwise.pow(select(tip, one, total), elementwise.div(one, p)))
 
 
 def _matrix_norm(name: str, x: Array, ord: Any, rows: int, columns: int, keepdims: bool) -> Array:
