@@ -169,13 +169,13 @@ class Host(Expr):
         return True
 
 
-def written(body: Callable, double: bool = False) -> Callable:
-    """A lowering rule from a function of Exprs; half precision is computed in float32, or all in float64."""
+def written(body: Callable) -> Callable:
+    """A lowering rule from a function of Exprs; half precision is computed in float32."""
 
     def lower(ctx, *args, **params):
         dtype = args[0].aval.dtype
         half = dtype.itemsize <= 2 and dtypes.is_float(dtype)
-        wide = np.dtype(np.float64) if double else np.dtype(np.float32) if half else dtype
+        wide = np.dtype(np.float32) if half else dtype
         return ctx.convert(body(*[Expr(ctx, ctx.convert(x, wide)) for x in args], **params).value, dtype)
 
     return lower

@@ -87,6 +87,20 @@ def log_gamma_one(z: Expr) -> Expr:
     return z * (z - 1.0) * polynomial(z * 2.0 - 1.0, coefficients)
 
 
+def log_gamma_near(y: Expr) -> tuple[Expr, Expr]:
+    """log(gamma(y)) for y in (0, 8) in two parts: what is small, and the logarithm of a product."""
+    z, p, _ = _reduced(y)
+    below = y.is_("LT", 1.0)
+    log = below.choose(y, p).log()
+    return log_gamma_one(z), below.choose(-log, log)
+
+
+def gamma_near(y: Expr) -> Expr:
+    """gamma(y) for y in [1, 8)."""
+    z, p, _ = _reduced(y)
+    return log_gamma_one(z).exp() * p
+
+
 def stirling(y: Expr) -> Expr:
     """log(gamma(y)) - (y - 1/2) log(y) + y - log(2 pi) / 2 for y >= 8."""
     inverse = 1.0 / y

@@ -1,76 +1,133 @@
-"""The regularized incomplete gamma functions.
+"""The regularized incomplete gamma functions, their logarithms, and the density that they are integrals of.
 
-XLA has no operations for them: their lowerings are written here, in `expressions`.
+All are differentiable to every order in both arguments. The derivatives by the order a are primitives of their own,
+with a parameter `order`, so that none comes from a difference; their formulas stand in `incomplete_gamma_formulas`.
+The kernels of the two functions are SciPy's where it serves, run in float64.
 """
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import comb
 from typing import Any
 
 import numpy as np
 
 from pullback._core.array import Array
+from pullback._core.primitive import Primitive
 from pullback._ops import compare as c
-from pullback._ops.elementwise import add, exp, log, mul, neg, scalar, sub
-from pullback._ops.expressions import Expr, continued_fraction, iterate, written
-from pullback._ops.families import FLOAT, nary, operands, scipy_kernel
-from pullback._ops.gamma import lgamma
-from pullback._ops.rules import no_derivative
-
-# --- the incomplete gamma function: by its series where x <= max(a, 1), else by a continued fraction ---
-
-
-def _gamma_parts(a: Expr, x: Expr) -> tuple[Expr, Expr, Expr]:
-    """(whether the series serves, P(a, x) by it, Q(a, x) by the fraction), for a > 0 and finite x > 0."""
-    eps = float(np.finfo(x.value.aval.dtype).eps)
-    by_series = x.is_("LE", a) | x.is_("LE", 1.0)
-    front = (a * x.log() - x - a.lgamma()).exp()
-    sa, sx = by_series.choose(a, 1.0), by_series.choose(x, 0.5)
-    _, total, *_ = iterate(
-        [sa * 0.0 + 1.0, sa * 0.0 + 1.0, sa, sx],
-        lambda n, term, total, a, x: (lambda t: [t, total + t, a, x])(term * x / (a + n)),
-        lambda term, total, a, x: term.is_("GT", total * eps))
-    fa, fx = by_series.choose(1.0, a), by_series.choose(2.0, x)
-    inverse = continued_fraction(fx, fx + 1.0 - fa, lambda n, a, x: (n * (a - n), x + 1.0 - a + n * 2.0), fa, fx)
-    return by_series, front * total / a, front * inverse
+from pullback._ops import incomplete_gamma_formulas as formulas
+from pullback._ops.elementwise import add, div, mul, neg, scalar, sub
+from pullback._ops.expressions import Expr, Host
+from pullback._ops.families import FLOAT, elementwise, operands, scipy_kernel
+from pullback._ops.rules import per_operand_jvp
+from pullback._ops.zeta import polygamma
 
 
-def _gamma_edges(a: Expr, x: Expr, value: Expr, at_zero: float) -> Expr:
-    good = a.is_("GT", 0.0) & x.is_("GE", 0.0)
-    value = x.is_("EQ", 0.0).choose(at_zero, x.is_("EQ", np.inf).choose(1.0 - at_zero, value))
-    return good.choose(value, np.nan)
+def _primitive(name: str, body: Callable, by_order: Callable | None, by_x: Callable | None,
+               kernel: Callable | None = None) -> Primitive:
+    """A function of a and x whose formula takes the digits wanted, computed in float64."""
+
+    def on_host(a, x, **params):
+        digits = formulas.DOUBLE if a.dtype.itemsize == 8 else formulas.SINGLE
+        a, x = np.broadcast_arrays(np.asarray(a, np.float64), np.asarray(x, np.float64))
+        return body(Host(a), Host(x), digits, **params).value
+
+    def lower(ctx, a, x, **params):
+        dtype = a.aval.dtype
+        digits = formulas.DOUBLE if dtype.itemsize == 8 else formulas.SINGLE
+        wide = [Expr(ctx, ctx.convert(v, np.dtype(np.float64))) for v in (a, x)]
+        return ctx.convert(body(*wide, digits, **params).value, dtype)
+
+    p = elementwise(name, kernel or on_host, lower, FLOAT)
+    if by_order is not None and by_x is not None:
+        per_operand_jvp(p, add, lambda t, y, a, x, **params: mul(t, by_order(y, a, x, **params)),
+                        lambda t, y, a, x, **params: mul(t, by_x(y, a, x, **params)))
+    return p
 
 
-@written
-def _igamma_lower(a, x):
-    by_series, lower, upper = _gamma_parts(a, x)
-    return _gamma_edges(a, x, by_series.choose(lower, 1.0 - upper), 0.0)
+def _total(terms: list[Array]) -> Array:
+    total = terms[0]
+    for term in terms[1:]:
+        total = add(total, term)
+    return total
 
 
-@written
-def _igammac_lower(a, x):
-    by_series, lower, upper = _gamma_parts(a, x)
-    return _gamma_edges(a, x, by_series.choose(1.0 - lower, upper), 1.0)
+# --- the density x^(a-1) exp(-x) / gamma(a), the derivative of P(a, x) by x ---
 
 
-def _gamma_density(a, x):
-    """The derivative of P(a, x) by x: x^(a-1) exp(-x) / gamma(a)."""
-    one = scalar(a, 1)
-    unclear = c.bitwise_and(c.eq(a, one), c.eq(x, scalar(x, 0)))  # 0 log(0), which is 0
-    power = mul(sub(a, one), log(c.select(unclear, one, x)))
-    return exp(sub(sub(power, x), lgamma(a)))
+def _log_slope(a: Array, x: Array) -> Array:
+    """The derivative by x of the logarithm of the density, (a - 1) / x - 1: -1 for a = 1 down to x = 0."""
+    corner = c.bitwise_and(c.eq(a, scalar(a, 1)), c.eq(x, scalar(x, 0)))
+    quotient = div(sub(sub(a, x), scalar(x, 1)), c.select(corner, scalar(x, 1), x))
+    return c.select(corner, scalar(x, -1), quotient)
 
 
-igamma_p = nary("igamma", scipy_kernel("gammainc"), _igamma_lower, no_derivative("igamma", "its order a"),
-                lambda t, y, a, x: mul(t, _gamma_density(a, x)), add=add, accepts=FLOAT)
-igammac_p = nary("igammac", scipy_kernel("gammaincc"), _igammac_lower, no_derivative("igammac", "its order a"),
-                 lambda t, y, a, x: neg(mul(t, _gamma_density(a, x))), add=add, accepts=FLOAT)
+def _density_by_x(y, a, x, order):
+    value = mul(y, _log_slope(a, x))
+    if not order:
+        return value
+    return add(value, mul(scalar(x, order), div(gamma_density_p.bind(a, x, order=order - 1), x)))
+
+
+gamma_density_p: Primitive = _primitive("gamma_density", formulas.density,
+                             lambda y, a, x, order: gamma_density_p.bind(a, x, order=order + 1), _density_by_x)
+log_gamma_density_p: Primitive = _primitive("log_gamma_density", formulas.log_density,
+                                 lambda y, a, x: log_minus_digamma_p.bind(a, x), lambda y, a, x: _log_slope(a, x))
+log_minus_digamma_p: Primitive = _primitive("log_minus_digamma", formulas.log_slope_by_order,
+                                 lambda y, a, x: neg(polygamma(scalar(a, 1), a)), lambda y, a, x: div(scalar(x, 1), x))
+
+
+def gamma_density(a: Array, x: Array) -> Array:
+    """`x**(a - 1) exp(-x) / gamma(a)`."""
+    return gamma_density_p.bind(a, x, order=0)
+
+
+def log_gamma_density(a: Array, x: Array) -> Array:
+    """`(a - 1) log(x) - x - lgamma(a)` for a > 0 and x > 0, without cancellation."""
+    return log_gamma_density_p.bind(a, x)
+
+
+# --- P and Q ---
+
+
+def _kernel(name: str, upper: bool) -> Callable:
+    run = scipy_kernel(name, np.float64)
+
+    def kernel(a, x):
+        value = run(a, x)
+        # SciPy's series end too early in the tails of large orders, and its fractions lose digits at tiny ones
+        far = ((a > 150) & (abs(x - a) > 4 * np.sqrt(abs(a))) | (a < 1e-3)) & (x > 0) & (x < np.inf) & (a < np.inf)
+        if np.any(far):
+            a, x, far = np.broadcast_arrays(a, x, far)
+            digits = formulas.DOUBLE if a.dtype.itemsize == 8 else formulas.SINGLE
+            some, there = (Host(v[far].astype(np.float64)) for v in (a, x))
+            value = np.array(value)
+            value[far] = formulas.probability(some, there, digits, upper).value
+        return value
+
+    return kernel
+
+
+def _derivative(a: Array, x: Array, order: int) -> Array:
+    return igamma_derivative_p.bind(a, x, order=order)
+
+
+igamma_derivative_p: Primitive = _primitive("igamma_derivative", formulas.derivative,
+                                 lambda y, a, x, order: _derivative(a, x, order + 1),
+                                 lambda y, a, x, order: gamma_density_p.bind(a, x, order=order))
+igamma_p = _primitive("igamma", lambda a, x, digits: formulas.probability(a, x, digits, False),
+                      lambda y, a, x: _derivative(a, x, 1), lambda y, a, x: gamma_density(a, x),
+                      _kernel("gammainc", False))
+igammac_p = _primitive("igammac", lambda a, x, digits: formulas.probability(a, x, digits, True),
+                       lambda y, a, x: neg(_derivative(a, x, 1)), lambda y, a, x: neg(gamma_density(a, x)),
+                       _kernel("gammaincc", True))
 
 
 def igamma(a: Any, x: Any) -> Array:
-    """The regularized lower incomplete gamma function P(a, x) for a > 0 and x >= 0, else nan, elementwise.
+    """The regularized lower incomplete gamma function P(a, x) for a >= 0 and x >= 0, else nan, elementwise.
 
-    Floats of one dtype, of shapes that broadcast; TypeError for others. The derivative by `a` is refused with
-    NotImplementedError. Source: DLMF 8.2; compiled, by the series 8.7.1 or the continued fraction 8.9.
+    Floats of one dtype, of shapes that broadcast; TypeError for others. It is differentiable in both, to every order.
+    Source: DLMF 8.2; compiled, by quadrature or the series 8.7.1.
 
     >>> from pullback import lax
     >>> print(f"{lax.igamma(1., 1.):.4f}")
@@ -89,3 +146,43 @@ def igammac(a: Any, x: Any) -> Array:
     0.3679
     """
     return igammac_p.bind(*operands("igammac", a, x))
+
+
+# --- their logarithms, whose derivatives by x are the density over P, or Q: the hazard h ---
+
+
+def _log_by_x(y, a, x, upper, order):
+    hazard = hazard_p.bind(a, x, upper=upper, order=order)
+    return neg(hazard) if upper else hazard
+
+
+def _hazard_by_x(y, a, x, upper, order):
+    """The derivative by x is h ((a - 1) / x - 1 - h), with + h for Q; this is its derivative by a, by Leibniz' rule."""
+    hazards = [hazard_p.bind(a, x, upper=upper, order=k) for k in range(order)] + [y]
+    factors = [h if upper else neg(h) for h in hazards]
+    factors[0] = add(factors[0], _log_slope(a, x))
+    if order:
+        factors[1] = add(factors[1], div(scalar(x, 1), x))
+    return _total([mul(scalar(x, comb(order, k)), mul(hazards[k], factors[order - k])) for k in range(order + 1)])
+
+
+hazard_p: Primitive = _primitive("gamma_hazard", formulas.hazard,
+                      lambda y, a, x, upper, order: hazard_p.bind(a, x, upper=upper, order=order + 1), _hazard_by_x)
+log_igamma_p: Primitive = _primitive("log_igamma", formulas.log_probability,
+                          lambda y, a, x, upper, order: log_igamma_p.bind(a, x, upper=upper, order=order + 1),
+                          _log_by_x)
+
+
+def log_igamma(a: Array, x: Array, upper: bool = False) -> Array:
+    """The logarithm of P(a, x), or of Q(a, x) if `upper`: finite where they vanish."""
+    return log_igamma_p.bind(a, x, upper=upper, order=0)
+
+
+# --- gamma numbers as functions of their order; this one has no derivative ---
+
+gamma_log_derivative_p = _primitive("gamma_log_derivative", formulas.quantile_slope, None, None)
+
+
+def gamma_log_derivative(a: Array, log_x: Array) -> Array:
+    """d(log z)/da of a gamma sample z of parameter `a` whose logarithm is `log_x`: arrays of one dtype."""
+    return gamma_log_derivative_p.bind(a, log_x)

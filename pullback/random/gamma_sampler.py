@@ -11,8 +11,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from pullback._core import dtypes
 from pullback._core.array import Array, lift
 from pullback._core.jaxpr import Jaxpr, eval_jaxpr
@@ -22,15 +20,11 @@ from pullback._core.types import ShapedArray
 from pullback._core.zeros import Zero, zero_of
 from pullback._higher_order.while_loop import while_loop
 from pullback._ops.compare import eq, select
-from pullback._ops.elementwise import exp, log, pow, sqrt
-from pullback._ops.elementwise import max as maximum
-from pullback._ops.elementwise import min as minimum
-from pullback._ops.families import elementwise_batch
-from pullback._ops.gamma import digamma
+from pullback._ops.elementwise import log, pow, sqrt
+from pullback._ops.incomplete_gamma import gamma_log_derivative
 from pullback._ops.random_bits import threefry_split
 from pullback._ops.reduce import reduce_or
 from pullback._ops.shape import broadcast_to, full, move_axis
-from pullback._ops.trig import abs as absolute
 from pullback._xla.evaluate import eagerly
 from pullback.random.continuous import standard_exponential
 from pullback.random.samplers import standard_normal, unit_uniform
@@ -139,80 +133,3 @@ def _gamma_batch(operands, dims, log_space):
 
 random_gamma_p.jvp = _gamma_jvp
 random_gamma_p.batch = _gamma_batch
-
-# --- the derivative of log z by a, where z is a sample ---
-
-_LIMIT = 10_000
-
-
-def _by_series(a: Array, log_x: Array, x: Array) -> Array:
-    """For x below a + 1: P = x**a exp(-x) S / gamma(a + 1), with S the sum of x**n / ((a + 1) ... (a + n))."""
-    small = float(dtypes.finfo(x.dtype).eps)
-    one, zero = full(x.shape, 1, x.dtype), full(x.shape, 0, x.dtype)
-
-    def unfinished(carry: Any) -> Array:
-        n, term, dterm, total, dtotal = carry
-        return _any((term > small * total) | (absolute(dterm) > small * absolute(dtotal))) & (n < _LIMIT)
-
-    def step(carry: Any) -> Any:
-        n, term, dterm, total, dtotal = carry
-        ratio = x / (a + n)
-        dterm = (dterm - term / (a + n)) * ratio
-        term = term * ratio
-        return n + 1, term, dterm, total + term, dtotal + dterm
-
-    start = (lift(x.dtype.type(1)), one, zero, one, zero)
-    total, dtotal = while_loop(unfinished, step, step(start))[3:]
-    return -(total * (log_x - digamma(a + 1)) + dtotal) / a
-
-
-def _by_fraction(a: Array, log_x: Array, x: Array) -> Array:
-    """For x above a + 1: 1 - P = x**a exp(-x) F / gamma(a), with the continued fraction
-
-    F = 1 / (b(0) - 1 (1 - a) / (b(1) - 2 (2 - a) / (b(2) - ...))),  b(n) = x + 2n + 1 - a,
-
-    as a product of ratios of its convergents (Lentz), each with its derivative by a.
-    """
-    small = 2 * float(dtypes.finfo(x.dtype).eps)
-
-    def unfinished(carry: Any) -> Array:
-        n, ratio, dratio = carry[:3]
-        return _any((absolute(ratio - 1) > small) | (absolute(dratio) > small)) & (n < _LIMIT)
-
-    def step(carry: Any) -> Any:
-        n, _, _, f, df, above, dabove, below, dbelow = carry  # numerators stand inverted: the first is infinite
-        n = n + 1
-        w, b = n * (a - n), x + (2 * n + 1) - a
-        numerator, dnumerator = b + w * above, w * dabove + n * above - 1
-        above = 1 / numerator
-        dbelow, below = w * dbelow + n * below - 1, 1 / (b + w * below)
-        dbelow = -dbelow * (below * below)
-        ratio, dratio = numerator * below, dnumerator * below + numerator * dbelow
-        return (n, ratio, dratio, f * ratio, df * ratio + f * dratio, above, -dnumerator * (above * above), below,
-                dbelow)
-
-    first = 1 / (x + 1 - a)
-    zero = full(x.shape, 0, x.dtype)
-    start = (lift(x.dtype.type(0)), zero, zero, first, first * first, zero, zero, first, first * first)
-    f, df = while_loop(unfinished, step, start)[3:5]
-    return f * (log_x - digamma(a)) + df
-
-
-def _log_derivative(a: Array, log_x: Array) -> Array:
-    if a.dtype.itemsize < 4:
-        single = np.float32
-        return _log_derivative(a.astype(single), log_x.astype(single)).astype(a.dtype)
-    x = exp(log_x)
-    below = x <= a + 1
-    series = _by_series(a, select(below, log_x, log(a)), minimum(x, a + 1))
-    fraction = _by_fraction(a, maximum(log_x, log(a + 1)), maximum(x, a + 1))
-    return select(below, series, fraction)
-
-
-gamma_log_derivative_p = composed("gamma_log_derivative", _log_derivative)
-gamma_log_derivative_p.batch = elementwise_batch(gamma_log_derivative_p)
-
-
-def gamma_log_derivative(a: Array, log_x: Array) -> Array:
-    """d(log z)/da of a gamma sample z of parameter `a` whose logarithm is `log_x`: arrays of one shape and dtype."""
-    return gamma_log_derivative_p.bind(a, log_x)

@@ -189,12 +189,10 @@ gammaln = _function("gammaln", g.lgamma_p,
 digamma = _function("digamma", g.digamma_p, "The derivative of `gammaln` (DLMF 5.2.2): nan at 0, -1, -2, ...",
                     "1.", "-0.5772157")
 gammainc = _function_of_two("gammainc", ig.igamma_p,
-                            "The regularized lower incomplete gamma function P(a, x) (DLMF 8.2.4); "
-                            "differentiable in `x`.",
+                            "The regularized lower incomplete gamma function P(a, x) (DLMF 8.2.4).",
                             "a x", "1., 0.", "0.0")
 gammaincc = _function_of_two("gammaincc", ig.igammac_p,
-                             "The regularized upper incomplete gamma function Q(a, x) (DLMF 8.2.4); "
-                             "differentiable in `x`.",
+                             "The regularized upper incomplete gamma function Q(a, x) (DLMF 8.2.4).",
                              "a x", "1., 0.", "1.0")
 polygamma = _function_of_two("polygamma", zeta_ops.polygamma_p,
                              "The derivative of whole order `n` of `digamma`: `polygamma(n, x)` (DLMF 5.15); "

@@ -69,7 +69,7 @@ def test_float64_is_as_accurate_as_scipy(name, function):
         got = get(name, function)(x, *parameters(name), **settings)
         # not where SciPy takes logarithms of probabilities that are rounded to 1, or underflow
         keep = (np.abs(expected) > 1e-4) | (function not in ("logcdf", "logsf"))
-        keep &= np.isfinite(expected) | (name != "laplace")
+        keep &= np.isfinite(expected) | (name not in ("laplace", "gamma"))
         close(got[keep], expected[keep], 2e-12)
 
 
@@ -149,15 +149,11 @@ def test_values_are_those_of_jax_eagerly_and_compiled():
 
 @pytest.mark.parametrize(("name", "function"), DENSITIES)
 def test_derivatives(name, function):
-    # the order of an incomplete gamma function has no derivative here
-    fixed = name == "gamma" and function not in ("logpdf", "pdf")
     x = np.array([0.55, 1.15]) if name not in ("uniform", "beta") else np.array([0.55, 0.95])
     args = [np.array(a) for a in parameters(name)]
     with pb.enable_x64(True):
         if function in ("ppf", "isf"):
             check_grads(get(name, function), (np.array([1e-3, 0.3, 0.9]), 0.3, 1.7), order=2)
-        elif fixed:
-            check_grads(lambda x, loc, scale: get(name, function)(x, *args, loc, scale), (x, 0.3, 1.7), order=2)
         else:
             check_grads(lambda x, loc, scale, *args: get(name, function)(x, *args, loc, scale), (x, 0.3, 1.7, *args),
                         order=2)
@@ -265,8 +261,6 @@ def test_refusals():
         stats.gamma.cdf(np.ones(2), np.ones(3))
     with pytest.raises(TypeError, match=r"cauchy\.pdf: argument 0"):
         stats.cauchy.pdf("x")
-    with pytest.raises(NotImplementedError, match="igamma"):
-        pb.grad(stats.gamma.cdf, 1)(1.0, 2.0)
     logpdf = stats.multivariate_normal.logpdf
     with pytest.raises(ValueError, match=r"logpdf: cov must be a number or have shape \(\.\.\., 3, 3\) .* got \(2,\)"):
         logpdf(np.ones(3), np.ones(3), np.ones(2))

@@ -1,6 +1,7 @@
 """The gamma distribution."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,27 +9,18 @@ import numpy as np
 import pullback.numpy as pnp
 from pullback._core.array import Array
 from pullback._core.errors import boundary
+from pullback._ops.incomplete_gamma import gamma_density, log_gamma_density, log_igamma
 from pullback.scipy import special
-from pullback.scipy.stats._shared import log_of, real, where_inside
+from pullback.scipy.stats._shared import real, where_inside
 
 __all__ = ["cdf", "logcdf", "logpdf", "logsf", "pdf", "sf"]
 
 
-def _log_density(function: str, x: Any, a: Any, loc: Any, scale: Any) -> Array:
+def _part(function: str, x: Any, a: Any, loc: Any, scale: Any, outside: float, part: Callable) -> Array:
+    """A function of `a` and `(x - loc) / scale`, and what it is below 0."""
     x, a, loc, scale = real(function, x, a, loc, scale)
     z = (x - loc) / scale
-    outside = (z < 0) | (z == np.inf)
-    return where_inside(outside, -np.inf, lambda z: special.xlogy(a - 1, z) - z - special.gammaln(a) - pnp.log(scale),
-                        z, 1)
-
-
-def _parts(function: str, x: Any, a: Any, loc: Any, scale: Any) -> tuple[Array, Array]:
-    """The probabilities below `x` and above, each accurate where it is small."""
-    x, a, loc, scale = real(function, x, a, loc, scale)
-    z = (x - loc) / scale
-    outside = z < 0
-    z = pnp.where(outside, 1, z)
-    return pnp.where(outside, 0, special.gammainc(a, z)), pnp.where(outside, 1, special.gammaincc(a, z))
+    return where_inside(z < 0, outside, lambda z: part(a, z), z, 1)
 
 
 @boundary
@@ -47,7 +39,10 @@ def logpdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> print(gamma.logpdf(1., 2.))
     -1.0
     """
-    return _log_density("gamma.logpdf", x, a, loc, scale)
+    x, a, loc, scale = real("gamma.logpdf", x, a, loc, scale)
+    z = (x - loc) / scale
+    outside = (z < 0) | (z == np.inf)
+    return where_inside(outside, -np.inf, lambda z: log_gamma_density(a, z) - pnp.log(scale), z, 1)
 
 
 @boundary
@@ -58,31 +53,31 @@ def pdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> print(gamma.pdf(0., 1.))
     1.0
     """
-    return pnp.exp(_log_density("gamma.pdf", x, a, loc, scale))
+    x, a, loc, scale = real("gamma.pdf", x, a, loc, scale)
+    z = (x - loc) / scale
+    return where_inside((z < 0) | (z == np.inf), 0, lambda z: gamma_density(a, z) / scale, z, 1)
 
 
 @boundary
 def cdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The distribution function, `gammainc(a, z)`. Arguments and errors are those of `logpdf`.
 
-    It is differentiable in all but `a`: NotImplementedError.
-
     >>> from pullback.scipy.stats import gamma
     >>> print(gamma.cdf(0., 1.))
     0.0
     """
-    return _parts("gamma.cdf", x, a, loc, scale)[0]
+    return _part("gamma.cdf", x, a, loc, scale, 0, special.gammainc)
 
 
 @boundary
 def logcdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
-    """The logarithm of `cdf`, accurate near 0. Arguments and errors are those of `cdf`.
+    """The logarithm of `cdf`, accurate in both tails. Arguments and errors are those of `cdf`.
 
     >>> from pullback.scipy.stats import gamma
     >>> print(gamma.logcdf(0., 1.))
     -inf
     """
-    return log_of(*_parts("gamma.logcdf", x, a, loc, scale))
+    return _part("gamma.logcdf", x, a, loc, scale, -np.inf, log_igamma)
 
 
 @boundary
@@ -93,16 +88,15 @@ def sf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> print(gamma.sf(0., 1.))
     1.0
     """
-    return _parts("gamma.sf", x, a, loc, scale)[1]
+    return _part("gamma.sf", x, a, loc, scale, 1, special.gammaincc)
 
 
 @boundary
 def logsf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
-    """The logarithm of `sf`, accurate near 0. Arguments and errors are those of `cdf`.
+    """The logarithm of `sf`, accurate in both tails. Arguments and errors are those of `cdf`.
 
     >>> from pullback.scipy.stats import gamma
     >>> print(gamma.logsf(0., 1.))
     0.0
     """
-    below, above = _parts("gamma.logsf", x, a, loc, scale)
-    return log_of(above, below)
+    return _part("gamma.logsf", x, a, loc, scale, 0, lambda a, z: log_igamma(a, z, upper=True))

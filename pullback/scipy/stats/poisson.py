@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,21 +10,19 @@ import numpy as np
 import pullback.numpy as pnp
 from pullback._core.array import Array
 from pullback._core.errors import boundary
+from pullback._ops.incomplete_gamma import gamma_density, log_gamma_density
 from pullback.scipy import special
 from pullback.scipy.stats._shared import real, where_inside
 
 __all__ = ["cdf", "entropy", "logpmf", "pmf"]
 
 
-def _log_mass(function: str, k: Any, mu: Any, loc: Any) -> Array:
+def _mass(function: str, k: Any, mu: Any, loc: Any, impossible: float, mass: Callable) -> Array:
+    """`mass(k + 1, mu)`, and what it is of what is no count: mu^k exp(-mu) / k! is a gamma density of order k + 1."""
     k, mu, loc = real(function, k, mu, loc)
     k = k - loc
-    impossible = (k < 0) | (k == np.inf) | (pnp.isfinite(k) & (k != pnp.floor(k)))
-    return where_inside(impossible, -np.inf, lambda k: _log_probability(k, mu), k, 0)
-
-
-def _log_probability(k: Array, mu: Array) -> Array:
-    return special.xlogy(k, mu) - special.gammaln(k + 1) - mu
+    outside = (k < 0) | (k == np.inf) | (pnp.isfinite(k) & (k != pnp.floor(k)))
+    return where_inside(outside, impossible, lambda k: mass(k + 1, mu), k, 0)
 
 
 @boundary
@@ -41,7 +40,7 @@ def logpmf(k: Any, mu: Any, loc: Any = 0) -> Array:
     >>> print(poisson.logpmf(0, 2.))
     -2.0
     """
-    return _log_mass("poisson.logpmf", k, mu, loc)
+    return _mass("poisson.logpmf", k, mu, loc, -np.inf, log_gamma_density)
 
 
 @boundary
@@ -52,7 +51,7 @@ def pmf(k: Any, mu: Any, loc: Any = 0) -> Array:
     >>> print(poisson.pmf(0, 0.))
     1.0
     """
-    return pnp.exp(_log_mass("poisson.pmf", k, mu, loc))
+    return _mass("poisson.pmf", k, mu, loc, 0, gamma_density)
 
 
 @boundary
@@ -90,5 +89,5 @@ def entropy(mu: Any, loc: Any = 0) -> Array:
     for power, coefficient in enumerate((1 / 12, 1 / 24, 19 / 360, 9 / 80, 863 / 2520), 1):
         series = series - coefficient * r ** power
     counts = pnp.arange(_COUNTS, dtype=mu.dtype)
-    logs = _log_probability(counts, pnp.where(large | (mu == 0), 1, mu)[..., None])
+    logs = log_gamma_density(counts + 1, pnp.where(large | (mu == 0), 1, mu)[..., None])
     return pnp.where(large, series, pnp.where(mu == 0, 0, -(pnp.exp(logs) * logs).sum(-1)))

@@ -1,0 +1,393 @@
+"""The incomplete gamma functions and their derivatives in the order a, as arithmetic in float64.
+
+With t = x exp(s) in DLMF 8.2.1 and 8.2.2, P(a, x) and Q(a, x) are x^a exp(-x) / gamma(a) times the integrals of
+
+    exp(a s - x (exp(s) - 1))
+
+over s < 0 and s > 0. That of the smaller of the two, P for x <= a and Q beyond, has an integrand that falls, and is
+integrated by Gauss and Legendre's rule as far as it matters. The derivatives of the integrals in a are the moments of
+s: none cancels. For a < 1 and x <= 1 the power series DLMF 8.7.1 serves.
+"""
+from __future__ import annotations
+
+import functools
+from math import comb, factorial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pullback._ops.expressions import Expr, Host, polynomial
+from pullback._ops.gamma_formulas import (
+    gamma_near,
+    log_derivative,
+    log_gamma_near,
+    log_gamma_one,
+    log_minus_digamma_far,
+    stirling,
+)
+from pullback._ops.zeta import scaled_zeta
+
+_TINY = 1e-305  # what stands for an order of 0, whose derivatives are limits
+
+
+class Digits(NamedTuple):
+    """What it takes to compute to the digits of a dtype: how far to integrate, in how many nodes; terms of series."""
+
+    reach: float
+    nodes: int
+    exponential: int
+    power: int
+    steps: int
+
+
+SINGLE, DOUBLE = Digits(18.0, 14, 4, 11, 3), Digits(42.0, 33, 17, 20, 4)
+
+
+@functools.cache
+def _rule(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights on [0, 1]; they are denser near 0, where the integrand is largest."""
+    nodes, weights = np.polynomial.legendre.leggauss(count)
+    u = (nodes + 1) / 2
+    return u * (0.25 + 0.75 * u), weights / 2 * (0.25 + 1.5 * u)
+
+
+# --- what stands before the integrals: x^a exp(-x) / gamma(a), and log(x) - digamma(a) ---
+
+
+def _distance(a: Expr, x: Expr) -> tuple[Expr, Expr]:
+    """u - log(1 + u) and log(1 + u) for u = (x - a) / a."""
+    u, r = (x - a) / a, (x - a) / (x + a)
+    near = u.abs().is_("LT", 0.5)
+    square = near.choose(r * r, 0.0)
+    by_series = r * (u - square * 2.0 * polynomial(square, [1 / (2 * j + 3) for j in range(17)]))
+    log = near.choose(1.0, x / a).log()
+    return near.choose(by_series, u - log), near.choose(u - by_series, log)
+
+
+def front(a: Expr, x: Expr, digits: Digits) -> Expr:
+    """x^a exp(-x) / gamma(a)."""
+    if digits is SINGLE:
+        return log_front(a, x).exp()
+    far, small = a.is_("GE", 8.0), a.is_("LT", 1.0)
+    phi, _ = _distance(a, x)
+    some = small.choose(1.0, far.choose(2.0, a))
+    factor = far.choose((a * (0.5 / np.pi)).sqrt() * (-stirling(far.choose(a, 8.0))).exp(), small.choose(
+        a * (-log_gamma_one(small.choose(a, 0.0))).exp(), some.power(some) * (-some).exp() / gamma_near(some)))
+    # half of the power at a time, as the factors may overflow; near a by its logarithm, which is small
+    half = small.choose(x, x / a).power(a * 0.5) * (small.choose(x, x - a) * -0.5).exp()
+    near = far & (x - a).abs().is_("LT", a * 0.5)
+    power = near.choose((-a * near.choose(phi, 0.0)).exp(), half * half)
+    return (a * phi).is_("GT", 1400.0).choose(0.0, factor * power)
+
+
+def log_front(a: Expr, x: Expr) -> Expr:
+    """The logarithm of the same."""
+    far, small = a.is_("GE", 8.0), a.is_("LT", 1.0)
+    by_distance = (a * (0.5 / np.pi)).log() * 0.5 - stirling(far.choose(a, 8.0)) - a * _distance(a, x)[0]
+    small, log = log_gamma_near(far.choose(1.0, a))
+    return far.choose(by_distance, a * x.log() - x - small - log)
+
+
+def log_minus_digamma(a: Expr, x: Expr) -> Expr:
+    """log(x) - digamma(a)."""
+    far = a.is_("GE", 8.0)
+    some = far.choose(a, 8.0)
+    return far.choose(_distance(some, x)[1] + log_minus_digamma_far(some), x.log() - log_derivative(far.choose(1.0, a)))
+
+
+def _polygamma(n: int, a: Expr) -> Expr:
+    s = a.lifted(n + 1.0)
+    half = a.power(a.lifted(-0.5 * (n + 1)))
+    return half * scaled_zeta(s, a)[0] * half * float((-1) ** (n + 1) * factorial(n))
+
+
+def _moments(first: Expr, a: Expr, order: int) -> list[Expr]:
+    """The derivatives by a of x^a / gamma(a), divided by it, where `first` is log(x) - digamma(a)."""
+    slopes = [first, *[-_polygamma(m, a) for m in range(1, order)]]
+    return moments_of(slopes, first.lifted(1.0), order)
+
+
+def front_moments(a: Expr, x: Expr, order: int) -> list[Expr]:
+    """The derivatives by a of `front`, divided by it."""
+    # the pole of gamma at 0 is a factor of its own, so that its powers do not cancel
+    small = a.is_("LT", 1.0)
+    some = small.choose(a + 1.0, a)
+    factor = [a.lifted(1.0), small.choose(1.0 / a, 0.0), *[a.lifted(0.0)] * order][:order + 1]
+    return _leibniz(_moments(log_minus_digamma(some, x), some, order), factor)
+
+
+def moments_of(slopes: list[Expr], one: Any, order: int) -> list[Expr]:
+    """The derivatives of f divided by f, from those of log f: complete Bell polynomials."""
+    out = [one]
+    for j in range(order):
+        total = out[j] * slopes[0]
+        for i in range(1, j + 1):
+            total = total + out[j - i] * slopes[i] * float(comb(j, i))
+        out.append(total)
+    return out
+
+
+def slopes_of(moments: list[Expr]) -> list[Expr]:
+    """The derivatives of log f, from those of f divided by f."""
+    out: list[Expr] = []
+    for j in range(1, len(moments)):
+        total = moments[j]
+        for i in range(1, j):
+            total = total - out[i - 1] * moments[j - i] * float(comb(j - 1, i - 1))
+        out.append(total)
+    return out
+
+
+def _leibniz(f: list[Expr], g: list[Expr]) -> list[Expr]:
+    out = []
+    for n in range(len(f)):
+        total = f[0] * g[n]
+        for k in range(1, n + 1):
+            total = total + f[k] * g[n - k] * float(comb(n, k))
+        out.append(total)
+    return out
+
+
+# --- the integrals ---
+
+
+def _excess(z: Expr, terms: int) -> Expr:
+    """exp(z) - 1 - z."""
+    near = z.abs().is_("LT", 1.0 if terms > 4 else 0.05)
+    by_series = z * z * polynomial(z, [1 / factorial(k + 2) for k in range(terms)])
+    return near.choose(by_series, z.expm1() - z)
+
+
+def integrals(a: Expr, x: Expr, up: Expr, digits: Digits, order: int) -> list[Expr]:
+    """The integrals of s^k exp(a s - x (exp(s) - 1)), k = 0, ..., `order`, over s > 0 where `up`, else over s < 0."""
+    sign = up.choose(1.0, a.lifted(-1.0))
+    slope = (x - a).abs()
+
+    # how far: where the exponent is the reach, by Newton's method from where its second order is
+    width = 2.0 * digits.reach / (slope + (slope * slope + x * (2.0 * digits.reach)).sqrt())
+    start = up.choose(((width * a + digits.reach) / x).log1p().least(width), width)
+    far = start
+    for _ in range(digits.steps):
+        growth = (sign * far).expm1()
+        value = slope * far + x * (growth - sign * far)
+        far = far - (value - digits.reach) / (slope + x * sign * growth)
+    width = width.is_("LT", 0.1).choose(width, far)
+
+    def terms(node: Any, weight: Any, width: Expr, slope: Expr, x: Expr, sign: Expr) -> list[Expr]:
+        s = width * node
+        value = (-(slope * s + x * _excess(sign * s, digits.exponential))).exp() * weight
+        out = [value]
+        for _ in range(order):
+            out.append(out[-1] * sign * s)
+        return out
+
+    nodes, weights = _rule(digits.nodes)
+    if isinstance(x, Host):
+        wide = [Host(np.asarray(v.value)[..., None]) for v in (width, slope, x, sign)]
+        sums: list[Expr] = [Host(t.value.sum(-1)) for t in terms(Host(nodes), Host(weights), *wide)]
+    else:
+        sums = terms(float(nodes[0]), float(weights[0]), width, slope, x, sign)
+        for node, weight in zip(nodes[1:], weights[1:], strict=True):
+            sums = [p + q for p, q in zip(sums, terms(float(node), float(weight), width, slope, x, sign), strict=True)]
+    return [v * width for v in sums]
+
+
+# --- the power series ---
+
+
+def _series(a: Expr, x: Expr, terms: int, order: int) -> list[Expr]:
+    """The derivatives by a of the sum of (-x)^n / n! a / (a + n) over n >= 1."""
+    if not order:
+        # over one denominator
+        above, below = a.lifted(0.0), a.lifted(1.0)
+        power = a
+        for n in range(1, terms + 1):
+            power = power * x * (-1.0 / n)
+            above, below = above * (a + float(n)) + power * below, below * (a + float(n))
+        return [above / below]
+    totals = [a.lifted(0.0)] * (order + 1)
+    power = a.lifted(1.0)
+    for n in range(1, terms + 1):
+        power = power * x * (-1.0 / n)
+        inverse = 1.0 / (a + float(n))
+        part = power * inverse
+        totals[0] = totals[0] + part * a
+        for k in range(1, order + 1):
+            part = part * inverse
+            totals[k] = totals[k] + part * float((-1) ** (k + 1) * factorial(k) * n)
+    return totals
+
+
+# --- the functions ---
+
+
+class Parts(NamedTuple):
+    """What the functions are made of: of the smaller of P and Q, or of P by the series."""
+
+    series: Expr  # whether the series serves
+    up: Expr  # whether the integral is Q, not P
+    before: Expr  # what stands before the integrals
+    integrals: list[Expr]
+    power: Expr  # x^a / gamma(1 + a), and its logarithm: what stands before the series
+    exponent: Expr
+    sums: list[Expr]
+    ratios: list[Expr]  # the derivatives by a of the smaller one, or by the series, divided by it
+
+
+def parts(a: Expr, x: Expr, digits: Digits, order: int, log_x: Expr | None = None) -> Parts:
+    """For a > 0 and finite x > 0, and the logarithm of x, should x be too small for it."""
+    series = a.is_("LT", 1.0) & x.is_("LE", 1.0)
+    ia, ix = series.choose(1.0, a), series.choose(1.0, x)
+    up = ia.is_("LT", 1.0) | ix.is_("GT", ia)
+    moments = integrals(ia, ix, up, digits, order)
+    sa, sx = series.choose(a, 0.5), series.choose(x, 0.5)
+    sums = _series(sa, sx, digits.power, order)
+    log_one = log_gamma_one(sa)
+    log = sx.log() if log_x is None else series.choose(log_x, -1.0)
+    exponent = sa * log - log_one
+    power = exponent.exp() if digits is SINGLE else sx.power(sa) * (-log_one).exp()
+    ratios: list[Expr] = [a.lifted(1.0)]
+    if order:
+        relative = [m / moments[0] for m in moments]
+        by_integral = _leibniz(front_moments(ia, ix, order), [ia.lifted(1.0), *relative[1:]])
+        one = sa + 1.0
+        total = sums[0] + 1.0
+        by_series = _leibniz(_moments(log - log_derivative(one), one, order),
+                             [sa.lifted(1.0), *[v / total for v in sums[1:]]])
+        ratios = [series.choose(p, q) for p, q in zip(by_series, by_integral, strict=True)]
+    return Parts(series, up, front(ia, ix, digits), moments, power, exponent, sums, ratios)
+
+
+def both(p: Parts) -> tuple[Expr, Expr]:
+    """P and Q, each accurate where it is small."""
+    smaller = p.before * p.integrals[0]
+    below = p.series.choose(p.power * (p.sums[0] + 1.0), p.up.choose(1.0 - smaller, smaller))
+    above = p.series.choose(-(p.exponent.expm1()) - p.power * p.sums[0], p.up.choose(smaller, 1.0 - smaller))
+    return below, above
+
+
+def slope(p: Parts, order: int) -> Expr:
+    """The derivative of P of this order by a, divided by the smaller of P and Q, or by P where the series serves."""
+    return (p.up & ~p.series).choose(-p.ratios[order], p.ratios[order])
+
+
+def guarded(a: Expr, x: Expr) -> tuple[Expr, Expr, Expr]:
+    """Whether a and x are inside, and a and x with something harmless in place of what is not."""
+    inside = x.is_("GT", 0.0) & x.is_("LT", np.inf) & a.is_("GE", 0.0) & a.is_("LT", np.inf)
+    return inside, inside.choose(a.most(_TINY), 1.0), inside.choose(x, 1.0)
+
+
+def _log1p(x: Expr) -> Expr:
+    # XLA's is 100 units off near -0.4
+    near = x.abs().is_("LT", 0.25)
+    return near.choose(near.choose(x, 0.0).log1p(), (near.choose(0.0, x) + 1.0).log())
+
+
+def probability(a: Expr, x: Expr, digits: Digits, upper: bool) -> Expr:
+    """P(a, x), or Q(a, x)."""
+    inside, ga, gx = guarded(a, x)
+    value = both(parts(ga, gx, digits, 0))[upper]
+    value = a.is_("EQ", 0.0).choose(float(not upper), value.most(0.0).least(1.0))
+    at_end = x.is_("EQ", 0.0).choose(float(upper), x.is_("EQ", np.inf).choose(
+        float(not upper), a.is_("EQ", np.inf).choose(float(upper), a.lifted(np.nan))))
+    unclear = (x.is_("EQ", 0.0) & a.is_("EQ", 0.0)) | (x.is_("EQ", np.inf) & a.is_("EQ", np.inf))
+    good = a.is_("GE", 0.0) & x.is_("GE", 0.0) & ~unclear
+    return good.choose(inside.choose(value, at_end), np.nan)
+
+
+def derivative(a: Expr, x: Expr, digits: Digits, order: int) -> Expr:
+    """The derivative by a of P(a, x), of this order."""
+    inside, ga, gx = guarded(a, x)
+    p = parts(ga, gx, digits, order)
+    scale = p.series.choose(p.power * (p.sums[0] + 1.0), p.before * p.integrals[0])
+    value = scale * slope(p, order)
+    good = a.is_("GE", 0.0) & x.is_("GE", 0.0)
+    return inside.choose(value, good.choose(0.0, a.lifted(np.nan)))
+
+
+def log_probability(a: Expr, x: Expr, digits: Digits, upper: bool, order: int) -> Expr:
+    """The derivative by a of log P(a, x), or log Q(a, x), of this order."""
+    inside, ga, gx = guarded(a, x)
+    p = parts(ga, gx, digits, order)
+    below, above = both(p)
+    wanted, other = (above, below) if upper else (below, above)
+    small = (~p.series & p.up) if upper else (p.series | ~p.up)  # what is wanted is what the ratios are of
+    if order:
+        scale = p.series.choose(below, p.before * p.integrals[0])
+        sign = -1.0 if upper else 1.0
+        # the other one's, by its own derivatives
+        others = [a.lifted(1.0), *[slope(p, k) * scale / wanted * sign for k in range(1, order + 1)]]
+        ratios = [small.choose(r, o) for r, o in zip(p.ratios, others, strict=True)]
+        value = slopes_of(ratios)[-1]
+        good = a.is_("GE", 0.0) & x.is_("GE", 0.0)
+        return inside.choose(value, good.choose(0.0, a.lifted(np.nan)))
+    by_parts = p.series.choose(p.exponent + _log1p(p.sums[0]),
+                               log_front(p.series.choose(1.0, ga), p.series.choose(1.0, gx)) + p.integrals[0].log())
+    vanishes = small & wanted.is_("LT", 1e-290)
+    value = other.is_("LT", 0.5).choose(_log1p(-other), vanishes.choose(by_parts, vanishes.choose(1.0, wanted).log()))
+    edges = probability(a, x, digits, upper).log()
+    return inside.choose(a.is_("EQ", 0.0).choose(edges, value), edges)
+
+
+def hazard(a: Expr, x: Expr, digits: Digits, upper: bool, order: int) -> Expr:
+    """The derivative by a of x^(a-1) exp(-x) / gamma(a) / P(a, x), or / Q(a, x), of this order."""
+    inside, ga, gx = guarded(a, x)
+    p = parts(ga, gx, digits, order)
+    below, above = both(p)
+    small = (~p.series & p.up) if upper else (~p.series & ~p.up)
+    front_of_all = p.series.choose(p.power * ga * (-gx).exp(), p.before)
+    whole = p.series.choose(ga * (-gx).exp() / (p.sums[0] + 1.0), 1.0 / p.integrals[0]) if not upper else None
+    other = front_of_all / (above if upper else below)
+    value = small.choose(1.0 / p.integrals[0], other if whole is None else p.series.choose(whole, other)) / gx
+    if order:
+        # the logarithm is that of the density less that of the probability
+        of_density = slopes_of(front_moments(ga, gx, order))
+        sign = -1.0 if upper else 1.0
+        scale = p.series.choose(below, p.before * p.integrals[0])
+        wanted = above if upper else below
+        near = (~p.series & p.up) if upper else (p.series | ~p.up)
+        ratios = [a.lifted(1.0), *[near.choose(p.ratios[k], slope(p, k) * scale / wanted * sign)
+                                   for k in range(1, order + 1)]]
+        exact = slopes_of([ga.lifted(1.0), *[m / p.integrals[0] for m in p.integrals[1:]]])
+        slopes = [small.choose(-e, d - r) for e, d, r in zip(exact, of_density, slopes_of(ratios), strict=True)]
+        value = value * moments_of(slopes, a.lifted(1.0), order)[order]
+        return inside.choose(value, np.nan)
+    at_zero = density(a, x, digits, 0) if upper else a.lifted(np.inf)
+    edge = x.is_("EQ", 0.0).choose(at_zero, x.is_("EQ", np.inf).choose(float(upper), a.lifted(np.nan)))
+    return inside.choose(value, a.is_("GT", 0.0).choose(edge, np.nan))
+
+
+def density(a: Expr, x: Expr, digits: Digits, order: int) -> Expr:
+    """The derivative by a of x^(a-1) exp(-x) / gamma(a), of this order."""
+    inside, ga, gx = guarded(a, x)
+    value = front(ga, gx, digits) / gx
+    if order:
+        value = value * front_moments(ga, gx, order)[order]
+        edge = a.is_("GT", 1.0).choose(0.0, a.lifted(np.nan))
+    else:  # 0^(a-1)
+        edge = a.is_("EQ", 1.0).choose(1.0, a.is_("LT", 1.0).choose(np.inf, a.lifted(0.0)))
+    value = x.is_("EQ", 0.0).choose(edge, inside.choose(value, 0.0))
+    return (a.is_("GE", 0.0) & x.is_("GE", 0.0)).choose(value, np.nan)
+
+
+def log_density(a: Expr, x: Expr, digits: Digits) -> Expr:
+    """The logarithm of the same."""
+    inside, ga, gx = guarded(a, x)
+    value = inside.choose(log_front(ga, gx) - gx.log(), -np.inf)
+    edge = a.is_("EQ", 1.0).choose(0.0, a.is_("LT", 1.0).choose(np.inf, a.lifted(-np.inf)))
+    value = x.is_("EQ", 0.0).choose(edge, value)
+    return (a.is_("GE", 0.0) & x.is_("GE", 0.0)).choose(value, np.nan)
+
+
+def log_slope_by_order(a: Expr, x: Expr, digits: Digits) -> Expr:
+    """Its derivative by a, log(x) - digamma(a)."""
+    good = a.is_("GT", 0.0) & x.is_("GE", 0.0)
+    return good.choose(log_minus_digamma(good.choose(a, 1.0), good.choose(x, 1.0)), np.nan)
+
+
+def quantile_slope(a: Expr, log_x: Expr, digits: Digits) -> Expr:
+    """The derivative by a of log(x) at fixed P(a, x): that of P by a over that by log(x)."""
+    x = log_x.exp().most(_TINY)
+    p = parts(a, x, digits, 1, log_x)
+    by_series = (p.sums[0] + 1.0) * x.exp() / a
+    return -slope(p, 1) * p.series.choose(by_series, p.integrals[0])

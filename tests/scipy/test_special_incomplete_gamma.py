@@ -1,0 +1,170 @@
+"""The incomplete gamma functions, their derivatives in both arguments and the distributions made of them, against
+mpmath: eager and compiled, in both precisions."""
+
+import mpmath as mp
+import numpy as np
+import pytest
+from exact import DTYPES, check, derivative
+
+import pullback as pb
+import pullback.numpy as pnp
+from pullback.scipy import special, stats
+from pullback.test_util import check_grads
+
+VALUE, FIRST, SECOND = 32, 64, 256
+
+
+def lower(a, x):
+    return mp.gammainc(a, 0, x, regularized=True)
+
+
+def upper(a, x):
+    return mp.gammainc(a, x, mp.inf, regularized=True)
+
+
+def density(a, x):
+    return mp.exp((a - 1) * mp.log(x) - x - mp.loggamma(a))
+
+
+def by_order(function, order):
+    def slope(a, x):
+        with mp.workdps(90):
+            return mp.diff(lambda a: function(a, x), a, order, h=a * mp.mpf(10) ** -15)
+
+    return slope
+
+
+# every formula, on both sides of where it ends: the series, the integrals from below and above; tails and centres
+A = [1e-8, 1e-3, 0.3, 0.3, 0.9, 0.99, 1, 1, 1.2, 1.5, 2.5, 3, 7.9, 8, 8.1, 30, 30, 30, 30, 100, 100, 250]
+X = [0.5, 2.0, 1e-3, 0.99, 1.01, 9, 1e-6, 1, 1.1, 0.2, 2.4, 20, 7.7, 8, 9, 5, 28, 33, 90, 99, 102, 240]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_values(dtype):
+    check(special.gammainc, lower, [A, X], dtype, VALUE)
+    check(special.gammaincc, upper, [A, X], dtype, VALUE)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_derivatives(dtype):
+    a, x = A[1::2], X[1::2]
+    check(derivative(special.gammainc, 1, 1), density, [a, x], dtype, FIRST)
+    check(derivative(special.gammainc), by_order(lower, 1), [a, x], dtype, FIRST)
+    check(derivative(special.gammaincc), by_order(upper, 1), [a, x], dtype, FIRST)
+    check(derivative(special.gammainc, 2), by_order(lower, 2), [a, x], dtype, SECOND)
+    check(derivative(special.gammainc, 2, 1), lambda a, x: density(a, x) * ((a - 1) / x - 1), [a, x], dtype, SECOND)
+    for first, second in ((0, 1), (1, 0)):
+        check(pb.vmap(pb.grad(pb.grad(special.gammainc, first), second)),
+              lambda a, x: density(a, x) * (mp.log(x) - mp.digamma(a)), [a, x], dtype, SECOND)
+
+
+def test_the_third_derivative_in_the_order():
+    check(derivative(special.gammainc, 3), by_order(lower, 3), [[0.3, 3.3, 20], [0.8, 2.5, 26]], "float64", 4 * SECOND)
+
+
+LARGE = [(1e5, 1e5, 0.5004205221103652), (1e6, 1e6, 0.5001329807608725), (1e7, 1e7, 0.5000420522087235),
+         (1e9, 1e9, 0.5000042052208720), (1e9, 1e9 - 31622.7766015, 0.1586552538921288), (1e30, 1e30, 0.5)]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_large_orders(dtype):
+    tolerance = {"float64": 1e-12, "float32": 2e-7}[dtype]
+    with pb.enable_x64():
+        for a, x, right in LARGE[:4] + LARGE[5:] if dtype == "float32" else LARGE:
+            a, x = pnp.array(a, dtype), pnp.array(x, dtype)
+            for run in (lambda f: f, pb.jit):
+                np.testing.assert_allclose(float(run(special.gammainc)(a, x)), right, rtol=tolerance)
+                np.testing.assert_allclose(float(run(special.gammaincc)(a, x)), 1 - right, rtol=2 * tolerance)
+                assert np.isfinite(float(run(pb.grad(special.gammainc))(a, x)))
+
+
+def test_the_far_tail_of_a_large_order():
+    right = 7.5399586582069807e-24  # P at ten standard deviations below; mpmath, by quadrature in 50 digits
+    with pb.enable_x64():
+        for run in (special.gammainc, pb.jit(special.gammainc)):
+            np.testing.assert_allclose(float(run(1e9, 999683772.2339832)), right, rtol=1e-13)
+
+
+def test_tiny_orders_are_probabilities():
+    for a, right in ((1e-30, 2.1938393e-31), (1e-3, None), (1e-8, None)):
+        right = float(upper(mp.mpf(float(np.float32(a))), mp.mpf(1))) if right is None else right
+        for run in (special.gammaincc, pb.jit(special.gammaincc)):
+            np.testing.assert_allclose(float(run(np.float32(a), np.float32(1))), right, rtol=1e-6)
+
+
+EDGES = [(0, 1, 1), (1, 0, 0), (0, np.inf, 1), (np.inf, 1, 0), (1, np.inf, 1), (0, 0, np.nan), (np.inf, np.inf, np.nan),
+         (-1, 1, np.nan), (1, -1, np.nan), (np.nan, 1, np.nan), (1, np.nan, np.nan), (1e-5, 1e30, 1), (1e30, 1e31, 1)]
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, "float16", "bfloat16"])
+def test_edges(dtype):
+    # the last two are infinite in half precision
+    a, x, right = (np.array(v) for v in zip(*EDGES[:-2 if "16" in dtype else None], strict=True))
+    with pb.enable_x64(), np.errstate(all="ignore"):
+        a, x = pnp.array(a).astype(dtype), pnp.array(x).astype(dtype)
+        for run in (lambda f: f, pb.jit):
+            got = np.asarray(run(special.gammainc)(a, x)).astype("float64")
+            np.testing.assert_array_equal(got, right)
+            got = np.asarray(run(special.gammaincc)(a, x)).astype("float64")
+            np.testing.assert_array_equal(got, 1 - right)
+    assert float(pb.grad(special.gammainc, 1)(1.0, 0.0)) == 1
+    assert float(pb.grad(special.gammainc)(1.0, 0.0)) == 0
+
+
+# ---- Distributions
+
+
+def log_lower(a, x):
+    return mp.log(lower(a, x)) if x < a else mp.log1p(-upper(a, x))
+
+
+def log_upper(a, x):
+    return mp.log(upper(a, x)) if x > a else mp.log1p(-lower(a, x))
+
+
+def logcdf(a, x):
+    return stats.gamma.logcdf(x, a)
+
+
+def logsf(a, x):
+    return stats.gamma.logsf(x, a)
+
+
+TAIL_A, TAIL_X = [0.3, 0.3, 0.7, 1, 2.5, 2.5, 8, 50, 50, 50, 120], [1e-6, 3, 300, 0.4, 900, 2.4, 9, 1e-8, 49, 1500, 130]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_logarithms_of_probabilities(dtype):
+    args = [TAIL_A, TAIL_X]
+    check(logcdf, log_lower, args, dtype, VALUE)
+    check(logsf, log_upper, args, dtype, VALUE)
+    check(derivative(logcdf), by_order(log_lower, 1), args, dtype, FIRST)
+    check(derivative(logsf), by_order(log_upper, 1), args, dtype, FIRST)
+    check(derivative(logcdf, 1, 1), lambda a, x: density(a, x) / lower(a, x), args, dtype, FIRST)
+    check(derivative(logsf, 1, 1), lambda a, x: -density(a, x) / upper(a, x), args, dtype, FIRST)
+
+
+def test_higher_derivatives_of_logarithms():
+    a, x = np.array([0.4, 0.6, 3.0, 3.0, 20.0]), np.array([0.3, 1.7, 2.0, 5.0, 19.0])
+    with pb.enable_x64():
+        check_grads(logcdf, (a, x), order=2)
+        check_grads(logsf, (a, x), order=2)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_densities(dtype):
+    a, x = [0.3, 1, 2.5, 30, 1e3, 1e5], [0.2, 3, 90, 31, 970, 1.001e5]
+    check(lambda a, x: stats.gamma.pdf(x, a), density, [a, x], dtype, VALUE)
+    check(lambda a, x: stats.gamma.logpdf(x, a), lambda a, x: mp.log(density(a, x)), [a, x], dtype, VALUE)
+    check(derivative(lambda a, x: stats.gamma.logpdf(x, a)), lambda a, x: mp.log(x) - mp.digamma(a), [a, x], dtype,
+          FIRST)
+    k, mu = [0, 1, 7, 40, 1000, 100000], [0.2, 60, 6.5, 41, 1010, 1e5]
+    check(stats.poisson.pmf, lambda k, mu: density(k + 1, mu), [k, mu], dtype, VALUE)
+    check(stats.poisson.logpmf, lambda k, mu: mp.log(density(k + 1, mu)), [k, mu], dtype, VALUE)
+
+
+def test_poisson_of_a_large_mean():
+    right = 0.50084104309934012  # mpmath: Q(100001, 100000), by quadrature
+    with pb.enable_x64():
+        for run in (stats.poisson.cdf, pb.jit(stats.poisson.cdf)):
+            np.testing.assert_allclose(float(run(100000, 1e5)), right, rtol=1e-13)
