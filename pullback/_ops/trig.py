@@ -34,9 +34,24 @@ acos_p = unary("acos", np.arccos, "chlo.acos", lambda t, x, y: mul(t, neg(rsqrt(
 atan_p = unary("atan", np.arctan, "chlo.atan", lambda t, x, y: div(t, add(scalar(x, 1), square(x))))
 
 
+def _complement_kernel(x):
+    one = x.dtype.type(1)
+    return (one - x) * (one + x)
+
+
+def _complement_lower(ctx, x):
+    one = ctx.full_like(x, 1)
+    return ctx.op("stablehlo.multiply", [ctx.op("stablehlo.subtract", [one, x]), ctx.op("stablehlo.add", [one, x])])
+
+
+# 1 - x^2, by its factors: near 1 the square has already lost the digits that are left. Its derivative is not taken by
+# the factors, one of which would be zero times an infinite cotangent at 1
+complement_p = unary("complement", _complement_kernel, _complement_lower, lambda t, x, y: mul(t, mul(scalar(x, -2), x)))
+
+
 def _one_minus_square(x):
-    # by its factors: near 1, the square has already lost the digits that are left
-    return mul(sub(scalar(x, 1), x), add(scalar(x, 1), x))
+    return complement_p.bind(x)
+
 
 sin: Callable[[Any], Array] = function_of_one(__name__, sin_p, "The sine of `x` in radians.", "0.", "0.0")
 cos: Callable[[Any], Array] = function_of_one(__name__, cos_p, "The cosine of `x` in radians.", "0.", "1.0")

@@ -194,3 +194,15 @@ def test_second_derivatives_where_values_repeat_are_right_or_nan(spectral, polyn
                 values = np.diag(at)
                 if len({*values}) == len(values):
                     assert known.all()
+
+
+@pytest.mark.parametrize(("name", "at", "second"), [
+    ("arcsin", 1., np.inf), ("arcsin", -1., -np.inf), ("arccos", 1., -np.inf), ("arccos", -1., np.inf),
+    ("arctanh", 1., np.inf), ("arctanh", -1., -np.inf), ("arccosh", 1., -np.inf), ("sqrt", 0., -np.inf),
+    ("log", 0., -np.inf)])
+def test_second_derivatives_at_the_end_of_a_domain(name, at, second):
+    fun = getattr(pnp, name)
+    for outer in MODES.values():
+        for inner in MODES.values():
+            for wrap in WRAPPERS.values():
+                assert float(wrap(outer(inner(fun)))(pnp.array(at))) == second
