@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+import pullback.numpy as pnp
 from pullback._core import dtypes
 from pullback._core.array import Array, ConcreteArray, is_array_like, lift
 from pullback._core.config import config
 from pullback._core.errors import boundary
+from pullback._higher_order.cond import cond
 from pullback._ops.assemble import bitcast_convert_type
 from pullback._ops.compare import bitwise_and, gt, le, lt, or_p, select, shift_right_logical_p
 from pullback._ops.elementwise import add, add_p, div, max_p, mul, mul_p, rem, scalar, sub, sub_p
@@ -23,12 +25,13 @@ from pullback._ops.elementwise import min as minimum
 from pullback._ops.families import broadcast_shapes, scalar_like
 from pullback._ops.identity import stop_gradient
 from pullback._ops.random_bits import threefry_random_bits, threefry_split
-from pullback._ops.shape import convert_element_type, shape_of
+from pullback._ops.shape import broadcast_to, convert_element_type, shape_of
 from pullback._ops.special import erf, erf_inv, nextafter
 from pullback._ops.trig import complex as make_complex
 from pullback._xla.evaluate import eagerly
 from pullback.numpy.indexing import iterate
 from pullback.random.keys import PRNGKeyArray, words_of
+from pullback.random.normal_tail import far_out, tail_normal
 
 __all__ = ["bernoulli", "bits", "normal", "rademacher", "randint", "truncated_normal", "uniform"]
 
@@ -316,7 +319,7 @@ def normal_samples(function: str, key: Any, shape: tuple[int, ...], dtype: Any) 
 
 @boundary
 def truncated_normal(key: Any, lower: Any, upper: Any, shape: Any = None, dtype: Any = None) -> Array:
-    """Normal numbers of mean 0 and variance 1, given that they lie in (lower, upper).
+    """Normal numbers of mean 0 and variance 1, given that they lie in (lower, upper), however far out that is.
 
     Args:
       key: a single key, raw or typed.
@@ -337,8 +340,26 @@ def truncated_normal(key: Any, lower: Any, upper: Any, shape: Any = None, dtype:
     high = parameter("truncated_normal", "upper", upper, dtype)
     shape = sample_shape("truncated_normal", shape, lower=low, upper=high)
     root = _open_interval(dtype)[2]
-    ends = [known(lambda x: erf(div(x, root)), x) for x in (low, high)]
+    plain = low, high
+    concrete = isinstance(low, ConcreteArray) and isinstance(high, ConcreteArray)
+    some_far = not concrete or eagerly(far_out, low, high).value.any()
+    if some_far:
+        far = known(far_out, low, high)
+        plain = known(lambda low, high, far: (select(far, scalar(low, 0), low), select(far, scalar(high, 1), high)),
+                      low, high, far)
+    ends = [known(lambda x: erf(div(x, root)), x) for x in plain]
     x = mul(root, erf_inv(uniform_between(words, shape, *ends)))
+    if some_far:
+        def in_tails(low, high, far):
+            bounds = select(far, low, scalar(low, 8)), select(far, high, scalar(high, 9))
+            return broadcast_to(tail_normal(unit_uniform(words, shape, dtype), *bounds), shape)
+
+        def nowhere(low, high, far):
+            return broadcast_to(scalar(low, 0), shape)
+
+        # the compiler contracts what is outside of the branch as it does in JAX
+        tails = in_tails(low, high, far) if concrete else cond(pnp.any(far), in_tails, nowhere, low, high, far)
+        x = select(far, tails, x)
     inner_low, inner_high = (known(lambda x, to=to: nextafter(stop_gradient(x), scalar(x, to)), x)
                              for x, to in ((low, np.inf), (high, -np.inf)))
     return minimum(maximum(x, inner_low), inner_high)
