@@ -35,6 +35,7 @@ from pullback._core.errors import (
     RuleOrderWarning,
     boundary,
     describe_function,
+    described,
 )
 from pullback._higher_order.backward import FORWARD_REFUSED
 from pullback.custom_derivatives import custom_rules
@@ -111,7 +112,7 @@ def check_rules(fun: Callable, *args: Any, order: int = 1, modes: Sequence[str] 
     if not known or not modes:
         raise ValueError(f"check_rules: modes must hold 'jvp', 'vjp' or both, got {modes!r}")
     if not isinstance(order, (int, np.integer)):
-        raise TypeError(f"check_rules: order must be an integer, got {order!r} of type {type(order).__name__}")
+        raise TypeError(f"check_rules: order must be an integer, got {described(order)}")
     if order < 1:
         raise ValueError(f"check_rules: order must be at least 1, got {order!r}")
     point = FlatFunction("check_rules", fun, args, getattr(fun, "nondiff_argnums", ()))

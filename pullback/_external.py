@@ -4,7 +4,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from pullback._core.arguments import (
     signature,
 )
 from pullback._core.array import Array, ConcreteArray, is_array_like, lift
-from pullback._core.errors import boundary, describe_function, function_name
+from pullback._core.errors import boundary, describe_function, function_name, wrapping
 from pullback._core.trace import context
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.types import ShapeDtypeStruct
@@ -85,8 +85,10 @@ def external(fun: Callable | None = None, *, result: Any = None, elementwise: bo
 class _OnHost:
     """A function or rule of a carrier that calls `fun` on the host; a method has one for each copy of its carrier."""
 
+    __own__ = ("carrier", "body", "fun")
+
     def __init__(self, carrier: External, body: Callable, fun: Callable):
-        functools.update_wrapper(self, fun, updated=())
+        wrapping(fun)(self)
         self.__name__ = function_name(fun)
         self.carrier = carrier
         self.body = body
@@ -102,6 +104,8 @@ class _OnHost:
 
 class External(custom_rules):
     """A function on the host, with rules. Made by `external`."""
+
+    definable: ClassVar[tuple[str, ...]] = "defderivative(derivative, argnums)", "defhostjvp(rule)", "defhostvjp(rule)"
 
     def __init__(self, fun: Callable, result: Any, elementwise: bool, vmap_method: str | None,
                  nondiff_argnums: int | Sequence[int]):

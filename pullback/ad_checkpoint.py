@@ -20,7 +20,7 @@ from pullback._core.arguments import (
 )
 from pullback._core.array import ConcreteArray
 from pullback._core.config import debug_nans
-from pullback._core.errors import boundary, standing_for
+from pullback._core.errors import boundary, described, standing_for, wrapping
 from pullback._core.jaxpr import Equation, consts_to_args
 from pullback._core.staging import StagedTracer, StagingTrace
 from pullback._core.trace import call_with
@@ -70,11 +70,11 @@ def checkpoint(fun: Callable | None = None, *, prevent_cse: bool = True, policy:
     check_callable("checkpoint", fun)
     if policy is not None and not callable(policy):
         raise TypeError(f"checkpoint: policy must be a function such as checkpoint_policies.dots_saveable, got "
-                        f"{policy!r} of type {type(policy).__name__}")
+                        f"{described(policy)}")
     prevent, static = bool(prevent_cse), static_argnums
     places, names = marked_arguments("checkpoint", fun, signature(fun), "static", (), static_argnames)
 
-    @functools.wraps(fun, updated=())
+    @wrapping(fun)
     @boundary
     def checkpointed(*args, **kwargs):
         fixed = canonical_argnums("checkpoint", static, len(args), "static_argnums")
@@ -110,7 +110,7 @@ def checkpoint_name(x: Any, name: str) -> Any:
     0.5403
     """
     if not isinstance(name, str):
-        raise TypeError(f"checkpoint_name: the name must be a string, got {name!r} of type {type(name).__name__}")
+        raise TypeError(f"checkpoint_name: the name must be a string, got {described(name)}")
     leaves, tree = lift_tree("checkpoint_name", "x", x)
     return tree_unflatten(tree, [name_p.bind(leaf, name=name) for leaf in leaves])
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pullback._core.arguments import check_callable
-from pullback._core.errors import boundary
+from pullback._core.errors import boundary, described
 from pullback._higher_order.checkpoint import name_p
 from pullback._ops.conv import conv_general_dilated_p
 from pullback._ops.dot import dot_general_p
@@ -87,8 +87,8 @@ checkpoint_dots_with_no_batch_dims = dots_with_no_batch_dims_saveable
 def _names(function: str, names: tuple[Any, ...]) -> frozenset[str]:
     for name in names:
         if not isinstance(name, str):
-            raise TypeError(f"{function}: a name must be a string, as given to checkpoint_name, got {name!r} of type "
-                            f"{type(name).__name__}. Pass several names as several arguments.")
+            raise TypeError(f"{function}: a name must be a string, as given to checkpoint_name, got {described(name)}"
+                            f". Pass several names as several arguments.")
     return frozenset(names)
 
 

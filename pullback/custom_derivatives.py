@@ -1,7 +1,7 @@
 """Functions with derivative rules that their author wrote, under JAX's names."""
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pullback._api.closures import closure_convert, custom_gradient, linear_call
 from pullback._api.rules import custom_rules
@@ -39,6 +39,8 @@ class custom_jvp(custom_rules):
     1.0
     """
 
+    definable: ClassVar[tuple[str, ...]] = "defjvp(rule)", "defjvps(*rules)"
+
 
 class custom_vjp(custom_rules):
     """A function with a reverse-mode rule. Forward mode is refused unless `jvp` says where it comes from.
@@ -58,6 +60,8 @@ class custom_vjp(custom_rules):
     >>> print(pb.grad(lambda x: clip_gradient(-1., 1., x) * 5.)(2.))
     1.0
     """
+
+    definable: ClassVar[tuple[str, ...]] = "defvjp(fwd, bwd)",
 
 
 @boundary

@@ -20,7 +20,7 @@ from pullback._api.derivatives import grad, linear_transpose, linearize
 from pullback._api.vectorize import vmap
 from pullback._core.arguments import check_callable, flatten_result
 from pullback._core.array import is_array_like
-from pullback._core.errors import boundary, describe_function, standing_for
+from pullback._core.errors import boundary, describe_function, described, standing_for
 from pullback._core.trace import Tracer
 from pullback._core.tree import tree_flatten, tree_structure, tree_unflatten
 from pullback._higher_order.bodies import check_same_structure, check_same_types, lift_tree, promote_weak
@@ -209,7 +209,7 @@ def _words(function: str, f: Any, solver: Any, max_steps: Any, tol: Any) -> Word
 
 def _check_tolerance(function: str, tol: Any) -> None:
     if tol is not None and (not is_array_like(tol) or isinstance(tol, complex)):
-        raise TypeError(f"{function}: tol must be a number or None, got {tol!r} of type {type(tol).__name__}")
+        raise TypeError(f"{function}: tol must be a number or None, got {described(tol)}")
 
 
 def _check_steps(function: str, max_steps: Any) -> None:
@@ -221,8 +221,7 @@ def _check_steps(function: str, max_steps: Any) -> None:
             raise TypeError
         negative = operator.index(max_steps) < 0
     except TypeError:
-        raise TypeError(f"{function}: max_steps must be an integer, got {max_steps!r} of type "
-                        f"{type(max_steps).__name__}") from None
+        raise TypeError(f"{function}: max_steps must be an integer, got {described(max_steps)}") from None
     if negative:
         raise ValueError(f"{function}: max_steps must be at least 0, got {max_steps!r}")
 

@@ -54,7 +54,7 @@ def _cells(function: Function, order: int, argument: int, points: list[np.ndarra
         if result is None:
             cells[name] = None
             continue
-        units, lost = measure.errors(result, true, function.limit(order))
+        units, lost = measure.errors(result, true, function.limit(order), order)
         at = int(np.argmax(np.where(known, units, -1.0)))
         cells[name] = Cell(float(units[at]), tuple(float(x[at]) for x in points), int(lost.sum()), argument,
                            float(result[at]), float(true.nearest[at]))
@@ -70,7 +70,6 @@ def _worse(a: Cell | None, b: Cell | None) -> Cell | None:
 def lines(function: Function, dtypes: Iterable[str] = ("float32", "float64"), orders: Iterable[int] = (0, 1, 2),
           columns: Iterable[str] = tuple(libraries.COLUMNS), scale: float = 1.0, keep: bool = True) -> Iterator[Line]:
     """The lines of a function. `scale`: how many numbers, 1 for all; `keep`: use the store of exact values."""
-    libraries.pullback_library()  # float64 must be enabled before the first array
     for dtype in dtypes:
         if dtype not in function.dtypes:
             continue

@@ -23,17 +23,11 @@ def _library(root: str) -> SimpleNamespace:
 
 @functools.cache
 def pullback_library() -> SimpleNamespace:
-    import pullback
-
-    pullback.config.update("enable_x64", True)
     return _library("pullback")
 
 
 @functools.cache
 def jax_library() -> SimpleNamespace:
-    import jax
-
-    jax.config.update("jax_enable_x64", True)
     return _library("jax")
 
 
@@ -60,7 +54,8 @@ def ours(function: Function, order: int, argument: int, grid: list[np.ndarray], 
     if f is None:
         return None
     g = _derivative(pullback.jvp, f, order, argument)
-    return np.asarray((pullback.jit(g) if compiled else g)(*[pullback.numpy.asarray(x) for x in grid]))
+    with pullback.enable_x64():
+        return np.asarray((pullback.jit(g) if compiled else g)(*[pullback.numpy.asarray(x) for x in grid]))
 
 
 def theirs(function: Function, order: int, argument: int, grid: list[np.ndarray]) -> np.ndarray | None:
@@ -70,7 +65,8 @@ def theirs(function: Function, order: int, argument: int, grid: list[np.ndarray]
     if f is None:
         return None
     try:
-        return np.asarray(jax.jit(_derivative(jax.jvp, f, order, argument))(*map(jax.numpy.asarray, grid)))
+        with jax.enable_x64():
+            return np.asarray(jax.jit(_derivative(jax.jvp, f, order, argument))(*map(jax.numpy.asarray, grid)))
     except (NotImplementedError, ValueError, TypeError):
         return None  # a derivative that JAX does not have
 

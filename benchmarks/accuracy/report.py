@@ -28,7 +28,8 @@ numbers. `make accuracy` measures and prints this page (benchmarks/accuracy/); t
   the end of the range.
 - **Lost** counts the results that are 0, infinite or nan, and beyond the goal, though the exact value is a normal
   number: eager / compiled / JAX / PyTorch.
-- **Subnormal** results may be kept or flushed to zero: an error below the smallest normal number counts as none.
+- **Subnormal** results may be kept or flushed to zero: an error below the smallest normal number counts as none; of
+  derivatives one below 16 times that number, as they may pass through a subnormal number on their way.
 - **Complex** functions have a line for the real part and one for the imaginary part, as functions of the parts of the
   argument.
 - **Goals**, in units: 4 for values (32 for special functions), 16 (64) for first derivatives, 64 (256) for second

@@ -9,7 +9,7 @@ from pullback._api.rules import custom_rules
 from pullback._core import dtypes
 from pullback._core.arguments import argument_path, check_callable, flatten_result
 from pullback._core.array import lift
-from pullback._core.errors import RuleError, boundary, describe_function, function_name, standing_for
+from pullback._core.errors import RuleError, boundary, describe_function, function_name, standing_for, wrapping
 from pullback._core.jaxpr import eval_jaxpr
 from pullback._core.staging import stage_open
 from pullback._core.trace import Tracer
@@ -55,7 +55,7 @@ def closure_convert(fun: Callable, *example_args: Any) -> tuple[Callable, list[A
 
     values = [c for c, h in zip(consts, hoisted, strict=True) if h]
 
-    @functools.wraps(fun, updated=())
+    @wrapping(fun)
     def converted(*args):
         what = f"closure_convert of {describe_function(fun)}"
         if len(args) != count + len(values):
@@ -100,7 +100,7 @@ def custom_gradient(fun: Callable) -> Callable:
                             f"{result!r}")
         return result
 
-    @functools.wraps(fun, updated=())
+    @wrapping(fun)
     def value(*args, **keywords):
         return pair(args, keywords)[0]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pullback._api.callbacks import bind_debug
-from pullback._core.errors import Location, boundary, user_frame
+from pullback._core.errors import Location, boundary, described, user_frame
 from pullback._core.trace import Tracer, is_linear
 from pullback._core.tree import tree_flatten
 
@@ -38,8 +38,8 @@ def print(fmt: str, /, *args: Any, ordered: bool = False, skip_format_check: boo
     x is 3.0 and its square 9.0
     """
     if not isinstance(fmt, str):
-        raise TypeError(f"debug.print: the first argument must be a format string such as 'x is {{}}', got {fmt!r} of "
-                        f"type {type(fmt).__name__}")
+        raise TypeError(f"debug.print: the first argument must be a format string such as 'x is {{}}', got "
+                        f"{described(fmt)}")
     if not skip_format_check:
         _check_format(fmt, args, kwargs)
 

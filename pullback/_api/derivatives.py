@@ -26,11 +26,11 @@ from pullback._core.arguments import (
     lift_leaves,
 )
 from pullback._core.array import Array, array_of
-from pullback._core.errors import boundary, describe_function, fold, function_name
+from pullback._core.errors import boundary, describe_function, fold, function_name, kind_of, wrapping
 from pullback._core.linearity import not_linear
 from pullback._core.trace import Tracer
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure
-from pullback._core.tree_paths import tree_flatten_with_path
+from pullback._core.tree_paths import tree_flatten_with_path, tree_text
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.uniform import vanishes
 from pullback._higher_order import tellers as tellers  # debug_nans names loops and rules through it
@@ -103,7 +103,7 @@ def _split_aux(function: str, fun: Callable, result: Any) -> tuple[Any, Any]:
     if not isinstance(result, (tuple, list)) or len(result) != 2:
         length = f" of length {len(result)}" if isinstance(result, (tuple, list)) else ""
         raise TypeError(f"{function} with has_aux=True: {function_name(fun)} must return a pair (result, auxiliary), "
-                        f"got {type(result).__name__}{length}")
+                        f"got {kind_of(result)}{length}")
     return result[0], result[1]
 
 
@@ -270,8 +270,8 @@ def _check_grad_output(function: str, fun: Callable, outs: Sequence[Array], out_
         return outs[0]
     name = function_name(fun)
     if out_tree != single:
-        raise TypeError(f"{function}: {name} must return a scalar, got {out_tree}. If it also returns auxiliary "
-                        "values, return a pair and pass has_aux=True.")
+        raise TypeError(f"{function}: {name} must return a scalar, got {tree_text(out_tree)}. If it also returns "
+                        "auxiliary values, return a pair and pass has_aux=True.")
     out = outs[0]
     if out.aval.shape != ():
         raise TypeError(f"{function}: {name} must return a scalar (shape ()), got shape {out.aval.shape}. Reduce it, "
@@ -353,7 +353,7 @@ def _gradient(fun, argnums, has_aux, holomorphic, allow_int, unconnected, functi
     given, one = chosen_argnums(function, argnums)
     subject = f"{function} of {describe_function(fun)}"
 
-    @functools.wraps(fun, updated=())
+    @wrapping(fun)
     def gradient(*args, **kwargs):
         try:
             positions = given

@@ -11,7 +11,7 @@ from pullback._core.arguments import argument_path, check_callable
 from pullback._core.array import ConcreteArray, is_array_like, lift
 from pullback._core.births import Birth, describe_value, find, watching
 from pullback._core.config import debug_nans
-from pullback._core.errors import boundary, describe_function, fold
+from pullback._core.errors import boundary, describe_function, fold, wrapping
 from pullback._core.trace import context
 from pullback._core.tree_paths import keystr, tree_flatten_with_path
 
@@ -110,7 +110,7 @@ def find_nan(fun: Callable, *, infs: bool = False) -> Callable:
     check_callable("find_nan", fun)
     kinds = ("nan", "inf") if infs else ("nan",)
 
-    @functools.wraps(fun, updated=())
+    @wrapping(fun)
     def found(*args, **kwargs):
         try:
             if not context.trace.transparent:

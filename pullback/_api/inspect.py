@@ -1,7 +1,6 @@
 """`make_jaxpr` and `eval_shape`: what a function does, and what it returns, without running it."""
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -15,7 +14,7 @@ from pullback._core.arguments import (
     flatten_result,
     input_names,
 )
-from pullback._core.errors import boundary, describe_function
+from pullback._core.errors import boundary, describe_function, wrapping
 from pullback._core.jaxpr import ClosedJaxpr
 from pullback._core.staging import stage
 from pullback._core.trace import axis_size
@@ -89,7 +88,7 @@ def make_jaxpr(fun: Callable, static_argnums: int | Sequence[int] = (),
 
     check_callable("make_jaxpr", fun)
 
-    @functools.wraps(fun, updated=())
+    @wrapping(fun)
     @boundary
     def traced(*args, **kwargs):
         static = canonical_argnums("make_jaxpr", static_argnums, len(args), "static_argnums")

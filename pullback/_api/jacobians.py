@@ -1,7 +1,6 @@
 """`jacfwd`, `jacrev` and `hessian`: all directional derivatives at once, by `vmap` over a basis."""
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from pullback._api.unconnected import check_unconnected, refuse_unconnected
 from pullback._core import dtypes
 from pullback._core.arguments import canonical_argnums, check_callable, chosen_argnums, flatten_result, lift_leaves
 from pullback._core.array import Array, from_numpy
-from pullback._core.errors import boundary, describe_function, function_name
+from pullback._core.errors import boundary, describe_function, function_name, wrapping
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.types import ShapedArray
 from pullback._core.zeros import Zero
@@ -57,7 +56,7 @@ def _forward(function: str, fun: Callable, argnums: int | Sequence[int], has_aux
     """`jacfwd` for the function `function`."""
     chosen, one = chosen_argnums(function, argnums)
 
-    @functools.wraps(fun, updated=())
+    @wrapping(fun)
     @boundary
     def jacobian(*args, **kwargs):
         positions = canonical_argnums(f"{function} of {function_name(fun)}", chosen, len(args))
@@ -131,7 +130,7 @@ def _reverse(function: str, fun: Callable, argnums: int | Sequence[int], has_aux
     check_unconnected(function, unconnected)
     chosen, one = chosen_argnums(function, argnums)
 
-    @functools.wraps(fun, updated=())
+    @wrapping(fun)
     @boundary
     def jacobian(*args, **kwargs):
         positions = canonical_argnums(f"{function} of {function_name(fun)}", chosen, len(args))

@@ -22,7 +22,7 @@ from pullback._core.arguments import (
 )
 from pullback._core.array import Array, ConcreteArray
 from pullback._core.config import config
-from pullback._core.errors import boundary, function_name
+from pullback._core.errors import boundary, described, function_name, wrapping
 from pullback._core.jaxpr import ClosedJaxpr, consts_to_args, eval_jaxpr
 from pullback._core.trace import Tracer, context
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
@@ -98,12 +98,21 @@ class Compiler:
         split = self._parts if settings.static_argnums or settings.static_argnames else None
         self._short_way: ShortWay = self._cache.setdefault("short way", ShortWay(split))
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_cache"}  # traces do not travel
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._cache = _shared_cache(self._fun, self._settings._replace(inline=False))
+        self._cache.setdefault("short way", self._short_way)
+
     def function(self) -> Callable:
         """The compiled function, with the methods of this object as attributes."""
-        compiled = functools.update_wrapper(self._short_way.function(self.call), self._fun, updated=())
+        compiled = wrapping(self._fun)(self._short_way.function(self.call))
         # where captures are looked for; beside it are caches
         compiled.__closed_over__ = (self._fun,)  # type: ignore[attr-defined]
-        for name in ("trace", "lower", "eval_shape", "clear_cache"):
+        compiled.__own__ = ("trace", "lower", "eval_shape", "clear_cache")  # type: ignore[attr-defined]
+        for name in compiled.__own__:  # type: ignore[attr-defined]
             setattr(compiled, name, getattr(self, name))
         return compiled
 
@@ -200,7 +209,7 @@ class Compiler:
             except TypeError:
                 raise TypeError(
                     f"jit of {name}: {place} must be hashable, because the program is remembered by its value, got "
-                    f"{value!r} of type {type(value).__name__}. Pass a tuple in place of a list, a frozen dataclass in "
+                    f"{described(value)}. Pass a tuple in place of a list, a frozen dataclass in "
                     "place of a dict, or do not mark the argument static.") from None
 
     def _donated_leaves(self, args: tuple, static: tuple[int, ...], kwargs: dict) -> list[int]:

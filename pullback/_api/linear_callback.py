@@ -1,7 +1,6 @@
 """`linear_callback`: a linear operator on the host, with its transpose."""
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +8,7 @@ from pullback._api.callbacks import check_vmap_method, declared_types
 from pullback._core import dtypes
 from pullback._core.arguments import check_callable, check_leaves
 from pullback._core.array import lift
-from pullback._core.errors import boundary, describe_function, function_name
+from pullback._core.errors import boundary, describe_function, function_name, wrapping
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.types import ShapeDtypeStruct
 from pullback._higher_order.bodies import path_of
@@ -50,7 +49,7 @@ def linear_callback(A: Callable, At: Callable, result: Any = None, *, vmap_metho
     if vmap_method is None:
         raise ValueError("linear_callback: vmap_method must be a method, got None")
 
-    @functools.wraps(A, updated=())
+    @wrapping(A)
     @boundary
     def operator(x, *parameters):
         xs, x_tree = tree_flatten(x)

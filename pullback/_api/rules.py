@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from types import FunctionType
-from typing import Any
+from typing import Any, ClassVar
 
 from pullback._api.taps import log
 from pullback._core.arguments import (
@@ -20,10 +20,11 @@ from pullback._core.arguments import (
     signature,
 )
 from pullback._core.array import Array, lift
-from pullback._core.errors import RuleError, UnexpectedTracerError, boundary, describe_function, fold
+from pullback._core.errors import RuleError, UnexpectedTracerError, boundary, describe_function, fold, wrapping
+from pullback._core.pickling import travels_by_value
 from pullback._core.trace import Tracer, call_with, context
 from pullback._core.tree import tree_flatten
-from pullback._core.tree_paths import tree_flatten_with_path
+from pullback._core.tree_paths import tree_flatten_with_path, tree_text
 from pullback._core.zeros import Zero
 from pullback._higher_order.captures import Suspects
 from pullback._higher_order.custom_call import closing_over
@@ -67,15 +68,15 @@ class custom_rules:
     2.0 3.0
     """
 
+    # the methods by which a derivative is given, for messages
+    definable: ClassVar[tuple[str, ...]] = "defjvp(rule)", "defjvps(*rules)", "defvjp(fwd, bwd)"
+
     @boundary
     def __init__(self, fun: Callable, nondiff_argnums: int | Sequence[int] = (),
                  nondiff_argnames: str | Sequence[str] = (), *, jvp: str | None = None):
         kind = type(self).__name__
         if not callable(fun):
             raise TypeError(f"{kind}: expected a function, got {fun!r}")
-        functools.update_wrapper(self, fun, updated=())
-        if not hasattr(self, "__name__"):
-            self.__name__ = type(fun).__name__ if not isinstance(fun, functools.partial) else fun.func.__name__
         self.fun = fun
         self.jvp_rule: Callable | None = None
         self.jvp_argnums: tuple[int, ...] | None = None
@@ -101,6 +102,16 @@ class custom_rules:
         self._self_contained = (isinstance(fun, FunctionType) and fun.__closure__ is None and not self.nondiff_argnums
                                 and self._plain_count is not None)
         self._suspects = Suspects(self, [fun])
+        self.__own__ = frozenset(self.__dict__)
+        wrapping(fun)(self)
+        if not hasattr(self, "__name__"):
+            self.__name__ = type(fun).__name__ if not isinstance(fun, functools.partial) else fun.func.__name__
+
+    def __getattr__(self, name: str) -> Any:
+        # a method of another decorator of rules, which sets a rule of the function within
+        if name.startswith("def") and isinstance(self.__dict__.get("fun"), custom_rules):
+            return getattr(self.fun, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _count_plain_parameters(self) -> int | None:
         """The number of arguments of a call that needs no binding, or None where every call does."""
@@ -133,24 +144,26 @@ class custom_rules:
             original = args
             count, nondiff = len(args), self.nondiff_argnums
             fixed: Sequence[Any] = ()
+            traced: dict[int, str] = {}  # by identity, which arguments hold the tracer
             if nondiff:
                 nondiff = tuple(sorted(canonical_argnums(self._label(), nondiff, count, "nondiff_argnums")))
                 fixed = [args[i] for i in nondiff]
-                self._refuse_tracers(fixed, nondiff)
+                traced = self._traced(fixed, nondiff)
                 args = tuple([a for i, a in enumerate(args) if i not in nondiff])
             leaves, in_tree = tree_flatten(args)
             for x in leaves:
                 if isinstance(x, Tracer):
                     break
             else:
-                if self._self_contained and trace.transparent and not context.axis_sizes:
-                    try:
-                        return call_with(evaluator, self.fun, *original)
-                    except UnexpectedTracerError:
-                        pass  # it reads a traced value from a global
-                # no rule can be asked for, but the function may close over traced values
-                self.calls[0] += 1
-                return self.fun(*original, **keywords)
+                if not traced:
+                    if self._self_contained and trace.transparent and not context.axis_sizes:
+                        try:
+                            return call_with(evaluator, self.fun, *original)
+                        except UnexpectedTracerError:
+                            pass  # it reads a traced value from a global
+                    # no rule can be asked for, but the function may close over traced values
+                    self.calls[0] += 1
+                    return self.fun(*original, **keywords)
             self.calls[0] += 1
             # a bwd rule runs when the call is long over; other rules look up the place when they need it
             site = None if self.bwd_rule is None else call_site()
@@ -163,7 +176,8 @@ class custom_rules:
             call: Any = flat
             tracers = self._suspects.tracers(self, fixed, keywords)
             if tracers:
-                call, leaves = closing_over(flat, tracers), [*tracers, *leaves]
+                call = closing_over(flat, tracers, held=[traced.get(id(x)) for x in tracers])
+                leaves = [*tracers, *leaves]
             outs = custom_call_p.bind(*leaves, call=call)
             return flat.out_tree.unflatten(outs)
         except Exception as error:
@@ -181,17 +195,25 @@ class custom_rules:
         """Where traced values may be found that are closed over: the function and its rules."""
         return self.fun, self.jvp_rule, self.fwd_rule, self.bwd_rule, self.vmap_rule
 
-    def _refuse_tracers(self, fixed: Sequence[Any], positions: Sequence[int]) -> None:
+    def _traced(self, fixed: Sequence[Any], positions: Sequence[int]) -> dict[int, str]:
+        """The traced values in arguments that are not differentiated, by identity, and where they stand.
+
+        A jvp rule gets them as it gets what it closes over. A bwd rule is refused them: it runs when they are gone.
+        """
+        found: dict[int, str] = {}
         for value, i in zip(fixed, positions, strict=True):
             if i == 0 and self._bound:
                 continue  # what `self` holds is closed over
             for path, leaf in tree_flatten_with_path(value)[0]:
-                if isinstance(leaf, Tracer):
+                if not isinstance(leaf, Tracer):
+                    continue
+                where = found[id(leaf)] = argument_path(self.fun, i, path)
+                if self.bwd_rule is not None:
                     raise UnexpectedTracerError(
-                        f"{self._label()}: {argument_path(self.fun, i, path)} is in nondiff_argnums, but holds a value "
-                        f"traced by {leaf.owner.describe()}. nondiff_argnums is for what is no array: functions, "
-                        "strings, static settings. Make the argument an ordinary one; a rule may return "
-                        "None (or zeros) for it.")
+                        f"{self._label()}: {where} is in nondiff_argnums, but holds a value traced by "
+                        f"{leaf.owner.describe()}. nondiff_argnums is for what is no array: functions, strings, static "
+                        "settings. Make the argument an ordinary one; a rule may return None (or zeros) for it.")
+        return found
 
     def _refuse_leaves(self, args: Sequence[Any], flat: FlatCall) -> None:
         for path, leaf in tree_flatten_with_path(tuple(args))[0]:
@@ -222,7 +244,10 @@ class custom_rules:
     def __reduce__(self):
         if self._bound:
             raise TypeError(f"{self._label()}: a bound method with rules cannot be pickled; pickle its object")
-        return getattr(self, "__qualname__", self.__name__)  # by reference, as functions are
+        name = getattr(self, "__qualname__", self.__name__)
+        if travels_by_value(self, self.__module__, name):
+            return object.__new__, (type(self),), self.__dict__
+        return name
 
     def __repr__(self):
         return f"<{type(self).__name__} {describe_function(self.fun)}>"
@@ -296,12 +321,12 @@ class custom_rules:
             for part in parts:
                 part_leaves, part_tree = tree_flatten(part)
                 if part_tree != tree:
-                    raise TypeError(f"{self._label()}: a rule given to defjvps returned {part_tree}, expected the "
-                                    f"structure of the function's result, {tree}")
+                    raise TypeError(f"{self._label()}: a rule given to defjvps returned {tree_text(part_tree)}, "
+                                    f"expected the structure of the function's result, {tree_text(tree)}")
                 total = part_leaves if total is None else [add(a, b) for a, b in zip(total, part_leaves, strict=True)]
             return out, tree.unflatten([zeros_like_aval(t.aval) if type(t) is Zero else t for t in total])
 
-        rule = functools.wraps(self.fun, updated=())(sum_of_jvps)
+        rule = wrapping(self.fun)(sum_of_jvps)
         self.defjvp(rule, argnums=None if len(covered) == len(jvps) else covered)
 
     @boundary

@@ -22,8 +22,15 @@ from pullback._xla.executable import Executable
 
 # tracing state, number of arguments where all are positional arrays (else -1), what `_read` tells of others, run
 _NO_CALL = (None, 0, None, None)
+
+
+class _Miss:
+    def __reduce__(self):
+        return "_MISS"
+
+
 # what a run returns that the arguments are not for
-_MISS = object()
+_MISS = _Miss()
 # so many arguments and results are read and made in loops: compiling what is written out would take long
 _WRITTEN = 200
 _flatten = registry.flatten
@@ -31,6 +38,13 @@ _aval = attrgetter("aval")
 
 # splits a call into its dynamic arguments, positional and by keyword, and what stands for the static ones in a key
 Split = Callable[[tuple, dict], tuple[tuple, dict, tuple]]
+
+
+class _Recent(list):
+    """The last call, of many that are alike, in a list of one. A copy in another process begins anew."""
+
+    def __reduce__(self):
+        return _Recent, ([_NO_CALL],)
 
 
 class ShortWay:
@@ -42,8 +56,10 @@ class ShortWay:
     def __init__(self, split: Split | None) -> None:
         self._split = split
         self._runs: dict[tuple, Callable] = {}
-        # the last call, of many that are alike
-        self._recent: list[tuple] = [_NO_CALL]
+        self._recent = _Recent([_NO_CALL])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_runs": {}}  # programs do not travel
 
     def add(self, args: tuple, kwargs: dict, consts: Sequence[Any], program: Executable, out_tree: PyTreeDef) -> None:
         """Let calls with arguments of this structure and these types run the program."""

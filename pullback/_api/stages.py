@@ -9,6 +9,7 @@ from pullback._core.errors import boundary
 from pullback._core.jaxpr import ClosedJaxpr, Jaxpr
 from pullback._core.trace import Tracer
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
+from pullback._core.tree_paths import tree_text
 from pullback._core.types import ShapeDtypeStruct, matches
 from pullback._higher_order.bodies import lift_tree
 from pullback._xla.executable import Executable, compile_module
@@ -70,8 +71,8 @@ class Lowered:
     def compile(self, compiler_options: Mapping[str, Any] | None = None) -> Compiled:
         """Compile with XLA, with options of its by name beside those that were given to `jit`."""
         options = dict(self.traced._options) | dict(checked_options("compile", compiler_options))
-        loaded = compile_module(self.module, tuple(sorted(options.items())))
-        program = Executable(loaded, self.traced.jaxpr.out_avals, sorted(self.traced._donated), self.module)
+        program = compile_module(self.module, self.traced.jaxpr.out_avals, sorted(self.traced._donated),
+                                 tuple(sorted(options.items())))
         return Compiled(program, self.traced)
 
 
@@ -87,7 +88,8 @@ class Compiled:
         leaves, tree = tree_flatten((args, kwargs))
         name = self.traced.fun_name
         if tree != self.traced.in_tree:
-            raise TypeError(f"compiled {name}: expected arguments of structure {self.traced.in_tree}, got {tree} "
+            raise TypeError(f"compiled {name}: expected arguments of structure {tree_text(self.traced.in_tree)}, got "
+                            f"{tree_text(tree)} "
                             "(static arguments are part of the program: leave them out)")
         try:
             xs = [lift(x) for x in leaves]

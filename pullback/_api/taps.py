@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from pullback._core import dtypes
 from pullback._core.arguments import check_callable
 from pullback._core.config import collecting_taps, config
-from pullback._core.errors import RuleError, boundary, describe_function, fold
+from pullback._core.errors import RuleError, boundary, describe_function, described, fold, wrapping
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._higher_order import harvest_rules as harvest_rules  # what the primitives that hold jaxprs do
 from pullback._higher_order.bodies import lift_tree, path_of
@@ -42,7 +42,7 @@ def tap(x: Any, name: str | None = None, *, bwd: Callable[[Any], Any] | None = N
     if name is None and bwd is None:
         raise TypeError("tap: give it a name for `tapped` to show, or a function bwd that changes the cotangent")
     if name is not None and not isinstance(name, str):
-        raise TypeError(f"tap: the name must be a string, got {name!r} of type {type(name).__name__}")
+        raise TypeError(f"tap: the name must be a string, got {described(name)}")
     if bwd is not None:
         check_callable("tap", bwd)
     elif not config.collecting_taps:
@@ -131,7 +131,7 @@ def tapped(fun: Callable) -> Callable:
     """
     check_callable("tapped", fun)
 
-    @functools.wraps(fun, updated=())
+    @wrapping(fun)
     def collected(*args, **kwargs):
         try:
             result, found = collect(functools.partial(fun, **kwargs), *args, kinds=(VALUE, COTANGENT))

@@ -1,15 +1,14 @@
 """`vmap`: a function of examples as a function of batches."""
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 from pullback._core.arguments import argument_path, check_callable, flatten_result, lift_leaves
 from pullback._core.array import Array
-from pullback._core.errors import boundary, describe_function, fold, function_name
+from pullback._core.errors import boundary, describe_function, described, fold, function_name, wrapping
 from pullback._core.tree import tree_flatten, tree_unflatten
-from pullback._core.tree_paths import broadcast_prefix, keystr, prefix_errors, tree_flatten_with_path
+from pullback._core.tree_paths import broadcast_prefix, keystr, prefix_errors, tree_flatten_with_path, tree_text
 from pullback._transforms.vmap import batch_flat
 
 
@@ -46,11 +45,11 @@ def vmap(fun: Callable, in_axes: Any = 0, out_axes: Any = 0, axis_name: Any = No
     try:
         hash(axis_name)
     except TypeError:
-        raise TypeError(f"vmap: axis_name must be a hashable name, such as a string, got {axis_name!r} of type "
-                        f"{type(axis_name).__name__}") from None
+        raise TypeError(f"vmap: axis_name must be a hashable name, such as a string, got "
+                        f"{described(axis_name)}") from None
     name, subject = function_name(fun), f"vmap of {describe_function(fun)}"
 
-    @functools.wraps(fun, updated=())
+    @wrapping(fun)
     def batched(*args, **kwargs):
         try:
             leaves, tree = tree_flatten((args, kwargs))
@@ -164,4 +163,4 @@ def _output_axes(name: str, out_axes: Any, out_tree: Any) -> list[int | None]:
         return broadcast_prefix(prefix, dummy, is_leaf=_is_none)
     except ValueError:
         raise ValueError(f"vmap of {name}: out_axes={out_axes!r} must be a prefix of the result, whose structure is "
-                         f"{out_tree}") from None
+                         f"{tree_text(out_tree)}") from None

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core.array import Array, ConcreteArray, is_array_like, lift
-from pullback._core.errors import function_name
+from pullback._core.errors import described, function_name
 from pullback._core.trace import Tracer, check_alive
 from pullback._core.tree import tree_flatten
 from pullback._core.tree_paths import keystr, leaf_hint, tree_flatten_with_path
@@ -21,7 +21,7 @@ from pullback._core.types import ShapedArray, ShapeDtypeStruct
 def check_callable(function: str, fun: Any) -> None:
     """Refuse what is no function in a function's place."""
     if not callable(fun):
-        raise TypeError(f"{function}: expected a function, got {fun!r} of type {type(fun).__name__}")
+        raise TypeError(f"{function}: expected a function, got {described(fun)}")
 
 
 def signature(fun: Callable) -> inspect.Signature | None:
@@ -191,7 +191,7 @@ def check_leaf(x: Any, describe: Callable[[], str], structs: bool = False) -> No
                             "array, or use eval_shape, make_jaxpr or jit(...).lower, which need none.") from None
     elif not is_array_like(x):
         hint = leaf_hint(x)
-        raise TypeError(f"{describe()}: expected an array or a number, got {x!r} of type {type(x).__name__}. "
+        raise TypeError(f"{describe()}: expected an array or a number, got {described(x)}. "
                         f"{hint or 'If it is not meant to be traced, close over it or mark it static.'}") from None
     else:
         try:
@@ -245,6 +245,6 @@ def flatten_result(function: str, fun: Callable, result: Any) -> tuple[list[Arra
             if not is_array_like(leaf):
                 raise TypeError(
                     f"{function}: {function_name(fun)} must return arrays or numbers, in lists, tuples, dicts or other "
-                    f"pytrees, but the leaf {keystr(path) or 'it returned'} is {leaf!r} of type {type(leaf).__name__}"
+                    f"pytrees, but the leaf {keystr(path) or 'it returned'} is {described(leaf)}"
                 ) from None
         raise

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pullback._core import dtypes
+from pullback._core import dlpack, dtypes
 from pullback._core.array_interface import ArrayInterface
 from pullback._core.config import config
 from pullback._core.errors import boundary
@@ -29,6 +29,10 @@ class Array(ArrayInterface):
     __slots__ = ()
     __array_priority__ = 1000
     aval: ShapedArray
+
+    def __init_subclass__(cls):
+        super().__init_subclass__()
+        cls.__name__ = "Array"  # Python's own messages name the class of an operand; users know this one
 
     @boundary
     def __init__(self, *args, **kwargs):
@@ -103,6 +107,9 @@ class Array(ArrayInterface):
         24
         """
         return self.aval.size * self.aval.dtype.itemsize
+
+    def _described(self) -> str:
+        return f"an array of type {self.aval.str_short()}"
 
     @boundary
     def __len__(self) -> int:
@@ -267,9 +274,13 @@ class ConcreteArray(Array):
     @boundary
     def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
         value = np.asarray(self.value)
-        if value.dtype.isbuiltin != 1:
+        if not dlpack.is_exchanged(value.dtype):
             raise BufferError(f"DLPack: arrays of dtype {self.dtype.name} are not exchanged. Convert first, with "
                               ".astype('float32') say, or exchange the bits with .view of an integer dtype.")
+        if value.dtype.isbuiltin != 1:
+            if copy is False:
+                raise BufferError(f"DLPack: arrays of dtype {self.dtype.name} cross as a copy; leave copy=False out")
+            return dlpack.to_capsule(value)
         # importers write into memory that is marked read-only (PyTorch does): only copy=False shares ours
         if copy is not False:
             return np.array(value).__dlpack__(stream=stream, dl_device=dl_device)
@@ -288,7 +299,7 @@ class ConcreteArray(Array):
         [1. 1.]
         """
         if self.buffer is not None:
-            self.buffer.block_until_ready()
+            _wait_for(self._buffer)
         return self
 
     def is_ready(self) -> bool:
@@ -357,10 +368,17 @@ def _no_reader(buffer, aval):
 _read_buffer: Callable[[Any, ShapedArray], np.ndarray] = _no_reader
 
 
-def install_buffer_reader(read: Callable[[Any, ShapedArray], np.ndarray]) -> None:
-    """Tell arrays how to read a device buffer (called once by the engine)."""
-    global _read_buffer
-    _read_buffer = read
+def _no_waiter(buffer):
+    _no_reader(buffer, None)
+
+
+_wait_for: Callable[[Any], None] = _no_waiter
+
+
+def install_buffer_reader(read: Callable[[Any, ShapedArray], np.ndarray], wait: Callable[[Any], None]) -> None:
+    """Tell arrays how to read a device buffer and how to wait for it (called once by the engine)."""
+    global _read_buffer, _wait_for
+    _read_buffer, _wait_for = read, wait
 
 
 def from_numpy(value: np.ndarray | np.generic, weak_type: bool = False) -> ConcreteArray:

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
+from pullback._core.errors import Described
 
-class ArrayInterface:
+
+class ArrayInterface(Described):
     """Declarations alone; nothing of it exists at run time."""
 
     __slots__ = ()

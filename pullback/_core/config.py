@@ -11,15 +11,18 @@ from typing import Any
 
 _PRECISIONS = (None, "default", "high", "highest", "bfloat16", "tensorfloat32", "float32")
 
-# name -> the values it may take; the first is the default
-_CHOICES: dict[str, tuple[Any, ...]] = {
+# name -> the values it may take; the first is the default. A range stands for a number of bytes
+_CHOICES: dict[str, tuple[Any, ...] | range] = {
     "enable_x64": (False, True),
     "debug_nans": (False, True),
     "disable_jit": (False, True),
     "traceback_filtering": ("auto", "off"),
     "numpy_rank_promotion": ("allow", "warn", "raise"),
     "default_matmul_precision": _PRECISIONS,
+    # what compiled programs may take that nobody holds but the library, which may need them again
+    "program_cache_max_size": range(2**63),
 }
+_DEFAULTS = {"program_cache_max_size": 2**28}
 
 # no options: what transformations set for a while, and a trace depends on
 _STATES: dict[str, tuple[Any, ...]] = {"collecting_taps": (False, True)}
@@ -38,6 +41,10 @@ def _option_name(name: str) -> str:
 
 def _check(name: str, value: Any) -> Any:
     choices = _CHOICES[name]
+    if isinstance(choices, range):
+        if type(value) is int and value in choices:
+            return value
+        raise ValueError(f"config option {name!r}: expected a number of bytes, an int of 0 or more; got {value!r}.")
     for choice in choices:
         if value == choice:
             return choice
@@ -51,8 +58,12 @@ def _from_environment(name: str, environ: dict[str, str]) -> Any:
     variable = f"PULLBACK_{name.upper()}"
     text = environ.get(variable)
     if text is None:
-        return choices[0]
+        return _DEFAULTS.get(name, choices[0])
     lowered = text.strip().lower()
+    if isinstance(choices, range):
+        if lowered.isdecimal() and int(lowered) in choices:
+            return int(lowered)
+        raise ValueError(f"environment variable {variable}: expected a number of bytes; got {text!r}.")
     if choices == (False, True):
         if lowered in _TRUE or lowered in _FALSE:
             return lowered in _TRUE
@@ -87,6 +98,14 @@ def _tracing_state(source: Any) -> TracingState:
     return _states.setdefault(key, TracingState(key))
 
 
+def forget_traces() -> None:
+    """Let nothing that was traced until now be found again, whatever the options are."""
+    _states.clear()
+    Config.tracing = _tracing_state(Config)
+    if "tracing" in config.__dict__:
+        config.__dict__["tracing"] = _tracing_state(config)
+
+
 class Config(threading.local):
     """The options. Class attributes hold the process-wide values, instance attributes one thread's override.
 
@@ -94,12 +113,16 @@ class Config(threading.local):
     is no ``__getattr__``, which would double their cost.
     """
 
+    def __reduce__(self):
+        return "config"  # there is one; functions that are pickled by value refer to it
+
     enable_x64: bool
     debug_nans: bool
     disable_jit: bool
     traceback_filtering: str
     numpy_rank_promotion: str
     default_matmul_precision: str | None
+    program_cache_max_size: int
     collecting_taps: bool
     tracing: TracingState
 

@@ -396,7 +396,7 @@ def issubdtype(arg1: Any, arg2: Any) -> bool:
     class_a, class_b = _scalar_class(arg1), _scalar_class(arg2)
     if issubclass(class_a, class_b):
         return True
-    own = _ABSTRACT.get(np.dtype(class_a)) if not _is_abstract(class_a) else None
+    own = None if _is_abstract(class_a) or issubclass(class_a, extended) else _ABSTRACT.get(np.dtype(class_a))
     return own is not None and issubclass(own, class_b)
 
 
@@ -415,10 +415,36 @@ def _is_abstract(class_: type) -> bool:
     )
 
 
+class extended(np.generic):
+    """The abstract scalar type of dtypes that NumPy has no elements for, such as that of typed random keys.
+
+    >>> issubclass(prng_key, extended), issubdtype("float32", extended)
+    (True, False)
+    """
+
+
+class prng_key(extended):
+    """The abstract scalar type of typed random keys.
+
+    >>> import pullback as pb
+    >>> pb.dtypes.issubdtype(pb.random.key(0).dtype, pb.dtypes.prng_key)
+    True
+    """
+
+
+class ExtendedDType:
+    """The base of such dtypes; `type` is their scalar type."""
+
+    __slots__ = ()
+    type: type[extended]
+
+
 def _scalar_class(spec: Any) -> type:
-    """A dtype's scalar type; NumPy's abstract classes stand for themselves."""
-    if isinstance(spec, type) and _is_abstract(spec):
+    """A dtype's scalar type; NumPy's abstract classes and the extended ones stand for themselves."""
+    if isinstance(spec, type) and (_is_abstract(spec) or issubclass(spec, extended)):
         return spec
+    if isinstance(spec, ExtendedDType):
+        return spec.type
     if isinstance(spec, str) and spec in _BY_NAME:
         return _BY_NAME[spec].type
     try:

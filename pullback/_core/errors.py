@@ -198,6 +198,48 @@ def function_name(fun: Any) -> str:
     return getattr(fun, "__name__", None) or type(fun).__name__
 
 
+class Described:
+    """A value that says itself what it is, in the words of messages: no class of ours is named there."""
+
+    __slots__ = ()
+
+    def _described(self) -> str:
+        """A noun with its article, such as "an array of type f32[3]"."""
+        raise NotImplementedError
+
+
+def described(x: Any) -> str:
+    """A value as messages show it: "3 of type int", or how it describes itself."""
+    return x._described() if isinstance(x, Described) else f"{x!r} of type {type(x).__name__}"
+
+
+def kind_of(x: Any) -> str:
+    """A value as messages that have no room for it show it: "list", or how it describes itself."""
+    return x._described() if isinstance(x, Described) else type(x).__name__
+
+
+W = TypeVar("W")
+
+
+def wrapping(fun: Callable) -> Callable[[W], W]:
+    """A decorator for what stands for `fun`, a user's function: it has its name, its docstring and its attributes.
+
+    What one of our decorators put there (`__own__`) speaks of that object alone, and is not handed on; what the wrapper
+    has it keeps.
+    """
+
+    def dress(wrapper: W) -> W:
+        functools.update_wrapper(wrapper, fun, updated=())  # type: ignore[arg-type]
+        if not isinstance(fun, type):
+            own = getattr(fun, "__own__", ())
+            attributes = {key: value for key, value in getattr(fun, "__dict__", {}).items()
+                          if key not in own and not key.startswith("__")}
+            wrapper.__dict__.update(attributes | wrapper.__dict__)
+        return wrapper
+
+    return dress
+
+
 def standing_for(fun: Callable) -> Callable[[Callable], Callable]:
     """A decorator for a function of ours around `fun`, a user's: messages name that, and its line."""
 

@@ -15,7 +15,7 @@ from pullback._core.config import config
 from pullback._core.jaxpr import Jaxpr, Literal
 from pullback._core.trace import context
 
-_LIMIT = 256
+_LIMIT = 128
 # the one used last at the end
 _known: OrderedDict[Hashable, Jaxpr] = OrderedDict()
 

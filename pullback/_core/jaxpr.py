@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pullback._core.array import ConcreteArray, array_of
 from pullback._core.config import config
@@ -209,9 +209,17 @@ class ClosedJaxpr:
     __repr__ = __str__
 
 
+class HeldJaxpr(NamedTuple):
+    """A jaxpr that a primitive runs: on its operands from `start` on, of whose places the `carried` are fed back."""
+
+    jaxpr: Jaxpr
+    start: int = 0
+    carried: slice = slice(0, 0)
+
+
 def subjaxprs(eqn: Equation) -> Iterator[Jaxpr]:
-    """The jaxprs among an equation's parameters."""
-    return jaxprs_in(eqn.params)
+    """The jaxprs that an equation runs. To a primitive that holds no functions a jaxpr is a parameter as any other."""
+    return jaxprs_in(eqn.params) if eqn.primitive.higher_order else iter(())
 
 
 def jaxprs_in(params: dict[str, Any]) -> Iterator[Jaxpr]:

@@ -12,7 +12,7 @@ import numpy as np
 from pullback._core import dtypes
 from pullback._core.jaxpr import Equation, Jaxpr, Literal, Var
 from pullback._core.trace import LinearTracer, is_linear
-from pullback._core.uniform import Value, bodies, is_zero, values_in, vanishes
+from pullback._core.uniform import Value, is_zero, values_in, vanishes
 
 Marks = Sequence[bool]
 Primitive = Any  # the classes are above this file
@@ -71,7 +71,7 @@ def _adds(primitive: Primitive, params: dict, marks: Marks, given: Sequence[Valu
             return primitive
         return None
     walks = []
-    for jaxpr, start, carried in bodies(params, len(marks)):
+    for jaxpr, start, carried in primitive.bodies(**params) if primitive.bodies else ():
         walk = _Walk(jaxpr, marks[start:], given[start:], carried)
         if walk.found is not None:
             return walk.found

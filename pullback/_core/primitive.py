@@ -33,6 +33,7 @@ from typing import Any
 
 from pullback._core.arguments import check_callable, kind_of
 from pullback._core.errors import RuleNotDefinedError, boundary, fold
+from pullback._core.jaxpr import HeldJaxpr
 from pullback._core.primitive_checks import (
     checked_abstract_eval,
     checked_batch,
@@ -84,8 +85,8 @@ class Primitive:
 
     __slots__ = ("name", "multiple_results", "higher_order", "kernel", "evaluate", "abstract_eval", "lower", "jvp",
                  "linearize", "transpose", "batch", "stage", "record", "dce", "depends", "axis_param", "collective",
-                 "bilinear", "additive", "homogeneous", "elementwise", "rearranging", "effectful", "harvest", "narrow",
-                 "per_example", "save", "taylor", "types")
+                 "bilinear", "additive", "homogeneous", "vanishing", "elementwise", "rearranging", "effectful",
+                 "harvest", "narrow", "per_example", "save", "taylor", "bodies", "repeats", "calls", "types")
 
     def __init__(self, name: str, multiple_results: bool = False, higher_order: bool = False):
         self.name = name
@@ -114,12 +115,18 @@ class Primitive:
         self.rearranging = False
         # the operands that make the result zero if they are
         self.homogeneous: tuple[int, ...] | None = None
+        # which results are zero, given which operands are and the parameters, where that is no matter of all alike
+        self.vanishing: Callable | None = None
         self.effectful = False
         self.harvest: Callable | None = None
         self.narrow: Callable | None = None
         self.per_example = False
         self.save: Callable | None = None
         self.taylor: Callable | None = None
+        # what it runs of the jaxprs among its parameters, how often a loop does, and which count of calls it adds to
+        self.bodies: Callable[..., list[HeldJaxpr]] | None = None
+        self.repeats: Callable[..., int] | None = None
+        self.calls: Callable[..., list[int] | None] | None = None
         self.types: dict = {}
 
     def __repr__(self):

@@ -15,6 +15,7 @@ import numpy as np
 from pullback._core import dtypes, numpy_state
 from pullback._core.array import Array, ConcreteArray, array_of, is_array_like, lift
 from pullback._core.errors import RuleError, describe_function, standing_for
+from pullback._core.errors import described as _described
 from pullback._core.linearity import not_linear
 from pullback._core.trace import context, is_linear
 from pullback._core.types import ShapedArray, make_aval, matches
@@ -38,7 +39,7 @@ def described(x: Any) -> str:
         return f"a NumPy array of dtype {x.dtype.name} and shape {x.shape}"
     if isinstance(x, (list, tuple)):
         return f"a {type(x).__name__} of length {len(x)}"
-    return f"{x!r} of type {type(x).__name__}"
+    return _described(x)
 
 
 def _some(count: int, what: str) -> str:

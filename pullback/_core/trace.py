@@ -137,12 +137,19 @@ class Tracer(Array):
         """The elements as nested lists of Python scalars, where the values are known and no derivative is lost."""
         return self.exported(".tolist()").tolist()
 
-    def __repr__(self):
-        return f"{type(self).__name__}<{self.aval.str_short()}> in {self.owner.describe()}"
+    def _described(self) -> str:
+        return f"a traced array of type {self.aval.str_short()}"
 
+    def __repr__(self):
+        return f"Array<{self.aval.str_short()}> in {self.owner.describe()}"
+
+    @boundary
     def __format__(self, spec):
+        return format(self.concrete(f"the format {spec!r}"), spec) if spec else self._text()
+
+    def _text(self) -> str:
         value = self.known()
-        return format(repr(self) if value is None else value, spec if value is not None else "")
+        return repr(self) if value is None else str(value)
 
     def block_until_ready(self) -> Tracer:
         """A traced value has nothing to wait for; returns it."""
@@ -233,6 +240,9 @@ class Context(threading.local):
 
     trace: Trace
     axis_sizes: tuple[tuple[Any, int], ...] = ()
+
+    def __reduce__(self):
+        return "context"  # there is one; functions that are pickled by value refer to it
 
 
 context = Context()

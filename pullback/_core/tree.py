@@ -26,6 +26,8 @@ from jaxlib._jax.pytree import (
     SequenceKey,
 )
 
+from pullback._core.errors import described
+
 __all__ = [
     "DictKey",
     "FlattenedIndexKey",
@@ -159,8 +161,8 @@ def _explain(tree: Any, is_leaf: IsLeaf, cause: Exception) -> None:
 
 def _check_treedef(function: str, treedef: Any) -> None:
     if not isinstance(treedef, PyTreeDef):
-        raise TypeError(f"{function}: expected the structure of a tree, got {treedef!r} of type "
-                        f"{type(treedef).__name__}; tree_structure(x) is the structure of x")
+        raise TypeError(f"{function}: expected the structure of a tree, got {described(treedef)}"
+                        f"; tree_structure(x) is the structure of x")
 
 
 def treedef_is_leaf(treedef: PyTreeDef) -> bool:
@@ -194,8 +196,8 @@ def treedef_tuple(treedefs: Iterable[PyTreeDef]) -> PyTreeDef:
     given = list(treedefs)
     for i, treedef in enumerate(given):
         if not isinstance(treedef, PyTreeDef):
-            raise TypeError(f"treedef_tuple: expected structures of trees, got {treedef!r} of type "
-                            f"{type(treedef).__name__} at position {i}; tree_structure(x) is the structure of x")
+            raise TypeError(f"treedef_tuple: expected structures of trees, got {described(treedef)}"
+                            f" at position {i}; tree_structure(x) is the structure of x")
     return _pytree.treedef_tuple(registry, given)
 
 

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from pullback._core.errors import Described
 from pullback._core.tree import (
     DictKey,
     FlattenedIndexKey,
@@ -18,7 +19,6 @@ from pullback._core.tree import (
     tree_leaves,
     tree_structure,
 )
-from pullback._core.types import ShapedArray
 
 KeyPath = tuple[Any, ...]
 Difference = tuple[KeyPath, str, str, str]
@@ -127,7 +127,8 @@ def tree_transpose(
     except ValueError as error:
         got = tree_structure(pytree_to_transpose)
         raise ValueError(
-            f"tree_transpose: expected a tree whose outer structure is {outer_treedef}; got structure {got}."
+            f"tree_transpose: expected a tree whose outer structure is {tree_text(outer_treedef)}; got structure "
+            f"{tree_text(got)}."
         ) from error
     if inner_treedef is None:
         if not inner_trees:
@@ -138,8 +139,8 @@ def tree_transpose(
         leaves, treedef = tree_flatten(inner)
         if treedef != inner_treedef:
             raise ValueError(
-                f"tree_transpose: expected inner trees of structure {inner_treedef}; got {treedef} at leaf "
-                f"{i} of the outer structure {outer_treedef}."
+                f"tree_transpose: expected inner trees of structure {tree_text(inner_treedef)}; got "
+                f"{tree_text(treedef)} at leaf {i} of the outer structure {tree_text(outer_treedef)}."
             )
         rows.append(leaves)
     columns = zip(*rows, strict=True) if rows else [()] * inner_treedef.num_leaves
@@ -279,13 +280,21 @@ def skeleton(treedef: PyTreeDef) -> Any:
     return treedef.unflatten([_Leaf()] * treedef.num_leaves)
 
 
+def tree_text(treedef: PyTreeDef) -> str:
+    """A structure as messages show it: the tree with `*` for each leaf.
+
+    >>> from pullback.tree_util import tree_structure
+    >>> tree_text(tree_structure({"a": (1, None)}))
+    "{'a': (*, None)}"
+    """
+    return str(treedef).removeprefix("PyTreeDef(").removesuffix(")")
+
+
 def _describe(node: Any, children: int | None) -> str:
     if children is None:
         if type(node) is _Leaf:
             return "a leaf"
-        aval = getattr(node, "aval", None)
-        return f"an array of type {aval.str_short()}" if type(aval) is ShapedArray else (
-            f"a leaf of type {type(node).__name__}")
+        return node._described() if isinstance(node, Described) else f"a leaf of type {type(node).__name__}"
     if node is None:
         return "None"
     name = type(node).__name__

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
+from pullback._core.errors import described
 
 
 class ShapedArray:
@@ -100,7 +101,7 @@ def canonical_dimension(d: Any) -> int:
     try:
         size = operator.index(d)
     except TypeError:
-        raise TypeError(f"shapes must be made of concrete integers, got {d!r} of type {type(d).__name__}. "
+        raise TypeError(f"shapes must be made of concrete integers, got {described(d)}. "
                         "Under jit, a size that depends on data must be a static argument.") from None
     if size < 0:
         raise ValueError(f"shapes must be made of non-negative integers, got {size}")

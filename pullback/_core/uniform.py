@@ -1,7 +1,7 @@
 """What is known of traced values though their inputs are not: that all entries are one number, zero above all.
 
 A value is known if it is made of constants by operations that keep entries equal, or of zeros by operations that keep
-zeros: the bilinear ones, the linear ones, and those that say in which operands they do (`homogeneous`).
+zeros: the bilinear ones, the linear ones, and those that say in which operands they do (`homogeneous`, `vanishing`).
 """
 from __future__ import annotations
 
@@ -110,26 +110,18 @@ def _same(a: Value, b: Value) -> bool:
     return a is not None and b is not None and bool(a == b)
 
 
-def bodies(params: dict, operands: int) -> list[tuple[Jaxpr, int, slice]]:
-    """The functions inside, where the operands that they take begin, and which of their inputs they carry around."""
-    jaxpr = params.get("jaxpr")
-    if isinstance(jaxpr, Jaxpr) and len(jaxpr.invars) == operands:
-        carried = slice(0, 0)
-        if "num_carry" in params:
-            carried = slice(params["num_consts"], params["num_consts"] + params["num_carry"])
-        return [(jaxpr, 0, carried)]
-    return [(branch, 1, slice(0, 0)) for branch in params.get("branches", ())]
-
-
 def results(eqn: Equation, given: Sequence[Value]) -> list[Value]:
     """What is known of the results of an equation, given what is known of its operands."""
     primitive, params = eqn.primitive, eqn.params
     nothing: list[Value] = [None] * len(eqn.outvars)
-    inside = bodies(params, len(given))
-    if inside:
-        found = [_results_of(jaxpr, given[start:], carried) for jaxpr, start, carried in inside]
+    if primitive.bodies is not None:
+        found = [_results_of(jaxpr, given[start:], carried) for jaxpr, start, carried in primitive.bodies(**params)]
         return [first if all(_same(first, other) for other in rest) else None
                 for first, *rest in zip(*found, strict=True)]
+    zeros = [is_zero(value) for value in given]
+    if primitive.vanishing is not None:
+        return [v.aval.dtype.type(0) if vanish else None
+                for v, vanish in zip(eqn.outvars, primitive.vanishing(zeros, **params), strict=True)]
     if primitive.higher_order:
         return nothing
     if given and all(value is not None for value in given):
@@ -137,7 +129,6 @@ def results(eqn: Equation, given: Sequence[Value]) -> list[Value]:
             return [given[0]] if eqn.invars[0].aval.size else nothing
         if primitive.elementwise:
             return [_evaluated(eqn, given)]
-    zeros = [is_zero(value) for value in given]
     if primitive.bilinear:
         vanish = any(zeros)
     elif primitive.homogeneous is not None:

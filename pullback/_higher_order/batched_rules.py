@@ -37,7 +37,8 @@ class BatchedCall:
         inner = self.inner
         return CustomCall(self.fun_by_rule if inner.vmap else self.fun, inner.name, inner.label,
                           self.jvp if inner.jvp else None, self.fwd if inner.fwd else None,
-                          self.bwd if inner.bwd else None, None, inner.captured, inner.forward, inner.calls)
+                          self.bwd if inner.bwd else None, None, inner.captured, inner.forward, inner.calls,
+                          inner.definable, inner.held)
 
     def run(self, fun, values, dims):
         return batch_flat(fun, values, dims, self.size, self.axis_name)

@@ -10,7 +10,7 @@ import numpy as np
 from pullback._core import counters, dtypes
 from pullback._core.arguments import flatten_result
 from pullback._core.array import Array, is_array_like, lift
-from pullback._core.errors import ConcretizationTypeError, describe_function
+from pullback._core.errors import ConcretizationTypeError, describe_function, described
 from pullback._core.jaxpr import Jaxpr
 from pullback._core.staging import stage_open
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
@@ -53,7 +53,7 @@ def lift_tree(function: str, part: str, tree: Any) -> tuple[list[Array], PyTreeD
             place = f"{function}: {part}{' at ' + path if path else ''}"
             if is_array_like(leaf):
                 raise type(error)(f"{place}: {error}") from None
-            raise TypeError(f"{place} must be an array or a number, got {leaf!r} of type {type(leaf).__name__}"
+            raise TypeError(f"{place} must be an array or a number, got {described(leaf)}"
                             ) from None
     return out, treedef
 

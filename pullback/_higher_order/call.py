@@ -6,7 +6,7 @@ from typing import Any
 
 from pullback._core.array import ConcreteArray
 from pullback._core.config import config
-from pullback._core.jaxpr import Equation, Jaxpr, eval_jaxpr, subjaxprs
+from pullback._core.jaxpr import Equation, HeldJaxpr, Jaxpr, eval_jaxpr, subjaxprs
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import ShapedArray, matches
@@ -35,7 +35,7 @@ def _counted(jaxpr: Jaxpr) -> list[list[int]]:
     def collect():
         found = []
         for eqn in jaxpr.eqns:
-            calls = getattr(eqn.params.get("call"), "calls", None)
+            calls = eqn.primitive.calls and eqn.primitive.calls(**eqn.params)
             found += [calls] if calls is not None else []
             for sub in subjaxprs(eqn):
                 found += _counted(sub)
@@ -124,6 +124,7 @@ def _dce(used, eqn: Equation) -> Equation:
         params={**eqn.params, "jaxpr": narrowed})
 
 
+jit_p.bodies = lambda jaxpr, **_: [HeldJaxpr(jaxpr)]
 jit_p.evaluate = _evaluate
 jit_p.abstract_eval = _type
 jit_p.lower = _lower

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.jaxpr import Equation, Jaxpr, Var, eval_jaxpr, subjaxprs
+from pullback._core.jaxpr import Equation, HeldJaxpr, Jaxpr, Var, eval_jaxpr, subjaxprs
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
@@ -298,6 +298,7 @@ def _batch(trace, operands, dims, jaxpr, **params):
     return checkpoint_p.bind(*moved, jaxpr=derived, **params), [0 if b else None for b in out_batched]
 
 
+checkpoint_p.bodies = lambda jaxpr, **_: [HeldJaxpr(jaxpr)]
 checkpoint_p.evaluate = lambda *args, jaxpr, **_: eval_jaxpr(jaxpr, [], *args)
 checkpoint_p.abstract_eval = _type
 checkpoint_p.lower = _lower

@@ -8,8 +8,8 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.arguments import check_callable
-from pullback._core.errors import boundary, describe_function
-from pullback._core.jaxpr import Equation, Jaxpr, Var, eval_jaxpr
+from pullback._core.errors import boundary, describe_function, described
+from pullback._core.jaxpr import Equation, HeldJaxpr, Jaxpr, Var, eval_jaxpr
 from pullback._core.primitive import Primitive
 from pullback._core.staging import stage_open
 from pullback._core.trace import is_linear
@@ -85,8 +85,7 @@ def switch(index: Any, branches: Sequence[Callable], *operands: Any) -> Any:
     try:
         branches = tuple(branches)
     except TypeError:
-        raise TypeError(f"switch: branches must be a sequence of functions, got {branches!r} of type "
-                        f"{type(branches).__name__}") from None
+        raise TypeError(f"switch: branches must be a sequence of functions, got {described(branches)}") from None
     for n, branch in enumerate(branches):
         check_callable(f"switch: branches[{n}]", branch)
     if not branches:
@@ -359,6 +358,7 @@ def _save(eqn: Equation, missing: Sequence[bool], saving):
                         params={"branches": tuple(branches)}))
 
 
+cond_p.bodies = lambda branches: [HeldJaxpr(branch, 1) for branch in branches]
 cond_p.evaluate = _evaluate
 cond_p.abstract_eval = _type
 cond_p.lower = _lower

@@ -20,7 +20,9 @@ class CustomCall:
     `label` names the function, its definition and its call, for messages. The first operands are values for the
     `captured` tracers, which function and rules refer to; the rules give them no tangent and no cotangent.
     `forward` says where forward mode comes from if there is no jvp rule: "transpose" of the bwd rule, or the derivative
-    of the "fwd" rule or of the "primal" function. `calls` counts the calls of the decorated function.
+    of the "fwd" rule or of the "primal" function. `calls` counts the calls of the decorated function,
+    `definable` are the methods by which it is given a derivative, `held` names the captured tracers that stand in
+    arguments which are not differentiated (None for the others).
     """
 
     fun: Callable[..., Sequence[Any]]
@@ -33,16 +35,19 @@ class CustomCall:
     captured: Sequence[Any] = ()
     forward: str | None = None
     calls: list[int] | None = None
+    definable: Sequence[str] = ()
+    held: Sequence[str | None] = ()
 
     def __str__(self):
         rules = [rule for rule, given in (("jvp", self.jvp), ("vjp", self.bwd), ("vmap", self.vmap)) if given]
         return f"{self.name} with {' and '.join(rules) or 'no'} rule"
 
 
-def closing_over(call: Any, tracers: Sequence[Any], fun: Callable | None = None) -> CustomCall:
+def closing_over(call: Any, tracers: Sequence[Any], fun: Callable | None = None,
+                 held: Sequence[str | None] = ()) -> CustomCall:
     """The call with values for `tracers` in front of its operands, where its function and rules refer to them.
 
-    `fun` is a function that takes these values already.
+    `fun` is a function that takes these values already; `held` names those of them that arguments hold.
     """
     n = len(tracers)
 
@@ -65,4 +70,4 @@ def closing_over(call: Any, tracers: Sequence[Any], fun: Callable | None = None)
         fun or (lambda *xs: run(xs[:n], call.fun, *xs[n:])), call.name, call.label,
         (lambda primals, tangents: run(primals[:n], call.jvp, primals[n:], tangents[n:])) if call.jvp else None,
         fwd if call.fwd else None, bwd if call.bwd else None, vmap if call.vmap else None,
-        (*tracers, *call.captured), call.forward, call.calls)
+        (*tracers, *call.captured), call.forward, call.calls, call.definable, (*(held or [None] * n), *call.held))

@@ -10,8 +10,8 @@ from typing import Any
 
 from pullback._core import counters
 from pullback._core.array import lift
-from pullback._core.errors import RuleError, RuleNotDefinedError
-from pullback._core.jaxpr import Jaxpr, eval_jaxpr
+from pullback._core.errors import RuleError, RuleNotDefinedError, UnexpectedTracerError
+from pullback._core.jaxpr import HeldJaxpr, Jaxpr, eval_jaxpr
 from pullback._core.linearity import not_linear
 from pullback._core.primitive import Primitive
 from pullback._core.staging import stage_open
@@ -103,6 +103,11 @@ def _beside_captured(call: CustomCall, tangents, by_rule, through_function):
     n = len(call.captured)
     if all(type(t) is Zero for t in tangents[:n]):
         return by_rule(tangents)
+    for t, name in zip(tangents, call.held):
+        if name is not None and type(t) is not Zero:
+            raise UnexpectedTracerError(
+                f"{call.label}: {name} is in nondiff_argnums, but the function is differentiated with respect to it. "
+                "Make the argument an ordinary one; a rule may return None (or zeros) for it.")
     still = [t if type(t) is Zero else Zero(t.aval) for t in tangents]
     if all(type(t) is Zero for t in tangents[n:]):
         return through_function(tangents)
@@ -182,8 +187,7 @@ def _check_linear(call: CustomCall, records, touts) -> None:
 def _no_rule(call: CustomCall) -> RuleNotDefinedError:
     return RuleNotDefinedError(
         f"{call.label} is decorated with custom rules, but none for differentiation is defined, or none was when it "
-        f"was traced. Define one with {call.name}.defjvp(rule) or {call.name}.defjvps(*rules) if it is a custom_jvp "
-        f"function, and with {call.name}.defvjp(fwd, bwd) if it is a custom_vjp function.")
+        f"was traced. Define one with {' or '.join(f'{call.name}.{method}' for method in call.definable)}.")
 
 
 def _batch(trace, operands, dims, call: CustomCall, **_):
@@ -195,6 +199,8 @@ def _batch(trace, operands, dims, call: CustomCall, **_):
     return outs, batched.out_dims()
 
 
+custom_call_p.bodies = lambda call, jaxpr: [HeldJaxpr(jaxpr)]
+custom_call_p.calls = lambda call, **_: call.calls
 custom_call_p.evaluate = _evaluate
 custom_call_p.stage = _stage
 custom_call_p.record = _record

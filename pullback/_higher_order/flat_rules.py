@@ -115,7 +115,7 @@ class FlatCall:
 
     __slots__ = ("carrier", "in_tree", "fixed", "nondiff", "count", "keywords", "site", "out_tree", "out_avals",
                  "forward", "at_once")
-    captured = ()
+    captured = held = ()
 
     def __init__(self, carrier: Any, in_tree: PyTreeDef, fixed: Sequence[Any], nondiff: Sequence[int], count: int,
                  keywords: dict[str, Any], site: tuple[CodeType, int] | None, at_once: bool):
@@ -154,6 +154,10 @@ class FlatCall:
     @property
     def calls(self) -> list[int]:
         return self.carrier.calls
+
+    @property
+    def definable(self) -> Sequence[str]:
+        return self.carrier.definable
 
     @property
     def name(self) -> str:

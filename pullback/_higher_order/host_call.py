@@ -15,7 +15,7 @@ from pullback._core import dtypes
 from pullback._core.array import array_of, is_array_like
 from pullback._core.births import inspect_operation
 from pullback._core.config import config
-from pullback._core.errors import describe_function, function_name
+from pullback._core.errors import describe_function, described, function_name
 from pullback._core.jaxpr import Jaxpr, subjaxprs
 from pullback._core.primitive import Primitive
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
@@ -68,7 +68,7 @@ class HostFunction:
 
     def _checked(self, i: int, x: Any, aval: ShapedArray) -> np.ndarray:
         if not is_array_like(x):
-            raise TypeError(f"{self._must()} {aval.str_short()}{self._place(i)}, got {x!r} of type {type(x).__name__}")
+            raise TypeError(f"{self._must()} {aval.str_short()}{self._place(i)}, got {described(x)}")
         value = np.asarray(x)
         dtype = aval.dtype
         if value.dtype != dtype and value.shape == aval.shape and (

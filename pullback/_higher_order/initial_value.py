@@ -10,7 +10,7 @@ import numpy as np
 from pullback._core import dtypes
 from pullback._core.arguments import check_callable
 from pullback._core.array import Array, ConcreteArray
-from pullback._core.errors import boundary, describe_function
+from pullback._core.errors import ConcretizationTypeError, boundary, describe_function, standing_for
 from pullback._core.interning import interned
 from pullback._core.jaxpr import Jaxpr, eval_jaxpr
 from pullback._core.trace import Tracer
@@ -61,7 +61,6 @@ def odeint(func: Callable, y0: Any, t: Any, *args: Any, rtol: float = 1.4e-8, at
     name = "odeint"
     check_callable(name, func)
     arg_leaves, args_tree = lift_tree(name, "args", args)
-    args = tree_unflatten(args_tree, arg_leaves)
     settings = _settings(rtol, atol, mxstep, hmax)
     leaves, tree = lift_tree(name, "y0", y0)
     state = [_inexact(tree, i, x) for i, x in enumerate(leaves)]
@@ -69,12 +68,7 @@ def odeint(func: Callable, y0: Any, t: Any, *args: Any, rtol: float = 1.4e-8, at
     if not state:
         return y0
     avals = [make_aval((), times.aval.dtype), *(y.aval for y in state)]
-
-    def rate(time, *ys):
-        return func(tree_unflatten(tree, ys), time, *args)
-
-    body = trace_body(name, rate, treedef_tuple((tree_structure(0),) * len(avals)), avals, "func")
-    body = body._replace(jaxpr=interned(body.jaxpr))
+    body = _traced(func, tree, avals, args_tree, arg_leaves)
     jaxpr = _checked(func, body, tree, avals[1:])
     outs = odeint_p.bind(*body.consts, times, *state, f=jaxpr, num_consts=len(body.consts), lanes=(), laned=(),
                          settings=settings, base=None)
@@ -82,6 +76,31 @@ def odeint(func: Callable, y0: Any, t: Any, *args: Any, rtol: float = 1.4e-8, at
 
 
 # --- what the user gave ---
+
+
+def _traced(func: Callable, tree: PyTreeDef, avals: Sequence[ShapedArray], args_tree: PyTreeDef,
+            args: Sequence[Array]) -> Body:
+    """The function of time and state as a jaxpr, with what it closes over and its further arguments as constants."""
+    try:
+        return _traced_with(func, tree, avals, args_tree, args)
+    except ConcretizationTypeError:
+        pass
+    # func asks for the value of an argument: they are taken as they are, like what it closes over
+    values = tree_unflatten(args_tree, args)
+    return _traced_with(standing_for(func)(lambda y, time: func(y, time, *values)), tree, avals, tree_structure(()), [])
+
+
+def _traced_with(func: Callable, tree: PyTreeDef, avals: Sequence[ShapedArray], args_tree: PyTreeDef,
+                 args: Sequence[Array]) -> Body:
+    n = len(args)
+
+    @standing_for(func)
+    def rate(*xs):
+        return func(tree_unflatten(tree, xs[n + 1:]), xs[n], *tree_unflatten(args_tree, xs[:n]))
+
+    every = [*(x.aval for x in args), *avals]
+    body = trace_body("odeint", rate, treedef_tuple((tree_structure(0),) * len(every)), every, "func")
+    return Body(interned(body.jaxpr), [*body.consts, *args], body.out_tree)
 
 
 def _settings(rtol: float, atol: float, mxstep: float, hmax: float) -> tuple[float, ...]:

@@ -5,6 +5,7 @@ the state it has reached.
 """
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from pullback._core.config import config
 from pullback._core.jaxpr import Equation, Jaxpr, subjaxprs
 from pullback._core.primitive import Primitive
 from pullback._xla.evaluate import single_equation
-from pullback._xla.executable import compile_jaxpr
+from pullback._xla.executable import compile_jaxpr, lasting
 
 # equations interpreted before XLA takes over: about 20 ms of them, what compiling a small loop takes
 BUDGET = 10_000
@@ -29,15 +30,20 @@ def cost(jaxpr: Jaxpr) -> int:
 
 
 def _times(eqn: Equation) -> int:
-    # what is no loop runs once; of a while loop nobody knows
-    return eqn.params.get("length", 4 if "cond_jaxpr" in eqn.params else 1)
+    repeats = eqn.primitive.repeats
+    return 1 if repeats is None else repeats(**eqn.params)
 
 
 def run_compiled(primitive: Primitive, args: Sequence[ConcreteArray], params: dict, holder: Jaxpr) -> list[Any]:
-    """Compile one application of a primitive, and run it; the program is kept with the jaxpr `holder`."""
+    """Run the program of one application of a primitive, which the jaxpr `holder` remembers as long as it is kept."""
     avals = tuple(a.aval for a in args)
-    key = ("program", primitive, avals, *params.items())
-    program = holder.derive(key, lambda: compile_jaxpr(single_equation(primitive, avals, params)))
+    key = ("program", config.tracing, primitive, avals, *params.items())
+    program = holder.cache[key]() if key in holder.cache else None
+    if program is None:
+        program = compile_jaxpr(single_equation(primitive, avals, params), lasts=True)
+        holder.cache[key] = (lambda: program) if program.key is None else weakref.ref(program)
+    else:
+        lasting.get(program.key)  # it is in use
     return program.run(args)
 
 

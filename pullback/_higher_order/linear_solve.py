@@ -180,6 +180,11 @@ def _type(*avals, solve, **_):
     return solve.out_avals
 
 
+def _vanishing(zeros, solve, num_consts, **_):
+    b = zeros[num_consts:]
+    return [all(b)] * len(b) + [False] * (len(solve.outvars) - len(b))
+
+
 def _lower(ctx, *operands, solve, **_):
     return ctx.inline(solve, operands)
 
@@ -233,5 +238,6 @@ linear_solve_p.lower = _lower
 linear_solve_p.jvp = _jvp
 linear_solve_p.transpose = _transpose
 linear_solve_p.batch = _batch
+linear_solve_p.vanishing = _vanishing
 
 __all__ = ["custom_linear_solve", "linear_solve_p", "share_constants", "solve_as", "split_aux", "tangents_with_fixed"]

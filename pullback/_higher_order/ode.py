@@ -271,6 +271,11 @@ def _depends(marked, *, f, base, **_):
     return (*(False for _ in range(count // 2)), *(True for _ in range(count // 2)))
 
 
+def _vanishing(zeros, *, f, base, **_):
+    m = 0 if base is None else len(f.outvars) // 2
+    return [False] * (len(f.outvars) - m) + [all(_without_tangents(zeros, base)[1]) for _ in range(m)]
+
+
 def _dce(used, eqn: Equation) -> Equation:
     base, m = eqn.params["base"], len(used) // 2
     if base is None or any(used[m:]):
@@ -301,6 +306,11 @@ def _record(tape, args, params):
 def _push(*operands, active, dots, **params):
     outs = odeint_p.bind(*_beside(operands, active, params), **_beside_params(active, dots, params))
     return outs[len(params["f"].outvars):]
+
+
+def _tangent_vanishing(zeros, *, f, num_consts, **_):
+    m = len(f.outvars)
+    return [all(zeros[num_consts + 1 + m:])] * m
 
 
 def _tangent_derivative(rule: Callable, primals, tangents, active, dots, **params):
@@ -468,6 +478,7 @@ odeint_p.linearize = _linearize
 odeint_p.record = _record
 odeint_p.depends = _depends
 odeint_p.dce = _dce
+odeint_p.vanishing = _vanishing
 odeint_p.batch = _batch
 tangent_p.evaluate = _push
 tangent_p.abstract_eval = _tangent_type
@@ -476,6 +487,7 @@ tangent_p.jvp = lambda *args, **params: _tangent_derivative(_jvp, *args, **param
 tangent_p.linearize = lambda trace, *args, **params: _tangent_derivative(
     lambda *xs, **inner: _linearize(trace, *xs, **inner), *args, **params)
 tangent_p.transpose = _tangent_transpose
+tangent_p.vanishing = _tangent_vanishing
 tangent_p.batch = _tangent_batch
 adjoint_p.evaluate = _evaluate_adjoint
 adjoint_p.abstract_eval = _adjoint_type

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core.config import config
-from pullback._core.jaxpr import Equation, Jaxpr, Var, eval_jaxpr
+from pullback._core.jaxpr import Equation, HeldJaxpr, Jaxpr, Var, eval_jaxpr
 from pullback._core.primitive import Primitive
 from pullback._core.staging import stage_open
 from pullback._core.trace import is_linear
@@ -427,6 +427,9 @@ def _save(eqn: Equation, missing: Sequence[bool], saving):
     return first, list(dict.fromkeys([*saved, *stacked])), repeated
 
 
+scan_p.bodies = lambda jaxpr, num_consts, num_carry, **_: [
+    HeldJaxpr(jaxpr, carried=slice(num_consts, num_consts + num_carry))]
+scan_p.repeats = lambda length, **_: length
 scan_p.evaluate = _evaluate
 scan_p.abstract_eval = _type
 scan_p.lower = _lower

@@ -15,7 +15,7 @@ from pullback._core.arguments import check_callable
 from pullback._core.array import lift
 from pullback._core.config import config
 from pullback._core.errors import boundary, describe_function
-from pullback._core.jaxpr import Equation, Jaxpr, Var, eval_jaxpr
+from pullback._core.jaxpr import Equation, HeldJaxpr, Jaxpr, Var, eval_jaxpr
 from pullback._core.primitive import Primitive
 from pullback._core.staging import stage_open
 from pullback._core.trace import call_with
@@ -303,6 +303,9 @@ def _dce(used, eqn: Equation) -> Equation:
         params={**params, "cond_jaxpr": new_cond, "body_jaxpr": new_body, "body_consts": sum(consts)})
 
 
+while_p.bodies = lambda body_jaxpr, cond_consts, body_consts, **_: [
+    HeldJaxpr(body_jaxpr, cond_consts, slice(body_consts, None))]
+while_p.repeats = lambda **_: 4  # nobody knows
 while_p.evaluate = _evaluate
 while_p.abstract_eval = _type
 while_p.lower = _lower

@@ -9,6 +9,7 @@ from pullback._core.array import Array
 from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
 from pullback._core.zeros import Zero, zero_of
+from pullback._ops.blas import MODERATE, numpy_blas
 from pullback._ops.elementwise import add, mul
 from pullback._ops.expressions import emitted
 from pullback._ops.families import operands, scalar_like
@@ -56,8 +57,9 @@ def _type(x):
 
 
 def _kernel(x):
+    moderate = x.shape[-1]**3 <= MODERATE
     try:
-        return np.linalg.cholesky(x)
+        return numpy_blas().on_one_thread(np.linalg.cholesky, x) if moderate else np.linalg.cholesky(x)
     except np.linalg.LinAlgError:
         return each_matrix(_factor_or_nan, x.ndim - 2, x)[0]
 

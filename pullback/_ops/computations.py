@@ -15,6 +15,7 @@ from pullback._core.jaxpr import Jaxpr
 from pullback._core.primitive import Primitive
 from pullback._core.staging import stage
 from pullback._core.tree import tree_flatten, tree_unflatten
+from pullback._core.tree_paths import tree_text
 from pullback._core.types import make_aval
 from pullback._ops import compare, elementwise, window
 from pullback._ops import reduce as reductions
@@ -77,7 +78,7 @@ def reduce(operands: Any, init_values: Any, computation: Callable, dimensions: S
     initial, initial_structure = tree_flatten(init_values)
     if not leaves or structure != initial_structure:
         raise ValueError("reduce: init_values must have a scalar for each of the operands, of which there is at least "
-                         f"one, got the structures {initial_structure} and {structure}")
+                         f"one, got the structures {tree_text(initial_structure)} and {tree_text(structure)}")
     xs = [lift(x) for x in leaves]
     starts = [convert_element_type(lift(v), x.aval.dtype) for v, x in zip(initial, xs, strict=True)]
     if len({x.aval.shape for x in xs}) > 1 or any(v.aval.ndim for v in starts):

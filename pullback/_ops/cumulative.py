@@ -12,6 +12,7 @@ from pullback._core.array import Array, lift
 from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
 from pullback._core.zeros import Zero, zero_of
+from pullback._ops.accumulate import accumulator, is_half, running
 from pullback._ops.assemble import broadcasted_iota
 from pullback._ops.compare import eq_p, select_p
 from pullback._ops.elementwise import add_p, exp, max_p, mul_p, sub_p
@@ -39,17 +40,16 @@ def _cumulative(name: str, accumulate: Callable, combine: Callable, identity: Ca
         return x
 
     def kernel(x, axis, reverse):
-        x = comparable(x)
-        if x.dtype == np.float16:
-            x = x.astype(np.float32)
-        return np.flip(accumulate(np.flip(x, axis), axis), axis) if reverse else accumulate(x, axis)
+        dtype = x.dtype
+        x = comparable(x).astype(accumulator(dtype), copy=False) if is_half(dtype) else comparable(x)
+        y = np.flip(accumulate(np.flip(x, axis), axis), axis) if reverse else accumulate(x, axis)
+        return y.astype(dtype, copy=False)
 
     def lower(ctx, x, axis, reverse):
         out = x.aval
         if not out.size:
             return x
-        if out.dtype.itemsize <= 2 and dtypes.is_float(out.dtype):
-            x = ctx.convert(x, np.dtype(np.float32))
+        x = ctx.convert(x, accumulator(out.dtype))
         n = out.shape[axis]
         scalar = make_aval((), x.aval.dtype)
         window, pads = [1] * out.ndim, [(0, 0)] * out.ndim
@@ -139,8 +139,7 @@ def _function(name: str, p: Primitive, doc: str) -> Callable:
 
 # --- cumsum ---
 
-cumsum_p = _cumulative("cumsum", lambda x, axis: np.cumsum(x, axis=axis, dtype=x.dtype), _op("stablehlo.add"),
-                       lambda dtype: 0, NUMBER)
+cumsum_p = _cumulative("cumsum", running, _op("stablehlo.add"), lambda dtype: 0, NUMBER)
 linear_jvp(cumsum_p)
 cumsum_p.transpose = lambda ct, x, axis, reverse: [cumsum_p.bind(ct, axis=axis, reverse=not reverse)]
 cumsum = _function("cumsum", cumsum_p, "Running sums along an axis, from the last element if `reverse`.")

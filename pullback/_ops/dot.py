@@ -19,6 +19,8 @@ from pullback._core.array import Array
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
+from pullback._ops.blas import product as blas_product
+from pullback._ops.blas import takes_threads
 from pullback._ops.elementwise import add, scaled
 from pullback._ops.families import operands
 from pullback._ops.rules import bilinear_taylor, per_operand_jvp
@@ -175,8 +177,8 @@ def _dot_type(x, y, dimension_numbers, precision, preferred_element_type):
 
 @lru_cache(maxsize=4096)
 def _plan(x_shape, y_shape, numbers):
-    """How to bring operands to stacked matrices: permutation and shape for each (None: as it is), and the
-    result's."""
+    """How to bring operands to stacked matrices: permutation and shape for each (None: as it is), the
+    result's shape, and whether the product `takes_threads`."""
     (lc, rc), (lb, rb) = numbers
     left_rest, right_rest = remaining(len(x_shape), lc, lb), remaining(len(y_shape), rc, rb)
     batch = tuple(x_shape[i] for i in lb)
@@ -190,7 +192,7 @@ def _plan(x_shape, y_shape, numbers):
     left_shape, right_shape, product = (*batch, m, k), (*batch, k, n), (*batch, m, n)
     return (None if left == tuple(range(len(left))) else left, None if left_shape == x_shape else left_shape,
             None if right == tuple(range(len(right))) else right, None if right_shape == y_shape else right_shape,
-            None if out == product else out)
+            None if out == product else out, takes_threads(m, k, n))
 
 
 def _dot_kernel(x, y, dimension_numbers, precision, preferred_element_type):
@@ -202,7 +204,7 @@ def _dot_kernel(x, y, dimension_numbers, precision, preferred_element_type):
         x, y = x.astype(wide), y.astype(wide)
     if preferred_element_type is not None and preferred_element_type.itemsize > x.dtype.itemsize:
         x, y = x.astype(preferred_element_type), y.astype(preferred_element_type)
-    left, left_shape, right, right_shape, out = _plan(x.shape, y.shape, dimension_numbers)
+    left, left_shape, right, right_shape, out, threads = _plan(x.shape, y.shape, dimension_numbers)
     if left is not None:
         x = x.transpose(left)
     if left_shape is not None:
@@ -211,7 +213,7 @@ def _dot_kernel(x, y, dimension_numbers, precision, preferred_element_type):
         y = y.transpose(right)
     if right_shape is not None:
         y = y.reshape(right_shape)
-    z = np.matmul(x, y)
+    z = blas_product(x, y, np.matmul) if threads else np.matmul(x, y)
     return z if out is None else z.reshape(out)
 
 

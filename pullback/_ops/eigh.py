@@ -43,11 +43,12 @@ def eigh(x: Any, *, lower: bool = True, symmetrize_input: bool = True, sort_eige
     `subset_by_index` only those from its first number up to, not including, its second. A matrix with nan or inf gives
     nan. Raises: ValueError for other shapes and subsets, TypeError for other dtypes.
 
-    The derivative of eigenvalues always exists in this sense: for repeated ones it is that of their sum, evenly or in
-    the basis found, so that every symmetric function of them is right. Eigenvectors of repeated eigenvalues have no
-    derivative: what depends on the choice among them gets nan, and what does not is untouched. The sign (or phase) of
-    the vectors is arbitrary; that of complex ones is taken not to change. Source: Giles, Collected matrix derivative
-    results for forward and reverse mode algorithmic differentiation (2008).
+    The first derivative of eigenvalues always exists in this sense: for repeated ones it is that of their sum, evenly
+    or in the basis found, so that every symmetric function of them is right. Second derivatives along directions that
+    mix the vectors of repeated ones are nan. Eigenvectors of repeated eigenvalues have no derivative: what depends on
+    the choice among them gets nan, and what does not is untouched. The sign (or phase) of the vectors is arbitrary;
+    that of complex ones is taken not to change. Source: Giles, Collected matrix derivative results for forward and
+    reverse mode algorithmic differentiation (2008).
 
     >>> from pullback import lax
     >>> import pullback.numpy as pnp

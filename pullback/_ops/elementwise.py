@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, lift
+from pullback._core.array import Array, ConcreteArray, lift
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
 from pullback._core.zeros import Zero
-from pullback._ops.compare import compare_lower
-from pullback._ops.expressions import Expr, iterate, written
+from pullback._ops.compare import and_p, compare_lower, gt_p, lt_p, select_p
+from pullback._ops.expressions import iterate, written
 from pullback._ops.families import (
     ANY,
     FLOAT,
@@ -34,6 +34,7 @@ from pullback._ops.families import (
     to_bool,
     unary,
 )
+from pullback._ops.identity import stop_gradient
 from pullback._ops.rules import bilinear_taylor, quotient_taylor
 from pullback._ops.shape import broadcast_to, convert_element_type, unbroadcast
 
@@ -131,7 +132,8 @@ def truncated_quotient(x, y):
 
 
 def _div_second(t, z, x, y):
-    return neg(mul_p.bind(t, div_p.bind(z, y)))
+    # negated before the second division: of (x / y) / y the compiler makes x / (y * y), which overflows too early
+    return mul_p.bind(t, div_p.bind(neg(z), y))
 
 
 div_p: Primitive = nary("div", truncated_quotient, "stablehlo.divide", lambda t, z, x, y: div_p.bind(t, y), _div_second,
@@ -305,11 +307,19 @@ def integer_pow(x: Any, y: int) -> Array:
 
 def _pow_first(t, z, x, y):
     # y * x**(y-1), with the 0 that y == 0 asks for at x == 0, where the formula has 0 * inf
+    complex_ = dtypes.is_complex(y.aval.dtype)
     exponent = sub(y, scalar(y, 1))
-    if not dtypes.is_complex(y.aval.dtype):
+    if not complex_:
         at_zero = (mask_p.bind(z, scalar(z, 0), mode="tie") for z in (x, y))
         exponent = add(exponent, mul(*at_zero))
-    return mul(t, mul(y, pow(x, exponent)))
+    slope = mul(y, pow(x, exponent))
+    if complex_ or (type(y) is ConcreteArray and y.aval.ndim == 0 and np.abs(y.value) >= 0.5):
+        return mul(t, slope)
+    # y - 1 = exponent + rest: of a small y the exponent has lost digits, and x**rest, a factor near 1, brings them back
+    rest = sub(y, add(exponent, scalar(y, 1)))
+    inside = and_p.bind(gt_p.bind(x, scalar(x, 0)), lt_p.bind(x, scalar(x, np.inf)))
+    near_one = add(mul(rest, log(select_p.bind(inside, x, scalar(x, 1)))), scalar(x, 1))
+    return mul(t, mul(slope, stop_gradient(near_one)))
 
 
 def _pow_second(t, z, x, y):
@@ -370,35 +380,18 @@ pow = function_of_two(__name__, pow_p,
 # --- exponentials and logarithms ---
 
 exp_p = unary("exp", np.exp, "stablehlo.exponential", lambda t, x, y: mul_p.bind(t, y))
-exp2_p = unary("exp2", np.exp2, lambda ctx, x: ctx.op("stablehlo.exponential", [
-    ctx.op("stablehlo.multiply", [x, ctx.full_like(x, np.log(2))])]),
-    lambda t, x, y: mul(t, mul(scalar(x, np.log(2)), y)))
 log_p = unary("log", np.log, "stablehlo.log", lambda t, x, y: div_p.bind(t, x))
-log1p_p = unary("log1p", np.log1p, lambda ctx, x: Expr(ctx, x).log1p().value,
-                lambda t, x, y: div(t, add(x, scalar(x, 1))))
-expm1_p = unary("expm1", np.expm1, "stablehlo.exponential_minus_one", lambda t, x, y: mul(t, add(y, scalar(x, 1))))
+log1p_p = unary("log1p", np.log1p, written(lambda x: x.log1p()), lambda t, x, y: div(t, add(x, scalar(x, 1))))
+expm1_p = unary("expm1", np.expm1, "stablehlo.exponential_minus_one", lambda t, x, y: mul(t, exp(x)))
 
-exp = function_of_one(__name__, exp_p, "e to the power `x`.", "0.", "1.0")
-exp2 = function_of_one(__name__, exp2_p, "2 to the power `x`.", "3.", "8.0")
+exp: Callable[[Any], Array] = function_of_one(__name__, exp_p, "e to the power `x`.", "0.", "1.0")
 log = function_of_one(__name__, log_p,
     "The natural logarithm: -inf at 0, nan below; of complex numbers with imaginary part in [-pi, pi].", "1.", "0.0")
 log1p = function_of_one(__name__, log1p_p,
     "log(1 + x), accurate for small `x`: -inf at -1, nan below.", "1e-8", "1e-08")
 expm1 = function_of_one(__name__, expm1_p, "exp(x) - 1, accurate for small `x`.", "1e-8", "1e-08")
 
-
-def _logistic_kernel(x):
-    one = x.dtype.type(1)
-    return np.divide(one, np.add(one, np.exp(np.negative(x))))
-
-
-logistic_p = unary("logistic", _logistic_kernel, "stablehlo.logistic",
-                   lambda t, x, y: mul(t, mul(y, sub(scalar(x, 1), y))))
-
-logistic = function_of_one(__name__, logistic_p, "1 / (1 + exp(-x)).", "0.", "0.5")
-
 # --- rounding, and what is finite ---
-
 
 floor_p = unary("floor", np.floor, "stablehlo.floor", None, FLOAT)
 ceil_p = unary("ceil", np.ceil, "stablehlo.ceil", None, FLOAT)

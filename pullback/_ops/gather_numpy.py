@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pullback._core import dtypes
+from pullback._ops.accumulate import accumulator, is_half
 
 
 class GatherScatterMode(enum.Enum):
@@ -205,6 +206,10 @@ def scatter_kernel(combine):
 
     def kernel(x, indices, updates, dimension_numbers, unique_indices, mode, **_):
         x, indices, updates = np.asarray(x), np.asarray(indices), np.asarray(updates)
+        if is_half(x.dtype) and combine in (np.add, np.multiply) and not unique_indices:
+            wide = accumulator(x.dtype)
+            return kernel(x.astype(wide), indices, updates.astype(wide), dimension_numbers, unique_indices, mode
+                          ).astype(x.dtype)
         out = np.array(x, order="C")
         if not updates.size or not out.size:
             return out

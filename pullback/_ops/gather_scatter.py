@@ -12,6 +12,7 @@ from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
 from pullback._core.zeros import Zero, zero_of
+from pullback._ops.accumulate import accumulator
 from pullback._ops.assemble import broadcasted_iota
 from pullback._ops.compare import eq, select
 from pullback._ops.elementwise import add, neg
@@ -250,6 +251,8 @@ def _check_scatter(x, indices, updates, n) -> None:
 
 
 def _scatter_lower(op):
+    accumulates = op in ("stablehlo.add", "stablehlo.multiply")
+
     def lower(ctx, x, indices, updates, dimension_numbers, mode, indices_are_sorted, unique_indices):
         n = dimension_numbers
         out = ctx.out_avals[0]
@@ -266,9 +269,12 @@ def _scatter_lower(op):
                  f"index_vector_dim = {indices.aval.ndim - 1}>, "
                  f"indices_are_sorted = {str(indices_are_sorted).lower()}, "
                  f"unique_indices = {str(unique_indices).lower()}")
-        cell = make_aval((), out.dtype)
+        if accumulates and not unique_indices:
+            x, updates = (ctx.convert(v, accumulator(out.dtype)) for v in (x, updates))
+        cell = make_aval((), x.aval.dtype)
         body = ctx.region([cell, cell], lambda block, ab: [ab[1] if op is None else block.op(op, ab)])
-        return ctx.op("stablehlo.scatter", [x, indices, updates], out, attrs, [body])
+        y = ctx.op("stablehlo.scatter", [x, indices, updates], make_aval(out.shape, x.aval.dtype), attrs, [body])
+        return ctx.convert(y, out.dtype)
 
     return lower
 

@@ -1,4 +1,4 @@
-"""Lengths: `hypot` and the norm of vectors. Each is a cone, whose tip is at 0.
+"""Lengths and angles: `hypot`, `atan2` and the norm of vectors. A length is a cone, whose tip is at 0.
 
 Away from the tip the derivative is the direction, x / |x|. At the tip it is taken for 0, the element of least length of
 the subdifferential, so that the gradient of every smooth function of a length is right there. The second derivative is
@@ -13,7 +13,7 @@ from pullback._core.array import Array
 from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
 from pullback._core.zeros import Zero, zero_of
-from pullback._ops.elementwise import add, mul, sqrt, square
+from pullback._ops.elementwise import add, div, mul, neg, sqrt, square
 from pullback._ops.expressions import emitted, written
 from pullback._ops.families import FLOAT, function_of_two, nary
 from pullback._ops.quotients import quotient_or_nan, quotient_or_nan_p
@@ -36,12 +36,50 @@ def _hypot_lower(x, y):
     return infinite.choose(np.inf, large.is_("EQ", 0).choose(large, length))
 
 
-hypot_p = nary("hypot", np.hypot, _hypot_lower, lambda t, z, x, y: mul(t, quotient_or_nan_p.bind(x, z)),
-               lambda t, z, x, y: mul(t, quotient_or_nan_p.bind(y, z)), add=add, accepts=FLOAT)
+def _direction_kernel(x, y):
+    size = np.maximum(np.abs(x), np.abs(y))
+    tip = size == 0
+    size = np.where(tip, x.dtype.type(1), size)
+    u, v = x / size, y / size
+    return np.where(tip, x.dtype.type(0), u / np.sqrt(u * u + v * v))
+
+
+@written
+def _direction_lower(x, y):
+    size = x.abs().op("stablehlo.maximum", y.abs())
+    tip = size.is_("EQ", 0)
+    size = tip.choose(1, size)
+    u, v = x / size, y / size
+    return tip.choose(0, u / (u * u + v * v).op("stablehlo.sqrt"))
+
+
+def _direction_first(t, z, x, y):
+    # y**2 / |(x, y)|**3 by its factors, where the chain rule subtracts numbers that are nearly equal
+    across = direction_p.bind(y, x)
+    return mul(mul(quotient_or_nan_p.bind(t, hypot_p.bind(x, y)), across), across)
+
+
+def _direction_second(t, z, x, y):
+    return neg(mul(mul(quotient_or_nan_p.bind(t, hypot_p.bind(x, y)), z), direction_p.bind(y, x)))
+
+
+# x / hypot(x, y), the cosine of the angle: 0 at the origin; nor does it need a length that is in range
+direction_p: Primitive = nary("direction", _direction_kernel, _direction_lower, _direction_first, _direction_second,
+                              add=add, accepts=FLOAT)
+hypot_p: Primitive = nary("hypot", np.hypot, _hypot_lower, lambda t, z, x, y: mul(t, direction_p.bind(x, y)),
+                          lambda t, z, x, y: mul(t, direction_p.bind(y, x)), add=add, accepts=FLOAT)
 hypot_p.homogeneous = (0, 1)
 
 hypot = function_of_two(__name__, hypot_p,
     "`sqrt(x**2 + y**2)` without overflow; infinite if either is. Its derivative at the origin is 0.", "3., 4.", "5.0")
+
+atan2_p = nary("atan2", np.arctan2, "stablehlo.atan2",
+               lambda t, z, x, y: mul(t, div(direction_p.bind(y, x), hypot_p.bind(x, y))),
+               lambda t, z, x, y: mul(t, neg(div(direction_p.bind(x, y), hypot_p.bind(x, y)))), add=add, accepts=FLOAT)
+
+atan2 = function_of_two(__name__, atan2_p,
+    "The angle of the point (y, x) in radians, in [-pi, pi]: the first operand is the ordinate. Its derivatives "
+    "at the origin are nan.", "1., 0.", "1.5707964")
 
 
 # --- the norm of all elements along axes ---

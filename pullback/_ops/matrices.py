@@ -17,6 +17,7 @@ from pullback._core.array import Array
 from pullback._core.primitive import Primitive
 from pullback._core.types import ShapedArray, make_aval
 from pullback._ops.assemble import broadcasted_iota
+from pullback._ops.blas import MODERATE, scipy_blas
 from pullback._ops.compare import bitwise_and, eq, ge, gt, select
 from pullback._ops.creation import full_like
 from pullback._ops.dot import batch_matmul
@@ -73,6 +74,12 @@ def each_matrix(function: Callable[..., tuple[np.ndarray, ...]], rank: int, *sta
     `rank` is the number of axes that number the matrices; the stacks agree in them. Of an empty stack the function
     sees zeros, for the shapes of its results.
     """
+    if math.prod(stacks[0].shape[rank:]) * stacks[-1].shape[-1] <= MODERATE:
+        return scipy_blas().on_one_thread(_each_matrix, function, rank, *stacks)
+    return _each_matrix(function, rank, *stacks)
+
+
+def _each_matrix(function: Callable[..., tuple[np.ndarray, ...]], rank: int, *stacks: np.ndarray) -> list[np.ndarray]:
     shape = stacks[0].shape[:rank]
     if 0 in shape:
         likes = function(*[np.zeros(x.shape[rank:], x.dtype) for x in stacks])

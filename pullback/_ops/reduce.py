@@ -12,6 +12,7 @@ from pullback._core.array import Array, lift
 from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
 from pullback._core.zeros import Zero, zero_of
+from pullback._ops.accumulate import reduced
 from pullback._ops.assemble import concatenate
 from pullback._ops.elementwise import add_p, div_p, mask_p, mul_p
 from pullback._ops.families import BITS, FLOAT, NUMBER, elementwise
@@ -148,12 +149,6 @@ def reduce_min(operand: Any, axes: Sequence[int]) -> Array:
 # --- prod ---
 
 
-def _prod_kernel(x, axes):
-    if x.dtype.itemsize <= 2 and dtypes.is_inexact(x.dtype):
-        return np.asarray(np.multiply.reduce(x.astype(np.float32), axes)).astype(x.dtype)
-    return np.multiply.reduce(x, axes, x.dtype)
-
-
 def _prod_jvp(primals, tangents, axes):
     (x,), (t,) = primals, tangents
     y = reduce_prod_p.bind(x, axes=axes)
@@ -180,7 +175,8 @@ def _product_tangent(x, t):
     return reshape(t, t.aval.shape[1:])
 
 
-reduce_prod_p = _reduction("reduce_prod", _prod_kernel, "stablehlo.multiply", lambda dtype: 1, NUMBER)
+reduce_prod_p = _reduction("reduce_prod", lambda x, axes: reduced(np.multiply, x, axes), "stablehlo.multiply",
+                           lambda dtype: 1, NUMBER)
 reduce_prod_p.jvp = _prod_jvp
 
 

@@ -15,6 +15,7 @@ from pullback._core.primitive import Primitive
 from pullback._core.trace import Tracer
 from pullback._core.types import ShapedArray, canonical_shape, make_aval
 from pullback._core.zeros import Zero, zero_of
+from pullback._ops.accumulate import accumulator, reduced
 from pullback._ops.rules import linear_jvp
 from pullback._xla.lowering import int_array
 
@@ -178,22 +179,19 @@ def reduced_batch(p: Primitive):
 
 def reduce_lower(op: str, initial):
     """The lowering of a reduction by a binary operation with an initial value (a function of the dtype)."""
+    accumulates = op in ("stablehlo.add", "stablehlo.multiply")
 
     def lower(ctx, x, axes):
+        out = ctx.out_avals[0]
+        x = ctx.convert(x, accumulator(x.aval.dtype)) if accumulates else x
         scalar = make_aval((), x.aval.dtype)
         start = ctx.constant(initial(x.aval.dtype), scalar)
         body = ctx.region([scalar, scalar], lambda block, ab: [block.op(op, ab)])
-        return ctx.op("stablehlo.reduce", [x, start], ctx.out_avals[0], f"dimensions = {int_array(axes)}", [body])
+        y = ctx.op("stablehlo.reduce", [x, start], make_aval(out.shape, x.aval.dtype),
+                   f"dimensions = {int_array(axes)}", [body])
+        return ctx.convert(y, out.dtype)
 
     return lower
-
-
-def _sum_kernel(x, axes):
-    # the ufunc's method, as np.sum takes twice its time for a small array
-    dtype = x.dtype
-    if dtype.itemsize <= 2 and dtypes.is_inexact(dtype):  # half precision accumulates in float32, as XLA does
-        return np.asarray(np.add.reduce(x.astype(np.float32), axes)).astype(dtype)
-    return np.add.reduce(x, axes, dtype)
 
 
 def _sum_transpose(ct, x, axes):
@@ -202,7 +200,7 @@ def _sum_transpose(ct, x, axes):
 
 
 reduce_sum_p.abstract_eval = lambda x, axes: reduced_type("reduce_sum", x, axes)
-reduce_sum_p.kernel = _sum_kernel
+reduce_sum_p.kernel = lambda x, axes: reduced(np.add, x, axes)
 reduce_sum_p.lower = reduce_lower("stablehlo.add", lambda dtype: 0)
 linear_jvp(reduce_sum_p)
 reduce_sum_p.transpose = _sum_transpose

@@ -48,12 +48,13 @@ def svd(x: Any, *, full_matrices: bool = True, compute_uv: bool = True,
     which excludes `full_matrices`, only those from its first number up to, not including, its second. A matrix with
     nan or inf gives nan. Raises: ValueError for other shapes and subsets, TypeError for other dtypes.
 
-    Singular values have a derivative everywhere, of repeated ones and of 0 in the basis found: right for symmetric
-    functions of them, and a subgradient at 0. Vectors of repeated singular values have none, nor have those of 0 beyond
-    the first, and all of 0 where the matrix is not square or complex: what depends on the choice among them gets nan,
-    and what does not is untouched. Columns that `full_matrices` adds move no more than they have to. Sources: Giles,
-    Collected matrix derivative results (2008); Townsend, Differentiating the singular value decomposition (2016); for
-    complex matrices Wan and Zhang, Automatic differentiation for complex valued SVD (2019).
+    Singular values have a first derivative everywhere, of repeated ones and of 0 in the basis found: right for
+    symmetric functions of them, and a subgradient at 0. Second derivatives along directions that mix the vectors of
+    repeated ones are nan. Vectors of repeated singular values have none, nor have those of 0 beyond the first, and all
+    of 0 where the matrix is not square or complex: what depends on the choice among them gets nan, and what does not is
+    untouched. Columns that `full_matrices` adds move no more than they have to. Sources: Giles, Collected matrix
+    derivative results (2008); Townsend, Differentiating the singular value decomposition (2016); for complex matrices
+    Wan and Zhang, Automatic differentiation for complex valued SVD (2019).
 
     >>> from pullback import lax
     >>> import pullback.numpy as pnp

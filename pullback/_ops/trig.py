@@ -13,6 +13,7 @@ from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
 from pullback._core.zeros import zero_of
 from pullback._ops.elementwise import add, div, mul, neg, rsqrt, scalar, square, sub
+from pullback._ops.expressions import written
 from pullback._ops.families import COMPLEX, FLOAT, NUMBER, function_of_one, function_of_two, nary, unary
 from pullback._ops.quotients import quotient_or_nan
 from pullback._ops.shape import unbroadcast
@@ -26,32 +27,30 @@ def _rounded(kernel: Callable) -> Callable:
     return lambda x: kernel(x, dtype=double).astype(single) if x.dtype == single else kernel(x)
 
 
+@written
+def _asin_lower(x):
+    value = x.op("chlo.asin")
+    if dtypes.is_complex(x.value.aval.dtype):
+        return value
+    # the smallest numbers, whose halves the compiler's formula flushes to zero, are their own arc sines
+    return x.abs().is_("LT", 1e-10).choose(x, value)
+
+
+# 1 - x**2, by its factors: near 1, the square has already lost the digits that are left. Its own derivative is -2 x,
+# which the derivatives of the factors lose near 0.
+_one_minus_square_p = unary("one_minus_square", lambda x: (x.dtype.type(1) - x) * (x.dtype.type(1) + x),
+                            written(lambda x: (1 - x) * (x + 1)), lambda t, x, y: mul(t, mul(scalar(x, -2), x)))
+
+# 1 / (1 + x**2), with the derivative -2 x y y from the left: neither x**2 nor y**2 alone is in range for large x
+_atan_slope_p = unary("atan_slope", lambda x: np.divide(x.dtype.type(1), x * x + x.dtype.type(1)),
+                      written(lambda x: 1 / (x * x + 1)), lambda t, x, y: mul(t, mul(mul(mul(scalar(x, -2), y), x), y)))
+
 sin_p = unary("sin", _rounded(np.sin), "stablehlo.sine", lambda t, x, y: mul(t, cos(x)))
 cos_p = unary("cos", _rounded(np.cos), "stablehlo.cosine", lambda t, x, y: mul(t, neg(sin(x))))
 tan_p = unary("tan", np.tan, "stablehlo.tan", lambda t, x, y: mul(t, add(scalar(x, 1), square(y))))
-asin_p = unary("asin", np.arcsin, "chlo.asin", lambda t, x, y: mul(t, rsqrt(_one_minus_square(x))))
-acos_p = unary("acos", np.arccos, "chlo.acos", lambda t, x, y: mul(t, neg(rsqrt(_one_minus_square(x)))))
-atan_p = unary("atan", np.arctan, "chlo.atan", lambda t, x, y: div(t, add(scalar(x, 1), square(x))))
-
-
-def _complement_kernel(x):
-    one = x.dtype.type(1)
-    return (one - x) * (one + x)
-
-
-def _complement_lower(ctx, x):
-    one = ctx.full_like(x, 1)
-    return ctx.op("stablehlo.multiply", [ctx.op("stablehlo.subtract", [one, x]), ctx.op("stablehlo.add", [one, x])])
-
-
-# 1 - x^2, by its factors: near 1 the square has already lost the digits that are left. Its derivative is not taken by
-# the factors, one of which would be zero times an infinite cotangent at 1
-complement_p = unary("complement", _complement_kernel, _complement_lower, lambda t, x, y: mul(t, mul(scalar(x, -2), x)))
-
-
-def _one_minus_square(x):
-    return complement_p.bind(x)
-
+asin_p = unary("asin", np.arcsin, _asin_lower, lambda t, x, y: mul(t, rsqrt(_one_minus_square_p.bind(x))))
+acos_p = unary("acos", np.arccos, "chlo.acos", lambda t, x, y: mul(t, neg(rsqrt(_one_minus_square_p.bind(x)))))
+atan_p = unary("atan", np.arctan, "chlo.atan", lambda t, x, y: mul(t, _atan_slope_p.bind(x)))
 
 sin: Callable[[Any], Array] = function_of_one(__name__, sin_p, "The sine of `x` in radians.", "0.", "0.0")
 cos: Callable[[Any], Array] = function_of_one(__name__, cos_p, "The cosine of `x` in radians.", "0.", "1.0")
@@ -65,33 +64,36 @@ acos = function_of_one(__name__, acos_p,
 atan = function_of_one(__name__, atan_p, "The arc tangent in radians, in [-pi/2, pi/2].", "1.", "0.7853982")
 
 
-def _atan2_norm(x, y):
-    return add(square(x), square(y))
-
-
-atan2_p = nary("atan2", np.arctan2, "stablehlo.atan2",
-               lambda t, z, x, y: mul(t, div(y, _atan2_norm(x, y))),
-               lambda t, z, x, y: mul(t, neg(div(x, _atan2_norm(x, y)))), add=add, accepts=FLOAT)
-
-atan2 = function_of_two(__name__, atan2_p,
-    "The angle of the point (y, x) in radians, in [-pi, pi]: the first operand is the ordinate. Its derivatives "
-    "at the origin are nan.", "1., 0.", "1.5707964")
-
 # --- hyperbolic ---
 
+def _asinh_slope_kernel(x):
+    one = x.dtype.type(1)
+    return one / (np.sqrt(x * x + one) if dtypes.is_complex(x.dtype) else np.hypot(x, one))
+
+
+@written
+def _asinh_slope_lower(x):
+    slope = (x * x + 1).op("stablehlo.rsqrt")
+    if dtypes.is_complex(x.value.aval.dtype):
+        return slope
+    # x**2 overflows long before 1 / x vanishes
+    return x.abs().is_("GT", 2.0 ** 30).choose(1 / x.abs(), slope)
+
+
+# 1 / sqrt(1 + x**2), with the derivative -x y**3, whose factors are in range in this order
+_asinh_slope_p = unary("asinh_slope", _asinh_slope_kernel, _asinh_slope_lower,
+                       lambda t, x, y: mul(t, neg(mul(mul(mul(x, y), y), y))))
 sinh_p = unary("sinh", np.sinh, "chlo.sinh", lambda t, x, y: mul(t, cosh(x)))
 cosh_p = unary("cosh", np.cosh, "chlo.cosh", lambda t, x, y: mul(t, sinh(x)))
-tanh_p = unary("tanh", np.tanh, "stablehlo.tanh", lambda t, x, y: mul(t, sub(scalar(x, 1), square(y))))
-asinh_p = unary("asinh", np.arcsinh, "chlo.asinh", lambda t, x, y: mul(t, rsqrt(add(square(x), scalar(x, 1)))))
+asinh_p = unary("asinh", np.arcsinh, "chlo.asinh", lambda t, x, y: mul(t, _asinh_slope_p.bind(x)))
 acosh_p = unary("acosh", np.arccosh, "chlo.acosh",
                 lambda t, x, y: mul(t, mul(rsqrt(sub(x, scalar(x, 1))), rsqrt(add(x, scalar(x, 1))))))
-atanh_p = unary("atanh", np.arctanh, "chlo.atanh", lambda t, x, y: div(t, _one_minus_square(x)))
+atanh_p = unary("atanh", np.arctanh, "chlo.atanh", lambda t, x, y: div(t, _one_minus_square_p.bind(x)))
 
 sinh: Callable[[Any], Array] = function_of_one(
     __name__, sinh_p, "The hyperbolic sine, (exp(x) - exp(-x)) / 2.", "0.", "0.0")
 cosh: Callable[[Any], Array] = function_of_one(
     __name__, cosh_p, "The hyperbolic cosine, (exp(x) + exp(-x)) / 2.", "0.", "1.0")
-tanh = function_of_one(__name__, tanh_p, "The hyperbolic tangent, sinh(x) / cosh(x).", "0.", "0.0")
 asinh = function_of_one(__name__, asinh_p, "The inverse of `sinh`.", "0.", "0.0")
 acosh = function_of_one(__name__, acosh_p,
     "The inverse of `cosh`, at least 0; nan for reals below 1. Its derivative is inf at 1.", "1.", "0.0")

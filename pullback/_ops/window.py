@@ -10,6 +10,7 @@ from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops import compare, elementwise, reduce
+from pullback._ops.accumulate import accumulator
 from pullback._ops.conv import dilated, padtype_to_pads, window_count
 from pullback._ops.families import NUMBER, ORDERED, scalar_like
 from pullback._ops.gather_numpy import GatherDimensionNumbers
@@ -67,10 +68,13 @@ def _window_primitive(name, op, identity, accepts) -> Primitive:
         out = ctx.out_avals[0]
         if not out.size or not x.aval.size:
             return ctx.constant(identity(out.dtype), out.strip_weak_type())
+        x = ctx.convert(x, accumulator(out.dtype)) if op == "stablehlo.add" else x
         scalar = make_aval((), x.aval.dtype)
         start = ctx.constant(identity(x.aval.dtype), scalar)
         region = ctx.region([scalar, scalar], lambda block, ab: [block.op(op, ab)])
-        return ctx.op("stablehlo.reduce_window", [x, start], out, attributes(**window), [region])
+        y = ctx.op("stablehlo.reduce_window", [x, start], make_aval(out.shape, x.aval.dtype), attributes(**window),
+                   [region])
+        return ctx.convert(y, out.dtype)
 
     p.abstract_eval, p.lower = abstract_eval, lower
     p.batch = lambda args, dims, **window: (p.bind(*args, **add_axis(dims[0], **window)), dims[0])

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from pullback._core.config import config
+from pullback._core.errors import kind_of
 from pullback._core.jaxpr import Equation, Jaxpr, Var
 from pullback._transforms.harvest import logs
 
@@ -21,7 +22,7 @@ def dce(jaxpr: Jaxpr, used: tuple[bool, ...] | None = None, keep_inputs: bool = 
     ([add], (True, False))
     """
     if not isinstance(jaxpr, Jaxpr):
-        raise TypeError(f"dce: expected a Jaxpr, got {type(jaxpr).__name__}; make_jaxpr(f)(*args).jaxpr is one")
+        raise TypeError(f"dce: expected a Jaxpr, got {kind_of(jaxpr)}; make_jaxpr(f)(*args).jaxpr is one")
     used = (True,) * len(jaxpr.outvars) if used is None else tuple(used)
     if len(used) != len(jaxpr.outvars):
         raise ValueError(f"dce: used must have an entry for each of the {len(jaxpr.outvars)} results, got {len(used)}")

@@ -6,7 +6,7 @@ from typing import Any
 
 from pullback._core.array import lift
 from pullback._core.errors import RuleNotDefinedError
-from pullback._core.jaxpr import Jaxpr, eval_jaxpr, jaxprs_in
+from pullback._core.jaxpr import Jaxpr, eval_jaxpr, jaxprs_in, subjaxprs
 from pullback._core.primitive import missing_rule_message
 from pullback._core.staging import stage_open
 from pullback._core.trace import Trace, Tracer, axis_size, call_with, context
@@ -105,7 +105,7 @@ def axis_names(jaxpr: Jaxpr) -> frozenset:
         for eqn in jaxpr.eqns:
             if eqn.primitive.axis_param is not None:
                 names.add(eqn.params[eqn.primitive.axis_param])
-            names.update(*[axis_names(sub) for sub in jaxprs_in(eqn.params)])
+            names.update(*[axis_names(sub) for sub in subjaxprs(eqn)])
         return frozenset(names)
 
     return jaxpr.derive("axis names", collect)

@@ -1,6 +1,7 @@
 """The engine: the XLA client, its devices, and moving data to and from them. Started at the first use."""
 from __future__ import annotations
 
+import os
 import threading
 from functools import cache
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from pullback._core import array as array_module
 from pullback._core import dtypes
 from pullback._core.array import ConcreteArray
+from pullback._core.config import forget_traces
 from pullback._core.types import ShapedArray, make_aval
 
 
@@ -21,17 +23,43 @@ def xla_client() -> Any:
 
 
 _starting = threading.Lock()
+# whether the client was started before this process was forked: its threads live on in the parent alone
+_left_behind = False
 
 
 def client() -> Any:
     """The CPU client of this process: one, also where several threads ask at once."""
+    check_process()
     with _starting:
         return _client()
 
 
+def check_process() -> None:
+    """Refuse what needs the client's threads where there are none."""
+    if _left_behind:
+        raise RuntimeError(
+            "this process was forked from one that had started the engine, XLA, whose threads do not survive a fork: "
+            "nothing can be compiled here, run on the device, or moved there. Start processes by spawning, with "
+            "multiprocessing.get_context('spawn'), or fork before anything is compiled. Arrays that are ready can be "
+            "read here, and eager operations that have a NumPy kernel go on working.")
+
+
+def _after_fork() -> None:
+    global _left_behind, _starting
+    _starting = threading.Lock()
+    if _client.cache_info().currsize:
+        _left_behind = True
+        # warm calls look for their program by the state of tracing, and ask nothing else
+        forget_traces()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 @cache
 def _client() -> Any:
-    array_module.install_buffer_reader(read)
+    array_module.install_buffer_reader(read, wait)
     return xla_client().make_cpu_client(asynchronous=True, num_devices=1)
 
 
@@ -89,6 +117,7 @@ def put(x: ConcreteArray) -> Any:
     """The device buffer of an array, made at the first need."""
     buffer = getattr(x, "_buffer", None)
     if buffer is None:
+        check_process()
         value = np.asarray(x.value, order="C")
         aval = x.aval
         if value.dtype.isbuiltin != 1:
@@ -100,8 +129,17 @@ def put(x: ConcreteArray) -> Any:
 
 def read(buffer: Any, aval: ShapedArray) -> np.ndarray:
     """The NumPy value of a buffer, without a copy where the engine allows."""
+    if _left_behind:
+        wait(buffer)
     value = np.asarray(buffer)
     return value if value.dtype is aval.dtype else host_value(value, aval)
+
+
+def wait(buffer: Any) -> None:
+    """Wait until a buffer holds what was computed."""
+    if _left_behind and not buffer.is_ready():
+        check_process()
+    buffer.block_until_ready()
 
 
 def carried_value(value: np.ndarray) -> np.ndarray:

@@ -20,7 +20,8 @@ from pullback._core.jaxpr import Equation, Jaxpr, Var
 from pullback._core.staging import foreign_tracer_message
 from pullback._core.trace import Trace, Tracer, call_with, check_alive, install_evaluator
 from pullback._core.types import ShapedArray
-from pullback._xla.executable import QUICK, Executable, compile_jaxpr
+from pullback._xla.executable import QUICK, Executable, compile_jaxpr, lasting
+from pullback._xla.programs import size_of
 
 _enter, _leave = numpy_state.enter, numpy_state.leave
 
@@ -29,6 +30,9 @@ class Evaluator(Trace):
     """Evaluates primitives on concrete arrays."""
 
     __slots__ = ()
+
+    def __reduce__(self):
+        return "evaluator"  # there is one; functions that are pickled by value refer to it
 
     def describe(self) -> str:
         return "evaluation"
@@ -103,19 +107,16 @@ def concrete(x: Any, primitive_name: str) -> ConcreteArray:
     return x
 
 
-_programs: dict[Any, Executable] = {}
-
-
 def _one_op(primitive, avals, params) -> Executable:
     key: Any = (primitive, avals, *params.items(), *map(kind_of, params.values()))
     try:
-        program = _programs.get(key)
+        program = lasting.get(key)
     except TypeError:
         key, program = None, None
     if program is None:
         program = compile_jaxpr(single_equation(primitive, avals, params), options=QUICK)
         if key is not None:
-            _programs[key] = program
+            lasting.keep(key, program, size_of(program.module.text()))
     return program
 
 

@@ -1,15 +1,16 @@
 """Compiled programs: from a jaxpr to something that runs on arrays."""
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 from pullback._core import counters
 from pullback._core.array import ConcreteArray, array_on_device
 from pullback._core.jaxpr import ClosedJaxpr, Jaxpr
 from pullback._xla import engine, host_calls
 from pullback._xla.lowering import Module, lower_module
+from pullback._xla.programs import Programs, size_of
 
 # one-op programs of eager code: a quarter of the compile time, and nothing to fuse
 QUICK = (("xla_backend_optimization_level", 0), ("xla_llvm_disable_expensive_passes", True),
@@ -19,18 +20,21 @@ QUICK = (("xla_backend_optimization_level", 0), ("xla_llvm_disable_expensive_pas
 class Executable:
     """A loaded program with the types of its results."""
 
-    __slots__ = ("loaded", "execute", "handlers", "out_avals", "donated", "module")
+    __slots__ = ("loaded", "execute", "handlers", "out_avals", "donated", "module", "key", "__weakref__")
 
-    def __init__(self, loaded: Any, out_avals: Sequence, donated: Sequence[int], module: Module):
+    def __init__(self, loaded: Any, out_avals: Sequence, donated: Sequence[int], module: Module,
+                 key: Hashable = None):
         self.loaded = loaded
         self.execute = host_calls.waiting(loaded) if module.callbacks else loaded.execute_sharded
         self.out_avals = tuple(out_avals)
         self.donated = tuple(donated)
         self.module = module
+        self.key = key
         self.handlers = [_result_handler(engine.carrier(aval)) for aval in self.out_avals]
 
     def run(self, args: Sequence[ConcreteArray]) -> list[ConcreteArray]:
         """Run on arrays whose types are those the program was compiled for."""
+        engine.check_process()
         buffers = [engine.put(a) for a in args]
         outs = self.execute(buffers).consume_with_handlers(self.handlers)
         results = [array_on_device(aval, out) for aval, out in zip(self.out_avals, outs, strict=True)]
@@ -47,21 +51,35 @@ def _result_handler(aval) -> Any:
         return make(aval, engine.sharding(), committed=True)
 
 
-# programs by their text: a loop whose body is traced anew at each eager call compiles once. A program that calls Python
-# functions is not among them: its text does not tell which
-_loaded: OrderedDict[tuple, Any] = OrderedDict()
-_LOADED_LIMIT = 512
+# Programs that nobody may hold when they are asked for again: those of eager operations, and of eager loops, whose
+# bodies are traced anew at each call
+lasting = Programs()
+# What `jit` compiled stays with its function, and a while longer: the same text may come back with another function
+_recent = Programs(part=16)
+_alive: WeakValueDictionary[Hashable, Executable] = WeakValueDictionary()
 
 
-def compile_module(module: Module, options: Sequence[tuple[str, Any]] = ()) -> Any:
-    """Hand the module to XLA; returns the loaded executable."""
+def compile_module(module: Module, out_avals: Sequence, donated: Sequence[int] = (),
+                   options: Sequence[tuple[str, Any]] = (), lasts: bool = False) -> Executable:
+    """The program of a module: one of the same text, or else what XLA makes of it now.
+
+    `lasts` says that it is to be kept though its holder may be gone soon. A program that calls Python functions is
+    never kept: its text does not tell which.
+    """
     text = module.text()
-    key = (text, *options)
-    # taken out and put back last: another thread may be at work on it
-    loaded = None if module.callbacks else _loaded.pop(key, None)
-    if loaded is not None:
-        _loaded[key] = loaded
-        return loaded
+    key = None if module.callbacks else (text, *options)
+    known = lasting.get(key) or _recent.get(key) or _alive.get(key)
+    program = Executable(_compiled(module, text, options) if known is None else known.loaded, out_avals, donated,
+                         module, key)
+    if known is not None and (known.out_avals, known.donated) == (program.out_avals, program.donated):
+        program = known
+    if key is not None:
+        _alive[key] = program
+        (lasting if lasts else _recent).keep(key, program, size_of(text))
+    return program
+
+
+def _compiled(module: Module, text: str, options: Sequence[tuple[str, Any]]) -> Any:
     xc = engine.xla_client()
     settings = xc.CompileOptions()
     if options:
@@ -71,22 +89,17 @@ def compile_module(module: Module, options: Sequence[tuple[str, Any]] = ()) -> A
     try:
         if module.callbacks:
             return host_calls.compile_with_callbacks(text, module.callbacks, settings)
-        loaded = client.compile_and_load(text.encode(), engine.device_list(), settings)
+        return client.compile_and_load(text.encode(), engine.device_list(), settings)
     except RuntimeError as error:
         if options and "option" in str(error):
             raise ValueError(f"jit: compiler_options: {str(error).partition(': ')[2]}") from None
         raise
-    _loaded[key] = loaded
-    if len(_loaded) > _LOADED_LIMIT:
-        _loaded.popitem(last=False)
-    return loaded
 
 
-def compile_jaxpr(jaxpr: Jaxpr, donated: frozenset[int] = frozenset(),
-                  options: Sequence[tuple[str, Any]] = ()) -> Executable:
-    """Compile a jaxpr; its constants come first among the arguments of the result."""
-    module = lower_module(jaxpr, donated)
-    return Executable(compile_module(module, options), jaxpr.out_avals, sorted(donated), module)
+def compile_jaxpr(jaxpr: Jaxpr, donated: frozenset[int] = frozenset(), options: Sequence[tuple[str, Any]] = (),
+                  lasts: bool = False) -> Executable:
+    """The program of a jaxpr, see `compile_module`; its constants come first among the arguments."""
+    return compile_module(lower_module(jaxpr, donated), jaxpr.out_avals, sorted(donated), options, lasts)
 
 
 def executable_of(jaxpr: Jaxpr, options: Sequence[tuple[str, Any]] = ()) -> Executable:

@@ -8,8 +8,9 @@ from typing import Any
 from pullback._core import dtypes
 from pullback._core.arguments import check_callable, flatten_result
 from pullback._core.array import Array
-from pullback._core.errors import boundary, describe_function
+from pullback._core.errors import boundary, describe_function, kind_of
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
+from pullback._core.tree_paths import tree_text
 from pullback._higher_order.bodies import lift_tree, path_of
 from pullback._ops.elementwise import mul, scalar
 from pullback._ops.shape import broadcast_to, convert_element_type, zeros_like_aval
@@ -51,7 +52,7 @@ def jet(fun: Callable, primals: Sequence[Any], series: Sequence[Any], factorial_
     for what, value in (("primals", primals), ("series", series)):
         if not isinstance(value, (tuple, list)):
             raise TypeError(f"jet: {what} must be a tuple or a list, with an entry for each argument of "
-                            f"{describe_function(fun)}, got {type(value).__name__}")
+                            f"{describe_function(fun)}, got {kind_of(value)}")
     if len(primals) != len(series):
         raise ValueError(f"jet: there are {len(primals)} primals, but {len(series)} series; each argument needs one")
     leaves, tree = lift_tree(name, "primals", tuple(primals))
@@ -86,12 +87,12 @@ def _terms(tree: PyTreeDef, series: Any) -> list[list[Any]]:
     try:
         lists = tree.flatten_up_to(series)
     except (ValueError, TypeError):
-        raise ValueError(f"jet: series must have the structure of primals, {tree}, with a list of terms in the place "
-                         f"of each leaf, got {tree_flatten(series)[1]}") from None
+        raise ValueError(f"jet: series must have the structure of primals, {tree_text(tree)}, with a list of "
+                         f"terms in the place of each leaf, got {tree_text(tree_flatten(series)[1])}") from None
     for i, terms in enumerate(lists):
         if not isinstance(terms, (tuple, list)):
             raise TypeError(f"jet: the series of primals{path_of(tree, i)} must be a list of terms, got "
-                            f"{type(terms).__name__}")
+                            f"{kind_of(terms)}")
     return lists
 
 

@@ -12,6 +12,7 @@ from pullback._higher_order.while_loop import while_loop
 from pullback._ops.assemble import bitcast_convert_type, concatenate, split
 from pullback._ops.bessel import bessel_i0e, bessel_i1e
 from pullback._ops.beta import betainc
+from pullback._ops.bases import exp2
 from pullback._ops.broadcasting import broadcast, broadcast_shapes, collapse
 from pullback._ops.collectives import all_gather, axis_index, axis_size, pmax, pmean, pmin, ppermute, psum
 from pullback._ops.compare import (
@@ -31,7 +32,7 @@ from pullback._ops.dynamic_slicing import (
     dynamic_update_slice, dynamic_update_slice_in_dim,
 )
 from pullback._ops.elementwise import (
-    RoundingMethod, add, cbrt, ceil, div, exp, exp2, expm1, floor, integer_pow, is_finite, log, log1p, logistic,
+    RoundingMethod, add, cbrt, ceil, div, exp, expm1, floor, integer_pow, is_finite, log, log1p,
     max, min, mul, neg, pow, reciprocal, rem, round, rsqrt, sqrt, square, sub,
 )
 from pullback._ops.fft import FftType, fft
@@ -42,17 +43,18 @@ from pullback._ops.gather_scatter import (
 )
 from pullback._ops.identity import stop_gradient
 from pullback._ops.incomplete_gamma import igamma, igammac
+from pullback._ops.lengths import atan2
 from pullback._ops.reduce import (
     argmax, argmin, reduce_and, reduce_max, reduce_min, reduce_or, reduce_precision, reduce_prod, reduce_xor,
 )
 from pullback._ops.scatter_extrema import scatter_max, scatter_min, scatter_mul
 from pullback._ops.shape import broadcast_in_dim, expand_dims, reduce_sum, reshape, squeeze, transpose
+from pullback._ops.sigmoids import logistic, tanh
 from pullback._ops.slicing import index_in_dim, pad, rev, slice, slice_in_dim
 from pullback._ops.sort import sort, sort_key_val, top_k
 from pullback._ops.special import clamp, erf, erf_inv, erfc, nextafter
 from pullback._ops.trig import (
-    abs, acos, acosh, asin, asinh, atan, atan2, atanh, complex, conj, cos, cosh, imag, real, sign, sin, sinh, tan,
-    tanh,
+    abs, acos, acosh, asin, asinh, atan, atanh, complex, conj, cos, cosh, imag, real, sign, sin, sinh, tan,
 )
 from pullback._ops.zeta import polygamma, zeta
 

@@ -13,7 +13,7 @@ from pullback._core.array import Array
 from pullback._core.errors import boundary
 from pullback._ops import compare as c
 from pullback._ops import elementwise as e
-from pullback._ops import special, trig
+from pullback._ops import sigmoids, special
 from pullback._ops.elementwise import scalar
 from pullback._ops.slicing import slice_in_dim
 from pullback.numpy.elementwise import (
@@ -66,7 +66,7 @@ def relu6(x: Any) -> Array:
     return _clipped(x, 0, 6)
 
 
-sigmoid = unary("sigmoid", e.logistic_p, INEXACT, """The logistic function `1 / (1 + exp(-x))`.
+sigmoid = unary("sigmoid", sigmoids.logistic_p, INEXACT, """The logistic function `1 / (1 + exp(-x))`.
 
     >>> from pullback import nn
     >>> print(nn.sigmoid(0.))
@@ -104,7 +104,7 @@ def soft_sign(x: Any) -> Array:
     >>> print(nn.soft_sign(1.))
     0.5
     """
-    return e.div_p.bind(x, e.add_p.bind(trig.abs_p.bind(x), scalar(x, 1)))
+    return sigmoids.soft_sign_p.bind(x)
 
 
 @elementwise(INEXACT)
@@ -115,7 +115,7 @@ def silu(x: Any) -> Array:
     >>> print(nn.silu(0.))
     0.0
     """
-    return e.mul_p.bind(x, e.logistic_p.bind(x))
+    return e.mul_p.bind(x, sigmoids.logistic_p.bind(x))
 
 
 swish = silu
@@ -129,7 +129,7 @@ def mish(x: Any) -> Array:
     >>> print(nn.mish(0.))
     0.0
     """
-    return e.mul_p.bind(x, trig.tanh_p.bind(special.logaddexp_p.bind(x, scalar(x, 0))))
+    return e.mul_p.bind(x, sigmoids.tanh_p.bind(special.logaddexp_p.bind(x, scalar(x, 0))))
 
 
 @boundary
@@ -143,12 +143,13 @@ def gelu(x: Any, approximate: bool = True) -> Array:
     0.841192 0.8413447
     """
     (x,) = promote_operands("gelu", FLOAT, x)
-    half = scalar(x, 0.5)
     if approximate:
-        inner = e.mul(scalar(x, np.sqrt(2 / np.pi)),
-                      e.add(x, e.mul(scalar(x, 0.044715), e.integer_pow_p.bind(x, y=3))))
-        return e.mul(x, e.mul(half, e.add(scalar(x, 1), trig.tanh_p.bind(inner))))
-    return e.mul(e.mul(half, x), special.erfc_p.bind(e.mul(e.neg(x), scalar(x, np.sqrt(0.5)))))
+        # (1 + tanh z) / 2 is logistic(2 z), whose tail does not cancel; it is 0 or 1 long before the bounds
+        near = special.clamp_p.bind(scalar(x, -40), x, scalar(x, 40))
+        inner = e.mul(scalar(x, 2 * np.sqrt(2 / np.pi)),
+                      e.add(near, e.mul(scalar(x, 0.044715), e.integer_pow_p.bind(near, y=3))))
+        return e.mul(x, sigmoids.logistic_p.bind(inner))
+    return e.mul(e.mul(scalar(x, 0.5), x), special.erfc_p.bind(e.mul(e.neg(x), scalar(x, np.sqrt(0.5)))))
 
 
 @boundary
@@ -239,7 +240,10 @@ def hard_sigmoid(x: Any) -> Array:
 
 
 def _hard_sigmoid(x: Array) -> Array:
-    return e.div_p.bind(_clipped(e.add_p.bind(x, scalar(x, 3)), 0, 6), scalar(x, 6))
+    # the bounds are those of x: x + 3 may round to 6
+    between = e.div_p.bind(e.add_p.bind(x, scalar(x, 3)), scalar(x, 6))
+    upper = c.select_p.bind(c.ge_p.bind(x, scalar(x, 3)), scalar(x, 1), between)
+    return c.select_p.bind(c.le_p.bind(x, scalar(x, -3)), scalar(x, 0), upper)
 
 
 @elementwise(FLOAT)
@@ -340,7 +344,7 @@ def glu(x: Any, axis: int = -1) -> Array:
     if size % 2:
         raise ValueError(f"glu: axis {axis} must have even length, got shape {x.aval.shape}")
     value, gate = slice_in_dim(x, 0, size // 2, axis=axis), slice_in_dim(x, size // 2, size, axis=axis)
-    return e.mul_p.bind(value, e.logistic_p.bind(gate))
+    return e.mul_p.bind(value, sigmoids.logistic_p.bind(gate))
 
 
 __all__ = [

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from pullback.numpy import methods as _methods  # noqa: F401  installs the methods of arrays
 from pullback.numpy import operators as _operators  # noqa: F401  installs the operators of arrays
+from pullback.numpy.array_api import __array_api_version__, __array_namespace_info__  # noqa: F401
 from pullback.numpy.calculus import corrcoef, cov, diff, ediff1d, gradient, interp, polyval, trapezoid, unwrap
 from pullback.numpy.constants import (
     ScalarType, bfloat16, bool, bool_, cdouble, character, complex128, complex64, complex_, complexfloating,

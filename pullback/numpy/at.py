@@ -19,6 +19,7 @@ from pullback._core.primitive import Primitive
 from pullback._higher_order.while_loop import while_loop
 from pullback._ops import compare, elementwise
 from pullback._ops import shape as shape_ops
+from pullback._ops.accumulate import is_half
 from pullback._ops.dynamic_slicing import dynamic_update_slice_p
 from pullback._ops.gather_numpy import FILL, PROMISE, ScatterDimensionNumbers, mode_of
 from pullback._ops.gather_scatter import scatter_add_p, scatter_p
@@ -248,6 +249,8 @@ def _at_once(x: ConcreteArray, key: Any, v: ConcreteArray, combine: Callable | N
         out = np.array(x.value)
         if combine is None:
             out[place] = v.value
+        elif is_half(out.dtype) and not is_basic(key):
+            return None  # what adds up at one place is rounded once, by the kernel of scatter
         elif is_basic(key):
             out[place] = _UFUNCS[combine](out[place], v.value)
         elif out.size <= _SMALL:

@@ -11,6 +11,7 @@ from pullback._core.array import Array
 from pullback._core.errors import boundary
 from pullback._ops import compare, elementwise
 from pullback._ops import shape as shape_ops
+from pullback._ops.accumulate import accumulator
 from pullback._ops.assemble import concatenate
 from pullback._ops.elementwise import add, div, mul, scalar, sub
 from pullback._ops.slicing import slice_in_dim
@@ -308,16 +309,20 @@ def cov(m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: in
     Array([[ 1., -1.],
            [-1.,  1.]], dtype=float32)
     """
-    return _covariance("cov", m, y, rowvar, bias, ddof, fweights, aweights, dtype)
+    matrix, kind = _covariance("cov", m, y, rowvar, bias, ddof, fweights, aweights, dtype)
+    return shape_ops.convert_element_type(matrix, kind)
 
 
 def _covariance(name: str, m: Any, y: Any, rowvar: bool, bias: bool, ddof: int | None, fweights: Any, aweights: Any,
-                dtype: Any) -> Array:
+                dtype: Any) -> tuple[Array, np.dtype]:
+    """The matrix in the dtype that it is accumulated in, and the dtype it is to have."""
     parts = [_variables(name, v, rowvar, first) for v, first in ((m, True), (y, False)) if v is not None]
     x = joined(name, parts, 0) if len(parts) > 1 else parts[0]
     if dtype is not None:
         x = shape_ops.convert_element_type(x, dtypes.requested_dtype(dtype))
     (x,) = promote_operands(name, INEXACT, x)
+    kind = x.aval.dtype
+    x = shape_ops.convert_element_type(x, accumulator(kind))
     count = x.aval.shape[1]
     less = (0 if bias else 1) if ddof is None else ddof
     weights: Any = None
@@ -343,7 +348,7 @@ def _covariance(name: str, m: Any, y: Any, rowvar: bool, bias: bool, ddof: int |
     x = sub(x, centre)
     weighted = x if weights is None else mul(x, weights)
     matrix = div(dot(weighted, shape_ops.transpose(conj(x), (1, 0))), norm)
-    return shape_ops.reshape(matrix, tuple(n for n in matrix.aval.shape if n != 1))
+    return shape_ops.reshape(matrix, tuple(n for n in matrix.aval.shape if n != 1)), kind
 
 
 def _variables(name: str, v: Any, rowvar: bool, first: bool) -> Array:
@@ -364,9 +369,9 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True, dtype: Any = None) -> A
     [[ 1. -1.]
      [-1.  1.]]
     """
-    c = _covariance("corrcoef", x, y, rowvar, False, None, None, None, dtype)
+    c, kind = _covariance("corrcoef", x, y, rowvar, False, None, None, None, dtype)
     if c.aval.ndim == 0:
-        return div(c, c)
+        return shape_ops.convert_element_type(div(c, c), kind)
     n = c.aval.shape[0]
     flat = shape_ops.reshape(c, (n * n,))
     variances = slice_in_dim(flat, 0, n * n, n + 1)
@@ -374,5 +379,5 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True, dtype: Any = None) -> A
     r = divide(divide(c, shape_ops.reshape(deviations, (n, 1))), deviations)
     if dtypes.is_complex(r.aval.dtype):
         return make_complex(clip(real(r), -1, 1), clip(imag(r), -1, 1))
-    return clip(r, -1, 1)
+    return shape_ops.convert_element_type(clip(r, -1, 1), kind)
 

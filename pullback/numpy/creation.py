@@ -12,7 +12,8 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.array import Array, ConcreteArray, from_numpy, lift, scalar_array
-from pullback._core.errors import boundary
+from pullback._core.dlpack import from_exporter
+from pullback._core.errors import boundary, kind_of
 from pullback._core.numpy_state import silenced
 from pullback._core.trace import Tracer
 from pullback._core.types import make_aval
@@ -102,9 +103,13 @@ def _convert(name: str, x: Any, dtype: Any, copy: bool | None) -> Array:
     if hasattr(x, "__pullback_array__"):
         return _convert(name, x.__pullback_array__(), target, None)
     if hasattr(x, "__array__"):
-        return from_numpy(_numpy_value(name, np.asarray(x), target))
+        try:
+            return from_numpy(_numpy_value(name, np.asarray(x), target))
+        except TypeError:
+            if not hasattr(x, "__dlpack__"):
+                raise  # PyTorch's bfloat16 has no NumPy form, and crosses by DLPack
     if hasattr(x, "__dlpack__"):
-        return from_numpy(_numpy_value(name, np.from_dlpack(x), target))
+        return from_numpy(_numpy_value(name, from_exporter(x), target))
     if isinstance(x, (bool, int, float, complex)):
         return _convert(name, lift(x), target, None)
     if isinstance(x, (bytes, bytearray)):
@@ -225,7 +230,8 @@ def frombuffer(buffer: Any, dtype: Any = float, count: int = -1, offset: int = 0
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Array:
     """An array of a tensor of another library on the host, through the DLPack protocol; copied.
 
-    TypeError for an object without `__dlpack__`.
+    bfloat16 and float8 cross, too. TypeError for an object without `__dlpack__` and for elements that have no dtype
+    here, BufferError for memory of another device.
 
     >>> import numpy as np
     >>> from_dlpack(np.arange(3, dtype="int32"))
@@ -235,8 +241,8 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> A
     if isinstance(x, Array):
         return x
     if not hasattr(x, "__dlpack__"):
-        raise TypeError(f"from_dlpack: expected an object with __dlpack__, got {type(x).__name__}")
-    return lift(np.from_dlpack(x))
+        raise TypeError(f"from_dlpack: expected an object with __dlpack__, got {kind_of(x)}")
+    return lift(from_exporter(x))
 
 
 @boundary

@@ -17,7 +17,7 @@ from pullback._core import dtypes
 from pullback._core.arguments import bind_positionally, signature, with_parameters
 from pullback._core.array import Array, ConcreteArray, array_of, lift, scalar_array, scalar_aval
 from pullback._core.config import config
-from pullback._core.errors import fold
+from pullback._core.errors import described, fold
 from pullback._core.primitive import Primitive
 from pullback._core.trace import Tracer, context
 from pullback._core.types import ShapedArray, make_aval
@@ -87,7 +87,7 @@ def integer(name: str, argument: str, x: Any) -> int:
     except TypeError:
         if isinstance(x, Tracer):
             raise  # it says what to do
-        raise TypeError(f"{name}: {argument} must be an integer, got {x!r} of type {type(x).__name__}") from None
+        raise TypeError(f"{name}: {argument} must be an integer, got {described(x)}") from None
 
 
 def constant(x: bool | int | float | complex, aval: ShapedArray) -> ConcreteArray:

@@ -13,7 +13,7 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.array import Array, ConcreteArray, from_numpy, lift
-from pullback._core.errors import NonConcreteBooleanIndexError
+from pullback._core.errors import NonConcreteBooleanIndexError, described
 from pullback._core.trace import Tracer
 from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import concatenate
@@ -209,7 +209,7 @@ def _parts(entry: Any, origin: int, key: Any) -> list[tuple[str, Any, int]]:
             return [("int", operator.index(entry), origin)]
         except TypeError:
             raise TypeError(f"an index must be made of integers, slices, None, Ellipsis and arrays of integers or "
-                            f"bools, got {entry!r} of type {kind.__name__}") from None
+                            f"bools, got {described(entry)}") from None
     if value.dtype.kind == "b":
         if value.ndim == 0:
             return [("flag", bool(value), origin)]

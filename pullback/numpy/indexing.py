@@ -141,8 +141,9 @@ def take(a: Any, indices: Any, axis: int | None = None, out: None = None, mode: 
          unique_indices: bool = False, indices_are_sorted: bool = False, fill_value: Any = None) -> Array:
     """The elements of `a` along an axis (flattened, without one) at integer positions; negative ones from the end.
 
-    `mode` says what is out of bounds: "fill" (the default; `fill_value`, or nan, or the extreme integer), "clip" or
-    "wrap". TypeError for positions that are no integers, ValueError for an axis out of bounds.
+    `mode` says what is out of bounds: "fill" (the default; `fill_value`, or nan, or the extreme integer), "clip",
+    "wrap", or "raise" for an IndexError, which needs positions that are known. TypeError for positions that are no
+    integers, ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> pnp.take(pnp.arange(3.), pnp.array([2, 7]))
@@ -163,8 +164,13 @@ def take(a: Any, indices: Any, axis: int | None = None, out: None = None, mode: 
     if mode == "wrap":
         index, mode = remainder(index, n), "promise_in_bounds"
     elif mode == "raise":
-        raise NotImplementedError("take: mode 'raise' cannot be, for positions are not known while tracing: use "
-                                  "'fill', 'clip' or 'wrap'")
+        known = index.concrete("take with mode 'raise' (use 'fill', 'clip' or 'wrap')") if isinstance(index, Tracer) \
+            else index
+        value = np.asarray(known.value)  # type: ignore[attr-defined]
+        outside = value[(value < -n) | (value >= n)]
+        if outside.size:
+            raise IndexError(f"take: index {outside[0]} is out of bounds for axis {i} of length {n}")
+        mode = "promise_in_bounds"
     if n == 0:  # nothing, of nothing
         shape = x.aval.shape
         return shape_ops.reshape(x, (*shape[:i], *index.aval.shape, *shape[i + 1:]))

@@ -7,7 +7,7 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.array import Array, ConcreteArray
-from pullback._core.errors import boundary
+from pullback._core.errors import boundary, kind_of
 from pullback._core.trace import Tracer
 from pullback._ops import assemble
 from pullback._ops import shape as shape_ops
@@ -32,7 +32,7 @@ def _sequence(name: str, arrays: Any) -> list[Array]:
             raise ValueError(f"{name}: expected a sequence of arrays, got a 0-d array")
         return list(unstack(x))
     if not isinstance(arrays, (tuple, list)):
-        raise TypeError(f"{name}: expected a sequence of arrays, got {type(arrays).__name__}")
+        raise TypeError(f"{name}: expected a sequence of arrays, got {kind_of(arrays)}")
     if not len(arrays):
         raise ValueError(f"{name}: expected at least one array, got an empty sequence")
     return [as_array(name, x) if isinstance(x, (tuple, list)) else as_operand(x, name, i) for i, x in enumerate(arrays)]

@@ -4,7 +4,6 @@ A function of `pullback.numpy` whose first argument is the array serves as the m
 """
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -30,6 +29,7 @@ from pullback.numpy import (
     sorting,
     types,
 )
+from pullback.numpy.array_api import array_namespace
 from pullback.numpy.at import At
 
 
@@ -255,14 +255,9 @@ def _to_device(self: Array, device: Any, *, stream: Any = None) -> Array:
     return self
 
 
-def _array_namespace(self: Array, *, api_version: str | None = None) -> Any:
-    """The module with the functions of arrays, as the array API standard asks."""
-    return sys.modules["pullback.numpy"]
-
-
 _METHODS = {
     "__getitem__": _getitem, "__setitem__": _setitem, "__iter__": _iter, "__contains__": _contains,
-    "__array_namespace__": _array_namespace,
+    "__array_namespace__": boundary(array_namespace),
     "reshape": _reshape, "transpose": _transpose, "flatten": _flatten, "ravel": manipulation.ravel,
     "squeeze": manipulation.squeeze, "swapaxes": manipulation.swapaxes, "diagonal": grids.diagonal,
     "trace": grids.trace, "repeat": joining.repeat, "take": indexing.take,

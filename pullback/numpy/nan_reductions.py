@@ -10,6 +10,7 @@ from pullback._core.array import Array
 from pullback._core.errors import boundary
 from pullback._core.primitive import Primitive
 from pullback._ops import compare, elementwise, reduce
+from pullback._ops.accumulate import accumulator
 from pullback._ops.cumulative import cumprod_p, cumsum_p
 from pullback._ops.families import scalar_like
 from pullback._ops.lengths import norm_p, squared_size
@@ -18,7 +19,7 @@ from pullback._ops.trig import real_dtype
 from pullback.numpy import cumulative as running
 from pullback.numpy import reductions
 from pullback.numpy.elementwise import as_operand
-from pullback.numpy.reductions import Axis, accumulator, axes_of, freedom_of, masked, reduced, refuse_out
+from pullback.numpy.reductions import Axis, axes_of, freedom_of, masked, reduced, refuse_out
 
 __all__ = ["nansum", "nanprod", "nanmax", "nanmin", "nanargmax", "nanargmin", "nanmean", "nanvar", "nanstd",
            "nancumsum", "nancumprod"]

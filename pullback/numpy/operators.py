@@ -1,13 +1,16 @@
 """The operators of arrays: `x + y`, `x[...]`'s neighbours, installed on `Array` for concrete and traced arrays alike.
 
-An operand of a foreign type gets its turn (`NotImplemented`); Python's containers are refused with a hint.
+An operand of a foreign type gets its turn (`NotImplemented`), though it may export `__array__`: a labelled array or a
+quantity with a unit loses neither. Python's containers are refused with a hint.
 """
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from pullback._core.array import Array, is_array_like, lift
+import numpy as np
+
+from pullback._core.array import Array, lift
 from pullback._core.config import config
 from pullback._core.errors import fold
 from pullback._core.trace import context
@@ -15,6 +18,14 @@ from pullback.numpy import contractions, logic, parts, ufuncs
 from pullback.numpy.elementwise import PYTHON_SCALARS, Binary
 
 _CONTAINERS = (list, tuple, dict, set, frozenset)
+_NUMBERS = (np.generic, bool, int, float, complex)
+
+
+def _is_foreign(other: Any) -> bool:
+    """Whether an operand has operators of its own to be asked; a subclass of ndarray says so by its __array_ufunc__."""
+    if isinstance(other, np.ndarray):
+        return type(other).__array_ufunc__ is not np.ndarray.__array_ufunc__
+    return not (isinstance(other, (Array, *_NUMBERS)) or hasattr(other, "__pullback_array__"))
 
 
 def _other(other: Any, symbol: str) -> Array | None:
@@ -22,7 +33,7 @@ def _other(other: Any, symbol: str) -> Array | None:
     if isinstance(other, _CONTAINERS):
         raise TypeError(f"unsupported operand types for {symbol}: an array and a {type(other).__name__}. Make an array "
                         "of it first: pullback.numpy.asarray(...).")
-    return lift(other) if is_array_like(other) else None
+    return None if _is_foreign(other) else lift(other)
 
 
 def _forward(ufunc: Binary, symbol: str) -> Callable:

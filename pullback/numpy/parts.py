@@ -7,8 +7,8 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.array import Array
-from pullback._core.errors import boundary
-from pullback._ops import bessel, shape, special, trig
+from pullback._core.errors import boundary, described
+from pullback._ops import bessel, lengths, shape, special, trig
 from pullback._ops import compare as c
 from pullback._ops import elementwise as e
 from pullback._ops.elementwise import scalar
@@ -92,8 +92,7 @@ def _rounded(name: str, a: Any, decimals: int, out: Any) -> Array:
     no_out(name, out)
     a = as_operand(a, name, 0)
     if not isinstance(decimals, (int, np.integer)):
-        raise TypeError(f"{name}: decimals must be a Python integer, got {decimals!r} of type "
-                        f"{type(decimals).__name__}")
+        raise TypeError(f"{name}: decimals must be a Python integer, got {described(decimals)}")
     dtype = a.aval.dtype
     if not dtypes.is_inexact(dtype):
         if dtype.kind == "b":
@@ -187,7 +186,7 @@ def angle(z: Any, deg: bool = False) -> Array:
     z = cast(z, *common_dtype("angle", INEXACT, [z.aval]))
     re = real(z)
     im = imag(z)
-    result = trig.atan2_p.bind(im, re)
+    result = lengths.atan2_p.bind(im, re)
     return e.mul_p.bind(result, scalar(result, 180 / np.pi)) if deg else result
 
 

@@ -18,6 +18,7 @@ from pullback._core.array import Array, ConcreteArray
 from pullback._core.errors import boundary
 from pullback._core.primitive import Primitive
 from pullback._ops import compare, elementwise, reduce
+from pullback._ops.accumulate import accumulator
 from pullback._ops.families import scalar_like
 from pullback._ops.lengths import norm_p, squared_size
 from pullback._ops.shape import broadcast_to, canonical_axes, convert_element_type, reduce_sum_p, reshape
@@ -61,11 +62,6 @@ def refuse_out(name: str, out: Any) -> None:
 def strong(x: Array) -> Array:
     """`x`, its dtype no longer weak."""
     return convert_element_type(x, x.aval.dtype) if x.aval.weak_type else x
-
-
-def accumulator(dtype: np.dtype) -> np.dtype:
-    """What means and sums of squares are computed in: float32 for narrower floats, else the dtype itself."""
-    return _FLOAT32 if dtype.itemsize < 4 and dtypes.is_float(dtype) else dtype
 
 
 def summed_dtype(dtype: np.dtype, promote_integers: bool = True) -> np.dtype:

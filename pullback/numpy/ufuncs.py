@@ -14,9 +14,9 @@ from pullback._core import dtypes
 from pullback._core.array import Array
 from pullback._core.errors import boundary, fold
 from pullback._core.trace import context
+from pullback._ops import bases, lengths, sigmoids, special, trig
 from pullback._ops import compare as c
 from pullback._ops import elementwise as e
-from pullback._ops import lengths, special, trig
 from pullback._ops.elementwise import scalar
 from pullback.numpy.elementwise import (
     ANY,
@@ -275,7 +275,7 @@ sqrt = _function("sqrt", e.sqrt_p, "The square root, nan of negative real number
                  "4", "2.0")
 cbrt = _function("cbrt", e.cbrt_p, "The cube root, odd in `x`. Its derivative at 0 is inf.", "-8", "-2.0", FLOAT)
 exp = _function("exp", e.exp_p, "e to the power `x`.", "0.", "1.0")
-exp2 = _function("exp2", e.exp2_p, "2 to the power `x`.", "3.", "8.0")
+exp2 = _function("exp2", bases.exp2_p, "2 to the power `x`.", "3.", "8.0")
 expm1 = _function("expm1", e.expm1_p, "`exp(x) - 1`, accurate near 0.", "1e-8", "1e-08")
 log = _function("log", e.log_p, "The natural logarithm: -inf at 0, nan of negative real numbers.", "1.", "0.0")
 log1p = _function("log1p", e.log1p_p, "`log(1 + x)`, accurate near 0.", "1e-8", "1e-08")
@@ -287,7 +287,7 @@ arccos = _function("arccos", trig.acos_p, "The arc cosine in radians, nan outsid
 arctan = _function("arctan", trig.atan_p, "The arc tangent in radians, in [-pi/2, pi/2].", "1.", "0.7853982")
 sinh = _function("sinh", trig.sinh_p, "The hyperbolic sine.", "0.", "0.0")
 cosh = _function("cosh", trig.cosh_p, "The hyperbolic cosine.", "0.", "1.0")
-tanh = _function("tanh", trig.tanh_p, "The hyperbolic tangent.", "0.", "0.0")
+tanh = _function("tanh", sigmoids.tanh_p, "The hyperbolic tangent.", "0.", "0.0")
 arcsinh = _function("arcsinh", trig.asinh_p, "The inverse hyperbolic sine.", "0.", "0.0")
 arccosh = _function("arccosh", trig.acosh_p, "The inverse hyperbolic cosine, nan below 1.", "1.", "0.0")
 arctanh = _function("arctanh", trig.atanh_p, "The inverse hyperbolic tangent, nan outside of [-1, 1].", "0.", "0.0")
@@ -295,31 +295,8 @@ asin, acos, atan = arcsin, arccos, arctan
 asinh, acosh, atanh = arcsinh, arccosh, arctanh
 
 
-def _log_to_base(x: Array, base: int) -> Array:
-    # the constant is strongly typed, and with it the result, as in JAX
-    return e.div_p.bind(e.log_p.bind(x), np.log(np.asarray(base, x.aval.dtype)))
-
-
-@elementwise(INEXACT)
-def log2(x: Any, /) -> Array:
-    """The logarithm to base 2.
-
-    >>> import pullback.numpy as pnp
-    >>> print(pnp.log2(8))
-    3.0
-    """
-    return _log_to_base(x, 2)
-
-
-@elementwise(INEXACT)
-def log10(x: Any, /) -> Array:
-    """The logarithm to base 10.
-
-    >>> import pullback.numpy as pnp
-    >>> print(pnp.log10(1.))
-    0.0
-    """
-    return _log_to_base(x, 10)
+log2 = _function("log2", bases.log2_p, "The logarithm to base 2.", "8", "3.0")
+log10 = _function("log10", bases.log10_p, "The logarithm to base 10.", "1.", "0.0")
 
 
 @elementwise(INEXACT)
@@ -357,7 +334,7 @@ def logaddexp2(x: Any, y: Any, /) -> Array:
     return e.div_p.bind(_logaddexp_complex(e.mul_p.bind(x, rate), e.mul_p.bind(y, rate)), rate)
 
 
-arctan2 = binary("arctan2", trig.atan2_p, FLOAT, """The angle of the point `(y, x)` in (-pi, pi]: `arctan2(x, y)`.
+arctan2 = binary("arctan2", lengths.atan2_p, FLOAT, """The angle of the point `(y, x)` in (-pi, pi]: `arctan2(x, y)`.
 
     The first argument is the ordinate, as in NumPy.
 

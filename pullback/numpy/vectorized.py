@@ -1,13 +1,12 @@
 """`vectorize`: a function of core arrays as one that broadcasts over leading axes, by `vmap`."""
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable, Collection
 from typing import Any
 
 from pullback._api.vectorize import vmap
-from pullback._core.errors import boundary, function_name
+from pullback._core.errors import boundary, function_name, wrapping
 from pullback._ops.families import broadcast_shapes
 from pullback._ops.shape import squeeze
 from pullback.numpy.creation import asarray
@@ -48,7 +47,7 @@ def vectorize(pyfunc: Callable, *, excluded: Collection[int | str] = frozenset()
     cores = _parse(signature) if signature is not None else None
     name = function_name(pyfunc)
 
-    @functools.wraps(pyfunc, updated=())
+    @wrapping(pyfunc)
     @boundary
     def vectorized(*args, **kwargs):
         mapped = [i for i in range(len(args)) if i not in excluded]

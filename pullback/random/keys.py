@@ -13,7 +13,7 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.array import Array, lift
-from pullback._core.errors import boundary
+from pullback._core.errors import boundary, described
 from pullback._core.tree import GetAttrKey, register_pytree_node
 from pullback._core.types import canonical_dimension, make_aval
 from pullback._ops.compare import bitwise_not, eq
@@ -32,10 +32,11 @@ _KEY = make_aval((2,), _U32)
 _HOW = "Make a key with random.key(0), and more of them with random.split(key, n)."
 
 
-class KeyType:
+class KeyType(dtypes.ExtendedDType):
     """The dtype of typed keys. There is one, `key<fry>`, for the one generator there is."""
 
     __slots__ = ()
+    type = dtypes.prng_key
     name = "key<fry>"
     itemsize = 8
 
@@ -178,7 +179,7 @@ def _checked_words(function: str, keys: Any, single: bool) -> Array:
     try:
         words = keys._words if typed else lift(keys)
     except TypeError:
-        raise TypeError(f"{function}: expected a key, got {keys!r} of type {type(keys).__name__}. {_HOW}") from None
+        raise TypeError(f"{function}: expected a key, got {described(keys)}. {_HOW}") from None
     shape = words.shape
     if words.dtype != _U32 or not shape or shape[-1] != 2:
         raise TypeError(f"{function}: expected a key (typed, or raw: uint32 of shape (2,)), got "

@@ -15,7 +15,7 @@ import pullback.numpy as pnp
 from pullback._core import dtypes
 from pullback._core.array import Array, ConcreteArray, is_array_like, lift
 from pullback._core.config import config
-from pullback._core.errors import boundary
+from pullback._core.errors import boundary, described
 from pullback._higher_order.cond import cond
 from pullback._ops.assemble import bitcast_convert_type
 from pullback._ops.compare import bitwise_and, gt, le, lt, or_p, select, shift_right_logical_p
@@ -59,7 +59,7 @@ def number(function: str, name: str, x: Any) -> Array:
     if isinstance(x, PRNGKeyArray):
         raise TypeError(f"{function}: {name} must be a number or an array, got a key")
     if not is_array_like(x):
-        raise TypeError(f"{function}: {name} must be a number or an array, got {x!r} of type {type(x).__name__}")
+        raise TypeError(f"{function}: {name} must be a number or an array, got {described(x)}")
     return lift(x)
 
 

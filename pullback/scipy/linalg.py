@@ -14,10 +14,10 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.array import Array, ConcreteArray
-from pullback._core.errors import boundary
+from pullback._core.errors import boundary, kind_of
 from pullback._higher_order.while_loop import while_loop
+from pullback._ops import bases, compare, elementwise
 from pullback._ops import cholesky as cholesky_ops
-from pullback._ops import compare, elementwise
 from pullback._ops import lu as lu_ops
 from pullback._ops.assemble import broadcasted_iota
 from pullback._ops.assemble import concatenate as joined
@@ -182,8 +182,8 @@ def _cholesky_solve(name: str, factor: Array, b: Array, lower: bool) -> Array:
 
 def _pair(name: str, argument: str, value: Any, source: str) -> tuple[Any, Any]:
     if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise TypeError(f"{name}: {argument} must be the pair that {source} returns, got a value of type "
-                        f"{type(value).__name__}")
+        raise TypeError(f"{name}: {argument} must be the pair that {source} returns, got "
+                        f"{kind_of(value)}")
     return value[0], value[1]
 
 
@@ -377,7 +377,7 @@ def expm(A: Any, *, upper_triangular: bool = False, max_squarings: int = 16) -> 
     enough = compare.le(halvings, scalar_like(limit, norm.aval.dtype))
     halvings = compare.select(enough, halvings, scalar_like(0, norm.aval.dtype))
     each = (*halvings.aval.shape, 1, 1)
-    scale = elementwise.exp2(elementwise.neg(halvings))
+    scale = bases.exp2(elementwise.neg(halvings))
     small = elementwise.mul(x, reshape(convert_element_type(scale, x.aval.dtype), each))
     y = _quotient(*_pade(small, degree), upper_triangular)
     halvings = reshape(halvings, each)

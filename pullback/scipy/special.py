@@ -12,7 +12,7 @@ import numpy as np
 
 from pullback._core.array import Array
 from pullback._core.errors import boundary
-from pullback._ops import bessel
+from pullback._ops import bessel, sigmoids
 from pullback._ops import beta as beta_ops
 from pullback._ops import compare as c
 from pullback._ops import elementwise as e
@@ -50,7 +50,7 @@ def _function_of_two(name: str, primitive, says: str, parameters: str, arguments
 
 # --- sigmoids and entropies ---
 
-expit = _function("expit", e.logistic_p, "The logistic function `1 / (1 + exp(-x))`.", "0.", "0.5", INEXACT)
+expit = _function("expit", sigmoids.logistic_p, "The logistic function `1 / (1 + exp(-x))`.", "0.", "0.5", INEXACT)
 
 
 @elementwise(FLOAT)

@@ -49,6 +49,7 @@ def test_defaults():
         "traceback_filtering": "auto",
         "numpy_rank_promotion": "allow",
         "default_matmul_precision": None,
+        "program_cache_max_size": 268_435_456,
     }
 
 
@@ -61,6 +62,7 @@ def test_defaults():
         ("numpy_rank_promotion", "raise", "raise"),
         ("default_matmul_precision", "none", None),
         ("default_matmul_precision", "highest", "highest"),
+        ("program_cache_max_size", " 1000 ", 1000),
     ],
 )
 def test_environment(name, text, value):
@@ -71,6 +73,18 @@ def test_environment(name, text, value):
 def test_environment_rejects_other_text(name):
     with pytest.raises(ValueError, match=f"PULLBACK_{name.upper()}: expected one of .*; got 'maybe'"):
         module._from_environment(name, {f"PULLBACK_{name.upper()}": "maybe"})
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1e6", "256 MB", str(2**63)])
+def test_environment_rejects_what_is_no_size(text):
+    with pytest.raises(ValueError, match="PULLBACK_PROGRAM_CACHE_MAX_SIZE: expected a number of bytes; got"):
+        module._from_environment("program_cache_max_size", {"PULLBACK_PROGRAM_CACHE_MAX_SIZE": text})
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, True, None, "10", 2**63])
+def test_sizes_are_ints(value):
+    with pytest.raises(ValueError, match=r"'program_cache_max_size': expected a number of bytes, an int of 0 or more"):
+        config.update("program_cache_max_size", value)
 
 
 @pytest.mark.parametrize("act", [lambda name: config.update(name, True), config.read])

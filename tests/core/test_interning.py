@@ -211,3 +211,24 @@ def test_networks(activation):
     assert seen["compiles"] == 0
     for a, b in zip(first, last, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_arguments_of_any_value_find_one_program():
+    for k in (0.3, 0.5, 0.7):
+        np.testing.assert_allclose(odeint(lambda y, t, k: -k * y, 1., T, k).sum(), closed_form(k)[0], rtol=1e-5)
+    with counters() as seen:
+        np.testing.assert_allclose(decay(0.9), closed_form(0.9)[0], rtol=1e-5)
+        np.testing.assert_allclose(decay(1.1), closed_form(1.1)[0], rtol=1e-5)
+        np.testing.assert_allclose(decay(1.3), closed_form(1.3)[0], rtol=1e-5)
+    assert seen["compiles"] <= 1
+
+
+def test_arguments_whose_values_func_asks_for():
+    def rate(y, t, k, n):
+        total = 0 * y
+        for _ in range(n):
+            total = total - k * y
+        return total / n
+
+    for k, n in ((0.3, 1), (0.5, 2), (0.5, 2), (0.7, 3)):
+        np.testing.assert_allclose(odeint(rate, 1., T, k, n).sum(), closed_form(k)[0], rtol=1e-5)

@@ -1,6 +1,6 @@
 """Random programs, checked until time is up: `python -m fuzz --seconds 60`, in the folder of the tests.
 
-Each seed is a program. It is drawn statement by statement (grammar.py, operations.py, functions.py), and what is
+Each seed is a program. It is drawn statement by statement (grammar.py and its families), and what is
 computed of it (quantities.py) is compared, within what rounding errors may do (bounds.py), with the same computed in
 another way, in double precision, in compiled code, by JAX, and with numerical differences (oracles.py). A program that
 fails is made small (shrinking.py) and printed as a test (report.py), unless it is a difference that is meant to be
@@ -28,6 +28,8 @@ def main() -> int:
     end = time.monotonic() + chosen.seconds
     while time.monotonic() < end and (chosen.programs is None or campaign.programs < chosen.programs):
         campaign.run(seed + campaign.programs)
+        if chosen.log and campaign.programs % 500 == 0:
+            campaign.tell("# " + campaign.summary(seed).splitlines()[0])
     print(campaign.summary(seed))
     return 1 if campaign.findings else 0
 

@@ -1,14 +1,13 @@
 """A program on a library, ready to be differentiated: a flat function of its floating-point arguments."""
 
 import re
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
 
 from fuzz.libraries import PULLBACK
 from fuzz.program import DICT, FLAT, Program, kind_of
-from fuzz.source import load, noisy, widened
+from fuzz.source import load, widened
 
 
 @dataclass(frozen=True)
@@ -92,28 +91,8 @@ def in_double_precision(program: Program) -> bool:
     return program.x64 and widened(program.source) == program.source and all(doubled(x) is x for x in program.args)
 
 
-class Noise:
-    """Moves the numbers of arrays by random rounding errors of relative size `size`, the same for a name each time.
-
-    Errors of numbers below `smallest` are as large as those of it.
-    """
-
-    def __init__(self, seed: int, size: float, smallest: float):
-        self.seed, self.size, self.smallest = seed, size, smallest
-
-    def __call__(self, value, name: str):
-        if not isinstance(value, PULLBACK.t.Array) or kind_of_array(value) not in "fc":
-            return value
-        shape = PULLBACK.np.shape(value)
-        rng = np.random.default_rng((self.seed, zlib.crc32(name.encode()), len(shape)))
-        real = np.dtype(value.dtype).type(0).real.dtype
-        errors = self.size * rng.uniform(.5, 1., shape) * rng.choice([-1., 1.], shape)
-        return value * (1 + errors).astype(real) + (errors * self.smallest).astype(real)
-
-
-def function(program: Program, library, *, double: bool = False, noise: Noise | None = None):
-    source = program.source if noise is None else noisy(program.source)
-    return load(widened(source) if double else source, library, noise=noise)
+def function(program: Program, library, double: bool = False):
+    return load(widened(program.source) if double else program.source, library)
 
 
 def doubled(x):
@@ -149,11 +128,13 @@ def draw_batches(program: Program, rng: np.random.Generator) -> tuple[list, tupl
     """For some arguments a few rows, close to the argument, along some axis."""
     size = int(rng.choice([1, 2, 2, 3]))
     batches, axes = [], []
+    default, sole_type = "float64" if program.x64 else "float32", np.asarray(program.args[0]).dtype.name
     chosen = rng.random(len(program.args)) < .6
-    if not chosen.any():
-        chosen[rng.integers(len(chosen))] = True
+    if not chosen.any() or sole_type != default:
+        chosen[0] = True
     for x, batched in zip(program.args, chosen, strict=True):
-        if not batched:
+        if not batched or (isinstance(x, float) and sole_type != default):
+            # an array in place of a scalar of weak type would change what it meets
             batches.append(x)
             axes.append(None)
             continue

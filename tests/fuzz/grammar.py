@@ -1,8 +1,8 @@
 """How programs are drawn: statement by statement, each run on concrete arrays as soon as it is drawn.
 
-A family (operations.py, functions.py) draws the text of a statement from the values at hand, whose shapes, dtypes and
-numbers it may look at: no logarithm is taken of a negative number. A statement whose values grow too large, or are not
-finite, is drawn again.
+A family (operations.py, control_flow.py and the other files of statements) draws a statement from the values at hand,
+whose shapes, dtypes and numbers it may look at: no logarithm is taken of a negative number. A statement whose values
+grow too large, or are not finite, is drawn again.
 """
 
 import itertools
@@ -64,6 +64,7 @@ class Session:
 
     rng: np.random.Generator
     dtype: str = "float64"
+    x64: bool = True
     edge: bool = False
     names: itertools.count = field(default_factory=itertools.count)
     refusals: list = field(default_factory=list)
@@ -155,6 +156,9 @@ class Draw:
         names = tuple(self.fresh("v") for _ in range(outs))
         step = Step(op, names, (), text, tuple(v.name for v in operands), **kw)
         arrays = self.run(step)
+        if not self.session.x64 and getattr(arrays[0], "dtype", None) == np.int32 and op in ("position", "integer"):
+            # the same with double precision, where integers are wider
+            return self.add("narrow " + op, f'({text}).astype("int32")', operands, outs, **kw)
         if not all(isinstance(a, PULLBACK.t.Array) for a in arrays):
             raise Unsuitable
         results = [Value(name, a) for name, a in zip(names, arrays, strict=True)]
@@ -178,7 +182,7 @@ class Draw:
 
     def fit(self, v: Value, type: Type) -> Value:
         """A value of a given shape and dtype that depends on another."""
-        if v.type == type and not getattr(v.array, "weak_type", False):
+        if v.type == type and strong(v):
             return v
         dtype = f'"{type.dtype}"'
         if v.shape != type.shape:
@@ -255,6 +259,11 @@ def family(weight: float, nested: bool = False) -> Callable:
         FAMILIES.append(Family(draw.__name__, draw, weight, nested))
         return draw
     return enter
+
+
+def strong(v: Value) -> bool:
+    """Whether the type of a value is one of its own: a value of weak type takes that of what it meets."""
+    return not getattr(v.array, "weak_type", False)
 
 
 def broadcast(a, b):

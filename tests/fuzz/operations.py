@@ -1,8 +1,8 @@
-"""Statements of array operations."""
+"""Statements of array operations: elementwise, reductions, shapes, integers."""
 
 import numpy as np
 
-from fuzz.grammar import Draw, Unsuitable, broadcast, family
+from fuzz.grammar import Draw, Unsuitable, broadcast, family, strong
 
 SMOOTH = ["sin", "cos", "arctan", "sinh", "cosh", "tanh", "arcsinh", "exp", "exp2", "expm1", "square", "negative",
           "deg2rad", "sinc", "positive"]
@@ -66,8 +66,9 @@ def binary(d: Draw):
     if "c" in (x.kind, y.kind):
         text = d.choice(["$0 + $1", "$0 - $1", "$0 * $1", "$0 / ($1 * np.conj($1) + 1)"])
     else:
-        text = d.choice(["$0 + $1", "$0 - $1", "$0 * $1", "$0 * $1", "$0 / (np.square($1) + 0.5)", "np.arctan2($0, $1)",
-                         "np.hypot($0, $1)", "np.logaddexp($0, $1)", "np.maximum($0, $1)", "np.minimum($0, $1)",
+        text = d.choice(["$0 + $1", "$0 - $1", "$0 * $1", "$0 * $1", "$0 / (np.square($1) + 0.5)",
+                         "np.arctan2($0, np.square($1) + 0.5)", "np.hypot($0, np.abs($1) + 0.25)",
+                         "np.logaddexp($0, $1)", "np.maximum($0, $1)", "np.minimum($0, $1)",
                          "(np.abs($0) + 0.5) ** $1", "np.where($0 > $1, $0, $1)", "np.where($1 > 0, np.sin($0), $1)"])
     d.add("binary", text, [x, y])
 
@@ -104,7 +105,7 @@ def reduction(d: Draw):
     if name == "std":
         if "axis" in axis and x.shape[int(axis.split("=")[1].split(",")[0])] < 2:
             raise Unsuitable
-        if not d.session.edge and np.min(np.std(x.numbers)) < .05:
+        if d.varying or (not d.session.edge and np.min(np.std(x.numbers)) < .05):
             raise Unsuitable
     d.add("reduction", f"np.{name}({x_text}{', ' * bool(axis)}{axis})", [x])
 
@@ -168,7 +169,7 @@ def constant_array(d: Draw):
                      f'np.eye({n}, dtype="{dtype}")', f'np.array({d.constant()}, "{dtype}")',
                      f"np.asarray({d.constant()})",
                      f'np.linspace(-1, 1, {n + 1}, dtype="{dtype}")', f'np.arange({n}, dtype="int32")',
-                     f"np.array({d.integer(0, 3)})"])
+                     f'np.array({d.integer(0, 3)}, "int32")'])
     d.add("constant", text)
 
 
@@ -217,143 +218,61 @@ def positions(d: Draw):
                                 "np.searchsorted(np.sort(np.ravel($0)), 0.0625)"]), [x])
 
 
-# --- indexing ---
-
-
-def an_index(d: Draw, x) -> tuple[str, list]:
-    """The text of an index of a value, and the values that stand in it."""
-    n = x.shape[0]
-    rows = [d.integer(-n, n - 1) for _ in range(d.integer(1, 3))]
-    texts = [str(d.integer(-n, n - 1)), "::-1", "1:", ":-1", "::2", "None, 0", "..., 0", f"np.array({rows})",
-             f"np.array({[rows]})", f"np.array({[d.chance(.6) for _ in range(n)]})"]
-    if x.ndim >= 2:
-        m = x.shape[1]
-        columns = [d.integer(-m, m - 1) for _ in rows]
-        texts += [f"np.array({rows}), np.array({columns})", f":, np.array({columns})", f"0, ::{d.choice([-1, 2])}",
-                  f"np.array({rows}), 1:", f"np.array({rows})[:, None], np.array({columns})"]
-    text, used = d.choice(texts), []
-    if d.chance(.3):
-        i = d.whole(lambda v: v.ndim <= 1 and 0 not in v.shape)
-        text, used = f"$1 % {n}", [i]
-    if "True" not in text and "False" in text:
-        text = "0"
-    return text, used
-
-
-@family(3)
-def getitem(d: Draw):
-    x = d.inexact(lambda v: v.ndim and 0 not in v.shape)
-    index, used = an_index(d, x)
-    d.add("getitem", f"$0[{index}]", [x, *used])
-
-
-@family(3)
-def at(d: Draw):
-    x = d.inexact(lambda v: v.ndim and 0 not in v.shape)
-    index, used = an_index(d, x)
-    method = d.choice(["set", "add", "multiply", "get", "set", "add"] + ["min", "max"] * (x.kind == "f"))
-    if method == "get":
-        d.add("at", f"$0.at[{index}].get()", [x, *used])
-        return
-    u = d.inexact(lambda v: v.dtype == x.dtype and v.ndim == 0) if d.chance(.4) else None
-    update = f"${1 + len(used)}" if u else d.choice([str(d.constant()), f"$0[{index}] * 2", f"np.sin($0[{index}])"])
-    if method in ("set", "multiply") and ("np.array(" in index or (used and used[0].ndim)):
-        # which of two writes to one place lasts is nobody's promise, and products there have no derivative rule
-        raise Unsuitable
-    d.add("at", f"$0.at[{index}].{method}({update})", [x, *used, *([u] if u else [])])
-
-
-@family(2)
-def take(d: Draw):
-    x = d.inexact(lambda v: v.ndim and 0 not in v.shape)
-    axis = d.axis(x)
-    n = x.shape[axis]
-    rows = [d.integer(-n, n - 1) for _ in range(d.integer(1, 3))]
-    if d.chance(.4):
-        i = d.whole(lambda v: v.ndim <= 1 and 0 not in v.shape)
-        d.add("take", f"np.take($0, $1, axis={axis}, mode='{d.choice(['wrap', 'clip'])}')", [x, i])
-    elif d.chance(.5) and x.ndim == 1:
-        d.add("take", f"np.take_along_axis($0, np.array({rows}), 0)", [x])
-    else:
-        d.add("take", f"np.take($0, np.array({rows}), axis={axis})", [x])
-
-
-@family(2)
-def dynamic(d: Draw):
-    x = d.inexact(lambda v: v.ndim and 0 not in v.shape)
-    sizes = tuple(d.integer(1, n) for n in x.shape)
-    try:
-        i = d.whole(lambda v: v.ndim == 0)
-        start, used = "$1", [i]
-    except Unsuitable:
-        start, used = str(d.integer(-1, 2)), []
-    starts = f"({start}, {'0, ' * (x.ndim - 1)})"
-    if d.chance(.5):
-        d.add("dynamic_slice", f"lax.dynamic_slice($0, {starts}, {sizes})", [x, *used])
-    elif d.chance(.5):
-        d.add("dynamic_slice", f"lax.dynamic_index_in_dim($0, {start}, {d.axis(x)}, keepdims={d.chance(.5)})",
-              [x, *used])
-    else:
-        d.add("dynamic_update", f"lax.dynamic_update_slice($0, lax.dynamic_slice(-$0, {starts}, {sizes}), "
-              f"({'0, ' * x.ndim}))", [x, *used])
-
-
-@family(1)
-def segments(d: Draw):
-    x = d.real(lambda v: v.ndim and 0 not in v.shape)
-    ids = [d.integer(0, 2) for _ in range(x.shape[0])]
-    d.add("segment", d.choice([f"t.ops.segment_sum($0, np.array({ids}), num_segments=3)",
-                               f"np.bincount(np.array({ids}), $0, length=4)" if x.ndim == 1 else
-                               f"np.zeros((3, *$0.shape[1:]), $0.dtype).at[np.array({ids})].add($0)"]), [x])
-
-
-# --- linear algebra ---
-
-
-@family(4)
-def product(d: Draw):
-    x = d.inexact(lambda v: 1 <= v.ndim <= 3 and 0 not in v.shape)
-    y = d.inexact(lambda v: 1 <= v.ndim <= 3 and v.dtype == x.dtype and v.shape[0 if v.ndim == 1 else -2] == x.shape[-1]
-                  and not (v.ndim == 3 and x.ndim == 3 and v.shape[0] != x.shape[0]))
-    texts = ["$0 @ $1", "np.matmul($0, $1)"]
-    if x.ndim <= 2 and y.ndim <= 2:
-        texts += ["np.dot($0, $1)"]
-    if x.ndim == y.ndim == 2:
-        texts += ["np.einsum('ij,jk->ki', $0, $1)", "np.tensordot($0, $1, 1)", "np.einsum('ij,jk->', $0, $1)",
-                  "lax.dot_general($0, $1, (((1,), (0,)), ((), ())))", "np.einsum('ij,jk->i', $0, $1)"]
-    if x.ndim == y.ndim == 1:
-        texts += ["np.vdot($0, $1)", "np.inner($0, $1)", "np.einsum('i,i->', $0, $1)"]
-    d.add("product", d.choice(texts), [x, y])
-
-
-@family(1)
-def self_product(d: Draw):
-    x = d.inexact(lambda v: v.ndim in (1, 2) and 0 not in v.shape)
-    d.add("product", d.choice(["$0 @ $0.T", "np.outer($0, $0)", "np.kron($0, $0[:1])",
-                               "np.einsum('...i,...i->...', $0, $0)", "np.linalg.norm($0 + 2)"]), [x])
-
-
 @family(1.5)
-def square_matrix(d: Draw):
-    """A well-conditioned matrix, and what may be done with it."""
-    x = d.real(lambda v: v.ndim >= 2 and v.shape[-1] == v.shape[-2] and 1 <= v.shape[-1] <= 4
-               and v.dtype in ("float32", "float64"))
-    n = x.shape[-1]
-    bounded = "np.tanh($0)"
-    general = f'({bounded} + {2 * n} * np.eye({n}, dtype="{x.dtype}"))'
-    positive = f'({bounded} @ np.swapaxes({bounded}, -1, -2) + {n} * np.eye({n}, dtype="{x.dtype}"))'
-    spread = f'({bounded} + np.swapaxes({bounded}, -1, -2) + np.diag(8 * np.arange({n}, dtype="{x.dtype}")))'
-    texts = [f"np.linalg.inv({general})", f"np.linalg.det({general} / {2 * n})", f"np.linalg.slogdet({general})[1]",
-             f"np.linalg.cholesky({positive})", f"np.linalg.eigvalsh({spread})", f"np.linalg.solve({general}, $0)",
-             f"np.linalg.qr({general})[1]", f"np.linalg.svd({spread} + 4, compute_uv=False)",
-             f"lax.linalg.triangular_solve(np.tril({general}), $0, left_side=True, lower=True)",
-             f"np.linalg.matrix_power({bounded}, 3)", f"np.square(np.linalg.eigh({spread})[1])",
-             f"np.linalg.pinv({general})"]
-    d.add("linear algebra", d.choice(texts), [x])
+def calculus(d: Draw):
+    x = d.real(lambda v: v.ndim and v.shape[-1] >= 2 and 0 not in v.shape)
+    texts = ["np.gradient($0, axis=-1)", "np.trapezoid($0)", "np.quantile($0, 0.375)", "np.cov(np.ravel($0))",
+             "np.interp(0.125, np.arange(2), $0[..., :2].ravel()[:2])", "np.ediff1d($0)", "np.unwrap($0)",
+             "np.polyval(np.ravel($0)[:3], 0.5)", "np.convolve(np.ravel($0), np.ravel($0)[:2])", "np.ptp($0, axis=-1)",
+             "lax.top_k($0, 2)[0]", "np.partition($0, 1)[..., :1]", "np.nansum($0)", "np.nanmax($0, axis=-1)",
+             "np.average($0, axis=-1)",  "np.percentile($0, 60.0, axis=-1)",
+             "t.nn.standardize($0 + np.arange($0.shape[-1]) * 3)", "t.nn.one_hot(np.argmax($0, -1), 3) * np.sum($0)",
+             "np.fft.irfft(np.fft.rfft($0) * 2)", "np.real(np.fft.fft($0))", "np.abs(np.fft.ifft($0) + 3)"]
+    text = d.choice(texts)
+    if ("fft" in text or "quantile" in text) and x.dtype not in ("float32", "float64"):
+        raise Unsuitable
+    d.add("calculus", text, [x])
 
 
 @family(1)
-def solve_vector(d: Draw):
-    b = d.real(lambda v: v.ndim == 1 and 1 <= v.shape[0] <= 4 and v.dtype in ("float32", "float64"))
-    d.add("linear algebra", f'np.linalg.solve(np.outer(np.tanh($0), np.sin($0)) + 3 * np.eye({b.shape[0]}, '
-          f'dtype="{b.dtype}"), $0)', [b])
+def selection(d: Draw):
+    x = d.real()
+    y = d.like(x, lambda v: v.kind == "f")
+    d.add("selection", d.choice(["np.select([$0 > 0.5, $1 < -0.25], [np.sin($0), $1], 0.125)",
+                                 "np.piecewise($0, [$0 < 0, $0 > 1], [lambda z: z * 2, np.cos, 0.5])",
+                                 "np.heaviside($0, 0.5) * $1", "lax.clamp(-0.5, $0, 0.75)", "np.fmin($0, $1)",
+                                 "np.where($0 > 0, np.log(np.where($0 > 0, $0, 1)), $1)",
+                                 "np.where(np.isnan($0), 0, $0) + $1", "np.copysign($0, $1)"]), [x, y])
+
+
+@family(1)
+def special(d: Draw):
+    x = d.real(lambda v: v.dtype in ("float32", "float64"))
+    d.add("special", "t.scipy.special." + d.choice(
+        ["expit($0)", "ndtr($0)", "xlogy(np.square($0) + 0.5, np.square($0) + 0.25)", "entr(np.square($0) + 0.25)",
+         "erfinv(0.75 * np.tanh($0))", "logit(0.25 + 0.5 * np.square(np.sin($0)))", "i0e($0)", "i1e($0)",
+         "gammaln(np.square($0) + 0.5)", "digamma(np.square($0) + 0.5)", "logsumexp($0)", "xlog1py(np.tanh($0), 0.5)"]),
+        [x])
+
+
+@family(.7)
+def windows(d: Draw):
+    x = d.real(lambda v: v.ndim == 2 and min(v.shape) >= 2 and v.dtype in ("float32", "float64") and strong(v))
+    d.add("window", d.choice([
+        "lax.reduce_window($0, -np.inf, lax.max, (2, 2), (1, 1), 'VALID')",
+        "lax.reduce_window($0, 0.0, lax.add, (2, 1), (1, 1), 'SAME')",
+        "lax.conv_general_dilated($0[None, None], np.tanh($0[None, None, :2, :2]), (1, 1), 'SAME')[0, 0]",
+        "lax.conv($0[None, None], $0[None, None, :1, :2], (1, 1), 'VALID')[0, 0]",
+        "t.lax.reduce($0, np.zeros((), $0.dtype), lax.add, (1,))"]), [x])
+
+
+@family(.5)
+def random_numbers(d: Draw):
+    key = f"t.random.key({d.integer(0, 9)})"
+    if d.session.dtype != "float64":
+        raise Unsuitable  # the numbers of another precision would be others
+    if d.chance(.3):
+        key = f"t.random.split({key})[1]"
+    d.add("random", d.choice([f"np.clip(t.random.normal({key}, (2, 3)), -3, 3)",
+                              f"t.random.uniform({key}, (3,)) + 0.25", f"t.random.bernoulli({key}, 0.5, (2,))",
+                              f"t.random.randint({key}, (2,), 0, 3)", f"t.random.permutation({key}, 4)"]))

@@ -15,7 +15,7 @@ from fuzz.program import FLAT, Program
 from fuzz.quantities import QUANTITIES, Quantity
 from pullback._api.differences import difference
 
-COMPILED_RATE, JAX_RATE, SECOND = 1 / 25, 1 / 30, .3
+COMPILED_RATE, JAX_RATE, SECOND = 1 / 25, 1 / 30, .2
 COMPILED, OF_JAX = "compiled ", "JAX's "
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
@@ -142,7 +142,9 @@ class Checker:
 
             expected = jax.jit(run, compiler_options=QUICK)(case.args, case.vs)
             plain = PULLBACK.t.tree.leaves(q.run(self.case))
-            return types_differ(plain, expected) or self.compare(q, [wide(x) for x in expected])
+            # JAX's derivatives at scalars of weak type are weak as it happens
+            return (types_differ(plain, expected, weakness=q.like in ("value", "looped"))
+                    or self.compare(q, [wide(x) for x in expected]))
 
     def traced(self, library, args, tangents, fun=None) -> Case:
         """The case with traced arguments."""
@@ -166,9 +168,9 @@ class Checker:
         return None
 
 
-def types_differ(got, want) -> str | None:
+def types_differ(got, want, weakness: bool = True) -> str | None:
     """The shapes, dtypes and weak types of two lists of arrays of either library."""
-    described = [[(tuple(x.shape), x.dtype.name, bool(x.weak_type)) for x in xs] for xs in (got, want)]
+    described = [[(tuple(x.shape), x.dtype.name, weakness and bool(x.weak_type)) for x in xs] for xs in (got, want)]
     return None if described[0] == described[1] else f"types {described[0]}, expected {described[1]}"
 
 

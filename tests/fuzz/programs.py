@@ -3,8 +3,13 @@
 import ml_dtypes
 import numpy as np
 
-import fuzz.functions
-import fuzz.operations  # noqa: F401  both enter their families
+# these enter their families of statements
+import fuzz.control_flow
+import fuzz.indexing
+import fuzz.linear_algebra
+import fuzz.operations
+import fuzz.rules
+import fuzz.transformations  # noqa: F401
 from fuzz.grammar import FAMILIES, Draw, Session, Value
 from fuzz.libraries import PULLBACK
 from fuzz.program import Block, Program, source_of
@@ -24,7 +29,7 @@ def draw_program(seed: int) -> tuple[Program, list]:
     dtype = list(DTYPES)[rng.choice(len(DTYPES), p=weights)]
     edge = rng.random() < .06
     x64 = dtype == "float64" or (dtype != "float64" and rng.random() < .2)
-    session = Session(rng, dtype, edge, closures=rng.random() < .6, widest=100. if dtype == "float16" else 1e3)
+    session = Session(rng, dtype, x64, edge, closures=rng.random() < .6, widest=100. if dtype == "float16" else 1e3)
     with PULLBACK.t.enable_x64(x64):
         args = draw_arguments(rng, dtype, edge)
         names = [f"x{i}" for i in range(len(args))]

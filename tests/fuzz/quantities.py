@@ -63,7 +63,7 @@ def value(c: Case):
     return c.whole(*c.xs)
 
 
-@quantity("value", edges=True, ours=True, rate=.3)
+@quantity("value", edges=True, ours=True, rate=.2)
 def staged_value(c: Case):
     """By way of a jaxpr, which must be well-formed."""
     closed = PULLBACK.t.make_jaxpr(c.whole)(*c.xs)
@@ -71,12 +71,12 @@ def staged_value(c: Case):
     return eval_jaxpr(closed.jaxpr, closed.consts, *c.xs)
 
 
-@quantity("value", forward=True, rate=.15)
+@quantity("value", forward=True, rate=.1)
 def value_beside_jvp(c: Case):
     return c.t.jvp(c.whole, c.xs, c.vs)[0]
 
 
-@quantity("value", reverse=True, rate=.15)
+@quantity("value", reverse=True, rate=.1)
 def value_beside_vjp(c: Case):
     return c.t.vjp(c.whole, *c.xs)[0]
 
@@ -89,19 +89,19 @@ def jvp(c: Case):
     return c.t.jvp(c.f, c.xs, c.vs)[1]
 
 
-@quantity("jvp", forward=True, rate=.3)
+@quantity("jvp", forward=True, rate=.2)
 def linearized(c: Case):
     return c.t.linearize(c.f, *c.xs)[1](*c.vs)
 
 
-@quantity("jvp", forward=True, ours=True, rate=.2)
+@quantity("jvp", forward=True, ours=True, rate=.1)
 def staged_jvp(c: Case):
     closed = PULLBACK.t.make_jaxpr(lambda *xs: c.t.jvp(c.f, xs, c.vs)[1])(*c.xs)
     check_jaxpr(closed)
     return eval_jaxpr(closed.jaxpr, closed.consts, *c.xs)
 
 
-@quantity("jvp", forward=True, real=True, small=True, rate=.3)
+@quantity("jvp", forward=True, real=True, small=True, rate=.1)
 def jacfwd_along(c: Case):
     return along(c, c.t.jacfwd(c.f, c.every)(*c.xs))
 
@@ -119,29 +119,29 @@ def vjp(c: Case):
     return c.t.vjp(c.f, *c.xs)[1](c.cts)
 
 
-@quantity("vjp", reverse=True, rate=.3)
+@quantity("vjp", reverse=True, rate=.25)
 def gradient(c: Case):
     return c.t.grad(c.loss, c.every)(*c.xs)
 
 
-@quantity("vjp", forward=True, reverse=True, rate=.3)
+@quantity("vjp", forward=True, reverse=True, rate=.2)
 def transposed(c: Case):
     return c.t.linear_transpose(c.t.linearize(c.f, *c.xs)[1], *c.xs)(c.cts)
 
 
-@quantity("vjp", reverse=True, rate=.3)
+@quantity("vjp", reverse=True, rate=.2)
 def checkpointed(c: Case):
     return c.t.vjp(c.t.checkpoint(c.f), *c.xs)[1](c.cts)
 
 
-@quantity("vjp", reverse=True, ours=True, rate=.2)
+@quantity("vjp", reverse=True, ours=True, rate=.15)
 def staged_vjp(c: Case):
     closed = PULLBACK.t.make_jaxpr(lambda *xs: c.t.vjp(c.f, *xs)[1](c.cts))(*c.xs)
     check_jaxpr(closed)
     return eval_jaxpr(closed.jaxpr, closed.consts, *c.xs)
 
 
-@quantity("vjp", reverse=True, real=True, small=True, rate=.2)
+@quantity("vjp", reverse=True, real=True, small=True, rate=.1)
 def jacrev_along(c: Case):
     sums = []
     jacobians = c.t.jacrev(c.f, c.every)(*c.xs)
@@ -164,12 +164,12 @@ def adjoint_pairing(c: Case):
     return [pair(c.np, vjp(c), c.vs)]
 
 
-@quantity(forward=True, real=True, small=True, rate=.3)
+@quantity(forward=True, real=True, small=True, rate=.15)
 def jacfwd(c: Case):
     return c.t.jacfwd(c.f, c.every)(*c.xs)
 
 
-@quantity("jacfwd", forward=True, reverse=True, real=True, small=True, rate=.3)
+@quantity("jacfwd", forward=True, reverse=True, real=True, small=True, rate=.15)
 def jacrev(c: Case):
     return c.t.jacrev(c.f, c.every)(*c.xs)
 
@@ -229,22 +229,22 @@ def row_gradient(c: Case):
     return lambda *args: list(c.t.grad(loss, c.active)(*args))
 
 
-@quantity(edges=True, rate=.6)
+@quantity(edges=True, rate=.4)
 def looped(c: Case):
     return stacked(c, [c.call(*row) for row in rows(c)])
 
 
-@quantity("looped", edges=True, rate=.6)
+@quantity("looped", edges=True, rate=.4)
 def batched(c: Case):
     return c.t.vmap(c.call, c.data.axes)(*batches(c))
 
 
-@quantity(reverse=True, rate=.25)
+@quantity(reverse=True, rate=.15)
 def looped_gradient(c: Case):
     return stacked(c, [row_gradient(c)(*row) for row in rows(c)])
 
 
-@quantity("looped_gradient", reverse=True, rate=.25)
+@quantity("looped_gradient", reverse=True, rate=.15)
 def batched_gradient(c: Case):
     return c.t.vmap(row_gradient(c), c.data.axes)(*batches(c))
 

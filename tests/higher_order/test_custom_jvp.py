@@ -353,3 +353,48 @@ def test_arguments_that_are_no_arrays():
     f = with_rule(lambda p, t: (p[0], t[0]), lambda x, mode: x)
     with pytest.raises(TypeError, match=r"argument 'mode'.*nondiff_argnums"):
         grad(lambda x: f(x, "fast"))(1.0)
+
+
+# ---- traced values in arguments that are not differentiated
+
+
+@partial(custom_jvp, nondiff_argnums=(0,))
+def scaled(n, x):
+    return n * x
+
+
+@scaled.defjvp
+def scaled_jvp(n, primals, tangents):
+    return scaled(n, *primals), 10 * n * tangents[0]  # 10 times the truth, to tell the rule from the function
+
+
+def test_traced_nondiff_arguments_reach_the_rule():
+    """Of jit, vmap, scan, or of a derivative that is not by them."""
+    ns = pnp.arange(1., 4.)
+    assert float(jit(scaled)(2., 3.)) == 6
+    assert float(jit(lambda n: scaled(n, 3.))(2.)) == 6
+    assert vmap(scaled, (0, None))(ns, 3.).tolist() == [3, 6, 9]
+    assert float(jit(grad(scaled, 1))(2., 3.)) == 20
+    assert float(jit(lambda n, x: grad(lambda x: scaled(n, x))(x))(2., 3.)) == 20
+    assert float(grad(lambda x: jit(scaled)(2., x))(3.)) == 20
+    assert float(jit(lambda n: jvp(lambda x: scaled(n, x), (3.,), (1.,))[1])(2.)) == 20
+    assert vmap(lambda n: grad(lambda x: scaled(n, x))(3.))(ns).tolist() == [10, 20, 30]
+    assert float(grad(lambda x: vmap(lambda n: scaled(n, x))(ns).sum())(3.)) == 60
+
+    def product(x):
+        return lax.scan(lambda c, n: (scaled(n, c), None), x, ns)[0]
+
+    assert float(product(2.)) == 12
+    assert float(grad(product)(2.)) == float(jit(grad(product))(2.)) == 6000
+
+
+@pytest.mark.parametrize("call", [
+    lambda: grad(scaled)(2., 3.), lambda: grad(lambda n: scaled(n, n))(2.),
+    lambda: jvp(lambda n: scaled(n, 3.), (2.,), (1.,)),
+    lambda: grad(lambda n: jit(scaled)(n, 3.))(2.), lambda: jit(grad(scaled))(2., 3.),
+    lambda: grad(lambda n: vmap(scaled, (None, 0))(n, X).sum())(2.),
+    lambda: grad(lambda n: grad(lambda x: scaled(n, x))(3.))(2.),
+    lambda: grad(lambda n: lax.scan(lambda c, _: (scaled(n, c), None), 1., None, length=2)[0])(2.)])
+def test_a_derivative_by_a_nondiff_argument_is_refused(call):
+    with pytest.raises(errors.UnexpectedTracerError, match=r"scaled .*argument 'n' is in nondiff_argnums"):
+        call()

@@ -4,7 +4,7 @@ import pytest
 
 import pullback as pb
 import pullback.numpy as pnp
-from pullback import lax
+from pullback import implicit, lax
 from pullback._core import uniform
 from pullback.errors import RuleError, RuleNotDefinedError
 
@@ -166,6 +166,48 @@ def test_a_result_of_what_stands_still(name):
     for g in (pb.grad(loss), pb.jit(pb.grad(loss)), pb.grad(pb.jit(loss)), pb.grad(pb.checkpoint(loss)),
               pb.jacfwd(loss)):
         np.testing.assert_allclose(g(0.3, 0.4), expected, rtol=1e-5)
+
+
+def of_a_root(a):
+    return lax.custom_root(lambda y: y + 0.25 * pnp.sin(y) - a, pnp.zeros_like(a),
+                           lambda f, y: lax.fori_loop(0, 30, lambda i, z: z - f(z), y),
+                           lambda g, y: y / g(pnp.ones_like(y)))
+
+
+def of_eigenvectors(a):
+    return pnp.linalg.eigh(pnp.array([[1., 0.3], [0.3, 2.]]) * a)[1].sum()
+
+
+BY_FORWARD_MODE = {
+    "custom_root": of_a_root,
+    "custom_linear_solve": lambda a: lax.custom_linear_solve(lambda v: 3 * v, a, lambda f, b: b / 3, symmetric=True),
+    "fixed_point": lambda a: implicit.fixed_point(lambda y, a: 0.25 * pnp.sin(y) + a, 0 * a, a),
+    "linear_solve": lambda a: implicit.linear_solve(lambda v: 3 * v, a),
+    "odeint": lambda a: implicit.odeint(lambda y, t, a: -y * a, 1., pnp.array([0., 1.]), a)[-1],
+    "while": lambda a: lax.while_loop(lambda s: s[0] < 3, lambda s: (s[0] + 1, s[1] * pnp.cos(s[1])), (0, a))[1],
+    "bounded while": lambda a: lax.while_loop(lambda s: s[0] < 3, lambda s: (s[0] + 1, s[1] * pnp.cos(s[1])), (0, a),
+                                              max_steps=5)[1],
+    "fori_loop": lambda a: lax.fori_loop(0, (a * 6).astype(int), lambda i, s: pnp.sin(s), a),
+    "eigh": of_eigenvectors}
+
+
+@pytest.mark.parametrize("name", BY_FORWARD_MODE)
+def test_a_rule_by_forward_mode_of_what_stands_still(name):
+    def f(x, s):
+        return pnp.sin(x), BY_FORWARD_MODE[name](s)
+
+    g = pb.custom_jvp(f)
+    g.defjvp(lambda p, t: pb.jvp(f, p, t))
+
+    def loss(x):
+        y, z = g(x, pnp.float32(0.5))
+        return y * z
+
+    expected = np.cos(0.3) * float(BY_FORWARD_MODE[name](pnp.float32(0.5)))
+    for gradient in (pb.grad(loss), pb.jit(pb.grad(loss)), pb.checkpoint(pb.grad(loss)), pb.grad(pb.jit(loss))):
+        np.testing.assert_allclose(gradient(0.3), expected, rtol=1e-5)
+    batched = pb.jit(pb.vmap(pb.grad(loss)))(np.float32([0.3, 0.3]))
+    np.testing.assert_allclose(batched, [expected] * 2, rtol=1e-5)
 
 
 @pytest.mark.parametrize("mode", WRAPS)

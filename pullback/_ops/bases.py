@@ -1,0 +1,63 @@
+"""Powers of 2, and logarithms to the bases 2 and 10."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.primitive import Primitive
+from pullback._core.types import make_aval
+from pullback._ops.elementwise import div, mul, scalar
+from pullback._ops.expressions import written
+from pullback._ops.families import function_of_one, unary
+
+
+def _exp2_kernel(x, order=0):
+    if order == 0:
+        return np.exp2(x)
+    if dtypes.is_complex(x.dtype):
+        return np.exp2(x) * x.dtype.type(np.log(2) ** order)
+    wide = x.astype(np.float32) if x.dtype.itemsize <= 2 else x
+    back = np.where(wide > np.finfo(wide.dtype).maxexp - 1, wide.dtype.type(4), wide.dtype.type(0))
+    return np.exp2(wide - back) * (np.exp2(back) * wide.dtype.type(np.log(2) ** order))
+
+
+@written
+def _exp2_lower(x, order=0):
+    rate = float(np.log(2))
+    aval = x.value.aval
+    if dtypes.is_complex(aval.dtype):
+        return (x * rate).exp() * rate ** order
+    # 2**n by its bits, for the integer part n, times an exponential in [1, 2): the product x log(2) would round off as
+    # many digits as x has before the point. Derivatives are finite for some n whose 2**n is not, so 4 goes to the other
+    width, bias = (52, 1023) if aval.dtype.itemsize == 8 else (23, 127)
+    whole = x.op("stablehlo.floor").op("stablehlo.maximum", -bias).op("stablehlo.minimum", bias + 3)
+    bits = whole.of("stablehlo.convert", make_aval(aval.shape, np.dtype(f"i{aval.dtype.itemsize}"))) + bias
+    large = whole.is_("GT", 0)
+    value = ((x - whole) * rate).exp() * large.choose(whole * 0 + 4, 1)
+    bits = bits - large.choose(bits * 0 + 2, 0)
+    power = bits.op("stablehlo.shift_left", width).of("stablehlo.bitcast_convert", aval)
+    return (value * rate ** order if order else value) * power
+
+
+# `order` factors of log(2): the derivatives of 2**x, each finite where it is, not where 2**x is
+exp2_p: Primitive = unary("exp2", _exp2_kernel, _exp2_lower,
+                          lambda t, x, y, order=0: mul(t, exp2_p.bind(x, order=order + 1)))
+
+exp2 = function_of_one(__name__, exp2_p, "2 to the power `x`.", "3.", "8.0")
+
+
+def _logarithm(name: str, kernel: Callable, base: int) -> Primitive:
+    rate = float(np.log(base))
+    # the slope by one division: of 1 / x large x would leave a subnormal number
+    p = unary(name, kernel, written(lambda x: x.log() / rate),
+              lambda t, x, y: mul(t, div(scalar(x, 1 / rate), x)))
+    infer: Any = p.abstract_eval
+    p.abstract_eval = lambda x: infer(x).strip_weak_type()  # as in JAX: log2(8.) is a strong float32
+    return p
+
+
+log2_p = _logarithm("log2", np.log2, 2)
+log10_p = _logarithm("log10", np.log10, 10)

@@ -1,0 +1,78 @@
+"""The threads of the two BLAS libraries in a process: NumPy's and SciPy's.
+
+OpenBLAS gives the matrices of a hundred rows to all its threads. A thread that is done keeps its processor busy for
+some milliseconds, waiting for more; where two libraries have threads, or other programs need the processors, each waits
+for the others' time to run out. On two processors the eager gradient of a Gaussian process with 120 points took 55 ms
+so, and 5 on one thread. Work that one thread does in less time than that is kept on one.
+"""
+from __future__ import annotations
+
+import ctypes
+import importlib
+import threading
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+# multiplications that one thread does in half a millisecond
+MODERATE = 256**3
+# since when it matters for products of matrices, too, which are NumPy's alone
+_both_at_work = False
+
+
+class Library:
+    """A BLAS library, by an extension module that is linked with it."""
+
+    def __init__(self, module: str):
+        # symbols are looked up in what the module was linked with; a BLAS of another kind is let be
+        linked = ctypes.PyDLL(importlib.import_module(module).__file__)
+        names = [f"{prefix}openblas_%s_num_threads{suffix}" for prefix in ("scipy_", "") for suffix in ("64_", "")]
+        self._get: Callable[[], int] = lambda: 1
+        self._set: Callable[[int], Any] = lambda count: None
+        for name in names:
+            if hasattr(linked, name % "set"):
+                self._get, self._set = getattr(linked, name % "get"), getattr(linked, name % "set")
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before = 1
+
+    def on_one_thread(self, function: Callable, *args: Any) -> Any:
+        """Call a function while the library uses one thread."""
+        with self._lock:
+            if self._inside == 0:
+                self._before = self._get()
+                if self._before > 1:
+                    self._set(1)
+            self._inside += 1
+        try:
+            return function(*args)
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if self._inside == 0 and self._before > 1:
+                    self._set(self._before)
+
+
+@cache
+def numpy_blas() -> Library:
+    """What NumPy multiplies matrices with."""
+    return Library("numpy.linalg._umath_linalg")
+
+
+@cache
+def scipy_blas() -> Library:
+    """What SciPy's routines are made of."""
+    global _both_at_work
+    _both_at_work = True
+    return Library("scipy.linalg._flapack")
+
+
+def takes_threads(m: int, k: int, n: int) -> bool:
+    """Whether OpenBLAS uses threads for the product of matrices, though one would be done in no time."""
+    work = m * k * n
+    return (work > 2304 * 4 if m == 1 or n == 1 else work > 65536 * 4) and work <= MODERATE
+
+
+def product(x: Any, y: Any, multiply: Callable) -> Any:
+    """A product of matrices, of a size that `takes_threads`."""
+    return numpy_blas().on_one_thread(multiply, x, y) if _both_at_work else multiply(x, y)

@@ -1,0 +1,101 @@
+"""The logistic function and the hyperbolic tangent, with tails that do not vanish before they must.
+
+The slope of the logistic function s is s(x) s(-x) = u / (1 + u)**2 with u = exp(-|x|): written by s itself, s (1 - s),
+it would lose its last digit where s rounds to 1. It is an operation of its own, since the chain rule applied to |x|
+would not do at 0: its derivative is -tanh(x / 2) times itself. The derivative of tanh is four times that slope at 2x.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.array import Array
+from pullback._core.primitive import Primitive
+from pullback._core.types import make_aval
+from pullback._ops.elementwise import mul, neg, scalar, square
+from pullback._ops.expressions import Expr, written
+from pullback._ops.families import FLOAT, function_of_one, unary
+from pullback._ops.trig import side_p
+
+
+def _right(x):
+    """Whether the real part of a NumPy array is not negative."""
+    return np.real(x) >= 0
+
+
+def _decayed(x):
+    """exp(-|x|) of a NumPy array; of complex numbers by the sign of the real part."""
+    return np.exp(np.where(_right(x), -x, x)) if dtypes.is_complex(x.dtype) else np.exp(-np.abs(x))
+
+
+def _logistic_kernel(x):
+    one = x.dtype.type(1)
+    if not dtypes.is_complex(x.dtype):
+        return np.divide(one, np.add(one, np.exp(np.negative(x))))
+    u = _decayed(x)
+    return np.divide(np.where(_right(x), one, u), one + u)
+
+
+def _logistic_slope_kernel(x):
+    u = _decayed(x)
+    r = x.dtype.type(1) / (x.dtype.type(1) + u)
+    return u * r * r
+
+
+def _right_and_decayed(x: Expr) -> tuple[Expr, Expr]:
+    """The same of a value being lowered."""
+    aval = x.value.aval
+    if not dtypes.is_complex(aval.dtype):
+        return x.is_("GE", 0), (-x.abs()).exp()
+    part = make_aval(aval.shape, np.dtype(f"f{aval.dtype.itemsize // 2}"))
+    right = x.of("stablehlo.real", part).is_("GE", 0)
+    return right, right.choose(-x, x).exp()
+
+
+# the two have all but the last step in common, and the compiler sees it
+
+
+@written
+def _logistic_lower(x):
+    right, u = _right_and_decayed(x)
+    r = 1 / (u + 1)
+    return right.choose(r, u * r)
+
+
+@written
+def _logistic_slope_lower(x):
+    _, u = _right_and_decayed(x)
+    r = 1 / (u + 1)
+    return u * r * r
+
+
+logistic_slope_p = unary("logistic_slope", _logistic_slope_kernel, _logistic_slope_lower,
+                         lambda t, x, y: mul(t, neg(mul(y, tanh(mul(scalar(x, 0.5), x))))))
+logistic_p = unary("logistic", _logistic_kernel, _logistic_lower, lambda t, x, y: mul(t, logistic_slope_p.bind(x)))
+
+
+def _tanh_tangent(t, x, y):
+    return mul(t, mul(scalar(x, 4), logistic_slope_p.bind(mul(scalar(x, 2), x))))
+
+
+tanh_p = unary("tanh", np.tanh, "stablehlo.tanh", _tanh_tangent)
+
+logistic: Callable[[Any], Array] = function_of_one(__name__, logistic_p, "1 / (1 + exp(-x)).", "0.", "0.5")
+tanh: Callable[[Any], Array] = function_of_one(
+    __name__, tanh_p, "The hyperbolic tangent, sinh(x) / cosh(x).", "0.", "0.0")
+
+
+# --- x / (1 + |x|): its slope is 1 / (1 + |x|)**2, where the chain rule subtracts two numbers that are nearly equal ---
+
+
+def _soft_sign_share_kernel(x):
+    return x.dtype.type(1) / (np.abs(x) + x.dtype.type(1))
+
+
+soft_sign_share_p: Primitive = unary("soft_sign_share", _soft_sign_share_kernel, written(lambda x: 1 / (x.abs() + 1)),
+                                     lambda t, x, y: mul(t, neg(mul(side_p.bind(x), square(y)))), FLOAT)
+soft_sign_p = unary("soft_sign", lambda x: x / (np.abs(x) + x.dtype.type(1)), written(lambda x: x / (x.abs() + 1)),
+                    lambda t, x, y: mul(t, square(soft_sign_share_p.bind(x))), FLOAT)

@@ -1,0 +1,111 @@
+"""Derivatives far out, where a formula that subtracts nearly equal numbers has nothing left: closed forms by mpmath."""
+
+import mpmath
+import numpy as np
+import pytest
+from mpmath import mp
+
+import pullback as pb
+import pullback.numpy as pnp
+from pullback import lax, nn
+
+
+def logistic(x):
+    return 1 / (1 + mp.exp(-x))
+
+
+def slope(x):
+    return logistic(x) * logistic(-x)
+
+
+def curvature(x):
+    return -slope(x) * mp.tanh(x / 2)
+
+
+def second(f):
+    return pb.grad(pb.grad(f))
+
+
+FIRST = {
+    "sigmoid": (nn.sigmoid, slope, (20.0, -20.0, 80.0, 0.5)),
+    "tanh": (pnp.tanh, lambda x: mp.sech(x) ** 2, (10.0, -10.0, 40.0, 1.0)),
+    "expm1": (pnp.expm1, mp.exp, (-18.0, -80.0, 1e-3)),
+    "elu": (nn.elu, mp.exp, (-18.0, -80.0)),
+    "exp2": (pnp.exp2, lambda x: mp.log(2) * mp.power(2, x), (128.4, -125.2, 3.0)),
+    "log2": (pnp.log2, lambda x: 1 / (x * mp.log(2)), (1e38, 1e-37)),
+    "arcsinh": (pnp.arcsinh, lambda x: 1 / mp.sqrt(1 + x * x), (1e28, -1e28, 0.5)),
+    "soft_sign": (nn.soft_sign, lambda x: 1 / (1 + abs(x)) ** 2, (-6e14, 1e9, 0.5)),
+    "hard_sigmoid": (nn.hard_sigmoid, lambda x: mpmath.mpf(1) / 6, (2.9999998, -2.9999998)),
+    "gelu": (nn.gelu, lambda x: mp.diff(lambda x: x * logistic(mp.sqrt(8 / mp.pi) * (x + mp.mpf("0.044715") * x ** 3)),
+                                        x), (-7.0, 3.0)),
+    "power": (lambda x: pnp.power(x, pnp.float32(1e-6)), lambda x: mp.mpf(np.float32(1e-6).item())
+              * x ** (mp.mpf(np.float32(1e-6).item()) - 1), (1e-30, 1e30)),
+}
+
+SECOND = {
+    "sigmoid": (nn.sigmoid, curvature, (20.0, -20.0, 1e-12)),
+    "tanh": (pnp.tanh, lambda x: -2 * mp.tanh(x) * mp.sech(x) ** 2, (10.0, -40.0, 1e-20)),
+    "softplus": (nn.softplus, slope, (20.0, -20.0, 80.0)),
+    "log_sigmoid": (nn.log_sigmoid, lambda x: -slope(x), (20.0, -20.0, 80.0)),
+    "silu": (nn.silu, lambda x: slope(x) * (2 - x * mp.tanh(x / 2)), (20.0, -20.0)),
+    "expm1": (pnp.expm1, mp.exp, (-18.0, -80.0)),
+    "logaddexp": (lambda x: pnp.logaddexp(x, 1.0), lambda x: slope(x - 1), (25.0, -25.0)),
+    "log10": (pnp.log10, lambda x: -1 / (x * x * mp.log(10)), (4.7082636e-20,)),
+    "arctan": (pnp.arctan, lambda x: -2 * x / (1 + x * x) ** 2, (1e12, 0.5)),
+    "arcsinh": (pnp.arcsinh, lambda x: -x / mp.sqrt(1 + x * x) ** 3, (1e17, 0.5)),
+    "arcsin": (pnp.arcsin, lambda x: x / mp.sqrt(1 - x * x) ** 3, (4e-28, 0.9999999)),
+    "arctanh": (pnp.arctanh, lambda x: 2 * x / (1 - x * x) ** 2, (4e-28, 0.9999999)),
+    "soft_sign": (nn.soft_sign, lambda x: -2 / (1 + x) ** 3, (3e9, 0.5)),
+    "exp2": (pnp.exp2, lambda x: mp.log(2) ** 2 * mp.power(2, x), (129.0, -124.5)),
+}
+
+
+def check(f, exact, at, ulp):
+    x = np.float32(at)
+    with mp.workdps(60):
+        right = float(exact(mp.mpf(x.item())))
+    for g in (f, pb.jit(f)):
+        assert abs(float(g(x)) - right) <= ulp * float(np.spacing(np.float32(abs(right)))), (float(g(x)), right)
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_first_derivatives(name):
+    f, exact, points = FIRST[name]
+    for at in points:
+        check(pb.grad(f), exact, at, 32)
+
+
+@pytest.mark.parametrize("name", SECOND)
+def test_second_derivatives(name):
+    f, exact, points = SECOND[name]
+    for at in points:
+        check(second(f), exact, at, 64)
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, pb.jit], ids=["eager", "compiled"])
+def test_second_derivatives_are_infinite_where_the_first_are(wrap):
+    assert wrap(second(pnp.arcsin))(1.0) == np.inf
+    assert wrap(second(pnp.arcsin))(-1.0) == -np.inf
+    assert wrap(second(pnp.arccos))(1.0) == -np.inf
+    assert wrap(second(pnp.arccos))(-1.0) == np.inf
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, pb.jit], ids=["eager", "compiled"])
+def test_quotients_do_not_leave_the_range_on_the_way(wrap):
+    # (x / y) / y must not become x / (y * y)
+    y = np.float32(-5.2724844e-21)
+    assert wrap(pb.grad(lax.div, 1))(y, y) == pytest.approx(1 / 5.2724844e-21, rel=1e-6)
+    first, second_ = wrap(pb.grad(pnp.arctan2, (0, 1)))(np.float32(1e-21), np.float32(1e-21))
+    assert (first, second_) == (pytest.approx(5e20, rel=1e-6), pytest.approx(-5e20, rel=1e-6))
+    big = np.float32(2.5e38)
+    assert wrap(pb.grad(pnp.hypot))(big, big) == pytest.approx(np.sqrt(0.5), rel=1e-6)
+    bend = wrap(pb.grad(pb.grad(pnp.hypot)))(np.float32(1.0), np.float32(1e-5))
+    assert bend == pytest.approx(1e-10, rel=1e-5)
+
+
+def test_higher_derivatives_of_the_logistic_function_at_zero():
+    # 1/4, 0, -1/8: the slope has no kink at 0 though it is computed from |x|
+    third = pb.grad(pb.grad(pb.grad(nn.sigmoid)))
+    assert third(0.0) == -0.125
+    assert pb.jit(third)(0.0) == -0.125
+    assert pb.grad(pb.grad(pb.grad(pnp.tanh)))(0.0) == -2

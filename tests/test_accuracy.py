@@ -1,0 +1,42 @@
+"""A part of `make accuracy`: values and derivatives within the goals of docs/accuracy.md, on thin grids.
+
+The whole table has its lines checked where it is printed; here stand functions whose formulas are our own.
+"""
+
+import numpy as np
+import pytest
+
+from benchmarks.accuracy import exact, grid
+from benchmarks.accuracy.compare import lines
+from benchmarks.accuracy.elementwise import COMPLEX, NN, NUMPY
+from benchmarks.accuracy.special import SPECIAL
+
+FUNCTIONS = {f.name: f for f in (*NUMPY, *NN, *SPECIAL, *COMPLEX)}
+
+CHECKED = [
+    "numpy.exp2", "numpy.expm1", "numpy.log1p", "numpy.log2", "numpy.tanh", "numpy.arcsinh", "numpy.arctan",
+    "numpy.arcsin", "nn.sigmoid", "nn.softplus", "nn.log_sigmoid", "nn.silu", "nn.gelu tanh",
+    "nn.soft_sign",
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", CHECKED)
+def test_within_the_goals(name, dtype):
+    for line in lines(FUNCTIONS[name], (dtype,), columns=("eager", "compiled"), scale=0.15, keep=False):
+        assert line.good, line
+
+
+def test_exact_values_are_those_of_a_function_that_is_known():
+    points = [np.array([0.25, 1e-30, 700.0], "float64")]
+    value = exact.on_grid(FUNCTIONS["numpy.expm1"], 0, 0, points, keep=False)
+    np.testing.assert_array_equal(value.nearest, np.expm1(points[0]))
+    second = exact.on_grid(FUNCTIONS["numpy.square"], 2, 0, points, keep=False)
+    np.testing.assert_array_equal(second.nearest, [2, 2, 2])
+
+
+def test_the_grid_goes_to_the_edges_of_the_dtype():
+    (x,) = grid.of_function(FUNCTIONS["numpy.exp"], np.dtype("float32"))
+    assert 0 < x[x > 0].min() < 1e-36
+    assert x.max() > 1e37
+    assert np.all(np.isfinite(x))
