@@ -22,6 +22,7 @@ from pullback._ops.matrices import (
     diagonals,
     guarded_call,
     guarded_kernel,
+    in_stacks,
     over_gaps,
     product,
     routine,
@@ -155,7 +156,7 @@ def _vector_tangent(v: Array, w: Array, inner: Array) -> Array:
 
 
 eig_p.abstract_eval = _type
-eig_p.kernel = _kernel
+eig_p.kernel = in_stacks(eig_p, _kernel)
 eig_p.lower = _lower
 eig_p.jvp = _jvp
 eig_p.batch = stacked_batch(eig_p)

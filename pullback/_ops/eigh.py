@@ -18,6 +18,7 @@ from pullback._ops.matrices import (
     guarded_call,
     guarded_kernel,
     hermitian,
+    in_stacks,
     over_gaps,
     product,
     real_part,
@@ -135,7 +136,7 @@ def _jvp(primals, tangents, lower, vectors):
 
 
 eigh_p.abstract_eval = _type
-eigh_p.kernel = _kernel
+eigh_p.kernel = in_stacks(eigh_p, _kernel)
 eigh_p.lower = _lower
 eigh_p.jvp = _jvp
 eigh_p.batch = stacked_batch(eigh_p)

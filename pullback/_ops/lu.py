@@ -21,6 +21,7 @@ from pullback._ops.matrices import (
     check_matrices,
     each_matrix,
     identity,
+    in_stacks,
     product,
     routine,
     rows,
@@ -131,7 +132,7 @@ def _widened(x: Array, length: int, axis: int) -> Array:
 
 
 lu_p.abstract_eval = _lu_type
-lu_p.kernel = _lu_kernel
+lu_p.kernel = in_stacks(lu_p, _lu_kernel)
 lu_p.lower = _lu_lower
 lu_p.jvp = _lu_jvp
 lu_p.batch = stacked_batch(lu_p)
@@ -311,7 +312,7 @@ def _solve_batch(args, dims, transpose):
 
 _solve_stacked = stacked_batch(lu_solve_p)
 lu_solve_p.abstract_eval = _solve_type
-lu_solve_p.kernel = _solve_kernel
+lu_solve_p.kernel = in_stacks(lu_solve_p, _solve_kernel)
 lu_solve_p.lower = _solve_lower
 lu_solve_p.jvp = _solve_jvp
 lu_solve_p.transpose = _solve_transpose

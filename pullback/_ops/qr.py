@@ -21,6 +21,7 @@ from pullback._ops.matrices import (
     each_matrix,
     eyes,
     identity,
+    in_stacks,
     product,
     routine,
     rows,
@@ -90,7 +91,7 @@ def _reflections_lower(ctx, x, pivoting):
 
 
 geqrf_p.abstract_eval = _reflections_type
-geqrf_p.kernel = _reflections_kernel
+geqrf_p.kernel = in_stacks(geqrf_p, _reflections_kernel)
 geqrf_p.lower = _reflections_lower
 geqrf_p.batch = stacked_batch(geqrf_p)
 
@@ -173,7 +174,7 @@ def _diagonal_matrices(x: Array) -> Array:
 
 
 householder_product_p.abstract_eval = _product_type
-householder_product_p.kernel = _product_kernel
+householder_product_p.kernel = in_stacks(householder_product_p, _product_kernel)
 householder_product_p.lower = _product_lower
 householder_product_p.jvp = _product_jvp
 householder_product_p.batch = stacked_batch(householder_product_p)

@@ -22,6 +22,7 @@ from pullback._ops.matrices import (
     eyes,
     guarded_call,
     guarded_kernel,
+    in_stacks,
     over_gaps,
     over_sums,
     product,
@@ -160,7 +161,7 @@ def _turned(basis: Array, inside: Array, moved: Array, s: Array) -> Array:
 
 
 svd_p.abstract_eval = _type
-svd_p.kernel = _kernel
+svd_p.kernel = in_stacks(svd_p, _kernel)
 svd_p.lower = _lower
 svd_p.jvp = _jvp
 svd_p.batch = stacked_batch(svd_p)

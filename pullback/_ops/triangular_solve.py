@@ -14,6 +14,7 @@ from pullback._ops.matrices import (
     check_matrices,
     conjugate,
     each_matrix,
+    in_stacks,
     product,
     routine,
     stacked_batch,
@@ -106,7 +107,7 @@ def _transpose(ct, a, b, *, transpose_a, **params):
 
 
 triangular_solve_p.abstract_eval = _type
-triangular_solve_p.kernel = _kernel
+triangular_solve_p.kernel = in_stacks(triangular_solve_p, _kernel)
 triangular_solve_p.lower = _lower
 triangular_solve_p.jvp = _jvp
 triangular_solve_p.transpose = _transpose

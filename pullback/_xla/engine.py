@@ -34,6 +34,11 @@ def client() -> Any:
         return _client()
 
 
+def is_left_behind() -> bool:
+    """Whether the engine's threads are in the process that this one was forked from."""
+    return _left_behind
+
+
 def check_process() -> None:
     """Refuse what needs the client's threads where there are none."""
     if _left_behind:

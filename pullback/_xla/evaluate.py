@@ -20,6 +20,7 @@ from pullback._core.jaxpr import Equation, Jaxpr, Var
 from pullback._core.staging import foreign_tracer_message
 from pullback._core.trace import Trace, Tracer, call_with, check_alive, install_evaluator
 from pullback._core.types import ShapedArray
+from pullback._xla import engine
 from pullback._xla.executable import QUICK, Executable, compile_jaxpr, lasting
 from pullback._xla.programs import size_of
 
@@ -118,6 +119,21 @@ def _one_op(primitive, avals, params) -> Executable:
         if key is not None:
             lasting.keep(key, program, size_of(program.module.text()))
     return program
+
+
+def program_if_worth(primitive, avals: tuple[ShapedArray, ...], params: dict, share: float) -> Executable | None:
+    """The program of an operation, from when its kernel has taken as long as the compilation; None until then.
+
+    `share` is what the kernel takes of a compilation's time.
+    """
+    if engine.is_left_behind():
+        return None
+    key = ("spent on", primitive, avals, *params.items())
+    spent = lasting.get(key) or 0.
+    if spent >= 1:
+        return _one_op(primitive, avals, params)
+    lasting.keep(key, spent + share, 200)
+    return None
 
 
 def single_equation(primitive, avals, params) -> Jaxpr:

@@ -55,7 +55,7 @@ def _result_handler(aval) -> Any:
 # bodies are traced anew at each call
 lasting = Programs()
 # What `jit` compiled stays with its function, and a while longer: the same text may come back with another function
-_recent = Programs(part=16)
+_recent = Programs(most=32)
 _alive: WeakValueDictionary[Hashable, Executable] = WeakValueDictionary()
 
 

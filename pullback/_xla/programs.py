@@ -1,6 +1,7 @@
 """Compiled programs that outlive who asked for them, so that who asks again finds them: bounded by size."""
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
@@ -19,13 +20,13 @@ def size_of(text: str) -> int:
 
 
 class Programs:
-    """Programs by keys, the one used last at the end; the first go when all take more than the bound.
+    """Programs by keys, the one used last at the end; the first go where all take more than the bound.
 
-    The bound is the option `program_cache_max_size`, or a part of it.
+    The bound is the option `program_cache_max_size`; `most` bounds their number, too.
     """
 
-    def __init__(self, part: int = 1):
-        self._part = part
+    def __init__(self, most: float = math.inf):
+        self._most = most
         self._lock = threading.Lock()
         self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self.size = 0
@@ -50,7 +51,7 @@ class Programs:
             before = self._kept.pop(key, None)
             self._kept[key] = program, size
             self.size += size - (before[1] if before else 0)
-            while self._kept and self.size > config.program_cache_max_size // self._part:
+            while self._kept and (self.size > config.program_cache_max_size or len(self._kept) > self._most):
                 self.size -= self._kept.popitem(last=False)[1][1]
 
     def clear(self) -> None:

@@ -46,12 +46,12 @@ def test_the_first_go_and_the_used_stay(bound):
     assert (programs.get("big"), programs.size, len(programs)) == (None, 0, 0)
 
 
-def test_a_part_of_the_bound(bound):
-    bound(1600)
-    programs = Programs(part=16)
+def test_a_number_of_programs():
+    programs = Programs(most=3)
     for i in range(10):
         programs.keep(i, str(i), 30)
     assert [i for i in range(10) if programs.get(i)] == [7, 8, 9]
+    assert programs.size == 90
 
 
 def test_programs_are_freed_with_their_function(bound):
@@ -69,10 +69,14 @@ def test_programs_are_freed_with_their_function(bound):
     assert alive() == before
 
 
-def test_the_last_ones_are_kept_up_to_a_part_of_the_bound(bound):
-    bound(16 * 10 * size_of(""))
+def test_the_last_ones_are_kept(bound):
     before = alive()
     for k in range(40):
+        pb.jit(lambda x, k=k: pnp.sin(x) * (k + 0.125))(X)
+    assert alive() - before == executable._recent._most == 32
+    executable._recent.clear()
+    bound(10 * size_of(""))
+    for k in range(20, 40):
         pb.jit(lambda x, k=k: pnp.sin(x) * (k + 0.125))(X)
     assert 5 <= alive() - before <= 10
     with counters() as seen:
