@@ -2,9 +2,7 @@
 
 The names are those of JAX's documentation: `import pullback as pb; import pullback.numpy as pnp`.
 """
-from importlib import import_module as _import_module
-from typing import TYPE_CHECKING as _TYPE_CHECKING
-from typing import Any as _Any
+import typing as _typing
 
 from pullback import ad_checkpoint as ad_checkpoint
 from pullback import checkpoint_policies as checkpoint_policies
@@ -46,6 +44,7 @@ from pullback._core.config import debug_nans as debug_nans
 from pullback._core.config import disable_jit as disable_jit
 from pullback._core.config import enable_x64 as enable_x64
 from pullback._core.dtypes import float0 as float0
+from pullback._core.lazy import attributes as _attributes
 from pullback._core.types import ShapeDtypeStruct as ShapeDtypeStruct
 from pullback.ad_checkpoint import checkpoint as checkpoint
 from pullback.ad_checkpoint import remat as remat
@@ -55,7 +54,7 @@ from pullback.custom_derivatives import custom_jvp as custom_jvp
 from pullback.custom_derivatives import custom_rules as custom_rules
 from pullback.custom_derivatives import custom_vjp as custom_vjp
 
-if _TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from pullback import core as core
     from pullback import custom_batching as custom_batching
     from pullback import debug as debug
@@ -78,15 +77,10 @@ if _TYPE_CHECKING:
 __version__ = "0.1.0"
 __version_info__ = (0, 1, 0)
 
-# loaded at their first use, so that `import pullback` stays quick
-_LAZY = frozenset({"core", "custom_batching", "debug", "dtypes", "errors", "experimental", "extend", "flatten_util",
-                   "implicit", "nn", "ops", "random", "scipy", "test_util", "typing"})
-_LAZY_FUNCTIONS = {"check_rules": "_check_rules", "external": "_external", "linear_callback": "_api.linear_callback"}
-
-
-def __getattr__(name: str) -> _Any:
-    if name in _LAZY:
-        return _import_module(f"pullback.{name}")
-    if name in _LAZY_FUNCTIONS:
-        return getattr(_import_module(f"pullback.{_LAZY_FUNCTIONS[name]}"), name)
-    raise AttributeError(f"module 'pullback' has no attribute {name!r}")
+if not _typing.TYPE_CHECKING:
+    # loaded at their first use, so that `import pullback` stays quick
+    __getattr__, __dir__ = _attributes(__name__, {name: f"pullback.{name}" for name in (
+        "core", "custom_batching", "debug", "dtypes", "errors", "experimental", "extend", "flatten_util", "implicit",
+        "nn", "ops", "random", "scipy", "test_util", "typing")} | {
+        "check_rules": "pullback._check_rules:check_rules", "external": "pullback._external:external",
+        "linear_callback": "pullback._api.linear_callback:linear_callback"})

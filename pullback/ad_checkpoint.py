@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import functools
+import typing as _typing
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from pullback._core.array import ConcreteArray
 from pullback._core.config import debug_nans
 from pullback._core.errors import boundary, described, standing_for, wrapping
 from pullback._core.jaxpr import Equation, consts_to_args
+from pullback._core.lazy import attributes as _attributes
 from pullback._core.staging import StagedTracer, StagingTrace
 from pullback._core.trace import call_with
 from pullback._core.tree import tree_flatten, tree_unflatten
@@ -217,3 +219,6 @@ def print_saved_residuals(f: Callable, *args: Any, **kwargs: Any) -> None:
     """
     for residual in saved_residuals(f, *args, **kwargs):
         print(residual)
+
+if not _typing.TYPE_CHECKING:
+    __getattr__, __dir__ = _attributes(__name__)

@@ -1,11 +1,13 @@
 """Functions with a rule of their own for `vmap`, under JAX's names."""
 from __future__ import annotations
 
+import typing as _typing
 from collections.abc import Callable
 
 from pullback._api.rules import custom_rules
 from pullback._core.arguments import check_callable
 from pullback._core.errors import boundary
+from pullback._core.lazy import attributes as _attributes
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.tree_paths import tree_map
 from pullback._higher_order.loops import map as loop_map
@@ -60,3 +62,6 @@ def sequential_vmap(f: Callable) -> custom_vmap:
         return out, tree_map(lambda _: True, out)
 
     return wrapped
+
+if not _typing.TYPE_CHECKING:
+    __getattr__, __dir__ = _attributes(__name__)

@@ -1,11 +1,13 @@
 """Functions with derivative rules that their author wrote, under JAX's names."""
 from __future__ import annotations
 
+import typing as _typing
 from typing import Any, ClassVar
 
 from pullback._api.closures import closure_convert, custom_gradient, linear_call
 from pullback._api.rules import custom_rules
 from pullback._core.errors import boundary
+from pullback._core.lazy import attributes as _attributes
 from pullback._core.zeros import Zero as SymbolicZero
 from pullback._core.zeros import zero_of
 from pullback._higher_order.flat_rules import CustomVJPPrimal
@@ -83,3 +85,6 @@ def zero_from_primal(val: Any, symbolic_zeros: bool = False) -> Any:
     if symbolic_zeros:
         return zero_of(aval)
     return zeros_for_user(aval.to_tangent_aval())
+
+if not _typing.TYPE_CHECKING:
+    __getattr__, __dir__ = _attributes(__name__)

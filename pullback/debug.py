@@ -1,4 +1,6 @@
 """Looking into the library at work."""
+import typing as _typing
+
 from pullback._api.callbacks import debug_callback as callback
 from pullback._api.debugging import breakpoint, print
 from pullback._api.find_nan import NanReport as NanReport
@@ -7,5 +9,9 @@ from pullback._api.taps import Taps as Taps
 from pullback._api.taps import tap as tap
 from pullback._api.taps import tapped as tapped
 from pullback._core.counters import counting as counters
+from pullback._core.lazy import attributes as _attributes
 
 __all__ = ["NanReport", "Taps", "breakpoint", "callback", "counters", "find_nan", "print", "tap", "tapped"]
+
+if not _typing.TYPE_CHECKING:
+    __getattr__, __dir__ = _attributes(__name__)

@@ -1,4 +1,6 @@
 """The exceptions of the library."""
+import typing as _typing
+
 from pullback._core.check import JaxprTypeError
 from pullback._core.dtypes import TypePromotionError
 from pullback._core.errors import (
@@ -13,7 +15,11 @@ from pullback._core.errors import (
     TracerIntegerConversionError,
     UnexpectedTracerError,
 )
+from pullback._core.lazy import attributes as _attributes
 
 __all__ = ["ConcretizationTypeError", "JaxprTypeError", "NonConcreteBooleanIndexError", "RuleCheckError", "RuleError",
            "RuleNotDefinedError", "RuleOrderWarning", "TracerArrayConversionError", "TracerBoolConversionError",
            "TracerIntegerConversionError", "TypePromotionError", "UnexpectedTracerError"]
+
+if not _typing.TYPE_CHECKING:
+    __getattr__, __dir__ = _attributes(__name__)

@@ -1,12 +1,14 @@
 """A pytree of arrays as one vector, and back: for algorithms that want a vector."""
 from __future__ import annotations
 
+import typing as _typing
 from collections.abc import Callable
 from typing import Any
 
 from pullback import numpy as pnp
 from pullback._core.array import Array
 from pullback._core.errors import boundary
+from pullback._core.lazy import attributes as _attributes
 from pullback._core.tree import tree_unflatten
 from pullback._higher_order.bodies import lift_tree
 
@@ -50,3 +52,6 @@ def ravel_pytree(pytree: Any) -> tuple[Array, Callable[[Any], Any]]:
         return tree_unflatten(treedef, parts)
 
     return vector, unravel
+
+if not _typing.TYPE_CHECKING:
+    __getattr__, __dir__ = _attributes(__name__)

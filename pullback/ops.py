@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import functools
+import typing as _typing
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import pullback.numpy as pnp
 from pullback._core import dtypes
 from pullback._core.array import Array
 from pullback._core.errors import ConcretizationTypeError, boundary
+from pullback._core.lazy import attributes as _attributes
 from pullback._higher_order.associative_scan import associative_scan
 from pullback._ops.gather_numpy import CLIP, mode_of
 from pullback.custom_derivatives import custom_jvp
@@ -220,3 +222,6 @@ def _others(x: Array, ids: Array) -> Array:
     behind = (pnp.concatenate([new, edge]), pnp.concatenate([pnp.where(new, 1, rows[1:]), first]))
     product = associative_scan(combine, before)[1] * associative_scan(combine, behind, reverse=True)[1]
     return product[pnp.argsort(order)]
+
+if not _typing.TYPE_CHECKING:
+    __getattr__, __dir__ = _attributes(__name__)

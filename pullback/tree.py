@@ -1,8 +1,9 @@
 """Pytree functions under short names: ``tree.map``, ``tree.leaves``, ... (the names of ``jax.tree``)."""
-
 import dataclasses
+import typing as _typing
 from typing import Any
 
+from pullback._core.lazy import attributes as _attributes
 from pullback._core.tree import (
     tree_flatten as flatten,
 )
@@ -71,3 +72,6 @@ def static(**kwargs: Any) -> Any:
     """
     metadata = {**(kwargs.pop("metadata", None) or {}), "static": True}
     return dataclasses.field(metadata=metadata, **kwargs)
+
+if not _typing.TYPE_CHECKING:
+    __getattr__, __dir__ = _attributes(__name__)

@@ -1,5 +1,7 @@
 """Pytrees: flatten, map and register nested containers (the names of ``jax.tree_util``)."""
+import typing as _typing
 
+from pullback._core.lazy import attributes as _attributes
 from pullback._core.partial import Partial
 from pullback._core.tree import (
     DictKey,
@@ -67,3 +69,6 @@ __all__ = [
     "treedef_is_leaf",
     "treedef_tuple",
 ]
+
+if not _typing.TYPE_CHECKING:
+    __getattr__, __dir__ = _attributes(__name__)

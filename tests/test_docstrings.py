@@ -62,8 +62,7 @@ def public_objects() -> Iterator[tuple[str, Any]]:
     seen = set()
     for path in MODULES:
         module = importlib.import_module(f"pullback.{path}".rstrip("."))
-        names = [*public_names(module), *(pullback._LAZY_FUNCTIONS if module is pullback else ())]
-        for name in names:
+        for name in public_names(module):
             value = getattr(module, name)
             if callable(value) and id(value) not in seen:
                 seen.add(id(value))

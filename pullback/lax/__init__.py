@@ -1,7 +1,7 @@
 """Operations close to the compiler's, and control flow: strict about dtypes, with JAX's `lax` names."""
-from importlib import import_module as _import_module
-from typing import TYPE_CHECKING as _TYPE_CHECKING
+import typing as _typing
 
+from pullback._core.lazy import attributes as _attributes
 from pullback._core.errors import publish
 from pullback._higher_order.associative_scan import associative_scan
 from pullback._higher_order.cond import cond, switch
@@ -58,7 +58,7 @@ from pullback._ops.trig import (
 )
 from pullback._ops.zeta import polygamma, zeta
 
-if _TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from pullback.lax import linalg
 
 __all__ = [
@@ -85,9 +85,5 @@ __all__ = [
 
 publish(globals())
 
-
-def __getattr__(name: str):
-    # loaded at its first use, so that `import pullback` stays quick
-    if name == "linalg":
-        return _import_module("pullback.lax.linalg")
-    raise AttributeError(f"module 'pullback.lax' has no attribute {name!r}")
+if not _typing.TYPE_CHECKING:
+    __getattr__, __dir__ = _attributes(__name__, {"linalg": "pullback.lax.linalg"})

@@ -1,5 +1,8 @@
 """Decompositions of matrices and solutions of linear systems, close to LAPACK: strict about dtypes and shapes."""
+import typing as _typing
+
 from pullback._core.errors import publish
+from pullback._core.lazy import attributes as _attributes
 from pullback._ops.cholesky import cholesky
 from pullback._ops.eig import eig
 from pullback._ops.eigh import eigh
@@ -12,3 +15,6 @@ __all__ = ["cholesky", "eig", "eigh", "householder_product", "lu", "lu_pivots_to
            "triangular_solve"]
 
 publish(globals())
+
+if not _typing.TYPE_CHECKING:
+    __getattr__, __dir__ = _attributes(__name__)

@@ -1,4 +1,7 @@
 """Functions for neural networks: activations, softmax and its relatives, initializers of parameters."""
+import typing as _typing
+
+from pullback._core.lazy import attributes as _attributes
 from pullback.nn import initializers as initializers
 from pullback.nn.activations import celu as celu
 from pullback.nn.activations import elu as elu
@@ -32,3 +35,6 @@ from pullback.nn.normalization import logsumexp as logsumexp
 from pullback.nn.normalization import one_hot as one_hot
 from pullback.nn.normalization import softmax as softmax
 from pullback.nn.normalization import standardize as standardize
+
+if not _typing.TYPE_CHECKING:
+    __getattr__, __dir__ = _attributes(__name__)

@@ -7,6 +7,7 @@ all axes that are neither `in_axis`, `out_axis` nor `batch_axis` (a convolution'
 from __future__ import annotations
 
 import math
+import typing as _typing
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ from pullback import random
 from pullback._core import dtypes
 from pullback._core.array import Array
 from pullback._core.errors import boundary
+from pullback._core.lazy import attributes as _attributes
 from pullback._core.types import canonical_shape
 from pullback._ops.trig import complex as complex_numbers
 from pullback.numpy import creation, manipulation, ufuncs
@@ -300,3 +302,6 @@ __all__ = [
     "kaiming_uniform", "lecun_normal", "lecun_uniform", "normal", "ones", "orthogonal", "truncated_normal", "uniform",
     "variance_scaling", "xavier_normal", "xavier_uniform", "zeros",
 ]
+
+if not _typing.TYPE_CHECKING:
+    __getattr__, __dir__ = _attributes(__name__)

@@ -2,9 +2,9 @@
 
 The dtypes follow JAX's promotion rules: 32 bits by default, and Python scalars give way to arrays.
 """
-from importlib import import_module as _import_module
-from typing import TYPE_CHECKING as _TYPE_CHECKING
+import typing as _typing
 
+from pullback._core.lazy import attributes as _attributes
 from pullback.numpy import methods as _methods  # noqa: F401  installs the methods of arrays
 from pullback.numpy import operators as _operators  # noqa: F401  installs the operators of arrays
 from pullback.numpy.array_api import __array_api_version__, __array_namespace_info__  # noqa: F401
@@ -83,7 +83,7 @@ from pullback.numpy.ufuncs import (
 from pullback.numpy.vectorized import vectorize
 from pullback.numpy.writing import delete, fill_diagonal, insert, place, put, put_along_axis, resize, trim_zeros
 
-if _TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from pullback.numpy import fft, linalg
 
 __all__ = [
@@ -129,9 +129,5 @@ __all__ = [
     "vectorize", "vsplit", "vstack", "where", "zeros", "zeros_like",
 ]
 
-
-def __getattr__(name: str):
-    # loaded at their first use, so that `import pullback` stays quick
-    if name in ("fft", "linalg"):
-        return _import_module(f"pullback.numpy.{name}")
-    raise AttributeError(f"module 'pullback.numpy' has no attribute {name!r}")
+if not _typing.TYPE_CHECKING:
+    __getattr__, __dir__ = _attributes(__name__, {name: f"pullback.numpy.{name}" for name in ("fft", "linalg")})

@@ -10,6 +10,7 @@ the forward transform, and "ortho" both by the root of N, which makes them unita
 from __future__ import annotations
 
 import math
+import typing as _typing
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 from pullback._core import dtypes
 from pullback._core.array import Array
 from pullback._core.errors import boundary
+from pullback._core.lazy import attributes as _attributes
 from pullback._ops.assemble import iota
 from pullback._ops.compare import ge, select
 from pullback._ops.elementwise import div, mul, sub
@@ -411,3 +413,6 @@ def _shifted(name: str, x: Any, axes: Any, sign: int) -> Array:
     given = range(rank) if axes is None else axes if isinstance(axes, (tuple, list)) else (axes,)
     where = [one_axis(name, i, rank) for i in given]
     return roll(x, [sign * (x.aval.shape[i] // 2) for i in where], where)
+
+if not _typing.TYPE_CHECKING:
+    __getattr__, __dir__ = _attributes(__name__)

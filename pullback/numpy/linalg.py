@@ -2,6 +2,7 @@
 of theirs."""
 from __future__ import annotations
 
+import typing as _typing
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from pullback._core.array import Array
 from pullback._core.errors import boundary
+from pullback._core.lazy import attributes as _attributes
 from pullback._ops import elementwise
 from pullback._ops.assemble import broadcasted_iota
 from pullback._ops.compare import eq, select
@@ -292,3 +294,6 @@ def multi_dot(arrays: Sequence[Any], *, precision: Any = None) -> Array:
         terms[-1] = terms[-1][0]
     out = (terms[0][0] if ranks[0] == 2 else "") + (terms[-1][1] if ranks[-1] == 2 else "")
     return contracted("multi_dot", ",".join(terms) + "->" + out, xs, precision=precision)
+
+if not _typing.TYPE_CHECKING:
+    __getattr__, __dir__ = _attributes(__name__)

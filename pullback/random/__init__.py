@@ -8,6 +8,9 @@ another kind, a negative length, or a shape that the parameters do not broadcast
 int32 by default, float64 and int64 with 64-bit types. Parameters outside of a distribution's range raise nothing; most
 functions give nan for them.
 """
+import typing as _typing
+
+from pullback._core.lazy import attributes as _attributes
 from pullback.random.choices import categorical as categorical
 from pullback.random.choices import choice as choice
 from pullback.random.choices import permutation as permutation
@@ -56,3 +59,6 @@ from pullback.random.samplers import truncated_normal as truncated_normal
 from pullback.random.samplers import uniform as uniform
 from pullback.random.vectors import multivariate_normal as multivariate_normal
 from pullback.random.vectors import orthogonal as orthogonal
+
+if not _typing.TYPE_CHECKING:
+    __getattr__, __dir__ = _attributes(__name__)

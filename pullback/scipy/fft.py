@@ -6,12 +6,14 @@ and narrower floats are converted. They are linear and differentiable to any ord
 from __future__ import annotations
 
 import math
+import typing as _typing
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from pullback._core import dtypes
 from pullback._core.array import Array
 from pullback._core.errors import boundary
+from pullback._core.lazy import attributes as _attributes
 from pullback._ops.assemble import concatenate, iota
 from pullback._ops.elementwise import add, mul, neg, scalar
 from pullback._ops.fft import as_transformable, half
@@ -165,3 +167,6 @@ def idctn(x: Any, type: int = 2, s: Sequence[int] | None = None, axes: Sequence[
      [3. 4.]]
     """
     return _along_many("idctn", _idct, x, type, s, axes, norm)
+
+if not _typing.TYPE_CHECKING:
+    __getattr__, __dir__ = _attributes(__name__)

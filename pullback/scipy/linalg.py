@@ -7,6 +7,7 @@ and what is not finite gives nan or inf.
 from __future__ import annotations
 
 import math
+import typing as _typing
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from pullback._core import dtypes
 from pullback._core.array import Array, ConcreteArray
 from pullback._core.errors import boundary, kind_of
+from pullback._core.lazy import attributes as _attributes
 from pullback._higher_order.while_loop import while_loop
 from pullback._ops import bases, compare, elementwise
 from pullback._ops import cholesky as cholesky_ops
@@ -430,3 +432,6 @@ def _quotient(odd: Array, even: Array, triangular: bool) -> Array:
     if triangular:
         return triangular_solve(under, over, left_side=True)
     return lu_ops.solve("expm", under, over)
+
+if not _typing.TYPE_CHECKING:
+    __getattr__, __dir__ = _attributes(__name__)

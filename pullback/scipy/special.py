@@ -6,12 +6,14 @@ Definitions and formulas are cited by their numbers in the NIST Digital Library 
 """
 from __future__ import annotations
 
+import typing as _typing
 from typing import Any
 
 import numpy as np
 
 from pullback._core.array import Array
 from pullback._core.errors import boundary
+from pullback._core.lazy import attributes as _attributes
 from pullback._ops import bessel, sigmoids
 from pullback._ops import beta as beta_ops
 from pullback._ops import compare as c
@@ -343,3 +345,6 @@ __all__ = [
     "gammaincc", "gammaln", "gammasgn", "i0", "i0e", "i1", "i1e", "kl_div", "log_ndtr", "log_softmax", "logit",
     "logsumexp", "ndtr", "ndtri", "poch", "polygamma", "rel_entr", "softmax", "xlog1py", "xlogy", "zeta",
 ]
+
+if not _typing.TYPE_CHECKING:
+    __getattr__, __dir__ = _attributes(__name__)

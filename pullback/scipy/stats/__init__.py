@@ -4,6 +4,9 @@ A module for each distribution. `pdf` (of whole numbers `pmf`) is the density, `
 `sf = 1 - cdf`, each with a `log`; `ppf` and `isf` are the inverses of `cdf` and `sf`. All are differentiable. `loc`
 shifts a distribution and `scale` stretches it.
 """
+import typing as _typing
+
+from pullback._core.lazy import attributes as _attributes
 from pullback.scipy.stats import bernoulli as bernoulli
 from pullback.scipy.stats import beta as beta
 from pullback.scipy.stats import cauchy as cauchy
@@ -16,3 +19,6 @@ from pullback.scipy.stats import norm as norm
 from pullback.scipy.stats import poisson as poisson
 from pullback.scipy.stats import t as t
 from pullback.scipy.stats import uniform as uniform
+
+if not _typing.TYPE_CHECKING:
+    __getattr__, __dir__ = _attributes(__name__)

@@ -1,0 +1,145 @@
+"""Names of JAX that are not here: an error that says so, and a table that knows every one of them."""
+
+import importlib
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import jax
+import pytest
+
+import pullback as pb
+import pullback.numpy as pnp
+from pullback import lax, nn, random, tree_util
+from pullback._core import missing
+
+MODULES = ("", "numpy", "numpy.linalg", "numpy.fft", "lax", "lax.linalg", "nn", "nn.initializers", "random", "scipy",
+           "scipy.special", "scipy.linalg", "scipy.fft", "scipy.stats", "tree_util", "tree", "custom_derivatives",
+           "custom_batching", "ad_checkpoint", "dtypes", "debug", "errors", "ops", "flatten_util", "experimental")
+PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def both(module):
+    return (importlib.import_module(".".join(filter(None, (library, module)))) for library in ("pullback", "jax"))
+
+
+def public(module):
+    """The public names of a module of JAX: those that it has without a warning."""
+    for name in dir(module):
+        if not name.startswith("_"):
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", DeprecationWarning)
+                try:
+                    getattr(module, name)
+                except (AttributeError, DeprecationWarning):
+                    continue
+            yield name
+
+
+@pytest.mark.skipif(jax.__version__ != "0.10.2", reason="the table is of the names of this version")
+@pytest.mark.parametrize("module", MODULES)
+def test_every_name_of_jax_is_there_or_explained(module):
+    ours, theirs = both(module)
+    silent = [name for name in public(theirs) if not hasattr(ours, name) and missing.entry(ours.__name__, name) is None]
+    assert not silent
+
+
+def test_the_table_holds_no_name_that_is_there():
+    for module in missing.modules():
+        ours = importlib.import_module(module)
+        assert not [name for name in missing._entries(module) if hasattr(ours, name)]
+
+
+def test_every_entry_says_what_to_do():
+    for module in missing.modules():
+        for name, says in missing._entries(module).items():
+            assert says.startswith(("planned", "refused: ", "use ", "it is ", "a ")), (module, name, says)
+
+
+@pytest.mark.parametrize(("module", "name", "message"), [
+    (pnp, "histogram2d", "pullback.numpy has no 'histogram2d': planned"),
+    (pnp, "frompyfunc", "pullback.numpy has no 'frompyfunc': use vectorize"),
+    (pb, "pmap", "pullback has no 'pmap': refused: there is one device"),
+    (lax, "psum_scatter", "pullback.lax has no 'psum_scatter': planned"),
+    (lax, "stack", "pullback.lax has no 'stack': use the function of pullback.numpy"),
+    (lax, "add_p", "pullback.lax has no 'add_p': refused: the primitives"),
+    (pnp, "arrange", "pullback.numpy has no 'arrange': did you mean arange"),
+    (pb, "gard", "pullback has no 'gard': did you mean grad"),
+    (nn, "sofmax", "did you mean softmax"), (random, "nromal", "did you mean normal"),
+    (pnp, "scan", "pullback.numpy has no 'scan': use pullback.lax.scan"),
+    (tree_util, "vmap", "pullback.tree_util has no 'vmap': use pullback.vmap"),
+    (pnp.linalg, "gelu", "pullback.numpy.linalg has no 'gelu': use pullback.nn.gelu"),
+    (pnp, "__nonsense__", "has no attribute '__nonsense__'"), (pb, "qwertz", "pullback has no 'qwertz'"),
+])
+def test_the_message(module, name, message):
+    assert not hasattr(module, name)
+    with pytest.raises(AttributeError) as info:
+        getattr(module, name)
+    assert message in str(info.value)
+
+
+def test_an_import_of_a_missing_name():
+    with pytest.raises(ImportError, match="cannot import name 'pmap'"):
+        from pullback import pmap  # noqa: F401
+
+
+# ---- in processes of their own: nothing has been loaded there
+
+
+def run(code):
+    result = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=PACKAGE, capture_output=True, text=True,
+                            check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.split()
+
+
+def test_names_that_are_loaded_at_their_first_use_are_listed():
+    """`dir`, by which editors complete names, shows them before anything loaded them."""
+    assert run("import pullback as pb, pullback.numpy as pnp, pullback.lax as lax\n"
+               "names = set(dir(pb))\n"
+               "assert {'nn', 'random', 'scipy', 'check_rules', 'external', 'grad'} <= names, names\n"
+               "assert {'fft', 'linalg', 'sin'} <= set(dir(pnp)) and 'linalg' in dir(lax)\n"
+               "assert callable(pb.check_rules) and pb.check_rules is pb.check_rules\n"
+               "assert all(hasattr(pb, name) for name in names)") == []
+
+
+def test_the_table_is_loaded_by_a_miss_alone():
+    assert run("import sys, pullback as pb, pullback.nn, pullback.scipy\n"
+               "print('pullback._core.missing' in sys.modules)\n"
+               "print(hasattr(pb, 'pmap'), 'pullback._core.missing' in sys.modules)") == ["False", "False", "True"]
+
+
+# ---- type checkers
+
+
+MISSPELLED = """
+import pullback as pb
+import pullback.numpy as pnp
+from pullback import lax, nn, random, scipy
+pb.grad, pb.nn.relu, pb.check_rules, pb.scipy.special.erf, pnp.linalg.norm, lax.linalg.qr, random.key
+pb.gard
+pnp.arrange
+pnp.linalg.nrom
+lax.scna
+nn.relo
+random.nromal
+scipy.special.erfk
+pb.tree_util.tree_mapp
+"""
+
+
+def test_a_type_checker_finds_misspelled_names(tmp_path, monkeypatch):
+    api = pytest.importorskip("mypy.api")
+    monkeypatch.setenv("MYPYPATH", str(PACKAGE))
+    program = tmp_path / "program.py"
+    program.write_text(MISSPELLED)
+    text, _, _ = api.run([str(program), "--follow-imports=silent", "--no-error-summary", "--ignore-missing-imports",
+                          f"--cache-dir={tmp_path}/cache", "--config-file="])
+    lines = {int(line.split(":")[1]): line for line in text.splitlines() if "error" in line}
+    assert sorted(lines) == [*range(6, 14)], text
+    assert all("attr-defined" in line for line in lines.values())
+
+
+def test_the_package_says_that_it_is_typed():
+    assert (PACKAGE / "pullback" / "py.typed").is_file()
