@@ -12,6 +12,7 @@ from pullback._core.errors import boundary
 from pullback._ops import compare as c
 from pullback._ops import elementwise as e
 from pullback._ops import shape as s
+from pullback._ops import softmax as softmaxes
 from pullback._ops import trig
 from pullback._ops.assemble import broadcasted_iota
 from pullback._ops.elementwise import scalar
@@ -77,14 +78,10 @@ def softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
     """
     x = _operand("softmax", x)
     mask = _mask("softmax", where, x)
-    if mask is None:
-        largest = stop_gradient(_largest("softmax", x, axis))
-        weights = e.exp_p.bind(e.sub_p.bind(x, largest))
-        return e.div_p.bind(weights, r.summed("softmax", weights, axis, keepdims=True))
-    x = choose(mask, x, -np.inf)
-    weights = e.exp_p.bind(e.sub_p.bind(x, _shift("softmax", x, axis)))
-    total = r.summed("softmax", weights, axis, keepdims=True)
-    return e.div_p.bind(weights, choose(c.eq_p.bind(total, scalar(total, 0)), 1.0, total))
+    if mask is not None:
+        x = choose(mask, x, -np.inf)
+    axes = r.axes_of("softmax", axis, x.aval.ndim)
+    return softmaxes.softmax_p.bind(x, axes=axes, empty=mask is not None)
 
 
 @boundary
@@ -102,9 +99,7 @@ def log_softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
     mask = _mask("log_softmax", where, x)
     if mask is not None:
         x = choose(mask, x, -np.inf)
-    shifted = e.sub_p.bind(x, _shift("log_softmax", x, axis))
-    total = r.summed("log_softmax", e.exp_p.bind(shifted), axis, keepdims=True)
-    return e.sub_p.bind(shifted, e.log_p.bind(total))
+    return softmaxes.log_softmax_p.bind(x, axes=r.axes_of("log_softmax", axis, x.aval.ndim))
 
 
 @boundary
@@ -147,6 +142,10 @@ def _log_sum_exp(name: str, a: Any, axis: Axis, b: Any, keepdims: bool, return_s
     is_complex = dtypes.is_complex(dtype)
     if mask is not None:
         a = choose(mask, a, -np.inf)
+    if b is None and not is_complex and not return_sign:
+        axes = r.axes_of(name, axis, a.aval.ndim)
+        total = softmaxes.logsumexp_p.bind(a, axes=axes)
+        return s.expand_dims(total, axes) if keepdims else total
     shift = _shift(name, trig.real_p.bind(a) if is_complex else a, axis)
     terms = e.exp_p.bind(e.sub_p.bind(a, cast(shift, dtype, False)))
     if b is not None:

@@ -109,3 +109,29 @@ def test_higher_derivatives_of_the_logistic_function_at_zero():
     assert third(0.0) == -0.125
     assert pb.jit(third)(0.0) == -0.125
     assert pb.grad(pb.grad(pb.grad(pnp.tanh)))(0.0) == -2
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, pb.jit], ids=["eager", "compiled"])
+def test_softmax_next_to_one(wrap):
+    x = np.array([0.0, -30.0, -40.0], "float32")
+    rest = float(mp.exp(-30) + mp.exp(-40))
+    rows = np.array([[rest, -np.exp(-30), -np.exp(-40)], [-np.exp(-30), np.exp(-30), -np.exp(-70)],
+                     [-np.exp(-40), -np.exp(-70), np.exp(-40)]])
+    for jacobian in (pb.jacrev, pb.jacfwd):
+        np.testing.assert_allclose(wrap(jacobian(nn.softmax))(x), rows, rtol=1e-5)
+    np.testing.assert_allclose(wrap(nn.log_softmax)(x), [-rest, -30, -40], rtol=1e-6)
+    np.testing.assert_allclose(wrap(pb.grad(lambda x: nn.log_softmax(x)[0]))(x),
+                               [rest, -np.exp(-30), -np.exp(-40)], rtol=1e-5)
+    np.testing.assert_allclose(wrap(nn.logsumexp)(x), rest, rtol=1e-6)
+    np.testing.assert_allclose(wrap(pb.hessian(nn.logsumexp))(x), rows, rtol=1e-5)
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, pb.jit], ids=["eager", "compiled"])
+def test_softmax_of_ties_and_infinities(wrap):
+    even = np.full((2, 2), 0.25) * [[1, -1], [-1, 1]]
+    np.testing.assert_allclose(wrap(pb.hessian(nn.logsumexp))(np.zeros(2, "float32")), even, rtol=1e-6)
+    x = np.array([[np.inf, 0.0], [-np.inf, 0.0], [-np.inf, -np.inf]], "float32")
+    np.testing.assert_array_equal(wrap(lambda x: nn.logsumexp(x, axis=1))(x), [np.inf, 0, -np.inf])
+    np.testing.assert_array_equal(wrap(pb.grad(lambda x: nn.logsumexp(x, axis=1)[1:].sum()))(x)[1:], [[0, 1], [0, 0]])
+    np.testing.assert_array_equal(wrap(lambda x: nn.softmax(x, where=x > -1))(x)[1:], [[0, 1], [0, 0]])
+    assert wrap(nn.logsumexp)(np.zeros(0, "float32")) == -np.inf
