@@ -114,12 +114,12 @@ def log_minus_digamma_far(y: Expr) -> Expr:
     return inverse * (inverse * series + 0.5)
 
 
-def _sine(r: Expr) -> Expr:
+def sine(r: Expr) -> Expr:
     """sin(pi r) / pi for |r| <= 1/2."""
     return r * polynomial(r * r, _single_or_double(r, _SINE[:7], _SINE))
 
 
-def _from_whole(y: Expr) -> tuple[Expr, Expr]:
+def from_whole(y: Expr) -> tuple[Expr, Expr]:
     """The nearest whole number, and the distance from it."""
     whole = y.round()
     return whole, y - whole
@@ -142,8 +142,8 @@ def log_gamma(x: Expr) -> Expr:
 
 def _log_gamma_reflected(y: Expr, above: Expr) -> Expr:
     """log|gamma(-y)|, where `above` is log(gamma(y)), or log(gamma(1 + y)) for y < 1."""
-    sine = _sine(_from_whole(y.is_("EQ", np.inf).choose(0.0, y))[1]).abs()
-    return y.is_("EQ", np.inf).choose(y, -(y.is_("LT", 1.0).choose(sine, y * sine).log()) - above)
+    height = sine(from_whole(y.is_("EQ", np.inf).choose(0.0, y))[1]).abs()
+    return y.is_("EQ", np.inf).choose(y, -(y.is_("LT", 1.0).choose(height, y * height).log()) - above)
 
 # --- digamma ---
 
@@ -167,8 +167,8 @@ def log_derivative(x: Expr) -> Expr:
 
 def _digamma_reflected(y: Expr, above: Expr) -> Expr:
     """digamma(-y), where `above` is digamma(y), or digamma(1 + y) for y < 1."""
-    _, r = _from_whole(y.is_("EQ", np.inf).choose(0.0, y))
-    cotangent = np.pi * _sine(0.5 - r.abs()) / r.is_("EQ", 0.0).choose(np.nan, _sine(r))
+    _, r = from_whole(y.is_("EQ", np.inf).choose(0.0, y))
+    cotangent = np.pi * sine(0.5 - r.abs()) / r.is_("EQ", 0.0).choose(np.nan, sine(r))
     return above + y.is_("LT", 1.0).choose(0.0, 1.0 / y) + cotangent
 
 # --- the function itself ---
@@ -191,8 +191,8 @@ def gamma_function(x: Expr) -> Expr:
 
 def _gamma_reflected(y: Expr, above: Expr) -> Expr:
     """gamma(-y), where `above` is gamma(1 + y)."""
-    whole, r = _from_whole(y.is_("EQ", np.inf).choose(0.0, y))
-    sine = _sine(r)
+    whole, r = from_whole(y.is_("EQ", np.inf).choose(0.0, y))
+    height = sine(r)
     half = whole * 0.5
-    sine = half.is_("EQ", half.floor()).choose(-sine, sine)
-    return r.is_("EQ", 0.0).choose(np.nan, 1.0 / (sine * above))
+    height = half.is_("EQ", half.floor()).choose(-height, height)
+    return r.is_("EQ", 0.0).choose(np.nan, 1.0 / (height * above))

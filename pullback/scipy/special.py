@@ -14,12 +14,13 @@ import numpy as np
 from pullback._core.array import Array
 from pullback._core.errors import boundary
 from pullback._core.lazy import attributes as _attributes
-from pullback._ops import bessel, sigmoids
+from pullback._ops import bessel, entropy, sigmoids
 from pullback._ops import beta as beta_ops
 from pullback._ops import compare as c
 from pullback._ops import elementwise as e
 from pullback._ops import gamma as g
 from pullback._ops import incomplete_gamma as ig
+from pullback._ops import poch as rising
 from pullback._ops import special as s
 from pullback._ops import zeta as zeta_ops
 from pullback._ops.elementwise import scalar
@@ -110,18 +111,7 @@ def rel_entr(p: Any, q: Any) -> Array:
     >>> print(special.rel_entr(0., 1.))
     0.0
     """
-    return _relative_entropy(p, q)
-
-
-def _relative_entropy(x: Array, y: Array) -> Array:
-    zero, one = scalar(x, 0), scalar(x, 1)
-    both = c.bitwise_and(c.gt_p.bind(x, zero), c.gt_p.bind(y, zero))
-    none = c.bitwise_and(c.eq_p.bind(x, zero), c.ge_p.bind(y, zero))
-    u, v = c.select_p.bind(both, x, one), c.select_p.bind(both, y, one)
-    value = e.mul_p.bind(u, e.sub_p.bind(e.log_p.bind(u), e.log_p.bind(v)))
-    value = c.select_p.bind(both, value, c.select_p.bind(none, zero, scalar(x, np.inf)))
-    nan = c.bitwise_or(c.ne_p.bind(x, x), c.ne_p.bind(y, y))
-    return c.select_p.bind(nan, scalar(x, np.nan), value)
+    return entropy.rel_entr_p.bind(p, q)
 
 
 @elementwise(FLOAT)
@@ -132,7 +122,7 @@ def kl_div(p: Any, q: Any) -> Array:
     >>> print(special.kl_div(1., 1.))
     0.0
     """
-    return e.add_p.bind(e.sub_p.bind(_relative_entropy(p, q), p), q)
+    return entropy.kl_div_p.bind(p, q)
 
 
 # --- error functions and the normal distribution ---
@@ -301,13 +291,13 @@ def betainc(a: Any, b: Any, x: Any) -> Array:
 
 @elementwise(FLOAT)
 def poch(z: Any, m: Any) -> Array:
-    """The rising factorial `gamma(z + m) / gamma(z)` (DLMF 5.2.5), for positive z and z + m.
+    """The rising factorial `gamma(z + m) / gamma(z)` (DLMF 5.2.5), and its limits where both are infinite.
 
     >>> from pullback.scipy import special
     >>> print(special.poch(1., 1.))
     1.0
     """
-    return e.exp_p.bind(e.sub_p.bind(g.lgamma_p.bind(e.add_p.bind(z, m)), g.lgamma_p.bind(z)))
+    return rising.poch_p.bind(z, m)
 
 
 # --- Bessel functions ---

@@ -144,3 +144,47 @@ def test_where_jax_is_right_it_agrees():
     x = np.linspace(0.3, 20, 50).astype("float32")
     for name in ("gammaln", "digamma"):
         np.testing.assert_allclose(pb.jit(getattr(special, name))(x), getattr(jspecial, name)(x), rtol=2e-5, atol=1e-6)
+
+
+# ---- The rising factorial, relative entropies
+
+
+def rising(z, m):
+    return mp.gammaprod([z + m], [z])
+
+
+RISING = [[0.3, 2.7, 40, 1e4, 1e6, 1, -2.5, -2.5, -7.3, -7.3, 3.5, -12.9],
+          [1.5, 3e-3, 11.3, -0.27, 2.3, 30, 1, 0.25, 20, 3, -6.2, -4]]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rising_factorials(dtype):
+    check(special.poch, rising, RISING, dtype, 32)
+    check(derivative(special.poch), lambda z, m: rising(z, m) * (mp.digamma(z + m) - mp.digamma(z)), RISING, dtype, 64)
+    check(derivative(special.poch, 1, 1), lambda z, m: rising(z, m) * mp.digamma(z + m), RISING, dtype, 64)
+
+
+def test_rising_factorials_at_poles_are_limits():
+    z = [0.0, 0.0, -2.5, -3.0, -3.0, -3.0, 2.0, 1.0, -0.5, np.inf]
+    m = [0.0, 1.0, 1.0, 2.0, -2.0, 5.0, -2.0, 8.0, -0.5, 1.0]
+    right = [1, 0, -2.5, 6, 0.05, 0, np.inf, 40320, np.inf, np.inf]
+    for run in (special.poch, pb.jit(special.poch)):
+        np.testing.assert_allclose(run(np.array(z), np.array(m)), right, rtol=1e-7)
+    slope = derivative(special.poch)
+    for run in (slope, pb.jit(slope)):  # z, z (z + 1), z (z + 1) (z + 2) ... are polynomials
+        np.testing.assert_allclose(run(np.float32([0, -2, -3, -2, -3]), np.float32([1, 1, 2, 3, 5])), [1, 1, -5, 2, -6],
+                                   rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_relative_entropies(dtype):
+    p, q = [1e-20, 0.3, 1, 1, 1, 3, 40, 1e10], [0.3, 0.31, 1.0001, 0.9999, 1.000001, 700, 39, 1.01e10]
+    check(special.kl_div, lambda p, q: p * mp.log(p / q) - p + q, [p, q], dtype, VALUE)
+    check(special.rel_entr, lambda p, q: p * mp.log(p / q), [p, q], dtype, VALUE)
+    check(derivative(special.kl_div), lambda p, q: mp.log(p / q), [p, q], dtype, VALUE)
+    check(derivative(special.kl_div, 1, 1), lambda p, q: 1 - p / q, [p, q], dtype, VALUE)
+    check(derivative(special.rel_entr), lambda p, q: mp.log(p / q) + 1, [p, q], dtype, VALUE)
+    edges = np.array([0.0, 0.0, 1.0, -1.0, np.nan]), np.array([0.0, 2.0, 0.0, 1.0, 1.0])
+    for run in (lambda f: f, pb.jit):
+        np.testing.assert_array_equal(run(special.rel_entr)(*edges), [0, 0, np.inf, np.inf, np.nan])
+        np.testing.assert_array_equal(run(special.kl_div)(*edges), [0, 2, np.inf, np.inf, np.nan])

@@ -1,0 +1,97 @@
+"""The rising factorial gamma(z + m) / gamma(z), DLMF 5.2.5, and its derivatives, without cancellation."""
+from __future__ import annotations
+
+import numpy as np
+
+from pullback._core.array import Array
+from pullback._ops import compare as c
+from pullback._ops.elementwise import add, floor, mul, neg, scalar, sub
+from pullback._ops.expressions import Expr, kernel, written
+from pullback._ops.families import FLOAT, nary
+from pullback._ops.gamma import digamma, gamma
+from pullback._ops.gamma_formulas import from_whole, gamma_function, sine
+from pullback._ops.stirling import excess, polygamma_step, scaled_gamma
+
+
+def _positive(z: Expr, m: Expr, n: Expr) -> Expr:
+    """For z > 0 and n = z + m > 0."""
+    u = m / z
+    log = u.abs().is_("LT", 0.5).choose(0.0, n.log() - z.log())
+    (fz, ez), (fn, en) = scaled_gamma(z), scaled_gamma(n)
+    # half of the product at a time: its factors overflow before it does
+    half = n.power(m * 0.5) * ((ez - en - z * excess(u, log)) * 0.5).exp()
+    return half * (fz / fn) * half
+
+
+def _signed_sine(x: Expr) -> Expr:
+    """sin(pi x) / pi."""
+    whole, r = from_whole(x)
+    half = whole * 0.5
+    return half.is_("EQ", half.floor()).choose(sine(r), -sine(r))
+
+
+_FEW = 8
+
+
+def _product(z: Expr, m: Expr) -> Expr:
+    """For whole m from -8 to 8, factor by factor."""
+    start, count = m.is_("LT", 0.0).choose(z + m, z), m.abs()
+    total = z.lifted(1.0)
+    for k in range(_FEW):
+        total = count.is_("GT", float(k)).choose(total * (start + float(k)), total)
+    return m.is_("LT", 0.0).choose(total.is_("EQ", 0.0).choose(np.inf, 1.0 / total), total)
+
+
+def _poch(z: Expr, m: Expr) -> Expr:
+    few = m.is_("EQ", m.floor()) & m.abs().is_("LE", float(_FEW))
+    return few.choose(_product(z, few.choose(m, 0.0)), _quotient(z, m))
+
+
+def _quotient(z: Expr, m: Expr) -> Expr:
+    n = z + m
+    good = z.abs().is_("LT", np.inf) & m.abs().is_("LT", np.inf)
+    z, m, n = good.choose(z, 1.0), good.choose(m, 1.0), good.choose(n, 2.0)
+    low_z, low_n = z.is_("LE", 0.0), n.is_("LE", 0.0)
+    both, mixed = low_z & low_n, (low_z | low_n) & ~(low_z & low_n)
+    # both of one sign: below 0 by reflection, DLMF 5.5.3, where the sines of a whole m make but a sign
+    ratio = _positive(mixed.choose(1.0, both.choose(1.0 - n, z)), mixed.choose(0.0, m),
+                      mixed.choose(1.0, both.choose(1.0 - z, n)))
+    half = m * 0.5
+    sign = half.is_("EQ", half.floor()).choose(1.0, z.lifted(-1.0))
+    sine_n = _signed_sine(n)
+    turn = m.is_("EQ", m.floor()).choose(sign, sine_n.is_("EQ", 0.0).choose(np.inf, _signed_sine(z) / sine_n))
+    value = both.choose(turn * ratio, ratio)
+    # of different signs: a product, or its reciprocal
+    above, below = low_z.choose(n, z), low_z.choose(z, n)
+    product = gamma_function(mixed.choose(above, 1.0)) * _signed_sine(below)
+    product = product * gamma_function(mixed.choose(1.0 - below, 1.0))
+    across = low_z.choose(product, product.is_("EQ", 0.0).choose(np.inf, 1.0 / product))
+    return good.choose(mixed.choose(across, value), np.nan)
+
+
+def _step(a: Array, b: Array) -> Array:
+    """digamma(a + b) - digamma(a), of any sign of b."""
+    back = c.lt(b, scalar(b, 0))
+    step = polygamma_step(c.select(back, add(a, b), a), c.select(back, neg(b), b), 0)
+    return c.select(back, neg(step), step)
+
+
+def _by_z(t: Array, y: Array, z: Array, m: Array) -> Array:
+    n, zero, one = add(z, m), scalar(z, 0), scalar(z, 1)
+    whole = c.eq(z, floor(z))
+    # below 0, for whole m, it is reflected; at a pole of gamma(z) alone it vanishes, and has a slope
+    turned = c.bitwise_and(c.bitwise_and(c.le(z, zero), c.le(n, zero)), c.eq(m, floor(m)))
+    root = c.bitwise_and(c.bitwise_and(c.le(z, zero), whole), c.gt(n, zero))
+    base = c.select(turned, sub(one, n), c.select(root, one, z))
+    step = mul(y, _step(base, m))
+    half = mul(z, scalar(z, 0.5))
+    at_root = mul(gamma(c.select(root, n, one)), gamma(c.select(root, sub(one, z), one)))
+    at_root = c.select(c.eq(half, floor(half)), at_root, neg(at_root))
+    return mul(t, c.select(root, at_root, c.select(turned, neg(step), step)))
+
+
+def _by_m(t: Array, y: Array, z: Array, m: Array) -> Array:
+    return mul(t, mul(y, digamma(add(z, m))))
+
+
+poch_p = nary("poch", kernel(_poch), written(_poch), _by_z, _by_m, add=add, accepts=FLOAT)
