@@ -65,6 +65,8 @@ DIFFERENT = {
        for name in ("nondiff_argnums", "nondiff_argnames", "jvp")},
     **{f"{name} unconnected": "what stands for the derivative by an argument that the result does not depend on"
        for name in ("grad", "value_and_grad", "hessian", "jacobian", "jacrev")},
+    "Array.argsort dtype": "as in numpy.argsort", "Array.dot out_sharding": "as in numpy.dot",
+    "Array.std mean": "as in numpy.std", "Array.var mean": "as in numpy.var",
     "lax.while_loop max_steps": "with it, reverse mode goes through the loop",
     "numpy.array args": "JAX deprecated positional arguments after dtype",
     **{f"numpy.fromiter {name}": "JAX's raises NotImplementedError"
@@ -101,6 +103,11 @@ def shared() -> Iterator[tuple[str, Callable, Callable]]:
                 continue
             if hasattr(ours, name):
                 yield f"{module}.{name}".lstrip("."), getattr(ours, name), value
+    for of, ours, theirs in (("Array", pnp.ones((2, 2)), jnp.ones((2, 2))),
+                             ("at", pnp.ones(2).at[0], jnp.ones(2).at[0])):
+        for name in dir(ours):
+            if not name.startswith("_") and callable(getattr(ours, name)) and hasattr(theirs, name):
+                yield f"{of}.{name}", getattr(ours, name), getattr(theirs, name)
 
 
 def parameters(function: Callable) -> dict[str, inspect.Parameter] | None:

@@ -27,9 +27,11 @@ def vmap(fun: Callable, in_axes: Any = 0, out_axes: Any = 0, axis_name: Any = No
       axis_name: a name by which `lax.psum` and its kin inside `fun` refer to the axis, any hashable object. A tuple is
         one name too, but `psum` and its kin take a tuple for several names, so they need it inside another: `(name,)`.
       axis_size: the length of the axis; needed only where no argument is mapped.
+      spmd_axis_name: a name, or several, of axes of a mesh of devices; the one device does all of the work, whatever
+        they are.
 
     Raises: ValueError listing the argument sizes where they differ, or where an axis does not exist; TypeError for an
-      `axis_name` that cannot be hashed.
+      `axis_name` that cannot be hashed, and for a `spmd_axis_name` that is no name.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> pb.vmap(pnp.dot, in_axes=(0, None))(pnp.ones((3, 2)), pnp.array([1., 2.]))
@@ -47,6 +49,10 @@ def vmap(fun: Callable, in_axes: Any = 0, out_axes: Any = 0, axis_name: Any = No
     except TypeError:
         raise TypeError(f"vmap: axis_name must be a hashable name, such as a string, got "
                         f"{described(axis_name)}") from None
+    for axis in spmd_axis_name if isinstance(spmd_axis_name, tuple) else (spmd_axis_name,):
+        if axis is not None and not isinstance(axis, str):
+            raise TypeError(f"vmap: spmd_axis_name must be the name of an axis or a tuple of names, got "
+                            f"{described(spmd_axis_name)}")
     name, subject = function_name(fun), f"vmap of {describe_function(fun)}"
 
     @wrapping(fun)

@@ -6,7 +6,7 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -43,6 +43,12 @@ def kind_of(value: Any) -> Any:
     if isinstance(value, frozenset):
         return type(value), frozenset((x, kind_of(x)) for x in value)
     return type(value)
+
+
+def refuse_sharding(function: str, out_sharding: Any) -> NoReturn:
+    """Refuse a place for the result: the parameter is there for the sake of JAX's callers, who pass None."""
+    raise NotImplementedError(f"{function}: out_sharding must be None, got {out_sharding!r}: all arrays are on one "
+                              "device")
 
 
 def with_parameters(function: Any, names: str) -> None:

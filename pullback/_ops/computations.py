@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pullback._core.arguments import refuse_sharding
 from pullback._core.array import Array, ConcreteArray, lift
 from pullback._core.jaxpr import Jaxpr
 from pullback._core.primitive import Primitive
@@ -74,6 +75,8 @@ def reduce(operands: Any, init_values: Any, computation: Callable, dimensions: S
     >>> lax.reduce(pnp.ones((2, 3)), 0., lax.add, (1,))
     Array([3., 3.], dtype=float32)
     """
+    if out_sharding is not None:
+        refuse_sharding("reduce", out_sharding)
     leaves, structure = tree_flatten(operands)
     initial, initial_structure = tree_flatten(init_values)
     if not leaves or structure != initial_structure:

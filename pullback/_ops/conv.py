@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from pullback._core import dtypes
+from pullback._core.arguments import refuse_sharding
 from pullback._core.array import Array
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
@@ -130,6 +131,8 @@ def conv_general_dilated(lhs: Any, rhs: Any, window_strides: Sequence[int], padd
     >>> lax.conv_general_dilated(pnp.ones((1, 3, 8, 8)), pnp.ones((4, 3, 3, 3)), (2, 2), "SAME").shape
     (1, 4, 4, 4)
     """
+    if out_sharding is not None:
+        refuse_sharding("conv_general_dilated", out_sharding)
     lhs, rhs = operands("conv_general_dilated", lhs, rhs)
     numbers = conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
     rank = lhs.ndim - 2

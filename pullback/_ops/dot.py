@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
+from pullback._core.arguments import refuse_sharding
 from pullback._core.array import Array
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
@@ -87,6 +88,8 @@ def dot_general(lhs: Any, rhs: Any, dimension_numbers: Any, precision: Any = Non
     >>> lax.dot_general(pnp.ones((2, 3)), pnp.ones((3, 4)), (((1,), (0,)), ((), ()))).shape
     (2, 4)
     """
+    if out_sharding is not None:
+        refuse_sharding("dot_general", out_sharding)
     lhs, rhs = operands("dot_general", lhs, rhs)
     (lc, rc), (lb, rb) = dimension_numbers
     m, n = lhs.aval.ndim, rhs.aval.ndim
@@ -112,6 +115,8 @@ def dot(lhs: Any, rhs: Any, *, dimension_numbers: Any = None, precision: Any = N
     >>> print(lax.dot(np.array([[1., 2.], [3., 4.]], "f4"), np.array([1., 1.], "f4")))
     [3. 7.]
     """
+    if out_sharding is not None:
+        refuse_sharding("dot", out_sharding)
     if dimension_numbers is not None:
         return dot_general(lhs, rhs, dimension_numbers, precision, preferred_element_type)
     lhs, rhs = operands("dot", lhs, rhs)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
+from pullback._core.arguments import refuse_sharding
 from pullback._core.array import Array
 from pullback._core.errors import boundary
 from pullback._ops.assemble import concatenate
@@ -106,6 +107,8 @@ def matmul(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any
     >>> pnp.matmul(pnp.array([[1., 2.], [3., 4.]]), pnp.array([1., 10.]))
     Array([21., 43.], dtype=float32)
     """
+    if out_sharding is not None:
+        refuse_sharding("matmul", out_sharding)
     x, y = promoted("matmul", a, b)
     left, right, numbers, order = _matmul_plan(x.aval.shape, y.aval.shape)
     if left is not None:
@@ -126,6 +129,8 @@ def dot(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = 
     >>> print(pnp.dot(pnp.array([1., 2.]), pnp.array([3., 4.])))
     11.0
     """
+    if out_sharding is not None:
+        refuse_sharding("dot", out_sharding)
     return _dot("dot", a, b, precision, preferred_element_type)
 
 
@@ -202,6 +207,8 @@ def tensordot(a: Any, b: Any, axes: Any = 2, *, precision: Any = None, preferred
     >>> pnp.tensordot(pnp.ones((2, 3, 4)), pnp.ones((3, 4, 5))).shape
     (2, 5)
     """
+    if out_sharding is not None:
+        refuse_sharding("tensordot", out_sharding)
     x, y = promoted("tensordot", a, b)
     m, n = x.aval.ndim, y.aval.ndim
     if isinstance(axes, (tuple, list)) and len(axes) == 2:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
+from pullback._core.arguments import refuse_sharding
 from pullback._core.array import Array
 from pullback._core.errors import boundary
 from pullback._ops import compare
@@ -273,6 +274,8 @@ def einsum(subscripts: Any, /, *operands: Any, out: None = None, optimize: Any =
     >>> pnp.einsum("ij,j->i", pnp.array([[1., 2.], [3., 4.]]), pnp.array([1., 10.]))
     Array([21., 43.], dtype=float32)
     """
+    if out_sharding is not None:
+        refuse_sharding("einsum", out_sharding)
     if out is not None:
         raise NotImplementedError("einsum: the argument 'out' is not supported, arrays are immutable: use the result")
     if not isinstance(subscripts, str):

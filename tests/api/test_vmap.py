@@ -245,3 +245,24 @@ def test_names_of_axes():
         pb.vmap(lambda x: lax.psum(x, ("i",)), axis_name=("i",))(W)
     with pytest.raises(TypeError, match=r"vmap: axis_name must be a hashable name, .* got \['i'\] of type list"):
         pb.vmap(lambda x: x, axis_name=["i"])
+
+
+def test_axes_of_a_mesh_of_devices():
+    x = np.arange(3, dtype="float32")
+    for name in (None, "data", ("data", "model")):
+        np.testing.assert_array_equal(pb.vmap(pnp.sin, spmd_axis_name=name)(x), pnp.sin(x))
+    with pytest.raises(TypeError, match="vmap: spmd_axis_name must be the name of an axis"):
+        pb.vmap(pnp.sin, spmd_axis_name=3)
+
+
+@pytest.mark.parametrize("call", [
+    lambda x, s: pnp.matmul(x, x, out_sharding=s), lambda x, s: pnp.dot(x, x, out_sharding=s),
+    lambda x, s: pnp.tensordot(x, x, out_sharding=s), lambda x, s: pnp.einsum("ij,jk", x, x, out_sharding=s),
+    lambda x, s: pb.lax.dot(x, x, out_sharding=s),
+    lambda x, s: pb.lax.dot_general(x, x, (((1,), (0,)), ((), ())), out_sharding=s),
+    lambda x, s: pb.lax.reduce(x, np.float32(0), pb.lax.add, (0,), out_sharding=s)])
+def test_a_place_for_the_result_is_refused(call):
+    x = np.ones((2, 2), "float32")
+    assert np.isfinite(call(x, None)).all()
+    with pytest.raises(NotImplementedError, match="out_sharding must be None, got 'x'"):
+        call(x, "x")
