@@ -206,3 +206,14 @@ def test_second_derivatives_at_the_end_of_a_domain(name, at, second):
         for inner in MODES.values():
             for wrap in WRAPPERS.values():
                 assert float(wrap(outer(inner(fun)))(pnp.array(at))) == second
+
+
+def test_the_square_of_a_length_at_its_tip_to_second_order():
+    def squared(x):
+        return pnp.linalg.norm(x) ** 2
+
+    for inner in (pb.jacfwd, pb.jacrev):
+        assert np.isnan(np.diag(np.asarray(pb.jacfwd(inner(squared))(pnp.zeros(2))))).all()
+        # zero times what is not there, see docs/conventions.md
+        assert not np.asarray(pb.jacrev(inner(squared))(pnp.zeros(2))).any()
+    np.testing.assert_array_equal(np.asarray(pb.hessian(lambda x: x @ x)(pnp.zeros(2))), 2 * np.eye(2))
