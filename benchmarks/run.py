@@ -23,7 +23,8 @@ from peers import PACKAGES, version
 
 FIGURES = (
     "eager_grad", "first_grad", "first_transformer_grad", "lowering", "jit_call", "compiled_step", "chain",
-    "rule_overhead", "eager_rules", "scan_rule", "fixed_point", "checkpoint_time", "memory",
+    "rule_overhead", "eager_rules", "scan_rule", "fixed_point", "checkpoint_time", "memory", "nested_call", "odeint",
+    "likelihood", "many_leaves", "kept_memory",
 )
 OURS = "pullback"
 # Sizes from the largest down, by the figure's UNIT; what is below the last is written in it.

@@ -64,7 +64,7 @@ class ShortWay:
     def add(self, args: tuple, kwargs: dict, consts: Sequence[Any], program: Executable, out_tree: PyTreeDef) -> None:
         """Let calls with arguments of this structure and these types run the program."""
         leaves, key = self._read(args, kwargs)
-        if key is not None and not context.axis_sizes:
+        if not context.axis_sizes:
             types = tuple([_arrayed(x).aval for x in leaves])
             self._runs[config.tracing, key, types] = _run(program, types, out_tree, consts)
 
@@ -74,26 +74,21 @@ class ShortWay:
         self._recent[0] = _NO_CALL
 
     def _read(self, args: tuple, kwargs: dict) -> tuple[Sequence[Any], Any]:
-        """The leaves of a call's dynamic arguments, and what else its program depends on; None if unknown."""
-        try:
-            if self._split is None:
-                return _flatten((args, kwargs))
-            args, kwargs, statics = self._split(args, kwargs)
-            leaves, tree = _flatten((args, kwargs))
-            return leaves, (tree, statics)
-        except Exception:  # of a user's class, say: the general call tells of it
-            return (), None
+        """The leaves of a call's dynamic arguments, and what else its program depends on."""
+        if self._split is None:
+            return _flatten((args, kwargs))
+        args, kwargs, statics = self._split(args, kwargs)
+        leaves, tree = _flatten((args, kwargs))
+        return leaves, (tree, statics)
 
     def _other(self, args: tuple, kwargs: dict) -> Any:
         """The result of a call that is not quite like the last one; _MISS where no program is known for it."""
         state = config.tracing
-        leaves, key = self._read(args, kwargs)
-        if key is None:
-            return _MISS
         try:
+            leaves, key = self._read(args, kwargs)
             xs = [_arrayed(x) for x in leaves]
             run = self._runs[state, key, tuple(map(_aval, xs))]
-        except (KeyError, TypeError, ValueError, OverflowError):
+        except Exception:
             return _MISS  # it is new, or wrong: the general call says in which way
         for x in xs:
             put(x)
@@ -115,8 +110,11 @@ class ShortWay:
                             if count == len(args) and not kwargs:
                                 result = run(args)
                         else:
-                            leaves, key = read(args, kwargs)
-                            if key is not None and key == known:
+                            try:
+                                leaves, key = read(args, kwargs)
+                            except Exception:  # of a user's class, say: the general call tells of it
+                                return call_generally(args, kwargs)
+                            if key == known:
                                 result = run(leaves)
                         if result is not _MISS:
                             return result

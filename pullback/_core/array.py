@@ -160,7 +160,8 @@ class ConcreteArray(Array):
         if value is None:
             buffer = getattr(self, "_buffer", None)
             if buffer is not None:
-                value = self._value = _read_buffer(buffer, self.aval)
+                # not kept: what is read once, and freed, leaves its memory to the next
+                value = _read_buffer(buffer, self.aval)
         if dtype is None and not copy and type(value) is np.ndarray:
             return _read_only(value)
         return self._exported(dtype, copy)

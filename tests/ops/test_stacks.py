@@ -16,7 +16,9 @@ RIGHT = RNG.standard_normal((60, 3, 2)).astype(np.float32)
 
 OPERATIONS = {
     "inv": (pnp.linalg.inv, GENERAL), "solve": (lambda a: pnp.linalg.solve(a, RIGHT), GENERAL),
-    "det": (pnp.linalg.det, GENERAL), "slogdet": (lambda a: pnp.linalg.slogdet(a)[1], GENERAL),
+    # those of three rows and less have a formula
+    "det": (pnp.linalg.det, RNG.standard_normal((60, 5, 5)).astype(np.float32)),
+    "slogdet": (lambda a: pnp.linalg.slogdet(a)[1], GENERAL),
     "eigh": (pnp.linalg.eigh, POSITIVE), "svd": (pnp.linalg.svd, GENERAL), "qr": (pnp.linalg.qr, GENERAL),
     "eigvals": (pnp.linalg.eigvals, GENERAL), "lu": (linalg.lu, GENERAL),
     "triangular": (lambda a: linalg.solve_triangular(a, RIGHT, lower=True), POSITIVE),
