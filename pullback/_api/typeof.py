@@ -17,7 +17,7 @@ def typeof(x: Any) -> ShapedArray:
     >>> import pullback as pb
     >>> t = pb.typeof(pb.numpy.ones((2, 3)))
     >>> print(t, t.shape, t.dtype)
-    ShapedArray(f32[2,3]) (2, 3) float32
+    float32[2,3] (2, 3) float32
     """
     try:
         return aval_of(x)

@@ -108,7 +108,7 @@ class Jaxpr:
     >>> import pullback as pb
     >>> jaxpr = pb.make_jaxpr(lambda x: 2 * x)(1.).jaxpr
     >>> len(jaxpr.eqns), jaxpr.in_avals
-    (1, [ShapedArray(f32[], weak_type=True)])
+    (1, [ShapedArray(float32[], weak_type=True)])
     """
 
     __slots__ = ("constvars", "invars", "eqns", "outvars", "cache", "__weakref__")

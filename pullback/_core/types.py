@@ -21,7 +21,7 @@ class ShapedArray:
 
     >>> a = ShapedArray((2, 3), "float32")
     >>> a, a.ndim, a.size, a is ShapedArray((2, 3), np.dtype("float32"))
-    (ShapedArray(f32[2,3]), 2, 6, True)
+    (ShapedArray(float32[2,3]), 2, 6, True)
     """
 
     __slots__ = ("shape", "dtype", "weak_type", "ndim", "size", "_tangent", "_strong", "__weakref__")
@@ -52,7 +52,13 @@ class ShapedArray:
         return self
 
     def __repr__(self):
-        return f"ShapedArray({self.str_short()}{', weak_type=True' if self.weak_type else ''})"
+        return f"ShapedArray({self._named()}{', weak_type=True' if self.weak_type else ''})"
+
+    def __str__(self):
+        return f"{'~' * self.weak_type}{self._named()}"
+
+    def _named(self) -> str:
+        return f"{self.dtype.name}[{','.join(map(str, self.shape))}]"
 
     def str_short(self) -> str:
         """The type as jaxprs print it, such as `f32[3,4]`."""

@@ -200,6 +200,12 @@ def _plan(x_shape, y_shape, numbers):
             None if out == product else out, takes_threads(m, k, n))
 
 
+def is_wider(preferred: np.dtype | None, dtype: np.dtype) -> bool:
+    """Whether operands are converted to the dtype of the result before they are multiplied."""
+    return preferred is not None and (preferred.itemsize > dtype.itemsize or (
+        dtypes.is_inexact(preferred) and not dtypes.is_inexact(dtype)))
+
+
 def _dot_kernel(x, y, dimension_numbers, precision, preferred_element_type):
     dtype = x.dtype
     # half precision and narrow integers with a wider result accumulate in the wider type
@@ -207,7 +213,7 @@ def _dot_kernel(x, y, dimension_numbers, precision, preferred_element_type):
             preferred_element_type is not None or dtypes.is_inexact(dtype) or dtype.kind == "V"):
         wide = np.float32 if dtypes.is_inexact(dtype) else np.int32
         x, y = x.astype(wide), y.astype(wide)
-    if preferred_element_type is not None and preferred_element_type.itemsize > x.dtype.itemsize:
+    if is_wider(preferred_element_type, x.dtype):
         x, y = x.astype(preferred_element_type), y.astype(preferred_element_type)
     left, left_shape, right, right_shape, out, threads = _plan(x.shape, y.shape, dimension_numbers)
     if left is not None:

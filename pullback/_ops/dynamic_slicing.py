@@ -14,6 +14,7 @@ from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import canonical_shape, make_aval
 from pullback._core.zeros import Zero, zero_of
+from pullback._ops import elementwise
 from pullback._ops.assemble import concatenate
 from pullback._ops.compare import lt, select
 from pullback._ops.elementwise import add, scalar
@@ -32,6 +33,8 @@ from pullback._ops.shape import (
 )
 from pullback._ops.slicing import axis_of
 from pullback._xla.lowering import int_array
+
+_INDEX = np.dtype(np.int32)
 
 # --- starts ---
 
@@ -73,13 +76,27 @@ def start(name: str, i: Any, length: int, allow_negative: bool = True) -> Array:
     index = lift(i)
     if index.aval.ndim or not dtypes.is_integer(index.aval.dtype):
         raise TypeError(f"{name}: starts must be integer scalars, got {index.aval.str_short()}")
-    if not allow_negative or index.aval.dtype.kind == "u":
+    if index.aval.dtype.kind == "u":
+        if isinstance(index, ConcreteArray):
+            return start(name, int(index.value), length)
+        return as_index(index) if index.aval.dtype.itemsize >= 4 else index
+    if not allow_negative:
         return index
     if isinstance(index, ConcreteArray):
         return start(name, int(index.value), length)
     if length > dtypes.iinfo(index.aval.dtype).max:
         index = convert_element_type(index, np.int32)
     return select(lt(index, scalar(index, 0)), add(index, scalar(index, length)), index)
+
+
+def as_index(x: Array) -> Array:
+    """Traced positions as int32; what is beyond its range stays out of bounds."""
+    dtype = x.aval.dtype
+    if dtype.itemsize >= 4 and dtype != _INDEX:
+        limits = np.iinfo(np.int32)
+        x = elementwise.min(x, scalar(x, limits.max))
+        x = x if dtype.kind == "u" else elementwise.max(x, scalar(x, limits.min))
+    return convert_element_type(x, _INDEX)
 
 
 def _check_starts(name: str, x, sizes, starts) -> None:

@@ -137,7 +137,9 @@ def _addresses(shape, indices, numbers: GatherDimensionNumbers, sizes, clip: boo
             start = np.arange(batch[axis]).reshape([-1 if a == axis else 1 for a in range(nb)])
         elif d in component:
             start = indices[..., component[d]]
-            if start.dtype.kind not in "iu" or start.dtype.itemsize < 4 or start.dtype == np.uint64:
+            if start.dtype == np.uint64:
+                start = np.minimum(start, np.uint64(2**63 - 1)).astype(np.int64)
+            elif start.dtype.kind not in "iu" or start.dtype.itemsize < 4:
                 start = start.astype(np.int64)
             last = shape[d] - sizes[d]
             if start.size and (start.min() < 0 or start.max() > last):

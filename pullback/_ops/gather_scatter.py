@@ -36,7 +36,7 @@ from pullback._ops.shape import (
     reshape,
     zeros_like_aval,
 )
-from pullback._xla.lowering import int_array
+from pullback._xla.lowering import Block, Value, int_array
 
 # --- what gather and scatter have in common ---
 
@@ -91,6 +91,15 @@ def _clamped(ctx, x, indices, numbers, sizes):
     return ctx.op("stablehlo.clamp", [low, indices, high], indices.aval)
 
 
+def signed(ctx: Block, indices: Value) -> Value:
+    """Indices as numbers that XLA reads right: it takes unsigned ones for signed, narrow ones for what they hold."""
+    dtype = indices.aval.dtype
+    wide = np.dtype(np.int64 if dtype.itemsize == 8 else np.int32)
+    if dtype.kind == "u" and dtype.itemsize >= 4:
+        indices = ctx.op("stablehlo.minimum", [indices, ctx.full_like(indices, dtypes.iinfo(wide).max)])
+    return ctx.convert(indices, wide)
+
+
 def _bracket(values: Sequence[int]) -> str:
     return "[" + ", ".join(map(str, values)) + "]"
 
@@ -140,6 +149,7 @@ def _gather_lower(ctx, x, indices, dimension_numbers, slice_sizes, mode, fill_va
                   unique_indices):
     n = dimension_numbers
     out = ctx.out_avals[0]
+    indices = signed(ctx, indices)
     attrs = (f"dimension_numbers = #stablehlo.gather<offset_dims = {_bracket(n.offset_dims)}, "
              f"collapsed_slice_dims = {_bracket(n.collapsed_slice_dims)}, "
              f"operand_batching_dims = {_bracket(n.operand_batching_dims)}, "
@@ -256,8 +266,7 @@ def _scatter_lower(op):
     def lower(ctx, x, indices, updates, dimension_numbers, mode, indices_are_sorted, unique_indices):
         n = dimension_numbers
         out = ctx.out_avals[0]
-        if indices.aval.dtype.itemsize < 4:  # some of XLA's code compares them with lengths that they cannot hold
-            indices = ctx.convert(indices, np.dtype(np.int32))
+        indices = signed(ctx, indices)
         if mode is CLIP and n.scatter_dims_to_operand_dims:
             sizes = window_sizes(n, x.aval.ndim, updates.aval.shape)
             indices = _clamped(ctx, x, indices, GatherDimensionNumbers(*n), sizes)

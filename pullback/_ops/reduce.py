@@ -81,10 +81,10 @@ def _reduction(name: str, kernel, op: str, identity, accepts) -> Primitive:
 
 def _extreme_kernel(ufunc, initial):
     def kernel(x, axes):
-        if x.dtype.kind == "V" or x.size == 0:
+        if x.dtype.isbuiltin != 1 or x.size == 0:
             # extended floats reduce in float32, which holds them all; an empty maximum is the identity
             wide = x
-            if x.dtype.kind == "V":
+            if x.dtype.isbuiltin != 1:
                 wide = x.astype(np.float32 if dtypes.is_float(x.dtype) else np.int32)
             return np.asarray(ufunc.reduce(wide, axes, initial=initial(x.dtype))).astype(x.dtype)
         return ufunc.reduce(x, axes)
@@ -267,7 +267,7 @@ def _arg_extreme(name: str, find, direction: str, identity) -> Primitive:
         return make_aval(x.shape[:axis] + x.shape[axis + 1:], index_dtype)
 
     def kernel(x, axes, index_dtype):
-        if x.dtype.kind == "V":
+        if x.dtype.isbuiltin != 1:
             x = x.astype(np.float32 if dtypes.is_float(x.dtype) else np.int32)
         return find(x, axis=axes[0]).astype(index_dtype)
 

@@ -91,7 +91,7 @@ def _sort_type(*xs, dimension, is_stable, num_keys):
 
 def comparable(x):
     """A NumPy value with the same order, in a dtype that NumPy sorts."""
-    if x.dtype.kind == "V":
+    if x.dtype.isbuiltin != 1:
         return x.astype(np.float32 if dtypes.is_float(x.dtype) else np.int32)
     return x
 

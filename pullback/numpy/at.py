@@ -258,7 +258,7 @@ def _at_once(x: ConcreteArray, key: Any, v: ConcreteArray, combine: Callable | N
         else:
             # the kernel of scatter is faster than ufunc.at
             return None
-    except (IndexError, TypeError, ValueError, UnknownIndex):
+    except (IndexError, TypeError, ValueError, OverflowError, UnknownIndex):
         return None
     finally:
         numpy_state.leave(token)

@@ -13,7 +13,7 @@ from pullback._core.errors import boundary
 from pullback._ops.assemble import concatenate
 from pullback._ops.compare import and_p
 from pullback._ops.conv import conv_general_dilated
-from pullback._ops.dot import canonical_precision, dot_general_p
+from pullback._ops.dot import canonical_precision, dot_general_p, is_wider
 from pullback._ops.elementwise import mul_p, neg, sub
 from pullback._ops.families import broadcast_shapes
 from pullback._ops.shape import broadcast_to, convert_element_type, move_axis, reshape, transpose
@@ -46,8 +46,10 @@ def contract(x: Array, y: Array, numbers: Any, precision: Any, preferred: Any) -
 
 def _scaled(x: Array, y: Array, preferred: Any) -> Array:
     """The product with a 0-d operand."""
+    if preferred is not None and is_wider(dtypes.resolve(preferred), x.aval.dtype):
+        x, y = (convert_element_type(v, dtypes.requested_dtype(preferred)) for v in (x, y))
     z = (and_p if x.aval.dtype.kind == "b" else mul_p).bind(x, y)
-    return z if preferred is None else convert_element_type(z, preferred)
+    return z if preferred is None else convert_element_type(z, dtypes.requested_dtype(preferred))
 
 
 # --- matmul: leading axes broadcast ---
@@ -260,7 +262,17 @@ def matvec(x1: Any, x2: Any, /) -> Array:
     >>> pnp.matvec(pnp.ones((5, 2, 3)), pnp.ones(3)).shape
     (5, 2)
     """
-    return contracted("matvec", "...mn,...n->...m", (x1, x2))
+    x, y = as_operand(x1, "matvec", 0), as_operand(x2, "matvec", 1)
+    _check_inner("matvec", x, y, -1, -1)
+    return contracted("matvec", "...mn,...n->...m", (x, y))
+
+
+def _check_inner(name: str, x: Array, y: Array, left: int, right: int) -> None:
+    """Refuse axes to sum over that have two lengths, of which one is 1: `einsum` would stretch it."""
+    a, b = x.aval.shape, y.aval.shape
+    if len(a) >= -left and len(b) >= -right and a[left] != b[right]:
+        raise ValueError(f"{name}: axis {left} of the first operand and axis {right} of the second must have one "
+                         f"length, got shapes {a} and {b}")
 
 
 @boundary
@@ -273,7 +285,9 @@ def vecmat(x1: Any, x2: Any, /) -> Array:
     >>> pnp.vecmat(pnp.ones(2), pnp.ones((5, 2, 3))).shape
     (5, 3)
     """
-    return contracted("vecmat", "...m,...mn->...n", (_conjugated("vecmat", x1), x2))
+    x, y = _conjugated("vecmat", x1), as_operand(x2, "vecmat", 1)
+    _check_inner("vecmat", x, y, -1, -2)
+    return contracted("vecmat", "...m,...mn->...n", (x, y))
 
 
 @boundary

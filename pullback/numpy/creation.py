@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, ConcreteArray, from_numpy, lift, scalar_array
+from pullback._core.array import Array, ConcreteArray, array_of, from_numpy, lift, scalar_array
 from pullback._core.dlpack import from_exporter
 from pullback._core.errors import boundary, kind_of
 from pullback._core.numpy_state import silenced
@@ -70,7 +70,7 @@ def asarray(a: Any, dtype: Any = None, order: str | None = None, *, copy: bool |
     >>> pnp.asarray([True, False])
     Array([ True, False], dtype=bool)
     """
-    if dtype is None and isinstance(a, Array):
+    if dtype is None and not copy and isinstance(a, Array):
         return a
     if order not in (None, "K", "A", "C"):
         raise NotImplementedError(f"asarray: order must be 'K', 'A' or 'C', arrays have no memory order; got {order!r}")
@@ -87,7 +87,8 @@ def as_array(name: str, x: Any) -> Array:
 def _convert(name: str, x: Any, dtype: Any, copy: bool | None) -> Array:
     target = None if dtype is None else dtypes.requested_dtype(dtype)
     if isinstance(x, Array):
-        return x if target is None else shape_ops.convert_element_type(x, target)
+        y = x if target is None else shape_ops.convert_element_type(x, target)
+        return copied(x) if copy and y is x else y
     if copy is False:
         raise ValueError(f"{name}: copy=False asks for an array that shares memory with a {type(x).__name__}, but what "
                          "an array holds is never shared: leave copy out")
@@ -202,7 +203,7 @@ def _stacked(name: str, x: Any, dtype: np.dtype) -> Array:
 
 @boundary
 def copy(a: Any, order: str | None = None) -> Array:
-    """A copy of `a`; arrays are immutable, so for an array there is nothing to do.
+    """A copy of `a`, which lives on where `a` is donated to a compiled function or deleted.
 
     TypeError for what is none, nor numbers in lists.
 
@@ -210,7 +211,15 @@ def copy(a: Any, order: str | None = None) -> Array:
     >>> pnp.copy(pnp.arange(2))
     Array([0, 1], dtype=int32)
     """
-    return _convert("copy", a, None, None)
+    return _convert("copy", a, None, True)
+
+
+def copied(x: Array) -> Array:
+    """A concrete array with data of its own; a traced value as it is, for it cannot be donated."""
+    if not isinstance(x, ConcreteArray):
+        return x
+    value = x.value
+    return array_of(x.aval, value if isinstance(value, np.generic) else np.array(value))
 
 
 @boundary

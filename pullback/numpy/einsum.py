@@ -19,7 +19,7 @@ from pullback._core.array import Array
 from pullback._core.errors import boundary
 from pullback._ops import compare
 from pullback._ops.assemble import broadcasted_iota
-from pullback._ops.dot import canonical_precision, dot_general_p
+from pullback._ops.dot import canonical_precision, dot_general_p, is_wider
 from pullback._ops.elementwise import mul_p
 from pullback._ops.families import scalar_like
 from pullback._ops.reduce import reduce_or_p
@@ -304,7 +304,7 @@ def contracted(name: str, subscripts: str, operands: Sequence[Any], first: int =
     terms, result = _parse(name, subscripts, tuple([x.aval.ndim for x in arrays]))
     sizes = _sizes(name, subscripts, terms, [x.aval.shape for x in arrays])
     preferred = None if preferred_element_type is None else dtypes.requested_dtype(preferred_element_type)
-    if preferred is not None and preferred.itemsize > dtype.itemsize and not _is_one_product(terms, result):
+    if preferred is not None and is_wider(preferred, dtype) and not _is_one_product(terms, result):
         # sums and plain products are computed in their operands' dtype
         arrays = [convert_element_type(x, preferred) for x in arrays]
     params = {"precision": canonical_precision(precision), "preferred_element_type": preferred}

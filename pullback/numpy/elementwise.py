@@ -22,7 +22,7 @@ from pullback._core.primitive import Primitive
 from pullback._core.trace import Tracer, context
 from pullback._core.types import ShapedArray, make_aval
 from pullback._ops.families import broadcast_shapes
-from pullback._ops.shape import convert_element_type_p
+from pullback._ops.shape import convert_element_type, convert_element_type_p
 
 PYTHON_SCALARS = frozenset({bool, int, float, complex})
 _BOOL, _INT = np.dtype(bool), np.dtype(int)
@@ -30,11 +30,16 @@ _PLAN_LIMIT = 4096
 
 
 class Domain(NamedTuple):
-    """What a function computes in: `adapt` maps the promoted (dtype, weak) to it, `accepts` says whether it may."""
+    """What a function computes in: `adapt` maps the promoted (dtype, weak) to it, `accepts` says whether it may.
+
+    With `strong`, the result is weak only if all operands are, bools aside: an int8 and a Python float give a strong
+    float32.
+    """
 
     adapt: Callable[[np.dtype, bool], tuple[np.dtype, bool]]
     accepts: Callable[[np.dtype], bool]
     description: str
+    strong: bool = False
 
 
 def _same(dtype, weak):
@@ -56,7 +61,9 @@ NUMBER_FROM_BOOL = Domain(_bool_to_int, lambda dtype: True, "a number")
 REAL_FROM_BOOL = Domain(_bool_to_int, _is_real, "a real number")
 INEXACT = Domain(dtypes.to_inexact, lambda dtype: True, "a number")
 FLOAT = Domain(dtypes.to_inexact, dtypes.is_float, "a real number")
+STRONG_INEXACT, STRONG_FLOAT = INEXACT._replace(strong=True), FLOAT._replace(strong=True)
 INTEGER = Domain(_same, dtypes.is_integer, "an integer dtype")
+STRONG_INTEGER = INTEGER._replace(strong=True)
 INTEGER_FROM_BOOL = Domain(_bool_to_int, dtypes.is_integer, "an integer dtype")
 BITS = Domain(_same, lambda dtype: dtype == _BOOL or dtypes.is_integer(dtype), "an integer dtype or bool")
 
@@ -111,6 +118,8 @@ def common_dtype(name: str, domain: Domain, avals: list[ShapedArray]) -> tuple[n
     """The (dtype, weak) that a function of operands of these types computes in."""
     dtype, weak = dtypes.promote(*[(aval.dtype, aval.weak_type) for aval in avals])
     dtype, weak = domain.adapt(dtype, weak)
+    if domain.strong and weak:
+        weak = all(aval.weak_type or aval.dtype == _BOOL for aval in avals)
     if not domain.accepts(dtype):
         raise TypeError(f"{name}: expected {domain.description}, got "
                         f"{', '.join(aval.str_short() for aval in avals)}")
@@ -124,6 +133,9 @@ def promote_operands(name: str, domain: Domain, *args: Any) -> list[Array]:
     avals = [scalar_aval(int) if type(x) is int else x.aval for x in lifted]
     dtype, weak = common_dtype(name, domain, avals)
     check_shapes(name, avals)
+    if not weak:
+        lifted = [convert_element_type(x, x.aval.dtype) if isinstance(x, Array) and x.aval.weak_type and (
+            domain.strong or (type(x) is ConcreteArray and not x.aval.ndim)) else x for x in lifted]
     return [constant(x, make_aval((), dtype, weak)) if type(x) is int else cast(x, dtype, weak) for x in lifted]
 
 

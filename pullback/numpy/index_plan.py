@@ -18,11 +18,13 @@ from pullback._core.trace import Tracer
 from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import concatenate
 from pullback._ops.compare import lt, select
+from pullback._ops.dynamic_slicing import as_index
 from pullback._ops.elementwise import add, scalar
 from pullback._ops.families import broadcast_shapes
 from pullback._ops.gather_numpy import GatherDimensionNumbers
 
 _INT32 = np.dtype(np.int32)
+_FAR = 2**40  # beyond the length of any axis
 
 
 class Plan(NamedTuple):
@@ -126,7 +128,9 @@ def read_index(x_shape: tuple[int, ...], key: Any, clamp: bool, wrap: bool = Tru
         strides.append(1)
         axes.append(len(middle))
         origins.append(origin)
-        positions.append(counted(np.asarray(value, np.int64) if kind == "int" else value, n, wrap))
+        if kind == "int":
+            value = np.asarray(min(max(value, -_FAR), _FAR), np.int64)
+        positions.append(counted(value, n, wrap))
         middle.append(n)
     common = broadcast_shapes("indexing", *[np.shape(_aval_like(p)) for p in positions]) if positions else ()
     together = not arrays or all(b - a <= 1 for a, b in zip(origins, origins[1:]))  # noqa: RUF007
@@ -241,7 +245,7 @@ def _slice_bounds(s: slice, n: int) -> tuple[int, int, int]:
 def counted(p: Any, n: int, wrap: bool) -> Any:
     """Positions that count from the beginning of an axis of length n."""
     if isinstance(p, np.ndarray):
-        return np.where(p < 0, p + n, p) if wrap and p.dtype.kind == "i" else p
+        return np.where(p < 0, p.astype(np.int64) + n, p) if wrap and p.dtype.kind in "iV" else p
     if p.aval.dtype.kind != "u" and wrap:
         if n > dtypes.iinfo(p.aval.dtype).max:
             p = shape_ops.convert_element_type(p, _INT32)
@@ -249,19 +253,26 @@ def counted(p: Any, n: int, wrap: bool) -> Any:
     return p
 
 
+def within_int32(p: np.ndarray) -> np.ndarray:
+    """Positions that int32 can hold; what is beyond stays out of bounds."""
+    limits = np.iinfo(np.int32)
+    if p.dtype.kind == "u":
+        return np.minimum(p, limits.max) if p.dtype.itemsize >= 4 else p
+    return np.clip(p, limits.min, limits.max) if p.dtype.itemsize > 4 else p
+
+
 def index_vectors(positions: tuple[Any, ...], common: tuple[int, ...]) -> Array:
     """The positions as vectors along the last axis of one array."""
     if all(isinstance(p, np.ndarray) for p in positions):
-        limits = np.iinfo(np.int32)
         stacked = np.empty((*common, len(positions)), np.int32)
         for k, p in enumerate(positions):
-            stacked[..., k] = np.clip(p, limits.min, limits.max) if p.dtype.itemsize > 4 else p
+            stacked[..., k] = within_int32(p)
         return from_numpy(stacked)
     columns = []
     for p in positions:
-        p = lift(p.astype(np.int32)) if isinstance(p, np.ndarray) else p
+        p = lift(within_int32(p).astype(np.int32)) if isinstance(p, np.ndarray) else p
         if p.aval.dtype != _INT32 and (len(positions) > 1 or p.aval.dtype.itemsize < 4):
-            p = shape_ops.convert_element_type(p, _INT32)
+            p = as_index(p)
         columns.append(shape_ops.reshape(shape_ops.broadcast_to(p, common), (*common, 1)))
     return concatenate(columns, len(common))
 

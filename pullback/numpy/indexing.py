@@ -25,7 +25,7 @@ from pullback._ops.gather_numpy import CLIP, FILL, PROMISE, GatherDimensionNumbe
 from pullback._ops.gather_scatter import gather_p
 from pullback._ops.slicing import rev, slice_p
 from pullback.numpy.elementwise import as_operand
-from pullback.numpy.index_plan import Plan, counted, dimension_numbers, index_vectors, read_index
+from pullback.numpy.index_plan import Plan, counted, dimension_numbers, index_vectors, read_index, within_int32
 from pullback.numpy.logic import truth
 from pullback.numpy.positions import true_positions
 from pullback.numpy.reductions import one_axis, refuse_out
@@ -43,7 +43,7 @@ def getitem(x: Array, key: Any) -> Array:
             # NumPy itself, where all is known and lies inside; what it refuses is looked at more closely below
             plain = numpy_index(key)
             out: Any = x.value[plain]  # type: ignore[index]
-        except (IndexError, TypeError, UnknownIndex):
+        except (IndexError, TypeError, OverflowError, UnknownIndex):
             pass
         else:
             aval = x.aval
@@ -110,7 +110,8 @@ def gathered(x: Array, plan: Plan, mode: GatherScatterMode, fill_value: Any = No
     if single and mode is not FILL and 0 not in plan.shape:
         starts: list[Any] = [0] * y.aval.ndim
         for axis, p in zip(plan.axes, plan.positions, strict=True):
-            starts[axis] = start("indexing", p, plan.middle[axis], allow_negative=False)
+            starts[axis] = start("indexing", int(p) if isinstance(p, np.ndarray) else p, plan.middle[axis],
+                                 allow_negative=False)
         sizes = tuple(1 if i in plan.axes else n for i, n in enumerate(plan.middle))
         return shape_ops.reshape(dynamic_slice(y, starts, sizes, allow_negative_indices=False), plan.shape)
     numbers, sizes = dimension_numbers(plan)
@@ -151,7 +152,7 @@ def take(a: Any, indices: Any, axis: int | None = None, out: None = None, mode: 
     """
     refuse_out("take", out)
     x = as_operand(a, "take", 0)
-    index = as_operand(np.asarray(indices) if isinstance(indices, (list, tuple)) else indices, "take", 1)
+    index = positions_of("take", np.asarray(indices) if isinstance(indices, (list, tuple)) else indices)
     if axis is None:
         x, i = shape_ops.reshape(x, (x.aval.size,)), 0
     else:
@@ -162,7 +163,9 @@ def take(a: Any, indices: Any, axis: int | None = None, out: None = None, mode: 
     if n == 0 and index.aval.size:
         raise IndexError(f"take: axis {i} of shape {x.aval.shape} has length 0, so nothing can be taken from it")
     if mode == "wrap":
-        index, mode = remainder(index, n), "promise_in_bounds"
+        # a narrow dtype might not hold the length
+        narrow = index.aval.dtype.itemsize < 4
+        index, mode = remainder(shape_ops.convert_element_type(index, int) if narrow else index, n), "promise_in_bounds"
     elif mode == "raise":
         known = index.concrete("take with mode 'raise' (use 'fill', 'clip' or 'wrap')") if isinstance(index, Tracer) \
             else index
@@ -180,6 +183,13 @@ def take(a: Any, indices: Any, axis: int | None = None, out: None = None, mode: 
     return gathered(x, plan, mode_of("take", mode), fill_value, indices_are_sorted, unique_indices)
 
 
+def positions_of(name: str, indices: Any) -> Array:
+    """`as_operand` of positions: NumPy's 64 bits are not cut off, but stay out of bounds."""
+    if isinstance(indices, (np.ndarray, np.generic)) and indices.dtype.kind in "iu":
+        indices = within_int32(np.asarray(indices))
+    return as_operand(indices, name, 1)
+
+
 def _known(x: Array) -> Any:
     value = x.known() if isinstance(x, Tracer) else x
     return x if value is None else np.asarray(value.value)  # type: ignore[attr-defined]
@@ -188,7 +198,7 @@ def _known(x: Array) -> Any:
 def along_axis(name: str, arr: Array, indices: Any, axis: int | None, wrap: bool
                ) -> tuple[Array, Array, GatherDimensionNumbers, int]:
     """Operand and index vectors of a gather of one element per index along an axis, the other axes running along."""
-    index = as_operand(indices, name, 1)
+    index = positions_of(name, indices)
     if not dtypes.is_integer(index.aval.dtype):
         raise TypeError(f"{name}: indices must be integers, got {index.aval.str_short()}")
     if axis is None:

@@ -15,8 +15,8 @@ from pullback._ops.elementwise import scalar
 from pullback.numpy.elementwise import (
     ANY,
     BITS,
-    INTEGER,
     INTEGER_FROM_BOOL,
+    STRONG_INTEGER,
     as_operand,
     binary,
     check_shapes,
@@ -168,7 +168,7 @@ def bitwise_count(x: Any, /) -> Array:
     return shape.convert_element_type(c.population_count_p.bind(x), np.uint8)
 
 
-@elementwise(INTEGER)
+@elementwise(STRONG_INTEGER)
 def gcd(x1: Any, x2: Any) -> Array:
     """The greatest common divisor of |x1| and |x2|; 0 of two zeros.
 
@@ -179,7 +179,7 @@ def gcd(x1: Any, x2: Any) -> Array:
     return special.gcd(x1, x2)
 
 
-@elementwise(INTEGER)
+@elementwise(STRONG_INTEGER)
 def lcm(x1: Any, x2: Any) -> Array:
     """The least common multiple of |x1| and |x2|; 0 where either is 0.
 

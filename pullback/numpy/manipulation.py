@@ -16,7 +16,7 @@ from pullback._ops.elementwise import scalar, sub
 from pullback._ops.families import broadcast_shapes as broadcast
 from pullback._ops.shape import shape_of
 from pullback._ops.slicing import rev, slice_in_dim
-from pullback.numpy.creation import asarray
+from pullback.numpy.creation import asarray, copied
 from pullback.numpy.elementwise import as_operand
 from pullback.numpy.reductions import axes_of, one_axis
 from pullback.numpy.ufuncs import remainder
@@ -92,7 +92,8 @@ def ravel(a: Any, order: str = "C") -> Array:
     Array([1., 1., 1., 1.], dtype=float32)
     """
     x = as_operand(a, "ravel", 0)
-    return reshaped("ravel", x, (x.aval.size,), "C" if order == "K" else order)
+    y = reshaped("ravel", x, (x.aval.size,), "C" if order == "K" else order)
+    return copied(x) if y is x is a else y
 
 
 @boundary

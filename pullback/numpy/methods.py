@@ -31,6 +31,7 @@ from pullback.numpy import (
 )
 from pullback.numpy.array_api import array_namespace
 from pullback.numpy.at import At
+from pullback.numpy.creation import copied
 
 
 class SingleDeviceSharding:
@@ -173,7 +174,7 @@ def _astype(self: Array, dtype: Any, copy: bool = False, device: Any = None) -> 
     dtype('int32')
     """
     creation.check_device("astype", device)
-    return types.astype(self, dtype)
+    return types.astype(self, dtype, copy=copy)
 
 
 def _real(self: Array) -> Array:
@@ -198,14 +199,16 @@ def _imag(self: Array) -> Array:
 
 
 def _copy(self: Array) -> Array:
-    """A copy; arrays are immutable, so it is the array itself.
+    """A copy, which lives on where the array is donated to a compiled function or deleted.
 
     >>> import pullback.numpy as pnp
     >>> x = pnp.ones(2)
-    >>> x.copy() is x
-    True
+    >>> y = x.copy()
+    >>> x.delete()
+    >>> y
+    Array([1., 1.], dtype=float32)
     """
-    return self
+    return copied(self)
 
 
 # --- devices ---

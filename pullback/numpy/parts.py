@@ -15,6 +15,7 @@ from pullback._ops.elementwise import scalar
 from pullback.numpy.elementwise import (
     FLOAT,
     INEXACT,
+    STRONG_FLOAT,
     as_operand,
     cast,
     common_dtype,
@@ -245,7 +246,7 @@ def spacing(x: Any, /) -> Array:
     return e.sub_p.bind(special.nextafter(x, away), x)
 
 
-@elementwise(FLOAT)
+@elementwise(STRONG_FLOAT)
 def heaviside(x1: Any, x2: Any, /) -> Array:
     """The step function: 0 for negative `x1`, 1 for positive, `x2` at 0, nan at nan.
 

@@ -19,6 +19,10 @@ from pullback.numpy.elementwise import INEXACT, as_operand, integer, promote_ope
 from pullback.numpy.reductions import one_axis
 from pullback.numpy.ufuncs import log10, power, sign
 
+_WIDER: dict[np.dtype, np.dtype] = {
+    dtypes.bfloat16: np.dtype(np.float32), np.dtype(np.float16): np.dtype(np.float32),
+    np.dtype(np.float32): np.dtype(np.float64), np.dtype(np.complex64): np.dtype(np.complex128)}
+
 __all__ = ["arange", "linspace", "logspace", "geomspace"]
 
 
@@ -109,6 +113,10 @@ def _spaced(name: str, start: Any, stop: Any, num: Any, endpoint: bool, dtype: A
     low, high = (shape_ops.convert_element_type(x, kind) for x in (low, high))
     gaps = num - 1 if endpoint else num
     distance = div(sub(high, low), scalar(low, gaps)) if gaps > 0 else scalar(low, np.nan)
+    # computed in the next wider dtype, so that what has an exact value gets it
+    given = kind
+    kind = _WIDER.get(kind, kind)
+    low, high = (shape_ops.convert_element_type(x, kind) for x in (low, high))
     rank = max(low.aval.ndim, high.aval.ndim)
     shape = np.broadcast_shapes(low.aval.shape, high.aval.shape)
     if num == 0:
@@ -123,6 +131,7 @@ def _spaced(name: str, start: Any, stop: Any, num: Any, endpoint: bool, dtype: A
             t, rest = (shape_ops.convert_element_type(x, kind) for x in (t, rest))
         out = shape_ops.broadcast_to(add(mul(low, rest), mul(high, t)), (num, *shape))
     out = shape_ops.move_axis(out, 0, one_axis(name, axis, rank + 1))
+    out = shape_ops.convert_element_type(out, given)
     if dtypes.is_integer(target):
         out = floor(out)
     return shape_ops.convert_element_type(out, target), distance

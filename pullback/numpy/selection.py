@@ -11,6 +11,7 @@ from pullback._core.errors import boundary, fold
 from pullback._ops import compare as c
 from pullback._ops import elementwise as e
 from pullback._ops import reduce, shape, trig
+from pullback._ops.assemble import bitcast_convert_type
 from pullback._ops.elementwise import scalar
 from pullback.numpy.elementwise import (
     ANY,
@@ -144,11 +145,14 @@ def _near(name: str, a: Any, b: Any, rtol: Any, atol: Any, equal_nan: bool) -> A
     x, y = promote_operands(name, NUMBER_FROM_BOOL, a, b)
     dtype = x.aval.dtype
     same = c.eq_p.bind(x, y)
-    unsigned = dtype.kind == "u"
     if not dtypes.is_inexact(dtype):
         real = dtypes.to_inexact(dtype, False)[0]
         distance = e.sub_p.bind(e.max_p.bind(x, y), e.min_p.bind(x, y))
-        size = y if unsigned else trig.abs_p.bind(y)
+        size = y
+        if dtypes.iinfo(dtype).min:
+            # the distance of two signed integers, and the size of the least one, are unsigned
+            unsigned = dtypes.resolve(f"u{dtype.name}")
+            distance, size = (bitcast_convert_type(v, unsigned) for v in (distance, trig.abs_p.bind(y)))
         distance, size = _in_dtype(distance, real), _in_dtype(size, real)
     else:
         distance, size = trig.abs_p.bind(e.sub_p.bind(x, y)), trig.abs_p.bind(y)

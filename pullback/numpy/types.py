@@ -16,6 +16,7 @@ from pullback._ops.slicing import slice_in_dim
 from pullback._ops.trig import complex as make_complex
 from pullback._ops.trig import imag, real_dtype
 from pullback._ops.trig import real as real_part
+from pullback.numpy.creation import copied
 from pullback.numpy.elementwise import as_operand
 from pullback.numpy.reductions import axes_of
 
@@ -84,7 +85,8 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = False, device: Any = None) -> 
         target = dtypes.requested_dtype(dtype, float)
     if dtypes.is_complex(x.aval.dtype) and not dtypes.is_complex(target) and target.kind != "b":
         x = real_part(x)
-    return shape_ops.convert_element_type(x, target)
+    y = shape_ops.convert_element_type(x, target)
+    return copied(x) if copy and y is x else y
 
 
 def iscomplexobj(x: Any) -> bool:

@@ -18,13 +18,17 @@ from pullback._ops import bases, lengths, sigmoids, special, trig
 from pullback._ops import compare as c
 from pullback._ops import elementwise as e
 from pullback._ops.elementwise import scalar
+from pullback._ops.shape import convert_element_type
 from pullback.numpy.elementwise import (
     ANY,
     FLOAT,
     INEXACT,
     NUMBER,
     NUMBER_FROM_BOOL,
+    PYTHON_SCALARS,
     REAL_FROM_BOOL,
+    STRONG_FLOAT,
+    STRONG_INEXACT,
     as_operand,
     binary,
     cast,
@@ -165,7 +169,14 @@ def power(x: Any, y: Any, /) -> Array:
     try:
         kind = type(y)
         if kind is not int and not isinstance(y, np.integer):
-            return _general_power(x, y)
+            z = _general_power(x, y)
+            if z.aval.weak_type and kind not in PYTHON_SCALARS:
+                # exponents that are an array of integers make the result strong, as in JAX
+                exponent = as_operand(y, "power", 1).aval
+                strong = dtypes.is_integer(exponent.dtype) and not exponent.weak_type
+                if not dtypes.is_inexact(exponent.dtype) and (strong or not dtypes.is_inexact(z.aval.dtype)):
+                    return convert_element_type(z, z.aval.dtype)
+            return z
         if not isinstance(x, Array):
             x = as_operand(x, "power", 0)
         dtype = x.aval.dtype
@@ -320,7 +331,7 @@ def _logaddexp_complex(x: Array, y: Array) -> Array:
     return trig.complex_p.bind(trig.real_p.bind(value), angle)
 
 
-@elementwise(INEXACT)
+@elementwise(STRONG_INEXACT)
 def logaddexp2(x: Any, y: Any, /) -> Array:
     """`log2(2**x + 2**y)` without overflow; its derivatives are safe at infinite operands.
 
@@ -345,7 +356,7 @@ arctan2 = binary("arctan2", lengths.atan2_p, FLOAT, """The angle of the point `(
 atan2 = arctan2
 
 
-hypot = binary("hypot", lengths.hypot_p, FLOAT, """`sqrt(x**2 + y**2)` without overflow; infinite if either is.
+hypot = binary("hypot", lengths.hypot_p, STRONG_FLOAT, """`sqrt(x**2 + y**2)` without overflow; infinite if either is.
 
     The gradient at the origin, where the surface has its tip, is 0, and the second derivative there nan.
 

@@ -82,7 +82,8 @@ def put(a: Any, ind: Any, v: Any, mode: str | None = None, *, inplace: bool = Tr
         return x
     index = shape_ops.reshape(index, (count,))
     if mode == "wrap":
-        index, mode = remainder(index, size), None
+        narrow = index.aval.dtype.itemsize < 4  # it might not hold the size
+        index, mode = remainder(shape_ops.convert_element_type(index, int) if narrow else index, size), None
     elif mode not in (None, "clip"):
         raise ValueError(f"put: mode must be None, 'clip' or 'wrap', got {mode!r}")
     values = resize(values, (count,))

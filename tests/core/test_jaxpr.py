@@ -74,7 +74,7 @@ def test_a_result_of_the_wrong_type(jaxpr, aval):
     wrong = Var(aval)
     jaxpr.eqns[-1] = jaxpr.eqns[-1].replace(outvars=[wrong])
     jaxpr.outvars[:] = [wrong]
-    refused(jaxpr, r"'\w+' gives .*f32\[\].*but its equation binds")
+    refused(jaxpr, r"'\w+' gives .*float32\[\].*but its equation binds")
 
 
 def test_too_many_results(jaxpr):
@@ -95,7 +95,7 @@ def test_literals_are_scalars_of_their_type(jaxpr):
     jaxpr.eqns[0] = sine.replace(invars=[Literal(W, ShapedArray((3,), "float32"))])
     refused(jaxpr, r"literal has shape \(3,\)")
     jaxpr.eqns[0] = sine.replace(invars=[Literal(np.float64(2.), F32)])
-    refused(jaxpr, r"literal of type .*f32\[\].* holds")
+    refused(jaxpr, r"literal of type .*float32\[\].* holds")
 
 
 def test_what_is_bound_must_be_a_variable(jaxpr):
