@@ -6,8 +6,8 @@ import numpy as np
 from pullback._core.array import Array
 from pullback._ops import compare as c
 from pullback._ops.elementwise import add, div, mul, neg, scalar, sub
-from pullback._ops.expressions import Expr, kernel, written
-from pullback._ops.families import FLOAT, nary
+from pullback._ops.expressions import Expr, Host, kernel, written
+from pullback._ops.families import FLOAT, nary, scipy_kernel
 from pullback._ops.stirling import excess
 
 
@@ -41,6 +41,19 @@ def _kl_div(x: Expr, y: Expr) -> Expr:
     return _with_edges(value, x, y, y)
 
 
+_scipy_kl_div = scipy_kernel("kl_div", np.float64)
+
+
+def _kl_div_kernel(x, y):
+    value = _scipy_kl_div(x, y)
+    near = abs(y - x) < 0.5 * x  # where SciPy's cancels
+    if near.any():
+        x, y, near = np.broadcast_arrays(x, y, near)
+        value = np.array(value)
+        value[near] = _kl_div(*(Host(v[near].astype(np.float64)) for v in (x, y))).value
+    return value
+
+
 def _log_of_ratio(x: Expr, y: Expr) -> Expr:
     both = x.is_("GT", 0.0) & y.is_("GT", 0.0)
     value = -_log_ratio(both.choose(x, 1.0), both.choose(y, 1.0))[1]
@@ -61,10 +74,10 @@ def log_ratio(x: Array, y: Array) -> Array:
     return log_ratio_p.bind(x, y)
 
 
-rel_entr_p = nary("rel_entr", kernel(_rel_entr), written(_rel_entr),
+rel_entr_p = nary("rel_entr", scipy_kernel("rel_entr", np.float64), written(_rel_entr),
                   lambda t, z, x, y: mul(t, _inside(x, y, add(log_ratio(x, y), scalar(x, 1)), 0)),
                   lambda t, z, x, y: mul(t, _inside(x, y, neg(div(x, y)), 0)), add=add, accepts=FLOAT)
 # outside it is q - p, and what is constant
-kl_div_p = nary("kl_div", kernel(_kl_div), written(_kl_div),
+kl_div_p = nary("kl_div", _kl_div_kernel, written(_kl_div),
                 lambda t, z, x, y: mul(t, _inside(x, y, log_ratio(x, y), -1)),
                 lambda t, z, x, y: mul(t, _inside(x, y, div(sub(y, x), y), 1)), add=add, accepts=FLOAT)

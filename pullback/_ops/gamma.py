@@ -18,14 +18,17 @@ from pullback._ops.gamma_formulas import gamma_function, log_derivative, log_gam
 from pullback._ops.special import signbit
 from pullback._ops.zeta import polygamma
 
+_scipy_log_gamma = scipy_kernel("gammaln", np.float64)
+
 
 def _log_gamma_kernel(x):
-    # SciPy's has an absolute error at the zeros 1 and 2
-    value = scipy_kernel("gammaln", np.float64)(x)
-    wide = np.asarray(x, np.float64)
-    near = (wide > 0.7) & (wide < 2.4) & (x.dtype.itemsize == 8)
-    value = np.where(near, log_gamma(Host(np.where(near, wide, 1.0))).value, value) if np.any(near) else value
-    return np.where(np.isinf(wide), np.inf, value)
+    value = _scipy_log_gamma(x)
+    # SciPy's has an absolute error at the zeros 1 and 2, and is nan at -inf
+    other = (x == -np.inf) | (abs(x - 1.55) < 0.85 if x.dtype.itemsize == 8 else False)
+    if other.any():
+        value = np.array(value)
+        value[other] = log_gamma(Host(np.asarray(x[other], np.float64))).value
+    return value
 
 
 lgamma_p = unary("lgamma", _log_gamma_kernel, written(log_gamma), lambda t, x, y: mul(t, digamma(x)), FLOAT)

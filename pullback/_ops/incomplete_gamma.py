@@ -96,6 +96,8 @@ def _kernel(name: str, upper: bool) -> Callable:
     def kernel(a, x):
         value = run(a, x)
         # SciPy's series end too early in the tails of large orders, and its fractions lose digits at tiny ones
+        if not ((a > 150) | (a < 1e-3)).any():
+            return value
         far = ((a > 150) & (abs(x - a) > 4 * np.sqrt(abs(a))) | (a < 1e-3)) & (x > 0) & (x < np.inf) & (a < np.inf)
         if np.any(far):
             a, x, far = np.broadcast_arrays(a, x, far)

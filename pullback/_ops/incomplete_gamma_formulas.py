@@ -40,7 +40,7 @@ class Digits(NamedTuple):
     steps: int
 
 
-SINGLE, DOUBLE = Digits(18.0, 14, 4, 11, 3), Digits(42.0, 33, 17, 20, 4)
+SINGLE, DOUBLE = Digits(18.0, 13, 4, 11, 2), Digits(42.0, 33, 17, 20, 4)
 
 
 @functools.cache
@@ -153,9 +153,10 @@ def _leibniz(f: list[Expr], g: list[Expr]) -> list[Expr]:
 
 def _excess(z: Expr, terms: int) -> Expr:
     """exp(z) - 1 - z."""
-    near = z.abs().is_("LT", 1.0 if terms > 4 else 0.05)
+    single = terms <= SINGLE.exponential
+    near = z.abs().is_("LT", 0.05 if single else 1.0)
     by_series = z * z * polynomial(z, [1 / factorial(k + 2) for k in range(terms)])
-    return near.choose(by_series, z.expm1() - z)
+    return near.choose(by_series, (z.exp() - 1.0 if single else z.expm1()) - z)
 
 
 def integrals(a: Expr, x: Expr, up: Expr, digits: Digits, order: int) -> list[Expr]:
@@ -165,7 +166,7 @@ def integrals(a: Expr, x: Expr, up: Expr, digits: Digits, order: int) -> list[Ex
 
     # how far: where the exponent is the reach, by Newton's method from where its second order is
     width = 2.0 * digits.reach / (slope + (slope * slope + x * (2.0 * digits.reach)).sqrt())
-    start = up.choose(((width * a + digits.reach) / x).log1p().least(width), width)
+    start = up.choose(((width * a + digits.reach) / x + 1.0).log().least(width), width)
     far = start
     for _ in range(digits.steps):
         growth = (sign * far).expm1()

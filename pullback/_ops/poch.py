@@ -6,8 +6,8 @@ import numpy as np
 from pullback._core.array import Array
 from pullback._ops import compare as c
 from pullback._ops.elementwise import add, floor, mul, neg, scalar, sub
-from pullback._ops.expressions import Expr, kernel, written
-from pullback._ops.families import FLOAT, nary
+from pullback._ops.expressions import Expr, Host, written
+from pullback._ops.families import FLOAT, nary, scipy_kernel
 from pullback._ops.gamma import digamma, gamma
 from pullback._ops.gamma_formulas import from_whole, gamma_function, sine
 from pullback._ops.stirling import excess, polygamma_step, scaled_gamma
@@ -94,4 +94,20 @@ def _by_m(t: Array, y: Array, z: Array, m: Array) -> Array:
     return mul(t, mul(y, digamma(add(z, m))))
 
 
-poch_p = nary("poch", kernel(_poch), written(_poch), _by_z, _by_m, add=add, accepts=FLOAT)
+_scipy_poch = scipy_kernel("poch", np.float64)
+
+
+def _kernel(z, m):
+    value = _scipy_poch(z, m)
+    # SciPy subtracts logarithms of gamma functions
+    far = (z > 3) & (z + m > 3) & (z < np.inf) & (m < np.inf)
+    if far.any():
+        z, m, far = np.broadcast_arrays(z, m, far)
+        a, b = (Host(v[far].astype(np.float64)) for v in (z, m))
+        few = (b.value == np.floor(b.value)) & (abs(b.value) <= _FEW)
+        value = np.array(value)
+        value[far] = np.where(few, value[far], _positive(a, b, a + b).value)
+    return value
+
+
+poch_p = nary("poch", _kernel, written(_poch), _by_z, _by_m, add=add, accepts=FLOAT)

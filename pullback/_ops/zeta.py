@@ -139,10 +139,14 @@ def _hurwitz(s: Expr, q: Expr, order: int = 0) -> Expr:
     return (s.is_("EQ", s) & q.is_("EQ", q)).choose(total, np.nan)
 
 
+_scipy_zeta = scipy_kernel("zeta", np.float64)
+
+
 def _zeta_kernel(s, q):
-    value = np.asarray(scipy_kernel("zeta", np.float64)(s, np.maximum(q, 0)))
     other = (q < 0) | (s == np.inf)
-    return np.where(other, kernel(_hurwitz)(s, q), value) if np.any(other) else value
+    if not other.any():
+        return _scipy_zeta(s, q)
+    return np.where(other, kernel(_hurwitz)(s, q), _scipy_zeta(s, np.maximum(q, 0)))
 
 
 zeta_derivative_p = elementwise("zeta_derivative", kernel(_hurwitz), written(_hurwitz), FLOAT)
