@@ -162,6 +162,8 @@ class ConcreteArray(Array):
             if buffer is not None:
                 # not kept: what is read once, and freed, leaves its memory to the next
                 value = _read_buffer(buffer, self.aval)
+                if dtype is None and not copy:
+                    return value
         if dtype is None and not copy and type(value) is np.ndarray:
             return _read_only(value)
         return self._exported(dtype, copy)
