@@ -240,7 +240,7 @@ REFUSED = [
      "weights must have"),
     (lambda: pnp.quantile(np.zeros(3), 0.5, weights=-np.ones(3), method="inverted_cdf"), ValueError, "be negative"),
     (lambda: pnp.median(np.zeros(3, "complex64")), ValueError, "complex numbers have no order"),
-    (lambda: pnp.percentile(np.zeros(3), 50, weights=np.ones(3)), NotImplementedError, "weights"),
+    (lambda: pnp.percentile(np.zeros(3), 50, weights=np.ones(3)), ValueError, "method must be 'inverted_cdf'"),
 ]
 
 
