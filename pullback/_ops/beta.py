@@ -26,12 +26,14 @@ def _log_beta(a: Expr, b: Expr) -> Expr:
     small, large = good.choose(a.least(b), 1.0), good.choose(a.most(b), 1.0)
     n = small + large
     ratio = small / n
-    log = ratio.is_("GT", 1e-30).choose(ratio.log(), small.log() - n.log())
+    ordinary = ratio.is_("GT", 1e-30)
+    log = ordinary.choose(ratio.log(), small.log() - n.log())
+    rest = ordinary.choose(large * (-ratio).log1p(), -small)
     (fs, es), (fl, el), (fn, en) = (scaled_gamma(z) for z in (small, large, n))
     # the logarithm of fn / fl / fs would do, but the compiler makes fn / (fl * fs) of it, which underflows
-    value = small * log + large * (-ratio).log1p() + (en - el - es) + ((fn / fl).log() - fs.log())
+    value = small * log + rest + (en - el - es) + ((fn / fl).log() - fs.log())
     infinite = a.is_("EQ", np.inf) & b.is_("GT", 0.0) | b.is_("EQ", np.inf) & a.is_("GT", 0.0)
-    value = infinite.choose(-np.inf, value)
+    value = (infinite | n.is_("EQ", np.inf)).choose(-np.inf, value)
     direct = ~good & ~infinite | value.abs().is_("LT", 0.5) & large.is_("LT", 8.0)
     return where_any(direct, lambda a, b: log_gamma(a) + log_gamma(b) - log_gamma(a + b), value, a, b)
 

@@ -41,10 +41,11 @@ def scaled_gamma(a: Expr) -> tuple[Expr, Expr]:
     terms = [b / (2 * k * (2 * k - 1)) for k, b in enumerate(_BERNOULLI, 1)]
     series = r * polynomial(r * r, terms if a.double else terms[:4])
     few = low.choose(a, 1.0)
-    product = few * r * polynomial(few, _RISING) * (r * r * r * r * r * r * r)
-    raised = few * (few * r).log() + float(_RAISED)
+    square = r * r
+    product = polynomial(few, _RISING) * (square * square) * (square * square * math.exp(_RAISED))
+    raised = few * (few * r).most(1e-300 if a.double else 1e-37).log()
     root = (z * (0.5 / math.pi)).sqrt()
-    return low.choose(product * root, root), low.choose(raised, 0.0) - series
+    return low.choose(few * (product * root), root), low.choose(raised, 0.0) - series
 
 
 def _step(a: Expr, b: Expr, n: int) -> Expr:

@@ -5,6 +5,8 @@ given from the constant term on. The derivative is that of the function itself.
 """
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 import pullback.numpy as pnp
@@ -58,4 +60,4 @@ def normal_quantile(p: Array) -> Array:
 @normal_quantile.defjvp
 def _(primals, tangents):
     x = normal_quantile(primals[0])
-    return x, tangents[0] * (np.sqrt(2 * np.pi) * pnp.exp(x * x / 2))
+    return x, tangents[0] * (math.sqrt(2 * math.pi) * pnp.exp(x * x / 2))

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import jax.scipy.stats as jstats
 import ml_dtypes
+import mpmath
 import numpy as np
 import pytest
 import scipy.stats
@@ -270,3 +271,70 @@ def test_refusals():
         logpdf(np.ones(3), 0, np.eye(3))
     with pytest.raises(NotImplementedError, match="allow_singular is not supported"):
         logpdf(0, 0, 1, True)
+
+
+def in_both(fun, *args):
+    return [float(run(fun)(*args)) for run in (lambda fun: fun, pb.jit)]
+
+
+def test_tails_of_the_beta_distribution():
+    with pb.enable_x64(True):
+        for x, a, b in ((1e-10, 50.0, 50.0), (1e-100, 20.0, 3.0), (0.3, 2.0, 900.0), (0.9, 3e4, 1e3), (0.5, 2.0, 3.0)):
+            with mpmath.workdps(60):
+                p, q, z = map(mpmath.mpf, (a, b, x))
+                # the integral by the density's value at x, of its series for the lower tail, DLMF 8.17.8
+                lower = a * (1 - x) > b * x
+                if not lower:
+                    p, q, z = q, p, 1 - z
+                tail = (p * mpmath.log(z) + q * mpmath.log1p(-z) - mpmath.log(p) - mpmath.log(mpmath.beta(p, q))
+                        + mpmath.log(mpmath.hyp2f1(p + q, 1, p + 1, z)))
+                slope = mpmath.exp((p - 1) * mpmath.log(z) + (q - 1) * mpmath.log1p(-z)
+                                   - mpmath.log(mpmath.beta(p, q)) - tail)
+                rest = mpmath.log1p(-mpmath.exp(tail))
+                small, large = (stats.beta.logcdf, stats.beta.logsf) if lower else (stats.beta.logsf, stats.beta.logcdf)
+            close(in_both(small, x, a, b), float(tail), 1e-13)
+            close(in_both(pb.grad(small), x, a, b), float(slope) if lower else -float(slope), 1e-11)
+            np.testing.assert_allclose(in_both(large, x, a, b), float(rest), 1e-11)
+    for value in in_both(stats.beta.logpdf, np.float32(1e-5), np.float32(2), np.float32(1e5)):
+        assert abs(value - 10.51294) < 1e-4
+    for value in in_both(stats.beta.cdf, np.float32(0.01), np.float32(30), np.float32(1e4)):
+        assert value == 1
+
+
+def test_slopes_of_the_log_tails_in_the_parameters():
+    with pb.enable_x64(True):
+        for function in (stats.beta.logcdf, stats.beta.logsf):
+            # also where the tail itself underflows
+            for x, a, b in ((0.4, 2.0, 3.0), (1e-10, 50.0, 50.0), (1 - 1e-10, 50.0, 50.0)):
+                for place in (1, 2):
+                    def along(v, place=place, function=function, x=x, a=a, b=b):
+                        return function(x, *((v, b) if place == 1 else (a, v)))
+
+                    at = (a, b)[place - 1]
+                    difference = (float(along(at + 1e-4)) - float(along(at - 1e-4))) / 2e-4
+                    np.testing.assert_allclose(in_both(pb.grad(along), at), difference, 1e-5, 1e-12)
+
+
+def test_far_out_on_the_t_and_cauchy_distributions():
+    x, pi = 1e25, np.pi
+    close(in_both(stats.cauchy.logcdf, np.float32(-3e38)), -np.log(pi) - np.log(3e38), 1e-6)
+    np.testing.assert_allclose(in_both(pb.grad(stats.cauchy.logpdf), np.float32(x)), -2 / x, 1e-6)
+    np.testing.assert_allclose(in_both(stats.cauchy.pdf, np.float32(1e10)), 1 / (pi * 1e20), 1e-6)
+    np.testing.assert_allclose(in_both(pb.grad(stats.cauchy.pdf), np.float32(1e10)), -2 / (pi * 1e30), 1e-6)
+    np.testing.assert_allclose(in_both(pb.grad(stats.t.logpdf), np.float32(x), np.float32(3)), -4 / x, 1e-6)
+    for value in in_both(stats.t.logpdf, np.float32(1e30), np.float32(1e-20)):
+        assert abs(value + 115.822402) < 1e-4
+    assert in_both(pb.grad(stats.norm.pdf), np.float32(3e38)) == [0, 0]
+    # the slope by the degrees of freedom is a difference of digammas
+    with pb.enable_x64(True):
+        n = mpmath.mpf(1e6)
+        with mpmath.workdps(50):
+            decay = mpmath.log1p(mpmath.mpf("0.25") / n)
+            exact = ((mpmath.digamma((n + 1) / 2) - mpmath.digamma(n / 2)) / 2 - 1 / (2 * n) - decay / 2
+                     + (n + 1) / 2 * mpmath.mpf("0.25") / n ** 2 / (1 + mpmath.mpf("0.25") / n))
+        np.testing.assert_allclose(in_both(pb.grad(stats.t.logpdf, 1), 0.5, 1e6), float(exact), 1e-6)
+
+
+def test_derivative_of_the_normal_quantile_in_float32_with_64_bit_types():
+    with pb.enable_x64(True):
+        assert pb.grad(stats.norm.ppf)(np.float32(0.25)).dtype == np.float32

@@ -41,10 +41,11 @@ def where_probability(q: Array, fun: Callable[[Array], Array]) -> Array:
 
 
 def log1p_square(z: Array) -> Array:
-    """`log(1 + z**2)` without overflow."""
+    """`log(1 + z**2)` without overflow, also of its slopes."""
     large = abs(z) > 1
     far, near = pnp.where(large, abs(z), 1), pnp.where(large, 0, z)
-    return pnp.where(large, 2 * pnp.log(far) + pnp.log1p(1 / far ** 2), pnp.log1p(near * near))
+    inverse = 1 / far
+    return pnp.where(large, 2 * pnp.log(far) + pnp.log1p(inverse * inverse), pnp.log1p(near * near))
 
 
 def log_of(probability: Array, complement: Array) -> Array:

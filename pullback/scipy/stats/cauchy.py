@@ -16,13 +16,22 @@ def _log_density(z: Array, scale: Array) -> Array:
     return -log1p_square(z) - pnp.log(math.pi * scale)
 
 
+def _density(z: Array, scale: Array) -> Array:
+    # the square of the length does not overflow before the density vanishes, nor do its slopes
+    inverse = 1 / pnp.hypot(1, z)
+    return inverse * inverse / (math.pi * scale)
+
+
 def _below(z: Array) -> Array:
     # the angle keeps what 1/2 + arctan(z) / pi cancels
     return pnp.arctan2(1, -z) / math.pi
 
 
 def _log_below(z: Array) -> Array:
-    return log_of(_below(z), _below(-z))
+    # far below, where the probability may underflow, it is 1 / (pi abs(z))
+    far = z < -1 / float(pnp.finfo(z.dtype).eps)
+    near = pnp.where(far, -1, z)
+    return pnp.where(far, -pnp.log(pnp.where(far, -z, 1)) - math.log(math.pi), log_of(_below(near), _below(-near)))
 
 
 def _quantile(q: Array) -> Array:
@@ -58,7 +67,7 @@ def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> print(cauchy.pdf(0.))
     0.31830987
     """
-    return pnp.exp(_log_density(*standard("cauchy.pdf", x, loc, scale)))
+    return _density(*standard("cauchy.pdf", x, loc, scale))
 
 
 @boundary

@@ -1,7 +1,6 @@
 """Student's t distribution."""
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pullback.numpy as pnp
@@ -13,20 +12,14 @@ from pullback.scipy.stats._shared import log1p_square, real
 __all__ = ["logpdf", "pdf"]
 
 
-def _log_gamma_step(n: Array) -> Array:
-    """`gammaln(n + 1/2) - gammaln(n)`: for large n, where that cancels, by the asymptotic series of DLMF 5.11.13."""
-    large = n > (50 if n.dtype.itemsize == 8 else 10)
-    far, near = pnp.where(large, n, 10), pnp.where(large, 1, n)
-    r = 1 / far
-    square = r * r
-    series = pnp.log(far) / 2 - r * (1 / 8 - square * (1 / 192 - square * (1 / 640 - square * (17 / 14336))))
-    return pnp.where(large, series, special.gammaln(near + 0.5) - special.gammaln(near))
-
-
 def _log_density(function: str, x: Any, df: Any, loc: Any, scale: Any) -> Array:
     x, df, loc, scale = real(function, x, df, loc, scale)
-    z = (x - loc) / (scale * pnp.sqrt(df))
-    return _log_gamma_step(df / 2) - pnp.log(math.pi * df) / 2 - pnp.log(scale) - (df + 1) / 2 * log1p_square(z)
+    z, root = (x - loc) / scale, pnp.sqrt(df)
+    # the quotient of z and the root may overflow
+    far = abs(z) > root / float(pnp.finfo(z.dtype).eps)
+    outside = 2 * pnp.log(pnp.where(far, abs(z), 1)) - pnp.log(df)
+    decay = pnp.where(far, outside, log1p_square(pnp.where(far, 0, z) / root))
+    return -special.betaln(df / 2, 0.5) - pnp.log(df) / 2 - pnp.log(scale) - (df + 1) / 2 * decay
 
 
 @boundary
