@@ -23,7 +23,13 @@ class Accepted:
                     and re.search(self.message, finding.message) and self.also(program))
 
 
-ACCEPTED: list[Accepted] = []
+ACCEPTED: list[Accepted] = [
+    Accepted("XLA multiplies by a bool that was made a number as if it chose: 0 times infinity is 0 (jaxlib 0.10.2)",
+             check="compiled|JAX's", message=r"is -?0\.0, not nan", also=lambda program: program.edge),
+    Accepted("JAX's complex functions of infinite numbers give other nans than NumPy's and ours",
+             check="JAX's", message=r"(nan|inf)[+-]\S+j\)?, not|not \(?\S*(nan|inf)\S*j\)?",
+             also=lambda program: program.edge),
+]
 
 
 def reason_to_accept(program: Program, finding: Finding) -> str | None:

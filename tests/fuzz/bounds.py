@@ -56,16 +56,19 @@ def spread(case: Case, run, eps: float) -> list[np.ndarray]:
         scaled = []
         for size in sizes:
             parts = [noisy(case, run, seed, size, eps) for seed in SEEDS]
-            scaled.append([np.max([np.abs(p[i] - c) for p in parts], axis=0) / size for i, c in enumerate(clean)])
+            # inf and nan have no spread if they stay
+            scaled.append([np.max([np.where(near(p[i], c, 0), 0, np.abs(p[i] - c)) for p in parts], axis=0) / size
+                           for i, c in enumerate(clean)])
         bounds = []
         for first, second, c in zip(*scaled, clean, strict=True):
             bound = np.maximum(first, second) * eps
             if eps < 1e-12:
                 # linear noise has the same effect at both sizes
-                rough = 2.**-48 * (np.abs(c) + np.max(np.abs(c), initial=0.)) / sizes[1]
-                jumps = (np.maximum(first, second) > 16 * np.minimum(first, second) + rough)
+                finite = np.where(np.isfinite(c), np.abs(c), 0.)
+                rough = 2.**-48 * (finite + np.max(finite, initial=0.)) / sizes[1]
+                jumps = (np.maximum(first, second) > 4 * np.minimum(first, second) + rough)
                 bound = np.where(jumps, np.inf, bound)
-            bounds.append(np.where(np.isfinite(c) & ~np.isnan(bound), bound, np.inf))
+            bounds.append(np.where(np.isnan(bound), np.inf, bound))
         return bounds
 
 

@@ -137,7 +137,7 @@ def while_loop(d: Draw):
 @family(.7)
 def associative_scan(d: Draw):
     x = d.real(lambda v: v.ndim and 0 not in v.shape)
-    axis, reverse = d.axis(x), d.chance(.4)
+    axis, reverse = d.axis(x) % x.ndim, d.chance(.4)
     if d.chance(.6):
         d.add("associative_scan", f"lax.associative_scan(np.{d.choice(['add', 'maximum', 'multiply'])}, np.sin($0), "
               f"reverse={reverse}, axis={axis})", [x])

@@ -8,7 +8,7 @@ def an_index(d: Draw, x) -> tuple[str, list]:
     n = x.shape[0]
     rows = [d.integer(-n, n - 1) for _ in range(d.integer(1, 3))]
     texts = [str(d.integer(-n, n - 1)), "::-1", "1:", ":-1", "::2", "None, 0", "..., 0", f"np.array({rows})",
-             f"np.array({[rows]})", f"np.array({[d.chance(.6) for _ in range(n)]})"]
+             f"L.host({rows})", f"np.array({[rows]})", f"L.host({[d.chance(.6) for _ in range(n)]})"]
     if x.ndim >= 2:
         m = x.shape[1]
         columns = [d.integer(-m, m - 1) for _ in rows]
@@ -40,11 +40,8 @@ def at(d: Draw):
         return
     u = d.inexact(lambda v: v.dtype == x.dtype and v.ndim == 0) if d.chance(.4) else None
     update = f"${1 + len(used)}" if u else d.choice([str(d.constant()), f"$0[{index}] * 2", f"np.sin($0[{index}])"])
-    if "True" in index and "$0[" in update:
-        update = str(d.constant())  # JAX does not read a traced array at a mask
-    if method in ("set", "multiply") and ("np.array(" in index or (used and used[0].ndim)):
-        # which of two writes to one place lasts is nobody's promise, and products there have no derivative rule
-        raise Unsuitable
+    if method == "set" and ("array(" in index or "host(" in index or (used and used[0].ndim)):
+        raise Unsuitable  # which of two writes to one place lasts is nobody's promise
     d.add("at", f"$0.at[{index}].{method}({update})", [x, *used, *([u] if u else [])])
 
 

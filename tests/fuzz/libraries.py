@@ -34,8 +34,9 @@ def bounded_while(test, step, start, bound):
 
 
 PULLBACK = SimpleNamespace(
-    t=pullback, np=pullback.numpy, lax=pullback.lax, dense=lambda x: dense(pullback, x),
+    t=pullback, np=pullback.numpy, lax=pullback.lax, host=numpy.array, dense=lambda x: dense(pullback, x),
     eval_jaxpr=lambda closed, *args: pullback.core.eval_jaxpr(closed.jaxpr, closed.consts, *args),
     bounded_while=lambda test, step, start, bound: pullback.lax.while_loop(test, step, start, max_steps=bound))
-JAX = SimpleNamespace(t=jax, np=jax.numpy, lax=jax.lax, dense=lambda x: dense(jax, x), bounded_while=bounded_while,
+JAX = SimpleNamespace(
+    t=jax, np=jax.numpy, lax=jax.lax, host=numpy.array, dense=lambda x: dense(jax, x), bounded_while=bounded_while,
     eval_jaxpr=lambda closed, *args: jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *args))

@@ -60,8 +60,7 @@ class Checker:
 
     def finding(self) -> Finding | None:
         """The first check that fails."""
-        with warnings.catch_warnings(), np.errstate(all="ignore"), PULLBACK.t.enable_x64(self.program.x64):
-            warnings.simplefilter("ignore")
+        with np.errstate(all="ignore"), PULLBACK.t.enable_x64(self.program.x64):
             for name in self.names():
                 try:
                     message = self.run(name)
@@ -176,7 +175,9 @@ def types_differ(got, want, weakness: bool = True) -> str | None:
 
 def check(program: Program, only: str | None = None) -> Finding | None:
     """The first check of a program that fails; `only` names one to do alone."""
-    return Checker(program, only).finding()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Checker(program, only).finding()
 
 
 def assert_passes(make, args, name: str, *, x64: bool, pack: str = FLAT, edge: bool = False) -> None:

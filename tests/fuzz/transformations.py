@@ -76,7 +76,7 @@ def collective(d: Draw):
         raise Unsuitable
     out = d.choice(["", ", out_axes=-1"])
     d.add("collective", f"t.vmap(lambda *xs: (lambda y: {text})(np.real($f0(*xs))), in_axes={axis}, axis_name='rows'"
-          f"{out})($0)", [x], blocks=(block,))
+          f"{out})($0)", [x], blocks=(block,), traits=frozenset({"no jax"} if "pmax" in text else ()))
 
 
 @family(.6, nested=True)
