@@ -56,6 +56,30 @@ def softmax(*xs):
     return 1 / sum(mp.exp(x - xs[0]) for x in xs)
 
 
+def share(xs, i):
+    return 1 / sum(mp.exp(x - xs[i]) for x in xs)
+
+
+def rest(xs, i):
+    """1 less the share of one."""
+    return sum(share(xs, k) for k in range(len(xs)) if k != i)
+
+
+def slopes(first, second):
+    """The derivatives along each of three arguments, from functions of all arguments and the place of one."""
+    return {(order, i): lambda x, y, z, f=f, i=i: f((x, y, z), i)
+            for order, f in ((1, first), (2, second)) for i in range(3)}
+
+
+def softmax_slope(xs, i):
+    return share(xs, 0) * (rest(xs, 0) if i == 0 else -share(xs, i))
+
+
+def softmax_second(xs, i):
+    p, q = share(xs, 0), share(xs, i)
+    return p * rest(xs, 0) * (rest(xs, 0) - p) if i == 0 else p * q * (q - rest(xs, i))
+
+
 def along(name):
     """A function along an axis, as an elementwise function of three numbers: its first element."""
     def make(L):
@@ -144,12 +168,16 @@ NN = [
     row("nn.sparse_plus", sparse_plus, REAL.with_kinks(-1.0, 1.0)),
     row("nn.sparse_sigmoid", lambda x: min(max((x + 1) / 2, mpf(0)), mpf(1)), REAL.with_kinks(-1.0, 1.0)),
     row("nn.log1mexp", lambda x: mp.log(-mp.expm1(-x)), POSITIVE.near(math.log(2))),
-    row("nn.softmax", softmax, REAL, REAL, REAL, make=along("nn.softmax"), torch=along_torch("softmax")),
+    row("nn.softmax", softmax, REAL, REAL, REAL, make=along("nn.softmax"), torch=along_torch("softmax"),
+        derivatives=slopes(softmax_slope, softmax_second)),
     row("nn.log_softmax", lambda *xs: mp.log(softmax(*xs)), REAL, REAL, REAL, make=along("nn.log_softmax"),
-        torch=along_torch("log_softmax")),
+        torch=along_torch("log_softmax"),
+        derivatives=slopes(lambda xs, i: rest(xs, 0) if i == 0 else -share(xs, i),
+                           lambda xs, i: -share(xs, i) * rest(xs, i))),
     row("nn.logsumexp", lambda *xs: xs[0] - mp.log(softmax(*xs)), REAL, REAL, REAL,
         make=lambda L: lambda x, y, z: L.nn.logsumexp(L.numpy.stack([x, y, z]), axis=0),
-        torch=lambda torch: lambda x, y, z: torch.logsumexp(torch.stack([x, y, z]), dim=0)),
+        torch=lambda torch: lambda x, y, z: torch.logsumexp(torch.stack([x, y, z]), dim=0),
+        derivatives=slopes(share, lambda xs, i: share(xs, i) * rest(xs, i))),
 ]
 
 # complex functions: the real and the imaginary part, as functions of the real and the imaginary part
@@ -168,8 +196,8 @@ def complex_rows(name, reference, x=REAL, y=REAL, torch=None):
         return lambda module: lambda x, y: getattr(module, part)(getattr(module, torch)(module.complex(x, y)))
 
     parts = {"real": lambda x, y: mp.re(reference(mp.mpc(x, y))), "imag": lambda x, y: mp.im(reference(mp.mpc(x, y)))}
-    return [row(f"numpy.{name} complex, {part}", of, x, y, make=make(part), torch=make_torch(part), orders=(0, 1),
-                constant=(1,)) for part, of in parts.items()]
+    return [row(f"numpy.{name} complex, {part}", of, x, y, make=make(part), torch=make_torch(part),
+                orders=(0,)) for part, of in parts.items()]
 
 
 SMALL_TURN = Range(-1e6, 1e6, (0.0, 1.0, -1.0, math.pi / 2, math.pi, -math.pi))

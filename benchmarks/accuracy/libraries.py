@@ -87,7 +87,7 @@ def by_torch(function: Function, order: int, argument: int, grid: list[np.ndarra
             (y,) = torch.autograd.grad(y.sum(), x, create_graph=left > 1)
     except (NotImplementedError, RuntimeError):
         return None  # a derivative that PyTorch does not have
-    return y.detach().numpy()
+    return y.numpy(force=True)
 
 
 COLUMNS: dict[str, Callable[..., np.ndarray | None]] = {

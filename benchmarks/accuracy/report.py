@@ -47,6 +47,29 @@ is that at 0, inf.
 
 """
 
+EDGES = """## Signed zeros, infinities and branch cuts
+
+Eager and compiled code give the same values, those of IEEE 754 and of the C standard's Annex G (which NumPy follows but
+for the lines in brackets; JAX has the compiled values of XLA, which are others in most lines):
+
+| expression | value |
+|---|---|
+| `sign(-0.)` | 0 |
+| `[-inf, -0.] ** 0.5` | `[inf, 0]` (NumPy takes a root: `[nan, -0]`) |
+| `sqrt(-1-0j)`, `sqrt(-1+0j)` | `-1j`, `1j`: on a branch cut the sign of the zero says on which side |
+| `arccos(2.5-0j)`, `arcsin(2.5-0j)` | `1.567j`, `1.571-1.567j` |
+| `arccosh(0.5-0j)`, `arcsinh(-0+2.5j)` | `-1.047j`, `-1.567+1.571j` |
+| `sin(200j)`, `cos(200j)` in complex64 | `0+infj`, `inf-0j` |
+| `exp(-inf+nanj)`, `exp(-inf+infj)` | 0 |
+| `expm1(inf+0j)` | `inf+0j` (NumPy: `inf+nanj`) |
+| `1 / (inf+infj)`, `1 / (-0+0j)` | `0-0j`, `-inf+nanj` (NumPy: `nan+nanj`) |
+| `z / abs(z)` as `sign(inf+0j)` | 1 |
+
+Not the same in both: which zero `maximum(0., -0.)` and `minimum(0., -0.)` give. Compiled they are 0 and -0, eager what
+NumPy's loop for the processor makes of them; the two zeros compare equal.
+
+"""
+
 PROCESSORS = """## What differs by processor
 
 """
@@ -83,5 +106,5 @@ def page(lines: list[Line]) -> str:
     packages = ("pullback", "jaxlib", "jax", "torch", "numpy", "scipy", "mpmath")
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     where = f"Versions: {versions}; Python {platform.python_version()}, {platform.machine()}.\n\n"
-    text = HEADER + where + SUBNORMALS + PROCESSORS
+    text = HEADER + where + SUBNORMALS + EDGES + PROCESSORS
     return text + "## Summary\n\n" + summary(lines) + "\n## All lines\n\n" + table(lines)

@@ -18,6 +18,7 @@ from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
 from pullback._core.zeros import Zero
+from pullback._ops import complex_parts
 from pullback._ops.compare import and_p, compare_lower, gt_p, lt_p, select_p
 from pullback._ops.expressions import iterate, written
 from pullback._ops.families import (
@@ -122,7 +123,7 @@ mul_p.transpose = _mul_transpose
 def truncated_quotient(x, y):
     """Division as XLA has it: of integers towards zero, and by zero -1."""
     if not dtypes.is_integer(x.dtype):
-        return x / y
+        return complex_parts.quotient(x, y) if x.dtype.kind == "c" else x / y
     by_zero = y == 0
     divisor = np.where(by_zero, x.dtype.type(1), y)
     quotient = np.floor_divide(x, divisor)
@@ -225,9 +226,10 @@ min = function_of_two(__name__, min_p,
 
 # --- powers and roots ---
 
-square_p = unary("square", np.square, lambda ctx, x: ctx.op("stablehlo.multiply", [x, x]),
+square_p = unary("square", complex_parts.square, complex_parts.square_lowering,
                  lambda t, x, y: mul(t, mul(scalar(x, 2), x)), NUMBER)
-sqrt_p = unary("sqrt", np.sqrt, "stablehlo.sqrt", lambda t, x, y: mul(t, mul(scalar(x, 0.5), integer_pow(y, -1))))
+sqrt_p = unary("sqrt", np.sqrt, complex_parts.lowering("stablehlo.sqrt"),
+               lambda t, x, y: mul(t, mul(scalar(x, 0.5), integer_pow(y, -1))))
 rsqrt_p = unary("rsqrt", lambda x: np.divide(x.dtype.type(1), np.sqrt(x)), "stablehlo.rsqrt",
                 lambda t, x, y: mul(t, mul(scalar(x, -0.5), div(y, x))))
 cbrt_p = unary("cbrt", np.cbrt, "stablehlo.cbrt", lambda t, x, y: div(t, mul(scalar(x, 3), square(y))), FLOAT)
@@ -330,6 +332,9 @@ def _pow_second(t, z, x, y):
 
 def _pow_kernel(x, y):
     if not dtypes.is_integer(x.dtype):
+        if y.ndim == 0 and y == 0.5 and x.dtype.kind == "f":
+            # NumPy takes the root, which is another function at -inf and -0
+            return np.where(x == -np.inf, x.dtype.type(np.inf), np.sqrt(x) + x.dtype.type(0))
         return np.power(x, y)
     # integers to a negative power: 1 and -1 have an inverse, of the others the quotient 1 / x**-y is 0
     one = x.dtype.type(1)
@@ -379,10 +384,11 @@ pow = function_of_two(__name__, pow_p,
 
 # --- exponentials and logarithms ---
 
-exp_p = unary("exp", np.exp, "stablehlo.exponential", lambda t, x, y: mul_p.bind(t, y))
+exp_p = unary("exp", np.exp, complex_parts.lowering("stablehlo.exponential"), lambda t, x, y: mul_p.bind(t, y))
 log_p = unary("log", np.log, "stablehlo.log", lambda t, x, y: div_p.bind(t, x))
-log1p_p = unary("log1p", np.log1p, written(lambda x: x.log1p()), lambda t, x, y: div(t, add(x, scalar(x, 1))))
-expm1_p = unary("expm1", np.expm1, "stablehlo.exponential_minus_one", lambda t, x, y: mul(t, exp(x)))
+log1p_p = unary("log1p", complex_parts.log1p, written(lambda x: x.log1p()),
+                lambda t, x, y: div(t, add(x, scalar(x, 1))))
+expm1_p = unary("expm1", complex_parts.expm1, "stablehlo.exponential_minus_one", lambda t, x, y: mul(t, exp(x)))
 
 exp: Callable[[Any], Array] = function_of_one(__name__, exp_p, "e to the power `x`.", "0.", "1.0")
 log = function_of_one(__name__, log_p,

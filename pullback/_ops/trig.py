@@ -12,8 +12,9 @@ from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
 from pullback._core.zeros import zero_of
+from pullback._ops.complex_parts import lowering
 from pullback._ops.elementwise import add, div, mul, neg, rsqrt, scalar, square, sub
-from pullback._ops.expressions import written
+from pullback._ops.expressions import Expr, written
 from pullback._ops.families import COMPLEX, FLOAT, NUMBER, function_of_one, function_of_two, nary, unary
 from pullback._ops.quotients import quotient_or_nan
 from pullback._ops.shape import unbroadcast
@@ -29,7 +30,7 @@ def _rounded(kernel: Callable) -> Callable:
 
 @written
 def _asin_lower(x):
-    value = x.op("chlo.asin")
+    value = Expr(x.ctx, lowering("chlo.asin")(x.ctx, x.value))
     if dtypes.is_complex(x.value.aval.dtype):
         return value
     # the smallest numbers, whose halves the compiler's formula flushes to zero, are their own arc sines
@@ -45,11 +46,12 @@ _one_minus_square_p = unary("one_minus_square", lambda x: (x.dtype.type(1) - x) 
 _atan_slope_p = unary("atan_slope", lambda x: np.divide(x.dtype.type(1), x * x + x.dtype.type(1)),
                       written(lambda x: 1 / (x * x + 1)), lambda t, x, y: mul(t, mul(mul(mul(scalar(x, -2), y), x), y)))
 
-sin_p = unary("sin", _rounded(np.sin), "stablehlo.sine", lambda t, x, y: mul(t, cos(x)))
-cos_p = unary("cos", _rounded(np.cos), "stablehlo.cosine", lambda t, x, y: mul(t, neg(sin(x))))
+sin_p = unary("sin", _rounded(np.sin), lowering("stablehlo.sine"), lambda t, x, y: mul(t, cos(x)))
+cos_p = unary("cos", _rounded(np.cos), lowering("stablehlo.cosine"), lambda t, x, y: mul(t, neg(sin(x))))
 tan_p = unary("tan", np.tan, "stablehlo.tan", lambda t, x, y: mul(t, add(scalar(x, 1), square(y))))
 asin_p = unary("asin", np.arcsin, _asin_lower, lambda t, x, y: mul(t, rsqrt(_one_minus_square_p.bind(x))))
-acos_p = unary("acos", np.arccos, "chlo.acos", lambda t, x, y: mul(t, neg(rsqrt(_one_minus_square_p.bind(x)))))
+acos_p = unary("acos", np.arccos, lowering("chlo.acos"),
+               lambda t, x, y: mul(t, neg(rsqrt(_one_minus_square_p.bind(x)))))
 atan_p = unary("atan", np.arctan, "chlo.atan", lambda t, x, y: mul(t, _atan_slope_p.bind(x)))
 
 sin: Callable[[Any], Array] = function_of_one(__name__, sin_p, "The sine of `x` in radians.", "0.", "0.0")
@@ -83,10 +85,10 @@ def _asinh_slope_lower(x):
 # 1 / sqrt(1 + x**2), with the derivative -x y**3, whose factors are in range in this order
 _asinh_slope_p = unary("asinh_slope", _asinh_slope_kernel, _asinh_slope_lower,
                        lambda t, x, y: mul(t, neg(mul(mul(mul(x, y), y), y))))
-sinh_p = unary("sinh", np.sinh, "chlo.sinh", lambda t, x, y: mul(t, cosh(x)))
-cosh_p = unary("cosh", np.cosh, "chlo.cosh", lambda t, x, y: mul(t, sinh(x)))
-asinh_p = unary("asinh", np.arcsinh, "chlo.asinh", lambda t, x, y: mul(t, _asinh_slope_p.bind(x)))
-acosh_p = unary("acosh", np.arccosh, "chlo.acosh",
+sinh_p = unary("sinh", np.sinh, lowering("chlo.sinh"), lambda t, x, y: mul(t, cosh(x)))
+cosh_p = unary("cosh", np.cosh, lowering("chlo.cosh"), lambda t, x, y: mul(t, sinh(x)))
+asinh_p = unary("asinh", np.arcsinh, lowering("chlo.asinh"), lambda t, x, y: mul(t, _asinh_slope_p.bind(x)))
+acosh_p = unary("acosh", np.arccosh, lowering("chlo.acosh"),
                 lambda t, x, y: mul(t, mul(rsqrt(sub(x, scalar(x, 1))), rsqrt(add(x, scalar(x, 1))))))
 atanh_p = unary("atanh", np.arctanh, "chlo.atanh", lambda t, x, y: div(t, _one_minus_square_p.bind(x)))
 
@@ -167,16 +169,13 @@ conj_p.transpose = lambda ct, x: [conj(ct)]
 # --- sign and absolute value ---
 
 
-def _sign_kernel(x):
-    if dtypes.is_complex(x.dtype):
-        return np.where(x == 0, x, np.divide(x, np.abs(x)))
-    return np.sign(x)
-
-
 def _sign_lower(ctx, x):
     if x.aval.dtype.kind == "u":
         return ctx.op("stablehlo.minimum", [x, ctx.full_like(x, 1)])
-    return ctx.op("stablehlo.sign", [x])
+    if dtypes.is_complex(x.aval.dtype):
+        return lowering("stablehlo.sign")(ctx, x)
+    zero = ctx.full_like(x, 0)  # without a sign, as NumPy has it
+    return ctx.op("stablehlo.select", [ctx.compare("EQ", x, zero), zero, ctx.op("stablehlo.sign", [x])], x.aval)
 
 
 def _sign_tangent(t, x, y):
@@ -188,7 +187,7 @@ def _sign_tangent(t, x, y):
     return mul(complex(share, scalar(share, 0)), quotient_or_nan(turn, abs_p.bind(x)))
 
 
-sign_p = unary("sign", _sign_kernel, _sign_lower, _sign_tangent, NUMBER)
+sign_p = unary("sign", np.sign, _sign_lower, _sign_tangent, NUMBER)
 
 sign = function_of_one(__name__, sign_p,
     "-1, 0 or 1 by the sign of `x`, nan of nan; x / |x| of complex numbers, 0 of 0. Its derivative is 0 at real "

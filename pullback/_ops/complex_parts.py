@@ -1,0 +1,179 @@
+"""Complex functions where the compiler or NumPy loses a part of the result: kernels and lowerings in real arithmetic.
+
+At infinities, signed zeros and on branch cuts the values are those of the C standard (ISO C 9899, Annex G). The
+functions here are chosen by dtype: what is real goes the compiler's and NumPy's own way.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.types import make_aval
+from pullback._ops.expressions import Expr, written
+
+# --- NumPy ---
+
+
+def _joined(re, im, like):
+    out = np.empty(np.broadcast_shapes(np.shape(re), np.shape(im)), like.dtype)
+    out.real, out.imag = re, im
+    return out[()]
+
+
+def quotient(x, y):
+    """`x / y` of complex numbers: a finite number by an infinite one is 0, a number by 0 infinite."""
+    z = np.true_divide(x, y)
+    wrong = np.isnan(z)
+    if not wrong.any():
+        return z
+    a, b, c, d = (v.astype(np.float64) for v in (np.real(x), np.imag(x), np.real(y), np.imag(y)))
+    by_zero = (c == 0) & (d == 0)
+    by_infinity = np.isfinite(a) & np.isfinite(b) & (np.isinf(c) | np.isinf(d))
+    of_infinity = (np.isinf(a) | np.isinf(b)) & np.isfinite(c) & np.isfinite(d) & ~by_zero
+    a, b = (np.where(of_infinity, np.copysign(np.isinf(v), v), v) for v in (a, b))
+    c, d = (np.where(by_infinity, np.copysign(np.isinf(v), v), v) for v in (c, d))
+    scale = np.where(by_infinity, 0.0, np.inf)
+    re, im = scale * (a * c + b * d), scale * (b * c - a * d)
+    pole = np.copysign(np.inf, c)
+    re, im = np.where(by_zero, pole * a, re), np.where(by_zero, pole * b, im)
+    right = wrong & (by_zero | by_infinity | of_infinity)
+    return np.where(right, _joined(re, im, np.zeros((), np.complex128)), z).astype(z.dtype)[()]
+
+
+def square(x):
+    if not dtypes.is_complex(x.dtype):
+        return np.square(x)
+    # by factors: the squares of the parts cancel, and overflow
+    return _joined((x.real - x.imag) * (x.real + x.imag), 2 * x.real * x.imag, x)
+
+
+def log1p(x):
+    """log(1 + x); near 0 the real part is half of log1p(2 re + re**2 + im**2), which NumPy has not."""
+    if not dtypes.is_complex(x.dtype):
+        return np.log1p(x)
+    re, im = x.real.astype(np.float64), x.imag.astype(np.float64)
+    near = (np.abs(re) < 0.5) & (np.abs(im) < 0.5)
+    u, v = np.where(near, re, 0.0), np.where(near, im, 0.0)
+    size = np.where(near, 0.5 * np.log1p(u * (2 + u) + v * v), np.log(np.hypot(1 + re, im)))
+    return _joined(size, np.arctan2(im, 1 + re), x)
+
+
+def expm1(x):
+    y = np.expm1(x)
+    if not dtypes.is_complex(x.dtype):
+        return y
+    on_axis = x.imag == 0
+    return _joined(np.where(on_axis, np.expm1(x.real), y.real), np.where(on_axis, x.imag, y.imag), x)
+
+
+# --- XLA ---
+
+
+def parts(z: Expr) -> tuple[Expr, Expr]:
+    """The real and the imaginary part of a complex value being lowered."""
+    aval = z.value.aval
+    part = make_aval(aval.shape, np.dtype(f"f{aval.dtype.itemsize // 2}"))
+    return z.of("stablehlo.real", part), z.of("stablehlo.imag", part)
+
+
+def together(re: Expr, im: Expr, z: Expr) -> Expr:
+    return Expr(re.ctx, re.ctx.op("stablehlo.complex", [re.value, im.value], z.value.aval))
+
+
+def _negative(x: Expr) -> Expr:
+    """Whether the sign bit is set, which comparisons do not see at 0."""
+    aval = x.value.aval
+    return x.of("stablehlo.bitcast_convert", make_aval(aval.shape, np.dtype(f"i{aval.dtype.itemsize}"))).is_("LT", 0)
+
+
+def _signed(size: Expr, sign: Expr) -> Expr:
+    size = size.abs()
+    return _negative(sign).choose(-size, size)
+
+
+def _times(factor: Expr, y: Expr, function: str) -> Expr:
+    """`factor * cosh(y)` or `factor * sinh(y)`, in range where the product is."""
+    half = (y.abs() * 0.5).exp()
+    sign = _signed(y.lifted(1.0), y) if function == "sinh" else None
+    far = (factor * 0.5 * half) * half
+    far = factor.is_("EQ", 0).choose(factor, far)
+    far = far if sign is None else far * sign
+    return y.abs().is_("GT", 20).choose(far, factor * y.op(f"chlo.{function}"))
+
+
+def _sine(z: Expr) -> Expr:
+    x, y = parts(z)
+    return together(_times(x.op("stablehlo.sine"), y, "cosh"), _times(x.op("stablehlo.cosine"), y, "sinh"), z)
+
+
+def _cosine(z: Expr) -> Expr:
+    x, y = parts(z)
+    return together(_times(x.op("stablehlo.cosine"), y, "cosh"), -_times(x.op("stablehlo.sine"), y, "sinh"), z)
+
+
+def _sinh(z: Expr) -> Expr:
+    x, y = parts(z)
+    return together(_times(y.op("stablehlo.cosine"), x, "sinh"), _times(y.op("stablehlo.sine"), x, "cosh"), z)
+
+
+def _cosh(z: Expr) -> Expr:
+    x, y = parts(z)
+    return together(_times(y.op("stablehlo.cosine"), x, "cosh"), _times(y.op("stablehlo.sine"), x, "sinh"), z)
+
+
+def _exponential(z: Expr) -> Expr:
+    x, _ = parts(z)
+    return x.is_("EQ", -np.inf).choose(0, z.exp())
+
+
+def _square(z: Expr) -> Expr:
+    x, y = parts(z)
+    return together((x - y) * (x + y), x * y * 2, z)
+
+
+def _sign(z: Expr) -> Expr:
+    """z / |z|, by parts that are in range."""
+    x, y = parts(z)
+    size = x.abs().op("stablehlo.maximum", y.abs())
+    zero, infinite = size.is_("EQ", 0), size.is_("EQ", np.inf)
+    scale = (zero | infinite).choose(1, size)
+    u, v = (infinite.choose(_signed(w.abs().is_("EQ", np.inf).choose(w.lifted(1.0), 0), w), w / scale) for w in (x, y))
+    u, v = (infinite.choose(w.is_("EQ", w).choose(w, 0), w) for w in (u, v))
+    length = (u * u + v * v).op("stablehlo.sqrt")
+    length = zero.choose(1, length)
+    return together(zero.choose(0, u / length), zero.choose(0, v / length), z)
+
+
+def _on_cuts(op: str, sign_of: int, opposite: bool = False) -> Callable[[Expr], Expr]:
+    """The compiler's function, with the sign that C gives one part: that of the operand's, or the opposite."""
+
+    def lowered(z):
+        found, given = list(parts(z.op(op))), parts(z)[sign_of]
+        found[sign_of] = _signed(found[sign_of], -given if opposite else given)
+        return together(found[0], found[1], z)
+
+    return lowered
+
+
+_COMPLEX: dict[str, Callable[[Expr], Expr]] = {
+    "stablehlo.sine": _sine, "stablehlo.cosine": _cosine, "chlo.sinh": _sinh, "chlo.cosh": _cosh,
+    "stablehlo.exponential": _exponential, "stablehlo.sqrt": _on_cuts("stablehlo.sqrt", 1), "stablehlo.sign": _sign,
+    "chlo.asin": _on_cuts("chlo.asin", 1), "chlo.acos": _on_cuts("chlo.acos", 1, opposite=True),
+    "chlo.acosh": _on_cuts("chlo.acosh", 1), "chlo.asinh": _on_cuts("chlo.asinh", 0),
+}
+
+
+def lowering(op: str) -> Callable:
+    """The lowering to an operation of the compiler; of complex operands to what is written here for it."""
+
+    def lower(ctx, x):
+        if dtypes.is_complex(x.aval.dtype):
+            return _COMPLEX[op](Expr(ctx, x)).value
+        return ctx.op(op, [x])
+
+    return lower
+
+
+square_lowering = written(lambda x: _square(x) if dtypes.is_complex(x.value.aval.dtype) else x * x)

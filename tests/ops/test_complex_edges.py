@@ -1,0 +1,70 @@
+"""Complex functions at infinities, signed zeros, on branch cuts and for tiny arguments: as in Annex G of C."""
+
+import numpy as np
+import pytest
+
+import pullback as pb
+import pullback.numpy as pnp
+
+INF, NAN = np.inf, np.nan
+
+
+def number(re, im):
+    z = np.empty((), "complex64")
+    z.real, z.imag = re, im
+    return z[()]
+
+
+CASES = [
+    ("sin", (1e-10, 1e-10), (1e-10, 1e-10)),
+    ("sin", (1e-5, 1e-5), (1e-5, 1e-5)),
+    ("sin", (0.0, 100.0), (0.0, INF)),
+    ("sin", (0.0, 200.0), (0.0, INF)),
+    ("sin", (1.0, -0.0), (np.sin(1), -0.0)),
+    ("sin", (1e-6, 90.0), (1e-6 * np.cosh(90), INF)),
+    ("cos", (1e-10, 1e-10), (1.0, -1e-20)),
+    ("cos", (0.0, 200.0), (INF, -0.0)),
+    ("sinh", (1e-10, 1e-10), (1e-10, 1e-10)),
+    ("sinh", (200.0, 0.0), (INF, 0.0)),
+    ("cosh", (200.0, 0.0), (INF, 0.0)),
+    ("exp", (-INF, NAN), (0.0, 0.0)),
+    ("exp", (-INF, INF), (0.0, 0.0)),
+    ("expm1", (INF, 0.0), (INF, 0.0)),
+    ("log1p", (1e-10, 1e-5), (1.5e-10, 1e-5)),
+    ("sqrt", (-1.0, 0.0), (0.0, 1.0)),
+    ("sqrt", (-1.0, -0.0), (0.0, -1.0)),
+    ("reciprocal", (INF, INF), (0.0, -0.0)),
+    ("sign", (1e-30, 0.0), (1.0, 0.0)),
+    ("sign", (1e30, 1e30), (np.sqrt(0.5), np.sqrt(0.5))),
+    ("sign", (INF, 0.0), (1.0, 0.0)),
+    ("square", (1e-10, 1e-10), (0.0, 2e-20)),
+    ("arccos", (2.5, -0.0), (0.0, np.arccosh(2.5))),
+    ("arccos", (2.5, 0.0), (0.0, -np.arccosh(2.5))),
+    ("arcsin", (2.5, -0.0), (np.pi / 2, -np.arccosh(2.5))),
+    ("arcsin", (-2.5, 0.0), (-np.pi / 2, np.arccosh(2.5))),
+    ("arccosh", (0.5, -0.0), (0.0, -np.pi / 3)),
+    ("arccosh", (-2.5, -0.0), (np.arccosh(2.5), -np.pi)),
+    ("arcsinh", (-0.0, 2.5), (-np.arccosh(2.5), np.pi / 2)),
+]
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, pb.jit], ids=["eager", "compiled"])
+@pytest.mark.parametrize(("name", "at", "right"), CASES)
+def test_values(name, at, right, wrap):
+    z = np.asarray(wrap(getattr(pnp, name))(number(*at)))
+    np.testing.assert_allclose([z.real, z.imag], right, rtol=2e-6)
+    assert (np.signbit([z.real, z.imag]) == np.signbit(right)).all()
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, pb.jit], ids=["eager", "compiled"])
+def test_division_by_zero_is_infinite(wrap):
+    z = np.asarray(wrap(pnp.reciprocal)(number(-0.0, 0.0)))
+    assert z.real == -INF
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, pb.jit], ids=["eager", "compiled"])
+def test_real_edges(wrap):
+    root = np.asarray(wrap(lambda x: x ** 0.5)(pnp.array([-INF, -0.0, 4.0])))
+    np.testing.assert_array_equal(root, [INF, 0.0, 2.0])
+    assert not np.signbit(root[1])
+    assert not np.signbit(np.asarray(wrap(pnp.sign)(np.float32(-0.0))))
