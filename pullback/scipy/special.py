@@ -1,7 +1,7 @@
 """Special functions, as in `scipy.special`: elementwise, differentiable, in floating point.
 
 Integers and bools are computed in floating point. Operands broadcast together and are promoted to one dtype. A
-derivative that is not known (by the order of an incomplete gamma function, say) is refused with NotImplementedError.
+derivative that is not known (by the order of a polygamma function) is refused with NotImplementedError.
 Definitions and formulas are cited by their numbers in the NIST Digital Library of Mathematical Functions (DLMF).
 """
 from __future__ import annotations
