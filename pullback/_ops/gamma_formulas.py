@@ -181,10 +181,11 @@ def gamma_function(x: Expr) -> Expr:
     z, p, _ = _reduced(far.choose(1.0, y))
     base = log_gamma_one(z).exp()
     # a factor of the power at a time, so that nothing overflows before the result does
-    large = far.choose(y.least(200.0), 8.0)
+    limit = 200.0 if x.double else 40.0
+    large = far.choose(y.least(limit), 8.0)
     root = large.power(large * 0.5 - 0.25)
     beyond = root * (-large).exp() * root * (stirling(large).exp() * np.sqrt(2 * np.pi))
-    value = far.choose(y.is_("GT", 199.0).choose(np.inf, beyond), near_zero.choose(base / y, base * p))
+    value = far.choose(y.is_("GE", limit).choose(np.inf, beyond), near_zero.choose(base / y, base * p))
     value = x.is_("EQ", 0.0).choose(1.0 / x, y.is_("EQ", y).choose(value, x))
     return x.is_("LT", 0.0).choose(_gamma_reflected(y, near_zero.choose(base, y * value)), value)
 

@@ -123,7 +123,12 @@ def _hurwitz(s: Expr, q: Expr, order: int = 0) -> Expr:
         series = scaled_zeta(s, q, order)
         if order:
             series = _product(series, _power(s.lifted(1.0), q.log(), order))
-        return q.is_("EQ", np.inf).choose(0.0, half * (series[order] * float(factorial(order))) * half)
+        total = half * (series[order] * float(factorial(order))) * half
+        if not order:
+            # the integral alone is left, whose parts overflow
+            far = q.is_("GT", 1e18 if s.double else 1e9)
+            total = far.choose(q.power(1.0 - s) / (s - 1.0), total)
+        return q.is_("EQ", np.inf).choose(0.0, total)
 
     pole = q.is_("LE", 0.0) & _is_whole(q)
     if order:

@@ -103,6 +103,7 @@ def test_zeta_and_its_derivatives(dtype):
     s = [1.001, 1.5, 2, 3, 3, 4, 10, 5.5, 30]
     q = [3, 0.1, 1, 700, 2.5, 0.3, 5, 1e4, 1.5]
     check(special.zeta, zeta, [s, q], dtype, VALUE)
+    check(special.zeta, lambda s, q: q ** (1 - s) / (s - 1), [[1 + 2e-7, 1.5, 1.25], [1e35, 1e30, 1e30]], dtype, VALUE)
     check(special.zeta, zeta, [[2, 3, 5, 2], [-2.5, -0.25, -7.75, -30.5]], dtype, VALUE)
     check(derivative(special.zeta), lambda s, q: zeta(s, q, 1), [s, q], dtype, FIRST)
     check(derivative(special.zeta, 2), lambda s, q: zeta(s, q, 2), [s, q], dtype, SECOND)
@@ -116,7 +117,7 @@ def test_edges():
     table = [
         (special.gammaln, [[0, -0.0, -1, inf, -inf, nan]], [inf, inf, inf, inf, inf, nan]),
         (special.digamma, [[0, -1, inf, -inf, nan]], [nan, nan, inf, nan, nan]),
-        (special.gamma, [[0, -0.0, -1, inf, nan, 200]], [inf, -inf, nan, inf, nan, inf]),
+        (special.gamma, [[0, -0.0, -1, inf, nan, 200, 172, -200.5]], [inf, -inf, nan, inf, nan, inf, inf, -0.0]),
         (special.zeta, [[1, 1, 0.5, 2, 2, 2.5, nan, inf, 2], [1, -1, 1, 0, inf, -2.5, 1, 2, nan]],
          [inf, inf, nan, inf, 0, nan, nan, 0, nan]),
         (special.polygamma, [[1, 1, 2, -1, 1.5, 1, 0], [0, inf, -3, 1, 1, nan, inf]],
