@@ -161,13 +161,14 @@ split_p.batch = _split_batch
 iota_p = Primitive("iota")
 
 
-def iota(dtype: np.dtype, size: int) -> Array:
-    """The numbers 0, 1, ... size - 1. The dtype is taken as it is; `lax.iota` takes a user's."""
+def iota(dtype: Any, size: int) -> Array:
+    """The numbers 0, 1, ... size - 1. An `np.dtype` is taken as it is; `lax.iota` takes a user's."""
     return broadcasted_iota(dtype, (size,), 0)
 
 
-def broadcasted_iota(dtype: np.dtype, shape: Sequence[int], dimension: int) -> Array:
-    """The position along one axis. The dtype is taken as it is; `lax.broadcasted_iota` takes a user's."""
+def broadcasted_iota(dtype: Any, shape: Sequence[int], dimension: int) -> Array:
+    """The position along one axis. An `np.dtype` is taken as it is; `lax.broadcasted_iota` takes a user's."""
+    dtype = dtype if isinstance(dtype, np.dtype) else dtypes.canonicalize_dtype(dtype)
     return iota_p.bind(dtype=dtype, shape=canonical_shape(shape), dimension=dimension)
 
 
