@@ -19,8 +19,11 @@ def _positive(z: Expr, m: Expr, n: Expr) -> Expr:
     log = u.abs().is_("LT", 0.5).choose(0.0, n.log() - z.log())
     (fz, ez), (fn, en) = scaled_gamma(z), scaled_gamma(n)
     # half of the product at a time: its factors overflow before it does
-    half = n.power(m * 0.5) * ((ez - en - z * excess(u, log)) * 0.5).exp()
-    return half * (fz / fn) * half
+    exponent = z * excess(u, log)
+    half = n.power(m * 0.5) * ((ez - en - exponent) * 0.5).exp()
+    # far beyond what is finite one of its factors is infinite and the other one 0
+    beyond = (m * n.log() - exponent).is_("GT", 3000.0 if z.double else 400.0)
+    return beyond.choose(np.inf, half * (fz / fn) * half)
 
 
 def _signed_sine(x: Expr) -> Expr:

@@ -166,9 +166,9 @@ def test_rising_factorials(dtype):
 
 
 def test_rising_factorials_at_poles_are_limits():
-    z = [0.0, 0.0, -2.5, -3.0, -3.0, -3.0, 2.0, 1.0, -0.5, np.inf]
-    m = [0.0, 1.0, 1.0, 2.0, -2.0, 5.0, -2.0, 8.0, -0.5, 1.0]
-    right = [1, 0, -2.5, 6, 0.05, 0, np.inf, 40320, np.inf, np.inf]
+    z = [0.0, 0.0, -2.5, -3.0, -3.0, -3.0, 2.0, 1.0, -0.5, np.inf, 4.65]
+    m = [0.0, 1.0, 1.0, 2.0, -2.0, 5.0, -2.0, 8.0, -0.5, 1.0, 1e7]
+    right = [1, 0, -2.5, 6, 0.05, 0, np.inf, 40320, np.inf, np.inf, np.inf]
     for run in (special.poch, pb.jit(special.poch)):
         np.testing.assert_allclose(run(np.array(z), np.array(m)), right, rtol=1e-7)
     slope = derivative(special.poch)
