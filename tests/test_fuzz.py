@@ -10,6 +10,7 @@ from fuzz.case import Case, Data, function
 from fuzz.libraries import PULLBACK
 from fuzz.oracles import Checker, Finding, assert_passes, check
 from fuzz.program import FLAT, Block, Program, Step, Type, every_step, source_of
+from fuzz.programs import draw_program
 from fuzz.quantities import QUANTITIES
 from fuzz.report import test_text as text_of_test
 from fuzz.shrinking import shrink
@@ -23,6 +24,13 @@ def test_fixed_seeds(first):
     for seed in range(first, first + 40):
         campaign.run(seed)
     assert not campaign.findings
+
+
+def test_a_seed_is_a_program():
+    (first, _), (second, _), (other, _) = map(draw_program, (7, 7, 8))
+    assert first.source == second.source
+    assert all(np.asarray(a).tobytes() == np.asarray(b).tobytes() for a, b in zip(first.args, second.args, strict=True))
+    assert first.source != other.source
 
 
 def statement(out, text, *operands, shape=(3,), **kw):

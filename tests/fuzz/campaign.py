@@ -12,19 +12,23 @@ from fuzz.shrinking import shrink
 
 
 class Campaign:
+    """Counts programs, what they found, what of that is accepted, and the statements that were refused."""
+
     def __init__(self, log: str | None = None, shrinks: bool = True):
         self.programs = 0
         self.findings: list[tuple[int, Finding]] = []
         self.accepted: Counter = Counter()
-        self.statements: Counter = Counter()
+        self.refused: Counter = Counter()
+        self.statements = 0
         self.log, self.shrinks = log, shrinks
         self.start = time.monotonic()
 
     def run(self, seed: int) -> None:
         """Draw and check the program of a seed."""
-        program, _ = draw_program(seed)
+        program, refused = draw_program(seed)
         self.programs += 1
-        self.statements.update(step.op for step in every_step(program.block))
+        self.statements += sum(1 for _ in every_step(program.block))
+        self.refused.update(refused)
         finding = check(program)
         if finding is None:
             return
@@ -52,7 +56,10 @@ class Campaign:
 
     def summary(self, seed: int) -> str:
         seconds = time.monotonic() - self.start
-        lines = [f"{self.programs} programs, seeds {seed} to {seed + self.programs - 1}, in {seconds:.0f} s "
-                 f"({self.programs / seconds:.1f} a second): {len(self.findings)} unexplained differences",
-                 *(f"  {count} accepted: {reason}" for reason, count in self.accepted.most_common())]
+        lines = [f"{self.programs} programs of {self.statements} statements, "
+                 f"seeds {seed} to {seed + self.programs - 1}, "
+                 f"in {seconds:.0f} s ({self.programs / seconds:.1f} a second): "
+                 f"{len(self.findings)} unexplained differences",
+                 *(f"  {count} accepted: {reason}" for reason, count in self.accepted.most_common()),
+                 *(f"  {count} refused: {reason}" for reason, count in self.refused.most_common(10))]
         return "\n".join(lines + [f"  seed {at}: {found.check}" for at, found in self.findings])

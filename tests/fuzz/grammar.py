@@ -67,7 +67,7 @@ class Session:
     x64: bool = True
     edge: bool = False
     names: itertools.count = field(default_factory=itertools.count)
-    refusals: list = field(default_factory=list)
+    refusals: Counter = field(default_factory=Counter)
     closures: bool = True
     widest: float = 1e3
 
@@ -129,13 +129,11 @@ class Draw:
     def pack(self) -> str:
         return self.choice([FLAT, FLAT, FLAT, DICT, TUPLE])
 
-    def op(self, x: Value) -> int:
+    def axis(self, x: Value) -> int:
         """An axis of a value."""
         if not x.ndim:
             raise Unsuitable
         return self.integer(-x.ndim, x.ndim - 1)
-
-    axis = op
 
     # statements
 
@@ -147,7 +145,7 @@ class Draw:
             try:
                 exec(lines, self.space)
             except Exception as error:
-                self.session.refusals.append((step, dict(self.space), error))
+                self.session.refusals[f"{step.op}: {type(error).__name__}: {str(error).splitlines()[0][:120]}"] += 1
                 raise Unsuitable from error
         return [self.space[out] for out in step.outs]
 
@@ -272,7 +270,3 @@ def broadcast(a, b):
         return np.broadcast_shapes(a, b)
     except ValueError:
         return None
-
-
-def refusal_counts(refusals) -> Counter:
-    return Counter((step.op, type(error).__name__) for step, _, error in refusals)

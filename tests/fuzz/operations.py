@@ -240,7 +240,8 @@ def selection(d: Draw):
     y = d.like(x, lambda v: v.kind == "f")
     d.add("selection", d.choice(["np.select([$0 > 0.5, $1 < -0.25], [np.sin($0), $1], 0.125)",
                                  "np.piecewise($0, [$0 < 0, $0 > 1], [lambda z: z * 2, np.cos, 0.5])",
-                                 "np.heaviside($0, 0.5) * $1", "lax.clamp(-0.5, $0, 0.75)", "np.fmin($0, $1)",
+                                 "np.heaviside($0, 0.5) * $1", "np.fmin($0, $1)",
+                                 "lax.clamp(np.full_like($0, -0.5), $0, np.full_like($0, 0.75))",
                                  "np.where($0 > 0, np.log(np.where($0 > 0, $0, 1)), $1)",
                                  "np.where(np.isnan($0), 0, $0) + $1", "np.copysign($0, $1)"]), [x, y])
 

@@ -1,5 +1,7 @@
 """Whole programs, drawn from a seed."""
 
+from collections import Counter
+
 import ml_dtypes
 import numpy as np
 
@@ -22,8 +24,8 @@ DTYPES = {"float64": 12, "float32": 4, "float16": 1, "bfloat16": 1}
 EDGES = [np.nan, np.inf, -np.inf, 0., -0., 1., -1., 2., .5, 1e30, -1e30]
 
 
-def draw_program(seed: int) -> tuple[Program, list]:
-    """The program of a seed, and the statements that pullback refused while it was drawn."""
+def draw_program(seed: int) -> tuple[Program, Counter]:
+    """The program of a seed, and which statements pullback refused while it was drawn, and why."""
     rng = np.random.default_rng(seed)
     weights = np.array(list(DTYPES.values())) / sum(DTYPES.values())
     dtype = list(DTYPES)[rng.choice(len(DTYPES), p=weights)]
