@@ -25,11 +25,11 @@ def softplus(x):
 
 
 def relu(x):
-    return max(x, mpf(0))
+    return max(mpf(0), x)
 
 
 def relu6(x):
-    return min(max(x, mpf(0)), mpf(6))
+    return min(max(mpf(0), x), mpf(6))
 
 
 def sinc(x):
@@ -37,7 +37,7 @@ def sinc(x):
 
 
 def expm1_below(x, scale=1, alpha=1):
-    return scale * x if x > 0 else scale * alpha * mp.expm1(x)
+    return alpha * scale * mp.expm1(x) if x <= 0 else scale * x
 
 
 def gelu_tanh(x):
@@ -119,7 +119,7 @@ NUMPY = [
     row("numpy.log10", mp.log10, POSITIVE, torch="log10"),
     row("numpy.log1p", mp.log1p, ABOVE_MINUS_ONE, torch="log1p"),
     row("numpy.logaddexp", lambda x, y: x + softplus(y - x), torch="logaddexp"),
-    row("numpy.logaddexp2", lambda x, y: x + softplus((y - x) * mp.log(2)) / mp.log(2), torch="logaddexp2"),
+    row("numpy.logaddexp2", lambda x, y: y + softplus((x - y) * mp.log(2)) / mp.log(2), torch="logaddexp2"),
     row("numpy.hypot", lambda x, y: mp.sqrt(x * x + y * y), torch="hypot"),
     row("numpy.sin", mp.sin, TURN, torch="sin"),
     row("numpy.cos", mp.cos, TURN, torch="cos"),
@@ -154,7 +154,7 @@ NN = [
     row("nn.relu6", relu6, REAL.with_kinks(0.0, 6.0), torch="nn.functional.relu6"),
     row("nn.leaky_relu", lambda x: x if x > 0 else x / 100, REAL.with_kinks(0.0), torch="nn.functional.leaky_relu"),
     row("nn.elu", expm1_below, REAL.with_kinks(0.0), make=lambda L: lambda x: L.nn.elu(x), torch="nn.functional.elu"),
-    row("nn.celu", lambda x: expm1_below(x), REAL.with_kinks(0.0), make=lambda L: lambda x: L.nn.celu(x),
+    row("nn.celu", lambda x: expm1_below(x, 1, 1), REAL.with_kinks(0.0), make=lambda L: lambda x: L.nn.celu(x),
         torch="nn.functional.celu"),
     row("nn.selu", lambda x: expm1_below(x, mpf("1.0507009873554804934193349852946"),
                                          mpf("1.6732632423543772848170429916717")), REAL.with_kinks(0.0),
@@ -181,6 +181,16 @@ NN = [
 ]
 
 # complex functions: the real and the imaginary part, as functions of the real and the imaginary part
+
+
+def off_the_axes(f):
+    """On the axes, where the cuts are, the value goes by the sign of a zero, which mpmath's numbers have not."""
+    def reference(z):
+        if z.real == 0 or z.imag == 0:
+            raise ValueError
+        return f(z)
+
+    return reference
 
 
 def complex_rows(name, reference, x=REAL, y=REAL, torch=None):
@@ -215,12 +225,12 @@ COMPLEX = [
     *complex_rows("sinh", mp.sinh, y=SMALL_TURN, torch="sinh"),
     *complex_rows("cosh", mp.cosh, y=SMALL_TURN, torch="cosh"),
     *complex_rows("tanh", mp.tanh, x=NARROW, y=SMALL_TURN, torch="tanh"),
-    *complex_rows("arcsin", mp.asin, torch="arcsin"),
-    *complex_rows("arccos", mp.acos, torch="arccos"),
-    *complex_rows("arctan", mp.atan, torch="arctan"),
-    *complex_rows("arcsinh", mp.asinh, torch="arcsinh"),
-    *complex_rows("arccosh", mp.acosh, torch="arccosh"),
-    *complex_rows("arctanh", mp.atanh, torch="arctanh"),
+    *complex_rows("arcsin", off_the_axes(mp.asin), torch="arcsin"),
+    *complex_rows("arccos", off_the_axes(mp.acos), torch="arccos"),
+    *complex_rows("arctan", off_the_axes(mp.atan), torch="arctan"),
+    *complex_rows("arcsinh", off_the_axes(mp.asinh), torch="arcsinh"),
+    *complex_rows("arccosh", off_the_axes(mp.acosh), torch="arccosh"),
+    *complex_rows("arctanh", off_the_axes(mp.atanh), torch="arctanh"),
     *complex_rows("reciprocal", lambda z: 1 / z, torch="reciprocal"),
     *complex_rows("square", lambda z: z * z, torch="square"),
 ]

@@ -89,7 +89,8 @@ def evaluate(function: Function, order: int, argument: int, at: tuple[float, ...
                 last = value
             if value is None and precision >= 800:
                 break
-        if last is not None and last == 0 and not relative:
+        flat = not relative or bool(function.ranges[argument].kinks)  # a wide step would reach beyond the kink
+        if last is not None and last == 0 and flat:
             return last, _moved(f, order, argument, exact, relative, last, half_ulps)
     return None
 
@@ -117,7 +118,7 @@ def _measure(value: Any, moved: Any, dtype: np.dtype) -> tuple[float, float, flo
         if size < tiny:
             ulp = mpmath.mpf(float(info.smallest_subnormal))
             unit = max(moved / ulp, 1)
-            return float(value), 0.0, float(min(unit, mpmath.mpf(1e300))), SMALL
+            return float(value), 0.0, float(min(unit, mpmath.mpf(1e308))), SMALL
         _, exponent = mpmath.frexp(size)
         ulp = mpmath.ldexp(1, exponent - 1 - info.nmant)
         nearest = mpmath.nint(value / ulp) * ulp
@@ -173,6 +174,9 @@ def on_grid(function: Function, order: int, argument: int, grid: list[np.ndarray
     for f in (function.reference, function.derivatives.get((order, argument))):
         if f is not None:
             key.update(_code(f.__code__) if hasattr(f, "__code__") else repr(f.__name__).encode())
+            for cell in getattr(f, "__closure__", None) or ():
+                inner = cell.cell_contents
+                key.update(_code(inner.__code__) if hasattr(inner, "__code__") else b"")
     for x in grid:
         key.update(x.tobytes())
     path = _folder() / f"{key.hexdigest()[:32]}.npz"

@@ -146,8 +146,9 @@ def negated(f):
 SPECIAL = [
     special("expit", sigmoid, torch="special.expit"),
     special("logit", lambda x: mp.log(x) - mp.log1p(-x), UNIT, torch="special.logit"),
-    special("xlogy", xlogy, REAL, POSITIVE, torch="special.xlogy"),
-    special("xlog1py", xlog1py, REAL, Range(-1.0, math.inf, (-1.0, 0.0, 1.0)), torch="special.xlog1py"),
+    special("xlogy", xlogy, REAL, POSITIVE.with_kinks(0.0), torch="special.xlogy"),
+    special("xlog1py", xlog1py, REAL, Range(-1.0, math.inf, (-1.0, 0.0, 1.0)).with_kinks(-1.0),
+            torch="special.xlog1py"),
     special("entr", entr, POSITIVE, torch="special.entr"),
     special("rel_entr", lambda x, y: x * mp.log(x / y) if x else mpf(0), POSITIVE, POSITIVE),
     special("kl_div", lambda x, y: x * mp.log(x / y) - x + y if x else y, POSITIVE, POSITIVE),

@@ -57,6 +57,7 @@ def log1p(x):
     near = (np.abs(re) < 0.5) & (np.abs(im) < 0.5)
     u, v = np.where(near, re, 0.0), np.where(near, im, 0.0)
     size = np.where(near, 0.5 * np.log1p(u * (2 + u) + v * v), np.log(np.hypot(1 + re, im)))
+    size = np.where(np.isinf(size), np.log1p(x).real, size)  # where only hypot overflows
     return _joined(size, np.arctan2(im, 1 + re), x)
 
 
@@ -97,7 +98,7 @@ def _times(factor: Expr, y: Expr, function: str) -> Expr:
     """`factor * cosh(y)` or `factor * sinh(y)`, in range where the product is."""
     half = (y.abs() * 0.5).exp()
     sign = _signed(y.lifted(1.0), y) if function == "sinh" else None
-    far = (factor * 0.5 * half) * half
+    far = factor * half * 0.5 * half
     far = factor.is_("EQ", 0).choose(factor, far)
     far = far if sign is None else far * sign
     return y.abs().is_("GT", 20).choose(far, factor * y.op(f"chlo.{function}"))

@@ -13,7 +13,7 @@ from pullback._core.array import Array
 from pullback._core.errors import boundary
 from pullback._ops import compare as c
 from pullback._ops import elementwise as e
-from pullback._ops import sigmoids, special
+from pullback._ops import lengths, sigmoids, special, trig
 from pullback._ops.elementwise import scalar
 from pullback._ops.slicing import slice_in_dim
 from pullback.numpy.elementwise import (
@@ -271,8 +271,11 @@ def squareplus(x: Any, b: Any = 4) -> Array:
     1.0
     """
     x, b = promote_operands("squareplus", FLOAT, x, b)
-    root = e.sqrt_p.bind(e.add_p.bind(e.square_p.bind(x), b))
-    return e.mul_p.bind(scalar(x, 0.5), e.add_p.bind(x, root))
+    # x**2 would overflow, and below 0 the sum of x and the root cancels
+    total = e.add_p.bind(lengths.hypot_p.bind(x, e.sqrt_p.bind(b)), trig.abs_p.bind(x))
+    half = scalar(x, 0.5)
+    return c.select_p.bind(c.lt_p.bind(x, scalar(x, 0)), e.div_p.bind(e.mul_p.bind(half, b), total),
+                           e.mul_p.bind(half, total))
 
 
 @elementwise(FLOAT)
