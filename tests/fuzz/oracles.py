@@ -160,7 +160,7 @@ class Checker:
         for i, (got, want, error, kink) in enumerate(zip(tangents, numeric.value, numeric.error, numeric.kink,
                                                         strict=True)):
             got = wide(got)
-            bound = 1e-7 * np.abs(want) + 20 * error + 1e-10
+            bound = 1e-10 * np.abs(want) + 20 * error + 1e-12
             bad = ~(np.abs(got - want) <= bound) & ~kink & np.isfinite(error) & (error < 1e-3 * (1 + np.abs(want)))
             if np.any(bad):
                 return f"tangent {i} is\n{got!r}, by differences\n{want!r}, with errors of\n{error!r}"
