@@ -46,7 +46,9 @@ def square(x):
     if not dtypes.is_complex(x.dtype):
         return np.square(x)
     # by factors: the squares of the parts cancel, and overflow
-    return _joined((x.real - x.imag) * (x.real + x.imag), 2 * x.real * x.imag, x)
+    half, product = x.real.dtype.type(0.5), x.real * x.imag
+    re, im = half * x.real, half * x.imag
+    return _joined((re - im) * (re + im) * 4, product + product, x)
 
 
 def log1p(x):
@@ -131,7 +133,7 @@ def _exponential(z: Expr) -> Expr:
 
 def _square(z: Expr) -> Expr:
     x, y = parts(z)
-    return together((x - y) * (x + y), x * y * 2, z)
+    return together((x * 0.5 - y * 0.5) * (x * 0.5 + y * 0.5) * 4, x * y + x * y, z)
 
 
 def _sign(z: Expr) -> Expr:

@@ -272,10 +272,11 @@ def squareplus(x: Any, b: Any = 4) -> Array:
     """
     x, b = promote_operands("squareplus", FLOAT, x, b)
     # x**2 would overflow, and below 0 the sum of x and the root cancels
-    total = e.add_p.bind(lengths.hypot_p.bind(x, e.sqrt_p.bind(b)), trig.abs_p.bind(x))
-    half = scalar(x, 0.5)
-    return c.select_p.bind(c.lt_p.bind(x, scalar(x, 0)), e.div_p.bind(e.mul_p.bind(half, b), total),
-                           e.mul_p.bind(half, total))
+    size = trig.abs_p.bind(x)
+    more = e.sub_p.bind(lengths.hypot_p.bind(x, e.sqrt_p.bind(b)), size)
+    above = e.add_p.bind(size, e.mul_p.bind(scalar(x, 0.5), more))
+    below = e.div_p.bind(e.mul_p.bind(scalar(x, 0.25), b), above)
+    return c.select_p.bind(c.lt_p.bind(x, scalar(x, 0)), below, above)
 
 
 @elementwise(FLOAT)
