@@ -133,7 +133,9 @@ def _exponential(z: Expr) -> Expr:
 
 def _square(z: Expr) -> Expr:
     x, y = parts(z)
-    return together((x * 0.5 - y * 0.5) * (x * 0.5 + y * 0.5) * 4, x * y + x * y, z)
+    difference, total = x - y, x + y  # one may be infinite where the other is 0
+    zero = difference.is_("EQ", 0) | total.is_("EQ", 0)
+    return together(zero.choose(0, difference * total), x * y + x * y, z)
 
 
 def _sign(z: Expr) -> Expr:
