@@ -40,9 +40,12 @@ def at(d: Draw):
         return
     u = d.inexact(lambda v: v.dtype == x.dtype and v.ndim == 0) if d.chance(.4) else None
     update = f"${1 + len(used)}" if u else d.choice([str(d.constant()), f"$0[{index}] * 2", f"np.sin($0[{index}])"])
-    if method == "set" and ("array(" in index or "host(" in index or (used and used[0].ndim)):
+    repeats = "array(" in index or "host(" in index or bool(used and used[0].ndim)
+    if method == "set" and repeats:
         raise Unsuitable  # which of two writes to one place lasts is nobody's promise
-    d.add("at", f"$0.at[{index}].{method}({update})", [x, *used, *([u] if u else [])])
+    # JAX does not differentiate products at places named twice
+    traits = frozenset({"no jax"} if method == "multiply" and repeats else ())
+    d.add("at", f"$0.at[{index}].{method}({update})", [x, *used, *([u] if u else [])], traits=traits)
 
 
 @family(2)
