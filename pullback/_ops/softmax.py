@@ -33,21 +33,27 @@ def _largest(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
     return largest, c.select(is_finite(largest), largest, scalar(x, 0))
 
 
+def _rest(terms: Array, axes: tuple[int, ...]) -> Array:
+    """The sum of the exponentials less the 1 of the largest."""
+    ones = floor(terms)
+    return add(_sum(sub(terms, ones), axes), sub(_sum(ones, axes), scalar(terms, 1)))
+
+
 def _softmax(x: Array, axes: tuple[int, ...], empty: bool) -> Array:
     largest, shift = _largest(x, axes)
-    terms = exp(sub(x, shift if empty else largest))
-    total = _sum(terms, axes)
-    if empty:
-        total = c.select(c.eq(total, scalar(total, 0)), scalar(total, 1), total)
-    return div(terms, total)
+    if not empty:
+        terms = exp(sub(x, largest))
+        return div(terms, _sum(terms, axes))
+    # the sums are those of the logarithm that this is the derivative of: in compiled code they are made once
+    terms = exp(sub(x, shift))
+    total = add(_rest(terms, axes), scalar(x, 1))
+    return div(terms, c.select(c.eq(total, scalar(total, 0)), scalar(total, 1), total))
 
 
 def _log_total(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
     """The logarithm of the sum of the exponentials, as two numbers to be added."""
     largest, shift = _largest(x, axes)
-    terms = exp(sub(x, shift))
-    ones = floor(terms)
-    rest = add(_sum(sub(terms, ones), axes), sub(_sum(ones, axes), scalar(x, 1)))
+    rest = _rest(exp(sub(x, shift)), axes)
     return shift, c.select(c.eq(largest, scalar(x, np.inf)), largest, log1p(rest))
 
 

@@ -24,7 +24,7 @@ def looped(lib, policy, reverse=False):
     name = name_of(lib)
 
     def body(c, w):
-        first = name(lib.np.tanh(lib.np.dot(c, w)), "first")
+        first = lib.np.tanh(name(lib.np.dot(c, w), "first"))
         second = lib.t.jit(lambda y: name(lib.np.sin(lib.np.dot(y, w)), "second"))(first)
         third = lib.lax.cond(second.sum() > 0.1, lambda y: name(lib.np.tanh(lib.np.dot(y, w)), "third"),
                              lambda y: lib.np.cos(y), name(second * c, "product"))
