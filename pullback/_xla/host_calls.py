@@ -20,6 +20,7 @@ import numpy as np
 from pullback._core.errors import fold
 from pullback._core.types import ShapedArray
 from pullback._xla import engine
+from pullback._xla.float_mode import enter, leave
 from pullback._xla.lowering import Block, Value, arrive, depart
 
 HostCall = Callable[..., Sequence[np.ndarray]]
@@ -63,6 +64,7 @@ _FAILURES_LIMIT = 32
 def _entry(function: HostCall, in_avals: Sequence[ShapedArray], out_avals: Sequence[ShapedArray], ordered: bool
            ) -> Callable:
     def entry(*values):
+        mode = enter()
         try:
             given = values[1:] if ordered else values
             outs = function(*[_incoming(v, aval) for v, aval in zip(given, in_avals, strict=True)])
@@ -74,6 +76,8 @@ def _entry(function: HostCall, in_avals: Sequence[ShapedArray], out_avals: Seque
             if len(_failures) > _FAILURES_LIMIT:
                 _failures.popitem(last=False)
             raise _Stop(f"pullback host call failure <{number}>") from None
+        finally:
+            leave(mode)
 
     return entry
 

@@ -554,3 +554,21 @@ def test_residuals_from_the_host_in_a_scan_with_effects():
         np.testing.assert_allclose(dx, 2 * X * s ** np.arange(2, -1, -1), rtol=1e-5)
         assert np.isfinite(dk)
         assert seen == [3, 1, 2]
+
+
+def test_subnormal_numbers_in_host_calls():
+    seen = []
+
+    def host(v):
+        seen.append((float(v) * 1 > 0, float(np.float32(v) / np.float32(2)) > 0))
+        return np.float32(v)
+
+    def f(x):
+        y = pb.pure_callback(host, pb.ShapeDtypeStruct((), np.float32), x)
+        return y * 1 > 0, x * 1 > 0
+
+    tiny = np.float32(1e-40)
+    f(tiny)
+    after, beside = pb.jit(f)(tiny)
+    assert seen == [(True, True)] * 2   # Python's floats and NumPy's are those of IEEE 754 in both
+    assert bool(after) == bool(beside)  # and the engine's mode is what it was
