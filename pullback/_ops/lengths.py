@@ -70,9 +70,6 @@ hypot_p: Primitive = nary("hypot", np.hypot, _hypot_lower, lambda t, z, x, y: mu
                           lambda t, z, x, y: mul(t, direction_p.bind(y, x)), add=add, accepts=FLOAT)
 hypot_p.homogeneous = (0, 1)
 
-hypot = function_of_two(__name__, hypot_p,
-    "`sqrt(x**2 + y**2)` without overflow; infinite if either is. Its derivative at the origin is 0.", "3., 4.", "5.0")
-
 atan2_p = nary("atan2", np.arctan2, "stablehlo.atan2",
                lambda t, z, x, y: mul(t, div(direction_p.bind(y, x), hypot_p.bind(x, y))),
                lambda t, z, x, y: mul(t, neg(div(direction_p.bind(x, y), hypot_p.bind(x, y)))), add=add, accepts=FLOAT)

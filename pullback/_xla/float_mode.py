@@ -1,7 +1,7 @@
-"""The processor's mode in calls from compiled programs to Python: subnormal numbers count there as everywhere in Python.
+"""The processor's mode in calls from compiled programs to Python: subnormal numbers count there as elsewhere in Python.
 
-The engine's threads take subnormal numbers for 0, operands and results, and Python's own floats computed on them would be
-flushed, too. The C library's default environment (C23, 7.6) is the mode of IEEE 754; GNU's `fesetenv` sets it whole.
+The engine's threads take subnormal numbers for 0, as operands and as results, and Python's own floats computed in them
+would be flushed, too. The C library's default environment (C23, 7.6) is the mode of IEEE 754; GNU's `fesetenv` sets it.
 """
 from __future__ import annotations
 
