@@ -377,10 +377,27 @@ def _pow_lower(ctx, x, y):
 
 pow_p = nary("pow", _pow_kernel, _pow_lower, _pow_first, _pow_second, add=add, accepts=NUMBER)
 
-pow = function_of_two(__name__, pow_p,
-    "`x` to the power `y`; 1 where `y` is 0. A negative real base with a fractional exponent gives nan; an integer "
-    "with a negative exponent the quotient of integers, rounded towards zero. The derivative by `y` is 0 where "
-    "`x` is 0.", "2., 3.", "8.0")
+
+def pow(x: Any, y: Any) -> Array:
+    """`x` to the power `y`; 1 where `y` is 0.
+
+    A negative real base with a fractional exponent gives nan; an integer with a negative exponent the quotient of
+    integers, rounded towards zero. The derivative by `y` is 0 where `x` is 0.
+
+    `x`, `y`: shapes that broadcast; numbers of one dtype, or integers `y` beside another `x`, whose dtype they take.
+    The
+    result has the common shape and the dtype of `x`. TypeError for other dtypes, ValueError for shapes that do not
+    broadcast.
+
+    >>> from pullback import lax
+    >>> print(lax.pow(2., 3.))
+    8.0
+    """
+    x, y = (x, y) if isinstance(x, Array) and isinstance(y, Array) else operands("pow", x, y)
+    if x.aval.dtype is not y.aval.dtype and dtypes.is_inexact(x.aval.dtype) and dtypes.is_integer(y.aval.dtype):
+        y = convert_element_type(y, x.aval.dtype)
+    return pow_p.bind(x, y)
+
 
 # --- exponentials and logarithms ---
 

@@ -135,3 +135,13 @@ def test_softmax_of_ties_and_infinities(wrap):
     np.testing.assert_array_equal(wrap(pb.grad(lambda x: nn.logsumexp(x, axis=1)[1:].sum()))(x)[1:], [[0, 1], [0, 0]])
     np.testing.assert_array_equal(wrap(lambda x: nn.softmax(x, where=x > -1))(x)[1:], [[0, 1], [0, 0]])
     assert wrap(nn.logsumexp)(np.zeros(0, "float32")) == -np.inf
+
+
+def test_powers_with_integer_exponents_of_another_dtype():
+    x, n = np.float32([2, -3]), np.int32([3, 3])
+    for run in (pb.lax.pow, pb.jit(pb.lax.pow)):
+        got = run(x, n)
+        assert got.dtype == np.float32
+        assert got.tolist() == [8, -27]
+    assert pb.grad(lambda x: pb.lax.pow(x, np.int32(3)))(2.) == 12
+    assert pb.vmap(pb.grad(pb.lax.pow), (0, None))(x, np.int32(0)).tolist() == [0, 0]
