@@ -23,7 +23,6 @@ ACCEPTED = {
                      "XLA multiplies by the reciprocal of a divisor that is broadcast: 1 / HUGE is flushed to 0"),
     "numpy.prod": ("kernel and XLA: inf; kernel and XLA: nan", "the order of the factors decides which overflow"),
     "eye": ("kernel and XLA: nan", "inf * 0 is nan; XLA makes a choice of the product with zeros and ones"),
-    "lax.lgamma": ("kernel and XLA: nan; XLA and JAX: nan", "at -HUGE, a pole, compiled code gives nan, not inf"),
     "linspace": ("XLA and JAX: nan", "between nan or infinite ends all is nan; JAX puts the ends in their places"),
     "nn.log_softmax": ("XLA and JAX: nan", "-inf beside finite numbers stays -inf; JAX has nan"),
     "nn.standardize": ("XLA and JAX: nan", "squares that overflow give an infinite variance and zeros; JAX has nan"),

@@ -5,7 +5,7 @@ import numpy as np
 
 from pullback._core.array import Array
 from pullback._ops import compare as c
-from pullback._ops.elementwise import add, div, mul, neg, scalar, sub
+from pullback._ops.elementwise import add, div, mul, neg, scalar
 from pullback._ops.expressions import Expr, Host, kernel, written
 from pullback._ops.families import FLOAT, nary, scipy_kernel
 from pullback._ops.stirling import excess
@@ -46,11 +46,11 @@ _scipy_kl_div = scipy_kernel("kl_div", np.float64)
 
 def _kl_div_kernel(x, y):
     value = _scipy_kl_div(x, y)
-    near = abs(y - x) < 0.5 * x  # where SciPy's cancels
-    if near.any():
-        x, y, near = np.broadcast_arrays(x, y, near)
+    other = (abs(y - x) < 0.5 * x) | np.isinf(value)  # where SciPy's cancels, or x / y is out of range
+    if other.any():
+        x, y, other = np.broadcast_arrays(x, y, other)
         value = np.array(value)
-        value[near] = _kl_div(*(Host(v[near].astype(np.float64)) for v in (x, y))).value
+        value[other] = _kl_div(*(Host(v[other].astype(np.float64)) for v in (x, y))).value
     return value
 
 
@@ -74,10 +74,14 @@ def log_ratio(x: Array, y: Array) -> Array:
     return log_ratio_p.bind(x, y)
 
 
+# (y - x) / y, whose slopes -1 / y and x / y**2 would cancel as those of a quotient
+_relative_step_p = nary("relative_step", lambda x, y: (y - x) / y, written(lambda x, y: (y - x) / y),
+                        lambda t, z, x, y: neg(div(t, y)), lambda t, z, x, y: mul(div(t, y), div(x, y)), add=add,
+                        accepts=FLOAT)
 rel_entr_p = nary("rel_entr", scipy_kernel("rel_entr", np.float64), written(_rel_entr),
                   lambda t, z, x, y: mul(t, _inside(x, y, add(log_ratio(x, y), scalar(x, 1)), 0)),
                   lambda t, z, x, y: mul(t, _inside(x, y, neg(div(x, y)), 0)), add=add, accepts=FLOAT)
 # outside it is q - p, and what is constant
 kl_div_p = nary("kl_div", _kl_div_kernel, written(_kl_div),
                 lambda t, z, x, y: mul(t, _inside(x, y, log_ratio(x, y), -1)),
-                lambda t, z, x, y: mul(t, _inside(x, y, div(sub(y, x), y), 1)), add=add, accepts=FLOAT)
+                lambda t, z, x, y: mul(t, _inside(x, y, _relative_step_p.bind(x, y), 1)), add=add, accepts=FLOAT)

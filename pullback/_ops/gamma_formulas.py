@@ -143,7 +143,8 @@ def log_gamma(x: Expr) -> Expr:
 def _log_gamma_reflected(y: Expr, above: Expr) -> Expr:
     """log|gamma(-y)|, where `above` is log(gamma(y)), or log(gamma(1 + y)) for y < 1."""
     height = sine(from_whole(y.is_("EQ", np.inf).choose(0.0, y))[1]).abs()
-    return y.is_("EQ", np.inf).choose(y, -(y.is_("LT", 1.0).choose(height, y * height).log()) - above)
+    # at the poles the logarithm is infinite, and far out `above` is, too
+    return height.is_("EQ", 0.0).choose(np.inf, -(y.is_("LT", 1.0).choose(height, y * height).log()) - above)
 
 # --- digamma ---
 

@@ -178,6 +178,16 @@ def test_rising_factorials_at_poles_are_limits():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_relative_entropies_where_the_quotient_is_out_of_range(dtype):
+    tiny, huge = 4 * float(np.finfo(dtype).tiny), float(np.finfo(dtype).max) / 1e4
+    p, q = [tiny, tiny, 100, huge, 1e-20], [huge, 100, tiny, tiny, huge]
+    check(special.kl_div, lambda p, q: p * mp.log(p / q) - p + q, [p, q], dtype, VALUE)
+    check(special.rel_entr, lambda p, q: p * mp.log(p / q), [p, q], dtype, VALUE)
+    p, q = [1e-25, 1e25, 3e-7], [1e-18, 1e24, 2e-22]  # the square of q is out of the range of float32
+    check(derivative(special.kl_div, 2, 1), lambda p, q: p / q ** 2, [p, q], dtype, VALUE)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_relative_entropies(dtype):
     p, q = [1e-20, 0.3, 1, 1, 1, 3, 40, 1e10], [0.3, 0.31, 1.0001, 0.9999, 1.000001, 700, 39, 1.01e10]
     check(special.kl_div, lambda p, q: p * mp.log(p / q) - p + q, [p, q], dtype, VALUE)
@@ -185,7 +195,19 @@ def test_relative_entropies(dtype):
     check(derivative(special.kl_div), lambda p, q: mp.log(p / q), [p, q], dtype, VALUE)
     check(derivative(special.kl_div, 1, 1), lambda p, q: 1 - p / q, [p, q], dtype, VALUE)
     check(derivative(special.rel_entr), lambda p, q: mp.log(p / q) + 1, [p, q], dtype, VALUE)
+    check(derivative(special.kl_div, 2, 1), lambda p, q: p / q ** 2, [p, q], dtype, VALUE)
+    check(derivative(special.kl_div, 3, 1), lambda p, q: -2 * p / q ** 3, [p, q], dtype, VALUE)
+    check(pb.vmap(pb.grad(pb.grad(special.kl_div, 1))), lambda p, q: -1 / q, [p, q], dtype, VALUE)
     edges = np.array([0.0, 0.0, 1.0, -1.0, np.nan]), np.array([0.0, 2.0, 0.0, 1.0, 1.0])
     for run in (lambda f: f, pb.jit):
         np.testing.assert_array_equal(run(special.rel_entr)(*edges), [0, 0, np.inf, np.inf, np.nan])
         np.testing.assert_array_equal(run(special.kl_div)(*edges), [0, 2, np.inf, np.inf, np.nan])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_log_gamma_is_infinite_at_its_poles(dtype):
+    x = np.array([0, -1, -7, -8, -2.0**22, -1e30, -np.finfo(dtype).max, -np.inf], dtype)
+    with pb.enable_x64():
+        for run in (special.gammaln, pb.jit(special.gammaln)):
+            np.testing.assert_array_equal(run(x), np.full(x.shape, np.inf, dtype))
+        assert np.isnan(pb.jit(special.gammaln)(np.array(np.nan, dtype)))
