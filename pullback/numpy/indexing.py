@@ -106,6 +106,8 @@ def gathered(x: Array, plan: Plan, mode: GatherScatterMode, fill_value: Any = No
     y = sliced(x, plan)
     if not plan.axes:
         return y
+    if 0 in plan.shape and any(plan.middle[axis] == 0 for axis in plan.axes):
+        return shape_ops.full(plan.shape, 0, x.aval.dtype)  # no element to read, and none asked for
     single = plan.common == ()
     if single and mode is not FILL and 0 not in plan.shape:
         starts: list[Any] = [0] * y.aval.ndim
