@@ -47,6 +47,7 @@ def _softmax(x: Array, axes: tuple[int, ...], empty: bool) -> Array:
     # the sums are those of the logarithm that this is the derivative of: in compiled code they are made once
     terms = exp(sub(x, shift))
     total = add(_rest(terms, axes), scalar(x, 1))
+    total = c.select(c.eq(largest, scalar(x, np.inf)), largest, total)
     return div(terms, c.select(c.eq(total, scalar(total, 0)), scalar(total, 1), total))
 
 
