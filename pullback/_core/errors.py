@@ -231,10 +231,11 @@ def wrapping(fun: Callable) -> Callable[[W], W]:
     def dress(wrapper: W) -> W:
         functools.update_wrapper(wrapper, fun, updated=())  # type: ignore[arg-type]
         if not isinstance(fun, type):
-            own = getattr(fun, "__own__", ())
-            attributes = {key: value for key, value in getattr(fun, "__dict__", {}).items()
-                          if key not in own and not key.startswith("__")}
-            wrapper.__dict__.update(attributes | wrapper.__dict__)
+            attributes = getattr(fun, "__dict__", {})
+            # most have none, and this stands on the way of every `grad(f)(x)`: the difference is found in C
+            for key in attributes.keys() - getattr(fun, "__own__", ()) if attributes else ():
+                if not key.startswith("__"):
+                    wrapper.__dict__.setdefault(key, attributes[key])
         return wrapper
 
     return dress
