@@ -329,14 +329,27 @@ def _scale_lower(ctx, x, n):
     x = _widened(ctx, x)
     width, bias = _format(x.aval.dtype)
     n = ctx.convert(n, np.dtype(f"i{x.aval.dtype.itemsize}"))
-    # three factors reach from the smallest subnormal number to infinity
-    for _ in range(3):
-        part = ctx.op("stablehlo.clamp", [ctx.full_like(n, 1 - bias), n, ctx.full_like(n, bias)], n.aval)
+    # the exponent of x goes into the powers: of two constant ones the compiler would make one, out of range
+    # (findings/xla_merges_constant_factors.sh)
+    bits = ctx.op("stablehlo.bitcast_convert", [x], n.aval)
+    mask = (2 * bias + 1) << width
+    own = ctx.op("stablehlo.and", [bits, ctx.full_like(n, mask)])
+    unit = ctx.op("stablehlo.or", [ctx.op("stablehlo.subtract", [bits, own]), ctx.full_like(n, bias << width)])
+    y = ctx.op("stablehlo.bitcast_convert", [unit], x.aval)
+    rest = ctx.op("stablehlo.add", [
+        ctx.op("stablehlo.clamp", [ctx.full_like(n, -5 * bias), n, ctx.full_like(n, 5 * bias)], n.aval),
+        ctx.op("stablehlo.subtract", [ctx.op("stablehlo.shift_right_logical", [own, ctx.full_like(n, width)]),
+                                      ctx.full_like(n, bias)])])
+    for _ in range(2):
+        part = ctx.op("stablehlo.clamp", [ctx.full_like(n, 1 - bias), rest, ctx.full_like(n, bias)], n.aval)
         power = ctx.op("stablehlo.shift_left", [ctx.op("stablehlo.add", [part, ctx.full_like(n, bias)]),
                                                 ctx.full_like(n, width)])
-        x = ctx.op("stablehlo.multiply", [x, ctx.op("stablehlo.bitcast_convert", [power], x.aval)])
-        n = ctx.op("stablehlo.subtract", [n, part])
-    return ctx.convert(x, out.dtype)
+        y = ctx.op("stablehlo.multiply", [y, ctx.op("stablehlo.bitcast_convert", [power], x.aval)])
+        rest = ctx.op("stablehlo.subtract", [rest, part])
+    # 0, infinity and nan stay what they are
+    special = ctx.op("stablehlo.or", [ctx.compare("EQ", x, ctx.full_like(x, 0)),
+                                      ctx.compare("EQ", own, ctx.full_like(n, mask))])
+    return ctx.convert(ctx.op("stablehlo.select", [special, x, y], x.aval), out.dtype)
 
 
 def _scale_jvp(primals, tangents):

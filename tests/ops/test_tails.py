@@ -145,3 +145,17 @@ def test_powers_with_integer_exponents_of_another_dtype():
         assert got.tolist() == [8, -27]
     assert pb.grad(lambda x: pb.lax.pow(x, np.int32(3)))(2.) == 12
     assert pb.vmap(pb.grad(pb.lax.pow), (0, None))(x, np.int32(0)).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", [200, -200, 127, -149, 300, -300, 1200, -1200, 2100, 0, 1])
+def test_ldexp_with_a_constant_exponent(dtype, n):
+    with pb.enable_x64(dtype == "float64"):
+        x = np.array([0., -0., 1e-30, -3, 1e38, 1.2e-38, np.nan, np.inf, -np.inf], dtype)
+        with np.errstate(all="ignore"):
+            exact = np.ldexp(x, n)
+        exact = np.where(np.abs(exact) < np.finfo(dtype).tiny, np.copysign(0, exact), exact)  # as compiled code flushes
+        constant, given = pb.jit(lambda x: pb.numpy.ldexp(x, n))(x), pb.jit(pb.numpy.ldexp)(x, n)
+        np.testing.assert_array_equal(constant, exact)
+        np.testing.assert_array_equal(given, exact)
+        np.testing.assert_array_equal(np.signbit(constant)[:6], np.signbit(exact)[:6])
