@@ -187,7 +187,12 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "pullback.experimental": (
         ("cur_qdd EArray primal_tangent_dtype", INTERNAL),
-        ("compilation_cache", PLANNED),
+        # modules, which are attributes once somebody has imported them
+        ("checkify compilation_cache custom_partitioning hijax layout mesh_utils multihost_utils pjit profiler "
+         "serialize_executable shard_map sparse", PLANNED),
+        ("array_serialization buffer_callback colocated_python compute_on control_deps fused jax2tf key_reuse mosaic "
+         "pallas random rnn roofline scheduling_groups shard_alike source_mapper topologies transfer xla_metadata",
+         "refused: it belongs to JAX's other devices, tools or trials"),
     ),
 }
 
