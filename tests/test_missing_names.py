@@ -10,6 +10,8 @@ import jax
 import pytest
 
 import pullback as pb
+import pullback.experimental.jet
+import pullback.experimental.ode
 import pullback.numpy as pnp
 from pullback import lax, nn, random, tree_util
 from pullback._core import missing
