@@ -3,18 +3,22 @@
 The whole table has its lines checked where it is printed; here stand functions whose formulas are our own.
 """
 
+import fnmatch
+import math
+
 import mpmath as mp
 import numpy as np
 import pytest
 
 import pullback as pb
 import pullback.numpy as pnp
-from benchmarks.accuracy import exact, grid
-from benchmarks.accuracy.compare import lines
+from benchmarks.accuracy import exact, grid, kept, reasons, report
+from benchmarks.accuracy.compare import Cell, Line, lines
 from benchmarks.accuracy.elementwise import COMPLEX, NN, NUMPY
 from benchmarks.accuracy.special import SPECIAL
+from benchmarks.accuracy.stats import STATS
 
-FUNCTIONS = {f.name: f for f in (*NUMPY, *NN, *SPECIAL, *COMPLEX)}
+FUNCTIONS = {f.name: f for f in (*NUMPY, *NN, *SPECIAL, *STATS, *COMPLEX)}
 
 CHECKED = [
     "numpy.exp2", "numpy.expm1", "numpy.log1p", "numpy.log2", "numpy.tanh", "numpy.arcsinh", "numpy.arctan",
@@ -53,3 +57,31 @@ def test_the_grid_goes_to_the_edges_of_the_dtype():
     assert 0 < x[x > 0].min() < 1e-36
     assert x.max() > 1e37
     assert np.all(np.isfinite(x))
+
+
+MISSED = Line("numpy.exp", "float32", 0, 4.0, {
+    "eager": Cell(math.inf, (1.0, -math.inf), 1, 0, math.nan, 2.5), "compiled": None})
+
+
+def test_lines_are_kept_in_a_file(tmp_path):
+    path = tmp_path / "lines"
+    assert kept.read(path) == {}
+    other = MISSED._replace(order=1, cells={"eager": Cell(0.5, (1.0,), 0, 0, 1.0, 1.0)})
+    kept.append(path, [MISSED, other])
+    kept.append(path, [other._replace(limit=16.0)])
+    found = kept.read(path)
+    assert list(found) == [("numpy.exp", "float32", 0), ("numpy.exp", "float32", 1)]
+    assert repr(found["numpy.exp", "float32", 0]) == repr(MISSED)  # not ==: nan
+    assert found["numpy.exp", "float32", 1] == other._replace(limit=16.0)
+
+
+def test_a_line_that_misses_its_goal_is_open_or_has_its_reason(monkeypatch):
+    assert report.summary([MISSED]).splitlines()[-1].endswith(" open |")
+    monkeypatch.setattr(reasons, "REASONS", (reasons.Reason("numpy.e?p", "float64", None, "not this"),
+                                             reasons.Reason("numpy.e?p", None, 0, "because")))
+    assert report.summary([MISSED]).splitlines()[-1].endswith(" because |")
+
+
+@pytest.mark.parametrize("reason", reasons.REASONS, ids=lambda reason: reason.name)
+def test_reasons_are_of_functions_that_there_are(reason):
+    assert any(fnmatch.fnmatchcase(name, reason.name) for name in FUNCTIONS)

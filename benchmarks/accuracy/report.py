@@ -1,10 +1,12 @@
 """docs/accuracy.md: its text, and one line for each function, dtype and order."""
 
 import platform
+from collections.abc import Callable
 from importlib.metadata import version
 
 from .compare import Cell, Line
 from .libraries import COLUMNS
+from .reasons import why
 
 HEADER = """# Accuracy
 
@@ -100,12 +102,16 @@ def _cell(cell: Cell | None) -> str:
     return f"{size} at {', '.join(f'{x:.6g}' for x in cell.where)}"
 
 
-def table(lines: list[Line]) -> str:
-    rows = ["| function | dtype | order | " + " | ".join(COLUMNS) + " | lost |", "|---" * (len(COLUMNS) + 4) + "|"]
+def table(lines: list[Line], last: Callable[[Line], str] | None = None, head: str = "") -> str:
+    """One row for each line; `last` says what stands in a last column, under the title `head`."""
+    columns = lines[0].cells if lines else COLUMNS
+    titles = ["function", "dtype", "order", *columns, "lost", *([head] if last else [])]
+    rows = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for line in lines:
         lost = " / ".join("-" if cell is None else str(cell.lost) for cell in line.cells.values())
         rows.append(f"| {line.name} | {line.dtype} | {line.order} | "
-                    + " | ".join(_cell(cell) for cell in line.cells.values()) + f" | {lost} |")
+                    + " | ".join(_cell(cell) for cell in line.cells.values()) + f" | {lost} |"
+                    + (f" {last(line)} |" if last else ""))
     return "\n".join(rows) + "\n"
 
 
@@ -114,7 +120,7 @@ def summary(lines: list[Line]) -> str:
             f"Farther off than JAX, beyond the goal: {sum(line.behind for line in lines)}.", ""]
     missed = [line for line in lines if not line.good]
     if missed:
-        text += ["Goals missed:", "", table(missed)]
+        text += ["Goals missed, and why (reasons.py):", "", table(missed, why, "why")]
     return "\n".join(text)
 
 
