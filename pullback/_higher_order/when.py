@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pullback._core.jaxpr import Equation, Jaxpr, eval_jaxpr
+from pullback._core.jaxpr import Equation, HeldJaxpr, Jaxpr, eval_jaxpr
 from pullback._core.primitive import Primitive
 from pullback._core.staging import stage_open
 from pullback._core.trace import is_linear
@@ -119,6 +119,12 @@ def _depends(marked, jaxpr):
     return (True,) * len(jaxpr.outvars) if marked[0] else depends_on(jaxpr, marked[1:])
 
 
+def _bodies(jaxpr):
+    zeros = jaxpr.derive("zeros", lambda: stage_open(lambda *args: list(map(zeros_like_aval, jaxpr.out_avals)),
+                                                     jaxpr.in_avals)[0])
+    return [HeldJaxpr(jaxpr, 1), HeldJaxpr(zeros, 1)]
+
+
 when_p.evaluate = _evaluate
 when_p.abstract_eval = _type
 when_p.lower = _lower
@@ -128,5 +134,6 @@ when_p.transpose = _transpose
 when_p.batch = _batch
 when_p.dce = _dce
 when_p.depends = _depends
+when_p.bodies = _bodies
 
 __all__ = ["bind_when", "when_p"]

@@ -194,10 +194,15 @@ def _plan(x_shape, y_shape, numbers):
     left = (*lb, *left_rest, *(a for a, _ in pairs))
     right = (*rb, *(b for _, b in pairs), *right_rest)
     out = (*batch, *(x_shape[i] for i in left_rest), *(y_shape[i] for i in right_rest))
-    left_shape, right_shape, product = (*batch, m, k), (*batch, k, n), (*batch, m, n)
-    return (None if left == tuple(range(len(left))) else left, None if left_shape == x_shape else left_shape,
-            None if right == tuple(range(len(right))) else right, None if right_shape == y_shape else right_shape,
+    product = (*batch, m, n)
+    return (*_arranged(x_shape, left, (*batch, m, k)), *_arranged(y_shape, right, (*batch, k, n)),
             None if out == product else out, takes_threads(m, k, n))
+
+
+def _arranged(shape, permutation, to):
+    """The permutation and the reshaping that take an array of `shape` to `to`; None for what changes nothing."""
+    return (None if permutation == tuple(range(len(shape))) else permutation,
+            None if tuple(shape[i] for i in permutation) == to else to)
 
 
 def is_wider(preferred: np.dtype | None, dtype: np.dtype) -> bool:

@@ -157,8 +157,17 @@ def _lower(ctx, x, fft_type, fft_lengths):
         return ctx.constant(0, out)
     if len(fft_lengths) > 3:
         return emitted(ctx, lambda x: [_by_threes(x, fft_type, fft_lengths)], x)[0]
-    return ctx.op("stablehlo.fft", [x], out, f"fft_type = #stablehlo<fft_type {fft_type.name}>, "
-                                             f"fft_length = {int_array(fft_lengths)}")
+    y = ctx.op("stablehlo.fft", [_row_by_row(ctx, x)], out, f"fft_type = #stablehlo<fft_type {fft_type.name}>, "
+                                                            f"fft_length = {int_array(fft_lengths)}")
+    return _row_by_row(ctx, y)
+
+
+def _row_by_row(ctx, x):
+    """The same array, laid out row by row in memory. A consumer that wants columns, as LAPACK's routines do, would have
+    its layout handed on to the transform, and XLA's for CPU then refuses to run (findings/xla_fft_layout.sh)."""
+    order = f"[dense<{list(reversed(range(x.aval.ndim)))}> : tensor<{x.aval.ndim}xindex>]"
+    return ctx.op("stablehlo.custom_call", [x], x.aval, 'call_target_name = "LayoutConstraint", '
+                                                        f"operand_layouts = {order}, result_layouts = {order}")
 
 
 def _by_threes(x, fft_type, fft_lengths):

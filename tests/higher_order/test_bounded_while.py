@@ -311,3 +311,26 @@ def test_jaxprs_are_well_formed_and_one_equation_where_nothing_is_reversed():
         assert sum(eqn.primitive.name == "while" for eqn in closed.jaxpr.eqns) == 1
         assert "scan" not in str(closed)
     check_jaxpr(pb.make_jaxpr(pb.hessian(lambda x: fun(x)[0]))(2.0))
+
+
+def test_a_rule_by_jvp_where_the_body_returns_a_constant():
+    """The tangent that a step replaces by zero is linear in the tangents; one that it adds a number to is not."""
+    def constant(x):
+        return lax.while_loop(lambda c: c[0] < 2, lambda c: (c[0] + 1, pnp.full((), 0.5, "float32")), (0, x),
+                              max_steps=2)[1]
+
+    rule = pb.custom_jvp(lambda h, x: h(x), nondiff_argnums=(0,))
+    rule.defjvp(lambda h, primals, tangents: pb.jvp(h, primals, tangents))
+    assert pb.grad(lambda x: rule(constant, x))(1.) == 0
+    assert pb.jvp(lambda x: rule(constant, x), (1.,), (1.,)) == (0.5, 0)
+
+    @pb.custom_jvp
+    def shifted(x):
+        return x
+
+    @shifted.defjvp
+    def shifted_rule(primals, tangents):
+        return primals[0], lax.while_loop(lambda t: False, lambda t: t + 1, tangents[0], max_steps=3)
+
+    with pytest.raises(pb.errors.RuleError, match="not linear in the tangent inputs: 'add'"):
+        pb.grad(shifted)(1.)

@@ -364,3 +364,15 @@ X = np.ones((2, 3), "float32")
 def test_refusals(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("decompose", [np.linalg.svdvals, np.linalg.inv, np.linalg.det])
+def test_a_transform_and_a_decomposition_compose(decompose):
+    """XLA for CPU refuses a transform whose result is laid out by columns, as LAPACK wants it."""
+    x = np.arange(18.).reshape(2, 3, 3) + 10 * np.eye(3)
+    ours = getattr(pnp.linalg, decompose.__name__)
+    with pb.enable_x64(True):
+        for fun in (lambda x: ours(pnp.fft.fft(x)), lambda x: ours(pnp.fft.fft2(pnp.linalg.inv(x))),
+                    lambda x: pnp.fft.irfft(pnp.fft.rfft(ours(x)))):
+            close(pb.jit(fun)(x), fun(x))
+        close(pb.jit(lambda x: ours(pnp.fft.fft(x)))(x), decompose(np.fft.fft(x)))
