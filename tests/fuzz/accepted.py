@@ -29,9 +29,11 @@ ACCEPTED: list[Accepted] = [
     Accepted("JAX's complex functions of infinite numbers give other nans than NumPy's and ours",
              check="JAX's", message=r"(nan|inf)[+-]\S+j\)?, not|not \(?\S*(nan|inf)\S*j\)?",
              also=lambda program: program.edge),
-    Accepted("XLA computes float64 convolutions of groups as one with zeros between groups, and 0 times infinity is nan "
+    Accepted("XLA computes float64 convolutions of groups as one with zeros between groups: 0 times infinity is nan "
              "(findings/xla_grouped_convolution_nan.sh)", source="conv_general_dilated", message=r"is nan, not",
              also=lambda program: program.edge),
+    Accepted("XLA refuses a Fourier transform that is decomposed; ours keeps its layout (findings/xla_fft_layout.sh)",
+             check="JAX's", message="RET_CHECK failure.*fft_thunk"),
     Accepted("JAX refuses starts of a slice that are integers of two types; ours may differ",
              check="JAX's", message="index arguments to dynamic_(update_)?slice must be integers of the same type"),
     Accepted("JAX's eigh of one nan has the eigenvector 1; ours, as LAPACK's of larger matrices, nan",
