@@ -187,5 +187,5 @@ SPECIAL = [
     special("i0", lambda x: mp.besseli(0, x), torch="special.i0"),
     special("i1", lambda x: mp.besseli(1, x), torch="special.i1"),
     special("i0e", lambda x: mp.exp(-abs(x)) * mp.besseli(0, x), REAL.with_kinks(0.0), torch="special.i0e"),
-    special("i1e", lambda x: mp.exp(-abs(x)) * mp.besseli(1, x), REAL, torch="special.i1e"),
+    special("i1e", lambda x: mp.exp(-abs(x)) * mp.besseli(1, x), REAL.with_kinks(0.0), torch="special.i1e"),
 ]

@@ -101,7 +101,8 @@ def _kummer(x: Expr, n: int, m: int, power: int) -> Expr:
     inverse = 1.0 / (size + 1.0)
     part = far.choose(1.0 - inverse, far.choose(1.0, size) * inverse)
     value = _sum(_needed(n, m, 2.0 ** -52 if x.double else 2.0 ** -23), slope, side)
-    for factor in [inverse.sqrt()] + [part] * power + [inverse] * (n - power):
+    # the root of the inverse would be that of a number that may be too small for a normal one
+    for factor in [1.0 / (size + 1.0).sqrt()] + [part] * power + [inverse] * (n - power):
         value = value * factor
     return value
 

@@ -74,6 +74,10 @@ def _logistic_slope_lower(x):
 
 logistic_slope_p = unary("logistic_slope", _logistic_slope_kernel, _logistic_slope_lower,
                          lambda t, x, y: mul(t, neg(mul(y, tanh(mul(scalar(x, 0.5), x))))))
+log_logistic_slope_p = unary(
+    "log_logistic_slope", lambda x: -np.abs(x) - x.dtype.type(2) * np.log1p(np.exp(-np.abs(x))),
+    written(lambda x: -x.abs() - (-x.abs()).exp().log1p() * 2.0),
+    lambda t, x, y: neg(mul(t, tanh(mul(scalar(x, 0.5), x)))), FLOAT)
 logistic_p = unary("logistic", _logistic_kernel, _logistic_lower, lambda t, x, y: mul(t, logistic_slope_p.bind(x)))
 
 

@@ -45,7 +45,7 @@ from pullback._ops.families import (
     unary,
 )
 from pullback._ops.rules import zero_jvp
-from pullback._ops.shape import broadcast_to, convert_element_type, unbroadcast
+from pullback._ops.shape import broadcast_to, unbroadcast
 from pullback._ops.sigmoids import logistic
 
 # --- error functions ---
@@ -65,34 +65,6 @@ erf = function_of_one(__name__, erf_p,
 erfc = function_of_one(__name__, erfc_p, "`1 - erf(x)`, accurate for large `x` (DLMF 7.2.2).", "0.", "1.0")
 erf_inv = function_of_one(__name__, erf_inv_p,
     "The inverse of `erf` on (-1, 1): -inf and inf at -1 and 1, nan outside.", "0.", "0.0")
-
-# --- the logarithm of the normal distribution function: below -10 (-20 in float64) by the asymptotic series
-# --- Phi(x) = phi(x) / -x * (1 - 1/x**2 + 3/x**4 - 15/x**6 + ...), which has accurate derivatives, too
-
-
-def log_ndtr(x: Array) -> Array:
-    """`log(Phi(x))` of a float."""
-    dtype = x.aval.dtype
-    if dtype.itemsize <= 2:
-        return convert_element_type(log_ndtr(convert_element_type(x, np.float32)), dtype, x.aval.weak_type)
-    one, minus = scalar(x, 1), scalar(x, -1)
-    far = c.lt(x, scalar(x, -20 if dtype.itemsize == 8 else -10))
-    high = c.gt(x, scalar(x, 0))
-    center = c.select(c.bitwise_or(far, high), minus, x)
-
-    def below(z):
-        return mul(scalar(z, 0.5), erfc(mul(scalar(z, -np.sqrt(0.5)), z)))
-
-    tail = c.select(far, x, scalar(x, -30))
-    inverse = div(one, square(tail))
-    series = one
-    for n in range(10, 0, -1):
-        series = sub(one, mul(mul(scalar(x, 2 * n - 1), inverse), series))
-    by_series = sub(sub(log(series), log(neg(tail))), add(mul(scalar(x, 0.5), square(tail)),
-                                                          scalar(x, 0.5 * np.log(2 * np.pi))))
-    by_complement = log1p(neg(below(neg(c.select(high, x, one)))))
-    return c.select(far, by_series, c.select(high, by_complement, log(below(center))))
-
 
 # --- logarithms of sums: the derivative by `x` is exp(x) / (exp(x) + exp(y)) = logistic(x - y) ---
 

@@ -14,7 +14,7 @@ import numpy as np
 from pullback._core.array import Array
 from pullback._core.errors import boundary
 from pullback._core.lazy import attributes as _attributes
-from pullback._ops import bessel, entropy, sigmoids
+from pullback._ops import bessel, entropy, normal_tail, sigmoids
 from pullback._ops import beta as beta_ops
 from pullback._ops import compare as c
 from pullback._ops import elementwise as e
@@ -162,16 +162,9 @@ def ndtri(p: Any) -> Array:
     return _normal_quantile.normal_quantile(p)
 
 
-@elementwise(FLOAT)
-def log_ndtr(x: Any) -> Array:
-    """`log(ndtr(x))`, accurate far below 0 (by the asymptotic series DLMF 7.12.1) and far above; so is its derivative.
-
-    >>> from pullback.scipy import special
-    >>> print(special.log_ndtr(-100.))
-    -5005.5244
-    """
-    return s.log_ndtr(x)
-
+log_ndtr = _function("log_ndtr", normal_tail.log_ndtr_p,
+                     "`log(ndtr(x))`, accurate far below 0 and far above, and so are its derivatives.",
+                     "-100.", "-5005.5244")
 
 # --- the gamma family ---
 

@@ -100,3 +100,13 @@ def test_i0_of_numpy_does_not_overflow_early():
     with pb.enable_x64(True):
         for fun in (pnp.i0, pb.jit(pnp.i0)):
             assert abs(float(fun(712.0)) / float(mpmath.besseli(0, 712)) - 1) < 1e-15
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["i0e", "i1e"])
+def test_next_to_the_largest_number(name, dtype):
+    with pb.enable_x64():
+        x = np.array(0.9 * np.finfo(dtype).max, dtype)
+        right = 1 / np.sqrt(2 * np.pi * 0.9) / np.sqrt(float(np.finfo(dtype).max))
+        for run in (getattr(special, name), pb.jit(getattr(special, name))):
+            np.testing.assert_allclose(run(x), right, 8 * np.finfo(dtype).eps)

@@ -12,6 +12,7 @@ import mpmath
 import numpy as np
 import pytest
 import scipy.stats
+from exact import DTYPES, check, derivative
 
 import pullback as pb
 import pullback.numpy as pnp
@@ -333,6 +334,28 @@ def test_far_out_on_the_t_and_cauchy_distributions():
             exact = ((mpmath.digamma((n + 1) / 2) - mpmath.digamma(n / 2)) / 2 - 1 / (2 * n) - decay / 2
                      + (n + 1) / 2 * mpmath.mpf("0.25") / n ** 2 / (1 + mpmath.mpf("0.25") / n))
         np.testing.assert_allclose(in_both(pb.grad(stats.t.logpdf, 1), 0.5, 1e6), float(exact), 1e-6)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_slopes_of_the_cauchy_quantile(dtype):
+    # the second is infinite where the first still is a number, and 0 at the median
+    q = [1e-37, 3e-13, 1e-5, 0.2, 0.26, 0.4999, 0.6, 0.9]
+    check(stats.cauchy.ppf, lambda q: -mpmath.cot(mpmath.pi * q), [q], dtype, 8)
+    check(derivative(stats.cauchy.ppf), lambda q: mpmath.pi * mpmath.csc(mpmath.pi * q) ** 2, [q[1:]], dtype, 8)
+    check(derivative(stats.cauchy.isf, 2), lambda q: 2 * mpmath.pi ** 2 * mpmath.cot(mpmath.pi * q)
+          * mpmath.csc(mpmath.pi * q) ** 2, [q[2:]], dtype, 8)
+    with pb.enable_x64():
+        for order, values in ((1, [np.inf, np.pi]), (2, [-np.inf, 0])):
+            slope = derivative(stats.cauchy.ppf, order)
+            for run in (slope, pb.jit(slope)):
+                np.testing.assert_allclose(run(np.array([np.finfo(dtype).tiny, 0.5], dtype)), values, 1e-6)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_slopes_of_the_logistic_density(dtype):
+    x = [-80.0, -3.0, -1e-5, -1e-30, 1e-30, 1e-12, 0.3, 40.0]
+    check(derivative(stats.logistic.logpdf), lambda x: -mpmath.tanh(x / 2), [x], dtype, 8)
+    check(derivative(stats.logistic.pdf), lambda x: -mpmath.tanh(x / 2) / (2 + 2 * mpmath.cosh(x)), [x], dtype, 8)
 
 
 def test_derivative_of_the_normal_quantile_in_float32_with_64_bit_types():

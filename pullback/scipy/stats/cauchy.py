@@ -7,6 +7,7 @@ from typing import Any
 import pullback.numpy as pnp
 from pullback._core.array import Array
 from pullback._core.errors import boundary
+from pullback.custom_derivatives import custom_jvp
 from pullback.scipy.stats._shared import log1p_square, log_of, real, standard, where_probability
 
 __all__ = ["cdf", "isf", "logcdf", "logpdf", "logsf", "pdf", "ppf", "sf"]
@@ -34,10 +35,19 @@ def _log_below(z: Array) -> Array:
     return pnp.where(far, -pnp.log(pnp.where(far, -z, 1)) - math.log(math.pi), log_of(_below(near), _below(-near)))
 
 
+@custom_jvp
 def _quantile(q: Array) -> Array:
-    high = q > 0.5
-    z = 1 / pnp.tan(math.pi * pnp.where(high, 1 - q, q))
-    return pnp.where(high, z, -z)
+    # the tangent of the nearest angle out of 0, pi / 2 and pi: -cot(pi q) or tan(pi (q - 1/2))
+    center, high = abs(q - 0.5) < 0.25, q > 0.5
+    slope = pnp.tan(math.pi * pnp.where(center, q - 0.5, pnp.where(high, 1 - q, q)))
+    return pnp.where(center, slope, pnp.where(high, 1, -1) / slope)
+
+
+@_quantile.defjvp
+def _(primals, tangents):
+    # by the value, which is large, not by the tangent of q, whose square vanishes first
+    z = _quantile(*primals)
+    return z, tangents[0] * (math.pi * (1 + z * z))
 
 
 @boundary

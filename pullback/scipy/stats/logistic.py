@@ -6,7 +6,7 @@ from typing import Any
 import pullback.numpy as pnp
 from pullback._core.array import Array
 from pullback._core.errors import boundary
-from pullback.nn.activations import log_sigmoid
+from pullback._ops.sigmoids import log_logistic_slope_p, logistic_slope_p
 from pullback.scipy import special
 from pullback.scipy.stats._shared import real, standard
 
@@ -14,7 +14,7 @@ __all__ = ["cdf", "isf", "logpdf", "pdf", "ppf", "sf"]
 
 
 def _log_density(z: Array, scale: Array) -> Array:
-    return log_sigmoid(z) + log_sigmoid(-z) - pnp.log(scale)
+    return log_logistic_slope_p.bind(z) - pnp.log(scale)
 
 
 @boundary
@@ -43,7 +43,8 @@ def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> print(logistic.pdf(0.))
     0.25
     """
-    return pnp.exp(_log_density(*standard("logistic.pdf", x, loc, scale)))
+    z, scale = standard("logistic.pdf", x, loc, scale)
+    return logistic_slope_p.bind(z) / scale
 
 
 @boundary
