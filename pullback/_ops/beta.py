@@ -21,7 +21,7 @@ from pullback._ops.zeta import polygamma
 # --- log |beta(a, b)| ---
 
 
-def _log_beta(a: Expr, b: Expr) -> Expr:
+def log_beta(a: Expr, b: Expr) -> Expr:
     good = a.is_("GT", 0.0) & b.is_("GT", 0.0) & a.is_("LT", np.inf) & b.is_("LT", np.inf)
     small, large = good.choose(a.least(b), 1.0), good.choose(a.most(b), 1.0)
     n = small + large
@@ -38,7 +38,7 @@ def _log_beta(a: Expr, b: Expr) -> Expr:
     return where_any(direct, lambda a, b: log_gamma(a) + log_gamma(b) - log_gamma(a + b), value, a, b)
 
 
-log_beta_p = nary("log_beta", kernel(_log_beta), written(_log_beta),
+log_beta_p = nary("log_beta", kernel(log_beta), written(log_beta),
                   lambda t, y, a, b: neg(mul(t, polygamma_step(a, b, 0))),
                   lambda t, y, a, b: neg(mul(t, polygamma_step(b, a, 0))), add=add, accepts=FLOAT)
 

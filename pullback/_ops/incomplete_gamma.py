@@ -58,19 +58,30 @@ def _total(terms: list[Array]) -> Array:
 def _log_slope(a: Array, x: Array) -> Array:
     """The derivative by x of the logarithm of the density, (a - 1) / x - 1: -1 for a = 1 down to x = 0."""
     corner = c.bitwise_and(c.eq(a, scalar(a, 1)), c.eq(x, scalar(x, 0)))
-    quotient = div(sub(sub(a, x), scalar(x, 1)), c.select(corner, scalar(x, 1), x))
-    return c.select(corner, scalar(x, -1), quotient)
+    return sub(div(sub(a, scalar(a, 1)), c.select(corner, scalar(x, 1), x)), scalar(x, 1))
 
 
-def _density_by_x(y, a, x, order):
-    value = mul(y, _log_slope(a, x))
-    if not order:
-        return value
-    return add(value, mul(scalar(x, order), div(gamma_density_p.bind(a, x, order=order - 1), x)))
+def _density_twice_by_x(y, a, x, order):
+    """f'' = f h / x with h = ((a - 1 - x)**2 - (a - 1)) / x; or its derivative by a, by Leibniz' rule."""
+    f = gamma_density_p.bind(a, x, order=order)
+    x = c.select(c.eq(f, scalar(f, 0)), scalar(x, 1), x)
+    before = sub(a, scalar(a, 1))
+    less = sub(before, x)
+    terms = [mul(f, sub(mul(less, div(less, x)), div(before, x)))]
+    if order:
+        slope = div(sub(mul(scalar(a, 2), less), scalar(a, 1)), x)
+        terms.append(mul(mul(scalar(a, order), gamma_density_p.bind(a, x, order=order - 1)), slope))
+    if order > 1:
+        terms.append(div(mul(scalar(a, order * (order - 1)), gamma_density_p.bind(a, x, order=order - 2)), x))
+    return div(_total(terms), x)
 
 
+gamma_density_by_x_p: Primitive = _primitive(
+    "gamma_density_by_x", formulas.density_by_x,
+    lambda y, a, x, order: gamma_density_by_x_p.bind(a, x, order=order + 1), _density_twice_by_x)
 gamma_density_p: Primitive = _primitive("gamma_density", formulas.density,
-                             lambda y, a, x, order: gamma_density_p.bind(a, x, order=order + 1), _density_by_x)
+                             lambda y, a, x, order: gamma_density_p.bind(a, x, order=order + 1),
+                             lambda y, a, x, order: gamma_density_by_x_p.bind(a, x, order=order))
 log_gamma_density_p: Primitive = _primitive("log_gamma_density", formulas.log_density,
                                  lambda y, a, x: log_minus_digamma_p.bind(a, x), lambda y, a, x: _log_slope(a, x))
 log_minus_digamma_p: Primitive = _primitive("log_minus_digamma", formulas.log_slope_by_order,
@@ -96,9 +107,13 @@ def _kernel(name: str, upper: bool) -> Callable:
     def kernel(a, x):
         value = run(a, x)
         # SciPy's series end too early in the tails of large orders, and its fractions lose digits at tiny ones
-        if not ((a > 150) | (a < 1e-3)).any():
+        other = (a > 150) | (a < 1e-3)
+        if a.dtype.itemsize == 8:
+            other = other | (a > 0.45) & (a < 0.6)  # its series for log(gamma(1 + a)), too
+        if not other.any():
             return value
-        far = ((a > 150) & (abs(x - a) > 4 * np.sqrt(abs(a))) | (a < 1e-3)) & (x > 0) & (x < np.inf) & (a < np.inf)
+        worse = (a < 1e-3) | (a < 0.6) & (x < 1.1) | (abs(x - a) > 4 * np.sqrt(abs(a)))
+        far = other & worse & (x > 0) & (x < np.inf) & (a < np.inf)
         if np.any(far):
             a, x, far = np.broadcast_arrays(a, x, far)
             digits = formulas.DOUBLE if a.dtype.itemsize == 8 else formulas.SINGLE

@@ -27,7 +27,7 @@ from pullback._ops.gamma_formulas import (
 )
 from pullback._ops.zeta import scaled_zeta
 
-_TINY = 1e-305  # what stands for an order of 0, whose derivatives are limits
+_TINY = 2.2250738585072014e-308  # what stands for an order of 0, whose derivatives are limits
 
 
 class Digits(NamedTuple):
@@ -60,23 +60,30 @@ def _distance(a: Expr, x: Expr) -> tuple[Expr, Expr]:
     near = u.abs().is_("LT", 0.5)
     square = near.choose(r * r, 0.0)
     by_series = r * (u - square * 2.0 * polynomial(square, [1 / (2 * j + 3) for j in range(17)]))
-    log = near.choose(1.0, x / a).log()
+    # the quotient of a tiny x would be too small for a normal number
+    tiny = x.is_("LT", 1e-290)
+    log = (near.choose(1.0, tiny.choose(x * 2.0 ** 100, x) / a)).log() - tiny.choose(100 * np.log(2), x.lifted(0.0))
     return near.choose(by_series, u - log), near.choose(u - by_series, log)
 
 
-def front(a: Expr, x: Expr, digits: Digits) -> Expr:
-    """x^a exp(-x) / gamma(a)."""
+def front(a: Expr, x: Expr, digits: Digits, over_x: bool = False) -> Expr:
+    """x^a exp(-x) / gamma(a), or that by x, which may be a number where it vanishes."""
     if digits is SINGLE:
-        return log_front(a, x).exp()
+        value = log_front(a, x).exp()
+        return value / x if over_x else value
     far, small = a.is_("GE", 8.0), a.is_("LT", 1.0)
     phi, _ = _distance(a, x)
-    some = small.choose(1.0, far.choose(2.0, a))
+    some = far.choose(2.0, small.choose(1.0, a))
     factor = far.choose((a * (0.5 / np.pi)).sqrt() * (-stirling(far.choose(a, 8.0))).exp(), small.choose(
-        a * (-log_gamma_one(small.choose(a, 0.0))).exp(), some.power(some) * (-some).exp() / gamma_near(some)))
+        a * (-log_gamma_one(small.choose(a, 0.0))).exp(), 1.0 / gamma_near(some)))
     # half of the power at a time, as the factors may overflow; near a by its logarithm, which is small
-    half = small.choose(x, x / a).power(a * 0.5) * (small.choose(x, x - a) * -0.5).exp()
+    least = x.least(4000.0)
+    half = far.choose(x / a, least).power(a * 0.5) * (far.choose(x - a, least) * -0.5).exp()
     near = far & (x - a).abs().is_("LT", a * 0.5)
-    power = near.choose((-a * near.choose(phi, 0.0)).exp(), half * half)
+    by_logarithm = (-a * near.choose(phi, 0.0)).exp()
+    if over_x:
+        half, by_logarithm = half / x.sqrt(), by_logarithm / x
+    power = near.choose(by_logarithm, half * half)
     return (a * phi).is_("GT", 1400.0).choose(0.0, factor * power)
 
 
@@ -361,7 +368,7 @@ def hazard(a: Expr, x: Expr, digits: Digits, upper: bool, order: int) -> Expr:
 def density(a: Expr, x: Expr, digits: Digits, order: int) -> Expr:
     """The derivative by a of x^(a-1) exp(-x) / gamma(a), of this order."""
     inside, ga, gx = guarded(a, x)
-    value = front(ga, gx, digits) / gx
+    value = front(ga, gx, digits, True)
     if order:
         value = value * front_moments(ga, gx, order)[order]
         edge = a.is_("GT", 1.0).choose(0.0, a.lifted(np.nan))
@@ -371,10 +378,32 @@ def density(a: Expr, x: Expr, digits: Digits, order: int) -> Expr:
     return (a.is_("GE", 0.0) & x.is_("GE", 0.0)).choose(value, np.nan)
 
 
+def density_by_x(a: Expr, x: Expr, digits: Digits, order: int) -> Expr:
+    """The derivative of that by x."""
+    inside, ga, gx = guarded(a, x)
+    value = front(ga, gx, digits, True)
+    moments = front_moments(ga, gx, order)
+    slope = moments[order] * ((ga - 1.0) / gx - 1.0)
+    if order:
+        slope = slope + moments[order - 1] * float(order) / gx
+    value = value.is_("EQ", 0.0).choose(0.0, value * slope)
+    if order:
+        edge = a.is_("GT", 2.0).choose(0.0, a.lifted(np.nan))
+    else:  # (a - 1) / gamma(a) 0^(a-2), and -1 for a = 1
+        edge = a.is_("EQ", 2.0).choose(1.0, a.is_("LT", 2.0).choose(np.inf, a.lifted(0.0)))
+        edge = a.is_("LT", 1.0).choose(-edge, a.is_("EQ", 1.0).choose(-1.0, edge))
+    value = x.is_("EQ", 0.0).choose(edge, inside.choose(value, 0.0))
+    return (a.is_("GE", 0.0) & x.is_("GE", 0.0)).choose(value, np.nan)
+
+
 def log_density(a: Expr, x: Expr, digits: Digits) -> Expr:
     """The logarithm of the same."""
     inside, ga, gx = guarded(a, x)
-    value = inside.choose(log_front(ga, gx) - gx.log(), -np.inf)
+    # not from the front, as log(x) would cancel where a is 1
+    few = ga.is_("LT", 8.0)
+    small, log = log_gamma_near(few.choose(ga, 1.0))
+    near = (ga - 1.0) * gx.log() - gx - small - log
+    value = inside.choose(few.choose(near, log_front(few.choose(8.0, ga), gx) - gx.log()), -np.inf)
     edge = a.is_("EQ", 1.0).choose(0.0, a.is_("LT", 1.0).choose(np.inf, a.lifted(-np.inf)))
     value = x.is_("EQ", 0.0).choose(edge, value)
     return (a.is_("GE", 0.0) & x.is_("GE", 0.0)).choose(value, np.nan)

@@ -51,10 +51,15 @@ def scaled_gamma(a: Expr) -> tuple[Expr, Expr]:
 def _step(a: Expr, b: Expr, n: int) -> Expr:
     """`polygamma(n, a + b) - polygamma(n, a)` for a > 0 and b >= 0: sums of terms of one sign."""
     raised = 10 if a.double else 6
+    # b in two parts, one of them 1; the smaller one raised, so that no term vanishes, unless the first one is all
+    b_large, b_small = b.least(2.0 ** 1020 if b.double else 2.0 ** 125).most(1.0), b.least(1.0)
+    first = a.is_("LT", 1e-9 if a.double else 1e-4)
+    lift = 400 if a.double else 60
+    b_small = b_small * first.choose(1.0, b.lifted(2.0 ** lift))
     order = math.factorial(n)
     total = a * 0.0
     for k in range(raised):
-        total = total + _power_step(a + float(k), b, [0.0] * (n + 1) + [float(order)])
+        total = total + _power_step(a + float(k), b, b_large, b_small, [0.0] * (n + 1) + [float(order)])
     z = a + float(raised)
     # the series of DLMF 5.11.2 and its derivatives, in powers of 1 / z
     powers = [0.0] * (n + 18 if a.double else n + 8)
@@ -64,8 +69,12 @@ def _step(a: Expr, b: Expr, n: int) -> Expr:
     for k, number in enumerate(_BERNOULLI, 1):
         if 2 * k + n < len(powers):
             powers[2 * k + n] = number * math.factorial(2 * k + n - 1) / math.factorial(2 * k)
-    total = total + _power_step(z, b, powers)
-    return total + (b / z).log1p() if n == 0 else -total if n % 2 else total
+    total = total + _power_step(z, b, b_large, b_small, powers)
+    tiny = b.is_("LT", 1e-20)
+    if n == 0:
+        total = total + tiny.choose(b_small / z, 0.0)
+    total = total * first.choose(1.0, b.lifted(2.0 ** -lift))
+    return total + tiny.choose(0.0, b / z).log1p() if n == 0 else -total if n % 2 else total
 
 
 def digamma_step(a: Expr, b: Expr) -> Expr:
@@ -73,14 +82,15 @@ def digamma_step(a: Expr, b: Expr) -> Expr:
     return _step(a, b, 0)
 
 
-def _power_step(z: Expr, b: Expr, powers: list[float]) -> Expr:
-    """The polynomial in 1 / z less that in 1 / (z + b), by its divided difference."""
-    upper, lower = 1.0 / z, 1.0 / (z + b)
+def _power_step(z: Expr, b: Expr, b_large: Expr, b_small: Expr, powers: list[float]) -> Expr:
+    """The polynomial in 1 / z less that in 1 / (z + b), by its divided difference, with b in two factors."""
+    # of a larger b the sum z + b has no reciprocal that is a normal number
+    upper, lower = 1.0 / z, 1.0 / (z + b.least(2.0 ** 1020 if b.double else 2.0 ** 125))
     value, slope = lower * 0.0 + powers[-1], lower * 0.0
     for coefficient in powers[-2::-1]:
         slope = slope * upper + value
         value = value * lower + coefficient if coefficient else value * lower
-    return b * upper * lower * slope
+    return (b_large * lower) * (b_small * upper * slope)
 
 
 def _polygamma_step(a: Expr, b: Expr, n: int) -> Expr:

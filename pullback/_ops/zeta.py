@@ -55,6 +55,7 @@ def scaled_zeta(s: Expr, q: Expr, order: int = 0) -> list[Expr]:
     """The Taylor coefficients in s of q^s zeta(s, q), for s > 1 and q > 0."""
     # terms come in triples, for a loop of single ones would cost more than they do
     triples, corrections = (3, _CORRECTIONS) if s.double else (2, _CORRECTIONS[:6])
+    q = q.most(1e-306 if s.double else 1e-36)  # whose first term is all, and the others are finite
     count = 3 * triples + 1
 
     def add_triple(n, s, q, *total):
@@ -115,6 +116,16 @@ def _by_reflection(value: Any, s: Expr, q: Expr, *also: Expr) -> Expr:
     return iterate([s.lifted(0.0), s.lifted(0.0), s, q, sign, *also], step, unfinished, 4)[0]
 
 
+def _far_by_order(s: Expr, q: Expr, order: int) -> Expr:
+    """The derivative of this order by s of q^(1 - s) / (s - 1), the integral, by Leibniz' rule."""
+    log, inverse = q.log(), 1.0 / (s - 1.0)
+    total, power = log.lifted(1.0), log.lifted(1.0)
+    for k in range(1, order + 1):
+        power = power * log
+        total = total * inverse * float(k) + power
+    return q.power(1.0 - s) * inverse * total * (-1.0) ** order
+
+
 def _hurwitz(s: Expr, q: Expr, order: int = 0) -> Expr:
     """The derivative of this order by s of zeta(s, q)."""
     def value(s: Expr, q: Expr) -> Expr:
@@ -124,10 +135,12 @@ def _hurwitz(s: Expr, q: Expr, order: int = 0) -> Expr:
         if order:
             series = _product(series, _power(s.lifted(1.0), q.log(), order))
         total = half * (series[order] * float(factorial(order))) * half
+        # far out the integral alone is left, whose parts overflow
+        far = q.is_("GT", 1e18 if s.double else 1e9)
         if not order:
-            # the integral alone is left, whose parts overflow
-            far = q.is_("GT", 1e18 if s.double else 1e9)
             total = far.choose(q.power(1.0 - s) / (s - 1.0), total)
+        else:
+            total = far.choose(_far_by_order(s, q, order), total)
         return q.is_("EQ", np.inf).choose(0.0, total)
 
     pole = q.is_("LE", 0.0) & _is_whole(q)
@@ -148,7 +161,8 @@ _scipy_zeta = scipy_kernel("zeta", np.float64)
 
 
 def _zeta_kernel(s, q):
-    other = (q < 0) | (s == np.inf)
+    # SciPy's sum ends before the integral is added, where the first term is large
+    other = (q < 0) | (s == np.inf) | (s < 2) & (q < 1e-6)
     if not other.any():
         return _scipy_zeta(s, q)
     return np.where(other, kernel(_hurwitz)(s, q), _scipy_zeta(s, np.maximum(q, 0)))

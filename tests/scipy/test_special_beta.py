@@ -4,6 +4,8 @@ import itertools
 import mpmath
 import numpy as np
 import pytest
+from exact import DTYPES, check, derivative
+from mpmath import mp
 
 import pullback as pb
 import pullback.numpy as pnp
@@ -167,3 +169,22 @@ def test_low_precision_is_computed_in_float32(dtype):
     for got in (special.betainc(a, b, x), pb.jit(special.betainc)(a, b, x)):
         assert got.dtype == a.dtype
         np.testing.assert_allclose(np.asarray(got, np.float32), expected, 0.51 * float(pnp.finfo(dtype).eps))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_slopes_of_betaln_next_to_the_ends_of_the_range(dtype):
+    tiny, largest = float(np.finfo(dtype).tiny), 0.7 * float(np.finfo(dtype).max)
+
+    def first(a, b):
+        with mp.workdps(700):
+            return mp.digamma(a) - mp.digamma(a + b)
+
+    def second(a, b):
+        with mp.workdps(700):
+            return mp.psi(1, a) - mp.psi(1, a + b)
+
+    a = [1.37e-6, 0.148, 3.0, tiny ** 0.54, 0.2]
+    b = [largest, tiny, 2 * tiny, largest ** 0.54, largest / 4]
+    check(derivative(special.betaln), first, [a, b], dtype, 16)
+    check(derivative(special.betaln, 2), second, [[1.37e-6, tiny ** 0.54, 0.3], [largest, tiny ** 0.8, 4 * tiny]],
+          dtype, 16)

@@ -211,3 +211,27 @@ def test_log_gamma_is_infinite_at_its_poles(dtype):
         for run in (special.gammaln, pb.jit(special.gammaln)):
             np.testing.assert_array_equal(run(x), np.full(x.shape, np.inf, dtype))
         assert np.isnan(pb.jit(special.gammaln)(np.array(np.nan, dtype)))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_zeta_next_to_its_pole_and_to_the_ends_of_the_range(dtype):
+    near = {"float32": 1 + 2.0 ** -23, "float64": 1 + 2.0 ** -40}[dtype]
+    s = [near, 1.0000034660309314, near, near, 1.5, 3.0]
+    q = [1e-16, 2.2e-16, 3.9e32, 1e10, 1e25, 1e12]
+
+    def by_s(s, q, order):
+        with mp.workdps(80):
+            if q < 1e-10:  # the first term is all but a digit that counts
+                head = (-mp.log(q)) ** order * q ** -s
+                return head + mp.diff(lambda t: mp.zeta(t, q + 1), s, order, h=(s - 1) * mp.mpf(10) ** -20)
+            # the integral, half of the first term, and what is far below a unit
+            return mp.diff(lambda t: q ** (1 - t) / (t - 1) + q ** -t / 2 + t * q ** (-t - 1) / 12, s, order,
+                           h=(s - 1) * mp.mpf(10) ** -20)
+
+    check(special.zeta, lambda s, q: by_s(s, q, 0), [s, q], dtype, 8)
+    check(derivative(special.zeta), lambda s, q: by_s(s, q, 1), [s, q], dtype, 16)
+    check(derivative(special.zeta, 2), lambda s, q: by_s(s, q, 2), [s, q], dtype, 16)
+    with pb.enable_x64():
+        tiny = np.finfo(dtype).tiny
+        for run in (pb.grad(special.zeta), pb.jit(pb.grad(special.zeta))):
+            assert run(np.array(1.00002, dtype), np.array(tiny, dtype)) == np.inf

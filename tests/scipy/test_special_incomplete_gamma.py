@@ -168,3 +168,44 @@ def test_poisson_of_a_large_mean():
     with pb.enable_x64():
         for run in (stats.poisson.cdf, pb.jit(stats.poisson.cdf)):
             np.testing.assert_allclose(float(run(100000, 1e5)), right, rtol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_densities_up_to_the_ends_of_the_range(dtype):
+    tiny = float(np.finfo(dtype).tiny)
+    a = [1.0, 1.0, 3.29, 1.9, 10.0, 10.03, tiny, 0.3]
+    x = [5e-27, 1e-7, tiny ** 0.35, tiny, tiny, 2.4e-4, 0.5, tiny]
+
+    def log_density(a, x):
+        return (a - 1) * mp.log(x) - x - mp.loggamma(a)
+
+    def slope(a, x):
+        return (a - 1) / x - 1
+
+    check(lambda a, x: stats.gamma.logpdf(x, a), log_density, [a, x], dtype, VALUE)
+    check(lambda a, x: stats.gamma.pdf(x, a), density, [a, x], dtype, VALUE)
+    check(derivative(lambda x, a: stats.gamma.logpdf(x, a)), lambda x, a: slope(a, x), [x[:3], a[:3]], dtype, FIRST)
+    check(derivative(lambda x, a: stats.gamma.logpdf(x, a), 2), lambda x, a: -(a - 1) / x ** 2,
+          [[1.0, 1e-6, 3.0, 0.2], [1.0, 1.0, 2.5, 30.0]], dtype, SECOND)
+    check(derivative(special.gammainc, 2, 1), lambda a, x: density(a, x) * slope(a, x), [a[:-1], x[:-1]], dtype, SECOND)
+    # the first derivative of a density that is 0 at 0
+    for run in (pb.grad(stats.gamma.pdf), pb.jit(pb.grad(stats.gamma.pdf))):
+        with pb.enable_x64():
+            assert [float(run(np.array(0, dtype), np.array(n, dtype))) for n in (1, 1.5, 2, 3)] == [-1, np.inf, 1, 0]
+
+
+def test_where_the_series_of_scipy_ends_early():
+    a, x = [0.5000001, 0.5032, 0.49999822, 0.51, 0.5000000000000346], [0.9, 0.985, 0.9999957, 1.05, 1.0000043]
+    check(special.gammaincc, upper, [a, x], "float64", 12)
+    check(special.gammainc, lower, [a, x], "float64", 12)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_poisson_of_a_tiny_mean(dtype):
+    def log_mass(k, mu):
+        return k * mp.log(mu) - mu - mp.loggamma(k + 1)
+
+    k, mu = [0.0, 0.0, 7.0, 3.0], [5e-27, 1e-16, float(np.finfo(dtype).tiny), 2.0]
+    check(stats.poisson.logpmf, log_mass, [k, mu], dtype, VALUE)
+    check(derivative(stats.poisson.logpmf, 1, 1), lambda k, mu: k / mu - 1, [k[:2], mu[:2]], dtype, FIRST)
+    check(derivative(stats.poisson.logpmf, 2, 1), lambda k, mu: -k / mu ** 2, [[0.0, 3.0], [1e-7, 2.0]], dtype, SECOND)

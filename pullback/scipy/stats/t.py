@@ -6,20 +6,15 @@ from typing import Any
 import pullback.numpy as pnp
 from pullback._core.array import Array
 from pullback._core.errors import boundary
-from pullback.scipy import special
-from pullback.scipy.stats._shared import log1p_square, real
+from pullback._ops.student import student_density_p, student_log_density_p
+from pullback.scipy.stats._shared import real
 
 __all__ = ["logpdf", "pdf"]
 
 
-def _log_density(function: str, x: Any, df: Any, loc: Any, scale: Any) -> Array:
+def _standard(function: str, x: Any, df: Any, loc: Any, scale: Any) -> tuple[Array, Array, Array]:
     x, df, loc, scale = real(function, x, df, loc, scale)
-    z, root = (x - loc) / scale, pnp.sqrt(df)
-    # the quotient of z and the root may overflow
-    far = abs(z) > root / float(pnp.finfo(z.dtype).eps)
-    outside = 2 * pnp.log(pnp.where(far, abs(z), 1)) - pnp.log(df)
-    decay = pnp.where(far, outside, log1p_square(pnp.where(far, 0, z) / root))
-    return -special.betaln(df / 2, 0.5) - pnp.log(df) / 2 - pnp.log(scale) - (df + 1) / 2 * decay
+    return (x - loc) / scale, df, scale
 
 
 @boundary
@@ -38,7 +33,8 @@ def logpdf(x: Any, df: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> print(t.logpdf(0., 1.))
     -1.1447299
     """
-    return _log_density("t.logpdf", x, df, loc, scale)
+    z, df, scale = _standard("t.logpdf", x, df, loc, scale)
+    return student_log_density_p.bind(z, df) - pnp.log(scale)
 
 
 @boundary
@@ -49,4 +45,5 @@ def pdf(x: Any, df: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> print(t.pdf(0., 1.).round(6))
     0.31831
     """
-    return pnp.exp(_log_density("t.pdf", x, df, loc, scale))
+    z, df, scale = _standard("t.pdf", x, df, loc, scale)
+    return student_density_p.bind(z, df) / scale
