@@ -21,8 +21,14 @@ from pullback._ops.zeta import polygamma
 # --- log |beta(a, b)| ---
 
 
-def log_beta(a: Expr, b: Expr) -> Expr:
-    good = a.is_("GT", 0.0) & b.is_("GT", 0.0) & a.is_("LT", np.inf) & b.is_("LT", np.inf)
+def _positive(a: Expr, b: Expr) -> Expr:
+    return a.is_("GT", 0.0) & b.is_("GT", 0.0) & a.is_("LT", np.inf) & b.is_("LT", np.inf)
+
+
+def _parts(good: Expr, a: Expr, b: Expr) -> tuple[Expr, Expr, Expr, Expr, Expr]:
+    """log(beta) is an exponent and the logarithms of a factor and of one over another; and the larger of a and b, and
+    a + b.
+    """
     small, large = good.choose(a.least(b), 1.0), good.choose(a.most(b), 1.0)
     n = small + large
     ratio = small / n
@@ -30,8 +36,14 @@ def log_beta(a: Expr, b: Expr) -> Expr:
     log = ordinary.choose(ratio.log(), small.log() - n.log())
     rest = ordinary.choose(large * (-ratio).log1p(), -small)
     (fs, es), (fl, el), (fn, en) = (scaled_gamma(z) for z in (small, large, n))
-    # the logarithm of fn / fl / fs would do, but the compiler makes fn / (fl * fs) of it, which underflows
-    value = small * log + rest + (en - el - es) + ((fn / fl).log() - fs.log())
+    return small * log + rest + (en - el - es), fn / fl, fs, large, n
+
+
+def log_beta(a: Expr, b: Expr) -> Expr:
+    good = _positive(a, b)
+    exponent, above, under, large, n = _parts(good, a, b)
+    # one logarithm would do, but the compiler makes of the quotient of three numbers one by a product, which underflows
+    value = exponent + (above.log() - under.log())
     infinite = a.is_("EQ", np.inf) & b.is_("GT", 0.0) | b.is_("EQ", np.inf) & a.is_("GT", 0.0)
     value = (infinite | n.is_("EQ", np.inf)).choose(-np.inf, value)
     direct = ~good & ~infinite | value.abs().is_("LT", 0.5) & large.is_("LT", 8.0)
@@ -42,12 +54,36 @@ log_beta_p = nary("log_beta", kernel(log_beta), written(log_beta),
                   lambda t, y, a, b: neg(mul(t, polygamma_step(a, b, 0))),
                   lambda t, y, a, b: neg(mul(t, polygamma_step(b, a, 0))), add=add, accepts=FLOAT)
 
+# --- beta(a, b), whose exponent is moderate where the logarithm is large because of a factor ---
+
+
+def _beta(a: Expr, b: Expr) -> Expr:
+    good = _positive(a, b)
+    exponent, above, under, _, _ = _parts(good, a, b)
+    value = good.choose(exponent.exp() * above, 1.0) / under
+    return where_any(~good, lambda a, b: log_beta(a, b).exp(), value, a, b)
+
+
+# |beta|: the sign is a constant
+beta_size_p = nary("beta_size", kernel(_beta), written(_beta),
+                   lambda t, y, a, b: neg(mul(t, mul(y, polygamma_step(a, b, 0)))),
+                   lambda t, y, a, b: neg(mul(t, mul(y, polygamma_step(b, a, 0)))), add=add, accepts=FLOAT)
+
 # --- the logarithm of the density: x**(a - 1) (1 - x)**(b - 1) / beta(a, b) ---
 
 
 def _log_density(a: Expr, b: Expr, x: Expr) -> Expr:
     t = tail(a, b, x)
-    value = t.factor.log() + t.exponent - t.x.log() - (-t.x).log1p()
+    # of the quotient, so that the logarithms of a tiny parameter and of a tiny x do not cancel
+    ratio = t.factor / t.x
+    plain = ratio.is_("GT", 1e-30) & ratio.is_("LT", 1e30)
+    log = plain.choose(ratio, t.factor).log() - plain.choose(1.0, t.x).log()
+    value = log + t.exponent - (-t.x).log1p()
+    return _density_at_ends(a, b, x, value)
+
+
+def _density_at_ends(a: Expr, b: Expr, x: Expr, value: Expr) -> Expr:
+    """The logarithm of the density where it is not `value`: at the ends, and for parameters 0 and infinity."""
     valid = a.is_("GE", 0.0) & b.is_("GE", 0.0)
     # of parameters 0 and infinity all mass is at one end
     spread = a.is_("GT", 0.0) & b.is_("GT", 0.0) & a.is_("LT", np.inf) & b.is_("LT", np.inf)
@@ -78,8 +114,45 @@ def _quotient(x, y):
     return c.select(zero, scalar(x, 0), div(x, c.select(zero, scalar(x, 1), y)))
 
 
-def _density(a, b, x):
-    return exp(beta_log_density_p.bind(a, b, x))
+# --- the density, divided by x (1 - x) to the power k: none of its derivatives is of 0 times infinity ---
+
+
+def _divided_density(a: Expr, b: Expr, x: Expr, k: int) -> Expr:
+    t = tail(a, b, x)
+    spread, count = t.x * t.y, k + 1
+    half = (t.exponent * 0.5).exp()
+    for _ in range(count // 2):
+        half = half / spread
+    if count % 2:
+        half = half / spread.sqrt()
+    # what vanishes before it is divided; else the logarithms have rounding errors of their own size
+    logs = t.x.log() + (-t.x).log1p()
+    vanishes = t.exponent.is_("LT", -1300.0 if x.double else -160.0)
+    half = vanishes.choose(((t.exponent - logs * float(count)) * 0.5).exp(), half)
+    inside = a.is_("GT", 0.0) & b.is_("GT", 0.0) & x.is_("GT", 0.0) & x.is_("LT", 1.0) & t.good
+    edges = _density_at_ends(a, b, x, x * 0.0).exp()
+    return inside.choose(t.factor * half * half, edges)
+
+
+def _density_by_x(t, y, a, b, x, k):
+    inside = c.bitwise_and(c.gt(x, scalar(x, 0)), c.lt(x, scalar(x, 1)))
+    some = c.select(inside, x, scalar(x, 0.5))
+    p, q = sub(a, scalar(a, k + 1)), sub(b, scalar(b, k + 1))
+    slope = mul(beta_density_p.bind(a, b, some, k=k + 1), sub(mul(p, sub(scalar(x, 1), some)), mul(q, some)))
+    end = c.select(inside, scalar(x, 0.5), x)
+    at_end = mul(y, sub(_quotient(p, end), _quotient(q, sub(scalar(x, 1), end))))
+    return mul(t, c.select(inside, slope, at_end))
+
+
+beta_density_p = nary(
+    "beta_density", kernel(_divided_density), written(_divided_density),
+    lambda t, y, a, b, x, k: mul(t, mul(y, _log_less_mean(a, b, log(x)))),
+    lambda t, y, a, b, x, k: mul(t, mul(y, _log_less_mean(b, a, log1p(neg(x))))), _density_by_x, add=add, accepts=FLOAT)
+
+
+def beta_density(a: Array, b: Array, x: Array) -> Array:
+    """`x**(a - 1) (1 - x)**(b - 1) / beta(a, b)`."""
+    return beta_density_p.bind(a, b, x, k=0)
 
 
 _LIMIT = 1e6  # beyond it SciPy's digits get lost
@@ -133,7 +206,7 @@ regularized_incomplete_beta_p = nary(
     "regularized_incomplete_beta", _betainc_kernel, written(_betainc),
     lambda t, y, a, b, x, upper=False: _signed(mul(t, _moment(a, b, x, 1, 0)), upper),
     lambda t, y, a, b, x, upper=False: _signed(mul(t, _moment(a, b, x, 0, 1)), upper),
-    lambda t, y, a, b, x, upper=False: _signed(mul(t, _density(a, b, x)), upper), add=add, accepts=FLOAT)
+    lambda t, y, a, b, x, upper=False: _signed(mul(t, beta_density(a, b, x)), upper), add=add, accepts=FLOAT)
 
 log_betainc_p = nary(
     "log_betainc", kernel(_log_betainc), written(_log_betainc),
@@ -196,7 +269,7 @@ def _moment_at(t, y, a, b, x, i, j, over):
     for factor in [_log_less_mean(a, b, log(x))] * i + [_log_less_mean(b, a, log1p(neg(x)))] * j:
         powers = mul(powers, factor)
     if over is None:
-        return mul(t, mul(powers, _density(a, b, x)))
+        return mul(t, mul(powers, beta_density(a, b, x)))
     upper = over == "upper"
     rate = _hazard(a, b, x, log_betainc_p.bind(a, b, x, upper=upper))
     return mul(t, mul(rate, sub(powers, _signed(y, upper))))

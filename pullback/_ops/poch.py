@@ -5,7 +5,7 @@ import numpy as np
 
 from pullback._core.array import Array
 from pullback._ops import compare as c
-from pullback._ops.elementwise import add, floor, mul, neg, scalar, sub
+from pullback._ops.elementwise import add, div, floor, mul, neg, scalar, sub
 from pullback._ops.expressions import Expr, Host, written
 from pullback._ops.families import FLOAT, nary, scipy_kernel
 from pullback._ops.gamma import digamma, gamma
@@ -14,7 +14,10 @@ from pullback._ops.stirling import excess, polygamma_step, scaled_gamma
 
 
 def _positive(z: Expr, m: Expr, n: Expr) -> Expr:
-    """For z > 0 and n = z + m > 0."""
+    """For z > 0 and n = z + m > 0; below 1 it is z / n times that of z + 1."""
+    low = z.is_("LT", 1.0)
+    above, under = low.choose(z, 1.0), low.choose(n, 1.0)
+    z, n = low.choose(z + 1.0, z), low.choose(n + 1.0, n)
     u = m / z
     log = u.abs().is_("LT", 0.5).choose(0.0, n.log() - z.log())
     (fz, ez), (fn, en) = scaled_gamma(z), scaled_gamma(n)
@@ -23,7 +26,7 @@ def _positive(z: Expr, m: Expr, n: Expr) -> Expr:
     half = n.power(m * 0.5) * ((ez - en - exponent) * 0.5).exp()
     # far beyond what is finite one of its factors is infinite and the other one 0
     beyond = (m * n.log() - exponent).is_("GT", 3000.0 if z.double else 400.0)
-    return beyond.choose(np.inf, half * (fz / fn) * half)
+    return beyond.choose(np.inf, half * above * (fz / fn / under) * half)
 
 
 def _signed_sine(x: Expr) -> Expr:
@@ -79,7 +82,21 @@ def _step(a: Array, b: Array) -> Array:
     return c.select(back, neg(step), step)
 
 
+def _below_one(z: Array, m: Array, n: Array) -> Array:
+    """The derivative by z in (0, 1) of z / n times a function of z + 1, which neither cancels nor overflows."""
+    above = add(z, scalar(z, 1))
+    return mul(poch_p.bind(above, m), add(mul(div(m, n), div(scalar(n, 1), n)), mul(div(z, n), _step(above, m))))
+
+
 def _by_z(t: Array, y: Array, z: Array, m: Array) -> Array:
+    one, zero = scalar(z, 1), scalar(z, 0)
+    below = c.bitwise_and(c.bitwise_and(c.gt(z, zero), c.lt(z, one)), c.gt(add(z, m), zero))
+    some = [c.select(below, v, one) for v in (z, m, add(z, m))]
+    away = [c.select(below, one, v) for v in (z, m)]
+    return mul(t, c.select(below, _below_one(*some), _away_by_z(y, *away)))
+
+
+def _away_by_z(y: Array, z: Array, m: Array) -> Array:
     n, zero, one = add(z, m), scalar(z, 0), scalar(z, 1)
     whole = c.eq(z, floor(z))
     # below 0, for whole m, it is reflected; at a pole of gamma(z) alone it vanishes, and has a slope
@@ -90,7 +107,7 @@ def _by_z(t: Array, y: Array, z: Array, m: Array) -> Array:
     half = mul(z, scalar(z, 0.5))
     at_root = mul(gamma(c.select(root, n, one)), gamma(c.select(root, sub(one, z), one)))
     at_root = c.select(c.eq(half, floor(half)), at_root, neg(at_root))
-    return mul(t, c.select(root, at_root, c.select(turned, neg(step), step)))
+    return c.select(root, at_root, c.select(turned, neg(step), step))
 
 
 def _by_m(t: Array, y: Array, z: Array, m: Array) -> Array:
@@ -102,8 +119,8 @@ _scipy_poch = scipy_kernel("poch", np.float64)
 
 def _kernel(z, m):
     value = _scipy_poch(z, m)
-    # SciPy subtracts logarithms of gamma functions
-    far = (z > 3) & (z + m > 3) & (z < np.inf) & (m < np.inf)
+    # SciPy subtracts logarithms of gamma functions, or divides functions that overflow
+    far = (z > 0) & (z + m > 0) & (z < np.inf) & (m < np.inf)
     if far.any():
         z, m, far = np.broadcast_arrays(z, m, far)
         a, b = (Host(v[far].astype(np.float64)) for v in (z, m))

@@ -268,7 +268,7 @@ def beta(a: Any, b: Any) -> Array:
     1.0
     """
     sign = e.mul_p.bind(g.gamma_sign(a), e.mul_p.bind(g.gamma_sign(b), g.gamma_sign(e.add_p.bind(a, b))))
-    return e.mul_p.bind(sign, e.exp_p.bind(beta_ops.log_beta_p.bind(a, b)))
+    return e.mul_p.bind(sign, beta_ops.beta_size_p.bind(a, b))
 
 
 @elementwise(FLOAT)

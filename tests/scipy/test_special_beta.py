@@ -9,7 +9,7 @@ from mpmath import mp
 
 import pullback as pb
 import pullback.numpy as pnp
-from pullback.scipy import special
+from pullback.scipy import special, stats
 
 ORDERS = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (2, 0, 0), (1, 1, 0), (0, 2, 0), (1, 0, 1), (0, 1, 1), (0, 0, 2)]
 # a, b, x: inside, in both tails, tiny and moderately large parameters
@@ -188,3 +188,38 @@ def test_slopes_of_betaln_next_to_the_ends_of_the_range(dtype):
     check(derivative(special.betaln), first, [a, b], dtype, 16)
     check(derivative(special.betaln, 2), second, [[1.37e-6, tiny ** 0.54, 0.3], [largest, tiny ** 0.8, 4 * tiny]],
           dtype, 16)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_beta_densities_up_to_the_ends_of_the_range(dtype):
+    tiny = float(np.finfo(dtype).tiny)
+    x = [tiny, 1e-33, 7.7e-9, tiny ** 0.4, 1e-4, 0.4, 0.97, 0.3]
+    a = [9.3, 1.5, 1e-30, tiny ** 0.4, 3.0, 50.0, 4.0, 1.0]
+    b = [1e-5, 4e6, 0.99, tiny ** 0.4, 643.0, 70.0, 1e-3, 1.0]
+
+    def log_density(x, a, b):
+        with mp.workdps(700):
+            return (a - 1) * mp.log(x) + (b - 1) * mp.log1p(-x) - mp.loggamma(a) - mp.loggamma(b) + mp.loggamma(a + b)
+
+    def density(x, a, b):
+        return mp.exp(log_density(x, a, b))
+
+    def slope(x, a, b):
+        return density(x, a, b) * ((a - 1) / x - (b - 1) / (1 - x))
+
+    def second(x, a, b):
+        return density(x, a, b) * (((a - 1) / x - (b - 1) / (1 - x)) ** 2 - (a - 1) / x ** 2 - (b - 1) / (1 - x) ** 2)
+
+    check(stats.beta.logpdf, log_density, [x, a, b], dtype, 64)
+    check(stats.beta.pdf, density, [x, a, b], dtype, 32)
+    check(derivative(stats.beta.pdf), slope, [x[3:] + x[:1], a[3:] + a[:1], b[3:] + b[:1]], dtype, 64)
+    check(derivative(stats.beta.pdf, 2), second, [x[4:] + x[:1], a[4:] + a[:1], b[4:] + b[:1]], dtype, 256)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_beta_of_a_tiny_and_a_small_parameter(dtype):
+    def value(a, b):
+        with mp.workdps(700):
+            return mp.beta(a, b)
+
+    check(special.beta, value, [[8.7e-33, 1e-30, 3e5, 2.0], [9.9e-7, 20.0, 1e-8, 3.0]], dtype, 8)

@@ -235,3 +235,27 @@ def test_zeta_next_to_its_pole_and_to_the_ends_of_the_range(dtype):
         tiny = np.finfo(dtype).tiny
         for run in (pb.grad(special.zeta), pb.jit(pb.grad(special.zeta))):
             assert run(np.array(1.00002, dtype), np.array(tiny, dtype)) == np.inf
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rising_factorials_from_tiny_numbers(dtype):
+    tiny = float(np.finfo(dtype).tiny)
+    z, m = [1.7e-16, 4 * tiny, 1e-20, 5e-21, 0.3], [20.5, 10.0, 3.5, 5e-21, 0.7]
+
+    def value(z, m):
+        with mp.workdps(700):
+            return mp.rf(z, m)
+
+    def slope(z, m):
+        with mp.workdps(700):
+            return mp.gamma(z + m) / mp.gamma(z + 1) * (1 + z * (mp.digamma(z + m) - mp.digamma(z + 1)))
+
+    def second(z, m):
+        with mp.workdps(700):
+            step = mp.digamma(z + m) - mp.digamma(z + 1)
+            return mp.gamma(z + m) / mp.gamma(z + 1) * (
+                step * (2 + z * step) + z * (mp.psi(1, z + m) - mp.psi(1, z + 1)))
+
+    check(special.poch, value, [z, m], dtype, VALUE)
+    check(derivative(special.poch), slope, [z, m], dtype, FIRST)
+    check(derivative(special.poch, 2), second, [[1.7e-16, 1e-20, 0.3], [20.5, 3.5, 0.7]], dtype, SECOND)

@@ -9,7 +9,7 @@ import numpy as np
 import pullback.numpy as pnp
 from pullback._core.array import Array
 from pullback._core.errors import boundary
-from pullback._ops.beta import beta_log_density_p, log_betainc_p, regularized_incomplete_beta_p
+from pullback._ops.beta import beta_density, beta_log_density_p, log_betainc_p, regularized_incomplete_beta_p
 from pullback.scipy.stats._shared import real
 
 __all__ = ["cdf", "logcdf", "logpdf", "logsf", "pdf", "sf"]
@@ -65,7 +65,7 @@ def pdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
     >>> print(beta.pdf(0.5, 1., 1., scale=2.))
     0.5
     """
-    return _apply("beta.pdf", (0, 0), lambda *args: pnp.exp(_log_density(*args)), x, a, b, loc, scale)
+    return _apply("beta.pdf", (0, 0), lambda a, b, z, scale: beta_density(a, b, z) / scale, x, a, b, loc, scale)
 
 
 @boundary
