@@ -1,9 +1,10 @@
 """softmax, log_softmax and logsumexp along axes, of real numbers.
 
 With R, the sum of exp(x - max(x)) over all elements but the largest, the probability of the largest is 1 / (1 + R),
-and its logarithm -log1p(R). The derivative of the softmax p in the direction t is p (t - sum(p t)). For a p near 1 this
-is a difference of nearly equal numbers; but the softmax does not change when one number is added to all elements, so
-that t may stand for its difference to the t of the largest, whose own share is then 0.
+and its logarithm -log1p(R). R is the sum over all elements less 1, where that is 1 or more; where it is less, the
+largest element is alone, and the others are summed without it.
+
+What a derivative needs beside the value is made together with it: the exponentials once.
 """
 from __future__ import annotations
 
@@ -15,16 +16,15 @@ from pullback._core.array import Array
 from pullback._core.primitive import Primitive
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops import compare as c
-from pullback._ops.elementwise import add, div, exp, floor, is_finite, log1p, mul, scalar, sub
-from pullback._ops.expressions import emitted
+from pullback._ops.elementwise import add, div, exp, floor, is_finite, log1p, max_p, mul, scalar, sub
 from pullback._ops.reduce import kept_shape, reduce_max_p
-from pullback._ops.shape import convert_element_type, reduce_sum_p, reduced_batch, reduced_type, reshape
+from pullback._ops.shape import reduce_sum_p, reduced_type, reshape
+from pullback._ops.softmax_slope import host_sum, kept_sum, lowered, push_p
+from pullback._ops.trig import abs_p
 
 _SINGLE = np.dtype(np.float32)
 
-
-def _sum(x: Array, axes: tuple[int, ...]) -> Array:
-    return reshape(reduce_sum_p.bind(x, axes=axes), kept_shape(x.aval.shape, axes))
+# --- values and what their derivatives need, as functions of arrays ---
 
 
 def _largest(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
@@ -33,136 +33,220 @@ def _largest(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
     return largest, c.select(is_finite(largest), largest, scalar(x, 0))
 
 
-def _rest(terms: Array, axes: tuple[int, ...]) -> Array:
-    """The sum of the exponentials less the 1 of the largest."""
-    ones = floor(terms)
-    return add(_sum(sub(terms, ones), axes), sub(_sum(ones, axes), scalar(terms, 1)))
+def _sums(x: Array, shift: Array, axes: tuple[int, ...]) -> tuple[Array, Array, Array, Array]:
+    """The exponentials; 1 where they are 1, else 0; whether the largest is alone, as 1 or 0; and R.
 
-
-def _softmax(x: Array, axes: tuple[int, ...], empty: bool) -> Array:
-    largest, shift = _largest(x, axes)
-    if not empty:
-        terms = exp(sub(x, largest))
-        return div(terms, _sum(terms, axes))
-    # the sums are those of the logarithm that this is the derivative of: in compiled code they are made once
+    All this is arithmetic, without a choice by a bool: see softmax_slope.py.
+    """
     terms = exp(sub(x, shift))
-    total = add(_rest(terms, axes), scalar(x, 1))
-    total = c.select(c.eq(largest, scalar(x, np.inf)), largest, total)
-    return div(terms, c.select(c.eq(total, scalar(total, 0)), scalar(total, 1), total))
+    ones = floor(terms)
+    total = kept_sum(terms, axes)
+    # the total is 0 in a row without a finite number
+    one = scalar(x, 1)
+    alone = max_p.bind(sub(one, abs_p.bind(sub(floor(total), one))), scalar(x, 0))
+    others = kept_sum(sub(terms, ones), axes)
+    rest = add(mul(alone, others), mul(sub(one, alone), sub(total, one)))
+    return terms, ones, alone, rest
 
 
 def _log_total(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
     """The logarithm of the sum of the exponentials, as two numbers to be added."""
     largest, shift = _largest(x, axes)
-    rest = _rest(exp(sub(x, shift)), axes)
+    rest = _sums(x, shift, axes)[-1]
     return shift, c.select(c.eq(largest, scalar(x, np.inf)), largest, log1p(rest))
 
 
-def _log_softmax(x: Array, axes: tuple[int, ...]) -> Array:
+def _softmax(x: Array, axes: tuple[int, ...], empty: bool) -> list[Array]:
+    if empty:
+        return [_shares(x, axes)[0]]
+    terms = exp(sub(x, _largest(x, axes)[0]))
+    return [div(terms, kept_sum(terms, axes))]
+
+
+def _log_softmax(x: Array, axes: tuple[int, ...]) -> list[Array]:
     shift, rest = _log_total(x, axes)
-    return sub(sub(x, shift), rest)
+    return [sub(sub(x, shift), rest)]
 
 
-def _logsumexp(x: Array, axes: tuple[int, ...]) -> Array:
+def _logsumexp(x: Array, axes: tuple[int, ...]) -> list[Array]:
     total = add(*_log_total(x, axes))
-    return reshape(total, reduced_type("logsumexp", x.aval, axes).shape)
+    return [reshape(total, reduced_type("logsumexp", x.aval, axes).shape)]
+
+
+def _shares(x: Array, axes: tuple[int, ...]) -> list[Array]:
+    """The softmax, and `q` and `marks` as softmax_slope.py takes them."""
+    _, shift = _largest(x, axes)
+    terms, ones, alone, rest = _sums(x, shift, axes)
+    total = max_p.bind(add(rest, scalar(x, 1)), scalar(x, 1))
+    marks = mul(ones, alone)
+    q = div(sub(sub(terms, marks), mul(marks, rest)), total)
+    return [div(terms, total), q, marks]
+
+
+def _log_softmax_parts(x: Array, axes: tuple[int, ...]) -> list[Array]:
+    return [*_log_softmax(x, axes), *_shares(x, axes)[1:]]
+
+
+def _logsumexp_parts(x: Array, axes: tuple[int, ...]) -> list[Array]:
+    return [*_logsumexp(x, axes), _shares(x, axes)[0]]
+
+
+# --- the same on the host, in float32 at least ---
 
 
 def _host(x, axes):
-    """The same on the host, in float32 at least: what is subtracted, the largest element, the exponentials."""
+    """What is subtracted, the largest element, the exponentials, and R."""
     x = x.astype(_SINGLE) if x.dtype.itemsize < 4 else x
     largest = np.max(x, axes, keepdims=True, initial=-np.inf) if x.size == 0 else np.max(x, axes, keepdims=True)
     shift = np.where(np.isfinite(largest), largest, x.dtype.type(0))
-    return x, shift, largest
+    terms = np.subtract(x, shift, out=np.empty_like(x))
+    np.exp(terms, out=terms)
+    total = host_sum(terms, axes)
+    rest = total - x.dtype.type(1)
+    alone = (total >= 1) & (total < 2)
+    if alone.any():
+        others = terms.copy()
+        np.copyto(others, 0, where=x == shift)
+        rest = np.where(alone, host_sum(others, axes), rest)
+    return x, shift, largest, terms, rest
 
 
-def _host_sum(x, axes):
-    return np.reshape(reduce_sum_p.rule("kernel")(x, axes), kept_shape(x.shape, axes))
+def _host_softmax(x, axes):
+    x, _, _, terms, rest = _host(x, axes)
+    return np.divide(terms, np.where(rest == -1, x.dtype.type(1), rest + x.dtype.type(1)), out=terms)
 
 
 def _softmax_kernel(x, axes, empty):
-    x, shift, largest = _host(x, axes)
-    terms = np.exp(x - (shift if empty else largest))
-    total = _host_sum(terms, axes)
-    return terms / (np.where(total == 0, x.dtype.type(1), total) if empty else total)
+    if empty:
+        return _host_softmax(x, axes)
+    x = x.astype(_SINGLE) if x.dtype.itemsize < 4 else x
+    largest = np.max(x, axes, keepdims=True, initial=-np.inf) if x.size == 0 else np.max(x, axes, keepdims=True)
+    terms = np.subtract(x, largest, out=np.empty_like(x))
+    np.exp(terms, out=terms)
+    return np.divide(terms, host_sum(terms, axes), out=terms)
 
 
-def _host_log_total(x, axes):
-    x, shift, largest = _host(x, axes)
-    terms = np.exp(x - shift)
-    ones = np.floor(terms)
-    rest = _host_sum(terms - ones, axes) + (_host_sum(ones, axes) - x.dtype.type(1))
-    return x, shift, np.where(largest == np.inf, largest, np.log1p(rest))
+def _host_log(largest, rest):
+    return np.where(largest == np.inf, largest, np.log1p(rest))
 
 
 def _log_softmax_kernel(x, axes):
-    x, shift, rest = _host_log_total(x, axes)
-    return x - shift - rest
+    x, shift, largest, _, rest = _host(x, axes)
+    out = np.subtract(x, shift, out=np.empty_like(x))
+    return np.subtract(out, _host_log(largest, rest), out=out)
 
 
 def _logsumexp_kernel(x, axes):
-    _, shift, rest = _host_log_total(x, axes)
-    return np.squeeze(shift + rest, axes)[()]
+    _, shift, largest, _, rest = _host(x, axes)
+    return np.squeeze(shift + _host_log(largest, rest), axes)[()]
 
 
-def _lowered(function: Callable) -> Callable:
-    """The lowering of a function of arrays, in float32 at least."""
+def _host_shares(x, shift, terms, rest):
+    one = x.dtype.type(1)
+    total = np.where(rest == -1, one, rest + one)
+    p = np.divide(terms, total, out=terms)
+    alone = (rest >= 0) & (rest < 1)
+    if not alone.any():
+        return p, p, np.broadcast_to(x.dtype.type(0), x.shape)
+    marks = (x == np.where(alone, shift, x.dtype.type(np.nan))).astype(x.dtype)
+    return p, np.where(marks, -(rest / total), p), marks
 
-    def lower(ctx, x, **params):
-        dtype = x.aval.dtype
 
-        def wide(x):
-            if dtype.itemsize >= 4:
-                return [function(x, **params)]
-            return [convert_element_type(function(convert_element_type(x, _SINGLE), **params), dtype)]
+def _log_softmax_parts_kernel(x, axes):
+    x, shift, largest, terms, rest = _host(x, axes)
+    y = np.subtract(x, shift, out=np.empty_like(x))
+    np.subtract(y, _host_log(largest, rest), out=y)
+    return [y, *_host_shares(x, shift, terms, rest)[1:]]
 
-        return emitted(ctx, wide, x)[0]
 
-    return lower
+def _logsumexp_parts_kernel(x, axes):
+    x, shift, largest, terms, rest = _host(x, axes)
+    y = np.squeeze(shift + _host_log(largest, rest), axes)[()]
+    return [y, _host_shares(x, shift, terms, rest)[0]]
 
 
 def _without_the_largest(p: Array, t: Array, axes: tuple[int, ...]) -> Array:
     """`t` less its value at the element whose probability is near 1, if there is one."""
-    return sub(t, _sum(c.select(c.gt(p, scalar(p, 2 / 3)), t, scalar(t, 0)), axes))
+    return sub(t, kept_sum(c.select(c.gt(p, scalar(p, 2 / 3)), t, scalar(t, 0)), axes))
 
 
-def _softmax_tangent(t, x, p, axes, empty):
+def _softmax_tangent(t, x, axes, p):
     t = _without_the_largest(p, t, axes)
-    return mul(p, sub(t, _sum(mul(p, t), axes)))
+    return mul(p, sub(t, kept_sum(mul(p, t), axes)))
 
 
-def _log_softmax_tangent(t, x, y, axes):
-    p = softmax_p.bind(x, axes=axes, empty=True)
-    t = _without_the_largest(p, t, axes)
-    return sub(t, _sum(mul(p, t), axes))
+def _log_softmax_tangent(t, x, axes, y, q, marks):
+    return push_p.bind(t, q, marks, axes=axes)
 
 
-def _logsumexp_tangent(t, x, y, axes):
-    return reduce_sum_p.bind(mul(softmax_p.bind(x, axes=axes, empty=True), t), axes=axes)
+def _log_softmax_parts_tangents(t, x, axes, y, q, marks):
+    s = push_p.bind(t, q, marks, axes=axes)
+    return [s, mul(add(q, marks), s), zero_of(marks.aval)]
 
 
-def _along_axes(name: str, kernel: Callable, function: Callable, tangent: Callable, keeps: bool = True) -> Primitive:
-    p = Primitive(name)
+def _logsumexp_tangent(t, x, axes, y, p):
+    return reduce_sum_p.bind(mul(p, t), axes=axes)
+
+
+def _logsumexp_parts_tangents(t, x, axes, y, p):
+    return [_logsumexp_tangent(t, x, axes, y, p), _softmax_tangent(t, x, axes, p)]
+
+
+# --- the primitives ---
+
+
+def _along_axes(name: str, kernel: Callable, function: Callable, keeps: bool, parts: int = 0) -> Primitive:
+    """A function along axes; with `parts` further results of the operand's shape, which the derivative needs."""
+    p = Primitive(name, multiple_results=parts > 0)
 
     def infer(x, axes, **params):
         reduced = reduced_type(name, x, axes)
-        return x if keeps else reduced
-
-    def jvp(primals, tangents, **params):
-        (x,), (t,) = primals, tangents
-        y = p.bind(x, **params)
-        return y, zero_of(y.aval) if type(t) is Zero else tangent(t, x, y, **params)
+        y = x if keeps else reduced
+        return [y] + [x] * parts if parts else y
 
     def batch(operands, dims, axes, **params):
         (x,), (b,) = operands, dims
-        return p.bind(x, axes=tuple(a + (a >= b) for a in axes), **params), b
+        inner = tuple(a + (a >= b) for a in axes)
+        first = b if keeps else b - sum(a < b for a in inner)
+        return p.bind(x, axes=inner, **params), [first] + [b] * parts if parts else first
 
-    p.abstract_eval, p.kernel, p.lower, p.jvp = infer, kernel, _lowered(function), jvp
-    p.batch = batch if keeps else reduced_batch(p)
+    p.abstract_eval, p.kernel, p.lower, p.batch = infer, kernel, lowered(function), batch
     return p
 
 
+def _derivative_from_parts(p: Primitive, parts: Primitive, tangent: Callable, tangents: Callable) -> None:
+    """The jvp rules of a function and of its parts: where a tangent is, the parts are computed in its place."""
+
+    def jvp(primals, ts, axes):
+        (x,), (t,) = primals, ts
+        if type(t) is Zero:
+            y = p.bind(x, axes=axes)
+            return y, zero_of(y.aval)
+        outs = parts.bind(x, axes=axes)
+        return outs[0], tangent(t, x, axes, *outs)
+
+    def jvp_parts(primals, ts, axes):
+        (x,), (t,) = primals, ts
+        outs = parts.bind(x, axes=axes)
+        return outs, [zero_of(y.aval) for y in outs] if type(t) is Zero else tangents(t, x, axes, *outs)
+
+    p.jvp, parts.jvp = jvp, jvp_parts
+
+
+def _softmax_jvp(primals, ts, axes, empty):
+    (x,), (t,) = primals, ts
+    p = softmax_p.bind(x, axes=axes, empty=empty)
+    return p, zero_of(p.aval) if type(t) is Zero else _softmax_tangent(t, x, axes, p)
+
+
 # `empty`: a row without a finite number gives zeros, not nan
-softmax_p = _along_axes("softmax", _softmax_kernel, _softmax, _softmax_tangent)
-log_softmax_p = _along_axes("log_softmax", _log_softmax_kernel, _log_softmax, _log_softmax_tangent)
-logsumexp_p = _along_axes("logsumexp", _logsumexp_kernel, _logsumexp, _logsumexp_tangent, keeps=False)
+softmax_p = _along_axes("softmax", _softmax_kernel, _softmax, True)
+softmax_p.jvp = _softmax_jvp
+log_softmax_p = _along_axes("log_softmax", _log_softmax_kernel, _log_softmax, True)
+logsumexp_p = _along_axes("logsumexp", _logsumexp_kernel, _logsumexp, False)
+_derivative_from_parts(
+    log_softmax_p, _along_axes("log_softmax_parts", _log_softmax_parts_kernel, _log_softmax_parts, True, 2),
+    _log_softmax_tangent, _log_softmax_parts_tangents)
+_derivative_from_parts(
+    logsumexp_p, _along_axes("logsumexp_parts", _logsumexp_parts_kernel, _logsumexp_parts, False, 1),
+    _logsumexp_tangent, _logsumexp_parts_tangents)

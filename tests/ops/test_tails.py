@@ -127,6 +127,26 @@ def test_softmax_next_to_one(wrap):
 
 
 @pytest.mark.parametrize("wrap", [lambda f: f, pb.jit], ids=["eager", "compiled"])
+def test_log_softmax_both_ways_with_and_without_a_share_next_to_one(wrap):
+    rows = np.array([[0.0, -30.0, -40.0], [1.0, 2.0, 1.5], [5.0, 5.0, -20.0]], "float32")
+    wide = rows.astype("float64")
+    shares = np.exp(wide - wide.max(1, keepdims=True))
+    shares /= shares.sum(1, keepdims=True)
+    right = np.eye(3) - shares[:, None, :]
+    # of a share next to 1 the rest is the sum of the others
+    right[0, 0, 0] = shares[0, 1:].sum()
+    for jacobian in (pb.jacrev, pb.jacfwd):
+        np.testing.assert_allclose(wrap(pb.vmap(jacobian(nn.log_softmax)))(rows), right, rtol=2e-6)
+        # rows as columns: the batch is another axis
+        columns = pb.vmap(jacobian(nn.log_softmax), in_axes=1)
+        np.testing.assert_allclose(wrap(columns)(rows.T), right, rtol=2e-6)
+    curved = pb.vmap(pb.hessian(lambda x: nn.log_softmax(x)[1]))
+    right = shares[:, :, None] * shares[:, None, :] - np.eye(3) * shares[:, :, None]
+    right[0, 0, 0] = -shares[0, 0] * shares[0, 1:].sum()
+    np.testing.assert_allclose(wrap(curved)(rows), right, rtol=4e-6)
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, pb.jit], ids=["eager", "compiled"])
 def test_softmax_of_ties_and_infinities(wrap):
     even = np.full((2, 2), 0.25) * [[1, -1], [-1, 1]]
     np.testing.assert_allclose(wrap(pb.hessian(nn.logsumexp))(np.zeros(2, "float32")), even, rtol=1e-6)

@@ -1,0 +1,122 @@
+"""The derivative of log_softmax as a linear map, and its transpose; those of softmax and logsumexp are made of them.
+
+The derivative of log(p) in the direction t is t - sum(p t). For a p near 1 this is a difference of nearly equal
+numbers; but the softmax does not change when one number is added to all elements, so that t may stand for its
+difference to the t of that largest element, whose own share is then 0. The maps take
+
+    q      the softmax p; in the place of an element with p > 1/2, its p - 1
+    marks  1 in the place of such an element, else 0
+
+and so push t to (1 - marks) (t - sum(marks t)) - sum(q t), and pull g to (g - marks sum(g)) - q sum(g): one sum. All
+of it is arithmetic, as XLA's loops over rows take no choices by a bool (jaxlib 0.10.2) and would store what is chosen.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from pullback._core.array import Array
+from pullback._core.primitive import Primitive
+from pullback._core.zeros import Zero, zero_of
+from pullback._ops.elementwise import add, mul, neg, scalar, sub
+from pullback._ops.expressions import emitted
+from pullback._ops.matrices import stacked_batch
+from pullback._ops.reduce import kept_shape
+from pullback._ops.rules import keeps_type
+from pullback._ops.shape import broadcast_in_dim, convert_element_type, reduce_sum_p, reshape
+
+Axes = tuple[int, ...]
+_SINGLE = np.dtype(np.float32)
+
+
+def kept_sum(x: Array, axes: Axes) -> Array:
+    """The sum over axes, which stay with length 1."""
+    return reshape(reduce_sum_p.bind(x, axes=axes), kept_shape(x.aval.shape, axes))
+
+
+def host_sum(x: np.ndarray, axes: Axes) -> np.ndarray:
+    """The same of NumPy arrays."""
+    return np.reshape(reduce_sum_p.rule("kernel")(x, axes), kept_shape(x.shape, axes))
+
+
+def lowered(function: Callable[..., Sequence[Array]]) -> Callable:
+    """The lowering of a function of arrays, in float32 at least."""
+
+    def lower(ctx, *xs, **params):
+        dtype = xs[0].aval.dtype
+        wide = _SINGLE if dtype.itemsize < 4 else dtype
+
+        def run(*xs):
+            outs = function(*[convert_element_type(x, wide) for x in xs], **params)
+            return [convert_element_type(y, dtype) for y in outs]
+
+        outs = emitted(ctx, run, *xs)
+        return outs if len(outs) > 1 else outs[0]
+
+    return lower
+
+
+# --- the two maps ---
+
+push_p = Primitive("softmax_push")
+pull_p = Primitive("softmax_pull")
+
+
+def _push(t: Array, q: Array, marks: Array, axes: Axes) -> list[Array]:
+    moved = mul(sub(scalar(t, 1), marks), sub(t, kept_sum(mul(marks, t), axes)))
+    return [sub(moved, kept_sum(mul(q, t), axes))]
+
+
+def _pull(g: Array, q: Array, marks: Array, axes: Axes) -> list[Array]:
+    total = kept_sum(g, axes)
+    return [sub(sub(g, mul(marks, total)), mul(q, total))]
+
+
+def _push_kernel(t, q, marks, axes):
+    out = t
+    if np.max(marks, initial=0) != 0:
+        out = (1 - marks) * (t - host_sum(marks * t, axes))
+    return out - host_sum(q * t, axes)
+
+
+def _pull_kernel(g, q, marks, axes):
+    total = host_sum(g, axes)
+    shares = q * total
+    if np.max(marks, initial=0) != 0:
+        g = g - marks * total
+    return np.subtract(g, shares, out=shares)
+
+
+def _push_by_q(s, t, axes):
+    total = neg(reduce_sum_p.bind(mul(s, t), axes=axes))
+    return broadcast_in_dim(total, t.aval.shape, [i for i in range(t.aval.ndim) if i not in axes])
+
+
+def _pull_by_q(s, g, axes):
+    return neg(mul(s, kept_sum(g, axes)))
+
+
+def _linear_in_the_first(p: Primitive, kernel: Callable, function: Callable, by_q: Callable, transposed: Primitive):
+    def jvp(primals, tangents, axes):
+        t, q, marks = primals
+        y = p.bind(*primals, axes=axes)
+        # which element is the largest is locally constant
+        parts = [] if type(tangents[0]) is Zero else [p.bind(tangents[0], q, marks, axes=axes)]
+        parts += [] if type(tangents[1]) is Zero else [by_q(tangents[1], t, axes)]
+        return y, add(*parts) if len(parts) == 2 else parts[0] if parts else zero_of(y.aval)
+
+    def transpose(ct, t, q, marks, axes):
+        return [transposed.bind(ct, q, marks, axes=axes), None, None]
+
+    def batch(operands, dims, axes):
+        return stacked(operands, dims, axes=tuple(a + 1 for a in axes))
+
+    stacked = stacked_batch(p)
+    keeps_type(p)
+    p.kernel, p.lower, p.jvp, p.transpose, p.batch = kernel, lowered(function), jvp, transpose, batch
+    p.homogeneous = (0,)
+
+
+_linear_in_the_first(push_p, _push_kernel, _push, _push_by_q, pull_p)
+_linear_in_the_first(pull_p, _pull_kernel, _pull, _pull_by_q, push_p)
