@@ -121,6 +121,10 @@ class Array(ArrayInterface):
                         "use its .tobytes(), or pass it as an ordinary argument)")
 
 
+# bytes of a device buffer whose NumPy view is kept once it is read
+_SMALL = 4096
+
+
 class ConcreteArray(Array):
     """An array with data: a NumPy value, a device buffer, or both once one was made of the other."""
 
@@ -160,8 +164,10 @@ class ConcreteArray(Array):
         if value is None:
             buffer = getattr(self, "_buffer", None)
             if buffer is not None:
-                # not kept: what is read once, and freed, leaves its memory to the next
                 value = _read_buffer(buffer, self.aval)
+                # a large one is not kept: what is read once, and freed, leaves its memory to the next
+                if value.nbytes <= _SMALL:
+                    self._value = value
                 if dtype is None and not copy:
                     return value
         if dtype is None and not copy and type(value) is np.ndarray:
