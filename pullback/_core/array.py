@@ -359,6 +359,14 @@ def array_on_device(aval: ShapedArray, buffer: Any) -> ConcreteArray:
     return array
 
 
+def distinct(result: Any, operand: Any) -> Any:
+    """The result; where it is the concrete operand itself, an array of its own around the same data.
+
+    It lives on where the operand is donated to a compiled function or deleted.
+    """
+    return array_of(operand.aval, operand.value) if result is operand and type(operand) is ConcreteArray else result
+
+
 def _read_only(value: np.ndarray) -> np.ndarray:
     if value.flags.writeable:
         value = value.view()

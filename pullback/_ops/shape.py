@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, ConcreteArray, from_numpy, lift
+from pullback._core.array import Array, ConcreteArray, distinct, from_numpy, lift
 from pullback._core.numpy_state import silenced
 from pullback._core.primitive import Primitive
 from pullback._core.trace import Tracer
@@ -78,7 +78,7 @@ def broadcast_in_dim(operand: Any, shape: Sequence[int], broadcast_dimensions: S
     x = lift(operand)
     shape, dims = tuple(shape), tuple(broadcast_dimensions)
     if x.shape == shape and dims == tuple(range(len(shape))):
-        return x
+        return distinct(x, operand)
     return broadcast_in_dim_p.bind(x, shape=shape, dims=dims)
 
 
@@ -152,7 +152,7 @@ def reduce_sum(operand: Any, axes: Sequence[int]) -> Array:
     [4 6]
     """
     x = lift(operand)
-    return _sum(x, tuple(sorted(canonical_axes("reduce_sum", axes, x.aval.ndim))))
+    return distinct(_sum(x, tuple(sorted(canonical_axes("reduce_sum", axes, x.aval.ndim)))), operand)
 
 
 def _sum(x: Array, axes: tuple[int, ...]) -> Array:
@@ -226,7 +226,9 @@ def reshape(operand: Any, new_sizes: Sequence[int], dimensions: Sequence[int] | 
     shape = tuple(new_sizes)
     if dimensions is not None:
         x = transpose(x, dimensions)
-    return x if x.aval.shape == shape else reshape_p.bind(x, shape=shape)
+    if x.aval.shape == shape:
+        return x if shape else distinct(x, operand)
+    return reshape_p.bind(x, shape=shape)
 
 
 def _reshape_type(x, shape):
@@ -264,7 +266,7 @@ def expand_dims(array: Any, dimensions: Sequence[int]) -> Array:
     rank = x.aval.ndim + len(axes)
     where = canonical_axes("expand_dims", axes, rank)
     rest = iter(x.aval.shape)
-    return reshape(x, tuple(1 if i in where else next(rest) for i in range(rank)))
+    return distinct(reshape(x, tuple(1 if i in where else next(rest) for i in range(rank))), array)
 
 
 def squeeze(array: Any, dimensions: Sequence[int]) -> Array:

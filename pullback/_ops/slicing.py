@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pullback._core.array import Array, lift
+from pullback._core.array import Array, distinct, lift
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import ShapedArray, make_aval
@@ -174,7 +174,7 @@ def pad(operand: Any, padding_value: Any, padding_config: Sequence[tuple[int, in
     x, value = operands("pad", operand, padding_value)
     config = tuple(_ints("pad", entry) for entry in padding_config)
     if not any(map(any, config)) and len(config) == x.aval.ndim:
-        return x
+        return distinct(x, operand)
     return pad_p.bind(x, value, padding_config=config)
 
 
@@ -281,7 +281,7 @@ def rev(operand: Any, dimensions: Sequence[int]) -> Array:
     """
     x = lift(operand)
     dimensions = _ints("rev", dimensions)
-    return rev_p.bind(x, dimensions=dimensions) if dimensions else x
+    return rev_p.bind(x, dimensions=dimensions) if dimensions else distinct(x, operand)
 
 
 def _rev_type(x, dimensions):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pullback._core.array import Array
+from pullback._core.array import Array, distinct
 from pullback._core.errors import boundary
 from pullback._ops import compare as c
 from pullback._ops import elementwise as e
@@ -327,7 +327,7 @@ def identity(x: Any) -> Array:
     >>> print(nn.identity(1.))
     1.0
     """
-    return as_operand(x, "identity", 0)
+    return distinct(as_operand(x, "identity", 0), x)
 
 
 @boundary

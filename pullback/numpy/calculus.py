@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array
+from pullback._core.array import Array, distinct
 from pullback._core.errors import boundary
 from pullback._ops import compare, elementwise
 from pullback._ops import shape as shape_ops
@@ -55,7 +55,7 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
         raise ValueError(f"diff: n must not be negative, got {n}")
     i = one_axis("diff", axis, x.aval.ndim)
     if n == 0:
-        return x
+        return distinct(x, a)
     parts: list[Array | None] = []
     for value in (prepend, append):
         if value is not None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.arguments import refuse_sharding
-from pullback._core.array import Array
+from pullback._core.array import Array, distinct
 from pullback._core.errors import boundary
 from pullback._ops import compare
 from pullback._ops.assemble import broadcasted_iota
@@ -310,7 +310,7 @@ def contracted(name: str, subscripts: str, operands: Sequence[Any], first: int =
     params = {"precision": canonical_precision(precision), "preferred_element_type": preferred}
     if len(arrays) == 1:
         z, term = _keep(arrays[0], terms[0], set(result), sizes)
-        z = _arrange(z, term, result)
+        z = distinct(_arrange(z, term, result), operands[0])
     elif len(arrays) == 2:
         z, _ = _pair(arrays[0], terms[0], arrays[1], terms[1], result, sizes, True, params)
     else:

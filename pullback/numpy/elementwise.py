@@ -15,7 +15,7 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.arguments import bind_positionally, signature, with_parameters
-from pullback._core.array import Array, ConcreteArray, array_of, lift, scalar_array, scalar_aval
+from pullback._core.array import Array, ConcreteArray, array_of, distinct, lift, scalar_array, scalar_aval
 from pullback._core.config import config
 from pullback._core.errors import described, fold
 from pullback._core.primitive import Primitive
@@ -284,9 +284,10 @@ def unary(name: str, primitive: Primitive, domain: Domain, doc: str,
     def function(x, /):
         try:
             if not isinstance(x, Array) or x.aval not in known:
-                x, done = adapt(x)
+                operand, done = adapt(x)
                 if done:
-                    return x
+                    return distinct(operand, x)
+                x = operand
             return context.trace.process_primitive(primitive, (x,), {})
         except Exception as error:
             fold(error)

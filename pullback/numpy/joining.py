@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, ConcreteArray
+from pullback._core.array import Array, ConcreteArray, distinct
 from pullback._core.errors import boundary, kind_of
 from pullback._core.trace import Tracer
 from pullback._ops import assemble
@@ -226,8 +226,8 @@ def _ranks(x: Any) -> list[int]:
 
 def _block(x: Any, depth: int, rank: int, level: int) -> Array:
     if level == depth:
-        x = as_operand(x, "block", 0)
-        return shape_ops.reshape(x, (1,) * (rank - x.aval.ndim) + x.aval.shape)
+        part = as_operand(x, "block", 0)
+        return distinct(shape_ops.reshape(part, (1,) * (rank - part.aval.ndim) + part.aval.shape), x)
     return joined("block", [_block(part, depth, rank, level + 1) for part in x], rank - depth + level)
 
 
@@ -341,7 +341,7 @@ def tile(A: Any, reps: Any) -> Array:
     counts = [1] * (rank - len(counts)) + counts
     shape = (1,) * (rank - x.aval.ndim) + x.aval.shape
     if all(r == 1 for r in counts):
-        return shape_ops.reshape(x, shape)
+        return distinct(shape_ops.reshape(x, shape), A)
     # every axis is preceded by one that runs over its repetitions
     wide = shape_ops.reshape(x, tuple(n for m in shape for n in (1, m)))
     wide = shape_ops.broadcast_to(wide, tuple(n for r, m in zip(counts, shape, strict=True) for n in (r, m)))

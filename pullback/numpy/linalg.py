@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pullback._core.array import Array
+from pullback._core.array import Array, distinct
 from pullback._core.errors import boundary
 from pullback._core.lazy import attributes as _attributes
 from pullback._ops import elementwise
@@ -269,7 +269,7 @@ def matrix_power(a: Any, n: int) -> Array:
         index, square = np.dtype(np.int32), shape[-2:]
         diagonal = eq(broadcasted_iota(index, square, 0), broadcasted_iota(index, square, 1))
         return broadcast_to(convert_element_type(diagonal, x.aval.dtype), shape)
-    return result
+    return distinct(result, a)
 
 
 @boundary

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pullback._core.array import Array, ConcreteArray
+from pullback._core.array import Array, ConcreteArray, distinct
 from pullback._core.errors import boundary
 from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import concatenate
@@ -108,7 +108,7 @@ def expand_dims(a: Any, axis: int | Sequence[int]) -> Array:
     """
     x = as_operand(a, "expand_dims", 0)
     count = len(axis) if isinstance(axis, (tuple, list)) else 1
-    return shape_ops.expand_dims(x, axes_of("expand_dims", axis, x.aval.ndim + count))
+    return distinct(shape_ops.expand_dims(x, axes_of("expand_dims", axis, x.aval.ndim + count)), a)
 
 
 @boundary
@@ -122,11 +122,11 @@ def squeeze(a: Any, axis: int | Sequence[int] | None = None) -> Array:
     x = as_operand(a, "squeeze", 0)
     shape = x.aval.shape
     if axis is None:
-        return shape_ops.reshape(x, tuple(n for n in shape if n != 1))
+        return distinct(shape_ops.reshape(x, tuple(n for n in shape if n != 1)), a)
     axes = axes_of("squeeze", axis, len(shape))
     if any(shape[i] != 1 for i in axes):
         raise ValueError(f"squeeze: the axes {axis} of shape {shape} must have length 1 to be left out")
-    return shape_ops.reshape(x, tuple(n for i, n in enumerate(shape) if i not in axes))
+    return distinct(shape_ops.reshape(x, tuple(n for i, n in enumerate(shape) if i not in axes)), a)
 
 
 @boundary
@@ -168,7 +168,7 @@ def broadcast_arrays(*args: Any) -> list[Array]:
     if not arrays:
         return []
     shape = broadcast("broadcast_arrays", *[x.aval.shape for x in arrays])
-    return [shape_ops.broadcast_to(x, shape) for x in arrays]
+    return [distinct(shape_ops.broadcast_to(x, shape), x) for x in arrays]
 
 
 @boundary
@@ -229,8 +229,8 @@ def _each(name, arys, change):
     if len(arys) == 1:
         # a list of numbers is one array here, as in NumPy
         x = arys[0]
-        return change(asarray(x) if isinstance(x, (list, tuple)) else as_operand(x, name, 0))
-    return [change(as_operand(x, name, i)) for i, x in enumerate(arys)]
+        return distinct(change(asarray(x) if isinstance(x, (list, tuple)) else as_operand(x, name, 0)), x)
+    return [distinct(change(as_operand(x, name, i)), x) for i, x in enumerate(arys)]
 
 
 # --- the order of axes ---
@@ -298,7 +298,7 @@ def swapaxes(a: Any, axis1: int, axis2: int) -> Array:
     order = list(range(x.aval.ndim))
     i, j = one_axis("swapaxes", axis1, len(order)), one_axis("swapaxes", axis2, len(order))
     order[i], order[j] = j, i
-    return shape_ops.transpose(x, order)
+    return distinct(shape_ops.transpose(x, order), a)
 
 
 @boundary
@@ -319,7 +319,7 @@ def moveaxis(a: Any, source: int | Sequence[int], destination: int | Sequence[in
     order = [i for i in range(rank) if i not in sources]
     for to, i in sorted(zip(targets, sources, strict=True)):
         order.insert(to, i)
-    return shape_ops.transpose(x, order)
+    return distinct(shape_ops.transpose(x, order), a)
 
 
 @boundary
@@ -336,7 +336,7 @@ def rollaxis(a: Any, axis: int, start: int = 0) -> Array:
     if not -rank <= start <= rank:
         raise ValueError(f"rollaxis: start must lie in [{-rank}, {rank}], got {start}")
     to = start + rank if start < 0 else start
-    return shape_ops.move_axis(x, i, to - 1 if i < to else to)
+    return distinct(shape_ops.move_axis(x, i, to - 1 if i < to else to), a)
 
 
 # --- the order of elements ---
@@ -399,7 +399,7 @@ def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Array:
         raise ValueError(f"rot90: axes must be two different axes, got {axes}")
     turns = operator.index(k) % 4
     if turns == 0:
-        return x
+        return distinct(x, m)
     if turns == 2:
         return rev(x, (i, j))
     order = list(range(x.aval.ndim))
@@ -421,7 +421,7 @@ def roll(a: Any, shift: Any, axis: int | Sequence[int] | None = None) -> Array:
     x = as_operand(a, "roll", 0)
     if axis is None:
         flat = shape_ops.reshape(x, (x.aval.size,))
-        return shape_ops.reshape(roll(flat, shift, 0), x.aval.shape)
+        return distinct(shape_ops.reshape(roll(flat, shift, 0), x.aval.shape), a)
     axes = [one_axis("roll", i, x.aval.ndim) for i in (axis if isinstance(axis, (tuple, list)) else (axis,))]
     if isinstance(shift, (tuple, list)):
         shifts = list(shift)
@@ -434,7 +434,7 @@ def roll(a: Any, shift: Any, axis: int | Sequence[int] | None = None) -> Array:
         raise ValueError(f"roll: shift and axis must have as many entries, got {shift} and {axis}")
     for s, i in zip(shifts, axes, strict=True):
         x = _rolled(x, s, i)
-    return x
+    return distinct(x, a)
 
 
 def _rolled(x: Array, shift: Any, axis: int) -> Array:

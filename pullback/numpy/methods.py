@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from pullback._core import dtypes
-from pullback._core.array import Array
+from pullback._core.array import Array, distinct
 from pullback._core.errors import boundary, fold
 from pullback._ops import shape as shape_ops
 from pullback._ops import trig
@@ -178,13 +178,13 @@ def _astype(self: Array, dtype: Any, copy: bool = False, device: Any = None) -> 
 
 
 def _real(self: Array) -> Array:
-    """The real part; the array itself if its dtype is real.
+    """The real part; the same numbers if the dtype is real.
 
     >>> import pullback.numpy as pnp
     >>> pnp.array([1 + 2j]).real
     Array([1.], dtype=float32)
     """
-    return trig.real(self) if dtypes.is_complex(self.aval.dtype) else self
+    return trig.real(self) if dtypes.is_complex(self.aval.dtype) else distinct(self, self)
 
 
 def _imag(self: Array) -> Array:

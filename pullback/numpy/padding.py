@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array
+from pullback._core.array import Array, distinct
 from pullback._core.errors import boundary
 from pullback._core.types import make_aval
 from pullback._ops import shape as shape_ops
@@ -274,4 +274,4 @@ def pad(array: Any, pad_width: int | Sequence, mode: str | Callable = "constant"
         for n, pair in zip(x.aval.shape, widths, strict=True):
             if n == 0 and any(pair):
                 raise ValueError(f"pad: an axis of length 0 (shape {x.aval.shape}) can be padded with constants only")
-    return function(x, widths, **kwargs)
+    return distinct(function(x, widths, **kwargs), array)

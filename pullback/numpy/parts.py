@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array
+from pullback._core.array import Array, distinct
 from pullback._core.errors import boundary, described
 from pullback._ops import bessel, lengths, shape, special, trig
 from pullback._ops import compare as c
@@ -98,7 +98,7 @@ def _rounded(name: str, a: Any, decimals: int, out: Any) -> Array:
     if not dtypes.is_inexact(dtype):
         if dtype.kind == "b":
             raise TypeError(f"{name}: bools cannot be rounded; convert them with .astype(int)")
-        return a if decimals >= 0 else _round_integers(a, 10 ** -int(decimals))
+        return distinct(a, a) if decimals >= 0 else _round_integers(a, 10 ** -int(decimals))
     if decimals == 0:
         return _nearest(a)
     # 10**decimals does not fit half precision
@@ -136,14 +136,14 @@ def to_integers(x: Array) -> Array:
 
 @boundary
 def real(val: Any, /) -> Array:
-    """The real part; of real numbers, the array itself. TypeError for what is no array or number.
+    """The real part; of real numbers, the same numbers. TypeError for what is no array or number.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.real(1 + 2j))
     1.0
     """
     x = as_operand(val, "real", 0)
-    return trig.real_p.bind(x) if dtypes.is_complex(x.aval.dtype) else x
+    return trig.real_p.bind(x) if dtypes.is_complex(x.aval.dtype) else distinct(x, val)
 
 
 @boundary
@@ -162,14 +162,14 @@ def imag(val: Any, /) -> Array:
 
 @boundary
 def conjugate(x: Any, /) -> Array:
-    """The complex conjugate; of real numbers, the array itself. TypeError for what is no array or number.
+    """The complex conjugate; of real numbers, the same numbers. TypeError for what is no array or number.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.conjugate(1 + 2j))
     (1-2j)
     """
-    x = as_operand(x, "conjugate", 0)
-    return trig.conj_p.bind(x) if dtypes.is_complex(x.aval.dtype) else x
+    z = as_operand(x, "conjugate", 0)
+    return trig.conj_p.bind(z) if dtypes.is_complex(z.aval.dtype) else distinct(z, x)
 
 
 conj = conjugate

@@ -9,7 +9,7 @@ import numpy as np
 
 from pullback._api.vectorize import vmap
 from pullback._core import dtypes
-from pullback._core.array import Array, ConcreteArray, lift
+from pullback._core.array import Array, ConcreteArray, distinct, lift
 from pullback._core.errors import boundary
 from pullback._ops import compare, elementwise
 from pullback._ops import shape as shape_ops
@@ -85,7 +85,7 @@ def choose(a: Any, choices: Any, out: None = None, mode: str = "raise") -> Array
     for i, choice in enumerate(arrays[1:], 1):
         result = compare.select(compare.ge(number, scalar(number, i)), choice, result)
     shape = np.broadcast_shapes(number.aval.shape, *(c.aval.shape for c in arrays))
-    return shape_ops.broadcast_to(result, shape)
+    return distinct(shape_ops.broadcast_to(result, shape), result)
 
 
 @boundary

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array
+from pullback._core.array import Array, distinct
 from pullback._core.errors import boundary, fold
 from pullback._ops import compare as c
 from pullback._ops import elementwise as e
@@ -75,12 +75,12 @@ def clip(arr: Any, /, min: Any = None, max: Any = None) -> Array:
     >>> print(pnp.clip(pnp.arange(4.), 1, 2))
     [1. 1. 2. 2.]
     """
-    arr = _ordered(arr, 0)
+    x = _ordered(arr, 0)
     low = min if min is None or type(min) in _REAL_SCALARS else _ordered(min, 1)
     high = max if max is None or type(max) in _REAL_SCALARS else _ordered(max, 2)
     if low is not None:
-        arr = _not_below(low, arr)
-    return arr if high is None else _not_above(high, arr)
+        x = _not_below(low, x)
+    return distinct(x, arr) if high is None else _not_above(high, x)
 
 
 def _ordered(x: Any, position: int) -> Array:
@@ -104,13 +104,13 @@ def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, ne
     >>> print(pnp.nan_to_num(pnp.array([1., pnp.nan]), nan=-1.))
     [ 1. -1.]
     """
-    x = as_operand(x, "nan_to_num", 0)
+    given, x = x, as_operand(x, "nan_to_num", 0)
     dtype = x.aval.dtype
     if dtypes.is_complex(dtype):
         return trig.complex_p.bind(nan_to_num(trig.real_p.bind(x), copy, nan, posinf, neginf),
                                    nan_to_num(trig.imag_p.bind(x), copy, nan, posinf, neginf))
     if not dtypes.is_float(dtype):
-        return x
+        return distinct(x, given)
     limits = dtypes.finfo(dtype)
     x = where(c.ne_p.bind(x, x), _in_dtype(nan, dtype), x)
     x = where(c.eq_p.bind(x, scalar(x, np.inf)), _in_dtype(limits.max if posinf is None else posinf, dtype), x)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array
+from pullback._core.array import Array, distinct
 from pullback._core.errors import boundary, fold
 from pullback._core.trace import context
 from pullback._ops import bases, lengths, sigmoids, special, trig
@@ -217,13 +217,13 @@ negative = unary("negative", e.neg_p, NUMBER, """`-x`, elementwise. TypeError fo
 
 @boundary
 def positive(x: Any, /) -> Array:
-    """`+x`: the array itself. TypeError for what is no array or number.
+    """`+x`: the same numbers, in an array of its own. TypeError for what is no array or number.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.positive(2.))
     2.0
     """
-    return as_operand(x, "positive", 0)
+    return distinct(as_operand(x, "positive", 0), x)
 
 
 def _has_no_sign(dtype):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pullback._core.array import Array
+from pullback._core.array import Array, distinct
 from pullback._core.errors import boundary
 from pullback._core.trace import Tracer
 from pullback._ops import compare, elementwise
@@ -153,7 +153,7 @@ def resize(a: Any, new_shape: Any) -> Array:
     Array([[0, 1],
            [2, 0]], dtype=int32)
     """
-    return _resized("resize", as_array("resize", a), new_shape)
+    return distinct(_resized("resize", as_array("resize", a), new_shape), a)
 
 
 def _resized(name: str, x: Array, new_shape: Any) -> Array:
@@ -211,7 +211,7 @@ def delete(arr: Any, obj: Any, axis: int | None = None, *, assume_unique_indices
     kept[gone] = False
     places = (~kept).nonzero()[0]
     if not places.size:
-        return x
+        return distinct(x, arr)
     if places[-1] - places[0] < places.size:
         # what goes is one block: two slices are compiled and transposed with less than a gather
         return concatenate([slice_in_dim(x, 0, places[0], axis=i), slice_in_dim(x, places[-1] + 1, n, axis=i)], i)
