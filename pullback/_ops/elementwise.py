@@ -311,12 +311,10 @@ def _pow_first(t, z, x, y):
     # y * x**(y-1), with the 0 that y == 0 asks for at x == 0, where the formula has 0 * inf
     complex_ = dtypes.is_complex(y.aval.dtype)
     exponent = sub(y, scalar(y, 1))
-    if not complex_:
-        at_zero = (mask_p.bind(z, scalar(z, 0), mode="tie") for z in (x, y))
-        exponent = add(exponent, mul(*at_zero))
-    slope = mul(y, pow(x, exponent))
     if complex_ or (type(y) is ConcreteArray and y.aval.ndim == 0 and np.abs(y.value) >= 0.5):
-        return mul(t, slope)
+        return mul(t, mul(y, pow(x, exponent)))
+    exponent = add(exponent, mul(*(mask_p.bind(z, scalar(z, 0), mode="tie") for z in (x, y))))
+    slope = mul(y, pow(x, exponent))
     # y - 1 = exponent + rest: of a small y the exponent has lost digits, and x**rest, a factor near 1, brings them back
     rest = sub(y, add(exponent, scalar(y, 1)))
     inside = and_p.bind(gt_p.bind(x, scalar(x, 0)), lt_p.bind(x, scalar(x, np.inf)))
