@@ -50,7 +50,7 @@ def noisy(case: Case, run, seed: int, size: float, eps: float) -> list[np.ndarra
         return leaves(run(double_case(case, move)))
 
 
-def spread(case: Case, run, eps: float, seeds: Iterable[int]) -> list[np.ndarray]:
+def spread(case: Case, run, eps: float, seeds: Iterable[int] = SEEDS[0]) -> list[np.ndarray]:
     """An estimate of what rounding errors of size `eps` do to each number of a quantity; infinite where it jumps."""
     with PULLBACK.t.enable_x64(True), np.errstate(all="ignore"):
         clean = leaves(run(double_case(case)))

@@ -15,7 +15,7 @@ from fuzz.program import FLAT, Program
 from fuzz.quantities import QUANTITIES, Quantity
 from pullback._api.differences import difference
 
-COMPILED_RATE, JAX_RATE, SECOND = 1 / 25, 1 / 30, .2
+COMPILED_RATE, JAX_RATE, DIFFERENCES, SECOND = 1 / 30, 1 / 30, .6, .2
 COMPILED, OF_JAX = "compiled ", "JAX's "
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
@@ -46,13 +46,14 @@ class Checker:
         self.data = draw_data(program, rng)
         self.eps = coarsest(program)
         self.double = in_double_precision(program)
-        draws = rng.random(3 + len(QUANTITIES))
-        edge = 8 if program.edge else 1
+        draws = rng.random(4 + len(QUANTITIES))
+        edge = 6 if program.edge else 1
         self.only = only
         self.compiled = draws[0] < COMPILED_RATE * edge
         self.jax_too = draws[1] < JAX_RATE * edge and not program.has("no jax")
         second = draws[2] < SECOND  # second derivatives are compared with each other: all or none
-        self.chosen = [q for q, draw in zip(QUANTITIES.values(), draws[3:], strict=True)
+        self.by_differences = draws[3] < DIFFERENCES
+        self.chosen = [q for q, draw in zip(QUANTITIES.values(), draws[4:], strict=True)
                        if q.suits(program, self.data) and (second if q.second else draw < q.rate)]
         with PULLBACK.t.enable_x64(program.x64):
             self.case = Case(PULLBACK, program, function(program, PULLBACK), self.data)
@@ -76,7 +77,7 @@ class Checker:
             return [self.only]
         # a reference would be compared with nothing but itself
         names = ["repeated", *(q.name for q in self.chosen if q.name != q.like or not self.double)]
-        if not self.program.edge and self.double and not self.program.has("no jvp"):
+        if self.by_differences and not self.program.edge and self.double and not self.program.has("no jvp"):
             names.append("differences")
         if self.compiled:
             names += [COMPILED + q.name for q in self.sampled()]
