@@ -22,7 +22,31 @@ class Reason(NamedTuple):
                 and self.order in (None, line.order))
 
 
-REASONS: tuple[Reason, ...] = ()
+_FLUSHED = "next to the smallest normal number an intermediate result is subnormal and flushed: a few points of 800"
+_SQUARES = ("for a tiny parameter it is the difference of two squares of its reciprocal; a form without it would be a "
+            "function of its own")
+_CURVATURE = "far out the slope is next to constant: (a - 1) / x - 1 +- the hazard keeps the digits of the hazard alone"
+
+REASONS: tuple[Reason, ...] = (
+    Reason("special.zeta", "float32", 2, _FLUSHED),
+    Reason("special.gammainc*", "float64", 2, _FLUSHED),
+    Reason("stats.gamma.pdf", None, None, _FLUSHED),
+    Reason("stats.gamma.log*", None, 1, _FLUSHED),
+    Reason("stats.gamma.log*", None, 2, _CURVATURE),
+    Reason("stats.poisson.pmf", None, None, _FLUSHED),
+    Reason("stats.poisson.cdf", None, 2, _FLUSHED),
+    Reason("stats.poisson.entropy", None, None, "for a tiny mean: exp(log) has the rounding error of the logarithm; "
+           "the masses themselves would double the cost"),
+    Reason("stats.t.pdf", None, 2, _FLUSHED),
+    Reason("special.beta", "float32", 1, _FLUSHED),
+    Reason("special.beta", None, 2, _SQUARES),
+    Reason("stats.beta.pdf", None, 2, _SQUARES),
+    Reason("stats.beta.*", None, None, _FLUSHED),
+    Reason("special.betainc", None, None, _FLUSHED),
+    Reason("special.poch", None, 0, _FLUSHED),
+    Reason("special.poch", None, None, "where the value overflows, its derivatives are it times what is small"),
+    Reason("stats.bernoulli.*", None, None, "at the ends of p the term of the impossible outcome is 0 / 0"),
+)
 
 
 def why(line: Line) -> str:

@@ -124,6 +124,8 @@ def upper_gamma(a, x):
 
 
 def betainc(a, b, x):
+    if a <= 0 and b <= 0:
+        raise ValueError("no distribution")
     return mp.betainc(a, b, 0, x, regularized=True)
 
 
@@ -137,6 +139,12 @@ def beta_density_slope(a, b, x):
 
 def log_beta(a, b):
     return mp.loggamma(a) + mp.loggamma(b) - mp.loggamma(a + b)
+
+
+def gamma_sign(x):
+    if x == mp.floor(x) and x <= 0:
+        raise ZeroDivisionError
+    return mpf(-1) if x < 0 and int(mp.floor(x)) % 2 else mpf(1)
 
 
 def negated(f):
@@ -167,6 +175,7 @@ SPECIAL = [
     special("digamma", mp.digamma, POLES, torch="special.digamma",
             derivatives={(1, 0): lambda x: polygamma(1, x), (2, 0): lambda x: polygamma(2, x)}),
     special("gamma", mp.gamma, MODERATE),
+    special("gammasgn", gamma_sign, MODERATE, orders=(0,)),
     special("factorial", lambda x: mp.gamma(x + 1), Range(0.0, 170.0, (0.0, 1.0, 2.0))),
     *(special(f"polygamma {n}", lambda x, n=n: polygamma(n, x), POLES,
               make=lambda L, n=n: lambda x: L.special.polygamma(n, x),

@@ -2,7 +2,7 @@
 
 import math
 
-from mpmath import mp
+from mpmath import mp, mpf
 
 from .elementwise import normal_below, sigmoid, softplus
 from .function import POSITIVE, REAL, UNIT, Range, row
@@ -10,14 +10,18 @@ from .special import (
     SHAPE,
     beta_density,
     betainc,
+    gamma_density,
+    gamma_density_slope,
     log_beta,
     lower_gamma,
+    negated,
     normal_quantile,
     normal_quantile_slope,
     upper_gamma,
     xlogy,
 )
 
+BIT = Range(only=(0.0, 1.0))
 WHOLE = Range(only=(*map(float, range(20)), 1e2, 1e3, 1e5, 1e6))
 
 
@@ -34,12 +38,68 @@ def gamma_logpdf(x, a):
 
 
 def beta_logpdf(x, a, b):
+    if a <= 0 or b <= 0:
+        raise ValueError("no density")
     return (a - 1) * mp.log(x) + (b - 1) * mp.log1p(-x) - log_beta(a, b)
 
 
 def t_logpdf(x, n):
     return (mp.loggamma((n + 1) / 2) - mp.loggamma(n / 2) - mp.log(n * mp.pi) / 2
             - (n + 1) / 2 * mp.log1p(x * x / n))
+
+
+def beta_log_density_slope(x, a, b):
+    return (a - 1) / x - (b - 1) / (1 - x)
+
+
+def log_beta_tail(upper):
+    return lambda x, a, b: mp.log(betainc(b, a, 1 - x) if upper else betainc(a, b, x))
+
+
+def log_beta_tail_slope(upper, order):
+    """The hazard h, with its sign, and h times what the density falls by, less h."""
+    sign = -1 if upper else 1
+
+    def slope(x, a, b):
+        hazard = sign * beta_density(a, b, x) / (betainc(b, a, 1 - x) if upper else betainc(a, b, x))
+        return hazard if order == 1 else hazard * (beta_log_density_slope(x, a, b) - hazard)
+
+    return slope
+
+
+def log_gamma_tail(upper):
+    return lambda x, a: mp.log(upper_gamma(a, x) if upper else lower_gamma(a, x))
+
+
+def log_gamma_tail_slope(upper, order):
+    """The same of the gamma distribution."""
+    sign = -1 if upper else 1
+
+    def slope(x, a):
+        hazard = sign * mp.exp(gamma_logpdf(x, a)) / (upper_gamma(a, x) if upper else lower_gamma(a, x))
+        return hazard if order == 1 else hazard * ((a - 1) / x - 1 - hazard)
+
+    return slope
+
+
+def bernoulli_logpmf(k, p):
+    return xlogy(k, p) + xlogy(1 - k, 1 - p)
+
+
+def poisson_below(k, mu):
+    return upper_gamma(mp.floor(k) + 1, mu)
+
+
+def poisson_entropy(mu):
+    """The sum over all counts that matter at the working precision."""
+    if not mu:
+        return mpf(0)
+    term, log, total, k = mp.exp(-mu), -mu, mpf(0), 0
+    while k < mu + 2 or abs(term * log) > mp.ldexp(total, -mp.prec - 20):
+        total -= term * log
+        k += 1
+        term, log = term * mu / k, log + mp.log(mu / k)
+    return total
 
 
 def laplace_below(x):
@@ -54,6 +114,8 @@ STATS = [
     stats("norm.logcdf", lambda x: mp.log(normal_below(x)) if x < 0 else mp.log1p(-normal_below(-x))),
     stats("norm.logsf", lambda x: mp.log(normal_below(-x)) if x > 0 else mp.log1p(-normal_below(x))),
     stats("norm.ppf", normal_quantile, UNIT, derivatives={(k, 0): normal_quantile_slope(k) for k in (1, 2)}),
+    stats("norm.isf", lambda q: -normal_quantile(q), UNIT,
+          derivatives={(k, 0): negated(normal_quantile_slope(k)) for k in (1, 2)}),
     stats("cauchy.logpdf", lambda x: -mp.log(mp.pi * (1 + x * x))),
     stats("cauchy.pdf", lambda x: 1 / (mp.pi * (1 + x * x))),
     stats("cauchy.cdf", cauchy_below),
@@ -84,13 +146,34 @@ STATS = [
           derivatives={(1, 0): lambda x, a: mp.exp(gamma_logpdf(x, a))}, orders=(0, 1)),
     stats("gamma.sf", lambda x, a: upper_gamma(a, x), SHAPE, SHAPE, constant=(1,),
           derivatives={(1, 0): lambda x, a: -mp.exp(gamma_logpdf(x, a))}, orders=(0, 1)),
+    *(stats(f"gamma.log{name}", log_gamma_tail(upper), SHAPE, SHAPE, constant=(1,),
+            derivatives={(k, 0): log_gamma_tail_slope(upper, k) for k in (1, 2)})
+      for name, upper in (("cdf", False), ("sf", True))),
     stats("beta.logpdf", beta_logpdf, UNIT, SHAPE, SHAPE),
     stats("beta.pdf", lambda x, a, b: beta_density(a, b, x), UNIT, SHAPE, SHAPE),
     stats("beta.cdf", lambda x, a, b: betainc(a, b, x), UNIT, SHAPE, SHAPE, constant=(1, 2),
           derivatives={(1, 0): lambda x, a, b: beta_density(a, b, x)}, orders=(0, 1)),
+    stats("beta.sf", lambda x, a, b: betainc(b, a, 1 - x), UNIT, SHAPE, SHAPE, constant=(1, 2),
+          derivatives={(1, 0): lambda x, a, b: -beta_density(a, b, x)}, orders=(0, 1)),
+    *(stats(f"beta.log{name}", log_beta_tail(upper), UNIT, SHAPE, SHAPE, constant=(1, 2),
+            derivatives={(k, 0): log_beta_tail_slope(upper, k) for k in (1, 2)})
+      for name, upper in (("cdf", False), ("sf", True))),
     stats("t.logpdf", t_logpdf, REAL, Range(0.0, 1e10, (0.0, 1.0, 2.0, 30.0))),
     stats("t.pdf", lambda x, n: mp.exp(t_logpdf(x, n)), REAL, Range(0.0, 1e10, (0.0, 1.0, 2.0, 30.0))),
     stats("poisson.logpmf", lambda k, mu: xlogy(k, mu) - mu - mp.loggamma(k + 1),
           WHOLE, POSITIVE, constant=(0,)),
+    stats("poisson.pmf", lambda k, mu: mp.exp(xlogy(k, mu) - mu - mp.loggamma(k + 1)), WHOLE, POSITIVE, constant=(0,)),
+    stats("poisson.cdf", poisson_below, WHOLE, POSITIVE, constant=(0,),
+          derivatives={(1, 1): lambda k, mu: -gamma_density(k + 1, mu),
+                       (2, 1): lambda k, mu: -gamma_density_slope(k + 1, mu)}),
+    stats("poisson.entropy", poisson_entropy, Range(0.0, 150.0, (0.0, 1.0, 100.0)), orders=(0, 1)),
+    stats("bernoulli.logpmf", bernoulli_logpmf, BIT, UNIT, constant=(0,)),
+    stats("bernoulli.pmf", lambda k, p: mp.exp(bernoulli_logpmf(k, p)), BIT, UNIT, constant=(0,)),
+    stats("bernoulli.cdf", lambda k, p: mpf(0) if k < 0 else 1 - p if k < 1 else mpf(1),
+          Range(only=(-1.0, 0.0, 0.5, 1.0, 2.0)), UNIT, constant=(0,)),
+    stats("bernoulli.ppf", lambda q, p: mpf(int(q > 1 - p)), UNIT, UNIT, orders=(0,)),
+    stats("uniform.logpdf", lambda x: mpf(0), UNIT.with_kinks(0.0, 1.0)),
+    stats("uniform.pdf", lambda x: mpf(1), UNIT.with_kinks(0.0, 1.0)),
+    stats("uniform.cdf", lambda x: x, UNIT.with_kinks(0.0, 1.0)),
     stats("uniform.ppf", lambda q: q, UNIT),
 ]

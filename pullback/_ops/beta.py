@@ -11,7 +11,7 @@ import numpy as np
 from pullback._core.array import Array
 from pullback._ops import compare as c
 from pullback._ops.beta_tail import integrals, smaller, tail, weight
-from pullback._ops.elementwise import add, div, exp, log, log1p, mul, neg, scalar, sub
+from pullback._ops.elementwise import add, div, log, log1p, mul, neg, scalar, sub
 from pullback._ops.expressions import Expr, kernel, where_any, written
 from pullback._ops.families import FLOAT, nary, operands
 from pullback._ops.gamma_formulas import log_gamma
@@ -212,18 +212,48 @@ log_betainc_p = nary(
     "log_betainc", kernel(_log_betainc), written(_log_betainc),
     lambda t, y, a, b, x, upper: _signed(mul(t, _moment(a, b, x, 1, 0, _side(upper))), upper),
     lambda t, y, a, b, x, upper: _signed(mul(t, _moment(a, b, x, 0, 1, _side(upper))), upper),
-    lambda t, y, a, b, x, upper: _signed(mul(t, _hazard(a, b, x, y)), upper), add=add, accepts=FLOAT)
+    lambda t, y, a, b, x, upper: _signed(mul(t, _hazard(a, b, x, upper)), upper), add=add, accepts=FLOAT)
 
 
 def _side(upper: bool) -> str:
     return "upper" if upper else "lower"
 
 
-def _hazard(a, b, x, log_value):
-    """The density by the incomplete function, 0 where both vanish."""
-    log_density = beta_log_density_p.bind(a, b, x)
-    none = c.eq(log_density, scalar(x, -np.inf))
-    return exp(c.select(none, log_density, sub(log_density, log_value)))
+# --- the density by the incomplete function; of the smaller tail it is a reciprocal, in which nothing is large ---
+
+
+def _hazard_formula(a: Expr, b: Expr, x: Expr, upper: bool) -> Expr:
+    t = tail(a, b, x)
+    part = weight(t)
+    near = ~t.lower if upper else t.lower
+    front = t.factor * t.exponent.exp()
+    value = near.choose(1.0 / part, front / (1.0 - near.choose(0.0, front * part))) / t.x / t.y
+    density = _density_at_ends(a, b, x, x * 0.0)
+    log = _with_ends(a, b, x, x * 0.0, *((0.0, -np.inf) if upper else (-np.inf, 0.0)))
+    none = density.is_("EQ", -np.inf)  # where both may vanish
+    return t.good.choose(value, none.choose(density, density - log).exp())
+
+
+def _hazard_by_x(t, y, a, b, x, upper):
+    one = scalar(x, 1)
+    falls = sub(_quotient(sub(a, one), x), _quotient(sub(b, one), sub(one, x)))
+    return mul(t, mul(y, sub(falls, _signed(y, upper))))
+
+
+def _hazard_by(i: int, j: int):
+    def rule(t, y, a, b, x, upper):
+        less = _log_less_mean(a, b, log(x)) if i else _log_less_mean(b, a, log1p(neg(x)))
+        return mul(t, mul(y, sub(less, _signed(_moment(a, b, x, i, j, _side(upper)), upper))))
+
+    return rule
+
+
+_hazard_p = nary("beta_hazard", kernel(_hazard_formula), written(_hazard_formula), _hazard_by(1, 0), _hazard_by(0, 1),
+                 _hazard_by_x, add=add, accepts=FLOAT)
+
+
+def _hazard(a: Array, b: Array, x: Array, upper: bool) -> Array:
+    return _hazard_p.bind(a, b, x, upper=upper)
 
 
 # --- its derivatives: moments of log(t) and log(1 - t), less their means, over the smaller tail ---
@@ -271,7 +301,7 @@ def _moment_at(t, y, a, b, x, i, j, over):
     if over is None:
         return mul(t, mul(powers, beta_density(a, b, x)))
     upper = over == "upper"
-    rate = _hazard(a, b, x, log_betainc_p.bind(a, b, x, upper=upper))
+    rate = _hazard(a, b, x, upper)
     return mul(t, mul(rate, sub(powers, _signed(y, upper))))
 
 

@@ -61,24 +61,33 @@ def _log_slope(a: Array, x: Array) -> Array:
     return sub(div(sub(a, scalar(a, 1)), c.select(corner, scalar(x, 1), x)), scalar(x, 1))
 
 
-def _density_twice_by_x(y, a, x, order):
-    """f'' = f h / x with h = ((a - 1 - x)**2 - (a - 1)) / x; or its derivative by a, by Leibniz' rule."""
-    f = gamma_density_p.bind(a, x, order=order)
-    x = c.select(c.eq(f, scalar(f, 0)), scalar(x, 1), x)
-    before = sub(a, scalar(a, 1))
-    less = sub(before, x)
-    terms = [mul(f, sub(mul(less, div(less, x)), div(before, x)))]
-    if order:
-        slope = div(sub(mul(scalar(a, 2), less), scalar(a, 1)), x)
-        terms.append(mul(mul(scalar(a, order), gamma_density_p.bind(a, x, order=order - 1)), slope))
+def _of_derivative_by_x(y, a, x, order):
+    """f'' = f h / x with h = ((a - 1 - x)**2 - (a - 1)) / x; its derivative by a is by Leibniz' rule."""
+    if not order:
+        return gamma_density_twice_by_x_p.bind(a, x)
+    less = sub(sub(a, scalar(a, 1)), x)
+    terms = [mul(gamma_density_p.bind(a, x, order=order), sub(mul(less, div(less, x)), div(add(less, x), x)))]
+    slope = div(sub(mul(scalar(a, 2), less), scalar(a, 1)), x)
+    terms.append(mul(mul(scalar(a, order), gamma_density_p.bind(a, x, order=order - 1)), slope))
     if order > 1:
         terms.append(div(mul(scalar(a, order * (order - 1)), gamma_density_p.bind(a, x, order=order - 2)), x))
     return div(_total(terms), x)
 
 
+def _third_by_x(y, a, x):
+    """That of f'', f'' g + 2 f' g' + f g'' with g = (a - 1) / x - 1."""
+    before = div(div(sub(a, scalar(a, 1)), x), x)
+    terms = [mul(y, _log_slope(a, x)), neg(mul(scalar(a, 2), mul(gamma_density_by_x_p.bind(a, x, order=0), before))),
+             mul(scalar(a, 2), div(mul(gamma_density_p.bind(a, x, order=0), before), x))]
+    return _total(terms)
+
+
+gamma_density_twice_by_x_p: Primitive = _primitive(
+    "gamma_density_twice_by_x", formulas.density_twice_by_x,
+    lambda y, a, x: _of_derivative_by_x(y, a, x, 1), _third_by_x)
 gamma_density_by_x_p: Primitive = _primitive(
     "gamma_density_by_x", formulas.density_by_x,
-    lambda y, a, x, order: gamma_density_by_x_p.bind(a, x, order=order + 1), _density_twice_by_x)
+    lambda y, a, x, order: gamma_density_by_x_p.bind(a, x, order=order + 1), _of_derivative_by_x)
 gamma_density_p: Primitive = _primitive("gamma_density", formulas.density,
                              lambda y, a, x, order: gamma_density_p.bind(a, x, order=order + 1),
                              lambda y, a, x, order: gamma_density_by_x_p.bind(a, x, order=order))
@@ -175,6 +184,12 @@ def _log_by_x(y, a, x, upper, order):
 
 def _hazard_by_x(y, a, x, upper, order):
     """The derivative by x is h ((a - 1) / x - 1 - h), with + h for Q; this is its derivative by a, by Leibniz' rule."""
+    if not order:
+        return hazard_by_x_p.bind(a, x, upper=upper)
+    return _hazard_slope(y, a, x, upper, order)
+
+
+def _hazard_slope(y, a, x, upper, order):
     hazards = [hazard_p.bind(a, x, upper=upper, order=k) for k in range(order)] + [y]
     factors = [h if upper else neg(h) for h in hazards]
     factors[0] = add(factors[0], _log_slope(a, x))
@@ -183,6 +198,17 @@ def _hazard_by_x(y, a, x, upper, order):
     return _total([mul(scalar(x, comb(order, k)), mul(hazards[k], factors[order - k])) for k in range(order + 1)])
 
 
+def _hazard_twice_by_x(y, a, x, upper):
+    h = hazard_p.bind(a, x, upper=upper, order=0)
+    signed, bend = (h, y) if upper else (neg(h), neg(y))
+    bend = sub(bend, div(div(sub(a, scalar(a, 1)), x), x))
+    return add(mul(y, add(_log_slope(a, x), signed)), mul(h, bend))
+
+
+hazard_by_x_p: Primitive = _primitive(
+    "gamma_hazard_by_x", formulas.hazard_by_x,
+    lambda y, a, x, upper: _hazard_slope(hazard_p.bind(a, x, upper=upper, order=1), a, x, upper, 1),
+    _hazard_twice_by_x)
 hazard_p: Primitive = _primitive("gamma_hazard", formulas.hazard,
                       lambda y, a, x, upper, order: hazard_p.bind(a, x, upper=upper, order=order + 1), _hazard_by_x)
 log_igamma_p: Primitive = _primitive("log_igamma", formulas.log_probability,

@@ -66,11 +66,13 @@ def _distance(a: Expr, x: Expr) -> tuple[Expr, Expr]:
     return near.choose(by_series, u - log), near.choose(u - by_series, log)
 
 
-def front(a: Expr, x: Expr, digits: Digits, over_x: bool = False) -> Expr:
-    """x^a exp(-x) / gamma(a), or that by x, which may be a number where it vanishes."""
+def front(a: Expr, x: Expr, digits: Digits, over: int = 0) -> Expr:
+    """x^a exp(-x) / gamma(a), or that by x^over, which may be a number where it vanishes."""
     if digits is SINGLE:
         value = log_front(a, x).exp()
-        return value / x if over_x else value
+        for _ in range(over):
+            value = value / x
+        return value
     far, small = a.is_("GE", 8.0), a.is_("LT", 1.0)
     phi, _ = _distance(a, x)
     some = far.choose(2.0, small.choose(1.0, a))
@@ -78,13 +80,15 @@ def front(a: Expr, x: Expr, digits: Digits, over_x: bool = False) -> Expr:
         a * (-log_gamma_one(small.choose(a, 0.0))).exp(), 1.0 / gamma_near(some)))
     # half of the power at a time, as the factors may overflow; near a by its logarithm, which is small
     least = x.least(4000.0)
-    half = far.choose(x / a, least).power(a * 0.5) * (far.choose(x - a, least) * -0.5).exp()
+    apart = far | small  # in between, a less a whole number is exact
+    half = far.choose(x / a, least).power((a - apart.choose(0.0, a.lifted(float(over)))) * 0.5)
+    half = half * (far.choose(x - a, least) * -0.5).exp()
     near = far & (x - a).abs().is_("LT", a * 0.5)
     by_logarithm = (-a * near.choose(phi, 0.0)).exp()
-    if over_x:
-        half, by_logarithm = half / x.sqrt(), by_logarithm / x
-    power = near.choose(by_logarithm, half * half)
-    return (a * phi).is_("GT", 1400.0).choose(0.0, factor * power)
+    for _ in range(over):
+        half, by_logarithm = half / apart.choose(x, 1.0).sqrt(), by_logarithm / x
+    value = near.choose(factor * by_logarithm, (factor * half) * half)
+    return (far & (a * phi).is_("GT", 1400.0)).choose(0.0, value)
 
 
 def log_front(a: Expr, x: Expr) -> Expr:
@@ -365,10 +369,20 @@ def hazard(a: Expr, x: Expr, digits: Digits, upper: bool, order: int) -> Expr:
     return inside.choose(value, a.is_("GT", 0.0).choose(edge, np.nan))
 
 
+def hazard_by_x(a: Expr, x: Expr, digits: Digits, upper: bool) -> Expr:
+    """The derivative of the hazard h by x, h ((a - 1) / x - 1 - h), with + h for Q."""
+    value = hazard(a, x, digits, upper, 0)
+    inside, ga, gx = guarded(a, x)
+    slope = (ga - 1.0) / gx - 1.0
+    some = inside.choose(value, 1.0)
+    slope = slope + some if upper else slope - some
+    return inside.choose(value.is_("EQ", 0.0).choose(0.0, value * slope), np.nan)
+
+
 def density(a: Expr, x: Expr, digits: Digits, order: int) -> Expr:
     """The derivative by a of x^(a-1) exp(-x) / gamma(a), of this order."""
     inside, ga, gx = guarded(a, x)
-    value = front(ga, gx, digits, True)
+    value = front(ga, gx, digits, 1)
     if order:
         value = value * front_moments(ga, gx, order)[order]
         edge = a.is_("GT", 1.0).choose(0.0, a.lifted(np.nan))
@@ -381,19 +395,39 @@ def density(a: Expr, x: Expr, digits: Digits, order: int) -> Expr:
 def density_by_x(a: Expr, x: Expr, digits: Digits, order: int) -> Expr:
     """The derivative of that by x."""
     inside, ga, gx = guarded(a, x)
-    value = front(ga, gx, digits, True)
-    moments = front_moments(ga, gx, order)
-    slope = moments[order] * ((ga - 1.0) / gx - 1.0)
+    value = front(ga, gx, digits, 2) * (ga - 1.0 - gx)
+    edge = a.lifted(np.nan)
     if order:
-        slope = slope + moments[order - 1] * float(order) / gx
-    value = value.is_("EQ", 0.0).choose(0.0, value * slope)
-    if order:
-        edge = a.is_("GT", 2.0).choose(0.0, a.lifted(np.nan))
-    else:  # (a - 1) / gamma(a) 0^(a-2), and -1 for a = 1
-        edge = a.is_("EQ", 2.0).choose(1.0, a.is_("LT", 2.0).choose(np.inf, a.lifted(0.0)))
-        edge = a.is_("LT", 1.0).choose(-edge, a.is_("EQ", 1.0).choose(-1.0, edge))
+        moments = front_moments(ga, gx, order)
+        value = value * moments[order] + front(ga, gx, digits, 2) * moments[order - 1] * float(order)
+        edge = a.is_("GT", 2.0).choose(0.0, edge)
+    else:  # that of order a - 1 less that of order a, the smaller infinity of two
+        edge = _power_at_zero(a - 1.0)
+        edge = a.is_("EQ", 1.0).choose(-1.0, edge)
     value = x.is_("EQ", 0.0).choose(edge, inside.choose(value, 0.0))
     return (a.is_("GE", 0.0) & x.is_("GE", 0.0)).choose(value, np.nan)
+
+
+def density_twice_by_x(a: Expr, x: Expr, digits: Digits) -> Expr:
+    """The second derivative of the density by x."""
+    inside, ga, gx = guarded(a, x)
+    less = ga - 1.0 - gx
+    before = front(ga, gx, digits, 2)
+    value = inside.choose(before.is_("EQ", 0.0).choose(0.0, before * (less * (less / gx) - (ga - 1.0) / gx)), 0.0)
+    edge = _power_at_zero(a - 2.0) - _power_at_zero(a - 1.0) * 2.0 + _power_at_zero(a)
+    # of two infinities that with the lower power counts
+    lower = a.is_("LT", 3.0) & a.is_("NE", 1.0) & a.is_("NE", 2.0)
+    edge = lower.choose(_power_at_zero(a - 2.0), edge)
+    value = x.is_("EQ", 0.0).choose(edge, value)
+    return (a.is_("GE", 0.0) & x.is_("GE", 0.0)).choose(value, np.nan)
+
+
+def _power_at_zero(a: Expr) -> Expr:
+    """x^(a - 1) / gamma(a) at x = 0, for a > -2: 0 for whole a but 1."""
+    positive = (a.is_("GT", 0.0) & a.is_("LT", 1.0)) | (a.is_("LT", -1.0) & a.is_("GT", -2.0))
+    negative = a.is_("LT", 0.0) & a.is_("GT", -1.0)
+    one = a.is_("EQ", 1.0).choose(1.0, a.lifted(0.0))
+    return positive.choose(np.inf, negative.choose(-np.inf, one))
 
 
 def log_density(a: Expr, x: Expr, digits: Digits) -> Expr:

@@ -105,10 +105,9 @@ def _host(x, axes):
     rest = total - x.dtype.type(1)
     alone = (total >= 1) & (total < 2)
     if alone.any():
-        largest_ones = x == shift
-        np.copyto(terms, 0, where=largest_ones)
-        rest = np.where(alone, host_sum(terms, axes), rest)
-        np.copyto(terms, 1, where=largest_ones)
+        others = terms.copy()
+        np.copyto(others, 0, where=x == shift)
+        rest = np.where(alone, host_sum(others, axes), rest)
     return x, shift, largest, terms, rest
 
 

@@ -223,3 +223,19 @@ def test_beta_of_a_tiny_and_a_small_parameter(dtype):
             return mp.beta(a, b)
 
     check(special.beta, value, [[8.7e-33, 1e-30, 3e5, 2.0], [9.9e-7, 20.0, 1e-8, 3.0]], dtype, 8)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_slopes_of_the_log_tails_where_the_logarithms_are_huge(dtype):
+    # below the mean by so much that the tail is a/x: its logarithm is -1e8
+    x, a = np.array(1.1274565e-06, dtype), np.array(1e7, dtype)
+    b = np.array(1e4, dtype)
+    with pb.enable_x64(), mp.workdps(30):
+        for function, args in ((stats.beta.logcdf, (x, a, b)), (stats.beta.logsf, (1 - x, b, a))):
+            # DLMF 8.17.8: the tail is x (1 - x) / p F(p + q, 1; p + 1; x) times the density
+            z = mp.mpf(float(x)) if function is stats.beta.logcdf else 1 - mp.mpf(float(1 - x))
+            p, q = mp.mpf(float(a)), mp.mpf(float(b))
+            right = p / (z * (1 - z) * mp.hyp2f1(p + q, 1, p + 1, z))
+            sign = 1 if function is stats.beta.logcdf else -1
+            for run in (pb.grad(function), pb.jit(pb.grad(function))):
+                assert abs(float(run(*args)) * sign / float(right) - 1) < 64 * np.finfo(dtype).eps

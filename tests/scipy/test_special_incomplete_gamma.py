@@ -209,3 +209,28 @@ def test_poisson_of_a_tiny_mean(dtype):
     check(stats.poisson.logpmf, log_mass, [k, mu], dtype, VALUE)
     check(derivative(stats.poisson.logpmf, 1, 1), lambda k, mu: k / mu - 1, [k[:2], mu[:2]], dtype, FIRST)
     check(derivative(stats.poisson.logpmf, 2, 1), lambda k, mu: -k / mu ** 2, [[0.0, 3.0], [1e-7, 2.0]], dtype, SECOND)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_curvatures_of_densities_and_of_log_tails(dtype):
+    tiny = float(np.finfo(dtype).tiny)
+
+    def second(a, x):
+        return density(a, x) * ((a - 1 - x) ** 2 - (a - 1)) / x ** 2
+
+    a = [1.0, 1.0, 3.0, 10.0, 30.0, 3.29, 3.5, 0.4]
+    x = [tiny ** 0.4, 1e-3, tiny ** 0.4, 2e-4, 29.0, tiny ** 0.4, 2.0, 0.5]
+    check(derivative(lambda a, x: stats.gamma.pdf(x, a), 2, 1), second, [a, x], dtype, SECOND)
+    check(derivative(lambda a, mu: stats.poisson.pmf(a - 1, mu), 2, 1), second, [a[:5], x[:5]], dtype, SECOND)
+    with pb.enable_x64():
+        curvature = pb.grad(pb.grad(stats.gamma.pdf))
+        for run in (curvature, pb.jit(curvature)):
+            got = [float(run(np.array(0, dtype), np.array(n, dtype))) for n in (0.5, 1, 1.5, 2, 2.5, 3, 4)]
+            assert got == [np.inf, 1, -np.inf, -2, np.inf, 1, 0]
+
+    def log_upper(a, x):
+        h = density(a, x) / upper(a, x)
+        return -h * ((a - 1) / x - 1 + h)
+
+    check(derivative(lambda x, a: stats.gamma.logsf(x, a), 2), lambda x, a: log_upper(a, x),
+          [[50.0 if dtype == "float32" else 5.0, 0.7, 0.3, tiny], [2.5, 0.7, 9.0, 10.0]], dtype, SECOND)
