@@ -11,6 +11,7 @@ derivatives are those of an exact solution. Unknowns that are complex are for fu
 from __future__ import annotations
 
 import operator
+import typing as _typing
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ from pullback._api.vectorize import vmap
 from pullback._core.arguments import check_callable, flatten_result
 from pullback._core.array import is_array_like
 from pullback._core.errors import boundary, describe_function, described, standing_for
+from pullback._core.lazy import attributes as _attributes
 from pullback._core.trace import Tracer
 from pullback._core.tree import tree_flatten, tree_structure, tree_unflatten
 from pullback._higher_order.bodies import check_same_structure, check_same_types, lift_tree, promote_weak
@@ -422,3 +424,6 @@ def _neumann(matvec, b, tol, max_steps):
 _METHODS = {"dense": _dense, "cg": _cg, "bicgstab": _bicgstab, "neumann": _neumann, "normal_cg": _normal_cg}
 
 __all__ = ["argmin", "fixed_point", "linear_solve", "odeint", "root"]
+
+if not _typing.TYPE_CHECKING:
+    __getattr__, __dir__ = _attributes(__name__)

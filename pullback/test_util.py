@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import functools
+import typing as _typing
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ from pullback._check_rules import Report, check_rules
 from pullback._core import dtypes
 from pullback._core.array import lift
 from pullback._core.errors import RuleCheckError, boundary, describe_function
+from pullback._core.lazy import attributes as _attributes
 from pullback._core.tree import tree_leaves, tree_unflatten
 
 __all__ = ["Report", "RuleCheckError", "check_grads", "check_jvp", "check_rules", "check_vjp"]
@@ -189,3 +191,6 @@ def _assert_close(what: str, got: np.ndarray, expected: np.ndarray, error: np.nd
         index = tuple(int(i) for i in np.argwhere(off)[0])
         raise AssertionError(f"{what}{f' at {index}' if index else ''}: {got[index]:.7g}, {reference} "
                              f"{expected[index]:.7g} ± {error[index]:.1g} (rtol={rtol:g}, atol={atol:g})")
+
+if not _typing.TYPE_CHECKING:
+    __getattr__, __dir__ = _attributes(__name__)

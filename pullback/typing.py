@@ -5,11 +5,13 @@ are none. `DTypeLike` is what names a dtype: a string, a NumPy type or dtype, or
 """
 from __future__ import annotations
 
+import typing as _typing
 from typing import Any, Protocol
 
 import numpy as np
 
 from pullback._core.array import Array
+from pullback._core.lazy import attributes as _attributes
 
 __all__ = ["ArrayLike", "DTypeLike"]
 
@@ -21,3 +23,6 @@ class _HasDType(Protocol):
 
 ArrayLike = Array | np.ndarray | np.bool_ | np.number | bool | int | float | complex
 DTypeLike = str | type[Any] | np.dtype | _HasDType
+
+if not _typing.TYPE_CHECKING:
+    __getattr__, __dir__ = _attributes(__name__)

@@ -13,12 +13,13 @@ import pullback as pb
 import pullback.experimental.jet
 import pullback.experimental.ode
 import pullback.numpy as pnp
-from pullback import lax, nn, random, tree_util
+from pullback import core, extend, implicit, lax, nn, random, test_util, tree_util, typing
 from pullback._core import missing
 
 MODULES = ("", "numpy", "numpy.linalg", "numpy.fft", "lax", "lax.linalg", "nn", "nn.initializers", "random", "scipy",
            "scipy.special", "scipy.linalg", "scipy.fft", "scipy.stats", "tree_util", "tree", "custom_derivatives",
-           "custom_batching", "ad_checkpoint", "dtypes", "debug", "errors", "ops", "flatten_util", "experimental")
+           "custom_batching", "ad_checkpoint", "dtypes", "debug", "errors", "ops", "flatten_util", "experimental",
+           "core", "extend", "extend.core", "typing", "test_util")
 PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -72,6 +73,10 @@ def test_every_entry_says_what_to_do():
     (pnp, "scan", "pullback.numpy has no 'scan': use pullback.lax.scan"),
     (tree_util, "vmap", "pullback.tree_util has no 'vmap': use pullback.vmap"),
     (pnp.linalg, "gelu", "pullback.numpy.linalg has no 'gelu': use pullback.nn.gelu"),
+    (core, "Atom", "pullback.core has no 'Atom': use Var and Literal"),
+    (extend.core, "JaxprEqn", "pullback.extend.core has no 'JaxprEqn': use pullback.core.Equation"),
+    (test_util, "check_grad", "pullback.test_util has no 'check_grad': did you mean check_grads"),
+    (typing, "ArrayLik", "did you mean ArrayLike"), (implicit, "fixpoint", "did you mean fixed_point"),
     (pnp, "__nonsense__", "has no attribute '__nonsense__'"), (pb, "qwertz", "pullback has no 'qwertz'"),
 ])
 def test_the_message(module, name, message):

@@ -169,6 +169,30 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
     "pullback.ad_checkpoint": (
         ("Offloadable Recompute Saveable", "a policy returns a bool: whether a result is kept"),
     ),
+    "pullback.core": (
+        ("AbstractValue", "use ShapedArray"),
+        ("Atom", "use Var and Literal"),
+        ("ensure_compile_time_eval", "use pullback.ensure_compile_time_eval"),
+        ("eval_context ParamDict Trace Value", INTERNAL),
+        ("max_dim min_dim", "use max and min of Python: dimensions are numbers"),
+    ),
+    "pullback.extend": (
+        ("backend", "use pullback.devices"),
+        ("linear_util lowering mlir pallas random sharding source_info_util xla", INTERNAL),
+    ),
+    "pullback.extend.core": (
+        ("check_jaxpr", "use pullback.core.check_jaxpr"),
+        ("JaxprEqn", "use pullback.core.Equation"),
+        ("jaxpr_as_fun", "use pullback.core.eval_jaxpr"),
+        ("primal_dtype_to_tangent_dtype", "use pullback.typeof(x).to_tangent_aval().dtype"),
+        ("AbstractToken CallPrimitive DebugInfo DropVar Effect Effects JaxprTypeError Token TraceTag array_types "
+         "call_impl concrete_or_error find_top_trace gensym get_opaque_trace_state jaxprs_in_params mapped_aval "
+         "new_jaxpr_eqn no_effects nonempty_axis_env_DO_NOT_USE primitives set_current_trace subjaxprs "
+         "take_current_trace unmapped_aval unsafe_am_i_under_a_jit_DO_NOT_USE unsafe_am_i_under_a_vmap_DO_NOT_USE "
+         "unsafe_get_axis_names_DO_NOT_USE valid_jaxtype",
+         INTERNAL),
+        ("InconclusiveDimensionOperation", "refused: dimensions are numbers"),
+    ),
     "pullback.dtypes": (
         ("itemsize_bits scalar_type_of", INTERNAL),
         ("result_type", "use numpy.result_type"),

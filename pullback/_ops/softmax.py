@@ -105,9 +105,10 @@ def _host(x, axes):
     rest = total - x.dtype.type(1)
     alone = (total >= 1) & (total < 2)
     if alone.any():
-        others = terms.copy()
-        np.copyto(others, 0, where=x == shift)
-        rest = np.where(alone, host_sum(others, axes), rest)
+        largest_ones = x == shift
+        np.copyto(terms, 0, where=largest_ones)
+        rest = np.where(alone, host_sum(terms, axes), rest)
+        np.copyto(terms, 1, where=largest_ones)
     return x, shift, largest, terms, rest
 
 
