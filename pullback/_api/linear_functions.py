@@ -211,8 +211,10 @@ class VJP(LinearFunction):
 
 def cotangents_in(linear: Linearized, cts: Sequence[Any], in_avals: Sequence[ShapedArray], once: bool = False
                   ) -> list[Any]:
-    """The cotangents of all inputs, zeros made into arrays; `once` as for `pull`."""
-    return [float0_zeros(aval) if r is None else instantiate(r)
+    """The cotangents of all inputs, of their types and weak where they are, zeros made into arrays; `once` as for
+    `pull`."""
+    return [float0_zeros(aval) if r is None else r if type(r) is not Zero and r.aval.weak_type == aval.weak_type
+            else convert_element_type(instantiate(r), r.aval.dtype, aval.weak_type)
             for r, aval in zip(pull(linear, cts, once), in_avals, strict=True)]
 
 

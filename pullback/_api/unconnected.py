@@ -16,6 +16,7 @@ from pullback._core.errors import function_name
 from pullback._core.tree_paths import tree_flatten_with_path
 from pullback._core.types import ShapedArray
 from pullback._core.zeros import Zero
+from pullback._ops.shape import convert_element_type
 from pullback._transforms.linearize import Linearized
 from pullback._transforms.transpose import pull
 
@@ -36,8 +37,8 @@ def pull_connected(function: str, fun: Callable, linear: Linearized, ct: Any, av
     """
     grads = pull(linear, [ct], once=True)
     refuse_unconnected(function, fun, [type(g) is Zero for g in grads], dynamic, positions, unconnected)
-    return [np.zeros(aval.shape, dtypes.float0) if g is None else None if type(g) is Zero else g
-            for g, aval in zip(grads, avals, strict=True)]
+    return [np.zeros(aval.shape, dtypes.float0) if g is None else None if type(g) is Zero
+            else convert_element_type(g, g.aval.dtype, aval.weak_type) for g, aval in zip(grads, avals, strict=True)]
 
 
 def refuse_unconnected(function: str, fun: Callable, missing: Sequence[bool], dynamic: Sequence[Any],

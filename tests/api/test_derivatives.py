@@ -10,6 +10,7 @@ from agreement import all_close, close
 
 import pullback as pb
 import pullback.numpy as pnp
+from pullback import lax
 from pullback.dtypes import float0
 from pullback.errors import RuleNotDefinedError
 
@@ -379,3 +380,22 @@ def test_perturbations_are_not_confused():
     inner = lambda x: pb.grad(lambda y: x + y)(1.)  # noqa: E731
     assert float(pb.grad(lambda x: x * inner(x))(1.)) == 1.
     assert float(pb.jvp(lambda x: x * pb.jvp(lambda y: x + y, (1.,), (1.,))[1], (2.,), (1.,))[1]) == 1.
+
+
+def test_a_gradient_is_weak_where_its_argument_is():
+    """Eagerly and compiled, whatever the cotangent went through."""
+    x = np.ones(2, "f4")
+
+    def through_cond(x, y):
+        return lax.cond(x.sum() > 0, lambda a: pnp.maximum(a, x), lambda a: x, y)
+
+    def through_map(x, y):
+        return lax.map(lambda _: y, x)
+
+    for fun in (through_cond, through_map, lambda x, y: pnp.broadcast_to(y, (2,))):
+        def loss(y, fun=fun):
+            return fun(pnp.asarray(x), y).sum()
+
+        for run in (pb.grad(loss), pb.jit(pb.grad(loss)), pb.grad(pb.jit(loss)), pb.grad(loss, unconnected="none")):
+            assert run(1.).weak_type
+            assert not run(np.float32(1)).weak_type

@@ -18,6 +18,10 @@ EXACT = frozenset("""abs argmax argmin bitcast_convert_type broadcast_in_dim cei
     scatter scatter_max scatter_min select sign slice sort split stop_gradient top_k transpose trunc when
     while""".split())
 
+# their results have errors of the size of the largest entry, as backward stable algorithms do
+NORMWISE = frozenset("""cholesky eig eigh fft hessenberg householder_product lu lu_solve qr schur svd triangular_solve
+    tridiagonal tridiagonal_solve""".split())
+
 
 @contextlib.contextmanager
 def rounding(seed: int, size: float, smallest: float) -> Iterator[None]:
@@ -29,9 +33,10 @@ def rounding(seed: int, size: float, smallest: float) -> Iterator[None]:
         result = exact(self, primitive, args, params)
         if primitive.name in EXACT:
             return result
+        whole = primitive.name in NORMWISE
         if primitive.multiple_results:
-            return [moved(x, rng, size, smallest) for x in result]
-        return moved(result, rng, size, smallest)
+            return [moved(x, rng, size, smallest, whole) for x in result]
+        return moved(result, rng, size, smallest, whole)
 
     Evaluator.process_primitive = process_primitive
     try:
@@ -41,12 +46,35 @@ def rounding(seed: int, size: float, smallest: float) -> Iterator[None]:
         Evaluator.process_primitive = exact
 
 
-def moved(x, rng, size: float, smallest: float):
-    """An array with errors, if it is one of floating-point numbers in double precision."""
+@contextlib.contextmanager
+def largest_number() -> Iterator[list[float]]:
+    """Within, the one entry of the list is the largest finite number that an operation returned."""
+    exact, largest = Evaluator.process_primitive, [0.]
+
+    def process_primitive(self, primitive, args, params):
+        result = exact(self, primitive, args, params)
+        for x in result if primitive.multiple_results else [result]:
+            value = np.asarray(x)
+            if value.dtype.kind in "fc":
+                largest[0] = max(largest[0], float(np.max(np.abs(value), initial=0., where=np.isfinite(value))))
+        return result
+
+    Evaluator.process_primitive = process_primitive
+    try:
+        with PULLBACK.t.disable_jit():
+            yield largest
+    finally:
+        Evaluator.process_primitive = exact
+
+
+def moved(x, rng, size: float, smallest: float, whole: bool = False):
+    """An array with errors, if it is one of floating-point numbers in double precision; errors of the size of the
+    `whole` array, or of each entry."""
     value = np.asarray(x)
     if value.dtype.kind not in "fc" or not value.size:
         return x
     with np.errstate(all="ignore"):
         errors = size * rng.uniform(.5, 1., value.shape) * np.sign(rng.random(value.shape) - .5)
-        result = np.where(value == 0, value, value * (1 + errors) + errors * smallest)
+        scale = np.max(np.abs(value), initial=0., where=np.isfinite(value)) if whole else value
+        result = np.where(value == 0, value, value + errors * scale + errors * smallest)
     return PULLBACK.np.asarray(result.astype(value.dtype))
