@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType
 from typing import Any, NamedTuple
@@ -132,6 +132,16 @@ def _code(code: CodeType) -> bytes:
     return marshal.dumps((code.co_code, constants, code.co_names, code.co_varnames))
 
 
+def _closed_over(f: Callable) -> Iterator[bytes]:
+    """The code of the functions that a function closes over, and of those that our own among them do."""
+    for cell in getattr(f, "__closure__", None) or ():
+        inner = cell.cell_contents
+        if hasattr(inner, "__code__"):
+            yield _code(inner.__code__)
+            if inner.__module__.startswith(__package__):
+                yield from _closed_over(inner)
+
+
 def _folder() -> Path:
     cache = os.environ.get("XDG_CACHE_HOME")
     home = Path(cache) if cache else Path.home() / ".cache"
@@ -174,9 +184,8 @@ def on_grid(function: Function, order: int, argument: int, grid: list[np.ndarray
     for f in (function.reference, function.derivatives.get((order, argument))):
         if f is not None:
             key.update(_code(f.__code__) if hasattr(f, "__code__") else repr(f.__name__).encode())
-            for cell in getattr(f, "__closure__", None) or ():
-                inner = cell.cell_contents
-                key.update(_code(inner.__code__) if hasattr(inner, "__code__") else b"")
+            for code in _closed_over(f):
+                key.update(code)
     for x in grid:
         key.update(x.tobytes())
     path = _folder() / f"{key.hexdigest()[:32]}.npz"

@@ -5,13 +5,14 @@ functions here are chosen by dtype: what is real goes the compiler's and NumPy's
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.types import make_aval
-from pullback._ops.expressions import Expr, written
+from pullback._ops.expressions import Expr, polynomial, written
 
 # --- NumPy ---
 
@@ -58,17 +59,21 @@ def log1p(x):
     re, im = x.real.astype(np.float64), x.imag.astype(np.float64)
     near = (np.abs(re) < 0.5) & (np.abs(im) < 0.5)
     u, v = np.where(near, re, 0.0), np.where(near, im, 0.0)
+    # of a quarter of the number: the absolute value of the largest ones is out of range
+    far = np.log(np.hypot(0.25 + 0.25 * re, 0.25 * im)) + np.log(4.0)
     size = np.where(near, 0.5 * np.log1p(u * (2 + u) + v * v), np.log(np.hypot(1 + re, im)))
-    size = np.where(np.isinf(size), np.log1p(x).real, size)  # where only hypot overflows
-    return _joined(size, np.arctan2(im, 1 + re), x)
+    return _joined(np.where(np.isinf(size), far, size), np.arctan2(im, 1 + re), x)
 
 
 def expm1(x):
     y = np.expm1(x)
     if not dtypes.is_complex(x.dtype):
         return y
-    on_axis = x.imag == 0
-    return _joined(np.where(on_axis, np.expm1(x.real), y.real), np.where(on_axis, x.imag, y.imag), x)
+    # NumPy's product exp(re) sin(im) overflows before it is large; exp scales its own
+    e = np.exp(x)
+    on_axis, far = x.imag == 0, x.real > 1
+    re = np.where(on_axis, np.expm1(x.real), np.where(far, e.real - x.real.dtype.type(1), y.real))
+    return _joined(re, np.where(on_axis, x.imag, np.where(far, e.imag, y.imag)), x)
 
 
 # --- XLA ---
@@ -96,6 +101,13 @@ def _signed(size: Expr, sign: Expr) -> Expr:
     return _negative(sign).choose(-size, size)
 
 
+def _real_sinh(y: Expr, far: Expr) -> Expr:
+    """sinh(y) by the first terms of its series below 1, where the compiler's is up to 3 ulp off; else `far`."""
+    square = y * y
+    series = polynomial(square, [1 / math.factorial(2 * k + 1) for k in range(1, 9 if y.double else 6)])
+    return y.abs().is_("LT", 1).choose(y + y * (square * series), far)
+
+
 def _times(factor: Expr, y: Expr, function: str) -> Expr:
     """`factor * cosh(y)` or `factor * sinh(y)`, in range where the product is."""
     half = (y.abs() * 0.5).exp()
@@ -103,7 +115,8 @@ def _times(factor: Expr, y: Expr, function: str) -> Expr:
     far = factor * half * 0.5 * half
     far = factor.is_("EQ", 0).choose(factor, far)
     far = far if sign is None else far * sign
-    return y.abs().is_("GT", 20).choose(far, factor * y.op(f"chlo.{function}"))
+    real = y.op("chlo.cosh") if sign is None else _real_sinh(y, y.op("chlo.sinh"))
+    return y.abs().is_("GT", 20).choose(far, factor * real)
 
 
 def _sine(z: Expr) -> Expr:
@@ -135,7 +148,77 @@ def _square(z: Expr) -> Expr:
     x, y = parts(z)
     difference, total = x - y, x + y  # one may be infinite where the other is 0
     zero = difference.is_("EQ", 0) | total.is_("EQ", 0)
-    return together(zero.choose(0, difference * total), x * y + x * y, z)
+    # 2 x y, where neither 2 x overflows nor x y vanishes
+    small = x.abs().is_("LT", 1)
+    return together(zero.choose(0, difference * total), small.choose(x + x, x) * small.choose(y, y + y), z)
+
+
+def _expm1(z: Expr) -> Expr:
+    """exp(x) cos(y) - 1 = expm1(x) cos(y) - (1 - cos(y)), with the last by the sine; far out by the exponential."""
+    x, y = parts(z)
+    re, im = parts(_exponential(z))
+    sine, cosine = y.op("stablehlo.sine"), y.op("stablehlo.cosine")
+    below_one = cosine.is_("GT", 0).choose(sine * sine / (cosine + 1), 1 - cosine)
+    on_axis, real = y.is_("EQ", 0), x.expm1()
+    re = on_axis.choose(real, x.is_("GT", 1).choose(re - 1, real * cosine - below_one))
+    return together(re, on_axis.choose(y, im), z)
+
+
+def _log1p(z: Expr) -> Expr:
+    """The compiler's, which loses the numbers with real part -1 whose square vanishes."""
+    x, y = parts(z)
+    re, im = parts(z.op("stablehlo.log_plus_one"))
+    return together(x.is_("EQ", -1).choose(y.abs().log(), re), im, z)
+
+
+def _beside_pole(x: Expr, y: Expr, value: Expr) -> Expr:
+    """The real part of atanh(x + iy), where the compiler's `value` loses numbers beside 1 and -1.
+
+    There |1 + z| / |1 - z| is 2 / |y| or its inverse.
+    """
+    beside = x.abs().is_("EQ", 1) & y.abs().is_("LT", 1e-10)
+    return beside.choose(x * 0.5 * (math.log(2) - y.abs().log()), value)
+
+
+def _atanh(z: Expr) -> Expr:
+    re, im = parts(z.op("chlo.atanh"))
+    return together(_beside_pole(*parts(z), re), im, z)
+
+
+def _atan(z: Expr) -> Expr:
+    """atan(z) = -i atanh(i z), and i z = -y + i x."""
+    x, y = parts(z)
+    re, im = parts(z.op("chlo.atan"))
+    return together(re, _beside_pole(y, x, im), z)
+
+
+def _tanh_parts(x: Expr, y: Expr) -> tuple[Expr, Expr]:
+    """The parts of tanh(x + iy), (sinh(x) cosh(x) + i sin(y) cos(y)) / (sinh(x)**2 + cos(y)**2).
+
+    No differences: next to a pole it is as right as cos(y). Far out it is sign(x) + 4i exp(-2|x|) sin(y) cos(y).
+    """
+    inverse = (-x.abs()).exp()
+    large = 1 / inverse
+    sinh, cosh = _real_sinh(x.abs(), (large - inverse) * 0.5), (large + inverse) * 0.5
+    sine, cosine = y.op("stablehlo.sine"), y.op("stablehlo.cosine")
+    product = sine * cosine
+    below = sinh * sinh + cosine * cosine
+    far = x.abs().is_("GT", 20)
+    re = far.choose(1, sinh * cosh / below)
+    im = far.choose(product * 4 * inverse * inverse, product / below)
+    # of an infinite x the sign is left, whatever y is, and of y = 0 the real function
+    return _signed(re, x), (y.is_("EQ", 0) | inverse.is_("EQ", 0)).choose(_signed(y.lifted(0.0), product), im)
+
+
+def _tanh(z: Expr) -> Expr:
+    return together(*_tanh_parts(*parts(z)), z)
+
+
+def _tan(z: Expr) -> Expr:
+    """tan(z) = -i tanh(i z); tanh is odd in the real and even in the imaginary part."""
+    x, y = parts(z)
+    im, re = _tanh_parts(y, x)
+    return together(re, im, z)
 
 
 def _sign(z: Expr) -> Expr:
@@ -166,6 +249,8 @@ _COMPLEX: dict[str, Callable[[Expr], Expr]] = {
     "stablehlo.sine": _sine, "stablehlo.cosine": _cosine, "chlo.sinh": _sinh, "chlo.cosh": _cosh,
     "stablehlo.exponential": _exponential, "stablehlo.sqrt": _on_cuts("stablehlo.sqrt", 1), "stablehlo.sign": _sign,
     "chlo.asin": _on_cuts("chlo.asin", 1), "chlo.acos": _on_cuts("chlo.acos", 1, opposite=True),
+    "stablehlo.tan": _tan, "stablehlo.tanh": _tanh, "chlo.atan": _atan, "chlo.atanh": _atanh,
+    "stablehlo.exponential_minus_one": _expm1,
     "chlo.acosh": _on_cuts("chlo.acosh", 1), "chlo.asinh": _on_cuts("chlo.asinh", 0),
 }
 
@@ -182,3 +267,4 @@ def lowering(op: str) -> Callable:
 
 
 square_lowering = written(lambda x: _square(x) if dtypes.is_complex(x.value.aval.dtype) else x * x)
+log1p_lowering = written(lambda x: _log1p(x) if dtypes.is_complex(x.value.aval.dtype) else x.log1p())

@@ -401,9 +401,10 @@ def pow(x: Any, y: Any) -> Array:
 
 exp_p = unary("exp", np.exp, complex_parts.lowering("stablehlo.exponential"), lambda t, x, y: mul_p.bind(t, y))
 log_p = unary("log", np.log, "stablehlo.log", lambda t, x, y: div_p.bind(t, x))
-log1p_p = unary("log1p", complex_parts.log1p, written(lambda x: x.log1p()),
+log1p_p = unary("log1p", complex_parts.log1p, complex_parts.log1p_lowering,
                 lambda t, x, y: div(t, add(x, scalar(x, 1))))
-expm1_p = unary("expm1", complex_parts.expm1, "stablehlo.exponential_minus_one", lambda t, x, y: mul(t, exp(x)))
+expm1_p = unary("expm1", complex_parts.expm1, complex_parts.lowering("stablehlo.exponential_minus_one"),
+                lambda t, x, y: mul(t, exp(x)))
 
 exp: Callable[[Any], Array] = function_of_one(__name__, exp_p, "e to the power `x`.", "0.", "1.0")
 log = function_of_one(__name__, log_p,

@@ -15,6 +15,7 @@ from pullback._core import dtypes
 from pullback._core.array import Array
 from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
+from pullback._ops.complex_parts import lowering
 from pullback._ops.elementwise import mul, neg, scalar, square
 from pullback._ops.expressions import Expr, written
 from pullback._ops.families import FLOAT, function_of_one, unary
@@ -85,7 +86,7 @@ def _tanh_tangent(t, x, y):
     return mul(t, mul(scalar(x, 4), logistic_slope_p.bind(mul(scalar(x, 2), x))))
 
 
-tanh_p = unary("tanh", np.tanh, "stablehlo.tanh", _tanh_tangent)
+tanh_p = unary("tanh", np.tanh, lowering("stablehlo.tanh"), _tanh_tangent)
 
 logistic: Callable[[Any], Array] = function_of_one(__name__, logistic_p, "1 / (1 + exp(-x)).", "0.", "0.5")
 tanh: Callable[[Any], Array] = function_of_one(

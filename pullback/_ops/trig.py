@@ -48,11 +48,11 @@ _atan_slope_p = unary("atan_slope", lambda x: np.divide(x.dtype.type(1), x * x +
 
 sin_p = unary("sin", _rounded(np.sin), lowering("stablehlo.sine"), lambda t, x, y: mul(t, cos(x)))
 cos_p = unary("cos", _rounded(np.cos), lowering("stablehlo.cosine"), lambda t, x, y: mul(t, neg(sin(x))))
-tan_p = unary("tan", np.tan, "stablehlo.tan", lambda t, x, y: mul(t, add(scalar(x, 1), square(y))))
+tan_p = unary("tan", np.tan, lowering("stablehlo.tan"), lambda t, x, y: mul(t, add(scalar(x, 1), square(y))))
 asin_p = unary("asin", np.arcsin, _asin_lower, lambda t, x, y: mul(t, rsqrt(_one_minus_square_p.bind(x))))
 acos_p = unary("acos", np.arccos, lowering("chlo.acos"),
                lambda t, x, y: mul(t, neg(rsqrt(_one_minus_square_p.bind(x)))))
-atan_p = unary("atan", np.arctan, "chlo.atan", lambda t, x, y: mul(t, _atan_slope_p.bind(x)))
+atan_p = unary("atan", np.arctan, lowering("chlo.atan"), lambda t, x, y: mul(t, _atan_slope_p.bind(x)))
 
 sin: Callable[[Any], Array] = function_of_one(__name__, sin_p, "The sine of `x` in radians.", "0.", "0.0")
 cos: Callable[[Any], Array] = function_of_one(__name__, cos_p, "The cosine of `x` in radians.", "0.", "1.0")
@@ -90,7 +90,8 @@ cosh_p = unary("cosh", np.cosh, lowering("chlo.cosh"), lambda t, x, y: mul(t, si
 asinh_p = unary("asinh", np.arcsinh, lowering("chlo.asinh"), lambda t, x, y: mul(t, _asinh_slope_p.bind(x)))
 acosh_p = unary("acosh", np.arccosh, lowering("chlo.acosh"),
                 lambda t, x, y: mul(t, mul(rsqrt(sub(x, scalar(x, 1))), rsqrt(add(x, scalar(x, 1))))))
-atanh_p = unary("atanh", np.arctanh, "chlo.atanh", lambda t, x, y: div(t, _one_minus_square_p.bind(x)))
+atanh_p = unary("atanh", np.arctanh, lowering("chlo.atanh"),
+                lambda t, x, y: div(t, _one_minus_square_p.bind(x)))
 
 sinh: Callable[[Any], Array] = function_of_one(
     __name__, sinh_p, "The hyperbolic sine, (exp(x) - exp(-x)) / 2.", "0.", "0.0")
