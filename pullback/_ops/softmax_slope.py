@@ -7,8 +7,9 @@ difference to the t of that largest element, whose own share is then 0. The maps
     q      the softmax p; in the place of an element with p > 1/2, its p - 1
     marks  1 in the place of such an element, else 0
 
-and so push t to (1 - marks) (t - sum(marks t)) - sum(q t), and pull g to (g - marks sum(g)) - q sum(g): one sum. All
-of it is arithmetic, as XLA's loops over rows take no choices by a bool (jaxlib 0.10.2) and would store what is chosen.
+and so push t to (1 - marks) (t - sum(marks t)) - sum(q t), and pull g to (1 - marks) g - marks r - q sum(g), where r
+is the sum of g over the other elements: it would be lost in sum(g) beside the g of the largest. All of it is
+arithmetic, as XLA's loops over rows take no choices by a bool (jaxlib 0.10.2) and would store what is chosen.
 """
 from __future__ import annotations
 
@@ -69,8 +70,11 @@ def _push(t: Array, q: Array, marks: Array, axes: Axes) -> list[Array]:
 
 
 def _pull(g: Array, q: Array, marks: Array, axes: Axes) -> list[Array]:
-    total = kept_sum(g, axes)
-    return [sub(sub(g, mul(marks, total)), mul(q, total))]
+    apart = mul(marks, g)
+    rest = sub(g, apart)
+    others = kept_sum(rest, axes)
+    total = add(others, kept_sum(apart, axes))
+    return [sub(sub(rest, mul(marks, others)), mul(q, total))]
 
 
 def _push_kernel(t, q, marks, axes):
@@ -81,10 +85,10 @@ def _push_kernel(t, q, marks, axes):
 
 
 def _pull_kernel(g, q, marks, axes):
-    total = host_sum(g, axes)
-    shares = q * total
+    shares = q * host_sum(g, axes)
     if np.max(marks, initial=0) != 0:
-        g = g - marks * total
+        rest = (1 - marks) * g
+        g = rest - marks * host_sum(rest, axes)
     return np.subtract(g, shares, out=shares)
 
 

@@ -146,6 +146,34 @@ def test_log_softmax_both_ways_with_and_without_a_share_next_to_one(wrap):
     np.testing.assert_allclose(wrap(curved)(rows), right, rtol=4e-6)
 
 
+def by_logarithms_alone(x):
+    return pnp.sum(pnp.exp(nn.log_softmax(x)) * nn.log_softmax(x))
+
+
+def by_shares_and_logarithms(x):
+    return pnp.sum(nn.softmax(x) * nn.log_softmax(x))
+
+
+def by_shares_alone(x):
+    return pnp.sum(nn.softmax(x) * pnp.log(nn.softmax(x)))
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, pb.jit], ids=["eager", "compiled"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("entropy", [by_logarithms_alone, by_shares_and_logarithms, by_shares_alone])
+def test_the_entropy_of_nearly_certain_distributions(entropy, dtype, wrap):
+    # nearly all of the cotangent is that of the share next to 1, whose own entry needs the sum of the tiny others
+    for row in ([0, -30, -31], [-30, 0, -31], [0, -8, -9], [0, -2, -3]):
+        with mp.workdps(60):
+            terms = [mp.exp(v) for v in row]
+            shares = [v / sum(terms) for v in terms]
+            total = sum(p * mp.log(p) for p in shares)
+            right = np.array([float(p * (mp.log(p) - total)) for p in shares])
+        with pb.enable_x64(dtype == "float64"):
+            got = wrap(pb.grad(entropy))(np.array(row, dtype))
+        np.testing.assert_allclose(np.asarray(got, np.float64), right, rtol=16 * np.finfo(dtype).eps)
+
+
 @pytest.mark.parametrize("wrap", [lambda f: f, pb.jit], ids=["eager", "compiled"])
 def test_softmax_of_ties_and_infinities(wrap):
     even = np.full((2, 2), 0.25) * [[1, -1], [-1, 1]]
