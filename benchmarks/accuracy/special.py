@@ -172,14 +172,14 @@ SPECIAL = [
     # the gamma family
     special("gammaln", lambda x: mp.re(mp.loggamma(x)), POLES, torch="lgamma",
             derivatives={(1, 0): mp.digamma, (2, 0): lambda x: polygamma(1, x)}),
-    special("digamma", mp.digamma, POLES, torch="special.digamma",
+    # of PyTorch's polygamma a call takes time in proportion to a negative argument: that column would never end
+    special("digamma", mp.digamma, POLES,
             derivatives={(1, 0): lambda x: polygamma(1, x), (2, 0): lambda x: polygamma(2, x)}),
     special("gamma", mp.gamma, MODERATE),
     special("gammasgn", gamma_sign, MODERATE, orders=(0,)),
     special("factorial", lambda x: mp.gamma(x + 1), Range(0.0, 170.0, (0.0, 1.0, 2.0))),
     *(special(f"polygamma {n}", lambda x, n=n: polygamma(n, x), POLES,
               make=lambda L, n=n: lambda x: L.special.polygamma(n, x),
-              torch=lambda torch, n=n: lambda x: torch.special.polygamma(n, x),
               derivatives={(k, 0): lambda x, n=n, k=k: polygamma(n + k, x) for k in (1, 2)}) for n in (1, 2, 3, 10)),
     special("zeta", hurwitz, EXPONENT, Range(0.0, math.inf, (0.0, 1.0)), torch="special.zeta",
             derivatives={(1, 1): zeta_slope(1), (2, 1): zeta_slope(2)}),
