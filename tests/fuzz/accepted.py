@@ -24,7 +24,8 @@ class Accepted:
 
 
 ACCEPTED: list[Accepted] = [
-    Accepted("XLA multiplies by a bool that was made a number as if it chose: 0 times infinity is 0 (jaxlib 0.10.2)",
+    Accepted("XLA multiplies by a bool that was made a number as if it chose: 0 times infinity is 0 "
+             "(findings/xla_times_bool_selects.sh)",
              check="compiled|JAX's", message=r"is -?0\.0, not nan", also=lambda program: program.edge),
     Accepted("JAX's complex functions of infinite numbers give other nans than NumPy's and ours",
              check="JAX's", message=r"(nan|inf)[+-]\S+j\)?, not|not \(?\S*(nan|inf)\S*j\)?",
@@ -38,6 +39,11 @@ ACCEPTED: list[Accepted] = [
              check="JAX's", message="index arguments to dynamic_(update_)?slice must be integers of the same type"),
     Accepted("a cumulative sum of -0 is -0 eagerly, as NumPy's, and 0 compiled (docs/accuracy.md)",
              check="compiled|JAX's", source="cumsum|cumulative_sum", message=r"is -?(\S+), not -?\1 ",
+             also=lambda program: program.edge),
+    Accepted("JAX's trapezoid of what ends in an infinity is nan (findings/jax_trapezoid_infinite_end.sh)",
+             check="JAX's", source="trapezoid", message="is nan, not -?inf", also=lambda program: program.edge),
+    Accepted("which sign a nan has is nobody's promise, and copysign and signbit tell",
+             check="compiled|JAX's", source="copysign|signbit", message=r"is -?(\S+), not -?\1 ",
              also=lambda program: program.edge),
     Accepted("where a tie of min or max meets a tie of a sort, shares multiply (docs/conventions.md)",
              check="differences",
