@@ -12,6 +12,7 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.array import Array, lift
+from pullback._core.config import config
 from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
 from pullback._core.zeros import Zero, zero_of
@@ -243,14 +244,25 @@ def _searchsorted_type(a, v, side, batch_dims):
         raise ValueError(f"searchsorted: the array to search must be a vector, got shape {a.shape}")
     if a.dtype != v.dtype:
         raise TypeError(f"searchsorted: expected two arrays of one dtype, got {a.str_short()} and {v.str_short()}")
-    return make_aval(v.shape, _INDEX)
+    return make_aval(v.shape, _position_dtype(a.shape[-1]))
+
+
+def _position_dtype(n: int) -> np.dtype:
+    """The dtype that holds the places in a vector of `n` elements, `n` itself among them."""
+    if n <= np.iinfo(_INDEX).max:
+        return _INDEX
+    if not config.enable_x64:
+        raise ValueError(f"searchsorted: places in an array of {n} elements do not fit int32: "
+                         "config.update('enable_x64', True) makes them int64")
+    return np.dtype(np.int64)
 
 
 def _searchsorted_kernel(a, v, side, batch_dims):
     a, v = comparable(a), comparable(v)
+    dtype = _position_dtype(a.shape[-1])
     if not batch_dims:
-        return np.asarray(np.searchsorted(a, v, side)).astype(_INDEX)
-    out = np.empty(v.shape, _INDEX)
+        return np.asarray(np.searchsorted(a, v, side)).astype(dtype)
+    out = np.empty(v.shape, dtype)
     for i in np.ndindex(*v.shape[:batch_dims]):
         out[i] = np.searchsorted(a[i], v[i], side)
     return out
@@ -260,7 +272,7 @@ def _searchsorted_lower(ctx, a, v, side, batch_dims):
     """Binary search of all values at once: each step asks whether 2**j more elements stand before the
     value."""
     n = a.aval.shape[-1]
-    found = make_aval(v.aval.shape, _INDEX)
+    found = make_aval(v.aval.shape, _position_dtype(n))
     position = ctx.constant(0, found)
     if n == 0:
         return position

@@ -20,7 +20,15 @@ from pullback._ops.trig import complex as make_complex
 from pullback.numpy.contractions import dot
 from pullback.numpy.creation import as_array
 from pullback.numpy.cumulative import cumsum
-from pullback.numpy.elementwise import ANY, FLOAT, INEXACT, as_operand, integer, promote_operands
+from pullback.numpy.elementwise import (
+    ANY,
+    INEXACT,
+    STRONG_FLOAT,
+    as_operand,
+    common_dtype,
+    integer,
+    promote_operands,
+)
 from pullback.numpy.joining import joined, rows
 from pullback.numpy.parts import conj, imag, real
 from pullback.numpy.reductions import average, axes_of, one_axis, sum
@@ -160,7 +168,8 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Array:
     Array(4., dtype=float32)
     """
     if x is None:
-        values, step = promote_operands("trapezoid", INEXACT, y, dx)
+        (values,) = promote_operands("trapezoid", INEXACT, y)
+        values, step = promote_operands("trapezoid", INEXACT, values, dx)
         i = one_axis("trapezoid", axis, values.aval.ndim)
         steps = step
     else:
@@ -192,8 +201,9 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
     Array(1., dtype=float32)
     """
     places, points = _promoted(as_operand(x, "interp", 0), as_array("interp", xp))
-    values = as_array("interp", fp)
-    values, _ = _promoted(values, values)
+    (values,) = promote_operands("interp", INEXACT, as_array("interp", fp))
+    kind, weak = common_dtype("interp", INEXACT, [places.aval, points.aval, values.aval])
+    values = shape_ops.convert_element_type(values, kind, weak)
     if points.aval.ndim != 1 or values.aval.shape != points.aval.shape or not points.aval.size:
         raise ValueError(f"interp: xp and fp must be vectors of one length, at least 1, got shapes {points.aval.shape} "
                          f"and {values.aval.shape}")
@@ -215,8 +225,8 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
     # where two points coincide the line is taken flat
     flat_step = compare.eq(dx, scalar(dx, 0))
     divisor = compare.select(flat_step, shape_ops.full(dx.aval.shape, 1, dx.aval.dtype), dx)
-    slope = div(dy, shape_ops.convert_element_type(divisor, dy.aval.dtype))
-    rise = mul(shape_ops.convert_element_type(sub(flat, x0), dy.aval.dtype), slope)
+    slope = div(dy, shape_ops.convert_element_type(divisor, kind, weak))
+    rise = mul(shape_ops.convert_element_type(sub(flat, x0), kind, weak), slope)
     out = add(y0, compare.select(flat_step, scalar(dy, 0), rise))
     first, last = slice_in_dim(points, 0, 1), slice_in_dim(points, n - 1, n)
     for end, given, beyond, k in ((first, left, compare.lt, 0), (last, right, compare.gt, n - 1)):
@@ -246,7 +256,7 @@ def unwrap(p: Any, discont: Any = None, axis: int = -1, period: Any = 2 * np.pi)
         raise TypeError("unwrap: expected real numbers, got complex ones")
     given = x.aval.dtype
     if not (dtypes.is_integer(given) and isinstance(period, int)):
-        (x,) = promote_operands("unwrap", FLOAT, x)
+        x, _ = promote_operands("unwrap", STRONG_FLOAT, x, 1.0)  # integers in the default floating dtype
     length = scalar(x, period) if isinstance(period, (int, float)) else as_operand(period, "unwrap", 3)
     i = one_axis("unwrap", axis, x.aval.ndim)
     jumps = _differences(x, i)

@@ -75,7 +75,8 @@ float8_e3m4, float8_e4m3, float8_e8m0fnu = map(ScalarType, (
 float8_e4m3fn, float8_e4m3fnuz, float8_e4m3b11fnuz = map(ScalarType, (
     dtypes.float8_e4m3fn, dtypes.float8_e4m3fnuz, dtypes.float8_e4m3b11fnuz))
 float8_e5m2, float8_e5m2fnuz = map(ScalarType, (dtypes.float8_e5m2, dtypes.float8_e5m2fnuz))
-int_, uint, float_, complex_ = int32, uint32, float32, complex64
+# the default widths: of 32-bit parts without the option enable_x64
+int_, uint, float_, complex_ = int64, uint64, float64, complex128
 single, double, csingle, cdouble = float32, float64, complex64, complex128
 dtype = np.dtype
 

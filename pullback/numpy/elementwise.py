@@ -25,7 +25,7 @@ from pullback._ops.families import broadcast_shapes
 from pullback._ops.shape import convert_element_type, convert_element_type_p
 
 PYTHON_SCALARS = frozenset({bool, int, float, complex})
-_BOOL, _INT = np.dtype(bool), np.dtype(int)
+_BOOL, _INT32 = np.dtype(bool), np.dtype(np.int32)
 _PLAN_LIMIT = 4096
 
 
@@ -47,7 +47,11 @@ def _same(dtype, weak):
 
 
 def _bool_to_int(dtype, weak):
-    return (dtypes.canonicalize_dtype(_INT), weak) if dtype == _BOOL else (dtype, weak)
+    return (_INT32, weak) if dtype == _BOOL else (dtype, weak)
+
+
+def _to_default_float(dtype, weak):
+    return (dtype, weak) if dtypes.is_inexact(dtype) else (dtypes.canonicalize_dtype(float), False)
 
 
 def _is_real(dtype):
@@ -61,6 +65,7 @@ NUMBER_FROM_BOOL = Domain(_bool_to_int, lambda dtype: True, "a number")
 REAL_FROM_BOOL = Domain(_bool_to_int, _is_real, "a real number")
 INEXACT = Domain(dtypes.to_inexact, lambda dtype: True, "a number")
 FLOAT = Domain(dtypes.to_inexact, dtypes.is_float, "a real number")
+DEFAULT_INEXACT = Domain(_to_default_float, lambda dtype: True, "a number")
 STRONG_INEXACT, STRONG_FLOAT = INEXACT._replace(strong=True), FLOAT._replace(strong=True)
 INTEGER = Domain(_same, dtypes.is_integer, "an integer dtype")
 STRONG_INTEGER = INTEGER._replace(strong=True)

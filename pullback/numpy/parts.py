@@ -13,8 +13,8 @@ from pullback._ops import compare as c
 from pullback._ops import elementwise as e
 from pullback._ops.elementwise import scalar
 from pullback.numpy.elementwise import (
+    DEFAULT_INEXACT,
     FLOAT,
-    INEXACT,
     STRONG_FLOAT,
     as_operand,
     cast,
@@ -54,7 +54,7 @@ def _nearest(x: Array) -> Array:
     return e.round_to_even(x)
 
 
-@elementwise(INEXACT)
+@elementwise(DEFAULT_INEXACT)
 def rint(x: Any, /) -> Array:
     """The nearest integer in floating point, halves to even.
 
@@ -184,7 +184,7 @@ def angle(z: Any, deg: bool = False) -> Array:
     90.0
     """
     z = as_operand(z, "angle", 0)
-    z = cast(z, *common_dtype("angle", INEXACT, [z.aval]))
+    z = cast(z, *common_dtype("angle", DEFAULT_INEXACT, [z.aval]))
     re = real(z)
     im = imag(z)
     result = lengths.atan2_p.bind(im, re)

@@ -43,9 +43,7 @@ def _quantile(name: str, a: Any, q: Any, axis: Axis, out: Any, method: str, keep
     x, q = as_operand(a, name, 0), as_operand(q, name, 1)
     if dtypes.is_complex(x.aval.dtype) or dtypes.is_complex(q.aval.dtype):
         raise ValueError(f"{name}: complex numbers have no order, got {x.aval.str_short()} and {q.aval.str_short()}")
-    dtype = dtypes.to_inexact(*dtypes.promote((x.aval.dtype, x.aval.weak_type), (q.aval.dtype, q.aval.weak_type)))[0]
-    if dtypes.is_float(x.aval.dtype) and x.aval.dtype.itemsize < 4:
-        dtype = x.aval.dtype
+    dtype = dtypes.to_inexact(x.aval.dtype, False)[0]
     axes = axes_of(name, axis, x.aval.ndim)
     x = convert_element_type(x, dtype)
     # the axes of the quantile become the last one
@@ -163,7 +161,7 @@ def quantile(a: Any, q: Any, axis: Axis = None, out: None = None, overwrite_inpu
     """The value below which a share `q` (0 to 1) of the elements over `axis` lies; nan if one of them is nan.
 
     The axes of `q` come first in the result. Between two elements, `method` decides: "linear", "lower",
-    "higher", "midpoint", "nearest", or "inverted_cdf". Of integers a float32.
+    "higher", "midpoint", "nearest", or "inverted_cdf". In the dtype of `a`; of integers in floating point.
     `weights` count an element so many times, which "inverted_cdf" alone has a meaning for: they have the shape of `a`,
     or its lengths along `axis`. ValueError for an unknown method, for weights of another shape and negative ones; a `q`
     out of range is moved into it.

@@ -136,7 +136,9 @@ def argpartition(a: Any, kth: int, axis: int = -1) -> Array:
 
 @boundary
 def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None, *, method: str = "scan") -> Array:
-    """Where the values `v` go into the sorted vector `a` to keep it sorted, int32, of the shape of `v`.
+    """Where the values `v` go into the sorted vector `a` to keep it sorted, of the shape of `v`.
+
+    The places are int32, and int64 in an array too long for that, which needs the option enable_x64.
 
     Before equal elements if `side` is "left", after them if "right". `sorter` holds positions that sort `a`,
     if it is not sorted. `method` is accepted for compatibility: the search is always binary.
@@ -158,8 +160,7 @@ def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None, *, meth
     if sorter is not None:
         x = along_axis(x, as_operand(sorter, "searchsorted", 3), 0)
     dtype, _ = dtypes.promote((x.aval.dtype, x.aval.weak_type), (values.aval.dtype, values.aval.weak_type))
-    found = sort_ops.searchsorted(cast(x, dtype, False), cast(values, dtype, False), side)
-    return convert_element_type(found, dtypes.canonicalize_dtype(int))
+    return sort_ops.searchsorted(cast(x, dtype, False), cast(values, dtype, False), side)
 
 
 @boundary

@@ -158,9 +158,10 @@ _general_power = binary("power", e.pow_p, NUMBER_FROM_BOOL, "`x` to the power `y
 
 
 def power(x: Any, y: Any, /) -> Array:
-    """`x` to the power `y`, elementwise. A Python integer as `y` is a repeated multiplication, exact for integers.
+    """`x` to the power `y`, elementwise. A Python or NumPy integer as `y` is a repeated multiplication in the
+    dtype of `x`, exact for integers.
 
-    Raises TypeError for an integer to a negative Python integer: its value is no integer.
+    Raises TypeError for an integer to a negative such integer: its value is no integer.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.power(pnp.arange(3), 2), pnp.power(4., 0.5))
@@ -181,8 +182,6 @@ def power(x: Any, y: Any, /) -> Array:
             x = as_operand(x, "power", 0)
         dtype = x.aval.dtype
         if not dtypes.is_inexact(dtype):
-            if kind is not int:
-                return _general_power(x, y)
             x = cast(x, *common_dtype("power", NUMBER_FROM_BOOL, [x.aval]))
             if y < 0:
                 raise TypeError(f"power: an integer array ({x.aval.str_short()}) cannot be raised to the negative "

@@ -209,3 +209,13 @@ REFUSED = [
 def test_refusals(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_places_in_an_array_too_long_for_int32_are_int64():
+    x, v = pb.ShapeDtypeStruct((2**31,), np.int8), pb.ShapeDtypeStruct((3,), np.int8)
+    with pytest.raises(ValueError, match="2147483648 elements do not fit int32"):
+        pb.eval_shape(pnp.searchsorted, x, v)
+    with pb.enable_x64():
+        assert pb.eval_shape(pnp.searchsorted, x, v).dtype == np.int64
+        assert pb.eval_shape(pnp.digitize, v, x).dtype == np.int64
+        assert pnp.searchsorted(np.arange(5), 2).dtype == pnp.digitize(2, np.arange(5)).dtype == np.int32
