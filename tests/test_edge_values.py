@@ -28,8 +28,6 @@ ACCEPTED = {
     "numpy.sign": ("XLA and JAX: sign of zero", "0. at -0., as NumPy has it; JAX has -0."),
     "numpy.prod": ("kernel and XLA: inf; kernel and XLA: nan", "the order of the factors decides which overflow"),
     "eye": ("kernel and XLA: nan", "inf * 0 is nan; XLA makes a choice of the product with zeros and ones"),
-    # a fault to fix: NumPy and JAX put the last number in its place, nan, infinite or -0.
-    "linspace": ("XLA and JAX: nan; XLA and JAX: sign of zero", "the last number is computed like those before it"),
     "nn.log_softmax": ("XLA and JAX: nan", "-inf beside finite numbers stays -inf; JAX has nan"),
     "nn.standardize": ("XLA and JAX: nan", "squares that overflow give an infinite variance and zeros; JAX has nan"),
 }
@@ -116,3 +114,17 @@ def indexed(row, shift):
 @pytest.mark.parametrize("row", INDEXED, ids=str)
 def test_edge_indices(row):
     assert not differences(row, [indexed(row, shift) for shift in range(INDICES.size)])
+
+
+def test_the_zeros_of_remainders_are_those_of_the_documentation():
+    cases = {("remainder", -1.0, 1.0): -0.0, ("remainder", 1.0, -1.0): 0.0, ("remainder", -0.0, 1.0): -0.0,
+             ("floor_divide", -0.0, 1.0): 0.0, ("floor_divide", -1.0, -2.0): -0.0, ("floor_divide", 0.0, -1.0): -0.0}
+    for (name, x, y), expected in cases.items():
+        fun = getattr(pb.numpy, name)
+        for result in (fun(x, y), pb.jit(fun)(x, y), getattr(jax.numpy, name)(x, y)):
+            assert (float(result), np.signbit(result)) == (0, np.signbit(expected)), (name, x, y)
+    assert not np.signbit(pb.numpy.sign(-0.0))
+    assert not np.signbit(pb.jit(pb.numpy.sign)(-0.0))
+    zeros = np.array([-0.0, -0.0], "float32")
+    assert np.signbit(pb.numpy.cumsum(zeros)).all()
+    assert not np.signbit(pb.jit(pb.numpy.cumsum)(zeros)).any()

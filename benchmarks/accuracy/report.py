@@ -67,8 +67,13 @@ for the lines in brackets; JAX has the compiled values of XLA, which are others 
 | `1 / (inf+infj)`, `1 / (-0+0j)` | `0-0j`, `-inf+nanj` (NumPy: `nan+nanj`) |
 | `z / abs(z)` as `sign(inf+0j)` | 1 |
 
-Not the same in both: which zero `maximum(0., -0.)` and `minimum(0., -0.)` give. Compiled they are 0 and -0, eager what
-NumPy's loop for the processor makes of them; the two zeros compare equal.
+A remainder of 0 has the sign of the first operand, as in JAX: `remainder(-1., 1.)` is -0 and `remainder(1., -1.)` 0;
+NumPy gives it the sign of the second. `floor_divide(x, y)` comes from `(x - remainder) / y` and has the zeros of that,
+as in JAX: `floor_divide(-0., 1.)` is 0 and `floor_divide(-1., -2.)` -0; NumPy has the sign of `x / y`.
+
+Not the same in both: `cumsum` of -0. is -0 eager and 0 compiled, where XLA adds to a first 0;
+nor which zero `maximum(0., -0.)` and `minimum(0., -0.)` give: compiled 0 and -0, eager what NumPy's loop for the
+processor makes of them. The two zeros compare equal.
 
 """
 

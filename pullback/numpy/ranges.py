@@ -121,15 +121,18 @@ def _spaced(name: str, start: Any, stop: Any, num: Any, endpoint: bool, dtype: A
     shape = np.broadcast_shapes(low.aval.shape, high.aval.shape)
     if num == 0:
         out = shape_ops.full((0, *shape), 0, kind)
-    elif gaps == 0:
+    elif num == 1:
         out = shape_ops.broadcast_to(low, (1, *shape))
     else:
         real = np.dtype(kind.type(0).real.dtype) if dtypes.is_complex(kind) else kind
-        t = div(broadcasted_iota(real, (num, *(1,) * rank), 0), _in(real, gaps))
+        t = div(broadcasted_iota(real, (gaps, *(1,) * rank), 0), _in(real, gaps))
         rest = sub(_in(real, 1), t)
         if real != kind:
             t, rest = (shape_ops.convert_element_type(x, kind) for x in (t, rest))
-        out = shape_ops.broadcast_to(add(mul(low, rest), mul(high, t)), (num, *shape))
+        out = shape_ops.broadcast_to(add(mul(low, rest), mul(high, t)), (gaps, *shape))
+        if endpoint:
+            # placed, not computed: 0 times an infinite start is nan, and 0 + -0. is 0.
+            out = concatenate([out, shape_ops.broadcast_to(high, (1, *shape))], 0)
     out = shape_ops.move_axis(out, 0, one_axis(name, axis, rank + 1))
     out = shape_ops.convert_element_type(out, given)
     if dtypes.is_integer(target):

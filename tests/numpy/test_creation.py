@@ -193,6 +193,42 @@ def test_fromfunction():
               jnp.fromfunction(lambda i, j: i * 10 + j, (2, 3), dtype=dtype))
 
 
+@pytest.mark.parametrize(("start", "stop"), [(np.inf, 1.0), (1.0, -np.inf), (2.0, -0.0), (-0.0, -0.0), (np.nan, 2.0),
+                                             (3e4, -7.0), (0.1, 0.7)])
+@pytest.mark.parametrize("num", [1, 2, 3, 6])
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_the_ends_of_linspace_are_the_bounds(start, stop, num, dtype):
+    first, last = np.array(start, dtype), np.array(stop, dtype)
+    eager = pnp.linspace(first, last, num, retstep=True)[0]
+    compiled = pb.jit(lambda a, b: pnp.linspace(a, b, num))(first, last)
+    for got in (eager, compiled):
+        np.testing.assert_array_equal(got[-1:].view("uint8"), (first if num == 1 else last)[None].view("uint8"))
+        if np.isfinite(stop):
+            np.testing.assert_array_equal(got[:1], first[None])
+        # rounded once, where JAX rounds at every step
+        error = 4 * np.finfo(dtype).eps * max(abs(x) for x in (start, stop) if np.isfinite(x))
+        np.testing.assert_allclose(got, jnp.linspace(first, last, num), rtol=0, atol=error)
+    along = pnp.linspace(pnp.stack([first, last]), last, num, axis=-1)
+    assert along.shape == (2, num)
+    np.testing.assert_array_equal(along[1, -1], last)
+
+
+def test_one_number_of_linspace_is_the_start():
+    for endpoint in (True, False):
+        assert pnp.linspace(1.0, np.inf, 1, endpoint).tolist() == [1.0]
+        assert pnp.geomspace(2.0, 8.0, 1, endpoint).tolist() == [2.0]
+        assert pnp.logspace(2.0, np.inf, 1, endpoint).tolist() == [100.0]
+    assert pnp.linspace(0, 7.9, 3, dtype=int).tolist() == [0, 3, 7]
+    assert pnp.logspace(np.inf, 2.0, 3).tolist() == [np.inf, np.inf, 100.0]
+    assert pnp.geomspace(3.0, 0.1, 4)[-1] == np.float32(0.1)
+
+
+def test_the_last_number_of_linspace_depends_on_the_stop_alone():
+    jacobian = pb.jacobian(lambda ab: pnp.linspace(ab[0], ab[1], 3))(np.array([2.0, 5.0], "float32"))
+    np.testing.assert_array_equal(jacobian, [[1, 0], [0.5, 0.5], [0, 1]])
+    check_derivative(lambda a, b: pnp.linspace(a, b, 4, axis=-1), np.arange(3, dtype="float32"), np.float32(3))
+
+
 def test_traced_bounds_of_linspace():
     f = lambda a, b: pnp.linspace(a, b, 5)  # noqa: E731
     close(pb.jit(f)(1.0, 3.0), np.linspace(1, 3, 5, dtype=np.float32))
