@@ -393,7 +393,7 @@ def pow(x: Any, y: Any) -> Array:
     """
     x, y = (x, y) if isinstance(x, Array) and isinstance(y, Array) else operands("pow", x, y)
     if x.aval.dtype is not y.aval.dtype and dtypes.is_inexact(x.aval.dtype) and dtypes.is_integer(y.aval.dtype):
-        y = convert_element_type(y, x.aval.dtype)
+        y = convert_element_type(y, x.aval.dtype, y.aval.weak_type)
     return pow_p.bind(x, y)
 
 

@@ -31,18 +31,23 @@ BITS = (lambda dtype: dtype.kind == "b" or dtypes.is_integer(dtype), "an integer
 
 
 def operands(name: str, *args: Any) -> list[Array]:
-    """The operands of an operation as arrays; a Python scalar takes the dtype of the arrays beside it."""
+    """The operands of an operation as arrays; a Python scalar takes the dtype of the arrays beside it.
+
+    Beside arrays of a lower kind it is left as it is: as an integer, 1.5 would lose its fraction.
+    """
     strong = next((x.dtype for x in args if isinstance(x, Array) and not x.aval.weak_type), None)
     try:
         # an integer of Python's may fit the dtype of an array beside it, and not the default one
-        lifted = [scalar_like(x, strong) if strong is not None and type(x) is int else lift(x) for x in args]
+        fits = strong is not None and strong.kind != "b"
+        lifted = [scalar_like(x, strong) if fits and type(x) is int else lift(x) for x in args]
     except (TypeError, OverflowError) as error:
         raise type(error)(f"{name}: {error}") from None
     strong = next((x.aval.dtype for x in lifted if not x.aval.weak_type), None) if strong is None else strong
     if strong is None:
         return lifted
     return [scalar_like(x.value, strong) if x.aval.weak_type and type(x) is ConcreteArray and x.aval.ndim == 0
-            and x.aval.dtype != strong else x for x in lifted]
+            and x.aval.dtype != strong and dtypes.join(strong, False, x.aval.dtype, True)[0] == strong
+            else x for x in lifted]
 
 
 def scalar_like(value: Any, dtype: np.dtype) -> Array:

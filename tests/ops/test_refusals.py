@@ -165,3 +165,17 @@ def test_full_like_and_reciprocal():
     assert pb.grad(lax.reciprocal)(2.).tolist() == -.25
     refused(lambda: lax.reciprocal(pnp.arange(1, 3)), TypeError, "reciprocal: expected a floating-point", "i32[2]")
     refused(lambda: lax.full_like("s", 1.), TypeError, "'s'")
+
+
+@pytest.mark.parametrize(("number", "dtype"), [(1.5, "int8"), (2j, "int32"), (2j, "float32"), (2, "bool")])
+@pytest.mark.parametrize("name", ["add", "mul", "sub", "div", "max", "min", "lt", "eq", "atan2"])
+def test_a_number_does_not_lose_its_fraction_beside_an_array(name, number, dtype):
+    array = pnp.ones(2, dtype)
+    for operands in ((number, array), (array, number)):
+        with pytest.raises(TypeError, match=rf"^{name}: "):
+            getattr(lax, name)(*operands)
+
+
+def test_a_power_of_a_number_with_integer_exponents():
+    assert lax.pow(1.5, pnp.array([1, 2], "int8")).tolist() == [1.5, 2.25]
+    assert lax.pow(2.0, 3).weak_type
