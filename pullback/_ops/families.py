@@ -38,8 +38,8 @@ def operands(name: str, *args: Any) -> list[Array]:
     strong = next((x.dtype for x in args if isinstance(x, Array) and not x.aval.weak_type), None)
     try:
         # an integer of Python's may fit the dtype of an array beside it, and not the default one
-        fits = strong is not None and strong.kind != "b"
-        lifted = [scalar_like(x, strong) if fits and type(x) is int else lift(x) for x in args]
+        number = None if strong is None or strong.kind == "b" else strong
+        lifted = [scalar_like(x, number) if number is not None and type(x) is int else lift(x) for x in args]
     except (TypeError, OverflowError) as error:
         raise type(error)(f"{name}: {error}") from None
     strong = next((x.aval.dtype for x in lifted if not x.aval.weak_type), None) if strong is None else strong
