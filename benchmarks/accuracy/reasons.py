@@ -28,6 +28,13 @@ _SQUARES = ("for a tiny parameter it is the difference of two squares of its rec
 _CURVATURE = "far out the slope is next to constant: (a - 1) / x - 1 +- the hazard keeps the digits of the hazard alone"
 
 REASONS: tuple[Reason, ...] = (
+    Reason("numpy.power", None, 2, "x**(y - 2) overflows before the tiny y makes it small; another order of the "
+           "factors would take a second power, which is the whole cost"),
+    Reason("numpy.tanh", "float64", 0, "XLA's own tanh; the eager one is within one unit"),
+    Reason("nn.gelu tanh", "float64", 0, "the cubic inside is rounded before tanh, which doubles that: 4.3 units"),
+    Reason("nn.sparse_sigmoid", "float64", 1, "one ulp above 1 the half of x + 1 rounds to 1, the kink"),
+    Reason("nn.softmax", None, 2, "a share next to 1/2 against one other: its curvature is a difference of two shares, "
+           "and the exponentials know it to their rounding"),
     Reason("special.zeta", "float32", 2, _FLUSHED),
     Reason("special.gammainc*", "float64", 2, _FLUSHED),
     Reason("stats.gamma.pdf", None, None, _FLUSHED),

@@ -25,6 +25,7 @@ from pullback._ops.elementwise import (
     log1p,
     mul,
     neg,
+    round_to_even,
     scalar,
     square,
     sub,
@@ -140,15 +141,21 @@ entr_p = unary("entr", scipy_kernel("entr"), _entr_lower,
 
 def sinc(x: Array) -> Array:
     """`sin(pi x) / (pi x)`, by its series near 0, where the quotient has no derivatives."""
+    size = trig.abs(x)
+    near = c.lt(size, scalar(size, 0.08))
     z = mul(scalar(x, np.pi), x)
-    near = c.lt(trig.abs(z), scalar(z if not dtypes.is_complex(z.aval.dtype) else trig.real(z), 0.25))
     w = square(c.select(near, z, scalar(z, 0)))
     series = scalar(z, 1)
-    # the terms of sin(z) / z in z**2: the next one is below the rounding of float64 for |z| < 1/4
+    # the terms of sin(z) / z in z**2: the next one is below the rounding of float64 for |z| < 0.26
     for k in (6, 5, 4, 3, 2, 1):
         series = sub(scalar(z, 1), mul(mul(w, scalar(z, 1 / (2 * k * (2 * k + 1)))), series))
     away = c.select(near, scalar(z, 1), z)
-    return c.select(near, series, div(trig.sin(away), away))
+    if dtypes.is_complex(x.aval.dtype):
+        return c.select(near, series, div(trig.sin(away), away))
+    # the sine of pi times what is left of whole periods, which is exact: of large numbers pi * x has no right digit
+    periods = round_to_even(mul(x, scalar(x, 0.5)))
+    rest = sub(x, mul(periods, scalar(x, 2)))
+    return c.select(near, series, div(trig.sin(mul(scalar(x, np.pi), rest)), away))
 
 
 # --- clamp ---

@@ -207,3 +207,19 @@ def test_ldexp_with_a_constant_exponent(dtype, n):
         np.testing.assert_array_equal(constant, exact)
         np.testing.assert_array_equal(given, exact)
         np.testing.assert_array_equal(np.signbit(constant)[:6], np.signbit(exact)[:6])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sinc_of_large_numbers(dtype):
+    """Large numbers are even: the sine vanishes there, and its slope is pi."""
+    with pb.enable_x64(dtype == "float64"):
+        xs = pnp.asarray(np.array([1, -3, 2**20, -620472517525504., np.finfo(dtype).max / 2], dtype))
+        signs = np.array([-1, -1, 1, 1, 1])
+        for wrap in (lambda f: f, pb.jit):
+            assert not np.any(np.asarray(wrap(pnp.sinc)(xs))[2:])
+            slopes = wrap(pb.vmap(pb.grad(pnp.sinc)))(xs)
+            np.testing.assert_allclose(slopes[:4], (signs / np.asarray(xs))[:4], rtol=4 * np.finfo(dtype).eps)
+            curvatures = wrap(pb.vmap(second(pnp.sinc)))(xs)
+            np.testing.assert_allclose(curvatures[:4], -2 * signs[:4] / np.asarray(xs[:4], "float64") ** 2,
+                                       rtol=8 * np.finfo(dtype).eps)
+            assert np.all(np.abs(np.asarray([slopes[4], curvatures[4]])) <= 2 * np.finfo(dtype).tiny)
