@@ -13,20 +13,22 @@ import functools
 import math
 from collections.abc import Callable
 from decimal import Decimal, localcontext
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
 from pullback._core.array import Array
 from pullback._ops.elementwise import add, mul, neg, scalar, sub
-from pullback._ops.expressions import Expr, written
+from pullback._ops.expressions import Expr, kernel, written
 from pullback._ops.families import FLOAT, function_of_one, scipy_kernel, unary
 from pullback._ops.trig import side_p
 
-# --- M(n + 1/2, m, -2 x), by one Chebyshev series in (x - 8) / (x + 8) for (x + 1)**(n + 1/2) times it ---
+# --- M(n + 1/2, m, -2 x): (x + 5)**(n + 1/2) times it is a polynomial in 1 / (x + 5) up to x = 7, another beyond ---
 
-_MIDDLE = 8
-_NODES = 72
+_SHIFT, _CUT = 5, 7
+_NODES = 48
+_PI = Decimal("3.14159265358979323846264338328")
 
 
 def _exactly(n: int, m: int, x: Decimal) -> Decimal:
@@ -44,7 +46,7 @@ def _exactly(n: int, m: int, x: Decimal) -> Decimal:
         front = Decimal(math.factorial(m - 1))
         for j in range(m - n - 1):
             front /= j + half
-        return front / (Decimal("3.14159265358979323846264338328").sqrt() * z ** n * z.sqrt()) * total
+        return front / (_PI.sqrt() * z ** n * z.sqrt()) * total
     while term > total * Decimal("1e-24") or k < z:
         term *= (m - a + k) * z / ((m + k) * (k + 1))
         total += term
@@ -52,69 +54,77 @@ def _exactly(n: int, m: int, x: Decimal) -> Decimal:
     return (-z).exp() * total
 
 
-def _cosine(i: int) -> float:
-    """cos(pi i / (2 _NODES)), exactly rounded or nearly so: by the cosine or sine of at most pi / 4."""
-    quarter, rest = divmod(i + _NODES // 2, _NODES)
-    angle = math.pi / (2 * _NODES) * (rest - _NODES // 2)
-    return (math.cos(angle), -math.sin(angle), -math.cos(angle), math.sin(angle))[quarter % 4]
+@functools.cache
+def _cosines() -> list[Decimal]:
+    """cos(pi i / (2 _NODES)) for i = 0, ..., 4 _NODES - 1, by the series."""
+    out = []
+    for i in range(4 * _NODES):
+        square = (_PI * (2 * _NODES - i) / (2 * _NODES)) ** 2
+        total = term = Decimal(-1)
+        for k in range(1, 50, 2):
+            term *= -square / (k * (k + 1))
+            total += term
+        out.append(total)
+    return out
+
+
+def _ends(far: bool) -> tuple[Decimal, Decimal]:
+    """The least and largest value of 1 / (x + _SHIFT) in a piece."""
+    between = Decimal(1) / (_CUT + _SHIFT)
+    return (Decimal(0), between) if far else (between, Decimal(1) / _SHIFT)
 
 
 @functools.cache
-def _coefficients(n: int, m: int) -> tuple[float, ...]:
-    """The coefficients of the series in float64, from values with 24 digits at the nodes of Chebyshev."""
-    values = []
+def _coefficients(n: int, m: int, far: bool, eps: float) -> tuple[float, ...]:
+    """Those of the powers of u, which goes from -1 to 1 in a piece: of the Chebyshev series up to what counts.
+
+    The series is made of values with 24 digits at the nodes of Chebyshev.
+    """
     with localcontext() as context:
         context.prec = 28
+        least, most = _ends(far)
+        cosines, values = _cosines(), list[Decimal]()
         for j in range(_NODES):
-            t = Decimal(_cosine(2 * j + 1))
-            x = _MIDDLE * (1 + t) / (1 - t)
-            values.append(float(_exactly(n, m, x) * (x + 1) ** n * (x + 1).sqrt()))
-    series = [2 / _NODES * math.fsum(v * _cosine(k * (2 * j + 1)) for j, v in enumerate(values)) for k in range(_NODES)]
-    return (series[0] / 2, *series[1:])
-
-
-def _needed(n: int, m: int, eps: float) -> tuple[float, ...]:
-    """The coefficients up to the last one that counts."""
-    series = _coefficients(n, m)
-    limit = eps / 8 * abs(math.fsum(series))
-    return series[:1 + max(k for k, value in enumerate(series) if abs(value) > limit)]
-
-
-def _sum(series: tuple[float, ...], slope: Any, side: Any) -> Any:
-    """The Chebyshev series at t, for slope = 2 (|t| - 1) and side = the sign of t.
-
-    By Clenshaw's recurrence in the form of Reinsch, whose error does not grow towards the ends (Oliver, "An error
-    analysis of the modified Clenshaw method", 1977); T_k(-t) = (-1)**k T_k(t).
-    """
-    total, difference = slope * 0.0, slope * 0.0
-    for k in range(len(series) - 1, 0, -1):
-        difference = slope * total + difference + (side * series[k] if k % 2 else series[k])
-        total = difference + total
-    return slope * 0.5 * total + difference + series[0]
+            shifted = 2 / (least + most + (most - least) * cosines[2 * j + 1])
+            values.append(_exactly(n, m, shifted - _SHIFT) * shifted ** n * shifted.sqrt())
+        series = [sum((v * cosines[k * (2 * j + 1) % (4 * _NODES)] for j, v in enumerate(values)), Decimal(0))
+                  * 2 / _NODES for k in range(_NODES)]
+        series[0] /= 2
+        size = 1 + max(k for k, value in enumerate(series) if abs(value) > Decimal(eps / 8) * min(values))
+        # T_(k + 1) = 2 u T_k - T_(k - 1), with whole coefficients
+        chebyshev, before = [1] + [0] * size, [0, 1] + [0] * (size - 1)
+        total = [Decimal(0)] * size
+        for value in series[:size]:
+            total = [t + value * c for t, c in zip(total, chebyshev, strict=False)]
+            chebyshev, before = [2 * c - d for c, d in zip([0, *chebyshev[:-1]], before, strict=True)], chebyshev
+        return tuple(map(float, total))
 
 
 def _kummer(x: Expr, n: int, m: int, power: int) -> Expr:
     size = x.abs()
-    far = size.is_("GT", float(_MIDDLE))
-    slope = far.choose(-4.0 * _MIDDLE, size * -4.0) / (size + float(_MIDDLE))
-    side = far.choose(size.least(1.0).most(1.0), -1.0)
-    inverse = 1.0 / (size + 1.0)
-    part = far.choose(1.0 - inverse, far.choose(1.0, size) * inverse)
-    value = _sum(_needed(n, m, 2.0 ** -52 if x.double else 2.0 ** -23), slope, side)
+    far = size.is_("GT", float(_CUT))
+    shifted = size + float(_SHIFT)
+    inverse = 1.0 / shifted
+
+    def piece(near: float, beyond: float) -> Expr:
+        return far.choose(beyond, x.lifted(near))
+
+    lines = [(float(2 / (most - least)), float((most + least) / (most - least)))
+             for least, most in (_ends(False), _ends(True))]
+    slopes, starts = zip(*lines, strict=True)
+    u = inverse * piece(*slopes) - piece(*starts)
+    eps = 2.0 ** -52 if x.double else 2.0 ** -23
+    near, beyond = _coefficients(n, m, False, eps), _coefficients(n, m, True, eps)
+    value, *others = [piece(*pair) for pair in reversed(list(zip_longest(near, beyond, fillvalue=0.0)))]
+    for coefficient in others:
+        value = value * u + coefficient
+    # 1 where it rounds to that
+    value = size.is_("LT", eps / 8).choose(math.sqrt(_SHIFT) * _SHIFT ** n, value)
+    part = far.choose(1.0 - inverse * float(_SHIFT), far.choose(1.0, size) * inverse)
     # the root of the inverse would be that of a number that may be too small for a normal one
-    for factor in [1.0 / (size + 1.0).sqrt()] + [part] * power + [inverse] * (n - power):
+    for factor in [1.0 / shifted.sqrt()] + [part] * power + [inverse] * (n - power):
         value = value * factor
     return value
-
-
-def _kummer_kernel(x, n: int, m: int, power: int):
-    size = np.abs(x.astype(np.float64))
-    far = size > _MIDDLE
-    slope = np.where(far, -4.0 * _MIDDLE, -4.0 * np.where(far, 1.0, size)) / (size + _MIDDLE)
-    inverse = 1 / (size + 1)
-    part = np.where(far, 1 - inverse, np.where(far, 1.0, size) * inverse)
-    value = _sum(_needed(n, m, 2.0 ** -52), slope[()], np.where(far, 1.0, -1.0)[()])
-    return value * np.sqrt(inverse) * part ** power * inverse ** (n - power)
 
 
 def _kummer_tangent(t, x, y, n, m, power):
@@ -124,7 +134,7 @@ def _kummer_tangent(t, x, y, n, m, power):
     return mul(t, mul(side_p.bind(x), slope))
 
 
-kummer_p = unary("kummer", _kummer_kernel, written(_kummer), _kummer_tangent, FLOAT)
+kummer_p = unary("kummer", kernel(_kummer), written(_kummer), _kummer_tangent, FLOAT)
 
 
 def kummer(x: Array, n: int, m: int, power: int = 0) -> Array:
@@ -173,7 +183,7 @@ def _confluent_kernel(x, b: int):
         zero = size == 0
         scaled = np.where(zero, 1, 2 * special.i1e(size) / np.where(zero, 1, size))
     else:
-        scaled = _kummer_kernel(size, b - 1, 2 * b - 1, 0)
+        scaled = kernel(_kummer)(size, n=b - 1, m=2 * b - 1, power=0)
     root = np.exp(size / 2)
     return root * (root * scaled)
 
