@@ -52,8 +52,14 @@ def beta_log_density_slope(x, a, b):
     return (a - 1) / x - (b - 1) / (1 - x)
 
 
+def beta_above(a, b, x):
+    """From x to 1, with digits for the complement of a tiny x."""
+    with mp.workprec(mp.prec + max(0, -mp.mag(x)) if x else mp.prec):
+        return betainc(b, a, 1 - x)
+
+
 def log_beta_tail(upper):
-    return lambda x, a, b: mp.log(betainc(b, a, 1 - x) if upper else betainc(a, b, x))
+    return lambda x, a, b: mp.log(beta_above(a, b, x) if upper else betainc(a, b, x))
 
 
 def log_beta_tail_slope(upper, order):
@@ -61,7 +67,7 @@ def log_beta_tail_slope(upper, order):
     sign = -1 if upper else 1
 
     def slope(x, a, b):
-        hazard = sign * beta_density(a, b, x) / (betainc(b, a, 1 - x) if upper else betainc(a, b, x))
+        hazard = sign * beta_density(a, b, x) / (beta_above(a, b, x) if upper else betainc(a, b, x))
         return hazard if order == 1 else hazard * (beta_log_density_slope(x, a, b) - hazard)
 
     return slope
@@ -153,7 +159,7 @@ STATS = [
     stats("beta.pdf", lambda x, a, b: beta_density(a, b, x), UNIT, SHAPE, SHAPE),
     stats("beta.cdf", lambda x, a, b: betainc(a, b, x), UNIT, SHAPE, SHAPE, constant=(1, 2),
           derivatives={(1, 0): lambda x, a, b: beta_density(a, b, x)}, orders=(0, 1)),
-    stats("beta.sf", lambda x, a, b: betainc(b, a, 1 - x), UNIT, SHAPE, SHAPE, constant=(1, 2),
+    stats("beta.sf", lambda x, a, b: beta_above(a, b, x), UNIT, SHAPE, SHAPE, constant=(1, 2),
           derivatives={(1, 0): lambda x, a, b: -beta_density(a, b, x)}, orders=(0, 1)),
     *(stats(f"beta.log{name}", log_beta_tail(upper), UNIT, SHAPE, SHAPE, constant=(1, 2),
             derivatives={(k, 0): log_beta_tail_slope(upper, k) for k in (1, 2)})
