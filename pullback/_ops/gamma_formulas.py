@@ -95,6 +95,13 @@ def log_gamma_near(y: Expr) -> tuple[Expr, Expr]:
     return log_gamma_one(z), below.choose(-log, log)
 
 
+def gamma_near_parts(y: Expr) -> tuple[Expr, Expr]:
+    """gamma(y) for y in (0, 8) as an exponent that is small, and a factor."""
+    z, p, _ = _reduced(y)
+    below = y.is_("LT", 1.0)
+    return log_gamma_one(z), below.choose(1.0 / y, p)
+
+
 def gamma_near(y: Expr) -> Expr:
     """gamma(y) for y in [1, 8)."""
     z, p, _ = _reduced(y)

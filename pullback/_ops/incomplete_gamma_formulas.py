@@ -19,6 +19,7 @@ import numpy as np
 from pullback._ops.expressions import Expr, Host, polynomial
 from pullback._ops.gamma_formulas import (
     gamma_near,
+    gamma_near_parts,
     log_derivative,
     log_gamma_near,
     log_gamma_one,
@@ -40,7 +41,7 @@ class Digits(NamedTuple):
     steps: int
 
 
-SINGLE, DOUBLE = Digits(18.0, 13, 4, 11, 2), Digits(42.0, 33, 17, 20, 4)
+SINGLE, DOUBLE = Digits(18.0, 13, 9, 11, 2), Digits(42.0, 33, 17, 20, 4)
 
 
 @functools.cache
@@ -68,12 +69,16 @@ def _distance(a: Expr, x: Expr) -> tuple[Expr, Expr]:
 
 def front(a: Expr, x: Expr, digits: Digits, over: int = 0) -> Expr:
     """x^a exp(-x) / gamma(a), or that by x^over, which may be a number where it vanishes."""
+    far, small = a.is_("GE", 8.0), a.is_("LT", 1.0)
     if digits is SINGLE:
-        value = log_front(a, x).exp()
+        # one logarithm, of x / a or of x
+        phi, log = _distance(far.choose(a, 1.0), x)
+        rest, product = gamma_near_parts(far.choose(1.0, a))
+        exponent = far.choose(-a * phi - stirling(far.choose(a, 8.0)), a * log - x - rest)
+        value = far.choose((a * (0.5 / np.pi)).sqrt(), 1.0 / product) * exponent.exp()
         for _ in range(over):
             value = value / x
         return value
-    far, small = a.is_("GE", 8.0), a.is_("LT", 1.0)
     phi, _ = _distance(a, x)
     some = far.choose(2.0, small.choose(1.0, a))
     factor = far.choose((a * (0.5 / np.pi)).sqrt() * (-stirling(far.choose(a, 8.0))).exp(), small.choose(
@@ -162,21 +167,28 @@ def _leibniz(f: list[Expr], g: list[Expr]) -> list[Expr]:
 # --- the integrals ---
 
 
-def _excess(z: Expr, terms: int) -> Expr:
-    """exp(z) - 1 - z."""
-    single = terms <= SINGLE.exponential
-    near = z.abs().is_("LT", 0.05 if single else 1.0)
-    by_series = z * z * polynomial(z, [1 / factorial(k + 2) for k in range(terms)])
-    return near.choose(by_series, (z.exp() - 1.0 if single else z.expm1()) - z)
+def _excess(z: Expr, x: Expr, digits: Digits) -> Expr:
+    """(exp(z) - 1 - z) x."""
+    near = z.abs().is_("LT", 1.0)
+    # x first, as z * z may be too small for a normal number
+    by_series = (z * x) * z * polynomial(z, [1 / factorial(k + 2) for k in range(digits.exponential)])
+    return near.choose(by_series, ((z.exp() - 1.0 if digits is SINGLE else z.expm1()) - z) * x)
+
+
+def _to(x: Expr, dtype: type) -> Expr:
+    """In this dtype where it is compiled."""
+    return x if isinstance(x, Host) else Expr(x.ctx, x.ctx.convert(x.value, np.dtype(dtype)))
 
 
 def integrals(a: Expr, x: Expr, up: Expr, digits: Digits, order: int) -> list[Expr]:
     """The integrals of s^k exp(a s - x (exp(s) - 1)), k = 0, ..., `order`, over s > 0 where `up`, else over s < 0."""
-    sign = up.choose(1.0, a.lifted(-1.0))
     slope = (x - a).abs()
-
     # how far: where the exponent is the reach, by Newton's method from where its second order is
     width = 2.0 * digits.reach / (slope + (slope * slope + x * (2.0 * digits.reach)).sqrt())
+    if digits is SINGLE and not order:
+        # the error of the exponent is small where its exponential is not
+        a, x, slope, width = (_to(v, np.float32) for v in (a, x, slope, width))
+    sign = up.choose(1.0, a.lifted(-1.0))
     start = up.choose(((width * a + digits.reach) / x + 1.0).log().least(width), width)
     far = start
     for _ in range(digits.steps):
@@ -187,7 +199,7 @@ def integrals(a: Expr, x: Expr, up: Expr, digits: Digits, order: int) -> list[Ex
 
     def terms(node: Any, weight: Any, width: Expr, slope: Expr, x: Expr, sign: Expr) -> list[Expr]:
         s = width * node
-        value = (-(slope * s + x * _excess(sign * s, digits.exponential))).exp() * weight
+        value = (-(slope * s + _excess(sign * s, x, digits))).exp() * weight
         out = [value]
         for _ in range(order):
             out.append(out[-1] * sign * s)
@@ -201,7 +213,7 @@ def integrals(a: Expr, x: Expr, up: Expr, digits: Digits, order: int) -> list[Ex
         sums = terms(float(nodes[0]), float(weights[0]), width, slope, x, sign)
         for node, weight in zip(nodes[1:], weights[1:], strict=True):
             sums = [p + q for p, q in zip(sums, terms(float(node), float(weight), width, slope, x, sign), strict=True)]
-    return [v * width for v in sums]
+    return [_to(v * width, np.float64) for v in sums]
 
 
 # --- the power series ---
