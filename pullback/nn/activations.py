@@ -17,8 +17,10 @@ from pullback._ops import lengths, sigmoids, special, trig
 from pullback._ops.elementwise import scalar
 from pullback._ops.slicing import slice_in_dim
 from pullback.numpy.elementwise import (
+    BESIDE_A_FLOAT,
     FLOAT,
     INEXACT,
+    NEVER_WEAK_FLOAT,
     NUMBER,
     as_operand,
     cast,
@@ -55,7 +57,7 @@ def _clipped(x: Array, low: float, high: float) -> Array:
     return c.select_p.bind(c.le_p.bind(x, lowest), lowest, c.select_p.bind(c.ge_p.bind(x, highest), highest, x))
 
 
-@elementwise(FLOAT)
+@elementwise(BESIDE_A_FLOAT)
 def relu6(x: Any) -> Array:
     """`min(max(x, 0), 6)`, whose derivative at 0 and at 6 is 0.
 
@@ -142,7 +144,7 @@ def gelu(x: Any, approximate: bool = True) -> Array:
     >>> print(nn.gelu(1.), nn.gelu(1., approximate=False))
     0.841192 0.8413447
     """
-    (x,) = promote_operands("gelu", FLOAT, x)
+    (x,) = promote_operands("gelu", NEVER_WEAK_FLOAT, x)
     if approximate:
         # (1 + tanh z) / 2 is logistic(2 z), whose tail does not cancel; it is 0 or 1 long before the bounds
         near = special.clamp_p.bind(scalar(x, -40), x, scalar(x, 40))
@@ -172,7 +174,7 @@ def _elu(x: Array, alpha: Array) -> Array:
     return c.select_p.bind(positive, x, e.mul_p.bind(alpha, e.expm1_p.bind(below)))
 
 
-@elementwise(FLOAT)
+@elementwise(BESIDE_A_FLOAT)
 def selu(x: Any) -> Array:
     """The scaled exponential linear unit, with the constants of Klambauer et al. 2017; the derivative at 0 is 1.7581.
 
@@ -228,7 +230,7 @@ def hard_tanh(x: Any) -> Array:
     return c.select_p.bind(above, one, c.select_p.bind(below, minus, x))
 
 
-@elementwise(FLOAT)
+@elementwise(BESIDE_A_FLOAT)
 def hard_sigmoid(x: Any) -> Array:
     """`relu6(x + 3) / 6`, whose derivative at -3 and at 3 is 0.
 
@@ -246,7 +248,7 @@ def _hard_sigmoid(x: Array) -> Array:
     return c.select_p.bind(c.le_p.bind(x, scalar(x, -3)), scalar(x, 0), upper)
 
 
-@elementwise(FLOAT)
+@elementwise(BESIDE_A_FLOAT)
 def hard_silu(x: Any) -> Array:
     """`x * hard_sigmoid(x)`, also known as hard_swish; the derivative is 0 at -3 and 1 at 3.
 
@@ -270,6 +272,7 @@ def squareplus(x: Any, b: Any = 4) -> Array:
     >>> print(nn.squareplus(0.))
     1.0
     """
+    (x,) = promote_operands("squareplus", FLOAT, x)
     x, b = promote_operands("squareplus", FLOAT, x, b)
     # x**2 would overflow, and below 0 the sum of x and the root cancels
     size = trig.abs_p.bind(x)
@@ -279,7 +282,7 @@ def squareplus(x: Any, b: Any = 4) -> Array:
     return c.select_p.bind(c.lt_p.bind(x, scalar(x, 0)), below, above)
 
 
-@elementwise(FLOAT)
+@elementwise(BESIDE_A_FLOAT)
 def sparse_plus(x: Any) -> Array:
     """0 below -1, `x` above 1, `(x + 1)**2 / 4` between.
 
@@ -292,7 +295,7 @@ def sparse_plus(x: Any) -> Array:
     return c.select_p.bind(c.le_p.bind(x, scalar(x, -1)), scalar(x, 0), upper)
 
 
-@elementwise(FLOAT)
+@elementwise(BESIDE_A_FLOAT)
 def sparse_sigmoid(x: Any) -> Array:
     """0 below -1, 1 above 1, `(x + 1) / 2` between: the derivative of `sparse_plus`.
 

@@ -20,8 +20,9 @@ from pullback._ops.identity import stop_gradient
 from pullback._ops.lengths import squared_size
 from pullback.numpy import reductions as r
 from pullback.numpy.elementwise import (
-    FLOAT,
     INEXACT,
+    NEVER_WEAK_FLOAT,
+    NEVER_WEAK_INEXACT,
     as_operand,
     cast,
     check_shapes,
@@ -34,9 +35,8 @@ from pullback.numpy.selection import where as choose
 Axis = int | Sequence[int] | None
 
 
-def _operand(name: str, x: Any, domain=FLOAT) -> Array:
-    x = as_operand(x, name, 0)
-    return cast(x, *common_dtype(name, domain, [x.aval]))
+def _operand(name: str, x: Any, domain=NEVER_WEAK_FLOAT) -> Array:
+    return promote_operands(name, domain, x)[0]
 
 
 def _largest(name: str, x: Array, axes: Axis) -> Array:
@@ -131,7 +131,7 @@ def logsumexp(a: Any, axis: Axis = None, b: Any = None, keepdims: bool = False, 
 
 def _log_sum_exp(name: str, a: Any, axis: Axis, b: Any, keepdims: bool, return_sign: bool, where: Any) -> Any:
     if b is None:
-        a = _operand(name, a, INEXACT)
+        a = _operand(name, a, NEVER_WEAK_INEXACT)
     else:
         a, b = promote_operands(name, INEXACT, a, b)
     mask = _mask(name, where, a)

@@ -54,6 +54,15 @@ def _to_default_float(dtype, weak):
     return (dtype, weak) if dtypes.is_inexact(dtype) else (dtypes.canonicalize_dtype(float), False)
 
 
+def _to_strong_inexact(dtype, weak):
+    return dtypes.to_inexact(dtype, weak)[0], False
+
+
+def _beside_a_float(dtype, weak):
+    # as Python's numbers with a fraction make of integers and bools
+    return dtypes.promote((dtype, weak), (dtypes.canonicalize_dtype(float), True))
+
+
 def _is_real(dtype):
     return not dtypes.is_complex(dtype)
 
@@ -66,6 +75,9 @@ REAL_FROM_BOOL = Domain(_bool_to_int, _is_real, "a real number")
 INEXACT = Domain(dtypes.to_inexact, lambda dtype: True, "a number")
 FLOAT = Domain(dtypes.to_inexact, dtypes.is_float, "a real number")
 DEFAULT_INEXACT = Domain(_to_default_float, lambda dtype: True, "a number")
+NEVER_WEAK_INEXACT = Domain(_to_strong_inexact, lambda dtype: True, "a number", strong=True)
+NEVER_WEAK_FLOAT = NEVER_WEAK_INEXACT._replace(accepts=dtypes.is_float, description="a real number")
+BESIDE_A_FLOAT = Domain(_beside_a_float, dtypes.is_float, "a real number")
 STRONG_INEXACT, STRONG_FLOAT = INEXACT._replace(strong=True), FLOAT._replace(strong=True)
 INTEGER = Domain(_same, dtypes.is_integer, "an integer dtype")
 STRONG_INTEGER = INTEGER._replace(strong=True)
@@ -339,7 +351,7 @@ def _with_types(doc: str, domain: Domain, operands: int, bools: bool = False, co
         note = f"The shapes broadcast, else ValueError; the dtypes are promoted to one{':' * bool(accepted)}{accepted}."
     text, mark, example = doc.partition(">>>")
     margin = text[len(text.rstrip(" ")):]
-    if converted and domain.adapt is dtypes.to_inexact:
+    if converted and domain.adapt in (dtypes.to_inexact, _to_strong_inexact, _beside_a_float):
         note += f"\n{margin}Integers and bools are computed in floating point."
     return f"{text.rstrip()}\n\n{margin}{note}\n\n{margin}{mark}{example}"
 

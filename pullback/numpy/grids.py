@@ -306,7 +306,8 @@ def diagflat(v: Any, k: int = 0) -> Array:
     (2, 2)
     """
     x = as_operand(v, "diagflat", 0)
-    return _with_diagonal("diagflat", shape_ops.reshape(x, (x.aval.size,)), k)
+    x = shape_ops.convert_element_type(shape_ops.reshape(x, (x.aval.size,)), x.aval.dtype)  # never weak
+    return _with_diagonal("diagflat", x, k)
 
 
 @boundary
@@ -325,7 +326,10 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Array:
         raise ValueError(f"vander: expected a vector, got shape {x.aval.shape}")
     count = x.aval.size if N is None else integer("vander", "N", N)
     exponents = np.arange(count) if increasing else np.arange(count)[::-1]
-    return power(shape_ops.reshape(x, (x.aval.size, 1)), lift(exponents.astype(np.int32)[None, :]))
+    dtype = x.aval.dtype
+    base = shape_ops.convert_element_type(shape_ops.reshape(x, (x.aval.size, 1)), dtype)
+    powers = power(base, lift(exponents.astype(np.int32)[None, :]))
+    return shape_ops.convert_element_type(powers, dtype) if dtypes.is_integer(dtype) else powers
 
 
 # --- grids ---

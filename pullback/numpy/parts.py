@@ -15,11 +15,13 @@ from pullback._ops.elementwise import scalar
 from pullback.numpy.elementwise import (
     DEFAULT_INEXACT,
     FLOAT,
+    NEVER_WEAK_FLOAT,
     STRONG_FLOAT,
     as_operand,
     cast,
     common_dtype,
     elementwise,
+    promote_operands,
     unary,
 )
 from pullback.numpy.logic import no_out
@@ -234,7 +236,7 @@ def nextafter(x: Any, y: Any, /) -> Array:
     return special.nextafter(x, y)
 
 
-@elementwise(FLOAT)
+@elementwise(NEVER_WEAK_FLOAT)
 def spacing(x: Any, /) -> Array:
     """The distance from `x` to the next number away from zero, with the sign of `x`.
 
@@ -273,7 +275,7 @@ def modf(x: Any, /) -> tuple[Array, Array]:
     return fraction, whole
 
 
-@elementwise(FLOAT)
+@elementwise(NEVER_WEAK_FLOAT)
 def frexp(x: Any, /) -> tuple[Array, Array]:
     """`(m, e)` with `x == m * 2**e`: m in the dtype of `x`, 0.5 <= |m| < 1 (or 0, inf, nan), e of int32.
 
@@ -296,7 +298,7 @@ def ldexp(x1: Any, x2: Any, /) -> Array:
     x1, x2 = as_operand(x1, "ldexp", 0), as_operand(x2, "ldexp", 1)
     if not dtypes.is_integer(x2.aval.dtype) and x2.aval.dtype.kind != "b":
         raise TypeError(f"ldexp: the exponent must be of integers, got {x2.aval.str_short()}")
-    x1 = cast(x1, *common_dtype("ldexp", FLOAT, [x1.aval]))
+    (x1,) = promote_operands("ldexp", NEVER_WEAK_FLOAT, x1)
     kind = x2.aval.dtype
     if kind.itemsize > 4 or kind == np.uint32:
         # far beyond the exponents of floats, and not to be wrapped around

@@ -14,7 +14,7 @@ from pullback._ops import sort as sort_ops
 from pullback._ops.assemble import broadcasted_iota
 from pullback._ops.elementwise import sub
 from pullback._ops.families import scalar_like
-from pullback._ops.shape import convert_element_type, reshape
+from pullback._ops.shape import convert_element_type, full, reshape
 from pullback._ops.slicing import index_in_dim, rev
 from pullback._ops.sort import along_axis, argsort_of, sort_p
 from pullback.numpy.elementwise import as_operand, cast, integer, operand_for
@@ -94,7 +94,7 @@ def lexsort(keys: Any, axis: int = -1) -> Array:
     if any(k.aval.shape != shape for k in arrays):
         raise ValueError(f"lexsort: keys must have one shape, got {', '.join(str(k.shape) for k in arrays)}")
     if not shape:
-        return scalar_like(0, dtypes.canonicalize_dtype(int))
+        return full((), 0, dtypes.canonicalize_dtype(int))
     axis = one_axis("lexsort", axis, len(shape))
     return sort_p.bind(*reversed(arrays), broadcasted_iota(dtypes.canonicalize_dtype(int), shape, axis), dimension=axis,
                        is_stable=True, num_keys=len(arrays))[-1]

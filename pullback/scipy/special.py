@@ -27,7 +27,7 @@ from pullback._ops.elementwise import scalar
 from pullback.nn import normalization
 from pullback.nn.normalization import Axis
 from pullback.nn.normalization import logsumexp as logsumexp
-from pullback.numpy.elementwise import FLOAT, INEXACT, binary, elementwise, unary
+from pullback.numpy.elementwise import FLOAT, INEXACT, NEVER_WEAK_FLOAT, binary, elementwise, unary
 from pullback.scipy import _normal_quantile
 
 _HERE = "pullback.scipy.special"
@@ -134,7 +134,7 @@ erfinv = _function("erfinv", s.erf_inv_p, "The inverse of `erf` on (-1, 1): infi
                    "0.", "0.0")
 
 
-@elementwise(FLOAT)
+@elementwise(NEVER_WEAK_FLOAT)
 def ndtr(x: Any) -> Array:
     """The distribution function of the normal distribution, Phi(x) = erfc(-x / sqrt(2)) / 2.
 
@@ -149,7 +149,7 @@ def _normal_below(x: Array) -> Array:
     return e.mul_p.bind(scalar(x, 0.5), s.erfc_p.bind(e.mul_p.bind(scalar(x, -np.sqrt(0.5)), x)))
 
 
-@elementwise(FLOAT)
+@elementwise(NEVER_WEAK_FLOAT)
 def ndtri(p: Any) -> Array:
     """The inverse of `ndtr` on (0, 1), accurate down to the smallest numbers: infinite at the ends, nan outside.
 
@@ -203,7 +203,7 @@ def zeta(x: Any, q: Any = None) -> Array:
     return _hurwitz_zeta(x, q)
 
 
-@elementwise(FLOAT)
+@elementwise(NEVER_WEAK_FLOAT)
 def gamma(x: Any) -> Array:
     """The gamma function (DLMF 5.2.1); nan at the negative integers.
 
@@ -214,7 +214,7 @@ def gamma(x: Any) -> Array:
     return g.gamma(x)
 
 
-@elementwise(FLOAT)
+@elementwise(NEVER_WEAK_FLOAT)
 def gammasgn(x: Any) -> Array:
     """The sign of the gamma function: nan at the negative integers.
 
@@ -259,7 +259,7 @@ def betaln(a: Any, b: Any) -> Array:
     return beta_ops.log_beta_p.bind(a, b)
 
 
-@elementwise(FLOAT)
+@elementwise(NEVER_WEAK_FLOAT)
 def beta(a: Any, b: Any) -> Array:
     """The beta function `gamma(a) gamma(b) / gamma(a + b)` (DLMF 5.12.1).
 
@@ -282,7 +282,7 @@ def betainc(a: Any, b: Any, x: Any) -> Array:
     return beta_ops.regularized_incomplete_beta_p.bind(a, b, x)
 
 
-@elementwise(FLOAT)
+@elementwise(NEVER_WEAK_FLOAT)
 def poch(z: Any, m: Any) -> Array:
     """The rising factorial `gamma(z + m) / gamma(z)` (DLMF 5.2.5), and its limits where both are infinite.
 
