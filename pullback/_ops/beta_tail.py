@@ -77,11 +77,11 @@ def smaller(t: Tail) -> Tail:
 
 
 def _terms(n, p, q, u):
-    # the coefficients come in pairs: n = 2m or 2m + 1
-    half = (n * 0.5).op("stablehlo.floor")
-    even = half * (q - half) * u / ((p + half * 2.0 - 1.0) * (p + half * 2.0))
-    odd = -(p + half) * (p + q + half) * u / ((p + half * 2.0) * (p + half * 2.0 + 1.0))
-    return n.is_("EQ", half * 2.0).choose(even, odd), u * 0.0 + 1.0
+    one, less = u * 0.0 + 1.0, n - 1.0
+    low = p + less * 2.0  # not from p + 1, which loses a tiny p
+    middle = low + 1.0
+    return [(-(p + less) * (p + q + less) * u / (low * middle), one),
+            (n * (q - n) * u / (middle * (low + 2.0)), one)]
 
 
 _LARGE = 3000.0

@@ -269,9 +269,10 @@ def iterate(state: Sequence[Expr], step: Callable, unfinished: Callable, limit: 
 
 
 def continued_fraction(x: Expr, first: Expr, terms: Callable, *carried: Expr) -> Expr:
-    """The reciprocal of the continued fraction first + a1 / (b1 + a2 / (b2 + ...)), `terms(n, *carried) = (a, b)`.
+    """The reciprocal of the continued fraction first + a1 / (b1 + a2 / (b2 + ...)).
 
-    By Lentz's method (Lentz 1976, modified by Thompson and Barnett 1986).
+    `terms(n, *carried)` is a list of the next few (a, b), for n = 1, 2, ...; more at once make fewer rounds. By
+    Lentz's method (Lentz 1976, modified by Thompson and Barnett 1986).
     """
     dtype = x.value.aval.dtype
     tiny = float(np.finfo(dtype).tiny) * 1e4
@@ -281,11 +282,12 @@ def continued_fraction(x: Expr, first: Expr, terms: Callable, *carried: Expr) ->
         return v.abs().is_("LT", tiny).choose(tiny, v)
 
     def step(n, c_, d, h, delta, *rest):
-        a, b = terms(n, *rest)
-        d = 1.0 / nonzero(a * d + b)
-        c_ = nonzero(b + a / c_)
-        delta = c_ * d
-        return [c_, d, h * delta, delta, *rest]
+        for a, b in terms(n, *rest):
+            d = 1.0 / nonzero(a * d + b)
+            c_ = nonzero(b + a / c_)
+            delta = c_ * d
+            h = h * delta
+        return [c_, d, h, delta, *rest]
 
     d = 1.0 / nonzero(first)
     start = [nonzero(first) * 0.0 + 1.0 / tiny, d, d, first * 0.0 + 2.0, *carried]
