@@ -128,3 +128,37 @@ def test_the_zeros_of_remainders_are_those_of_the_documentation():
     zeros = np.array([-0.0, -0.0], "float32")
     assert np.signbit(pb.numpy.cumsum(zeros)).all()
     assert not np.signbit(pb.jit(pb.numpy.cumsum)(zeros)).any()
+
+
+# --- subnormal numbers: docs/accuracy.md ---
+
+SUBNORMALS = np.array([1e-40, 1.5, -1e-40, 1e-45, -2.0, -3e-39, 0.5], "float32")
+FLUSHED = [row for row in ELEMENTWISE if row.args and all(np.asarray(x).dtype == np.float32 for x in row.args)]
+EXCEPTIONS = {"numpy.arctan2": "nan of two of them", "numpy.power": "it sees negative ones",
+              "numpy.float_power": "it sees negative ones"}
+
+
+@pytest.mark.parametrize("row", FLUSHED, ids=str)
+def test_subnormal_numbers(row):
+    """Compiled, they count as zero; eagerly, they are what they are, as in float64, where they are no such numbers."""
+    fun = function(row, PULLBACK)
+    compiled = pb.jit(fun)
+    for shift in range(FILLS):
+        args = filled(row, SUBNORMALS, shift)
+        zeros = [np.where(np.abs(x) < TINY, np.copysign(np.float32(0), x), x) for x in args]
+        with np.errstate(all="ignore"), pb.enable_x64():
+            exact = [np.asarray(x).astype("float32") for x in leaves(fun(*[x.astype("float64") for x in args]))]
+        with np.errstate(all="ignore"):
+            eager, xla, flushed = map(leaves, (fun(*args), compiled(*args), compiled(*zeros)))
+        for got, expected in zip(eager, exact, strict=True):
+            np.testing.assert_allclose(np.asarray(got, "float32"), expected, rtol=1e-5, atol=3e-45)
+        if row.name not in EXCEPTIONS:
+            assert [difference(x, y) for x, y in zip(xla, flushed, strict=True)] == [None] * len(xla)
+
+
+def test_compiled_functions_that_do_not_take_subnormal_numbers_for_zero():
+    tiny = np.float32(-1e-40)
+    assert np.isnan(pb.jit(pb.numpy.arctan2)(tiny, tiny))
+    assert np.isnan(pb.jit(pb.numpy.power)(tiny, np.float32(0.5)))
+    assert np.isnan(pb.numpy.power(tiny, np.float32(0.5)))
+    np.testing.assert_allclose(pb.numpy.arctan2(tiny, tiny), -3 * np.pi / 4, rtol=1e-6)

@@ -47,6 +47,10 @@ zero: compiled, `log` of one is -inf and `x == 0` is true of it; as results they
 NumPy does: `log(1e-40)` is -92.1. Derivatives follow: eager, the derivative of `sqrt` at 5e-324 is 2.2e161; compiled it
 is that at 0, inf.
 
+Two functions are exceptions when compiled: `arctan2` of two subnormal numbers is nan
+(`findings/xla_subnormal_arctan2.sh`), and `power` takes a negative one for what it is, so that a fraction as the
+exponent gives nan.
+
 """
 
 EDGES = """## Signed zeros, infinities and branch cuts
