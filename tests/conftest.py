@@ -3,6 +3,8 @@
 import os
 from importlib import metadata
 
+import pytest
+
 # Thousands of tiny programs, JAX's and ours, are compiled once and run once: XLA spends no time on optimizing them. Set
 # before jaxlib is loaded, for both libraries alike, so that results can be compared to the bit. `XLA_FLAGS= make test`
 # runs them as users do, in twice the time.
@@ -11,3 +13,29 @@ if tuple(map(int, metadata.version("jaxlib").split(".")[:2])) < (0, 12):
     # half of what is left of the time; later engines know no other emitters
     FLAGS.append("--xla_cpu_use_fusion_emitters=false")
 os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
+
+
+def _halves_compile() -> bool:
+    """Whether XLA compiles float16 and float8 here: it needs instructions that processors with AVX have."""
+    if "xla_cpu_max_isa=SSE" in os.environ["XLA_FLAGS"]:
+        return False
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            text = file.read()
+    except OSError:
+        return True
+    return "flags" not in text or " f16c" in text
+
+
+HALVES_COMPILE = _halves_compile()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """What XLA cannot compile on this processor is skipped (findings/xla_float16_without_f16c.sh)."""
+    try:
+        return (yield)
+    except Exception as error:
+        if not HALVES_COMPILE and "Failed to materialize symbols" in str(error):
+            pytest.skip("XLA does not compile float16 on this processor")
+        raise

@@ -27,6 +27,7 @@ ACCEPTED = {
     "numpy.minimum": ("kernel and XLA: sign of zero", "zeros of both signs tie, and which one wins is left open"),
     "numpy.sign": ("XLA and JAX: sign of zero", "0. at -0., as NumPy has it; JAX has -0."),
     "numpy.prod": ("kernel and XLA: inf; kernel and XLA: nan", "the order of the factors decides which overflow"),
+    "numpy.sinc": ("XLA and JAX: nan", "of HUGE it is 0; JAX multiplies by pi first and has nan"),
     "eye": ("kernel and XLA: nan", "inf * 0 is nan; XLA makes a choice of the product with zeros and ones"),
     "nn.log_softmax": ("XLA and JAX: nan", "-inf beside finite numbers stays -inf; JAX has nan"),
     "nn.standardize": ("XLA and JAX: nan", "squares that overflow give an infinite variance and zeros; JAX has nan"),

@@ -46,6 +46,7 @@ def _sums(x: Array, shift: Array, axes: tuple[int, ...]) -> tuple[Array, Array, 
     alone = max_p.bind(sub(one, abs_p.bind(sub(floor(total), one))), scalar(x, 0))
     others = kept_sum(sub(terms, ones), axes)
     rest = add(mul(alone, others), mul(sub(one, alone), sub(total, one)))
+    rest = c.select(c.eq(total, scalar(x, np.inf)), total, rest)  # of infinities no others are known
     return terms, ones, alone, rest
 
 
