@@ -23,6 +23,7 @@ from pullback._higher_order.batched_rules import BatchedCall, jvp_with_batching_
 from pullback._higher_order.call import active_of
 from pullback._higher_order.custom_call import CustomCall, closing_over
 from pullback._ops.elementwise import add_p
+from pullback._transforms.dce import depends_on
 from pullback._transforms.jvp import jvp_flat
 from pullback._transforms.linearize import Node, Tape
 
@@ -199,8 +200,15 @@ def _batch(trace, operands, dims, call: CustomCall, **_):
     return outs, batched.out_dims()
 
 
+def _depends(marked, call: CustomCall, jaxpr: Jaxpr):
+    # a rule may give a derivative by what the function ignores
+    ruled = call.jvp is not None or call.fwd is not None
+    return (any(marked),) * len(jaxpr.outvars) if ruled else depends_on(jaxpr, marked)
+
+
 custom_call_p.bodies = lambda call, jaxpr: [HeldJaxpr(jaxpr)]
 custom_call_p.calls = lambda call, **_: call.calls
+custom_call_p.depends = _depends
 custom_call_p.evaluate = _evaluate
 custom_call_p.stage = _stage
 custom_call_p.record = _record

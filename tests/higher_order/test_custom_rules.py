@@ -571,3 +571,23 @@ def test_rules_are_not_asked_where_nothing_is_differentiated():
     with pb.debug.counters() as seen:
         grad(f)(1.0)
     assert seen["rules"] == 2  # fwd and bwd
+
+
+def test_a_batching_rule_does_not_make_a_constant_a_tangent():
+    """In a compiled function with a rule by jvp: what is added to the constant is no sum beside a tangent."""
+    def constant(x):
+        return pnp.full((3,), .5)
+
+    batched = pb.custom_batching.custom_vmap(constant)
+    batched.def_vmap(lambda size, moved, x: (pnp.full((size, 3), .5), True))
+
+    def shifted(x):
+        return x, 2 + pnp.tanh(batched(x))
+
+    ruled = pb.custom_jvp(shifted)
+    ruled.defjvp(lambda primals, tangents: pb.jvp(shifted, primals, tangents))
+    outer = pb.custom_jvp(lambda h, x: h(x), nondiff_argnums=(0,))
+    outer.defjvp(lambda h, primals, tangents: pb.jvp(h, primals, tangents))
+    compiled = pb.jit(ruled)
+    assert pb.grad(lambda x: outer(lambda a: compiled(a)[1].sum(), x))(1.) == 0
+    assert pb.grad(lambda x: outer(lambda a: compiled(a)[0], x))(1.) == 1
