@@ -311,6 +311,7 @@ def _pow_first(t, z, x, y):
     # y * x**(y-1), with the 0 that y == 0 asks for at x == 0, where the formula has 0 * inf
     complex_ = dtypes.is_complex(y.aval.dtype)
     exponent = sub(y, scalar(y, 1))
+    # a constant exponent of some size is no zero, and loses nothing to the 1
     if complex_ or (type(y) is ConcreteArray and y.aval.ndim == 0 and np.abs(y.value) >= 0.5):
         return mul(t, mul(y, pow(x, exponent)))
     exponent = add(exponent, mul(*(mask_p.bind(z, scalar(z, 0), mode="tie") for z in (x, y))))
