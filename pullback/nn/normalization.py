@@ -97,9 +97,11 @@ def log_softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
     """
     x = _operand("log_softmax", x)
     mask = _mask("log_softmax", where, x)
-    if mask is not None:
-        x = choose(mask, x, -np.inf)
-    return softmaxes.log_softmax_p.bind(x, axes=r.axes_of("log_softmax", axis, x.aval.ndim))
+    axes = r.axes_of("log_softmax", axis, x.aval.ndim)
+    if mask is None:
+        return softmaxes.log_softmax_p.bind(x, axes=axes)
+    # once more at the end, for a row of which nothing is left
+    return choose(mask, softmaxes.log_softmax_p.bind(choose(mask, x, -np.inf), axes=axes), -np.inf)
 
 
 @boundary

@@ -110,6 +110,9 @@ def test_masked_softmax():
     nothing = np.zeros((2, 3), bool)
     x = np.ones((2, 3), np.float32)
     assert not np.asarray(nn.softmax(x, where=nothing)).any()
+    for masked in (nn.log_softmax, pb.jit(nn.log_softmax)):
+        assert np.all(np.asarray(masked(x, where=nothing)) == -np.inf)
+    assert not np.asarray(pb.grad(lambda x: pb.numpy.exp(nn.log_softmax(x, where=nothing)).sum())(x)).any()
     assert not np.asarray(pb.grad(lambda x: nn.softmax(x, where=nothing).sum())(x)).any()
 
 
