@@ -37,7 +37,7 @@ from pullback._core.errors import (
     describe_function,
     described,
 )
-from pullback._higher_order.backward import FORWARD_REFUSED
+from pullback._higher_order.custom.backward import FORWARD_REFUSED
 from pullback.custom_derivatives import custom_rules
 
 # of a leaf with more entries than this, as many are drawn

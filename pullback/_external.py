@@ -27,7 +27,7 @@ from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.types import ShapeDtypeStruct
 from pullback._core.zeros import Zero, zero_of
 from pullback._higher_order.bodies import check_same_structure, check_same_types
-from pullback._higher_order.host_call import HostFunction, pure_callback_p
+from pullback._higher_order.host.callback import HostFunction, pure_callback_p
 from pullback._ops.shape import convert_element_type, reshape
 from pullback._xla.evaluate import evaluator
 

@@ -31,7 +31,7 @@ from pullback._core.types import ShapedArray
 from pullback._higher_order.bodies import lift_tree
 from pullback._higher_order.call import jit_p
 from pullback._higher_order.checkpoint import bind_checkpoint, checkpoint_p, name_p
-from pullback._higher_order.scan import scan_p
+from pullback._higher_order.control.scan import scan_p
 from pullback._transforms.linearize import Linearized, Node, linearize_flat
 
 __all__ = ["checkpoint", "checkpoint_name", "checkpoint_policies", "print_saved_residuals", "remat", "saved_residuals"]

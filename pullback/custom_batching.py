@@ -10,7 +10,7 @@ from pullback._core.errors import boundary
 from pullback._core.lazy import attributes as _attributes
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.tree_paths import tree_map
-from pullback._higher_order.loops import map as loop_map
+from pullback._higher_order.control.loops import map as loop_map
 
 __all__ = ["custom_vmap", "sequential_vmap"]
 

@@ -10,8 +10,8 @@ from pullback._core.errors import boundary
 from pullback._core.lazy import attributes as _attributes
 from pullback._core.zeros import Zero as SymbolicZero
 from pullback._core.zeros import zero_of
-from pullback._higher_order.flat_rules import CustomVJPPrimal
-from pullback._higher_order.rule_checks import zeros_for_user
+from pullback._higher_order.custom.checks import zeros_for_user
+from pullback._higher_order.custom.user_rules import CustomVJPPrimal
 from pullback._ops.families import operands
 
 __all__ = ["CustomVJPPrimal", "SymbolicZero", "closure_convert", "custom_gradient", "custom_jvp", "custom_rules",

@@ -3,7 +3,7 @@
 `fixed_point`, `root`, `argmin`, `linear_solve` and `odeint` find a solution by any algorithm and differentiate the
 equation, not the algorithm: memory does not grow with the number of steps, and forward mode, reverse mode, their
 compositions, `jit` and `vmap` all work. The mathematics stands with `lax.custom_root`, `lax.custom_linear_solve` and,
-for differential equations, in `_higher_order/ode.py`.
+for differential equations, in `_higher_order/solvers/ode.py`.
 
 What a solver could not bring to the tolerance in `max_steps` steps is returned as it is (`odeint` gives nan);
 derivatives are those of an exact solution. Unknowns that are complex are for functions that are holomorphic in them.
@@ -26,9 +26,9 @@ from pullback._core.lazy import attributes as _attributes
 from pullback._core.trace import Tracer
 from pullback._core.tree import tree_flatten, tree_structure, tree_unflatten
 from pullback._higher_order.bodies import check_same_structure, check_same_types, lift_tree, promote_weak
-from pullback._higher_order.initial_value import odeint
-from pullback._higher_order.linear_solve import solve_as
-from pullback._higher_order.root import Words, root_as
+from pullback._higher_order.solvers.initial_value import odeint
+from pullback._higher_order.solvers.linear_solve import solve_as
+from pullback._higher_order.solvers.root import Words, root_as
 from pullback.flatten_util import ravel_pytree
 
 # up to this many unknowns the matrix is built: 512² numbers are 1 MB in single precision

@@ -13,10 +13,10 @@ from pullback._core import dtypes
 from pullback._core.array import Array
 from pullback._core.errors import ConcretizationTypeError, boundary
 from pullback._core.lazy import attributes as _attributes
-from pullback._higher_order.associative_scan import associative_scan
+from pullback._higher_order.control.associative_scan import associative_scan
 from pullback._ops.gather_numpy import CLIP, mode_of
 from pullback.custom_derivatives import custom_jvp
-from pullback.numpy.elementwise import as_operand, integer
+from pullback.numpy._elementwise.promotion import as_operand, integer
 
 __all__ = ["segment_max", "segment_min", "segment_prod", "segment_sum"]
 

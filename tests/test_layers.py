@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "pullback"
 # lowest layer that holds what it shows.
 LAYERS = (
     ("_core", "config", "dtypes", "errors", "tree", "tree_util"),
+    ("_analysis",),
     ("_xla",),
     ("_ops",),
     ("_transforms",),

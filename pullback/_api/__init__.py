@@ -1,0 +1,1 @@
+"""The user's functions: flatten arguments, trace, unflatten results."""

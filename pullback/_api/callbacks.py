@@ -11,7 +11,7 @@ from pullback._core.errors import boundary, describe_function
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.tree_paths import keystr, tree_flatten_with_path
 from pullback._core.types import ShapedArray
-from pullback._higher_order.host_call import (
+from pullback._higher_order.host.callback import (
     VMAP_METHODS,
     HostFunction,
     debug_callback_p,

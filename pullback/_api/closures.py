@@ -15,7 +15,7 @@ from pullback._core.staging import stage_open
 from pullback._core.trace import Tracer
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._higher_order.bodies import check_same_structure, check_same_types, lift_tree
-from pullback._higher_order.rule_checks import argument_cotangents
+from pullback._higher_order.custom.checks import argument_cotangents
 
 
 @boundary

@@ -5,6 +5,8 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pullback._analysis.linearity import not_linear
+from pullback._analysis.uniform import vanishes
 from pullback._api.linear_functions import (
     VJP,
     Pushforward,
@@ -27,13 +29,10 @@ from pullback._core.arguments import (
 )
 from pullback._core.array import Array, array_of
 from pullback._core.errors import boundary, describe_function, fold, function_name, kind_of, wrapping
-from pullback._core.linearity import not_linear
 from pullback._core.trace import Tracer
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure
 from pullback._core.tree_paths import tree_flatten_with_path, tree_text
 from pullback._core.types import ShapedArray, make_aval
-from pullback._core.uniform import vanishes
-from pullback._higher_order import tellers as tellers  # debug_nans names loops and rules through it
 from pullback._ops.shape import instantiate
 from pullback._transforms.jvp import jvp_flat
 from pullback._transforms.linearize import Node, linearize_flat

@@ -9,9 +9,9 @@ import numpy as np
 
 from pullback._core.arguments import argument_path, check_callable
 from pullback._core.array import ConcreteArray, is_array_like, lift
-from pullback._core.births import Birth, describe_value, find, watching
 from pullback._core.config import debug_nans
 from pullback._core.errors import boundary, describe_function, fold, wrapping
+from pullback._core.origins import Birth, describe_value, find, watching
 from pullback._core.trace import context
 from pullback._core.tree_paths import keystr, tree_flatten_with_path
 

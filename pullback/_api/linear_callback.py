@@ -12,8 +12,8 @@ from pullback._core.errors import boundary, describe_function, function_name, wr
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.types import ShapeDtypeStruct
 from pullback._higher_order.bodies import path_of
-from pullback._higher_order.host_call import HostFunction
-from pullback._higher_order.linear_host_call import linear_host_call_p
+from pullback._higher_order.host.callback import HostFunction
+from pullback._higher_order.host.linear_callback import linear_host_call_p
 
 
 @boundary

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pullback._analysis.uniform import vanishes
 from pullback._api.taps import collected_logs
 from pullback._core import dtypes
 from pullback._core.arguments import argument_path, aval_of, check_leaf
@@ -16,7 +17,6 @@ from pullback._core.errors import boundary, function_name
 from pullback._core.tree import PyTreeDef, register_pytree_node, tree_flatten, tree_structure, tree_unflatten
 from pullback._core.tree_paths import equality_errors, keystr, skeleton, tree_flatten_with_path
 from pullback._core.types import ShapedArray
-from pullback._core.uniform import vanishes
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.shape import convert_element_type, instantiate
 from pullback._transforms.linear_forms import LinearForm, form_of, record_form

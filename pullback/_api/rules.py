@@ -26,11 +26,11 @@ from pullback._core.trace import Tracer, call_with, context
 from pullback._core.tree import tree_flatten
 from pullback._core.tree_paths import tree_flatten_with_path, tree_text
 from pullback._core.zeros import Zero
-from pullback._higher_order.captures import Suspects
-from pullback._higher_order.custom_call import closing_over
-from pullback._higher_order.custom_rules import custom_call_p
-from pullback._higher_order.flat_rules import FlatCall, call_site, without_end
-from pullback._higher_order.rule_checks import check_call, check_pair
+from pullback._higher_order.custom.call import closing_over
+from pullback._higher_order.custom.captures import Suspects
+from pullback._higher_order.custom.checks import check_call, check_pair
+from pullback._higher_order.custom.primitive import custom_call_p
+from pullback._higher_order.custom.user_rules import FlatCall, call_site, without_end
 from pullback._ops.elementwise import add
 from pullback._ops.shape import zeros_like_aval
 from pullback._xla.evaluate import evaluator

@@ -10,12 +10,11 @@ from pullback._core.arguments import check_callable
 from pullback._core.config import collecting_taps, config
 from pullback._core.errors import RuleError, boundary, describe_function, described, fold, wrapping
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
-from pullback._higher_order import harvest_rules as harvest_rules  # what the primitives that hold jaxprs do
 from pullback._higher_order.bodies import lift_tree, path_of
-from pullback._higher_order.captures import closed_over
-from pullback._higher_order.custom_call import CustomCall, closing_over
-from pullback._higher_order.custom_rules import custom_call_p
-from pullback._higher_order.rule_checks import fit_tangent
+from pullback._higher_order.custom.call import CustomCall, closing_over
+from pullback._higher_order.custom.captures import closed_over
+from pullback._higher_order.custom.checks import fit_tangent
+from pullback._higher_order.custom.primitive import custom_call_p
 from pullback._ops.shape import instantiate
 from pullback._transforms.harvest import COTANGENT, LOG, VALUE, Found, Site, harvest_flat, tap_p
 

@@ -1,0 +1,1 @@
+"""Types, dtypes, pytrees, arrays, traces, primitives, jaxprs, errors, configuration: no array mathematics."""

@@ -254,3 +254,14 @@ def flatten_result(function: str, fun: Callable, result: Any) -> tuple[list[Arra
                     f"pytrees, but the leaf {keystr(path) or 'it returned'} is {described(leaf)}"
                 ) from None
         raise
+
+
+def described_result(x: Any) -> str:
+    """What a rule returned, in words."""
+    if isinstance(x, Array):
+        return f"an array of type {x.aval.str_short()}"
+    if isinstance(x, np.ndarray):
+        return f"a NumPy array of dtype {x.dtype.name} and shape {x.shape}"
+    if isinstance(x, (list, tuple)):
+        return f"a {type(x).__name__} of length {len(x)}"
+    return described(x)

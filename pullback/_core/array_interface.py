@@ -1,6 +1,6 @@
 """The operators and methods of arrays, for type checkers and editors.
 
-They are made of operations that live above this layer: `numpy/operators.py` and `numpy/methods.py` install them on
+They are made of operations that live above this layer: `numpy/_arrays/operators.py` and `methods.py` install them on
 `Array`. What stands here is what they look like.
 """
 from __future__ import annotations

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pullback._core.array import ConcreteArray, lift
-from pullback._core.births import origin_here
 from pullback._core.config import config
 from pullback._core.errors import UnexpectedTracerError, is_internal
 from pullback._core.jaxpr import ClosedJaxpr, Equation, Jaxpr, Literal, Var, consts_to_args
+from pullback._core.origins import origin_here
 from pullback._core.trace import Trace, Tracer, call_with, check_alive, context, encloses, refuse_choice_by_tangent
 from pullback._core.types import ShapedArray
 

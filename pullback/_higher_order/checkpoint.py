@@ -18,7 +18,7 @@ from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
 from pullback._core.zeros import Zero, zero_of
 from pullback._higher_order.call import active_of, check_operands, jit_p
-from pullback._higher_order.custom_rules import custom_call_p
+from pullback._higher_order.custom.primitive import custom_call_p
 from pullback._ops.identity import constant_p
 from pullback._ops.rules import keeps_type, pack
 from pullback._transforms.dce import dce, depends_on

@@ -1,0 +1,1 @@
+"""Primitives by family, each with all its rules."""

@@ -1,0 +1,1 @@
+"""The transformations, one interpreter a file."""

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pullback._core.array import ConcreteArray, lift
-from pullback._core.births import Origin, origin_here
 from pullback._core.config import config
+from pullback._core.origins import Origin, origin_here
 from pullback._core.primitive import Primitive
 from pullback._core.trace import LinearTracer, Trace, Tracer, call_with, context
 from pullback._core.types import ShapedArray

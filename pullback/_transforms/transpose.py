@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from pullback._core.array import lift
-from pullback._core.births import Origin, tells
 from pullback._core.errors import RuleError, RuleNotDefinedError
+from pullback._core.origins import Origin, tells
 from pullback._core.trace import call_with, context
 from pullback._core.zeros import Zero
 from pullback._ops.elementwise import add_p

@@ -1,9 +1,9 @@
 """User primitives: operations with rules of their own for every transformation."""
 import typing as _typing
 
+from pullback._api.primitives import Primitive
 from pullback._core.jaxpr import ClosedJaxpr, Jaxpr, Literal, Var
 from pullback._core.lazy import attributes as _attributes
-from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import ShapedArray
 from pullback._core.zeros import Zero

@@ -3,12 +3,12 @@ import typing as _typing
 
 from pullback._core.lazy import attributes as _attributes
 from pullback._core.errors import publish
-from pullback._higher_order.associative_scan import associative_scan
-from pullback._higher_order.cond import cond, switch
-from pullback._higher_order.linear_solve import custom_linear_solve
-from pullback._higher_order.loops import fori_loop, map, scan
-from pullback._higher_order.root import custom_root
-from pullback._higher_order.while_loop import while_loop
+from pullback._higher_order.control.associative_scan import associative_scan
+from pullback._higher_order.control.cond import cond, switch
+from pullback._higher_order.solvers.linear_solve import custom_linear_solve
+from pullback._higher_order.control.loops import fori_loop, map, scan
+from pullback._higher_order.solvers.root import custom_root
+from pullback._higher_order.control.while_loop import while_loop
 from pullback._ops.assemble import bitcast_convert_type, concatenate, split
 from pullback._ops.bessel import bessel_i0e, bessel_i1e
 from pullback._ops.beta import betainc

@@ -16,7 +16,8 @@ from pullback._ops import elementwise as e
 from pullback._ops import lengths, sigmoids, special, trig
 from pullback._ops.elementwise import scalar
 from pullback._ops.slicing import slice_in_dim
-from pullback.numpy.elementwise import (
+from pullback.numpy._elementwise.arithmetic import tanh as tanh
+from pullback.numpy._elementwise.promotion import (
     BESIDE_A_FLOAT,
     FLOAT,
     INEXACT,
@@ -29,8 +30,7 @@ from pullback.numpy.elementwise import (
     promote_operands,
     unary,
 )
-from pullback.numpy.reductions import one_axis
-from pullback.numpy.ufuncs import tanh as tanh
+from pullback.numpy._reductions.reductions import one_axis
 
 _HERE = "pullback.nn.activations"
 

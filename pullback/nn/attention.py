@@ -12,7 +12,7 @@ from pullback._core.array import Array
 from pullback._core.errors import boundary
 from pullback._ops.families import broadcast_shapes
 from pullback.nn.normalization import logsumexp, softmax
-from pullback.numpy.elementwise import as_operand
+from pullback.numpy._elementwise.promotion import as_operand
 
 __all__ = ["dot_product_attention"]
 

@@ -18,8 +18,8 @@ from pullback._ops.assemble import broadcasted_iota
 from pullback._ops.elementwise import scalar
 from pullback._ops.identity import stop_gradient
 from pullback._ops.lengths import squared_size
-from pullback.numpy import reductions as r
-from pullback.numpy.elementwise import (
+from pullback.numpy._elementwise.logic import truth
+from pullback.numpy._elementwise.promotion import (
     INEXACT,
     NEVER_WEAK_FLOAT,
     NEVER_WEAK_INEXACT,
@@ -29,8 +29,8 @@ from pullback.numpy.elementwise import (
     common_dtype,
     promote_operands,
 )
-from pullback.numpy.logic import truth
-from pullback.numpy.selection import where as choose
+from pullback.numpy._elementwise.selection import where as choose
+from pullback.numpy._reductions import reductions as r
 
 Axis = int | Sequence[int] | None
 

@@ -5,83 +5,88 @@ The dtypes follow JAX's promotion rules: 32 bits by default, and Python scalars 
 import typing as _typing
 
 from pullback._core.lazy import attributes as _attributes
-from pullback.numpy import methods as _methods  # noqa: F401  installs the methods of arrays
-from pullback.numpy import operators as _operators  # noqa: F401  installs the operators of arrays
-from pullback.numpy.array_api import __array_api_version__, __array_namespace_info__  # noqa: F401
-from pullback.numpy.calculus import corrcoef, cov, diff, ediff1d, gradient, interp, polyval, trapezoid, unwrap
-from pullback.numpy.constants import (
+from pullback.numpy._arrays import methods as _methods  # noqa: F401  installs the methods of arrays
+from pullback.numpy._arrays import operators as _operators  # noqa: F401  installs the operators of arrays
+from pullback.numpy._types.array_api import __array_api_version__, __array_namespace_info__  # noqa: F401
+from pullback.numpy._functional.calculus import (
+    corrcoef, cov, diff, ediff1d, gradient, interp, polyval, trapezoid, unwrap,
+)
+from pullback.numpy._types.constants import (
     ScalarType, bfloat16, bool, bool_, cdouble, character, complex128, complex64, complex_, complexfloating,
     csingle, double, dtype, e, euler_gamma, flexible, float16, float32, float64, float8_e3m4, float8_e4m3,
     float8_e4m3b11fnuz, float8_e4m3fn, float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz, float8_e8m0fnu, float_,
     floating, generic, inexact, inf, int16, int32, int4, int64, int8, int_, integer, nan, ndarray, newaxis,
     number, object_, pi, signedinteger, single, uint, uint16, uint32, uint4, uint64, uint8, unsignedinteger,
 )
-from pullback.numpy.contractions import (
+from pullback.numpy._products.contractions import (
     convolve, correlate, cross, dot, inner, kron, matmul, matvec, outer, tensordot, vdot, vecdot, vecmat,
 )
-from pullback.numpy.counting import (
+from pullback.numpy._searching.counting import (
     bincount, histogram, histogram_bin_edges, unique, unique_all, unique_counts, unique_inverse, unique_values,
 )
-from pullback.numpy.creation import (
+from pullback.numpy._creation.creation import (
     array, asarray, copy, empty, empty_like, from_dlpack, frombuffer, fromiter, full, full_like, ones,
     ones_like, zeros, zeros_like,
 )
-from pullback.numpy.cumulative import cumprod, cumsum, cumulative_prod, cumulative_sum
-from pullback.numpy.einsum import einsum, einsum_path
-from pullback.numpy.grids import (
+from pullback.numpy._reductions.cumulative import cumprod, cumsum, cumulative_prod, cumulative_sum
+from pullback.numpy._products.einsum import einsum, einsum_path
+from pullback.numpy._creation.grids import (
     diag, diag_indices, diag_indices_from, diagflat, diagonal, eye, fromfunction, identity, indices,
     mask_indices, meshgrid, mgrid, ogrid, trace, tri, tril, tril_indices, tril_indices_from, triu, triu_indices,
     triu_indices_from, vander,
 )
-from pullback.numpy.indexing import compress, extract, ix_, take, take_along_axis
-from pullback.numpy.joining import (
+from pullback.numpy._indexing.indexing import compress, extract, ix_, take, take_along_axis
+from pullback.numpy._shape.joining import (
     append, array_split, block, column_stack, concat, concatenate, dsplit, dstack, hsplit, hstack, repeat,
     split, stack, tile, unstack, vsplit, vstack,
 )
-from pullback.numpy.logic import (
+from pullback.numpy._elementwise.logic import (
     bitwise_and, bitwise_count, bitwise_invert, bitwise_left_shift, bitwise_not, bitwise_or,
     bitwise_right_shift, bitwise_xor, equal, gcd, greater, greater_equal, invert, iscomplex, isfinite, isinf,
     isnan, isneginf, isposinf, isreal, lcm, left_shift, less, less_equal, logical_and, logical_not, logical_or,
     logical_xor, not_equal, right_shift,
 )
-from pullback.numpy.manipulation import (
+from pullback.numpy._shape.manipulation import (
     atleast_1d, atleast_2d, atleast_3d, broadcast_arrays, broadcast_shapes, broadcast_to, expand_dims, flip,
     fliplr, flipud, matrix_transpose, moveaxis, permute_dims, ravel, reshape, roll, rollaxis, rot90, squeeze,
     swapaxes, transpose,
 )
-from pullback.numpy.nan_reductions import (
+from pullback.numpy._reductions.ignoring_nan import (
     nanargmax, nanargmin, nancumprod, nancumsum, nanmax, nanmean, nanmin, nanprod, nanstd, nansum, nanvar,
 )
-from pullback.numpy.padding import pad
-from pullback.numpy.parts import (
-    angle, around, ceil, conj, conjugate, copysign, fix, floor, frexp, heaviside, i0, imag, ldexp, modf,
-    nextafter, real, rint, round, signbit, spacing, trunc,
+from pullback.numpy._shape.padding import pad
+from pullback.numpy._elementwise.rounding import around, ceil, fix, floor, rint, round, trunc
+from pullback.numpy._elementwise.complex_parts import angle, conj, conjugate, imag, real
+from pullback.numpy._elementwise.float_parts import (
+    copysign, frexp, heaviside, i0, ldexp, modf, nextafter, signbit, spacing,
 )
-from pullback.numpy.piecewise import (
-    apply_along_axis, apply_over_axes, choose, piecewise, ravel_multi_index, select, unravel_index,
-)
-from pullback.numpy.positions import argwhere, flatnonzero, nonzero, where
-from pullback.numpy.quantiles import median, nanmedian, nanpercentile, nanquantile, percentile, quantile
-from pullback.numpy.ranges import arange, geomspace, linspace, logspace
-from pullback.numpy.reductions import (
+from pullback.numpy._functional.along_axes import apply_along_axis, apply_over_axes
+from pullback.numpy._functional.piecewise import choose, piecewise, select
+from pullback.numpy._indexing.flat_index import ravel_multi_index, unravel_index
+from pullback.numpy._searching.nonzero import argwhere, flatnonzero, nonzero, where
+from pullback.numpy._reductions.quantiles import median, nanmedian, nanpercentile, nanquantile, percentile, quantile
+from pullback.numpy._creation.ranges import arange, geomspace, linspace, logspace
+from pullback.numpy._reductions.reductions import (
     all, amax, amin, any, argmax, argmin, average, count_nonzero, max, mean, min, prod, ptp, std, sum, var,
 )
-from pullback.numpy.selection import allclose, array_equal, array_equiv, clip, isclose, nan_to_num
-from pullback.numpy.sets import intersect1d, isin, setdiff1d, setxor1d, union1d
-from pullback.numpy.sorting import argpartition, argsort, digitize, lexsort, partition, searchsorted, sort
-from pullback.numpy.types import (
+from pullback.numpy._elementwise.selection import allclose, array_equal, array_equiv, clip, isclose, nan_to_num
+from pullback.numpy._searching.sets import intersect1d, isin, setdiff1d, setxor1d, union1d
+from pullback.numpy._searching.sorting import argpartition, argsort, digitize, lexsort, partition, searchsorted, sort
+from pullback.numpy._types.queries import (
     astype, can_cast, finfo, iinfo, iscomplexobj, isdtype, isrealobj, isscalar, issubdtype, iterable, ndim,
     promote_types, result_type, shape, size,
 )
-from pullback.numpy.ufuncs import (
+from pullback.numpy._elementwise.arithmetic import (
     abs, absolute, acos, acosh, add, arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh, asin, asinh,
     atan, atan2, atanh, cbrt, cos, cosh, deg2rad, degrees, divide, divmod, exp, exp2, expm1, fabs, float_power,
     floor_divide, fmax, fmin, fmod, hypot, log, log10, log1p, log2, logaddexp, logaddexp2, maximum, minimum,
     mod, multiply, negative, positive, pow, power, rad2deg, radians, reciprocal, remainder, sign, sin, sinc,
     sinh, sqrt, square, subtract, tan, tanh, true_divide,
 )
-from pullback.numpy.vectorized import vectorize
-from pullback.numpy.writing import delete, fill_diagonal, insert, place, put, put_along_axis, resize, trim_zeros
+from pullback.numpy._functional.vectorize import vectorize
+from pullback.numpy._indexing.insertion import (
+    delete, fill_diagonal, insert, place, put, put_along_axis, resize, trim_zeros,
+)
 
 if _typing.TYPE_CHECKING:
     from pullback.numpy import fft, linalg

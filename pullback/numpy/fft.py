@@ -29,10 +29,10 @@ from pullback._ops.shape import canonical_axes, convert_element_type
 from pullback._ops.shape import transpose as transposed
 from pullback._ops.slicing import pad
 from pullback._ops.trig import conj
-from pullback.numpy.creation import check_device
-from pullback.numpy.elementwise import as_operand, integer
-from pullback.numpy.manipulation import roll
-from pullback.numpy.reductions import one_axis
+from pullback.numpy._creation.creation import check_device
+from pullback.numpy._elementwise.promotion import as_operand, integer
+from pullback.numpy._reductions.reductions import one_axis
+from pullback.numpy._shape.manipulation import roll
 
 __all__ = ["fft", "ifft", "fft2", "ifft2", "fftn", "ifftn", "rfft", "irfft", "rfft2", "irfft2", "rfftn", "irfftn",
            "hfft", "ihfft", "fftfreq", "rfftfreq", "fftshift", "ifftshift"]

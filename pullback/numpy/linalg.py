@@ -19,9 +19,10 @@ from pullback._ops.lengths import norm_p
 from pullback._ops.reduce import reduce_max_p, reduce_min_p
 from pullback._ops.shape import broadcast_to, convert_element_type, expand_dims, reduce_sum_p, reshape
 from pullback._ops.trig import abs as magnitude
-from pullback.numpy import contractions, grids
-from pullback.numpy.contractions import matmul, promoted, tensordot, vecdot
-from pullback.numpy.decompositions import (
+from pullback.numpy._creation import grids
+from pullback.numpy._elementwise.logic import truth
+from pullback.numpy._elementwise.promotion import as_operand, integer
+from pullback.numpy._linalg.decompositions import (
     EighResult,
     EigResult,
     QRResult,
@@ -38,13 +39,8 @@ from pullback.numpy.decompositions import (
     svd,
     svdvals,
 )
-from pullback.numpy.einsum import contracted
-from pullback.numpy.elementwise import as_operand, integer
-from pullback.numpy.least_squares import lstsq
-from pullback.numpy.logic import truth
-from pullback.numpy.manipulation import matrix_transpose, moveaxis
-from pullback.numpy.reductions import axes_of, one_axis, reduced
-from pullback.numpy.solving import (
+from pullback.numpy._linalg.least_squares import lstsq
+from pullback.numpy._linalg.solving import (
     SlogdetResult,
     cholesky,
     det,
@@ -57,6 +53,11 @@ from pullback.numpy.solving import (
     tensorinv,
     tensorsolve,
 )
+from pullback.numpy._products import contractions
+from pullback.numpy._products.contractions import matmul, promoted, tensordot, vecdot
+from pullback.numpy._products.einsum import contracted
+from pullback.numpy._reductions.reductions import axes_of, one_axis, reduced
+from pullback.numpy._shape.manipulation import matrix_transpose, moveaxis
 
 __all__ = [
     "EigResult", "EighResult", "QRResult", "SVDResult", "SlogdetResult", "cholesky", "cond", "cross", "det", "diagonal",

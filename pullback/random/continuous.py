@@ -18,7 +18,7 @@ from pullback._ops.families import broadcast_shapes
 from pullback._ops.shape import broadcast_to, shape_of
 from pullback._ops.trig import abs as absolute
 from pullback._ops.trig import sign, tan
-from pullback.numpy.indexing import iterate
+from pullback.numpy._indexing.indexing import iterate
 from pullback.random.keys import words_of
 from pullback.random.samplers import (
     float_dtype,

@@ -9,8 +9,8 @@ import pullback.numpy as pnp
 from pullback._core import dtypes
 from pullback._core.array import Array, lift
 from pullback._core.errors import boundary
-from pullback._higher_order.loops import scan
-from pullback._higher_order.while_loop import while_loop
+from pullback._higher_order.control.loops import scan
+from pullback._higher_order.control.while_loop import while_loop
 from pullback._ops.compare import select
 from pullback._ops.cumulative import cumsum
 from pullback._ops.elementwise import ceil, floor, log, log1p, sqrt

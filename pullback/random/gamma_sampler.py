@@ -18,7 +18,7 @@ from pullback._core.primitive import Primitive
 from pullback._core.staging import stage
 from pullback._core.types import ShapedArray
 from pullback._core.zeros import Zero, zero_of
-from pullback._higher_order.while_loop import while_loop
+from pullback._higher_order.control.while_loop import while_loop
 from pullback._ops.compare import eq, select
 from pullback._ops.elementwise import log, pow, sqrt
 from pullback._ops.incomplete_gamma import gamma_log_derivative

@@ -21,7 +21,7 @@ from pullback._ops.families import operands
 from pullback._ops.random_bits import threefry_fold_in, threefry_seed, threefry_split
 from pullback._ops.reduce import reduce_and
 from pullback._ops.shape import convert_element_type, reshape, shape_of
-from pullback.numpy.indexing import getitem, iterate
+from pullback.numpy._indexing.indexing import getitem, iterate
 
 __all__ = ["PRNGKey", "PRNGKeyArray", "clone", "fold_in", "key", "key_data", "key_dtype", "key_impl", "split",
            "wrap_key_data"]

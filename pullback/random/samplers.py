@@ -16,7 +16,7 @@ from pullback._core import dtypes
 from pullback._core.array import Array, ConcreteArray, is_array_like, lift
 from pullback._core.config import config
 from pullback._core.errors import boundary, described
-from pullback._higher_order.cond import cond
+from pullback._higher_order.control.cond import cond
 from pullback._ops.assemble import bitcast_convert_type
 from pullback._ops.compare import bitwise_and, gt, le, lt, or_p, select, shift_right_logical_p
 from pullback._ops.elementwise import add, add_p, div, max_p, mul, mul_p, rem, scalar, sub, sub_p
@@ -29,7 +29,7 @@ from pullback._ops.shape import broadcast_to, convert_element_type, shape_of
 from pullback._ops.special import erf, erf_inv, nextafter
 from pullback._ops.trig import complex as make_complex
 from pullback._xla.evaluate import eagerly
-from pullback.numpy.indexing import iterate
+from pullback.numpy._indexing.indexing import iterate
 from pullback.random.keys import PRNGKeyArray, words_of
 from pullback.random.normal_tail import far_out, tail_normal
 

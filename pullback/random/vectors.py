@@ -16,7 +16,7 @@ from pullback._ops.families import broadcast_shapes
 from pullback._ops.qr import qr
 from pullback._ops.shape import shape_of
 from pullback._ops.svd import svd
-from pullback.numpy.elementwise import integer
+from pullback.numpy._elementwise.promotion import integer
 from pullback.random.keys import words_of
 from pullback.random.samplers import float_dtype, normal, parameter, standard_normal
 

@@ -17,7 +17,7 @@ from pullback._ops.eigh import eigenvalues
 from pullback._ops.eigh import eigh as decomposed
 from pullback._ops.matrices import adjoint, check_matrices, product
 from pullback._ops.triangular_solve import triangular_solve
-from pullback.numpy.solving import inexact, square_matrices, system
+from pullback.numpy._linalg.solving import inexact, square_matrices, system
 
 __all__ = ["eigh", "eigvalsh", "qr", "svd", "svdvals"]
 

@@ -21,9 +21,9 @@ from pullback._ops.shape import full, move_axis
 from pullback._ops.slicing import pad, rev, slice_in_dim
 from pullback._ops.trig import complex as from_parts
 from pullback._ops.trig import cos, imag, real, sin
-from pullback.numpy.elementwise import as_operand
+from pullback.numpy._elementwise.promotion import as_operand
+from pullback.numpy._reductions.reductions import one_axis
 from pullback.numpy.fft import axes_and_lengths, check_norm, irfft, length, resized, rfft
-from pullback.numpy.reductions import one_axis
 
 __all__ = ["dct", "idct", "dctn", "idctn"]
 

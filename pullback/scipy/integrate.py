@@ -1,4 +1,4 @@
 """Integrals of sampled functions."""
-from pullback.numpy.calculus import trapezoid
+from pullback.numpy._functional.calculus import trapezoid
 
 __all__ = ["trapezoid"]

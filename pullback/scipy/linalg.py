@@ -17,7 +17,7 @@ from pullback._core import dtypes
 from pullback._core.array import Array, ConcreteArray
 from pullback._core.errors import boundary, kind_of
 from pullback._core.lazy import attributes as _attributes
-from pullback._higher_order.while_loop import while_loop
+from pullback._higher_order.control.while_loop import while_loop
 from pullback._ops import bases, compare, elementwise
 from pullback._ops import cholesky as cholesky_ops
 from pullback._ops import lu as lu_ops
@@ -33,9 +33,9 @@ from pullback._ops.triangular_solve import triangular_solve
 from pullback._ops.trig import abs as magnitude
 from pullback._ops.trig import real_dtype
 from pullback.numpy import linalg
-from pullback.numpy.elementwise import as_operand, cast, integer
-from pullback.numpy.indexing import take
-from pullback.numpy.solving import columns, inexact, square_matrices, system
+from pullback.numpy._elementwise.promotion import as_operand, cast, integer
+from pullback.numpy._indexing.indexing import take
+from pullback.numpy._linalg.solving import columns, inexact, square_matrices, system
 from pullback.scipy._spectral import eigh, eigvalsh, qr, svd, svdvals
 
 __all__ = ["block_diag", "cho_factor", "cho_solve", "cholesky", "det", "eigh", "eigvalsh", "expm", "inv", "lu",

@@ -27,7 +27,7 @@ from pullback._ops.elementwise import scalar
 from pullback.nn import normalization
 from pullback.nn.normalization import Axis
 from pullback.nn.normalization import logsumexp as logsumexp
-from pullback.numpy.elementwise import FLOAT, INEXACT, NEVER_WEAK_FLOAT, binary, elementwise, unary
+from pullback.numpy._elementwise.promotion import FLOAT, INEXACT, NEVER_WEAK_FLOAT, binary, elementwise, unary
 from pullback.scipy import _normal_quantile
 
 _HERE = "pullback.scipy.special"

@@ -5,7 +5,7 @@ import pytest
 import pullback as pb
 import pullback.numpy as pnp
 from pullback import implicit, lax
-from pullback._core import uniform
+from pullback._analysis import uniform
 from pullback.errors import RuleError, RuleNotDefinedError
 
 X = np.float32([1., 2., 3.])

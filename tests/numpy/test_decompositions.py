@@ -9,7 +9,7 @@ from agreement import Sampler, close
 
 import pullback as pb
 import pullback.numpy as pnp
-from pullback.numpy import decompositions as ours
+from pullback.numpy._linalg import decompositions as ours
 from pullback.numpy.linalg import lstsq
 from pullback.scipy import linalg as scipy_linalg
 from pullback.test_util import check_grads

@@ -9,7 +9,7 @@ import numpy as np
 import pullback.numpy as pnp
 from pullback._core.array import Array
 from pullback._ops.shape import convert_element_type
-from pullback.numpy.elementwise import FLOAT, as_operand, promote_operands
+from pullback.numpy._elementwise.promotion import FLOAT, as_operand, promote_operands
 
 
 def real(function: str, *args: Any) -> list[Array]:

@@ -9,7 +9,7 @@ from pullback._core.array import Array
 from pullback._core.errors import boundary
 from pullback._ops.cholesky import cholesky
 from pullback._ops.triangular_solve import triangular_solve
-from pullback.numpy.elementwise import FLOAT, as_operand, cast, common_dtype
+from pullback.numpy._elementwise.promotion import FLOAT, as_operand, cast, common_dtype
 
 __all__ = ["logpdf", "pdf"]
 

@@ -1,0 +1,122 @@
+"""Whether what a rule made of tangents is linear in them: what adds to a tangent depends on tangents, or is zero.
+
+The operations that may add say so: `additive` names the operands that they are linear in together.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback._analysis.uniform import Value, is_zero, values_in, vanishes
+from pullback._core import dtypes
+from pullback._core.jaxpr import Equation, Jaxpr, Literal, Var
+from pullback._core.trace import LinearTracer, is_linear
+
+Marks = Sequence[bool]
+Primitive = Any  # the classes are above this file
+Record = Any
+
+
+def not_linear(records: Sequence[Record], outputs: Sequence[Any]) -> Primitive | None:
+    """The operation, if there is one, by which an output is a linear function of tangents and something else.
+
+    `records` are what a tape recorded while the outputs were made.
+    """
+    for record in records:
+        if record.primitive.additive is not None or record.primitive.higher_order:
+            break
+    else:
+        return None
+    # most records are no sums, and most sums are of tangents alone: both are passed quickly
+    live = {t.index for t in outputs if isinstance(t, LinearTracer)}
+    for record in reversed(records):
+        for node in record.outputs:
+            if node.index in live:
+                break
+        else:
+            continue
+        primitive, tangents = record.primitive, 0
+        for a in record.inputs:
+            if isinstance(a, LinearTracer):
+                tangents += 1
+                # that choices are made by a tangent is refused where they are
+                if a.aval.dtype.kind not in "iub":
+                    live.add(a.index)
+        if primitive.higher_order or (primitive.additive is not None and tangents < len(record.inputs)):
+            found = _adds_beside(primitive, record.params, record.inputs)
+            if found is not None:
+                return found
+    return None
+
+
+def _adds_beside(primitive: Primitive, params: dict, inputs: Sequence[Any]) -> Primitive | None:
+    """As `_adds`, of operands on a tape; only what may have to be zero is looked at."""
+    if primitive.additive is None:
+        marks = [is_linear(a) for a in inputs]
+        given = [a.aval.dtype.type(0) if not m and vanishes(a) else None for a, m in zip(inputs, marks, strict=True)]
+        return _adds(primitive, params, marks, given)
+    chosen = inputs if primitive.additive is ... else [inputs[i] for i in primitive.additive]
+    beside = [a for a in chosen if not isinstance(a, LinearTracer)]
+    return primitive if 0 < len(beside) < len(chosen) and not all(map(vanishes, beside)) else None
+
+
+def _adds(primitive: Primitive, params: dict, marks: Marks, given: Sequence[Value]) -> Primitive | None:
+    """The operation, this one or one inside of it, that adds to marked operands what is neither marked nor zero."""
+    positions = primitive.additive
+    if positions is not None:
+        chosen = range(len(marks)) if positions is ... else positions
+        if any(marks[i] for i in chosen) and not all(marks[i] or is_zero(given[i]) for i in chosen):
+            return primitive
+        return None
+    walks = []
+    for jaxpr, start, carried in primitive.bodies(**params) if primitive.bodies else ():
+        walk = _Walk(jaxpr, marks[start:], given[start:], carried)
+        if walk.found is not None:
+            return walk.found
+        # a carry that becomes a tangent begins as one, or as zero
+        for m, now, value in zip(marks[start:][carried], walk.carry, given[start:][carried], strict=True):
+            if now and not m and not is_zero(value):
+                return primitive
+        walks.append(walk)
+    # what one branch makes of tangents, the others make of tangents, or of nothing
+    for outs in zip(*(walk.outs for walk in walks), strict=True):
+        if any(m for m, _ in outs) and not all(m or z for m, z in outs):
+            return primitive
+    return None
+
+
+class _Walk:
+    """What is marked, and what is added to what is marked, along the equations of a jaxpr.
+
+    `carry` says which of the inputs that are carried around are marked at some time; `outs` of each result whether it
+    is marked, and whether it is zero (or no number with a derivative).
+    """
+
+    def __init__(self, jaxpr: Jaxpr, marks: Marks, given: Sequence[Value], carried: slice):
+        self.marks = list(marks)
+        self.values = values_in(jaxpr, given, carried)
+        while True:
+            self.found: Primitive | None = None
+            self.marked = {v for v, m in zip(jaxpr.invars, self.marks, strict=True) if m}
+            for eqn in jaxpr.eqns:
+                self.step(eqn)
+            self.carry = [m or v in self.marked
+                          for m, v in zip(self.marks[carried], jaxpr.outvars, strict=False)]
+            if self.carry == self.marks[carried]:
+                break
+            self.marks[carried] = self.carry
+        self.outs = [(v in self.marked, not dtypes.is_inexact(v.aval.dtype) or is_zero(self.value(v)))
+                     for v in jaxpr.outvars]
+
+    def value(self, atom: Any) -> Value:
+        return np.asarray(atom.value)[()] if isinstance(atom, Literal) else self.values.get(atom)
+
+    def step(self, eqn: Equation) -> None:
+        marks = [type(v) is Var and v in self.marked for v in eqn.invars]
+        if any(marks):
+            depends = eqn.primitive.depends
+            outs = depends(tuple(marks), **eqn.params) if depends else [True] * len(eqn.outvars)
+            self.marked.update(v for v, d in zip(eqn.outvars, outs, strict=True) if d)
+            self.found = self.found or _adds(eqn.primitive, eqn.params, marks, [self.value(v) for v in eqn.invars])

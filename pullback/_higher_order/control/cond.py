@@ -1,0 +1,373 @@
+"""`cond` and `switch`: one of several traced functions, chosen by an index that may be known only at run time."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.arguments import check_callable
+from pullback._core.errors import boundary, describe_function, described
+from pullback._core.jaxpr import Equation, HeldJaxpr, Jaxpr, Var, eval_jaxpr
+from pullback._core.primitive import Primitive
+from pullback._core.staging import stage_open
+from pullback._core.trace import is_linear
+from pullback._core.tree import tree_unflatten
+from pullback._core.types import ShapedArray, make_aval, matches
+from pullback._core.zeros import zero_of
+from pullback._higher_order.bodies import (
+    Body,
+    check_same_structure,
+    check_same_types,
+    lift_operand,
+    lift_tree,
+    trace_body,
+)
+from pullback._higher_order.call import active_of, check_operands
+from pullback._higher_order.control.batched_choice import chosen_only, spread
+from pullback._higher_order.control.effects_under_vmap import acts, one_by_one
+from pullback._ops.compare import eq, ne, select
+from pullback._ops.elementwise import max as max_
+from pullback._ops.elementwise import min as min_
+from pullback._ops.identity import stop_gradient_p
+from pullback._ops.rules import pack
+from pullback._ops.shape import convert_element_type, full, instantiate, zeros_like_aval
+from pullback._transforms.dce import dce, depends_on
+from pullback._transforms.jvp import jvp_jaxpr
+from pullback._transforms.linearize_jaxpr import linearize_jaxpr, transpose_jaxpr_full
+from pullback._transforms.vmap import batch_jaxpr
+
+cond_p = Primitive("cond", multiple_results=True, higher_order=True)
+_index = make_aval((), np.dtype(np.int32))
+
+
+@boundary
+def cond(pred: Any, true_fun: Callable, false_fun: Callable, *operands: Any) -> Any:
+    """`true_fun(*operands)` if `pred`, else `false_fun(*operands)`; `pred` may be traced.
+
+    Both functions are traced, and must return the same structure with the same shapes and dtypes; only the chosen one
+    runs. Under `vmap` with a batched `pred` both run, and the results are selected.
+
+    Args:
+      pred: a scalar bool (or number, true if not zero).
+
+    Raises: TypeError naming the leaf where the results differ.
+
+    >>> from pullback import lax
+    >>> print(lax.cond(True, lambda x: x + 1, lambda x: x - 1, 5.))
+    6.0
+    """
+    if isinstance(pred, (int, float, complex)) or _in_numpy(pred, "iufc"):
+        pred = pred != 0  # before 64 bits become 32, which may make it zero
+    p = lift_operand("cond", "pred", pred)
+    if p.aval.shape != ():
+        raise TypeError(f"cond: the predicate must be a scalar, got shape {p.aval.shape}. For an elementwise choice "
+                        "use numpy.where; to decide for each example of a batch, use vmap.")
+    if not callable(true_fun) or not callable(false_fun):
+        raise TypeError(f"cond: expected two functions after the predicate, got {true_fun!r} and {false_fun!r}")
+    if p.aval.dtype != np.bool_:
+        p = ne(p, full((), 0, p.aval.dtype))
+    index = convert_element_type(p, np.dtype(np.int32))
+    return _choose("cond", index, (false_fun, true_fun), ("false_fun", "true_fun"), operands)
+
+
+@boundary
+def switch(index: Any, branches: Sequence[Callable], *operands: Any) -> Any:
+    """`branches[index](*operands)`, the index clamped to the branches there are; it may be traced.
+
+    Raises: TypeError for an index that is no scalar integer, or naming the leaf where the branches' results differ.
+
+    >>> from pullback import lax
+    >>> print(lax.switch(1, [lambda x: x, lambda x: 10 * x], 5.))
+    50.0
+    """
+    try:
+        branches = tuple(branches)
+    except TypeError:
+        raise TypeError(f"switch: branches must be a sequence of functions, got {described(branches)}") from None
+    for n, branch in enumerate(branches):
+        check_callable(f"switch: branches[{n}]", branch)
+    if not branches:
+        raise ValueError("switch: expected at least one branch")
+    last = len(branches) - 1
+    if (isinstance(index, int) and not isinstance(index, bool)) or (_in_numpy(index, "iu") and index.ndim == 0):
+        index = np.int32(min(max(int(index), 0), last))  # before 64 bits become 32
+    i = lift_operand("switch", "index", index)
+    if i.aval.shape != () or not dtypes.is_integer(i.aval.dtype):
+        raise TypeError(f"switch: the index must be a scalar integer, got {i.aval.str_short()}")
+    if i.aval.dtype.itemsize < 4:
+        i = convert_element_type(i, np.dtype(np.int32))  # which holds the number of branches
+    number = i.aval.dtype.type
+    i = convert_element_type(min_(max_(i, number(0)), number(last)), np.dtype(np.int32))
+    return _choose("switch", i, branches, tuple(f"branches[{n}]" for n in range(len(branches))), operands)
+
+
+def _in_numpy(x: Any, kinds: str) -> bool:
+    """Whether NumPy holds the value, in a dtype of one of the kinds."""
+    return (type(x) is np.ndarray or isinstance(x, np.generic)) and x.dtype.kind in kinds
+
+
+def _choose(function: str, index: Any, funs: Sequence[Callable], parts: Sequence[str], operands: Sequence[Any]) -> Any:
+    leaves, in_tree = lift_tree(function, "the operands", tuple(operands))
+    avals = [x.aval for x in leaves]
+    bodies = [trace_body(function, fun, in_tree, avals, part) for fun, part in zip(funs, parts, strict=True)]
+    first = bodies[0]
+    for part, fun, body in zip(parts[1:], funs[1:], bodies[1:], strict=True):
+        check_same_structure(function, f"{part} ({describe_function(fun)}) must return what {parts[0]} returns",
+                             first.out_tree, body.out_tree, "All branches must return one structure.")
+    jaxprs, consts = _share_constants(bodies)
+    jaxprs = _unify_types(function, jaxprs, parts, funs, first)
+    if len(jaxprs) == 1:
+        outs = eval_jaxpr(jaxprs[0], [], *consts, *leaves)
+    else:
+        outs = cond_p.bind(index, *consts, *leaves, branches=tuple(jaxprs))
+    return tree_unflatten(first.out_tree, outs)
+
+
+def _share_constants(bodies: Sequence[Body]) -> tuple[list[Jaxpr], list[Any]]:
+    """All branches with the captured values of all of them as leading inputs."""
+    position: dict[int, int] = {}
+    values: list[Any] = []
+    for body in bodies:
+        for c in body.consts:
+            if id(c) not in position:
+                position[id(c)] = len(values)
+                values.append(c)
+    jaxprs = []
+    for body in bodies:
+        n = len(body.consts)
+        invars = [Var(v.aval) for v in values]
+        for c, var in zip(body.consts, body.jaxpr.invars[:n], strict=True):
+            invars[position[id(c)]] = var
+        jaxprs.append(Jaxpr([], [*invars, *body.jaxpr.invars[n:]], body.jaxpr.eqns, body.jaxpr.outvars))
+    return jaxprs, values
+
+
+def _unify_types(function, jaxprs, parts, funs, first: Body) -> list[Jaxpr]:
+    """Branches whose weakly typed results took the dtype of the others' strong ones."""
+    columns = list(zip(*(j.out_avals for j in jaxprs), strict=True))
+    targets = []
+    for column in columns:
+        strong = next((a for a in column if not a.weak_type), None)
+        lead = strong or column[0]
+        dtype = lead.dtype if strong else dtypes.promote(*((a.dtype, True) for a in column))[0]
+        targets.append(make_aval(lead.shape, dtype, strong is None))
+    fitted = []
+    for jaxpr in jaxprs:
+        # a weak type that would not give way in arithmetic does not here: 1.5 beside an int32 stays 1.5
+        fits = [a is not t and a.shape == t.shape and (
+            a.dtype == t.dtype or (a.weak_type and dtypes.join(a.dtype, True, t.dtype, t.weak_type)[0] == t.dtype))
+                for a, t in zip(jaxpr.out_avals, targets, strict=True)]
+        fitted.append(_converted(jaxpr, targets, fits) if any(fits) else jaxpr)
+    for part, fun, jaxpr in zip(parts[1:], funs[1:], fitted[1:], strict=True):
+        check_same_types(function, f"{part} ({describe_function(fun)}) must return the types that {parts[0]} returns",
+                         first.out_tree, fitted[0].out_avals, jaxpr.out_avals,
+                         "Convert with .astype(), or give the branches results of one shape.")
+    return fitted
+
+
+def _converted(jaxpr: Jaxpr, targets: Sequence[ShapedArray], fits: Sequence[bool]) -> Jaxpr:
+    def fun(*args):
+        outs = eval_jaxpr(jaxpr, [], *args)
+        return [convert_element_type(o, t.dtype, t.weak_type) if f else o
+                for o, t, f in zip(outs, targets, fits, strict=True)]
+
+    return stage_open(fun, jaxpr.in_avals)[0]
+
+
+# --- the rules ---
+
+
+def _evaluate(index, *operands, branches):
+    return eval_jaxpr(branches[int(index)], [], *operands)
+
+
+def _type(index, *avals, branches):
+    if not matches(index, _index):
+        raise TypeError(f"cond: the index must have type i32[], got {index.str_short()}")
+    for branch in branches:
+        check_operands("cond", branch, avals)
+    return branches[0].out_avals
+
+
+def _lower(ctx, index, *operands, branches):
+    bodies = [lambda block, b=b: block.inline(b, operands) for b in branches]
+    return ctx.choose(index, branches[0].out_avals, bodies)
+
+
+def _jvp(primals, tangents, branches):
+    index, *operands = primals
+    active = active_of(tangents[1:])
+    present = tuple(map(any, zip(*(jvp_jaxpr(b, active)[1] for b in branches), strict=True)))
+    derived = tuple(jvp_jaxpr(b, active, present)[0] for b in branches)
+    outs = cond_p.bind(index, *operands, *(t for t, a in zip(tangents[1:], active, strict=True) if a), branches=derived)
+    n = len(present)
+    return outs[:n], pack(present, outs[n:], [zero_of(out.aval) for out in outs[:n]])
+
+
+def _linearize(trace, primals, tangents, branches):
+    index, *operands = primals
+    active = active_of(tangents[1:])
+    present = tuple(map(any, zip(*(linearize_jaxpr(b, active).present for b in branches), strict=True)))
+    parts = [linearize_jaxpr(b, active, present) for b in branches]
+    n = len(present)
+    # a residual that is a result of its branch needs no slot
+    results = [{v: i for i, v in enumerate(part.forward.outvars[:n]) if type(v) is Var} for part in parts]
+    others = [[v for v in part.forward.outvars[n:] if v not in own] for part, own in zip(parts, results, strict=True)]
+    # a constant of one branch does not share a slot with what moves in another: it would seem to move, too
+    moving = [_moving(part.forward) for part in parts]
+    keys, places = _slots([[(v.aval, v in m) for v in own] for own, m in zip(others, moving, strict=True)])
+    slots = [aval for aval, _ in keys]
+    forward = tuple(
+        _filled(Jaxpr([], part.forward.invars, part.forward.eqns, [*part.forward.outvars[:n], *own]), n, mine, slots)
+        for part, own, mine in zip(parts, others, places, strict=True))
+    outs = cond_p.bind(index, *operands, branches=forward)
+    # at which of these the linear half of each branch finds its residuals
+    found = []
+    for part, result, own, mine in zip(parts, results, others, places, strict=True):
+        at = result | {v: n + slot for v, slot in zip(own, mine, strict=True)}
+        found.append([at[v] for v in part.forward.outvars[n:]])
+    read = sorted({i for part in parts for i in part.forwarded})
+    read_outs = sorted({i for mine in found for i in mine})
+    linear = []
+    for part, mine in zip(parts, found, strict=True):
+        k, r = len(part.forwarded), part.residuals
+        inner = part.linear.invars
+        operand = dict(zip(part.forwarded, inner[:k], strict=True))
+        residuals = dict(zip(mine, inner[k:k + r], strict=True))
+        linear.append(Jaxpr([], [*(operand.get(i) or Var(operands[i].aval) for i in read),
+                                 *(residuals.get(i) or Var(outs[i].aval) for i in read_outs), *inner[k + r:]],
+                            part.linear.eqns, part.linear.outvars))
+    given = [t for t, a in zip(tangents[1:], active, strict=True) if a]
+    touts = cond_p.bind(index, *(operands[i] for i in read), *(outs[i] for i in read_outs), *given,
+                        branches=tuple(linear))
+    return outs[:n], pack(present, touts, [zero_of(out.aval) for out in outs[:n]])
+
+
+def _moving(jaxpr: Jaxpr) -> set[Var]:
+    """The values that have a derivative if all inputs have one."""
+    found = {v for v in jaxpr.invars if dtypes.is_inexact(v.aval.dtype)}
+    for eqn in jaxpr.eqns:
+        if eqn.primitive is not stop_gradient_p and any(type(v) is Var and v in found for v in eqn.invars):
+            found.update(v for v in eqn.outvars if dtypes.is_inexact(v.aval.dtype))
+    return found
+
+
+def _slots(needs: Sequence[Sequence[Any]]) -> tuple[list[Any], list[list[int]]]:
+    """Slots for further values of all branches, shared by kind, and which of them each branch fills with its own.
+
+    The others it fills with zeros.
+    """
+    slots: list[Any] = []
+    places = []
+    for kinds in needs:
+        free = list(range(len(slots)))
+        mine = []
+        for kind in kinds:
+            slot = next((s for s in free if slots[s] == kind), None)
+            if slot is None:
+                slot = len(slots)
+                slots.append(kind)
+            else:
+                free.remove(slot)
+            mine.append(slot)
+        places.append(mine)
+    return slots, places
+
+
+def _filled(forward: Jaxpr, n: int, mine: Sequence[int], slots: Sequence[ShapedArray]) -> Jaxpr:
+    def fun(*args):
+        outs = eval_jaxpr(forward, [], *args)
+        residuals = dict(zip(mine, outs[n:], strict=True))
+        return [*outs[:n], *(residuals[s] if s in residuals else zeros_like_aval(a) for s, a in enumerate(slots))]
+
+    return stage_open(fun, forward.in_avals)[0]
+
+
+def _transpose(cts, index, *operands, branches):
+    linear = tuple(is_linear(x) for x in operands)
+    backward = tuple(transpose_jaxpr_full(b, linear) for b in branches)
+    known = [x for x, is_lin in zip(operands, linear, strict=True) if not is_lin]
+    results = iter(cond_p.bind(index, *known, *map(instantiate, cts), branches=backward))
+    return [None, *(next(results) if is_lin else None for is_lin in linear)]
+
+
+def _batch(trace, operands, dims, branches):
+    index, *rest = operands
+    batched = tuple(d is not None for d in dims[1:])
+    moved = [x if d is None else trace.materialize(x, d) for x, d in zip(rest, dims[1:], strict=True)]
+    if dims[0] is not None and acts({"branches": branches}):
+        return one_by_one(trace, cond_p, operands, dims, {"branches": branches})
+    if dims[0] is not None:
+        # every example decides for itself: all branches run, and the results are selected
+        index = trace.materialize(index, dims[0])
+        outs: list[Any] = []
+        for i, branch in enumerate(branches):
+            chosen = eq(index, np.int32(i))
+            given = chosen_only(trace, chosen, branch, moved, batched)
+            results = eval_jaxpr(batch_jaxpr(branch, trace, batched, True)[0], [], *given)
+            outs = [select(spread(chosen, n), n, o) for o, n in zip(outs, results, strict=True)] if outs else results
+        return outs, [0] * len(outs)
+    out_batched = tuple(map(any, zip(*(batch_jaxpr(b, trace, batched)[1] for b in branches), strict=True)))
+    derived = tuple(batch_jaxpr(b, trace, batched, out_batched)[0] for b in branches)
+    return cond_p.bind(index, *moved, branches=derived), [0 if b else None for b in out_batched]
+
+
+def _dce(used, eqn: Equation) -> Equation:
+    narrowed, reads = zip(*(dce(b, tuple(used)) for b in eqn.params["branches"]), strict=True)
+    read = [any(flags) for flags in zip(*reads, strict=True)]
+
+    def chosen(values, which):
+        return [v for v, w in zip(values, which, strict=True) if w]
+
+    branches = tuple(Jaxpr([], chosen(b.invars, read), b.eqns, b.outvars) for b in narrowed)
+    return eqn.replace(invars=[eqn.invars[0], *chosen(eqn.invars[1:], read)], outvars=chosen(eqn.outvars, used),
+                       params={"branches": branches})
+
+
+def _depends(marked, branches):
+    if marked[0]:
+        return (True,) * len(branches[0].outvars)
+    return tuple(map(any, zip(*(depends_on(b, marked[1:]) for b in branches), strict=True)))
+
+
+def _save(eqn: Equation, missing: Sequence[bool], saving):
+    """The branches that return what the policy keeps in them, and those that make the rest from that again."""
+    bodies = [saving.flat(b) for b in eqn.params["branches"]]
+    kept = [saving.kept(b) for b in bodies]
+    whole = [k and any(type(b.outvars[i]) is Var and b.outvars[i] in keep for b, keep in zip(bodies, kept, strict=True))
+             for i, k in enumerate(missing)]
+    saved = [v for v, w in zip(eqn.outvars, whole, strict=True) if w]
+    again = [i for i, (k, w) in enumerate(zip(missing, whole, strict=True)) if k and not w]
+    if not again:
+        return eqn, saved, None
+    parts = [saving.split(b, [b.outvars[i] for i in again]) for b in bodies]
+    slots, places = _slots([[v.aval for v in part.saved] for part in parts])
+    stores = [Var(aval) for aval in slots]
+    n = len(eqn.outvars)
+    first = tuple(_filled(Jaxpr([], b.invars, part.first, [*b.outvars, *part.saved]), n, mine, slots)
+                  for b, part, mine in zip(bodies, parts, places, strict=True))
+    branches = []
+    for b, part, mine in zip(bodies, parts, places, strict=True):
+        inner = dict(zip(mine, part.saved, strict=True))
+        branches.append(Jaxpr([], [*b.invars, *(inner.get(s) or Var(aval) for s, aval in enumerate(slots))],
+                              part.again, [b.outvars[i] for i in again]))
+    return (eqn.replace(outvars=[*eqn.outvars, *stores], params={"branches": first}), [*saved, *stores],
+            eqn.replace(invars=[*eqn.invars, *stores], outvars=[eqn.outvars[i] for i in again],
+                        params={"branches": tuple(branches)}))
+
+
+cond_p.bodies = lambda branches: [HeldJaxpr(branch, 1) for branch in branches]
+cond_p.evaluate = _evaluate
+cond_p.abstract_eval = _type
+cond_p.lower = _lower
+cond_p.jvp = _jvp
+cond_p.linearize = _linearize
+cond_p.transpose = _transpose
+cond_p.batch = _batch
+cond_p.dce = _dce
+cond_p.save = _save
+cond_p.depends = _depends
+
+__all__ = ["cond", "cond_p", "switch"]

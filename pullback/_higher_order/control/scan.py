@@ -1,0 +1,445 @@
+"""`scan` as a primitive: a loop of known length that carries a value and stacks results, with all its rules.
+
+Operands are `consts, carry, xs`; the body maps `consts, carry, x` to `carry, y`. Linearized, the loop becomes two: a
+forward one that also stacks its residuals, and a linear one over them. Residuals that are constants of the loop are not
+stacked.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback._core.config import config
+from pullback._core.jaxpr import Equation, HeldJaxpr, Jaxpr, Var, eval_jaxpr
+from pullback._core.primitive import Primitive
+from pullback._core.staging import stage_open
+from pullback._core.trace import is_linear
+from pullback._core.types import make_aval, matches
+from pullback._core.zeros import zero_of
+from pullback._higher_order.call import active_of, check_operands
+from pullback._higher_order.control.eager_budget import BUDGET, cost, run_compiled
+from pullback._ops.assemble import concatenate
+from pullback._ops.elementwise import add
+from pullback._ops.identity import embed_constants
+from pullback._ops.rules import pack
+from pullback._ops.shape import expand_dims, instantiate, move_axis, zeros_like_aval
+from pullback._ops.slicing import index_in_dim
+from pullback._transforms.dce import dce, depends_on
+from pullback._transforms.harvest import without_taps
+from pullback._transforms.jet import flatten, jet_jaxpr, unflatten
+from pullback._transforms.jvp import jvp_jaxpr
+from pullback._transforms.linearize import Linearized
+from pullback._transforms.linearize_jaxpr import linearize_jaxpr
+from pullback._transforms.transpose import pull, record_linear
+from pullback._transforms.vmap import batch_jaxpr, with_leading, without_leading
+from pullback._xla.lowering import int_array
+
+scan_p = Primitive("scan", multiple_results=True, higher_order=True)
+
+
+def bind_scan(consts: Sequence[Any], carry: Sequence[Any], xs: Sequence[Any], jaxpr: Jaxpr, length: int, reverse: bool,
+              unroll: int) -> tuple[list[Any], list[Any]]:
+    """Run the loop under the current transformation; returns the last carry and the stacked results."""
+    outs = scan_p.bind(*consts, *carry, *xs, jaxpr=jaxpr, length=length, reverse=reverse, num_consts=len(consts),
+                       num_carry=len(carry), unroll=unroll)
+    return outs[:len(carry)], outs[len(carry):]
+
+
+def _split(values: Sequence[Any], num_consts: int, num_carry: int) -> tuple[list, list, list]:
+    m = num_consts + num_carry
+    return list(values[:num_consts]), list(values[num_consts:m]), list(values[m:])
+
+
+def _evaluate(*operands, jaxpr, length, reverse, num_consts, num_carry, unroll):
+    if length * (cost(jaxpr) + 2) > BUDGET and not config.debug_nans:
+        params = {"jaxpr": jaxpr, "length": length, "reverse": reverse, "num_consts": num_consts,
+                  "num_carry": num_carry, "unroll": unroll}
+        return run_compiled(scan_p, operands, params, jaxpr)
+    consts, carry, xs = _split(operands, num_consts, num_carry)
+    rows: list[list[Any]] = [[] for _ in jaxpr.outvars[num_carry:]]
+    for i in reversed(range(length)) if reverse else range(length):
+        outs = eval_jaxpr(jaxpr, [], *consts, *carry, *(index_in_dim(x, i, 0, False) for x in xs))
+        carry = outs[:num_carry]
+        for row, y in zip(rows, outs[num_carry:], strict=True):
+            row.append(y)
+    stacked = []
+    for row, v in zip(rows, jaxpr.outvars[num_carry:], strict=True):
+        if reverse:
+            row.reverse()
+        if row:
+            stacked.append(concatenate([expand_dims(y, (0,)) for y in row], 0))
+        else:
+            stacked.append(zeros_like_aval(with_leading(v.aval, 0)))
+    return [*carry, *stacked]
+
+
+def _type(*avals, jaxpr, length, reverse, num_consts, num_carry, unroll):
+    consts, carry, xs = _split(avals, num_consts, num_carry)
+    check_operands("scan", jaxpr, [*consts, *carry, *map(without_leading, xs)])
+    if not all(map(matches, carry, jaxpr.out_avals)):
+        raise TypeError(f"scan: the carry changes its type from {carry} to {jaxpr.out_avals[:num_carry]}")
+    return [*carry, *(with_leading(y, length) for y in jaxpr.out_avals[num_carry:])]
+
+
+def _lower(ctx, *operands, jaxpr, length, reverse, num_consts, num_carry, unroll):
+    ys_avals = [with_leading(y, length).strip_weak_type() for y in jaxpr.out_avals[num_carry:]]
+    index = make_aval((), np.dtype(np.int32))
+    zero = ctx.constant(0, index)
+    buffers = [ctx.constant(0, y) for y in ys_avals]
+    if length == 0:
+        return [*operands[num_consts:num_consts + num_carry], *buffers]
+    state = [zero, *operands, *buffers]
+    n, m = 1 + num_consts, 1 + num_consts + num_carry
+    k = 1 + len(operands)
+    steps = next(d for d in range(max(1, min(unroll, length)), 0, -1) if length % d == 0)
+
+    def test(block, args):
+        return [block.compare("LT", args[0], block.constant(length, index))]
+
+    def body(block, args):
+        i, carry, ys = args[0], args[n:m], args[k:]
+        for _ in range(steps):
+            where = i
+            if reverse:
+                where = block.op("stablehlo.subtract", [block.constant(length - 1, index), i])
+            xs = [_read(block, x, where) for x in args[m:k]]
+            outs = block.inline(jaxpr, [*args[1:n], *carry, *xs])
+            carry = outs[:num_carry]
+            ys = [_write(block, y, buffer, where) for y, buffer in zip(outs[num_carry:], ys, strict=True)]
+            i = block.op("stablehlo.add", [i, block.constant(1, index)])
+        return [i, *args[1:n], *carry, *args[m:k], *ys]
+
+    outs = ctx.loop(state, test, body)
+    return [*outs[n:m], *outs[k:]]
+
+
+def _read(block, x, i):
+    inner = x.aval.shape[1:]
+    zero = block.constant(0, i.aval)
+    row = block.op("stablehlo.dynamic_slice", [x, i, *(zero for _ in inner)], make_aval((1, *inner), x.aval.dtype),
+                   f"slice_sizes = {int_array((1, *inner))}")
+    return block.reshape(row, inner)
+
+
+def _write(block, y, buffer, i):
+    zero = block.constant(0, i.aval)
+    row = block.reshape(y, (1, *y.aval.shape))
+    return block.op("stablehlo.dynamic_update_slice", [buffer, row, i, *(zero for _ in y.aval.shape)], buffer.aval)
+
+
+# --- differentiation ---
+
+
+def _fixed_point(step, carry: tuple[bool, ...]) -> tuple[bool, ...]:
+    """The least set of carried parts, at least `carry`, that `step` maps into itself."""
+    while True:
+        grown = tuple(a or b for a, b in zip(carry, step(carry), strict=True))
+        if grown == carry:
+            return carry
+        carry = grown
+
+
+def _reached(marked: Sequence[bool], jaxpr: Jaxpr, num_consts: int, num_carry: int) -> tuple[bool, ...]:
+    """Which results of the body depend on marked operands, in some step."""
+    c, start, x = _split(marked, num_consts, num_carry)
+    carry = _fixed_point(lambda carry: depends_on(jaxpr, (*c, *carry, *x))[:num_carry], tuple(start))
+    return *carry, *depends_on(jaxpr, (*c, *carry, *x))[num_carry:]
+
+
+def _jvp(primals, tangents, jaxpr, length, reverse, num_consts, num_carry, unroll):
+    c_dot, carry_dot, x_dot = _split(tangents, num_consts, num_carry)
+    c_act, x_act = active_of(c_dot), active_of(x_dot)
+    ys = len(jaxpr.outvars) - num_carry
+    none = (False,) * ys
+    act = _fixed_point(lambda carry: jvp_jaxpr(jaxpr, (*c_act, *carry, *x_act), (*carry, *none))[1][:num_carry],
+                       active_of(carry_dot))
+    derived, present = jvp_jaxpr(jaxpr, (*c_act, *act, *x_act), (*act, *none))
+    # inputs: consts, carry, x, then their tangents; outputs: carry, y, then their tangents
+    consts, carry, x = _split(derived.invars[:len(primals)], num_consts, num_carry)
+    dots = derived.invars[len(primals):]
+    i, j = sum(c_act), sum(c_act) + sum(act)
+    n = len(jaxpr.outvars)
+    outs, touts = derived.outvars[:n], derived.outvars[n:]
+    body = Jaxpr([], [*consts, *dots[:i], *carry, *dots[i:j], *x, *dots[j:]], derived.eqns,
+                 [*outs[:num_carry], *touts[:sum(act)], *outs[num_carry:], *touts[sum(act):]])
+    cs, carries, xs = _split(primals, num_consts, num_carry)
+    last, stacked = bind_scan(
+        [*cs, *_chosen(c_dot, c_act)], [*carries, *map(instantiate, _chosen(carry_dot, act))],
+        [*xs, *_chosen(x_dot, x_act)], body, length, reverse, unroll)
+    primals_out = [*last[:num_carry], *stacked[:ys]]
+    tangents_out = [*last[num_carry:], *stacked[ys:]]
+    return primals_out, pack((*act, *present[num_carry:]), tangents_out, [zero_of(o.aval) for o in primals_out])
+
+
+def _taylor(primals, series, jaxpr, length, reverse, num_consts, num_carry, unroll):
+    c_act, start, x_act = _split([s is not None for s in series], num_consts, num_carry)
+    order = next(len(s) for s in series if s is not None)
+    none = (False,) * (len(jaxpr.outvars) - num_carry)
+    act = _fixed_point(
+        lambda carry: jet_jaxpr(jaxpr, (*c_act, *carry, *x_act), order, (*carry, *none))[1][:num_carry], tuple(start))
+    derived, present = jet_jaxpr(jaxpr, (*c_act, *act, *x_act), order, (*act, *none))
+    # inputs: consts, carry, x, then their series; outputs: carry, y, then their series
+    n, i, j = len(jaxpr.outvars), order * sum(c_act), order * (sum(c_act) + sum(act))
+    consts, carry, x = _split(derived.invars[:len(primals)], num_consts, num_carry)
+    terms, outs, out_terms = derived.invars[len(primals):], derived.outvars[:n], derived.outvars[n:]
+    k = order * sum(act)
+    body = Jaxpr([], [*consts, *terms[:i], *carry, *terms[i:j], *x, *terms[j:]], derived.eqns,
+                 [*outs[:num_carry], *out_terms[:k], *outs[num_carry:], *out_terms[k:]])
+    cs, carries, xs = _split(primals, num_consts, num_carry)
+    c_series, carry_series, x_series = _split(series, num_consts, num_carry)
+    moved = [s or [zeros_like_aval(p.aval.to_tangent_aval())] * order
+             for p, s, a in zip(carries, carry_series, act, strict=True) if a]
+    last, stacked = bind_scan([*cs, *flatten(c_series)], [*carries, *flatten(moved)], [*xs, *flatten(x_series)], body,
+                              length, reverse, unroll)
+    return ([*last[:num_carry], *stacked[:len(none)]],
+            unflatten((*act, *present[num_carry:]), [*last[num_carry:], *stacked[len(none):]], order))
+
+
+def _chosen(values: Sequence[Any], mask: Sequence[bool]) -> list[Any]:
+    return [v for v, m in zip(values, mask, strict=True) if m]
+
+
+def _linearize(trace, primals, tangents, jaxpr, length, reverse, num_consts, num_carry, unroll):
+    c_dot, carry_dot, x_dot = _split(tangents, num_consts, num_carry)
+    c_act, x_act = active_of(c_dot), active_of(x_dot)
+    ys = len(jaxpr.outvars) - num_carry
+    none = (False,) * ys
+    act = _fixed_point(
+        lambda carry: linearize_jaxpr(jaxpr, (*c_act, *carry, *x_act), (*carry, *none)).present[:num_carry],
+        active_of(carry_dot))
+    parts = linearize_jaxpr(jaxpr, (*c_act, *act, *x_act), (*act, *none))
+    # what the linear half reads directly: constants stay constants, the carry is stacked, xs are scanned again
+    read_consts = [i for i in parts.forwarded if i < num_consts]
+    read_carry = [i for i in parts.forwarded if num_consts <= i < num_consts + num_carry]
+    read_xs = [i for i in parts.forwarded if i >= num_consts + num_carry]
+    forward = parts.forward
+    n = len(jaxpr.outvars)
+    cs, carries, xs = _split(primals, num_consts, num_carry)
+    # residuals that every step computes alike, from constants of the loop, are computed once
+    varies = depends_on(forward, (False,) * num_consts + (True,) * (num_carry + len(xs)))
+    fixed = [not (v or forward.effectful) for v in varies[n:]]
+    saved_once: list[Any] = []
+    if any(fixed):
+        once, reads = dce(without_taps(Jaxpr([], forward.invars, forward.eqns, _chosen(forward.outvars[n:], fixed))),
+                          keep_inputs=False)
+        # what else an equation reads does not touch these results
+        stand_ins = [*cs, *(zeros_like_aval(v.aval) if r else None
+                            for v, r in zip(forward.invars[num_consts:], reads[num_consts:], strict=True))]
+        saved_once = eval_jaxpr(once, [], *_chosen(stand_ins, reads))
+    # a residual may be stacked already, as a result
+    stacks = dict.fromkeys(v for v in forward.outvars[num_carry:n] if type(v) is Var)
+    wanted = [*_unchosen(forward.outvars[n:], fixed), *(forward.invars[i] for i in read_carry)]
+    more = [v for v in wanted if v not in stacks]
+    last, stacked = bind_scan(cs, carries, xs, Jaxpr([], forward.invars, forward.eqns, [*forward.outvars[:n], *more]),
+                              length, reverse, unroll)
+    values = dict(zip([*forward.outvars[num_carry:n], *more], stacked, strict=True))
+    saved = [values[v] for v in wanted]
+    k = len(parts.forwarded)
+    given = dict(zip(parts.forwarded, parts.linear.invars[:k], strict=True))
+    residuals = parts.linear.invars[k:k + parts.residuals]
+    dots = parts.linear.invars[k + parts.residuals:]
+    i, j = sum(c_act), sum(c_act) + sum(act)
+    linear = Jaxpr([], [*(given[p] for p in read_consts), *_chosen(residuals, fixed), *dots[:i], *dots[i:j],
+                        *_unchosen(residuals, fixed),
+                        *(given[p] for p in read_carry), *(given[p] for p in read_xs), *dots[j:]],
+                   parts.linear.eqns, parts.linear.outvars)
+    tlast, tstacked = bind_scan(
+        [*(primals[p] for p in read_consts), *saved_once, *_chosen(c_dot, c_act)],
+        list(map(instantiate, _chosen(carry_dot, act))),
+        [*saved, *(primals[p] for p in read_xs), *_chosen(x_dot, x_act)], linear, length, reverse, unroll)
+    primals_out = [*last, *stacked[:ys]]
+    return primals_out, pack((*act, *parts.present[num_carry:]), [*tlast, *tstacked],
+                             [zero_of(o.aval) for o in primals_out])
+
+
+def _transpose(cts, *operands, jaxpr, length, reverse, num_consts, num_carry, unroll):
+    linear = [is_linear(x) for x in operands]
+    c_lin, carry_lin, x_lin = _split(linear, num_consts, num_carry)
+    depends = _reached(linear, jaxpr, num_consts, num_carry)[:num_carry]
+    if not all(depends):
+        return _transpose_counting(cts, operands, depends, jaxpr, length, reverse, num_consts, num_carry, unroll)
+    # a carry that is known at the start but linear later is an instantiated tangent: it starts at zero
+    consts, _, xs = _split(operands, num_consts, num_carry)
+    known_c, known_x = _unchosen(consts, c_lin), _unchosen(xs, x_lin)
+    c_avals = [a for a, m in zip(jaxpr.in_avals[:num_consts], c_lin, strict=True) if m]
+    carry_avals = jaxpr.in_avals[num_consts:num_consts + num_carry]
+    y_avals = jaxpr.out_avals[num_carry:]
+    mask = (*c_lin, *depends, *x_lin)
+
+    def step(*args):
+        kc, ct_c, ct_carry, kx, ct_y = _cut(args, len(known_c), len(c_avals), num_carry, len(known_x))
+        results = map(instantiate, pull(_record_body(jaxpr, mask, [*kc, *kx]), [*ct_carry, *ct_y]))
+        to_c, to_carry, to_x = _cut(list(results), len(c_avals), num_carry)
+        return [*(add(a, b) for a, b in zip(ct_c, to_c, strict=True)), *to_carry, *to_x]
+
+    x_avals = [without_leading(x.aval) for x in known_x]
+
+    def stage_step():
+        staged, values = stage_open(step, [*(c.aval for c in known_c), *c_avals, *carry_avals, *x_avals, *y_avals])
+        return embed_constants(staged, values, "the transpose of a scan")
+
+    backward = jaxpr.derive(("scan transpose", mask), stage_step)
+    last, stacked = bind_scan(
+        known_c, [*map(zeros_like_aval, c_avals), *map(instantiate, cts[:num_carry])],
+        [*known_x, *map(instantiate, cts[num_carry:])], backward, length, not reverse, unroll)
+    to_c, to_carry = _cut(last, len(c_avals))
+    results = iter([*to_c, *_chosen(to_carry, carry_lin), *stacked])
+    return [next(results) if is_lin else None for is_lin in linear]
+
+
+def _cut(values: Sequence[Any], *lengths: int) -> list[list[Any]]:
+    """Consecutive parts of the given lengths, and the rest."""
+    parts, start = [], 0
+    for n in lengths:
+        parts.append(list(values[start:start + n]))
+        start += n
+    return [*parts, list(values[start:])]
+
+
+def _record_body(jaxpr: Jaxpr, mask: Sequence[bool], known: Sequence[Any]) -> Linearized:
+    """The body on a tape, as a function of its marked inputs; the others have the `known` values."""
+
+    def body(*nodes):
+        lin, rest = iter(nodes), iter(known)
+        return eval_jaxpr(jaxpr, [], *(next(lin) if m else next(rest) for m in mask))
+
+    return record_linear(body, _chosen(jaxpr.in_avals, mask))
+
+
+def _unchosen(values: Sequence[Any], mask: Sequence[bool]) -> list[Any]:
+    return [v for v, m in zip(values, mask, strict=True) if not m]
+
+
+def _transpose_counting(cts, operands, depends, jaxpr, length, reverse, num_consts, num_carry, unroll):
+    """Part of the carry is known throughout (a counter): a loop of its own computes it first, as further xs."""
+    consts, carry, xs = _split(operands, num_consts, num_carry)
+    known = [not d for d in depends]
+    counting, used = dce(without_taps(jaxpr), (*known, *(False for _ in jaxpr.outvars[num_carry:])), keep_inputs=False)
+    c_used, carry_used, x_used = _split(used, num_consts, num_carry)
+    kept = [u or k for u, k in zip(carry_used, known, strict=True)]
+    invars = iter(counting.invars)
+    all_inputs = [next(invars) if u else Var(v.aval) for u, v in zip(used, jaxpr.invars, strict=True)]
+    c_in, carry_in, x_in = _split(all_inputs, num_consts, num_carry)
+    carried = _chosen(carry_in, kept)
+    body = Jaxpr([], [*_chosen(c_in, c_used), *carried, *_chosen(x_in, x_used)], counting.eqns,
+                 [*counting.outvars, *carried])
+    _, stacked = bind_scan(_chosen(consts, c_used), _chosen(carry, kept), _chosen(xs, x_used), body, length, reverse, 1)
+    # the loop proper, with the counter among its xs
+    c_vars, carry_vars, x_vars = _split(jaxpr.invars, num_consts, num_carry)
+    rest = Jaxpr([], [*c_vars, *_chosen(carry_vars, depends), *_chosen(carry_vars, known), *x_vars], jaxpr.eqns,
+                 [*_chosen(jaxpr.outvars[:num_carry], depends), *jaxpr.outvars[num_carry:]])
+    inner_cts = [*_chosen(cts[:num_carry], depends), *cts[num_carry:]]
+    results = _transpose(inner_cts, *consts, *_chosen(carry, depends), *stacked, *xs, jaxpr=rest, length=length,
+                         reverse=reverse, num_consts=num_consts, num_carry=sum(depends), unroll=unroll)
+    to_c, to_carry, _, to_x = _cut(results, num_consts, sum(depends), len(stacked))
+    return [*to_c, *pack(depends, to_carry, [None] * num_carry), *to_x]
+
+
+# --- vectorization and dead code ---
+
+
+def _batch(trace, operands, dims, jaxpr, length, reverse, num_consts, num_carry, unroll):
+    c_dims, carry_dims, x_dims = _split([d is not None for d in dims], num_consts, num_carry)
+    ys = len(jaxpr.outvars) - num_carry
+    none = (False,) * ys
+    batched = _fixed_point(
+        lambda carry: batch_jaxpr(jaxpr, trace, (*c_dims, *carry, *x_dims), (*carry, *none))[1][:num_carry],
+        tuple(carry_dims))
+    derived, out_batched = batch_jaxpr(jaxpr, trace, (*c_dims, *batched, *x_dims), (*batched, *none))
+    cs, carries, xs = _split(list(zip(operands, dims, strict=True)), num_consts, num_carry)
+    consts = [x if d is None else trace.materialize(x, d) for x, d in cs]
+    carry = [trace.materialize(x, d) if b else x for (x, d), b in zip(carries, batched, strict=True)]
+    scanned = [x if d is None else move_axis(x, d, 1) for x, d in xs]
+    last, stacked = bind_scan(consts, carry, scanned, derived, length, reverse, unroll)
+    dims = [*(0 if b else None for b in batched), *(1 if b else None for b in out_batched[num_carry:])]
+    return [*last, *stacked], dims
+
+
+def _dce(used, eqn: Equation) -> Equation:
+    params, jaxpr = eqn.params, eqn.params["jaxpr"]
+    n, m = params["num_consts"], params["num_carry"]
+
+    def read(carry):
+        return dce(jaxpr, (*carry, *used[m:]))[1]
+
+    # what the results need of the carry, and what that needs of it
+    carry = _fixed_point(lambda carry: read(carry)[n:n + m], tuple(used[:m]))
+    narrowed, _ = dce(jaxpr, (*carry, *used[m:]))
+    c_read, _, x_read = _split(read(carry), n, m)
+    kept = (*c_read, *carry, *x_read)
+    body = Jaxpr([], _chosen(jaxpr.invars, kept), narrowed.eqns, narrowed.outvars)
+    return eqn.replace(invars=_chosen(eqn.invars, kept), outvars=_chosen(eqn.outvars, (*carry, *used[m:])),
+                       params={**params, "jaxpr": body, "num_consts": sum(c_read), "num_carry": sum(carry)})
+
+
+# --- what a policy of checkpoint saves ---
+
+
+def _save(eqn: Equation, missing: Sequence[bool], saving):
+    """The loop that stacks what the policy keeps in its body, and the one that makes the rest from that again."""
+    params = eqn.params
+    n, m, length = params["num_consts"], params["num_carry"], params["length"]
+    body = saving.flat(params["jaxpr"])
+    consts, carry, xs = _split(body.invars, n, m)
+    kept = saving.kept(body)
+    whole = [k and type(v) is Var and v in kept for k, v in zip(missing, body.outvars, strict=True)]
+    again = [k and not w for k, w in zip(missing, whole, strict=True)]
+    saved = _chosen(eqn.outvars, whole)
+    if not any(again):
+        return eqn, saved, None
+    # a part of the carry is made again, step by step, if anything that is reads it
+    moving = tuple(again[:m])
+    changing = [v for v, out in zip(carry, body.outvars[:m], strict=True) if v is not out]
+
+    def split(moving):
+        return saving.split(body, [*_chosen(body.outvars[:m], moving), *_chosen(body.outvars[m:], again[m:])], changing)
+
+    def read(part, moving):
+        atoms = [*(v for e in part.again for v in e.invars), *_chosen(body.outvars, (*moving, *again[m:]))]
+        return {v for v in atoms if type(v) is Var} - set(part.saved)
+
+    moving = _fixed_point(lambda moving: tuple(v in read(split(moving), moving) for v in carry), moving)
+    part = split(moving)
+    live = read(part, moving)
+    stacks = [next((outer for outer, v in zip(eqn.outvars[m:], body.outvars[m:], strict=True) if v is inner), None)
+              for inner in part.saved]
+    more = [(inner, Var(with_leading(inner.aval, length)))
+            for inner, stack in zip(part.saved, stacks, strict=True) if stack is None]
+    new = dict(more)
+    first = eqn.replace(
+        outvars=[*eqn.outvars, *new.values()],
+        params={**params, "jaxpr": Jaxpr([], body.invars, part.first, [*body.outvars, *new])})
+    stacked = [new[inner] if stack is None else stack for inner, stack in zip(part.saved, stacks, strict=True)]
+    given_consts, given_carry, given_xs = _split(eqn.invars, n, m)
+    c_read, x_read = [v in live for v in consts], [v in live for v in xs]
+    # a part of the carry that is saved is read from there
+    inner_carry = [Var(v.aval) if v in part.saved else v for v in _chosen(carry, moving)]
+    repeated = eqn.replace(
+        invars=[*_chosen(given_consts, c_read), *_chosen(given_carry, moving), *_chosen(given_xs, x_read), *stacked],
+        outvars=[*(v if a else Var(v.aval) for v, a in zip(_chosen(eqn.outvars[:m], moving),
+                                                           _chosen(again[:m], moving), strict=True)),
+                 *_chosen(eqn.outvars[m:], again[m:])],
+        params={**params, "num_consts": sum(c_read), "num_carry": sum(moving), "jaxpr": Jaxpr(
+            [], [*_chosen(consts, c_read), *inner_carry, *_chosen(xs, x_read), *part.saved], part.again,
+            [*_chosen(body.outvars[:m], moving), *_chosen(body.outvars[m:], again[m:])])})
+    return first, list(dict.fromkeys([*saved, *stacked])), repeated
+
+
+scan_p.bodies = lambda jaxpr, num_consts, num_carry, **_: [
+    HeldJaxpr(jaxpr, carried=slice(num_consts, num_consts + num_carry))]
+scan_p.repeats = lambda length, **_: length
+scan_p.evaluate = _evaluate
+scan_p.abstract_eval = _type
+scan_p.lower = _lower
+scan_p.jvp = _jvp
+scan_p.linearize = _linearize
+scan_p.taylor = _taylor
+scan_p.transpose = _transpose
+scan_p.batch = _batch
+scan_p.dce = _dce
+scan_p.save = _save
+scan_p.depends = lambda marked, jaxpr, num_consts, num_carry, **_: _reached(marked, jaxpr, num_consts, num_carry)
+
+__all__ = ["bind_scan", "scan_p"]

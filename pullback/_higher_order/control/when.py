@@ -1,0 +1,139 @@
+"""`when`: a function that is applied only where a flag is true; elsewhere its results are zeros.
+
+It is what a loop that has ended goes on with. Zeros are the derivative of what was not computed, so all its rules are
+of one form. Under `vmap` with a flag for each example it is still skipped if no flag is set; otherwise the examples
+whose flag is not set stand in as copies of one whose flag is: the function is never evaluated where it was not meant to
+be, and no infinity comes out of its derivative there, to be multiplied by zero.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback._core.jaxpr import Equation, HeldJaxpr, Jaxpr, eval_jaxpr
+from pullback._core.primitive import Primitive
+from pullback._core.staging import stage_open
+from pullback._core.trace import is_linear
+from pullback._core.types import make_aval
+from pullback._core.zeros import zero_of
+from pullback._higher_order.call import active_of, check_operands
+from pullback._higher_order.control.batched_choice import guards, spread, stand_in
+from pullback._higher_order.control.effects_under_vmap import acts, one_by_one
+from pullback._ops.compare import select
+from pullback._ops.reduce import reduce_or
+from pullback._ops.rules import pack
+from pullback._ops.shape import zeros_like_aval
+from pullback._transforms.dce import dce, depends_on
+from pullback._transforms.jvp import jvp_jaxpr
+from pullback._transforms.linearize_jaxpr import linearize_jaxpr, transpose_jaxpr
+from pullback._transforms.vmap import batch_jaxpr
+
+when_p = Primitive("when", multiple_results=True, higher_order=True)
+
+
+def bind_when(flag: Any, jaxpr: Jaxpr, args: Sequence[Any]) -> list[Any]:
+    """The results of a traced function (without constants) if `flag` is true, else zeros."""
+    return when_p.bind(flag, *args, jaxpr=jaxpr)
+
+
+def _evaluate(flag, *args, jaxpr):
+    return eval_jaxpr(jaxpr, [], *args) if bool(flag) else list(map(zeros_like_aval, jaxpr.out_avals))
+
+
+def _type(flag, *avals, jaxpr):
+    check_operands("when", jaxpr, avals)
+    return jaxpr.out_avals
+
+
+def _lower(ctx, flag, *operands, jaxpr):
+    avals = list(jaxpr.out_avals)
+    return ctx.choose(ctx.convert(flag, np.dtype(np.int32)), avals, [
+        lambda block: [block.constant(0, aval) for aval in avals], lambda block: block.inline(jaxpr, operands)])
+
+
+def _jvp(primals, tangents, jaxpr):
+    flag, *args = primals
+    active = active_of(tangents[1:])
+    derived, present = jvp_jaxpr(jaxpr, active)
+    outs = bind_when(flag, derived, [*args, *(t for t, a in zip(tangents[1:], active, strict=True) if a)])
+    n = len(jaxpr.outvars)
+    return outs[:n], pack(present, outs[n:], [zero_of(out.aval) for out in outs[:n]])
+
+
+def _linearize(trace, primals, tangents, jaxpr):
+    flag, *args = primals
+    active = active_of(tangents[1:])
+    parts = linearize_jaxpr(jaxpr, active)
+    results = bind_when(flag, parts.forward, args)
+    n = len(jaxpr.outvars)
+    outs, saved = results[:n], results[n:]
+    moving = [t for t, a in zip(tangents[1:], active, strict=True) if a]
+    touts = bind_when(flag, parts.linear, [*(args[i] for i in parts.forwarded), *saved, *moving])
+    return outs, pack(parts.present, touts, [zero_of(out.aval) for out in outs])
+
+
+def _transpose(cts, flag, *operands, jaxpr):
+    linear = tuple(is_linear(x) for x in operands)
+    given = active_of(cts)
+    backward, present = transpose_jaxpr(jaxpr, linear, given)
+    known = [x for x, is_lin in zip(operands, linear, strict=True) if not is_lin]
+    results = bind_when(flag, backward, [*known, *(ct for ct, g in zip(cts, given, strict=True) if g)])
+    parts = iter(pack(present, results, [None] * len(present)))
+    return [None, *(next(parts) if is_lin else None for is_lin in linear)]
+
+
+def _batch(trace, operands, dims, jaxpr):
+    flag, *args = operands
+    batched = tuple(d is not None for d in dims[1:])
+    moved = [x if d is None else trace.materialize(x, d) for x, d in zip(args, dims[1:], strict=True)]
+    if dims[0] is None:
+        derived, out_batched = batch_jaxpr(jaxpr, trace, batched)
+        return bind_when(flag, derived, moved), [0 if b else None for b in out_batched]
+    if acts({"jaxpr": jaxpr}):
+        return one_by_one(trace, when_p, operands, dims, {"jaxpr": jaxpr})
+    derived, _ = batch_jaxpr(jaxpr, trace, batched, True)
+    guarded = guards(trace, jaxpr, batched)
+    masked = derived.derive(("masked", guarded), lambda: _masked(derived, guarded, trace.size))
+    flags = trace.materialize(flag, dims[0])
+    return bind_when(reduce_or(flags, (0,)), masked, [flags, *moved]), [0] * len(jaxpr.outvars)
+
+
+def _masked(derived: Jaxpr, guarded: tuple[bool, ...], size: int) -> Jaxpr:
+    def fun(flags, *values):
+        outs = eval_jaxpr(derived, [], *stand_in(flags, values, guarded))
+        return [select(spread(flags, out), out, zeros_like_aval(out.aval)) for out in outs]
+
+    return stage_open(fun, [make_aval((size,), np.dtype(bool)), *derived.in_avals])[0]
+
+
+def _dce(used, eqn: Equation) -> Equation:
+    narrowed, used_inputs = dce(eqn.params["jaxpr"], tuple(used), keep_inputs=False)
+    return eqn.replace(
+        invars=[eqn.invars[0], *(v for v, u in zip(eqn.invars[1:], used_inputs, strict=True) if u)],
+        outvars=[v for v, u in zip(eqn.outvars, used, strict=True) if u], params={"jaxpr": narrowed})
+
+
+def _depends(marked, jaxpr):
+    return (True,) * len(jaxpr.outvars) if marked[0] else depends_on(jaxpr, marked[1:])
+
+
+def _bodies(jaxpr):
+    zeros = jaxpr.derive("zeros", lambda: stage_open(lambda *args: list(map(zeros_like_aval, jaxpr.out_avals)),
+                                                     jaxpr.in_avals)[0])
+    return [HeldJaxpr(jaxpr, 1), HeldJaxpr(zeros, 1)]
+
+
+when_p.evaluate = _evaluate
+when_p.abstract_eval = _type
+when_p.lower = _lower
+when_p.jvp = _jvp
+when_p.linearize = _linearize
+when_p.transpose = _transpose
+when_p.batch = _batch
+when_p.dce = _dce
+when_p.depends = _depends
+when_p.bodies = _bodies
+
+__all__ = ["bind_when", "when_p"]

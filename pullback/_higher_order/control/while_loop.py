@@ -1,0 +1,320 @@
+"""`while_loop`: a loop whose length depends on data.
+
+Forward mode goes through it as it is. Reverse mode would need unbounded memory, unless the number of steps has a bound:
+then the loop that is differentiated is made of scans, see `bounded_while`.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import compress
+from typing import Any
+
+import numpy as np
+
+from pullback._core.arguments import check_callable
+from pullback._core.array import lift
+from pullback._core.config import config
+from pullback._core.errors import boundary, describe_function
+from pullback._core.jaxpr import Equation, HeldJaxpr, Jaxpr, Var, eval_jaxpr
+from pullback._core.primitive import Primitive
+from pullback._core.staging import stage_open
+from pullback._core.trace import call_with
+from pullback._core.tree import tree_structure, tree_unflatten, treedef_tuple
+from pullback._core.types import make_aval, matches
+from pullback._core.zeros import zero_of
+from pullback._higher_order.bodies import (
+    check_same_structure,
+    check_same_types,
+    known_count,
+    lift_tree,
+    promote_weak,
+    trace_body,
+)
+from pullback._higher_order.call import active_of, check_operands
+from pullback._higher_order.control.batched_choice import guards, spread, stand_in
+from pullback._higher_order.control.bounded_while import nested_scans
+from pullback._higher_order.control.eager_budget import BUDGET, cost, run_compiled
+from pullback._higher_order.control.effects_under_vmap import acts, one_by_one
+from pullback._higher_order.host.callback import without_looking
+from pullback._ops.compare import select
+from pullback._ops.reduce import reduce_or
+from pullback._ops.rules import pack
+from pullback._ops.shape import instantiate
+from pullback._transforms.dce import dce, depends_on
+from pullback._transforms.jvp import jvp_jaxpr
+from pullback._transforms.linearize import LinearizedTracer
+from pullback._transforms.vmap import batch_jaxpr
+
+while_p = Primitive("while", multiple_results=True, higher_order=True)
+_leaf = tree_structure(0)
+
+
+@boundary
+def while_loop(cond_fun: Callable, body_fun: Callable, init_val: Any, *, max_steps: int | None = None) -> Any:
+    """Apply `body_fun` to a value as long as `cond_fun` of it is true.
+
+    Args:
+      cond_fun: from the carried value to a scalar bool.
+      body_fun: from the carried value to the next one, of the same structure, shapes and dtypes.
+      init_val: the first value, a pytree of arrays.
+      max_steps: the most steps it may do. After these it ends, whatever the condition says: the value it has reached is
+        returned without notice. Carry a flag or a counter to know, or test the condition on the result.
+
+    Differentiable in forward mode (`jvp`, `jacfwd`), and with `max_steps` in reverse mode (`grad`, `vjp`) and to any
+    order. Reverse mode keeps about the square root of `max_steps` carries, and computes every step a second time; its
+    time goes with the steps that are done, not with `max_steps`. Closed-over values are differentiated too.
+
+    Without a bound, use for reverse mode `fori_loop` or `scan` where the number of steps is known, or give the loop a
+    rule with `custom_vjp`.
+    Raises: TypeError naming the leaf of the carry whose type changes, or if the condition is no scalar bool;
+    TypeError or ValueError if `max_steps` is no integer that is known now, or negative.
+
+    >>> from pullback import lax
+    >>> print(lax.while_loop(lambda x: x < 100., lambda x: 2 * x, 3.))
+    192.0
+    >>> import pullback as pb
+    >>> print(pb.grad(lambda x: lax.while_loop(lambda x: x < 100., lambda x: 2 * x, x, max_steps=20))(3.))
+    64.0
+    """
+    check_callable("while_loop: cond_fun", cond_fun)
+    check_callable("while_loop: body_fun", body_fun)
+    bound = None if max_steps is None else known_count(
+        "while_loop", "max_steps", max_steps, 0,
+        " A bound that depends on data belongs into cond_fun, beside a fixed max_steps.")
+    leaves, tree = lift_tree("while_loop", "init_val", init_val)
+    args_tree = treedef_tuple((tree,))
+    body = trace_body("while_loop", body_fun, args_tree, _avals(leaves), "body_fun")
+    check_same_structure("while_loop", f"body_fun ({describe_function(body_fun)}) must return a carry with the "
+                         "structure of init_val", tree, body.out_tree, "Return the carry as it came in.")
+    promoted = promote_weak(leaves, body.jaxpr.out_avals)
+    if promoted is not None:
+        leaves = promoted
+        body = trace_body("while_loop", body_fun, args_tree, _avals(leaves), "body_fun")
+    check_same_types("while_loop", f"body_fun ({describe_function(body_fun)}) must keep the types of the carry", tree,
+                     _avals(leaves), body.jaxpr.out_avals, "Convert with .astype() in the body, or give init_val the "
+                     "type that the body returns.")
+    cond = trace_body("while_loop", cond_fun, args_tree, _avals(leaves), "cond_fun")
+    if cond.out_tree != _leaf or cond.jaxpr.out_avals[0].shape != () or cond.jaxpr.out_avals[0].dtype != np.bool_:
+        got = ", ".join(a.str_short() for a in cond.jaxpr.out_avals)
+        raise TypeError(f"while_loop: cond_fun ({describe_function(cond_fun)}) must return a scalar bool, got "
+                        f"{got if cond.out_tree == _leaf else cond.out_tree}")
+    outs = while_p.bind(*cond.consts, *body.consts, *leaves, cond_jaxpr=cond.jaxpr, body_jaxpr=body.jaxpr,
+                        cond_consts=len(cond.consts), body_consts=len(body.consts), max_steps=bound)
+    return tree_unflatten(tree, outs)
+
+
+def _avals(leaves: Sequence[Any]) -> list[Any]:
+    return [x.aval for x in leaves]
+
+
+def _split(operands: Sequence[Any], cond_consts: int, body_consts: int) -> tuple[list, list, list]:
+    n, m = cond_consts, cond_consts + body_consts
+    return list(operands[:n]), list(operands[n:m]), list(operands[m:])
+
+
+def _evaluate(*operands, cond_jaxpr, body_jaxpr, cond_consts, body_consts, max_steps):
+    cond_values, body_values, carry = _split(operands, cond_consts, body_consts)
+    step = cost(cond_jaxpr) + cost(body_jaxpr) + 1
+    spent = 0
+    while max_steps != 0 and bool(eval_jaxpr(cond_jaxpr, [], *cond_values, *carry)[0]):
+        carry = eval_jaxpr(body_jaxpr, [], *body_values, *carry)
+        spent += step
+        if max_steps is not None:
+            max_steps -= 1
+        if spent > BUDGET and not config.debug_nans:
+            params = {"cond_jaxpr": cond_jaxpr, "body_jaxpr": body_jaxpr, "cond_consts": cond_consts,
+                      "body_consts": body_consts, "max_steps": max_steps}
+            return run_compiled(while_p, [*cond_values, *body_values, *carry], params, body_jaxpr)
+    return carry
+
+
+def _type(*avals, cond_jaxpr, body_jaxpr, cond_consts, body_consts, max_steps):
+    cond_values, body_values, carry = _split(avals, cond_consts, body_consts)
+    check_operands("while_loop", cond_jaxpr, [*cond_values, *carry])
+    check_operands("while_loop", body_jaxpr, [*body_values, *carry])
+    if not all(map(matches, carry, body_jaxpr.out_avals)):
+        raise TypeError(f"while_loop: the carry changes its type from {carry} to {body_jaxpr.out_avals}")
+    return carry
+
+
+def _lower(ctx, *operands, cond_jaxpr, body_jaxpr, cond_consts, body_consts, max_steps):
+    n, m, end = cond_consts, cond_consts + body_consts, len(operands)
+    # the number of steps done, where there is a bound, comes last in the state
+    count = [] if max_steps is None else [ctx.constant(0, make_aval((), np.dtype(np.int32)))]
+
+    def test(block, xs):
+        goes_on = block.inline(cond_jaxpr, [*xs[:n], *xs[m:end]])
+        if max_steps is None:
+            return goes_on
+        within = block.compare("LT", xs[end], block.constant(max_steps, xs[end].aval))
+        return [block.op("stablehlo.and", [*goes_on, within])]
+
+    def step(block, xs):
+        more = [block.op("stablehlo.add", [x, block.constant(1, x.aval)]) for x in xs[end:]]
+        return [*xs[:m], *block.inline(body_jaxpr, xs[n:end]), *more]
+
+    return ctx.loop([*operands, *count], test, step)[m:end]
+
+
+def _active_carry(body_jaxpr: Jaxpr, const_active: Sequence[bool], carry_active: Sequence[bool]) -> tuple[bool, ...]:
+    """Which parts of the carry get a tangent in some iteration: the least fixed point."""
+    carry = tuple(carry_active)
+    while True:
+        _, present = jvp_jaxpr(body_jaxpr, (*const_active, *carry), carry)
+        grown = tuple(a or b for a, b in zip(carry, present, strict=True))
+        if grown == carry:
+            return carry
+        carry = grown
+
+
+def _jvp(primals, tangents, cond_jaxpr, body_jaxpr, cond_consts, body_consts, max_steps):
+    cond_values, body_values, carry = _split(primals, cond_consts, body_consts)
+    _, body_dots, carry_dots = _split(tangents, cond_consts, body_consts)
+    const_active = active_of(body_dots)
+    active = _active_carry(body_jaxpr, const_active, active_of(carry_dots))
+    derived, _ = jvp_jaxpr(body_jaxpr, (*const_active, *active), active)
+    # (consts, carry, const tangents, carry tangents) -> (consts, const tangents, carry, carry tangents)
+    n, c = len(body_values), len(carry)
+    invars, k = derived.invars, sum(const_active)
+    body = Jaxpr([], [*invars[:n], *invars[n + c:n + c + k], *invars[n:n + c], *invars[n + c + k:]], derived.eqns,
+                 derived.outvars)
+    extra = [Var(aval.to_tangent_aval()) for aval, a in zip(_avals(carry), active, strict=True) if a]
+    cond = Jaxpr([], [*cond_jaxpr.invars, *extra], cond_jaxpr.eqns, cond_jaxpr.outvars)
+    outs = while_p.bind(
+        *cond_values, *body_values, *(t for t, a in zip(body_dots, const_active, strict=True) if a), *carry,
+        *(instantiate(t) for t, a in zip(carry_dots, active, strict=True) if a),
+        cond_jaxpr=cond, body_jaxpr=body, cond_consts=cond_consts, body_consts=body_consts + k, max_steps=max_steps)
+    return outs[:c], pack(active, outs[c:], [zero_of(out.aval) for out in outs[:c]])
+
+
+def _linearize(trace, primals, tangents, **params):
+    if params["max_steps"] is not None:
+        duals = [trace.join(p, t) for p, t in zip(primals, tangents, strict=True)]
+        outs = call_with(trace, eval_jaxpr, nested_scans(**params), [], *duals)
+        mine = [isinstance(out, LinearizedTracer) and out.owner is trace for out in outs]
+        return ([out.primal if m else out for out, m in zip(outs, mine, strict=True)],
+                [out.tangent if m else zero_of(out.aval) for out, m in zip(outs, mine, strict=True)])
+    # the primal loop runs now; its derivative runs it again beside the tangents, when a tangent is given
+    primals = [lift(p) for p in primals]
+    outs = call_with(trace.parent, while_p.bind, *primals, **params)
+    silent = {key: without_looking(params[key]) for key in ("cond_jaxpr", "body_jaxpr")}
+    _, touts = _jvp(primals, tangents, **{**params, **silent})
+    return outs, touts
+
+
+def _record(tape, args, params):
+    if params["max_steps"] is not None:
+        # a loop that is linear keeps nothing of the tangents; what it counts in beside them is run ahead, in one scan
+        return call_with(tape, eval_jaxpr, nested_scans(**params, nested=False), [], *args)
+    return tape.record_part(while_p, args, params)
+
+
+def _transpose(cts, *operands, body_jaxpr, **params):
+    where = next((eqn.location for eqn in body_jaxpr.eqns if eqn.location), None)
+    raise ValueError(
+        "reverse-mode differentiation (grad, vjp) does not go through a while_loop, whose number of steps is not "
+        f"known: it would need unbounded memory{f'. Its body is at {where}' if where else ''}. Give the loop a bound, "
+        "while_loop(..., max_steps=N), and it does, in memory that grows like the square root of N. Otherwise use "
+        "fori_loop with constant bounds or scan, which have a known number of steps; forward mode (jvp, jacfwd); or a "
+        "derivative rule of its own for the whole computation (custom_vjp, by the implicit function "
+        "theorem for fixed points).")
+
+
+def _batch(trace, operands, dims, cond_jaxpr, body_jaxpr, cond_consts, body_consts, max_steps):
+    cond_dims, body_dims, carry_dims = _split([d is not None for d in dims], cond_consts, body_consts)
+    batched = tuple(carry_dims)
+    while True:
+        _, after = batch_jaxpr(body_jaxpr, trace, (*body_dims, *batched), batched)
+        _, (pred_batched,) = batch_jaxpr(cond_jaxpr, trace, (*cond_dims, *batched))
+        grown = tuple(a or b or pred_batched for a, b in zip(batched, after, strict=True))
+        if grown == batched:
+            break
+        batched = grown
+    params = {"cond_jaxpr": cond_jaxpr, "body_jaxpr": body_jaxpr}
+    if pred_batched and acts(params):
+        return one_by_one(trace, while_p, operands, dims,
+                          {**params, "cond_consts": cond_consts, "body_consts": body_consts, "max_steps": max_steps})
+    body, _ = batch_jaxpr(body_jaxpr, trace, (*body_dims, *batched), batched)
+    cond, _ = batch_jaxpr(cond_jaxpr, trace, (*cond_dims, *batched))
+    moved = [trace.materialize(x, d) if d is not None else x for x, d in zip(operands, dims, strict=True)]
+    cond_values, body_values, carry = _split(moved, cond_consts, body_consts)
+    carry = [trace.materialize(x, 0 if was else None) if b else x
+             for x, was, b in zip(carry, carry_dims, batched, strict=True)]
+    if pred_batched:
+        # in reverse mode what the body does to an example that has stopped counts, though it is multiplied by zero
+        guarded = None if max_steps is None else guards(trace, body_jaxpr, [*body_dims, *(True for _ in carry)])
+        cond, body, body_values, body_consts = _until_all_stop(cond, body, cond_values, body_values, carry, guarded)
+    outs = while_p.bind(*cond_values, *body_values, *carry, cond_jaxpr=cond, body_jaxpr=body, cond_consts=cond_consts,
+                        body_consts=body_consts, max_steps=max_steps)
+    return outs, [0 if b else None for b in batched]
+
+
+def _until_all_stop(cond: Jaxpr, body: Jaxpr, cond_values, body_values, carry, guarded):
+    """The loop over a batch: it goes on while any example does, and examples that have stopped keep their carry.
+
+    With `guarded`, which says what has a batch axis, the body sees in their place an example that goes on.
+    """
+    n, m = len(cond_values), len(body_values)
+
+    def any_goes_on(*args):
+        return [reduce_or(eval_jaxpr(cond, [], *args)[0], (0,))]
+
+    def step(*args):
+        conds, consts, values = args[:n], args[n:n + m], args[n + m:]
+        goes_on = eval_jaxpr(cond, [], *conds, *values)[0]
+        seen = [*consts, *values] if guarded is None else stand_in(goes_on, [*consts, *values], guarded)
+        return [select(spread(goes_on, new), new, old)
+                for new, old in zip(eval_jaxpr(body, [], *seen), values, strict=True)]
+
+    cond_avals, const_avals, carry_avals = _avals(cond_values), _avals(body_values), _avals(carry)
+    new_cond, _ = stage_open(any_goes_on, [*cond_avals, *carry_avals])
+    new_body, _ = stage_open(step, [*cond_avals, *const_avals, *carry_avals])
+    return new_cond, new_body, [*cond_values, *body_values], n + m
+
+
+def _depends(marked, cond_jaxpr, body_jaxpr, cond_consts, body_consts, max_steps):
+    conds, consts, carry = _split(marked, cond_consts, body_consts)
+    while True:
+        if any(depends_on(cond_jaxpr, (*conds, *carry))):
+            return (True,) * len(carry)
+        grown = [a or b for a, b in zip(carry, depends_on(body_jaxpr, (*consts, *carry)), strict=True)]
+        if grown == carry:
+            return tuple(carry)
+        carry = grown
+
+
+def _dce(used, eqn: Equation) -> Equation:
+    params = eqn.params
+    cond, body, n, m = params["cond_jaxpr"], params["body_jaxpr"], params["cond_consts"], params["body_consts"]
+    # the condition reads part of the carry; then what that, and what is used, needs of it
+    carry = tuple(u or r for u, r in zip(used, dce(cond)[1][n:], strict=True))
+    while True:
+        narrowed, read = dce(body, carry)
+        grown = tuple(c or r for c, r in zip(carry, read[m:], strict=True))
+        if grown == carry:
+            break
+        carry = grown
+    consts = read[:m]
+    new_cond = Jaxpr([], [*cond.invars[:n], *compress(cond.invars[n:], carry)], cond.eqns, cond.outvars)
+    new_body = Jaxpr([], list(compress(body.invars, (*consts, *carry))), narrowed.eqns, narrowed.outvars)
+    return eqn.replace(
+        invars=[*eqn.invars[:n], *compress(eqn.invars[n:], (*consts, *carry))],
+        outvars=list(compress(eqn.outvars, carry)),
+        params={**params, "cond_jaxpr": new_cond, "body_jaxpr": new_body, "body_consts": sum(consts)})
+
+
+while_p.bodies = lambda body_jaxpr, cond_consts, body_consts, **_: [
+    HeldJaxpr(body_jaxpr, cond_consts, slice(body_consts, None))]
+while_p.repeats = lambda **_: 4  # nobody knows
+while_p.evaluate = _evaluate
+while_p.abstract_eval = _type
+while_p.lower = _lower
+while_p.jvp = _jvp
+while_p.linearize = _linearize
+while_p.record = _record
+while_p.transpose = _transpose
+while_p.batch = _batch
+while_p.depends = _depends
+while_p.dce = _dce
+
+__all__ = ["while_loop", "while_p"]

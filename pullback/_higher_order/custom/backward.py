@@ -1,0 +1,243 @@
+"""The derivative of a function with a backward rule: a linear map that is known only by its transpose.
+
+The derivative J is a real-linear map, of complex numbers too, and a bwd rule is its transpose under the pairing
+<c, t> = Re(sum c t), without conjugation: <J t, c> = <t, Jᵀ c>. Where J is complex-linear, as for a holomorphic
+function, Jᵀ is the plain transpose of its matrix: a bwd rule multiplies by f'(z), not by its conjugate. The gradient of
+a real function is then ∂f/∂x − i ∂f/∂y, the conjugate of the direction of steepest ascent. For the calculus see
+Kreutz-Delgado, The Complex Gradient Operator and the CR-Calculus (2009), arXiv:0906.4835; PyTorch conjugates.
+"""
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pullback._core import counters, dtypes
+from pullback._core.errors import RuleError, RuleNotDefinedError
+from pullback._core.primitive import Primitive
+from pullback._core.staging import stage_open
+from pullback._core.trace import context, is_linear
+from pullback._core.types import make_aval
+from pullback._core.zeros import Zero, zero_of
+from pullback._higher_order.custom.call import CustomCall
+from pullback._ops.identity import embed_constants
+from pullback._ops.shape import instantiate, zeros_like_aval
+from pullback._transforms.dce import dce
+from pullback._transforms.linearize import Node, Record, Tape
+from pullback._transforms.transpose import pull, record_linear
+from pullback._transforms.vmap import batch_flat
+
+FORWARD_REFUSED = "can't apply forward-mode autodiff (jvp) to a custom_vjp function."
+
+
+def forward_refused(call: Any) -> TypeError:
+    """The error of forward mode where only a backward rule is given, with what can be done in its notes."""
+    error = TypeError(FORWARD_REFUSED)
+    error.add_note(
+        f"It is the {call.label}, which has a vjp rule alone. To let forward mode through, say where it comes from: "
+        f"{call.name}.defjvp(rule) for a rule of its own; or custom_vjp(..., jvp='transpose') to transpose the bwd "
+        "rule, jvp='fwd' to differentiate the fwd rule, jvp='primal' to differentiate the function itself.")
+    return error
+
+
+def tangents_by_backward(call: Any, outs, residuals, static, tangents) -> list[Any]:
+    """The tangents of the results of a `CustomCall`, as the linear map whose transpose is its bwd rule."""
+    tape: Any = context.trace
+    taped, partial = type(tape) is Tape, False
+    operands, where = [*residuals], []
+    for i, t in enumerate(tangents):
+        if type(t) is not Zero:
+            where.append(i)
+            operands.append(t)
+            taped = taped and type(t) is Node and t.owner is tape
+        elif t.aval.dtype != dtypes.float0:
+            partial = True
+    out_avals = tuple([out.aval.to_tangent_aval() for out in outs])
+    params = {"call": call, "static": Static(static, partial), "where": tuple(where), "out_avals": out_avals}
+    touts = (tape.append(backward_p, operands, params, out_avals) if taped else
+             backward_p.bind(*operands, **params))
+    return [zero_of(out.aval) if aval.dtype == dtypes.float0 else t
+            for t, out, aval in zip(touts, outs, out_avals, strict=True)]
+
+
+class Static:
+    """What a backward rule must know that is no array; compared by identity.
+
+    `partial` says that some arguments are not differentiated, so that the rule may not need all its residuals.
+    """
+
+    __slots__ = ("value", "partial")
+
+    def __init__(self, value: Any, partial: bool):
+        self.value = value
+        self.partial = partial
+
+    def __repr__(self):
+        return "static"
+
+
+class _Unrun(threading.local):
+    """Whether what is being traced in this thread may never run."""
+
+    depth = 0
+
+
+_unrun = _Unrun()
+
+
+@contextmanager
+def left_open() -> Iterator[None]:
+    """Let the linear map stand in what is traced here, for reverse mode may run nothing but its transpose.
+
+    Where it does run, in forward mode, it is applied or refused there.
+    """
+    _unrun.depth += 1
+    try:
+        yield
+    finally:
+        _unrun.depth -= 1
+
+
+def is_left_open() -> bool:
+    """Whether the linear map may stand in what is traced here."""
+    return _unrun.depth > 0
+
+
+class _Backward(Primitive):
+    """The linear map. On a tape it waits to be transposed; on known tangents it is applied, if its author allows."""
+
+    __slots__ = ()
+
+    def bind(self, *args: Any, **params: Any) -> Any:
+        if is_left_open() or any(map(is_linear, args)):
+            return super().bind(*args, **params)
+        return _apply(*args, **params)
+
+
+backward_p = _Backward("custom_backward", multiple_results=True, higher_order=True)
+
+
+def _apply(*operands, call, static: Static, where, out_avals) -> list[Any]:
+    """The linear map applied to tangents: the bwd rule, recorded as a function of cotangents, and transposed."""
+    if call.jvp is None and call.forward is None:
+        raise forward_refused(call)
+    n = len(operands) - len(where)
+    residuals, tangents = operands[:n], operands[n:]
+    live = [i for i, aval in enumerate(out_avals) if aval.dtype != dtypes.float0]
+    present: list[bool] = []
+
+    def backward(*nodes):
+        cts: list[Any] = [Zero(aval) for aval in out_avals]
+        for i, node in zip(live, nodes, strict=True):
+            cts[i] = node
+        cts_in = call.bwd(static.value, residuals, cts)
+        picked = [cts_in[i] for i in where]
+        present[:] = [ct is not None and type(ct) is not Zero for ct in picked]
+        return [ct for ct, p in zip(picked, present, strict=True) if p]
+
+    counters.count("rules")
+    try:
+        linear = record_linear(backward, [out_avals[i] for i in live], f"the bwd rule of {call.name}")
+        touts = pull(linear, [t for t, p in zip(tangents, present, strict=True) if p])
+    except (RuleNotDefinedError, TypeError) as error:
+        error.add_note(f"The bwd rule of {call.label} cannot be transposed, as jvp='transpose' asks: it must be linear "
+                       "in the cotangent.")
+        raise
+    results = [zeros_like_aval(aval) for aval in out_avals]
+    for i, t in zip(live, touts, strict=True):
+        results[i] = instantiate(t)
+    return results
+
+
+def _transpose(cts, *operands, call, static, where, out_avals):
+    n = len(operands) - len(where)
+    residuals = operands[:n]
+    if any(map(is_linear, residuals)):
+        raise RuleError(f"the vjp rule of {call.label} saved a tangent among its residuals")
+    counters.count("rules")
+    cts_in = call.bwd(static.value, residuals, cts)
+    results: list[Any] = [None] * n
+    for i in where:
+        ct = cts_in[i]
+        results.append(None if type(ct) is Zero else ct)
+    return results
+
+
+def _batch(trace, operands, dims, call, static, where, out_avals):
+    n = len(operands) - len(where)
+    batched = [trace.materialize(x, d) for x, d in zip(operands[n:], dims[n:], strict=True)]
+
+    def bwd(value, residuals, cts):
+        live = [i for i, ct in enumerate(cts) if type(ct) is not Zero]
+        present: list[bool] = []
+
+        def rule(*args):
+            inner: list[Any] = [Zero(aval) for aval in out_avals]
+            for i, ct in zip(live, args[n:], strict=True):
+                inner[i] = ct
+            cts_in = call.bwd(value, args[:n], inner)
+            present[:] = [ct is not None and type(ct) is not Zero for ct in cts_in]
+            return [ct for ct, p in zip(cts_in, present, strict=True) if p]
+
+        outs, out_dims, inside = batch_flat(rule, [*residuals, *(cts[i] for i in live)],
+                                            [*dims[:n], *(0 for _ in live)], trace.size, trace.axis_name)
+        given = iter([inside.materialize(out, d) for out, d in zip(outs, out_dims, strict=True)])
+        return [next(given) if p else None for p in present]
+
+    derived = CustomCall(call.fun, call.name, call.label, bwd=bwd,
+                         forward=None if call.jvp is None and call.forward is None else "transpose")
+    avals = tuple([make_aval((trace.size, *aval.shape), aval.dtype) for aval in out_avals])
+    outs = backward_p.bind(*operands[:n], *batched, call=derived, static=static, where=where, out_avals=avals)
+    return outs, [0] * len(outs)
+
+
+def _lower(ctx, *operands, **params):
+    what = f"the bwd rule of {params['call'].label}"
+    jaxpr, consts = stage_open(lambda *xs: _apply(*xs, **params), [x.aval for x in operands], what)
+    return ctx.inline(embed_constants(jaxpr, consts, what), operands)
+
+
+def _narrow(record: Record) -> Record:
+    """The record without the residuals that only the cotangents of other arguments depend on.
+
+    The rule is traced to find them. It gets zeros in their places: what it computes from these is not read.
+    """
+    params = record.params
+    call, static, where, out_avals = params["call"], params["static"], params["where"], params["out_avals"]
+    n = len(record.inputs) - len(where)
+    if not static.partial or n == 0:
+        return record
+    avals = [r.aval for r in record.inputs[:n]]
+    live = [i for i, aval in enumerate(out_avals) if aval.dtype != dtypes.float0]
+
+    def picked(*args):
+        cts: list[Any] = [Zero(aval) for aval in out_avals]
+        for i, ct in zip(live, args[n:], strict=True):
+            cts[i] = ct
+        cts_in = call.bwd(static.value, args[:n], cts)
+        return [ct for ct in (cts_in[i] for i in where) if ct is not None and type(ct) is not Zero]
+
+    jaxpr, consts = stage_open(picked, [*avals, *(out_avals[i] for i in live)], f"the bwd rule of {call.label}")
+    reads = dce(jaxpr)[1][len(consts):len(consts) + n]
+    if all(reads):
+        return record
+
+    def bwd(value, residuals, cts):
+        saved = iter(residuals)
+        return call.bwd(value, [next(saved) if r else zeros_like_aval(a) for r, a in zip(reads, avals, strict=True)],
+                        cts)
+
+    narrowed = CustomCall(call.fun, call.name, call.label, call.jvp, bwd=bwd, forward=call.forward)
+    inputs = [x for x, r in zip(record.inputs[:n], reads, strict=True) if r] + list(record.inputs[n:])
+    return Record(record.primitive, inputs, {**params, "call": narrowed, "static": Static(static.value, False)},
+                  record.outputs)
+
+
+backward_p.narrow = _narrow
+backward_p.batch = _batch
+backward_p.calls = lambda call, **_: call.calls
+backward_p.evaluate = _apply
+backward_p.abstract_eval = lambda *avals, call, static, where, out_avals: out_avals
+backward_p.lower = _lower
+backward_p.transpose = _transpose

@@ -1,0 +1,144 @@
+"""What a rule may return: the checks, and the errors that name the rule, the leaf by path, expected and got."""
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pullback._core import dtypes
+from pullback._core.arguments import described_result, signature
+from pullback._core.array import Array, is_array_like, lift
+from pullback._core.errors import RuleError, is_internal
+from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
+from pullback._core.tree_paths import equality_errors, keystr, skeleton, tree_flatten_with_path, tree_map
+from pullback._core.types import ShapedArray
+from pullback._core.zeros import Zero, zero_of
+from pullback._ops.shape import convert_element_type, full, zeros_like_aval
+
+LEAF = tree_structure(0)
+
+
+def check_call(label: Callable[[], str], rule: Callable, form: str, count: int, keywords: dict[str, Any],
+               error: TypeError) -> None:
+    """Raise RuleError if a TypeError came from the call of a rule, which cannot take so many arguments."""
+    inside = any(not is_internal(frame.f_code) for frame, _ in traceback.walk_tb(error.__traceback__))
+    sig = None if inside else signature(rule)
+    if sig is None:
+        return
+    try:
+        sig.bind(*[None] * count, **keywords)
+    except TypeError:
+        named = f", with the keyword-only arguments of the function, {', '.join(keywords)}" if keywords else ""
+        raise RuleError(f"{label()} is called as rule({form}){named}, but: {error}") from None
+
+
+def check_pair(label: Callable[[], str], result: Any, expected: str) -> tuple[Any, Any]:
+    """Refuse what is not a pair."""
+    if not isinstance(result, (tuple, list)) or len(result) != 2:
+        got = f"a {type(result).__name__} of length {len(result)}" if isinstance(result, (tuple, list)) \
+            else described_result(result)
+        raise RuleError(f"{label()} must return a pair {expected}, got {got}")
+    return result[0], result[1]
+
+
+def leaves_of(label: Callable[[], str], part: str, value: Any) -> tuple[list[Array], PyTreeDef]:
+    """The leaves of a part of a rule's result as arrays, and its structure; RuleError names a leaf that is none."""
+    leaves, tree = tree_flatten(value)
+    try:
+        return [x if isinstance(x, Array) else lift(x) for x in leaves], tree
+    except TypeError:
+        for path, leaf in tree_flatten_with_path(value)[0]:
+            if not is_array_like(leaf):
+                raise RuleError(f"{label()}: the {part} must hold arrays, but at {keystr(path) or 'the top'} it holds "
+                                f"{described_result(leaf)}") from None
+        raise
+
+
+def first_difference(expected: Any, got: Any) -> tuple[str, str, str]:
+    """Where two structures differ first: the path, what was expected, what came."""
+    for path, what1, what2, _ in equality_errors(expected, got):
+        return keystr(path) or "the top", what1, what2
+    return "the top", "one structure", "another"
+
+
+def zeros_for_user(aval: ShapedArray) -> Array:
+    """A zero tangent or cotangent as a rule gets it: of dtype `float0`, that of an integer or a bool."""
+    return full(aval.shape, False, dtypes.float0) if aval.dtype == dtypes.float0 else zeros_like_aval(aval)
+
+
+def check_tangent(t: Any, primal: Array, label: Callable[[], str], part: str, tree: Any, i: int) -> Any:
+    """A rule's tangent (or cotangent) of `primal`, checked; a weak scalar takes the dtype that is expected."""
+
+    def place():
+        path = keystr(tree_flatten_with_path(tree)[0][i][0])
+        return f"{label()}: the {part}{' at ' + path if path else ''}"
+
+    return fit_tangent(t, primal.aval, place)
+
+
+def fit_tangent(t: Any, primal: ShapedArray, place: Callable[[], str]) -> Any:
+    """A tangent for a value of type `primal`; RuleError where the type is another."""
+    expected = primal.to_tangent_aval()
+    if type(t) is Zero:
+        if t.aval.shape != expected.shape:
+            raise RuleError(f"{place()} must have the shape and dtype of its primal value: expected "
+                            f"{expected.str_short()}, got {t!r}")
+        return zero_of(primal)
+    if isinstance(t, Array) and t.aval is expected:
+        return t
+    if expected.dtype == dtypes.float0:
+        return zero_of(primal)
+    if not is_array_like(t):
+        raise RuleError(f"{place()} must be an array of type {expected.str_short()}, got {described_result(t)}")
+    t = lift(t)
+    if t.aval.dtype != expected.dtype and t.aval.weak_type and (
+            not dtypes.is_complex(t.aval.dtype) or dtypes.is_complex(expected.dtype)):
+        t = convert_element_type(t, expected.dtype, True)
+    if t.aval.dtype != expected.dtype or t.aval.shape != expected.shape:
+        raise RuleError(f"{place()} must have the shape and dtype of its primal value: expected "
+                        f"{expected.str_short()}, got {t.aval.str_short()}")
+    return t
+
+
+def argument_cotangents(place: Callable[[], str], ct: Any, tree: PyTreeDef, avals: Sequence[ShapedArray]) -> list[Any]:
+    """The cotangents of one argument's leaves, checked; None is a zero, for a leaf or a whole subtree."""
+    if ct is None:
+        return [None] * len(avals)
+    leaves, got = ([ct], LEAF) if isinstance(ct, Array) else tree_flatten(ct, _is_none)
+    if got != tree:
+        try:
+            leaves = _spread_none(ct, tree_unflatten(tree, [0.] * tree.num_leaves))
+        except ValueError:
+            path, expected, what = first_difference(skeleton(tree), ct)
+            raise RuleError(f"{place()} must have the structure of the argument, but at {path} expected {expected}, "
+                            f"got {what}. Use None for a zero cotangent.") from None
+    flat: list[Any] = []
+    for i, (leaf, aval) in enumerate(zip(leaves, avals, strict=True)):
+        if leaf is None:
+            flat.append(None)
+            continue
+
+        def where(i=i):
+            path = keystr(tree_flatten_with_path(skeleton(tree))[0][i][0])
+            return f"{place()}{', leaf ' + path if path else ''}"
+
+        fitted = fit_tangent(leaf, aval, where)
+        flat.append(None if type(fitted) is Zero else fitted)
+    return flat
+
+
+def _is_none(x: Any) -> bool:
+    return x is None
+
+
+def _spread_none(ct: Any, dummy: Any) -> list[Any]:
+    """The leaves of a cotangent in which a None may stand for a whole subtree; ValueError where it does not fit."""
+    leaves: list[Any] = []
+
+    def place(part, expected):
+        if part is not None and type(expected) is not float:
+            raise ValueError
+        leaves.extend([part] * len(tree_flatten(expected)[0]))
+
+    tree_map(place, ct, dummy, is_leaf=_is_none)
+    return leaves

@@ -1,0 +1,221 @@
+"""Functions with rules of their own: the one mechanism behind `custom_jvp`, `custom_vjp` and their kin.
+
+A `CustomCall` holds a flat function and the flat rules its user gave. Eagerly, and under differentiation, both run as
+plain Python. Under tracing the function becomes a jaxpr inside one equation, and the rules stay beside it, so that
+a transformation applied later still finds them.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+from pullback._analysis.linearity import not_linear
+from pullback._analysis.uniform import vanishes
+from pullback._core import counters
+from pullback._core.array import lift
+from pullback._core.errors import RuleError, RuleNotDefinedError, UnexpectedTracerError
+from pullback._core.jaxpr import HeldJaxpr, Jaxpr, eval_jaxpr
+from pullback._core.primitive import Primitive
+from pullback._core.staging import stage_open
+from pullback._core.trace import call_with, context, is_linear
+from pullback._core.zeros import Zero, zero_of
+from pullback._higher_order.call import active_of
+from pullback._higher_order.custom.backward import backward_p, forward_refused, is_left_open, tangents_by_backward
+from pullback._higher_order.custom.call import CustomCall, closing_over
+from pullback._higher_order.custom.vmap import BatchedCall, jvp_with_batching_rule
+from pullback._ops.elementwise import add_p
+from pullback._transforms.dce import depends_on
+from pullback._transforms.jvp import jvp_flat
+from pullback._transforms.linearize import Node, Tape
+
+custom_call_p = Primitive("custom_call", multiple_results=True, higher_order=True)
+
+
+def _evaluate(*args, call: CustomCall, **_):
+    return [lift(out) for out in call.fun(*args)]
+
+
+def _stage(trace, args, params):
+    call: CustomCall = params["call"]
+    if "jaxpr" in params:
+        return trace.record(custom_call_p, args, params)
+    args = [lift(a) for a in args]
+    jaxpr, consts = stage_open(call.fun, [a.aval for a in args], call.label)
+    # the rules know of the values that only the trace found as they know of the captured ones
+    staged = closing_over(call, consts, lambda *xs: eval_jaxpr(jaxpr, [], *xs))
+    return trace.record(custom_call_p, [*consts, *args], {"call": staged, "jaxpr": jaxpr})
+
+
+def _type(*avals, call: CustomCall, jaxpr: Jaxpr):
+    return jaxpr.out_avals
+
+
+def _lower(ctx, *operands, call, jaxpr):
+    return ctx.inline(jaxpr, operands)
+
+
+class _Trial(Tape):
+    """A tape to throw away: what a fwd rule keeps of a linear function, and its results' types, are read off it."""
+
+    __slots__ = ()
+
+
+def _record(tape, args, params):
+    """A function of tangents inside a jvp rule: linear, so its own bwd rule, if it has one, is its transpose."""
+    call: CustomCall = params["call"]
+    moves = [is_linear(a) and a.owner is tape for a in args]
+    if call.bwd is not None and not isinstance(tape, _Trial) and not any(moves[:len(call.captured)]):
+        trial = _Trial(tape.parent, tape.subject)
+        stand_ins = [trial.node(a.aval) if m else a for a, m in zip(args, moves, strict=True)]
+        outs, residuals, static = call_with(trial, call.fwd, stand_ins, tuple(moves))
+        if not any(is_linear(r) and r.owner is trial for r in residuals):
+            moving = [a if m else zero_of(a.aval) for a, m in zip(args, moves, strict=True)]
+            return call_with(tape, tangents_by_backward, call, outs, residuals, static, moving)
+    # otherwise what it does to them is recorded, step by step
+    return call_with(tape, call.fun, *args)
+
+
+def _jvp(primals, tangents, call: CustomCall, **_):
+    def through_function(given):
+        return jvp_flat(call.fun, primals, given)
+
+    if call.jvp is None and call.fwd is None and call.vmap is not None:
+        return jvp_with_batching_rule(custom_call_p, call, primals, tangents)
+    return _beside_captured(call, tangents, lambda given: _forward(call, primals, given), through_function)
+
+
+def _linearize(trace, primals, tangents, call: CustomCall, **_):
+    if not call.captured and (call.jvp is not None or call.fwd is not None):
+        return _reverse(call, primals, tangents)  # as below, on a shorter way
+
+    def through_function(given):
+        outs = call_with(trace, call.fun, *map(trace.join, primals, given))
+        return trace.split(outs)
+
+    if call.jvp is None and call.fwd is None and call.vmap is not None:
+        return through_function(tangents)
+    return _beside_captured(call, tangents, lambda given: _reverse(call, primals, given), through_function)
+
+
+def _beside_captured(call: CustomCall, tangents, by_rule, through_function):
+    """Results and tangents: the rule covers the arguments; for what is captured the function itself is differentiated.
+
+    With x the arguments and θ what f closes over, f' = rule(x, x'; θ) + ∂f/∂θ(x; θ) θ'.
+    """
+    n = len(call.captured)
+    if all(type(t) is Zero for t in tangents[:n]):
+        return by_rule(tangents)
+    for t, name in zip(tangents, call.held):
+        if name is not None and type(t) is not Zero:
+            raise UnexpectedTracerError(
+                f"{call.label}: {name} is in nondiff_argnums, but the function is differentiated with respect to it. "
+                "Make the argument an ordinary one; a rule may return None (or zeros) for it.")
+    still = [t if type(t) is Zero else Zero(t.aval) for t in tangents]
+    if all(type(t) is Zero for t in tangents[n:]):
+        return through_function(tangents)
+    outs, touts = by_rule([*still[:n], *tangents[n:]])
+    _, more = through_function([*tangents[:n], *still[n:]])
+    return outs, [b if type(a) is Zero else a if type(b) is Zero else add_p.bind(a, b)
+                  for a, b in zip(touts, more, strict=True)]
+
+
+def _forward(call: CustomCall, primals, tangents):
+    """Results and tangents by the rule, or from where forward mode may come without one."""
+    if call.jvp is not None:
+        counters.count("rules")
+        outs, touts = call.jvp(primals, tangents)
+        if len(outs) > 1 and not all(active_of(tangents)):
+            # what depends only on arguments that stand still has no tangent, though a rule gives it zeros
+            touts = [zero_of(out.aval) if type(t) is not Zero and vanishes(t) else t
+                     for out, t in zip(outs, touts, strict=True)]
+        return outs, touts
+    if call.fwd is None:
+        raise _no_rule(call)
+    active = active_of(tangents)
+    if call.forward is None and not is_left_open():
+        call.fwd(primals, active)
+        raise forward_refused(call)
+    counters.count("rules")
+    if call.forward == "primal":
+        return jvp_flat(call.fun, primals, tangents)
+    if call.forward == "fwd":
+        return jvp_flat(lambda *xs: call.fwd(xs, None)[0], primals, tangents)
+    outs, residuals, static = call.fwd(primals, active)
+    return outs, tangents_by_backward(call, outs, residuals, static, tangents)
+
+
+def _reverse(call: CustomCall, primals, tangents):
+    """Results, and tangents as a linear map on the tape: known by its transpose, or else by the jvp rule."""
+    if call.bwd is None:
+        rule = call.jvp
+        if rule is None:
+            raise _no_rule(call)
+        counters.count("rules")
+        records = context.trace.records  # type: ignore[attr-defined]
+        begin = len(records)
+        outs, touts = rule(primals, tangents)
+        for t in touts:
+            if type(t) is not Node and type(t) is not Zero:
+                touts = _settled(call, outs, touts)
+                break
+        for record in records[begin:]:
+            if record.primitive.additive is not None or record.primitive.higher_order:
+                _check_linear(call, records[begin:], touts)
+                break
+        return outs, touts
+    counters.count("rules")
+    outs, residuals, static = call.fwd(primals, active_of(tangents))
+    return outs, tangents_by_backward(call, outs, residuals, static, tangents)
+
+
+def _settled(call: CustomCall, outs, touts) -> list[Any]:
+    """The tangents that a jvp rule gave in reverse mode; those that are known values must be zero."""
+    for t in touts:
+        if type(t) is not Node and type(t) is not Zero and not vanishes(t):
+            raise RuleError(f"the jvp rule of {call.label} returned a tangent output that does not depend on the "
+                            f"tangent inputs, {t!r}: a tangent output must be linear in them, so that it can be "
+                            "transposed.")
+    return [t if type(t) is Node else zero_of(out.aval) for out, t in zip(outs, touts, strict=True)]
+
+
+def _check_linear(call: CustomCall, records, touts) -> None:
+    culprit = not_linear(records, touts)
+    if culprit is not None:
+        raise RuleError(f"the jvp rule of {call.label} returned a tangent output that is not linear in the tangent "
+                        f"inputs: '{culprit.name}' puts together what depends on them and what does not. Leave out "
+                        "what does not vanish with the tangents.")
+
+
+def _no_rule(call: CustomCall) -> RuleNotDefinedError:
+    return RuleNotDefinedError(
+        f"{call.label} is decorated with custom rules, but none for differentiation is defined, or none was when it "
+        f"was traced. Define one with {' or '.join(f'{call.name}.{method}' for method in call.definable)}.")
+
+
+def _batch(trace, operands, dims, call: CustomCall, **_):
+    batched = BatchedCall(call, tuple(dims), trace)
+    if call.vmap is not None and call.jvp is None and call.fwd is None:
+        outs = batched.fun_by_rule(*operands)  # the rule for vmap is an ordinary function to what comes next
+    else:
+        outs = custom_call_p.bind(*operands, call=batched.call())
+    return outs, batched.out_dims()
+
+
+def _depends(marked, call: CustomCall, jaxpr: Jaxpr):
+    # a rule may give a derivative by what the function ignores
+    ruled = call.jvp is not None or call.fwd is not None
+    return (any(marked),) * len(jaxpr.outvars) if ruled else depends_on(jaxpr, marked)
+
+
+custom_call_p.bodies = lambda call, jaxpr: [HeldJaxpr(jaxpr)]
+custom_call_p.calls = lambda call, **_: call.calls
+custom_call_p.depends = _depends
+custom_call_p.evaluate = _evaluate
+custom_call_p.stage = _stage
+custom_call_p.record = _record
+custom_call_p.abstract_eval = _type
+custom_call_p.lower = _lower
+custom_call_p.jvp = _jvp
+custom_call_p.linearize = _linearize
+custom_call_p.batch = _batch
+
+__all__ = ["CustomCall", "backward_p", "closing_over", "custom_call_p"]

@@ -1,0 +1,190 @@
+"""Custom rules under `vmap`: the function and each of its rules, batched in the same way or by a rule of their own."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pullback._core import dtypes
+from pullback._core.array import lift
+from pullback._core.primitive import Primitive
+from pullback._core.zeros import Zero, zero_of
+from pullback._higher_order.custom.call import CustomCall
+from pullback._ops.families import scalar_like
+from pullback._ops.rules import pack
+from pullback._ops.shape import broadcast_in_dim, instantiate, move_axis, reduce_sum
+from pullback._ops.slicing import index_in_dim, pad
+from pullback._transforms.jvp import jvp_flat
+from pullback._transforms.vmap import BatchTrace, batch_flat, repeated, without_leading
+
+
+class BatchedCall:
+    """The rules of a `CustomCall` under `vmap`; results and their tangents have their batch axis in front.
+
+    A result that depends on no batched operand is `shared` by the examples, and has no batch axis: it is that of the
+    first example, as are its tangent and its cotangent. Which results these are, what runs first says: the function
+    or a rule that computes them.
+    """
+
+    def __init__(self, inner: Any, dims: tuple, trace: BatchTrace):
+        self.inner = inner
+        self.dims = dims
+        self.size = trace.size
+        self.axis_name = trace.axis_name
+        self.shared: list[bool] | None = None
+
+    def call(self) -> CustomCall:
+        """The batched function with its batched rules."""
+        inner = self.inner
+        return CustomCall(self.fun_by_rule if inner.vmap else self.fun, inner.name, inner.label,
+                          self.jvp if inner.jvp else None, self.fwd if inner.fwd else None,
+                          self.bwd if inner.bwd else None, None, inner.captured, inner.forward, inner.calls,
+                          inner.definable, inner.held)
+
+    def run(self, fun, values, dims):
+        return batch_flat(fun, values, dims, self.size, self.axis_name)
+
+    def out_dims(self) -> list[int | None]:
+        """The batch axes of the results, when something has run."""
+        return [None if s else 0 for s in self.shared or ()]
+
+    def results(self, values: Sequence[Any], dims: Sequence[int | None]) -> list[Any]:
+        """The results as they leave: those that are shared without a batch axis."""
+        if self.shared is None:
+            self.shared = [d is None for d in dims]
+        return [self.leaving(v, d, s) for v, d, s in zip(values, dims, self.shared, strict=True)]
+
+    def leaving(self, value: Any, dim: int | None, shared: bool) -> Any:
+        """A result, or the tangent of one, that is shared or not."""
+        if dim is None:
+            return lift(value) if shared else repeated(value, self.size)
+        return index_in_dim(value, 0, dim, keepdims=False) if shared else move_axis(lift(value), dim, 0)
+
+    def fun(self, *values):
+        outs, dims, _ = self.run(self.inner.fun, values, self.dims)
+        return self.results(outs, dims)
+
+    def fun_by_rule(self, *values):
+        moved = [v if d is None else move_axis(lift(v), d, 0) for v, d in zip(values, self.dims, strict=True)]
+        result = self.inner.vmap(self.size, [d is not None for d in self.dims], moved)
+        if result is None:
+            return self.fun(*values)
+        outs, batched = result
+        return self.results(outs, [0 if b else None for b in batched])
+
+    def jvp(self, primals, tangents):
+        n = len(primals)
+        where = [i for i, t in enumerate(tangents) if type(t) is not Zero]
+        zeros: list[Any] = []
+
+        def rule(*args):
+            inner_primals = args[:n]
+            inner_tangents = [zero_of(lift(p).aval) for p in inner_primals]
+            for i, t in zip(where, args[n:], strict=True):
+                inner_tangents[i] = t
+            outs, touts = self.inner.jvp(list(inner_primals), inner_tangents)
+            zeros[:] = [type(t) is Zero for t in touts]
+            return [*outs, *(t for t in touts if type(t) is not Zero)]
+
+        results, dims, _ = self.run(rule, [*primals, *(tangents[i] for i in where)],
+                                    [*self.dims, *(self.dims[i] for i in where)])
+        m = len(zeros)
+        outs, rest = self.results(results[:m], dims[:m]), iter(zip(results[m:], dims[m:], strict=True))
+        return outs, [zero_of(out.aval) if z else self.leaving(*next(rest), s)
+                      for out, z, s in zip(outs, zeros, self.shared or (), strict=True)]
+
+    def fwd(self, primals, active):
+        shape: list[Any] = []
+
+        def rule(*args):
+            outs, residuals, static = self.inner.fwd(args, active)
+            shape[:] = [len(outs), static]
+            return [*outs, *residuals]
+
+        results, dims, _ = self.run(rule, primals, self.dims)
+        n, static = shape
+        outs = self.results(results[:n], dims[:n])
+        return outs, [lift(r) for r in results[n:]], (static, tuple(dims[n:]))
+
+    def bwd(self, static, residuals, cts):
+        inner_static, residual_dims = static
+        where = [i for i, ct in enumerate(cts) if type(ct) is not Zero]
+        shared = self.shared or [False] * len(cts)
+        shape: list[Any] = []
+
+        def rule(*args):
+            inner_cts = [Zero(ct.aval if s else without_leading(ct.aval)) if type(ct) is Zero else None
+                         for ct, s in zip(cts, shared, strict=True)]
+            for i, ct in zip(where, args[len(residuals):], strict=True):
+                inner_cts[i] = ct
+            cts_in = self.inner.bwd(inner_static, args[:len(residuals)], inner_cts)
+            shape[:] = [ct is not None and type(ct) is not Zero for ct in cts_in]
+            return [ct for ct, p in zip(cts_in, shape, strict=True) if p]
+
+        given = [self.of_first(cts[i]) if shared[i] else cts[i] for i in where]
+        results, dims, trace = self.run(rule, [*residuals, *given], [*residual_dims, *(0 for _ in where)])
+        parts = iter(zip(results, dims, strict=True))
+        cts_in: list[Any] = []
+        for present, dim in zip(shape, self.dims, strict=True):
+            if not present:
+                cts_in.append(None)
+                continue
+            value, d = next(parts)
+            if dim is not None:
+                cts_in.append(trace.materialize(value, d, dim))
+            else:
+                # an argument shared by the whole batch: its cotangent is the sum over it
+                cts_in.append(reduce_sum(trace.materialize(value, d), (0,)))
+        return cts_in
+
+
+    def of_first(self, ct: Any) -> Any:
+        """The cotangent of a shared result as that of the first example; the others have zeros."""
+        if self.size == 0:
+            raise ValueError(f"vmap of {self.inner.label} over an axis of length 0: there is no example that the "
+                             "derivative of a result without a batch axis could be computed for")
+        shape = ct.aval.shape
+        row = broadcast_in_dim(ct, (1, *shape), range(1, len(shape) + 1))
+        return pad(row, scalar_like(0, ct.aval.dtype), [(0, self.size - 1, 0), *((0, 0, 0) for _ in shape)])
+
+
+def jvp_with_batching_rule(primitive: Primitive, call: Any, primals: Sequence[Any], tangents: Sequence[Any]):
+    """Forward mode of a function whose one rule is for `vmap`: its derivative has the derivative of that rule.
+
+    So `vmap` of the derivative is the derivative of what `vmap` does.
+    """
+    m = len(primals)
+    where = [i for i, t in enumerate(tangents) if type(t) is not Zero]
+    moves: list[bool] = []
+
+    def results(fun, xs, moving):
+        dots: list[Any] = [zero_of(lift(x).aval) for x in xs]
+        for i, t in zip(where, moving, strict=True):
+            dots[i] = t
+        outs, touts = jvp_flat(fun, xs, dots)
+        moves[:] = [t.aval.dtype != dtypes.float0 for t in touts]
+        return [*outs, *(instantiate(t) for t, m in zip(touts, moves, strict=True) if m)]
+
+    def vmap(size, batched, operands):
+        captured = len(call.captured)
+        if any(batched[:captured]) or any(batched[m + k] for k, i in enumerate(where) if i < captured):
+            return None
+        # a value is batched where its tangent is
+        xs, moving, flags = list(operands[:m]), list(operands[m:]), list(batched[:m])
+        for k, i in enumerate(where):
+            if batched[m + k] and not flags[i]:
+                xs[i], flags[i] = repeated(xs[i], size), True
+            elif flags[i] and not batched[m + k]:
+                moving[k] = repeated(moving[k], size)
+        out_batched: list[bool] = []
+
+        def rule(*values):
+            outs, out_batched[:] = call.vmap(size, flags, list(values))
+            return outs
+
+        flat = results(rule, xs, moving)
+        return flat, [*out_batched, *(b for b, m in zip(out_batched, moves, strict=True) if m)]
+
+    derived = CustomCall(lambda *xs: results(call.fun, xs[:m], xs[m:]), call.name, call.label, vmap=vmap)
+    flat = primitive.bind(*primals, *(tangents[i] for i in where), call=derived)
+    outs = flat[:len(moves)]
+    return outs, pack(moves, flat[len(moves):], [zero_of(out.aval) for out in outs])

@@ -1,0 +1,267 @@
+"""Calls of Python functions on the host, from eager and from compiled code, as primitives.
+
+`pure_callback_p` stands for a function without effects: it may be left out, repeated or moved. `io_callback_p` and
+`debug_callback_p` act on the world: they run once for each time the program comes by, in the order of the program. A
+debug callback only looks on: it lets derivatives through, and is called with primal values where the function runs.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.array import array_of, is_array_like
+from pullback._core.config import config
+from pullback._core.errors import describe_function, described, function_name
+from pullback._core.jaxpr import Jaxpr, subjaxprs
+from pullback._core.origins import inspect_operation
+from pullback._core.primitive import Primitive
+from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
+from pullback._core.tree_paths import equality_errors, keystr
+from pullback._core.types import ShapedArray
+from pullback._higher_order.bodies import path_of
+from pullback._ops.shape import expand_dims
+from pullback._transforms.vmap import with_leading
+from pullback._xla.evaluate import eagerly
+from pullback._xla.host_calls import emit_host_call
+
+VMAP_METHODS = ("sequential", "sequential_unrolled", "expand_dims", "broadcast_all", "legacy_vectorized")
+
+_NARROWED = {np.dtype(wide): np.dtype(narrow) for wide, narrow in (
+    (np.float64, np.float32), (np.int64, np.int32), (np.uint64, np.uint32), (np.complex128, np.complex64))}
+
+
+class HostFunction:
+    """A Python function on flat NumPy arrays, with the types of its results, which it is held to.
+
+    `fun(*arrays)` returns a pytree of structure `out_tree`; `what` and `user_fun` tell in messages whose it is.
+    """
+
+    __slots__ = ("fun", "out_tree", "out_avals", "what", "user_fun", "narrow")
+
+    def __init__(self, fun: Callable, out_tree: PyTreeDef | None, out_avals: Sequence[ShapedArray], what: str,
+                 user_fun: Callable):
+        self.fun = fun
+        self.out_tree = out_tree
+        self.out_avals = tuple(aval.strip_weak_type() for aval in out_avals)
+        self.what = what
+        self.user_fun = user_fun
+        # where there are no 64-bit types, a function of NumPy's that computes in them is no mistake
+        self.narrow = not config.enable_x64
+
+    @property
+    def __name__(self) -> str:
+        return function_name(self.user_fun)
+
+    def __call__(self, *values: np.ndarray) -> list[np.ndarray]:
+        """The results as arrays of the declared types; TypeError where they are others."""
+        result = eagerly(self.fun, *values)
+        if self.out_tree is None:
+            return []
+        leaves, tree = tree_flatten(result)
+        if tree != self.out_tree and not (len(leaves) == self.out_tree.num_leaves
+                                          and _alike(tree_unflatten(self.out_tree, [0] * len(leaves)), result)):
+            raise TypeError(self._structure_message(result))
+        return [self._checked(i, x, aval) for i, (x, aval) in enumerate(zip(leaves, self.out_avals, strict=True))]
+
+    def _checked(self, i: int, x: Any, aval: ShapedArray) -> np.ndarray:
+        if not is_array_like(x):
+            raise TypeError(f"{self._must()} {aval.str_short()}{self._place(i)}, got {described(x)}")
+        value = np.asarray(x)
+        dtype = aval.dtype
+        if value.dtype != dtype and value.shape == aval.shape and (
+                (self.narrow and _NARROWED.get(value.dtype) == dtype)
+                or (type(x) in (bool, int, float, complex) and _rank(value.dtype) <= _rank(dtype))):
+            return value.astype(dtype)
+        if value.dtype != dtype or value.shape != aval.shape:
+            raise TypeError(f"{self._must()} {aval.str_short()}{self._place(i)}, got an array of dtype "
+                            f"{value.dtype.name} and shape {value.shape}")
+        return value
+
+    def _must(self) -> str:
+        return f"{self.what}: {describe_function(self.user_fun)} must return what was declared of its result: expected"
+
+    def _place(self, i: int) -> str:
+        path = path_of(self.out_tree, i) if self.out_tree is not None else ""
+        return f" at {path}" if path else ""
+
+    def _structure_message(self, result: Any) -> str:
+        assert self.out_tree is not None
+        declared = tree_unflatten(self.out_tree, [np.empty(0)] * self.out_tree.num_leaves)
+        for path, expected, got, _ in equality_errors(declared, result):
+            where = keystr(path)
+            return f"{self._must()} {expected}{f' at {where}' if where else ''}, got {got}"
+        return f"{self._must()} a pytree of structure {self.out_tree}, got {tree_flatten(result)[1]}"
+
+    # --- under vmap ---
+
+    def looped(self, batched: Sequence[bool], size: int) -> HostFunction:
+        """The function called for one example after the other, results stacked."""
+        inner = self
+
+        def fun(*values):
+            rows = [inner(*[v[i] if b else v for v, b in zip(values, batched, strict=True)]) for i in range(size)]
+            return [np.stack(column) for column in zip(*rows, strict=True)] if rows else [
+                np.zeros((0, *aval.shape), aval.dtype) for aval in inner.out_avals]
+
+        out_avals = [with_leading(aval, size) for aval in self.out_avals]
+        out_tree = None if self.out_tree is None else tree_flatten(list(out_avals))[1]
+        return HostFunction(fun, out_tree, out_avals, self.what, self.user_fun)
+
+    def vectorized(self, size: int) -> HostFunction:
+        """The same function, which takes all examples at once; results have a leading batch axis."""
+        return HostFunction(self.fun, self.out_tree, [with_leading(aval, size) for aval in self.out_avals], self.what,
+                            self.user_fun)
+
+
+def _alike(declared: Any, got: Any) -> bool:
+    """Whether two trees differ in the kind of their sequences only: NumPy returns named tuples, for one."""
+    if isinstance(declared, (tuple, list)) and isinstance(got, (tuple, list)):
+        return len(declared) == len(got) and all(map(_alike, declared, got))
+    return tree_flatten(declared)[1] == tree_flatten(got)[1]
+
+
+def _rank(dtype: np.dtype) -> int:
+    """How much a dtype can hold: a Python number fits where its own is no greater."""
+    if dtype.kind == "b":
+        return 0
+    return 1 if dtypes.is_integer(dtype) else 3 if dtypes.is_complex(dtype) else 2
+
+
+def host_value_of(x: Any) -> np.ndarray:
+    """The data of a concrete array as a function on the host gets it: not to be written to."""
+    return x.__array__()
+
+
+def run_on_host(function: HostFunction, args: Sequence[Any], primitive: Primitive) -> list[Any]:
+    """Call the function on concrete arrays."""
+    # what the function returned may be written to later by whoever else holds it
+    outs = [array_of(aval, np.array(out)) for aval, out in
+            zip(function.out_avals, function(*map(host_value_of, args)), strict=True)]
+    if config.debug_nans:
+        inspect_operation(primitive, [a.value for a in args], [out.value for out in outs])
+    return outs
+
+
+def batched_call(trace: Any, function: HostFunction, operands: Sequence[Any], dims: Sequence[int | None], method: str
+                 ) -> tuple[list[Any], HostFunction]:
+    """Operands and function of the call for a whole batch."""
+    size = trace.size
+    moved = [x if d is None else trace.materialize(x, d) for x, d in zip(operands, dims, strict=True)]
+    if method == "expand_dims":
+        moved = [expand_dims(x, (0,)) if d is None else x for x, d in zip(moved, dims, strict=True)]
+    elif method == "broadcast_all":
+        moved = [trace.materialize(x, None) if d is None else x for x, d in zip(moved, dims, strict=True)]
+    return moved, batched_function(size, function, dims, method)
+
+
+def batched_function(size: int, function: HostFunction, dims: Sequence[int | None], method: str) -> HostFunction:
+    """The function for a whole batch; an operand of which the dim is not None has a leading batch axis."""
+    if method in ("sequential", "sequential_unrolled"):
+        return function.looped([d is not None for d in dims], size)
+    return function.vectorized(size)
+
+
+def without_looking(jaxpr: Jaxpr) -> Jaxpr:
+    """The jaxpr without its debug callbacks, here and below, for a computation that is done a second time."""
+
+    def silent(value: Any) -> Any:
+        if isinstance(value, Jaxpr):
+            return without_looking(value)
+        return tuple(map(silent, value)) if isinstance(value, tuple) else value
+
+    def make() -> Jaxpr:
+        if not jaxpr.effectful:
+            return jaxpr
+        eqns = [eqn.replace(params={k: silent(v) for k, v in eqn.params.items()}) for eqn in jaxpr.eqns
+                if eqn.primitive is not debug_callback_p]
+        return Jaxpr(jaxpr.constvars, jaxpr.invars, eqns, jaxpr.outvars)
+
+    return jaxpr.derive("without looking", make)
+
+
+def has_ordered_call(jaxpr: Jaxpr) -> bool:
+    """Whether some equation, here or below, is a call that was asked to keep its order."""
+
+    def find() -> bool:
+        return any((eqn.primitive.effectful and eqn.params.get("ordered") is True)
+                   or any(map(has_ordered_call, subjaxprs(eqn))) for eqn in jaxpr.eqns)
+
+    return jaxpr.derive("ordered call", find)
+
+
+ORDERED_BATCH = ("vmap of an ordered io_callback: the examples of a batch have no order. Use ordered=False, which "
+                 "calls the function once for each example, or lax.map in place of vmap.")
+
+
+def _callback(name: str, effectful: bool) -> Primitive:
+    primitive = Primitive(name, multiple_results=True, higher_order=True)
+    primitive.effectful = effectful
+
+    def bind_flat(args, params):
+        return primitive.bind(*args, **params)
+
+    def evaluate(*args, function, **_):
+        return run_on_host(function, args, primitive)
+
+    def lower(ctx, *operands, function, **_):
+        return emit_host_call(ctx, function, operands, function.out_avals, effectful)
+
+    def batch(trace, operands, dims, function, **params):
+        if all(d is None for d in dims):
+            return bind_flat(operands, {"function": function, **params}), [None] * len(function.out_avals)
+        if params.get("ordered") and primitive is io_callback_p:
+            raise ValueError(ORDERED_BATCH)
+        method = params.get("vmap_method", "sequential")
+        if method is None:
+            raise NotImplementedError(
+                f"vmap of pure_callback: how to call {describe_function(function.user_fun)} for a batch was not said. "
+                "Pass vmap_method='sequential' to call it for one example after the other; 'expand_dims' or "
+                "'broadcast_all' if it takes all examples at once, along a leading axis.")
+        moved, function = batched_call(trace, function, operands, dims, method)
+        return bind_flat(moved, {"function": function, **params}), [0] * len(function.out_avals)
+
+    primitive.abstract_eval = lambda *avals, function, **_: list(function.out_avals)
+    primitive.evaluate = evaluate
+    primitive.lower = lower
+    primitive.batch = batch
+    return primitive
+
+
+pure_callback_p = _callback("pure_callback", False)
+io_callback_p = _callback("io_callback", True)
+debug_callback_p = _callback("debug_callback", True)
+
+
+def _refuse_derivative(primals, tangents, function, **_):
+    advice = ("Give it one: wrap it in custom_jvp or custom_vjp with a rule, or decorate the function with "
+              "pullback.external and say its derivative there.")
+    if function.what == "external":
+        # with respect to its arguments its rules would have been asked
+        advice = ("The rules of an external function do not cover keyword-only arguments, nor what a method's object "
+                  "holds: make what is differentiated a positional argument.")
+    raise ValueError(
+        f"{function.what}: {describe_function(function.user_fun)} has no derivative: what a function does on the "
+        f"host cannot be followed. {advice} If the result is to count as a constant, pass lax.stop_gradient(x).")
+
+
+def _refuse_tangent(tape, args, params):
+    return _refuse_derivative(args, args, **params)
+
+
+for _p in (pure_callback_p, io_callback_p):
+    _p.jvp = _refuse_derivative
+    _p.record = _refuse_tangent
+
+
+def _debug_jvp(primals, tangents, **params):
+    debug_callback_p.bind(*primals, **params)
+    return [], []
+
+
+debug_callback_p.jvp = _debug_jvp
+
+__all__ = ["ORDERED_BATCH", "VMAP_METHODS", "HostFunction", "batched_call", "batched_function", "debug_callback_p",
+           "has_ordered_call", "io_callback_p", "pure_callback_p", "run_on_host", "without_looking"]

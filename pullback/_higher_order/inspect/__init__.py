@@ -1,0 +1,1 @@
+"""What taps and messages learn from inside other primitives."""

@@ -1,0 +1,1 @@
+"""Roots, linear systems and differential equations, differentiated by the equation they solve."""

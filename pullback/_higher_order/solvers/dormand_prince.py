@@ -1,0 +1,222 @@
+"""A solver of initial value problems: Runge-Kutta steps of order 5 with adaptive lengths, and values in between.
+
+The pair of formulas of orders 5 and 4 is that of Dormand and Prince, A family of embedded Runge-Kutta formulae, J.
+Comp. Appl. Math. 6 (1980), table 2 (RK5(4)7M); the quartic through a step that of Shampine, Some practical Runge-Kutta
+formulas, Math. Comp. 46 (1986). The first step and the control of the others follow Hairer, Nørsett and Wanner, Solving
+Ordinary Differential Equations I (1993), section II.4.
+
+Nothing here is differentiated. It is written for problems in lanes: the leading axes of the times and of every part of
+the state are problems beside each other, each with steps of its own, so that a batch takes in each lane the steps that
+the lane alone would take.
+"""
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.array import Array
+from pullback._higher_order.control.loops import scan
+from pullback._higher_order.control.while_loop import while_loop
+from pullback._ops.assemble import concatenate
+from pullback._ops.compare import bitwise_and, bitwise_or, ge, gt, le, lt, select
+from pullback._ops.elementwise import add, div, is_finite, max, min, mul, pow, sqrt, square, sub
+from pullback._ops.reduce import reduce_or
+from pullback._ops.shape import convert_element_type, expand_dims, full, move_axis, reduce_sum
+from pullback._ops.slicing import index_in_dim, slice_in_dim
+from pullback._ops.trig import abs
+
+# the tableau: where in the step a stage stands, and what it takes of the slopes before it
+_NODES = (1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0)
+_STAGES = (
+    (1 / 5,),
+    (3 / 40, 9 / 40),
+    (44 / 45, -56 / 15, 32 / 9),
+    (19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729),
+    (9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656),
+    (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),
+)
+# the solution of order 5 less that of order 4
+_ERROR = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
+# the coefficients of θ, θ², θ³ and θ⁴ in the weights of the seven slopes, at the fraction θ of a step
+_QUARTIC = (
+    (1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+    (-8048581381 / 2820520608, 0.0, 131558114200 / 32700410799, -1754552775 / 470086768,
+     127303824393 / 49829197408, -282668133 / 205662961, 40617522 / 29380423),
+    (8663915743 / 2820520608, 0.0, -68118460800 / 10900136933, 14199869525 / 1410260304,
+     -318862633887 / 49829197408, 2019193451 / 616988883, -110615467 / 29380423),
+    (-12715105075 / 11282082432, 0.0, 87487479700 / 32700410799, -10690763975 / 1880347072,
+     701980252875 / 199316789632, -1453857185 / 822651844, 69997945 / 29380423),
+)
+_MOST_STEPS = 2**31 - 1
+_SAFETY, _SHRINK, _GROW = 0.9, 0.2, 10.0
+
+State = list[Array]
+
+
+def solve(f: Callable[..., Sequence[Array]], times: Array, start: Sequence[Array], rtol: float, atol: float,
+          mxstep: float, hmax: float) -> State:
+    """The solution of `y' = f(t, *y)` at the times, of shape `lanes + (n,)`, from `start` at the first of them.
+
+    Every part of the state has the lanes as leading axes; in the result an axis for the times follows them. Values that
+    were not reached, because steps became too short or too many, are nan.
+    """
+    lanes, dtype = times.aval.ndim - 1, times.aval.dtype
+    first, last = index_in_dim(times, 0, lanes, False), index_in_dim(times, -1, lanes, False)
+    one = _constant(first, 1)
+    # steps are forward in σt, with σ = -1 where the times decrease
+    sign = select(ge(last, first), one, _constant(first, -1))
+    scaled = mul(times, expand_dims(sign, (lanes,)))
+    begin, end = mul(first, sign), mul(last, sign)
+    tiny = float(dtypes.finfo(dtype).eps)
+    # no step can be controlled more closely than values are rounded
+    rtol = builtins.max(rtol, *(float(dtypes.finfo(y.aval.dtype).eps) for y in start))
+
+    def slope(t: Array, y: State) -> State:
+        return [mul(_like(sign, d), d) for d in f(mul(sign, t), *y)]
+
+    def size(parts: State) -> Array:
+        """The largest root mean square of a part: none hides behind a larger one."""
+        total: Any = None
+        for x in parts:
+            if x.aval.size:
+                axes = tuple(range(lanes, x.aval.ndim))
+                count = float(np.prod([x.aval.shape[i] for i in axes]))
+                mean = div(reduce_sum(square(convert_element_type(abs(x), dtype)), axes), _scalar(dtype, count))
+                total = sqrt(mean) if total is None else max(total, sqrt(mean))
+        return _constant(first, 0) if total is None else total
+
+    def relative(parts: State, *values: State) -> Array:
+        """The size of something in units of the tolerance."""
+        scaled = []
+        for x, *around in zip(parts, *values, strict=True):
+            largest = abs(around[0]) if len(around) == 1 else max(abs(around[0]), abs(around[1]))
+            scale = add(_scalar(largest.aval.dtype, atol), mul(_scalar(largest.aval.dtype, rtol), largest))
+            # a tolerance of 0 is kept by values that do not move
+            scale = max(scale, _scalar(largest.aval.dtype, float(dtypes.finfo(scale.aval.dtype).tiny)))
+            scaled.append(div(x, convert_element_type(scale, x.aval.dtype)))
+        return size(scaled)
+
+    def first_step(y: State, k: State) -> Array:
+        small = _constant(first, 1e-5)
+        d0, d1 = relative(y, y), relative(k, y)
+        guess = select(bitwise_or(lt(d0, small), lt(d1, small)), _constant(first, 1e-6),
+                       div(mul(_scalar(dtype, 0.01), d0), max(d1, small)))
+        # at large times a step must still be seen, and there is no looking beyond the end
+        seen = mul(_scalar(dtype, 16 * tiny), max(abs(begin), abs(end)))
+        guess = min(max(guess, seen), sub(end, begin))
+        guess = select(gt(guess, _constant(first, 0)), guess, one)
+        ahead = slope(add(begin, guess), _combine(y, guess, [k], (1.0,)))
+        d2 = div(relative([sub(b, a) for a, b in zip(k, ahead, strict=True)], y), guess)
+        largest = max(d1, d2)
+        still = le(largest, _constant(first, 1e-15))
+        second = select(still, max(_constant(first, 1e-6), mul(guess, _scalar(dtype, 1e-3))),
+                        pow(div(_constant(first, 0.01), select(still, one, largest)), _constant(first, 0.2)))
+        h = min(mul(guess, _scalar(dtype, 100.0)), second)
+        return max(select(is_finite(h), h, guess), seen)
+
+    def length(t: Array, h: Array) -> Array:
+        return min(min(h, _constant(first, hmax)), sub(end, t))
+
+    def going(state, target) -> Array:
+        t, h, count = state[1], state[2], state[3]
+        moves = bitwise_and(lt(t, target), gt(add(t, length(t, h)), t))
+        limit = full((), builtins.min(mxstep, _MOST_STEPS), np.dtype(np.int32))
+        return bitwise_and(moves, lt(count, limit))
+
+    def step(state, target):
+        before, t, h, count, old, y, k, quartic = state
+        active = going(state, target)
+        h = length(t, h)
+        slopes = [k]
+        for node, weights in zip(_NODES, _STAGES, strict=True):
+            new = _combine(y, h, slopes, weights)
+            slopes.append(slope(add(t, mul(_scalar(dtype, node), h)), new))
+        error = _combine(None, h, slopes, _ERROR)
+        ratio = relative(error, y, new)
+        # a ratio of nan is a step too far
+        accepted = bitwise_and(active, le(ratio, one))
+        factor = mul(_scalar(dtype, _SAFETY), pow(max(ratio, _constant(first, 1e-10)), _constant(first, -0.2)))
+        factor = min(max(factor, _constant(first, _SHRINK)), select(accepted, _constant(first, _GROW), one))
+        factor = select(is_finite(ratio), factor, _constant(first, _SHRINK))
+        whole = ge(h, sub(end, t))
+        arrived = select(whole, end, add(t, h))
+        taken = [_combine(None, h, slopes, weights) for weights in _QUARTIC]
+        return (select(accepted, t, before), select(accepted, arrived, t), select(active, mul(h, factor), state[2]),
+                select(active, add(count, 1), count), _where(accepted, y, old), _where(accepted, new, y),
+                _where(accepted, slopes[-1], k),
+                [_where(accepted, new, kept) for new, kept in zip(taken, quartic, strict=True)])
+
+    def advance(state, target):
+        state = (*state[:3], full(first.aval.shape, 0, np.dtype(np.int32)), *state[4:])
+        state = while_loop(lambda s: _any(going(s, target)), lambda s: step(s, target), state)
+        before, t, _, _, old, y, _, quartic = state
+        span = sub(t, before)
+        theta = div(sub(target, before), select(gt(span, _constant(first, 0)), span, one))
+        between, power = old, one
+        for part in quartic:
+            power = mul(power, theta)
+            between = [add(b, mul(_like(power, q), q)) for b, q in zip(between, part, strict=True)]
+        known = bitwise_and(le(before, target), le(target, t))
+        exact = ge(target, t)
+        return state, [select(_beside(known, v), select(_beside(exact, v), v, b), _nan(v))
+                       for v, b in zip(y, between, strict=True)]
+
+    begin_slope = slope(begin, list(start))
+    nothing = [full(y.aval.shape, 0, y.aval.dtype) for y in start]
+    state = (begin, begin, first_step(list(start), begin_slope), full(first.aval.shape, 0, np.dtype(np.int32)),
+             list(start), list(start), begin_slope, [nothing] * 4)
+    targets = move_axis(slice_in_dim(scaled, 1, None, 1, lanes), lanes, 0)
+    _, rest = scan(advance, state, targets)
+    return [move_axis(concatenate([expand_dims(y, (0,)), ys], 0), 0, lanes)
+            for y, ys in zip(start, rest, strict=True)]
+
+
+def _combine(y: State | None, h: Array, slopes: Sequence[State], weights: Sequence[float]) -> State:
+    """`y + h Σ w k`, part by part."""
+    out = []
+    for i, first in enumerate(slopes[0]):
+        total: Any = None
+        for k, w in zip(slopes, weights, strict=True):
+            if w:
+                part = mul(_scalar(first.aval.dtype, w), k[i])
+                total = part if total is None else add(total, part)
+        total = mul(_like(h, total), total)
+        out.append(total if y is None else add(y[i], total))
+    return out
+
+
+def _beside(x: Array, values: Array) -> Array:
+    """A number (or truth) of each lane, as one that broadcasts along the axes of `values`."""
+    return expand_dims(x, tuple(range(x.aval.ndim, values.aval.ndim)))
+
+
+def _like(x: Array, values: Array) -> Array:
+    """The same in the dtype of `values`."""
+    return _beside(convert_element_type(x, values.aval.dtype), values)
+
+
+def _where(mask: Array, x: State, y: State) -> State:
+    return [select(_beside(mask, a), a, b) for a, b in zip(x, y, strict=True)]
+
+
+def _any(mask: Array) -> Array:
+    return reduce_or(mask, tuple(range(mask.aval.ndim)))
+
+
+def _scalar(dtype: np.dtype, value: float) -> Array:
+    return full((), value, dtype)
+
+
+def _constant(like: Array, value: float) -> Array:
+    return full(like.aval.shape, value, like.aval.dtype)
+
+
+def _nan(like: Array) -> Array:
+    return full(like.aval.shape, np.nan, like.aval.dtype)
+
+
+__all__ = ["solve"]

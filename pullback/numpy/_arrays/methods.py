@@ -1,0 +1,292 @@
+"""The methods of arrays, installed on `Array` for concrete and traced arrays alike: those of NumPy, and `x.at`.
+
+A function of `pullback.numpy` whose first argument is the array serves as the method of its name.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from pullback._core import dtypes
+from pullback._core.array import Array, distinct
+from pullback._core.errors import boundary, fold
+from pullback._ops import shape as shape_ops
+from pullback._ops import trig
+from pullback._xla import engine
+from pullback.numpy._creation import creation, grids
+from pullback.numpy._creation.creation import copied
+from pullback.numpy._elementwise import complex_parts, logic, rounding, selection
+from pullback.numpy._indexing import indexing
+from pullback.numpy._indexing.at import At
+from pullback.numpy._products import contractions
+from pullback.numpy._reductions import cumulative, reductions
+from pullback.numpy._searching import nonzero, sorting
+from pullback.numpy._shape import joining, manipulation
+from pullback.numpy._types import queries
+from pullback.numpy._types.array_api import array_namespace
+
+
+class SingleDeviceSharding:
+    """Where an array is: all of it on one device."""
+
+    __slots__ = ("device",)
+
+    def __init__(self, device: Any):
+        self.device = device
+
+    @property
+    def device_set(self) -> set:
+        """The devices that hold a part of the array."""
+        return {self.device}
+
+    def __eq__(self, other):
+        return isinstance(other, SingleDeviceSharding) and self.device == other.device
+
+    def __hash__(self):
+        return hash(self.device)
+
+    def __repr__(self):
+        return f"SingleDeviceSharding(device={self.device!r})"
+
+
+# --- indexing and iteration ---
+
+
+def _getitem(self: Array, key: Any) -> Array:
+    """`x[key]`, with NumPy's indexing; positions out of bounds are clamped."""
+    try:
+        return indexing.getitem(self, key)
+    except Exception as error:
+        fold(error)
+        raise
+
+
+@boundary
+def _setitem(self: Array, key: Any, value: Any) -> NoReturn:
+    raise TypeError("arrays are immutable: x[i] = y cannot be done. Use x = x.at[i].set(y), which returns a new array; "
+                    ".add, .multiply, .min, .max and others update likewise")
+
+
+@boundary
+def _iter(self: Array) -> Iterator[Array]:
+    return indexing.iterate(self)
+
+
+@boundary
+def _contains(self: Array, value: Any) -> bool:
+    return bool(reductions.any(logic.equal(self, value)))
+
+
+def _at(self: Array) -> At:
+    """The way to updates by index: `x.at[i].set(y)` is `x[i] = y` that returns a new array.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.zeros(3).at[1].set(5.)
+    Array([0., 5., 0.], dtype=float32)
+    """
+    return At(self)
+
+
+# --- shapes ---
+
+
+def _arguments(name: str, args: tuple, default: Any = None) -> Any:
+    """`f((1, 2))` and `f(1, 2)` are both allowed."""
+    if not args:
+        return default
+    return args[0] if len(args) == 1 and (args[0] is None or isinstance(args[0], (tuple, list))) else args
+
+
+@boundary
+def _reshape(self: Array, *args: Any, order: str = "C") -> Array:
+    """The elements in another shape, given as a tuple or as integers, of which one may be -1.
+
+    ValueError for another number of elements.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.zeros(6).reshape(2, -1).shape
+    (2, 3)
+    """
+    shape = args[0] if len(args) == 1 else args
+    return manipulation.reshaped("reshape", self, shape, order)
+
+
+@boundary
+def _transpose(self: Array, *args: Any) -> Array:
+    """The array with its axes in another order, by default reversed: axis `i` of the result is axis `args[i]`.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.zeros((2, 3, 4)).transpose(1, 0, 2).shape
+    (3, 2, 4)
+    """
+    return manipulation.permuted("transpose", self, _arguments("transpose", args))
+
+
+@boundary
+def _flatten(self: Array, order: str = "C") -> Array:
+    """The elements along one axis, row by row (order "C") or column by column ("F").
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.zeros((2, 3)).flatten().shape
+    (6,)
+    """
+    return manipulation.ravel(self, order)
+
+
+def _t(self: Array) -> Array:
+    """The array with its axes reversed.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.zeros((2, 3, 4)).T.shape
+    (4, 3, 2)
+    """
+    return manipulation.permuted("T", self, None)
+
+
+@boundary
+def _mt(self: Array) -> Array:
+    """The array with its last two axes swapped; ValueError if it has less than two.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.zeros((2, 3, 4)).mT.shape
+    (2, 4, 3)
+    """
+    return manipulation.matrix_transpose(self)
+
+
+# --- dtypes ---
+
+
+@boundary
+def _astype(self: Array, dtype: Any, copy: bool = False, device: Any = None) -> Array:
+    """The array in another dtype; see `pullback.numpy.astype`.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.ones(2).astype("int32").dtype
+    dtype('int32')
+    """
+    creation.check_device("astype", device)
+    return queries.astype(self, dtype, copy=copy)
+
+
+def _real(self: Array) -> Array:
+    """The real part; the same numbers if the dtype is real.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.array([1 + 2j]).real
+    Array([1.], dtype=float32)
+    """
+    return trig.real(self) if dtypes.is_complex(self.aval.dtype) else distinct(self, self)
+
+
+def _imag(self: Array) -> Array:
+    """The imaginary part, zeros for real dtypes.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.array([1 + 2j]).imag
+    Array([2.], dtype=float32)
+    """
+    aval = self.aval
+    return trig.imag(self) if dtypes.is_complex(aval.dtype) else shape_ops.full(aval.shape, 0, aval.dtype)
+
+
+def _copy(self: Array) -> Array:
+    """A copy, which lives on where the array is donated to a compiled function or deleted.
+
+    >>> import pullback.numpy as pnp
+    >>> x = pnp.ones(2)
+    >>> y = x.copy()
+    >>> x.delete()
+    >>> y
+    Array([1., 1.], dtype=float32)
+    """
+    return copied(self)
+
+
+# --- devices ---
+
+
+def _device(self: Array) -> Any:
+    """The device the array is on.
+
+    >>> import pullback.numpy as pnp
+    >>> import pullback as pb
+    >>> pnp.ones(2).device in pb.devices()
+    True
+    """
+    return engine.device()
+
+
+def _devices(self: Array) -> set:
+    """The devices the array is on, a set of one.
+
+    >>> import pullback.numpy as pnp
+    >>> len(pnp.ones(2).devices())
+    1
+    """
+    return {engine.device()}
+
+
+def _sharding(self: Array) -> SingleDeviceSharding:
+    """How the array is spread over devices: all of it on one.
+
+    >>> import pullback.numpy as pnp
+    >>> len(pnp.ones(2).sharding.device_set)
+    1
+    """
+    return SingleDeviceSharding(engine.device())
+
+
+@boundary
+def _to_device(self: Array, device: Any, *, stream: Any = None) -> Array:
+    """The array on another device of this process, which has one. ValueError for others.
+
+    >>> import pullback.numpy as pnp
+    >>> x = pnp.ones(2)
+    >>> x.to_device(x.device) is x
+    True
+    """
+    creation.check_device("to_device", device.device if isinstance(device, SingleDeviceSharding) else device)
+    return self
+
+
+_METHODS = {
+    "__getitem__": _getitem, "__setitem__": _setitem, "__iter__": _iter, "__contains__": _contains,
+    "__array_namespace__": boundary(array_namespace),
+    "reshape": _reshape, "transpose": _transpose, "flatten": _flatten, "ravel": manipulation.ravel,
+    "squeeze": manipulation.squeeze, "swapaxes": manipulation.swapaxes, "diagonal": grids.diagonal,
+    "trace": grids.trace, "repeat": joining.repeat, "take": indexing.take,
+    "astype": _astype, "view": queries.view, "copy": _copy, "conj": complex_parts.conj, "conjugate": complex_parts.conj,
+    "round": rounding.round, "clip": selection.clip, "dot": contractions.dot,
+    "sum": reductions.sum, "prod": reductions.prod, "max": reductions.max, "min": reductions.min,
+    "mean": reductions.mean, "std": reductions.std, "var": reductions.var, "any": reductions.any,
+    "all": reductions.all, "argmax": reductions.argmax, "argmin": reductions.argmin, "ptp": reductions.ptp,
+    "cumsum": cumulative.cumsum, "cumprod": cumulative.cumprod,
+    "sort": sorting.sort, "argsort": sorting.argsort, "argpartition": sorting.argpartition,
+    "searchsorted": sorting.searchsorted, "nonzero": nonzero.nonzero,
+    "devices": _devices, "to_device": _to_device,
+}
+_PROPERTIES = {"at": _at, "T": _t, "mT": _mt, "real": _real, "imag": _imag, "device": _device, "sharding": _sharding}
+
+
+@boundary
+def _compress(self: Array, condition: Any, axis: int | None = None, *, out: None = None, size: int | None = None,
+              fill_value: Any = 0) -> Array:
+    """The elements along an axis where a condition is true; see `pullback.numpy.compress`.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.arange(3).compress(pnp.array([True, False, True]))
+    Array([0, 2], dtype=int32)
+    """
+    return indexing.compress(condition, self, axis, out=out, size=size, fill_value=fill_value)
+
+
+def install() -> None:
+    """Give `Array` its methods and properties."""
+    for name, method in {**_METHODS, "compress": _compress}.items():
+        setattr(Array, name, method)
+    for name, getter in _PROPERTIES.items():
+        setattr(Array, name, property(getter))
+
+
+install()

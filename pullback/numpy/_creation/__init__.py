@@ -1,0 +1,1 @@
+"""New arrays: from data, ranges, grids."""

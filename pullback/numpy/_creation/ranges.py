@@ -1,0 +1,189 @@
+"""Ranges of numbers: by step, by count, by exponents, by ratio."""
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.array import Array, ConcreteArray, from_numpy, lift
+from pullback._core.errors import boundary
+from pullback._core.trace import Tracer
+from pullback._ops import shape as shape_ops
+from pullback._ops.assemble import broadcasted_iota, concatenate
+from pullback._ops.elementwise import add, div, floor, mul, scalar, sub
+from pullback._ops.slicing import slice_in_dim
+from pullback.numpy._creation.creation import check_device
+from pullback.numpy._elementwise.arithmetic import log10, power, sign
+from pullback.numpy._elementwise.promotion import INEXACT, as_operand, integer, promote_operands
+from pullback.numpy._reductions.reductions import one_axis
+
+_WIDER: dict[np.dtype, np.dtype] = {
+    dtypes.bfloat16: np.dtype(np.float32), np.dtype(np.float16): np.dtype(np.float32),
+    np.dtype(np.float32): np.dtype(np.float64), np.dtype(np.complex64): np.dtype(np.complex128)}
+
+__all__ = ["arange", "linspace", "logspace", "geomspace"]
+
+
+def _number(name: str, argument: str, x: Any) -> Any:
+    """A bound of a range, which must be known, as a scalar with its dtype."""
+    if isinstance(x, Tracer):
+        x = x.concrete(f"{name}: argument {argument}")
+    x = x.value if isinstance(x, ConcreteArray) else x
+    if np.ndim(x) != 0:
+        raise TypeError(f"{name}: {argument} must be a scalar, got an array of shape {np.shape(x)}")
+    if not isinstance(x, (bool, int, float, complex, np.generic, np.ndarray)):
+        raise TypeError(f"{name}: {argument} must be a number, got {x!r}")
+    if np.iscomplexobj(x):
+        raise ValueError(f"{name}: {argument} must be real, got {x}: complex numbers have no order to go along; use "
+                         "linspace, or multiply a range of integers")
+    return x
+
+
+@boundary
+def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None, *, device: Any = None) -> Array:
+    """The numbers from `start` (0, if only one bound is given) up to `stop`, which is left out, in steps.
+
+    They are computed as `start + i * step`, in the dtype asked for or common to the arguments, which must be known
+    while tracing. ValueError for a step of 0 and for complex numbers, TypeError for what is no number.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.arange(1, 8, 3)
+    Array([1, 4, 7], dtype=int32)
+    """
+    check_device("arange", device)
+    given = [_number("arange", n, x) for n, x in (("start", start), ("stop", stop), ("step", step)) if x is not None]
+    if dtype is None:
+        kind = dtypes.promote(*[(a.aval.dtype, a.aval.weak_type) for a in map(lift, given)])[0]
+    else:
+        kind = dtypes.requested_dtype(dtype)
+    values = [x.item() if isinstance(x, (np.generic, np.ndarray)) else x for x in given]
+    first, last = (0, values[0]) if stop is None else (values[0], values[1])
+    if stop is None and step is not None:
+        first, last = 0, values[0]
+    by = 1 if step is None else values[-1]
+    if by == 0:
+        raise ValueError("arange: step must not be 0")
+    steps = (last - first) / by
+    size = max(0, math.ceil(steps))
+    if kind.kind == "b":
+        return lift(np.arange(first, last, by, dtype=bool))
+    out = broadcasted_iota(kind, (size,), 0)
+    if by != 1:
+        out = mul(out, _in(kind, by))
+    if first != 0:
+        out = add(out, _in(kind, first))
+    return out
+
+
+def _in(dtype: np.dtype, value: Any) -> Array:
+    return from_numpy(np.asarray(value).astype(dtype)[()])
+
+
+@boundary
+def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None,
+             axis: int = 0, *, device: Any = None) -> Any:
+    """`num` numbers at equal distances from `start` to `stop`, which is the last one unless `endpoint` is False.
+
+    The bounds may be arrays: they broadcast, and the numbers run along a new axis. With `retstep`, the pair of them and
+    the distance. Integer dtypes are rounded down. ValueError for a negative `num`, TypeError for
+    one that is no integer.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.linspace(0, 1, 3)
+    Array([0. , 0.5, 1. ], dtype=float32)
+    """
+    check_device("linspace", device)
+    out, distance = _spaced("linspace", start, stop, num, endpoint, dtype, axis)
+    return (out, distance) if retstep else out
+
+
+def _spaced(name: str, start: Any, stop: Any, num: Any, endpoint: bool, dtype: Any = None, axis: int = 0
+            ) -> tuple[Array, Array]:
+    """The numbers and their distance, for the function `name`, which errors are to name."""
+    num = integer(name, "num", num)
+    if num < 0:
+        raise ValueError(f"{name}: num must not be negative, got {num}")
+    low, high = promote_operands(name, INEXACT, start, stop)
+    target = dtypes.requested_dtype(dtype) if dtype is not None else low.aval.dtype
+    kind = low.aval.dtype
+    if dtype is not None and dtypes.is_inexact(target):
+        kind = dtypes.promote((kind, low.aval.weak_type), (target, False))[0]
+    low, high = (shape_ops.convert_element_type(x, kind) for x in (low, high))
+    gaps = num - 1 if endpoint else num
+    distance = div(sub(high, low), scalar(low, gaps)) if gaps > 0 else scalar(low, np.nan)
+    # computed in the next wider dtype, so that what has an exact value gets it
+    given = kind
+    kind = _WIDER.get(kind, kind)
+    low, high = (shape_ops.convert_element_type(x, kind) for x in (low, high))
+    rank = max(low.aval.ndim, high.aval.ndim)
+    shape = np.broadcast_shapes(low.aval.shape, high.aval.shape)
+    if num == 0:
+        out = shape_ops.full((0, *shape), 0, kind)
+    elif num == 1:
+        out = shape_ops.broadcast_to(low, (1, *shape))
+    else:
+        real = np.dtype(kind.type(0).real.dtype) if dtypes.is_complex(kind) else kind
+        t = div(broadcasted_iota(real, (gaps, *(1,) * rank), 0), _in(real, gaps))
+        rest = sub(_in(real, 1), t)
+        if real != kind:
+            t, rest = (shape_ops.convert_element_type(x, kind) for x in (t, rest))
+        out = shape_ops.broadcast_to(add(mul(low, rest), mul(high, t)), (gaps, *shape))
+        if endpoint:
+            # placed, not computed: 0 times an infinite start is nan, and 0 + -0. is 0.
+            out = concatenate([out, shape_ops.broadcast_to(high, (1, *shape))], 0)
+    out = shape_ops.move_axis(out, 0, one_axis(name, axis, rank + 1))
+    out = shape_ops.convert_element_type(out, given)
+    if dtypes.is_integer(target):
+        out = floor(out)
+    return shape_ops.convert_element_type(out, target), distance
+
+
+@boundary
+def logspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None,
+             axis: int = 0) -> Array:
+    """Powers of `base` whose exponents are `linspace(start, stop, num)`.
+
+    ValueError for a negative `num`, TypeError for one that is no integer.
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.logspace(0, 2, 3))
+    [  1.  10. 100.]
+    """
+    exponents, _ = _spaced("logspace", start, stop, num, endpoint, axis=axis)
+    out = power(as_operand(base, "logspace", "base"), exponents)
+    return out if dtype is None else shape_ops.convert_element_type(out, dtypes.requested_dtype(dtype))
+
+
+@boundary
+def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Array:
+    """`num` numbers at equal ratios from `start` to `stop`, which must be of one sign.
+
+    Where the signs differ, or a bound is 0, what lies between is nan; between complex numbers it is a spiral.
+    ValueError for a negative `num`, TypeError for another that is no integer.
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.round(pnp.geomspace(1, 8, 4), 3))
+    [1. 2. 4. 8.]
+    """
+    low, high = promote_operands("geomspace", INEXACT, start, stop)
+    unit = sign(low)
+    exponents, _ = _spaced("geomspace", log10(div(low, unit)), log10(div(high, unit)), num, endpoint)
+    out = mul(unit, power(10.0, exponents))
+    if out.aval.shape[0] and (endpoint or num == 1):
+        # the ends are exact
+        shape = (1, *out.aval.shape[1:])
+        parts = [shape_ops.broadcast_to(low, shape)]
+        if num > 2:
+            parts.append(_middle(out))
+        if num > 1:
+            parts.append(shape_ops.broadcast_to(high, shape))
+        out = concatenate(parts, 0)
+    out = shape_ops.move_axis(out, 0, one_axis("geomspace", axis, out.aval.ndim))
+    return shape_ops.convert_element_type(out, out.aval.dtype if dtype is None else dtypes.requested_dtype(dtype))
+
+
+def _middle(x: Array) -> Array:
+    n = x.aval.shape[0]
+    return slice_in_dim(x, 1, n - 1)

@@ -1,0 +1,1 @@
+"""Functions of numbers, entry by entry, and the promotion of their operands."""

@@ -1,0 +1,127 @@
+"""Rounding, elementwise."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.array import Array, distinct
+from pullback._core.errors import boundary, described
+from pullback._ops import elementwise as e
+from pullback._ops import shape, trig
+from pullback._ops.elementwise import scalar
+from pullback.numpy._elementwise.logic import no_out
+from pullback.numpy._elementwise.promotion import (
+    DEFAULT_INEXACT,
+    FLOAT,
+    as_operand,
+    elementwise,
+    unary,
+)
+
+_HERE = "pullback.numpy._elementwise.rounding"
+
+__all__ = ["around", "ceil", "fix", "floor", "rint", "round", "trunc"]
+
+
+def _exact(dtype):
+    return not dtypes.is_inexact(dtype)
+
+
+def _rounding(name: str, primitive, says: str, result: str):
+    return unary(name, primitive, FLOAT, f"""{says} Integers and bools come back as they are.
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.{name}(pnp.array([-1.5, 0.5])))
+    {result}
+    """, unchanged=_exact, module=_HERE, parameters="x")
+
+
+floor = _rounding("floor", e.floor_p, "The largest integer not above `x`.", "[-2.  0.]")
+ceil = _rounding("ceil", e.ceil_p, "The smallest integer not below `x`.", "[-1.  1.]")
+trunc = _rounding("trunc", e.trunc_p, "The next integer towards zero.", "[-1.  0.]")
+fix = trunc
+
+
+def _nearest(x: Array) -> Array:
+    if dtypes.is_complex(x.aval.dtype):
+        return trig.complex_p.bind(e.round_to_even(trig.real_p.bind(x)), e.round_to_even(trig.imag_p.bind(x)))
+    return e.round_to_even(x)
+
+
+@elementwise(DEFAULT_INEXACT)
+def rint(x: Any, /) -> Array:
+    """The nearest integer in floating point, halves to even.
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.rint(pnp.array([0.5, 1.5])))
+    [0. 2.]
+    """
+    return _nearest(x)
+
+
+@boundary
+def round(a: Any, decimals: int = 0, out: None = None) -> Array:
+    """`a` rounded to `decimals` decimal places (a Python integer, maybe negative), halves to even, in its dtype.
+
+    TypeError for other `decimals`.
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.round(pnp.array([0.125, 2.5]), 2))
+    [0.12 2.5 ]
+    """
+    return _rounded("round", a, decimals, out)
+
+
+@boundary
+def around(a: Any, decimals: int = 0, out: None = None) -> Array:
+    """`round`, by its old name; the same errors.
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.around(pnp.array([0.125, 2.5]), 2))
+    [0.12 2.5 ]
+    """
+    return _rounded("around", a, decimals, out)
+
+
+def _rounded(name: str, a: Any, decimals: int, out: Any) -> Array:
+    no_out(name, out)
+    a = as_operand(a, name, 0)
+    if not isinstance(decimals, (int, np.integer)):
+        raise TypeError(f"{name}: decimals must be a Python integer, got {described(decimals)}")
+    dtype = a.aval.dtype
+    if not dtypes.is_inexact(dtype):
+        if dtype.kind == "b":
+            raise TypeError(f"{name}: bools cannot be rounded; convert them with .astype(int)")
+        return distinct(a, a) if decimals >= 0 else _round_integers(a, 10 ** -int(decimals))
+    if decimals == 0:
+        return _nearest(a)
+    # 10**decimals does not fit half precision
+    half = dtype.itemsize <= 2
+    x = shape.convert_element_type(a, np.float32) if half else a
+    factor = scalar(x, 10.0 ** builtin_abs(int(decimals)))
+    if decimals > 0:
+        x = e.div_p.bind(_nearest(e.mul_p.bind(x, factor)), factor)
+    else:
+        x = e.mul_p.bind(_nearest(e.div_p.bind(x, factor)), factor)
+    return shape.convert_element_type(x, dtype, a.aval.weak_type) if half else x
+
+
+def _round_integers(a: Array, factor: int) -> Array:
+    dtype = a.aval.dtype
+    if factor > 2 * dtypes.iinfo(dtype).max:
+        return shape.full(a.aval.shape, 0, dtype, a.aval.weak_type)
+    wide = shape.convert_element_type(a, np.float64 if dtype.itemsize >= 4 else np.float32)
+    near = e.round_to_even(e.div_p.bind(wide, scalar(wide, factor)))
+    return shape.convert_element_type(e.mul_p.bind(near, scalar(near, factor)), dtype, a.aval.weak_type)
+
+
+builtin_abs = abs
+
+
+def to_integers(x: Array) -> Array:
+    """Rounded values in an integer dtype, as Python's `round` of one argument has it."""
+    if not dtypes.is_float(x.aval.dtype):
+        return x
+    return shape.convert_element_type(x, dtypes.canonicalize_dtype(int))

@@ -1,0 +1,1 @@
+"""Functions of functions and of samples of functions."""

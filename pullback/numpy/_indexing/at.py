@@ -1,0 +1,302 @@
+"""Updates by index without mutation: `x.at[index].set(values)` and its kin return a new array.
+
+An index of known integers and slices becomes a dynamic_update_slice (or a pad, where it has strides); positions become
+one scatter. Positions out of bounds are dropped, unless `mode` says otherwise.
+"""
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from pullback._core import dtypes, numpy_state
+from pullback._core.array import Array, ConcreteArray, array_of, from_numpy
+from pullback._core.errors import boundary
+from pullback._core.primitive import Primitive
+from pullback._higher_order.control.while_loop import while_loop
+from pullback._ops import compare, elementwise
+from pullback._ops import shape as shape_ops
+from pullback._ops.accumulate import is_half
+from pullback._ops.dynamic_slicing import dynamic_update_slice_p
+from pullback._ops.gather_numpy import FILL, PROMISE, ScatterDimensionNumbers, mode_of
+from pullback._ops.gather_scatter import scatter_add_p, scatter_p
+from pullback._ops.reduce import reduce_max
+from pullback._ops.scatter_extrema import scatter_max_p, scatter_min_p, scatter_mul_p
+from pullback._ops.slicing import pad, rev
+from pullback.numpy._creation.creation import ones_like
+from pullback.numpy._elementwise.arithmetic import divide, negative, power
+from pullback.numpy._elementwise.promotion import as_operand, operand_for
+from pullback.numpy._indexing.indexing import UnknownIndex, gathered, is_basic, numpy_index, sliced
+from pullback.numpy._indexing.plan import Plan, dimension_numbers, index_vectors, read_index
+from pullback.numpy._shape.manipulation import stretched
+
+__all__: list[str] = []
+
+
+class At:
+    """`x.at`: to be indexed.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.zeros(3).at[1:].add(5.)
+    Array([0., 5., 5.], dtype=float32)
+    """
+
+    __slots__ = ("array",)
+
+    def __init__(self, array: Array):
+        self.array = array
+
+    def __getitem__(self, key: Any) -> IndexedUpdate:
+        return IndexedUpdate(self.array, key)
+
+    def __repr__(self):
+        return f"At({self.array!r})"
+
+
+class IndexedUpdate:
+    """`x.at[key]`: the places of an array, to be read or updated.
+
+    Updates broadcast to the shape of `x[key]` and are cast to the dtype of `x`. Where a place is named more than once,
+    every update counts, and of several `set`s the last. The options: `mode`, for positions out of bounds, is "drop"
+    (updates) or "promise_in_bounds" (get) by default, also "clip" and "fill" (get, with `fill_value`);
+    `indices_are_sorted` and `unique_indices` are promises that make compiled code faster; without
+    `wrap_negative_indices` negative positions are out of bounds.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.zeros(3).at[1].set(5.)
+    Array([0., 5., 0.], dtype=float32)
+    >>> pnp.zeros(3).at[pnp.array([0, 0, 2])].add(1.)
+    Array([2., 0., 1.], dtype=float32)
+    """
+
+    __slots__ = ("array", "key")
+
+    def __init__(self, array: Array, key: Any):
+        self.array = array
+        self.key = key
+
+    def __repr__(self):
+        return f"IndexedUpdate({self.array!r}, {self.key!r})"
+
+    @boundary
+    def get(self, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None,
+            fill_value: Any = None, wrap_negative_indices: bool = True) -> Array:
+        """`x[key]`, with a say in what positions out of bounds give."""
+        chosen = PROMISE if mode is None else mode_of("at[...].get", mode)
+        plan = read_index(self.array.aval.shape, self.key, clamp=chosen is not FILL, wrap=wrap_negative_indices)
+        return gathered(self.array, plan, chosen, fill_value, indices_are_sorted, unique_indices)
+
+    @boundary
+    def set(self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None,
+            wrap_negative_indices: bool = True) -> Array:
+        """`x[key] = values`."""
+        return _update(self, "set", scatter_p, None, values, indices_are_sorted, unique_indices, mode,
+                       wrap_negative_indices)
+
+    @boundary
+    def add(self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None,
+            wrap_negative_indices: bool = True) -> Array:
+        """`x[key] += values`."""
+        return _update(self, "add", scatter_add_p, elementwise.add, values, indices_are_sorted, unique_indices, mode,
+                       wrap_negative_indices)
+
+    @boundary
+    def subtract(self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False,
+                 mode: Any = None, wrap_negative_indices: bool = True) -> Array:
+        """`x[key] -= values`."""
+        return _update(self, "subtract", scatter_add_p, elementwise.add, negative(values), indices_are_sorted,
+                       unique_indices, mode, wrap_negative_indices)
+
+    @boundary
+    def multiply(self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False,
+                 mode: Any = None, wrap_negative_indices: bool = True) -> Array:
+        """`x[key] *= values`."""
+        return _update(self, "multiply", scatter_mul_p, elementwise.mul, values, indices_are_sorted, unique_indices,
+                       mode, wrap_negative_indices)
+
+    mul = multiply
+
+    @boundary
+    def divide(self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False,
+               mode: Any = None, wrap_negative_indices: bool = True) -> Array:
+        """`x[key] /= values`; of integers in floating point."""
+        factors = IndexedUpdate(_ones_for(self.array, float), self.key)
+        return divide(self.array, _update(factors, "divide", scatter_mul_p, elementwise.mul, values,
+                                          indices_are_sorted, unique_indices, mode, wrap_negative_indices))
+
+    @boundary
+    def power(self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False,
+              mode: Any = None, wrap_negative_indices: bool = True) -> Array:
+        """`x[key] **= values`."""
+        exponents = IndexedUpdate(_ones_for(self.array, int), self.key)
+        return power(self.array, _update(exponents, "power", scatter_mul_p, elementwise.mul, values,
+                                         indices_are_sorted, unique_indices, mode, wrap_negative_indices))
+
+    @boundary
+    def min(self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None,
+            wrap_negative_indices: bool = True) -> Array:
+        """`x[key] = minimum(x[key], values)`."""
+        return _update(self, "min", scatter_min_p, elementwise.min, values, indices_are_sorted, unique_indices, mode,
+                       wrap_negative_indices)
+
+    @boundary
+    def max(self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None,
+            wrap_negative_indices: bool = True) -> Array:
+        """`x[key] = maximum(x[key], values)`."""
+        return _update(self, "max", scatter_max_p, elementwise.max, values, indices_are_sorted, unique_indices, mode,
+                       wrap_negative_indices)
+
+    @boundary
+    def apply(self, func: Callable[[Array], Array], *, indices_are_sorted: bool = False, unique_indices: bool = False,
+              mode: Any = None, wrap_negative_indices: bool = True) -> Array:
+        """`x[key] = func(x[key])`, `func` being elementwise; a place named n times gets it n times.
+
+        With traced positions it is a loop, if they may name a place twice: promise with `unique_indices` that not.
+        """
+        x = self.array
+        chosen = PROMISE if mode is None else mode_of("at[...].apply", mode)
+        options = {"indices_are_sorted": indices_are_sorted, "mode": mode,
+                   "wrap_negative_indices": wrap_negative_indices}
+        plan = read_index(x.aval.shape, self.key, clamp=False, wrap=wrap_negative_indices)
+        if not plan.axes or plan.common == () or unique_indices:
+            times: Any = 1
+        else:
+            counts = IndexedUpdate(shape_ops.full(x.aval.shape, 0, np.dtype(np.int32)), self.key).add(1, **options)
+            if not isinstance(counts, ConcreteArray):
+                known = counts.known()  # type: ignore[attr-defined]
+                if known is None:
+                    return _applied_by_counts(x, counts, func, math.prod(plan.common))
+                counts = known
+            times = int(np.max(counts.value, initial=0))
+        if times == 1:
+            values = func(gathered(x, read_index(x.aval.shape, self.key, True, wrap_negative_indices), chosen))
+            return self.set(values, unique_indices=unique_indices, **options)
+        for k in range(times):
+            x = _applied_where(compare.gt(counts, from_numpy(np.int32(k))), func, x)
+        return x
+
+
+def _applied_where(mask: Array, func: Callable, x: Array) -> Array:
+    value = shape_ops.convert_element_type(as_operand(func(x), "apply", 0), x.aval.dtype, x.aval.weak_type)
+    return compare.select(mask, value, x)
+
+
+def _applied_by_counts(x: Array, counts: Array, func: Callable, most: int) -> Array:
+    """`func` applied to each element as often as it is counted, which is not known, but for a bound."""
+    def more(state):
+        return compare.lt(state[0], reduce_max(counts, range(counts.ndim)))
+
+    def once_more(state):
+        k, x = state
+        return elementwise.add(k, np.int32(1)), _applied_where(compare.gt(counts, k), func, x)
+
+    return while_loop(more, once_more, (np.int32(0), x), max_steps=most)[1]
+
+
+def _update(where: IndexedUpdate, name: str, p: Primitive, combine: Callable | None, values: Any,
+            indices_are_sorted: bool, unique_indices: bool, mode: Any, wrap: bool) -> Array:
+    x = where.array
+    if x.aval.dtype.kind == "b":
+        p, combine = _FOR_BOOLS.get(p, (p, combine))
+    function = f"at[...].{name}"
+    v = operand_for(values, function, 0, x.aval.dtype)
+    chosen = mode_of(function, mode)
+    if type(x) is ConcreteArray and type(v) is ConcreteArray and v.aval.dtype == x.aval.dtype and mode is None and wrap:
+        out = _at_once(x, where.key, v, combine)
+        if out is not None:
+            return out
+    plan = read_index(x.aval.shape, where.key, clamp=False, wrap=wrap)
+    v = _fitted(function, v, x, plan)
+    if 0 in plan.shape:
+        return x
+    if not plan.axes:
+        if combine is not None:
+            v = combine(sliced(x, plan), v)
+        return _write(x, v, plan)
+    all_of_it = plan.takes_all(x.aval.shape)
+    part = x if all_of_it else sliced(x, plan)
+    part = shape_ops.reshape(part, plan.middle)
+    numbers, _ = dimension_numbers(plan)
+    single = plan.common == ()
+    out = p.bind(part, index_vectors(plan.positions, plan.common), v,
+                 dimension_numbers=ScatterDimensionNumbers(*numbers), mode=chosen,
+                 indices_are_sorted=bool(indices_are_sorted) or single,
+                 unique_indices=bool(unique_indices) or single)
+    return shape_ops.reshape(out, x.aval.shape) if all_of_it else _write(x, out, plan)
+
+
+def _ones_for(x: Array, kind: type) -> Array:
+    """Ones like `x`, of the default dtype of a kind where `x` is of bools."""
+    return ones_like(x, kind if x.aval.dtype.kind == "b" else None)
+
+
+# sums of bools are `or`, products `and`, as those of arrays of them
+_FOR_BOOLS: dict[Primitive, tuple[Primitive, Callable]] = {
+    scatter_add_p: (scatter_max_p, elementwise.max), scatter_mul_p: (scatter_min_p, elementwise.min)}
+_SMALL = 4096
+_UFUNCS: dict[Any, np.ufunc] = {elementwise.add: np.add, elementwise.mul: np.multiply, elementwise.min: np.minimum,
+                                elementwise.max: np.maximum}
+
+
+def _at_once(x: ConcreteArray, key: Any, v: ConcreteArray, combine: Callable | None) -> Array | None:
+    """The update by NumPy itself, where all is known and lies inside; None where a closer look is needed."""
+    token = numpy_state.enter()
+    try:
+        place = numpy_index(key)
+        out = np.array(x.value)
+        if combine is None:
+            out[place] = v.value
+        elif is_half(out.dtype) and not is_basic(key):
+            return None  # what adds up at one place is rounded once, by the kernel of scatter
+        elif is_basic(key):
+            out[place] = _UFUNCS[combine](out[place], v.value)
+        elif out.size <= _SMALL:
+            _UFUNCS[combine].at(out, place, v.value)
+        else:
+            # the kernel of scatter is faster than ufunc.at
+            return None
+    except (IndexError, TypeError, ValueError, OverflowError, UnknownIndex):
+        return None
+    finally:
+        numpy_state.leave(token)
+    return array_of(x.aval, out)
+
+
+def _fitted(function: str, v: Array, x: Array, plan: Plan) -> Array:
+    """The values of an update in the dtype of the array and the shape of the index."""
+    dtype = x.aval.dtype
+    if v.aval.dtype != dtype:
+        common = dtypes.join(dtype, x.aval.weak_type, v.aval.dtype, v.aval.weak_type)[0]
+        if common != dtype:
+            warnings.warn(f"{function}: values of dtype {v.aval.dtype.name} do not fit safely into an array of dtype "
+                          f"{dtype.name} and are cast to it. Cast them, or the array, with .astype().",
+                          FutureWarning, stacklevel=4)
+        v = shape_ops.convert_element_type(v, dtype)
+    shape = v.aval.shape
+    # as in an assignment, leading axes of length 1 may be too many
+    extra = len(shape) - len(plan.shape)
+    if extra > 0 and all(n == 1 for n in shape[:extra]):
+        v = shape_ops.reshape(v, shape[extra:])
+    return stretched(function, v, plan.shape)
+
+
+def _write(x: Array, v: Array, plan: Plan) -> Array:
+    """`x` with what the slices of a plan take replaced by `v`."""
+    shape = tuple((b - a + s - 1) // s for a, b, s in zip(plan.starts, plan.limits, plan.strides, strict=True))
+    v = rev(shape_ops.reshape(v, shape), plan.reversed_axes)
+    if shape != x.aval.shape and all(s == 1 for s in plan.strides):
+        return dynamic_update_slice_p.bind(x, v, *[from_numpy(np.int32(i)) for i in plan.starts])
+    if shape != x.aval.shape:
+        v = _interleaved(x, v, plan)
+    return shape_ops.convert_element_type(v, x.aval.dtype, x.aval.weak_type)
+
+
+def _interleaved(x: Array, v: Array, plan: Plan) -> Array:
+    shape = v.aval.shape
+    config = [(a, n - (a + (m - 1) * s + 1), s - 1) for a, m, s, n in zip(
+        plan.starts, shape, plan.strides, x.aval.shape, strict=True)]
+    inside = pad(shape_ops.full(shape, True, np.dtype(bool)), np.bool_(False), config)
+    return compare.select(inside, pad(v, elementwise.scalar(v, 0), config), x)

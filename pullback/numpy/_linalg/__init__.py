@@ -1,0 +1,1 @@
+"""Decompositions, linear systems, least squares: what `pullback.numpy.linalg` shows."""

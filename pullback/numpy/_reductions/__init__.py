@@ -1,0 +1,1 @@
+"""Sums, extrema, quantiles and what runs along an axis."""

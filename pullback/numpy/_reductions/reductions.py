@@ -1,0 +1,472 @@
+"""Reductions over axes: sums, products, extremes, logic, means and variances.
+
+`axis` is None (all axes), an int or a tuple of ints, negative ones counted from the end; `keepdims` leaves
+reduced axes with length 1; `where`, a mask that broadcasts against the array, says which elements take part.
+Results are never weakly typed.
+"""
+from __future__ import annotations
+
+import builtins
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.array import Array, ConcreteArray
+from pullback._core.errors import boundary
+from pullback._core.primitive import Primitive
+from pullback._ops import compare, elementwise, reduce
+from pullback._ops.accumulate import accumulator
+from pullback._ops.families import scalar_like
+from pullback._ops.lengths import norm_p, squared_size
+from pullback._ops.shape import broadcast_to, canonical_axes, convert_element_type, reduce_sum_p, reshape
+from pullback._ops.trig import real_dtype
+from pullback.numpy._elementwise.logic import truth
+from pullback.numpy._elementwise.promotion import as_operand, cast, operand_for
+
+__all__ = ["sum", "prod", "max", "min", "amax", "amin", "any", "all", "count_nonzero", "ptp", "argmax", "argmin",
+           "mean", "average", "var", "std"]
+
+Axis = int | Sequence[int] | None
+_BOOL, _INT, _UINT = np.dtype(bool), np.dtype(int), np.dtype(np.uint64)
+_FLOAT32 = np.dtype(np.float32)
+
+
+# --- what reductions have in common; other modules of this layer use it too ---
+
+
+def axes_of(name: str, axis: Any, rank: int) -> tuple[int, ...]:
+    """The axes that a user's `axis` means, as sorted non-negative ints."""
+    if axis is None:
+        return tuple(range(rank))
+    if type(axis) is int and -rank <= axis < rank:
+        return (axis % rank,)
+    return tuple(sorted(canonical_axes(name, axis if isinstance(axis, (tuple, list)) else (axis,), rank)))
+
+
+def one_axis(name: str, axis: Any, rank: int) -> int:
+    """The one axis that a user's `axis` means."""
+    if axis is None or isinstance(axis, (tuple, list)):
+        raise TypeError(f"{name}: axis must be an int, got {axis!r}")
+    return axes_of(name, axis, rank)[0]
+
+
+def refuse_out(name: str, out: Any) -> None:
+    """Arrays are never written to, so there is no `out`."""
+    if out is not None:
+        raise NotImplementedError(f"{name}: the argument 'out' is not supported, arrays are immutable: use the result")
+
+
+def strong(x: Array) -> Array:
+    """`x`, its dtype no longer weak."""
+    return convert_element_type(x, x.aval.dtype) if x.aval.weak_type else x
+
+
+def summed_dtype(dtype: np.dtype, promote_integers: bool = True) -> np.dtype:
+    """The dtype of sums and products: bools count, and integers get the width of the default integer."""
+    if dtype == _BOOL:
+        return dtypes.canonicalize_dtype(_INT)
+    if promote_integers and dtypes.is_integer(dtype):
+        wide = dtypes.canonicalize_dtype(_UINT if dtypes.iinfo(dtype).min == 0 else _INT)
+        return wide if wide.itemsize > dtype.itemsize else dtype
+    return dtype
+
+
+def masked(name: str, x: Array, where: Any, otherwise: Any) -> Array:
+    """`x` with the elements that the mask excludes replaced by a scalar."""
+    mask = as_operand(where, name, "where")
+    if mask.aval.dtype != _BOOL:
+        raise TypeError(f"{name}: where must be a mask of bools, got {mask.aval.str_short()}")
+    return compare.select_p.bind(mask, x, scalar_like(otherwise, x.aval.dtype))
+
+
+def reduced(p: Primitive, x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
+    """`x` reduced by a primitive over some axes, which stay with length 1 if asked."""
+    shape = x.aval.shape
+    y = p.bind(x, axes=axes)
+    if keepdims:
+        y = reshape(y, reduce.kept_shape(shape, axes))
+    return convert_element_type(y, y.aval.dtype) if y.aval.weak_type else y
+
+
+def summed(name: str, a: Any, axis: Axis, dtype: Any = None, out: Any = None, keepdims: bool = False,
+           initial: Any = None, where: Any = None, promote_integers: bool = True) -> Array:
+    """`sum` for the function `name`, which errors are to name."""
+    return _numeric(name, a, reduce_sum_p, axis, dtype, out, keepdims, initial, where, promote_integers, 0,
+                    elementwise.add)
+
+
+def multiplied(name: str, a: Any, axis: Axis, dtype: Any, out: Any, keepdims: bool, initial: Any, where: Any,
+               promote_integers: bool = True) -> Array:
+    """`prod` for the function `name`."""
+    return _numeric(name, a, reduce.reduce_prod_p, axis, dtype, out, keepdims, initial, where, promote_integers, 1,
+                    elementwise.mul)
+
+
+def _numeric(name, a, p, axis, dtype, out, keepdims, initial, where, promote_integers, identity, combine):
+    refuse_out(name, out)
+    x = as_operand(a, name, 0)
+    aval = x.aval
+    target = summed_dtype(aval.dtype, promote_integers) if dtype is None else dtypes.requested_dtype(dtype)
+    if target != aval.dtype:
+        x = convert_element_type(x, target)
+    if target == _BOOL:
+        p = reduce.reduce_and_p if identity else reduce.reduce_or_p
+    if where is not None:
+        x = masked(name, x, where, identity)
+    y = reduced(p, x, axes_of(name, axis, x.aval.ndim), keepdims)
+    if initial is not None:
+        y = combine(y, _initial(name, initial, y.aval.dtype))
+    return y
+
+
+def _initial(name, initial, dtype):
+    value = operand_for(initial, name, "initial", dtype)
+    if value.aval.ndim:
+        raise ValueError(f"{name}: initial must be a scalar, got shape {value.shape}")
+    return convert_element_type(value, dtype)
+
+
+# --- sum, prod ---
+
+
+@boundary
+def sum(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False, initial: Any = None,
+        where: Any = None, promote_integers: bool = True) -> Array:
+    """The sum over `axis`.
+
+    Bools are counted, and integers are summed in the default integer type unless `promote_integers` is False.
+    TypeError for what is no array; ValueError for an axis out of bounds.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.sum(pnp.array([[1., 2.], [3., 4.]]), axis=0)
+    Array([4., 6.], dtype=float32)
+    """
+    return summed("sum", a, axis, dtype, out, keepdims, initial, where, promote_integers)
+
+
+@boundary
+def prod(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False, initial: Any = None,
+         where: Any = None, promote_integers: bool = True) -> Array:
+    """The product over `axis`; dtypes as for `sum`. Its derivatives are right where elements are zero.
+
+    ValueError for an axis out of bounds.
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.prod(pnp.array([2., 3., 4.])))
+    24.0
+    """
+    return multiplied("prod", a, axis, dtype, out, keepdims, initial, where, promote_integers)
+
+
+# --- max, min ---
+
+
+def largest(name: str, a: Any, axis: Axis = None, out: Any = None, keepdims: bool = False, initial: Any = None,
+            where: Any = None) -> Array:
+    """`max` for the function `name`."""
+    return _extreme(name, a, reduce.reduce_max_p, axis, out, keepdims, initial, where, reduce.lowest, elementwise.max)
+
+
+def smallest(name: str, a: Any, axis: Axis = None, out: Any = None, keepdims: bool = False, initial: Any = None,
+             where: Any = None) -> Array:
+    """`min` for the function `name`."""
+    return _extreme(name, a, reduce.reduce_min_p, axis, out, keepdims, initial, where, reduce.highest, elementwise.min)
+
+
+def _extreme(name, a, p, axis, out, keepdims, initial, where, identity, combine):
+    refuse_out(name, out)
+    x = as_operand(a, name, 0)
+    axes = axes_of(name, axis, x.aval.ndim)
+    if initial is None:
+        if where is not None:
+            raise ValueError(f"{name}: with where, give initial: what the result is where no element takes part")
+        if builtins.any(x.aval.shape[i] == 0 for i in axes):
+            raise ValueError(f"{name}: axis {axis} of shape {x.shape} has no elements, so there is none to return; "
+                             "give initial")
+    if where is not None:
+        x = masked(name, x, where, identity(x.aval.dtype))
+    y = reduced(p, x, axes, keepdims)
+    return y if initial is None else combine(y, _initial(name, initial, y.aval.dtype))
+
+
+@boundary
+def max(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None,
+        where: Any = None) -> Array:
+    """The largest element over `axis`, nan if there is one. Where several are largest, they share the
+    derivative.
+
+    ValueError if there are no elements and no `initial`, or if there is `where` and no `initial`.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.max(pnp.array([[1, 5], [7, 2]]), axis=1)
+    Array([5, 7], dtype=int32)
+    """
+    return largest("max", a, axis, out, keepdims, initial, where)
+
+
+@boundary
+def min(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None,
+        where: Any = None) -> Array:
+    """The smallest element over `axis`, nan if there is one; see `max`. ValueError for an axis out of bounds.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.min(pnp.array([[1, 5], [7, 2]]), axis=1)
+    Array([1, 2], dtype=int32)
+    """
+    return smallest("min", a, axis, out, keepdims, initial, where)
+
+
+amax, amin = max, min
+
+
+@boundary
+def ptp(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
+    """The largest element less the smallest ("peak to peak"), over `axis`.
+
+    ValueError for an axis out of bounds, or if there are no elements.
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.ptp(pnp.array([3, 9, 4])))
+    6
+    """
+    x = as_operand(a, "ptp", 0)
+    return elementwise.sub(*(f("ptp", x, axis, out, keepdims) for f in (largest, smallest)))
+
+
+# --- logic ---
+
+
+def _logical(name, a, p, axis, out, keepdims, where, identity):
+    refuse_out(name, out)
+    x = truth(as_operand(a, name, 0))
+    if where is not None:
+        x = masked(name, x, where, identity)
+    return reduced(p, x, axes_of(name, axis, x.aval.ndim), keepdims)
+
+
+@boundary
+def any(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Any = None) -> Array:
+    """Whether an element over `axis` is true, that is, not zero. ValueError for an axis out of bounds.
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.any(pnp.array([0, 0, 3])))
+    True
+    """
+    return _logical("any", a, reduce.reduce_or_p, axis, out, keepdims, where, False)
+
+
+@boundary
+def all(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Any = None) -> Array:
+    """Whether all elements over `axis` are true, that is, not zero. ValueError for an axis out of bounds.
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.all(pnp.array([0, 0, 3])))
+    False
+    """
+    return _logical("all", a, reduce.reduce_and_p, axis, out, keepdims, where, True)
+
+
+@boundary
+def count_nonzero(a: Any, axis: Axis = None, keepdims: bool = False) -> Array:
+    """How many elements over `axis` differ from zero, an int32. ValueError for an axis out of bounds.
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.count_nonzero(pnp.array([0, 1, 2])))
+    2
+    """
+    return summed("count_nonzero", truth(as_operand(a, "count_nonzero", 0)), axis, keepdims=keepdims)
+
+
+# --- argmax, argmin ---
+
+
+def arg_extreme(name: str, p: Primitive, a: Any, axis: int | None, out: Any, keepdims: bool | None) -> Array:
+    """The position of an extreme element, in the flattened array where `axis` is None."""
+    refuse_out(name, out)
+    x = as_operand(a, name, 0)
+    shape = x.aval.shape
+    if axis is None:
+        kept = (1,) * len(shape)
+        x, position = reshape(x, (math.prod(shape),)), 0
+    else:
+        position = one_axis(name, axis, len(shape))
+        kept = reduce.kept_shape(shape, (position,))
+    if x.aval.shape[position] == 0:
+        raise ValueError(f"{name}: there is no element to point at along axis {axis} of shape {shape}")
+    y = p.bind(x, axes=(position,), index_dtype=dtypes.canonicalize_dtype(_INT))
+    return reshape(y, kept) if keepdims else y
+
+
+@boundary
+def argmax(a: Any, axis: int | None = None, out: None = None, keepdims: bool | None = None) -> Array:
+    """Where the first of the largest elements along `axis` stands, an int32; nan counts as the largest.
+
+    Without `axis`, the position in the flattened array. ValueError if there are no elements.
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.argmax(pnp.array([1., 7., 7.])))
+    1
+    """
+    return arg_extreme("argmax", reduce.argmax_p, a, axis, out, keepdims)
+
+
+@boundary
+def argmin(a: Any, axis: int | None = None, out: None = None, keepdims: bool | None = None) -> Array:
+    """Where the first of the smallest elements along `axis` stands, an int32; nan counts as the smallest.
+
+    Without `axis`, the position in the flattened array. ValueError if there are no elements.
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.argmin(pnp.array([4., 1., 1.])))
+    1
+    """
+    return arg_extreme("argmin", reduce.argmin_p, a, axis, out, keepdims)
+
+
+# --- means and variances ---
+
+
+def count_of(name: str, shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool, where: Any,
+             dtype: np.dtype) -> Array:
+    """How many elements take part in a reduction: a scalar, or an array where a mask decides."""
+    if where is None:
+        return scalar_like(math.prod(shape[i] for i in axes), dtype)
+    mask = as_operand(where, name, "where")
+    return reduced(reduce_sum_p, convert_element_type(broadcast_to(mask, shape), dtype), axes, keepdims)
+
+
+def mean_in(name: str, x: Array, axes: tuple[int, ...], keepdims: bool, where: Any) -> Array:
+    """The mean in the dtype of `x`."""
+    given = x if where is None else masked(name, x, where, 0)
+    total = reduced(reduce_sum_p, given, axes, keepdims)
+    return elementwise.div_p.bind(total, count_of(name, given.aval.shape, axes, keepdims, where, x.aval.dtype))
+
+
+@boundary
+def mean(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False, *,
+         where: Any = None) -> Array:
+    """The arithmetic mean over `axis`: of integers a float32, of half precision computed in float32. Nan of
+    nothing. ValueError for an axis out of bounds.
+
+    >>> import pullback.numpy as pnp
+    >>> pnp.mean(pnp.array([[1, 2], [3, 4]]), axis=1)
+    Array([1.5, 3.5], dtype=float32)
+    """
+    return averaged("mean", a, axis, dtype, out, keepdims, where)
+
+
+def averaged(name: str, a: Any, axis: Axis, dtype: Any = None, out: Any = None, keepdims: bool = False,
+             where: Any = None) -> Array:
+    """`mean` for the function `name`."""
+    refuse_out(name, out)
+    x = as_operand(a, name, 0)
+    target = dtypes.to_inexact(x.aval.dtype, False)[0] if dtype is None else dtypes.requested_dtype(dtype)
+    inner = accumulator(dtypes.to_inexact(target, False)[0])
+    y = mean_in(name, convert_element_type(x, inner, x.aval.weak_type), axes_of(name, axis, x.aval.ndim), keepdims,
+                where)
+    return convert_element_type(y, target)
+
+
+@boundary
+def average(a: Any, axis: Axis = None, weights: Any = None, returned: bool = False, keepdims: bool = False) -> Any:
+    """The mean over `axis`, weighted if `weights` is given; with `returned`, the pair of it and the sum of
+    weights.
+
+    `weights` has the shape of `a`, or is a vector along the one `axis`.
+    ValueError for an axis out of bounds and for weights of another shape.
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.average(pnp.array([1., 2.]), weights=pnp.array([3., 1.])))
+    1.25
+    """
+    x = as_operand(a, "average", 0)
+    axes = axes_of("average", axis, x.aval.ndim)
+    if weights is None:
+        result = averaged("average", x, axis, keepdims=keepdims)
+        total = scalar_like(math.prod(x.aval.shape[i] for i in axes), result.aval.dtype)
+    else:
+        w = as_operand(weights, "average", "weights")
+        dtype = dtypes.to_inexact(*dtypes.promote((x.aval.dtype, x.aval.weak_type),
+                                                  (w.aval.dtype, w.aval.weak_type)))[0]
+        x, w = cast(x, dtype, False), cast(w, dtype, False)
+        if w.aval.shape != x.aval.shape:
+            if w.aval.ndim != 1 or len(axes) != 1 or w.aval.size != x.aval.shape[axes[0]]:
+                raise ValueError(f"average: weights must have the shape of a, {x.shape}, or be a vector along one "
+                                 f"axis; got shape {w.shape} with axis={axis}")
+            w = broadcast_to(reshape(w, tuple(x.aval.shape[i] if i in axes else 1 for i in range(x.aval.ndim))),
+                             x.aval.shape)
+        total = reduced(reduce_sum_p, w, axes, keepdims)
+        result = elementwise.div(reduced(reduce_sum_p, elementwise.mul(x, w), axes, keepdims), total)
+    return (result, broadcast_to(strong(total), result.aval.shape)) if returned else result
+
+
+def freedom_of(name: str, count: Array, ddof: Any) -> Array:
+    """The count less `ddof`; nan where nothing is left, so that a division by it is nan."""
+    dtype = count.aval.dtype
+    if type(count) is ConcreteArray and count.aval.ndim == 0 and isinstance(ddof, (int, float)):
+        left = float(count.value) - ddof
+        return scalar_like(left if left > 0 else np.nan, dtype)
+    freedom = elementwise.sub(count, convert_element_type(as_operand(ddof, name, "ddof"), dtype))
+    return compare.select_p.bind(compare.gt(freedom, scalar_like(0, dtype)), freedom, scalar_like(np.nan, dtype))
+
+
+@boundary
+def var(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: int = 0, keepdims: bool = False, *,
+        where: Any = None, mean: Any = None, correction: int | float | None = None) -> Array:
+    """The variance over `axis`: the mean of |a - mean(a)|**2, divided by the count less `ddof`.
+
+    `correction` is another name of `ddof`; `mean`, if known already, must have the reduced axes with length
+    1. The result is real; dtypes as for `mean`. ValueError for an axis out of bounds.
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.var(pnp.array([1., 2., 3., 4.])))
+    1.25
+    """
+    return _variance("var", a, axis, dtype, out, ddof, keepdims, where, mean, correction)
+
+
+@boundary
+def std(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: int = 0, keepdims: bool = False, *,
+        where: Any = None, mean: Any = None, correction: int | float | None = None) -> Array:
+    """The standard deviation over `axis`, the square root of `var`. ValueError for an axis out of bounds.
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.std(pnp.array([1., 3.])))
+    1.0
+    """
+    return _variance("std", a, axis, dtype, out, ddof, keepdims, where, mean, correction, rooted=True)
+
+
+def _variance(name, a, axis, dtype, out, ddof, keepdims, where, mean, correction, rooted=False):
+    refuse_out(name, out)
+    if correction is not None:
+        if ddof:
+            raise ValueError(f"{name}: ddof and correction are two names of one argument, got {ddof} and {correction}")
+        ddof = correction
+    x = as_operand(a, name, 0)
+    inexact = dtypes.to_inexact(x.aval.dtype, False)[0]
+    if dtype is not None:
+        dtype = dtypes.requested_dtype(dtype)
+        if dtypes.is_complex(inexact) and not dtypes.is_complex(dtype):
+            raise ValueError(f"{name}: the variance of complex numbers is computed in a complex dtype, got {dtype}")
+        inexact = dtypes.to_inexact(dtype, False)[0]
+    axes = axes_of(name, axis, x.aval.ndim)
+    x = convert_element_type(x, accumulator(inexact))
+    center = mean_in(name, x, axes, True, where) if mean is None else cast(
+        as_operand(mean, name, "mean"), x.aval.dtype, False)
+    distance = elementwise.sub(x, center)
+    if where is not None:
+        distance = masked(name, distance, where, 0)
+    part = real_dtype(distance.aval.dtype)
+    freedom = freedom_of(name, count_of(name, distance.aval.shape, axes, keepdims, where, part), ddof)
+    if rooted:
+        # as a length, whose derivative is 0 where all are equal
+        y = elementwise.div(reduced(norm_p, distance, axes, keepdims), elementwise.sqrt(freedom))
+    else:
+        y = elementwise.div(reduced(reduce_sum_p, squared_size(distance), axes, keepdims), freedom)
+    if dtype is not None:
+        return convert_element_type(y, real_dtype(dtype))
+    return convert_element_type(y, y.aval.dtype if dtypes.is_complex(inexact) else inexact)

@@ -1,0 +1,332 @@
+"""Distinct elements, and how many fall into which bin."""
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.array import Array
+from pullback._core.errors import boundary
+from pullback._core.types import canonical_dimension
+from pullback._ops import compare, elementwise, reduce
+from pullback._ops.assemble import broadcasted_iota, concatenate
+from pullback._ops.cumulative import cumsum_p
+from pullback._ops.families import scalar_like
+from pullback._ops.gather_numpy import ScatterDimensionNumbers
+from pullback._ops.gather_scatter import scatter_add
+from pullback._ops.shape import convert_element_type, full, move_axis, reduce_sum_p, reshape, shape_of
+from pullback._ops.slicing import index_in_dim, slice_in_dim
+from pullback._ops.sort import along_axis, argsort_of, sort_p
+from pullback.numpy._creation.ranges import linspace
+from pullback.numpy._elementwise.promotion import as_operand, cast, operand_for
+from pullback.numpy._reductions.reductions import largest, one_axis, smallest
+from pullback.numpy._searching.nonzero import static_count, true_positions
+from pullback.numpy._searching.sorting import searchsorted
+
+__all__ = ["unique", "unique_all", "unique_counts", "unique_inverse", "unique_values", "bincount", "histogram",
+           "histogram_bin_edges"]
+
+_INDEX = np.dtype(np.int32)
+
+
+# --- unique ---
+
+
+def equal_elements(a: Array, b: Array, equal_nan: bool) -> Array:
+    """`a == b`; with `equal_nan` also where both are nan."""
+    equal = compare.eq_p.bind(a, b)
+    if equal_nan and dtypes.is_inexact(a.aval.dtype):
+        both = compare.and_p.bind(compare.ne_p.bind(a, a), compare.ne_p.bind(b, b))
+        equal = compare.or_p.bind(equal, both)
+    return equal
+
+
+def _take(x: Array, rows: Array) -> Array:
+    """Rows of a matrix, or elements of a vector."""
+    if x.aval.ndim == 1:
+        return along_axis(x, rows, 0)
+    k, m = rows.aval.size, x.aval.shape[1]
+    return along_axis(x, elementwise.add(reshape(rows, (k, 1)), full((1, m), 0, _INDEX)), 0)
+
+
+@boundary
+def unique(ar: Any, return_index: bool = False, return_inverse: bool = False, return_counts: bool = False,
+           axis: int | None = None, *, equal_nan: bool = True, size: int | None = None, fill_value: Any = None,
+           sorted: bool = True) -> Any:
+    """The distinct elements of `ar`, sorted; or, with `axis`, its distinct slices along it.
+
+    On request also, in this order, as int32: where each first occurs, which of them each element is (in the
+    shape of `ar`), and how often each occurs. With `size`, results of that length, cut off or filled up with
+    `fill_value` (the smallest element by default): needed under jit, where data is not known.
+    ValueError for an axis out of bounds.
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.unique(pnp.array([3, 1, 3])))
+    [1 3]
+    """
+    return unique_for("unique", ar, return_index, return_inverse, return_counts, axis, equal_nan, size, fill_value)
+
+
+def unique_for(name: str, ar: Any, return_index: bool = False, return_inverse: bool = False,
+               return_counts: bool = False, axis: int | None = None, equal_nan: bool = False, size: int | None = None,
+               fill_value: Any = None) -> Any:
+    """`unique` for the function `name`, which errors are to name."""
+    x = as_operand(ar, name, 0)
+    shape = x.aval.shape
+    if axis is None:
+        rows = reshape(x, (x.aval.size,))
+        rest: tuple[int, ...] = ()
+        inverse_shape = shape
+    else:
+        axis = one_axis(name, axis, len(shape))
+        moved = move_axis(x, axis, 0)
+        rest = moved.aval.shape[1:]
+        rows = reshape(moved, (shape[axis], math.prod(rest)))
+        inverse_shape = (shape[axis],)
+    found = _distinct(name, rows, equal_nan, size, fill_value)
+    values = found.values
+    if axis is not None:
+        values = move_axis(reshape(values, (values.aval.shape[0], *rest)), 0, axis)
+    index = dtypes.canonicalize_dtype(int)
+    extra = [convert_element_type(part, index) for part, wanted in (
+        (found.positions, return_index), (reshape(found.inverse, inverse_shape), return_inverse),
+        (found.counts, return_counts)) if wanted]
+    return (values, *extra) if extra else values
+
+
+class _Distinct(NamedTuple):
+    values: Array
+    positions: Array
+    inverse: Array
+    counts: Array
+
+
+def _distinct(name: str, rows: Array, equal_nan: bool, size: int | None, fill_value: Any) -> _Distinct:
+    n = rows.aval.shape[0]
+    if n == 0:
+        size = 0 if size is None else shape_of(name, (size,))[0]
+        if size and fill_value is None:
+            raise ValueError(f"{name}: an empty array has no element to fill up to size with; give fill_value")
+        values = full((size, *rows.aval.shape[1:]), 0 if fill_value is None else fill_value, rows.aval.dtype)
+        return _Distinct(values, *(full((k,), 0, _INDEX) for k in (size, 0, size)))
+    if rows.aval.ndim == 1:
+        order = argsort_of(rows, 0)
+    else:
+        columns = [index_in_dim(rows, j, 1, keepdims=False) for j in range(rows.aval.shape[1])]
+        order = sort_p.bind(*columns, broadcasted_iota(_INDEX, (n,), 0), dimension=0, is_stable=True,
+                            num_keys=len(columns))[-1] if columns else broadcasted_iota(_INDEX, (n,), 0)
+    ordered = _take(rows, order)
+    same = equal_elements(slice_in_dim(ordered, 1, n), slice_in_dim(ordered, 0, n - 1), equal_nan)
+    if rows.aval.ndim == 2:
+        same = reduce.reduce_and_p.bind(same, axes=(1,))
+    begins = concatenate([full((1,), True, np.dtype(bool)), compare.not_p.bind(same)], 0)
+    starts, count = true_positions(name, begins, size)
+    size = starts.aval.size
+    count = convert_element_type(count, _INDEX)
+    values = _take(ordered, starts)
+    k = broadcasted_iota(_INDEX, (size,), 0)
+    valid = compare.lt_p.bind(k, count)
+    if fill_value is not None:
+        mask = reshape(valid, (size, *(1,) * (values.aval.ndim - 1)))
+        fill = convert_element_type(operand_for(fill_value, name, 1, values.aval.dtype), values.aval.dtype)
+        values = compare.select(mask, values, fill)
+    # which distinct element stands at each sorted place, brought back to the places before sorting
+    group = elementwise.sub(cumsum_p.bind(convert_element_type(begins, _INDEX), axis=0, reverse=False),
+                            scalar_like(1, _INDEX))
+    inverse = along_axis(group, argsort_of(order, 0), 0)
+    return _Distinct(values, along_axis(order, starts, 0), inverse, _count_into(group, size, _INDEX))
+
+
+def _count_into(places: Array, size: int, dtype: np.dtype, weights: Array | None = None) -> Array:
+    """How many places (or the sum of their weights) have each number below `size`; others are left out."""
+    n = places.aval.size
+    given = full((n,), 1, dtype) if weights is None else weights
+    return scatter_add(full((size,), 0, dtype), reshape(places, (n, 1)), given, ScatterDimensionNumbers((), (0,), (0,)),
+                       mode="drop")
+
+
+class UniqueAll(NamedTuple):
+    """The result of `unique_all`."""
+
+    values: Array
+    indices: Array
+    inverse_indices: Array
+    counts: Array
+
+
+class UniqueCounts(NamedTuple):
+    """The result of `unique_counts`."""
+
+    values: Array
+    counts: Array
+
+
+class UniqueInverse(NamedTuple):
+    """The result of `unique_inverse`."""
+
+    values: Array
+    inverse_indices: Array
+
+
+@boundary
+def unique_all(x: Any, /, *, size: int | None = None, fill_value: Any = None) -> UniqueAll:
+    """The distinct elements with first positions, inverse and counts; nan differs from itself. See `unique`.
+
+    Errors as there.
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.unique_all(pnp.array([3, 1, 3])).counts)
+    [1 2]
+    """
+    return UniqueAll(*unique_for("unique_all", x, True, True, True, size=size, fill_value=fill_value))
+
+
+@boundary
+def unique_counts(x: Any, /, *, size: int | None = None, fill_value: Any = None) -> UniqueCounts:
+    """The distinct elements and how often each occurs; nan differs from itself. See `unique`. Errors as there.
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.unique_counts(pnp.array([3, 1, 3])).values)
+    [1 3]
+    """
+    return UniqueCounts(*unique_for("unique_counts", x, return_counts=True, size=size, fill_value=fill_value))
+
+
+@boundary
+def unique_inverse(x: Any, /, *, size: int | None = None, fill_value: Any = None) -> UniqueInverse:
+    """The distinct elements and which of them each element is; nan differs from itself. See `unique`. Errors as there.
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.unique_inverse(pnp.array([3, 1, 3])).inverse_indices)
+    [1 0 1]
+    """
+    return UniqueInverse(*unique_for("unique_inverse", x, return_inverse=True, size=size, fill_value=fill_value))
+
+
+@boundary
+def unique_values(x: Any, /, *, size: int | None = None, fill_value: Any = None) -> Array:
+    """The distinct elements; nan differs from itself. See `unique`. Errors as there.
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.unique_values(pnp.array([3, 1, 3])))
+    [1 3]
+    """
+    return unique_for("unique_values", x, size=size, fill_value=fill_value)
+
+
+# --- bins ---
+
+
+@boundary
+def bincount(x: Any, weights: Any = None, minlength: int = 0, *, length: int | None = None) -> Array:
+    """How often each of 0, 1, 2, ... occurs in a vector of integers (int32), or the sum of `weights` there.
+
+    The result is as long as the largest element needs, at least `minlength`, or of the given `length`, which
+    is needed under jit. Negative elements count as 0, and what is beyond `length` is left out.
+    TypeError for what is no vector of integers.
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.bincount(pnp.array([1, 1, 3])))
+    [0 2 0 1]
+    """
+    values = as_operand(x, "bincount", 0)
+    if not dtypes.is_integer(values.aval.dtype) or values.aval.ndim != 1:
+        raise TypeError(f"bincount: expected a vector of integers, got {values.aval.str_short()}")
+    minlength = canonical_dimension(minlength)
+    if values.aval.dtype.itemsize < 4:
+        values = convert_element_type(values, _INDEX)  # a narrow dtype might not hold the largest plus one
+    if length is None:
+        least = -1 if dtypes.iinfo(values.aval.dtype).min else 0
+        top = elementwise.add(largest("bincount", values, initial=least), scalar_like(1, values.aval.dtype)) if (
+            values.aval.size) else scalar_like(0, _INDEX)
+        length = max(minlength, _length(top))
+    else:
+        length = max(minlength, canonical_dimension(length))
+    values = elementwise.max(values, scalar_like(0, values.aval.dtype))
+    if weights is None:
+        return _count_into(values, length, dtypes.canonicalize_dtype(int))
+    w = as_operand(weights, "bincount", 1)
+    if w.aval.shape != values.aval.shape:
+        raise ValueError(f"bincount: weights must have the shape of x, {values.shape}, got {w.shape}")
+    return _count_into(values, length, w.aval.dtype, convert_element_type(w, w.aval.dtype))
+
+
+def _length(top: Array) -> int:
+    try:
+        return static_count("bincount", top)
+    except TypeError as error:
+        raise type(error)(str(error).replace("size=n) keeps the first n results, and fills up with fill_value if there "
+                                             "are fewer", "length=n) counts what is below n")) from None
+
+
+@boundary
+def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any = None) -> Array:
+    """The edges of the bins that `histogram` counts in: `bins` equal ones over `range` or all of `a`, or
+    `bins` itself. ValueError for bins with more than one axis or a negative number of them.
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.histogram_bin_edges(pnp.array([0., 1.]), bins=2))
+    [0.  0.5 1. ]
+    """
+    return _edges("histogram_bin_edges", as_operand(a, "histogram_bin_edges", 0), bins, range)
+
+
+def _edges(name: str, x: Array, bins: Any, range: Any) -> Array:
+    dtype = dtypes.to_inexact(x.aval.dtype, False)[0]
+    if isinstance(bins, str):
+        raise NotImplementedError(f"{name}: bins must be a number or an array of edges, got {bins!r}")
+    if np.ndim(bins) > 1:
+        raise ValueError(f"{name}: bins must be a number or a vector of edges, got shape {np.shape(bins)}")
+    if np.ndim(bins) == 1:
+        return cast(as_operand(bins, name, 1), dtype, False)
+    if range is not None:
+        low, high = (cast(as_operand(v, name, 2), dtype, False) for v in range)
+    elif x.aval.size:
+        low, high = (convert_element_type(f(name, x), dtype) for f in (smallest, largest))
+    else:
+        low, high = scalar_like(0, dtype), scalar_like(1, dtype)
+    # a range of no width becomes one of width 1
+    narrow = compare.eq(low, high)
+    half = scalar_like(0.5, dtype)
+    low = compare.select(narrow, elementwise.sub(low, half), low)
+    high = compare.select(narrow, elementwise.add(high, half), high)
+    return linspace(low, high, shape_of(name, bins)[0] + 1, dtype=dtype)
+
+
+@boundary
+def histogram(a: Any, bins: Any = 10, range: Any = None, weights: Any = None, density: bool | None = None
+              ) -> tuple[Array, Array]:
+    """How many elements of `a` (or how much of their `weights`) fall into each bin, and the edges of the
+    bins.
+
+    `bins` is a number of equal bins over `range`, by default all of `a`, or the edges themselves. The last
+    bin holds its upper edge. Counts are floating, as JAX's are; with `density` they are divided to integrate
+    to 1. ValueError for bins with more than one axis or a negative number of them, and for weights of another shape.
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.histogram(pnp.array([0., 1., 1.]), bins=2)[0])
+    [1. 2.]
+    """
+    x = as_operand(a, "histogram", 0)
+    dtype = dtypes.to_inexact(x.aval.dtype, False)[0]
+    edges = _edges("histogram", x, bins, range)
+    x = reshape(convert_element_type(x, dtype), (x.aval.size,))
+    if weights is None:
+        w = full((x.aval.size,), 1, dtype)
+    else:
+        w = as_operand(weights, "histogram", 3)
+        if w.aval.shape != np.shape(a):
+            raise ValueError(f"histogram: weights must have the shape of a, {np.shape(a)}, got {w.shape}")
+        w = reshape(convert_element_type(w, dtypes.to_inexact(w.aval.dtype, False)[0]), (x.aval.size,))
+    n = edges.aval.size
+    place = searchsorted(edges, x, "right")
+    at_end = compare.eq(x, index_in_dim(edges, n - 1, 0, keepdims=False))
+    place = compare.select(at_end, scalar_like(n - 1, place.aval.dtype), place)
+    counts = slice_in_dim(_count_into(place, n, w.aval.dtype, w), 1, n)
+    if density:
+        widths = elementwise.sub(slice_in_dim(edges, 1, n), slice_in_dim(edges, 0, n - 1))
+        total = reduce_sum_p.bind(counts, axes=(0,))
+        counts = elementwise.div(elementwise.div(counts, convert_element_type(widths, counts.aval.dtype)), total)
+    return counts, edges

@@ -1,0 +1,1 @@
+"""Rearranging, joining, splitting, padding."""

@@ -1,0 +1,1 @@
+"""Constants, dtypes and questions about them."""
