@@ -1,11 +1,14 @@
 # Everything starts from a bare machine with Python >= 3.11 and make; .venv is made on first use.
-#   make demo    the tutorial: every example beside its claim
-#   make test    the tests
-#   make check   lint, types, tests
-#   make fuzz    random programs, each compared with itself, XLA and JAX: SECONDS=60 SEED=... PROGRAMS=...
-#   make bench   the benchmarks, side by side with JAX, PyTorch and autograd
+#   make demo      the tutorial: every example beside its claim
+#   make test      the tests; ARGS="tests/ops -k dot" runs some
+#   make test-all  these and the long ones
+#   make check     what CI runs: lint, types, tests
+#   make coverage  which lines and branches of the package the tests reach, all but the long ones
+#   make format    the layout of the code
+#   make fuzz      random programs, each compared with itself, XLA and JAX: SECONDS=60 SEED=... PROGRAMS=...
+#   make bench     the benchmarks, side by side with JAX, PyTorch and autograd
 #   make accuracy  errors against exact values, into docs/accuracy.md; ARGS="nn.silu special.*" prints some functions
-#   make clean   remove the environment and what the tools left behind
+#   make clean     remove the environment and what the tools left behind
 # Another interpreter: make PYTHON=/path/to/python3.13 test
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -14,7 +17,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fuzz bench accuracy clean
+.PHONY: help demo test test-all check lint types coverage format fuzz bench accuracy clean
 .DELETE_ON_ERROR:
 
 help:
@@ -24,12 +27,24 @@ demo: $(VENV)/with-examples
 	@$(BIN)/python examples/run_all.py
 
 test: $(VENV)/with-test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(ARGS)
 
-check: $(VENV)/with-dev
-	@$(BIN)/ruff check
+test-all: $(VENV)/with-test
+	@$(BIN)/python -m pytest -m "" $(ARGS)
+
+check: lint types test
+
+lint: $(VENV)/with-dev
+	@$(BIN)/ruff check --quiet
+
+types: $(VENV)/with-dev
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest
+
+coverage: $(VENV)/with-test
+	@$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+
+format: $(VENV)/with-dev
+	@$(BIN)/ruff format
 
 SECONDS ?= 60
 fuzz: $(VENV)/with-test
@@ -43,7 +58,7 @@ accuracy: $(VENV)/with-bench
 	@$(BIN)/python -m benchmarks.accuracy $(or $(ARGS),--out docs/accuracy.md)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis examples/out
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage examples/out
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp for each set of extras, made anew when pyproject.toml changes.
