@@ -11,7 +11,7 @@ from pullback._core.arguments import argument_path, check_callable
 from pullback._core.array import ConcreteArray, is_array_like, lift
 from pullback._core.config import debug_nans
 from pullback._core.errors import boundary, describe_function, fold, wrapping
-from pullback._core.origins import Birth, describe_value, find, watching
+from pullback._core.nans import Birth, describe_value, find, recording
 from pullback._core.trace import context
 from pullback._core.tree_paths import keystr, tree_flatten_with_path
 
@@ -120,7 +120,7 @@ def find_nan(fun: Callable, *, infs: bool = False) -> Callable:
                          for line in _infected(kinds, arg, functools.partial(argument_path, fun, i))]
             for name, arg in kwargs.items():
                 arguments += _infected(kinds, arg, functools.partial(_keyword_path, name))
-            with debug_nans(), watching(infs) as births:
+            with debug_nans(), recording(infs) as births:
                 value = fun(*args, **kwargs)
             results = _infected(kinds, value, lambda path: keystr(path) or "it")
             return NanReport(describe_function(fun), " or ".join(kinds), value, births, arguments, results)

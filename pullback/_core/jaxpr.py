@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from pullback._core.array import ConcreteArray, array_of
 from pullback._core.config import config
 from pullback._core.errors import Location
+from pullback._core.origins import AtEquation, origins_are_tracked
 from pullback._core.types import ShapedArray
 
 
@@ -56,7 +57,7 @@ Atom = Var | Literal
 class Equation:
     """One application of a primitive: `outvars = primitive[params] invars`.
 
-    `origin` tells more than the line, in jaxprs that were made under `debug_nans` (see `births`). `watch` is called
+    `origin` tells more than the line, in jaxprs that were made under `debug_nans` (see `origins`). `watch` is called
     with what the equation gives, when the jaxpr is run under a transformation.
 
     >>> import pullback as pb
@@ -255,9 +256,14 @@ def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: Any) -> list[Any]:
                         f"got {len(consts)} and {len(args)}")
     env.update(zip(jaxpr.constvars, consts, strict=True))
     env.update(zip(jaxpr.invars, args, strict=True))
+    tracked = origins_are_tracked()
     for eqn in jaxpr.eqns:
         operands = [env[v] if type(v) is Var else literal_value(v) for v in eqn.invars]
-        out = eqn.primitive.bind(*operands, **eqn.params)
+        if tracked:
+            with AtEquation(eqn):
+                out = eqn.primitive.bind(*operands, **eqn.params)
+        else:
+            out = eqn.primitive.bind(*operands, **eqn.params)
         if eqn.watch is not None:
             eqn.watch(out if eqn.primitive.multiple_results else [out])
         if eqn.primitive.multiple_results:

@@ -1,25 +1,21 @@
-"""Where a NaN was born: the operation, its operands, the line, the pass, the rule, the step of a loop.
+"""The origin of an operation: the user's line, the custom rule, the step of a loop, the backward pass.
 
-The evaluator hands over what each operation took and gave while `debug_nans` is on. The first NaN raises, or, inside
-of `find_nan`, is put down and the run goes on. The story is read off Python's frames, outward from the operation, when
-there is one to tell; functions of the package that know a part of it are registered by their code (`tells`).
+The user's line is read off Python's stack. What the package itself knows of an operation (its equation, the rule, the
+step, the pass) is stated by contexts, which are entered only while `debug_nans` is on (`origins_are_tracked`). Each
+context remembers the frame that entered it, so that what is nearer to the operation, a line or a context, counts first.
 """
 from __future__ import annotations
 
 import linecache
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from types import CodeType, FrameType, FunctionType
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from types import FrameType
 from typing import Any
 
-import numpy as np
-
-from pullback._core import dtypes
+from pullback._core.config import config, nans_were_debugged
 from pullback._core.errors import Location, is_internal
-from pullback._core.jaxpr import eval_jaxpr
 
 
 class Origin:
@@ -60,7 +56,7 @@ class Origin:
             self.rule = self.rule or other.rule
 
     def lines(self) -> list[str]:
-        """The story, a line each."""
+        """The origin in words, a line each."""
         told = []
         if self.location is not None:
             told.append(f"It was made at {_quoted(self.location)}.")
@@ -77,179 +73,113 @@ def _quoted(location: Location) -> str:
     return f"{location}: {source}" if source else str(location)
 
 
-Teller = Callable[[dict[str, Any], Origin], None]
-_tellers: dict[CodeType, Teller] = {}
+# --- what the package states about the operations that it runs ---
 
 
-def tells(function: Any, teller: Teller) -> None:
-    """Register what the frames of a function of the package tell: `teller(its local variables, origin)`."""
-    assert isinstance(function, FunctionType)
-    _tellers[function.__code__] = teller
+def origins_are_tracked() -> bool:
+    """Whether code that runs operations must state where they come from: while `debug_nans` is on."""
+    return nans_were_debugged[0] and config.debug_nans
+
+
+class _Entered(threading.local):
+    """The contexts that are entered in this thread, outermost first, each with the frame that entered it."""
+
+    def __init__(self) -> None:
+        self.contexts: list[tuple[FrameType, OriginContext]] = []
+
+
+_entered = _Entered()
+
+
+class OriginContext:
+    """A context that states something about all operations that run inside of it."""
+
+    __slots__ = ()
+
+    def add_to(self, origin: Origin) -> None:
+        """Complete the origin of an operation; what is nearer to the operation has been stated already."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Any:
+        _entered.contexts.append((sys._getframe(1), self))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _entered.contexts.pop()
+
+
+class AtEquation(OriginContext):
+    """The operations are what an equation of a jaxpr does."""
+
+    __slots__ = ("eqn",)
+
+    def __init__(self, eqn: Any):
+        self.eqn = eqn
+
+    def add_to(self, origin: Origin) -> None:
+        if not origin.placed:
+            origin.adopt(self.eqn.origin, self.eqn.location)
+
+
+class InStep(OriginContext):
+    """The operations belong to a step of a loop; `loop` names it with its article."""
+
+    __slots__ = ("step", "loop")
+
+    def __init__(self, step: int, loop: str):
+        self.step = step
+        self.loop = loop
+
+    def add_to(self, origin: Origin) -> None:
+        origin.steps.append(f"step {self.step} of {self.loop}")
+
+
+class InRule(OriginContext):
+    """The operations belong to a custom rule, which `label()` names."""
+
+    __slots__ = ("label",)
+
+    def __init__(self, label: Callable[[], str]):
+        self.label = label
+
+    def add_to(self, origin: Origin) -> None:
+        if origin.rule is None:
+            origin.rule = self.label()
+
+
+class InBackwardPass(OriginContext):
+    """The operations belong to a backward pass over the records of a tape."""
+
+    __slots__ = ("place", "record")
+
+    def __init__(self, place: Callable[[Any], Origin | None]):
+        self.place = place
+        self.record: Any = None
+
+    def over(self, records: Iterable[Any]) -> Iterator[Any]:
+        """The records; the one given last is the one whose transpose runs."""
+        for self.record in records:
+            yield self.record
+
+    def add_to(self, origin: Origin) -> None:
+        origin.transposed(None if self.record is None else self.place(self.record))
+
+
+NO_CONTEXT: AbstractContextManager[None] = nullcontext()
 
 
 def origin_here(frame: FrameType | None = None) -> Origin:
     """The origin of the operation that is applied now."""
     origin = Origin()
+    contexts: dict[FrameType, list[OriginContext]] = {}
+    for entered_by, context in reversed(_entered.contexts):
+        contexts.setdefault(entered_by, []).append(context)
     frame = frame or sys._getframe(1)
     while frame is not None:
-        teller = _tellers.get(frame.f_code)
-        if teller is not None:
-            teller(frame.f_locals, origin)
+        if frame in contexts:
+            for context in contexts[frame]:
+                context.add_to(origin)
         elif not origin.placed and not is_internal(frame.f_code):
             origin.location = Location(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
         frame = frame.f_back
     return origin
-
-
-def _tell_equation(local: dict[str, Any], origin: Origin) -> None:
-    if not origin.placed and "eqn" in local:
-        origin.adopt(local["eqn"].origin, local["eqn"].location)
-
-
-tells(eval_jaxpr, _tell_equation)
-
-# --- what was found ---
-
-
-@dataclass
-class Birth:
-    """A NaN (or an infinity) in the result of an operation.
-
-    `made` is False where an operand had one already, which no operation before had made. `result` and `operands`
-    describe them in words; `index` is the first place in the result, `count` how many there are.
-    """
-
-    kind: str
-    primitive: str
-    made: bool
-    result: str
-    operands: list[str]
-    index: tuple[int, ...]
-    count: int
-    origin: Origin
-
-    @property
-    def location(self) -> Location | None:
-        """The user's line that applied the operation."""
-        return self.origin.location
-
-    @property
-    def forward(self) -> Location | None:
-        """In a backward pass, the line whose derivative the operation belongs to, where that is known."""
-        return self.origin.forward
-
-    @property
-    def backward(self) -> bool:
-        """Whether the operation belongs to a backward pass."""
-        return self.origin.backward
-
-    @property
-    def rule(self) -> str | None:
-        """The custom rule that the operation belongs to, with the places of definition."""
-        return self.origin.rule
-
-    @property
-    def steps(self) -> list[str]:
-        """The steps of the loops that the operation ran in, innermost first."""
-        return self.origin.steps
-
-    @property
-    def headline(self) -> str:
-        """What happened."""
-        if self.made:
-            return f"'{self.primitive}' made {_A[self.kind]}"
-        return f"'{self.primitive}' was given {_A[self.kind]} that no operation made, and passed it on"
-
-    @property
-    def details(self) -> list[str]:
-        """Where, and out of what, a line each."""
-        return [*self.origin.lines(), f"result: {self.result}",
-                *(f"operand {i}: {operand}" for i, operand in enumerate(self.operands))]
-
-    def __str__(self) -> str:
-        return "\n".join([self.headline, *("  " + line for line in self.details)])
-
-
-_A = {"nan": "a nan", "inf": "an inf"}
-_TESTS: dict[str, Callable] = {"nan": np.isnan, "inf": np.isinf}
-
-
-class Watch(threading.local):
-    """Who wants to know, in this thread: a list of births, or None to raise; and whether of infinities too."""
-
-    births: list[Birth] | None = None
-    infs = False
-
-
-_watch = Watch()
-_MANY = 16
-
-
-@contextmanager
-def watching(infs: bool) -> Iterator[list[Birth]]:
-    """Put births down in a list while the context lasts, in place of raising."""
-    outer = _watch.births, _watch.infs
-    births: list[Birth] = []
-    _watch.births, _watch.infs = births, infs
-    try:
-        yield births
-    finally:
-        _watch.births, _watch.infs = outer
-
-
-def find(kind: str, value: Any) -> np.ndarray | None:
-    """A mask of the NaNs (or infinities) in a value; None if there are none."""
-    value = np.asarray(value)
-    if not dtypes.is_inexact(value.dtype):
-        return None
-    mask = _TESTS[kind](value)
-    return mask if mask.any() else None
-
-
-def inspect_operation(primitive: Any, operands: Sequence[Any], results: Sequence[Any]) -> None:
-    """Look for NaNs in what an operation gave; `operands` and `results` are NumPy values."""
-    kinds = ("nan", "inf") if _watch.infs else ("nan",)
-    for kind in kinds:
-        for result in results:
-            mask = find(kind, result)
-            if mask is not None:
-                _report(kind, primitive, operands, np.asarray(result), mask)
-                return
-
-
-def _report(kind: str, primitive: Any, operands: Sequence[Any], result: np.ndarray, mask: np.ndarray) -> None:
-    births = _watch.births
-    given = any(find(k, x) is not None for x in operands for k in ("nan", kind))
-    if births is not None and (len(births) >= _MANY or (given and births)):
-        return
-    index = tuple(int(i) for i in np.argwhere(mask)[0])
-    told = [describe_value(x, index if x.shape == result.shape else () if x.ndim == 0 else None)
-            for x in map(np.asarray, operands)]
-    birth = Birth(kind, primitive.name, not given, describe_value(result, None), told, index, int(mask.sum()),
-                  origin_here(sys._getframe(2)))
-    if births is None:
-        error = FloatingPointError(f"{birth.headline} (debug_nans is on)")
-        error.add_note("\n".join(birth.details))
-        raise error
-    if not any(_same_place(birth, other) for other in births):
-        births.append(birth)
-
-
-def _same_place(a: Birth, b: Birth) -> bool:
-    return (a.primitive, a.kind, a.location, a.forward, a.rule) == (b.primitive, b.kind, b.location, b.forward, b.rule)
-
-
-def describe_value(value: np.ndarray, there: tuple[int, ...] | None) -> str:
-    """The type of a value, and how much of it is not finite; its entry at a place `there`, unless that is empty."""
-    text = f"{value.dtype.name}[{','.join(map(str, value.shape))}]"
-    parts = []
-    for kind in ("nan", "inf"):
-        mask = find(kind, value)
-        if mask is not None:
-            many = "" if value.ndim == 0 else f"{int(mask.sum())} of {value.size} "
-            first = "" if value.ndim == 0 else f", the first at {[int(i) for i in np.argwhere(mask)[0]]}"
-            parts.append(f"{many}{kind}{first}")
-    text += ", " + (" and ".join(parts) or "finite")
-    if there is None or (parts and not value.ndim):
-        return text
-    return f"{text}: {value[there]}" + (f" at {list(there)}" if there else "")

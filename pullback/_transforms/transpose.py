@@ -1,31 +1,39 @@
 """Transposition: a tape of linear operations walked backwards, cotangents flowing from results to inputs."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from pullback._core.array import lift
+from pullback._core.config import config, nans_were_debugged
 from pullback._core.errors import RuleError, RuleNotDefinedError
-from pullback._core.origins import Origin, tells
+from pullback._core.origins import InBackwardPass
 from pullback._core.trace import call_with, context
 from pullback._core.zeros import Zero
 from pullback._ops.elementwise import add_p
 from pullback._transforms.linearize import Linearized, Node, Record, Tape, new_tape
 
 
-def pull(linear: Linearized, cotangents: Sequence[Any], once: bool = False) -> list[Any]:
+def pull(linear: Linearized, cotangents: Sequence[Any], once: bool = False, records: Iterable[Record] | None = None
+         ) -> list[Any]:
     """Apply the transpose of a linear map: a cotangent, or a symbolic zero, for each of its inputs (None for inactive).
 
     Runs under the current transformation, so that it can itself be differentiated, batched or staged. A map that is
-    used `once` is taken apart on the way: a residual is freed as soon as it has been read.
+    used `once` is taken apart on the way: a residual is freed as soon as it has been read. `records` are those of the
+    map, the last one first, where the caller follows the walk.
     """
     tape = linear.tape
+    if records is None:
+        records = _taken(linear.records) if once else reversed(linear.records)
+        if nans_were_debugged[0] and config.debug_nans:
+            with InBackwardPass(tape.place) as backward_pass:
+                return pull(linear, cotangents, records=backward_pass.over(records))
     values: list[Any] = [None] * tape.size
     for node, given in zip(linear.outputs, cotangents, strict=True):
         if type(node) is Node and node.owner is tape and type(given) is not Zero:
             known = values[node.index]
             values[node.index] = given if known is None else add_p.bind(known, given)
-    for record in _taken(linear.records) if once else reversed(linear.records):
+    for record in records:
         outputs = record.outputs
         primitive = record.primitive
         if primitive.multiple_results:
@@ -81,14 +89,6 @@ def _missing(tape: Tape, record: Record) -> Callable:
         for line in origin.lines() if origin is not None else ():
             error.add_note(line)
         raise
-
-
-def _tell_pass(local: dict[str, Any], origin: Origin) -> None:
-    record = local.get("record")
-    origin.transposed(None if record is None else local["tape"].place(record))
-
-
-tells(pull, _tell_pass)
 
 
 def record_linear(fun: Callable[..., Sequence[Any]], avals: Sequence[Any], subject: str = "linear_transpose"

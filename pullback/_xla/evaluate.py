@@ -16,7 +16,7 @@ from pullback._core.array import ConcreteArray, array_of, lift
 from pullback._core.config import config, nans_were_debugged
 from pullback._core.errors import UnexpectedTracerError
 from pullback._core.jaxpr import Equation, Jaxpr, Var
-from pullback._core.origins import inspect_operation
+from pullback._core.nans import inspect_operation
 from pullback._core.staging import foreign_tracer_message
 from pullback._core.trace import Trace, Tracer, call_with, check_alive, install_evaluator
 from pullback._core.types import ShapedArray

@@ -13,6 +13,7 @@ import numpy as np
 
 from pullback._core.config import config
 from pullback._core.jaxpr import Equation, HeldJaxpr, Jaxpr, Var, eval_jaxpr
+from pullback._core.origins import NO_CONTEXT, InStep, origins_are_tracked
 from pullback._core.primitive import Primitive
 from pullback._core.staging import stage_open
 from pullback._core.trace import is_linear
@@ -59,8 +60,10 @@ def _evaluate(*operands, jaxpr, length, reverse, num_consts, num_carry, unroll):
         return run_compiled(scan_p, operands, params, jaxpr)
     consts, carry, xs = _split(operands, num_consts, num_carry)
     rows: list[list[Any]] = [[] for _ in jaxpr.outvars[num_carry:]]
+    tracked = origins_are_tracked()
     for i in reversed(range(length)) if reverse else range(length):
-        outs = eval_jaxpr(jaxpr, [], *consts, *carry, *(index_in_dim(x, i, 0, False) for x in xs))
+        with InStep(i, f"a scan of {length}") if tracked else NO_CONTEXT:
+            outs = eval_jaxpr(jaxpr, [], *consts, *carry, *(index_in_dim(x, i, 0, False) for x in xs))
         carry = outs[:num_carry]
         for row, y in zip(rows, outs[num_carry:], strict=True):
             row.append(y)

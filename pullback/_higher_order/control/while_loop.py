@@ -16,6 +16,7 @@ from pullback._core.array import lift
 from pullback._core.config import config
 from pullback._core.errors import boundary, describe_function
 from pullback._core.jaxpr import Equation, HeldJaxpr, Jaxpr, Var, eval_jaxpr
+from pullback._core.origins import NO_CONTEXT, InStep, origins_are_tracked
 from pullback._core.primitive import Primitive
 from pullback._core.staging import stage_open
 from pullback._core.trace import call_with
@@ -116,8 +117,12 @@ def _evaluate(*operands, cond_jaxpr, body_jaxpr, cond_consts, body_consts, max_s
     cond_values, body_values, carry = _split(operands, cond_consts, body_consts)
     step = cost(cond_jaxpr) + cost(body_jaxpr) + 1
     spent = 0
-    while max_steps != 0 and bool(eval_jaxpr(cond_jaxpr, [], *cond_values, *carry)[0]):
-        carry = eval_jaxpr(body_jaxpr, [], *body_values, *carry)
+    tracked = origins_are_tracked()
+    while max_steps != 0:
+        with InStep(spent // step, "a while_loop") if tracked else NO_CONTEXT:
+            if not bool(eval_jaxpr(cond_jaxpr, [], *cond_values, *carry)[0]):
+                break
+            carry = eval_jaxpr(body_jaxpr, [], *body_values, *carry)
         spent += step
         if max_steps is not None:
             max_steps -= 1

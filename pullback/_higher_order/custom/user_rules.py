@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import CodeType, FrameType
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from pullback._core.arguments import argument_path, described_result, flatten_result
 from pullback._core.array import Array, ConcreteArray, is_array_like, lift
+from pullback._core.config import nans_were_debugged
 from pullback._core.errors import (
     ConcretizationTypeError,
     RuleError,
@@ -24,6 +26,7 @@ from pullback._core.errors import (
     describe_function,
     is_internal,
 )
+from pullback._core.origins import NO_CONTEXT, InRule, origins_are_tracked
 from pullback._core.staging import StagedTracer, call_optionally, stage_open
 from pullback._core.trace import context
 from pullback._core.tree import PyTreeDef, tree_flatten
@@ -104,6 +107,11 @@ _JVP, _FWD, _VMAP = "primals, tangents", "*args", "axis_size, in_batched, *args"
 _BWD = {"bwd rule": "residuals, cotangent", "transpose": "others, cotangent"}
 
 
+def in_rule(label: Callable[[], str], run: Callable, *args: Any) -> Any:
+    with InRule(label) if origins_are_tracked() else NO_CONTEXT:
+        return run(*args)
+
+
 class FlatCall:
     """One call of a decorated function: the function and its rules on the leaves of its differentiable arguments.
 
@@ -136,15 +144,18 @@ class FlatCall:
 
     @property
     def jvp(self) -> Callable | None:
-        return self._jvp if self.carrier.jvp_rule is not None else None
+        rule = self._jvp if self.carrier.jvp_rule is not None else None
+        return rule if rule is None or not nans_were_debugged[0] else partial(in_rule, self.jvp_label, rule)
 
     @property
     def fwd(self) -> Callable | None:
-        return self._fwd if self.carrier.fwd_rule is not None else None
+        rule = self._fwd if self.carrier.fwd_rule is not None else None
+        return rule if rule is None or not nans_were_debugged[0] else partial(in_rule, self.fwd_label, rule)
 
     @property
     def bwd(self) -> Callable | None:
-        return self._bwd if self.carrier.bwd_rule is not None else None
+        rule = self._bwd if self.carrier.bwd_rule is not None else None
+        return rule if rule is None or not nans_were_debugged[0] else partial(in_rule, self.bwd_label, rule)
 
     @property
     def vmap(self) -> Callable | None:
@@ -271,10 +282,7 @@ class FlatCall:
         for out in outs:
             watch_staged(out, warn)
 
-    # --- the jvp rule ---
-
     def jvp_label(self) -> str:
-        """The jvp rule in words."""
         return f"the jvp rule {describe_function(self.carrier.jvp_rule)} of {self.label}"
 
     def _jvp(self, primals, tangents):
@@ -317,11 +325,9 @@ class FlatCall:
     # --- the vjp rule ---
 
     def fwd_label(self) -> str:
-        """The fwd rule in words."""
         return f"the fwd rule {describe_function(self.carrier.fwd_rule)} of {self.label}"
 
     def bwd_label(self) -> str:
-        """The bwd rule in words."""
         return f"the {self.carrier.bwd_role} {describe_function(self.carrier.bwd_rule)} of {self.label}"
 
     def _fwd(self, primals, active):
@@ -423,7 +429,6 @@ class FlatCall:
     # --- the vmap rule ---
 
     def vmap_label(self) -> str:
-        """The vmap rule in words."""
         return f"the vmap rule {describe_function(self.carrier.vmap_rule)} of {self.label}"
 
     def _vmap(self, size, batched, operands):
@@ -475,8 +480,6 @@ class FlatCall:
 
 _ARRAY = object()
 _EAGER = {ConcreteArray}
-
-
 _RULES = {getattr(FlatCall, f"_{kind}").__code__: kind for kind in ("jvp", "fwd", "bwd")}
 
 

@@ -16,7 +16,7 @@ from pullback._core.array import array_of, is_array_like
 from pullback._core.config import config
 from pullback._core.errors import describe_function, described, function_name
 from pullback._core.jaxpr import Jaxpr, subjaxprs
-from pullback._core.origins import inspect_operation
+from pullback._core.nans import inspect_operation
 from pullback._core.primitive import Primitive
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.tree_paths import equality_errors, keystr

@@ -1,1 +1,1 @@
-"""What taps and messages learn from inside other primitives."""
+"""Taps inside of the primitives that hold functions."""

@@ -100,9 +100,11 @@ def _custom_call(trace, args, params):
     return outs
 
 
-for _primitive in (jit_p, scan_p, checkpoint_p):
-    _primitive.harvest = _further_results(_primitive)
-cond_p.harvest = _cond
-while_p.harvest = _while
-when_p.harvest = _while  # a step of a while_loop with a bound
-custom_call_p.harvest = _custom_call
+def install_harvest_rules() -> None:
+    """Give the primitives their rules (called once by the module that collects taps)."""
+    for primitive in (jit_p, scan_p, checkpoint_p):
+        primitive.harvest = _further_results(primitive)
+    cond_p.harvest = _cond
+    while_p.harvest = _while
+    when_p.harvest = _while  # a step of a while_loop with a bound
+    custom_call_p.harvest = _custom_call

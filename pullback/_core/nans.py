@@ -1,0 +1,163 @@
+"""The search for NaNs: which operation made one, out of which operands.
+
+While `debug_nans` is on, the evaluator passes in the operands and results of every operation. The first NaN raises, or,
+inside `find_nan`, is recorded and the run goes on.
+"""
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pullback._core import dtypes
+from pullback._core.errors import Location
+from pullback._core.origins import Origin, origin_here
+
+
+@dataclass
+class Birth:
+    """A NaN (or an infinity) in the result of an operation.
+
+    `made` is False where an operand had one already, which no operation before had made. `result` and `operands`
+    describe them in words; `index` is the first place in the result, `count` how many there are.
+    """
+
+    kind: str
+    primitive: str
+    made: bool
+    result: str
+    operands: list[str]
+    index: tuple[int, ...]
+    count: int
+    origin: Origin
+
+    @property
+    def location(self) -> Location | None:
+        """The user's line that applied the operation."""
+        return self.origin.location
+
+    @property
+    def forward(self) -> Location | None:
+        """In a backward pass, the line whose derivative the operation belongs to, where that is known."""
+        return self.origin.forward
+
+    @property
+    def backward(self) -> bool:
+        """Whether the operation belongs to a backward pass."""
+        return self.origin.backward
+
+    @property
+    def rule(self) -> str | None:
+        """The custom rule that the operation belongs to, with the places of definition."""
+        return self.origin.rule
+
+    @property
+    def steps(self) -> list[str]:
+        """The steps of the loops that the operation ran in, innermost first."""
+        return self.origin.steps
+
+    @property
+    def headline(self) -> str:
+        """What happened."""
+        if self.made:
+            return f"'{self.primitive}' made {_A[self.kind]}"
+        return f"'{self.primitive}' was given {_A[self.kind]} that no operation made, and passed it on"
+
+    @property
+    def details(self) -> list[str]:
+        """Where, and out of what, a line each."""
+        return [*self.origin.lines(), f"result: {self.result}",
+                *(f"operand {i}: {operand}" for i, operand in enumerate(self.operands))]
+
+    def __str__(self) -> str:
+        return "\n".join([self.headline, *("  " + line for line in self.details)])
+
+
+_A = {"nan": "a nan", "inf": "an inf"}
+_TESTS: dict[str, Callable] = {"nan": np.isnan, "inf": np.isinf}
+
+
+class _Search(threading.local):
+    """What this thread does about NaNs: add them to `births`, or raise if that is None. `infs`: look for these, too."""
+
+    births: list[Birth] | None = None
+    infs = False
+
+
+_search = _Search()
+_MANY = 16
+
+
+@contextmanager
+def recording(infs: bool) -> Iterator[list[Birth]]:
+    """Record NaNs in a list while the context lasts, in place of raising."""
+    outer = _search.births, _search.infs
+    births: list[Birth] = []
+    _search.births, _search.infs = births, infs
+    try:
+        yield births
+    finally:
+        _search.births, _search.infs = outer
+
+
+def find(kind: str, value: Any) -> np.ndarray | None:
+    """A mask of the NaNs (or infinities) in a value; None if there are none."""
+    value = np.asarray(value)
+    if not dtypes.is_inexact(value.dtype):
+        return None
+    mask = _TESTS[kind](value)
+    return mask if mask.any() else None
+
+
+def inspect_operation(primitive: Any, operands: Sequence[Any], results: Sequence[Any]) -> None:
+    """Look for NaNs in what an operation gave; `operands` and `results` are NumPy values."""
+    kinds = ("nan", "inf") if _search.infs else ("nan",)
+    for kind in kinds:
+        for result in results:
+            mask = find(kind, result)
+            if mask is not None:
+                _report(kind, primitive, operands, np.asarray(result), mask)
+                return
+
+
+def _report(kind: str, primitive: Any, operands: Sequence[Any], result: np.ndarray, mask: np.ndarray) -> None:
+    births = _search.births
+    given = any(find(k, x) is not None for x in operands for k in ("nan", kind))
+    if births is not None and (len(births) >= _MANY or (given and births)):
+        return
+    index = tuple(int(i) for i in np.argwhere(mask)[0])
+    told = [describe_value(x, index if x.shape == result.shape else () if x.ndim == 0 else None)
+            for x in map(np.asarray, operands)]
+    birth = Birth(kind, primitive.name, not given, describe_value(result, None), told, index, int(mask.sum()),
+                  origin_here(sys._getframe(2)))
+    if births is None:
+        error = FloatingPointError(f"{birth.headline} (debug_nans is on)")
+        error.add_note("\n".join(birth.details))
+        raise error
+    if not any(_same_place(birth, other) for other in births):
+        births.append(birth)
+
+
+def _same_place(a: Birth, b: Birth) -> bool:
+    return (a.primitive, a.kind, a.location, a.forward, a.rule) == (b.primitive, b.kind, b.location, b.forward, b.rule)
+
+
+def describe_value(value: np.ndarray, there: tuple[int, ...] | None) -> str:
+    """The type of a value, and how much of it is not finite; its entry at a place `there`, unless that is empty."""
+    text = f"{value.dtype.name}[{','.join(map(str, value.shape))}]"
+    parts = []
+    for kind in ("nan", "inf"):
+        mask = find(kind, value)
+        if mask is not None:
+            many = "" if value.ndim == 0 else f"{int(mask.sum())} of {value.size} "
+            first = "" if value.ndim == 0 else f", the first at {[int(i) for i in np.argwhere(mask)[0]]}"
+            parts.append(f"{many}{kind}{first}")
+    text += ", " + (" and ".join(parts) or "finite")
+    if there is None or (parts and not value.ndim):
+        return text
+    return f"{text}: {value[there]}" + (f" at {list(there)}" if there else "")
