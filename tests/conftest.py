@@ -1,6 +1,7 @@
 """Settings of all tests."""
 
 import os
+import sys
 from importlib import metadata
 
 import pytest
@@ -32,10 +33,17 @@ HALVES_COMPILE = _halves_compile()
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
-    """What XLA cannot compile on this processor is skipped (findings/xla_float16_without_f16c.sh)."""
+    """What XLA cannot compile on this processor is skipped (findings/xla_float16_without_f16c.sh).
+
+    The debugger stops tracing when it continues, which would end the measuring of coverage: that is taken up again.
+    """
+    tracing = sys.gettrace()
     try:
         return (yield)
     except Exception as error:
         if not HALVES_COMPILE and "Failed to materialize symbols" in str(error):
             pytest.skip("XLA does not compile float16 on this processor")
         raise
+    finally:
+        if sys.gettrace() is not tracing:
+            sys.settrace(tracing)

@@ -36,7 +36,6 @@ _FLOAT8 = (
     float8_e5m2fnuz,
     float8_e8m0fnu,
 )
-_INT4 = (int4, uint4)
 
 _BOOL = np.dtype(np.bool_)
 _SIGNED = (int4, *map(np.dtype, ("int8", "int16", "int32", "int64")))

@@ -168,14 +168,6 @@ def user_frame() -> FrameType | None:
     return frame
 
 
-def user_location() -> Location | None:
-    """The innermost line outside the package that is running now."""
-    frame = user_frame()
-    if frame is None:
-        return None
-    return Location(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
-
-
 def describe_function(fun: Any) -> str:
     """A function's name with the place of its definition, for messages."""
     target = fun

@@ -93,15 +93,6 @@ def quotient_taylor(p: Primitive, product: Primitive, add: Callable, neg: Callab
     p.taylor = taylor
 
 
-def hlo(name: str, attrs: str = "") -> Callable:
-    """A lowering rule: one operation, with the type of the equation's result."""
-
-    def lower(ctx, *operands, **params):
-        return ctx.op(name, operands, ctx.out_avals[0], attrs)
-
-    return lower
-
-
 def pack(present: Sequence[bool], given: Iterable[Any], otherwise: Sequence[Any]) -> list[Any]:
     """A full list from the values that are there and stand-ins for the others."""
     values = iter(given)

@@ -7,7 +7,7 @@ from weakref import WeakValueDictionary
 
 from pullback._core import counters
 from pullback._core.array import ConcreteArray, array_on_device
-from pullback._core.jaxpr import ClosedJaxpr, Jaxpr
+from pullback._core.jaxpr import Jaxpr
 from pullback._xla import engine, host_calls
 from pullback._xla.lowering import Module, lower_module
 from pullback._xla.programs import Programs, size_of
@@ -105,10 +105,3 @@ def compile_jaxpr(jaxpr: Jaxpr, donated: frozenset[int] = frozenset(), options: 
 def executable_of(jaxpr: Jaxpr, options: Sequence[tuple[str, Any]] = ()) -> Executable:
     """The executable of a jaxpr, compiled at the first need and kept with it."""
     return jaxpr.derive("executable", lambda: compile_jaxpr(jaxpr, options=options))
-
-
-def run_closed(closed: ClosedJaxpr, args: Sequence[ConcreteArray]) -> list[ConcreteArray]:
-    """Compile (once) and run a closed jaxpr."""
-    return executable_of(closed.jaxpr).run([*closed.consts, *args])
-
-

@@ -31,11 +31,6 @@ _types: dict[ShapedArray, str] = {}
 _ORDER = make_aval((), np.dtype(np.int32))
 
 
-def element_type(dtype: np.dtype) -> str:
-    """The MLIR name of a dtype."""
-    return _ELEMENTS[dtype]
-
-
 def tensor_type(aval: ShapedArray) -> str:
     """The MLIR name of an array type, such as `tensor<3x4xf32>`."""
     text = _types.get(aval)

@@ -170,7 +170,7 @@ def test_short_names():
 
 def test_to_inexact_agrees_with_sin_in_jax(x64):
     for dtype in ALL:
-        if dtypes.canonicalize_dtype(dtype) == dtype and dtype not in dtypes._FLOAT8 + dtypes._INT4:
+        if dtypes.canonicalize_dtype(dtype) == dtype and dtype not in (*dtypes._FLOAT8, dtypes.int4, dtypes.uint4):
             assert dtypes.to_inexact(dtype, False) == (jnp.sin(jnp.ones((), dtype)).dtype, False), dtype
     default = dtypes.python_scalar_dtype(float)
     assert dtypes.to_inexact(dtypes.python_scalar_dtype(int), True) == (default, True)

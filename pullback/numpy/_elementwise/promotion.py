@@ -68,7 +68,6 @@ def _is_real(dtype):
 
 
 ANY = Domain(_same, lambda dtype: True, "any dtype")
-REAL_OR_BOOL = Domain(_same, _is_real, "a real dtype")
 NUMBER = Domain(_same, lambda dtype: dtype != _BOOL, "a number")
 NUMBER_FROM_BOOL = Domain(_bool_to_int, lambda dtype: True, "a number")
 REAL_FROM_BOOL = Domain(_bool_to_int, _is_real, "a real number")

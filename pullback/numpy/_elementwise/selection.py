@@ -124,10 +124,6 @@ def _in_dtype(x: Any, dtype: np.dtype) -> Array:
 # --- closeness and equality ---
 
 
-def _is_infinite(x: Array) -> Array:
-    return c.eq_p.bind(trig.abs_p.bind(x), scalar(x, np.inf))
-
-
 @boundary
 def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Array:
     """Whether `|a - b| <= atol + rtol * |b|`, elementwise; infinities are close only to themselves.

@@ -31,7 +31,6 @@ __all__ = ["sum", "prod", "max", "min", "amax", "amin", "any", "all", "count_non
 
 Axis = int | Sequence[int] | None
 _BOOL, _INT, _UINT = np.dtype(bool), np.dtype(int), np.dtype(np.uint64)
-_FLOAT32 = np.dtype(np.float32)
 
 
 # --- what reductions have in common; other modules of this layer use it too ---
