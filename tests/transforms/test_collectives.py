@@ -1,10 +1,12 @@
 """Sums, positions and exchanges along the named axis of a vmap, with JAX as oracle."""
 
-import jax
+from functools import partial
+
 import numpy as np
 import pytest
 from agreement import all_close
 from transformations import JAX, PB
+from wrappers import grad_of_jit
 
 import pullback as pb
 import pullback.numpy as pnp
@@ -15,36 +17,80 @@ f32 = np.float32
 X = np.array([0.3, -0.7, 1.1, 0.4], f32)
 ROWS = np.linspace(-1, 1, 12, dtype=f32).reshape(3, 4)
 
-FUNCTIONS = {
-    "psum": lambda lib: lambda x: lib.lax.psum(lib.lax.sin(x) * x, "i"),
-    "psum times": lambda lib: lambda x: lib.lax.psum(x * x, "i") * x,
-    "pmean": lambda lib: lambda x: lib.lax.pmean(lib.lax.sin(x), "i") * x,
-    "all_gather": lambda lib: lambda x: (lib.lax.all_gather(x * x, "i") * np.arange(4, dtype=f32)).sum() * x,
-    "ppermute": lambda lib: lambda x: lib.lax.ppermute(x * x, "i", [(0, 1), (1, 2), (2, 3), (3, 0)]) * x,
-    "axis_index": lambda lib: lambda x: x * lib.lax.axis_index("i") + lib.lax.sin(x),
-    "softmax": lambda lib: lambda x: lib.lax.exp(x) / lib.lax.psum(lib.lax.exp(x), "i"),
-    "twice": lambda lib: lambda x: lib.lax.psum(lib.lax.psum(x, "i") * x, "i"),
-}
+# ---- functions of a number at each position of the axis
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_every_transformation(name):
+def sum_of_products(lib, x):
+    return lib.lax.psum(lib.lax.sin(x) * x, "i")
+
+
+def times_sum(lib, x):
+    return lib.lax.psum(x * x, "i") * x
+
+
+def times_mean(lib, x):
+    return lib.lax.pmean(lib.lax.sin(x), "i") * x
+
+
+def all_gather(lib, x):
+    return (lib.lax.all_gather(x * x, "i") * np.arange(4, dtype=f32)).sum() * x
+
+
+def ppermute(lib, x):
+    return lib.lax.ppermute(x * x, "i", [(0, 1), (1, 2), (2, 3), (3, 0)]) * x
+
+
+def axis_index(lib, x):
+    return x * lib.lax.axis_index("i") + lib.lax.sin(x)
+
+
+def softmax(lib, x):
+    return lib.lax.exp(x) / lib.lax.psum(lib.lax.exp(x), "i")
+
+
+def sum_of_sums(lib, x):
+    return lib.lax.psum(lib.lax.psum(x, "i") * x, "i")
+
+
+@pytest.mark.parametrize("fun", [sum_of_products, times_sum, times_mean, all_gather, ppermute, axis_index, softmax,
+                                 sum_of_sums])
+def test_every_transformation(fun):
     def run(lib):
-        f, t = FUNCTIONS[name](lib), lib.t
+        t = lib.t
+
+        def f(x):
+            return fun(lib, x)
+
         mapped = t.vmap(f, axis_name="i")
-        loop = lambda x: lib.lax.scan(lambda c, _: (0.3 * f(c), c), x, None, length=2)[0]  # noqa: E731
-        choice = lambda x: lib.lax.cond(True, f, lambda x: x, x)  # noqa: E731
+
+        def loop(x):
+            return lib.lax.scan(lambda c, _: (0.3 * f(c), c), x, None, length=2)[0]
+
+        def choice(x):
+            return lib.lax.cond(True, f, lambda x: x, x)
+
+        def along_the_next(x):
+            return t.jvp(f, (x,), (x + 1,))
+
+        @t.grad
+        def gradient(x):
+            return (mapped(x) * X).sum()
+
+        @t.grad
+        def second(x):
+            return (gradient(x) * X).sum()
+
         return {
             "value": mapped(X),
             "shared": t.vmap(f, None, axis_name="i", axis_size=4)(f32(0.3)),
             "jit inside": t.vmap(t.jit(f), axis_name="i")(X),
             "jit outside": t.jit(mapped)(X),
-            "jvp inside": t.vmap(lambda x: t.jvp(f, (x,), (x + 1,)), axis_name="i")(X),
+            "jvp inside": t.vmap(along_the_next, axis_name="i")(X),
             "jvp outside": t.jvp(mapped, (X,), (X + 1,)),
             "grad inside": t.vmap(t.grad(f), axis_name="i")(X),
             "grad of jit inside": t.vmap(t.grad(t.jit(f)), axis_name="i")(X),
-            "grad outside": t.grad(lambda x: (mapped(x) * X).sum())(X),
-            "second": t.grad(lambda x: (t.grad(lambda x: (mapped(x) * X).sum())(x) * X).sum())(X),
+            "grad outside": gradient(X),
+            "second": second(X),
             "scan": t.vmap(loop, axis_name="i")(X),
             "grad of scan": t.vmap(t.grad(loop), axis_name="i")(X),
             "cond": t.vmap(choice, axis_name="i")(X),
@@ -60,28 +106,78 @@ def test_every_transformation(name):
             all_close(got[key], expected[key], 10)
         except AssertionError as error:
             raise AssertionError(f"{key}: {error}") from None
-    mapped = pb.vmap(FUNCTIONS[name](PB), axis_name="i")
-    for f in (mapped, pb.vmap(pb.grad(pb.jit(FUNCTIONS[name](PB))), axis_name="i")):
-        check_jaxpr(pb.make_jaxpr(f)(X))
+
+    def f(x):
+        return fun(PB, x)
+
+    for mapped in (pb.vmap(f, axis_name="i"), pb.vmap(grad_of_jit(f), axis_name="i")):
+        check_jaxpr(pb.make_jaxpr(mapped)(X))
 
 
-@pytest.mark.parametrize("place", [
-    lambda lib: lib.lax.scan(lambda c, _: (c + lib.lax.axis_index("i"), None), 0, None, length=3)[0],
-    lambda lib: lib.lax.while_loop(
-        lambda c: c[0] < lib.lax.axis_index("i"), lambda c: (c[0] + 1, c[1] + 2.0), (0, 1.0)),
-    lambda lib: lib.lax.cond(lib.lax.axis_index("i") > 1, lambda: lib.lax.axis_index("i"), lambda: np.int32(7)),
-    lambda lib: lib.lax.cond(True, lambda: lib.lax.axis_index("i"), lambda: np.int32(7)),
-    lambda lib: lib.t.jit(lambda: lib.lax.psum(2.0, "i"))(),
-    lambda lib: lib.t.jit(lambda: lib.t.jit(lambda: lib.lax.axis_index("i"))() * 2)(),
-    lambda lib: lib.lax.fori_loop(0, 3, lambda i, c: c + lib.lax.psum(i, "i"), 0),
-    lambda lib: lib.lax.map(lambda x: x * lib.lax.axis_index("i"), X),
-    lambda lib: lib.t.grad(lambda w: w * lib.t.jit(lambda: lib.lax.axis_index("i"))() ** 2)(1.0),
-])
+# ---- places in programs whose operands are not mapped
+
+
+def seven():
+    return np.int32(7)
+
+
+def in_scan(lib):
+    def step(c, _):
+        return c + lib.lax.axis_index("i"), None
+
+    return lib.lax.scan(step, 0, None, length=3)[0]
+
+
+def in_the_condition_of_a_while_loop(lib):
+    def goes_on(c):
+        return c[0] < lib.lax.axis_index("i")
+
+    def body(c):
+        return c[0] + 1, c[1] + 2.0
+
+    return lib.lax.while_loop(goes_on, body, (0, 1.0))
+
+
+def in_the_predicate_and_a_branch(lib):
+    return lib.lax.cond(lib.lax.axis_index("i") > 1, lambda: lib.lax.axis_index("i"), seven)
+
+
+def in_a_branch(lib):
+    return lib.lax.cond(True, lambda: lib.lax.axis_index("i"), seven)
+
+
+def in_jit(lib):
+    return lib.t.jit(lambda: lib.lax.psum(2.0, "i"))()
+
+
+def in_jit_of_jit(lib):
+    index = lib.t.jit(lambda: lib.lax.axis_index("i"))
+    return lib.t.jit(lambda: index() * 2)()
+
+
+def in_fori_loop(lib):
+    return lib.lax.fori_loop(0, 3, lambda i, c: c + lib.lax.psum(i, "i"), 0)
+
+
+def in_map(lib):
+    return lib.lax.map(lambda x: x * lib.lax.axis_index("i"), X)
+
+
+def in_grad_of_jit(lib):
+    index = lib.t.jit(lambda: lib.lax.axis_index("i"))
+    return lib.t.grad(lambda w: w * index() ** 2)(1.0)
+
+
+@pytest.mark.parametrize("place", [in_scan, in_the_condition_of_a_while_loop, in_the_predicate_and_a_branch,
+                                   in_a_branch, in_jit, in_jit_of_jit, in_fori_loop, in_map, in_grad_of_jit])
 def test_inside_of_control_flow_without_a_mapped_operand(place):
     def run(lib):
         mapped = lib.t.vmap(lambda x: (place(lib), x), axis_name="i")
-        nested = lib.t.vmap(lambda y: lib.t.vmap(lambda x: (place(lib), x * y), axis_name="i")(X))
-        return mapped(X), lib.t.jit(mapped)(X), nested(X)
+
+        def nested(y):
+            return lib.t.vmap(lambda x: (place(lib), x * y), axis_name="i")(X)
+
+        return mapped(X), lib.t.jit(mapped)(X), lib.t.vmap(nested)(X)
 
     all_close(run(PB), run(JAX))
 
@@ -89,8 +185,12 @@ def test_inside_of_control_flow_without_a_mapped_operand(place):
 def test_several_axes_and_shadowed_names():
     def run(lib):
         t, lax = lib.t, lib.lax
-        both = t.vmap(t.vmap(lambda x: (lax.psum(x, ("i", "k")), lax.psum(x, "i"), lax.pmean(x, ("k", "i")),
-                                        lax.axis_index("i") * 10 + lax.axis_index("k")), axis_name="k"), axis_name="i")
+
+        def sums(x):
+            return (lax.psum(x, ("i", "k")), lax.psum(x, "i"), lax.pmean(x, ("k", "i")),
+                    lax.axis_index("i") * 10 + lax.axis_index("k"))
+
+        both = t.vmap(t.vmap(sums, axis_name="k"), axis_name="i")
         same = t.vmap(t.vmap(lambda x: lax.psum(x, "i"), axis_name="i"), axis_name="i")
         return both(ROWS), same(ROWS), t.jit(both)(ROWS)
 
@@ -99,9 +199,10 @@ def test_several_axes_and_shadowed_names():
 
 def test_pytrees_integers_and_sizes():
     def run(lib):
-        f = lib.t.vmap(lambda x: lib.lax.psum({"a": x, "n": None, "one": 1, "k": x.astype(np.int32)}, "i"),
-                       axis_name="i")
-        return f(X * 5)
+        def sums(x):
+            return lib.lax.psum({"a": x, "n": None, "one": 1, "k": x.astype(np.int32)}, "i")
+
+        return lib.t.vmap(sums, axis_name="i")(X * 5)
 
     all_close(run(PB), run(JAX))
     assert pb.vmap(lambda x: x * lax.axis_size("i"), axis_name="i")(X)[0] == f32(0.3) * 4
@@ -109,14 +210,21 @@ def test_pytrees_integers_and_sizes():
 
 def test_pmax_and_pmin():
     def run(lib):
-        f = lib.t.vmap(lambda x: (lib.lax.pmax(x, "i"), lib.lax.pmin(x, "i"), lib.lax.pmax(2, "i")), axis_name="i")
-        return f(X), lib.t.jit(f)(X)
+        def extremes(x):
+            return lib.lax.pmax(x, "i"), lib.lax.pmin(x, "i"), lib.lax.pmax(2, "i")
+
+        mapped = lib.t.vmap(extremes, axis_name="i")
+        return mapped(X), lib.t.jit(mapped)(X)
 
     all_close(run(PB), run(JAX))
 
 
+def sum_along_i(x):
+    return lax.psum(x, "i")
+
+
 def test_result_that_is_the_same_everywhere_may_be_unmapped():
-    assert float(pb.vmap(lambda x: lax.psum(x, "i"), axis_name="i", out_axes=None)(X)) == pytest.approx(1.1)
+    assert float(pb.vmap(sum_along_i, axis_name="i", out_axes=None)(X)) == pytest.approx(1.1)
     with pytest.raises(ValueError, match="out_axes is None"):
         pb.vmap(lambda x: x, axis_name="i", out_axes=None)(X)
 
@@ -126,11 +234,21 @@ def test_ppermute_leaves_zeros_where_nothing_arrives():
     all_close(got, np.array([0, X[0], X[1], 0], f32))
 
 
-@pytest.mark.parametrize("call", [
-    lambda: lax.psum(1.0, "i"), lambda: pb.jit(lambda x: lax.psum(x, "i"))(1.0),
-    lambda: pb.vmap(lambda x: lax.psum(x, "other"), axis_name="k")(X), lambda: lax.axis_index("i"),
-    lambda: lax.scan(lambda c, _: (lax.psum(c, "i"), None), 1.0, None, length=2),
-])
+def sum_under_jit():
+    return pb.jit(sum_along_i)(1.0)
+
+
+def sum_along_another_name():
+    return pb.vmap(lambda x: lax.psum(x, "other"), axis_name="k")(X)
+
+
+def sum_in_a_loop():
+    return lax.scan(lambda c, _: (sum_along_i(c), None), 1.0, None, length=2)
+
+
+@pytest.mark.parametrize("call", [partial(sum_along_i, 1.0), sum_under_jit, sum_along_another_name,
+                                  partial(lax.axis_index, "i"), sum_in_a_loop],
+                         ids=["sum", "sum_under_jit", "sum_along_another_name", "axis_index", "sum_in_a_loop"])
 def test_names_that_are_not_in_scope(call):
     with pytest.raises(NameError, match=r"no enclosing vmap has an axis named .*axis_name="):
         call()
@@ -170,8 +288,11 @@ def test_reductions_of_groups(name, groups):
 
 
 def test_the_derivative_of_the_sums_of_groups():
+    def square_sum(v):
+        return lax.psum(v * v, "i", axis_index_groups=UNEVEN)
+
     def total(x):
-        return (pb.vmap(lambda v: lax.psum(v * v, "i", axis_index_groups=UNEVEN), axis_name="i")(x) * ROWS[0]).sum()
+        return (pb.vmap(square_sum, axis_name="i")(x) * ROWS[0]).sum()
 
     weights = np.empty(4, f32)
     for group in UNEVEN:
@@ -183,9 +304,11 @@ def test_the_derivative_of_the_sums_of_groups():
 @pytest.mark.parametrize("tiled", [False, True])
 def test_gathered_rows_along_every_axis(axis, tiled):
     rows = np.arange(24, dtype=f32).reshape(3, 4, 2)
-    ours = pb.vmap(lambda x: lax.all_gather(x, "i", axis=axis, tiled=tiled), axis_name="i")(rows)
-    theirs = jax.vmap(lambda x: jax.lax.all_gather(x, "i", axis=axis, tiled=tiled), axis_name="i")(rows)
-    np.testing.assert_array_equal(ours, theirs)
+
+    def gathered(lib):
+        return lib.t.vmap(lambda x: lib.lax.all_gather(x, "i", axis=axis, tiled=tiled), axis_name="i")(rows)
+
+    np.testing.assert_array_equal(gathered(PB), gathered(JAX))
 
 
 def test_gathered_rows_of_groups():
