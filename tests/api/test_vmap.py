@@ -1,5 +1,6 @@
 """vmap: axes, structures, sizes, named axes, nesting, and what it says of wrong input."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -16,9 +17,14 @@ X = np.arange(24., dtype=np.float32).reshape(2, 3, 4)
 W = np.linspace(.5, 1., 3, dtype=np.float32)
 
 
-def message(call, kind=ValueError):
+def identity(x):
+    return x
+
+
+def vmap_message(fun, *args, kind=ValueError, **options):
+    """What `vmap(fun, **options)(*args)` says of it."""
     with pytest.raises(kind) as caught:
-        call()
+        pb.vmap(fun, **options)(*args)
     return str(caught.value)
 
 
@@ -28,17 +34,22 @@ def message(call, kind=ValueError):
 @pytest.mark.parametrize("in_axes", [0, 1, 2, -1, -3])
 @pytest.mark.parametrize("out_axes", [0, 1, 2, -1, -2])
 def test_axes(in_axes, out_axes):
-    def f(np_):
-        return lambda x: np_.cos(x) * np_.sum(x)
+    def run(lib, np_):
+        return lib.vmap(lambda x: np_.cos(x) * np_.sum(x), in_axes, out_axes)(X)
 
-    close(pb.vmap(f(pnp), in_axes, out_axes)(X), jax.vmap(f(jnp), in_axes, out_axes)(X), scale=10)
+    close(run(pb, pnp), run(jax, jnp), scale=10)
 
 
 def test_an_argument_that_is_shared():
     close(pb.vmap(pnp.dot, in_axes=(0, None))(X[0], X[0, 0]), X[0] @ X[0, 0])
     close(pb.vmap(lambda x, y: x * y, in_axes=[None, 0])(2., W), 2 * W)
     seen = []
-    pb.vmap(lambda x, s: seen.append(s.shape) or x, in_axes=(0, None))(W, X)
+
+    def noting(x, s):
+        seen.append(s.shape)
+        return x
+
+    pb.vmap(noting, in_axes=(0, None))(W, X)
     assert seen == [(2, 3, 4)]
 
 
@@ -108,21 +119,33 @@ def test_dtypes(dtype):
 def test_nesting():
     close(pb.vmap(pb.vmap(pb.vmap(pnp.sin)))(X), np.sin(X))
     close(pb.vmap(pb.vmap(lambda x, y: x * y, (None, 0)), (0, None))(W, W), np.outer(W, W))
-    close(pb.vmap(lambda x: pb.vmap(lambda y: x * y)(x))(X[0]), X[0][:, :, None] * X[0][:, None, :])
+    close(pb.vmap(outer_product_with_itself)(X[0]), X[0][:, :, None] * X[0][:, None, :])
+
+
+def outer_product_with_itself(x):
+    return pb.vmap(lambda y: x * y)(x)
+
+
+def sum_of_multiples(s):
+    return pb.vmap(lambda x: s * x)(W).sum()
+
+
+def compiled_double(s):
+    return pb.jit(lambda x: s * x)(2.)
 
 
 def test_closures_over_outer_values():
-    close(pb.grad(lambda s: pb.vmap(lambda x: s * x)(W).sum())(2.), W.sum())
-    close(pb.vmap(lambda s: pb.jit(lambda x: s * x)(2.))(W), 2 * W)
+    close(pb.grad(sum_of_multiples)(2.), W.sum())
+    close(pb.vmap(compiled_double)(W), 2 * W)
 
 
 def test_per_example_gradients():
-    def loss(np_):
-        return lambda w, x: np_.sum(np_.tanh(x @ w) ** 2)
+    def gradients(lib, np_):
+        return lib.vmap(lib.grad(lambda w, x: np_.sum(np_.tanh(x @ w) ** 2)), in_axes=(None, 0))
 
-    got = pb.vmap(pb.grad(loss(pnp)), in_axes=(None, 0))(W, X[:, :, :3])
-    close(got, jax.vmap(jax.grad(loss(jnp)), in_axes=(None, 0))(W, X[:, :, :3]), scale=10)
-    close(pb.jit(pb.vmap(pb.grad(loss(pnp)), in_axes=(None, 0)))(W, X[:, :, :3]), got, scale=10)
+    got = gradients(pb, pnp)(W, X[:, :, :3])
+    close(got, gradients(jax, jnp)(W, X[:, :, :3]), scale=10)
+    close(pb.jit(gradients(pb, pnp))(W, X[:, :, :3]), got, scale=10)
 
 
 def test_of_jvp_and_vjp():
@@ -133,6 +156,9 @@ def test_of_jvp_and_vjp():
 # ---- named axes
 
 
+def sum_along_i(x):
+    return lax.psum(x, "i")
+
 
 @pytest.mark.parametrize("name", ["psum", "pmean", "pmax", "pmin"])
 def test_reductions_over_a_named_axis(name):
@@ -142,10 +168,11 @@ def test_reductions_over_a_named_axis(name):
 
 
 def test_axis_index_and_size():
-    close(pb.vmap(lambda x: lax.axis_index("i") + 0 * x.astype("int32"), axis_name="i")(W),
-          np.arange(3, dtype=np.int32))
-    got = pb.vmap(lambda x: x * lax.psum(1, "i"), axis_name="i")(W)
-    close(got, 3 * W)
+    def index(x):
+        return lax.axis_index("i") + 0 * x.astype("int32")
+
+    close(pb.vmap(index, axis_name="i")(W), np.arange(3, dtype=np.int32))
+    close(pb.vmap(lambda x: x * lax.psum(1, "i"), axis_name="i")(W), 3 * W)
 
 
 def test_collectives_of_pytrees_and_several_axes():
@@ -162,89 +189,99 @@ def test_a_reduced_result_is_not_mapped():
 
 
 def test_collectives_are_differentiated():
-    def f(vmap, lax_, np_):
-        return lambda x: np_.sum(vmap(lambda y: np_.sin(y) * lax_.pmean(y ** 2, "i"), axis_name="i")(x))
+    def gradient(lib, np_):
+        def times_mean(y):
+            return np_.sin(y) * lib.lax.pmean(y ** 2, "i")
 
-    close(pb.grad(f(pb.vmap, lax, pnp))(W), jax.grad(f(jax.vmap, jax.lax, jnp))(W))
+        return lib.grad(lambda x: np_.sum(lib.vmap(times_mean, axis_name="i")(x)))(W)
+
+    close(gradient(pb, pnp), gradient(jax, jnp))
     close(pb.vmap(pb.grad(lambda y: pnp.sin(y) * 2.), axis_name="i")(W), 2 * np.cos(W))
 
 
 def test_collectives_inside_of_jit():
-    close(pb.vmap(pb.jit(lambda x: x / lax.psum(x, "i")), axis_name="i")(W), W / W.sum())
-    close(pb.jit(pb.vmap(lambda x: x / lax.psum(x, "i"), axis_name="i"))(W), W / W.sum())
+    def share(x):
+        return x / lax.psum(x, "i")
+
+    close(pb.vmap(pb.jit(share), axis_name="i")(W), W / W.sum())
+    close(pb.jit(pb.vmap(share, axis_name="i"))(W), W / W.sum())
 
 
 def test_an_inner_name_hides_an_outer_one():
-    got = pb.vmap(lambda row: pb.vmap(lambda x: lax.psum(x, "i"), axis_name="i")(row), axis_name="i")(X[0])
+    got = pb.vmap(lambda row: pb.vmap(sum_along_i, axis_name="i")(row), axis_name="i")(X[0])
     close(got, np.broadcast_to(X[0].sum(1, keepdims=True), (3, 4)))
 
 
 def test_a_name_that_is_not_in_scope():
-    assert "no enclosing vmap has an axis named 'j'; the names in scope are: 'i'" in message(
-        lambda: pb.vmap(lambda x: lax.psum(x, "j"), axis_name="i")(W), NameError)
-    assert "axis_name='i'" in message(lambda: lax.pmean(1., "i"), NameError)
-    pb.vmap(lambda x: lax.psum(x, "i"), axis_name="i")(W)
-    assert "the names in scope are: none" in message(lambda: lax.psum(1., "i"), NameError)
+    with pytest.raises(NameError, match="no enclosing vmap has an axis named 'j'; the names in scope are: 'i'"):
+        pb.vmap(lambda x: lax.psum(x, "j"), axis_name="i")(W)
+    with pytest.raises(NameError, match="axis_name='i'"):
+        lax.pmean(1., "i")
+    pb.vmap(sum_along_i, axis_name="i")(W)
+    with pytest.raises(NameError, match="the names in scope are: none"):
+        lax.psum(1., "i")
 
 
 # ---- what wrong input gets
 
 
 def test_sizes_that_differ_are_listed():
-    text = message(lambda: pb.vmap(lambda a, b, *, c: a)(W, {"q": X}, c=W))
-    assert text.splitlines() == [
-        "vmap of <lambda>: the mapped axes must have one length, but",
+    def fun(a, b, *, c):
+        return a
+
+    with pytest.raises(ValueError, match="must have one length") as caught:
+        pb.vmap(fun)(W, {"q": X}, c=W)
+    assert str(caught.value).splitlines() == [
+        "vmap of fun: the mapped axes must have one length, but",
         "  argument 'a' of shape (3,) has length 3 along axis 0",
         "  argument 'b', leaf ['q'] of shape (2, 3, 4) has length 2 along axis 0",
         "  keyword argument 'c' of shape (3,) has length 3 along axis 0"]
-    assert "axis_size is 4" in message(lambda: pb.vmap(lambda x: x, axis_size=4)(W))
+    assert "axis_size is 4" in vmap_message(identity, W, axis_size=4)
 
 
 def test_axes_that_do_not_exist():
-    assert message(lambda: pb.vmap(lambda x: x)(1.)).startswith(
-        "vmap of <lambda>: argument 'x' has shape (), which has no axis 0.")
-    assert "argument 'p', leaf ['a'] has shape (3,), which has no axis -2" in message(
-        lambda: pb.vmap(lambda p: p, in_axes=-2)({"a": W}))
-    assert "out_axes=2 for leaf 0 of the result, which has rank 0: the axis must lie in [-1, 0]" in message(
-        lambda: pb.vmap(lambda x: x, out_axes=2)(W))
+    assert vmap_message(lambda x: x, 1.).startswith("vmap of <lambda>: argument 'x' has shape (), which has no axis 0.")
+    assert "argument 'x', leaf ['a'] has shape (3,), which has no axis -2" in vmap_message(
+        identity, {"a": W}, in_axes=-2)
+    assert "out_axes=2 for leaf 0 of the result, which has rank 0: the axis must lie in [-1, 0]" in vmap_message(
+        identity, W, out_axes=2)
 
 
 def test_structures_that_do_not_fit():
-    assert "in_axes has 2 entries, but the function was called with 1 positional" in message(
-        lambda: pb.vmap(lambda x: x, in_axes=(0, 0))(W))
-    assert "in_axes must be a prefix of the arguments, but at [0] it has" in message(
-        lambda: pb.vmap(lambda x: x, in_axes=({"a": 0, "b": 0},))({"a": W}))
-    assert "out_axes=(0, 1, 2) must be a prefix of the result" in message(
-        lambda: pb.vmap(lambda x: (x, x), out_axes=(0, 1, 2))(W))
-    assert "no argument is mapped" in message(lambda: pb.vmap(lambda x: x, in_axes=None)(W))
-    assert "out_axes is None for leaf 0 of the result" in message(
-        lambda: pb.vmap(lambda x: x, out_axes=None)(W))
+    assert "in_axes has 2 entries, but the function was called with 1 positional" in vmap_message(
+        identity, W, in_axes=(0, 0))
+    assert "in_axes must be a prefix of the arguments, but at [0] it has" in vmap_message(
+        identity, {"a": W}, in_axes=({"a": 0, "b": 0},))
+    assert "out_axes=(0, 1, 2) must be a prefix of the result" in vmap_message(
+        lambda x: (x, x), W, out_axes=(0, 1, 2))
+    assert "no argument is mapped" in vmap_message(identity, W, in_axes=None)
+    assert "out_axes is None for leaf 0 of the result" in vmap_message(identity, W, out_axes=None)
 
 
 @pytest.mark.parametrize("options", [{"in_axes": "a"}, {"in_axes": (1.,)}, {"in_axes": np.float32(0)},
                                      {"out_axes": 1.5},
-                                     {"out_axes": "a"}, {"axis_size": -1}, {"axis_size": 2.}])
+                                     {"out_axes": "a"}, {"axis_size": -1}, {"axis_size": 2.}], ids=str)
 def test_options_of_the_wrong_type(options):
-    assert message(lambda: pb.vmap(lambda x: x, **options)(W), TypeError).startswith("vmap")
+    assert vmap_message(identity, W, kind=TypeError, **options).startswith("vmap")
 
 
 def test_arguments_that_are_no_arrays():
-    assert message(lambda: pb.vmap(lambda p: p)({"k": [W, "text"]}), TypeError).startswith(
-        "vmap of <lambda>: argument 'p', leaf ['k'][1]: expected an array or a number, got 'text'")
-    assert "vmap: expected a function, got 3 of type int" in message(lambda: pb.vmap(3), TypeError)
-    assert "the leaf ['r'] is 'text' of type str" in message(lambda: pb.vmap(lambda x: {"r": "text"})(W),
-                                                             TypeError)
+    assert vmap_message(identity, {"k": [W, "text"]}, kind=TypeError).startswith(
+        "vmap of identity: argument 'x', leaf ['k'][1]: expected an array or a number, got 'text'")
+    with pytest.raises(TypeError, match="vmap: expected a function, got 3 of type int"):
+        pb.vmap(3)
+    assert "the leaf ['r'] is 'text' of type str" in vmap_message(lambda x: {"r": "text"}, W, kind=TypeError)
 
 
 def test_names_of_axes():
     """Any hashable object is a name; a tuple too, which collectives read as several names unless in another one."""
     for name, given in (("i", "i"), (3, 3), (("i", "j"), (("i", "j"),))):
-        ours = pb.vmap(lambda x, given=given: lax.psum(x, given), axis_name=name)(W)
+        ours = pb.vmap(partial(lax.psum, axis_name=given), axis_name=name)(W)
         assert ours.tolist() == [W.sum()] * len(W)
     with pytest.raises(NameError, match="psum: no enclosing vmap has an axis named 'i'"):
         pb.vmap(lambda x: lax.psum(x, ("i",)), axis_name=("i",))(W)
     with pytest.raises(TypeError, match=r"vmap: axis_name must be a hashable name, .* got \['i'\] of type list"):
-        pb.vmap(lambda x: x, axis_name=["i"])
+        pb.vmap(identity, axis_name=["i"])
 
 
 def test_axes_of_a_mesh_of_devices():
@@ -255,14 +292,21 @@ def test_axes_of_a_mesh_of_devices():
         pb.vmap(pnp.sin, spmd_axis_name=3)
 
 
-@pytest.mark.parametrize("call", [
-    lambda x, s: pnp.matmul(x, x, out_sharding=s), lambda x, s: pnp.dot(x, x, out_sharding=s),
-    lambda x, s: pnp.tensordot(x, x, out_sharding=s), lambda x, s: pnp.einsum("ij,jk", x, x, out_sharding=s),
-    lambda x, s: pb.lax.dot(x, x, out_sharding=s),
-    lambda x, s: pb.lax.dot_general(x, x, (((1,), (0,)), ((), ())), out_sharding=s),
-    lambda x, s: pb.lax.reduce(x, np.float32(0), pb.lax.add, (0,), out_sharding=s)])
-def test_a_place_for_the_result_is_refused(call):
+@pytest.mark.parametrize(("fun", "args"), [
+    (pnp.matmul, ()), (pnp.dot, ()), (pnp.tensordot, ()), (lax.dot, ()),
+    (lax.dot_general, ((((1,), (0,)), ((), ())),))])
+def test_a_place_for_a_product_is_refused(fun, args):
     x = np.ones((2, 2), "float32")
-    assert np.isfinite(call(x, None)).all()
+    refused_with_a_place(fun, x, x, *args)
+
+
+def test_a_place_for_a_contraction_or_reduction_is_refused():
+    x = np.ones((2, 2), "float32")
+    refused_with_a_place(pnp.einsum, "ij,jk", x, x)
+    refused_with_a_place(lax.reduce, x, np.float32(0), lax.add, (0,))
+
+
+def refused_with_a_place(fun, *args):
+    assert np.isfinite(fun(*args, out_sharding=None)).all()
     with pytest.raises(NotImplementedError, match="out_sharding must be None, got 'x'"):
-        call(x, "x")
+        fun(*args, out_sharding="x")

@@ -14,35 +14,55 @@ X = np.array([0.3, -0.7, 1.1], f32)
 ROWS = np.arange(14, dtype=f32).reshape(7, 2) / 10
 
 
+def plus_one(i, c):
+    return c + 1
+
+
 @pytest.mark.parametrize(("lower", "upper"), [(0, 4), (2, 5), (3, 3), (5, 2), (-3, 2), (-4, -1)])
 def test_range_that_is_known(lower, upper):
     def make(lib):
-        return lambda x: lib.lax.fori_loop(lower, upper, lambda i, x: lib.lax.sin(x) * 1.5 + i, x)
+        def body(i, x):
+            return lib.lax.sin(x) * 1.5 + i
+
+        return lambda x: lib.lax.fori_loop(lower, upper, body, x)
 
     agree(make, X, second=False, batch=(lower, upper) == (0, 4))
 
 
+def jit(lib, f):
+    return lib.t.jit(f)
+
+
+def vmap_over_both_bounds(lib, f):
+    return lambda lo, hi: lib.t.vmap(f)(np.arange(3, dtype=np.int32) + lo, np.full(3, hi))
+
+
+def vmap_over_the_upper_bound(lib, f):
+    return lambda lo, hi: lib.t.vmap(f, (None, 0))(lo, hi + np.arange(3, dtype=np.int32))
+
+
+@pytest.mark.parametrize("transform", [jit, vmap_over_both_bounds, vmap_over_the_upper_bound])
 @pytest.mark.parametrize(("lower", "upper"), [(0, 4), (3, 3), (5, 2), (-3, 2)])
-def test_range_that_is_traced(lower, upper):
-    def run(lib, transform):
+def test_range_that_is_traced(lower, upper, transform):
+    def body(i, c):
+        return c[0] + i, c[1] * 1.5 + i
+
+    def run(lib):
         def fun(lo, hi):
-            return lib.lax.fori_loop(lo, hi, lambda i, c: (c[0] + i, c[1] * 1.5 + i), (0, f32(1)))
+            return lib.lax.fori_loop(lo, hi, body, (0, f32(1)))
 
         return transform(lib, fun)(np.int32(lower), np.int32(upper))
 
-    for transform in (lambda lib, f: lib.t.jit(f),
-                      lambda lib, f: lambda lo, hi: lib.t.vmap(f)(np.arange(3, dtype=np.int32) + lo, np.full(3, hi)),
-                      lambda lib, f: lambda lo, hi: lib.t.vmap(f, (None, 0))(lo, hi + np.arange(3, dtype=np.int32))):
-        all_close(run(PB, transform), run(JAX, transform))
+    all_close(run(PB), run(JAX))
 
 
 def test_forward_mode_with_traced_bounds():
     def make(lib):
-        def fun(x):
-            loop = lib.t.jit(lambda n, x: lib.lax.fori_loop(0, n, lambda i, c: lib.lax.sin(c) + x * i, x))
-            return loop(np.int32(4), x)
+        @lib.t.jit
+        def loop(n, x):
+            return lib.lax.fori_loop(0, n, lambda i, c: lib.lax.sin(c) + x * i, x)
 
-        return fun
+        return lambda x: loop(np.int32(4), x)
 
     agree(make, X, reverse=False)
 
@@ -57,8 +77,11 @@ def test_reverse_mode_with_traced_bounds_is_refused():
 
 @pytest.mark.parametrize("unroll", [1, 2, True])
 def test_unroll(unroll):
+    def body(i, c):
+        return c * 1.1 + i
+
     def run(lib):
-        return lib.t.jit(lambda x: lib.lax.fori_loop(0, 5, lambda i, c: c * 1.1 + i, x, unroll=unroll))(X)
+        return lib.t.jit(lambda x: lib.lax.fori_loop(0, 5, body, x, unroll=unroll))(X)
 
     all_close(run(PB), run(JAX))
 
@@ -72,8 +95,8 @@ def test_dtype_of_the_index(dtype):
 
 
 def test_up_to_the_largest_index_of_the_dtype():
-    assert int(lax.fori_loop(np.int8(120), np.int8(127), lambda i, c: c + 1, 0)) == 7
-    assert int(lax.fori_loop(np.int8(-128), np.int8(127), lambda i, c: c + 1, 0)) == 255
+    assert int(lax.fori_loop(np.int8(120), np.int8(127), plus_one, 0)) == 7
+    assert int(lax.fori_loop(np.int8(-128), np.int8(127), plus_one, 0)) == 255
 
 
 def test_pytree_carry_with_none():
@@ -89,8 +112,13 @@ def test_pytree_carry_with_none():
 def test_closed_over_values_are_differentiated_through_nested_loops():
     def make(lib):
         def fun(w, x):
-            return lib.lax.fori_loop(
-                0, 2, lambda i, c: lib.lax.fori_loop(i, 3, lambda j, d: lib.lax.sin(d * w + j), c), x)
+            def inner(j, d):
+                return lib.lax.sin(d * w + j)
+
+            def outer(i, c):
+                return lib.lax.fori_loop(i, 3, inner, c)
+
+            return lib.lax.fori_loop(0, 2, outer, x)
 
         return fun
 
@@ -99,7 +127,10 @@ def test_closed_over_values_are_differentiated_through_nested_loops():
 
 def test_long_loops_are_compiled_and_agree():
     def run(lib):
-        return lib.lax.fori_loop(0, 100_000, lambda i, c: c * f32(0.999) + lib.lax.sin(i * f32(0.01)), f32(0))
+        def body(i, c):
+            return c * f32(0.999) + lib.lax.sin(i * f32(0.01))
+
+        return lib.lax.fori_loop(0, 100_000, body, f32(0))
 
     all_close(run(PB), run(JAX), 1000)
 
@@ -110,23 +141,32 @@ def test_long_loops_are_compiled_and_agree():
 ])
 def test_bounds_that_do_not_fit(args, message):
     with pytest.raises(TypeError, match=message):
-        lax.fori_loop(*args, lambda i, c: c, 0)
+        lax.fori_loop(*args, plus_one, 0)
 
 
 def test_change_of_the_carry_names_the_leaf():
+    def body(i, c):
+        return {"a": c["a"], "b": c["b"].sum()}
+
     with pytest.raises(TypeError, match=r"'b'.*expected f32\[3\], got f32\[\]"):
-        lax.fori_loop(0, 3, lambda i, c: {"a": c["a"], "b": c["b"].sum()}, {"a": 0, "b": X})
+        lax.fori_loop(0, 3, body, {"a": 0, "b": X})
 
 
 # ---- map
+
+
+def identity(x):
+    return x
 
 
 @pytest.mark.parametrize("batch_size", [None, 1, 2, 3, 7, 20])
 def test_map(batch_size):
     def make(lib):
         def fun(xs, w):
-            return lib.lax.map(lambda x: {"y": lib.lax.sin(x["x"]) * w, "n": None, "s": x["x"].sum()}, {"x": xs},
-                               batch_size=batch_size)
+            def row(x):
+                return {"y": lib.lax.sin(x["x"]) * w, "n": None, "s": x["x"].sum()}
+
+            return lib.lax.map(row, {"x": xs}, batch_size=batch_size)
 
         return fun
 
@@ -143,13 +183,21 @@ def test_map_over_nothing(batch_size):
 
 def test_map_traces_its_function_once():
     calls = []
-    lax.map(lambda x: calls.append(1) or x, X)
+
+    def counted(x):
+        calls.append(x)
+        return x
+
+    lax.map(counted, X)
     assert len(calls) == 1
 
 
 def test_map_of_a_condition():
     def make(lib):
-        return lambda xs: lib.lax.map(lambda x: lib.lax.cond(x > 0, lib.lax.sin, lambda x: x * x, x), xs, batch_size=2)
+        def chosen(x):
+            return lib.lax.cond(x > 0, lib.lax.sin, lambda x: x * x, x)
+
+        return lambda xs: lib.lax.map(chosen, xs, batch_size=2)
 
     agree(make, X)
 
@@ -157,37 +205,61 @@ def test_map_of_a_condition():
 @pytest.mark.parametrize("batch_size", [0, -2])
 def test_batch_size_that_does_not_fit(batch_size):
     with pytest.raises(ValueError, match=r"map: batch_size must be at least 1"):
-        lax.map(lambda x: x, X, batch_size=batch_size)
+        lax.map(identity, X, batch_size=batch_size)
 
 
 def test_jaxprs_are_well_formed():
-    check_jaxpr(pb.make_jaxpr(lambda n, x: lax.fori_loop(0, n, lambda i, c: c + i, x))(3, 0))
-    check_jaxpr(pb.make_jaxpr(pb.grad(lambda x: lax.map(lambda x: x * x, x, batch_size=2).sum()))(X))
+    def loop(n, x):
+        return lax.fori_loop(0, n, lambda i, c: c + i, x)
+
+    def sum_of_squares(x):
+        return lax.map(lambda x: x * x, x, batch_size=2).sum()
+
+    check_jaxpr(pb.make_jaxpr(loop)(3, 0))
+    check_jaxpr(pb.make_jaxpr(pb.grad(sum_of_squares))(X))
 
 
-@pytest.mark.parametrize(("call", "message"), [
-    (lambda: lax.map(lambda x: x, 3.0), "^map: xs is a scalar, but map goes over"),
-    (lambda: lax.map(lambda x: x, 3.0, batch_size=2), "^map: xs is a scalar"),
-    (lambda: lax.map(lambda x: x, (X, ROWS)), "^map: the leading axes must have one length"),
-    (lambda: lax.map(lambda x: x, ()), "^map: xs has no leaves"),
-    (lambda: lax.map(lambda x: x, "abc"), "^map: xs must be an array"),
-    (lambda: lax.map(lambda x: "abc", X), "^map: <lambda> must return arrays .* it returned is 'abc'"),
-    (lambda: lax.map(lambda x: x if x > 0 else -x, X), r"the body of map, <lambda> \(defined at .*test_loops"),
-    (lambda: lax.fori_loop(0, 3, 3, 1.0), "^fori_loop: body_fun: expected a function, got 3"),
-    (lambda: lax.fori_loop(0, 3, abs, "abc"), "^fori_loop: init_val must be an array"),
+def text(x):
+    return "abc"
+
+
+def absolute(x):
+    return x if x > 0 else -x
+
+
+@pytest.mark.parametrize(("args", "options", "message"), [
+    ((identity, 3.0), {}, "^map: xs is a scalar, but map goes over"),
+    ((identity, 3.0), {"batch_size": 2}, "^map: xs is a scalar"),
+    ((identity, (X, ROWS)), {}, "^map: the leading axes must have one length"),
+    ((identity, ()), {}, "^map: xs has no leaves"),
+    ((identity, "abc"), {}, "^map: xs must be an array"),
+    ((text, X), {}, "^map: text must return arrays .* it returned is 'abc'"),
+    ((absolute, X), {}, r"the body of map, absolute \(defined at .*test_loops"),
 ])
-def test_messages_name_the_function_that_was_called(call, message):
+def test_messages_of_map_name_it(args, options, message):
     with pytest.raises((TypeError, ValueError), match=message):
-        call()
+        lax.map(*args, **options)
 
 
-@pytest.mark.parametrize("last", [3, "traced"])
-def test_a_carry_of_fori_loop_that_changes(last):
-    def run(body, x):
-        if last == 3:
-            return lax.fori_loop(0, 3, body, x)
-        return pb.jit(lambda n: lax.fori_loop(0, n, body, x))(3)
+@pytest.mark.parametrize(("body", "init", "message"), [
+    (3, 1.0, "^fori_loop: body_fun: expected a function, got 3"),
+    (abs, "abc", "^fori_loop: init_val must be an array"),
+])
+def test_messages_of_fori_loop_name_it(body, init, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        lax.fori_loop(0, 3, body, init)
 
+
+def with_a_known_bound(body, x):
+    return lax.fori_loop(0, 3, body, x)
+
+
+def with_a_traced_bound(body, x):
+    return pb.jit(lambda n: lax.fori_loop(0, n, body, x))(3)
+
+
+@pytest.mark.parametrize("run", [with_a_known_bound, with_a_traced_bound])
+def test_a_carry_of_fori_loop_that_changes(run):
     with pytest.raises(TypeError, match=r"^fori_loop: body_fun \(<lambda> \(defined at .*test_loops.* at the top "
                        r"expected a leaf, got a tuple of 2 children\."):
         run(lambda i, x: (x, x), 1.0)
