@@ -27,6 +27,7 @@ from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.types import ShapeDtypeStruct
 from pullback._core.zeros import Zero, zero_of
 from pullback._higher_order.bodies import check_same_structure, check_same_types
+from pullback._higher_order.custom.order import note_call
 from pullback._higher_order.host.callback import HostFunction, pure_callback_p
 from pullback._ops.shape import convert_element_type, reshape
 from pullback._xla.evaluate import evaluator
@@ -142,10 +143,9 @@ class External(custom_rules):
         given, keywords = self._aligned(given, keywords)
         return self._call("external", fun, fun, tree, avals, given, keywords)
 
-    def _moving(self, count: int) -> list[int]:
+    def _moving(self, count: int) -> Sequence[int]:
         """The positions of the arguments of a call that are not in nondiff_argnums."""
-        nondiff = canonical_argnums(self._label(), self.nondiff_argnums, count, "nondiff_argnums")
-        return [i for i in range(count) if i not in nondiff]
+        return self.layout(count).differentiable
 
     def _aligned(self, args: Sequence[Any], keywords: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
         """Arguments of an elementwise function with one number of axes, so that a batch axis may come in front."""
@@ -266,7 +266,7 @@ class External(custom_rules):
         aligned, keywords = self._aligned(args, keywords)
         if isinstance(fun, External):
             # the value that it gives has a rule of its own, so that no order of derivatives is lost
-            self.calls[0] += 1
+            note_call(self.identity)
             result = fun(*aligned, **keywords)
             outs, got_tree = flatten_result("defderivative", fun.host, result)
             must = f"{fun.__name__}, {what}, must return the value and the derivative"

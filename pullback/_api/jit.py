@@ -28,6 +28,7 @@ from pullback._core.trace import Tracer, context
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
 from pullback._core.types import ShapeDtypeStruct
 from pullback._higher_order.call import call
+from pullback._higher_order.custom.order import note_calls_in
 from pullback._transforms.dce import dce
 from pullback._xla.evaluate import evaluator
 from pullback._xla.executable import Executable, compile_jaxpr
@@ -129,6 +130,7 @@ class Compiler:
         if context.trace is evaluator:
             if any(isinstance(x, Tracer) for x in (*xs, *traced.consts)):
                 self._refuse_options()
+                note_calls_in(traced.jaxpr)
                 outs = call(traced.jaxpr, [*traced.consts, *xs], traced.name, self._inline)
                 return tree_unflatten(traced.out_tree, outs)
             if config.debug_nans:
@@ -139,6 +141,7 @@ class Compiler:
                 self._short_way.add(args, kwargs, traced.consts, traced.program, traced.out_tree)
             return result
         self._refuse_options()
+        note_calls_in(traced.jaxpr)
         return tree_unflatten(traced.out_tree, call(traced.jaxpr, [*traced.consts, *xs], traced.name, self._inline))
 
     def _refuse_options(self) -> None:

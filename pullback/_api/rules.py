@@ -26,11 +26,14 @@ from pullback._core.trace import Tracer, call_with, context
 from pullback._core.tree import tree_flatten
 from pullback._core.tree_paths import tree_flatten_with_path, tree_text
 from pullback._core.zeros import Zero
-from pullback._higher_order.custom.call import closing_over
+from pullback._higher_order.custom.call import CustomCall, closing_over
 from pullback._higher_order.custom.captures import Suspects
 from pullback._higher_order.custom.checks import check_call, check_pair
+from pullback._higher_order.custom.labels import call_site, function_label
+from pullback._higher_order.custom.order import Identity, note_call
 from pullback._higher_order.custom.primitive import custom_call_p
-from pullback._higher_order.custom.user_rules import FlatCall, call_site, without_end
+from pullback._higher_order.custom.signature import Layout, count_plain_parameters, positions_of
+from pullback._higher_order.custom.user_rules import UserCall, without_end
 from pullback._ops.elementwise import add
 from pullback._ops.shape import zeros_like_aval
 from pullback._xla.evaluate import evaluator
@@ -90,14 +93,14 @@ class custom_rules:
         if jvp not in _FORWARD_SOURCES:
             raise ValueError(f"{kind}: jvp must be one of {', '.join(map(repr, _FORWARD_SOURCES))}, got {jvp!r}")
         self.forward = jvp
-        # shared with the methods bound to objects: how often a rule could be asked for, and what was warned of
-        self.calls = [0]
-        self.warned: list[Any] = []
+        self.identity = Identity()  # shared with the methods bound to objects
         self._bound = False
         self._signature = signature(fun)
         self.nondiff_argnums = (*canonical_argnums(kind, nondiff_argnums, what="nondiff_argnums"),
-                                *self._positions(canonical_names(kind, nondiff_argnames, "nondiff_argnames")))
-        self._plain_count = self._count_plain_parameters()
+                                *positions_of(self._signature, canonical_names(kind, nondiff_argnames,
+                                                                               "nondiff_argnames"), self._label()))
+        self._layouts: dict[int, Layout] = {}
+        self._plain_count = count_plain_parameters(self._signature)
         # a call without traced arguments has nothing traced about it
         self._self_contained = (isinstance(fun, FunctionType) and fun.__closure__ is None and not self.nondiff_argnums
                                 and self._plain_count is not None)
@@ -113,25 +116,6 @@ class custom_rules:
             return getattr(self.fun, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-    def _count_plain_parameters(self) -> int | None:
-        """The number of arguments of a call that needs no binding, or None where every call does."""
-        if self._signature is None:
-            return None
-        parameters = self._signature.parameters.values()
-        if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD, p.KEYWORD_ONLY) for p in parameters):
-            return None
-        return len(parameters)
-
-    def _positions(self, names: Sequence[str]) -> list[int]:
-        """Where the named arguments stand; those that only go by keyword have no place."""
-        parameters = {} if self._signature is None else self._signature.parameters
-        for name in names:
-            if name not in parameters:
-                raise ValueError(f"{self._label()}: nondiff_argnames={tuple(names)!r}, but the function has no "
-                                 f"parameter {name!r}")
-        positional = [p.name for p in parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-        return [positional.index(name) for name in names if name in positional]
-
     def __call__(self, *args, **kwargs):
         try:
             trace = context.trace
@@ -142,14 +126,12 @@ class custom_rules:
             if kwargs or len(args) != self._plain_count:
                 args, keywords = bind_positionally(self.fun, self._signature, args, kwargs, self._label())
             original = args
-            count, nondiff = len(args), self.nondiff_argnums
+            layout = self._layouts.get(len(args)) or self.layout(len(args))
             fixed: Sequence[Any] = ()
             traced: dict[int, str] = {}  # by identity, which arguments hold the tracer
-            if nondiff:
-                nondiff = tuple(sorted(canonical_argnums(self._label(), nondiff, count, "nondiff_argnums")))
-                fixed = [args[i] for i in nondiff]
-                traced = self._traced(fixed, nondiff)
-                args = tuple([a for i, a in enumerate(args) if i not in nondiff])
+            if layout.nondiff:
+                args, fixed = layout.split(args)
+                traced = self._traced(fixed, layout.nondiff)
             leaves, in_tree = tree_flatten(args)
             for x in leaves:
                 if isinstance(x, Tracer):
@@ -162,34 +144,34 @@ class custom_rules:
                         except UnexpectedTracerError:
                             pass  # it reads a traced value from a global
                     # no rule can be asked for, but the function may close over traced values
-                    self.calls[0] += 1
+                    note_call(self.identity)
                     return self.fun(*original, **keywords)
-            self.calls[0] += 1
+            note_call(self.identity)
             # a bwd rule runs when the call is long over; other rules look up the place when they need it
             site = None if self.bwd_rule is None else call_site()
-            flat = FlatCall(self, in_tree, fixed, nondiff, count, keywords, site, trace.transparent)
+            user_call = UserCall(self, layout, in_tree, fixed, keywords, site)
             try:
                 leaves = [x if isinstance(x, Array) else lift(x) for x in leaves]
             except TypeError:
-                self._refuse_leaves(args, flat)
+                self._refuse_leaves(args, layout)
                 raise
-            call: Any = flat
+            call: CustomCall = user_call
             tracers = self._suspects.tracers(self, fixed, keywords)
             if tracers:
-                call = closing_over(flat, tracers, held=[traced.get(id(x)) for x in tracers])
+                call = closing_over(user_call, tracers, held=[traced.get(id(x)) for x in tracers])
                 leaves = [*tracers, *leaves]
             outs = custom_call_p.bind(*leaves, call=call)
-            return flat.out_tree.unflatten(outs)
+            return user_call.out_tree.unflatten(outs)
         except Exception as error:
             if isinstance(error, UnexpectedTracerError) and not hasattr(error, "__notes__"):
                 error.add_note(f"It was met in a call of {self._label()}.")
-            if type(error) is RecursionError and (story := without_end(self)) is not None:
+            if type(error) is RecursionError and (story := without_end(error, self)) is not None:
                 raise RuleError(story) from None
             fold(error)
             raise
 
     def _label(self) -> str:
-        return f"{type(self).__name__} function {describe_function(self.fun)}"
+        return function_label(self)
 
     def closed_over_parts(self) -> tuple[Any, ...]:
         """Where traced values may be found that are closed over: the function and its rules."""
@@ -215,21 +197,25 @@ class custom_rules:
                         "settings. Make the argument an ordinary one; a rule may return None (or zeros) for it.")
         return found
 
-    def _refuse_leaves(self, args: Sequence[Any], flat: FlatCall) -> None:
+    def _refuse_leaves(self, args: Sequence[Any], layout: Layout) -> None:
         for path, leaf in tree_flatten_with_path(tuple(args))[0]:
-            where = argument_path(self.fun, flat.position(path[0].idx), path[1:])
+            where = argument_path(self.fun, layout.differentiable[path[0].idx], path[1:])
             message = f"{self._label()}: {where} (put arguments that are no arrays in nondiff_argnums)"
             check_leaf(leaf, message.__str__)
 
-    def differentiable(self, argnums: Sequence[int], nondiff: Sequence[int], count: int) -> tuple[int, ...]:
-        """Which of the differentiable arguments of a call the given positions are."""
-        rest = [i for i in range(count) if i not in nondiff]
-        positions = canonical_argnums(self._label(), argnums, count)
+    def layout(self, count: int) -> Layout:
+        """The positions of the differentiable arguments in calls with so many positional arguments."""
+        layout = self._layouts[count] = Layout(self._label(), self.nondiff_argnums, count)
+        return layout
+
+    def covered(self, argnums: Sequence[int], layout: Layout) -> tuple[int, ...]:
+        """The numbers, among the differentiable arguments of a call, of those that a rule covers."""
+        positions = canonical_argnums(self._label(), argnums, layout.count)
         for i in positions:
-            if i in nondiff:
+            if i in layout.nondiff:
                 raise ValueError(f"{self._label()}: the rule's argnums={tuple(argnums)} name "
                                  f"{argument_path(self.fun, i)}, which is in nondiff_argnums")
-        return tuple(rest.index(i) for i in positions)
+        return layout.numbers(positions)
 
     def __get__(self, instance, owner=None):
         if instance is None:
@@ -238,6 +224,7 @@ class custom_rules:
         bound.__dict__.update(self.__dict__)
         bound._bound = True
         bound._self_contained = False
+        bound._layouts = {}
         bound.nondiff_argnums = (0, *(i for i in self.nondiff_argnums if i != 0))
         return functools.partial(bound, instance)
 

@@ -11,7 +11,7 @@ from pullback._core.config import collecting_taps, config
 from pullback._core.errors import RuleError, boundary, describe_function, described, fold, wrapping
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._higher_order.bodies import lift_tree, path_of
-from pullback._higher_order.custom.call import CustomCall, closing_over
+from pullback._higher_order.custom.call import DerivedCall, closing_over
 from pullback._higher_order.custom.captures import closed_over
 from pullback._higher_order.custom.checks import fit_tangent
 from pullback._higher_order.custom.primitive import custom_call_p
@@ -62,7 +62,7 @@ def tap(x: Any, name: str | None = None, *, bwd: Callable[[Any], Any] | None = N
     return tree_unflatten(tree, leaves)
 
 
-def _changed(bwd: Callable, tree: PyTreeDef, where: list[int]) -> CustomCall:
+def _changed(bwd: Callable, tree: PyTreeDef, where: list[int]) -> DerivedCall:
     """The identity on the floating-point leaves of a pytree, whose cotangents pass through `bwd`."""
 
     def label() -> str:
@@ -82,7 +82,7 @@ def _changed(bwd: Callable, tree: PyTreeDef, where: list[int]) -> CustomCall:
         return [fit_tangent(new, old.aval, functools.partial(place, i))
                 for i, (new, old) in enumerate(zip(result, cts, strict=True))]
 
-    return CustomCall(lambda *xs: list(xs), "tap", "a tap", jvp=lambda primals, tangents: (primals, tangents),
+    return DerivedCall(lambda *xs: list(xs), "tap", "a tap", jvp=lambda primals, tangents: (primals, tangents),
                       fwd=lambda primals, active: (primals, [], None), bwd=backward)
 
 

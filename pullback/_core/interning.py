@@ -48,7 +48,7 @@ def _form(jaxpr: Jaxpr) -> Hashable:
 
     form: list[Any] = [bind(jaxpr.constvars), bind(jaxpr.invars)]
     for eqn in jaxpr.eqns:
-        if eqn.watch is not None or eqn.origin is not None:
+        if eqn.origin is not None:
             raise TypeError  # it reports to whoever made it
         form += (eqn.primitive, eqn.code, eqn.line, read(eqn.invars), bind(eqn.outvars))
         if eqn.params:

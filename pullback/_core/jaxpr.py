@@ -57,8 +57,7 @@ Atom = Var | Literal
 class Equation:
     """One application of a primitive: `outvars = primitive[params] invars`.
 
-    `origin` tells more than the line, in jaxprs that were made under `debug_nans` (see `origins`). `watch` is called
-    with what the equation gives, when the jaxpr is run under a transformation.
+    `origin` tells more than the line, in jaxprs that were made under `debug_nans` (see `origins`).
 
     >>> import pullback as pb
     >>> eqn = pb.make_jaxpr(lambda x: 2 * x)(1.).eqns[0]
@@ -66,10 +65,9 @@ class Equation:
     (mul, {}, [Var(f32[])])
     """
 
-    __slots__ = ("primitive", "invars", "outvars", "params", "code", "line", "origin", "watch")
+    __slots__ = ("primitive", "invars", "outvars", "params", "code", "line", "origin")
 
-    def __init__(self, primitive, invars: list, outvars: list, params: dict, code=None, line: int = 0, origin=None,
-                 watch: Callable | None = None):
+    def __init__(self, primitive, invars: list, outvars: list, params: dict, code=None, line: int = 0, origin=None):
         self.primitive = primitive
         self.invars = invars
         self.outvars = outvars
@@ -77,7 +75,6 @@ class Equation:
         self.code = code
         self.line = line
         self.origin = origin
-        self.watch = watch
 
     @property
     def location(self) -> Location | None:
@@ -93,7 +90,7 @@ class Equation:
         """An equation like this one, some of its attributes replaced."""
         parts: dict[str, Any] = {"primitive": self.primitive, "invars": self.invars, "outvars": self.outvars,
                                  "params": self.params, "code": self.code, "line": self.line,
-                                 "origin": self.origin, "watch": self.watch}
+                                 "origin": self.origin}
         return Equation(**{**parts, **changes})
 
     def __repr__(self):
@@ -264,8 +261,6 @@ def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: Any) -> list[Any]:
                 out = eqn.primitive.bind(*operands, **eqn.params)
         else:
             out = eqn.primitive.bind(*operands, **eqn.params)
-        if eqn.watch is not None:
-            eqn.watch(out if eqn.primitive.multiple_results else [out])
         if eqn.primitive.multiple_results:
             env.update(zip(eqn.outvars, out, strict=True))
         else:

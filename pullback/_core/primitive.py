@@ -45,7 +45,7 @@ class Primitive:
     __slots__ = ("name", "multiple_results", "higher_order", "kernel", "evaluate", "abstract_eval", "lower", "jvp",
                  "linearize", "transpose", "batch", "stage", "record", "dce", "depends", "axis_param", "collective",
                  "bilinear", "additive", "homogeneous", "vanishing", "elementwise", "rearranging", "effectful",
-                 "harvest", "narrow", "per_example", "save", "taylor", "bodies", "repeats", "calls", "types")
+                 "harvest", "narrow", "per_example", "save", "taylor", "bodies", "repeats", "types")
 
     def __init__(self, name: str, multiple_results: bool = False, higher_order: bool = False):
         self.name = name
@@ -82,10 +82,9 @@ class Primitive:
         self.per_example = False
         self.save: Callable | None = None
         self.taylor: Callable | None = None
-        # what it runs of the jaxprs among its parameters, how often a loop does, and which count of calls it adds to
+        # what it runs of the jaxprs among its parameters, and how often a loop does
         self.bodies: Callable[..., list[HeldJaxpr]] | None = None
         self.repeats: Callable[..., int] | None = None
-        self.calls: Callable[..., list[int] | None] | None = None
         self.types: dict = {}
 
     def __repr__(self):

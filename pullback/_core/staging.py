@@ -49,7 +49,7 @@ class StagingTrace(Trace):
         self.constants: dict[int, tuple[Var, Any]] = {}
         self.subject = subject
         self.names = names
-        self.optional: list[tuple[int, int]] = []
+        self.optional: list[list[int]] = []
 
     def describe(self) -> str:
         return f"the tracing of {self.subject}"
@@ -100,6 +100,19 @@ class StagingTrace(Trace):
             known = self.constants[id(x)] = (Var(x.aval), x)
         return known[0]
 
+    def interpose(self, tracer: StagedTracer, primitive: Any, params: dict) -> None:
+        """Have all that reads the result of an equation read it through a primitive that is the identity."""
+        for i in reversed(range(len(self.eqns))):
+            eqn = self.eqns[i]
+            if tracer.atom in eqn.outvars:
+                inner = Var(tracer.aval)
+                outvars = [inner if v is tracer.atom else v for v in eqn.outvars]
+                identity = Equation(primitive, [inner], [tracer.atom], params, eqn.code, eqn.line, eqn.origin)
+                self.eqns[i:i + 1] = [eqn.replace(outvars=outvars), identity]
+                for span in self.optional:
+                    span[:] = [end + (end > i) for end in span]
+                return
+
     def needed(self, outvars: Sequence[Any]) -> list[Equation]:
         """The equations, less those that a custom rule added in the `optional` spans and nobody reads."""
         if not self.optional or config.collecting_taps:
@@ -130,11 +143,12 @@ def call_optionally(fun: Callable, args: Sequence[Any], keywords: dict[str, Any]
         trace = trace.parent
     if trace is None:
         return fun(*args, **keywords)
-    start = len(trace.eqns)
+    span = [len(trace.eqns)] * 2
+    trace.optional.append(span)
     try:
         return fun(*args, **keywords)
     finally:
-        trace.optional.append((start, len(trace.eqns)))
+        span[1] = len(trace.eqns)
 
 
 def check_encloses(x: Tracer, trace: Trace) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pullback._core.array import ConcreteArray
 from pullback._core.config import config
-from pullback._core.jaxpr import Equation, HeldJaxpr, Jaxpr, eval_jaxpr, subjaxprs
+from pullback._core.jaxpr import Equation, HeldJaxpr, Jaxpr, eval_jaxpr
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import ShapedArray, matches
@@ -24,24 +24,7 @@ jit_p = Primitive("jit", multiple_results=True, higher_order=True)
 
 def call(jaxpr: Jaxpr, args: Sequence[Any], name: str, inline: bool = False) -> list[Any]:
     """Call a traced function (without constants) under the current transformation."""
-    for calls in _counted(jaxpr):
-        calls[0] += 1  # custom functions inside count as called, though nothing is traced
     return jit_p.bind(*args, name=name, jaxpr=jaxpr, inline=inline)
-
-
-def _counted(jaxpr: Jaxpr) -> list[list[int]]:
-    """The counters of the custom functions that a jaxpr calls, here and below."""
-
-    def collect():
-        found = []
-        for eqn in jaxpr.eqns:
-            calls = eqn.primitive.calls and eqn.primitive.calls(**eqn.params)
-            found += [calls] if calls is not None else []
-            for sub in subjaxprs(eqn):
-                found += _counted(sub)
-        return found
-
-    return jaxpr.derive("custom functions", collect)
 
 
 def check_operands(what: str, jaxpr: Jaxpr, avals: Sequence[ShapedArray]) -> None:

@@ -129,9 +129,17 @@ class Tape(Trace):
             error = TypeError(f"'{primitive.name}' multiplies two tangents: the tangent output of a custom jvp rule "
                               "(or the function given to linear_transpose) must be linear in its tangent inputs, so "
                               "that it can be transposed")
-            for line in origin_here().lines():
+            error.origin = origin = origin_here()  # type: ignore[attr-defined]
+            for line in origin.lines():
                 error.add_note(line)
             raise error
+
+    def name_rule(self, records: Sequence[Record], label: Callable[[], str]) -> None:
+        """Say of which custom rule the operations are that cannot be transposed."""
+        for record in records:
+            origin = self.untransposable.get(id(record))
+            if origin is not None and origin.rule is None:
+                origin.rule = label()
 
     def record_part(self, primitive: Primitive, args: Sequence[Any], params: dict) -> list[Any]:
         """Append an operation that has results which depend on no node: these are computed at once."""

@@ -20,7 +20,7 @@ from pullback._core.staging import stage_open
 from pullback._core.trace import context, is_linear
 from pullback._core.types import make_aval
 from pullback._core.zeros import Zero, zero_of
-from pullback._higher_order.custom.call import CustomCall
+from pullback._higher_order.custom.call import CustomCall, replaced
 from pullback._ops.identity import embed_constants
 from pullback._ops.shape import instantiate, zeros_like_aval
 from pullback._transforms.dce import dce
@@ -31,7 +31,7 @@ from pullback._transforms.vmap import batch_flat
 FORWARD_REFUSED = "can't apply forward-mode autodiff (jvp) to a custom_vjp function."
 
 
-def forward_refused(call: Any) -> TypeError:
+def forward_refused(call: CustomCall) -> TypeError:
     """The error of forward mode where only a backward rule is given, with what can be done in its notes."""
     error = TypeError(FORWARD_REFUSED)
     error.add_note(
@@ -41,7 +41,7 @@ def forward_refused(call: Any) -> TypeError:
     return error
 
 
-def tangents_by_backward(call: Any, outs, residuals, static, tangents) -> list[Any]:
+def tangents_by_backward(call: CustomCall, outs, residuals, static, tangents) -> list[Any]:
     """The tangents of the results of a `CustomCall`, as the linear map whose transpose is its bwd rule."""
     tape: Any = context.trace
     taped, partial = type(tape) is Tape, False
@@ -185,8 +185,8 @@ def _batch(trace, operands, dims, call, static, where, out_avals):
         given = iter([inside.materialize(out, d) for out, d in zip(outs, out_dims, strict=True)])
         return [next(given) if p else None for p in present]
 
-    derived = CustomCall(call.fun, call.name, call.label, bwd=bwd,
-                         forward=None if call.jvp is None and call.forward is None else "transpose")
+    derived = replaced(call, jvp=None, fwd=None, vmap=None, bwd=bwd,
+                       forward=None if call.jvp is None and call.forward is None else "transpose")
     avals = tuple([make_aval((trace.size, *aval.shape), aval.dtype) for aval in out_avals])
     outs = backward_p.bind(*operands[:n], *batched, call=derived, static=static, where=where, out_avals=avals)
     return outs, [0] * len(outs)
@@ -228,7 +228,7 @@ def _narrow(record: Record) -> Record:
         return call.bwd(value, [next(saved) if r else zeros_like_aval(a) for r, a in zip(reads, avals, strict=True)],
                         cts)
 
-    narrowed = CustomCall(call.fun, call.name, call.label, call.jvp, bwd=bwd, forward=call.forward)
+    narrowed = replaced(call, bwd=bwd)
     inputs = [x for x, r in zip(record.inputs[:n], reads, strict=True) if r] + list(record.inputs[n:])
     return Record(record.primitive, inputs, {**params, "call": narrowed, "static": Static(static.value, False)},
                   record.outputs)
@@ -236,7 +236,6 @@ def _narrow(record: Record) -> Record:
 
 backward_p.narrow = _narrow
 backward_p.batch = _batch
-backward_p.calls = lambda call, **_: call.calls
 backward_p.evaluate = _apply
 backward_p.abstract_eval = lambda *avals, call, static, where, out_avals: out_avals
 backward_p.lower = _lower

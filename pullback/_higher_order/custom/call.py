@@ -1,50 +1,115 @@
-"""One call of a function with rules, flat: the function, its rules, and the traced values that they close over."""
+"""One call of a function with rules, on flat lists of arrays: what `custom_call_p` is bound with."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
 
 from pullback._higher_order.custom.captures import StandIns
 
+Rule = Any  # a function, or None where there is no such rule
 
-@dataclass(frozen=True, eq=False)
-class CustomCall:
-    """A flat function with rules. Tangents and cotangents may be symbolic zeros in every one of them.
 
-    `jvp(primals, tangents) -> (outs, tangents_out)`; `fwd(primals, active) -> (outs, residuals, static)`, where
-    `active` says which primals are differentiated, None that this rule itself is; `bwd(static, residuals,
-    cotangents) -> cotangents_in`. `static` is whatever the backward rule must know that is no array.
-    `vmap(size, batched, operands) -> (outs, batched)`, or None where the rule does not apply.
+class CustomCall(Protocol):
+    """A flat function and its rules. Primals are arrays; tangents and cotangents may be symbolic zeros everywhere.
 
-    `label` names the function, its definition and its call, for messages. The first operands are values for the
-    `captured` tracers, which function and rules refer to; the rules give them no tangent and no cotangent.
-    `forward` says where forward mode comes from if there is no jvp rule: "transpose" of the bwd rule, or the derivative
-    of the "fwd" rule or of the "primal" function. `calls` counts the calls of the decorated function,
-    `definable` are the methods by which it is given a derivative, `held` names the captured tracers that stand in
-    arguments which are not differentiated (None for the others).
+    `UserCall` is the call of a decorated function, `DerivedCall` one that a transformation made from another.
     """
+
+    @property
+    def fun(self) -> Callable[..., Sequence[Any]]:
+        """`fun(*operands) -> outs`"""
+
+    @property
+    def jvp(self) -> Rule:
+        """`jvp(primals, tangents) -> (outs, tangents_out)`"""
+
+    @property
+    def fwd(self) -> Rule:
+        """`fwd(primals, active) -> (outs, residuals, static)`
+
+        `active` says which primals are differentiated; None stands for the derivative of the rule itself. `static` is
+        what the bwd rule needs that is no array.
+        """
+
+    @property
+    def bwd(self) -> Rule:
+        """`bwd(static, residuals, cotangents) -> cotangents_in`, None for a cotangent that is zero"""
+
+    @property
+    def vmap(self) -> Rule:
+        """`vmap(size, batched, operands) -> (outs, batched)`, or None where the rule does not apply"""
+
+    @property
+    def captured(self) -> Sequence[Any]:
+        """The tracers that function and rules refer to. The first operands are their values, without (co)tangents."""
+
+    @property
+    def held(self) -> Sequence[str | None]:
+        """For each captured tracer, the nondifferentiable argument that holds it, or None."""
+
+    @property
+    def forward(self) -> str | None:
+        """The source of forward mode without a jvp rule: "transpose" of bwd, derivative of "fwd" or of "primal"."""
+
+    @property
+    def identity(self) -> Any:
+        """The decorated function among those that are called, see `order`; None if it is nobody's."""
+
+    @property
+    def definable(self) -> Sequence[str]:
+        """The methods by which the function can be given a derivative, for messages."""
+
+    @property
+    def name(self) -> str:
+        """The name of the function, for messages."""
+
+    @property
+    def label(self) -> str:
+        """The function, its definition and the line of the call, for messages."""
+
+    @property
+    def jvp_label(self) -> Callable[[], str]:
+        """`jvp_label()` is the jvp rule and its definition, for messages."""
+
+
+def _unnamed() -> str:
+    return "a jvp rule"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class DerivedCall:
+    """A `CustomCall` whose parts are stored."""
 
     fun: Callable[..., Sequence[Any]]
     name: str
     label: str
-    jvp: Any = None
-    fwd: Any = None
-    bwd: Any = None
-    vmap: Any = None
+    jvp: Rule = None
+    fwd: Rule = None
+    bwd: Rule = None
+    vmap: Rule = None
     captured: Sequence[Any] = ()
-    forward: str | None = None
-    calls: list[int] | None = None
-    definable: Sequence[str] = ()
     held: Sequence[str | None] = ()
+    forward: str | None = None
+    identity: Any = None
+    definable: Sequence[str] = ()
+    jvp_label: Callable[[], str] = _unnamed
 
     def __str__(self):
         rules = [rule for rule, given in (("jvp", self.jvp), ("vjp", self.bwd), ("vmap", self.vmap)) if given]
         return f"{self.name} with {' and '.join(rules) or 'no'} rule"
 
 
-def closing_over(call: Any, tracers: Sequence[Any], fun: Callable | None = None,
-                 held: Sequence[str | None] = ()) -> CustomCall:
+_PARTS = [field.name for field in fields(DerivedCall)]
+
+
+def replaced(call: CustomCall, **changes: Any) -> DerivedCall:
+    """The call with some of its parts replaced."""
+    return DerivedCall(**{part: changes[part] if part in changes else getattr(call, part) for part in _PARTS})
+
+
+def closing_over(call: CustomCall, tracers: Sequence[Any], fun: Callable | None = None,
+                 held: Sequence[str | None] = ()) -> DerivedCall:
     """The call with values for `tracers` in front of its operands, where its function and rules refer to them.
 
     `fun` is a function that takes these values already; `held` names those of them that arguments hold.
@@ -53,6 +118,12 @@ def closing_over(call: Any, tracers: Sequence[Any], fun: Callable | None = None,
 
     def run(values, rule, *args):
         return StandIns(tracers, values).run(rule, *args)
+
+    def plain(*operands):
+        return run(operands[:n], call.fun, *operands[n:])
+
+    def jvp(primals, tangents):
+        return run(primals[:n], call.jvp, primals[n:], tangents[n:])
 
     def fwd(primals, active):
         outs, residuals, static = run(primals[:n], call.fwd, primals[n:], active and active[n:])
@@ -66,8 +137,7 @@ def closing_over(call: Any, tracers: Sequence[Any], fun: Callable | None = None,
             return None  # the rule speaks of arguments alone
         return run(operands[:n], call.vmap, size, batched[n:], operands[n:])
 
-    return CustomCall(
-        fun or (lambda *xs: run(xs[:n], call.fun, *xs[n:])), call.name, call.label,
-        (lambda primals, tangents: run(primals[:n], call.jvp, primals[n:], tangents[n:])) if call.jvp else None,
-        fwd if call.fwd else None, bwd if call.bwd else None, vmap if call.vmap else None,
-        (*tracers, *call.captured), call.forward, call.calls, call.definable, (*(held or [None] * n), *call.held))
+    return replaced(
+        call, fun=fun or plain, jvp=jvp if call.jvp else None, fwd=fwd if call.fwd else None,
+        bwd=bwd if call.bwd else None, vmap=vmap if call.vmap else None, captured=(*tracers, *call.captured),
+        held=(*(held or [None] * n), *call.held))

@@ -5,13 +5,15 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from pullback._core import dtypes
 from pullback._core.arguments import described_result, signature
 from pullback._core.array import Array, is_array_like, lift
 from pullback._core.errors import RuleError, is_internal
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
 from pullback._core.tree_paths import equality_errors, keystr, skeleton, tree_flatten_with_path, tree_map
-from pullback._core.types import ShapedArray
+from pullback._core.types import ShapedArray, matches
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.shape import convert_element_type, full, zeros_like_aval
 
@@ -142,3 +144,71 @@ def _spread_none(ct: Any, dummy: Any) -> list[Any]:
 
     tree_map(place, ct, dummy, is_leaf=_is_none)
     return leaves
+
+
+def check_primals(label: Callable[[], str], value: Any, outs: Sequence[Array], tree: PyTreeDef,
+                  expected_tree: PyTreeDef, expected_avals: Sequence[ShapedArray]) -> None:
+    """Refuse a rule's primal output that differs from what the function returned when it ran."""
+    if tree != expected_tree:
+        path, expected, got = first_difference(skeleton(expected_tree), value)
+        raise RuleError(f"{label()} must return a primal output with the structure of the function's result, but at "
+                        f"{path} expected {expected}, got {got}")
+    for i, (out, aval) in enumerate(zip(outs, expected_avals, strict=True)):
+        if not matches(aval, out.aval):
+            where = keystr(tree_flatten_with_path(value)[0][i][0])
+            raise RuleError(f"{label()}: the primal output{' at ' + where if where else ''} must be what the function "
+                            f"returns: expected {aval.str_short()}, got {out.aval.str_short()}")
+
+
+def check_number(label: Callable[[], str], result: Any, count: int, which: str) -> Sequence[Any]:
+    """The cotangents that a bwd rule returned; refuses another number of them than there are arguments."""
+    if not isinstance(result, (tuple, list)):
+        advice = " For one argument that is a tuple of length 1: return (ct,)." if count == 1 else ""
+        raise RuleError(f"{label()} must return a tuple with a cotangent for each of the {count} {which}, got "
+                        f"{described_result(result)}.{advice}")
+    if len(result) != count:
+        raise RuleError(f"{label()} must return a cotangent for each of the {count} {which}, got {len(result)}. Use "
+                        "None for an argument whose cotangent is zero.")
+    return result
+
+
+# --- what a vmap rule returns ---
+
+
+def check_batched(label: Callable[[], str], out: Any, outs: Sequence[Array], tree: PyTreeDef, out_batched: Any,
+                  size: int) -> list[bool]:
+    """Which leaves of the result have a batch axis, as the rule says; one bool speaks for all."""
+    marks, marks_tree = tree_flatten(out_batched)
+    if marks_tree != tree and isinstance(out_batched, bool):
+        marks = [out_batched] * len(outs)
+    elif marks_tree != tree:
+        path, expected, got = first_difference(out, out_batched)
+        raise RuleError(f"{label()} must return out_batched, a bool for each leaf of its result, but at {path} "
+                        f"expected {expected}, got {got}")
+    for (place, _), x, mark in zip(tree_flatten_with_path(out)[0], outs, marks, strict=True):
+        if not isinstance(mark, (bool, np.bool_)):
+            raise RuleError(f"{label()} must return out_batched, a bool for each leaf of its result, got "
+                            f"{described_result(mark)}")
+        if mark and x.aval.shape[:1] != (size,):
+            raise RuleError(f"{label()}: the result{_at(place)} is marked as batched, so its leading axis must have "
+                            f"the length {size}, got {x.aval.str_short()}")
+    return [bool(mark) for mark in marks]
+
+
+def check_examples(label: Callable[[], str], out: Any, outs: Sequence[Array], tree: PyTreeDef, marks: Sequence[bool],
+                   expected_tree: PyTreeDef, expected_avals: Sequence[ShapedArray]) -> None:
+    """Refuse a result that for one example is of another structure or type than that of the function."""
+    if tree != expected_tree:
+        path, what, got = first_difference(skeleton(expected_tree), out)
+        raise RuleError(f"{label()} must return a result with the structure of the function's, but at {path} expected "
+                        f"{what}, got {got}")
+    for (place, _), x, mark, aval in zip(tree_flatten_with_path(out)[0], outs, marks, expected_avals, strict=True):
+        shape = x.aval.shape[1:] if mark else x.aval.shape
+        if shape != aval.shape or x.aval.dtype != aval.dtype:
+            raise RuleError(f"{label()}: the result{_at(place)} must be what the function returns"
+                            f"{', with a leading axis' if mark else ''}: expected {aval.str_short()} for each example, "
+                            f"got {x.aval.str_short()}")
+
+
+def _at(path: Any) -> str:
+    return f" at {keystr(path)}" if path else ""

@@ -1,8 +1,8 @@
 """Functions with rules of their own: the one mechanism behind `custom_jvp`, `custom_vjp` and their kin.
 
-A `CustomCall` holds a flat function and the flat rules its user gave. Eagerly, and under differentiation, both run as
-plain Python. Under tracing the function becomes a jaxpr inside one equation, and the rules stay beside it, so that
-a transformation applied later still finds them.
+`custom_call_p` is bound with a `CustomCall`, a flat function and its flat rules. Eagerly, and under differentiation,
+both run as plain Python. Under tracing the function becomes a jaxpr inside one equation, and the rules stay beside it,
+so that a transformation applied later still finds them.
 """
 from __future__ import annotations
 
@@ -150,9 +150,12 @@ def _reverse(call: CustomCall, primals, tangents):
         if rule is None:
             raise _no_rule(call)
         counters.count("rules")
-        records = context.trace.records  # type: ignore[attr-defined]
+        tape: Any = context.trace
+        records = tape.records
         begin = len(records)
         outs, touts = rule(primals, tangents)
+        if tape.untransposable:
+            tape.name_rule(records[begin:], call.jvp_label)
         for t in touts:
             if type(t) is not Node and type(t) is not Zero:
                 touts = _settled(call, outs, touts)
@@ -207,7 +210,6 @@ def _depends(marked, call: CustomCall, jaxpr: Jaxpr):
 
 
 custom_call_p.bodies = lambda call, jaxpr: [HeldJaxpr(jaxpr)]
-custom_call_p.calls = lambda call, **_: call.calls
 custom_call_p.depends = _depends
 custom_call_p.evaluate = _evaluate
 custom_call_p.stage = _stage

@@ -8,7 +8,7 @@ from pullback._core import dtypes
 from pullback._core.array import lift
 from pullback._core.primitive import Primitive
 from pullback._core.zeros import Zero, zero_of
-from pullback._higher_order.custom.call import CustomCall
+from pullback._higher_order.custom.call import CustomCall, DerivedCall, replaced
 from pullback._ops.families import scalar_like
 from pullback._ops.rules import pack
 from pullback._ops.shape import broadcast_in_dim, instantiate, move_axis, reduce_sum
@@ -25,20 +25,18 @@ class BatchedCall:
     or a rule that computes them.
     """
 
-    def __init__(self, inner: Any, dims: tuple, trace: BatchTrace):
+    def __init__(self, inner: CustomCall, dims: tuple, trace: BatchTrace):
         self.inner = inner
         self.dims = dims
         self.size = trace.size
         self.axis_name = trace.axis_name
         self.shared: list[bool] | None = None
 
-    def call(self) -> CustomCall:
+    def call(self) -> DerivedCall:
         """The batched function with its batched rules."""
         inner = self.inner
-        return CustomCall(self.fun_by_rule if inner.vmap else self.fun, inner.name, inner.label,
-                          self.jvp if inner.jvp else None, self.fwd if inner.fwd else None,
-                          self.bwd if inner.bwd else None, None, inner.captured, inner.forward, inner.calls,
-                          inner.definable, inner.held)
+        return replaced(inner, fun=self.fun_by_rule if inner.vmap else self.fun, jvp=self.jvp if inner.jvp else None,
+                        fwd=self.fwd if inner.fwd else None, bwd=self.bwd if inner.bwd else None, vmap=None)
 
     def run(self, fun, values, dims):
         return batch_flat(fun, values, dims, self.size, self.axis_name)
@@ -147,7 +145,7 @@ class BatchedCall:
         return pad(row, scalar_like(0, ct.aval.dtype), [(0, self.size - 1, 0), *((0, 0, 0) for _ in shape)])
 
 
-def jvp_with_batching_rule(primitive: Primitive, call: Any, primals: Sequence[Any], tangents: Sequence[Any]):
+def jvp_with_batching_rule(primitive: Primitive, call: CustomCall, primals: Sequence[Any], tangents: Sequence[Any]):
     """Forward mode of a function whose one rule is for `vmap`: its derivative has the derivative of that rule.
 
     So `vmap` of the derivative is the derivative of what `vmap` does.
@@ -184,7 +182,7 @@ def jvp_with_batching_rule(primitive: Primitive, call: Any, primals: Sequence[An
         flat = results(rule, xs, moving)
         return flat, [*out_batched, *(b for b, m in zip(out_batched, moves, strict=True) if m)]
 
-    derived = CustomCall(lambda *xs: results(call.fun, xs[:m], xs[m:]), call.name, call.label, vmap=vmap)
+    derived = DerivedCall(lambda *xs: results(call.fun, xs[:m], xs[m:]), call.name, call.label, vmap=vmap)
     flat = primitive.bind(*primals, *(tangents[i] for i in where), call=derived)
     outs = flat[:len(moves)]
     return outs, pack(moves, flat[len(moves):], [zero_of(out.aval) for out in outs])

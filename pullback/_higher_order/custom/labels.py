@@ -1,0 +1,69 @@
+"""The words by which messages name a decorated function, a call of it, its rules and its arguments.
+
+A label is made only when a message needs it; until then a call keeps the place in the user's code that it came from.
+"""
+from __future__ import annotations
+
+import sys
+from types import CodeType
+from typing import Any
+
+from pullback._core.arguments import argument_path
+from pullback._core.errors import describe_function, is_internal
+from pullback._higher_order.custom.signature import Layout
+
+CallSite = tuple[CodeType, int]
+
+
+def call_site() -> CallSite:
+    """The instruction of the user's code that is running; its line is looked up when a message needs it."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and is_internal(frame.f_code):
+        frame = frame.f_back
+    return frame.f_code, frame.f_lasti
+
+
+def function_label(carrier: Any) -> str:
+    """A decorated function, with its decorator and the place of its definition."""
+    return f"{type(carrier).__name__} function {describe_function(carrier.fun)}"
+
+
+class CallLabels:
+    """The labels of one call of the decorated function `carrier`; without a `site` it is the call that is running."""
+
+    __slots__ = ("carrier", "layout", "site")
+    carrier: Any
+    layout: Layout
+    site: CallSite | None
+
+    @property
+    def name(self) -> str:
+        """The name of the function."""
+        return self.carrier.__name__
+
+    @property
+    def label(self) -> str:
+        """The function and the line of the call."""
+        code, instruction = self.site or call_site()
+        line = next((n for start, end, n in code.co_lines() if start <= instruction < end), code.co_firstlineno)
+        return f"{function_label(self.carrier)}, called at {code.co_filename}:{line}"
+
+    def jvp_label(self) -> str:
+        """The jvp rule of the call."""
+        return f"the jvp rule {describe_function(self.carrier.jvp_rule)} of {self.label}"
+
+    def fwd_label(self) -> str:
+        """The fwd rule of the call."""
+        return f"the fwd rule {describe_function(self.carrier.fwd_rule)} of {self.label}"
+
+    def bwd_label(self) -> str:
+        """The bwd rule of the call, or the transpose that it was given as."""
+        return f"the {self.carrier.bwd_role} {describe_function(self.carrier.bwd_rule)} of {self.label}"
+
+    def vmap_label(self) -> str:
+        """The vmap rule of the call."""
+        return f"the vmap rule {describe_function(self.carrier.vmap_rule)} of {self.label}"
+
+    def path(self, i: int) -> str:
+        """The `i`-th differentiable argument."""
+        return argument_path(self.carrier.fun, self.layout.differentiable[i])

@@ -1,0 +1,151 @@
+"""The warning about a rule that is lost at the next order of derivatives.
+
+A rule is expected to compute its primal output by calling the decorated function. If it computes it from other
+operations, the derivative of that output is the derivative of these operations, not the rule. That is of consequence
+only where the output is differentiated, and there the warning is given: at once, if a transformation that is running
+differentiates it; otherwise the output is marked in the jaxpr, by an identity (`rule_output_p`) whose derivative warns.
+"""
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pullback._core.array import ConcreteArray
+from pullback._core.errors import RuleOrderWarning, describe_function
+from pullback._core.jaxpr import Jaxpr, subjaxprs
+from pullback._core.primitive import Primitive
+from pullback._core.staging import StagedTracer
+from pullback._higher_order.custom.call import CustomCall
+from pullback._higher_order.custom.primitive import backward_p, custom_call_p
+from pullback._transforms.jvp import DualTracer
+from pullback._transforms.linearize import LinearizedTracer
+from pullback._transforms.vmap import BatchTracer
+
+
+class Identity:
+    """A decorated function, also where it is bound to an object as a method; and its rules that were warned about."""
+
+    __slots__ = ("warned",)
+
+    def __init__(self) -> None:
+        self.warned: list[Callable] = []
+
+
+# --- the functions that are called while a rule runs ---
+
+
+class _Calls(threading.local):
+    """The functions that were called in this thread since a rule began that is observed; None if there is no such."""
+
+    noted: set[Identity] | None = None
+
+
+_calls = _Calls()
+
+
+def note_call(function: Identity) -> None:
+    """Note that a decorated function is called."""
+    if _calls.noted is not None:
+        _calls.noted.add(function)
+
+
+def note_calls_in(jaxpr: Jaxpr) -> None:
+    """Note that the decorated functions in a jaxpr are called, though nothing is traced."""
+    if _calls.noted is not None:
+        _calls.noted.update(_functions_in(jaxpr))
+
+
+def _functions_in(jaxpr: Jaxpr) -> frozenset[Identity]:
+    """The decorated functions that a jaxpr calls, itself or in the jaxprs that its equations hold."""
+
+    def collect():
+        found = set()
+        for eqn in jaxpr.eqns:
+            if eqn.primitive is custom_call_p or eqn.primitive is backward_p:
+                found.add(eqn.params["call"].identity)
+            for inner in subjaxprs(eqn):
+                found |= _functions_in(inner)
+        return frozenset(found - {None})
+
+    return jaxpr.derive("decorated functions", collect)
+
+
+def may_be_differentiated(primals: Sequence[Any]) -> bool:
+    """Whether a transformation around a rule follows what it computes: its primal operands are not all known."""
+    for x in primals:
+        if type(x) is not ConcreteArray:
+            return True
+    return False
+
+
+def observed(function: Identity, fun: Callable, *args: Any) -> tuple[Any, bool]:
+    """The result of `fun(*args)`, and whether the decorated function was called meanwhile."""
+    outer, _calls.noted = _calls.noted, set()
+    try:
+        return fun(*args), function in _calls.noted
+    finally:
+        if outer is not None:
+            outer |= _calls.noted
+        _calls.noted = outer
+
+
+# --- the warning ---
+
+
+@dataclass
+class LostOrder:
+    """A rule that did not call its function. Not hashable: a jaxpr that warns is not shared with those that do not."""
+
+    rule: Callable
+    kind: str
+    function: Identity
+    name: str
+    label: str
+
+    def warn(self) -> None:
+        """Warn, once for each rule."""
+        if self.rule in self.function.warned:
+            return
+        self.function.warned.append(self.rule)
+        code = getattr(self.rule, "__code__", None)
+        warnings.warn_explicit(
+            f"the {self.kind} rule {describe_function(self.rule)} of {self.label}, does not call {self.name}, and is "
+            "being differentiated itself. The second derivative through its primal output is that of the operations in "
+            f"the rule, not of the rule. Compute the primal output as {self.name}(...) in the rule.",
+            RuleOrderWarning, code.co_filename if code else "pullback", code.co_firstlineno if code else 1)
+
+    def __str__(self):
+        return f"the {self.kind} rule of {self.name}"
+
+
+rule_output_p = Primitive("rule_output")
+
+
+def _jvp(primals, tangents, lost: LostOrder):
+    lost.warn()
+    return primals[0], tangents[0]
+
+
+rule_output_p.kernel = lambda x, lost: x
+rule_output_p.abstract_eval = lambda aval, lost: aval
+rule_output_p.lower = lambda ctx, x, lost: x
+rule_output_p.jvp = _jvp
+rule_output_p.transpose = lambda ct, x, lost: [ct]
+rule_output_p.batch = lambda operands, dims, lost: (rule_output_p.bind(operands[0], lost=lost), dims[0])
+
+
+def warn_if_differentiated(outs: Iterable[Any], call: CustomCall, kind: str, rule: Callable) -> None:
+    """Warn of a rule that did not call its function when its primal outputs are differentiated, now or later."""
+    if rule in call.identity.warned:
+        return
+    lost = LostOrder(rule, kind, call.identity, call.name, call.label)
+    for out in outs:
+        while type(out) is BatchTracer:
+            out = out.value
+        if type(out) is LinearizedTracer or type(out) is DualTracer:
+            lost.warn()
+        elif type(out) is StagedTracer:
+            out.owner.interpose(out, rule_output_p, {"lost": lost})
