@@ -81,10 +81,13 @@ def check_derivative(fun, *args, seed=0):
     down = np.asarray(fun(*[x - eps * t for x, t in zip(args, tangents, strict=True)]), np.float64)
     np.testing.assert_allclose(np.asarray(dy), (up - down) / (2 * eps), rtol=1e-2, atol=2e-3)
     ct = rng.standard_normal(y.shape).astype(y.dtype)
-    for transform in (lambda f: f, pb.jit):
-        compiled_dy = transform(lambda *xs: pb.jvp(fun, xs, tuple(tangents))[1])(*args)
-        close(compiled_dy, dy, 10)
-        cts = transform(lambda *xs: pb.vjp(fun, *xs)[1](ct))(*args)
+
+    def both_modes(*xs):
+        return pb.jvp(fun, xs, tuple(tangents))[1], pb.vjp(fun, *xs)[1](ct)
+
+    for run in (both_modes, pb.jit(both_modes)):
+        forward, cts = run(*args)
+        close(forward, dy, 10)
         left = np.vdot(ct.astype(np.float64), np.asarray(dy, np.float64))
         right = sum(np.vdot(np.asarray(c, np.float64), t.astype(np.float64))
                     for c, t in zip(cts, tangents, strict=True))
@@ -95,9 +98,9 @@ def check_batching(fun, *args, size=3, seed=0):
     """vmap equals a loop, for every choice of batched arguments and of batch axes 0 and -1, eagerly and compiled."""
     rng = np.random.default_rng(seed)
     args = [np.asarray(x) for x in args]
-    for which in itertools.product((None, 0, -1), repeat=len(args)):
-        if all(w is None for w in which):
-            continue
+    choices = [which for which in itertools.product((None, 0, -1), repeat=len(args)) if set(which) != {None}]
+    batches, expectations = [], []
+    for which in choices:
         batched = []
         for x, w in zip(args, which, strict=True):
             if w is None:
@@ -105,11 +108,21 @@ def check_batching(fun, *args, size=3, seed=0):
                 continue
             rows = [x] + [rng.permutation(x.ravel()).reshape(x.shape) for _ in range(size - 1)]
             batched.append(np.stack(rows, axis=w))
-        expected = [fun(*[x if w is None else np.take(x, i, axis=w) for x, w in zip(batched, which, strict=True)])
-                    for i in range(size)]
-        mapped = pb.vmap(fun, in_axes=which)
-        for run in (mapped, pb.jit(mapped)):
-            close(run(*batched), np.stack([np.asarray(e) for e in expected]))
+        batches.append(batched)
+        expectations.append(np.stack([
+            np.asarray(fun(*[x if w is None else np.take(x, i, axis=w) for x, w in zip(batched, which, strict=True)]))
+            for i in range(size)]))
+
+    def mapped(batches):
+        return [pb.vmap(fun, in_axes=which)(*batched) for which, batched in zip(choices, batches, strict=True)]
+
+    # all choices in one program: it compiles for longer than it runs
+    for run in (mapped, pb.jit(mapped)):
+        for which, got, expected in zip(choices, run(batches), expectations, strict=True):
+            try:
+                close(got, expected)
+            except AssertionError as error:
+                raise AssertionError(f"in_axes={which}: {error}") from None
 
 
 def agree(f, g, *args, **options):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pullback._core.array import lift
+from pullback._core.array import array_of
 from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
 from pullback._xla.evaluate import single_equation
@@ -29,6 +29,6 @@ def program_of(emit, out_avals, avals, effectful=False) -> Executable:
 
 def run_emitted(emit, out_avals, *operands, effectful=False):
     """The results, as NumPy arrays, of the operations that `emit` emits for the operands."""
-    arrays = [lift(np.asarray(x)) for x in operands]
+    arrays = [array_of(aval_of(x.shape, x.dtype), x) for x in map(np.asarray, operands)]  # of 64 bits, too
     program = program_of(emit, out_avals, [a.aval for a in arrays], effectful)
     return [np.asarray(out) for out in program.run(arrays)]

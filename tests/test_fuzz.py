@@ -18,7 +18,7 @@ from fuzz.shrinking import shrink
 from pullback._ops.cumulative import cumsum_p
 
 
-@pytest.mark.parametrize("first", range(0, 160, 40))
+@pytest.mark.parametrize("first", [0, *(pytest.param(n, marks=pytest.mark.long) for n in range(40, 400, 40))])
 def test_fixed_seeds(first):
     campaign = Campaign(shrinks=False)
     for seed in range(first, first + 40):

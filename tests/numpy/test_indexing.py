@@ -429,7 +429,8 @@ OPERATIONS = {"multiply": lambda a, b: a * b, "divide": lambda a, b: a / b, "pow
 
 
 @pytest.mark.parametrize("zeros", [(), (0,), (0, 2)], ids=["no zero", "a zero", "two zeros"])
-@pytest.mark.parametrize("positions", [[0, 2, 2, 0, 2], [1], [3, 0], [2, 2, 2, 2]], ids=str)
+@pytest.mark.parametrize("positions", [[0, 2, 2, 0, 2], *(
+    pytest.param(others, marks=pytest.mark.long) for others in ([1], [3, 0], [2, 2, 2, 2]))], ids=str)
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_derivatives_of_updates_are_those_of_a_loop(name, positions, zeros):
     rng = np.random.default_rng(0)

@@ -153,15 +153,19 @@ WIDTHS = [2, (1, 3), ((1, 2), (0, 7)), ((0, 0), (5, 0)), {1: (2, 1)}]
 @pytest.mark.parametrize("widths", WIDTHS, ids=str)
 def test_pad(mode, widths):
     pairs = [widths.get(0, (0, 0)), widths[1]] if isinstance(widths, dict) else widths
-    for x in (M, N):
-        # the ramps of integers are rounded down from exact numbers in NumPy, from float32 in JAX
-        oracle = np if mode == "linear_ramp" else jnp
-        expected = oracle.pad(x, pairs, mode)
-        if mode == "empty":
-            assert pnp.pad(x, widths, mode).shape == expected.shape
-            continue
-        close(pnp.pad(x, widths, mode), expected, 2)
-        close(pb.jit(lambda x: pnp.pad(x, widths, mode))(x), expected, 2)
+    # the ramps of integers are rounded down from exact numbers in NumPy, from float32 in JAX
+    oracle = np if mode == "linear_ramp" else jnp
+
+    def padded(xs):
+        return [pnp.pad(x, widths, mode) for x in xs]
+
+    expectations = [oracle.pad(x, pairs, mode) for x in (M, N)]
+    for run in (padded, pb.jit(padded)):
+        for got, expected in zip(run((M, N)), expectations, strict=True):
+            if mode == "empty":
+                assert got.shape == expected.shape
+            else:
+                close(got, expected, 2)
     check_derivative(lambda x: pnp.pad(x, widths, mode), M)
 
 

@@ -1,0 +1,176 @@
+"""Eager evaluation of primitives: by their kernel, by a program of one operation, or by a function of their own."""
+
+import numpy as np
+import pytest
+
+import pullback as pb
+import pullback.numpy as pnp
+from pullback._core.array import lift
+from pullback._core.primitive import Primitive
+from pullback._core.types import make_aval
+from pullback._xla import evaluate, executable
+from pullback._xla.evaluate import concrete, eagerly, evaluator, program_if_worth, single_equation
+from pullback.debug import counters
+from pullback.errors import UnexpectedTracerError
+
+F32 = make_aval((), np.dtype(np.float32))
+ONE = lift(np.float32(1))
+
+
+def same_type(x, **_):
+    return x
+
+
+def doubling(name, with_kernel):
+    """A primitive that doubles, with a NumPy kernel or with a lowering alone."""
+    p = Primitive(name)
+    p.abstract_eval = same_type
+    if with_kernel:
+        p.kernel = lambda x: x + x
+    p.lower = lambda ctx, x: ctx.op("stablehlo.add", [x, x])
+    return p
+
+
+def test_a_kernel_needs_no_compiler():
+    p = doubling("doubled", with_kernel=True)
+    with counters() as seen:
+        assert float(p.bind(ONE)) == 2
+    assert seen["compiles"] == 0
+
+
+def test_without_a_kernel_a_program_is_made_once_for_each_type():
+    p = doubling("doubled_by_xla", with_kernel=False)
+    with counters() as seen:
+        for x in (1., 2., 3.):
+            assert float(p.bind(lift(np.float32(x)))) == 2 * x
+        assert seen["compiles"] == 1
+        assert p.bind(lift(np.arange(3, dtype=np.float32))).tolist() == [0, 2, 4]
+    assert seen["compiles"] == 2
+
+
+def test_parameters_that_cannot_be_keys_still_compile():
+    p = Primitive("with_a_list")
+    p.abstract_eval = same_type
+    p.lower = lambda ctx, x, numbers: ctx.op("stablehlo.add", [x, ctx.full_like(x, sum(numbers))])
+    assert float(evaluator.process_primitive(p, [ONE], {"numbers": [1, 2]})) == 4
+    assert float(evaluator.process_primitive(p, [ONE], {"numbers": [1, 3]})) == 5
+
+
+def test_a_kernel_of_another_dtype_is_converted():
+    p = Primitive("in_double")
+    p.abstract_eval = same_type
+    p.kernel = lambda x: np.float64(x) / 3
+    out = p.bind(ONE)
+    assert (out.dtype, out.value.dtype) == (np.dtype(np.float32),) * 2
+    assert float(out) == float(np.float32(1) / np.float32(3))
+
+
+def test_kernels_do_not_warn():
+    p = Primitive("divided_by_zero")
+    p.abstract_eval = same_type
+    p.kernel = lambda x: np.asarray(x) / np.asarray(0, x.dtype)
+    assert float(p.bind(ONE)) == np.inf
+    with pytest.warns(RuntimeWarning, match="divide by zero"):
+        np.float32(1) / np.float32(0)
+
+
+def test_the_state_of_warnings_comes_back_when_a_kernel_fails():
+    p = Primitive("failing")
+    p.abstract_eval = same_type
+
+    def fail(x):
+        raise ZeroDivisionError
+
+    p.kernel = fail
+    before = np.geterr()
+    with pytest.raises(ZeroDivisionError):
+        p.bind(ONE)
+    assert np.geterr() == before
+
+
+def test_several_results():
+    p = Primitive("split")
+    p.multiple_results = True
+    p.abstract_eval = lambda x: [x, x.update(dtype=np.dtype(np.int32))]
+    p.kernel = lambda x: (x, np.floor(x))
+    whole, below = p.bind(lift(np.float32(2.5)))
+    assert (float(whole), below.tolist(), below.dtype) == (2.5, 2, np.dtype(np.int32))
+
+
+def test_a_function_of_its_own_gets_arrays_and_is_preferred():
+    p = doubling("evaluated", with_kernel=False)
+    p.evaluate = lambda x: x + 10
+    assert float(p.bind(ONE)) == 11
+
+
+def test_operands_become_arrays():
+    p = doubling("of_numbers", with_kernel=True)
+    assert float(evaluator.process_primitive(p, [1.5], {})) == 3
+    on_device = pb.jit(lambda x: x + 1)(ONE)
+    assert not hasattr(on_device, "_value")
+    assert float(p.bind(on_device)) == 4
+
+
+def test_what_is_no_number_is_refused_with_the_name_of_the_operation():
+    with pytest.raises(TypeError, match=r"^strange: "):
+        concrete("text", "strange")
+    assert concrete(ONE, "strange") is ONE
+
+
+def test_a_tracer_that_has_leaked_is_refused():
+    leaked = []
+
+    def leak(x):
+        leaked.append(x)
+        return x
+
+    pb.jit(leak)(1.)
+    with pytest.raises(UnexpectedTracerError):
+        pnp.sin(leaked[0])
+    with pytest.raises(UnexpectedTracerError):
+        concrete(leaked[0], "sin")
+
+
+def test_eagerly_leaves_every_transformation():
+    def with_constant(x):
+        table = eagerly(lambda: pnp.arange(3.) * 2)
+        assert isinstance(table.value, np.ndarray)
+        return x * table
+
+    assert pb.jit(with_constant)(2.).tolist() == [0, 4, 8]
+    assert pb.jacfwd(with_constant)(2.).tolist() == [0, 2, 4]
+    assert len(pb.make_jaxpr(with_constant)(2.).eqns) == 1
+
+
+def test_a_jaxpr_of_one_equation():
+    p = doubling("alone", with_kernel=True)
+    jaxpr = single_equation(p, (F32,), {})
+    assert [eqn.primitive for eqn in jaxpr.eqns] == [p]
+    assert (jaxpr.in_avals, list(jaxpr.out_avals)) == ([F32], [F32])
+
+
+def test_an_operation_is_compiled_when_its_kernel_has_taken_as_long():
+    executable.lasting.clear()
+    p = doubling("worth_it", with_kernel=True)
+    shares = [program_if_worth(p, (F32,), {}, 0.4) for _ in range(4)]
+    assert shares[:3] == [None, None, None]
+    out, = shares[3].run([ONE])
+    assert float(out) == 2
+    assert program_if_worth(p, (F32,), {}, 0.) is shares[3]
+
+
+def test_nothing_is_compiled_where_the_engine_was_left_behind(monkeypatch):
+    monkeypatch.setattr(evaluate.engine, "_left_behind", True)
+    assert program_if_worth(doubling("forked", with_kernel=True), (F32,), {}, 2.) is None
+
+
+@pytest.mark.parametrize("with_kernel", [True, False])
+def test_nans_are_looked_for_when_asked(with_kernel):
+    p = Primitive("born")
+    p.abstract_eval = same_type
+    if with_kernel:
+        p.kernel = lambda x: x * np.float32(np.nan)
+    p.lower = lambda ctx, x: ctx.op("stablehlo.multiply", [x, ctx.full_like(x, np.nan)])
+    assert np.isnan(float(p.bind(ONE)))
+    with pb.debug_nans(True), pytest.raises(FloatingPointError, match="born"):
+        p.bind(ONE)
