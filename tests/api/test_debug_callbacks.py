@@ -2,9 +2,11 @@
 
 import bdb
 import io
+from functools import partial
 
 import numpy as np
 import pytest
+from wrappers import EAGER_AND_JIT, eager, forward, grad_of_jit, jit_of_grad
 
 import pullback as pb
 import pullback.numpy as pnp
@@ -20,21 +22,46 @@ def cube(x):
     return y * x
 
 
+def second_grad(f):
+    return pb.grad(pb.grad(f))
+
+
+def jit_of_second_grad_of_jit(f):
+    return pb.jit(second_grad(pb.jit(f)))
+
+
+def jvp_of_jit(f):
+    return forward(pb.jit(f))
+
+
+def vmap(f):
+    return lambda x: pb.vmap(f)(x * pnp.arange(2.0))
+
+
+def jit_of_vmap_of_grad(f):
+    return lambda x: pb.jit(pb.vmap(pb.grad(f)))(x * pnp.arange(2.0))
+
+
+def two_steps(f):
+    def step(c, _):
+        return f(c), None
+
+    return lambda x: lax.scan(step, x, None, 2)[0]
+
+
+def grad_of_two_steps(f):
+    return pb.grad(two_steps(f))
+
+
+def grad_of_cond(f):
+    return pb.grad(lambda x: lax.cond(x > 0, f, eager, x))
+
+
 @pytest.mark.parametrize(("transform", "lines"), [
-    (lambda f: f, ["y=4.0"]),
-    (pb.jit, ["y=4.0"]),
-    (pb.grad, ["y=4.0"]),
-    (lambda f: pb.jit(pb.grad(f)), ["y=4.0"]),
-    (lambda f: pb.grad(pb.jit(f)), ["y=4.0"]),
-    (lambda f: pb.grad(pb.grad(f)), ["y=4.0"]),
-    (lambda f: pb.jit(pb.grad(pb.grad(pb.jit(f)))), ["y=4.0"]),
-    (lambda f: lambda x: pb.jvp(f, (x,), (1.0,)), ["y=4.0"]),
-    (lambda f: lambda x: pb.jvp(pb.jit(f), (x,), (1.0,)), ["y=4.0"]),
-    (lambda f: lambda x: pb.vmap(f)(x * pnp.arange(2.0)), ["y=0.0", "y=4.0"]),
-    (lambda f: lambda x: pb.jit(pb.vmap(pb.grad(f)))(x * pnp.arange(2.0)), ["y=0.0", "y=4.0"]),
-    (lambda f: lambda x: lax.scan(lambda c, _: (f(c), None), x, None, 2)[0], ["y=4.0", "y=64.0"]),
-    (lambda f: pb.grad(lambda x: lax.scan(lambda c, _: (f(c), None), x, None, 2)[0]), ["y=4.0", "y=64.0"]),
-    (lambda f: pb.grad(lambda x: lax.cond(x > 0, f, lambda x: x, x)), ["y=4.0"]),
+    (eager, ["y=4.0"]), (pb.jit, ["y=4.0"]), (pb.grad, ["y=4.0"]), (jit_of_grad, ["y=4.0"]), (grad_of_jit, ["y=4.0"]),
+    (second_grad, ["y=4.0"]), (jit_of_second_grad_of_jit, ["y=4.0"]), (forward, ["y=4.0"]), (jvp_of_jit, ["y=4.0"]),
+    (vmap, ["y=0.0", "y=4.0"]), (jit_of_vmap_of_grad, ["y=0.0", "y=4.0"]), (two_steps, ["y=4.0", "y=64.0"]),
+    (grad_of_two_steps, ["y=4.0", "y=64.0"]), (grad_of_cond, ["y=4.0"]),
 ])
 def test_print_once_where_the_function_runs(transform, lines, capfd):
     transform(cube)(2.0)
@@ -77,25 +104,47 @@ def test_the_format_must_be_a_string():
         pb.debug.print(pnp.asarray(X))
 
 
-def test_callback_gets_read_only_numpy_arrays_and_what_is_no_array_as_it_is():
+@pytest.mark.parametrize("wrap", EAGER_AND_JIT)
+def test_callback_gets_read_only_numpy_arrays_and_what_is_no_array_as_it_is(wrap):
     seen = []
-    for f in (lambda g: g, pb.jit):
-        f(lambda x: pb.debug.callback(lambda *a, **k: seen.append((a, k)), x, "text", None, tree={"a": [x]}))(X)
-        (value, text, none), kwargs = seen.pop()
-        assert type(value) is type(kwargs["tree"]["a"][0]) is np.ndarray
-        assert (value == X).all()
-        assert (text, none) == ("text", None)
+
+    def note(*args, **kwargs):
+        seen.append((args, kwargs))
+
+    @wrap
+    def f(x):
+        pb.debug.callback(note, x, "text", None, tree={"a": [x]})
+
+    f(X)
+    (value, text, none), kwargs = seen.pop()
+    assert type(value) is type(kwargs["tree"]["a"][0]) is np.ndarray
+    assert (value == X).all()
+    assert (text, none) == ("text", None)
 
 
-def test_what_a_callback_returns_is_ignored_and_what_it_raises_is_not():
-    pb.jit(lambda x: pb.debug.callback(lambda v: v, x))(X)
+def test_what_a_callback_returns_is_ignored():
+    pb.jit(partial(pb.debug.callback, lambda v: v))(X)
 
+
+def jit_of_grad_beside(f):
+    @pb.grad
+    def gradient(x):
+        f(x)
+        return x.sum()
+
+    return pb.jit(gradient)
+
+
+@pytest.mark.parametrize("transform", [*EAGER_AND_JIT, jit_of_grad_beside])
+def test_what_a_callback_raises_is_not_ignored(transform):
     def fails(v):
         raise LookupError("mine")
 
-    for f in (lambda g: g, pb.jit, lambda g: pb.jit(pb.grad(lambda x: (g(x), x.sum())[1]))):
-        with pytest.raises(LookupError, match="mine"):
-            f(lambda x: pb.debug.callback(fails, x))(pnp.asarray(X))
+    with pytest.raises(LookupError, match="mine"):
+        transform(partial(pb.debug.callback, fails))(pnp.asarray(X))
+
+
+def test_a_callback_is_a_function():
     with pytest.raises(TypeError, match=r"debug\.callback: expected a function"):
         pb.debug.callback("f", X)
 
@@ -107,8 +156,12 @@ def test_under_vmap_only_what_is_batched_is_called_for_each_example(capfd):
 
 
 def test_while_loops_that_are_linearized_print_once(capfd):
+    def double(v):
+        pb.debug.print("{}", v)
+        return v * 2
+
     def f(x):
-        return lax.while_loop(lambda v: v < 10, lambda v: (pb.debug.print("{}", v), v * 2)[1], x)
+        return lax.while_loop(lambda v: v < 10, double, x)
 
     y, push = pb.linearize(f, 3.0)
     push(1.0)
@@ -131,6 +184,7 @@ def test_print_inside_rules(capfd):
         return (2 * x * ct,)
 
     f.defvjp(fwd, bwd)
+
     def looped(x):
         return lax.scan(lambda c, _: (f(c), None), x, None, 1)[0]
 
@@ -158,8 +212,7 @@ def debugged(transform, commands, x):
     return screen.getvalue(), result
 
 
-@pytest.mark.parametrize("transform", [lambda f: f, pb.jit, pb.grad, lambda f: pb.jit(pb.grad(f)),
-                                       lambda f: pb.grad(pb.jit(f))])
+@pytest.mark.parametrize("transform", [eager, pb.jit, pb.grad, jit_of_grad, grad_of_jit])
 def test_breakpoint_shows_values_where_the_user_stands(transform):
     text, _ = debugged(transform, "p y.tolist()\np tree['w'][0].tolist(), tree['name']\np len(X)\nl\nwhere\nc\n",
                        pnp.asarray(X))
@@ -183,7 +236,7 @@ def test_breakpoint_opens_once_for_each_example():
     assert len([line for line in shown if line in ("3.0", "1.0", "2.0")]) == 3
 
 
-@pytest.mark.parametrize("transform", [lambda f: f, pb.jit])
+@pytest.mark.parametrize("transform", EAGER_AND_JIT)
 def test_quitting_the_debugger_stops_the_program(transform):
     with pytest.raises(bdb.BdbQuit):
         debugged(transform, "q\n", pnp.asarray(X))

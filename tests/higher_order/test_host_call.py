@@ -4,10 +4,12 @@ import gc
 import threading
 import traceback
 import weakref
+from functools import partial
 
 import jax
 import numpy as np
 import pytest
+from wrappers import EAGER_AND_JIT, grad_of_jit, jit_of_grad
 
 import pullback as pb
 import pullback.numpy as pnp
@@ -28,6 +30,11 @@ def either(f):
 
 def host_sin(x, **options):
     return pb.pure_callback(np.sin, pb.ShapeDtypeStruct(x.shape, x.dtype), x, **options)
+
+
+def on_host(function):
+    """The function as a call to the host that returns what it is given."""
+    return lambda x: pb.pure_callback(function, x, x)
 
 
 # --- values and types ---
@@ -53,14 +60,14 @@ def test_arrays_of_every_dtype_go_there_and_back(dtype, shape):
         assert not got.flags.writeable
 
 
-def test_64_bit_types():
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64, np.float64, np.complex128])
+def test_64_bit_types(dtype):
     with pb.enable_x64(True):
-        for dtype in (np.int64, np.uint64, np.float64, np.complex128):
-            x = np.arange(3).astype(dtype)
-            for f in either(lambda x: pb.pure_callback(lambda v: v + 1, x, x)):
-                y = f(x)
-                assert y.dtype == dtype
-                assert (np.asarray(y) == x + 1).all()
+        x = np.arange(3).astype(dtype)
+        for f in either(on_host(lambda v: v + 1)):
+            y = f(x)
+            assert y.dtype == dtype
+            assert (np.asarray(y) == x + 1).all()
 
 
 def test_pytrees_and_keywords():
@@ -83,17 +90,22 @@ def test_named_tuples_and_lists_are_taken_for_tuples():
         assert (np.asarray(f(x)[1]) == 1).all()
 
 
-def test_python_numbers_and_64_bit_results_take_the_declared_type():
+@pytest.mark.parametrize("value", [1, 1.0, True, np.float64(1.0), np.float64([1.0])[0]])
+def test_python_numbers_and_64_bit_results_take_the_declared_type(value):
     scalar = pb.ShapeDtypeStruct((), "float32")
-    for value in (1, 1.0, True, np.float64(1.0), np.float64([1.0])[0]):
-        for f in either(lambda x, v=value: pb.pure_callback(lambda _: v, scalar, x)):
-            assert f(0.0).dtype == np.float32
-            assert float(f(0.0)) == 1.0
+    for f in either(partial(pb.pure_callback, lambda _: value, scalar)):
+        assert f(0.0).dtype == np.float32
+        assert float(f(0.0)) == 1.0
 
 
 def test_what_a_function_keeps_is_not_overwritten():
     kept = []
-    f = pb.jit(lambda x: pb.pure_callback(lambda v: (kept.append(v), v)[1], x, x) * 2 + 1)
+
+    def keep(v):
+        kept.append(v)
+        return v
+
+    f = pb.jit(lambda x: on_host(keep)(x) * 2 + 1)
     for i in range(20):
         f(np.full(1000, i, np.float32)).block_until_ready()
     assert [v[0] for v in kept] == list(range(20))
@@ -130,13 +142,17 @@ def test_inside_loops_and_branches():
 
 
 def test_a_function_may_use_this_library():
-    inner = pb.jit(lambda x: pnp.sin(x).sum())
-    for f in either(lambda x: pb.pure_callback(lambda v: inner(v), pb.ShapeDtypeStruct((), "float32"), x)):
+    @pb.jit
+    def inner(x):
+        return pnp.sin(x).sum()
+
+    for f in either(partial(pb.pure_callback, inner, pb.ShapeDtypeStruct((), "float32"))):
         np.testing.assert_allclose(f(X), np.sin(X).sum(), rtol=1e-6)
 
 
 def test_threads():
-    f = pb.jit(lambda x: pb.pure_callback(lambda v: v + 1, x, x) * 2)
+    successor = on_host(lambda v: v + 1)
+    f = pb.jit(lambda x: successor(x) * 2)
     f(X)
     results = []
 
@@ -164,7 +180,7 @@ def test_the_jaxpr_is_well_formed():
 
 def test_programs_with_one_text_and_different_functions_are_different():
     def make(k):
-        return pb.jit(lambda x: pb.pure_callback(lambda v: v + k, x, x))
+        return pb.jit(on_host(lambda v: v + k))
 
     assert [float(make(k)(1.0)) for k in range(5)] == [1, 2, 3, 4, 5]
 
@@ -174,7 +190,7 @@ def test_a_program_is_compiled_once_and_keeps_its_function():
         def local(v):
             return 2 * v
 
-        return pb.jit(lambda x: pb.pure_callback(local, x, x)), weakref.ref(local)
+        return pb.jit(on_host(local)), weakref.ref(local)
 
     f, local = make()
     with counters() as seen:
@@ -189,7 +205,7 @@ def test_a_program_is_compiled_once_and_keeps_its_function():
 
 
 def test_lower_and_compile():
-    f = pb.jit(lambda x: pb.pure_callback(np.sin, x, x))
+    f = pb.jit(on_host(np.sin))
     lowered = f.lower(X)
     assert "xla_ffi_python_cpu_callback" in lowered.as_text()
     np.testing.assert_allclose(lowered.compile()(X), np.sin(X), rtol=1e-6)
@@ -239,7 +255,7 @@ def test_a_program_works_after_an_exception():
             raise KeyError("second")
         return x
 
-    f = pb.jit(lambda x: pb.pure_callback(fun, x, x))
+    f = pb.jit(on_host(fun))
     assert float(f(1.0)) == 1
     with pytest.raises(KeyError, match="second"):
         f(1.0)
@@ -270,10 +286,10 @@ def test_a_result_that_is_not_as_declared_is_named(declared, message):
 
 
 def test_results_that_are_no_arrays():
-    for f in either(lambda x: pb.pure_callback(lambda x: "text", x, x)):
+    for f in either(on_host(lambda x: "text")):
         with pytest.raises(TypeError, match=r"expected f32\[3\], got 'text' of type str"):
             f(X)
-    for f in either(lambda x: io_callback(lambda x: x, None, x)):
+    for f in either(partial(io_callback, lambda x: x, None)):
         with pytest.raises(TypeError, match="must return what was declared"):
             f(X)
 
@@ -379,16 +395,32 @@ def test_results_of_effectful_calls_are_used():
 
 def test_programs_whose_results_do_not_depend_on_the_call():
     seen = []
-    f = pb.jit(lambda x: (io_callback(lambda v: seen.append(float(v)), None, x), None)[1])
-    assert f(2.0) is None
-    g = pb.jit(lambda x: (io_callback(lambda: seen.append("no operands"), None), x)[1])
-    g(1.0)
+
+    @pb.jit
+    def tells_and_returns_nothing(x):
+        io_callback(lambda v: seen.append(float(v)), None, x)
+
+    @pb.jit
+    def tells_without_operands(x):
+        io_callback(lambda: seen.append("no operands"), None)
+        return x
+
+    assert tells_and_returns_nothing(2.0) is None
+    tells_without_operands(1.0)
     assert seen == [2.0, "no operands"]
 
 
 def test_long_eager_loops():
     seen = []
-    lax.fori_loop(0, 3000, lambda i, x: (io_callback(lambda v: seen.append(int(v)), None, i), x * 0.5 + 1)[1], 0.0)
+
+    def tell(i):
+        seen.append(int(i))
+
+    def body(i, x):
+        io_callback(tell, None, i)
+        return x * 0.5 + 1
+
+    lax.fori_loop(0, 3000, body, 0.0)
     assert seen == list(range(3000))
 
 
@@ -424,12 +456,11 @@ def test_vmap_methods_agree_with_jax(method, axes):
     assert my_shapes == their_shapes
 
 
-def test_nested_vmap():
+@pytest.mark.parametrize("method", METHODS)
+def test_nested_vmap(method):
     x = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
-    for method in METHODS:
-        f = pb.vmap(pb.vmap(lambda x, method=method: host_sin(x, vmap_method=method)))
-        for g in either(f):
-            np.testing.assert_allclose(g(x), np.sin(x), rtol=1e-6)
+    for g in either(pb.vmap(pb.vmap(partial(host_sin, vmap_method=method)))):
+        np.testing.assert_allclose(g(x), np.sin(x), rtol=1e-6)
 
 
 def test_vmap_of_scan_and_empty_batches():
@@ -438,7 +469,7 @@ def test_vmap_of_scan_and_empty_batches():
 
     for g in either(pb.vmap(f)):
         np.testing.assert_allclose(g(np.stack([X, 2 * X])), [np.sin(X).sum(), np.sin(2 * X).sum()], rtol=1e-5)
-    assert pb.vmap(lambda x: host_sin(x, vmap_method="sequential"))(np.zeros((0, 3), np.float32)).shape == (0, 3)
+    assert pb.vmap(partial(host_sin, vmap_method="sequential"))(np.zeros((0, 3), np.float32)).shape == (0, 3)
 
 
 def test_vmap_without_a_method_is_refused():
@@ -451,17 +482,35 @@ def test_vmap_without_a_method_is_refused():
 def test_vmap_of_io_callback():
     seen = []
 
-    def f(x, ordered):
-        return io_callback(lambda v: (seen.append(float(v)), 2 * v)[1], x, x, ordered=ordered)
+    def double(v):
+        seen.append(float(v))
+        return 2 * v
 
-    for g in either(pb.vmap(lambda x: f(x, False))):
+    def f(x):
+        return io_callback(double, x, x)
+
+    for g in either(pb.vmap(f)):
         seen.clear()
         assert list(g(X)) == [6, 2, 4]
         assert seen == [3, 1, 2]
-    for h in (lambda x: f(x, True), lambda x: lax.cond(x > 1, lambda x: f(x, True), lambda x: x, x),
-              lambda x: lax.while_loop(lambda v: v < 5, lambda v: f(v, True), x)):
-        with pytest.raises(ValueError, match="vmap of an ordered io_callback"):
-            pb.vmap(h)(X)
+
+
+def ordered(x):
+    return io_callback(lambda v: 2 * v, x, x, ordered=True)
+
+
+def ordered_in_a_branch(x):
+    return lax.cond(x > 1, ordered, lambda x: x, x)
+
+
+def ordered_in_a_loop(x):
+    return lax.while_loop(lambda v: v < 5, ordered, x)
+
+
+@pytest.mark.parametrize("f", [ordered, ordered_in_a_branch, ordered_in_a_loop])
+def test_vmap_of_ordered_io_callback_is_refused(f):
+    with pytest.raises(ValueError, match="vmap of an ordered io_callback"):
+        pb.vmap(f)(X)
 
 
 def test_batched_branches_call_for_the_examples_that_take_them():
@@ -499,12 +548,19 @@ def test_batched_loops_call_for_the_examples_that_go_on():
 # --- derivatives ---
 
 
-def test_derivatives_are_refused_with_advice():
-    for f in (host_sin, lambda x: io_callback(np.sin, x, x)):
-        for call in (lambda f=f: pb.jvp(f, (2.0,), (1.0,)), lambda f=f: pb.grad(f)(pnp.asarray(2.0)),
-                     lambda f=f: pb.jit(pb.grad(f))(2.0), lambda f=f: pb.grad(pb.jit(f))(2.0)):
-            with pytest.raises(ValueError, match=r"sin has no derivative.*pullback\.external"):
-                call()
+def by_jvp(f):
+    return lambda x: pb.jvp(f, (x,), (1.0,))
+
+
+def io_sin(x):
+    return io_callback(np.sin, x, x)
+
+
+@pytest.mark.parametrize("f", [host_sin, io_sin])
+@pytest.mark.parametrize("transform", [by_jvp, pb.grad, jit_of_grad, grad_of_jit])
+def test_derivatives_are_refused_with_advice(f, transform):
+    with pytest.raises(ValueError, match=r"sin has no derivative.*pullback\.external"):
+        transform(f)(pnp.asarray(2.0))
 
 
 def test_constants_and_rules_go_through():
@@ -515,26 +571,31 @@ def test_constants_and_rules_go_through():
         return host_sin(x, vmap_method="expand_dims")
 
     sin.defjvps(lambda t, ans, x: t * pb.pure_callback(np.cos, x, x, vmap_method="expand_dims"))
-    for f in (pb.grad(sin), pb.jit(pb.grad(sin)), pb.grad(pb.jit(sin))):
+    for f in (pb.grad(sin), jit_of_grad(sin), grad_of_jit(sin)):
         np.testing.assert_allclose(f(2.0), np.cos(2), rtol=1e-6)
     np.testing.assert_allclose(pb.jit(pb.vmap(pb.grad(sin)))(X), np.cos(X), rtol=1e-5)
 
 
-def test_tangents_are_looked_at_where_they_have_a_value():
+@pytest.mark.parametrize("wrap", EAGER_AND_JIT)
+def test_tangents_are_looked_at_where_they_have_a_value(wrap):
     seen = []
     square = pb.custom_jvp(lambda x: x * x)
 
+    def tell(x):
+        seen.append(float(x))
+
     @square.defjvp
     def _(primals, tangents):
-        pb.debug.callback(lambda x: seen.append(float(x)), *primals)
-        pb.debug.callback(lambda t: seen.append(float(t)), *tangents)
+        pb.debug.callback(tell, *primals)
+        pb.debug.callback(tell, *tangents)
         return square(*primals), 2 * primals[0] * tangents[0]
 
-    for wrap in (lambda f: f, pb.jit):
-        wrap(lambda x: pb.jvp(square, (x,), (5.0,)))(3.0)
-        wrap(pb.grad(square))(3.0)
-        assert seen == [3, 5, 3]
-        seen.clear()
+    def jvp(x):
+        return pb.jvp(square, (x,), (5.0,))
+
+    wrap(jvp)(3.0)
+    wrap(pb.grad(square))(3.0)
+    assert seen == [3, 5, 3]
 
 
 def test_residuals_from_the_host_in_a_scan_with_effects():
