@@ -15,20 +15,52 @@ f32 = np.float32
 X = np.array([0.3, -0.7, 1.1], f32)
 
 
+# ---- branches of several tests
+
+
+def identity(x):
+    return x
+
+
+def square(x):
+    return x * x
+
+
+def double(x):
+    return x * 2
+
+
+def to_integers(x):
+    return x.astype(np.int32)
+
+
+def one(x):
+    return 1.0
+
+
 @pytest.mark.parametrize("pred", [True, False, 2, 0.0])
 def test_predicate_that_is_known(pred):
     def make(lib):
-        return lambda x, y: lib.lax.cond(pred, lambda x, y: (x * y, lib.lax.sin(x)), lambda x, y: (y, x * 2), x, y)
+        def yes(x, y):
+            return x * y, lib.lax.sin(x)
+
+        def no(x, y):
+            return y, x * 2
+
+        return lambda x, y: lib.lax.cond(pred, yes, no, x, y)
 
     agree(make, X, X[::-1].copy(), second=False, batch=False)
 
 
 def test_predicate_that_depends_on_the_argument():
     def make(lib):
-        def fun(x, y):
-            return lib.lax.cond(x.sum() > 0.1, lambda x, y: x * lib.lax.sin(y), lambda x, y: lib.lax.exp(x) + y, x, y)
+        def yes(x, y):
+            return x * lib.lax.sin(y)
 
-        return fun
+        def no(x, y):
+            return lib.lax.exp(x) + y
+
+        return lambda x, y: lib.lax.cond(x.sum() > 0.1, yes, no, x, y)
 
     agree(make, X, f32(0.4), compiled=True)
 
@@ -36,7 +68,13 @@ def test_predicate_that_depends_on_the_argument():
 def test_closed_over_values_are_differentiated():
     def make(lib):
         def fun(x, w, v):
-            return lib.lax.cond(x > 0, lambda: (w * x, lib.lax.sin(v)), lambda: (x * x * v, w * v))
+            def yes():
+                return w * x, lib.lax.sin(v)
+
+            def no():
+                return x * x * v, w * v
+
+            return lib.lax.cond(x > 0, yes, no)
 
         return fun
 
@@ -47,7 +85,7 @@ def test_closed_over_values_are_differentiated():
 @pytest.mark.parametrize("index", [-3, 0, 1, 2, 7])
 def test_switch_clamps_its_index(index):
     def make(lib):
-        branches = [lib.lax.sin, lambda x: x * x, lambda x: lib.lax.exp(-x)]
+        branches = [lib.lax.sin, square, lambda x: lib.lax.exp(-x)]
         return lambda x: lib.lax.switch(lib.np.int32(index) if lib is JAX else np.int32(index), branches, x)
 
     agree(make, X, second=False, batch=False)
@@ -55,10 +93,18 @@ def test_switch_clamps_its_index(index):
 
 def test_switch_with_an_index_for_each_example():
     def make(lib):
+        def product(x, y):
+            return x * y
+
+        def second(x, y):
+            return y
+
+        def sine_plus_second(x, y):
+            return lib.lax.sin(x) + y
+
         def fun(x):
             index = (x * 4).astype(np.int32)
-            branches = [lambda x, y: x * y, lambda x, y: y, lambda x, y: lib.lax.sin(x) + y]
-            return lib.lax.switch(index, branches, x, x * 2)
+            return lib.lax.switch(index, [product, second, sine_plus_second], x, x * 2)
 
         return fun
 
@@ -67,28 +113,36 @@ def test_switch_with_an_index_for_each_example():
 
 def test_branches_that_use_different_operands():
     def make(lib):
-        def fun(x, y, z):
-            return lib.lax.cond(z > 0, lambda x, y, z: lib.lax.sin(x), lambda x, y, z: lib.lax.exp(y) * y, x, y, z)
+        def of_x(x, y, z):
+            return lib.lax.sin(x)
 
-        return fun
+        def of_y(x, y, z):
+            return lib.lax.exp(y) * y
+
+        return lambda x, y, z: lib.lax.cond(z > 0, of_x, of_y, x, y, z)
 
     agree(make, f32(0.5), f32(0.4), f32(0.2))
 
 
 def test_branch_that_is_constant():
     def make(lib):
-        return lambda x: lib.lax.cond(x.sum() > 10, lambda x: x * x, lambda x: lib.np.zeros(3), x)
+        def zeros(x):
+            return lib.np.zeros(3)
+
+        return lambda x: lib.lax.cond(x.sum() > 10, square, zeros, x)
 
     agree(make, X)
 
 
 def test_branches_with_residuals_of_different_types():
     def make(lib):
-        def fun(x):
-            return lib.lax.cond(x[0] > 0, lambda x: lib.lax.sin(x).sum() ** 3,
-                                lambda x: lib.lax.exp(x[0] * x[1]) * x[2], x)
+        def of_a_vector(x):
+            return lib.lax.sin(x).sum() ** 3
 
-        return fun
+        def of_numbers(x):
+            return lib.lax.exp(x[0] * x[1]) * x[2]
+
+        return lambda x: lib.lax.cond(x[0] > 0, of_a_vector, of_numbers, x)
 
     agree(make, X)
 
@@ -106,15 +160,17 @@ def test_pytrees_none_and_mixed_dtypes():
     agree(make, X)
 
 
-def test_weak_results_take_the_type_of_the_other_branch():
-    for lib_pred in (True, False):
-        got = PB.lax.cond(lib_pred, lambda x: x, lambda x: 1.0, f32(2))
-        all_close(got, JAX.lax.cond(lib_pred, lambda x: x, lambda x: 1.0, f32(2)))
+@pytest.mark.parametrize("pred", [True, False])
+def test_weak_results_take_the_type_of_the_other_branch(pred):
+    all_close(PB.lax.cond(pred, identity, one, f32(2)), JAX.lax.cond(pred, identity, one, f32(2)))
 
 
 def test_bfloat16():
+    def negative(x):
+        return -x
+
     def make(lib):
-        return lambda x: lib.lax.cond(x.sum() > 0, lambda x: x * x, lambda x: -x, x)
+        return lambda x: lib.lax.cond(x.sum() > 0, square, negative, x)
 
     agree(make, X.astype(ml_dtypes.bfloat16), second=False, batch=False)
 
@@ -134,8 +190,11 @@ def test_cond_in_cond_in_scan():
 
 
 def test_only_the_chosen_branch_runs():
+    def endless(x):
+        return lax.while_loop(lambda c: True, identity, x)
+
     def fun(x):
-        return lax.cond(x > 0, lambda x: x, lambda x: lax.while_loop(lambda c: True, lambda c: c, x), x)
+        return lax.cond(x > 0, identity, endless, x)
 
     assert float(fun(1.0)) == 1
     assert float(pb.jit(fun)(1.0)) == 1
@@ -143,20 +202,23 @@ def test_only_the_chosen_branch_runs():
 
 def test_gradient_at_a_singularity_that_is_not_chosen():
     def safe(x):
-        return lax.cond(x > 0, lambda x: pnp.sqrt(x), lambda x: x * 0.0, x)
+        return lax.cond(x > 0, pnp.sqrt, lambda x: x * 0.0, x)
 
     assert float(pb.grad(safe)(0.0)) == 0
     assert float(pb.jit(pb.grad(safe))(0.0)) == 0
 
 
 def test_linear_transpose():
-    (ct,) = pb.linear_transpose(lambda x: lax.cond(True, lambda x: x * 3, lambda x: x, x), f32(1))(f32(2))
+    def threefold(x):
+        return lax.cond(True, lambda x: x * 3, identity, x)
+
+    (ct,) = pb.linear_transpose(threefold, f32(1))(f32(2))
     assert float(ct) == 6
 
 
 def test_jaxprs_are_well_formed():
     def fun(x):
-        return lax.cond(x > 0, lambda x: pnp.sin(x), lambda x: x * 2, x)
+        return lax.cond(x > 0, pnp.sin, double, x)
 
     for f in (fun, pb.grad(fun), pb.grad(pb.grad(fun)), lambda x: pb.jvp(fun, (x,), (x,))):
         closed = pb.make_jaxpr(f)(0.3)
@@ -175,18 +237,36 @@ def test_difference_of_shapes_names_the_leaf():
 
 def test_difference_of_dtypes_names_the_leaf():
     with pytest.raises(TypeError, match=r"switch: branches\[2\] .*\n  the value: expected f32\[3\], got i32\[3\]"):
-        lax.switch(0, [lambda x: x, lambda x: x * 2, lambda x: x.astype(np.int32)], X)
+        lax.switch(0, [identity, double, to_integers], X)
 
 
-def test_a_weak_type_gives_way_only_where_it_does_in_arithmetic():
+def test_a_weak_type_gives_way_where_it_does_in_arithmetic():
     assert lax.cond(True, lambda: 1, lambda: f32(2)).dtype == np.float32
-    assert lax.cond(True, lambda x: x, lambda x: x.astype("bfloat16"), 1.5).dtype == "bfloat16"
-    for fun, other in ((lambda x: x, lambda x: x.astype("int32")), (lambda x: x.astype("int32"), lambda x: x),
-                       (lambda x: x, lambda x: x > 0)):
-        with pytest.raises(TypeError, match=r"cond: true_fun .*\n  the value: expected \w+\[\], got \w+\[\]"):
-            lax.cond(True, fun, other, 1.5)
+    assert lax.cond(True, identity, lambda x: x.astype("bfloat16"), 1.5).dtype == "bfloat16"
+
+
+def positive(x):
+    return x > 0
+
+
+@pytest.mark.parametrize(("fun", "other"), [(identity, to_integers), (to_integers, identity), (identity, positive)])
+def test_a_weak_type_does_not_give_way_elsewhere(fun, other):
+    with pytest.raises(TypeError, match=r"cond: true_fun .*\n  the value: expected \w+\[\], got \w+\[\]"):
+        lax.cond(True, fun, other, 1.5)
+
+
+def test_a_weak_tracer_does_not_give_way_to_integers():
+    def square_or_zero(x):
+        def yes():
+            return x * x
+
+        def no():
+            return pnp.int32(0)
+
+        return lax.cond(x > 0, yes, no) * 1.0
+
     with pytest.raises(TypeError, match="must return the types"):
-        pb.grad(lambda x: lax.cond(x > 0, lambda: x * x, lambda: pnp.int32(0)) * 1.0)(1.5)
+        pb.grad(square_or_zero)(1.5)
     with pytest.raises(TypeError, match=r"switch: branches\[1\]"):
         lax.switch(0, [lambda: (1, 1.5), lambda: (2, np.int8(2))])
 
@@ -194,21 +274,28 @@ def test_a_weak_type_gives_way_only_where_it_does_in_arithmetic():
 def test_difference_of_structures():
     with pytest.raises(TypeError, match=r"cond: true_fun .* must return what false_fun returns: at the top "
                        r"expected a leaf, got a tuple of 2 children\."):
-        lax.cond(True, lambda x: (x, x), lambda x: x, X)
+        lax.cond(True, lambda x: (x, x), identity, X)
 
 
-@pytest.mark.parametrize(("call", "message"), [
-    (lambda: lax.cond(X > 0, lambda: 1, lambda: 2), r"predicate must be a scalar, got shape \(3,\)"),
-    (lambda: lax.cond(True, 1, 2), "expected two functions"),
-    (lambda: lax.cond(True, lambda x: x, lambda x: x, "abc"), "must be an array or a number, got 'abc'"),
-    (lambda: lax.switch(1.5, [lambda: 1]), "index must be a scalar integer, got f32"),
-    (lambda: lax.switch(0, []), "at least one branch"),
-    (lambda: lax.switch(0, 3), "switch: branches must be a sequence of functions, got 3"),
-    (lambda: lax.switch(0, [abs, 3]), r"switch: branches\[1\]: expected a function, got 3"),
+@pytest.mark.parametrize(("args", "message"), [
+    ((X > 0, abs, abs, 1), r"predicate must be a scalar, got shape \(3,\)"),
+    ((True, 1, 2), "expected two functions"),
+    ((True, abs, abs, "abc"), "must be an array or a number, got 'abc'"),
 ])
-def test_arguments_that_do_not_fit(call, message):
+def test_arguments_that_do_not_fit_cond(args, message):
     with pytest.raises((TypeError, ValueError), match=message):
-        call()
+        lax.cond(*args)
+
+
+@pytest.mark.parametrize(("args", "message"), [
+    ((1.5, [abs], 1), "index must be a scalar integer, got f32"),
+    ((0, []), "at least one branch"),
+    ((0, 3), "switch: branches must be a sequence of functions, got 3"),
+    ((0, [abs, 3]), r"switch: branches\[1\]: expected a function, got 3"),
+])
+def test_arguments_that_do_not_fit_switch(args, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        lax.switch(*args)
 
 
 def test_a_constant_of_one_branch_is_none_that_moves_in_another():

@@ -14,6 +14,16 @@ X = np.array([0.3, 1.7, 2.6], f32)
 A = np.array([[4.0, 1.0, 0.5], [-1.0, 5.0, 0.3], [0.2, 0.7, 6.0]], f32)
 
 
+def divide_by_slope(g, y):
+    """The tangent's equation of numbers."""
+    return y / g(1.0)
+
+
+def one_step(f, x):
+    """The root of maps of slope one."""
+    return x - f(x)
+
+
 def elementwise(lib):
     """A solver for maps that act on every entry alone."""
     def newton(f, x):
@@ -23,13 +33,20 @@ def elementwise(lib):
 
         return lib.lax.fori_loop(0, 8, step, x)
 
-    return newton, lambda g, y: y / g(lib.np.ones_like(y))
+    def divide(g, y):
+        return y / g(lib.np.ones_like(y))
+
+    return newton, divide
 
 
 def test_closed_over_values_agree_with_jax():
     def make(lib):
         newton, divide = elementwise(lib)
-        return lambda a, b: lib.lax.custom_root(lambda x: x * x * x + b * x - a, lib.np.ones_like(a), newton, divide)
+
+        def fun(a, b):
+            return lib.lax.custom_root(lambda x: x * x * x + b * x - a, lib.np.ones_like(a), newton, divide)
+
+        return fun
 
     agree(make, X, X[::-1].copy() + 1, scale=100.0)
 
@@ -42,14 +59,20 @@ def test_aux_agrees_with_jax():
             x = newton(f, x)
             return x, {"residual": f(x) * 0 + 2}
 
-        return lambda a: lib.lax.custom_root(lambda x: x * x - a, a, solve, divide, has_aux=True)
+        def fun(a):
+            return lib.lax.custom_root(lambda x: x * x - a, a, solve, divide, has_aux=True)
+
+        return fun
 
     agree(make, X, scale=100.0)
 
 
 def test_aux_of_integers_is_passed_on():
+    def solve(f, x):
+        return one_step(f, x), 8
+
     def fun(a):
-        return lax.custom_root(lambda x: x - a, a, lambda f, x: (x - f(x), 8), lambda g, y: y / g(1.0), has_aux=True)
+        return lax.custom_root(lambda x: x - a, a, solve, divide_by_slope, has_aux=True)
 
     (x, steps), (t, nothing) = pb.jvp(fun, (3.0,), (2.0,))
     assert (float(x), int(steps), float(t), nothing.dtype) == (3, 8, 2, pb.dtypes.float0)
@@ -65,7 +88,7 @@ def newton_sqrt(a):
 
         return lax.while_loop(lambda s: abs(s[0] - s[1]) > 1e-6 * s[0], step, (x, x + 1))[0]
 
-    return lax.custom_root(lambda x: 0.5 * (x + a / x) - x, a, solve, lambda g, y: y / g(1.0))
+    return lax.custom_root(lambda x: 0.5 * (x + a / x) - x, a, solve, divide_by_slope)
 
 
 @pytest.mark.parametrize("outer", [pb.grad, pb.jacfwd, pb.jacrev])
@@ -91,7 +114,11 @@ def linear_root(a, b, tangent_solve):
 
 
 def relax(g, y):
-    return lax.while_loop(lambda s: s[1] < 60, lambda s: (s[0] + (y - g(s[0])) / 5, s[1] + 1), (y, 0))[0]
+    def step(state):
+        x, k = state
+        return x + (y - g(x)) / 5, k + 1
+
+    return lax.while_loop(lambda s: s[1] < 60, step, (y, 0))[0]
 
 
 def by_inverse(g, y):
@@ -133,7 +160,7 @@ def test_pytrees():
 
 def test_the_guess_has_no_derivative():
     def fun(guess):
-        return lax.custom_root(lambda x: x - 3.0, guess, lambda f, x: x - f(x), lambda g, y: y / g(1.0))
+        return lax.custom_root(lambda x: x - 3.0, guess, one_step, divide_by_slope)
 
     assert float(fun(7.0)) == 3.0
     assert float(pb.grad(fun)(7.0)) == 0
@@ -157,12 +184,18 @@ def test_tangent_solve_is_not_called_where_nothing_is_differentiated():
     def refuse(g, y):
         raise AssertionError
 
-    assert float(lax.custom_root(lambda x: x - 3.0, 1.0, lambda f, x: x - f(x), refuse)) == 3.0
+    assert float(lax.custom_root(lambda x: x - 3.0, 1.0, one_step, refuse)) == 3.0
 
 
 def test_a_root_of_integers_has_no_silent_derivative():
     def fun(a):
-        i, x = lax.custom_root(lambda s: (s[0], s[1] - a), (1, 2.0), lambda f, s: (s[0] * 0, a), lambda g, y: y)
+        def equation(s):
+            return s[0], s[1] - a
+
+        def solve(f, s):
+            return s[0] * 0, a
+
+        i, x = lax.custom_root(equation, (1, 2.0), solve, lambda g, y: y)
         return x + i
 
     assert float(fun(3.0)) == 3.0
@@ -176,14 +209,45 @@ def test_the_jaxpr_holds_one_equation():
     assert [eqn.primitive.name for eqn in jaxpr.eqns].count("root") == 1
 
 
-@pytest.mark.parametrize(("call", "words"), [
-    (lambda: lax.custom_root(lambda x: x[:2], X, lambda f, x: x, lambda g, y: y), r"\bf \("),
-    (lambda: lax.custom_root(lambda x: x, X, lambda f, x: x[:2], lambda g, y: y), r"\bsolve \("),
-    (lambda: lax.custom_root(lambda x: x, X, lambda f, x: f(x[:2]), lambda g, y: y), "first argument"),
-    (lambda: pb.jacfwd(lambda a: lax.custom_root(lambda x: x - a, X, lambda f, x: a, lambda g, y: y[:2]))(X), "solve"),
-    (lambda: lax.custom_root(lambda x: x, X, lambda f, x: x, lambda g, y: y, has_aux=True), "pair"),
-    (lambda: lax.custom_root(lambda x: x, "x", lambda f, x: x, lambda g, y: y), "initial_guess must be an array"),
+def identity(x):
+    return x
+
+
+def first_two(x):
+    return x[:2]
+
+
+def guess(f, x):
+    return x
+
+
+def two_of_the_guess(f, x):
+    return x[:2]
+
+
+def map_of_two(f, x):
+    return f(x[:2])
+
+
+def right_side(g, y):
+    return y
+
+
+@pytest.mark.parametrize(("args", "options", "words"), [
+    ((first_two, X, guess, right_side), {}, r"\bf \("),
+    ((identity, X, two_of_the_guess, right_side), {}, r"\bsolve \("),
+    ((identity, X, map_of_two, right_side), {}, "first argument"),
+    ((identity, X, guess, right_side), {"has_aux": True}, "pair"),
+    ((identity, "x", guess, right_side), {}, "initial_guess must be an array"),
 ])
-def test_what_does_not_fit_is_named(call, words):
+def test_what_does_not_fit_is_named(args, options, words):
     with pytest.raises(TypeError, match=words):
-        call()
+        lax.custom_root(*args, **options)
+
+
+def test_a_tangent_that_does_not_fit_is_named():
+    def fun(a):
+        return lax.custom_root(lambda x: x - a, X, lambda f, x: a, lambda g, y: y[:2])
+
+    with pytest.raises(TypeError, match="solve"):
+        pb.jacfwd(fun)(X)

@@ -1,6 +1,7 @@
 """Taylor mode, against derivatives of derivatives along the curve, closed forms, and JAX."""
 
 import math
+from functools import partial
 from types import ModuleType
 from typing import NamedTuple
 
@@ -10,9 +11,11 @@ import jax.numpy
 import numpy as np
 import pytest
 from agreement import Sampler
+from functions import with_tangent, with_vjp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from op_table import TABLE
+from wrappers import forward
 
 import pullback as pb
 import pullback.nn
@@ -52,12 +55,9 @@ def by_jvp(fun, primals, series):
                   for x, terms in zip(primals, series, strict=True)]
         return fun(*points)
 
-    def derivative(f):
-        return lambda t: pb.jvp(f, (t,), (1.0,))[1]
-
     results = [along]
     for _ in series[0]:
-        results.append(derivative(results[-1]))
+        results.append(forward(results[-1]))
     return [f(0.0) for f in results]
 
 
@@ -66,12 +66,12 @@ def check(fun, primals, order=ORDER, rtol=1e-9, atol=1e-9):
     primals = [pnp.asarray(x) for x in primals]
     series = [[pnp.asarray(0.5 * NUMBERS(x.shape, "float64")) for _ in range(order)] for x in primals]
     expected = pb.tree_util.tree_map(lambda *xs: np.stack(xs), *by_jvp(fun, primals, series))
-    run = pb.jit(lambda primals, series: jet(fun, primals, series))
-    for out, terms in (jet(fun, primals, series), run(primals, series)):
+    run = partial(jet, fun)
+    for out, terms in (run(primals, series), pb.jit(run)(primals, series)):
         leaves, tree = pb.tree_util.tree_flatten(out)
         for y, ys, e in zip(leaves, tree.flatten_up_to(terms), pb.tree_util.tree_leaves(expected), strict=True):
             close(np.stack([y, *ys]), e, rtol, atol)
-    check_jaxpr(pb.make_jaxpr(lambda primals, series: jet(fun, primals, series))(primals, series))
+    check_jaxpr(pb.make_jaxpr(run)(primals, series))
 
 
 # --- every operation of the table ---
@@ -92,37 +92,62 @@ def test_operation(row):
 # --- against JAX, which has rules for some of them ---
 
 
-COMPOSITIONS = {
-    "waves": lambda n, x: n.sin(x) * n.exp(-x * x) / (1 + x ** 2),
-    "powers": lambda n, x: x ** 2.5 + (1 + x) ** -2 + n.sqrt(x) * n.log(x),
-    "saturation": lambda n, x: n.tanh(3 * x) ** 3 + 1 / (1 + n.exp(-x)),
-    "matrices": lambda n, x: n.sum(n.outer(x, x) @ n.cos(x)) + n.dot(x, x[::-1]),
-    "shapes": lambda n, x: n.concatenate([x[:1], x.reshape(3, 1).T[0]]).cumsum()[1:] * n.where(x > 0.5, x, 2 * x),
-    "extremes": lambda n, x: n.max(x) * x - n.min(x) + n.abs(x - 0.6),
-}
+def waves(n, x):
+    return n.sin(x) * n.exp(-x * x) / (1 + x ** 2)
 
 
-@pytest.mark.parametrize("name", COMPOSITIONS)
+def powers(n, x):
+    return x ** 2.5 + (1 + x) ** -2 + n.sqrt(x) * n.log(x)
+
+
+def saturation(n, x):
+    return n.tanh(3 * x) ** 3 + 1 / (1 + n.exp(-x))
+
+
+def matrices(n, x):
+    return n.sum(n.outer(x, x) @ n.cos(x)) + n.dot(x, x[::-1])
+
+
+def shapes(n, x):
+    return n.concatenate([x[:1], x.reshape(3, 1).T[0]]).cumsum()[1:] * n.where(x > 0.5, x, 2 * x)
+
+
+def extremes(n, x):
+    return n.max(x) * x - n.min(x) + n.abs(x - 0.6)
+
+
+@pytest.mark.parametrize("fun", [waves, powers, saturation, matrices, shapes, extremes])
 @pytest.mark.parametrize("factorial_scaled", [True, False])
-def test_against_jax(name, factorial_scaled):
-    fun = COMPOSITIONS[name]
+def test_against_jax(fun, factorial_scaled):
     x, series = np.array([0.3, 0.7, 1.2]), list(np.random.default_rng(0).normal(size=(5, 3)))
     with jax.enable_x64(True):
-        expected = jax.experimental.jet.jet(lambda x: fun(jax.numpy, x), (x,), (series,), factorial_scaled)
-    got = jet(lambda x: fun(pnp, x), (x,), (series,), factorial_scaled)
+        expected = jax.experimental.jet.jet(partial(fun, jax.numpy), (x,), (series,), factorial_scaled)
+    got = jet(partial(fun, pnp), (x,), (series,), factorial_scaled)
     close(np.stack([got[0], *got[1]]), np.stack([expected[0], *expected[1]]))
     assert isinstance(got[1], list)
 
 
+def geometric_series(x):
+    return 1 / (1 - x)
+
+
+def fourth_power(x):
+    return x ** 4
+
+
+def unscaled_sinc(x):
+    return pnp.sinc(x / np.pi)
+
+
 @pytest.mark.parametrize(("fun", "at", "derivatives"), [
     (pnp.exp, 0.0, np.ones(12)),
-    (lambda x: 1 / (1 - x), 0.0, [math.factorial(k) for k in range(12)]),
+    (geometric_series, 0.0, [math.factorial(k) for k in range(12)]),
     (pnp.sin, 0.0, [0, 1, 0, -1] * 3),
     (pnp.log1p, 0.0, [0, *((-1) ** (k - 1) * math.factorial(k - 1) for k in range(1, 12))]),
     (pnp.arctan, 0.0, [0, 1, 0, -2, 0, 24, 0, -720, 0, 40320, 0, -3628800]),
     (pnp.tan, 0.0, [0, 1, 0, 2, 0, 16, 0, 272, 0, 7936, 0, 353792]),
-    (lambda x: x ** 4, 0.0, [0, 0, 0, 0, 24, *[0] * 7]),
-    (lambda x: pnp.sinc(x / np.pi), 0.0, [1, 0, -1 / 3, 0, 1 / 5, 0, -1 / 7, 0, 1 / 9, 0, -1 / 11, 0]),
+    (fourth_power, 0.0, [0, 0, 0, 0, 24, *[0] * 7]),
+    (unscaled_sinc, 0.0, [1, 0, -1 / 3, 0, 1 / 5, 0, -1 / 7, 0, 1 / 9, 0, -1 / 11, 0]),
 ])
 def test_high_order(fun, at, derivatives):
     out, terms = jet(fun, (at,), ([1.0, *[0.0] * 10],))
@@ -150,41 +175,103 @@ def test_polynomials_of_polynomials(outer, inner, third):
 # --- functions that hold functions ---
 
 
-@pb.custom_jvp
-def halved(x):
-    return pnp.sin(x)
+halved = with_tangent(pnp.sin, lambda x, t: 0.5 * pnp.cos(x) * t)
 
 
-halved.defjvp(lambda primals, tangents: (halved(*primals), 0.5 * pnp.cos(primals[0]) * tangents[0]))
-
-HOLDERS = {
-    "jit": lambda x: pb.jit(lambda x: pnp.sin(x) * pnp.argmax(x))(x) * x,
-    "scan": lambda x: lax.scan(lambda c, u: (pnp.sin(c) + u, c * u), x[0], x),
-    "scan over constants": lambda x: lax.scan(lambda c, u: (c * x[1] + u, u), 0.0, pnp.arange(4.0)),
-    "scan that counts": lambda x: lax.fori_loop(0, 3, lambda i, c: c * x + i, pnp.ones(3)),
-    "reversed scan": lambda x: lax.scan(lambda c, u: (c * u, pnp.exp(c)), x[0], x, reverse=True),
-    "cond": lambda x: lax.cond(x[0] > 0, lambda x: x ** 3, pnp.sin, x),
-    "while": lambda x: lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, c[1] * x + c[1] ** 2), (0, x))[1],
-    "custom_jvp": lambda x: halved(x) * x,
-    "custom_jvp under jit": pb.jit(lambda x: halved(x) * x),
-    "vmap": lambda x: pb.vmap(lambda u: u ** 3 + pnp.sin(u))(x),
-    "grad": pb.grad(lambda x: (x ** 4).sum() * pnp.exp(x[0])),
-    "jvp": lambda x: pb.jvp(lambda x: pnp.sin(x) ** 2, (x,), (x,))[1],
-    "hessian": pb.hessian(lambda x: pnp.exp(x[0] * x[1]) * x[2] ** 3),
-    "linear solve": lambda x: pb.implicit.linear_solve(lambda v: v * x + 5 * v, pnp.ones(3)),
-    "root": lambda x: pb.implicit.root(lambda y: y ** 3 + y - x, pnp.ones(3)),
-    "odeint": lambda x: pb.implicit.odeint(lambda y, t: -x * y, pnp.ones(3), np.array([0.0, 1.0]), rtol=1e-11,
-                                           atol=1e-11),
-    "pytree": lambda x: {"a": x * x, "b": (pnp.sum(x), x)},
-    "max of itself": lambda x: x * lax.stop_gradient(x),
-}
+def jit(x):
+    return pb.jit(lambda x: pnp.sin(x) * pnp.argmax(x))(x) * x
 
 
-@pytest.mark.parametrize("name", HOLDERS)
-def test_holders(name):
-    order = 2 if name == "odeint" else ORDER
-    tolerance = 1e-7 if name in ("root", "odeint", "linear solve") else 1e-9  # those are solved to a tolerance
-    check(HOLDERS[name], [np.array([0.4, 0.9, 1.3])], order, tolerance, tolerance)
+def scan(x):
+    def step(c, u):
+        return pnp.sin(c) + u, c * u
+
+    return lax.scan(step, x[0], x)
+
+
+def scan_over_constants(x):
+    def step(c, u):
+        return c * x[1] + u, u
+
+    return lax.scan(step, 0.0, pnp.arange(4.0))
+
+
+def scan_that_counts(x):
+    return lax.fori_loop(0, 3, lambda i, c: c * x + i, pnp.ones(3))
+
+
+def reversed_scan(x):
+    def step(c, u):
+        return c * u, pnp.exp(c)
+
+    return lax.scan(step, x[0], x, reverse=True)
+
+
+def cond(x):
+    return lax.cond(x[0] > 0, lambda x: x ** 3, pnp.sin, x)
+
+
+def while_loop(x):
+    def body(c):
+        return c[0] + 1, c[1] * x + c[1] ** 2
+
+    return lax.while_loop(lambda c: c[0] < 3, body, (0, x))[1]
+
+
+def custom_jvp(x):
+    return halved(x) * x
+
+
+@pb.jit
+def custom_jvp_under_jit(x):
+    return halved(x) * x
+
+
+def vmap(x):
+    return pb.vmap(lambda u: u ** 3 + pnp.sin(u))(x)
+
+
+@pb.grad
+def grad(x):
+    return (x ** 4).sum() * pnp.exp(x[0])
+
+
+def jvp(x):
+    return pb.jvp(lambda x: pnp.sin(x) ** 2, (x,), (x,))[1]
+
+
+@pb.hessian
+def hessian(x):
+    return pnp.exp(x[0] * x[1]) * x[2] ** 3
+
+
+def linear_solve(x):
+    return pb.implicit.linear_solve(lambda v: v * x + 5 * v, pnp.ones(3))
+
+
+def root(x):
+    return pb.implicit.root(lambda y: y ** 3 + y - x, pnp.ones(3))
+
+
+def odeint(x):
+    return pb.implicit.odeint(lambda y, t: -x * y, pnp.ones(3), np.array([0.0, 1.0]), rtol=1e-11, atol=1e-11)
+
+
+def pytree(x):
+    return {"a": x * x, "b": (pnp.sum(x), x)}
+
+
+def stopped(x):
+    return x * lax.stop_gradient(x)
+
+
+@pytest.mark.parametrize("fun", [jit, scan, scan_over_constants, scan_that_counts, reversed_scan, cond, while_loop,
+                                 custom_jvp, custom_jvp_under_jit, vmap, grad, jvp, hessian, linear_solve, root,
+                                 odeint, pytree, stopped])
+def test_holders(fun):
+    order = 2 if fun is odeint else ORDER
+    tolerance = 1e-7 if fun in (root, odeint, linear_solve) else 1e-9  # those are solved to a tolerance
+    check(fun, [np.array([0.4, 0.9, 1.3])], order, tolerance, tolerance)
 
 
 def test_of_jet():
@@ -245,24 +332,23 @@ def test_complex():
     close(jet(pnp.exp, (z,), ([d, 0j, 0j],))[1], [np.exp(z) * d ** k for k in (1, 2, 3)])
 
 
-@pytest.mark.parametrize(("call", "error", "message"), [
-    (lambda: jet(pnp.sin, (1.0,), ([1.0], [2.0])), ValueError, "1 primals, but 2 series"),
-    (lambda: jet(pnp.add, (1.0, 2.0), ([1.0], [1.0, 2.0])), ValueError, r"primals\[1\] has 2 terms"),
-    (lambda: jet(pnp.sin, 1.0, ([1.0],)), TypeError, "tuple or a list"),
-    (lambda: jet(pnp.sin, (1.0,), (1.0,)), TypeError, r"series of primals\[0\] must be a list"),
-    (lambda: jet(pnp.sin, (pnp.ones(3),), ([pnp.ones(2)],)), ValueError, "shape"),
-    (lambda: jet(pnp.sin, ("x",), ([1.0],)), TypeError, "primals"),
-    (lambda: jet(pnp.sin, (1.0,), (["x"],)), TypeError, "term 1"),
-    (lambda: jet(pnp.sin, (pnp.arange(3),), ([pnp.ones(3)],)), TypeError, "floats or complex"),
-    (lambda: jet(3, (1.0,), ([1.0],)), TypeError, "function"),
+@pytest.mark.parametrize(("fun", "primals", "series", "error", "message"), [
+    (pnp.sin, (1.0,), ([1.0], [2.0]), ValueError, "1 primals, but 2 series"),
+    (pnp.add, (1.0, 2.0), ([1.0], [1.0, 2.0]), ValueError, r"primals\[1\] has 2 terms"),
+    (pnp.sin, 1.0, ([1.0],), TypeError, "tuple or a list"),
+    (pnp.sin, (1.0,), (1.0,), TypeError, r"series of primals\[0\] must be a list"),
+    (pnp.sin, (pnp.ones(3),), ([pnp.ones(2)],), ValueError, "shape"),
+    (pnp.sin, ("x",), ([1.0],), TypeError, "primals"),
+    (pnp.sin, (1.0,), (["x"],), TypeError, "term 1"),
+    (pnp.sin, (pnp.arange(3),), ([pnp.ones(3)],), TypeError, "floats or complex"),
+    (3, (1.0,), ([1.0],), TypeError, "function"),
 ])
-def test_refusals(call, error, message):
+def test_refusals(fun, primals, series, error, message):
     with pytest.raises(error, match=message):
-        call()
+        jet(fun, primals, series)
 
 
 def test_functions_without_forward_mode_are_refused():
-    f = pb.custom_vjp(lambda x: x)
-    f.defvjp(lambda x: (x, None), lambda _, ct: (ct,))
+    f = with_vjp(lambda x: x, lambda x: (x, None), lambda _, ct: (ct,))
     with pytest.raises(TypeError, match="forward-mode"):
         jet(f, (1.0,), ([1.0, 0.0],))
