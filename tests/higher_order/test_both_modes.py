@@ -4,6 +4,8 @@ from functools import partial
 
 import numpy as np
 import pytest
+from functions import with_tangent, with_vjp
+from wrappers import eager, in_cond, in_vmap
 
 import pullback as pb
 import pullback.numpy as pnp
@@ -20,8 +22,14 @@ def product(jvp=None):
     def f(x, y):
         return pnp.sin(x) * y
 
-    f.defvjp(lambda x, y: (f(x, y), (x, y)),
-             lambda res, g: (pnp.cos(res[0]) * res[1] * g, pnp.sin(res[0]) * g))
+    def fwd(x, y):
+        return f(x, y), (x, y)
+
+    def bwd(saved, ct):
+        x, y = saved
+        return pnp.cos(x) * y * ct, pnp.sin(x) * ct
+
+    f.defvjp(fwd, bwd)
     return f
 
 
@@ -34,22 +42,34 @@ def test_forward_mode_of_a_vjp_rule_is_refused_with_the_choices_in_the_notes():
         assert choice in notes
 
 
-WRAPPERS = {
-    "plain": lambda f: f,
-    "jit": lambda f: pb.jit(f),
-    "scan": lambda f: lambda v: lax.scan(lambda c, _: (c + f(v) / 2, None), pnp.zeros(3), None, length=2)[0],
-    "vmap": lambda f: lambda v: pb.vmap(lambda s: f(v * s))(pnp.array([1.0, 2.0])).sum(0),
-    "cond": lambda f: lambda v: lax.cond(v.sum() > 0, f, lambda v: v * 0.0, v),
-}
+# functions from a vector to a vector, of such a one
+
+
+def mean_of_two_steps(f):
+    def fun(v):
+        return lax.scan(lambda c, _: (c + f(v) / 2, None), pnp.zeros(3), None, length=2)[0]
+
+    return fun
+
+
+def sum_over_two_scales(f):
+    def fun(v):
+        return pb.vmap(lambda s: f(v * s))(pnp.array([1.0, 2.0])).sum(0)
+
+    return fun
+
+
+def where_the_sum_is_positive(f):
+    return lambda v: lax.cond(v.sum() > 0, f, pnp.zeros_like, v)
 
 
 @pytest.mark.parametrize("source", ["transpose", "fwd", "primal"])
-@pytest.mark.parametrize("wrapper", WRAPPERS)
-def test_forward_mode_equals_reverse_mode(source, wrapper):
+@pytest.mark.parametrize("wrap", [eager, pb.jit, mean_of_two_steps, sum_over_two_scales, where_the_sum_is_positive])
+def test_forward_mode_equals_reverse_mode(source, wrap):
     f = product(source)
     x = np.array([0.3, 0.7, 1.1], "float32")
-    g = WRAPPERS[wrapper](lambda v: f(v, v**2))
-    expected = pb.jacrev(WRAPPERS[wrapper](lambda v: pnp.sin(v) * v**2))(x)
+    g = wrap(lambda v: f(v, v**2))
+    expected = pb.jacrev(wrap(lambda v: pnp.sin(v) * v**2))(x)
     np.testing.assert_allclose(pb.jacrev(g)(x), expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(pb.jacfwd(g)(x), expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(pb.jit(pb.jacfwd(g))(x), expected, rtol=1e-5, atol=1e-6)
@@ -92,8 +112,8 @@ def test_an_unknown_source_is_refused():
         custom_vjp(pnp.sin, jvp="reverse")
 
 
-@pytest.mark.parametrize("decorator", [custom_jvp, custom_vjp, custom_rules])
-def test_both_rules_on_one_function(decorator):
+def sine_with_both_rules(decorator):
+    """The sine, with twice its derivative forward and three times backward."""
     @decorator
     def f(x):
         return pnp.sin(x)
@@ -102,13 +122,24 @@ def test_both_rules_on_one_function(decorator):
     def f_jvp(primals, tangents):
         return f(*primals), 2.0 * pnp.cos(primals[0]) * tangents[0]
 
-    f.defvjp(lambda x: (f(x), x), lambda x, g: (3.0 * pnp.cos(x) * g,))
-    cos = np.cos(np.float32(0.5))
-    for g in (f, pb.jit(f), lambda x: lax.cond(True, f, f, x), lambda x: pb.vmap(f)(x[None])[0]):
-        x = pnp.float32(0.5)
-        np.testing.assert_allclose(pb.jvp(g, (x,), (pnp.float32(1),))[1], 2 * cos, rtol=1e-6)
-        np.testing.assert_allclose(pb.grad(g)(x), 3 * cos, rtol=1e-6)
-        np.testing.assert_allclose(pb.jacfwd(g)(x), 2 * cos, rtol=1e-6)
+    def fwd(x):
+        return f(x), x
+
+    def bwd(x, ct):
+        return 3.0 * pnp.cos(x) * ct,
+
+    f.defvjp(fwd, bwd)
+    return f
+
+
+@pytest.mark.parametrize("decorator", [custom_jvp, custom_vjp, custom_rules])
+@pytest.mark.parametrize("wrap", [eager, pb.jit, in_cond, in_vmap])
+def test_both_rules_on_one_function(decorator, wrap):
+    f = sine_with_both_rules(decorator)
+    g, x, cos = wrap(f), pnp.float32(0.5), np.cos(np.float32(0.5))
+    np.testing.assert_allclose(pb.jvp(g, (x,), (pnp.float32(1),))[1], 2 * cos, rtol=1e-6)
+    np.testing.assert_allclose(pb.grad(g)(x), 3 * cos, rtol=1e-6)
+    np.testing.assert_allclose(pb.jacfwd(g)(x), 2 * cos, rtol=1e-6)
     # the outer derivative differentiates the cosine of the reverse rule
     np.testing.assert_allclose(pb.hessian(f)(0.5), -3 * np.sin(0.5), rtol=1e-5)
 
@@ -130,7 +161,13 @@ def test_rules_of_a_method_get_self_first():
         def reverse(self, x):
             return self.factor * x
 
-        reverse.defvjp(lambda self, x: (self.factor * x, None), lambda self, _, g: (100.0 * self.factor * g,))
+        def reverse_fwd(self, x):
+            return self.factor * x, None
+
+        def reverse_bwd(self, _, ct):
+            return 100.0 * self.factor * ct,
+
+        reverse.defvjp(reverse_fwd, reverse_bwd)
 
     s = Scale(2.0)
     assert float(s.forward(3.0)) == 6.0
@@ -140,40 +177,41 @@ def test_rules_of_a_method_get_self_first():
     assert float(pb.vmap(pb.grad(s.reverse))(pnp.ones(2))[1]) == 200.0
 
 
-@pytest.mark.parametrize("wrap", [lambda f: f, pb.jit, lambda f: lambda x: pb.vmap(f)(x[None])[0]])
+def double_with_wrong_transpose(residuals):
+    """2 t, a function of tangents, whose bwd rule says a hundred times the cotangent."""
+    def fwd(t):
+        return 2.0 * t, residuals
+
+    def bwd(_, ct):
+        return 100.0 * ct,
+
+    return with_vjp(lambda t: 2.0 * t, fwd, bwd)
+
+
+@pytest.mark.parametrize("wrap", [eager, pb.jit, in_vmap])
 def test_a_linear_function_inside_a_jvp_rule_is_transposed_by_its_own_rule(wrap):
-    double = custom_vjp(lambda t: 2.0 * t)
-    double.defvjp(lambda t: (2.0 * t, ("saved",)), lambda res, ct: (100.0 * ct,))
-
-    @custom_jvp
-    def f(x):
-        return pnp.sin(x)
-
-    @f.defjvp
-    def f_jvp(primals, tangents):
-        return f(*primals), double(pnp.cos(primals[0]) * tangents[0])
-
-    x = pnp.float32(0.5)
+    double = double_with_wrong_transpose(("saved",))
+    f = with_tangent(pnp.sin, lambda x, t: double(pnp.cos(x) * t))
     # forward mode runs the function, reverse mode its bwd rule
-    np.testing.assert_allclose(pb.grad(wrap(f))(x), 100 * np.cos(0.5), rtol=1e-6)
+    np.testing.assert_allclose(pb.jvp(wrap(f), (0.5,), (1.0,))[1], 2 * np.cos(0.5), rtol=1e-6)
+    np.testing.assert_allclose(pb.grad(wrap(f))(pnp.float32(0.5)), 100 * np.cos(0.5), rtol=1e-6)
 
 
 def test_a_custom_function_of_tangents_without_a_linear_rule_is_recorded_step_by_step():
-    scaled = custom_vjp(lambda t, s: t * s)
-    scaled.defvjp(lambda t, s: (t * s, (t, s)), lambda res, ct: (ct * res[1], ct * res[0]))
+    def fwd(t, s):
+        return t * s, (t, s)
 
-    @custom_jvp
-    def f(x):
-        return pnp.sin(x)
+    def bwd(saved, ct):
+        t, s = saved
+        return ct * s, ct * t
 
-    f.defjvp(lambda primals, tangents: (f(*primals), scaled(tangents[0], 3.0 * pnp.cos(primals[0]))))
+    scaled = with_vjp(lambda t, s: t * s, fwd, bwd)
+    f = with_tangent(pnp.sin, lambda x, t: scaled(t, 3.0 * pnp.cos(x)))
     np.testing.assert_allclose(pb.grad(f)(0.5), 3 * np.cos(0.5), rtol=1e-6)
 
 
 def test_a_linear_function_staged_inside_a_jvp_rule_keeps_its_own_rule():
-    double = custom_vjp(lambda t: 2.0 * t)
-    double.defvjp(lambda t: (2.0 * t, None), lambda _, ct: (100.0 * ct,))
-    f = custom_jvp(pnp.sin)
-    f.defjvp(lambda primals, tangents: (f(*primals), pb.jit(lambda t: double(t))(tangents[0])))
+    double = double_with_wrong_transpose(None)
+    f = with_tangent(pnp.sin, lambda x, t: pb.jit(double)(t))
     assert float(pb.grad(f)(0.5)) == 100.0
     assert float(pb.jit(pb.grad(f))(0.5)) == 100.0

@@ -16,7 +16,10 @@ X = np.array([0.3, -0.7, 1.1], f32)
 
 def test_pytrees_none_and_mixed_dtypes():
     def make(lib):
-        step = lib.t.jit(lambda d, k: {"y": d["x"] * k + d["x"] ** 2, "n": None, "k": k + 1, "e": ()})
+        @lib.t.jit
+        def step(d, k):
+            return {"y": d["x"] * k + d["x"] ** 2, "n": None, "k": k + 1, "e": ()}
+
         return lambda x: step({"x": x, "n": None}, np.int32(3))
 
     agree(make, X, compiled=True)
@@ -37,19 +40,29 @@ def test_jit_in_jit_closing_over_both_levels():
 
 def test_results_that_are_arguments_constants_or_repeated():
     def make(lib):
-        return lambda x, y: lib.t.jit(lambda x, y: (x, x, 2.0, y * x, np.arange(3), lib.np.ones(3)))(x, y)
+        @lib.t.jit
+        def compiled(x, y):
+            return x, x, 2.0, y * x, np.arange(3), lib.np.ones(3)
+
+        return lambda x, y: compiled(x, y)
 
     agree(make, X, f32(0.4))
 
 
 def test_inside_of_control_flow():
     def make(lib):
-        step = lib.t.jit(lambda c, x: (lib.lax.sin(c) * x, c))
+        @lib.t.jit
+        def times_sine(c, x):
+            return lib.lax.sin(c) * x, c
 
-        def fun(c, xs):
-            return lib.lax.scan(lambda c, x: lib.lax.cond(x > 0, step, lib.t.jit(lambda c, x: (c * 2, x)), c, x), c, xs)
+        @lib.t.jit
+        def doubled(c, x):
+            return c * 2, x
 
-        return fun
+        def step(c, x):
+            return lib.lax.cond(x > 0, times_sine, doubled, c, x)
+
+        return lambda c, xs: lib.lax.scan(step, c, xs)
 
     agree(make, f32(0.4), X)
 
@@ -72,15 +85,22 @@ def test_compiled_once_whatever_goes_around_it():
 
 def test_one_equation_in_the_jaxpr():
     f = pb.jit(lambda x: pnp.sin(x) * 2, inline=False)
-    closed = pb.make_jaxpr(lambda x: f(f(x)))(1.0)
+
+    def twice(x):
+        return f(f(x))
+
+    closed = pb.make_jaxpr(twice)(1.0)
     check_jaxpr(closed)
     assert [eqn.primitive.name for eqn in closed.eqns] == ["jit", "jit"]
-    check_jaxpr(pb.make_jaxpr(pb.grad(pb.grad(lambda x: f(f(x)))))(1.0))
+    check_jaxpr(pb.make_jaxpr(pb.grad(pb.grad(twice)))(1.0))
 
 
 def test_inlined():
     def make(lib):
-        return lambda x: lib.t.jit(lib.t.jit(lambda x: lib.lax.sin(x) * x, inline=True))(x)
+        def fun(x):
+            return lib.lax.sin(x) * x
+
+        return lambda x: lib.t.jit(lib.t.jit(fun, inline=True))(x)
 
     agree(make, X, second=False)
 
@@ -107,13 +127,20 @@ def test_zero_arguments_and_zero_results():
     assert pb.jit(lambda: None)() is None
     assert pb.jit(lambda: ())() == ()
     assert float(pb.jit(lambda: 2.0)()) == 2
-    all_close(pb.vmap(lambda x: (pb.jit(lambda: 2.0)(), x))(X), JAX.t.vmap(lambda x: (JAX.t.jit(lambda: 2.0)(), x))(X))
-    assert float(pb.grad(lambda x: x * pb.jit(lambda: 3.0)())(1.0)) == 3
+    three = pb.jit(lambda: 3.0)
+    assert float(pb.grad(lambda x: x * three())(1.0)) == 3
+
+    def beside_a_constant(lib):
+        two = lib.t.jit(lambda: 2.0)
+        return lib.t.vmap(lambda x: (two(), x))(X)
+
+    all_close(beside_a_constant(PB), beside_a_constant(JAX))
 
 
 def test_unused_arguments_under_reverse_mode():
     def make(lib):
-        return lambda x, y: lib.t.jit(lambda x, y, z: x * 2)(x, y, {"n": y})
+        double = lib.t.jit(lambda x, y, z: x * 2)
+        return lambda x, y: double(x, y, {"n": y})
 
     agree(make, X, f32(1))
 
