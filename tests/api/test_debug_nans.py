@@ -12,25 +12,45 @@ def makes_nan(x):
     return pnp.log(y)  # the line that is named
 
 
-RUNS = {
-    "eager": makes_nan,
-    "jit": pb.jit(makes_nan),
-    "nested jit": pb.jit(lambda x: pb.jit(makes_nan)(x) + 1.0),
-    "scan": lambda x: lax.scan(lambda c, _: (makes_nan(c), None), x, None, length=3)[0],
-    "jit of a long loop": pb.jit(lambda x: lax.fori_loop(0, 100_000, lambda i, c: makes_nan(c), x)),
-    "cond": lambda x: lax.cond(x < 0, makes_nan, lambda x: x, x),
-    "vmap": lambda x: pb.vmap(makes_nan)(x[None]),
-    "grad": pb.grad(makes_nan),
-}
+@pb.jit
+def jit(x):
+    return makes_nan(x)
 
 
-@pytest.mark.parametrize("run", RUNS)
+@pb.jit
+def nested_jit(x):
+    return jit(x) + 1.0
+
+
+def scan(x):
+    return lax.scan(lambda c, _: (makes_nan(c), None), x, None, length=3)[0]
+
+
+@pb.jit
+def jit_of_a_long_loop(x):
+    return lax.fori_loop(0, 100_000, lambda i, c: makes_nan(c), x)
+
+
+def cond(x):
+    return lax.cond(x < 0, makes_nan, lambda x: x, x)
+
+
+def vmap(x):
+    return pb.vmap(makes_nan)(x[None])
+
+
+def grad(x):
+    return pb.grad(makes_nan)(x)
+
+
+@pytest.mark.parametrize("run", [makes_nan, jit, nested_jit, scan, jit_of_a_long_loop, cond, vmap, grad])
 def test_a_nan_is_named(run):
     x = pnp.float32(-1.0)
-    RUNS[run](x) if run != "jit of a long loop" else None
+    if run is not jit_of_a_long_loop:
+        run(x)
     with debug_nans(), pytest.raises(FloatingPointError, match="'log' made a nan") as caught:
-        RUNS[run](x)
-    if run in ("jit", "nested jit", "scan", "jit of a long loop", "cond"):
+        run(x)
+    if run in (jit, nested_jit, scan, jit_of_a_long_loop, cond):
         assert "(makes_nan)" in "".join(caught.value.__notes__)
 
 

@@ -4,6 +4,7 @@ import inspect
 
 import numpy as np
 import pytest
+from wrappers import eager, grad_of_jit, in_cond, jit_of_grad
 
 import pullback as pb
 import pullback.numpy as pnp
@@ -27,12 +28,26 @@ def makes_nan(x):
 X = np.array([1.0, -1.0, 2.0], np.float32)
 
 
-@pytest.mark.parametrize("run", [makes_nan, pb.jit(makes_nan), lambda x: pb.jit(pb.jit(makes_nan))(x) + 1.0,
-                                 pb.grad(makes_nan), pb.jit(pb.grad(makes_nan)), pb.grad(pb.jit(makes_nan)),
-                                 lambda x: pb.vmap(makes_nan)(x[None]),
-                                 lambda x: pb.jvp(pb.jit(makes_nan), (x,), (x,)),
-                                 pb.hessian(makes_nan), pb.grad(pb.checkpoint(makes_nan))])
-def test_the_forward_pass(run):
+def beside_jit_of_jit(f):
+    return lambda x: pb.jit(pb.jit(f))(x) + 1.0
+
+
+def vmap(f):
+    return lambda x: pb.vmap(f)(x[None])
+
+
+def jvp_of_jit(f):
+    return lambda x: pb.jvp(pb.jit(f), (x,), (x,))
+
+
+def grad_of_checkpoint(f):
+    return pb.grad(pb.checkpoint(f))
+
+
+@pytest.mark.parametrize("transform", [eager, pb.jit, beside_jit_of_jit, pb.grad, jit_of_grad, grad_of_jit, vmap,
+                                       jvp_of_jit, pb.hessian, grad_of_checkpoint])
+def test_the_forward_pass(transform):
+    run = transform(makes_nan)
     report = find_nan(run)(X)
     assert report
     birth = report.birth
@@ -58,13 +73,30 @@ def masked(x):
     return pnp.sum(pnp.where(x > 0, z, 0.0))
 
 
-@pytest.mark.parametrize("run", [pb.grad(masked), pb.jit(pb.grad(masked)), pb.grad(pb.jit(masked)),
-                                 pb.grad(lambda x: lax.cond(True, masked, masked, x)),
-                                 lambda x: pb.vmap(pb.grad(masked))(x[None]),
-                                 lambda x: pb.vmap(pb.jit(pb.grad(masked)))(x[None]),
-                                 lambda x: pb.jit(lambda f, ct: f(ct))(pb.vjp(masked, x)[1], 1.0)])
-def test_the_backward_pass(run):
-    report = find_nan(run)(np.array([4.0, 0.0], np.float32))
+def grad_of_cond(f):
+    return pb.grad(in_cond(f))
+
+
+def vmap_of_grad(f):
+    return vmap(pb.grad(f))
+
+
+def vmap_of_jit_of_grad(f):
+    return vmap(jit_of_grad(f))
+
+
+def jit_of_a_pullback(f):
+    def run(x):
+        _, f_vjp = pb.vjp(f, x)
+        return pb.jit(lambda f, ct: f(ct))(f_vjp, 1.0)
+
+    return run
+
+
+@pytest.mark.parametrize("transform", [pb.grad, jit_of_grad, grad_of_jit, grad_of_cond, vmap_of_grad,
+                                       vmap_of_jit_of_grad, jit_of_a_pullback])
+def test_the_backward_pass(transform):
+    report = find_nan(transform(masked))(np.array([4.0, 0.0], np.float32))
     birth = report.birth
     assert birth.backward
     assert birth.location is None
@@ -99,7 +131,10 @@ def test_the_step_of_a_loop():
     assert find_nan(outer)(1.5).birth.steps == ["step 1 of a scan of 2", "step 0 of a scan of 2"]
 
     def until(c):
-        return lax.while_loop(lambda c: c[0] > -1.0, lambda c: (c[0] - 1.0, c[1] + pnp.log(c[0])), (c, 0.0))[1]
+        def body(c):
+            return c[0] - 1.0, c[1] + pnp.log(c[0])
+
+        return lax.while_loop(lambda c: c[0] > -1.0, body, (c, 0.0))[1]
 
     for run in (until, pb.jit(until)):
         assert find_nan(run)(1.5).birth.steps == ["step 2 of a while_loop"]
@@ -122,11 +157,16 @@ def f_bwd(x, ct):
 f.defvjp(f_fwd, f_bwd)
 
 
-@pytest.mark.parametrize("run", [pb.grad(f), pb.jit(pb.grad(f)), pb.grad(pb.jit(f)),
-                                 lambda x: pb.vmap(pb.grad(f))(x[None]),
-                                 lambda x: pb.grad(lambda x: lax.scan(lambda c, _: (f(c), None), x, None, 2)[0])(x)])
-def test_a_custom_rule_is_named(run):
-    birth = find_nan(run)(pnp.float32(2.0)).birth
+def grad_of_two_steps(f):
+    def step(c, _):
+        return f(c), None
+
+    return pb.grad(lambda x: lax.scan(step, x, None, 2)[0])
+
+
+@pytest.mark.parametrize("transform", [pb.grad, jit_of_grad, grad_of_jit, vmap_of_grad, grad_of_two_steps])
+def test_a_custom_rule_is_named(transform):
+    birth = find_nan(transform(f))(pnp.float32(2.0)).birth
     assert birth.primitive == "log"
     assert birth.backward
     assert birth.location.line == line_of("in the rule")

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from wrappers import grad_in_vmap, grad_of_jit, jit_of_grad
 
 import pullback as pb
 import pullback.numpy as pnp
@@ -32,20 +33,42 @@ def perturbed(w, xs, extra):
     return jax.lax.scan(cell, jnp.float32(0.25), (xs, extra))[0] ** 2
 
 
-RUNS = {
-    "eager": lambda f: tapped(pb.grad(f)),
-    "jit inside": lambda f: tapped(pb.jit(pb.grad(f))),
-    "jit innermost": lambda f: tapped(pb.grad(pb.jit(f))),
-    "jit outside": lambda f: pb.jit(tapped(pb.grad(f))),
-    "value_and_grad": lambda f: lambda *args: ((out := tapped(pb.value_and_grad(f))(*args))[0][1], out[1]),
-    "checkpoint": lambda f: tapped(pb.grad(pb.checkpoint(f))),
-    "jit of checkpoint": lambda f: pb.jit(tapped(pb.grad(pb.checkpoint(f)))),
-}
+def outside(f):
+    return tapped(pb.grad(f))
 
 
-@pytest.mark.parametrize("run", RUNS)
-def test_a_tap_in_a_scan_returns_the_stacked_cotangents(run):
-    gradient, taps = RUNS[run](loss)(0.5, XS)
+def outside_jit_of_grad(f):
+    return tapped(jit_of_grad(f))
+
+
+def outside_grad_of_jit(f):
+    return tapped(grad_of_jit(f))
+
+
+def inside_jit(f):
+    return pb.jit(tapped(pb.grad(f)))
+
+
+def of_value_and_grad(f):
+    def run(*args):
+        (_, gradient), taps = tapped(pb.value_and_grad(f))(*args)
+        return gradient, taps
+
+    return run
+
+
+def of_checkpoint(f):
+    return tapped(pb.grad(pb.checkpoint(f)))
+
+
+def of_checkpoint_inside_jit(f):
+    return pb.jit(of_checkpoint(f))
+
+
+@pytest.mark.parametrize("tapped_grad", [outside, outside_jit_of_grad, outside_grad_of_jit, inside_jit,
+                                         of_value_and_grad, of_checkpoint, of_checkpoint_inside_jit])
+def test_a_tap_in_a_scan_returns_the_stacked_cotangents(tapped_grad):
+    gradient, taps = tapped_grad(loss)(0.5, XS)
     want = jax.grad(perturbed, (0, 2))(0.5, XS, jnp.zeros(4))
     np.testing.assert_allclose(gradient, want[0], rtol=1e-5)
     np.testing.assert_allclose(taps.cotangents["h"], want[1], rtol=1e-5)
@@ -108,8 +131,14 @@ def test_a_constant_of_the_loop_has_a_cotangent_for_each_step():
 
 
 def test_nested_loops_stack_twice():
+    def inner(j, x):
+        return tap(2.0 * x, "n")
+
+    def outer(i, x):
+        return lax.fori_loop(0, 2, inner, x)
+
     def f(x):
-        return lax.fori_loop(0, 3, lambda i, x: lax.fori_loop(0, 2, lambda j, x: tap(2.0 * x, "n"), x), x)
+        return lax.fori_loop(0, 3, outer, x)
 
     for run in (tapped(pb.grad(f)), pb.jit(tapped(pb.grad(f)))):
         _, taps = run(1.0)
@@ -245,17 +274,23 @@ def test_it_changes_the_cotangent():
     def f(x):
         return 10.0 * tap(x, bwd=lambda ct: pnp.clip(ct, -1.0, 1.0))
 
-    for run in (pb.grad(f), pb.jit(pb.grad(f)), pb.grad(pb.jit(f)), lambda x: pb.vmap(pb.grad(f))(x[None])[0]):
-        assert float(run(np.float32(2.0))) == 1.0
+    for transform in (pb.grad, jit_of_grad, grad_of_jit, grad_in_vmap):
+        assert float(transform(f)(np.float32(2.0))) == 1.0
     # forward mode passes it
     assert float(pb.jvp(f, (2.0,), (1.0,))[1]) == 10.0
     assert float(f(2.0)) == 20.0
 
+    def clipped_to_two(i, x):
+        return 3.0 * tap(x, bwd=lambda ct: pnp.clip(ct, -2.0, 2.0))
+
     def loop(x):
-        return lax.fori_loop(0, 4, lambda i, x: 3.0 * tap(x, bwd=lambda ct: pnp.clip(ct, -2.0, 2.0)), x)
+        return lax.fori_loop(0, 4, clipped_to_two, x)
+
+    def reversed_in_sign(x):
+        return 10.0 * tap(x, "n", bwd=lambda ct: -ct)
 
     assert float(pb.grad(loop)(1.0)) == 2.0
-    _, taps = tapped(pb.grad(lambda x: 10.0 * tap(x, "n", bwd=lambda ct: -ct)))(2.0)
+    _, taps = tapped(pb.grad(reversed_in_sign))(2.0)
     assert float(taps.cotangents["n"]) == -10.0
 
 
@@ -274,8 +309,11 @@ def test_wrong_changes_are_named():
 
     with pytest.raises(RuleError, match=r"the function bwd, .*wrong.*must return a cotangent with the structure"):
         pb.grad(lambda x: tap(x, bwd=wrong))(1.0)
+    def of_another_shape(ct):
+        return pnp.ones(3)
+
     with pytest.raises(RuleError, match="cotangent must have the shape and dtype"):
-        pb.grad(lambda x: tap(x, bwd=lambda ct: pnp.ones(3)))(1.0)
+        pb.grad(lambda x: tap(x, bwd=of_another_shape))(1.0)
 
 
 def test_wrong_calls():

@@ -137,14 +137,51 @@ def test_array_protocol():
     np.testing.assert_array_equal(np.arange(3.) + x, [0., 2., 4.])
 
 
-@pytest.mark.parametrize("enter", [
-    pnp.asarray, pnp.array, lambda a: pnp.reshape(a, (10, 10_000)), lambda a: pb.jit(lambda x: x)(a),
-    lambda a: pb.jit(lambda x: x + 0)(a), lambda a: pb.vmap(lambda x: x)(a),
-    lambda a: pb.jvp(lambda x: x, (a,), (a,))[1],
-    lambda a: pb.grad(lambda x: (x * a).sum())(a), lambda a: pb.make_jaxpr(lambda x: x + a)(1.).consts[0],
-    lambda a: pb.linearize(lambda x: x * a, a)[1](np.ones_like(a)), lambda a: pnp.asarray(a[::2])],
-    ids=["asarray", "array", "reshape", "jit", "jit compute", "vmap", "jvp", "grad", "constant", "linearize",
-         "strided"])
+# ways into the library for an array of the user's
+
+
+def identity(x):
+    return x
+
+
+def reshape(a):
+    return pnp.reshape(a, (10, 10_000))
+
+
+def jit(a):
+    return pb.jit(identity)(a)
+
+
+def jit_that_computes(a):
+    return pb.jit(lambda x: x + 0)(a)
+
+
+def vmap(a):
+    return pb.vmap(identity)(a)
+
+
+def jvp(a):
+    return pb.jvp(identity, (a,), (a,))[1]
+
+
+def grad(a):
+    return pb.grad(lambda x: (x * a).sum())(a)
+
+
+def constant_of_a_jaxpr(a):
+    return pb.make_jaxpr(lambda x: x + a)(1.).consts[0]
+
+
+def linearize(a):
+    return pb.linearize(lambda x: x * a, a)[1](np.ones_like(a))
+
+
+def strided(a):
+    return pnp.asarray(a[::2])
+
+
+@pytest.mark.parametrize("enter", [pnp.asarray, pnp.array, reshape, jit, jit_that_computes, vmap, jvp, grad,
+                                   constant_of_a_jaxpr, linearize, strided])
 def test_the_users_memory_is_never_aliased(enter):
     mine = np.ones(100_000, np.float32)
     x = enter(mine)
@@ -225,6 +262,14 @@ def test_a_traced_value_has_no_data_to_pickle_but_may_be_copied():
     assert float(pb.grad(lambda x: copy.deepcopy({"x": x})["x"] ** 2)(3.)) == 6.
 
 
+def successor(x):
+    return x + 1
+
+
+def as_list(x):
+    return x.tolist()
+
+
 def test_deleted_arrays():
     x = pnp.arange(3.)
     assert not x.is_deleted()
@@ -232,10 +277,9 @@ def test_deleted_arrays():
     assert x.is_deleted()
     assert repr(x) == "Array(deleted, shape=(3,), dtype=float32)"
     assert x.shape == (3,)
-    for use in (lambda: x + 1, x.tolist, lambda: str(x), lambda: pickle.dumps(x), lambda: copy.deepcopy(x),
-                lambda: pb.jit(lambda x: x)(x), lambda: np.asarray(x), lambda: pb.grad(lambda x: x.sum())(x)):
+    for use in (str, pickle.dumps, copy.deepcopy, np.asarray, jit, grad, successor, as_list):
         with pytest.raises(RuntimeError, match=r"Array f32\[3\] has been deleted"):
-            use()
+            use(x)
 
 
 def test_waiting():

@@ -41,11 +41,37 @@ def test_the_same_equations_are_one_jaxpr():
     assert interned(staged(line, pnp.ones(2), 2.)) is not a
 
 
-@pytest.mark.parametrize("other", [
-    lambda k: (lambda x: x * k), lambda k: (lambda x: k * x), lambda k: (lambda x: x * pnp.float32(k)),
-    lambda k: (lambda x: x ** k), lambda k: (lambda x: x.sum(int(k), keepdims=True)),
-    lambda k: (lambda x: pb.lax.fori_loop(0, int(k) + 1, lambda i, y: y * k, x)),
-])
+# functions of a number, which make the same equations but for that number
+
+
+def times(k):
+    return lambda x: x * k
+
+
+def multiple(k):
+    return lambda x: k * x
+
+
+def times_an_array(k):
+    return lambda x: x * pnp.float32(k)
+
+
+def power(k):
+    return lambda x: x ** k
+
+
+def sum_along(k):
+    return lambda x: x.sum(int(k), keepdims=True)
+
+
+def loop_of(k):
+    def body(i, y):
+        return y * k
+
+    return lambda x: pb.lax.fori_loop(0, int(k) + 1, body, x)
+
+
+@pytest.mark.parametrize("other", [times, multiple, times_an_array, power, sum_along, loop_of])
 def test_what_differs_in_a_value_is_not_the_same(other):
     x = pnp.ones((2, 2))
     same = interned(staged(other(1.), x))
@@ -54,7 +80,7 @@ def test_what_differs_in_a_value_is_not_the_same(other):
 
 
 def test_zeros_of_both_signs_are_two_values():
-    positive, negative = (interned(staged(lambda x, zero=zero: x * zero, 1.)) for zero in (0., -0.))
+    positive, negative = (interned(staged(times(zero), 1.)) for zero in (0., -0.))
     assert positive is not negative
 
 
@@ -90,7 +116,7 @@ def test_what_has_no_hash_is_let_be():
 def test_the_table_is_bounded():
     refs = []
     for i in range(interning._LIMIT + 5):
-        jaxpr = interned(staged(lambda x, i=i: x * (i + 0.5), 1.))
+        jaxpr = interned(staged(times(i + 0.5), 1.))
         refs.append(weakref.ref(jaxpr))
         del jaxpr
     gc.collect()
@@ -113,8 +139,16 @@ def check(value_and_slope, k):
     np.testing.assert_allclose(value_and_slope[1], slope, rtol=1e-4)
 
 
+def slope_of_decay(y, t, k):
+    return -k * y
+
+
 def decay(k):
-    return odeint(lambda y, t, k: -k * y, 1., T, k).sum()
+    return odeint(slope_of_decay, 1., T, k).sum()
+
+
+def decay_of_two(k):
+    return odeint(slope_of_decay, pnp.ones(2), T, k).sum()
 
 
 def test_gradient_of_odeint_compiles_once():
@@ -128,13 +162,19 @@ def test_gradient_of_odeint_compiles_once():
     assert seen["lowerings"] == 0
     with counters() as seen:
         for _ in range(4):  # at other types, the one of the forward pass and the one of the backward pass
-            pb.value_and_grad(lambda k: odeint(lambda y, t, k: -k * y, pnp.ones(2), T, k).sum())(0.7)
+            pb.value_and_grad(decay_of_two)(0.7)
     assert seen["compiles"] == 2
 
 
 def test_first_call_is_interpreted():
+    def slope(y, t, k):
+        return -k * y * (1. + 0 * t)
+
+    def fun(k):
+        return odeint(slope, 1., T[:2], k).sum()
+
     with counters() as seen:
-        pb.grad(lambda k: odeint(lambda y, t, k: -k * y * (1. + 0 * t), 1., T[:2], k).sum())(0.5)
+        pb.grad(fun)(0.5)
     assert seen["compiles"] == 0
 
 

@@ -126,10 +126,24 @@ def inner_broken(fun):
     raise AssertionError("no nested jaxpr")
 
 
-@pytest.mark.parametrize("fun", [
-    pb.jit(lambda x: x * 2), lambda x: lax.cond(x > 0, lambda x: x * 2, lambda x: x * 3, x),
-    lambda x: lax.scan(lambda c, _: (c * 2, c), x, None, length=3),
-    lambda x: lax.while_loop(lambda c: c < 9, lambda c: c * 2, x)], ids=["jit", "cond", "scan", "while_loop"])
+@pb.jit
+def compiled(x):
+    return x * 2
+
+
+def chosen(x):
+    return lax.cond(x > 0, lambda x: x * 2, lambda x: x * 3, x)
+
+
+def scanned(x):
+    return lax.scan(lambda c, _: (c * 2, c), x, None, length=3)
+
+
+def looped(x):
+    return lax.while_loop(lambda c: c < 9, lambda c: c * 2, x)
+
+
+@pytest.mark.parametrize("fun", [compiled, chosen, scanned, looped])
 def test_defects_of_nested_jaxprs(fun):
     refused(inner_broken(fun), "used before it is bound")
 
@@ -184,11 +198,19 @@ def test_dce_removes_what_nobody_reads():
     assert names(dce(closed.jaxpr)[0]) == ["sin"]
 
 
-@pytest.mark.parametrize("fun", [
-    pb.jit(lambda x: (pnp.sin(x), pnp.exp(x))),
-    lambda x: lax.cond(x > 0, lambda x: (pnp.sin(x), pnp.exp(x)), lambda x: (x, x), x),
-    lambda x: lax.scan(lambda c, _: (pnp.sin(c), pnp.exp(c)), x, None, length=3)],
-    ids=["jit", "cond", "scan"])
+def two_results(x):
+    return pnp.sin(x), pnp.exp(x)
+
+
+def in_cond(x):
+    return lax.cond(x > 0, two_results, lambda x: (x, x), x)
+
+
+def in_scan(x):
+    return lax.scan(lambda c, _: two_results(c), x, None, length=3)
+
+
+@pytest.mark.parametrize("fun", [pb.jit(two_results), in_cond, in_scan])
 def test_dce_goes_inside(fun):
     closed = traced(lambda x: fun(x)[0], 1.)
     smaller, _ = dce(closed.jaxpr)

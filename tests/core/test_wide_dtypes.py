@@ -65,8 +65,21 @@ def test_the_warning_comes_once_per_place():
 
 
 def kept():
+    """Arrays of 64 bits."""
     with pb.enable_x64():
         return pnp.arange(1.0, 4.0), pnp.arange(3), pnp.arange(1.0, 4.0) * 1j
+
+
+def running_sums(x):
+    return lax.scan(lambda c, v: (c + v, v), x[0], x)[0]
+
+
+def chosen(x):
+    return lax.cond(True, lambda v: v, lambda v: v * 2, x)
+
+
+def eightfold(x):
+    return lax.fori_loop(0, 3, lambda i, v: v * 2, x)
 
 
 OF_KEPT = {
@@ -76,13 +89,12 @@ OF_KEPT = {
     "x[0]": lambda x: x[0], "x[i]": lambda x: x[np.array([0])], "set": lambda x: x.at[0].set(1.0),
     "add": lambda x: x.at[np.array([1])].add(2), "grad": pb.grad(lambda x: (x ** 2).sum()),
     "hessian": pb.hessian(lambda x: (x ** 3).sum()), "jvp": lambda x: pb.jvp(pnp.sin, (x,), (x,))[1],
-    "vmap": pb.vmap(lambda v: v * 2), "scan": lambda x: lax.scan(lambda c, v: (c + v, v), x[0], x)[0],
-    "cond": lambda x: lax.cond(True, lambda v: v, lambda v: v * 2, x),
-    "fori_loop": lambda x: lax.fori_loop(0, 3, lambda i, v: v * 2, x), "softmax": nn.softmax,
-    "zeros_like": pnp.zeros_like, "full_like": lambda x: pnp.full_like(x, 1.0), "astype": lambda x: x.astype(x.dtype),
-    "array": pnp.array, "list": lambda x: pnp.array([x, x]), "clip": lambda x: pnp.clip(x, 0, 1),
-    "inv": lambda x: pnp.linalg.inv(pnp.diag(x)), "norm": pnp.linalg.norm, "pad": lambda x: pnp.pad(x, 1),
-    "sign": pnp.sign, "linspace": lambda x: pnp.linspace(x[0], x[1], 3), "sigmoid": nn.sigmoid,
+    "vmap": pb.vmap(lambda v: v * 2), "scan": running_sums, "cond": chosen, "fori_loop": eightfold,
+    "softmax": nn.softmax, "zeros_like": pnp.zeros_like, "full_like": lambda x: pnp.full_like(x, 1.0),
+    "astype": lambda x: x.astype(x.dtype), "array": pnp.array, "list": lambda x: pnp.array([x, x]),
+    "clip": lambda x: pnp.clip(x, 0, 1), "inv": lambda x: pnp.linalg.inv(pnp.diag(x)), "norm": pnp.linalg.norm,
+    "pad": lambda x: pnp.pad(x, 1), "sign": pnp.sign, "linspace": lambda x: pnp.linspace(x[0], x[1], 3),
+    "sigmoid": nn.sigmoid,
 }
 
 

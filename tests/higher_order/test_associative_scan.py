@@ -1,10 +1,14 @@
 """associative_scan under the transformations, with JAX as oracle: all lengths, trees, axes, and its refusals."""
 
+from functools import partial
+
 import jax
 import numpy as np
 import pytest
 from agreement import all_close
+from functions import with_vjp
 from transformations import agree
+from wrappers import grad_in_vmap, grad_of_jit, jit_of_grad
 
 import pullback as pb
 import pullback.numpy as pnp
@@ -41,8 +45,10 @@ def test_prefixes_are_those_of_a_loop(n, reverse):
 
 
 def test_every_transformation():
-    xs = maps(5)
-    agree(lambda lib: lambda xs: lib.lax.associative_scan(affine, xs), xs, second=False, compiled=True)
+    def make(lib):
+        return partial(lib.lax.associative_scan, affine)
+
+    agree(make, maps(5), second=False, compiled=True)
 
 
 def test_the_order_of_operations_is_that_of_jax():
@@ -54,8 +60,8 @@ def test_the_order_of_operations_is_that_of_jax():
 @pytest.mark.parametrize("axis", [0, 1, -1, -2])
 def test_axes_and_dtypes(axis):
     x = np.arange(12, dtype=np.int32).reshape(3, 4)
-    got = lax.associative_scan(lambda a, b: pb.tree.map(lambda u, v: u + v, a, b),
-                               (x, x.astype(np.float16), x % 5 == 0), axis=axis)
+    sums = partial(pb.tree.map, pnp.add)
+    got = lax.associative_scan(sums, (x, x.astype(np.float16), x % 5 == 0), axis=axis)
     all_close(got, [np.cumsum(x, axis, dtype=np.int32), np.cumsum(x, axis, dtype=np.float16),
                     np.logical_or.accumulate(x % 5 == 0, axis)])
 
@@ -70,8 +76,11 @@ def test_leaves_of_several_ranks():
 
 
 def test_derivatives_of_every_order():
+    def combine(a, b):
+        return pnp.sin(a[0]) * b[0], a[1] * b[0] + b[1]
+
     def fun(s, t):
-        return lax.associative_scan(lambda a, b: (pnp.sin(a[0]) * b[0], a[1] * b[0] + b[1]), (s, t), reverse=True)
+        return lax.associative_scan(combine, (s, t), reverse=True)
 
     xs = maps(5)
     check_grads(fun, (xs["s"], xs["t"]), order=2)
@@ -90,18 +99,14 @@ def test_depth_is_logarithmic():
 
 
 def test_custom_rules_inside_hold():
-    @pb.custom_vjp
-    def product(a, b):
-        return a * b
-
-    product.defvjp(lambda a, b: (a * b, None), lambda _, ct: (7 * ct, 0 * ct))
+    product = with_vjp(lambda a, b: a * b, lambda a, b: (a * b, None), lambda _, ct: (7 * ct, 0 * ct))
     x = np.array([2, 3, 5], f32)
 
     def total(x):
         return lax.associative_scan(product, x)[-1]
 
-    for gradient in (pb.grad(total), pb.jit(pb.grad(total)), pb.grad(pb.jit(total)),
-                     lambda x: pb.vmap(pb.grad(total))(x[None])[0]):
+    for transform in (pb.grad, jit_of_grad, grad_of_jit, grad_in_vmap):
+        gradient = transform(total)
         np.testing.assert_array_equal(gradient(x), [49, 0, 0])
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from agreement import all_close
 from transformations import JAX, PB, agree
+from wrappers import EAGER_AND_JIT
 
 import pullback as pb
 import pullback.numpy as pnp
@@ -42,21 +43,30 @@ def test_unrolled_loops_give_the_same(reverse, unroll):
 @pytest.mark.parametrize("length", [0, 1])
 def test_short_loops(length):
     def make(lib):
-        return lambda c, xs: lib.lax.scan(lambda c, x: (c * x, lib.lax.exp(c)), c, xs)
+        def body(c, x):
+            return c * x, lib.lax.exp(c)
+
+        return lambda c, xs: lib.lax.scan(body, c, xs)
 
     agree(make, X, ROWS[:length])
 
 
 def test_no_inputs():
     def make(lib):
-        return lambda c: lib.lax.scan(lambda c, _: (lib.lax.sin(c), None), c, None, length=4)
+        def body(c, _):
+            return lib.lax.sin(c), None
+
+        return lambda c: lib.lax.scan(body, c, None, length=4)
 
     agree(make, X)
 
 
 def test_no_carry():
     def make(lib):
-        return lambda xs: lib.lax.scan(lambda _, x: (None, lib.lax.sin(x)), None, xs)
+        def body(_, x):
+            return None, lib.lax.sin(x)
+
+        return lambda xs: lib.lax.scan(body, None, xs)
 
     agree(make, ROWS)
 
@@ -94,7 +104,14 @@ def test_integer_and_bool_carry_beside_floats():
 def test_integer_inputs_beside_floats():
     def make(lib):
         ks = np.array([2, 0, 1, 2], np.int32)
-        return lambda c, w: lib.lax.scan(lambda c, k: (c * lib.np.asarray(w)[k], k), c, ks)
+
+        def fun(c, w):
+            def body(c, k):
+                return c * lib.np.asarray(w)[k], k
+
+            return lib.lax.scan(body, c, ks)
+
+        return fun
 
     agree(make, f32(0.7), X)
 
@@ -112,7 +129,10 @@ def test_part_of_the_carry_becomes_active_later():
 
 def test_carry_that_never_gets_a_tangent():
     def make(lib):
-        return lambda xs: lib.lax.scan(lambda c, x: ((c[0] * f32(1.5), c[1] + c[0] * x), c[0]), (f32(1), f32(0)), xs)
+        def body(c, x):
+            return (c[0] * f32(1.5), c[1] + c[0] * x), c[0]
+
+        return lambda xs: lib.lax.scan(body, (f32(1), f32(0)), xs)
 
     agree(make, X)
 
@@ -120,7 +140,10 @@ def test_carry_that_never_gets_a_tangent():
 def test_closed_over_values_are_differentiated():
     def make(lib):
         def fun(w, b, c):
-            return lib.lax.scan(lambda c, x: (lib.lax.tanh(w @ c + b * x), c.sum()), c, X)
+            def body(c, x):
+                return lib.lax.tanh(w @ c + b * x), c.sum()
+
+            return lib.lax.scan(body, c, X)
 
         return fun
 
@@ -131,7 +154,10 @@ def test_closed_over_values_of_inner_and_outer_loops():
     def make(lib):
         def fun(w, c):
             def outer(c, x):
-                d, ys = lib.lax.scan(lambda d, y: (lib.lax.sin(d * w + x * y), d * c), c, X)
+                def inner(d, y):
+                    return lib.lax.sin(d * w + x * y), d * c
+
+                d, ys = lib.lax.scan(inner, c, X)
                 return d * w, ys.sum()
 
             return lib.lax.scan(outer, c, X)
@@ -183,9 +209,13 @@ def test_second_derivatives_of_a_loop_in_a_loop():
 
 @pytest.mark.parametrize(("first", "step"), [(0, 1.5), (0.0, np.float32(2)), (1.0, np.int32(1)), (0, 2)])
 def test_weak_first_carry_takes_the_type_of_the_body(first, step):
-    got = pb.lax.scan(lambda c, x: (c + step * x, c), first, np.arange(3, dtype=f32))
-    expected = JAX.lax.scan(lambda c, x: (c + step * x, c), first, np.arange(3, dtype=f32))
-    all_close(got, expected)
+    def body(c, x):
+        return c + step * x, c
+
+    def run(lib):
+        return lib.lax.scan(body, first, np.arange(3, dtype=f32))
+
+    all_close(run(PB), run(JAX))
 
 
 def test_jaxprs_are_well_formed_and_print():
@@ -220,40 +250,54 @@ def test_residuals_that_are_constants_of_the_loop_are_not_stacked():
     assert any(shape == (n, d) for shapes in loops for shape in shapes)
 
 
+def of_a_function_of_constants(lib, n):
+    """A loop whose derivative needs exp(w), the same in every step."""
+    def loss(w, c):
+        def body(c, x):
+            return lib.np.exp(w) @ (c * lib.np.ones(len(c))) * x, None
+
+        return lib.lax.scan(body, c, np.linspace(0.5, 1, n, dtype=f32))[0].sum()
+
+    return loss
+
+
 def test_residuals_computed_from_constants_of_the_loop_are_not_stacked():
     n, d = 50, 7
-
-    def loss(w, c):
-        return lax.scan(lambda c, x: (pnp.exp(w) @ (c * pnp.ones(d)) * x, None), c, np.ones(n, f32))[0].sum()
-
-    def check(loss, *args):
-        for shapes in shapes_of_gradient_loops(loss, *args):
-            assert not any(shape in ((n, d, d), (n, 1, d)) for shape in shapes)
-
+    loss = of_a_function_of_constants(PB, n)
     w, c = np.full((d, d), 0.1, f32), np.ones(d, f32)
-    check(loss, w, c)
-    check(lambda c, w: loss(w, c), c, w)
-    agree(lambda lib: lambda w, c: lib.lax.scan(
-        lambda c, x: (lib.lax.sin(w) @ (c * lib.np.ones(3)) * x, None), c, X)[0], ROWS[:3], X)
+    for loops in (shapes_of_gradient_loops(loss, w, c), shapes_of_gradient_loops(lambda c, w: loss(w, c), c, w)):
+        assert loops
+        assert not any(shape in ((n, d, d), (n, 1, d)) for shapes in loops for shape in shapes)
+
+
+def test_derivatives_by_residuals_computed_from_constants():
+    agree(lambda lib: of_a_function_of_constants(lib, 3), ROWS[:3], X)
 
 
 @pytest.mark.parametrize("reverse", [False, True])
 def test_long_loops_are_compiled_and_agree(reverse):
     xs = np.linspace(-1, 1, 100_000, dtype=f32)
 
-    def fun(lib, c):
-        return lib.lax.scan(lambda c, x: (0.999 * c + lib.lax.sin(x), None), c, xs, reverse=reverse)[0]
+    def make(lib):
+        def body(c, x):
+            return 0.999 * c + lib.lax.sin(x), None
 
+        return lambda c: lib.lax.scan(body, c, xs, reverse=reverse)[0]
+
+    ours, theirs = make(PB), make(JAX)
     with pb.debug.counters() as seen:
-        got = fun(PB, f32(0.5))
+        got = ours(f32(0.5))
     assert seen["compiles"] <= 1
-    all_close(got, fun(JAX, f32(0.5)), 100)
-    all_close(pb.grad(lambda c: fun(PB, c))(f32(0.5)), JAX.t.grad(lambda c: fun(JAX, c))(f32(0.5)), 100)
+    all_close(got, theirs(f32(0.5)), 100)
+    all_close(pb.grad(ours)(f32(0.5)), JAX.t.grad(theirs)(f32(0.5)), 100)
 
 
 def test_short_loops_do_not_compile():
+    def product(c):
+        return lax.scan(lambda c, x: (c * x, None), c, X)[0]
+
     with pb.debug.counters() as seen:
-        pb.grad(lambda c: lax.scan(lambda c, x: (c * x, None), c, X)[0])(2.0)
+        pb.grad(product)(2.0)
     assert seen["compiles"] == 0
 
 
@@ -280,9 +324,15 @@ def test_linear_transpose_of_a_scan_with_a_counter():
 
 
 def test_linear_transpose_of_a_scan_whose_counter_is_inside_of_a_jit():
+    @pb.jit
+    def step(i, c):
+        return i + 1, c * (i + 2).astype(f32)
+
+    def body(carry, _):
+        return step(*carry), carry[1]
+
     def fun(c):
-        step = pb.jit(lambda i, c: (i + 1, c * (i + 2).astype(f32)))
-        return lax.scan(lambda carry, _: (step(*carry), carry[1]), (0, c), None, length=3)[1].sum()
+        return lax.scan(body, (0, c), None, length=3)[1].sum()
 
     (c_bar,) = pb.linear_transpose(fun, f32(0))(f32(1))
     assert float(c_bar) == 1 + 2 + 6
@@ -292,8 +342,8 @@ def test_linear_transpose_with_known_inputs_and_reverse():
     def fun(c):
         return lax.scan(lambda c, x: (c * x, c), c, X, reverse=True)
 
-    for run in (lambda f: f, pb.jit):
-        (c_bar,) = run(pb.linear_transpose(fun, f32(0)))((f32(1), np.ones(3, f32)))
+    for wrap in EAGER_AND_JIT:
+        (c_bar,) = wrap(pb.linear_transpose(fun, f32(0)))((f32(1), np.ones(3, f32)))
         assert float(c_bar) == pytest.approx(float(X.prod() + 1 + X[2] + X[2] * X[1]), rel=1e-5)
 
 
@@ -301,8 +351,11 @@ def test_linear_transpose_with_known_inputs_and_reverse():
 
 
 def test_change_of_the_carry_names_the_leaf():
+    def body(c, x):
+        return {"a": c["a"], "b": [c["b"][0].sum()]}, None
+
     with pytest.raises(TypeError, match=r"\['b'\]\[0\]: expected f32\[3\], got f32\[\]"):
-        lax.scan(lambda c, x: ({"a": c["a"], "b": [c["b"][0].sum()]}, None), {"a": f32(0), "b": [X]}, None, length=2)
+        lax.scan(body, {"a": f32(0), "b": [X]}, None, length=2)
 
 
 def test_change_of_the_carry_in_dtype():
