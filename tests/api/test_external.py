@@ -6,6 +6,7 @@ import scipy.integrate
 import scipy.optimize
 import scipy.special
 from counted import Counted
+from wrappers import eager
 
 import pullback as pb
 import pullback.numpy as pnp
@@ -44,23 +45,55 @@ def test_a_ufunc_is_called_as_it_is():
 
 def test_eager_calls_reach_numpy_at_once():
     seen = []
-    f = pb.external(lambda x: (seen.append(x), np.sin(x))[1])
+
+    @pb.external
+    def f(x):
+        seen.append(x)
+        return np.sin(x)
+
     with pb.debug.counters() as counts:
         f(X)
     assert counts["compiles"] == counts["traces"] == 0
     assert type(seen[0]) is np.ndarray
 
 
-@pytest.mark.parametrize("wrap", [
-    lambda f: f, pb.jit, lambda f: lambda v, x: lax.scan(lambda c, x: (c, f(v, x)), 0, pnp.asarray(x)[None])[1][0],
-])
+def in_one_step(f):
+    def fun(v, x):
+        return lax.scan(lambda c, x: (c, f(v, x)), 0, pnp.asarray(x)[None])[1][0]
+
+    return fun
+
+
+def grad(f):
+    return pb.grad(f, 1)
+
+
+def compiled_grad(f):
+    return pb.jit(pb.grad(f, 1))
+
+
+def slope_by_jvp(f):
+    def slope(v, x):
+        return pb.jvp(lambda x: f(v, x), (x,), (1.0,))[1]
+
+    return slope
+
+
+def compiled_jacfwd(f):
+    return pb.jit(pb.jacfwd(f, 1))
+
+
+def of_value_and_grad(f):
+    return lambda v, x: pb.value_and_grad(f, 1)(v, x)[1]
+
+
+@pytest.mark.parametrize("wrap", [eager, pb.jit, in_one_step])
 def test_value_and_derivative_come_from_one_call(wrap):
     jv, fun, both = bessel()
     f = wrap(jv)
     expected = scipy.special.jvp(1.0, 2.0)
-    for g in (pb.grad(f, 1), pb.jit(pb.grad(f, 1)), lambda v, x: pb.jvp(lambda x: f(v, x), (x,), (1.0,))[1],
-              pb.jit(pb.jacfwd(f, 1)), lambda v, x: pb.value_and_grad(f, 1)(v, x)[1]):
-        np.testing.assert_allclose(g(1.0, 2.0), expected, rtol=1e-5)
+    for derivative in (grad, compiled_grad, slope_by_jvp, compiled_jacfwd, of_value_and_grad):
+        np.testing.assert_allclose(derivative(f)(1.0, 2.0), expected, rtol=1e-5)
         assert (fun.taken(), both.taken()) == (0, 1)
     batched = pb.jit(pb.vmap(pb.value_and_grad(f, 1), (None, 0)))
     values, slopes = batched(1.0, X)
@@ -69,12 +102,28 @@ def test_value_and_derivative_come_from_one_call(wrap):
     assert (fun.taken(), both.taken()) == (0, 1)
 
 
-def test_derivatives_by_arguments_left_out_are_refused_not_zero():
+def grad_by_the_first(f):
+    return pb.grad(f, 0)
+
+
+def compiled_grad_by_the_first(f):
+    return pb.jit(pb.grad(f, 0))
+
+
+def jvp_by_both(f):
+    return lambda v, x: pb.jvp(f, (v, x), (1.0, 1.0))
+
+
+@pytest.mark.parametrize("wrap", [eager, pb.jit])
+@pytest.mark.parametrize("derivative", [grad_by_the_first, compiled_grad_by_the_first, jvp_by_both])
+def test_derivatives_by_arguments_left_out_are_refused_not_zero(derivative, wrap):
     jv, _, _ = bessel()
-    for f in (jv, pb.jit(jv)):
-        for call in (pb.grad(f, 0), pb.jit(pb.grad(f, 0)), lambda v, x, f=f: pb.jvp(f, (v, x), (1.0, 1.0))):
-            with pytest.raises(NotImplementedError, match=r"no derivative with respect to argument .*\[1\]' alone"):
-                call(1.0, 2.0)
+    with pytest.raises(NotImplementedError, match=r"no derivative with respect to argument .*\[1\]' alone"):
+        derivative(wrap(jv))(1.0, 2.0)
+
+
+def test_derivatives_beside_arguments_that_are_stopped():
+    jv, _, _ = bessel()
     assert np.isfinite(pb.grad(lambda v, x: jv(lax.stop_gradient(v), v * x))(1.0, 2.0))
 
 
@@ -344,12 +393,16 @@ def test_a_rule_that_does_not_take_the_keyword_is_named_at_once():
 def test_vjp_rules_of_this_library():
     f = pb.external(np.linalg.solve, result=lambda a, b: b)
 
+    def fwd(a, b):
+        x = f(a, b)
+        return x, (a, x)
+
     def bwd(res, ct):
         a, x = res
         w = f(a.T, ct)
         return -pnp.outer(w, x), w
 
-    f.defvjp(lambda a, b: (lambda x: (x, (a, x)))(f(a, b)), bwd)
+    f.defvjp(fwd, bwd)
     a = np.array([[2.0, 1.0, 0.0], [0.0, 3.0, 1.0], [1.0, 0.0, 4.0]], np.float32)
     check_grads(f, (a, X), order=2, modes=("rev",), atol=1e-2, rtol=1e-2)
     check_grads(pb.jit(f), (a, X), order=1, modes=("rev",))

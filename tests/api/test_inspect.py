@@ -46,17 +46,23 @@ def test_one_constant_is_hoisted_once():
 
 
 def test_nested_functions_are_indented():
-    lines = text(lambda x: pb.jit(lambda y: y * 2)(x), 1.).splitlines()
+    def double(y):
+        return y * 2
+
+    lines = text(lambda x: pb.jit(double)(x), 1.).splitlines()
     assert lines[0] == "{ lambda ; a:f32[]. let"
     assert lines[1] == "    b:f32[] = jit["
-    assert lines[2] == "      name=<lambda>"
+    assert lines[2] == "      name=double"
     assert lines[3] == "      jaxpr={ lambda ; a:f32[]. let"
     assert lines[4] == "          b:f32[] = mul a 2.0"
     assert lines[-1] == "  in (b,) }"
 
 
 def test_results_that_nobody_reads():
-    closed = pb.make_jaxpr(lambda x: lax.cond(x > 0, lambda x: (x, x * 2), lambda x: (x, x), x)[0])(1.)
+    def first_of_two(x):
+        return lax.cond(x > 0, lambda x: (x, x * 2), lambda x: (x, x), x)[0]
+
+    closed = pb.make_jaxpr(first_of_two)(1.)
     check_jaxpr(closed)
     assert "_:f32[]" in str(closed)
 

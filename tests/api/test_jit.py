@@ -274,11 +274,24 @@ def test_closures():
     assert float(f(2)) == 3.
 
 
+def compiled_double(x):
+    return pb.jit(lambda y: x * y)(2.)
+
+
 def test_closures_over_tracers():
-    close(pb.vmap(lambda x: pb.jit(lambda y: x * y)(2.))(W), 2 * W)
-    assert float(pb.grad(lambda x: pb.jit(lambda y: x * y)(2.))(3.)) == 2.
-    assert float(pb.jit(lambda x: pb.jit(lambda y: x * y)(2.))(3.)) == 6.
-    close(pb.grad(lambda x: pb.vmap(lambda z: pb.jit(lambda y: x * y * z)(2.))(W).sum())(3.), 2 * W.sum())
+    close(pb.vmap(compiled_double)(W), 2 * W)
+    assert float(pb.grad(compiled_double)(3.)) == 2.
+    assert float(pb.jit(compiled_double)(3.)) == 6.
+
+
+def test_closures_over_tracers_of_two_transformations():
+    def total(x):
+        def product(z):
+            return pb.jit(lambda y: x * y * z)(2.)
+
+        return pb.vmap(product)(W).sum()
+
+    close(pb.grad(total)(3.), 2 * W.sum())
 
 
 def test_a_closure_over_a_tracer_is_not_remembered_beyond_it():
@@ -325,19 +338,30 @@ def test_a_constant_that_the_user_changes_later_is_not_seen():
 # ---- donation
 
 
+def successor(x):
+    return x + 1
+
+
+def first_entry(x):
+    return float(x[0])
+
+
+def as_list(x):
+    return x.tolist()
+
+
 def test_a_donated_argument_is_deleted():
     f = pb.jit(lambda p, x: p["w"] + x, donate_argnums=0)
-    w = pb.jit(lambda x: x + 1)(BIG)
+    w = pb.jit(successor)(BIG)
     x = pnp.asarray(BIG)
     close(f({"w": w}, x), BIG + 1 + BIG)
     assert w.is_deleted()
     assert not x.is_deleted()
     assert repr(w) == "Array(deleted, shape=(100000,), dtype=float32)"
-    for use in (lambda: w + 1, lambda: pb.jit(lambda a: a)(w), lambda: np.asarray(w), lambda: float(w[0]),
-                w.tolist):
+    for use in (successor, pb.jit(lambda x: x), np.asarray, first_entry, as_list):
         with pytest.raises(RuntimeError,
                            match=r"Array f32\[100000\] has been deleted: its buffer was donated"):
-            use()
+            use(w)
 
 
 def test_donation_by_name_and_by_keyword():

@@ -82,8 +82,12 @@ def test_another_point_compiles_nothing():
     assert seen["compiles"] == 0
 
 
-@pytest.mark.parametrize("function", [fun, tripled, pb.jit(fun), pb.vmap(tripled), lambda x: lax.fori_loop(
-    0, 3, lambda i, x: pnp.sin(x) * x, x)], ids=["plain", "custom rule", "jit", "batched rule", "loop"])
+def loop(x):
+    return lax.fori_loop(0, 3, lambda i, x: pnp.sin(x) * x, x)
+
+
+@pytest.mark.parametrize("function", [fun, tripled, pb.jit(fun), pb.vmap(tripled), loop],
+                         ids=["plain", "custom rule", "jit", "batched rule", "loop"])
 def test_structures_are_equal_for_one_function(function):
     one, two = pb.vjp(function, X)[1], pb.vjp(function, X + 1.0)[1]
     assert tree_structure(one) == tree_structure(two)
@@ -175,8 +179,15 @@ def test_linearize_and_linear_transpose():
         for got in (f(np.ones(3, np.float32)), pb.jit(lambda f, t: f(t))(f, np.ones(3, np.float32))):
             np.testing.assert_allclose(got["a"], want["a"], rtol=1e-5)
             np.testing.assert_allclose(got["b"], want["b"], rtol=1e-5)
-    transposed = pb.jit(lambda a: pb.linear_transpose(lambda x: a * x, 1.0))(3.0)
-    assert float(transposed(2.0)[0]) == 6.0
+
+
+@pb.jit
+def transpose_of_multiplication(a):
+    return pb.linear_transpose(lambda x: a * x, 1.0)
+
+
+def test_linear_transpose_comes_out_of_jit():
+    assert float(transpose_of_multiplication(3.0)(2.0)[0]) == 6.0
 
 
 def test_eager_gradients_make_no_forms(monkeypatch):
@@ -188,12 +199,20 @@ def test_eager_gradients_make_no_forms(monkeypatch):
     assert float(pb.vjp(lambda x: x * x, 3.0)[1](1.0)[0]) == 6.0
 
 
+def squared(x):
+    return x * x
+
+
+def doubled(x):
+    return 2.0 * x
+
+
 @pytest.mark.parametrize("make", [copy.copy, copy.deepcopy])
 def test_copies_do_what_the_original_does(make):
     ones = pnp.ones(3)
-    _, f_vjp = pb.vjp(lambda x: x * x, X)
-    _, f_jvp = pb.linearize(lambda x: x * x, X)
-    transposed = pb.linear_transpose(lambda x: 2.0 * x, X)
+    _, f_vjp = pb.vjp(squared, X)
+    _, f_jvp = pb.linearize(squared, X)
+    transposed = pb.linear_transpose(doubled, X)
     # before and after it was first taken apart
     for _ in range(2):
         np.testing.assert_allclose(make(f_vjp)(ones)[0], 2 * X)
@@ -201,8 +220,16 @@ def test_copies_do_what_the_original_does(make):
         np.testing.assert_allclose(make(transposed)(ones)[0], 2 * np.ones(3))
         tree_leaves((f_vjp, f_jvp, transposed))
     assert tree_structure(make(f_vjp)) == tree_structure(f_vjp)
-    inner = pb.grad(lambda x: make(pb.vjp(lambda x: x * x * x, x)[1])(1.0)[0])
-    assert float(inner(2.0)) == 12.0
+
+
+@pytest.mark.parametrize("make", [copy.copy, copy.deepcopy])
+def test_copies_of_traced_functions_are_differentiated(make):
+    @pb.grad
+    def second(x):
+        _, f_vjp = pb.vjp(lambda x: x * x * x, x)
+        return make(f_vjp)(1.0)[0]
+
+    assert float(second(2.0)) == 12.0
 
 
 def test_a_deep_copy_outlives_the_donation_of_the_original():
@@ -210,10 +237,6 @@ def test_a_deep_copy_outlives_the_donation_of_the_original():
     kept = copy.deepcopy(f_vjp)
     pb.jit(lambda f: f(pnp.ones(3)), donate_argnums=0)(f_vjp)
     np.testing.assert_allclose(kept(pnp.ones(3))[0], 2 * X)
-
-
-def squared(x):
-    return x * x
 
 
 def test_what_does_not_fit_is_named():

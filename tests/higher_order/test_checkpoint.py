@@ -47,10 +47,16 @@ def test_prevent_cse_off_and_nesting():
 
 def test_body_of_a_scan_and_scan_inside():
     def make(lib):
+        @lib.t.checkpoint
+        def checkpointed_step(c, w):
+            return layer(lib, c, w), c.sum()
+
+        def step(c, w):
+            return layer(lib, c, w), None
+
         def fun(x, ws):
-            step = lib.t.checkpoint(lambda c, w: (layer(lib, c, w), c.sum()))
-            first, sums = lib.lax.scan(step, x, ws)
-            second = lib.t.checkpoint(lambda c: lib.lax.scan(lambda c, w: (layer(lib, c, w), None), c, ws)[0])(first)
+            first, sums = lib.lax.scan(checkpointed_step, x, ws)
+            second = lib.t.checkpoint(lambda c: lib.lax.scan(step, c, ws)[0])(first)
             return second, sums
 
         return fun
