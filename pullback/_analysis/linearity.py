@@ -5,18 +5,21 @@ The operations that may add say so: `additive` names the operands that they are 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import EllipsisType
 from typing import Any
 
 import numpy as np
 
+from pullback._analysis.dependence import dependent_results
 from pullback._analysis.uniform import Value, is_zero, values_in, vanishes
 from pullback._core import dtypes
 from pullback._core.jaxpr import Equation, Jaxpr, Literal, Var
+from pullback._core.lists import chosen
+from pullback._core.primitive import HigherOrder, Primitive
 from pullback._core.trace import LinearTracer, is_linear
 
 Marks = Sequence[bool]
-Primitive = Any  # the classes are above this file
-Record = Any
+Record = Any  # of a tape, whose class is above this file
 
 
 def not_linear(records: Sequence[Record], outputs: Sequence[Any]) -> Primitive | None:
@@ -25,7 +28,7 @@ def not_linear(records: Sequence[Record], outputs: Sequence[Any]) -> Primitive |
     `records` are what a tape recorded while the outputs were made.
     """
     for record in records:
-        if record.primitive.additive is not None or record.primitive.higher_order:
+        if may_add(record.primitive):
             break
     else:
         return None
@@ -44,39 +47,49 @@ def not_linear(records: Sequence[Record], outputs: Sequence[Any]) -> Primitive |
                 # that choices are made by a tangent is refused where they are
                 if a.aval.dtype.kind not in "iub":
                     live.add(a.index)
-        if primitive.higher_order or (primitive.additive is not None and tangents < len(record.inputs)):
+        if type(primitive) is HigherOrder or (primitive.traits.additive is not None and tangents < len(record.inputs)):
             found = _adds_beside(primitive, record.params, record.inputs)
             if found is not None:
                 return found
     return None
 
 
+def may_add(primitive: Primitive) -> bool:
+    """Whether an operation may add what is not linear in tangents to what is."""
+    return primitive.traits.additive is not None or type(primitive) is HigherOrder
+
+
 def _adds_beside(primitive: Primitive, params: dict, inputs: Sequence[Any]) -> Primitive | None:
     """As `_adds`, of operands on a tape; only what may have to be zero is looked at."""
-    if primitive.additive is None:
+    additive = primitive.traits.additive
+    if additive is None:
         marks = [is_linear(a) for a in inputs]
         given = [a.aval.dtype.type(0) if not m and vanishes(a) else None for a, m in zip(inputs, marks, strict=True)]
         return _adds(primitive, params, marks, given)
-    chosen = inputs if primitive.additive is ... else [inputs[i] for i in primitive.additive]
-    beside = [a for a in chosen if not isinstance(a, LinearTracer)]
-    return primitive if 0 < len(beside) < len(chosen) and not all(map(vanishes, beside)) else None
+    parts = inputs if isinstance(additive, EllipsisType) else [inputs[i] for i in additive]
+    beside = [a for a in parts if not isinstance(a, LinearTracer)]
+    return primitive if 0 < len(beside) < len(parts) and not all(map(vanishes, beside)) else None
 
 
 def _adds(primitive: Primitive, params: dict, marks: Marks, given: Sequence[Value]) -> Primitive | None:
     """The operation, this one or one inside of it, that adds to marked operands what is neither marked nor zero."""
-    positions = primitive.additive
+    positions = primitive.traits.additive
     if positions is not None:
-        chosen = range(len(marks)) if positions is ... else positions
-        if any(marks[i] for i in chosen) and not all(marks[i] or is_zero(given[i]) for i in chosen):
+        parts = range(len(marks)) if isinstance(positions, EllipsisType) else positions
+        if any(marks[i] for i in parts) and not all(marks[i] or is_zero(given[i]) for i in parts):
             return primitive
         return None
     walks = []
-    for jaxpr, start, carried in primitive.bodies(**params) if primitive.bodies else ():
-        walk = _Walk(jaxpr, marks[start:], given[start:], carried)
+    for held in primitive.bodies(params):
+        if not held.returns or held.operands is None:
+            continue
+        marked, values = [marks[i] for i in held.operands], [given[i] for i in held.operands]
+        walk = _Walk(held.jaxpr, marked, values, held.carried)
         if walk.found is not None:
             return walk.found
         # a carry that becomes a tangent begins as one, or as zero
-        for m, now, value in zip(marks[start:][carried], walk.carry, given[start:][carried], strict=True):
+        first = held.carried.start
+        for m, now, value in zip(marked[first:], walk.carry, values[first:], strict=False):
             if now and not m and not is_zero(value):
                 return primitive
         walks.append(walk)
@@ -94,19 +107,19 @@ class _Walk:
     is marked, and whether it is zero (or no number with a derivative).
     """
 
-    def __init__(self, jaxpr: Jaxpr, marks: Marks, given: Sequence[Value], carried: slice):
+    def __init__(self, jaxpr: Jaxpr, marks: Marks, given: Sequence[Value], carried: range):
         self.marks = list(marks)
         self.values = values_in(jaxpr, given, carried)
         while True:
             self.found: Primitive | None = None
-            self.marked = {v for v, m in zip(jaxpr.invars, self.marks, strict=True) if m}
+            self.marked = set(chosen(jaxpr.invars, self.marks))
             for eqn in jaxpr.eqns:
                 self.step(eqn)
-            self.carry = [m or v in self.marked
-                          for m, v in zip(self.marks[carried], jaxpr.outvars, strict=False)]
-            if self.carry == self.marks[carried]:
+            before = self.marks[carried.start:carried.stop]
+            self.carry = [m or v in self.marked for m, v in zip(before, jaxpr.outvars, strict=False)]
+            if self.carry == before:
                 break
-            self.marks[carried] = self.carry
+            self.marks[carried.start:carried.stop] = self.carry
         self.outs = [(v in self.marked, not dtypes.is_inexact(v.aval.dtype) or is_zero(self.value(v)))
                      for v in jaxpr.outvars]
 
@@ -114,9 +127,8 @@ class _Walk:
         return np.asarray(atom.value)[()] if isinstance(atom, Literal) else self.values.get(atom)
 
     def step(self, eqn: Equation) -> None:
-        marks = [type(v) is Var and v in self.marked for v in eqn.invars]
+        marks = tuple([type(v) is Var and v in self.marked for v in eqn.invars])
         if any(marks):
-            depends = eqn.primitive.depends
-            outs = depends(tuple(marks), **eqn.params) if depends else [True] * len(eqn.outvars)
-            self.marked.update(v for v, d in zip(eqn.outvars, outs, strict=True) if d)
+            outs = dependent_results(eqn.primitive, marks, eqn.params, len(eqn.outvars))
+            self.marked.update(chosen(eqn.outvars, outs))
             self.found = self.found or _adds(eqn.primitive, eqn.params, marks, [self.value(v) for v in eqn.invars])

@@ -14,6 +14,7 @@ import numpy as np
 from pullback._core import dtypes, numpy_state
 from pullback._core.array import ConcreteArray
 from pullback._core.jaxpr import Equation, Jaxpr, Literal, Var
+from pullback._core.primitive import HigherOrder
 from pullback._core.staging import StagedTracer, StagingTrace
 from pullback._core.trace import Tracer
 
@@ -85,7 +86,7 @@ def _learn(eqn: Equation, values: dict[Var, Value]) -> None:
             values[var] = value
 
 
-def values_in(jaxpr: Jaxpr, given: Sequence[Value], carried: slice = slice(0, 0)) -> dict[Var, Value]:
+def values_in(jaxpr: Jaxpr, given: Sequence[Value], carried: range = range(0)) -> dict[Var, Value]:
     """What is known of the values in a jaxpr, given what is known of its inputs, some of which it carries around."""
     given = list(given)
     while True:
@@ -93,10 +94,12 @@ def values_in(jaxpr: Jaxpr, given: Sequence[Value], carried: slice = slice(0, 0)
         for eqn in jaxpr.eqns:
             _learn(eqn, values)
         outs = [_of(v, values) for v in jaxpr.outvars]
-        carry = [a if _same(a, b) else None for a, b in zip(given[carried], outs, strict=False)]
-        if all(a is b for a, b in zip(carry, given[carried], strict=True)):
+        before = [given[i] for i in carried]
+        carry = [a if _same(a, b) else None for a, b in zip(before, outs, strict=False)]
+        if all(a is b for a, b in zip(carry, before, strict=True)):
             return values
-        given[carried] = carry
+        for i, value in zip(carried, carry, strict=True):
+            given[i] = value
 
 
 def _of(atom: Any, values: dict[Var, Value]) -> Value:
@@ -114,25 +117,27 @@ def results(eqn: Equation, given: Sequence[Value]) -> list[Value]:
     """What is known of the results of an equation, given what is known of its operands."""
     primitive, params = eqn.primitive, eqn.params
     nothing: list[Value] = [None] * len(eqn.outvars)
-    if primitive.bodies is not None:
-        found = [_results_of(jaxpr, given[start:], carried) for jaxpr, start, carried in primitive.bodies(**params)]
+    traits = primitive.traits
+    found = [_results_of(held.jaxpr, [given[place] for place in held.operands], held.carried)
+             for held in eqn.held if held.returns and held.operands is not None]
+    if found:
         return [first if all(_same(first, other) for other in rest) else None
                 for first, *rest in zip(*found, strict=True)]
     zeros = [is_zero(value) for value in given]
-    if primitive.vanishing is not None:
+    if traits.vanishing is not None:
         return [v.aval.dtype.type(0) if vanish else None
-                for v, vanish in zip(eqn.outvars, primitive.vanishing(zeros, **params), strict=True)]
-    if primitive.higher_order:
+                for v, vanish in zip(eqn.outvars, traits.vanishing(zeros, **params), strict=True)]
+    if isinstance(primitive, HigherOrder):
         return nothing
     if given and all(value is not None for value in given):
-        if primitive.rearranging and len(given) == 1:
+        if traits.rearranging and len(given) == 1:
             return [given[0]] if eqn.invars[0].aval.size else nothing
-        if primitive.elementwise:
+        if traits.elementwise:
             return [_evaluated(eqn, given)]
-    if primitive.bilinear:
+    if traits.bilinear:
         vanish = any(zeros)
-    elif primitive.homogeneous is not None:
-        vanish = all(zeros[i] for i in primitive.homogeneous)
+    elif traits.homogeneous is not None:
+        vanish = all(zeros[i] for i in traits.homogeneous)
     elif primitive.transpose is not None and any(zeros):
         # linear in its operands that are no indices and masks
         vanish = all(z for z, v in zip(zeros, eqn.invars, strict=True) if dtypes.is_inexact(v.aval.dtype))
@@ -141,13 +146,13 @@ def results(eqn: Equation, given: Sequence[Value]) -> list[Value]:
     return [v.aval.dtype.type(0) for v in eqn.outvars] if vanish else nothing
 
 
-def _results_of(jaxpr: Jaxpr, given: Sequence[Value], carried: slice) -> list[Value]:
+def _results_of(jaxpr: Jaxpr, given: Sequence[Value], carried: range) -> list[Value]:
     if all(value is None for value in given):
         return jaxpr.derive("uniform results", lambda: _outs(jaxpr, given, carried))
     return _outs(jaxpr, given, carried)
 
 
-def _outs(jaxpr: Jaxpr, given: Sequence[Value], carried: slice) -> list[Value]:
+def _outs(jaxpr: Jaxpr, given: Sequence[Value], carried: range) -> list[Value]:
     values = values_in(jaxpr, given, carried)
     return [_of(v, values) for v in jaxpr.outvars]
 

@@ -196,7 +196,7 @@ def checked_lowering(primitive: Primitive, rule: Callable) -> Callable:
     place = _place("the lowering rule", primitive, rule)
 
     @standing_for(rule)
-    def lower(ctx, *operands, **params):
+    def lower(ctx, /, *operands, **params):
         expected = [*ctx.out_avals]
         result = rule(ctx, *operands, **params)
         outs = _results(primitive, result, len(expected), "value", place)
@@ -225,7 +225,7 @@ def checked_jvp(primitive: Primitive, rule: Callable) -> Callable:
     pair = "(results, tangents of the results)" if many else "(result, tangent of the result)"
 
     @standing_for(rule)
-    def jvp(primals, tangents, **params):
+    def jvp(primals, tangents, /, **params):
         primals = [x if isinstance(x, Array) else lift(x) for x in primals]
         # tangents on a tape, whose records tell what becomes of them
         linear = any(map(is_linear, tangents))
@@ -278,7 +278,7 @@ def checked_transpose(primitive: Primitive, rule: Callable) -> Callable:
     place = _place("the transpose rule", primitive, rule)
 
     @standing_for(rule)
-    def transpose(cotangent, *operands, **params):
+    def transpose(cotangent, /, *operands, **params):
         parts = rule(cotangent, *operands, **params)
         if not isinstance(parts, (list, tuple)) or len(parts) != len(operands):
             got = len(parts) if isinstance(parts, (list, tuple)) else described_result(parts)
@@ -315,9 +315,8 @@ def checked_batch(primitive: Primitive, rule: Callable) -> Callable:
     pair = "(results, their batch axes)" if many else "(result, its batch axis)"
 
     @standing_for(rule)
-    def batch(*args, **params):
-        operands, dims = args[-2:]  # rules of primitives that hold functions get the trace before them
-        out, out_dims = _pair(rule(*args, **params), pair, place)
+    def batch(trace, operands, dims, /, **params):
+        out, out_dims = _pair(rule(operands, dims, **params), pair, place)
         avals = [x.aval if d is None else _example(x.aval, d) for x, d in zip(operands, dims, strict=True)]
         expected = _types(primitive, avals, params)
         outs = _results(primitive, out, _count(expected), "result", place)

@@ -15,11 +15,8 @@ from pullback._higher_order.custom.call import DerivedCall, closing_over
 from pullback._higher_order.custom.captures import closed_over
 from pullback._higher_order.custom.checks import fit_tangent
 from pullback._higher_order.custom.primitive import custom_call_p
-from pullback._higher_order.inspect.taps import install_harvest_rules
 from pullback._ops.shape import instantiate
 from pullback._transforms.harvest import COTANGENT, LOG, VALUE, Found, Site, harvest_flat, tap_p
-
-install_harvest_rules()
 
 
 @boundary

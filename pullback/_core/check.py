@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pullback._core.jaxpr import ClosedJaxpr, Equation, Jaxpr, Literal, Var, subjaxprs
+from pullback._core.jaxpr import ClosedJaxpr, Equation, Jaxpr, Literal, Var
 from pullback._core.types import matches
 
 
@@ -41,7 +41,8 @@ def check_jaxpr(jaxpr: Jaxpr | ClosedJaxpr) -> None:
         for atom in eqn.invars:
             _check_atom(atom, bound, jaxpr)
         _check_types(eqn, jaxpr)
-        for sub in subjaxprs(eqn):
+        for held in eqn.held:
+            sub = held.jaxpr
             if sub.constvars:
                 raise JaxprTypeError(f"a jaxpr inside '{eqn.primitive.name}' has constants: they must be its operands")
             check_jaxpr(sub)

@@ -1,7 +1,7 @@
 """The jaxpr: a function as a typed list of equations in single static assignment form, and its evaluation."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from pullback._core.array import ConcreteArray, array_of
@@ -84,7 +84,12 @@ class Equation:
     @property
     def effectful(self) -> bool:
         """Whether it acts on the world, itself or in a function it holds, and must not be dropped."""
-        return self.primitive.effectful or any(sub.effectful for sub in subjaxprs(self))
+        return self.primitive.traits.effectful or any(held.jaxpr.effectful for held in self.held)
+
+    @property
+    def held(self) -> Sequence[HeldJaxpr]:
+        """The jaxprs that it runs. To a primitive that holds no functions a jaxpr is a parameter as any other."""
+        return self.primitive.bodies(self.params)
 
     def replace(self, **changes: Any) -> Equation:
         """An equation like this one, some of its attributes replaced."""
@@ -208,29 +213,60 @@ class ClosedJaxpr:
 
 
 class HeldJaxpr(NamedTuple):
-    """A jaxpr that a primitive runs: on its operands from `start` on, of whose places the `carried` are fed back."""
+    """A jaxpr that a primitive holds, and how it runs it.
+
+    `operands` are the places of those operands of the primitive that go into it, in the order of its inputs; None where
+    its inputs are other values. Of its inputs the `carried` get its first results, if it is run again. It runs `times`
+    times, None if that is not known. `returns` says whether the primitive's results are its results (stacked, those of
+    a loop which are not carried); of several that return, one is chosen.
+    """
 
     jaxpr: Jaxpr
-    start: int = 0
-    carried: slice = slice(0, 0)
+    operands: Sequence[int] | None = None
+    carried: range = range(0)
+    times: int | None = 1
+    returns: bool = True
 
 
-def subjaxprs(eqn: Equation) -> Iterator[Jaxpr]:
-    """The jaxprs that an equation runs. To a primitive that holds no functions a jaxpr is a parameter as any other."""
-    return jaxprs_in(eqn.params) if eqn.primitive.higher_order else iter(())
+def gathered(jaxpr: Jaxpr, key: str, find: Callable[[Equation], Iterable[Any]]) -> tuple[Any, ...]:
+    """All that `find` finds in the equations, here and in the jaxprs that they hold; remembered under `key`."""
+
+    def gather():
+        found: list[Any] = []
+        for eqn in jaxpr.eqns:
+            found += find(eqn)
+            for held in eqn.held:
+                found += gathered(held.jaxpr, key, find)
+        return tuple(found)
+
+    return jaxpr.derive(("gathered", key), gather)
 
 
-def jaxprs_in(params: dict[str, Any]) -> Iterator[Jaxpr]:
-    """The jaxprs among the parameters of a primitive."""
-    for value in params.values():
-        if isinstance(value, Jaxpr):
-            yield value
-        elif isinstance(value, tuple):
-            yield from (item for item in value if isinstance(item, Jaxpr))
-        else:
-            inner = getattr(value, "jaxpr", None)
-            if isinstance(inner, Jaxpr):
-                yield inner
+def without(jaxpr: Jaxpr, key: str, drop: Callable[[Equation], bool], inside: bool = True) -> Jaxpr:
+    """The jaxpr without some equations, here and, unless told otherwise, in the jaxprs held; remembered under `key`.
+
+    Results of an equation that is left out are its operands, in their order.
+    """
+
+    def make():
+        same: dict[Any, Any] = {}
+        eqns: list[Equation] = []
+        for eqn in jaxpr.eqns:
+            invars = [same.get(v, v) if type(v) is Var else v for v in eqn.invars]
+            if drop(eqn):
+                same.update(zip(eqn.outvars, invars, strict=False))
+                continue
+            eqns.append(eqn.replace(invars=invars) if same else eqn)
+            held = eqn.held if inside else ()
+            smaller = [without(h.jaxpr, key, drop) for h in held]
+            if any(new is not h.jaxpr for new, h in zip(smaller, held, strict=True)):
+                eqns[-1] = eqns[-1].replace(params=eqn.primitive.rebuilt(eqn.params, smaller))
+        if all(a is b for a, b in zip(eqns, jaxpr.eqns, strict=False)) and len(eqns) == len(jaxpr.eqns):
+            return jaxpr
+        return Jaxpr(jaxpr.constvars, jaxpr.invars, eqns,
+                     [same.get(v, v) if type(v) is Var else v for v in jaxpr.outvars])
+
+    return jaxpr.derive(("without", key), make)
 
 
 def literal_value(literal: Literal) -> ConcreteArray:

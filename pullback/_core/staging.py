@@ -10,6 +10,7 @@ from pullback._core.config import config
 from pullback._core.errors import UnexpectedTracerError, is_internal
 from pullback._core.jaxpr import ClosedJaxpr, Equation, Jaxpr, Literal, Var, consts_to_args
 from pullback._core.origins import origin_here
+from pullback._core.primitive import HigherOrder
 from pullback._core.trace import Trace, Tracer, call_with, check_alive, context, encloses, refuse_choice_by_tangent
 from pullback._core.types import ShapedArray
 
@@ -63,7 +64,7 @@ class StagingTrace(Trace):
         return StagedTracer(self, aval, var)
 
     def process_primitive(self, primitive, args, params):
-        if primitive.stage is not None:
+        if type(primitive) is HigherOrder and primitive.stage is not None:
             return primitive.stage(self, args, params)
         return self.record(primitive, args, params)
 

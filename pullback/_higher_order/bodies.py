@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from pullback._core import counters, dtypes
 from pullback._core.arguments import flatten_result
 from pullback._core.array import Array, is_array_like, lift
 from pullback._core.errors import ConcretizationTypeError, describe_function, described
-from pullback._core.jaxpr import Jaxpr
+from pullback._core.jaxpr import HeldJaxpr, Jaxpr, Var
 from pullback._core.staging import stage_open
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.tree_paths import equality_errors, keystr, skeleton, tree_flatten_with_path
@@ -120,3 +120,39 @@ def promote_weak(values: Sequence[Array], outs: Sequence[ShapedArray]) -> list[A
         result.append(x)
     return result if changed else None
 
+
+@overload
+def share_constants(bodies: Sequence[Body]) -> tuple[list[Jaxpr], list[Any]]: ...
+@overload
+def share_constants(bodies: Sequence[Body | None]) -> tuple[list[Jaxpr | None], list[Any]]: ...
+def share_constants(bodies: Sequence[Body | None]) -> tuple[list[Any], list[Any]]:
+    """The jaxprs of several bodies on one list of captured values, each value once; and that list."""
+    consts = list({id(c): c for body in bodies if body is not None for c in body.consts}.values())
+    jaxprs: list[Jaxpr | None] = []
+    made: dict[int, Jaxpr] = {}
+    for body in bodies:
+        if body is None:
+            jaxprs.append(None)
+            continue
+        if id(body) not in made:
+            n = len(body.consts)
+            own = {id(c): v for c, v in zip(body.consts, body.jaxpr.invars, strict=False)}
+            shared = [own.get(id(c)) or Var(lift(c).aval) for c in consts]
+            made[id(body)] = Jaxpr([], [*shared, *body.jaxpr.invars[n:]], body.jaxpr.eqns, body.jaxpr.outvars)
+        jaxprs.append(made[id(body)])
+    return jaxprs, consts
+
+
+def held_under(*keys: str) -> tuple[Callable, Callable]:
+    """How a primitive tells its jaxprs, and takes others, that hold parts of a problem and are run by an algorithm.
+
+    They are the parameters of these names, of which some may be None.
+    """
+
+    def bodies(params: dict[str, Any]) -> list[HeldJaxpr]:
+        return [HeldJaxpr(params[key], times=None, returns=False) for key in keys if params[key] is not None]
+
+    def rebuilt(params: dict[str, Any], jaxprs: Sequence[Jaxpr], kept: Any) -> dict[str, Any]:
+        return params | dict(zip([key for key in keys if params[key] is not None], jaxprs, strict=True))
+
+    return bodies, rebuilt

@@ -12,19 +12,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.jaxpr import Equation, HeldJaxpr, Jaxpr, Var, eval_jaxpr, subjaxprs
-from pullback._core.primitive import Primitive
-from pullback._core.trace import is_linear
+from pullback._core.jaxpr import Equation, Jaxpr, Var, eval_jaxpr, without
+from pullback._core.lists import chosen, filled
+from pullback._core.primitive import HigherOrder, Primitive
 from pullback._core.types import make_aval
 from pullback._core.zeros import Zero, zero_of
-from pullback._higher_order.call import active_of, check_operands, jit_p
-from pullback._higher_order.custom.primitive import custom_call_p
+from pullback._higher_order.call import called, check_operands, jit_p
+from pullback._higher_order.call_rules import active_of, give_call_rules, transposed_call
 from pullback._ops.identity import constant_p
-from pullback._ops.rules import keeps_type, pack
-from pullback._transforms.dce import dce, depends_on
-from pullback._transforms.jvp import jvp_jaxpr
-from pullback._transforms.linearize_jaxpr import linearize_jaxpr, transpose_jaxpr
-from pullback._transforms.vmap import batch_jaxpr
+from pullback._ops.rules import keeps_type
+from pullback._transforms.dce import dce
+from pullback._transforms.harvest import VALUE, harvest_bodies
+from pullback._transforms.linearize_jaxpr import linearize_jaxpr
 from pullback._xla.lowering import int_array
 
 Policy = Callable[..., bool]
@@ -41,7 +40,7 @@ def _name_jvp(primals, tangents, name):
     return name_p.bind(*primals, name=name), tangents[0]
 
 
-def _name_batch(operands, dims, name):
+def _name_batch(trace, operands, dims, name):
     return name_p.bind(*operands, name=name), dims[0]
 
 
@@ -51,7 +50,8 @@ name_p.batch = _name_batch
 
 # --- the checkpointed call ---
 
-checkpoint_p = Primitive("checkpoint", multiple_results=True, higher_order=True)
+checkpoint_p = HigherOrder("checkpoint", lambda params: [called(params["jaxpr"])],
+                           lambda params, jaxprs, kept: {**params, "jaxpr": jaxprs[0]})
 
 
 def bind_checkpoint(jaxpr: Jaxpr, args: Sequence[Any], prevent_cse: bool = True, policy: Policy | None = None,
@@ -90,15 +90,6 @@ def _one(ctx, x):
     number = ctx.convert(first, np.dtype(np.int32))
     odd = ctx.op("stablehlo.or", [number, ctx.constant(1, number.aval)])
     return ctx.convert(ctx.compare("NE", odd, ctx.constant(0, odd.aval)), np.dtype(np.int32))
-
-
-def _jvp(primals, tangents, jaxpr, **params):
-    active = active_of(tangents)
-    derived, present = jvp_jaxpr(jaxpr, active)
-    outs = checkpoint_p.bind(*primals, *(t for t, a in zip(tangents, active, strict=True) if a), jaxpr=derived,
-                             **params)
-    n = len(jaxpr.outvars)
-    return outs[:n], pack(present, outs[n:], [zero_of(out.aval) for out in outs[:n]])
 
 
 class Halves(NamedTuple):
@@ -220,7 +211,7 @@ class Saving:
                 missing = [v in live and v not in keep for v in eqn.outvars]
                 if not any(missing):
                     repeated = None
-                elif self.policy is not None and eqn.primitive.save is not None:
+                elif self.policy is not None and _asks_inside(eqn.primitive):
                     eqn, more, repeated = self._save(eqn, missing)
                     saved += more
             if repeated is not None:
@@ -235,29 +226,27 @@ def _quiet(eqn: Equation) -> Equation | None:
     """The equation without what acts on the world, here or below, and returns nothing; None if that is all of it."""
     if not eqn.effectful:
         return eqn
-    if eqn.primitive.effectful:
-        return eqn if eqn.outvars else None
-    if eqn.primitive is custom_call_p:
-        return eqn  # its jaxpr stands beside a function that does the same
-    return eqn.replace(params={
-        key: tuple(map(_quiet_part, value)) if isinstance(value, tuple) else _quiet_part(value)
-        for key, value in eqn.params.items()})
+    if _mute(eqn):
+        return None
+    quiet = [without(held.jaxpr, "mute", _mute) for held in eqn.held]
+    return eqn.replace(params=eqn.primitive.rebuilt(eqn.params, quiet)) if quiet else eqn
 
 
-def _quiet_part(value: Any) -> Any:
-    """The same for a function among the parameters."""
-    if not isinstance(value, Jaxpr) or not value.effectful:
-        return value
-    return value.derive("quiet", lambda: Jaxpr(value.constvars, value.invars, [e for e in map(_quiet, value.eqns) if e],
-                                               value.outvars))
+def _mute(eqn: Equation) -> bool:
+    return eqn.primitive.traits.effectful and not eqn.outvars
+
+
+def _asks_inside(primitive: Primitive) -> bool:
+    """Whether a policy is asked about the functions in a primitive, not about itself."""
+    return type(primitive) is HigherOrder and primitive.save is not None
 
 
 def _kept(eqn: Equation, policy: Policy | None) -> Sequence[Any]:
     """The values that may be saved on account of an equation."""
     primitive = eqn.primitive
-    if primitive.effectful or any(sub.effectful for sub in subjaxprs(eqn)):
+    if eqn.effectful:
         return eqn.outvars
-    if policy is None or primitive is constant_p or primitive.save is not None:
+    if policy is None or primitive is constant_p or _asks_inside(primitive):
         return ()
     if not policy(primitive, *(v.aval for v in eqn.invars), **eqn.params):
         return ()
@@ -275,38 +264,26 @@ def _linearize(trace, primals, tangents, jaxpr, prevent_cse, policy, differentia
     if not any(halves.present):
         return outs, zeros
     given = [*primals, *saved, *(t for t in tangents if type(t) is not Zero)]
-    touts = bind_checkpoint(halves.linear, [x for x, u in zip(given, halves.used, strict=True) if u], prevent_cse,
-                            policy, True)
-    return outs, pack(halves.present, touts, zeros)
+    touts = bind_checkpoint(halves.linear, chosen(given, halves.used), prevent_cse, policy, True)
+    return outs, filled(halves.present, touts, zeros)
 
 
-def _transpose(cts, *operands, jaxpr, prevent_cse, policy, differentiated):
-    linear = tuple(is_linear(x) for x in operands)
-    given = active_of(cts)
-    backward, present = transpose_jaxpr(jaxpr, linear, given)
-    backward, used = dce(backward, keep_inputs=False)
-    known = [x for x, is_lin in zip(operands, linear, strict=True) if not is_lin]
-    args = [*known, *(ct for ct, g in zip(cts, given, strict=True) if g)]
-    results = bind_checkpoint(backward, [x for x, u in zip(args, used, strict=True) if u], prevent_cse, policy, True)
-    parts = iter(pack(present, results, [None] * len(present)))
-    return [next(parts) if is_lin else None for is_lin in linear]
+def _transpose(cts, *operands, **params):
+    return transposed_call(checkpoint_p, cts, operands, {**params, "differentiated": True}, narrow=True)
 
 
-def _batch(trace, operands, dims, jaxpr, **params):
-    derived, out_batched = batch_jaxpr(jaxpr, trace, tuple(d is not None for d in dims))
-    moved = [x if d is None else trace.materialize(x, d) for x, d in zip(operands, dims, strict=True)]
-    return checkpoint_p.bind(*moved, jaxpr=derived, **params), [0 if b else None for b in out_batched]
+def _harvest(trace, args, params):
+    # what is computed again has been seen
+    kinds = tuple(k for k in trace.kinds if k != VALUE) if params["differentiated"] else trace.kinds
+    return harvest_bodies(trace, checkpoint_p, args, params, kinds)
 
 
-checkpoint_p.bodies = lambda jaxpr, **_: [HeldJaxpr(jaxpr)]
 checkpoint_p.evaluate = lambda *args, jaxpr, **_: eval_jaxpr(jaxpr, [], *args)
 checkpoint_p.abstract_eval = _type
 checkpoint_p.lower = _lower
-checkpoint_p.jvp = _jvp
+give_call_rules(checkpoint_p)
 checkpoint_p.linearize = _linearize
 checkpoint_p.transpose = _transpose
-checkpoint_p.batch = _batch
-checkpoint_p.dce = jit_p.dce
-checkpoint_p.depends = lambda marked, jaxpr, **_: depends_on(jaxpr, marked)
+checkpoint_p.harvest = _harvest
 
 __all__ = ["Halves", "Policy", "bind_checkpoint", "checkpoint_p", "halves_of", "name_p"]

@@ -78,7 +78,7 @@ def _concatenate_transpose(ct, *xs, dimension):
     return parts
 
 
-def _concatenate_batch(args, dims, dimension):
+def _concatenate_batch(trace, args, dims, dimension):
     size = next(x.aval.shape[d] for x, d in zip(args, dims, strict=True) if d is not None)
     moved = []
     for x, d in zip(args, dims, strict=True):
@@ -96,7 +96,7 @@ concatenate_p.lower = lambda ctx, *xs, dimension: ctx.op("stablehlo.concatenate"
                                                          f"dimension = {dimension} : i64")
 concatenate_p.jvp = _concatenate_jvp
 concatenate_p.transpose = _concatenate_transpose
-concatenate_p.additive = ...
+concatenate_p.has(additive=...)
 concatenate_p.batch = _concatenate_batch
 
 
@@ -144,7 +144,7 @@ def _split_jvp(primals, tangents, **params):
     return ys, [zero_of(y.aval) for y in ys] if type(t) is Zero else split_p.bind(t, **params)
 
 
-def _split_batch(args, dims, sizes, axis):
+def _split_batch(trace, args, dims, sizes, axis):
     (x,), (b,) = args, dims
     return split_p.bind(x, sizes=sizes, axis=axis + (axis >= b)), [b] * len(sizes)
 
@@ -262,7 +262,7 @@ def _bitcast_nibbles(x, new_dtype):
         (nibbles ^ 8).astype(np.int8) - 8).astype(new_dtype)
 
 
-def _bitcast_batch(args, dims, new_dtype):
+def _bitcast_batch(trace, args, dims, new_dtype):
     x = move_axis(args[0], dims[0], 0)
     return bitcast_convert_type_p.bind(x, new_dtype=new_dtype), 0
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.array import Array, lift
-from pullback._core.primitive import Primitive
+from pullback._core.primitive import Collective, Primitive
 from pullback._core.trace import lookup_axis_size
 from pullback._core.tree_paths import tree_map
 from pullback._core.types import make_aval
@@ -48,8 +48,7 @@ def _unmapped(p: Primitive) -> None:
 
 def _reducer(name: str, reduce: Callable, shared: Callable) -> Primitive:
     """A reduction over the named axis. `shared(x, size)` is the result for a value that is the same everywhere."""
-    p = Primitive(name)
-    p.axis_param = "axis_name"
+    p = Collective(name)
     keeps_type(p)
     _unmapped(p)
 
@@ -58,7 +57,7 @@ def _reducer(name: str, reduce: Callable, shared: Callable) -> Primitive:
         return (shared(x, trace.size) if d is None else reduce(x, (d,))), None
 
     p.collective = collective
-    p.batch = lambda operands, dims, axis_name: (p.bind(*operands, axis_name=axis_name), dims[0])
+    p.batch = lambda trace, operands, dims, axis_name: (p.bind(*operands, axis_name=axis_name), dims[0])
     return p
 
 
@@ -191,8 +190,7 @@ def pmin(x: Any, axis_name: Any, *, axis_index_groups: Sequence[Sequence[int]] |
 
 # --- positions ---
 
-axis_index_p = Primitive("axis_index")
-axis_index_p.axis_param = "axis_name"
+axis_index_p = Collective("axis_index")
 axis_index_p.abstract_eval = lambda axis_name: make_aval((), np.dtype(np.int32))
 axis_index_p.collective = lambda trace, operands, dims, axis_name: (iota(np.dtype(np.int32), trace.size), 0)
 zero_jvp(axis_index_p)
@@ -229,8 +227,7 @@ def axis_size(axis_name: Any) -> int:
 
 # --- exchanges ---
 
-all_gather_p = Primitive("all_gather")
-all_gather_p.axis_param = "axis_name"
+all_gather_p = Collective("all_gather")
 _unmapped(all_gather_p)
 
 
@@ -242,7 +239,7 @@ def _all_gather_collective(trace, operands, dims, axis_name, axis, size):
     return trace.materialize(operands[0], dims[0], axis), None
 
 
-def _all_gather_batch(operands, dims, axis_name, axis, size):
+def _all_gather_batch(trace, operands, dims, axis_name, axis, size):
     (x,), (d,) = operands, dims
     out = all_gather_p.bind(move_axis(x, d, 0), axis_name=axis_name, axis=axis + 1, size=size)
     return out, 0

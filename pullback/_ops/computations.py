@@ -12,8 +12,8 @@ import numpy as np
 
 from pullback._core.arguments import refuse_sharding
 from pullback._core.array import Array, ConcreteArray, lift
-from pullback._core.jaxpr import Jaxpr
-from pullback._core.primitive import Primitive
+from pullback._core.jaxpr import HeldJaxpr, Jaxpr
+from pullback._core.primitive import HigherOrder, Primitive
 from pullback._core.staging import stage
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.tree_paths import tree_text
@@ -52,7 +52,16 @@ def _operation(jaxpr: Jaxpr) -> Primitive | None:
 
 # --- reduce ---
 
-reduce_p = Primitive("reduce", multiple_results=True)
+
+def _bodies(params):
+    return [HeldJaxpr(params["jaxpr"], times=None, returns=False)]
+
+
+def _rebuilt(params, jaxprs, kept):
+    return {**params, "jaxpr": jaxprs[0]}
+
+
+reduce_p = HigherOrder("reduce", _bodies, _rebuilt)
 _KNOWN = {
     elementwise.add_p: reduce_sum_p, elementwise.mul_p: reductions.reduce_prod_p,
     elementwise.max_p: reductions.reduce_max_p, elementwise.min_p: reductions.reduce_min_p,
@@ -109,7 +118,7 @@ def _reduce_lower(ctx, *args, axes, jaxpr):
     return ctx.op("stablehlo.reduce", args, out, f"dimensions = {int_array(axes)}", [region])
 
 
-def _reduce_batch(args, dims, axes, jaxpr):
+def _reduce_batch(trace, args, dims, axes, jaxpr):
     half = len(args) // 2
     if any(d is not None for d in dims[half:]) or None in dims[:half]:
         raise NotImplementedError("reduce: vmap needs all operands batched and no init_value, unless the computation "
@@ -125,7 +134,7 @@ reduce_p.batch = _reduce_batch
 
 # --- reduce_window ---
 
-reduce_window_p = Primitive("reduce_window")
+reduce_window_p = HigherOrder("reduce_window", _bodies, _rebuilt, multiple_results=False)
 
 
 def reduce_window(operand: Any, init_value: Any, computation: Callable, window_dimensions: Sequence[int],
@@ -170,7 +179,7 @@ def _window_lower(ctx, x, init, jaxpr, **params):
     return ctx.op("stablehlo.reduce_window", [x, init], out, window.attributes(**params), [region])
 
 
-def _window_batch(args, dims, jaxpr, **params):
+def _window_batch(trace, args, dims, jaxpr, **params):
     (x, init), (b, at) = args, dims
     if at is not None:
         raise NotImplementedError("reduce_window: vmap over init_value is supported for extremes only")

@@ -397,7 +397,7 @@ def _kernel_pullback(ct, w, x, numbers, window_strides, padding, lhs_dilation, r
 # --- batching: the batch axis joins the batch of the input, the features of the kernel, or both become groups ---
 
 
-def _conv_batch(args, dims, dimension_numbers, feature_group_count, batch_group_count, **params):
+def _conv_batch(trace, args, dims, dimension_numbers, feature_group_count, batch_group_count, **params):
     (x, w), (bx, bw) = args, dims
     (n, c), o = dimension_numbers.lhs_spec[:2], dimension_numbers.rhs_spec[0]
     out_n, out_c = dimension_numbers.out_spec[:2]

@@ -61,7 +61,7 @@ def _cumulative(name: str, accumulate: Callable, combine: Callable, identity: Ca
                    f"window_dimensions = {int_array(window)}, padding = {int_matrix(pads)}", [region])
         return ctx.convert(y, out.dtype)
 
-    def batch(args, dims, axis, reverse):
+    def batch(trace, args, dims, axis, reverse):
         return p.bind(move_axis(args[0], dims[0], 0), axis=axis + 1, reverse=reverse), 0
 
     p.abstract_eval, p.kernel, p.lower, p.batch = abstract_eval, kernel, lower, batch
@@ -174,7 +174,8 @@ cummin_p = _cumulative("cummin", lambda x, axis: np.minimum.accumulate(x, axis=a
                        ORDERED)
 _scan_jvp(cummax_p, _extreme_tangent(cummax_p))
 _scan_jvp(cummin_p, _extreme_tangent(cummin_p))
-cummax_p.rearranging = cummin_p.rearranging = True
+cummax_p.has(rearranging=True)
+cummin_p.has(rearranging=True)
 cummax = _function("cummax", cummax_p, "The largest element so far along an axis, from the last one if `reverse`.")
 cummin = _function("cummin", cummin_p, "The smallest element so far along an axis, from the last one if `reverse`.")
 

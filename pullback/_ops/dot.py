@@ -285,7 +285,7 @@ def _by_other(contract, other_contract):
     return tuple(a for _, a in sorted(zip(other_contract, contract, strict=True)))
 
 
-def _dot_batch(args, dims, dimension_numbers, precision, preferred_element_type):
+def _dot_batch(trace, args, dims, dimension_numbers, precision, preferred_element_type):
     (x, y), (bx, by) = args, dims
     (lc, rc), (lb, rb) = dimension_numbers
     params = {"precision": precision, "preferred_element_type": preferred_element_type}

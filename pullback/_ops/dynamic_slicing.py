@@ -156,7 +156,7 @@ def _dynamic_slice_transpose(ct, x, *starts, slice_sizes):
     return [dynamic_update_slice_p.bind(zeros_like_aval(x.aval), ct, *starts), *[None] * len(starts)]
 
 
-def _dynamic_slice_batch(args, dims, slice_sizes):
+def _dynamic_slice_batch(trace, args, dims, slice_sizes):
     (x, *starts), (b, *ds) = args, dims
     if all(d is None for d in ds):
         x = move_axis(x, b, 0)
@@ -238,7 +238,7 @@ def _dynamic_update_slice_transpose(ct, x, update, *starts):
     return [to_x, to_update, *[None] * len(starts)]
 
 
-def _dynamic_update_slice_batch(args, dims):
+def _dynamic_update_slice_batch(trace, args, dims):
     (x, update, *starts), (b, u, *ds) = args, dims
     size = next(a.aval.shape[d] for a, d in zip(args, dims, strict=True) if d is not None)
     x, update = _leading(x, b, size), _leading(update, u, size)
@@ -261,7 +261,7 @@ dynamic_update_slice_p.lower = lambda ctx, x, update, *starts: ctx.op(
     "stablehlo.dynamic_update_slice", [x, update, *starts], ctx.out_avals[0])
 dynamic_update_slice_p.jvp = _dynamic_update_slice_jvp
 dynamic_update_slice_p.transpose = _dynamic_update_slice_transpose
-dynamic_update_slice_p.additive = (0, 1)
+dynamic_update_slice_p.has(additive=(0, 1))
 dynamic_update_slice_p.batch = _dynamic_update_slice_batch
 
 # --- along one axis ---

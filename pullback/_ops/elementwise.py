@@ -114,7 +114,10 @@ def _mul_transpose(ct, x, y):
     return [None, unbroadcast(mul_p.bind(x, ct), y.aval)]
 
 
-add_p.additive = sub_p.additive = (0, 1)
+add_p.has(additive=(0, 1))
+
+
+sub_p.has(additive=(0, 1))
 add_p.transpose = _add_transpose
 sub_p.transpose = _sub_transpose
 mul_p.transpose = _mul_transpose
@@ -150,7 +153,7 @@ def _div_transpose(ct, x, y):
 
 
 div_p.transpose = _div_transpose
-div_p.homogeneous = (0,)
+div_p.has(homogeneous=(0,))
 
 
 def scaled(n: int, x: Array) -> Array:

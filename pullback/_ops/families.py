@@ -106,7 +106,7 @@ _bool = np.dtype(bool)
 def elementwise_batch(p: Primitive) -> Callable:
     """The batching rule: batch axes go first, and every batched operand gets the full rank, so that axes align."""
 
-    def batch(args, dims, **params):
+    def batch(trace, args, dims, **params):
         first = next(d for d in dims if d is not None)
         shape = next(x.aval.shape for x, d in zip(args, dims, strict=True) if d is not None)
         if all((x.aval.ndim == 0 if d is None else d == first and x.aval.shape == shape)
@@ -143,7 +143,7 @@ def elementwise(name: str, kernel: Callable | None, op: str | Callable, accepts=
     """An elementwise primitive without derivative rules yet."""
     p = Primitive(name)
     p.kernel = kernel
-    p.elementwise = kernel is not None
+    p.has(elementwise=kernel is not None)
     p.abstract_eval = elementwise_type(name, accepts, out_dtype, arity)
     p.lower = elementwise_lower(op)
     p.batch = elementwise_batch(p)

@@ -210,7 +210,7 @@ def _mirrored(n, alone, twice, dtype):
     return pad(inner, scalar_like(alone, dtype), [(min(count, 1), ends - min(count, 1), 0)])
 
 
-def _batch(args, dims, fft_type, fft_lengths):
+def _batch(trace, args, dims, fft_type, fft_lengths):
     (x,), (b,) = args, dims
     if b >= x.aval.ndim - len(fft_lengths):
         x, b = move_axis(x, b, 0), 0

@@ -189,7 +189,7 @@ def _gather_transpose(ct, x, indices, dimension_numbers, mode, indices_are_sorte
                                indices_are_sorted=indices_are_sorted, unique_indices=unique_indices), None]
 
 
-def _gather_batch(args, dims, dimension_numbers, slice_sizes, **params):
+def _gather_batch(trace, args, dims, dimension_numbers, slice_sizes, **params):
     (x, indices), (b, i) = args, dims
     n = dimension_numbers
     if i is None:
@@ -289,7 +289,7 @@ def _scatter_lower(op):
 
 
 def _scatter_batch(p: Primitive):
-    def batch(args, dims, dimension_numbers, **params):
+    def batch(trace, args, dims, dimension_numbers, **params):
         (x, indices, updates), (b, i, u) = args, dims
         size = next(a.aval.shape[d] for a, d in zip(args, dims, strict=True) if d is not None)
         x, updates = _leading(x, b, size), _leading(updates, u, size)
@@ -400,7 +400,7 @@ def _linear_in_both(p: Primitive):
             return y, zero_of(y.aval)
         return y, p.bind(instantiate(t), indices, instantiate(u), **params)
 
-    p.additive = (0, 2)
+    p.has(additive=(0, 2))
     return jvp
 
 

@@ -68,7 +68,7 @@ direction_p: Primitive = nary("direction", _direction_kernel, _direction_lower, 
                               add=add, accepts=FLOAT)
 hypot_p: Primitive = nary("hypot", np.hypot, _hypot_lower, lambda t, z, x, y: mul(t, direction_p.bind(x, y)),
                           lambda t, z, x, y: mul(t, direction_p.bind(y, x)), add=add, accepts=FLOAT)
-hypot_p.homogeneous = (0, 1)
+hypot_p.has(homogeneous=(0, 1))
 
 atan2_p = nary("atan2", np.arctan2, "stablehlo.atan2",
                lambda t, z, x, y: mul(t, div(direction_p.bind(y, x), hypot_p.bind(x, y))),
@@ -135,4 +135,4 @@ norm_p.kernel = _norm_kernel
 norm_p.lower = _norm_lower
 norm_p.jvp = _norm_jvp
 norm_p.batch = reduced_batch(norm_p)
-norm_p.homogeneous = (0,)
+norm_p.has(homogeneous=(0,))

@@ -299,7 +299,7 @@ def _solve_transpose(ct, factors, permutation, a, b, transpose):
     return [None, None, None, lu_solve_p.bind(factors, permutation, a, ct, transpose=not transpose)]
 
 
-def _solve_batch(args, dims, transpose):
+def _solve_batch(trace, args, dims, transpose):
     *fixed, b = args
     if any(d is not None for d in dims[:3]):
         return _solve_stacked(args, dims, transpose=transpose)
@@ -316,5 +316,5 @@ lu_solve_p.kernel = in_stacks(lu_solve_p, _solve_kernel)
 lu_solve_p.lower = _solve_lower
 lu_solve_p.jvp = _solve_jvp
 lu_solve_p.transpose = _solve_transpose
-lu_solve_p.homogeneous = (3,)
+lu_solve_p.has(homogeneous=(3,))
 lu_solve_p.batch = _solve_batch

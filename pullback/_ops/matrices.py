@@ -61,7 +61,7 @@ def check_matrices(name: str, aval: ShapedArray, square: bool = False, what: str
 def stacked_batch(p: Primitive) -> Callable:
     """The batching rule of an operation that works on stacks: the batch becomes the first axis of the stack."""
 
-    def batch(args, dims, **params):
+    def batch(trace, args, dims, **params):
         size = next(x.aval.shape[d] for x, d in zip(args, dims, strict=True) if d is not None)
         stacked = [broadcast_in_dim(x, (size, *x.aval.shape), range(1, x.aval.ndim + 1)) if d is None
                    else move_axis(x, d, 0) for x, d in zip(args, dims, strict=True)]

@@ -33,7 +33,7 @@ quotient_or_nan_p: Primitive = nary("quotient_or_nan", _quotient, _quotient_lowe
                                     lambda t, z, x, y: quotient_or_nan_p.bind(t, y),
                                     lambda t, z, x, y: neg(quotient_or_nan_p.bind(mul(z, t), y)), add=add)
 quotient_or_nan_p.transpose = _quotient_transpose
-quotient_or_nan_p.homogeneous = (0,)
+quotient_or_nan_p.has(homogeneous=(0,))
 
 
 def quotient_or_nan(x: Array, y: Array) -> Array:

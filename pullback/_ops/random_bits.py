@@ -121,7 +121,7 @@ def _check_keys(name: str, keys: ShapedArray) -> None:
 def _keys_batch(p: Primitive) -> Callable:
     """The batching rule: further axes of the keys stay in front."""
 
-    def batch(operands, dims, **params):
+    def batch(trace, operands, dims, **params):
         return p.bind(move_axis(operands[0], dims[0], 0), **params), 0
 
     return batch
@@ -294,7 +294,7 @@ def _fold_in_lower(ctx, keys, data):
     return _pairs(ctx, high, low, out)
 
 
-def _fold_in_batch(operands, dims):
+def _fold_in_batch(trace, operands, dims):
     size = next(x.aval.shape[d] for x, d in zip(operands, dims, strict=True) if d is not None)
     keys, data = (broadcast_to(x, (size, *x.aval.shape)) if d is None else move_axis(x, d, 0)
                   for x, d in zip(operands, dims, strict=True))
@@ -343,4 +343,4 @@ random_seed_p.abstract_eval = _seed_type
 random_seed_p.kernel = _seed_kernel
 random_seed_p.lower = _seed_lower
 zero_jvp(random_seed_p)
-random_seed_p.batch = lambda operands, dims: (random_seed_p.bind(move_axis(operands[0], dims[0], 0)), 0)
+random_seed_p.batch = lambda trace, operands, dims: (random_seed_p.bind(move_axis(operands[0], dims[0], 0)), 0)

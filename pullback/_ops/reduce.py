@@ -110,7 +110,8 @@ _ANY_ORDER = (lambda dtype: not dtypes.is_complex(dtype), "a real dtype (complex
 reduce_max_p = _reduction("reduce_max", _extreme_kernel(np.maximum, lowest), "stablehlo.maximum", lowest, _ANY_ORDER)
 reduce_min_p = _reduction("reduce_min", _extreme_kernel(np.minimum, highest), "stablehlo.minimum", highest, _ANY_ORDER)
 _extreme_jvp(reduce_max_p)
-reduce_max_p.rearranging = reduce_min_p.rearranging = True
+reduce_max_p.has(rearranging=True)
+reduce_min_p.has(rearranging=True)
 _extreme_jvp(reduce_min_p)
 
 

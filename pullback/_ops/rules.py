@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from pullback._core.primitive import Primitive
@@ -63,7 +63,7 @@ def per_operand_jvp(p: Primitive, add: Callable, *tangent_rules: Callable | None
 
 def bilinear_taylor(p: Primitive, add: Callable, scale: Callable) -> None:
     """The series of a product: Leibniz' rule for the derivatives of x(t) y(t). `scale(n, x)` is n times x."""
-    p.bilinear = True
+    p.has(bilinear=True)
 
     def taylor(primals, series, **params):
         x, y = ([primal, *(terms or ())] for primal, terms in zip(primals, series, strict=True))
@@ -93,7 +93,3 @@ def quotient_taylor(p: Primitive, product: Primitive, add: Callable, neg: Callab
     p.taylor = taylor
 
 
-def pack(present: Sequence[bool], given: Iterable[Any], otherwise: Sequence[Any]) -> list[Any]:
-    """A full list from the values that are there and stand-ins for the others."""
-    values = iter(given)
-    return [next(values) if p else o for p, o in zip(present, otherwise, strict=True)]

@@ -149,6 +149,6 @@ def _extremum_jvp(p: Primitive):
 
 scatter_mul_p.jvp = _scatter_mul_jvp
 scatter_mul_p.transpose = _scatter_mul_transpose
-scatter_mul_p.homogeneous = (0,)
+scatter_mul_p.has(homogeneous=(0,))
 scatter_min_p.jvp = _extremum_jvp(scatter_min_p)
 scatter_max_p.jvp = _extremum_jvp(scatter_max_p)

@@ -121,7 +121,7 @@ def _broadcast_transpose(ct, x, shape, dims):
     return [reshape(summed, x.aval.shape)]
 
 
-def _broadcast_batch(operands, batch_dims, shape, dims):
+def _broadcast_batch(trace, operands, batch_dims, shape, dims):
     (x,), (b,) = operands, batch_dims
     size = x.shape[b]
     inner = tuple(d + 1 for d in dims)
@@ -169,7 +169,7 @@ def reduced_type(name: str, x: ShapedArray, axes: tuple[int, ...]) -> ShapedArra
 def reduced_batch(p: Primitive):
     """The batching rule of a reduction over `axes`: the batch axis stays."""
 
-    def batch(operands, dims, axes, **params):
+    def batch(trace, operands, dims, axes, **params):
         (x,), (b,) = operands, dims
         inner = tuple(a + (a >= b) for a in axes)
         return p.bind(x, axes=inner, **params), b - sum(a < b for a in inner)
@@ -238,7 +238,7 @@ def _reshape_type(x, shape):
     return make_aval(shape, x.dtype, x.weak_type)
 
 
-def _reshape_batch(operands, dims, shape):
+def _reshape_batch(trace, operands, dims, shape):
     x = move_axis(operands[0], dims[0], 0)
     return reshape(x, (x.shape[0], *shape)), 0
 
@@ -329,7 +329,7 @@ def _inverse(permutation):
     return tuple(sorted(range(len(permutation)), key=permutation.__getitem__))
 
 
-def _transpose_batch(operands, dims, permutation):
+def _transpose_batch(trace, operands, dims, permutation):
     (x,), (b,) = operands, dims
     return transpose(x, (b, *(p + (p >= b) for p in permutation))), 0
 
@@ -339,7 +339,9 @@ transpose_p.kernel = lambda x, permutation: x.transpose(permutation)
 transpose_p.lower = lambda ctx, x, permutation: ctx.op("stablehlo.transpose", [x], ctx.out_avals[0],
                                                        f"permutation = {int_array(permutation)}")
 linear_jvp(transpose_p)
-broadcast_in_dim_p.rearranging = reshape_p.rearranging = transpose_p.rearranging = True
+broadcast_in_dim_p.has(rearranging=True)
+reshape_p.has(rearranging=True)
+transpose_p.has(rearranging=True)
 transpose_p.transpose = lambda ct, x, permutation: [transpose(ct, _inverse(permutation))]
 transpose_p.batch = _transpose_batch
 
@@ -409,11 +411,11 @@ def _convert_transpose(ct, x, dtype, weak_type):
 
 convert_element_type_p.abstract_eval = lambda x, dtype, weak_type: make_aval(x.shape, dtype, weak_type)
 convert_element_type_p.kernel = _convert_kernel
-convert_element_type_p.elementwise = True
+convert_element_type_p.has(elementwise=True)
 convert_element_type_p.lower = _convert_lower
 convert_element_type_p.jvp = _convert_jvp
 convert_element_type_p.transpose = _convert_transpose
-convert_element_type_p.batch = lambda xs, dims, **params: (convert_element_type_p.bind(*xs, **params), dims[0])
+convert_element_type_p.batch = lambda trace, xs, dims, **params: (convert_element_type_p.bind(*xs, **params), dims[0])
 
 # --- what transformations need of shapes ---
 

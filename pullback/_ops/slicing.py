@@ -86,7 +86,7 @@ def _slice_transpose(ct, x, start_indices, limit_indices, strides):
     return [pad(ct, scalar(ct, 0), config)]
 
 
-def _slice_batch(args, dims, start_indices, limit_indices, strides):
+def _slice_batch(trace, args, dims, start_indices, limit_indices, strides):
     (x,), (b,) = args, dims
     steps = None if strides is None else _insert(strides, b, 1)
     return slice_p.bind(x, start_indices=_insert(start_indices, b, 0),
@@ -240,7 +240,7 @@ def _pad_transpose(ct, x, value, padding_config):
     return [back if is_linear(x) else None, to_value]
 
 
-def _pad_batch(args, dims, padding_config):
+def _pad_batch(trace, args, dims, padding_config):
     (x, value), (b, v) = args, dims
     if v is None:
         return pad_p.bind(x, value, padding_config=_insert(padding_config, b, (0, 0, 0))), b
@@ -261,7 +261,7 @@ pad_p.kernel = _pad_kernel
 pad_p.lower = _pad_lower
 pad_p.jvp = _pad_jvp
 pad_p.transpose = _pad_transpose
-pad_p.additive = (0, 1)
+pad_p.has(additive=(0, 1))
 pad_p.batch = _pad_batch
 
 # --- rev ---
@@ -296,7 +296,8 @@ rev_p.kernel = lambda x, dimensions: np.flip(x, dimensions)
 rev_p.lower = lambda ctx, x, dimensions: ctx.op("stablehlo.reverse", [x], ctx.out_avals[0],
                                                 f"dimensions = {int_array(dimensions)}")
 linear_jvp(rev_p)
-slice_p.rearranging = rev_p.rearranging = True
+slice_p.has(rearranging=True)
+rev_p.has(rearranging=True)
 rev_p.transpose = lambda ct, x, dimensions: [rev(ct, dimensions)]
-rev_p.batch = lambda args, dims, dimensions: (
+rev_p.batch = lambda trace, args, dims, dimensions: (
     rev(args[0], tuple(d + (d >= dims[0]) for d in dimensions)), dims[0])

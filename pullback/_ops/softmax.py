@@ -206,7 +206,7 @@ def _along_axes(name: str, kernel: Callable, function: Callable, keeps: bool, pa
         y = x if keeps else reduced
         return [y] + [x] * parts if parts else y
 
-    def batch(operands, dims, axes, **params):
+    def batch(trace, operands, dims, axes, **params):
         (x,), (b,) = operands, dims
         inner = tuple(a + (a >= b) for a in axes)
         first = b if keeps else b - sum(a < b for a in inner)

@@ -113,13 +113,13 @@ def _linear_in_the_first(p: Primitive, kernel: Callable, function: Callable, by_
     def transpose(ct, t, q, marks, axes):
         return [transposed.bind(ct, q, marks, axes=axes), None, None]
 
-    def batch(operands, dims, axes):
+    def batch(trace, operands, dims, axes):
         return stacked(operands, dims, axes=tuple(a + 1 for a in axes))
 
     stacked = stacked_batch(p)
     keeps_type(p)
     p.kernel, p.lower, p.jvp, p.transpose, p.batch = kernel, lowered(function), jvp, transpose, batch
-    p.homogeneous = (0,)
+    p.has(homogeneous=(0,))
 
 
 _linear_in_the_first(push_p, _push_kernel, _push, _push_by_q, pull_p)

@@ -151,7 +151,7 @@ def _sort_jvp(primals, tangents, dimension, is_stable, num_keys):
                   for t, y in zip(tangents, outs, strict=True)]
 
 
-def _sort_batch(args, dims, dimension, is_stable, num_keys):
+def _sort_batch(trace, args, dims, dimension, is_stable, num_keys):
     size = next(x.aval.shape[d] for x, d in zip(args, dims, strict=True) if d is not None)
     moved = []
     for x, d in zip(args, dims, strict=True):
@@ -166,7 +166,7 @@ sort_p.kernel = _sort_kernel
 sort_p.lower = _sort_lower
 sort_p.jvp = _sort_jvp
 sort_p.batch = _sort_batch
-sort_p.rearranging = True
+sort_p.has(rearranging=True)
 
 # --- top_k ---
 
@@ -215,7 +215,7 @@ def _top_k_jvp(primals, tangents, k):
     return [values, positions], [tangent, zero_of(positions.aval)]
 
 
-def _top_k_batch(args, dims, k):
+def _top_k_batch(trace, args, dims, k):
     return top_k_p.bind(move_axis(args[0], dims[0], 0), k=k), [0, 0]
 
 
@@ -296,7 +296,7 @@ def _searchsorted_lower(ctx, a, v, side, batch_dims):
     return position
 
 
-def _searchsorted_batch(args, dims, side, batch_dims):
+def _searchsorted_batch(trace, args, dims, side, batch_dims):
     (a, v), (da, dv) = args, dims
     if da is None and batch_dims == 0:
         return searchsorted_p.bind(a, v, side=side, batch_dims=0), dv

@@ -111,5 +111,5 @@ triangular_solve_p.kernel = in_stacks(triangular_solve_p, _kernel)
 triangular_solve_p.lower = _lower
 triangular_solve_p.jvp = _jvp
 triangular_solve_p.transpose = _transpose
-triangular_solve_p.homogeneous = (1,)
+triangular_solve_p.has(homogeneous=(1,))
 triangular_solve_p.batch = stacked_batch(triangular_solve_p)

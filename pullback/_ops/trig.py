@@ -153,7 +153,7 @@ def _complex_transpose(ct, x, y):
 real_p.transpose = lambda ct, x: [complex(ct, scalar(ct, 0))]
 imag_p.transpose = lambda ct, x: [complex(scalar(ct, 0), neg(ct))]
 complex_p.transpose = _complex_transpose
-complex_p.additive = (0, 1)
+complex_p.has(additive=(0, 1))
 
 def _conj_lower(ctx, x):
     part = make_aval(x.aval.shape, real_dtype(x.aval.dtype))

@@ -77,7 +77,7 @@ def _window_primitive(name, op, identity, accepts) -> Primitive:
         return ctx.convert(y, out.dtype)
 
     p.abstract_eval, p.lower = abstract_eval, lower
-    p.batch = lambda args, dims, **window: (p.bind(*args, **add_axis(dims[0], **window)), dims[0])
+    p.batch = lambda trace, args, dims, **window: (p.bind(*args, **add_axis(dims[0], **window)), dims[0])
     return p
 
 
@@ -152,7 +152,7 @@ def _where_extreme(name, direction, identity) -> Primitive:
                       [ctx.region([*scalars, *scalars], better)])
         return outs[1]
 
-    def batch(args, dims, **window):
+    def batch(trace, args, dims, **window):
         x = move_axis(args[0], dims[0], 0)
         inner = x.aval.size // max(x.aval.shape[0], 1)
         flat = p.bind(x, **add_axis(0, **window))

@@ -1,9 +1,13 @@
-"""What depends on what in a jaxpr: dead-code elimination, and the results that given inputs reach."""
+"""Dead-code elimination: jaxprs, and the primitives that hold them, for some of their results."""
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from pullback._core.config import config
 from pullback._core.errors import kind_of
-from pullback._core.jaxpr import Equation, Jaxpr, Var
+from pullback._core.jaxpr import Equation, HeldJaxpr, Jaxpr, Var
+from pullback._core.lists import chosen, fixed_point
+from pullback._core.primitive import HigherOrder
 from pullback._transforms.harvest import logs
 
 
@@ -12,7 +16,7 @@ def dce(jaxpr: Jaxpr, used: tuple[bool, ...] | None = None, keep_inputs: bool = 
     """The jaxpr that computes the `used` results (by default all).
 
     Returns it and which inputs it reads; inputs it does not read are dropped unless `keep_inputs`. Equations that act
-    on the world stay. A primitive may narrow its own work by a rule `dce(used, eqn) -> equation`.
+    on the world stay. Primitives that hold functions do less in them, too.
     TypeError for what is no `Jaxpr` (of a `ClosedJaxpr` pass `.jaxpr`), ValueError for another number of results.
 
     >>> import pullback as pb
@@ -30,15 +34,15 @@ def dce(jaxpr: Jaxpr, used: tuple[bool, ...] | None = None, keep_inputs: bool = 
 
 
 def _dce(jaxpr: Jaxpr, used: tuple[bool, ...], keep_inputs: bool) -> tuple[Jaxpr, tuple[bool, ...]]:
-    outvars = [v for v, u in zip(jaxpr.outvars, used, strict=True) if u]
+    outvars = chosen(jaxpr.outvars, used)
     live = {v for v in outvars if type(v) is Var}
     eqns: list[Equation] = []
     for eqn in reversed(jaxpr.eqns):
         used_outs = [v in live for v in eqn.outvars]
         if not any(used_outs) and not eqn.effectful and not (config.collecting_taps and logs(eqn)):
             continue
-        if eqn.primitive.dce is not None and not all(used_outs):
-            eqn = eqn.primitive.dce(used_outs, eqn)
+        if not all(used_outs):
+            eqn = narrowed(eqn, used_outs)
         eqns.append(eqn)
         live.update(v for v in eqn.invars if type(v) is Var)
     eqns.reverse()
@@ -48,17 +52,46 @@ def _dce(jaxpr: Jaxpr, used: tuple[bool, ...], keep_inputs: bool) -> tuple[Jaxpr
     return Jaxpr(constvars, invars, eqns, outvars), used_inputs
 
 
-def depends_on(jaxpr: Jaxpr, marked: tuple[bool, ...]) -> tuple[bool, ...]:
-    """Which results depend on the marked inputs."""
+def narrowed(eqn: Equation, used: Sequence[bool]) -> Equation:
+    """The equation for the `used` results alone; those that a loop needs for them stay, too."""
+    primitive = eqn.primitive
+    if type(primitive) is not HigherOrder:
+        return eqn
+    if primitive.dce is not None:
+        return primitive.dce(used, eqn)
+    held = eqn.held
+    if not any(h.returns for h in held) or any(h.operands is None for h in held):
+        return eqn
+    (carried,) = {tuple([h.operands[i] for i in h.carried]) for h in held if h.returns and h.operands is not None}
+    k = len(carried)
 
-    def walk():
-        live = {v for v, m in zip(jaxpr.invars, marked, strict=True) if m}
-        for eqn in jaxpr.eqns:
-            operands = tuple(type(v) is Var and v in live for v in eqn.invars)
-            if any(operands):
-                rule = eqn.primitive.depends
-                outs = rule(operands, **eqn.params) if rule else (True,) * len(eqn.outvars)
-                live.update(v for v, d in zip(eqn.outvars, outs, strict=True) if d)
-        return tuple(type(v) is Var and v in live for v in jaxpr.outvars)
+    def results(carry: Sequence[bool]) -> tuple[bool, ...]:
+        return (*carry, *used[k:])
 
-    return jaxpr.derive(("depends", marked), walk)
+    def read(carry: Sequence[bool]) -> set[int]:
+        """The places of the operands that are read for what is carried and used."""
+        reads = [dce(h.jaxpr, results(carry) if h.returns else None)[1] for h in held]
+        return {place for h, mask in zip(held, reads, strict=True) for place in chosen(h.operands or (), mask)}
+
+    # what the results need of the carry, and what that needs of it
+    carry = fixed_point(lambda carry: [place in read(carry) for place in carried], used[:k])
+    inner = {place for h in held for place in h.operands or ()}
+    reads = read(carry) | (set(range(len(eqn.invars))) - inner)
+    stays = dict(zip(carried, carry, strict=True))
+    kept = [stays.get(place, place in reads) for place in range(len(eqn.invars))]
+    jaxprs = [_narrowed_body(h, results(carry) if h.returns else None, kept) for h in held]
+    return eqn.replace(invars=chosen(eqn.invars, kept), outvars=chosen(eqn.outvars, results(carry)),
+                       params=primitive.rebuilt(eqn.params, jaxprs, kept))
+
+
+def _narrowed_body(held: HeldJaxpr, used: tuple[bool, ...] | None, kept: Sequence[bool]) -> Jaxpr:
+    jaxpr, mask = held.jaxpr, tuple([kept[place] for place in held.operands or ()])
+
+    def make():
+        smaller, _ = dce(jaxpr, used)
+        return Jaxpr([], chosen(jaxpr.invars, mask), smaller.eqns, smaller.outvars)
+
+    return jaxpr.derive(("narrowed", used, mask), make)
+
+
+__all__ = ["dce", "narrowed"]

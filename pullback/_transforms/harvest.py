@@ -7,18 +7,17 @@ tracers: values are those of its parent. Of a jaxpr inside a primitive, `harvest
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 from pullback._core.array import lift
-from pullback._core.jaxpr import Equation, Jaxpr, Var, eval_jaxpr, jaxprs_in, subjaxprs
-from pullback._core.primitive import Primitive
+from pullback._core.jaxpr import Equation, Jaxpr, eval_jaxpr, gathered, without
+from pullback._core.primitive import Forgetting, HigherOrder, Primitive
 from pullback._core.staging import stage_open
 from pullback._core.trace import Trace, call_with, context
 from pullback._core.tree import PyTreeDef
 from pullback._core.zeros import Zero
 from pullback._ops.identity import embed_constants
-from pullback._ops.shape import instantiate
+from pullback._ops.shape import instantiate, zeros_like_aval
 
 VALUE, TANGENT, COTANGENT = "value", "tangent", "cotangent"
 # what a rule says on the backward pass: read by nobody, and kept all the same while taps are collected
@@ -38,8 +37,9 @@ class Site(NamedTuple):
 
 # --- the mark ---
 
-tap_p = Primitive("tap", multiple_results=True, higher_order=True)
-tap_p.per_example = True
+tap_p = Primitive("tap", multiple_results=True)
+tap_p.types = Forgetting()  # a site keeps the structure of what was tapped
+tap_p.has(per_example=True)
 
 
 def _jvp(primals, tangents, site, kind):
@@ -75,43 +75,21 @@ tap_p.batch = _batch
 def tap_sites(jaxpr: Jaxpr) -> tuple[Site, ...]:
     """The taps in a jaxpr, here and below."""
 
-    def collect():
-        sites: list[Site] = []
-        for eqn in jaxpr.eqns:
-            if eqn.primitive is tap_p:
-                sites.append(eqn.params["site"])
-            for sub in subjaxprs(eqn):
-                sites += tap_sites(sub)
-        return tuple(sites)
-
-    return jaxpr.derive("taps", collect)
+    return gathered(jaxpr, "taps", lambda eqn: [eqn.params["site"]] if eqn.primitive is tap_p else ())
 
 
 def logs(eqn: Equation) -> bool:
     """Whether an equation logs something, here or below."""
-    if eqn.primitive is tap_p:
-        return eqn.params["kind"] == LOG
-    return any(sub.derive("logs", partial(_any_logs, sub)) for sub in subjaxprs(eqn))
+    return bool(_logged(eqn)) or any(gathered(held.jaxpr, "logs", _logged) for held in eqn.held)
 
 
-def _any_logs(jaxpr: Jaxpr) -> bool:
-    return any(map(logs, jaxpr.eqns))
+def _logged(eqn: Equation) -> list[Site]:
+    return [eqn.params["site"]] if eqn.primitive is tap_p and eqn.params["kind"] == LOG else []
 
 
 def without_taps(jaxpr: Jaxpr) -> Jaxpr:
     """The jaxpr with its own marks left out, for equations that are to run a second time."""
-    if not any(eqn.primitive is tap_p for eqn in jaxpr.eqns):
-        return jaxpr
-    same: dict[Any, Any] = {}
-    eqns: list[Equation] = []
-    for eqn in jaxpr.eqns:
-        invars = [same.get(v, v) if type(v) is Var else v for v in eqn.invars]
-        if eqn.primitive is tap_p:
-            same.update(zip(eqn.outvars, invars, strict=True))
-        else:
-            eqns.append(eqn.replace(invars=invars))
-    return Jaxpr(jaxpr.constvars, jaxpr.invars, eqns,
-                 [same.get(v, v) if type(v) is Var else v for v in jaxpr.outvars])
+    return without(jaxpr, "taps", lambda eqn: eqn.primitive is tap_p, inside=False)
 
 
 # --- the interpreter ---
@@ -145,14 +123,13 @@ class HarvestTrace(Trace):
             if params["kind"] in self.kinds:
                 self.found.append(Found(params["site"], params["kind"], outs))
             return outs
-        if primitive.higher_order:
-            jaxprs = list(jaxprs_in(params))
-            sites = [site for jaxpr in jaxprs for site in tap_sites(jaxpr)]
-            if primitive.harvest is not None and (sites or not jaxprs):
+        if type(primitive) is HigherOrder:
+            held = primitive.bodies(params)
+            tapped = any(tap_sites(h.jaxpr) for h in held)
+            if primitive.harvest is not None and (tapped or not held):
                 return primitive.harvest(self, args, params)
-            if sites:
-                raise NotImplementedError(f"tapped: the tap {sites[0].name!r} stands inside of '{primitive.name}', out "
-                                          "of which nothing can be collected. Take the tap out of it.")
+            if tapped:
+                return harvest_bodies(self, primitive, args, params)
         parent = self.parent
         return call_with(parent, parent.process_primitive, primitive, args, params)
 
@@ -190,3 +167,68 @@ def harvest_jaxpr(jaxpr: Jaxpr, kinds: tuple[str, ...] = (VALUE, COTANGENT)
         return embed_constants(out, consts, what), tuple(marks)
 
     return jaxpr.derive(("harvest", kinds), make)
+
+
+# --- out of primitives that hold jaxprs: as further results, stacked where the primitive is a loop ---
+
+
+def harvest_bodies(trace: HarvestTrace, primitive: HigherOrder, args: Sequence[Any], params: dict,
+                   kinds: tuple[str, ...] | None = None) -> list[Any]:
+    """Apply a primitive and take down what passes the marks in its jaxprs, of the kinds asked for."""
+    kinds = trace.kinds if kinds is None else kinds
+    held = primitive.bodies(params)
+    for h in held:
+        for site in tap_sites(h.jaxpr):
+            if h.times is None and h.operands is not None:
+                raise NotImplementedError(
+                    f"tapped: the tap {site.name!r} stands in a while_loop, whose number of steps is not known, so "
+                    "what it saw in each step cannot be stacked. Use scan, or fori_loop with constant bounds; or carry "
+                    "what you want to see.")
+            if not h.returns or h.operands is None:
+                raise NotImplementedError(f"tapped: the tap {site.name!r} stands inside of '{primitive.name}', out of "
+                                          "which nothing can be collected. Take the tap out of it.")
+    jaxprs, marks = _harvest_choices([h.jaxpr for h in held if h.returns], kinds)
+    n = len(held[0].jaxpr.outvars)
+    further = iter(jaxprs)
+    jaxprs = [next(further) if h.returns else h.jaxpr for h in held]
+    outs = call_with(trace.parent, primitive.bind, *args, **primitive.rebuilt(params, jaxprs))
+    trace.collect(marks, outs[n:])
+    return outs[:n]
+
+
+def _harvest_choices(jaxprs: Sequence[Jaxpr], kinds: tuple[str, ...]
+                     ) -> tuple[list[Jaxpr], Sequence[tuple[Site, str, int]]]:
+    """Jaxprs of which one is chosen, with the same further results: what passes the marks in some of them."""
+    harvested = [harvest_jaxpr(jaxpr, kinds) for jaxpr in jaxprs]
+    if len(jaxprs) == 1:
+        return [harvested[0][0]], harvested[0][1]
+    # a mark of one name and type in several of them is one result; one without it gives zeros
+    slots: dict[tuple, list[Any]] = {}
+    places = []
+    for jaxpr, (derived, marks) in zip(jaxprs, harvested, strict=True):
+        start = len(jaxpr.outvars)
+        mine = {}
+        for site, kind, count in marks:
+            outputs = range(start, start + count)
+            start += count
+            avals = [derived.out_avals[i] for i in outputs]
+            n = 0
+            while (site, kind, tuple(avals), n) in mine:
+                n += 1
+            key = (site, kind, tuple(avals), n)
+            mine[key] = outputs
+            slots.setdefault(key, avals)
+        places.append(mine)
+    filled = [_with_slots(derived, len(jaxpr.outvars), mine, slots)
+              for jaxpr, (derived, _), mine in zip(jaxprs, harvested, places, strict=True)]
+    return filled, [(site, kind, len(avals)) for site, kind, avals, _ in slots]
+
+
+def _with_slots(jaxpr: Jaxpr, n: int, mine: dict, slots: dict) -> Jaxpr:
+    def fun(*args):
+        outs = eval_jaxpr(jaxpr, [], *args)
+        further = [x for key, avals in slots.items()
+                   for x in ([outs[i] for i in mine[key]] if key in mine else map(zeros_like_aval, avals))]
+        return [*outs[:n], *further]
+
+    return stage_open(fun, jaxpr.in_avals)[0]

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pullback._analysis.dependence import dependent_results
 from pullback._core.array import ConcreteArray, lift
 from pullback._core.config import config
 from pullback._core.origins import Origin, origin_here
-from pullback._core.primitive import Primitive
+from pullback._core.primitive import HigherOrder, Primitive
 from pullback._core.trace import LinearTracer, Trace, Tracer, call_with, context
 from pullback._core.types import ShapedArray
 from pullback._core.zeros import Zero, zero_of
@@ -91,10 +92,9 @@ class Tape(Trace):
                 # a kernel does not ask what is current
                 return parent.process_primitive(primitive, args, params)
             return call_with(parent, parent.process_primitive, primitive, args, params)
-        if primitive.record is not None:
-            return primitive.record(self, args, params)
-        if primitive.depends is not None:
-            return self.record_part(primitive, args, params)
+        if type(primitive) is HigherOrder:
+            rule = primitive.record
+            return self.record_part(primitive, args, params) if rule is None else rule(self, args, params)
         return self.record(primitive, args, params)
 
     def record(self, primitive: Primitive, args: Sequence[Any], params: dict) -> Any:
@@ -109,7 +109,8 @@ class Tape(Trace):
         node = Node(self, out, primitive)
         record = Record(primitive, args, params, (node,))
         self.records.append(record)
-        if primitive.transpose is None or (primitive.bilinear and type(args[0]) is Node and type(args[1]) is Node):
+        if primitive.transpose is None or (
+                primitive.traits.bilinear and type(args[0]) is Node and type(args[1]) is Node):
             self.check_linear(record)
         return node
 
@@ -144,8 +145,8 @@ class Tape(Trace):
     def record_part(self, primitive: Primitive, args: Sequence[Any], params: dict) -> list[Any]:
         """Append an operation that has results which depend on no node: these are computed at once."""
         marked = tuple([type(a) is Node and a.owner is self for a in args])
-        depends = primitive.rule("depends")(marked, **params)
         nodes = self.record(primitive, args, params)
+        depends = dependent_results(primitive, marked, params, len(nodes))
         if all(depends):
             return nodes
         # whatever stands for the nodes, these results are the same
@@ -250,7 +251,7 @@ class LinearizeTrace(Trace):
             return call_with(parent, parent.process_primitive, primitive, args, params)
         context.trace = self.tape
         try:
-            if primitive.linearize is not None:
+            if type(primitive) is HigherOrder and primitive.linearize is not None:
                 primal_out, tangent_out = primitive.linearize(self, primals, tangents, **params)
             else:
                 primal_out, tangent_out = (primitive.jvp or primitive.rule("jvp"))(primals, tangents, **params)

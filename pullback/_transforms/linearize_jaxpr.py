@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from pullback._core.array import ConcreteArray
 from pullback._core.jaxpr import Equation, Jaxpr, Literal, Var, eval_jaxpr
+from pullback._core.primitive import HigherOrder
 from pullback._core.staging import StagedTracer, StagingTrace, stage_open
 from pullback._core.trace import call_with
 from pullback._core.types import ShapedArray
@@ -100,8 +101,9 @@ class _TapeReader:
         for record in reversed(self.records):
             if any(node.index in live for node in record.outputs):
                 place = self.tape.place(record)
-                if record.primitive.narrow is not None:
-                    record = record.primitive.narrow(record)
+                primitive = record.primitive
+                if type(primitive) is HigherOrder and primitive.narrow is not None:
+                    record = primitive.narrow(record)
                 kept.append((record, place))
                 live.update(a.index for a in record.inputs if self._mine(a))
         eqns = []

@@ -6,8 +6,8 @@ from typing import Any
 
 from pullback._core.array import lift
 from pullback._core.errors import RuleNotDefinedError
-from pullback._core.jaxpr import Jaxpr, eval_jaxpr, jaxprs_in, subjaxprs
-from pullback._core.primitive import missing_rule_message
+from pullback._core.jaxpr import Jaxpr, eval_jaxpr, gathered
+from pullback._core.primitive import Collective, HigherOrder, missing_rule_message
 from pullback._core.staging import stage_open
 from pullback._core.trace import Trace, Tracer, axis_size, call_with, context
 from pullback._core.types import ShapedArray, make_aval
@@ -62,30 +62,27 @@ class BatchTrace(Trace):
 
     def names_me(self, primitive, params: dict) -> bool:
         """Whether a primitive works along the named axis of this trace (`psum`, `axis_index`)."""
-        return primitive.axis_param is not None and params[primitive.axis_param] == self.axis_name is not None
+        return type(primitive) is Collective and params[primitive.axis_param] == self.axis_name is not None
 
     def names_me_inside(self, primitive, params: dict) -> bool:
         """Whether a primitive is to see this trace on its own account, or on that of functions that it holds."""
-        if primitive.per_example:
+        if primitive.traits.per_example:
             return True
-        if self.axis_name is None or not primitive.higher_order:
+        if self.axis_name is None or type(primitive) is not HigherOrder:
             return False
-        jaxprs = list(jaxprs_in(params))
-        return not jaxprs or any(self.axis_name in axis_names(jaxpr) for jaxpr in jaxprs)
+        held = primitive.bodies(params)
+        return not held or any(self.axis_name in axis_names(h.jaxpr) for h in held)
 
     def process_primitive(self, primitive, args, params):
         values, dims = self.split(args)
-        collective = primitive.axis_param is not None and self.names_me(primitive, params)
+        collective = type(primitive) is Collective and self.names_me(primitive, params)
         if not collective and all(d is None for d in dims) and not self.names_me_inside(primitive, params):
             return call_with(self.parent, primitive.bind, *args, **params)
         rule = primitive.collective if collective else primitive.batch
         if rule is None:
             raise RuleNotDefinedError(missing_rule_message(primitive, "batch"))
         values = [v if isinstance(v, Tracer) else lift(v) for v in values]
-        if primitive.higher_order or collective:
-            out, out_dims = call_with(self.parent, rule, self, values, dims, **params)
-        else:
-            out, out_dims = call_with(self.parent, rule, values, dims, **params)
+        out, out_dims = call_with(self.parent, rule, self, values, dims, **params)
         if primitive.multiple_results:
             if not isinstance(out_dims, (list, tuple)):
                 out_dims = [out_dims] * len(out)
@@ -100,15 +97,10 @@ class BatchTrace(Trace):
 def axis_names(jaxpr: Jaxpr) -> frozenset:
     """The named axes that some equation, here or below, works along."""
 
-    def collect():
-        names: set = set()
-        for eqn in jaxpr.eqns:
-            if eqn.primitive.axis_param is not None:
-                names.add(eqn.params[eqn.primitive.axis_param])
-            names.update(*[axis_names(sub) for sub in subjaxprs(eqn)])
-        return frozenset(names)
+    def name(eqn):
+        return [eqn.params[eqn.primitive.axis_param]] if type(eqn.primitive) is Collective else ()
 
-    return jaxpr.derive("axis names", collect)
+    return frozenset(gathered(jaxpr, "axis names", name))
 
 
 def batch_flat(fun: Callable[..., Sequence[Any]], values: Sequence[Any], dims: Sequence[int | None], size: int,

@@ -123,7 +123,7 @@ def _gamma_jvp(primals, tangents, log_space):
     return z, t * select(eq(z, lift(z.dtype.type(0))), full(z.shape, 0, z.dtype), derivative)
 
 
-def _gamma_batch(operands, dims, log_space):
+def _gamma_batch(trace, operands, dims, log_space):
     (keys, a), (b_keys, b_a) = operands, dims
     size = keys.shape[b_keys] if b_a is None else a.shape[b_a]
     keys = broadcast_to(keys, (size, *keys.shape)) if b_keys is None else move_axis(keys, b_keys, 0)

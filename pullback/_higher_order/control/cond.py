@@ -9,8 +9,9 @@ import numpy as np
 from pullback._core import dtypes
 from pullback._core.arguments import check_callable
 from pullback._core.errors import boundary, describe_function, described
-from pullback._core.jaxpr import Equation, HeldJaxpr, Jaxpr, Var, eval_jaxpr
-from pullback._core.primitive import Primitive
+from pullback._core.jaxpr import Equation, Jaxpr, Var, eval_jaxpr
+from pullback._core.lists import chosen, filled, merged, others
+from pullback._core.primitive import HigherOrder
 from pullback._core.staging import stage_open
 from pullback._core.trace import is_linear
 from pullback._core.tree import tree_unflatten
@@ -22,23 +23,24 @@ from pullback._higher_order.bodies import (
     check_same_types,
     lift_operand,
     lift_tree,
+    share_constants,
     trace_body,
 )
-from pullback._higher_order.call import active_of, check_operands
+from pullback._higher_order.call import called, check_operands
+from pullback._higher_order.call_rules import active_of
 from pullback._higher_order.control.batched_choice import chosen_only, spread
-from pullback._higher_order.control.effects_under_vmap import acts, one_by_one
+from pullback._higher_order.control.effects_under_vmap import one_by_one
 from pullback._ops.compare import eq, ne, select
 from pullback._ops.elementwise import max as max_
 from pullback._ops.elementwise import min as min_
 from pullback._ops.identity import stop_gradient_p
-from pullback._ops.rules import pack
 from pullback._ops.shape import convert_element_type, full, instantiate, zeros_like_aval
-from pullback._transforms.dce import dce, depends_on
 from pullback._transforms.jvp import jvp_jaxpr
 from pullback._transforms.linearize_jaxpr import linearize_jaxpr, transpose_jaxpr_full
 from pullback._transforms.vmap import batch_jaxpr
 
-cond_p = Primitive("cond", multiple_results=True, higher_order=True)
+cond_p = HigherOrder("cond", lambda params: [called(branch, 1) for branch in params["branches"]],
+                     lambda params, jaxprs, kept: {"branches": tuple(jaxprs)})
 _index = make_aval((), np.dtype(np.int32))
 
 
@@ -116,32 +118,13 @@ def _choose(function: str, index: Any, funs: Sequence[Callable], parts: Sequence
     for part, fun, body in zip(parts[1:], funs[1:], bodies[1:], strict=True):
         check_same_structure(function, f"{part} ({describe_function(fun)}) must return what {parts[0]} returns",
                              first.out_tree, body.out_tree, "All branches must return one structure.")
-    jaxprs, consts = _share_constants(bodies)
+    jaxprs, consts = share_constants(bodies)
     jaxprs = _unify_types(function, jaxprs, parts, funs, first)
     if len(jaxprs) == 1:
         outs = eval_jaxpr(jaxprs[0], [], *consts, *leaves)
     else:
         outs = cond_p.bind(index, *consts, *leaves, branches=tuple(jaxprs))
     return tree_unflatten(first.out_tree, outs)
-
-
-def _share_constants(bodies: Sequence[Body]) -> tuple[list[Jaxpr], list[Any]]:
-    """All branches with the captured values of all of them as leading inputs."""
-    position: dict[int, int] = {}
-    values: list[Any] = []
-    for body in bodies:
-        for c in body.consts:
-            if id(c) not in position:
-                position[id(c)] = len(values)
-                values.append(c)
-    jaxprs = []
-    for body in bodies:
-        n = len(body.consts)
-        invars = [Var(v.aval) for v in values]
-        for c, var in zip(body.consts, body.jaxpr.invars[:n], strict=True):
-            invars[position[id(c)]] = var
-        jaxprs.append(Jaxpr([], [*invars, *body.jaxpr.invars[n:]], body.jaxpr.eqns, body.jaxpr.outvars))
-    return jaxprs, values
 
 
 def _unify_types(function, jaxprs, parts, funs, first: Body) -> list[Jaxpr]:
@@ -201,9 +184,9 @@ def _jvp(primals, tangents, branches):
     active = active_of(tangents[1:])
     present = tuple(map(any, zip(*(jvp_jaxpr(b, active)[1] for b in branches), strict=True)))
     derived = tuple(jvp_jaxpr(b, active, present)[0] for b in branches)
-    outs = cond_p.bind(index, *operands, *(t for t, a in zip(tangents[1:], active, strict=True) if a), branches=derived)
+    outs = cond_p.bind(index, *operands, *chosen(tangents[1:], active), branches=derived)
     n = len(present)
-    return outs[:n], pack(present, outs[n:], [zero_of(out.aval) for out in outs[:n]])
+    return outs[:n], filled(present, outs[n:], [zero_of(out.aval) for out in outs[:n]])
 
 
 def _linearize(trace, primals, tangents, branches):
@@ -214,18 +197,18 @@ def _linearize(trace, primals, tangents, branches):
     n = len(present)
     # a residual that is a result of its branch needs no slot
     results = [{v: i for i, v in enumerate(part.forward.outvars[:n]) if type(v) is Var} for part in parts]
-    others = [[v for v in part.forward.outvars[n:] if v not in own] for part, own in zip(parts, results, strict=True)]
+    further = [[v for v in part.forward.outvars[n:] if v not in own] for part, own in zip(parts, results, strict=True)]
     # a constant of one branch does not share a slot with what moves in another: it would seem to move, too
     moving = [_moving(part.forward) for part in parts]
-    keys, places = _slots([[(v.aval, v in m) for v in own] for own, m in zip(others, moving, strict=True)])
+    keys, places = _slots([[(v.aval, v in m) for v in own] for own, m in zip(further, moving, strict=True)])
     slots = [aval for aval, _ in keys]
     forward = tuple(
-        _filled(Jaxpr([], part.forward.invars, part.forward.eqns, [*part.forward.outvars[:n], *own]), n, mine, slots)
-        for part, own, mine in zip(parts, others, places, strict=True))
+        _in_slots(Jaxpr([], part.forward.invars, part.forward.eqns, [*part.forward.outvars[:n], *own]), n, mine, slots)
+        for part, own, mine in zip(parts, further, places, strict=True))
     outs = cond_p.bind(index, *operands, branches=forward)
     # at which of these the linear half of each branch finds its residuals
     found = []
-    for part, result, own, mine in zip(parts, results, others, places, strict=True):
+    for part, result, own, mine in zip(parts, results, further, places, strict=True):
         at = result | {v: n + slot for v, slot in zip(own, mine, strict=True)}
         found.append([at[v] for v in part.forward.outvars[n:]])
     read = sorted({i for part in parts for i in part.forwarded})
@@ -239,10 +222,10 @@ def _linearize(trace, primals, tangents, branches):
         linear.append(Jaxpr([], [*(operand.get(i) or Var(operands[i].aval) for i in read),
                                  *(residuals.get(i) or Var(outs[i].aval) for i in read_outs), *inner[k + r:]],
                             part.linear.eqns, part.linear.outvars))
-    given = [t for t, a in zip(tangents[1:], active, strict=True) if a]
+    given = chosen(tangents[1:], active)
     touts = cond_p.bind(index, *(operands[i] for i in read), *(outs[i] for i in read_outs), *given,
                         branches=tuple(linear))
-    return outs[:n], pack(present, touts, [zero_of(out.aval) for out in outs[:n]])
+    return outs[:n], filled(present, touts, [zero_of(out.aval) for out in outs[:n]])
 
 
 def _moving(jaxpr: Jaxpr) -> set[Var]:
@@ -276,7 +259,7 @@ def _slots(needs: Sequence[Sequence[Any]]) -> tuple[list[Any], list[list[int]]]:
     return slots, places
 
 
-def _filled(forward: Jaxpr, n: int, mine: Sequence[int], slots: Sequence[ShapedArray]) -> Jaxpr:
+def _in_slots(forward: Jaxpr, n: int, mine: Sequence[int], slots: Sequence[ShapedArray]) -> Jaxpr:
     def fun(*args):
         outs = eval_jaxpr(forward, [], *args)
         residuals = dict(zip(mine, outs[n:], strict=True))
@@ -288,16 +271,15 @@ def _filled(forward: Jaxpr, n: int, mine: Sequence[int], slots: Sequence[ShapedA
 def _transpose(cts, index, *operands, branches):
     linear = tuple(is_linear(x) for x in operands)
     backward = tuple(transpose_jaxpr_full(b, linear) for b in branches)
-    known = [x for x, is_lin in zip(operands, linear, strict=True) if not is_lin]
-    results = iter(cond_p.bind(index, *known, *map(instantiate, cts), branches=backward))
-    return [None, *(next(results) if is_lin else None for is_lin in linear)]
+    results = cond_p.bind(index, *others(operands, linear), *map(instantiate, cts), branches=backward)
+    return [None, *merged(linear, results, [None] * linear.count(False))]
 
 
 def _batch(trace, operands, dims, branches):
     index, *rest = operands
     batched = tuple(d is not None for d in dims[1:])
     moved = [x if d is None else trace.materialize(x, d) for x, d in zip(rest, dims[1:], strict=True)]
-    if dims[0] is not None and acts({"branches": branches}):
+    if dims[0] is not None and any(branch.effectful for branch in branches):
         return one_by_one(trace, cond_p, operands, dims, {"branches": branches})
     if dims[0] is not None:
         # every example decides for itself: all branches run, and the results are selected
@@ -314,31 +296,13 @@ def _batch(trace, operands, dims, branches):
     return cond_p.bind(index, *moved, branches=derived), [0 if b else None for b in out_batched]
 
 
-def _dce(used, eqn: Equation) -> Equation:
-    narrowed, reads = zip(*(dce(b, tuple(used)) for b in eqn.params["branches"]), strict=True)
-    read = [any(flags) for flags in zip(*reads, strict=True)]
-
-    def chosen(values, which):
-        return [v for v, w in zip(values, which, strict=True) if w]
-
-    branches = tuple(Jaxpr([], chosen(b.invars, read), b.eqns, b.outvars) for b in narrowed)
-    return eqn.replace(invars=[eqn.invars[0], *chosen(eqn.invars[1:], read)], outvars=chosen(eqn.outvars, used),
-                       params={"branches": branches})
-
-
-def _depends(marked, branches):
-    if marked[0]:
-        return (True,) * len(branches[0].outvars)
-    return tuple(map(any, zip(*(depends_on(b, marked[1:]) for b in branches), strict=True)))
-
-
 def _save(eqn: Equation, missing: Sequence[bool], saving):
     """The branches that return what the policy keeps in them, and those that make the rest from that again."""
     bodies = [saving.flat(b) for b in eqn.params["branches"]]
     kept = [saving.kept(b) for b in bodies]
     whole = [k and any(type(b.outvars[i]) is Var and b.outvars[i] in keep for b, keep in zip(bodies, kept, strict=True))
              for i, k in enumerate(missing)]
-    saved = [v for v, w in zip(eqn.outvars, whole, strict=True) if w]
+    saved = chosen(eqn.outvars, whole)
     again = [i for i, (k, w) in enumerate(zip(missing, whole, strict=True)) if k and not w]
     if not again:
         return eqn, saved, None
@@ -346,7 +310,7 @@ def _save(eqn: Equation, missing: Sequence[bool], saving):
     slots, places = _slots([[v.aval for v in part.saved] for part in parts])
     stores = [Var(aval) for aval in slots]
     n = len(eqn.outvars)
-    first = tuple(_filled(Jaxpr([], b.invars, part.first, [*b.outvars, *part.saved]), n, mine, slots)
+    first = tuple(_in_slots(Jaxpr([], b.invars, part.first, [*b.outvars, *part.saved]), n, mine, slots)
                   for b, part, mine in zip(bodies, parts, places, strict=True))
     branches = []
     for b, part, mine in zip(bodies, parts, places, strict=True):
@@ -358,7 +322,6 @@ def _save(eqn: Equation, missing: Sequence[bool], saving):
                         params={"branches": tuple(branches)}))
 
 
-cond_p.bodies = lambda branches: [HeldJaxpr(branch, 1) for branch in branches]
 cond_p.evaluate = _evaluate
 cond_p.abstract_eval = _type
 cond_p.lower = _lower
@@ -366,8 +329,6 @@ cond_p.jvp = _jvp
 cond_p.linearize = _linearize
 cond_p.transpose = _transpose
 cond_p.batch = _batch
-cond_p.dce = _dce
 cond_p.save = _save
-cond_p.depends = _depends
 
 __all__ = ["cond", "cond_p", "switch"]

@@ -11,23 +11,25 @@ from typing import Any
 
 import numpy as np
 
+from pullback._analysis.dependence import dependent_results, depends_on
 from pullback._core.config import config
 from pullback._core.jaxpr import Equation, HeldJaxpr, Jaxpr, Var, eval_jaxpr
+from pullback._core.lists import chosen, cut, filled, fixed_point, merged, others
 from pullback._core.origins import NO_CONTEXT, InStep, origins_are_tracked
-from pullback._core.primitive import Primitive
+from pullback._core.primitive import HigherOrder
 from pullback._core.staging import stage_open
 from pullback._core.trace import is_linear
 from pullback._core.types import make_aval, matches
 from pullback._core.zeros import zero_of
-from pullback._higher_order.call import active_of, check_operands
+from pullback._higher_order.call import check_operands
+from pullback._higher_order.call_rules import active_of
 from pullback._higher_order.control.eager_budget import BUDGET, cost, run_compiled
 from pullback._ops.assemble import concatenate
 from pullback._ops.elementwise import add
 from pullback._ops.identity import embed_constants
-from pullback._ops.rules import pack
 from pullback._ops.shape import expand_dims, instantiate, move_axis, zeros_like_aval
 from pullback._ops.slicing import index_in_dim
-from pullback._transforms.dce import dce, depends_on
+from pullback._transforms.dce import dce
 from pullback._transforms.harvest import without_taps
 from pullback._transforms.jet import flatten, jet_jaxpr, unflatten
 from pullback._transforms.jvp import jvp_jaxpr
@@ -37,7 +39,21 @@ from pullback._transforms.transpose import pull, record_linear
 from pullback._transforms.vmap import batch_jaxpr, with_leading, without_leading
 from pullback._xla.lowering import int_array
 
-scan_p = Primitive("scan", multiple_results=True, higher_order=True)
+
+def _bodies(params):
+    jaxpr, n, m = params["jaxpr"], params["num_consts"], params["num_carry"]
+    return [HeldJaxpr(jaxpr, range(len(jaxpr.invars)), range(n, n + m), params["length"])]
+
+
+def _rebuilt(params, jaxprs, kept):
+    params = {**params, "jaxpr": jaxprs[0]}
+    if kept is not None:
+        consts, carry, _ = _split(kept, params["num_consts"], params["num_carry"])
+        params |= {"num_consts": sum(consts), "num_carry": sum(carry)}
+    return params
+
+
+scan_p = HigherOrder("scan", _bodies, _rebuilt)
 
 
 def bind_scan(consts: Sequence[Any], carry: Sequence[Any], xs: Sequence[Any], jaxpr: Jaxpr, length: int, reverse: bool,
@@ -135,28 +151,12 @@ def _write(block, y, buffer, i):
 # --- differentiation ---
 
 
-def _fixed_point(step, carry: tuple[bool, ...]) -> tuple[bool, ...]:
-    """The least set of carried parts, at least `carry`, that `step` maps into itself."""
-    while True:
-        grown = tuple(a or b for a, b in zip(carry, step(carry), strict=True))
-        if grown == carry:
-            return carry
-        carry = grown
-
-
-def _reached(marked: Sequence[bool], jaxpr: Jaxpr, num_consts: int, num_carry: int) -> tuple[bool, ...]:
-    """Which results of the body depend on marked operands, in some step."""
-    c, start, x = _split(marked, num_consts, num_carry)
-    carry = _fixed_point(lambda carry: depends_on(jaxpr, (*c, *carry, *x))[:num_carry], tuple(start))
-    return *carry, *depends_on(jaxpr, (*c, *carry, *x))[num_carry:]
-
-
 def _jvp(primals, tangents, jaxpr, length, reverse, num_consts, num_carry, unroll):
     c_dot, carry_dot, x_dot = _split(tangents, num_consts, num_carry)
     c_act, x_act = active_of(c_dot), active_of(x_dot)
     ys = len(jaxpr.outvars) - num_carry
     none = (False,) * ys
-    act = _fixed_point(lambda carry: jvp_jaxpr(jaxpr, (*c_act, *carry, *x_act), (*carry, *none))[1][:num_carry],
+    act = fixed_point(lambda carry: jvp_jaxpr(jaxpr, (*c_act, *carry, *x_act), (*carry, *none))[1][:num_carry],
                        active_of(carry_dot))
     derived, present = jvp_jaxpr(jaxpr, (*c_act, *act, *x_act), (*act, *none))
     # inputs: consts, carry, x, then their tangents; outputs: carry, y, then their tangents
@@ -169,18 +169,18 @@ def _jvp(primals, tangents, jaxpr, length, reverse, num_consts, num_carry, unrol
                  [*outs[:num_carry], *touts[:sum(act)], *outs[num_carry:], *touts[sum(act):]])
     cs, carries, xs = _split(primals, num_consts, num_carry)
     last, stacked = bind_scan(
-        [*cs, *_chosen(c_dot, c_act)], [*carries, *map(instantiate, _chosen(carry_dot, act))],
-        [*xs, *_chosen(x_dot, x_act)], body, length, reverse, unroll)
+        [*cs, *chosen(c_dot, c_act)], [*carries, *map(instantiate, chosen(carry_dot, act))],
+        [*xs, *chosen(x_dot, x_act)], body, length, reverse, unroll)
     primals_out = [*last[:num_carry], *stacked[:ys]]
     tangents_out = [*last[num_carry:], *stacked[ys:]]
-    return primals_out, pack((*act, *present[num_carry:]), tangents_out, [zero_of(o.aval) for o in primals_out])
+    return primals_out, filled((*act, *present[num_carry:]), tangents_out, [zero_of(o.aval) for o in primals_out])
 
 
 def _taylor(primals, series, jaxpr, length, reverse, num_consts, num_carry, unroll):
     c_act, start, x_act = _split([s is not None for s in series], num_consts, num_carry)
     order = next(len(s) for s in series if s is not None)
     none = (False,) * (len(jaxpr.outvars) - num_carry)
-    act = _fixed_point(
+    act = fixed_point(
         lambda carry: jet_jaxpr(jaxpr, (*c_act, *carry, *x_act), order, (*carry, *none))[1][:num_carry], tuple(start))
     derived, present = jet_jaxpr(jaxpr, (*c_act, *act, *x_act), order, (*act, *none))
     # inputs: consts, carry, x, then their series; outputs: carry, y, then their series
@@ -200,16 +200,12 @@ def _taylor(primals, series, jaxpr, length, reverse, num_consts, num_carry, unro
             unflatten((*act, *present[num_carry:]), [*last[num_carry:], *stacked[len(none):]], order))
 
 
-def _chosen(values: Sequence[Any], mask: Sequence[bool]) -> list[Any]:
-    return [v for v, m in zip(values, mask, strict=True) if m]
-
-
 def _linearize(trace, primals, tangents, jaxpr, length, reverse, num_consts, num_carry, unroll):
     c_dot, carry_dot, x_dot = _split(tangents, num_consts, num_carry)
     c_act, x_act = active_of(c_dot), active_of(x_dot)
     ys = len(jaxpr.outvars) - num_carry
     none = (False,) * ys
-    act = _fixed_point(
+    act = fixed_point(
         lambda carry: linearize_jaxpr(jaxpr, (*c_act, *carry, *x_act), (*carry, *none)).present[:num_carry],
         active_of(carry_dot))
     parts = linearize_jaxpr(jaxpr, (*c_act, *act, *x_act), (*act, *none))
@@ -225,15 +221,15 @@ def _linearize(trace, primals, tangents, jaxpr, length, reverse, num_consts, num
     fixed = [not (v or forward.effectful) for v in varies[n:]]
     saved_once: list[Any] = []
     if any(fixed):
-        once, reads = dce(without_taps(Jaxpr([], forward.invars, forward.eqns, _chosen(forward.outvars[n:], fixed))),
+        once, reads = dce(without_taps(Jaxpr([], forward.invars, forward.eqns, chosen(forward.outvars[n:], fixed))),
                           keep_inputs=False)
         # what else an equation reads does not touch these results
         stand_ins = [*cs, *(zeros_like_aval(v.aval) if r else None
                             for v, r in zip(forward.invars[num_consts:], reads[num_consts:], strict=True))]
-        saved_once = eval_jaxpr(once, [], *_chosen(stand_ins, reads))
+        saved_once = eval_jaxpr(once, [], *chosen(stand_ins, reads))
     # a residual may be stacked already, as a result
     stacks = dict.fromkeys(v for v in forward.outvars[num_carry:n] if type(v) is Var)
-    wanted = [*_unchosen(forward.outvars[n:], fixed), *(forward.invars[i] for i in read_carry)]
+    wanted = [*others(forward.outvars[n:], fixed), *(forward.invars[i] for i in read_carry)]
     more = [v for v in wanted if v not in stacks]
     last, stacked = bind_scan(cs, carries, xs, Jaxpr([], forward.invars, forward.eqns, [*forward.outvars[:n], *more]),
                               length, reverse, unroll)
@@ -244,37 +240,38 @@ def _linearize(trace, primals, tangents, jaxpr, length, reverse, num_consts, num
     residuals = parts.linear.invars[k:k + parts.residuals]
     dots = parts.linear.invars[k + parts.residuals:]
     i, j = sum(c_act), sum(c_act) + sum(act)
-    linear = Jaxpr([], [*(given[p] for p in read_consts), *_chosen(residuals, fixed), *dots[:i], *dots[i:j],
-                        *_unchosen(residuals, fixed),
+    linear = Jaxpr([], [*(given[p] for p in read_consts), *chosen(residuals, fixed), *dots[:i], *dots[i:j],
+                        *others(residuals, fixed),
                         *(given[p] for p in read_carry), *(given[p] for p in read_xs), *dots[j:]],
                    parts.linear.eqns, parts.linear.outvars)
     tlast, tstacked = bind_scan(
-        [*(primals[p] for p in read_consts), *saved_once, *_chosen(c_dot, c_act)],
-        list(map(instantiate, _chosen(carry_dot, act))),
-        [*saved, *(primals[p] for p in read_xs), *_chosen(x_dot, x_act)], linear, length, reverse, unroll)
+        [*(primals[p] for p in read_consts), *saved_once, *chosen(c_dot, c_act)],
+        list(map(instantiate, chosen(carry_dot, act))),
+        [*saved, *(primals[p] for p in read_xs), *chosen(x_dot, x_act)], linear, length, reverse, unroll)
     primals_out = [*last, *stacked[:ys]]
-    return primals_out, pack((*act, *parts.present[num_carry:]), [*tlast, *tstacked],
+    return primals_out, filled((*act, *parts.present[num_carry:]), [*tlast, *tstacked],
                              [zero_of(o.aval) for o in primals_out])
 
 
 def _transpose(cts, *operands, jaxpr, length, reverse, num_consts, num_carry, unroll):
     linear = [is_linear(x) for x in operands]
     c_lin, carry_lin, x_lin = _split(linear, num_consts, num_carry)
-    depends = _reached(linear, jaxpr, num_consts, num_carry)[:num_carry]
+    params = {"jaxpr": jaxpr, "length": length, "num_consts": num_consts, "num_carry": num_carry}
+    depends = dependent_results(scan_p, tuple(linear), params, len(jaxpr.outvars))[:num_carry]
     if not all(depends):
         return _transpose_counting(cts, operands, depends, jaxpr, length, reverse, num_consts, num_carry, unroll)
     # a carry that is known at the start but linear later is an instantiated tangent: it starts at zero
     consts, _, xs = _split(operands, num_consts, num_carry)
-    known_c, known_x = _unchosen(consts, c_lin), _unchosen(xs, x_lin)
-    c_avals = [a for a, m in zip(jaxpr.in_avals[:num_consts], c_lin, strict=True) if m]
+    known_c, known_x = others(consts, c_lin), others(xs, x_lin)
+    c_avals = chosen(jaxpr.in_avals[:num_consts], c_lin)
     carry_avals = jaxpr.in_avals[num_consts:num_consts + num_carry]
     y_avals = jaxpr.out_avals[num_carry:]
     mask = (*c_lin, *depends, *x_lin)
 
     def step(*args):
-        kc, ct_c, ct_carry, kx, ct_y = _cut(args, len(known_c), len(c_avals), num_carry, len(known_x))
+        kc, ct_c, ct_carry, kx, ct_y = cut(args, len(known_c), len(c_avals), num_carry, len(known_x))
         results = map(instantiate, pull(_record_body(jaxpr, mask, [*kc, *kx]), [*ct_carry, *ct_y]))
-        to_c, to_carry, to_x = _cut(list(results), len(c_avals), num_carry)
+        to_c, to_carry, to_x = cut(list(results), len(c_avals), num_carry)
         return [*(add(a, b) for a, b in zip(ct_c, to_c, strict=True)), *to_carry, *to_x]
 
     x_avals = [without_leading(x.aval) for x in known_x]
@@ -287,32 +284,17 @@ def _transpose(cts, *operands, jaxpr, length, reverse, num_consts, num_carry, un
     last, stacked = bind_scan(
         known_c, [*map(zeros_like_aval, c_avals), *map(instantiate, cts[:num_carry])],
         [*known_x, *map(instantiate, cts[num_carry:])], backward, length, not reverse, unroll)
-    to_c, to_carry = _cut(last, len(c_avals))
-    results = iter([*to_c, *_chosen(to_carry, carry_lin), *stacked])
-    return [next(results) if is_lin else None for is_lin in linear]
-
-
-def _cut(values: Sequence[Any], *lengths: int) -> list[list[Any]]:
-    """Consecutive parts of the given lengths, and the rest."""
-    parts, start = [], 0
-    for n in lengths:
-        parts.append(list(values[start:start + n]))
-        start += n
-    return [*parts, list(values[start:])]
+    to_c, to_carry = cut(last, len(c_avals))
+    return merged(linear, [*to_c, *chosen(to_carry, carry_lin), *stacked], [None] * linear.count(False))
 
 
 def _record_body(jaxpr: Jaxpr, mask: Sequence[bool], known: Sequence[Any]) -> Linearized:
     """The body on a tape, as a function of its marked inputs; the others have the `known` values."""
 
     def body(*nodes):
-        lin, rest = iter(nodes), iter(known)
-        return eval_jaxpr(jaxpr, [], *(next(lin) if m else next(rest) for m in mask))
+        return eval_jaxpr(jaxpr, [], *merged(mask, nodes, known))
 
-    return record_linear(body, _chosen(jaxpr.in_avals, mask))
-
-
-def _unchosen(values: Sequence[Any], mask: Sequence[bool]) -> list[Any]:
-    return [v for v, m in zip(values, mask, strict=True) if not m]
+    return record_linear(body, chosen(jaxpr.in_avals, mask))
 
 
 def _transpose_counting(cts, operands, depends, jaxpr, length, reverse, num_consts, num_carry, unroll):
@@ -325,29 +307,29 @@ def _transpose_counting(cts, operands, depends, jaxpr, length, reverse, num_cons
     invars = iter(counting.invars)
     all_inputs = [next(invars) if u else Var(v.aval) for u, v in zip(used, jaxpr.invars, strict=True)]
     c_in, carry_in, x_in = _split(all_inputs, num_consts, num_carry)
-    carried = _chosen(carry_in, kept)
-    body = Jaxpr([], [*_chosen(c_in, c_used), *carried, *_chosen(x_in, x_used)], counting.eqns,
+    carried = chosen(carry_in, kept)
+    body = Jaxpr([], [*chosen(c_in, c_used), *carried, *chosen(x_in, x_used)], counting.eqns,
                  [*counting.outvars, *carried])
-    _, stacked = bind_scan(_chosen(consts, c_used), _chosen(carry, kept), _chosen(xs, x_used), body, length, reverse, 1)
+    _, stacked = bind_scan(chosen(consts, c_used), chosen(carry, kept), chosen(xs, x_used), body, length, reverse, 1)
     # the loop proper, with the counter among its xs
     c_vars, carry_vars, x_vars = _split(jaxpr.invars, num_consts, num_carry)
-    rest = Jaxpr([], [*c_vars, *_chosen(carry_vars, depends), *_chosen(carry_vars, known), *x_vars], jaxpr.eqns,
-                 [*_chosen(jaxpr.outvars[:num_carry], depends), *jaxpr.outvars[num_carry:]])
-    inner_cts = [*_chosen(cts[:num_carry], depends), *cts[num_carry:]]
-    results = _transpose(inner_cts, *consts, *_chosen(carry, depends), *stacked, *xs, jaxpr=rest, length=length,
+    rest = Jaxpr([], [*c_vars, *chosen(carry_vars, depends), *chosen(carry_vars, known), *x_vars], jaxpr.eqns,
+                 [*chosen(jaxpr.outvars[:num_carry], depends), *jaxpr.outvars[num_carry:]])
+    inner_cts = [*chosen(cts[:num_carry], depends), *cts[num_carry:]]
+    results = _transpose(inner_cts, *consts, *chosen(carry, depends), *stacked, *xs, jaxpr=rest, length=length,
                          reverse=reverse, num_consts=num_consts, num_carry=sum(depends), unroll=unroll)
-    to_c, to_carry, _, to_x = _cut(results, num_consts, sum(depends), len(stacked))
-    return [*to_c, *pack(depends, to_carry, [None] * num_carry), *to_x]
+    to_c, to_carry, _, to_x = cut(results, num_consts, sum(depends), len(stacked))
+    return [*to_c, *filled(depends, to_carry, [None] * num_carry), *to_x]
 
 
-# --- vectorization and dead code ---
+# --- vectorization ---
 
 
 def _batch(trace, operands, dims, jaxpr, length, reverse, num_consts, num_carry, unroll):
     c_dims, carry_dims, x_dims = _split([d is not None for d in dims], num_consts, num_carry)
     ys = len(jaxpr.outvars) - num_carry
     none = (False,) * ys
-    batched = _fixed_point(
+    batched = fixed_point(
         lambda carry: batch_jaxpr(jaxpr, trace, (*c_dims, *carry, *x_dims), (*carry, *none))[1][:num_carry],
         tuple(carry_dims))
     derived, out_batched = batch_jaxpr(jaxpr, trace, (*c_dims, *batched, *x_dims), (*batched, *none))
@@ -358,23 +340,6 @@ def _batch(trace, operands, dims, jaxpr, length, reverse, num_consts, num_carry,
     last, stacked = bind_scan(consts, carry, scanned, derived, length, reverse, unroll)
     dims = [*(0 if b else None for b in batched), *(1 if b else None for b in out_batched[num_carry:])]
     return [*last, *stacked], dims
-
-
-def _dce(used, eqn: Equation) -> Equation:
-    params, jaxpr = eqn.params, eqn.params["jaxpr"]
-    n, m = params["num_consts"], params["num_carry"]
-
-    def read(carry):
-        return dce(jaxpr, (*carry, *used[m:]))[1]
-
-    # what the results need of the carry, and what that needs of it
-    carry = _fixed_point(lambda carry: read(carry)[n:n + m], tuple(used[:m]))
-    narrowed, _ = dce(jaxpr, (*carry, *used[m:]))
-    c_read, _, x_read = _split(read(carry), n, m)
-    kept = (*c_read, *carry, *x_read)
-    body = Jaxpr([], _chosen(jaxpr.invars, kept), narrowed.eqns, narrowed.outvars)
-    return eqn.replace(invars=_chosen(eqn.invars, kept), outvars=_chosen(eqn.outvars, (*carry, *used[m:])),
-                       params={**params, "jaxpr": body, "num_consts": sum(c_read), "num_carry": sum(carry)})
 
 
 # --- what a policy of checkpoint saves ---
@@ -389,7 +354,7 @@ def _save(eqn: Equation, missing: Sequence[bool], saving):
     kept = saving.kept(body)
     whole = [k and type(v) is Var and v in kept for k, v in zip(missing, body.outvars, strict=True)]
     again = [k and not w for k, w in zip(missing, whole, strict=True)]
-    saved = _chosen(eqn.outvars, whole)
+    saved = chosen(eqn.outvars, whole)
     if not any(again):
         return eqn, saved, None
     # a part of the carry is made again, step by step, if anything that is reads it
@@ -397,13 +362,13 @@ def _save(eqn: Equation, missing: Sequence[bool], saving):
     changing = [v for v, out in zip(carry, body.outvars[:m], strict=True) if v is not out]
 
     def split(moving):
-        return saving.split(body, [*_chosen(body.outvars[:m], moving), *_chosen(body.outvars[m:], again[m:])], changing)
+        return saving.split(body, [*chosen(body.outvars[:m], moving), *chosen(body.outvars[m:], again[m:])], changing)
 
     def read(part, moving):
-        atoms = [*(v for e in part.again for v in e.invars), *_chosen(body.outvars, (*moving, *again[m:]))]
+        atoms = [*(v for e in part.again for v in e.invars), *chosen(body.outvars, (*moving, *again[m:]))]
         return {v for v in atoms if type(v) is Var} - set(part.saved)
 
-    moving = _fixed_point(lambda moving: tuple(v in read(split(moving), moving) for v in carry), moving)
+    moving = fixed_point(lambda moving: tuple(v in read(split(moving), moving) for v in carry), moving)
     part = split(moving)
     live = read(part, moving)
     stacks = [next((outer for outer, v in zip(eqn.outvars[m:], body.outvars[m:], strict=True) if v is inner), None)
@@ -418,21 +383,18 @@ def _save(eqn: Equation, missing: Sequence[bool], saving):
     given_consts, given_carry, given_xs = _split(eqn.invars, n, m)
     c_read, x_read = [v in live for v in consts], [v in live for v in xs]
     # a part of the carry that is saved is read from there
-    inner_carry = [Var(v.aval) if v in part.saved else v for v in _chosen(carry, moving)]
+    inner_carry = [Var(v.aval) if v in part.saved else v for v in chosen(carry, moving)]
     repeated = eqn.replace(
-        invars=[*_chosen(given_consts, c_read), *_chosen(given_carry, moving), *_chosen(given_xs, x_read), *stacked],
-        outvars=[*(v if a else Var(v.aval) for v, a in zip(_chosen(eqn.outvars[:m], moving),
-                                                           _chosen(again[:m], moving), strict=True)),
-                 *_chosen(eqn.outvars[m:], again[m:])],
+        invars=[*chosen(given_consts, c_read), *chosen(given_carry, moving), *chosen(given_xs, x_read), *stacked],
+        outvars=[*(v if a else Var(v.aval) for v, a in zip(chosen(eqn.outvars[:m], moving),
+                                                           chosen(again[:m], moving), strict=True)),
+                 *chosen(eqn.outvars[m:], again[m:])],
         params={**params, "num_consts": sum(c_read), "num_carry": sum(moving), "jaxpr": Jaxpr(
-            [], [*_chosen(consts, c_read), *inner_carry, *_chosen(xs, x_read), *part.saved], part.again,
-            [*_chosen(body.outvars[:m], moving), *_chosen(body.outvars[m:], again[m:])])})
+            [], [*chosen(consts, c_read), *inner_carry, *chosen(xs, x_read), *part.saved], part.again,
+            [*chosen(body.outvars[:m], moving), *chosen(body.outvars[m:], again[m:])])})
     return first, list(dict.fromkeys([*saved, *stacked])), repeated
 
 
-scan_p.bodies = lambda jaxpr, num_consts, num_carry, **_: [
-    HeldJaxpr(jaxpr, carried=slice(num_consts, num_consts + num_carry))]
-scan_p.repeats = lambda length, **_: length
 scan_p.evaluate = _evaluate
 scan_p.abstract_eval = _type
 scan_p.lower = _lower
@@ -441,8 +403,6 @@ scan_p.linearize = _linearize
 scan_p.taylor = _taylor
 scan_p.transpose = _transpose
 scan_p.batch = _batch
-scan_p.dce = _dce
 scan_p.save = _save
-scan_p.depends = lambda marked, jaxpr, num_consts, num_carry, **_: _reached(marked, jaxpr, num_consts, num_carry)
 
 __all__ = ["bind_scan", "scan_p"]

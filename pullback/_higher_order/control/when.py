@@ -12,25 +12,29 @@ from typing import Any
 
 import numpy as np
 
-from pullback._core.jaxpr import Equation, HeldJaxpr, Jaxpr, eval_jaxpr
-from pullback._core.primitive import Primitive
+from pullback._core.jaxpr import Jaxpr, eval_jaxpr
+from pullback._core.primitive import HigherOrder
 from pullback._core.staging import stage_open
-from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
-from pullback._core.zeros import zero_of
-from pullback._higher_order.call import active_of, check_operands
+from pullback._higher_order.call import called, check_operands
+from pullback._higher_order.call_rules import give_call_rules
 from pullback._higher_order.control.batched_choice import guards, spread, stand_in
-from pullback._higher_order.control.effects_under_vmap import acts, one_by_one
+from pullback._higher_order.control.effects_under_vmap import one_by_one
 from pullback._ops.compare import select
 from pullback._ops.reduce import reduce_or
-from pullback._ops.rules import pack
 from pullback._ops.shape import zeros_like_aval
-from pullback._transforms.dce import dce, depends_on
-from pullback._transforms.jvp import jvp_jaxpr
-from pullback._transforms.linearize_jaxpr import linearize_jaxpr, transpose_jaxpr
 from pullback._transforms.vmap import batch_jaxpr
 
-when_p = Primitive("when", multiple_results=True, higher_order=True)
+
+def _bodies(params):
+    jaxpr = params["jaxpr"]
+    zeros = jaxpr.derive("zeros", lambda: stage_open(lambda *args: list(map(zeros_like_aval, jaxpr.out_avals)),
+                                                     jaxpr.in_avals)[0])
+    # nobody knows whether it runs
+    return [called(jaxpr, 1)._replace(times=None), called(zeros, 1)]
+
+
+when_p = HigherOrder("when", _bodies, lambda params, jaxprs, kept: {"jaxpr": jaxprs[0]})
 
 
 def bind_when(flag: Any, jaxpr: Jaxpr, args: Sequence[Any]) -> list[Any]:
@@ -53,37 +57,6 @@ def _lower(ctx, flag, *operands, jaxpr):
         lambda block: [block.constant(0, aval) for aval in avals], lambda block: block.inline(jaxpr, operands)])
 
 
-def _jvp(primals, tangents, jaxpr):
-    flag, *args = primals
-    active = active_of(tangents[1:])
-    derived, present = jvp_jaxpr(jaxpr, active)
-    outs = bind_when(flag, derived, [*args, *(t for t, a in zip(tangents[1:], active, strict=True) if a)])
-    n = len(jaxpr.outvars)
-    return outs[:n], pack(present, outs[n:], [zero_of(out.aval) for out in outs[:n]])
-
-
-def _linearize(trace, primals, tangents, jaxpr):
-    flag, *args = primals
-    active = active_of(tangents[1:])
-    parts = linearize_jaxpr(jaxpr, active)
-    results = bind_when(flag, parts.forward, args)
-    n = len(jaxpr.outvars)
-    outs, saved = results[:n], results[n:]
-    moving = [t for t, a in zip(tangents[1:], active, strict=True) if a]
-    touts = bind_when(flag, parts.linear, [*(args[i] for i in parts.forwarded), *saved, *moving])
-    return outs, pack(parts.present, touts, [zero_of(out.aval) for out in outs])
-
-
-def _transpose(cts, flag, *operands, jaxpr):
-    linear = tuple(is_linear(x) for x in operands)
-    given = active_of(cts)
-    backward, present = transpose_jaxpr(jaxpr, linear, given)
-    known = [x for x, is_lin in zip(operands, linear, strict=True) if not is_lin]
-    results = bind_when(flag, backward, [*known, *(ct for ct, g in zip(cts, given, strict=True) if g)])
-    parts = iter(pack(present, results, [None] * len(present)))
-    return [None, *(next(parts) if is_lin else None for is_lin in linear)]
-
-
 def _batch(trace, operands, dims, jaxpr):
     flag, *args = operands
     batched = tuple(d is not None for d in dims[1:])
@@ -91,7 +64,7 @@ def _batch(trace, operands, dims, jaxpr):
     if dims[0] is None:
         derived, out_batched = batch_jaxpr(jaxpr, trace, batched)
         return bind_when(flag, derived, moved), [0 if b else None for b in out_batched]
-    if acts({"jaxpr": jaxpr}):
+    if jaxpr.effectful:
         return one_by_one(trace, when_p, operands, dims, {"jaxpr": jaxpr})
     derived, _ = batch_jaxpr(jaxpr, trace, batched, True)
     guarded = guards(trace, jaxpr, batched)
@@ -108,32 +81,10 @@ def _masked(derived: Jaxpr, guarded: tuple[bool, ...], size: int) -> Jaxpr:
     return stage_open(fun, [make_aval((size,), np.dtype(bool)), *derived.in_avals])[0]
 
 
-def _dce(used, eqn: Equation) -> Equation:
-    narrowed, used_inputs = dce(eqn.params["jaxpr"], tuple(used), keep_inputs=False)
-    return eqn.replace(
-        invars=[eqn.invars[0], *(v for v, u in zip(eqn.invars[1:], used_inputs, strict=True) if u)],
-        outvars=[v for v, u in zip(eqn.outvars, used, strict=True) if u], params={"jaxpr": narrowed})
-
-
-def _depends(marked, jaxpr):
-    return (True,) * len(jaxpr.outvars) if marked[0] else depends_on(jaxpr, marked[1:])
-
-
-def _bodies(jaxpr):
-    zeros = jaxpr.derive("zeros", lambda: stage_open(lambda *args: list(map(zeros_like_aval, jaxpr.out_avals)),
-                                                     jaxpr.in_avals)[0])
-    return [HeldJaxpr(jaxpr, 1), HeldJaxpr(zeros, 1)]
-
-
 when_p.evaluate = _evaluate
 when_p.abstract_eval = _type
 when_p.lower = _lower
-when_p.jvp = _jvp
-when_p.linearize = _linearize
-when_p.transpose = _transpose
+give_call_rules(when_p, leading=1)
 when_p.batch = _batch
-when_p.dce = _dce
-when_p.depends = _depends
-when_p.bodies = _bodies
 
 __all__ = ["bind_when", "when_p"]

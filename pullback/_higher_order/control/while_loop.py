@@ -6,7 +6,6 @@ then the loop that is differentiated is made of scans, see `bounded_while`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,10 @@ from pullback._core.arguments import check_callable
 from pullback._core.array import lift
 from pullback._core.config import config
 from pullback._core.errors import boundary, describe_function
-from pullback._core.jaxpr import Equation, HeldJaxpr, Jaxpr, Var, eval_jaxpr
+from pullback._core.jaxpr import HeldJaxpr, Jaxpr, Var, eval_jaxpr
+from pullback._core.lists import chosen, filled, fixed_point
 from pullback._core.origins import NO_CONTEXT, InStep, origins_are_tracked
-from pullback._core.primitive import Primitive
+from pullback._core.primitive import HigherOrder
 from pullback._core.staging import stage_open
 from pullback._core.trace import call_with
 from pullback._core.tree import tree_structure, tree_unflatten, treedef_tuple
@@ -31,22 +31,37 @@ from pullback._higher_order.bodies import (
     promote_weak,
     trace_body,
 )
-from pullback._higher_order.call import active_of, check_operands
+from pullback._higher_order.call import check_operands
+from pullback._higher_order.call_rules import active_of
 from pullback._higher_order.control.batched_choice import guards, spread, stand_in
 from pullback._higher_order.control.bounded_while import nested_scans
 from pullback._higher_order.control.eager_budget import BUDGET, cost, run_compiled
-from pullback._higher_order.control.effects_under_vmap import acts, one_by_one
+from pullback._higher_order.control.effects_under_vmap import one_by_one
 from pullback._higher_order.host.callback import without_looking
 from pullback._ops.compare import select
 from pullback._ops.reduce import reduce_or
-from pullback._ops.rules import pack
 from pullback._ops.shape import instantiate
-from pullback._transforms.dce import dce, depends_on
 from pullback._transforms.jvp import jvp_jaxpr
 from pullback._transforms.linearize import LinearizedTracer
 from pullback._transforms.vmap import batch_jaxpr
 
-while_p = Primitive("while", multiple_results=True, higher_order=True)
+
+def _bodies(params):
+    cond, body, n, m = params["cond_jaxpr"], params["body_jaxpr"], params["cond_consts"], params["body_consts"]
+    end = n + len(body.invars)
+    return [HeldJaxpr(body, range(n, end), range(m, len(body.invars)), None),
+            HeldJaxpr(cond, (*range(n), *range(n + m, end)), times=None, returns=False)]
+
+
+def _rebuilt(params, jaxprs, kept):
+    params = {**params, "body_jaxpr": jaxprs[0], "cond_jaxpr": jaxprs[1]}
+    if kept is not None:
+        conds, consts, _ = _split(kept, params["cond_consts"], params["body_consts"])
+        params |= {"cond_consts": sum(conds), "body_consts": sum(consts)}
+    return params
+
+
+while_p = HigherOrder("while", _bodies, _rebuilt)
 _leaf = tree_structure(0)
 
 
@@ -161,35 +176,25 @@ def _lower(ctx, *operands, cond_jaxpr, body_jaxpr, cond_consts, body_consts, max
     return ctx.loop([*operands, *count], test, step)[m:end]
 
 
-def _active_carry(body_jaxpr: Jaxpr, const_active: Sequence[bool], carry_active: Sequence[bool]) -> tuple[bool, ...]:
-    """Which parts of the carry get a tangent in some iteration: the least fixed point."""
-    carry = tuple(carry_active)
-    while True:
-        _, present = jvp_jaxpr(body_jaxpr, (*const_active, *carry), carry)
-        grown = tuple(a or b for a, b in zip(carry, present, strict=True))
-        if grown == carry:
-            return carry
-        carry = grown
-
-
 def _jvp(primals, tangents, cond_jaxpr, body_jaxpr, cond_consts, body_consts, max_steps):
     cond_values, body_values, carry = _split(primals, cond_consts, body_consts)
     _, body_dots, carry_dots = _split(tangents, cond_consts, body_consts)
     const_active = active_of(body_dots)
-    active = _active_carry(body_jaxpr, const_active, active_of(carry_dots))
+    # which parts of the carry get a tangent in some step
+    active = fixed_point(lambda carry: jvp_jaxpr(body_jaxpr, (*const_active, *carry), carry)[1], active_of(carry_dots))
     derived, _ = jvp_jaxpr(body_jaxpr, (*const_active, *active), active)
     # (consts, carry, const tangents, carry tangents) -> (consts, const tangents, carry, carry tangents)
     n, c = len(body_values), len(carry)
     invars, k = derived.invars, sum(const_active)
     body = Jaxpr([], [*invars[:n], *invars[n + c:n + c + k], *invars[n:n + c], *invars[n + c + k:]], derived.eqns,
                  derived.outvars)
-    extra = [Var(aval.to_tangent_aval()) for aval, a in zip(_avals(carry), active, strict=True) if a]
+    extra = [Var(aval.to_tangent_aval()) for aval in chosen(_avals(carry), active)]
     cond = Jaxpr([], [*cond_jaxpr.invars, *extra], cond_jaxpr.eqns, cond_jaxpr.outvars)
     outs = while_p.bind(
-        *cond_values, *body_values, *(t for t, a in zip(body_dots, const_active, strict=True) if a), *carry,
-        *(instantiate(t) for t, a in zip(carry_dots, active, strict=True) if a),
+        *cond_values, *body_values, *chosen(body_dots, const_active), *carry,
+        *map(instantiate, chosen(carry_dots, active)),
         cond_jaxpr=cond, body_jaxpr=body, cond_consts=cond_consts, body_consts=body_consts + k, max_steps=max_steps)
-    return outs[:c], pack(active, outs[c:], [zero_of(out.aval) for out in outs[:c]])
+    return outs[:c], filled(active, outs[c:], [zero_of(out.aval) for out in outs[:c]])
 
 
 def _linearize(trace, primals, tangents, **params):
@@ -227,18 +232,21 @@ def _transpose(cts, *operands, body_jaxpr, **params):
 
 def _batch(trace, operands, dims, cond_jaxpr, body_jaxpr, cond_consts, body_consts, max_steps):
     cond_dims, body_dims, carry_dims = _split([d is not None for d in dims], cond_consts, body_consts)
-    batched = tuple(carry_dims)
-    while True:
-        _, after = batch_jaxpr(body_jaxpr, trace, (*body_dims, *batched), batched)
-        _, (pred_batched,) = batch_jaxpr(cond_jaxpr, trace, (*cond_dims, *batched))
-        grown = tuple(a or b or pred_batched for a, b in zip(batched, after, strict=True))
-        if grown == batched:
-            break
-        batched = grown
-    params = {"cond_jaxpr": cond_jaxpr, "body_jaxpr": body_jaxpr}
-    if pred_batched and acts(params):
-        return one_by_one(trace, while_p, operands, dims,
-                          {**params, "cond_consts": cond_consts, "body_consts": body_consts, "max_steps": max_steps})
+
+    def chosen_by_each(carry):
+        """Whether every example decides for itself how often it runs."""
+        return batch_jaxpr(cond_jaxpr, trace, (*cond_dims, *carry))[1][0]
+
+    def step(carry):
+        _, after = batch_jaxpr(body_jaxpr, trace, (*body_dims, *carry), carry)
+        return (True,) * len(carry) if chosen_by_each(carry) else after
+
+    batched = fixed_point(step, carry_dims)
+    pred_batched = chosen_by_each(batched)
+    if pred_batched and (cond_jaxpr.effectful or body_jaxpr.effectful):
+        return one_by_one(trace, while_p, operands, dims, {
+            "cond_jaxpr": cond_jaxpr, "body_jaxpr": body_jaxpr, "cond_consts": cond_consts, "body_consts": body_consts,
+            "max_steps": max_steps})
     body, _ = batch_jaxpr(body_jaxpr, trace, (*body_dims, *batched), batched)
     cond, _ = batch_jaxpr(cond_jaxpr, trace, (*cond_dims, *batched))
     moved = [trace.materialize(x, d) if d is not None else x for x, d in zip(operands, dims, strict=True)]
@@ -277,40 +285,6 @@ def _until_all_stop(cond: Jaxpr, body: Jaxpr, cond_values, body_values, carry, g
     return new_cond, new_body, [*cond_values, *body_values], n + m
 
 
-def _depends(marked, cond_jaxpr, body_jaxpr, cond_consts, body_consts, max_steps):
-    conds, consts, carry = _split(marked, cond_consts, body_consts)
-    while True:
-        if any(depends_on(cond_jaxpr, (*conds, *carry))):
-            return (True,) * len(carry)
-        grown = [a or b for a, b in zip(carry, depends_on(body_jaxpr, (*consts, *carry)), strict=True)]
-        if grown == carry:
-            return tuple(carry)
-        carry = grown
-
-
-def _dce(used, eqn: Equation) -> Equation:
-    params = eqn.params
-    cond, body, n, m = params["cond_jaxpr"], params["body_jaxpr"], params["cond_consts"], params["body_consts"]
-    # the condition reads part of the carry; then what that, and what is used, needs of it
-    carry = tuple(u or r for u, r in zip(used, dce(cond)[1][n:], strict=True))
-    while True:
-        narrowed, read = dce(body, carry)
-        grown = tuple(c or r for c, r in zip(carry, read[m:], strict=True))
-        if grown == carry:
-            break
-        carry = grown
-    consts = read[:m]
-    new_cond = Jaxpr([], [*cond.invars[:n], *compress(cond.invars[n:], carry)], cond.eqns, cond.outvars)
-    new_body = Jaxpr([], list(compress(body.invars, (*consts, *carry))), narrowed.eqns, narrowed.outvars)
-    return eqn.replace(
-        invars=[*eqn.invars[:n], *compress(eqn.invars[n:], (*consts, *carry))],
-        outvars=list(compress(eqn.outvars, carry)),
-        params={**params, "cond_jaxpr": new_cond, "body_jaxpr": new_body, "body_consts": sum(consts)})
-
-
-while_p.bodies = lambda body_jaxpr, cond_consts, body_consts, **_: [
-    HeldJaxpr(body_jaxpr, cond_consts, slice(body_consts, None))]
-while_p.repeats = lambda **_: 4  # nobody knows
 while_p.evaluate = _evaluate
 while_p.abstract_eval = _type
 while_p.lower = _lower
@@ -319,7 +293,5 @@ while_p.linearize = _linearize
 while_p.record = _record
 while_p.transpose = _transpose
 while_p.batch = _batch
-while_p.depends = _depends
-while_p.dce = _dce
 
 __all__ = ["while_loop", "while_p"]

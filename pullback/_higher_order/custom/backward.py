@@ -15,7 +15,7 @@ from typing import Any
 
 from pullback._core import counters, dtypes
 from pullback._core.errors import RuleError, RuleNotDefinedError
-from pullback._core.primitive import Primitive
+from pullback._core.primitive import HigherOrder
 from pullback._core.staging import stage_open
 from pullback._core.trace import context, is_linear
 from pullback._core.types import make_aval
@@ -104,18 +104,13 @@ def is_left_open() -> bool:
     return _unrun.depth > 0
 
 
-class _Backward(Primitive):
-    """The linear map. On a tape it waits to be transposed; on known tangents it is applied, if its author allows."""
-
-    __slots__ = ()
-
-    def bind(self, *args: Any, **params: Any) -> Any:
-        if is_left_open() or any(map(is_linear, args)):
-            return super().bind(*args, **params)
-        return _apply(*args, **params)
+# the linear map
+backward_p = HigherOrder("custom_backward")
 
 
-backward_p = _Backward("custom_backward", multiple_results=True, higher_order=True)
+def _at_once(args, params):
+    """On a tape it waits to be transposed; on known tangents it is applied, if its author allows."""
+    return None if is_left_open() or any(map(is_linear, args)) else _apply(*args, **params)
 
 
 def _apply(*operands, call, static: Static, where, out_avals) -> list[Any]:
@@ -234,6 +229,7 @@ def _narrow(record: Record) -> Record:
                   record.outputs)
 
 
+backward_p.at_once = _at_once
 backward_p.narrow = _narrow
 backward_p.batch = _batch
 backward_p.evaluate = _apply

@@ -15,7 +15,7 @@ from typing import Any
 
 from pullback._core.array import ConcreteArray
 from pullback._core.errors import RuleOrderWarning, describe_function
-from pullback._core.jaxpr import Jaxpr, subjaxprs
+from pullback._core.jaxpr import Jaxpr, gathered
 from pullback._core.primitive import Primitive
 from pullback._core.staging import StagedTracer
 from pullback._higher_order.custom.call import CustomCall
@@ -58,19 +58,14 @@ def note_calls_in(jaxpr: Jaxpr) -> None:
         _calls.noted.update(_functions_in(jaxpr))
 
 
-def _functions_in(jaxpr: Jaxpr) -> frozenset[Identity]:
+def _functions_in(jaxpr: Jaxpr) -> Sequence[Identity]:
     """The decorated functions that a jaxpr calls, itself or in the jaxprs that its equations hold."""
 
-    def collect():
-        found = set()
-        for eqn in jaxpr.eqns:
-            if eqn.primitive is custom_call_p or eqn.primitive is backward_p:
-                found.add(eqn.params["call"].identity)
-            for inner in subjaxprs(eqn):
-                found |= _functions_in(inner)
-        return frozenset(found - {None})
+    def function(eqn):
+        called = eqn.params["call"].identity if eqn.primitive in (custom_call_p, backward_p) else None
+        return () if called is None else [called]
 
-    return jaxpr.derive("decorated functions", collect)
+    return gathered(jaxpr, "decorated functions", function)
 
 
 def may_be_differentiated(primals: Sequence[Any]) -> bool:
@@ -134,7 +129,7 @@ rule_output_p.abstract_eval = lambda aval, lost: aval
 rule_output_p.lower = lambda ctx, x, lost: x
 rule_output_p.jvp = _jvp
 rule_output_p.transpose = lambda ct, x, lost: [ct]
-rule_output_p.batch = lambda operands, dims, lost: (rule_output_p.bind(operands[0], lost=lost), dims[0])
+rule_output_p.batch = lambda trace, operands, dims, lost: (rule_output_p.bind(operands[0], lost=lost), dims[0])
 
 
 def warn_if_differentiated(outs: Iterable[Any], call: CustomCall, kind: str, rule: Callable) -> None:

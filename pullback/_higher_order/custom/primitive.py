@@ -8,26 +8,36 @@ from __future__ import annotations
 
 from typing import Any
 
-from pullback._analysis.linearity import not_linear
+from pullback._analysis.dependence import depends_on
+from pullback._analysis.linearity import may_add, not_linear
 from pullback._analysis.uniform import vanishes
 from pullback._core import counters
 from pullback._core.array import lift
 from pullback._core.errors import RuleError, RuleNotDefinedError, UnexpectedTracerError
-from pullback._core.jaxpr import HeldJaxpr, Jaxpr, eval_jaxpr
-from pullback._core.primitive import Primitive
+from pullback._core.jaxpr import Jaxpr, eval_jaxpr
+from pullback._core.primitive import HigherOrder
 from pullback._core.staging import stage_open
 from pullback._core.trace import call_with, context, is_linear
 from pullback._core.zeros import Zero, zero_of
-from pullback._higher_order.call import active_of
+from pullback._higher_order.call import called
+from pullback._higher_order.call_rules import active_of
 from pullback._higher_order.custom.backward import backward_p, forward_refused, is_left_open, tangents_by_backward
 from pullback._higher_order.custom.call import CustomCall, closing_over
 from pullback._higher_order.custom.vmap import BatchedCall, jvp_with_batching_rule
 from pullback._ops.elementwise import add_p
-from pullback._transforms.dce import depends_on
+from pullback._transforms.dce import dce
+from pullback._transforms.harvest import harvest_jaxpr, tap_sites
 from pullback._transforms.jvp import jvp_flat
 from pullback._transforms.linearize import Node, Tape
+from pullback._xla.evaluate import evaluator
 
-custom_call_p = Primitive("custom_call", multiple_results=True, higher_order=True)
+
+def _bodies(params):
+    jaxpr = params.get("jaxpr")
+    return () if jaxpr is None else [called(jaxpr)]
+
+
+custom_call_p = HigherOrder("custom_call", _bodies, lambda params, jaxprs, kept: {**params, "jaxpr": jaxprs[0]})
 
 
 def _evaluate(*args, call: CustomCall, **_):
@@ -161,7 +171,7 @@ def _reverse(call: CustomCall, primals, tangents):
                 touts = _settled(call, outs, touts)
                 break
         for record in records[begin:]:
-            if record.primitive.additive is not None or record.primitive.higher_order:
+            if may_add(record.primitive):
                 _check_linear(call, records[begin:], touts)
                 break
         return outs, touts
@@ -203,13 +213,31 @@ def _batch(trace, operands, dims, call: CustomCall, **_):
     return outs, batched.out_dims()
 
 
+def _harvest(trace, args, params):
+    call = params["call"]
+    if trace.parent is evaluator:
+        # what was to be differentiated has been: the function runs as it is
+        return [lift(out) for out in call_with(trace, call.fun, *args)]
+    # the call keeps its rules for those who differentiate later; taps are read off a second run of the function
+    outs = call_with(trace.parent, custom_call_p.bind, *args, **params)
+    jaxpr = params.get("jaxpr")
+    if jaxpr is None:
+        jaxpr, consts = stage_open(call.fun, [lift(x).aval for x in args], call.label)
+        args = [*consts, *args]
+    if tap_sites(jaxpr):
+        derived, marks = harvest_jaxpr(jaxpr, trace.kinds)
+        n = len(jaxpr.outvars)
+        taps, _ = dce(derived, (False,) * n + (True,) * (len(derived.outvars) - n))
+        trace.collect(marks, call_with(trace.parent, eval_jaxpr, taps, [], *args))
+    return outs
+
+
 def _depends(marked, call: CustomCall, jaxpr: Jaxpr):
     # a rule may give a derivative by what the function ignores
     ruled = call.jvp is not None or call.fwd is not None
     return (any(marked),) * len(jaxpr.outvars) if ruled else depends_on(jaxpr, marked)
 
 
-custom_call_p.bodies = lambda call, jaxpr: [HeldJaxpr(jaxpr)]
 custom_call_p.depends = _depends
 custom_call_p.evaluate = _evaluate
 custom_call_p.stage = _stage
@@ -219,5 +247,7 @@ custom_call_p.lower = _lower
 custom_call_p.jvp = _jvp
 custom_call_p.linearize = _linearize
 custom_call_p.batch = _batch
+custom_call_p.dce = lambda used, eqn: eqn  # its rules are asked for all results
+custom_call_p.harvest = _harvest
 
 __all__ = ["CustomCall", "backward_p", "closing_over", "custom_call_p"]

@@ -6,11 +6,11 @@ from typing import Any
 
 from pullback._core import dtypes
 from pullback._core.array import lift
+from pullback._core.lists import filled
 from pullback._core.primitive import Primitive
 from pullback._core.zeros import Zero, zero_of
 from pullback._higher_order.custom.call import CustomCall, DerivedCall, replaced
 from pullback._ops.families import scalar_like
-from pullback._ops.rules import pack
 from pullback._ops.shape import broadcast_in_dim, instantiate, move_axis, reduce_sum
 from pullback._ops.slicing import index_in_dim, pad
 from pullback._transforms.jvp import jvp_flat
@@ -185,4 +185,4 @@ def jvp_with_batching_rule(primitive: Primitive, call: CustomCall, primals: Sequ
     derived = DerivedCall(lambda *xs: results(call.fun, xs[:m], xs[m:]), call.name, call.label, vmap=vmap)
     flat = primitive.bind(*primals, *(tangents[i] for i in where), call=derived)
     outs = flat[:len(moves)]
-    return outs, pack(moves, flat[len(moves):], [zero_of(out.aval) for out in outs])
+    return outs, filled(moves, flat[len(moves):], [zero_of(out.aval) for out in outs])

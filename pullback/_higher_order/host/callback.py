@@ -15,9 +15,9 @@ from pullback._core import dtypes
 from pullback._core.array import array_of, is_array_like
 from pullback._core.config import config
 from pullback._core.errors import describe_function, described, function_name
-from pullback._core.jaxpr import Jaxpr, subjaxprs
+from pullback._core.jaxpr import Jaxpr, gathered, without
 from pullback._core.nans import inspect_operation
-from pullback._core.primitive import Primitive
+from pullback._core.primitive import HigherOrder, Primitive
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.tree_paths import equality_errors, keystr
 from pullback._core.types import ShapedArray
@@ -166,39 +166,25 @@ def batched_function(size: int, function: HostFunction, dims: Sequence[int | Non
 
 def without_looking(jaxpr: Jaxpr) -> Jaxpr:
     """The jaxpr without its debug callbacks, here and below, for a computation that is done a second time."""
-
-    def silent(value: Any) -> Any:
-        if isinstance(value, Jaxpr):
-            return without_looking(value)
-        return tuple(map(silent, value)) if isinstance(value, tuple) else value
-
-    def make() -> Jaxpr:
-        if not jaxpr.effectful:
-            return jaxpr
-        eqns = [eqn.replace(params={k: silent(v) for k, v in eqn.params.items()}) for eqn in jaxpr.eqns
-                if eqn.primitive is not debug_callback_p]
-        return Jaxpr(jaxpr.constvars, jaxpr.invars, eqns, jaxpr.outvars)
-
-    return jaxpr.derive("without looking", make)
+    return without(jaxpr, "debug callbacks", lambda eqn: eqn.primitive is debug_callback_p)
 
 
 def has_ordered_call(jaxpr: Jaxpr) -> bool:
     """Whether some equation, here or below, is a call that was asked to keep its order."""
 
-    def find() -> bool:
-        return any((eqn.primitive.effectful and eqn.params.get("ordered") is True)
-                   or any(map(has_ordered_call, subjaxprs(eqn))) for eqn in jaxpr.eqns)
+    def ordered(eqn):
+        return [eqn.primitive] if eqn.primitive is io_callback_p and eqn.params["ordered"] else ()
 
-    return jaxpr.derive("ordered call", find)
+    return bool(gathered(jaxpr, "ordered calls", ordered))
 
 
 ORDERED_BATCH = ("vmap of an ordered io_callback: the examples of a batch have no order. Use ordered=False, which "
                  "calls the function once for each example, or lax.map in place of vmap.")
 
 
-def _callback(name: str, effectful: bool) -> Primitive:
-    primitive = Primitive(name, multiple_results=True, higher_order=True)
-    primitive.effectful = effectful
+def _callback(name: str, effectful: bool) -> HigherOrder:
+    primitive = HigherOrder(name)
+    primitive.has(effectful=effectful)
 
     def bind_flat(args, params):
         return primitive.bind(*args, **params)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pullback._core.primitive import Primitive
+from pullback._core.primitive import HigherOrder
 from pullback._core.trace import is_linear
 from pullback._core.zeros import Zero, zero_of
 from pullback._higher_order.host.callback import HostFunction, batched_call, batched_function, run_on_host
@@ -15,7 +15,7 @@ from pullback._ops.shape import instantiate
 from pullback._xla.host_calls import emit_host_call
 
 # params: forward and backward, functions of (parameters, vector); num_params; vmap_method
-linear_host_call_p = Primitive("linear_callback", multiple_results=True, higher_order=True)
+linear_host_call_p = HigherOrder("linear_callback")
 
 
 def _refuse_parameters(function: HostFunction) -> ValueError:

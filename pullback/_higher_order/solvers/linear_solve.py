@@ -14,24 +14,33 @@ from typing import Any
 from pullback._core.arguments import check_callable, flatten_result
 from pullback._core.array import lift
 from pullback._core.errors import RuleNotDefinedError, boundary, describe_function, function_name
-from pullback._core.jaxpr import Jaxpr, Var, eval_jaxpr
-from pullback._core.primitive import Primitive
+from pullback._core.jaxpr import Jaxpr, eval_jaxpr
+from pullback._core.lists import filled
+from pullback._core.primitive import HigherOrder
 from pullback._core.trace import is_linear
 from pullback._core.tree import PyTreeDef, tree_structure, tree_unflatten, treedef_tuple
 from pullback._core.types import ShapedArray
 from pullback._core.zeros import Zero, zero_of
-from pullback._higher_order.bodies import Body, check_same_structure, check_same_types, lift_tree, trace_body
-from pullback._higher_order.call import active_of, check_operands
+from pullback._higher_order.bodies import (
+    Body,
+    check_same_structure,
+    check_same_types,
+    held_under,
+    lift_tree,
+    share_constants,
+    trace_body,
+)
+from pullback._higher_order.call import check_operands
+from pullback._higher_order.call_rules import active_of
 from pullback._higher_order.custom.backward import left_open
 from pullback._ops.elementwise import neg, sub
-from pullback._ops.rules import pack
 from pullback._ops.shape import instantiate
 from pullback._transforms.dce import dce
 from pullback._transforms.jvp import jvp_jaxpr
 from pullback._transforms.linearize_jaxpr import linearize_jaxpr, transpose_jaxpr_full
 from pullback._transforms.vmap import batch_jaxpr
 
-linear_solve_p = Primitive("linear_solve", multiple_results=True, higher_order=True)
+linear_solve_p = HigherOrder("linear_solve", *held_under("matvec", "vecmat", "solve", "transpose_solve"))
 
 
 @boundary
@@ -136,24 +145,6 @@ def split_aux(name: str, part: str, fun: Callable, result: Any) -> tuple[Any, An
     return result[0], result[1]
 
 
-def share_constants(bodies: Sequence[Body | None]) -> tuple[list[Jaxpr | None], list[Any]]:
-    """The jaxprs of several bodies on one list of captured values, each value once; and that list."""
-    consts = list({id(c): c for body in bodies if body is not None for c in body.consts}.values())
-    jaxprs: list[Jaxpr | None] = []
-    made: dict[int, Jaxpr] = {}
-    for body in bodies:
-        if body is None:
-            jaxprs.append(None)
-            continue
-        if id(body) not in made:
-            n = len(body.consts)
-            own = {id(c): v for c, v in zip(body.consts, body.jaxpr.invars, strict=False)}
-            shared = [own.get(id(c)) or Var(lift(c).aval) for c in consts]
-            made[id(body)] = Jaxpr([], [*shared, *body.jaxpr.invars[n:]], body.jaxpr.eqns, body.jaxpr.outvars)
-        jaxprs.append(made[id(body)])
-    return jaxprs, consts
-
-
 def tangents_with_fixed(jaxpr: Jaxpr, consts: Sequence[Any], tangents: Sequence[Any], xs: Sequence[Any]) -> list[Any]:
     """The tangents of the results of `jaxpr(consts, xs)` along a direction of the constants; `xs` stand still."""
     active = (*active_of(tangents), *(False for _ in xs))
@@ -168,7 +159,7 @@ def tangents_with_fixed(jaxpr: Jaxpr, consts: Sequence[Any], tangents: Sequence[
         derived, present = jvp_jaxpr(jaxpr, active)
         only, _ = dce(derived, (*(False for _ in range(n)), *(True for p in present if p)))
         touts = eval_jaxpr(only, [], *inputs, *moving)
-    return pack(present, touts, [zero_of(aval) for aval in jaxpr.out_avals])
+    return filled(present, touts, [zero_of(aval) for aval in jaxpr.out_avals])
 
 
 def _evaluate(*operands, solve, **_):
@@ -238,6 +229,6 @@ linear_solve_p.lower = _lower
 linear_solve_p.jvp = _jvp
 linear_solve_p.transpose = _transpose
 linear_solve_p.batch = _batch
-linear_solve_p.vanishing = _vanishing
+linear_solve_p.has(vanishing=_vanishing)
 
-__all__ = ["custom_linear_solve", "linear_solve_p", "share_constants", "solve_as", "split_aux", "tangents_with_fixed"]
+__all__ = ["custom_linear_solve", "linear_solve_p", "solve_as", "split_aux", "tangents_with_fixed"]

@@ -26,12 +26,15 @@ from typing import Any
 
 from pullback._core.array import lift
 from pullback._core.jaxpr import Equation, Jaxpr, eval_jaxpr
-from pullback._core.primitive import Primitive
+from pullback._core.lists import chosen, cut
+from pullback._core.primitive import HigherOrder
 from pullback._core.staging import stage_open
 from pullback._core.trace import call_with, context, is_linear
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.zeros import Zero, zero_of
-from pullback._higher_order.call import active_of, check_operands
+from pullback._higher_order.bodies import held_under
+from pullback._higher_order.call import check_operands
+from pullback._higher_order.call_rules import active_of
 from pullback._higher_order.control.eager_budget import run_interpreted_once
 from pullback._higher_order.control.loops import scan
 from pullback._higher_order.solvers.dormand_prince import solve
@@ -54,7 +57,7 @@ from pullback._transforms.vmap import BatchTrace, axis_names, batch_jaxpr
 
 # operands: constants, times, start. `lanes` and `laned`: see below. `base`, where the problem has tangents beside its
 # state: the function it comes from, which of that function's constants have tangents, and that problem's own `base`
-odeint_p = Primitive("odeint", multiple_results=True, higher_order=True)
+odeint_p = HigherOrder("odeint", *held_under("f"))
 # marks the functions of problems that an adjoint solves one after the other: they are compiled with it, never alone
 _PART = "part of an adjoint"
 
@@ -126,10 +129,6 @@ def _split(values: Sequence[Any], num_consts: int) -> tuple[list[Any], Any, list
     return list(values[:num_consts]), values[num_consts], list(values[num_consts + 1:])
 
 
-def _chosen(values: Sequence[Any], mask: Sequence[bool]) -> list[Any]:
-    return [v for v, m in zip(values, mask, strict=True) if m]
-
-
 def _tangent_rate(f: Jaxpr, num_consts: int, active: tuple[bool, ...]) -> Jaxpr:
     """`(constants, their active tangents, t, y, ẏ)` to the derivatives of y and ẏ."""
     n, m = num_consts, len(f.outvars)
@@ -151,9 +150,9 @@ def _adjoint_rate(f: Jaxpr, num_consts: int, active: tuple[bool, ...]) -> Jaxpr:
         xs, a = args[:n + 1 + m], args[n + 1 + m:n + 1 + 2 * m]
         outs, linear = linearize_flat(lambda *xs: eval_jaxpr(f, [], *xs), xs, (*active, False, *(True,) * m))
         cts = pull(linear, a)
-        return [*outs, *(neg(instantiate(ct)) for ct in [*cts[n + 1:], *_chosen(cts[:n], active)])]
+        return [*outs, *(neg(instantiate(ct)) for ct in [*cts[n + 1:], *chosen(cts[:n], active)])]
 
-    avals = [*f.in_avals, *f.out_avals, *_chosen(f.in_avals[:n], active)]
+    avals = [*f.in_avals, *f.out_avals, *chosen(f.in_avals[:n], active)]
     result = f.derive(("odeint adjoint", active), lambda: staged(rate, avals, "the adjoint of odeint"))
     result.cache[_PART] = True
     return result
@@ -192,7 +191,7 @@ def _jvp(primals, tangents, **params):
             outs = odeint_p.bind(*primals, **params)
             return outs, [zero_of(out.aval) for out in outs]
         active = active_of(tangents[:n])
-        results = odeint_p.bind(*consts, *_chosen(tangents[:n], active), times, *state, *map(instantiate, start),
+        results = odeint_p.bind(*consts, *chosen(tangents[:n], active), times, *state, *map(instantiate, start),
                                 **_beside_params(active, _dots_laned(params["laned"], active), params))
         return results[:len(state)], results[len(state):]
 
@@ -200,7 +199,7 @@ def _jvp(primals, tangents, **params):
 
 
 def _dots_laned(laned: Sequence[Sequence[bool]], active: Sequence[bool]) -> tuple[tuple[bool, ...], ...]:
-    return tuple(tuple(_chosen(mask, active)) for mask in laned)
+    return tuple(tuple(chosen(mask, active)) for mask in laned)
 
 
 def _linearize(trace, primals, tangents, **params):
@@ -214,7 +213,7 @@ def _linearize(trace, primals, tangents, **params):
         if start is None:
             return outs, [zero_of(out.aval) for out in outs]
         active = active_of(tangents[:n])
-        return outs, tangent_p.bind(*consts, times, *outs, *_chosen(tangents[:n], active), *map(instantiate, start),
+        return outs, tangent_p.bind(*consts, times, *outs, *chosen(tangents[:n], active), *map(instantiate, start),
                                     active=active, dots=_dots_laned(params["laned"], active), **params)
 
     return _derivative(primals, tangents, solve_tangent, **params)
@@ -224,7 +223,7 @@ def _linearize(trace, primals, tangents, **params):
 
 # operands: constants, times, the solution, tangents of the `active` constants, tangents of the start; `dots` says for
 # each lane which of the constants' tangents have it
-tangent_p = Primitive("odeint_tangent", multiple_results=True, higher_order=True)
+tangent_p = HigherOrder("odeint_tangent", *held_under("f"))
 
 
 def _parts(operands: Sequence[Any], f: Jaxpr, num_consts: int, active: Sequence[bool]):
@@ -363,7 +362,7 @@ def _lower_by(fun: Callable) -> Callable:
 
 # operands: constants, times, the solution, a cotangent of each part of it; results: cotangents of the active constants
 # and of the start
-adjoint_p = Primitive("odeint_adjoint", multiple_results=True, higher_order=True)
+adjoint_p = HigherOrder("odeint_adjoint", *held_under("f"))
 
 
 def _pull_back(*operands, active, dots, **params):
@@ -373,13 +372,13 @@ def _pull_back(*operands, active, dots, **params):
     # in every lane g is of its own; of a constant that the lanes share, they are added at the end
     shape = tuple(reversed(params["lanes"]))
     start_g = [zeros_like_aval(make_aval((*shape, *aval.shape), aval.dtype))
-               for aval in _chosen(f.in_avals[:n], active)]
+               for aval in chosen(f.in_avals[:n], active)]
 
     def back(carry, interval):
         (later, earlier), values, jumps = interval
         ends = concatenate([expand_dims(later, (k,)), expand_dims(earlier, (k,))], k)
         outs = odeint_p.bind(*consts, ends, *values, *carry, **_params_of(rate, n, params))
-        a, g = _cut([index_in_dim(x, 1, k, False) for x in outs[m:]], m)
+        a, g = cut([index_in_dim(x, 1, k, False) for x in outs[m:]], m)
         return [*(add(x, jump) for x, jump in zip(a, jumps, strict=True)), *g], None
 
     def rows(x, start, stop):
@@ -388,7 +387,7 @@ def _pull_back(*operands, active, dots, **params):
     intervals = ((rows(times, 1, None), rows(times, 0, -1)), [rows(y, 1, None) for y in solution],
                  [rows(ct, 0, -1) for ct in cts])
     last = [index_in_dim(ct, -1, k, False) for ct in cts]
-    a, g = _cut(scan(back, [*last, *start_g], intervals, reverse=True)[0], m)
+    a, g = cut(scan(back, [*last, *start_g], intervals, reverse=True)[0], m)
     shared = [tuple(k - 1 - j for j in range(k) if not dots[j][i]) for i in range(len(g))]
     return [*(reduce_sum(x, axes) if axes else x for x, axes in zip(g, shared, strict=True)), *a]
 
@@ -397,14 +396,10 @@ def _evaluate_adjoint(*operands, **params):
     return run_interpreted_once(adjoint_p, operands, params, params["f"], _pull_back)
 
 
-def _cut(values: Sequence[Any], n: int) -> tuple[list[Any], list[Any]]:
-    return list(values[:n]), list(values[n:])
-
-
 def _adjoint_type(*avals, active, dots, lanes, f, num_consts, **_):
     n, k = num_consts, len(lanes)
     consts = [make_aval((*(lanes[j] for j in reversed(range(k)) if dots[j][i]), *aval.shape), aval.dtype)
-              for i, aval in enumerate(_chosen(f.in_avals[:n], active))]
+              for i, aval in enumerate(chosen(f.in_avals[:n], active))]
     return [*consts, *(make_aval((*y.shape[:k], *y.shape[k + 1:]), y.dtype)
                        for y in avals[n + 1:n + 1 + len(f.outvars)])]
 
@@ -478,7 +473,7 @@ odeint_p.linearize = _linearize
 odeint_p.record = _record
 odeint_p.depends = _depends
 odeint_p.dce = _dce
-odeint_p.vanishing = _vanishing
+odeint_p.has(vanishing=_vanishing)
 odeint_p.batch = _batch
 tangent_p.evaluate = _push
 tangent_p.abstract_eval = _tangent_type
@@ -487,7 +482,7 @@ tangent_p.jvp = lambda *args, **params: _tangent_derivative(_jvp, *args, **param
 tangent_p.linearize = lambda trace, *args, **params: _tangent_derivative(
     lambda *xs, **inner: _linearize(trace, *xs, **inner), *args, **params)
 tangent_p.transpose = _tangent_transpose
-tangent_p.vanishing = _tangent_vanishing
+tangent_p.has(vanishing=_tangent_vanishing)
 tangent_p.batch = _tangent_batch
 adjoint_p.evaluate = _evaluate_adjoint
 adjoint_p.abstract_eval = _adjoint_type

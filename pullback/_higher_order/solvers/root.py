@@ -13,21 +13,29 @@ from pullback._core.arguments import check_callable, flatten_result
 from pullback._core.array import lift
 from pullback._core.errors import boundary, describe_function, standing_for
 from pullback._core.jaxpr import eval_jaxpr
-from pullback._core.primitive import Primitive
+from pullback._core.primitive import HigherOrder
 from pullback._core.trace import Tracer
 from pullback._core.tree import PyTreeDef, tree_unflatten, treedef_tuple
 from pullback._core.zeros import Zero, zero_of
-from pullback._higher_order.bodies import Body, check_same_structure, check_same_types, lift_tree, trace_body
+from pullback._higher_order.bodies import (
+    Body,
+    check_same_structure,
+    check_same_types,
+    held_under,
+    lift_tree,
+    share_constants,
+    trace_body,
+)
 from pullback._higher_order.call import check_operands
 from pullback._higher_order.custom.backward import left_open
-from pullback._higher_order.solvers.linear_solve import share_constants, solve_as, split_aux, tangents_with_fixed
+from pullback._higher_order.solvers.linear_solve import solve_as, split_aux, tangents_with_fixed
 from pullback._ops.elementwise import neg
 from pullback._ops.shape import instantiate
 from pullback._transforms.linearize import linearize_flat
 from pullback._transforms.transpose import pull, record_linear
 from pullback._transforms.vmap import batch_jaxpr
 
-root_p = Primitive("root", multiple_results=True, higher_order=True)
+root_p = HigherOrder("root", *held_under("f", "solve", "tangent"))
 
 
 @boundary

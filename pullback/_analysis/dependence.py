@@ -1,0 +1,72 @@
+"""Which results of a jaxpr, or of a primitive that holds some, depend on which inputs."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pullback._core.jaxpr import Jaxpr, Var
+from pullback._core.lists import fixed_point
+from pullback._core.primitive import HigherOrder, Primitive
+
+
+def depends_on(jaxpr: Jaxpr, marked: tuple[bool, ...]) -> tuple[bool, ...]:
+    """Which results depend on the marked inputs."""
+
+    def walk():
+        live = {v for v, m in zip(jaxpr.invars, marked, strict=True) if m}
+        for eqn in jaxpr.eqns:
+            operands = tuple([type(v) is Var and v in live for v in eqn.invars])
+            if any(operands):
+                outs = dependent_results(eqn.primitive, operands, eqn.params, len(eqn.outvars))
+                live.update(v for v, d in zip(eqn.outvars, outs, strict=True) if d)
+        return tuple(type(v) is Var and v in live for v in jaxpr.outvars)
+
+    return jaxpr.derive(("depends", marked), walk)
+
+
+def dependent_results(primitive: Primitive, marked: tuple[bool, ...], params: dict[str, Any], count: int
+                      ) -> tuple[bool, ...]:
+    """Which of the `count` results of a primitive depend on its marked operands: all, where nothing else is known."""
+    everything = (True,) * count
+    if type(primitive) is not HigherOrder:
+        return everything
+    if primitive.depends is not None:
+        return tuple(primitive.depends(marked, **params))
+    held = primitive.bodies(params)
+    if not any(h.returns for h in held) or any(h.operands is None for h in held):
+        return everything
+    # an operand that goes into no jaxpr decides which of them runs
+    inner = {place for h in held for place in h.operands or ()}
+    if any(m and place not in inner for place, m in enumerate(marked)):
+        return everything
+    results = [False] * count
+    for h in held:
+        assert h.operands is not None
+        inputs = [marked[place] for place in h.operands]
+        if not h.returns:
+            continue
+        outs, carry = _through(h.jaxpr, inputs, h.carried)
+        results = [a or b for a, b in zip(results, outs, strict=True)]
+        fed = {h.operands[i] for i, c in zip(h.carried, carry, strict=True) if c}
+    # a condition that depends on a marked value decides how often the loop runs
+    for h in held:
+        assert h.operands is not None
+        if not h.returns and any(depends_on(h.jaxpr, tuple([marked[p] or p in fed for p in h.operands]))):
+            return everything
+    return tuple(results)
+
+
+def _through(jaxpr: Jaxpr, inputs: Sequence[bool], carried: range) -> tuple[tuple[bool, ...], tuple[bool, ...]]:
+    """Which results depend on marked inputs, in some step, and which of the carried inputs do then."""
+
+    def given(carry: tuple[bool, ...]) -> tuple[bool, ...]:
+        return (*inputs[:carried.start], *carry, *inputs[carried.stop:])
+
+    start = inputs[carried.start:carried.stop]
+    carry = fixed_point(lambda carry: depends_on(jaxpr, given(carry))[:len(carried)], start)
+    outs = depends_on(jaxpr, given(carry))
+    # what is carried is returned as it came in if the loop takes no step
+    return (*(a or b for a, b in zip(carry, outs, strict=False)), *outs[len(carried):]), carry
+
+
+__all__ = ["dependent_results", "depends_on"]

@@ -1,1 +1,0 @@
-"""Taps inside of the primitives that hold functions."""
