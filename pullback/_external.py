@@ -22,6 +22,7 @@ from pullback._core.arguments import (
 )
 from pullback._core.array import Array, ConcreteArray, is_array_like, lift
 from pullback._core.errors import boundary, describe_function, function_name, wrapping
+from pullback._core.lists import filled, merged
 from pullback._core.trace import context
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.types import ShapeDtypeStruct
@@ -192,9 +193,8 @@ class External(custom_rules):
         fixed = [None if a else x for x, a in zip(leaves, arrays, strict=True)]
 
         def flat(*values):
-            given = iter(values)
-            filled = [next(given) if a else x for x, a in zip(fixed, arrays, strict=True)]
-            inner_args, inner_kwargs = tree_unflatten(in_tree, filled)
+            everything = filled(arrays, values, fixed)
+            inner_args, inner_kwargs = tree_unflatten(in_tree, everything)
             return fun(*inner_args, **inner_kwargs)
 
         function = HostFunction(flat, out_tree, out_avals, what, user_fun)
@@ -208,8 +208,7 @@ class External(custom_rules):
         """All arguments in order, from those that rules get first and the others."""
         count = len(fixed) + len(primals)
         moving = self._moving(count)
-        first, rest = iter(fixed), iter(primals)
-        return [next(rest) if i in moving else next(first) for i in range(count)]
+        return merged([i in moving for i in range(count)], primals, fixed)
 
     def defderivative(self, fun: Callable, argnums: int | Sequence[int] | None = None) -> Callable:
         """Set the derivative: `fun(*args)`, on the host, returns `(value, derivative)` from one call; returns it.
@@ -277,8 +276,8 @@ class External(custom_rules):
             result = self._call(what, fun, host, out_tree, out_avals, aligned, keywords)
         value, derivatives = result
         columns = [derivatives] if bare else list(derivatives)
-        return value, [[None] * len(avals) if column is None else
-                       _filled(tree_flatten(column)[0], mask) for column, mask in zip(columns, types, strict=True)]
+        return value, [[None] * len(avals) if column is None else _where_present(tree_flatten(column)[0], mask)
+                       for column, mask in zip(columns, types, strict=True)]
 
     def _push(self, value: Any, derivatives: Sequence[Sequence[Any]], tangents: Sequence[Any]) -> Any:
         """The tangents of the results along tangents of the arguments."""
@@ -362,7 +361,7 @@ class External(custom_rules):
         structs = [_struct(x) if dtypes.is_inexact(lift(x).dtype) else None for x in leaves]
         out_avals, out_tree = declared_types(what, fun, tree_unflatten(tree, structs))
         result = self._call(what, fun, fun, out_tree, out_avals, args, keywords)
-        return _filled(tree_flatten(result)[0], structs)
+        return _where_present(tree_flatten(result)[0], structs)
 
 
 def _check_keywords(fun: Callable, args: Sequence[Any], keywords: dict[str, Any]) -> None:
@@ -420,6 +419,5 @@ def _structs(tree: Any) -> Any:
     return tree_unflatten(treedef, [_struct(x) if is_array_like(x) else x for x in leaves])
 
 
-def _filled(values: Sequence[Any], mask: Sequence[Any]) -> list[Any]:
-    given = iter(values)
-    return [None if m is None else next(given) for m in mask]
+def _where_present(values: Sequence[Any], mask: Sequence[Any]) -> list[Any]:
+    return filled([m is not None for m in mask], values, [None] * len(mask))

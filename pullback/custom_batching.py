@@ -8,6 +8,7 @@ from pullback._api.rules import custom_rules
 from pullback._core.arguments import check_callable
 from pullback._core.errors import boundary
 from pullback._core.lazy import attributes as _attributes
+from pullback._core.lists import chosen, filled
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.tree_paths import tree_map
 from pullback._higher_order.control.loops import map as loop_map
@@ -54,11 +55,10 @@ def sequential_vmap(f: Callable) -> custom_vmap:
         marks = tree_flatten(tuple(in_batched))[0]
 
         def one(rows):
-            given = iter(rows)
-            return f(*tree_unflatten(tree, [next(given) if m else x for x, m in zip(leaves, marks, strict=True)]),
+            return f(*tree_unflatten(tree, filled(marks, rows, leaves)),
                      **keywords)
 
-        out = loop_map(one, [x for x, m in zip(leaves, marks, strict=True) if m])
+        out = loop_map(one, chosen(leaves, marks))
         return out, tree_map(lambda _: True, out)
 
     return wrapped

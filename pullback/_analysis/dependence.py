@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pullback._core.jaxpr import Jaxpr, Var
-from pullback._core.lists import fixed_point
+from pullback._core.lists import chosen, fixed_point
 from pullback._core.primitive import HigherOrder, Primitive
 
 
@@ -18,7 +18,7 @@ def depends_on(jaxpr: Jaxpr, marked: tuple[bool, ...]) -> tuple[bool, ...]:
             operands = tuple([type(v) is Var and v in live for v in eqn.invars])
             if any(operands):
                 outs = dependent_results(eqn.primitive, operands, eqn.params, len(eqn.outvars))
-                live.update(v for v, d in zip(eqn.outvars, outs, strict=True) if d)
+                live.update(chosen(eqn.outvars, outs))
         return tuple(type(v) is Var and v in live for v in jaxpr.outvars)
 
     return jaxpr.derive(("depends", marked), walk)

@@ -8,6 +8,7 @@ from pullback._core import dtypes
 from pullback._core.arguments import aval_of, check_callable, check_leaves
 from pullback._core.array import ConcreteArray, is_array_like, lift
 from pullback._core.errors import boundary, describe_function
+from pullback._core.lists import filled
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.tree_paths import keystr, tree_flatten_with_path
 from pullback._core.types import ShapedArray
@@ -126,8 +127,7 @@ def bind_debug(what: str, callback: Callable, leaves: Sequence[Any], in_tree: Py
     fixed = [None if t else x for x, t in zip(leaves, traced, strict=True)]
 
     def fun(*values):
-        given = iter(values)
-        args, kwargs = tree_unflatten(in_tree, [next(given) if t else x for x, t in zip(fixed, traced, strict=True)])
+        args, kwargs = tree_unflatten(in_tree, filled(traced, values, fixed))
         callback(*args, **kwargs)
 
     function = HostFunction(fun, None, (), what, callback)

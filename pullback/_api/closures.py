@@ -11,6 +11,7 @@ from pullback._core.arguments import argument_path, check_callable, flatten_resu
 from pullback._core.array import lift
 from pullback._core.errors import RuleError, boundary, describe_function, function_name, standing_for, wrapping
 from pullback._core.jaxpr import eval_jaxpr
+from pullback._core.lists import chosen, filled
 from pullback._core.staging import stage_open
 from pullback._core.trace import Tracer
 from pullback._core.tree import tree_flatten, tree_unflatten
@@ -53,7 +54,7 @@ def closure_convert(fun: Callable, *example_args: Any) -> tuple[Callable, list[A
     hoisted = [isinstance(c, Tracer) and dtypes.is_inexact(c.aval.dtype) for c in consts]
     count = len(example_args)
 
-    values = [c for c, h in zip(consts, hoisted, strict=True) if h]
+    values = chosen(consts, hoisted)
 
     @wrapping(fun)
     def converted(*args):
@@ -66,8 +67,7 @@ def closure_convert(fun: Callable, *example_args: Any) -> tuple[Callable, list[A
         given = list(map(lift, [*leaves, *args[count:]]))
         check_same_types(what, "the arguments must have the types they were converted for", in_tree,
                          [x.aval for x in examples], [x.aval for x in given[:len(leaves)]], "")
-        mine = iter(given[len(leaves):])
-        inputs = [next(mine) if h else c for c, h in zip(consts, hoisted, strict=True)]
+        inputs = filled(hoisted, given[len(leaves):], consts)
         return tree_unflatten(trees[-1], eval_jaxpr(jaxpr, [], *inputs, *given[:len(leaves)]))
 
     return converted, values
@@ -134,8 +134,8 @@ def custom_gradient(fun: Callable) -> Callable:
     def bwd(residuals, ct, **_):
         consts, program = residuals
         jaxpr, present, tree = program()
-        cts = iter(eval_jaxpr(jaxpr, [], *consts, *map(lift, tree_flatten(ct)[0])))
-        return tree_unflatten(tree, [next(cts) if p else None for p in present])
+        cts = eval_jaxpr(jaxpr, [], *consts, *map(lift, tree_flatten(ct)[0]))
+        return tree_unflatten(tree, filled(present, cts, [None] * len(present)))
 
     wrapped.defvjp(fwd, bwd)
     return wrapped

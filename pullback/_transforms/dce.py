@@ -47,7 +47,7 @@ def _dce(jaxpr: Jaxpr, used: tuple[bool, ...], keep_inputs: bool) -> tuple[Jaxpr
         live.update(v for v in eqn.invars if type(v) is Var)
     eqns.reverse()
     used_inputs = tuple(v in live for v in jaxpr.invars)
-    invars = jaxpr.invars if keep_inputs else [v for v, u in zip(jaxpr.invars, used_inputs, strict=True) if u]
+    invars = jaxpr.invars if keep_inputs else chosen(jaxpr.invars, used_inputs)
     constvars = jaxpr.constvars if keep_inputs else [v for v in jaxpr.constvars if v in live]
     return Jaxpr(constvars, invars, eqns, outvars), used_inputs
 

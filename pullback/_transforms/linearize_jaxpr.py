@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from pullback._core.array import ConcreteArray
 from pullback._core.jaxpr import Equation, Jaxpr, Literal, Var, eval_jaxpr
+from pullback._core.lists import chosen, merged, others
 from pullback._core.primitive import HigherOrder
 from pullback._core.staging import StagedTracer, StagingTrace, stage_open
 from pullback._core.trace import call_with
@@ -137,8 +138,8 @@ def transpose_jaxpr(jaxpr: Jaxpr, linear: tuple[bool, ...], cotangents: tuple[bo
 
     def make():
         present: list[bool] = []
-        nonlinear = [aval for aval, is_lin in zip(jaxpr.in_avals, linear, strict=True) if not is_lin]
-        given = [aval for aval, c in zip(jaxpr.out_avals, cotangents, strict=True) if c]
+        nonlinear = others(jaxpr.in_avals, linear)
+        given = chosen(jaxpr.out_avals, cotangents)
 
         def fun(*args):
             known, cts = args[:len(nonlinear)], iter(args[len(nonlinear):])
@@ -157,7 +158,7 @@ def transpose_jaxpr_full(jaxpr: Jaxpr, linear: tuple[bool, ...]) -> Jaxpr:
     """Like `transpose_jaxpr`, with a cotangent for every result and every linear input, zeros included."""
 
     def make():
-        nonlinear = [aval for aval, is_lin in zip(jaxpr.in_avals, linear, strict=True) if not is_lin]
+        nonlinear = others(jaxpr.in_avals, linear)
 
         def fun(*args):
             known, cts = args[:len(nonlinear)], args[len(nonlinear):]
@@ -170,11 +171,10 @@ def transpose_jaxpr_full(jaxpr: Jaxpr, linear: tuple[bool, ...]) -> Jaxpr:
 
 def _open(jaxpr: Jaxpr, linear, known) -> Linearized:
     """Record a jaxpr on a tape of its own, as a function of its linear inputs."""
-    avals = [aval for aval, is_lin in zip(jaxpr.in_avals, linear, strict=True) if is_lin]
+    avals = chosen(jaxpr.in_avals, linear)
 
     def fun(*nodes):
-        rest, lin = iter(known), iter(nodes)
-        return eval_jaxpr(jaxpr, [], *[next(lin) if is_lin else next(rest) for is_lin in linear])
+        return eval_jaxpr(jaxpr, [], *merged(linear, nodes, known))
 
     return record_linear(fun, avals)
 

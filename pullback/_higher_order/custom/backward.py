@@ -15,6 +15,7 @@ from typing import Any
 
 from pullback._core import counters, dtypes
 from pullback._core.errors import RuleError, RuleNotDefinedError
+from pullback._core.lists import chosen, filled
 from pullback._core.primitive import HigherOrder
 from pullback._core.staging import stage_open
 from pullback._core.trace import context, is_linear
@@ -129,12 +130,12 @@ def _apply(*operands, call, static: Static, where, out_avals) -> list[Any]:
         cts_in = call.bwd(static.value, residuals, cts)
         picked = [cts_in[i] for i in where]
         present[:] = [ct is not None and type(ct) is not Zero for ct in picked]
-        return [ct for ct, p in zip(picked, present, strict=True) if p]
+        return chosen(picked, present)
 
     counters.count("rules")
     try:
         linear = record_linear(backward, [out_avals[i] for i in live], f"the bwd rule of {call.name}")
-        touts = pull(linear, [t for t, p in zip(tangents, present, strict=True) if p])
+        touts = pull(linear, chosen(tangents, present))
     except (RuleNotDefinedError, TypeError) as error:
         error.add_note(f"The bwd rule of {call.label} cannot be transposed, as jvp='transpose' asks: it must be linear "
                        "in the cotangent.")
@@ -173,12 +174,12 @@ def _batch(trace, operands, dims, call, static, where, out_avals):
                 inner[i] = ct
             cts_in = call.bwd(value, args[:n], inner)
             present[:] = [ct is not None and type(ct) is not Zero for ct in cts_in]
-            return [ct for ct, p in zip(cts_in, present, strict=True) if p]
+            return chosen(cts_in, present)
 
         outs, out_dims, inside = batch_flat(rule, [*residuals, *(cts[i] for i in live)],
                                             [*dims[:n], *(0 for _ in live)], trace.size, trace.axis_name)
-        given = iter([inside.materialize(out, d) for out, d in zip(outs, out_dims, strict=True)])
-        return [next(given) if p else None for p in present]
+        given = [inside.materialize(out, d) for out, d in zip(outs, out_dims, strict=True)]
+        return filled(present, given, [None] * len(present))
 
     derived = replaced(call, jvp=None, fwd=None, vmap=None, bwd=bwd,
                        forward=None if call.jvp is None and call.forward is None else "transpose")
@@ -224,7 +225,7 @@ def _narrow(record: Record) -> Record:
                         cts)
 
     narrowed = replaced(call, bwd=bwd)
-    inputs = [x for x, r in zip(record.inputs[:n], reads, strict=True) if r] + list(record.inputs[n:])
+    inputs = chosen(record.inputs[:n], reads) + list(record.inputs[n:])
     return Record(record.primitive, inputs, {**params, "call": narrowed, "static": Static(static.value, False)},
                   record.outputs)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pullback._core import dtypes
 from pullback._core.array import lift
-from pullback._core.lists import filled
+from pullback._core.lists import chosen, filled
 from pullback._core.primitive import Primitive
 from pullback._core.zeros import Zero, zero_of
 from pullback._higher_order.custom.call import CustomCall, DerivedCall, replaced
@@ -116,7 +116,7 @@ class BatchedCall:
                 inner_cts[i] = ct
             cts_in = self.inner.bwd(inner_static, args[:len(residuals)], inner_cts)
             shape[:] = [ct is not None and type(ct) is not Zero for ct in cts_in]
-            return [ct for ct, p in zip(cts_in, shape, strict=True) if p]
+            return chosen(cts_in, shape)
 
         given = [self.of_first(cts[i]) if shared[i] else cts[i] for i in where]
         results, dims, trace = self.run(rule, [*residuals, *given], [*residual_dims, *(0 for _ in where)])
@@ -180,7 +180,7 @@ def jvp_with_batching_rule(primitive: Primitive, call: CustomCall, primals: Sequ
             return outs
 
         flat = results(rule, xs, moving)
-        return flat, [*out_batched, *(b for b, m in zip(out_batched, moves, strict=True) if m)]
+        return flat, [*out_batched, *chosen(out_batched, moves)]
 
     derived = DerivedCall(lambda *xs: results(call.fun, xs[:m], xs[m:]), call.name, call.label, vmap=vmap)
     flat = primitive.bind(*primals, *(tangents[i] for i in where), call=derived)
