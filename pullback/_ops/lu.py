@@ -302,7 +302,7 @@ def _solve_transpose(ct, factors, permutation, a, b, transpose):
 def _solve_batch(trace, args, dims, transpose):
     *fixed, b = args
     if any(d is not None for d in dims[:3]):
-        return _solve_stacked(args, dims, transpose=transpose)
+        return _solve_stacked(trace, args, dims, transpose=transpose)
     # one matrix for all: the right-hand sides are columns of one
     b = move_axis(b, dims[3], b.aval.ndim - 1)
     *lead, m, size = b.aval.shape

@@ -114,7 +114,7 @@ def _linear_in_the_first(p: Primitive, kernel: Callable, function: Callable, by_
         return [transposed.bind(ct, q, marks, axes=axes), None, None]
 
     def batch(trace, operands, dims, axes):
-        return stacked(operands, dims, axes=tuple(a + 1 for a in axes))
+        return stacked(trace, operands, dims, axes=tuple(a + 1 for a in axes))
 
     stacked = stacked_batch(p)
     keeps_type(p)
