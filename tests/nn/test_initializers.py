@@ -1,6 +1,7 @@
-"""Initializers: complex numbers, and shapes of one axis, with JAX's draws and the variances that are documented."""
+"""Initializers: JAX's draws, the variances that are documented, complex numbers, and shapes of one axis."""
 
 import jax
+import jax.nn as jnn
 import numpy as np
 import pytest
 
@@ -51,3 +52,55 @@ def test_a_vector_with_the_default_axes():
     for init in (nn.initializers.glorot_normal(), nn.initializers.variance_scaling(1., "fan_out", "normal")):
         with pytest.raises(ValueError, match="by default need two axes, got shape \\(4,\\)"):
             init(KEY, (4,))
+
+
+def close(got, expected, tolerance=2e-5):
+    np.testing.assert_allclose(np.asarray(got, np.float64), np.asarray(expected, np.float64), rtol=tolerance,
+                               atol=tolerance)
+
+
+FAMILY = ["glorot_uniform", "glorot_normal", "lecun_uniform", "lecun_normal", "he_uniform", "he_normal"]
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_variance_scaling(name):
+    init = getattr(nn.initializers, name)()
+    x = np.asarray(init(random.key(1), (200, 300)))
+    fans = {"glorot": 250, "lecun": 200, "he": 200}[name.split("_")[0]]
+    scale = 2 if name.startswith("he") else 1
+    np.testing.assert_allclose(x.var(), scale / fans, rtol=2e-2)
+    np.testing.assert_allclose(x.mean(), 0, atol=1e-3)
+    assert init(random.key(1), (3, 4), np.float16).dtype == np.float16
+    close(init(random.key(7), (3, 4)), getattr(jnn.initializers, name)()(jax.random.key(7), (3, 4)))
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((4, 2), -1), ((2, 4), -1), ((3, 4, 2), 0), ((0, 3), -1)])
+def test_orthogonal_matrices(shape, axis):
+    ours = nn.initializers.orthogonal(2.0, axis)(random.key(1), shape)
+    close(ours, jnn.initializers.orthogonal(2.0, axis)(jax.random.key(1), shape), 10)
+    with pytest.raises(ValueError, match=r"orthogonal: .*matrix"):
+        nn.initializers.orthogonal()(random.key(1), (3,))
+
+
+def test_simple_initializers():
+    key = random.key(0)
+    assert np.asarray(nn.initializers.zeros(key, (2,))).tolist() == [0, 0]
+    assert np.asarray(nn.initializers.ones(key, (2,), np.int32)).tolist() == [1, 1]
+    assert np.asarray(nn.initializers.constant(3.0)(key, (2,))).tolist() == [3, 3]
+    theirs = jax.random.key(0)
+    close(nn.initializers.normal(0.5)(key, (4,)), jnn.initializers.normal(0.5)(theirs, (4,)))
+    close(nn.initializers.uniform(0.5)(key, (4,)), jnn.initializers.uniform(0.5)(theirs, (4,)))
+    close(nn.initializers.truncated_normal(0.5)(key, (4,)), jnn.initializers.truncated_normal(0.5)(theirs, (4,)))
+    kernel = nn.initializers.variance_scaling(1.0, "fan_geo_avg", "normal", in_axis=2, out_axis=3)
+    assert kernel(key, (3, 3, 8, 16)).shape == (3, 3, 8, 16)
+
+
+def test_initializers_refuse_what_has_no_fans():
+    with pytest.raises(ValueError, match=r"variance_scaling: fan_in .* by default need two axes, got shape \(3,"):
+        nn.initializers.he_normal()(random.key(0), (3,))
+    with pytest.raises(ValueError, match="mode must be one of"):
+        nn.initializers.variance_scaling(1.0, "fan", "normal")
+    with pytest.raises(ValueError, match="distribution must be one of"):
+        nn.initializers.variance_scaling(1.0, "fan_in", "gauss")
+    with pytest.raises(TypeError, match="must be floating-point"):
+        nn.initializers.he_normal()(random.key(0), (3, 4), np.int32)
