@@ -124,8 +124,12 @@ def test_structs_stand_for_arrays():
 
 def test_effects_of_python_happen_once():
     seen = []
-    traced = pb.make_jaxpr(lambda x: seen.append(1) or x)
-    traced(1.)
+
+    def noting(x):
+        seen.append(1)
+        return x
+
+    pb.make_jaxpr(noting)(1.)
     assert seen == [1]
 
 

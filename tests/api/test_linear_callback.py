@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from counted import Counted
+from wrappers import EAGER_AND_JIT
 
 import pullback as pb
 import pullback.numpy as pnp
@@ -18,7 +19,7 @@ def operator(**options):
     return op, forward, backward
 
 
-@pytest.mark.parametrize("wrap", [lambda f: f, pb.jit])
+@pytest.mark.parametrize("wrap", EAGER_AND_JIT)
 def test_forward_mode_calls_a_and_reverse_mode_calls_at(wrap):
     op, forward, backward = operator()
     f = wrap(op)
@@ -51,14 +52,22 @@ def test_linear_callback_under_vmap(method):
     for f in (pb.vmap(op), pb.jit(pb.vmap(op))):
         np.testing.assert_allclose(f(batch), batch @ M.T, rtol=1e-5)
         assert forward.taken() == (4 if method == "sequential" else 1)
-    for f in (pb.vmap(pb.grad(loss)), pb.jit(pb.vmap(pb.grad(loss))), pb.grad(lambda b: pb.vmap(loss)(b).sum())):
+    def total(batch):
+        return pb.vmap(loss)(batch).sum()
+
+    for f in (pb.vmap(pb.grad(loss)), pb.jit(pb.vmap(pb.grad(loss))), pb.grad(total)):
         np.testing.assert_allclose(f(batch), 2 * batch @ M.T @ M, rtol=1e-4)
         assert backward.taken() == (4 if method == "sequential" else 1)
 
 
 def test_linear_callback_with_parameters_and_pytrees():
-    op = pb.linear_callback(lambda x, a: {"y": a * x["u"] + x["v"]}, lambda y, a: {"u": a * y["y"], "v": y["y"]},
-                            lambda x, a: {"y": x["u"]})
+    def forward(x, a):
+        return {"y": a * x["u"] + x["v"]}
+
+    def backward(y, a):
+        return {"u": a * y["y"], "v": y["y"]}
+
+    op = pb.linear_callback(forward, backward, lambda x, a: {"y": x["u"]})
 
     def f(u, v, a):
         return (op({"u": u, "v": v}, a)["y"] * X).sum()
@@ -75,7 +84,10 @@ def test_linear_callback_with_parameters_and_pytrees():
 
 
 def test_a_complex_map_is_transposed_not_conjugated():
-    fft = pb.linear_callback(lambda x: np.fft.fft(x).astype(np.complex64), lambda y: np.fft.fft(y).astype(np.complex64))
+    def narrow_fft(x):
+        return np.fft.fft(x).astype(np.complex64)
+
+    fft = pb.linear_callback(narrow_fft, narrow_fft)
     z = (X + 1j * X[::-1]).astype(np.complex64)
     got = pb.linear_transpose(fft, z)(pnp.asarray(z))[0]
     np.testing.assert_allclose(got, np.fft.fft(np.eye(3)).T @ z, rtol=1e-5, atol=1e-5)

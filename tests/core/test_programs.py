@@ -54,10 +54,15 @@ def test_a_number_of_programs():
     assert programs.size == 90
 
 
+def compiled_multiple(k):
+    """A program of its own for each number."""
+    return pb.jit(lambda x: pnp.sin(x) * k)
+
+
 def test_programs_are_freed_with_their_function(bound):
     bound(0)
     before = alive()
-    compiled = [pb.jit(lambda x, k=k: pnp.sin(x) * k) for k in np.linspace(0.1, 0.9, 5).tolist()]
+    compiled = [compiled_multiple(k) for k in np.linspace(0.1, 0.9, 5).tolist()]
     for f in compiled:
         f(X)
     assert alive() == before + 5
@@ -72,15 +77,15 @@ def test_programs_are_freed_with_their_function(bound):
 def test_the_last_ones_are_kept(bound):
     before = alive()
     for k in range(40):
-        pb.jit(lambda x, k=k: pnp.sin(x) * (k + 0.125))(X)
+        compiled_multiple(k + 0.125)(X)
     assert alive() - before == executable._recent._most == 32
     executable._recent.clear()
     bound(10 * size_of(""))
     for k in range(20, 40):
-        pb.jit(lambda x, k=k: pnp.sin(x) * (k + 0.125))(X)
+        compiled_multiple(k + 0.125)(X)
     assert 5 <= alive() - before <= 10
     with counters() as seen:
-        pb.jit(lambda x: pnp.sin(x) * 39.125)(X)
+        compiled_multiple(39.125)(X)
     assert seen["compiles"] == 0
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from wrappers import EAGER_AND_JIT
 
 import pullback as pb
 from pullback import lax
@@ -27,12 +28,22 @@ def noted() -> list:
 def keeping(name: str, note: object):
     """The identity as a primitive with one parameter."""
     p = pb.extend.core.Primitive("keep")
-    p.def_kernel(lambda x, **kw: x)
-    p.def_abstract_eval(lambda x, **kw: x)
-    p.def_lowering(lambda c, x, **kw: x)
-    p.def_jvp(lambda primals, tangents, **kw: (p.bind(*primals, **kw), p.bind(*tangents, **kw)))
-    p.def_transpose(lambda ct, x, **kw: [p.bind(ct, **kw)])
-    p.def_batch(lambda xs, dims, **kw: (p.bind(*xs, **kw), dims[0]))
+
+    def identity(x, **parameters):
+        return x
+
+    @p.def_jvp
+    def jvp(primals, tangents, **parameters):
+        return p.bind(*primals, **parameters), p.bind(*tangents, **parameters)
+
+    @p.def_batch
+    def batch(operands, dims, **parameters):
+        return p.bind(*operands, **parameters), dims[0]
+
+    p.def_kernel(identity)
+    p.def_abstract_eval(identity)
+    p.def_lowering(lambda ctx, x, **parameters: x)
+    p.def_transpose(lambda ct, x, **parameters: [p.bind(ct, **parameters)])
 
     def keep(x):
         return p.bind(x, **{name: note})
@@ -47,10 +58,17 @@ def test_names_of_parameters(name, which):
     assert isinstance(note, (Jaxpr, ClosedJaxpr, tuple, str, int, Counter))
     keep = keeping(name, note)
     f = pb.custom_jvp(lambda x, y: (x * 1., x * 1.))
-    f.defjvp(lambda ps, ts: (f(*ps), (ts[0] + 0. * ts[1], keep(ts[0]))))
+
+    @f.defjvp
+    def f_jvp(primals, tangents):
+        dx, dy = tangents
+        return f(*primals), (dx + 0. * dy, keep(dx))
+
+    def second(x):
+        return f(x, 3.)[1]
 
     def tangent(x, t):
-        return pb.jvp(lambda x: f(x, 3.), (x,), (t,))[1][1]
+        return pb.jvp(second, (x,), (t,))[1]
 
     def loop(x):
         return lax.scan(lambda c, _: (keep(c) * 2, None), x, None, length=3)[0]
@@ -58,9 +76,9 @@ def test_names_of_parameters(name, which):
     def branch(x):
         return lax.cond(x > 0, keep, lambda x: x, x)
 
-    for wrap in (lambda f: f, pb.jit):
+    for wrap in EAGER_AND_JIT:
         assert float(wrap(tangent)(1., 1.)) == 1
-        assert float(wrap(pb.grad(lambda x: f(x, 3.)[1]))(1.)) == 1
+        assert float(wrap(pb.grad(second))(1.)) == 1
         assert float(wrap(pb.grad(loop))(1.)) == 8
         assert float(wrap(pb.grad(branch))(1.)) == 1
         np.testing.assert_array_equal(np.asarray(wrap(pb.vmap(pb.grad(branch)))(np.ones(2, "float32"))), [1, 1])

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from agreement import all_close
 from checkpointed import POLICIES, W, chain, count, f32, name_of, products
+from functions import with_tangent
 from transformations import JAX, PB, agree
+from wrappers import EAGER_AND_JIT, eager
 
 import pullback as pb
 import pullback.numpy as pnp
@@ -108,27 +110,29 @@ def test_static_arguments():
     assert float(pb.jit(pb.grad(lambda x: power(x, 2, False)))(0.5)) == 1.0
 
 
-def test_custom_rules_inside_stay_alive():
+@pytest.mark.parametrize("wrap", EAGER_AND_JIT)
+def test_custom_rules_inside_stay_alive(wrap):
     calls = []
 
     @pb.custom_vjp
     def f(x):
         return x * x
 
-    f.defvjp(lambda x: (x * x, x), lambda x, ct: (calls.append(1) or 10.0 * x * ct,))
+    def fwd(x):
+        return x * x, x
 
-    @pb.custom_jvp
-    def g(x):
-        return x * x
+    def bwd(x, ct):
+        calls.append("bwd")
+        return 10.0 * x * ct,
 
-    g.defjvp(lambda primals, tangents: (g(*primals), 100.0 * primals[0] * tangents[0]))
-    for transform in (lambda h: h, pb.jit):
-        assert float(transform(pb.grad(pb.checkpoint(lambda x: pnp.sin(f(x)))))(0.0)) == 0.0
-        assert float(transform(pb.grad(pb.checkpoint(f)))(3.0)) == 30.0
-        assert float(transform(pb.grad(pb.checkpoint(g)))(3.0)) == 300.0
-        assert float(transform(pb.grad(pb.grad(pb.checkpoint(g))))(3.0)) == 100.0
-        np.testing.assert_array_equal(transform(pb.vmap(pb.grad(pb.checkpoint(f))))(np.arange(3, dtype=f32)),
-                                      [0, 10, 20])
+    f.defvjp(fwd, bwd)
+    g = with_tangent(lambda x: x * x, lambda x, t: 100.0 * x * t)
+    assert float(wrap(pb.grad(pb.checkpoint(lambda x: pnp.cos(f(x)))))(0.5)) == pytest.approx(-5 * np.sin(0.25))
+    assert float(wrap(pb.grad(pb.checkpoint(lambda x: pnp.sin(f(x)))))(0.0)) == 0.0
+    assert float(wrap(pb.grad(pb.checkpoint(f)))(3.0)) == 30.0
+    assert float(wrap(pb.grad(pb.checkpoint(g)))(3.0)) == 300.0
+    assert float(wrap(pb.grad(pb.grad(pb.checkpoint(g))))(3.0)) == 100.0
+    np.testing.assert_array_equal(wrap(pb.vmap(pb.grad(pb.checkpoint(f))))(np.arange(3, dtype=f32)), [0, 10, 20])
     assert calls
 
 
@@ -207,7 +211,7 @@ def test_the_compiler_does_not_merge_the_second_run_with_the_first():
 
         return pb.jit(pb.grad(loss)).lower(x, ws).compile().memory_analysis().temp_size_in_bytes
 
-    plain = temp(lambda f: f)
+    plain = temp(eager)
     assert plain >= 64 * x.nbytes
     # eight inputs of blocks, and one block at work
     assert temp(pb.checkpoint) <= 18 * x.nbytes
@@ -279,7 +283,7 @@ def test_effects_happen_once(compiled):
         pb.debug.callback(lambda v: seen.append(round(float(v), 3)), x)
         return pnp.sin(x)
 
-    transform = pb.jit if compiled else lambda f: f
+    transform = pb.jit if compiled else eager
 
     def loop(x):
         return lax.scan(lambda c, _: (look(c), None), x, None, 3)[0]

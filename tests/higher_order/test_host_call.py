@@ -365,11 +365,14 @@ def test_order_holds_against_the_order_of_the_data():
     # the second call is ready long before the first
     seen = []
 
+    def tell(v):
+        seen.append(int(v))
+
     def f(x):
         slow = lax.fori_loop(0, 200, lambda i, y: y @ y / 8, x)
         io_callback(lambda v: seen.append("first"), None, slow.sum(), ordered=True)
         for i in range(5):
-            io_callback(lambda v, i=i: seen.append(i), None, x[0, i], ordered=True)
+            io_callback(tell, None, x[0, i] * i, ordered=True)
         return slow
 
     g = pb.jit(f)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from wrappers import EAGER_AND_JIT, eager
 
 import pullback as pb
 import pullback.numpy as pnp
@@ -33,24 +34,43 @@ def _(primals, tangents):
     return (x * w, w ** 3), (tx * w + x * tw, 3 * w ** 2 * tw)
 
 
+def bwd(saved, cts):
+    (x, w), (ct_product, ct_cube) = saved, cts
+    return ct_product * w, ct_product * x + 3 * w ** 2 * ct_cube
+
+
+def saving(f):
+    """The fwd rule that calls this function and saves its arguments."""
+    def fwd(x, w):
+        return f(x, w), (x, w)
+
+    return fwd
+
+
 by_vjp = pb.custom_vjp(plain)
-by_vjp.defvjp(lambda x, w: (by_vjp(x, w), (x, w)),
-              lambda res, cts: (cts[0] * res[1], cts[0] * res[0] + 3 * res[1] ** 2 * cts[1]))
+by_vjp.defvjp(saving(by_vjp), bwd)
 
 by_both = pb.custom_rules(plain)
-by_both.defvjp(lambda x, w: (by_both(x, w), (x, w)),
-               lambda res, cts: (cts[0] * res[1], cts[0] * res[0] + 3 * res[1] ** 2 * cts[1]))
-by_both.defjvp(lambda primals, tangents: (by_both(*primals), (
-    tangents[0] * primals[1] + primals[0] * tangents[1], 3 * primals[1] ** 2 * tangents[1])))
+by_both.defvjp(saving(by_both), bwd)
+
+
+@by_both.defjvp
+def _(primals, tangents):
+    (x, w), (tx, tw) = primals, tangents
+    return by_both(x, w), (tx * w + x * tw, 3 * w ** 2 * tw)
+
 
 with_vmap = pb.custom_rules(plain)
-with_vmap.defvjp(lambda x, w: (with_vmap(x, w), (x, w)),
-                 lambda res, cts: (cts[0] * res[1], cts[0] * res[0] + 3 * res[1] ** 2 * cts[1]))
-with_vmap.defvmap(lambda size, batched, x, w: (plain(x, w), (any(batched), batched[1])))
+with_vmap.defvjp(saving(with_vmap), bwd)
+
+
+@with_vmap.defvmap
+def _(size, batched, x, w):
+    return plain(x, w), (any(batched), batched[1])
+
 
 FORWARD = {"jvp": by_jvp, "inline": inline, "both": by_both}
 ALL = FORWARD | {"vjp": by_vjp, "vmap": with_vmap}
-WRAPS = {"eager": lambda f: f, "jit": pb.jit}
 
 
 def looped(fun):
@@ -73,16 +93,16 @@ def batched(fun, wrap):
     return total
 
 
-@pytest.mark.parametrize("inner", WRAPS)
-@pytest.mark.parametrize("outer", WRAPS)
+@pytest.mark.parametrize("inner", EAGER_AND_JIT)
+@pytest.mark.parametrize("outer", EAGER_AND_JIT)
 @pytest.mark.parametrize("name", ALL)
 def test_a_result_without_a_batch_axis(name, outer, inner):
-    fun, outer = ALL[name], WRAPS[outer]
+    fun = ALL[name]
     first, shared = outer(pb.vmap(fun, (0, None), (0, None)))(XS, W)
     np.testing.assert_allclose(np.asarray(first), XS * W)
     assert shared.shape == ()
     assert float(shared) == 8
-    total = batched(fun, WRAPS[inner])
+    total = batched(fun, inner)
     modes = [pb.grad, pb.jacfwd] if name in FORWARD else [pb.grad]
     for argument in (0, 1):
         right = np.asarray(pb.grad(looped(plain), argument)(list(XS), W))
@@ -119,6 +139,6 @@ def test_of_no_examples_the_value_is_known_and_the_cotangent_refused():
     none = np.zeros(0, "float32")
     assert float(pb.vmap(by_vjp, (0, None), (0, None))(none, W)[1]) == 8
     with pytest.raises(ValueError, match="axis of length 0"):
-        pb.grad(batched(by_vjp, WRAPS["eager"]), 1)(none, W)
-    assert float(pb.grad(batched(inline, WRAPS["eager"]), 1)(none, W)) == 60
-    assert pnp.isfinite(pb.grad(batched(plain, WRAPS["eager"]), 1)(none, W))
+        pb.grad(batched(by_vjp, eager), 1)(none, W)
+    assert float(pb.grad(batched(inline, eager), 1)(none, W)) == 60
+    assert pnp.isfinite(pb.grad(batched(plain, eager), 1)(none, W))
