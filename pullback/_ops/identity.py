@@ -1,19 +1,23 @@
 """Operations that make nothing new: `stop_gradient`, and arrays that stand as constants inside of a jaxpr."""
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from pullback._core import dtypes
 from pullback._core.array import ConcreteArray
 from pullback._core.errors import UnexpectedTracerError
 from pullback._core.jaxpr import Equation, Jaxpr, Var
 from pullback._core.primitive import Primitive
+from pullback._core.staging import stage_open
 from pullback._core.trace import is_linear
 from pullback._core.tree_paths import tree_map
+from pullback._core.types import ShapedArray
 from pullback._ops.compare import select_p
 from pullback._ops.families import ANY, operands, unary
 from pullback._ops.shape import zeros_like_aval
+
+T = TypeVar("T")
 
 stop_gradient_p = unary("stop_gradient", lambda x: x, lambda ctx, x: x, None, ANY)
 
@@ -87,3 +91,22 @@ def embed_constants(jaxpr: Jaxpr, values: Sequence[Any], what: str) -> Jaxpr:
     n = len(values)
     eqns = constant_equations(jaxpr.invars[:n], values, what)
     return Jaxpr([], jaxpr.invars[n:], [*eqns, *jaxpr.eqns], jaxpr.outvars)
+
+
+def stage_closed(fun: Callable[..., Sequence[Any]], avals: Sequence[ShapedArray], what: str) -> Jaxpr:
+    """Trace a flat function to a jaxpr that holds its constants; `what` names it in messages."""
+    jaxpr, consts = stage_open(fun, avals, what)
+    return embed_constants(jaxpr, consts, what)
+
+
+def stage_noting(fun: Callable[..., tuple[Sequence[Any], T]], avals: Sequence[ShapedArray], what: str
+                 ) -> tuple[Jaxpr, T]:
+    """The same of a function that returns its results, and what is to be known of them."""
+    notes: list[T] = []
+
+    def flat(*args):
+        outs, note = fun(*args)
+        notes.append(note)
+        return outs
+
+    return stage_closed(flat, avals, what), notes[-1]

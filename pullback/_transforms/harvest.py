@@ -16,7 +16,7 @@ from pullback._core.staging import stage_open
 from pullback._core.trace import Trace, call_with, context
 from pullback._core.tree import PyTreeDef
 from pullback._core.zeros import Zero
-from pullback._ops.identity import embed_constants
+from pullback._ops.identity import stage_noting
 from pullback._ops.shape import instantiate, zeros_like_aval
 
 VALUE, TANGENT, COTANGENT = "value", "tangent", "cotangent"
@@ -155,16 +155,12 @@ def harvest_jaxpr(jaxpr: Jaxpr, kinds: tuple[str, ...] = (VALUE, COTANGENT)
     """The jaxpr that returns, after its results, what passes the marks; and which they are, with their numbers."""
 
     def make():
-        marks: list[tuple[Site, str, int]] = []
-
         def fun(*args):
             outs, found = harvest_flat(lambda *xs: eval_jaxpr(jaxpr, [], *xs), *args, kinds=kinds)
-            marks[:] = [(f.site, f.kind, len(f.values)) for f in found]
-            return [*outs, *(v for f in found for v in f.values)]
+            marks = tuple([(f.site, f.kind, len(f.values)) for f in found])
+            return [*outs, *(v for f in found for v in f.values)], marks
 
-        what = "the harvest of a traced function"
-        out, consts = stage_open(fun, jaxpr.in_avals, what)
-        return embed_constants(out, consts, what), tuple(marks)
+        return stage_noting(fun, jaxpr.in_avals, "the harvest of a traced function")
 
     return jaxpr.derive(("harvest", kinds), make)
 

@@ -21,11 +21,11 @@ from typing import Any
 
 from pullback._core.array import ConcreteArray, lift
 from pullback._core.jaxpr import Jaxpr, eval_jaxpr
+from pullback._core.lists import chosen
 from pullback._core.primitive import Primitive
-from pullback._core.staging import stage_open
 from pullback._core.trace import Trace, Tracer, call_with, context
 from pullback._core.zeros import Zero, zero_of
-from pullback._ops.identity import embed_constants
+from pullback._ops.identity import stage_noting
 from pullback._ops.shape import zeros_like_aval
 
 _SUBJECT = "the jet of a traced function"
@@ -186,21 +186,16 @@ def jet_jaxpr(jaxpr: Jaxpr, active: tuple[bool, ...], order: int, instantiated: 
     wanted = (instantiated,) * len(jaxpr.outvars) if isinstance(instantiated, bool) else tuple(instantiated)
 
     def make():
-        present: list[bool] = []
-
         def fun(*args):
             n = len(jaxpr.invars)
             outs, series = jet_flat(lambda *xs: eval_jaxpr(jaxpr, [], *xs), args[:n],
                                     unflatten(active, args[n:], order), order)
             series = [[zeros_like_aval(lift(o).aval.to_tangent_aval()) for _ in range(order)] if w and s is None else s
                       for o, s, w in zip(outs, series, wanted, strict=True)]
-            present[:] = [s is not None for s in series]
-            return [*outs, *flatten(series)]
+            return [*outs, *flatten(series)], tuple([s is not None for s in series])
 
-        avals = [*jaxpr.in_avals, *(v.to_tangent_aval() for v, a in zip(jaxpr.in_avals, active, strict=True) if a
-                                    for _ in range(order))]
-        out, consts = stage_open(fun, avals, _SUBJECT)
-        return embed_constants(out, consts, _SUBJECT), tuple(present)
+        avals = [*jaxpr.in_avals, *(v.to_tangent_aval() for v in chosen(jaxpr.in_avals, active) for _ in range(order))]
+        return stage_noting(fun, avals, _SUBJECT)
 
     return jaxpr.derive(("jet", active, order, wanted), make)
 

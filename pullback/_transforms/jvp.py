@@ -6,11 +6,10 @@ from typing import Any
 
 from pullback._core.array import ConcreteArray, lift
 from pullback._core.jaxpr import Jaxpr, eval_jaxpr
-from pullback._core.staging import stage_open
+from pullback._core.lists import chosen, cut, filled
 from pullback._core.trace import Trace, Tracer, call_with, context
-from pullback._core.types import ShapedArray
 from pullback._core.zeros import Zero, zero_of
-from pullback._ops.identity import embed_constants
+from pullback._ops.identity import stage_noting
 from pullback._ops.shape import instantiate
 
 _SUBJECT = "the jvp of a traced function"
@@ -104,18 +103,14 @@ def jvp_jaxpr(jaxpr: Jaxpr, active: tuple[bool, ...], instantiated: tuple[bool, 
         instantiated = (instantiated,) * len(jaxpr.outvars)
 
     def make():
-        present: list[bool] = []
-
         def fun(*args):
-            primals, given = args[:len(jaxpr.invars)], iter(args[len(jaxpr.invars):])
-            tangents = [next(given) if a else zero_of(p.aval) for p, a in zip(primals, active, strict=True)]
+            primals, given = cut(args, len(jaxpr.invars))
+            tangents = filled(active, given, [zero_of(p.aval) for p in primals])
             outs, touts = jvp_flat(lambda *xs: eval_jaxpr(jaxpr, [], *xs), primals, tangents)
-            present[:] = [i or type(t) is not Zero for t, i in zip(touts, instantiated, strict=True)]
-            return [*outs, *(instantiate(t) for t, p in zip(touts, present, strict=True) if p)]
+            present = tuple([i or type(t) is not Zero for t, i in zip(touts, instantiated, strict=True)])
+            return [*outs, *map(instantiate, chosen(touts, present))], present
 
-        avals: list[ShapedArray] = [*jaxpr.in_avals, *(v.to_tangent_aval() for v, a in zip(
-            jaxpr.in_avals, active, strict=True) if a)]
-        out, consts = stage_open(fun, avals, _SUBJECT)
-        return embed_constants(out, consts, _SUBJECT), tuple(present)
+        avals = [*jaxpr.in_avals, *(v.to_tangent_aval() for v in chosen(jaxpr.in_avals, active))]
+        return stage_noting(fun, avals, _SUBJECT)
 
     return jaxpr.derive(("jvp", active, instantiated), make)

@@ -5,23 +5,22 @@ the original jaxpr is not saved again: the linear jaxpr takes that input.
 """
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from pullback._core.array import ConcreteArray
 from pullback._core.jaxpr import Equation, Jaxpr, Literal, Var, eval_jaxpr
-from pullback._core.lists import chosen, merged, others
+from pullback._core.lists import chosen, cut, filled, merged, others
 from pullback._core.primitive import HigherOrder
-from pullback._core.staging import StagedTracer, StagingTrace, stage_open
+from pullback._core.staging import StagedTracer, StagingTrace
 from pullback._core.trace import call_with
-from pullback._core.types import ShapedArray
 from pullback._core.zeros import Zero
-from pullback._ops.identity import constant_equations, embed_constants
+from pullback._ops.identity import constant_equations, stage_closed, stage_noting
 from pullback._ops.shape import instantiate
 from pullback._transforms.linearize import Linearized, Node, linearize_flat
 from pullback._transforms.transpose import pull, record_linear
 
 _SUBJECT = "the linearization of a traced function"
+_TRANSPOSE = "the transpose of a traced function"
 
 
 class LinearizedJaxpr(NamedTuple):
@@ -137,19 +136,16 @@ def transpose_jaxpr(jaxpr: Jaxpr, linear: tuple[bool, ...], cotangents: tuple[bo
     """
 
     def make():
-        present: list[bool] = []
         nonlinear = others(jaxpr.in_avals, linear)
         given = chosen(jaxpr.out_avals, cotangents)
 
         def fun(*args):
-            known, cts = args[:len(nonlinear)], iter(args[len(nonlinear):])
-            out_cts = [next(cts) if c else Zero(aval)
-                       for aval, c in zip(jaxpr.out_avals, cotangents, strict=True)]
-            results = pull(_open(jaxpr, linear, known), out_cts)
-            present[:] = [type(r) is not Zero for r in results]
-            return [r for r in results if type(r) is not Zero]
+            known, cts = cut(args, len(nonlinear))
+            results = pull(_open(jaxpr, linear, known), filled(cotangents, cts, list(map(Zero, jaxpr.out_avals))))
+            present = tuple([type(r) is not Zero for r in results])
+            return chosen(results, present), present
 
-        return _staged(fun, [*nonlinear, *given]), tuple(present)
+        return stage_noting(fun, [*nonlinear, *given], _TRANSPOSE)
 
     return jaxpr.derive(("transpose", linear, cotangents), make)
 
@@ -164,7 +160,7 @@ def transpose_jaxpr_full(jaxpr: Jaxpr, linear: tuple[bool, ...]) -> Jaxpr:
             known, cts = args[:len(nonlinear)], args[len(nonlinear):]
             return [instantiate(r) for r in pull(_open(jaxpr, linear, known), cts)]
 
-        return _staged(fun, [*nonlinear, *jaxpr.out_avals])
+        return stage_closed(fun, [*nonlinear, *jaxpr.out_avals], _TRANSPOSE)
 
     return jaxpr.derive(("transpose_full", linear), make)
 
@@ -177,9 +173,4 @@ def _open(jaxpr: Jaxpr, linear, known) -> Linearized:
         return eval_jaxpr(jaxpr, [], *merged(linear, nodes, known))
 
     return record_linear(fun, avals)
-
-
-def _staged(fun: Callable, avals: list[ShapedArray]) -> Jaxpr:
-    jaxpr, consts = stage_open(fun, avals, "the transpose of a traced function")
-    return embed_constants(jaxpr, consts, "the transpose of a traced function")
 

@@ -8,10 +8,9 @@ from pullback._core.array import lift
 from pullback._core.errors import RuleNotDefinedError
 from pullback._core.jaxpr import Jaxpr, eval_jaxpr, gathered
 from pullback._core.primitive import Collective, HigherOrder, missing_rule_message
-from pullback._core.staging import stage_open
 from pullback._core.trace import Trace, Tracer, axis_size, call_with, context
 from pullback._core.types import ShapedArray, make_aval
-from pullback._ops.identity import embed_constants
+from pullback._ops.identity import stage_noting
 from pullback._ops.shape import broadcast_in_dim, move_axis
 
 _SUBJECT = "the vmap of a traced function"
@@ -129,17 +128,15 @@ def batch_jaxpr(jaxpr: Jaxpr, trace: BatchTrace, batched: tuple[bool, ...], forc
     name, size = trace.axis_name, trace.size
 
     def make():
-        out_batched: list[bool] = []
-
         def fun(*args):
             dims = [0 if b else None for b in batched]
             outs, out_dims, inner = batch_flat(lambda *xs: eval_jaxpr(jaxpr, [], *xs), args, dims, size, name)
-            out_batched[:] = [f or d is not None for d, f in zip(out_dims, force, strict=True)]
-            return [inner.materialize(v, d) if b else v for v, d, b in zip(outs, out_dims, out_batched, strict=True)]
+            out_batched = tuple([f or d is not None for d, f in zip(out_dims, force, strict=True)])
+            return [inner.materialize(v, d) if b else v
+                    for v, d, b in zip(outs, out_dims, out_batched, strict=True)], out_batched
 
         avals = [with_leading(aval, size) if b else aval for aval, b in zip(jaxpr.in_avals, batched, strict=True)]
-        out, consts = stage_open(fun, avals, _SUBJECT)
-        return embed_constants(out, consts, _SUBJECT), tuple(out_batched)
+        return stage_noting(fun, avals, _SUBJECT)
 
     return jaxpr.derive(("batch", batched, force, size, name, context.axis_sizes), make)
 

@@ -17,7 +17,6 @@ from pullback._core.jaxpr import Equation, HeldJaxpr, Jaxpr, Var, eval_jaxpr
 from pullback._core.lists import chosen, cut, filled, fixed_point, merged, others
 from pullback._core.origins import NO_CONTEXT, InStep, origins_are_tracked
 from pullback._core.primitive import HigherOrder
-from pullback._core.staging import stage_open
 from pullback._core.trace import is_linear
 from pullback._core.types import make_aval, matches
 from pullback._core.zeros import zero_of
@@ -26,7 +25,7 @@ from pullback._higher_order.call_rules import active_of
 from pullback._higher_order.control.eager_budget import BUDGET, cost, run_compiled
 from pullback._ops.assemble import concatenate
 from pullback._ops.elementwise import add
-from pullback._ops.identity import embed_constants
+from pullback._ops.identity import stage_closed
 from pullback._ops.shape import expand_dims, instantiate, move_axis, zeros_like_aval
 from pullback._ops.slicing import index_in_dim
 from pullback._transforms.dce import dce
@@ -277,8 +276,8 @@ def _transpose(cts, *operands, jaxpr, length, reverse, num_consts, num_carry, un
     x_avals = [without_leading(x.aval) for x in known_x]
 
     def stage_step():
-        staged, values = stage_open(step, [*(c.aval for c in known_c), *c_avals, *carry_avals, *x_avals, *y_avals])
-        return embed_constants(staged, values, "the transpose of a scan")
+        avals = [*(c.aval for c in known_c), *c_avals, *carry_avals, *x_avals, *y_avals]
+        return stage_closed(step, avals, "the transpose of a scan")
 
     backward = jaxpr.derive(("scan transpose", mask), stage_step)
     last, stacked = bind_scan(

@@ -17,8 +17,9 @@ from pullback._core.trace import Tracer
 from pullback._core.tree import PyTreeDef, tree_structure, tree_unflatten, treedef_tuple
 from pullback._core.types import ShapedArray, make_aval
 from pullback._higher_order.bodies import Body, check_same_structure, check_same_types, lift_tree, path_of, trace_body
-from pullback._higher_order.solvers.ode import odeint_p, staged
+from pullback._higher_order.solvers.ode import odeint_p
 from pullback._ops.assemble import concatenate
+from pullback._ops.identity import stage_closed
 from pullback._ops.shape import convert_element_type, expand_dims
 
 
@@ -159,7 +160,8 @@ def _checked(func: Callable, body: Body, tree: PyTreeDef, avals: Sequence[Shaped
     def rate(*xs):
         return [convert_element_type(d, a.dtype) for d, a in zip(eval_jaxpr(body.jaxpr, [], *xs), avals, strict=True)]
 
-    return body.jaxpr.derive(("rate of odeint", *avals), lambda: staged(rate, body.jaxpr.in_avals, "func of odeint"))
+    return body.jaxpr.derive(("rate of odeint", *avals),
+                             lambda: stage_closed(rate, body.jaxpr.in_avals, "func of odeint"))
 
 
 __all__ = ["odeint"]

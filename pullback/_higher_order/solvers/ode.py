@@ -28,7 +28,6 @@ from pullback._core.array import lift
 from pullback._core.jaxpr import Equation, Jaxpr, eval_jaxpr
 from pullback._core.lists import chosen, cut
 from pullback._core.primitive import HigherOrder
-from pullback._core.staging import stage_open
 from pullback._core.trace import call_with, context, is_linear
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.zeros import Zero, zero_of
@@ -40,7 +39,7 @@ from pullback._higher_order.control.loops import scan
 from pullback._higher_order.solvers.dormand_prince import solve
 from pullback._ops.assemble import concatenate
 from pullback._ops.elementwise import add, mul, neg
-from pullback._ops.identity import embed_constants
+from pullback._ops.identity import stage_closed
 from pullback._ops.shape import (
     convert_element_type,
     expand_dims,
@@ -60,12 +59,6 @@ from pullback._transforms.vmap import BatchTrace, axis_names, batch_jaxpr
 odeint_p = HigherOrder("odeint", *held_under("f"))
 # marks the functions of problems that an adjoint solves one after the other: they are compiled with it, never alone
 _PART = "part of an adjoint"
-
-
-def staged(fun: Callable, avals: Sequence[ShapedArray], what: str) -> Jaxpr:
-    """A flat function as a jaxpr that holds its constants."""
-    jaxpr, consts = stage_open(fun, avals, what)
-    return embed_constants(jaxpr, consts, what)
 
 
 # --- lanes: each `vmap` adds a leading axis to the times, the state, and those constants that have it ---
@@ -94,7 +87,7 @@ def _solver(avals: Sequence[ShapedArray], f: Jaxpr, num_consts: int, lanes, lane
             return solve(lambda t, *ys: eval_jaxpr(rate, [], *consts, t, *ys), operands[num_consts],
                          operands[num_consts + 1:], *settings)
 
-        return staged(run, avals, "odeint")
+        return stage_closed(run, avals, "odeint")
 
     return f.derive(("odeint", tuple(avals), lanes, laned, settings), make)
 
@@ -153,7 +146,7 @@ def _adjoint_rate(f: Jaxpr, num_consts: int, active: tuple[bool, ...]) -> Jaxpr:
         return [*outs, *(neg(instantiate(ct)) for ct in [*cts[n + 1:], *chosen(cts[:n], active)])]
 
     avals = [*f.in_avals, *f.out_avals, *chosen(f.in_avals[:n], active)]
-    result = f.derive(("odeint adjoint", active), lambda: staged(rate, avals, "the adjoint of odeint"))
+    result = f.derive(("odeint adjoint", active), lambda: stage_closed(rate, avals, "the adjoint of odeint"))
     result.cache[_PART] = True
     return result
 
@@ -353,7 +346,7 @@ def _tangent_type(*avals, active, f, num_consts, **_):
 def _lower_by(fun: Callable) -> Callable:
     def lower(ctx, *operands, **params):
         what = "the derivative of odeint"
-        return ctx.inline(staged(lambda *xs: fun(*xs, **params), [x.aval for x in operands], what), operands)
+        return ctx.inline(stage_closed(lambda *xs: fun(*xs, **params), [x.aval for x in operands], what), operands)
 
     return lower
 
@@ -492,4 +485,4 @@ adjoint_p.linearize = _adjoint_linearize
 adjoint_p.transpose = _adjoint_transpose
 adjoint_p.batch = _adjoint_batch
 
-__all__ = ["odeint_p", "staged"]
+__all__ = ["odeint_p"]
