@@ -1,5 +1,7 @@
 """What leaves an operand unchanged gives an array of its own where JAX does; it outlives donation of the operand."""
 
+from operator import attrgetter, methodcaller
+
 import jax
 import numpy as np
 import pytest
@@ -9,69 +11,82 @@ import pullback as pb
 FLOATS, MATRIX, INTS = np.arange(3, dtype="float32"), np.eye(3, dtype="float32"), np.arange(3, dtype="uint32")
 CUBE, NUMBER = np.ones((1, 1, 3), "float32"), np.float32(2)
 
-# functions of a library `L` that leave an operand as it is
-OWN = {
-    "+x": (FLOATS, lambda L, x: +x),
-    "positive": (FLOATS, lambda L, x: L.numpy.positive(x)),
-    "real": (FLOATS, lambda L, x: L.numpy.real(x)),
-    "conj": (FLOATS, lambda L, x: L.numpy.conj(x)),
-    "x.real": (FLOATS, lambda L, x: x.real),
-    "x.conj": (FLOATS, lambda L, x: x.conj()),
-    "clip": (FLOATS, lambda L, x: L.numpy.clip(x)),
-    "x.clip": (FLOATS, lambda L, x: x.clip()),
-    "squeeze": (FLOATS, lambda L, x: L.numpy.squeeze(x)),
-    "squeeze, no axis": (CUBE, lambda L, x: L.numpy.squeeze(x, ())),
-    "expand_dims": (FLOATS, lambda L, x: L.numpy.expand_dims(x, ())),
-    "swapaxes": (MATRIX, lambda L, x: L.numpy.swapaxes(x, 1, 1)),
-    "x.swapaxes": (MATRIX, lambda L, x: x.swapaxes(1, 1)),
-    "moveaxis": (MATRIX, lambda L, x: L.numpy.moveaxis(x, 1, 1)),
-    "rollaxis": (MATRIX, lambda L, x: L.numpy.rollaxis(x, 0)),
-    "roll": (FLOATS, lambda L, x: L.numpy.roll(x, 0)),
-    "roll, axis": (MATRIX, lambda L, x: L.numpy.roll(x, 3, 1)),
-    "flip": (FLOATS, lambda L, x: L.numpy.flip(x, ())),
-    "rot90": (MATRIX, lambda L, x: L.numpy.rot90(x, 4)),
-    "pad": (FLOATS, lambda L, x: L.numpy.pad(x, 0)),
-    "pad, reflect": (FLOATS, lambda L, x: L.numpy.pad(x, 0, mode="reflect")),
-    "tile": (FLOATS, lambda L, x: L.numpy.tile(x, 1)),
-    "hstack": (FLOATS, lambda L, x: L.numpy.hstack([x])),
-    "vstack": (MATRIX, lambda L, x: L.numpy.vstack([x])),
-    "dstack": (CUBE, lambda L, x: L.numpy.dstack([x])),
-    "block": (FLOATS, lambda L, x: L.numpy.block([x])),
-    "atleast_1d": (FLOATS, lambda L, x: L.numpy.atleast_1d(x)),
-    "atleast_2d, several": (MATRIX, lambda L, x: L.numpy.atleast_2d(x, x)[0]),
-    "atleast_3d": (CUBE, lambda L, x: L.numpy.atleast_3d(x)),
-    "broadcast_arrays": (FLOATS, lambda L, x: L.numpy.broadcast_arrays(x)[0]),
-    "einsum": (MATRIX, lambda L, x: L.numpy.einsum("ij->ij", x)),
-    "delete": (FLOATS, lambda L, x: L.numpy.delete(x, np.zeros(0, int))),
-    "resize": (FLOATS, lambda L, x: L.numpy.resize(x, 3)),
-    "diff": (FLOATS, lambda L, x: L.numpy.diff(x, 0)),
-    "choose": (FLOATS, lambda L, x: L.numpy.choose(0, [x])),
-    "matrix_power": (MATRIX, lambda L, x: L.numpy.linalg.matrix_power(x, 1)),
-    "fftshift": (FLOATS, lambda L, x: L.numpy.fft.fftshift(x, ())),
-    "abs of unsigned": (INTS, lambda L, x: L.numpy.abs(x)),
-    "floor of integers": (INTS, lambda L, x: L.numpy.floor(x)),
-    "trunc of integers": (INTS, lambda L, x: L.numpy.trunc(x)),
-    "round of integers": (INTS, lambda L, x: L.numpy.round(x, 1)),
-    "x.round of integers": (INTS, lambda L, x: x.round()),
-    "nan_to_num of integers": (INTS, lambda L, x: L.numpy.nan_to_num(x)),
-    "reshape of a number": (NUMBER, lambda L, x: L.numpy.reshape(x, ())),
-    "nn.identity": (FLOATS, lambda L, x: L.nn.identity(x)),
-    "lax.rev": (FLOATS, lambda L, x: L.lax.rev(x, ())),
-    "lax.pad": (FLOATS, lambda L, x: L.lax.pad(x, 0.0, ((0, 0, 0),))),
-    "lax.broadcast_in_dim": (FLOATS, lambda L, x: L.lax.broadcast_in_dim(x, (3,), (0,))),
-    "lax.expand_dims": (FLOATS, lambda L, x: L.lax.expand_dims(x, ())),
-    "lax.reduce_sum": (FLOATS, lambda L, x: L.lax.reduce_sum(x, ())),
-}
+# Functions of a library that leave an operand as it is: the operand, the function's name, what it is given beside it.
+OWN = [
+    (FLOATS, "numpy.positive"), (FLOATS, "numpy.real"), (FLOATS, "numpy.conj"), (FLOATS, "numpy.clip"),
+    (FLOATS, "numpy.squeeze"), (CUBE, "numpy.squeeze", ()), (FLOATS, "numpy.expand_dims", ()),
+    (MATRIX, "numpy.swapaxes", 1, 1), (MATRIX, "numpy.moveaxis", 1, 1), (MATRIX, "numpy.rollaxis", 0),
+    (FLOATS, "numpy.roll", 0), (MATRIX, "numpy.roll", 3, 1), (FLOATS, "numpy.flip", ()), (MATRIX, "numpy.rot90", 4),
+    (FLOATS, "numpy.pad", 0), (FLOATS, "numpy.pad", 0, "reflect"), (FLOATS, "numpy.tile", 1),
+    (FLOATS, "numpy.atleast_1d"), (CUBE, "numpy.atleast_3d"), (FLOATS, "numpy.delete", np.zeros(0, int)),
+    (FLOATS, "numpy.resize", 3), (FLOATS, "numpy.diff", 0), (MATRIX, "numpy.linalg.matrix_power", 1),
+    (FLOATS, "numpy.fft.fftshift", ()), (INTS, "numpy.abs"), (INTS, "numpy.floor"), (INTS, "numpy.trunc"),
+    (INTS, "numpy.round", 1), (INTS, "numpy.nan_to_num"), (NUMBER, "numpy.reshape", ()), (FLOATS, "nn.identity"),
+    (FLOATS, "lax.rev", ()), (FLOATS, "lax.pad", 0.0, ((0, 0, 0),)), (FLOATS, "lax.broadcast_in_dim", (3,), (0,)),
+    (FLOATS, "lax.expand_dims", ()), (FLOATS, "lax.reduce_sum", ()),
+]
+OWN_OF_LISTS = [(FLOATS, "numpy.hstack"), (MATRIX, "numpy.vstack"), (CUBE, "numpy.dstack"), (FLOATS, "numpy.block")]
+OWN_METHODS = [(FLOATS, "__pos__"), (FLOATS, "conj"), (FLOATS, "clip"), (MATRIX, "swapaxes", 1, 1), (INTS, "round")]
+
+
+def real_part(library, x):
+    return x.real
+
+
+def first_of_several(library, x):
+    return library.numpy.atleast_2d(x, x)[0]
+
+
+def first_of_broadcast(library, x):
+    return library.numpy.broadcast_arrays(x)[0]
+
+
+def einsum(library, x):
+    return library.numpy.einsum("ij->ij", x)
+
+
+def choose(library, x):
+    return library.numpy.choose(0, [x])
+
+
 # what is the operand itself in both libraries, and dies with it
-THE_OPERAND = {
-    "x.T": (FLOATS, lambda L, x: x.T),
-    "transpose": (MATRIX, lambda L, x: L.numpy.transpose(x, (0, 1))),
-    "broadcast_to": (FLOATS, lambda L, x: L.numpy.broadcast_to(x, (3,))),
-    "reshape": (FLOATS, lambda L, x: x.reshape(3)),
-    "asarray": (FLOATS, lambda L, x: L.numpy.asarray(x)),
-    "astype": (FLOATS, lambda L, x: x.astype(x.dtype)),
-    "concatenate": (FLOATS, lambda L, x: L.numpy.concatenate([x])),
-}
+THE_OPERAND = [(MATRIX, "numpy.transpose", (0, 1)), (FLOATS, "numpy.broadcast_to", (3,)), (FLOATS, "numpy.asarray")]
+METHODS_THE_OPERAND = [(FLOATS, "reshape", 3), (FLOATS, "astype", np.dtype("float32"))]
+
+
+def transposed(library, x):
+    return x.T
+
+
+def concatenate_one(library, x):
+    return library.numpy.concatenate([x])
+
+
+def call(name, *args):
+    def function(library, x):
+        return attrgetter(name)(library)(x, *args)
+
+    return function
+
+
+def call_of_a_list(name):
+    def function(library, x):
+        return attrgetter(name)(library)([x])
+
+    return function
+
+
+def method(name, *args):
+    def function(library, x):
+        return methodcaller(name, *args)(x)
+
+    return function
+
+
+def cases(*groups):
+    """Pairs of an operand and a function of a library and it, with ids."""
+    return [pytest.param(operand, make(*rest), id=f"{make.__name__} {rest}")
+            for make, rows in groups for operand, *rest in rows]
 
 
 def lives(library, function, value):
@@ -84,16 +99,17 @@ def lives(library, function, value):
     return not y.is_deleted()
 
 
-@pytest.mark.parametrize("name", OWN)
-def test_an_operand_that_comes_back_unchanged_comes_back_as_another_array(name):
-    value, function = OWN[name]
+@pytest.mark.parametrize(("value", "function"), [
+    *cases((call, OWN), (call_of_a_list, OWN_OF_LISTS), (method, OWN_METHODS)), (FLOATS, real_part),
+    (MATRIX, first_of_several), (FLOATS, first_of_broadcast), (MATRIX, einsum), (FLOATS, choose)])
+def test_an_operand_that_comes_back_unchanged_comes_back_as_another_array(value, function):
     assert lives(pb, function, value)
     assert lives(jax, function, value)
 
 
-@pytest.mark.parametrize("name", THE_OPERAND)
-def test_what_is_the_operand_itself_dies_with_it(name):
-    value, function = THE_OPERAND[name]
+@pytest.mark.parametrize(("value", "function"), [
+    *cases((call, THE_OPERAND), (method, METHODS_THE_OPERAND)), (FLOATS, transposed), (FLOATS, concatenate_one)])
+def test_what_is_the_operand_itself_dies_with_it(value, function):
     assert not lives(pb, function, value)
     assert not lives(jax, function, value)
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import warnings
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -16,20 +17,28 @@ from pullback import lax, nn, random
 X = np.arange(1.0, 4.0, dtype=np.float32)
 KEY = random.key(0)
 
+
+
+def by_keyword(fun, *args, keyword="dtype"):
+    """The function of a dtype, which it takes under this name."""
+    def asked(dtype):
+        return fun(*args, **{keyword: dtype})
+
+    return asked
+
+
+# functions of a dtype, to which they give what they make
 ASKED = {
-    "zeros": lambda d: pnp.zeros(2, d), "full": lambda d: pnp.full(2, 1.0, d),
-    "ones_like": lambda d: pnp.ones_like(X, d),
-    "array": lambda d: pnp.array([1.0], d), "asarray": lambda d: pnp.asarray(np.ones(2), d),
-    "astype": lambda d: pnp.asarray(X).astype(d), "sum": lambda d: pnp.sum(X, dtype=d),
-    "mean": lambda d: pnp.mean(X, dtype=d), "cumsum": lambda d: pnp.cumsum(X, dtype=d),
-    "linspace": lambda d: pnp.linspace(0, 1, 3, dtype=d), "arange": lambda d: pnp.arange(3, dtype=d),
-    "eye": lambda d: pnp.eye(2, dtype=d), "concatenate": lambda d: pnp.concatenate([X, X], dtype=d),
-    "matmul": lambda d: pnp.matmul(X, X, preferred_element_type=d), "lax.full": lambda d: lax.full((2,), 1.0, d),
-    "lax.full_like": lambda d: lax.full_like(X, 1.0, d), "lax.iota": lambda d: lax.iota(d, 3),
-    "lax.convert_element_type": lambda d: lax.convert_element_type(X, d),
-    "random.normal": lambda d: random.normal(KEY, (2,), d), "one_hot": lambda d: nn.one_hot(np.arange(2), 3, dtype=d),
-    "initializer": lambda d: nn.initializers.zeros(KEY, (2,), d),
-    "ShapeDtypeStruct": lambda d: pb.ShapeDtypeStruct((2,), d),
+    "zeros": partial(pnp.zeros, 2), "full": partial(pnp.full, 2, 1.0), "ones_like": partial(pnp.ones_like, X),
+    "array": partial(pnp.array, [1.0]), "asarray": partial(pnp.asarray, np.ones(2)), "astype": pnp.asarray(X).astype,
+    "sum": by_keyword(pnp.sum, X), "mean": by_keyword(pnp.mean, X), "cumsum": by_keyword(pnp.cumsum, X),
+    "linspace": by_keyword(pnp.linspace, 0, 1, 3), "arange": by_keyword(pnp.arange, 3), "eye": by_keyword(pnp.eye, 2),
+    "concatenate": by_keyword(pnp.concatenate, [X, X]),
+    "matmul": by_keyword(pnp.matmul, X, X, keyword="preferred_element_type"),
+    "lax.full": partial(lax.full, (2,), 1.0), "lax.full_like": partial(lax.full_like, X, 1.0),
+    "lax.iota": partial(lax.iota, size=3), "lax.convert_element_type": partial(lax.convert_element_type, X),
+    "random.normal": partial(random.normal, KEY, (2,)), "one_hot": by_keyword(nn.one_hot, np.arange(2), 3),
+    "initializer": partial(nn.initializers.zeros, KEY, (2,)), "ShapeDtypeStruct": partial(pb.ShapeDtypeStruct, (2,)),
 }
 
 
