@@ -90,7 +90,7 @@ def elementwise_type(name: str, accepts: tuple[Callable, str], out_dtype: Callab
             raise TypeError(f"{name}: expected {description}, got {first.str_short()}")
         weak = all(aval.weak_type for aval in avals)
         shape = broadcast_shapes(name, *[aval.shape for aval in avals]) if len(avals) > 1 else first.shape
-        return make_aval(shape, out_dtype(dtype) if out_dtype else dtype, weak and out_dtype is not to_bool)
+        return make_aval(shape, out_dtype(dtype) if out_dtype else dtype, weak)
 
     abstract_eval.accepts = description  # type: ignore[attr-defined]
     return abstract_eval

@@ -62,8 +62,6 @@ ALONE = {**OPERANDS, "1j": 1j, "np.float64": np.float64(0.5), "np.int64": np.int
 
 # what differs is the weak type alone, but for bools with x64 in the second line and np.float32 in `angle`
 DIFFERENT = {
-    *(f"numpy.{name}" for name in "equal not_equal less less_equal greater greater_equal isfinite isnan isreal "
-      "iscomplex logical_not".split()),  # bools are never weak here
     "nn.mish", "nn.soft_sign", "nn.softplus",  # of bools the default dtype there, float32 here
     "numpy.angle",  # of a Python or NumPy float: another dtype there than of an array of the same
     "numpy.deg2rad", "numpy.degrees", "numpy.rad2deg", "numpy.radians", "numpy.sinc", "special.logit",  # of weak arrays

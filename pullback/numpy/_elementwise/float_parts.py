@@ -19,6 +19,7 @@ from pullback.numpy._elementwise.promotion import (
     as_operand,
     elementwise,
     promote_operands,
+    strong,
 )
 
 __all__ = ["copysign", "frexp", "heaviside", "i0", "ldexp", "modf", "nextafter", "signbit", "spacing"]
@@ -34,10 +35,10 @@ def signbit(x: Any, /) -> Array:
     x = as_operand(x, "signbit", 0)
     dtype = x.aval.dtype
     if dtypes.is_float(dtype):
-        return special.signbit(x)
+        return special.signbit(strong(x))
     if dtypes.is_complex(dtype):
         raise TypeError(f"signbit: a complex number has no sign, got {x.aval.str_short()}")
-    return c.lt_p.bind(x, scalar(x, 0))
+    return c.lt_p.bind(strong(x), scalar(x, 0))
 
 
 @elementwise(FLOAT)

@@ -21,6 +21,7 @@ from pullback.numpy._elementwise.promotion import (
     binary,
     check_shapes,
     elementwise,
+    strong,
     unary,
 )
 
@@ -55,14 +56,19 @@ greater_equal = _comparison("greater_equal", c.ge_p, ">=", "[False  True  True]"
 
 
 def truth(x: Array) -> Array:
-    """Whether each element is nonzero; bools as they are."""
-    return x if x.aval.dtype == _BOOL else c.ne_p.bind(x, scalar(x, 0))
+    """Whether each element is nonzero; bools as they are. Of numbers it is weak only where there are no axes, as in JAX."""
+    if x.aval.dtype == _BOOL:
+        return x
+    return c.ne_p.bind(strong(x) if x.aval.weak_type and x.aval.ndim else x, scalar(x, 0))
 
 
 def _truths(name: str, x: Any, y: Any) -> tuple[Array, Array]:
     x, y = as_operand(x, name, 0), as_operand(y, name, 1)
     check_shapes(name, [x.aval, y.aval])
-    return truth(x), truth(y)
+    # beside a weak number a bool is one, too; it has no say in whether the result is weak
+    kinds = dtypes.promote((x.aval.dtype, x.aval.weak_type), (y.aval.dtype, y.aval.weak_type))
+    weak = kinds[1] and kinds[0] != _BOOL and not x.aval.ndim and not y.aval.ndim
+    return tuple(shape.convert_element_type(truth(v), _BOOL, weak) for v in (x, y))
 
 
 @boundary
@@ -209,7 +215,7 @@ def _is_inf(x: Array) -> Array:
         return c.or_p.bind(_is_inf(trig.real_p.bind(x)), _is_inf(trig.imag_p.bind(x)))
     if not dtypes.is_float(dtype):
         return shape.full(x.aval.shape, False, _BOOL)
-    return c.eq_p.bind(trig.abs_p.bind(x), scalar(x, np.inf))
+    return c.eq_p.bind(trig.abs_p.bind(strong(x)), scalar(x, np.inf))
 
 
 @elementwise(ANY)
@@ -249,7 +255,7 @@ def _is_infinity(name: str, x: Array, value: float) -> Array:
     dtype = x.aval.dtype
     if dtypes.is_complex(dtype):
         raise ValueError(f"{name}: a complex infinity has no sign, got {x.aval.str_short()}")
-    return c.eq_p.bind(x, scalar(x, value)) if dtypes.is_float(dtype) else shape.full(x.aval.shape, False, _BOOL)
+    return c.eq_p.bind(strong(x), scalar(x, value)) if dtypes.is_float(dtype) else shape.full(x.aval.shape, False, _BOOL)
 
 
 @boundary
@@ -286,7 +292,7 @@ def iscomplex(x: Any) -> Array:
     """
     x = as_operand(x, "iscomplex", 0)
     if not dtypes.is_complex(x.aval.dtype):
-        return shape.full(x.aval.shape, False, _BOOL)
+        return shape.full(x.aval.shape, False, _BOOL, x.aval.weak_type and not x.aval.ndim)
     return truth(trig.imag_p.bind(x))
 
 
@@ -300,7 +306,7 @@ def isreal(x: Any) -> Array:
     """
     x = as_operand(x, "isreal", 0)
     if not dtypes.is_complex(x.aval.dtype):
-        return shape.full(x.aval.shape, True, _BOOL)
+        return shape.full(x.aval.shape, True, _BOOL, x.aval.weak_type and not x.aval.ndim)
     return c.not_p.bind(truth(trig.imag_p.bind(x)))
 
 

@@ -130,6 +130,11 @@ def cast(x: Array, dtype: np.dtype, weak: bool) -> Array:
     return convert_element_type_p.bind(x, dtype=dtype, weak_type=weak)
 
 
+def strong(x: Array) -> Array:
+    """`x` with a type that is not weak."""
+    return convert_element_type(x, x.aval.dtype)
+
+
 def common_dtype(name: str, domain: Domain, avals: list[ShapedArray]) -> tuple[np.dtype, bool]:
     """The (dtype, weak) that a function of operands of these types computes in."""
     dtype, weak = dtypes.promote(*[(aval.dtype, aval.weak_type) for aval in avals])
@@ -150,7 +155,7 @@ def promote_operands(name: str, domain: Domain, *args: Any) -> list[Array]:
     dtype, weak = common_dtype(name, domain, avals)
     check_shapes(name, avals)
     if not weak:
-        lifted = [convert_element_type(x, x.aval.dtype) if isinstance(x, Array) and x.aval.weak_type and (
+        lifted = [strong(x) if isinstance(x, Array) and x.aval.weak_type and (
             domain.strong or (type(x) is ConcreteArray and not x.aval.ndim)) else x for x in lifted]
     return [constant(x, make_aval((), dtype, weak)) if type(x) is int else cast(x, dtype, weak) for x in lifted]
 

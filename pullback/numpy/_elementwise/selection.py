@@ -23,6 +23,7 @@ from pullback.numpy._elementwise.promotion import (
     check_shapes,
     operand_for,
     promote_operands,
+    strong,
 )
 
 _BOOL = np.dtype(bool)
@@ -160,7 +161,7 @@ def _near(name: str, a: Any, b: Any, rtol: Any, atol: Any, equal_nan: bool) -> A
     near = c.or_p.bind(near, same)
     if equal_nan:
         near = c.or_p.bind(near, c.and_p.bind(c.ne_p.bind(x, x), c.ne_p.bind(y, y)))
-    return near
+    return strong(near)
 
 
 def _all(mask: Array) -> Array:
@@ -215,7 +216,7 @@ def array_equiv(a1: Any, a2: Any) -> Array:
 
 
 def _same(x: Array, y: Array, name: str, equal_nan: bool) -> Array:
-    x, y = promote_operands(name, ANY, x, y)
+    x, y = (strong(v) for v in promote_operands(name, ANY, x, y))
     same = c.eq_p.bind(x, y)
     return c.or_p.bind(same, c.and_p.bind(c.ne_p.bind(x, x), c.ne_p.bind(y, y))) if equal_nan else same
 

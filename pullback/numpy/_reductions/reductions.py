@@ -24,7 +24,7 @@ from pullback._ops.lengths import norm_p, squared_size
 from pullback._ops.shape import broadcast_to, canonical_axes, convert_element_type, reduce_sum_p, reshape
 from pullback._ops.trig import real_dtype
 from pullback.numpy._elementwise.logic import truth
-from pullback.numpy._elementwise.promotion import as_operand, cast, operand_for
+from pullback.numpy._elementwise.promotion import as_operand, cast, operand_for, strong
 
 __all__ = ["sum", "prod", "max", "min", "amax", "amin", "any", "all", "count_nonzero", "ptp", "argmax", "argmin",
            "mean", "average", "var", "std"]
@@ -240,7 +240,7 @@ def ptp(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> 
 
 def _logical(name, a, p, axis, out, keepdims, where, identity):
     refuse_out(name, out)
-    x = truth(as_operand(a, name, 0))
+    x = strong(truth(as_operand(a, name, 0)))
     if where is not None:
         x = masked(name, x, where, identity)
     return reduced(p, x, axes_of(name, axis, x.aval.ndim), keepdims)

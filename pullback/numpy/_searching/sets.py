@@ -15,7 +15,7 @@ from pullback._ops.families import scalar_like
 from pullback._ops.shape import convert_element_type, full, reshape
 from pullback._ops.slicing import slice_in_dim
 from pullback._ops.sort import along_axis, argsort_of, searchsorted
-from pullback.numpy._elementwise.promotion import ANY, as_operand, cast, common_dtype, operand_for
+from pullback.numpy._elementwise.promotion import ANY, as_operand, cast, common_dtype, operand_for, strong
 from pullback.numpy._searching.counting import equal_elements, unique_for
 from pullback.numpy._searching.nonzero import true_positions
 
@@ -95,7 +95,7 @@ def isin(element: Any, test_elements: Any, assume_unique: bool = False, invert: 
     if method not in _METHODS:
         raise ValueError(f"isin: method must be one of {', '.join(map(repr, _METHODS))}, got {method!r}")
     x, tests, shape = _two("isin", element, test_elements)
-    found = reshape(_member(x, _sorted(tests)[0]), shape)
+    found = strong(reshape(_member(x, _sorted(tests)[0]), shape))
     return compare.not_p.bind(found) if invert else found
 
 
