@@ -38,13 +38,13 @@ from pullback._api.jit import jit as jit
 from pullback._api.typeof import typeof as typeof
 from pullback._api.vectorize import vmap as vmap
 from pullback._core import printing as _printing  # noqa: F401  jaxprs print themselves through it
-from pullback._core.array import Array as Array
 from pullback._core.config import config as config
 from pullback._core.config import debug_nans as debug_nans
 from pullback._core.config import disable_jit as disable_jit
 from pullback._core.config import enable_x64 as enable_x64
 from pullback._core.dtypes import float0 as float0
 from pullback._core.lazy import attributes as _attributes
+from pullback._core.public_array import Array as Array
 from pullback._core.types import ShapeDtypeStruct as ShapeDtypeStruct
 from pullback.ad_checkpoint import checkpoint as checkpoint
 from pullback.ad_checkpoint import remat as remat

@@ -70,10 +70,10 @@ def public_objects() -> Iterator[tuple[str, Any]]:
 
 
 def members(cls: type) -> Iterator[tuple[str, Any]]:
-    """The public methods and properties that a class of ours defines, as functions."""
-    for name, value in vars(cls).items():
+    """The public methods and properties that a class of ours defines, or has of another class of ours, as functions."""
+    for name, value in inspect.getmembers_static(cls):
         function = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
-        if not name.startswith("_") and inspect.isfunction(function):
+        if not name.startswith("_") and inspect.isfunction(function) and function.__module__.startswith("pullback"):
             yield name, function
 
 

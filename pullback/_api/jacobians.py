@@ -15,7 +15,7 @@ from pullback._core.errors import boundary, describe_function, function_name, wr
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.types import ShapedArray
 from pullback._core.zeros import Zero
-from pullback._ops.shape import move_axis, reshape, zeros_like_aval
+from pullback._ops.shape import convert_element_type, move_axis, reshape, zeros_like_aval
 from pullback._transforms.jvp import jvp_flat
 from pullback._transforms.linearize import linearize_flat
 from pullback._transforms.transpose import pull
@@ -29,7 +29,7 @@ def _basis(avals: Sequence[ShapedArray]) -> list[Array]:
     start = 0
     for a in avals:
         block = np.eye(total, a.size, -start, dtype=np.float32).astype(a.dtype)
-        parts.append(from_numpy(block.reshape(total, *a.shape)))
+        parts.append(from_numpy(block.reshape(total, *a.shape), a.weak_type))
         start += a.size
     return parts
 
@@ -153,7 +153,8 @@ def _reverse(function: str, fun: Callable, argnums: int | Sequence[int], has_aux
         def back(*cts):
             results = pull(linear, cts)
             missing[:] = [type(r) is Zero for r in results]
-            return [zeros_like_aval(x.aval) if r is None or type(r) is Zero else r
+            return [zeros_like_aval(x.aval) if r is None or type(r) is Zero
+                    else convert_element_type(r, r.aval.dtype, x.aval.weak_type)
                     for r, x in zip(results, xs, strict=True)]
 
         size = sum(o.aval.size for o in outs)

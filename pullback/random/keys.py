@@ -14,6 +14,7 @@ import numpy as np
 from pullback._core import dtypes
 from pullback._core.array import Array, lift
 from pullback._core.errors import boundary, described
+from pullback._core.public_array import ExtendedArray
 from pullback._core.tree import GetAttrKey, register_pytree_node
 from pullback._core.types import canonical_dimension, make_aval
 from pullback._ops.compare import bitwise_not, eq
@@ -53,7 +54,7 @@ class KeyType(dtypes.ExtendedDType):
 _key_type = KeyType()
 
 
-class PRNGKeyArray:
+class PRNGKeyArray(ExtendedArray):
     """An array of typed keys: a pytree with one child, the words, a uint32 array with a last axis of 2.
 
     Shape, indexing, iteration and the methods are those of the array of keys, 8 bytes each. `key_data` gives the words.

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import pullback as pb
+import pullback.numpy as pnp
 from pullback import lax, random
 from pullback._core.array import from_numpy
 from pullback._ops import random_bits as rb
@@ -267,3 +268,24 @@ def test_keys_have_no_derivative():
 def test_errors(call, error, words):
     with pytest.raises(error, match=words):
         call(random.key(0))
+
+
+def test_typed_keys_are_arrays_that_are_no_operands():
+    key = random.key(0)
+    assert isinstance(key, pb.Array) and isinstance(random.split(key), pb.Array) and issubclass(type(key), pb.Array)
+    assert not isinstance(key, jax.Array) and not isinstance(jax.random.key(0), pb.Array)
+    assert isinstance(pnp.ones(2), pnp.ndarray) and isinstance(key, pnp.ndarray)
+    assert not isinstance(1., pb.Array) and not isinstance(np.ones(2), pb.Array)
+    seen = []
+
+    def look(key):
+        seen.append((isinstance(key, pb.Array), isinstance(random.key_data(key), pb.Array)))
+        return random.normal(key)
+
+    pb.jit(look)(key)
+    pb.vmap(look)(random.split(key))
+    assert seen == [(True, True)] * 2
+    with pytest.raises(TypeError, match="array of keys of shape .* was used as data"):
+        pnp.sin(key)
+    with pytest.raises(TypeError, match="unsupported operand"):
+        pnp.ones(2) + key

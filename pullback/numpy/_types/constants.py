@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array
 from pullback._core.errors import boundary
+from pullback._core.public_array import Array
 from pullback.numpy._creation.creation import asarray
 
 pi = np.pi
