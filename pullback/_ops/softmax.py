@@ -148,10 +148,13 @@ def _host_shares(x, shift, terms, rest):
     total = np.where(rest == -1, one, rest + one)
     p = np.divide(terms, total, out=terms)
     alone = (rest >= 0) & (rest < 1)
-    if not alone.any():
-        return p, p, np.broadcast_to(x.dtype.type(0), x.shape)
-    marks = (x == np.where(alone, shift, x.dtype.type(np.nan))).astype(x.dtype)
-    return p, np.where(marks, -(rest / total), p), marks
+    q, marks = p, np.broadcast_to(x.dtype.type(0), x.shape)
+    if alone.any():
+        marks = (x == np.where(alone, shift, x.dtype.type(np.nan))).astype(x.dtype)
+        q = np.where(marks, -(rest / total), p)
+    infinite = rest == np.inf
+    # beside an infinity no share is known: in compiled code it is R times a mark
+    return p, np.where(infinite, one * np.nan, q) if infinite.any() else q, marks
 
 
 def _log_softmax_parts_kernel(x, axes):

@@ -21,7 +21,6 @@ from pullback._ops.lengths import squared_size
 from pullback.numpy._elementwise.logic import truth
 from pullback.numpy._elementwise.promotion import (
     INEXACT,
-    NEVER_WEAK_FLOAT,
     NEVER_WEAK_INEXACT,
     as_operand,
     cast,
@@ -35,7 +34,7 @@ from pullback.numpy._reductions import reductions as r
 Axis = int | Sequence[int] | None
 
 
-def _operand(name: str, x: Any, domain=NEVER_WEAK_FLOAT) -> Array:
+def _operand(name: str, x: Any, domain=NEVER_WEAK_INEXACT) -> Array:
     return promote_operands(name, domain, x)[0]
 
 
@@ -63,7 +62,7 @@ def softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
     """`exp(x) / sum(exp(x))` along `axis`, without overflow.
 
     Args:
-      x: an array of real numbers, any shape.
+      x: an array of numbers, any shape.
       axis: the axis or axes that the result sums to 1 over; None for all.
       where: a mask that broadcasts against `x`; what is masked out has no weight and gets 0, even in a row of which
         nothing is left.
@@ -81,6 +80,10 @@ def softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
     if mask is not None:
         x = choose(mask, x, -np.inf)
     axes = r.axes_of("softmax", axis, x.aval.ndim)
+    if dtypes.is_complex(x.aval.dtype):
+        _, terms, rest = _complex_sums("softmax", x, axes)
+        total = e.add_p.bind(rest, scalar(rest, 1))
+        return e.div_p.bind(terms, total if mask is None else _without_zeros(total))
     return softmaxes.softmax_p.bind(x, axes=axes, empty=mask is not None)
 
 
@@ -88,7 +91,8 @@ def softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
 def log_softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
     """`log(softmax(x))` along `axis`, accurate where the softmax is small; arguments as for `softmax`.
 
-    What `where` masks out gets -inf. ValueError for an axis out of bounds.
+    What `where` masks out gets -inf. Of complex numbers it is `x - logsumexp(x)`, whose imaginary part need not lie
+    between -pi and pi. ValueError for an axis out of bounds.
 
     >>> from pullback import nn
     >>> import pullback.numpy as pnp
@@ -99,9 +103,44 @@ def log_softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
     mask = _mask("log_softmax", where, x)
     axes = r.axes_of("log_softmax", axis, x.aval.ndim)
     if mask is None:
-        return softmaxes.log_softmax_p.bind(x, axes=axes)
+        return _log_shares(x, axes)
     # once more at the end, for a row of which nothing is left
-    return choose(mask, softmaxes.log_softmax_p.bind(choose(mask, x, -np.inf), axes=axes), -np.inf)
+    return choose(mask, _log_shares(choose(mask, x, -np.inf), axes), -np.inf)
+
+
+def _log_shares(x: Array, axes: tuple[int, ...]) -> Array:
+    if not dtypes.is_complex(x.aval.dtype):
+        return softmaxes.log_softmax_p.bind(x, axes=axes)
+    shift, _, rest = _complex_sums("log_softmax", x, axes)
+    return e.sub_p.bind(e.sub_p.bind(x, shift), _log_of_one_and(rest))
+
+
+def _complex_sums(name: str, x: Array, axes: tuple[int, ...]) -> tuple[Array, Array, Array]:
+    """What is subtracted from complex numbers, the exponentials, and their sum less 1; the axes stay, with length 1.
+
+    The largest by the real part is subtracted, so that its exponential is 1 and what is less than 1 is not lost beside it.
+    """
+    real, imag = (stop_gradient(part.bind(x)) for part in (trig.real_p, trig.imag_p))
+    largest = _largest(name, real, axes)
+    imag = _largest(name, c.select(c.eq_p.bind(real, largest), imag, scalar(imag, -np.inf)), axes)
+    shift = trig.complex_p.bind(*(c.select(e.is_finite_p.bind(largest), v, scalar(v, 0)) for v in (largest, imag)))
+    terms = e.exp_p.bind(e.sub_p.bind(x, shift))
+    ones = s.convert_element_type(c.eq_p.bind(x, shift), x.aval.dtype)
+    others = r.summed(name, e.sub_p.bind(terms, ones), axes, keepdims=True)
+    count = r.summed(name, ones, axes, keepdims=True)
+    return shift, terms, e.add_p.bind(others, e.sub_p.bind(count, scalar(count, 1)))
+
+
+def _without_zeros(total: Array) -> Array:
+    """A sum, and 1 where there is nothing in it."""
+    return c.select(c.eq_p.bind(total, scalar(total, 0)), scalar(total, 1), total)
+
+
+def _log_of_one_and(rest: Array) -> Array:
+    """log(1 + rest); -inf where that is 0, with slope 0: the infinite one would meet the zero slopes of exp(-inf)."""
+    empty = c.eq_p.bind(rest, scalar(rest, -1))
+    value = e.log1p_p.bind(c.select(empty, scalar(rest, 0), rest))
+    return c.select(empty, scalar(value, -np.inf), value)
 
 
 @boundary
@@ -133,7 +172,7 @@ def logsumexp(a: Any, axis: Axis = None, b: Any = None, keepdims: bool = False, 
 
 def _log_sum_exp(name: str, a: Any, axis: Axis, b: Any, keepdims: bool, return_sign: bool, where: Any) -> Any:
     if b is None:
-        a = _operand(name, a, NEVER_WEAK_INEXACT)
+        a = _operand(name, a)
     else:
         a, b = promote_operands(name, INEXACT, a, b)
     mask = _mask(name, where, a)
@@ -148,6 +187,10 @@ def _log_sum_exp(name: str, a: Any, axis: Axis, b: Any, keepdims: bool, return_s
         axes = r.axes_of(name, axis, a.aval.ndim)
         total = softmaxes.logsumexp_p.bind(a, axes=axes)
         return s.expand_dims(total, axes) if keepdims else total
+    if b is None and not return_sign:
+        shift, _, rest = _complex_sums(name, a, r.axes_of(name, axis, a.aval.ndim))
+        total = e.add_p.bind(shift, _log_of_one_and(rest))
+        return total if keepdims else s.squeeze(total, r.axes_of(name, axis, a.aval.ndim))
     shift = _shift(name, trig.real_p.bind(a) if is_complex else a, axis)
     terms = e.exp_p.bind(e.sub_p.bind(a, cast(shift, dtype, False)))
     if b is not None:

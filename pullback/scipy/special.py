@@ -71,7 +71,7 @@ def logit(x: Any) -> Array:
 def softmax(x: Any, /, *, axis: Axis = None) -> Array:
     """`exp(x) / sum(exp(x))` along `axis`, without overflow: over all elements, where `nn.softmax` takes the last axis.
 
-    `x`: real numbers, any shape. `axis`: one or several. ValueError for an axis out of bounds.
+    `x`: numbers, any shape. `axis`: one or several. ValueError for an axis out of bounds.
 
     >>> from pullback.scipy import special
     >>> import pullback.numpy as pnp
@@ -86,7 +86,7 @@ def softmax(x: Any, /, *, axis: Axis = None) -> Array:
 def log_softmax(x: Any, /, *, axis: Axis = None) -> Array:
     """`log(softmax(x))` along `axis`, by default over all elements, accurate where the softmax is small.
 
-    `x`: real numbers, any shape. `axis`: one or several. ValueError for an axis out of bounds.
+    `x`: numbers, any shape. `axis`: one or several. ValueError for an axis out of bounds.
 
     >>> from pullback.scipy import special
     >>> import pullback.numpy as pnp

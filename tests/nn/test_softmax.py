@@ -1,0 +1,102 @@
+"""softmax, log_softmax and logsumexp of complex numbers, and of real ones beside infinities, in every mode."""
+import mpmath as mp
+import numpy as np
+import pytest
+
+import pullback as pb
+import pullback.numpy as pnp
+from pullback import nn
+
+NAN, INF = np.nan, np.inf
+MODES = {
+    "forward": pb.jacfwd, "reverse": pb.jacrev, "forward over reverse": pb.hessian,
+    "forward over forward": lambda f: pb.jacfwd(pb.jacfwd(f)), "reverse over forward": lambda f: pb.jacrev(pb.jacfwd(f)),
+    "reverse over reverse": lambda f: pb.jacrev(pb.jacrev(f)),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("compiled", [False, True])
+def test_beside_an_infinity_softmax_and_its_logarithm_have_no_derivative(mode, compiled):
+    for fun in (nn.softmax, nn.log_softmax):
+        derivative = MODES[mode](fun)
+        for row in ([INF, 1.], [1., INF], [INF, INF], [INF, -INF], [NAN, 1.]):
+            assert np.isnan((pb.jit(derivative) if compiled else derivative)(pnp.array(row))).all(), row
+            rows = (pb.jit(pb.vmap(derivative)) if compiled else pb.vmap(derivative))(pnp.array([row, [0., 0.]]))
+            assert np.isnan(rows[0]).all() and np.isfinite(rows[1]).all()
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("compiled", [False, True])
+def test_an_element_of_minus_infinity_has_no_share(mode, compiled):
+    derivative = MODES[mode](nn.log_softmax)
+    got = (pb.jit(derivative) if compiled else derivative)(pnp.array([-INF, 1.]))
+    # log p = (x0 - x1, 0) to all orders
+    expected = np.zeros((2,) * got.ndim)
+    if got.ndim == 2:
+        expected[0] = [1, -1]
+    np.testing.assert_array_equal(got, expected)
+
+
+ROWS = np.array([[1 + 2j, -3j, .5 - 1j], [0, -20 + 1j, -21], [800 + 1j, 799, 700j], [-900j, -901, 2j], [3j, 3j, 0]])
+
+
+def exactly(row):
+    """log_softmax, softmax, and the sum's logarithm with the largest element's imaginary part in front of it."""
+    with mp.workdps(40):
+        z = [mp.mpc(v) for v in row]
+        top = max(z, key=lambda v: (v.real, v.imag))
+        rest = mp.log(mp.fsum(mp.exp(v - top) for v in z))
+        return [v - top - rest for v in z], [mp.exp(v - top - rest) for v in z], top + rest
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_complex_numbers(compiled):
+    with pb.enable_x64():
+        functions = (nn.log_softmax, nn.softmax, lambda z: nn.logsumexp(z, axis=-1))
+        exact = [exactly(row) for row in ROWS]
+        for fun, expected in zip(functions, zip(*exact, strict=True), strict=True):
+            got = np.asarray((pb.jit(fun) if compiled else fun)(pnp.array(ROWS)))
+            expected = np.array([[complex(v) for v in e] if isinstance(e, list) else complex(e) for e in expected])
+            np.testing.assert_allclose(got, expected, rtol=1e-13)  # of a number 900 an ulp is 1e-13
+        # a share next to 1 keeps the digits of its logarithm
+        tail = complex(exact[1][0][0])
+        assert abs(np.asarray(nn.log_softmax(pnp.array(ROWS)))[1, 0] - tail) < 1e-15 * abs(tail)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_derivatives_at_complex_numbers(compiled):
+    def run(fun):
+        return pb.jit(fun) if compiled else fun
+
+    with pb.enable_x64():
+        for row in ROWS:
+            shares = np.array([complex(p) for p in exactly(row)[1]])
+            first = np.diag(shares) - np.outer(shares, shares)
+            for derivative in (pb.jacfwd, pb.jacrev):
+                def at(fun, derivative=derivative, row=row):
+                    return np.asarray(run(derivative(fun, holomorphic=True))(pnp.array(row)))
+
+                np.testing.assert_allclose(at(nn.logsumexp), shares, rtol=1e-12, atol=1e-14)
+                np.testing.assert_allclose(at(nn.log_softmax), np.eye(3) - shares, rtol=1e-12, atol=1e-14)
+                np.testing.assert_allclose(at(nn.softmax), first, rtol=1e-12, atol=1e-14)
+            second = np.asarray(run(pb.hessian(nn.logsumexp, holomorphic=True))(pnp.array(row)))
+            np.testing.assert_allclose(second, first, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_masked_complex_numbers(compiled):
+    z = pnp.array([[1 + 1j, 2j, 5.], [3j, 1., 2.]])
+    mask = pnp.array([[True, True, False], [False, False, False]])
+
+    def total(z):
+        logs = nn.log_softmax(z, where=mask)
+        return (nn.softmax(z, where=mask)[:, 0].real + pnp.where(mask, logs, 0.).imag[:, 1]).sum()
+
+    grad, softmax = (pb.jit(f) if compiled else f for f in (pb.grad(total), nn.softmax))
+    np.testing.assert_allclose(softmax(z, where=mask)[0, :2], nn.softmax(z[0, :2]), rtol=1e-6)
+    np.testing.assert_array_equal(softmax(z, where=mask)[1], 0)
+    assert (np.asarray(nn.log_softmax(z, where=mask))[~np.asarray(mask)].real == -INF).all()
+    expected = pb.grad(lambda z: nn.softmax(z)[0].real + nn.log_softmax(z)[1].imag)(z[0, :2])
+    np.testing.assert_allclose(grad(z)[0, :2], expected, rtol=1e-5)
+    np.testing.assert_array_equal(np.asarray(grad(z))[~np.asarray(mask)], 0)
