@@ -15,7 +15,7 @@ import pullback.numpy as pnp
 from benchmarks.accuracy import exact, grid, kept, reasons, report
 from benchmarks.accuracy.compare import Cell, Line, lines
 from benchmarks.accuracy.elementwise import COMPLEX, NN, NUMPY
-from benchmarks.accuracy.special import SPECIAL
+from benchmarks.accuracy.special import SPECIAL, beta_tails
 from benchmarks.accuracy.stats import STATS
 
 FUNCTIONS = {f.name: f for f in (*NUMPY, *NN, *SPECIAL, *STATS, *COMPLEX)}
@@ -50,6 +50,18 @@ def test_exact_values_are_those_of_a_function_that_is_known():
     np.testing.assert_array_equal(value.nearest, np.expm1(points[0]))
     second = exact.on_grid(FUNCTIONS["numpy.square"], 2, 0, points, keep=False)
     np.testing.assert_array_equal(second.nearest, [2, 2, 2])
+
+
+@pytest.mark.parametrize(("a", "b", "x"), [
+    (2.5, 1e-9, 0.3), (1e-12, 3e-10, 1e-6), (250., 0.2, 0.999), (1e-7, 40., 1e-3), (3e3, 7e3, 0.31), (5e3, 60., 0.98),
+    (1e-30, 2., 0.5), (0.7, 1e-20, 1e-10)])
+def test_the_quick_parts_of_the_beta_distribution_are_those_of_mpmath(a, b, x):
+    with mp.workprec(160):
+        parts = beta_tails(*map(mp.mpf, (a, b, x)))
+        with mp.workprec(600):
+            exact = mp.betainc(a, b, 0, x, regularized=True), mp.betainc(b, a, 0, 1 - mp.mpf(x), regularized=True)
+        for got, right in zip(parts, exact, strict=True):
+            assert abs(got - right) <= mp.ldexp(right, -140)
 
 
 def test_the_grid_goes_to_the_edges_of_the_dtype():

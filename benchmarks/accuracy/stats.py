@@ -9,6 +9,7 @@ from .function import POSITIVE, REAL, UNIT, Range, row
 from .special import (
     SHAPE,
     beta_density,
+    beta_tails,
     betainc,
     gamma_density,
     gamma_density_slope,
@@ -59,7 +60,11 @@ def beta_above(a, b, x):
 
 
 def log_beta_tail(upper):
-    return lambda x, a, b: mp.log(beta_above(a, b, x) if upper else betainc(a, b, x))
+    def tail(x, a, b):
+        part, rest = beta_tails(a, b, x)[::-1 if upper else 1]
+        return mp.log(part) if part < 0.5 else mp.log1p(-rest)
+
+    return tail
 
 
 def log_beta_tail_slope(upper, order):
@@ -67,7 +72,7 @@ def log_beta_tail_slope(upper, order):
     sign = -1 if upper else 1
 
     def slope(x, a, b):
-        hazard = sign * beta_density(a, b, x) / (beta_above(a, b, x) if upper else betainc(a, b, x))
+        hazard = sign * beta_density(a, b, x) / beta_tails(a, b, x)[upper]
         return hazard if order == 1 else hazard * (beta_log_density_slope(x, a, b) - hazard)
 
     return slope
