@@ -285,7 +285,7 @@ def test_typed_keys_are_arrays_that_are_no_operands():
     pb.jit(look)(key)
     pb.vmap(look)(random.split(key))
     assert seen == [(True, True)] * 2
-    with pytest.raises(TypeError, match="array of keys of shape .* was used as data"):
+    with pytest.raises(TypeError, match="was used as data"):
         pnp.sin(key)
     with pytest.raises(TypeError, match="unsupported operand"):
         pnp.ones(2) + key
