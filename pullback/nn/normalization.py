@@ -118,7 +118,7 @@ def _log_shares(x: Array, axes: tuple[int, ...]) -> Array:
 def _complex_sums(name: str, x: Array, axes: tuple[int, ...]) -> tuple[Array, Array, Array]:
     """What is subtracted from complex numbers, the exponentials, and their sum less 1; the axes stay, with length 1.
 
-    The largest by the real part is subtracted, so that its exponential is 1 and what is less than 1 is not lost beside it.
+    The largest by the real part is subtracted: its exponential is 1, beside which nothing is lost.
     """
     real, imag = (stop_gradient(part.bind(x)) for part in (trig.real_p, trig.imag_p))
     largest = _largest(name, real, axes)

@@ -17,12 +17,6 @@ def functions(library):
     }
 
 
-def pairs(result):
-    """A value and a linear map, as the value and what the map makes of it."""
-    value, linear = result
-    return value, linear(value)
-
-
 def transformations(pb, holomorphic):
     keywords = {"holomorphic": True} if holomorphic else {}
 
@@ -35,6 +29,18 @@ def transformations(pb, holomorphic):
     def reverse(fun):
         return pb.jacrev(fun, **keywords)
 
+    def pushed(fun):
+        return lambda z: pb.jvp(fun, (z,), (z,))
+
+    def pulled(fun):
+        def value_and_cotangent(z):
+            value, pull = pb.vjp(fun, z)
+            return value, pull(value)
+        return value_and_cotangent
+
+    def linearized(fun):
+        return lambda z: pb.linearize(fun, z)[1](z)
+
     return {
         "grad": grad, "jacfwd": forward, "jacrev": reverse, "hessian": lambda f: pb.hessian(f, **keywords),
         "value_and_grad": lambda f: pb.value_and_grad(f, **keywords),
@@ -43,10 +49,9 @@ def transformations(pb, holomorphic):
         "grad of jacfwd": lambda f: grad(forward(f)), "jacfwd of jacfwd": lambda f: forward(forward(f)),
         "jacfwd of jacrev": lambda f: forward(reverse(f)), "jacrev of jacfwd": lambda f: reverse(forward(f)),
         "jacrev of jacrev": lambda f: reverse(reverse(f)), "hessian of grad": lambda f: pb.hessian(grad(f), **keywords),
-        "jvp": lambda f: lambda z: pb.jvp(f, (z,), (z,)), "jvp of grad": lambda f: lambda z: pb.jvp(grad(f), (z,), (z,)),
-        "vjp": lambda f: lambda z: pairs(pb.vjp(f, z)), "vjp of jacfwd": lambda f: lambda z: pairs(pb.vjp(forward(f), z)),
-        "linearize": lambda f: lambda z: (pb.linearize(f, z)[1](z)),
-        "linearize of grad": lambda f: lambda z: (pb.linearize(grad(f), z)[1](z)),
+        "jvp": pushed, "jvp of grad": lambda f: pushed(grad(f)), "vjp": pulled,
+        "vjp of jacfwd": lambda f: pulled(forward(f)),
+        "linearize": linearized, "linearize of grad": lambda f: linearized(grad(f)),
     }
 
 

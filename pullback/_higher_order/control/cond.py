@@ -138,9 +138,10 @@ def _unify_types(function, jaxprs, parts, funs, first: Body) -> list[Jaxpr]:
         targets.append(make_aval(lead.shape, dtype, strong is None))
     fitted = []
     for jaxpr in jaxprs:
-        # a weak type that would not give way in arithmetic does not here: 1.5 beside an int32 stays 1.5; nor does a bool
+        # a weak type that would not give way in arithmetic does not here, nor does a bool: 1.5 beside an int32 is 1.5
         fits = [a is not t and a.shape == t.shape and (
-            a.dtype == t.dtype or (a.weak_type and a.dtype.kind != "b" and dtypes.join(a.dtype, True, t.dtype, t.weak_type)[0] == t.dtype))
+            a.dtype == t.dtype or (a.weak_type and a.dtype.kind != "b"
+                                   and dtypes.join(a.dtype, True, t.dtype, t.weak_type)[0] == t.dtype))
                 for a, t in zip(jaxpr.out_avals, targets, strict=True)]
         fitted.append(_converted(jaxpr, targets, fits) if any(fits) else jaxpr)
     for part, fun, jaxpr in zip(parts[1:], funs[1:], fitted[1:], strict=True):

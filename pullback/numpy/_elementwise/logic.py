@@ -56,7 +56,7 @@ greater_equal = _comparison("greater_equal", c.ge_p, ">=", "[False  True  True]"
 
 
 def truth(x: Array) -> Array:
-    """Whether each element is nonzero; bools as they are. Of numbers it is weak only where there are no axes, as in JAX."""
+    """Whether each element is nonzero; bools as they are. As in JAX, of numbers it is weak only without axes."""
     if x.aval.dtype == _BOOL:
         return x
     return c.ne_p.bind(strong(x) if x.aval.weak_type and x.aval.ndim else x, scalar(x, 0))
@@ -255,7 +255,9 @@ def _is_infinity(name: str, x: Array, value: float) -> Array:
     dtype = x.aval.dtype
     if dtypes.is_complex(dtype):
         raise ValueError(f"{name}: a complex infinity has no sign, got {x.aval.str_short()}")
-    return c.eq_p.bind(strong(x), scalar(x, value)) if dtypes.is_float(dtype) else shape.full(x.aval.shape, False, _BOOL)
+    if not dtypes.is_float(dtype):
+        return shape.full(x.aval.shape, False, _BOOL)
+    return c.eq_p.bind(strong(x), scalar(x, value))
 
 
 @boundary

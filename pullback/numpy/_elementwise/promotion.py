@@ -131,8 +131,8 @@ def cast(x: Array, dtype: np.dtype, weak: bool) -> Array:
 
 
 def strong(x: Array) -> Array:
-    """`x` with a type that is not weak."""
-    return convert_element_type(x, x.aval.dtype)
+    """`x`, its dtype no longer weak."""
+    return convert_element_type(x, x.aval.dtype) if x.aval.weak_type else x
 
 
 def common_dtype(name: str, domain: Domain, avals: list[ShapedArray]) -> tuple[np.dtype, bool]:

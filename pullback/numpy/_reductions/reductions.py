@@ -58,11 +58,6 @@ def refuse_out(name: str, out: Any) -> None:
         raise NotImplementedError(f"{name}: the argument 'out' is not supported, arrays are immutable: use the result")
 
 
-def strong(x: Array) -> Array:
-    """`x`, its dtype no longer weak."""
-    return convert_element_type(x, x.aval.dtype) if x.aval.weak_type else x
-
-
 def summed_dtype(dtype: np.dtype, promote_integers: bool = True) -> np.dtype:
     """The dtype of sums and products: bools count, and integers get the width of the default integer."""
     if dtype == _BOOL:

@@ -8,8 +8,7 @@ import numpy as np
 
 import pullback.numpy as pnp
 from pullback._core.array import Array
-from pullback._ops.shape import convert_element_type
-from pullback.numpy._elementwise.promotion import FLOAT, as_operand, promote_operands
+from pullback.numpy._elementwise.promotion import FLOAT, as_operand, promote_operands, strong
 
 
 def real(function: str, *args: Any) -> list[Array]:
@@ -17,11 +16,6 @@ def real(function: str, *args: Any) -> list[Array]:
     arrays = [as_operand(x, function, i) for i, x in enumerate(args)]
     promoted = promote_operands(function, FLOAT, *arrays)
     return promoted if all(x.aval.weak_type for x in arrays) else [strong(x) for x in promoted]
-
-
-def strong(x: Array) -> Array:
-    """The array in its own dtype, no longer weakly typed."""
-    return convert_element_type(x, x.aval.dtype) if x.aval.weak_type else x
 
 
 def standard(function: str, x: Any, loc: Any, scale: Any) -> tuple[Array, Array]:

@@ -7,9 +7,10 @@ from typing import Any
 import pullback.numpy as pnp
 from pullback._core.array import Array
 from pullback._core.errors import boundary
+from pullback.numpy._elementwise.promotion import strong
 from pullback.scipy import special
 from pullback.scipy._normal_quantile import normal_quantile
-from pullback.scipy.stats._shared import real, standard, strong
+from pullback.scipy.stats._shared import real, standard
 
 __all__ = ["cdf", "isf", "logcdf", "logpdf", "logsf", "pdf", "ppf", "sf"]
 
