@@ -68,7 +68,7 @@ def _truths(name: str, x: Any, y: Any) -> tuple[Array, Array]:
     # beside a weak number a bool is one, too; it has no say in whether the result is weak
     kinds = dtypes.promote((x.aval.dtype, x.aval.weak_type), (y.aval.dtype, y.aval.weak_type))
     weak = kinds[1] and kinds[0] != _BOOL and not x.aval.ndim and not y.aval.ndim
-    return tuple(shape.convert_element_type(truth(v), _BOOL, weak) for v in (x, y))
+    return (shape.convert_element_type(truth(x), _BOOL, weak), shape.convert_element_type(truth(y), _BOOL, weak))
 
 
 @boundary
