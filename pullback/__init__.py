@@ -75,7 +75,7 @@ if _typing.TYPE_CHECKING:
     from pullback._external import external as external
 
 __version__ = "0.1.0"  # stands here alone: pyproject.toml reads it
-__version_info__ = tuple(int(part) for part in __version__.split(".")[:3])
+__version_info__: tuple[int, ...] = tuple(int(part) for part in __version__.split(".")[:3])
 
 if not _typing.TYPE_CHECKING:
     # loaded at their first use, so that `import pullback` stays quick

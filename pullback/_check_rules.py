@@ -63,7 +63,7 @@ class Report:
         """Whether nothing failed."""
         return not self.failures
 
-    def __str__(self):
+    def __str__(self) -> str:
         verdict = "all passed" if self.ok else f"{len(self.failures)} failed"
         lines = [f"check_rules of {self.subject}: {self.checks} checks, {verdict}"]
         return "\n".join(lines + ["  " + line for line in self.failures] + ["  note: " + line for line in self.notes])

@@ -122,7 +122,7 @@ class External(custom_rules):
             run.__signature__ = inspect.Signature(names)  # type: ignore[attr-defined]
         super().__init__(run, nondiff_argnums)
 
-    def __get__(self, instance, owner=None):
+    def __get__(self, instance: object, owner: type | None = None):
         if instance is None:
             return self
         method = super().__get__(instance, owner)

@@ -123,7 +123,7 @@ class Residual(NamedTuple):
     aval: ShapedArray
     source: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.aval.str_short()} {self.source}"
 
 

@@ -27,7 +27,7 @@ class Place(NamedTuple):
     argument: int
     path: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"arg {self.argument}{', leaf ' + self.path if self.path else ''}"
 
 

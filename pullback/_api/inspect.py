@@ -56,7 +56,7 @@ class _LazyNames(Sequence):
         self.positions = positions
         self.num_leaves = len(leaves)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.num_leaves
 
     def __getitem__(self, i):

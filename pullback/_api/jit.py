@@ -264,10 +264,10 @@ class _Static:
     def __init__(self, value):
         self.value = value
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return hash(self.value)
 
-    def __eq__(self, other):
+    def __eq__(self, other: Any) -> bool:
         return self.value is other.value or (kind_of(self.value) == kind_of(other.value) and self.value == other.value)
 
 
@@ -289,7 +289,7 @@ class _Memory:
         self.owner = owner
         self.caches: dict[tuple, dict] = {}
 
-    def __reduce__(self):
+    def __reduce__(self) -> str | tuple[Any, ...]:
         return _Memory, ()  # a copied or pickled function begins anew
 
 

@@ -1,7 +1,6 @@
 """`Primitive` as users make it: its rules are set by methods, which put checks around them."""
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from pullback._api.primitive_checks import (
@@ -17,9 +16,10 @@ from pullback._core import primitive as core
 from pullback._core.arguments import check_callable, kind_of
 from pullback._core.errors import boundary
 from pullback._core.types import ShapedArray
+from pullback._core.typing import F
 
 
-class _TypesByKind(dict):
+class _TypesByKind(dict[Any, Any]):
     """What a typing rule of a user said, by types and parameters; it may make a difference between 1, 1.0 and True.
 
     The package's own rules make none, and are remembered in a plain dict: every eager operation looks there.
@@ -66,7 +66,7 @@ class Primitive(core.Primitive, metaclass=_AnyPrimitive):
     # each method returns the rule, so it serves as a decorator
 
     @boundary
-    def def_kernel(self, kernel: Callable) -> Callable:
+    def def_kernel(self, kernel: F) -> F:
         """Set evaluation: `kernel(*numpy_values, **params)` returns a NumPy value or a number, or a list of them.
 
         TypeError for what is no function. The shape must be the one that the type rule says; the dtype is converted
@@ -77,7 +77,7 @@ class Primitive(core.Primitive, metaclass=_AnyPrimitive):
         return kernel
 
     @boundary
-    def def_impl(self, evaluate: Callable) -> Callable:
+    def def_impl(self, evaluate: F) -> F:
         """Set evaluation in terms of other operations: `evaluate(*arrays, **params)` on concrete arrays.
 
         TypeError for what is no function. The result, or each in a list of them, is an array of the type that the type
@@ -88,7 +88,7 @@ class Primitive(core.Primitive, metaclass=_AnyPrimitive):
         return evaluate
 
     @boundary
-    def def_abstract_eval(self, rule: Callable) -> Callable:
+    def def_abstract_eval(self, rule: F) -> F:
         """Set the typing rule: `rule(*avals, **params)` returns a `ShapedArray`, or a list of them.
 
         TypeError for what is no function. What has a shape and a dtype, as a `ShapeDtypeStruct`, serves.
@@ -99,7 +99,7 @@ class Primitive(core.Primitive, metaclass=_AnyPrimitive):
         return rule
 
     @boundary
-    def def_lowering(self, rule: Callable) -> Callable:
+    def def_lowering(self, rule: F) -> F:
         """Set compilation: `rule(ctx, *operands, **params)` emits StableHLO with `ctx.op(...)`.
 
         TypeError for what is no function. It returns a value of the type `ctx.out_avals[0]`, or a list of values.
@@ -109,7 +109,7 @@ class Primitive(core.Primitive, metaclass=_AnyPrimitive):
         return rule
 
     @boundary
-    def def_jvp(self, rule: Callable) -> Callable:
+    def def_jvp(self, rule: F) -> F:
         """Set forward differentiation: `rule(primals, tangents, **params)` returns the result and its tangent.
 
         TypeError for what is no function. The tangent has the shape and dtype of the result, or is a symbolic `Zero`;
@@ -121,7 +121,7 @@ class Primitive(core.Primitive, metaclass=_AnyPrimitive):
         return rule
 
     @boundary
-    def def_transpose(self, rule: Callable) -> Callable:
+    def def_transpose(self, rule: F) -> F:
         """Set transposition: `rule(cotangent, *operands, **params)` returns a list, a cotangent (or None) per operand.
 
         TypeError for what is no function. A cotangent has the shape and dtype of its operand; None and a symbolic
@@ -133,7 +133,7 @@ class Primitive(core.Primitive, metaclass=_AnyPrimitive):
         return rule
 
     @boundary
-    def def_batch(self, rule: Callable) -> Callable:
+    def def_batch(self, rule: F) -> F:
         """Set vectorization: `rule(operands, dims, **params)` returns the result and its batch axis.
 
         TypeError for what is no function. The batch axis, which may be counted from the end, is as long as those of the

@@ -71,6 +71,14 @@ class custom_rules:
     2.0 3.0
     """
 
+    jvp_symbolic_zeros: bool
+    bwd_role: str
+    vjp_symbolic_zeros: bool
+    calls: list[int]
+    nondiff_argnums: tuple[int, ...]
+    __own__: frozenset[str]
+    __name__: str
+
     # the methods by which a derivative is given, for messages
     definable: ClassVar[tuple[str, ...]] = "defjvp(rule)", "defjvps(*rules)", "defvjp(fwd, bwd)"
 
@@ -217,7 +225,7 @@ class custom_rules:
                                  f"{argument_path(self.fun, i)}, which is in nondiff_argnums")
         return layout.numbers(positions)
 
-    def __get__(self, instance, owner=None):
+    def __get__(self, instance: object, owner: type | None = None):
         if instance is None:
             return self
         bound = object.__new__(type(self))
@@ -228,7 +236,7 @@ class custom_rules:
         bound.nondiff_argnums = (0, *(i for i in self.nondiff_argnums if i != 0))
         return functools.partial(bound, instance)
 
-    def __reduce__(self):
+    def __reduce__(self) -> str | tuple[Any, ...]:
         if self._bound:
             raise TypeError(f"{self._label()}: a bound method with rules cannot be pickled; pickle its object")
         name = getattr(self, "__qualname__", self.__name__)
@@ -236,7 +244,7 @@ class custom_rules:
             return object.__new__, (type(self),), self.__dict__
         return name
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<{type(self).__name__} {describe_function(self.fun)}>"
 
     # --- the rules ---

@@ -25,7 +25,7 @@ _NO_CALL = (None, 0, None, None)
 
 
 class _Miss:
-    def __reduce__(self):
+    def __reduce__(self) -> str | tuple[Any, ...]:
         return "_MISS"
 
 
@@ -43,7 +43,7 @@ Split = Callable[[tuple, dict], tuple[tuple, dict, tuple]]
 class _Recent(list):
     """The last call, of many that are alike, in a list of one. A copy in another process begins anew."""
 
-    def __reduce__(self):
+    def __reduce__(self) -> str | tuple[Any, ...]:
         return _Recent, ([_NO_CALL],)
 
 

@@ -4,8 +4,8 @@ What an array holds is never written to after it is made; NumPy data that a user
 """
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from pullback._core.array_interface import ArrayInterface
 from pullback._core.config import config
 from pullback._core.errors import boundary
 from pullback._core.types import ShapedArray, length, make_aval
+from pullback._core.typing import AnyValue, DTypeLike, NumpyLike
 
 
 class Array(ArrayInterface):
@@ -30,12 +31,12 @@ class Array(ArrayInterface):
     __array_priority__ = 1000
     aval: ShapedArray
 
-    def __init_subclass__(cls):
+    def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         cls.__name__ = "Array"  # Python's own messages name the class of an operand; users know this one
 
     @boundary
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any):
         raise TypeError("pullback.Array is not made by calling it: use pullback.numpy.array(...)")
 
     @property
@@ -116,10 +117,15 @@ class Array(ArrayInterface):
         return length(self.aval.shape)
 
     @boundary
-    def __hash__(self):
+    def __hash__(self) -> int:
         raise TypeError("unhashable type: 'Array' (an array cannot be a dict key, a set member or a static argument; "
                         "use its .tobytes(), or pass it as an ordinary argument)")
 
+
+# an array, or a number; lists are none: `numpy.asarray` makes an array of them
+ArrayLike: TypeAlias = Array | NumpyLike
+# what `numpy.asarray` takes: an array, a number, or a sequence of them, nested to any depth
+NestedArrayLike: TypeAlias = ArrayLike | Sequence[Any]
 
 # bytes of a device buffer whose NumPy view is kept once it is read
 _SMALL = 4096
@@ -159,7 +165,7 @@ class ConcreteArray(Array):
 
     # --- what Python and NumPy ask of a number or an array ---
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         value = getattr(self, "_value", None)
         if value is None:
             buffer = getattr(self, "_buffer", None)
@@ -175,7 +181,7 @@ class ConcreteArray(Array):
         return self._exported(dtype, copy)
 
     @boundary
-    def _exported(self, dtype, copy):
+    def _exported(self, dtype: DTypeLike | None, copy: bool | None) -> np.ndarray:
         value = np.asarray(self.value)
         if dtype is not None and value.dtype != dtype:
             if copy is False:
@@ -185,25 +191,25 @@ class ConcreteArray(Array):
         return value.copy() if copy else _read_only(value)
 
     @boundary
-    def __bool__(self):
+    def __bool__(self) -> bool:
         if self.aval.size != 1:
             raise ValueError(f"the truth value of an array of shape {self.shape} is ambiguous: use .any() or .all()")
         return bool(self.value)
 
     @boundary
-    def __float__(self):
+    def __float__(self) -> float:
         return float(self._scalar("float"))
 
     @boundary
-    def __int__(self):
+    def __int__(self) -> int:
         return int(self._scalar("int"))
 
     @boundary
-    def __complex__(self):
+    def __complex__(self) -> complex:
         return complex(self._scalar("complex"))
 
     @boundary
-    def __index__(self):
+    def __index__(self) -> int:
         if self.aval.ndim or not dtypes.is_integer(self.dtype):
             raise TypeError(f"only an integer array of shape () can be used as an index, got {self.aval.str_short()}")
         return int(self.value)
@@ -215,7 +221,7 @@ class ConcreteArray(Array):
         return self.value
 
     @boundary
-    def item(self, *args):
+    def item(self, *args: int) -> Any:
         """The single element (or the one at the given index) as a Python scalar; ValueError if there are several.
 
         >>> import pullback.numpy as pnp
@@ -225,7 +231,7 @@ class ConcreteArray(Array):
         return np.asarray(self.value).item(*args)
 
     @boundary
-    def tolist(self):
+    def tolist(self) -> Any:
         """The elements as nested lists of Python scalars.
 
         >>> import pullback.numpy as pnp
@@ -235,7 +241,7 @@ class ConcreteArray(Array):
         return np.asarray(self.value).tolist()
 
     @boundary
-    def tobytes(self, order="C"):
+    def tobytes(self, order: Literal["C", "F"] = "C") -> bytes:
         """The bytes of the elements, row by row (order "C") or column by column ("F").
 
         >>> import pullback.numpy as pnp
@@ -244,7 +250,7 @@ class ConcreteArray(Array):
         """
         return np.asarray(self.value).tobytes(order)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         weak = ", weak_type=True" if self.aval.weak_type else ""
         if self.is_deleted():
             return f"Array(deleted, shape={self.shape}, dtype={self.dtype.name})"
@@ -258,30 +264,31 @@ class ConcreteArray(Array):
         return f"Array({text},{gap}{dtype})"
 
     @boundary
-    def __str__(self):
+    def __str__(self) -> str:
         return str(np.asarray(self.value))
 
     @boundary
-    def __format__(self, spec):
+    def __format__(self, spec: str) -> str:
         if self.aval.ndim and spec:
             raise TypeError(f"the format {spec!r} is for a single number, not for an array of shape {self.shape}")
         return format(np.asarray(self.value)[()] if self.aval.ndim == 0 else str(self), spec)
 
     @boundary
-    def __reduce__(self):
+    def __reduce__(self) -> str | tuple[Any, ...]:
         return _rebuild, (np.asarray(self.value), self.aval.weak_type)
 
     # a copy may share what is never written to; it must outlive the donation of the original
     @boundary
-    def __copy__(self):
+    def __copy__(self) -> ConcreteArray:
         return array_of(self.aval, self.value)
 
     @boundary
-    def __deepcopy__(self, memo):
+    def __deepcopy__(self, memo: dict[int, Any]) -> ConcreteArray:
         return array_of(self.aval, self.value)
 
     @boundary
-    def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
+    def __dlpack__(self, *, stream: int | None = None, max_version: tuple[int, int] | None = None,
+                   dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> Any:
         value = np.asarray(self.value)
         if not dlpack.is_exchanged(value.dtype):
             raise BufferError(f"DLPack: arrays of dtype {self.dtype.name} are not exchanged. Convert first, with "
@@ -295,7 +302,7 @@ class ConcreteArray(Array):
             return np.array(value).__dlpack__(stream=stream, dl_device=dl_device)
         return _read_only(value).__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
 
-    def __dlpack_device__(self):
+    def __dlpack_device__(self) -> tuple[int, int]:
         return (1, 0)
 
     # --- the device's side ---
@@ -359,7 +366,7 @@ def array_on_device(aval: ShapedArray, buffer: Any) -> ConcreteArray:
     return array
 
 
-def distinct(result: Any, operand: Any) -> Any:
+def distinct(result: Array, operand: object) -> Array:
     """The result; where it is the concrete operand itself, an array of its own around the same data.
 
     It lives on where the operand is donated to a compiled function or deleted.
@@ -427,7 +434,7 @@ def scalar_array(x: bool | int | float | complex) -> ConcreteArray:
                             "types with pullback.config.update('enable_x64', True)") from None
 
 
-def lift(x: Any) -> Array:
+def lift(x: AnyValue) -> Array:
     """An operand as an `Array`: arrays and tracers as they are, Python scalars weakly typed, NumPy data copied.
 
     Raises TypeError for what is no array: strings, None, lists (pass those to `pullback.numpy.array`).
@@ -451,7 +458,7 @@ def lift(x: Any) -> Array:
     raise TypeError(f"expected an array or a number, got {x!r} of type {kind.__module__}.{kind.__qualname__}")
 
 
-def is_array_like(x: Any) -> bool:
+def is_array_like(x: object) -> bool:
     """Whether `lift` accepts the value."""
     return (isinstance(x, (Array, np.ndarray, np.generic, bool, int, float, complex))
             or hasattr(x, "__pullback_array__") or hasattr(x, "__array__")) and not isinstance(x, type)

@@ -83,8 +83,9 @@ class TracingState:
     """The values of the options that a traced function depends on; equal values are one object."""
 
     __slots__ = ("values",)
+    values: tuple[Any, ...]
 
-    def __init__(self, values: tuple):
+    def __init__(self, values: tuple[Any, ...]):
         self.values = values
 
 
@@ -113,7 +114,7 @@ class Config(threading.local):
     is no ``__getattr__``, which would double their cost.
     """
 
-    def __reduce__(self):
+    def __reduce__(self) -> str | tuple[Any, ...]:
         return "config"  # there is one; functions that are pickled by value refer to it
 
     enable_x64: bool
@@ -175,7 +176,7 @@ for _name, _values in _STATES.items():
     setattr(Config, _name, _values[0])
 Config.tracing = _tracing_state(Config)
 
-config = Config()
+config: Config = Config()
 
 
 @contextmanager

@@ -11,20 +11,20 @@ import numpy as np
 from pullback._core.config import config
 from pullback._core.errors import user_frame
 
-bfloat16 = np.dtype(ml_dtypes.bfloat16)
-float8_e3m4 = np.dtype(ml_dtypes.float8_e3m4)
-float8_e4m3 = np.dtype(ml_dtypes.float8_e4m3)
-float8_e4m3b11fnuz = np.dtype(ml_dtypes.float8_e4m3b11fnuz)
-float8_e4m3fn = np.dtype(ml_dtypes.float8_e4m3fn)
-float8_e4m3fnuz = np.dtype(ml_dtypes.float8_e4m3fnuz)
-float8_e5m2 = np.dtype(ml_dtypes.float8_e5m2)
-float8_e5m2fnuz = np.dtype(ml_dtypes.float8_e5m2fnuz)
-float8_e8m0fnu = np.dtype(ml_dtypes.float8_e8m0fnu)
-int4 = np.dtype(ml_dtypes.int4)
-uint4 = np.dtype(ml_dtypes.uint4)
+bfloat16: np.dtype = np.dtype(ml_dtypes.bfloat16)
+float8_e3m4: np.dtype = np.dtype(ml_dtypes.float8_e3m4)
+float8_e4m3: np.dtype = np.dtype(ml_dtypes.float8_e4m3)
+float8_e4m3b11fnuz: np.dtype = np.dtype(ml_dtypes.float8_e4m3b11fnuz)
+float8_e4m3fn: np.dtype = np.dtype(ml_dtypes.float8_e4m3fn)
+float8_e4m3fnuz: np.dtype = np.dtype(ml_dtypes.float8_e4m3fnuz)
+float8_e5m2: np.dtype = np.dtype(ml_dtypes.float8_e5m2)
+float8_e5m2fnuz: np.dtype = np.dtype(ml_dtypes.float8_e5m2fnuz)
+float8_e8m0fnu: np.dtype = np.dtype(ml_dtypes.float8_e8m0fnu)
+int4: np.dtype = np.dtype(ml_dtypes.int4)
+uint4: np.dtype = np.dtype(ml_dtypes.uint4)
 
 # the tangent type of integers and booleans: an array of it holds no numbers
-float0 = np.dtype([("float0", np.void, 0)])
+float0: np.dtype = np.dtype([("float0", np.void, 0)])
 
 _FLOAT8 = (
     float8_e3m4,

@@ -148,7 +148,7 @@ class Location(NamedTuple):
     line: int
     function: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.filename}:{self.line} ({self.function})"
 
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from types import CodeType
 from typing import Any, NamedTuple
 
 from pullback._core.array import ConcreteArray, array_of
@@ -20,11 +21,12 @@ class Var:
     """
 
     __slots__ = ("aval",)
+    aval: ShapedArray
 
     def __init__(self, aval: ShapedArray):
         self.aval = aval
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Var({self.aval.str_short()})"
 
 
@@ -37,6 +39,8 @@ class Literal:
     """
 
     __slots__ = ("aval", "value")
+    aval: ShapedArray
+    value: Any
 
     def __init__(self, value: Any, aval: ShapedArray):
         self.value = value
@@ -47,7 +51,7 @@ class Literal:
         """The scalar, under its other name."""
         return self.value
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Literal({self.value!r})"
 
 
@@ -66,8 +70,16 @@ class Equation:
     """
 
     __slots__ = ("primitive", "invars", "outvars", "params", "code", "line", "origin")
+    primitive: Any
+    invars: list[Atom]
+    outvars: list[Var]
+    params: dict[str, Any]
+    code: CodeType | None
+    line: int
+    origin: Any
 
-    def __init__(self, primitive, invars: list, outvars: list, params: dict, code=None, line: int = 0, origin=None):
+    def __init__(self, primitive: Any, invars: list[Atom], outvars: list[Var], params: dict[str, Any],
+                 code: CodeType | None = None, line: int = 0, origin: Any = None):
         self.primitive = primitive
         self.invars = invars
         self.outvars = outvars
@@ -98,7 +110,7 @@ class Equation:
                                  "origin": self.origin}
         return Equation(**{**parts, **changes})
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         from_ = " ".join(map(repr, self.invars))
         return f"{self.primitive.name} {from_}"
 
@@ -115,13 +127,17 @@ class Jaxpr:
     """
 
     __slots__ = ("constvars", "invars", "eqns", "outvars", "cache", "__weakref__")
+    constvars: list[Var]
+    invars: list[Var]
+    eqns: list[Equation]
+    outvars: list[Atom]
 
     def __init__(self, constvars: list[Var], invars: list[Var], eqns: list[Equation], outvars: list[Atom]):
         self.constvars = constvars
         self.invars = invars
         self.eqns = eqns
         self.outvars = outvars
-        self.cache: dict = {}
+        self.cache: dict[Any, Any] = {}
 
     @property
     def in_avals(self) -> list[ShapedArray]:
@@ -151,10 +167,10 @@ class Jaxpr:
             result = self.cache[key] = make()
             return result
 
-    def __str__(self):
+    def __str__(self) -> str:
         return _format(self)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return _format(self)
 
 
@@ -181,6 +197,8 @@ class ClosedJaxpr:
     """
 
     __slots__ = ("jaxpr", "consts")
+    jaxpr: Jaxpr
+    consts: list[Any]
 
     def __init__(self, jaxpr: Jaxpr, consts: Sequence[Any] = ()):
         self.jaxpr = jaxpr
@@ -206,7 +224,7 @@ class ClosedJaxpr:
         """The constants, under their other name."""
         return self.consts
 
-    def __str__(self):
+    def __str__(self) -> str:
         return str(self.jaxpr)
 
     __repr__ = __str__
@@ -291,7 +309,7 @@ def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: Any) -> list[Any]:
     env.update(zip(jaxpr.invars, args, strict=True))
     tracked = origins_are_tracked()
     for eqn in jaxpr.eqns:
-        operands = [env[v] if type(v) is Var else literal_value(v) for v in eqn.invars]
+        operands = [env[v] if isinstance(v, Var) else literal_value(v) for v in eqn.invars]
         if tracked:
             with AtEquation(eqn):
                 out = eqn.primitive.bind(*operands, **eqn.params)

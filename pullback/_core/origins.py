@@ -26,6 +26,7 @@ class Origin:
     """
 
     __slots__ = ("location", "forward", "backward", "rule", "steps")
+    backward: bool
 
     def __init__(self) -> None:
         self.location: Location | None = None

@@ -86,21 +86,24 @@ class Primitive:
 
     __slots__ = ("name", "multiple_results", "kernel", "evaluate", "abstract_eval", "lower", "jvp", "transpose",
                  "batch", "taylor", "traits", "types")
+    name: str
+    multiple_results: bool
+    traits: Traits
 
     def __init__(self, name: str, multiple_results: bool = False):
         self.name = name
         self.multiple_results = multiple_results
-        self.kernel: Callable | None = None
-        self.evaluate: Callable | None = None
-        self.abstract_eval: Callable | None = None
-        self.lower: Callable | None = None
-        self.jvp: Callable | None = None
-        self.transpose: Callable | None = None
-        self.batch: Callable | None = None
-        self.taylor: Callable | None = None
+        self.kernel: Callable[..., Any] | None = None
+        self.evaluate: Callable[..., Any] | None = None
+        self.abstract_eval: Callable[..., Any] | None = None
+        self.lower: Callable[..., Any] | None = None
+        self.jvp: Callable[..., Any] | None = None
+        self.transpose: Callable[..., Any] | None = None
+        self.batch: Callable[..., Any] | None = None
+        self.taylor: Callable[..., Any] | None = None
         self.traits = _NO_TRAITS
         # the types of results, remembered per types of operands and parameters
-        self.types: dict = {}
+        self.types: dict[Any, Any] = {}
 
     def has(self, **traits: Any) -> None:
         """Set traits."""
@@ -110,7 +113,7 @@ class Primitive:
         """The jaxprs that it runs: none, for what `HigherOrder` is not."""
         return ()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return self.name
 
     def bind(self, *args: Any, **params: Any) -> Any:
@@ -121,7 +124,7 @@ class Primitive:
             fold(error)  # as `boundary` does, which would cost every operation a call
             raise
 
-    def infer(self, avals: tuple[ShapedArray, ...], params: dict) -> Any:
+    def infer(self, avals: tuple[ShapedArray, ...], params: dict[str, Any]) -> Any:
         """The type of the result (a list of types where there are many), remembered per types and parameters."""
         try:
             key = (avals, *params.items()) if params else avals
@@ -136,7 +139,7 @@ class Primitive:
             self.types.clear()
         return result
 
-    def _infer(self, avals, params):
+    def _infer(self, avals: tuple[ShapedArray, ...], params: dict[str, Any]) -> Any:
         rule = self.rule("abstract_eval")
         try:
             result = rule(*avals, **params)
@@ -145,7 +148,7 @@ class Primitive:
             raise
         return list(result) if self.multiple_results else result
 
-    def rule(self, which: str) -> Callable:
+    def rule(self, which: str) -> Callable[..., Any]:
         """The named rule, or an error that says how to give it."""
         rule = getattr(self, which)
         if rule is None:
@@ -153,12 +156,12 @@ class Primitive:
         return rule
 
 
-class Forgetting(dict):
+class Forgetting(dict[Any, Any]):
     """Types that are not remembered: functions among the parameters must not live on in the key."""
 
     __slots__ = ()
 
-    def __setitem__(self, key, value):
+    def __setitem__(self, key: Any, value: Any) -> None:
         pass
 
 
@@ -178,15 +181,15 @@ class HigherOrder(Primitive):
         self.types = Forgetting()
         self._bodies = bodies
         self._rebuilt = rebuilt
-        self.linearize: Callable | None = None
-        self.stage: Callable | None = None
-        self.record: Callable | None = None
-        self.depends: Callable | None = None
-        self.dce: Callable | None = None
-        self.harvest: Callable | None = None
-        self.narrow: Callable | None = None
-        self.save: Callable | None = None
-        self.at_once: Callable | None = None
+        self.linearize: Callable[..., Any] | None = None
+        self.stage: Callable[..., Any] | None = None
+        self.record: Callable[..., Any] | None = None
+        self.depends: Callable[..., Any] | None = None
+        self.dce: Callable[..., Any] | None = None
+        self.harvest: Callable[..., Any] | None = None
+        self.narrow: Callable[..., Any] | None = None
+        self.save: Callable[..., Any] | None = None
+        self.at_once: Callable[..., Any] | None = None
 
     def bind(self, *args: Any, **params: Any) -> Any:
         """Apply the primitive under the current transformation, if its results are not to be had at once."""
@@ -215,14 +218,15 @@ class Collective(Primitive):
     """An operation along a named axis, whose name is its parameter `axis_param`."""
 
     __slots__ = ("axis_param", "collective")
+    axis_param: str
 
     def __init__(self, name: str, axis_param: str = "axis_name"):
         super().__init__(name)
         self.axis_param = axis_param
-        self.collective: Callable | None = None
+        self.collective: Callable[..., Any] | None = None
 
 
-def refuse_misfit(name: str, rule: Callable, avals: tuple[ShapedArray, ...], params: dict) -> None:
+def refuse_misfit(name: str, rule: Callable[..., Any], avals: tuple[ShapedArray, ...], params: dict[str, Any]) -> None:
     """Refuse operands and parameters that a typing rule cannot be called with."""
     try:
         inspect.signature(rule).bind(*avals, **params)

@@ -6,9 +6,11 @@ trace that meets none of its own tracers passes the primitive to its parent, dow
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+
+import numpy as np
 
 from pullback._core.array import Array, ConcreteArray
 from pullback._core.dtypes import is_inexact
@@ -21,6 +23,7 @@ from pullback._core.errors import (
     boundary,
 )
 from pullback._core.types import ShapedArray
+from pullback._core.typing import AxisName, DTypeLike
 
 
 class Trace:
@@ -49,7 +52,7 @@ class Trace:
         """The transformation in the user's words, for messages."""
         return type(self).__name__
 
-    def stands_in_for(self, x: Any) -> bool:
+    def stands_in_for(self, x: object) -> bool:
         """Whether another value takes the place of this tracer while the trace is current."""
         return False
 
@@ -102,49 +105,49 @@ class Tracer(Array):
         return value
 
     @boundary
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return bool(self.concrete("the truth of a condition (if, while, and, or, not, assert)",
                                   TracerBoolConversionError))
 
     @boundary
-    def __int__(self):
+    def __int__(self) -> int:
         return int(self.concrete("int()"))
 
     @boundary
-    def __float__(self):
+    def __float__(self) -> float:
         return float(self.exported("float()"))
 
     @boundary
-    def __complex__(self):
+    def __complex__(self) -> complex:
         return complex(self.exported("complex()"))
 
     @boundary
-    def __index__(self):
+    def __index__(self) -> int:
         return self.concrete("a Python index or shape", TracerIntegerConversionError).__index__()
 
     @boundary
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         known = self.exported("NumPy (np.asarray, or a NumPy function)", TracerArrayConversionError)
         return known.__array__(dtype, copy)
 
     @boundary
-    def item(self, *args):
+    def item(self, *args: int) -> Any:
         """The single element as a Python scalar, where the value is known and no derivative is lost."""
         return self.exported(".item()").item(*args)
 
     @boundary
-    def tolist(self):
+    def tolist(self) -> Any:
         """The elements as nested lists of Python scalars, where the values are known and no derivative is lost."""
         return self.exported(".tolist()").tolist()
 
     def _described(self) -> str:
         return f"a traced array of type {self.aval.str_short()}"
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Array<{self.aval.str_short()}> in {self.owner.describe()}"
 
     @boundary
-    def __format__(self, spec):
+    def __format__(self, spec: str) -> str:
         return format(self.concrete(f"the format {spec!r}"), spec) if spec else self._text()
 
     def _text(self) -> str:
@@ -155,14 +158,14 @@ class Tracer(Array):
         """A traced value has nothing to wait for; returns it."""
         return self
 
-    def __copy__(self):
+    def __copy__(self) -> Tracer:
         return self
 
-    def __deepcopy__(self, memo):
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tracer:
         return self
 
     @boundary
-    def __reduce__(self):
+    def __reduce__(self) -> str | tuple[Any, ...]:
         raise TypeError(f"a traced value ({self!r}) cannot be pickled: it has no data")
 
 
@@ -226,7 +229,7 @@ def refuse_choice_by_tangent(x: Tracer) -> None:
                         "inputs, so that it can be transposed; choose by primal values instead.")
 
 
-def is_linear(x: Any) -> bool:
+def is_linear(x: object) -> bool:
     """Whether a transpose rule's argument is one that the primitive is linear in (it has an `aval` but no value).
 
     >>> is_linear(1.)
@@ -241,7 +244,7 @@ class Context(threading.local):
     trace: Trace
     axis_sizes: tuple[tuple[Any, int], ...] = ()
 
-    def __reduce__(self):
+    def __reduce__(self) -> str | tuple[Any, ...]:
         return "context"  # there is one; functions that are pickled by value refer to it
 
 
@@ -263,7 +266,7 @@ def call_with(trace: Trace, fun: Callable, *args: Any, **params: Any) -> Any:
 
 
 @contextmanager
-def axis_size(name: Any, size: int):
+def axis_size(name: AxisName | None, size: int) -> Iterator[None]:
     """Let `name` stand for an axis of `size` while the context lasts; None names nothing."""
     outer = context.axis_sizes
     if name is not None:
@@ -274,7 +277,7 @@ def axis_size(name: Any, size: int):
         context.axis_sizes = outer
 
 
-def lookup_axis_size(name: Any, function: str) -> int:
+def lookup_axis_size(name: AxisName, function: str) -> int:
     """The size of the named axis that `function` was given."""
     for known, size in reversed(context.axis_sizes):
         if known == name:

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.errors import described
+from pullback._core.typing import AnyValue, DTypeLike, Shape, ShapeLike
 
 
 class ShapedArray:
@@ -33,28 +34,28 @@ class ShapedArray:
     _tangent: ShapedArray | None
     _strong: ShapedArray | None
 
-    def __new__(cls, shape, dtype, weak_type: bool = False):
+    def __new__(cls, shape: ShapeLike, dtype: DTypeLike, weak_type: bool = False) -> ShapedArray:
         try:
-            return _interned[shape, dtype, weak_type]
+            return _interned[shape, dtype, weak_type]  # type: ignore[index]
         except (KeyError, TypeError):
             pass
-        shape = tuple(canonical_dimension(d) for d in shape)
+        shape = tuple(canonical_dimension(d) for d in shape)  # type: ignore[union-attr]
         dtype = dtypes.canonicalize_dtype(dtype) if not isinstance(dtype, np.dtype) else dtype
         return make_aval(shape, dtype, bool(weak_type))
 
-    def __reduce__(self):
+    def __reduce__(self) -> str | tuple[Any, ...]:
         return ShapedArray, (self.shape, self.dtype, self.weak_type)
 
-    def __copy__(self):
+    def __copy__(self) -> ShapedArray:
         return self
 
-    def __deepcopy__(self, memo):
+    def __deepcopy__(self, memo: dict[int, Any]) -> ShapedArray:
         return self
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"ShapedArray({self._named()}{', weak_type=True' if self.weak_type else ''})"
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{'~' * self.weak_type}{self._named()}"
 
     def _named(self) -> str:
@@ -64,7 +65,8 @@ class ShapedArray:
         """The type as jaxprs print it, such as `f32[3,4]`."""
         return f"{dtypes.short_name(self.dtype)}[{','.join(map(str, self.shape))}]"
 
-    def update(self, shape=None, dtype=None, weak_type=None) -> ShapedArray:
+    def update(self, shape: Shape | None = None, dtype: np.dtype | None = None,
+               weak_type: bool | None = None) -> ShapedArray:
         """This type with some of its parts replaced."""
         return make_aval(self.shape if shape is None else shape, self.dtype if dtype is None else dtype,
                          self.weak_type if weak_type is None else weak_type)
@@ -102,7 +104,7 @@ def make_aval(shape: tuple[int, ...], dtype: np.dtype, weak_type: bool = False) 
     return aval
 
 
-def canonical_dimension(d: Any) -> int:
+def canonical_dimension(d: SupportsIndex) -> int:
     """One entry of a shape as an int; refuses what is not a concrete non-negative integer."""
     try:
         size = operator.index(d)
@@ -114,7 +116,7 @@ def canonical_dimension(d: Any) -> int:
     return size
 
 
-def canonical_shape(shape: Any) -> tuple[int, ...]:
+def canonical_shape(shape: AnyValue) -> tuple[int, ...]:
     """A shape given by the user (a sequence of integers, or one integer) as a tuple of ints."""
     if type(shape) is tuple and all(type(d) is int and d >= 0 for d in shape):
         return shape
@@ -144,8 +146,11 @@ class ShapeDtypeStruct:
     """
 
     __slots__ = ("shape", "dtype", "weak_type")
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    weak_type: bool
 
-    def __init__(self, shape, dtype, *, weak_type: bool = False):
+    def __init__(self, shape: ShapeLike, dtype: DTypeLike | None, *, weak_type: bool = False):
         self.shape = canonical_shape(shape)
         self.dtype = dtypes.requested_dtype(dtype)
         self.weak_type = weak_type
@@ -168,13 +173,13 @@ class ShapeDtypeStruct:
     def __len__(self) -> int:
         return length(self.shape)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         weak = ", weak_type=True" if self.weak_type else ""
         return f"ShapeDtypeStruct(shape={self.shape}, dtype={self.dtype.name}{weak})"
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         return (isinstance(other, ShapeDtypeStruct)
                 and (self.shape, self.dtype, self.weak_type) == (other.shape, other.dtype, other.weak_type))
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return hash((self.shape, self.dtype, self.weak_type))

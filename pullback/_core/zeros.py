@@ -20,6 +20,7 @@ class Zero:
     """
 
     __slots__ = ("aval",)
+    aval: ShapedArray
 
     def __init__(self, aval: ShapedArray):
         self.aval = aval
@@ -39,7 +40,7 @@ class Zero:
         """The zero tangent at a primal of this type."""
         return zero_of(primal_aval)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"SymbolicZero({self.aval.str_short()})"
 
 

@@ -31,7 +31,7 @@ class Site(NamedTuple):
     tree: PyTreeDef
     leaves: tuple[int, ...]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.name
 
 

@@ -72,7 +72,7 @@ def form_of(linear: Linearized) -> tuple[LinearForm, list[Any]]:
 
     eqns = []
     for record in _needed(linear):
-        invars = [atom(x) for x in record.inputs]
+        invars: list[Any] = [atom(x) for x in record.inputs]
         outvars = []
         for node in record.outputs:
             var = variables[node.index] = Var(node.aval)

@@ -93,7 +93,7 @@ def sharding() -> Any:
 
 
 # the dtypes that the buffer protocol does not know travel under the unsigned integer of their width
-_carriers = {dtypes.bfloat16: np.dtype(np.uint16)}
+_carriers: dict[np.dtype, np.dtype] = {dtypes.bfloat16: np.dtype(np.uint16)}
 _carriers.update({d: np.dtype(np.uint8) for d in (
     dtypes.float8_e4m3fn, dtypes.float8_e5m2, dtypes.float8_e4m3b11fnuz, dtypes.float8_e4m3fnuz,
     dtypes.float8_e5m2fnuz, dtypes.float8_e3m4, dtypes.float8_e4m3, dtypes.float8_e8m0fnu)})

@@ -32,7 +32,7 @@ class Evaluator(Trace):
 
     __slots__ = ()
 
-    def __reduce__(self):
+    def __reduce__(self) -> str | tuple[Any, ...]:
         return "evaluator"  # there is one; functions that are pickled by value refer to it
 
     def describe(self) -> str:

@@ -74,7 +74,7 @@ class Static:
         self.value = value
         self.partial = partial
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return "static"
 
 

@@ -95,7 +95,7 @@ class DerivedCall:
     definable: Sequence[str] = ()
     jvp_label: Callable[[], str] = _unnamed
 
-    def __str__(self):
+    def __str__(self) -> str:
         rules = [rule for rule, given in (("jvp", self.jvp), ("vjp", self.bwd), ("vmap", self.vmap)) if given]
         return f"{self.name} with {' and '.join(rules) or 'no'} rule"
 

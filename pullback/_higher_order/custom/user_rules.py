@@ -159,7 +159,7 @@ class UserCall(CallLabels):
     def definable(self) -> Sequence[str]:
         return self.carrier.definable
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.name
 
     def arguments(self, leaves: Sequence[Any]) -> Sequence[Any]:
