@@ -11,7 +11,7 @@ from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
 from pullback._ops.elementwise import div, mul, scalar
 from pullback._ops.expressions import written
-from pullback._ops.families import function_of_one, unary
+from pullback._ops.families import UnaryFunction, function_of_one, unary
 
 
 def _exp2_kernel(x, order=0):
@@ -46,7 +46,7 @@ def _exp2_lower(x, order=0):
 exp2_p: Primitive = unary("exp2", _exp2_kernel, _exp2_lower,
                           lambda t, x, y, order=0: mul(t, exp2_p.bind(x, order=order + 1)))
 
-exp2 = function_of_one(__name__, exp2_p, "2 to the power `x`.", "3.", "8.0")
+exp2: UnaryFunction = function_of_one(__name__, exp2_p, "2 to the power `x`.", "3.", "8.0")
 
 
 def _logarithm(name: str, kernel: Callable, base: int) -> Primitive:

@@ -21,7 +21,7 @@ import numpy as np
 from pullback._core.array import Array
 from pullback._ops.elementwise import add, mul, neg, scalar, sub
 from pullback._ops.expressions import Expr, kernel, written
-from pullback._ops.families import FLOAT, function_of_one, scipy_kernel, unary
+from pullback._ops.families import FLOAT, UnaryFunction, function_of_one, scipy_kernel, unary
 from pullback._ops.trig import side_p
 
 # --- M(n + 1/2, m, -2 x): (x + 5)**(n + 1/2) times it is a polynomial in 1 / (x + 5) up to x = 7, another beyond ---
@@ -158,7 +158,7 @@ bessel_i0e_p = unary("bessel_i0e", scipy_kernel("i0e"), written(lambda x: _kumme
                      lambda t, x, y: neg(mul(mul(t, side_p.bind(x)), kummer(x, 1, 2))), FLOAT)
 bessel_i1e_p = unary("bessel_i1e", scipy_kernel("i1e"), written(_i1e), _i1e_tangent, FLOAT)
 
-bessel_i0e = function_of_one(__name__, bessel_i0e_p,
+bessel_i0e: UnaryFunction = function_of_one(__name__, bessel_i0e_p,
     "exp(-|x|) I0(x), the scaled modified Bessel function of order 0 (DLMF 10.25).", "0.", "1.0")
 bessel_i1e: Callable[[Any], Array] = function_of_one(__name__, bessel_i1e_p,
     "exp(-|x|) I1(x), the scaled modified Bessel function of order 1 (DLMF 10.25).", "0.", "0.0")

@@ -16,6 +16,8 @@ from pullback._ops.families import (
     ANY,
     BITS,
     INTEGER,
+    BinaryFunction,
+    UnaryFunction,
     broadcast_shapes,
     elementwise,
     elementwise_batch,
@@ -55,18 +57,20 @@ le_p = _comparison("le", operator.le, "LE")
 gt_p = _comparison("gt", operator.gt, "GT")
 ge_p = _comparison("ge", operator.ge, "GE")
 
-eq = function_of_two(__name__, eq_p, "`x == y`; false where either is nan.", "1, 2", "False", gives="is of bool")
-ne = function_of_two(__name__, ne_p, "`x != y`; true where either is nan.", "1, 2", "True", gives="is of bool")
-lt = function_of_two(__name__, lt_p,
+eq: BinaryFunction = function_of_two(__name__, eq_p, "`x == y`; false where either is nan.", "1, 2", "False",
+    gives="is of bool")
+ne: BinaryFunction = function_of_two(__name__, ne_p, "`x != y`; true where either is nan.", "1, 2", "True",
+    gives="is of bool")
+lt: BinaryFunction = function_of_two(__name__, lt_p,
     "`x < y`, complex numbers by real part, then imaginary part; false where either is nan.",
     "1, 2", "True", gives="is of bool")
-le = function_of_two(__name__, le_p,
+le: BinaryFunction = function_of_two(__name__, le_p,
     "`x <= y`, complex numbers by real part, then imaginary part; false where either is nan.",
     "1, 2", "True", gives="is of bool")
-gt = function_of_two(__name__, gt_p,
+gt: BinaryFunction = function_of_two(__name__, gt_p,
     "`x > y`, complex numbers by real part, then imaginary part; false where either is nan.",
     "1, 2", "False", gives="is of bool")
-ge = function_of_two(__name__, ge_p,
+ge: BinaryFunction = function_of_two(__name__, ge_p,
     "`x >= y`, complex numbers by real part, then imaginary part; false where either is nan.",
     "1, 2", "False", gives="is of bool")
 
@@ -84,10 +88,10 @@ or_p = _logic("or", np.bitwise_or, "stablehlo.or")
 xor_p = _logic("xor", np.bitwise_xor, "stablehlo.xor")
 not_p = unary("not", np.invert, "stablehlo.not", None, BITS)
 
-bitwise_and = function_of_two(__name__, and_p, "`x & y`, bit by bit.", "6, 3", "2", name="bitwise_and")
-bitwise_or = function_of_two(__name__, or_p, "`x | y`, bit by bit.", "6, 3", "7", name="bitwise_or")
-bitwise_xor = function_of_two(__name__, xor_p, "`x ^ y`, bit by bit.", "6, 3", "5", name="bitwise_xor")
-bitwise_not = function_of_one(__name__, not_p, "`~x`, bit by bit.", "6", "-7", name="bitwise_not")
+bitwise_and: BinaryFunction = function_of_two(__name__, and_p, "`x & y`, bit by bit.", "6, 3", "2", name="bitwise_and")
+bitwise_or: BinaryFunction = function_of_two(__name__, or_p, "`x | y`, bit by bit.", "6, 3", "7", name="bitwise_or")
+bitwise_xor: BinaryFunction = function_of_two(__name__, xor_p, "`x ^ y`, bit by bit.", "6, 3", "5", name="bitwise_xor")
+bitwise_not: UnaryFunction = function_of_one(__name__, not_p, "`~x`, bit by bit.", "6", "-7", name="bitwise_not")
 
 # shifts by the width of the dtype or more give 0 (or the sign, shifting right arithmetically), as in XLA
 
@@ -127,14 +131,14 @@ population_count_p = elementwise("population_count", _population_count, "stableh
 for _p in (shift_left_p, shift_right_logical_p, shift_right_arithmetic_p, population_count_p):
     zero_jvp(_p)
 
-shift_left = function_of_two(__name__, shift_left_p,
+shift_left: BinaryFunction = function_of_two(__name__, shift_left_p,
     "`x << y`; 0 where `y` is negative or not below the number of bits.", "3, 2", "12")
-shift_right_logical = function_of_two(__name__, shift_right_logical_p,
+shift_right_logical: BinaryFunction = function_of_two(__name__, shift_right_logical_p,
     "`x >> y`, zeros coming in from the left; 0 where `y` is negative or not below the number of bits.", "12, 2", "3")
-shift_right_arithmetic = function_of_two(__name__, shift_right_arithmetic_p,
+shift_right_arithmetic: BinaryFunction = function_of_two(__name__, shift_right_arithmetic_p,
     "`x >> y`, copies of the highest bit coming in from the left, and these alone where `y` is negative or not "
     "below the number of bits.", "-12, 2", "-3")
-population_count = function_of_one(__name__, population_count_p,
+population_count: UnaryFunction = function_of_one(__name__, population_count_p,
     "The number of bits that are set, negative integers in two's complement.", "6", "2")
 
 # --- select: `where(mask, x, y)`, linear in x and y ---

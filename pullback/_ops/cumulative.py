@@ -3,12 +3,12 @@ last."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, lift
+from pullback._core.array import Array, ArrayLike, lift
 from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
 from pullback._core.zeros import Zero, zero_of
@@ -127,8 +127,15 @@ _EXAMPLE = """
     """
 
 
-def _function(name: str, p: Primitive, doc: str) -> Callable:
-    def function(operand: Any, axis: int = 0, reverse: bool = False) -> Array:
+class CumulativeFunction(Protocol):
+    """Running results along an axis, from the last element if `reverse`."""
+
+    def __call__(self, operand: ArrayLike, axis: int = 0, reverse: bool = False) -> Array:
+        """The result has the shape and dtype of the operand."""
+
+
+def _function(name: str, p: Primitive, doc: str) -> CumulativeFunction:
+    def function(operand: ArrayLike, axis: int = 0, reverse: bool = False) -> Array:
         x = lift(operand)
         return p.bind(x, axis=axis_of(name, axis, x.aval), reverse=bool(reverse))
 
@@ -142,7 +149,8 @@ def _function(name: str, p: Primitive, doc: str) -> Callable:
 cumsum_p = _cumulative("cumsum", running, _op("stablehlo.add"), lambda dtype: 0, NUMBER)
 linear_jvp(cumsum_p)
 cumsum_p.transpose = lambda ct, x, axis, reverse: [cumsum_p.bind(ct, axis=axis, reverse=not reverse)]
-cumsum = _function("cumsum", cumsum_p, "Running sums along an axis, from the last element if `reverse`.")
+cumsum: CumulativeFunction = _function("cumsum", cumsum_p,
+    "Running sums along an axis, from the last element if `reverse`.")
 
 # --- cumprod: (ab)' = a'b + ab', which needs no division by elements that may be zero ---
 
@@ -150,7 +158,8 @@ cumprod_p = _cumulative("cumprod", lambda x, axis: np.cumprod(x, axis=axis, dtyp
                         lambda dtype: 1, NUMBER)
 _scan_jvp(cumprod_p, _scan_tangent(
     lambda a, b, ta, tb: (mul_p.bind(a, b), add_p.bind(mul_p.bind(ta, b), mul_p.bind(a, tb))), 1))
-cumprod = _function("cumprod", cumprod_p, "Running products along an axis, from the last element if `reverse`.")
+cumprod: CumulativeFunction = _function("cumprod", cumprod_p,
+    "Running products along an axis, from the last element if `reverse`.")
 
 # --- cummax, cummin: the tangent of the element that is the extreme (of equal ones, the nearest) ---
 
@@ -176,8 +185,10 @@ _scan_jvp(cummax_p, _extreme_tangent(cummax_p))
 _scan_jvp(cummin_p, _extreme_tangent(cummin_p))
 cummax_p.has(rearranging=True)
 cummin_p.has(rearranging=True)
-cummax = _function("cummax", cummax_p, "The largest element so far along an axis, from the last one if `reverse`.")
-cummin = _function("cummin", cummin_p, "The smallest element so far along an axis, from the last one if `reverse`.")
+cummax: CumulativeFunction = _function("cummax", cummax_p,
+    "The largest element so far along an axis, from the last one if `reverse`.")
+cummin: CumulativeFunction = _function("cummin", cummin_p,
+    "The smallest element so far along an axis, from the last one if `reverse`.")
 
 # --- cumlogsumexp: the tangent is a running mean, weighted by exp(x) ---
 
@@ -197,5 +208,5 @@ def _share(a, m):
 
 
 _scan_jvp(cumlogsumexp_p, _scan_tangent(_weighted, -np.inf))
-cumlogsumexp = _function("cumlogsumexp", cumlogsumexp_p,
+cumlogsumexp: CumulativeFunction = _function("cumlogsumexp", cumlogsumexp_p,
                          "Running log-sum-exps along an axis, from the last element if `reverse`.")

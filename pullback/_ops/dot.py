@@ -10,7 +10,7 @@ import enum
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -42,6 +42,9 @@ class Precision(enum.Enum):
     HIGH = 1
     HIGHEST = 2
 
+
+# one precision for both operands, or a pair: names, or members of the class
+PrecisionLike: TypeAlias = str | Precision | Sequence[str | Precision | None] | None
 
 _PRECISIONS = {
     None: Precision.DEFAULT, "default": Precision.DEFAULT, "fastest": Precision.DEFAULT, "bfloat16": Precision.DEFAULT,

@@ -26,6 +26,8 @@ from pullback._ops.families import (
     FLOAT,
     NUMBER,
     REAL,
+    BinaryFunction,
+    UnaryFunction,
     elementwise,
     function_of_one,
     function_of_two,
@@ -73,8 +75,8 @@ add_p = elementwise("add", operator.add, "stablehlo.add")
 add_p.jvp = _sum_jvp(add_p, lambda u: u)
 sub_p = elementwise("sub", operator.sub, "stablehlo.subtract")
 sub_p.jvp = _sum_jvp(sub_p, neg)
-add = function_of_two(__name__, add_p, "`x + y`; integers wrap around.", "2., 3.", "5.0")
-sub = function_of_two(__name__, sub_p, "`x - y`; integers wrap around.", "2., 3.", "-1.0")
+add: BinaryFunction = function_of_two(__name__, add_p, "`x + y`; integers wrap around.", "2., 3.", "5.0")
+sub: BinaryFunction = function_of_two(__name__, sub_p, "`x - y`; integers wrap around.", "2., 3.", "-1.0")
 mul_p: Primitive = nary("mul", operator.mul, "stablehlo.multiply", lambda t, z, x, y: mul_p.bind(t, y),
              lambda t, z, x, y: mul_p.bind(x, t), add=add)
 
@@ -142,7 +144,8 @@ def _div_second(t, z, x, y):
 
 div_p: Primitive = nary("div", truncated_quotient, "stablehlo.divide", lambda t, z, x, y: div_p.bind(t, y), _div_second,
                         add=add)
-div = function_of_two(__name__, div_p, "`x / y`; integers divide towards zero, and by zero to -1.", "-7, 2", "-3")
+div: BinaryFunction = function_of_two(__name__, div_p, "`x / y`; integers divide towards zero, and by zero to -1.",
+    "-7, 2", "-3")
 
 
 def _div_transpose(ct, x, y):
@@ -178,7 +181,7 @@ def _rem_second(t, z, x, y):
 
 rem_p = nary("rem", _rem_kernel, "stablehlo.remainder", lambda t, z, x, y: t, _rem_second, add=add, accepts=REAL)
 
-rem = function_of_two(__name__, rem_p,
+rem: BinaryFunction = function_of_two(__name__, rem_p,
     "The remainder of `x / y` with the sign of `x`; of an integer by zero `x`. The derivative by `y` is "
     "-trunc(x / y).", "-7., 2.", "-1.0")
 
@@ -220,10 +223,10 @@ def _selection(name, kernel, op, first, second):
 max_p = _selection("max", np.maximum, "stablehlo.maximum", "gt", "lt")
 min_p = _selection("min", np.minimum, "stablehlo.minimum", "lt", "gt")
 
-max = function_of_two(__name__, max_p,
+max: BinaryFunction = function_of_two(__name__, max_p,
     "The larger of `x` and `y`, nan if either is; complex numbers by real part, then imaginary part. Where they "
     "tie, each has the derivative 1/2.", "2., 3.", "3.0")
-min = function_of_two(__name__, min_p,
+min: BinaryFunction = function_of_two(__name__, min_p,
     "The smaller of `x` and `y`, nan if either is; complex numbers by real part, then imaginary part. Where "
     "they tie, each has the derivative 1/2.", "2., 3.", "2.0")
 
@@ -239,10 +242,11 @@ cbrt_p = unary("cbrt", np.cbrt, "stablehlo.cbrt", lambda t, x, y: div(t, mul(sca
 
 square: Callable[[Any], Array] = function_of_one(
     __name__, square_p, "`x * x`, not `|x|**2`: complex for complex `x`.", "3.", "9.0")
-sqrt = function_of_one(__name__, sqrt_p,
+sqrt: UnaryFunction = function_of_one(__name__, sqrt_p,
     "The square root: nan below 0, in the right half plane for complex `x`. Its derivative at 0 is inf.", "9.", "3.0")
-rsqrt = function_of_one(__name__, rsqrt_p, "One over the square root: inf at 0, nan below.", "4.", "0.5")
-cbrt = function_of_one(__name__, cbrt_p, "The real cube root, odd in `x`. Its derivative at 0 is inf.", "-8.", "-2.0")
+rsqrt: UnaryFunction = function_of_one(__name__, rsqrt_p, "One over the square root: inf at 0, nan below.", "4.", "0.5")
+cbrt: UnaryFunction = function_of_one(__name__, cbrt_p, "The real cube root, odd in `x`. Its derivative at 0 is inf.",
+    "-8.", "-2.0")
 
 
 def reciprocal(x: Any) -> Array:
@@ -411,11 +415,11 @@ expm1_p = unary("expm1", complex_parts.expm1, complex_parts.lowering("stablehlo.
                 lambda t, x, y: mul(t, exp(x)))
 
 exp: Callable[[Any], Array] = function_of_one(__name__, exp_p, "e to the power `x`.", "0.", "1.0")
-log = function_of_one(__name__, log_p,
+log: UnaryFunction = function_of_one(__name__, log_p,
     "The natural logarithm: -inf at 0, nan below; of complex numbers with imaginary part in [-pi, pi].", "1.", "0.0")
-log1p = function_of_one(__name__, log1p_p,
+log1p: UnaryFunction = function_of_one(__name__, log1p_p,
     "log(1 + x), accurate for small `x`: -inf at -1, nan below.", "1e-8", "1e-08")
-expm1 = function_of_one(__name__, expm1_p, "exp(x) - 1, accurate for small `x`.", "1e-8", "1e-08")
+expm1: UnaryFunction = function_of_one(__name__, expm1_p, "exp(x) - 1, accurate for small `x`.", "1e-8", "1e-08")
 
 # --- rounding, and what is finite ---
 
@@ -453,9 +457,9 @@ round_p = unary("round", _round_kernel, _round_lower, None, FLOAT)
 is_finite_p = unary("is_finite", np.isfinite, lambda ctx, x: ctx.op("stablehlo.is_finite", [x], ctx.out_avals[0]),
                     None, FLOAT, to_bool)
 
-floor = function_of_one(__name__, floor_p,
+floor: UnaryFunction = function_of_one(__name__, floor_p,
     "The largest integer not above `x`. Its derivative is 0 everywhere.", "-1.5", "-2.0")
-ceil = function_of_one(__name__, ceil_p,
+ceil: UnaryFunction = function_of_one(__name__, ceil_p,
     "The smallest integer not below `x`. Its derivative is 0 everywhere.", "-1.5", "-1.0")
 
 
@@ -481,5 +485,5 @@ def round_to_even(x: Any) -> Array:
     return round_p.bind(x, rounding_method=1)
 
 
-is_finite = function_of_one(__name__, is_finite_p,
+is_finite: UnaryFunction = function_of_one(__name__, is_finite_p,
     "Whether `x` is neither infinite nor nan.", "2.", "True", gives="is of bool")

@@ -6,14 +6,15 @@ the business of `pullback.numpy`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, ConcreteArray, array_of, lift
+from pullback._core.array import Array, ArrayLike, ConcreteArray, array_of, lift
 from pullback._core.primitive import Primitive
 from pullback._core.types import ShapedArray, make_aval
+from pullback._core.typing import F
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops import shape as shape_ops
 from pullback._ops.rules import zero_jvp
@@ -207,11 +208,25 @@ def scipy_kernel(name: str, dtype: Any = np.float32) -> Callable:
 # --- public functions: one application of a primitive, and a docstring that states its types ---
 
 
+class UnaryFunction(Protocol):
+    """A function of one operand, elementwise."""
+
+    def __call__(self, x: ArrayLike) -> Array:
+        """The result has the shape of the operand."""
+
+
+class BinaryFunction(Protocol):
+    """A function of two operands that broadcast, elementwise."""
+
+    def __call__(self, x: ArrayLike, y: ArrayLike) -> Array:
+        """The result has the common shape of the operands."""
+
+
 def function_of_one(module: str, p: Primitive, says: str, argument: str, result: str, *, name: str = "",
-                    gives: str = "that dtype") -> Callable[[Any], Array]:
+                    gives: str = "that dtype") -> UnaryFunction:
     """The public function that applies `p`; the docstring is what it `says`, its types and errors, and an example."""
 
-    def function(x: Any) -> Array:
+    def function(x: ArrayLike) -> Array:
         return p.bind(x)
 
     accepts = p.abstract_eval.accepts  # type: ignore[union-attr]
@@ -222,11 +237,11 @@ def function_of_one(module: str, p: Primitive, says: str, argument: str, result:
 
 
 def function_of_two(module: str, p: Primitive, says: str, arguments: str, result: str, *, name: str = "",
-                    gives: str = "that dtype") -> Callable[[Any, Any], Array]:
+                    gives: str = "that dtype") -> BinaryFunction:
     """The same for two operands."""
     named = name or p.name
 
-    def function(x: Any, y: Any) -> Array:
+    def function(x: ArrayLike, y: ArrayLike) -> Array:
         if isinstance(x, Array) and isinstance(y, Array) and x.aval.dtype is y.aval.dtype:
             return p.bind(x, y)
         return p.bind(*operands(named, x, y))
@@ -240,7 +255,7 @@ def function_of_two(module: str, p: Primitive, says: str, arguments: str, result
 """, arguments, result)
 
 
-def _public(function: Callable, module: str, name: str, text: str, arguments: str, result: str) -> Callable:
+def _public(function: F, module: str, name: str, text: str, arguments: str, result: str) -> F:
     function.__name__ = function.__qualname__ = name
     function.__module__ = module
     function.__doc__ = f"""{text}

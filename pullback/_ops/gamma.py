@@ -13,7 +13,7 @@ from pullback._core.array import Array
 from pullback._ops import compare as c
 from pullback._ops.elementwise import floor, mul, rem, scalar
 from pullback._ops.expressions import Host, written
-from pullback._ops.families import FLOAT, function_of_one, scipy_kernel, unary
+from pullback._ops.families import FLOAT, UnaryFunction, function_of_one, scipy_kernel, unary
 from pullback._ops.gamma_formulas import gamma_function, log_derivative, log_gamma
 from pullback._ops.special import signbit
 from pullback._ops.zeta import polygamma
@@ -50,7 +50,7 @@ def _gamma_kernel(x):
 
 gamma_p = unary("gamma", _gamma_kernel, written(gamma_function), lambda t, x, y: mul(t, mul(y, digamma(x))), FLOAT)
 
-lgamma = function_of_one(__name__, lgamma_p,
+lgamma: UnaryFunction = function_of_one(__name__, lgamma_p,
     "The logarithm of |gamma(x)|: inf at 0 and the negative integers. Its derivative is `digamma`.", "1.", "0.0")
 digamma: Callable[[Any], Array] = function_of_one(__name__, digamma_p,
     "The derivative of `lgamma` (DLMF 5.2.2), nan at its poles 0, -1, -2, ...", "1.", "-0.5772157")

@@ -64,7 +64,7 @@ class Constant:
     def __init__(self, array: ConcreteArray):
         self.array = array
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<{self.array.aval.str_short()}>"
 
 

@@ -15,7 +15,7 @@ from pullback._core.types import make_aval
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.elementwise import add, div, mul, neg, sqrt, square
 from pullback._ops.expressions import emitted, written
-from pullback._ops.families import FLOAT, function_of_two, nary
+from pullback._ops.families import FLOAT, BinaryFunction, function_of_two, nary
 from pullback._ops.quotients import quotient_or_nan, quotient_or_nan_p
 from pullback._ops.reduce import kept_shape
 from pullback._ops.shape import convert_element_type, reduce_sum_p, reduced_batch, reduced_type, reshape
@@ -74,7 +74,7 @@ atan2_p = nary("atan2", np.arctan2, "stablehlo.atan2",
                lambda t, z, x, y: mul(t, div(direction_p.bind(y, x), hypot_p.bind(x, y))),
                lambda t, z, x, y: mul(t, neg(div(direction_p.bind(x, y), hypot_p.bind(x, y)))), add=add, accepts=FLOAT)
 
-atan2 = function_of_two(__name__, atan2_p,
+atan2: BinaryFunction = function_of_two(__name__, atan2_p,
     "The angle of the point (y, x) in radians, in [-pi, pi]: the first operand is the ordinate. Its derivatives "
     "at the origin are nan.", "1., 0.", "1.5707964")
 

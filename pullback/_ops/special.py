@@ -35,6 +35,7 @@ from pullback._ops.expressions import iterate, written
 from pullback._ops.families import (
     FLOAT,
     INTEGER,
+    UnaryFunction,
     broadcast_shapes,
     elementwise,
     elementwise_batch,
@@ -61,10 +62,11 @@ erfc_p = unary("erfc", scipy_kernel("erfc"), "chlo.erfc",
 erf_inv_p = unary("erf_inv", erf_inv_kernel, "chlo.erf_inv",
                   lambda t, x, y: mul(t, mul(scalar(x, np.sqrt(np.pi) / 2), exp(square(y)))), FLOAT)
 
-erf = function_of_one(__name__, erf_p,
+erf: UnaryFunction = function_of_one(__name__, erf_p,
     "The error function 2 / sqrt(pi) times the integral of exp(-t**2) from 0 to `x` (DLMF 7.2.1).", "0.", "0.0")
-erfc = function_of_one(__name__, erfc_p, "`1 - erf(x)`, accurate for large `x` (DLMF 7.2.2).", "0.", "1.0")
-erf_inv = function_of_one(__name__, erf_inv_p,
+erfc: UnaryFunction = function_of_one(__name__, erfc_p, "`1 - erf(x)`, accurate for large `x` (DLMF 7.2.2).", "0.",
+    "1.0")
+erf_inv: UnaryFunction = function_of_one(__name__, erf_inv_p,
     "The inverse of `erf` on (-1, 1): -inf and inf at -1 and 1, nan outside.", "0.", "0.0")
 
 # --- logarithms of sums: the derivative by `x` is exp(x) / (exp(x) + exp(y)) = logistic(x - y) ---

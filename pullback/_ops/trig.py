@@ -15,7 +15,17 @@ from pullback._core.zeros import zero_of
 from pullback._ops.complex_parts import lowering
 from pullback._ops.elementwise import add, div, mul, neg, rsqrt, scalar, square, sub
 from pullback._ops.expressions import Expr, written
-from pullback._ops.families import COMPLEX, FLOAT, NUMBER, function_of_one, function_of_two, nary, unary
+from pullback._ops.families import (
+    COMPLEX,
+    FLOAT,
+    NUMBER,
+    BinaryFunction,
+    UnaryFunction,
+    function_of_one,
+    function_of_two,
+    nary,
+    unary,
+)
 from pullback._ops.quotients import quotient_or_nan
 from pullback._ops.shape import unbroadcast
 
@@ -56,14 +66,15 @@ atan_p = unary("atan", np.arctan, lowering("chlo.atan"), lambda t, x, y: mul(t, 
 
 sin: Callable[[Any], Array] = function_of_one(__name__, sin_p, "The sine of `x` in radians.", "0.", "0.0")
 cos: Callable[[Any], Array] = function_of_one(__name__, cos_p, "The cosine of `x` in radians.", "0.", "1.0")
-tan = function_of_one(__name__, tan_p, "The tangent of `x` in radians.", "0.", "0.0")
-asin = function_of_one(__name__, asin_p,
+tan: UnaryFunction = function_of_one(__name__, tan_p, "The tangent of `x` in radians.", "0.", "0.0")
+asin: UnaryFunction = function_of_one(__name__, asin_p,
     "The arc sine in radians, in [-pi/2, pi/2]; nan for reals outside of [-1, 1]. Its derivative is inf at -1 "
     "and 1.", "1.", "1.5707964")
-acos = function_of_one(__name__, acos_p,
+acos: UnaryFunction = function_of_one(__name__, acos_p,
     "The arc cosine in radians, in [0, pi]; nan for reals outside of [-1, 1]. Its derivative is -inf at -1 and "
     "1.", "0.", "1.5707964")
-atan = function_of_one(__name__, atan_p, "The arc tangent in radians, in [-pi/2, pi/2].", "1.", "0.7853982")
+atan: UnaryFunction = function_of_one(__name__, atan_p, "The arc tangent in radians, in [-pi/2, pi/2].", "1.",
+    "0.7853982")
 
 
 # --- hyperbolic ---
@@ -97,10 +108,10 @@ sinh: Callable[[Any], Array] = function_of_one(
     __name__, sinh_p, "The hyperbolic sine, (exp(x) - exp(-x)) / 2.", "0.", "0.0")
 cosh: Callable[[Any], Array] = function_of_one(
     __name__, cosh_p, "The hyperbolic cosine, (exp(x) + exp(-x)) / 2.", "0.", "1.0")
-asinh = function_of_one(__name__, asinh_p, "The inverse of `sinh`.", "0.", "0.0")
-acosh = function_of_one(__name__, acosh_p,
+asinh: UnaryFunction = function_of_one(__name__, asinh_p, "The inverse of `sinh`.", "0.", "0.0")
+acosh: UnaryFunction = function_of_one(__name__, acosh_p,
     "The inverse of `cosh`, at least 0; nan for reals below 1. Its derivative is inf at 1.", "1.", "0.0")
-atanh = function_of_one(__name__, atanh_p,
+atanh: UnaryFunction = function_of_one(__name__, atanh_p,
     "The inverse of `tanh`: -inf and inf at -1 and 1, nan for reals outside.", "0.", "0.0")
 
 # --- parts of complex numbers ---
@@ -136,11 +147,13 @@ complex_p: Primitive = nary("complex", _complex_kernel,
                             lambda t, z, x, y: complex_p.bind(scalar(t, 0), t),
                             add=add, accepts=FLOAT, out_dtype=complex_dtype)
 
-complex = function_of_two(__name__, complex_p,
+complex: BinaryFunction = function_of_two(__name__, complex_p,
     "The complex number x + iy: complex64 of float32 (or narrower), complex128 of float64.",
     "1., 2.", "(1+2j)", gives="that complex dtype")
-real = function_of_one(__name__, real_p, "The real part.", "1 + 2j", "1.0", gives="the dtype of its parts")
-imag = function_of_one(__name__, imag_p, "The imaginary part.", "1 + 2j", "2.0", gives="the dtype of its parts")
+real: UnaryFunction = function_of_one(__name__, real_p, "The real part.", "1 + 2j", "1.0",
+    gives="the dtype of its parts")
+imag: UnaryFunction = function_of_one(__name__, imag_p, "The imaginary part.", "1 + 2j", "2.0",
+    gives="the dtype of its parts")
 
 # the pairing of cotangents is bilinear, without conjugation: <ct, x + iy> takes the real part of ct x + i ct y
 
@@ -163,7 +176,7 @@ def _conj_lower(ctx, x):
 
 conj_p: Primitive = unary("conj", np.conj, _conj_lower, lambda t, x, y: conj_p.bind(t), COMPLEX)
 
-conj = function_of_one(__name__, conj_p, "The complex conjugate.", "1 + 2j", "(1-2j)")
+conj: UnaryFunction = function_of_one(__name__, conj_p, "The complex conjugate.", "1 + 2j", "(1-2j)")
 
 conj_p.transpose = lambda ct, x: [conj(ct)]
 
@@ -190,7 +203,7 @@ def _sign_tangent(t, x, y):
 
 sign_p = unary("sign", np.sign, _sign_lower, _sign_tangent, NUMBER)
 
-sign = function_of_one(__name__, sign_p,
+sign: UnaryFunction = function_of_one(__name__, sign_p,
     "-1, 0 or 1 by the sign of `x`, nan of nan; x / |x| of complex numbers, 0 of 0. Its derivative is 0 at real "
     "numbers and at 0; at a complex `x` it is the real-linear map from t to i x Im(conj(x) t) / |x|**3.", "-2.", "-1.0")
 
