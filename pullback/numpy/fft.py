@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._core.lazy import attributes as _attributes
+from pullback._core.typing import Axis, Device, DTypeLike
 from pullback._ops.assemble import iota
 from pullback._ops.compare import ge, select
 from pullback._ops.elementwise import div, mul, sub
@@ -43,13 +44,14 @@ _SWAPPED = {None: "forward", "backward": "forward", "forward": "backward", "orth
 # --- what the transforms share ---
 
 
-def check_norm(name: str, norm: Any, known: Sequence[Any] = tuple(_SWAPPED)) -> None:
+def check_norm(name: str, norm: str | None, known: Sequence[Any] = tuple(_SWAPPED)) -> None:
     """Refuse what is no normalization."""
     if not (norm is None or isinstance(norm, str)) or norm not in known:
         raise ValueError(f"{name}: norm must be one of {', '.join(map(repr, known))}, got {norm!r}")
 
 
-def axes_and_lengths(name: str, shape: tuple[int, ...], s: Any, axes: Any) -> tuple[tuple[int, ...], list[int] | None]:
+def axes_and_lengths(name: str, shape: tuple[int, ...], s: Sequence[int] | None,
+                     axes: Sequence[int] | None) -> tuple[tuple[int, ...], list[int] | None]:
     """The axes to transform, in [0, rank), and the lengths the user asks for there (None: those of the array)."""
     rank = len(shape)
     if s is None:
@@ -65,7 +67,7 @@ def axes_and_lengths(name: str, shape: tuple[int, ...], s: Any, axes: Any) -> tu
     return axes, lengths
 
 
-def length(name: str, argument: str, n: Any) -> int:
+def length(name: str, argument: str, n: int | None) -> int:
     """A length along an axis that the user asks for."""
     n = integer(name, argument, n)
     if n < 1:
@@ -81,7 +83,7 @@ def resized(x: Array, axes: Sequence[int], lengths: Sequence[int]) -> Array:
     return pad(x, scalar_like(0, x.aval.dtype), config)
 
 
-def _operand(name: str, a: Any, kind: FftType) -> Array:
+def _operand(name: str, a: ArrayLike, kind: FftType) -> Array:
     x = as_operand(a, name, 0)
     if kind is FftType.RFFT and dtypes.is_complex(x.aval.dtype):
         raise TypeError(f"{name}: expected real numbers, got {x.aval.str_short()}. Use fft, or take .real of it.")
@@ -89,7 +91,7 @@ def _operand(name: str, a: Any, kind: FftType) -> Array:
 
 
 def _transform(name: str, kind: FftType, x: Array, axes: tuple[int, ...], lengths: list[int] | None,
-               norm: Any) -> Array:
+               norm: str | None) -> Array:
     check_norm(name, norm)
     if not axes:
         if kind in (FftType.RFFT, FftType.IRFFT):
@@ -116,20 +118,22 @@ def _normalized(y: Array, forward: bool, size: int, norm: str | None) -> Array:
     return mul(y, scalar_like(1 / root if forward else root, y.aval.dtype))
 
 
-def _along_one(name: str, kind: FftType, a: Any, n: Any, axis: Any, norm: Any) -> Array:
+def _along_one(name: str, kind: FftType, a: ArrayLike, n: int | None, axis: Axis, norm: str | None) -> Array:
     x = _operand(name, a, kind)
     axes = (one_axis(name, axis, x.aval.ndim),)
     return _transform(name, kind, x, axes, None if n is None else [length(name, "n", n)], norm)
 
 
-def _along_two(name: str, kind: FftType, a: Any, s: Any, axes: Any, norm: Any) -> Array:
+def _along_two(name: str, kind: FftType, a: ArrayLike, s: Sequence[int] | None, axes: Sequence[int] | None,
+               norm: str | None) -> Array:
     if not isinstance(axes, (tuple, list)) or len(axes) != 2:
         raise ValueError(f"{name}: axes must be two ints, got {axes!r}. For other numbers of axes there is "
                          f"{name[:-1]}n.")
     return _along_many(name, kind, a, s, axes, norm)
 
 
-def _along_many(name: str, kind: FftType, a: Any, s: Any, axes: Any, norm: Any) -> Array:
+def _along_many(name: str, kind: FftType, a: ArrayLike, s: Sequence[int] | None, axes: Sequence[int] | None,
+                norm: str | None) -> Array:
     x = _operand(name, a, kind)
     return _transform(name, kind, x, *axes_and_lengths(name, x.aval.shape, s, axes), norm)
 
@@ -138,7 +142,7 @@ def _along_many(name: str, kind: FftType, a: Any, s: Any, axes: Any, norm: Any) 
 
 
 @boundary
-def fft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
+def fft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
     """The transform of `a` along an axis: element k is the sum over j of a[j] exp(-2 pi i j k / n). Complex.
 
     `a`: any dtype, at least one axis. With `n`, it is cut to `n` elements or filled up with zeros. For `norm`, None,
@@ -153,7 +157,7 @@ def fft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -
 
 
 @boundary
-def ifft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
+def ifft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
     """The inverse of `fft`: element j is the sum over k of a[k] exp(2 pi i j k / n), divided by n. Complex.
 
     Arguments and errors are those of `fft`.
@@ -166,7 +170,8 @@ def ifft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) 
 
 
 @boundary
-def fft2(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1), norm: str | None = None) -> Array:
+def fft2(a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1),
+         norm: str | None = None) -> Array:
     """The transform of `a` along two axes, see `fftn`. Its errors are those of `fftn`, and ValueError for other `axes`.
 
     >>> import pullback.numpy as pnp
@@ -178,7 +183,8 @@ def fft2(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1),
 
 
 @boundary
-def ifft2(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1), norm: str | None = None) -> Array:
+def ifft2(a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1),
+          norm: str | None = None) -> Array:
     """The inverse of `fft2`, along two axes. Its errors are those of `fftn`, and ValueError for other `axes`.
 
     >>> import pullback.numpy as pnp
@@ -190,7 +196,8 @@ def ifft2(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1)
 
 
 @boundary
-def fftn(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: str | None = None) -> Array:
+def fftn(a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] | None = None,
+         norm: str | None = None) -> Array:
     """The transform of `a` along several axes, one after the other; all of them unless `axes` names some. Complex.
 
     `s` are the lengths along these axes, to which `a` is cut or filled up with zeros; without `axes` they are those of
@@ -206,7 +213,8 @@ def fftn(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] | None = No
 
 
 @boundary
-def ifftn(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: str | None = None) -> Array:
+def ifftn(a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] | None = None,
+          norm: str | None = None) -> Array:
     """The inverse of `fftn`, complex. Arguments and errors are those of `fftn`.
 
     >>> import pullback.numpy as pnp
@@ -221,7 +229,7 @@ def ifftn(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] | None = N
 
 
 @boundary
-def rfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
+def rfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
     """The first `n // 2 + 1` elements of `fft` of real numbers; the others are the conjugates of these. Complex.
 
     Arguments and errors are those of `fft`; TypeError for complex numbers.
@@ -234,7 +242,7 @@ def rfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) 
 
 
 @boundary
-def irfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
+def irfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
     """The inverse of `rfft`: `n` real numbers, by default `2 * (m - 1)` where `a` has m elements.
 
     `n // 2 + 1` elements are read. What symmetry rules out, an imaginary part of the first (and of the last, for even
@@ -248,7 +256,8 @@ def irfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None)
 
 
 @boundary
-def rfft2(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1), norm: str | None = None) -> Array:
+def rfft2(a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1),
+          norm: str | None = None) -> Array:
     """The transform of real numbers along two axes, see `rfftn`. Its errors are those of `rfftn`, and ValueError for
     other `axes`.
 
@@ -260,7 +269,8 @@ def rfft2(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1)
 
 
 @boundary
-def irfft2(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1), norm: str | None = None) -> Array:
+def irfft2(a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1),
+           norm: str | None = None) -> Array:
     """The inverse of `rfft2`, real. Its errors are those of `irfftn`, and ValueError for other `axes`.
 
     >>> import pullback.numpy as pnp
@@ -272,7 +282,8 @@ def irfft2(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1
 
 
 @boundary
-def rfftn(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: str | None = None) -> Array:
+def rfftn(a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] | None = None,
+          norm: str | None = None) -> Array:
     """`rfft` along the last of the axes, then `fft` along the others. Complex.
 
     Arguments and errors are those of `fftn`; TypeError for complex numbers, ValueError for no axes at all.
@@ -286,7 +297,8 @@ def rfftn(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] | None = N
 
 
 @boundary
-def irfftn(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: str | None = None) -> Array:
+def irfftn(a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] | None = None,
+           norm: str | None = None) -> Array:
     """The inverse of `rfftn`: `ifft` along all axes but the last, then `irfft` along this one. Real.
 
     Along the last axis the result has, unless `s` says otherwise, `2 * (m - 1)` elements where `a` has m. Arguments and
@@ -303,7 +315,7 @@ def irfftn(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] | None = 
 
 
 @boundary
-def hfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
+def hfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
     """The real transform of a signal of which half is given, the other half being the conjugates: `n` real numbers.
 
     By default n is `2 * (m - 1)` where `a` has m elements. Arguments and errors are those of `fft`.
@@ -318,7 +330,7 @@ def hfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) 
 
 
 @boundary
-def ihfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
+def ihfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
     """The inverse of `hfft`: the first `n // 2 + 1` elements of a signal whose transform is real. Complex.
 
     Arguments and errors are those of `fft`; TypeError for complex numbers.
@@ -335,7 +347,7 @@ def ihfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None)
 
 
 @boundary
-def fftfreq(n: int, d: Any = 1.0, *, dtype: Any = None, device: Any = None) -> Array:
+def fftfreq(n: int, d: ArrayLike = 1.0, *, dtype: DTypeLike | None = None, device: Device = None) -> Array:
     """The frequencies that belong to the elements of `fft` of `n` samples taken `d` apart: 0, positive, negative ones.
 
     Of the default float dtype unless `dtype` is another float or complex one; `d` is a real scalar, perhaps traced.
@@ -352,7 +364,7 @@ def fftfreq(n: int, d: Any = 1.0, *, dtype: Any = None, device: Any = None) -> A
 
 
 @boundary
-def rfftfreq(n: int, d: Any = 1.0, *, dtype: Any = None, device: Any = None) -> Array:
+def rfftfreq(n: int, d: ArrayLike = 1.0, *, dtype: DTypeLike | None = None, device: Device = None) -> Array:
     """The frequencies that belong to the `n // 2 + 1` elements of `rfft` of `n` samples taken `d` apart, from 0 on.
 
     Arguments and errors are those of `fftfreq`.
@@ -365,14 +377,14 @@ def rfftfreq(n: int, d: Any = 1.0, *, dtype: Any = None, device: Any = None) -> 
     return _frequencies("rfftfreq", iota(np.dtype(np.int32), n // 2 + 1), n, d, dtype, device)
 
 
-def _count(name: str, n: Any) -> int:
+def _count(name: str, n: ArrayLike) -> int:
     n = integer(name, "n", n)
     if n < 0:
         raise ValueError(f"{name}: n must be at least 0, got {n}")
     return n
 
 
-def _frequencies(name: str, k: Array, n: int, d: Any, dtype: Any, device: Any) -> Array:
+def _frequencies(name: str, k: Array, n: int, d: ArrayLike, dtype: DTypeLike | None, device: Device) -> Array:
     check_device(name, device)
     dtype = dtypes.requested_dtype(dtype, float)
     if not dtypes.is_inexact(dtype):
@@ -384,7 +396,7 @@ def _frequencies(name: str, k: Array, n: int, d: Any, dtype: Any, device: Any) -
 
 
 @boundary
-def fftshift(x: Any, axes: int | Sequence[int] | None = None) -> Array:
+def fftshift(x: ArrayLike, axes: Axis = None) -> Array:
     """`x` with the frequency 0 brought from the beginning to the middle, along the axes (all, by default).
 
     Any dtype, which it keeps. ValueError for an axis out of bounds, TypeError for what is no array.
@@ -397,7 +409,7 @@ def fftshift(x: Any, axes: int | Sequence[int] | None = None) -> Array:
 
 
 @boundary
-def ifftshift(x: Any, axes: int | Sequence[int] | None = None) -> Array:
+def ifftshift(x: ArrayLike, axes: Axis = None) -> Array:
     """The inverse of `fftshift`: the middle brought to the beginning. Arguments and errors are those of `fftshift`.
 
     >>> import pullback.numpy as pnp
@@ -407,7 +419,7 @@ def ifftshift(x: Any, axes: int | Sequence[int] | None = None) -> Array:
     return _shifted("ifftshift", x, axes, -1)
 
 
-def _shifted(name: str, x: Any, axes: Any, sign: int) -> Array:
+def _shifted(name: str, x: ArrayLike, axes: Axis, sign: int) -> Array:
     x = as_operand(x, name, 0)
     rank = x.aval.ndim
     given = range(rank) if axes is None else axes if isinstance(axes, (tuple, list)) else (axes,)

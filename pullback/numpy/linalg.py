@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from pullback._core.array import Array, distinct
+from pullback._core.array import Array, ArrayLike, distinct
 from pullback._core.errors import boundary
 from pullback._core.lazy import attributes as _attributes
+from pullback._core.typing import Axis, DTypeLike
 from pullback._ops import elementwise
 from pullback._ops.assemble import broadcasted_iota
 from pullback._ops.compare import eq, select
+from pullback._ops.dot import PrecisionLike
 from pullback._ops.families import scalar_like
 from pullback._ops.lengths import norm_p
 from pullback._ops.reduce import reduce_max_p, reduce_min_p
@@ -67,7 +69,7 @@ __all__ = [
 ]
 
 @boundary
-def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Array:
+def cross(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Array:
     """The cross product of vectors of 3 components, which stand along `axis`; other axes broadcast.
 
     ValueError for other numbers of components: `pullback.numpy.cross` takes vectors of 2.
@@ -85,7 +87,7 @@ def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Array:
 
 
 @boundary
-def outer(x1: Any, x2: Any, /) -> Array:
+def outer(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     """All products of an element of the vector `x1` with one of the vector `x2`: a matrix.
 
     ValueError for other numbers of axes: `pullback.numpy.outer` flattens.
@@ -104,7 +106,7 @@ def outer(x1: Any, x2: Any, /) -> Array:
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-def _extreme(name: str, ord: Any, sizes: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
+def _extreme(name: str, ord: int | float, sizes: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
     """The largest of numbers that are not negative, 0 of none; for a negative `ord`, the smallest."""
     if all(sizes.aval.shape[axis] for axis in axes):
         return reduced(reduce_max_p if ord > 0 else reduce_min_p, sizes, axes, keepdims)
@@ -159,7 +161,7 @@ def _matrix_norm(name: str, x: Array, ord: Any, rows: int, columns: int, keepdim
 
 
 @boundary
-def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Array:
+def norm(x: ArrayLike, ord: int | float | str | None = None, axis: Axis = None, keepdims: bool = False) -> Array:
     """A norm of vectors or matrices, real.
 
     Without `axis` and `ord`, the 2-norm of all elements. `axis` is the axis of vectors, or a pair of axes of
@@ -190,7 +192,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
 
 
 @boundary
-def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Array:
+def vector_norm(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False, ord: int | float | str = 2) -> Array:
     """The norm of vectors along an axis or several; without `axis`, of all elements. For `ord` see `norm`.
 
     ValueError for an axis out of bounds.
@@ -204,7 +206,7 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any
 
 
 @boundary
-def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Array:
+def matrix_norm(x: ArrayLike, /, *, keepdims: bool = False, ord: int | float | str | None = "fro") -> Array:
     """The norm of matrices in the last two axes. For `ord` see `norm`. ValueError for less than two axes.
 
     >>> import pullback.numpy as pnp
@@ -218,7 +220,7 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Array
 
 
 @boundary
-def diagonal(x: Any, /, *, offset: int = 0) -> Array:
+def diagonal(x: ArrayLike, /, *, offset: int = 0) -> Array:
     """The diagonals of matrices `(..., m, n)`, or those `offset` places above. ValueError for less than two axes.
 
     >>> import pullback.numpy as pnp
@@ -229,7 +231,7 @@ def diagonal(x: Any, /, *, offset: int = 0) -> Array:
 
 
 @boundary
-def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Array:
+def trace(x: ArrayLike, /, *, offset: int = 0, dtype: DTypeLike | None = None) -> Array:
     """The sums along the diagonals of matrices `(..., m, n)`, or `offset` places above. ValueError for less than two
     axes.
 
@@ -241,7 +243,7 @@ def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Array:
 
 
 @boundary
-def matrix_power(a: Any, n: int) -> Array:
+def matrix_power(a: ArrayLike, n: int) -> Array:
     """The product of `n` square matrices `a` of shape `(..., k, k)`, by repeated squaring; the identity for n = 0.
 
     The dtype is kept; for a negative `n` it is the power of the inverse, in floating point. TypeError for other shapes,
@@ -274,7 +276,7 @@ def matrix_power(a: Any, n: int) -> Array:
 
 
 @boundary
-def multi_dot(arrays: Sequence[Any], *, precision: Any = None) -> Array:
+def multi_dot(arrays: Sequence[Any], *, precision: PrecisionLike = None) -> Array:
     """The product of two or more matrices, in the order that costs least. The first and the last may be
     vectors. ValueError for lengths that do not agree, or a single array.
 

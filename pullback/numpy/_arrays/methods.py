@@ -4,12 +4,13 @@ A function of `pullback.numpy` whose first argument is the array serves as the m
 """
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from pullback._core import dtypes
-from pullback._core.array import Array, distinct
+from pullback._core.array import Array, ArrayLike, distinct
 from pullback._core.errors import boundary, fold
+from pullback._core.typing import AnyValue, Device, DTypeLike, Index
 from pullback._ops import shape as shape_ops
 from pullback._ops import trig
 from pullback._xla import engine
@@ -31,7 +32,7 @@ class SingleDeviceSharding:
 
     __slots__ = ("device",)
 
-    def __init__(self, device: Any):
+    def __init__(self, device: Device):
         self.device = device
 
     @property
@@ -39,20 +40,20 @@ class SingleDeviceSharding:
         """The devices that hold a part of the array."""
         return {self.device}
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         return isinstance(other, SingleDeviceSharding) and self.device == other.device
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return hash(self.device)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"SingleDeviceSharding(device={self.device!r})"
 
 
 # --- indexing and iteration ---
 
 
-def _getitem(self: Array, key: Any) -> Array:
+def _getitem(self: Array, key: Index) -> Array:
     """`x[key]`, with NumPy's indexing; positions out of bounds are clamped."""
     try:
         return indexing.getitem(self, key)
@@ -62,7 +63,7 @@ def _getitem(self: Array, key: Any) -> Array:
 
 
 @boundary
-def _setitem(self: Array, key: Any, value: Any) -> NoReturn:
+def _setitem(self: Array, key: AnyValue, value: AnyValue) -> NoReturn:
     raise TypeError("arrays are immutable: x[i] = y cannot be done. Use x = x.at[i].set(y), which returns a new array; "
                     ".add, .multiply, .min, .max and others update likewise")
 
@@ -73,7 +74,7 @@ def _iter(self: Array) -> Iterator[Array]:
 
 
 @boundary
-def _contains(self: Array, value: Any) -> bool:
+def _contains(self: Array, value: ArrayLike) -> bool:
     return bool(reductions.any(logic.equal(self, value)))
 
 
@@ -90,7 +91,7 @@ def _at(self: Array) -> At:
 # --- shapes ---
 
 
-def _arguments(name: str, args: tuple, default: Any = None) -> Any:
+def _arguments(name: str, args: tuple, default: AnyValue = None) -> Any:
     """`f((1, 2))` and `f(1, 2)` are both allowed."""
     if not args:
         return default
@@ -98,7 +99,7 @@ def _arguments(name: str, args: tuple, default: Any = None) -> Any:
 
 
 @boundary
-def _reshape(self: Array, *args: Any, order: str = "C") -> Array:
+def _reshape(self: Array, *args: int | Sequence[int], order: str = "C") -> Array:
     """The elements in another shape, given as a tuple or as integers, of which one may be -1.
 
     ValueError for another number of elements.
@@ -112,7 +113,7 @@ def _reshape(self: Array, *args: Any, order: str = "C") -> Array:
 
 
 @boundary
-def _transpose(self: Array, *args: Any) -> Array:
+def _transpose(self: Array, *args: int | Sequence[int] | None) -> Array:
     """The array with its axes in another order, by default reversed: axis `i` of the result is axis `args[i]`.
 
     >>> import pullback.numpy as pnp
@@ -158,7 +159,7 @@ def _mt(self: Array) -> Array:
 
 
 @boundary
-def _astype(self: Array, dtype: Any, copy: bool = False, device: Any = None) -> Array:
+def _astype(self: Array, dtype: DTypeLike, copy: bool = False, device: Device = None) -> Array:
     """The array in another dtype; see `pullback.numpy.astype`.
 
     >>> import pullback.numpy as pnp
@@ -238,7 +239,7 @@ def _sharding(self: Array) -> SingleDeviceSharding:
 
 
 @boundary
-def _to_device(self: Array, device: Any, *, stream: Any = None) -> Array:
+def _to_device(self: Array, device: Device, *, stream: None = None) -> Array:
     """The array on another device of this process, which has one. ValueError for others.
 
     >>> import pullback.numpy as pnp
@@ -270,8 +271,8 @@ _PROPERTIES = {"at": _at, "T": _t, "mT": _mt, "real": _real, "imag": _imag, "dev
 
 
 @boundary
-def _compress(self: Array, condition: Any, axis: int | None = None, *, out: None = None, size: int | None = None,
-              fill_value: Any = 0) -> Array:
+def _compress(self: Array, condition: ArrayLike, axis: int | None = None, *, out: None = None, size: int | None = None,
+              fill_value: ArrayLike = 0) -> Array:
     """The elements along an axis where a condition is true; see `pullback.numpy.compress`.
 
     >>> import pullback.numpy as pnp

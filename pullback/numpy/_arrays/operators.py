@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pullback._core.array import Array, lift
+from pullback._core.array import Array, ArrayLike, lift
 from pullback._core.config import config
 from pullback._core.errors import fold
 from pullback._core.trace import context
@@ -22,14 +22,14 @@ _CONTAINERS = (list, tuple, dict, set, frozenset)
 _NUMBERS = (np.generic, bool, int, float, complex)
 
 
-def _is_foreign(other: Any) -> bool:
+def _is_foreign(other: ArrayLike) -> bool:
     """Whether an operand has operators of its own to be asked; a subclass of ndarray says so by its __array_ufunc__."""
     if isinstance(other, np.ndarray):
         return type(other).__array_ufunc__ is not np.ndarray.__array_ufunc__
     return not (isinstance(other, (Array, *_NUMBERS)) or hasattr(other, "__pullback_array__"))
 
 
-def _other(other: Any, symbol: str) -> Array | None:
+def _other(other: ArrayLike, symbol: str) -> Array | None:
     """The other operand as an array, None where it is foreign."""
     if isinstance(other, _CONTAINERS):
         raise TypeError(f"unsupported operand types for {symbol}: an array and a {type(other).__name__}. Make an array "
@@ -120,20 +120,22 @@ def _round(self, ndigits=None):
     return rounded if ndigits is not None else rounding.to_integers(rounded)
 
 
-_PRIMITIVE = {
+_PRIMITIVE: dict[str, tuple[Any, str]] = {
     "add": (arithmetic.add, "+"), "sub": (arithmetic.subtract, "-"), "mul": (arithmetic.multiply, "*"),
     "truediv": (arithmetic.divide, "/"), "and": (logic.bitwise_and, "&"), "or": (logic.bitwise_or, "|"),
     "xor": (logic.bitwise_xor, "^"), "lshift": (logic.left_shift, "<<"),
 }
-_COMPARISONS = {
+_COMPARISONS: dict[str, tuple[Any, str]] = {
     "eq": (logic.equal, "=="), "ne": (logic.not_equal, "!="), "lt": (logic.less, "<"), "le": (logic.less_equal, "<="),
     "gt": (logic.greater, ">"), "ge": (logic.greater_equal, ">="),
 }
-_COMPOSITE = {
+_COMPOSITE: dict[str, tuple[Any, str]] = {
     "pow": (arithmetic.power, "**"), "floordiv": (arithmetic.floor_divide, "//"), "mod": (arithmetic.remainder, "%"),
     "divmod": (arithmetic.divmod, "divmod"), "rshift": (logic.right_shift, ">>"), "matmul": (contractions.matmul, "@"),
 }
-_UNARY = {"neg": arithmetic.negative, "pos": arithmetic.positive, "abs": arithmetic.absolute, "invert": logic.invert}
+_UNARY: dict[str, Callable[..., Array]] = {
+    "neg": arithmetic.negative, "pos": arithmetic.positive, "abs": arithmetic.absolute, "invert": logic.invert,
+}
 
 
 def _install(name: str, operator: Callable) -> None:

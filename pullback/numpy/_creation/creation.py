@@ -6,17 +6,28 @@ device, or be left out.
 """
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, ConcreteArray, array_of, from_numpy, lift, scalar_array
+from pullback._core.array import (
+    Array,
+    ArrayLike,
+    ConcreteArray,
+    NestedArrayLike,
+    array_of,
+    from_numpy,
+    lift,
+    scalar_array,
+)
 from pullback._core.dlpack import from_exporter
 from pullback._core.errors import boundary, kind_of
 from pullback._core.numpy_state import silenced
 from pullback._core.trace import Tracer
 from pullback._core.types import make_aval
+from pullback._core.typing import AnyValue, Device, DTypeLike, ShapeLike
 from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import concatenate
 from pullback._ops.shape import shape_of
@@ -30,7 +41,7 @@ _SCALARS = frozenset({bool, int, float, complex})
 _WHOLE = frozenset({bool, int})
 
 
-def check_device(name: str, device: Any) -> None:
+def check_device(name: str, device: Device) -> None:
     """Refuse a device that is not one of this process."""
     if device is not None and device not in engine.devices():
         raise ValueError(f"{name}: device {device!r} is none of this process, which has {engine.devices()}")
@@ -40,8 +51,8 @@ def check_device(name: str, device: Any) -> None:
 
 
 @boundary
-def array(object: Any, dtype: Any = None, *, copy: bool | None = True, order: str | None = "K", ndmin: int = 0,
-          device: Any = None) -> Array:
+def array(object: NestedArrayLike, dtype: DTypeLike | None = None, *, copy: bool | None = True, order: str | None = "K",
+          ndmin: int = 0, device: Device = None) -> Array:
     """An array of numbers, nested sequences of numbers and arrays, NumPy data, or what exports `__array__` or DLPack.
 
     A Python scalar becomes a weakly typed 0-d array; the elements of a list are promoted to a common dtype. With
@@ -62,8 +73,8 @@ def array(object: Any, dtype: Any = None, *, copy: bool | None = True, order: st
 
 
 @boundary
-def asarray(a: Any, dtype: Any = None, order: str | None = None, *, copy: bool | None = None,
-            device: Any = None) -> Array:
+def asarray(a: NestedArrayLike, dtype: DTypeLike | None = None, order: str | None = None, *, copy: bool | None = None,
+            device: Device = None) -> Array:
     """`a` as an array: as it is, if it is one of that dtype already; see `array`. TypeError for what is no number.
 
     >>> import pullback.numpy as pnp
@@ -79,12 +90,12 @@ def asarray(a: Any, dtype: Any = None, order: str | None = None, *, copy: bool |
     return _convert("asarray", a, dtype, copy)
 
 
-def as_array(name: str, x: Any) -> Array:
+def as_array(name: str, x: AnyValue) -> Array:
     """`asarray` for the function `name`, which errors are to name."""
     return _convert(name, x, None, None)
 
 
-def _convert(name: str, x: Any, dtype: Any, copy: bool | None) -> Array:
+def _convert(name: str, x: AnyValue, dtype: DTypeLike | None, copy: bool | None) -> Array:
     target = None if dtype is None else dtypes.requested_dtype(dtype)
     if isinstance(x, Array):
         y = x if target is None else shape_ops.convert_element_type(x, target)
@@ -123,13 +134,13 @@ def _convert(name: str, x: Any, dtype: Any, copy: bool | None) -> Array:
     return from_numpy(_numpy_value(name, value, target))
 
 
-def _scalar(name: str, x: Any, dtype: np.dtype) -> Any:
+def _scalar(name: str, x: bool | int | float | complex | np.generic, dtype: np.dtype) -> Any:
     if isinstance(x, complex) and not dtypes.is_complex(dtype):
         raise TypeError(f"{name}: the complex number {x} has no value in {dtype.name}: use .real or abs() of it")
     return np.asarray(x, dtype)[()] if dtype.isbuiltin == 1 else dtype.type(x)
 
 
-def _numpy_value(name: str, x: Any, target: np.dtype | None) -> Any:
+def _numpy_value(name: str, x: np.ndarray | np.generic, target: np.dtype | None) -> Any:
     """A copy of NumPy data in a dtype that arrays can have."""
     try:
         target = dtypes.canonicalize_dtype(x.dtype) if target is None else target
@@ -143,7 +154,7 @@ def _numpy_value(name: str, x: Any, target: np.dtype | None) -> Any:
     return np.array(x, dtype=target, order="C", subok=False)
 
 
-def _from_sequence(name: str, x: Any, target: np.dtype | None) -> Array:
+def _from_sequence(name: str, x: Sequence[Any], target: np.dtype | None) -> Array:
     leaves: dict[Any, None] = {}  # the types of the elements, each once
     tracers = _collect(name, x, leaves)
     if target is None:
@@ -158,7 +169,7 @@ def _from_sequence(name: str, x: Any, target: np.dtype | None) -> Array:
         raise ValueError(f"{name}: {error}") from None
 
 
-def _collect(name: str, x: Any, leaves: dict) -> bool:
+def _collect(name: str, x: Sequence[Any], leaves: dict) -> bool:
     """Note the types of the leaves of a nested sequence; whether one of them is traced."""
     kinds = set(map(type, x))
     if kinds <= _SCALARS:
@@ -181,14 +192,14 @@ def _collect(name: str, x: Any, leaves: dict) -> bool:
     return traced
 
 
-def _plain(x: Any) -> Any:
+def _plain(x: AnyValue) -> Any:
     """A nested sequence with arrays replaced by their NumPy values."""
     if isinstance(x, (list, tuple)):
         return [_plain(element) if type(element) not in _SCALARS else element for element in x]
     return x.value if isinstance(x, ConcreteArray) else x
 
 
-def _stacked(name: str, x: Any, dtype: np.dtype) -> Array:
+def _stacked(name: str, x: AnyValue, dtype: np.dtype) -> Array:
     if not isinstance(x, (list, tuple, range)):
         return shape_ops.convert_element_type(_convert(name, x, None, None), dtype)
     if not len(x):
@@ -202,7 +213,7 @@ def _stacked(name: str, x: Any, dtype: np.dtype) -> Array:
 
 
 @boundary
-def copy(a: Any, order: str | None = None) -> Array:
+def copy(a: NestedArrayLike, order: str | None = None) -> Array:
     """A copy of `a`, which lives on where `a` is donated to a compiled function or deleted.
 
     TypeError for what is none, nor numbers in lists.
@@ -223,7 +234,7 @@ def copied(x: Array) -> Array:
 
 
 @boundary
-def frombuffer(buffer: Any, dtype: Any = float, count: int = -1, offset: int = 0) -> Array:
+def frombuffer(buffer: AnyValue, dtype: DTypeLike = float, count: int = -1, offset: int = 0) -> Array:
     """A 1-d array of the bytes of a buffer, read as `count` numbers (-1: all) of a dtype from a byte on; copied.
 
     ValueError for bytes that are no whole number of elements.
@@ -236,7 +247,7 @@ def frombuffer(buffer: Any, dtype: Any = float, count: int = -1, offset: int = 0
 
 
 @boundary
-def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Array:
+def from_dlpack(x: Any, /, *, device: Device = None, copy: bool | None = None) -> Array:
     """An array of a tensor of another library on the host, through the DLPack protocol; copied.
 
     bfloat16 and float8 cross, too. TypeError for an object without `__dlpack__` and for elements that have no dtype
@@ -255,7 +266,7 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> A
 
 
 @boundary
-def fromiter(iterable: Any, dtype: Any, count: int = -1) -> Array:
+def fromiter(iterable: Iterable[Any], dtype: DTypeLike, count: int = -1) -> Array:
     """A 1-d array of the numbers an iterable gives. ValueError for what does not convert.
 
     >>> fromiter((i * i for i in range(3)), "int32")
@@ -268,7 +279,7 @@ def fromiter(iterable: Any, dtype: Any, count: int = -1) -> Array:
 
 
 @boundary
-def zeros(shape: Any, dtype: Any = None, *, device: Any = None) -> Array:
+def zeros(shape: ShapeLike, dtype: DTypeLike | None = None, *, device: Device = None) -> Array:
     """An array of zeros, by default of floats.
 
     ValueError for negative lengths, TypeError for others that are no integers.
@@ -282,7 +293,7 @@ def zeros(shape: Any, dtype: Any = None, *, device: Any = None) -> Array:
 
 
 @boundary
-def ones(shape: Any, dtype: Any = None, *, device: Any = None) -> Array:
+def ones(shape: ShapeLike, dtype: DTypeLike | None = None, *, device: Device = None) -> Array:
     """An array of ones, by default of floats.
 
     ValueError for negative lengths, TypeError for others that are no integers.
@@ -296,7 +307,7 @@ def ones(shape: Any, dtype: Any = None, *, device: Any = None) -> Array:
 
 
 @boundary
-def empty(shape: Any, dtype: Any = None, *, device: Any = None) -> Array:
+def empty(shape: ShapeLike, dtype: DTypeLike | None = None, *, device: Device = None) -> Array:
     """An array of a shape with whatever in it: zeros.
 
     ValueError for negative lengths, TypeError for others that are no integers.
@@ -310,7 +321,7 @@ def empty(shape: Any, dtype: Any = None, *, device: Any = None) -> Array:
 
 
 @boundary
-def full(shape: Any, fill_value: Any, dtype: Any = None, *, device: Any = None) -> Array:
+def full(shape: ShapeLike, fill_value: ArrayLike, dtype: DTypeLike | None = None, *, device: Device = None) -> Array:
     """An array of a shape filled with `fill_value`, which broadcasts to it; its dtype by default.
 
     ValueError for a `fill_value` that does not broadcast.
@@ -325,7 +336,7 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, *, device: Any = None) 
     return _filled("full", shape_of("full", shape), fill_value, kind)
 
 
-def _filled(name: str, shape: tuple[int, ...], value: Any, dtype: np.dtype | None, weak: bool = False) -> Array:
+def _filled(name: str, shape: tuple[int, ...], value: AnyValue, dtype: np.dtype | None, weak: bool = False) -> Array:
     if dtype is not None and (type(value) in _WHOLE or (type(value) is float and dtypes.is_float(dtype))):
         with silenced():
             x: Array = constant(value, make_aval((), dtype, weak))
@@ -338,7 +349,8 @@ def _filled(name: str, shape: tuple[int, ...], value: Any, dtype: np.dtype | Non
     return shape_ops.broadcast_to(x, shape)
 
 
-def _like(name: str, a: Any, dtype: Any, shape: Any) -> tuple[tuple[int, ...], np.dtype, bool]:
+def _like(name: str, a: ArrayLike, dtype: DTypeLike | None,
+          shape: ShapeLike | None) -> tuple[tuple[int, ...], np.dtype, bool]:
     if not isinstance(a, Array) and hasattr(a, "shape") and hasattr(a, "dtype"):
         own, own_dtype, weak = tuple(a.shape), dtypes.canonicalize_dtype(a.dtype), getattr(a, "weak_type", False)
     else:
@@ -350,7 +362,8 @@ def _like(name: str, a: Any, dtype: Any, shape: Any) -> tuple[tuple[int, ...], n
 
 
 @boundary
-def zeros_like(a: Any, dtype: Any = None, shape: Any = None, *, device: Any = None) -> Array:
+def zeros_like(a: ArrayLike, dtype: DTypeLike | None = None, shape: ShapeLike | None = None, *,
+               device: Device = None) -> Array:
     """An array of zeros of the shape and dtype of `a`, where no others are given.
 
     TypeError for what is no array or number.
@@ -365,7 +378,8 @@ def zeros_like(a: Any, dtype: Any = None, shape: Any = None, *, device: Any = No
 
 
 @boundary
-def ones_like(a: Any, dtype: Any = None, shape: Any = None, *, device: Any = None) -> Array:
+def ones_like(a: ArrayLike, dtype: DTypeLike | None = None, shape: ShapeLike | None = None, *,
+              device: Device = None) -> Array:
     """An array of ones of the shape and dtype of `a`, where no others are given.
 
     TypeError for what is no array or number.
@@ -380,7 +394,8 @@ def ones_like(a: Any, dtype: Any = None, shape: Any = None, *, device: Any = Non
 
 
 @boundary
-def empty_like(prototype: Any, dtype: Any = None, shape: Any = None, *, device: Any = None) -> Array:
+def empty_like(prototype: ArrayLike, dtype: DTypeLike | None = None, shape: ShapeLike | None = None, *,
+               device: Device = None) -> Array:
     """An array of the shape and dtype of `prototype` with whatever in it: zeros.
 
     TypeError for what is no array or number.
@@ -395,7 +410,8 @@ def empty_like(prototype: Any, dtype: Any = None, shape: Any = None, *, device: 
 
 
 @boundary
-def full_like(a: Any, fill_value: Any, dtype: Any = None, shape: Any = None, *, device: Any = None) -> Array:
+def full_like(a: ArrayLike, fill_value: ArrayLike, dtype: DTypeLike | None = None, shape: ShapeLike | None = None, *,
+              device: Device = None) -> Array:
     """An array filled with `fill_value`, of the shape and dtype of `a` where no others are given.
 
     TypeError for what is no array or number.
@@ -409,6 +425,6 @@ def full_like(a: Any, fill_value: Any, dtype: Any = None, shape: Any = None, *, 
     return _filled("full_like", own, fill_value, kind, weak)
 
 
-def from_list(x: Any) -> Any:
+def from_list(x: NestedArrayLike) -> Any:
     """An array in place of a list or tuple, which most functions refuse; everything else as it is."""
     return asarray(x) if isinstance(x, (list, tuple)) else x

@@ -9,8 +9,9 @@ import numpy as np
 from pullback._api.vectorize import vmap
 from pullback._core import dtypes
 from pullback._core.arguments import check_callable
-from pullback._core.array import Array, lift
+from pullback._core.array import Array, ArrayLike, lift
 from pullback._core.errors import boundary
+from pullback._core.typing import Device, DTypeLike, ShapeLike
 from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import broadcasted_iota, concatenate
 from pullback._ops.compare import eq, ge, select
@@ -31,11 +32,11 @@ __all__ = ["eye", "identity", "tri", "tril", "triu", "tril_indices", "triu_indic
 _INT32 = np.dtype(np.int32)
 
 
-def _float(dtype: Any) -> np.dtype:
+def _float(dtype: DTypeLike | None) -> np.dtype:
     return dtypes.requested_dtype(dtype, float)
 
 
-def _where_diagonals(name: str, compare: Callable, n: Any, m: Any, k: Any) -> Array:
+def _where_diagonals(name: str, compare: Callable, n: ArrayLike, m: int | None, k: ArrayLike) -> Array:
     """The mask of the places (i, j) of an (n, m) matrix where `i + k` compares to `j`."""
     (rows,), (columns,) = shape_of(name, n), shape_of(name, n if m is None else m)
     row = broadcasted_iota(_INT32, (rows, 1), 0)
@@ -46,7 +47,7 @@ def _where_diagonals(name: str, compare: Callable, n: Any, m: Any, k: Any) -> Ar
 
 
 @boundary
-def eye(N: int, M: int | None = None, k: Any = 0, dtype: Any = None, *, device: Any = None) -> Array:
+def eye(N: int, M: int | None = None, k: int = 0, dtype: DTypeLike | None = None, *, device: Device = None) -> Array:
     """The (N, M) matrix with ones on the k-th diagonal (above the main one, for positive k), zeros elsewhere.
 
     ValueError for negative lengths, TypeError for others that are no integers.
@@ -61,7 +62,7 @@ def eye(N: int, M: int | None = None, k: Any = 0, dtype: Any = None, *, device: 
 
 
 @boundary
-def identity(n: int, dtype: Any = None) -> Array:
+def identity(n: int, dtype: DTypeLike | None = None) -> Array:
     """The identity matrix of `n` rows. ValueError for a negative number.
 
     >>> import pullback.numpy as pnp
@@ -73,7 +74,7 @@ def identity(n: int, dtype: Any = None) -> Array:
 
 
 @boundary
-def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Array:
+def tri(N: int, M: int | None = None, k: int = 0, dtype: DTypeLike | None = None) -> Array:
     """The (N, M) matrix with ones on and below the k-th diagonal, zeros above. ValueError for negative lengths.
 
     >>> import pullback.numpy as pnp
@@ -84,7 +85,7 @@ def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Array:
     return shape_ops.convert_element_type(_where_diagonals("tri", ge, N, M, k), _float(dtype))
 
 
-def _matrix(name: str, m: Any) -> Array:
+def _matrix(name: str, m: ArrayLike) -> Array:
     x = as_operand(m, name, 0)
     if x.aval.ndim < 2:
         raise ValueError(f"{name}: expected an array of at least 2 axes, got shape {x.aval.shape}")
@@ -92,7 +93,7 @@ def _matrix(name: str, m: Any) -> Array:
 
 
 @boundary
-def tril(m: Any, k: int = 0) -> Array:
+def tril(m: ArrayLike, k: int = 0) -> Array:
     """The matrices along the last two axes with zeros above the k-th diagonal. ValueError for less than 2 axes.
 
     >>> import pullback.numpy as pnp
@@ -105,7 +106,7 @@ def tril(m: Any, k: int = 0) -> Array:
 
 
 @boundary
-def triu(m: Any, k: int = 0) -> Array:
+def triu(m: ArrayLike, k: int = 0) -> Array:
     """The matrices along the last two axes with zeros below the k-th diagonal. ValueError for less than 2 axes.
 
     >>> import pullback.numpy as pnp
@@ -125,13 +126,13 @@ def _positions(found: tuple[np.ndarray, ...]) -> tuple[Array, ...]:
     return tuple(lift(p) for p in found)
 
 
-def _triangle(name: str, find: Callable, n: Any, k: Any, m: Any) -> Any:
+def _triangle(name: str, find: Callable, n: ArrayLike, k: ArrayLike, m: int | None) -> Any:
     """The positions that NumPy's function `find` gives of an (n, m) matrix."""
     (rows,), (columns,) = shape_of(name, n), shape_of(name, n if m is None else m)
     return _positions(find(rows, integer(name, "k", k), columns))
 
 
-def _triangle_of(name: str, find: Callable, arr: Any, k: Any) -> Any:
+def _triangle_of(name: str, find: Callable, arr: ArrayLike, k: ArrayLike) -> Any:
     shape = as_operand(arr, name, 0).aval.shape
     if len(shape) != 2:
         raise ValueError(f"{name}: expected a matrix, got shape {shape}")
@@ -163,7 +164,7 @@ def triu_indices(n: int, k: int = 0, m: int | None = None) -> tuple[Array, Array
 
 
 @boundary
-def tril_indices_from(arr: Any, k: int = 0) -> tuple[Array, Array]:
+def tril_indices_from(arr: ArrayLike, k: int = 0) -> tuple[Array, Array]:
     """`tril_indices` for the shape of a matrix. ValueError for what is none.
 
     >>> import pullback.numpy as pnp
@@ -174,7 +175,7 @@ def tril_indices_from(arr: Any, k: int = 0) -> tuple[Array, Array]:
 
 
 @boundary
-def triu_indices_from(arr: Any, k: int = 0) -> tuple[Array, Array]:
+def triu_indices_from(arr: ArrayLike, k: int = 0) -> tuple[Array, Array]:
     """`triu_indices` for the shape of a matrix. ValueError for what is none.
 
     >>> import pullback.numpy as pnp
@@ -212,11 +213,11 @@ def diag_indices(n: int, ndim: int = 2) -> tuple[Array, ...]:
     >>> diag_indices(2)
     (Array([0, 1], dtype=int32), Array([0, 1], dtype=int32))
     """
-    return (arange(*shape_of("diag_indices", (n,))),) * integer("diag_indices", "ndim", ndim)
+    return (arange(shape_of("diag_indices", (n,))[0]),) * integer("diag_indices", "ndim", ndim)
 
 
 @boundary
-def diag_indices_from(arr: Any) -> tuple[Array, ...]:
+def diag_indices_from(arr: ArrayLike) -> tuple[Array, ...]:
     """`diag_indices` for an array, whose axes must have one length. ValueError for others.
 
     >>> import pullback.numpy as pnp
@@ -233,7 +234,7 @@ def diag_indices_from(arr: Any) -> tuple[Array, ...]:
 
 
 @boundary
-def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
+def diagonal(a: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
     """The diagonals of the matrices along two axes, along a new last axis. ValueError for less than 2 axes.
 
     >>> import pullback.numpy as pnp
@@ -243,7 +244,7 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
     return _diagonals("diagonal", a, offset, axis1, axis2)
 
 
-def _diagonals(name: str, a: Any, offset: Any, axis1: Any = 0, axis2: Any = 1) -> Array:
+def _diagonals(name: str, a: ArrayLike, offset: int, axis1: int = 0, axis2: int = 1) -> Array:
     x = _matrix(name, a)
     rank = x.aval.ndim
     i, j = one_axis(name, axis1, rank), one_axis(name, axis2, rank)
@@ -263,7 +264,8 @@ def _diagonals(name: str, a: Any, offset: Any, axis1: Any = 0, axis2: Any = 1) -
 
 
 @boundary
-def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: None = None) -> Array:
+def trace(a: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: DTypeLike | None = None,
+          out: None = None) -> Array:
     """The sums along the diagonals of the matrices along two axes. ValueError for less than 2 axes.
 
     >>> import pullback.numpy as pnp
@@ -274,7 +276,7 @@ def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = 
 
 
 @boundary
-def diag(v: Any, k: int = 0) -> Array:
+def diag(v: ArrayLike, k: int = 0) -> Array:
     """The matrix with a vector on its k-th diagonal, or the k-th diagonal of a matrix. ValueError for more than 2 axes.
 
     >>> import pullback.numpy as pnp
@@ -288,7 +290,7 @@ def diag(v: Any, k: int = 0) -> Array:
     return _with_diagonal("diag", x, k)
 
 
-def _with_diagonal(name: str, x: Array, k: Any) -> Array:
+def _with_diagonal(name: str, x: Array, k: ArrayLike) -> Array:
     if x.aval.ndim != 1:
         raise ValueError(f"{name}: expected a vector or a matrix, got shape {x.aval.shape}")
     k = integer(name, "k", k)
@@ -298,7 +300,7 @@ def _with_diagonal(name: str, x: Array, k: Any) -> Array:
 
 
 @boundary
-def diagflat(v: Any, k: int = 0) -> Array:
+def diagflat(v: ArrayLike, k: int = 0) -> Array:
     """The matrix with all elements of `v` on its k-th diagonal. TypeError for a `k` that is no integer.
 
     >>> import pullback.numpy as pnp
@@ -311,7 +313,7 @@ def diagflat(v: Any, k: int = 0) -> Array:
 
 
 @boundary
-def vander(x: Any, N: int | None = None, increasing: bool = False) -> Array:
+def vander(x: ArrayLike, N: int | None = None, increasing: bool = False) -> Array:
     """The matrix whose rows are the powers of the elements of `x`, from the highest, N - 1, to 0, or the reverse.
 
     ValueError for what is no vector.
@@ -336,7 +338,7 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Array:
 
 
 @boundary
-def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> list[Array]:
+def meshgrid(*xi: ArrayLike, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> list[Array]:
     """The coordinates of the points of a grid: of each of the given vectors an array that varies along its axis only.
 
     With indexing "ij" the i-th vector runs along axis i, with "xy" the first two are exchanged; sparse arrays have
@@ -371,10 +373,10 @@ class _Grid:
         self.name = name
         self.sparse = sparse
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"numpy.{self.name}"
 
-    def __getitem__(self, key: Any) -> Any:
+    def __getitem__(self, key: slice | tuple[slice, ...]) -> Any:
         if isinstance(key, slice):
             return self._along(key)
         ranges = [self._along(s) for s in key]
@@ -394,12 +396,12 @@ class _Grid:
         return arange(start, s.stop, step)
 
 
-mgrid = _Grid("mgrid", sparse=False)
-ogrid = _Grid("ogrid", sparse=True)
+mgrid: _Grid = _Grid("mgrid", sparse=False)
+ogrid: _Grid = _Grid("ogrid", sparse=True)
 
 
 @boundary
-def indices(dimensions: Sequence[int], dtype: Any = None, sparse: bool = False) -> Any:
+def indices(dimensions: Sequence[int], dtype: DTypeLike | None = None, sparse: bool = False) -> Any:
     """The positions along each axis of an array of a shape: stacked, or with `sparse` a tuple that broadcasts.
 
     ValueError for negative lengths, TypeError for others that are no integers.
@@ -420,7 +422,7 @@ def indices(dimensions: Sequence[int], dtype: Any = None, sparse: bool = False) 
 
 
 @boundary
-def fromfunction(function: Callable, shape: Any, *, dtype: Any = float, **kwargs: Any) -> Any:
+def fromfunction(function: Callable, shape: ShapeLike, *, dtype: DTypeLike = float, **kwargs: Any) -> Any:
     """The array whose element at (i, j, ...) is `function(i, j, ...)`, which is vectorized over the positions.
 
     TypeError for what is no function, ValueError for negative lengths.

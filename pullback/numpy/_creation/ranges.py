@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, ConcreteArray, from_numpy, lift
+from pullback._core.array import Array, ArrayLike, ConcreteArray, NestedArrayLike, from_numpy, lift
 from pullback._core.errors import boundary
 from pullback._core.trace import Tracer
+from pullback._core.typing import AnyValue, Device, DTypeLike
 from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import broadcasted_iota, concatenate
 from pullback._ops.elementwise import add, div, floor, mul, scalar, sub
@@ -26,7 +27,7 @@ _WIDER: dict[np.dtype, np.dtype] = {
 __all__ = ["arange", "linspace", "logspace", "geomspace"]
 
 
-def _number(name: str, argument: str, x: Any) -> Any:
+def _number(name: str, argument: str, x: AnyValue) -> Any:
     """A bound of a range, which must be known, as a scalar with its dtype."""
     if isinstance(x, Tracer):
         x = x.concrete(f"{name}: argument {argument}")
@@ -42,7 +43,8 @@ def _number(name: str, argument: str, x: Any) -> Any:
 
 
 @boundary
-def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None, *, device: Any = None) -> Array:
+def arange(start: ArrayLike, stop: ArrayLike | None = None, step: ArrayLike | None = None,
+           dtype: DTypeLike | None = None, *, device: Device = None) -> Array:
     """The numbers from `start` (0, if only one bound is given) up to `stop`, which is left out, in steps.
 
     They are computed as `start + i * step`, in the dtype asked for or common to the arguments, which must be known
@@ -77,13 +79,13 @@ def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None, *,
     return out
 
 
-def _in(dtype: np.dtype, value: Any) -> Array:
+def _in(dtype: np.dtype, value: NestedArrayLike) -> Array:
     return from_numpy(np.asarray(value).astype(dtype)[()])
 
 
 @boundary
-def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None,
-             axis: int = 0, *, device: Any = None) -> Any:
+def linspace(start: ArrayLike, stop: ArrayLike, num: int = 50, endpoint: bool = True, retstep: bool = False,
+             dtype: DTypeLike | None = None, axis: int = 0, *, device: Device = None) -> Any:
     """`num` numbers at equal distances from `start` to `stop`, which is the last one unless `endpoint` is False.
 
     The bounds may be arrays: they broadcast, and the numbers run along a new axis. With `retstep`, the pair of them and
@@ -99,8 +101,8 @@ def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retste
     return (out, distance) if retstep else out
 
 
-def _spaced(name: str, start: Any, stop: Any, num: Any, endpoint: bool, dtype: Any = None, axis: int = 0
-            ) -> tuple[Array, Array]:
+def _spaced(name: str, start: ArrayLike, stop: ArrayLike, num: int, endpoint: bool, dtype: DTypeLike | None = None,
+            axis: int = 0) -> tuple[Array, Array]:
     """The numbers and their distance, for the function `name`, which errors are to name."""
     num = integer(name, "num", num)
     if num < 0:
@@ -141,8 +143,8 @@ def _spaced(name: str, start: Any, stop: Any, num: Any, endpoint: bool, dtype: A
 
 
 @boundary
-def logspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None,
-             axis: int = 0) -> Array:
+def logspace(start: ArrayLike, stop: ArrayLike, num: int = 50, endpoint: bool = True, base: ArrayLike = 10.0,
+             dtype: DTypeLike | None = None, axis: int = 0) -> Array:
     """Powers of `base` whose exponents are `linspace(start, stop, num)`.
 
     ValueError for a negative `num`, TypeError for one that is no integer.
@@ -157,7 +159,8 @@ def logspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: 
 
 
 @boundary
-def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Array:
+def geomspace(start: ArrayLike, stop: ArrayLike, num: int = 50, endpoint: bool = True, dtype: DTypeLike | None = None,
+              axis: int = 0) -> Array:
     """`num` numbers at equal ratios from `start` to `stop`, which must be of one sign.
 
     Where the signs differ, or a bound is 0, what lies between is nan; between complex numbers it is a spiral.

@@ -5,13 +5,10 @@ functions raise ValueError where shapes do not broadcast, and TypeError for dtyp
 """
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, distinct
+from pullback._core.array import Array, ArrayLike, distinct
 from pullback._core.errors import boundary, fold
 from pullback._core.trace import context
 from pullback._ops import bases, lengths, sigmoids, special, trig
@@ -29,6 +26,8 @@ from pullback.numpy._elementwise.promotion import (
     REAL_FROM_BOOL,
     STRONG_FLOAT,
     STRONG_INEXACT,
+    UfuncOfOne,
+    UfuncOfTwo,
     as_operand,
     binary,
     cast,
@@ -39,31 +38,33 @@ from pullback.numpy._elementwise.promotion import (
 
 # --- arithmetic ---
 
-add = binary("add", e.add_p, NUMBER, for_bools=c.or_p, doc="""`x + y`, elementwise; of bools, `x or y`.
+add: UfuncOfTwo = binary("add", e.add_p, NUMBER, for_bools=c.or_p, doc="""`x + y`, elementwise; of bools, `x or y`.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.add(pnp.arange(3), 0.5))
     [0.5 1.5 2.5]
     """)
-subtract = binary("subtract", e.sub_p, NUMBER, """`x - y`, elementwise. TypeError for bools, as in NumPy.
+subtract: UfuncOfTwo = binary("subtract", e.sub_p, NUMBER, """`x - y`, elementwise. TypeError for bools, as in NumPy.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.subtract(pnp.arange(3), 1))
     [-1  0  1]
     """)
-multiply = binary("multiply", e.mul_p, NUMBER, for_bools=c.and_p, doc="""`x * y`, elementwise; of bools, `x and y`.
+multiply: UfuncOfTwo = binary("multiply", e.mul_p, NUMBER, for_bools=c.and_p,
+                              doc="""`x * y`, elementwise; of bools, `x and y`.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.multiply(pnp.arange(3), 2))
     [0 2 4]
     """)
-divide = binary("divide", e.div_p, INEXACT, """`x / y`, elementwise; of integers and bools in floating point.
+divide: UfuncOfTwo = binary("divide", e.div_p, INEXACT,
+                            """`x / y`, elementwise; of integers and bools in floating point.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.divide(pnp.arange(3), 2))
     [0.  0.5 1. ]
     """)
-true_divide = divide
+true_divide: UfuncOfTwo = divide
 
 
 def _floor_divide(x: Array, y: Array) -> Array:
@@ -106,7 +107,7 @@ def _remainder(x: Array, y: Array) -> Array:
 
 
 @elementwise(REAL_FROM_BOOL)
-def floor_divide(x: Any, y: Any, /) -> Array:
+def floor_divide(x: Array, y: Array, /) -> Array:
     """The largest integer not above `x / y`, in the promoted dtype.
 
     >>> import pullback.numpy as pnp
@@ -117,7 +118,7 @@ def floor_divide(x: Any, y: Any, /) -> Array:
 
 
 @elementwise(REAL_FROM_BOOL)
-def remainder(x: Any, y: Any, /) -> Array:
+def remainder(x: Array, y: Array, /) -> Array:
     """`x - y * floor(x / y)`: the remainder with the sign of `y`, as Python's `%`.
 
     >>> import pullback.numpy as pnp
@@ -131,7 +132,7 @@ mod = remainder
 
 
 @elementwise(REAL_FROM_BOOL)
-def divmod(x: Any, y: Any, /) -> tuple[Array, Array]:
+def divmod(x: Array, y: Array, /) -> tuple[Array, Array]:
     """`(floor_divide(x, y), remainder(x, y))`.
 
     >>> import pullback.numpy as pnp
@@ -144,7 +145,7 @@ def divmod(x: Any, y: Any, /) -> tuple[Array, Array]:
 
 
 @elementwise(REAL_FROM_BOOL)
-def fmod(x: Any, y: Any, /) -> Array:
+def fmod(x: Array, y: Array, /) -> Array:
     """The remainder of `x / y` with the sign of `x`, as C's fmod.
 
     >>> import pullback.numpy as pnp
@@ -157,7 +158,7 @@ def fmod(x: Any, y: Any, /) -> Array:
 _general_power = binary("power", e.pow_p, NUMBER_FROM_BOOL, "`x` to the power `y`, of one dtype.")
 
 
-def power(x: Any, y: Any, /) -> Array:
+def power(x: ArrayLike, y: ArrayLike, /) -> Array:
     """`x` to the power `y`, elementwise. A Python or NumPy integer as `y` is a repeated multiplication in the
     dtype of `x`, exact for integers.
 
@@ -183,10 +184,10 @@ def power(x: Any, y: Any, /) -> Array:
         dtype = x.aval.dtype
         if not dtypes.is_inexact(dtype):
             x = cast(x, *common_dtype("power", NUMBER_FROM_BOOL, [x.aval]))
-            if y < 0:
+            if y < 0:  # type: ignore[operator]
                 raise TypeError(f"power: an integer array ({x.aval.str_short()}) cannot be raised to the negative "
                                 f"power {y}: use floating point, such as x ** {y}.0")
-        return context.trace.process_primitive(e.integer_pow_p, (x,), {"y": int(y)})
+        return context.trace.process_primitive(e.integer_pow_p, (x,), {"y": int(y)})  # type: ignore[arg-type]
     except Exception as error:
         fold(error)
         raise
@@ -196,7 +197,7 @@ pow = power
 
 
 @elementwise(INEXACT)
-def float_power(x: Any, y: Any, /) -> Array:
+def float_power(x: Array, y: Array, /) -> Array:
     """`x` to the power `y` in floating point, whatever the dtypes.
 
     >>> import pullback.numpy as pnp
@@ -206,7 +207,7 @@ def float_power(x: Any, y: Any, /) -> Array:
     return e.pow_p.bind(x, y)
 
 
-negative = unary("negative", e.neg_p, NUMBER, """`-x`, elementwise. TypeError for bools, as in NumPy.
+negative: UfuncOfOne = unary("negative", e.neg_p, NUMBER, """`-x`, elementwise. TypeError for bools, as in NumPy.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.negative(2.))
@@ -215,7 +216,7 @@ negative = unary("negative", e.neg_p, NUMBER, """`-x`, elementwise. TypeError fo
 
 
 @boundary
-def positive(x: Any, /) -> Array:
+def positive(x: ArrayLike, /) -> Array:
     """`+x`: the same numbers, in an array of its own. TypeError for what is no array or number.
 
     >>> import pullback.numpy as pnp
@@ -229,7 +230,8 @@ def _has_no_sign(dtype):
     return dtype.kind in "bu"
 
 
-absolute = unary("absolute", trig.abs_p, NUMBER, unchanged=_has_no_sign, doc="""|x|, real for complex `x`. Its
+absolute: UfuncOfOne = unary("absolute", trig.abs_p, NUMBER, unchanged=_has_no_sign,
+                             doc="""|x|, real for complex `x`. Its
     derivative at 0 is 0.
 
     >>> import pullback.numpy as pnp
@@ -237,20 +239,21 @@ absolute = unary("absolute", trig.abs_p, NUMBER, unchanged=_has_no_sign, doc="""
     5.0
     """)
 abs = absolute
-fabs = unary("fabs", trig.abs_p, FLOAT, """|x| in floating point, of real `x`.
+fabs: UfuncOfOne = unary("fabs", trig.abs_p, FLOAT, """|x| in floating point, of real `x`.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.fabs(-3))
     3.0
     """)
-sign = unary("sign", trig.sign_p, NUMBER, """-1, 0 or 1 by the sign of `x`; `x / |x|` of complex numbers. The
+sign: UfuncOfOne = unary("sign", trig.sign_p, NUMBER,
+                         """-1, 0 or 1 by the sign of `x`; `x / |x|` of complex numbers. The
     derivative is 0 at real numbers and at 0, and along a complex `x`, which `x / |x|` does not change with.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.sign(pnp.array([-2., 0., 3.])))
     [-1.  0.  1.]
     """)
-square = unary("square", e.square_p, NUMBER_FROM_BOOL, """`x * x`, elementwise.
+square: UfuncOfOne = unary("square", e.square_p, NUMBER_FROM_BOOL, """`x * x`, elementwise.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.square(3))
@@ -259,7 +262,7 @@ square = unary("square", e.square_p, NUMBER_FROM_BOOL, """`x * x`, elementwise.
 
 
 @elementwise(INEXACT)
-def reciprocal(x: Any, /) -> Array:
+def reciprocal(x: Array, /) -> Array:
     """`1 / x` in floating point.
 
     >>> import pullback.numpy as pnp
@@ -272,7 +275,7 @@ def reciprocal(x: Any, /) -> Array:
 # --- functions of one inexact operand: one primitive, one line of documentation, one example ---
 
 
-def _function(name: str, primitive, says: str, argument: str, result: str, domain=INEXACT) -> Callable[[Any], Array]:
+def _function(name: str, primitive, says: str, argument: str, result: str, domain=INEXACT) -> UfuncOfOne:
     return unary(name, primitive, domain, f"""{says}
 
     >>> import pullback.numpy as pnp
@@ -281,36 +284,45 @@ def _function(name: str, primitive, says: str, argument: str, result: str, domai
     """)
 
 
-sqrt = _function("sqrt", e.sqrt_p, "The square root, nan of negative real numbers. Its derivative at 0 is inf.",
-                 "4", "2.0")
-cbrt = _function("cbrt", e.cbrt_p, "The cube root, odd in `x`. Its derivative at 0 is inf.", "-8", "-2.0", FLOAT)
-exp = _function("exp", e.exp_p, "e to the power `x`.", "0.", "1.0")
-exp2 = _function("exp2", bases.exp2_p, "2 to the power `x`.", "3.", "8.0")
-expm1 = _function("expm1", e.expm1_p, "`exp(x) - 1`, accurate near 0.", "1e-8", "1e-08")
-log = _function("log", e.log_p, "The natural logarithm: -inf at 0, nan of negative real numbers.", "1.", "0.0")
-log1p = _function("log1p", e.log1p_p, "`log(1 + x)`, accurate near 0.", "1e-8", "1e-08")
-sin = _function("sin", trig.sin_p, "The sine of `x` in radians.", "0.", "0.0")
-cos = _function("cos", trig.cos_p, "The cosine of `x` in radians.", "0.", "1.0")
-tan = _function("tan", trig.tan_p, "The tangent of `x` in radians.", "0.", "0.0")
-arcsin = _function("arcsin", trig.asin_p, "The arc sine in radians, nan outside of [-1, 1].", "1.", "1.5707964")
-arccos = _function("arccos", trig.acos_p, "The arc cosine in radians, nan outside of [-1, 1].", "1.", "0.0")
-arctan = _function("arctan", trig.atan_p, "The arc tangent in radians, in [-pi/2, pi/2].", "1.", "0.7853982")
-sinh = _function("sinh", trig.sinh_p, "The hyperbolic sine.", "0.", "0.0")
-cosh = _function("cosh", trig.cosh_p, "The hyperbolic cosine.", "0.", "1.0")
-tanh = _function("tanh", sigmoids.tanh_p, "The hyperbolic tangent.", "0.", "0.0")
-arcsinh = _function("arcsinh", trig.asinh_p, "The inverse hyperbolic sine.", "0.", "0.0")
-arccosh = _function("arccosh", trig.acosh_p, "The inverse hyperbolic cosine, nan below 1.", "1.", "0.0")
-arctanh = _function("arctanh", trig.atanh_p, "The inverse hyperbolic tangent, nan outside of [-1, 1].", "0.", "0.0")
-asin, acos, atan = arcsin, arccos, arctan
-asinh, acosh, atanh = arcsinh, arccosh, arctanh
+sqrt: UfuncOfOne = _function("sqrt", e.sqrt_p,
+                             "The square root, nan of negative real numbers. Its derivative at 0 is inf.", "4", "2.0")
+cbrt: UfuncOfOne = _function("cbrt", e.cbrt_p, "The cube root, odd in `x`. Its derivative at 0 is inf.", "-8", "-2.0",
+                             FLOAT)
+exp: UfuncOfOne = _function("exp", e.exp_p, "e to the power `x`.", "0.", "1.0")
+exp2: UfuncOfOne = _function("exp2", bases.exp2_p, "2 to the power `x`.", "3.", "8.0")
+expm1: UfuncOfOne = _function("expm1", e.expm1_p, "`exp(x) - 1`, accurate near 0.", "1e-8", "1e-08")
+log: UfuncOfOne = _function("log", e.log_p, "The natural logarithm: -inf at 0, nan of negative real numbers.", "1.",
+                            "0.0")
+log1p: UfuncOfOne = _function("log1p", e.log1p_p, "`log(1 + x)`, accurate near 0.", "1e-8", "1e-08")
+sin: UfuncOfOne = _function("sin", trig.sin_p, "The sine of `x` in radians.", "0.", "0.0")
+cos: UfuncOfOne = _function("cos", trig.cos_p, "The cosine of `x` in radians.", "0.", "1.0")
+tan: UfuncOfOne = _function("tan", trig.tan_p, "The tangent of `x` in radians.", "0.", "0.0")
+arcsin: UfuncOfOne = _function("arcsin", trig.asin_p, "The arc sine in radians, nan outside of [-1, 1].", "1.",
+                               "1.5707964")
+arccos: UfuncOfOne = _function("arccos", trig.acos_p, "The arc cosine in radians, nan outside of [-1, 1].", "1.", "0.0")
+arctan: UfuncOfOne = _function("arctan", trig.atan_p, "The arc tangent in radians, in [-pi/2, pi/2].", "1.",
+                               "0.7853982")
+sinh: UfuncOfOne = _function("sinh", trig.sinh_p, "The hyperbolic sine.", "0.", "0.0")
+cosh: UfuncOfOne = _function("cosh", trig.cosh_p, "The hyperbolic cosine.", "0.", "1.0")
+tanh: UfuncOfOne = _function("tanh", sigmoids.tanh_p, "The hyperbolic tangent.", "0.", "0.0")
+arcsinh: UfuncOfOne = _function("arcsinh", trig.asinh_p, "The inverse hyperbolic sine.", "0.", "0.0")
+arccosh: UfuncOfOne = _function("arccosh", trig.acosh_p, "The inverse hyperbolic cosine, nan below 1.", "1.", "0.0")
+arctanh: UfuncOfOne = _function("arctanh", trig.atanh_p, "The inverse hyperbolic tangent, nan outside of [-1, 1].",
+                                "0.", "0.0")
+asin: UfuncOfOne = arcsin
+acos: UfuncOfOne = arccos
+atan: UfuncOfOne = arctan
+asinh: UfuncOfOne = arcsinh
+acosh: UfuncOfOne = arccosh
+atanh: UfuncOfOne = arctanh
 
 
-log2 = _function("log2", bases.log2_p, "The logarithm to base 2.", "8", "3.0")
-log10 = _function("log10", bases.log10_p, "The logarithm to base 10.", "1.", "0.0")
+log2: UfuncOfOne = _function("log2", bases.log2_p, "The logarithm to base 2.", "8", "3.0")
+log10: UfuncOfOne = _function("log10", bases.log10_p, "The logarithm to base 10.", "1.", "0.0")
 
 
 @elementwise(INEXACT)
-def logaddexp(x: Any, y: Any, /) -> Array:
+def logaddexp(x: Array, y: Array, /) -> Array:
     """`log(exp(x) + exp(y))` without overflow; its derivatives are safe at infinite operands.
 
     >>> import pullback.numpy as pnp
@@ -331,7 +343,7 @@ def _logaddexp_complex(x: Array, y: Array) -> Array:
 
 
 @elementwise(STRONG_INEXACT)
-def logaddexp2(x: Any, y: Any, /) -> Array:
+def logaddexp2(x: Array, y: Array, /) -> Array:
     """`log2(2**x + 2**y)` without overflow; its derivatives are safe at infinite operands.
 
     >>> import pullback.numpy as pnp
@@ -344,7 +356,8 @@ def logaddexp2(x: Any, y: Any, /) -> Array:
     return e.div_p.bind(_logaddexp_complex(e.mul_p.bind(x, rate), e.mul_p.bind(y, rate)), rate)
 
 
-arctan2 = binary("arctan2", lengths.atan2_p, FLOAT, """The angle of the point `(y, x)` in (-pi, pi]: `arctan2(x, y)`.
+arctan2: UfuncOfTwo = binary("arctan2", lengths.atan2_p, FLOAT,
+                             """The angle of the point `(y, x)` in (-pi, pi]: `arctan2(x, y)`.
 
     The first argument is the ordinate, as in NumPy.
 
@@ -352,10 +365,11 @@ arctan2 = binary("arctan2", lengths.atan2_p, FLOAT, """The angle of the point `(
     >>> print(pnp.arctan2(0., 1.))
     0.0
     """)
-atan2 = arctan2
+atan2: UfuncOfTwo = arctan2
 
 
-hypot = binary("hypot", lengths.hypot_p, STRONG_FLOAT, """`sqrt(x**2 + y**2)` without overflow; infinite if either is.
+hypot: UfuncOfTwo = binary("hypot", lengths.hypot_p, STRONG_FLOAT,
+                           """`sqrt(x**2 + y**2)` without overflow; infinite if either is.
 
     The gradient at the origin, where the surface has its tip, is 0, and the second derivative there nan.
 
@@ -367,7 +381,7 @@ hypot = binary("hypot", lengths.hypot_p, STRONG_FLOAT, """`sqrt(x**2 + y**2)` wi
 
 # --- maximum and minimum ---
 
-maximum = binary("maximum", e.max_p, ANY, """The larger operand; nan if either is.
+maximum: UfuncOfTwo = binary("maximum", e.max_p, ANY, """The larger operand; nan if either is.
 
     Complex numbers are ordered by real part, then by imaginary part. Where operands tie, each has half the derivative.
 
@@ -375,7 +389,7 @@ maximum = binary("maximum", e.max_p, ANY, """The larger operand; nan if either i
     >>> print(pnp.maximum(pnp.arange(3), 1))
     [1 1 2]
     """)
-minimum = binary("minimum", e.min_p, ANY, """The smaller operand; nan if either is.
+minimum: UfuncOfTwo = binary("minimum", e.min_p, ANY, """The smaller operand; nan if either is.
 
     Complex numbers are ordered by real part, then by imaginary part. Where operands tie, each has half the derivative.
 
@@ -386,7 +400,7 @@ minimum = binary("minimum", e.min_p, ANY, """The smaller operand; nan if either 
 
 
 @elementwise(ANY)
-def fmax(x1: Any, x2: Any) -> Array:
+def fmax(x1: Array, x2: Array) -> Array:
     """The larger operand; where one is nan, the other.
 
     >>> import pullback.numpy as pnp
@@ -397,7 +411,7 @@ def fmax(x1: Any, x2: Any) -> Array:
 
 
 @elementwise(ANY)
-def fmin(x1: Any, x2: Any) -> Array:
+def fmin(x1: Array, x2: Array) -> Array:
     """The smaller operand; where one is nan, the other.
 
     >>> import pullback.numpy as pnp
@@ -411,7 +425,7 @@ def fmin(x1: Any, x2: Any) -> Array:
 
 
 @elementwise(INEXACT)
-def deg2rad(x: Any, /) -> Array:
+def deg2rad(x: Array, /) -> Array:
     """Degrees to radians.
 
     >>> import pullback.numpy as pnp
@@ -422,7 +436,7 @@ def deg2rad(x: Any, /) -> Array:
 
 
 @elementwise(INEXACT)
-def rad2deg(x: Any, /) -> Array:
+def rad2deg(x: Array, /) -> Array:
     """Radians to degrees.
 
     >>> import pullback.numpy as pnp
@@ -432,11 +446,12 @@ def rad2deg(x: Any, /) -> Array:
     return e.mul_p.bind(x, scalar(x, 180 / np.pi))
 
 
-radians, degrees = deg2rad, rad2deg
+radians = deg2rad
+degrees = rad2deg
 
 
 @elementwise(INEXACT)
-def sinc(x: Any, /) -> Array:
+def sinc(x: Array, /) -> Array:
     """`sin(pi x) / (pi x)`, 1 at 0; all its derivatives are right at 0.
 
     >>> import pullback.numpy as pnp

@@ -1,12 +1,10 @@
 """Real part, imaginary part, conjugate and angle, elementwise."""
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, distinct
+from pullback._core.array import Array, ArrayLike, distinct
 from pullback._core.errors import boundary
 from pullback._ops import elementwise as e
 from pullback._ops import lengths, shape, trig
@@ -21,7 +19,7 @@ from pullback.numpy._elementwise.promotion import (
 __all__ = ["angle", "conj", "conjugate", "imag", "real"]
 
 @boundary
-def real(val: Any, /) -> Array:
+def real(val: ArrayLike, /) -> Array:
     """The real part; of real numbers, the same numbers. TypeError for what is no array or number.
 
     >>> import pullback.numpy as pnp
@@ -33,7 +31,7 @@ def real(val: Any, /) -> Array:
 
 
 @boundary
-def imag(val: Any, /) -> Array:
+def imag(val: ArrayLike, /) -> Array:
     """The imaginary part; of real numbers, zeros. TypeError for what is no array or number.
 
     >>> import pullback.numpy as pnp
@@ -47,7 +45,7 @@ def imag(val: Any, /) -> Array:
 
 
 @boundary
-def conjugate(x: Any, /) -> Array:
+def conjugate(x: ArrayLike, /) -> Array:
     """The complex conjugate; of real numbers, the same numbers. TypeError for what is no array or number.
 
     >>> import pullback.numpy as pnp
@@ -62,7 +60,7 @@ conj = conjugate
 
 
 @boundary
-def angle(z: Any, deg: bool = False) -> Array:
+def angle(z: ArrayLike, deg: bool = False) -> Array:
     """The angle of complex numbers in (-pi, pi], in degrees with `deg`. TypeError for what is no array or number.
 
     >>> import pullback.numpy as pnp

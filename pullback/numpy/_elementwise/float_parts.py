@@ -1,12 +1,10 @@
 """Sign, neighbours, fraction and exponent of floats, elementwise; and `i0`."""
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._ops import bessel, shape, special, trig
 from pullback._ops import compare as c
@@ -25,7 +23,7 @@ from pullback.numpy._elementwise.promotion import (
 __all__ = ["copysign", "frexp", "heaviside", "i0", "ldexp", "modf", "nextafter", "signbit", "spacing"]
 
 @boundary
-def signbit(x: Any, /) -> Array:
+def signbit(x: ArrayLike, /) -> Array:
     """Whether the sign is negative, as bools: true of -0.0, too. TypeError for complex numbers.
 
     >>> import pullback.numpy as pnp
@@ -42,7 +40,7 @@ def signbit(x: Any, /) -> Array:
 
 
 @elementwise(FLOAT)
-def copysign(x1: Any, x2: Any, /) -> Array:
+def copysign(x1: Array, x2: Array, /) -> Array:
     """|x1| with the sign of `x2`.
 
     >>> import pullback.numpy as pnp
@@ -54,7 +52,7 @@ def copysign(x1: Any, x2: Any, /) -> Array:
 
 
 @elementwise(FLOAT)
-def nextafter(x: Any, y: Any, /) -> Array:
+def nextafter(x: Array, y: Array, /) -> Array:
     """The next number that the dtype can hold from `x` towards `y`. Its derivative is 0.
 
     >>> import pullback.numpy as pnp
@@ -65,7 +63,7 @@ def nextafter(x: Any, y: Any, /) -> Array:
 
 
 @elementwise(NEVER_WEAK_FLOAT)
-def spacing(x: Any, /) -> Array:
+def spacing(x: Array, /) -> Array:
     """The distance from `x` to the next number away from zero, with the sign of `x`.
 
     >>> import pullback.numpy as pnp
@@ -77,7 +75,7 @@ def spacing(x: Any, /) -> Array:
 
 
 @elementwise(STRONG_FLOAT)
-def heaviside(x1: Any, x2: Any, /) -> Array:
+def heaviside(x1: Array, x2: Array, /) -> Array:
     """The step function: 0 for negative `x1`, 1 for positive, `x2` at 0, nan at nan.
 
     >>> import pullback.numpy as pnp
@@ -90,7 +88,7 @@ def heaviside(x1: Any, x2: Any, /) -> Array:
 
 
 @elementwise(FLOAT)
-def modf(x: Any, /) -> tuple[Array, Array]:
+def modf(x: Array, /) -> tuple[Array, Array]:
     """The fractional and the integral part, both with the sign of `x`.
 
     >>> import pullback.numpy as pnp
@@ -104,7 +102,7 @@ def modf(x: Any, /) -> tuple[Array, Array]:
 
 
 @elementwise(NEVER_WEAK_FLOAT)
-def frexp(x: Any, /) -> tuple[Array, Array]:
+def frexp(x: Array, /) -> tuple[Array, Array]:
     """`(m, e)` with `x == m * 2**e`: m in the dtype of `x`, 0.5 <= |m| < 1 (or 0, inf, nan), e of int32.
 
     >>> import pullback.numpy as pnp
@@ -116,7 +114,7 @@ def frexp(x: Any, /) -> tuple[Array, Array]:
 
 
 @boundary
-def ldexp(x1: Any, x2: Any, /) -> Array:
+def ldexp(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     """`x1 * 2**x2`, exactly; `x2` is of integers. TypeError for complex `x1` and for `x2` that is not of integers.
 
     >>> import pullback.numpy as pnp
@@ -136,7 +134,7 @@ def ldexp(x1: Any, x2: Any, /) -> Array:
 
 
 @elementwise(FLOAT)
-def i0(x: Any) -> Array:
+def i0(x: Array) -> Array:
     """The modified Bessel function of the first kind, of order 0.
 
     >>> import pullback.numpy as pnp

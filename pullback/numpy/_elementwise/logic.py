@@ -1,13 +1,12 @@
 """Comparisons, logic, bits, tests of numbers, and selection, elementwise."""
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
+from pullback._core.primitive import Primitive
 from pullback._ops import compare as c
 from pullback._ops import elementwise as e
 from pullback._ops import shape, special, trig
@@ -17,6 +16,8 @@ from pullback.numpy._elementwise.promotion import (
     BITS,
     INTEGER_FROM_BOOL,
     STRONG_INTEGER,
+    UfuncOfOne,
+    UfuncOfTwo,
     as_operand,
     binary,
     check_shapes,
@@ -32,7 +33,7 @@ _BOOL = np.dtype(bool)
 # --- comparisons ---
 
 
-def _comparison(name: str, primitive, symbol: str, result: str):
+def _comparison(name: str, primitive: Primitive, symbol: str, result: str) -> UfuncOfTwo:
     order = "Complex numbers are ordered by real part, then by imaginary part.\n\n    "
     if symbol in ("==", "!="):
         order = ""
@@ -44,12 +45,12 @@ def _comparison(name: str, primitive, symbol: str, result: str):
     """, module=_HERE)
 
 
-equal = _comparison("equal", c.eq_p, "==", "[False  True False]")
-not_equal = _comparison("not_equal", c.ne_p, "!=", "[ True False  True]")
-less = _comparison("less", c.lt_p, "<", "[ True False False]")
-less_equal = _comparison("less_equal", c.le_p, "<=", "[ True  True False]")
-greater = _comparison("greater", c.gt_p, ">", "[False False  True]")
-greater_equal = _comparison("greater_equal", c.ge_p, ">=", "[False  True  True]")
+equal: UfuncOfTwo = _comparison("equal", c.eq_p, "==", "[False  True False]")
+not_equal: UfuncOfTwo = _comparison("not_equal", c.ne_p, "!=", "[ True False  True]")
+less: UfuncOfTwo = _comparison("less", c.lt_p, "<", "[ True False False]")
+less_equal: UfuncOfTwo = _comparison("less_equal", c.le_p, "<=", "[ True  True False]")
+greater: UfuncOfTwo = _comparison("greater", c.gt_p, ">", "[False False  True]")
+greater_equal: UfuncOfTwo = _comparison("greater_equal", c.ge_p, ">=", "[False  True  True]")
 
 
 # --- logic on truth values ---
@@ -62,7 +63,7 @@ def truth(x: Array) -> Array:
     return c.ne_p.bind(strong(x) if x.aval.weak_type and x.aval.ndim else x, scalar(x, 0))
 
 
-def _truths(name: str, x: Any, y: Any) -> tuple[Array, Array]:
+def _truths(name: str, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     x, y = as_operand(x, name, 0), as_operand(y, name, 1)
     check_shapes(name, [x.aval, y.aval])
     # beside a weak number a bool is one, too; it has no say in whether the result is weak
@@ -72,7 +73,7 @@ def _truths(name: str, x: Any, y: Any) -> tuple[Array, Array]:
 
 
 @boundary
-def logical_and(x: Any, y: Any, /) -> Array:
+def logical_and(x: ArrayLike, y: ArrayLike, /) -> Array:
     """`x and y`, elementwise; a number is true where it is nonzero. ValueError for shapes that do not broadcast.
 
     >>> import pullback.numpy as pnp
@@ -83,7 +84,7 @@ def logical_and(x: Any, y: Any, /) -> Array:
 
 
 @boundary
-def logical_or(x: Any, y: Any, /) -> Array:
+def logical_or(x: ArrayLike, y: ArrayLike, /) -> Array:
     """`x or y`, elementwise; a number is true where it is nonzero. ValueError for shapes that do not broadcast.
 
     >>> import pullback.numpy as pnp
@@ -94,7 +95,7 @@ def logical_or(x: Any, y: Any, /) -> Array:
 
 
 @boundary
-def logical_xor(x: Any, y: Any, /) -> Array:
+def logical_xor(x: ArrayLike, y: ArrayLike, /) -> Array:
     """Whether exactly one of `x` and `y` is true, elementwise. ValueError for shapes that do not broadcast.
 
     >>> import pullback.numpy as pnp
@@ -105,7 +106,7 @@ def logical_xor(x: Any, y: Any, /) -> Array:
 
 
 @boundary
-def logical_not(x: Any, /) -> Array:
+def logical_not(x: ArrayLike, /) -> Array:
     """`not x`, elementwise. TypeError for what is no array or number.
 
     >>> import pullback.numpy as pnp
@@ -118,7 +119,7 @@ def logical_not(x: Any, /) -> Array:
 # --- bits ---
 
 
-def _bits(name: str, primitive, symbol: str, result: str):
+def _bits(name: str, primitive: Primitive, symbol: str, result: str) -> UfuncOfTwo:
     return binary(name, primitive, BITS, f"""`x {symbol} y`, of integers or bools.
 
     >>> import pullback.numpy as pnp
@@ -127,17 +128,18 @@ def _bits(name: str, primitive, symbol: str, result: str):
     """, module=_HERE)
 
 
-bitwise_and = _bits("bitwise_and", c.and_p, "&", "2")
-bitwise_or = _bits("bitwise_or", c.or_p, "|", "7")
-bitwise_xor = _bits("bitwise_xor", c.xor_p, "^", "5")
-invert = unary("invert", c.not_p, BITS, """`~x`: every bit flipped; the negation of bools.
+bitwise_and: UfuncOfTwo = _bits("bitwise_and", c.and_p, "&", "2")
+bitwise_or: UfuncOfTwo = _bits("bitwise_or", c.or_p, "|", "7")
+bitwise_xor: UfuncOfTwo = _bits("bitwise_xor", c.xor_p, "^", "5")
+invert: UfuncOfOne = unary("invert", c.not_p, BITS, """`~x`: every bit flipped; the negation of bools.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.invert(5))
     -6
     """, module=_HERE)
-bitwise_not = bitwise_invert = invert
-left_shift = binary("left_shift", c.shift_left_p, INTEGER_FROM_BOOL,
+bitwise_not: UfuncOfOne = invert
+bitwise_invert: UfuncOfOne = invert
+left_shift: UfuncOfTwo = binary("left_shift", c.shift_left_p, INTEGER_FROM_BOOL,
                     doc="""`x << y`; 0 where `y` is not in [0, bits of the dtype).
 
     >>> import pullback.numpy as pnp
@@ -147,7 +149,7 @@ left_shift = binary("left_shift", c.shift_left_p, INTEGER_FROM_BOOL,
 
 
 @elementwise(INTEGER_FROM_BOOL)
-def right_shift(x: Any, y: Any, /) -> Array:
+def right_shift(x: Array, y: Array, /) -> Array:
     """`x >> y`: the sign comes in from the left, or 0 for unsigned integers.
 
     >>> import pullback.numpy as pnp
@@ -157,11 +159,12 @@ def right_shift(x: Any, y: Any, /) -> Array:
     return (c.shift_right_logical_p if x.aval.dtype.kind == "u" else c.shift_right_arithmetic_p).bind(x, y)
 
 
-bitwise_left_shift, bitwise_right_shift = left_shift, right_shift
+bitwise_left_shift: UfuncOfTwo = left_shift
+bitwise_right_shift = right_shift
 
 
 @elementwise(BITS)
-def bitwise_count(x: Any, /) -> Array:
+def bitwise_count(x: Array, /) -> Array:
     """The number of bits set in |x|, as uint8; of a bool 0 or 1.
 
     >>> import pullback.numpy as pnp
@@ -175,7 +178,7 @@ def bitwise_count(x: Any, /) -> Array:
 
 
 @elementwise(STRONG_INTEGER)
-def gcd(x1: Any, x2: Any) -> Array:
+def gcd(x1: Array, x2: Array) -> Array:
     """The greatest common divisor of |x1| and |x2|; 0 of two zeros.
 
     >>> import pullback.numpy as pnp
@@ -186,7 +189,7 @@ def gcd(x1: Any, x2: Any) -> Array:
 
 
 @elementwise(STRONG_INTEGER)
-def lcm(x1: Any, x2: Any) -> Array:
+def lcm(x1: Array, x2: Array) -> Array:
     """The least common multiple of |x1| and |x2|; 0 where either is 0.
 
     >>> import pullback.numpy as pnp
@@ -219,7 +222,7 @@ def _is_inf(x: Array) -> Array:
 
 
 @elementwise(ANY)
-def isfinite(x: Any, /) -> Array:
+def isfinite(x: Array, /) -> Array:
     """Whether `x` is neither infinite nor nan.
 
     >>> import pullback.numpy as pnp
@@ -230,7 +233,7 @@ def isfinite(x: Any, /) -> Array:
 
 
 @elementwise(ANY)
-def isinf(x: Any, /) -> Array:
+def isinf(x: Array, /) -> Array:
     """Whether `x` is infinite, or a part of it where it is complex.
 
     >>> import pullback.numpy as pnp
@@ -241,7 +244,7 @@ def isinf(x: Any, /) -> Array:
 
 
 @elementwise(ANY)
-def isnan(x: Any, /) -> Array:
+def isnan(x: Array, /) -> Array:
     """Whether `x` is nan, or a part of it where it is complex.
 
     >>> import pullback.numpy as pnp
@@ -261,7 +264,7 @@ def _is_infinity(name: str, x: Array, value: float) -> Array:
 
 
 @boundary
-def isposinf(x: Any, /, out: None = None) -> Array:
+def isposinf(x: ArrayLike, /, out: None = None) -> Array:
     """Whether `x` is positive infinity. ValueError for complex numbers.
 
     >>> import pullback.numpy as pnp
@@ -273,7 +276,7 @@ def isposinf(x: Any, /, out: None = None) -> Array:
 
 
 @boundary
-def isneginf(x: Any, /, out: None = None) -> Array:
+def isneginf(x: ArrayLike, /, out: None = None) -> Array:
     """Whether `x` is negative infinity. ValueError for complex numbers.
 
     >>> import pullback.numpy as pnp
@@ -285,7 +288,7 @@ def isneginf(x: Any, /, out: None = None) -> Array:
 
 
 @boundary
-def iscomplex(x: Any) -> Array:
+def iscomplex(x: ArrayLike) -> Array:
     """Whether the imaginary part is not 0, elementwise. TypeError for what is no array or number.
 
     >>> import pullback.numpy as pnp
@@ -299,7 +302,7 @@ def iscomplex(x: Any) -> Array:
 
 
 @boundary
-def isreal(x: Any) -> Array:
+def isreal(x: ArrayLike) -> Array:
     """Whether the imaginary part is 0, elementwise. TypeError for what is no array or number.
 
     >>> import pullback.numpy as pnp
@@ -312,7 +315,7 @@ def isreal(x: Any) -> Array:
     return c.not_p.bind(truth(trig.imag_p.bind(x)))
 
 
-def no_out(name: str, out: Any) -> None:
+def no_out(name: str, out: None) -> None:
     """Refuse NumPy's `out` argument: arrays are not written to."""
     if out is not None:
         raise NotImplementedError(f"{name}: arrays are immutable, so there is no out argument; use the returned array")

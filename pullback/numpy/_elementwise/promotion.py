@@ -9,22 +9,55 @@ import functools
 import operator
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, overload
 
 import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.arguments import bind_positionally, signature, with_parameters
-from pullback._core.array import Array, ConcreteArray, array_of, distinct, lift, scalar_array, scalar_aval
+from pullback._core.array import Array, ArrayLike, ConcreteArray, array_of, distinct, lift, scalar_array, scalar_aval
 from pullback._core.config import config
 from pullback._core.errors import described, fold
 from pullback._core.primitive import Primitive
 from pullback._core.trace import Tracer, context
 from pullback._core.types import ShapedArray, make_aval
+from pullback._core.typing import AnyValue, P, R
 from pullback._ops.families import broadcast_shapes
 from pullback._ops.shape import convert_element_type, convert_element_type_p
 
 PYTHON_SCALARS = frozenset({bool, int, float, complex})
+# the types of elementwise functions, whose operands go by position, as NumPy's, or by name, too
+UfuncOfOne: TypeAlias = Callable[[ArrayLike], Array]
+UfuncOfTwo: TypeAlias = Callable[[ArrayLike, ArrayLike], Array]
+# what the caller of an elementwise function may give as any array-like, and its body gets as an array
+Operand: TypeAlias = Any
+R_co = TypeVar("R_co", covariant=True)
+A_contra = TypeVar("A_contra", contravariant=True)
+
+
+class _OfX(Protocol[A_contra, R_co]):
+    def __call__(self, x: A_contra) -> R_co: ...
+
+
+class _OfX1X2(Protocol[A_contra, R_co]):
+    def __call__(self, x1: A_contra, x2: A_contra) -> R_co: ...
+
+
+class _Elementwise(Protocol):
+    """What a body that gets arrays is turned into: a function that takes array-likes, by the same names."""
+
+    @overload
+    def __call__(self, body: _OfX[Array, R], /) -> _OfX[ArrayLike, R]: ...
+    @overload
+    def __call__(self, body: _OfX1X2[Array, R], /) -> _OfX1X2[ArrayLike, R]: ...
+    @overload
+    def __call__(self, body: Callable[[Array], R], /) -> Callable[[ArrayLike], R]: ...
+    @overload
+    def __call__(self, body: Callable[[Array, Array], R], /) -> Callable[[ArrayLike, ArrayLike], R]: ...
+    @overload
+    def __call__(self, body: Callable[P, R], /) -> Callable[P, R]: ...
+
+
 _BOOL, _INT32 = np.dtype(bool), np.dtype(np.int32)
 _PLAN_LIMIT = 4096
 
@@ -87,7 +120,7 @@ BITS = Domain(_same, lambda dtype: dtype == _BOOL or dtypes.is_integer(dtype), "
 # --- operands ---
 
 
-def as_operand(x: Any, name: str, position: int | str) -> Array:
+def as_operand(x: AnyValue, name: str, position: int | str) -> Array:
     """`lift` with an error that names the function and the argument."""
     try:
         return lift(x)
@@ -96,14 +129,14 @@ def as_operand(x: Any, name: str, position: int | str) -> Array:
         raise TypeError(f"{name}: argument {position}: {error}.{hint}") from None
 
 
-def operand_for(x: Any, name: str, position: int | str, dtype: np.dtype) -> Array:
+def operand_for(x: AnyValue, name: str, position: int | str, dtype: np.dtype) -> Array:
     """`as_operand` of what is to be of a dtype: an integer of Python's need not fit the default integer then."""
     if type(x) is int and dtypes.is_integer(dtype):
         return constant(x, make_aval((), dtype, True))
     return as_operand(x, name, position)
 
 
-def integer(name: str, argument: str, x: Any) -> int:
+def integer(name: str, argument: str, x: AnyValue) -> int:
     """An argument that must be a Python integer, or an array that is a known one."""
     try:
         return operator.index(x)
@@ -147,7 +180,7 @@ def common_dtype(name: str, domain: Domain, avals: list[ShapedArray]) -> tuple[n
     return dtype, weak
 
 
-def promote_operands(name: str, domain: Domain, *args: Any) -> list[Array]:
+def promote_operands(name: str, domain: Domain, *args: AnyValue) -> list[Array]:
     """The operands as arrays of one dtype, with their shapes checked: for functions of several primitives."""
     # an integer of Python's takes the dtype of the arrays beside it, whether or not it fits the default one
     lifted: list[Any] = [x if type(x) is int else as_operand(x, name, i) for i, x in enumerate(args)]
@@ -220,7 +253,7 @@ class Binary:
         check_rank_promotion(self.name, list(key[:2]))
 
 
-def _conversion(kind: Any, dtype: np.dtype, weak: bool) -> Callable | None:
+def _conversion(kind: ShapedArray | type, dtype: np.dtype, weak: bool) -> Callable | None:
     if isinstance(kind, ShapedArray):
         return None if kind.dtype == dtype else functools.partial(cast, dtype=dtype, weak=weak)
     aval = make_aval((), dtype, weak)
@@ -238,6 +271,12 @@ def _conversion(kind: Any, dtype: np.dtype, weak: bool) -> Callable | None:
     return scalar
 
 
+@overload
+def binary(name: str, primitive: Primitive, domain: Domain, doc: str, for_bools: Primitive | None = None,
+           module: str = ...) -> UfuncOfTwo: ...
+@overload
+def binary(name: str, primitive: Primitive, domain: Domain, doc: str, for_bools: Primitive | None = None,
+           module: str = ..., *, parameters: str) -> Any: ...
 def binary(name: str, primitive: Primitive, domain: Domain, doc: str, for_bools: Primitive | None = None,
            module: str = "pullback.numpy._elementwise.arithmetic", parameters: str = "") -> Callable[..., Array]:
     """The public function of two operands that is one primitive on promoted operands; its `ufunc` is the `Binary`.
@@ -283,6 +322,12 @@ def binary(name: str, primitive: Primitive, domain: Domain, doc: str, for_bools:
 # --- functions of one operand that are one primitive ---
 
 
+@overload
+def unary(name: str, primitive: Primitive, domain: Domain, doc: str,
+          unchanged: Callable[[np.dtype], bool] | None = None, module: str = ...) -> UfuncOfOne: ...
+@overload
+def unary(name: str, primitive: Primitive, domain: Domain, doc: str,
+          unchanged: Callable[[np.dtype], bool] | None = None, module: str = ..., *, parameters: str) -> Any: ...
 def unary(name: str, primitive: Primitive, domain: Domain, doc: str,
           unchanged: Callable[[np.dtype], bool] | None = None, module: str = "pullback.numpy._elementwise.arithmetic",
           parameters: str = "") -> Callable[..., Array]:
@@ -323,7 +368,7 @@ def unary(name: str, primitive: Primitive, domain: Domain, doc: str,
 # --- functions of several primitives ---
 
 
-def elementwise(domain: Domain) -> Callable[[Callable], Callable]:
+def elementwise(domain: Domain) -> _Elementwise:
     """Decorate a function of operands: its body gets arrays of one dtype out of `domain`."""
 
     def decorate(body):

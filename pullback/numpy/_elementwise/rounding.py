@@ -1,16 +1,16 @@
 """Rounding, elementwise."""
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, distinct
+from pullback._core.array import Array, ArrayLike, distinct
 from pullback._core.errors import boundary, described
+from pullback._core.primitive import Primitive
 from pullback._ops import elementwise as e
 from pullback._ops import shape, trig
 from pullback._ops.elementwise import scalar
+from pullback._ops.families import UnaryFunction
 from pullback.numpy._elementwise.logic import no_out
 from pullback.numpy._elementwise.promotion import (
     DEFAULT_INEXACT,
@@ -29,7 +29,7 @@ def _exact(dtype):
     return not dtypes.is_inexact(dtype)
 
 
-def _rounding(name: str, primitive, says: str, result: str):
+def _rounding(name: str, primitive: Primitive, says: str, result: str) -> UnaryFunction:
     return unary(name, primitive, FLOAT, f"""{says} Integers and bools come back as they are.
 
     >>> import pullback.numpy as pnp
@@ -38,10 +38,10 @@ def _rounding(name: str, primitive, says: str, result: str):
     """, unchanged=_exact, module=_HERE, parameters="x")
 
 
-floor = _rounding("floor", e.floor_p, "The largest integer not above `x`.", "[-2.  0.]")
-ceil = _rounding("ceil", e.ceil_p, "The smallest integer not below `x`.", "[-1.  1.]")
-trunc = _rounding("trunc", e.trunc_p, "The next integer towards zero.", "[-1.  0.]")
-fix = trunc
+floor: UnaryFunction = _rounding("floor", e.floor_p, "The largest integer not above `x`.", "[-2.  0.]")
+ceil: UnaryFunction = _rounding("ceil", e.ceil_p, "The smallest integer not below `x`.", "[-1.  1.]")
+trunc: UnaryFunction = _rounding("trunc", e.trunc_p, "The next integer towards zero.", "[-1.  0.]")
+fix: UnaryFunction = trunc
 
 
 def _nearest(x: Array) -> Array:
@@ -51,7 +51,7 @@ def _nearest(x: Array) -> Array:
 
 
 @elementwise(DEFAULT_INEXACT)
-def rint(x: Any, /) -> Array:
+def rint(x: Array, /) -> Array:
     """The nearest integer in floating point, halves to even.
 
     >>> import pullback.numpy as pnp
@@ -62,7 +62,7 @@ def rint(x: Any, /) -> Array:
 
 
 @boundary
-def round(a: Any, decimals: int = 0, out: None = None) -> Array:
+def round(a: ArrayLike, decimals: int = 0, out: None = None) -> Array:
     """`a` rounded to `decimals` decimal places (a Python integer, maybe negative), halves to even, in its dtype.
 
     TypeError for other `decimals`.
@@ -75,7 +75,7 @@ def round(a: Any, decimals: int = 0, out: None = None) -> Array:
 
 
 @boundary
-def around(a: Any, decimals: int = 0, out: None = None) -> Array:
+def around(a: ArrayLike, decimals: int = 0, out: None = None) -> Array:
     """`round`, by its old name; the same errors.
 
     >>> import pullback.numpy as pnp
@@ -85,7 +85,7 @@ def around(a: Any, decimals: int = 0, out: None = None) -> Array:
     return _rounded("around", a, decimals, out)
 
 
-def _rounded(name: str, a: Any, decimals: int, out: Any) -> Array:
+def _rounded(name: str, a: ArrayLike, decimals: int, out: None) -> Array:
     no_out(name, out)
     a = as_operand(a, name, 0)
     if not isinstance(decimals, (int, np.integer)):

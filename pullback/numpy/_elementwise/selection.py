@@ -1,12 +1,10 @@
 """Choosing between values elementwise (`where`, `clip`, `nan_to_num`), and closeness and equality of arrays."""
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, distinct
+from pullback._core.array import Array, ArrayLike, distinct
 from pullback._core.errors import boundary, fold
 from pullback._ops import compare as c
 from pullback._ops import elementwise as e
@@ -30,7 +28,7 @@ _BOOL = np.dtype(bool)
 _REAL_SCALARS = frozenset({bool, int, float})
 
 
-def where(condition: Any, x: Any, y: Any) -> Array:
+def where(condition: ArrayLike, x: ArrayLike, y: ArrayLike) -> Array:
     """`x` where `condition` is true, else `y`; the three broadcast together.
 
     `condition` is of bools, or true where nonzero; `x` and `y` are promoted to one dtype. Both are computed, and both
@@ -66,7 +64,7 @@ _not_above = binary("clip", e.min_p, ANY, "The smaller operand.")
 
 
 @boundary
-def clip(arr: Any, /, min: Any = None, max: Any = None) -> Array:
+def clip(arr: ArrayLike, /, min: ArrayLike | None = None, max: ArrayLike | None = None) -> Array:
     """`arr` with what is below `min` raised to it and what is above `max` lowered to it; None is no bound.
 
     The bounds broadcast with `arr`, and all are promoted to one dtype. TypeError for complex numbers. On a bound, the
@@ -84,7 +82,7 @@ def clip(arr: Any, /, min: Any = None, max: Any = None) -> Array:
     return distinct(x, arr) if high is None else _not_above(high, x)
 
 
-def _ordered(x: Any, position: int) -> Array:
+def _ordered(x: ArrayLike, position: int) -> Array:
     """An operand of clip; refuses complex numbers."""
     if not isinstance(x, Array):
         x = as_operand(x, "clip", position)
@@ -95,7 +93,8 @@ def _ordered(x: Any, position: int) -> Array:
 
 
 @boundary
-def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Array:
+def nan_to_num(x: ArrayLike, copy: bool = True, nan: ArrayLike = 0.0, posinf: ArrayLike | None = None,
+               neginf: ArrayLike | None = None) -> Array:
     """`x` with nan replaced by `nan`, and infinities by `posinf` and `neginf`, or the largest finite numbers.
 
     Integers and bools come back as they are. `copy` is there for NumPy's signature: the result is a new array.
@@ -118,7 +117,7 @@ def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, ne
     return where(c.eq_p.bind(x, scalar(x, -np.inf)), _in_dtype(limits.min if neginf is None else neginf, dtype), x)
 
 
-def _in_dtype(x: Any, dtype: np.dtype) -> Array:
+def _in_dtype(x: ArrayLike, dtype: np.dtype) -> Array:
     return shape.convert_element_type(x, dtype)
 
 
@@ -126,7 +125,8 @@ def _in_dtype(x: Any, dtype: np.dtype) -> Array:
 
 
 @boundary
-def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Array:
+def isclose(a: ArrayLike, b: ArrayLike, rtol: ArrayLike = 1e-05, atol: ArrayLike = 1e-08,
+            equal_nan: bool = False) -> Array:
     """Whether `|a - b| <= atol + rtol * |b|`, elementwise; infinities are close only to themselves.
 
     With `equal_nan`, nan is close to nan. ValueError for shapes that do not broadcast.
@@ -138,7 +138,7 @@ def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: boo
     return _near("isclose", a, b, rtol, atol, equal_nan)
 
 
-def _near(name: str, a: Any, b: Any, rtol: Any, atol: Any, equal_nan: bool) -> Array:
+def _near(name: str, a: ArrayLike, b: ArrayLike, rtol: ArrayLike, atol: ArrayLike, equal_nan: bool) -> Array:
     x, y = promote_operands(name, NUMBER_FROM_BOOL, a, b)
     dtype = x.aval.dtype
     same = c.eq_p.bind(x, y)
@@ -169,7 +169,8 @@ def _all(mask: Array) -> Array:
 
 
 @boundary
-def allclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Array:
+def allclose(a: ArrayLike, b: ArrayLike, rtol: ArrayLike = 1e-05, atol: ArrayLike = 1e-08,
+             equal_nan: bool = False) -> Array:
     """Whether all elements of `a` and `b` are close, see `isclose`; a bool of shape ().
 
     ValueError for shapes that do not broadcast.
@@ -182,7 +183,7 @@ def allclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bo
 
 
 @boundary
-def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Array:
+def array_equal(a1: ArrayLike, a2: ArrayLike, equal_nan: bool = False) -> Array:
     """Whether two arrays have one shape and equal elements; a bool of shape ().
 
     TypeError for what is no array or number.
@@ -198,7 +199,7 @@ def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Array:
 
 
 @boundary
-def array_equiv(a1: Any, a2: Any) -> Array:
+def array_equiv(a1: ArrayLike, a2: ArrayLike) -> Array:
     """Whether two arrays are equal after broadcasting; a bool of shape (), False where shapes do not broadcast.
 
     TypeError for what is no array or number.

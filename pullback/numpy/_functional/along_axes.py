@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pullback._api.vectorize import vmap
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
+from pullback._core.typing import PyTree
 from pullback._ops import shape as shape_ops
 from pullback.numpy._elementwise.promotion import as_operand
 from pullback.numpy._reductions.reductions import one_axis
@@ -15,7 +16,7 @@ __all__ = ["apply_along_axis", "apply_over_axes"]
 
 
 @boundary
-def apply_along_axis(func1d: Callable, axis: int, arr: Any, *args: Any, **kwargs: Any) -> Any:
+def apply_along_axis(func1d: Callable, axis: int, arr: ArrayLike, *args: PyTree, **kwargs: PyTree) -> Any:
     """`func1d` of every vector along an axis; what it returns takes the place of the axis.
 
     ValueError for an axis out of bounds.
@@ -40,7 +41,7 @@ def apply_along_axis(func1d: Callable, axis: int, arr: Any, *args: Any, **kwargs
 
 
 @boundary
-def apply_over_axes(func: Callable, a: Any, axes: int | Sequence[int]) -> Array:
+def apply_over_axes(func: Callable, a: ArrayLike, axes: int | Sequence[int]) -> Array:
     """`func(x, axis)` for one axis after the other; an axis it drops is kept with length 1.
 
     ValueError for an axis out of bounds.

@@ -1,14 +1,14 @@
 """Differences, integrals, interpolation and covariances of sampled data."""
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, distinct
+from pullback._core.array import Array, ArrayLike, NestedArrayLike, distinct
 from pullback._core.errors import boundary
+from pullback._core.typing import Axis, DTypeLike
 from pullback._ops import compare, elementwise
 from pullback._ops import shape as shape_ops
 from pullback._ops.accumulate import accumulator
@@ -48,7 +48,8 @@ def _differences(x: Array, axis: int) -> Array:
 
 
 @boundary
-def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Array:
+def diff(a: ArrayLike, n: int = 1, axis: int = -1, prepend: ArrayLike | None = None,
+         append: ArrayLike | None = None) -> Array:
     """The `n`-th differences of neighbours along an axis, which gets shorter by n; values may be put around it first.
 
     ValueError for an axis out of bounds and for a negative `n`.
@@ -80,7 +81,7 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
 
 
 @boundary
-def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Array:
+def ediff1d(ary: ArrayLike, to_end: ArrayLike | None = None, to_begin: ArrayLike | None = None) -> Array:
     """The differences of neighbours in the flattened array, with values put before and after them.
 
     TypeError for what is no array or number.
@@ -100,7 +101,7 @@ def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Array:
 
 
 @boundary
-def gradient(f: Any, *varargs: Any, axis: int | Sequence[int] | None = None, edge_order: int | None = None) -> Any:
+def gradient(f: ArrayLike, *varargs: ArrayLike, axis: Axis = None, edge_order: int | None = None) -> Any:
     """The slopes of sampled values along axes: second-order central differences, one-sided at the ends.
 
     `varargs`: nothing (unit distances), one distance for all axes, or per axis a distance or the coordinates. One array
@@ -158,7 +159,7 @@ def _promoted(x: Array, y: Array) -> tuple[Array, Array]:
 
 
 @boundary
-def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Array:
+def trapezoid(y: ArrayLike, x: ArrayLike | None = None, dx: ArrayLike = 1.0, axis: int = -1) -> Array:
     """The integral of sampled values along an axis by the trapezoidal rule, at coordinates `x` or at distances `dx`.
 
     ValueError for an axis out of bounds.
@@ -189,7 +190,8 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Array:
 
 
 @boundary
-def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Array:
+def interp(x: ArrayLike, xp: NestedArrayLike, fp: NestedArrayLike, left: ArrayLike | None = None,
+           right: ArrayLike | None = None, period: ArrayLike | None = None) -> Array:
     """The piecewise linear function through the points (xp, fp), at `x`; xp must increase.
 
     Beyond the ends its value is that of the end, or `left` and `right` ("extrapolate" continues the line). With a
@@ -242,7 +244,8 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
 
 
 @boundary
-def unwrap(p: Any, discont: Any = None, axis: int = -1, period: Any = 2 * np.pi) -> Array:
+def unwrap(p: ArrayLike, discont: NestedArrayLike | None = None, axis: int = -1,
+           period: ArrayLike = 2 * np.pi) -> Array:
     """`p` with jumps along an axis of more than `discont` (half a period) turned into their complement to a period.
 
     TypeError for complex numbers, ValueError for an axis out of bounds.
@@ -261,7 +264,7 @@ def unwrap(p: Any, discont: Any = None, axis: int = -1, period: Any = 2 * np.pi)
     i = one_axis("unwrap", axis, x.aval.ndim)
     jumps = _differences(x, i)
     if dtypes.is_integer(x.aval.dtype):
-        half, at_half = scalar(x, -(period // 2)), period % 2 == 0
+        half, at_half = scalar(x, -(period // 2)), period % 2 == 0  # type: ignore[operator]
         wrapped = add(remainder(sub(jumps, half), length), half)
         top = sub(scalar(x, 0), half)
     else:
@@ -280,7 +283,7 @@ def unwrap(p: Any, discont: Any = None, axis: int = -1, period: Any = 2 * np.pi)
 
 
 @boundary
-def polyval(p: Any, x: Any, *, unroll: int = 16) -> Array:
+def polyval(p: ArrayLike, x: ArrayLike, *, unroll: int = 16) -> Array:
     """The polynomial whose coefficients are along the first axis of `p`, the highest first, at `x`.
 
     ValueError for coefficients without an axis.
@@ -298,7 +301,7 @@ def polyval(p: Any, x: Any, *, unroll: int = 16) -> Array:
     return total
 
 
-def _polynomial(p: Any, x: Any) -> tuple[Array, Array]:
+def _polynomial(p: NestedArrayLike, x: NestedArrayLike) -> tuple[Array, Array]:
     a, b = as_array("polyval", p), as_array("polyval", x)
     if a.aval.ndim == 0:
         raise ValueError("polyval: the coefficients must lie along an axis, got a 0-d array")
@@ -307,8 +310,8 @@ def _polynomial(p: Any, x: Any) -> tuple[Array, Array]:
 
 
 @boundary
-def cov(m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: int | None = None, fweights: Any = None,
-        aweights: Any = None, dtype: Any = None) -> Array:
+def cov(m: ArrayLike, y: ArrayLike | None = None, rowvar: bool = True, bias: bool = False, ddof: int | None = None,
+        fweights: ArrayLike | None = None, aweights: ArrayLike | None = None, dtype: DTypeLike | None = None) -> Array:
     """The covariance matrix of variables (the rows of `m`, or with rowvar False its columns) over observations.
 
     Divided by N - 1, or with `bias` by N, or by N - `ddof`. `fweights` count observations, `aweights` weigh them.
@@ -323,8 +326,9 @@ def cov(m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: in
     return shape_ops.convert_element_type(matrix, kind)
 
 
-def _covariance(name: str, m: Any, y: Any, rowvar: bool, bias: bool, ddof: int | None, fweights: Any, aweights: Any,
-                dtype: Any) -> tuple[Array, np.dtype]:
+def _covariance(name: str, m: ArrayLike, y: ArrayLike | None, rowvar: bool, bias: bool, ddof: int | None,
+                fweights: ArrayLike | None, aweights: NestedArrayLike | None,
+                dtype: DTypeLike | None) -> tuple[Array, np.dtype]:
     """The matrix in the dtype that it is accumulated in, and the dtype it is to have."""
     parts = [_variables(name, v, rowvar, first) for v, first in ((m, True), (y, False)) if v is not None]
     x = joined(name, parts, 0) if len(parts) > 1 else parts[0]
@@ -361,7 +365,7 @@ def _covariance(name: str, m: Any, y: Any, rowvar: bool, bias: bool, ddof: int |
     return shape_ops.reshape(matrix, tuple(n for n in matrix.aval.shape if n != 1)), kind
 
 
-def _variables(name: str, v: Any, rowvar: bool, first: bool) -> Array:
+def _variables(name: str, v: NestedArrayLike, rowvar: bool, first: bool) -> Array:
     x = as_array(name, v)
     if x.aval.ndim > 2:
         raise ValueError(f"{name}: expected at most 2 axes, got shape {x.aval.shape}")
@@ -371,7 +375,7 @@ def _variables(name: str, v: Any, rowvar: bool, first: bool) -> Array:
 
 
 @boundary
-def corrcoef(x: Any, y: Any = None, rowvar: bool = True, dtype: Any = None) -> Array:
+def corrcoef(x: ArrayLike, y: ArrayLike | None = None, rowvar: bool = True, dtype: DTypeLike | None = None) -> Array:
     """The correlation matrix: the covariances divided by the standard deviations. ValueError for more than 2 axes.
 
     >>> import pullback.numpy as pnp

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, ConcreteArray, distinct, lift
+from pullback._core.array import Array, ArrayLike, ConcreteArray, NestedArrayLike, distinct, lift
 from pullback._core.errors import boundary
+from pullback._core.typing import PyTree
 from pullback._ops import compare
 from pullback._ops import shape as shape_ops
 from pullback._ops.elementwise import scalar
@@ -25,7 +26,7 @@ __all__ = ["select", "choose", "piecewise"]
 
 
 @boundary
-def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Array:
+def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: ArrayLike = 0) -> Array:
     """Of each place, the choice whose condition is the first to be true there, or else the default. All broadcast.
 
     TypeError for conditions that are no bools, ValueError for another count of choices.
@@ -49,7 +50,7 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
 
 
 @boundary
-def choose(a: Any, choices: Any, out: None = None, mode: str = "raise") -> Array:
+def choose(a: NestedArrayLike, choices: Sequence[ArrayLike] | Array, out: None = None, mode: str = "raise") -> Array:
     """Of each place, the choice that the integers `a` number there. All broadcast.
 
     `mode` is "clip" or "wrap" for numbers out of bounds; "raise" needs `a` to be known.
@@ -82,7 +83,8 @@ def choose(a: Any, choices: Any, out: None = None, mode: str = "raise") -> Array
 
 
 @boundary
-def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: Any) -> Array:
+def piecewise(x: ArrayLike, condlist: Sequence[ArrayLike] | Array, funclist: Sequence[Any], *args: PyTree,
+              **kw: PyTree) -> Array:
     """The function (or constant) of the last condition that is true, applied to `x`, elementwise.
 
     One more function than conditions is the default, which else is 0. All are evaluated everywhere; the derivative is

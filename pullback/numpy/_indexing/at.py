@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes, numpy_state
-from pullback._core.array import Array, ConcreteArray, array_of, from_numpy
+from pullback._core.array import Array, ArrayLike, ConcreteArray, array_of, from_numpy
 from pullback._core.errors import boundary
 from pullback._core.primitive import Primitive
+from pullback._core.typing import Index
 from pullback._higher_order.control.while_loop import while_loop
 from pullback._ops import compare, elementwise
 from pullback._ops import shape as shape_ops
 from pullback._ops.accumulate import is_half
 from pullback._ops.dynamic_slicing import dynamic_update_slice_p
-from pullback._ops.gather_numpy import FILL, PROMISE, ScatterDimensionNumbers, mode_of
+from pullback._ops.gather_numpy import FILL, PROMISE, GatherScatterMode, ScatterDimensionNumbers, mode_of
 from pullback._ops.gather_scatter import scatter_add_p, scatter_p
 from pullback._ops.reduce import reduce_max
 from pullback._ops.scatter_extrema import scatter_max_p, scatter_min_p, scatter_mul_p
@@ -49,10 +50,10 @@ class At:
     def __init__(self, array: Array):
         self.array = array
 
-    def __getitem__(self, key: Any) -> IndexedUpdate:
+    def __getitem__(self, key: Index) -> IndexedUpdate:
         return IndexedUpdate(self.array, key)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"At({self.array!r})"
 
 
@@ -74,45 +75,46 @@ class IndexedUpdate:
 
     __slots__ = ("array", "key")
 
-    def __init__(self, array: Array, key: Any):
+    def __init__(self, array: Array, key: Index):
         self.array = array
         self.key = key
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"IndexedUpdate({self.array!r}, {self.key!r})"
 
     @boundary
-    def get(self, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None,
-            fill_value: Any = None, wrap_negative_indices: bool = True) -> Array:
+    def get(self, *, indices_are_sorted: bool = False, unique_indices: bool = False,
+            mode: str | GatherScatterMode | None = None, fill_value: ArrayLike | None = None,
+            wrap_negative_indices: bool = True) -> Array:
         """`x[key]`, with a say in what positions out of bounds give."""
         chosen = PROMISE if mode is None else mode_of("at[...].get", mode)
         plan = read_index(self.array.aval.shape, self.key, clamp=chosen is not FILL, wrap=wrap_negative_indices)
         return gathered(self.array, plan, chosen, fill_value, indices_are_sorted, unique_indices)
 
     @boundary
-    def set(self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None,
-            wrap_negative_indices: bool = True) -> Array:
+    def set(self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False,
+            mode: str | GatherScatterMode | None = None, wrap_negative_indices: bool = True) -> Array:
         """`x[key] = values`."""
         return _update(self, "set", scatter_p, None, values, indices_are_sorted, unique_indices, mode,
                        wrap_negative_indices)
 
     @boundary
-    def add(self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None,
-            wrap_negative_indices: bool = True) -> Array:
+    def add(self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False,
+            mode: str | GatherScatterMode | None = None, wrap_negative_indices: bool = True) -> Array:
         """`x[key] += values`."""
         return _update(self, "add", scatter_add_p, elementwise.add, values, indices_are_sorted, unique_indices, mode,
                        wrap_negative_indices)
 
     @boundary
-    def subtract(self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False,
-                 mode: Any = None, wrap_negative_indices: bool = True) -> Array:
+    def subtract(self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False,
+                 mode: str | GatherScatterMode | None = None, wrap_negative_indices: bool = True) -> Array:
         """`x[key] -= values`."""
         return _update(self, "subtract", scatter_add_p, elementwise.add, negative(values), indices_are_sorted,
                        unique_indices, mode, wrap_negative_indices)
 
     @boundary
-    def multiply(self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False,
-                 mode: Any = None, wrap_negative_indices: bool = True) -> Array:
+    def multiply(self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False,
+                 mode: str | GatherScatterMode | None = None, wrap_negative_indices: bool = True) -> Array:
         """`x[key] *= values`."""
         return _update(self, "multiply", scatter_mul_p, elementwise.mul, values, indices_are_sorted, unique_indices,
                        mode, wrap_negative_indices)
@@ -120,45 +122,45 @@ class IndexedUpdate:
     mul = multiply
 
     @boundary
-    def divide(self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False,
-               mode: Any = None, wrap_negative_indices: bool = True) -> Array:
+    def divide(self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False,
+               mode: str | GatherScatterMode | None = None, wrap_negative_indices: bool = True) -> Array:
         """`x[key] /= values`; of integers in floating point."""
         factors = IndexedUpdate(_ones_for(self.array, float), self.key)
         return divide(self.array, _update(factors, "divide", scatter_mul_p, elementwise.mul, values,
                                           indices_are_sorted, unique_indices, mode, wrap_negative_indices))
 
     @boundary
-    def power(self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False,
-              mode: Any = None, wrap_negative_indices: bool = True) -> Array:
+    def power(self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False,
+              mode: str | GatherScatterMode | None = None, wrap_negative_indices: bool = True) -> Array:
         """`x[key] **= values`."""
         exponents = IndexedUpdate(_ones_for(self.array, int), self.key)
         return power(self.array, _update(exponents, "power", scatter_mul_p, elementwise.mul, values,
                                          indices_are_sorted, unique_indices, mode, wrap_negative_indices))
 
     @boundary
-    def min(self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None,
-            wrap_negative_indices: bool = True) -> Array:
+    def min(self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False,
+            mode: str | GatherScatterMode | None = None, wrap_negative_indices: bool = True) -> Array:
         """`x[key] = minimum(x[key], values)`."""
         return _update(self, "min", scatter_min_p, elementwise.min, values, indices_are_sorted, unique_indices, mode,
                        wrap_negative_indices)
 
     @boundary
-    def max(self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None,
-            wrap_negative_indices: bool = True) -> Array:
+    def max(self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False,
+            mode: str | GatherScatterMode | None = None, wrap_negative_indices: bool = True) -> Array:
         """`x[key] = maximum(x[key], values)`."""
         return _update(self, "max", scatter_max_p, elementwise.max, values, indices_are_sorted, unique_indices, mode,
                        wrap_negative_indices)
 
     @boundary
     def apply(self, func: Callable[[Array], Array], *, indices_are_sorted: bool = False, unique_indices: bool = False,
-              mode: Any = None, wrap_negative_indices: bool = True) -> Array:
+              mode: str | GatherScatterMode | None = None, wrap_negative_indices: bool = True) -> Array:
         """`x[key] = func(x[key])`, `func` being elementwise; a place named n times gets it n times.
 
         With traced positions it is a loop, if they may name a place twice: promise with `unique_indices` that not.
         """
         x = self.array
         chosen = PROMISE if mode is None else mode_of("at[...].apply", mode)
-        options = {"indices_are_sorted": indices_are_sorted, "mode": mode,
+        options: dict[str, Any] = {"indices_are_sorted": indices_are_sorted, "mode": mode,
                    "wrap_negative_indices": wrap_negative_indices}
         plan = read_index(x.aval.shape, self.key, clamp=False, wrap=wrap_negative_indices)
         if not plan.axes or plan.common == () or unique_indices:
@@ -196,8 +198,8 @@ def _applied_by_counts(x: Array, counts: Array, func: Callable, most: int) -> Ar
     return while_loop(more, once_more, (np.int32(0), x), max_steps=most)[1]
 
 
-def _update(where: IndexedUpdate, name: str, p: Primitive, combine: Callable | None, values: Any,
-            indices_are_sorted: bool, unique_indices: bool, mode: Any, wrap: bool) -> Array:
+def _update(where: IndexedUpdate, name: str, p: Primitive, combine: Callable | None, values: ArrayLike,
+            indices_are_sorted: bool, unique_indices: bool, mode: str | GatherScatterMode | None, wrap: bool) -> Array:
     x = where.array
     if x.aval.dtype.kind == "b":
         p, combine = _FOR_BOOLS.get(p, (p, combine))
@@ -241,7 +243,7 @@ _UFUNCS: dict[Any, np.ufunc] = {elementwise.add: np.add, elementwise.mul: np.mul
                                 elementwise.max: np.maximum}
 
 
-def _at_once(x: ConcreteArray, key: Any, v: ConcreteArray, combine: Callable | None) -> Array | None:
+def _at_once(x: ConcreteArray, key: Index, v: ConcreteArray, combine: Callable | None) -> Array | None:
     """The update by NumPy itself, where all is known and lies inside; None where a closer look is needed."""
     token = numpy_state.enter()
     try:

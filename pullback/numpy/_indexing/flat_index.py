@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, ConcreteArray
+from pullback._core.array import Array, ConcreteArray, NestedArrayLike
 from pullback._core.errors import boundary
+from pullback._core.typing import DTypeLike, ShapeLike
 from pullback._ops import compare, elementwise
 from pullback._ops import shape as shape_ops
 from pullback._ops.elementwise import scalar
@@ -22,7 +23,7 @@ __all__ = ["unravel_index", "ravel_multi_index"]
 
 
 @boundary
-def unravel_index(indices: Any, shape: Any) -> tuple[Array, ...]:
+def unravel_index(indices: NestedArrayLike, shape: ShapeLike) -> tuple[Array, ...]:
     """The positions along each axis of an array of a shape, of positions in the flat array, which are clamped.
 
     TypeError for positions that are no integers.
@@ -49,7 +50,7 @@ def unravel_index(indices: Any, shape: Any) -> tuple[Array, ...]:
 
 @boundary
 def ravel_multi_index(multi_index: Sequence[Any], dims: Sequence[int], mode: str = "raise", order: str = "C", *,
-                      dtype: Any = None) -> Array:
+                      dtype: DTypeLike | None = None) -> Array:
     """The positions in the flat array, of positions along each axis of an array of shape `dims`.
 
     `mode` is "clip" or "wrap" for positions out of bounds; "raise" needs them to be known. It may be a tuple. `dtype`:

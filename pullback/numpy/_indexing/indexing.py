@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, ConcreteArray, array_of, lift
+from pullback._core.array import Array, ArrayLike, ConcreteArray, NestedArrayLike, array_of, lift
 from pullback._core.errors import boundary
 from pullback._core.trace import Tracer
 from pullback._core.types import make_aval
+from pullback._core.typing import AnyValue, Index
 from pullback._ops import compare
 from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import iota, split
@@ -36,7 +37,7 @@ __all__ = ["take", "take_along_axis", "compress", "extract", "ix_"]
 # --- x[...] ---
 
 
-def getitem(x: Array, key: Any) -> Array:
+def getitem(x: Array, key: Index) -> Array:
     """`x[key]`."""
     if type(x) is ConcreteArray:
         try:
@@ -58,17 +59,17 @@ class UnknownIndex(Exception):
 _BASIC = frozenset({int, slice, type(None), type(Ellipsis)})
 
 
-def is_basic(key: Any) -> bool:
+def is_basic(key: Index) -> bool:
     """Whether an index is made of known integers and slices alone."""
     return type(key) in _BASIC or (type(key) is tuple and all(type(k) in _BASIC for k in key))
 
 
-def numpy_index(key: Any) -> Any:
+def numpy_index(key: Index) -> Any:
     """A known index as NumPy takes it, else UnknownIndex."""
     kind = type(key)
     if kind in _BASIC:
         return key
-    if kind is tuple:
+    if isinstance(key, tuple) and kind is tuple:
         return tuple([k if type(k) in _BASIC else _numpy_part(k) for k in key])
     return _numpy_part(key) if kind is not list else _unknown()
 
@@ -77,7 +78,7 @@ def _unknown():
     raise UnknownIndex
 
 
-def _numpy_part(key: Any) -> Any:
+def _numpy_part(key: AnyValue) -> Any:
     kind = type(key)
     if kind is ConcreteArray:
         return key.value
@@ -100,8 +101,8 @@ def sliced(x: Array, plan: Plan) -> Array:
     return shape_ops.reshape(x, plan.middle)
 
 
-def gathered(x: Array, plan: Plan, mode: GatherScatterMode, fill_value: Any = None, indices_are_sorted: bool = False,
-             unique_indices: bool = False) -> Array:
+def gathered(x: Array, plan: Plan, mode: GatherScatterMode, fill_value: ArrayLike | None = None,
+             indices_are_sorted: bool = False, unique_indices: bool = False) -> Array:
     """What an index reads of `x`."""
     y = sliced(x, plan)
     if not plan.axes:
@@ -140,8 +141,8 @@ def iterate(x: Array) -> Iterator[Array]:
 
 
 @boundary
-def take(a: Any, indices: Any, axis: int | None = None, out: None = None, mode: str | None = None,
-         unique_indices: bool = False, indices_are_sorted: bool = False, fill_value: Any = None) -> Array:
+def take(a: ArrayLike, indices: NestedArrayLike, axis: int | None = None, out: None = None, mode: str | None = None,
+         unique_indices: bool = False, indices_are_sorted: bool = False, fill_value: ArrayLike | None = None) -> Array:
     """The elements of `a` along an axis (flattened, without one) at integer positions; negative ones from the end.
 
     `mode` says what is out of bounds: "fill" (the default; `fill_value`, or nan, or the extreme integer), "clip",
@@ -185,7 +186,7 @@ def take(a: Any, indices: Any, axis: int | None = None, out: None = None, mode: 
     return gathered(x, plan, mode_of("take", mode), fill_value, indices_are_sorted, unique_indices)
 
 
-def positions_of(name: str, indices: Any) -> Array:
+def positions_of(name: str, indices: NestedArrayLike) -> Array:
     """`as_operand` of positions: NumPy's 64 bits are not cut off, but stay out of bounds."""
     if isinstance(indices, (np.ndarray, np.generic)) and indices.dtype.kind in "iu":
         indices = within_int32(np.asarray(indices))
@@ -197,8 +198,8 @@ def _known(x: Array) -> Any:
     return x if value is None else np.asarray(value.value)  # type: ignore[attr-defined]
 
 
-def along_axis(name: str, arr: Array, indices: Any, axis: int | None, wrap: bool
-               ) -> tuple[Array, Array, GatherDimensionNumbers, int]:
+def along_axis(name: str, arr: Array, indices: ArrayLike, axis: int | None,
+               wrap: bool) -> tuple[Array, Array, GatherDimensionNumbers, int]:
     """Operand and index vectors of a gather of one element per index along an axis, the other axes running along."""
     index = positions_of(name, indices)
     if not dtypes.is_integer(index.aval.dtype):
@@ -222,7 +223,8 @@ def along_axis(name: str, arr: Array, indices: Any, axis: int | None, wrap: bool
 
 
 @boundary
-def take_along_axis(arr: Any, indices: Any, axis: int | None = -1, mode: Any = None, fill_value: Any = None, *,
+def take_along_axis(arr: ArrayLike, indices: ArrayLike, axis: int | None = -1,
+                    mode: str | GatherScatterMode | None = None, fill_value: ArrayLike | None = None, *,
                     wrap_negative_indices: bool | None = None) -> Array:
     """`arr[..., indices[..., j, ...], ...]` for each j along an axis: what argsort and argmax give, applied.
 
@@ -248,8 +250,8 @@ def take_along_axis(arr: Any, indices: Any, axis: int | None = -1, mode: Any = N
 
 
 @boundary
-def compress(condition: Any, a: Any, axis: int | None = None, *, size: int | None = None, fill_value: Any = 0,
-             out: None = None) -> Array:
+def compress(condition: NestedArrayLike, a: ArrayLike, axis: int | None = None, *, size: int | None = None,
+             fill_value: ArrayLike = 0, out: None = None) -> Array:
     """The elements of `a` along an axis where a 1-d condition is true.
 
     With `size`, as many elements as that: cut, or completed with `fill_value`; without, the condition must be known.
@@ -264,7 +266,7 @@ def compress(condition: Any, a: Any, axis: int | None = None, *, size: int | Non
     return _chosen("compress", mask, as_operand(a, "compress", 1), axis, size, fill_value)
 
 
-def _chosen(name: str, mask: Array, x: Array, axis: int | None, size: int | None, fill_value: Any) -> Array:
+def _chosen(name: str, mask: Array, x: Array, axis: int | None, size: int | None, fill_value: ArrayLike) -> Array:
     if mask.aval.ndim != 1:
         raise ValueError(f"{name}: the condition must have 1 axis, got shape {mask.aval.shape}")
     if axis is None:
@@ -288,7 +290,7 @@ def _chosen(name: str, mask: Array, x: Array, axis: int | None, size: int | None
 
 
 @boundary
-def extract(condition: Any, arr: Any, *, size: int | None = None, fill_value: Any = 0) -> Array:
+def extract(condition: ArrayLike, arr: ArrayLike, *, size: int | None = None, fill_value: ArrayLike = 0) -> Array:
     """The elements of `arr`, flattened, where a condition is true; for `size` and `fill_value` see `compress`.
 
     IndexError for a condition that is true beyond the end of `arr`, errors.ConcretizationTypeError for a traced one
@@ -305,7 +307,7 @@ def extract(condition: Any, arr: Any, *, size: int | None = None, fill_value: An
 
 
 @boundary
-def ix_(*args: Any) -> tuple[Array, ...]:
+def ix_(*args: NestedArrayLike) -> tuple[Array, ...]:
     """Arrays that index the grid of the given 1-d positions (or masks): the i-th runs along the i-th axis.
 
     ValueError for what is not 1-d.

@@ -3,13 +3,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from pullback._core.array import Array, distinct
+from pullback._core.array import Array, ArrayLike, NestedArrayLike, distinct
 from pullback._core.errors import boundary
 from pullback._core.trace import Tracer
+from pullback._core.typing import ShapeLike
 from pullback._ops import compare, elementwise
 from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import concatenate
@@ -37,7 +37,7 @@ def _refuse_inplace(name: str, inplace: bool) -> None:
 
 
 @boundary
-def put_along_axis(arr: Any, indices: Any, values: Any, axis: int | None, inplace: bool = True, *,
+def put_along_axis(arr: ArrayLike, indices: ArrayLike, values: ArrayLike, axis: int | None, inplace: bool = True, *,
                    mode: str | None = None) -> Array:
     """`arr` with the elements that `take_along_axis` reads replaced by `values`; `inplace` must be False.
 
@@ -62,7 +62,7 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: int | None, inplac
 
 
 @boundary
-def put(a: Any, ind: Any, v: Any, mode: str | None = None, *, inplace: bool = True) -> Array:
+def put(a: ArrayLike, ind: ArrayLike, v: ArrayLike, mode: str | None = None, *, inplace: bool = True) -> Array:
     """`a` with the elements at flat positions replaced by values, repeated as needed; `inplace` must be False.
 
     `mode` is "clip" or "wrap" for positions out of bounds, which are dropped by default. ValueError for another `mode`,
@@ -92,7 +92,7 @@ def put(a: Any, ind: Any, v: Any, mode: str | None = None, *, inplace: bool = Tr
 
 
 @boundary
-def place(arr: Any, mask: Any, vals: Any, *, inplace: bool = True) -> Array:
+def place(arr: ArrayLike, mask: ArrayLike, vals: ArrayLike, *, inplace: bool = True) -> Array:
     """`arr` with the elements under a mask replaced by values, repeated as needed; `inplace` must be False.
 
     ValueError for a mask of another size than `arr`, and for no values.
@@ -118,7 +118,7 @@ def place(arr: Any, mask: Any, vals: Any, *, inplace: bool = True) -> Array:
 
 
 @boundary
-def fill_diagonal(a: Any, val: Any, wrap: bool = False, *, inplace: bool = True) -> Array:
+def fill_diagonal(a: ArrayLike, val: NestedArrayLike, wrap: bool = False, *, inplace: bool = True) -> Array:
     """`a`, of at least 2 axes, with its main diagonal replaced by `val`, repeated as needed; `inplace` must be False.
 
     ValueError for several axes of different lengths.
@@ -145,7 +145,7 @@ def fill_diagonal(a: Any, val: Any, wrap: bool = False, *, inplace: bool = True)
 
 
 @boundary
-def resize(a: Any, new_shape: Any) -> Array:
+def resize(a: NestedArrayLike, new_shape: ShapeLike) -> Array:
     """The elements of `a` in another shape: repeated from the beginning, or cut. ValueError for negative lengths.
 
     >>> import pullback.numpy as pnp
@@ -156,7 +156,7 @@ def resize(a: Any, new_shape: Any) -> Array:
     return distinct(_resized("resize", as_array("resize", a), new_shape), a)
 
 
-def _resized(name: str, x: Array, new_shape: Any) -> Array:
+def _resized(name: str, x: Array, new_shape: ShapeLike) -> Array:
     shape = shape_of(name, new_shape)
     size = math.prod(shape)
     flat = shape_ops.reshape(x, (x.aval.size,))
@@ -168,7 +168,7 @@ def _resized(name: str, x: Array, new_shape: Any) -> Array:
     return shape_ops.reshape(slice_in_dim(flat, 0, size) if flat.aval.size != size else flat, shape)
 
 
-def _positions(name: str, obj: Any, n: int) -> np.ndarray:
+def _positions(name: str, obj: int | slice | NestedArrayLike, n: int) -> np.ndarray:
     """The places along an axis that an integer, a slice, integers or a mask names; they must be known."""
     if isinstance(obj, slice):
         return np.arange(n)[obj]
@@ -185,7 +185,8 @@ def _positions(name: str, obj: Any, n: int) -> np.ndarray:
 
 
 @boundary
-def delete(arr: Any, obj: Any, axis: int | None = None, *, assume_unique_indices: bool = False) -> Array:
+def delete(arr: ArrayLike, obj: int | slice | NestedArrayLike, axis: int | None = None, *,
+           assume_unique_indices: bool = False) -> Array:
     """`arr` without the elements along an axis (flattened, without one) at positions, or that a slice names.
 
     Traced positions (of jit, say) need the promise `assume_unique_indices` that none is given twice, for the length of
@@ -235,7 +236,8 @@ def _without(x: Array, obj: Array, axis: int) -> Array:
 
 
 @boundary
-def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Array:
+def insert(arr: ArrayLike, obj: int | slice | NestedArrayLike, values: NestedArrayLike,
+           axis: int | None = None) -> Array:
     """`arr` with values put in before known positions along an axis (flattened, without one).
 
     IndexError for positions out of bounds.
@@ -277,7 +279,8 @@ def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Array:
 
 
 @boundary
-def trim_zeros(filt: Any, trim: str = "fb", axis: int | Sequence[int] | None = None) -> Array:
+def trim_zeros(filt: ArrayLike | Sequence[ArrayLike], trim: str = "fb",
+               axis: int | Sequence[int] | None = None) -> Array:
     """An array, which must be known, without the zeros in front ("f" in `trim`) and at the back ("b").
 
     Of several axes, each loses the slices of zeros at its ends; `axis` says which ones, None all. ValueError for axes

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, ConcreteArray, from_numpy, lift
+from pullback._core.array import Array, ArrayLike, ConcreteArray, from_numpy, lift
 from pullback._core.errors import NonConcreteBooleanIndexError, described
 from pullback._core.trace import Tracer
+from pullback._core.typing import AnyValue, Index
 from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import concatenate
 from pullback._ops.compare import lt, select
@@ -53,7 +54,7 @@ class Plan(NamedTuple):
                 and all(s == 1 for s in self.strides))
 
 
-def read_index(x_shape: tuple[int, ...], key: Any, clamp: bool, wrap: bool = True) -> Plan:
+def read_index(x_shape: tuple[int, ...], key: Index, clamp: bool, wrap: bool = True) -> Plan:
     """Take an index apart. `clamp`: known integers out of bounds move inside; otherwise they stay positions, for the
     gather or scatter to deal with. `wrap`: negative positions count from the end."""
     entries = list(key) if type(key) is tuple else [key]
@@ -164,12 +165,12 @@ def _masks_as_positions(parts: list[tuple], x_shape: tuple[int, ...]) -> list[tu
     return out
 
 
-def _aval_like(value: Any) -> Any:
+def _aval_like(value: ArrayLike) -> Any:
     # an array of that shape without data, for NumPy's functions of shapes
     return np.broadcast_to(np.int8(0), value.aval.shape) if isinstance(value, Array) else value
 
 
-def _parts(entry: Any, origin: int, key: Any) -> list[tuple[str, Any, int]]:
+def _parts(entry: AnyValue, origin: int, key: Index) -> list[tuple[str, Any, int]]:
     kind = type(entry)
     if kind is int:
         return [("int", entry, origin)]
@@ -226,7 +227,7 @@ _sequence_message = ("a list is no index, for it could mean a tuple of indices o
                      "x[numpy.array([...])] or x[tuple(...)]")
 
 
-def _check_integer(dtype: np.dtype, key: Any) -> None:
+def _check_integer(dtype: np.dtype, key: Index) -> None:
     if not dtypes.is_integer(dtype):
         raise TypeError(f"an index must be of integers or bools, got {dtype.name}"
                         + (": convert it with .astype(int)" if dtypes.is_float(dtype) else ""))
@@ -242,7 +243,7 @@ def _slice_bounds(s: slice, n: int) -> tuple[int, int, int]:
         raise type(error)(f"slice({s.start!r}, {s.stop!r}, {s.step!r}): {error}{hint}") from None
 
 
-def counted(p: Any, n: int, wrap: bool) -> Any:
+def counted(p: np.ndarray | Array, n: int, wrap: bool) -> Any:
     """Positions that count from the beginning of an axis of length n."""
     if isinstance(p, np.ndarray):
         return np.where(p < 0, p.astype(np.int64) + n, p) if wrap and p.dtype.kind in "iV" else p

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._ops import eig as eig_ops
 from pullback._ops import eigh as eigh_ops
@@ -85,7 +85,7 @@ class SVDResult(NamedTuple):
     Vh: Array
 
 
-def _matrices(name: str, a: Any) -> Array:
+def _matrices(name: str, a: ArrayLike) -> Array:
     x = inexact(name, a)
     check_matrices(name, x.aval, what="a")
     return x
@@ -95,7 +95,7 @@ def _matrices(name: str, a: Any) -> Array:
 
 
 @boundary
-def qr(a: Any, mode: str = "reduced") -> Any:
+def qr(a: ArrayLike, mode: str = "reduced") -> Any:
     """The decomposition `a = q @ r` of matrices `(..., m, n)`, `q` with orthonormal columns, `r` upper triangular.
 
     `mode`: "reduced" (or "full", its old name) gives `q` `(..., m, k)` and `r` `(..., k, n)` with k = min(m, n);
@@ -120,7 +120,7 @@ def qr(a: Any, mode: str = "reduced") -> Any:
 
 
 @boundary
-def eigh(a: Any, UPLO: str | None = None, symmetrize_input: bool = True) -> EighResult:
+def eigh(a: ArrayLike, UPLO: str | None = None, symmetrize_input: bool = True) -> EighResult:
     """The eigenvalues and eigenvectors of symmetric (Hermitian) matrices `(..., n, n)`.
 
     `symmetrize_input` replaces them by `(a + a^H) / 2`; without it only the triangle that `UPLO` names is read: "L" or
@@ -139,14 +139,14 @@ def eigh(a: Any, UPLO: str | None = None, symmetrize_input: bool = True) -> Eigh
     return EighResult(w, v)
 
 
-def _reads_lower(name: str, UPLO: Any) -> bool:
+def _reads_lower(name: str, UPLO: str | None) -> bool:
     if UPLO not in (None, "L", "U"):
         raise ValueError(f"{name}: UPLO must be 'L', 'U' or None, got {UPLO!r}")
     return UPLO != "U"
 
 
 @boundary
-def eigvalsh(a: Any, UPLO: str | None = "L", *, symmetrize_input: bool = True) -> Array:
+def eigvalsh(a: ArrayLike, UPLO: str | None = "L", *, symmetrize_input: bool = True) -> Array:
     """The eigenvalues of symmetric (Hermitian) matrices `(..., n, n)`: real, ascending, of shape `(..., n)`.
 
     For `UPLO`, `symmetrize_input`, dtypes and errors see `eigh`. The derivative is finite where eigenvalues repeat,
@@ -162,7 +162,7 @@ def eigvalsh(a: Any, UPLO: str | None = "L", *, symmetrize_input: bool = True) -
 
 
 @boundary
-def eig(a: Any) -> EigResult:
+def eig(a: ArrayLike) -> EigResult:
     """The eigenvalues and right eigenvectors of square matrices `(..., n, n)`, all complex.
 
     Returns: a named tuple of `eigenvalues` `(..., n)`, in no order, and `eigenvectors` `(..., n, n)`: the columns, of
@@ -178,7 +178,7 @@ def eig(a: Any) -> EigResult:
 
 
 @boundary
-def eigvals(a: Any) -> Array:
+def eigvals(a: ArrayLike) -> Array:
     """The eigenvalues of square matrices `(..., n, n)`: complex, in no order, of shape `(..., n)`. For dtypes and
     errors see `eig`.
 
@@ -191,7 +191,7 @@ def eigvals(a: Any) -> Array:
 
 
 @boundary
-def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False,
+def svd(a: ArrayLike, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False,
         subset_by_index: tuple[int, int] | None = None) -> Any:
     """The singular value decomposition `a = u @ diag(s) @ vh` of matrices `(..., m, n)`.
 
@@ -234,7 +234,7 @@ def _hermitian_values(name: str, x: Array) -> Array:
 
 
 @boundary
-def svdvals(x: Any, /) -> Array:
+def svdvals(x: ArrayLike, /) -> Array:
     """The singular values of matrices `(..., m, n)`: real, descending, of shape `(..., min(m, n))`.
 
     float32, float64 or complex; integers and bools are converted. The derivative is finite where values repeat or are
@@ -251,7 +251,7 @@ def svdvals(x: Any, /) -> Array:
 # --- by singular values ---
 
 
-def singular_norm(x: Array, ord: Any) -> Array:
+def singular_norm(x: Array, ord: int | float | str | None) -> Array:
     """The norm of matrices in floating point, of order 2 (largest), -2 (smallest) or "nuc" (sum of singular values)."""
     s = svd_ops.singular_values("norm", x)
     last = (s.aval.ndim - 1,)
@@ -266,7 +266,7 @@ def singular_norm(x: Array, ord: Any) -> Array:
 
 
 @boundary
-def cond(x: Any, p: Any = None) -> Array:
+def cond(x: ArrayLike, p: int | float | str | None = None) -> Array:
     """The condition numbers of matrices `(..., m, n)`, real, of shape `(...)`: in the norm `p`, |x| times |x^-1|.
 
     `p`: None or 2, the quotient of the largest and the smallest singular value; -2, its inverse; for square matrices
@@ -295,13 +295,13 @@ def cond(x: Any, p: Any = None) -> Array:
     return select(singular, scalar_like(np.inf, y.aval.dtype), y)
 
 
-def _largest_sum(x: Array, p: Any) -> Array:
+def _largest_sum(x: Array, p: float) -> Array:
     """The norm of order 1, -1, inf or -inf: the largest or the smallest sum over a column or a row."""
     sums = reduced(reduce_sum_p, magnitude(x), (x.aval.ndim - (2 if abs(p) == 1 else 1),), False)
     return reduced(reduce_max_p if p > 0 else reduce_min_p, sums, (sums.aval.ndim - 1,), False)
 
 
-def _cond_of_values(s: Array, p: Any) -> Array:
+def _cond_of_values(s: Array, p: int | float | str | None) -> Array:
     last = s.aval.ndim - 1
     if p in ("fro", "nuc"):
         values = square(s) if p == "fro" else s
@@ -312,7 +312,8 @@ def _cond_of_values(s: Array, p: Any) -> Array:
 
 
 @boundary
-def matrix_rank(M: Any, rtol: Any = None, *, hermitian: bool = False, tol: Any = None) -> Array:
+def matrix_rank(M: ArrayLike, rtol: ArrayLike | None = None, *, hermitian: bool = False,
+                tol: ArrayLike | None = None) -> Array:
     """How many singular values of matrices `(..., m, n)` count as different from 0; int32, of shape `(...)`.
 
     Those above `rtol` times the largest, by default max(m, n) times the precision of the dtype; or those above `tol`.
@@ -340,7 +341,7 @@ def matrix_rank(M: Any, rtol: Any = None, *, hermitian: bool = False, tol: Any =
     return reduce_sum(convert_element_type(kept, _INDEX), (s.aval.ndim - 1,))
 
 
-def tolerance_of(name: str, rtol: Any, x: Array, factor: int) -> Array:
+def tolerance_of(name: str, rtol: ArrayLike | None, x: Array, factor: int) -> Array:
     """A tolerance for the singular values of each matrix, with a last axis for these."""
     dtype = np.finfo(x.aval.dtype).dtype
     if rtol is None:
@@ -370,7 +371,8 @@ def inverse_values(s: Array, rtol: Array) -> Array:
 
 
 @boundary
-def pinv(a: Any, rtol: Any = None, hermitian: bool = False, *, rcond: Any = None) -> Array:
+def pinv(a: ArrayLike, rtol: ArrayLike | None = None, hermitian: bool = False, *,
+         rcond: ArrayLike | None = None) -> Array:
     """The pseudo-inverses `(..., n, m)` of matrices `(..., m, n)`, by Moore and Penrose.
 
     Singular values up to `rtol` times the largest count as 0, by default 10 max(m, n) times the precision of the dtype;

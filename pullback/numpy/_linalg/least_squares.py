@@ -6,13 +6,11 @@ repeat, and that of the solution needs none of theirs: functions of the matrix `
 """
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from pullback._api.derivatives import jvp
 from pullback._core import dtypes
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._ops import svd as svd_ops
 from pullback._ops.compare import lt, select
@@ -38,7 +36,8 @@ _INDEX = np.dtype(np.int32)
 
 
 @boundary
-def lstsq(a: Any, b: Any, rcond: Any = None, *, numpy_resid: bool = False) -> tuple[Array, Array, Array, Array]:
+def lstsq(a: ArrayLike, b: ArrayLike, rcond: ArrayLike | None = None, *,
+          numpy_resid: bool = False) -> tuple[Array, Array, Array, Array]:
     """The solution `x` of smallest length that makes the sum of squares of `b - a @ x` smallest.
 
     `a`: a matrix `(m, n)`; `b`: a vector `(m,)` or matrix `(m, k)`; dtypes are promoted, integers and bools converted
@@ -71,7 +70,7 @@ def lstsq(a: Any, b: Any, rcond: Any = None, *, numpy_resid: bool = False) -> tu
     return reshape(solution, (n,)) if vector else solution, residues, rank, s
 
 
-def _overdetermined(a: Any, b: Any) -> tuple[Array, Array, bool]:
+def _overdetermined(a: ArrayLike, b: ArrayLike) -> tuple[Array, Array, bool]:
     """A matrix and as many rows of another in one dtype, and whether those were a vector."""
     x, y = promoted("lstsq", a, b)
     dtype = dtypes.to_inexact(x.aval.dtype, False)[0]

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pullback._core import dtypes
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._ops import cholesky as cholesky_ops
 from pullback._ops import lu
@@ -24,20 +24,20 @@ from pullback.numpy._reductions.reductions import one_axis
 __all__ = ["SlogdetResult", "cholesky", "det", "inv", "slogdet", "solve", "tensorinv", "tensorsolve"]
 
 
-def inexact(name: str, x: Any) -> Array:
+def inexact(name: str, x: ArrayLike) -> Array:
     """An operand in floating point."""
     x = as_operand(x, name, 0)
     return convert_element_type(x, dtypes.to_inexact(x.aval.dtype, False)[0])
 
 
-def square_matrices(name: str, a: Any, what: str = "a") -> Array:
+def square_matrices(name: str, a: ArrayLike, what: str = "a") -> Array:
     """An operand that must be a stack of square matrices, in floating point."""
     x = inexact(name, a)
     check_matrices(name, x.aval, square=True, what=what)
     return x
 
 
-def system(name: str, a: Any, b: Any, what: str = "a") -> tuple[Array, Array, bool]:
+def system(name: str, a: ArrayLike, b: ArrayLike, what: str = "a") -> tuple[Array, Array, bool]:
     """The operands of a linear system in one dtype: square matrices, a stack of matrices with as many rows, and whether
     those were one vector."""
     x, y = promoted(name, a, b)
@@ -62,7 +62,7 @@ def columns(x: Array, vector: bool) -> Array:
 
 
 @boundary
-def solve(a: Any, b: Any) -> Array:
+def solve(a: ArrayLike, b: ArrayLike) -> Array:
     """The solution `x` of `a @ x = b`, by LU decomposition with partial pivoting.
 
     `a`: `(..., n, n)`; `b`: a vector `(n,)` or matrices `(..., n, m)`, whose leading axes broadcast with those of `a`;
@@ -80,7 +80,7 @@ def solve(a: Any, b: Any) -> Array:
 
 
 @boundary
-def inv(a: Any) -> Array:
+def inv(a: ArrayLike) -> Array:
     """The inverses of square matrices `(..., n, n)`, by LU decomposition; inf or nan for a singular matrix.
 
     float32, float64 or complex; integers and bools are converted. To solve a system `solve` is faster and more exact.
@@ -100,7 +100,7 @@ def inverted(name: str, x: Array) -> Array:
 
 
 @boundary
-def det(a: Any) -> Array:
+def det(a: ArrayLike) -> Array:
     """The determinants `(...)` of square matrices `(..., n, n)`, in the dtype of `a`; 1 for n = 0.
 
     float32, float64 or complex; integers and bools are converted. The derivative consists of the cofactors, which are
@@ -133,7 +133,7 @@ class SlogdetResult(NamedTuple):
 
 
 @boundary
-def slogdet(a: Any, *, method: str | None = None) -> SlogdetResult:
+def slogdet(a: ArrayLike, *, method: str | None = None) -> SlogdetResult:
     """The sign and the logarithm of the absolute value of determinants, for square matrices `(..., n, n)`.
 
     Returns: a named tuple `(sign, logabsdet)` of shape `(...)` with `det = sign * exp(logabsdet)`; `sign` has the dtype
@@ -153,7 +153,7 @@ def slogdet(a: Any, *, method: str | None = None) -> SlogdetResult:
 
 
 @boundary
-def cholesky(a: Any, *, upper: bool = False, symmetrize_input: bool = True) -> Array:
+def cholesky(a: ArrayLike, *, upper: bool = False, symmetrize_input: bool = True) -> Array:
     """The lower triangular `l` with `l @ l.conj().T = a`, for positive definite matrices `(..., n, n)`.
 
     With `upper` its conjugate transpose. With `symmetrize_input` that of `(a + a.conj().T) / 2`; otherwise only the
@@ -171,7 +171,7 @@ def cholesky(a: Any, *, upper: bool = False, symmetrize_input: bool = True) -> A
 
 
 @boundary
-def tensorsolve(a: Any, b: Any, axes: Sequence[int] | None = None) -> Array:
+def tensorsolve(a: ArrayLike, b: ArrayLike, axes: Sequence[int] | None = None) -> Array:
     """The `x` with `tensordot(a, x, x.ndim) = b`.
 
     `a` has the shape of `b` and then that of `x`, which have equally many elements; `axes` of `a` are moved to its end
@@ -199,7 +199,7 @@ def tensorsolve(a: Any, b: Any, axes: Sequence[int] | None = None) -> Array:
 
 
 @boundary
-def tensorinv(a: Any, ind: int = 2) -> Array:
+def tensorinv(a: ArrayLike, ind: int = 2) -> Array:
     """The inverse of `tensordot(a, ·, ind)`, of shape `a.shape[ind:] + a.shape[:ind]`.
 
     The first `ind` axes of `a` must have as many elements as the others. See `inv`. Raises: ValueError for shapes that

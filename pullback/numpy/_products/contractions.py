@@ -1,6 +1,7 @@
 """Products of arrays that sum over axes: dot, matmul, tensordot and their kin."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -8,12 +9,13 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.arguments import refuse_sharding
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
+from pullback._core.typing import DTypeLike
 from pullback._ops.assemble import concatenate
 from pullback._ops.compare import and_p
 from pullback._ops.conv import conv_general_dilated
-from pullback._ops.dot import canonical_precision, dot_general_p, is_wider
+from pullback._ops.dot import DotDimensionNumbers, PrecisionLike, canonical_precision, dot_general_p, is_wider
 from pullback._ops.elementwise import mul_p, neg, sub
 from pullback._ops.families import broadcast_shapes
 from pullback._ops.shape import broadcast_to, convert_element_type, move_axis, reshape, transpose
@@ -27,7 +29,7 @@ __all__ = ["dot", "vdot", "inner", "outer", "matmul", "tensordot", "kron", "matv
            "convolve", "correlate"]
 
 
-def promoted(name: str, *args: Any) -> list[Array]:
+def promoted(name: str, *args: ArrayLike) -> list[Array]:
     """Two operands in one dtype."""
     arrays = [x if isinstance(x, Array) else as_operand(x, name, i) for i, x in enumerate(args)]
     a, b = arrays[0].aval, arrays[1].aval
@@ -37,14 +39,15 @@ def promoted(name: str, *args: Any) -> list[Array]:
     return [cast(x, dtype, weak) for x in arrays]
 
 
-def contract(x: Array, y: Array, numbers: Any, precision: Any, preferred: Any) -> Array:
+def contract(x: Array, y: Array, numbers: DotDimensionNumbers, precision: PrecisionLike,
+             preferred: DTypeLike | None) -> Array:
     """`dot_general` with a user's precision and result type."""
     return dot_general_p.bind(
         x, y, dimension_numbers=numbers, precision=None if precision is None else canonical_precision(precision),
         preferred_element_type=None if preferred is None else dtypes.requested_dtype(preferred))
 
 
-def _scaled(x: Array, y: Array, preferred: Any) -> Array:
+def _scaled(x: Array, y: Array, preferred: DTypeLike | None) -> Array:
     """The product with a 0-d operand."""
     if preferred is not None and is_wider(dtypes.resolve(preferred), x.aval.dtype):
         x, y = (convert_element_type(v, dtypes.requested_dtype(preferred)) for v in (x, y))
@@ -97,8 +100,8 @@ def _matmul_plan(left: tuple[int, ...], right: tuple[int, ...]) -> tuple:
 
 
 @boundary
-def matmul(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None,
-           out_sharding: None = None) -> Array:
+def matmul(a: ArrayLike, b: ArrayLike, *, precision: PrecisionLike = None,
+           preferred_element_type: DTypeLike | None = None, out_sharding: None = None) -> Array:
     """The matrix product over the last two axes, `(..., m, k)` with `(..., k, n)`; leading axes broadcast.
 
     A vector counts as a row on the left and as a column on the right, and its axis is absent from the result.
@@ -120,7 +123,7 @@ def matmul(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any
 
 
 @boundary
-def dot(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None,
+def dot(a: ArrayLike, b: ArrayLike, *, precision: PrecisionLike = None, preferred_element_type: DTypeLike | None = None,
         out_sharding: None = None) -> Array:
     """The sum of products over the last axis of `a` and the last but one (or only) axis of `b`.
 
@@ -136,7 +139,8 @@ def dot(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = 
     return _dot("dot", a, b, precision, preferred_element_type)
 
 
-def _dot(name: str, a: Any, b: Any, precision: Any, preferred_element_type: Any) -> Array:
+def _dot(name: str, a: ArrayLike, b: ArrayLike, precision: PrecisionLike,
+         preferred_element_type: DTypeLike | None) -> Array:
     x, y = promoted(name, a, b)
     m, n = x.aval.ndim, y.aval.ndim
     if m == 0 or n == 0:
@@ -146,7 +150,7 @@ def _dot(name: str, a: Any, b: Any, precision: Any, preferred_element_type: Any)
     return contract(x, y, numbers, precision, preferred_element_type)
 
 
-def _check_lengths(name: str, x: Array, y: Array, numbers: Any) -> None:
+def _check_lengths(name: str, x: Array, y: Array, numbers: DotDimensionNumbers) -> None:
     (left, right), _ = numbers
     if [x.aval.shape[i] for i in left] != [y.aval.shape[i] for i in right]:
         raise TypeError(f"{name}: axes {left} of the first operand, of shape {x.shape}, and {right} of the second, of "
@@ -154,7 +158,8 @@ def _check_lengths(name: str, x: Array, y: Array, numbers: Any) -> None:
 
 
 @boundary
-def vdot(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None) -> Array:
+def vdot(a: ArrayLike, b: ArrayLike, *, precision: PrecisionLike = None,
+         preferred_element_type: DTypeLike | None = None) -> Array:
     """The sum of products of all elements in order, those of `a` conjugated. TypeError for sizes that differ.
 
     >>> import pullback.numpy as pnp
@@ -168,7 +173,8 @@ def vdot(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any =
 
 
 @boundary
-def inner(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None) -> Array:
+def inner(a: ArrayLike, b: ArrayLike, *, precision: PrecisionLike = None,
+          preferred_element_type: DTypeLike | None = None) -> Array:
     """The sum of products over the last axes of both operands. TypeError for lengths that differ.
 
     >>> import pullback.numpy as pnp
@@ -184,7 +190,7 @@ def inner(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any 
 
 
 @boundary
-def outer(a: Any, b: Any, out: None = None) -> Array:
+def outer(a: ArrayLike, b: ArrayLike, out: None = None) -> Array:
     """All products of an element of `a` with one of `b`, both flattened: shape (a.size, b.size).
 
     TypeError for what is no array or number.
@@ -200,8 +206,8 @@ def outer(a: Any, b: Any, out: None = None) -> Array:
 
 
 @boundary
-def tensordot(a: Any, b: Any, axes: Any = 2, *, precision: Any = None, preferred_element_type: Any = None,
-              out_sharding: None = None) -> Array:
+def tensordot(a: ArrayLike, b: ArrayLike, axes: int | Sequence[Any] = 2, *, precision: PrecisionLike = None,
+              preferred_element_type: DTypeLike | None = None, out_sharding: None = None) -> Array:
     """The sum of products over pairs of axes: the last `axes` of `a` with the first of `b`, or a pair of axis
     lists. TypeError for lengths that do not agree.
 
@@ -231,7 +237,7 @@ def tensordot(a: Any, b: Any, axes: Any = 2, *, precision: Any = None, preferred
 
 
 @boundary
-def kron(a: Any, b: Any) -> Array:
+def kron(a: ArrayLike, b: ArrayLike) -> Array:
     """The Kronecker product: every element of `a` times all of `b`, laid out as blocks.
 
     TypeError for what is no array or number.
@@ -253,7 +259,7 @@ def kron(a: Any, b: Any) -> Array:
 
 
 @boundary
-def matvec(x1: Any, x2: Any, /) -> Array:
+def matvec(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     """Matrices `(..., m, n)` times vectors `(..., n)`: `(..., m)`; leading axes broadcast.
 
     ValueError for lengths that do not agree.
@@ -276,7 +282,7 @@ def _check_inner(name: str, x: Array, y: Array, left: int, right: int) -> None:
 
 
 @boundary
-def vecmat(x1: Any, x2: Any, /) -> Array:
+def vecmat(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     """Conjugated vectors `(..., m)` times matrices `(..., m, n)`: `(..., n)`; leading axes broadcast.
 
     ValueError for lengths that do not agree.
@@ -291,7 +297,8 @@ def vecmat(x1: Any, x2: Any, /) -> Array:
 
 
 @boundary
-def vecdot(x1: Any, x2: Any, /, *, axis: int = -1, precision: Any = None, preferred_element_type: Any = None) -> Array:
+def vecdot(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1, precision: PrecisionLike = None,
+           preferred_element_type: DTypeLike | None = None) -> Array:
     """Sums of products along an axis of both operands, `x1` conjugated; other axes broadcast.
 
     ValueError for lengths that differ.
@@ -309,13 +316,14 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1, precision: Any = None, prefer
                       preferred_element_type=preferred_element_type)
 
 
-def _conjugated(name: str, x: Any) -> Array:
+def _conjugated(name: str, x: ArrayLike) -> Array:
     x = as_operand(x, name, 0)
     return conj(x) if dtypes.is_complex(x.aval.dtype) else x
 
 
 @boundary
-def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Array:
+def cross(a: ArrayLike, b: ArrayLike, axisa: int = -1, axisb: int = -1, axisc: int = -1,
+          axis: int | None = None) -> Array:
     """The cross product of vectors of 3 (or 2) components; of 2 with 2, only the third component, and no axis
     for it.
 
@@ -336,7 +344,7 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
     u, v = _components(x), _components(y)
 
     def component(i, j):
-        terms = [mul_p.bind(u[p], v[q]) if p < len(u) and q < len(v) else None for p, q in ((i, j), (j, i))]
+        terms: list[Any] = [mul_p.bind(u[p], v[q]) if p < len(u) and q < len(v) else None for p, q in ((i, j), (j, i))]
         if terms[0] is None:
             return neg(terms[1])
         return terms[0] if terms[1] is None else sub(*terms)
@@ -357,7 +365,8 @@ def _components(x: Array) -> list[Array]:
 # --- convolution of vectors ---
 
 
-def _slide(name: str, a: Any, v: Any, mode: str, flip: bool, precision: Any, preferred: Any) -> Array:
+def _slide(name: str, a: ArrayLike, v: ArrayLike, mode: str, flip: bool, precision: PrecisionLike,
+           preferred: DTypeLike | None) -> Array:
     x, y = promoted(name, a, v)
     if x.aval.ndim != 1 or y.aval.ndim != 1:
         raise ValueError(f"{name}: expected two vectors, got shapes {x.shape} and {y.shape}")
@@ -382,7 +391,8 @@ def _slide(name: str, a: Any, v: Any, mode: str, flip: bool, precision: Any, pre
 
 
 @boundary
-def convolve(a: Any, v: Any, mode: str = "full", *, precision: Any = None, preferred_element_type: Any = None) -> Array:
+def convolve(a: ArrayLike, v: ArrayLike, mode: str = "full", *, precision: PrecisionLike = None,
+             preferred_element_type: DTypeLike | None = None) -> Array:
     """The convolution of two vectors of lengths m and n; of integers a float32.
 
     `mode` is "full" (length m + n - 1), "same" (the middle, of length max(m, n)) or "valid" (where they
@@ -396,8 +406,8 @@ def convolve(a: Any, v: Any, mode: str = "full", *, precision: Any = None, prefe
 
 
 @boundary
-def correlate(a: Any, v: Any, mode: str = "valid", *, precision: Any = None,
-              preferred_element_type: Any = None) -> Array:
+def correlate(a: ArrayLike, v: ArrayLike, mode: str = "valid", *, precision: PrecisionLike = None,
+              preferred_element_type: DTypeLike | None = None) -> Array:
     """The cross-correlation of two vectors: like `convolve`, with `v` not reversed but conjugated.
 
     ValueError for what is no vector, or has no elements, and for another mode.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import string
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -15,11 +15,12 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.arguments import refuse_sharding
-from pullback._core.array import Array, distinct
+from pullback._core.array import Array, ArrayLike, distinct
 from pullback._core.errors import boundary
+from pullback._core.typing import AnyValue, DTypeLike
 from pullback._ops import compare
 from pullback._ops.assemble import broadcasted_iota
-from pullback._ops.dot import canonical_precision, dot_general_p, is_wider
+from pullback._ops.dot import PrecisionLike, canonical_precision, dot_general_p, is_wider
 from pullback._ops.elementwise import mul_p
 from pullback._ops.families import scalar_like
 from pullback._ops.reduce import reduce_or_p
@@ -34,7 +35,7 @@ _LETTERS = string.ascii_letters
 # --- reading subscripts ---
 
 
-def _letter(i: Any) -> str:
+def _letter(i: AnyValue) -> str:
     if i is Ellipsis:
         return "..."
     if not isinstance(i, (int, np.integer)) or not 0 <= i < len(_LETTERS):
@@ -129,7 +130,7 @@ def _diagonals(x: Array, term: str) -> tuple[Array, str]:
     return x, term
 
 
-def _keep(x: Array, term: str, kept: Any, sizes: dict[str, int]) -> tuple[Array, str]:
+def _keep(x: Array, term: str, kept: Collection[str], sizes: dict[str, int]) -> tuple[Array, str]:
     """The operand without repeated letters, without axes that stretch, summed over letters that `kept` does
     not hold."""
     if len(set(term)) != len(term):
@@ -224,8 +225,8 @@ def _is_one_product(terms: tuple[str, ...], out: str) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _path(terms: tuple[str, ...], out: str, shapes: tuple[tuple[int, ...], ...], optimize: Any
-          ) -> list[tuple[int, ...]]:
+def _path(terms: tuple[str, ...], out: str, shapes: tuple[tuple[int, ...], ...],
+          optimize: bool | str | Sequence[Any]) -> list[tuple[int, ...]]:
     import opt_einsum
     return opt_einsum.contract_path(f"{','.join(terms)}->{out}", *shapes, shapes=True, optimize=optimize)[0]
 
@@ -239,8 +240,8 @@ def _steps(terms, out, shapes, optimize):
     return _path(terms, out, shapes, "optimal" if optimize is True else optimize)
 
 
-def _contract(arrays: list[Array], terms: list[str], out: str, sizes: dict[str, int], optimize: Any, params: dict
-              ) -> Array:
+def _contract(arrays: list[Array], terms: list[str], out: str, sizes: dict[str, int],
+              optimize: bool | str | Sequence[Any], params: dict) -> Array:
     for step in _steps(tuple(terms), out, tuple(x.aval.shape for x in arrays), optimize):
         chosen = [(arrays[i], terms[i]) for i in step]
         for i in sorted(step, reverse=True):
@@ -259,8 +260,9 @@ def _contract(arrays: list[Array], terms: list[str], out: str, sizes: dict[str, 
 
 
 @boundary
-def einsum(subscripts: Any, /, *operands: Any, out: None = None, optimize: Any = "auto", precision: Any = None,
-           preferred_element_type: Any = None, out_sharding: None = None) -> Array:
+def einsum(subscripts: str | ArrayLike, /, *operands: ArrayLike | Sequence[int], out: None = None,
+           optimize: bool | str | Sequence[Any] = "auto", precision: PrecisionLike = None,
+           preferred_element_type: DTypeLike | None = None, out_sharding: None = None) -> Array:
     """The sum of products that `subscripts` describes: letters name axes, and a letter missing in the result
     is summed.
 
@@ -285,8 +287,9 @@ def einsum(subscripts: Any, /, *operands: Any, out: None = None, optimize: Any =
     return contracted("einsum", subscripts, operands, 1, optimize, precision, preferred_element_type)
 
 
-def contracted(name: str, subscripts: str, operands: Sequence[Any], first: int = 0, optimize: Any = "auto",
-               precision: Any = None, preferred_element_type: Any = None) -> Array:
+def contracted(name: str, subscripts: str, operands: Sequence[Any], first: int = 0,
+               optimize: bool | str | Sequence[Any] = "auto", precision: PrecisionLike = None,
+               preferred_element_type: DTypeLike | None = None) -> Array:
     """`einsum` for the function `name`, of which the operands are the arguments from number `first` on."""
     if len(operands) == 2 and precision is None and preferred_element_type is None:
         x, y = operands
@@ -319,7 +322,8 @@ def contracted(name: str, subscripts: str, operands: Sequence[Any], first: int =
 
 
 @boundary
-def einsum_path(subscripts: Any, /, *operands: Any, optimize: Any = "auto") -> tuple[list[tuple[int, ...]], Any]:
+def einsum_path(subscripts: str | ArrayLike, /, *operands: ArrayLike | Sequence[int],
+                optimize: bool | str | Sequence[Any] = "auto") -> tuple[list[tuple[int, ...]], Any]:
     """The order of contractions that `einsum` would take, and opt_einsum's account of its cost.
 
     ValueError if the subscripts do not fit the operands.

@@ -1,14 +1,13 @@
 """Running sums and products."""
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._core.primitive import Primitive
+from pullback._core.typing import DTypeLike
 from pullback._ops.assemble import concatenate
 from pullback._ops.cumulative import cumprod_p, cumsum_p
 from pullback._ops.shape import convert_element_type, full, reshape
@@ -18,7 +17,7 @@ from pullback.numpy._reductions.reductions import one_axis, refuse_out, summed_d
 __all__ = ["cumsum", "cumprod", "cumulative_sum", "cumulative_prod"]
 
 
-def cumulated(name: str, p: Primitive, a: Any, axis: int | None, dtype: Any, out: Any) -> Array:
+def cumulated(name: str, p: Primitive, a: ArrayLike, axis: int | None, dtype: DTypeLike | None, out: None) -> Array:
     """The running sum or product for the function `name`, which errors are to name."""
     refuse_out(name, out)
     x = as_operand(a, name, 0)
@@ -32,7 +31,7 @@ def cumulated(name: str, p: Primitive, a: Any, axis: int | None, dtype: Any, out
 
 
 @boundary
-def cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
+def cumsum(a: ArrayLike, axis: int | None = None, dtype: DTypeLike | None = None, out: None = None) -> Array:
     """Running sums along an axis, of the flattened array where `axis` is None; bools are counted.
 
     ValueError for an axis out of bounds.
@@ -45,7 +44,7 @@ def cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: None = None)
 
 
 @boundary
-def cumprod(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
+def cumprod(a: ArrayLike, axis: int | None = None, dtype: DTypeLike | None = None, out: None = None) -> Array:
     """Running products along an axis, of the flattened array where `axis` is None.
 
     ValueError for an axis out of bounds.
@@ -75,7 +74,8 @@ def _inclusive(name, p, x, axis, dtype, include_initial, initial):
 
 
 @boundary
-def cumulative_sum(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Array:
+def cumulative_sum(x: ArrayLike, /, *, axis: int | None = None, dtype: DTypeLike | None = None,
+                   include_initial: bool = False) -> Array:
     """Running sums along an axis, which may be left out for a vector; integers are summed in the default
     integer type.
 
@@ -91,7 +91,8 @@ def cumulative_sum(x: Any, /, *, axis: int | None = None, dtype: Any = None, inc
 
 
 @boundary
-def cumulative_prod(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Array:
+def cumulative_prod(x: ArrayLike, /, *, axis: int | None = None, dtype: DTypeLike | None = None,
+                    include_initial: bool = False) -> Array:
     """Running products along an axis, which may be left out for a vector; integers keep their dtype.
 
     With `include_initial` the result begins with 1 and is one longer. ValueError for a scalar.

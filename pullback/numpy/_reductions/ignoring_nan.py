@@ -1,14 +1,15 @@
 """Reductions that leave out elements that are nan."""
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._core.primitive import Primitive
+from pullback._core.typing import Axis, DTypeLike
 from pullback._ops import compare, elementwise, reduce
 from pullback._ops.accumulate import accumulator
 from pullback._ops.cumulative import cumprod_p, cumsum_p
@@ -19,7 +20,7 @@ from pullback._ops.trig import real_dtype
 from pullback.numpy._elementwise.promotion import as_operand
 from pullback.numpy._reductions import cumulative as running
 from pullback.numpy._reductions import reductions
-from pullback.numpy._reductions.reductions import Axis, axes_of, freedom_of, masked, reduced, refuse_out
+from pullback.numpy._reductions.reductions import axes_of, freedom_of, masked, reduced, refuse_out
 
 __all__ = ["nansum", "nanprod", "nanmax", "nanmin", "nanargmax", "nanargmin", "nanmean", "nanvar", "nanstd",
            "nancumsum", "nancumprod"]
@@ -30,15 +31,15 @@ def is_nan(x: Array) -> Array:
     return compare.ne_p.bind(x, x)
 
 
-def _without(x: Array, replacement: Any) -> Array:
+def _without(x: Array, replacement: bool | int | float | complex | np.generic) -> Array:
     if not dtypes.is_inexact(x.aval.dtype):
         return x
     return compare.select_p.bind(is_nan(x), scalar_like(replacement, x.aval.dtype), x)
 
 
 @boundary
-def nansum(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False,
-           initial: Any = None, where: Any = None) -> Array:
+def nansum(a: ArrayLike, axis: Axis = None, dtype: DTypeLike | None = None, out: None = None, keepdims: bool = False,
+           initial: ArrayLike | None = None, where: ArrayLike | None = None) -> Array:
     """`sum` with nan counting as 0. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
@@ -50,8 +51,8 @@ def nansum(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepd
 
 
 @boundary
-def nanprod(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False,
-            initial: Any = None, where: Any = None) -> Array:
+def nanprod(a: ArrayLike, axis: Axis = None, dtype: DTypeLike | None = None, out: None = None, keepdims: bool = False,
+            initial: ArrayLike | None = None, where: ArrayLike | None = None) -> Array:
     """`prod` with nan counting as 1. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
@@ -76,8 +77,8 @@ def _extreme(name, a, find, identity, axis, out, keepdims, initial, where):
 
 
 @boundary
-def nanmax(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None,
-           where: Any = None) -> Array:
+def nanmax(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False, initial: ArrayLike | None = None,
+           where: ArrayLike | None = None) -> Array:
     """`max` of the elements that are not nan; nan if there are none. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
@@ -88,8 +89,8 @@ def nanmax(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, 
 
 
 @boundary
-def nanmin(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None,
-           where: Any = None) -> Array:
+def nanmin(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False, initial: ArrayLike | None = None,
+           where: ArrayLike | None = None) -> Array:
     """`min` of the elements that are not nan; nan if there are none. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
@@ -99,7 +100,8 @@ def nanmin(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, 
     return _extreme("nanmin", a, reductions.smallest, reduce.highest, axis, out, keepdims, initial, where)
 
 
-def _position(name: str, p: Primitive, identity: Any, a: Any, axis: int | None, out: Any, keepdims: Any) -> Array:
+def _position(name: str, p: Primitive, identity: Callable[[np.dtype], bool | int | float | complex | np.generic],
+              a: ArrayLike, axis: int | None, out: None, keepdims: bool | None) -> Array:
     x = as_operand(a, name, 0)
     if not dtypes.is_inexact(x.aval.dtype):
         return reductions.arg_extreme(name, p, x, axis, out, keepdims)
@@ -109,7 +111,7 @@ def _position(name: str, p: Primitive, identity: Any, a: Any, axis: int | None, 
 
 
 @boundary
-def nanargmax(a: Any, axis: int | None = None, out: None = None, keepdims: bool | None = None) -> Array:
+def nanargmax(a: ArrayLike, axis: int | None = None, out: None = None, keepdims: bool | None = None) -> Array:
     """`argmax` among the elements that are not nan; -1 if there are none. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
@@ -120,7 +122,7 @@ def nanargmax(a: Any, axis: int | None = None, out: None = None, keepdims: bool 
 
 
 @boundary
-def nanargmin(a: Any, axis: int | None = None, out: None = None, keepdims: bool | None = None) -> Array:
+def nanargmin(a: ArrayLike, axis: int | None = None, out: None = None, keepdims: bool | None = None) -> Array:
     """`argmin` among the elements that are not nan; -1 if there are none. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
@@ -130,7 +132,7 @@ def nanargmin(a: Any, axis: int | None = None, out: None = None, keepdims: bool 
     return _position("nanargmin", reduce.argmin_p, reduce.highest, a, axis, out, keepdims)
 
 
-def _present(name: str, x: Array, where: Any) -> Array:
+def _present(name: str, x: Array, where: ArrayLike | None) -> Array:
     """Which elements take part."""
     present = compare.not_p.bind(is_nan(x))
     return present if where is None else masked(name, present, where, False)
@@ -145,8 +147,8 @@ def _kept(x: Array, present: Array) -> Array:
 
 
 @boundary
-def nanmean(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False,
-            where: Any = None) -> Array:
+def nanmean(a: ArrayLike, axis: Axis = None, dtype: DTypeLike | None = None, out: None = None, keepdims: bool = False,
+            where: ArrayLike | None = None) -> Array:
     """`mean` of the elements that are not nan; nan if there are none. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
@@ -188,8 +190,8 @@ def _variance(name, a, axis, dtype, out, ddof, keepdims, where, mean, rooted=Fal
 
 
 @boundary
-def nanvar(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: int = 0, keepdims: bool = False,
-           where: Any = None, mean: Any = None) -> Array:
+def nanvar(a: ArrayLike, axis: Axis = None, dtype: DTypeLike | None = None, out: None = None, ddof: int = 0,
+           keepdims: bool = False, where: ArrayLike | None = None, mean: ArrayLike | None = None) -> Array:
     """`var` of the elements that are not nan; nan if there are none. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
@@ -200,8 +202,8 @@ def nanvar(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof:
 
 
 @boundary
-def nanstd(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: int = 0, keepdims: bool = False,
-           where: Any = None, mean: Any = None) -> Array:
+def nanstd(a: ArrayLike, axis: Axis = None, dtype: DTypeLike | None = None, out: None = None, ddof: int = 0,
+           keepdims: bool = False, where: ArrayLike | None = None, mean: ArrayLike | None = None) -> Array:
     """`std` of the elements that are not nan; nan if there are none. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
@@ -212,7 +214,7 @@ def nanstd(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof:
 
 
 @boundary
-def nancumsum(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
+def nancumsum(a: ArrayLike, axis: int | None = None, dtype: DTypeLike | None = None, out: None = None) -> Array:
     """`cumsum` with nan counting as 0. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
@@ -223,7 +225,7 @@ def nancumsum(a: Any, axis: int | None = None, dtype: Any = None, out: None = No
 
 
 @boundary
-def nancumprod(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
+def nancumprod(a: ArrayLike, axis: int | None = None, dtype: DTypeLike | None = None, out: None = None) -> Array:
     """`cumprod` with nan counting as 1. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp

@@ -2,13 +2,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, ConcreteArray
+from pullback._core.array import Array, ArrayLike, ConcreteArray
 from pullback._core.errors import boundary
+from pullback._core.typing import Axis
 from pullback._ops import compare, elementwise, reduce
 from pullback._ops.cumulative import cumsum_p
 from pullback._ops.families import scalar_like
@@ -25,7 +25,7 @@ from pullback._ops.slicing import slice_in_dim
 from pullback._ops.sort import along_axis, sort_p
 from pullback.numpy._elementwise.promotion import as_operand
 from pullback.numpy._reductions.ignoring_nan import is_nan
-from pullback.numpy._reductions.reductions import Axis, axes_of, refuse_out
+from pullback.numpy._reductions.reductions import axes_of, refuse_out
 
 __all__ = ["quantile", "percentile", "median", "nanquantile", "nanpercentile", "nanmedian"]
 
@@ -33,8 +33,8 @@ _METHODS = ("linear", "lower", "higher", "midpoint", "nearest", "inverted_cdf")
 _INDEX = np.dtype(np.int32)
 
 
-def _quantile(name: str, a: Any, q: Any, axis: Axis, out: Any, method: str, keepdims: bool, skip_nan: bool,
-              weights: Any = None, scale: float = 1.0) -> Array:
+def _quantile(name: str, a: ArrayLike, q: ArrayLike, axis: Axis, out: None, method: str, keepdims: bool, skip_nan: bool,
+              weights: ArrayLike | None = None, scale: float = 1.0) -> Array:
     refuse_out(name, out)
     if method not in _METHODS:
         raise ValueError(f"{name}: method must be one of {', '.join(_METHODS)}, got {method!r}")
@@ -118,7 +118,7 @@ def _interpolate(values: Array, q: Array, count: Array, shape: tuple[int, ...], 
     return compare.select_p.bind(compare.eq(share, scalar_like(0, dtype)), below, mixed)
 
 
-def _weights_beside(name: str, weights: Any, x: Array, axes: tuple[int, ...]) -> Array:
+def _weights_beside(name: str, weights: ArrayLike, x: Array, axes: tuple[int, ...]) -> Array:
     """The weights in the shape of `x`; a vector of weights lies along the one axis."""
     w = as_operand(weights, name, "weights")
     if dtypes.is_complex(w.aval.dtype):
@@ -156,8 +156,8 @@ def _weighted(values: Array, weights: Array, q: Array) -> Array:
 
 
 @boundary
-def quantile(a: Any, q: Any, axis: Axis = None, out: None = None, overwrite_input: bool = False,
-             method: str = "linear", keepdims: bool = False, *, weights: Any = None) -> Array:
+def quantile(a: ArrayLike, q: ArrayLike, axis: Axis = None, out: None = None, overwrite_input: bool = False,
+             method: str = "linear", keepdims: bool = False, *, weights: ArrayLike | None = None) -> Array:
     """The value below which a share `q` (0 to 1) of the elements over `axis` lies; nan if one of them is nan.
 
     The axes of `q` come first in the result. Between two elements, `method` decides: "linear", "lower",
@@ -174,8 +174,8 @@ def quantile(a: Any, q: Any, axis: Axis = None, out: None = None, overwrite_inpu
 
 
 @boundary
-def nanquantile(a: Any, q: Any, axis: Axis = None, out: None = None, overwrite_input: bool = False,
-                method: str = "linear", keepdims: bool = False, *, weights: Any = None) -> Array:
+def nanquantile(a: ArrayLike, q: ArrayLike, axis: Axis = None, out: None = None, overwrite_input: bool = False,
+                method: str = "linear", keepdims: bool = False, *, weights: ArrayLike | None = None) -> Array:
     """`quantile` of the elements that are not nan; nan if there are none.
 
     ValueError for complex numbers, for an axis out of bounds, for no elements at all and for an unknown `method`.
@@ -188,8 +188,8 @@ def nanquantile(a: Any, q: Any, axis: Axis = None, out: None = None, overwrite_i
 
 
 @boundary
-def percentile(a: Any, q: Any, axis: Axis = None, out: None = None, overwrite_input: bool = False,
-               method: str = "linear", keepdims: bool = False, *, weights: Any = None) -> Array:
+def percentile(a: ArrayLike, q: ArrayLike, axis: Axis = None, out: None = None, overwrite_input: bool = False,
+               method: str = "linear", keepdims: bool = False, *, weights: ArrayLike | None = None) -> Array:
     """`quantile` with `q` in percent, from 0 to 100. A `q` out of range is moved into it; for errors see `quantile`.
 
     >>> import pullback.numpy as pnp
@@ -200,8 +200,8 @@ def percentile(a: Any, q: Any, axis: Axis = None, out: None = None, overwrite_in
 
 
 @boundary
-def nanpercentile(a: Any, q: Any, axis: Axis = None, out: None = None, overwrite_input: bool = False,
-                  method: str = "linear", keepdims: bool = False, *, weights: Any = None) -> Array:
+def nanpercentile(a: ArrayLike, q: ArrayLike, axis: Axis = None, out: None = None, overwrite_input: bool = False,
+                  method: str = "linear", keepdims: bool = False, *, weights: ArrayLike | None = None) -> Array:
     """`percentile` of the elements that are not nan; nan if there are none. For errors see `nanquantile`.
 
     >>> import pullback.numpy as pnp
@@ -212,7 +212,8 @@ def nanpercentile(a: Any, q: Any, axis: Axis = None, out: None = None, overwrite
 
 
 @boundary
-def median(a: Any, axis: Axis = None, out: None = None, overwrite_input: bool = False, keepdims: bool = False) -> Array:
+def median(a: ArrayLike, axis: Axis = None, out: None = None, overwrite_input: bool = False,
+           keepdims: bool = False) -> Array:
     """The middle element over `axis` in sorted order, or the mean of the two in the middle; nan if one is
     nan. ValueError for an axis out of bounds.
 
@@ -224,7 +225,7 @@ def median(a: Any, axis: Axis = None, out: None = None, overwrite_input: bool = 
 
 
 @boundary
-def nanmedian(a: Any, axis: Axis = None, out: None = None, overwrite_input: bool = False,
+def nanmedian(a: ArrayLike, axis: Axis = None, out: None = None, overwrite_input: bool = False,
               keepdims: bool = False) -> Array:
     """`median` of the elements that are not nan; nan if there are none. ValueError for an axis out of bounds.
 

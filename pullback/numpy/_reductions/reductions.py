@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import builtins
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, ConcreteArray
+from pullback._core.array import Array, ArrayLike, ConcreteArray
 from pullback._core.errors import boundary
 from pullback._core.primitive import Primitive
+from pullback._core.typing import Axis, DTypeLike
 from pullback._ops import compare, elementwise, reduce
 from pullback._ops.accumulate import accumulator
 from pullback._ops.families import scalar_like
@@ -29,14 +29,13 @@ from pullback.numpy._elementwise.promotion import as_operand, cast, operand_for,
 __all__ = ["sum", "prod", "max", "min", "amax", "amin", "any", "all", "count_nonzero", "ptp", "argmax", "argmin",
            "mean", "average", "var", "std"]
 
-Axis = int | Sequence[int] | None
 _BOOL, _INT, _UINT = np.dtype(bool), np.dtype(int), np.dtype(np.uint64)
 
 
 # --- what reductions have in common; other modules of this layer use it too ---
 
 
-def axes_of(name: str, axis: Any, rank: int) -> tuple[int, ...]:
+def axes_of(name: str, axis: Axis, rank: int) -> tuple[int, ...]:
     """The axes that a user's `axis` means, as sorted non-negative ints."""
     if axis is None:
         return tuple(range(rank))
@@ -45,14 +44,14 @@ def axes_of(name: str, axis: Any, rank: int) -> tuple[int, ...]:
     return tuple(sorted(canonical_axes(name, axis if isinstance(axis, (tuple, list)) else (axis,), rank)))
 
 
-def one_axis(name: str, axis: Any, rank: int) -> int:
+def one_axis(name: str, axis: Axis, rank: int) -> int:
     """The one axis that a user's `axis` means."""
     if axis is None or isinstance(axis, (tuple, list)):
         raise TypeError(f"{name}: axis must be an int, got {axis!r}")
     return axes_of(name, axis, rank)[0]
 
 
-def refuse_out(name: str, out: Any) -> None:
+def refuse_out(name: str, out: None) -> None:
     """Arrays are never written to, so there is no `out`."""
     if out is not None:
         raise NotImplementedError(f"{name}: the argument 'out' is not supported, arrays are immutable: use the result")
@@ -68,7 +67,7 @@ def summed_dtype(dtype: np.dtype, promote_integers: bool = True) -> np.dtype:
     return dtype
 
 
-def masked(name: str, x: Array, where: Any, otherwise: Any) -> Array:
+def masked(name: str, x: Array, where: ArrayLike, otherwise: bool | int | float | complex | np.generic) -> Array:
     """`x` with the elements that the mask excludes replaced by a scalar."""
     mask = as_operand(where, name, "where")
     if mask.aval.dtype != _BOOL:
@@ -85,15 +84,16 @@ def reduced(p: Primitive, x: Array, axes: tuple[int, ...], keepdims: bool) -> Ar
     return convert_element_type(y, y.aval.dtype) if y.aval.weak_type else y
 
 
-def summed(name: str, a: Any, axis: Axis, dtype: Any = None, out: Any = None, keepdims: bool = False,
-           initial: Any = None, where: Any = None, promote_integers: bool = True) -> Array:
+def summed(name: str, a: ArrayLike, axis: Axis, dtype: DTypeLike | None = None, out: None = None,
+           keepdims: bool = False, initial: ArrayLike | None = None, where: ArrayLike | None = None,
+           promote_integers: bool = True) -> Array:
     """`sum` for the function `name`, which errors are to name."""
     return _numeric(name, a, reduce_sum_p, axis, dtype, out, keepdims, initial, where, promote_integers, 0,
                     elementwise.add)
 
 
-def multiplied(name: str, a: Any, axis: Axis, dtype: Any, out: Any, keepdims: bool, initial: Any, where: Any,
-               promote_integers: bool = True) -> Array:
+def multiplied(name: str, a: ArrayLike, axis: Axis, dtype: DTypeLike | None, out: None, keepdims: bool,
+               initial: ArrayLike | None, where: ArrayLike | None, promote_integers: bool = True) -> Array:
     """`prod` for the function `name`."""
     return _numeric(name, a, reduce.reduce_prod_p, axis, dtype, out, keepdims, initial, where, promote_integers, 1,
                     elementwise.mul)
@@ -127,8 +127,8 @@ def _initial(name, initial, dtype):
 
 
 @boundary
-def sum(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False, initial: Any = None,
-        where: Any = None, promote_integers: bool = True) -> Array:
+def sum(a: ArrayLike, axis: Axis = None, dtype: DTypeLike | None = None, out: None = None, keepdims: bool = False,
+        initial: ArrayLike | None = None, where: ArrayLike | None = None, promote_integers: bool = True) -> Array:
     """The sum over `axis`.
 
     Bools are counted, and integers are summed in the default integer type unless `promote_integers` is False.
@@ -142,8 +142,8 @@ def sum(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims
 
 
 @boundary
-def prod(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False, initial: Any = None,
-         where: Any = None, promote_integers: bool = True) -> Array:
+def prod(a: ArrayLike, axis: Axis = None, dtype: DTypeLike | None = None, out: None = None, keepdims: bool = False,
+         initial: ArrayLike | None = None, where: ArrayLike | None = None, promote_integers: bool = True) -> Array:
     """The product over `axis`; dtypes as for `sum`. Its derivatives are right where elements are zero.
 
     ValueError for an axis out of bounds.
@@ -158,14 +158,14 @@ def prod(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdim
 # --- max, min ---
 
 
-def largest(name: str, a: Any, axis: Axis = None, out: Any = None, keepdims: bool = False, initial: Any = None,
-            where: Any = None) -> Array:
+def largest(name: str, a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False,
+            initial: ArrayLike | None = None, where: ArrayLike | None = None) -> Array:
     """`max` for the function `name`."""
     return _extreme(name, a, reduce.reduce_max_p, axis, out, keepdims, initial, where, reduce.lowest, elementwise.max)
 
 
-def smallest(name: str, a: Any, axis: Axis = None, out: Any = None, keepdims: bool = False, initial: Any = None,
-             where: Any = None) -> Array:
+def smallest(name: str, a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False,
+             initial: ArrayLike | None = None, where: ArrayLike | None = None) -> Array:
     """`min` for the function `name`."""
     return _extreme(name, a, reduce.reduce_min_p, axis, out, keepdims, initial, where, reduce.highest, elementwise.min)
 
@@ -187,8 +187,8 @@ def _extreme(name, a, p, axis, out, keepdims, initial, where, identity, combine)
 
 
 @boundary
-def max(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None,
-        where: Any = None) -> Array:
+def max(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False, initial: ArrayLike | None = None,
+        where: ArrayLike | None = None) -> Array:
     """The largest element over `axis`, nan if there is one. Where several are largest, they share the
     derivative.
 
@@ -202,8 +202,8 @@ def max(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, ini
 
 
 @boundary
-def min(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None,
-        where: Any = None) -> Array:
+def min(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False, initial: ArrayLike | None = None,
+        where: ArrayLike | None = None) -> Array:
     """The smallest element over `axis`, nan if there is one; see `max`. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
@@ -213,11 +213,12 @@ def min(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, ini
     return smallest("min", a, axis, out, keepdims, initial, where)
 
 
-amax, amin = max, min
+amax = max
+amin = min
 
 
 @boundary
-def ptp(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
+def ptp(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
     """The largest element less the smallest ("peak to peak"), over `axis`.
 
     ValueError for an axis out of bounds, or if there are no elements.
@@ -242,7 +243,8 @@ def _logical(name, a, p, axis, out, keepdims, where, identity):
 
 
 @boundary
-def any(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Any = None) -> Array:
+def any(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False, *,
+        where: ArrayLike | None = None) -> Array:
     """Whether an element over `axis` is true, that is, not zero. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
@@ -253,7 +255,8 @@ def any(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, *, 
 
 
 @boundary
-def all(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Any = None) -> Array:
+def all(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False, *,
+        where: ArrayLike | None = None) -> Array:
     """Whether all elements over `axis` are true, that is, not zero. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
@@ -264,7 +267,7 @@ def all(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, *, 
 
 
 @boundary
-def count_nonzero(a: Any, axis: Axis = None, keepdims: bool = False) -> Array:
+def count_nonzero(a: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Array:
     """How many elements over `axis` differ from zero, an int32. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
@@ -277,7 +280,7 @@ def count_nonzero(a: Any, axis: Axis = None, keepdims: bool = False) -> Array:
 # --- argmax, argmin ---
 
 
-def arg_extreme(name: str, p: Primitive, a: Any, axis: int | None, out: Any, keepdims: bool | None) -> Array:
+def arg_extreme(name: str, p: Primitive, a: ArrayLike, axis: int | None, out: None, keepdims: bool | None) -> Array:
     """The position of an extreme element, in the flattened array where `axis` is None."""
     refuse_out(name, out)
     x = as_operand(a, name, 0)
@@ -295,7 +298,7 @@ def arg_extreme(name: str, p: Primitive, a: Any, axis: int | None, out: Any, kee
 
 
 @boundary
-def argmax(a: Any, axis: int | None = None, out: None = None, keepdims: bool | None = None) -> Array:
+def argmax(a: ArrayLike, axis: int | None = None, out: None = None, keepdims: bool | None = None) -> Array:
     """Where the first of the largest elements along `axis` stands, an int32; nan counts as the largest.
 
     Without `axis`, the position in the flattened array. ValueError if there are no elements.
@@ -308,7 +311,7 @@ def argmax(a: Any, axis: int | None = None, out: None = None, keepdims: bool | N
 
 
 @boundary
-def argmin(a: Any, axis: int | None = None, out: None = None, keepdims: bool | None = None) -> Array:
+def argmin(a: ArrayLike, axis: int | None = None, out: None = None, keepdims: bool | None = None) -> Array:
     """Where the first of the smallest elements along `axis` stands, an int32; nan counts as the smallest.
 
     Without `axis`, the position in the flattened array. ValueError if there are no elements.
@@ -323,7 +326,7 @@ def argmin(a: Any, axis: int | None = None, out: None = None, keepdims: bool | N
 # --- means and variances ---
 
 
-def count_of(name: str, shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool, where: Any,
+def count_of(name: str, shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool, where: ArrayLike | None,
              dtype: np.dtype) -> Array:
     """How many elements take part in a reduction: a scalar, or an array where a mask decides."""
     if where is None:
@@ -332,7 +335,7 @@ def count_of(name: str, shape: tuple[int, ...], axes: tuple[int, ...], keepdims:
     return reduced(reduce_sum_p, convert_element_type(broadcast_to(mask, shape), dtype), axes, keepdims)
 
 
-def mean_in(name: str, x: Array, axes: tuple[int, ...], keepdims: bool, where: Any) -> Array:
+def mean_in(name: str, x: Array, axes: tuple[int, ...], keepdims: bool, where: ArrayLike | None) -> Array:
     """The mean in the dtype of `x`."""
     given = x if where is None else masked(name, x, where, 0)
     total = reduced(reduce_sum_p, given, axes, keepdims)
@@ -340,8 +343,8 @@ def mean_in(name: str, x: Array, axes: tuple[int, ...], keepdims: bool, where: A
 
 
 @boundary
-def mean(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False, *,
-         where: Any = None) -> Array:
+def mean(a: ArrayLike, axis: Axis = None, dtype: DTypeLike | None = None, out: None = None, keepdims: bool = False, *,
+         where: ArrayLike | None = None) -> Array:
     """The arithmetic mean over `axis`: of integers a float32, of half precision computed in float32. Nan of
     nothing. ValueError for an axis out of bounds.
 
@@ -352,8 +355,8 @@ def mean(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdim
     return averaged("mean", a, axis, dtype, out, keepdims, where)
 
 
-def averaged(name: str, a: Any, axis: Axis, dtype: Any = None, out: Any = None, keepdims: bool = False,
-             where: Any = None) -> Array:
+def averaged(name: str, a: ArrayLike, axis: Axis, dtype: DTypeLike | None = None, out: None = None,
+             keepdims: bool = False, where: ArrayLike | None = None) -> Array:
     """`mean` for the function `name`."""
     refuse_out(name, out)
     x = as_operand(a, name, 0)
@@ -365,7 +368,8 @@ def averaged(name: str, a: Any, axis: Axis, dtype: Any = None, out: Any = None, 
 
 
 @boundary
-def average(a: Any, axis: Axis = None, weights: Any = None, returned: bool = False, keepdims: bool = False) -> Any:
+def average(a: ArrayLike, axis: Axis = None, weights: ArrayLike | None = None, returned: bool = False,
+            keepdims: bool = False) -> Any:
     """The mean over `axis`, weighted if `weights` is given; with `returned`, the pair of it and the sum of
     weights.
 
@@ -397,7 +401,7 @@ def average(a: Any, axis: Axis = None, weights: Any = None, returned: bool = Fal
     return (result, broadcast_to(strong(total), result.aval.shape)) if returned else result
 
 
-def freedom_of(name: str, count: Array, ddof: Any) -> Array:
+def freedom_of(name: str, count: Array, ddof: ArrayLike) -> Array:
     """The count less `ddof`; nan where nothing is left, so that a division by it is nan."""
     dtype = count.aval.dtype
     if type(count) is ConcreteArray and count.aval.ndim == 0 and isinstance(ddof, (int, float)):
@@ -408,8 +412,9 @@ def freedom_of(name: str, count: Array, ddof: Any) -> Array:
 
 
 @boundary
-def var(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: int = 0, keepdims: bool = False, *,
-        where: Any = None, mean: Any = None, correction: int | float | None = None) -> Array:
+def var(a: ArrayLike, axis: Axis = None, dtype: DTypeLike | None = None, out: None = None, ddof: int = 0,
+        keepdims: bool = False, *, where: ArrayLike | None = None, mean: ArrayLike | None = None,
+        correction: int | float | None = None) -> Array:
     """The variance over `axis`: the mean of |a - mean(a)|**2, divided by the count less `ddof`.
 
     `correction` is another name of `ddof`; `mean`, if known already, must have the reduced axes with length
@@ -423,8 +428,9 @@ def var(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: in
 
 
 @boundary
-def std(a: Any, axis: Axis = None, dtype: Any = None, out: None = None, ddof: int = 0, keepdims: bool = False, *,
-        where: Any = None, mean: Any = None, correction: int | float | None = None) -> Array:
+def std(a: ArrayLike, axis: Axis = None, dtype: DTypeLike | None = None, out: None = None, ddof: int = 0,
+        keepdims: bool = False, *, where: ArrayLike | None = None, mean: ArrayLike | None = None,
+        correction: int | float | None = None) -> Array:
     """The standard deviation over `axis`, the square root of `var`. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp

@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._core.types import canonical_dimension
 from pullback._ops import compare, elementwise, reduce
@@ -52,9 +53,9 @@ def _take(x: Array, rows: Array) -> Array:
 
 
 @boundary
-def unique(ar: Any, return_index: bool = False, return_inverse: bool = False, return_counts: bool = False,
-           axis: int | None = None, *, equal_nan: bool = True, size: int | None = None, fill_value: Any = None,
-           sorted: bool = True) -> Any:
+def unique(ar: ArrayLike, return_index: bool = False, return_inverse: bool = False, return_counts: bool = False,
+           axis: int | None = None, *, equal_nan: bool = True, size: int | None = None,
+           fill_value: ArrayLike | None = None, sorted: bool = True) -> Any:
     """The distinct elements of `ar`, sorted; or, with `axis`, its distinct slices along it.
 
     On request also, in this order, as int32: where each first occurs, which of them each element is (in the
@@ -69,9 +70,9 @@ def unique(ar: Any, return_index: bool = False, return_inverse: bool = False, re
     return unique_for("unique", ar, return_index, return_inverse, return_counts, axis, equal_nan, size, fill_value)
 
 
-def unique_for(name: str, ar: Any, return_index: bool = False, return_inverse: bool = False,
+def unique_for(name: str, ar: ArrayLike, return_index: bool = False, return_inverse: bool = False,
                return_counts: bool = False, axis: int | None = None, equal_nan: bool = False, size: int | None = None,
-               fill_value: Any = None) -> Any:
+               fill_value: ArrayLike | None = None) -> Any:
     """`unique` for the function `name`, which errors are to name."""
     x = as_operand(ar, name, 0)
     shape = x.aval.shape
@@ -103,7 +104,7 @@ class _Distinct(NamedTuple):
     counts: Array
 
 
-def _distinct(name: str, rows: Array, equal_nan: bool, size: int | None, fill_value: Any) -> _Distinct:
+def _distinct(name: str, rows: Array, equal_nan: bool, size: int | None, fill_value: ArrayLike | None) -> _Distinct:
     n = rows.aval.shape[0]
     if n == 0:
         size = 0 if size is None else shape_of(name, (size,))[0]
@@ -171,7 +172,7 @@ class UniqueInverse(NamedTuple):
 
 
 @boundary
-def unique_all(x: Any, /, *, size: int | None = None, fill_value: Any = None) -> UniqueAll:
+def unique_all(x: ArrayLike, /, *, size: int | None = None, fill_value: ArrayLike | None = None) -> UniqueAll:
     """The distinct elements with first positions, inverse and counts; nan differs from itself. See `unique`.
 
     Errors as there.
@@ -184,7 +185,7 @@ def unique_all(x: Any, /, *, size: int | None = None, fill_value: Any = None) ->
 
 
 @boundary
-def unique_counts(x: Any, /, *, size: int | None = None, fill_value: Any = None) -> UniqueCounts:
+def unique_counts(x: ArrayLike, /, *, size: int | None = None, fill_value: ArrayLike | None = None) -> UniqueCounts:
     """The distinct elements and how often each occurs; nan differs from itself. See `unique`. Errors as there.
 
     >>> import pullback.numpy as pnp
@@ -195,7 +196,7 @@ def unique_counts(x: Any, /, *, size: int | None = None, fill_value: Any = None)
 
 
 @boundary
-def unique_inverse(x: Any, /, *, size: int | None = None, fill_value: Any = None) -> UniqueInverse:
+def unique_inverse(x: ArrayLike, /, *, size: int | None = None, fill_value: ArrayLike | None = None) -> UniqueInverse:
     """The distinct elements and which of them each element is; nan differs from itself. See `unique`. Errors as there.
 
     >>> import pullback.numpy as pnp
@@ -206,7 +207,7 @@ def unique_inverse(x: Any, /, *, size: int | None = None, fill_value: Any = None
 
 
 @boundary
-def unique_values(x: Any, /, *, size: int | None = None, fill_value: Any = None) -> Array:
+def unique_values(x: ArrayLike, /, *, size: int | None = None, fill_value: ArrayLike | None = None) -> Array:
     """The distinct elements; nan differs from itself. See `unique`. Errors as there.
 
     >>> import pullback.numpy as pnp
@@ -220,7 +221,7 @@ def unique_values(x: Any, /, *, size: int | None = None, fill_value: Any = None)
 
 
 @boundary
-def bincount(x: Any, weights: Any = None, minlength: int = 0, *, length: int | None = None) -> Array:
+def bincount(x: ArrayLike, weights: ArrayLike | None = None, minlength: int = 0, *, length: int | None = None) -> Array:
     """How often each of 0, 1, 2, ... occurs in a vector of integers (int32), or the sum of `weights` there.
 
     The result is as long as the largest element needs, at least `minlength`, or of the given `length`, which
@@ -262,7 +263,8 @@ def _length(top: Array) -> int:
 
 
 @boundary
-def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any = None) -> Array:
+def histogram_bin_edges(a: ArrayLike, bins: ArrayLike = 10, range: Sequence[ArrayLike] | None = None,
+                        weights: ArrayLike | None = None) -> Array:
     """The edges of the bins that `histogram` counts in: `bins` equal ones over `range` or all of `a`, or
     `bins` itself. ValueError for bins with more than one axis or a negative number of them.
 
@@ -273,7 +275,7 @@ def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any 
     return _edges("histogram_bin_edges", as_operand(a, "histogram_bin_edges", 0), bins, range)
 
 
-def _edges(name: str, x: Array, bins: Any, range: Any) -> Array:
+def _edges(name: str, x: Array, bins: ArrayLike, range: Sequence[ArrayLike] | None) -> Array:
     dtype = dtypes.to_inexact(x.aval.dtype, False)[0]
     if isinstance(bins, str):
         raise NotImplementedError(f"{name}: bins must be a number or an array of edges, got {bins!r}")
@@ -296,8 +298,8 @@ def _edges(name: str, x: Array, bins: Any, range: Any) -> Array:
 
 
 @boundary
-def histogram(a: Any, bins: Any = 10, range: Any = None, weights: Any = None, density: bool | None = None
-              ) -> tuple[Array, Array]:
+def histogram(a: ArrayLike, bins: ArrayLike = 10, range: Sequence[ArrayLike] | None = None,
+              weights: ArrayLike | None = None, density: bool | None = None) -> tuple[Array, Array]:
     """How many elements of `a` (or how much of their `weights`) fall into each bin, and the edges of the
     bins.
 

@@ -2,12 +2,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, ConcreteArray
+from pullback._core.array import Array, ArrayLike, ConcreteArray
 from pullback._core.errors import ConcretizationTypeError, boundary
 from pullback._core.trace import Tracer
 from pullback._ops import compare
@@ -62,7 +62,7 @@ def _unravel(flat: Array, shape: tuple[int, ...]) -> list[Array]:
 
 
 @boundary
-def nonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> tuple[Array, ...]:
+def nonzero(a: ArrayLike, *, size: int | None = None, fill_value: ArrayLike | None = None) -> tuple[Array, ...]:
     """The positions of nonzero elements in row-major order: a vector of indices (int32) for each axis.
 
     With `size`, vectors of that length, cut off or filled up with `fill_value` (0, or one number for each
@@ -76,7 +76,7 @@ def nonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> tuple
     return _nonzero("nonzero", x, size, fill_value)
 
 
-def _nonzero(name: str, x: Array, size: int | None, fill_value: Any) -> tuple[Array, ...]:
+def _nonzero(name: str, x: Array, size: int | None, fill_value: ArrayLike | None) -> tuple[Array, ...]:
     shape = x.aval.shape
     if not shape:
         raise ValueError(f"{name}: expected an array with at least one axis, got a scalar; use atleast_1d(x)")
@@ -98,7 +98,7 @@ def _nonzero(name: str, x: Array, size: int | None, fill_value: Any) -> tuple[Ar
 
 
 @boundary
-def flatnonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> Array:
+def flatnonzero(a: ArrayLike, *, size: int | None = None, fill_value: ArrayLike | None = None) -> Array:
     """The positions of nonzero elements in the flattened array; for `size` and `fill_value` see `nonzero`.
 
     TypeError for what is no array or number.
@@ -112,7 +112,7 @@ def flatnonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> A
 
 
 @boundary
-def argwhere(a: Any, *, size: int | None = None, fill_value: Any = None) -> Array:
+def argwhere(a: ArrayLike, *, size: int | None = None, fill_value: ArrayLike | None = None) -> Array:
     """The positions of nonzero elements as rows, of shape (count, a.ndim); for `size` and `fill_value` see
     `nonzero`. TypeError for what is no array or number.
 
@@ -130,8 +130,14 @@ def argwhere(a: Any, *, size: int | None = None, fill_value: Any = None) -> Arra
     return concatenate([reshape(part, (part.aval.size, 1)) for part in parts], 1)
 
 
+@overload
+def where(condition: ArrayLike, x: ArrayLike, y: ArrayLike, /) -> Array: ...
+@overload
+def where(condition: ArrayLike, x: None = None, y: None = None, /, *, size: int | None = None,
+          fill_value: ArrayLike | None = None) -> tuple[Array, ...]: ...
 @boundary
-def where(condition: Any, x: Any = None, y: Any = None, /, *, size: int | None = None, fill_value: Any = None) -> Any:
+def where(condition: ArrayLike, x: ArrayLike | None = None, y: ArrayLike | None = None, /, *, size: int | None = None,
+          fill_value: ArrayLike | None = None) -> Any:
     """`x` where `condition` is true, else `y`; the three broadcast together. Without `x` and `y`,
     `nonzero(condition)`.
 
@@ -147,4 +153,4 @@ def where(condition: Any, x: Any = None, y: Any = None, /, *, size: int | None =
         return _nonzero("where", as_operand(condition, "where", 0), size, fill_value)
     if size is not None or fill_value is not None:
         raise ValueError("where: size and fill_value belong to where(condition), not to where(condition, x, y)")
-    return selection.where(condition, x, y)
+    return selection.where(condition, x, y)  # type: ignore[arg-type]  # None is refused as any other non-array

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._ops import compare
 from pullback._ops.assemble import broadcasted_iota, concatenate
@@ -25,7 +25,7 @@ _METHODS = ("auto", "binary_search", "compare_all", "sort")
 _INDEX = np.dtype(np.int32)
 
 
-def _two(name: str, x: Any, y: Any) -> tuple[Array, Array, tuple[int, ...]]:
+def _two(name: str, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array, tuple[int, ...]]:
     """Two arrays as vectors of one dtype, and the shape of the first."""
     if type(x) is int and isinstance(y, Array):
         x = operand_for(x, name, 0, y.aval.dtype)
@@ -80,7 +80,7 @@ def _chosen(name: str, mask: Array, size: int | None, parts: list[tuple[Array, A
 
 
 @boundary
-def isin(element: Any, test_elements: Any, assume_unique: bool = False, invert: bool = False, *,
+def isin(element: ArrayLike, test_elements: ArrayLike, assume_unique: bool = False, invert: bool = False, *,
          method: str = "auto") -> Array:
     """Which elements are among the test elements (with `invert`, which are not): bools of the shape of `element`.
 
@@ -100,7 +100,7 @@ def isin(element: Any, test_elements: Any, assume_unique: bool = False, invert: 
 
 
 @boundary
-def union1d(ar1: Any, ar2: Any, *, size: int | None = None, fill_value: Any = None) -> Array:
+def union1d(ar1: ArrayLike, ar2: ArrayLike, *, size: int | None = None, fill_value: ArrayLike | None = None) -> Array:
     """The distinct elements of both arrays, sorted.
 
     With `size`, a result of that length, cut off or filled up with `fill_value` (the smallest element by default):
@@ -115,8 +115,8 @@ def union1d(ar1: Any, ar2: Any, *, size: int | None = None, fill_value: Any = No
 
 
 @boundary
-def intersect1d(ar1: Any, ar2: Any, assume_unique: bool = False, return_indices: bool = False, *,
-                size: int | None = None, fill_value: Any = None) -> Any:
+def intersect1d(ar1: ArrayLike, ar2: ArrayLike, assume_unique: bool = False, return_indices: bool = False, *,
+                size: int | None = None, fill_value: ArrayLike | None = None) -> Any:
     """The distinct elements that both arrays have, sorted; with `return_indices` also where each first occurs in both.
 
     `size` and `fill_value` as for `union1d`; indices are filled up with the lengths of the arrays. `assume_unique` is
@@ -138,8 +138,8 @@ def intersect1d(ar1: Any, ar2: Any, assume_unique: bool = False, return_indices:
 
 
 @boundary
-def setdiff1d(ar1: Any, ar2: Any, assume_unique: bool = False, *, size: int | None = None, fill_value: Any = None
-              ) -> Array:
+def setdiff1d(ar1: ArrayLike, ar2: ArrayLike, assume_unique: bool = False, *, size: int | None = None,
+              fill_value: ArrayLike | None = None) -> Array:
     """The distinct elements of `ar1` that `ar2` does not have, sorted; with `assume_unique` in the order of `ar1`.
 
     The dtype is that of `ar1`. `size` as for `union1d`; `fill_value` is 0 by default. TypeError for what is no array.
@@ -160,8 +160,8 @@ def setdiff1d(ar1: Any, ar2: Any, assume_unique: bool = False, *, size: int | No
 
 
 @boundary
-def setxor1d(ar1: Any, ar2: Any, assume_unique: bool = False, *, size: int | None = None, fill_value: Any = None
-             ) -> Array:
+def setxor1d(ar1: ArrayLike, ar2: ArrayLike, assume_unique: bool = False, *, size: int | None = None,
+             fill_value: ArrayLike | None = None) -> Array:
     """The distinct elements that one of the arrays has and the other has not, sorted.
 
     `size` and `fill_value` as for `union1d`. `assume_unique` is accepted for compatibility. TypeError for what is no

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
+from pullback._core.typing import DTypeLike
 from pullback._ops import compare
 from pullback._ops import sort as sort_ops
 from pullback._ops.assemble import broadcasted_iota
@@ -25,7 +26,7 @@ __all__ = ["sort", "argsort", "lexsort", "partition", "argpartition", "searchsor
 _INDEX = np.dtype(np.int32)
 
 
-def _operand(name: str, a: Any, axis: int | None, kind: Any, order: Any) -> tuple[Array, int]:
+def _operand(name: str, a: ArrayLike, axis: int | None, kind: None, order: None) -> tuple[Array, int]:
     if kind is not None or order is not None:
         raise ValueError(f"{name}: 'kind' and 'order' are not supported: use stable=True or stable=False")
     x = as_operand(a, name, 0)
@@ -35,7 +36,7 @@ def _operand(name: str, a: Any, axis: int | None, kind: Any, order: Any) -> tupl
 
 
 @boundary
-def sort(a: Any, axis: int | None = -1, *, kind: None = None, order: None = None, stable: bool = True,
+def sort(a: ArrayLike, axis: int | None = -1, *, kind: None = None, order: None = None, stable: bool = True,
          descending: bool = False) -> Array:
     """`a` sorted along an axis, or flattened and sorted where `axis` is None.
 
@@ -51,8 +52,8 @@ def sort(a: Any, axis: int | None = -1, *, kind: None = None, order: None = None
 
 
 @boundary
-def argsort(a: Any, axis: int | None = -1, *, kind: None = None, order: None = None, stable: bool = True,
-            descending: bool = False, dtype: Any = None) -> Array:
+def argsort(a: ArrayLike, axis: int | None = -1, *, kind: None = None, order: None = None, stable: bool = True,
+            descending: bool = False, dtype: DTypeLike | None = None) -> Array:
     """The positions along an axis, int32, that sort `a`: `take_along_axis(a, argsort(a), -1)` is sorted.
 
     Equal elements keep their order, also if `descending`. ValueError for an axis out of bounds.
@@ -73,7 +74,7 @@ def argsort(a: Any, axis: int | None = -1, *, kind: None = None, order: None = N
 
 
 @boundary
-def lexsort(keys: Any, axis: int = -1) -> Array:
+def lexsort(keys: Sequence[ArrayLike] | Array | np.ndarray, axis: int = -1) -> Array:
     """The positions, int32, that sort by the last key, where it is equal by the last but one, and so on.
 
     `keys` is a sequence of arrays of one shape, or an array of which the rows are the keys. TypeError for no keys.
@@ -106,7 +107,7 @@ def _check_kth(name: str, kth: int, n: int) -> None:
 
 
 @boundary
-def partition(a: Any, kth: int, axis: int = -1) -> Array:
+def partition(a: ArrayLike, kth: int, axis: int = -1) -> Array:
     """`a` reordered along an axis so that element `kth` is where sorting puts it, smaller ones before, larger
     after.
 
@@ -122,7 +123,7 @@ def partition(a: Any, kth: int, axis: int = -1) -> Array:
 
 
 @boundary
-def argpartition(a: Any, kth: int, axis: int = -1) -> Array:
+def argpartition(a: ArrayLike, kth: int, axis: int = -1) -> Array:
     """The positions, int32, that `partition` a along an axis. ValueError for `kth` out of bounds.
 
     >>> import pullback.numpy as pnp
@@ -135,7 +136,8 @@ def argpartition(a: Any, kth: int, axis: int = -1) -> Array:
 
 
 @boundary
-def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None, *, method: str = "scan") -> Array:
+def searchsorted(a: ArrayLike, v: ArrayLike, side: str = "left", sorter: ArrayLike | None = None, *,
+                 method: str = "scan") -> Array:
     """Where the values `v` go into the sorted vector `a` to keep it sorted, of the shape of `v`.
 
     The places are int32, and int64 in an array too long for that, which needs the option enable_x64.
@@ -164,7 +166,7 @@ def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None, *, meth
 
 
 @boundary
-def digitize(x: Any, bins: Any, right: bool = False, *, method: str | None = None) -> Array:
+def digitize(x: ArrayLike, bins: ArrayLike, right: bool = False, *, method: str | None = None) -> Array:
     """The number of the bin that each element falls into, int32: i where bins[i-1] <= x < bins[i].
 
     `bins` increases or decreases; with `right`, each bin holds its upper edge instead of its lower one.

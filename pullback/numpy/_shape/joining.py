@@ -1,14 +1,16 @@
 """Arrays joined, cut apart and repeated: concatenate and stack, split, tile, repeat, block, append."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, ConcreteArray, distinct
+from pullback._core.array import Array, ArrayLike, ConcreteArray, NestedArrayLike, distinct
 from pullback._core.errors import boundary, kind_of
 from pullback._core.trace import Tracer
+from pullback._core.typing import AnyValue, DTypeLike, ShapeLike
 from pullback._ops import assemble
 from pullback._ops import shape as shape_ops
 from pullback._ops.gather_numpy import CLIP, GatherDimensionNumbers
@@ -24,7 +26,7 @@ __all__ = ["concatenate", "concat", "stack", "unstack", "vstack", "hstack", "dst
            "split", "array_split", "hsplit", "vsplit", "dsplit", "tile", "repeat"]
 
 
-def _sequence(name: str, arrays: Any) -> list[Array]:
+def _sequence(name: str, arrays: Sequence[ArrayLike] | Array | np.ndarray) -> list[Array]:
     """The operands of a join, of one dtype. An array stands for the sequence of its rows."""
     if isinstance(arrays, (Array, np.ndarray)):
         x = as_operand(arrays, name, 0)
@@ -38,7 +40,7 @@ def _sequence(name: str, arrays: Any) -> list[Array]:
     return [as_array(name, x) if isinstance(x, (tuple, list)) else as_operand(x, name, i) for i, x in enumerate(arrays)]
 
 
-def _promoted(arrays: list[Array], dtype: Any = None) -> list[Array]:
+def _promoted(arrays: list[Array], dtype: DTypeLike | None = None) -> list[Array]:
     if dtype is not None:
         kind = dtypes.requested_dtype(dtype)
         return [shape_ops.convert_element_type(x, kind) for x in arrays]
@@ -50,7 +52,8 @@ def _promoted(arrays: list[Array], dtype: Any = None) -> list[Array]:
 
 
 @boundary
-def concatenate(arrays: Any, axis: int | None = 0, dtype: Any = None) -> Array:
+def concatenate(arrays: Sequence[ArrayLike] | Array | np.ndarray, axis: int | None = 0,
+                dtype: DTypeLike | None = None) -> Array:
     """The arrays joined along an axis they have, in their common dtype; with axis None they are flattened first.
 
     ValueError for shapes that differ apart from the axis, an axis out of bounds, or no arrays.
@@ -62,7 +65,7 @@ def concatenate(arrays: Any, axis: int | None = 0, dtype: Any = None) -> Array:
     return joined("concatenate", _sequence("concatenate", arrays), axis, dtype)
 
 
-def joined(name: str, xs: list[Array], axis: int | None, dtype: Any = None) -> Array:
+def joined(name: str, xs: list[Array], axis: int | None, dtype: DTypeLike | None = None) -> Array:
     """`concatenate` for the function `name`, which errors are to name."""
     xs = _promoted(xs, dtype)
     if axis is None:
@@ -80,7 +83,7 @@ def joined(name: str, xs: list[Array], axis: int | None, dtype: Any = None) -> A
 
 
 @boundary
-def concat(arrays: Any, /, *, axis: int | None = 0) -> Array:
+def concat(arrays: Sequence[ArrayLike] | Array | np.ndarray, /, *, axis: int | None = 0) -> Array:
     """`concatenate`, by its name in the array API; the same errors.
 
     >>> import pullback.numpy as pnp
@@ -91,7 +94,8 @@ def concat(arrays: Any, /, *, axis: int | None = 0) -> Array:
 
 
 @boundary
-def stack(arrays: Any, axis: int = 0, out: None = None, dtype: Any = None) -> Array:
+def stack(arrays: Sequence[ArrayLike] | Array | np.ndarray, axis: int = 0, out: None = None,
+          dtype: DTypeLike | None = None) -> Array:
     """The arrays, which have one shape, joined along a new axis. ValueError for shapes that differ, or no arrays.
 
     >>> import pullback.numpy as pnp
@@ -110,7 +114,7 @@ def stack(arrays: Any, axis: int = 0, out: None = None, dtype: Any = None) -> Ar
 
 
 @boundary
-def unstack(x: Any, /, *, axis: int = 0) -> tuple[Array, ...]:
+def unstack(x: ArrayLike, /, *, axis: int = 0) -> tuple[Array, ...]:
     """The arrays along an axis of `x`, which they lack. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
@@ -129,7 +133,7 @@ def unstack(x: Any, /, *, axis: int = 0) -> tuple[Array, ...]:
 
 
 @boundary
-def vstack(tup: Any, dtype: Any = None) -> Array:
+def vstack(tup: Sequence[ArrayLike] | Array | np.ndarray, dtype: DTypeLike | None = None) -> Array:
     """The arrays below each other: joined along the first axis, vectors as rows.
 
     ValueError for shapes that differ apart from that axis.
@@ -142,7 +146,7 @@ def vstack(tup: Any, dtype: Any = None) -> Array:
 
 
 @boundary
-def hstack(tup: Any, dtype: Any = None) -> Array:
+def hstack(tup: Sequence[ArrayLike] | Array | np.ndarray, dtype: DTypeLike | None = None) -> Array:
     """The arrays beside each other: joined along the second axis, vectors along their only one.
 
     ValueError for shapes that differ apart from that axis.
@@ -156,7 +160,7 @@ def hstack(tup: Any, dtype: Any = None) -> Array:
 
 
 @boundary
-def dstack(tup: Any, dtype: Any = None) -> Array:
+def dstack(tup: Sequence[ArrayLike] | Array | np.ndarray, dtype: DTypeLike | None = None) -> Array:
     """The arrays behind each other: joined along the third axis. ValueError for shapes that differ.
 
     >>> import pullback.numpy as pnp
@@ -167,7 +171,7 @@ def dstack(tup: Any, dtype: Any = None) -> Array:
 
 
 @boundary
-def column_stack(tup: Any) -> Array:
+def column_stack(tup: Sequence[ArrayLike] | Array | np.ndarray) -> Array:
     """The arrays beside each other, vectors as columns. ValueError for lengths that differ.
 
     >>> import pullback.numpy as pnp
@@ -180,7 +184,7 @@ def column_stack(tup: Any) -> Array:
 
 
 @boundary
-def append(arr: Any, values: Any, axis: int | None = None) -> Array:
+def append(arr: NestedArrayLike, values: NestedArrayLike, axis: int | None = None) -> Array:
     """`values` after `arr` along an axis; without one, both flattened.
 
     ValueError for shapes that differ apart from the axis.
@@ -193,7 +197,7 @@ def append(arr: Any, values: Any, axis: int | None = None) -> Array:
 
 
 @boundary
-def block(arrays: Any) -> Array:
+def block(arrays: NestedArrayLike) -> Array:
     """An array of blocks: innermost lists are joined along the last axis, those around them along the one before.
 
     ValueError for an empty list and for shapes that do not fit.
@@ -207,7 +211,7 @@ def block(arrays: Any) -> Array:
     return _block(arrays, depth, rank, 0)
 
 
-def _depth(x: Any) -> int:
+def _depth(x: NestedArrayLike) -> int:
     if not isinstance(x, list):
         if isinstance(x, tuple):
             raise TypeError("block: expected nested lists of arrays, got a tuple")
@@ -220,11 +224,11 @@ def _depth(x: Any) -> int:
     return depths.pop() + 1
 
 
-def _ranks(x: Any) -> list[int]:
+def _ranks(x: NestedArrayLike) -> list[int]:
     return [r for part in x for r in _ranks(part)] if isinstance(x, list) else [0, np.ndim(x)]
 
 
-def _block(x: Any, depth: int, rank: int, level: int) -> Array:
+def _block(x: AnyValue, depth: int, rank: int, level: int) -> Array:
     if level == depth:
         part = as_operand(x, "block", 0)
         return distinct(shape_ops.reshape(part, (1,) * (rank - part.aval.ndim) + part.aval.shape), x)
@@ -234,7 +238,8 @@ def _block(x: Any, depth: int, rank: int, level: int) -> Array:
 # --- cutting ---
 
 
-def _split(name: str, ary: Any, indices_or_sections: Any, axis: int, even: bool) -> list[Array]:
+def _split(name: str, ary: ArrayLike, indices_or_sections: int | Sequence[int] | Array | np.ndarray, axis: int,
+           even: bool) -> list[Array]:
     x = as_operand(ary, name, 0)
     i = one_axis(name, axis, x.aval.ndim)
     n = x.aval.shape[i]
@@ -259,7 +264,7 @@ def _split(name: str, ary: Any, indices_or_sections: Any, axis: int, even: bool)
 
 
 @boundary
-def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Array]:
+def split(ary: ArrayLike, indices_or_sections: int | Sequence[int] | Array | np.ndarray, axis: int = 0) -> list[Array]:
     """`ary` cut along an axis into a number of equal parts, or before the given positions.
 
     ValueError for a length that cannot be divided so (see `array_split`) and for an axis out of bounds.
@@ -272,7 +277,8 @@ def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Array]:
 
 
 @boundary
-def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Array]:
+def array_split(ary: ArrayLike, indices_or_sections: int | Sequence[int] | Array | np.ndarray,
+                axis: int = 0) -> list[Array]:
     """`split` into parts whose lengths may differ by one.
 
     ValueError for an axis out of bounds and for less than one part.
@@ -285,7 +291,7 @@ def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Array
 
 
 @boundary
-def hsplit(ary: Any, indices_or_sections: Any) -> list[Array]:
+def hsplit(ary: ArrayLike, indices_or_sections: int | Sequence[int] | Array | np.ndarray) -> list[Array]:
     """`split` along the second axis, or the only one. ValueError for arrays without axes.
 
     >>> import pullback.numpy as pnp
@@ -296,7 +302,7 @@ def hsplit(ary: Any, indices_or_sections: Any) -> list[Array]:
 
 
 @boundary
-def vsplit(ary: Any, indices_or_sections: Any) -> list[Array]:
+def vsplit(ary: ArrayLike, indices_or_sections: int | Sequence[int] | Array | np.ndarray) -> list[Array]:
     """`split` along the first axis.
 
     ValueError for an array without axes, and for a number of parts that does not divide its length.
@@ -309,7 +315,7 @@ def vsplit(ary: Any, indices_or_sections: Any) -> list[Array]:
 
 
 @boundary
-def dsplit(ary: Any, indices_or_sections: Any) -> list[Array]:
+def dsplit(ary: ArrayLike, indices_or_sections: int | Sequence[int] | Array | np.ndarray) -> list[Array]:
     """`split` along the third axis. ValueError for arrays with less than three axes.
 
     >>> import pullback.numpy as pnp
@@ -323,7 +329,7 @@ def dsplit(ary: Any, indices_or_sections: Any) -> list[Array]:
 
 
 @boundary
-def tile(A: Any, reps: Any) -> Array:
+def tile(A: ArrayLike, reps: ShapeLike | np.ndarray) -> Array:
     """`A` as a whole repeated along its axes, the last one for a single number; more numbers add axes in front.
 
     ValueError for negative repetitions.
@@ -333,7 +339,7 @@ def tile(A: Any, reps: Any) -> Array:
     Array([0, 1, 0, 1], dtype=int32)
     """
     x = as_operand(A, "tile", 0)
-    given = reps if isinstance(reps, (tuple, list)) or np.ndim(reps) else (reps,)
+    given: Any = reps if isinstance(reps, (tuple, list)) or np.ndim(reps) else (reps,)
     counts = [integer("tile", "an entry of reps", r) for r in given]
     if any(r < 0 for r in counts):
         raise ValueError(f"tile: reps must not be negative, got {reps}")
@@ -349,7 +355,8 @@ def tile(A: Any, reps: Any) -> Array:
 
 
 @boundary
-def repeat(a: Any, repeats: Any, axis: int | None = None, *, total_repeat_length: int | None = None) -> Array:
+def repeat(a: ArrayLike, repeats: ArrayLike | Sequence[int], axis: int | None = None, *,
+           total_repeat_length: int | None = None) -> Array:
     """`a` with every element along an axis repeated: `repeats` times, or as often as its entry for it says.
 
     Without an axis, `a` is flattened. Traced `repeats` need `total_repeat_length`, the length of the result, which then

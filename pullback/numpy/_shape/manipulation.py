@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from pullback._core.array import Array, ConcreteArray, distinct
+from pullback._core.array import Array, ArrayLike, ConcreteArray, NestedArrayLike, distinct
 from pullback._core.errors import boundary
+from pullback._core.types import ShapedArray
+from pullback._core.typing import AnyValue, ShapeLike
 from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import concatenate
 from pullback._ops.dynamic_slicing import dynamic_slice_in_dim
@@ -29,7 +31,7 @@ __all__ = ["reshape", "ravel", "transpose", "permute_dims", "matrix_transpose", 
 
 
 @boundary
-def reshape(a: Any, shape: Any, order: str = "C", *, copy: bool | None = None) -> Array:
+def reshape(a: ArrayLike, shape: ShapeLike, order: str = "C", *, copy: bool | None = None) -> Array:
     """The elements of `a` in another shape, of which one length may be -1: what remains.
 
     `order` is 'C' (the last axis runs fastest) or 'F' (the first does). ValueError where the sizes differ.
@@ -43,7 +45,7 @@ def reshape(a: Any, shape: Any, order: str = "C", *, copy: bool | None = None) -
     return reshaped("reshape", x, shape, order)
 
 
-def reshaped(name: str, x: Array, shape: Any, order: str = "C") -> Array:
+def reshaped(name: str, x: Array, shape: ShapeLike | tuple[Any, ...], order: str = "C") -> Array:
     """`reshape` of an array, in the name of a function."""
     target = complete_shape(name, x.aval, shape)
     if order == "C" or order == "A":
@@ -58,7 +60,7 @@ def _reversed(x: Array) -> Array:
     return shape_ops.transpose(x, tuple(range(x.aval.ndim))[::-1])
 
 
-def complete_shape(name: str, aval, shape: Any) -> tuple[int, ...]:
+def complete_shape(name: str, aval: ShapedArray, shape: AnyValue) -> tuple[int, ...]:
     """The shape that a user's one means for an array, with -1 filled in."""
     try:
         lengths = list(shape) if isinstance(shape, (tuple, list)) or np.ndim(shape) else [shape]
@@ -84,7 +86,7 @@ def complete_shape(name: str, aval, shape: Any) -> tuple[int, ...]:
 
 
 @boundary
-def ravel(a: Any, order: str = "C") -> Array:
+def ravel(a: ArrayLike, order: str = "C") -> Array:
     """The elements of `a` along one axis. `order` is as for `reshape`; ValueError for others.
 
     >>> import pullback.numpy as pnp
@@ -97,7 +99,7 @@ def ravel(a: Any, order: str = "C") -> Array:
 
 
 @boundary
-def expand_dims(a: Any, axis: int | Sequence[int]) -> Array:
+def expand_dims(a: ArrayLike, axis: int | Sequence[int]) -> Array:
     """`a` with axes of length 1 that stand at the positions `axis` in the result.
 
     ValueError for a position out of bounds or named twice.
@@ -112,7 +114,7 @@ def expand_dims(a: Any, axis: int | Sequence[int]) -> Array:
 
 
 @boundary
-def squeeze(a: Any, axis: int | Sequence[int] | None = None) -> Array:
+def squeeze(a: ArrayLike, axis: int | Sequence[int] | None = None) -> Array:
     """`a` without the axes of length 1, all or those named; ValueError where one is longer.
 
     >>> import pullback.numpy as pnp
@@ -130,7 +132,7 @@ def squeeze(a: Any, axis: int | Sequence[int] | None = None) -> Array:
 
 
 @boundary
-def broadcast_to(array: Any, shape: Any) -> Array:
+def broadcast_to(array: ArrayLike, shape: ShapeLike) -> Array:
     """`array` repeated to a shape, as operands of different shapes are: axes of length 1 stretch, leading ones appear.
 
     ValueError for a shape that it does not fit.
@@ -157,7 +159,7 @@ def stretched(name: str, x: Array, shape: tuple[int, ...]) -> Array:
 
 
 @boundary
-def broadcast_arrays(*args: Any) -> list[Array]:
+def broadcast_arrays(*args: ArrayLike) -> list[Array]:
     """The arguments, each repeated to the shape they broadcast to together. ValueError for shapes that do not.
 
     >>> import pullback.numpy as pnp
@@ -172,7 +174,7 @@ def broadcast_arrays(*args: Any) -> list[Array]:
 
 
 @boundary
-def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
+def broadcast_shapes(*shapes: ShapeLike) -> tuple[int, ...]:
     """The shape that arrays of these shapes broadcast to together. ValueError for shapes that do not.
 
     >>> broadcast_shapes((2, 1), (3,))
@@ -182,7 +184,7 @@ def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
 
 
 @boundary
-def atleast_1d(*arys: Any) -> Any:
+def atleast_1d(*arys: NestedArrayLike) -> Any:
     """The arguments as arrays of at least 1 axis; a list of them, where there are several.
 
     TypeError for what is no array.
@@ -195,7 +197,7 @@ def atleast_1d(*arys: Any) -> Any:
 
 
 @boundary
-def atleast_2d(*arys: Any) -> Any:
+def atleast_2d(*arys: NestedArrayLike) -> Any:
     """The arguments as arrays of at least 2 axes, new ones in front. TypeError for what is no array.
 
     >>> import pullback.numpy as pnp
@@ -213,7 +215,7 @@ def _to_3d(x: Array) -> Array:
 
 
 @boundary
-def atleast_3d(*arys: Any) -> Any:
+def atleast_3d(*arys: NestedArrayLike) -> Any:
     """The arguments as arrays of at least 3 axes: a vector becomes (1, n, 1), a matrix (m, n, 1).
 
     TypeError for what is no array.
@@ -237,7 +239,7 @@ def _each(name, arys, change):
 
 
 @boundary
-def transpose(a: Any, axes: Sequence[int] | None = None) -> Array:
+def transpose(a: ArrayLike, axes: Sequence[int] | None = None) -> Array:
     """`a` with its axes in another order, by default reversed: axis `i` of the result is `axes[i]` of `a`.
 
     ValueError unless `axes` names each axis once.
@@ -249,7 +251,7 @@ def transpose(a: Any, axes: Sequence[int] | None = None) -> Array:
     return permuted("transpose", as_operand(a, "transpose", 0), axes)
 
 
-def permuted(name: str, x: Array, axes: Any) -> Array:
+def permuted(name: str, x: Array, axes: Sequence[int] | None) -> Array:
     """`transpose` of an array, in the name of a function."""
     rank = x.aval.ndim
     if axes is None:
@@ -261,7 +263,7 @@ def permuted(name: str, x: Array, axes: Any) -> Array:
 
 
 @boundary
-def permute_dims(a: Any, /, axes: tuple[int, ...]) -> Array:
+def permute_dims(a: ArrayLike, /, axes: Sequence[int]) -> Array:
     """`transpose`, with the order given. ValueError unless `axes` names each axis once.
 
     >>> import pullback.numpy as pnp
@@ -272,7 +274,7 @@ def permute_dims(a: Any, /, axes: tuple[int, ...]) -> Array:
 
 
 @boundary
-def matrix_transpose(x: Any, /) -> Array:
+def matrix_transpose(x: ArrayLike, /) -> Array:
     """`x` with its last two axes swapped. ValueError for less than two axes.
 
     >>> import pullback.numpy as pnp
@@ -287,7 +289,7 @@ def matrix_transpose(x: Any, /) -> Array:
 
 
 @boundary
-def swapaxes(a: Any, axis1: int, axis2: int) -> Array:
+def swapaxes(a: ArrayLike, axis1: int, axis2: int) -> Array:
     """`a` with two axes exchanged. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
@@ -302,7 +304,7 @@ def swapaxes(a: Any, axis1: int, axis2: int) -> Array:
 
 
 @boundary
-def moveaxis(a: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Array:
+def moveaxis(a: ArrayLike, source: int | Sequence[int], destination: int | Sequence[int]) -> Array:
     """`a` with axes moved to other positions, the rest in order. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
@@ -323,7 +325,7 @@ def moveaxis(a: Any, source: int | Sequence[int], destination: int | Sequence[in
 
 
 @boundary
-def rollaxis(a: Any, axis: int, start: int = 0) -> Array:
+def rollaxis(a: ArrayLike, axis: int, start: int = 0) -> Array:
     """`a` with one axis moved back until it stands before the axis `start`. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
@@ -343,7 +345,7 @@ def rollaxis(a: Any, axis: int, start: int = 0) -> Array:
 
 
 @boundary
-def flip(m: Any, axis: int | Sequence[int] | None = None) -> Array:
+def flip(m: ArrayLike, axis: int | Sequence[int] | None = None) -> Array:
     """`m` with the elements along the axes (all, by default) in reverse order. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
@@ -355,7 +357,7 @@ def flip(m: Any, axis: int | Sequence[int] | None = None) -> Array:
 
 
 @boundary
-def fliplr(m: Any) -> Array:
+def fliplr(m: ArrayLike) -> Array:
     """`m` with its second axis reversed. ValueError for less than two axes.
 
     >>> import pullback.numpy as pnp
@@ -368,7 +370,7 @@ def fliplr(m: Any) -> Array:
 
 
 @boundary
-def flipud(m: Any) -> Array:
+def flipud(m: ArrayLike) -> Array:
     """`m` with its first axis reversed. ValueError for an array without axes.
 
     >>> import pullback.numpy as pnp
@@ -381,7 +383,7 @@ def flipud(m: Any) -> Array:
 
 
 @boundary
-def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Array:
+def rot90(m: ArrayLike, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Array:
     """`m` rotated by `k` quarter turns in the plane of two axes, from the first towards the second.
 
     ValueError for axes out of bounds.
@@ -408,7 +410,7 @@ def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Array:
 
 
 @boundary
-def roll(a: Any, shift: Any, axis: int | Sequence[int] | None = None) -> Array:
+def roll(a: ArrayLike, shift: ArrayLike | Sequence[int], axis: int | Sequence[int] | None = None) -> Array:
     """`a` with its elements moved on by `shift` places, those that leave at the end coming in at the beginning.
 
     Without an axis, along the flattened array. `shift` may be traced, and it may be a sequence, one per axis.
@@ -437,7 +439,7 @@ def roll(a: Any, shift: Any, axis: int | Sequence[int] | None = None) -> Array:
     return distinct(x, a)
 
 
-def _rolled(x: Array, shift: Any, axis: int) -> Array:
+def _rolled(x: Array, shift: AnyValue, axis: int) -> Array:
     n = x.aval.shape[axis]
     if n == 0:
         return x

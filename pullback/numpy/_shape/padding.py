@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, distinct
+from pullback._core.array import Array, ArrayLike, distinct
 from pullback._core.errors import boundary
 from pullback._core.types import make_aval
+from pullback._core.typing import AnyValue
 from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import broadcasted_iota, concatenate
 from pullback._ops.elementwise import add, div, floor, mul, scalar, sub
@@ -27,7 +28,7 @@ from pullback.numpy._types.queries import astype
 __all__ = ["pad"]
 
 
-def _per_axis(name: str, what: str, value: Any, rank: int) -> list[tuple[Any, Any]]:
+def _per_axis(name: str, what: str, value: AnyValue, rank: int) -> list[tuple[Any, Any]]:
     """A pair per axis of what may be given as one value, one pair, or a pair (or value) per axis."""
     if isinstance(value, dict):
         pairs = [(0, 0)] * rank
@@ -48,7 +49,7 @@ def _per_axis(name: str, what: str, value: Any, rank: int) -> list[tuple[Any, An
                      f"got {value!r}")
 
 
-def _widths(pad_width: Any, rank: int) -> list[tuple[int, int]]:
+def _widths(pad_width: AnyValue, rank: int) -> list[tuple[int, int]]:
     try:
         widths = [(operator.index(low), operator.index(high)) for low, high in _per_axis(
             "pad", "pad_width", pad_width, rank)]
@@ -60,7 +61,7 @@ def _widths(pad_width: Any, rank: int) -> list[tuple[int, int]]:
     return widths
 
 
-def _constant(x: Array, widths: Any, constant_values: Any = 0) -> Array:
+def _constant(x: Array, widths: Sequence[tuple[int, int]], constant_values: AnyValue = 0) -> Array:
     rank = x.aval.ndim
     if np.ndim(constant_values) == 0:
         value = _value(x, constant_values)
@@ -75,7 +76,7 @@ def _constant(x: Array, widths: Any, constant_values: Any = 0) -> Array:
     return x
 
 
-def _value(x: Array, value: Any) -> Array:
+def _value(x: Array, value: AnyValue) -> Array:
     if type(value) in (bool, int, float):
         return constant(value, make_aval((), x.aval.dtype, x.aval.weak_type))
     return shape_ops.convert_element_type(as_operand(value, "pad", 3), x.aval.dtype)
@@ -110,7 +111,8 @@ def _end(x: Array, axis: int, before: bool) -> Array:
 _edge = _around(lambda x, axis, width, before: _repeated(_end(x, axis, before), axis, width))
 
 
-def _by_position(x: Array, widths: Any, positions: Callable[[int, int, int], np.ndarray]) -> Array:
+def _by_position(x: Array, widths: Sequence[tuple[int, int]],
+                 positions: Callable[[int, int, int], np.ndarray]) -> Array:
     """Pad with elements of the array itself: `positions(n, low, high)` says which, along an axis of length n."""
     for axis, (low, high) in enumerate(widths):
         if low or high:
@@ -150,7 +152,7 @@ def _reflect(n: int, low: int, high: int) -> np.ndarray:
     return np.where(position < n, position, 2 * (n - 1) - position)
 
 
-def _odd(x: Array, widths: Any, repeat_edge: bool) -> Array:
+def _odd(x: Array, widths: Sequence[tuple[int, int]], repeat_edge: bool) -> Array:
     """Reflection in the edge's value as well as in its place; a stretch at a time, each reflecting all there is."""
     skip = 0 if repeat_edge else 1
     for axis, (low, high) in enumerate(widths):
@@ -170,7 +172,7 @@ def _odd(x: Array, widths: Any, repeat_edge: bool) -> Array:
     return x
 
 
-def _ramp(x: Array, widths: Any, end_values: Any = 0) -> Array:
+def _ramp(x: Array, widths: Sequence[tuple[int, int]], end_values: AnyValue = 0) -> Array:
     ends = _per_axis("pad", "end_values", end_values, x.aval.ndim)
     kind = x.aval.dtype if dtypes.is_inexact(x.aval.dtype) else np.dtype(np.float32)
     for axis, ((low, high), values) in enumerate(zip(widths, ends, strict=True)):
@@ -189,7 +191,7 @@ def _ramp(x: Array, widths: Any, end_values: Any = 0) -> Array:
     return x
 
 
-def _statistic(function: Callable, x: Array, widths: Any, stat_length: Any = None) -> Array:
+def _statistic(function: Callable, x: Array, widths: Sequence[tuple[int, int]], stat_length: AnyValue = None) -> Array:
     lengths = [(None, None)] * x.aval.ndim if stat_length is None else _per_axis(
         "pad", "stat_length", stat_length, x.aval.ndim)
 
@@ -210,7 +212,8 @@ def _statistic(function: Callable, x: Array, widths: Any, stat_length: Any = Non
     return x
 
 
-def _even_or_odd(x: Array, widths: Any, positions: Callable, repeat_edge: bool, reflect_type: str) -> Array:
+def _even_or_odd(x: Array, widths: Sequence[tuple[int, int]], positions: Callable, repeat_edge: bool,
+                 reflect_type: str) -> Array:
     if reflect_type == "even":
         return _by_position(x, widths, positions)
     if reflect_type != "odd":
@@ -218,7 +221,7 @@ def _even_or_odd(x: Array, widths: Any, positions: Callable, repeat_edge: bool, 
     return _odd(x, widths, repeat_edge)
 
 
-def _by_function(x: Array, widths: Any, function: Callable, kwargs: dict) -> Array:
+def _by_function(x: Array, widths: Sequence[tuple[int, int]], function: Callable, kwargs: dict) -> Array:
     """The user's `function(vector, (before, after), axis, kwargs)`, which returns the vector of the padded length."""
     x = _constant(x, widths)
     for axis in range(x.aval.ndim):
@@ -248,7 +251,8 @@ _MODES: dict[str, tuple[Callable, tuple[str, ...]]] = {
 
 
 @boundary
-def pad(array: Any, pad_width: int | Sequence, mode: str | Callable = "constant", **kwargs: Any) -> Array:
+def pad(array: ArrayLike, pad_width: int | Sequence[Any] | dict[int, Any] | np.ndarray,
+        mode: str | Callable = "constant", **kwargs: Any) -> Array:
     """`array` continued beyond its edges, by a width, a pair (before, after), or a pair per axis (or a dict of axes).
 
     `mode` says with what: "constant" (`constant_values`, 0 by default), "edge", "wrap", "reflect" and "symmetric"

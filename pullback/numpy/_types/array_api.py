@@ -14,6 +14,7 @@ from pullback._api.devices import devices
 from pullback._core import dtypes
 from pullback._core.array import Array
 from pullback._core.errors import boundary
+from pullback._core.typing import Device
 
 __array_api_version__ = "2024.12"
 # what a later version added to an earlier one does not disturb who asks for that
@@ -45,13 +46,13 @@ class _Information:
     def devices(self) -> list[Any]:
         return devices()
 
-    def default_dtypes(self, *, device: Any = None) -> dict[str, np.dtype]:
+    def default_dtypes(self, *, device: Device = None) -> dict[str, np.dtype]:
         _check_device("default_dtypes", device)
         kinds = {"real floating": float, "complex floating": complex, "integral": int, "indexing": int}
         return {name: dtypes.python_scalar_dtype(kind) for name, kind in kinds.items()}
 
     @boundary
-    def dtypes(self, *, device: Any = None, kind: str | tuple[str, ...] | None = None) -> dict[str, np.dtype]:
+    def dtypes(self, *, device: Device = None, kind: str | tuple[str, ...] | None = None) -> dict[str, np.dtype]:
         _check_device("dtypes", device)
         kinds = kind if isinstance(kind, tuple) else ("bool", "numeric") if kind is None else (kind,)
         unknown = [k for k in kinds if k not in _KINDS]
@@ -62,7 +63,7 @@ class _Information:
         return {name: dtype for name, dtype in found.items() if dtypes.canonicalize_dtype(dtype) == dtype}
 
 
-def _check_device(function: str, device: Any) -> None:
+def _check_device(function: str, device: Device) -> None:
     if device is not None and device not in devices():
         raise ValueError(f"__array_namespace_info__().{function}: expected None or one of {devices()}, got {device!r}")
 

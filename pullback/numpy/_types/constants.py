@@ -1,27 +1,36 @@
 """Constants, and the dtypes as NumPy has them: `float32` names a dtype, and called it makes an array of it."""
 from __future__ import annotations
 
-from typing import Any
+import builtins
 
 import numpy as np
 
 from pullback._core import dtypes
+from pullback._core.array import ArrayLike
 from pullback._core.errors import boundary
 from pullback._core.public_array import Array
+from pullback._core.typing import DTypeLike
 from pullback.numpy._creation.creation import asarray
 
-pi = np.pi
-e = np.e
-euler_gamma = np.euler_gamma
-inf = np.inf
-nan = np.nan
-newaxis = None
+pi: float = np.pi
+e: float = np.e
+euler_gamma: float = np.euler_gamma
+inf: float = np.inf
+nan: float = np.nan
+newaxis: None = None
 ndarray = Array
 
 # the abstract kinds, for issubdtype
-generic, number, inexact, floating = np.generic, np.number, np.inexact, np.floating
-complexfloating, integer = np.complexfloating, np.integer
-signedinteger, unsignedinteger, character, flexible = np.signedinteger, np.unsignedinteger, np.character, np.flexible
+generic = np.generic
+number = np.number
+inexact = np.inexact
+floating = np.floating
+complexfloating = np.complexfloating
+integer = np.integer
+signedinteger = np.signedinteger
+unsignedinteger = np.unsignedinteger
+character = np.character
+flexible = np.flexible
 object_ = np.object_
 
 
@@ -36,13 +45,14 @@ class ScalarType:
     """
 
     __slots__ = ("dtype", "__name__")
+    dtype: np.dtype
 
-    def __init__(self, dtype: Any):
+    def __init__(self, dtype: DTypeLike):
         self.dtype = np.dtype(dtype)
         self.__name__ = self.dtype.name
 
     @boundary
-    def __call__(self, x: Any = 0) -> Array:
+    def __call__(self, x: ArrayLike = 0) -> Array:
         return asarray(x, dtype=self.dtype)
 
     @property
@@ -50,34 +60,54 @@ class ScalarType:
         """The NumPy scalar class."""
         return self.dtype.type
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> builtins.bool:
         if isinstance(other, ScalarType):
             return self.dtype == other.dtype
         # a dtype, a type, or a name: NumPy takes None for float64, and `bool` is a dtype in this module
         return isinstance(other, (np.dtype, type, str)) and self.dtype == other
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return hash(self.dtype)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"pullback.numpy.{self.__name__}"
 
 
-bool_ = bool = ScalarType(np.bool_)
-int8, int16, int32, int64 = map(ScalarType, (np.int8, np.int16, np.int32, np.int64))
-uint8, uint16, uint32, uint64 = map(ScalarType, (np.uint8, np.uint16, np.uint32, np.uint64))
-float16, float32, float64 = map(ScalarType, (np.float16, np.float32, np.float64))
-complex64, complex128 = map(ScalarType, (np.complex64, np.complex128))
-bfloat16 = ScalarType(dtypes.bfloat16)
-int4, uint4 = ScalarType(dtypes.int4), ScalarType(dtypes.uint4)
-float8_e3m4, float8_e4m3, float8_e8m0fnu = map(ScalarType, (
-    dtypes.float8_e3m4, dtypes.float8_e4m3, dtypes.float8_e8m0fnu))
-float8_e4m3fn, float8_e4m3fnuz, float8_e4m3b11fnuz = map(ScalarType, (
-    dtypes.float8_e4m3fn, dtypes.float8_e4m3fnuz, dtypes.float8_e4m3b11fnuz))
-float8_e5m2, float8_e5m2fnuz = map(ScalarType, (dtypes.float8_e5m2, dtypes.float8_e5m2fnuz))
+bool_: ScalarType = ScalarType(np.bool_)
+bool: ScalarType = bool_
+int8: ScalarType = ScalarType(np.int8)
+int16: ScalarType = ScalarType(np.int16)
+int32: ScalarType = ScalarType(np.int32)
+int64: ScalarType = ScalarType(np.int64)
+uint8: ScalarType = ScalarType(np.uint8)
+uint16: ScalarType = ScalarType(np.uint16)
+uint32: ScalarType = ScalarType(np.uint32)
+uint64: ScalarType = ScalarType(np.uint64)
+float16: ScalarType = ScalarType(np.float16)
+float32: ScalarType = ScalarType(np.float32)
+float64: ScalarType = ScalarType(np.float64)
+complex64: ScalarType = ScalarType(np.complex64)
+complex128: ScalarType = ScalarType(np.complex128)
+bfloat16: ScalarType = ScalarType(dtypes.bfloat16)
+int4: ScalarType = ScalarType(dtypes.int4)
+uint4: ScalarType = ScalarType(dtypes.uint4)
+float8_e3m4: ScalarType = ScalarType(dtypes.float8_e3m4)
+float8_e4m3: ScalarType = ScalarType(dtypes.float8_e4m3)
+float8_e8m0fnu: ScalarType = ScalarType(dtypes.float8_e8m0fnu)
+float8_e4m3fn: ScalarType = ScalarType(dtypes.float8_e4m3fn)
+float8_e4m3fnuz: ScalarType = ScalarType(dtypes.float8_e4m3fnuz)
+float8_e4m3b11fnuz: ScalarType = ScalarType(dtypes.float8_e4m3b11fnuz)
+float8_e5m2: ScalarType = ScalarType(dtypes.float8_e5m2)
+float8_e5m2fnuz: ScalarType = ScalarType(dtypes.float8_e5m2fnuz)
 # the default widths: of 32-bit parts without the option enable_x64
-int_, uint, float_, complex_ = int64, uint64, float64, complex128
-single, double, csingle, cdouble = float32, float64, complex64, complex128
+int_: ScalarType = int64
+uint: ScalarType = uint64
+float_: ScalarType = float64
+complex_: ScalarType = complex128
+single: ScalarType = float32
+double: ScalarType = float64
+csingle: ScalarType = complex64
+cdouble: ScalarType = complex128
 dtype = np.dtype
 
 __all__ = ["pi", "e", "euler_gamma", "inf", "nan", "newaxis", "ndarray", "generic", "number", "inexact", "floating",

@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, is_array_like, lift
+from pullback._core.array import Array, ArrayLike, is_array_like, lift
+from pullback._core.dtypes import finfo, iinfo, issubdtype, promote_types
 from pullback._core.errors import boundary
+from pullback._core.typing import AnyValue, Axis, Device, DTypeLike, SupportsDType
 from pullback._ops import compare, elementwise
 from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import bitcast_convert_type, concatenate
@@ -23,14 +24,9 @@ from pullback.numpy._reductions.reductions import axes_of
 __all__ = ["shape", "ndim", "size", "astype", "iscomplexobj", "isrealobj", "isscalar", "result_type", "promote_types",
            "can_cast", "issubdtype", "isdtype", "finfo", "iinfo", "iterable"]
 
-finfo = dtypes.finfo
-iinfo = dtypes.iinfo
-issubdtype = dtypes.issubdtype
-promote_types = dtypes.promote_types
-
 
 @boundary
-def shape(a: Any) -> tuple[int, ...]:
+def shape(a: ArrayLike) -> tuple[int, ...]:
     """The lengths of the axes. TypeError for what is no array or number.
 
     >>> import pullback.numpy as pnp
@@ -40,13 +36,13 @@ def shape(a: Any) -> tuple[int, ...]:
     return _shape("shape", a)
 
 
-def _shape(name: str, a: Any) -> tuple[int, ...]:
+def _shape(name: str, a: ArrayLike) -> tuple[int, ...]:
     own = getattr(a, "shape", None)
     return tuple(own) if own is not None else as_operand(a, name, 0).aval.shape
 
 
 @boundary
-def ndim(a: Any) -> int:
+def ndim(a: ArrayLike) -> int:
     """The number of axes. TypeError for what is no array or number.
 
     >>> import pullback.numpy as pnp
@@ -57,7 +53,7 @@ def ndim(a: Any) -> int:
 
 
 @boundary
-def size(a: Any, axis: Any = None) -> int:
+def size(a: ArrayLike, axis: Axis = None) -> int:
     """The number of elements, or the length of an axis (the product over several).
 
     ValueError for an axis out of bounds.
@@ -71,7 +67,7 @@ def size(a: Any, axis: Any = None) -> int:
 
 
 @boundary
-def astype(x: Any, dtype: Any, /, *, copy: bool = False, device: Any = None) -> Array:
+def astype(x: ArrayLike, dtype: DTypeLike, /, *, copy: bool = False, device: Device = None) -> Array:
     """`x` in another dtype (None: the default float). Floats to integers round towards zero, complex to real drop the
     imaginary part. TypeError for what is no dtype.
 
@@ -89,7 +85,7 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = False, device: Any = None) -> 
     return copied(x) if copy and y is x else y
 
 
-def iscomplexobj(x: Any) -> bool:
+def iscomplexobj(x: ArrayLike) -> bool:
     """Whether the dtype is complex.
 
     >>> iscomplexobj(1j), iscomplexobj([1., 2.])
@@ -99,7 +95,7 @@ def iscomplexobj(x: Any) -> bool:
     return dtypes.is_complex(np.dtype(dtype)) if dtype is not None else bool(np.iscomplexobj(x))
 
 
-def isrealobj(x: Any) -> bool:
+def isrealobj(x: ArrayLike) -> bool:
     """Whether the dtype is not complex.
 
     >>> isrealobj(1.)
@@ -108,7 +104,7 @@ def isrealobj(x: Any) -> bool:
     return not iscomplexobj(x)
 
 
-def isscalar(element: Any) -> bool:
+def isscalar(element: object) -> bool:
     """Whether it is a Python or NumPy scalar, or an array without axes.
 
     >>> import pullback.numpy as pnp
@@ -121,7 +117,7 @@ def isscalar(element: Any) -> bool:
 
 
 @boundary
-def result_type(*args: Any) -> np.dtype:
+def result_type(*args: ArrayLike | DTypeLike) -> np.dtype:
     """The dtype that arrays, scalars and dtypes are promoted to together; Python scalars give way to the others.
 
     TypeError for what is no dtype.
@@ -135,7 +131,7 @@ def result_type(*args: Any) -> np.dtype:
     return dtypes.promote(*map(_dtype_and_weakness, args))[0]
 
 
-def _dtype_and_weakness(x: Any) -> tuple[np.dtype, bool]:
+def _dtype_and_weakness(x: AnyValue) -> tuple[np.dtype, bool]:
     if isinstance(x, type) and x in (bool, int, float, complex):
         return dtypes.python_scalar_dtype(x), x is not bool
     if is_array_like(x):
@@ -146,7 +142,7 @@ def _dtype_and_weakness(x: Any) -> tuple[np.dtype, bool]:
     return dtypes.canonicalize_dtype(x), False
 
 
-def can_cast(from_: Any, to: Any, casting: str = "safe") -> bool:
+def can_cast(from_: ArrayLike | DTypeLike, to: DTypeLike, casting: str = "safe") -> bool:
     """Whether a dtype can be cast to another by a rule of NumPy: no, equiv, safe, same_kind or unsafe.
 
     TypeError for what is no dtype.
@@ -163,7 +159,7 @@ _KINDS = {"bool": np.bool_, "signed integer": np.signedinteger, "unsigned intege
           "numeric": np.number}
 
 
-def isdtype(dtype: Any, kind: Any) -> bool:
+def isdtype(dtype: DTypeLike | SupportsDType, kind: DTypeLike | tuple[DTypeLike, ...]) -> bool:
     """Whether a dtype is of a kind: a dtype, the name of a kind ("integral", "real floating" ...), or a tuple of them.
 
     ValueError for an unknown kind.
@@ -182,7 +178,7 @@ def isdtype(dtype: Any, kind: Any) -> bool:
     return False
 
 
-def iterable(y: Any) -> bool:
+def iterable(y: ArrayLike) -> bool:
     """Whether `iter(y)` works: arrays without axes cannot be iterated over.
 
     >>> import pullback.numpy as pnp
@@ -193,7 +189,7 @@ def iterable(y: Any) -> bool:
 
 
 @boundary
-def view(x: Array, dtype: Any = None, type: None = None) -> Array:
+def view(x: Array, dtype: DTypeLike | None = None, type: None = None) -> Array:
     """The bytes of an array read as another dtype, the last axis growing or shrinking with the size of an element.
 
     >>> import pullback.numpy as pnp
