@@ -10,11 +10,11 @@ import numpy as np
 
 import pullback.numpy as pnp
 from pullback._core import dtypes
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import ConcretizationTypeError, boundary
 from pullback._core.lazy import attributes as _attributes
 from pullback._higher_order.control.associative_scan import associative_scan
-from pullback._ops.gather_numpy import CLIP, mode_of
+from pullback._ops.gather_numpy import CLIP, GatherScatterMode, mode_of
 from pullback.custom_derivatives import custom_jvp
 from pullback.numpy._elementwise.promotion import as_operand, integer
 
@@ -30,8 +30,9 @@ def _highest(dtype: np.dtype) -> Any:
 
 
 @boundary
-def segment_sum(data: Any, segment_ids: Any, num_segments: int | None = None, indices_are_sorted: bool = False,
-                unique_indices: bool = False, bucket_size: int | None = None, mode: Any = None) -> Array:
+def segment_sum(data: ArrayLike, segment_ids: ArrayLike, num_segments: int | None = None,
+                indices_are_sorted: bool = False, unique_indices: bool = False, bucket_size: int | None = None,
+                mode: str | GatherScatterMode | None = None) -> Array:
     """The sum of the rows of each segment: `out[i] = sum(data[segment_ids == i], axis=0)`; 0 for an empty one.
 
     Args:
@@ -61,8 +62,9 @@ def segment_sum(data: Any, segment_ids: Any, num_segments: int | None = None, in
 
 
 @boundary
-def segment_prod(data: Any, segment_ids: Any, num_segments: int | None = None, indices_are_sorted: bool = False,
-                 unique_indices: bool = False, bucket_size: int | None = None, mode: Any = None) -> Array:
+def segment_prod(data: ArrayLike, segment_ids: ArrayLike, num_segments: int | None = None,
+                 indices_are_sorted: bool = False, unique_indices: bool = False, bucket_size: int | None = None,
+                 mode: str | GatherScatterMode | None = None) -> Array:
     """The product of the rows of each segment, 1 for an empty one. Arguments and errors are those of `segment_sum`.
 
     >>> import pullback.numpy as pnp
@@ -75,8 +77,9 @@ def segment_prod(data: Any, segment_ids: Any, num_segments: int | None = None, i
 
 
 @boundary
-def segment_max(data: Any, segment_ids: Any, num_segments: int | None = None, indices_are_sorted: bool = False,
-                unique_indices: bool = False, bucket_size: int | None = None, mode: Any = None) -> Array:
+def segment_max(data: ArrayLike, segment_ids: ArrayLike, num_segments: int | None = None,
+                indices_are_sorted: bool = False, unique_indices: bool = False, bucket_size: int | None = None,
+                mode: str | GatherScatterMode | None = None) -> Array:
     """The largest entries of the rows of each segment; for an empty one the lowest value of the dtype, -inf in floats.
 
     Bools are fine, too. Arguments and errors are those of `segment_sum`. Equal entries share the derivative.
@@ -91,8 +94,9 @@ def segment_max(data: Any, segment_ids: Any, num_segments: int | None = None, in
 
 
 @boundary
-def segment_min(data: Any, segment_ids: Any, num_segments: int | None = None, indices_are_sorted: bool = False,
-                unique_indices: bool = False, bucket_size: int | None = None, mode: Any = None) -> Array:
+def segment_min(data: ArrayLike, segment_ids: ArrayLike, num_segments: int | None = None,
+                indices_are_sorted: bool = False, unique_indices: bool = False, bucket_size: int | None = None,
+                mode: str | GatherScatterMode | None = None) -> Array:
     """The smallest entries of the rows of each segment; for an empty one the highest value of the dtype, inf in floats.
 
     Bools are fine, too. Arguments and errors are those of `segment_sum`. Equal entries share the derivative.
@@ -124,8 +128,8 @@ class _Settings(NamedTuple):
     mode: Any
 
 
-def _segments(name: str, data: Any, segment_ids: Any, num_segments: int | None, indices_are_sorted: bool,
-              unique_indices: bool, bucket_size: int | None, mode: Any) -> Array:
+def _segments(name: str, data: ArrayLike, segment_ids: ArrayLike, num_segments: int | None, indices_are_sorted: bool,
+              unique_indices: bool, bucket_size: int | None, mode: str | GatherScatterMode | None) -> Array:
     x, ids = _operands(name, data, segment_ids)
     segments = _count(name, ids) if num_segments is None else integer(name, "num_segments", num_segments)
     if segments < 0:
@@ -149,7 +153,7 @@ def _segments(name: str, data: Any, segment_ids: Any, num_segments: int | None, 
                      ).astype(x.dtype)
 
 
-def _operands(name: str, data: Any, segment_ids: Any) -> tuple[Array, Array]:
+def _operands(name: str, data: ArrayLike, segment_ids: ArrayLike) -> tuple[Array, Array]:
     x, ids = as_operand(data, name, "data"), as_operand(segment_ids, name, "segment_ids")
     if not dtypes.is_integer(ids.dtype):
         raise TypeError(f"{name}: segment_ids must be integers, got {ids.aval.str_short()}")

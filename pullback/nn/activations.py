@@ -5,16 +5,15 @@ kink, its derivative there is that of JAX, and its docstring gives it.
 """
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from pullback._core.array import Array, distinct
+from pullback._core.array import Array, ArrayLike, distinct
 from pullback._core.errors import boundary
 from pullback._ops import compare as c
 from pullback._ops import elementwise as e
 from pullback._ops import lengths, sigmoids, special, trig
 from pullback._ops.elementwise import scalar
+from pullback._ops.families import UnaryFunction
 from pullback._ops.slicing import slice_in_dim
 from pullback.numpy._elementwise.arithmetic import tanh as tanh
 from pullback.numpy._elementwise.promotion import (
@@ -41,7 +40,7 @@ def _positive_part(x: Array) -> Array:
 
 
 @elementwise(NUMBER)
-def relu(x: Any) -> Array:
+def relu(x: Array) -> Array:
     """The rectifier `max(x, 0)`, whose derivative at 0 is 0. Integers stay integers.
 
     >>> from pullback import nn
@@ -58,7 +57,7 @@ def _clipped(x: Array, low: float, high: float) -> Array:
 
 
 @elementwise(BESIDE_A_FLOAT)
-def relu6(x: Any) -> Array:
+def relu6(x: Array) -> Array:
     """`min(max(x, 0), 6)`, whose derivative at 0 and at 6 is 0.
 
     >>> from pullback import nn
@@ -68,7 +67,7 @@ def relu6(x: Any) -> Array:
     return _clipped(x, 0, 6)
 
 
-sigmoid = unary("sigmoid", sigmoids.logistic_p, INEXACT, """The logistic function `1 / (1 + exp(-x))`.
+sigmoid: UnaryFunction = unary("sigmoid", sigmoids.logistic_p, INEXACT, """The logistic function `1 / (1 + exp(-x))`.
 
     >>> from pullback import nn
     >>> print(nn.sigmoid(0.))
@@ -77,7 +76,7 @@ sigmoid = unary("sigmoid", sigmoids.logistic_p, INEXACT, """The logistic functio
 
 
 @elementwise(FLOAT)
-def softplus(x: Any) -> Array:
+def softplus(x: Array) -> Array:
     """`log(1 + exp(x))` without overflow.
 
     >>> from pullback import nn
@@ -88,7 +87,7 @@ def softplus(x: Any) -> Array:
 
 
 @elementwise(FLOAT)
-def log_sigmoid(x: Any) -> Array:
+def log_sigmoid(x: Array) -> Array:
     """`log(sigmoid(x))` without underflow.
 
     >>> from pullback import nn
@@ -99,7 +98,7 @@ def log_sigmoid(x: Any) -> Array:
 
 
 @elementwise(FLOAT)
-def soft_sign(x: Any) -> Array:
+def soft_sign(x: Array) -> Array:
     """`x / (|x| + 1)`.
 
     >>> from pullback import nn
@@ -110,7 +109,7 @@ def soft_sign(x: Any) -> Array:
 
 
 @elementwise(INEXACT)
-def silu(x: Any) -> Array:
+def silu(x: Array) -> Array:
     """`x * sigmoid(x)`, also known as swish (Elfwing et al. 2018).
 
     >>> from pullback import nn
@@ -124,7 +123,7 @@ swish = silu
 
 
 @elementwise(FLOAT)
-def mish(x: Any) -> Array:
+def mish(x: Array) -> Array:
     """`x * tanh(softplus(x))` (Misra 2019).
 
     >>> from pullback import nn
@@ -135,7 +134,7 @@ def mish(x: Any) -> Array:
 
 
 @boundary
-def gelu(x: Any, approximate: bool = True) -> Array:
+def gelu(x: ArrayLike, approximate: bool = True) -> Array:
     """The Gaussian error linear unit `x * Phi(x)` (Hendrycks and Gimpel 2016), by default with tanh in place of erf.
 
     TypeError for complex numbers.
@@ -155,7 +154,7 @@ def gelu(x: Any, approximate: bool = True) -> Array:
 
 
 @boundary
-def elu(x: Any, alpha: Any = 1.0) -> Array:
+def elu(x: ArrayLike, alpha: ArrayLike = 1.0) -> Array:
     """The exponential linear unit: `x` where positive, else `alpha * (exp(x) - 1)` (Clevert et al. 2015).
 
     `x` and `alpha` broadcast. The derivative at 0 is `alpha`. TypeError for complex numbers, ValueError for shapes that
@@ -175,7 +174,7 @@ def _elu(x: Array, alpha: Array) -> Array:
 
 
 @elementwise(BESIDE_A_FLOAT)
-def selu(x: Any) -> Array:
+def selu(x: Array) -> Array:
     """The scaled exponential linear unit, with the constants of Klambauer et al. 2017; the derivative at 0 is 1.7581.
 
     >>> from pullback import nn
@@ -187,7 +186,7 @@ def selu(x: Any) -> Array:
 
 
 @boundary
-def celu(x: Any, alpha: Any = 1.0) -> Array:
+def celu(x: ArrayLike, alpha: ArrayLike = 1.0) -> Array:
     """The continuously differentiable exponential linear unit: `x`, below 0 `alpha * (exp(x / alpha) - 1)`.
 
     `x` and `alpha` broadcast. See: Barron 2017. TypeError for complex numbers, ValueError for shapes that do not
@@ -204,7 +203,7 @@ def celu(x: Any, alpha: Any = 1.0) -> Array:
 
 
 @boundary
-def leaky_relu(x: Any, negative_slope: Any = 1e-2) -> Array:
+def leaky_relu(x: ArrayLike, negative_slope: ArrayLike = 1e-2) -> Array:
     """`x`, below 0 `negative_slope * x`; the derivative at 0 is 1. The two broadcast.
 
     TypeError for complex numbers, ValueError for shapes that do not.
@@ -218,7 +217,7 @@ def leaky_relu(x: Any, negative_slope: Any = 1e-2) -> Array:
 
 
 @elementwise(NUMBER)
-def hard_tanh(x: Any) -> Array:
+def hard_tanh(x: Array) -> Array:
     """-1 below -1, 1 above 1, else `x`. Integers stay integers. The derivative at -1 and at 1 is 1.
 
     >>> from pullback import nn
@@ -231,7 +230,7 @@ def hard_tanh(x: Any) -> Array:
 
 
 @elementwise(BESIDE_A_FLOAT)
-def hard_sigmoid(x: Any) -> Array:
+def hard_sigmoid(x: Array) -> Array:
     """`relu6(x + 3) / 6`, whose derivative at -3 and at 3 is 0.
 
     >>> from pullback import nn
@@ -249,7 +248,7 @@ def _hard_sigmoid(x: Array) -> Array:
 
 
 @elementwise(BESIDE_A_FLOAT)
-def hard_silu(x: Any) -> Array:
+def hard_silu(x: Array) -> Array:
     """`x * hard_sigmoid(x)`, also known as hard_swish; the derivative is 0 at -3 and 1 at 3.
 
     >>> from pullback import nn
@@ -263,7 +262,7 @@ hard_swish = hard_silu
 
 
 @boundary
-def squareplus(x: Any, b: Any = 4) -> Array:
+def squareplus(x: ArrayLike, b: ArrayLike = 4) -> Array:
     """`(x + sqrt(x**2 + b)) / 2`, a smooth rectifier (Barron 2021). The two broadcast.
 
     TypeError for complex numbers, ValueError for shapes that do not.
@@ -283,7 +282,7 @@ def squareplus(x: Any, b: Any = 4) -> Array:
 
 
 @elementwise(BESIDE_A_FLOAT)
-def sparse_plus(x: Any) -> Array:
+def sparse_plus(x: Array) -> Array:
     """0 below -1, `x` above 1, `(x + 1)**2 / 4` between.
 
     >>> from pullback import nn
@@ -296,7 +295,7 @@ def sparse_plus(x: Any) -> Array:
 
 
 @elementwise(BESIDE_A_FLOAT)
-def sparse_sigmoid(x: Any) -> Array:
+def sparse_sigmoid(x: Array) -> Array:
     """0 below -1, 1 above 1, `(x + 1) / 2` between: the derivative of `sparse_plus`.
 
     >>> from pullback import nn
@@ -308,7 +307,7 @@ def sparse_sigmoid(x: Any) -> Array:
 
 
 @elementwise(FLOAT)
-def log1mexp(x: Any) -> Array:
+def log1mexp(x: Array) -> Array:
     """`log(1 - exp(-x))` of positive `x`, by the one of its two forms that is accurate.
 
     >>> from pullback import nn
@@ -323,7 +322,7 @@ def log1mexp(x: Any) -> Array:
 
 
 @boundary
-def identity(x: Any) -> Array:
+def identity(x: ArrayLike) -> Array:
     """`x` as an array. TypeError for what is no array or number.
 
     >>> from pullback import nn
@@ -334,7 +333,7 @@ def identity(x: Any) -> Array:
 
 
 @boundary
-def glu(x: Any, axis: int = -1) -> Array:
+def glu(x: ArrayLike, axis: int = -1) -> Array:
     """The gated linear unit: the first half of `x` along `axis` times the sigmoid of the second half.
 
     Raises ValueError where the axis has odd length.

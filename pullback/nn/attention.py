@@ -8,8 +8,9 @@ import numpy as np
 
 import pullback.numpy as pnp
 from pullback._core import dtypes
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
+from pullback._core.typing import AnyValue
 from pullback._ops.families import broadcast_shapes
 from pullback.nn.normalization import logsumexp, softmax
 from pullback.numpy._elementwise.promotion import as_operand
@@ -20,8 +21,9 @@ _NAME = "dot_product_attention"
 
 
 @boundary
-def dot_product_attention(query: Any, key: Any, value: Any, bias: Any = None, mask: Any = None, *, scale: Any = None,
-                          is_causal: bool = False, query_seq_lengths: Any = None, key_value_seq_lengths: Any = None,
+def dot_product_attention(query: ArrayLike, key: ArrayLike, value: ArrayLike, bias: ArrayLike | None = None,
+                          mask: ArrayLike | None = None, *, scale: ArrayLike | None = None, is_causal: bool = False,
+                          query_seq_lengths: ArrayLike | None = None, key_value_seq_lengths: ArrayLike | None = None,
                           local_window_size: int | tuple[int, int] | None = None, implementation: str | None = None,
                           return_residual: bool = False) -> Any:
     """`softmax(scale * query @ key.T + bias) @ value` for each head, in a batch B of sequences.
@@ -86,7 +88,7 @@ def dot_product_attention(query: Any, key: Any, value: Any, bias: Any = None, ma
     return (out, sums) if batched else (out[0], sums[0])
 
 
-def _operands(query: Any, key: Any, value: Any) -> list[Array]:
+def _operands(query: ArrayLike, key: ArrayLike, value: ArrayLike) -> list[Array]:
     arrays = {name: as_operand(x, _NAME, name) for name, x in (("query", query), ("key", key), ("value", value))}
     q, k, v = arrays.values()
     got = ", ".join(f"{name} {x.aval.str_short()}" for name, x in arrays.items())
@@ -102,7 +104,7 @@ def _operands(query: Any, key: Any, value: Any) -> list[Array]:
     return [q, k, v]
 
 
-def _grouped(name: str, x: Any, shape: tuple[int, ...], heads: int) -> Array:
+def _grouped(name: str, x: ArrayLike, shape: tuple[int, ...], heads: int) -> Array:
     """A bias or mask that broadcasts to (B, N, T, S), with the axis of heads split into heads of keys and groups."""
     x = as_operand(x, _NAME, name)
     if name == "mask" and x.dtype.kind != "b":
@@ -121,7 +123,7 @@ def _grouped(name: str, x: Any, shape: tuple[int, ...], heads: int) -> Array:
     return x.reshape(x.shape[0], *groups, *x.shape[2:])
 
 
-def _lengths(name: str, x: Any, batch: int) -> Array | None:
+def _lengths(name: str, x: ArrayLike | None, batch: int) -> Array | None:
     if x is None:
         return None
     x = as_operand(x, _NAME, name)
@@ -132,7 +134,8 @@ def _lengths(name: str, x: Any, batch: int) -> Array | None:
     return x
 
 
-def _seen(shape: tuple[int, int], is_causal: bool, window: Any, queries: Array | None, keys: Array | None) -> list[Any]:
+def _seen(shape: tuple[int, int], is_causal: bool, window: AnyValue, queries: Array | None,
+          keys: Array | None) -> list[Any]:
     """Masks that broadcast to (B, K, G, T, S): which keys each query sees by the places of both."""
     rows, columns = np.arange(shape[0])[:, None], np.arange(shape[1])
     masks: list[Any] = []

@@ -15,14 +15,16 @@ import numpy as np
 
 from pullback import random
 from pullback._core import dtypes
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._core.lazy import attributes as _attributes
 from pullback._core.types import canonical_shape
+from pullback._core.typing import DTypeLike
 from pullback._ops.trig import complex as complex_numbers
 from pullback.numpy._creation import creation
 from pullback.numpy._elementwise import arithmetic
 from pullback.numpy._shape import manipulation
+from pullback.random.keys import KeyLike
 
 Axes = int | Sequence[int]
 
@@ -41,10 +43,10 @@ class Initializer(Protocol):
     (2, 3)
     """
 
-    def __call__(self, key: Array, shape: Sequence[int], dtype: Any = None) -> Array: ...
+    def __call__(self, key: Array, shape: Sequence[int], dtype: DTypeLike | None = None) -> Array: ...
 
 
-def _dtype(name: str, dtype: Any, default: Any) -> np.dtype:
+def _dtype(name: str, dtype: DTypeLike, default: DTypeLike | None) -> np.dtype:
     chosen = default if dtype is None else dtype
     resolved = dtypes.requested_dtype(chosen, float)
     if not dtypes.is_inexact(resolved):
@@ -53,7 +55,7 @@ def _dtype(name: str, dtype: Any, default: Any) -> np.dtype:
 
 
 @boundary
-def zeros(key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+def zeros(key: KeyLike, shape: Sequence[int], dtype: DTypeLike | None = None) -> Array:
     """Zeros of the given shape; `key` is not used. ValueError for a negative length.
 
     >>> from pullback import nn
@@ -64,7 +66,7 @@ def zeros(key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
 
 
 @boundary
-def ones(key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+def ones(key: KeyLike, shape: Sequence[int], dtype: DTypeLike | None = None) -> Array:
     """Ones of the given shape; `key` is not used. ValueError for a negative length.
 
     >>> from pullback import nn
@@ -74,7 +76,7 @@ def ones(key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
     return creation.ones(shape, float if dtype is None else dtype)
 
 
-def constant(value: Any, dtype: Any = None) -> Initializer:
+def constant(value: ArrayLike, dtype: DTypeLike | None = None) -> Initializer:
     """An initializer that fills with `value`.
 
     TypeError, at the call, for an integer dtype, ValueError for a `value` that does not broadcast to the shape.
@@ -92,7 +94,7 @@ def constant(value: Any, dtype: Any = None) -> Initializer:
     return init
 
 
-def uniform(scale: float = 1e-2, dtype: Any = None) -> Initializer:
+def uniform(scale: float = 1e-2, dtype: DTypeLike | None = None) -> Initializer:
     """An initializer that draws uniformly from [0, scale).
 
     At the call, TypeError for an integer dtype, ValueError for a complex one.
@@ -111,7 +113,7 @@ def uniform(scale: float = 1e-2, dtype: Any = None) -> Initializer:
     return init
 
 
-def normal(stddev: float = 1e-2, dtype: Any = None) -> Initializer:
+def normal(stddev: float = 1e-2, dtype: DTypeLike | None = None) -> Initializer:
     """An initializer that draws from the normal distribution of mean 0. TypeError, at the call, for an integer dtype.
 
     >>> from pullback import nn, random
@@ -128,7 +130,7 @@ def normal(stddev: float = 1e-2, dtype: Any = None) -> Initializer:
     return init
 
 
-def truncated_normal(stddev: float = 1e-2, dtype: Any = None, lower: float = -2.0,
+def truncated_normal(stddev: float = 1e-2, dtype: DTypeLike | None = None, lower: float = -2.0,
                      upper: float = 2.0) -> Initializer:
     """An initializer that draws from a normal distribution cut off at `lower` and `upper` standard deviations.
 
@@ -173,7 +175,7 @@ def _fans(name: str, shape: tuple[int, ...], in_axis: Axes, out_axis: Axes, batc
 
 
 def variance_scaling(scale: float, mode: str, distribution: str, in_axis: Axes = -2, out_axis: Axes = -1,
-                     batch_axis: Axes = (), dtype: Any = None) -> Initializer:
+                     batch_axis: Axes = (), dtype: DTypeLike | None = None) -> Initializer:
     """An initializer of variance `scale / n`.
 
     Args:
@@ -228,7 +230,7 @@ def variance_scaling(scale: float, mode: str, distribution: str, in_axis: Axes =
     return init
 
 
-def _isotropic(key: Any, shape: tuple[int, ...], dtype: np.dtype, scale: float, squared: Callable) -> Array:
+def _isotropic(key: KeyLike, shape: tuple[int, ...], dtype: np.dtype, scale: float, squared: Callable) -> Array:
     """Complex numbers of uniform angles; `squared` takes uniform numbers to the squares of the absolute values."""
     real = np.dtype(f"f{dtype.itemsize // 2}")
     for_radius, for_angle = random.split(key)
@@ -238,7 +240,7 @@ def _isotropic(key: Any, shape: tuple[int, ...], dtype: np.dtype, scale: float, 
 
 
 @boundary
-def orthogonal(scale: float = 1.0, column_axis: int = -1, dtype: Any = None) -> Initializer:
+def orthogonal(scale: float = 1.0, column_axis: int = -1, dtype: DTypeLike | None = None) -> Initializer:
     """An initializer of orthogonal matrices times `scale`: of orthonormal rows or columns, whichever are fewer.
 
     Args:
@@ -274,8 +276,17 @@ def orthogonal(scale: float = 1.0, column_axis: int = -1, dtype: Any = None) -> 
     return init
 
 
-def _scaled(name: str, scale: float, mode: str, distribution: str, says: str):
-    def factory(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None) -> Initializer:
+class InitializerFactory(Protocol):
+    """A function that makes an initializer of a given scale."""
+
+    def __call__(self, in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (),
+                 dtype: DTypeLike | None = None) -> Initializer:
+        """See `variance_scaling`."""
+
+
+def _scaled(name: str, scale: float, mode: str, distribution: str, says: str) -> InitializerFactory:
+    def factory(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (),
+                dtype: DTypeLike | None = None) -> Initializer:
         return variance_scaling(scale, mode, distribution, in_axis, out_axis, batch_axis, dtype)
 
     factory.__name__ = factory.__qualname__ = name
@@ -288,15 +299,20 @@ def _scaled(name: str, scale: float, mode: str, distribution: str, says: str):
     return factory
 
 
-glorot_uniform = _scaled("glorot_uniform", 1.0, "fan_avg", "uniform", "Glorot's initializer, also named for Xavier")
-glorot_normal = _scaled("glorot_normal", 1.0, "fan_avg", "truncated_normal",
-                        "Glorot's initializer, also named for Xavier")
-lecun_uniform = _scaled("lecun_uniform", 1.0, "fan_in", "uniform", "LeCun's initializer")
-lecun_normal = _scaled("lecun_normal", 1.0, "fan_in", "truncated_normal", "LeCun's initializer")
-he_uniform = _scaled("he_uniform", 2.0, "fan_in", "uniform", "He's initializer, also named for Kaiming")
-he_normal = _scaled("he_normal", 2.0, "fan_in", "truncated_normal", "He's initializer, also named for Kaiming")
-xavier_uniform, xavier_normal = glorot_uniform, glorot_normal
-kaiming_uniform, kaiming_normal = he_uniform, he_normal
+glorot_uniform: InitializerFactory = _scaled("glorot_uniform", 1.0, "fan_avg", "uniform",
+                                             "Glorot's initializer, also named for Xavier")
+glorot_normal: InitializerFactory = _scaled("glorot_normal", 1.0, "fan_avg", "truncated_normal",
+                                            "Glorot's initializer, also named for Xavier")
+lecun_uniform: InitializerFactory = _scaled("lecun_uniform", 1.0, "fan_in", "uniform", "LeCun's initializer")
+lecun_normal: InitializerFactory = _scaled("lecun_normal", 1.0, "fan_in", "truncated_normal", "LeCun's initializer")
+he_uniform: InitializerFactory = _scaled("he_uniform", 2.0, "fan_in", "uniform",
+                                         "He's initializer, also named for Kaiming")
+he_normal: InitializerFactory = _scaled("he_normal", 2.0, "fan_in", "truncated_normal",
+                                        "He's initializer, also named for Kaiming")
+xavier_uniform: InitializerFactory = glorot_uniform
+xavier_normal: InitializerFactory = glorot_normal
+kaiming_uniform: InitializerFactory = he_uniform
+kaiming_normal: InitializerFactory = he_normal
 
 
 __all__ = [

@@ -1,14 +1,14 @@
 """Functions along axes: softmax and its relatives, standardization, one-hot codes, and attention."""
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
+from pullback._core.typing import Axis, DTypeLike
 from pullback._ops import compare as c
 from pullback._ops import elementwise as e
 from pullback._ops import shape as s
@@ -22,6 +22,7 @@ from pullback.numpy._elementwise.logic import truth
 from pullback.numpy._elementwise.promotion import (
     INEXACT,
     NEVER_WEAK_INEXACT,
+    Domain,
     as_operand,
     cast,
     check_shapes,
@@ -31,10 +32,8 @@ from pullback.numpy._elementwise.promotion import (
 from pullback.numpy._elementwise.selection import where as choose
 from pullback.numpy._reductions import reductions as r
 
-Axis = int | Sequence[int] | None
 
-
-def _operand(name: str, x: Any, domain=NEVER_WEAK_INEXACT) -> Array:
+def _operand(name: str, x: ArrayLike, domain: Domain = NEVER_WEAK_INEXACT) -> Array:
     return promote_operands(name, domain, x)[0]
 
 
@@ -49,7 +48,7 @@ def _shift(name: str, x: Array, axes: Axis) -> Array:
     return stop_gradient(c.select_p.bind(finite, largest, scalar(largest, 0)))
 
 
-def _mask(name: str, where: Any, x: Array) -> Array | None:
+def _mask(name: str, where: ArrayLike | None, x: Array) -> Array | None:
     if where is None:
         return None
     mask = truth(as_operand(where, name, 1))
@@ -58,7 +57,7 @@ def _mask(name: str, where: Any, x: Array) -> Array | None:
 
 
 @boundary
-def softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
+def softmax(x: ArrayLike, axis: Axis = -1, where: ArrayLike | None = None) -> Array:
     """`exp(x) / sum(exp(x))` along `axis`, without overflow.
 
     Args:
@@ -88,7 +87,7 @@ def softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
 
 
 @boundary
-def log_softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
+def log_softmax(x: ArrayLike, axis: Axis = -1, where: ArrayLike | None = None) -> Array:
     """`log(softmax(x))` along `axis`, accurate where the softmax is small; arguments as for `softmax`.
 
     What `where` masks out gets -inf. Of complex numbers it is `x - logsumexp(x)`, whose imaginary part need not lie
@@ -144,8 +143,8 @@ def _log_of_one_and(rest: Array) -> Array:
 
 
 @boundary
-def logsumexp(a: Any, axis: Axis = None, b: Any = None, keepdims: bool = False, return_sign: bool = False,
-              where: Any = None) -> Any:
+def logsumexp(a: ArrayLike, axis: Axis = None, b: ArrayLike | None = None, keepdims: bool = False,
+              return_sign: bool = False, where: ArrayLike | None = None) -> Any:
     """`log(sum(b * exp(a)))` along `axis`, without overflow.
 
     A row of -inf gives -inf, with gradient 0. With `return_sign`, the result is (log of the absolute value, sign);
@@ -170,7 +169,8 @@ def logsumexp(a: Any, axis: Axis = None, b: Any = None, keepdims: bool = False, 
     return _log_sum_exp("logsumexp", a, axis, b, keepdims, return_sign, where)
 
 
-def _log_sum_exp(name: str, a: Any, axis: Axis, b: Any, keepdims: bool, return_sign: bool, where: Any) -> Any:
+def _log_sum_exp(name: str, a: ArrayLike, axis: Axis, b: ArrayLike | None, keepdims: bool, return_sign: bool,
+                 where: ArrayLike | None) -> Any:
     if b is None:
         a = _operand(name, a)
     else:
@@ -215,7 +215,7 @@ def _log_of_sum(total: Array, shift: Array) -> Array:
 
 
 @boundary
-def logmeanexp(x: Any, axis: Axis = None, where: Any = None, keepdims: bool = False) -> Array:
+def logmeanexp(x: ArrayLike, axis: Axis = None, where: ArrayLike | None = None, keepdims: bool = False) -> Array:
     """`log(mean(exp(x)))` along `axis`, without overflow. ValueError for an axis out of bounds.
 
     >>> from pullback import nn
@@ -231,8 +231,8 @@ def logmeanexp(x: Any, axis: Axis = None, where: Any = None, keepdims: bool = Fa
 
 
 @boundary
-def standardize(x: Any, axis: Axis = -1, mean: Any = None, variance: Any = None, epsilon: Any = 1e-5,
-                where: Any = None) -> Array:
+def standardize(x: ArrayLike, axis: Axis = -1, mean: ArrayLike | None = None, variance: ArrayLike | None = None,
+                epsilon: ArrayLike = 1e-5, where: ArrayLike | None = None) -> Array:
     """`(x - mean) / sqrt(variance + epsilon)`, by default with the mean and variance of `x` along `axis`.
 
     ValueError for an axis out of bounds.
@@ -253,7 +253,7 @@ def standardize(x: Any, axis: Axis = -1, mean: Any = None, variance: Any = None,
 
 
 @boundary
-def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: int = -1) -> Array:
+def one_hot(x: ArrayLike, num_classes: int, *, dtype: DTypeLike | None = None, axis: int = -1) -> Array:
     """The one-hot codes of integers: 1 at position `x` of a new axis of length `num_classes`, else 0.
 
     An integer outside of [0, num_classes) is coded by zeros. The result has the shape of `x` with the new axis at

@@ -3,14 +3,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 import pullback.numpy as pnp
 from pullback._core import dtypes
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
+from pullback._core.typing import Axis, ShapeLike
 from pullback._ops.cumulative import cumsum
 from pullback._ops.elementwise import log
 from pullback._ops.random_bits import threefry_random_bits
@@ -18,13 +18,13 @@ from pullback._ops.shape import convert_element_type, expand_dims, move_axis, re
 from pullback._ops.slicing import slice_in_dim
 from pullback._ops.sort import searchsorted, sort_key_val, top_k
 from pullback.random.continuous import standard_gumbel
-from pullback.random.keys import words_of
+from pullback.random.keys import KeyLike, words_of
 from pullback.random.samplers import number, randint, split_words, unit_uniform
 
 __all__ = ["categorical", "choice", "permutation"]
 
 
-def _axis(function: str, axis: Any, ndim: int) -> int:
+def _axis(function: str, axis: Axis, ndim: int) -> int:
     if not isinstance(axis, (int, np.integer)) or not -ndim <= axis < ndim:
         raise ValueError(f"{function}: axis must be an integer in [{-ndim}, {ndim}), got {axis!r}")
     return int(axis) % ndim
@@ -54,7 +54,7 @@ def _shuffled(words: Array, x: Array, axis: int) -> Array:
 
 
 @boundary
-def permutation(key: Any, x: Any, axis: int = 0, independent: bool = False) -> Array:
+def permutation(key: KeyLike, x: ArrayLike, axis: int = 0, independent: bool = False) -> Array:
     """The integers below `x`, or the elements of an array along an axis, in random order.
 
     Args:
@@ -85,8 +85,8 @@ def permutation(key: Any, x: Any, axis: int = 0, independent: bool = False) -> A
 
 
 @boundary
-def choice(key: Any, a: Any, shape: int | Sequence[int] = (), replace: bool = True, p: Any = None, axis: int = 0,
-           mode: str | None = None) -> Array:
+def choice(key: KeyLike, a: ArrayLike, shape: int | Sequence[int] = (), replace: bool = True,
+           p: ArrayLike | None = None, axis: int = 0, mode: str | None = None) -> Array:
     """Draws from the integers below `a`, or from the elements of an array along an axis.
 
     Args:
@@ -124,7 +124,7 @@ def choice(key: Any, a: Any, shape: int | Sequence[int] = (), replace: bool = Tr
     return reshape(drawn if not a.ndim else pnp.take(a, drawn, axis), full)
 
 
-def _weighted(words: Array, n: int, shape: tuple[int, ...], replace: bool, p: Any, mode: str | None) -> Array:
+def _weighted(words: Array, n: int, shape: tuple[int, ...], replace: bool, p: ArrayLike, mode: str | None) -> Array:
     """Positions below `n` with probabilities `p`."""
     p = number("choice", "p", p)
     p = convert_element_type(p, dtypes.to_inexact(p.dtype, False)[0])
@@ -143,7 +143,7 @@ def _weighted(words: Array, n: int, shape: tuple[int, ...], replace: bool, p: An
 
 
 @boundary
-def categorical(key: Any, logits: Any, axis: int = -1, shape: Any = None, replace: bool = True,
+def categorical(key: KeyLike, logits: ArrayLike, axis: int = -1, shape: ShapeLike | None = None, replace: bool = True,
                 mode: str | None = None) -> Array:
     """Positions along an axis, with probabilities softmax(logits).
 

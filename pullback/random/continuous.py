@@ -4,14 +4,14 @@ exponential, gumbel, laplace, logistic, cauchy, pareto, rayleigh, weibull, logno
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 import pullback.numpy as pnp
 from pullback._core import dtypes
-from pullback._core.array import Array, lift
+from pullback._core.array import Array, ArrayLike, lift
 from pullback._core.errors import boundary
+from pullback._core.typing import DTypeLike, ShapeLike
 from pullback._ops.compare import lt, select
 from pullback._ops.elementwise import exp, log, log1p, neg, pow, sqrt
 from pullback._ops.families import broadcast_shapes
@@ -19,7 +19,7 @@ from pullback._ops.shape import broadcast_to, shape_of
 from pullback._ops.trig import abs as absolute
 from pullback._ops.trig import sign, tan
 from pullback.numpy._indexing.indexing import iterate
-from pullback.random.keys import words_of
+from pullback.random.keys import KeyLike, words_of
 from pullback.random.samplers import (
     float_dtype,
     normal_samples,
@@ -36,7 +36,7 @@ __all__ = ["cauchy", "double_sided_maxwell", "exponential", "gumbel", "laplace",
            "pareto", "rayleigh", "triangular", "wald", "weibull_min"]
 
 
-def _above(words: Array, shape: tuple[int, ...], low: Any, dtype: np.dtype) -> Array:
+def _above(words: Array, shape: tuple[int, ...], low: ArrayLike, dtype: np.dtype) -> Array:
     """Uniform floats in [low, 1)."""
     return uniform_between(words, shape, lift(np.asarray(low, dtype)[()]), lift(dtype.type(1)))
 
@@ -50,7 +50,7 @@ def standard_exponential(words: Array, shape: tuple[int, ...], dtype: np.dtype) 
 
 
 @boundary
-def exponential(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
+def exponential(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None) -> Array:
     """Exponential numbers of mean 1: density exp(-x) for x >= 0.
 
     Args:
@@ -81,7 +81,8 @@ def standard_gumbel(function: str, words: Array, shape: tuple[int, ...], dtype: 
 
 
 @boundary
-def gumbel(key: Any, shape: int | Sequence[int] = (), dtype: Any = None, mode: str | None = None) -> Array:
+def gumbel(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None,
+           mode: str | None = None) -> Array:
     """Gumbel numbers: distribution function exp(-exp(-x)).
 
     Args:
@@ -101,7 +102,7 @@ def gumbel(key: Any, shape: int | Sequence[int] = (), dtype: Any = None, mode: s
 
 
 @boundary
-def laplace(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
+def laplace(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None) -> Array:
     """Laplace numbers: density exp(-|x|) / 2.
 
     Args:
@@ -122,7 +123,7 @@ def laplace(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Arr
 
 
 @boundary
-def logistic(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
+def logistic(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None) -> Array:
     """Logistic numbers: distribution function 1 / (1 + exp(-x)).
 
     Args:
@@ -143,7 +144,7 @@ def logistic(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Ar
 
 
 @boundary
-def cauchy(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
+def cauchy(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None) -> Array:
     """Cauchy numbers: density 1 / (pi (1 + x**2)).
 
     Args:
@@ -170,7 +171,7 @@ def standard_maxwell(words: Array, shape: tuple[int, ...], dtype: np.dtype) -> A
 
 
 @boundary
-def maxwell(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
+def maxwell(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None) -> Array:
     """Maxwell numbers: density sqrt(2 / pi) x**2 exp(-x**2 / 2) for x >= 0.
 
     Args:
@@ -192,7 +193,8 @@ def maxwell(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Arr
 
 
 @boundary
-def double_sided_maxwell(key: Any, loc: Any, scale: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
+def double_sided_maxwell(key: KeyLike, loc: ArrayLike, scale: ArrayLike, shape: int | Sequence[int] = (),
+                         dtype: DTypeLike | None = None) -> Array:
     """Maxwell numbers with a random sign, times `scale`, plus `loc`.
 
     The result has the shape of `loc` and `scale` broadcast together, with `shape` in front; where `shape` is empty,
@@ -213,7 +215,8 @@ def double_sided_maxwell(key: Any, loc: Any, scale: Any, shape: int | Sequence[i
 
 
 @boundary
-def lognormal(key: Any, sigma: Any = 1.0, shape: Any = None, dtype: Any = None) -> Array:
+def lognormal(key: KeyLike, sigma: ArrayLike = 1.0, shape: ShapeLike | None = None,
+              dtype: DTypeLike | None = None) -> Array:
     """exp(sigma x) of normal numbers x.
 
     Args:
@@ -234,7 +237,7 @@ def lognormal(key: Any, sigma: Any = 1.0, shape: Any = None, dtype: Any = None) 
 
 
 @boundary
-def pareto(key: Any, b: Any, shape: Any = None, dtype: Any = None) -> Array:
+def pareto(key: KeyLike, b: ArrayLike, shape: ShapeLike | None = None, dtype: DTypeLike | None = None) -> Array:
     """Pareto numbers: density b / x**(b + 1) for x >= 1.
 
     Args:
@@ -256,7 +259,7 @@ def pareto(key: Any, b: Any, shape: Any = None, dtype: Any = None) -> Array:
 
 
 @boundary
-def rayleigh(key: Any, scale: Any, shape: Any = None, dtype: Any = None) -> Array:
+def rayleigh(key: KeyLike, scale: ArrayLike, shape: ShapeLike | None = None, dtype: DTypeLike | None = None) -> Array:
     """Rayleigh numbers: density x exp(-x**2 / (2 scale**2)) / scale**2 for x >= 0.
 
     Args:
@@ -278,7 +281,8 @@ def rayleigh(key: Any, scale: Any, shape: Any = None, dtype: Any = None) -> Arra
 
 
 @boundary
-def weibull_min(key: Any, scale: Any, concentration: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
+def weibull_min(key: KeyLike, scale: ArrayLike, concentration: ArrayLike, shape: int | Sequence[int] = (),
+                dtype: DTypeLike | None = None) -> Array:
     """Weibull numbers: distribution function 1 - exp(-(x / scale)**concentration) for x >= 0.
 
     Args:
@@ -303,7 +307,8 @@ def weibull_min(key: Any, scale: Any, concentration: Any, shape: int | Sequence[
 
 
 @boundary
-def triangular(key: Any, left: Any, mode: Any, right: Any, shape: Any = None, dtype: Any = None) -> Array:
+def triangular(key: KeyLike, left: ArrayLike, mode: ArrayLike, right: ArrayLike, shape: ShapeLike | None = None,
+               dtype: DTypeLike | None = None) -> Array:
     """Triangular numbers: the density rises linearly from `left` to `mode` and falls to `right`.
 
     Args:
@@ -330,7 +335,7 @@ def triangular(key: Any, left: Any, mode: Any, right: Any, shape: Any = None, dt
 
 
 @boundary
-def wald(key: Any, mean: Any, shape: Any = None, dtype: Any = None) -> Array:
+def wald(key: KeyLike, mean: ArrayLike, shape: ShapeLike | None = None, dtype: DTypeLike | None = None) -> Array:
     """Wald (inverse Gaussian) numbers of scale 1, by the method of Michael, Schucany and Haas (1976).
 
     Args:

@@ -7,8 +7,9 @@ import numpy as np
 
 import pullback.numpy as pnp
 from pullback._core import dtypes
-from pullback._core.array import Array, lift
+from pullback._core.array import Array, ArrayLike, lift
 from pullback._core.errors import boundary
+from pullback._core.typing import DTypeLike, ShapeLike
 from pullback._higher_order.control.loops import scan
 from pullback._higher_order.control.while_loop import while_loop
 from pullback._ops.compare import select
@@ -20,7 +21,7 @@ from pullback._ops.reduce import reduce_or
 from pullback._ops.shape import broadcast_to, convert_element_type, full, move_axis, shape_of
 from pullback._ops.special import clamp
 from pullback._ops.trig import abs as absolute
-from pullback.random.keys import words_of
+from pullback.random.keys import KeyLike, words_of
 from pullback.random.samplers import (
     float_dtype,
     integer_dtype,
@@ -38,7 +39,7 @@ def _any(x: Array) -> Array:
     return reduce_or(x, tuple(range(x.ndim)))
 
 
-def _probability(function: str, p: Any) -> Array:
+def _probability(function: str, p: ArrayLike) -> Array:
     p = number(function, "p", p)
     if dtypes.is_complex(p.dtype):
         raise TypeError(f"{function}: p must be real, got {p.aval.str_short()}")
@@ -49,7 +50,7 @@ def _probability(function: str, p: Any) -> Array:
 
 
 @boundary
-def geometric(key: Any, p: Any, shape: Any = None, dtype: Any = None) -> Array:
+def geometric(key: KeyLike, p: ArrayLike, shape: ShapeLike | None = None, dtype: DTypeLike | None = None) -> Array:
     """How many trials it takes until one succeeds, each with probability `p`.
 
     Args:
@@ -119,7 +120,7 @@ def _poisson_by_rejection(words: Array, lam: Array, dtype: np.dtype) -> Array:
 
 
 @boundary
-def poisson(key: Any, lam: Any, shape: Any = None, dtype: Any = None) -> Array:
+def poisson(key: KeyLike, lam: ArrayLike, shape: ShapeLike | None = None, dtype: DTypeLike | None = None) -> Array:
     """Poisson counts: k with probability lam**k exp(-lam) / k!.
 
     Args:
@@ -213,7 +214,8 @@ def _binomial_by_rejection(words: Array, count: Array, p: Array, dtype: np.dtype
 
 
 @boundary
-def binomial(key: Any, n: Any, p: Any, shape: Any = None, dtype: Any = None) -> Array:
+def binomial(key: KeyLike, n: ArrayLike, p: ArrayLike, shape: ShapeLike | None = None,
+             dtype: DTypeLike | None = None) -> Array:
     """How many of `n` trials succeed, each with probability `p`.
 
     Args:
@@ -261,7 +263,8 @@ def _binomial(words: Array, count: Array, p: Array, dtype: np.dtype) -> Array:
 
 
 @boundary
-def multinomial(key: Any, n: Any, p: Any, *, shape: Any = None, dtype: Any = None, unroll: int | bool = 1) -> Array:
+def multinomial(key: KeyLike, n: ArrayLike, p: ArrayLike, *, shape: ShapeLike | None = None,
+                dtype: DTypeLike | None = None, unroll: int | bool = 1) -> Array:
     """How many of `n` trials fall into each category.
 
     Args:

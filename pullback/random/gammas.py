@@ -5,13 +5,13 @@ All but the last two are differentiable in their parameters, see `gamma_sampler`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 import pullback.numpy as pnp
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
+from pullback._core.typing import DTypeLike, ShapeLike
 from pullback._ops.elementwise import exp, pow, sqrt
 from pullback._ops.elementwise import max as maximum
 from pullback._ops.identity import stop_gradient
@@ -21,7 +21,7 @@ from pullback._ops.shape import broadcast_to, shape_of
 from pullback._ops.trig import abs as absolute
 from pullback.random.continuous import standard_exponential
 from pullback.random.gamma_sampler import random_gamma
-from pullback.random.keys import words_of
+from pullback.random.keys import KeyLike, words_of
 from pullback.random.samplers import (
     float_dtype,
     parameter,
@@ -39,7 +39,7 @@ def _samples(words: Array, a: Array, shape: tuple[int, ...], log_space: bool) ->
 
 
 @boundary
-def gamma(key: Any, a: Any, shape: Any = None, dtype: Any = None) -> Array:
+def gamma(key: KeyLike, a: ArrayLike, shape: ShapeLike | None = None, dtype: DTypeLike | None = None) -> Array:
     """Gamma numbers: density x**(a - 1) exp(-x) / gamma(a) for x > 0.
 
     Args:
@@ -62,7 +62,7 @@ def gamma(key: Any, a: Any, shape: Any = None, dtype: Any = None) -> Array:
 
 
 @boundary
-def loggamma(key: Any, a: Any, shape: Any = None, dtype: Any = None) -> Array:
+def loggamma(key: KeyLike, a: ArrayLike, shape: ShapeLike | None = None, dtype: DTypeLike | None = None) -> Array:
     """The logarithms of gamma numbers, which small parameters `a` do not make underflow.
 
     Args:
@@ -84,7 +84,8 @@ def loggamma(key: Any, a: Any, shape: Any = None, dtype: Any = None) -> Array:
 
 
 @boundary
-def beta(key: Any, a: Any, b: Any, shape: Any = None, dtype: Any = None) -> Array:
+def beta(key: KeyLike, a: ArrayLike, b: ArrayLike, shape: ShapeLike | None = None,
+         dtype: DTypeLike | None = None) -> Array:
     """Beta numbers: density proportional to x**(a - 1) (1 - x)**(b - 1) on (0, 1).
 
     Args:
@@ -110,7 +111,7 @@ def beta(key: Any, a: Any, b: Any, shape: Any = None, dtype: Any = None) -> Arra
 
 
 @boundary
-def dirichlet(key: Any, alpha: Any, shape: Any = None, dtype: Any = None) -> Array:
+def dirichlet(key: KeyLike, alpha: ArrayLike, shape: ShapeLike | None = None, dtype: DTypeLike | None = None) -> Array:
     """Dirichlet vectors: positive entries that add up to 1.
 
     Args:
@@ -144,7 +145,7 @@ def _chisquare(words: Array, df: Array, shape: tuple[int, ...]) -> Array:
 
 
 @boundary
-def chisquare(key: Any, df: Any, shape: Any = None, dtype: Any = None) -> Array:
+def chisquare(key: KeyLike, df: ArrayLike, shape: ShapeLike | None = None, dtype: DTypeLike | None = None) -> Array:
     """Chi-square numbers: sums of `df` squared normal numbers.
 
     Args:
@@ -165,7 +166,7 @@ def chisquare(key: Any, df: Any, shape: Any = None, dtype: Any = None) -> Array:
 
 
 @boundary
-def t(key: Any, df: Any, shape: Any = None, dtype: Any = None) -> Array:
+def t(key: KeyLike, df: ArrayLike, shape: ShapeLike | None = None, dtype: DTypeLike | None = None) -> Array:
     """Student's t: a normal number over the root of a chi-square number of `df` degrees, divided by `df`.
 
     Args:
@@ -190,7 +191,8 @@ def t(key: Any, df: Any, shape: Any = None, dtype: Any = None) -> Array:
 
 
 @boundary
-def f(key: Any, dfnum: Any, dfden: Any, shape: Any = None, dtype: Any = None) -> Array:
+def f(key: KeyLike, dfnum: ArrayLike, dfden: ArrayLike, shape: ShapeLike | None = None,
+      dtype: DTypeLike | None = None) -> Array:
     """F numbers: the ratio of two chi-square numbers, each over its degrees of freedom.
 
     Args:
@@ -213,7 +215,7 @@ def f(key: Any, dfnum: Any, dfden: Any, shape: Any = None, dtype: Any = None) ->
     return (_chisquare(above, dfnum, shape) / dfnum) / (_chisquare(below, dfden, shape) / dfden)
 
 
-def _generalized_normal(name: str, words: Array, p: Any, shape: tuple[int, ...], dtype: np.dtype) -> Array:
+def _generalized_normal(name: str, words: Array, p: ArrayLike, shape: tuple[int, ...], dtype: np.dtype) -> Array:
     for_gamma, for_sign = split_words(words)
     p = parameter(name, "p", p, dtype)
     inverse = 1 / p
@@ -223,7 +225,8 @@ def _generalized_normal(name: str, words: Array, p: Any, shape: tuple[int, ...],
 
 
 @boundary
-def generalized_normal(key: Any, p: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
+def generalized_normal(key: KeyLike, p: ArrayLike, shape: int | Sequence[int] = (),
+                       dtype: DTypeLike | None = None) -> Array:
     """Generalized normal numbers: density proportional to exp(-|x|**p).
 
     Args:
@@ -244,7 +247,7 @@ def generalized_normal(key: Any, p: Any, shape: int | Sequence[int] = (), dtype:
 
 
 @boundary
-def ball(key: Any, d: int, p: float = 2, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
+def ball(key: KeyLike, d: int, p: float = 2, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None) -> Array:
     """Points that are uniform in the unit ball of the p-norm in `d` dimensions, by the method of Barthe, Guedon,
     Mendelson and Naor (2005).
 

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, lift
+from pullback._core.array import Array, ArrayLike, lift
 from pullback._core.errors import boundary, described
 from pullback._core.public_array import ExtendedArray
 from pullback._core.tree import GetAttrKey, register_pytree_node
 from pullback._core.types import canonical_dimension, make_aval
+from pullback._core.typing import AnyValue, DTypeLike, Index
 from pullback._ops.compare import bitwise_not, eq
 from pullback._ops.families import operands
 from pullback._ops.random_bits import threefry_fold_in, threefry_seed, threefry_split
@@ -38,16 +39,16 @@ class KeyType(dtypes.ExtendedDType):
 
     __slots__ = ()
     type = dtypes.prng_key
-    name = "key<fry>"
-    itemsize = 8
+    name: str = "key<fry>"
+    itemsize: int = 8
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return self.name
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         return isinstance(other, KeyType) or other == self.name
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return hash(self.name)
 
 
@@ -68,12 +69,12 @@ class PRNGKeyArray(ExtendedArray):
 
     __slots__ = ("_words", "__weakref__")
     __array_priority__ = 1000
-    __hash__ = None  # type: ignore[assignment]
-    dtype = _key_type
-    itemsize = _key_type.itemsize
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
+    dtype: KeyType = _key_type
+    itemsize: int = _key_type.itemsize
     _words: Array
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any):
         raise TypeError("PRNGKeyArray is not made by calling it: use random.key(seed) or random.wrap_key_data(words)")
 
     @property
@@ -106,7 +107,7 @@ class PRNGKeyArray(ExtendedArray):
             raise TypeError("iteration over a single key: split it first, as in `for k in random.split(key, n)`")
         return map(_typed, iterate(self._words))
 
-    def __getitem__(self, index: Any) -> PRNGKeyArray:
+    def __getitem__(self, index: Index) -> PRNGKeyArray:
         # an ellipsis would take the axis of words for one of its own
         full = (*index, slice(None)) if isinstance(index, tuple) and any(i is Ellipsis for i in index) else index
         words = self._words if index is Ellipsis else getitem(self._words, full)
@@ -136,28 +137,32 @@ class PRNGKeyArray(ExtendedArray):
         self._words.block_until_ready()
         return self
 
-    def __eq__(self, other: Any) -> Any:
+    def __eq__(self, other: object) -> Any:
         if not isinstance(other, PRNGKeyArray):
             return NotImplemented
         same = eq(self._words, other._words)
         return reduce_and(same, (same.ndim - 1,))
 
-    def __ne__(self, other: Any) -> Any:
+    def __ne__(self, other: object) -> Any:
         same = PRNGKeyArray.__eq__(self, other)
         return same if same is NotImplemented else bitwise_not(same)
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         raise TypeError(f"an array of keys of shape {self.shape} was used as data. Draw numbers with it, as in "
                         "random.normal(key, shape), or take its words with random.key_data(key).")
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         raise TypeError("the truth of a key is not defined")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Array({self.shape}, dtype={self.dtype}) overlaying:\n{self._words}"
 
 
-def _typed(words: Any) -> PRNGKeyArray:
+# a typed key, or the words of a raw one
+KeyLike: TypeAlias = PRNGKeyArray | ArrayLike
+
+
+def _typed(words: Array) -> PRNGKeyArray:
     keys = object.__new__(PRNGKeyArray)
     keys._words = words
     return keys
@@ -167,7 +172,7 @@ register_pytree_node(PRNGKeyArray, lambda keys: ((keys._words,), None), lambda _
                      lambda keys: (((GetAttrKey("words"), keys._words),), None))
 
 
-def words_of(function: str, keys: Any) -> Array:
+def words_of(function: str, keys: KeyLike) -> Array:
     """The words of a single key, raw or typed; the error for all else names the function."""
     words = keys._words if type(keys) is PRNGKeyArray else keys
     if isinstance(words, Array) and words.aval is _KEY:
@@ -175,7 +180,7 @@ def words_of(function: str, keys: Any) -> Array:
     return _checked_words(function, keys, single=True)
 
 
-def _checked_words(function: str, keys: Any, single: bool) -> Array:
+def _checked_words(function: str, keys: AnyValue, single: bool) -> Array:
     typed = type(keys) is PRNGKeyArray
     try:
         words = keys._words if typed else lift(keys)
@@ -191,7 +196,7 @@ def _checked_words(function: str, keys: Any, single: bool) -> Array:
     return words
 
 
-def _check_impl(function: str, impl: Any, dtype: Any) -> None:
+def _check_impl(function: str, impl: AnyValue, dtype: AnyValue) -> None:
     if impl is not None and dtype is not None:
         raise ValueError(f"{function}: give impl or dtype, not both")
     asked = dtype if impl is None else impl
@@ -199,7 +204,7 @@ def _check_impl(function: str, impl: Any, dtype: Any) -> None:
         raise ValueError(f"{function}: unknown generator {asked!r}; the one there is: {_IMPL!r}")
 
 
-def _seeded(function: str, seed: Any) -> Array:
+def _seeded(function: str, seed: ArrayLike) -> Array:
     if isinstance(seed, PRNGKeyArray):
         raise TypeError(f"{function}: expected an integer seed, got a key")
     if isinstance(seed, int) and not isinstance(seed, np.generic):
@@ -216,7 +221,7 @@ def _seeded(function: str, seed: Any) -> Array:
 
 
 @boundary
-def PRNGKey(seed: Any, *, impl: str | None = None) -> Array:
+def PRNGKey(seed: ArrayLike, *, impl: str | None = None) -> Array:
     """A raw key, a uint32 array of shape (2,), made of an integer.
 
     Args:
@@ -235,7 +240,7 @@ def PRNGKey(seed: Any, *, impl: str | None = None) -> Array:
 
 
 @boundary
-def key(seed: Any, *, impl: str | None = None, dtype: Any = None) -> PRNGKeyArray:
+def key(seed: ArrayLike, *, impl: str | None = None, dtype: DTypeLike | None = None) -> PRNGKeyArray:
     """A typed key made of an integer.
 
     Args:
@@ -265,7 +270,7 @@ def key_dtype(impl_spec: str | None = None) -> KeyType:
 
 
 @boundary
-def split(key: Any, num: int | Sequence[int] = 2) -> Any:
+def split(key: KeyLike, num: int | Sequence[int] = 2) -> Any:
     """New keys of one: use these, and no longer the old one.
 
     Args:
@@ -288,7 +293,7 @@ def split(key: Any, num: int | Sequence[int] = 2) -> Any:
 
 
 @boundary
-def fold_in(key: Any, data: Any) -> Any:
+def fold_in(key: KeyLike, data: ArrayLike) -> Any:
     """A new key made of a key and an integer, such as the number of a step.
 
     Args:
@@ -315,7 +320,7 @@ def fold_in(key: Any, data: Any) -> Any:
 
 
 @boundary
-def key_data(keys: Any) -> Array:
+def key_data(keys: KeyLike) -> Array:
     """The words of keys: a uint32 array with a last axis of 2. TypeError for what is no key.
 
     >>> from pullback import random
@@ -326,7 +331,8 @@ def key_data(keys: Any) -> Array:
 
 
 @boundary
-def wrap_key_data(key_bits_array: Any, *, impl: str | None = None, dtype: Any = None) -> PRNGKeyArray:
+def wrap_key_data(key_bits_array: ArrayLike, *, impl: str | None = None,
+                  dtype: DTypeLike | None = None) -> PRNGKeyArray:
     """Typed keys of words: of a uint32 array with a last axis of 2.
 
     TypeError for other arrays, ValueError for an unknown generator.
@@ -342,7 +348,7 @@ def wrap_key_data(key_bits_array: Any, *, impl: str | None = None, dtype: Any = 
 
 
 @boundary
-def key_impl(keys: Any) -> str:
+def key_impl(keys: KeyLike) -> str:
     """The name of the generator that keys are for. TypeError for what is no key.
 
     >>> from pullback import random
@@ -354,7 +360,7 @@ def key_impl(keys: Any) -> str:
 
 
 @boundary
-def clone(key: Any) -> Any:
+def clone(key: KeyLike) -> Any:
     """The same key, where it is meant to be used twice. TypeError for what is no key.
 
     >>> from pullback import random

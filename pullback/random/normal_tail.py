@@ -25,7 +25,7 @@ def _start(dtype: np.dtype) -> float:
     return next(k / 16 for k in range(1000) if math.erfc(k / 16 / math.sqrt(2)) < tail)
 
 
-def far_out(low: Any, high: Any) -> Any:
+def far_out(low: Array | np.ndarray, high: Array | np.ndarray) -> Any:
     """Whether both bounds are in one tail, so far out that digits are missing."""
     return (low > _start(low.dtype)) | (high < -_start(low.dtype))
 

@@ -13,9 +13,10 @@ import numpy as np
 
 import pullback.numpy as pnp
 from pullback._core import dtypes
-from pullback._core.array import Array, ConcreteArray, is_array_like, lift
+from pullback._core.array import Array, ArrayLike, ConcreteArray, is_array_like, lift
 from pullback._core.config import config
 from pullback._core.errors import boundary, described
+from pullback._core.typing import DTypeLike, ShapeLike
 from pullback._higher_order.control.cond import cond
 from pullback._ops.assemble import bitcast_convert_type
 from pullback._ops.compare import bitwise_and, gt, le, lt, or_p, select, shift_right_logical_p
@@ -30,7 +31,7 @@ from pullback._ops.special import erf, erf_inv, nextafter
 from pullback._ops.trig import complex as make_complex
 from pullback._xla.evaluate import eagerly
 from pullback.numpy._indexing.indexing import iterate
-from pullback.random.keys import PRNGKeyArray, words_of
+from pullback.random.keys import KeyLike, PRNGKeyArray, words_of
 from pullback.random.normal_tail import far_out, tail_normal
 
 __all__ = ["bernoulli", "bits", "normal", "rademacher", "randint", "truncated_normal", "uniform"]
@@ -38,7 +39,7 @@ __all__ = ["bernoulli", "bits", "normal", "rademacher", "randint", "truncated_no
 # --- arguments ---
 
 
-def float_dtype(function: str, dtype: Any) -> np.dtype:
+def float_dtype(function: str, dtype: DTypeLike | None) -> np.dtype:
     """The floating dtype that was asked for; None means float32, or float64 with 64-bit types."""
     dtype = dtypes.requested_dtype(dtype, float)
     if not dtypes.is_float(dtype):
@@ -46,7 +47,7 @@ def float_dtype(function: str, dtype: Any) -> np.dtype:
     return dtype
 
 
-def integer_dtype(function: str, dtype: Any) -> np.dtype:
+def integer_dtype(function: str, dtype: DTypeLike | None) -> np.dtype:
     """The integer dtype that was asked for; None means int32, or int64 with 64-bit types."""
     dtype = dtypes.requested_dtype(dtype, int)
     if not dtypes.is_integer(dtype):
@@ -54,7 +55,7 @@ def integer_dtype(function: str, dtype: Any) -> np.dtype:
     return dtype
 
 
-def number(function: str, name: str, x: Any) -> Array:
+def number(function: str, name: str, x: ArrayLike) -> Array:
     """A parameter as an array; TypeError for what is no number, a key above all."""
     if isinstance(x, PRNGKeyArray):
         raise TypeError(f"{function}: {name} must be a number or an array, got a key")
@@ -63,7 +64,7 @@ def number(function: str, name: str, x: Any) -> Array:
     return lift(x)
 
 
-def parameter(function: str, name: str, x: Any, dtype: np.dtype) -> Array:
+def parameter(function: str, name: str, x: ArrayLike, dtype: np.dtype) -> Array:
     """A real parameter of a distribution, in the dtype of the samples."""
     x = number(function, name, x)
     if dtypes.is_complex(x.dtype):
@@ -71,7 +72,7 @@ def parameter(function: str, name: str, x: Any, dtype: np.dtype) -> Array:
     return convert_element_type(x, dtype)
 
 
-def sample_shape(function: str, shape: Any, **parameters: Array) -> tuple[int, ...]:
+def sample_shape(function: str, shape: ShapeLike | None, **parameters: Array) -> tuple[int, ...]:
     """The shape of the samples: as asked for, or else that of the parameters, which must broadcast to it."""
     common = broadcast_shapes(function, *[x.shape for x in parameters.values()])
     if shape is None:
@@ -102,7 +103,7 @@ def split_words(words: Array, n: int = 2) -> list[Array]:
 
 
 @boundary
-def bits(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
+def bits(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None) -> Array:
     """Random bits, as unsigned integers.
 
     Args:
@@ -160,8 +161,8 @@ def uniform_between(words: Array, shape: tuple[int, ...], low: Array, high: Arra
 
 
 @boundary
-def uniform(key: Any, shape: int | Sequence[int] = (), dtype: Any = None, minval: Any = 0.0,
-            maxval: Any = 1.0) -> Array:
+def uniform(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None, minval: ArrayLike = 0.0,
+            maxval: ArrayLike = 1.0) -> Array:
     """Floats that are uniform in [minval, maxval).
 
     Args:
@@ -195,7 +196,7 @@ def _clipped(x: Array, range_of: np.dtype, above: int = 0) -> Array:
     return minimum(maximum(x, scalar(x, low)), scalar(x, high))
 
 
-def _bound(name: str, x: Any, dtype: np.dtype) -> Array:
+def _bound(name: str, x: ArrayLike, dtype: np.dtype) -> Array:
     info = dtypes.iinfo(dtype)
     if type(x) is int and int(info.min) <= x <= int(info.max):
         return scalar_like(x, dtype)  # which the default integer may be too narrow for
@@ -238,7 +239,8 @@ def _constant_range(minval: int, maxval: int, dtype: np.dtype, x64: bool) -> tup
 
 
 @boundary
-def randint(key: Any, shape: int | Sequence[int], minval: Any, maxval: Any, dtype: Any = None) -> Array:
+def randint(key: KeyLike, shape: int | Sequence[int], minval: ArrayLike, maxval: ArrayLike,
+            dtype: DTypeLike | None = None) -> Array:
     """Integers that are uniform in [minval, maxval).
 
     Args:
@@ -288,7 +290,7 @@ def standard_normal(words: Array, shape: tuple[int, ...], dtype: np.dtype) -> Ar
 
 
 @boundary
-def normal(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
+def normal(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None) -> Array:
     """Normal numbers of mean 0 and variance 1, by the inverse of the distribution function.
 
     Args:
@@ -306,7 +308,7 @@ def normal(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Arra
     return normal_samples("normal", key, shape_of("normal", shape), dtype)
 
 
-def normal_samples(function: str, key: Any, shape: tuple[int, ...], dtype: Any) -> Array:
+def normal_samples(function: str, key: KeyLike, shape: tuple[int, ...], dtype: DTypeLike | None) -> Array:
     """`normal` for another function, which errors are to name."""
     words = words_of(function, key)
     dtype = dtypes.requested_dtype(dtype, float)
@@ -318,7 +320,8 @@ def normal_samples(function: str, key: Any, shape: tuple[int, ...], dtype: Any) 
 
 
 @boundary
-def truncated_normal(key: Any, lower: Any, upper: Any, shape: Any = None, dtype: Any = None) -> Array:
+def truncated_normal(key: KeyLike, lower: ArrayLike, upper: ArrayLike, shape: ShapeLike | None = None,
+                     dtype: DTypeLike | None = None) -> Array:
     """Normal numbers of mean 0 and variance 1, given that they lie in (lower, upper), however far out that is.
 
     Args:
@@ -369,7 +372,7 @@ def truncated_normal(key: Any, lower: Any, upper: Any, shape: Any = None, dtype:
 
 
 @boundary
-def bernoulli(key: Any, p: Any = 0.5, shape: Any = None, mode: str = "low") -> Array:
+def bernoulli(key: KeyLike, p: ArrayLike = 0.5, shape: ShapeLike | None = None, mode: str = "low") -> Array:
     """True with probability `p`.
 
     Args:
@@ -406,7 +409,7 @@ def sign_samples(words: Array, shape: tuple[int, ...], dtype: np.dtype) -> Array
 
 
 @boundary
-def rademacher(key: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
+def rademacher(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None) -> Array:
     """1 or -1, each with probability one half.
 
     Args:

@@ -2,14 +2,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 import pullback.numpy as pnp
 from pullback._core import dtypes
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
+from pullback._core.typing import DTypeLike, ShapeLike
 from pullback._ops.cholesky import cholesky
 from pullback._ops.eigh import eigh
 from pullback._ops.families import broadcast_shapes
@@ -17,7 +17,7 @@ from pullback._ops.qr import qr
 from pullback._ops.shape import shape_of
 from pullback._ops.svd import svd
 from pullback.numpy._elementwise.promotion import integer
-from pullback.random.keys import words_of
+from pullback.random.keys import KeyLike, words_of
 from pullback.random.samplers import float_dtype, normal, parameter, standard_normal
 
 __all__ = ["multivariate_normal", "orthogonal"]
@@ -26,8 +26,8 @@ _NAME = "multivariate_normal"
 
 
 @boundary
-def multivariate_normal(key: Any, mean: Any, cov: Any, shape: Any = None, dtype: Any = None,
-                        method: str = "cholesky") -> Array:
+def multivariate_normal(key: KeyLike, mean: ArrayLike, cov: ArrayLike, shape: ShapeLike | None = None,
+                        dtype: DTypeLike | None = None, method: str = "cholesky") -> Array:
     """Normal random vectors: `mean + factor @ z` with `factor @ factor.T == cov` and z of independent normal numbers.
 
     Args:
@@ -85,7 +85,8 @@ _FACTORS: dict[str, Callable[[Array], Array]] = {
 
 
 @boundary
-def orthogonal(key: Any, n: int, shape: Any = (), dtype: Any = None, m: int | None = None) -> Array:
+def orthogonal(key: KeyLike, n: int, shape: ShapeLike = (), dtype: DTypeLike | None = None,
+               m: int | None = None) -> Array:
     """Random orthogonal matrices, uniform in the group (the Haar measure); unitary ones of a complex dtype.
 
     Args:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._ops import qr as qr_ops
 from pullback._ops import svd as svd_ops
@@ -22,14 +22,14 @@ from pullback.numpy._linalg.solving import inexact, square_matrices, system
 __all__ = ["eigh", "eigvalsh", "qr", "svd", "svdvals"]
 
 
-def _matrices(name: str, a: Any) -> Array:
+def _matrices(name: str, a: ArrayLike) -> Array:
     x = inexact(name, a)
     check_matrices(name, x.aval, what="a")
     return x
 
 
 @boundary
-def qr(a: Any, overwrite_a: bool = False, lwork: Any = None, mode: str = "full", pivoting: bool = False,
+def qr(a: ArrayLike, overwrite_a: bool = False, lwork: int | None = None, mode: str = "full", pivoting: bool = False,
        check_finite: bool = True) -> tuple[Array, ...]:
     """The decomposition `a = q @ r` of matrices `(..., m, n)`, `q` with orthonormal columns, `r` upper triangular.
 
@@ -51,7 +51,7 @@ def qr(a: Any, overwrite_a: bool = False, lwork: Any = None, mode: str = "full",
 
 
 @boundary
-def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, overwrite_a: bool = False,
+def svd(a: ArrayLike, full_matrices: bool = True, compute_uv: bool = True, overwrite_a: bool = False,
         check_finite: bool = True, lapack_driver: str = "gesdd") -> Any:
     """The singular value decomposition `a = u @ diag(s) @ vh` of matrices `(..., m, n)`.
 
@@ -71,7 +71,7 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, overwrite_a
 
 
 @boundary
-def svdvals(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Array:
+def svdvals(a: ArrayLike, overwrite_a: bool = False, check_finite: bool = True) -> Array:
     """The singular values of matrices `(..., m, n)`: real, descending, of shape `(..., min(m, n))`.
 
     Raises: ValueError for less than two axes, TypeError for other dtypes.
@@ -85,8 +85,8 @@ def svdvals(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Arr
 
 
 @boundary
-def eigh(a: Any, b: Any = None, lower: bool = True, eigvals_only: bool = False, overwrite_a: bool = False,
-         overwrite_b: bool = False, turbo: bool = True, eigvals: None = None, type: int = 1,
+def eigh(a: ArrayLike, b: ArrayLike | None = None, lower: bool = True, eigvals_only: bool = False,
+         overwrite_a: bool = False, overwrite_b: bool = False, turbo: bool = True, eigvals: None = None, type: int = 1,
          check_finite: bool = True) -> Any:
     """The eigenvalues and eigenvectors of symmetric (Hermitian) matrices `(..., n, n)`.
 
@@ -109,8 +109,8 @@ def eigh(a: Any, b: Any = None, lower: bool = True, eigvals_only: bool = False, 
 
 
 @boundary
-def eigvalsh(a: Any, b: Any = None, *, lower: bool = True, overwrite_a: bool = False, overwrite_b: bool = False,
-             type: int = 1, check_finite: bool = True) -> Array:
+def eigvalsh(a: ArrayLike, b: ArrayLike | None = None, *, lower: bool = True, overwrite_a: bool = False,
+             overwrite_b: bool = False, type: int = 1, check_finite: bool = True) -> Array:
     """The eigenvalues of symmetric (Hermitian) matrices, as `eigh` with `eigvals_only`; the errors are the same.
 
     >>> from pullback.scipy import linalg
@@ -121,7 +121,7 @@ def eigvalsh(a: Any, b: Any = None, *, lower: bool = True, overwrite_a: bool = F
     return _eigh("eigvalsh", a, b, lower, True, type)
 
 
-def _eigh(name: str, a: Any, b: Any, lower: bool, values_only: bool, type: int) -> Any:
+def _eigh(name: str, a: ArrayLike, b: ArrayLike | None, lower: bool, values_only: bool, type: int) -> Any:
     if type not in (1, 2, 3):
         raise ValueError(f"{name}: type must be 1, 2 or 3, got {type!r}")
     if b is None:

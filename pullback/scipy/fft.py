@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 import typing as _typing
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from pullback._core import dtypes
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._core.lazy import attributes as _attributes
+from pullback._core.typing import Axis
 from pullback._ops.assemble import concatenate, iota
 from pullback._ops.elementwise import add, mul, neg, scalar
 from pullback._ops.fft import as_transformable, half
@@ -75,7 +75,7 @@ def _sizes(n: int, norm: str | None, like: Array, inverse: bool) -> Array:
 # --- along the axes a user names ---
 
 
-def _operand(name: str, x: Any, type: Any, norm: Any) -> Array:
+def _operand(name: str, x: ArrayLike, type: int, norm: str | None) -> Array:
     if type != 2:
         raise NotImplementedError(f"{name}: only type 2 is available, got type={type!r}")
     check_norm(name, norm, (None, "backward", "ortho"))
@@ -98,19 +98,21 @@ def _over(name: str, transform: Callable, x: Array, axes: Sequence[int], lengths
     return x
 
 
-def _along_one(name: str, transform: Callable, x: Any, type: Any, n: Any, axis: Any, norm: Any) -> Array:
+def _along_one(name: str, transform: Callable, x: ArrayLike, type: int, n: int | None, axis: Axis,
+               norm: str | None) -> Array:
     x = _operand(name, x, type, norm)
     axes = (one_axis(name, axis, x.aval.ndim),)
     return _over(name, transform, x, axes, None if n is None else [length(name, "n", n)], norm)
 
 
-def _along_many(name: str, transform: Callable, x: Any, type: Any, s: Any, axes: Any, norm: Any) -> Array:
+def _along_many(name: str, transform: Callable, x: ArrayLike, type: int, s: Sequence[int] | None,
+                axes: Sequence[int] | None, norm: str | None) -> Array:
     x = _operand(name, x, type, norm)
     return _over(name, transform, x, *axes_and_lengths(name, x.aval.shape, s, axes), norm)
 
 
 @boundary
-def dct(x: Any, type: int = 2, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
+def dct(x: ArrayLike, type: int = 2, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
     """The cosine transform of `x` along an axis: element k is twice the sum over j of x[j] cos(pi k (2 j + 1) / 2n).
 
     `x`: any dtype, at least one axis; with `n`, it is cut to `n` elements or filled up with zeros. `norm`
@@ -127,7 +129,7 @@ def dct(x: Any, type: int = 2, n: int | None = None, axis: int = -1, norm: str |
 
 
 @boundary
-def idct(x: Any, type: int = 2, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
+def idct(x: ArrayLike, type: int = 2, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
     """The inverse of `dct`. Arguments and errors are those of `dct`.
 
     >>> import pullback.numpy as pnp
@@ -139,7 +141,7 @@ def idct(x: Any, type: int = 2, n: int | None = None, axis: int = -1, norm: str 
 
 
 @boundary
-def dctn(x: Any, type: int = 2, s: Sequence[int] | None = None, axes: Sequence[int] | None = None,
+def dctn(x: ArrayLike, type: int = 2, s: Sequence[int] | None = None, axes: Sequence[int] | None = None,
          norm: str | None = None) -> Array:
     """`dct` along several axes, one after the other; all of them unless `axes` names some.
 
@@ -156,7 +158,7 @@ def dctn(x: Any, type: int = 2, s: Sequence[int] | None = None, axes: Sequence[i
 
 
 @boundary
-def idctn(x: Any, type: int = 2, s: Sequence[int] | None = None, axes: Sequence[int] | None = None,
+def idctn(x: ArrayLike, type: int = 2, s: Sequence[int] | None = None, axes: Sequence[int] | None = None,
           norm: str | None = None) -> Array:
     """The inverse of `dctn`. Arguments and errors are those of `dctn`.
 

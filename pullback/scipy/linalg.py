@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, ConcreteArray
+from pullback._core.array import Array, ArrayLike, ConcreteArray
 from pullback._core.errors import boundary, kind_of
 from pullback._core.lazy import attributes as _attributes
+from pullback._core.typing import AnyValue
 from pullback._higher_order.control.while_loop import while_loop
 from pullback._ops import bases, compare, elementwise
 from pullback._ops import cholesky as cholesky_ops
@@ -45,7 +46,7 @@ __all__ = ["block_diag", "cho_factor", "cho_solve", "cholesky", "det", "eigh", "
 
 
 @boundary
-def solve(a: Any, b: Any, lower: bool = False, overwrite_a: bool = False, overwrite_b: bool = False,
+def solve(a: ArrayLike, b: ArrayLike, lower: bool = False, overwrite_a: bool = False, overwrite_b: bool = False,
           debug: bool = False, check_finite: bool = True, assume_a: str = "gen") -> Array:
     """The solution `x` of `a @ x = b`.
 
@@ -68,8 +69,8 @@ def solve(a: Any, b: Any, lower: bool = False, overwrite_a: bool = False, overwr
 
 
 @boundary
-def solve_triangular(a: Any, b: Any, trans: int | str = 0, lower: bool = False, unit_diagonal: bool = False,
-                     overwrite_b: bool = False, debug: Any = None, check_finite: bool = True) -> Array:
+def solve_triangular(a: ArrayLike, b: ArrayLike, trans: int | str = 0, lower: bool = False, unit_diagonal: bool = False,
+                     overwrite_b: bool = False, debug: object = None, check_finite: bool = True) -> Array:
     """The solution `x` of `op(a) @ x = b` for triangular `a`.
 
     `a`: `(..., n, n)`, of which only the upper triangle (the lower one with `lower`) is read, with `unit_diagonal` also
@@ -96,7 +97,7 @@ def _triangular(name: str, a: Array, b: Array, **options: bool) -> Array:
 
 
 @boundary
-def inv(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Array:
+def inv(a: ArrayLike, overwrite_a: bool = False, check_finite: bool = True) -> Array:
     """The inverses of square matrices, as `numpy.linalg.inv`, with its errors.
 
     >>> from pullback.scipy import linalg
@@ -109,7 +110,7 @@ def inv(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Array:
 
 
 @boundary
-def det(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Array:
+def det(a: ArrayLike, overwrite_a: bool = False, check_finite: bool = True) -> Array:
     """The determinants of square matrices, as `numpy.linalg.det`, with its derivatives and errors.
 
     >>> from pullback.scipy import linalg
@@ -124,7 +125,7 @@ def det(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Array:
 
 
 @boundary
-def cholesky(a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> Array:
+def cholesky(a: ArrayLike, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> Array:
     """The upper triangular `u` with `u.conj().T @ u = a`, or with `lower` the lower triangular `l` with `l @ l.conj().T
     = a`, for positive definite matrices `(..., n, n)`.
 
@@ -146,8 +147,8 @@ def _cholesky(x: Array, lower: bool) -> Array:
 
 
 @boundary
-def cho_factor(a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True
-               ) -> tuple[Array, bool]:
+def cho_factor(a: ArrayLike, lower: bool = False, overwrite_a: bool = False,
+               check_finite: bool = True) -> tuple[Array, bool]:
     """The factor that `cholesky` returns, and `lower`: what `cho_solve` takes. ValueError and TypeError as there.
 
     >>> from pullback.scipy import linalg
@@ -160,7 +161,8 @@ def cho_factor(a: Any, lower: bool = False, overwrite_a: bool = False, check_fin
 
 
 @boundary
-def cho_solve(c_and_lower: tuple[Any, bool], b: Any, overwrite_b: bool = False, check_finite: bool = True) -> Array:
+def cho_solve(c_and_lower: tuple[Any, bool], b: ArrayLike, overwrite_b: bool = False,
+              check_finite: bool = True) -> Array:
     """The solution `x` of `a @ x = b`, given what `cho_factor` returned for `a`.
 
     `b`: a vector `(n,)` or matrices `(..., n, m)`; leading axes broadcast, dtypes are promoted. Differentiable in the
@@ -182,7 +184,7 @@ def _cholesky_solve(name: str, factor: Array, b: Array, lower: bool) -> Array:
     return b
 
 
-def _pair(name: str, argument: str, value: Any, source: str) -> tuple[Any, Any]:
+def _pair(name: str, argument: str, value: AnyValue, source: str) -> tuple[Any, Any]:
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise TypeError(f"{name}: {argument} must be the pair that {source} returns, got "
                         f"{kind_of(value)}")
@@ -193,7 +195,7 @@ def _pair(name: str, argument: str, value: Any, source: str) -> tuple[Any, Any]:
 
 
 @boundary
-def lu_factor(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> tuple[Array, Array]:
+def lu_factor(a: ArrayLike, overwrite_a: bool = False, check_finite: bool = True) -> tuple[Array, Array]:
     """The LU decomposition of matrices `(..., m, n)` with partial pivoting, as `lu_solve` takes it.
 
     Returns: `lu` of the shape of `a`, with the upper triangular `u` in its upper triangle and the unit lower triangular
@@ -210,15 +212,15 @@ def lu_factor(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> t
     return factors, pivots
 
 
-def _factored(name: str, a: Any) -> tuple[Array, Array, Array]:
+def _factored(name: str, a: ArrayLike) -> tuple[Array, Array, Array]:
     x = inexact(name, a)
     check_matrices(name, x.aval, what="a")
     return lu_ops.lu(x)
 
 
 @boundary
-def lu_solve(lu_and_piv: tuple[Any, Any], b: Any, trans: int = 0, overwrite_b: bool = False, check_finite: bool = True
-             ) -> Array:
+def lu_solve(lu_and_piv: tuple[Any, Any], b: ArrayLike, trans: int = 0, overwrite_b: bool = False,
+             check_finite: bool = True) -> Array:
     """The solution `x` of `op(a) @ x = b`, given what `lu_factor` returned for a square `a`.
 
     `b`: a vector `(n,)` or matrices `(..., n, m)`; leading axes broadcast, dtypes are promoted. `trans`: 0 for `a`, 1
@@ -254,7 +256,8 @@ def lu_solve(lu_and_piv: tuple[Any, Any], b: Any, trans: int = 0, overwrite_b: b
 
 
 @boundary
-def lu(a: Any, permute_l: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> tuple[Array, ...]:
+def lu(a: ArrayLike, permute_l: bool = False, overwrite_a: bool = False,
+       check_finite: bool = True) -> tuple[Array, ...]:
     """The decomposition `a = p @ l @ u` of matrices `(..., m, n)`, by partial pivoting.
 
     Returns: `(p, l, u)`, a permutation matrix `(..., m, m)`, real; a lower triangle with ones on the diagonal `(..., m,
@@ -286,7 +289,7 @@ def lu(a: Any, permute_l: bool = False, overwrite_a: bool = False, check_finite:
 
 
 @boundary
-def block_diag(*arrs: Any) -> Array:
+def block_diag(*arrs: ArrayLike) -> Array:
     """The matrix with the given ones along its diagonal, and zeros elsewhere; of shape (1, 0) for none.
 
     A vector counts as one row and a number as a matrix of one entry; dtypes are promoted. ValueError for more than two
@@ -315,7 +318,7 @@ def block_diag(*arrs: Any) -> Array:
 
 
 @boundary
-def toeplitz(c: Any, r: Any = None) -> Array:
+def toeplitz(c: ArrayLike, r: ArrayLike | None = None) -> Array:
     """The matrices of shape `(..., m, n)` whose entries depend on the diagonal they are on alone.
 
     `c`: the first column `(..., m)`; `r`: the first row `(..., n)`, of which the first entry is not read, by default
@@ -351,7 +354,7 @@ _DEGREES = {np.dtype(np.float32): (7, 3.), np.dtype(np.float64): (13, 4.74)}
 
 
 @boundary
-def expm(A: Any, *, upper_triangular: bool = False, max_squarings: int = 16) -> Array:
+def expm(A: ArrayLike, *, upper_triangular: bool = False, max_squarings: int = 16) -> Array:
     """The exponentials of square matrices `(..., n, n)`, by a Padé approximant, scaling and squaring.
 
     A matrix that would have to be halved more than `max_squarings` times gives nan. With `upper_triangular` the

@@ -7,13 +7,15 @@ Definitions and formulas are cited by their numbers in the NIST Digital Library 
 from __future__ import annotations
 
 import typing as _typing
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._core.lazy import attributes as _attributes
+from pullback._core.primitive import Primitive
+from pullback._core.typing import Axis
 from pullback._ops import bessel, entropy, normal_tail, sigmoids
 from pullback._ops import beta as beta_ops
 from pullback._ops import compare as c
@@ -24,16 +26,34 @@ from pullback._ops import poch as rising
 from pullback._ops import special as s
 from pullback._ops import zeta as zeta_ops
 from pullback._ops.elementwise import scalar
+from pullback._ops.families import BinaryFunction, UnaryFunction
 from pullback.nn import normalization
-from pullback.nn.normalization import Axis
 from pullback.nn.normalization import logsumexp as logsumexp
-from pullback.numpy._elementwise.promotion import FLOAT, INEXACT, NEVER_WEAK_FLOAT, binary, elementwise, unary
+from pullback.numpy._elementwise.promotion import (
+    FLOAT,
+    INEXACT,
+    NEVER_WEAK_FLOAT,
+    Domain,
+    Operand,
+    binary,
+    elementwise,
+    unary,
+)
 from pullback.scipy import _normal_quantile
 
 _HERE = "pullback.scipy.special"
 
 
-def _function(name: str, primitive, says: str, argument: str, result: str, domain=FLOAT):
+class _OfAAndX(Protocol):
+    def __call__(self, a: ArrayLike, x: ArrayLike) -> Array: ...
+
+
+class _OfNAndX(Protocol):
+    def __call__(self, n: ArrayLike, x: ArrayLike) -> Array: ...
+
+
+def _function(name: str, primitive: Primitive, says: str, argument: str, result: str,
+              domain: Domain = FLOAT) -> UnaryFunction:
     return unary(name, primitive, domain, f"""{says}
 
     >>> from pullback.scipy import special
@@ -42,7 +62,7 @@ def _function(name: str, primitive, says: str, argument: str, result: str, domai
     """, module=_HERE, parameters="x")
 
 
-def _function_of_two(name: str, primitive, says: str, parameters: str, arguments: str, result: str):
+def _function_of_two(name: str, primitive: Primitive, says: str, parameters: str, arguments: str, result: str) -> Any:
     return binary(name, primitive, FLOAT, f"""{says}
 
     >>> from pullback.scipy import special
@@ -53,11 +73,12 @@ def _function_of_two(name: str, primitive, says: str, parameters: str, arguments
 
 # --- sigmoids and entropies ---
 
-expit = _function("expit", sigmoids.logistic_p, "The logistic function `1 / (1 + exp(-x))`.", "0.", "0.5", INEXACT)
+expit: UnaryFunction = _function("expit", sigmoids.logistic_p, "The logistic function `1 / (1 + exp(-x))`.", "0.",
+                                 "0.5", INEXACT)
 
 
 @elementwise(FLOAT)
-def logit(x: Any) -> Array:
+def logit(x: Array) -> Array:
     """`log(x / (1 - x))`, the inverse of `expit`.
 
     >>> from pullback.scipy import special
@@ -68,7 +89,7 @@ def logit(x: Any) -> Array:
 
 
 @boundary
-def softmax(x: Any, /, *, axis: Axis = None) -> Array:
+def softmax(x: ArrayLike, /, *, axis: Axis = None) -> Array:
     """`exp(x) / sum(exp(x))` along `axis`, without overflow: over all elements, where `nn.softmax` takes the last axis.
 
     `x`: numbers, any shape. `axis`: one or several. ValueError for an axis out of bounds.
@@ -83,7 +104,7 @@ def softmax(x: Any, /, *, axis: Axis = None) -> Array:
 
 
 @boundary
-def log_softmax(x: Any, /, *, axis: Axis = None) -> Array:
+def log_softmax(x: ArrayLike, /, *, axis: Axis = None) -> Array:
     """`log(softmax(x))` along `axis`, by default over all elements, accurate where the softmax is small.
 
     `x`: numbers, any shape. `axis`: one or several. ValueError for an axis out of bounds.
@@ -96,15 +117,16 @@ def log_softmax(x: Any, /, *, axis: Axis = None) -> Array:
     return normalization.log_softmax(x, axis)
 
 
-xlogy = _function_of_two("xlogy", s.xlogy_p, "`x * log(y)`, 0 where `x` is 0 and `y` is a number.", "x y", "0., 0.",
-                         "0.0")
-xlog1py = _function_of_two("xlog1py", s.xlog1py_p, "`x * log1p(y)`, 0 where `x` is 0 and `y` is a number.", "x y",
-                           "0., -1.", "0.0")
-entr = _function("entr", s.entr_p, "The entropy `-x log(x)`: 0 at 0, -inf below.", "0.", "0.0")
+xlogy: BinaryFunction = _function_of_two("xlogy", s.xlogy_p, "`x * log(y)`, 0 where `x` is 0 and `y` is a number.",
+                                         "x y", "0., 0.", "0.0")
+xlog1py: BinaryFunction = _function_of_two("xlog1py", s.xlog1py_p,
+                                           "`x * log1p(y)`, 0 where `x` is 0 and `y` is a number.", "x y", "0., -1.",
+                                           "0.0")
+entr: UnaryFunction = _function("entr", s.entr_p, "The entropy `-x log(x)`: 0 at 0, -inf below.", "0.", "0.0")
 
 
 @elementwise(FLOAT)
-def rel_entr(p: Any, q: Any) -> Array:
+def rel_entr(p: Operand, q: Operand) -> Array:
     """`p log(p / q)` for positive operands, 0 for p = 0 and q >= 0, else inf.
 
     >>> from pullback.scipy import special
@@ -115,7 +137,7 @@ def rel_entr(p: Any, q: Any) -> Array:
 
 
 @elementwise(FLOAT)
-def kl_div(p: Any, q: Any) -> Array:
+def kl_div(p: Operand, q: Operand) -> Array:
     """`p log(p / q) - p + q` for positive operands, q for p = 0, else inf.
 
     >>> from pullback.scipy import special
@@ -127,15 +149,16 @@ def kl_div(p: Any, q: Any) -> Array:
 
 # --- error functions and the normal distribution ---
 
-erf = _function("erf", s.erf_p, "The error function `2 / sqrt(pi) * integral of exp(-t**2) from 0 to x` (DLMF 7.2.1).",
-                "0.", "0.0")
-erfc = _function("erfc", s.erfc_p, "`1 - erf(x)`, accurate for large `x` (DLMF 7.2.2).", "0.", "1.0")
-erfinv = _function("erfinv", s.erf_inv_p, "The inverse of `erf` on (-1, 1): infinite at the ends, nan outside.",
-                   "0.", "0.0")
+erf: UnaryFunction = _function("erf", s.erf_p,
+                               "The error function `2 / sqrt(pi) * integral of exp(-t**2) from 0 to x` (DLMF 7.2.1).",
+                               "0.", "0.0")
+erfc: UnaryFunction = _function("erfc", s.erfc_p, "`1 - erf(x)`, accurate for large `x` (DLMF 7.2.2).", "0.", "1.0")
+erfinv: UnaryFunction = _function("erfinv", s.erf_inv_p,
+                                  "The inverse of `erf` on (-1, 1): infinite at the ends, nan outside.", "0.", "0.0")
 
 
 @elementwise(NEVER_WEAK_FLOAT)
-def ndtr(x: Any) -> Array:
+def ndtr(x: Array) -> Array:
     """The distribution function of the normal distribution, Phi(x) = erfc(-x / sqrt(2)) / 2.
 
     >>> from pullback.scipy import special
@@ -150,7 +173,7 @@ def _normal_below(x: Array) -> Array:
 
 
 @elementwise(NEVER_WEAK_FLOAT)
-def ndtri(p: Any) -> Array:
+def ndtri(p: Operand) -> Array:
     """The inverse of `ndtr` on (0, 1), accurate down to the smallest numbers: infinite at the ends, nan outside.
 
     Wichura, "Algorithm AS 241" (1988).
@@ -162,32 +185,33 @@ def ndtri(p: Any) -> Array:
     return _normal_quantile.normal_quantile(p)
 
 
-log_ndtr = _function("log_ndtr", normal_tail.log_ndtr_p,
-                     "`log(ndtr(x))`, accurate far below 0 and far above, and so are its derivatives.",
-                     "-100.", "-5005.5244")
+log_ndtr: UnaryFunction = _function("log_ndtr", normal_tail.log_ndtr_p,
+                                    "`log(ndtr(x))`, accurate far below 0 and far above, and so are its derivatives.",
+                                    "-100.", "-5005.5244")
 
 # --- the gamma family ---
 
-gammaln = _function("gammaln", g.lgamma_p,
-                    "The logarithm of |gamma(x)|: inf at 0, -1, -2, ... Its derivative is `digamma`.",
-                    "1.", "0.0")
-digamma = _function("digamma", g.digamma_p, "The derivative of `gammaln` (DLMF 5.2.2): nan at 0, -1, -2, ...",
-                    "1.", "-0.5772157")
-gammainc = _function_of_two("gammainc", ig.igamma_p,
-                            "The regularized lower incomplete gamma function P(a, x) (DLMF 8.2.4).",
-                            "a x", "1., 0.", "0.0")
-gammaincc = _function_of_two("gammaincc", ig.igammac_p,
-                             "The regularized upper incomplete gamma function Q(a, x) (DLMF 8.2.4).",
-                             "a x", "1., 0.", "1.0")
-polygamma = _function_of_two("polygamma", zeta_ops.polygamma_p,
-                             "The derivative of whole order `n` of `digamma`: `polygamma(n, x)` (DLMF 5.15); "
-                             "differentiable in `x`.",
-                             "n x", "1, 1.", "1.644934")
+gammaln: UnaryFunction = _function("gammaln", g.lgamma_p,
+                                   "The logarithm of |gamma(x)|: inf at 0, -1, -2, ... Its derivative is `digamma`.",
+                                   "1.", "0.0")
+digamma: UnaryFunction = _function("digamma", g.digamma_p,
+                                   "The derivative of `gammaln` (DLMF 5.2.2): nan at 0, -1, -2, ...", "1.",
+                                   "-0.5772157")
+gammainc: _OfAAndX = _function_of_two("gammainc", ig.igamma_p,
+                                      "The regularized lower incomplete gamma function P(a, x) (DLMF 8.2.4).", "a x",
+                                      "1., 0.", "0.0")
+gammaincc: _OfAAndX = _function_of_two("gammaincc", ig.igammac_p,
+                                       "The regularized upper incomplete gamma function Q(a, x) (DLMF 8.2.4).", "a x",
+                                       "1., 0.", "1.0")
+polygamma: _OfNAndX = _function_of_two("polygamma", zeta_ops.polygamma_p,
+                                       "The derivative of whole order `n` of `digamma`: `polygamma(n, x)` (DLMF "
+                                       "5.15); " "differentiable in `x`.",
+                                       "n x", "1, 1.", "1.644934")
 _hurwitz_zeta = binary("zeta", zeta_ops.zeta_p, FLOAT, "")
 
 
 @boundary
-def zeta(x: Any, q: Any = None) -> Array:
+def zeta(x: ArrayLike, q: ArrayLike | None = None) -> Array:
     """The Hurwitz zeta function (DLMF 25.11.1), for `x` > 1; differentiable in both.
 
     The shapes broadcast, else ValueError; the dtypes are promoted to one: a real number or bools, else TypeError.
@@ -204,7 +228,7 @@ def zeta(x: Any, q: Any = None) -> Array:
 
 
 @elementwise(NEVER_WEAK_FLOAT)
-def gamma(x: Any) -> Array:
+def gamma(x: Array) -> Array:
     """The gamma function (DLMF 5.2.1); nan at the negative integers.
 
     >>> from pullback.scipy import special
@@ -215,7 +239,7 @@ def gamma(x: Any) -> Array:
 
 
 @elementwise(NEVER_WEAK_FLOAT)
-def gammasgn(x: Any) -> Array:
+def gammasgn(x: Array) -> Array:
     """The sign of the gamma function: nan at the negative integers.
 
     >>> from pullback.scipy import special
@@ -226,7 +250,7 @@ def gammasgn(x: Any) -> Array:
 
 
 @boundary
-def factorial(n: Any, exact: bool = False) -> Array:
+def factorial(n: ArrayLike, exact: bool = False) -> Array:
     """`n!` as gamma(n + 1), elementwise in floating point, 0 for negative `n`; any shape, real numbers or bools.
 
     NotImplementedError for `exact=True`: above 20 the value fits no integer that arrays have.
@@ -242,14 +266,14 @@ def factorial(n: Any, exact: bool = False) -> Array:
 
 
 @elementwise(FLOAT)
-def _factorial(n: Any) -> Array:
+def _factorial(n: Operand) -> Array:
     negative = c.lt_p.bind(n, scalar(n, 0))
     value = g.gamma_p.bind(e.add_p.bind(c.select_p.bind(negative, scalar(n, 0), n), scalar(n, 1)))
     return c.select_p.bind(negative, scalar(n, 0), value)
 
 
 @elementwise(FLOAT)
-def betaln(a: Any, b: Any) -> Array:
+def betaln(a: Operand, b: Operand) -> Array:
     """The logarithm of |beta(a, b)|, accurate for large and for small operands, and so are its derivatives.
 
     >>> from pullback.scipy import special
@@ -260,7 +284,7 @@ def betaln(a: Any, b: Any) -> Array:
 
 
 @elementwise(NEVER_WEAK_FLOAT)
-def beta(a: Any, b: Any) -> Array:
+def beta(a: Operand, b: Operand) -> Array:
     """The beta function `gamma(a) gamma(b) / gamma(a + b)` (DLMF 5.12.1).
 
     >>> from pullback.scipy import special
@@ -272,7 +296,7 @@ def beta(a: Any, b: Any) -> Array:
 
 
 @elementwise(FLOAT)
-def betainc(a: Any, b: Any, x: Any) -> Array:
+def betainc(a: Operand, b: Operand, x: Operand) -> Array:
     """The regularized incomplete beta function I_x(a, b) on [0, 1] (DLMF 8.17.2), differentiable in all three.
 
     >>> from pullback.scipy import special
@@ -283,7 +307,7 @@ def betainc(a: Any, b: Any, x: Any) -> Array:
 
 
 @elementwise(NEVER_WEAK_FLOAT)
-def poch(z: Any, m: Any) -> Array:
+def poch(z: Operand, m: Operand) -> Array:
     """The rising factorial `gamma(z + m) / gamma(z)` (DLMF 5.2.5), and its limits where both are infinite.
 
     >>> from pullback.scipy import special
@@ -295,14 +319,14 @@ def poch(z: Any, m: Any) -> Array:
 
 # --- Bessel functions ---
 
-i0e = _function("i0e", bessel.bessel_i0e_p, "`exp(-|x|) * i0(x)`: the modified Bessel function of order 0, scaled.",
-                "0.", "1.0")
-i1e = _function("i1e", bessel.bessel_i1e_p, "`exp(-|x|) * i1(x)`: the modified Bessel function of order 1, scaled.",
-                "0.", "0.0")
+i0e: UnaryFunction = _function("i0e", bessel.bessel_i0e_p,
+                               "`exp(-|x|) * i0(x)`: the modified Bessel function of order 0, scaled.", "0.", "1.0")
+i1e: UnaryFunction = _function("i1e", bessel.bessel_i1e_p,
+                               "`exp(-|x|) * i1(x)`: the modified Bessel function of order 1, scaled.", "0.", "0.0")
 
 
 @elementwise(FLOAT)
-def i0(x: Any) -> Array:
+def i0(x: Array) -> Array:
     """The modified Bessel function of the first kind, of order 0 (DLMF 10.25.2).
 
     >>> from pullback.scipy import special
@@ -313,7 +337,7 @@ def i0(x: Any) -> Array:
 
 
 @elementwise(FLOAT)
-def i1(x: Any) -> Array:
+def i1(x: Array) -> Array:
     """The modified Bessel function of the first kind, of order 1 (DLMF 10.25.2).
 
     >>> from pullback.scipy import special

@@ -2,23 +2,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 import pullback.numpy as pnp
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback.numpy._elementwise.promotion import FLOAT, as_operand, promote_operands, strong
 
 
-def real(function: str, *args: Any) -> list[Array]:
+def real(function: str, *args: ArrayLike) -> list[Array]:
     """Arguments as floating arrays of one dtype whose shapes broadcast; weakly typed only if all of them are."""
     arrays = [as_operand(x, function, i) for i, x in enumerate(args)]
     promoted = promote_operands(function, FLOAT, *arrays)
     return promoted if all(x.aval.weak_type for x in arrays) else [strong(x) for x in promoted]
 
 
-def standard(function: str, x: Any, loc: Any, scale: Any) -> tuple[Array, Array]:
+def standard(function: str, x: ArrayLike, loc: ArrayLike, scale: ArrayLike) -> tuple[Array, Array]:
     """`(x - loc) / scale`, and the scale."""
     x, loc, scale = real(function, x, loc, scale)
     return (x - loc) / scale, scale

@@ -1,12 +1,10 @@
 """The Bernoulli distribution: 1 with probability p, else 0."""
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 import pullback.numpy as pnp
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback.scipy import special
 from pullback.scipy.stats._shared import real, where_inside
@@ -14,14 +12,14 @@ from pullback.scipy.stats._shared import real, where_inside
 __all__ = ["cdf", "logpmf", "pmf", "ppf"]
 
 
-def _log_mass(function: str, k: Any, p: Any, loc: Any) -> Array:
+def _log_mass(function: str, k: ArrayLike, p: ArrayLike, loc: ArrayLike) -> Array:
     k, p, loc = real(function, k, p, loc)
     k = k - loc
     return where_inside((k < 0) | (k > 1), -np.inf, lambda k: special.xlogy(k, p) + special.xlog1py(1 - k, -p), k, 0)
 
 
 @boundary
-def logpmf(k: Any, p: Any, loc: Any = 0) -> Array:
+def logpmf(k: ArrayLike, p: ArrayLike, loc: ArrayLike = 0) -> Array:
     """The logarithm of the probability of `k`: `log(p)` for `loc + 1`, `log(1 - p)` for `loc`, else -inf.
 
     Between the two it is linear in `k`, the negative cross entropy of soft labels.
@@ -41,7 +39,7 @@ def logpmf(k: Any, p: Any, loc: Any = 0) -> Array:
 
 
 @boundary
-def pmf(k: Any, p: Any, loc: Any = 0) -> Array:
+def pmf(k: ArrayLike, p: ArrayLike, loc: ArrayLike = 0) -> Array:
     """The probability of `k`. Arguments and errors are those of `logpmf`.
 
     >>> from pullback.scipy.stats import bernoulli
@@ -52,7 +50,7 @@ def pmf(k: Any, p: Any, loc: Any = 0) -> Array:
 
 
 @boundary
-def cdf(k: Any, p: Any) -> Array:
+def cdf(k: ArrayLike, p: ArrayLike) -> Array:
     """The probability of a number up to `k`: 0, from 0 on `1 - p`, and from 1 on 1; nan where `p` is no probability.
 
     Errors are those of `logpmf`.
@@ -67,7 +65,7 @@ def cdf(k: Any, p: Any) -> Array:
 
 
 @boundary
-def ppf(q: Any, p: Any) -> Array:
+def ppf(q: ArrayLike, p: ArrayLike) -> Array:
     """The least of 0 and 1 whose `cdf` is at least `q`; nan where `q` or `p` is no probability.
 
     Errors are those of `logpmf`.

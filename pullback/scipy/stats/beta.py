@@ -2,12 +2,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 import pullback.numpy as pnp
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._ops.beta import beta_density, beta_log_density_p, log_betainc_p, regularized_incomplete_beta_p
 from pullback.scipy.stats._shared import real
@@ -15,8 +14,8 @@ from pullback.scipy.stats._shared import real
 __all__ = ["cdf", "logcdf", "logpdf", "logsf", "pdf", "sf"]
 
 
-def _apply(function: str, at_ends: tuple[float, float], fun: Callable[..., Array], x: Any, a: Any, b: Any, loc: Any,
-           scale: Any) -> Array:
+def _apply(function: str, at_ends: tuple[float, float], fun: Callable[..., Array], x: ArrayLike, a: ArrayLike,
+           b: ArrayLike, loc: ArrayLike, scale: ArrayLike) -> Array:
     """`fun(a, b, z)`, and below and above the interval the values at its ends."""
     x, a, b, loc, scale = real(function, x, a, b, loc, scale)
     z = (x - loc) / scale
@@ -38,7 +37,7 @@ def _log_density(a: Array, b: Array, z: Array, scale: Array) -> Array:
 
 
 @boundary
-def logpdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def logpdf(x: ArrayLike, a: ArrayLike, b: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The logarithm of the density, `z**(a - 1) (1 - z)**(b - 1) / (beta(a, b) * scale)` with `z = (x - loc) / scale`.
 
     Args:
@@ -58,7 +57,7 @@ def logpdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def pdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def pdf(x: ArrayLike, a: ArrayLike, b: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The density. Arguments and errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import beta
@@ -69,7 +68,7 @@ def pdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def cdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def cdf(x: ArrayLike, a: ArrayLike, b: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The distribution function, `betainc(a, b, z)`. Arguments and errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import beta
@@ -80,7 +79,7 @@ def cdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def logcdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def logcdf(x: ArrayLike, a: ArrayLike, b: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The logarithm of `cdf`, accurate at both ends, also where `cdf` underflows. Arguments and errors are those of
     `logpdf`.
 
@@ -92,7 +91,7 @@ def logcdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def sf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def sf(x: ArrayLike, a: ArrayLike, b: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """`1 - cdf`, accurate where it is small. Arguments and errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import beta
@@ -103,7 +102,7 @@ def sf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def logsf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def logsf(x: ArrayLike, a: ArrayLike, b: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The logarithm of `sf`, accurate at both ends. Arguments and errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import beta

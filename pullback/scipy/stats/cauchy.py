@@ -2,10 +2,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import pullback.numpy as pnp
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback.custom_derivatives import custom_jvp
 from pullback.scipy.stats._shared import log1p_square, log_of, real, standard, where_probability
@@ -51,7 +50,7 @@ def _(primals, tangents):
 
 
 @boundary
-def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def logpdf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The logarithm of the density, `1 / (pi * scale * (1 + z**2))` with `z = (x - loc) / scale`.
 
     Args:
@@ -70,7 +69,7 @@ def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def pdf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The density. Arguments and errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import cauchy
@@ -81,7 +80,7 @@ def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def cdf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The distribution function, accurate where it is small. Arguments and errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import cauchy
@@ -92,7 +91,7 @@ def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def logcdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def logcdf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The logarithm of `cdf`, accurate at both ends. Arguments and errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import cauchy
@@ -103,7 +102,7 @@ def logcdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def sf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def sf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """`1 - cdf`, accurate where it is small. Arguments and errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import cauchy
@@ -114,7 +113,7 @@ def sf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def logsf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def logsf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The logarithm of `sf`, accurate at both ends. Arguments and errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import cauchy
@@ -125,7 +124,7 @@ def logsf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def ppf(q: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The inverse of `cdf`; nan for what is no probability. Errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import cauchy
@@ -137,7 +136,7 @@ def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def isf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def isf(q: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The inverse of `sf`; nan for what is no probability. Errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import cauchy

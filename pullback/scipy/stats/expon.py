@@ -1,12 +1,10 @@
 """The exponential distribution."""
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 import pullback.numpy as pnp
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback.nn.activations import log1mexp
 from pullback.scipy.stats._shared import real, standard, where_inside, where_probability
@@ -19,7 +17,7 @@ def _log_density(z: Array, scale: Array) -> Array:
 
 
 @boundary
-def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def logpdf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The logarithm of the density, `-z - log(scale)` with `z = (x - loc) / scale`; -inf for negative z.
 
     Args:
@@ -37,7 +35,7 @@ def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def pdf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The density. Arguments and errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import expon
@@ -48,7 +46,7 @@ def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def cdf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The distribution function, accurate where it is small. Arguments and errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import expon
@@ -60,7 +58,7 @@ def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def logcdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def logcdf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The logarithm of `cdf`, accurate at both ends. Arguments and errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import expon
@@ -72,7 +70,7 @@ def logcdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def sf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def sf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """`1 - cdf`, accurate where it is small. Arguments and errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import expon
@@ -84,7 +82,7 @@ def sf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def logsf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def logsf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The logarithm of `sf`. Arguments and errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import expon
@@ -96,7 +94,7 @@ def logsf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def ppf(q: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The inverse of `cdf`; nan for what is no probability. Errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import expon

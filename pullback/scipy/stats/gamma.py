@@ -2,12 +2,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 import pullback.numpy as pnp
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._ops.incomplete_gamma import gamma_density, log_gamma_density, log_igamma
 from pullback.scipy import special
@@ -16,7 +15,8 @@ from pullback.scipy.stats._shared import real, where_inside
 __all__ = ["cdf", "logcdf", "logpdf", "logsf", "pdf", "sf"]
 
 
-def _part(function: str, x: Any, a: Any, loc: Any, scale: Any, outside: float, part: Callable) -> Array:
+def _part(function: str, x: ArrayLike, a: ArrayLike, loc: ArrayLike, scale: ArrayLike, outside: float,
+          part: Callable) -> Array:
     """A function of `a` and `(x - loc) / scale`, and what it is below 0."""
     x, a, loc, scale = real(function, x, a, loc, scale)
     z = (x - loc) / scale
@@ -24,7 +24,7 @@ def _part(function: str, x: Any, a: Any, loc: Any, scale: Any, outside: float, p
 
 
 @boundary
-def logpdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def logpdf(x: ArrayLike, a: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The logarithm of the density, `z**(a - 1) exp(-z) / (gamma(a) * scale)` with `z = (x - loc) / scale > 0`.
 
     Args:
@@ -46,7 +46,7 @@ def logpdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def pdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def pdf(x: ArrayLike, a: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The density. Arguments and errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import gamma
@@ -59,7 +59,7 @@ def pdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def cdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def cdf(x: ArrayLike, a: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The distribution function, `gammainc(a, z)`. Arguments and errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import gamma
@@ -70,7 +70,7 @@ def cdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def logcdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def logcdf(x: ArrayLike, a: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The logarithm of `cdf`, accurate in both tails. Arguments and errors are those of `cdf`.
 
     >>> from pullback.scipy.stats import gamma
@@ -81,7 +81,7 @@ def logcdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def sf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def sf(x: ArrayLike, a: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """`1 - cdf`, accurate where it is small. Arguments and errors are those of `cdf`.
 
     >>> from pullback.scipy.stats import gamma
@@ -92,7 +92,7 @@ def sf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def logsf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def logsf(x: ArrayLike, a: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The logarithm of `sf`, accurate in both tails. Arguments and errors are those of `cdf`.
 
     >>> from pullback.scipy.stats import gamma

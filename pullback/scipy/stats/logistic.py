@@ -1,10 +1,8 @@
 """The logistic distribution."""
 from __future__ import annotations
 
-from typing import Any
-
 import pullback.numpy as pnp
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._ops.sigmoids import log_logistic_slope_p, logistic_slope_p
 from pullback.scipy import special
@@ -18,7 +16,7 @@ def _log_density(z: Array, scale: Array) -> Array:
 
 
 @boundary
-def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def logpdf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The logarithm of the density, `expit(z) * expit(-z) / scale` with `z = (x - loc) / scale`.
 
     Args:
@@ -36,7 +34,7 @@ def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def pdf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The density. Arguments and errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import logistic
@@ -48,7 +46,7 @@ def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def cdf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The distribution function, accurate where it is small. Arguments and errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import logistic
@@ -60,7 +58,7 @@ def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def sf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def sf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """`1 - cdf`, accurate where it is small. Arguments and errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import logistic
@@ -72,7 +70,7 @@ def sf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def ppf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def ppf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The inverse of `cdf`; nan for what is no probability. Errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import logistic
@@ -84,7 +82,7 @@ def ppf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def isf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def isf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The inverse of `sf`; nan for what is no probability. Errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import logistic

@@ -2,10 +2,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import pullback.numpy as pnp
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._ops.cholesky import cholesky
 from pullback._ops.triangular_solve import triangular_solve
@@ -16,7 +15,7 @@ __all__ = ["logpdf", "pdf"]
 _LOG_2PI = math.log(2 * math.pi)
 
 
-def _log_density(function: str, x: Any, mean: Any, cov: Any) -> Array:
+def _log_density(function: str, x: ArrayLike, mean: ArrayLike, cov: ArrayLike) -> Array:
     operands = [as_operand(v, function, name) for v, name in ((x, "x"), (mean, "mean"), (cov, "cov"))]
     dtype, weak = common_dtype(function, FLOAT, [v.aval for v in operands])
     x, mean, cov = (cast(v, dtype, weak) for v in operands)
@@ -53,7 +52,7 @@ def _solve(factor: Array, vectors: Array) -> Array:
 
 
 @boundary
-def logpdf(x: Any, mean: Any, cov: Any, allow_singular: None = None) -> Array:
+def logpdf(x: ArrayLike, mean: ArrayLike, cov: ArrayLike, allow_singular: None = None) -> Array:
     """The logarithm of the density of vectors, `-(y @ inv(cov) @ y + log(det(2 pi cov))) / 2` with `y = x - mean`.
 
     Args:
@@ -79,7 +78,7 @@ def logpdf(x: Any, mean: Any, cov: Any, allow_singular: None = None) -> Array:
 
 
 @boundary
-def pdf(x: Any, mean: Any, cov: Any) -> Array:
+def pdf(x: ArrayLike, mean: ArrayLike, cov: ArrayLike) -> Array:
     """The density of vectors. Arguments and errors are those of `logpdf`.
 
     >>> import pullback.numpy as pnp

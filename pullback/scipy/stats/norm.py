@@ -2,10 +2,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import pullback.numpy as pnp
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback.numpy._elementwise.promotion import strong
 from pullback.scipy import special
@@ -21,7 +20,7 @@ def _log_density(z: Array, scale: Array) -> Array:
 
 
 @boundary
-def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def logpdf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The logarithm of the density, `-z**2 / 2 - log(scale * sqrt(2 pi))` with `z = (x - loc) / scale`.
 
     Args:
@@ -39,7 +38,7 @@ def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def pdf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The density. Arguments and errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import norm
@@ -50,7 +49,7 @@ def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def cdf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The distribution function, accurate where it is small. Arguments and errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import norm
@@ -62,7 +61,7 @@ def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def logcdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def logcdf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The logarithm of `cdf`, accurate at both ends, and so is its derivative.
 
     Arguments and errors are those of `logpdf`.
@@ -76,7 +75,7 @@ def logcdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def sf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def sf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """`1 - cdf`, accurate where it is small. Arguments and errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import norm
@@ -88,7 +87,7 @@ def sf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def logsf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def logsf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The logarithm of `sf`, accurate at both ends. Arguments and errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import norm
@@ -100,7 +99,7 @@ def logsf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def ppf(q: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The inverse of `cdf`, accurate down to the smallest probabilities; nan for what is no probability.
 
     Errors are those of `logpdf`.
@@ -114,7 +113,7 @@ def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def isf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def isf(q: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The inverse of `sf`, accurate down to the smallest probabilities; nan for what is no probability.
 
     Errors are those of `logpdf`.

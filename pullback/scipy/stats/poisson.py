@@ -3,12 +3,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 import pullback.numpy as pnp
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._ops.incomplete_gamma import gamma_density, log_gamma_density
 from pullback.scipy import special
@@ -17,7 +16,7 @@ from pullback.scipy.stats._shared import real, where_inside
 __all__ = ["cdf", "entropy", "logpmf", "pmf"]
 
 
-def _mass(function: str, k: Any, mu: Any, loc: Any, impossible: float, mass: Callable) -> Array:
+def _mass(function: str, k: ArrayLike, mu: ArrayLike, loc: ArrayLike, impossible: float, mass: Callable) -> Array:
     """`mass(k + 1, mu)`, and what it is of what is no count: mu^k exp(-mu) / k! is a gamma density of order k + 1."""
     k, mu, loc = real(function, k, mu, loc)
     k = k - loc
@@ -26,7 +25,7 @@ def _mass(function: str, k: Any, mu: Any, loc: Any, impossible: float, mass: Cal
 
 
 @boundary
-def logpmf(k: Any, mu: Any, loc: Any = 0) -> Array:
+def logpmf(k: ArrayLike, mu: ArrayLike, loc: ArrayLike = 0) -> Array:
     """The logarithm of the probability `mu**n exp(-mu) / n!` with `n = k - loc`; -inf where that is no count.
 
     Args:
@@ -44,7 +43,7 @@ def logpmf(k: Any, mu: Any, loc: Any = 0) -> Array:
 
 
 @boundary
-def pmf(k: Any, mu: Any, loc: Any = 0) -> Array:
+def pmf(k: ArrayLike, mu: ArrayLike, loc: ArrayLike = 0) -> Array:
     """The probability of `k`. Arguments and errors are those of `logpmf`.
 
     >>> from pullback.scipy.stats import poisson
@@ -55,7 +54,7 @@ def pmf(k: Any, mu: Any, loc: Any = 0) -> Array:
 
 
 @boundary
-def cdf(k: Any, mu: Any, loc: Any = 0) -> Array:
+def cdf(k: ArrayLike, mu: ArrayLike, loc: ArrayLike = 0) -> Array:
     """The probability of a number up to `k`. Arguments and errors are those of `logpmf`.
 
     >>> from pullback.scipy.stats import poisson
@@ -72,7 +71,7 @@ _COUNTS = 240  # what is beyond 14 standard deviations of the largest mean below
 
 
 @boundary
-def entropy(mu: Any, loc: Any = 0) -> Array:
+def entropy(mu: ArrayLike, loc: ArrayLike = 0) -> Array:
     """The entropy `-sum(pmf * logpmf)`, whatever `loc` is; nan for a negative `mu`.
 
     Up to a mean of 100 the sum, beyond it the asymptotic series. Errors are those of `logpmf`.

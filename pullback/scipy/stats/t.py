@@ -1,10 +1,8 @@
 """Student's t distribution."""
 from __future__ import annotations
 
-from typing import Any
-
 import pullback.numpy as pnp
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._ops.student import student_density_p, student_log_density_p
 from pullback.scipy.stats._shared import real
@@ -12,13 +10,14 @@ from pullback.scipy.stats._shared import real
 __all__ = ["logpdf", "pdf"]
 
 
-def _standard(function: str, x: Any, df: Any, loc: Any, scale: Any) -> tuple[Array, Array, Array]:
+def _standard(function: str, x: ArrayLike, df: ArrayLike, loc: ArrayLike,
+              scale: ArrayLike) -> tuple[Array, Array, Array]:
     x, df, loc, scale = real(function, x, df, loc, scale)
     return (x - loc) / scale, df, scale
 
 
 @boundary
-def logpdf(x: Any, df: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def logpdf(x: ArrayLike, df: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The logarithm of the density, proportional to `(1 + z**2 / df)**(-(df + 1) / 2)` with `z = (x - loc) / scale`.
 
     Args:
@@ -38,7 +37,7 @@ def logpdf(x: Any, df: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def pdf(x: Any, df: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def pdf(x: ArrayLike, df: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The density. Arguments and errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import t

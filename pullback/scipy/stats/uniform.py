@@ -1,12 +1,10 @@
 """The uniform distribution on `[loc, loc + scale]`."""
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 import pullback.numpy as pnp
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback.scipy.stats._shared import real, where_probability
 
@@ -19,7 +17,7 @@ def _log_density(x: Array, loc: Array, scale: Array) -> Array:
 
 
 @boundary
-def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def logpdf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The logarithm of the density: `-log(scale)` from `loc` to `loc + scale`, both included, else -inf.
 
     Args:
@@ -37,7 +35,7 @@ def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def pdf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The density. Arguments and errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import uniform
@@ -48,7 +46,7 @@ def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def cdf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The distribution function: `(x - loc) / scale` between 0 and 1. Arguments and errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import uniform
@@ -61,7 +59,7 @@ def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 
 
 @boundary
-def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
+def ppf(q: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
     """The inverse of `cdf`; nan for what is no probability. Errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import uniform
