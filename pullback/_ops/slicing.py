@@ -174,6 +174,7 @@ def pad(operand: Any, padding_value: Any, padding_config: Sequence[tuple[int, in
     x, value = operands("pad", operand, padding_value)
     config = tuple(_ints("pad", entry) for entry in padding_config)
     if not any(map(any, config)) and len(config) == x.aval.ndim:
+        _pad_type(x.aval, value.aval, config)
         return distinct(x, operand)
     return pad_p.bind(x, value, padding_config=config)
 

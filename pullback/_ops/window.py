@@ -111,7 +111,7 @@ def _extreme(name, op, direction, identity) -> Primitive:
     def jvp(primals, tangents, **window):
         (x,), (t,) = primals, tangents
         y = p.bind(x, **window)
-        if type(t) is Zero:
+        if type(t) is Zero or not x.aval.size:
             return y, zero_of(y.aval)
         # windows of padding alone have position -1, at which the gather reads 0
         position = where_p.bind(x, **window)

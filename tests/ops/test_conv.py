@@ -171,6 +171,28 @@ def test_gradients_of_pooling_are_jax_s(name):
     check_derivative(f, x)
 
 
+@pytest.mark.parametrize("name", ["max", "min"])
+@pytest.mark.parametrize("shape", [(3, 4), (3, 0)], ids=str)
+def test_batches_of_gradients_of_pooling(name, shape):
+    f, _ = both(name, STARTS[name], {"window_dimensions": (2, 2), "padding": "SAME"})
+    x = rng.permutation(shape[0] * shape[1]).reshape(shape).astype("float32")
+
+    def slope(x):
+        return pb.grad(lambda x: (f(x) * np.arange(x.size, dtype=np.float32).reshape(x.shape)).sum())(x)
+
+    check_batching(slope, x)
+
+
+@pytest.mark.parametrize("padding", ["SAME", [(0, 0), (2, 2)]], ids=str)
+def test_gradients_of_pooling_of_nothing(padding):
+    f, g = both("max", STARTS["max"], {"window_dimensions": (1, 2), "padding": padding})
+    x = np.zeros((3, 0), np.float32)
+    close(f(x), g(x))
+    for run in (pb.grad(lambda x: f(x).sum()), pb.jit(pb.grad(lambda x: f(x).sum()))):
+        assert run(x).shape == (3, 0)
+    assert not np.asarray(pb.jvp(f, (x,), (x,))[1]).any()
+
+
 def test_other_starts_and_functions():
     x = data((4, 5))
     for name, start in (("max", 0.5), ("min", -0.5), ("add", 1.0)):

@@ -179,3 +179,64 @@ def test_a_number_does_not_lose_its_fraction_beside_an_array(name, number, dtype
 def test_a_power_of_a_number_with_integer_exponents():
     assert lax.pow(1.5, pnp.array([1, 2], "int8")).tolist() == [1.5, 2.25]
     assert lax.pow(2.0, 3).weak_type
+
+
+# --- parameters that do not fit ---
+
+IMAGE, KERNEL = pnp.ones((1, 1, 4)), pnp.ones((1, 1, 2))
+KEYS = np.zeros((2,), np.uint32)
+
+
+def scattered(window_axes):
+    numbers = lax.ScatterDimensionNumbers(update_window_dims=window_axes, inserted_window_dims=(0,),
+                                          scatter_dims_to_operand_dims=(0,))
+    return lax.scatter(M, np.zeros((1, 1), np.int32), pnp.ones((1, 3)), numbers)
+
+
+MISFITS = [
+    (lambda: lax.conv_general_dilated(IMAGE, KERNEL, (1,), "SAME", dimension_numbers=("NCH", "OIW", "NCH")),
+     ValueError, "must have N, C and the spatial letters of the kernel"),
+    (lambda: lax.conv_general_dilated(IMAGE, KERNEL, (1,), "SAME", out_sharding="x"), Exception, "out_sharding"),
+    (lambda: lax.conv_general_dilated(IMAGE, KERNEL, (1,), 3), ValueError, "padding must be a pair of ints"),
+    (lambda: lax.conv_general_dilated(IMAGE, KERNEL, (1,), [(0, 0), (0, 0)]), ValueError, "for each of 1 spatial axes"),
+    (lambda: lax.conv_general_dilated(IMAGE > 0, KERNEL > 0, (1,), "SAME"), TypeError, "expected numbers, got bools"),
+    (lambda: lax.conv_general_dilated(pnp.ones((2, 2, 4)), pnp.ones((2, 1, 2)), (1,), "SAME", feature_group_count=2,
+                                      batch_group_count=2), ValueError, "one of feature_group_count and batch_group"),
+    (lambda: lax.conv_transpose(IMAGE, KERNEL, (1,), "FULL", dimension_numbers=("NCH", "OIH", "NCH")), ValueError,
+     "conv_transpose: padding must be 'SAME', 'VALID' or pairs of ints, got 'FULL'"),
+    (lambda: lax.reduce_window(M, 0., lax.add, (2,), (1, 1), "VALID"), ValueError, "an entry for each axis of shape"),
+    (lambda: lax.concatenate([], 0), ValueError, "concatenate: expected at least one operand, got none"),
+    (lambda: lax.concatenate([V, pnp.arange(3)], 0), TypeError, "operands must have one dtype, got f32"),
+    (lambda: lax.iota(bool, 3), TypeError, "expected a numeric dtype, got bool"),
+    (lambda: lax.broadcast_in_dim(V, (3, 2), (0, 1)), ValueError, "broadcast_dimensions must name an axis"),
+    (lambda: lax.broadcast_in_dim(V, (3, 2), (1,)), ValueError, "does not broadcast to"),
+    (lambda: lax.reshape(V, (2, 2)), ValueError, "reshape: cannot turn shape (3,) (3 elements) into (2, 2)"),
+    (lambda: lax.transpose(M, (0, 0)), ValueError, "does not permute the 2 axes"),
+    (lambda: lax.pad(V, V, [(1, 0, 0)]), ValueError, "pad: padding_value must be a scalar, got shape (3,)"),
+    (lambda: lax.pad(V, V, [(0, 0, 0)]), ValueError, "pad: padding_value must be a scalar, got shape (3,)"),
+    (lambda: lax.pad(V, pnp.int32(1), [(0, 0, 0)]), TypeError, "pad: operand and padding_value must have one dtype"),
+    (lambda: lax.rev(M, (0, 0)), ValueError, "rev: dimensions must be distinct"),
+    (lambda: lax.dynamic_slice(M, np.zeros((1, 2), int), (1, 1)), ValueError, "must be a sequence of scalars or a 1-d"),
+    (lambda: lax.dynamic_slice(M, (0., 0.), (1, 1)), TypeError, "starts must be integer scalars, got f32[]"),
+    (lambda: scattered(()), ValueError, "expected a window axis in the updates for each of the 1 axes"),
+]
+
+
+@pytest.mark.parametrize(("call", "error", "words"), MISFITS)
+def test_parameters_that_do_not_fit(call, error, words):
+    refused(call, error, words)
+
+
+def test_groups_are_of_one_axis():
+    def total(x):
+        return lax.psum(x, ("a", "b"), axis_index_groups=[[0, 1]])
+
+    refused(lambda: pb.vmap(pb.vmap(total, axis_name="a"), axis_name="b")(M), ValueError,
+            "psum: axis_index_groups are of one axis, got the names ('a', 'b')")
+
+
+def test_bools_are_counted_by_psum():
+    def count(x):
+        return lax.psum(x, "rows")
+
+    assert pb.vmap(count, axis_name="rows")(V > 0).tolist() == [2, 2, 2]
