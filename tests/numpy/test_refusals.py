@@ -14,8 +14,10 @@ NONE = np.zeros((0,), np.float32)
 INDEXING = [
     (lambda: pnp.put_along_axis(M[:1], np.zeros((3, 1), int), 1., 1, inplace=False), ValueError,
      "put_along_axis: indices of shape"),
-    (lambda: pnp.put(V, np.array([0]), 1., mode="raise", inplace=False), ValueError, "put: mode must be None, 'clip' or 'wrap'"),
-    (lambda: pnp.place(V, np.array([True, False]), 1., inplace=False), ValueError, "place: the mask must have the size"),
+    (lambda: pnp.put(V, np.array([0]), 1., mode="raise", inplace=False),
+     ValueError, "put: mode must be None, 'clip' or 'wrap'"),
+    (lambda: pnp.place(V, np.array([True, False]), 1., inplace=False),
+     ValueError, "place: the mask must have the size"),
     (lambda: pnp.fill_diagonal(M, 1., wrap=True, inplace=False), NotImplementedError, "fill_diagonal: wrap=True"),
     (lambda: pnp.fill_diagonal(CUBE, 1., inplace=False), ValueError, "fill_diagonal: expected a matrix, or an array"),
     (lambda: pnp.fill_diagonal(V, 1., inplace=False), ValueError, "fill_diagonal: expected a matrix, or an array"),
@@ -28,12 +30,14 @@ INDEXING = [
     (lambda: pnp.ix_([0], [[1]]), ValueError, r"ix_: argument 1 must have 1 axis, got shape \(1, 1\)"),
     (lambda: pnp.unravel_index(V, (3,)), TypeError, r"unravel_index: indices must be integers, got f32\[3\]"),
     (lambda: pnp.ravel_multi_index((np.array([0]),), (3,), order="K"), ValueError, "order must be 'C' or 'F', got 'K'"),
-    (lambda: pnp.ravel_multi_index((V,), (3,)), TypeError, r"ravel_multi_index: positions must be integers, got float32"),
+    (lambda: pnp.ravel_multi_index((V,), (3,)),
+     TypeError, r"ravel_multi_index: positions must be integers, got float32"),
     (lambda: pnp.ravel_multi_index((np.array([0]),), (3,), mode="last"), ValueError, "got 'last'"),
 ]
 
 SHAPE = [
-    (lambda: pnp.concatenate(pnp.float32(1)), ValueError, "concatenate: expected a sequence of arrays, got a 0-d array"),
+    (lambda: pnp.concatenate(pnp.float32(1)),
+     ValueError, "concatenate: expected a sequence of arrays, got a 0-d array"),
     (lambda: pnp.block([(V, V)]), TypeError, "block: expected nested lists of arrays, got a tuple"),
     (lambda: pnp.block([V, []]), ValueError, "block: a list of blocks must not be empty"),
     (lambda: pnp.repeat(V, [1, 2]), ValueError, "repeat: repeats must be an integer, or 3 of them, for axis"),

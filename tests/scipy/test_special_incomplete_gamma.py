@@ -66,6 +66,47 @@ LARGE = [(1e5, 1e5, 0.5004205221103652), (1e6, 1e6, 0.5001329807608725), (1e7, 1
          (1e9, 1e9, 0.5000042052208720), (1e9, 1e9 - 31622.7766015, 0.1586552538921288), (1e30, 1e30, 0.5)]
 
 
+def mixed(function, by_order, by_x):
+    """The mixed derivative of a function of mpmath's."""
+    def slope(a, x):
+        with mp.workdps(80):
+            return mp.diff(function, (a, x), (by_order, by_x))
+
+    return slope
+
+
+PATHS = [(1, 1, 1), (1, 0, 1), (0, 1, 1), (1, 1, 0), (1, 0, 0, 1), (0, 1, 0, 1), (1, 0, 0, 0, 1)]
+
+
+@pytest.mark.parametrize("path", PATHS, ids=str)
+def test_mixed_derivatives_of_higher_order(path):
+    """Each path to a derivative of third order or more has its formula: argument by argument, 0 is a, 1 is x."""
+    a, x = [0.7, 2.5, 9.0, 30.0], [0.4, 2.0, 11.0, 27.0]
+    f = special.gammainc
+    for argument in path:
+        f = pb.grad(f, argument)
+    right = mixed(density, path.count(0), path.count(1) - 1)  # the density is the first derivative by x
+    check(pb.vmap(f), right, [a, x], "float64", 2 * SECOND)
+
+
+@pytest.mark.parametrize("path", [(1, 0), (1, 0, 0), (1, 1, 0), (0, 1, 1), (1, 0, 1)], ids=str)
+@pytest.mark.parametrize(("log_probability", "probability"), [
+    (stats.gamma.logcdf, lower), (stats.gamma.logsf, upper)], ids=["logcdf", "logsf"])
+def test_mixed_derivatives_of_logarithms(log_probability, probability, path):
+    a, x = [0.7, 2.5, 9.0], [0.4, 2.0, 11.0]
+
+    def logarithm(a, x):
+        return mp.log(probability(a, x))
+
+    def ours(a, x):
+        return log_probability(x, a)
+
+    f = ours
+    for argument in path:
+        f = pb.grad(f, argument)
+    check(pb.vmap(f), mixed(logarithm, path.count(0), path.count(1)), [a, x], "float64", 2 * SECOND)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_large_orders(dtype):
     tolerance = {"float64": 1e-12, "float32": 2e-7}[dtype]
