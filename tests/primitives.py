@@ -1,19 +1,11 @@
 """Primitives of the tests' own: their rules are right but for those that a test puts in their place."""
 
-import functools
-import os
-import traceback
-from contextlib import contextmanager
+from refusals import raises
 
-import pytest
-
-import pullback as pb
 import pullback.numpy as pnp
 from pullback import errors
 from pullback.extend.core import Primitive, instantiate
 
-TESTS = os.path.dirname(__file__) + os.sep
-PACKAGE = os.path.dirname(pb.__file__) + os.sep
 METHODS = {"kernel": "def_kernel", "impl": "def_impl", "type": "def_abstract_eval", "lowering": "def_lowering",
            "jvp": "def_jvp", "transpose": "def_transpose", "batch": "def_batch"}
 
@@ -87,13 +79,5 @@ def total(p):
     return fun
 
 
-@contextmanager
 def refused(*parts, error=errors.RuleError):
-    """The message holds the parts, and the traceback ends in the tests (or in a cached property of Python's own)."""
-    with pytest.raises(error) as info:
-        yield info
-    for part in parts:
-        assert part in str(info.value), str(info.value)
-    files = [frame.filename for frame in traceback.extract_tb(info.value.__traceback__)]
-    assert [name for name in files if name != functools.__file__][-1].startswith(TESTS), files
-    assert not any(name.startswith(PACKAGE) for name in files)
+    return raises(error, *parts)
