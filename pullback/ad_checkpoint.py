@@ -176,17 +176,9 @@ def saved_residuals(f: Callable, *args: Any, **kwargs: Any) -> list[Residual]:
 
 
 def _operands(linear: Linearized) -> list[Any]:
-    """What the operations read, that give the tangents of the results, besides tangents."""
-    def mine(x: Any) -> bool:
-        return isinstance(x, Node) and x.owner is linear.tape
-
-    live = {t.index for t in linear.outputs if mine(t)}
-    values: list[Any] = []
-    for record in reversed(linear.records):
-        if any(node.index in live for node in record.outputs):
-            live.update(x.index for x in record.inputs if mine(x))
-            values += [x for x in reversed(record.inputs) if not mine(x)]
-    return values[::-1]
+    """The operands other than tangents of the operations that give the tangents of the results."""
+    return [x for record, _ in linear.needed() for x in record.inputs
+            if not (type(x) is Node and x.owner is linear.tape)]
 
 
 def _source(eqns: Sequence[Equation], var: Any) -> str:

@@ -13,10 +13,11 @@ import numpy as np
 
 from pullback._core.arguments import kind_of
 from pullback._core.array import Array, ConcreteArray
-from pullback._core.jaxpr import Equation, Jaxpr, Literal, Var, eval_jaxpr
+from pullback._core.jaxpr import Jaxpr, Literal, Var, eval_jaxpr
 from pullback._core.types import ShapedArray
 from pullback._core.zeros import Zero
 from pullback._transforms.linearize import Linearized, Node
+from pullback._transforms.linearize_jaxpr import equations_of
 from pullback._transforms.transpose import record_linear
 
 
@@ -70,32 +71,12 @@ def form_of(linear: Linearized) -> tuple[LinearForm, list[Any]]:
             values.append(x)
         return var
 
-    eqns = []
-    for record in _needed(linear):
-        invars: list[Any] = [atom(x) for x in record.inputs]
-        outvars = []
-        for node in record.outputs:
-            var = variables[node.index] = Var(node.aval)
-            outvars.append(var)
-        eqns.append(Equation(record.primitive, invars, outvars, record.params, origin=tape.place(record)))
+    eqns = equations_of(linear.needed(), atom, variables)
     outs: list[Any] = [atom(t) for t in linear.outputs if type(t) is not Zero]
     form = LinearForm(Jaxpr([], [*known.values(), *active], eqns, outs),
                       tuple(node is not None for node in linear.inputs),
                       tuple(t.aval if type(t) is Zero else None for t in linear.outputs))
     return form, values
-
-
-def _needed(linear: Linearized) -> list[Any]:
-    """The records that a result depends on, in order."""
-    tape = linear.tape
-    live = {t.index for t in linear.outputs if type(t) is Node and t.owner is tape}
-    kept = []
-    for record in reversed(linear.records):
-        if any(node.index in live for node in record.outputs):
-            kept.append(record)
-            live.update(x.index for x in record.inputs if type(x) is Node and x.owner is tape)
-    kept.reverse()
-    return kept
 
 
 def record_form(form: LinearForm, values: list[Any]) -> Linearized:

@@ -293,6 +293,28 @@ class Linearized:
                 values[record.outputs[0].index] = out
         return [values[t.index] if type(t) is Node and t.owner is tape else t for t in self.outputs]
 
+    def needed(self, outputs: Sequence[Any] | None = None, narrow: bool = False) -> list[tuple[Record, Origin | None]]:
+        """The operations that the outputs depend on, in order, and where each comes from, if the tape knows.
+
+        `outputs` are by default those of the map. With `narrow`, operations leave out operands that they do not need.
+        """
+        tape = self.tape
+        live = {t.index for t in (self.outputs if outputs is None else outputs) if type(t) is Node and t.owner is tape}
+        kept = []
+        for record in reversed(self.records):
+            for node in record.outputs:
+                if node.index in live:
+                    break
+            else:
+                continue
+            place, primitive = tape.place(record), record.primitive
+            if narrow and type(primitive) is HigherOrder and primitive.narrow is not None:
+                record = primitive.narrow(record)
+            kept.append((record, place))
+            live.update([a.index for a in record.inputs if type(a) is Node and a.owner is tape])
+        kept.reverse()
+        return kept
+
 
 def linearize_flat(fun: Callable[..., Sequence[Any]], primals: Sequence[Any], active: Sequence[bool] | None = None,
                    subject: str = "linearize") -> tuple[list[Any], Linearized]:

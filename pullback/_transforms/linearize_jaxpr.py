@@ -5,18 +5,19 @@ the original jaxpr is not saved again: the linear jaxpr takes that input.
 """
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from pullback._core.array import ConcreteArray
 from pullback._core.jaxpr import Equation, Jaxpr, Literal, Var, eval_jaxpr
 from pullback._core.lists import chosen, cut, filled, merged, others
-from pullback._core.primitive import HigherOrder
+from pullback._core.origins import Origin
 from pullback._core.staging import StagedTracer, StagingTrace
 from pullback._core.trace import call_with
 from pullback._core.zeros import Zero
 from pullback._ops.identity import constant_equations, stage_closed, stage_noting
 from pullback._ops.shape import instantiate
-from pullback._transforms.linearize import Linearized, Node, linearize_flat
+from pullback._transforms.linearize import Linearized, Node, Record, linearize_flat
 from pullback._transforms.transpose import pull, record_linear
 
 _SUBJECT = "the linearization of a traced function"
@@ -79,13 +80,23 @@ def _linearize(jaxpr: Jaxpr, active, instantiated) -> LinearizedJaxpr:
         trace.alive = False
 
 
+def equations_of(records: Iterable[tuple[Record, Origin | None]], atom: Callable[[Any], Var | Literal],
+                 variables: dict[int, Var]) -> list[Equation]:
+    """Operations of a tape as equations. `atom` gives their operands; `variables`, by index, gets their nodes."""
+    eqns = []
+    for record, place in records:
+        invars = [atom(a) for a in record.inputs]
+        outvars = [variables.setdefault(node.index, Var(node.aval)) for node in record.outputs]
+        eqns.append(Equation(record.primitive, invars, outvars, record.params, origin=place))
+    return eqns
+
+
 class _TapeReader:
     """Writes a tape as equations. Values from the forward pass become inputs, remembered in `residuals`."""
 
     def __init__(self, trace: StagingTrace, linear: Linearized, active):
         self.trace = trace
-        self.tape = linear.tape
-        self.records = linear.records
+        self.linear = linear
         self.residuals: dict[Var, Var] = {}
         self.variables: dict[int, Var] = {}
         self.tangent_vars: list[Var] = []
@@ -96,25 +107,11 @@ class _TapeReader:
                 self.tangent_vars.append(var)
 
     def read(self, outputs: list[Any]) -> tuple[list[Equation], list[Any]]:
-        live = {t.index for t in outputs if self._mine(t)}
-        kept = []
-        for record in reversed(self.records):
-            if any(node.index in live for node in record.outputs):
-                place = self.tape.place(record)
-                primitive = record.primitive
-                if type(primitive) is HigherOrder and primitive.narrow is not None:
-                    record = primitive.narrow(record)
-                kept.append((record, place))
-                live.update(a.index for a in record.inputs if self._mine(a))
-        eqns = []
-        for record, place in reversed(kept):
-            invars = [self.atom(a) for a in record.inputs]
-            outvars = [self.variables.setdefault(node.index, Var(node.aval)) for node in record.outputs]
-            eqns.append(Equation(record.primitive, invars, outvars, record.params, origin=place))
+        eqns = equations_of(self.linear.needed(outputs, narrow=True), self.atom, self.variables)
         return eqns, [self.atom(t) for t in outputs]
 
     def _mine(self, a: Any) -> bool:
-        return type(a) is Node and a.owner is self.tape
+        return type(a) is Node and a.owner is self.linear.tape
 
     def atom(self, a: Any) -> Var | Literal:
         if self._mine(a):
