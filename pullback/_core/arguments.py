@@ -1,4 +1,4 @@
-"""The arguments of user functions: which are static, what they are called, how they bind to a signature."""
+"""Arguments of user functions: static arguments, their names in messages, and their binding to a signature."""
 from __future__ import annotations
 
 import inspect
@@ -19,13 +19,13 @@ from pullback._core.types import ShapedArray, ShapeDtypeStruct
 
 
 def check_callable(function: str, fun: Any) -> None:
-    """Refuse what is no function in a function's place."""
+    """Raise TypeError if `fun` is not callable."""
     if not callable(fun):
         raise TypeError(f"{function}: expected a function, got {described(fun)}")
 
 
 def signature(fun: Callable) -> inspect.Signature | None:
-    """The signature, where Python can tell it."""
+    """The signature of `fun`, or None where Python cannot determine it."""
     try:
         return inspect.signature(fun)
     except (ValueError, TypeError):
@@ -33,7 +33,7 @@ def signature(fun: Callable) -> inspect.Signature | None:
 
 
 def kind_of(value: Any) -> Any:
-    """What tells apart equal values that a program may not share: 1, 1.0 and True; 0.0 and -0.0; and tuples of them."""
+    """A key that separates equal values with different programs: 1, 1.0 and True; 0.0 and -0.0; and tuples of them."""
     if isinstance(value, tuple):
         return type(value), tuple(map(kind_of, value))
     if isinstance(value, np.generic):
@@ -46,15 +46,15 @@ def kind_of(value: Any) -> Any:
 
 
 def refuse_sharding(function: str, out_sharding: Any) -> NoReturn:
-    """Refuse a place for the result: the parameter is there for the sake of JAX's callers, who pass None."""
+    """Refuse `out_sharding`: the parameter exists for compatibility with JAX, whose callers pass None."""
     raise NotImplementedError(f"{function}: out_sharding must be None, got {out_sharding!r}: all arrays are on one "
                               "device")
 
 
 def with_parameters(function: Any, names: str) -> None:
-    """Name the positional-only parameters of a function made by a constructor, so that they can be given by name.
+    """Set the names of the positional-only parameters of a generated function, so that they can be passed by keyword.
 
-    The names are put in its code: a wrapper would cost every call.
+    The names are written into its code object: a wrapper would cost every call.
     """
     code, given = function.__code__, tuple(names.split())
     function.__code__ = code.replace(co_varnames=(*given, *code.co_varnames[len(given):]), co_posonlyargcount=0)
@@ -74,7 +74,7 @@ def parameter_name(fun: Callable, index: int) -> str:
 
 
 def argument_path(fun: Callable, index: int, path: Sequence[Any] = ()) -> str:
-    """An argument, and a place inside it, in words: `argument 'params', leaf ['w']`."""
+    """The words for an argument and a path inside it: `argument 'params', leaf ['w']`."""
     where = keystr(tuple(path))
     return f"argument {parameter_name(fun, index)}{', leaf ' + where if where else ''}"
 
@@ -82,7 +82,7 @@ def argument_path(fun: Callable, index: int, path: Sequence[Any] = ()) -> str:
 def input_names(fun: Callable, args: Sequence[Any], kwargs: dict[str, Any], positions: Sequence[int]) -> list[str]:
     """A name for every leaf of `(args, kwargs)`, for messages about the inputs of a traced function.
 
-    `positions` tells where `args` stand in the call.
+    `positions` holds the position of each of `args` in the call.
     """
     names = []
     for i, arg in zip(positions, args, strict=True):
@@ -116,7 +116,7 @@ def canonical_argnums(function: str, argnums: Any, count: int | None = None, wha
 
 
 def chosen_argnums(function: str, argnums: Any) -> tuple[tuple[int, ...], bool]:
-    """The positions of what is differentiated, and whether it is one by itself. They are in an order that counts."""
+    """The positions of the differentiated arguments, in the given order, and whether a single integer was given."""
     positions = canonical_argnums(function, argnums)
     try:
         operator.index(argnums)
@@ -141,10 +141,10 @@ def canonical_names(function: str, names: Any, what: str) -> tuple[str, ...]:
 
 def marked_arguments(function: str, fun: Callable, sig: inspect.Signature | None, what: str, argnums: Any,
                      argnames: Any) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """The positions and names of arguments that a user marks (`what` is "static" or "donate") by either.
+    """The positions and names of the arguments that the user marks by either (`what` is "static" or "donate").
 
-    A name stands for its position too, and a position for its name, as far as the signature tells. What the signature
-    does not have is refused: a misspelled name would mark nothing.
+    A name also marks its position, and a position its name, as far as the signature is known. A name or position that
+    the signature does not have is refused: a misspelled name would mark nothing.
     """
     nums = canonical_argnums(function, () if argnums is None else argnums, what=f"{what}_argnums")
     names = canonical_names(function, argnames, f"{what}_argnames")
@@ -168,7 +168,7 @@ def marked_arguments(function: str, fun: Callable, sig: inspect.Signature | None
 
 def bind_positionally(fun: Callable, sig: inspect.Signature | None, args: Sequence[Any], kwargs: dict[str, Any],
                       label: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """A call's arguments in positional form, with defaults filled in; what can only go by name stays in the dict."""
+    """A call's arguments in positional form, defaults filled in; keyword-only arguments stay in the dict."""
     if sig is None:
         if kwargs:
             raise TypeError(f"{label}: keyword arguments need a signature to be mapped to positions, and Python cannot "
@@ -183,14 +183,14 @@ def bind_positionally(fun: Callable, sig: inspect.Signature | None, args: Sequen
 
 
 def aval_of(x: Any) -> ShapedArray:
-    """The type of an argument, without copying its data; raises TypeError for what is no array."""
+    """The type of an argument, without copying its data; TypeError if it is not an array."""
     if isinstance(x, (Array, ShapeDtypeStruct)):
         return x.aval
     return lift(x).aval
 
 
 def check_leaf(x: Any, describe: Callable[[], str], structs: bool = False) -> None:
-    """Refuse a leaf that is no array, in the user's words; `structs` allows a `ShapeDtypeStruct`."""
+    """Raise TypeError, in the user's terms, for a leaf that is not an array; `structs` allows a `ShapeDtypeStruct`."""
     if isinstance(x, ShapeDtypeStruct):
         if not structs:
             raise TypeError(f"{describe()}: expected an array or a number, got {x!r}, which has no data. Pass an "
@@ -208,9 +208,9 @@ def check_leaf(x: Any, describe: Callable[[], str], structs: bool = False) -> No
 
 def check_leaves(function: str, fun: Callable, args: Sequence[Any], kwargs: dict[str, Any] | None = None,
                  positions: Sequence[int] | None = None, structs: bool = False) -> None:
-    """Refuse arguments with leaves that are no arrays, naming the first by path.
+    """Raise TypeError for arguments with a leaf that is not an array, naming the first such leaf by path.
 
-    `positions` tells where `args` stand in the call, if they are not all of it.
+    `positions` holds the positions of `args` in the call, if they are not all of its arguments.
     """
     for i, arg in zip(range(len(args)) if positions is None else positions, args, strict=True):
         for path, leaf in tree_flatten_with_path(arg)[0]:
@@ -221,7 +221,7 @@ def check_leaves(function: str, fun: Callable, args: Sequence[Any], kwargs: dict
 
 
 def _describe(function: str, fun: Callable, argument: int | str, path: Sequence[Any]) -> str:
-    """An argument, by position or by keyword, and a place inside it, of a call that `function` made."""
+    """The words for an argument, by position or keyword, and a path inside it, of a call that `function` made."""
     where = (argument_path(fun, argument, path) if isinstance(argument, int)
              else f"keyword argument '{argument}'{keystr(tuple(path))}")
     return f"{function} of {function_name(fun)}: {where}"
@@ -242,7 +242,7 @@ def lift_leaves(function: str, fun: Callable, leaves: Iterable[Any], args: Seque
 
 
 def flatten_result(function: str, fun: Callable, result: Any) -> tuple[list[Array], Any]:
-    """The leaves of a function's result as arrays, and its structure; names the leaf that is no array."""
+    """The leaves of a function's result as arrays, and its structure; the error names a leaf that is not an array."""
     leaves, tree = tree_flatten(result)
     try:
         return [x if isinstance(x, Array) else lift(x) for x in leaves], tree
@@ -257,7 +257,7 @@ def flatten_result(function: str, fun: Callable, result: Any) -> tuple[list[Arra
 
 
 def described_result(x: Any) -> str:
-    """What a rule returned, in words."""
+    """The words for what a rule returned."""
     if isinstance(x, Array):
         return f"an array of type {x.aval.str_short()}"
     if isinstance(x, np.ndarray):

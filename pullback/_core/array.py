@@ -1,6 +1,6 @@
-"""`Array`: what users hold. A concrete array keeps a NumPy value or a device buffer, and turns one into the other.
+"""`Array`, the public array class. A concrete array holds a NumPy value or a device buffer, and converts between them.
 
-What an array holds is never written to after it is made; NumPy data that a user still holds is copied on the way in.
+The data of an array is never modified after it is made; NumPy data that a user still holds is copied on the way in.
 """
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Array(ArrayInterface):
 
     @property
     def weak_type(self) -> bool:
-        """Whether the dtype came from a Python scalar, and gives way to any other in promotion.
+        """True if the dtype came from a Python scalar, so that it yields to any other dtype in promotion.
 
         >>> import pullback.numpy as pnp
         >>> pnp.asarray(1.).weak_type, pnp.asarray([1.]).weak_type
@@ -91,7 +91,7 @@ class Array(ArrayInterface):
 
     @property
     def itemsize(self) -> int:
-        """Bytes an element takes.
+        """The number of bytes of an element.
 
         >>> import pullback.numpy as pnp
         >>> pnp.zeros((2, 3)).itemsize
@@ -101,7 +101,7 @@ class Array(ArrayInterface):
 
     @property
     def nbytes(self) -> int:
-        """Bytes all elements take.
+        """The number of bytes of all elements.
 
         >>> import pullback.numpy as pnp
         >>> pnp.zeros((2, 3)).nbytes
@@ -132,14 +132,14 @@ _SMALL = 4096
 
 
 class ConcreteArray(Array):
-    """An array with data: a NumPy value, a device buffer, or both once one was made of the other."""
+    """An array with data: a NumPy value, a device buffer, or both after a conversion."""
 
     __slots__ = ("aval", "_value", "_buffer", "__weakref__")
-    # unset, not None, where there is none: what reads them in haste gets an AttributeError
+    # unset rather than None where absent: hot paths read them directly and catch AttributeError
     _value: Any
     _buffer: Any
 
-    # made by `array_of` and `array_on_device`: a constructor in Python would double what an array costs
+    # made by `array_of` and `array_on_device`: a constructor in Python would double the cost of an array
     if TYPE_CHECKING:
         def __init__(self) -> None: ...
     else:
@@ -152,7 +152,7 @@ class ConcreteArray(Array):
 
     @property
     def value(self) -> np.ndarray | np.generic:
-        """The data as NumPy holds it, read from the device at the first use. Not to be written to."""
+        """The data as a NumPy value, read from the device at the first use. It must not be modified."""
         try:
             return self._value
         except AttributeError:
@@ -163,7 +163,7 @@ class ConcreteArray(Array):
         value = self._value = _read_buffer(self._buffer, self.aval)
         return value
 
-    # --- what Python and NumPy ask of a number or an array ---
+    # --- conversions to Python and NumPy values ---
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         value = getattr(self, "_value", None)
@@ -171,7 +171,7 @@ class ConcreteArray(Array):
             buffer = getattr(self, "_buffer", None)
             if buffer is not None:
                 value = _read_buffer(buffer, self.aval)
-                # a large one is not kept: what is read once, and freed, leaves its memory to the next
+                # a large value is not kept: once read and freed, its memory serves the next one
                 if value.nbytes <= _SMALL:
                     self._value = value
                 if dtype is None and not copy:
@@ -277,7 +277,7 @@ class ConcreteArray(Array):
     def __reduce__(self) -> str | tuple[Any, ...]:
         return _rebuild, (np.asarray(self.value), self.aval.weak_type)
 
-    # a copy may share what is never written to; it must outlive the donation of the original
+    # a copy may share data, which is never modified; it must outlive the donation of the original
     @boundary
     def __copy__(self) -> ConcreteArray:
         return array_of(self.aval, self.value)
@@ -297,7 +297,7 @@ class ConcreteArray(Array):
             if copy is False:
                 raise BufferError(f"DLPack: arrays of dtype {self.dtype.name} cross as a copy; leave copy=False out")
             return dlpack.to_capsule(value)
-        # importers write into memory that is marked read-only (PyTorch does): only copy=False shares ours
+        # importers may write into memory that is marked read-only (PyTorch does): only copy=False shares ours
         if copy is not False:
             return np.array(value).__dlpack__(stream=stream, dl_device=dl_device)
         return _read_only(value).__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
@@ -305,7 +305,7 @@ class ConcreteArray(Array):
     def __dlpack_device__(self) -> tuple[int, int]:
         return (1, 0)
 
-    # --- the device's side ---
+    # --- device buffers ---
 
     def block_until_ready(self) -> ConcreteArray:
         """Wait until the data has been computed; returns the array.
@@ -319,7 +319,7 @@ class ConcreteArray(Array):
         return self
 
     def is_ready(self) -> bool:
-        """Whether the data has been computed.
+        """True if the data has been computed.
 
         >>> import pullback.numpy as pnp
         >>> pnp.ones(2).block_until_ready().is_ready()
@@ -328,7 +328,7 @@ class ConcreteArray(Array):
         return self.buffer is None or self.buffer.is_ready()
 
     def is_deleted(self) -> bool:
-        """Whether the data was donated or freed.
+        """True if the data was donated or freed.
 
         >>> import pullback.numpy as pnp
         >>> pnp.ones(2).is_deleted()
@@ -367,9 +367,9 @@ def array_on_device(aval: ShapedArray, buffer: Any) -> ConcreteArray:
 
 
 def distinct(result: Array, operand: object) -> Array:
-    """The result; where it is the concrete operand itself, an array of its own around the same data.
+    """The result; if it is the concrete operand itself, a new array around the same data.
 
-    It lives on where the operand is donated to a compiled function or deleted.
+    The new array stays valid when the operand is donated to a compiled function or deleted.
     """
     return array_of(operand.aval, operand.value) if result is operand and type(operand) is ConcreteArray else result
 
@@ -400,13 +400,13 @@ _wait_for: Callable[[Any], None] = _no_waiter
 
 
 def install_buffer_reader(read: Callable[[Any, ShapedArray], np.ndarray], wait: Callable[[Any], None]) -> None:
-    """Tell arrays how to read a device buffer and how to wait for it (called once by the engine)."""
+    """Install the functions that read a device buffer and wait for it (called once by the engine)."""
     global _read_buffer, _wait_for
     _read_buffer, _wait_for = read, wait
 
 
 def from_numpy(value: np.ndarray | np.generic, weak_type: bool = False) -> ConcreteArray:
-    """An array around a NumPy value that nobody else will write to."""
+    """An array around a NumPy value that no other code will modify."""
     return array_of(make_aval(value.shape, value.dtype, weak_type), value)
 
 
@@ -415,7 +415,7 @@ _scalar_avals: dict[tuple[type, bool], ShapedArray] = {}
 
 
 def scalar_aval(kind: type) -> ShapedArray:
-    """The type of a Python scalar of a class: 0-d and weak (but for bool)."""
+    """The type of a Python scalar of class `kind`: 0-d and weak (except bool)."""
     key = (kind, config.enable_x64)
     aval = _scalar_avals.get(key)
     if aval is None:
@@ -437,7 +437,7 @@ def scalar_array(x: bool | int | float | complex) -> ConcreteArray:
 def lift(x: AnyValue) -> Array:
     """An operand as an `Array`: arrays and tracers as they are, Python scalars weakly typed, NumPy data copied.
 
-    Raises TypeError for what is no array: strings, None, lists (pass those to `pullback.numpy.array`).
+    Raises TypeError for anything else: strings, None, lists (pass those to `pullback.numpy.array`).
     """
     if isinstance(x, Array):
         return x
@@ -459,7 +459,7 @@ def lift(x: AnyValue) -> Array:
 
 
 def is_array_like(x: object) -> bool:
-    """Whether `lift` accepts the value."""
+    """Return whether `lift` accepts the value."""
     return (isinstance(x, (Array, np.ndarray, np.generic, bool, int, float, complex))
             or hasattr(x, "__pullback_array__") or hasattr(x, "__array__")) and not isinstance(x, type)
 

@@ -1,7 +1,7 @@
-"""The operators and methods of arrays, for type checkers and editors.
+"""Declarations of the operators and methods of arrays, for type checkers and editors.
 
-They are made of operations that live above this layer: `numpy/_arrays/operators.py` and `methods.py` install them on
-`Array`. What stands here is what they look like.
+The implementations use operations from higher layers: `numpy/_arrays/operators.py` and `methods.py` install them on
+`Array`.
 """
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Operand: TypeAlias = "ArrayInterface | NumpyLike"
 
 
 class ArrayInterface(Described):
-    """Declarations alone; nothing of it exists at run time."""
+    """Declarations only; nothing exists at run time."""
 
     __slots__ = ()
 

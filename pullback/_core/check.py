@@ -1,4 +1,4 @@
-"""The executable specification of jaxprs: what must hold after every pass. Tests run it; users may."""
+"""The executable specification of jaxprs: the invariants that hold after every pass. Tests run it; users may."""
 from __future__ import annotations
 
 import numpy as np
@@ -8,7 +8,7 @@ from pullback._core.types import matches
 
 
 class JaxprTypeError(TypeError):
-    """A jaxpr breaks the rules of the form: a defect of a transformation or of a primitive's rule.
+    """A jaxpr violates an invariant: a defect of a transformation or of a primitive's rule.
 
     >>> from pullback.core import Jaxpr, ShapedArray, Var
     >>> a, b = Var(ShapedArray((), "float32")), Var(ShapedArray((), "float32"))

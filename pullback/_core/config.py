@@ -11,7 +11,7 @@ from typing import Any
 
 _PRECISIONS = (None, "default", "high", "highest", "bfloat16", "tensorfloat32", "float32")
 
-# name -> the values it may take; the first is the default. A range stands for a number of bytes
+# name -> the values that the option accepts; the first is the default. A range stands for a number of bytes
 _CHOICES: dict[str, tuple[Any, ...] | range] = {
     "enable_x64": (False, True),
     "debug_nans": (False, True),
@@ -19,12 +19,12 @@ _CHOICES: dict[str, tuple[Any, ...] | range] = {
     "traceback_filtering": ("auto", "off"),
     "numpy_rank_promotion": ("allow", "warn", "raise"),
     "default_matmul_precision": _PRECISIONS,
-    # what compiled programs may take that nobody holds but the library, which may need them again
+    # the memory of compiled programs that only the library still holds, since it may need them again
     "program_cache_max_size": range(2**63),
 }
 _DEFAULTS = {"program_cache_max_size": 2**28}
 
-# no options: what transformations set for a while, and a trace depends on
+# not options: state that transformations set temporarily and that a trace depends on
 _STATES: dict[str, tuple[Any, ...]] = {"collecting_taps": (False, True)}
 
 _TRUE = ("1", "true", "on", "yes", "y", "t")
@@ -32,7 +32,7 @@ _FALSE = ("0", "false", "off", "no", "n", "f", "")
 
 
 def _option_name(name: str) -> str:
-    """The name without its optional ``jax_`` prefix; AttributeError if there is no such option."""
+    """The name without its optional ``jax_`` prefix; AttributeError if the option does not exist."""
     bare = name.removeprefix("jax_")
     if bare not in _CHOICES:
         raise AttributeError(f"config has no option {name!r}. Options: {', '.join(_CHOICES)}.")
@@ -100,7 +100,7 @@ def _tracing_state(source: Any) -> TracingState:
 
 
 def forget_traces() -> None:
-    """Let nothing that was traced until now be found again, whatever the options are."""
+    """Invalidate everything traced until now, for all values of the options."""
     _states.clear()
     Config.tracing = _tracing_state(Config)
     if "tracing" in config.__dict__:
@@ -115,7 +115,7 @@ class Config(threading.local):
     """
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        return "config"  # there is one; functions that are pickled by value refer to it
+        return "config"  # there is one instance; functions that are pickled by value refer to it
 
     enable_x64: bool
     debug_nans: bool
@@ -141,8 +141,8 @@ class Config(threading.local):
           value: its new value.
 
         Raises:
-          AttributeError: there is no such option.
-          ValueError: the option does not take this value.
+          AttributeError: the option does not exist.
+          ValueError: the option does not accept this value.
 
         >>> config.update("numpy_rank_promotion", "warn")
         >>> config.numpy_rank_promotion
@@ -194,7 +194,7 @@ def _override(name: str, value: Any) -> Iterator[None]:
         else:
             mine[name] = outer
         if mine.keys() == {"tracing"}:
-            del mine["tracing"]  # nothing is overridden: what other threads set holds here too
+            del mine["tracing"]  # nothing is overridden: the process-wide values apply here too
         else:
             mine["tracing"] = _tracing_state(config)
 
@@ -257,5 +257,5 @@ def default_matmul_precision(value: str | None) -> Any:
 
 
 def collecting_taps() -> Any:
-    """Context manager: taps are recorded in this thread, for `tapped` to collect."""
+    """Context manager: record taps in this thread, for `tapped` to collect."""
     return _override("collecting_taps", True)

@@ -1,4 +1,4 @@
-"""Deterministic counts of what the library does, which tests and benchmarks hold it to."""
+"""Deterministic counts of the library's work, which tests and benchmarks check."""
 from __future__ import annotations
 
 from collections import Counter
@@ -9,7 +9,7 @@ _listeners: list[Counter] = []
 
 
 def count(event: str) -> None:
-    """Note an event: `traces`, `lowerings`, `compiles`, `rules`."""
+    """Count an event: `traces`, `lowerings`, `compiles`, `rules`."""
     for listener in _listeners:
         listener[event] += 1
 

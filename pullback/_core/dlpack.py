@@ -1,4 +1,4 @@
-"""DLPack for dtypes that NumPy does not exchange: bfloat16 and float8 cross as their bits, under their own names.
+"""DLPack for dtypes that NumPy does not exchange: bfloat16 and float8 are exchanged as bits under their own type codes.
 
 The structures and type codes are those of DLPack 1.1, `dlpack/dlpack.h` (https://dmlc.github.io/dlpack/latest/c_api.html).
 A producer makes the structure anew for each capsule, so its type code may be rewritten before a consumer reads it.
@@ -13,7 +13,7 @@ import numpy as np
 
 _CPU, _PINNED = 1, 3
 _UINT = 1
-# the codes of types of one width each
+# the codes of types that have a single width
 _CODES = {
     np.dtype(ml_dtypes.bfloat16): 4, np.dtype(ml_dtypes.float8_e3m4): 7, np.dtype(ml_dtypes.float8_e4m3): 8,
     np.dtype(ml_dtypes.float8_e4m3b11fnuz): 9, np.dtype(ml_dtypes.float8_e4m3fn): 10,
@@ -25,7 +25,7 @@ _FAMILIES = {0: "int", 1: "uint", 2: "float", 3: "opaque", 5: "complex", 6: "boo
 
 
 class _Tensor(ctypes.Structure):
-    """DLTensor, with which the structure behind an unversioned capsule begins."""
+    """DLTensor, the first field of the structure behind an unversioned capsule."""
 
     _fields_ = [
         ("data", ctypes.c_void_p), ("device_type", ctypes.c_int32), ("device_id", ctypes.c_int32),
@@ -43,7 +43,7 @@ def _tensor(capsule: Any) -> _Tensor:
 
 
 class _Recoded:
-    """A capsule whose elements NumPy is to take for unsigned integers."""
+    """A capsule whose elements NumPy reads as unsigned integers."""
 
     def __init__(self, capsule: Any):
         self.capsule = capsule
@@ -56,21 +56,21 @@ class _Recoded:
 
 
 def is_exchanged(dtype: np.dtype) -> bool:
-    """Whether arrays of the dtype can leave as a capsule."""
+    """Return whether arrays of the dtype can be exported as a capsule."""
     return dtype in _CODES or dtype.isbuiltin == 1
 
 
 def to_capsule(value: np.ndarray) -> Any:
-    """A capsule with a copy of an array of a dtype that NumPy does not exchange."""
+    """A capsule with a copy of an array whose dtype NumPy does not exchange."""
     capsule = np.array(value.view(f"u{value.dtype.itemsize}")).__dlpack__()
     _tensor(capsule).code = _CODES[value.dtype]
     return capsule
 
 
 def from_exporter(x: Any) -> np.ndarray:
-    """The data of a tensor that exports itself, shared with it.
+    """The data of a tensor that exports itself, without a copy.
 
-    TypeError for a type of elements that has no dtype here, BufferError for memory of another device.
+    TypeError for an element type without a dtype here, BufferError for memory of another device.
     """
     device, _ = x.__dlpack_device__()
     if device not in (_CPU, _PINNED):

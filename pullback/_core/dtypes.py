@@ -43,7 +43,7 @@ _UNSIGNED = (uint4, *map(np.dtype, ("uint8", "uint16", "uint32", "uint64")))
 _FLOAT = (*_FLOAT8, bfloat16, *map(np.dtype, ("float16", "float32", "float64")))
 _COMPLEX = (np.dtype("complex64"), np.dtype("complex128"))
 
-# every dtype that an array may have -> its NumPy abstract class
+# every dtype of arrays -> its NumPy abstract class
 _ABSTRACT: dict[np.dtype, type] = {
     _BOOL: np.bool_,
     **dict.fromkeys(_SIGNED, np.signedinteger),
@@ -109,7 +109,7 @@ _canonical_64: dict[Any, np.dtype] = {}
 
 
 def canonicalize_dtype(dtype: Any) -> np.dtype:
-    """The dtype that an array asked for as `dtype` gets.
+    """The dtype of an array that is requested with `dtype`.
 
     Args:
       dtype: a NumPy or ml_dtypes dtype or scalar type, its name, or bool, int, float or complex.
@@ -119,7 +119,7 @@ def canonicalize_dtype(dtype: Any) -> np.dtype:
       ``config.enable_x64``.
 
     Raises:
-      TypeError: `dtype` is no dtype, or one that arrays cannot have (object, str, datetime, ...).
+      TypeError: `dtype` is not a dtype, or one that arrays cannot have (object, str, datetime, ...).
 
     >>> canonicalize_dtype(float), canonicalize_dtype("int8"), canonicalize_dtype(np.complex128)
     (dtype('float32'), dtype('int8'), dtype('complex64'))
@@ -141,14 +141,14 @@ def canonicalize_dtype(dtype: Any) -> np.dtype:
     return resolved
 
 
-# the spellings that name a 64-bit dtype and get a 32-bit one, with the dtype they name
+# spellings that name a 64-bit dtype and give a 32-bit one -> the dtype they name
 _narrowed: dict[Any, np.dtype] = {}
 
 
 def requested_dtype(dtype: Any, default: Any = None) -> np.dtype:
-    """`canonicalize_dtype` of a dtype that the user asked for, `default` where that is None.
+    """`canonicalize_dtype` of a dtype that the user requested, `default` where that is None.
 
-    UserWarning, once per place, where a 64-bit dtype is asked for by name and 64-bit types are off.
+    UserWarning, once per call site, if a 64-bit dtype is requested by name and 64-bit types are off.
 
     >>> requested_dtype(None, float), requested_dtype("int8", float)
     (dtype('float32'), dtype('int8'))
@@ -172,7 +172,7 @@ def _warn_of_narrowing(asked: np.dtype, result: np.dtype) -> None:
 
 
 def resolve(dtype: Any) -> np.dtype:
-    """The dtype of that name, native order, 64-bit kinds kept; TypeError where no array can have it."""
+    """The dtype of that name, native order, 64-bit kinds kept; TypeError if no array can have it."""
     if dtype is None:  # NumPy would read it as float64
         raise TypeError("expected a dtype such as 'float32', np.int8 or float; got None.")
     if isinstance(dtype, str) and dtype in _BY_NAME:  # NumPy knows 'bfloat16' only once registered
@@ -215,7 +215,7 @@ _WEAK_NODE_DTYPE = {
 
 
 def _upper_bounds() -> dict[_Node, frozenset[_Node]]:
-    """Every node of the lattice with all nodes at or above it."""
+    """Map every node of the lattice to the nodes at or above it."""
     edges: dict[_Node, list[_Node]] = {
         "bool": [_WEAK_INT],
         _WEAK_INT: ["int4", "uint4", "uint8", "int8"],
@@ -277,7 +277,7 @@ _promoted_64: dict[tuple, tuple[np.dtype, bool]] = {}
 def promote(*pairs: tuple[np.dtype, bool]) -> tuple[np.dtype, bool]:
     """The common (dtype, weak) of any number of (dtype, weak) pairs, canonical.
 
-    A weak dtype is that of a Python scalar, or of a result made from such alone: it yields to strong dtypes
+    A weak dtype is that of a Python scalar, or of a result made of Python scalars only: it yields to strong dtypes
     of its own and higher kinds. The order of the pairs does not matter.
 
     Raises:
@@ -314,12 +314,12 @@ def _promote(pairs: tuple[tuple[np.dtype, bool], ...]) -> tuple[np.dtype, bool]:
         raise ValueError("promote: expected at least one (dtype, weak) pair; got none.")
     for dtype, _ in pairs:
         _check_promotable(dtype)
-    # all weak: bound the dtypes themselves, so that weak int16 with weak int32 is not forced to the default
+    # all weak: join the dtypes themselves, so that weak int16 with weak int32 is not forced to the default
     if all(weak for _, weak in pairs):
         node, weak = _least_upper_bound({dtype for dtype, _ in pairs}), True
     else:
         node, weak = _least_upper_bound({_weak_node(d) if weak else d for d, weak in pairs}), False
-    # an array made under x64 keeps its width when the option is off again: what is wide already is not narrowed
+    # an array made under x64 keeps its width when the option is off again: wide dtypes are not narrowed
     if isinstance(node, str):
         node, weak = _WEAK_NODE_DTYPE[node], True
     elif any(dtype in _TO_32 for dtype, _ in pairs):
@@ -339,7 +339,7 @@ def promote_types(a: Any, b: Any) -> np.dtype:
     """The common dtype of two dtypes; int, float and complex stand for weak Python scalars.
 
     Without x64, a 64-bit result arises only where an argument is a 64-bit dtype itself, as in JAX.
-    TypePromotionError for dtypes that have none, TypeError for what is no dtype.
+    TypePromotionError if there is no common dtype, TypeError for an argument that is not a dtype.
 
     >>> promote_types("int8", "uint8"), promote_types("bfloat16", float)
     (dtype('int16'), dtype(bfloat16))
@@ -358,7 +358,7 @@ def promote_types(a: Any, b: Any) -> np.dtype:
 
 
 def to_inexact(dtype: np.dtype, weak: bool) -> tuple[np.dtype, bool]:
-    """What a function such as sin computes in: booleans and integers become floating.
+    """The dtype in which a function such as sin computes: booleans and integers become floating.
 
     64-bit integers become float64, all others float32, as in JAX.
 
@@ -387,7 +387,7 @@ def tangent_dtype(dtype: np.dtype) -> np.dtype:
 def issubdtype(arg1: Any, arg2: Any) -> bool:
     """np.issubdtype that treats bfloat16 and float8 as floating, 4-bit integers as integers.
 
-    TypeError for what is no dtype.
+    TypeError for an argument that is not a dtype.
 
     >>> issubdtype("bfloat16", np.floating), issubdtype(np.float32, np.integer)
     (True, False)
@@ -432,7 +432,7 @@ class prng_key(extended):
 
 
 class ExtendedDType:
-    """The base of such dtypes; `type` is their scalar type."""
+    """The base of dtypes whose scalar type is `extended`; `type` is that scalar type."""
 
     __slots__ = ()
     type: type[extended]

@@ -1,4 +1,4 @@
-"""Exceptions of the library, the user's place in the source, and the folding of our own frames out of tracebacks."""
+"""Exceptions of the library, source locations of the user, and removal of internal frames from tracebacks."""
 from __future__ import annotations
 
 import functools
@@ -17,7 +17,7 @@ _internal: dict[CodeType, bool] = {}
 
 
 class ConcretizationTypeError(TypeError):
-    """A value that is known only when the compiled function runs was asked for while it is being traced.
+    """A value that is known only at run time of the compiled function was requested while it is being traced.
 
     >>> import pullback as pb
     >>> try:
@@ -29,7 +29,7 @@ class ConcretizationTypeError(TypeError):
 
 
 class TracerBoolConversionError(ConcretizationTypeError):
-    """`if`, `while`, `and`, `or` or `assert` met a traced value.
+    """`if`, `while`, `and`, `or` or `assert` was applied to a traced value.
 
     >>> import pullback as pb
     >>> try:
@@ -53,7 +53,7 @@ class TracerIntegerConversionError(ConcretizationTypeError):
 
 
 class TracerArrayConversionError(ConcretizationTypeError):
-    """NumPy, or another library, asked a traced value for its data.
+    """NumPy, or another library, requested the data of a traced value.
 
     >>> import numpy as np, pullback as pb
     >>> try:
@@ -105,7 +105,7 @@ class RuleNotDefinedError(NotImplementedError):
 
 
 class RuleOrderWarning(UserWarning):
-    """A custom rule that is itself being differentiated loses what it says: the message names it and its line.
+    """A custom rule is lost when it is differentiated itself; the message names the rule and its line.
 
     >>> import pullback as pb, warnings
     >>> with warnings.catch_warnings():
@@ -153,7 +153,7 @@ class Location(NamedTuple):
 
 
 def is_internal(code: CodeType) -> bool:
-    """Whether a code object belongs to the package itself."""
+    """Return whether a code object belongs to the package itself."""
     known = _internal.get(code)
     if known is None:
         known = _internal[code] = code.co_filename.startswith(_package)
@@ -169,7 +169,7 @@ def user_frame() -> FrameType | None:
 
 
 def describe_function(fun: Any) -> str:
-    """A function's name with the place of its definition, for messages."""
+    """The name of a function and the location of its definition, for messages."""
     target = fun
     while True:
         if isinstance(target, functools.partial):
@@ -184,14 +184,14 @@ def describe_function(fun: Any) -> str:
 
 
 def function_name(fun: Any) -> str:
-    """The name a user knows a callable by."""
+    """The name by which the user knows a callable."""
     if isinstance(fun, functools.partial):
         return function_name(fun.func)
     return getattr(fun, "__name__", None) or type(fun).__name__
 
 
 class Described:
-    """A value that says itself what it is, in the words of messages: no class of ours is named there."""
+    """A value that describes itself in messages, so that they do not name internal classes."""
 
     __slots__ = ()
 
@@ -201,12 +201,12 @@ class Described:
 
 
 def described(x: Any) -> str:
-    """A value as messages show it: "3 of type int", or how it describes itself."""
+    """The description of a value in messages: "3 of type int", or the value's own."""
     return x._described() if isinstance(x, Described) else f"{x!r} of type {type(x).__name__}"
 
 
 def kind_of(x: Any) -> str:
-    """A value as messages that have no room for it show it: "list", or how it describes itself."""
+    """The short description of a value in messages: "list", or the value's own."""
     return x._described() if isinstance(x, Described) else type(x).__name__
 
 
@@ -214,17 +214,17 @@ W = TypeVar("W")
 
 
 def wrapping(fun: Callable) -> Callable[[W], W]:
-    """A decorator for what stands for `fun`, a user's function: it has its name, its docstring and its attributes.
+    """A decorator for a wrapper of `fun`, a user's function: it gets the name, docstring and attributes of `fun`.
 
-    What one of our decorators put there (`__own__`) speaks of that object alone, and is not handed on; what the wrapper
-    has it keeps.
+    Attributes listed in `__own__`, which our decorators set, describe that object only and are not copied. Attributes
+    that the wrapper already has are kept.
     """
 
     def dress(wrapper: W) -> W:
         functools.update_wrapper(wrapper, fun, updated=())  # type: ignore[arg-type]
         if not isinstance(fun, type):
             attributes = getattr(fun, "__dict__", {})
-            # most have none, and this stands on the way of every `grad(f)(x)`: the difference is found in C
+            # most functions have none, and every `grad(f)(x)` comes here: the set difference runs in C
             for key in attributes.keys() - getattr(fun, "__own__", ()) if attributes else ():
                 if not key.startswith("__"):
                     wrapper.__dict__.setdefault(key, attributes[key])
@@ -234,20 +234,20 @@ def wrapping(fun: Callable) -> Callable[[W], W]:
 
 
 def standing_for(fun: Callable) -> Callable[[Callable], Callable]:
-    """A decorator for a function of ours around `fun`, a user's: messages name that, and its line."""
+    """A decorator for an internal function around `fun`, a user's: messages name `fun` and its line."""
 
     def rename(wrapper):
         functools.update_wrapper(wrapper, fun, updated=())
-        wrapper.__name__ = function_name(fun)  # an object that is called has none to copy
+        wrapper.__name__ = function_name(fun)  # a callable object has no name to copy
         return wrapper
 
     return rename
 
 
 def fold(error: BaseException) -> None:
-    """Take the package's own frames out of the traceback of an exception, and of those it is chained to.
+    """Remove the package's own frames from the traceback of an exception and of the exceptions in its chain.
 
-    To be called in an `except` block that then says `raise`: a bare raise does not enter its own frame again.
+    To be called in an `except` block that ends with `raise`: a bare raise does not add its own frame again.
     `config.update("traceback_filtering", "off")` keeps all frames.
     """
     if config.traceback_filtering == "off":
@@ -277,7 +277,7 @@ F = TypeVar("F", bound=Callable)
 
 
 def boundary(fun: F) -> F:
-    """Mark a function of the public surface: exceptions leave it with the package's frames folded away."""
+    """Mark a public function: exceptions leave it without the package's internal frames."""
 
     @functools.wraps(fun)
     def entry(*args, **kwargs):
@@ -291,10 +291,10 @@ def boundary(fun: F) -> F:
 
 
 def publish(namespace: dict[str, Any]) -> None:
-    """Put, in a public module's namespace, `boundary` and a name for messages around the operations it shows.
+    """Wrap the operations in a public module's namespace with `boundary` and with their name in messages.
 
-    The package itself calls them as they are, at no cost. The module becomes their home: there they pickle by name and
-    their examples are run.
+    The package itself calls the bare operations, at no cost. The module becomes the `__module__` of the wrapped ones:
+    they pickle by name and their examples are run.
     """
     for key, value in [*namespace.items()]:
         if isinstance(value, FunctionType) and value.__module__.startswith("pullback._ops."):
@@ -319,7 +319,7 @@ _begins_with_name = re.compile(r"\w[\w. ]*: ").match
 
 
 def _begin_with_name(error: Exception, name: str) -> None:
-    """Put the name of a function before a message of our own that does not say whose it is."""
+    """Prefix a message of our own with the name of a function, if the message does not name one."""
     own = all(is_internal(frame.f_code) for frame, _ in traceback.walk_tb(error.__traceback__))
     text = error.args[0] if len(error.args) == 1 else None
     if own and type(error) in _REFUSALS and isinstance(text, str) and not _begins_with_name(text):

@@ -1,8 +1,8 @@
-"""One jaxpr for all that say the same, so that what was derived from it, compiled programs too, is found again.
+"""Interning of jaxprs: equal jaxprs are replaced by one object, so that everything derived from it is reused.
 
-An eager call that takes a function traces it anew: what the function closes over, or reads from a global, may have
-changed since. Whatever it is, the equations tell: arrays become operands, numbers are literals. So a jaxpr is looked up
-by what it says, never by the function that it came from.
+An eager call of a function with a function argument traces that argument every time, since its captured values and
+globals may have changed. The equations show whether they did: arrays become operands, numbers become literals. A jaxpr
+is therefore looked up by its content, never by the function it came from. Compiled programs are among what is reused.
 """
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from pullback._core.jaxpr import Jaxpr, Literal
 from pullback._core.trace import context
 
 _LIMIT = 128
-# the one used last at the end
+# least recently used first
 _known: OrderedDict[Hashable, Jaxpr] = OrderedDict()
 
 
 def interned(jaxpr: Jaxpr) -> Jaxpr:
-    """An earlier jaxpr with the same equations, made under the same options at the same lines; or this one."""
+    """An earlier jaxpr with the same equations, with the same options and lines, or else `jaxpr` itself."""
     try:
         key = (config.tracing, context.axis_sizes, _form(jaxpr))
-        # taken out and put back last: another thread may be at work on the table
+        # removed and put back at the end: another thread may use the table meanwhile
         known = _known.pop(key, jaxpr)
     except TypeError:
-        return jaxpr  # something in it can be compared with nothing
+        return jaxpr  # a parameter is not hashable
     _known[key] = known
     if len(_known) > _LIMIT:
         _known.popitem(last=False)
@@ -35,7 +35,7 @@ def interned(jaxpr: Jaxpr) -> Jaxpr:
 
 
 def _form(jaxpr: Jaxpr) -> Hashable:
-    """What a jaxpr says, its variables numbered; TypeError where a parameter has no hash."""
+    """The content of a jaxpr with its variables numbered; TypeError if a parameter is not hashable."""
     numbers: dict[Any, int] = {}
 
     def bind(variables):
@@ -49,7 +49,7 @@ def _form(jaxpr: Jaxpr) -> Hashable:
     form: list[Any] = [bind(jaxpr.constvars), bind(jaxpr.invars)]
     for eqn in jaxpr.eqns:
         if eqn.origin is not None:
-            raise TypeError  # it reports to whoever made it
+            raise TypeError  # the origin refers to the caller's run
         form += (eqn.primitive, eqn.code, eqn.line, read(eqn.invars), bind(eqn.outvars))
         if eqn.params:
             form.append(tuple([(key, _form_of(value)) for key, value in eqn.params.items()]))

@@ -48,7 +48,7 @@ class Literal:
 
     @property
     def val(self) -> Any:
-        """The scalar, under its other name."""
+        """The scalar; an alias of `value`."""
         return self.value
 
     def __repr__(self) -> str:
@@ -61,7 +61,7 @@ Atom = Var | Literal
 class Equation:
     """One application of a primitive: `outvars = primitive[params] invars`.
 
-    `origin` tells more than the line, in jaxprs that were made under `debug_nans` (see `origins`).
+    `origin` holds more than the line, in jaxprs that were made under `debug_nans` (see `origins`).
 
     >>> import pullback as pb
     >>> eqn = pb.make_jaxpr(lambda x: 2 * x)(1.).eqns[0]
@@ -95,16 +95,16 @@ class Equation:
 
     @property
     def effectful(self) -> bool:
-        """Whether it acts on the world, itself or in a function it holds, and must not be dropped."""
+        """True if the equation, or a jaxpr it holds, has a side effect; it must not be dropped."""
         return self.primitive.traits.effectful or any(held.jaxpr.effectful for held in self.held)
 
     @property
     def held(self) -> Sequence[HeldJaxpr]:
-        """The jaxprs that it runs. To a primitive that holds no functions a jaxpr is a parameter as any other."""
+        """The jaxprs that the equation runs. In a primitive that holds no functions, a jaxpr is a plain parameter."""
         return self.primitive.bodies(self.params)
 
     def replace(self, **changes: Any) -> Equation:
-        """An equation like this one, some of its attributes replaced."""
+        """A copy of this equation with some attributes replaced."""
         parts: dict[str, Any] = {"primitive": self.primitive, "invars": self.invars, "outvars": self.outvars,
                                  "params": self.params, "code": self.code, "line": self.line,
                                  "origin": self.origin}
@@ -118,7 +118,7 @@ class Equation:
 class Jaxpr:
     """`{ lambda constvars; invars. let equations in outvars }`.
 
-    `cache` keeps what transformations derived from it (linearized, batched, compiled forms) as long as it lives.
+    `cache` keeps the results of transformations (linearized, batched, compiled forms) as long as the jaxpr lives.
 
     >>> import pullback as pb
     >>> jaxpr = pb.make_jaxpr(lambda x: 2 * x)(1.).jaxpr
@@ -151,16 +151,16 @@ class Jaxpr:
 
     @property
     def effectful(self) -> bool:
-        """Whether some equation, here or below, acts on the world and must not be dropped."""
+        """True if an equation, here or in a held jaxpr, has a side effect; it must not be dropped."""
         known = self.cache.get("effectful")
         if known is None:
             known = self.cache["effectful"] = any(eqn.effectful for eqn in self.eqns)
         return known
 
     def derive(self, key: Any, make: Callable[[], Any]) -> Any:
-        """What `make` returns, remembered under `key` as long as the jaxpr lives."""
+        """The result of `make`, cached under `key` as long as the jaxpr lives."""
         if config.collecting_taps:
-            key = (key, "with taps")  # rules that `make` calls leave more in it
+            key = (key, "with taps")  # the rules that `make` calls then keep more equations
         try:
             return self.cache[key]
         except KeyError:
@@ -182,7 +182,7 @@ _format: Callable[[Jaxpr], str] = _count
 
 
 def install_printer(format_jaxpr: Callable[[Jaxpr], str]) -> None:
-    """Tell jaxprs how to print themselves (called once by the module that knows)."""
+    """Install the function that prints jaxprs (called once by the module `printing`)."""
     global _format
     _format = format_jaxpr
 
@@ -221,7 +221,7 @@ class ClosedJaxpr:
 
     @property
     def literals(self) -> list[Any]:
-        """The constants, under their other name."""
+        """The constants; an alias of `consts`."""
         return self.consts
 
     def __str__(self) -> str:
@@ -231,12 +231,12 @@ class ClosedJaxpr:
 
 
 class HeldJaxpr(NamedTuple):
-    """A jaxpr that a primitive holds, and how it runs it.
+    """A jaxpr that a primitive holds, and how the primitive runs it.
 
-    `operands` are the places of those operands of the primitive that go into it, in the order of its inputs; None where
-    its inputs are other values. Of its inputs the `carried` get its first results, if it is run again. It runs `times`
-    times, None if that is not known. `returns` says whether the primitive's results are its results (stacked, those of
-    a loop which are not carried); of several that return, one is chosen.
+    `operands` are the indices of the primitive's operands that are its inputs, in order; None if its inputs are other
+    values. The inputs in `carried` get its first results when it runs again. It runs `times` times, None if unknown.
+    `returns` says whether the primitive's results are its results (for a loop those that are not carried are stacked);
+    if several held jaxprs return, one of them is chosen.
     """
 
     jaxpr: Jaxpr
@@ -247,7 +247,7 @@ class HeldJaxpr(NamedTuple):
 
 
 def gathered(jaxpr: Jaxpr, key: str, find: Callable[[Equation], Iterable[Any]]) -> tuple[Any, ...]:
-    """All that `find` finds in the equations, here and in the jaxprs that they hold; remembered under `key`."""
+    """Everything that `find` yields for the equations, here and in held jaxprs; cached under `key`."""
 
     def gather():
         found: list[Any] = []
@@ -261,9 +261,9 @@ def gathered(jaxpr: Jaxpr, key: str, find: Callable[[Equation], Iterable[Any]]) 
 
 
 def without(jaxpr: Jaxpr, key: str, drop: Callable[[Equation], bool], inside: bool = True) -> Jaxpr:
-    """The jaxpr without some equations, here and, unless told otherwise, in the jaxprs held; remembered under `key`.
+    """The jaxpr without the equations that `drop` selects, in held jaxprs too if `inside`; cached under `key`.
 
-    Results of an equation that is left out are its operands, in their order.
+    Each result of a dropped equation is replaced by its operand in the same position.
     """
 
     def make():
@@ -292,9 +292,9 @@ def literal_value(literal: Literal) -> ConcreteArray:
 
 
 def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: Any) -> list[Any]:
-    """Run the equations under the current transformation; returns the list of outputs.
+    """Evaluate the equations under the current transformation; returns the list of outputs.
 
-    TypeError for another number of constants or arguments than the jaxpr has variables for.
+    TypeError if the number of constants or arguments differs from the number of variables.
 
     >>> import pullback as pb
     >>> closed = pb.make_jaxpr(lambda x: 2 * x)(1.)

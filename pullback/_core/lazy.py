@@ -1,4 +1,4 @@
-"""Attributes of public modules: what is loaded at its first use, and what is said of a name that there is not."""
+"""Module attributes that are loaded at their first use, and the error for a missing name."""
 from __future__ import annotations
 
 import sys
@@ -11,8 +11,8 @@ def attributes(module: str, lazy: Mapping[str, str] | None = None
                ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """The functions `__getattr__` and `__dir__` of a module.
 
-    `lazy` maps names to what they stand for: a module, or "module:attribute" of one. Modules set them under
-    `if not TYPE_CHECKING`, so that a type checker knows the names that are there, and no others.
+    `lazy` maps a name to the module, or "module:attribute", that it is loaded from. Modules call this under
+    `if not TYPE_CHECKING`, so that a type checker knows exactly the existing names.
     """
     where = {} if lazy is None else dict(lazy)
 
@@ -22,11 +22,11 @@ def attributes(module: str, lazy: Mapping[str, str] | None = None
             value = import_module(source)
             if attribute:
                 value = getattr(value, attribute)
-                setattr(sys.modules[module], name, value)  # found without this function from now on
+                setattr(sys.modules[module], name, value)  # later lookups do not call this function
             return value
         if name.startswith("__"):
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        # the table of what JAX has and this library has not is loaded by whoever asks for such a name
+        # the table of JAX's names that are missing here is loaded only when such a name is requested
         raise AttributeError(import_module("pullback._core.missing").explanation(module, name))
 
     def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""Lists and masks: parts of lists, lists put together again, and flags grown until nothing changes."""
+"""Lists and masks: selecting from lists, merging them, and least fixed points of flags."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
@@ -18,19 +18,19 @@ def others(values: Iterable[T], mask: Iterable[bool]) -> list[T]:
 
 
 def merged(mask: Iterable[bool], marked: Iterable[T], unmarked: Iterable[T]) -> list[T]:
-    """The list that `chosen` and `others` took apart."""
+    """The inverse of `chosen` and `others`: the list whose parts they are."""
     these, those = iter(marked), iter(unmarked)
     return [next(these) if m else next(those) for m in mask]
 
 
 def filled(mask: Iterable[bool], marked: Iterable[T], defaults: Sequence[T]) -> list[T]:
-    """One value for each flag: the next of `marked` where it is set, else the default in that place."""
+    """One value per flag: the next value of `marked` where the flag is set, else the default at that index."""
     these = iter(marked)
     return [next(these) if m else default for m, default in zip(mask, defaults, strict=True)]
 
 
 def cut(values: Sequence[T], *lengths: int) -> list[list[T]]:
-    """Consecutive parts of the given lengths, and the rest."""
+    """Consecutive slices of the given lengths, and the rest."""
     parts, start = [], 0
     for n in lengths:
         parts.append(list(values[start:start + n]))
@@ -39,7 +39,7 @@ def cut(values: Sequence[T], *lengths: int) -> list[list[T]]:
 
 
 def fixed_point(step: Callable[[tuple[bool, ...]], Iterable[bool]], flags: Iterable[bool]) -> tuple[bool, ...]:
-    """The least flags, at least `flags`, to which `step` adds none."""
+    """The least fixed point at or above `flags` of `step`, which may set flags."""
     flags = tuple(flags)
     while True:
         grown = tuple([a or b for a, b in zip(flags, step(flags), strict=True)])

@@ -1,6 +1,6 @@
-"""What JAX has and this library has not: whether it is planned, why it is refused, or what takes its place.
+"""JAX's public names that are missing here: planned, refused with a reason, or replaced by another name.
 
-`tests/test_missing_names.py` holds it true: every public name of JAX is there or here.
+`tests/test_missing_names.py` checks that every public name of JAX exists or is listed here.
 """
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PRIMITIVE = ("refused: the primitives are not public; look at `eqn.primitive.nam
 MUTABLE = "refused: arrays are immutable, and there are no references to mutable ones; use x.at[...]"
 PRECISION = "refused: the algorithms of the compiler are not chosen by name; use the parameter precision"
 
-# module -> pairs of names and what is to be said of each of them
+# module -> pairs of names and the explanation for each of them
 _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
     "pullback": (
         ("auto_pcast copy_to_host_async default_device Device distributed host_count host_id host_ids "
@@ -211,7 +211,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "pullback.experimental": (
         ("cur_qdd EArray primal_tangent_dtype", INTERNAL),
-        # modules, which are attributes once somebody has imported them
+        # submodules, which are attributes only after they are imported
         ("checkify compilation_cache custom_partitioning hijax layout mesh_utils multihost_utils pjit profiler "
          "serialize_executable shard_map sparse", PLANNED),
         ("array_serialization buffer_callback colocated_python compute_on control_deps fused jax2tf key_reuse mosaic "
@@ -227,12 +227,12 @@ def _entries(module: str) -> dict[str, str]:
 
 
 def modules() -> tuple[str, ...]:
-    """The modules of which the table speaks."""
+    """The modules in the table."""
     return tuple(_TABLE)
 
 
 def entry(module: str, name: str) -> str | None:
-    """What the table says of a name."""
+    """The explanation of a name in the table, or None."""
     return _entries(module).get(name)
 
 
@@ -253,6 +253,6 @@ def explanation(module: str, name: str) -> str:
     return f"{module} has no {name!r}"
 
 
-# where a name may be, that was looked for in another place
+# the modules in which a name that is missing elsewhere may exist
 _PLACES = ("pullback.numpy", "pullback.lax", "pullback", "pullback.nn", "pullback.random", "pullback.tree_util",
            "pullback.numpy.linalg", "pullback.scipy.special", "pullback.scipy.linalg")

@@ -1,7 +1,7 @@
-"""The search for NaNs: which operation made one, out of which operands.
+"""The search for NaNs: the operation that produced one, and its operands.
 
-While `debug_nans` is on, the evaluator passes in the operands and results of every operation. The first NaN raises, or,
-inside `find_nan`, is recorded and the run goes on.
+While `debug_nans` is on, the evaluator reports the operands and results of every operation. The first NaN raises, or,
+inside `find_nan`, is recorded and the run continues.
 """
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from pullback._core.origins import Origin, origin_here
 class Birth:
     """A NaN (or an infinity) in the result of an operation.
 
-    `made` is False where an operand had one already, which no operation before had made. `result` and `operands`
-    describe them in words; `index` is the first place in the result, `count` how many there are.
+    `made` is False if an operand already had one that no earlier operation had produced. `result` and `operands`
+    describe the arrays in words; `index` is the first index in the result, `count` the number of entries.
     """
 
     kind: str
@@ -43,17 +43,17 @@ class Birth:
 
     @property
     def forward(self) -> Location | None:
-        """In a backward pass, the line whose derivative the operation belongs to, where that is known."""
+        """The line whose derivative the operation belongs to, if it is known; only in a backward pass."""
         return self.origin.forward
 
     @property
     def backward(self) -> bool:
-        """Whether the operation belongs to a backward pass."""
+        """True if the operation belongs to a backward pass."""
         return self.origin.backward
 
     @property
     def rule(self) -> str | None:
-        """The custom rule that the operation belongs to, with the places of definition."""
+        """The custom rule that the operation belongs to, with the location of its definition."""
         return self.origin.rule
 
     @property
@@ -63,14 +63,14 @@ class Birth:
 
     @property
     def headline(self) -> str:
-        """What happened."""
+        """The sentence that names the operation."""
         if self.made:
             return f"'{self.primitive}' made {_A[self.kind]}"
         return f"'{self.primitive}' was given {_A[self.kind]} that no operation made, and passed it on"
 
     @property
     def details(self) -> list[str]:
-        """Where, and out of what, a line each."""
+        """The origin, the result and the operands, one line each."""
         return [*self.origin.lines(), f"result: {self.result}",
                 *(f"operand {i}: {operand}" for i, operand in enumerate(self.operands))]
 
@@ -83,7 +83,7 @@ _TESTS: dict[str, Callable] = {"nan": np.isnan, "inf": np.isinf}
 
 
 class _Search(threading.local):
-    """What this thread does about NaNs: add them to `births`, or raise if that is None. `infs`: look for these, too."""
+    """This thread's response to NaNs: append to `births`, or raise if that is None. `infs`: find infinities too."""
 
     births: list[Birth] | None = None
     infs = False
@@ -95,7 +95,7 @@ _MANY = 16
 
 @contextmanager
 def recording(infs: bool) -> Iterator[list[Birth]]:
-    """Record NaNs in a list while the context lasts, in place of raising."""
+    """Record NaNs in a list, instead of raising, while the context lasts."""
     outer = _search.births, _search.infs
     births: list[Birth] = []
     _search.births, _search.infs = births, infs
@@ -115,7 +115,7 @@ def find(kind: str, value: Any) -> np.ndarray | None:
 
 
 def inspect_operation(primitive: Any, operands: Sequence[Any], results: Sequence[Any]) -> None:
-    """Look for NaNs in what an operation gave; `operands` and `results` are NumPy values."""
+    """Search the results of an operation for NaNs; `operands` and `results` are NumPy values."""
     kinds = ("nan", "inf") if _search.infs else ("nan",)
     for kind in kinds:
         for result in results:
@@ -148,7 +148,7 @@ def _same_place(a: Birth, b: Birth) -> bool:
 
 
 def describe_value(value: np.ndarray, there: tuple[int, ...] | None) -> str:
-    """The type of a value, and how much of it is not finite; its entry at a place `there`, unless that is empty."""
+    """The type of a value, a count of non-finite entries, and its entry at the index `there`, unless that is None."""
     text = f"{value.dtype.name}[{','.join(map(str, value.shape))}]"
     parts = []
     for kind in ("nan", "inf"):

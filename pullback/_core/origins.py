@@ -1,8 +1,8 @@
 """The origin of an operation: the user's line, the custom rule, the step of a loop, the backward pass.
 
-The user's line is read off Python's stack. What the package itself knows of an operation (its equation, the rule, the
-step, the pass) is stated by contexts, which are entered only while `debug_nans` is on (`origins_are_tracked`). Each
-context remembers the frame that entered it, so that what is nearer to the operation, a line or a context, counts first.
+The user's line is read from Python's stack. The rest (equation, rule, step, pass) is declared by context managers,
+which are entered only while `debug_nans` is on (`origins_are_tracked`). Each remembers the frame that entered it, so
+that lines and contexts can be ordered: the one nearest to the operation takes precedence.
 """
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from pullback._core.errors import Location, is_internal
 
 
 class Origin:
-    """Where an operation comes from.
+    """The origin of an operation.
 
     `location` is the user's line that applied it; `forward` the line whose derivative it is, in a backward pass; `rule`
-    a custom rule that it belongs to; `steps` the steps of the loops it stands in, innermost first.
+    a custom rule that it belongs to; `steps` the steps of its loops, innermost first.
     """
 
     __slots__ = ("location", "forward", "backward", "rule", "steps")
@@ -37,11 +37,11 @@ class Origin:
 
     @property
     def placed(self) -> bool:
-        """Whether a line is known."""
+        """True if a line is known."""
         return self.location is not None or self.forward is not None
 
     def adopt(self, other: Origin | None, location: Location | None) -> None:
-        """Take over the origin of an equation, or its line where that is all there is."""
+        """Take over the origin of an equation, or its line if there is no origin."""
         if other is None:
             self.location = location
             return
@@ -50,14 +50,14 @@ class Origin:
         self.rule = self.rule or other.rule
 
     def transposed(self, other: Origin | None) -> None:
-        """Say that the operation belongs to the transpose of one of another origin."""
+        """Mark the operation as part of the transpose of an operation of origin `other`."""
         self.backward = True
         if other is not None:
             self.forward = self.forward or other.location or other.forward
             self.rule = self.rule or other.rule
 
     def lines(self) -> list[str]:
-        """The origin in words, a line each."""
+        """The origin in words, one line each."""
         told = []
         if self.location is not None:
             told.append(f"It was made at {_quoted(self.location)}.")
@@ -74,16 +74,16 @@ def _quoted(location: Location) -> str:
     return f"{location}: {source}" if source else str(location)
 
 
-# --- what the package states about the operations that it runs ---
+# --- contexts that declare the origin of the operations inside ---
 
 
 def origins_are_tracked() -> bool:
-    """Whether code that runs operations must state where they come from: while `debug_nans` is on."""
+    """Return whether code that runs operations must declare their origin: while `debug_nans` is on."""
     return nans_were_debugged[0] and config.debug_nans
 
 
 class _Entered(threading.local):
-    """The contexts that are entered in this thread, outermost first, each with the frame that entered it."""
+    """The contexts entered in this thread, outermost first, each with the frame that entered it."""
 
     def __init__(self) -> None:
         self.contexts: list[tuple[FrameType, OriginContext]] = []
@@ -93,12 +93,12 @@ _entered = _Entered()
 
 
 class OriginContext:
-    """A context that states something about all operations that run inside of it."""
+    """A context that declares something about all operations that run inside it."""
 
     __slots__ = ()
 
     def add_to(self, origin: Origin) -> None:
-        """Complete the origin of an operation; what is nearer to the operation has been stated already."""
+        """Add this context to the origin of an operation; inner contexts have been added already."""
         raise NotImplementedError
 
     def __enter__(self) -> Any:
@@ -110,7 +110,7 @@ class OriginContext:
 
 
 class AtEquation(OriginContext):
-    """The operations are what an equation of a jaxpr does."""
+    """The operations evaluate an equation of a jaxpr."""
 
     __slots__ = ("eqn",)
 
@@ -123,7 +123,7 @@ class AtEquation(OriginContext):
 
 
 class InStep(OriginContext):
-    """The operations belong to a step of a loop; `loop` names it with its article."""
+    """The operations belong to a step of a loop; `loop` is its description with an article."""
 
     __slots__ = ("step", "loop")
 
@@ -136,7 +136,7 @@ class InStep(OriginContext):
 
 
 class InRule(OriginContext):
-    """The operations belong to a custom rule, which `label()` names."""
+    """The operations belong to a custom rule, described by `label()`."""
 
     __slots__ = ("label",)
 
@@ -158,7 +158,7 @@ class InBackwardPass(OriginContext):
         self.record: Any = None
 
     def over(self, records: Iterable[Any]) -> Iterator[Any]:
-        """The records; the one given last is the one whose transpose runs."""
+        """Iterate over the records; the last one yielded is the one being transposed."""
         for self.record in records:
             yield self.record
 
@@ -170,7 +170,7 @@ NO_CONTEXT: AbstractContextManager[None] = nullcontext()
 
 
 def origin_here(frame: FrameType | None = None) -> Origin:
-    """The origin of the operation that is applied now."""
+    """The origin of the operation that is being applied."""
     origin = Origin()
     contexts: dict[FrameType, list[OriginContext]] = {}
     for entered_by, context in reversed(_entered.contexts):

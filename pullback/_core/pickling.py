@@ -1,4 +1,4 @@
-"""How callables pickle: by name, as functions do, or by value for picklers that write functions themselves."""
+"""Pickling of callables: by name, like functions, or by value for picklers that write functions themselves."""
 from __future__ import annotations
 
 import pickle
@@ -8,10 +8,10 @@ from typing import Any
 
 
 def travels_by_value(obj: Any, module: str, name: str) -> bool:
-    """Whether the pickler at work should write the parts of `obj`, since another process could not import it by name.
+    """Return whether the current pickler should write `obj` by value: another process could not import it by name.
 
-    cloudpickle and its heirs (joblib, dask, ray) write functions of `__main__` and lambdas in full; plain pickle writes
-    names alone.
+    cloudpickle and picklers derived from it (joblib, dask, ray) write lambdas and functions of `__main__` in full;
+    plain pickle writes only names.
     """
     return _pickler_writes_functions() and (module == "__main__" or not _is_importable(obj, module, name))
 

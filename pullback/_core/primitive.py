@@ -1,43 +1,43 @@
 """`Primitive`: an operation with all its rules.
 
-A rule is an attribute of the primitive, set where the primitive is defined; there are no tables on the side. The
-package sets the attributes, and trusts its rules; users set them by methods that put checks around them
-(`_api/primitives.py`). With `params` the keyword parameters of the application:
+A rule is an attribute of the primitive, set where the primitive is defined; there are no tables elsewhere. The
+package sets the attributes directly and trusts its rules; users set them by methods that add checks
+(`_api/primitives.py`). `params` are the keyword parameters of the application:
 
-| rule | signature | what it says |
+| rule | signature | result |
 |---|---|---|
 | `kernel` | `(*numpy_values, **params)` | evaluation with NumPy |
 | `evaluate` | `(*arrays, **params)` | evaluation by other operations; with neither, a program is compiled |
-| `abstract_eval` | `(*avals, **params)` | the result's type, or a list; raises in the user's words on bad operands |
+| `abstract_eval` | `(*avals, **params)` | the result's type, or a list; raises in the user's terms on bad operands |
 | `lower` | `(ctx, *operands, **params)` | StableHLO, by the emitter `ctx`; one name or a list |
 | `jvp` | `(primals, tangents, **params)` | results and tangents; a tangent may be a symbolic `Zero`, in and out |
 | `transpose` | `(cotangent, *operands, **params)` | a cotangent per operand, None where it is not linear |
 | `batch` | `(trace, operands, dims, **params)` | results and their batch axes; a dim of None: no batch axis |
-| `taylor` | `(primals, series, **params)` | results and their derivatives along a curve, lists; None for none at all |
+| `taylor` | `(primals, series, **params)` | results and their derivatives along a curve, lists; None for a constant |
 
-With `multiple_results`, a result is a list. A transpose rule tells operands that it is linear in by `is_linear`.
-`taylor` is there for speed alone: without it `_transforms/jet.py` makes do with the jvp rule. What is known of an
-operation beyond its rules stands in its `traits`.
+With `multiple_results`, a result is a list. A transpose rule finds its linear operands by `is_linear`. `taylor` is
+optional, for speed: without it `_transforms/jet.py` falls back to the jvp rule. Further properties of an operation are
+its `traits`.
 
-A `HigherOrder` primitive holds functions: `bodies(params)` says which, and how it runs them; `rebuilt(params, jaxprs,
-kept)` gives the parameters with others in their places and, where `kept` marks operands, for these operands alone.
-Whatever only looks (effects, taps, named axes, zeros, linearity, cost) or leaves out (`_transforms/dce.py`) asks these.
-It may say more by further rules:
+A `HigherOrder` primitive holds functions: `bodies(params)` lists them and how it runs them; `rebuilt(params, jaxprs,
+kept)` gives the parameters with other jaxprs in their places and, where `kept` marks operands, for these operands only.
+Every analysis (effects, taps, named axes, zeros, linearity, cost) and dead-code elimination (`_transforms/dce.py`) use
+these two. Optional further rules:
 
-| rule | signature | what it says |
+| rule | signature | use |
 |---|---|---|
-| `linearize` | `(trace, primals, tangents, **params)` | in place of `jvp`, where tangents go onto a tape |
-| `stage` | `(trace, args, params)` | in place of plain recording in a jaxpr |
-| `record` | `(tape, args, params)` | in place of plain recording on a tape |
-| `depends` | `(marked, **params)` | which results depend on marked operands, if the bodies do not tell |
-| `dce` | `(used, eqn)` | the equation for the used results alone, likewise |
-| `harvest` | `(trace, args, params)` | results, and taps to the trace, likewise; see `_transforms/harvest.py` |
-| `at_once` | `(args, params)` | the results, if they can be had without a transformation's seeing the primitive |
-| `narrow` | `(record)` | a linear operation on a tape without operands that are not needed after all |
-| `save` | `(eqn, missing, saving)` | what a policy of `checkpoint` saves inside, for `missing` results: the equation |
-| | | that saves more, what it saves, and the one that makes the missing results from these (or None) |
+| `linearize` | `(trace, primals, tangents, **params)` | replaces `jvp` where tangents are recorded on a tape |
+| `stage` | `(trace, args, params)` | replaces plain recording in a jaxpr |
+| `record` | `(tape, args, params)` | replaces plain recording on a tape |
+| `depends` | `(marked, **params)` | the results that depend on marked operands, if the bodies do not determine them |
+| `dce` | `(used, eqn)` | the equation for the used results only, likewise |
+| `harvest` | `(trace, args, params)` | results, with taps passed to the trace, likewise; see `_transforms/harvest.py` |
+| `at_once` | `(args, params)` | the results, if no transformation needs to see the primitive |
+| `narrow` | `(record)` | a linear operation on a tape without operands that turned out unnecessary |
+| `save` | `(eqn, missing, saving)` | partial saving by a `checkpoint` policy, for `missing` results: the equation |
+| | | that saves more, the values it saves, and the one that recomputes the missing results (or None) |
 
-A `Collective` works along a named axis, which the parameter `axis_param` holds; `collective` is its batching rule for
+A `Collective` works along a named axis, given by its parameter `axis_param`; `collective` is its batching rule for
 the `vmap` that binds the name.
 """
 from __future__ import annotations
@@ -58,14 +58,14 @@ _CACHE_LIMIT = 4096
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Traits:
-    """What is known of an operation beyond its rules.
+    """Properties of an operation beyond its rules.
 
-    `bilinear`: it is linear in each of two operands. `additive`: the operands that it is linear in together, where
-    these are several (`...` for all). `homogeneous`: the operands that make the result zero if they are.
-    `vanishing(zeros, **params)`: which results are zero, given which operands are, where that differs among them.
-    `elementwise`: an entry of the result comes from the entries in its place, by the kernel. `rearranging`: all entries
-    of the result are entries of the operand, if that is one. `effectful`: it acts on the world, and must not be
-    dropped. `per_example`: the batching rule is asked even where no operand has a batch axis.
+    `bilinear`: it is linear in each of two operands. `additive`: the operands that it is jointly linear in, if there
+    are several (`...` for all). `homogeneous`: the operands that make the result zero if they are zero.
+    `vanishing(zeros, **params)`: the results that are zero, given the operands that are, if this differs among results.
+    `elementwise`: an entry of the result is the kernel of the entries at the same index. `rearranging`: all entries
+    of the result are entries of its single operand. `effectful`: it has a side effect and must not be dropped.
+    `per_example`: the batching rule is called even if no operand has a batch axis.
     """
 
     bilinear: bool = False
@@ -82,7 +82,7 @@ _NO_TRAITS = Traits()
 
 
 class Primitive:
-    """An operation that every transformation meets as a whole, with its rules."""
+    """An operation that transformations handle as a unit, with its rules."""
 
     __slots__ = ("name", "multiple_results", "kernel", "evaluate", "abstract_eval", "lower", "jvp", "transpose",
                  "batch", "taylor", "traits", "types")
@@ -102,7 +102,7 @@ class Primitive:
         self.batch: Callable[..., Any] | None = None
         self.taylor: Callable[..., Any] | None = None
         self.traits = _NO_TRAITS
-        # the types of results, remembered per types of operands and parameters
+        # the types of results, cached by the types of operands and the parameters
         self.types: dict[Any, Any] = {}
 
     def has(self, **traits: Any) -> None:
@@ -110,7 +110,7 @@ class Primitive:
         self.traits = dataclasses.replace(self.traits, **traits)
 
     def bodies(self, params: dict[str, Any]) -> Sequence[HeldJaxpr]:
-        """The jaxprs that it runs: none, for what `HigherOrder` is not."""
+        """The jaxprs that it runs: none unless it is a `HigherOrder`."""
         return ()
 
     def __repr__(self) -> str:
@@ -121,11 +121,11 @@ class Primitive:
         try:
             return context.trace.process_primitive(self, args, params)
         except Exception as error:
-            fold(error)  # as `boundary` does, which would cost every operation a call
+            fold(error)  # as `boundary` does; a call of that would slow down every operation
             raise
 
     def infer(self, avals: tuple[ShapedArray, ...], params: dict[str, Any]) -> Any:
-        """The type of the result (a list of types where there are many), remembered per types and parameters."""
+        """The type of the result (a list if there are many), cached by types and parameters."""
         try:
             key = (avals, *params.items()) if params else avals
             return self.types[key]
@@ -149,7 +149,7 @@ class Primitive:
         return list(result) if self.multiple_results else result
 
     def rule(self, which: str) -> Callable[..., Any]:
-        """The named rule, or an error that says how to give it."""
+        """The rule named `which`; RuleNotDefinedError, with instructions, if it is not set."""
         rule = getattr(self, which)
         if rule is None:
             raise RuleNotDefinedError(missing_rule_message(self, which))
@@ -157,7 +157,7 @@ class Primitive:
 
 
 class Forgetting(dict[Any, Any]):
-    """Types that are not remembered: functions among the parameters must not live on in the key."""
+    """A dict that stores nothing: functions among the parameters must not be kept alive by a cache key."""
 
     __slots__ = ()
 
@@ -168,8 +168,8 @@ class Forgetting(dict[Any, Any]):
 class HigherOrder(Primitive):
     """An operation that holds functions: jaxprs among its parameters, or Python functions that are not traced yet.
 
-    `bodies(params)` lists the jaxprs, `rebuilt(params, jaxprs, kept=None)` puts others in their places. One that holds
-    none has functions that are not traced yet.
+    `bodies(params)` lists the jaxprs, `rebuilt(params, jaxprs, kept=None)` puts others in their places. A primitive
+    whose functions are not traced yet has no bodies.
     """
 
     __slots__ = ("_bodies", "_rebuilt", "linearize", "stage", "record", "depends", "dce", "harvest", "narrow", "save",
@@ -192,7 +192,7 @@ class HigherOrder(Primitive):
         self.at_once: Callable[..., Any] | None = None
 
     def bind(self, *args: Any, **params: Any) -> Any:
-        """Apply the primitive under the current transformation, if its results are not to be had at once."""
+        """Apply the primitive under the current transformation, unless the `at_once` rule gives the results."""
         try:
             if self.at_once is not None:
                 outs = self.at_once(args, params)
@@ -204,18 +204,18 @@ class HigherOrder(Primitive):
             raise
 
     def bodies(self, params: dict[str, Any]) -> Sequence[HeldJaxpr]:
-        """The jaxprs that it runs, and how."""
+        """The jaxprs that it runs, each with how it runs it."""
         return self._bodies(params)
 
     def rebuilt(self, params: dict[str, Any], jaxprs: Sequence[Jaxpr], kept: Sequence[bool] | None = None
                 ) -> dict[str, Any]:
-        """The parameters with other jaxprs in the places of its bodies, for the operands that are `kept`."""
+        """The parameters with `jaxprs` in place of its bodies, for the operands marked in `kept`."""
         assert self._rebuilt is not None, self.name
         return self._rebuilt(params, jaxprs, kept)
 
 
 class Collective(Primitive):
-    """An operation along a named axis, whose name is its parameter `axis_param`."""
+    """An operation along a named axis, given by its parameter `axis_param`."""
 
     __slots__ = ("axis_param", "collective")
     axis_param: str
@@ -227,14 +227,14 @@ class Collective(Primitive):
 
 
 def refuse_misfit(name: str, rule: Callable[..., Any], avals: tuple[ShapedArray, ...], params: dict[str, Any]) -> None:
-    """Refuse operands and parameters that a typing rule cannot be called with."""
+    """Refuse operands and parameters that do not match the signature of a typing rule."""
     try:
         inspect.signature(rule).bind(*avals, **params)
     except TypeError as error:
         raise TypeError(f"{name}: got {len(avals)} operand{'s' * (len(avals) != 1)} and the parameters {[*params]}, "
                         f"which do not fit its typing rule: {error}") from None
     except ValueError:
-        pass  # Python cannot tell the signature
+        pass  # Python cannot determine the signature
 
 
 _HOW = {
@@ -247,7 +247,7 @@ _HOW = {
 
 
 def missing_rule_message(primitive: Primitive, which: str) -> str:
-    """What is missing, and how to add it."""
+    """The message for a missing rule, with how to add it."""
     label, how = _HOW.get(which, (which, f"{which} = rule"))
     if which == "transpose":
         return (f"the primitive '{primitive.name}' has no transpose rule, so it cannot be differentiated in reverse: "

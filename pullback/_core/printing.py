@@ -13,7 +13,7 @@ _WIDTH = 100
 
 
 class _Names:
-    """Names in order of appearance: a, ..., z, ba, bb, ...; variables nobody reads are `_`."""
+    """Names in order of appearance: a, ..., z, ba, bb, ...; unused variables are `_`."""
 
     def __init__(self, used: set[Var]):
         self.used = used
@@ -45,7 +45,7 @@ def format_literal(literal: Literal) -> str:
 
 
 def format_jaxpr(jaxpr: Jaxpr) -> str:
-    """The text of a jaxpr, one equation a line."""
+    """The text of a jaxpr, one equation per line."""
     used = {v for eqn in jaxpr.eqns for v in eqn.invars if isinstance(v, Var)}
     used.update(v for v in jaxpr.outvars if isinstance(v, Var))
     names = _Names(used)

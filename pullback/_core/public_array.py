@@ -1,6 +1,6 @@
-"""`pullback.Array`: the class of arrays as users name it, of which typed keys are instances, as they are in JAX.
+"""`pullback.Array`, the public class of arrays: typed keys are instances too, as they are in JAX.
 
-Inside the package `Array` is an array of numbers (`_core/array.py`), and asking whether something is one costs little.
+Inside the package `Array` is the class of numeric arrays (`_core/array.py`), for which isinstance is fast.
 """
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pullback._core import array
 
 
 class ExtendedArray:
-    """The base of arrays whose elements are no numbers, such as keys: an instance of `pullback.Array`, no operand."""
+    """The base of arrays of non-numeric elements, such as keys: instances of `pullback.Array` that are not operands."""
 
     __slots__ = ()
 
 
 class _ArrayType(type):
-    """Who is an array: the classes of arrays of numbers, and those of others."""
+    """The metaclass that makes numeric and extended arrays instances of `pullback.Array`."""
 
     def __instancecheck__(cls, x: Any) -> bool:
         return isinstance(x, (array.Array, ExtendedArray))

@@ -1,4 +1,4 @@
-"""Staging: a Python function to a jaxpr, by running it on tracers that record every primitive."""
+"""Staging: tracing a Python function to a jaxpr, by running it on tracers that record every primitive."""
 from __future__ import annotations
 
 import sys
@@ -85,7 +85,7 @@ class StagingTrace(Trace):
         return StagedTracer(self, out, var)
 
     def constant(self, x: Any) -> Var | Literal:
-        """A value from outside as an atom: scalars are literals, all else constant variables."""
+        """The atom for a value from outside: a literal for a scalar, else a constant variable."""
         x = lift(x)
         if isinstance(x, ConcreteArray):
             if x.aval.ndim == 0:
@@ -102,7 +102,7 @@ class StagingTrace(Trace):
         return known[0]
 
     def interpose(self, tracer: StagedTracer, primitive: Any, params: dict) -> None:
-        """Have all that reads the result of an equation read it through a primitive that is the identity."""
+        """Insert an identity primitive between a result and all its readers."""
         for i in reversed(range(len(self.eqns))):
             eqn = self.eqns[i]
             if tracer.atom in eqn.outvars:
@@ -115,7 +115,7 @@ class StagingTrace(Trace):
                 return
 
     def needed(self, outvars: Sequence[Any]) -> list[Equation]:
-        """The equations, less those that a custom rule added in the `optional` spans and nobody reads."""
+        """The equations, without unused ones that a custom rule staged (the spans `optional`)."""
         if not self.optional or config.collecting_taps:
             return self.eqns
         droppable = {i for start, stop in self.optional for i in range(start, stop)}
@@ -138,7 +138,7 @@ class StagingTrace(Trace):
 
 
 def call_optionally(fun: Callable, args: Sequence[Any], keywords: dict[str, Any]) -> Any:
-    """Call a function, letting what it stages be dropped from the jaxpr where nobody reads it."""
+    """Call a function whose staged equations may be dropped from the jaxpr if they are unused."""
     trace: Trace | None = context.trace
     while trace is not None and not isinstance(trace, StagingTrace):
         trace = trace.parent
@@ -153,13 +153,13 @@ def call_optionally(fun: Callable, args: Sequence[Any], keywords: dict[str, Any]
 
 
 def check_encloses(x: Tracer, trace: Trace) -> None:
-    """Refuse a tracer of a transformation that `trace` does not run inside of."""
+    """Refuse a tracer whose transformation does not enclose `trace`."""
     if not encloses(x, trace):
         raise UnexpectedTracerError(foreign_tracer_message(x, trace.describe()))
 
 
 def foreign_tracer_message(x: Tracer, place: str) -> str:
-    """What to say of a live tracer that was met where its transformation does not reach."""
+    """The message for a live tracer that is used outside its transformation."""
     refuse_choice_by_tangent(x)
     return (f"a value of type {x.aval.str_short()} traced by {x.owner.describe()} was used in {place}, which is "
             "outside of that transformation. If a function with custom rules, or one of its rules, closes over the "

@@ -1,7 +1,7 @@
-"""Dispatch: which interpreter handles a primitive now.
+"""Dispatch: the choice of the interpreter that handles a primitive.
 
-Every transformation is a `Trace`. The current one stands in a thread-local context, and `Primitive.bind` asks it. A
-trace that meets none of its own tracers passes the primitive to its parent, down to the evaluator.
+Every transformation is a `Trace`. The current one is stored in a thread-local context, and `Primitive.bind` calls it.
+A trace that finds none of its own tracers passes the primitive to its parent, down to the evaluator.
 """
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Trace:
     __slots__ = ("parent", "alive", "transparent", "__weakref__")
     parent: Any
     alive: bool
-    # whether what meets no tracer is evaluated at once; not so where it, or one below, must see all operations
+    # whether operations without tracers may run immediately; False if this trace, or one below, must see them all
     transparent: bool
 
     def __init__(self, parent: Trace | None):
@@ -45,15 +45,15 @@ class Trace:
         self.transparent = parent is None or parent.transparent
 
     def process_primitive(self, primitive, args: Sequence[Any], params: dict) -> Any:
-        """Interpret one application of a primitive; one value, or a list where the primitive has many results."""
+        """Interpret one application of a primitive; returns a value, or a list if the primitive has many results."""
         raise NotImplementedError
 
     def describe(self) -> str:
-        """The transformation in the user's words, for messages."""
+        """The transformation in the user's terms, for messages."""
         return type(self).__name__
 
     def stands_in_for(self, x: object) -> bool:
-        """Whether another value takes the place of this tracer while the trace is current."""
+        """Return whether another value replaces this tracer while the trace is current."""
         return False
 
 
@@ -73,19 +73,19 @@ class Tracer(Array):
     aval: ShapedArray
 
     def origin(self) -> str:
-        """Where the value was made, if it is known, for messages about leaks."""
+        """The location where the value was made, if it is known, for messages about leaks."""
         return ""
 
     def known(self) -> ConcreteArray | None:
-        """The value, where the transformation knows it while it runs (under grad, say, but not under jit)."""
+        """The value, if the transformation knows it during tracing (under grad, but not under jit); else None."""
         return None
 
     def constant(self) -> bool:
-        """Whether what is computed from the known value outside of the transformation loses nothing (no derivative)."""
+        """Return whether computing with the known value outside the transformation loses no derivative."""
         return True
 
     def concrete(self, purpose: str, error: type[ConcretizationTypeError] = ConcretizationTypeError) -> ConcreteArray:
-        """The known value; otherwise an error that says what needed it, and what to use in its place."""
+        """The known value; otherwise an error that names the `purpose` and an alternative."""
         check_alive(self)
         value = self.known()
         if value is None:
@@ -95,7 +95,7 @@ class Tracer(Array):
         return value
 
     def exported(self, purpose: str, error: type[ConcretizationTypeError] = ConcretizationTypeError) -> ConcreteArray:
-        """The known value, for code that the transformation cannot follow; refused where a derivative would be lost."""
+        """The known value, for code outside the transformation; an error where a derivative would be lost."""
         value = self.concrete(purpose, error)
         if not self.constant():
             raise error(f"{purpose} would take the value of a traced array of type {self.aval.str_short()} out of "
@@ -155,7 +155,7 @@ class Tracer(Array):
         return repr(self) if value is None else str(value)
 
     def block_until_ready(self) -> Tracer:
-        """A traced value has nothing to wait for; returns it."""
+        """Return the traced value: there is nothing to wait for."""
         return self
 
     def __copy__(self) -> Tracer:
@@ -193,7 +193,7 @@ def check_alive(x: Tracer) -> None:
 
 
 def has_stand_in(x: Tracer, trace: Trace | None) -> bool:
-    """Whether another value takes the place of a tracer in this trace."""
+    """Return whether another value replaces a tracer in this trace."""
     while trace is not None:
         if trace.stands_in_for(x):
             return True
@@ -202,7 +202,7 @@ def has_stand_in(x: Tracer, trace: Trace | None) -> bool:
 
 
 def encloses(x: Tracer, trace: Trace | None) -> bool:
-    """Whether a tracer means something in this trace, which runs inside its transformation or has a stand-in for it."""
+    """Return whether a tracer is valid in this trace, which runs inside its transformation or replaces it."""
     while trace is not None:
         if trace is x.owner or trace.stands_in_for(x):
             return True
@@ -211,9 +211,9 @@ def encloses(x: Tracer, trace: Trace | None) -> bool:
 
 
 class LinearTracer(Tracer):
-    """A tracer that the function being recorded is linear in; transpose rules get it in place of a value.
+    """A tracer for a linear operand: transpose rules get it in place of a value.
 
-    `index` counts those of its owner.
+    `index` numbers the tracers of its owner.
     """
 
     __slots__ = ()
@@ -221,7 +221,7 @@ class LinearTracer(Tracer):
 
 
 def refuse_choice_by_tangent(x: Tracer) -> None:
-    """Refuse an integer or bool made of a tangent where its value is needed: as a mask, a position, a branch."""
+    """Refuse an integer or bool computed from a tangent where its value is needed: as a mask, an index, a branch."""
     if isinstance(x, LinearTracer) and not is_inexact(x.aval.dtype):
         raise TypeError(f"a choice (a mask, a position, a branch, a number of steps) needs the value of a traced array "
                         f"of type {x.aval.str_short()} that was made of a tangent: {x.origin()}. The tangent output of "
@@ -230,7 +230,7 @@ def refuse_choice_by_tangent(x: Tracer) -> None:
 
 
 def is_linear(x: object) -> bool:
-    """Whether a transpose rule's argument is one that the primitive is linear in (it has an `aval` but no value).
+    """Return whether a transpose rule's argument is a linear operand (it has an `aval` but no value).
 
     >>> is_linear(1.)
     False
@@ -239,25 +239,25 @@ def is_linear(x: object) -> bool:
 
 
 class Context(threading.local):
-    """What is current in this thread: the trace, and the sizes of the named axes of enclosing `vmap`s."""
+    """The state of this thread: the current trace, and the sizes of the named axes of enclosing `vmap`s."""
 
     trace: Trace
     axis_sizes: tuple[tuple[Any, int], ...] = ()
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        return "context"  # there is one; functions that are pickled by value refer to it
+        return "context"  # there is one instance; functions that are pickled by value refer to it
 
 
 context = Context()
 
 
 def install_evaluator(trace: Trace) -> None:
-    """Make `trace` the ground floor of every thread's stack (called once by the layer that can evaluate)."""
+    """Make `trace` the bottom of every thread's stack of traces (called once by the layer that can evaluate)."""
     Context.trace = trace
 
 
 def call_with(trace: Trace, fun: Callable, *args: Any, **params: Any) -> Any:
-    """Call `fun` with `trace` as the current one."""
+    """Call `fun` with `trace` as the current trace."""
     outer, context.trace = context.trace, trace
     try:
         return fun(*args, **params)
@@ -267,7 +267,7 @@ def call_with(trace: Trace, fun: Callable, *args: Any, **params: Any) -> Any:
 
 @contextmanager
 def axis_size(name: AxisName | None, size: int) -> Iterator[None]:
-    """Let `name` stand for an axis of `size` while the context lasts; None names nothing."""
+    """Bind `name` to an axis of `size` while the context lasts; None binds nothing."""
     outer = context.axis_sizes
     if name is not None:
         context.axis_sizes = (*outer, (name, size))

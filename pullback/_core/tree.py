@@ -1,7 +1,7 @@
-"""Pytrees: nested containers as lists of leaves, through a registry of our own in jaxlib's C++.
+"""Pytrees: nested containers as lists of leaves, through the package's own registry in jaxlib's C++.
 
-Maps, paths, prefixes and messages about mismatches are in `tree_paths`. The registry is not JAX's: types
-registered there are unknown here, and the reverse.
+Maps, paths, prefixes and messages about mismatches are in `tree_paths`. The registry is separate from JAX's: types
+registered there are unknown here, and vice versa.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import fields as dataclass_fields
 from dataclasses import is_dataclass
 from typing import Any, TypeVar
 
-# read once, when jaxlib is loaded: no notes of the engine's start on stderr unless the user asks for them
+# read once, when jaxlib is loaded: silences the engine's startup messages on stderr unless the user asks for them
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 
 from jaxlib._jax import pytree as _pytree
@@ -54,7 +54,7 @@ __all__ = [
 ]
 
 registry = _pytree.PyTreeRegistry()
-# the two names let a treedef pickle: its registry is found again by import
+# both names let a treedef pickle: its registry is found again by import
 registry.__module__ = __name__
 registry.__name__ = "registry"
 
@@ -71,7 +71,7 @@ def tree_flatten(tree: Any, is_leaf: IsLeaf = None) -> tuple[list[Any], PyTreeDe
     """The leaves of a pytree, left to right, and its structure.
 
     Containers are list, tuple, namedtuple, dict (in sorted key order), OrderedDict, defaultdict, deque, None
-    (no leaves) and registered types; all else, subclasses of these included, is a leaf.
+    (no leaves) and registered types; anything else, including subclasses of these, is a leaf.
 
     Args:
       tree: any object.
@@ -94,7 +94,7 @@ flatten = tree_flatten
 
 
 def tree_unflatten(treedef: PyTreeDef, leaves: Iterable[Any]) -> Any:
-    """The pytree of a structure and its leaves. ValueError if their number is wrong, TypeError for no structure.
+    """The pytree of a structure and its leaves. ValueError for a wrong number of leaves, TypeError for no structure.
 
     >>> tree_unflatten(tree_structure({"b": 0, "a": 0}), [1, 2])
     {'a': 1, 'b': 2}
@@ -103,7 +103,7 @@ def tree_unflatten(treedef: PyTreeDef, leaves: Iterable[Any]) -> Any:
         return treedef.unflatten(leaves)
     except (AttributeError, TypeError):
         if isinstance(treedef, PyTreeDef) and isinstance(leaves, Iterable):
-            raise  # of a class that the user registered
+            raise  # raised by a class that the user registered
         raise TypeError("tree_unflatten: expected a structure, as tree_structure gives, and an iterable of leaves; got "
                         f"{treedef!r} and {leaves!r}") from None
 
@@ -127,7 +127,7 @@ def tree_structure(tree: Any, is_leaf: IsLeaf = None) -> PyTreeDef:
 
 
 def _explain(tree: Any, is_leaf: IsLeaf, cause: Exception) -> None:
-    """Raise for a tree without end, and for the first dict whose keys cannot be sorted; return if there is none."""
+    """Raise for an infinite tree, and for the first dict whose keys cannot be sorted; return if neither is found."""
     if isinstance(cause.__cause__, RecursionError):
         raise RecursionError("tree_flatten: the tree contains itself, or is nested too deep") from None
     if is_leaf is not None and not callable(is_leaf):
@@ -166,9 +166,9 @@ def _check_treedef(function: str, treedef: Any) -> None:
 
 
 def treedef_is_leaf(treedef: PyTreeDef) -> bool:
-    """Whether the structure is a single leaf. None and empty containers have no leaf, so they are not.
+    """Return whether the structure is a single leaf; not so for None and empty containers, which have no leaf.
 
-    TypeError for what is no structure.
+    TypeError if it is not a structure.
 
     >>> treedef_is_leaf(tree_structure(3)), treedef_is_leaf(tree_structure(None))
     (True, False)
@@ -178,7 +178,7 @@ def treedef_is_leaf(treedef: PyTreeDef) -> bool:
 
 
 def treedef_children(treedef: PyTreeDef) -> list[PyTreeDef]:
-    """The structures one level below; [] for a leaf. TypeError for what is no structure.
+    """The structures one level below; [] for a leaf. TypeError if it is not a structure.
 
     >>> treedef_children(tree_structure((1, [2])))
     [PyTreeDef(*), PyTreeDef([*])]
@@ -188,7 +188,7 @@ def treedef_children(treedef: PyTreeDef) -> list[PyTreeDef]:
 
 
 def treedef_tuple(treedefs: Iterable[PyTreeDef]) -> PyTreeDef:
-    """The structure of a tuple of trees, from their structures. TypeError for what is no structure.
+    """The structure of a tuple of trees, from their structures. TypeError if one is not a structure.
 
     >>> treedef_tuple([tree_structure(1), tree_structure([2])])
     PyTreeDef((*, [*]))
@@ -202,7 +202,7 @@ def treedef_tuple(treedefs: Iterable[PyTreeDef]) -> PyTreeDef:
 
 
 def all_leaves(iterable: Iterable[Any], is_leaf: IsLeaf = None) -> bool:
-    """Whether every element is a leaf. TypeError for what is no iterable.
+    """Return whether every element is a leaf. TypeError if the argument is not iterable.
 
     >>> all_leaves([1, "a"]), all_leaves([1, [2]])
     (True, False)
@@ -221,10 +221,10 @@ _registered: weakref.WeakSet[type] = weakref.WeakSet()  # classes of tuples
 
 
 def _check_class(caller: str, cls: Any) -> None:
-    """Refuse to register what is no class, what others use, and what is registered."""
+    """Refuse to register something that is not a class, a built-in container, or a registered class."""
     if not isinstance(cls, type):
         raise TypeError(f"{caller}: expected a class; got {cls!r}.")
-    # the class of a named tuple is a container already, which registration overrides
+    # the class of a named tuple is already a container, which registration overrides
     named_tuple = issubclass(cls, tuple) and hasattr(cls, "_fields") and cls not in _registered
     if registry.is_node(cls) and not named_tuple:
         raise ValueError(f"{caller}: {cls.__qualname__} is already a pytree; register it once.")
@@ -279,7 +279,7 @@ def register_pytree_with_keys(
 ) -> None:
     """Like `register_pytree_node`, for a class whose children have keys; `flatten_func` is for speed only.
 
-    TypeError for what is no class or function, ValueError for a class that is registered already.
+    TypeError for arguments that are not classes or functions, ValueError for a class that is registered already.
 
     >>> class Box:
     ...     def __init__(self, item):
@@ -410,8 +410,8 @@ def register_dataclass(
 def register_static(cls: _Type) -> _Type:
     """Class decorator: instances have no leaves and are part of the structure; they must hash and compare.
 
-    TypeError for what is no class, and for an instance without hash when it is met (a decorator above may still add
-    one to the class); ValueError for a class that is registered already.
+    TypeError for an argument that is not a class, and, at first use, for an instance without a hash (a decorator above
+    may still add one to the class); ValueError for a class that is registered already.
 
     >>> @register_static
     ... class Mode(str):

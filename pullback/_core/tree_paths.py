@@ -33,7 +33,7 @@ def tree_map(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf = Non
 
     Args:
       f: called with a leaf of `tree` and the corresponding subtrees of `rest`.
-      tree: the pytree whose structure decides.
+      tree: the pytree that determines the structure.
       *rest: pytrees that have the structure of `tree`, or have subtrees where `tree` has leaves.
       is_leaf: as for `tree_flatten`.
 
@@ -61,7 +61,7 @@ def _columns(
         try:
             columns.append(treedef.flatten_up_to(other))
         except ValueError as error:
-            ids = {id(leaf) for leaf in leaves}  # whatever is_leaf said, these are where it stopped
+            ids = {id(leaf) for leaf in leaves}  # these are the nodes at which `is_leaf` stopped
             stops = functools.partial(_is_among, ids)
             for path, expected, got, why in prefix_errors(tree, other, stops):
                 raise ValueError(
@@ -92,9 +92,9 @@ def tree_reduce(
 
 
 def tree_all(tree: Any, *, is_leaf: IsLeaf = None) -> bool:
-    """Whether every leaf is true; True for a tree without leaves.
+    """Return whether every leaf is true; True for a tree without leaves.
 
-    ValueError for an array of several elements, which has no truth.
+    ValueError for an array of several elements, which has no truth value.
 
     >>> tree_all({"a": True, "b": [1, 0]})
     False
@@ -109,12 +109,12 @@ def tree_transpose(
 
     Args:
       outer_treedef: the structure of the outer tree.
-      inner_treedef: the structure of each inner tree; None to read it off the first.
+      inner_treedef: the structure of each inner tree; None to take it from the first.
       pytree_to_transpose: inner trees at the leaves of the outer structure.
 
     Raises:
-      ValueError: the tree is not of this composed structure.
-      TypeError: a structure is none, as tree_structure gives it.
+      ValueError: the tree does not have this composed structure.
+      TypeError: an argument is not a structure as `tree_structure` returns it.
 
     >>> tree_transpose(tree_structure([0, 0]), tree_structure({"x": 0}), [{"x": 1}, {"x": 2}])
     {'x': [1, 2]}
@@ -148,7 +148,7 @@ def tree_transpose(
 
 
 def broadcast_prefix(prefix_tree: Any, full_tree: Any, is_leaf: IsLeaf = None) -> list[Any]:
-    """Each leaf of a tree prefix, repeated for every leaf of the subtree that it stands for.
+    """Each leaf of a tree prefix, repeated for every leaf of the subtree at its place.
 
     `is_leaf` is applied to the prefix only: with ``lambda x: x is None``, a None in it counts as a leaf.
 
@@ -166,7 +166,7 @@ def broadcast_prefix(prefix_tree: Any, full_tree: Any, is_leaf: IsLeaf = None) -
 def tree_broadcast(prefix_tree: Any, full_tree: Any, is_leaf: IsLeaf = None) -> Any:
     """A tree of the structure of `full_tree` whose leaves are those of the prefix, repeated.
 
-    ValueError if it is no prefix.
+    ValueError if it is not a prefix.
 
     >>> tree_broadcast((1, 2), ("a", {"b": "c", "d": "e"}))
     (1, {'b': 2, 'd': 2})
@@ -197,7 +197,7 @@ def tree_flatten_with_path(
         return registry.flatten_with_path(tree, _with_path(is_leaf, is_leaf_takes_path))
     except (ValueError, TypeError, SystemError):
         if not is_leaf_takes_path:
-            tree_flatten(tree, is_leaf)  # raises a readable message, about unsortable keys say
+            tree_flatten(tree, is_leaf)  # raises a readable message, for example about unsortable keys
         raise
 
 
@@ -233,7 +233,7 @@ def tree_map_with_path(
 def keystr(keys: KeyPath, *, simple: bool = False, separator: str = "") -> str:
     """A path as text: Python's access syntax, or with `simple` the bare names.
 
-    TypeError for what is no path, or no string to separate with.
+    TypeError if `keys` is not a path, or `separator` not a string.
 
     >>> path = (DictKey("a"), SequenceKey(0), GetAttrKey("w"))
     >>> keystr(path), keystr(path, simple=True, separator="/")
@@ -272,16 +272,16 @@ def _one_level(node: Any) -> tuple[list[tuple[Any, Any]], Any] | None:
 
 
 class _Leaf(int):
-    """A leaf of which only the place matters: a number, for nodes that compute when they are built."""
+    """A leaf of which only the position matters: a number, for nodes that compute when they are built."""
 
 
 def skeleton(treedef: PyTreeDef) -> Any:
-    """A tree of that structure, to name its parts in messages."""
+    """A tree of that structure, used to name its parts in messages."""
     return treedef.unflatten([_Leaf()] * treedef.num_leaves)
 
 
 def tree_text(treedef: PyTreeDef) -> str:
-    """A structure as messages show it: the tree with `*` for each leaf.
+    """The text of a structure in messages: the tree with `*` for each leaf.
 
     >>> from pullback.tree_util import tree_structure
     >>> tree_text(tree_structure({"a": (1, None)}))
@@ -333,7 +333,7 @@ def _differences(a: Any, b: Any, path: KeyPath, is_leaf: IsLeaf, prefix: bool) -
 
 
 def leaf_hint(leaf: Any) -> str:
-    """Why something that looks like a container counts as a leaf, for messages; "" for others.
+    """The reason why something that looks like a container counts as a leaf, for messages; "" for others.
 
     >>> class Config(dict):
     ...     pass
@@ -350,7 +350,7 @@ def leaf_hint(leaf: Any) -> str:
 
 
 def equality_errors(tree1: Any, tree2: Any, is_leaf: IsLeaf = None) -> Iterator[Difference]:
-    """Where the structures of two trees differ: (path, what tree1 has, what tree2 has, explanation).
+    """Yield the differences between two structures: (path, description in tree1, description in tree2, explanation).
 
     The explanation may be empty. Nothing is yielded for equal structures.
 
@@ -362,7 +362,7 @@ def equality_errors(tree1: Any, tree2: Any, is_leaf: IsLeaf = None) -> Iterator[
 
 
 def prefix_errors(prefix_tree: Any, full_tree: Any, is_leaf: IsLeaf = None) -> Iterator[Difference]:
-    """Where the first tree fails to be a prefix of the second: (path, expected, got, explanation).
+    """Yield the places where the first tree is not a prefix of the second: (path, expected, got, explanation).
 
     >>> [(keystr(path), got) for path, _, got, _ in prefix_errors((1, [2]), ({"x": 1}, 3))]
     [('[1]', 'a leaf of type int')]

@@ -1,4 +1,4 @@
-"""Abstract values: what is known of an array without its data.
+"""Abstract values: the types of arrays, without data.
 
 A `ShapedArray` is interned: equal types are one object, so that a cache keyed by types hashes and compares by identity.
 """
@@ -126,14 +126,14 @@ def canonical_shape(shape: AnyValue) -> tuple[int, ...]:
 
 
 def length(shape: tuple[int, ...]) -> int:
-    """What `len` of an array of that shape is."""
+    """The value of `len` for an array of that shape."""
     if not shape:
         raise TypeError("len() of a 0-d array")
     return shape[0]
 
 
 def matches(expected: ShapedArray, got: ShapedArray) -> bool:
-    """Whether two types agree up to weakness."""
+    """Return whether two types agree up to weakness."""
     return expected is got or (expected.shape == got.shape and expected.dtype == got.dtype)
 
 

@@ -1,7 +1,7 @@
 """Symbolic zeros: a tangent or cotangent known to vanish, of which only the type is stored.
 
-A linear map takes zero to zero, so every rule may pass a symbolic zero on, or leave it out of a sum, and need not know
-more. An integer moves along no line: its tangent space is {0}, and the dtype of that one tangent is `float0`.
+A linear map takes zero to zero, so every rule may pass a symbolic zero on, or omit it from a sum, without further
+knowledge. An integer has no directions: its tangent space is {0}, and the dtype of that one tangent is `float0`.
 """
 from __future__ import annotations
 
