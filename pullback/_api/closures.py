@@ -10,11 +10,13 @@ from pullback._core import dtypes
 from pullback._core.arguments import argument_path, check_callable, flatten_result
 from pullback._core.array import lift
 from pullback._core.errors import RuleError, boundary, describe_function, function_name, standing_for, wrapping
+from pullback._core.flat_function import FlatFunction, WithAux
 from pullback._core.jaxpr import eval_jaxpr
 from pullback._core.lists import chosen, filled
 from pullback._core.staging import stage_open
 from pullback._core.trace import Tracer
 from pullback._core.tree import tree_flatten, tree_unflatten
+from pullback._core.zeros import nonzero
 from pullback._higher_order.bodies import check_same_structure, check_same_types, lift_tree
 from pullback._higher_order.custom.checks import argument_cotangents
 
@@ -43,13 +45,7 @@ def closure_convert(fun: Callable, *example_args: Any) -> tuple[Callable, list[A
     """
     check_callable("closure_convert", fun)
     examples, in_tree = lift_tree("closure_convert", "example_args", tuple(example_args))
-    trees: list[Any] = []
-
-    def flat(*leaves):
-        outs, tree = flatten_result("closure_convert", fun, fun(*tree_unflatten(in_tree, leaves)))
-        trees.append(tree)
-        return outs
-
+    flat = FlatFunction("closure_convert", fun, in_tree)
     jaxpr, consts = stage_open(flat, [x.aval for x in examples], f"closure_convert of {function_name(fun)}")
     hoisted = [isinstance(c, Tracer) and dtypes.is_inexact(c.aval.dtype) for c in consts]
     count = len(example_args)
@@ -68,7 +64,7 @@ def closure_convert(fun: Callable, *example_args: Any) -> tuple[Callable, list[A
         check_same_types(what, "the arguments must have the types they were converted for", in_tree,
                          [x.aval for x in examples], [x.aval for x in given[:len(leaves)]], "")
         inputs = filled(hoisted, given[len(leaves):], consts)
-        return tree_unflatten(trees[-1], eval_jaxpr(jaxpr, [], *inputs, *given[:len(leaves)]))
+        return tree_unflatten(flat.out_tree, eval_jaxpr(jaxpr, [], *inputs, *given[:len(leaves)]))
 
     return converted, values
 
@@ -111,6 +107,7 @@ def custom_gradient(fun: Callable) -> Callable:
         outs, out_tree = flatten_result("custom_gradient", fun, out)
         what = f"the rule {describe_function(rule)} of the custom_gradient function {describe_function(fun)}"
 
+        @WithAux
         def flat(*cts):
             cts_in = rule(tree_unflatten(out_tree, cts))
             cts_in = tuple(cts_in) if isinstance(cts_in, (tuple, list)) else (cts_in,)
@@ -122,13 +119,12 @@ def custom_gradient(fun: Callable) -> Callable:
                 leaves, tree = tree_flatten(arg)
                 place = functools.partial(_place, what, fun, i)
                 flat_cts += argument_cotangents(place, ct, tree, [lift(x).aval for x in leaves])
-            present[:] = [ct is not None for ct in flat_cts]
-            return [ct for ct in flat_cts if ct is not None]
+            return nonzero(flat_cts)
 
-        present: list[bool] = []
         jaxpr, consts = stage_open(flat, [o.aval.to_tangent_aval() for o in outs], what)
         if any(isinstance(x, Tracer) for x in tree_flatten(args)[0]):
             out = wrapped(*args, **keywords)  # the next order, if there is one, comes by the rule as well
+        present = flat.aux
         return out, (consts, lambda: (jaxpr, present, tree_flatten(args)[1]))
 
     def bwd(residuals, ct, **_):

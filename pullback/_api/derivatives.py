@@ -29,6 +29,7 @@ from pullback._core.arguments import (
 )
 from pullback._core.array import Array, array_of
 from pullback._core.errors import boundary, describe_function, fold, function_name, kind_of, wrapping
+from pullback._core.flat_function import FlatFunction
 from pullback._core.trace import Tracer
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure
 from pullback._core.tree_paths import tree_flatten_with_path, tree_text
@@ -79,23 +80,12 @@ def jvp(fun: Callable, primals: Sequence[Any], tangents: Sequence[Any], has_aux:
         return f"jvp of {function_name(fun)}: the tangent of {argument_path(fun, path[0].idx, path[1:])}"
 
     ts = [as_tangent(t, x.aval, functools.partial(where, i)) for i, (x, t) in enumerate(zip(xs, dots, strict=True))]
-    store: list[Any] = []
-
-    def flat(*args):
-        result = fun(*tree.unflatten(args))
-        if has_aux:
-            result, aux = _split_aux("jvp", fun, result)
-            store.append(aux)
-        outs, out_tree = flatten_result("jvp", fun, result)
-        store.append(out_tree)
-        return outs
-
+    flat = _Flat("jvp", fun, primals, {}, tree, None, has_aux)
     outs, touts = jvp_flat(flat, xs, ts, f"jvp of {describe_function(fun)}")
-    out_tree = store[-1]
     tangents_out = [float0_zeros(o.aval) if t.aval.dtype == dtypes.float0 else instantiate(t)
                     for o, t in zip(outs, touts, strict=True)]
-    value = out_tree.unflatten(outs), out_tree.unflatten(tangents_out)
-    return (*value, strip_aux(store[0])) if has_aux else value
+    value = flat.out_tree.unflatten(outs), flat.out_tree.unflatten(tangents_out)
+    return (*value, strip_aux(flat.aux)) if has_aux else value
 
 
 def _split_aux(function: str, fun: Callable, result: Any) -> tuple[Any, Any]:
@@ -118,8 +108,10 @@ def _primal(x: Any) -> Any:
     return x
 
 
-class _Flat:
-    """A function of some leaves of its arguments, flat on both sides; remembers the result's structure."""
+class _Flat(FlatFunction):
+    """A function of some of its arguments, as one of their leaves; `aux` is its auxiliary result, if it has one."""
+
+    __slots__ = ("args", "aux", "has_aux", "kwargs", "positions")
 
     def __init__(self, function: str, fun: Callable, args: Sequence[Any], kwargs: dict[str, Any], tree: PyTreeDef,
                  positions: tuple[int, ...] | None, has_aux: bool):
@@ -127,14 +119,13 @@ class _Flat:
         self.fun = fun
         self.args = args
         self.kwargs = kwargs
-        self.tree = tree
+        self.in_tree = tree
         self.positions = positions
         self.has_aux = has_aux
-        self.out_tree: Any = None
         self.aux: Any = None
 
     def __call__(self, *leaves):
-        dynamic = self.tree.unflatten(leaves)
+        dynamic = self.in_tree.unflatten(leaves)
         args = dynamic
         if self.positions is not None:
             args = list(self.args)

@@ -11,10 +11,10 @@ from pullback._core.arguments import (
     canonical_argnums,
     check_callable,
     check_leaves,
-    flatten_result,
     input_names,
 )
 from pullback._core.errors import boundary, describe_function, wrapping
+from pullback._core.flat_function import FlatFunction
 from pullback._core.jaxpr import ClosedJaxpr
 from pullback._core.staging import stage
 from pullback._core.trace import axis_size
@@ -29,20 +29,16 @@ def trace_function(function: str, fun: Callable, args: Sequence[Any], kwargs: di
     dynamic = [args[i] for i in positions]
     check_leaves(function, fun, dynamic, kwargs, positions, structs=True)
     leaves, tree = tree_flatten((dynamic, kwargs))
-    store: list[PyTreeDef] = []
 
-    def flat(*inner):
-        inner_args, inner_kwargs = tree_unflatten(tree, inner)
+    def call(inner_args, inner_kwargs):
         rest = iter(inner_args)
-        full = [a if i in static else next(rest) for i, a in enumerate(args)]
-        outs, out_tree = flatten_result(function, fun, fun(*full, **inner_kwargs))
-        store.append(out_tree)
-        return outs
+        return fun(*[a if i in static else next(rest) for i, a in enumerate(args)], **inner_kwargs)
 
+    flat = FlatFunction(function, fun, tree, call)
     counters.count("traces")
     closed = stage(flat, [aval_of(x) for x in leaves], f"{describe_function(fun)} for {function}",
                    _LazyNames(fun, dynamic, kwargs, positions))
-    return closed, store[-1], leaves
+    return closed, flat.out_tree, leaves
 
 
 class _LazyNames(Sequence):

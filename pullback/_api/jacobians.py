@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from pullback._api.derivatives import _check_grad_input, _Flat, _split_aux, strip_aux
+from pullback._api.derivatives import _check_grad_input, _Flat, strip_aux
 from pullback._api.unconnected import check_unconnected, refuse_unconnected
 from pullback._core import dtypes
-from pullback._core.arguments import canonical_argnums, check_callable, chosen_argnums, flatten_result, lift_leaves
+from pullback._core.arguments import canonical_argnums, check_callable, chosen_argnums, lift_leaves
 from pullback._core.array import Array, from_numpy
 from pullback._core.errors import boundary, describe_function, function_name, wrapping
+from pullback._core.flat_function import WithAux
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.types import ShapedArray
 from pullback._core.zeros import Zero
@@ -64,26 +65,16 @@ def _forward(function: str, fun: Callable, argnums: int | Sequence[int], has_aux
         leaves, tree = tree_flatten(dynamic)
         xs = lift_leaves(function, fun, leaves, dynamic, None, positions)
         _check_grad_input(function, fun, xs, dynamic, positions, holomorphic, False)
-        store: dict[str, Any] = {}
+        flat = _Flat(function, fun, args, kwargs, tree, positions, has_aux)
 
-        def flat(*inner):
-            inner_args = list(args)
-            for i, value in zip(positions, tree_unflatten(tree, inner), strict=True):
-                inner_args[i] = value
-            result = fun(*inner_args, **kwargs)
-            if has_aux:
-                result, store["aux"] = _split_aux(function, fun, result)
-            outs, store["tree"] = flatten_result(function, fun, result)
-            return outs
-
+        @WithAux
         def push(*tangents):
             outs, touts = jvp_flat(flat, xs, tangents, f"{function} of {describe_function(fun)}")
-            store["outs"] = outs
-            return [zeros_like_aval(o.aval) if type(t) is Zero else t for o, t in zip(outs, touts, strict=True)]
+            return [zeros_like_aval(o.aval) if type(t) is Zero else t for o, t in zip(outs, touts, strict=True)], outs
 
         size = sum(x.aval.size for x in xs)
         values, dims, trace = batch_flat(push, _basis([x.aval for x in xs]), [0] * len(xs), size)
-        for out in store["outs"]:
+        for out in push.aux:
             if holomorphic and not dtypes.is_complex(out.aval.dtype):
                 raise TypeError(f"{function} with holomorphic=True: {function_name(fun)} must return complex numbers, "
                                 f"got dtype {out.aval.dtype.name}")
@@ -98,8 +89,8 @@ def _forward(function: str, fun: Callable, argnums: int | Sequence[int], has_aux
                 blocks.append(reshape(block, (*column.aval.shape[1:], *x.aval.shape)))
             per_argument = tree_unflatten(tree, blocks)
             rows.append(per_argument[0] if one else tuple(per_argument))
-        result = tree_unflatten(store["tree"], rows)
-        return (result, strip_aux(store["aux"])) if has_aux else result
+        result = tree_unflatten(flat.out_tree, rows)
+        return (result, strip_aux(flat.aux)) if has_aux else result
 
     return jacobian
 
@@ -148,23 +139,22 @@ def _reverse(function: str, fun: Callable, argnums: int | Sequence[int], has_aux
                     f"floating-point numbers, got {out.aval.str_short()}."
                     + (" For a holomorphic function pass holomorphic=True." if not holomorphic else ""))
 
-        missing: list[bool] = []
-
+        @WithAux
         def back(*cts):
             results = pull(linear, cts)
-            missing[:] = [type(r) is Zero for r in results]
+            missing = [type(r) is Zero for r in results]
             return [zeros_like_aval(x.aval) if r is None or type(r) is Zero
                     else convert_element_type(r, r.aval.dtype, x.aval.weak_type)
-                    for r, x in zip(results, xs, strict=True)]
+                    for r, x in zip(results, xs, strict=True)], missing
 
         size = sum(o.aval.size for o in outs)
         values, dims, trace = batch_flat(back, _basis([o.aval for o in outs]), [0] * len(outs), size)
-        refuse_unconnected(function, fun, missing, dynamic, positions, unconnected)
+        refuse_unconnected(function, fun, back.aux, dynamic, positions, unconnected)
         per_input = [trace.materialize(v, d) for v, d in zip(values, dims, strict=True)]
         rows, start = [], 0
         for out in outs:
             blocks: list[Any] = []
-            for value, absent in zip(per_input, missing, strict=True):
+            for value, absent in zip(per_input, back.aux, strict=True):
                 block = value[start:start + out.aval.size]
                 blocks.append(None if absent and unconnected == "none"
                               else reshape(block, (*out.aval.shape, *value.aval.shape[1:])))

@@ -4,9 +4,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pullback._core.arguments import argument_path, check_callable, flatten_result, lift_leaves
+from pullback._core.arguments import argument_path, check_callable, lift_leaves
 from pullback._core.array import Array
 from pullback._core.errors import boundary, describe_function, described, fold, function_name, wrapping
+from pullback._core.flat_function import FlatFunction
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.tree_paths import broadcast_prefix, keystr, prefix_errors, tree_flatten_with_path, tree_text
 from pullback._transforms.vmap import batch_flat
@@ -55,6 +56,9 @@ def vmap(fun: Callable, in_axes: Any = 0, out_axes: Any = 0, axis_name: Any = No
                             f"{described(spmd_axis_name)}")
     name, subject = function_name(fun), f"vmap of {describe_function(fun)}"
 
+    def call(args, kwargs):
+        return fun(*args, **kwargs)
+
     @wrapping(fun)
     def batched(*args, **kwargs):
         try:
@@ -64,16 +68,9 @@ def vmap(fun: Callable, in_axes: Any = 0, out_axes: Any = 0, axis_name: Any = No
             dims = [_check_axis(fun, axis, x, i, args, kwargs)
                     for i, (axis, x) in enumerate(zip(axes, xs, strict=True))]
             size = _batch_size(fun, xs, dims, axis_size, args, kwargs)
-            store: list[Any] = []
-
-            def flat(*inner):
-                inner_args, inner_kwargs = tree_unflatten(tree, inner)
-                outs, out_tree = flatten_result("vmap", fun, fun(*inner_args, **inner_kwargs))
-                store.append(out_tree)
-                return outs
-
+            flat = FlatFunction("vmap", fun, tree, call)
             values, out_dims, trace = batch_flat(flat, xs, dims, size, axis_name, subject=subject)
-            out_tree = store[-1]
+            out_tree = flat.out_tree
             targets = _output_axes(name, out_axes, out_tree)
             results = []
             for i, (value, dim, target) in enumerate(zip(values, out_dims, targets, strict=True)):

@@ -5,8 +5,12 @@ knowledge. An integer has no directions: its tangent space is {0}, and the dtype
 """
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 
+from pullback._core.lists import chosen
 from pullback._core.types import ShapedArray
 
 
@@ -53,3 +57,10 @@ def zero_of(primal_aval: ShapedArray) -> Zero:
     if zero is None:
         zero = _zeros[primal_aval] = Zero(primal_aval.to_tangent_aval())
     return zero
+
+
+def nonzero(values: Iterable[Any]) -> tuple[list[Any], list[bool]]:
+    """The tangents or cotangents that are neither None nor a symbolic zero; and for each entry whether it is one."""
+    values = list(values)
+    present = [x is not None and type(x) is not Zero for x in values]
+    return chosen(values, present), present

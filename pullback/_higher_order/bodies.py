@@ -8,12 +8,12 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 
 from pullback._core import counters, dtypes
-from pullback._core.arguments import flatten_result
 from pullback._core.array import Array, is_array_like, lift
 from pullback._core.errors import ConcretizationTypeError, describe_function, described
+from pullback._core.flat_function import FlatFunction
 from pullback._core.jaxpr import HeldJaxpr, Jaxpr, Var
 from pullback._core.staging import stage_open
-from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
+from pullback._core.tree import PyTreeDef, tree_flatten
 from pullback._core.tree_paths import equality_errors, keystr, skeleton, tree_flatten_with_path
 from pullback._core.types import ShapedArray, matches
 from pullback._ops.shape import convert_element_type
@@ -29,16 +29,10 @@ class Body(NamedTuple):
 
 def trace_body(function: str, fun: Callable, in_tree: PyTreeDef, avals: Sequence[ShapedArray], part: str) -> Body:
     """Trace a function of pytrees for a control-flow primitive."""
-    store: list[PyTreeDef] = []
-
-    def flat(*leaves):
-        outs, tree = flatten_result(function, fun, fun(*tree_unflatten(in_tree, leaves)))
-        store.append(tree)
-        return outs
-
+    flat = FlatFunction(function, fun, in_tree)
     counters.count("traces")
     jaxpr, consts = stage_open(flat, avals, f"{part} of {function}, {describe_function(fun)},")
-    return Body(jaxpr, consts, store[-1])
+    return Body(jaxpr, consts, flat.out_tree)
 
 
 def lift_tree(function: str, part: str, tree: Any) -> tuple[list[Array], PyTreeDef]:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from pullback._core import dtypes
 from pullback._core.array import ConcreteArray
 from pullback._core.errors import UnexpectedTracerError
+from pullback._core.flat_function import WithAux
 from pullback._core.jaxpr import Equation, Jaxpr, Var
 from pullback._core.primitive import Primitive
 from pullback._core.staging import stage_open
@@ -102,11 +103,5 @@ def stage_closed(fun: Callable[..., Sequence[Any]], avals: Sequence[ShapedArray]
 def stage_noting(fun: Callable[..., tuple[Sequence[Any], T]], avals: Sequence[ShapedArray], what: str
                  ) -> tuple[Jaxpr, T]:
     """The same of a function that returns its results, and what is to be known of them."""
-    notes: list[T] = []
-
-    def flat(*args):
-        outs, note = fun(*args)
-        notes.append(note)
-        return outs
-
-    return stage_closed(flat, avals, what), notes[-1]
+    noting = WithAux(fun)
+    return stage_closed(noting, avals, what), noting.aux

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pullback._core import dtypes
-from pullback._core.arguments import check_callable, flatten_result
+from pullback._core.arguments import check_callable
 from pullback._core.array import Array
 from pullback._core.errors import boundary, describe_function, kind_of
+from pullback._core.flat_function import FlatFunction
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.tree_paths import tree_text
 from pullback._higher_order.bodies import lift_tree, path_of
@@ -64,13 +65,7 @@ def jet(fun: Callable, primals: Sequence[Any], series: Sequence[Any], factorial_
             f"  primals{path_of(tree, i)} has {len(t)} terms" for i, t in enumerate(terms)))
     order = orders.pop() if orders else 0
     flat = [_lift_terms(tree, i, x, t, factorial_scaled) for i, (x, t) in enumerate(zip(leaves, terms, strict=True))]
-    store: list[PyTreeDef] = []
-
-    def run(*xs):
-        outs, out_tree = flatten_result(name, fun, fun(*tree_unflatten(tree, xs)))
-        store.append(out_tree)
-        return outs
-
+    run = FlatFunction(name, fun, tree)
     if order == 0:
         outs = run(*leaves)
         results: list[Any] = [[] for _ in outs]
@@ -79,7 +74,7 @@ def jet(fun: Callable, primals: Sequence[Any], series: Sequence[Any], factorial_
         results = [[zeros_like_aval(o.aval)] * order if s is None else s for o, s in zip(outs, found, strict=True)]
         if not factorial_scaled:
             results = [[_times(1 / math.factorial(k), t) for k, t in enumerate(s, 1)] for s in results]
-    return tree_unflatten(store[-1], outs), tree_unflatten(store[-1], results)
+    return tree_unflatten(run.out_tree, outs), tree_unflatten(run.out_tree, results)
 
 
 def _terms(tree: PyTreeDef, series: Any) -> list[list[Any]]:

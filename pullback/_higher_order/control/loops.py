@@ -10,6 +10,7 @@ from pullback._core import dtypes
 from pullback._core.arguments import check_callable, flatten_result
 from pullback._core.array import Array, ConcreteArray
 from pullback._core.errors import boundary, describe_function, standing_for
+from pullback._core.flat_function import FlatFunction
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten, treedef_tuple
 from pullback._core.tree_paths import skeleton
 from pullback._core.types import make_aval
@@ -230,16 +231,10 @@ def _map_in_batches(f: Callable, xs: Any, batch_size: int) -> Any:
     whole = n // batch_size * batch_size
 
     def batch(rows):
-        store: list[Any] = []
-
-        def flat(*row):
-            outs, out_tree = flatten_result("map", f, f(tree_unflatten(tree, row)))
-            store.append(out_tree)
-            return outs
-
+        flat = FlatFunction("map", f, treedef_tuple((tree,)))
         values = tree_flatten(rows)[0]
         outs, dims, trace = batch_flat(flat, values, [0] * len(values), values[0].shape[0])
-        return tree_unflatten(store[-1], [trace.materialize(v, d) for v, d in zip(outs, dims, strict=True)])
+        return tree_unflatten(flat.out_tree, [trace.materialize(v, d) for v, d in zip(outs, dims, strict=True)])
 
     parts = []
     if whole or not n:

@@ -15,12 +15,13 @@ from typing import Any
 
 from pullback._core import counters, dtypes
 from pullback._core.errors import RuleError, RuleNotDefinedError
+from pullback._core.flat_function import WithAux
 from pullback._core.lists import chosen, filled
 from pullback._core.primitive import HigherOrder
 from pullback._core.staging import stage_open
 from pullback._core.trace import context, is_linear
 from pullback._core.types import make_aval
-from pullback._core.zeros import Zero, zero_of
+from pullback._core.zeros import Zero, nonzero, zero_of
 from pullback._higher_order.custom.call import CustomCall, replaced
 from pullback._ops.identity import embed_constants
 from pullback._ops.shape import instantiate, zeros_like_aval
@@ -121,21 +122,19 @@ def _apply(*operands, call, static: Static, where, out_avals) -> list[Any]:
     n = len(operands) - len(where)
     residuals, tangents = operands[:n], operands[n:]
     live = [i for i, aval in enumerate(out_avals) if aval.dtype != dtypes.float0]
-    present: list[bool] = []
 
+    @WithAux
     def backward(*nodes):
         cts: list[Any] = [Zero(aval) for aval in out_avals]
         for i, node in zip(live, nodes, strict=True):
             cts[i] = node
         cts_in = call.bwd(static.value, residuals, cts)
-        picked = [cts_in[i] for i in where]
-        present[:] = [ct is not None and type(ct) is not Zero for ct in picked]
-        return chosen(picked, present)
+        return nonzero([cts_in[i] for i in where])
 
     counters.count("rules")
     try:
         linear = record_linear(backward, [out_avals[i] for i in live], f"the bwd rule of {call.name}")
-        touts = pull(linear, chosen(tangents, present))
+        touts = pull(linear, chosen(tangents, backward.aux))
     except (RuleNotDefinedError, TypeError) as error:
         error.add_note(f"The bwd rule of {call.label} cannot be transposed, as jvp='transpose' asks: it must be linear "
                        "in the cotangent.")
@@ -166,20 +165,18 @@ def _batch(trace, operands, dims, call, static, where, out_avals):
 
     def bwd(value, residuals, cts):
         live = [i for i, ct in enumerate(cts) if type(ct) is not Zero]
-        present: list[bool] = []
 
+        @WithAux
         def rule(*args):
             inner: list[Any] = [Zero(aval) for aval in out_avals]
             for i, ct in zip(live, args[n:], strict=True):
                 inner[i] = ct
-            cts_in = call.bwd(value, args[:n], inner)
-            present[:] = [ct is not None and type(ct) is not Zero for ct in cts_in]
-            return chosen(cts_in, present)
+            return nonzero(call.bwd(value, args[:n], inner))
 
         outs, out_dims, inside = batch_flat(rule, [*residuals, *(cts[i] for i in live)],
                                             [*dims[:n], *(0 for _ in live)], trace.size, trace.axis_name)
         given = [inside.materialize(out, d) for out, d in zip(outs, out_dims, strict=True)]
-        return filled(present, given, [None] * len(present))
+        return filled(rule.aux, given, [None] * len(rule.aux))
 
     derived = replaced(call, jvp=None, fwd=None, vmap=None, bwd=bwd,
                        forward=None if call.jvp is None and call.forward is None else "transpose")
@@ -212,7 +209,7 @@ def _narrow(record: Record) -> Record:
         for i, ct in zip(live, args[n:], strict=True):
             cts[i] = ct
         cts_in = call.bwd(static.value, args[:n], cts)
-        return [ct for ct in (cts_in[i] for i in where) if ct is not None and type(ct) is not Zero]
+        return nonzero([cts_in[i] for i in where])[0]
 
     jaxpr, consts = stage_open(picked, [*avals, *(out_avals[i] for i in live)], f"the bwd rule of {call.label}")
     reads = dce(jaxpr)[1][len(consts):len(consts) + n]

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pullback._core.array import ConcreteArray
 from pullback._core.errors import RuleOrderWarning, describe_function
 from pullback._core.jaxpr import Jaxpr, gathered
 from pullback._core.primitive import Primitive
@@ -66,14 +65,6 @@ def _functions_in(jaxpr: Jaxpr) -> Sequence[Identity]:
         return () if called is None else [called]
 
     return gathered(jaxpr, "decorated functions", function)
-
-
-def may_be_differentiated(primals: Sequence[Any]) -> bool:
-    """Whether a transformation around a rule follows what it computes: its primal operands are not all known."""
-    for x in primals:
-        if type(x) is not ConcreteArray:
-            return True
-    return False
 
 
 def observed(function: Identity, fun: Callable, *args: Any) -> tuple[Any, bool]:

@@ -8,10 +8,10 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from pullback._core.arguments import flatten_result
-from pullback._core.array import Array, is_array_like, lift
+from pullback._core.array import Array, ConcreteArray, is_array_like, lift
 from pullback._core.config import nans_were_debugged
 from pullback._core.errors import (
     ConcretizationTypeError,
@@ -42,7 +42,7 @@ from pullback._higher_order.custom.checks import (
     zeros_for_user,
 )
 from pullback._higher_order.custom.labels import CallLabels, CallSite
-from pullback._higher_order.custom.order import may_be_differentiated, observed, warn_if_differentiated
+from pullback._higher_order.custom.order import observed, warn_if_differentiated
 from pullback._higher_order.custom.signature import Layout, spans
 from pullback._transforms.vmap import without_leading
 
@@ -83,7 +83,8 @@ class _Array:
     """Stands for an array among the leaves of the residuals."""
 
 
-class Saved(NamedTuple):
+@dataclass(eq=False, slots=True)
+class Saved:
     """What a bwd rule must know that is no array.
 
     `tree` and `leaves` are the residuals with `_Array` in place of arrays, `out_tree` the structure of the function's
@@ -197,10 +198,12 @@ class UserCall(CallLabels):
     def ask_for_output(self, label: Callable[[], str], rule: Callable, form: str, args: Sequence[Any],
                        primals: Sequence[Any]) -> tuple[Any, bool]:
         """Call a rule that gives the primal output; returns also whether it may have come without the function."""
-        if not may_be_differentiated(primals):
-            return self.ask(label, rule, form, args), False
-        result, called = observed(self.carrier.identity, self.ask, label, rule, form, args)
-        return result, not called
+        for x in primals:
+            if type(x) is not ConcreteArray:
+                # a transformation around the rule may follow what it computes
+                result, called = observed(self.carrier.identity, self.ask, label, rule, form, args)
+                return result, not called
+        return self.ask(label, rule, form, args), False
 
     def check_covered(self, covered: Sequence[int], active: Sequence[bool], what: str) -> None:
         """Refuse differentiation with respect to an argument that a rule was not written for."""

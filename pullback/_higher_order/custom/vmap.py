@@ -6,9 +6,10 @@ from typing import Any
 
 from pullback._core import dtypes
 from pullback._core.array import lift
+from pullback._core.flat_function import WithAux
 from pullback._core.lists import chosen, filled
 from pullback._core.primitive import Primitive
-from pullback._core.zeros import Zero, zero_of
+from pullback._core.zeros import Zero, nonzero, zero_of
 from pullback._higher_order.custom.call import CustomCall, DerivedCall, replaced
 from pullback._ops.families import scalar_like
 from pullback._ops.shape import broadcast_in_dim, instantiate, move_axis, reduce_sum
@@ -72,34 +73,32 @@ class BatchedCall:
     def jvp(self, primals, tangents):
         n = len(primals)
         where = [i for i, t in enumerate(tangents) if type(t) is not Zero]
-        zeros: list[Any] = []
 
+        @WithAux
         def rule(*args):
             inner_primals = args[:n]
             inner_tangents = [zero_of(lift(p).aval) for p in inner_primals]
             for i, t in zip(where, args[n:], strict=True):
                 inner_tangents[i] = t
             outs, touts = self.inner.jvp(list(inner_primals), inner_tangents)
-            zeros[:] = [type(t) is Zero for t in touts]
-            return [*outs, *(t for t in touts if type(t) is not Zero)]
+            moving, present = nonzero(touts)
+            return [*outs, *moving], present
 
         results, dims, _ = self.run(rule, [*primals, *(tangents[i] for i in where)],
                                     [*self.dims, *(self.dims[i] for i in where)])
-        m = len(zeros)
+        m = len(rule.aux)
         outs, rest = self.results(results[:m], dims[:m]), iter(zip(results[m:], dims[m:], strict=True))
-        return outs, [zero_of(out.aval) if z else self.leaving(*next(rest), s)
-                      for out, z, s in zip(outs, zeros, self.shared or (), strict=True)]
+        return outs, [self.leaving(*next(rest), s) if p else zero_of(out.aval)
+                      for out, p, s in zip(outs, rule.aux, self.shared or (), strict=True)]
 
     def fwd(self, primals, active):
-        shape: list[Any] = []
-
+        @WithAux
         def rule(*args):
             outs, residuals, static = self.inner.fwd(args, active)
-            shape[:] = [len(outs), static]
-            return [*outs, *residuals]
+            return [*outs, *residuals], (len(outs), static)
 
         results, dims, _ = self.run(rule, primals, self.dims)
-        n, static = shape
+        n, static = rule.aux
         outs = self.results(results[:n], dims[:n])
         return outs, [lift(r) for r in results[n:]], (static, tuple(dims[n:]))
 
@@ -107,22 +106,20 @@ class BatchedCall:
         inner_static, residual_dims = static
         where = [i for i, ct in enumerate(cts) if type(ct) is not Zero]
         shared = self.shared or [False] * len(cts)
-        shape: list[Any] = []
 
+        @WithAux
         def rule(*args):
             inner_cts = [Zero(ct.aval if s else without_leading(ct.aval)) if type(ct) is Zero else None
                          for ct, s in zip(cts, shared, strict=True)]
             for i, ct in zip(where, args[len(residuals):], strict=True):
                 inner_cts[i] = ct
-            cts_in = self.inner.bwd(inner_static, args[:len(residuals)], inner_cts)
-            shape[:] = [ct is not None and type(ct) is not Zero for ct in cts_in]
-            return chosen(cts_in, shape)
+            return nonzero(self.inner.bwd(inner_static, args[:len(residuals)], inner_cts))
 
         given = [self.of_first(cts[i]) if shared[i] else cts[i] for i in where]
         results, dims, trace = self.run(rule, [*residuals, *given], [*residual_dims, *(0 for _ in where)])
         parts = iter(zip(results, dims, strict=True))
         cts_in: list[Any] = []
-        for present, dim in zip(shape, self.dims, strict=True):
+        for present, dim in zip(rule.aux, self.dims, strict=True):
             if not present:
                 cts_in.append(None)
                 continue
@@ -152,15 +149,15 @@ def jvp_with_batching_rule(primitive: Primitive, call: CustomCall, primals: Sequ
     """
     m = len(primals)
     where = [i for i, t in enumerate(tangents) if type(t) is not Zero]
-    moves: list[bool] = []
 
+    @WithAux
     def results(fun, xs, moving):
         dots: list[Any] = [zero_of(lift(x).aval) for x in xs]
         for i, t in zip(where, moving, strict=True):
             dots[i] = t
         outs, touts = jvp_flat(fun, xs, dots)
-        moves[:] = [t.aval.dtype != dtypes.float0 for t in touts]
-        return [*outs, *(instantiate(t) for t, m in zip(touts, moves, strict=True) if m)]
+        moves = [t.aval.dtype != dtypes.float0 for t in touts]
+        return [*outs, *(instantiate(t) for t, m in zip(touts, moves, strict=True) if m)], moves
 
     def vmap(size, batched, operands):
         captured = len(call.captured)
@@ -173,16 +170,19 @@ def jvp_with_batching_rule(primitive: Primitive, call: CustomCall, primals: Sequ
                 xs[i], flags[i] = repeated(xs[i], size), True
             elif flags[i] and not batched[m + k]:
                 moving[k] = repeated(moving[k], size)
-        out_batched: list[bool] = []
 
+        @WithAux
         def rule(*values):
-            outs, out_batched[:] = call.vmap(size, flags, list(values))
-            return outs
+            return call.vmap(size, flags, list(values))
 
         flat = results(rule, xs, moving)
-        return flat, [*out_batched, *chosen(out_batched, moves)]
+        return flat, [*rule.aux, *chosen(rule.aux, results.aux)]
 
-    derived = DerivedCall(lambda *xs: results(call.fun, xs[:m], xs[m:]), call.name, call.label, vmap=vmap)
+    def fun(*operands):
+        return results(call.fun, operands[:m], operands[m:])
+
+    derived = DerivedCall(fun, call.name, call.label, vmap=vmap)
     flat = primitive.bind(*primals, *(tangents[i] for i in where), call=derived)
+    moves = results.aux
     outs = flat[:len(moves)]
     return outs, filled(moves, flat[len(moves):], [zero_of(out.aval) for out in outs])
