@@ -122,10 +122,10 @@ class External(custom_rules):
             run.__signature__ = inspect.Signature(names)  # type: ignore[attr-defined]
         super().__init__(run, nondiff_argnums)
 
-    def __get__(self, instance: object, owner: type | None = None):
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
         if instance is None:
             return self
-        method = super().__get__(instance, owner)
+        method: Any = super().__get__(instance, owner)
         bound = method.func
         for name in ("fun", "jvp_rule", "fwd_rule", "bwd_rule"):
             rule = getattr(bound, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 import functools
 import typing as _typing
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 from pullback import checkpoint_policies as checkpoint_policies
 from pullback._api.inspect import trace_function
@@ -28,6 +28,7 @@ from pullback._core.staging import StagedTracer, StagingTrace
 from pullback._core.trace import call_with
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.types import ShapedArray
+from pullback._core.typing import F, PyTree
 from pullback._higher_order.bodies import lift_tree
 from pullback._higher_order.call import jit_p
 from pullback._higher_order.checkpoint import bind_checkpoint, checkpoint_p, name_p
@@ -37,9 +38,17 @@ from pullback._transforms.linearize import Linearized, Node, linearize_flat
 __all__ = ["checkpoint", "checkpoint_name", "checkpoint_policies", "print_saved_residuals", "remat", "saved_residuals"]
 
 
+@overload
+def checkpoint(fun: F, *, prevent_cse: bool = True, policy: Callable[..., bool] | None = None,
+               static_argnums: int | Sequence[int] = (), static_argnames: str | Sequence[str] = ()) -> F: ...
+@overload
+def checkpoint(fun: None = None, *, prevent_cse: bool = True, policy: Callable[..., bool] | None = None,
+               static_argnums: int | Sequence[int] = (), static_argnames: str | Sequence[str] = ()
+               ) -> Callable[[F], F]: ...
 @boundary
-def checkpoint(fun: Callable | None = None, *, prevent_cse: bool = True, policy: Callable[..., bool] | None = None,
-               static_argnums: int | Sequence[int] = (), static_argnames: str | Sequence[str] = ()) -> Any:
+def checkpoint(fun: Callable[..., Any] | None = None, *, prevent_cse: bool = True,
+               policy: Callable[..., bool] | None = None, static_argnums: int | Sequence[int] = (),
+               static_argnames: str | Sequence[str] = ()) -> Any:
     """The same function, whose derivative computes it again in place of keeping its intermediate values.
 
     Reverse mode keeps what the derivative of each operation needs until the backward pass. Of a checkpointed function
@@ -99,7 +108,7 @@ remat = checkpoint
 
 
 @boundary
-def checkpoint_name(x: Any, name: str) -> Any:
+def checkpoint_name(x: PyTree, name: str) -> PyTree:
     """`x` itself, under a name by which a policy of `checkpoint` can know it: a pytree of arrays.
 
     TypeError for leaves that are no arrays, and for a name that is no string.
@@ -128,7 +137,7 @@ class Residual(NamedTuple):
 
 
 @boundary
-def saved_residuals(f: Callable, *args: Any, **kwargs: Any) -> list[Residual]:
+def saved_residuals(f: Callable[..., Any], *args: PyTree, **kwargs: PyTree) -> list[Residual]:
     """What reverse mode would keep of a call, for its backward pass; nothing is computed.
 
     Arguments may be arrays or `ShapeDtypeStruct`s. See `print_saved_residuals`. TypeError for what is no function, and
@@ -198,7 +207,7 @@ def _source(eqns: Sequence[Equation], var: Any) -> str:
 
 
 @boundary
-def print_saved_residuals(f: Callable, *args: Any, **kwargs: Any) -> None:
+def print_saved_residuals(f: Callable[..., Any], *args: PyTree, **kwargs: PyTree) -> None:
     """Print what reverse mode would keep of a call for its backward pass, a line each: type, origin, source line.
 
     TypeError as for `saved_residuals`.

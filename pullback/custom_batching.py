@@ -11,12 +11,13 @@ from pullback._core.lazy import attributes as _attributes
 from pullback._core.lists import chosen, filled
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.tree_paths import tree_map
+from pullback._core.typing import Q, R
 from pullback._higher_order.control.loops import map as loop_map
 
 __all__ = ["custom_vmap", "sequential_vmap"]
 
 
-class custom_vmap(custom_rules):
+class custom_vmap(custom_rules[R, Q]):
     """A function with a rule for `vmap`, set by `def_vmap` (see `custom_rules.defvmap`).
 
     Its derivatives are those of the function; forward mode keeps the rule for what `vmap` does to the derivative. Rules
@@ -36,7 +37,7 @@ class custom_vmap(custom_rules):
 
 
 @boundary
-def sequential_vmap(f: Callable) -> custom_vmap:
+def sequential_vmap(f: Callable[Q, R]) -> custom_vmap[R, Q]:
     """A function that `vmap` calls in a loop, one example after the other: for code that knows no batch axis.
 
     TypeError for what is no function.

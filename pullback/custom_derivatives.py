@@ -6,8 +6,10 @@ from typing import Any, ClassVar
 
 from pullback._api.closures import closure_convert, custom_gradient, linear_call
 from pullback._api.rules import custom_rules
+from pullback._core.array import ArrayLike
 from pullback._core.errors import boundary
 from pullback._core.lazy import attributes as _attributes
+from pullback._core.typing import Q, R
 from pullback._core.zeros import Zero as SymbolicZero
 from pullback._core.zeros import zero_of
 from pullback._higher_order.custom.checks import zeros_for_user
@@ -18,7 +20,7 @@ __all__ = ["CustomVJPPrimal", "SymbolicZero", "closure_convert", "custom_gradien
            "custom_vjp", "linear_call", "zero_from_primal"]
 
 
-class custom_jvp(custom_rules):
+class custom_jvp(custom_rules[R, Q]):
     """A function with a forward-mode rule; reverse mode follows by transposing it.
 
     Args:
@@ -44,7 +46,7 @@ class custom_jvp(custom_rules):
     definable: ClassVar[tuple[str, ...]] = "defjvp(rule)", "defjvps(*rules)"
 
 
-class custom_vjp(custom_rules):
+class custom_vjp(custom_rules[R, Q]):
     """A function with a reverse-mode rule. Forward mode is refused unless `jvp` says where it comes from.
 
     Args:
@@ -67,7 +69,7 @@ class custom_vjp(custom_rules):
 
 
 @boundary
-def zero_from_primal(val: Any, symbolic_zeros: bool = False) -> Any:
+def zero_from_primal(val: ArrayLike, symbolic_zeros: bool = False) -> Any:
     """The zero tangent at a value: of its shape and dtype, or of the dtype float0 where it has no derivative.
 
     Args:

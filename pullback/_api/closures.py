@@ -16,13 +16,14 @@ from pullback._core.lists import chosen, filled
 from pullback._core.staging import stage_open
 from pullback._core.trace import Tracer
 from pullback._core.tree import tree_flatten, tree_unflatten
+from pullback._core.typing import P, PyTree, R
 from pullback._core.zeros import nonzero
 from pullback._higher_order.bodies import check_same_structure, check_same_types, lift_tree
 from pullback._higher_order.custom.checks import argument_cotangents
 
 
 @boundary
-def closure_convert(fun: Callable, *example_args: Any) -> tuple[Callable, list[Any]]:
+def closure_convert(fun: Callable[..., R], *example_args: PyTree) -> tuple[Callable[..., R], list[Any]]:
     """Make the traced values that a function closes over its arguments.
 
     Functions with rules need no such step here: what they close over is differentiated as it stands. It serves code
@@ -70,7 +71,7 @@ def closure_convert(fun: Callable, *example_args: Any) -> tuple[Callable, list[A
 
 
 @boundary
-def custom_gradient(fun: Callable) -> Callable:
+def custom_gradient(fun: Callable[P, tuple[R, Callable[..., Any]]]) -> Callable[P, R]:
     """A function that returns its value together with its backward rule, `(value, rule)`.
 
     Args:
@@ -142,7 +143,8 @@ def _place(what: str, fun: Callable, i: int) -> str:
 
 
 @boundary
-def linear_call(fun: Callable, fun_transpose: Callable, residual_args: Any, linear_args: Any) -> Any:
+def linear_call(fun: Callable[[PyTree, PyTree], R], fun_transpose: Callable[[PyTree, PyTree], PyTree],
+                residual_args: PyTree, linear_args: PyTree) -> R:
     """Call a linear function that has a transpose of its own.
 
     Args:

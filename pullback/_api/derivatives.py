@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal, overload
 
 from pullback._analysis.linearity import not_linear
 from pullback._analysis.uniform import vanishes
@@ -34,6 +34,7 @@ from pullback._core.trace import Tracer
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure
 from pullback._core.tree_paths import tree_flatten_with_path, tree_text
 from pullback._core.types import ShapedArray, make_aval
+from pullback._core.typing import Aux, P, PyTree, R
 from pullback._ops.shape import instantiate
 from pullback._transforms.jvp import jvp_flat
 from pullback._transforms.linearize import Node, linearize_flat
@@ -46,8 +47,18 @@ def _check_tuple(function: str, name: str, value: Any) -> None:
                         f"{type(value).__name__}")
 
 
+@overload
+def jvp(fun: Callable[..., R], primals: Sequence[PyTree], tangents: Sequence[PyTree],
+        has_aux: Literal[False] = False) -> tuple[R, R]: ...
+@overload
+def jvp(fun: Callable[..., tuple[R, Aux]], primals: Sequence[PyTree], tangents: Sequence[PyTree], *,
+        has_aux: Literal[True]) -> tuple[R, R, Aux]: ...
+@overload
+def jvp(fun: Callable[..., Any], primals: Sequence[PyTree], tangents: Sequence[PyTree],
+        has_aux: bool = False) -> tuple[Any, ...]: ...
 @boundary
-def jvp(fun: Callable, primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False) -> tuple[Any, ...]:
+def jvp(fun: Callable[..., Any], primals: Sequence[PyTree], tangents: Sequence[PyTree],
+        has_aux: bool = False) -> tuple[Any, ...]:
     """The value of `fun` at `primals` and its derivative along `tangents` (forward mode).
 
     Args:
@@ -138,8 +149,14 @@ class _Flat(FlatFunction):
         return outs
 
 
+@overload
+def vjp(fun: Callable[..., R], *primals: PyTree, has_aux: Literal[False] = False) -> tuple[R, VJP]: ...
+@overload
+def vjp(fun: Callable[..., tuple[R, Aux]], *primals: PyTree, has_aux: Literal[True]) -> tuple[R, VJP, Aux]: ...
+@overload
+def vjp(fun: Callable[..., Any], *primals: PyTree, has_aux: bool = False) -> tuple[Any, ...]: ...
 @boundary
-def vjp(fun: Callable, *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
+def vjp(fun: Callable[..., Any], *primals: PyTree, has_aux: bool = False) -> tuple[Any, ...]:
     """The value of `fun` at `primals` and its pullback (reverse mode).
 
     Args:
@@ -168,8 +185,15 @@ def vjp(fun: Callable, *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
     return (value, pullback, strip_aux(flat.aux)) if has_aux else (value, pullback)
 
 
+@overload
+def linearize(fun: Callable[..., R], *primals: PyTree, has_aux: Literal[False] = False) -> tuple[R, Pushforward]: ...
+@overload
+def linearize(fun: Callable[..., tuple[R, Aux]], *primals: PyTree,
+              has_aux: Literal[True]) -> tuple[R, Pushforward, Aux]: ...
+@overload
+def linearize(fun: Callable[..., Any], *primals: PyTree, has_aux: bool = False) -> tuple[Any, ...]: ...
 @boundary
-def linearize(fun: Callable, *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
+def linearize(fun: Callable[..., Any], *primals: PyTree, has_aux: bool = False) -> tuple[Any, ...]:
     """The value of `fun` at `primals` and its derivative there, as a function of tangents.
 
     The primal work is done once; each call of the derivative runs the linear part alone. It is a pytree, as is what
@@ -195,7 +219,7 @@ def linearize(fun: Callable, *primals: Any, has_aux: bool = False) -> tuple[Any,
 
 
 @boundary
-def linear_transpose(fun: Callable, *primals: Any) -> Callable:
+def linear_transpose(fun: Callable[..., Any], *primals: PyTree) -> VJP:
     """The transpose of a function that is linear in all its arguments.
 
     Args:
@@ -288,8 +312,9 @@ def _one(aval: ShapedArray) -> Array:
 
 
 @boundary
-def value_and_grad(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False,
-                   allow_int: bool = False, *, unconnected: str = "zero") -> Callable:
+def value_and_grad(fun: Callable[P, R], argnums: int | Sequence[int] = 0, has_aux: bool = False,
+                   holomorphic: bool = False, allow_int: bool = False, *,
+                   unconnected: str = "zero") -> Callable[P, tuple[R, PyTree]]:
     """A function that returns both the value and the gradient of `fun`.
 
     Args:
@@ -309,9 +334,19 @@ def value_and_grad(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: boo
     return _gradient(fun, argnums, has_aux, holomorphic, allow_int, unconnected, "value_and_grad", True)
 
 
+@overload
+def grad(fun: Callable[P, Any], argnums: int | Sequence[int] = 0, has_aux: Literal[False] = False,
+         holomorphic: bool = False, allow_int: bool = False, *, unconnected: str = "zero") -> Callable[P, PyTree]: ...
+@overload
+def grad(fun: Callable[P, tuple[Any, Aux]], argnums: int | Sequence[int] = 0, *, has_aux: Literal[True],
+         holomorphic: bool = False, allow_int: bool = False,
+         unconnected: str = "zero") -> Callable[P, tuple[PyTree, Aux]]: ...
+@overload
+def grad(fun: Callable[P, Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False,
+         allow_int: bool = False, *, unconnected: str = "zero") -> Callable[P, Any]: ...
 @boundary
-def grad(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False,
-         allow_int: bool = False, *, unconnected: str = "zero") -> Callable:
+def grad(fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False,
+         allow_int: bool = False, *, unconnected: str = "zero") -> Callable[..., Any]:
     """The gradient of a function with a scalar result.
 
     Args:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Literal, overload
 
 from pullback._core import counters
 from pullback._core.arguments import (
@@ -20,6 +20,7 @@ from pullback._core.staging import stage
 from pullback._core.trace import axis_size
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.types import ShapeDtypeStruct
+from pullback._core.typing import AxisName, P, PyTree
 
 
 def trace_function(function: str, fun: Callable, args: Sequence[Any], kwargs: dict[str, Any],
@@ -60,9 +61,22 @@ class _LazyNames(Sequence):
         return input_names(self.fun, args, kwargs, self.positions)[i]
 
 
+@overload
+def make_jaxpr(fun: Callable[P, Any], static_argnums: int | Sequence[int] = (),
+               axis_env: Sequence[tuple[AxisName, int]] | None = None,
+               return_shape: Literal[False] = False) -> Callable[P, ClosedJaxpr]: ...
+@overload
+def make_jaxpr(fun: Callable[P, Any], static_argnums: int | Sequence[int] = (),
+               axis_env: Sequence[tuple[AxisName, int]] | None = None, *,
+               return_shape: Literal[True]) -> Callable[P, tuple[ClosedJaxpr, PyTree]]: ...
+@overload
+def make_jaxpr(fun: Callable[P, Any], static_argnums: int | Sequence[int] = (),
+               axis_env: Sequence[tuple[AxisName, int]] | None = None,
+               return_shape: bool = False) -> Callable[P, Any]: ...
 @boundary
-def make_jaxpr(fun: Callable, static_argnums: int | Sequence[int] = (),
-               axis_env: Sequence[tuple[Any, int]] | None = None, return_shape: bool = False) -> Callable:
+def make_jaxpr(fun: Callable[..., Any], static_argnums: int | Sequence[int] = (),
+               axis_env: Sequence[tuple[AxisName, int]] | None = None,
+               return_shape: bool = False) -> Callable[..., Any]:
     """A function that returns the jaxpr of `fun` in place of its value.
 
     Args:
@@ -100,7 +114,7 @@ def make_jaxpr(fun: Callable, static_argnums: int | Sequence[int] = (),
 
 
 @boundary
-def eval_shape(fun: Callable, *args: Any, **kwargs: Any) -> Any:
+def eval_shape(fun: Callable[..., Any], *args: PyTree, **kwargs: PyTree) -> PyTree:
     """The shapes and dtypes of the result of a call, without computing it.
 
     Arguments may be arrays or `ShapeDtypeStruct`s; the result has `ShapeDtypeStruct` leaves. TypeError for what is no

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from pullback._core.errors import boundary, describe_function, function_name, wr
 from pullback._core.flat_function import WithAux
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.types import ShapedArray
+from pullback._core.typing import Aux, P, PyTree
 from pullback._core.zeros import Zero
 from pullback._ops.shape import convert_element_type, move_axis, reshape, zeros_like_aval
 from pullback._transforms.jvp import jvp_flat
@@ -35,9 +36,18 @@ def _basis(avals: Sequence[ShapedArray]) -> list[Array]:
     return parts
 
 
+@overload
+def jacfwd(fun: Callable[P, Any], argnums: int | Sequence[int] = 0, has_aux: Literal[False] = False,
+           holomorphic: bool = False) -> Callable[P, PyTree]: ...
+@overload
+def jacfwd(fun: Callable[P, tuple[Any, Aux]], argnums: int | Sequence[int] = 0, *, has_aux: Literal[True],
+           holomorphic: bool = False) -> Callable[P, tuple[PyTree, Aux]]: ...
+@overload
+def jacfwd(fun: Callable[P, Any], argnums: int | Sequence[int] = 0, has_aux: bool = False,
+           holomorphic: bool = False) -> Callable[P, Any]: ...
 @boundary
-def jacfwd(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False
-           ) -> Callable:
+def jacfwd(fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False
+           ) -> Callable[..., Any]:
     """The Jacobian of `fun`, column by column in forward mode: for functions with few inputs.
 
     Returns: a function whose result has, for each leaf of the result of `fun` and each leaf of the argument, an array
@@ -53,7 +63,8 @@ def jacfwd(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
     return _forward("jacfwd", fun, argnums, has_aux, holomorphic)
 
 
-def _forward(function: str, fun: Callable, argnums: int | Sequence[int], has_aux: bool, holomorphic: bool) -> Callable:
+def _forward(function: str, fun: Callable, argnums: int | Sequence[int], has_aux: bool,
+             holomorphic: bool) -> Callable[..., Any]:
     """`jacfwd` for the function `function`."""
     chosen, one = chosen_argnums(function, argnums)
 
@@ -95,9 +106,19 @@ def _forward(function: str, fun: Callable, argnums: int | Sequence[int], has_aux
     return jacobian
 
 
+@overload
+def jacrev(fun: Callable[P, Any], argnums: int | Sequence[int] = 0, has_aux: Literal[False] = False,
+           holomorphic: bool = False, allow_int: bool = False, *, unconnected: str = "zero") -> Callable[P, PyTree]: ...
+@overload
+def jacrev(fun: Callable[P, tuple[Any, Aux]], argnums: int | Sequence[int] = 0, *, has_aux: Literal[True],
+           holomorphic: bool = False, allow_int: bool = False,
+           unconnected: str = "zero") -> Callable[P, tuple[PyTree, Aux]]: ...
+@overload
+def jacrev(fun: Callable[P, Any], argnums: int | Sequence[int] = 0, has_aux: bool = False,
+           holomorphic: bool = False, allow_int: bool = False, *, unconnected: str = "zero") -> Callable[P, Any]: ...
 @boundary
-def jacrev(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False,
-           allow_int: bool = False, *, unconnected: str = "zero") -> Callable:
+def jacrev(fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False,
+           allow_int: bool = False, *, unconnected: str = "zero") -> Callable[..., Any]:
     """The Jacobian of `fun`, row by row in reverse mode: for functions with few results.
 
     `unconnected` says what stands for the blocks at a leaf of the argument on which no result depends, see `grad`.
@@ -116,7 +137,7 @@ jacobian = jacrev
 
 
 def _reverse(function: str, fun: Callable, argnums: int | Sequence[int], has_aux: bool, holomorphic: bool,
-             allow_int: bool, unconnected: str) -> Callable:
+             allow_int: bool, unconnected: str) -> Callable[..., Any]:
     check_callable(function, fun)
     check_unconnected(function, unconnected)
     chosen, one = chosen_argnums(function, argnums)
@@ -167,9 +188,18 @@ def _reverse(function: str, fun: Callable, argnums: int | Sequence[int], has_aux
     return jacobian
 
 
+@overload
+def hessian(fun: Callable[P, Any], argnums: int | Sequence[int] = 0, has_aux: Literal[False] = False,
+            holomorphic: bool = False, *, unconnected: str = "zero") -> Callable[P, PyTree]: ...
+@overload
+def hessian(fun: Callable[P, tuple[Any, Aux]], argnums: int | Sequence[int] = 0, *, has_aux: Literal[True],
+            holomorphic: bool = False, unconnected: str = "zero") -> Callable[P, tuple[PyTree, Aux]]: ...
+@overload
+def hessian(fun: Callable[P, Any], argnums: int | Sequence[int] = 0, has_aux: bool = False,
+            holomorphic: bool = False, *, unconnected: str = "zero") -> Callable[P, Any]: ...
 @boundary
-def hessian(fun: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False, *,
-            unconnected: str = "zero") -> Callable:
+def hessian(fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False,
+            *, unconnected: str = "zero") -> Callable[..., Any]:
     """The matrix of second derivatives, forward over reverse.
 
     `unconnected` says what stands for the rows of a leaf on which the result does not depend, see `grad`.

@@ -4,12 +4,12 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 from pullback._api.devices import check_backend, check_one_device
 from pullback._api.inspect import trace_function
 from pullback._api.short_call import ShortWay
-from pullback._api.stages import TracedStage, checked_options
+from pullback._api.stages import Jitted, Lowered, TracedStage, checked_options
 from pullback._core.arguments import (
     aval_of,
     check_callable,
@@ -27,6 +27,7 @@ from pullback._core.jaxpr import ClosedJaxpr, consts_to_args, eval_jaxpr
 from pullback._core.trace import Tracer, context
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
 from pullback._core.types import ShapeDtypeStruct
+from pullback._core.typing import Device, P, PyTree, PyTreePrefix, R
 from pullback._higher_order.call import call
 from pullback._higher_order.custom.order import note_calls_in
 from pullback._transforms.dce import dce
@@ -230,7 +231,7 @@ class Compiler:
     # --- the stages, one by one ---
 
     @boundary
-    def trace(self, *args: Any, **kwargs: Any) -> Any:
+    def trace(self, *args: PyTree, **kwargs: PyTree) -> TracedStage:
         """Trace for these arguments (arrays or `ShapeDtypeStruct`s); the result has `.jaxpr` and `.lower()`."""
         static, _, dynamic_kwargs = self._split(args, kwargs)
         dynamic = tuple(a for i, a in enumerate(args) if i not in static)
@@ -240,12 +241,12 @@ class Compiler:
                            traced.options)
 
     @boundary
-    def lower(self, *args: Any, **kwargs: Any) -> Any:
+    def lower(self, *args: PyTree, **kwargs: PyTree) -> Lowered:
         """Trace and lower to StableHLO; the result has `.as_text()` and `.compile()`."""
         return self.trace(*args, **kwargs).lower()
 
     @boundary
-    def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
+    def eval_shape(self, *args: PyTree, **kwargs: PyTree) -> PyTree:
         """The shapes and dtypes of the result, as `ShapeDtypeStruct`s."""
         return self.trace(*args, **kwargs).out_info
 
@@ -304,11 +305,23 @@ def _shared_cache(fun: Callable, settings: tuple) -> dict:
     return memory.caches.setdefault(settings, {})
 
 
+@overload
+def jit(fun: Callable[P, R], *, in_shardings: PyTreePrefix = ..., out_shardings: PyTreePrefix = ...,
+        static_argnums: int | Sequence[int] | None = ..., static_argnames: str | Sequence[str] | None = ...,
+        donate_argnums: int | Sequence[int] | None = ..., donate_argnames: str | Sequence[str] | None = ...,
+        keep_unused: bool = ..., device: Device = ..., backend: str | None = ..., inline: bool = ...,
+        compiler_options: Mapping[str, Any] | None = ...) -> Jitted[P, R]: ...
+@overload
+def jit(fun: None = None, *, in_shardings: PyTreePrefix = ..., out_shardings: PyTreePrefix = ...,
+        static_argnums: int | Sequence[int] | None = ..., static_argnames: str | Sequence[str] | None = ...,
+        donate_argnums: int | Sequence[int] | None = ..., donate_argnames: str | Sequence[str] | None = ...,
+        keep_unused: bool = ..., device: Device = ..., backend: str | None = ..., inline: bool = ...,
+        compiler_options: Mapping[str, Any] | None = ...) -> Callable[[Callable[P, R]], Jitted[P, R]]: ...
 @boundary
-def jit(fun: Callable | None = None, *, in_shardings: Any = None, out_shardings: Any = None,
+def jit(fun: Callable[..., Any] | None = None, *, in_shardings: PyTreePrefix = None, out_shardings: PyTreePrefix = None,
         static_argnums: int | Sequence[int] | None = None, static_argnames: str | Sequence[str] | None = None,
         donate_argnums: int | Sequence[int] | None = None, donate_argnames: str | Sequence[str] | None = None,
-        keep_unused: bool = False, device: Any = None, backend: str | None = None, inline: bool = False,
+        keep_unused: bool = False, device: Device = None, backend: str | None = None, inline: bool = False,
         compiler_options: Mapping[str, Any] | None = None) -> Any:
     """Compile a function with XLA.
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from types import FunctionType
-from typing import Any, ClassVar
+from types import EllipsisType, FunctionType
+from typing import Any, ClassVar, Concatenate, Self, overload
 
 from pullback._api.taps import log
 from pullback._core.arguments import (
@@ -25,6 +25,7 @@ from pullback._core.pickling import travels_by_value
 from pullback._core.trace import Tracer, call_with, context
 from pullback._core.tree import tree_flatten
 from pullback._core.tree_paths import tree_flatten_with_path, tree_text
+from pullback._core.typing import CallableObject, F, P, Q, R
 from pullback._core.zeros import Zero
 from pullback._higher_order.custom.call import CustomCall, closing_over
 from pullback._higher_order.custom.captures import Suspects
@@ -42,7 +43,7 @@ _NO_KEYWORDS: dict[str, Any] = {}
 _FORWARD_SOURCES = (None, "transpose", "fwd", "primal")
 
 
-class custom_rules:
+class custom_rules(CallableObject[R, Q]):
     """A function with any subset of rules: forward by `defjvp` or `defjvps`, reverse by `defvjp`, `vmap` by `defvmap`.
 
     `jvp` and its kin use the forward rule, `grad` and its kin the reverse rule; a linear function may be given its
@@ -83,21 +84,21 @@ class custom_rules:
     definable: ClassVar[tuple[str, ...]] = "defjvp(rule)", "defjvps(*rules)", "defvjp(fwd, bwd)"
 
     @boundary
-    def __init__(self, fun: Callable, nondiff_argnums: int | Sequence[int] = (),
+    def __init__(self, fun: Callable[Q, R], nondiff_argnums: int | Sequence[int] = (),
                  nondiff_argnames: str | Sequence[str] = (), *, jvp: str | None = None):
         kind = type(self).__name__
         if not callable(fun):
             raise TypeError(f"{kind}: expected a function, got {fun!r}")
         self.fun = fun
-        self.jvp_rule: Callable | None = None
+        self.jvp_rule: Callable[..., Any] | None = None
         self.jvp_argnums: tuple[int, ...] | None = None
         self.jvp_symbolic_zeros = False
-        self.fwd_rule: Callable | None = None
-        self.bwd_rule: Callable | None = None
+        self.fwd_rule: Callable[..., Any] | None = None
+        self.bwd_rule: Callable[..., Any] | None = None
         self.bwd_role = "bwd rule"
         self.vjp_argnums: tuple[int, ...] | None = None
         self.vjp_symbolic_zeros = False
-        self.vmap_rule: Callable | None = None
+        self.vmap_rule: Callable[..., Any] | None = None
         if jvp not in _FORWARD_SOURCES:
             raise ValueError(f"{kind}: jvp must be one of {', '.join(map(repr, _FORWARD_SOURCES))}, got {jvp!r}")
         self.forward = jvp
@@ -124,7 +125,7 @@ class custom_rules:
             return getattr(self.fun, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> R:
         try:
             trace = context.trace
             if trace is evaluator:
@@ -132,13 +133,14 @@ class custom_rules:
                 return self.fun(*args, **kwargs)
             keywords = _NO_KEYWORDS
             if kwargs or len(args) != self._plain_count:
-                args, keywords = bind_positionally(self.fun, self._signature, args, kwargs, self._label())
+                args, keywords = bind_positionally(  # type: ignore[assignment]
+                    self.fun, self._signature, args, kwargs, self._label())
             original = args
             layout = self._layouts.get(len(args)) or self.layout(len(args))
             fixed: Sequence[Any] = ()
             traced: dict[int, str] = {}  # by identity, which arguments hold the tracer
             if layout.nondiff:
-                args, fixed = layout.split(args)
+                args, fixed = layout.split(args)  # type: ignore[assignment]
                 traced = self._traced(fixed, layout.nondiff)
             leaves, in_tree = tree_flatten(args)
             for x in leaves:
@@ -225,7 +227,12 @@ class custom_rules:
                                  f"{argument_path(self.fun, i)}, which is in nondiff_argnums")
         return layout.numbers(positions)
 
-    def __get__(self, instance: object, owner: type | None = None):
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Self: ...
+    @overload
+    def __get__(self: custom_rules[R, Concatenate[Any, P]], instance: object, owner: type | None = None
+                ) -> Callable[P, R]: ...
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
         if instance is None:
             return self
         bound = object.__new__(type(self))
@@ -234,7 +241,7 @@ class custom_rules:
         bound._self_contained = False
         bound._layouts = {}
         bound.nondiff_argnums = (0, *(i for i in self.nondiff_argnums if i != 0))
-        return functools.partial(bound, instance)
+        return functools.partial(bound, instance)  # type: ignore[arg-type]
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         if self._bound:
@@ -259,8 +266,7 @@ class custom_rules:
         return None if argnums is None else canonical_argnums(self._label(), argnums)
 
     @boundary
-    def defjvp(self, jvp: Callable, symbolic_zeros: bool = False, *, argnums: int | Sequence[int] | None = None
-               ) -> Callable:
+    def defjvp(self, jvp: F, symbolic_zeros: bool = False, *, argnums: int | Sequence[int] | None = None) -> F:
         """Set the forward rule `jvp(primals, tangents) -> (primal_out, tangent_out)`; returns it.
 
         Args:
@@ -277,7 +283,7 @@ class custom_rules:
         return jvp
 
     @boundary
-    def defjvps(self, *jvps: Any) -> None:
+    def defjvps(self, *jvps: Callable[..., Any] | EllipsisType | None) -> None:
         """Set a rule for each argument, `rule(tangent, primal_out, *primals) -> tangent_out`; their results are added.
 
         None stands for a tangent that vanishes, `...` for an argument that has no rule: differentiation with respect
@@ -325,8 +331,8 @@ class custom_rules:
         self.defjvp(rule, argnums=None if len(covered) == len(jvps) else covered)
 
     @boundary
-    def defvjp(self, fwd: Callable, bwd: Callable, symbolic_zeros: bool = False, optimize_remat: bool = False, *,
-               argnums: int | Sequence[int] | None = None) -> None:
+    def defvjp(self, fwd: Callable[..., Any], bwd: Callable[..., Any], symbolic_zeros: bool = False,
+               optimize_remat: bool = False, *, argnums: int | Sequence[int] | None = None) -> None:
         """Set the reverse rule.
 
         Args:
@@ -345,7 +351,7 @@ class custom_rules:
         self.vjp_symbolic_zeros = symbolic_zeros
 
     @boundary
-    def defvjp_with_logs(self, fwd: Callable, bwd: Callable, symbolic_zeros: bool = False,
+    def defvjp_with_logs(self, fwd: Callable[..., Any], bwd: Callable[..., Any], symbolic_zeros: bool = False,
                          optimize_remat: bool = False, *, argnums: int | Sequence[int] | None = None) -> None:
         """Set a reverse rule whose `bwd` returns a pair of the cotangents and a dict of pytrees to log, or None.
 
@@ -382,7 +388,7 @@ class custom_rules:
         self.defvjp(fwd, logging, symbolic_zeros, optimize_remat, argnums=argnums)
 
     @boundary
-    def deftranspose(self, transpose: Callable, linear_argnums: int | Sequence[int] | None = None) -> Callable:
+    def deftranspose(self, transpose: F, linear_argnums: int | Sequence[int] | None = None) -> F:
         """Set the transpose of a linear function: both modes of its derivative follow, to any order; returns it.
 
         Args:
@@ -433,7 +439,7 @@ class custom_rules:
         return transpose
 
     @boundary
-    def defvmap(self, rule: Callable) -> Callable:
+    def defvmap(self, rule: F) -> F:
         """Set the rule for `vmap`, `rule(axis_size, in_batched, *args) -> (out, out_batched)`; returns it.
 
         `in_batched` is a list with an entry for each argument, of the argument's structure, that says which leaves have

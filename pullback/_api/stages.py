@@ -1,8 +1,8 @@
 """The stages of compilation, one by one: traced, lowered, compiled."""
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Concatenate, Protocol, Self, overload
 
 from pullback._core.array import lift
 from pullback._core.errors import boundary
@@ -11,6 +11,7 @@ from pullback._core.trace import Tracer
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.tree_paths import tree_text
 from pullback._core.types import ShapeDtypeStruct, matches
+from pullback._core.typing import P, PyTree, Q, R, R_co
 from pullback._higher_order.bodies import lift_tree
 from pullback._xla.executable import Executable, compile_module
 from pullback._xla.lowering import Module, lower_module
@@ -25,6 +26,35 @@ def checked_options(function: str, options: Mapping[str, Any] | None) -> tuple[t
         raise TypeError(f"{function}: compiler_options must map names of XLA's options to bools, numbers or strings, "
                         f"such as {{'xla_cpu_enable_fast_math': True}}, got {options!r}")
     return tuple(sorted(options.items()))
+
+
+class Jitted(Protocol[P, R_co]):
+    """What `jit` returns: called as the function it was made of, with the stages of compilation as methods."""
+
+    @property
+    def __wrapped__(self) -> Callable[P, R_co]:
+        """The function that is compiled."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Run the program for arguments of this kind."""
+
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Self: ...
+    @overload
+    def __get__(self: Jitted[Concatenate[Any, Q], R], instance: object, owner: type | None = None
+                ) -> Callable[Q, R]: ...
+
+    def trace(self, *args: PyTree, **kwargs: PyTree) -> TracedStage:
+        """Trace for these arguments (arrays or `ShapeDtypeStruct`s)."""
+
+    def lower(self, *args: PyTree, **kwargs: PyTree) -> Lowered:
+        """Trace and lower to StableHLO."""
+
+    def eval_shape(self, *args: PyTree, **kwargs: PyTree) -> PyTree:
+        """The shapes and dtypes of the result, as `ShapeDtypeStruct`s."""
+
+    def clear_cache(self) -> None:
+        """Forget all traces and programs."""
 
 
 class TracedStage:

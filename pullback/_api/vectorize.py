@@ -10,12 +10,13 @@ from pullback._core.errors import boundary, describe_function, described, fold, 
 from pullback._core.flat_function import FlatFunction
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.tree_paths import broadcast_prefix, keystr, prefix_errors, tree_flatten_with_path, tree_text
+from pullback._core.typing import AxisName, P, PyTreePrefix, R
 from pullback._transforms.vmap import batch_flat
 
 
 @boundary
-def vmap(fun: Callable, in_axes: Any = 0, out_axes: Any = 0, axis_name: Any = None, axis_size: int | None = None,
-         spmd_axis_name: Any = None) -> Callable:
+def vmap(fun: Callable[P, R], in_axes: PyTreePrefix = 0, out_axes: PyTreePrefix = 0, axis_name: AxisName | None = None,
+         axis_size: int | None = None, spmd_axis_name: AxisName | None = None) -> Callable[P, R]:
     """Map a function over an axis of its arguments, with one vectorized call in place of a loop.
 
     Args:

@@ -6,14 +6,36 @@ shows what users may want. An alias of `Any` says what is meant where Python's t
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from types import EllipsisType
-from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar
+from types import EllipsisType, GenericAlias
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
+R_co = TypeVar("R_co", covariant=True)
+# what goes beside a result, with has_aux=True
+Aux = TypeVar("Aux")
+
+if TYPE_CHECKING:
+    from typing_extensions import ParamSpec as _ParamSpecWithDefault
+
+    # parameters that may be left unsaid, as in `custom_jvp[Array]`
+    Q = _ParamSpecWithDefault("Q", default=...)
+
+    class CallableObject(Generic[R, Q]):
+        """An object that is called as the function it was made of."""
+
+        def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> R: ...
+else:
+    Q = P
+
+    class CallableObject:
+        """An object that is called as the function it was made of."""
+
+        __slots__ = ()
+        __class_getitem__ = classmethod(GenericAlias)
 
 
 class SupportsDType(Protocol):

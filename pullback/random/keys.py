@@ -5,6 +5,7 @@ A key is a pair of 32-bit words. `PRNGKey` gives it raw, as a uint32 array of sh
 """
 from __future__ import annotations
 
+import builtins
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, TypeAlias
@@ -38,7 +39,7 @@ class KeyType(dtypes.ExtendedDType):
     """The dtype of typed keys. There is one, `key<fry>`, for the one generator there is."""
 
     __slots__ = ()
-    type = dtypes.prng_key
+    type: builtins.type[dtypes.extended] = dtypes.prng_key  # type: ignore[type-abstract]
     name: str = "key<fry>"
     itemsize: int = 8
 

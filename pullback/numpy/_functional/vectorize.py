@@ -7,6 +7,7 @@ from typing import Any
 
 from pullback._api.vectorize import vmap
 from pullback._core.errors import boundary, function_name, wrapping
+from pullback._core.typing import P, R
 from pullback._ops.families import broadcast_shapes
 from pullback._ops.shape import squeeze
 from pullback.numpy._creation.creation import asarray
@@ -27,8 +28,8 @@ def _parse(signature: str) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]
     return ins, outs
 
 
-def vectorize(pyfunc: Callable, *, excluded: Collection[int | str] = frozenset(), signature: str | None = None
-              ) -> Callable:
+def vectorize(pyfunc: Callable[P, R], *, excluded: Collection[int | str] = frozenset(),
+              signature: str | None = None) -> Callable[P, R]:
     """A function that broadcasts its arguments against each other, and maps `pyfunc` over what is left.
 
     Args:
