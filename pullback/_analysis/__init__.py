@@ -1,1 +1,1 @@
-"""What is known of a program without running it: where values come from, zeros, linearity."""
+"""Static analysis of programs: dependence of results on inputs, zeros, linearity."""

@@ -1,4 +1,4 @@
-"""Which results of a jaxpr, or of a primitive that holds some, depend on which inputs."""
+"""The dependence of the results of a jaxpr, or of a primitive that holds jaxprs, on its inputs."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from pullback._core.primitive import HigherOrder, Primitive
 
 
 def depends_on(jaxpr: Jaxpr, marked: tuple[bool, ...]) -> tuple[bool, ...]:
-    """Which results depend on the marked inputs."""
+    """A flag for each result: whether it depends on a marked input."""
 
     def walk():
         live = {v for v, m in zip(jaxpr.invars, marked, strict=True) if m}
@@ -26,7 +26,7 @@ def depends_on(jaxpr: Jaxpr, marked: tuple[bool, ...]) -> tuple[bool, ...]:
 
 def dependent_results(primitive: Primitive, marked: tuple[bool, ...], params: dict[str, Any], count: int
                       ) -> tuple[bool, ...]:
-    """Which of the `count` results of a primitive depend on its marked operands: all, where nothing else is known."""
+    """A flag for each of the `count` results of a primitive: whether it may depend on a marked operand."""
     everything = (True,) * count
     if type(primitive) is not HigherOrder:
         return everything
@@ -35,7 +35,7 @@ def dependent_results(primitive: Primitive, marked: tuple[bool, ...], params: di
     held = primitive.bodies(params)
     if not any(h.returns for h in held) or any(h.operands is None for h in held):
         return everything
-    # an operand that goes into no jaxpr decides which of them runs
+    # an operand that no jaxpr takes selects the jaxpr to run
     inner = {place for h in held for place in h.operands or ()}
     if any(m and place not in inner for place, m in enumerate(marked)):
         return everything
@@ -48,7 +48,7 @@ def dependent_results(primitive: Primitive, marked: tuple[bool, ...], params: di
         outs, carry = _through(h.jaxpr, inputs, h.carried)
         results = [a or b for a, b in zip(results, outs, strict=True)]
         fed = {h.operands[i] for i, c in zip(h.carried, carry, strict=True) if c}
-    # a condition that depends on a marked value decides how often the loop runs
+    # a condition that depends on a marked value determines the number of steps
     for h in held:
         assert h.operands is not None
         if not h.returns and any(depends_on(h.jaxpr, tuple([marked[p] or p in fed for p in h.operands]))):
@@ -57,7 +57,7 @@ def dependent_results(primitive: Primitive, marked: tuple[bool, ...], params: di
 
 
 def _through(jaxpr: Jaxpr, inputs: Sequence[bool], carried: range) -> tuple[tuple[bool, ...], tuple[bool, ...]]:
-    """Which results depend on marked inputs, in some step, and which of the carried inputs do then."""
+    """Flags for the results that depend on marked inputs in some step, and for the carried inputs that then do."""
 
     def given(carry: tuple[bool, ...]) -> tuple[bool, ...]:
         return (*inputs[:carried.start], *carry, *inputs[carried.stop:])
@@ -65,7 +65,7 @@ def _through(jaxpr: Jaxpr, inputs: Sequence[bool], carried: range) -> tuple[tupl
     start = inputs[carried.start:carried.stop]
     carry = fixed_point(lambda carry: depends_on(jaxpr, given(carry))[:len(carried)], start)
     outs = depends_on(jaxpr, given(carry))
-    # what is carried is returned as it came in if the loop takes no step
+    # a loop of zero steps returns its initial carry
     return (*(a or b for a, b in zip(carry, outs, strict=False)), *outs[len(carried):]), carry
 
 

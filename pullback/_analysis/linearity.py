@@ -1,6 +1,6 @@
-"""Whether what a rule made of tangents is linear in them: what adds to a tangent depends on tangents, or is zero.
+"""The check that a rule's tangents are linear: whatever is added to a tangent must depend on tangents or be zero.
 
-The operations that may add say so: `additive` names the operands that they are linear in together.
+Operations that may add are marked by the trait `additive`, which names the operands that they are jointly linear in.
 """
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from pullback._core.primitive import HigherOrder, Primitive
 from pullback._core.trace import LinearTracer, is_linear
 
 Marks = Sequence[bool]
-Record = Any  # of a tape, whose class is above this file
+Record = Any  # of a tape, whose class is in a higher layer
 
 
 def not_linear(records: Sequence[Record], outputs: Sequence[Any]) -> Primitive | None:
-    """The operation, if there is one, by which an output is a linear function of tangents and something else.
+    """The operation, if any, by which an output is the sum of a linear function of tangents and something else.
 
-    `records` are what a tape recorded while the outputs were made.
+    `records` were recorded on a tape while the outputs were computed.
     """
     for record in records:
         if may_add(record.primitive):
             break
     else:
         return None
-    # most records are no sums, and most sums are of tangents alone: both are passed quickly
+    # most records are not sums, and most sums are of tangents only: both take a fast path
     live = {t.index for t in outputs if isinstance(t, LinearTracer)}
     for record in reversed(records):
         for node in record.outputs:
@@ -44,35 +44,35 @@ def not_linear(records: Sequence[Record], outputs: Sequence[Any]) -> Primitive |
         for a in record.inputs:
             if isinstance(a, LinearTracer):
                 tangents += 1
-                # that choices are made by a tangent is refused where they are
+                # choices by a tangent are refused where they are made
                 if a.aval.dtype.kind not in "iub":
                     live.add(a.index)
         if type(primitive) is HigherOrder or (primitive.traits.additive is not None and tangents < len(record.inputs)):
-            found = _adds_beside(primitive, record.params, record.inputs)
+            found = _adds_on_tape(primitive, record.params, record.inputs)
             if found is not None:
                 return found
     return None
 
 
 def may_add(primitive: Primitive) -> bool:
-    """Whether an operation may add what is not linear in tangents to what is."""
+    """Return whether an operation may add a term that is not linear in tangents to one that is."""
     return primitive.traits.additive is not None or type(primitive) is HigherOrder
 
 
-def _adds_beside(primitive: Primitive, params: dict, inputs: Sequence[Any]) -> Primitive | None:
-    """As `_adds`, of operands on a tape; only what may have to be zero is looked at."""
+def _adds_on_tape(primitive: Primitive, params: dict, inputs: Sequence[Any]) -> Primitive | None:
+    """`_adds` for operands on a tape; only operands that must be zero are inspected."""
     additive = primitive.traits.additive
     if additive is None:
         marks = [is_linear(a) for a in inputs]
         given = [a.aval.dtype.type(0) if not m and vanishes(a) else None for a, m in zip(inputs, marks, strict=True)]
         return _adds(primitive, params, marks, given)
     parts = inputs if isinstance(additive, EllipsisType) else [inputs[i] for i in additive]
-    beside = [a for a in parts if not isinstance(a, LinearTracer)]
-    return primitive if 0 < len(beside) < len(parts) and not all(map(vanishes, beside)) else None
+    others_given = [a for a in parts if not isinstance(a, LinearTracer)]
+    return primitive if 0 < len(others_given) < len(parts) and not all(map(vanishes, others_given)) else None
 
 
 def _adds(primitive: Primitive, params: dict, marks: Marks, given: Sequence[Value]) -> Primitive | None:
-    """The operation, this one or one inside of it, that adds to marked operands what is neither marked nor zero."""
+    """The operation, this one or one inside it, that adds to a marked operand one that is neither marked nor zero."""
     positions = primitive.traits.additive
     if positions is not None:
         parts = range(len(marks)) if isinstance(positions, EllipsisType) else positions
@@ -87,13 +87,13 @@ def _adds(primitive: Primitive, params: dict, marks: Marks, given: Sequence[Valu
         walk = _Walk(held.jaxpr, marked, values, held.carried)
         if walk.found is not None:
             return walk.found
-        # a carry that becomes a tangent begins as one, or as zero
+        # a carry that becomes a tangent must start as a tangent or as zero
         first = held.carried.start
         for m, now, value in zip(marked[first:], walk.carry, values[first:], strict=False):
             if now and not m and not is_zero(value):
                 return primitive
         walks.append(walk)
-    # what one branch makes of tangents, the others make of tangents, or of nothing
+    # if one branch computes a result from tangents, the others compute it from tangents or return zero
     for outs in zip(*(walk.outs for walk in walks), strict=True):
         if any(m for m, _ in outs) and not all(m or z for m, z in outs):
             return primitive
@@ -101,10 +101,10 @@ def _adds(primitive: Primitive, params: dict, marks: Marks, given: Sequence[Valu
 
 
 class _Walk:
-    """What is marked, and what is added to what is marked, along the equations of a jaxpr.
+    """Propagation of marks along the equations of a jaxpr, with a search for additions to marked values.
 
-    `carry` says which of the inputs that are carried around are marked at some time; `outs` of each result whether it
-    is marked, and whether it is zero (or no number with a derivative).
+    `carry` flags the carried inputs that are marked in some step; `outs` holds for each result whether it is marked,
+    and whether it is zero (or of a dtype without derivatives).
     """
 
     def __init__(self, jaxpr: Jaxpr, marks: Marks, given: Sequence[Value], carried: range):

@@ -1,7 +1,7 @@
-"""What is known of traced values though their inputs are not: that all entries are one number, zero above all.
+"""Uniform values: traced values whose entries are all known to be one number, zero in particular.
 
-A value is known if it is made of constants by operations that keep entries equal, or of zeros by operations that keep
-zeros: the bilinear ones, the linear ones, and those that say in which operands they do (`homogeneous`, `vanishing`).
+A value is known if it is computed from constants by operations that keep entries equal, or from zeros by operations
+that keep zeros: bilinear ones, linear ones, and those with the traits `homogeneous` and `vanishing`.
 """
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from pullback._core.primitive import HigherOrder
 from pullback._core.staging import StagedTracer, StagingTrace
 from pullback._core.trace import Tracer
 
-# the number that all entries are, or None where that is not known
+# the number that equals every entry, or None if unknown
 Value = Any
 
 
 def vanishes(x: Any) -> bool:
-    """Whether a value is known to be zero: by its data, or, where it is traced, by the operations it comes from."""
+    """Return whether a value is known to be zero: by its data, or, if traced, by the operations that compute it."""
     if type(x) is ConcreteArray:
-        return not _entries(x.value)
+        return not _has_nonzero(x.value)
     while isinstance(x, Tracer) and not isinstance(x, StagedTracer):
-        # a batched value, or one that an outer transformation differentiates
+        # a batched value, or one under differentiation by an outer transformation
         x = next((getattr(x, name) for name in ("value", "primal") if hasattr(x, name)), None)
     if isinstance(x, StagedTracer):
-        return is_zero(_learned(x.owner).get(x.atom))
-    return type(x) is ConcreteArray and not _entries(x.value)
+        return is_zero(_known_values(x.owner).get(x.atom))
+    return type(x) is ConcreteArray and not _has_nonzero(x.value)
 
 
 def is_zero(value: Value) -> bool:
-    """Whether it is known to be zero; nan, which marks what is not defined, counts as that."""
-    return value is not None and not _entries(value)
+    """Return whether the value is known to be zero; nan, which stands for undefined entries, counts as zero."""
+    return value is not None and not _has_nonzero(value)
 
 
-def _entries(value: Any) -> bool:
-    """Whether there are entries that are neither zero nor nan; float0 holds nothing else than zero."""
+def _has_nonzero(value: Any) -> bool:
+    """Return whether an entry is neither zero nor nan; all entries of a float0 array are zero."""
     if value.dtype == dtypes.float0:
         return False
     if not value.shape:
@@ -48,11 +48,11 @@ def _entries(value: Any) -> bool:
     return bool(np.any(value)) and bool(np.any(value[value == value]))
 
 
-# --- along the equations of a trace, which are looked at once ---
+# --- along the equations of a trace, each of which is visited once ---
 
 
-class _Knowledge:
-    """What is known of the values of a trace, up to some equation and constant."""
+class _KnownValues:
+    """The known values of a trace, up to some equation and constant."""
 
     __slots__ = ("values", "equations", "constants")
 
@@ -62,24 +62,24 @@ class _Knowledge:
         self.constants = 0
 
 
-_knowledge: WeakKeyDictionary[StagingTrace, _Knowledge] = WeakKeyDictionary()
+_values_of_traces: WeakKeyDictionary[StagingTrace, _KnownValues] = WeakKeyDictionary()
 
 
-def _learned(trace: StagingTrace) -> dict[Var, Value]:
-    known = _knowledge.get(trace)
+def _known_values(trace: StagingTrace) -> dict[Var, Value]:
+    known = _values_of_traces.get(trace)
     if known is None or known.equations > len(trace.eqns):
-        known = _knowledge[trace] = _Knowledge()
+        known = _values_of_traces[trace] = _KnownValues()
     for var, value in list(trace.constants.values())[known.constants:]:
         if vanishes(value):
             known.values[var] = var.aval.dtype.type(0)
     known.constants = len(trace.constants)
     for eqn in trace.eqns[known.equations:]:
-        _learn(eqn, known.values)
+        _propagate(eqn, known.values)
     known.equations = len(trace.eqns)
     return known.values
 
 
-def _learn(eqn: Equation, values: dict[Var, Value]) -> None:
+def _propagate(eqn: Equation, values: dict[Var, Value]) -> None:
     given = [_of(v, values) for v in eqn.invars]
     for var, value in zip(eqn.outvars, results(eqn, given), strict=True):
         if value is not None:
@@ -87,12 +87,12 @@ def _learn(eqn: Equation, values: dict[Var, Value]) -> None:
 
 
 def values_in(jaxpr: Jaxpr, given: Sequence[Value], carried: range = range(0)) -> dict[Var, Value]:
-    """What is known of the values in a jaxpr, given what is known of its inputs, some of which it carries around."""
+    """The known values in a jaxpr, from those of its inputs; the `carried` ones take results of earlier steps."""
     given = list(given)
     while True:
         values = {var: value for var, value in zip(jaxpr.invars, given, strict=True) if value is not None}
         for eqn in jaxpr.eqns:
-            _learn(eqn, values)
+            _propagate(eqn, values)
         outs = [_of(v, values) for v in jaxpr.outvars]
         before = [given[i] for i in carried]
         carry = [a if _same(a, b) else None for a, b in zip(before, outs, strict=False)]
@@ -114,7 +114,7 @@ def _same(a: Value, b: Value) -> bool:
 
 
 def results(eqn: Equation, given: Sequence[Value]) -> list[Value]:
-    """What is known of the results of an equation, given what is known of its operands."""
+    """The known values of the results of an equation, from those of its operands."""
     primitive, params = eqn.primitive, eqn.params
     nothing: list[Value] = [None] * len(eqn.outvars)
     traits = primitive.traits
@@ -139,7 +139,7 @@ def results(eqn: Equation, given: Sequence[Value]) -> list[Value]:
     elif traits.homogeneous is not None:
         vanish = all(zeros[i] for i in traits.homogeneous)
     elif primitive.transpose is not None and any(zeros):
-        # linear in its operands that are no indices and masks
+        # linear in all operands except indices and masks
         vanish = all(z for z, v in zip(zeros, eqn.invars, strict=True) if dtypes.is_inexact(v.aval.dtype))
     else:
         vanish = False

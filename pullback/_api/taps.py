@@ -16,7 +16,7 @@ from pullback._higher_order.custom.captures import closed_over
 from pullback._higher_order.custom.checks import fit_tangent
 from pullback._higher_order.custom.primitive import custom_call_p
 from pullback._ops.shape import instantiate
-from pullback._transforms.harvest import COTANGENT, LOG, VALUE, Found, Site, harvest_flat, tap_p
+from pullback._transforms.harvest import COTANGENT, LOG, VALUE, Site, TapValues, harvest_flat, tap_p
 
 
 @boundary
@@ -142,7 +142,7 @@ def tapped(fun: Callable) -> Callable:
     return collected
 
 
-def collect(fun: Callable, *args: Any, kinds: tuple[str, ...]) -> tuple[Any, list[Found]]:
+def collect(fun: Callable, *args: Any, kinds: tuple[str, ...]) -> tuple[Any, list[TapValues]]:
     """The result of a function, and what the taps of these kinds inside of it saw, in order."""
     with collecting_taps():
         return harvest_flat(fun, *args, kinds=kinds)
@@ -161,7 +161,7 @@ def collected_logs(fun: Callable, *args: Any) -> tuple[Any, list[tuple[str, Any]
     return result, [(site.name, _placed(site.tree, site.leaves, leaves)) for site, _, leaves in found]
 
 
-def _by_name(found: list[Found]) -> Taps:
+def _by_name(found: list[TapValues]) -> Taps:
     values: dict[str, list] = {}
     cotangents: dict[str, list] = {}
     for site, kind, leaves in found:

@@ -1,1 +1,1 @@
-"""The transformations, one interpreter a file."""
+"""The transformations, one interpreter per file."""

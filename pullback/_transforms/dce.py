@@ -1,4 +1,4 @@
-"""Dead-code elimination: jaxprs, and the primitives that hold them, for some of their results."""
+"""Dead-code elimination in jaxprs, and in the primitives that hold them."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -15,9 +15,10 @@ def dce(jaxpr: Jaxpr, used: tuple[bool, ...] | None = None, keep_inputs: bool = 
         ) -> tuple[Jaxpr, tuple[bool, ...]]:
     """The jaxpr that computes the `used` results (by default all).
 
-    Returns it and which inputs it reads; inputs it does not read are dropped unless `keep_inputs`. Equations that act
-    on the world stay. Primitives that hold functions do less in them, too.
-    TypeError for what is no `Jaxpr` (of a `ClosedJaxpr` pass `.jaxpr`), ValueError for another number of results.
+    Returns it, and flags for the inputs it reads; unread inputs are dropped unless `keep_inputs`. Equations with side
+    effects stay. Primitives that hold functions are reduced too.
+    TypeError for an argument that is not a `Jaxpr` (of a `ClosedJaxpr` pass `.jaxpr`), ValueError for a wrong number of
+    flags.
 
     >>> import pullback as pb
     >>> jaxpr = pb.make_jaxpr(lambda x, y: (x + 1, y * 2))(1., 1.).jaxpr
@@ -53,7 +54,7 @@ def _dce(jaxpr: Jaxpr, used: tuple[bool, ...], keep_inputs: bool) -> tuple[Jaxpr
 
 
 def narrowed(eqn: Equation, used: Sequence[bool]) -> Equation:
-    """The equation for the `used` results alone; those that a loop needs for them stay, too."""
+    """The equation reduced to the `used` results, and to the carried ones that a loop needs for them."""
     primitive = eqn.primitive
     if type(primitive) is not HigherOrder:
         return eqn
@@ -69,11 +70,11 @@ def narrowed(eqn: Equation, used: Sequence[bool]) -> Equation:
         return (*carry, *used[k:])
 
     def read(carry: Sequence[bool]) -> set[int]:
-        """The places of the operands that are read for what is carried and used."""
+        """The indices of the operands that the carried and used results need."""
         reads = [dce(h.jaxpr, results(carry) if h.returns else None)[1] for h in held]
         return {place for h, mask in zip(held, reads, strict=True) for place in chosen(h.operands or (), mask)}
 
-    # what the results need of the carry, and what that needs of it
+    # the carry that the results need, and the carry that this needs in turn
     carry = fixed_point(lambda carry: [place in read(carry) for place in carried], used[:k])
     inner = {place for h in held for place in h.operands or ()}
     reads = read(carry) | (set(range(len(eqn.invars))) - inner)

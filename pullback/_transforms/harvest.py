@@ -1,8 +1,8 @@
-"""Taps: named places in a function, whose values and cotangents come out beside the function's result.
+"""Taps: named values in a function, collected with their cotangents alongside the function's result.
 
 `tap_p` is the identity. While taps are collected it marks a value; its derivative marks the tangent, whose transpose
-marks the cotangent. A `HarvestTrace` stands below the differentiation and takes down what passes the marks. It has no
-tracers: values are those of its parent. Of a jaxpr inside a primitive, `harvest_jaxpr` makes one with further results.
+marks the cotangent. A `HarvestTrace`, below the differentiation in the stack, records the marked values. It has no
+tracers: values are those of its parent. `harvest_jaxpr` turns the taps in a held jaxpr into further results.
 """
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from pullback._ops.identity import stage_noting
 from pullback._ops.shape import instantiate, zeros_like_aval
 
 VALUE, TANGENT, COTANGENT = "value", "tangent", "cotangent"
-# what a rule says on the backward pass: read by nobody, and kept all the same while taps are collected
+# what a rule logs in the backward pass: never read, but kept while taps are collected
 LOG = "log"
 
 
 class Site(NamedTuple):
-    """What a tap was given: its name, a pytree of this structure, of which these leaves are the operands."""
+    """The argument of a tap: a name, the structure of the tapped pytree, and the leaves that are the operands."""
 
     name: str
     tree: PyTreeDef
@@ -35,7 +35,7 @@ class Site(NamedTuple):
         return self.name
 
 
-# --- the mark ---
+# --- the primitive ---
 
 tap_p = Primitive("tap", multiple_results=True)
 tap_p.types = Forgetting()  # a site keeps the structure of what was tapped
@@ -44,11 +44,11 @@ tap_p.has(per_example=True)
 
 def _jvp(primals, tangents, site, kind):
     outs = tap_p.bind(*primals, site=site, kind=kind)
-    where = [i for i, t in enumerate(tangents) if type(t) is not Zero]
-    if kind != VALUE or not where:
+    active = [i for i, t in enumerate(tangents) if type(t) is not Zero]
+    if kind != VALUE or not active:
         return outs, tangents
-    moving = Site(site.name, site.tree, tuple(site.leaves[i] for i in where))
-    marked = iter(tap_p.bind(*(tangents[i] for i in where), site=moving, kind=TANGENT))
+    tangent_site = Site(site.name, site.tree, tuple(site.leaves[i] for i in active))
+    marked = iter(tap_p.bind(*(tangents[i] for i in active), site=tangent_site, kind=TANGENT))
     return outs, [t if type(t) is Zero else next(marked) for t in tangents]
 
 
@@ -59,7 +59,7 @@ def _transpose(cts, *operands, site, kind):
 
 
 def _batch(trace, operands, dims, site, kind):
-    # a value that all examples share is marked for each, so that what is seen does not hang on what is computed how
+    # a value shared by all examples is marked once for each, so that the record does not depend on what is batched
     moved = [trace.materialize(x, d) for x, d in zip(operands, dims, strict=True)]
     return tap_p.bind(*moved, site=site, kind=kind), 0
 
@@ -73,13 +73,13 @@ tap_p.batch = _batch
 
 
 def tap_sites(jaxpr: Jaxpr) -> tuple[Site, ...]:
-    """The taps in a jaxpr, here and below."""
+    """The taps in a jaxpr and in the jaxprs it holds."""
 
     return gathered(jaxpr, "taps", lambda eqn: [eqn.params["site"]] if eqn.primitive is tap_p else ())
 
 
 def logs(eqn: Equation) -> bool:
-    """Whether an equation logs something, here or below."""
+    """Return whether an equation, or a jaxpr it holds, logs something."""
     return bool(_logged(eqn)) or any(gathered(held.jaxpr, "logs", _logged) for held in eqn.held)
 
 
@@ -88,15 +88,15 @@ def _logged(eqn: Equation) -> list[Site]:
 
 
 def without_taps(jaxpr: Jaxpr) -> Jaxpr:
-    """The jaxpr with its own marks left out, for equations that are to run a second time."""
+    """The jaxpr without its own taps, for equations that run a second time."""
     return without(jaxpr, "taps", lambda eqn: eqn.primitive is tap_p, inside=False)
 
 
 # --- the interpreter ---
 
 
-class Found(NamedTuple):
-    """What passed a mark."""
+class TapValues(NamedTuple):
+    """The values recorded at one tap."""
 
     site: Site
     kind: str
@@ -104,14 +104,14 @@ class Found(NamedTuple):
 
 
 class HarvestTrace(Trace):
-    """Takes down what passes the marks, of the kinds asked for; all else passes to the parent."""
+    """Records the values at taps of the given kinds; all else passes to the parent."""
 
     __slots__ = ("found", "kinds")
 
     def __init__(self, parent: Trace | None, kinds: tuple[str, ...]):
         super().__init__(parent)
         self.transparent = False
-        self.found: list[Found] = []
+        self.found: list[TapValues] = []
         self.kinds = kinds
 
     def describe(self) -> str:
@@ -121,7 +121,7 @@ class HarvestTrace(Trace):
         if primitive is tap_p:
             outs = [lift(x) for x in args]
             if params["kind"] in self.kinds:
-                self.found.append(Found(params["site"], params["kind"], outs))
+                self.found.append(TapValues(params["site"], params["kind"], outs))
             return outs
         if type(primitive) is HigherOrder:
             held = primitive.bodies(params)
@@ -134,15 +134,15 @@ class HarvestTrace(Trace):
         return call_with(parent, parent.process_primitive, primitive, args, params)
 
     def collect(self, marks: Sequence[tuple[Site, str, int]], values: Sequence[Any]) -> None:
-        """Take down further results of a primitive whose jaxpr went through `harvest_jaxpr`."""
+        """Record the further results of a primitive whose jaxpr went through `harvest_jaxpr`."""
         start = 0
         for site, kind, count in marks:
-            self.found.append(Found(site, kind, values[start:start + count]))
+            self.found.append(TapValues(site, kind, values[start:start + count]))
             start += count
 
 
-def harvest_flat(fun: Callable, *args: Any, kinds: tuple[str, ...] = (VALUE, COTANGENT)) -> tuple[Any, list[Found]]:
-    """The result of a function, and what passed the marks in it."""
+def harvest_flat(fun: Callable, *args: Any, kinds: tuple[str, ...] = (VALUE, COTANGENT)) -> tuple[Any, list[TapValues]]:
+    """The result of a function, and the values recorded at its taps."""
     trace = HarvestTrace(context.trace, kinds)
     try:
         return call_with(trace, fun, *args), trace.found
@@ -152,7 +152,7 @@ def harvest_flat(fun: Callable, *args: Any, kinds: tuple[str, ...] = (VALUE, COT
 
 def harvest_jaxpr(jaxpr: Jaxpr, kinds: tuple[str, ...] = (VALUE, COTANGENT)
                   ) -> tuple[Jaxpr, tuple[tuple[Site, str, int], ...]]:
-    """The jaxpr that returns, after its results, what passes the marks; and which they are, with their numbers."""
+    """The jaxpr with the values at its taps as further results; and the site, kind and number of values of each."""
 
     def make():
         def fun(*args):
@@ -165,12 +165,12 @@ def harvest_jaxpr(jaxpr: Jaxpr, kinds: tuple[str, ...] = (VALUE, COTANGENT)
     return jaxpr.derive(("harvest", kinds), make)
 
 
-# --- out of primitives that hold jaxprs: as further results, stacked where the primitive is a loop ---
+# --- taps inside held jaxprs: further results, stacked if the primitive is a loop ---
 
 
 def harvest_bodies(trace: HarvestTrace, primitive: HigherOrder, args: Sequence[Any], params: dict,
                    kinds: tuple[str, ...] | None = None) -> list[Any]:
-    """Apply a primitive and take down what passes the marks in its jaxprs, of the kinds asked for."""
+    """Apply a primitive and record the values at the taps in its jaxprs, of the given kinds."""
     kinds = trace.kinds if kinds is None else kinds
     held = primitive.bodies(params)
     for h in held:
@@ -194,11 +194,11 @@ def harvest_bodies(trace: HarvestTrace, primitive: HigherOrder, args: Sequence[A
 
 def _harvest_choices(jaxprs: Sequence[Jaxpr], kinds: tuple[str, ...]
                      ) -> tuple[list[Jaxpr], Sequence[tuple[Site, str, int]]]:
-    """Jaxprs of which one is chosen, with the same further results: what passes the marks in some of them."""
+    """Alternative jaxprs with the same further results: the values at the taps of any of them."""
     harvested = [harvest_jaxpr(jaxpr, kinds) for jaxpr in jaxprs]
     if len(jaxprs) == 1:
         return [harvested[0][0]], harvested[0][1]
-    # a mark of one name and type in several of them is one result; one without it gives zeros
+    # taps of one name and type in several alternatives share a result; an alternative without it gives zeros
     slots: dict[tuple, list[Any]] = {}
     places = []
     for jaxpr, (derived, marks) in zip(jaxprs, harvested, strict=True):

@@ -1,15 +1,15 @@
-"""Taylor mode: every primitive is replaced by what it does to truncated power series.
+"""Taylor mode: every primitive is replaced by its rule on truncated power series.
 
 A series is a value with its first derivatives x', x'', ... along a curve. For y = f(x) the chain rule says
 
     y' = ∂f(x) x',
 
-which is the jvp rule of f at the *series* x and x', both known to one order less than y is asked for: the derivatives
+which is the jvp rule of f at the *series* x and x', both known to one order less than is needed for y: the derivatives
 of y are f(x) and the derivatives of ∂f(x) x', and in terms of derivatives x' is x without its first entry. So one rule
 serves every primitive that has a jvp rule: run it on series of one order less, down to order 1, where it is forward
-mode. A rule that uses the result y itself (that of exp, say) gets it as a series that is computed when it is looked at.
-This is the derivation of the recurrences of Griewank and Walther, Evaluating Derivatives (2008), section 13.2, as an
-algorithm. Where a rule uses its own primitive more than once, that grows exponentially with the order: products,
+mode. A rule that uses the result y itself (that of exp, say) gets it as a series that is computed on demand. This is
+the derivation of the recurrences of Griewank and Walther, Evaluating Derivatives (2008), section 13.2, as an
+algorithm. If a rule uses its own primitive more than once, the cost grows exponentially with the order: products,
 quotients, and primitives that hold functions have a rule of their own, `taylor(primals, series, **params)`, see
 `_ops/rules.py`.
 """
@@ -34,7 +34,7 @@ Series = list[Any]
 
 
 class JetTracer(Tracer):
-    """A value with its derivatives along a curve, which may wait to be computed until they are looked at."""
+    """A value with its derivatives along a curve, which may be computed on demand."""
 
     __slots__ = ("primal", "_series", "make")
 
@@ -62,13 +62,13 @@ class JetTracer(Tracer):
 class JetTrace(Trace):
     """Pushes series of `order` derivatives forward."""
 
-    __slots__ = ("order", "subject", "asked")
+    __slots__ = ("order", "subject", "application")
 
-    def __init__(self, parent: Trace | None, order: int, subject: str = "jet", asked: _Asked | None = None):
+    def __init__(self, parent: Trace | None, order: int, subject: str = "jet", application: _Application | None = None):
         super().__init__(parent)
         self.order = order
         self.subject = subject
-        self.asked = asked
+        self.application = application
 
     def describe(self) -> str:
         return self.subject
@@ -82,8 +82,8 @@ class JetTrace(Trace):
     def process_primitive(self, primitive, args, params):
         if not any(map(self.mine, args)):
             return call_with(self.parent, primitive.bind, *args, **params)
-        if self.asked is not None and self.asked.matches(primitive, args, params):
-            return self.asked.answer(self)
+        if self.application is not None and self.application.matches(primitive, args, params):
+            return self.application.result_on_demand(self)
         primals = [a.primal if self.mine(a) else a if isinstance(a, Tracer) else lift(a) for a in args]
         series = [a.series if self.mine(a) else None for a in args]
         if primitive.taylor is not None:
@@ -96,7 +96,7 @@ class JetTrace(Trace):
 
     def by_jvp(self, primitive: Primitive, primals: Sequence[Any], series: Sequence[Series | None], params: dict,
                known: Any = None) -> tuple[Any, Any]:
-        """The result and its series, from the jvp rule; `known` is the result, where it is known already."""
+        """The result and its series, from the jvp rule; `known` is the result, if it has been computed already."""
         rule = primitive.jvp or primitive.rule("jvp")
         many = primitive.multiple_results
         zeros = [zero_of(p.aval) for p in primals]
@@ -108,7 +108,7 @@ class JetTrace(Trace):
         inner = JetTrace(self.parent, self.order - 1, self.subject)
         values = [p if s is None else JetTracer(inner, p, s[:-1]) for p, s in zip(primals, series, strict=True)]
         tangents = [z if s is None else JetTracer(inner, s[0], s[1:]) for s, z in zip(series, zeros, strict=True)]
-        inner.asked = _Asked(primitive, values, params, known)
+        inner.application = _Application(primitive, values, params, known)
         try:
             out, tangent = call_with(inner, rule, values, tangents, **params)
             outs, touts = (out, tangent) if many else ([out], [tangent])
@@ -120,8 +120,8 @@ class JetTrace(Trace):
         return (outs, series_of) if many else (outs[0], series_of[0])
 
 
-class _Asked:
-    """The application of a primitive whose derivative is being computed, in case its rule asks for the result."""
+class _Application:
+    """The primitive application whose derivative is being computed, in case its rule applies it again."""
 
     __slots__ = ("primitive", "args", "params", "known")
 
@@ -135,8 +135,8 @@ class _Asked:
         return (primitive is self.primitive and len(args) == len(self.args)
                 and all(a is b for a, b in zip(args, self.args, strict=True)) and _same(params, self.params))
 
-    def answer(self, trace: JetTrace) -> Any:
-        """The result, with a series that waits."""
+    def result_on_demand(self, trace: JetTrace) -> Any:
+        """The result, with a series that is computed on demand."""
         primals = [a.primal if trace.mine(a) else a for a in self.args]
         if self.known is None:
             self.known = call_with(trace.parent, self.primitive.bind, *primals, **self.params)
@@ -180,8 +180,8 @@ def jet_jaxpr(jaxpr: Jaxpr, active: tuple[bool, ...], order: int, instantiated: 
               ) -> tuple[Jaxpr, tuple[bool, ...]]:
     """The jaxpr `(primals, series of the active inputs) -> (results, their series)`, each series as `order` values.
 
-    Series that are known to vanish are left out, unless `instantiated` asks for them; the second value says which are
-    there.
+    Series that are known to vanish are omitted, unless `instantiated` requests them; the second value flags those that
+    are present.
     """
     wanted = (instantiated,) * len(jaxpr.outvars) if isinstance(instantiated, bool) else tuple(instantiated)
 
@@ -201,11 +201,11 @@ def jet_jaxpr(jaxpr: Jaxpr, active: tuple[bool, ...], order: int, instantiated: 
 
 
 def flatten(series: Sequence[Series | None]) -> list[Any]:
-    """The entries of the series that are there, one after the other."""
+    """The entries of the series that are present, in order."""
     return [x for s in series if s is not None for x in s]
 
 
 def unflatten(present: Sequence[bool], values: Sequence[Any], order: int) -> list[Series | None]:
-    """The series from their entries; None where there is none."""
+    """The series from their entries; None for a series that is absent."""
     rest = iter(values)
     return [[next(rest) for _ in range(order)] if p else None for p in present]

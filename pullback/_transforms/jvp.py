@@ -80,7 +80,7 @@ def zero_tangent(primal: Any) -> Zero:
 
 def jvp_flat(fun: Callable[..., Sequence[Any]], primals: Sequence[Any], tangents: Sequence[Any],
              subject: str = "jvp") -> tuple[list, list]:
-    """The results of a flat function and their tangents, which may be symbolic zeros, as may be those given."""
+    """The results of a flat function and their tangents. Tangents, given and returned, may be symbolic zeros."""
     trace = JVPTrace(context.trace, subject)
     duals = [trace.join(p, t) for p, t in zip(primals, tangents, strict=True)]
     try:
@@ -96,8 +96,8 @@ def jvp_jaxpr(jaxpr: Jaxpr, active: tuple[bool, ...], instantiated: tuple[bool, 
               ) -> tuple[Jaxpr, tuple[bool, ...]]:
     """The jaxpr `(primals, tangents of the active inputs) -> (results, their tangents)`.
 
-    Tangents of results that are known to vanish are left out, unless `instantiated` asks for them; the second value
-    says which are there.
+    Tangents of results that are known to vanish are omitted, unless `instantiated` requests them; the second value
+    flags those that are present.
     """
     if isinstance(instantiated, bool):
         instantiated = (instantiated,) * len(jaxpr.outvars)

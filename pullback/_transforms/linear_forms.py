@@ -1,7 +1,7 @@
-"""A recorded linear map as data: the values it was recorded with, and its form, a jaxpr of what is done to them.
+"""A recorded linear map as data: the residuals it was recorded with, and its form, a jaxpr.
 
 Two maps recorded by the same code have equal forms, so that a form can be part of a pytree's structure: an argument or
-a result of `jit`, the carry of a loop, what two branches of `cond` return.
+a result of `jit`, the carry of a loop, the result of two branches of `cond`.
 """
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pullback._transforms.transpose import record_linear
 
 
 class LinearForm:
-    """What is done to known values and tangents: `jaxpr` maps them, in that order, to the results that do not vanish.
+    """A linear map as a jaxpr: `jaxpr` takes residuals and tangents, in that order, to the results that do not vanish.
 
     `inputs` and `outputs` have an entry for each input and result of the map: whether an input is active, and the type
     of a result that vanishes, None for the others. Forms compare by structure.
@@ -53,7 +53,7 @@ class LinearForm:
 
 
 def form_of(linear: Linearized) -> tuple[LinearForm, list[Any]]:
-    """The form of a recorded map, and the values it was recorded with, each once."""
+    """The form of a recorded map, and its residuals, each once."""
     tape = linear.tape
     variables: dict[int, Var] = {}
     known: dict[int, Var] = {}
@@ -80,7 +80,7 @@ def form_of(linear: Linearized) -> tuple[LinearForm, list[Any]]:
 
 
 def record_form(form: LinearForm, values: list[Any]) -> Linearized:
-    """The map on a tape again, with these values in place of those it was recorded with."""
+    """The map on a tape again, with `values` in place of the residuals it was recorded with."""
     jaxpr = form.jaxpr
     linear = record_linear(lambda *nodes: eval_jaxpr(jaxpr, [], *values, *nodes), jaxpr.in_avals[len(values):])
     nodes, outs = iter(linear.inputs), iter(linear.outputs)
@@ -92,14 +92,14 @@ def record_form(form: LinearForm, values: list[Any]) -> Linearized:
 
 
 def same_jaxprs(a: Jaxpr, b: Jaxpr) -> bool:
-    """Whether two jaxprs do the same to their inputs, equation by equation."""
+    """Return whether two jaxprs are equal, equation by equation, up to the names of variables."""
     return _Comparison().jaxprs(a, b)
 
 
 class _Comparison:
-    """Compares parameters of equations, into functions and the package's own objects.
+    """Comparison of equation parameters, including functions and the package's own objects.
 
-    Rules of custom functions are made anew at each call: they are the same if their code and all they close over is.
+    Rules of custom functions are created anew at each call: they are equal if their code and all captured values are.
     """
 
     def __init__(self) -> None:
@@ -148,15 +148,15 @@ class _Comparison:
             return False
         if (id(a), id(b)) in self.assumed:
             return True
-        parts = _parts(a)
+        parts = _components(a)
         if parts is None:
             return _equal(a, b)
         self.assumed.add((id(a), id(b)))
-        return self.same(parts, _parts(b))
+        return self.same(parts, _components(b))
 
 
-def _parts(x: Any) -> list[Any] | None:
-    """What makes up a function or an object of the package; None for what can only be compared as a whole."""
+def _components(x: Any) -> list[Any] | None:
+    """The components of a function or of an object of the package; None for a value that is compared as a whole."""
     if isinstance(x, FunctionType):
         cells = [] if x.__closure__ is None else [_contents(cell) for cell in x.__closure__]
         return [x.__code__, cells, x.__defaults__, x.__kwdefaults__]
@@ -168,7 +168,7 @@ def _parts(x: Any) -> list[Any] | None:
         return None
     names = [name for cls in type(x).__mro__ for name in cls.__dict__.get("__slots__", ())]
     names += getattr(x, "__dict__", ())
-    # a tag tells which vmap a rule was batched by, another one for each run; a site where a call stands, for messages
+    # `tag` identifies the vmap that batched a rule and differs in each run; `site` is a source location, for messages
     return [getattr(x, name, None) for name in names if name not in ("tag", "site")]
 
 
@@ -180,7 +180,7 @@ def _contents(cell: Any) -> Any:
 
 
 def _methods(x: Any) -> set[str]:
-    """What the classes of an object define, `object` itself left out."""
+    """The attributes that the classes of an object define, except those of `object`."""
     return {name for cls in type(x).__mro__[:-1] for name in cls.__dict__}
 
 

@@ -1,7 +1,7 @@
-"""Linearization: primals are evaluated at once, and what happens to tangents is recorded on a tape.
+"""Linearization: primals are evaluated immediately, and operations on tangents are recorded on a tape.
 
-The tape holds linear operations only, in order. Run forwards it is the derivative as a linear map (`linearize`); walked
-backwards, by transpose rules, it is reverse mode (`vjp`). Walks are loops: a long chain costs no recursion.
+The tape holds linear operations only, in order. Run forwards it is the derivative as a linear map (`linearize`);
+traversed backwards, by transpose rules, it is reverse mode (`vjp`). Both are loops: a long chain needs no recursion.
 """
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from pullback._xla.evaluate import evaluator
 
 
 class Node(LinearTracer):
-    """A tangent that is not known yet: a linear function of the tape's inputs. `index` counts the tape's nodes.
+    """A tangent without a value: a linear function of the tape's inputs. `index` counts the tape's nodes.
 
-    `primitive` is what gave it, None for an input.
+    `primitive` is the operation that produced it, None for an input.
     """
 
     __slots__ = ("index", "primitive")
@@ -40,7 +40,7 @@ class Node(LinearTracer):
 
 
 class Record:
-    """One linear operation: the primitive with its operands, of which some are nodes, and the nodes it gave."""
+    """One linear operation: the primitive, its operands, of which some are nodes, and the nodes it produced."""
 
     __slots__ = ("primitive", "inputs", "params", "outputs")
 
@@ -54,7 +54,7 @@ class Record:
 class Tape(Trace):
     """Records operations on nodes; all else passes to the parent.
 
-    Nodes refer to their tape. What it recorded is handed over in the end, so that no cycle keeps the residuals.
+    Nodes refer to their tape. Its records are handed over at the end, so that no cycle keeps the residuals alive.
     """
 
     __slots__ = ("records", "size", "subject", "untransposable")
@@ -76,7 +76,7 @@ class Tape(Trace):
         return records
 
     def place(self, record: Record) -> Origin | None:
-        """Where an operation comes from, if the tape knows."""
+        """The origin of an operation, if the tape has recorded it."""
         return None
 
     def node(self, aval: ShapedArray) -> Node:
@@ -89,7 +89,7 @@ class Tape(Trace):
         else:
             parent = self.parent
             if parent is evaluator and primitive.kernel is not None:
-                # a kernel does not ask what is current
+                # a kernel does not depend on the current trace
                 return parent.process_primitive(primitive, args, params)
             return call_with(parent, parent.process_primitive, primitive, args, params)
         if type(primitive) is HigherOrder:
@@ -122,7 +122,7 @@ class Tape(Trace):
         return nodes
 
     def check_linear(self, record: Record) -> None:
-        """Refuse a product of nodes, and remember where an operation stands that cannot be transposed."""
+        """Refuse a product of nodes, and remember the origin of an operation that cannot be transposed."""
         primitive = record.primitive
         if primitive.transpose is None:
             self.untransposable[id(record)] = origin_here()
@@ -136,27 +136,27 @@ class Tape(Trace):
             raise error
 
     def name_rule(self, records: Sequence[Record], label: Callable[[], str]) -> None:
-        """Say of which custom rule the operations are that cannot be transposed."""
+        """Attach the label of a custom rule to the operations that cannot be transposed."""
         for record in records:
             origin = self.untransposable.get(id(record))
             if origin is not None and origin.rule is None:
                 origin.rule = label()
 
     def record_part(self, primitive: Primitive, args: Sequence[Any], params: dict) -> list[Any]:
-        """Append an operation that has results which depend on no node: these are computed at once."""
+        """Append an operation, some of whose results depend on no node: these are computed immediately."""
         marked = tuple([type(a) is Node and a.owner is self for a in args])
         nodes = self.record(primitive, args, params)
         depends = dependent_results(primitive, marked, params, len(nodes))
         if all(depends):
             return nodes
-        # whatever stands for the nodes, these results are the same
+        # these results are the same for any values of the nodes
         values = [zeros_like_aval(a.aval) if m else a for a, m in zip(args, marked, strict=True)]
         outs = call_with(self.parent, primitive.bind, *values, **params)
         return [node if d else out for node, out, d in zip(nodes, outs, depends, strict=True)]
 
 
 class LocatedTape(Tape):
-    """A tape that remembers where its operations come from: what the backward pass of each is the derivative of."""
+    """A tape that records the origins of its operations, for the backward pass."""
 
     __slots__ = ("places",)
 
@@ -174,7 +174,7 @@ class LocatedTape(Tape):
 
 
 def new_tape(parent: Trace | None, subject: str) -> Tape:
-    """A tape for the transformation that begins now."""
+    """A tape for the transformation that begins now, with origins if they are tracked."""
     return LocatedTape(parent, subject) if config.debug_nans else Tape(parent, subject)
 
 
@@ -263,7 +263,7 @@ class LinearizeTrace(Trace):
 
 
 class Linearized:
-    """The derivative of a function at a point: what a tape recorded, its input nodes, and the tangents it gives.
+    """The derivative of a function at a point: the records of a tape, its input nodes, and the output tangents.
 
     `outputs` holds a node, a symbolic zero, or a value for each result of the function.
     """
@@ -320,7 +320,7 @@ def linearize_flat(fun: Callable[..., Sequence[Any]], primals: Sequence[Any], ac
                    subject: str = "linearize") -> tuple[list[Any], Linearized]:
     """Evaluate a flat function and record its derivative with respect to the active inputs.
 
-    Inputs without a tangent space (integers) are inactive whatever is asked.
+    Inputs without a tangent space (integers) are always inactive.
     """
     trace = LinearizeTrace(context.trace, subject)
     tape = trace.tape

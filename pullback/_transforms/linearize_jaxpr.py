@@ -1,7 +1,7 @@
 """Linearization of jaxprs, for primitives that hold them: a forward jaxpr with residuals, and a linear one.
 
 The linear jaxpr is read off the tape, record by record; nothing is traced twice. A residual that is itself an input of
-the original jaxpr is not saved again: the linear jaxpr takes that input.
+the original jaxpr is not saved: the linear jaxpr takes that input.
 """
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class LinearizedJaxpr(NamedTuple):
     """The two halves of a linearized jaxpr.
 
     `forward`: inputs -> results, residuals. `linear`: forwarded inputs, residuals, active tangents -> tangents of the
-    results that have one (`present`). `forwarded` counts which inputs the linear half reads directly.
+    results that have one (`present`). `forwarded` lists the indices of the inputs that the linear half reads directly.
     """
 
     forward: Jaxpr
@@ -64,7 +64,7 @@ def _linearize(jaxpr: Jaxpr, active, instantiated) -> LinearizedJaxpr:
         linear_eqns, linear_outs = reader.read([t for t in tangents if type(t) is not Zero])
         position = {a.atom: i for i, a in enumerate(args)}
         outvars = [a.atom if type(a) is StagedTracer and a.owner is trace else trace.constant(a) for a in outs]
-        # arrays that rules brought along stand in both halves
+        # arrays captured by rules are constants of both halves
         constants = dict(trace.constants.values())
         shared = [v for v in reader.residuals if v in constants]
         residuals = [v for v in reader.residuals if v not in constants]
@@ -92,7 +92,7 @@ def equations_of(records: Iterable[tuple[Record, Origin | None]], atom: Callable
 
 
 class _TapeReader:
-    """Writes a tape as equations. Values from the forward pass become inputs, remembered in `residuals`."""
+    """Converts a tape to equations. Values from the forward pass become inputs, collected in `residuals`."""
 
     def __init__(self, trace: StagingTrace, linear: Linearized, active):
         self.trace = trace
@@ -128,8 +128,8 @@ def transpose_jaxpr(jaxpr: Jaxpr, linear: tuple[bool, ...], cotangents: tuple[bo
                     ) -> tuple[Jaxpr, tuple[bool, ...]]:
     """The transpose of a jaxpr that is linear in the marked inputs.
 
-    It maps `(other inputs, cotangents of the marked results)` to cotangents of the linear inputs, of which those that
-    vanish are left out; the second value says which are there.
+    It maps `(other inputs, cotangents of the marked results)` to cotangents of the linear inputs. Those that vanish are
+    omitted; the second value flags those that are present.
     """
 
     def make():
@@ -148,7 +148,7 @@ def transpose_jaxpr(jaxpr: Jaxpr, linear: tuple[bool, ...], cotangents: tuple[bo
 
 
 def transpose_jaxpr_full(jaxpr: Jaxpr, linear: tuple[bool, ...]) -> Jaxpr:
-    """Like `transpose_jaxpr`, with a cotangent for every result and every linear input, zeros included."""
+    """The transpose with a cotangent for every result and every linear input, zeros included."""
 
     def make():
         nonlinear = others(jaxpr.in_avals, linear)

@@ -1,4 +1,4 @@
-"""Transposition: a tape of linear operations walked backwards, cotangents flowing from results to inputs."""
+"""Transposition: a backward pass over a tape of linear operations, from cotangents of results to those of inputs."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,8 +19,8 @@ def pull(linear: Linearized, cotangents: Sequence[Any], once: bool = False, reco
     """Apply the transpose of a linear map: a cotangent, or a symbolic zero, for each of its inputs (None for inactive).
 
     Runs under the current transformation, so that it can itself be differentiated, batched or staged. A map that is
-    used `once` is taken apart on the way: a residual is freed as soon as it has been read. `records` are those of the
-    map, the last one first, where the caller follows the walk.
+    used `once` is consumed on the way: a residual is freed as soon as it has been read. `records` are the records of
+    the map in reverse order, if the caller follows the walk.
     """
     tape = linear.tape
     if records is None:
@@ -81,7 +81,7 @@ def _taken(records: list[Record]) -> Iterator[Record]:
 
 
 def _missing(tape: Tape, record: Record) -> Callable:
-    """Raise for an operation that has no transpose rule, with its place."""
+    """Raise for an operation that has no transpose rule, with its origin."""
     try:
         return record.primitive.rule("transpose")
     except RuleNotDefinedError as error:

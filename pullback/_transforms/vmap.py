@@ -17,7 +17,7 @@ _SUBJECT = "the vmap of a traced function"
 
 
 class BatchTracer(Tracer):
-    """A value with a batch axis, seen without it."""
+    """A value with a batch axis, whose type does not include that axis."""
 
     __slots__ = ("value", "dim")
 
@@ -44,7 +44,7 @@ class BatchTrace(Trace):
         return self.subject if self.axis_name is None else f"{self.subject} over the axis {self.axis_name!r}"
 
     def split(self, args: Sequence[Any]) -> tuple[list, list]:
-        """Values, and their batch axes (None where there is none)."""
+        """Values, and their batch axes (None for an unbatched value)."""
         values: list[Any] = []
         dims: list[int | None] = []
         for a in args:
@@ -59,12 +59,12 @@ class BatchTrace(Trace):
     def join(self, value: Any, dim: int | None) -> Any:
         return value if dim is None else BatchTracer(self, value, dim)
 
-    def names_me(self, primitive, params: dict) -> bool:
-        """Whether a primitive works along the named axis of this trace (`psum`, `axis_index`)."""
+    def is_along_axis(self, primitive, params: dict) -> bool:
+        """Return whether a primitive works along the named axis of this trace (`psum`, `axis_index`)."""
         return type(primitive) is Collective and params[primitive.axis_param] == self.axis_name is not None
 
-    def names_me_inside(self, primitive, params: dict) -> bool:
-        """Whether a primitive is to see this trace on its own account, or on that of functions that it holds."""
+    def must_process(self, primitive, params: dict) -> bool:
+        """Return whether a primitive, or a function that it holds, must be processed by this trace."""
         if primitive.traits.per_example:
             return True
         if self.axis_name is None or type(primitive) is not HigherOrder:
@@ -74,8 +74,8 @@ class BatchTrace(Trace):
 
     def process_primitive(self, primitive, args, params):
         values, dims = self.split(args)
-        collective = type(primitive) is Collective and self.names_me(primitive, params)
-        if not collective and all(d is None for d in dims) and not self.names_me_inside(primitive, params):
+        collective = type(primitive) is Collective and self.is_along_axis(primitive, params)
+        if not collective and all(d is None for d in dims) and not self.must_process(primitive, params):
             return call_with(self.parent, primitive.bind, *args, **params)
         rule = primitive.collective if collective else primitive.batch
         if rule is None:
@@ -89,12 +89,12 @@ class BatchTrace(Trace):
         return self.join(out, out_dims)
 
     def materialize(self, value: Any, dim: int | None, to: int = 0) -> Any:
-        """The value with its batch axis at `to`; one without batch axis is repeated."""
+        """The value with its batch axis at `to`; an unbatched value is repeated."""
         return repeated(value, self.size, to) if dim is None else move_axis(lift(value), dim, to)
 
 
 def axis_names(jaxpr: Jaxpr) -> frozenset:
-    """The named axes that some equation, here or below, works along."""
+    """The named axes of the collectives in a jaxpr and in the jaxprs it holds."""
 
     def name(eqn):
         return [eqn.params[eqn.primitive.axis_param]] if type(eqn.primitive) is Collective else ()
@@ -105,7 +105,7 @@ def axis_names(jaxpr: Jaxpr) -> frozenset:
 def batch_flat(fun: Callable[..., Sequence[Any]], values: Sequence[Any], dims: Sequence[int | None], size: int,
                axis_name: Any = None, subject: str = "vmap"
                ) -> tuple[list[Any], list[int | None], BatchTrace]:
-    """Run a flat function on values with batch axes; returns results, their batch axes (None: none), the trace."""
+    """Run a flat function on values with batch axes; returns results, their batch axes (None: unbatched), the trace."""
     trace = BatchTrace(context.trace, axis_name, size, subject)
     args = [trace.join(v, d) for v, d in zip(values, dims, strict=True)]
     try:
@@ -121,7 +121,8 @@ def batch_jaxpr(jaxpr: Jaxpr, trace: BatchTrace, batched: tuple[bool, ...], forc
                 ) -> tuple[Jaxpr, tuple[bool, ...]]:
     """The jaxpr on inputs of which the `batched` ones have a leading batch axis.
 
-    Results that do not depend on a batched input have none, unless `force` asks for it; the second value says which do.
+    Results that do not depend on a batched input are unbatched, unless `force` requests a batch axis; the second value
+    flags the batched ones.
     """
     if isinstance(force, bool):
         force = (force,) * len(jaxpr.outvars)
@@ -147,7 +148,7 @@ def without_leading(aval: ShapedArray) -> ShapedArray:
 
 
 def repeated(x: Any, size: int, to: int = 0) -> Any:
-    """A value that all examples share, repeated along a new axis at `to`."""
+    """An unbatched value, repeated along a new axis at `to`."""
     x = lift(x)
     to = to % (x.aval.ndim + 1)
     full = (*x.aval.shape[:to], size, *x.aval.shape[to:])
@@ -155,5 +156,5 @@ def repeated(x: Any, size: int, to: int = 0) -> Any:
 
 
 def with_leading(aval: ShapedArray, size: int) -> ShapedArray:
-    """The type with another axis in front."""
+    """The type with an additional leading axis."""
     return make_aval((size, *aval.shape), aval.dtype, aval.weak_type)
