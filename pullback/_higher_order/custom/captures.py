@@ -1,8 +1,31 @@
-"""Traced values that functions with rules close over: finding them, and letting others stand in for them.
+"""Traced values that functions with rules capture: the search for them, and the substitution of operands for them.
 
-A rule is called when its function is differentiated, and by then what it closes over may belong to a transformation
-that is being worked off, or has ended. The call takes such values along as operands; while the function or a rule of
-it runs, the operands stand in for what the Python code refers to.
+A rule is called when its function is differentiated, and by then the tracers that it captures may belong to a
+transformation that has gone on or ended. The call therefore passes captured tracers as further operands; while the
+function or one of its rules runs, these operands are substituted for the tracers (`StandIns`).
+
+The search begins, at every call, at the function, its rules, the arguments in `nondiff_argnums` and those given by
+keyword. It follows
+
+- of a Python function: closure cells and default values; of a bound method: its function and object; of a
+  `functools.partial`: its function and arguments; of a compiled function, or one with rules: the user's functions;
+- items of lists, tuples, sets and deques, values of dicts;
+- attributes and slots of any other object, read without calling the user's code: what a property returns is found
+  in the attribute that it reads.
+
+It does not find
+
+- global variables, attributes of modules, classes and functions;
+- what only running code would give: items of a generator, the object behind a weak reference;
+- items of NumPy arrays of objects, and what extension types keep to themselves;
+- keys of dicts;
+- what is put in place after the call;
+- a name that stood for a module, a class or a builtin when the rules were set;
+- anything beyond `_MOST` objects that hold others.
+
+Such a value is refused by `UnexpectedTracerError` where a rule uses it, with the advice to pass it as an argument. What
+the function itself uses while it is traced is found by tracing, wherever it is kept (`primitive._stage`).
+tests/higher_order/test_captures.py has a test for each line.
 """
 from __future__ import annotations
 
@@ -26,7 +49,7 @@ _opaque: dict[type, bool] = {types.ModuleType: True}
 
 
 def _is_opaque(kind: type) -> bool:
-    """Whether there is no traced value to be found in objects of a type."""
+    """Whether objects of a type are not searched."""
     known = _opaque.get(kind)
     if known is None:
         known = _opaque[kind] = issubclass(kind, _OPAQUE)
@@ -34,7 +57,7 @@ def _is_opaque(kind: type) -> bool:
 
 
 def _is_settled(cell: types.CellType, carrier: Any) -> bool:
-    """Whether a name stands for what nobody gives another meaning: a module, a class, the decorated function."""
+    """Whether a variable holds a module, a class, a builtin or the decorated function, and need not be looked at."""
     try:
         x = cell.cell_contents
     except ValueError:  # a name that is bound later
@@ -43,7 +66,10 @@ def _is_settled(cell: types.CellType, carrier: Any) -> bool:
 
 
 class Suspects:
-    """Through what the function and the rules of one carrier can reach traced values; asked at every call."""
+    """The places in the function and the rules of one carrier from which tracers can be reached; asked at every call.
+
+    `cells` are the closure cells to look into, `always` says that something else must be searched each time.
+    """
 
     __slots__ = ("roots", "cells", "always")
 
@@ -60,7 +86,7 @@ class Suspects:
                 self.always = self.always or not _is_opaque(type(root))
 
     def tracers(self, carrier: Any, fixed: Sequence[Any], keywords: dict[str, Any]) -> Sequence[Tracer]:
-        """The traced values that are closed over, or held by arguments that the rules do not cover."""
+        """The tracers that are captured, or held by arguments that the rules do not cover."""
         if not (self.cells or self.always or fixed or keywords):
             return ()
         if self.always or fixed or keywords:
@@ -79,11 +105,7 @@ class Suspects:
 
 
 def closed_over(roots: Iterable[Any]) -> list[Tracer]:
-    """The traced values that functions reach: through closures, defaults, partial arguments, containers, attributes.
-
-    The search ends after `_MOST` objects that hold others. What it does not find is refused by name where it is met. No
-    code of the user's runs.
-    """
+    """The tracers that can be reached from functions and objects, outermost transformation first (see above)."""
     found: dict[int, Tracer] = {}
     seen: set[int] = set()
     waiting = [root for root in roots if root is not None]
@@ -102,7 +124,7 @@ def closed_over(roots: Iterable[Any]) -> list[Tracer]:
 
 
 def _parts(x: Any, kind: type) -> Iterable[Any]:
-    """What an object holds."""
+    """The objects that an object holds."""
     if kind is types.FunctionType:
         held = x.__dict__.get("__closed_over__")
         if held is not None:
@@ -146,7 +168,7 @@ def _depth(trace: Trace | None) -> int:
 
 
 class StandIns(Trace):
-    """Lets values stand in for tracers that the running code refers to; all else is the parent's."""
+    """Substitutes values for the tracers that the running code refers to; all else is the parent's."""
 
     __slots__ = ("values",)
 
@@ -165,12 +187,12 @@ class StandIns(Trace):
         return call_with(self.parent, primitive.bind, *[values.get(id(a), a) for a in args], **params)
 
     def run(self, fun: Callable, *args: Any) -> Any:
-        """Call a function, with the stand-ins in its results too."""
+        """Call a function, and substitute in its results too."""
         result = call_with(self, fun, *args)
         if isinstance(result, tuple):
             return tuple([self.replaced(part) for part in result])
         return self.replaced(result)
 
     def replaced(self, part: Any) -> Any:
-        """The stand-ins in a list of values; anything else as it is."""
+        """A list of values after the substitution; anything else as it is."""
         return [self.values.get(id(v), v) for v in part] if isinstance(part, list) else part
