@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pullback._core.jaxpr import Jaxpr, Var
+from pullback._core.jaxpr import HeldJaxpr, Jaxpr, Var
 from pullback._core.lists import chosen, fixed_point
 from pullback._core.primitive import HigherOrder, Primitive
 
@@ -33,25 +33,36 @@ def dependent_results(primitive: Primitive, marked: tuple[bool, ...], params: di
     if primitive.depends is not None:
         return tuple(primitive.depends(marked, **params))
     held = primitive.bodies(params)
-    if not any(h.returns for h in held) or any(h.operands is None for h in held):
+    for h in held:
+        if h.operands is None:
+            return everything
+    if not held:
         return everything
+    first, *rest = held
+    if not rest and not first.carried and len(first.jaxpr.invars) == len(marked):
+        return depends_on(first.jaxpr, marked)
+    key = ("dependent results", marked, *first[1:], *rest)
+    return first.jaxpr.derive(key, lambda: _results_of(held, marked, count))
+
+
+def _results_of(held: Sequence[HeldJaxpr], marked: tuple[bool, ...], count: int) -> tuple[bool, ...]:
+    """Which results depend on marked operands, of a primitive that holds jaxprs whose operands are known."""
+    everything = (True,) * count
     # an operand that no jaxpr takes selects the jaxpr to run
     inner = {place for h in held for place in h.operands or ()}
     if any(m and place not in inner for place, m in enumerate(marked)):
         return everything
-    results = [False] * count
+    results, reached = [False] * count, list(marked)
     for h in held:
-        assert h.operands is not None
-        inputs = [marked[place] for place in h.operands]
-        if not h.returns:
-            continue
-        outs, carry = _through(h.jaxpr, inputs, h.carried)
-        results = [a or b for a, b in zip(results, outs, strict=True)]
-        fed = {h.operands[i] for i, c in zip(h.carried, carry, strict=True) if c}
+        if h.returns and h.operands is not None:
+            outs, carry = _through(h.jaxpr, [marked[place] for place in h.operands], h.carried)
+            results = [a or b for a, b in zip(results, outs, strict=True)]
+            for i, c in zip(h.carried, carry, strict=True):
+                reached[h.operands[i]] = c
     # a condition that depends on a marked value determines the number of steps
     for h in held:
-        assert h.operands is not None
-        if not h.returns and any(depends_on(h.jaxpr, tuple([marked[p] or p in fed for p in h.operands]))):
+        if not h.returns and h.operands is not None and any(
+                depends_on(h.jaxpr, tuple([reached[place] for place in h.operands]))):
             return everything
     return tuple(results)
 

@@ -52,6 +52,6 @@ def _lower(ctx, *operands, jaxpr, name, inline):
 jit_p.evaluate = _evaluate
 jit_p.abstract_eval = _type
 jit_p.lower = _lower
-give_call_rules(jit_p, bind=lambda operands, params: call(params["jaxpr"], operands, params["name"], params["inline"]))
+give_call_rules(jit_p, apply=lambda jaxpr, operands, params: call(jaxpr, operands, **params))
 
 __all__ = ["call", "called", "check_operands", "jit_p"]

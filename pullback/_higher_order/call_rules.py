@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pullback._core.jaxpr import Jaxpr
-from pullback._core.lists import chosen, filled, merged, others
+from pullback._core.lists import chosen, filled, others
 from pullback._core.primitive import HigherOrder
 from pullback._core.trace import is_linear
 from pullback._core.zeros import Zero, zero_of
@@ -19,7 +19,8 @@ from pullback._transforms.jvp import jvp_jaxpr
 from pullback._transforms.linearize_jaxpr import linearize_jaxpr, transpose_jaxpr
 from pullback._transforms.vmap import batch_jaxpr
 
-Bind = Callable[[Sequence[Any], dict[str, Any]], list[Any]]
+# (jaxpr, operands, the other parameters) to results
+Apply = Callable[[Jaxpr, Sequence[Any], dict[str, Any]], list[Any]]
 
 
 def active_of(tangents: Sequence[Any]) -> tuple[bool, ...]:
@@ -27,56 +28,48 @@ def active_of(tangents: Sequence[Any]) -> tuple[bool, ...]:
     return tuple([type(t) is not Zero for t in tangents])
 
 
-def give_call_rules(p: HigherOrder, leading: int = 0, bind: Bind | None = None) -> None:
-    """Set jvp, linearize, Taylor, transpose and batching rule of a primitive whose one function is called.
+def give_call_rules(p: HigherOrder, leading: int = 0, apply: Apply | None = None) -> None:
+    """Set jvp, linearize, Taylor, transpose and batching rule of a primitive that calls its parameter `jaxpr`.
 
-    The function takes the operands but for `leading` ones. `bind(operands, params)` applies the primitive, if that is
-    not all it takes.
+    The function takes the operands but for `leading` ones. `apply` binds the primitive, if that is not all it takes.
     """
-    apply: Bind = (lambda operands, params: p.bind(*operands, **params)) if bind is None else bind
+    call = applying(p) if apply is None else apply
 
-    def called(jaxpr: Jaxpr, operands: Sequence[Any], params: dict[str, Any]) -> list[Any]:
-        return apply(operands, p.rebuilt(params, [jaxpr]))
-
-    def jvp(primals, tangents, **params):
-        jaxpr = function_of(p, params)
-        dots = tangents[leading:]
+    def jvp(primals, tangents, *, jaxpr, **params):
+        dots = tangents[leading:] if leading else tangents
         active = active_of(dots)
         derived, present = jvp_jaxpr(jaxpr, active)
-        outs = called(derived, [*primals, *chosen(dots, active)], params)
+        outs = call(derived, [*primals, *chosen(dots, active)], params)
         n = len(jaxpr.outvars)
         return outs[:n], filled(present, outs[n:], [zero_of(out.aval) for out in outs[:n]])
 
-    def taylor(primals, series, **params):
-        jaxpr = function_of(p, params)
+    def taylor(primals, series, *, jaxpr, **params):
         terms = series[leading:]
         active = tuple([s is not None for s in terms])
         order = next(len(s) for s in terms if s is not None)
         derived, present = jet_jaxpr(jaxpr, active, order)
-        outs = called(derived, [*primals, *flatten(terms)], params)
+        outs = call(derived, [*primals, *flatten(terms)], params)
         n = len(jaxpr.outvars)
         return outs[:n], unflatten(present, outs[n:], order)
 
-    def linearize(trace, primals, tangents, **params):
-        jaxpr = function_of(p, params)
-        lead, inputs, dots = primals[:leading], primals[leading:], tangents[leading:]
+    def linearize(trace, primals, tangents, *, jaxpr, **params):
+        dots = tangents[leading:] if leading else tangents
         active = active_of(dots)
         parts = linearize_jaxpr(jaxpr, active)
-        results = called(parts.forward, primals, params)
+        results = call(parts.forward, primals, params)
         n = len(jaxpr.outvars)
         outs, saved = results[:n], results[n:]
-        known = [inputs[i] for i in parts.forwarded]
-        touts = called(parts.linear, [*lead, *known, *saved, *chosen(dots, active)], params)
+        known = [primals[leading + i] for i in parts.forwarded]
+        touts = call(parts.linear, [*primals[:leading], *known, *saved, *chosen(dots, active)], params)
         return outs, filled(parts.present, touts, [zero_of(out.aval) for out in outs])
 
-    def transpose(cts, *operands, **params):
-        return transposed_call(p, cts, operands, params, leading, apply)
+    def transpose(cts, *operands, jaxpr, **params):
+        return transposed_call(call, cts, operands, jaxpr, params, leading)
 
-    def batch(trace, operands, dims, **params):
-        jaxpr = function_of(p, params)
+    def batch(trace, operands, dims, *, jaxpr, **params):
         derived, out_batched = batch_jaxpr(jaxpr, trace, tuple([d is not None for d in dims[leading:]]))
         moved = [x if d is None else trace.materialize(x, d) for x, d in zip(operands, dims, strict=True)]
-        return called(derived, moved, params), [0 if b else None for b in out_batched]
+        return call(derived, moved, params), [0 if b else None for b in out_batched]
 
     p.jvp = jvp
     p.taylor = taylor
@@ -85,26 +78,25 @@ def give_call_rules(p: HigherOrder, leading: int = 0, bind: Bind | None = None) 
     p.batch = batch
 
 
-def function_of(p: HigherOrder, params: dict[str, Any]) -> Jaxpr:
-    """The jaxpr that a call-like primitive calls."""
-    return p.bodies(params)[0].jaxpr
+def applying(p: HigherOrder) -> Apply:
+    """The function that binds a primitive."""
+    return lambda jaxpr, operands, params: p.bind(*operands, jaxpr=jaxpr, **params)
 
 
-def transposed_call(p: HigherOrder, cts: Sequence[Any], operands: Sequence[Any], params: dict[str, Any],
-                    leading: int = 0, bind: Bind | None = None, narrow: bool = False) -> list[Any]:
+def transposed_call(call: Apply, cts: Sequence[Any], operands: Sequence[Any], jaxpr: Jaxpr, params: dict[str, Any],
+                    leading: int = 0, narrow: bool = False) -> list[Any]:
     """The transpose rule; `narrow` leaves out operands that the transposed function does not read."""
-    lead, inputs = operands[:leading], operands[leading:]
+    inputs = operands[leading:] if leading else operands
     linear = tuple([is_linear(x) for x in inputs])
     given = active_of(cts)
-    backward, present = transpose_jaxpr(function_of(p, params), linear, given)
+    backward, present = transpose_jaxpr(jaxpr, linear, given)
     args = [*others(inputs, linear), *chosen(cts, given)]
     if narrow:
         backward, used = dce(backward, keep_inputs=False)
         args = chosen(args, used)
-    params = p.rebuilt(params, [backward])
-    results = p.bind(*lead, *args, **params) if bind is None else bind([*lead, *args], params)
-    cotangents = filled(present, results, [None] * len(present))
-    return [*(None for _ in lead), *merged(linear, cotangents, [None] * linear.count(False))]
+    results = iter(call(backward, [*operands[:leading], *args], params))
+    flags = iter(present)
+    return [*[None] * leading, *[next(results) if m and next(flags) else None for m in linear]]
 
 
-__all__ = ["active_of", "function_of", "give_call_rules", "transposed_call"]
+__all__ = ["active_of", "applying", "give_call_rules", "transposed_call"]

@@ -18,7 +18,7 @@ from pullback._core.primitive import HigherOrder, Primitive
 from pullback._core.types import make_aval
 from pullback._core.zeros import Zero, zero_of
 from pullback._higher_order.call import called, check_operands, jit_p
-from pullback._higher_order.call_rules import active_of, give_call_rules, transposed_call
+from pullback._higher_order.call_rules import active_of, applying, give_call_rules, transposed_call
 from pullback._ops.identity import constant_p
 from pullback._ops.rules import keeps_type
 from pullback._transforms.dce import dce
@@ -268,8 +268,9 @@ def _linearize(trace, primals, tangents, jaxpr, prevent_cse, policy, differentia
     return outs, filled(halves.present, touts, zeros)
 
 
-def _transpose(cts, *operands, **params):
-    return transposed_call(checkpoint_p, cts, operands, {**params, "differentiated": True}, narrow=True)
+def _transpose(cts, *operands, jaxpr, **params):
+    params["differentiated"] = True
+    return transposed_call(applying(checkpoint_p), cts, operands, jaxpr, params, narrow=True)
 
 
 def _harvest(trace, args, params):
