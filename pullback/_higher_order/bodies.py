@@ -1,4 +1,4 @@
-"""What the control-flow primitives share: tracing the functions a user gives, and the checks of their types."""
+"""Shared parts of the control-flow primitives: tracing of the user's functions, and checks of their types."""
 from __future__ import annotations
 
 import operator
@@ -36,7 +36,7 @@ def trace_body(function: str, fun: Callable, in_tree: PyTreeDef, avals: Sequence
 
 
 def lift_tree(function: str, part: str, tree: Any) -> tuple[list[Array], PyTreeDef]:
-    """The leaves of a pytree of arrays; TypeError names the leaf that is none."""
+    """The leaves of a pytree of arrays; TypeError names a leaf that is not an array."""
     leaves, treedef = tree_flatten(tree)
     out = []
     for i, leaf in enumerate(leaves):
@@ -53,7 +53,7 @@ def lift_tree(function: str, part: str, tree: Any) -> tuple[list[Array], PyTreeD
 
 
 def lift_operand(function: str, part: str, x: Any) -> Array:
-    """An operand as an array; the error names it."""
+    """An operand as an array; the error names the operand."""
     try:
         return lift(x)
     except (TypeError, OverflowError) as error:
@@ -61,7 +61,7 @@ def lift_operand(function: str, part: str, x: Any) -> Array:
 
 
 def known_count(function: str, what: str, value: Any, least: int, advice: str = "") -> int:
-    """A number of steps or rows that the user gives, as an int."""
+    """A count of steps or rows given by the user, as an int."""
     try:
         if isinstance(value, (bool, np.bool_)):
             raise TypeError
@@ -75,12 +75,12 @@ def known_count(function: str, what: str, value: Any, least: int, advice: str = 
 
 
 def path_of(tree: PyTreeDef, i: int) -> str:
-    """Where the `i`-th leaf stands in a structure."""
+    """The path of the `i`-th leaf in a structure."""
     return keystr(tree_flatten_with_path(skeleton(tree))[0][i][0])
 
 
 def check_same_structure(function: str, what: str, expected: PyTreeDef, got: PyTreeDef, advice: str) -> None:
-    """Refuse a result whose structure is not the expected one, naming the first difference."""
+    """Refuse a result of the wrong structure, naming the first difference."""
     if expected == got:
         return
     advice = advice and f" {advice}"
@@ -91,7 +91,7 @@ def check_same_structure(function: str, what: str, expected: PyTreeDef, got: PyT
 
 def check_same_types(function: str, what: str, tree: PyTreeDef, expected: Sequence[ShapedArray],
                      got: Sequence[ShapedArray], advice: str) -> None:
-    """Refuse leaves whose types are not the expected ones, naming each."""
+    """Refuse leaves of the wrong types, naming each."""
     wrong = [f"  {path_of(tree, i) or 'the value'}: expected {e.str_short()}, got {g.str_short()}"
              for i, (e, g) in enumerate(zip(expected, got, strict=True)) if not matches(e, g)]
     if wrong:
@@ -99,14 +99,14 @@ def check_same_types(function: str, what: str, tree: PyTreeDef, expected: Sequen
 
 
 def promote_weak(values: Sequence[Array], outs: Sequence[ShapedArray]) -> list[Array] | None:
-    """Initial values that were weakly typed, in the dtypes that the body made of them; None if nothing changes.
+    """Weakly typed initial values in the dtypes of the body's results; None if nothing changes.
 
     `0.` as an initial value becomes an array of the body's dtype, where the body's result has the same shape.
     """
     changed = False
     result = []
     for x, out in zip(values, outs, strict=True):
-        # a join of another dtype would change the value
+        # a promotion to a third dtype would change the value
         if x.aval.weak_type and x.aval.shape == out.shape and (x.aval.dtype != out.dtype or not out.weak_type) and (
                 dtypes.join(x.aval.dtype, True, out.dtype, out.weak_type)[0] == out.dtype):
             x = convert_element_type(x, out.dtype, out.weak_type)
@@ -120,7 +120,7 @@ def share_constants(bodies: Sequence[Body]) -> tuple[list[Jaxpr], list[Any]]: ..
 @overload
 def share_constants(bodies: Sequence[Body | None]) -> tuple[list[Jaxpr | None], list[Any]]: ...
 def share_constants(bodies: Sequence[Body | None]) -> tuple[list[Any], list[Any]]:
-    """The jaxprs of several bodies on one list of captured values, each value once; and that list."""
+    """The jaxprs of several bodies with one shared list of captured values, each value once; and that list."""
     consts = list({id(c): c for body in bodies if body is not None for c in body.consts}.values())
     jaxprs: list[Jaxpr | None] = []
     made: dict[int, Jaxpr] = {}
@@ -138,9 +138,9 @@ def share_constants(bodies: Sequence[Body | None]) -> tuple[list[Any], list[Any]
 
 
 def held_under(*keys: str) -> tuple[Callable, Callable]:
-    """How a primitive tells its jaxprs, and takes others, that hold parts of a problem and are run by an algorithm.
+    """The functions `bodies` and `rebuilt` of a primitive whose jaxprs define a problem and are run by an algorithm.
 
-    They are the parameters of these names, of which some may be None.
+    The jaxprs are the parameters of the given names, some of which may be None.
     """
 
     def bodies(params: dict[str, Any]) -> list[HeldJaxpr]:

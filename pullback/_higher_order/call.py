@@ -1,4 +1,4 @@
-"""`jit` as a primitive: the call of a traced function, kept as one equation and compiled as a whole."""
+"""`jit` as a primitive: a call of a traced function, kept as one equation and compiled as a whole."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from pullback._xla.executable import executable_of
 
 
 def called(jaxpr: Jaxpr, leading: int = 0) -> HeldJaxpr:
-    """A jaxpr that a primitive calls with its operands, but for the `leading` ones."""
+    """A jaxpr that a primitive calls with its operands, except the `leading` ones."""
     return HeldJaxpr(jaxpr, range(leading, leading + len(jaxpr.invars)))
 
 
@@ -28,7 +28,7 @@ def call(jaxpr: Jaxpr, args: Sequence[Any], name: str, inline: bool = False) -> 
 
 
 def check_operands(what: str, jaxpr: Jaxpr, avals: Sequence[ShapedArray]) -> None:
-    """Refuse operands whose types are not those that a nested jaxpr was traced with."""
+    """Refuse operands whose types differ from those that a nested jaxpr was traced with."""
     expected = jaxpr.in_avals
     if len(expected) != len(avals) or not all(map(matches, expected, avals)):
         raise TypeError(f"{what}: expected operands {expected}, got {list(avals)}")

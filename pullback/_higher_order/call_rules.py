@@ -1,7 +1,7 @@
-"""The rules of a primitive that calls one traced function: each transforms the function and calls what comes of it.
+"""The rules of primitives that call one traced function: each rule transforms the function and calls the result.
 
-`jit`, `checkpoint` and `when` have them. Operands in front that do not go into the function, as the flag of `when`, are
-handed on.
+`jit`, `checkpoint` and `when` use them. Leading operands that the function does not take, such as the flag of `when`,
+are passed on.
 """
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ Apply = Callable[[Jaxpr, Sequence[Any], dict[str, Any]], list[Any]]
 
 
 def active_of(tangents: Sequence[Any]) -> tuple[bool, ...]:
-    """Which tangents are not symbolic zeros."""
+    """Flags for the tangents that are not symbolic zeros."""
     return tuple([type(t) is not Zero for t in tangents])
 
 
 def give_call_rules(p: HigherOrder, leading: int = 0, apply: Apply | None = None) -> None:
-    """Set jvp, linearize, Taylor, transpose and batching rule of a primitive that calls its parameter `jaxpr`.
+    """Set the jvp, linearize, Taylor, transpose and batching rules of a primitive that calls its parameter `jaxpr`.
 
-    The function takes the operands but for `leading` ones. `apply` binds the primitive, if that is not all it takes.
+    The function takes the operands after the `leading` ones. `apply` binds the primitive, if a plain bind is not
+    enough.
     """
     call = applying(p) if apply is None else apply
 
@@ -85,7 +86,7 @@ def applying(p: HigherOrder) -> Apply:
 
 def transposed_call(call: Apply, cts: Sequence[Any], operands: Sequence[Any], jaxpr: Jaxpr, params: dict[str, Any],
                     leading: int = 0, narrow: bool = False) -> list[Any]:
-    """The transpose rule; `narrow` leaves out operands that the transposed function does not read."""
+    """The transpose rule; `narrow` drops operands that the transposed function does not read."""
     inputs = operands[leading:] if leading else operands
     linear = tuple([is_linear(x) for x in inputs])
     given = active_of(cts)

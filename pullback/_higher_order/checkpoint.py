@@ -1,8 +1,8 @@
-"""`checkpoint` as a primitive: a function whose derivative computes it again, in place of keeping what it computed.
+"""`checkpoint` as a primitive: a function whose derivative recomputes intermediate values instead of storing them.
 
-Linearized, the function runs and keeps its inputs, and what a policy lets it keep. The derivative is one linear
-equation over these: its jaxpr computes the rest again and then applies the linear map. Its transpose does the same
-backwards. Equations that act on the world run once: what they return is kept, and they are left out the second time.
+The linearized function runs and keeps its inputs and the values that the policy allows. The derivative is one linear
+equation over these: its jaxpr recomputes the rest and then applies the linear map. Its transpose does the same
+backwards. Equations with side effects run once: their results are saved, and they are omitted from the recomputation.
 """
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from pullback._xla.lowering import int_array
 
 Policy = Callable[..., bool]
 
-# --- a value with a name, for policies to know it by ---
+# --- named values, which policies can refer to ---
 
 name_p = Primitive("name")
 name_p.kernel = lambda x, name: x
@@ -58,7 +58,7 @@ def bind_checkpoint(jaxpr: Jaxpr, args: Sequence[Any], prevent_cse: bool = True,
                     differentiated: bool = False) -> list[Any]:
     """Call a traced function (without constants) whose derivative recomputes it.
 
-    `differentiated` marks a derivative: what it computes again must not be merged with the first time.
+    `differentiated` marks a derivative: its recomputation must not be merged with the first run.
     """
     return checkpoint_p.bind(*args, jaxpr=jaxpr, prevent_cse=prevent_cse, policy=policy, differentiated=differentiated)
 
@@ -73,14 +73,14 @@ def _lower(ctx, *operands, jaxpr, prevent_cse, policy, differentiated):
     if not (differentiated and prevent_cse and solid and jaxpr.outvars):
         return ctx.inline(jaxpr, operands)
     # XLA for the CPU drops optimization barriers before it merges equal operations. It merges nothing across a branch;
-    # and since the branch reads the cotangents too, nothing in it is computed before they are there.
+    # and since the branch reads the cotangents too, nothing in it is computed before they are available.
     avals = list(jaxpr.out_avals)
     return ctx.choose(_one(ctx, solid[0]), avals, [
         lambda block: [block.constant(0, aval) for aval in avals], lambda block: block.inline(jaxpr, operands)])
 
 
 def _one(ctx, x):
-    """The number 1 in a form that the compiler does not see through: the truth that an odd number is not zero."""
+    """The number 1 in a form that the compiler cannot simplify: the truth of "an odd number is not zero"."""
     first = ctx.op("stablehlo.slice", [x], make_aval((1,) * x.aval.ndim, x.aval.dtype),
                    f"start_indices = {int_array((0,) * x.aval.ndim)}, limit_indices = {int_array((1,) * x.aval.ndim)}, "
                    f"strides = {int_array((1,) * x.aval.ndim)}")
@@ -106,7 +106,7 @@ class Halves(NamedTuple):
 
 
 def halves_of(jaxpr: Jaxpr, active: tuple[bool, ...], policy: Policy | None) -> Halves:
-    """Linearize a function with respect to its active inputs, saving what the policy says."""
+    """Linearize a function with respect to its active inputs, saving what the policy allows."""
     return jaxpr.derive(("checkpoint", active, policy), lambda: _halves(jaxpr, active, policy))
 
 
@@ -132,7 +132,7 @@ def _rename(atom: Any, env: dict) -> Any:
 
 
 def _flat(jaxpr: Jaxpr) -> Jaxpr:
-    """The same function with the calls of traced functions expanded in place."""
+    """The same function with calls of traced functions inlined."""
     eqns: list[Equation] = []
 
     def expand(inner: Jaxpr, env: dict) -> list[Any]:
@@ -153,9 +153,9 @@ def _flat(jaxpr: Jaxpr) -> Jaxpr:
 
 
 class Part(NamedTuple):
-    """How the wanted values of a function are made again: from its inputs and the `saved` values, by `again`.
+    """The recomputation of wanted values of a function from its inputs and the `saved` values, by equations `again`.
 
-    `first` holds the equations of the function itself, so that they give the saved values.
+    `first` holds the equations of the function itself, extended to return the saved values.
     """
 
     saved: list[Var]
@@ -164,20 +164,20 @@ class Part(NamedTuple):
 
 
 class Saving:
-    """What a policy saves of a function. Loops and branches ask it about the functions inside, in their rule `save`.
+    """The values that a policy saves of a function. Rules `save` of loops and branches query it for inner functions.
 
-    Answers are remembered: a loop asks several times, and each time so would the loops inside.
+    Results are cached: a loop queries several times, and each time so would the loops inside.
     """
 
     def __init__(self, policy: Policy | None):
         self.policy = policy
-        # by identity; the keys' objects are kept alive beside the answers
+        # keyed by identity; the key objects are kept alive in the values
         self._flat: dict[int, tuple[Jaxpr, Jaxpr]] = {}
         self._kept: dict[int, tuple[Jaxpr, set[Var]]] = {}
         self._saves: dict[tuple, tuple[Equation, tuple]] = {}
 
     def flat(self, jaxpr: Jaxpr) -> Jaxpr:
-        """The function as the policy looks at it: it speaks of operations, wherever in called functions they stand."""
+        """The function as the policy sees it: with calls inlined, since a policy is asked about operations."""
         if self.policy is None:
             return jaxpr
         if id(jaxpr) not in self._flat:
@@ -187,7 +187,7 @@ class Saving:
     def kept(self, jaxpr: Jaxpr) -> set[Var]:
         """The values of a flat function that may be saved."""
         if id(jaxpr) not in self._kept:
-            self._kept[id(jaxpr)] = jaxpr, {v for eqn in map(_quiet, jaxpr.eqns) if eqn
+            self._kept[id(jaxpr)] = jaxpr, {v for eqn in map(_without_pure_effects, jaxpr.eqns) if eqn
                                             for v in _kept(eqn, self.policy) if type(v) is Var}
         return self._kept[id(jaxpr)][1]
 
@@ -198,20 +198,20 @@ class Saving:
         return self._saves[key][1]
 
     def split(self, jaxpr: Jaxpr, wanted: Sequence[Any], lost: Sequence[Var] = ()) -> Part:
-        """What to save of a flat function for the `wanted` values. `lost` inputs are not there the second time."""
+        """Choose the values to save of a flat function for the `wanted` ones. `lost` inputs are unavailable later."""
         keep = self.kept(jaxpr) - (set(jaxpr.invars) - set(lost))
         live = {v for v in wanted if type(v) is Var}
         saved: list[Var] = []
         again: list[Equation] = []
         first: list[Equation] = []
         for eqn in reversed(jaxpr.eqns):
-            repeated = _quiet(eqn)
+            repeated = _without_pure_effects(eqn)
             if repeated is not None:
                 saved += [v for v in eqn.outvars if v in live and v in keep]
                 missing = [v in live and v not in keep for v in eqn.outvars]
                 if not any(missing):
                     repeated = None
-                elif self.policy is not None and _asks_inside(eqn.primitive):
+                elif self.policy is not None and _has_save_rule(eqn.primitive):
                     eqn, more, repeated = self._save(eqn, missing)
                     saved += more
             if repeated is not None:
@@ -222,35 +222,35 @@ class Saving:
         return Part(list(dict.fromkeys(saved[::-1])), again[::-1], first[::-1])
 
 
-def _quiet(eqn: Equation) -> Equation | None:
-    """The equation without what acts on the world, here or below, and returns nothing; None if that is all of it."""
+def _without_pure_effects(eqn: Equation) -> Equation | None:
+    """The equation without side effects that return nothing, in held jaxprs too; None if nothing is left."""
     if not eqn.effectful:
         return eqn
-    if _mute(eqn):
+    if _is_pure_effect(eqn):
         return None
-    quiet = [without(held.jaxpr, "mute", _mute) for held in eqn.held]
-    return eqn.replace(params=eqn.primitive.rebuilt(eqn.params, quiet)) if quiet else eqn
+    without_effects = [without(held.jaxpr, "mute", _is_pure_effect) for held in eqn.held]
+    return eqn.replace(params=eqn.primitive.rebuilt(eqn.params, without_effects)) if without_effects else eqn
 
 
-def _mute(eqn: Equation) -> bool:
+def _is_pure_effect(eqn: Equation) -> bool:
     return eqn.primitive.traits.effectful and not eqn.outvars
 
 
-def _asks_inside(primitive: Primitive) -> bool:
-    """Whether a policy is asked about the functions in a primitive, not about itself."""
+def _has_save_rule(primitive: Primitive) -> bool:
+    """Return whether a policy is asked about the functions in a primitive, rather than about the primitive."""
     return type(primitive) is HigherOrder and primitive.save is not None
 
 
 def _kept(eqn: Equation, policy: Policy | None) -> Sequence[Any]:
-    """The values that may be saved on account of an equation."""
+    """The values that the policy allows to save at an equation."""
     primitive = eqn.primitive
     if eqn.effectful:
         return eqn.outvars
-    if policy is None or primitive is constant_p or _asks_inside(primitive):
+    if policy is None or primitive is constant_p or _has_save_rule(primitive):
         return ()
     if not policy(primitive, *(v.aval for v in eqn.invars), **eqn.params):
         return ()
-    # a name is the same value once more: what is saved is the value it was given to
+    # a named value is a copy: save the value that was named
     return eqn.invars if primitive is name_p else eqn.outvars
 
 
@@ -274,7 +274,7 @@ def _transpose(cts, *operands, jaxpr, **params):
 
 
 def _harvest(trace, args, params):
-    # what is computed again has been seen
+    # the values of recomputed taps have been recorded already
     kinds = tuple(k for k in trace.kinds if k != VALUE) if params["differentiated"] else trace.kinds
     return harvest_bodies(trace, checkpoint_p, args, params, kinds)
 

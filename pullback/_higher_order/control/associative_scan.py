@@ -1,6 +1,6 @@
 """All prefixes of a sequence under an associative operation, in logarithmic depth.
 
-Neighbours are combined, the sequence of half the length is scanned, and the prefixes that it leaves out are made with
+Adjacent elements are combined, the sequence of half the length is scanned, and the prefixes in between are computed by
 one more call: Ladner and Fischer, "Parallel prefix computation" (1980). `fn` is called on whole stacks of elements and
 traced as it runs, so that custom rules inside it hold under every transformation.
 """
@@ -22,10 +22,10 @@ from pullback._ops.slicing import rev, slice_in_dim
 
 @boundary
 def associative_scan(fn: Callable, elems: Any, reverse: bool = False, axis: int = 0) -> Any:
-    """The results of combining all elements up to each: `[a, fn(a, b), fn(fn(a, b), c), ...]`.
+    """The prefix combinations of the elements: `[a, fn(a, b), fn(fn(a, b), c), ...]`.
 
-    `fn` is called about `2 log2(n)` times on stacks of elements, where `scan` needs n steps one after the other. The
-    elements are combined in another order than there, so that only an associative `fn` gives the same.
+    `fn` is called about `2 log2(n)` times on stacks of elements, where `scan` needs n sequential steps. The elements
+    are combined in a different order, so that only an associative `fn` gives the same results.
 
     Args:
       fn: `fn(a, b)` for pytrees like `elems` with some length along `axis`, elementwise along it; it returns such a
@@ -35,7 +35,7 @@ def associative_scan(fn: Callable, elems: Any, reverse: bool = False, axis: int 
       axis: the axis of the sequence in every leaf, possibly counted from the end.
 
     Returns: a pytree like `elems`.
-    Raises: TypeError where `fn` is no function, or does not keep structure, shapes and dtypes; ValueError for a pytree
+    Raises: TypeError if `fn` is not callable, or does not keep structure, shapes and dtypes; ValueError for a pytree
       without leaves, lengths that differ, and an axis out of bounds.
 
     >>> import pullback.numpy as pnp
@@ -67,7 +67,7 @@ def associative_scan(fn: Callable, elems: Any, reverse: bool = False, axis: int 
 
 
 def _axes(leaves: list[Array], tree: PyTreeDef, axis: int) -> list[int]:
-    """The axis of the sequence in each leaf, counted from the front; all have one length there."""
+    """The axis of the sequence in each leaf, counted from the front; checks that all have one length there."""
     if not leaves:
         raise ValueError("associative_scan: elems has no leaves, so there is nothing to combine; pass a pytree with at "
                          "least one array")
@@ -95,7 +95,7 @@ def _prefixes(combine: Callable, xs: list[Array], axes: list[int]) -> list[Array
     def part(values: list[Array], start: int, limit: int, stride: int = 1) -> list[Array]:
         return [slice_in_dim(x, start, limit, stride, d) for x, d in zip(values, axes, strict=True)]
 
-    # prefixes that end at odd places are those of the pairs; one more element makes the others
+    # the prefixes that end at odd indices are those of the pairs; one more element gives the others
     odd = _prefixes(combine, combine(part(xs, 0, n - 1, 2), part(xs, 1, n, 2)), axes)
     first = part(xs, 0, 1)
     if n == 2:

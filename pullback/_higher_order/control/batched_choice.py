@@ -1,9 +1,9 @@
-"""Choices that every example of a batch makes for itself: all ways are gone for all examples, and results selected.
+"""Branches chosen by each example of a batch: every branch runs for all examples, and the results are selected.
 
-A way that an example did not choose may have no derivative there (the square root of a negative number), and nan times
-zero is nan. So nothing comes back from it: what belongs to an example has a derivative only in its own way, and where
-examples share a value, which adds up what all of them make of it, examples that went another way are replaced by one
-that went this way.
+A branch that an example did not choose may have no derivative there (the square root of a negative number), and nan
+times zero is nan. So no derivative may come back from it: a batched operand has a derivative only in its own branch.
+For an operand that the examples share, whose derivative sums over all of them, the examples that chose another branch
+are replaced by one that chose this branch.
 """
 from __future__ import annotations
 
@@ -24,51 +24,52 @@ from pullback._ops.shape import expand_dims
 from pullback._transforms.vmap import axis_names
 
 
-def spread(flags: Any, x: Any) -> Any:
-    """Flags of examples, in the shape that selects among values with as many axes as `x`."""
+def broadcast_flags(flags: Any, x: Any) -> Any:
+    """The flags of examples, in a shape that broadcasts against `x`."""
     return expand_dims(flags, tuple(range(1, x.aval.ndim)))
 
 
-def guards(trace: Any, jaxpr: Jaxpr, batched: Sequence[bool]) -> tuple[bool, ...]:
-    """Which operands of a function may be replaced by another example's: those with a batch axis.
+def replaceable_by_chosen(trace: Any, jaxpr: Jaxpr, batched: Sequence[bool]) -> tuple[bool, ...]:
+    """Flags for the operands of a function that may be replaced by another example's: those with a batch axis.
 
-    None of them if the function works along that axis, as `psum` does: then the values of all examples count.
+    All False if the function works along that axis, as `psum` does: then the values of all examples matter.
     """
     return tuple(batched) if trace.axis_name not in axis_names(jaxpr) else (False,) * len(batched)
 
 
-def stand_in(flags: Any, values: Sequence[Any], guarded: Sequence[bool]) -> list[Any]:
-    """The values, where the flag is not set, if they are `guarded`, in copies of the first example whose flag is."""
-    return _replaced(flags, values, guarded, lambda row: row)
+def replaced_by_chosen(flags: Any, values: Sequence[Any], replaceable: Sequence[bool]) -> list[Any]:
+    """Replace the `replaceable` values of examples whose flag is unset by those of the first with a set flag."""
+    return _select_rows(flags, values, replaceable, lambda row: row)
 
 
-def _replaced(flags: Any, values: Sequence[Any], guarded: Sequence[bool], row: Callable[[Any], Any]) -> list[Any]:
+def _select_rows(flags: Any, values: Sequence[Any], replaceable: Sequence[bool], row: Callable[[Any], Any]
+                 ) -> list[Any]:
     if flags.aval.shape[0] == 0:
         return list(values)
     first = argmax(flags, 0, np.int32)
-    return [select(spread(flags, x), x, row(dynamic_index_in_dim(x, first, 0))) if g else x
-            for x, g in zip(values, guarded, strict=True)]
+    return [select(broadcast_flags(flags, x), x, row(dynamic_index_in_dim(x, first, 0))) if g else x
+            for x, g in zip(values, replaceable, strict=True)]
 
 
-def chosen_only(trace: Any, flags: Any, jaxpr: Jaxpr, values: Sequence[Any], batched: Sequence[bool]) -> list[Any]:
-    """The operands for a way that the examples whose flag is set have chosen; the others get no derivative out of it.
+def chosen_operands(trace: Any, flags: Any, jaxpr: Jaxpr, values: Sequence[Any], batched: Sequence[bool]) -> list[Any]:
+    """The operands for a branch, restricted so that only the examples whose flag is set get a derivative from it.
 
-    `batched` says which have a batch axis, in front.
+    `batched` flags the operands with a (leading) batch axis.
     """
     shared = [not b and type(x) is not ConcreteArray and (dtypes.is_inexact(x.aval.dtype) or is_linear(x))
               for x, b in zip(values, batched, strict=True)]
-    owned = [only_where(spread(flags, x), x) if b else x for x, b in zip(values, batched, strict=True)]
+    owned = [only_where(broadcast_flags(flags, x), x) if b else x for x, b in zip(values, batched, strict=True)]
     if not any(shared) or flags.aval.shape[0] == 0:
         return owned
     replaced = [g and not is_linear(x) and dtypes.is_inexact(x.aval.dtype)
-                for x, g in zip(values, guards(trace, jaxpr, batched), strict=True)]
-    owned = _replaced(flags, owned, replaced, _constant)
-    anyone = reduce_or(flags, (0,))
-    return [only_where(anyone, x) if s else x for x, s in zip(owned, shared, strict=True)]
+                for x, g in zip(values, replaceable_by_chosen(trace, jaxpr, batched), strict=True)]
+    owned = _select_rows(flags, owned, replaced, _constant)
+    any_chosen = reduce_or(flags, (0,))
+    return [only_where(any_chosen, x) if s else x for x, s in zip(owned, shared, strict=True)]
 
 
 def _constant(x: Any) -> Any:
     return x if type(x) is ConcreteArray else stop_gradient_p.bind(x)
 
 
-__all__ = ["chosen_only", "guards", "spread", "stand_in"]
+__all__ = ["chosen_operands", "replaceable_by_chosen", "broadcast_flags", "replaced_by_chosen"]

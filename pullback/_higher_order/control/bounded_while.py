@@ -1,10 +1,10 @@
-"""A while loop with a bound on its steps as nested scans: what reverse mode goes through.
+"""A while loop with a bounded number of steps as nested scans, for reverse mode.
 
-Of `n` steps at most, about √n segments of √n steps each: the outer scan keeps the carry at the start of every segment,
-and the backward pass computes the steps of one segment at a time again. Memory is of the order of √n carries and of one
-segment's intermediate values; beyond 10,000 steps there are three levels, and it is of the order of ∛n.
+At most `n` steps are split into about √n segments of √n steps: the outer scan keeps the carry at the start of every
+segment, and the backward pass recomputes the steps of one segment at a time. Memory is of the order of √n carries and
+one segment's intermediate values; beyond 10,000 steps there are three levels, and it is of the order of ∛n.
 
-Steps after the loop's end are skipped, at the outer level by whole segments: what is wasted is √n tests of a flag.
+Steps after the loop's end are skipped, at the outer level by whole segments: the overhead is √n tests of a flag.
 
 See: Griewank and Walther, Evaluating Derivatives (2008), chapter 12.
 """
@@ -28,7 +28,7 @@ _COUNT = make_aval((), np.dtype(np.int32))
 
 
 def lengths_of(max_steps: int) -> list[int]:
-    """How many segments of segments there are, from the outermost level to the innermost."""
+    """The lengths of the nested scans, from the outermost level to the innermost."""
     levels = 2 if max_steps <= 10_000 else 3
     lengths = []
     rest = max(max_steps, 1)
@@ -41,7 +41,7 @@ def lengths_of(max_steps: int) -> list[int]:
 
 def nested_scans(cond_jaxpr: Jaxpr, body_jaxpr: Jaxpr, cond_consts: int, body_consts: int, max_steps: int,
                  nested: bool = True) -> Jaxpr:
-    """The loop as a jaxpr of the same operands and results; one scan of all steps if it is not to be `nested`."""
+    """The loop as a jaxpr with the same operands and results; a single scan of all steps unless `nested`."""
     lengths = lengths_of(max_steps) if nested else [max_steps]
     key = ("nested scans", cond_jaxpr, cond_consts, body_consts, max_steps, nested)
     return body_jaxpr.derive(key, lambda: _build(cond_jaxpr, body_jaxpr, cond_consts, body_consts, max_steps, lengths))
@@ -84,7 +84,7 @@ def _build(cond_jaxpr, body_jaxpr, cond_consts, body_consts, max_steps, lengths)
 
 
 def _checkpointed(jaxpr: Jaxpr) -> Jaxpr:
-    # inside of a scan the first and the second time are in different loops: nothing can be merged
+    # inside a scan the first run and the recomputation are in different loops: nothing can be merged
     return stage_open(lambda *args: bind_checkpoint(jaxpr, args, prevent_cse=False), jaxpr.in_avals)[0]
 
 

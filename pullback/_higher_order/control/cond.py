@@ -28,8 +28,8 @@ from pullback._higher_order.bodies import (
 )
 from pullback._higher_order.call import called, check_operands
 from pullback._higher_order.call_rules import active_of
-from pullback._higher_order.control.batched_choice import chosen_only, spread
-from pullback._higher_order.control.effects_under_vmap import one_by_one
+from pullback._higher_order.control.batched_choice import broadcast_flags, chosen_operands
+from pullback._higher_order.control.effects_under_vmap import batch_by_scan
 from pullback._ops.compare import eq, ne, select
 from pullback._ops.elementwise import max as max_
 from pullback._ops.elementwise import min as min_
@@ -54,14 +54,14 @@ def cond(pred: Any, true_fun: Callable, false_fun: Callable, *operands: Any) -> 
     Args:
       pred: a scalar bool (or number, true if not zero).
 
-    Raises: TypeError naming the leaf where the results differ.
+    Raises: TypeError naming the leaf whose type differs between the results.
 
     >>> from pullback import lax
     >>> print(lax.cond(True, lambda x: x + 1, lambda x: x - 1, 5.))
     6.0
     """
     if isinstance(pred, (int, float, complex)) or _in_numpy(pred, "iufc"):
-        pred = pred != 0  # before 64 bits become 32, which may make it zero
+        pred = pred != 0  # before 64 bits become 32, which might make it zero
     p = lift_operand("cond", "pred", pred)
     if p.aval.shape != ():
         raise TypeError(f"cond: the predicate must be a scalar, got shape {p.aval.shape}. For an elementwise choice "
@@ -76,9 +76,9 @@ def cond(pred: Any, true_fun: Callable, false_fun: Callable, *operands: Any) -> 
 
 @boundary
 def switch(index: Any, branches: Sequence[Callable], *operands: Any) -> Any:
-    """`branches[index](*operands)`, the index clamped to the branches there are; it may be traced.
+    """`branches[index](*operands)`, the index clamped to the valid range; it may be traced.
 
-    Raises: TypeError for an index that is no scalar integer, or naming the leaf where the branches' results differ.
+    Raises: TypeError if the index is not a scalar integer, or naming the leaf whose type differs between the results.
 
     >>> from pullback import lax
     >>> print(lax.switch(1, [lambda x: x, lambda x: 10 * x], 5.))
@@ -99,14 +99,14 @@ def switch(index: Any, branches: Sequence[Callable], *operands: Any) -> Any:
     if i.aval.shape != () or not dtypes.is_integer(i.aval.dtype):
         raise TypeError(f"switch: the index must be a scalar integer, got {i.aval.str_short()}")
     if i.aval.dtype.itemsize < 4:
-        i = convert_element_type(i, np.dtype(np.int32))  # which holds the number of branches
+        i = convert_element_type(i, np.dtype(np.int32))  # which can hold the number of branches
     number = i.aval.dtype.type
     i = convert_element_type(min_(max_(i, number(0)), number(last)), np.dtype(np.int32))
     return _choose("switch", i, branches, tuple(f"branches[{n}]" for n in range(len(branches))), operands)
 
 
 def _in_numpy(x: Any, kinds: str) -> bool:
-    """Whether NumPy holds the value, in a dtype of one of the kinds."""
+    """Return whether the value is a NumPy one, in a dtype of one of the kinds."""
     return (type(x) is np.ndarray or isinstance(x, np.generic)) and x.dtype.kind in kinds
 
 
@@ -128,7 +128,7 @@ def _choose(function: str, index: Any, funs: Sequence[Callable], parts: Sequence
 
 
 def _unify_types(function, jaxprs, parts, funs, first: Body) -> list[Jaxpr]:
-    """Branches whose weakly typed results took the dtype of the others' strong ones."""
+    """The branches, with weakly typed results converted to the strong dtypes of the others' results."""
     columns = list(zip(*(j.out_avals for j in jaxprs), strict=True))
     targets = []
     for column in columns:
@@ -138,7 +138,7 @@ def _unify_types(function, jaxprs, parts, funs, first: Body) -> list[Jaxpr]:
         targets.append(make_aval(lead.shape, dtype, strong is None))
     fitted = []
     for jaxpr in jaxprs:
-        # a weak type that would not give way in arithmetic does not here, nor does a bool: 1.5 beside an int32 is 1.5
+        # weak types promote only as in arithmetic, and bools never: 1.5 with an int32 is 1.5
         fits = [a is not t and a.shape == t.shape and (
             a.dtype == t.dtype or (a.weak_type and a.dtype.kind != "b"
                                    and dtypes.join(a.dtype, True, t.dtype, t.weak_type)[0] == t.dtype))
@@ -199,15 +199,15 @@ def _linearize(trace, primals, tangents, branches):
     # a residual that is a result of its branch needs no slot
     results = [{v: i for i, v in enumerate(part.forward.outvars[:n]) if type(v) is Var} for part in parts]
     further = [[v for v in part.forward.outvars[n:] if v not in own] for part, own in zip(parts, results, strict=True)]
-    # a constant of one branch does not share a slot with what moves in another: it would seem to move, too
-    moving = [_moving(part.forward) for part in parts]
+    # a constant of one branch must not share a slot with an active value of another: it would become active too
+    moving = [_differentiable_values(part.forward) for part in parts]
     keys, places = _slots([[(v.aval, v in m) for v in own] for own, m in zip(further, moving, strict=True)])
     slots = [aval for aval, _ in keys]
     forward = tuple(
         _in_slots(Jaxpr([], part.forward.invars, part.forward.eqns, [*part.forward.outvars[:n], *own]), n, mine, slots)
         for part, own, mine in zip(parts, further, places, strict=True))
     outs = cond_p.bind(index, *operands, branches=forward)
-    # at which of these the linear half of each branch finds its residuals
+    # the slots in which the linear half of each branch finds its residuals
     found = []
     for part, result, own, mine in zip(parts, results, further, places, strict=True):
         at = result | {v: n + slot for v, slot in zip(own, mine, strict=True)}
@@ -229,7 +229,7 @@ def _linearize(trace, primals, tangents, branches):
     return outs[:n], filled(present, touts, [zero_of(out.aval) for out in outs[:n]])
 
 
-def _moving(jaxpr: Jaxpr) -> set[Var]:
+def _differentiable_values(jaxpr: Jaxpr) -> set[Var]:
     """The values that have a derivative if all inputs have one."""
     found = {v for v in jaxpr.invars if dtypes.is_inexact(v.aval.dtype)}
     for eqn in jaxpr.eqns:
@@ -239,9 +239,9 @@ def _moving(jaxpr: Jaxpr) -> set[Var]:
 
 
 def _slots(needs: Sequence[Sequence[Any]]) -> tuple[list[Any], list[list[int]]]:
-    """Slots for further values of all branches, shared by kind, and which of them each branch fills with its own.
+    """Slots for the residuals of all branches, shared by type, and the slots that each branch fills with its own.
 
-    The others it fills with zeros.
+    Each branch fills the other slots with zeros.
     """
     slots: list[Any] = []
     places = []
@@ -281,16 +281,17 @@ def _batch(trace, operands, dims, branches):
     batched = tuple(d is not None for d in dims[1:])
     moved = [x if d is None else trace.materialize(x, d) for x, d in zip(rest, dims[1:], strict=True)]
     if dims[0] is not None and any(branch.effectful for branch in branches):
-        return one_by_one(trace, cond_p, operands, dims, {"branches": branches})
+        return batch_by_scan(trace, cond_p, operands, dims, {"branches": branches})
     if dims[0] is not None:
-        # every example decides for itself: all branches run, and the results are selected
+        # the index is batched: all branches run, and the results are selected
         index = trace.materialize(index, dims[0])
         outs: list[Any] = []
         for i, branch in enumerate(branches):
             chosen = eq(index, np.int32(i))
-            given = chosen_only(trace, chosen, branch, moved, batched)
+            given = chosen_operands(trace, chosen, branch, moved, batched)
             results = eval_jaxpr(batch_jaxpr(branch, trace, batched, True)[0], [], *given)
-            outs = [select(spread(chosen, n), n, o) for o, n in zip(outs, results, strict=True)] if outs else results
+            outs = [select(broadcast_flags(chosen, new), new, old)
+                    for old, new in zip(outs, results, strict=True)] if outs else results
         return outs, [0] * len(outs)
     out_batched = tuple(map(any, zip(*(batch_jaxpr(b, trace, batched)[1] for b in branches), strict=True)))
     derived = tuple(batch_jaxpr(b, trace, batched, out_batched)[0] for b in branches)
@@ -298,7 +299,7 @@ def _batch(trace, operands, dims, branches):
 
 
 def _save(eqn: Equation, missing: Sequence[bool], saving):
-    """The branches that return what the policy keeps in them, and those that make the rest from that again."""
+    """The branches that return the values the policy saves in them, and those that recompute the rest from these."""
     bodies = [saving.flat(b) for b in eqn.params["branches"]]
     kept = [saving.kept(b) for b in bodies]
     whole = [k and any(type(b.outvars[i]) is Var and b.outvars[i] in keep for b, keep in zip(bodies, kept, strict=True))

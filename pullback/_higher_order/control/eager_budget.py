@@ -1,7 +1,7 @@
 """Eager evaluation of control flow: short loops run equation by equation on the host, long ones are compiled.
 
-A loop begins interpreted. When it has cost more equations than a compilation is worth, the rest is handed to XLA from
-the state it has reached.
+A loop starts interpreted. When it has evaluated more equations than a compilation is worth, the rest is handed to XLA
+from the current state.
 """
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pullback._core.primitive import Primitive
 from pullback._xla.evaluate import single_equation
 from pullback._xla.executable import compile_jaxpr, lasting
 
-# equations interpreted before XLA takes over: about 20 ms of them, what compiling a small loop takes
+# equations interpreted before XLA takes over: about 20 ms, the time to compile a small loop
 BUDGET = 10_000
-# a loop of unknown length is taken to have as many steps
+# the assumed number of steps of a loop of unknown length
 _STEPS = 4
 
 
 def cost(jaxpr: Jaxpr) -> int:
-    """The number of equations one evaluation runs, loops counted with their length where it is known."""
+    """The number of equations that one evaluation runs; loops count with their length if it is known."""
 
     def total() -> int:
         return sum(1 + sum(_times(held) * cost(held.jaxpr) for held in eqn.held) for eqn in jaxpr.eqns)
@@ -32,12 +32,12 @@ def cost(jaxpr: Jaxpr) -> int:
 
 
 def _times(held: HeldJaxpr) -> int:
-    # nobody knows of a while loop
+    # a while loop
     return _STEPS if held.times is None else held.times
 
 
 def run_compiled(primitive: Primitive, args: Sequence[ConcreteArray], params: dict, holder: Jaxpr) -> list[Any]:
-    """Run the program of one application of a primitive, which the jaxpr `holder` remembers as long as it is kept."""
+    """Run the compiled program of one primitive application; it is cached on the jaxpr `holder`."""
     avals = tuple(a.aval for a in args)
     key = ("program", config.tracing, primitive, avals, *params.items())
     program = holder.cache[key]() if key in holder.cache else None
@@ -45,13 +45,13 @@ def run_compiled(primitive: Primitive, args: Sequence[ConcreteArray], params: di
         program = compile_jaxpr(single_equation(primitive, avals, params), lasts=True)
         holder.cache[key] = (lambda: program) if program.key is None else weakref.ref(program)
     else:
-        lasting.get(program.key)  # it is in use
+        lasting.get(program.key)  # marks it as recently used
     return program.run(args)
 
 
 def run_interpreted_once(primitive: Primitive, args: Sequence[ConcreteArray], params: dict, holder: Jaxpr,
                          interpret: Callable[..., list[Any]]) -> list[Any]:
-    """Interpret the first application to arguments of such types, compile the second: who comes back comes again."""
+    """Interpret the first application to arguments of given types, and compile from the second on."""
     key = ("applied", primitive, tuple(a.aval for a in args), *params.items())
     if config.debug_nans or key not in holder.cache:
         holder.cache[key] = True

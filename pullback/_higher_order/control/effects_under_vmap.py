@@ -1,4 +1,4 @@
-"""`vmap` of control flow that acts on the world: each example runs by itself, so that it takes its own way only."""
+"""`vmap` of control flow with side effects: examples run one after the other, each with its own branches and steps."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from pullback._higher_order.control.scan import bind_scan
 from pullback._higher_order.host.callback import ORDERED_BATCH, has_ordered_call
 
 
-def one_by_one(trace: Any, primitive: Primitive, operands: Sequence[Any], dims: Sequence[int | None],
+def batch_by_scan(trace: Any, primitive: Primitive, operands: Sequence[Any], dims: Sequence[int | None],
                params: dict[str, Any]) -> tuple[list[Any], list[int]]:
-    """The batching rule that binds the primitive for one example after the other, in a scan."""
+    """The batching rule that runs the primitive for one example after the other, in a scan."""
     if any(has_ordered_call(held.jaxpr) for held in primitive.bodies(params)):
         raise ValueError(ORDERED_BATCH)
     batched = [d is not None for d in dims]

@@ -1,4 +1,4 @@
-"""Loops of known length as users call them: `scan`, `fori_loop`, `map`."""
+"""Public loops of known length: `scan`, `fori_loop`, `map`."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -45,10 +45,10 @@ def scan(f: Callable, init: Any, xs: Any = None, length: int | None = None, reve
       xs: a pytree of arrays with one leading length, or None for a loop without inputs.
       length: the number of steps, an int; needed only where `xs` has no leaves.
       reverse: run from the last entry to the first; results keep the place of their inputs.
-      unroll: how many steps the compiled loop does at a time; True or 0 for all, False for one.
+      unroll: the number of steps that the compiled loop runs at a time; True or 0 for all, False for one.
 
     Returns: the last carry, and the results of all steps stacked along a new leading axis.
-    Raises: ValueError where leading lengths differ, for a negative length and a negative `unroll`; TypeError naming
+    Raises: ValueError if leading lengths differ, for a negative length and a negative `unroll`; TypeError naming
     the leaf of the carry whose type changes.
 
     >>> import pullback.numpy as pnp
@@ -62,7 +62,7 @@ def scan(f: Callable, init: Any, xs: Any = None, length: int | None = None, reve
 
 def _scan(function: str, f: Callable, init: Any, xs: Any, length: int | None = None, reverse: bool = False,
           unroll: int | bool = 1) -> tuple[Any, Any]:
-    """`scan` for one of the functions here, which messages name."""
+    """`scan` for the functions of this module; messages name `function`."""
     check_callable(function, f)
     steps = _unrolled(function, unroll)
     carry, carry_tree = lift_tree(function, "init", init)
@@ -94,7 +94,7 @@ def _scan(function: str, f: Callable, init: Any, xs: Any, length: int | None = N
 
 
 def _unrolled(function: str, unroll: int | bool) -> int:
-    """How many steps to do at a time; 0 stands for all."""
+    """The number of steps to run at a time; 0 stands for all."""
     return int(not unroll) if isinstance(unroll, bool) else known_count(function, "unroll", unroll, 0)
 
 
@@ -117,7 +117,7 @@ def _length(function: str, xs: list, tree: Any, length: int | None) -> int:
 
 
 def _constant(x: Any) -> int | None:
-    """A loop bound as an int, where its value is known now."""
+    """A loop bound as an int, if its value is known now; else None."""
     if isinstance(x, (int, np.integer)):
         return int(x)
     return int(x) if type(x) is ConcreteArray and x.aval.ndim == 0 and dtypes.is_integer(x.dtype) else None
@@ -128,11 +128,11 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable, init_val: Any, *, unro
               ) -> Any:
     """Apply `body_fun(i, value)` for `i` from `lower` up to but not including `upper`.
 
-    With bounds that are known when the loop is traced it is a `scan`, which `unroll` is for, and reverse mode goes
-    through it; with traced bounds it is a `while_loop`, and only forward mode does. Where a bound on the number of
-    steps is known, a `while_loop` with `max_steps` goes both ways.
-    TypeError for bounds that are no scalar integers, and where the type of the value changes; OverflowError for bounds
-    that the integers in use cannot hold, ValueError for 2**31 steps or more and for an `unroll` with traced bounds.
+    With bounds that are known when the loop is traced it is a `scan`, which supports `unroll` and reverse mode; with
+    traced bounds it is a `while_loop`, which supports forward mode only. If a bound on the number of steps is known,
+    use a `while_loop` with `max_steps`, which supports both modes. TypeError for bounds that are not scalar integers,
+    and if the type of the value changes; OverflowError for bounds outside the integer type in use, ValueError for 2**31
+    steps or more and for an `unroll` with traced bounds.
 
     >>> from pullback import lax
     >>> print(lax.fori_loop(0, 4, lambda i, x: x + i, 0))
@@ -181,14 +181,14 @@ def _loop_bound(name: str, bound: Any) -> Array:
 
 
 def _next(body_fun: Callable, i: Any, value: Any, tree: PyTreeDef) -> Any:
-    """What `body_fun` makes of a value, refused in the words of `fori_loop` where its types are others."""
+    """The next value of `body_fun`; the error for changed types names `fori_loop`."""
     label = f"body_fun ({describe_function(body_fun)})"
     xs = tree_flatten(value)[0]
     outs, got = flatten_result("fori_loop", body_fun, body_fun(i, value))
     check_same_structure("fori_loop", f"{label} must return a value with the structure of init_val", tree, got,
                          "Return the value as it came in.")
     avals = [out.aval for out in outs]
-    if promote_weak(xs, avals) is None:  # else the body is traced once more
+    if promote_weak(xs, avals) is None:  # otherwise the body is traced once more
         check_same_types("fori_loop", f"{label} must keep the types of the value", tree, [x.aval for x in xs], avals,
                          "Convert with .astype() in the body, or give init_val the type that the body returns.")
     return tree_unflatten(tree, outs)
@@ -196,17 +196,17 @@ def _next(body_fun: Callable, i: Any, value: Any, tree: PyTreeDef) -> Any:
 
 @boundary
 def map(f: Callable, xs: Any, *, batch_size: int | None = None) -> Any:
-    """`f` of each entry along the leading axis of `xs`, one after the other, results stacked.
+    """`f` of each entry along the leading axis of `xs`, one after the other, with the results stacked.
 
-    It needs the memory of one call at a time, where `vmap` does all at once.
+    It needs the memory of a single call, where `vmap` computes all at once.
 
     Args:
       f: a function of one entry.
       xs: a pytree of arrays with one leading length.
-      batch_size: how many entries to do at a time, vectorized.
+      batch_size: the number of entries to process at a time, vectorized.
 
     Raises:
-      ValueError where leading lengths differ, and for a `batch_size` below 1; TypeError for what is no function.
+      ValueError if leading lengths differ, and for a `batch_size` below 1; TypeError if `f` is not callable.
 
     >>> import pullback.numpy as pnp
     >>> from pullback import lax

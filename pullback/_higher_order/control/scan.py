@@ -208,21 +208,21 @@ def _linearize(trace, primals, tangents, jaxpr, length, reverse, num_consts, num
         lambda carry: linearize_jaxpr(jaxpr, (*c_act, *carry, *x_act), (*carry, *none)).present[:num_carry],
         active_of(carry_dot))
     parts = linearize_jaxpr(jaxpr, (*c_act, *act, *x_act), (*act, *none))
-    # what the linear half reads directly: constants stay constants, the carry is stacked, xs are scanned again
+    # inputs of the linear half: constants stay constants, the carry is stacked, xs are scanned again
     read_consts = [i for i in parts.forwarded if i < num_consts]
     read_carry = [i for i in parts.forwarded if num_consts <= i < num_consts + num_carry]
     read_xs = [i for i in parts.forwarded if i >= num_consts + num_carry]
     forward = parts.forward
     n = len(jaxpr.outvars)
     cs, carries, xs = _split(primals, num_consts, num_carry)
-    # residuals that every step computes alike, from constants of the loop, are computed once
+    # residuals that are equal in every step, computed from constants of the loop, are computed once
     varies = depends_on(forward, (False,) * num_consts + (True,) * (num_carry + len(xs)))
     fixed = [not (v or forward.effectful) for v in varies[n:]]
     saved_once: list[Any] = []
     if any(fixed):
         once, reads = dce(without_taps(Jaxpr([], forward.invars, forward.eqns, chosen(forward.outvars[n:], fixed))),
                           keep_inputs=False)
-        # what else an equation reads does not touch these results
+        # these results do not depend on the equation's other operands
         stand_ins = [*cs, *(zeros_like_aval(v.aval) if r else None
                             for v, r in zip(forward.invars[num_consts:], reads[num_consts:], strict=True))]
         saved_once = eval_jaxpr(once, [], *chosen(stand_ins, reads))
@@ -259,7 +259,7 @@ def _transpose(cts, *operands, jaxpr, length, reverse, num_consts, num_carry, un
     depends = dependent_results(scan_p, tuple(linear), params, len(jaxpr.outvars))[:num_carry]
     if not all(depends):
         return _transpose_counting(cts, operands, depends, jaxpr, length, reverse, num_consts, num_carry, unroll)
-    # a carry that is known at the start but linear later is an instantiated tangent: it starts at zero
+    # a carry whose initial value is known but that is linear later is an instantiated tangent: it starts at zero
     consts, _, xs = _split(operands, num_consts, num_carry)
     known_c, known_x = others(consts, c_lin), others(xs, x_lin)
     c_avals = chosen(jaxpr.in_avals[:num_consts], c_lin)
@@ -288,7 +288,7 @@ def _transpose(cts, *operands, jaxpr, length, reverse, num_consts, num_carry, un
 
 
 def _record_body(jaxpr: Jaxpr, mask: Sequence[bool], known: Sequence[Any]) -> Linearized:
-    """The body on a tape, as a function of its marked inputs; the others have the `known` values."""
+    """The body on a tape, as a function of its marked inputs; the other inputs have the `known` values."""
 
     def body(*nodes):
         return eval_jaxpr(jaxpr, [], *merged(mask, nodes, known))
@@ -297,7 +297,7 @@ def _record_body(jaxpr: Jaxpr, mask: Sequence[bool], known: Sequence[Any]) -> Li
 
 
 def _transpose_counting(cts, operands, depends, jaxpr, length, reverse, num_consts, num_carry, unroll):
-    """Part of the carry is known throughout (a counter): a loop of its own computes it first, as further xs."""
+    """The transpose of a loop part of whose carry is known (a counter): a first loop computes it, as further xs."""
     consts, carry, xs = _split(operands, num_consts, num_carry)
     known = [not d for d in depends]
     counting, used = dce(without_taps(jaxpr), (*known, *(False for _ in jaxpr.outvars[num_carry:])), keep_inputs=False)
@@ -310,7 +310,7 @@ def _transpose_counting(cts, operands, depends, jaxpr, length, reverse, num_cons
     body = Jaxpr([], [*chosen(c_in, c_used), *carried, *chosen(x_in, x_used)], counting.eqns,
                  [*counting.outvars, *carried])
     _, stacked = bind_scan(chosen(consts, c_used), chosen(carry, kept), chosen(xs, x_used), body, length, reverse, 1)
-    # the loop proper, with the counter among its xs
+    # the loop itself, with the counter among its xs
     c_vars, carry_vars, x_vars = _split(jaxpr.invars, num_consts, num_carry)
     rest = Jaxpr([], [*c_vars, *chosen(carry_vars, depends), *chosen(carry_vars, known), *x_vars], jaxpr.eqns,
                  [*chosen(jaxpr.outvars[:num_carry], depends), *jaxpr.outvars[num_carry:]])
@@ -341,11 +341,11 @@ def _batch(trace, operands, dims, jaxpr, length, reverse, num_consts, num_carry,
     return [*last, *stacked], dims
 
 
-# --- what a policy of checkpoint saves ---
+# --- saving for checkpoint policies ---
 
 
 def _save(eqn: Equation, missing: Sequence[bool], saving):
-    """The loop that stacks what the policy keeps in its body, and the one that makes the rest from that again."""
+    """The loop that stacks the values the policy saves in its body, and the one that recomputes the rest from these."""
     params = eqn.params
     n, m, length = params["num_consts"], params["num_carry"], params["length"]
     body = saving.flat(params["jaxpr"])
@@ -356,7 +356,7 @@ def _save(eqn: Equation, missing: Sequence[bool], saving):
     saved = chosen(eqn.outvars, whole)
     if not any(again):
         return eqn, saved, None
-    # a part of the carry is made again, step by step, if anything that is reads it
+    # a part of the carry is recomputed, step by step, if any recomputed value reads it
     moving = tuple(again[:m])
     changing = [v for v, out in zip(carry, body.outvars[:m], strict=True) if v is not out]
 
@@ -381,7 +381,7 @@ def _save(eqn: Equation, missing: Sequence[bool], saving):
     stacked = [new[inner] if stack is None else stack for inner, stack in zip(part.saved, stacks, strict=True)]
     given_consts, given_carry, given_xs = _split(eqn.invars, n, m)
     c_read, x_read = [v in live for v in consts], [v in live for v in xs]
-    # a part of the carry that is saved is read from there
+    # a saved part of the carry is read from the saved values
     inner_carry = [Var(v.aval) if v in part.saved else v for v in chosen(carry, moving)]
     repeated = eqn.replace(
         invars=[*chosen(given_consts, c_read), *chosen(given_carry, moving), *chosen(given_xs, x_read), *stacked],

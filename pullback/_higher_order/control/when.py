@@ -1,9 +1,9 @@
-"""`when`: a function that is applied only where a flag is true; elsewhere its results are zeros.
+"""`when`: a function that is applied only if a flag is true; otherwise its results are zeros.
 
-It is what a loop that has ended goes on with. Zeros are the derivative of what was not computed, so all its rules are
-of one form. Under `vmap` with a flag for each example it is still skipped if no flag is set; otherwise the examples
-whose flag is not set stand in as copies of one whose flag is: the function is never evaluated where it was not meant to
-be, and no infinity comes out of its derivative there, to be multiplied by zero.
+It skips the steps of a loop that has ended. Zeros are the right derivative of what was not computed, so all rules have
+the same form. Under `vmap` with a flag for each example it is still skipped if no flag is set. Otherwise the examples
+whose flag is not set are replaced by copies of one whose flag is set: the function is never evaluated on values that it
+was not meant for, and no infinity arises in its derivative there, to be multiplied by zero.
 """
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from pullback._core.staging import stage_open
 from pullback._core.types import make_aval
 from pullback._higher_order.call import called, check_operands
 from pullback._higher_order.call_rules import give_call_rules
-from pullback._higher_order.control.batched_choice import guards, spread, stand_in
-from pullback._higher_order.control.effects_under_vmap import one_by_one
+from pullback._higher_order.control.batched_choice import broadcast_flags, replaceable_by_chosen, replaced_by_chosen
+from pullback._higher_order.control.effects_under_vmap import batch_by_scan
 from pullback._ops.compare import select
 from pullback._ops.reduce import reduce_or
 from pullback._ops.shape import zeros_like_aval
@@ -30,7 +30,7 @@ def _bodies(params):
     jaxpr = params["jaxpr"]
     zeros = jaxpr.derive("zeros", lambda: stage_open(lambda *args: list(map(zeros_like_aval, jaxpr.out_avals)),
                                                      jaxpr.in_avals)[0])
-    # nobody knows whether it runs
+    # whether it runs is not known
     return [called(jaxpr, 1)._replace(times=None), called(zeros, 1)]
 
 
@@ -65,18 +65,18 @@ def _batch(trace, operands, dims, jaxpr):
         derived, out_batched = batch_jaxpr(jaxpr, trace, batched)
         return bind_when(flag, derived, moved), [0 if b else None for b in out_batched]
     if jaxpr.effectful:
-        return one_by_one(trace, when_p, operands, dims, {"jaxpr": jaxpr})
+        return batch_by_scan(trace, when_p, operands, dims, {"jaxpr": jaxpr})
     derived, _ = batch_jaxpr(jaxpr, trace, batched, True)
-    guarded = guards(trace, jaxpr, batched)
-    masked = derived.derive(("masked", guarded), lambda: _masked(derived, guarded, trace.size))
+    replaceable = replaceable_by_chosen(trace, jaxpr, batched)
+    masked = derived.derive(("masked", replaceable), lambda: _masked(derived, replaceable, trace.size))
     flags = trace.materialize(flag, dims[0])
     return bind_when(reduce_or(flags, (0,)), masked, [flags, *moved]), [0] * len(jaxpr.outvars)
 
 
-def _masked(derived: Jaxpr, guarded: tuple[bool, ...], size: int) -> Jaxpr:
+def _masked(derived: Jaxpr, replaceable: tuple[bool, ...], size: int) -> Jaxpr:
     def fun(flags, *values):
-        outs = eval_jaxpr(derived, [], *stand_in(flags, values, guarded))
-        return [select(spread(flags, out), out, zeros_like_aval(out.aval)) for out in outs]
+        outs = eval_jaxpr(derived, [], *replaced_by_chosen(flags, values, replaceable))
+        return [select(broadcast_flags(flags, out), out, zeros_like_aval(out.aval)) for out in outs]
 
     return stage_open(fun, [make_aval((size,), np.dtype(bool)), *derived.in_avals])[0]
 

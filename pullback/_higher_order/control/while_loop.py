@@ -1,7 +1,7 @@
 """`while_loop`: a loop whose length depends on data.
 
-Forward mode goes through it as it is. Reverse mode would need unbounded memory, unless the number of steps has a bound:
-then the loop that is differentiated is made of scans, see `bounded_while`.
+Forward mode differentiates the loop as it is. Reverse mode would need unbounded memory, unless the number of steps has
+a bound: then the differentiated loop consists of scans, see `bounded_while`.
 """
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from pullback._higher_order.bodies import (
 )
 from pullback._higher_order.call import check_operands
 from pullback._higher_order.call_rules import active_of
-from pullback._higher_order.control.batched_choice import guards, spread, stand_in
+from pullback._higher_order.control.batched_choice import broadcast_flags, replaceable_by_chosen, replaced_by_chosen
 from pullback._higher_order.control.bounded_while import nested_scans
 from pullback._higher_order.control.eager_budget import BUDGET, cost, run_compiled
-from pullback._higher_order.control.effects_under_vmap import one_by_one
-from pullback._higher_order.host.callback import without_looking
+from pullback._higher_order.control.effects_under_vmap import batch_by_scan
+from pullback._higher_order.host.callback import without_debug_callbacks
 from pullback._ops.compare import select
 from pullback._ops.reduce import reduce_or
 from pullback._ops.shape import instantiate
@@ -73,17 +73,17 @@ def while_loop(cond_fun: Callable, body_fun: Callable, init_val: Any, *, max_ste
       cond_fun: from the carried value to a scalar bool.
       body_fun: from the carried value to the next one, of the same structure, shapes and dtypes.
       init_val: the first value, a pytree of arrays.
-      max_steps: the most steps it may do. After these it ends, whatever the condition says: the value it has reached is
-        returned without notice. Carry a flag or a counter to know, or test the condition on the result.
+      max_steps: the maximal number of steps. The loop then ends, whatever the condition says, and returns the value it
+        has reached without notice. Carry a flag or a counter to know, or test the condition on the result.
 
     Differentiable in forward mode (`jvp`, `jacfwd`), and with `max_steps` in reverse mode (`grad`, `vjp`) and to any
     order. Reverse mode keeps about the square root of `max_steps` carries, and computes every step a second time; its
-    time goes with the steps that are done, not with `max_steps`. Closed-over values are differentiated too.
+    time is proportional to the steps that run, not to `max_steps`. Closed-over values are differentiated too.
 
-    Without a bound, use for reverse mode `fori_loop` or `scan` where the number of steps is known, or give the loop a
-    rule with `custom_vjp`.
-    Raises: TypeError naming the leaf of the carry whose type changes, or if the condition is no scalar bool;
-    TypeError or ValueError if `max_steps` is no integer that is known now, or negative.
+    Without a bound, use `fori_loop` or `scan` for reverse mode if the number of steps is known, or give the loop a rule
+    with `custom_vjp`.
+    Raises: TypeError naming the leaf of the carry whose type changes, or if the condition is not a scalar bool;
+    TypeError or ValueError if `max_steps` is negative or not a concrete integer.
 
     >>> from pullback import lax
     >>> print(lax.while_loop(lambda x: x < 100., lambda x: 2 * x, 3.))
@@ -159,7 +159,7 @@ def _type(*avals, cond_jaxpr, body_jaxpr, cond_consts, body_consts, max_steps):
 
 def _lower(ctx, *operands, cond_jaxpr, body_jaxpr, cond_consts, body_consts, max_steps):
     n, m, end = cond_consts, cond_consts + body_consts, len(operands)
-    # the number of steps done, where there is a bound, comes last in the state
+    # the number of steps, if there is a bound, is the last element of the state
     count = [] if max_steps is None else [ctx.constant(0, make_aval((), np.dtype(np.int32)))]
 
     def test(block, xs):
@@ -180,7 +180,7 @@ def _jvp(primals, tangents, cond_jaxpr, body_jaxpr, cond_consts, body_consts, ma
     cond_values, body_values, carry = _split(primals, cond_consts, body_consts)
     _, body_dots, carry_dots = _split(tangents, cond_consts, body_consts)
     const_active = active_of(body_dots)
-    # which parts of the carry get a tangent in some step
+    # flags for the parts of the carry that get a tangent in some step
     active = fixed_point(lambda carry: jvp_jaxpr(body_jaxpr, (*const_active, *carry), carry)[1], active_of(carry_dots))
     derived, _ = jvp_jaxpr(body_jaxpr, (*const_active, *active), active)
     # (consts, carry, const tangents, carry tangents) -> (consts, const tangents, carry, carry tangents)
@@ -204,17 +204,17 @@ def _linearize(trace, primals, tangents, **params):
         mine = [isinstance(out, LinearizedTracer) and out.owner is trace for out in outs]
         return ([out.primal if m else out for out, m in zip(outs, mine, strict=True)],
                 [out.tangent if m else zero_of(out.aval) for out, m in zip(outs, mine, strict=True)])
-    # the primal loop runs now; its derivative runs it again beside the tangents, when a tangent is given
+    # the primal loop runs now; its derivative runs it again with the tangents, when a tangent is given
     primals = [lift(p) for p in primals]
     outs = call_with(trace.parent, while_p.bind, *primals, **params)
-    silent = {key: without_looking(params[key]) for key in ("cond_jaxpr", "body_jaxpr")}
+    silent = {key: without_debug_callbacks(params[key]) for key in ("cond_jaxpr", "body_jaxpr")}
     _, touts = _jvp(primals, tangents, **{**params, **silent})
     return outs, touts
 
 
 def _record(tape, args, params):
     if params["max_steps"] is not None:
-        # a loop that is linear keeps nothing of the tangents; what it counts in beside them is run ahead, in one scan
+        # a linear loop keeps none of the tangents; its counters are computed first, in one scan
         return call_with(tape, eval_jaxpr, nested_scans(**params, nested=False), [], *args)
     return tape.record_part(while_p, args, params)
 
@@ -233,18 +233,18 @@ def _transpose(cts, *operands, body_jaxpr, **params):
 def _batch(trace, operands, dims, cond_jaxpr, body_jaxpr, cond_consts, body_consts, max_steps):
     cond_dims, body_dims, carry_dims = _split([d is not None for d in dims], cond_consts, body_consts)
 
-    def chosen_by_each(carry):
-        """Whether every example decides for itself how often it runs."""
+    def condition_is_batched(carry):
+        """Return whether the condition differs among examples."""
         return batch_jaxpr(cond_jaxpr, trace, (*cond_dims, *carry))[1][0]
 
     def step(carry):
         _, after = batch_jaxpr(body_jaxpr, trace, (*body_dims, *carry), carry)
-        return (True,) * len(carry) if chosen_by_each(carry) else after
+        return (True,) * len(carry) if condition_is_batched(carry) else after
 
     batched = fixed_point(step, carry_dims)
-    pred_batched = chosen_by_each(batched)
+    pred_batched = condition_is_batched(batched)
     if pred_batched and (cond_jaxpr.effectful or body_jaxpr.effectful):
-        return one_by_one(trace, while_p, operands, dims, {
+        return batch_by_scan(trace, while_p, operands, dims, {
             "cond_jaxpr": cond_jaxpr, "body_jaxpr": body_jaxpr, "cond_consts": cond_consts, "body_consts": body_consts,
             "max_steps": max_steps})
     body, _ = batch_jaxpr(body_jaxpr, trace, (*body_dims, *batched), batched)
@@ -254,33 +254,36 @@ def _batch(trace, operands, dims, cond_jaxpr, body_jaxpr, cond_consts, body_cons
     carry = [trace.materialize(x, 0 if was else None) if b else x
              for x, was, b in zip(carry, carry_dims, batched, strict=True)]
     if pred_batched:
-        # in reverse mode what the body does to an example that has stopped counts, though it is multiplied by zero
-        guarded = None if max_steps is None else guards(trace, body_jaxpr, [*body_dims, *(True for _ in carry)])
-        cond, body, body_values, body_consts = _until_all_stop(cond, body, cond_values, body_values, carry, guarded)
+        # in reverse mode the derivative of the body at a stopped example matters, though it is multiplied by zero
+        replaceable = None if max_steps is None else replaceable_by_chosen(
+            trace, body_jaxpr, [*body_dims, *(True for _ in carry)])
+        cond, body, body_values, body_consts = _until_all_stop(cond, body, cond_values, body_values, carry, replaceable)
     outs = while_p.bind(*cond_values, *body_values, *carry, cond_jaxpr=cond, body_jaxpr=body, cond_consts=cond_consts,
                         body_consts=body_consts, max_steps=max_steps)
     return outs, [0 if b else None for b in batched]
 
 
-def _until_all_stop(cond: Jaxpr, body: Jaxpr, cond_values, body_values, carry, guarded):
-    """The loop over a batch: it goes on while any example does, and examples that have stopped keep their carry.
+def _until_all_stop(cond: Jaxpr, body: Jaxpr, cond_values, body_values, carry, replaceable):
+    """The loop over a batch: it continues while any example does, and examples that have stopped keep their carry.
 
-    With `guarded`, which says what has a batch axis, the body sees in their place an example that goes on.
+    With `replaceable`, the flags of the batched operands, the body sees an example that continues in their place.
     """
     n, m = len(cond_values), len(body_values)
 
-    def any_goes_on(*args):
+    def any_continues(*args):
         return [reduce_or(eval_jaxpr(cond, [], *args)[0], (0,))]
 
     def step(*args):
         conds, consts, values = args[:n], args[n:n + m], args[n + m:]
         goes_on = eval_jaxpr(cond, [], *conds, *values)[0]
-        seen = [*consts, *values] if guarded is None else stand_in(goes_on, [*consts, *values], guarded)
-        return [select(spread(goes_on, new), new, old)
+        seen = [*consts, *values]
+        if replaceable is not None:
+            seen = replaced_by_chosen(goes_on, seen, replaceable)
+        return [select(broadcast_flags(goes_on, new), new, old)
                 for new, old in zip(eval_jaxpr(body, [], *seen), values, strict=True)]
 
     cond_avals, const_avals, carry_avals = _avals(cond_values), _avals(body_values), _avals(carry)
-    new_cond, _ = stage_open(any_goes_on, [*cond_avals, *carry_avals])
+    new_cond, _ = stage_open(any_continues, [*cond_avals, *carry_avals])
     new_body, _ = stage_open(step, [*cond_avals, *const_avals, *carry_avals])
     return new_cond, new_body, [*cond_values, *body_values], n + m
 

@@ -1,8 +1,8 @@
 """Calls of Python functions on the host, from eager and from compiled code, as primitives.
 
-`pure_callback_p` stands for a function without effects: it may be left out, repeated or moved. `io_callback_p` and
-`debug_callback_p` act on the world: they run once for each time the program comes by, in the order of the program. A
-debug callback only looks on: it lets derivatives through, and is called with primal values where the function runs.
+`pure_callback_p` is for functions without side effects: calls may be dropped, repeated or moved. `io_callback_p` and
+`debug_callback_p` have side effects: they run once each time they are executed, in program order. A debug callback
+is the identity to differentiation, and is called with primal values where the function runs.
 """
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _NARROWED = {np.dtype(wide): np.dtype(narrow) for wide, narrow in (
 
 
 class HostFunction:
-    """A Python function on flat NumPy arrays, with the types of its results, which it is held to.
+    """A Python function on flat NumPy arrays, with the types of its results, which are checked.
 
-    `fun(*arrays)` returns a pytree of structure `out_tree`; `what` and `user_fun` tell in messages whose it is.
+    `fun(*arrays)` returns a pytree of structure `out_tree`; `what` and `user_fun` identify it in messages.
     """
 
     __slots__ = ("fun", "out_tree", "out_avals", "what", "user_fun", "narrow")
@@ -48,7 +48,7 @@ class HostFunction:
         self.out_avals = tuple(aval.strip_weak_type() for aval in out_avals)
         self.what = what
         self.user_fun = user_fun
-        # where there are no 64-bit types, a function of NumPy's that computes in them is no mistake
+        # without 64-bit types, a NumPy function that computes in 64 bits is no mistake
         self.narrow = not config.enable_x64
 
     @property
@@ -56,13 +56,13 @@ class HostFunction:
         return function_name(self.user_fun)
 
     def __call__(self, *values: np.ndarray) -> list[np.ndarray]:
-        """The results as arrays of the declared types; TypeError where they are others."""
+        """The results as arrays of the declared types; TypeError if they have others."""
         result = eagerly(self.fun, *values)
         if self.out_tree is None:
             return []
         leaves, tree = tree_flatten(result)
         if tree != self.out_tree and not (len(leaves) == self.out_tree.num_leaves
-                                          and _alike(tree_unflatten(self.out_tree, [0] * len(leaves)), result)):
+                                          and _same_nesting(tree_unflatten(self.out_tree, [0] * len(leaves)), result)):
             raise TypeError(self._structure_message(result))
         return [self._checked(i, x, aval) for i, (x, aval) in enumerate(zip(leaves, self.out_avals, strict=True))]
 
@@ -98,7 +98,7 @@ class HostFunction:
     # --- under vmap ---
 
     def looped(self, batched: Sequence[bool], size: int) -> HostFunction:
-        """The function called for one example after the other, results stacked."""
+        """The function called for one example after the other, with the results stacked."""
         inner = self
 
         def fun(*values):
@@ -111,33 +111,33 @@ class HostFunction:
         return HostFunction(fun, out_tree, out_avals, self.what, self.user_fun)
 
     def vectorized(self, size: int) -> HostFunction:
-        """The same function, which takes all examples at once; results have a leading batch axis."""
+        """The same function, called with all examples at once; results have a leading batch axis."""
         return HostFunction(self.fun, self.out_tree, [with_leading(aval, size) for aval in self.out_avals], self.what,
                             self.user_fun)
 
 
-def _alike(declared: Any, got: Any) -> bool:
-    """Whether two trees differ in the kind of their sequences only: NumPy returns named tuples, for one."""
+def _same_nesting(declared: Any, got: Any) -> bool:
+    """Return whether two trees differ at most in the types of sequences: NumPy returns named tuples, for example."""
     if isinstance(declared, (tuple, list)) and isinstance(got, (tuple, list)):
-        return len(declared) == len(got) and all(map(_alike, declared, got))
+        return len(declared) == len(got) and all(map(_same_nesting, declared, got))
     return tree_flatten(declared)[1] == tree_flatten(got)[1]
 
 
 def _rank(dtype: np.dtype) -> int:
-    """How much a dtype can hold: a Python number fits where its own is no greater."""
+    """The capacity of a dtype: a Python number fits if its own rank is not greater."""
     if dtype.kind == "b":
         return 0
     return 1 if dtypes.is_integer(dtype) else 3 if dtypes.is_complex(dtype) else 2
 
 
 def host_value_of(x: Any) -> np.ndarray:
-    """The data of a concrete array as a function on the host gets it: not to be written to."""
+    """The data of a concrete array as passed to a host function: not to be modified."""
     return x.__array__()
 
 
 def run_on_host(function: HostFunction, args: Sequence[Any], primitive: Primitive) -> list[Any]:
     """Call the function on concrete arrays."""
-    # what the function returned may be written to later by whoever else holds it
+    # the function's results are copied, since their owner may modify them later
     outs = [array_of(aval, np.array(out)) for aval, out in
             zip(function.out_avals, function(*map(host_value_of, args)), strict=True)]
     if config.debug_nans:
@@ -147,7 +147,7 @@ def run_on_host(function: HostFunction, args: Sequence[Any], primitive: Primitiv
 
 def batched_call(trace: Any, function: HostFunction, operands: Sequence[Any], dims: Sequence[int | None], method: str
                  ) -> tuple[list[Any], HostFunction]:
-    """Operands and function of the call for a whole batch."""
+    """The operands and the function of the call for a whole batch."""
     size = trace.size
     moved = [x if d is None else trace.materialize(x, d) for x, d in zip(operands, dims, strict=True)]
     if method == "expand_dims":
@@ -158,19 +158,19 @@ def batched_call(trace: Any, function: HostFunction, operands: Sequence[Any], di
 
 
 def batched_function(size: int, function: HostFunction, dims: Sequence[int | None], method: str) -> HostFunction:
-    """The function for a whole batch; an operand of which the dim is not None has a leading batch axis."""
+    """The function for a whole batch; an operand whose dim is not None has a leading batch axis."""
     if method in ("sequential", "sequential_unrolled"):
         return function.looped([d is not None for d in dims], size)
     return function.vectorized(size)
 
 
-def without_looking(jaxpr: Jaxpr) -> Jaxpr:
-    """The jaxpr without its debug callbacks, here and below, for a computation that is done a second time."""
+def without_debug_callbacks(jaxpr: Jaxpr) -> Jaxpr:
+    """The jaxpr without its debug callbacks, in held jaxprs too, for a recomputation."""
     return without(jaxpr, "debug callbacks", lambda eqn: eqn.primitive is debug_callback_p)
 
 
 def has_ordered_call(jaxpr: Jaxpr) -> bool:
-    """Whether some equation, here or below, is a call that was asked to keep its order."""
+    """Return whether an equation, here or in a held jaxpr, is an ordered call."""
 
     def ordered(eqn):
         return [eqn.primitive] if eqn.primitive is io_callback_p and eqn.params["ordered"] else ()
@@ -225,7 +225,7 @@ def _refuse_derivative(primals, tangents, function, **_):
     advice = ("Give it one: wrap it in custom_jvp or custom_vjp with a rule, or decorate the function with "
               "pullback.external and say its derivative there.")
     if function.what == "external":
-        # with respect to its arguments its rules would have been asked
+        # otherwise the rules of that primitive would have been called
         advice = ("The rules of an external function do not cover keyword-only arguments, nor what a method's object "
                   "holds: make what is differentiated a positional argument.")
     raise ValueError(
@@ -250,4 +250,4 @@ def _debug_jvp(primals, tangents, **params):
 debug_callback_p.jvp = _debug_jvp
 
 __all__ = ["ORDERED_BATCH", "VMAP_METHODS", "HostFunction", "batched_call", "batched_function", "debug_callback_p",
-           "has_ordered_call", "io_callback_p", "pure_callback_p", "run_on_host", "without_looking"]
+           "has_ordered_call", "io_callback_p", "pure_callback_p", "run_on_host", "without_debug_callbacks"]

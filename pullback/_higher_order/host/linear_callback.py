@@ -1,7 +1,7 @@
-"""A linear map that two Python functions on the host apply, forwards and backwards.
+"""A linear map that is applied by two Python functions on the host, one for the map and one for its transpose.
 
 The operands are parameters, in which the map need not be linear, and the vector it is applied to. Its derivative is the
-map itself, and its transpose is the same primitive with the two functions exchanged, so that all orders follow.
+map itself, and its transpose is the same primitive with the two functions exchanged, which covers all orders.
 """
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _batch(trace: Any, operands, dims, forward, backward, num_params, vmap_metho
         outs = linear_host_call_p.bind(*operands, forward=forward, backward=backward, num_params=num_params,
                                        vmap_method=vmap_method)
         return outs, [None] * len(outs)
-    # the vector is batched whenever something is, so that cotangents and what they are mapped to are alike
+    # the vector is batched whenever an operand is, so that cotangents and their images are batched alike
     moved = [trace.materialize(x, d) for x, d in zip(operands[num_params:], dims[num_params:], strict=True)]
     all_dims = [*dims[:num_params], *(0 for _ in moved)]
     values, batched = batched_call(trace, forward, [*operands[:num_params], *moved], all_dims, vmap_method)

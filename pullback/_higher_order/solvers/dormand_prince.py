@@ -1,13 +1,13 @@
-"""A solver of initial value problems: Runge-Kutta steps of order 5 with adaptive lengths, and values in between.
+"""A solver of initial value problems: Runge-Kutta steps of order 5 with adaptive lengths, and dense output.
 
 The pair of formulas of orders 5 and 4 is that of Dormand and Prince, A family of embedded Runge-Kutta formulae, J.
 Comp. Appl. Math. 6 (1980), table 2 (RK5(4)7M); the quartic through a step that of Shampine, Some practical Runge-Kutta
 formulas, Math. Comp. 46 (1986). The first step and the control of the others follow Hairer, Nørsett and Wanner, Solving
 Ordinary Differential Equations I (1993), section II.4.
 
-Nothing here is differentiated. It is written for problems in lanes: the leading axes of the times and of every part of
-the state are problems beside each other, each with steps of its own, so that a batch takes in each lane the steps that
-the lane alone would take.
+The solver is never differentiated. It handles problems in lanes: the leading axes of the times and of every part of the
+state are independent problems, each with its own step lengths, so that each lane of a batch takes the same steps as it
+would alone.
 """
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from pullback._ops.shape import convert_element_type, expand_dims, full, move_ax
 from pullback._ops.slicing import index_in_dim, slice_in_dim
 from pullback._ops.trig import abs
 
-# the tableau: where in the step a stage stands, and what it takes of the slopes before it
+# the tableau: the position of each stage in the step, and its weights of the earlier slopes
 _NODES = (1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0)
 _STAGES = (
     (1 / 5,),
@@ -39,7 +39,7 @@ _STAGES = (
     (9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656),
     (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),
 )
-# the solution of order 5 less that of order 4
+# the solution of order 5 minus that of order 4
 _ERROR = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
 # the coefficients of θ, θ², θ³ and θ⁴ in the weights of the seven slopes, at the fraction θ of a step
 _QUARTIC = (
@@ -72,14 +72,14 @@ def solve(f: Callable[..., Sequence[Array]], times: Array, start: Sequence[Array
     scaled = mul(times, expand_dims(sign, (lanes,)))
     begin, end = mul(first, sign), mul(last, sign)
     tiny = float(dtypes.finfo(dtype).eps)
-    # no step can be controlled more closely than values are rounded
+    # no step can be controlled more finely than the rounding of values
     rtol = builtins.max(rtol, *(float(dtypes.finfo(y.aval.dtype).eps) for y in start))
 
     def slope(t: Array, y: State) -> State:
         return [mul(_like(sign, d), d) for d in f(mul(sign, t), *y)]
 
     def size(parts: State) -> Array:
-        """The largest root mean square of a part: none hides behind a larger one."""
+        """The largest root mean square among the parts, so that a small part is not hidden by a large one."""
         total: Any = None
         for x in parts:
             if x.aval.size:
@@ -95,7 +95,7 @@ def solve(f: Callable[..., Sequence[Array]], times: Array, start: Sequence[Array
         for x, *around in zip(parts, *values, strict=True):
             largest = abs(around[0]) if len(around) == 1 else max(abs(around[0]), abs(around[1]))
             scale = add(_scalar(largest.aval.dtype, atol), mul(_scalar(largest.aval.dtype, rtol), largest))
-            # a tolerance of 0 is kept by values that do not move
+            # a tolerance of 0 is met by values that do not change
             scale = max(scale, _scalar(largest.aval.dtype, float(dtypes.finfo(scale.aval.dtype).tiny)))
             scaled.append(div(x, convert_element_type(scale, x.aval.dtype)))
         return size(scaled)
@@ -105,7 +105,7 @@ def solve(f: Callable[..., Sequence[Array]], times: Array, start: Sequence[Array
         d0, d1 = relative(y, y), relative(k, y)
         guess = select(bitwise_or(lt(d0, small), lt(d1, small)), _constant(first, 1e-6),
                        div(mul(_scalar(dtype, 0.01), d0), max(d1, small)))
-        # at large times a step must still be seen, and there is no looking beyond the end
+        # at large times a step must exceed the rounding, and must not go beyond the end
         seen = mul(_scalar(dtype, 16 * tiny), max(abs(begin), abs(end)))
         guess = min(max(guess, seen), sub(end, begin))
         guess = select(gt(guess, _constant(first, 0)), guess, one)
@@ -137,7 +137,7 @@ def solve(f: Callable[..., Sequence[Array]], times: Array, start: Sequence[Array
             slopes.append(slope(add(t, mul(_scalar(dtype, node), h)), new))
         error = _combine(None, h, slopes, _ERROR)
         ratio = relative(error, y, new)
-        # a ratio of nan is a step too far
+        # a ratio of nan rejects the step
         accepted = bitwise_and(active, le(ratio, one))
         factor = mul(_scalar(dtype, _SAFETY), pow(max(ratio, _constant(first, 1e-10)), _constant(first, -0.2)))
         factor = min(max(factor, _constant(first, _SHRINK)), select(accepted, _constant(first, _GROW), one))
@@ -162,7 +162,7 @@ def solve(f: Callable[..., Sequence[Array]], times: Array, start: Sequence[Array
             between = [add(b, mul(_like(power, q), q)) for b, q in zip(between, part, strict=True)]
         known = bitwise_and(le(before, target), le(target, t))
         exact = ge(target, t)
-        return state, [select(_beside(known, v), select(_beside(exact, v), v, b), _nan(v))
+        return state, [select(_across_axes(known, v), select(_across_axes(exact, v), v, b), _nan(v))
                        for v, b in zip(y, between, strict=True)]
 
     begin_slope = slope(begin, list(start))
@@ -176,7 +176,7 @@ def solve(f: Callable[..., Sequence[Array]], times: Array, start: Sequence[Array
 
 
 def _combine(y: State | None, h: Array, slopes: Sequence[State], weights: Sequence[float]) -> State:
-    """`y + h Σ w k`, part by part."""
+    """`y + h Σ w k`, for each part."""
     out = []
     for i, first in enumerate(slopes[0]):
         total: Any = None
@@ -189,18 +189,18 @@ def _combine(y: State | None, h: Array, slopes: Sequence[State], weights: Sequen
     return out
 
 
-def _beside(x: Array, values: Array) -> Array:
-    """A number (or truth) of each lane, as one that broadcasts along the axes of `values`."""
+def _across_axes(x: Array, values: Array) -> Array:
+    """A number (or bool) of each lane, in a shape that broadcasts along the axes of `values`."""
     return expand_dims(x, tuple(range(x.aval.ndim, values.aval.ndim)))
 
 
 def _like(x: Array, values: Array) -> Array:
-    """The same in the dtype of `values`."""
-    return _beside(convert_element_type(x, values.aval.dtype), values)
+    """The array `x` in the dtype of `values`."""
+    return _across_axes(convert_element_type(x, values.aval.dtype), values)
 
 
 def _where(mask: Array, x: State, y: State) -> State:
-    return [select(_beside(mask, a), a, b) for a, b in zip(x, y, strict=True)]
+    return [select(_across_axes(mask, a), a, b) for a, b in zip(x, y, strict=True)]
 
 
 def _any(mask: Array) -> Array:

@@ -1,4 +1,4 @@
-"""`odeint` as users call it: what they gave is checked, and brought into the form that the operation takes."""
+"""The public `odeint`: it checks its arguments and converts them for the primitive."""
 from __future__ import annotations
 
 import math
@@ -38,19 +38,19 @@ def odeint(func: Callable, y0: Any, t: Any, *args: Any, rtol: float = 1.4e-8, at
       args: further arguments of `func`, arrays or pytrees of arrays.
       rtol, atol: the error of a step, in root mean square over each array of the state, is kept under
         `atol + rtol * |y|`; an `rtol` below the rounding of the dtype counts as that.
-      mxstep: how many steps at most from one time to the next.
+      mxstep: the maximal number of steps from one time to the next.
       hmax: the longest step.
 
     Returns: the structure of `y0`; each array has a new leading axis, as long as `t`. A value that was not reached,
     because steps became too many or too short (the solution has a pole, `func` gave nan), is nan.
 
     Differentiable in `y0`, in `t`, in `args` and in what `func` closes over: forward mode solves the tangent equation
-    beside, reverse mode the adjoint equation backwards in time. Memory does not grow with the number of steps. Both are
-    exact for the exact solution; on a computed one they agree with its own derivatives up to the tolerances. Under
-    `vmap` every example takes its own steps.
+    simultaneously, reverse mode the adjoint equation backwards in time. Memory does not grow with the number of steps.
+    Both are exact for the exact solution; for a computed one they agree with its own derivatives up to the tolerances.
+    Under `vmap` every example takes its own steps.
 
-    Raises: TypeError where `func` changes the structure or types of `y0`, naming the leaf, or `y0` holds integers;
-    ValueError if `t` is no vector, or its values are known and not in order.
+    Raises: TypeError if `func` changes the structure or types of `y0`, naming the leaf, or `y0` holds integers;
+    ValueError if `t` is not a vector, or its values are known and not in order.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> from pullback.implicit import odeint
@@ -76,17 +76,17 @@ def odeint(func: Callable, y0: Any, t: Any, *args: Any, rtol: float = 1.4e-8, at
     return tree_unflatten(tree, outs)
 
 
-# --- what the user gave ---
+# --- checks of the arguments ---
 
 
 def _traced(func: Callable, tree: PyTreeDef, avals: Sequence[ShapedArray], args_tree: PyTreeDef,
             args: Sequence[Array]) -> Body:
-    """The function of time and state as a jaxpr, with what it closes over and its further arguments as constants."""
+    """The function of time and state as a jaxpr; its captured values and further arguments become constants."""
     try:
         return _traced_with(func, tree, avals, args_tree, args)
     except ConcretizationTypeError:
         pass
-    # func asks for the value of an argument: they are taken as they are, like what it closes over
+    # func needs the value of an argument: the arguments are captured instead
     values = tree_unflatten(args_tree, args)
     return _traced_with(standing_for(func)(lambda y, time: func(y, time, *values)), tree, avals, tree_structure(()), [])
 
@@ -123,7 +123,7 @@ def _inexact(tree: PyTreeDef, i: int, y: Array) -> Array:
 
 
 def _times(t: Any, state: Sequence[ShapedArray]) -> Array:
-    """The times in the finest real dtype around."""
+    """The times in the widest real dtype of the problem."""
     if isinstance(t, (list, tuple)) and t:
         t = concatenate([expand_dims(x, (0,)) for x in lift_tree("odeint", "t", list(t))[0]], 0)
     (times,), _ = lift_tree("odeint", "t", [t])
@@ -146,12 +146,12 @@ def _times(t: Any, state: Sequence[ShapedArray]) -> Array:
 
 
 def _checked(func: Callable, body: Body, tree: PyTreeDef, avals: Sequence[ShapedArray]) -> Jaxpr:
-    """The traced function, if it returns what the state is made of."""
+    """The traced function, after a check that it returns the types of the state."""
     what = (f"func ({describe_function(func)}) must return the derivative of y, a value with the structure and types "
             "of y0")
     check_same_structure("odeint", what, tree, body.out_tree, "")
     outs = body.jaxpr.out_avals
-    # a Python number is no array of another dtype
+    # a Python number is not an array of another dtype
     loose = [o.weak_type and o.shape == a.shape and dtypes.join(o.dtype, True, a.dtype, False)[0] == a.dtype
              for o, a in zip(outs, avals, strict=True)]
     check_same_types("odeint", what, tree, avals, [a if w else o for o, a, w in zip(outs, avals, loose, strict=True)],

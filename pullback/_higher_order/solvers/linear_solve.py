@@ -1,8 +1,8 @@
-"""`custom_linear_solve`: the solution of a linear system as one operation, whatever algorithm finds it.
+"""`custom_linear_solve`: the solution of a linear system as one operation, independent of the algorithm.
 
 A solution x of A(θ) x = b satisfies, along any direction (θ', b'), A x' = b' − A' x: another system with the same
-matrix. Its transpose maps a cotangent c to the solution w of Aᵀ w = c. Neither looks into the algorithm, and both are
-solutions of linear systems again, so all orders and both modes follow. Giles, Collected matrix derivative results for
+matrix. Its transpose maps a cotangent c to the solution w of Aᵀ w = c. Neither depends on the algorithm, and both are
+again solutions of linear systems, so all orders and both modes follow. Giles, Collected matrix derivative results for
 forward and reverse mode (2008), on the matrix inverse product. T is the transpose, not the adjoint, as everywhere in
 reverse mode.
 """
@@ -58,7 +58,7 @@ def custom_linear_solve(matvec: Callable, b: Any, solve: Callable, transpose_sol
       has_aux: whether `solve` and `transpose_solve` return a pair `(x, aux)`; `aux` is passed on without derivative.
 
     Returns: `x`, or `(x, aux)`. The result is differentiable in `b` and in everything that `matvec` closes over.
-    Raises: TypeError where a structure or type does not fit; in reverse mode, where `transpose_solve` is missing.
+    Raises: TypeError if a structure or type does not match; in reverse mode, if `transpose_solve` is missing.
 
     >>> import pullback as pb
     >>> def divide(a, b):
@@ -75,7 +75,7 @@ def custom_linear_solve(matvec: Callable, b: Any, solve: Callable, transpose_sol
 
 def solve_as(name: str, solvers: tuple[str, str], matvec: Callable, b: Any, solve: Callable,
              transpose_solve: Callable | None, symmetric: bool = False, has_aux: bool = False) -> Any:
-    """`custom_linear_solve` in the words of another function: its name, and those of its two solvers."""
+    """`custom_linear_solve` for another public function: messages use its name and the names of its two solvers."""
     leaves, tree = lift_tree(name, "b", b)
     avals = [x.aval for x in leaves]
     args_tree = treedef_tuple((tree,))
@@ -146,7 +146,7 @@ def split_aux(name: str, part: str, fun: Callable, result: Any) -> tuple[Any, An
 
 
 def tangents_with_fixed(jaxpr: Jaxpr, consts: Sequence[Any], tangents: Sequence[Any], xs: Sequence[Any]) -> list[Any]:
-    """The tangents of the results of `jaxpr(consts, xs)` along a direction of the constants; `xs` stand still."""
+    """The tangents of the results of `jaxpr(consts, xs)` along a direction of the constants, with `xs` fixed."""
     active = (*active_of(tangents), *(False for _ in xs))
     n, moving = len(jaxpr.outvars), [t for t in tangents if type(t) is not Zero]
     inputs = [*consts, *xs]

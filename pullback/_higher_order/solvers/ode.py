@@ -1,4 +1,4 @@
-"""`odeint`: the solution of an initial value problem as one operation, whatever steps the solver takes.
+"""`odeint`: the solution of an initial value problem as one operation, independent of the steps of the solver.
 
 Along a solution of y' = f(t, y, θ), a change of the start, of θ or of the times moves it by the tangent equation
 
@@ -11,13 +11,13 @@ cotangent a backwards in time by the adjoint equation
 
 from which a(t₀) and g(t₀) are the cotangents of y₀ and θ: Pontryagin, Boltyanskii, Gamkrelidze and Mishchenko, The
 Mathematical Theory of Optimal Processes (1962); Chen, Rubanova, Bettencourt and Duvenaud, Neural ordinary differential
-equations (2018), appendix B. For d(aᵀẏ)/dt = aᵀ(∂f/∂θ)θ̇ whatever ẏ is, so that ∑ aᵀẏ at the end is what g and a
-collect. The adjoint equation needs y once more: it is solved backwards beside a, in every interval from the value that
-the forward solution has at its end.
+equations (2018), appendix B. For d(aᵀẏ)/dt = aᵀ(∂f/∂θ)θ̇ for every ẏ, so that ∑ aᵀẏ at the end is the sum that g and
+a collect. The adjoint equation needs y again: it is solved backwards together with a, in every interval from the value
+of the forward solution at the interval's end.
 
-All three are initial value problems, so each is this operation again, on more unknowns: both modes, to any order. The
-tangent and the adjoint equation are primitives of their own beside it, each the other's transpose: an iteration for a
-linear system, say, may ask for the transpose of either.
+All three are initial value problems, so each is this operation again, with more unknowns: both modes, to any order. The
+tangent and the adjoint equation are separate primitives, each the transpose of the other: an iteration for a linear
+system, for example, may need the transpose of either.
 """
 from __future__ import annotations
 
@@ -54,18 +54,18 @@ from pullback._transforms.linearize import LinearizedTracer, linearize_flat
 from pullback._transforms.transpose import pull
 from pullback._transforms.vmap import BatchTrace, axis_names, batch_jaxpr
 
-# operands: constants, times, start. `lanes` and `laned`: see below. `base`, where the problem has tangents beside its
-# state: the function it comes from, which of that function's constants have tangents, and that problem's own `base`
+# operands: constants, times, start. `lanes` and `laned`: see below. `base`, if the problem has tangents as part of its
+# state: the function it was derived from, flags for its constants that have tangents, and that problem's own `base`
 odeint_p = HigherOrder("odeint", *held_under("f"))
-# marks the functions of problems that an adjoint solves one after the other: they are compiled with it, never alone
+# marks the functions of problems that an adjoint solves in sequence: they are compiled with it, never alone
 _PART = "part of an adjoint"
 
 
-# --- lanes: each `vmap` adds a leading axis to the times, the state, and those constants that have it ---
+# --- lanes: each `vmap` adds a leading axis to the times, the state, and the constants that have it ---
 
 
 def _in_lanes(f: Jaxpr, lanes: Sequence[int], laned: Sequence[Sequence[bool]]) -> Jaxpr:
-    """The function `(constants, t, y)` on all lanes at once; `laned` says for each axis which constants have it."""
+    """The function `(constants, t, y)` on all lanes at once; for each axis `laned` flags the constants that have it."""
     for size, mask in zip(lanes, laned, strict=True):
         state = (True,) * (len(f.invars) - len(mask))
         f, _ = batch_jaxpr(f, BatchTrace(context.trace, None, size), (*mask, *state), True)
@@ -123,7 +123,7 @@ def _split(values: Sequence[Any], num_consts: int) -> tuple[list[Any], Any, list
 
 
 def _tangent_rate(f: Jaxpr, num_consts: int, active: tuple[bool, ...]) -> Jaxpr:
-    """`(constants, their active tangents, t, y, ẏ)` to the derivatives of y and ẏ."""
+    """Map `(constants, their active tangents, t, y, ẏ)` to the derivatives of y and ẏ."""
     n, m = num_consts, len(f.outvars)
     derived, _ = jvp_jaxpr(f, (*active, False, *(True,) * m), True)
     invars, k = derived.invars, sum(active)
@@ -136,7 +136,7 @@ def _tangent_rate(f: Jaxpr, num_consts: int, active: tuple[bool, ...]) -> Jaxpr:
 
 
 def _adjoint_rate(f: Jaxpr, num_consts: int, active: tuple[bool, ...]) -> Jaxpr:
-    """`(constants, t, y, a, g)` to the derivatives of y, a and g."""
+    """Map `(constants, t, y, a, g)` to the derivatives of y, a and g."""
     n, m = num_consts, len(f.outvars)
 
     def rate(*args):
@@ -169,7 +169,7 @@ def _derivative(primals, tangents, solve_tangent: Callable, f, num_consts, lanes
 
 
 def _along(t: Any, values: Any) -> Any:
-    """The tangent of times, to be multiplied with slopes."""
+    """The tangent of times, in a shape that multiplies slopes."""
     t = convert_element_type(t, values.aval.dtype)
     return expand_dims(t, tuple(range(t.aval.ndim, values.aval.ndim)))
 
@@ -185,7 +185,7 @@ def _jvp(primals, tangents, **params):
             return outs, [zero_of(out.aval) for out in outs]
         active = active_of(tangents[:n])
         results = odeint_p.bind(*consts, *chosen(tangents[:n], active), times, *state, *map(instantiate, start),
-                                **_beside_params(active, _dots_laned(params["laned"], active), params))
+                                **_with_tangents_params(active, _dots_laned(params["laned"], active), params))
         return results[:len(state)], results[len(state):]
 
     return _derivative(primals, tangents, solve_tangent, **params)
@@ -196,7 +196,7 @@ def _dots_laned(laned: Sequence[Sequence[bool]], active: Sequence[bool]) -> tupl
 
 
 def _linearize(trace, primals, tangents, **params):
-    # the solution runs now; its derivative waits on the tape for tangents, or to be transposed
+    # the solution is computed now; its derivative is recorded on the tape, for tangents or transposition
     primals = [lift(p) for p in primals]
     n = params["num_consts"]
     consts, times, _ = _split(primals, n)
@@ -214,8 +214,8 @@ def _linearize(trace, primals, tangents, **params):
 
 # --- the derivative at fixed times, which is linear in the tangents of constants and start ---
 
-# operands: constants, times, the solution, tangents of the `active` constants, tangents of the start; `dots` says for
-# each lane which of the constants' tangents have it
+# operands: constants, times, the solution, tangents of the `active` constants, tangents of the start; `dots` flags, for
+# each lane, the constants' tangents that have it
 tangent_p = HigherOrder("odeint_tangent", *held_under("f"))
 
 
@@ -226,8 +226,8 @@ def _parts(operands: Sequence[Any], f: Jaxpr, num_consts: int, active: Sequence[
             list(operands[stop + k:]))
 
 
-def _beside(operands: Sequence[Any], active, params: dict) -> list[Any]:
-    """The operands of the problem that has the tangents beside the state."""
+def _with_tangents(operands: Sequence[Any], active, params: dict) -> list[Any]:
+    """The operands of the problem whose state includes the tangents."""
     k = len(params["lanes"])
     consts, times, solution, const_dots, state_dots = _parts(operands, params["f"], params["num_consts"], active)
     start = [zero_of(y.aval.update(shape=(*y.aval.shape[:k], *y.aval.shape[k + 1:]))) if type(y) is Zero
@@ -235,7 +235,7 @@ def _beside(operands: Sequence[Any], active, params: dict) -> list[Any]:
     return [*consts, *const_dots, times, *start, *state_dots]
 
 
-def _beside_params(active, dots, params: dict) -> dict:
+def _with_tangents_params(active, dots, params: dict) -> dict:
     f, n = params["f"], params["num_consts"]
     laned = tuple((*a, *b) for a, b in zip(params["laned"], dots, strict=True))
     return _params_of(_tangent_rate(f, n, active), n + sum(active), params, laned=laned,
@@ -243,14 +243,14 @@ def _beside_params(active, dots, params: dict) -> dict:
 
 
 def _without_tangents(values: Sequence[Any], base: tuple) -> tuple[list[Any], list[Any]]:
-    """What there is one of for each operand: for those of the problem itself, and for its tangents."""
+    """Split one value per operand into those for the problem itself and those for its tangents."""
     f, active, _ = base
     n, k, m = len(active), sum(active), len(f.outvars)
     return [*values[:n], *values[n + k:-m]], [*values[n:n + k], *values[-m:]]
 
 
 def _base_params(params: dict) -> dict:
-    """The parameters of the problem without the tangents beside it."""
+    """The parameters of the problem without the tangents in its state."""
     f, active, base = params["base"]
     n = len(active)
     return _params_of(f, n, params, laned=tuple(mask[:n] for mask in params["laned"]), base=base)
@@ -277,7 +277,7 @@ def _dce(used, eqn: Equation) -> Equation:
 
 
 def _record(tape, args, params):
-    """On a tape: a problem that has tangents beside the state, the tangents being linear, is solved in two parts."""
+    """On a tape: a problem whose state includes linear tangents is solved in two parts."""
     base = params["base"]
     if base is None:
         return tape.record(odeint_p, args, params)
@@ -296,7 +296,7 @@ def _record(tape, args, params):
 
 
 def _push(*operands, active, dots, **params):
-    outs = odeint_p.bind(*_beside(operands, active, params), **_beside_params(active, dots, params))
+    outs = odeint_p.bind(*_with_tangents(operands, active, params), **_with_tangents_params(active, dots, params))
     return outs[len(params["f"].outvars):]
 
 
@@ -312,8 +312,8 @@ def _tangent_derivative(rule: Callable, primals, tangents, active, dots, **param
         params = {"active": active, "dots": dots, **params}
         return tangent_p.bind(*primals, **params), tangent_p.bind(*primals[:stop], *map(instantiate, tangents[stop:]),
                                                                   **params)
-    outs, touts = rule(_beside(primals, active, params), _beside(tangents, active, params),
-                       **_beside_params(active, dots, params))
+    outs, touts = rule(_with_tangents(primals, active, params), _with_tangents(tangents, active, params),
+                       **_with_tangents_params(active, dots, params))
     return outs[m:], touts[m:]
 
 
@@ -362,7 +362,7 @@ def _pull_back(*operands, active, dots, **params):
     f, n, k, m = params["f"], params["num_consts"], len(params["lanes"]), len(params["f"].outvars)
     consts, times, solution, cts = operands[:n], operands[n], operands[n + 1:n + 1 + m], operands[n + 1 + m:]
     rate = _adjoint_rate(f, n, active)
-    # in every lane g is of its own; of a constant that the lanes share, they are added at the end
+    # every lane has its own g; for a constant that the lanes share, they are summed at the end
     shape = tuple(reversed(params["lanes"]))
     start_g = [zeros_like_aval(make_aval((*shape, *aval.shape), aval.dtype))
                for aval in chosen(f.in_avals[:n], active)]
@@ -398,7 +398,7 @@ def _adjoint_type(*avals, active, dots, lanes, f, num_consts, **_):
 
 
 def _only_linear(primals, tangents, params: dict) -> tuple[list, list] | None:
-    """The derivative of the adjoint, where nothing but cotangents moves."""
+    """The derivative of the adjoint if only cotangents have tangents."""
     stop = len(primals) - len(params["f"].outvars)
     if any(type(t) is not Zero for t in tangents[:stop]):
         return None
@@ -436,7 +436,7 @@ def _adjoint_batch(trace, operands, dims, active, dots, **params):
              for i, (x, d) in enumerate(zip(operands, dims, strict=True))]
     params["lanes"] = (*params["lanes"], trace.size)
     params["laned"] = (*params["laned"], tuple(d is not None for d in dims[:n]))
-    # every example has cotangents of its own, of shared constants too
+    # every example has its own cotangents, of shared constants too
     outs = adjoint_p.bind(*moved, active=active, dots=(*dots, (True,) * sum(active)), **params)
     return outs, [0] * len(outs)
 

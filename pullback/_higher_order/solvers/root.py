@@ -1,8 +1,8 @@
-"""`custom_root`: a root of a function as one operation, whatever algorithm finds it.
+"""`custom_root`: a root of a function as one operation, independent of the algorithm.
 
 A root x of f(x, θ) = 0 moves with θ by (∂f/∂x) x' = −(∂f/∂θ) θ', the implicit function theorem: Krantz and Parks, The
 Implicit Function Theorem (2003), chapter 3; Griewank and Walther, Evaluating Derivatives (2008), chapter 15. The
-root does not depend on the initial guess, nor on what the algorithm closes over.
+root does not depend on the initial guess, nor on values that the algorithm closes over.
 """
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def custom_root(f: Callable, initial_guess: Any, solve: Callable, tangent_solve:
 
     Args:
       f: from arrays (or a pytree of them) like `initial_guess` to the same structure and types.
-      initial_guess: where the search begins. The result has no derivative with respect to it.
+      initial_guess: the start of the search. The result has no derivative with respect to it.
       solve: `solve(f, initial_guess)` returns the root. It is never differentiated.
       tangent_solve: `tangent_solve(g, y)` returns the solution x of `g(x) = y`, where `g` is `f` linearized at the
         root, or its transpose in reverse mode: `lambda g, y: y / g(1.)` for scalars.
       has_aux: whether `solve` returns a pair `(root, aux)`; `aux` is passed on without derivative.
 
     Returns: the root, or `(root, aux)`, differentiable in everything that `f` closes over, in both modes, to any order.
-    Raises: TypeError where a structure or type does not fit.
+    Raises: TypeError if a structure or type does not match.
 
     >>> import pullback as pb
     >>> from pullback import lax
@@ -69,7 +69,7 @@ def custom_root(f: Callable, initial_guess: Any, solve: Callable, tangent_solve:
 
 
 class Words(NamedTuple):
-    """What messages call the parts of a problem: as the function does that the user called."""
+    """The names of the parts of a problem in messages: those of the public function that the user called."""
 
     function: str
     guess: str
@@ -82,7 +82,7 @@ _OWN_WORDS = Words("custom_root", "initial_guess", "solve", "tangent_solve")
 
 def root_as(words: Words, f: Callable, initial_guess: Any, solve: Callable, tangent_solve: Callable,
             has_aux: bool = False) -> Any:
-    """`custom_root` in the words of another function."""
+    """`custom_root` for another public function, whose names `words` holds."""
     name = words.function
     leaves, tree = lift_tree(name, words.guess, initial_guess)
     avals = [x.aval for x in leaves]
@@ -119,7 +119,7 @@ def root_as(words: Words, f: Callable, initial_guess: Any, solve: Callable, tang
         return [*xs, *auxs]
 
     def solve_tangent(x, y):
-        # tangent_solve may close over traced values, which are only alive now: it is traced before it is needed
+        # tangent_solve may close over traced values that are only alive now: it is traced before it is needed
         _, linear = linearize_flat(flat, [lift(v) for v in flatten_result(name, f, x)[0]])
 
         def matvec(t):
@@ -129,7 +129,7 @@ def root_as(words: Words, f: Callable, initial_guess: Any, solve: Callable, tang
 
     finder = trace_body(name, find, args_tree, avals, words.solve)
     tangent: Body | None = None
-    # where f holds no traced value, nothing can ask for a derivative
+    # if f captures no traced value, no derivative can be requested
     moving = any(isinstance(c, Tracer) for c in residual.consts)
     if moving and all(aval.to_tangent_aval().dtype == aval.dtype for aval in avals):
         with left_open():
@@ -142,9 +142,9 @@ def root_as(words: Words, f: Callable, initial_guess: Any, solve: Callable, tang
 
 
 def _transposed(name: str, tangent_solve: Callable) -> Callable:
-    """The solver of transposed systems: the same one, given the transposed map.
+    """The solver of transposed systems: the same one, applied to the transposed map.
 
-    One that does not look at the map it is given (it knows a factorization, say) is transposed itself.
+    A solver that ignores the map it is given (it knows a factorization, for example) is transposed itself.
     """
 
     @standing_for(tangent_solve)
