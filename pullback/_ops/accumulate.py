@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
+from pullback._core.typing import AnyValue
 
 _BLOCK = 16
 _MANY = 64  # terms that are added one by one
@@ -28,7 +29,7 @@ def accumulator(dtype: np.dtype) -> np.dtype:
     return _FLOAT32 if is_half(dtype) else dtype
 
 
-def reduced(ufunc: np.ufunc, x: Any, axes: tuple[int, ...]) -> Any:
+def reduced(ufunc: np.ufunc, x: AnyValue, axes: tuple[int, ...]) -> Any:
     """`ufunc.reduce`, of `np.add` or `np.multiply`, over axes in the dtype of `x`."""
     dtype = x.dtype
     if is_half(dtype):

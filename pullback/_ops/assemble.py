@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, lift
+from pullback._core.array import Array, ArrayLike, lift
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import canonical_shape, make_aval
+from pullback._core.typing import DTypeLike
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.families import operands as operand_list
 from pullback._ops.rules import zero_jvp
@@ -105,7 +106,7 @@ concatenate_p.batch = _concatenate_batch
 split_p = Primitive("split", multiple_results=True)
 
 
-def split(operand: Any, sizes: Sequence[int], axis: int = 0) -> list[Array]:
+def split(operand: ArrayLike, sizes: Sequence[int], axis: int = 0) -> list[Array]:
     """`operand` cut along an axis into pieces of the given sizes, which must add up to the axis' length.
 
     ValueError for other sizes.
@@ -161,12 +162,12 @@ split_p.batch = _split_batch
 iota_p = Primitive("iota")
 
 
-def iota(dtype: Any, size: int) -> Array:
+def iota(dtype: DTypeLike, size: int) -> Array:
     """The numbers 0, 1, ... size - 1. An `np.dtype` is taken as it is; `lax.iota` takes a user's."""
     return broadcasted_iota(dtype, (size,), 0)
 
 
-def broadcasted_iota(dtype: Any, shape: Sequence[int], dimension: int) -> Array:
+def broadcasted_iota(dtype: DTypeLike, shape: Sequence[int], dimension: int) -> Array:
     """The position along one axis. An `np.dtype` is taken as it is; `lax.broadcasted_iota` takes a user's."""
     dtype = dtype if isinstance(dtype, np.dtype) else dtypes.canonicalize_dtype(dtype)
     return iota_p.bind(dtype=dtype, shape=canonical_shape(shape), dimension=dimension)
@@ -199,7 +200,7 @@ iota_p.lower = lambda ctx, dtype, shape, dimension: ctx.op("stablehlo.iota", [],
 bitcast_convert_type_p = Primitive("bitcast_convert_type")
 
 
-def bitcast_convert_type(operand: Any, new_dtype: Any) -> Array:
+def bitcast_convert_type(operand: ArrayLike, new_dtype: DTypeLike) -> Array:
     """The bits of `operand` read as another dtype.
 
     To a narrower dtype, a last axis appears that runs over the parts (the lowest bits first); to a wider one, a last

@@ -4,11 +4,9 @@ XLA has no operations for them: their lowerings are written in `expressions`, an
 """
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._ops import compare as c
 from pullback._ops.beta_tail import integrals, smaller, tail, weight
 from pullback._ops.elementwise import add, div, log, log1p, mul, neg, scalar, sub
@@ -316,7 +314,7 @@ def _moment(a, b, x, i: int, j: int, over: str | None = None) -> Array:
     return beta_moment_p.bind(a, b, x, i=i, j=j, over=over)
 
 
-def betainc(a: Any, b: Any, x: Any) -> Array:
+def betainc(a: ArrayLike, b: ArrayLike, x: ArrayLike) -> Array:
     """The regularized incomplete beta function I_x(a, b) for a, b >= 0 and x in [0, 1], else nan, elementwise.
 
     Floats of one dtype, of shapes that broadcast; TypeError for others. It is differentiable in all three.

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from pullback._core.typing import AnyValue
+
 # multiplications that one thread does in half a millisecond
 MODERATE = 256**3
 # since when it matters for products of matrices, too, which are NumPy's alone
@@ -73,6 +75,6 @@ def takes_threads(m: int, k: int, n: int) -> bool:
     return (work > 2304 * 4 if m == 1 or n == 1 else work > 65536 * 4) and work <= MODERATE
 
 
-def product(x: Any, y: Any, multiply: Callable) -> Any:
+def product(x: AnyValue, y: AnyValue, multiply: Callable) -> Any:
     """A product of matrices, of a size that `takes_threads`."""
     return numpy_blas().on_one_thread(multiply, x, y) if _both_at_work else multiply(x, y)

@@ -3,9 +3,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
-from pullback._core.array import Array, lift
+from pullback._core.array import Array, ArrayLike, lift
 from pullback._ops import families
 from pullback._ops.shape import broadcast_in_dim, reshape, shape_of
 
@@ -26,7 +25,7 @@ def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
     return families.broadcast_shapes("broadcast_shapes", *[shape_of("broadcast_shapes", s) for s in shapes])
 
 
-def broadcast(operand: Any, sizes: Sequence[int]) -> Array:
+def broadcast(operand: ArrayLike, sizes: Sequence[int]) -> Array:
     """Copies of `operand` along new leading axes of the lengths `sizes`: shape `(*sizes, *operand.shape)`.
 
     ValueError for a negative length, TypeError for what is no array.
@@ -43,7 +42,7 @@ def broadcast(operand: Any, sizes: Sequence[int]) -> Array:
     return broadcast_in_dim(x, (*new, *x.aval.shape), range(len(new), rank))
 
 
-def collapse(operand: Any, start_dimension: int, stop_dimension: int | None = None) -> Array:
+def collapse(operand: ArrayLike, start_dimension: int, stop_dimension: int | None = None) -> Array:
     """The axes from `start_dimension` up to but not including `stop_dimension` merged into one; by default to the last.
 
     Positions are those of Python's slices: they may count from the end, and no axes at all give a new one of length 1.

@@ -1,11 +1,9 @@
 """The Cholesky decomposition of symmetric (Hermitian) positive definite matrices."""
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
 from pullback._core.zeros import Zero, zero_of
@@ -30,7 +28,7 @@ from pullback._xla.lapack import lapack_call
 cholesky_p = Primitive("cholesky")
 
 
-def cholesky(x: Any, *, symmetrize_input: bool = True) -> Array:
+def cholesky(x: ArrayLike, *, symmetrize_input: bool = True) -> Array:
     """The lower triangular `l` with `l @ l.conj().T == x`, for stacks of positive definite matrices `(..., n, n)`.
 
     With `symmetrize_input` that of `(x + x.conj().T) / 2`; otherwise only the lower triangle of `x` is read (and has a

@@ -13,6 +13,7 @@ from pullback._core.primitive import Collective, Primitive
 from pullback._core.trace import lookup_axis_size
 from pullback._core.tree_paths import tree_map
 from pullback._core.types import make_aval
+from pullback._core.typing import AxisName, PyTree
 from pullback._ops.assemble import concatenate, iota
 from pullback._ops.compare import ge, select
 from pullback._ops.dynamic_slicing import dynamic_index_in_dim
@@ -31,7 +32,7 @@ from pullback._ops.shape import (
 from pullback._ops.slicing import slice_in_dim
 
 
-def _names(function: str, axis_name: Any) -> tuple:
+def _names(function: str, axis_name: AxisName) -> tuple:
     names = tuple(axis_name) if isinstance(axis_name, (tuple, list)) else (axis_name,)
     for name in names:
         lookup_axis_size(name, function)
@@ -68,7 +69,8 @@ pmax_p = _reducer("pmax", reduce_max, lambda x, size: x)
 pmin_p = _reducer("pmin", reduce_min, lambda x, size: x)
 
 
-def _over(p: Primitive, reduce: Callable, x: Any, axis_name: Any, groups: Any) -> Any:
+def _over(p: Primitive, reduce: Callable, x: PyTree, axis_name: AxisName,
+          groups: Sequence[Sequence[int]] | None) -> Any:
     names = _names(p.name, axis_name)
     parts = _groups(p.name, axis_name, groups)
 
@@ -88,7 +90,7 @@ def _over(p: Primitive, reduce: Callable, x: Any, axis_name: Any, groups: Any) -
 # --- groups: a partition of the positions along one axis, in each of which something is done by itself ---
 
 
-def _groups(function: str, axis_name: Any, groups: Any) -> list[list[int]] | None:
+def _groups(function: str, axis_name: AxisName, groups: Sequence[Sequence[int]] | None) -> list[list[int]] | None:
     """The groups that the user gives, checked: every position is in one of them."""
     if groups is None:
         return None
@@ -105,7 +107,7 @@ def _groups(function: str, axis_name: Any, groups: Any) -> list[list[int]] | Non
     return parts
 
 
-def _of_own_group(x: Array, axis_name: Any, groups: list[list[int]], compute: Callable[[Array], Array]) -> Array:
+def _of_own_group(x: Array, axis_name: AxisName, groups: list[list[int]], compute: Callable[[Array], Array]) -> Array:
     """What `compute` makes of the rows of the group that the position at hand is in."""
     name = axis_name[0] if isinstance(axis_name, (tuple, list)) else axis_name
     rows = all_gather(x, name)
@@ -118,7 +120,7 @@ def _of_own_group(x: Array, axis_name: Any, groups: list[list[int]], compute: Ca
     return dynamic_index_in_dim(concatenate(results, 0), own, 0, False)
 
 
-def psum(x: Any, axis_name: Any, *, axis_index_groups: Sequence[Sequence[int]] | None = None) -> Any:
+def psum(x: PyTree, axis_name: AxisName, *, axis_index_groups: Sequence[Sequence[int]] | None = None) -> Any:
     """The sum over a named axis (or several) of every leaf of `x`; of bools as int32.
 
     `axis_index_groups`: lists of positions along the one axis, each position in one of them, in place of whose sum a
@@ -133,7 +135,7 @@ def psum(x: Any, axis_name: Any, *, axis_index_groups: Sequence[Sequence[int]] |
     return _over(psum_p, reduce_sum, x, axis_name, axis_index_groups)
 
 
-def pmean(x: Any, axis_name: Any, *, axis_index_groups: Sequence[Sequence[int]] | None = None) -> Any:
+def pmean(x: PyTree, axis_name: AxisName, *, axis_index_groups: Sequence[Sequence[int]] | None = None) -> Any:
     """The mean over a named axis (or several) of every leaf of `x`; of integers and bools in floating point.
 
     `axis_index_groups` as in `psum`. NameError where no enclosing `vmap` has an axis of that name.
@@ -160,7 +162,7 @@ def pmean(x: Any, axis_name: Any, *, axis_index_groups: Sequence[Sequence[int]] 
     return tree_map(over, x)
 
 
-def pmax(x: Any, axis_name: Any, *, axis_index_groups: Sequence[Sequence[int]] | None = None) -> Any:
+def pmax(x: PyTree, axis_name: AxisName, *, axis_index_groups: Sequence[Sequence[int]] | None = None) -> Any:
     """The maximum over a named axis (or several) of every leaf of `x`, of real dtypes.
 
     `axis_index_groups` as in `psum`. It can be differentiated around the `vmap` that names the axis, not inside it.
@@ -174,7 +176,7 @@ def pmax(x: Any, axis_name: Any, *, axis_index_groups: Sequence[Sequence[int]] |
     return _over(pmax_p, reduce_max, x, axis_name, axis_index_groups)
 
 
-def pmin(x: Any, axis_name: Any, *, axis_index_groups: Sequence[Sequence[int]] | None = None) -> Any:
+def pmin(x: PyTree, axis_name: AxisName, *, axis_index_groups: Sequence[Sequence[int]] | None = None) -> Any:
     """The minimum over a named axis (or several) of every leaf of `x`, of real dtypes.
 
     `axis_index_groups` as in `psum`. It can be differentiated around the `vmap` that names the axis, not inside it.
@@ -197,7 +199,7 @@ zero_jvp(axis_index_p)
 _unmapped(axis_index_p)
 
 
-def axis_index(axis_name: Any) -> Array:
+def axis_index(axis_name: AxisName) -> Array:
     """The position along a named axis, an int32 scalar; along several, the row-major position on their grid.
 
     NameError for unknown names.
@@ -214,7 +216,7 @@ def axis_index(axis_name: Any) -> Array:
     return index
 
 
-def axis_size(axis_name: Any) -> int:
+def axis_size(axis_name: AxisName) -> int:
     """The length of a named axis (the product for several), a Python integer. NameError for unknown names.
 
     >>> import pullback as pb, pullback.numpy as pnp
@@ -257,8 +259,8 @@ linear_jvp(all_gather_p)
 all_gather_p.transpose = _all_gather_transpose
 
 
-def all_gather(x: Any, axis_name: Any, *, axis_index_groups: Sequence[Sequence[int]] | None = None, axis: int = 0,
-               tiled: bool = False) -> Any:
+def all_gather(x: PyTree, axis_name: AxisName, *, axis_index_groups: Sequence[Sequence[int]] | None = None,
+               axis: int = 0, tiled: bool = False) -> Any:
     """The values of all positions along a named axis, stacked along `axis`, for every leaf of `x`.
 
     Args:
@@ -297,7 +299,7 @@ def all_gather(x: Any, axis_name: Any, *, axis_index_groups: Sequence[Sequence[i
     return tree_map(gather, x)
 
 
-def ppermute(x: Any, axis_name: Any, perm: Sequence[tuple[int, int]]) -> Any:
+def ppermute(x: PyTree, axis_name: AxisName, perm: Sequence[tuple[int, int]]) -> Any:
     """Values sent along a named axis by pairs `(source, target)`; a position that receives nothing gets zeros.
 
     ValueError for positions out of bounds and for two sources of one target, NameError for unknown names.

@@ -2,12 +2,11 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
 
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, lift
+from pullback._core.array import Array, ArrayLike, lift
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
@@ -146,7 +145,7 @@ population_count: UnaryFunction = function_of_one(__name__, population_count_p,
 select_p = Primitive("select")
 
 
-def select(pred: Any, on_true: Any, on_false: Any) -> Array:
+def select(pred: ArrayLike, on_true: ArrayLike, on_false: ArrayLike) -> Array:
     """`on_true` where `pred` is true, else `on_false`, elementwise; the derivative of what is not chosen is 0.
 
     `pred`: bools. `on_true`, `on_false`: of one dtype, which the result has (a Python scalar takes that of an array
@@ -161,7 +160,7 @@ def select(pred: Any, on_true: Any, on_false: Any) -> Array:
     return select_p.bind(lift(pred), *operands("select", on_true, on_false))
 
 
-def select_n(which: Any, *cases: Any) -> Array:
+def select_n(which: ArrayLike, *cases: ArrayLike) -> Array:
     """`cases[which]`, elementwise: of two by a mask of bools (the second where it is true), of several by int32s.
 
     `which` is a scalar or has the shape of the cases, which is one, as is their dtype; an index beyond the cases takes

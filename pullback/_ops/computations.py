@@ -18,6 +18,7 @@ from pullback._core.staging import stage
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.tree_paths import tree_text
 from pullback._core.types import make_aval
+from pullback._core.typing import PyTree
 from pullback._ops import compare, elementwise, window
 from pullback._ops import reduce as reductions
 from pullback._ops.shape import canonical_axes, convert_element_type, move_axis, reduce_sum_p, reduced_type
@@ -70,7 +71,7 @@ _KNOWN = {
 }
 
 
-def reduce(operands: Any, init_values: Any, computation: Callable, dimensions: Sequence[int],
+def reduce(operands: PyTree, init_values: PyTree, computation: Callable, dimensions: Sequence[int],
            out_sharding: None = None) -> Any:
     """`computation` folded over the given axes, starting from `init_values`.
 
@@ -137,7 +138,7 @@ reduce_p.batch = _reduce_batch
 reduce_window_p = HigherOrder("reduce_window", _bodies, _rebuilt, multiple_results=False)
 
 
-def reduce_window(operand: Any, init_value: Any, computation: Callable, window_dimensions: Sequence[int],
+def reduce_window(operand: PyTree, init_value: PyTree, computation: Callable, window_dimensions: Sequence[int],
                   window_strides: Sequence[int] | None = None, padding: str | Sequence[tuple[int, int]] = "VALID",
                   base_dilation: Sequence[int] | None = None, window_dilation: Sequence[int] | None = None) -> Array:
     """`computation` folded over every window of the operand, starting from `init_value`, which also fills the

@@ -10,15 +10,16 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from pullback._core import dtypes
 from pullback._core.arguments import refuse_sharding
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
-from pullback._ops.dot import canonical_precision, precision_attr
+from pullback._core.typing import DTypeLike
+from pullback._ops.dot import PrecisionLike, canonical_precision, precision_attr
 from pullback._ops.elementwise import add, scaled
 from pullback._ops.families import operands
 from pullback._ops.rules import bilinear_taylor, per_operand_jvp
@@ -42,8 +43,12 @@ class ConvDimensionNumbers(NamedTuple):
     out_spec: tuple[int, ...]
 
 
-def conv_dimension_numbers(lhs_shape: Sequence[int], rhs_shape: Sequence[int], dimension_numbers: Any
-                           ) -> ConvDimensionNumbers:
+# three strings of letters, such as ("NHWC", "HWIO", "NHWC"), or what they mean; None for ("NCHW", "OIHW", "NCHW")
+ConvGeneralDilatedDimensionNumbers: TypeAlias = Sequence[str] | ConvDimensionNumbers | None
+
+
+def conv_dimension_numbers(lhs_shape: Sequence[int], rhs_shape: Sequence[int],
+                           dimension_numbers: ConvGeneralDilatedDimensionNumbers) -> ConvDimensionNumbers:
     """A user's dimension numbers in full: None (batch, feature, spatial; kernel out, in, spatial), or three
     strings.
 
@@ -114,10 +119,12 @@ def window_count(n: int, window: int, stride: int, pads: tuple[int, int]) -> int
 conv_general_dilated_p = Primitive("conv_general_dilated")
 
 
-def conv_general_dilated(lhs: Any, rhs: Any, window_strides: Sequence[int], padding: str | Sequence[tuple[int, int]],
-                         lhs_dilation: Sequence[int] | None = None, rhs_dilation: Sequence[int] | None = None,
-                         dimension_numbers: Any = None, feature_group_count: int = 1, batch_group_count: int = 1,
-                         precision: Any = None, preferred_element_type: Any = None, out_sharding: None = None) -> Array:
+def conv_general_dilated(lhs: ArrayLike, rhs: ArrayLike, window_strides: Sequence[int],
+                         padding: str | Sequence[tuple[int, int]], lhs_dilation: Sequence[int] | None = None,
+                         rhs_dilation: Sequence[int] | None = None,
+                         dimension_numbers: ConvGeneralDilatedDimensionNumbers = None, feature_group_count: int = 1,
+                         batch_group_count: int = 1, precision: PrecisionLike = None,
+                         preferred_element_type: DTypeLike | None = None, out_sharding: None = None) -> Array:
     """The convolution of `lhs` with the kernel `rhs` (not flipped, as is the custom of neural networks).
 
     `padding` is "SAME", "SAME_LOWER", "VALID" or a pair (before, after) for each spatial axis; `lhs_dilation`
@@ -174,8 +181,8 @@ def _per_axis(function, name, values, rank):
     return values
 
 
-def conv(lhs: Any, rhs: Any, window_strides: Sequence[int], padding: str, precision: Any = None,
-         preferred_element_type: Any = None) -> Array:
+def conv(lhs: ArrayLike, rhs: ArrayLike, window_strides: Sequence[int], padding: str, precision: PrecisionLike = None,
+         preferred_element_type: DTypeLike | None = None) -> Array:
     """`conv_general_dilated` of an input (batch, feature, spatial) with a kernel (out, in, spatial), without
     dilation.
 
@@ -190,10 +197,10 @@ def conv(lhs: Any, rhs: Any, window_strides: Sequence[int], padding: str, precis
                                 preferred_element_type=preferred_element_type)
 
 
-def conv_with_general_padding(lhs: Any, rhs: Any, window_strides: Sequence[int],
+def conv_with_general_padding(lhs: ArrayLike, rhs: ArrayLike, window_strides: Sequence[int],
                               padding: str | Sequence[tuple[int, int]], lhs_dilation: Sequence[int] | None,
-                              rhs_dilation: Sequence[int] | None, precision: Any = None,
-                              preferred_element_type: Any = None) -> Array:
+                              rhs_dilation: Sequence[int] | None, precision: PrecisionLike = None,
+                              preferred_element_type: DTypeLike | None = None) -> Array:
     """`conv` with explicit padding and dilations; see `conv_general_dilated`. For errors see `conv`.
 
     >>> from pullback import lax
@@ -219,9 +226,10 @@ def _transposed_pads(kernel: int, stride: int, padding: str) -> tuple[int, int]:
     return low, total - low
 
 
-def conv_transpose(lhs: Any, rhs: Any, strides: Sequence[int], padding: str | Sequence[tuple[int, int]],
-                   rhs_dilation: Sequence[int] | None = None, dimension_numbers: Any = None,
-                   transpose_kernel: bool = False, precision: Any = None, preferred_element_type: Any = None,
+def conv_transpose(lhs: ArrayLike, rhs: ArrayLike, strides: Sequence[int], padding: str | Sequence[tuple[int, int]],
+                   rhs_dilation: Sequence[int] | None = None,
+                   dimension_numbers: ConvGeneralDilatedDimensionNumbers = None, transpose_kernel: bool = False,
+                   precision: PrecisionLike = None, preferred_element_type: DTypeLike | None = None,
                    use_consistent_padding: bool = False) -> Array:
     """A convolution with a stride below one: `strides` says how many times longer the result's axes are.
 

@@ -2,16 +2,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from pullback._core import dtypes
-from pullback._core.array import Array, lift
+from pullback._core.array import Array, ArrayLike, lift
+from pullback._core.typing import DTypeLike, ShapeLike
 from pullback._ops import assemble
 from pullback._ops import shape as shape_ops
 from pullback._ops.shape import broadcast_in_dim_p, shape_of
 
 
-def convert_element_type(operand: Any, new_dtype: Any, weak_type: bool = False) -> Array:
+def convert_element_type(operand: ArrayLike, new_dtype: DTypeLike, weak_type: bool = False) -> Array:
     """`operand` in another dtype. Floats to integers round towards zero and saturate, complex to real drops the rest.
 
     The derivative is the conversion back, 0 where either dtype is neither floating-point nor complex. TypeError for
@@ -29,7 +29,8 @@ def convert_element_type(operand: Any, new_dtype: Any, weak_type: bool = False) 
     return shape_ops.convert_element_type(x, dtypes.requested_dtype(new_dtype), weak_type)
 
 
-def full(shape: int | Sequence[int], fill_value: Any, dtype: Any = None, weak_type: bool = False) -> Array:
+def full(shape: int | Sequence[int], fill_value: ArrayLike, dtype: DTypeLike | None = None,
+         weak_type: bool = False) -> Array:
     """An array of a shape, of one repeated scalar; its dtype is that of the scalar unless another is given.
 
     ValueError for negative lengths, TypeError for lengths that are no integers and for a `fill_value` with axes.
@@ -51,7 +52,8 @@ def full(shape: int | Sequence[int], fill_value: Any, dtype: Any = None, weak_ty
     return x if lengths == () else broadcast_in_dim_p.bind(x, shape=lengths, dims=())
 
 
-def full_like(x: Any, fill_value: Any, dtype: Any = None, shape: Any = None) -> Array:
+def full_like(x: ArrayLike, fill_value: ArrayLike, dtype: DTypeLike | None = None,
+              shape: ShapeLike | None = None) -> Array:
     """An array of one repeated scalar, of the shape and dtype of `x` where no others are given.
 
     TypeError for what is no array, and for a `fill_value` with axes; ValueError for negative lengths.
@@ -67,12 +69,12 @@ def full_like(x: Any, fill_value: Any, dtype: Any = None, shape: Any = None) -> 
     if dtype is not None:
         return full(shape, fill_value, dtype)
     if getattr(fill_value, "ndim", 0):
-        raise TypeError(f"full_like: fill_value must be a scalar, got shape {fill_value.shape}; an array is repeated "
-                        "by broadcast_in_dim")
+        raise TypeError(f"full_like: fill_value must be a scalar, got shape {lift(fill_value).shape}; an array is "
+                        "repeated by broadcast_in_dim")
     return shape_ops.full(shape_of("full_like", shape), fill_value, x.aval.dtype, x.aval.weak_type)
 
 
-def iota(dtype: Any, size: int) -> Array:
+def iota(dtype: DTypeLike, size: int) -> Array:
     """The numbers 0, 1, ... size - 1 in a dtype. ValueError for a negative size.
 
     >>> from pullback import lax
@@ -82,7 +84,7 @@ def iota(dtype: Any, size: int) -> Array:
     return broadcasted_iota(dtype, (size,), 0)
 
 
-def broadcasted_iota(dtype: Any, shape: Sequence[int], dimension: int) -> Array:
+def broadcasted_iota(dtype: DTypeLike, shape: Sequence[int], dimension: int) -> Array:
     """An array of a shape whose elements are their position along one axis.
 
     ValueError for an axis out of bounds and for negative lengths.

@@ -10,16 +10,17 @@ import enum
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.arguments import refuse_sharding
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
+from pullback._core.typing import DTypeLike
 from pullback._ops.blas import product as blas_product
 from pullback._ops.blas import takes_threads
 from pullback._ops.elementwise import add, scaled
@@ -28,6 +29,9 @@ from pullback._ops.rules import bilinear_taylor, per_operand_jvp
 from pullback._ops.shape import convert_element_type, transpose
 
 DotDimensionNumbers = tuple[tuple[tuple[int, ...], tuple[int, ...]], tuple[tuple[int, ...], tuple[int, ...]]]
+
+# as users give them: ((contracted of lhs, of rhs), (batch of lhs, of rhs))
+DotDimensionNumbersLike: TypeAlias = tuple[tuple[Sequence[int], Sequence[int]], tuple[Sequence[int], Sequence[int]]]
 
 
 class Precision(enum.Enum):
@@ -53,7 +57,7 @@ _PRECISIONS = {
 }
 
 
-def canonical_precision(precision: Any) -> tuple[Precision, Precision] | None:
+def canonical_precision(precision: PrecisionLike) -> tuple[Precision, Precision] | None:
     """A user's precision (None, a name, a `Precision`, or a pair of those) as a pair; None stays None."""
     if precision is None:
         return None
@@ -77,8 +81,9 @@ def precision_attr(precision: tuple[Precision, Precision] | None) -> str:
 dot_general_p = Primitive("dot_general")
 
 
-def dot_general(lhs: Any, rhs: Any, dimension_numbers: Any, precision: Any = None,
-                preferred_element_type: Any = None, *, out_sharding: None = None) -> Array:
+def dot_general(lhs: ArrayLike, rhs: ArrayLike, dimension_numbers: DotDimensionNumbersLike,
+                precision: PrecisionLike = None, preferred_element_type: DTypeLike | None = None, *,
+                out_sharding: None = None) -> Array:
     """Sums of products of `lhs` and `rhs`, which must have one dtype.
 
     `dimension_numbers` is `((lhs_contracting, rhs_contracting), (lhs_batch, rhs_batch))`. The result has the
@@ -106,7 +111,8 @@ def _axes(axes: Sequence[int], rank: int) -> tuple[int, ...]:
     return tuple(int(a) + rank if a < 0 else int(a) for a in axes)
 
 
-def dot(lhs: Any, rhs: Any, *, dimension_numbers: Any = None, precision: Any = None, preferred_element_type: Any = None,
+def dot(lhs: ArrayLike, rhs: ArrayLike, *, dimension_numbers: DotDimensionNumbersLike | None = None,
+        precision: PrecisionLike = None, preferred_element_type: DTypeLike | None = None,
         out_sharding: None = None) -> Array:
     """The product of two vectors or matrices: the last axis of `lhs` with the first of `rhs`.
 
@@ -129,7 +135,7 @@ def dot(lhs: Any, rhs: Any, *, dimension_numbers: Any = None, precision: Any = N
     return dot_general(lhs, rhs, (((lhs.ndim - 1,), (0,)), ((), ())), precision, preferred_element_type)
 
 
-def batch_matmul(lhs: Any, rhs: Any, precision: Any = None) -> Array:
+def batch_matmul(lhs: ArrayLike, rhs: ArrayLike, precision: PrecisionLike = None) -> Array:
     """The products of stacked matrices: `(..., m, k)` and `(..., k, n)` with equal leading axes give `(...,
     m, n)`.
 

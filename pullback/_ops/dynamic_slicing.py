@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, ConcreteArray, lift
+from pullback._core.array import Array, ArrayLike, ConcreteArray, lift
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import canonical_shape, make_aval
+from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops import elementwise
 from pullback._ops.assemble import concatenate
@@ -39,7 +40,7 @@ _INDEX = np.dtype(np.int32)
 # --- starts ---
 
 
-def _starts(name: str, x: Array, start_indices: Any, allow_negative: bool | Sequence[bool]) -> list[Array]:
+def _starts(name: str, x: Array, start_indices: AnyValue, allow_negative: bool | Sequence[bool]) -> list[Array]:
     """A scalar per axis; negative ones count from the end of the axis, where that is allowed."""
     if isinstance(start_indices, (Array, np.ndarray)):
         vector = lift(start_indices)
@@ -67,7 +68,7 @@ def _component(vector: Array, i: int) -> Array:
     return squeeze(dynamic_slice_p.bind(vector, lift(np.int32(i)), slice_sizes=(1,)), (0,))
 
 
-def start(name: str, i: Any, length: int, allow_negative: bool = True) -> Array:
+def start(name: str, i: AnyValue, length: int, allow_negative: bool = True) -> Array:
     """One start as a scalar array that counts from the beginning of an axis of the given length."""
     kind = type(i)
     if kind is int or kind is np.int64 or kind is np.int32:
@@ -123,7 +124,7 @@ def _index_vectors(starts, dims, size: int) -> Array:
 dynamic_slice_p = Primitive("dynamic_slice")
 
 
-def dynamic_slice(operand: Any, start_indices: Any, slice_sizes: Sequence[int], *,
+def dynamic_slice(operand: ArrayLike, start_indices: ArrayLike | Sequence[ArrayLike], slice_sizes: Sequence[int], *,
                   allow_negative_indices: bool | Sequence[bool] = True) -> Array:
     """The part of `operand` of shape `slice_sizes` that starts at `start_indices`, which may be traced.
 
@@ -191,7 +192,7 @@ dynamic_slice_p.batch = _dynamic_slice_batch
 dynamic_update_slice_p = Primitive("dynamic_update_slice")
 
 
-def dynamic_update_slice(operand: Any, update: Any, start_indices: Any, *,
+def dynamic_update_slice(operand: ArrayLike, update: ArrayLike, start_indices: ArrayLike | Sequence[ArrayLike], *,
                          allow_negative_indices: bool | Sequence[bool] = True) -> Array:
     """`operand` with the part that starts at `start_indices` replaced by `update`.
 
@@ -267,7 +268,7 @@ dynamic_update_slice_p.batch = _dynamic_update_slice_batch
 # --- along one axis ---
 
 
-def dynamic_slice_in_dim(operand: Any, start_index: Any, slice_size: int, axis: int = 0, *,
+def dynamic_slice_in_dim(operand: ArrayLike, start_index: ArrayLike, slice_size: int, axis: int = 0, *,
                          allow_negative_indices: bool = True) -> Array:
     """`dynamic_slice` along one axis, of all that the others have.
 
@@ -286,7 +287,7 @@ def dynamic_slice_in_dim(operand: Any, start_index: Any, slice_size: int, axis: 
     return dynamic_slice(x, starts, sizes, allow_negative_indices=allow_negative_indices)
 
 
-def dynamic_index_in_dim(operand: Any, index: Any, axis: int = 0, keepdims: bool = True, *,
+def dynamic_index_in_dim(operand: ArrayLike, index: ArrayLike, axis: int = 0, keepdims: bool = True, *,
                          allow_negative_indices: bool = True) -> Array:
     """The element at `index` along one axis, which is kept with length 1 unless `keepdims` is False.
 
@@ -301,7 +302,7 @@ def dynamic_index_in_dim(operand: Any, index: Any, axis: int = 0, keepdims: bool
     return out if keepdims else squeeze(out, (axis,))
 
 
-def dynamic_update_slice_in_dim(operand: Any, update: Any, start_index: Any, axis: int, *,
+def dynamic_update_slice_in_dim(operand: ArrayLike, update: ArrayLike, start_index: ArrayLike, axis: int, *,
                                 allow_negative_indices: bool = True) -> Array:
     """`dynamic_update_slice` along one axis. IndexError for an axis out of bounds.
 
@@ -317,7 +318,7 @@ def dynamic_update_slice_in_dim(operand: Any, update: Any, start_index: Any, axi
     return dynamic_update_slice(x, update, starts, allow_negative_indices=allow_negative_indices)
 
 
-def dynamic_update_index_in_dim(operand: Any, update: Any, index: Any, axis: int, *,
+def dynamic_update_index_in_dim(operand: ArrayLike, update: ArrayLike, index: ArrayLike, axis: int, *,
                                 allow_negative_indices: bool = True) -> Array:
     """`operand` with the element at `index` along one axis replaced by `update`, which may lack that axis.
 

@@ -1,12 +1,10 @@
 """Eigenvalues and eigenvectors of square matrices of any kind."""
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.primitive import Primitive
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.assemble import broadcasted_iota
@@ -41,7 +39,7 @@ _INDEX = np.dtype(np.int32)
 eig_p = Primitive("eig", multiple_results=True)
 
 
-def eig(x: Any, *, compute_left_eigenvectors: bool = True, compute_right_eigenvectors: bool = True,
+def eig(x: ArrayLike, *, compute_left_eigenvectors: bool = True, compute_right_eigenvectors: bool = True,
         enable_eigvec_derivs: bool = True) -> list[Array]:
     """The eigenvalues of square matrices, and on request their left and right eigenvectors; all complex.
 

@@ -2,11 +2,11 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
 
 from pullback._core import dtypes
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.primitive import Primitive
+from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.elementwise import add, mul
 from pullback._ops.families import operands, scalar_like
@@ -34,7 +34,7 @@ from pullback._ops.trig import real_dtype
 eigh_p = Primitive("eigh", multiple_results=True)
 
 
-def eigh(x: Any, *, lower: bool = True, symmetrize_input: bool = True, sort_eigenvalues: bool = True,
+def eigh(x: ArrayLike, *, lower: bool = True, symmetrize_input: bool = True, sort_eigenvalues: bool = True,
          subset_by_index: tuple[int, int] | None = None) -> tuple[Array, Array]:
     """The eigenvectors `v` and eigenvalues `w` of symmetric (Hermitian) matrices: `x @ v == v * w`, `v` unitary.
 
@@ -65,19 +65,19 @@ def eigh(x: Any, *, lower: bool = True, symmetrize_input: bool = True, sort_eige
     return v, w
 
 
-def eigenvalues(name: str, x: Any, lower: bool, symmetrize_input: bool) -> Array:
+def eigenvalues(name: str, x: ArrayLike, lower: bool, symmetrize_input: bool) -> Array:
     """The eigenvalues alone, for the function `name`: faster, and with a derivative that knows no vectors' gaps."""
     return eigh_p.bind(hermitian_operand(name, x, symmetrize_input), lower=lower, vectors=False)[0]
 
 
-def hermitian_operand(name: str, x: Any, symmetrize: bool) -> Array:
+def hermitian_operand(name: str, x: ArrayLike, symmetrize: bool) -> Array:
     """Square matrices, made Hermitian on request; errors name the function."""
     x, = operands(name, x)
     check_matrices(name, x.aval, square=True)
     return mul(add(x, adjoint(x)), scalar_like(0.5, x.aval.dtype)) if symmetrize else x
 
 
-def subset(name: str, bounds: Any, count: int) -> tuple[int, int]:
+def subset(name: str, bounds: AnyValue, count: int) -> tuple[int, int]:
     """The first and the end of the values asked for by `subset_by_index`."""
     try:
         start, stop = map(operator.index, bounds)

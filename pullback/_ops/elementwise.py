@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, ConcreteArray, lift
+from pullback._core.array import Array, ArrayLike, ConcreteArray, lift
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
+from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero
 from pullback._ops import complex_parts
 from pullback._ops.compare import and_p, compare_lower, gt_p, lt_p, select_p
@@ -42,7 +43,7 @@ from pullback._ops.rules import bilinear_taylor, quotient_taylor
 from pullback._ops.shape import broadcast_to, convert_element_type, unbroadcast
 
 
-def scalar(x: Array, value: Any) -> Array:
+def scalar(x: Array, value: AnyValue) -> Array:
     """A constant in the dtype of `x`, for rules."""
     return scalar_like(value, x.aval.dtype)
 
@@ -81,7 +82,7 @@ mul_p: Primitive = nary("mul", operator.mul, "stablehlo.multiply", lambda t, z, 
              lambda t, z, x, y: mul_p.bind(x, t), add=add)
 
 
-def mul(x: Any, y: Any, *, out_dtype: Any = None) -> Array:
+def mul(x: ArrayLike, y: ArrayLike, *, out_dtype: np.dtype | None = None) -> Array:
     """`x * y`; integers wrap around.
 
     `x`, `y`: shapes that broadcast; numbers of one dtype (a Python scalar takes that of an array beside it). The result
@@ -249,7 +250,7 @@ cbrt: UnaryFunction = function_of_one(__name__, cbrt_p, "The real cube root, odd
     "-8.", "-2.0")
 
 
-def reciprocal(x: Any) -> Array:
+def reciprocal(x: ArrayLike) -> Array:
     """`1 / x`. `x`: any shape, floating-point or complex; TypeError for other dtypes.
 
     >>> from pullback import lax
@@ -298,7 +299,7 @@ def _integer_pow_tangent(t, x, z, y):
 integer_pow_p = unary("integer_pow", _integer_pow_kernel, _integer_pow_lower, _integer_pow_tangent, NUMBER)
 
 
-def integer_pow(x: Any, y: int) -> Array:
+def integer_pow(x: ArrayLike, y: int) -> Array:
     """`x`, a number of any shape and dtype, to a power that is a Python integer, by repeated multiplication.
 
     Raises TypeError for integers to a negative power: the value is no integer.
@@ -384,7 +385,7 @@ def _pow_lower(ctx, x, y):
 pow_p = nary("pow", _pow_kernel, _pow_lower, _pow_first, _pow_second, add=add, accepts=NUMBER)
 
 
-def pow(x: Any, y: Any) -> Array:
+def pow(x: ArrayLike, y: ArrayLike) -> Array:
     """`x` to the power `y`; 1 where `y` is 0.
 
     A negative real base with a fractional exponent gives nan; an integer with a negative exponent the quotient of
@@ -463,12 +464,12 @@ ceil: UnaryFunction = function_of_one(__name__, ceil_p,
     "The smallest integer not below `x`. Its derivative is 0 everywhere.", "-1.5", "-1.0")
 
 
-def trunc(x: Any) -> Array:
+def trunc(x: ArrayLike) -> Array:
     """The integer next to `x` towards zero."""
     return trunc_p.bind(x)
 
 
-def round(x: Any, rounding_method: RoundingMethod = RoundingMethod.AWAY_FROM_ZERO) -> Array:
+def round(x: ArrayLike, rounding_method: RoundingMethod = RoundingMethod.AWAY_FROM_ZERO) -> Array:
     """The nearest integer, halves away from zero or to the even one, in the floating-point dtype and shape of `x`.
 
     Its derivative is 0 everywhere. TypeError for other dtypes.
@@ -480,7 +481,7 @@ def round(x: Any, rounding_method: RoundingMethod = RoundingMethod.AWAY_FROM_ZER
     return round_p.bind(x, rounding_method=int(rounding_method))
 
 
-def round_to_even(x: Any) -> Array:
+def round_to_even(x: ArrayLike) -> Array:
     """The nearest integer, halves to the even one."""
     return round_p.bind(x, rounding_method=1)
 

@@ -14,7 +14,7 @@ from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, ConcreteArray, array_of, lift
 from pullback._core.primitive import Primitive
 from pullback._core.types import ShapedArray, make_aval
-from pullback._core.typing import F
+from pullback._core.typing import AnyValue, DTypeLike, F
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops import shape as shape_ops
 from pullback._ops.rules import zero_jvp
@@ -31,7 +31,7 @@ INTEGER = (dtypes.is_integer, "an integer dtype")
 BITS = (lambda dtype: dtype.kind == "b" or dtypes.is_integer(dtype), "an integer dtype or bool")
 
 
-def operands(name: str, *args: Any) -> list[Array]:
+def operands(name: str, *args: AnyValue) -> list[Array]:
     """The operands of an operation as arrays; a Python scalar takes the dtype of the arrays beside it.
 
     Beside arrays of a lower kind it is left as it is: as an integer, 1.5 would lose its fraction.
@@ -51,7 +51,7 @@ def operands(name: str, *args: Any) -> list[Array]:
             else x for x in lifted]
 
 
-def scalar_like(value: Any, dtype: np.dtype) -> Array:
+def scalar_like(value: AnyValue, dtype: np.dtype) -> Array:
     """A weakly typed scalar constant in a dtype, for use in rules."""
     return array_of(make_aval((), dtype, True), dtype.type(value))
 
@@ -191,7 +191,7 @@ def nary(name: str, kernel: Callable | None, op: str | Callable, *tangents: Call
     return p
 
 
-def scipy_kernel(name: str, dtype: Any = np.float32) -> Callable:
+def scipy_kernel(name: str, dtype: DTypeLike | None = np.float32) -> Callable:
     """The kernel of a function of `scipy.special`; what is narrower than `dtype` is computed in it."""
     width = np.dtype(dtype).itemsize
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.primitive import Primitive
 from pullback._core.trace import Tracer
 from pullback._core.types import make_aval
@@ -48,7 +48,7 @@ _REAL = (np.dtype(np.float32), np.dtype(np.float64))
 _COMPLEX = (np.dtype(np.complex64), np.dtype(np.complex128))
 
 
-def fft(x: Any, fft_type: FftType | str, fft_lengths: Sequence[int]) -> Array:
+def fft(x: ArrayLike, fft_type: FftType | str, fft_lengths: Sequence[int]) -> Array:
     """The discrete Fourier transform of the last axes of `x`, as many as `fft_lengths` has entries, any number.
 
     `fft_type` is an `FftType` or its name: "FFT", "IFFT" (divided by the number of elements), "RFFT" of real numbers or

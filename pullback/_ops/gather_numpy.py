@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pullback._core import dtypes
+from pullback._core.array import ArrayLike
+from pullback._core.typing import AnyValue
 from pullback._ops.accumulate import accumulator, is_half
 
 
@@ -32,7 +34,7 @@ class GatherScatterMode(enum.Enum):
     ONE_HOT = 4
 
     @staticmethod
-    def from_any(mode: Any) -> GatherScatterMode:
+    def from_any(mode: AnyValue) -> GatherScatterMode:
         """The mode of a name: clip, fill, drop, promise_in_bounds, one_hot; None is fill. ValueError for others."""
         if isinstance(mode, GatherScatterMode):
             return GatherScatterMode.FILL_OR_DROP if mode is GatherScatterMode.ONE_HOT else mode
@@ -43,7 +45,7 @@ class GatherScatterMode(enum.Enum):
                              "promise_in_bounds") from None
 
 
-def mode_of(function: str, mode: Any) -> GatherScatterMode:
+def mode_of(function: str, mode: AnyValue) -> GatherScatterMode:
     """The mode that a user of a function named."""
     try:
         return GatherScatterMode.from_any(mode)
@@ -100,7 +102,7 @@ def window_sizes(numbers: ScatterDimensionNumbers, operand_ndim: int, updates_sh
     return tuple(1 if d in single else next(lengths) for d in range(operand_ndim))
 
 
-def fill_for(dtype: np.dtype, fill_value: Any) -> Any:
+def fill_for(dtype: np.dtype, fill_value: ArrayLike | None) -> Any:
     """The scalar that fills a gather: as asked, or nan, the lowest integer, the highest unsigned one, True."""
     if fill_value is not None:
         return np.asarray(fill_value).astype(dtype)[()]

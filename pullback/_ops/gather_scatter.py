@@ -2,15 +2,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, lift
+from pullback._core.array import Array, ArrayLike, lift
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
-from pullback._core.types import make_aval
+from pullback._core.types import ShapedArray, make_aval
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.accumulate import accumulator
 from pullback._ops.assemble import broadcasted_iota
@@ -113,9 +112,9 @@ def _shift(axes: Sequence[int], lead: tuple[int, ...] = ()) -> tuple[int, ...]:
 gather_p = Primitive("gather")
 
 
-def gather(operand: Any, start_indices: Any, dimension_numbers: GatherDimensionNumbers, slice_sizes: Sequence[int], *,
-           unique_indices: bool = False, indices_are_sorted: bool = False, mode: Any = None,
-           fill_value: Any = None) -> Array:
+def gather(operand: ArrayLike, start_indices: ArrayLike, dimension_numbers: GatherDimensionNumbers,
+           slice_sizes: Sequence[int], *, unique_indices: bool = False, indices_are_sorted: bool = False,
+           mode: str | GatherScatterMode | None = None, fill_value: ArrayLike | None = None) -> Array:
     """Windows of `operand`, of shape `slice_sizes`, that start at the vectors along the last axis of `start_indices`.
 
     See `GatherDimensionNumbers` for the axes and `GatherScatterMode` for windows that reach outside; `fill_value` is by
@@ -337,8 +336,9 @@ def bind_scatter(p, operand, indices, updates, dimension_numbers, indices_are_so
                   unique_indices=bool(unique_indices), mode=GatherScatterMode.from_any(mode))
 
 
-def scatter(operand: Any, scatter_indices: Any, updates: Any, dimension_numbers: ScatterDimensionNumbers, *,
-            indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None) -> Array:
+def scatter(operand: ArrayLike, scatter_indices: ArrayLike, updates: ArrayLike,
+            dimension_numbers: ScatterDimensionNumbers, *, indices_are_sorted: bool = False,
+            unique_indices: bool = False, mode: str | GatherScatterMode | None = None) -> Array:
     """`operand` with windows replaced by `updates`, at the places `scatter_indices` says.
 
     Where windows overlap, the last one wins. See `ScatterDimensionNumbers`, `GatherScatterMode`.
@@ -353,8 +353,9 @@ def scatter(operand: Any, scatter_indices: Any, updates: Any, dimension_numbers:
                         unique_indices, mode)
 
 
-def scatter_add(operand: Any, scatter_indices: Any, updates: Any, dimension_numbers: ScatterDimensionNumbers, *,
-                indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None) -> Array:
+def scatter_add(operand: ArrayLike, scatter_indices: ArrayLike, updates: ArrayLike,
+                dimension_numbers: ScatterDimensionNumbers, *, indices_are_sorted: bool = False,
+                unique_indices: bool = False, mode: str | GatherScatterMode | None = None) -> Array:
     """`operand` with `updates` added to windows of it, all of them where windows overlap; errors as `scatter`.
 
     >>> from pullback import lax, numpy as pnp
@@ -365,8 +366,9 @@ def scatter_add(operand: Any, scatter_indices: Any, updates: Any, dimension_numb
                         unique_indices, mode)
 
 
-def scatter_sub(operand: Any, scatter_indices: Any, updates: Any, dimension_numbers: ScatterDimensionNumbers, *,
-                indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None) -> Array:
+def scatter_sub(operand: ArrayLike, scatter_indices: ArrayLike, updates: ArrayLike,
+                dimension_numbers: ScatterDimensionNumbers, *, indices_are_sorted: bool = False,
+                unique_indices: bool = False, mode: str | GatherScatterMode | None = None) -> Array:
     """`operand` with `updates` subtracted from windows of it, all of them where windows overlap; errors as `scatter`.
 
     >>> from pullback import lax, numpy as pnp
@@ -381,7 +383,7 @@ def scatter_sub(operand: Any, scatter_indices: Any, updates: Any, dimension_numb
 # --- derivatives ---
 
 
-def read_back(x: Any, indices: Any, updates_aval, params: dict) -> Array:
+def read_back(x: Array, indices: Array, updates_aval: ShapedArray, params: dict) -> Array:
     """The windows that a scatter with these parameters writes to; 0 for those that it drops."""
     numbers = params["dimension_numbers"]
     # a promise to scatter that is broken drops the update, and gather would clamp

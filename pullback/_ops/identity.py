@@ -14,6 +14,7 @@ from pullback._core.staging import stage_open
 from pullback._core.trace import is_linear
 from pullback._core.tree_paths import tree_map
 from pullback._core.types import ShapedArray
+from pullback._core.typing import AnyValue, PyTree
 from pullback._ops.compare import select_p
 from pullback._ops.families import ANY, operands, unary
 from pullback._ops.shape import zeros_like_aval
@@ -23,7 +24,7 @@ T = TypeVar("T")
 stop_gradient_p = unary("stop_gradient", lambda x: x, lambda ctx, x: x, None, ANY)
 
 
-def stop_gradient(x: Any) -> Any:
+def stop_gradient(x: PyTree) -> Any:
     """`x` itself, with derivative zero: a pytree of arrays. TypeError for leaves that are no arrays.
 
     >>> import pullback as pb
@@ -39,7 +40,7 @@ def stop_gradient(x: Any) -> Any:
     return tree_map(stop, x)
 
 
-def only_where(flags: Any, x: Any) -> Any:
+def only_where(flags: AnyValue, x: AnyValue) -> Any:
     """`x`, with a derivative only where the flags are set: nothing, not even nan, gets through elsewhere.
 
     The flags broadcast to the shape of `x`; numbers that nothing differentiates are returned as they are.

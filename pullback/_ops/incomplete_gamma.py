@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import comb
-from typing import Any
 
 import numpy as np
 
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.primitive import Primitive
 from pullback._ops import compare as c
 from pullback._ops import incomplete_gamma_formulas as formulas
@@ -149,7 +148,7 @@ igammac_p = _primitive("igammac", lambda a, x, digits: formulas.probability(a, x
                        _kernel("gammaincc", True))
 
 
-def igamma(a: Any, x: Any) -> Array:
+def igamma(a: ArrayLike, x: ArrayLike) -> Array:
     """The regularized lower incomplete gamma function P(a, x) for a >= 0 and x >= 0, else nan, elementwise.
 
     Floats of one dtype, of shapes that broadcast; TypeError for others. It is differentiable in both, to every order.
@@ -162,7 +161,7 @@ def igamma(a: Any, x: Any) -> Array:
     return igamma_p.bind(*operands("igamma", a, x))
 
 
-def igammac(a: Any, x: Any) -> Array:
+def igammac(a: ArrayLike, x: ArrayLike) -> Array:
     """The regularized upper incomplete gamma function Q(a, x) = 1 - P(a, x), accurate where it is small; see `igamma`.
 
     TypeError for operands that are no floats of one dtype.

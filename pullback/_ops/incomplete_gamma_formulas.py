@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pullback._core.typing import AnyValue
 from pullback._ops.expressions import Expr, Host, polynomial
 from pullback._ops.gamma_formulas import (
     gamma_near,
@@ -132,7 +133,7 @@ def front_moments(a: Expr, x: Expr, order: int) -> list[Expr]:
     return _leibniz(_moments(log_minus_digamma(some, x), some, order), factor)
 
 
-def moments_of(slopes: list[Expr], one: Any, order: int) -> list[Expr]:
+def moments_of(slopes: list[Expr], one: AnyValue, order: int) -> list[Expr]:
     """The derivatives of f divided by f, from those of log f: complete Bell polynomials."""
     out = [one]
     for j in range(order):

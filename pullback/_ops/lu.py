@@ -2,11 +2,10 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
 
 import numpy as np
 
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
 from pullback._core.zeros import Zero, zero_of
@@ -45,7 +44,7 @@ _INDEX = np.dtype(np.int32)
 lu_p = Primitive("lu", multiple_results=True)
 
 
-def lu(x: Any) -> tuple[Array, Array, Array]:
+def lu(x: ArrayLike) -> tuple[Array, Array, Array]:
     """The decomposition `x[permutation] = l @ u` of stacks of matrices `(..., m, n)`, by partial pivoting.
 
     Returns: `lu` of the shape and dtype of `x`, which holds `u` in its upper triangle and the unit lower triangular `l`
@@ -143,7 +142,7 @@ lu_p.batch = stacked_batch(lu_p)
 lu_pivots_to_permutation_p = Primitive("lu_pivots_to_permutation")
 
 
-def lu_pivots_to_permutation(pivots: Any, permutation_size: int) -> Array:
+def lu_pivots_to_permutation(pivots: ArrayLike, permutation_size: int) -> Array:
     """The permutation that swapping rows makes: row i with row `pivots[i]`, for i = 0, 1, ...
 
     `pivots`: int32 `(..., k)` as `lu` returns them; `permutation_size`: the number of rows, at least k. The result is

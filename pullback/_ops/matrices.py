@@ -8,7 +8,6 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
 
 import numpy as np
 
@@ -118,7 +117,7 @@ def routine(name: str, dtype: np.dtype) -> Callable:
     return getattr(blas, full_name, None) or getattr(lapack, full_name)
 
 
-def stack_aval(aval: ShapedArray, *shape: int, dtype: Any = None) -> ShapedArray:
+def stack_aval(aval: ShapedArray, *shape: int, dtype: np.dtype | None = None) -> ShapedArray:
     """The type of results of the given shape, one for each matrix of a stack."""
     return make_aval((*aval.shape[:-2], *shape), aval.dtype if dtype is None else np.dtype(dtype))
 

@@ -1,12 +1,10 @@
 """The QR decomposition: Householder's reflections, and their product."""
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
 from pullback._core.zeros import Zero, zero_of
@@ -100,7 +98,7 @@ geqrf_p.batch = stacked_batch(geqrf_p)
 householder_product_p = Primitive("householder_product")
 
 
-def householder_product(a: Any, taus: Any) -> Array:
+def householder_product(a: ArrayLike, taus: ArrayLike) -> Array:
     """The first n columns of the product of k reflections `1 - tau * v @ v^H`.
 
     `a`: `(..., m, n)` with m >= n, in whose columns below the diagonal the vectors `v` stand, each with a 1 on the
@@ -184,7 +182,7 @@ householder_product_p.batch = stacked_batch(householder_product_p)
 qr_p = Primitive("qr", multiple_results=True)
 
 
-def qr(x: Any, *, pivoting: bool = False, full_matrices: bool = True) -> tuple[Array, ...]:
+def qr(x: ArrayLike, *, pivoting: bool = False, full_matrices: bool = True) -> tuple[Array, ...]:
     """The decomposition `x = q @ r` with orthonormal columns of `q` and upper triangular `r`.
 
     `x`: `(..., m, n)`, float32, float64 or complex. Returns `q` `(..., m, k)` and `r` `(..., k, n)` where k is m with

@@ -10,12 +10,11 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.jaxpr import Jaxpr
 from pullback._core.primitive import Primitive
 from pullback._core.types import ShapedArray, make_aval
@@ -35,7 +34,7 @@ _MASK = 0xFFFFFFFF
 threefry2x32_p = Primitive("threefry2x32", multiple_results=True)
 
 
-def threefry2x32(key_high: Any, key_low: Any, count_high: Any, count_low: Any) -> list[Array]:
+def threefry2x32(key_high: ArrayLike, key_low: ArrayLike, count_high: ArrayLike, count_low: ArrayLike) -> list[Array]:
     """The pair of counts, encrypted under the pair of keys: four uint32 arrays that broadcast, to two."""
     return threefry2x32_p.bind(key_high, key_low, count_high, count_low)
 
@@ -197,7 +196,7 @@ def _emit_counters(ctx: Block, shape: tuple[int, ...], skipped: int) -> list[Val
 random_bits_p = Primitive("random_bits")
 
 
-def threefry_random_bits(keys: Any, bit_width: int, shape: Sequence[int]) -> Array:
+def threefry_random_bits(keys: ArrayLike, bit_width: int, shape: Sequence[int]) -> Array:
     """Unsigned integers of `bit_width` (8, 16, 32, 64) random bits: keys [..., 2] give [..., *shape]."""
     return random_bits_p.bind(keys, bit_width=bit_width, shape=tuple(shape))
 
@@ -233,7 +232,7 @@ random_bits_p.batch = _keys_batch(random_bits_p)
 random_split_p = Primitive("random_split")
 
 
-def threefry_split(keys: Any, shape: Sequence[int]) -> Array:
+def threefry_split(keys: ArrayLike, shape: Sequence[int]) -> Array:
     """New keys: keys [..., 2] give [..., *shape, 2]."""
     return random_split_p.bind(keys, shape=tuple(shape))
 
@@ -266,7 +265,7 @@ random_split_p.batch = _keys_batch(random_split_p)
 random_fold_in_p = Primitive("random_fold_in")
 
 
-def threefry_fold_in(keys: Any, data: Any) -> Array:
+def threefry_fold_in(keys: ArrayLike, data: ArrayLike) -> Array:
     """New keys that depend on uint32 data: keys [..., 2] and data [...] give [..., 2]."""
     return random_fold_in_p.bind(keys, data)
 
@@ -312,7 +311,7 @@ random_fold_in_p.batch = _fold_in_batch
 random_seed_p = Primitive("random_seed")
 
 
-def threefry_seed(seeds: Any) -> Array:
+def threefry_seed(seeds: ArrayLike) -> Array:
     """Keys from integers: the bits of a 64-bit seed, or zeros and the bits of a narrower one; [...] gives [..., 2]."""
     return random_seed_p.bind(seeds)
 

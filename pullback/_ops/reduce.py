@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, lift
+from pullback._core.array import Array, ArrayLike, lift
 from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
+from pullback._core.typing import DTypeLike
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.accumulate import reduced
 from pullback._ops.assemble import concatenate
@@ -115,7 +116,7 @@ reduce_min_p.has(rearranging=True)
 _extreme_jvp(reduce_min_p)
 
 
-def reduce_max(operand: Any, axes: Sequence[int]) -> Array:
+def reduce_max(operand: ArrayLike, axes: Sequence[int]) -> Array:
     """The largest element over `axes`; nan if there is one, the least value of the dtype if there are no
     elements.
 
@@ -131,7 +132,7 @@ def reduce_max(operand: Any, axes: Sequence[int]) -> Array:
     return reduce_max_p.bind(x, axes=_axes("reduce_max", x, axes))
 
 
-def reduce_min(operand: Any, axes: Sequence[int]) -> Array:
+def reduce_min(operand: ArrayLike, axes: Sequence[int]) -> Array:
     """The smallest element over `axes`; nan if there is one, the greatest value of the dtype if there are no
     elements.
 
@@ -181,7 +182,7 @@ reduce_prod_p = _reduction("reduce_prod", lambda x, axes: reduced(np.multiply, x
 reduce_prod_p.jvp = _prod_jvp
 
 
-def reduce_prod(operand: Any, axes: Sequence[int]) -> Array:
+def reduce_prod(operand: ArrayLike, axes: Sequence[int]) -> Array:
     """The product over `axes`, in the dtype of the operand, a number. Its derivatives are right where elements are
     zero.
 
@@ -211,7 +212,7 @@ reduce_or_p = _bit_reduction("reduce_or", np.bitwise_or, "stablehlo.or", lambda 
 reduce_xor_p = _bit_reduction("reduce_xor", np.bitwise_xor, "stablehlo.xor", lambda dtype: 0)
 
 
-def reduce_and(operand: Any, axes: Sequence[int]) -> Array:
+def reduce_and(operand: ArrayLike, axes: Sequence[int]) -> Array:
     """Bitwise "and" over `axes`, of bools or integers (else TypeError); of nothing, True or all bits set.
 
     ValueError for axes out of bounds or named twice; negative ones count from the end.
@@ -225,7 +226,7 @@ def reduce_and(operand: Any, axes: Sequence[int]) -> Array:
     return reduce_and_p.bind(x, axes=_axes("reduce_and", x, axes))
 
 
-def reduce_or(operand: Any, axes: Sequence[int]) -> Array:
+def reduce_or(operand: ArrayLike, axes: Sequence[int]) -> Array:
     """Bitwise "or" over `axes`, of bools or integers (else TypeError); of nothing, False or 0.
 
     ValueError for axes out of bounds or named twice; negative ones count from the end.
@@ -239,7 +240,7 @@ def reduce_or(operand: Any, axes: Sequence[int]) -> Array:
     return reduce_or_p.bind(x, axes=_axes("reduce_or", x, axes))
 
 
-def reduce_xor(operand: Any, axes: Sequence[int]) -> Array:
+def reduce_xor(operand: ArrayLike, axes: Sequence[int]) -> Array:
     """Bitwise "exclusive or" over `axes`, of bools or integers (else TypeError); of nothing, False or 0.
 
     ValueError for axes out of bounds or named twice; negative ones count from the end.
@@ -306,7 +307,7 @@ argmax_p = _arg_extreme("argmax", np.argmax, "GT", lowest)
 argmin_p = _arg_extreme("argmin", np.argmin, "LT", highest)
 
 
-def argmax(operand: Any, axis: int, index_dtype: Any) -> Array:
+def argmax(operand: ArrayLike, axis: int, index_dtype: DTypeLike) -> Array:
     """Where the first of the largest elements along `axis` stands (the first nan, if there is one).
 
     The result has the dtype `index_dtype` and one axis less. TypeError for complex dtypes, ValueError for an axis out
@@ -321,7 +322,7 @@ def argmax(operand: Any, axis: int, index_dtype: Any) -> Array:
     return argmax_p.bind(x, axes=_axes("argmax", x, (axis,)), index_dtype=dtypes.requested_dtype(index_dtype))
 
 
-def argmin(operand: Any, axis: int, index_dtype: Any) -> Array:
+def argmin(operand: ArrayLike, axis: int, index_dtype: DTypeLike) -> Array:
     """Where the first of the smallest elements along `axis` stands (the first nan, if there is one).
 
     The result has the dtype `index_dtype` and one axis less. TypeError for complex dtypes, ValueError for an axis out
@@ -349,7 +350,7 @@ linear_jvp(reduce_precision_p)
 reduce_precision_p.transpose = lambda ct, x, **params: [reduce_precision_p.bind(ct, **params)]
 
 
-def reduce_precision(operand: Any, exponent_bits: int, mantissa_bits: int) -> Array:
+def reduce_precision(operand: ArrayLike, exponent_bits: int, mantissa_bits: int) -> Array:
     """Floats rounded to a format of fewer exponent and mantissa bits, kept in their dtype.
 
     Its derivative rounds the tangent likewise. ValueError for `exponent_bits` < 1 and `mantissa_bits` < 0,

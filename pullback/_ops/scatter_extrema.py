@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.zeros import Zero, zero_of
@@ -13,7 +13,7 @@ from pullback._ops.assemble import broadcasted_iota, concatenate
 from pullback._ops.compare import eq, select
 from pullback._ops.elementwise import add, div, mul
 from pullback._ops.families import NUMBER, ORDERED, scalar_like
-from pullback._ops.gather_numpy import PROMISE, ScatterDimensionNumbers
+from pullback._ops.gather_numpy import PROMISE, GatherScatterMode, ScatterDimensionNumbers
 from pullback._ops.gather_scatter import bind_scatter, read_back, scatter_add_p, scatter_primitive
 from pullback._ops.shape import convert_element_type, full, instantiate, reshape
 from pullback._ops.slicing import rev, slice_in_dim
@@ -26,8 +26,9 @@ scatter_min_p = scatter_primitive("scatter_min", np.minimum, "stablehlo.minimum"
 scatter_max_p = scatter_primitive("scatter_max", np.maximum, "stablehlo.maximum", ORDERED)
 
 
-def scatter_mul(operand: Any, scatter_indices: Any, updates: Any, dimension_numbers: ScatterDimensionNumbers, *,
-                indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None) -> Array:
+def scatter_mul(operand: ArrayLike, scatter_indices: ArrayLike, updates: ArrayLike,
+                dimension_numbers: ScatterDimensionNumbers, *, indices_are_sorted: bool = False,
+                unique_indices: bool = False, mode: str | GatherScatterMode | None = None) -> Array:
     """`operand` with windows of it multiplied by `updates`; errors as `scatter`.
 
     >>> from pullback import lax, numpy as pnp
@@ -38,8 +39,9 @@ def scatter_mul(operand: Any, scatter_indices: Any, updates: Any, dimension_numb
                         unique_indices, mode)
 
 
-def scatter_min(operand: Any, scatter_indices: Any, updates: Any, dimension_numbers: ScatterDimensionNumbers, *,
-                indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None) -> Array:
+def scatter_min(operand: ArrayLike, scatter_indices: ArrayLike, updates: ArrayLike,
+                dimension_numbers: ScatterDimensionNumbers, *, indices_are_sorted: bool = False,
+                unique_indices: bool = False, mode: str | GatherScatterMode | None = None) -> Array:
     """`operand` with the minimum of `updates` and windows of it; errors as `scatter`.
 
     >>> from pullback import lax, numpy as pnp
@@ -50,8 +52,9 @@ def scatter_min(operand: Any, scatter_indices: Any, updates: Any, dimension_numb
                         unique_indices, mode)
 
 
-def scatter_max(operand: Any, scatter_indices: Any, updates: Any, dimension_numbers: ScatterDimensionNumbers, *,
-                indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None) -> Array:
+def scatter_max(operand: ArrayLike, scatter_indices: ArrayLike, updates: ArrayLike,
+                dimension_numbers: ScatterDimensionNumbers, *, indices_are_sorted: bool = False,
+                unique_indices: bool = False, mode: str | GatherScatterMode | None = None) -> Array:
     """`operand` with the maximum of `updates` and windows of it; errors as `scatter`.
 
     >>> from pullback import lax, numpy as pnp

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, ConcreteArray, distinct, from_numpy, lift
+from pullback._core.array import Array, ArrayLike, ConcreteArray, NestedArrayLike, distinct, from_numpy, lift
 from pullback._core.numpy_state import silenced
 from pullback._core.primitive import Primitive
 from pullback._core.trace import Tracer
 from pullback._core.types import ShapedArray, canonical_shape, make_aval
+from pullback._core.typing import AnyValue, DTypeLike, ShapeLike
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.accumulate import accumulator, reduced
 from pullback._ops.rules import linear_jvp
@@ -22,7 +23,7 @@ from pullback._xla.lowering import int_array
 # --- what users say of shapes and axes ---
 
 
-def shape_of(name: str, shape: Any) -> tuple[int, ...]:
+def shape_of(name: str, shape: AnyValue) -> tuple[int, ...]:
     """A shape given by the user, as a tuple of ints; the error for a traced size says what to do."""
     try:
         return canonical_shape(shape)
@@ -33,7 +34,7 @@ def shape_of(name: str, shape: Any) -> tuple[int, ...]:
         raise ValueError(f"{name}: {error}") from None
 
 
-def _has_tracer(shape: Any) -> bool:
+def _has_tracer(shape: ShapeLike) -> bool:
     return isinstance(shape, Tracer) or (isinstance(shape, (tuple, list)) and any(isinstance(d, Tracer) for d in shape))
 
 
@@ -64,7 +65,7 @@ def canonical_axes(name: str, axes: Iterable[Any], rank: int) -> tuple[int, ...]
 broadcast_in_dim_p = Primitive("broadcast_in_dim")
 
 
-def broadcast_in_dim(operand: Any, shape: Sequence[int], broadcast_dimensions: Sequence[int]) -> Array:
+def broadcast_in_dim(operand: ArrayLike, shape: Sequence[int], broadcast_dimensions: Sequence[int]) -> Array:
     """`operand` repeated to `shape`, its axis `i` becoming axis `broadcast_dimensions[i]`; length 1 may stretch.
 
     Any dtype. ValueError unless the operand has an axis in [0, len(shape)), of its length, for each of its own.
@@ -82,7 +83,7 @@ def broadcast_in_dim(operand: Any, shape: Sequence[int], broadcast_dimensions: S
     return broadcast_in_dim_p.bind(x, shape=shape, dims=dims)
 
 
-def broadcast_to(x: Any, shape: tuple[int, ...]) -> Array:
+def broadcast_to(x: Array, shape: tuple[int, ...]) -> Array:
     """`x` repeated to `shape`, its axes aligned with the last ones."""
     x = lift(x)
     if x.aval.shape == shape:
@@ -141,7 +142,7 @@ broadcast_in_dim_p.batch = _broadcast_batch
 reduce_sum_p = Primitive("reduce_sum")
 
 
-def reduce_sum(operand: Any, axes: Sequence[int]) -> Array:
+def reduce_sum(operand: ArrayLike, axes: Sequence[int]) -> Array:
     """The sum over `axes`, in the operand's dtype: half precision is accumulated in float32, integers wrap around.
 
     ValueError for axes out of bounds or named twice; negative ones count from the end.
@@ -211,7 +212,7 @@ reduce_sum_p.batch = reduced_batch(reduce_sum_p)
 reshape_p = Primitive("reshape")
 
 
-def reshape(operand: Any, new_sizes: Sequence[int], dimensions: Sequence[int] | None = None) -> Array:
+def reshape(operand: ArrayLike, new_sizes: Sequence[int], dimensions: Sequence[int] | None = None) -> Array:
     """The elements of `operand`, in row-major order, in a shape of as many elements (else ValueError); any dtype.
 
     `dimensions`: an order to bring the axes into before, as `transpose` does.
@@ -251,7 +252,7 @@ reshape_p.transpose = lambda ct, x, shape: [reshape(ct, x.aval.shape)]
 reshape_p.batch = _reshape_batch
 
 
-def expand_dims(array: Any, dimensions: Sequence[int]) -> Array:
+def expand_dims(array: ArrayLike, dimensions: Sequence[int]) -> Array:
     """`array` with axes of length 1 at the given positions of the result, negative ones counting from its end.
 
     ValueError for positions out of bounds or named twice.
@@ -269,7 +270,7 @@ def expand_dims(array: Any, dimensions: Sequence[int]) -> Array:
     return distinct(reshape(x, tuple(1 if i in where else next(rest) for i in range(rank))), array)
 
 
-def squeeze(array: Any, dimensions: Sequence[int]) -> Array:
+def squeeze(array: ArrayLike, dimensions: Sequence[int]) -> Array:
     """`array` without the given axes, which must have length 1; negative ones count from the end.
 
     ValueError for axes of another length, out of bounds or named twice.
@@ -293,7 +294,7 @@ def squeeze(array: Any, dimensions: Sequence[int]) -> Array:
 transpose_p = Primitive("transpose")
 
 
-def transpose(operand: Any, permutation: Sequence[int]) -> Array:
+def transpose(operand: ArrayLike, permutation: Sequence[int]) -> Array:
     """`operand` with its axes in another order: axis `i` of the result is axis `permutation[i]` of the operand.
 
     ValueError unless `permutation` has each of 0, ..., operand.ndim - 1 once.
@@ -350,7 +351,7 @@ transpose_p.batch = _transpose_batch
 convert_element_type_p = Primitive("convert_element_type")
 
 
-def convert_element_type(x: Any, dtype: Any, weak_type: bool = False) -> Array:
+def convert_element_type(x: ArrayLike, dtype: DTypeLike | None, weak_type: bool = False) -> Array:
     """`x` in another dtype. An `np.dtype` is taken as it is; `lax.convert_element_type` takes what a user asks for."""
     x = lift(x)
     dtype = dtype if isinstance(dtype, np.dtype) else dtypes.canonicalize_dtype(dtype)
@@ -425,7 +426,7 @@ def zeros_like_aval(aval: ShapedArray) -> Array:
     return full(aval.shape, 0, aval.dtype, aval.weak_type)
 
 
-def full(shape: tuple[int, ...], fill_value: Any, dtype: np.dtype, weak_type: bool = False) -> Array:
+def full(shape: tuple[int, ...], fill_value: NestedArrayLike, dtype: np.dtype, weak_type: bool = False) -> Array:
     """An array of a shape, of one repeated scalar. The dtype is taken as it is; `lax.full` takes a user's."""
     if isinstance(fill_value, Array):
         scalar = convert_element_type(fill_value, dtype, weak_type)
@@ -444,7 +445,7 @@ def unbroadcast(ct: Array, aval: ShapedArray) -> Array:
     return reshape(_sum(ct, axes), aval.shape)
 
 
-def instantiate(tangent: Any) -> Array:
+def instantiate(tangent: AnyValue) -> Array:
     """A symbolic zero as an array of zeros (of bools, where its dtype is float0); anything else as it is.
 
     >>> zero = Zero(make_aval((2,), np.dtype("float32")))

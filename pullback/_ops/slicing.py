@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from pullback._core.array import Array, distinct, lift
+from pullback._core.array import Array, ArrayLike, distinct, lift
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import ShapedArray, make_aval
+from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.compare import select
 from pullback._ops.elementwise import scalar, sub
@@ -25,7 +26,7 @@ from pullback._xla.lowering import int_array
 slice_p = Primitive("slice")
 
 
-def slice(operand: Any, start_indices: Sequence[int], limit_indices: Sequence[int],
+def slice(operand: ArrayLike, start_indices: Sequence[int], limit_indices: Sequence[int],
           strides: Sequence[int] | None = None) -> Array:
     """The part of `operand` from `start_indices` up to `limit_indices`, every `strides`-th element, along each axis.
 
@@ -93,7 +94,7 @@ def _slice_batch(trace, args, dims, start_indices, limit_indices, strides):
                         limit_indices=_insert(limit_indices, b, x.aval.shape[b]), strides=steps), b
 
 
-def _insert(values: tuple, i: int, value: Any) -> tuple:
+def _insert(values: tuple, i: int, value: AnyValue) -> tuple:
     return (*values[:i], value, *values[i:])
 
 
@@ -105,7 +106,7 @@ slice_p.transpose = _slice_transpose
 slice_p.batch = _slice_batch
 
 
-def slice_in_dim(operand: Any, start_index: int | None, limit_index: int | None, stride: int = 1,
+def slice_in_dim(operand: ArrayLike, start_index: int | None, limit_index: int | None, stride: int = 1,
                  axis: int = 0) -> Array:
     """`operand[start:limit:stride]` along one axis; None and negative positions as in Python.
 
@@ -127,7 +128,7 @@ def slice_in_dim(operand: Any, start_index: int | None, limit_index: int | None,
     return slice(x, starts, limits, steps)
 
 
-def index_in_dim(operand: Any, index: int, axis: int = 0, keepdims: bool = True) -> Array:
+def index_in_dim(operand: ArrayLike, index: int, axis: int = 0, keepdims: bool = True) -> Array:
     """The element at `index` along one axis, which is kept with length 1 unless `keepdims` is False.
 
     IndexError for an axis or an index out of bounds.
@@ -147,7 +148,7 @@ def index_in_dim(operand: Any, index: int, axis: int = 0, keepdims: bool = True)
     return out if keepdims else squeeze(out, (axis,))
 
 
-def axis_of(name: str, axis: Any, aval: ShapedArray) -> int:
+def axis_of(name: str, axis: AnyValue, aval: ShapedArray) -> int:
     """An axis as a non-negative int; IndexError where there is none such."""
     i = operator.index(axis)
     if not -aval.ndim <= i < aval.ndim:
@@ -160,7 +161,7 @@ def axis_of(name: str, axis: Any, aval: ShapedArray) -> int:
 pad_p = Primitive("pad")
 
 
-def pad(operand: Any, padding_value: Any, padding_config: Sequence[tuple[int, int, int]]) -> Array:
+def pad(operand: ArrayLike, padding_value: ArrayLike, padding_config: Sequence[tuple[int, int, int]]) -> Array:
     """`operand` with copies of a scalar around and between its elements.
 
     `padding_config` has an entry (low, high, interior) per axis; negative low or high cut elements off (after the
@@ -270,7 +271,7 @@ pad_p.batch = _pad_batch
 rev_p = Primitive("rev")
 
 
-def rev(operand: Any, dimensions: Sequence[int]) -> Array:
+def rev(operand: ArrayLike, dimensions: Sequence[int]) -> Array:
     """`operand` with the elements along the given axes in reverse order.
 
     ValueError for axes out of bounds or named twice.

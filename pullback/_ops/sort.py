@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, lift
+from pullback._core.array import Array, ArrayLike, lift
 from pullback._core.config import config
 from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
@@ -44,7 +44,8 @@ def along_axis(x: Array, indices: Array, axis: int) -> Array:
 sort_p = Primitive("sort", multiple_results=True)
 
 
-def sort(operand: Any, dimension: int = -1, is_stable: bool = True, num_keys: int = 1) -> Any:
+def sort(operand: ArrayLike | Sequence[ArrayLike], dimension: int = -1, is_stable: bool = True,
+         num_keys: int = 1) -> Any:
     """The operand sorted along an axis; of several operands, all reordered as the first `num_keys` of them
     ask.
 
@@ -58,7 +59,7 @@ def sort(operand: Any, dimension: int = -1, is_stable: bool = True, num_keys: in
     Array([20, 30, 10], dtype=int32)
     """
     many = isinstance(operand, Sequence)
-    xs = [lift(x) for x in operand] if many else [lift(operand)]
+    xs = [lift(x) for x in operand] if isinstance(operand, Sequence) else [lift(operand)]
     if not 1 <= num_keys <= len(xs):
         raise ValueError(f"sort: num_keys must lie between 1 and the number of operands, {len(xs)}, got {num_keys}")
     outs = sort_p.bind(*xs, dimension=axis_of("sort", dimension, xs[0].aval), is_stable=bool(is_stable),
@@ -66,7 +67,8 @@ def sort(operand: Any, dimension: int = -1, is_stable: bool = True, num_keys: in
     return tuple(outs) if many else outs[0]
 
 
-def sort_key_val(keys: Any, values: Any, dimension: int = -1, is_stable: bool = True) -> tuple[Array, Array]:
+def sort_key_val(keys: ArrayLike, values: ArrayLike, dimension: int = -1,
+                 is_stable: bool = True) -> tuple[Array, Array]:
     """The keys sorted along an axis, and the values, of the same shape (else ValueError), reordered with them.
 
     >>> from pullback import lax
@@ -173,7 +175,7 @@ sort_p.has(rearranging=True)
 top_k_p = Primitive("top_k", multiple_results=True)
 
 
-def top_k(operand: Any, k: int, *, axis: int = -1) -> tuple[Array, Array]:
+def top_k(operand: ArrayLike, k: int, *, axis: int = -1) -> tuple[Array, Array]:
     """The `k` largest elements along an axis in descending order, and their positions (int32); nan counts as
     the largest. ValueError for a `k` that is negative or above the length.
 
@@ -230,7 +232,7 @@ top_k_p.batch = _top_k_batch
 searchsorted_p = Primitive("searchsorted")
 
 
-def searchsorted(sorted_array: Any, values: Any, side: str = "left") -> Array:
+def searchsorted(sorted_array: ArrayLike, values: ArrayLike, side: str = "left") -> Array:
     """Where `values`, of any shape, go into a sorted vector to keep it sorted: before equal elements, or
     after ("right")."""
     a, v = lift(sorted_array), lift(values)

@@ -5,12 +5,11 @@ Kernels are SciPy's, imported at the first call; lowerings are those of XLA's CH
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, ConcreteArray, lift
+from pullback._core.array import Array, ArrayLike, ConcreteArray, lift
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
@@ -105,12 +104,12 @@ logaddexp_p = _logaddexp("logaddexp", np.logaddexp, np.e)
 logaddexp2_p = _logaddexp("logaddexp2", np.logaddexp2, 2.0)
 
 
-def logaddexp(x: Any, y: Any) -> Array:
+def logaddexp(x: ArrayLike, y: ArrayLike) -> Array:
     """`log(exp(x) + exp(y))` without overflow."""
     return logaddexp_p.bind(*operands("logaddexp", x, y))
 
 
-def logaddexp2(x: Any, y: Any) -> Array:
+def logaddexp2(x: ArrayLike, y: ArrayLike) -> Array:
     """`log2(2**x + 2**y)` without overflow."""
     return logaddexp2_p.bind(*operands("logaddexp2", x, y))
 
@@ -179,7 +178,7 @@ clamp_p = nary(
                                                                       "a real dtype"))
 
 
-def clamp(min: Any, x: Any, max: Any) -> Array:
+def clamp(min: ArrayLike, x: ArrayLike, max: ArrayLike) -> Array:
     """`x` raised to `min` and lowered to `max`, in its real dtype; each bound is a scalar or has the shape of `x`.
 
     The derivative by `x` is 1 strictly between the bounds and 0 on them and beyond. ValueError for bounds of other
@@ -217,7 +216,7 @@ gcd_p = elementwise("gcd", np.gcd, _gcd_lower, INTEGER)
 zero_jvp(gcd_p)
 
 
-def gcd(x: Any, y: Any) -> Array:
+def gcd(x: ArrayLike, y: ArrayLike) -> Array:
     """The greatest common divisor of |x| and |y|."""
     return gcd_p.bind(*operands("gcd", x, y))
 
@@ -251,7 +250,7 @@ def _signbit_lower(ctx, x):
 signbit_p = unary("signbit", _signbit_kernel, _signbit_lower, None, FLOAT, to_bool)
 
 
-def signbit(x: Any) -> Array:
+def signbit(x: ArrayLike) -> Array:
     """Whether the sign bit is set."""
     return signbit_p.bind(lift(x))
 
@@ -281,7 +280,7 @@ def _exponent_lower(ctx, x):
 exponent_p = unary("exponent", _exponent_kernel, _exponent_lower, None, FLOAT, lambda dtype: np.dtype(np.int32))
 
 
-def exponent(x: Any) -> Array:
+def exponent(x: ArrayLike) -> Array:
     """The int32 n with 0.5 <= |x| / 2**n < 1; 0 of zero, infinities and nan."""
     return exponent_p.bind(lift(x))
 
@@ -289,7 +288,7 @@ def exponent(x: Any) -> Array:
 scale_p = Primitive("scale")
 
 
-def scale(x: Any, n: Any) -> Array:
+def scale(x: ArrayLike, n: ArrayLike) -> Array:
     """`x * 2**n`, without overflow on the way; `n` is of int32."""
     return scale_p.bind(lift(x), lift(n))
 
@@ -351,7 +350,7 @@ nextafter_p = elementwise("nextafter", np.nextafter, "chlo.next_after", FLOAT)
 zero_jvp(nextafter_p)
 
 
-def nextafter(x1: Any, x2: Any) -> Array:
+def nextafter(x1: ArrayLike, x2: ArrayLike) -> Array:
     """The next number from `x1` towards `x2`, floats of one dtype (else TypeError). Its derivative is 0.
 
     >>> from pullback import lax

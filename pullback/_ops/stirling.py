@@ -5,11 +5,11 @@ Stirling's series is that of DLMF 5.11.1; an argument that is too small for it i
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from pullback._core.array import Array
+from pullback._core.typing import AnyValue
 from pullback._ops.elementwise import add, mul, scalar
 from pullback._ops.expressions import Expr, kernel, polynomial, where_any, written
 from pullback._ops.families import FLOAT, nary
@@ -107,6 +107,6 @@ polygamma_step_p = nary(
     lambda t, y, a, b, n: mul(t, polygamma(scalar(a, n + 1), add(a, b))), add=add, accepts=FLOAT)
 
 
-def polygamma_step(a: Any, b: Any, n: int) -> Array:
+def polygamma_step(a: AnyValue, b: AnyValue, n: int) -> Array:
     """`polygamma(n, a + b) - polygamma(n, a)` of positive operands; of n = 0 also of negative ones."""
     return polygamma_step_p.bind(a, b, n=n)

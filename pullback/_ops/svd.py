@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.primitive import Primitive
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.assemble import concatenate
@@ -40,7 +40,7 @@ from pullback._ops.trig import real_dtype
 svd_p = Primitive("svd", multiple_results=True)
 
 
-def svd(x: Any, *, full_matrices: bool = True, compute_uv: bool = True,
+def svd(x: ArrayLike, *, full_matrices: bool = True, compute_uv: bool = True,
         subset_by_index: tuple[int, int] | None = None) -> Any:
     """The decomposition `x = u @ diag(s) @ vh` with `u` and `vh` unitary and `s` real, not negative, descending.
 

@@ -1,9 +1,7 @@
 """The solution of triangular systems."""
 from __future__ import annotations
 
-from typing import Any
-
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
 from pullback._core.zeros import Zero
@@ -27,8 +25,8 @@ from pullback._xla.lapack import lapack_call
 triangular_solve_p = Primitive("triangular_solve")
 
 
-def triangular_solve(a: Any, b: Any, *, left_side: bool = False, lower: bool = False, transpose_a: bool = False,
-                     conjugate_a: bool = False, unit_diagonal: bool = False) -> Array:
+def triangular_solve(a: ArrayLike, b: ArrayLike, *, left_side: bool = False, lower: bool = False,
+                     transpose_a: bool = False, conjugate_a: bool = False, unit_diagonal: bool = False) -> Array:
     """The solution `x` of `op(a) @ x = b` (`left_side`) or `x @ op(a) = b`, for triangular `a`.
 
     `a`: `(..., n, n)`, of which the lower or the upper triangle is read; with `unit_diagonal` its diagonal is taken to

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, lift
+from pullback._core.array import Array, ArrayLike, lift
 from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
@@ -232,7 +232,7 @@ abs_p = unary("abs", np.abs, lambda ctx, x: ctx.op("stablehlo.abs", [x], ctx.out
               real_dtype)
 
 
-def abs(x: Any) -> Array:
+def abs(x: ArrayLike) -> Array:
     """The absolute value of a number of any shape, real for complex dtypes; the most negative integer is its own.
 
     Its derivative at the real 0 is 1, as if 0 were positive: so functions like |x|**2, that are smooth though |x| is

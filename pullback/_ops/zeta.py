@@ -6,12 +6,13 @@ serves.
 """
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import factorial
 from typing import Any
 
 import numpy as np
 
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._ops.elementwise import add, mul, neg, scalar
 from pullback._ops.expressions import Expr, iterate, kernel, repeat, written
 from pullback._ops.families import FLOAT, elementwise, nary, operands, scipy_kernel
@@ -94,7 +95,7 @@ def _parity(s: Expr) -> Expr:
     return half.is_("EQ", half.floor()).choose(1.0, s.lifted(-1.0))
 
 
-def _by_reflection(value: Any, s: Expr, q: Expr, *also: Expr) -> Expr:
+def _by_reflection(value: Callable[..., Expr], s: Expr, q: Expr, *also: Expr) -> Expr:
     """The sum of (k + q)^-s over k >= 0 for any q, from `value(s, q, *also)`, that for q > 0.
 
     Below 0, where s is whole, it goes up from the fraction r of q, and down from 1 - r to q, one part at a step.
@@ -220,7 +221,7 @@ polygamma_p = nary("polygamma", _polygamma_kernel, written(_polygamma), no_deriv
                    lambda t, y, n, x: mul(t, polygamma(add(n, scalar(n, 1)), x)), add=add, accepts=FLOAT)
 
 
-def polygamma(m: Any, x: Any) -> Array:
+def polygamma(m: ArrayLike, x: ArrayLike) -> Array:
     """The derivative of order `m` of `digamma` at `x` (DLMF 5.15), elementwise: nan for orders that are no counts.
 
     `m`: whole numbers in the floating-point dtype of `x`; shapes broadcast. TypeError for other dtypes or two of them.
@@ -233,7 +234,7 @@ def polygamma(m: Any, x: Any) -> Array:
     return polygamma_p.bind(*operands("polygamma", m, x))
 
 
-def zeta(x: Any, q: Any) -> Array:
+def zeta(x: ArrayLike, q: ArrayLike) -> Array:
     """The Hurwitz zeta function, the sum of `(k + q)**-x` over k >= 0, for `x` > 1 (DLMF 25.11), elementwise.
 
     It is nan for `x` < 1, and for `q` < 0 unless `x` is whole. Floats of one dtype, of shapes that broadcast; TypeError
