@@ -37,6 +37,7 @@ from pullback._core.errors import (
     describe_function,
     described,
 )
+from pullback._core.typing import AnyValue, PyTree
 from pullback._higher_order.custom.backward import FORWARD_REFUSED
 from pullback.custom_derivatives import custom_rules
 
@@ -70,7 +71,7 @@ class Report:
 
 
 @boundary
-def check_rules(fun: Callable, *args: Any, order: int = 1, modes: Sequence[str] = ("jvp", "vjp"),
+def check_rules(fun: Callable, *args: PyTree, order: int = 1, modes: Sequence[str] = ("jvp", "vjp"),
                 eps: float | None = None, rtol: float | None = None, atol: float | None = None, seed: int = 0,
                 raise_on_error: bool = True) -> Report:
     """Check the derivative rules of a function at a point, argument by argument and leaf by leaf.
@@ -159,7 +160,8 @@ class _Worst:
     def __init__(self) -> None:
         self.excess, self.got, self.expected, self.where = 1., 0j, 0j, ""
 
-    def look(self, got: Any, expected: Any, allowed: Any, describe: Callable[[tuple[int, ...]], str]) -> None:
+    def look(self, got: AnyValue, expected: AnyValue, allowed: AnyValue,
+             describe: Callable[[tuple[int, ...]], str]) -> None:
         got, expected, allowed = np.broadcast_arrays(got, expected, allowed)
         if got.size == 0:
             return
@@ -225,7 +227,7 @@ class _Checks:
     def _name(self, what: str) -> str:
         return f"{what} of {self.label}" if self.label else what
 
-    def _number(self, value: Any) -> str:
+    def _number(self, value: AnyValue) -> str:
         """A value with the digits that its precision means something in."""
         value = complex(value)
         if not np.isfinite(value):

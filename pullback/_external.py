@@ -26,6 +26,7 @@ from pullback._core.lists import filled, merged
 from pullback._core.trace import context
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.types import ShapeDtypeStruct
+from pullback._core.typing import AnyValue, PyTree
 from pullback._core.zeros import Zero, zero_of
 from pullback._higher_order.bodies import check_same_structure, check_same_types
 from pullback._higher_order.custom.order import note_call
@@ -35,7 +36,7 @@ from pullback._xla.evaluate import evaluator
 
 
 @boundary
-def external(fun: Callable | None = None, *, result: Any = None, elementwise: bool = False,
+def external(fun: Callable | None = None, *, result: AnyValue = None, elementwise: bool = False,
              vmap_method: str | None = None, nondiff_argnums: int | Sequence[int] = ()) -> Any:
     """Make a function of NumPy arrays one that can be compiled, vectorized and, given a rule, differentiated.
 
@@ -109,7 +110,7 @@ class External(custom_rules):
 
     definable: ClassVar[tuple[str, ...]] = "defderivative(derivative, argnums)", "defhostjvp(rule)", "defhostvjp(rule)"
 
-    def __init__(self, fun: Callable, result: Any, elementwise: bool, vmap_method: str | None,
+    def __init__(self, fun: Callable, result: AnyValue, elementwise: bool, vmap_method: str | None,
                  nondiff_argnums: int | Sequence[int]):
         self.host = fun
         self.result = result
@@ -135,7 +136,7 @@ class External(custom_rules):
 
     # --- the call on the host ---
 
-    def _run(self, fun: Callable, *args: Any, **keywords: Any) -> Any:
+    def _run(self, fun: Callable, *args: PyTree, **keywords: Any) -> Any:
         """The function itself."""
         given: Sequence[Any] = args
         if keywords or len(args) != self._plain_count:
@@ -279,7 +280,7 @@ class External(custom_rules):
         return value, [[None] * len(avals) if column is None else _where_present(tree_flatten(column)[0], mask)
                        for column, mask in zip(columns, types, strict=True)]
 
-    def _push(self, value: Any, derivatives: Sequence[Sequence[Any]], tangents: Sequence[Any]) -> Any:
+    def _push(self, value: AnyValue, derivatives: Sequence[Sequence[Any]], tangents: Sequence[Any]) -> Any:
         """The tangents of the results along tangents of the arguments."""
         leaves, tree = tree_flatten(value)
         touts: list[Any] = []
@@ -408,12 +409,12 @@ def _filled_to(shape: tuple[int, ...], derivative: Any, dtype: np.dtype) -> Any:
         return derivative
 
 
-def _struct(x: Any) -> ShapeDtypeStruct:
+def _struct(x: AnyValue) -> ShapeDtypeStruct:
     aval = lift(x).aval
     return ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)
 
 
-def _structs(tree: Any) -> Any:
+def _structs(tree: PyTree) -> Any:
     """The types of the arrays in a tree; what is no array as it is."""
     leaves, treedef = tree_flatten(tree)
     return tree_unflatten(treedef, [_struct(x) if is_array_like(x) else x for x in leaves])

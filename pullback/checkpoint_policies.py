@@ -10,6 +10,9 @@ from typing import Any
 
 from pullback._core.arguments import check_callable
 from pullback._core.errors import boundary, described
+from pullback._core.primitive import Primitive
+from pullback._core.types import ShapedArray
+from pullback._core.typing import AnyValue
 from pullback._higher_order.checkpoint import name_p
 from pullback._ops.conv import conv_general_dilated_p
 from pullback._ops.dot import dot_general_p
@@ -20,7 +23,7 @@ __all__ = ["checkpoint_dots", "checkpoint_dots_with_no_batch_dims", "dots_saveab
            "save_anything_except_these_names", "save_from_both_policies", "save_only_these_names"]
 
 
-def everything_saveable(primitive: Any, *types: Any, **params: Any) -> bool:
+def everything_saveable(primitive: Primitive, *types: ShapedArray, **params: AnyValue) -> bool:
     """Save all that the derivative needs, as if there were no checkpoint.
 
     >>> import pullback as pb, pullback.numpy as pnp
@@ -34,7 +37,7 @@ def everything_saveable(primitive: Any, *types: Any, **params: Any) -> bool:
     return True
 
 
-def nothing_saveable(primitive: Any, *types: Any, **params: Any) -> bool:
+def nothing_saveable(primitive: Primitive, *types: ShapedArray, **params: AnyValue) -> bool:
     """Save the inputs alone: what is done without a policy.
 
     >>> import pullback as pb, pullback.numpy as pnp
@@ -47,7 +50,7 @@ def nothing_saveable(primitive: Any, *types: Any, **params: Any) -> bool:
     return False
 
 
-def dots_saveable(primitive: Any, *types: Any, **params: Any) -> bool:
+def dots_saveable(primitive: Primitive, *types: ShapedArray, **params: AnyValue) -> bool:
     """Save results of matrix products and convolutions, which are expensive to compute again.
 
     >>> import pullback as pb, pullback.numpy as pnp
@@ -61,7 +64,7 @@ def dots_saveable(primitive: Any, *types: Any, **params: Any) -> bool:
     return primitive in (dot_general_p, conv_general_dilated_p)
 
 
-def dots_with_no_batch_dims_saveable(primitive: Any, *types: Any, **params: Any) -> bool:
+def dots_with_no_batch_dims_saveable(primitive: Primitive, *types: ShapedArray, **params: AnyValue) -> bool:
     """Save results of matrix products without batch axes: of layers with weights, say, but not of attention scores.
 
     >>> import pullback as pb, pullback.numpy as pnp

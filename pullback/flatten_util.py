@@ -10,13 +10,14 @@ from pullback._core.array import Array
 from pullback._core.errors import boundary
 from pullback._core.lazy import attributes as _attributes
 from pullback._core.tree import tree_unflatten
+from pullback._core.typing import PyTree
 from pullback._higher_order.bodies import lift_tree
 
 __all__ = ["ravel_pytree"]
 
 
 @boundary
-def ravel_pytree(pytree: Any) -> tuple[Array, Callable[[Any], Any]]:
+def ravel_pytree(pytree: PyTree) -> tuple[Array, Callable[[Any], Any]]:
     """The entries of all leaves in one vector, and the function that makes such a pytree of a vector.
 
     The vector has the dtype that the leaves promote to. `unravel(vector)` casts each leaf back to its own. Both are

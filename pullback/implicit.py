@@ -25,6 +25,7 @@ from pullback._core.errors import boundary, describe_function, described, standi
 from pullback._core.lazy import attributes as _attributes
 from pullback._core.trace import Tracer
 from pullback._core.tree import tree_flatten, tree_structure, tree_unflatten
+from pullback._core.typing import PyTree
 from pullback._higher_order.bodies import check_same_structure, check_same_types, lift_tree, promote_weak
 from pullback._higher_order.solvers.initial_value import odeint
 from pullback._higher_order.solvers.linear_solve import solve_as
@@ -37,7 +38,7 @@ _LEAF = tree_structure(0)
 
 
 @boundary
-def fixed_point(f: Callable, x_init: Any, *args: Any, solver: Callable | None = None,
+def fixed_point(f: Callable, x_init: PyTree, *args: PyTree, solver: Callable | None = None,
                 linear_solver: str | Callable = "auto", tol: float | None = None, max_steps: int = 1000) -> Any:
     """The solution of `x = f(x, *args)`, differentiable in `args` and in what `f` closes over.
 
@@ -86,8 +87,8 @@ def fixed_point(f: Callable, x_init: Any, *args: Any, solver: Callable | None = 
 
 
 @boundary
-def root(f: Callable, x_init: Any, *args: Any, solver: Callable | None = None, linear_solver: str | Callable = "auto",
-         tol: float | None = None, max_steps: int = 50) -> Any:
+def root(f: Callable, x_init: PyTree, *args: PyTree, solver: Callable | None = None,
+         linear_solver: str | Callable = "auto", tol: float | None = None, max_steps: int = 50) -> Any:
     """The solution of `f(x, *args) = 0`, differentiable in `args` and in what `f` closes over.
 
     Args:
@@ -119,8 +120,8 @@ def root(f: Callable, x_init: Any, *args: Any, solver: Callable | None = None, l
 
 
 @boundary
-def argmin(f: Callable, x_init: Any, *args: Any, solver: Callable | None = None, linear_solver: str | Callable = "auto",
-           tol: float | None = None, max_steps: int = 50) -> Any:
+def argmin(f: Callable, x_init: PyTree, *args: PyTree, solver: Callable | None = None,
+           linear_solver: str | Callable = "auto", tol: float | None = None, max_steps: int = 50) -> Any:
     """The minimizer of `f(x, *args)` over `x`, differentiable in `args` and in what `f` closes over.
 
     Args:
@@ -161,7 +162,7 @@ def argmin(f: Callable, x_init: Any, *args: Any, solver: Callable | None = None,
 
 
 @boundary
-def linear_solve(matvec: Callable, b: Any, *, method: str = "auto", symmetric: bool = False,
+def linear_solve(matvec: Callable, b: PyTree, *, method: str = "auto", symmetric: bool = False,
                  tol: float | None = None, max_steps: int | None = None) -> Any:
     """The solution of `matvec(x) = b`, differentiable in `b` and in what `matvec` closes over.
 
@@ -228,7 +229,7 @@ def _check_steps(function: str, max_steps: Any) -> None:
         raise ValueError(f"{function}: max_steps must be at least 0, got {max_steps!r}")
 
 
-def _like(function: str, part: str, fun: Callable, result: Any, x: Any, of: str) -> Any:
+def _like(function: str, part: str, fun: Callable, result: PyTree, x: PyTree, of: str) -> Any:
     """What a function of the user returned, which must have the structure and types of `x`."""
     xs, tree = tree_flatten(x)
     leaves, got = flatten_result(function, fun, result)
@@ -243,7 +244,7 @@ def _like(function: str, part: str, fun: Callable, result: Any, x: Any, of: str)
 # --- pytrees ---
 
 
-def _floats(function: str, tree: Any) -> Any:
+def _floats(function: str, tree: PyTree) -> Any:
     """The pytree with Python ints and integer arrays as floats: unknowns are real numbers."""
     name = "b" if function == "linear_solve" else "x_init"
     leaves, treedef = lift_tree(function, name, tree)
@@ -255,7 +256,7 @@ def _map(fun: Callable, *trees: Any) -> Any:
     return tree_unflatten(tree_flatten(trees[0])[1], [fun(*xs) for xs in zip(*columns, strict=True)])
 
 
-def _ravel(tree: Any) -> tuple[Any, Callable]:
+def _ravel(tree: PyTree) -> tuple[Any, Callable]:
     """The entries of a pytree as one vector, and the way back."""
     kinds = [pnp.asarray(x).dtype for x in tree_flatten(tree)[0]]
     if len({kind.kind == "c" for kind in kinds}) > 1:
@@ -265,7 +266,7 @@ def _ravel(tree: Any) -> tuple[Any, Callable]:
     return vector, lambda v: unravel(v.astype(vector.dtype))
 
 
-def _moves(x: Any, dx: Any, tol: float | None) -> Any:
+def _moves(x: PyTree, dx: Any, tol: float | None) -> Any:
     """Whether a step changes any entry by more than the tolerance, relative to the largest entry."""
     dx, x = _ravel(dx)[0], _ravel(x)[0]
     if x.size == 0:
@@ -273,7 +274,7 @@ def _moves(x: Any, dx: Any, tol: float | None) -> Any:
     return abs(dx).max() > _tolerance(tol, x) * abs(x).max()
 
 
-def _tolerance(tol: float | None, x: Any) -> float:
+def _tolerance(tol: float | None, x: PyTree) -> float:
     return 8 * float(pnp.finfo(x.dtype).eps) if tol is None else tol
 
 
@@ -315,7 +316,7 @@ def _method(function: str, what: str, method: Any) -> None:
                          f"{' or a function (matvec, b)' if what == 'linear_solver' else ''}, got {method!r}")
 
 
-def _solve(matvec: Callable, b: Any, method: str, large: str, tol: float | None, max_steps: int | None) -> Any:
+def _solve(matvec: Callable, b: PyTree, method: str, large: str, tol: float | None, max_steps: int | None) -> Any:
     vector, unravel = _ravel(b)
     n = vector.size
     if n == 0:

@@ -28,6 +28,7 @@ from pullback._core.array import lift
 from pullback._core.errors import RuleCheckError, boundary, describe_function
 from pullback._core.lazy import attributes as _attributes
 from pullback._core.tree import tree_leaves, tree_unflatten
+from pullback._core.typing import AnyValue
 
 __all__ = ["Report", "RuleCheckError", "check_grads", "check_jvp", "check_rules", "check_vjp"]
 
@@ -167,7 +168,7 @@ def _spread(flat: FlatFunction, ts: Sequence[Any]) -> list[Any]:
     return leaves
 
 
-def _check_value(function: str, flat: FlatFunction, value: Any, err_msg: str) -> None:
+def _check_value(function: str, flat: FlatFunction, value: AnyValue, err_msg: str) -> None:
     expected = [np.asarray(x) for x in tree_leaves(flat.fun(*flat.args))]
     got = [np.asarray(x) for x in tree_leaves(value)]
     if len(got) != len(expected):

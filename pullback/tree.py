@@ -40,6 +40,7 @@ from pullback._core.tree_paths import (
 from pullback._core.tree_paths import (
     tree_transpose as transpose,
 )
+from pullback._core.typing import AnyValue
 
 __all__ = [
     "all",
@@ -58,7 +59,7 @@ __all__ = [
 ]
 
 
-def static(**kwargs: Any) -> Any:
+def static(**kwargs: AnyValue) -> Any:
     """A dataclass field that is part of the structure, not a child: its metadata has static=True.
 
     >>> from pullback.tree_util import register_dataclass, tree_leaves

@@ -17,6 +17,7 @@ from pullback._core.jaxpr import Equation, Jaxpr, Literal, Var
 from pullback._core.lists import chosen
 from pullback._core.primitive import HigherOrder, Primitive
 from pullback._core.trace import LinearTracer, is_linear
+from pullback._core.typing import AnyValue
 
 Marks = Sequence[bool]
 Record = Any  # of a tape, whose class is in a higher layer
@@ -123,7 +124,7 @@ class _Walk:
         self.outs = [(v in self.marked, not dtypes.is_inexact(v.aval.dtype) or is_zero(self.value(v)))
                      for v in jaxpr.outvars]
 
-    def value(self, atom: Any) -> Value:
+    def value(self, atom: AnyValue) -> Value:
         return np.asarray(atom.value)[()] if isinstance(atom, Literal) else self.values.get(atom)
 
     def step(self, eqn: Equation) -> None:

@@ -12,6 +12,7 @@ from pullback._core.lists import filled
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.tree_paths import keystr, tree_flatten_with_path
 from pullback._core.types import ShapedArray
+from pullback._core.typing import AnyValue, PyTree
 from pullback._higher_order.host.callback import (
     VMAP_METHODS,
     HostFunction,
@@ -22,8 +23,8 @@ from pullback._higher_order.host.callback import (
 
 
 @boundary
-def pure_callback(callback: Callable, result_shape_dtypes: Any, *args: Any, sharding: None = None,
-                  vmap_method: str | None = None, **kwargs: Any) -> Any:
+def pure_callback(callback: Callable, result_shape_dtypes: PyTree, *args: PyTree, sharding: None = None,
+                  vmap_method: str | None = None, **kwargs: PyTree) -> Any:
     """Call a Python function without side effects on the host, from eager code or from compiled code.
 
     Args:
@@ -59,8 +60,8 @@ def pure_callback(callback: Callable, result_shape_dtypes: Any, *args: Any, shar
 
 
 @boundary
-def io_callback(callback: Callable, result_shape_dtypes: Any, *args: Any, sharding: None = None, ordered: bool = False,
-                **kwargs: Any) -> Any:
+def io_callback(callback: Callable, result_shape_dtypes: PyTree, *args: PyTree, sharding: None = None,
+                ordered: bool = False, **kwargs: PyTree) -> Any:
     """Call a Python function with side effects on the host, once each time the program comes by.
 
     Calls are never left out, and compiled programs make them in the order of the program.
@@ -91,7 +92,7 @@ def io_callback(callback: Callable, result_shape_dtypes: Any, *args: Any, shardi
 
 
 @boundary
-def debug_callback(callback: Callable, *args: Any, ordered: bool = False, **kwargs: Any) -> None:
+def debug_callback(callback: Callable, *args: PyTree, ordered: bool = False, **kwargs: PyTree) -> None:
     """Call a Python function to look at values, under every transformation and in compiled code.
 
     It gets NumPy arrays, not to be written to. What it returns is ignored, and derivatives pass by: under `grad` and
@@ -142,8 +143,8 @@ def check_vmap_method(what: str, vmap_method: str | None) -> None:
                          f"{vmap_method!r}")
 
 
-def host_function(what: str, callback: Callable, result: Any, args: Sequence[Any], kwargs: dict[str, Any]
-                  ) -> tuple[HostFunction, list[Any]]:
+def host_function(what: str, callback: Callable, result: PyTree, args: Sequence[Any],
+                  kwargs: dict[str, Any]) -> tuple[HostFunction, list[Any]]:
     """A call's function on flat arrays, and the leaves it is to be called with."""
     check_callable(what, callback)
     leaves, in_tree = tree_flatten((args, kwargs))
@@ -161,7 +162,7 @@ def host_function(what: str, callback: Callable, result: Any, args: Sequence[Any
     return HostFunction(fun, out_tree, out_avals, what, callback), leaves
 
 
-def declared_types(what: str, callback: Callable, result: Any) -> tuple[list[ShapedArray], PyTreeDef]:
+def declared_types(what: str, callback: Callable, result: PyTree) -> tuple[list[ShapedArray], PyTreeDef]:
     """The types that were declared of a result, and its structure."""
     leaves, tree = tree_flatten(result)
     try:
@@ -178,7 +179,7 @@ def declared_types(what: str, callback: Callable, result: Any) -> tuple[list[Sha
         raise
 
 
-def _declared(x: Any) -> ShapedArray:
+def _declared(x: AnyValue) -> ShapedArray:
     if not is_array_like(x) and hasattr(x, "shape") and hasattr(x, "dtype"):
         return ShapedArray(tuple(x.shape), dtypes.canonicalize_dtype(x.dtype))
     return aval_of(x).strip_weak_type()

@@ -5,16 +5,18 @@ import string
 import sys
 from bdb import BdbQuit
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from pullback._api.callbacks import bind_debug
 from pullback._core.errors import Location, boundary, described, user_frame
 from pullback._core.trace import Tracer, is_linear
 from pullback._core.tree import tree_flatten
+from pullback._core.typing import AnyValue
 
 
 @boundary
-def print(fmt: str, /, *args: Any, ordered: bool = False, skip_format_check: bool = False, **kwargs: Any) -> None:
+def print(fmt: str, /, *args: AnyValue, ordered: bool = False, skip_format_check: bool = False,
+          **kwargs: AnyValue) -> None:
     """Print values, under every transformation and in compiled code.
 
     A format string with placeholders, not an f-string: that would be filled in once, while the function is traced.
@@ -86,7 +88,7 @@ def _check_format(fmt: str, args: Sequence[Any], kwargs: dict[str, Any]) -> None
 
 
 @boundary
-def breakpoint(*, ordered: bool = False, stdin: Any = None, stdout: Any = None) -> None:
+def breakpoint(*, ordered: bool = False, stdin: TextIO | None = None, stdout: TextIO | None = None) -> None:
     """Open Python's debugger `pdb` here when the program comes by, with the function's variables as they then are.
 
     In compiled code too: the debugger opens at run time, and arrays that were traced show as NumPy arrays; tangents
@@ -123,7 +125,7 @@ def breakpoint(*, ordered: bool = False, stdin: Any = None, stdout: Any = None) 
     bind_debug("debug.breakpoint", stop, leaves, in_tree, ordered)
 
 
-def _is_traced(value: Any) -> bool:
+def _is_traced(value: AnyValue) -> bool:
     """Whether a variable holds traced arrays, all of which will be known when the program runs."""
     try:
         tracers = [x for x in tree_flatten(value)[0] if isinstance(x, Tracer)]

@@ -34,14 +34,14 @@ from pullback._core.trace import Tracer
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure
 from pullback._core.tree_paths import tree_flatten_with_path, tree_text
 from pullback._core.types import ShapedArray, make_aval
-from pullback._core.typing import Aux, P, PyTree, R
+from pullback._core.typing import AnyValue, Aux, P, PyTree, R
 from pullback._ops.shape import instantiate
 from pullback._transforms.jvp import jvp_flat
 from pullback._transforms.linearize import Node, linearize_flat
 from pullback._transforms.transpose import record_linear
 
 
-def _check_tuple(function: str, name: str, value: Any) -> None:
+def _check_tuple(function: str, name: str, value: AnyValue) -> None:
     if not isinstance(value, (tuple, list)):
         raise TypeError(f"{function}: {name} must be a tuple or a list, one entry per argument of the function, got "
                         f"{type(value).__name__}")
@@ -99,7 +99,7 @@ def jvp(fun: Callable[..., Any], primals: Sequence[PyTree], tangents: Sequence[P
     return (*value, strip_aux(flat.aux)) if has_aux else value
 
 
-def _split_aux(function: str, fun: Callable, result: Any) -> tuple[Any, Any]:
+def _split_aux(function: str, fun: Callable, result: PyTree) -> tuple[Any, Any]:
     if not isinstance(result, (tuple, list)) or len(result) != 2:
         length = f" of length {len(result)}" if isinstance(result, (tuple, list)) else ""
         raise TypeError(f"{function} with has_aux=True: {function_name(fun)} must return a pair (result, auxiliary), "
@@ -107,13 +107,13 @@ def _split_aux(function: str, fun: Callable, result: Any) -> tuple[Any, Any]:
     return result[0], result[1]
 
 
-def strip_aux(aux: Any) -> Any:
+def strip_aux(aux: PyTree) -> Any:
     """The auxiliary result with the tracers of the transformation that just ended replaced by their primals."""
     leaves, tree = tree_flatten(aux)
     return tree.unflatten([_primal(x) for x in leaves])
 
 
-def _primal(x: Any) -> Any:
+def _primal(x: AnyValue) -> Any:
     while isinstance(x, Tracer) and not x.owner.alive and hasattr(x, "primal"):
         x = x.primal
     return x

@@ -9,6 +9,7 @@ from pullback._core.array import Array, ConcreteArray
 from pullback._core.errors import boundary
 from pullback._core.tree import tree_leaves, tree_unflatten
 from pullback._core.tree_paths import tree_map
+from pullback._core.typing import AnyValue, PyTree, PyTreePrefix
 from pullback._higher_order.bodies import lift_tree
 from pullback._xla import engine
 
@@ -19,7 +20,7 @@ def check_backend(function: str, backend: str | None) -> None:
         raise RuntimeError(f"{function}: the only backend is 'cpu', got {backend!r}")
 
 
-def check_one_device(function: str, argument: str, places: Any) -> None:
+def check_one_device(function: str, argument: str, places: AnyValue) -> None:
     """Refuse what names another place than the one device: a pytree of devices, shardings of arrays, and None."""
     for place in () if places is None else tree_leaves(places):
         if {engine.device()} != getattr(place, "device_set", {place}):
@@ -105,7 +106,8 @@ def default_backend() -> str:
 
 
 @boundary
-def device_put(x: Any, device: Any = None, *, donate: Any = False, may_alias: Any = None) -> Any:
+def device_put(x: PyTree, device: PyTreePrefix = None, *, donate: PyTreePrefix = False,
+               may_alias: PyTreePrefix = None) -> Any:
     """The leaves of a pytree as arrays with a device buffer; values and tracers are unchanged.
 
     Args:
@@ -129,7 +131,7 @@ def device_put(x: Any, device: Any = None, *, donate: Any = False, may_alias: An
 
 
 @boundary
-def device_get(x: Any) -> Any:
+def device_get(x: PyTree) -> Any:
     """The leaves of a pytree as NumPy arrays, read-only; what is no array stays as it is.
 
     TracerArrayConversionError for traced values that have no data yet.
@@ -146,7 +148,7 @@ def device_get(x: Any) -> Any:
 
 
 @boundary
-def block_until_ready(x: Any) -> Any:
+def block_until_ready(x: PyTree) -> Any:
     """Wait until every array of a pytree has been computed; returns the pytree.
 
     >>> import pullback as pb

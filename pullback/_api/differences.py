@@ -19,6 +19,7 @@ from pullback._core.arguments import check_callable, flatten_result, lift_leaves
 from pullback._core.array import Array, from_numpy
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.tree_paths import keystr, tree_flatten_with_path
+from pullback._core.typing import AnyValue, PyTree
 
 
 class Place(NamedTuple):
@@ -59,10 +60,10 @@ class FlatFunction:
         """Another function of the same arguments, made flat."""
         return functools.partial(self.call, fun)
 
-    def __call__(self, *xs: Any) -> list[Array]:
+    def __call__(self, *xs: PyTree) -> list[Array]:
         return self.call(self.fun, *xs)
 
-    def call(self, fun: Callable, *xs: Any) -> list[Array]:
+    def call(self, fun: Callable, *xs: PyTree) -> list[Array]:
         leaves = list(self.leaves)
         for i, x in zip(self.where, xs, strict=True):
             leaves[i] = x
@@ -80,13 +81,13 @@ class FlatFunction:
 # --- directions and their pairing ---
 
 
-def wide(x: Any) -> np.ndarray:
+def wide(x: AnyValue) -> np.ndarray:
     """A value in double precision."""
     value = np.asarray(x)
     return value.astype(np.complex128 if dtypes.is_complex(value.dtype) else np.float64)
 
 
-def narrow(value: Any, like: Array) -> Array:
+def narrow(value: AnyValue, like: Array) -> Array:
     """A double-precision value in the type of an array, weak if that is weak."""
     return from_numpy(np.asarray(value).astype(like.aval.dtype).reshape(like.aval.shape), like.aval.weak_type)
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from pullback._core.errors import boundary, describe_function, fold, wrapping
 from pullback._core.nans import Birth, describe_value, find, recording
 from pullback._core.trace import context
 from pullback._core.tree_paths import keystr, tree_flatten_with_path
+from pullback._core.typing import AnyValue, PyTree
 
 
 class NanReport:
@@ -30,7 +30,7 @@ class NanReport:
     (True, True, 1, [])
     """
 
-    def __init__(self, subject: str, kinds: str, value: Any, births: list[Birth], arguments: list[str],
+    def __init__(self, subject: str, kinds: str, value: AnyValue, births: list[Birth], arguments: list[str],
                  results: list[str]):
         self.subject = subject
         self.kinds = kinds
@@ -68,7 +68,7 @@ class NanReport:
     __repr__ = __str__
 
 
-def _infected(kinds: tuple[str, ...], tree: Any, name: Callable[[tuple], str]) -> list[str]:
+def _infected(kinds: tuple[str, ...], tree: PyTree, name: Callable[[tuple], str]) -> list[str]:
     """The leaves of a pytree that hold a NaN, each with its description."""
     found = []
     for path, leaf in tree_flatten_with_path(tree)[0]:

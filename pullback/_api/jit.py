@@ -27,7 +27,7 @@ from pullback._core.jaxpr import ClosedJaxpr, consts_to_args, eval_jaxpr
 from pullback._core.trace import Tracer, context
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
 from pullback._core.types import ShapeDtypeStruct
-from pullback._core.typing import Device, P, PyTree, PyTreePrefix, R
+from pullback._core.typing import AnyValue, Device, P, PyTree, PyTreePrefix, R
 from pullback._higher_order.call import call
 from pullback._higher_order.custom.order import note_calls_in
 from pullback._transforms.dce import dce
@@ -268,7 +268,7 @@ class _Static:
     def __hash__(self) -> int:
         return hash(self.value)
 
-    def __eq__(self, other: Any) -> bool:
+    def __eq__(self, other: AnyValue) -> bool:
         return self.value is other.value or (kind_of(self.value) == kind_of(other.value) and self.value == other.value)
 
 
@@ -286,7 +286,7 @@ class _Memory:
 
     __slots__ = ("caches", "owner")
 
-    def __init__(self, owner: Any = None):
+    def __init__(self, owner: AnyValue = None):
         self.owner = owner
         self.caches: dict[tuple, dict] = {}
 

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from pullback._api.callbacks import check_vmap_method, declared_types
 from pullback._core import dtypes
@@ -11,13 +10,14 @@ from pullback._core.array import lift
 from pullback._core.errors import boundary, describe_function, function_name, wrapping
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.types import ShapeDtypeStruct
+from pullback._core.typing import PyTree
 from pullback._higher_order.bodies import path_of
 from pullback._higher_order.host.callback import HostFunction
 from pullback._higher_order.host.linear_callback import linear_host_call_p
 
 
 @boundary
-def linear_callback(A: Callable, At: Callable, result: Any = None, *, vmap_method: str = "sequential") -> Callable:
+def linear_callback(A: Callable, At: Callable, result: PyTree = None, *, vmap_method: str = "sequential") -> Callable:
     """A differentiable function out of a linear operator on the host and its transpose.
 
     `jvp` applies `A` to the tangent, `grad` applies `At` to the cotangent, to any order; nothing is known of the

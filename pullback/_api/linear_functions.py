@@ -17,6 +17,7 @@ from pullback._core.errors import boundary, function_name
 from pullback._core.tree import PyTreeDef, register_pytree_node, tree_flatten, tree_structure, tree_unflatten
 from pullback._core.tree_paths import equality_errors, keystr, skeleton, tree_flatten_with_path
 from pullback._core.types import ShapedArray
+from pullback._core.typing import AnyValue, PyTree
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.shape import convert_element_type, instantiate
 from pullback._transforms.linear_forms import LinearForm, form_of, record_form
@@ -24,7 +25,7 @@ from pullback._transforms.linearize import Linearized
 from pullback._transforms.transpose import pull
 
 
-def describe_mismatch(expected: Any, got: Any) -> str:
+def describe_mismatch(expected: AnyValue, got: AnyValue) -> str:
     """Where two structures first differ, in words."""
     for path, what1, what2, _ in equality_errors(expected, got):
         return f"at {keystr(path) or 'the top'}: expected {what1}, got {what2}"
@@ -36,7 +37,7 @@ def float0_zeros(aval: ShapedArray) -> np.ndarray:
     return np.zeros(aval.shape, dtypes.float0)
 
 
-def as_tangent(x: Any, primal: ShapedArray, describe: Callable[[], str]) -> Any:
+def as_tangent(x: AnyValue, primal: ShapedArray, describe: Callable[[], str]) -> Any:
     """A user's tangent or cotangent for a value of type `primal`; Python scalars take its dtype."""
     expected = primal.to_tangent_aval()
     if expected.dtype == dtypes.float0:
@@ -66,7 +67,7 @@ def _castable(source: np.dtype, target: np.dtype) -> bool:
     return not dtypes.is_complex(source) or dtypes.is_complex(target)
 
 
-def _kind(x: Any) -> str:
+def _kind(x: AnyValue) -> str:
     try:
         return aval_of(x).str_short()
     except TypeError:
@@ -166,7 +167,7 @@ class VJP(LinearFunction):
     __slots__ = ()
 
     @boundary
-    def with_logs(self, cotangent: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def with_logs(self, cotangent: PyTree) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Cotangents as by a call, and what rules set by `defvjp_with_logs` log on the way, by name.
 
         Raises: ValueError where a name is logged twice.
@@ -184,7 +185,7 @@ class VJP(LinearFunction):
         return f"the vjp of {function_name(self.fun)}"
 
     @boundary
-    def __call__(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+    def __call__(self, *args: PyTree, **kwargs: PyTree) -> tuple[Any, ...]:
         """Cotangents of the arguments, a tuple with an entry for each; `float0` for integers.
 
         It takes one argument, the cotangent of the result, with the structure of that.
@@ -228,7 +229,7 @@ class Pushforward(LinearFunction):
         return f"the linearized {function_name(self.fun)}"
 
     @boundary
-    def __call__(self, *tangents: Any, **kwargs: Any) -> Any:
+    def __call__(self, *tangents: PyTree, **kwargs: PyTree) -> Any:
         """The derivative along `tangents`, one for each argument."""
         name = function_name(self.fun)
         if kwargs:

@@ -21,6 +21,7 @@ from pullback._core.errors import RuleError, describe_function, standing_for
 from pullback._core.primitive import Primitive
 from pullback._core.trace import context, is_linear
 from pullback._core.types import ShapedArray, make_aval, matches
+from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero, zero_of
 
 Place = Callable[[], str]
@@ -34,7 +35,7 @@ def _some(count: int, what: str) -> str:
     return f"{count} {what}{'s' * (count != 1)}"
 
 
-def _results(primitive: Primitive, value: Any, count: int | None, what: str, place: Place) -> Sequence[Any]:
+def _results(primitive: Primitive, value: AnyValue, count: int | None, what: str, place: Place) -> Sequence[Any]:
     """The parts of what a rule says of each result, `count` of them where that is known."""
     if not primitive.multiple_results:
         return [value]
@@ -46,13 +47,13 @@ def _results(primitive: Primitive, value: Any, count: int | None, what: str, pla
     return value
 
 
-def _pair(value: Any, expected: str, place: Place) -> tuple[Any, Any]:
+def _pair(value: AnyValue, expected: str, place: Place) -> tuple[Any, Any]:
     if not isinstance(value, (list, tuple)) or len(value) != 2:
         raise RuleError(f"{place()} must return a pair {expected}, got {described_result(value)}")
     return value[0], value[1]
 
 
-def _array(x: Any, what: str, place: Place) -> Array:
+def _array(x: AnyValue, what: str, place: Place) -> Array:
     """What a rule returned as an array."""
     if isinstance(x, Array):
         return x
@@ -66,7 +67,7 @@ def _array(x: Any, what: str, place: Place) -> Array:
         raise RuleError(f"{place()} must return an array or a number as the {what}: {error}") from None
 
 
-def _fitted(x: Any, expected: ShapedArray, what: str, why: str, place: Place) -> Array:
+def _fitted(x: AnyValue, expected: ShapedArray, what: str, why: str, place: Place) -> Array:
     """What a rule returned as an array of the type `expected`; a plain number takes the dtype."""
     if isinstance(x, Array) and x.aval is expected:
         return x
@@ -110,7 +111,7 @@ def checked_abstract_eval(primitive: Primitive, rule: Callable) -> Callable:
     return abstract_eval
 
 
-def _as_type(x: Any, place: Place) -> ShapedArray:
+def _as_type(x: AnyValue, place: Place) -> ShapedArray:
     aval = x if isinstance(x, ShapedArray) else getattr(x, "aval", None)
     try:
         if isinstance(aval, ShapedArray):
@@ -151,7 +152,7 @@ def checked_kernel(primitive: Primitive, rule: Callable) -> Callable:
     return kernel
 
 
-def _numpy_value(x: Any, place: Place) -> Any:
+def _numpy_value(x: AnyValue, place: Place) -> Any:
     if type(x) is np.ndarray or isinstance(x, np.generic):
         return x
     x = _array(x, "result", place)
@@ -257,7 +258,7 @@ def checked_jvp(primitive: Primitive, rule: Callable) -> Callable:
     return jvp
 
 
-def _tangent(t: Any, primal: ShapedArray, place: Place) -> Any:
+def _tangent(t: AnyValue, primal: ShapedArray, place: Place) -> Any:
     """The tangent of a result; whatever array it is, that of an integer is the symbolic zero."""
     expected = primal.to_tangent_aval()
     if type(t) is Zero:
@@ -290,7 +291,7 @@ def checked_transpose(primitive: Primitive, rule: Callable) -> Callable:
     return transpose
 
 
-def _cotangent(part: Any, operand: Any, i: int, place: Place) -> Any:
+def _cotangent(part: AnyValue, operand: Any, i: int, place: Place) -> Any:
     if part is None or (type(part) is Zero and not is_linear(operand)):
         return None
     what = f"cotangent of operand {i}"
@@ -336,8 +337,8 @@ def _example(aval: ShapedArray, d: int) -> ShapedArray:
     return make_aval(aval.shape[:d] + aval.shape[d + 1:], aval.dtype, aval.weak_type)
 
 
-def _batched(x: Any, dim: Any, size: int | None, example: ShapedArray | None, place: Place
-             ) -> tuple[Array, int | None]:
+def _batched(x: AnyValue, dim: Any, size: int | None, example: ShapedArray | None,
+             place: Place) -> tuple[Array, int | None]:
     """A result with its batch axis, counted from the front."""
     if dim is None:
         if example is not None:

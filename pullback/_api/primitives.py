@@ -16,7 +16,7 @@ from pullback._core import primitive as core
 from pullback._core.arguments import check_callable, kind_of
 from pullback._core.errors import boundary
 from pullback._core.types import ShapedArray
-from pullback._core.typing import F
+from pullback._core.typing import AnyValue, F
 
 
 class _TypesByKind(dict[Any, Any]):
@@ -40,7 +40,7 @@ def _with_kinds(key: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 class _AnyPrimitive(type):
-    def __instancecheck__(cls, x: Any) -> bool:
+    def __instancecheck__(cls, x: AnyValue) -> bool:
         return isinstance(x, core.Primitive)
 
 

@@ -16,6 +16,7 @@ from pullback._core.config import config
 from pullback._core.errors import fold
 from pullback._core.trace import context
 from pullback._core.tree import PyTreeDef, registry, tree_structure
+from pullback._core.typing import AnyValue
 from pullback._xla.engine import put
 from pullback._xla.evaluate import evaluator
 from pullback._xla.executable import Executable
@@ -129,7 +130,7 @@ class ShortWay:
         return compiled
 
 
-def _arrayed(x: Any) -> ConcreteArray:
+def _arrayed(x: AnyValue) -> ConcreteArray:
     """A leaf as a concrete array; TypeError for what is none, a tracer say."""
     if type(x) is not ConcreteArray:
         x = lift(x)

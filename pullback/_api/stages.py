@@ -114,7 +114,7 @@ class Compiled:
         self.traced = traced
 
     @boundary
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: PyTree, **kwargs: PyTree) -> Any:
         leaves, tree = tree_flatten((args, kwargs))
         name = self.traced.fun_name
         if tree != self.traced.in_tree:

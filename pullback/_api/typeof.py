@@ -1,15 +1,14 @@
 """The type of a value, as transformations see it."""
 from __future__ import annotations
 
-from typing import Any
-
 from pullback._core.arguments import aval_of
+from pullback._core.array import ArrayLike
 from pullback._core.errors import boundary
 from pullback._core.types import ShapedArray
 
 
 @boundary
-def typeof(x: Any) -> ShapedArray:
+def typeof(x: ArrayLike) -> ShapedArray:
     """The shape, dtype and weak type of an array or a number, which are known of traced values, too.
 
     TypeError for what is no array or number.

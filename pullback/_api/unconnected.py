@@ -15,6 +15,7 @@ from pullback._core.arguments import argument_path
 from pullback._core.errors import function_name
 from pullback._core.tree_paths import tree_flatten_with_path
 from pullback._core.types import ShapedArray
+from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero
 from pullback._ops.shape import convert_element_type
 from pullback._transforms.linearize import Linearized
@@ -23,13 +24,13 @@ from pullback._transforms.transpose import pull
 CHOICES = ("zero", "none", "error")
 
 
-def check_unconnected(function: str, unconnected: Any) -> None:
+def check_unconnected(function: str, unconnected: AnyValue) -> None:
     """Refuse what is none of the choices."""
     if unconnected not in CHOICES:
         raise ValueError(f"{function}: unconnected must be one of {', '.join(map(repr, CHOICES))}, got {unconnected!r}")
 
 
-def pull_connected(function: str, fun: Callable, linear: Linearized, ct: Any, avals: Sequence[ShapedArray],
+def pull_connected(function: str, fun: Callable, linear: Linearized, ct: AnyValue, avals: Sequence[ShapedArray],
                    dynamic: Sequence[Any], positions: Sequence[int], unconnected: str) -> list[Any]:
     """The gradient's leaves, with None, or an error, for those that no cotangent reaches.
 

@@ -10,7 +10,7 @@ from pullback._core.errors import boundary, describe_function, described, fold, 
 from pullback._core.flat_function import FlatFunction
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.tree_paths import broadcast_prefix, keystr, prefix_errors, tree_flatten_with_path, tree_text
-from pullback._core.typing import AxisName, P, PyTreePrefix, R
+from pullback._core.typing import AnyValue, AxisName, P, PyTreePrefix, R
 from pullback._transforms.vmap import batch_flat
 
 
@@ -97,7 +97,7 @@ def vmap(fun: Callable[P, R], in_axes: PyTreePrefix = 0, out_axes: PyTreePrefix 
     return batched
 
 
-def _is_none(x: Any) -> bool:
+def _is_none(x: AnyValue) -> bool:
     return x is None
 
 

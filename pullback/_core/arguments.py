@@ -16,9 +16,10 @@ from pullback._core.trace import Tracer, check_alive
 from pullback._core.tree import tree_flatten
 from pullback._core.tree_paths import keystr, leaf_hint, tree_flatten_with_path
 from pullback._core.types import ShapedArray, ShapeDtypeStruct
+from pullback._core.typing import AnyValue, PyTree
 
 
-def check_callable(function: str, fun: Any) -> None:
+def check_callable(function: str, fun: AnyValue) -> None:
     """Raise TypeError if `fun` is not callable."""
     if not callable(fun):
         raise TypeError(f"{function}: expected a function, got {described(fun)}")
@@ -32,7 +33,7 @@ def signature(fun: Callable) -> inspect.Signature | None:
         return None
 
 
-def kind_of(value: Any) -> Any:
+def kind_of(value: AnyValue) -> Any:
     """A key that separates equal values with different programs: 1, 1.0 and True; 0.0 and -0.0; and tuples of them."""
     if isinstance(value, tuple):
         return type(value), tuple(map(kind_of, value))
@@ -45,13 +46,13 @@ def kind_of(value: Any) -> Any:
     return type(value)
 
 
-def refuse_sharding(function: str, out_sharding: Any) -> NoReturn:
+def refuse_sharding(function: str, out_sharding: AnyValue) -> NoReturn:
     """Refuse `out_sharding`: the parameter exists for compatibility with JAX, whose callers pass None."""
     raise NotImplementedError(f"{function}: out_sharding must be None, got {out_sharding!r}: all arrays are on one "
                               "device")
 
 
-def with_parameters(function: Any, names: str) -> None:
+def with_parameters(function: Callable[..., Any], names: str) -> None:
     """Set the names of the positional-only parameters of a generated function, so that they can be passed by keyword.
 
     The names are written into its code object: a wrapper would cost every call.
@@ -92,7 +93,8 @@ def input_names(fun: Callable, args: Sequence[Any], kwargs: dict[str, Any], posi
     return names
 
 
-def canonical_argnums(function: str, argnums: Any, count: int | None = None, what: str = "argnums") -> tuple[int, ...]:
+def canonical_argnums(function: str, argnums: AnyValue, count: int | None = None,
+                      what: str = "argnums") -> tuple[int, ...]:
     """Argument positions as a tuple of non-negative ints; negative ones count from the end of `count` arguments."""
     try:
         positions: tuple[int, ...] = (operator.index(argnums),)
@@ -115,7 +117,7 @@ def canonical_argnums(function: str, argnums: Any, count: int | None = None, wha
     return tuple(result)
 
 
-def chosen_argnums(function: str, argnums: Any) -> tuple[tuple[int, ...], bool]:
+def chosen_argnums(function: str, argnums: AnyValue) -> tuple[tuple[int, ...], bool]:
     """The positions of the differentiated arguments, in the given order, and whether a single integer was given."""
     positions = canonical_argnums(function, argnums)
     try:
@@ -128,7 +130,7 @@ def chosen_argnums(function: str, argnums: Any) -> tuple[tuple[int, ...], bool]:
     return positions, True
 
 
-def canonical_names(function: str, names: Any, what: str) -> tuple[str, ...]:
+def canonical_names(function: str, names: AnyValue, what: str) -> tuple[str, ...]:
     """Argument names given as one string or several."""
     try:
         given = () if names is None else (names,) if isinstance(names, str) else tuple(names)
@@ -139,8 +141,8 @@ def canonical_names(function: str, names: Any, what: str) -> tuple[str, ...]:
     return given
 
 
-def marked_arguments(function: str, fun: Callable, sig: inspect.Signature | None, what: str, argnums: Any,
-                     argnames: Any) -> tuple[tuple[int, ...], tuple[str, ...]]:
+def marked_arguments(function: str, fun: Callable, sig: inspect.Signature | None, what: str, argnums: AnyValue,
+                     argnames: AnyValue) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """The positions and names of the arguments that the user marks by either (`what` is "static" or "donate").
 
     A name also marks its position, and a position its name, as far as the signature is known. A name or position that
@@ -182,14 +184,14 @@ def bind_positionally(fun: Callable, sig: inspect.Signature | None, args: Sequen
     return bound.args, bound.kwargs
 
 
-def aval_of(x: Any) -> ShapedArray:
+def aval_of(x: AnyValue) -> ShapedArray:
     """The type of an argument, without copying its data; TypeError if it is not an array."""
     if isinstance(x, (Array, ShapeDtypeStruct)):
         return x.aval
     return lift(x).aval
 
 
-def check_leaf(x: Any, describe: Callable[[], str], structs: bool = False) -> None:
+def check_leaf(x: AnyValue, describe: Callable[[], str], structs: bool = False) -> None:
     """Raise TypeError, in the user's terms, for a leaf that is not an array; `structs` allows a `ShapeDtypeStruct`."""
     if isinstance(x, ShapeDtypeStruct):
         if not structs:
@@ -241,7 +243,7 @@ def lift_leaves(function: str, fun: Callable, leaves: Iterable[Any], args: Seque
     return xs
 
 
-def flatten_result(function: str, fun: Callable, result: Any) -> tuple[list[Array], Any]:
+def flatten_result(function: str, fun: Callable, result: PyTree) -> tuple[list[Array], Any]:
     """The leaves of a function's result as arrays, and its structure; the error names a leaf that is not an array."""
     leaves, tree = tree_flatten(result)
     try:
@@ -256,7 +258,7 @@ def flatten_result(function: str, fun: Callable, result: Any) -> tuple[list[Arra
         raise
 
 
-def described_result(x: Any) -> str:
+def described_result(x: AnyValue) -> str:
     """The words for what a rule returned."""
     if isinstance(x, Array):
         return f"an array of type {x.aval.str_short()}"

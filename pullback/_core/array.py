@@ -36,7 +36,7 @@ class Array(ArrayInterface):
         cls.__name__ = "Array"  # Python's own messages name the class of an operand; users know this one
 
     @boundary
-    def __init__(self, *args: Any, **kwargs: Any):
+    def __init__(self, *args: AnyValue, **kwargs: AnyValue):
         raise TypeError("pullback.Array is not made by calling it: use pullback.numpy.array(...)")
 
     @property
@@ -350,7 +350,7 @@ class ConcreteArray(Array):
                 delattr(self, slot)
 
 
-def array_of(aval: ShapedArray, value: Any) -> ConcreteArray:
+def array_of(aval: ShapedArray, value: AnyValue) -> ConcreteArray:
     """An array that holds a NumPy value of its type."""
     array = ConcreteArray()
     array.aval = aval
@@ -358,7 +358,7 @@ def array_of(aval: ShapedArray, value: Any) -> ConcreteArray:
     return array
 
 
-def array_on_device(aval: ShapedArray, buffer: Any) -> ConcreteArray:
+def array_on_device(aval: ShapedArray, buffer: AnyValue) -> ConcreteArray:
     """An array that holds a device buffer of its type."""
     array = ConcreteArray()
     array.aval = aval

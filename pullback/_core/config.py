@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from operator import attrgetter
 from typing import Any
 
+from pullback._core.typing import AnyValue
+
 _PRECISIONS = (None, "default", "high", "highest", "bfloat16", "tensorfloat32", "float32")
 
 # name -> the values that the option accepts; the first is the default. A range stands for a number of bytes
@@ -39,7 +41,7 @@ def _option_name(name: str) -> str:
     return bare
 
 
-def _check(name: str, value: Any) -> Any:
+def _check(name: str, value: AnyValue) -> Any:
     choices = _CHOICES[name]
     if isinstance(choices, range):
         if type(value) is int and value in choices:
@@ -127,13 +129,13 @@ class Config(threading.local):
     collecting_taps: bool
     tracing: TracingState
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: AnyValue) -> None:
         raise AttributeError(
             f"config.{name} cannot be assigned; use config.update({name!r}, value), "
             "or a context manager such as enable_x64(True)."
         )
 
-    def update(self, name: str, value: Any) -> None:
+    def update(self, name: str, value: AnyValue) -> None:
         """Set an option for the whole process.
 
         Args:
@@ -180,7 +182,7 @@ config: Config = Config()
 
 
 @contextmanager
-def _override(name: str, value: Any) -> Iterator[None]:
+def _override(name: str, value: AnyValue) -> Iterator[None]:
     """Set an option for this thread until the context ends."""
     mine = config.__dict__  # threading.local gives each thread its own
     outer = mine.get(name, mine)  # `mine` itself stands for "no override"

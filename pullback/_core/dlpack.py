@@ -11,6 +11,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from pullback._core.typing import AnyValue
+
 _CPU, _PINNED = 1, 3
 _UINT = 1
 # the codes of types that have a single width
@@ -38,14 +40,14 @@ _pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)
     ("PyCapsule_GetPointer", ctypes.pythonapi))
 
 
-def _tensor(capsule: Any) -> _Tensor:
+def _tensor(capsule: AnyValue) -> _Tensor:
     return _Tensor.from_address(_pointer(capsule, b"dltensor"))
 
 
 class _Recoded:
     """A capsule whose elements NumPy reads as unsigned integers."""
 
-    def __init__(self, capsule: Any):
+    def __init__(self, capsule: AnyValue):
         self.capsule = capsule
 
     def __dlpack__(self, **_: Any) -> Any:
@@ -67,7 +69,7 @@ def to_capsule(value: np.ndarray) -> Any:
     return capsule
 
 
-def from_exporter(x: Any) -> np.ndarray:
+def from_exporter(x: AnyValue) -> np.ndarray:
     """The data of a tensor that exports itself, without a copy.
 
     TypeError for an element type without a dtype here, BufferError for memory of another device.

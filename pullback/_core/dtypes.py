@@ -10,6 +10,7 @@ import numpy as np
 
 from pullback._core.config import config
 from pullback._core.errors import user_frame
+from pullback._core.typing import AnyValue, DTypeLike
 
 bfloat16: np.dtype = np.dtype(ml_dtypes.bfloat16)
 float8_e3m4: np.dtype = np.dtype(ml_dtypes.float8_e3m4)
@@ -108,7 +109,7 @@ _canonical_32: dict[Any, np.dtype] = {}
 _canonical_64: dict[Any, np.dtype] = {}
 
 
-def canonicalize_dtype(dtype: Any) -> np.dtype:
+def canonicalize_dtype(dtype: DTypeLike | None) -> np.dtype:
     """The dtype of an array that is requested with `dtype`.
 
     Args:
@@ -145,7 +146,7 @@ def canonicalize_dtype(dtype: Any) -> np.dtype:
 _narrowed: dict[Any, np.dtype] = {}
 
 
-def requested_dtype(dtype: Any, default: Any = None) -> np.dtype:
+def requested_dtype(dtype: DTypeLike | None, default: DTypeLike | None = None) -> np.dtype:
     """`canonicalize_dtype` of a dtype that the user requested, `default` where that is None.
 
     UserWarning, once per call site, if a 64-bit dtype is requested by name and 64-bit types are off.
@@ -171,7 +172,7 @@ def _warn_of_narrowing(asked: np.dtype, result: np.dtype) -> None:
         registry=registry)
 
 
-def resolve(dtype: Any) -> np.dtype:
+def resolve(dtype: AnyValue) -> np.dtype:
     """The dtype of that name, native order, 64-bit kinds kept; TypeError if no array can have it."""
     if dtype is None:  # NumPy would read it as float64
         raise TypeError("expected a dtype such as 'float32', np.int8 or float; got None.")
@@ -335,7 +336,7 @@ def _check_promotable(dtype: np.dtype) -> None:
         raise TypePromotionError(f"dtype {dtype} does not take part in type promotion; convert it explicitly.")
 
 
-def promote_types(a: Any, b: Any) -> np.dtype:
+def promote_types(a: DTypeLike, b: DTypeLike) -> np.dtype:
     """The common dtype of two dtypes; int, float and complex stand for weak Python scalars.
 
     Without x64, a 64-bit result arises only where an argument is a 64-bit dtype itself, as in JAX.
@@ -384,7 +385,7 @@ def tangent_dtype(dtype: np.dtype) -> np.dtype:
 # -- NumPy's queries, aware of the extended dtypes. ------------------------------------------------------
 
 
-def issubdtype(arg1: Any, arg2: Any) -> bool:
+def issubdtype(arg1: DTypeLike, arg2: DTypeLike) -> bool:
     """np.issubdtype that treats bfloat16 and float8 as floating, 4-bit integers as integers.
 
     TypeError for an argument that is not a dtype.
@@ -452,7 +453,7 @@ def _scalar_class(spec: Any) -> type:
         raise TypeError(f"issubdtype: expected a dtype or a NumPy scalar class; got {spec!r}.") from error
 
 
-def finfo(dtype: Any) -> Any:
+def finfo(dtype: DTypeLike) -> Any:
     """Machine limits of a floating or complex dtype, the extended ones included; ValueError for others.
 
     >>> float(finfo("bfloat16").eps)
@@ -464,7 +465,7 @@ def finfo(dtype: Any) -> Any:
     return ml_dtypes.finfo(resolved)
 
 
-def iinfo(int_type: Any) -> Any:
+def iinfo(int_type: DTypeLike) -> Any:
     """Machine limits of an integer dtype, 4-bit ones included; ValueError for others.
 
     >>> int(iinfo("int4").max)

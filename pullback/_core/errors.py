@@ -11,6 +11,7 @@ from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any, NamedTuple, TypeVar
 
 from pullback._core.config import config
+from pullback._core.typing import AnyValue
 
 _package = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _internal: dict[CodeType, bool] = {}
@@ -168,7 +169,7 @@ def user_frame() -> FrameType | None:
     return frame
 
 
-def describe_function(fun: Any) -> str:
+def describe_function(fun: AnyValue) -> str:
     """The name of a function and the location of its definition, for messages."""
     target = fun
     while True:
@@ -183,7 +184,7 @@ def describe_function(fun: Any) -> str:
     return f"{name} (defined at {code.co_filename}:{code.co_firstlineno})" if code else name
 
 
-def function_name(fun: Any) -> str:
+def function_name(fun: AnyValue) -> str:
     """The name by which the user knows a callable."""
     if isinstance(fun, functools.partial):
         return function_name(fun.func)
@@ -200,12 +201,12 @@ class Described:
         raise NotImplementedError
 
 
-def described(x: Any) -> str:
+def described(x: AnyValue) -> str:
     """The description of a value in messages: "3 of type int", or the value's own."""
     return x._described() if isinstance(x, Described) else f"{x!r} of type {type(x).__name__}"
 
 
-def kind_of(x: Any) -> str:
+def kind_of(x: AnyValue) -> str:
     """The short description of a value in messages: "list", or the value's own."""
     return x._described() if isinstance(x, Described) else type(x).__name__
 

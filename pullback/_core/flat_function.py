@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from pullback._core.arguments import flatten_result
 from pullback._core.array import Array
 from pullback._core.tree import PyTreeDef
+from pullback._core.typing import PyTree
 
 T = TypeVar("T")
 
@@ -31,7 +32,7 @@ class FlatFunction:
         self.in_tree = in_tree
         self.call = call or fun
 
-    def __call__(self, *leaves: Any) -> list[Array]:
+    def __call__(self, *leaves: PyTree) -> list[Array]:
         result = self.call(*self.in_tree.unflatten(leaves))
         outs, self.out_tree = flatten_result(self.function, self.fun, result)
         return outs
@@ -46,6 +47,6 @@ class WithAux(Generic[T]):
     def __init__(self, fun: Callable[..., tuple[Sequence[Any], T]]):
         self.fun = fun
 
-    def __call__(self, *args: Any) -> Sequence[Any]:
+    def __call__(self, *args: PyTree) -> Sequence[Any]:
         outs, self.aux = self.fun(*args)
         return outs

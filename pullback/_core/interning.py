@@ -14,6 +14,7 @@ from pullback._core.arguments import kind_of
 from pullback._core.config import config
 from pullback._core.jaxpr import Jaxpr, Literal
 from pullback._core.trace import context
+from pullback._core.typing import AnyValue
 
 _LIMIT = 128
 # least recently used first
@@ -56,7 +57,7 @@ def _form(jaxpr: Jaxpr) -> Hashable:
     return (*form, read(jaxpr.outvars))
 
 
-def _form_of(value: Any) -> Hashable:
+def _form_of(value: AnyValue) -> Hashable:
     if isinstance(value, Jaxpr):
         return _form(value)
     if type(value) is tuple:

@@ -1,7 +1,7 @@
 """The jaxpr: a function as a typed list of equations in single static assignment form, and its evaluation."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from types import CodeType
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ from pullback._core.config import config
 from pullback._core.errors import Location
 from pullback._core.origins import AtEquation, origins_are_tracked
 from pullback._core.types import ShapedArray
+from pullback._core.typing import AnyValue
 
 
 class Var:
@@ -42,7 +43,7 @@ class Literal:
     aval: ShapedArray
     value: Any
 
-    def __init__(self, value: Any, aval: ShapedArray):
+    def __init__(self, value: AnyValue, aval: ShapedArray):
         self.value = value
         self.aval = aval
 
@@ -103,7 +104,7 @@ class Equation:
         """The jaxprs that the equation runs. In a primitive that holds no functions, a jaxpr is a plain parameter."""
         return self.primitive.bodies(self.params)
 
-    def replace(self, **changes: Any) -> Equation:
+    def replace(self, **changes: AnyValue) -> Equation:
         """A copy of this equation with some attributes replaced."""
         parts: dict[str, Any] = {"primitive": self.primitive, "invars": self.invars, "outvars": self.outvars,
                                  "params": self.params, "code": self.code, "line": self.line,
@@ -157,7 +158,7 @@ class Jaxpr:
             known = self.cache["effectful"] = any(eqn.effectful for eqn in self.eqns)
         return known
 
-    def derive(self, key: Any, make: Callable[[], Any]) -> Any:
+    def derive(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """The result of `make`, cached under `key` as long as the jaxpr lives."""
         if config.collecting_taps:
             key = (key, "with taps")  # the rules that `make` calls then keep more equations
@@ -291,7 +292,7 @@ def literal_value(literal: Literal) -> ConcreteArray:
     return array_of(literal.aval, literal.value)
 
 
-def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: Any) -> list[Any]:
+def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: AnyValue) -> list[Any]:
     """Evaluate the equations under the current transformation; returns the list of outputs.
 
     TypeError if the number of constants or arguments differs from the number of variables.

@@ -17,6 +17,8 @@ import numpy as np
 from pullback._core import dtypes
 from pullback._core.errors import Location
 from pullback._core.origins import Origin, origin_here
+from pullback._core.primitive import Primitive
+from pullback._core.typing import AnyValue
 
 
 @dataclass
@@ -105,7 +107,7 @@ def recording(infs: bool) -> Iterator[list[Birth]]:
         _search.births, _search.infs = outer
 
 
-def find(kind: str, value: Any) -> np.ndarray | None:
+def find(kind: str, value: AnyValue) -> np.ndarray | None:
     """A mask of the NaNs (or infinities) in a value; None if there are none."""
     value = np.asarray(value)
     if not dtypes.is_inexact(value.dtype):
@@ -125,7 +127,7 @@ def inspect_operation(primitive: Any, operands: Sequence[Any], results: Sequence
                 return
 
 
-def _report(kind: str, primitive: Any, operands: Sequence[Any], result: np.ndarray, mask: np.ndarray) -> None:
+def _report(kind: str, primitive: Primitive, operands: Sequence[Any], result: np.ndarray, mask: np.ndarray) -> None:
     births = _search.births
     given = any(find(k, x) is not None for x in operands for k in ("nan", kind))
     if births is not None and (len(births) >= _MANY or (given and births)):

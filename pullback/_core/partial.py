@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pullback._core.tree import GetAttrKey, register_pytree_node
+from pullback._core.typing import AnyValue, PyTree
 
 
 class _Opaque:
@@ -16,7 +17,7 @@ class _Opaque:
     def __init__(self, func: Callable) -> None:
         self.func = func
 
-    def __call__(self, *args: Any, **keywords: Any) -> Any:
+    def __call__(self, *args: AnyValue, **keywords: AnyValue) -> Any:
         return self.func(*args, **keywords)
 
     def __eq__(self, other: object) -> bool:
@@ -40,7 +41,7 @@ class Partial(functools.partial):
     [1, 2]
     """
 
-    def __new__(cls, func: Callable, /, *args: Any, **keywords: Any) -> Partial:
+    def __new__(cls, func: Callable, /, *args: PyTree, **keywords: PyTree) -> Partial:
         if isinstance(func, functools.partial):
             func = _Opaque(func)
         return super().__new__(cls, func, *args, **keywords)

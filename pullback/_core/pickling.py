@@ -4,10 +4,11 @@ from __future__ import annotations
 import pickle
 import sys
 from operator import attrgetter
-from typing import Any
+
+from pullback._core.typing import AnyValue
 
 
-def travels_by_value(obj: Any, module: str, name: str) -> bool:
+def travels_by_value(obj: AnyValue, module: str, name: str) -> bool:
     """Return whether the current pickler should write `obj` by value: another process could not import it by name.
 
     cloudpickle and picklers derived from it (joblib, dask, ray) write lambdas and functions of `__main__` in full;
@@ -26,7 +27,7 @@ def _pickler_writes_functions() -> bool:
     return False
 
 
-def _is_importable(obj: Any, module: str, name: str) -> bool:
+def _is_importable(obj: AnyValue, module: str, name: str) -> bool:
     try:
         return attrgetter(name)(sys.modules[module]) is obj
     except (KeyError, AttributeError):

@@ -52,6 +52,7 @@ from pullback._core.errors import RuleNotDefinedError, fold
 from pullback._core.jaxpr import HeldJaxpr, Jaxpr
 from pullback._core.trace import context
 from pullback._core.types import ShapedArray
+from pullback._core.typing import AnyValue
 
 _CACHE_LIMIT = 4096
 
@@ -105,7 +106,7 @@ class Primitive:
         # the types of results, cached by the types of operands and the parameters
         self.types: dict[Any, Any] = {}
 
-    def has(self, **traits: Any) -> None:
+    def has(self, **traits: AnyValue) -> None:
         """Set traits."""
         self.traits = dataclasses.replace(self.traits, **traits)
 
@@ -116,7 +117,7 @@ class Primitive:
     def __repr__(self) -> str:
         return self.name
 
-    def bind(self, *args: Any, **params: Any) -> Any:
+    def bind(self, *args: AnyValue, **params: AnyValue) -> Any:
         """Apply the primitive under the current transformation."""
         try:
             return context.trace.process_primitive(self, args, params)
@@ -161,7 +162,7 @@ class Forgetting(dict[Any, Any]):
 
     __slots__ = ()
 
-    def __setitem__(self, key: Any, value: Any) -> None:
+    def __setitem__(self, key: AnyValue, value: AnyValue) -> None:
         pass
 
 
@@ -191,7 +192,7 @@ class HigherOrder(Primitive):
         self.save: Callable[..., Any] | None = None
         self.at_once: Callable[..., Any] | None = None
 
-    def bind(self, *args: Any, **params: Any) -> Any:
+    def bind(self, *args: AnyValue, **params: AnyValue) -> Any:
         """Apply the primitive under the current transformation, unless the `at_once` rule gives the results."""
         try:
             if self.at_once is not None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from pullback._core.errors import function_name
 from pullback._core.jaxpr import Equation, Jaxpr, Literal, Var, install_printer
+from pullback._core.typing import AnyValue
 
 _WIDTH = 100
 
@@ -76,7 +77,7 @@ def _format_params(params: dict[str, Any]) -> str:
     return "[\n" + "\n".join(_indent(part, 2) for part in parts) + "\n]"
 
 
-def format_param(value: Any) -> str:
+def format_param(value: AnyValue) -> str:
     if isinstance(value, Jaxpr):
         return format_jaxpr(value)
     if isinstance(value, tuple) and any(isinstance(item, Jaxpr) for item in value):

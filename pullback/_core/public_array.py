@@ -4,9 +4,10 @@ Inside the package `Array` is the class of numeric arrays (`_core/array.py`), fo
 """
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pullback._core import array
+from pullback._core.typing import AnyValue
 
 
 class ExtendedArray:
@@ -18,7 +19,7 @@ class ExtendedArray:
 class _ArrayType(type):
     """The metaclass that makes numeric and extended arrays instances of `pullback.Array`."""
 
-    def __instancecheck__(cls, x: Any) -> bool:
+    def __instancecheck__(cls, x: AnyValue) -> bool:
         return isinstance(x, (array.Array, ExtendedArray))
 
     def __subclasscheck__(cls, subclass: type) -> bool:

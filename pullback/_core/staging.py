@@ -10,9 +10,10 @@ from pullback._core.config import config
 from pullback._core.errors import UnexpectedTracerError, is_internal
 from pullback._core.jaxpr import ClosedJaxpr, Equation, Jaxpr, Literal, Var, consts_to_args
 from pullback._core.origins import origin_here
-from pullback._core.primitive import HigherOrder
+from pullback._core.primitive import HigherOrder, Primitive
 from pullback._core.trace import Trace, Tracer, call_with, check_alive, context, encloses, refuse_choice_by_tangent
 from pullback._core.types import ShapedArray
+from pullback._core.typing import AnyValue
 
 
 class StagedTracer(Tracer):
@@ -84,7 +85,7 @@ class StagingTrace(Trace):
         self.eqns.append(Equation(primitive, invars, [var], params, frame.f_code, frame.f_lineno, origin))
         return StagedTracer(self, out, var)
 
-    def constant(self, x: Any) -> Var | Literal:
+    def constant(self, x: AnyValue) -> Var | Literal:
         """The atom for a value from outside: a literal for a scalar, else a constant variable."""
         x = lift(x)
         if isinstance(x, ConcreteArray):
@@ -101,7 +102,7 @@ class StagingTrace(Trace):
             known = self.constants[id(x)] = (Var(x.aval), x)
         return known[0]
 
-    def interpose(self, tracer: StagedTracer, primitive: Any, params: dict) -> None:
+    def interpose(self, tracer: StagedTracer, primitive: Primitive, params: dict) -> None:
         """Insert an identity primitive between a result and all its readers."""
         for i in reversed(range(len(self.eqns))):
             eqn = self.eqns[i]

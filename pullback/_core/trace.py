@@ -23,7 +23,7 @@ from pullback._core.errors import (
     boundary,
 )
 from pullback._core.types import ShapedArray
-from pullback._core.typing import AxisName, DTypeLike
+from pullback._core.typing import AnyValue, AxisName, DTypeLike
 
 
 class Trace:
@@ -256,7 +256,7 @@ def install_evaluator(trace: Trace) -> None:
     Context.trace = trace
 
 
-def call_with(trace: Trace, fun: Callable, *args: Any, **params: Any) -> Any:
+def call_with(trace: Trace, fun: Callable, *args: AnyValue, **params: AnyValue) -> Any:
     """Call `fun` with `trace` as the current trace."""
     outer, context.trace = context.trace, trace
     try:

@@ -14,6 +14,8 @@ from dataclasses import fields as dataclass_fields
 from dataclasses import is_dataclass
 from typing import Any, TypeVar
 
+from pullback._core.typing import AnyValue, PyTree
+
 # read once, when jaxlib is loaded: silences the engine's startup messages on stderr unless the user asks for them
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 
@@ -67,7 +69,7 @@ IsLeaf = Callable[[Any], bool] | None
 # -- Flatten and unflatten. ------------------------------------------------------------------------------
 
 
-def tree_flatten(tree: Any, is_leaf: IsLeaf = None) -> tuple[list[Any], PyTreeDef]:
+def tree_flatten(tree: PyTree, is_leaf: IsLeaf = None) -> tuple[list[Any], PyTreeDef]:
     """The leaves of a pytree, left to right, and its structure.
 
     Containers are list, tuple, namedtuple, dict (in sorted key order), OrderedDict, defaultdict, deque, None
@@ -108,7 +110,7 @@ def tree_unflatten(treedef: PyTreeDef, leaves: Iterable[Any]) -> Any:
                         f"{treedef!r} and {leaves!r}") from None
 
 
-def tree_leaves(tree: Any, is_leaf: IsLeaf = None) -> list[Any]:
+def tree_leaves(tree: PyTree, is_leaf: IsLeaf = None) -> list[Any]:
     """The leaves of a pytree. ValueError for a dict whose keys cannot be sorted.
 
     >>> tree_leaves([1, (2, {"x": 3})])
@@ -117,7 +119,7 @@ def tree_leaves(tree: Any, is_leaf: IsLeaf = None) -> list[Any]:
     return tree_flatten(tree, is_leaf)[0]
 
 
-def tree_structure(tree: Any, is_leaf: IsLeaf = None) -> PyTreeDef:
+def tree_structure(tree: PyTree, is_leaf: IsLeaf = None) -> PyTreeDef:
     """The structure of a pytree: hashable, comparable, printable. ValueError for a dict whose keys cannot be sorted.
 
     >>> tree_structure([1, (2, 3)])
@@ -126,7 +128,7 @@ def tree_structure(tree: Any, is_leaf: IsLeaf = None) -> PyTreeDef:
     return tree_flatten(tree, is_leaf)[1]
 
 
-def _explain(tree: Any, is_leaf: IsLeaf, cause: Exception) -> None:
+def _explain(tree: PyTree, is_leaf: IsLeaf, cause: Exception) -> None:
     """Raise for an infinite tree, and for the first dict whose keys cannot be sorted; return if neither is found."""
     if isinstance(cause.__cause__, RecursionError):
         raise RecursionError("tree_flatten: the tree contains itself, or is nested too deep") from None
@@ -423,7 +425,7 @@ def register_static(cls: _Type) -> _Type:
     return cls
 
 
-def _static_parts(obj: Any) -> tuple[tuple, Any]:
+def _static_parts(obj: AnyValue) -> tuple[tuple, Any]:
     if type(obj).__hash__ is None:
         raise TypeError(f"register_static: instances of {type(obj).__qualname__} do not hash, and structures must. "
                         "Define __hash__ beside __eq__; a dataclass has both with frozen=True.")

@@ -19,6 +19,7 @@ from pullback._core.tree import (
     tree_leaves,
     tree_structure,
 )
+from pullback._core.typing import AnyValue, PyTree
 
 KeyPath = tuple[Any, ...]
 Difference = tuple[KeyPath, str, str, str]
@@ -28,7 +29,7 @@ _MISSING = object()
 # -- Mapping. --------------------------------------------------------------------------------------------
 
 
-def tree_map(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf = None) -> Any:
+def tree_map(f: Callable[..., Any], tree: PyTree, *rest: PyTree, is_leaf: IsLeaf = None) -> Any:
     """Apply a function to every leaf.
 
     Args:
@@ -52,9 +53,8 @@ def tree_map(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf = Non
     return treedef.unflatten([f(*xs) for xs in zip(leaves, *columns, strict=True)])
 
 
-def _columns(
-    caller: str, treedef: PyTreeDef, tree: Any, leaves: list[Any], rest: tuple[Any, ...]
-) -> list[list[Any]]:
+def _columns(caller: str, treedef: PyTreeDef, tree: PyTree, leaves: list[Any],
+             rest: tuple[Any, ...]) -> list[list[Any]]:
     """The subtrees of each tree of `rest` at the leaves of `tree`."""
     columns = []
     for i, other in enumerate(rest):
@@ -77,9 +77,8 @@ def _is_among(ids: set[int], node: Any) -> bool:
     return id(node) in ids
 
 
-def tree_reduce(
-    function: Callable[[Any, Any], Any], tree: Any, initializer: Any = _MISSING, is_leaf: IsLeaf = None
-) -> Any:
+def tree_reduce(function: Callable[[Any, Any], Any], tree: PyTree, initializer: AnyValue = _MISSING,
+                is_leaf: IsLeaf = None) -> Any:
     """functools.reduce over the leaves. TypeError for no leaves and no initial value.
 
     >>> tree_reduce(lambda total, leaf: total + leaf, [1, (2, 3)], 10)
@@ -91,7 +90,7 @@ def tree_reduce(
     return functools.reduce(function, tree_leaves(tree, is_leaf), *start)
 
 
-def tree_all(tree: Any, *, is_leaf: IsLeaf = None) -> bool:
+def tree_all(tree: PyTree, *, is_leaf: IsLeaf = None) -> bool:
     """Return whether every leaf is true; True for a tree without leaves.
 
     ValueError for an array of several elements, which has no truth value.
@@ -102,9 +101,7 @@ def tree_all(tree: Any, *, is_leaf: IsLeaf = None) -> bool:
     return all(tree_leaves(tree, is_leaf))
 
 
-def tree_transpose(
-    outer_treedef: PyTreeDef, inner_treedef: PyTreeDef | None, pytree_to_transpose: Any
-) -> Any:
+def tree_transpose(outer_treedef: PyTreeDef, inner_treedef: PyTreeDef | None, pytree_to_transpose: PyTree) -> Any:
     """Turn a tree of trees inside out.
 
     Args:
@@ -147,7 +144,7 @@ def tree_transpose(
     return inner_treedef.unflatten([outer_treedef.unflatten(column) for column in columns])
 
 
-def broadcast_prefix(prefix_tree: Any, full_tree: Any, is_leaf: IsLeaf = None) -> list[Any]:
+def broadcast_prefix(prefix_tree: PyTree, full_tree: PyTree, is_leaf: IsLeaf = None) -> list[Any]:
     """Each leaf of a tree prefix, repeated for every leaf of the subtree at its place.
 
     `is_leaf` is applied to the prefix only: with ``lambda x: x is None``, a None in it counts as a leaf.
@@ -163,7 +160,7 @@ def broadcast_prefix(prefix_tree: Any, full_tree: Any, is_leaf: IsLeaf = None) -
     return result
 
 
-def tree_broadcast(prefix_tree: Any, full_tree: Any, is_leaf: IsLeaf = None) -> Any:
+def tree_broadcast(prefix_tree: PyTree, full_tree: PyTree, is_leaf: IsLeaf = None) -> Any:
     """A tree of the structure of `full_tree` whose leaves are those of the prefix, repeated.
 
     ValueError if it is not a prefix.
@@ -183,9 +180,8 @@ def _with_path(is_leaf: Callable[..., bool] | None, takes_path: bool) -> Callabl
     return lambda _, node: is_leaf(node)
 
 
-def tree_flatten_with_path(
-    tree: Any, is_leaf: Callable[..., bool] | None = None, is_leaf_takes_path: bool = False
-) -> tuple[list[tuple[KeyPath, Any]], PyTreeDef]:
+def tree_flatten_with_path(tree: PyTree, is_leaf: Callable[..., bool] | None = None,
+                           is_leaf_takes_path: bool = False) -> tuple[list[tuple[KeyPath, Any]], PyTreeDef]:
     """Pairs of path and leaf, and the structure. With `is_leaf_takes_path`, `is_leaf` gets (path, node).
 
     ValueError for a dict whose keys cannot be sorted.
@@ -201,9 +197,8 @@ def tree_flatten_with_path(
         raise
 
 
-def tree_leaves_with_path(
-    tree: Any, is_leaf: Callable[..., bool] | None = None, is_leaf_takes_path: bool = False
-) -> list[tuple[KeyPath, Any]]:
+def tree_leaves_with_path(tree: PyTree, is_leaf: Callable[..., bool] | None = None,
+                          is_leaf_takes_path: bool = False) -> list[tuple[KeyPath, Any]]:
     """Pairs of path and leaf. ValueError for a dict whose keys cannot be sorted.
 
     >>> [(keystr(path), leaf) for path, leaf in tree_leaves_with_path({"a": [1, 2]})]
@@ -212,13 +207,8 @@ def tree_leaves_with_path(
     return tree_flatten_with_path(tree, is_leaf, is_leaf_takes_path)[0]
 
 
-def tree_map_with_path(
-    f: Callable[..., Any],
-    tree: Any,
-    *rest: Any,
-    is_leaf: Callable[..., bool] | None = None,
-    is_leaf_takes_path: bool = False,
-) -> Any:
+def tree_map_with_path(f: Callable[..., Any], tree: PyTree, *rest: PyTree, is_leaf: Callable[..., bool] | None = None,
+                       is_leaf_takes_path: bool = False) -> Any:
     """tree_map whose function gets the path of the leaf first. ValueError where structures differ.
 
     >>> tree_map_with_path(lambda path, x: (keystr(path), x), [5])
@@ -245,7 +235,7 @@ def keystr(keys: KeyPath, *, simple: bool = False, separator: str = "") -> str:
     return separator.join(_simple(key) if simple else str(key) for key in keys)
 
 
-def _simple(key: Any) -> str:
+def _simple(key: AnyValue) -> str:
     match key:
         case SequenceKey():
             return str(key.idx)
@@ -303,7 +293,7 @@ def _describe(node: Any, children: int | None) -> str:
     return f"a {name} of {children} child{'' if children == 1 else 'ren'}"
 
 
-def _differences(a: Any, b: Any, path: KeyPath, is_leaf: IsLeaf, prefix: bool) -> Iterator[Difference]:
+def _differences(a: PyTree, b: PyTree, path: KeyPath, is_leaf: IsLeaf, prefix: bool) -> Iterator[Difference]:
     level_a = None if is_leaf is not None and is_leaf(a) else _one_level(a)
     if level_a is None and prefix:
         return
@@ -332,7 +322,7 @@ def _differences(a: Any, b: Any, path: KeyPath, is_leaf: IsLeaf, prefix: bool) -
             yield from _differences(child_a, child_b, (*path, key), is_leaf, prefix)
 
 
-def leaf_hint(leaf: Any) -> str:
+def leaf_hint(leaf: AnyValue) -> str:
     """The reason why something that looks like a container counts as a leaf, for messages; "" for others.
 
     >>> class Config(dict):
@@ -349,7 +339,7 @@ def leaf_hint(leaf: Any) -> str:
     return ""
 
 
-def equality_errors(tree1: Any, tree2: Any, is_leaf: IsLeaf = None) -> Iterator[Difference]:
+def equality_errors(tree1: PyTree, tree2: PyTree, is_leaf: IsLeaf = None) -> Iterator[Difference]:
     """Yield the differences between two structures: (path, description in tree1, description in tree2, explanation).
 
     The explanation may be empty. Nothing is yielded for equal structures.
@@ -361,7 +351,7 @@ def equality_errors(tree1: Any, tree2: Any, is_leaf: IsLeaf = None) -> Iterator[
     return _differences(tree1, tree2, (), is_leaf, prefix=False)
 
 
-def prefix_errors(prefix_tree: Any, full_tree: Any, is_leaf: IsLeaf = None) -> Iterator[Difference]:
+def prefix_errors(prefix_tree: PyTree, full_tree: PyTree, is_leaf: IsLeaf = None) -> Iterator[Difference]:
     """Yield the places where the first tree is not a prefix of the second: (path, expected, got, explanation).
 
     >>> [(keystr(path), got) for path, _, got, _ in prefix_errors((1, [2]), ({"x": 1}, 3))]

@@ -16,6 +16,7 @@ from pullback._core.jaxpr import Equation, Jaxpr, Var, eval_jaxpr, without
 from pullback._core.lists import chosen, filled
 from pullback._core.primitive import HigherOrder, Primitive
 from pullback._core.types import make_aval
+from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero, zero_of
 from pullback._higher_order.call import called, check_operands, jit_p
 from pullback._higher_order.call_rules import active_of, applying, give_call_rules, transposed_call
@@ -127,7 +128,7 @@ def _halves(jaxpr: Jaxpr, active: tuple[bool, ...], policy: Policy | None) -> Ha
     return Halves(known, linear, used, parts.present)
 
 
-def _rename(atom: Any, env: dict) -> Any:
+def _rename(atom: AnyValue, env: dict) -> Any:
     return env.get(atom, atom) if type(atom) is Var else atom
 
 

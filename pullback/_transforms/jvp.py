@@ -8,6 +8,7 @@ from pullback._core.array import ConcreteArray, lift
 from pullback._core.jaxpr import Jaxpr, eval_jaxpr
 from pullback._core.lists import chosen, cut, filled
 from pullback._core.trace import Trace, Tracer, call_with, context
+from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.identity import stage_noting
 from pullback._ops.shape import instantiate
@@ -20,7 +21,7 @@ class DualTracer(Tracer):
 
     __slots__ = ("primal", "tangent")
 
-    def __init__(self, trace: Trace, primal: Any, tangent: Any):
+    def __init__(self, trace: Trace, primal: AnyValue, tangent: AnyValue):
         self.owner = trace
         self.aval = primal.aval
         self.primal = primal
@@ -58,7 +59,7 @@ class JVPTrace(Trace):
                 tangents.append(None)
         return primals, tangents, active
 
-    def join(self, primal: Any, tangent: Any) -> Any:
+    def join(self, primal: AnyValue, tangent: AnyValue) -> Any:
         return primal if type(tangent) is Zero else DualTracer(self, primal, tangent)
 
     def process_primitive(self, primitive, args, params):
@@ -73,7 +74,7 @@ class JVPTrace(Trace):
         return self.join(primal_out, tangent_out)
 
 
-def zero_tangent(primal: Any) -> Zero:
+def zero_tangent(primal: AnyValue) -> Zero:
     """The symbolic zero tangent at a value."""
     return zero_of(lift(primal).aval)
 

@@ -15,6 +15,7 @@ from pullback._core.origins import Origin, origin_here
 from pullback._core.primitive import HigherOrder, Primitive
 from pullback._core.trace import LinearTracer, Trace, Tracer, call_with, context
 from pullback._core.types import ShapedArray
+from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.shape import zeros_like_aval
 from pullback._xla.evaluate import evaluator
@@ -183,7 +184,7 @@ class LinearizedTracer(Tracer):
 
     __slots__ = ("primal", "tangent")
 
-    def __init__(self, trace: LinearizeTrace, primal: Any, tangent: Node):
+    def __init__(self, trace: LinearizeTrace, primal: AnyValue, tangent: Node):
         self.owner = trace
         self.aval = primal.aval
         self.primal = primal
@@ -212,7 +213,7 @@ class LinearizeTrace(Trace):
     def describe(self) -> str:
         return self.subject
 
-    def join(self, primal: Any, tangent: Any) -> Any:
+    def join(self, primal: AnyValue, tangent: AnyValue) -> Any:
         return primal if type(tangent) is Zero else LinearizedTracer(self, primal, tangent)
 
     def split(self, outs: Sequence[Any]) -> tuple[list[Any], list[Any]]:

@@ -14,6 +14,7 @@ from pullback._core.lists import chosen, cut, filled, merged, others
 from pullback._core.origins import Origin
 from pullback._core.staging import StagedTracer, StagingTrace
 from pullback._core.trace import call_with
+from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero
 from pullback._ops.identity import constant_equations, stage_closed, stage_noting
 from pullback._ops.shape import instantiate
@@ -110,10 +111,10 @@ class _TapeReader:
         eqns = equations_of(self.linear.needed(outputs, narrow=True), self.atom, self.variables)
         return eqns, [self.atom(t) for t in outputs]
 
-    def _mine(self, a: Any) -> bool:
+    def _mine(self, a: AnyValue) -> bool:
         return type(a) is Node and a.owner is self.linear.tape
 
-    def atom(self, a: Any) -> Var | Literal:
+    def atom(self, a: AnyValue) -> Var | Literal:
         if self._mine(a):
             return self.variables[a.index]
         if type(a) is ConcreteArray and a.aval.ndim == 0:

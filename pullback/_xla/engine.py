@@ -13,6 +13,7 @@ from pullback._core import dtypes
 from pullback._core.array import ConcreteArray
 from pullback._core.config import forget_traces
 from pullback._core.types import ShapedArray, make_aval
+from pullback._core.typing import AnyValue
 
 
 @cache
@@ -132,7 +133,7 @@ def put(x: ConcreteArray) -> Any:
     return buffer
 
 
-def read(buffer: Any, aval: ShapedArray) -> np.ndarray:
+def read(buffer: AnyValue, aval: ShapedArray) -> np.ndarray:
     """The NumPy value of a buffer, without a copy where the engine allows."""
     if _left_behind:
         wait(buffer)
@@ -140,7 +141,7 @@ def read(buffer: Any, aval: ShapedArray) -> np.ndarray:
     return value if value.dtype is aval.dtype else host_value(value, aval)
 
 
-def wait(buffer: Any) -> None:
+def wait(buffer: AnyValue) -> None:
     """Wait until a buffer holds what was computed."""
     if _left_behind and not buffer.is_ready():
         check_process()

@@ -20,6 +20,7 @@ from pullback._core.nans import inspect_operation
 from pullback._core.staging import foreign_tracer_message
 from pullback._core.trace import Trace, Tracer, call_with, check_alive, install_evaluator
 from pullback._core.types import ShapedArray
+from pullback._core.typing import AnyValue
 from pullback._xla import engine
 from pullback._xla.executable import QUICK, Executable, compile_jaxpr, lasting
 from pullback._xla.programs import size_of
@@ -94,7 +95,7 @@ class Evaluator(Trace):
         return outs if primitive.multiple_results else outs[0]
 
 
-def concrete(x: Any, primitive_name: str) -> ConcreteArray:
+def concrete(x: AnyValue, primitive_name: str) -> ConcreteArray:
     """An operand of an eager primitive; a tracer that arrives here has leaked."""
     if type(x) is ConcreteArray:
         return x
@@ -148,6 +149,6 @@ evaluator = Evaluator(None)
 install_evaluator(evaluator)
 
 
-def eagerly(fun, *args: Any) -> Any:
+def eagerly(fun, *args: AnyValue) -> Any:
     """Call a function outside of every transformation."""
     return call_with(evaluator, fun, *args)

@@ -8,6 +8,7 @@ from weakref import WeakValueDictionary
 from pullback._core import counters
 from pullback._core.array import ConcreteArray, array_on_device
 from pullback._core.jaxpr import Jaxpr
+from pullback._core.typing import AnyValue
 from pullback._xla import engine, host_calls
 from pullback._xla.lowering import Module, lower_module
 from pullback._xla.programs import Programs, size_of
@@ -22,7 +23,7 @@ class Executable:
 
     __slots__ = ("loaded", "execute", "handlers", "out_avals", "donated", "module", "key", "__weakref__")
 
-    def __init__(self, loaded: Any, out_avals: Sequence, donated: Sequence[int], module: Module,
+    def __init__(self, loaded: AnyValue, out_avals: Sequence, donated: Sequence[int], module: Module,
                  key: Hashable = None):
         self.loaded = loaded
         self.execute = host_calls.waiting(loaded) if module.callbacks else loaded.execute_sharded

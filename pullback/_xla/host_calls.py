@@ -19,6 +19,7 @@ import numpy as np
 
 from pullback._core.errors import fold
 from pullback._core.types import ShapedArray
+from pullback._core.typing import AnyValue
 from pullback._xla import engine
 from pullback._xla.float_mode import enter, leave
 from pullback._xla.lowering import Block, Value, arrive, depart
@@ -110,7 +111,7 @@ def compile_with_callbacks(text: str, callbacks: Sequence[Callable], settings: A
     return engine.client().compile_and_load(module, engine.device_list(), settings, list(callbacks))
 
 
-def waiting(loaded: Any) -> Callable:
+def waiting(loaded: AnyValue) -> Callable:
     """The program's `execute` that returns when the run is over, and raises what a function raised."""
     run = loaded.execute_sharded
 

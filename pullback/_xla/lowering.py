@@ -15,6 +15,7 @@ from pullback._core.errors import RuleNotDefinedError
 from pullback._core.jaxpr import Jaxpr, Var
 from pullback._core.primitive import missing_rule_message
 from pullback._core.types import ShapedArray, make_aval
+from pullback._core.typing import AnyValue
 from pullback._xla.engine import carrier, is_stand_in, is_widened
 
 _ELEMENTS = {
@@ -53,7 +54,7 @@ def int_matrix(rows: Sequence[Sequence[int]]) -> str:
     return f"dense<[{body}]> : tensor<{len(rows)}x{len(rows[0])}xi64>"
 
 
-def dense(value: Any, dtype: np.dtype) -> str:
+def dense(value: AnyValue, dtype: np.dtype) -> str:
     """The text inside `dense<...>` of a scalar or an array."""
     array = np.asarray(value, dtype)
     if array.ndim == 0:
@@ -63,7 +64,7 @@ def dense(value: Any, dtype: np.dtype) -> str:
     return '"0x' + np.ascontiguousarray(array).tobytes().hex().upper() + '"'
 
 
-def _scalar_text(x: Any, dtype: np.dtype) -> str:
+def _scalar_text(x: AnyValue, dtype: np.dtype) -> str:
     if dtype.kind == "b":
         return "true" if x else "false"
     if dtypes.is_integer(dtype):
@@ -151,7 +152,7 @@ class Block:
         self.counter[0] = n = self.counter[0] + 1
         return f"%{n}"
 
-    def op(self, name: str, operands: Sequence[Value], out: Any = None, attrs: str = "",
+    def op(self, name: str, operands: Sequence[Value], out: AnyValue = None, attrs: str = "",
            regions: Sequence[str] = ()) -> Any:
         """Emit an operation. `out` is its result type, or a list of them; by default the first operand's.
 
@@ -172,7 +173,7 @@ class Block:
             return [Value(f"%{n}#{i}", aval) for i, aval in enumerate(outs)]
         return Value(f"%{n}", outs[0])
 
-    def constant(self, value: Any, aval: ShapedArray) -> Value:
+    def constant(self, value: AnyValue, aval: ShapedArray) -> Value:
         """A constant; a scalar value fills the shape. Equal scalars are emitted once a block."""
         dtype = aval.dtype
         if is_stand_in(dtype):
@@ -187,7 +188,7 @@ class Block:
                 self.constants[key] = known
         return known
 
-    def full_like(self, x: Value, value: Any) -> Value:
+    def full_like(self, x: Value, value: AnyValue) -> Value:
         """A constant of the type of `x`."""
         return self.constant(value, x.aval)
 

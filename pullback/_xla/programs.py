@@ -8,6 +8,7 @@ from collections.abc import Hashable
 from typing import Any
 
 from pullback._core.config import config
+from pullback._core.typing import AnyValue
 
 # XLA does not say what a program takes. Measured, from 1 to 200 operations: this, and 100 bytes for each of its text
 _LEAST = 150_000
@@ -45,7 +46,7 @@ class Programs:
             pass  # another thread has just let it go
         return entry[0]
 
-    def keep(self, key: Hashable, program: Any, size: int) -> None:
+    def keep(self, key: Hashable, program: AnyValue, size: int) -> None:
         """Keep a program as long as there is room."""
         with self._lock:
             before = self._kept.pop(key, None)

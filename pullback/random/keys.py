@@ -75,7 +75,7 @@ class PRNGKeyArray(ExtendedArray):
     itemsize: int = _key_type.itemsize
     _words: Array
 
-    def __init__(self, *args: Any, **kwargs: Any):
+    def __init__(self, *args: AnyValue, **kwargs: AnyValue):
         raise TypeError("PRNGKeyArray is not made by calling it: use random.key(seed) or random.wrap_key_data(words)")
 
     @property

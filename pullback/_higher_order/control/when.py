@@ -16,6 +16,7 @@ from pullback._core.jaxpr import Jaxpr, eval_jaxpr
 from pullback._core.primitive import HigherOrder
 from pullback._core.staging import stage_open
 from pullback._core.types import make_aval
+from pullback._core.typing import AnyValue
 from pullback._higher_order.call import called, check_operands
 from pullback._higher_order.call_rules import give_call_rules
 from pullback._higher_order.control.batched_choice import broadcast_flags, replaceable_by_chosen, replaced_by_chosen
@@ -37,7 +38,7 @@ def _bodies(params):
 when_p = HigherOrder("when", _bodies, lambda params, jaxprs, kept: {"jaxpr": jaxprs[0]})
 
 
-def bind_when(flag: Any, jaxpr: Jaxpr, args: Sequence[Any]) -> list[Any]:
+def bind_when(flag: AnyValue, jaxpr: Jaxpr, args: Sequence[Any]) -> list[Any]:
     """The results of a traced function (without constants) if `flag` is true, else zeros."""
     return when_p.bind(flag, *args, jaxpr=jaxpr)
 

@@ -22,6 +22,7 @@ from pullback._core.staging import stage_open
 from pullback._core.trace import call_with
 from pullback._core.tree import tree_structure, tree_unflatten, treedef_tuple
 from pullback._core.types import make_aval, matches
+from pullback._core.typing import PyTree
 from pullback._core.zeros import zero_of
 from pullback._higher_order.bodies import (
     check_same_structure,
@@ -66,7 +67,7 @@ _leaf = tree_structure(0)
 
 
 @boundary
-def while_loop(cond_fun: Callable, body_fun: Callable, init_val: Any, *, max_steps: int | None = None) -> Any:
+def while_loop(cond_fun: Callable, body_fun: Callable, init_val: PyTree, *, max_steps: int | None = None) -> Any:
     """Apply `body_fun` to a value as long as `cond_fun` of it is true.
 
     Args:

@@ -21,6 +21,7 @@ from pullback._core.primitive import HigherOrder
 from pullback._core.staging import stage_open
 from pullback._core.trace import context, is_linear
 from pullback._core.types import make_aval
+from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero, nonzero, zero_of
 from pullback._higher_order.custom.call import CustomCall, replaced
 from pullback._ops.identity import embed_constants
@@ -71,7 +72,7 @@ class Static:
 
     __slots__ = ("value", "partial")
 
-    def __init__(self, value: Any, partial: bool):
+    def __init__(self, value: AnyValue, partial: bool):
         self.value = value
         self.partial = partial
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
+from pullback._core.typing import AnyValue
 from pullback._higher_order.custom.captures import StandIns
 
 Rule = Any  # a function, or None where there is no such rule
@@ -103,7 +104,7 @@ class DerivedCall:
 _PARTS = [field.name for field in fields(DerivedCall)]
 
 
-def replaced(call: CustomCall, **changes: Any) -> DerivedCall:
+def replaced(call: CustomCall, **changes: AnyValue) -> DerivedCall:
     """The call with some of its parts replaced."""
     return DerivedCall(**{part: changes[part] if part in changes else getattr(call, part) for part in _PARTS})
 

@@ -14,6 +14,7 @@ from pullback._core.errors import RuleError, is_internal
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
 from pullback._core.tree_paths import equality_errors, keystr, skeleton, tree_flatten_with_path, tree_map
 from pullback._core.types import ShapedArray, matches
+from pullback._core.typing import AnyValue, PyTree
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.shape import convert_element_type, full, zeros_like_aval
 
@@ -34,7 +35,7 @@ def check_call(label: Callable[[], str], rule: Callable, form: str, count: int, 
         raise RuleError(f"{label()} is called as rule({form}){named}, but: {error}") from None
 
 
-def check_pair(label: Callable[[], str], result: Any, expected: str) -> tuple[Any, Any]:
+def check_pair(label: Callable[[], str], result: PyTree, expected: str) -> tuple[Any, Any]:
     """Refuse what is not a pair."""
     if not isinstance(result, (tuple, list)) or len(result) != 2:
         got = f"a {type(result).__name__} of length {len(result)}" if isinstance(result, (tuple, list)) \
@@ -43,7 +44,7 @@ def check_pair(label: Callable[[], str], result: Any, expected: str) -> tuple[An
     return result[0], result[1]
 
 
-def leaves_of(label: Callable[[], str], part: str, value: Any) -> tuple[list[Array], PyTreeDef]:
+def leaves_of(label: Callable[[], str], part: str, value: AnyValue) -> tuple[list[Array], PyTreeDef]:
     """The leaves of a part of a rule's result as arrays, and its structure; RuleError names a leaf that is none."""
     leaves, tree = tree_flatten(value)
     try:
@@ -56,7 +57,7 @@ def leaves_of(label: Callable[[], str], part: str, value: Any) -> tuple[list[Arr
         raise
 
 
-def first_difference(expected: Any, got: Any) -> tuple[str, str, str]:
+def first_difference(expected: AnyValue, got: AnyValue) -> tuple[str, str, str]:
     """Where two structures differ first: the path, what was expected, what came."""
     for path, what1, what2, _ in equality_errors(expected, got):
         return keystr(path) or "the top", what1, what2
@@ -68,7 +69,7 @@ def zeros_for_user(aval: ShapedArray) -> Array:
     return full(aval.shape, False, dtypes.float0) if aval.dtype == dtypes.float0 else zeros_like_aval(aval)
 
 
-def check_tangent(t: Any, primal: Array, label: Callable[[], str], part: str, tree: Any, i: int) -> Any:
+def check_tangent(t: AnyValue, primal: Array, label: Callable[[], str], part: str, tree: PyTree, i: int) -> Any:
     """A rule's tangent (or cotangent) of `primal`, checked; a weak scalar takes the dtype that is expected."""
 
     def place():
@@ -78,7 +79,7 @@ def check_tangent(t: Any, primal: Array, label: Callable[[], str], part: str, tr
     return fit_tangent(t, primal.aval, place)
 
 
-def fit_tangent(t: Any, primal: ShapedArray, place: Callable[[], str]) -> Any:
+def fit_tangent(t: AnyValue, primal: ShapedArray, place: Callable[[], str]) -> Any:
     """A tangent for a value of type `primal`; RuleError where the type is another."""
     expected = primal.to_tangent_aval()
     if type(t) is Zero:
@@ -102,7 +103,8 @@ def fit_tangent(t: Any, primal: ShapedArray, place: Callable[[], str]) -> Any:
     return t
 
 
-def argument_cotangents(place: Callable[[], str], ct: Any, tree: PyTreeDef, avals: Sequence[ShapedArray]) -> list[Any]:
+def argument_cotangents(place: Callable[[], str], ct: AnyValue, tree: PyTreeDef,
+                        avals: Sequence[ShapedArray]) -> list[Any]:
     """The cotangents of one argument's leaves, checked; None is a zero, for a leaf or a whole subtree."""
     if ct is None:
         return [None] * len(avals)
@@ -129,11 +131,11 @@ def argument_cotangents(place: Callable[[], str], ct: Any, tree: PyTreeDef, aval
     return flat
 
 
-def _is_none(x: Any) -> bool:
+def _is_none(x: AnyValue) -> bool:
     return x is None
 
 
-def _spread_none(ct: Any, dummy: Any) -> list[Any]:
+def _spread_none(ct: AnyValue, dummy: Any) -> list[Any]:
     """The leaves of a cotangent in which a None may stand for a whole subtree; ValueError where it does not fit."""
     leaves: list[Any] = []
 
@@ -146,7 +148,7 @@ def _spread_none(ct: Any, dummy: Any) -> list[Any]:
     return leaves
 
 
-def check_primals(label: Callable[[], str], value: Any, outs: Sequence[Array], tree: PyTreeDef,
+def check_primals(label: Callable[[], str], value: AnyValue, outs: Sequence[Array], tree: PyTreeDef,
                   expected_tree: PyTreeDef, expected_avals: Sequence[ShapedArray]) -> None:
     """Refuse a rule's primal output that differs from what the function returned when it ran."""
     if tree != expected_tree:
@@ -160,7 +162,7 @@ def check_primals(label: Callable[[], str], value: Any, outs: Sequence[Array], t
                             f"returns: expected {aval.str_short()}, got {out.aval.str_short()}")
 
 
-def check_number(label: Callable[[], str], result: Any, count: int, which: str) -> Sequence[Any]:
+def check_number(label: Callable[[], str], result: PyTree, count: int, which: str) -> Sequence[Any]:
     """The cotangents that a bwd rule returned; refuses another number of them than there are arguments."""
     if not isinstance(result, (tuple, list)):
         advice = " For one argument that is a tuple of length 1: return (ct,)." if count == 1 else ""
@@ -175,8 +177,8 @@ def check_number(label: Callable[[], str], result: Any, count: int, which: str) 
 # --- what a vmap rule returns ---
 
 
-def check_batched(label: Callable[[], str], out: Any, outs: Sequence[Array], tree: PyTreeDef, out_batched: Any,
-                  size: int) -> list[bool]:
+def check_batched(label: Callable[[], str], out: AnyValue, outs: Sequence[Array], tree: PyTreeDef,
+                  out_batched: AnyValue, size: int) -> list[bool]:
     """Which leaves of the result have a batch axis, as the rule says; one bool speaks for all."""
     marks, marks_tree = tree_flatten(out_batched)
     if marks_tree != tree and isinstance(out_batched, bool):
@@ -195,8 +197,8 @@ def check_batched(label: Callable[[], str], out: Any, outs: Sequence[Array], tre
     return [bool(mark) for mark in marks]
 
 
-def check_examples(label: Callable[[], str], out: Any, outs: Sequence[Array], tree: PyTreeDef, marks: Sequence[bool],
-                   expected_tree: PyTreeDef, expected_avals: Sequence[ShapedArray]) -> None:
+def check_examples(label: Callable[[], str], out: AnyValue, outs: Sequence[Array], tree: PyTreeDef,
+                   marks: Sequence[bool], expected_tree: PyTreeDef, expected_avals: Sequence[ShapedArray]) -> None:
     """Refuse a result that for one example is of another structure or type than that of the function."""
     if tree != expected_tree:
         path, what, got = first_difference(skeleton(expected_tree), out)

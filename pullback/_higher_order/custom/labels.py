@@ -10,6 +10,7 @@ from typing import Any
 
 from pullback._core.arguments import argument_path
 from pullback._core.errors import describe_function, is_internal
+from pullback._core.typing import AnyValue
 from pullback._higher_order.custom.signature import Layout
 
 CallSite = tuple[CodeType, int]
@@ -23,7 +24,7 @@ def call_site() -> CallSite:
     return frame.f_code, frame.f_lasti
 
 
-def function_label(carrier: Any) -> str:
+def function_label(carrier: AnyValue) -> str:
     """A decorated function, with its decorator and the place of its definition."""
     return f"{type(carrier).__name__} function {describe_function(carrier.fun)}"
 

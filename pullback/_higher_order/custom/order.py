@@ -17,6 +17,7 @@ from pullback._core.errors import RuleOrderWarning, describe_function
 from pullback._core.jaxpr import Jaxpr, gathered
 from pullback._core.primitive import Primitive
 from pullback._core.staging import StagedTracer
+from pullback._core.typing import PyTree
 from pullback._higher_order.custom.call import CustomCall
 from pullback._higher_order.custom.primitive import backward_p, custom_call_p
 from pullback._transforms.jvp import DualTracer
@@ -67,7 +68,7 @@ def _functions_in(jaxpr: Jaxpr) -> Sequence[Identity]:
     return gathered(jaxpr, "decorated functions", function)
 
 
-def observed(function: Identity, fun: Callable, *args: Any) -> tuple[Any, bool]:
+def observed(function: Identity, fun: Callable, *args: PyTree) -> tuple[Any, bool]:
     """The result of `fun(*args)`, and whether the decorated function was called meanwhile."""
     outer, _calls.noted = _calls.noted, set()
     try:

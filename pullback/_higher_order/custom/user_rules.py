@@ -25,6 +25,7 @@ from pullback._core.staging import call_optionally, stage_open
 from pullback._core.trace import context
 from pullback._core.tree import PyTreeDef, tree_flatten
 from pullback._core.types import ShapedArray
+from pullback._core.typing import AnyValue, PyTree
 from pullback._core.zeros import Zero
 from pullback._higher_order.custom.captures import StandIns, closed_over
 from pullback._higher_order.custom.checks import (
@@ -100,7 +101,7 @@ class Saved:
     captured: Sequence[Any]
 
 
-def _in_rule(label: Callable[[], str], run: Callable, *args: Any) -> Any:
+def _in_rule(label: Callable[[], str], run: Callable, *args: PyTree) -> Any:
     with InRule(label) if origins_are_tracked() else NO_CONTEXT:
         return run(*args)
 
@@ -117,7 +118,7 @@ class UserCall(CallLabels):
     captured: Sequence[Any] = ()
     held: Sequence[str | None] = ()
 
-    def __init__(self, carrier: Any, layout: Layout, in_tree: PyTreeDef, fixed: Sequence[Any],
+    def __init__(self, carrier: AnyValue, layout: Layout, in_tree: PyTreeDef, fixed: Sequence[Any],
                  keywords: dict[str, Any], site: CallSite | None):
         self.carrier = carrier
         self.layout = layout
@@ -359,7 +360,7 @@ class UserCall(CallLabels):
 _KINDS = {_JVP: "jvp", _FWD: "fwd", **dict.fromkeys(_BWD.values(), "bwd")}
 
 
-def without_end(error: RecursionError, carrier: Any) -> str | None:
+def without_end(error: RecursionError, carrier: AnyValue) -> str | None:
     """The message about a rule that has come back to itself, if that is what the error came from.
 
     `error.rules` are the rules that the error has passed through, the innermost first.

@@ -9,6 +9,7 @@ from pullback._core.array import lift
 from pullback._core.flat_function import WithAux
 from pullback._core.lists import chosen, filled
 from pullback._core.primitive import Primitive
+from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero, nonzero, zero_of
 from pullback._higher_order.custom.call import CustomCall, DerivedCall, replaced
 from pullback._ops.families import scalar_like
@@ -52,7 +53,7 @@ class BatchedCall:
             self.shared = [d is None for d in dims]
         return [self.leaving(v, d, s) for v, d, s in zip(values, dims, self.shared, strict=True)]
 
-    def leaving(self, value: Any, dim: int | None, shared: bool) -> Any:
+    def leaving(self, value: AnyValue, dim: int | None, shared: bool) -> Any:
         """A result, or the tangent of one, that is shared or not."""
         if dim is None:
             return lift(value) if shared else repeated(value, self.size)
@@ -132,7 +133,7 @@ class BatchedCall:
         return cts_in
 
 
-    def of_first(self, ct: Any) -> Any:
+    def of_first(self, ct: AnyValue) -> Any:
         """The cotangent of a shared result as that of the first example; the others have zeros."""
         if self.size == 0:
             raise ValueError(f"vmap of {self.inner.label} over an axis of length 0: there is no example that the "

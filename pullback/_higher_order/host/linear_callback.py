@@ -5,13 +5,12 @@ map itself, and its transpose is the same primitive with the two functions excha
 """
 from __future__ import annotations
 
-from typing import Any
-
 from pullback._core.primitive import HigherOrder
 from pullback._core.trace import is_linear
 from pullback._core.zeros import Zero, zero_of
 from pullback._higher_order.host.callback import HostFunction, batched_call, batched_function, run_on_host
 from pullback._ops.shape import instantiate
+from pullback._transforms.vmap import BatchTrace
 from pullback._xla.host_calls import emit_host_call
 
 # params: forward and backward, functions of (parameters, vector); num_params; vmap_method
@@ -54,7 +53,7 @@ def _transpose(cts, *operands, forward, backward, num_params, vmap_method):
     return [*(None for _ in known), *results]
 
 
-def _batch(trace: Any, operands, dims, forward, backward, num_params, vmap_method):
+def _batch(trace: BatchTrace, operands, dims, forward, backward, num_params, vmap_method):
     if all(d is None for d in dims):
         outs = linear_host_call_p.bind(*operands, forward=forward, backward=backward, num_params=num_params,
                                        vmap_method=vmap_method)

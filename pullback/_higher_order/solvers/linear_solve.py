@@ -20,6 +20,7 @@ from pullback._core.primitive import HigherOrder
 from pullback._core.trace import is_linear
 from pullback._core.tree import PyTreeDef, tree_structure, tree_unflatten, treedef_tuple
 from pullback._core.types import ShapedArray
+from pullback._core.typing import PyTree
 from pullback._core.zeros import Zero, zero_of
 from pullback._higher_order.bodies import (
     Body,
@@ -44,7 +45,7 @@ linear_solve_p = HigherOrder("linear_solve", *held_under("matvec", "vecmat", "so
 
 
 @boundary
-def custom_linear_solve(matvec: Callable, b: Any, solve: Callable, transpose_solve: Callable | None = None,
+def custom_linear_solve(matvec: Callable, b: PyTree, solve: Callable, transpose_solve: Callable | None = None,
                         symmetric: bool = False, has_aux: bool = False) -> Any:
     """Solve `matvec(x) = b` for `x` by `solve`, with derivatives by the implicit function theorem.
 
@@ -73,7 +74,7 @@ def custom_linear_solve(matvec: Callable, b: Any, solve: Callable, transpose_sol
                     has_aux)
 
 
-def solve_as(name: str, solvers: tuple[str, str], matvec: Callable, b: Any, solve: Callable,
+def solve_as(name: str, solvers: tuple[str, str], matvec: Callable, b: PyTree, solve: Callable,
              transpose_solve: Callable | None, symmetric: bool = False, has_aux: bool = False) -> Any:
     """`custom_linear_solve` for another public function: messages use its name and the names of its two solvers."""
     leaves, tree = lift_tree(name, "b", b)
@@ -137,7 +138,7 @@ def _check(name: str, part: str, fun: Callable, tree: PyTreeDef, avals: Sequence
     check_same_types(name, what, tree, avals, got, "Convert with .astype() in the function, or convert b.")
 
 
-def split_aux(name: str, part: str, fun: Callable, result: Any) -> tuple[Any, Any]:
+def split_aux(name: str, part: str, fun: Callable, result: PyTree) -> tuple[Any, Any]:
     """The solution and the auxiliary result of a solver that has one."""
     if not isinstance(result, (tuple, list)) or len(result) != 2:
         raise TypeError(f"{name} with has_aux=True: {part} ({function_name(fun)}) must return a pair (solution, "

@@ -16,6 +16,7 @@ from pullback._core.jaxpr import eval_jaxpr
 from pullback._core.primitive import HigherOrder
 from pullback._core.trace import Tracer
 from pullback._core.tree import PyTreeDef, tree_unflatten, treedef_tuple
+from pullback._core.typing import PyTree
 from pullback._core.zeros import Zero, zero_of
 from pullback._higher_order.bodies import (
     Body,
@@ -39,8 +40,8 @@ root_p = HigherOrder("root", *held_under("f", "solve", "tangent"))
 
 
 @boundary
-def custom_root(f: Callable, initial_guess: Any, solve: Callable, tangent_solve: Callable, has_aux: bool = False
-                ) -> Any:
+def custom_root(f: Callable, initial_guess: PyTree, solve: Callable, tangent_solve: Callable,
+                has_aux: bool = False) -> Any:
     """Find a root of `f` by `solve`, with derivatives by the implicit function theorem.
 
     Args:
@@ -80,7 +81,7 @@ class Words(NamedTuple):
 _OWN_WORDS = Words("custom_root", "initial_guess", "solve", "tangent_solve")
 
 
-def root_as(words: Words, f: Callable, initial_guess: Any, solve: Callable, tangent_solve: Callable,
+def root_as(words: Words, f: Callable, initial_guess: PyTree, solve: Callable, tangent_solve: Callable,
             has_aux: bool = False) -> Any:
     """`custom_root` for another public function, whose names `words` holds."""
     name = words.function

@@ -247,7 +247,7 @@ def frombuffer(buffer: AnyValue, dtype: DTypeLike = float, count: int = -1, offs
 
 
 @boundary
-def from_dlpack(x: Any, /, *, device: Device = None, copy: bool | None = None) -> Array:
+def from_dlpack(x: AnyValue, /, *, device: Device = None, copy: bool | None = None) -> Array:
     """An array of a tensor of another library on the host, through the DLPack protocol; copied.
 
     bfloat16 and float8 cross, too. TypeError for an object without `__dlpack__` and for elements that have no dtype

@@ -11,7 +11,7 @@ from pullback._core import dtypes
 from pullback._core.arguments import check_callable
 from pullback._core.array import Array, ArrayLike, lift
 from pullback._core.errors import boundary
-from pullback._core.typing import Device, DTypeLike, ShapeLike
+from pullback._core.typing import AnyValue, Device, DTypeLike, ShapeLike
 from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import broadcasted_iota, concatenate
 from pullback._ops.compare import eq, ge, select
@@ -422,7 +422,7 @@ def indices(dimensions: Sequence[int], dtype: DTypeLike | None = None, sparse: b
 
 
 @boundary
-def fromfunction(function: Callable, shape: ShapeLike, *, dtype: DTypeLike = float, **kwargs: Any) -> Any:
+def fromfunction(function: Callable, shape: ShapeLike, *, dtype: DTypeLike = float, **kwargs: AnyValue) -> Any:
     """The array whose element at (i, j, ...) is `function(i, j, ...)`, which is vectorized over the positions.
 
     TypeError for what is no function, ValueError for negative lengths.

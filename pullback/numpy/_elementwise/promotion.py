@@ -146,7 +146,7 @@ def integer(name: str, argument: str, x: AnyValue) -> int:
         raise TypeError(f"{name}: {argument} must be an integer, got {described(x)}") from None
 
 
-def constant(x: bool | int | float | complex, aval: ShapedArray) -> ConcreteArray:
+def constant(x: AnyValue, aval: ShapedArray) -> ConcreteArray:
     """A Python scalar in a given 0-d type; integers wrap around, as NumPy's casts do."""
     try:
         return array_of(aval, aval.dtype.type(x))

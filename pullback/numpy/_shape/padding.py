@@ -252,7 +252,7 @@ _MODES: dict[str, tuple[Callable, tuple[str, ...]]] = {
 
 @boundary
 def pad(array: ArrayLike, pad_width: int | Sequence[Any] | dict[int, Any] | np.ndarray,
-        mode: str | Callable = "constant", **kwargs: Any) -> Array:
+        mode: str | Callable = "constant", **kwargs: AnyValue) -> Array:
     """`array` continued beyond its edges, by a width, a pair (before, after), or a pair per axis (or a dict of axes).
 
     `mode` says with what: "constant" (`constant_values`, 0 by default), "edge", "wrap", "reflect" and "symmetric"
