@@ -17,12 +17,13 @@ from pullback._core.jaxpr import Equation, Jaxpr, Literal, Var
 from pullback._core.primitive import HigherOrder
 from pullback._core.staging import StagedTracer, StagingTrace
 from pullback._core.trace import Tracer
+from pullback._core.typing import AnyValue
 
 # the number that equals every entry, or None if unknown
 Value = Any
 
 
-def vanishes(x: Any) -> bool:
+def vanishes(x: AnyValue) -> bool:
     """Return whether a value is known to be zero: by its data, or, if traced, by the operations that compute it."""
     if type(x) is ConcreteArray:
         return not _has_nonzero(x.value)
@@ -39,7 +40,7 @@ def is_zero(value: Value) -> bool:
     return value is not None and not _has_nonzero(value)
 
 
-def _has_nonzero(value: Any) -> bool:
+def _has_nonzero(value: AnyValue) -> bool:
     """Return whether an entry is neither zero nor nan; all entries of a float0 array are zero."""
     if value.dtype == dtypes.float0:
         return False
@@ -102,7 +103,7 @@ def values_in(jaxpr: Jaxpr, given: Sequence[Value], carried: range = range(0)) -
             given[i] = value
 
 
-def _of(atom: Any, values: dict[Var, Value]) -> Value:
+def _of(atom: AnyValue, values: dict[Var, Value]) -> Value:
     if isinstance(atom, Literal):
         return np.asarray(atom.value)[()]
     value = values.get(atom)

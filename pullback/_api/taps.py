@@ -10,6 +10,7 @@ from pullback._core.arguments import check_callable
 from pullback._core.config import collecting_taps, config
 from pullback._core.errors import RuleError, boundary, describe_function, described, fold, wrapping
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
+from pullback._core.typing import PyTree
 from pullback._higher_order.bodies import lift_tree, path_of
 from pullback._higher_order.custom.call import DerivedCall, closing_over
 from pullback._higher_order.custom.captures import closed_over
@@ -20,7 +21,7 @@ from pullback._transforms.harvest import COTANGENT, LOG, VALUE, Site, TapValues,
 
 
 @boundary
-def tap(x: Any, name: str | None = None, *, bwd: Callable[[Any], Any] | None = None) -> Any:
+def tap(x: PyTree, name: str | None = None, *, bwd: Callable[[Any], Any] | None = None) -> Any:
     """`x` itself, as a place where `tapped` looks, or where `bwd` changes the cotangent.
 
     Args:
@@ -83,7 +84,7 @@ def _changed(bwd: Callable, tree: PyTreeDef, where: list[int]) -> DerivedCall:
                       fwd=lambda primals, active: (primals, [], None), bwd=backward)
 
 
-def _placed(tree: PyTreeDef, where: Any, leaves: Any) -> Any:
+def _placed(tree: PyTreeDef, where: Any, leaves: PyTree) -> Any:
     """A pytree with these leaves at some positions, and None at the others."""
     full: list[Any] = [None] * tree.num_leaves
     for i, leaf in zip(where, leaves, strict=True):
@@ -142,20 +143,20 @@ def tapped(fun: Callable) -> Callable:
     return collected
 
 
-def collect(fun: Callable, *args: Any, kinds: tuple[str, ...]) -> tuple[Any, list[TapValues]]:
+def collect(fun: Callable, *args: PyTree, kinds: tuple[str, ...]) -> tuple[Any, list[TapValues]]:
     """The result of a function, and what the taps of these kinds inside of it saw, in order."""
     with collecting_taps():
         return harvest_flat(fun, *args, kinds=kinds)
 
 
-def log(value: Any, name: str) -> None:
+def log(value: PyTree, name: str) -> None:
     """Show a pytree of arrays under a name to `collected_logs`, and to nobody else."""
     if config.collecting_taps:
         leaves, tree = lift_tree("a log", name, value)
         tap_p.bind(*leaves, site=Site(name, tree, tuple(range(len(leaves)))), kind=LOG)
 
 
-def collected_logs(fun: Callable, *args: Any) -> tuple[Any, list[tuple[str, Any]]]:
+def collected_logs(fun: Callable, *args: PyTree) -> tuple[Any, list[tuple[str, Any]]]:
     """The result of a function, and what it logs: names and values, in order."""
     result, found = collect(fun, *args, kinds=(LOG,))
     return result, [(site.name, _placed(site.tree, site.leaves, leaves)) for site, _, leaves in found]

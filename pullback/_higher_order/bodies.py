@@ -16,6 +16,7 @@ from pullback._core.staging import stage_open
 from pullback._core.tree import PyTreeDef, tree_flatten
 from pullback._core.tree_paths import equality_errors, keystr, skeleton, tree_flatten_with_path
 from pullback._core.types import ShapedArray, matches
+from pullback._core.typing import AnyValue, PyTree
 from pullback._ops.shape import convert_element_type
 
 
@@ -35,7 +36,7 @@ def trace_body(function: str, fun: Callable, in_tree: PyTreeDef, avals: Sequence
     return Body(jaxpr, consts, flat.out_tree)
 
 
-def lift_tree(function: str, part: str, tree: Any) -> tuple[list[Array], PyTreeDef]:
+def lift_tree(function: str, part: str, tree: PyTree) -> tuple[list[Array], PyTreeDef]:
     """The leaves of a pytree of arrays; TypeError names a leaf that is not an array."""
     leaves, treedef = tree_flatten(tree)
     out = []
@@ -52,7 +53,7 @@ def lift_tree(function: str, part: str, tree: Any) -> tuple[list[Array], PyTreeD
     return out, treedef
 
 
-def lift_operand(function: str, part: str, x: Any) -> Array:
+def lift_operand(function: str, part: str, x: AnyValue) -> Array:
     """An operand as an array; the error names the operand."""
     try:
         return lift(x)
@@ -60,7 +61,7 @@ def lift_operand(function: str, part: str, x: Any) -> Array:
         raise type(error)(f"{function}: {part}: {error}") from None
 
 
-def known_count(function: str, what: str, value: Any, least: int, advice: str = "") -> int:
+def known_count(function: str, what: str, value: AnyValue, least: int, advice: str = "") -> int:
     """A count of steps or rows given by the user, as an int."""
     try:
         if isinstance(value, (bool, np.bool_)):

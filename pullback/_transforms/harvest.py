@@ -15,6 +15,7 @@ from pullback._core.primitive import Forgetting, HigherOrder, Primitive
 from pullback._core.staging import stage_open
 from pullback._core.trace import Trace, call_with, context
 from pullback._core.tree import PyTreeDef
+from pullback._core.typing import PyTree
 from pullback._core.zeros import Zero
 from pullback._ops.identity import stage_noting
 from pullback._ops.shape import instantiate, zeros_like_aval
@@ -141,7 +142,8 @@ class HarvestTrace(Trace):
             start += count
 
 
-def harvest_flat(fun: Callable, *args: Any, kinds: tuple[str, ...] = (VALUE, COTANGENT)) -> tuple[Any, list[TapValues]]:
+def harvest_flat(fun: Callable, *args: PyTree,
+                 kinds: tuple[str, ...] = (VALUE, COTANGENT)) -> tuple[Any, list[TapValues]]:
     """The result of a function, and the values recorded at its taps."""
     trace = HarvestTrace(context.trace, kinds)
     try:

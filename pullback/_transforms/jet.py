@@ -24,6 +24,7 @@ from pullback._core.jaxpr import Jaxpr, eval_jaxpr
 from pullback._core.lists import chosen
 from pullback._core.primitive import Primitive
 from pullback._core.trace import Trace, Tracer, call_with, context
+from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.identity import stage_noting
 from pullback._ops.shape import zeros_like_aval
@@ -38,7 +39,8 @@ class JetTracer(Tracer):
 
     __slots__ = ("primal", "_series", "make")
 
-    def __init__(self, trace: JetTrace, primal: Any, series: Series | None, make: Callable[[], Series] | None = None):
+    def __init__(self, trace: JetTrace, primal: AnyValue, series: Series | None,
+                 make: Callable[[], Series] | None = None):
         self.owner = trace
         self.aval = primal.aval
         self.primal = primal
@@ -73,10 +75,10 @@ class JetTrace(Trace):
     def describe(self) -> str:
         return self.subject
 
-    def mine(self, a: Any) -> bool:
+    def mine(self, a: AnyValue) -> bool:
         return type(a) is JetTracer and a.owner is self
 
-    def join(self, primal: Any, series: Series | None) -> Any:
+    def join(self, primal: AnyValue, series: Series | None) -> Any:
         return primal if series is None else JetTracer(self, primal, series)
 
     def process_primitive(self, primitive, args, params):
@@ -95,7 +97,7 @@ class JetTrace(Trace):
         return self.join(out, out_series)
 
     def by_jvp(self, primitive: Primitive, primals: Sequence[Any], series: Sequence[Series | None], params: dict,
-               known: Any = None) -> tuple[Any, Any]:
+               known: AnyValue = None) -> tuple[Any, Any]:
         """The result and its series, from the jvp rule; `known` is the result, if it has been computed already."""
         rule = primitive.jvp or primitive.rule("jvp")
         many = primitive.multiple_results
@@ -125,7 +127,7 @@ class _Application:
 
     __slots__ = ("primitive", "args", "params", "known")
 
-    def __init__(self, primitive: Primitive, args: Sequence[Any], params: dict, known: Any):
+    def __init__(self, primitive: Primitive, args: Sequence[Any], params: dict, known: AnyValue):
         self.primitive = primitive
         self.args = args
         self.params = params

@@ -15,6 +15,7 @@ from pullback._core.arguments import kind_of
 from pullback._core.array import Array, ConcreteArray
 from pullback._core.jaxpr import Jaxpr, Literal, Var, eval_jaxpr
 from pullback._core.types import ShapedArray
+from pullback._core.typing import AnyValue, PyTree
 from pullback._core.zeros import Zero
 from pullback._transforms.linearize import Linearized, Node
 from pullback._transforms.linearize_jaxpr import equations_of
@@ -129,7 +130,7 @@ class _Comparison:
             pairs.update(zip(one.outvars, two.outvars, strict=True))
         return atoms(a.outvars, b.outvars)
 
-    def same(self, a: Any, b: Any) -> bool:
+    def same(self, a: AnyValue, b: AnyValue) -> bool:
         if a is b:
             return True
         if type(a) is not type(b):
@@ -155,7 +156,7 @@ class _Comparison:
         return self.same(parts, _components(b))
 
 
-def _components(x: Any) -> list[Any] | None:
+def _components(x: PyTree) -> list[Any] | None:
     """The components of a function or of an object of the package; None for a value that is compared as a whole."""
     if isinstance(x, FunctionType):
         cells = [] if x.__closure__ is None else [_contents(cell) for cell in x.__closure__]
@@ -179,12 +180,12 @@ def _contents(cell: Any) -> Any:
         return None
 
 
-def _methods(x: Any) -> set[str]:
+def _methods(x: AnyValue) -> set[str]:
     """The attributes that the classes of an object define, except those of `object`."""
     return {name for cls in type(x).__mro__[:-1] for name in cls.__dict__}
 
 
-def _equal(a: Any, b: Any) -> bool:
+def _equal(a: AnyValue, b: AnyValue) -> bool:
     try:
         return kind_of(a) == kind_of(b) and bool(a == b)
     except Exception:

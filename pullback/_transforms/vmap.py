@@ -10,6 +10,7 @@ from pullback._core.jaxpr import Jaxpr, eval_jaxpr, gathered
 from pullback._core.primitive import Collective, HigherOrder, missing_rule_message
 from pullback._core.trace import Trace, Tracer, axis_size, call_with, context
 from pullback._core.types import ShapedArray, make_aval
+from pullback._core.typing import AnyValue, AxisName
 from pullback._ops.identity import stage_noting
 from pullback._ops.shape import broadcast_in_dim, move_axis
 
@@ -21,7 +22,7 @@ class BatchTracer(Tracer):
 
     __slots__ = ("value", "dim")
 
-    def __init__(self, trace: BatchTrace, value: Any, dim: int):
+    def __init__(self, trace: BatchTrace, value: AnyValue, dim: int):
         self.owner = trace
         self.value = value
         self.dim = dim
@@ -34,7 +35,7 @@ class BatchTrace(Trace):
 
     __slots__ = ("axis_name", "size", "subject")
 
-    def __init__(self, parent: Trace | None, axis_name: Any, size: int, subject: str = "vmap"):
+    def __init__(self, parent: Trace | None, axis_name: AxisName | None, size: int, subject: str = "vmap"):
         super().__init__(parent)
         self.axis_name = axis_name
         self.size = size
@@ -56,7 +57,7 @@ class BatchTrace(Trace):
                 dims.append(None)
         return values, dims
 
-    def join(self, value: Any, dim: int | None) -> Any:
+    def join(self, value: AnyValue, dim: int | None) -> Any:
         return value if dim is None else BatchTracer(self, value, dim)
 
     def is_along_axis(self, primitive, params: dict) -> bool:
@@ -88,7 +89,7 @@ class BatchTrace(Trace):
             return [self.join(v, d) for v, d in zip(out, out_dims, strict=True)]
         return self.join(out, out_dims)
 
-    def materialize(self, value: Any, dim: int | None, to: int = 0) -> Any:
+    def materialize(self, value: AnyValue, dim: int | None, to: int = 0) -> Any:
         """The value with its batch axis at `to`; an unbatched value is repeated."""
         return repeated(value, self.size, to) if dim is None else move_axis(lift(value), dim, to)
 
@@ -103,8 +104,8 @@ def axis_names(jaxpr: Jaxpr) -> frozenset:
 
 
 def batch_flat(fun: Callable[..., Sequence[Any]], values: Sequence[Any], dims: Sequence[int | None], size: int,
-               axis_name: Any = None, subject: str = "vmap"
-               ) -> tuple[list[Any], list[int | None], BatchTrace]:
+               axis_name: AxisName | None = None,
+               subject: str = "vmap") -> tuple[list[Any], list[int | None], BatchTrace]:
     """Run a flat function on values with batch axes; returns results, their batch axes (None: unbatched), the trace."""
     trace = BatchTrace(context.trace, axis_name, size, subject)
     args = [trace.join(v, d) for v, d in zip(values, dims, strict=True)]
@@ -147,7 +148,7 @@ def without_leading(aval: ShapedArray) -> ShapedArray:
     return make_aval(aval.shape[1:], aval.dtype, aval.weak_type)
 
 
-def repeated(x: Any, size: int, to: int = 0) -> Any:
+def repeated(x: AnyValue, size: int, to: int = 0) -> Any:
     """An unbatched value, repeated along a new axis at `to`."""
     x = lift(x)
     to = to % (x.aval.ndim + 1)

@@ -16,20 +16,21 @@ from pullback._core import dtypes
 from pullback._core.array import ConcreteArray
 from pullback._core.jaxpr import Jaxpr
 from pullback._core.trace import is_linear
+from pullback._core.typing import AnyValue, PyTree
 from pullback._ops.compare import select
 from pullback._ops.dynamic_slicing import dynamic_index_in_dim
 from pullback._ops.identity import only_where, stop_gradient_p
 from pullback._ops.reduce import argmax, reduce_or
 from pullback._ops.shape import expand_dims
-from pullback._transforms.vmap import axis_names
+from pullback._transforms.vmap import BatchTrace, axis_names
 
 
-def broadcast_flags(flags: Any, x: Any) -> Any:
+def broadcast_flags(flags: AnyValue, x: PyTree) -> Any:
     """The flags of examples, in a shape that broadcasts against `x`."""
     return expand_dims(flags, tuple(range(1, x.aval.ndim)))
 
 
-def replaceable_by_chosen(trace: Any, jaxpr: Jaxpr, batched: Sequence[bool]) -> tuple[bool, ...]:
+def replaceable_by_chosen(trace: BatchTrace, jaxpr: Jaxpr, batched: Sequence[bool]) -> tuple[bool, ...]:
     """Flags for the operands of a function that may be replaced by another example's: those with a batch axis.
 
     All False if the function works along that axis, as `psum` does: then the values of all examples matter.
@@ -37,13 +38,13 @@ def replaceable_by_chosen(trace: Any, jaxpr: Jaxpr, batched: Sequence[bool]) -> 
     return tuple(batched) if trace.axis_name not in axis_names(jaxpr) else (False,) * len(batched)
 
 
-def replaced_by_chosen(flags: Any, values: Sequence[Any], replaceable: Sequence[bool]) -> list[Any]:
+def replaced_by_chosen(flags: AnyValue, values: Sequence[Any], replaceable: Sequence[bool]) -> list[Any]:
     """Replace the `replaceable` values of examples whose flag is unset by those of the first with a set flag."""
     return _select_rows(flags, values, replaceable, lambda row: row)
 
 
-def _select_rows(flags: Any, values: Sequence[Any], replaceable: Sequence[bool], row: Callable[[Any], Any]
-                 ) -> list[Any]:
+def _select_rows(flags: AnyValue, values: Sequence[Any], replaceable: Sequence[bool],
+                 row: Callable[[Any], Any]) -> list[Any]:
     if flags.aval.shape[0] == 0:
         return list(values)
     first = argmax(flags, 0, np.int32)
@@ -51,7 +52,8 @@ def _select_rows(flags: Any, values: Sequence[Any], replaceable: Sequence[bool],
             for x, g in zip(values, replaceable, strict=True)]
 
 
-def chosen_operands(trace: Any, flags: Any, jaxpr: Jaxpr, values: Sequence[Any], batched: Sequence[bool]) -> list[Any]:
+def chosen_operands(trace: BatchTrace, flags: AnyValue, jaxpr: Jaxpr, values: Sequence[Any],
+                    batched: Sequence[bool]) -> list[Any]:
     """The operands for a branch, restricted so that only the examples whose flag is set get a derivative from it.
 
     `batched` flags the operands with a (leading) batch axis.
@@ -68,7 +70,7 @@ def chosen_operands(trace: Any, flags: Any, jaxpr: Jaxpr, values: Sequence[Any],
     return [only_where(any_chosen, x) if s else x for x, s in zip(owned, shared, strict=True)]
 
 
-def _constant(x: Any) -> Any:
+def _constant(x: AnyValue) -> Any:
     return x if type(x) is ConcreteArray else stop_gradient_p.bind(x)
 
 

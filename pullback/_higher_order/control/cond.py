@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.arguments import check_callable
+from pullback._core.array import ArrayLike
 from pullback._core.errors import boundary, describe_function, described
 from pullback._core.jaxpr import Equation, Jaxpr, Var, eval_jaxpr
 from pullback._core.lists import chosen, filled, merged, others
@@ -16,6 +17,7 @@ from pullback._core.staging import stage_open
 from pullback._core.trace import is_linear
 from pullback._core.tree import tree_unflatten
 from pullback._core.types import ShapedArray, make_aval, matches
+from pullback._core.typing import AnyValue, PyTree
 from pullback._core.zeros import zero_of
 from pullback._higher_order.bodies import (
     Body,
@@ -45,7 +47,7 @@ _index = make_aval((), np.dtype(np.int32))
 
 
 @boundary
-def cond(pred: Any, true_fun: Callable, false_fun: Callable, *operands: Any) -> Any:
+def cond(pred: ArrayLike, true_fun: Callable, false_fun: Callable, *operands: PyTree) -> Any:
     """`true_fun(*operands)` if `pred`, else `false_fun(*operands)`; `pred` may be traced.
 
     Both functions are traced, and must return the same structure with the same shapes and dtypes; only the chosen one
@@ -75,7 +77,7 @@ def cond(pred: Any, true_fun: Callable, false_fun: Callable, *operands: Any) -> 
 
 
 @boundary
-def switch(index: Any, branches: Sequence[Callable], *operands: Any) -> Any:
+def switch(index: ArrayLike, branches: Sequence[Callable], *operands: PyTree) -> Any:
     """`branches[index](*operands)`, the index clamped to the valid range; it may be traced.
 
     Raises: TypeError if the index is not a scalar integer, or naming the leaf whose type differs between the results.
@@ -105,12 +107,13 @@ def switch(index: Any, branches: Sequence[Callable], *operands: Any) -> Any:
     return _choose("switch", i, branches, tuple(f"branches[{n}]" for n in range(len(branches))), operands)
 
 
-def _in_numpy(x: Any, kinds: str) -> bool:
+def _in_numpy(x: AnyValue, kinds: str) -> TypeGuard[np.ndarray | np.generic]:
     """Return whether the value is a NumPy one, in a dtype of one of the kinds."""
     return (type(x) is np.ndarray or isinstance(x, np.generic)) and x.dtype.kind in kinds
 
 
-def _choose(function: str, index: Any, funs: Sequence[Callable], parts: Sequence[str], operands: Sequence[Any]) -> Any:
+def _choose(function: str, index: ArrayLike, funs: Sequence[Callable], parts: Sequence[str],
+            operands: Sequence[Any]) -> Any:
     leaves, in_tree = lift_tree(function, "the operands", tuple(operands))
     avals = [x.aval for x in leaves]
     bodies = [trace_body(function, fun, in_tree, avals, part) for fun, part in zip(funs, parts, strict=True)]

@@ -10,10 +10,11 @@ from pullback._core.staging import stage_open
 from pullback._core.types import make_aval
 from pullback._higher_order.control.scan import bind_scan
 from pullback._higher_order.host.callback import ORDERED_BATCH, has_ordered_call
+from pullback._transforms.vmap import BatchTrace
 
 
-def batch_by_scan(trace: Any, primitive: Primitive, operands: Sequence[Any], dims: Sequence[int | None],
-               params: dict[str, Any]) -> tuple[list[Any], list[int]]:
+def batch_by_scan(trace: BatchTrace, primitive: Primitive, operands: Sequence[Any], dims: Sequence[int | None],
+                  params: dict[str, Any]) -> tuple[list[Any], list[int]]:
     """The batching rule that runs the primitive for one example after the other, in a scan."""
     if any(has_ordered_call(held.jaxpr) for held in primitive.bodies(params)):
         raise ValueError(ORDERED_BATCH)

@@ -8,12 +8,13 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.arguments import check_callable, flatten_result
-from pullback._core.array import Array, ConcreteArray
+from pullback._core.array import Array, ArrayLike, ConcreteArray
 from pullback._core.errors import boundary, describe_function, standing_for
 from pullback._core.flat_function import FlatFunction
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten, treedef_tuple
 from pullback._core.tree_paths import skeleton
 from pullback._core.types import make_aval
+from pullback._core.typing import AnyValue, PyTree
 from pullback._higher_order.bodies import (
     check_same_structure,
     check_same_types,
@@ -35,7 +36,7 @@ from pullback._transforms.vmap import batch_flat
 
 
 @boundary
-def scan(f: Callable, init: Any, xs: Any = None, length: int | None = None, reverse: bool = False,
+def scan(f: Callable, init: PyTree, xs: PyTree = None, length: int | None = None, reverse: bool = False,
          unroll: int | bool = 1) -> tuple[Any, Any]:
     """A loop over the leading axis of `xs` that carries a value and stacks results.
 
@@ -60,7 +61,7 @@ def scan(f: Callable, init: Any, xs: Any = None, length: int | None = None, reve
     return _scan("scan", f, init, xs, length, reverse, unroll)
 
 
-def _scan(function: str, f: Callable, init: Any, xs: Any, length: int | None = None, reverse: bool = False,
+def _scan(function: str, f: Callable, init: PyTree, xs: PyTree, length: int | None = None, reverse: bool = False,
           unroll: int | bool = 1) -> tuple[Any, Any]:
     """`scan` for the functions of this module; messages name `function`."""
     check_callable(function, f)
@@ -98,7 +99,7 @@ def _unrolled(function: str, unroll: int | bool) -> int:
     return int(not unroll) if isinstance(unroll, bool) else known_count(function, "unroll", unroll, 0)
 
 
-def _length(function: str, xs: list, tree: Any, length: int | None) -> int:
+def _length(function: str, xs: list, tree: PyTree, length: int | None) -> int:
     for i, x in enumerate(xs):
         if x.aval.ndim == 0:
             raise ValueError(f"{function}: xs{path_of(tree, i)} is a scalar, but {function} goes over the leading axis "
@@ -116,7 +117,7 @@ def _length(function: str, xs: list, tree: Any, length: int | None) -> int:
     return lengths.pop()
 
 
-def _constant(x: Any) -> int | None:
+def _constant(x: AnyValue) -> int | None:
     """A loop bound as an int, if its value is known now; else None."""
     if isinstance(x, (int, np.integer)):
         return int(x)
@@ -124,8 +125,8 @@ def _constant(x: Any) -> int | None:
 
 
 @boundary
-def fori_loop(lower: Any, upper: Any, body_fun: Callable, init_val: Any, *, unroll: int | bool | None = None
-              ) -> Any:
+def fori_loop(lower: ArrayLike, upper: ArrayLike, body_fun: Callable, init_val: PyTree, *,
+              unroll: int | bool | None = None) -> Any:
     """Apply `body_fun(i, value)` for `i` from `lower` up to but not including `upper`.
 
     With bounds that are known when the loop is traced it is a `scan`, which supports `unroll` and reverse mode; with
@@ -180,7 +181,7 @@ def _loop_bound(name: str, bound: Any) -> Array:
     return x
 
 
-def _next(body_fun: Callable, i: Any, value: Any, tree: PyTreeDef) -> Any:
+def _next(body_fun: Callable, i: Any, value: AnyValue, tree: PyTreeDef) -> Any:
     """The next value of `body_fun`; the error for changed types names `fori_loop`."""
     label = f"body_fun ({describe_function(body_fun)})"
     xs = tree_flatten(value)[0]
@@ -195,7 +196,7 @@ def _next(body_fun: Callable, i: Any, value: Any, tree: PyTreeDef) -> Any:
 
 
 @boundary
-def map(f: Callable, xs: Any, *, batch_size: int | None = None) -> Any:
+def map(f: Callable, xs: PyTree, *, batch_size: int | None = None) -> Any:
     """`f` of each entry along the leading axis of `xs`, one after the other, with the results stacked.
 
     It needs the memory of a single call, where `vmap` computes all at once.
@@ -224,7 +225,7 @@ def map(f: Callable, xs: Any, *, batch_size: int | None = None) -> Any:
     return _map_in_batches(f, xs, batch_size)
 
 
-def _map_in_batches(f: Callable, xs: Any, batch_size: int) -> Any:
+def _map_in_batches(f: Callable, xs: PyTree, batch_size: int) -> Any:
     batch_size = known_count("map", "batch_size", batch_size, 1)
     leaves, tree = lift_tree("map", "xs", xs)
     n = _length("map", leaves, tree, None)

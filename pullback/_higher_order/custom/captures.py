@@ -41,6 +41,7 @@ from pullback._core.array import ConcreteArray
 from pullback._core.jaxpr import ClosedJaxpr, Jaxpr
 from pullback._core.primitive import Primitive
 from pullback._core.trace import Trace, Tracer, call_with, context, encloses
+from pullback._core.typing import AnyValue, PyTree
 
 _OPAQUE = (str, bytes, int, float, complex, bool, type(None), np.ndarray, np.generic, types.ModuleType, type,
            types.BuiltinFunctionType, np.ufunc, np.dtype, ConcreteArray, Trace, Jaxpr, ClosedJaxpr, Primitive)
@@ -56,7 +57,7 @@ def _is_opaque(kind: type) -> bool:
     return known
 
 
-def _is_settled(cell: types.CellType, carrier: Any) -> bool:
+def _is_settled(cell: types.CellType, carrier: AnyValue) -> bool:
     """Whether a variable holds a module, a class, a builtin or the decorated function, and need not be looked at."""
     try:
         x = cell.cell_contents
@@ -73,7 +74,7 @@ class Suspects:
 
     __slots__ = ("roots", "cells", "always")
 
-    def __init__(self, carrier: Any, roots: Iterable[Any]):
+    def __init__(self, carrier: AnyValue, roots: Iterable[Any]):
         self.roots = [root for root in roots if root is not None]
         self.cells: list[Any] = []
         self.always = False
@@ -85,7 +86,7 @@ class Suspects:
             else:
                 self.always = self.always or not _is_opaque(type(root))
 
-    def tracers(self, carrier: Any, fixed: Sequence[Any], keywords: dict[str, Any]) -> Sequence[Tracer]:
+    def tracers(self, carrier: AnyValue, fixed: Sequence[Any], keywords: dict[str, Any]) -> Sequence[Tracer]:
         """The tracers that are captured, or held by arguments that the rules do not cover."""
         if not (self.cells or self.always or fixed or keywords):
             return ()
@@ -123,7 +124,7 @@ def closed_over(roots: Iterable[Any]) -> list[Tracer]:
     return sorted(found.values(), key=lambda t: _depth(t.owner))
 
 
-def _parts(x: Any, kind: type) -> Iterable[Any]:
+def _parts(x: AnyValue, kind: type) -> Iterable[Any]:
     """The objects that an object holds."""
     if kind is types.FunctionType:
         held = x.__dict__.get("__closed_over__")
@@ -179,20 +180,20 @@ class StandIns(Trace):
     def describe(self) -> str:
         return self.parent.describe()
 
-    def stands_in_for(self, x: Any) -> bool:
+    def stands_in_for(self, x: AnyValue) -> bool:
         return id(x) in self.values
 
     def process_primitive(self, primitive, args, params):
         values = self.values
         return call_with(self.parent, primitive.bind, *[values.get(id(a), a) for a in args], **params)
 
-    def run(self, fun: Callable, *args: Any) -> Any:
+    def run(self, fun: Callable, *args: PyTree) -> Any:
         """Call a function, and substitute in its results too."""
         result = call_with(self, fun, *args)
         if isinstance(result, tuple):
             return tuple([self.replaced(part) for part in result])
         return self.replaced(result)
 
-    def replaced(self, part: Any) -> Any:
+    def replaced(self, part: AnyValue) -> Any:
         """A list of values after the substitution; anything else as it is."""
         return [self.values.get(id(v), v) for v in part] if isinstance(part, list) else part

@@ -21,9 +21,10 @@ from pullback._core.primitive import HigherOrder, Primitive
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.tree_paths import equality_errors, keystr
 from pullback._core.types import ShapedArray
+from pullback._core.typing import AnyValue, PyTree
 from pullback._higher_order.bodies import path_of
 from pullback._ops.shape import expand_dims
-from pullback._transforms.vmap import with_leading
+from pullback._transforms.vmap import BatchTrace, with_leading
 from pullback._xla.evaluate import eagerly
 from pullback._xla.host_calls import emit_host_call
 
@@ -66,7 +67,7 @@ class HostFunction:
             raise TypeError(self._structure_message(result))
         return [self._checked(i, x, aval) for i, (x, aval) in enumerate(zip(leaves, self.out_avals, strict=True))]
 
-    def _checked(self, i: int, x: Any, aval: ShapedArray) -> np.ndarray:
+    def _checked(self, i: int, x: AnyValue, aval: ShapedArray) -> np.ndarray:
         if not is_array_like(x):
             raise TypeError(f"{self._must()} {aval.str_short()}{self._place(i)}, got {described(x)}")
         value = np.asarray(x)
@@ -87,7 +88,7 @@ class HostFunction:
         path = path_of(self.out_tree, i) if self.out_tree is not None else ""
         return f" at {path}" if path else ""
 
-    def _structure_message(self, result: Any) -> str:
+    def _structure_message(self, result: PyTree) -> str:
         assert self.out_tree is not None
         declared = tree_unflatten(self.out_tree, [np.empty(0)] * self.out_tree.num_leaves)
         for path, expected, got, _ in equality_errors(declared, result):
@@ -116,7 +117,7 @@ class HostFunction:
                             self.user_fun)
 
 
-def _same_nesting(declared: Any, got: Any) -> bool:
+def _same_nesting(declared: Any, got: AnyValue) -> bool:
     """Return whether two trees differ at most in the types of sequences: NumPy returns named tuples, for example."""
     if isinstance(declared, (tuple, list)) and isinstance(got, (tuple, list)):
         return len(declared) == len(got) and all(map(_same_nesting, declared, got))
@@ -130,7 +131,7 @@ def _rank(dtype: np.dtype) -> int:
     return 1 if dtypes.is_integer(dtype) else 3 if dtypes.is_complex(dtype) else 2
 
 
-def host_value_of(x: Any) -> np.ndarray:
+def host_value_of(x: AnyValue) -> np.ndarray:
     """The data of a concrete array as passed to a host function: not to be modified."""
     return x.__array__()
 
@@ -145,8 +146,8 @@ def run_on_host(function: HostFunction, args: Sequence[Any], primitive: Primitiv
     return outs
 
 
-def batched_call(trace: Any, function: HostFunction, operands: Sequence[Any], dims: Sequence[int | None], method: str
-                 ) -> tuple[list[Any], HostFunction]:
+def batched_call(trace: BatchTrace, function: HostFunction, operands: Sequence[Any], dims: Sequence[int | None],
+                 method: str) -> tuple[list[Any], HostFunction]:
     """The operands and the function of the call for a whole batch."""
     size = trace.size
     moved = [x if d is None else trace.materialize(x, d) for x, d in zip(operands, dims, strict=True)]

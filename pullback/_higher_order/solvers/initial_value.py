@@ -9,13 +9,14 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.arguments import check_callable
-from pullback._core.array import Array, ConcreteArray
+from pullback._core.array import Array, ArrayLike, ConcreteArray
 from pullback._core.errors import ConcretizationTypeError, boundary, describe_function, standing_for
 from pullback._core.interning import interned
 from pullback._core.jaxpr import Jaxpr, eval_jaxpr
 from pullback._core.trace import Tracer
 from pullback._core.tree import PyTreeDef, tree_structure, tree_unflatten, treedef_tuple
 from pullback._core.types import ShapedArray, make_aval
+from pullback._core.typing import AnyValue, PyTree
 from pullback._higher_order.bodies import Body, check_same_structure, check_same_types, lift_tree, path_of, trace_body
 from pullback._higher_order.solvers.ode import odeint_p
 from pullback._ops.assemble import concatenate
@@ -24,7 +25,7 @@ from pullback._ops.shape import convert_element_type, expand_dims
 
 
 @boundary
-def odeint(func: Callable, y0: Any, t: Any, *args: Any, rtol: float = 1.4e-8, atol: float = 1.4e-8,
+def odeint(func: Callable, y0: PyTree, t: ArrayLike, *args: PyTree, rtol: float = 1.4e-8, atol: float = 1.4e-8,
            mxstep: float = math.inf, hmax: float = math.inf) -> Any:
     """The solution of `dy/dt = func(y, t, *args)` that starts with `y0` at `t[0]`, at every time in `t`.
 
@@ -122,7 +123,7 @@ def _inexact(tree: PyTreeDef, i: int, y: Array) -> Array:
     return convert_element_type(y, float)
 
 
-def _times(t: Any, state: Sequence[ShapedArray]) -> Array:
+def _times(t: AnyValue, state: Sequence[ShapedArray]) -> Array:
     """The times in the widest real dtype of the problem."""
     if isinstance(t, (list, tuple)) and t:
         t = concatenate([expand_dims(x, (0,)) for x in lift_tree("odeint", "t", list(t))[0]], 0)

@@ -30,6 +30,7 @@ from pullback._core.lists import chosen, cut
 from pullback._core.primitive import HigherOrder
 from pullback._core.trace import call_with, context, is_linear
 from pullback._core.types import ShapedArray, make_aval
+from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero, zero_of
 from pullback._higher_order.bodies import held_under
 from pullback._higher_order.call import check_operands
@@ -168,7 +169,7 @@ def _derivative(primals, tangents, solve_tangent: Callable, f, num_consts, lanes
     return outs, [add(t, mul(_along(times_dot, s), s)) for t, s in zip(touts, slopes, strict=True)]
 
 
-def _along(t: Any, values: Any) -> Any:
+def _along(t: AnyValue, values: Any) -> Any:
     """The tangent of times, in a shape that multiplies slopes."""
     t = convert_element_type(t, values.aval.dtype)
     return expand_dims(t, tuple(range(t.aval.ndim, values.aval.ndim)))
