@@ -58,15 +58,23 @@ def test_single_checks():
     check_jvp(lambda x, n: (x * n, n), functools.partial(pb.jvp, lambda x, n: (x * n, n)), (X, 2))
 
 
+def sine_with_wrong_vjp(x):
+    return pnp.sin(x), lambda ct: (2 * ct * pnp.cos(x),)
+
+
+def sine_with_a_cotangent_too_many(x):
+    return pnp.sin(x), lambda ct: (ct, ct)
+
+
 def test_messages():
     with pytest.raises(AssertionError, match=r"^mine: the tangent of result: .*, finite difference"):
         check_jvp(pnp.sin, lambda p, t: (pnp.sin(p[0]), 2 * pnp.cos(p[0]) * t[0]), (1.,), err_msg="mine")
     with pytest.raises(AssertionError, match=r"^check_jvp: the value: .*, of the function"):
         check_jvp(pnp.sin, lambda p, t: (p[0], pnp.cos(p[0]) * t[0]), (1.,))
     with pytest.raises(AssertionError, match=r"^check_vjp: <t, Jᵀc>: .*, finite difference"):
-        check_vjp(pnp.sin, lambda x: (pnp.sin(x), lambda ct: (2 * ct * pnp.cos(x),)), (1.,))
+        check_vjp(pnp.sin, sine_with_wrong_vjp, (1.,))
     with pytest.raises(AssertionError, match="expected one for each of the 1 leaves"):
-        check_vjp(pnp.sin, lambda x: (pnp.sin(x), lambda ct: (ct, ct)), (1.,))
+        check_vjp(pnp.sin, sine_with_a_cotangent_too_many, (1.,))
 
 
 def test_tolerances_and_steps_of_the_caller():

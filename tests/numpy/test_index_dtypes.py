@@ -18,6 +18,13 @@ def scattered(mode):
 
 
 # each reads at one index (or sums what it read), far out of bounds
+def each_alone(x, i):
+    def one(i):
+        return lax.dynamic_slice(x, (i,), (1,))
+
+    return pb.vmap(one)(i[None]).sum()
+
+
 READ = {
     "x[i]": (lambda x, i: x[i], LAST), "x[[i]]": (lambda x, i: x[i[None]].sum(), LAST),
     "x[i, j]": (lambda x, i: x.reshape(3, 100)[i[None], i[None]].sum(), LAST),
@@ -44,7 +51,7 @@ READ = {
     "segment_sum, clip": (lambda x, i: ops.segment_sum(x[:1] + 1, i[None], 5, mode="clip")[-1], 1.0),
     "one_hot": (lambda x, i: nn.one_hot(i, 300).sum(), 0.0),
     "bincount": (lambda x, i: pnp.bincount(i[None], length=5).sum(), 0.0),
-    "vmap of dynamic_slice": (lambda x, i: pb.vmap(lambda i: lax.dynamic_slice(x, (i,), (1,)))(i[None]).sum(), LAST),
+    "vmap of dynamic_slice": (each_alone, LAST),
     "put, clip": (lambda x, i: pnp.put(x, i[None], 7.0, mode="clip", inplace=False)[-1], 7.0),
 }
 

@@ -23,6 +23,12 @@ def rounding_errors(got, exact, dtype):
 # --- float32: sums over leading axes ---
 
 MANY = 100_000
+
+
+def gradient_of_a_broadcast(x):
+    return pb.grad(lambda b: ((x + b) * x).sum())(pnp.zeros(3))
+
+
 LEADING = {
     "mean": (lambda x: pnp.mean(x, 0), lambda x: x.mean(0)),
     "sum": (lambda x: pnp.sum(x, 0), lambda x: x.sum(0)),
@@ -34,7 +40,7 @@ LEADING = {
     "reverse cumsum": (lambda x: lax.cumsum(x, 0, reverse=True)[0], lambda x: x.sum(0)),
     "cumsum along the last axis": (lambda x: pnp.cumsum(x.T, 1)[:, -1], lambda x: x.sum(0)),
     "logsumexp": (lambda x: nn.logsumexp(x, 0), lambda x: np.log(np.exp(x).sum(0))),
-    "gradient of a broadcast": (lambda x: pb.grad(lambda b: ((x + b) * x).sum())(pnp.zeros(3)), lambda x: x.sum(0)),
+    "gradient of a broadcast": (gradient_of_a_broadcast, lambda x: x.sum(0)),
 }
 
 

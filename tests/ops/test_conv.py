@@ -198,8 +198,14 @@ def test_other_starts_and_functions():
     for name, start in (("max", 0.5), ("min", -0.5), ("add", 1.0)):
         f, g = both(name, start, {"window_dimensions": (2, 2), "padding": "SAME"})
         close(f(x), g(x))
-    f = lambda x: computations.reduce_window(x, np.float32(0), lambda a, b: elementwise.add(  # noqa: E731
-        elementwise.add(a, b), elementwise.mul(a, b)), (3,))
+
+    def joined(a, b):
+        """a + b + a b, which is (1 + a) (1 + b) - 1."""
+        return elementwise.add(elementwise.add(a, b), elementwise.mul(a, b))
+
+    def f(x):
+        return computations.reduce_window(x, np.float32(0), joined, (3,))
+
     np.testing.assert_allclose(f(x[0])[0], np.prod(1 + x[0, :3]) - 1, rtol=1e-4)
     check_batching(f, x[0])
 

@@ -150,10 +150,17 @@ def test_reduce_by_a_function_of_a_tree_of_scalars():
 
 def test_vmap_of_reduce_by_a_function():
     x = rng.standard_normal((3, 4)).astype("float32")
-    total = lambda a, b: elementwise.add(elementwise.add(a, b), elementwise.mul(a, b))  # noqa: E731
-    f = lambda x: computations.reduce(x, np.float32(0), total, (0,))  # noqa: E731
-    expected = jax.vmap(lambda x: lax.reduce(x, np.float32(0), lambda a, b: a + b + a * b, (0,)))(x)
-    np.testing.assert_allclose(pb.vmap(f)(x), expected, rtol=1e-5)
+
+    def joined(a, b):
+        return elementwise.add(elementwise.add(a, b), elementwise.mul(a, b))
+
+    def ours(x):
+        return computations.reduce(x, np.float32(0), joined, (0,))
+
+    def theirs(x):
+        return lax.reduce(x, np.float32(0), lambda a, b: a + b + a * b, (0,))
+
+    np.testing.assert_allclose(pb.vmap(ours)(x), jax.vmap(theirs)(x), rtol=1e-5)
 
 
 def test_reduce_refuses_a_computation_that_changes_the_type():

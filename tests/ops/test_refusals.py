@@ -1,8 +1,12 @@
 """What `pullback.lax` refuses: axes, shapes, strides, what is no function, numbers of operands; and what it takes."""
 
+from functools import partial
+
 import jax
 import numpy as np
 import pytest
+from refusals import raises
+from wrappers import eager
 
 import pullback as pb
 import pullback.numpy as pnp
@@ -16,52 +20,63 @@ REDUCTIONS = {"reduce_sum": M, "reduce_max": M, "reduce_min": M, "reduce_prod": 
               "reduce_or": BITS, "reduce_xor": BITS}
 
 
-def refused(call, error, *parts):
-    with pytest.raises(error) as info:
-        call()
-    for part in parts:
-        assert part in str(info.value), str(info.value)
-
-
 @pytest.mark.parametrize("name", REDUCTIONS)
 def test_reductions_agree_on_axes(name):
     reduce, x = getattr(lax, name), REDUCTIONS[name]
     assert reduce(x, (-1,)).tolist() == reduce(x, (1,)).tolist()
     assert reduce(x, [1, 0]).tolist() == reduce(x, (-2, -1)).tolist()
     assert reduce(x, ()).tolist() == x.tolist()
-    refused(lambda: reduce(x, (2,)), ValueError, f"{name}: axis 2 is out of bounds for an array of 2 axes")
-    refused(lambda: reduce(x, (0, -2)), ValueError, f"{name}: (0, -2) names an axis twice")
-    refused(lambda: reduce(x, 1), TypeError, f"{name}: axes must be a sequence of ints, got 1")
-    refused(lambda: reduce(x, (1.,)), TypeError, f"{name}: an axis must be an int, got 1.0 of type float")
-    refused(lambda: pb.jit(lambda i: reduce(x, (i,)))(1), pb.errors.TracerIntegerConversionError, "static")
+    with raises(ValueError, f"{name}: axis 2 is out of bounds for an array of 2 axes"):
+        reduce(x, (2,))
+    with raises(ValueError, f"{name}: (0, -2) names an axis twice"):
+        reduce(x, (0, -2))
+    with raises(TypeError, f"{name}: axes must be a sequence of ints, got 1"):
+        reduce(x, 1)
+    with raises(TypeError, f"{name}: an axis must be an int, got 1.0 of type float"):
+        reduce(x, (1.,))
+    with raises(pb.errors.TracerIntegerConversionError, "static"):
+        pb.jit(lambda i: reduce(x, (i,)))(1)
 
 
 @pytest.mark.parametrize("name", REDUCTIONS)
 def test_reductions_bound_by_hand(name):
     p = getattr(__import__("pullback._ops.reduce", fromlist=[""]), name + "_p")
-    refused(lambda: p.bind(REDUCTIONS[name], axes=(2,)), ValueError, f"{name}: axes must be distinct and lie in [0, 2)")
+    with raises(ValueError, f"{name}: axes must be distinct and lie in [0, 2)"):
+        p.bind(REDUCTIONS[name], axes=(2,))
 
 
 def test_reduce():
     assert lax.reduce(M, 0., lax.add, (-1,)).tolist() == [3., 12.]
-    refused(lambda: lax.reduce(V, 0., lax.add, (3,)), ValueError, "reduce: axis 3 is out of bounds", "1 axes")
-    refused(lambda: lax.reduce(M, 0., lax.add, (0, 0)), ValueError, "reduce: (0, 0) names an axis twice")
-    refused(lambda: lax.reduce(1., 0., lax.add, (0,)), ValueError, "reduce: axis 0", "0 axes")
-    refused(lambda: lax.reduce(V, [0., 1.], lax.add, (0,)), ValueError, "reduce: init_values", "for each")
-    refused(lambda: lax.reduce([], [], lax.add, (0,)), ValueError, "reduce: init_values", "at least one")
-    refused(lambda: lax.reduce(V, V, lax.add, (0,)), ValueError, "reduce: operands must have one shape", "(3,)")
+    with raises(ValueError, "reduce: axis 3 is out of bounds", "1 axes"):
+        lax.reduce(V, 0., lax.add, (3,))
+    with raises(ValueError, "reduce: (0, 0) names an axis twice"):
+        lax.reduce(M, 0., lax.add, (0, 0))
+    with raises(ValueError, "reduce: axis 0", "0 axes"):
+        lax.reduce(1., 0., lax.add, (0,))
+    with raises(ValueError, "reduce: init_values", "for each"):
+        lax.reduce(V, [0., 1.], lax.add, (0,))
+    with raises(ValueError, "reduce: init_values", "at least one"):
+        lax.reduce([], [], lax.add, (0,))
+    with raises(ValueError, "reduce: operands must have one shape", "(3,)"):
+        lax.reduce(V, V, lax.add, (0,))
 
 
 def test_expand_dims_and_squeeze():
     assert lax.expand_dims(M, (0, -1)).shape == (1, 2, 3, 1)
-    refused(lambda: lax.expand_dims(V, (7,)), ValueError, "expand_dims: axis 7 is out of bounds for an array of 2 axes")
-    refused(lambda: lax.expand_dims(V, (0, 0)), ValueError, "expand_dims: (0, 0) names an axis twice")
-    refused(lambda: lax.expand_dims(V, (0, -3)), ValueError, "expand_dims: (0, -3) names an axis twice")
+    with raises(ValueError, "expand_dims: axis 7 is out of bounds for an array of 2 axes"):
+        lax.expand_dims(V, (7,))
+    with raises(ValueError, "expand_dims: (0, 0) names an axis twice"):
+        lax.expand_dims(V, (0, 0))
+    with raises(ValueError, "expand_dims: (0, -3) names an axis twice"):
+        lax.expand_dims(V, (0, -3))
     x = pnp.ones((1, 3))
     assert lax.squeeze(x, (-2,)).shape == (3,)
-    refused(lambda: lax.squeeze(x, (5,)), ValueError, "squeeze: axis 5 is out of bounds for an array of 2 axes")
-    refused(lambda: lax.squeeze(x, (0, -2)), ValueError, "squeeze: (0, -2) names an axis twice")
-    refused(lambda: lax.squeeze(x, (-1,)), ValueError, "squeeze: axis 1", "has length 3, expected 1")
+    with raises(ValueError, "squeeze: axis 5 is out of bounds for an array of 2 axes"):
+        lax.squeeze(x, (5,))
+    with raises(ValueError, "squeeze: (0, -2) names an axis twice"):
+        lax.squeeze(x, (0, -2))
+    with raises(ValueError, "squeeze: axis 1", "has length 3, expected 1"):
+        lax.squeeze(x, (-1,))
 
 
 @pytest.mark.parametrize("value", [1., 2, True, 1j, np.float16(3), np.int8(4)])
@@ -84,39 +99,54 @@ def test_full_of_a_traced_value():
 
 
 def test_what_full_refuses():
-    refused(lambda: lax.full((-1,), 1., "float32"), ValueError, "full: shapes must be made of non-negative", "got -1")
-    refused(lambda: lax.full((1.5,), 1.), TypeError, "full: shapes must be made of concrete integers, got 1.5")
-    refused(lambda: lax.full((3,), V), TypeError, "full: fill_value must be a scalar, got f32[3]")
-    refused(lambda: lax.full((3,), np.ones(3), "float32"), TypeError, "full: fill_value must be a scalar, got f32[3]")
-    refused(lambda: pb.jit(lambda n: lax.full((n,), 1.))(3), TypeError, "full: ", "static")
+    with raises(ValueError, "full: shapes must be made of non-negative", "got -1"):
+        lax.full((-1,), 1., "float32")
+    with raises(TypeError, "full: shapes must be made of concrete integers, got 1.5"):
+        lax.full((1.5,), 1.)
+    with raises(TypeError, "full: fill_value must be a scalar, got f32[3]"):
+        lax.full((3,), V)
+    with raises(TypeError, "full: fill_value must be a scalar, got f32[3]"):
+        lax.full((3,), np.ones(3), "float32")
+    with raises(TypeError, "full: ", "static"):
+        pb.jit(lambda n: lax.full((n,), 1.))(3)
 
 
 def test_conv_transpose():
     x, w = pnp.ones((1, 3, 1)), pnp.ones((2, 1, 1))
-    refused(lambda: lax.conv_transpose(x, w, (2, 3), "SAME"), ValueError,
-            "conv_transpose: strides must have a positive int for each of 1 spatial axes, got (2, 3)")
-    refused(lambda: lax.conv_transpose(x, w, (2,), "SAME", rhs_dilation=(1, 1)), ValueError,
-            "conv_transpose: rhs_dilation")
-    refused(lambda: lax.conv_transpose(x, w, (2,), [(0, 0)] * 2), ValueError, "conv_transpose: padding must")
-    refused(lambda: lax.conv_transpose(x, w, (0,), "SAME"), ValueError, "conv_transpose: strides", "(0,)")
+    with raises(ValueError, "conv_transpose: strides must have a positive int for each of 1 spatial axes, got (2, 3)"):
+        lax.conv_transpose(x, w, (2, 3), "SAME")
+    with raises(ValueError, "conv_transpose: rhs_dilation"):
+        lax.conv_transpose(x, w, (2,), "SAME", rhs_dilation=(1, 1))
+    with raises(ValueError, "conv_transpose: padding must"):
+        lax.conv_transpose(x, w, (2,), [(0, 0)] * 2)
+    with raises(ValueError, "conv_transpose: strides", "(0,)"):
+        lax.conv_transpose(x, w, (0,), "SAME")
 
 
 def test_map_takes_a_function():
-    refused(lambda: lax.map(1, V), TypeError, "map: expected a function, got 1 of type int")
-    refused(lambda: lax.map(1, V, batch_size=2), TypeError, "map: expected a function")
-    refused(lambda: lax.scan(1, 0., V), TypeError, "scan: expected a function")
+    with raises(TypeError, "map: expected a function, got 1 of type int"):
+        lax.map(1, V)
+    with raises(TypeError, "map: expected a function"):
+        lax.map(1, V, batch_size=2)
+    with raises(TypeError, "scan: expected a function"):
+        lax.scan(1, 0., V)
 
 
-@pytest.mark.parametrize("where", [lambda f: f, pb.jit, pb.make_jaxpr], ids=["eager", "jit", "make_jaxpr"])
+@pytest.mark.parametrize("where", [eager, pb.jit, pb.make_jaxpr])
 def test_the_number_of_operands_of_a_primitive(where):
-    refused(lambda: where(lambda x: elementwise.add_p.bind(x))(V), TypeError, "add: expected 2 operands, got 1")
-    refused(lambda: where(lambda x: elementwise.mul_p.bind(x, x, x))(V), TypeError, "mul: expected 2 operands, got 3")
-    refused(lambda: where(lambda x: trig.sin_p.bind(x, x))(V), TypeError, "sin: expected 1 operand, got 2")
+    with raises(TypeError, "add: expected 2 operands, got 1"):
+        where(lambda x: elementwise.add_p.bind(x))(V)
+    with raises(TypeError, "mul: expected 2 operands, got 3"):
+        where(lambda x: elementwise.mul_p.bind(x, x, x))(V)
+    with raises(TypeError, "sin: expected 1 operand, got 2"):
+        where(lambda x: trig.sin_p.bind(x, x))(V)
     p = Primitive("twice")
     p.def_kernel(lambda x: x + x)
     p.def_abstract_eval(lambda x: x)
-    refused(lambda: where(lambda x: p.bind(x, x))(V), TypeError, "twice: got 2 operands", "do not fit")
-    refused(lambda: where(lambda x: p.bind(x, by=3))(V), TypeError, "twice: got 1 operand and the parameters ['by']")
+    with raises(TypeError, "twice: got 2 operands", "do not fit"):
+        where(lambda x: p.bind(x, x))(V)
+    with raises(TypeError, "twice: got 1 operand and the parameters ['by']"):
+        where(lambda x: p.bind(x, by=3))(V)
 
 
 def test_errors_of_a_typing_rule_are_its_own():
@@ -126,12 +156,15 @@ def test_errors_of_a_typing_rule_are_its_own():
     def rule(x):
         raise TypeError("picky: not today")
 
-    refused(lambda: pb.make_jaxpr(p.bind)(V), TypeError, "picky: not today")
+    with raises(TypeError, "picky: not today"):
+        pb.make_jaxpr(p.bind)(V)
 
 
 def test_operands_that_are_no_arrays():
-    refused(lambda: lax.add(V, "text"), TypeError, "add: expected an array or a number, got 'text'")
-    refused(lambda: lax.sin("text"), TypeError, "sin: expected an array or a number, got 'text'")
+    with raises(TypeError, "add: expected an array or a number, got 'text'"):
+        lax.add(V, "text")
+    with raises(TypeError, "sin: expected an array or a number, got 'text'"):
+        lax.sin("text")
 
 
 @pytest.mark.parametrize(("which", "n"), [(True, 2), ([True, False, True], 2), ([0, 2, 1], 3), (1, 3), ([0, 0, 1], 2)])
@@ -149,12 +182,18 @@ def test_select_n(which, n):
 def test_what_select_n_refuses():
     assert lax.select_n(np.array([-1, 5, 1], np.int32), V, V + 10).tolist() == [0., 11., 12.]
     assert lax.select_n(False, V).tolist() == V.tolist()
-    refused(lambda: lax.select_n(True), ValueError, "select_n: expected at least one case")
-    refused(lambda: lax.select_n(True, V, V, V), TypeError, "select_n: which must be of int32s")
-    refused(lambda: lax.select_n(1., V, V), TypeError, "select_n: which must be of int32s")
-    refused(lambda: lax.select_n(True, V, M), ValueError, "select_n: the cases must have one shape", "f32[2,3]")
-    refused(lambda: lax.select_n(np.array([True, False]), V, V), ValueError, "select_n: ", "bool[2]")
-    refused(lambda: lax.select_n(True, V, pnp.arange(3)), TypeError, "select_n: the cases must have one dtype")
+    with raises(ValueError, "select_n: expected at least one case"):
+        lax.select_n(True)
+    with raises(TypeError, "select_n: which must be of int32s"):
+        lax.select_n(True, V, V, V)
+    with raises(TypeError, "select_n: which must be of int32s"):
+        lax.select_n(1., V, V)
+    with raises(ValueError, "select_n: the cases must have one shape", "f32[2,3]"):
+        lax.select_n(True, V, M)
+    with raises(ValueError, "select_n: ", "bool[2]"):
+        lax.select_n(np.array([True, False]), V, V)
+    with raises(TypeError, "select_n: the cases must have one dtype"):
+        lax.select_n(True, V, pnp.arange(3))
 
 
 def test_full_like_and_reciprocal():
@@ -163,8 +202,10 @@ def test_full_like_and_reciprocal():
     assert lax.full_like(V, 7, np.int32).dtype == np.int32
     assert lax.reciprocal(pnp.array([2., -4.])).tolist() == [.5, -.25]
     assert pb.grad(lax.reciprocal)(2.).tolist() == -.25
-    refused(lambda: lax.reciprocal(pnp.arange(1, 3)), TypeError, "reciprocal: expected a floating-point", "i32[2]")
-    refused(lambda: lax.full_like("s", 1.), TypeError, "'s'")
+    with raises(TypeError, "reciprocal: expected a floating-point", "i32[2]"):
+        lax.reciprocal(pnp.arange(1, 3))
+    with raises(TypeError, "'s'"):
+        lax.full_like("s", 1.)
 
 
 @pytest.mark.parametrize(("number", "dtype"), [(1.5, "int8"), (2j, "int32"), (2j, "float32"), (2, "bool")])
@@ -194,45 +235,49 @@ def scattered(window_axes):
 
 
 MISFITS = [
-    (lambda: lax.conv_general_dilated(IMAGE, KERNEL, (1,), "SAME", dimension_numbers=("NCH", "OIW", "NCH")),
+    (partial(lax.conv_general_dilated, IMAGE, KERNEL, (1,), "SAME", dimension_numbers=("NCH", "OIW", "NCH")),
      ValueError, "must have N, C and the spatial letters of the kernel"),
-    (lambda: lax.conv_general_dilated(IMAGE, KERNEL, (1,), "SAME", out_sharding="x"), Exception, "out_sharding"),
-    (lambda: lax.conv_general_dilated(IMAGE, KERNEL, (1,), 3), ValueError, "padding must be a pair of ints"),
-    (lambda: lax.conv_general_dilated(IMAGE, KERNEL, (1,), [(0, 0), (0, 0)]), ValueError, "for each of 1 spatial axes"),
-    (lambda: lax.conv_general_dilated(IMAGE > 0, KERNEL > 0, (1,), "SAME"), TypeError, "expected numbers, got bools"),
-    (lambda: lax.conv_general_dilated(pnp.ones((2, 2, 4)), pnp.ones((2, 1, 2)), (1,), "SAME", feature_group_count=2,
+    (partial(lax.conv_general_dilated, IMAGE, KERNEL, (1,), "SAME", out_sharding="x"), Exception, "out_sharding"),
+    (partial(lax.conv_general_dilated, IMAGE, KERNEL, (1,), 3), ValueError, "padding must be a pair of ints"),
+    (partial(lax.conv_general_dilated, IMAGE, KERNEL, (1,), [(0, 0), (0, 0)]), ValueError,
+     "for each of 1 spatial axes"),
+    (partial(lax.conv_general_dilated, IMAGE > 0, KERNEL > 0, (1,), "SAME"), TypeError, "expected numbers, got bools"),
+    (partial(lax.conv_general_dilated, pnp.ones((2, 2, 4)), pnp.ones((2, 1, 2)), (1,), "SAME", feature_group_count=2,
                                       batch_group_count=2), ValueError, "one of feature_group_count and batch_group"),
-    (lambda: lax.conv_transpose(IMAGE, KERNEL, (1,), "FULL", dimension_numbers=("NCH", "OIH", "NCH")), ValueError,
+    (partial(lax.conv_transpose, IMAGE, KERNEL, (1,), "FULL", dimension_numbers=("NCH", "OIH", "NCH")), ValueError,
      "conv_transpose: padding must be 'SAME', 'VALID' or pairs of ints, got 'FULL'"),
-    (lambda: lax.reduce_window(M, 0., lax.add, (2,), (1, 1), "VALID"), ValueError, "an entry for each axis of shape"),
-    (lambda: lax.concatenate([], 0), ValueError, "concatenate: expected at least one operand, got none"),
-    (lambda: lax.concatenate([V, pnp.arange(3)], 0), TypeError, "operands must have one dtype, got f32"),
-    (lambda: lax.iota(bool, 3), TypeError, "expected a numeric dtype, got bool"),
-    (lambda: lax.broadcast_in_dim(V, (3, 2), (0, 1)), ValueError, "broadcast_dimensions must name an axis"),
-    (lambda: lax.broadcast_in_dim(V, (3, 2), (1,)), ValueError, "does not broadcast to"),
-    (lambda: lax.reshape(V, (2, 2)), ValueError, "reshape: cannot turn shape (3,) (3 elements) into (2, 2)"),
-    (lambda: lax.transpose(M, (0, 0)), ValueError, "does not permute the 2 axes"),
-    (lambda: lax.pad(V, V, [(1, 0, 0)]), ValueError, "pad: padding_value must be a scalar, got shape (3,)"),
-    (lambda: lax.pad(V, V, [(0, 0, 0)]), ValueError, "pad: padding_value must be a scalar, got shape (3,)"),
-    (lambda: lax.pad(V, pnp.int32(1), [(0, 0, 0)]), TypeError, "pad: operand and padding_value must have one dtype"),
-    (lambda: lax.rev(M, (0, 0)), ValueError, "rev: dimensions must be distinct"),
-    (lambda: lax.dynamic_slice(M, np.zeros((1, 2), int), (1, 1)), ValueError, "must be a sequence of scalars or a 1-d"),
-    (lambda: lax.dynamic_slice(M, (0., 0.), (1, 1)), TypeError, "starts must be integer scalars, got f32[]"),
-    (lambda: scattered(()), ValueError, "expected a window axis in the updates for each of the 1 axes"),
+    (partial(lax.reduce_window, M, 0., lax.add, (2,), (1, 1), "VALID"), ValueError, "an entry for each axis of shape"),
+    (partial(lax.concatenate, [], 0), ValueError, "concatenate: expected at least one operand, got none"),
+    (partial(lax.concatenate, [V, pnp.arange(3)], 0), TypeError, "operands must have one dtype, got f32"),
+    (partial(lax.iota, bool, 3), TypeError, "expected a numeric dtype, got bool"),
+    (partial(lax.broadcast_in_dim, V, (3, 2), (0, 1)), ValueError, "broadcast_dimensions must name an axis"),
+    (partial(lax.broadcast_in_dim, V, (3, 2), (1,)), ValueError, "does not broadcast to"),
+    (partial(lax.reshape, V, (2, 2)), ValueError, "reshape: cannot turn shape (3,) (3 elements) into (2, 2)"),
+    (partial(lax.transpose, M, (0, 0)), ValueError, "does not permute the 2 axes"),
+    (partial(lax.pad, V, V, [(1, 0, 0)]), ValueError, "pad: padding_value must be a scalar, got shape (3,)"),
+    (partial(lax.pad, V, V, [(0, 0, 0)]), ValueError, "pad: padding_value must be a scalar, got shape (3,)"),
+    (partial(lax.pad, V, pnp.int32(1), [(0, 0, 0)]), TypeError, "pad: operand and padding_value must have one dtype"),
+    (partial(lax.rev, M, (0, 0)), ValueError, "rev: dimensions must be distinct"),
+    (partial(lax.dynamic_slice, M, np.zeros((1, 2), int), (1, 1)), ValueError,
+     "must be a sequence of scalars or a 1-d"),
+    (partial(lax.dynamic_slice, M, (0., 0.), (1, 1)), TypeError, "starts must be integer scalars, got f32[]"),
+    (partial(scattered, ()), ValueError, "expected a window axis in the updates for each of the 1 axes"),
 ]
 
 
 @pytest.mark.parametrize(("call", "error", "words"), MISFITS)
 def test_parameters_that_do_not_fit(call, error, words):
-    refused(call, error, words)
+    with pytest.raises(error) as info:
+        call()
+    assert words in str(info.value)
 
 
 def test_groups_are_of_one_axis():
     def total(x):
         return lax.psum(x, ("a", "b"), axis_index_groups=[[0, 1]])
 
-    refused(lambda: pb.vmap(pb.vmap(total, axis_name="a"), axis_name="b")(M), ValueError,
-            "psum: axis_index_groups are of one axis, got the names ('a', 'b')")
+    with raises(ValueError, "psum: axis_index_groups are of one axis, got the names ('a', 'b')"):
+        pb.vmap(pb.vmap(total, axis_name="a"), axis_name="b")(M)
 
 
 def test_bools_are_counted_by_psum():

@@ -124,9 +124,15 @@ def test_dynamic_slices_batch_over_every_argument():
 
 def test_derivatives_of_batched_dynamic_slices():
     x, u, i = data((3, 5)), data((3, 2)), np.array([3, 0, 9], np.int32)
-    check_derivative(lambda x: pb.vmap(lambda x, i: dynamic_slicing.dynamic_slice(x, (i,), (2,)))(x, i), x)
-    check_derivative(
-        lambda x, u: pb.vmap(lambda x, u, i: dynamic_slicing.dynamic_update_slice(x, u, (i,)))(x, u, i), x, u)
+
+    def two_from(x, i):
+        return dynamic_slicing.dynamic_slice(x, (i,), (2,))
+
+    def updated(x, u, i):
+        return dynamic_slicing.dynamic_update_slice(x, u, (i,))
+
+    check_derivative(lambda x: pb.vmap(two_from)(x, i), x)
+    check_derivative(lambda x, u: pb.vmap(updated)(x, u, i), x, u)
 
 
 def test_dynamic_slices_along_one_axis():

@@ -26,6 +26,10 @@ def second(f):
     return pb.grad(pb.grad(f))
 
 
+def gelu(x):
+    return x * logistic(mp.sqrt(8 / mp.pi) * (x + mp.mpf("0.044715") * x ** 3))
+
+
 FIRST = {
     "sigmoid": (nn.sigmoid, slope, (20.0, -20.0, 80.0, 0.5)),
     "tanh": (pnp.tanh, lambda x: mp.sech(x) ** 2, (10.0, -10.0, 40.0, 1.0)),
@@ -36,8 +40,7 @@ FIRST = {
     "arcsinh": (pnp.arcsinh, lambda x: 1 / mp.sqrt(1 + x * x), (1e28, -1e28, 0.5)),
     "soft_sign": (nn.soft_sign, lambda x: 1 / (1 + abs(x)) ** 2, (-6e14, 1e9, 0.5)),
     "hard_sigmoid": (nn.hard_sigmoid, lambda x: mpmath.mpf(1) / 6, (2.9999998, -2.9999998)),
-    "gelu": (nn.gelu, lambda x: mp.diff(lambda x: x * logistic(mp.sqrt(8 / mp.pi) * (x + mp.mpf("0.044715") * x ** 3)),
-                                        x), (-7.0, 3.0)),
+    "gelu": (nn.gelu, lambda x: mp.diff(gelu, x), (-7.0, 3.0)),
     "power": (lambda x: pnp.power(x, pnp.float32(1e-6)), lambda x: mp.mpf(np.float32(1e-6).item())
               * x ** (mp.mpf(np.float32(1e-6).item()) - 1), (1e-30, 1e30)),
 }
