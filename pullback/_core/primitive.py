@@ -117,7 +117,7 @@ class Primitive:
     def __repr__(self) -> str:
         return self.name
 
-    def bind(self, *args: AnyValue, **params: AnyValue) -> Any:
+    def bind(self, /, *args: AnyValue, **params: AnyValue) -> Any:
         """Apply the primitive under the current transformation."""
         try:
             return context.trace.process_primitive(self, args, params)
@@ -192,7 +192,7 @@ class HigherOrder(Primitive):
         self.save: Callable[..., Any] | None = None
         self.at_once: Callable[..., Any] | None = None
 
-    def bind(self, *args: AnyValue, **params: AnyValue) -> Any:
+    def bind(self, /, *args: AnyValue, **params: AnyValue) -> Any:
         """Apply the primitive under the current transformation, unless the `at_once` rule gives the results."""
         try:
             if self.at_once is not None:

@@ -256,7 +256,7 @@ def install_evaluator(trace: Trace) -> None:
     Context.trace = trace
 
 
-def call_with(trace: Trace, fun: Callable, *args: AnyValue, **params: AnyValue) -> Any:
+def call_with(trace: Trace, fun: Callable, /, *args: AnyValue, **params: AnyValue) -> Any:
     """Call `fun` with `trace` as the current trace."""
     outer, context.trace = context.trace, trace
     try:

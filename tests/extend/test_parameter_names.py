@@ -10,7 +10,8 @@ from pullback import lax
 from pullback.core import ClosedJaxpr, Jaxpr
 
 NAMES = ["note", "jaxpr", "branches", "call", "num_carry", "num_consts", "length", "cond_jaxpr", "body_jaxpr",
-         "differentiated"]
+         "differentiated", "trace", "primitive", "args", "operands", "dims", "primals", "tangents", "cotangent",
+         "values", "avals", "rule", "fun", "params", "self", "ctx"]
 
 
 class Counter:
@@ -29,21 +30,21 @@ def keeping(name: str, note: object):
     """The identity as a primitive with one parameter."""
     p = pb.extend.core.Primitive("keep")
 
-    def identity(x, **parameters):
+    def identity(x, /, **parameters):
         return x
 
     @p.def_jvp
-    def jvp(primals, tangents, **parameters):
+    def jvp(primals, tangents, /, **parameters):
         return p.bind(*primals, **parameters), p.bind(*tangents, **parameters)
 
     @p.def_batch
-    def batch(operands, dims, **parameters):
+    def batch(operands, dims, /, **parameters):
         return p.bind(*operands, **parameters), dims[0]
 
     p.def_kernel(identity)
     p.def_abstract_eval(identity)
-    p.def_lowering(lambda ctx, x, **parameters: x)
-    p.def_transpose(lambda ct, x, **parameters: [p.bind(ct, **parameters)])
+    p.def_lowering(lambda ctx, x, /, **parameters: x)
+    p.def_transpose(lambda ct, x, /, **parameters: [p.bind(ct, **parameters)])
 
     def keep(x):
         return p.bind(x, **{name: note})
