@@ -54,9 +54,9 @@ def test_exact_values_are_those_of_a_function_that_is_known():
 
 @pytest.mark.parametrize(("a", "b", "x"), [
     (2.5, 1e-9, 0.3), (1e-12, 3e-10, 1e-6), (250., 0.2, 0.999), (1e-7, 40., 1e-3), (3e3, 7e3, 0.31), (5e3, 60., 0.98),
-    (1e-30, 2., 0.5), (0.7, 1e-20, 1e-10)])
+    (1e-30, 2., 0.5), (0.7, 1e-20, 1e-10), (10., 4.6e6, 0.0017), (1e3, 3.4e-6, 0.9986), (2., 3., 0.4)])
 def test_the_quick_parts_of_the_beta_distribution_are_those_of_mpmath(a, b, x):
-    with mp.workprec(160):
+    with mp.workprec(200):
         parts = beta_tails(*map(mp.mpf, (a, b, x)))
         with mp.workprec(600):
             exact = mp.betainc(a, b, 0, x, regularized=True), mp.betainc(b, a, 0, 1 - mp.mpf(x), regularized=True)

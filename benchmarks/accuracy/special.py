@@ -141,18 +141,25 @@ def beta_tails(a, b, x):
 
 
 def _beta_parts(a, b, x, log_x, log_y):
-    """DLMF 8.17.8, the sum of positive terms in integers, with a binary point behind `bits` bits."""
-    bits = mp.prec + 20
+    """DLMF 8.17.22 by its numerators and denominators, which are integers with a binary point behind `bits` bits."""
+    bits = mp.prec + 60
     one = 1 << bits
-    rate, above, below = (int(mp.ldexp(v, bits)) for v in (x, a + b, a + 1))
-    term = total = one
-    while term:
-        term = (term * rate >> bits) * above // below
-        total += term
-        above += one
-        below += one
-    first = mp.exp(a * log_x + b * log_y - mp.loggamma(a + 1) - mp.loggamma(b) + mp.loggamma(a + b))
-    part = first * mp.ldexp(total, -bits)
+    rate, first, second, both = (int(mp.ldexp(v, bits)) for v in (x, a, b, a + b))
+    before, now = (0, one), (one, one)
+    last, value, m = 0, one, 0
+    while abs(value - last) > value >> (mp.prec + 20):
+        place = first + 2 * m * one
+        odd = -((first + m * one) * (both + m * one) // place) * rate // (place + one)
+        m += 1
+        place += 2 * one
+        even = (m * (second - m * one) * rate << bits) // place // (place - one)
+        for d in (odd, even):
+            before, now = now, tuple(v + (d * u >> bits) for u, v in zip(before, now, strict=True))
+        excess = now[1].bit_length() - bits
+        before, now = (tuple(v >> excess if excess > 0 else v << -excess for v in pair) for pair in (before, now))
+        last, value = value, (now[0] << bits) // now[1]
+    scale = mp.exp(a * log_x + b * log_y - mp.loggamma(a + 1) - mp.loggamma(b) + mp.loggamma(a + b))
+    part = scale * mp.ldexp(value, -bits)
     return part, 1 - part
 
 

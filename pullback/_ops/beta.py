@@ -154,6 +154,7 @@ def beta_density(a: Array, b: Array, x: Array) -> Array:
 
 
 _LIMIT = 1e6  # beyond it SciPy's digits get lost
+_TINY = 0.01  # for smaller parameters 1 less a tail loses more than a factor of 20
 
 # --- the incomplete function: the smaller tail is computed, the other one is what is left of 1 ---
 
@@ -169,7 +170,7 @@ def _with_ends(a: Expr, b: Expr, x: Expr, value: Expr, at_zero: float, at_one: f
 
 
 def _betainc(a: Expr, b: Expr, x: Expr, upper: bool = False) -> Expr:
-    t = tail(a, b, x)
+    t = smaller(tail(a, b, x), _TINY)
     part = (t.factor * weight(t) * t.exponent.exp()).least(1.0)
     near = ~t.lower if upper else t.lower
     return _with_ends(a, b, x, near.choose(part, 1.0 - part), *((1.0, 0.0) if upper else (0.0, 1.0)))
@@ -181,16 +182,17 @@ def _betainc_kernel(a, b, x, upper: bool = False):
     # in double precision: of its functions for float32 SciPy's own was wrong by more than the rounding error
     a, b, x = (np.asarray(z, np.float64) for z in (a, b, x))
     value = (special.betaincc if upper else special.betainc)(a, b, x)
-    plain = (a > 0) & (b > 0) & (a < _LIMIT) & (b < _LIMIT) & (x > 0) & (x < 1)
+    # where a b underflows SciPy's betainc is wrong in its first digit
+    plain = (a * b > 1e-300) & (a > 0) & (a < _LIMIT) & (b < _LIMIT) & (x > 0) & (x < 1)
     return value if np.all(plain) else np.where(plain, value, kernel(_betainc)(a, b, x, upper=upper))
 
 
 def _log_betainc(a: Expr, b: Expr, x: Expr, upper: bool) -> Expr:
-    t = tail(a, b, x)
-    scaled = t.factor * weight(t)
-    part = scaled * t.exponent.exp()
+    t = smaller(tail(a, b, x), _TINY)
+    rest = weight(t)
+    part = t.factor * rest * t.exponent.exp()
     direct = part.is_("GT", 1e-30)
-    log = direct.choose(direct.choose(part, 1.0).log(), scaled.log() + t.exponent)
+    log = direct.choose(direct.choose(part, 1.0).log(), t.factor.log() + rest.log() + t.exponent)
     near = ~t.lower if upper else t.lower
     value = near.choose(log, (-near.choose(0.0, part)).log1p())
     return _with_ends(a, b, x, value, *((0.0, -np.inf) if upper else (-np.inf, 0.0)))
@@ -221,7 +223,7 @@ def _side(upper: bool) -> str:
 
 
 def _hazard_formula(a: Expr, b: Expr, x: Expr, upper: bool) -> Expr:
-    t = tail(a, b, x)
+    t = smaller(tail(a, b, x), _TINY)
     part = weight(t)
     near = ~t.lower if upper else t.lower
     front = t.factor * t.exponent.exp()

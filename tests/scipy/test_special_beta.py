@@ -9,6 +9,7 @@ from mpmath import mp
 
 import pullback as pb
 import pullback.numpy as pnp
+from benchmarks.accuracy.special import beta_tails
 from pullback.scipy import special, stats
 
 ORDERS = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (2, 0, 0), (1, 1, 0), (0, 2, 0), (1, 0, 1), (0, 1, 1), (0, 0, 2)]
@@ -239,3 +240,29 @@ def test_slopes_of_the_log_tails_where_the_logarithms_are_huge(dtype):
             sign = 1 if function is stats.beta.logcdf else -1
             for run in (pb.grad(function), pb.jit(pb.grad(function))):
                 assert abs(float(run(*args)) * sign / float(right) - 1) < 64 * np.finfo(dtype).eps
+
+
+TINY = {
+    "float32": [(2.5e-34, 0.05, 2.5e-35), (7e-33, 1.4e-5, 7.6e-30),
+                (0.007, 3.8e-9, 0.9999997), (3e-37, 2.5e-31, 0.9999996),
+                (463., 1.7e-37, 0.75), (1e-9, 1e-10, 0.3), (3.5e-15, 0.016, 1.1e-32), (8e-26, 14., 3.5e-33)],
+    "float64": [(2.4e-217, 0.005, 2.5e-269), (4.5e-165, 16., 4.2e-212), (8.4e-275, 1.9e-284, 0.99998),
+                (6.6e-155, 2.3e-157, 1 - 3e-10), (2.3e-157, 6.6e-155, 3e-41), (1.4e-3, 2.6e-90, 1 - 1e-12),
+                (1e-9, 3e-10, 0.3)],
+}
+
+
+@pytest.mark.parametrize("run", BOTH)
+@pytest.mark.parametrize(("dtype", "point"), [(dtype, point) for dtype, points in TINY.items() for point in points])
+def test_both_tails_and_their_logarithms_for_tiny_parameters(run, dtype, point):
+    a, b, x = (np.dtype(dtype).type(v) for v in point)
+    with mp.workprec(200):
+        below, above = beta_tails(*(mpmath.mpf(float(v)) for v in (a, b, x)))
+        exact = {stats.beta.cdf: below, stats.beta.sf: above,
+                 stats.beta.logcdf: mp.log(below) if below < 0.5 else mp.log1p(-above),
+                 stats.beta.logsf: mp.log(above) if above < 0.5 else mp.log1p(-below)}
+    with pb.enable_x64(dtype == "float64"):
+        for fun, right in exact.items():
+            if abs(right) > np.finfo(dtype).tiny:
+                # the exponential of numbers of some hundreds
+                assert relative(run(fun)(x, a, b), right) < 600 * np.finfo(dtype).eps, fun
