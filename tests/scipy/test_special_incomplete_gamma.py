@@ -75,7 +75,8 @@ def mixed(function, by_order, by_x):
     return slope
 
 
-PATHS = [(1, 1, 1), (1, 0, 1), (0, 1, 1), (1, 1, 0), (1, 0, 0, 1), (0, 1, 0, 1), (1, 0, 0, 0, 1)]
+PATHS = [(1, 1, 1), (1, 0, 1), (0, 1, 1), (1, 1, 0), (1, 0, 0, 1), (0, 1, 0, 1), (1, 1, 1, 1),
+         (1, 0, 1, 1), (1, 0, 0, 1, 1)]
 
 
 @pytest.mark.parametrize("path", PATHS, ids=str)
@@ -89,7 +90,7 @@ def test_mixed_derivatives_of_higher_order(path):
     check(pb.vmap(f), right, [a, x], "float64", 2 * SECOND)
 
 
-@pytest.mark.parametrize("path", [(1, 0), (1, 0, 0), (1, 1, 0), (0, 1, 1), (1, 0, 1)], ids=str)
+@pytest.mark.parametrize("path", [(1, 0), (1, 0, 0), (1, 1, 0), (0, 1, 1), (1, 0, 1), (1, 1, 1)], ids=str)
 @pytest.mark.parametrize(("log_probability", "probability"), [
     (stats.gamma.logcdf, lower), (stats.gamma.logsf, upper)], ids=["logcdf", "logsf"])
 def test_mixed_derivatives_of_logarithms(log_probability, probability, path):
