@@ -1,1 +1,1 @@
-"""The user's functions: flatten arguments, trace, unflatten results."""
+"""The public functions: flatten arguments, trace, unflatten results."""

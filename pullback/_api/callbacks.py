@@ -28,20 +28,20 @@ def pure_callback(callback: Callable, result_shape_dtypes: PyTree, *args: PyTree
     """Call a Python function without side effects on the host, from eager code or from compiled code.
 
     Args:
-      callback: a function of NumPy arrays, or pytrees of them, not to be written to. It may be called any number of
-        times, or not at all where its result is not needed, and from another thread.
-      result_shape_dtypes: the type of its result: a pytree of what has a shape and a dtype, such as
+      callback: a function of NumPy arrays, or pytrees of them, which it must not modify. It may be called any number of
+        times, or not at all if its result is not needed, and from another thread.
+      result_shape_dtypes: the type of its result: a pytree of objects with a shape and a dtype, such as
         `ShapeDtypeStruct`s or arrays.
       args, kwargs: arrays or pytrees of them, which `callback` gets as NumPy arrays.
-      sharding: for one device there is nothing to say; only None is taken.
-      vmap_method: what `vmap` does. None: it is refused. "sequential": one call after the other, results stacked
+      sharding: accepted for compatibility; only None is valid for one device.
+      vmap_method: the behaviour under `vmap`. None: an error. "sequential": one call after the other, results stacked
         ("sequential_unrolled" is the same). "expand_dims": one call for the whole batch, along a new leading axis,
         which has length 1 in arguments that are not batched; "broadcast_all": it has the full length in all of them;
         "legacy_vectorized": arguments that are not batched are passed as they are.
 
     Returns: arrays of the declared types. A function that computes in 64-bit types has its results narrowed where
     64-bit types are off.
-    Raises: TypeError naming the leaf where the result is not as declared; what `callback` raises; ValueError under
+    Raises: TypeError naming the leaf if the result is not as declared; any exception of `callback`; ValueError under
     differentiation, which needs a rule: see `pullback.external`, `custom_jvp` and `custom_vjp`.
 
     >>> import numpy as np
@@ -62,18 +62,18 @@ def pure_callback(callback: Callable, result_shape_dtypes: PyTree, *args: PyTree
 @boundary
 def io_callback(callback: Callable, result_shape_dtypes: PyTree, *args: PyTree, sharding: None = None,
                 ordered: bool = False, **kwargs: PyTree) -> Any:
-    """Call a Python function with side effects on the host, once each time the program comes by.
+    """Call a Python function with side effects on the host, once each time the call is executed.
 
-    Calls are never left out, and compiled programs make them in the order of the program.
+    Calls are never dropped, and compiled programs make them in program order.
 
     Args:
-      callback: a function of NumPy arrays, or pytrees of them, not to be written to.
+      callback: a function of NumPy arrays, or pytrees of them, which it must not modify.
       result_shape_dtypes: the type of its result, as for `pure_callback`; None for a function that returns None.
       args, kwargs: arrays or pytrees of them, which `callback` gets as NumPy arrays.
-      sharding: for one device there is nothing to say; only None is taken.
-      ordered: whether the order matters. If so, `vmap` is refused; if not, it calls once for each example.
+      sharding: accepted for compatibility; only None is valid for one device.
+      ordered: whether the order of calls matters. If so, `vmap` is an error; if not, it calls once for each example.
 
-    Raises: as `pure_callback`.
+    Raises: the same errors as `pure_callback`.
 
     >>> import pullback as pb
     >>> from pullback.experimental import io_callback
@@ -93,19 +93,19 @@ def io_callback(callback: Callable, result_shape_dtypes: PyTree, *args: PyTree, 
 
 @boundary
 def debug_callback(callback: Callable, *args: PyTree, ordered: bool = False, **kwargs: PyTree) -> None:
-    """Call a Python function to look at values, under every transformation and in compiled code.
+    """Call a Python function to inspect values, under every transformation and in compiled code.
 
-    It gets NumPy arrays, not to be written to. What it returns is ignored, and derivatives pass by: under `grad` and
-    `jvp` it is called once, with primal values; under `vmap` once for each example, where an argument is batched.
-    Compiled programs make such calls in the order of the program, with `ordered` or without. A call with a
-    tangent, in a jvp rule, is made under `jvp` but not under `grad`, which never has its value: see `debug.tap`.
+    It gets NumPy arrays, which it must not modify. Its result is ignored, and it does not affect derivatives: under
+    `grad` and `jvp` it is called once, with primal values; under `vmap` once for each example, if an argument is
+    batched. Compiled programs make such calls in program order, with `ordered` or without. A call with a tangent, in a
+    jvp rule, is made under `jvp` but not under `grad`, where its value is never known: see `debug.tap`.
 
     Args:
       callback: the function.
-      args, kwargs: arrays or pytrees of them; leaves that are no arrays are passed as they are.
-      ordered: taken for compatibility.
+      args, kwargs: arrays or pytrees of them; leaves that are not arrays are passed unchanged.
+      ordered: accepted for compatibility.
 
-    Raises: TypeError for what is no function. What the function raises comes out of the call, or of the compiled
+    Raises: TypeError if `callback` is not callable. Exceptions of the function are raised from the call, or from the
       program.
 
     >>> import pullback as pb
@@ -123,7 +123,7 @@ def debug_callback(callback: Callable, *args: PyTree, ordered: bool = False, **k
 
 
 def bind_debug(what: str, callback: Callable, leaves: Sequence[Any], in_tree: PyTreeDef, ordered: bool) -> None:
-    """Bind a debug callback of `(args, kwargs)`, given by leaves, of which some may be no arrays."""
+    """Bind a debug callback of `(args, kwargs)`, given by their leaves, some of which may not be arrays."""
     traced = [is_array_like(x) for x in leaves]
     fixed = [None if t else x for x, t in zip(leaves, traced, strict=True)]
 
@@ -137,7 +137,7 @@ def bind_debug(what: str, callback: Callable, leaves: Sequence[Any], in_tree: Py
 
 
 def check_vmap_method(what: str, vmap_method: str | None) -> None:
-    """Refuse a method that there is not."""
+    """Refuse an unknown method."""
     if vmap_method is not None and vmap_method not in VMAP_METHODS:
         raise ValueError(f"{what}: vmap_method must be None or one of {', '.join(map(repr, VMAP_METHODS))}, got "
                          f"{vmap_method!r}")
@@ -145,7 +145,7 @@ def check_vmap_method(what: str, vmap_method: str | None) -> None:
 
 def host_function(what: str, callback: Callable, result: PyTree, args: Sequence[Any],
                   kwargs: dict[str, Any]) -> tuple[HostFunction, list[Any]]:
-    """A call's function on flat arrays, and the leaves it is to be called with."""
+    """The flat function of a call, and the leaves it is called with."""
     check_callable(what, callback)
     leaves, in_tree = tree_flatten((args, kwargs))
     try:
@@ -163,7 +163,7 @@ def host_function(what: str, callback: Callable, result: PyTree, args: Sequence[
 
 
 def declared_types(what: str, callback: Callable, result: PyTree) -> tuple[list[ShapedArray], PyTreeDef]:
-    """The types that were declared of a result, and its structure."""
+    """The declared types of a result, and its structure."""
     leaves, tree = tree_flatten(result)
     try:
         return [_declared(x) for x in leaves], tree

@@ -1,4 +1,4 @@
-"""Rules given in other forms: `custom_gradient`, `linear_call`, and `closure_convert`: captures made arguments."""
+"""Other forms of rules, `custom_gradient` and `linear_call`; `closure_convert` turns captures into arguments."""
 from __future__ import annotations
 
 import functools
@@ -24,10 +24,10 @@ from pullback._higher_order.custom.checks import argument_cotangents
 
 @boundary
 def closure_convert(fun: Callable[..., R], *example_args: PyTree) -> tuple[Callable[..., R], list[Any]]:
-    """Make the traced values that a function closes over its arguments.
+    """Convert the traced values that a function captures into arguments.
 
-    Functions with rules need no such step here: what they close over is differentiated as it stands. It serves code
-    that handles such values itself.
+    Functions with rules need no such step here: the values they capture are differentiated anyway. It serves code that
+    handles such values itself.
 
     Args:
       fun: a function of arrays or pytrees of arrays.
@@ -76,11 +76,11 @@ def custom_gradient(fun: Callable[P, tuple[R, Callable[..., Any]]]) -> Callable[
 
     Args:
       fun: returns a pair. `rule(ct)` takes a cotangent like the value and returns one for each argument, as a tuple,
-        or bare for one argument. It may close over what `fun` computed; it is traced, so no Python control flow in it
-        may depend on values.
+        or bare for one argument. It may capture intermediate values of `fun`; it is traced, so no Python control flow
+        in it may depend on values.
 
     Returns: a function that returns the value alone, with the rule as its derivative in reverse mode.
-    Raises: TypeError for what is no function; at the call, errors.RuleError for a `fun` that returns no such pair, and
+    Raises: TypeError if `fun` is not callable; at the call, errors.RuleError if `fun` does not return such a pair, and
       for cotangents that do not have the number, structure, shape or dtype of the arguments.
 
     >>> import pullback as pb
@@ -124,7 +124,7 @@ def custom_gradient(fun: Callable[P, tuple[R, Callable[..., Any]]]) -> Callable[
 
         jaxpr, consts = stage_open(flat, [o.aval.to_tangent_aval() for o in outs], what)
         if any(isinstance(x, Tracer) for x in tree_flatten(args)[0]):
-            out = wrapped(*args, **keywords)  # the next order, if there is one, comes by the rule as well
+            out = wrapped(*args, **keywords)  # further derivatives use the rule as well
         present = flat.aux
         return out, (consts, lambda: (jaxpr, present, tree_flatten(args)[1]))
 
@@ -145,17 +145,18 @@ def _place(what: str, fun: Callable, i: int) -> str:
 @boundary
 def linear_call(fun: Callable[[PyTree, PyTree], R], fun_transpose: Callable[[PyTree, PyTree], PyTree],
                 residual_args: PyTree, linear_args: PyTree) -> R:
-    """Call a linear function that has a transpose of its own.
+    """Call a linear function with a transpose of its own.
 
     Args:
       fun: `fun(residual_args, linear_args)`, linear in the second argument.
       fun_transpose: `fun_transpose(residual_args, ct)`, with a cotangent like the result; it returns one like
         `linear_args`.
-      residual_args, linear_args: pytrees of arrays. With respect to `residual_args` there is no derivative.
+      residual_args, linear_args: pytrees of arrays. There is no derivative with respect to `residual_args`.
 
     Returns: `fun(residual_args, linear_args)`. Its transpose is `fun_transpose`, the transpose of which is `fun`.
-    Raises: TypeError for what is no function; at the derivative, errors.RuleError for a cotangent of other structure,
-      shape or dtype than `linear_args`, errors.RuleNotDefinedError for a derivative with respect to `residual_args`.
+    Raises: TypeError if a function is not callable; at the derivative, errors.RuleError for a cotangent of a structure,
+      shape or dtype other than that of `linear_args`, errors.RuleNotDefinedError for a derivative with respect to
+        `residual_args`.
 
     >>> import pullback as pb
     >>> from pullback.custom_derivatives import linear_call

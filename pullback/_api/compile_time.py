@@ -9,7 +9,7 @@ from pullback._xla.evaluate import evaluator
 
 
 class Folding(Trace):
-    """Evaluates what has no traced operand; all else is the parent's."""
+    """Evaluates operations without traced operands; all others pass to the parent."""
 
     __slots__ = ()
 
@@ -27,10 +27,10 @@ class Folding(Trace):
 
 @contextmanager
 def ensure_compile_time_eval() -> Iterator[None]:
-    """In this block, operations on concrete values run at once, also where a function is being traced.
+    """In this block, operations on concrete values are evaluated immediately, even while a function is being traced.
 
-    So a shape, or the number of steps of a loop, may be computed there with the functions of `pullback.numpy`.
-    Operations on traced values are traced as everywhere; what needs their value raises ConcretizationTypeError.
+    A shape, or the number of steps of a loop, may thus be computed there with the functions of `pullback.numpy`.
+    Operations on traced values are traced as usual; using their value raises ConcretizationTypeError.
 
     >>> import pullback as pb
     >>> @pb.jit

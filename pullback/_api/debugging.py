@@ -1,4 +1,4 @@
-"""`debug.print` and `debug.breakpoint`: values of traced and compiled code, looked at while it runs."""
+"""`debug.print` and `debug.breakpoint`: inspection of values of traced and compiled code at run time."""
 from __future__ import annotations
 
 import string
@@ -23,13 +23,13 @@ def print(fmt: str, /, *args: AnyValue, ordered: bool = False, skip_format_check
 
     Args:
       fmt: a format string as for `str.format`.
-      args, kwargs: what to fill in: arrays, pytrees of them, or anything else. Arrays print as NumPy's.
-      ordered: taken for compatibility; compiled programs print in the order of the program.
-      skip_format_check: leave it to the time of printing to find out that an argument has no placeholder.
+      args, kwargs: the values to fill in: arrays, pytrees of them, or anything else. Arrays print as NumPy arrays.
+      ordered: accepted for compatibility; compiled programs print in program order.
+      skip_format_check: check only when printing that every argument has a placeholder.
 
-    Under `vmap` it prints once for each example, where an argument is batched. Under `grad` it prints once, primal
-    values; tangents that are not known while the function runs are not printed.
-    Raises: ValueError where the arguments do not fit the placeholders.
+    Under `vmap` it prints once for each example, if an argument is batched. Under `grad` it prints once, with primal
+    values; tangents without a value at run time are not printed.
+    Raises: ValueError if the arguments do not match the placeholders.
 
     >>> import pullback as pb
     >>> @pb.jit
@@ -54,7 +54,7 @@ def print(fmt: str, /, *args: AnyValue, ordered: bool = False, skip_format_check
 
 
 class _Fields(string.Formatter):
-    """Reads a format string through, without looking at the arguments' values."""
+    """A formatter that checks a format string without formatting the values."""
 
     def get_field(self, field_name, args, kwargs):
         first = field_name.split(".")[0].split("[")[0]
@@ -89,16 +89,16 @@ def _check_format(fmt: str, args: Sequence[Any], kwargs: dict[str, Any]) -> None
 
 @boundary
 def breakpoint(*, ordered: bool = False, stdin: TextIO | None = None, stdout: TextIO | None = None) -> None:
-    """Open Python's debugger `pdb` here when the program comes by, with the function's variables as they then are.
+    """Open Python's debugger `pdb` here each time the call is executed, with the current variables of the function.
 
-    In compiled code too: the debugger opens at run time, and arrays that were traced show as NumPy arrays; tangents
-    that are not known while the function runs stay as they are. Look at anything (`p x`, `l`, `where`); `c` goes on,
-    `q` raises `bdb.BdbQuit`. It cannot step, and what is assigned does not reach the program. Under `vmap` it opens
-    once for each example. Code that runs eagerly can also use Python's own `breakpoint()`.
+    It works in compiled code too: the debugger opens at run time, and traced arrays are shown as NumPy arrays; tangents
+    without a value at run time stay traced. Inspect anything (`p x`, `l`, `where`); `c` continues, `q` raises
+    `bdb.BdbQuit`. It cannot step, and assignments do not reach the program. Under `vmap` it opens once for each
+    example. Code that runs eagerly can also use Python's own `breakpoint()`.
 
     Args:
-      ordered: taken for compatibility.
-      stdin, stdout: text files to read commands from and to write to, in place of the terminal.
+      ordered: accepted for compatibility.
+      stdin, stdout: text files for the commands and the output, in place of the terminal.
 
     >>> import io, pullback as pb
     >>> @pb.jit
@@ -126,7 +126,7 @@ def breakpoint(*, ordered: bool = False, stdin: TextIO | None = None, stdout: Te
 
 
 def _is_traced(value: AnyValue) -> bool:
-    """Whether a variable holds traced arrays, all of which will be known when the program runs."""
+    """Return whether a variable holds traced arrays, all of which will have values at run time."""
     try:
         tracers = [x for x in tree_flatten(value)[0] if isinstance(x, Tracer)]
     except (TypeError, ValueError):
@@ -137,7 +137,7 @@ def _is_traced(value: AnyValue) -> bool:
 def _open(place: Location, surroundings: dict[str, Any], variables: dict[str, Any], stdin: Any, stdout: Any) -> None:
     import pdb
     if stdin is not None and stdout is None:
-        stdout = sys.stdout  # without it pdb reads from the terminal
+        stdout = sys.stdout  # otherwise pdb reads from the terminal
     debugger = pdb.Pdb(stdin=stdin, stdout=stdout, nosigint=True, readrc=stdin is None)
 
     def pause():
@@ -152,7 +152,7 @@ def _open(place: Location, surroundings: dict[str, Any], variables: dict[str, An
 
 
 def _in_frame(place: Location, surroundings: dict[str, Any], variables: dict[str, Any], pause: Callable) -> None:
-    """Call `pause` from a frame that looks like the user's: the same place in the source, the given variables."""
+    """Call `pause` from a frame that looks like the user's: the same source location, the given variables."""
     code = compile("__pause__()", place.filename, "exec")
     exec(code.replace(co_firstlineno=place.line, co_name=place.function), surroundings,
          {**variables, "__pause__": pause})

@@ -65,10 +65,10 @@ def jvp(fun: Callable[..., Any], primals: Sequence[PyTree], tangents: Sequence[P
       fun: a function of arrays, or pytrees of arrays, returning an array or a pytree of them.
       primals: a tuple or list of its arguments.
       tangents: the direction, with the structure, shapes and dtypes of `primals` (dtype `float0` for integers).
-      has_aux: whether `fun` returns a pair, of which the second is passed through.
+      has_aux: whether `fun` returns a pair, whose second element is returned without derivative.
 
-    Returns: `(primals_out, tangents_out)`, and the auxiliary result where there is one.
-    Raises: TypeError or ValueError naming the argument and leaf where a tangent does not fit.
+    Returns: `(primals_out, tangents_out)`, and with `has_aux` the auxiliary result.
+    Raises: TypeError or ValueError naming the argument and leaf whose tangent does not match.
     See: Griewank and Walther, Evaluating Derivatives (2008), chapter 3.
 
     >>> import pullback as pb, pullback.numpy as pnp
@@ -162,13 +162,15 @@ def vjp(fun: Callable[..., Any], *primals: PyTree, has_aux: bool = False) -> tup
     Args:
       fun: a function of arrays, or pytrees of arrays, returning an array or a pytree of them.
       primals: its arguments.
-      has_aux: whether `fun` returns a pair, of which the second is passed through.
+      has_aux: whether `fun` returns a pair, whose second element is returned without derivative.
 
-    Returns: `(primals_out, pullback)`, and the auxiliary result where there is one. `pullback(cotangent)` takes a value
-      shaped as the result and returns a tuple with a cotangent for each argument. It is a pytree, whose leaves are the
-      arrays saved for the backward pass: `jit` can return it and take it.
-    Raises: TypeError for what is no function, and for arguments or results that are no arrays; of `pullback`, TypeError
-      for a cotangent of other structure or dtype than the result, ValueError for another shape.
+    Returns: `(primals_out, pullback)`, and with `has_aux` the auxiliary result. `pullback(cotangent)` takes a value
+    with
+      the structure and shapes of the result and returns a tuple with a cotangent for each argument. It is a pytree,
+      whose leaves are the arrays saved for the backward pass: `jit` can return it and take it.
+    Raises: TypeError if `fun` is not callable, and for arguments or results that are not arrays; of `pullback`,
+    TypeError
+      for a cotangent with another structure or dtype than the result, ValueError for another shape.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> y, pullback = pb.vjp(lambda x, w: x * w, 2., 5.)
@@ -196,12 +198,12 @@ def linearize(fun: Callable[..., Any], *primals: PyTree, has_aux: bool = False) 
 def linearize(fun: Callable[..., Any], *primals: PyTree, has_aux: bool = False) -> tuple[Any, ...]:
     """The value of `fun` at `primals` and its derivative there, as a function of tangents.
 
-    The primal work is done once; each call of the derivative runs the linear part alone. It is a pytree, as is what
-    `vjp` returns.
+    The primal computation runs once; each call of the derivative runs the linear part only. It is a pytree, as is the
+    pullback of `vjp`.
 
-    Returns: `(primals_out, f_jvp)`, and the auxiliary result where there is one.
-    Raises: TypeError for what is no function, and for arguments or results that are no arrays; of `f_jvp`, TypeError
-      for tangents of other structure or dtype than the arguments, ValueError for other shapes.
+    Returns: `(primals_out, f_jvp)`, and with `has_aux` the auxiliary result.
+    Raises: TypeError if `fun` is not callable, and for arguments or results that are not arrays; of `f_jvp`, TypeError
+      for tangents with another structure or dtype than the arguments, ValueError for other shapes.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> y, f_jvp = pb.linearize(lambda x: x ** 2, 3.)
@@ -227,7 +229,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: PyTree) -> VJP:
       primals: arrays or `ShapeDtypeStruct`s that give the types of its arguments; their values are not used.
 
     Returns: a function from a cotangent of the result to a tuple of cotangents, one for each argument.
-    Raises: TypeError or NotImplementedError if `fun` applies something that is not linear.
+    Raises: TypeError or NotImplementedError if `fun` applies an operation that is not linear.
 
     >>> import pullback as pb
     >>> [float(c) for c in pb.linear_transpose(lambda x, y: 2 * x - y, 1., 1.)(3.)]
@@ -323,7 +325,7 @@ def value_and_grad(fun: Callable[P, R], argnums: int | Sequence[int] = 0, has_au
       has_aux, holomorphic, allow_int, unconnected: see `grad`.
 
     Returns: a function with the arguments of `fun` that returns `(value, gradient)`, or `((value, aux), gradient)`.
-    Raises: TypeError for what is no function; at the call, TypeError for a result that is no real scalar and for
+    Raises: TypeError if `fun` is not callable; at the call, TypeError for a result that is not a real scalar and for
       arguments without derivative, ValueError for a position in `argnums` without argument.
 
     >>> import pullback as pb
@@ -360,7 +362,7 @@ def grad(fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: boo
       unconnected: the gradient at a leaf on which the result does not depend: "zero", "none" for None, or "error" for
         a ValueError that names the leaf.
 
-    Raises: TypeError for a result that is no scalar, or an argument without derivative, named by its path.
+    Raises: TypeError for a result that is not a scalar, or an argument without derivative, named by its path.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> print(pb.grad(pnp.sin)(0.))

@@ -1,4 +1,4 @@
-"""Where arrays live: the devices of this process, and moving pytrees to and from them."""
+"""Device placement: the devices of this process, and transfers of pytrees to and from them."""
 from __future__ import annotations
 
 from typing import Any
@@ -15,13 +15,13 @@ from pullback._xla import engine
 
 
 def check_backend(function: str, backend: str | None) -> None:
-    """Refuse a platform that there is none of."""
+    """Refuse a platform that does not exist."""
     if backend not in (None, "cpu"):
         raise RuntimeError(f"{function}: the only backend is 'cpu', got {backend!r}")
 
 
 def check_one_device(function: str, argument: str, places: AnyValue) -> None:
-    """Refuse what names another place than the one device: a pytree of devices, shardings of arrays, and None."""
+    """Refuse anything but the one device, in a pytree of devices, shardings of arrays, and None."""
     for place in () if places is None else tree_leaves(places):
         if {engine.device()} != getattr(place, "device_set", {place}):
             raise ValueError(f"{function}: {argument}: expected None, or the device or sharding of an array (x.device, "
@@ -40,7 +40,7 @@ def devices(backend: str | None = None) -> list[Any]:
 
 
 def local_devices(process_index: int | None = None, backend: str | None = None) -> list[Any]:
-    """The devices of this process, all of them: there are no others.
+    """The devices of this process, which are all devices.
 
     RuntimeError for a backend other than "cpu", ValueError for another process than 0.
 
@@ -64,7 +64,7 @@ def device_count(backend: str | None = None) -> int:
 
 
 def process_index(backend: str | None = None) -> int:
-    """The number of this process among all: 0. RuntimeError for a backend other than "cpu".
+    """The index of this process among all: 0. RuntimeError for a backend other than "cpu".
 
     >>> import pullback as pb
     >>> pb.process_index()
@@ -108,13 +108,13 @@ def default_backend() -> str:
 @boundary
 def device_put(x: PyTree, device: PyTreePrefix = None, *, donate: PyTreePrefix = False,
                may_alias: PyTreePrefix = None) -> Any:
-    """The leaves of a pytree as arrays with a device buffer; values and tracers are unchanged.
+    """The leaves of a pytree as arrays with a device buffer; values do not change, and tracers are returned as is.
 
     Args:
       x: a pytree of arrays, NumPy data and numbers.
-      device: None, or where the one device is named: it, or the sharding of an array.
-      donate, may_alias: whether the memory of `x` may be used for the result. That is so for arrays, which are not
-        written to, and never so for NumPy data, which is copied.
+      device: None, or the one device: itself, or the sharding of an array.
+      donate, may_alias: whether the memory of `x` may be reused for the result. This is always so for arrays, which are
+        never modified, and never for NumPy data, which is copied.
 
     TypeError for what is no array or number, ValueError for another device.
 
@@ -132,9 +132,9 @@ def device_put(x: PyTree, device: PyTreePrefix = None, *, donate: PyTreePrefix =
 
 @boundary
 def device_get(x: PyTree) -> Any:
-    """The leaves of a pytree as NumPy arrays, read-only; what is no array stays as it is.
+    """The leaves of a pytree as read-only NumPy arrays; leaves that are not arrays stay as they are.
 
-    TracerArrayConversionError for traced values that have no data yet.
+    TracerArrayConversionError for traced values without data.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> pb.device_get({"a": pnp.arange(3), "b": "text"})

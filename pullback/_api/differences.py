@@ -23,7 +23,7 @@ from pullback._core.typing import AnyValue, PyTree
 
 
 class Place(NamedTuple):
-    """A leaf of the arguments, as reports show it."""
+    """A leaf of the arguments, as shown in reports."""
 
     argument: int
     path: str
@@ -35,9 +35,9 @@ class Place(NamedTuple):
 class FlatFunction:
     """A function of the floating-point and complex leaves of its arguments, with a list of such leaves as result.
 
-    Other leaves, and the arguments at `fixed` positions, keep the values they have. `xs` are the leaves at hand and
+    Other leaves, and the arguments at `fixed` positions, keep their values. `xs` are the differentiated leaves and
     `places` their names; `result_tree` is the structure of the whole result and `result_paths` names the leaves that
-    are returned of it, both known after a call.
+    are returned, both known after a call.
     """
 
     def __init__(self, function: str, fun: Callable, args: Sequence[Any], fixed: Sequence[int] = ()):
@@ -57,7 +57,7 @@ class FlatFunction:
         self.result_tree: Any = None
 
     def with_function(self, fun: Callable) -> Callable[..., list[Array]]:
-        """Another function of the same arguments, made flat."""
+        """The flat form of another function of the same arguments."""
         return functools.partial(self.call, fun)
 
     def __call__(self, *xs: PyTree) -> list[Array]:
@@ -82,18 +82,18 @@ class FlatFunction:
 
 
 def wide(x: AnyValue) -> np.ndarray:
-    """A value in double precision."""
+    """A value converted to double precision."""
     value = np.asarray(x)
     return value.astype(np.complex128 if dtypes.is_complex(value.dtype) else np.float64)
 
 
 def narrow(value: AnyValue, like: Array) -> Array:
-    """A double-precision value in the type of an array, weak if that is weak."""
+    """A double-precision value converted to the type of an array, including its weak type."""
     return from_numpy(np.asarray(value).astype(like.aval.dtype).reshape(like.aval.shape), like.aval.weak_type)
 
 
 def random_direction(rng: np.random.Generator, x: Array) -> Array:
-    """A random tangent: numbers of few bits between 1/2 and 3/2, of either sign, so that steps along it are exact."""
+    """A random tangent: numbers with few bits between 1/2 and 3/2, of either sign, so that steps along it are exact."""
     def draw():
         return rng.integers(4, 13, x.aval.shape) / 8 * rng.choice([-1., 1.], x.aval.shape)
     return narrow(draw() + 1j * draw() if dtypes.is_complex(x.aval.dtype) else draw(), x)
@@ -110,7 +110,7 @@ _EPS = {"bfloat16": 2.**-7, "float16": 2.**-10, "float32": 2.**-23, "complex64":
 
 
 def precision(xs: Sequence[Any]) -> float:
-    """The spacing of numbers near 1 in the coarsest type among arrays."""
+    """The spacing of numbers near 1 in the least precise dtype among the arrays."""
     eps = 2.**-52
     for x in xs:
         dtype = x.aval.dtype
@@ -119,7 +119,7 @@ def precision(xs: Sequence[Any]) -> float:
 
 
 def tolerances(eps: float, rtol: float | None, atol: float | None) -> tuple[float, float]:
-    """What is asked of derivatives compared with differences at a precision, where the caller does not say."""
+    """Default tolerances for comparing derivatives with differences at a given precision."""
     usual = (1e-6, 1e-9) if eps < 1e-9 else (2e-3, 1e-5) if eps < 1e-4 else (1e-1, 1e-2)
     return (usual[0] if rtol is None else rtol), (usual[1] if atol is None else atol)
 
@@ -130,7 +130,7 @@ def tolerances(eps: float, rtol: float | None, atol: float | None) -> tuple[floa
 @dataclass
 class Difference:
     """A directional derivative by differences: for each result its value, an estimate of the error, and whether the
-    slopes on both sides disagree however small the step (a kink)."""
+    one-sided slopes disagree for every step size (a kink)."""
 
     value: list[np.ndarray]
     error: list[np.ndarray]
@@ -141,8 +141,8 @@ def difference(f: Callable[..., Sequence[Any]], xs: Sequence[Array], ts: Sequenc
                ) -> Difference:
     """The derivative of `f` at `xs` along `ts` by central differences of several step sizes.
 
-    Steps shrink by a constant factor and are extrapolated to zero; of all extrapolations the one with the smallest
-    estimated error is taken, which includes the rounding of the results. `eps` is the largest step relative to the
+    Steps shrink by a constant factor and are extrapolated to zero; the extrapolation with the smallest estimated error,
+    which includes the rounding of the results, is returned. `eps` is the largest step relative to the
     larger of 1 and the arguments.
     Source: C. J. F. Ridders, Accurate computation of F'(x) and F'(x) F''(x), Advances in Engineering Software 4 (1982).
     """
@@ -164,7 +164,7 @@ def difference(f: Callable[..., Sequence[Any]], xs: Sequence[Array], ts: Sequenc
     steady = [np.zeros(c.shape, int) for c in centre]
     previous: list[list[np.ndarray]] = []
     bends: list[np.ndarray] = []
-    # a function that leaves its domain at the larger steps gives NaN there, and these are passed over
+    # larger steps at which the function leaves its domain give NaN and are ignored
     with np.errstate(all="ignore"):
         for k in range(count):
             h = step / factor**k
@@ -180,8 +180,8 @@ def difference(f: Callable[..., Sequence[Any]], xs: Sequence[Array], ts: Sequenc
                     better = estimate < error[j]
                     value[j] = np.where(better, row[m], value[j])
                     error[j] = np.where(better, estimate, error[j])
-                # the difference of the one-sided slopes: it shrinks with the step where the function is smooth, grows
-                # where it is rounding, and stays at a kink
+                # the difference of the one-sided slopes: it shrinks with the step for a smooth function, grows
+                # if it is rounding, and stays constant at a kink
                 bend = np.abs(u - 2 * c + d) / h
                 if k:
                     stays = (bend > .75 * bends[j]) & (bend < 1.3 * bends[j]) & (bend > 8 * noise)
@@ -189,8 +189,8 @@ def difference(f: Callable[..., Sequence[Any]], xs: Sequence[Array], ts: Sequenc
                 rows.append(row)
                 new_bends.append(bend)
                 if k == count - 1:
-                    # a pole or an edge within the larger steps can make extrapolations agree on something else: what
-                    # the smallest steps say must not contradict
+                    # a pole or an edge within the larger steps can make extrapolations agree on a wrong value, so the
+                    # smallest steps must not contradict it
                     plain, last = row[0], previous[j][0]
                     against = ~(np.abs(value[j] - plain) <= 2 * np.abs(plain - last) + error[j] + 8 * noise)
                     error[j] = np.where(against, np.inf, error[j])
@@ -199,9 +199,9 @@ def difference(f: Callable[..., Sequence[Any]], xs: Sequence[Array], ts: Sequenc
 
 
 def complex_step(f: Callable[..., Sequence[Any]], xs: Sequence[Array], ts: Sequence[Any]) -> list[np.ndarray] | None:
-    """The derivative along `ts` as `Im f(x + i h t) / h`, exact to rounding; None where it does not apply.
+    """The derivative along `ts` as `Im f(x + i h t) / h`, exact to rounding; None if it does not apply.
 
-    It does for functions of real numbers that take complex ones and are made of real-analytic operations.
+    It applies to functions of real numbers that accept complex ones and consist of real-analytic operations.
     Source: W. Squire and G. Trapp, Using complex variables to estimate derivatives of real functions, SIAM Review 40
     (1998).
     """
@@ -212,9 +212,9 @@ def complex_step(f: Callable[..., Sequence[Any]], xs: Sequence[Array], ts: Seque
                                    else np.complex128)) for x, t in zip(xs, ts, strict=True)]
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a function that casts to real numbers is told from its results
+            warnings.simplefilter("ignore")  # a function that casts to real numbers is recognized by its results
             outs = [np.asarray(out) for out in f(*moved)]
-    except Exception:  # any refusal of complex numbers, by whatever the function is made of
+    except Exception:  # operations may refuse complex numbers in any way
         return None
     if not all(dtypes.is_complex(out.dtype) for out in outs):
         return None

@@ -1,4 +1,4 @@
-"""`find_nan`: run a function operation by operation, and say where a NaN was born."""
+"""`find_nan`: run a function operation by operation, and report the operation that first produced a NaN."""
 from __future__ import annotations
 
 import functools
@@ -17,12 +17,12 @@ from pullback._core.typing import AnyValue, PyTree
 
 
 class NanReport:
-    """What `find_nan` found. True if there was a NaN anywhere; as a string, the story.
+    """The report of `find_nan`. True if there was a NaN anywhere; `str` gives the full text.
 
-    `value` is the function's result. `births` are the operations that made a NaN, in the order in which they ran, one
-    for each place in the source, the first few; `birth` is the first, or None. Where a NaN was there before the first
-    operation, in an argument or a constant, the first entry is the operation that met it, with `made` False.
-    `arguments` and `results` name the leaves of the arguments and of the result that hold one.
+    `value` is the function's result. `births` are the operations that produced a NaN, in execution order, one for each
+    source location, up to a limit; `birth` is the first, or None. If a NaN existed before the first operation, in an
+    argument or a constant, the first entry is the operation that received it, with `made` False.
+    `arguments` and `results` name the leaves of the arguments and of the result that contain one.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> report = pb.debug.find_nan(pnp.log)(-1.)
@@ -41,7 +41,7 @@ class NanReport:
 
     @property
     def birth(self) -> Birth | None:
-        """The first operation that made one, or met one."""
+        """The first operation that produced, or received, a NaN."""
         return self.births[0] if self.births else None
 
     def __bool__(self) -> bool:
@@ -68,8 +68,8 @@ class NanReport:
     __repr__ = __str__
 
 
-def _infected(kinds: tuple[str, ...], tree: PyTree, name: Callable[[tuple], str]) -> list[str]:
-    """The leaves of a pytree that hold a NaN, each with its description."""
+def _leaves_with_nan(kinds: tuple[str, ...], tree: PyTree, name: Callable[[tuple], str]) -> list[str]:
+    """The leaves of a pytree that contain a NaN, each with its description."""
     found = []
     for path, leaf in tree_flatten_with_path(tree)[0]:
         x = lift(leaf) if is_array_like(leaf) else None
@@ -84,12 +84,12 @@ def _keyword_path(name: str, path: tuple) -> str:
 
 @boundary
 def find_nan(fun: Callable, *, infs: bool = False) -> Callable:
-    """A function that runs `fun` and reports where a NaN was born, in place of raising or going on in silence.
+    """A function that runs `fun` and reports where a NaN first arose, instead of raising or continuing silently.
 
-    `fun` may be a transformed function: `find_nan(grad(loss))` looks into the backward pass, and `find_nan(jit(f))`
-    into the compiled function. Everything runs operation by operation, so it takes longer. The report names the first
-    operation that made a NaN out of operands that had none, the line that applied it (in a backward pass the line whose
-    derivative it is), the custom rule it stands in, the step of the loop, and the operands; `report.value` is the
+    `fun` may be a transformed function: `find_nan(grad(loss))` covers the backward pass, and `find_nan(jit(f))`
+    the compiled function. Everything runs operation by operation, so it is slower. The report names the first operation
+    that produced a NaN from operands without one, the line that applied it (in a backward pass the line whose
+    derivative it is), the custom rule it belongs to, the step of the loop, and the operands; `report.value` is the
     result of `fun`.
 
     Args:
@@ -97,7 +97,7 @@ def find_nan(fun: Callable, *, infs: bool = False) -> Callable:
       infs: whether to report infinities too.
 
     Returns: a function with the arguments of `fun` that returns a `NanReport`.
-    Raises: TypeError inside of `jit`, `scan` and the like, where no values are known.
+    Raises: TypeError inside `jit`, `scan` and similar functions, where no values are known.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> from pullback.debug import find_nan
@@ -117,12 +117,12 @@ def find_nan(fun: Callable, *, infs: bool = False) -> Callable:
                 raise TypeError(f"find_nan of {describe_function(fun)} was called while another function is traced: "
                                 "there are no values to look at. Call it outside, as find_nan(jit(f)) say.")
             arguments = [line for i, arg in enumerate(args)
-                         for line in _infected(kinds, arg, functools.partial(argument_path, fun, i))]
+                         for line in _leaves_with_nan(kinds, arg, functools.partial(argument_path, fun, i))]
             for name, arg in kwargs.items():
-                arguments += _infected(kinds, arg, functools.partial(_keyword_path, name))
+                arguments += _leaves_with_nan(kinds, arg, functools.partial(_keyword_path, name))
             with debug_nans(), recording(infs) as births:
                 value = fun(*args, **kwargs)
-            results = _infected(kinds, value, lambda path: keystr(path) or "it")
+            results = _leaves_with_nan(kinds, value, lambda path: keystr(path) or "it")
             return NanReport(describe_function(fun), " or ".join(kinds), value, births, arguments, results)
         except Exception as error:
             fold(error)

@@ -1,4 +1,4 @@
-"""`make_jaxpr` and `eval_shape`: what a function does, and what it returns, without running it."""
+"""`make_jaxpr` and `eval_shape`: the program of a function and the types of its results, without running it."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -43,10 +43,10 @@ def trace_function(function: str, fun: Callable, args: Sequence[Any], kwargs: di
 
 
 class _LazyNames(Sequence):
-    """Names of the inputs, worked out only when a message needs them."""
+    """Names of the inputs, computed only when a message needs them."""
 
     def __init__(self, fun, args, kwargs, positions):
-        # what is kept is the structure alone, so that a leaked tracer does not keep the data alive
+        # only the structure is kept, so that a leaked tracer does not keep the data alive
         leaves, tree = tree_flatten((tuple(args), dict(kwargs)))
         self.fun = fun
         self.tree = tree
@@ -81,11 +81,11 @@ def make_jaxpr(fun: Callable[..., Any], static_argnums: int | Sequence[int] = ()
 
     Args:
       fun: a function of arrays or pytrees of arrays.
-      static_argnums: positions of arguments that are passed as they are.
-      axis_env: named axes, `(name, size)`, to which `lax.psum` and its kin in `fun` may refer outside of a `vmap`.
+      static_argnums: positions of arguments that are passed as Python values.
+      axis_env: named axes, `(name, size)`, for collectives such as `lax.psum` in `fun` outside of a `vmap`.
       return_shape: also return the result's structure with `ShapeDtypeStruct` leaves.
 
-    Raises: TypeError for what is no function; at the call, TypeError for arguments or results that are no arrays,
+    Raises: TypeError if `fun` is not callable; at the call, TypeError for arguments or results that are not arrays,
       ValueError for a static argument that is not passed by position.
 
     >>> import pullback as pb, pullback.numpy as pnp
@@ -117,8 +117,8 @@ def make_jaxpr(fun: Callable[..., Any], static_argnums: int | Sequence[int] = ()
 def eval_shape(fun: Callable[..., Any], *args: PyTree, **kwargs: PyTree) -> PyTree:
     """The shapes and dtypes of the result of a call, without computing it.
 
-    Arguments may be arrays or `ShapeDtypeStruct`s; the result has `ShapeDtypeStruct` leaves. TypeError for what is no
-    function, for arguments that are neither, and for results that are no arrays.
+    Arguments may be arrays or `ShapeDtypeStruct`s; the result has `ShapeDtypeStruct` leaves. TypeError if `fun` is not
+    callable, for arguments of other types, and for results that are not arrays.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> pb.eval_shape(pnp.dot, pb.ShapeDtypeStruct((2, 3), "float32"), pb.ShapeDtypeStruct((3,), "float32"))

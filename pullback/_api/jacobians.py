@@ -25,7 +25,7 @@ from pullback._transforms.vmap import batch_flat
 
 
 def _basis(avals: Sequence[ShapedArray]) -> list[Array]:
-    """The standard basis of the product of the spaces, one array for each, with the basis axis in front."""
+    """The standard basis of the product of the spaces, one array for each, with a leading basis axis."""
     total = sum(a.size for a in avals)
     parts: list[Array] = []
     start = 0
@@ -65,7 +65,7 @@ def jacfwd(fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: b
 
 def _forward(function: str, fun: Callable, argnums: int | Sequence[int], has_aux: bool,
              holomorphic: bool) -> Callable[..., Any]:
-    """`jacfwd` for the function `function`."""
+    """`jacfwd` on behalf of `function`, which messages name."""
     chosen, one = chosen_argnums(function, argnums)
 
     @wrapping(fun)
@@ -121,10 +121,10 @@ def jacrev(fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: b
            allow_int: bool = False, *, unconnected: str = "zero") -> Callable[..., Any]:
     """The Jacobian of `fun`, row by row in reverse mode: for functions with few results.
 
-    `unconnected` says what stands for the blocks at a leaf of the argument on which no result depends, see `grad`.
+    `unconnected` selects the blocks at a leaf of the argument on which no result depends, see `grad`.
 
-    Returns: a function whose result is arranged as that of `jacfwd`.
-    Raises: TypeError for an argument without derivative, or a result that has none.
+    Returns: a function whose result has the layout of `jacfwd`'s.
+    Raises: TypeError for an argument or a result without derivative.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> pb.jacrev(lambda x: x[0] * x[1])(pnp.array([3., 5.]))
@@ -202,12 +202,12 @@ def hessian(fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: 
             *, unconnected: str = "zero") -> Callable[..., Any]:
     """The matrix of second derivatives, forward over reverse.
 
-    `unconnected` says what stands for the rows of a leaf on which the result does not depend, see `grad`.
+    `unconnected` selects the rows of a leaf on which the result does not depend, see `grad`.
 
     Returns: a function whose result has the argument's structure twice nested, with arrays of shape
       `(*out.shape, *in.shape, *in.shape)`.
-    Raises: TypeError for what is no function; at the call, TypeError for arguments without derivative and for complex
-      ones (unless `holomorphic`) and for results that are no real floats, ValueError for a position in `argnums`
+    Raises: TypeError if `fun` is not callable; at the call, TypeError for arguments without derivative and for complex
+      ones (unless `holomorphic`) and for results that are not real floats, ValueError for a position in `argnums`
       without argument.
 
     >>> import pullback as pb, pullback.numpy as pnp

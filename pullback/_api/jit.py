@@ -1,4 +1,4 @@
-"""`jit`: trace a function once per kind of arguments, compile it as a whole, run the program ever after."""
+"""`jit`: trace a function once per type of its arguments, compile it as a whole, and run the program from then on."""
 from __future__ import annotations
 
 import functools
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, overload
 
 from pullback._api.devices import check_backend, check_one_device
 from pullback._api.inspect import trace_function
-from pullback._api.short_call import ShortWay
+from pullback._api.short_call import FastPath
 from pullback._api.stages import Jitted, Lowered, TracedStage, checked_options
 from pullback._core.arguments import (
     aval_of,
@@ -48,13 +48,13 @@ class Traced:
         self.options = settings.options
         self.donated = frozenset(len(self.consts) + i for i in donated)
         if donated and not settings.keep_unused:
-            # what the program does not read it is not given: the array lives on
+            # unread arguments are not passed to the program: their arrays stay valid
             read = dce(self.jaxpr)[1]
             self.donated = frozenset(i for i in self.donated if read[i])
 
     @functools.cached_property
     def program(self) -> Executable:
-        """The compiled program, made at the first need."""
+        """The compiled program, compiled at the first use."""
         return compile_jaxpr(self.jaxpr, self.donated, self.options)
 
     def run(self, args: Sequence[ConcreteArray]) -> Any:
@@ -72,13 +72,13 @@ class Traced:
                                  "was given away. Use a copy there, or do not donate it.")
 
 
-# what a call's trace depends on besides its arguments
-def _surroundings() -> tuple:
+# the state, besides the arguments, that a trace depends on
+def _trace_environment() -> tuple:
     return config.tracing, context.axis_sizes
 
 
 class Settings(NamedTuple):
-    """How a function is compiled, as far as it makes a difference."""
+    """The compilation settings that affect the program."""
 
     static_argnums: tuple[int, ...]
     static_argnames: tuple[str, ...]
@@ -90,7 +90,7 @@ class Settings(NamedTuple):
 
 
 class Compiler:
-    """What stands behind a compiled function: its settings, and a trace for each kind of arguments it has met."""
+    """The implementation of a compiled function: its settings, and a trace for each type of arguments so far."""
 
     def __init__(self, fun: Callable, settings: Settings):
         self._fun = fun
@@ -98,20 +98,20 @@ class Compiler:
         self._inline = settings.inline
         self._cache = _shared_cache(fun, settings._replace(inline=False))
         split = self._parts if settings.static_argnums or settings.static_argnames else None
-        self._short_way: ShortWay = self._cache.setdefault("short way", ShortWay(split))
+        self._fast_path: FastPath = self._cache.setdefault("short way", FastPath(split))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_cache"}  # traces do not travel
+        return {name: value for name, value in self.__dict__.items() if name != "_cache"}  # traces are not pickled
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._cache = _shared_cache(self._fun, self._settings._replace(inline=False))
-        self._cache.setdefault("short way", self._short_way)
+        self._cache.setdefault("short way", self._fast_path)
 
     def function(self) -> Callable:
         """The compiled function, with the methods of this object as attributes."""
-        compiled = wrapping(self._fun)(self._short_way.function(self.call))
-        # where captures are looked for; beside it are caches
+        compiled = wrapping(self._fun)(self._fast_path.function(self.call))
+        # searched for captured values; the other attributes are caches
         compiled.__closed_over__ = (self._fun,)  # type: ignore[attr-defined]
         compiled.__own__ = ("trace", "lower", "eval_shape", "clear_cache")  # type: ignore[attr-defined]
         for name in compiled.__own__:  # type: ignore[attr-defined]
@@ -119,7 +119,7 @@ class Compiler:
         return compiled
 
     def call(self, args: tuple, kwargs: dict) -> Any:
-        """Call the function, tracing and compiling where that is needed."""
+        """Call the function, tracing and compiling it if necessary."""
         if config.disable_jit:
             return self._fun(*args, **kwargs)
         traced, leaves = self._traced(args, kwargs)
@@ -135,11 +135,11 @@ class Compiler:
                 outs = call(traced.jaxpr, [*traced.consts, *xs], traced.name, self._inline)
                 return tree_unflatten(traced.out_tree, outs)
             if config.debug_nans:
-                # operation by operation, so that the one that makes a nan can be named
+                # operation by operation, so that the operation that produces a nan can be named
                 return tree_unflatten(traced.out_tree, eval_jaxpr(traced.jaxpr, [], *traced.consts, *xs))
             result = traced.run(xs)  # type: ignore[arg-type]
             if not traced.donated:
-                self._short_way.add(args, kwargs, traced.consts, traced.program, traced.out_tree)
+                self._fast_path.add(args, kwargs, traced.consts, traced.program, traced.out_tree)
             return result
         self._refuse_options()
         note_calls_in(traced.jaxpr)
@@ -158,7 +158,7 @@ class Compiler:
         return static, fixed, {k: v for k, v in kwargs.items() if k not in names}
 
     def _parts(self, args: tuple, kwargs: dict) -> tuple[tuple, dict, tuple]:
-        """The dynamic arguments of a call, positional and by keyword, and what stands for the static ones in a key."""
+        """The dynamic arguments of a call, positional and by keyword, and the cache key of the static ones."""
         static = canonical_static(self._settings.static_argnums, len(args))
         names = self._settings.static_argnames
         constants = tuple([(i, _Static(args[i])) for i in static])
@@ -170,7 +170,7 @@ class Compiler:
         return args, kwargs, constants
 
     def _traced(self, args: tuple, kwargs: dict) -> tuple[Traced, list[Any]]:
-        """The trace for a call's arguments, made at the first need, and the flat dynamic arguments."""
+        """The trace for a call's arguments, made at the first call, and the flat dynamic arguments."""
         dynamic, dynamic_kwargs, constants = self._parts(args, kwargs)
         leaves, tree = tree_flatten((dynamic, dynamic_kwargs))
         try:
@@ -178,7 +178,7 @@ class Compiler:
         except (TypeError, OverflowError):
             self._refuse_leaves(args, kwargs, structs=True)
             raise
-        key = (tree, avals, constants, _surroundings())
+        key = (tree, avals, constants, _trace_environment())
         try:
             return self._cache[key], leaves
         except KeyError:
@@ -198,7 +198,7 @@ class Compiler:
         return traced, leaves
 
     def _refuse_leaves(self, args: tuple, kwargs: dict, structs: bool = False) -> None:
-        """Name the dynamic argument that is no array."""
+        """Raise an error that names the dynamic argument that is not an array."""
         static, _, dynamic_kwargs = self._split(args, kwargs)
         positions = [i for i in range(len(args)) if i not in static]
         check_leaves("jit", self._fun, [args[i] for i in positions], dynamic_kwargs, positions, structs)
@@ -228,7 +228,7 @@ class Compiler:
             n += count
         return donated
 
-    # --- the stages, one by one ---
+    # --- the stages of compilation ---
 
     @boundary
     def trace(self, *args: PyTree, **kwargs: PyTree) -> TracedStage:
@@ -251,10 +251,10 @@ class Compiler:
         return self.trace(*args, **kwargs).out_info
 
     def clear_cache(self) -> None:
-        """Forget all traces and programs."""
-        self._short_way.clear()
+        """Discard all traces and programs."""
+        self._fast_path.clear()
         self._cache.clear()
-        self._cache["short way"] = self._short_way
+        self._cache["short way"] = self._fast_path
 
 
 class _Static:
@@ -274,14 +274,14 @@ class _Static:
 
 @functools.lru_cache(256)
 def canonical_static(positions: tuple[int, ...], count: int) -> tuple[int, ...]:
-    """Positions that the call has, negative ones counted from its end."""
+    """The valid positions in a call; negative ones count from its end."""
     return tuple(p % count if p < 0 else p for p in positions if -count <= p < count)
 
 
-class _Memory:
-    """What jit remembers of a function. It hangs on the function, so that both are freed together.
+class _JitCache:
+    """The cache of jit for a function. It is an attribute of the function, so that both are freed together.
 
-    A table on the side would keep alive every function whose trace refers to it, as custom rules do.
+    A global table would keep alive every function whose trace refers to it, as custom rules do.
     """
 
     __slots__ = ("caches", "owner")
@@ -291,18 +291,18 @@ class _Memory:
         self.caches: dict[tuple, dict] = {}
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        return _Memory, ()  # a copied or pickled function begins anew
+        return _JitCache, ()  # a copied or pickled function starts with an empty cache
 
 
 def _shared_cache(fun: Callable, settings: tuple) -> dict:
-    """The cache of all jits of one function with the same settings, so that `jit(f)` in a loop compiles once."""
+    """The cache shared by all jits of one function with the same settings, so that `jit(f)` in a loop compiles once."""
     if not isinstance(fun, types.FunctionType) and "__wrapped__" not in getattr(fun, "__dict__", ()):
         return {}
     namespace = fun.__dict__
-    memory = namespace.get("__pullback_jit__")
-    if memory is None or memory.owner is not fun:  # functools.wraps copies attributes
-        memory = namespace["__pullback_jit__"] = _Memory(fun)
-    return memory.caches.setdefault(settings, {})
+    jit_cache = namespace.get("__pullback_jit__")
+    if jit_cache is None or jit_cache.owner is not fun:  # functools.wraps copies attributes
+        jit_cache = namespace["__pullback_jit__"] = _JitCache(fun)
+    return jit_cache.caches.setdefault(settings, {})
 
 
 @overload
@@ -325,22 +325,24 @@ def jit(fun: Callable[..., Any] | None = None, *, in_shardings: PyTreePrefix = N
         compiler_options: Mapping[str, Any] | None = None) -> Any:
     """Compile a function with XLA.
 
-    The function is traced once for each combination of argument structure, shapes, dtypes and static values, and the
-    program is run from then on. Inside other transformations, and inside another `jit`, the call stays one equation.
+    The function is traced once for each combination of argument structure, shapes, dtypes and static values; later
+    calls run the compiled program. Inside other transformations, and inside another `jit`, the call stays one equation.
 
     Args:
-      fun: a function of arrays or pytrees of arrays, without side effects that matter. Left out, a decorator results.
+      fun: a function of arrays or pytrees of arrays, without relevant side effects. Without it, returns a decorator.
       static_argnums, static_argnames: arguments that are passed as Python values; they must be hashable, and a new
-        value traces anew. A name covers the argument however it is passed, where the signature tells its position.
+        value causes a new trace. A name covers the argument however it is passed, if the signature has its position.
       donate_argnums, donate_argnames: arguments whose memory the program may use for its results; they are deleted.
-      keep_unused: whether arguments that the results do not depend on are donated, too.
-      in_shardings, out_shardings, device, backend: where arguments and results are. There is one device: None, it, its
-        platform "cpu" and the `sharding` of an array (or a pytree of them) say so, and all else is refused.
-      inline: whether calls inside other traced functions are expanded in place when lowered.
-      compiler_options: options of XLA by name, for the whole program: such a function can be called by no other
+      keep_unused: whether arguments that the results do not depend on are donated too.
+      in_shardings, out_shardings, device, backend: the placement of arguments and results. There is one device: None,
+      the
+        device, its platform "cpu" and the `sharding` of an array (or a pytree of them) are accepted, all else is
+        refused.
+      inline: whether calls inside other traced functions are inlined when lowered.
+      compiler_options: options of XLA by name, for the whole program: such a function cannot be called under another
         transformation.
 
-    Raises: TypeError for arguments that are no arrays, named by path, and for unhashable static arguments; ValueError
+    Raises: TypeError for arguments that are not arrays, named by path, and for unhashable static arguments; ValueError
       for another device or sharding and, at the call, for options that XLA does not know; RuntimeError for another
       backend.
 

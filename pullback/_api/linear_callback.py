@@ -18,21 +18,22 @@ from pullback._higher_order.host.linear_callback import linear_host_call_p
 
 @boundary
 def linear_callback(A: Callable, At: Callable, result: PyTree = None, *, vmap_method: str = "sequential") -> Callable:
-    """A differentiable function out of a linear operator on the host and its transpose.
+    """A differentiable function from a linear operator on the host and its transpose.
 
-    `jvp` applies `A` to the tangent, `grad` applies `At` to the cotangent, to any order; nothing is known of the
-    operator but what the two functions do.
+    `jvp` applies `A` to the tangent, `grad` applies `At` to the cotangent, to any order; nothing else is known about
+    the operator.
 
     Args:
-      A: `A(x, *parameters)`, linear in `x`, an array or a pytree of them; it gets NumPy arrays, not to be written to.
-      At: `At(y, *parameters)`, its transpose, from what is like the result to what is like `x`. For complex numbers
-        that is the transpose, not the adjoint: no conjugate is taken.
+      A: `A(x, *parameters)`, linear in `x`, an array or a pytree of them; it gets NumPy arrays, which it must not
+      modify. At: `At(y, *parameters)`, its transpose, from values like the result to values like `x`. For complex
+      numbers
+        this is the transpose, not the adjoint: no conjugate is taken.
       result: the type of `A(x)`: a pytree of `ShapeDtypeStruct`s, or a function from the type of `x` (and those of the
         parameters) to it. None: like `x`.
-      vmap_method: how a batch is done, as for `pure_callback`.
+      vmap_method: the behaviour under `vmap`, as for `pure_callback`.
 
     Returns: a function of `x` and the parameters. It is not differentiable in the parameters.
-    Raises: TypeError where `x` holds integers, or a function returns another type than declared.
+    Raises: TypeError if `x` holds integers, or a function returns another type than declared.
 
     >>> import numpy as np
     >>> import pullback as pb, pullback.numpy as pnp

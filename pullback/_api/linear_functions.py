@@ -26,14 +26,14 @@ from pullback._transforms.transpose import pull
 
 
 def describe_mismatch(expected: AnyValue, got: AnyValue) -> str:
-    """Where two structures first differ, in words."""
+    """The first difference of two structures, in words."""
     for path, what1, what2, _ in equality_errors(expected, got):
         return f"at {keystr(path) or 'the top'}: expected {what1}, got {what2}"
     return f"expected {tree_structure(expected)}, got {tree_structure(got)}"
 
 
 def float0_zeros(aval: ShapedArray) -> np.ndarray:
-    """The only tangent at an integer or bool: an array of the empty dtype."""
+    """The only tangent at an integer or bool: an array of dtype `float0`."""
     return np.zeros(aval.shape, dtypes.float0)
 
 
@@ -43,7 +43,7 @@ def as_tangent(x: AnyValue, primal: ShapedArray, describe: Callable[[], str]) ->
     if expected.dtype == dtypes.float0:
         if getattr(x, "dtype", None) == dtypes.float0 and np.shape(x) == primal.shape:
             return zero_of(primal)
-        # rules get zeros that can be computed with, and may hand them on
+        # rules get zeros that support arithmetic, and may return them
         if is_array_like(x) and np.shape(x) == primal.shape and vanishes(lift(x)):
             return zero_of(primal)
         raise TypeError(f"{describe()}: the value is of type {primal.str_short()}, which has no derivative, so its "
@@ -75,7 +75,7 @@ def _kind(x: AnyValue) -> str:
 
 
 class _Structure:
-    """What is no array in a linear function. Equal for two of one kind that do the same, whatever their arrays."""
+    """The static part of a linear function, equal for two of one kind with the same form, whatever their arrays."""
 
     __slots__ = ("fun", "form", "types")
 
@@ -95,10 +95,10 @@ class _Structure:
 
 
 class LinearFunction:
-    """A recorded linear map between pytrees. As a pytree its leaves are the arrays that the map was recorded with.
+    """A recorded linear map between pytrees. As a pytree its leaves are the residual arrays of the map.
 
-    It can be an argument or a result of `jit`, `vmap` and the like, and the carry of a loop. Its form as data is worked
-    out when it is first taken apart as a pytree.
+    It can be an argument or a result of `jit`, `vmap` and similar functions, and the carry of a loop. Its form is
+    computed when it is first flattened as a pytree.
     """
 
     __slots__ = ("fun", "in_avals", "in_tree", "out_avals", "out_tree", "_linear", "_structure", "_leaves")
@@ -123,7 +123,7 @@ class LinearFunction:
         return record_form(self._structure.form, self._leaves)
 
     def flatten(self) -> tuple[list[Any], _Structure]:
-        """The arrays, and all else."""
+        """The arrays and the static part."""
         if self._structure is None:
             assert self._linear is not None
             form, self._leaves = form_of(self._linear)
@@ -131,7 +131,7 @@ class LinearFunction:
                                                           self.out_tree))
         return self._leaves, self._structure
 
-    # the nodes of a tape are known by identity: a copy shares what was recorded, and copies the arrays alone
+    # nodes of a tape are compared by identity: a copy shares the records, and copies only the arrays
     def __copy__(self) -> Any:
         leaves, structure = self.flatten()
         return self.unflatten(structure, leaves)
@@ -146,12 +146,12 @@ class LinearFunction:
                         "computes, as functions. Pickle the arguments, and take the derivative again.")
 
     def describe(self) -> str:
-        """The map in words."""
+        """The description of the map, for messages."""
         raise NotImplementedError
 
     @classmethod
     def unflatten(cls, structure: _Structure, leaves: Sequence[Any]) -> Any:
-        """The function again, perhaps with other leaves."""
+        """The function from its static part and leaves."""
         self = cls.__new__(cls)
         self.fun = structure.fun
         self.in_avals, self.in_tree, self.out_avals, self.out_tree = structure.types
@@ -162,15 +162,15 @@ class LinearFunction:
 
 
 class VJP(LinearFunction):
-    """The pullback that `vjp` returns: from a cotangent of the result to those of the arguments."""
+    """The pullback that `vjp` returns: from a cotangent of the result to cotangents of the arguments."""
 
     __slots__ = ()
 
     @boundary
     def with_logs(self, cotangent: PyTree) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Cotangents as by a call, and what rules set by `defvjp_with_logs` log on the way, by name.
+        """The cotangents of a call, and the values logged by rules set with `defvjp_with_logs`, by name.
 
-        Raises: ValueError where a name is logged twice.
+        Raises: ValueError if a name is logged twice.
         """
         cotangents, found = collected_logs(self, cotangent)
         logs: dict[str, Any] = {}
@@ -188,7 +188,7 @@ class VJP(LinearFunction):
     def __call__(self, *args: PyTree, **kwargs: PyTree) -> tuple[Any, ...]:
         """Cotangents of the arguments, a tuple with an entry for each; `float0` for integers.
 
-        It takes one argument, the cotangent of the result, with the structure of that.
+        It takes one argument, the cotangent of the result, with the result's structure.
         """
         if len(args) != 1 or kwargs:
             raise TypeError(f"{self.describe()} takes one argument, the cotangent of the result, got {len(args)}"
@@ -212,7 +212,7 @@ class VJP(LinearFunction):
 
 def cotangents_in(linear: Linearized, cts: Sequence[Any], in_avals: Sequence[ShapedArray], once: bool = False
                   ) -> list[Any]:
-    """The cotangents of all inputs, of their types and weak where they are, zeros made into arrays; `once` as for
+    """The cotangents of all inputs as arrays, zeros included, of the inputs' types and weak types; `once` as for
     `pull`."""
     return [float0_zeros(aval) if r is None else r if type(r) is not Zero and r.aval.weak_type == aval.weak_type
             else convert_element_type(instantiate(r), r.aval.dtype, aval.weak_type)
@@ -221,7 +221,7 @@ def cotangents_in(linear: Linearized, cts: Sequence[Any], in_avals: Sequence[Sha
 
 
 class Pushforward(LinearFunction):
-    """The linear map that `linearize` returns: from tangents of the arguments to those of the result."""
+    """The linear map that `linearize` returns: from tangents of the arguments to tangents of the result."""
 
     __slots__ = ()
 

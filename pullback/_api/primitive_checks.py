@@ -1,8 +1,9 @@
-"""What the rules of a user's primitive may return: the checks that its `def_` methods put around them.
+"""The checks that the `def_` methods of a user's primitive put around its rules.
 
-Each function here takes the primitive and a rule and gives the rule that is stored: it brings numbers and NumPy data
-into the form that transformations expect, and raises RuleError, with the rule's name and place, for what does not fit.
-The package's own primitives set their rules as they are. Checks apply no primitive, so they need no transformation.
+Each function here takes the primitive and a rule and returns the rule that is stored: it converts numbers and NumPy
+data to the form that transformations expect, and raises RuleError, with the rule's name and location, for invalid
+results. The package's own primitives set their rules directly. Checks apply no primitive, so they need no
+transformation.
 """
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ def _some(count: int, what: str) -> str:
 
 
 def _results(primitive: Primitive, value: AnyValue, count: int | None, what: str, place: Place) -> Sequence[Any]:
-    """The parts of what a rule says of each result, `count` of them where that is known."""
+    """The per-result parts of a rule's return value, `count` of them if that is known."""
     if not primitive.multiple_results:
         return [value]
     if not isinstance(value, (list, tuple)):
@@ -54,7 +55,7 @@ def _pair(value: AnyValue, expected: str, place: Place) -> tuple[Any, Any]:
 
 
 def _array(x: AnyValue, what: str, place: Place) -> Array:
-    """What a rule returned as an array."""
+    """The return value of a rule as an array."""
     if isinstance(x, Array):
         return x
     if not is_array_like(x):
@@ -68,7 +69,7 @@ def _array(x: AnyValue, what: str, place: Place) -> Array:
 
 
 def _fitted(x: AnyValue, expected: ShapedArray, what: str, why: str, place: Place) -> Array:
-    """What a rule returned as an array of the type `expected`; a plain number takes the dtype."""
+    """The return value of a rule as an array of the type `expected`; a Python number takes the dtype."""
     if isinstance(x, Array) and x.aval is expected:
         return x
     x = _array(x, what, place)
@@ -84,7 +85,7 @@ def _fitted(x: AnyValue, expected: ShapedArray, what: str, why: str, place: Plac
 
 
 def _types(primitive: Primitive, avals: Sequence[ShapedArray], params: dict) -> list[ShapedArray] | None:
-    """The types of the results, where there is a type rule."""
+    """The types of the results, if there is a type rule."""
     if primitive.abstract_eval is None:
         return None
     result = primitive.infer(tuple(avals), params)
@@ -99,7 +100,7 @@ def _count(types: Sequence[ShapedArray] | None) -> int | None:
 
 
 def checked_abstract_eval(primitive: Primitive, rule: Callable) -> Callable:
-    """A type rule whose results are `ShapedArray`s; anything with a shape and a dtype may say the type."""
+    """A type rule that returns `ShapedArray`s; any object with a shape and a dtype may give the type."""
     place = _place("the type rule", primitive, rule)
 
     @standing_for(rule)
@@ -115,7 +116,7 @@ def _as_type(x: AnyValue, place: Place) -> ShapedArray:
     aval = x if isinstance(x, ShapedArray) else getattr(x, "aval", None)
     try:
         if isinstance(aval, ShapedArray):
-            dtypes.canonicalize_dtype(aval.dtype)  # refuses what no array can have
+            dtypes.canonicalize_dtype(aval.dtype)  # refuses dtypes that arrays cannot have
             return aval
         if isinstance(getattr(x, "shape", None), (tuple, list)) and hasattr(x, "dtype"):
             return ShapedArray(tuple(x.shape), dtypes.canonicalize_dtype(x.dtype), getattr(x, "weak_type", False))
@@ -131,7 +132,7 @@ def _as_type(x: AnyValue, place: Place) -> ShapedArray:
 
 
 def checked_kernel(primitive: Primitive, rule: Callable) -> Callable:
-    """A kernel whose results are NumPy values of the shapes, and of the kinds of dtypes, that the type rule says."""
+    """A kernel that returns NumPy values of the shapes, and the kinds of dtypes, of the type rule."""
     place = _place("the kernel", primitive, rule)
 
     @standing_for(rule)
@@ -140,7 +141,7 @@ def checked_kernel(primitive: Primitive, rule: Callable) -> Callable:
         try:
             expected = _types(primitive, [make_aval(v.shape, v.dtype) for v in values], params)
         except Exception:
-            expected = None  # values do not tell that they are weak, and the type rule minds
+            expected = None  # values carry no weak type, on which the type rule depends
         outs = _results(primitive, result, _count(expected), "result", place)
         outs = [_numpy_value(x, place) for x in outs]
         for x, aval in zip(outs, expected or (), strict=expected is not None):
@@ -163,13 +164,13 @@ def _numpy_value(x: AnyValue, place: Place) -> Any:
 
 
 def _rank(dtype: np.dtype) -> int:
-    """Where the kind of a dtype stands among bools, integers, real and complex numbers."""
+    """The position of a dtype's kind in the order bool, integer, real, complex."""
     kinds = (dtypes.is_bool, dtypes.is_integer, dtypes.is_float, dtypes.is_complex)
     return next((i for i, has in enumerate(kinds) if has(dtype)), len(kinds))
 
 
 def checked_impl(primitive: Primitive, rule: Callable) -> Callable:
-    """An evaluation in terms of other operations whose results are arrays of the types that the type rule says."""
+    """An evaluation by other operations that returns arrays of the types of the type rule."""
     place = _place("the implementation", primitive, rule)
 
     @standing_for(rule)
@@ -188,7 +189,7 @@ def checked_impl(primitive: Primitive, rule: Callable) -> Callable:
 
 
 def _of_type(x: Array, aval: ShapedArray) -> Array:
-    """An array with the weakness that a traced one would have."""
+    """An array with the weak type that a traced one would have."""
     return array_of(aval, x.value) if type(x) is ConcreteArray and x.aval is not aval else x
 
 
@@ -220,7 +221,7 @@ def checked_lowering(primitive: Primitive, rule: Callable) -> Callable:
 
 
 def checked_jvp(primitive: Primitive, rule: Callable) -> Callable:
-    """A jvp rule that gets arrays, and gives arrays and tangents of their types, linear in the tangents it got."""
+    """A jvp rule that gets arrays, and returns arrays and tangents of matching types, linear in the tangents it got."""
     place = _place("the jvp rule", primitive, rule)
     many = primitive.multiple_results
     pair = "(results, tangents of the results)" if many else "(result, tangent of the result)"
@@ -228,7 +229,7 @@ def checked_jvp(primitive: Primitive, rule: Callable) -> Callable:
     @standing_for(rule)
     def jvp(primals, tangents, /, **params):
         primals = [x if isinstance(x, Array) else lift(x) for x in primals]
-        # tangents on a tape, whose records tell what becomes of them
+        # tangents on a tape, whose records show what is done with them
         linear = any(map(is_linear, tangents))
         records: Sequence[Any] = getattr(context.trace, "records", ()) if linear else ()
         begin = len(records)
@@ -259,7 +260,7 @@ def checked_jvp(primitive: Primitive, rule: Callable) -> Callable:
 
 
 def _tangent(t: AnyValue, primal: ShapedArray, place: Place) -> Any:
-    """The tangent of a result; whatever array it is, that of an integer is the symbolic zero."""
+    """The tangent of a result; for an integer result the symbolic zero, whatever the rule returned."""
     expected = primal.to_tangent_aval()
     if type(t) is Zero:
         if t.shape != expected.shape:
@@ -275,7 +276,7 @@ def _tangent(t: AnyValue, primal: ShapedArray, place: Place) -> Any:
 
 
 def checked_transpose(primitive: Primitive, rule: Callable) -> Callable:
-    """A transpose rule that gives a cotangent, or None, per operand; those of operands with a value are left out."""
+    """A transpose rule that returns a cotangent, or None, per operand; those of operands with a value are dropped."""
     place = _place("the transpose rule", primitive, rule)
 
     @standing_for(rule)
@@ -310,7 +311,7 @@ def _cotangent(part: AnyValue, operand: Any, i: int, place: Place) -> Any:
 
 
 def checked_batch(primitive: Primitive, rule: Callable) -> Callable:
-    """A batching rule that gives arrays with one example of the result per example of the operands, and their axes."""
+    """A batching rule that returns arrays with one example of the result per example of the operands, and the axes."""
     place = _place("the batching rule", primitive, rule)
     many = primitive.multiple_results
     pair = "(results, their batch axes)" if many else "(result, its batch axis)"
@@ -339,7 +340,7 @@ def _example(aval: ShapedArray, d: int) -> ShapedArray:
 
 def _batched(x: AnyValue, dim: Any, size: int | None, example: ShapedArray | None,
              place: Place) -> tuple[Array, int | None]:
-    """A result with its batch axis, counted from the front."""
+    """A result, and its batch axis counted from the front."""
     if dim is None:
         if example is not None:
             return _fitted(x, example, "result without batch axis", "the type that the type rule says", place), None

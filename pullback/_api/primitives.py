@@ -1,4 +1,4 @@
-"""`Primitive` as users make it: its rules are set by methods, which put checks around them."""
+"""The public `Primitive`: its rules are set by methods that add checks."""
 from __future__ import annotations
 
 from typing import Any
@@ -20,9 +20,9 @@ from pullback._core.typing import AnyValue, F
 
 
 class _TypesByKind(dict[Any, Any]):
-    """What a typing rule of a user said, by types and parameters; it may make a difference between 1, 1.0 and True.
+    """Results of a user's typing rule, by types and parameters; the rule may distinguish between 1, 1.0 and True.
 
-    The package's own rules make none, and are remembered in a plain dict: every eager operation looks there.
+    The package's own rules do not, and are cached in a plain dict: every eager operation reads it.
     """
 
     __slots__ = ()
@@ -35,7 +35,7 @@ class _TypesByKind(dict[Any, Any]):
 
 
 def _with_kinds(key: tuple[Any, ...]) -> tuple[Any, ...]:
-    # parameters come last; types alone need no telling apart
+    # parameters come last; types need no distinction
     return key if not key or type(key[-1]) is ShapedArray else (key, kind_of(key))
 
 
@@ -45,10 +45,10 @@ class _AnyPrimitive(type):
 
 
 class Primitive(core.Primitive, metaclass=_AnyPrimitive):
-    """An operation that every transformation meets as a whole, with the rules that its `def_` methods set.
+    """An operation that transformations handle as a unit, with the rules that its `def_` methods set.
 
-    A transformation that needs a rule which was not set raises RuleNotDefinedError; a rule that returns what it may not
-    raises RuleError, which says what was expected and what came.
+    A transformation that needs a missing rule raises RuleNotDefinedError; a rule with an invalid result raises
+    RuleError, which says what was expected and what was returned.
 
     >>> from pullback.extend.core import Primitive
     >>> double_p = Primitive("double")
@@ -69,8 +69,8 @@ class Primitive(core.Primitive, metaclass=_AnyPrimitive):
     def def_kernel(self, kernel: F) -> F:
         """Set evaluation: `kernel(*numpy_values, **params)` returns a NumPy value or a number, or a list of them.
 
-        TypeError for what is no function. The shape must be the one that the type rule says; the dtype is converted
-        to its, from one of the same kind or a lower one.
+        TypeError if it is not callable. The shape must be that of the type rule; the dtype is converted to that of the
+        type rule, from one of the same kind or a lower one.
         """
         self._check("def_kernel", kernel)
         self.kernel = checked_kernel(self, kernel)
@@ -80,8 +80,8 @@ class Primitive(core.Primitive, metaclass=_AnyPrimitive):
     def def_impl(self, evaluate: F) -> F:
         """Set evaluation in terms of other operations: `evaluate(*arrays, **params)` on concrete arrays.
 
-        TypeError for what is no function. The result, or each in a list of them, is an array of the type that the type
-        rule says, if there is one; numbers and NumPy values serve.
+        TypeError if it is not callable. The result, or each in a list of them, is an array of the type given by the
+        type rule, if there is one; numbers and NumPy values are accepted.
         """
         self._check("def_impl", evaluate)
         self.evaluate = checked_impl(self, evaluate)
@@ -91,7 +91,7 @@ class Primitive(core.Primitive, metaclass=_AnyPrimitive):
     def def_abstract_eval(self, rule: F) -> F:
         """Set the typing rule: `rule(*avals, **params)` returns a `ShapedArray`, or a list of them.
 
-        TypeError for what is no function. What has a shape and a dtype, as a `ShapeDtypeStruct`, serves.
+        TypeError if it is not callable. An object with a shape and a dtype, such as a `ShapeDtypeStruct`, is accepted.
         """
         self._check("def_abstract_eval", rule)
         self.abstract_eval = checked_abstract_eval(self, rule)
@@ -102,7 +102,7 @@ class Primitive(core.Primitive, metaclass=_AnyPrimitive):
     def def_lowering(self, rule: F) -> F:
         """Set compilation: `rule(ctx, *operands, **params)` emits StableHLO with `ctx.op(...)`.
 
-        TypeError for what is no function. It returns a value of the type `ctx.out_avals[0]`, or a list of values.
+        TypeError if it is not callable. It returns a value of the type `ctx.out_avals[0]`, or a list of values.
         """
         self._check("def_lowering", rule)
         self.lower = checked_lowering(self, rule)
@@ -112,8 +112,8 @@ class Primitive(core.Primitive, metaclass=_AnyPrimitive):
     def def_jvp(self, rule: F) -> F:
         """Set forward differentiation: `rule(primals, tangents, **params)` returns the result and its tangent.
 
-        TypeError for what is no function. The tangent has the shape and dtype of the result, or is a symbolic `Zero`;
-        that of an integer result is taken for zero, whatever it is. In reverse mode a tangent that is not zero must
+        TypeError if it is not callable. The tangent has the shape and dtype of the result, or is a symbolic `Zero`;
+        the tangent of an integer result counts as zero, whatever it is. In reverse mode a tangent that is not zero must
         depend on the tangents that the rule got.
         """
         self._check("def_jvp", rule)
@@ -124,8 +124,8 @@ class Primitive(core.Primitive, metaclass=_AnyPrimitive):
     def def_transpose(self, rule: F) -> F:
         """Set transposition: `rule(cotangent, *operands, **params)` returns a list, a cotangent (or None) per operand.
 
-        TypeError for what is no function. A cotangent has the shape and dtype of its operand; None and a symbolic
-        `Zero` stand for zero. One for an operand that has a value, which the primitive need not be linear in, is
+        TypeError if it is not callable. A cotangent has the shape and dtype of its operand; None and a symbolic
+        `Zero` stand for zero. A cotangent for an operand with a value, in which the primitive need not be linear, is
         ignored.
         """
         self._check("def_transpose", rule)
@@ -136,8 +136,8 @@ class Primitive(core.Primitive, metaclass=_AnyPrimitive):
     def def_batch(self, rule: F) -> F:
         """Set vectorization: `rule(operands, dims, **params)` returns the result and its batch axis.
 
-        TypeError for what is no function. The batch axis, which may be counted from the end, is as long as those of the
-        operands; None says that all examples share the result. Each example is of the type that the type rule says.
+        TypeError if it is not callable. The batch axis, which may be counted from the end, is as long as those of the
+        operands; None means that all examples share the result. Each example has the type given by the type rule.
         """
         self._check("def_batch", rule)
         self.batch = checked_batch(self, rule)

@@ -1,7 +1,7 @@
-"""`custom_rules`: a function with the derivative, transpose and batching rules that its author wrote.
+"""`custom_rules`: a function with derivative, transpose and batching rules written by its author.
 
-A rule is called only where its transformation is applied, runs as plain Python there, and is checked: its results must
-have the structure, shapes and dtypes that the mathematics asks for.
+A rule is called only if its transformation is applied, runs as plain Python then, and is checked: its results must
+have the structure, shapes and dtypes that the mathematics requires.
 """
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ _FORWARD_SOURCES = (None, "transpose", "fwd", "primal")
 class custom_rules(CallableObject[R, Q]):
     """A function with any subset of rules: forward by `defjvp` or `defjvps`, reverse by `defvjp`, `vmap` by `defvmap`.
 
-    `jvp` and its kin use the forward rule, `grad` and its kin the reverse rule; a linear function may be given its
-    transpose alone, by `deftranspose`. What is not given is derived from what is, where that is possible. `custom_jvp`,
-    `custom_vjp` and `custom_vmap` are this class under JAX's names.
+    Forward-mode transformations such as `jvp` use the forward rule, reverse-mode ones such as `grad` the reverse rule;
+    a linear function may have just its transpose, set by `deftranspose`. Missing rules are derived from the given ones
+    if possible. `custom_jvp`, `custom_vjp` and `custom_vmap` are this class under JAX's names.
 
-    The rules cover the arguments. With respect to traced values that the function closes over, or gets by keyword, the
+    The rules cover the arguments. With respect to traced values that the function captures, or gets by keyword, the
     function itself is differentiated; the rules may use such values freely.
 
     Args:
       fun: the function, of arrays or pytrees of arrays.
-      nondiff_argnums, nondiff_argnames: arguments that are no arrays (functions, strings), by position or name. They
+      nondiff_argnums, nondiff_argnames: arguments that are not arrays (functions, strings), by position or name. They
         come first among the arguments of the jvp and bwd rules.
-      jvp: where forward mode comes from if there is a reverse rule and no forward one. None: forward mode is refused.
+      jvp: the source of forward mode if there is a reverse rule and no forward one. None: forward mode is an error.
         "transpose": the bwd rule is transposed (it must be linear in the cotangent). "fwd": the fwd rule is
         differentiated. "primal": the function itself is.
 
@@ -80,7 +80,7 @@ class custom_rules(CallableObject[R, Q]):
     __own__: frozenset[str]
     __name__: str
 
-    # the methods by which a derivative is given, for messages
+    # the names of the methods that set a derivative, for messages
     definable: ClassVar[tuple[str, ...]] = "defjvp(rule)", "defjvps(*rules)", "defvjp(fwd, bwd)"
 
     @boundary
@@ -102,7 +102,7 @@ class custom_rules(CallableObject[R, Q]):
         if jvp not in _FORWARD_SOURCES:
             raise ValueError(f"{kind}: jvp must be one of {', '.join(map(repr, _FORWARD_SOURCES))}, got {jvp!r}")
         self.forward = jvp
-        self.identity = Identity()  # shared with the methods bound to objects
+        self.identity = Identity()  # shared with the bound methods of objects
         self._bound = False
         self._signature = signature(fun)
         self.nondiff_argnums = (*canonical_argnums(kind, nondiff_argnums, what="nondiff_argnums"),
@@ -110,7 +110,7 @@ class custom_rules(CallableObject[R, Q]):
                                                                                "nondiff_argnames"), self._label()))
         self._layouts: dict[int, Layout] = {}
         self._plain_count = count_plain_parameters(self._signature)
-        # a call without traced arguments has nothing traced about it
+        # a call without traced arguments involves no traced values
         self._self_contained = (isinstance(fun, FunctionType) and fun.__closure__ is None and not self.nondiff_argnums
                                 and self._plain_count is not None)
         self._suspects = Suspects(self, [fun])
@@ -120,7 +120,7 @@ class custom_rules(CallableObject[R, Q]):
             self.__name__ = type(fun).__name__ if not isinstance(fun, functools.partial) else fun.func.__name__
 
     def __getattr__(self, name: str) -> Any:
-        # a method of another decorator of rules, which sets a rule of the function within
+        # a method of another decorator of rules, which sets a rule of the function inside
         if name.startswith("def") and isinstance(self.__dict__.get("fun"), custom_rules):
             return getattr(self.fun, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -129,7 +129,7 @@ class custom_rules(CallableObject[R, Q]):
         try:
             trace = context.trace
             if trace is evaluator:
-                # nothing is being differentiated, nor can it be later: the function runs as if it were not decorated
+                # nothing is being differentiated, now or later: the function runs as if it were not decorated
                 return self.fun(*args, **kwargs)
             keywords = _NO_KEYWORDS
             if kwargs or len(args) != self._plain_count:
@@ -138,7 +138,7 @@ class custom_rules(CallableObject[R, Q]):
             original = args
             layout = self._layouts.get(len(args)) or self.layout(len(args))
             fixed: Sequence[Any] = ()
-            traced: dict[int, str] = {}  # by identity, which arguments hold the tracer
+            traced: dict[int, str] = {}  # by identity, the arguments that hold each tracer
             if layout.nondiff:
                 args, fixed = layout.split(args)  # type: ignore[assignment]
                 traced = self._traced(fixed, layout.nondiff)
@@ -153,11 +153,11 @@ class custom_rules(CallableObject[R, Q]):
                             return call_with(evaluator, self.fun, *original)
                         except UnexpectedTracerError:
                             pass  # it reads a traced value from a global
-                    # no rule can be asked for, but the function may close over traced values
+                    # no rule can be needed, but the function may capture traced values
                     note_call(self.identity)
                     return self.fun(*original, **keywords)
             note_call(self.identity)
-            # a bwd rule runs when the call is long over; other rules look up the place when they need it
+            # a bwd rule runs long after the call; other rules look up the location when they need it
             site = None if self.bwd_rule is None else call_site()
             user_call = UserCall(self, layout, in_tree, fixed, keywords, site)
             try:
@@ -184,18 +184,18 @@ class custom_rules(CallableObject[R, Q]):
         return function_label(self)
 
     def closed_over_parts(self) -> tuple[Any, ...]:
-        """Where traced values may be found that are closed over: the function and its rules."""
+        """The objects that may hold captured traced values: the function and its rules."""
         return self.fun, self.jvp_rule, self.fwd_rule, self.bwd_rule, self.vmap_rule
 
     def _traced(self, fixed: Sequence[Any], positions: Sequence[int]) -> dict[int, str]:
-        """The traced values in arguments that are not differentiated, by identity, and where they stand.
+        """The traced values in nondifferentiable arguments, by identity, with the argument that holds each.
 
-        A jvp rule gets them as it gets what it closes over. A bwd rule is refused them: it runs when they are gone.
+        A jvp rule gets them like captured values. A bwd rule cannot get them: it runs after their lifetime.
         """
         found: dict[int, str] = {}
         for value, i in zip(fixed, positions, strict=True):
             if i == 0 and self._bound:
-                continue  # what `self` holds is closed over
+                continue  # values held by `self` are captured
             for path, leaf in tree_flatten_with_path(value)[0]:
                 if not isinstance(leaf, Tracer):
                     continue
@@ -214,12 +214,12 @@ class custom_rules(CallableObject[R, Q]):
             check_leaf(leaf, message.__str__)
 
     def layout(self, count: int) -> Layout:
-        """The positions of the differentiable arguments in calls with so many positional arguments."""
+        """The positions of the differentiable arguments in calls with `count` positional arguments."""
         layout = self._layouts[count] = Layout(self._label(), self.nondiff_argnums, count)
         return layout
 
     def covered(self, argnums: Sequence[int], layout: Layout) -> tuple[int, ...]:
-        """The numbers, among the differentiable arguments of a call, of those that a rule covers."""
+        """The indices, among the differentiable arguments of a call, of those that a rule covers."""
         positions = canonical_argnums(self._label(), argnums, layout.count)
         for i in positions:
             if i in layout.nondiff:
@@ -271,9 +271,9 @@ class custom_rules(CallableObject[R, Q]):
 
         Args:
           jvp: the rule. `primals` and `tangents` are tuples with an entry for each differentiable argument; arguments
-            in `nondiff_argnums` come before them. The tangent of an integer or a bool is of dtype `float0`, of which
-            there is one value, zero: nothing can be computed with it.
-          symbolic_zeros: whether a tangent that is known to vanish is given as a `SymbolicZero`, with the attributes
+            in `nondiff_argnums` come before them. The tangent of an integer or a bool has dtype `float0`, whose only
+            value is zero: it supports no arithmetic.
+          symbolic_zeros: whether a tangent that is known to vanish is passed as a `SymbolicZero`, with the attributes
             `shape` and `dtype`, in place of an array of zeros. The rule may return such objects too.
           argnums: the arguments that the rule covers, if not all; `tangents` then has an entry for each of them, and
             differentiation with respect to the others is an error that names the argument.
@@ -286,8 +286,8 @@ class custom_rules(CallableObject[R, Q]):
     def defjvps(self, *jvps: Callable[..., Any] | EllipsisType | None) -> None:
         """Set a rule for each argument, `rule(tangent, primal_out, *primals) -> tangent_out`; their results are added.
 
-        None stands for a tangent that vanishes, `...` for an argument that has no rule: differentiation with respect
-        to it is an error.
+        None stands for a tangent that vanishes, `...` for an argument without a rule: differentiation with respect to
+        it is an error.
 
         >>> import pullback as pb
         >>> product = pb.custom_jvp(lambda x, y: x * y)
@@ -342,8 +342,8 @@ class custom_rules(CallableObject[R, Q]):
             differentiable argument; None is zero. Arguments in `nondiff_argnums` come before.
           symbolic_zeros: whether `fwd` gets every leaf as a `CustomVJPPrimal`, with the attributes `value` and
             `perturbed` (whether it is being differentiated), and `bwd` a `SymbolicZero` for a cotangent that vanishes.
-          optimize_remat: accepted for the sake of JAX's users. Under `checkpoint` the function runs in the forward
-            pass in any case, and of `fwd` only what `bwd` needs is computed in the backward pass.
+          optimize_remat: accepted for compatibility with JAX. Under `checkpoint` the function runs in the forward
+            pass in any case, and only the part of `fwd` that `bwd` needs is computed in the backward pass.
           argnums: the arguments that the rule covers, if not all: `bwd` returns a cotangent for each of them.
         """
         self.vjp_argnums = self._set(argnums, fwd_rule=fwd, bwd_rule=bwd)
@@ -355,8 +355,8 @@ class custom_rules(CallableObject[R, Q]):
                          optimize_remat: bool = False, *, argnums: int | Sequence[int] | None = None) -> None:
         """Set a reverse rule whose `bwd` returns a pair of the cotangents and a dict of pytrees to log, or None.
 
-        `f_vjp.with_logs(ct)` returns the logs beside the cotangents, `f_vjp` being what `vjp` returns. Otherwise they
-        are dropped, and in a traced program not computed. Inside a `scan` they are stacked.
+        `f_vjp.with_logs(ct)` returns the logs with the cotangents, where `vjp` returned `f_vjp`. Otherwise they are
+        dropped, and in a traced program not computed. Inside a `scan` they are stacked.
 
         >>> import pullback as pb
         >>> f = pb.custom_vjp(lambda x: 2. * x)
@@ -442,8 +442,9 @@ class custom_rules(CallableObject[R, Q]):
     def defvmap(self, rule: F) -> F:
         """Set the rule for `vmap`, `rule(axis_size, in_batched, *args) -> (out, out_batched)`; returns it.
 
-        `in_batched` is a list with an entry for each argument, of the argument's structure, that says which leaves have
-        a batch axis: it leads their shape in `args`. `out_batched` says the same of the result; one bool goes for all.
+        `in_batched` is a list with an entry for each argument, of the argument's structure, with a bool for each leaf:
+        True if the leaf has a (leading) batch axis in `args`. `out_batched` does the same for the result; one bool
+        covers all.
         """
         self._set(vmap_rule=rule)
         return rule

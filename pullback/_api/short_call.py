@@ -1,8 +1,8 @@
-"""The short way of a compiled call: arguments of structures and types that were seen before.
+"""The fast path of a compiled call: arguments of structures and types that occurred before.
 
-What a warm call costs beside the engine's dispatch is reading its arguments and making its results. The function that
-does both is written out for each number of them, as `namedtuple` writes its constructors: for ten arrays in and out,
-the loops it stands for took 0.3 microseconds longer, a fifth of what the call costs beside the dispatch.
+Besides the engine's dispatch, a warm call has to read its arguments and make its results. The function that does both
+is generated with unrolled loops for each number of them, as `namedtuple` generates its constructors: for ten arrays in
+and out, loops took 0.3 microseconds longer, a fifth of the cost of the call besides the dispatch.
 """
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pullback._xla.engine import put
 from pullback._xla.evaluate import evaluator
 from pullback._xla.executable import Executable
 
-# tracing state, number of arguments where all are positional arrays (else -1), what `_read` tells of others, run
+# tracing state, number of arguments if all are positional arrays (else -1), key from `_read` for others, run
 _NO_CALL = (None, 0, None, None)
 
 
@@ -30,28 +30,28 @@ class _Miss:
         return "_MISS"
 
 
-# what a run returns that the arguments are not for
+# the result of a run on arguments that do not match
 _MISS = _Miss()
-# so many arguments and results are read and made in loops: compiling what is written out would take long
+# above this number arguments and results are handled in loops: compiling generated code would take long
 _WRITTEN = 200
 _flatten = registry.flatten
 _aval = attrgetter("aval")
 
-# splits a call into its dynamic arguments, positional and by keyword, and what stands for the static ones in a key
+# splits a call into its dynamic arguments, positional and by keyword, and the cache key of the static ones
 Split = Callable[[tuple, dict], tuple[tuple, dict, tuple]]
 
 
 class _Recent(list):
-    """The last call, of many that are alike, in a list of one. A copy in another process begins anew."""
+    """The last call, for repeated calls of the same kind, in a list of one. A copy in another process starts empty."""
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         return _Recent, ([_NO_CALL],)
 
 
-class ShortWay:
-    """The programs of one function that can be called at once, by the tracing state and the arguments.
+class FastPath:
+    """The compiled programs of one function, looked up by the tracing state and the arguments.
 
-    `split` is None where no argument is static.
+    `split` is None if no argument is static.
     """
 
     def __init__(self, split: Split | None) -> None:
@@ -60,37 +60,37 @@ class ShortWay:
         self._recent = _Recent([_NO_CALL])
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_runs": {}}  # programs do not travel
+        return {**self.__dict__, "_runs": {}}  # programs are not pickled
 
     def add(self, args: tuple, kwargs: dict, consts: Sequence[Any], program: Executable, out_tree: PyTreeDef) -> None:
-        """Let calls with arguments of this structure and these types run the program."""
+        """Register the program for calls with arguments of this structure and these types."""
         leaves, key = self._read(args, kwargs)
         if not context.axis_sizes:
-            types = tuple([_arrayed(x).aval for x in leaves])
+            types = tuple([_as_concrete(x).aval for x in leaves])
             self._runs[config.tracing, key, types] = _run(program, types, out_tree, consts)
 
     def clear(self) -> None:
-        """Forget all programs."""
+        """Discard all programs."""
         self._runs.clear()
         self._recent[0] = _NO_CALL
 
     def _read(self, args: tuple, kwargs: dict) -> tuple[Sequence[Any], Any]:
-        """The leaves of a call's dynamic arguments, and what else its program depends on."""
+        """The leaves of a call's dynamic arguments, and the key of everything else its program depends on."""
         if self._split is None:
             return _flatten((args, kwargs))
         args, kwargs, statics = self._split(args, kwargs)
         leaves, tree = _flatten((args, kwargs))
         return leaves, (tree, statics)
 
-    def _other(self, args: tuple, kwargs: dict) -> Any:
-        """The result of a call that is not quite like the last one; _MISS where no program is known for it."""
+    def _registered(self, args: tuple, kwargs: dict) -> Any:
+        """The result of a call that differs from the last one; _MISS if no program is registered for it."""
         state = config.tracing
         try:
             leaves, key = self._read(args, kwargs)
-            xs = [_arrayed(x) for x in leaves]
+            xs = [_as_concrete(x) for x in leaves]
             run = self._runs[state, key, tuple(map(_aval, xs))]
         except Exception:
-            return _MISS  # it is new, or wrong: the general call says in which way
+            return _MISS  # the call is new or invalid: the general path handles both
         for x in xs:
             put(x)
         flat = not kwargs and self._split is None and len(args) == len(xs) and all(map(is_, xs, args))
@@ -98,8 +98,8 @@ class ShortWay:
         return run(xs)
 
     def function(self, call_generally: Callable[[tuple, dict], Any]) -> Callable:
-        """The function that goes the short way where there is one, and else calls generally."""
-        recent, other, read = self._recent, self._other, self._read
+        """The function that takes the fast path if possible, and else calls `call_generally`."""
+        recent, other, read = self._recent, self._registered, self._read
 
         def compiled(*args, **kwargs):
             try:
@@ -113,7 +113,7 @@ class ShortWay:
                         else:
                             try:
                                 leaves, key = read(args, kwargs)
-                            except Exception:  # of a user's class, say: the general call tells of it
+                            except Exception:  # raised by a user's class, for example: the general path reports it
                                 return call_generally(args, kwargs)
                             if key == known:
                                 result = run(leaves)
@@ -130,8 +130,8 @@ class ShortWay:
         return compiled
 
 
-def _arrayed(x: AnyValue) -> ConcreteArray:
-    """A leaf as a concrete array; TypeError for what is none, a tracer say."""
+def _as_concrete(x: AnyValue) -> ConcreteArray:
+    """A leaf as a concrete array; TypeError for anything else, for example a tracer."""
     if type(x) is not ConcreteArray:
         x = lift(x)
         if type(x) is not ConcreteArray:
@@ -146,15 +146,15 @@ def _run(program: Executable, types: tuple, out_tree: PyTreeDef, consts: Sequenc
         return _looped(program, types, out_tree, consts)
     forms = ((0, "{}"), ((0,) * m, "({}, )"), ([0] * m, "[{}, ]"))
     form = next((form for flat, form in forms if out_tree == tree_structure(flat)), "unflatten([{}, ])")
-    return _written(len(types), len(consts), m, form)(
+    return _generated(len(types), len(consts), m, form)(
         program.execute, program.handlers, types, consts, program.out_avals, out_tree.unflatten)
 
 
 @functools.cache
-def _written(n: int, k: int, m: int, form: str) -> Callable[..., Callable[[Sequence], Any]]:
-    """The maker of such functions for n arguments, k constants and m results, arranged in a form."""
+def _generated(n: int, k: int, m: int, form: str) -> Callable[..., Callable[[Sequence], Any]]:
+    """Generate such functions for n arguments, k constants and m results, in a given form."""
     fit = " and ".join(f"type(a{i}) is ConcreteArray and a{i}.aval is t{i}" for i in range(n)) or "True"
-    # as array_on_device, which would cost a call each
+    # inlines array_on_device, which would cost a call each
     results = "; ".join(f"o{i} = ConcreteArray(); o{i}.aval = r{i}; o{i}._buffer = b{i}" for i in range(m)) or "pass"
     source = f"""
 def maker(execute, handlers, types, consts, out_types, unflatten):
@@ -184,7 +184,7 @@ def _each(part: str, n: int) -> str:
 
 
 def _looped(program: Executable, types: tuple, out_tree: PyTreeDef, consts: Sequence[Any]) -> Callable[[Sequence], Any]:
-    """What `_written` writes, in loops."""
+    """The function that `_generated` generates, with loops."""
     execute, handlers, out_types = program.execute, program.handlers, program.out_avals
     buffer, kinds = attrgetter("_buffer"), {ConcreteArray}
 
@@ -197,7 +197,7 @@ def _looped(program: Executable, types: tuple, out_tree: PyTreeDef, consts: Sequ
             return _MISS
         results = []
         for aval, out in zip(out_types, execute(buffers).consume_with_handlers(handlers), strict=True):
-            array = ConcreteArray()  # as array_on_device
+            array = ConcreteArray()  # inlines array_on_device
             array.aval = aval
             array._buffer = out
             results.append(array)

@@ -1,4 +1,4 @@
-"""The stages of compilation, one by one: traced, lowered, compiled."""
+"""The stages of compilation as objects: traced, lowered, compiled."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from pullback._xla.lowering import Module, lower_module
 
 
 def checked_options(function: str, options: Mapping[str, Any] | None) -> tuple[tuple[str, Any], ...]:
-    """XLA's options as part of a key; what they may be XLA itself says when it compiles."""
+    """XLA's options as part of a key; XLA itself checks them when it compiles."""
     if options is None:
         return ()
     if not isinstance(options, Mapping) or not all(
@@ -99,7 +99,7 @@ class Lowered:
 
     @boundary
     def compile(self, compiler_options: Mapping[str, Any] | None = None) -> Compiled:
-        """Compile with XLA, with options of its by name beside those that were given to `jit`."""
+        """Compile with XLA, with further options of XLA by name in addition to those of `jit`."""
         options = dict(self.traced._options) | dict(checked_options("compile", compiler_options))
         program = compile_module(self.module, self.traced.jaxpr.out_avals, sorted(self.traced._donated),
                                  tuple(sorted(options.items())))
@@ -107,7 +107,7 @@ class Lowered:
 
 
 class Compiled:
-    """A program for one kind of arguments. Calling it checks their structure and types, and never traces."""
+    """A program for one type of arguments. Calling it checks their structure and types, and never traces."""
 
     def __init__(self, program: Executable, traced: TracedStage):
         self.program = program
@@ -141,9 +141,9 @@ class Compiled:
         return "\n".join(module.to_string() for module in self.program.loaded.hlo_modules())
 
     def cost_analysis(self) -> dict[str, float]:
-        """XLA's estimate of operations and bytes."""
+        """XLA's estimate of the numbers of operations and bytes."""
         return self.program.loaded.cost_analysis()
 
     def memory_analysis(self) -> Any:
-        """XLA's figures of memory, in bytes."""
+        """XLA's memory statistics, in bytes."""
         return self.program.loaded.get_compiled_memory_stats()

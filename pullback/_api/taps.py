@@ -1,4 +1,4 @@
-"""`tap` and `tapped`: see or change what flows through a place in a function, without changing any signature."""
+"""`tap` and `tapped`: observe or change values inside a function, without changing any signature."""
 from __future__ import annotations
 
 import functools
@@ -22,17 +22,18 @@ from pullback._transforms.harvest import COTANGENT, LOG, VALUE, Site, TapValues,
 
 @boundary
 def tap(x: PyTree, name: str | None = None, *, bwd: Callable[[Any], Any] | None = None) -> Any:
-    """`x` itself, as a place where `tapped` looks, or where `bwd` changes the cotangent.
+    """`x` itself, as a named value that `tapped` records, or whose cotangent `bwd` changes.
 
     Args:
-      x: a pytree of arrays. Go on with what is returned: what is computed from `x` itself passes by the tap.
-      name: the name under which `tapped` shows the value and the cotangent. Where nobody collects, the tap is nothing:
-        it leaves no operation in a jaxpr.
-      bwd: a function that reverse mode applies to the cotangent of `x`, always, whoever looks or not: it takes and
-        returns a pytree like `x`, with None for integers. A named tap shows what `bwd` returns. Forward mode passes it.
+      x: a pytree of arrays. Use the returned value from here on: values computed from `x` itself bypass the tap.
+      name: the name under which `tapped` shows the value and the cotangent. Outside `tapped` the tap leaves no
+        operation in a jaxpr.
+      bwd: a function that reverse mode always applies to the cotangent of `x`, under `tapped` or not: it takes and
+        returns a pytree like `x`, with None for integers. A named tap records the result of `bwd`. Forward mode ignores
+        it.
 
-    Raises: TypeError where `x` holds what is no array; RuleError in reverse mode, where `bwd` returns something else
-      than a cotangent of `x`.
+    Raises: TypeError if `x` has a leaf that is not an array; RuleError in reverse mode, if `bwd` does not return a
+      cotangent of `x`.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> from pullback.debug import tap
@@ -67,7 +68,7 @@ def _changed(bwd: Callable, tree: PyTreeDef, where: list[int]) -> DerivedCall:
         return f"tap: the function bwd, {describe_function(bwd)},"
 
     def backward(static, residuals, cts):
-        given = _placed(tree, where, map(instantiate, cts))
+        given = _at_positions(tree, where, map(instantiate, cts))
         result, got = tree_flatten(bwd(given))
         expected = tree_flatten(given)[1]
         if got != expected:
@@ -84,8 +85,8 @@ def _changed(bwd: Callable, tree: PyTreeDef, where: list[int]) -> DerivedCall:
                       fwd=lambda primals, active: (primals, [], None), bwd=backward)
 
 
-def _placed(tree: PyTreeDef, where: Any, leaves: PyTree) -> Any:
-    """A pytree with these leaves at some positions, and None at the others."""
+def _at_positions(tree: PyTreeDef, where: Any, leaves: PyTree) -> Any:
+    """A pytree with the given leaves at some positions, and None at the others."""
     full: list[Any] = [None] * tree.num_leaves
     for i, leaf in zip(where, leaves, strict=True):
         full[i] = leaf
@@ -93,7 +94,7 @@ def _placed(tree: PyTreeDef, where: Any, leaves: PyTree) -> Any:
 
 
 class Taps(NamedTuple):
-    """What taps saw, by name. A tap that was met several times has a list, in the order of the forward pass.
+    """The values recorded by taps, by name. A tap that was executed several times has a list, in forward-pass order.
 
     >>> import pullback as pb
     >>> from pullback.debug import tap, tapped
@@ -108,17 +109,17 @@ class Taps(NamedTuple):
 
 @boundary
 def tapped(fun: Callable) -> Callable:
-    """A function that returns, beside the result of `fun`, what the taps inside of it saw.
+    """A function that returns the result of `fun`, and the values that its taps recorded.
 
     `fun` may be, or contain, any transformation: `tapped(grad(loss))` shows the cotangents that `grad` computes. Inside
-    a `scan` (or a `fori_loop` with constant bounds) what a tap sees is stacked, a row for each step, in the order of
-    `xs`; in nested loops, once for each loop. Under a `vmap` it has a batch axis, which follows the axes of loops. In a
-    branch of a `cond` that is not taken, a tap shows zeros. Taps are collected by the innermost `tapped` around them.
+    a `scan` (or a `fori_loop` with constant bounds) the values of a tap are stacked, a row for each step, in the order
+    of `xs`; in nested loops, once for each loop. Under a `vmap` they have a batch axis, after the axes of loops. In a
+    branch of a `cond` that is not taken, a tap records zeros. Taps are collected by the innermost `tapped` around them.
 
     Returns: a function with the arguments of `fun` that returns `(result, taps)`, where `taps.values` and
-      `taps.cotangents` are dicts from the names to pytrees like what the tap was given, None in the place of leaves
-      without derivative. There is no cotangent where nothing is differentiated, or none reaches the tap.
-    Raises: NotImplementedError naming the tap that stands in a `while_loop`, whose number of steps is not known.
+      `taps.cotangents` are dicts from the names to pytrees like the tap's argument, with None in the place of leaves
+      without derivative. There is no cotangent if nothing is differentiated, or none reaches the tap.
+    Raises: NotImplementedError naming a tap inside a `while_loop`, whose number of steps is not known.
 
     >>> import pullback as pb
     >>> from pullback.debug import tap, tapped
@@ -144,22 +145,22 @@ def tapped(fun: Callable) -> Callable:
 
 
 def collect(fun: Callable, *args: PyTree, kinds: tuple[str, ...]) -> tuple[Any, list[TapValues]]:
-    """The result of a function, and what the taps of these kinds inside of it saw, in order."""
+    """The result of a function, and the values at taps of the given kinds inside it, in order."""
     with collecting_taps():
         return harvest_flat(fun, *args, kinds=kinds)
 
 
 def log(value: PyTree, name: str) -> None:
-    """Show a pytree of arrays under a name to `collected_logs`, and to nobody else."""
+    """Report a pytree of arrays under a name to `collected_logs` only."""
     if config.collecting_taps:
         leaves, tree = lift_tree("a log", name, value)
         tap_p.bind(*leaves, site=Site(name, tree, tuple(range(len(leaves)))), kind=LOG)
 
 
 def collected_logs(fun: Callable, *args: PyTree) -> tuple[Any, list[tuple[str, Any]]]:
-    """The result of a function, and what it logs: names and values, in order."""
+    """The result of a function, and the names and values that it logs, in order."""
     result, found = collect(fun, *args, kinds=(LOG,))
-    return result, [(site.name, _placed(site.tree, site.leaves, leaves)) for site, _, leaves in found]
+    return result, [(site.name, _at_positions(site.tree, site.leaves, leaves)) for site, _, leaves in found]
 
 
 def _by_name(found: list[TapValues]) -> Taps:
@@ -167,9 +168,9 @@ def _by_name(found: list[TapValues]) -> Taps:
     cotangents: dict[str, list] = {}
     for site, kind, leaves in found:
         seen = values if kind == VALUE else cotangents
-        seen.setdefault(site.name, []).append(_placed(site.tree, site.leaves, leaves))
+        seen.setdefault(site.name, []).append(_at_positions(site.tree, site.leaves, leaves))
     for several in cotangents.values():
-        several.reverse()  # the backward pass meets the last first
+        several.reverse()  # the backward pass reaches the last first
     return Taps(*({name: several[0] if len(several) == 1 else several for name, several in seen.items()}
                   for seen in (values, cotangents)))
 

@@ -1,4 +1,4 @@
-"""The type of a value, as transformations see it."""
+"""The type of a value in transformations."""
 from __future__ import annotations
 
 from pullback._core.arguments import aval_of
@@ -9,9 +9,9 @@ from pullback._core.types import ShapedArray
 
 @boundary
 def typeof(x: ArrayLike) -> ShapedArray:
-    """The shape, dtype and weak type of an array or a number, which are known of traced values, too.
+    """The shape, dtype and weak type of an array or a number; traced values have them too.
 
-    TypeError for what is no array or number.
+    TypeError for anything but an array or a number.
 
     >>> import pullback as pb
     >>> t = pb.typeof(pb.numpy.ones((2, 3)))

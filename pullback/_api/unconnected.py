@@ -1,7 +1,7 @@
-"""What the gradient is at a leaf on which the result does not depend: zeros, None, or an error that names the leaf.
+"""The gradient at a leaf on which the result does not depend: zeros, None, or an error that names the leaf.
 
-"Does not depend" is structural: no cotangent reaches the leaf. A derivative that merely vanishes at the point is a
-dependence, and so is `x * 0`; a path through `stop_gradient`, or an argument for which a rule returns None, is none.
+Dependence is structural: without it, no cotangent reaches the leaf. A derivative that merely vanishes at the point is
+a dependence, and so is `x * 0`; a path through `stop_gradient`, or an argument for which a rule returns None, is not.
 """
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CHOICES = ("zero", "none", "error")
 
 
 def check_unconnected(function: str, unconnected: AnyValue) -> None:
-    """Refuse what is none of the choices."""
+    """Refuse an invalid choice."""
     if unconnected not in CHOICES:
         raise ValueError(f"{function}: unconnected must be one of {', '.join(map(repr, CHOICES))}, got {unconnected!r}")
 
@@ -34,7 +34,7 @@ def pull_connected(function: str, fun: Callable, linear: Linearized, ct: AnyValu
                    dynamic: Sequence[Any], positions: Sequence[int], unconnected: str) -> list[Any]:
     """The gradient's leaves, with None, or an error, for those that no cotangent reaches.
 
-    Integers, which have no derivative whatever the function does, keep their zeros of dtype `float0`.
+    Integers, which never have a derivative, keep their zeros of dtype `float0`.
     """
     grads = pull(linear, [ct], once=True)
     refuse_unconnected(function, fun, [type(g) is Zero for g in grads], dynamic, positions, unconnected)
@@ -44,7 +44,7 @@ def pull_connected(function: str, fun: Callable, linear: Linearized, ct: AnyValu
 
 def refuse_unconnected(function: str, fun: Callable, missing: Sequence[bool], dynamic: Sequence[Any],
                        positions: Sequence[int], unconnected: str) -> None:
-    """With "error", name the first leaf of the arguments that nothing reaches."""
+    """With "error", raise an error naming the first leaf of the arguments that no cotangent reaches."""
     if unconnected != "error" or not any(missing):
         return
     path = tree_flatten_with_path(tuple(dynamic))[0][list(missing).index(True)][0]

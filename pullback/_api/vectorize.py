@@ -1,4 +1,4 @@
-"""`vmap`: a function of examples as a function of batches."""
+"""`vmap`: turn a function of examples into a function of batches."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -24,16 +24,17 @@ def vmap(fun: Callable[P, R], in_axes: PyTreePrefix = 0, out_axes: PyTreePrefix 
       in_axes: for each argument the axis to map over, None for an argument shared by all: an int for all arguments, or
         a tuple with an entry each, which may be a pytree that is a prefix of the argument. Keyword arguments are mapped
         over axis 0.
-      out_axes: where the mapped axis goes in the result: an int, None for a result that is not mapped, or a pytree that
-        is a prefix of the result.
-      axis_name: a name by which `lax.psum` and its kin inside `fun` refer to the axis, any hashable object. A tuple is
-        one name too, but `psum` and its kin take a tuple for several names, so they need it inside another: `(name,)`.
-      axis_size: the length of the axis; needed only where no argument is mapped.
-      spmd_axis_name: a name, or several, of axes of a mesh of devices; the one device does all of the work, whatever
+      out_axes: the position of the mapped axis in the result: an int, None for a result that is not mapped, or a pytree
+        that is a prefix of the result.
+      axis_name: a name by which collectives such as `lax.psum` inside `fun` refer to the axis, any hashable object. A
+      tuple
+        is one name too, but collectives read a tuple as several names, so it must be nested in another: `(name,)`.
+      axis_size: the length of the axis; needed only if no argument is mapped.
+      spmd_axis_name: a name, or several, of axes of a mesh of devices; ignored, since there is one device.
         they are.
 
-    Raises: ValueError listing the argument sizes where they differ, or where an axis does not exist; TypeError for an
-      `axis_name` that cannot be hashed, and for a `spmd_axis_name` that is no name.
+    Raises: ValueError listing the argument sizes if they differ, or if an axis does not exist; TypeError for an
+      `axis_name` that cannot be hashed, and for a `spmd_axis_name` that is not a name.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> pb.vmap(pnp.dot, in_axes=(0, None))(pnp.ones((3, 2)), pnp.array([1., 2.]))

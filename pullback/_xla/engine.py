@@ -1,4 +1,4 @@
-"""The engine: the XLA client, its devices, and moving data to and from them. Started at the first use."""
+"""The engine: the XLA client, its devices, and transfers of data to and from them. Started at the first use."""
 from __future__ import annotations
 
 import os
@@ -24,24 +24,24 @@ def xla_client() -> Any:
 
 
 _starting = threading.Lock()
-# whether the client was started before this process was forked: its threads live on in the parent alone
+# whether the client was started before this process was forked: its threads exist in the parent only
 _left_behind = False
 
 
 def client() -> Any:
-    """The CPU client of this process: one, also where several threads ask at once."""
+    """The CPU client of this process: a single one, even if several threads ask at once."""
     check_process()
     with _starting:
         return _client()
 
 
 def is_left_behind() -> bool:
-    """Whether the engine's threads are in the process that this one was forked from."""
+    """Return whether the engine's threads exist only in the parent process of a fork."""
     return _left_behind
 
 
 def check_process() -> None:
-    """Refuse what needs the client's threads where there are none."""
+    """Raise an error if the client's threads do not exist in this process."""
     if _left_behind:
         raise RuntimeError(
             "this process was forked from one that had started the engine, XLA, whose threads do not survive a fork: "
@@ -55,7 +55,7 @@ def _after_fork() -> None:
     _starting = threading.Lock()
     if _client.cache_info().currsize:
         _left_behind = True
-        # warm calls look for their program by the state of tracing, and ask nothing else
+        # warm calls find their program by the tracing state alone
         forget_traces()
 
 
@@ -86,41 +86,41 @@ def device_list() -> Any:
 
 @cache
 def sharding() -> Any:
-    """All of an array on the one device."""
+    """The sharding of an array that is entirely on the one device."""
     xc = xla_client()
     replicated = xc.OpSharding()
     replicated.type = xc.OpSharding.Type.REPLICATED
     return xc._xla.GSPMDSharding(device_list(), replicated)
 
 
-# the dtypes that the buffer protocol does not know travel under the unsigned integer of their width
+# dtypes unknown to the buffer protocol are passed as the unsigned integer of their width
 _carriers: dict[np.dtype, np.dtype] = {dtypes.bfloat16: np.dtype(np.uint16)}
 _carriers.update({d: np.dtype(np.uint8) for d in (
     dtypes.float8_e4m3fn, dtypes.float8_e5m2, dtypes.float8_e4m3b11fnuz, dtypes.float8_e4m3fnuz,
     dtypes.float8_e5m2fnuz, dtypes.float8_e3m4, dtypes.float8_e4m3, dtypes.float8_e8m0fnu)})
 _widened = {dtypes.int4: np.dtype(np.int8), dtypes.uint4: np.dtype(np.uint8)}
-# a float0 holds nothing; programs compute with a bool in its place, which is False
+# a float0 holds no data; programs use a bool in its place, which is False
 _stand_ins = {dtypes.float0: np.dtype(bool)}
 
 
 def carrier(aval: ShapedArray) -> ShapedArray:
-    """The type under which a value of this type crosses the border of a compiled program."""
+    """The type that stands for this type at the boundary of a compiled program."""
     dtype = _carriers.get(aval.dtype) or _widened.get(aval.dtype) or _stand_ins.get(aval.dtype)
     return aval if dtype is None else make_aval(aval.shape, dtype)
 
 
 def is_widened(dtype: np.dtype) -> bool:
-    """Whether the dtype crosses by conversion rather than by reinterpretation (4-bit integers)."""
+    """Return whether the dtype crosses the boundary by conversion rather than reinterpretation (4-bit integers)."""
     return dtype in _widened
 
 
 def is_stand_in(dtype: np.dtype) -> bool:
-    """Whether values of the dtype are their carriers inside of a program too (float0)."""
+    """Return whether values of the dtype are represented by their carriers inside a program too (float0)."""
     return dtype in _stand_ins
 
 
 def put(x: ConcreteArray) -> Any:
-    """The device buffer of an array, made at the first need."""
+    """The device buffer of an array, made at the first use."""
     buffer = getattr(x, "_buffer", None)
     if buffer is None:
         check_process()
@@ -134,7 +134,7 @@ def put(x: ConcreteArray) -> Any:
 
 
 def read(buffer: AnyValue, aval: ShapedArray) -> np.ndarray:
-    """The NumPy value of a buffer, without a copy where the engine allows."""
+    """The NumPy value of a buffer, without a copy if the engine allows it."""
     if _left_behind:
         wait(buffer)
     value = np.asarray(buffer)
@@ -142,14 +142,14 @@ def read(buffer: AnyValue, aval: ShapedArray) -> np.ndarray:
 
 
 def wait(buffer: AnyValue) -> None:
-    """Wait until a buffer holds what was computed."""
+    """Wait until a buffer has been computed."""
     if _left_behind and not buffer.is_ready():
         check_process()
     buffer.block_until_ready()
 
 
 def carried_value(value: np.ndarray) -> np.ndarray:
-    """A NumPy value under the dtype of its carrier."""
+    """A NumPy value converted to the dtype of its carrier."""
     if value.dtype in _carriers:
         return value.view(_carriers[value.dtype])
     if value.dtype in _widened:
@@ -160,7 +160,7 @@ def carried_value(value: np.ndarray) -> np.ndarray:
 
 
 def host_value(value: np.ndarray, aval: ShapedArray) -> np.ndarray:
-    """A NumPy value that came under the dtype of its carrier, under its own."""
+    """A NumPy value converted back from the dtype of its carrier."""
     if aval.dtype in _carriers:
         return value.view(aval.dtype)
     if aval.dtype in _widened:

@@ -1,7 +1,7 @@
-"""The ground floor of every stack of transformations: primitives are evaluated as they come.
+"""The evaluator at the bottom of every stack of transformations: it evaluates primitives immediately.
 
-Small host arrays go through the primitive's NumPy kernel, with no compiler; a primitive without a kernel goes through
-a compiled program of one operation, remembered per types and parameters.
+Small host arrays go through the primitive's NumPy kernel, without a compiler; a primitive without a kernel goes through
+a compiled program of one operation, cached by types and parameters.
 """
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Evaluator(Trace):
     __slots__ = ()
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        return "evaluator"  # there is one; functions that are pickled by value refer to it
+        return "evaluator"  # there is one instance; functions that are pickled by value refer to it
 
     def describe(self) -> str:
         return "evaluation"
@@ -46,7 +46,7 @@ class Evaluator(Trace):
         values: Sequence[Any]
         avals: tuple[ShapedArray, ...]
         try:
-            # unrolled: every eager operation comes through here
+            # unrolled: the hot path of every eager operation
             if len(args) == 2:
                 a, b = args
                 values, avals = (a._value, b._value), (a.aval, b.aval)
@@ -56,7 +56,7 @@ class Evaluator(Trace):
             else:
                 values, avals = [a._value for a in args], tuple([a.aval for a in args])
         except AttributeError:
-            # not yet an array, on the device alone, or a tracer that has leaked
+            # not an array yet, only on the device, or a leaked tracer
             args = [concrete(a, primitive.name) for a in args]
             values, avals = [a.value for a in args], tuple([a.aval for a in args])
         try:
@@ -72,7 +72,7 @@ class Evaluator(Trace):
             _leave(token)
         if nans_were_debugged[0] and config.debug_nans:
             inspect_operation(primitive, values, (out,))
-        array = ConcreteArray()  # as array_of
+        array = ConcreteArray()  # inlines array_of
         array.aval = aval
         array._value = out
         return array
@@ -96,7 +96,7 @@ class Evaluator(Trace):
 
 
 def concrete(x: AnyValue, primitive_name: str) -> ConcreteArray:
-    """An operand of an eager primitive; a tracer that arrives here has leaked."""
+    """An operand of an eager primitive; a tracer here has leaked."""
     if type(x) is ConcreteArray:
         return x
     try:
@@ -123,9 +123,9 @@ def _one_op(primitive, avals, params) -> Executable:
 
 
 def program_if_worth(primitive, avals: tuple[ShapedArray, ...], params: dict, share: float) -> Executable | None:
-    """The program of an operation, from when its kernel has taken as long as the compilation; None until then.
+    """The program of an operation, once its kernel has used as much time as a compilation takes; None until then.
 
-    `share` is what the kernel takes of a compilation's time.
+    `share` is the time of the kernel as a fraction of a compilation's.
     """
     if engine.is_left_behind():
         return None
@@ -150,5 +150,5 @@ install_evaluator(evaluator)
 
 
 def eagerly(fun, *args: AnyValue) -> Any:
-    """Call a function outside of every transformation."""
+    """Call a function outside all transformations."""
     return call_with(evaluator, fun, *args)

@@ -1,4 +1,4 @@
-"""Compiled programs: from a jaxpr to something that runs on arrays."""
+"""Compiled programs: jaxprs compiled to executables that run on arrays."""
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
@@ -52,20 +52,20 @@ def _result_handler(aval) -> Any:
         return make(aval, engine.sharding(), committed=True)
 
 
-# Programs that nobody may hold when they are asked for again: those of eager operations, and of eager loops, whose
+# Programs that may be requested again when nothing holds them any more: those of eager operations, and of eager loops,
 # bodies are traced anew at each call
 lasting = Programs()
-# What `jit` compiled stays with its function, and a while longer: the same text may come back with another function
+# Programs of `jit` are held by their function, and kept for a while longer: a new function may have the same text
 _recent = Programs(most=32)
 _alive: WeakValueDictionary[Hashable, Executable] = WeakValueDictionary()
 
 
 def compile_module(module: Module, out_avals: Sequence, donated: Sequence[int] = (),
                    options: Sequence[tuple[str, Any]] = (), lasts: bool = False) -> Executable:
-    """The program of a module: one of the same text, or else what XLA makes of it now.
+    """The program of a module: a kept one of the same text, or else compiled by XLA now.
 
-    `lasts` says that it is to be kept though its holder may be gone soon. A program that calls Python functions is
-    never kept: its text does not tell which.
+    `lasts` requests that it be kept even though its holder may be freed soon. A program that calls Python functions is
+    never kept: its text does not identify them.
     """
     text = module.text()
     key = None if module.callbacks else (text, *options)
@@ -104,5 +104,5 @@ def compile_jaxpr(jaxpr: Jaxpr, donated: frozenset[int] = frozenset(), options: 
 
 
 def executable_of(jaxpr: Jaxpr, options: Sequence[tuple[str, Any]] = ()) -> Executable:
-    """The executable of a jaxpr, compiled at the first need and kept with it."""
+    """The executable of a jaxpr, compiled at the first use and cached on it."""
     return jaxpr.derive("executable", lambda: compile_jaxpr(jaxpr, options=options))

@@ -1,7 +1,7 @@
-"""The processor's mode in calls from compiled programs to Python: subnormal numbers count there as elsewhere in Python.
+"""The processor's floating-point mode in calls from compiled programs to Python: subnormals are not flushed there.
 
-The engine's threads take subnormal numbers for 0, as operands and as results, and Python's own floats computed in them
-would be flushed, too. The C library's default environment (C23, 7.6) is the mode of IEEE 754; GNU's `fesetenv` sets it.
+The engine's threads treat subnormal numbers as 0, as operands and as results, so Python's own floats would be flushed
+in them too. The C library's default environment (C23, 7.6) is the mode of IEEE 754; GNU's `fesetenv` sets it.
 """
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-# FE_DFL_ENV of the GNU C library; another one has it elsewhere
+# FE_DFL_ENV of the GNU C library; other libraries define it differently
 _DEFAULT = ctypes.c_void_p(-1)
-# more than any processor's fenv_t takes
+# larger than any processor's fenv_t
 _SIZE = 64
 
 
@@ -28,7 +28,7 @@ def _find() -> tuple[Callable[[], Any], Callable[[Any], None]]:
     if not sys.platform.startswith("linux"):
         return _no_change, _nothing_to_restore
     try:
-        library = ctypes.PyDLL("libm.so.6")  # GNU's; what keeps the interpreter's lock costs least
+        library = ctypes.PyDLL("libm.so.6")  # GNU's; keeping the interpreter's lock is cheapest
         get, put = library.fegetenv, library.fesetenv
     except (OSError, AttributeError):
         return _no_change, _nothing_to_restore
@@ -42,5 +42,5 @@ def _find() -> tuple[Callable[[], Any], Callable[[Any], None]]:
     return enter, put
 
 
-# `enter()` begins Python's mode in this thread and returns what `leave` brings back
+# `enter()` sets Python's mode in this thread and returns the state that `leave` restores
 enter, leave = _find()

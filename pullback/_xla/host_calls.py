@@ -1,11 +1,11 @@
-"""Calls from compiled programs back to Python: how they are emitted, compiled and run.
+"""Calls from compiled programs back to Python: their emission, compilation and execution.
 
-The engine checks neither shapes nor dtypes of what a function returns, and hands out memory of its own that it will use
-again: functions get copies, and must return what was declared. An exception stops the program; it is kept here while
-the engine unwinds, and raised again where the program was started.
+The engine checks neither shapes nor dtypes of a function's results, and passes memory that it will reuse: functions get
+copies, and must return what was declared. An exception stops the program; it is stored here while the engine unwinds,
+and raised again in the caller of the program.
 
-The engine promises no order between calls. Those that act on the world are put in order by data: each takes a number
-that the one before it returned, through loops, branches and calls (see `Block.order`).
+The engine guarantees no order between calls. Calls with side effects are ordered by a data dependence: each takes a
+number that the previous one returned, through loops, branches and calls (see `Block.order`).
 """
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue
 from pullback._xla import engine
 from pullback._xla.float_mode import enter, leave
-from pullback._xla.lowering import Block, Value, arrive, depart
+from pullback._xla.lowering import Block, Value, from_carrier, to_carrier
 
 HostCall = Callable[..., Sequence[np.ndarray]]
 
@@ -33,11 +33,11 @@ def emit_host_call(ctx: Block, function: HostCall, operands: Sequence[Value], ou
                    effectful: bool) -> list[Value]:
     """Emit a call of `function(*numpy_arrays)`, which must return arrays of exactly the given types.
 
-    An effectful call is never left out, and comes after every effectful call that was emitted before it.
+    An effectful call is never dropped, and runs after every effectful call that was emitted before it.
     """
     avals = [x.aval for x in operands]
     ordered = effectful and ctx.order is not None
-    given = [depart(ctx, x) for x in operands]
+    given = [to_carrier(ctx, x) for x in operands]
     carried = [engine.carrier(aval.strip_weak_type()) for aval in out_avals]
     if ordered:
         given.insert(0, ctx.order)
@@ -49,16 +49,16 @@ def emit_host_call(ctx: Block, function: HostCall, operands: Sequence[Value], ou
     outs = ctx.op("stablehlo.custom_call", given, carried, attributes)
     if ordered:
         ctx.order, *outs = outs
-    return [arrive(ctx, x, aval.strip_weak_type()) for x, aval in zip(outs, out_avals, strict=True)]
+    return [from_carrier(ctx, x, aval.strip_weak_type()) for x, aval in zip(outs, out_avals, strict=True)]
 
 
 class _Stop(Exception):
-    """What the engine gets to see of an exception; its message says under which number that is kept."""
+    """The exception that the engine sees; its message holds the number under which the original is stored."""
 
 
 _numbers = count()
 _failures: OrderedDict[int, BaseException] = OrderedDict()
-# those that are never asked for (two calls failed at once, and the engine reports one) must not pile up
+# exceptions that are never retrieved (two calls failed at once, and the engine reports one) must not accumulate
 _FAILURES_LIMIT = 32
 
 
@@ -98,7 +98,7 @@ def compile_with_callbacks(text: str, callbacks: Sequence[Callable], settings: A
     from jaxlib.mlir import ir
     from jaxlib.mlir._mlir_libs import _jax_mlir_ext
     from jaxlib.mlir.dialects import chlo, stablehlo
-    # text alone is not taken together with functions. A context of its own: one that lasts would keep all constants
+    # functions cannot be passed with text, only with a module; its context is not reused, as it keeps all constants
     registry = ir.DialectRegistry()
     _jax_mlir_ext.register_dialects(registry)
     context = ir.Context()
@@ -112,7 +112,7 @@ def compile_with_callbacks(text: str, callbacks: Sequence[Callable], settings: A
 
 
 def waiting(loaded: AnyValue) -> Callable:
-    """The program's `execute` that returns when the run is over, and raises what a function raised."""
+    """The program's `execute`, changed to return when the run has finished, and to raise a function's exception."""
     run = loaded.execute_sharded
 
     def execute(buffers):

@@ -1,6 +1,6 @@
 """Calls of LAPACK from compiled programs: its routines come with jaxlib, as custom calls.
 
-A routine takes stacks of matrices, each stored column by column; the engine transposes where a layout asks for it.
+A routine takes stacks of matrices, each stored column by column; the engine transposes if a layout requires it.
 """
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ def lapack_call(ctx: Block, routine: str, operands: Sequence[Value], out_avals: 
                 settings: Mapping[str, str] | None = None, overwrites: int | None = 0) -> list[Value]:
     """Emit a call of a routine such as "getrf", for the dtype of the first operand; returns its results.
 
-    `rank` is the number of axes that number the matrices of a stack: what has two axes more is a matrix. `settings` are
-    the routine's options by name, each a letter. `overwrites` says which operand the first result takes the place of.
+    `rank` is the number of leading axes that index the matrices of a stack; values with two more axes are matrices.
+    `settings` are the routine's options by name, each a letter. `overwrites` is the operand whose memory the first
+    result reuses.
     """
     _register()
     attributes = [
@@ -40,7 +41,7 @@ def lapack_call(ctx: Block, routine: str, operands: Sequence[Value], out_avals: 
 
 
 def _layout(aval: ShapedArray, rank: int) -> str:
-    """The axes from the one whose neighbours lie side by side to the one whose lie farthest apart."""
+    """The layout of an array: its axes from the fastest varying to the slowest."""
     order = list(reversed(range(aval.ndim)))
     if aval.ndim == rank + 2:
         order[:2] = reversed(order[:2])
@@ -49,7 +50,7 @@ def _layout(aval: ShapedArray, rank: int) -> str:
 
 @cache
 def _register() -> None:
-    """Make the routines known to the engine, once. Their code is scipy's, which jaxlib finds by itself."""
+    """Register the routines with the engine, once. Their code is scipy's, which jaxlib finds by itself."""
     from jaxlib import lapack
     for name, value, version in lapack.registrations()["cpu"]:
         xla_client().register_custom_call_target(name, value, "cpu", api_version=version)
@@ -57,5 +58,5 @@ def _register() -> None:
 
 
 def takes(dtype: np.dtype) -> bool:
-    """Whether there are routines for the dtype."""
+    """Return whether there are routines for the dtype."""
     return dtype.name in _PREFIXES

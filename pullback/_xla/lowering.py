@@ -1,7 +1,7 @@
 """Jaxpr to StableHLO text.
 
 A `Module` holds functions, a `Block` a list of operations; lowering rules of primitives get the block as `ctx` and emit
-with `ctx.op`. The generic MLIR syntax is used throughout: it is written fastest and is the same for every operation.
+with `ctx.op`. The generic MLIR syntax is used throughout: it is fastest to write and uniform for all operations.
 """
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _scalar_text(x: AnyValue, dtype: np.dtype) -> str:
         return f"({_scalar_text(part.type(x.real), part)}, {_scalar_text(part.type(x.imag), part)})"
     if np.isfinite(x):
         return f"{float(x):.17e}" if dtype.itemsize > 2 else f"{float(x):e}"
-    # MLIR takes what has no decimal form as the bits
+    # MLIR reads values without a decimal form from their bits
     return "0x" + np.asarray(x, dtype).tobytes()[::-1].hex().upper()
 
 
@@ -95,7 +95,7 @@ class Module:
         self.functions: list[str] = []
         self.names: dict[str, int] = {}
         self.lowered: dict[int, tuple[str, Jaxpr]] = {}
-        # the Python functions it calls, and whether some call acts on the world, so that calls must keep their order
+        # the Python functions it calls, and whether a call has side effects, so that calls must keep their order
         self.callbacks: list[Callable] = []
         self.ordered = False
 
@@ -109,7 +109,7 @@ class Module:
         return name if n == 0 and name != "main" else f"{name}_{n}"
 
     def function(self, jaxpr: Jaxpr, name: str) -> str:
-        """The name of a private function computing the jaxpr; one jaxpr is emitted once."""
+        """The name of a private function that computes the jaxpr; each jaxpr is emitted once."""
         known = self.lowered.get(id(jaxpr))
         if known is None:
             known = (self.unique(name), jaxpr)
@@ -134,8 +134,8 @@ class Module:
 class Block:
     """A list of operations: the body of a function or of a region. Lowering rules get it as `ctx`.
 
-    `order` is what the last call that acts on the world returned, and the next one takes: what keeps them in order. It
-    is None where the module has no such call.
+    `order` is the result of the last call with side effects, which the next one takes, so that they run in order. It is
+    None if the module has no such call.
     """
 
     __slots__ = ("module", "lines", "constants", "counter", "out_avals", "order")
@@ -174,7 +174,7 @@ class Block:
         return Value(f"%{n}", outs[0])
 
     def constant(self, value: AnyValue, aval: ShapedArray) -> Value:
-        """A constant; a scalar value fills the shape. Equal scalars are emitted once a block."""
+        """A constant; a scalar value fills the shape. Equal scalars are emitted once per block."""
         dtype = aval.dtype
         if is_stand_in(dtype):
             value, dtype = False, carrier(aval).dtype
@@ -199,7 +199,7 @@ class Block:
         return self.op("stablehlo.convert", [x], make_aval(x.aval.shape, dtype))
 
     def broadcast(self, x: Value, shape: tuple[int, ...], dims: Sequence[int] | None = None) -> Value:
-        """`x` repeated to `shape`; `dims` says where its axes go, by default to the last ones."""
+        """`x` repeated to `shape`; `dims` are the positions of its axes, by default the last ones."""
         if x.aval.shape == shape:
             return x
         if dims is None:
@@ -316,7 +316,7 @@ def lower_jaxpr(ctx: Block, jaxpr: Jaxpr, args: Sequence[Value]) -> list[Value]:
 def lower_module(jaxpr: Jaxpr, donated: frozenset[int] = frozenset()) -> Module:
     """The module whose `main` computes the jaxpr, its constants first among the inputs.
 
-    Values cross the border of `main` under types that every reader of buffers knows, see `engine.carrier`.
+    At the boundary of `main`, values have types that every reader of buffers knows, see `engine.carrier`.
     """
     module = Module()
     module.names["main"] = 1
@@ -326,8 +326,8 @@ def lower_module(jaxpr: Jaxpr, donated: frozenset[int] = frozenset()) -> Module:
         block.order = block.constant(0, _ORDER)
     avals = [v.aval for v in (*jaxpr.constvars, *jaxpr.invars)]
     inputs = [Value(f"%arg{i}", carrier(aval)) for i, aval in enumerate(avals)]
-    outs = lower_jaxpr(block, jaxpr, [arrive(block, x, aval) for x, aval in zip(inputs, avals, strict=True)])
-    outs = [depart(block, x) for x in outs]
+    outs = lower_jaxpr(block, jaxpr, [from_carrier(block, x, aval) for x, aval in zip(inputs, avals, strict=True)])
+    outs = [to_carrier(block, x) for x in outs]
     signature = ", ".join(f"{x.name}: {tensor_type(x.aval)}"
                           + (" {jax.buffer_donor = true}" if i in donated else "") for i, x in enumerate(inputs))
     results = ", ".join(tensor_type(o.aval) for o in outs)
@@ -336,8 +336,8 @@ def lower_module(jaxpr: Jaxpr, donated: frozenset[int] = frozenset()) -> Module:
     return module
 
 
-def arrive(block: Block, x: Value, aval: ShapedArray) -> Value:
-    """A value that came under the type of its carrier, under its own type."""
+def from_carrier(block: Block, x: Value, aval: ShapedArray) -> Value:
+    """A value converted from the type of its carrier to its own."""
     if x.aval is aval or x.aval.dtype == aval.dtype:
         return x
     if is_stand_in(aval.dtype):
@@ -347,8 +347,8 @@ def arrive(block: Block, x: Value, aval: ShapedArray) -> Value:
     return block.op("stablehlo.bitcast_convert", [x], aval)
 
 
-def depart(block: Block, x: Value) -> Value:
-    """A value under the type of its carrier, to cross the border of the program."""
+def to_carrier(block: Block, x: Value) -> Value:
+    """A value converted to the type of its carrier, at the boundary of the program."""
     outside = carrier(x.aval)
     if outside.dtype == x.aval.dtype:
         return x

@@ -1,4 +1,4 @@
-"""Compiled programs that outlive who asked for them, so that who asks again finds them: bounded by size."""
+"""A cache of compiled programs that outlive their requesters, bounded by size."""
 from __future__ import annotations
 
 import math
@@ -10,20 +10,21 @@ from typing import Any
 from pullback._core.config import config
 from pullback._core.typing import AnyValue
 
-# XLA does not say what a program takes. Measured, from 1 to 200 operations: this, and 100 bytes for each of its text
+# XLA does not report the size of a program. Measured, from 1 to 200 operations: this, and 100 bytes for each of its
+# text
 _LEAST = 150_000
 _PER_CHARACTER = 100
 
 
 def size_of(text: str) -> int:
-    """About the bytes that the program of a module's text takes."""
+    """The approximate size in bytes of the program of a module's text."""
     return _LEAST + _PER_CHARACTER * len(text)
 
 
 class Programs:
-    """Programs by keys, the one used last at the end; the first go where all take more than the bound.
+    """Programs by keys, least recently used first; these are evicted if the total size exceeds the bound.
 
-    The bound is the option `program_cache_max_size`; `most` bounds their number, too.
+    The bound is the option `program_cache_max_size`; `most` bounds the number of programs too.
     """
 
     def __init__(self, most: float = math.inf):
@@ -36,18 +37,18 @@ class Programs:
         return len(self._kept)
 
     def get(self, key: Hashable) -> Any:
-        """The program, or None; TypeError for a key without hash."""
+        """The program, or None; TypeError for a key that is not hashable."""
         entry = self._kept.get(key)
         if entry is None:
             return None
         try:
             self._kept.move_to_end(key)
         except KeyError:
-            pass  # another thread has just let it go
+            pass  # another thread has just evicted it
         return entry[0]
 
     def keep(self, key: Hashable, program: AnyValue, size: int) -> None:
-        """Keep a program as long as there is room."""
+        """Keep a program, evicting others if necessary."""
         with self._lock:
             before = self._kept.pop(key, None)
             self._kept[key] = program, size
@@ -56,7 +57,7 @@ class Programs:
                 self.size -= self._kept.popitem(last=False)[1][1]
 
     def clear(self) -> None:
-        """Let go of all programs."""
+        """Evict all programs."""
         with self._lock:
             self._kept.clear()
             self.size = 0
