@@ -28,7 +28,7 @@ from pullback._core.tree_paths import tree_flatten_with_path, tree_text
 from pullback._core.typing import CallableObject, F, P, Q, R
 from pullback._core.zeros import Zero
 from pullback._higher_order.custom.call import CustomCall, closing_over
-from pullback._higher_order.custom.captures import Suspects
+from pullback._higher_order.custom.captures import CaptureSearch
 from pullback._higher_order.custom.checks import check_call, check_pair
 from pullback._higher_order.custom.labels import call_site, function_label
 from pullback._higher_order.custom.order import Identity, note_call
@@ -113,7 +113,7 @@ class custom_rules(CallableObject[R, Q]):
         # a call without traced arguments involves no traced values
         self._self_contained = (isinstance(fun, FunctionType) and fun.__closure__ is None and not self.nondiff_argnums
                                 and self._plain_count is not None)
-        self._suspects = Suspects(self, [fun])
+        self._capture_search = CaptureSearch(self, [fun])
         self.__own__ = frozenset(self.__dict__)
         wrapping(fun)(self)
         if not hasattr(self, "__name__"):
@@ -166,7 +166,7 @@ class custom_rules(CallableObject[R, Q]):
                 self._refuse_leaves(args, layout)
                 raise
             call: CustomCall = user_call
-            tracers = self._suspects.tracers(self, fixed, keywords)
+            tracers = self._capture_search.tracers(self, fixed, keywords)
             if tracers:
                 call = closing_over(user_call, tracers, held=[traced.get(id(x)) for x in tracers])
                 leaves = [*tracers, *leaves]
@@ -262,7 +262,7 @@ class custom_rules(CallableObject[R, Q]):
                 raise TypeError(f"{self._label()}: expected a function as the {name.removesuffix('_rule')} rule, got "
                                 f"{rule!r}")
             setattr(self, name, rule)
-        self._suspects = Suspects(self, self.closed_over_parts())
+        self._capture_search = CaptureSearch(self, self.closed_over_parts())
         return None if argnums is None else canonical_argnums(self._label(), argnums)
 
     @boundary

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from agreement import all_close
 from functions import with_jvp
-from wrappers import STAGED, eager, forward, in_vmap, jit_of_grad
+from wrappers import STAGED, WRAPPERS, checkpoint, eager, forward, in_cond, in_vmap, jit_of_grad
 
 import pullback as pb
 import pullback.numpy as pnp
@@ -125,6 +125,36 @@ def test_a_lost_rule_is_reported_in_traced_code_too(wrap, transform):
     f = with_jvp(lambda x: pnp.sin(x), lambda p, t: (pnp.sin(p[0]), 7.0 * t[0]))
     with pytest.warns(errors.RuleOrderWarning, match="does not call"):
         transform(wrap(value_of_gradient(f)))(0.5)
+
+
+@pytest.mark.parametrize("inner", WRAPPERS)
+@pytest.mark.parametrize("outer", [in_vmap, in_cond, checkpoint])
+def test_a_lost_rule_is_reported_through_batches_and_branches(outer, inner):
+    f = with_jvp(lambda x: pnp.sin(x), lambda p, t: (pnp.sin(p[0]), 7.0 * t[0]))
+    with pytest.warns(errors.RuleOrderWarning, match="does not call"):
+        grad(outer(jit(value_of_gradient(inner(f)))))(0.5)
+
+
+def names_of_operations(f):
+    return [eqn.primitive.name for eqn in pb.make_jaxpr(f)(0.5).eqns]
+
+
+def test_an_output_without_its_function_is_marked_in_a_jaxpr():
+    def exp_jvp(primals, tangents):
+        y = pnp.exp(primals[0])
+        return y, y * tangents[0]
+
+    f = with_jvp(lambda x: pnp.exp(x), exp_jvp)
+    assert names_of_operations(lambda x: jvp(f, (x,), (2.0,))) == ["exp", "rule_output", "mul"]
+    # the mark is no operation of a program, and in a jaxpr as needed as what it marks
+    assert "rule_output" not in jit(lambda x: jvp(f, (x,), (2.0,))).lower(0.5).as_text()
+    g = with_jvp(lambda x: pnp.sin(x), lambda p, t: (pnp.sin(p[0]), 7.0 * t[0]))
+    assert "rule_output" not in names_of_operations(grad(g))
+
+
+def test_no_mark_where_the_rule_calls_its_function():
+    f = with_jvp(lambda x: pnp.sin(x), lambda p, t: (f(p[0]), 7.0 * t[0]))
+    assert "rule_output" not in names_of_operations(value_of_gradient(f))
 
 
 def test_calls_by_a_compiled_function_count():

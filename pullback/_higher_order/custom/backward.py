@@ -35,7 +35,7 @@ FORWARD_REFUSED = "can't apply forward-mode autodiff (jvp) to a custom_vjp funct
 
 
 def forward_refused(call: CustomCall) -> TypeError:
-    """The error of forward mode where only a backward rule is given, with what can be done in its notes."""
+    """The error of forward mode for a function with a bwd rule alone; its notes say what can be done."""
     error = TypeError(FORWARD_REFUSED)
     error.add_note(
         f"It is the {call.label}, which has a vjp rule alone. To let forward mode through, say where it comes from: "
@@ -45,7 +45,7 @@ def forward_refused(call: CustomCall) -> TypeError:
 
 
 def tangents_by_backward(call: CustomCall, outs, residuals, static, tangents) -> list[Any]:
-    """The tangents of the results of a `CustomCall`, as the linear map whose transpose is its bwd rule."""
+    """The tangents of a call's results: the linear map whose transpose is the bwd rule, applied to the tangents."""
     tape: Any = context.trace
     taped, partial = type(tape) is Tape, False
     operands, where = [*residuals], []
@@ -65,7 +65,7 @@ def tangents_by_backward(call: CustomCall, outs, residuals, static, tangents) ->
 
 
 class Static:
-    """What a backward rule must know that is no array; compared by identity.
+    """The part of a bwd rule's residuals that is no array, as a parameter; compared by identity.
 
     `partial` says that some arguments are not differentiated, so that the rule may not need all its residuals.
     """
@@ -80,31 +80,31 @@ class Static:
         return "static"
 
 
-class _Unrun(threading.local):
-    """Whether what is being traced in this thread may never run."""
+class _Tracing(threading.local):
+    """How many contexts `for_transposition` are entered in this thread."""
 
     depth = 0
 
 
-_unrun = _Unrun()
+_tracing = _Tracing()
 
 
 @contextmanager
-def left_open() -> Iterator[None]:
-    """Let the linear map stand in what is traced here, for reverse mode may run nothing but its transpose.
+def for_transposition() -> Iterator[None]:
+    """Trace functions that hold the linear map, though it may not be applicable: perhaps only their transposes run.
 
-    Where it does run, in forward mode, it is applied or refused there.
+    If such a function is run after all, in forward mode, the map is applied or refused then.
     """
-    _unrun.depth += 1
+    _tracing.depth += 1
     try:
         yield
     finally:
-        _unrun.depth -= 1
+        _tracing.depth -= 1
 
 
-def is_left_open() -> bool:
-    """Whether the linear map may stand in what is traced here."""
-    return _unrun.depth > 0
+def is_for_transposition() -> bool:
+    """Whether a function is being traced that may hold the linear map."""
+    return _tracing.depth > 0
 
 
 # the linear map
@@ -112,12 +112,12 @@ backward_p = HigherOrder("custom_backward")
 
 
 def _at_once(args, params):
-    """On a tape it waits to be transposed; on known tangents it is applied, if its author allows."""
-    return None if is_left_open() or any(map(is_linear, args)) else _apply(*args, **params)
+    """Apply the map to known tangents; on a tape, or in a function traced `for_transposition`, it is recorded."""
+    return None if is_for_transposition() or any(map(is_linear, args)) else _apply(*args, **params)
 
 
 def _apply(*operands, call, static: Static, where, out_avals) -> list[Any]:
-    """The linear map applied to tangents: the bwd rule, recorded as a function of cotangents, and transposed."""
+    """Apply the linear map to tangents: record the bwd rule as a function of cotangents, and transpose it."""
     if call.jvp is None and call.forward is None:
         raise forward_refused(call)
     n = len(operands) - len(where)
@@ -193,9 +193,9 @@ def _lower(ctx, *operands, **params):
 
 
 def _narrow(record: Record) -> Record:
-    """The record without the residuals that only the cotangents of other arguments depend on.
+    """The record without those residuals that only the cotangents of arguments which are not differentiated need.
 
-    The rule is traced to find them. It gets zeros in their places: what it computes from these is not read.
+    The rule is traced to find them. From then on it gets zeros in their places: what it computes from them is not read.
     """
     params = record.params
     call, static, where, out_avals = params["call"], params["static"], params["where"], params["out_avals"]

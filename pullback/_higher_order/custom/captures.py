@@ -57,36 +57,36 @@ def _is_opaque(kind: type) -> bool:
     return known
 
 
-def _is_settled(cell: types.CellType, carrier: AnyValue) -> bool:
+def _is_settled(cell: types.CellType, decorated: AnyValue) -> bool:
     """Whether a variable holds a module, a class, a builtin or the decorated function, and need not be looked at."""
     try:
         x = cell.cell_contents
     except ValueError:  # a name that is bound later
         return False
-    return x is carrier or isinstance(x, (types.ModuleType, type, types.BuiltinFunctionType))
+    return x is decorated or isinstance(x, (types.ModuleType, type, types.BuiltinFunctionType))
 
 
-class Suspects:
-    """The places in the function and the rules of one carrier from which tracers can be reached; asked at every call.
+class CaptureSearch:
+    """The places in a decorated function and its rules from which tracers can be reached; searched at every call.
 
     `cells` are the closure cells to look into, `always` says that something else must be searched each time.
     """
 
     __slots__ = ("roots", "cells", "always")
 
-    def __init__(self, carrier: AnyValue, roots: Iterable[Any]):
+    def __init__(self, decorated: AnyValue, roots: Iterable[Any]):
         self.roots = [root for root in roots if root is not None]
         self.cells: list[Any] = []
         self.always = False
         for root in self.roots:
             if type(root) is types.FunctionType:
-                self.cells += [cell for cell in root.__closure__ or () if not _is_settled(cell, carrier)]
+                self.cells += [cell for cell in root.__closure__ or () if not _is_settled(cell, decorated)]
                 held = [*(root.__defaults__ or ()), *(root.__kwdefaults__ or {}).values()]
                 self.always = self.always or not all(_is_opaque(type(x)) for x in held)
             else:
                 self.always = self.always or not _is_opaque(type(root))
 
-    def tracers(self, carrier: AnyValue, fixed: Sequence[Any], keywords: dict[str, Any]) -> Sequence[Tracer]:
+    def tracers(self, decorated: AnyValue, fixed: Sequence[Any], keywords: dict[str, Any]) -> Sequence[Tracer]:
         """The tracers that are captured, or held by arguments that the rules do not cover."""
         if not (self.cells or self.always or fixed or keywords):
             return ()
@@ -98,7 +98,7 @@ class Suspects:
             except ValueError:  # a name that is bound later
                 continue
             kind = type(x)
-            if x is carrier or _opaque.get(kind) or (kind is types.FunctionType and x.__closure__ is None
+            if x is decorated or _opaque.get(kind) or (kind is types.FunctionType and x.__closure__ is None
                                                     and x.__defaults__ is None and x.__kwdefaults__ is None):
                 continue
             return closed_over(self.roots)

@@ -1,4 +1,4 @@
-"""What a rule may return: the checks, and the errors that name the rule, the leaf by path, expected and got."""
+"""Checks of what rules return; errors name the rule, the leaf by path, what was expected and what came."""
 from __future__ import annotations
 
 import traceback
@@ -58,14 +58,14 @@ def leaves_of(label: Callable[[], str], part: str, value: AnyValue) -> tuple[lis
 
 
 def first_difference(expected: AnyValue, got: AnyValue) -> tuple[str, str, str]:
-    """Where two structures differ first: the path, what was expected, what came."""
+    """The first difference of two structures: the path, what was expected, what came."""
     for path, what1, what2, _ in equality_errors(expected, got):
         return keystr(path) or "the top", what1, what2
     return "the top", "one structure", "another"
 
 
 def zeros_for_user(aval: ShapedArray) -> Array:
-    """A zero tangent or cotangent as a rule gets it: of dtype `float0`, that of an integer or a bool."""
+    """A zero tangent or cotangent as an array, as rules get it; of dtype `float0` for an integer or a bool."""
     return full(aval.shape, False, dtypes.float0) if aval.dtype == dtypes.float0 else zeros_like_aval(aval)
 
 

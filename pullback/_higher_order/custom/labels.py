@@ -24,47 +24,47 @@ def call_site() -> CallSite:
     return frame.f_code, frame.f_lasti
 
 
-def function_label(carrier: AnyValue) -> str:
+def function_label(decorated: AnyValue) -> str:
     """A decorated function, with its decorator and the place of its definition."""
-    return f"{type(carrier).__name__} function {describe_function(carrier.fun)}"
+    return f"{type(decorated).__name__} function {describe_function(decorated.fun)}"
 
 
 class CallLabels:
-    """The labels of one call of the decorated function `carrier`; without a `site` it is the call that is running."""
+    """The labels of one call of a decorated function; without a `site` it is the call that is running."""
 
-    __slots__ = ("carrier", "layout", "site")
-    carrier: Any
+    __slots__ = ("decorated", "layout", "site")
+    decorated: Any
     layout: Layout
     site: CallSite | None
 
     @property
     def name(self) -> str:
         """The name of the function."""
-        return self.carrier.__name__
+        return self.decorated.__name__
 
     @property
     def label(self) -> str:
         """The function and the line of the call."""
         code, instruction = self.site or call_site()
         line = next((n for start, end, n in code.co_lines() if start <= instruction < end), code.co_firstlineno)
-        return f"{function_label(self.carrier)}, called at {code.co_filename}:{line}"
+        return f"{function_label(self.decorated)}, called at {code.co_filename}:{line}"
 
     def jvp_label(self) -> str:
         """The jvp rule of the call."""
-        return f"the jvp rule {describe_function(self.carrier.jvp_rule)} of {self.label}"
+        return f"the jvp rule {describe_function(self.decorated.jvp_rule)} of {self.label}"
 
     def fwd_label(self) -> str:
         """The fwd rule of the call."""
-        return f"the fwd rule {describe_function(self.carrier.fwd_rule)} of {self.label}"
+        return f"the fwd rule {describe_function(self.decorated.fwd_rule)} of {self.label}"
 
     def bwd_label(self) -> str:
         """The bwd rule of the call, or the transpose that it was given as."""
-        return f"the {self.carrier.bwd_role} {describe_function(self.carrier.bwd_rule)} of {self.label}"
+        return f"the {self.decorated.bwd_role} {describe_function(self.decorated.bwd_rule)} of {self.label}"
 
     def vmap_label(self) -> str:
         """The vmap rule of the call."""
-        return f"the vmap rule {describe_function(self.carrier.vmap_rule)} of {self.label}"
+        return f"the vmap rule {describe_function(self.decorated.vmap_rule)} of {self.label}"
 
     def path(self, i: int) -> str:
         """The `i`-th differentiable argument."""
-        return argument_path(self.carrier.fun, self.layout.differentiable[i])
+        return argument_path(self.decorated.fun, self.layout.differentiable[i])

@@ -21,7 +21,12 @@ from pullback._core.trace import call_with, context, is_linear
 from pullback._core.zeros import Zero, zero_of
 from pullback._higher_order.call import called
 from pullback._higher_order.call_rules import active_of
-from pullback._higher_order.custom.backward import backward_p, forward_refused, is_left_open, tangents_by_backward
+from pullback._higher_order.custom.backward import (
+    backward_p,
+    forward_refused,
+    is_for_transposition,
+    tangents_by_backward,
+)
 from pullback._higher_order.custom.call import CustomCall, closing_over
 from pullback._higher_order.custom.vmap import BatchedCall, jvp_with_batching_rule
 from pullback._ops.elementwise import add_p
@@ -50,7 +55,7 @@ def _stage(trace, args, params):
         return trace.record(custom_call_p, args, params)
     args = [lift(a) for a in args]
     jaxpr, consts = stage_open(call.fun, [a.aval for a in args], call.label)
-    # the rules know of the values that only the trace found as they know of the captured ones
+    # constants that tracing has found become operands, as captured tracers do
     staged = closing_over(call, consts, lambda *xs: eval_jaxpr(jaxpr, [], *xs))
     return trace.record(custom_call_p, [*consts, *args], {"call": staged, "jaxpr": jaxpr})
 
@@ -63,24 +68,24 @@ def _lower(ctx, *operands, call, jaxpr):
     return ctx.inline(jaxpr, operands)
 
 
-class _Trial(Tape):
-    """A tape to throw away: what a fwd rule keeps of a linear function, and its results' types, are read off it."""
+class _ScratchTape(Tape):
+    """A tape that is thrown away: on it a fwd rule shows which residuals it saves, and the types of its results."""
 
     __slots__ = ()
 
 
 def _record(tape, args, params):
-    """A function of tangents inside a jvp rule: linear, so its own bwd rule, if it has one, is its transpose."""
+    """Record the call of a function with tangents, inside a jvp rule. It is linear: its bwd rule is its transpose."""
     call: CustomCall = params["call"]
-    moves = [is_linear(a) and a.owner is tape for a in args]
-    if call.bwd is not None and not isinstance(tape, _Trial) and not any(moves[:len(call.captured)]):
-        trial = _Trial(tape.parent, tape.subject)
-        stand_ins = [trial.node(a.aval) if m else a for a, m in zip(args, moves, strict=True)]
-        outs, residuals, static = call_with(trial, call.fwd, stand_ins, tuple(moves))
-        if not any(is_linear(r) and r.owner is trial for r in residuals):
-            moving = [a if m else zero_of(a.aval) for a, m in zip(args, moves, strict=True)]
-            return call_with(tape, tangents_by_backward, call, outs, residuals, static, moving)
-    # otherwise what it does to them is recorded, step by step
+    is_tangent = [is_linear(a) and a.owner is tape for a in args]
+    if call.bwd is not None and not isinstance(tape, _ScratchTape) and not any(is_tangent[:len(call.captured)]):
+        scratch = _ScratchTape(tape.parent, tape.subject)
+        stand_ins = [scratch.node(a.aval) if m else a for a, m in zip(args, is_tangent, strict=True)]
+        outs, residuals, static = call_with(scratch, call.fwd, stand_ins, tuple(is_tangent))
+        if not any(is_linear(r) and r.owner is scratch for r in residuals):
+            tangents = [a if m else zero_of(a.aval) for a, m in zip(args, is_tangent, strict=True)]
+            return call_with(tape, tangents_by_backward, call, outs, residuals, static, tangents)
+    # without such a rule, or if the rule saves tangents, the operations of the function are recorded
     return call_with(tape, call.fun, *args)
 
 
@@ -95,7 +100,7 @@ def _jvp(primals, tangents, call: CustomCall, **_):
 
 def _linearize(trace, primals, tangents, call: CustomCall, **_):
     if not call.captured and (call.jvp is not None or call.fwd is not None):
-        return _reverse(call, primals, tangents)  # as below, on a shorter way
+        return _reverse(call, primals, tangents)  # the same as below, faster
 
     def through_function(given):
         outs = call_with(trace, call.fun, *map(trace.join, primals, given))
@@ -107,7 +112,7 @@ def _linearize(trace, primals, tangents, call: CustomCall, **_):
 
 
 def _beside_captured(call: CustomCall, tangents, by_rule, through_function):
-    """Results and tangents: the rule covers the arguments; for what is captured the function itself is differentiated.
+    """Results and tangents: by the rule with respect to the arguments, by the function for captured values.
 
     With x the arguments and θ what f closes over, f' = rule(x, x'; θ) + ∂f/∂θ(x; θ) θ'.
     """
@@ -119,29 +124,29 @@ def _beside_captured(call: CustomCall, tangents, by_rule, through_function):
             raise UnexpectedTracerError(
                 f"{call.label}: {name} is in nondiff_argnums, but the function is differentiated with respect to it. "
                 "Make the argument an ordinary one; a rule may return None (or zeros) for it.")
-    still = [t if type(t) is Zero else Zero(t.aval) for t in tangents]
+    zeros = [t if type(t) is Zero else Zero(t.aval) for t in tangents]
     if all(type(t) is Zero for t in tangents[n:]):
         return through_function(tangents)
-    outs, touts = by_rule([*still[:n], *tangents[n:]])
-    _, more = through_function([*tangents[:n], *still[n:]])
+    outs, touts = by_rule([*zeros[:n], *tangents[n:]])
+    _, more = through_function([*tangents[:n], *zeros[n:]])
     return outs, [b if type(a) is Zero else a if type(b) is Zero else add_p.bind(a, b)
                   for a, b in zip(touts, more, strict=True)]
 
 
 def _forward(call: CustomCall, primals, tangents):
-    """Results and tangents by the rule, or from where forward mode may come without one."""
+    """Results and tangents, by the jvp rule or by what the author named as the source of forward mode."""
     if call.jvp is not None:
         counters.count("rules")
         outs, touts = call.jvp(primals, tangents)
         if len(outs) > 1 and not all(active_of(tangents)):
-            # what depends only on arguments that stand still has no tangent, though a rule gives it zeros
+            # a result that depends only on arguments without tangent has none, though a rule gives it zeros
             touts = [zero_of(out.aval) if type(t) is not Zero and vanishes(t) else t
                      for out, t in zip(outs, touts, strict=True)]
         return outs, touts
     if call.fwd is None:
         raise _no_rule(call)
     active = active_of(tangents)
-    if call.forward is None and not is_left_open():
+    if call.forward is None and not is_for_transposition():
         call.fwd(primals, active)
         raise forward_refused(call)
     counters.count("rules")
@@ -154,7 +159,7 @@ def _forward(call: CustomCall, primals, tangents):
 
 
 def _reverse(call: CustomCall, primals, tangents):
-    """Results, and tangents as a linear map on the tape: known by its transpose, or else by the jvp rule."""
+    """Results, and their tangents on the tape: the linear map of the bwd rule, or else the jvp rule, recorded."""
     if call.bwd is None:
         rule = call.jvp
         if rule is None:
@@ -168,7 +173,7 @@ def _reverse(call: CustomCall, primals, tangents):
             tape.name_rule(records[begin:], call.jvp_label)
         for t in touts:
             if type(t) is not Node and type(t) is not Zero:
-                touts = _settled(call, outs, touts)
+                touts = _without_values(call, outs, touts)
                 break
         for record in records[begin:]:
             if may_add(record.primitive):
@@ -180,8 +185,8 @@ def _reverse(call: CustomCall, primals, tangents):
     return outs, tangents_by_backward(call, outs, residuals, static, tangents)
 
 
-def _settled(call: CustomCall, outs, touts) -> list[Any]:
-    """The tangents that a jvp rule gave in reverse mode; those that are known values must be zero."""
+def _without_values(call: CustomCall, outs, touts) -> list[Any]:
+    """The tangents that a jvp rule gave in reverse mode, symbolic zeros in place of values, which must vanish."""
     for t in touts:
         if type(t) is not Node and type(t) is not Zero and not vanishes(t):
             raise RuleError(f"the jvp rule of {call.label} returned a tangent output that does not depend on the "
@@ -207,7 +212,7 @@ def _no_rule(call: CustomCall) -> RuleNotDefinedError:
 def _batch(trace, operands, dims, call: CustomCall, **_):
     batched = BatchedCall(call, tuple(dims), trace)
     if call.vmap is not None and call.jvp is None and call.fwd is None:
-        outs = batched.fun_by_rule(*operands)  # the rule for vmap is an ordinary function to what comes next
+        outs = batched.fun_by_rule(*operands)  # further transformations see the operations of the vmap rule
     else:
         outs = custom_call_p.bind(*operands, call=batched.call())
     return outs, batched.out_dims()
@@ -216,9 +221,9 @@ def _batch(trace, operands, dims, call: CustomCall, **_):
 def _harvest(trace, args, params):
     call = params["call"]
     if trace.parent is evaluator:
-        # what was to be differentiated has been: the function runs as it is
+        # nothing differentiates the call any more: the function runs as it is
         return [lift(out) for out in call_with(trace, call.fun, *args)]
-    # the call keeps its rules for those who differentiate later; taps are read off a second run of the function
+    # the call keeps its rules for a later differentiation; taps are read off a second run of the function
     outs = call_with(trace.parent, custom_call_p.bind, *args, **params)
     jaxpr = params.get("jaxpr")
     if jaxpr is None:
@@ -233,7 +238,7 @@ def _harvest(trace, args, params):
 
 
 def _depends(marked, call: CustomCall, jaxpr: Jaxpr):
-    # a rule may give a derivative by what the function ignores
+    # a rule may give a derivative with respect to an argument that the function ignores
     ruled = call.jvp is not None or call.fwd is not None
     return (any(marked),) * len(jaxpr.outvars) if ruled else depends_on(jaxpr, marked)
 

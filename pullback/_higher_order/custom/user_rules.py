@@ -50,7 +50,7 @@ from pullback._transforms.vmap import without_leading
 
 @dataclass(frozen=True, eq=False, slots=True)
 class CustomVJPPrimal:
-    """What a fwd rule with `symbolic_zeros` gets for a leaf: its value, and whether it is being differentiated.
+    """A leaf as a fwd rule with `symbolic_zeros` gets it: its value, and whether it is being differentiated.
 
     >>> import pullback as pb
     >>> product = pb.custom_vjp(lambda x, y: x * y)
@@ -75,7 +75,7 @@ class _Running(threading.local):
 
 _running = _Running()
 
-# what rules are called with, for messages
+# the parameters of rules, for messages
 _JVP, _FWD, _VMAP = "primals, tangents", "*args", "axis_size, in_batched, *args"
 _BWD = {"bwd rule": "residuals, cotangent", "transpose": "others, cotangent"}
 
@@ -86,7 +86,7 @@ class _Array:
 
 @dataclass(eq=False, slots=True)
 class Saved:
-    """What a bwd rule must know that is no array.
+    """The residuals of a fwd rule without their arrays, and what the bwd rule's results are checked against.
 
     `tree` and `leaves` are the residuals with `_Array` in place of arrays, `out_tree` the structure of the function's
     result, `in_avals` the types of the primals, `covered` the numbers of the arguments that the rule covers, and
@@ -109,18 +109,18 @@ def _in_rule(label: Callable[[], str], run: Callable, *args: PyTree) -> Any:
 class UserCall(CallLabels):
     """One call of a decorated function: the function and its rules on the leaves of its differentiable arguments.
 
-    `carrier` is the decorated function with its rules. `fixed` holds the arguments that are not differentiated,
-    `keywords` what was given to keyword-only parameters, which function and rules get by keyword. `out_tree` is the
-    structure of the result, when function or rule has run, `out_avals` its types, when the function has.
+    `decorated` is the function with its rules, `fixed` holds the nondifferentiable arguments, `keywords` the arguments
+    of keyword-only parameters, which rules get by keyword too. `out_tree` is the structure of the result, when
+    function or rule has run, `out_avals` its types, when the function has.
     """
 
     __slots__ = ("in_tree", "fixed", "keywords", "forward", "out_tree", "out_avals")
     captured: Sequence[Any] = ()
     held: Sequence[str | None] = ()
 
-    def __init__(self, carrier: AnyValue, layout: Layout, in_tree: PyTreeDef, fixed: Sequence[Any],
+    def __init__(self, decorated: AnyValue, layout: Layout, in_tree: PyTreeDef, fixed: Sequence[Any],
                  keywords: dict[str, Any], site: CallSite | None):
-        self.carrier = carrier
+        self.decorated = decorated
         self.layout = layout
         self.in_tree = in_tree
         self.fixed = fixed
@@ -128,38 +128,38 @@ class UserCall(CallLabels):
         self.site = site
         self.out_tree: Any = None
         self.out_avals: list[ShapedArray] | None = None
-        self.forward = carrier.forward
-        if carrier.forward == "fwd" and any(carrier.fun is fun for fun in _running.functions):
+        self.forward = decorated.forward
+        if decorated.forward == "fwd" and any(decorated.fun is fun for fun in _running.functions):
             self.forward = "primal"
 
     # the rules are not stored: a method that its object holds is a cycle
 
     @property
     def jvp(self) -> Callable | None:
-        rule = self._jvp if self.carrier.jvp_rule is not None else None
+        rule = self._jvp if self.decorated.jvp_rule is not None else None
         return rule if rule is None or not nans_were_debugged[0] else partial(_in_rule, self.jvp_label, rule)
 
     @property
     def fwd(self) -> Callable | None:
-        rule = self._fwd if self.carrier.fwd_rule is not None else None
+        rule = self._fwd if self.decorated.fwd_rule is not None else None
         return rule if rule is None or not nans_were_debugged[0] else partial(_in_rule, self.fwd_label, rule)
 
     @property
     def bwd(self) -> Callable | None:
-        rule = self._bwd if self.carrier.bwd_rule is not None else None
+        rule = self._bwd if self.decorated.bwd_rule is not None else None
         return rule if rule is None or not nans_were_debugged[0] else partial(_in_rule, self.bwd_label, rule)
 
     @property
     def vmap(self) -> Callable | None:
-        return self._vmap if self.carrier.vmap_rule is not None else None
+        return self._vmap if self.decorated.vmap_rule is not None else None
 
     @property
     def identity(self) -> Any:
-        return self.carrier.identity
+        return self.decorated.identity
 
     @property
     def definable(self) -> Sequence[str]:
-        return self.carrier.definable
+        return self.decorated.definable
 
     def __str__(self) -> str:
         return self.name
@@ -169,12 +169,12 @@ class UserCall(CallLabels):
         return self.layout.join(self.in_tree.unflatten(leaves), self.fixed)
 
     def fun(self, *leaves):
-        outs, self.out_tree = flatten_result(type(self.carrier).__name__, self.carrier.fun,
-                                             self.carrier.fun(*self.arguments(leaves), **self.keywords))
+        outs, self.out_tree = flatten_result(type(self.decorated).__name__, self.decorated.fun,
+                                             self.decorated.fun(*self.arguments(leaves), **self.keywords))
         self.out_avals = [out.aval for out in outs]
         return outs
 
-    # --- what every rule must keep to ---
+    # --- every rule ---
 
     def ask(self, label: Callable[[], str], rule: Callable, form: str, args: Sequence[Any]) -> Any:
         """Call a rule; `form` says what it is called with, for the message about one that does not take that."""
@@ -184,7 +184,7 @@ class UserCall(CallLabels):
             return call_optionally(rule, args, self.keywords)
         except TypeError as error:
             code = getattr(rule, "__code__", None)
-            if code is None or not is_internal(code):  # what we put around rules looks for itself
+            if code is None or not is_internal(code):  # the package's own wrappers of rules check this themselves
                 leading = "*nondiff, " if self.fixed and not form.endswith("*args") else ""
                 check_call(label, rule, leading + form, len(args), self.keywords, error)
             origin = getattr(error, "origin", None)
@@ -193,7 +193,7 @@ class UserCall(CallLabels):
                 error.add_note(f"It was made by {origin.rule}.")
             raise
         except RecursionError as error:
-            vars(error).setdefault("rules", []).append((self.carrier, form))
+            vars(error).setdefault("rules", []).append((self.decorated, form))
             raise
 
     def ask_for_output(self, label: Callable[[], str], rule: Callable, form: str, args: Sequence[Any],
@@ -202,7 +202,7 @@ class UserCall(CallLabels):
         for x in primals:
             if type(x) is not ConcreteArray:
                 # a transformation around the rule may follow what it computes
-                result, called = observed(self.carrier.identity, self.ask, label, rule, form, args)
+                result, called = observed(self.decorated.identity, self.ask, label, rule, form, args)
                 return result, not called
         return self.ask(label, rule, form, args), False
 
@@ -218,12 +218,12 @@ class UserCall(CallLabels):
     # --- the jvp rule ---
 
     def _jvp(self, primals, tangents):
-        carrier, label, rule = self.carrier, self.jvp_label, self.carrier.jvp_rule
-        given = tangents if carrier.jvp_symbolic_zeros else [
+        decorated, label, rule = self.decorated, self.jvp_label, self.decorated.jvp_rule
+        given = tangents if decorated.jvp_symbolic_zeros else [
             zeros_for_user(t.aval) if type(t) is Zero else t for t in tangents]
         dots = self.in_tree.unflatten(given)
-        if carrier.jvp_argnums is not None:
-            covered = carrier.covered(carrier.jvp_argnums, self.layout)
+        if decorated.jvp_argnums is not None:
+            covered = decorated.covered(decorated.jvp_argnums, self.layout)
             self.check_covered(covered, [type(t) is not Zero for t in tangents], "jvp rule")
             dots = tuple(dots[i] for i in covered)
         args = *self.fixed, self.in_tree.unflatten(primals), dots
@@ -251,12 +251,12 @@ class UserCall(CallLabels):
     # --- the vjp rule ---
 
     def _fwd(self, primals, active):
-        carrier, label, rule = self.carrier, self.fwd_label, self.carrier.fwd_rule
+        decorated, label, rule = self.decorated, self.fwd_label, self.decorated.fwd_rule
         given, covered = primals, None
-        if carrier.vjp_argnums is not None:
-            covered = carrier.covered(carrier.vjp_argnums, self.layout)
+        if decorated.vjp_argnums is not None:
+            covered = decorated.covered(decorated.vjp_argnums, self.layout)
             self.check_covered(covered, active or [True] * len(primals), "vjp rule")
-        if carrier.vjp_symbolic_zeros:
+        if decorated.vjp_symbolic_zeros:
             given = list(map(CustomVJPPrimal, primals, active or [True] * len(primals)))
         if active is not None:
             result, lost = self.ask_for_output(label, rule, _FWD, self.arguments(given), primals)
@@ -289,19 +289,19 @@ class UserCall(CallLabels):
         The function that it calls takes its derivative from its own operations, or there would be no end.
         """
         outer = _running.functions
-        _running.functions = (*outer, self.carrier.fun)
+        _running.functions = (*outer, self.decorated.fun)
         try:
             return self.ask(label, rule, _FWD, args)
         finally:
             _running.functions = outer
 
     def _bwd(self, static: Saved, residuals, cts):
-        carrier, rule, saved = self.carrier, self.carrier.bwd_rule, residuals
+        decorated, rule, saved = self.decorated, self.decorated.bwd_rule, residuals
         n = len(residuals) - len(static.captured)
         if len(static.leaves) > n:
             arrays = iter(residuals)
             saved = [next(arrays) if leaf is _Array else leaf for leaf in static.leaves]
-        given = cts if carrier.vjp_symbolic_zeros else [
+        given = cts if decorated.vjp_symbolic_zeros else [
             zeros_for_user(ct.aval) if type(ct) is Zero else ct for ct in cts]
         args = *self.fixed, static.tree.unflatten(saved), static.out_tree.unflatten(given)
         if static.captured:
@@ -310,7 +310,7 @@ class UserCall(CallLabels):
 
     def _cotangents(self, rule: Callable, args: Sequence[Any], static: Saved) -> list[Any]:
         """Call the bwd rule, and check what it returns."""
-        result = self.ask(self.bwd_label, rule, _BWD[self.carrier.bwd_role], args)
+        result = self.ask(self.bwd_label, rule, _BWD[self.decorated.bwd_role], args)
         in_avals, covered = static.in_avals, static.covered
         if covered is None and type(result) is tuple and len(result) == len(in_avals) == self.in_tree.num_nodes - 1:
             # each argument is one array, and most often each cotangent is as it should be
@@ -338,7 +338,7 @@ class UserCall(CallLabels):
         types = self.result_types(batched, operands)
         flags = self.layout.join(self.in_tree.unflatten(batched), [False] * len(self.fixed))
         args = size, list(flags), *self.arguments(operands)
-        result = self.ask(self.vmap_label, self.carrier.vmap_rule, _VMAP, args)
+        result = self.ask(self.vmap_label, self.decorated.vmap_rule, _VMAP, args)
         out, out_batched = check_pair(self.vmap_label, result, "(out, out_batched)")
         outs, out_tree = leaves_of(self.vmap_label, "result", out)
         marks = check_batched(self.vmap_label, out, outs, out_tree, out_batched, size)
@@ -360,16 +360,16 @@ class UserCall(CallLabels):
 _KINDS = {_JVP: "jvp", _FWD: "fwd", **dict.fromkeys(_BWD.values(), "bwd")}
 
 
-def without_end(error: RecursionError, carrier: AnyValue) -> str | None:
+def without_end(error: RecursionError, decorated: AnyValue) -> str | None:
     """The message about a rule that has come back to itself, if that is what the error came from.
 
     `error.rules` are the rules that the error has passed through, the innermost first.
     """
     kinds = [_KINDS[form] for rules_of, form in getattr(error, "rules", ())
-             if form in _KINDS and rules_of.identity is carrier.identity]
+             if form in _KINDS and rules_of.identity is decorated.identity]
     if len(kinds) < 2:
         return None
-    rule = getattr(carrier, f"{kinds[0]}_rule")
-    return (f"the {kinds[0]} rule {describe_function(rule)} differentiates {describe_function(carrier.fun)}, whose "
+    rule = getattr(decorated, f"{kinds[0]}_rule")
+    return (f"the {kinds[0]} rule {describe_function(rule)} differentiates {describe_function(decorated.fun)}, whose "
             "derivative that rule is, and so asks for itself without end. Differentiate in the rule a function that is "
             "not decorated, or write the derivative out.")

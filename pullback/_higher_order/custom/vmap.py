@@ -20,11 +20,11 @@ from pullback._transforms.vmap import BatchTrace, batch_flat, repeated, without_
 
 
 class BatchedCall:
-    """The rules of a `CustomCall` under `vmap`; results and their tangents have their batch axis in front.
+    """The function and rules of a `CustomCall` under `vmap`; results and their tangents have the batch axis in front.
 
-    A result that depends on no batched operand is `shared` by the examples, and has no batch axis: it is that of the
-    first example, as are its tangent and its cotangent. Which results these are, what runs first says: the function
-    or a rule that computes them.
+    A result that depends on no batched operand is `shared` by the examples and has no batch axis: its value, tangent
+    and cotangent are those of the first example. The first of function and rules to run decides which results are
+    shared.
     """
 
     def __init__(self, inner: CustomCall, dims: tuple, trace: BatchTrace):
@@ -44,17 +44,17 @@ class BatchedCall:
         return batch_flat(fun, values, dims, self.size, self.axis_name)
 
     def out_dims(self) -> list[int | None]:
-        """The batch axes of the results, when something has run."""
+        """The batch axes of the results, once the function or a rule has run."""
         return [None if s else 0 for s in self.shared or ()]
 
     def results(self, values: Sequence[Any], dims: Sequence[int | None]) -> list[Any]:
-        """The results as they leave: those that are shared without a batch axis."""
+        """The results with their batch axis in front, the shared ones without."""
         if self.shared is None:
             self.shared = [d is None for d in dims]
         return [self.leaving(v, d, s) for v, d, s in zip(values, dims, self.shared, strict=True)]
 
     def leaving(self, value: AnyValue, dim: int | None, shared: bool) -> Any:
-        """A result, or the tangent of one, that is shared or not."""
+        """A result, or the tangent of one, with its batch axis in front, or without if it is shared."""
         if dim is None:
             return lift(value) if shared else repeated(value, self.size)
         return index_in_dim(value, 0, dim, keepdims=False) if shared else move_axis(lift(value), dim, 0)
@@ -128,13 +128,13 @@ class BatchedCall:
             if dim is not None:
                 cts_in.append(trace.materialize(value, d, dim))
             else:
-                # an argument shared by the whole batch: its cotangent is the sum over it
+                # the cotangent of an argument that all examples share is the sum of theirs
                 cts_in.append(reduce_sum(trace.materialize(value, d), (0,)))
         return cts_in
 
 
     def of_first(self, ct: AnyValue) -> Any:
-        """The cotangent of a shared result as that of the first example; the others have zeros."""
+        """The cotangent of a shared result as one for a batch: that of the first example, then zeros."""
         if self.size == 0:
             raise ValueError(f"vmap of {self.inner.label} over an axis of length 0: there is no example that the "
                              "derivative of a result without a batch axis could be computed for")

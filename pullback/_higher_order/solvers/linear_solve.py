@@ -33,7 +33,7 @@ from pullback._higher_order.bodies import (
 )
 from pullback._higher_order.call import check_operands
 from pullback._higher_order.call_rules import active_of
-from pullback._higher_order.custom.backward import left_open
+from pullback._higher_order.custom.backward import for_transposition
 from pullback._ops.elementwise import neg, sub
 from pullback._ops.shape import instantiate
 from pullback._transforms.dce import dce
@@ -80,7 +80,7 @@ def solve_as(name: str, solvers: tuple[str, str], matvec: Callable, b: PyTree, s
     leaves, tree = lift_tree(name, "b", b)
     avals = [x.aval for x in leaves]
     args_tree = treedef_tuple((tree,))
-    with left_open():
+    with for_transposition():
         product = trace_body(name, matvec, args_tree, avals, "matvec")
     _check(name, "matvec", matvec, tree, avals, product.out_tree, product.jaxpr.out_avals)
     bodies: list[Body | None] = [product, None, None, None]
@@ -115,7 +115,7 @@ def solve_as(name: str, solvers: tuple[str, str], matvec: Callable, b: PyTree, s
             aux_trees.append(aux_tree)
             return [*xs, *auxs]
 
-        with left_open():
+        with for_transposition():
             return trace_body(name, run, args_tree, avals, part)
 
     bodies[2] = traced(solvers[0], solve, product)
@@ -216,7 +216,7 @@ def _transpose(cts, *operands, matvec, vecmat, solve, transpose_solve, num_const
 def _batch(trace, operands, dims, num_consts, subject, **jaxprs):
     n = num_consts
     masks = (*(d is not None for d in dims[:n]), *(True for _ in dims[n:]))
-    with left_open():
+    with for_transposition():
         derived = {key: None if jaxpr is None else batch_jaxpr(jaxpr, trace, masks, True)[0]
                    for key, jaxpr in jaxprs.items()}
     moved = [trace.materialize(x, d) if b else x for x, d, b in zip(operands, dims, masks, strict=True)]

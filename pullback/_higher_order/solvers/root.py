@@ -28,7 +28,7 @@ from pullback._higher_order.bodies import (
     trace_body,
 )
 from pullback._higher_order.call import check_operands
-from pullback._higher_order.custom.backward import left_open
+from pullback._higher_order.custom.backward import for_transposition
 from pullback._higher_order.solvers.linear_solve import solve_as, split_aux, tangents_with_fixed
 from pullback._ops.elementwise import neg
 from pullback._ops.shape import instantiate
@@ -133,7 +133,7 @@ def root_as(words: Words, f: Callable, initial_guess: PyTree, solve: Callable, t
     # if f captures no traced value, no derivative can be requested
     moving = any(isinstance(c, Tracer) for c in residual.consts)
     if moving and all(aval.to_tangent_aval().dtype == aval.dtype for aval in avals):
-        with left_open():
+        with for_transposition():
             tangent = trace_body(name, solve_tangent, treedef_tuple((tree, tree)), [*avals, *avals],
                                  words.tangent_solve)
     jaxprs, consts = share_constants([residual, finder, tangent])
@@ -204,7 +204,7 @@ def _batch(trace, operands, dims, f, solve, tangent, num_consts):
     masks = (*const_dims, *(True,) * m)
     batched_f, _ = batch_jaxpr(f, trace, masks, True)
     batched_solve, _ = batch_jaxpr(solve, trace, masks, True)
-    with left_open():
+    with for_transposition():
         batched_tangent = None if tangent is None else batch_jaxpr(tangent, trace, (*masks, *(True,) * m), True)[0]
     moved = [trace.materialize(x, d) if b else x for x, d, b in zip(operands, dims, masks, strict=True)]
     outs = root_p.bind(*moved, f=batched_f, solve=batched_solve, tangent=batched_tangent, num_consts=n)
