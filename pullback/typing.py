@@ -1,28 +1,20 @@
-"""Types for annotations: what functions of arrays accept, and what names a dtype.
+"""Types for annotations: what functions of arrays accept, under JAX's names, and the names that signatures here use.
 
 `ArrayLike` is what a function accepts where it takes an array: an array of this library or of NumPy, or a number. Lists
-are none. `DTypeLike` is what names a dtype: a string, a NumPy type or dtype, or an object that has a `dtype`.
+are none; what `numpy.asarray` makes an array of, lists too, is a `NestedArrayLike`. `DTypeLike` is what names a dtype: a
+string, a type of Python's or NumPy's, a dtype, or an object that has one. `PyTree` is another name of `Any`, where arrays
+in nested containers are meant.
 """
 from __future__ import annotations
 
 import typing as _typing
-from typing import Any, Protocol
 
-import numpy as np
-
-from pullback._core.array import Array
+from pullback._core.array import ArrayLike, NestedArrayLike
 from pullback._core.lazy import attributes as _attributes
+from pullback._core.typing import Axis, AxisName, Device, DTypeLike, Index, PyTree, PyTreePrefix, Shape, ShapeLike
 
-__all__ = ["ArrayLike", "DTypeLike"]
-
-
-class _HasDType(Protocol):
-    @property
-    def dtype(self) -> np.dtype: ...
-
-
-ArrayLike = Array | np.ndarray | np.bool_ | np.number | bool | int | float | complex
-DTypeLike = str | type[Any] | np.dtype | _HasDType
+__all__ = ["ArrayLike", "Axis", "AxisName", "DTypeLike", "Device", "Index", "NestedArrayLike", "PyTree", "PyTreePrefix",
+           "Shape", "ShapeLike"]
 
 if not _typing.TYPE_CHECKING:
     __getattr__, __dir__ = _attributes(__name__)
