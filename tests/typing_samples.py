@@ -1,0 +1,132 @@
+"""Code as users write it, with the types that a checker is to see; `test_types.py` has mypy and pyright read it."""
+
+from typing import Any, Protocol, assert_type
+
+import numpy as np
+
+import pullback as pb
+import pullback.numpy as pnp
+from pullback import Array, lax, nn, random
+from pullback.custom_batching import custom_vmap, sequential_vmap
+from pullback.typing import ArrayLike, DTypeLike, PyTree
+
+
+class Loss(Protocol):
+    def __call__(self, x: Array, scale: float = 1.0) -> Any: ...
+
+
+class LossAndGradient(Protocol):
+    def __call__(self, x: Array, scale: float = 1.0) -> tuple[Array, Any]: ...
+
+
+def loss(x: Array, scale: float = 1.0) -> Array:
+    return pnp.sum(pnp.sin(x)) * scale
+
+
+def loss_and_name(x: Array) -> tuple[Array, str]:
+    return loss(x), "loss"
+
+
+def transformations(x: Array) -> None:
+    gradient: Loss = pb.grad(loss)
+    gradient(x, scale=2.0)
+    value_and_gradient: LossAndGradient = pb.value_and_grad(loss)
+    assert_type(value_and_gradient(x)[0], Array)
+    assert_type(pb.grad(loss_and_name, has_aux=True)(x)[1], str)
+    assert_type(pb.jacrev(loss_and_name, has_aux=True)(x)[1], str)
+    assert_type(pb.value_and_grad(loss_and_name, has_aux=True)(x)[0], tuple[Array, str])
+    assert_type(pb.vmap(loss)(x), Array)
+    assert_type(pb.vmap(loss)(x, scale=2.0), Array)
+    assert_type(pb.jvp(loss, (x,), (x,)), tuple[Array, Array])
+    assert_type(pb.jvp(loss_and_name, (x,), (x,), has_aux=True), tuple[Array, Array, str])
+    assert_type(pb.vjp(loss, x)[0], Array)
+    assert_type(pb.linearize(loss_and_name, x, has_aux=True)[2], str)
+    assert_type(pb.make_jaxpr(loss)(x), pb.core.ClosedJaxpr)
+    assert_type(pb.checkpoint(loss)(x, scale=2.0), Array)
+    assert_type(pb.checkpoint(policy=pb.checkpoint_policies.dots_saveable)(loss)(x), Array)
+
+
+@pb.jit
+def compiled(x: Array, *, n: int) -> Array:
+    return x * n
+
+
+@pb.jit(static_argnames="n")
+def compiled_with_options(x: Array, *, n: int) -> Array:
+    return x * n
+
+
+def compilation(x: Array) -> None:
+    assert_type(compiled(x, n=2), Array)
+    assert_type(compiled_with_options(x, n=2), Array)
+    assert_type(pb.jit(loss)(x, scale=2.0), Array)
+    assert_type(compiled.lower(x, n=2).as_text(), str)
+
+
+@pb.custom_jvp
+def root(x: Array, degree: int = 2) -> Array:
+    return x ** (1 / degree)
+
+
+@root.defjvp
+def root_jvp(primals: tuple[Array, int], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    (x, degree), (t, _) = primals, tangents
+    y = root(x, degree)
+    return y, y / (degree * x) * t
+
+
+def plain(x: Array) -> Array:
+    return x
+
+
+with_result_alone: pb.custom_vjp[Array] = pb.custom_vjp(plain)
+
+
+class Layer:
+    @pb.custom_vjp
+    def forward(self, x: Array) -> Array:
+        return x
+
+    @pb.jit
+    def fast(self, x: Array) -> Array:
+        return x
+
+
+def functions_with_rules(x: Array) -> None:
+    assert_type(root(x, degree=3), Array)
+    assert_type(root_jvp((x, 2), (x, x)), tuple[Array, Array])
+    assert_type(with_result_alone(x), Array)
+    assert_type(Layer().forward(x), Array)
+    assert_type(Layer().fast(x), Array)
+    assert_type(custom_vmap(plain)(x), Array)
+    assert_type(sequential_vmap(plain)(x), Array)
+    assert_type(pb.custom_gradient(lambda x: (x, lambda g: g))(x), Any)
+
+
+def arrays(x: Array, y: np.ndarray) -> None:
+    assert_type(x + 1, Array)
+    assert_type(2.0 * x, Array)
+    assert_type(x @ y, Array)
+    assert_type(x < y, Array)
+    assert_type(x[1:, None, ..., y], Array)
+    assert_type(x.at[0].set(1.0), Array)
+    assert_type(x.T.reshape(2, 3).sum(axis=(0, 1), keepdims=True), Array)
+    assert_type(x.shape, tuple[int, ...])
+    assert_type(list(x), list[Array])
+
+
+def functions(x: Array, y: np.ndarray, key: ArrayLike) -> None:
+    assert_type(pnp.sin(y), Array)
+    assert_type(pnp.add(x, 1), Array)
+    assert_type(pnp.divmod(x, 2), tuple[Array, Array])
+    assert_type(pnp.where(x > 0, x, 0.0), Array)
+    assert_type(pnp.where(x), tuple[Array, ...])
+    assert_type(pnp.array([[1, 2], [3, 4]], dtype=pnp.float32), Array)
+    assert_type(pnp.linalg.norm(x, ord="fro", axis=(0, 1)), Array)
+    assert_type(lax.add(x, x), Array)
+    assert_type(nn.relu(x=1.0), Array)
+    assert_type(random.normal(key, (2, 3), dtype="float32"), Array)
+
+
+def annotated(x: ArrayLike, dtype: DTypeLike = pnp.float32) -> PyTree:
+    return {"x": pnp.asarray(x, dtype), "y": pnp.zeros((2,), np.float32), "z": pnp.ones(3, dtype=float)}
