@@ -1,6 +1,7 @@
 """Arrays from data, of one value, from ranges and by formula: against JAX, eagerly and compiled."""
 
 import array as python_array
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -262,12 +263,12 @@ def test_sizes_that_are_data_are_refused_with_advice():
 
 
 @pytest.mark.parametrize(("call", "message"), [
-    (lambda: pnp.arange(0, 1, 0), "step must not be 0"), (lambda: pnp.linspace(0, 1, -1), "num"),
-    (lambda: pnp.tril(pnp.ones(3)), "at least 2 axes"), (lambda: pnp.diag(pnp.ones((1, 1, 1))), "vector or a matrix"),
-    (lambda: pnp.meshgrid(pnp.ones(2), indexing="yx"), "'xy' or 'ij'"),
-    (lambda: pnp.meshgrid(pnp.ones((2, 2))), "vectors"),
-    (lambda: pnp.diagonal(pnp.ones((2, 2)), 0, 1, 1), "different axes"),
-    (lambda: pnp.diag_indices_from(pnp.ones((2, 3))), "one length"),
+    (partial(pnp.arange, 0, 1, 0), "step must not be 0"), (partial(pnp.linspace, 0, 1, -1), "num"),
+    (partial(pnp.tril, pnp.ones(3)), "at least 2 axes"), (partial(pnp.diag, pnp.ones((1, 1, 1))), "vector or a matrix"),
+    (partial(pnp.meshgrid, pnp.ones(2), indexing="yx"), "'xy' or 'ij'"),
+    (partial(pnp.meshgrid, pnp.ones((2, 2))), "vectors"),
+    (partial(pnp.diagonal, pnp.ones((2, 2)), 0, 1, 1), "different axes"),
+    (partial(pnp.diag_indices_from, pnp.ones((2, 3))), "one length"),
 ])
 def test_refused_arguments(call, message):
     with pytest.raises(ValueError, match=message):

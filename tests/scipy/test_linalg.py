@@ -1,5 +1,7 @@
 """scipy.linalg: linear systems, factors, matrices with a structure, the exponential."""
 
+from functools import partial
+
 import jax.scipy.linalg as jsl
 import numpy as np
 import pytest
@@ -150,19 +152,19 @@ HALF = ones(2, 2, dtype="float16")
 
 
 @pytest.mark.parametrize(("call", "kind", "message"), [
-    (lambda: sl.solve(A, A, assume_a="pod"), ValueError, "assume_a must be 'gen', 'sym', 'her' or 'pos', got 'pod'"),
-    (lambda: sl.solve_triangular(A, A, trans="X"), ValueError, "trans must be 0, 1, 2, 'N', 'T' or 'C', got 'X'"),
-    (lambda: sl.cho_solve(A, A), TypeError, "c_and_lower must be the pair that cho_factor returns"),
-    (lambda: sl.cho_solve((ones(2, 3), True), ones(2)), ValueError, "square matrices in the last two axes of the fac"),
-    (lambda: sl.lu_solve((A, ones(2)), A), ValueError, r"pivots of shape \(3,\) .* got \(2,\)"),
-    (lambda: sl.lu_solve((A, ones(3)), A), TypeError, r"pivots of integers, got f32\[3\]"),
-    (lambda: sl.lu_solve(sl.lu_factor(A), A, trans=3), ValueError, "trans must be 0, 1 or 2, got 3"),
-    (lambda: sl.lu(ones(2)), ValueError, "lu: expected matrices"),
-    (lambda: sl.lu_factor(HALF), TypeError, "lu_factor: .*Convert"),
-    (lambda: sl.block_diag(ones(1, 1), ones(1, 1, 1)), ValueError, r"got shape \(1, 1, 1\) at argument 1"),
-    (lambda: sl.toeplitz(ones(2, 3), ones(3, 3)), ValueError, "toeplitz: shapes"),
-    (lambda: sl.expm(ones(2, 3)), ValueError, "expm: expected square matrices .* of A"),
-    (lambda: sl.expm(A, max_squarings=-1), ValueError, "max_squarings must be at least 0, got -1"),
+    (partial(sl.solve, A, A, assume_a="pod"), ValueError, "assume_a must be 'gen', 'sym', 'her' or 'pos', got 'pod'"),
+    (partial(sl.solve_triangular, A, A, trans="X"), ValueError, "trans must be 0, 1, 2, 'N', 'T' or 'C', got 'X'"),
+    (partial(sl.cho_solve, A, A), TypeError, "c_and_lower must be the pair that cho_factor returns"),
+    (partial(sl.cho_solve, (ones(2, 3), True), ones(2)), ValueError, "square matrices in the last two axes of the fac"),
+    (partial(sl.lu_solve, (A, ones(2)), A), ValueError, r"pivots of shape \(3,\) .* got \(2,\)"),
+    (partial(sl.lu_solve, (A, ones(3)), A), TypeError, r"pivots of integers, got f32\[3\]"),
+    (partial(sl.lu_solve, sl.lu_factor(A), A, trans=3), ValueError, "trans must be 0, 1 or 2, got 3"),
+    (partial(sl.lu, ones(2)), ValueError, "lu: expected matrices"),
+    (partial(sl.lu_factor, HALF), TypeError, "lu_factor: .*Convert"),
+    (partial(sl.block_diag, ones(1, 1), ones(1, 1, 1)), ValueError, r"got shape \(1, 1, 1\) at argument 1"),
+    (partial(sl.toeplitz, ones(2, 3), ones(3, 3)), ValueError, "toeplitz: shapes"),
+    (partial(sl.expm, ones(2, 3)), ValueError, "expm: expected square matrices .* of A"),
+    (partial(sl.expm, A, max_squarings=-1), ValueError, "max_squarings must be at least 0, got -1"),
 ])
 def test_refusals(call, kind, message):
     with pytest.raises(kind, match=message):
