@@ -17,7 +17,7 @@ def jaxpr_of(emit, out_avals, avals, effectful=False):
     """The jaxpr of one operation that is lowered by `emit(ctx, *values)`, which returns a list of values."""
     emitted_p = Primitive("emitted")
     emitted_p.multiple_results = True
-    emitted_p.effectful = effectful
+    emitted_p.has(effectful=effectful)
     emitted_p.abstract_eval = lambda *_: list(out_avals)
     emitted_p.lower = emit
     return single_equation(emitted_p, tuple(avals), {})
