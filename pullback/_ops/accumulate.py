@@ -1,6 +1,6 @@
-"""How kernels add and multiply along axes: in blocks, so that rounding errors do not grow with the number of terms.
+"""Sums and products along axes in kernels, in blocks, so that rounding errors do not grow with the number of terms.
 
-NumPy adds pairwise along an axis that is contiguous, and row by row, one rounding after the other, along all others.
+NumPy adds pairwise along a contiguous axis, but row by row, with one rounding after the other, along all others.
 """
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pullback._core import dtypes
 from pullback._core.typing import AnyValue
 
 _BLOCK = 16
-_MANY = 64  # terms that are added one by one
+_MANY = 64  # terms that are added sequentially
 _PIECE = 1 << 15
 _FLOAT32 = np.dtype(np.float32)
 _WIDE = {_FLOAT32: np.dtype(np.float64), np.dtype(np.complex64): np.dtype(np.complex128)}
 
 
 def is_half(dtype: np.dtype) -> bool:
-    """Whether values of the dtype are accumulated in float32 and rounded once, eagerly and compiled."""
+    """Return whether values of the dtype are accumulated in float32 and rounded once, eagerly and compiled."""
     return dtype.itemsize <= 2 and dtypes.is_float(dtype)
 
 
@@ -44,7 +44,7 @@ def reduced(ufunc: np.ufunc, x: AnyValue, axes: tuple[int, ...]) -> Any:
         return ufunc.reduce(x, axes, dtype)
     if x.flags.c_contiguous:
         if ufunc is np.add and axes[0] == len(shape) - len(axes):
-            return ufunc.reduce(x, axes, dtype)  # the last axes are added pairwise
+            return ufunc.reduce(x, axes, dtype)  # NumPy adds pairwise along the last axes
         return _in_blocks(ufunc, x, axes)
     order = sorted(range(x.ndim), key=lambda axis: -x.strides[axis])
     moved = x.transpose(order)
@@ -58,7 +58,7 @@ def reduced(ufunc: np.ufunc, x: AnyValue, axes: tuple[int, ...]) -> Any:
 
 
 def _in_blocks(ufunc: np.ufunc, x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-    """The reduction of a contiguous array over sorted axes: neighbours at once, the last ones first."""
+    """The reduction of a contiguous array over sorted axes: adjacent axes together, the last ones first."""
     shape = list(x.shape)
     stop = len(axes)
     while stop:
@@ -74,7 +74,7 @@ def _in_blocks(ufunc: np.ufunc, x: np.ndarray, axes: tuple[int, ...]) -> np.ndar
 
 
 def _rows(ufunc: np.ufunc, x: np.ndarray) -> np.ndarray:
-    """The reduction over the middle axis: blocks of rows far apart, which are long vectors, then what they gave."""
+    """The reduction over the middle axis: blocks of distant rows, which are long vectors, then their results."""
     before, count, behind = x.shape
     dtype = x.dtype
     if behind == 1 and ufunc is np.add:
@@ -90,7 +90,7 @@ def _rows(ufunc: np.ufunc, x: np.ndarray) -> np.ndarray:
 
 
 def running(x: np.ndarray, axis: int) -> np.ndarray:
-    """`np.add.accumulate` along an axis: in a wider dtype, or within blocks, to which those before are then added."""
+    """`np.add.accumulate` along an axis: in a wider dtype, or in blocks, to which totals of earlier ones are added."""
     dtype = x.dtype
     count = x.shape[axis]
     if not dtypes.is_inexact(dtype) or count <= _MANY or not x.size:
@@ -113,7 +113,7 @@ def running(x: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _running_wide(x: np.ndarray, wide: np.dtype) -> np.ndarray:
-    """The running sums of rows in a wider dtype, of which a piece is held at a time."""
+    """The running sums of rows in a wider dtype, computed in pieces to save memory."""
     out = np.empty(x.shape, x.dtype)
     step = min(x.shape[1], _PIECE)
     for first in range(0, x.shape[0], _PIECE // step):

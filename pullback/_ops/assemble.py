@@ -1,4 +1,4 @@
-"""Arrays put together from others or from nothing: concatenate, split, iota, and the reinterpretation of bits."""
+"""Construction of arrays: concatenate, split, iota, and the reinterpretation of bits."""
 from __future__ import annotations
 
 import itertools
@@ -101,7 +101,7 @@ concatenate_p.has(additive=...)
 concatenate_p.batch = _concatenate_batch
 
 
-# --- split: several results, so that its transpose is one concatenation ---
+# --- split: it has several results, so that its transpose is one concatenation ---
 
 split_p = Primitive("split", multiple_results=True)
 
@@ -109,7 +109,7 @@ split_p = Primitive("split", multiple_results=True)
 def split(operand: ArrayLike, sizes: Sequence[int], axis: int = 0) -> list[Array]:
     """`operand` cut along an axis into pieces of the given sizes, which must add up to the axis' length.
 
-    ValueError for other sizes.
+    ValueError if they do not.
 
     >>> from pullback import lax
     >>> import pullback.numpy as pnp
@@ -157,18 +157,18 @@ split_p.jvp = _split_jvp
 split_p.transpose = lambda cts, x, sizes, axis: [concatenate([instantiate(ct) for ct in cts], axis)]
 split_p.batch = _split_batch
 
-# --- iota: the position along an axis ---
+# --- iota: the index along an axis ---
 
 iota_p = Primitive("iota")
 
 
 def iota(dtype: DTypeLike, size: int) -> Array:
-    """The numbers 0, 1, ... size - 1. An `np.dtype` is taken as it is; `lax.iota` takes a user's."""
+    """The numbers 0, 1, ... size - 1. `dtype` is an `np.dtype`; `lax.iota` accepts any dtype-like value."""
     return broadcasted_iota(dtype, (size,), 0)
 
 
 def broadcasted_iota(dtype: DTypeLike, shape: Sequence[int], dimension: int) -> Array:
-    """The position along one axis. An `np.dtype` is taken as it is; `lax.broadcasted_iota` takes a user's."""
+    """The index along one axis. `dtype` is an `np.dtype`; `lax.broadcasted_iota` accepts any dtype-like value."""
     dtype = dtype if isinstance(dtype, np.dtype) else dtypes.canonicalize_dtype(dtype)
     return iota_p.bind(dtype=dtype, shape=canonical_shape(shape), dimension=dimension)
 
@@ -203,15 +203,15 @@ bitcast_convert_type_p = Primitive("bitcast_convert_type")
 def bitcast_convert_type(operand: ArrayLike, new_dtype: DTypeLike) -> Array:
     """The bits of `operand` read as another dtype.
 
-    To a narrower dtype, a last axis appears that runs over the parts (the lowest bits first); to a wider one, a last
-    axis of that length must be there and disappears. TypeError for bools and complex numbers.
+    To a narrower dtype, a last axis is added that runs over the parts (the lowest bits first); to a wider one, a last
+    axis of that length is required and removed. TypeError for bools and complex numbers.
 
     >>> from pullback import lax
     >>> lax.bitcast_convert_type(1., "int32")
     Array(1065353216, dtype=int32)
     """
     x = lift(operand)
-    # the other reading of 64 bits has 64 bits, also where such types are off
+    # a 64-bit value is reinterpreted as 64 bits, even if 64-bit types are off
     dtype = dtypes.resolve(new_dtype) if x.aval.dtype.itemsize == 8 else dtypes.requested_dtype(new_dtype)
     return bitcast_convert_type_p.bind(x, new_dtype=dtype)
 
@@ -249,7 +249,7 @@ def _bitcast_kernel(x, new_dtype):
 
 
 def _bitcast_nibbles(x, new_dtype):
-    # a 4-bit integer takes a byte in NumPy: pack and unpack by hand
+    # a 4-bit integer takes a byte in NumPy: pack and unpack explicitly
     if _bits(x.dtype) == _bits(new_dtype):
         return x.view(np.uint8).__and__(15).astype(new_dtype) if new_dtype == dtypes.uint4 else (
             ((x.view(np.uint8) & 15) ^ 8).astype(np.int8) - 8).astype(new_dtype)

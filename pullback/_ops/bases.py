@@ -30,8 +30,8 @@ def _exp2_lower(x, order=0):
     aval = x.value.aval
     if dtypes.is_complex(aval.dtype):
         return (x * rate).exp() * rate ** order
-    # 2**n by its bits, for the integer part n, times an exponential in [1, 2): the product x log(2) would round off as
-    # many digits as x has before the point. Derivatives are finite for some n whose 2**n is not, so 4 goes to the other
+    # 2**n by its bits, for the integer part n, times an exponential in [1, 2): the product x log(2) would lose as
+    # many digits as x has before the point. Derivatives may be finite where 2**n is not, so 4 goes to the other
     width, bias = (52, 1023) if aval.dtype.itemsize == 8 else (23, 127)
     whole = x.op("stablehlo.floor").op("stablehlo.maximum", -bias).op("stablehlo.minimum", bias + 3)
     bits = whole.of("stablehlo.convert", make_aval(aval.shape, np.dtype(f"i{aval.dtype.itemsize}"))) + bias
@@ -42,7 +42,7 @@ def _exp2_lower(x, order=0):
     return (value * rate ** order if order else value) * power
 
 
-# `order` factors of log(2): the derivatives of 2**x, each finite where it is, not where 2**x is
+# `order` factors of log(2): the derivatives of 2**x, each finite wherever its value is
 exp2_p: Primitive = unary("exp2", _exp2_kernel, _exp2_lower,
                           lambda t, x, y, order=0: mul(t, exp2_p.bind(x, order=order + 1)))
 
@@ -51,7 +51,7 @@ exp2: UnaryFunction = function_of_one(__name__, exp2_p, "2 to the power `x`.", "
 
 def _logarithm(name: str, kernel: Callable, base: int) -> Primitive:
     rate = float(np.log(base))
-    # the slope by one division: of 1 / x large x would leave a subnormal number
+    # the slope by one division: 1 / x of a large x would be subnormal
     p = unary(name, kernel, written(lambda x: x.log() / rate),
               lambda t, x, y: mul(t, div(scalar(x, 1 / rate), x)))
     infer: Any = p.abstract_eval

@@ -1,6 +1,6 @@
-"""Modified Bessel functions of the first kind, as they are and times exp(-|x|).
+"""Modified Bessel functions of the first kind, unscaled and scaled by exp(-|x|).
 
-Both are made of Kummer's function (DLMF 10.39.5), for k = nu + 1/2 and x >= 0 and up to a power of x:
+Both are expressed by Kummer's function (DLMF 10.39.5), for k = nu + 1/2 and x >= 0 and up to a power of x:
 
     exp(-x) I_nu(x) = (x / 2)**nu / gamma(nu + 1) * M(k, 2 k, -2 x)
 
@@ -76,9 +76,9 @@ def _ends(far: bool) -> tuple[Decimal, Decimal]:
 
 @functools.cache
 def _coefficients(n: int, m: int, far: bool, eps: float) -> tuple[float, ...]:
-    """Those of the powers of u, which goes from -1 to 1 in a piece: of the Chebyshev series up to what counts.
+    """The coefficients of the powers of u, which is in [-1, 1] on a piece: the Chebyshev series, truncated at `eps`.
 
-    The series is made of values with 24 digits at the nodes of Chebyshev.
+    The series is computed from values with 24 digits at the Chebyshev nodes.
     """
     with localcontext() as context:
         context.prec = 28
@@ -118,10 +118,10 @@ def _kummer(x: Expr, n: int, m: int, power: int) -> Expr:
     value, *others = [piece(*pair) for pair in reversed(list(zip_longest(near, beyond, fillvalue=0.0)))]
     for coefficient in others:
         value = value * u + coefficient
-    # 1 where it rounds to that
+    # 1 where the result rounds to 1
     value = size.is_("LT", eps / 8).choose(math.sqrt(_SHIFT) * _SHIFT ** n, value)
     part = far.choose(1.0 - inverse * float(_SHIFT), far.choose(1.0, size) * inverse)
-    # the root of the inverse would be that of a number that may be too small for a normal one
+    # the root of the inverse could be that of a number below the normal range
     for factor in [1.0 / shifted.sqrt()] + [part] * power + [inverse] * (n - power):
         value = value * factor
     return value
@@ -142,7 +142,7 @@ def kummer(x: Array, n: int, m: int, power: int = 0) -> Array:
     return kummer_p.bind(x, n=n, m=m, power=power)
 
 
-# --- times exp(-|x|) ---
+# --- scaled by exp(-|x|) ---
 
 
 def _i1e(x: Expr) -> Expr:
@@ -163,11 +163,11 @@ bessel_i0e: UnaryFunction = function_of_one(__name__, bessel_i0e_p,
 bessel_i1e: Callable[[Any], Array] = function_of_one(__name__, bessel_i1e_p,
     "exp(-|x|) I1(x), the scaled modified Bessel function of order 1 (DLMF 10.25).", "0.", "0.0")
 
-# --- as they are: 0F1(b; x**2 / 4) = gamma(b) (2 / x)**(b - 1) I_(b - 1)(x); its derivative is x / (2 b) 0F1(b + 1) ---
+# --- unscaled: 0F1(b; x**2 / 4) = gamma(b) (2 / x)**(b - 1) I_(b - 1)(x); its derivative is x / (2 b) 0F1(b + 1) ---
 
 
 def _confluent(x: Expr, b: int) -> Expr:
-    # exp overflows earlier; and 0 times infinity is no number
+    # exp overflows earlier; and 0 times infinity is nan
     size = x.abs().least(4000.0)
     root = (size * 0.5).exp()
     return root * (root * _kummer(size, b - 1, 2 * b - 1, 0))

@@ -1,6 +1,6 @@
 """The beta function, and the regularized incomplete beta function with the density that is its derivative.
 
-XLA has no operations for them: their lowerings are written in `expressions`, and serve as kernels, too.
+XLA has no operations for them: their lowerings are written with `expressions`, which also serve as kernels.
 """
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _positive(a: Expr, b: Expr) -> Expr:
 
 
 def _parts(good: Expr, a: Expr, b: Expr) -> tuple[Expr, Expr, Expr, Expr, Expr]:
-    """log(beta) is an exponent and the logarithms of a factor and of one over another; and the larger of a and b, and
+    """log(beta) as an exponent and the logarithms of a factor and of a divisor; and the larger of a and b, and
     a + b.
     """
     small, large = good.choose(a.least(b), 1.0), good.choose(a.most(b), 1.0)
@@ -40,7 +40,8 @@ def _parts(good: Expr, a: Expr, b: Expr) -> tuple[Expr, Expr, Expr, Expr, Expr]:
 def log_beta(a: Expr, b: Expr) -> Expr:
     good = _positive(a, b)
     exponent, above, under, large, n = _parts(good, a, b)
-    # one logarithm would do, but the compiler makes of the quotient of three numbers one by a product, which underflows
+    # one logarithm would be enough, but the compiler turns the quotient of three numbers into one by a product, which
+    # underflows
     value = exponent + (above.log() - under.log())
     infinite = a.is_("EQ", np.inf) & b.is_("GT", 0.0) | b.is_("EQ", np.inf) & a.is_("GT", 0.0)
     value = (infinite | n.is_("EQ", np.inf)).choose(-np.inf, value)
@@ -52,7 +53,7 @@ log_beta_p = nary("log_beta", kernel(log_beta), written(log_beta),
                   lambda t, y, a, b: neg(mul(t, polygamma_step(a, b, 0))),
                   lambda t, y, a, b: neg(mul(t, polygamma_step(b, a, 0))), add=add, accepts=FLOAT)
 
-# --- beta(a, b), whose exponent is moderate where the logarithm is large because of a factor ---
+# --- beta(a, b): its exponent is moderate where the logarithm is large because of a factor ---
 
 
 def _beta(a: Expr, b: Expr) -> Expr:
@@ -72,7 +73,7 @@ beta_size_p = nary("beta_size", kernel(_beta), written(_beta),
 
 def _log_density(a: Expr, b: Expr, x: Expr) -> Expr:
     t = tail(a, b, x)
-    # of the quotient, so that the logarithms of a tiny parameter and of a tiny x do not cancel
+    # by the quotient, so that the logarithms of a tiny parameter and of a tiny x do not cancel
     ratio = t.factor / t.x
     plain = ratio.is_("GT", 1e-30) & ratio.is_("LT", 1e30)
     log = plain.choose(ratio, t.factor).log() - plain.choose(1.0, t.x).log()
@@ -81,9 +82,9 @@ def _log_density(a: Expr, b: Expr, x: Expr) -> Expr:
 
 
 def _density_at_ends(a: Expr, b: Expr, x: Expr, value: Expr) -> Expr:
-    """The logarithm of the density where it is not `value`: at the ends, and for parameters 0 and infinity."""
+    """The logarithm of the density where it differs from `value`: at the ends, and for parameters 0 and infinity."""
     valid = a.is_("GE", 0.0) & b.is_("GE", 0.0)
-    # of parameters 0 and infinity all mass is at one end
+    # for parameters 0 and infinity all mass is at one end
     spread = a.is_("GT", 0.0) & b.is_("GT", 0.0) & a.is_("LT", np.inf) & b.is_("LT", np.inf)
     value = spread.choose(value, -np.inf)
     for end, p, q in ((0.0, a, b), (1.0, b, a)):
@@ -102,7 +103,7 @@ beta_log_density_p = nary(
 
 
 def _log_less_mean(a, b, logarithm):
-    """log(x) less its mean under the distribution, digamma(a) - digamma(a + b); of 1 - x with a and b exchanged."""
+    """log(x) minus its mean under the distribution, digamma(a) - digamma(a + b); for 1 - x exchange a and b."""
     return add(logarithm, polygamma_step(a, b, 0))
 
 
@@ -112,7 +113,7 @@ def _quotient(x, y):
     return c.select(zero, scalar(x, 0), div(x, c.select(zero, scalar(x, 1), y)))
 
 
-# --- the density, divided by x (1 - x) to the power k: none of its derivatives is of 0 times infinity ---
+# --- the density divided by x (1 - x) to the power k: its derivatives contain no product of 0 and infinity ---
 
 
 def _divided_density(a: Expr, b: Expr, x: Expr, k: int) -> Expr:
@@ -123,7 +124,7 @@ def _divided_density(a: Expr, b: Expr, x: Expr, k: int) -> Expr:
         half = half / spread
     if count % 2:
         half = half / spread.sqrt()
-    # what vanishes before it is divided; else the logarithms have rounding errors of their own size
+    # values that vanish before the division; otherwise the logarithms have rounding errors of their own magnitude
     logs = t.x.log() + (-t.x).log1p()
     vanishes = t.exponent.is_("LT", -1300.0 if x.double else -160.0)
     half = vanishes.choose(((t.exponent - logs * float(count)) * 0.5).exp(), half)
@@ -153,14 +154,14 @@ def beta_density(a: Array, b: Array, x: Array) -> Array:
     return beta_density_p.bind(a, b, x, k=0)
 
 
-_LIMIT = 1e6  # beyond it SciPy's digits get lost
-_TINY = 0.01  # for smaller parameters 1 less a tail loses more than a factor of 20
+_LIMIT = 1e6  # beyond it SciPy loses digits
+_TINY = 0.01  # for smaller parameters 1 minus a tail loses more than a factor of 20
 
-# --- the incomplete function: the smaller tail is computed, the other one is what is left of 1 ---
+# --- the incomplete function: the smaller tail is computed, the other one is 1 minus that ---
 
 
 def _with_ends(a: Expr, b: Expr, x: Expr, value: Expr, at_zero: float, at_one: float) -> Expr:
-    """What is below and above all x where there is no density: at 0, at 1, and for parameters 0 and infinity."""
+    """The value below and above all x where there is no density: at 0, at 1, and for parameters 0 and infinity."""
     valid = a.is_("GE", 0.0) & b.is_("GE", 0.0) & x.is_("GE", 0.0) & x.is_("LE", 1.0)
     value = x.is_("EQ", 0.0).choose(at_zero, x.is_("EQ", 1.0).choose(at_one, value))
     # all mass is at 0, or at 1
@@ -179,7 +180,7 @@ def _betainc(a: Expr, b: Expr, x: Expr, upper: bool = False) -> Expr:
 def _betainc_kernel(a, b, x, upper: bool = False):
     from scipy import special
 
-    # in double precision: of its functions for float32 SciPy's own was wrong by more than the rounding error
+    # in double precision: SciPy's own float32 functions were wrong by more than the rounding error
     a, b, x = (np.asarray(z, np.float64) for z in (a, b, x))
     value = (special.betaincc if upper else special.betainc)(a, b, x)
     # where a b underflows SciPy's betainc is wrong in its first digit
@@ -219,7 +220,7 @@ def _side(upper: bool) -> str:
     return "upper" if upper else "lower"
 
 
-# --- the density by the incomplete function; of the smaller tail it is a reciprocal, in which nothing is large ---
+# --- the density over the incomplete function; for the smaller tail it is a reciprocal without large terms ---
 
 
 def _hazard_formula(a: Expr, b: Expr, x: Expr, upper: bool) -> Expr:
@@ -256,7 +257,7 @@ def _hazard(a: Array, b: Array, x: Array, upper: bool) -> Array:
     return _hazard_p.bind(a, b, x, upper=upper)
 
 
-# --- its derivatives: moments of log(t) and log(1 - t), less their means, over the smaller tail ---
+# --- its derivatives: moments of log(t) and log(1 - t), minus their means, over the smaller tail ---
 
 
 def _moments(a: Expr, b: Expr, x: Expr, i: int, j: int, over: str | None) -> Expr:
@@ -272,7 +273,7 @@ def _moments(a: Expr, b: Expr, x: Expr, i: int, j: int, over: str | None) -> Exp
 
 
 def _moved(a, b, x, i: int, j: int, over: str | None, by: int) -> Array:
-    """The derivative of a moment over a fixed tail in a, or (by = 1) in b: a power more, and the means move."""
+    """The derivative of a moment over a fixed tail by a, or (by = 1) by b: one more power, and shifted means."""
     both = polygamma(scalar(a, 1), add(a, b))
     first, second = (both, polygamma_step(b, a, 1)) if by else (polygamma_step(a, b, 1), both)
     slope = _moment(a, b, x, i + 1 - by, j + by, over)
@@ -310,8 +311,9 @@ beta_moment_p = nary("beta_moment", kernel(_moments), written(_moments), _moment
 
 
 def _moment(a, b, x, i: int, j: int, over: str | None = None) -> Array:
-    """The integral of the density over the lower tail at x, or that over the upper tail, negative, if this is smaller,
-    with (log(t) - mean)**i (log(1 - t) - mean)**j; by the incomplete function where it is `over` "lower" or "upper".
+    """The integral of the density over the lower tail at x, or minus that over the upper tail if this is smaller,
+    with the factor (log(t) - mean)**i (log(1 - t) - mean)**j; divided by the incomplete function if `over` is "lower"
+    or "upper".
     """
     return beta_moment_p.bind(a, b, x, i=i, j=j, over=over)
 

@@ -1,4 +1,4 @@
-"""The smaller tail of the beta distribution, and its moments, which are the derivatives by the parameters.
+"""The smaller tail of the beta distribution, and its moments, which are the derivatives with respect to the parameters.
 
 By symmetry each tail is that below a number u <= p / (p + q), for parameters p and q:
 
@@ -20,9 +20,9 @@ from pullback._ops.stirling import digamma_step, excess, scaled_gamma
 
 
 class Tail(NamedTuple):
-    """Where the smaller tail is, and what is known of it."""
+    """The smaller tail, and quantities derived from it."""
 
-    good: Expr  # whether a and b are positive and finite and x is in (0, 1); others stand for them elsewhere
+    good: Expr  # whether a and b are positive and finite and x is in (0, 1); elsewhere they are replaced by such values
     lower: Expr  # whether it is the lower tail
     a: Expr
     b: Expr
@@ -37,7 +37,7 @@ class Tail(NamedTuple):
 
 
 def _deviance(p: Expr, n: Expr, distance: Expr, u: Expr) -> Expr:
-    """`distance - p log(u n / p)` where `distance = u n - p`: of a and b together, the linear terms cancel."""
+    """`distance - p log(u n / p)` where `distance = u n - p`: the linear terms of a and b cancel exactly."""
     shift = distance / p
     near = shift.abs().is_("LT", 0.5)
     inner = near.choose(shift, 0.0)
@@ -52,7 +52,7 @@ def tail(a: Expr, b: Expr, x: Expr) -> Tail:
     good = (a.is_("GT", 0.0) & b.is_("GT", 0.0) & a.is_("LT", np.inf) & b.is_("LT", np.inf)
             & x.is_("GT", 0.0) & x.is_("LT", 1.0))
     a, b, x = good.choose(a, 1.0), good.choose(b, 1.0), good.choose(x, 0.5)
-    # a sum that overflows belongs to a distribution without width
+    # a sum that overflows belongs to a distribution of width 0
     huge = (a + b).is_("EQ", np.inf)
     a, b = huge.choose(a * 0.125, a), huge.choose(b * 0.125, b)
     y, n = 1.0 - x, a + b
@@ -66,9 +66,9 @@ def tail(a: Expr, b: Expr, x: Expr) -> Tail:
 
 
 def smaller(t: Tail, bound: float = 1.0) -> Tail:
-    """The same, but for a parameter below 1, where the median is far from the mean, with the tail below the median.
+    """The same tail; for a parameter below 1, where the median is far from the mean, the tail below the median.
 
-    With a smaller `bound` some digits are left to 1 less the tail, which takes fewer steps.
+    A smaller `bound` leaves some digits to 1 minus the tail, in exchange for fewer steps.
     """
     front = t.factor * t.exponent.exp()
     other = t.p.is_("LT", bound) & (front / t.p).is_("GT", 0.5)
@@ -91,10 +91,10 @@ _LARGE = 3000.0
 
 
 def weight(t: Tail) -> Expr:
-    """The tail by `front`."""
+    """The tail divided by `front`."""
     if isinstance(t.u, Host):
         return integrals(t, [(0, 0)], t.good)[0] / t.v
-    # where the fraction needs less than 200 steps
+    # where the fraction needs fewer than 200 steps
     short = (t.q.is_("GE", 1.0) | t.v.is_("GT", 0.02)) & t.p.is_("LT", _LARGE) & t.q.is_("LT", _LARGE)
     p, q, u = short.choose(t.p, 1.0), short.choose(t.q, 1.0), short.choose(t.u, 0.25)
     fraction = continued_fraction(u, u * 0.0 + 1.0, _terms, p, q, u) / p
@@ -107,7 +107,7 @@ def weight(t: Tail) -> Expr:
 def _node(number: Expr, p: Expr, q: Expr, u: Expr, v: Expr, first: Expr, unit: Expr) -> tuple[Expr, Expr, Expr]:
     """The node s, log((1 - t) / (1 - u)), and the integrand there with its weight.
 
-    The weight is by a number of which `unit` is the logarithm, as s may underflow, and s by that number overflow.
+    The weight is divided by a number with logarithm `unit`, since s may underflow, and s over that number overflow.
     """
     step, start = _spacing(p)
     place = number * step + start
@@ -126,7 +126,7 @@ def _node(number: Expr, p: Expr, q: Expr, u: Expr, v: Expr, first: Expr, unit: E
     curve = bent.choose(inner * inner * polynomial(inner, factorials), s + loss)
     slope = (p * v - q * u + u) / v
     rest = q - 1.0
-    # of large q the linear terms cancel
+    # for large q the linear terms cancel
     exponent = rest.is_("GE", 0.0).choose(-slope * s - rest * (excess(rise, log) + r * curve), rest * log - p * s)
     return s, log, (ladder + 1.0) * step * (log_s + exponent).exp()
 
@@ -136,9 +136,9 @@ def _spacing(x: Expr) -> tuple[float, float]:
 
 
 def integrals(t: Tail, moments: list[tuple[int, int]], needed: Expr) -> list[Expr]:
-    """The integrals, where `needed`, with the integrand times powers of log(t) and log(1 - t) less their means.
+    """The integrals, where `needed`, with the integrand times powers of log(t) and log(1 - t) minus their means.
 
-    Of the whole distribution, that is: the powers belong to a and b, whichever tail it is.
+    The means are those of the whole distribution: the powers belong to a and b, for either tail.
     """
     p, q = needed.choose(t.p, 1.0), needed.choose(t.q, 1.0)
     u, v = needed.choose(t.u, 0.5), needed.choose(t.v, 0.5)
@@ -176,7 +176,7 @@ def integrals(t: Tail, moments: list[tuple[int, int]], needed: Expr) -> list[Exp
     return [total * (v / u).least(1.0) for total in sums]
 
 
-_AT_ONCE = 1 << 8  # elements of which the kernel has all nodes in memory together
+_AT_ONCE = 1 << 8  # the number of elements for which the kernel holds all nodes in memory at once
 
 
 def _summed(terms, number: int, count: Expr, carried: list[Expr]) -> list[Expr]:

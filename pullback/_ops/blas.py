@@ -1,9 +1,9 @@
 """The threads of the two BLAS libraries in a process: NumPy's and SciPy's.
 
-OpenBLAS gives the matrices of a hundred rows to all its threads. A thread that is done keeps its processor busy for
-some milliseconds, waiting for more; where two libraries have threads, or other programs need the processors, each waits
-for the others' time to run out. On two processors the eager gradient of a Gaussian process with 120 points took 55 ms
-so, and 5 on one thread. Work that one thread does in less time than that is kept on one.
+OpenBLAS distributes matrices of a hundred rows over all its threads. An idle thread keeps its processor busy for
+some milliseconds, waiting for more work; if two libraries have threads, or other programs need the processors, each
+waits for the other's time slice to end. On two processors the eager gradient of a Gaussian process with 120 points took
+55 ms this way, and 5 on one thread. Work that one thread does in less time than that is kept on one.
 """
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from typing import Any
 
 from pullback._core.typing import AnyValue
 
-# multiplications that one thread does in half a millisecond
+# multiplications that one thread performs in half a millisecond
 MODERATE = 256**3
-# since when it matters for products of matrices, too, which are NumPy's alone
+# from this size on it matters for matrix products too, which use NumPy's library only
 _both_at_work = False
 
 
 class Library:
-    """A BLAS library, by an extension module that is linked with it."""
+    """A BLAS library, identified by an extension module that is linked with it."""
 
     def __init__(self, module: str):
-        # symbols are looked up in what the module was linked with; a BLAS of another kind is let be
+        # symbols are looked up in the libraries of the module; another kind of BLAS is left alone
         linked = ctypes.PyDLL(importlib.import_module(module).__file__)
         names = [f"{prefix}openblas_%s_num_threads{suffix}" for prefix in ("scipy_", "") for suffix in ("64_", "")]
         self._get: Callable[[], int] = lambda: 1
@@ -39,7 +39,7 @@ class Library:
         self._before = 1
 
     def on_one_thread(self, function: Callable, *args: Any) -> Any:
-        """Call a function while the library uses one thread."""
+        """Call a function while the library is limited to one thread."""
         with self._lock:
             if self._inside == 0:
                 self._before = self._get()
@@ -57,24 +57,24 @@ class Library:
 
 @cache
 def numpy_blas() -> Library:
-    """What NumPy multiplies matrices with."""
+    """The library of NumPy's matrix products."""
     return Library("numpy.linalg._umath_linalg")
 
 
 @cache
 def scipy_blas() -> Library:
-    """What SciPy's routines are made of."""
+    """The library of SciPy's routines."""
     global _both_at_work
     _both_at_work = True
     return Library("scipy.linalg._flapack")
 
 
 def takes_threads(m: int, k: int, n: int) -> bool:
-    """Whether OpenBLAS uses threads for the product of matrices, though one would be done in no time."""
+    """Return whether OpenBLAS uses threads for a product of matrices although one thread would be fast enough."""
     work = m * k * n
     return (work > 2304 * 4 if m == 1 or n == 1 else work > 65536 * 4) and work <= MODERATE
 
 
 def product(x: AnyValue, y: AnyValue, multiply: Callable) -> Any:
-    """A product of matrices, of a size that `takes_threads`."""
+    """A product of matrices of a size that `takes_threads`."""
     return numpy_blas().on_one_thread(multiply, x, y) if _both_at_work else multiply(x, y)

@@ -1,4 +1,4 @@
-"""Shapes that broadcast, axes put in front, and axes merged into one."""
+"""Broadcasting of shapes, new leading axes, and merged axes."""
 from __future__ import annotations
 
 import math
@@ -28,7 +28,7 @@ def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
 def broadcast(operand: ArrayLike, sizes: Sequence[int]) -> Array:
     """Copies of `operand` along new leading axes of the lengths `sizes`: shape `(*sizes, *operand.shape)`.
 
-    ValueError for a negative length, TypeError for what is no array.
+    ValueError for a negative length, TypeError for anything but an array.
 
     >>> import pullback.numpy as pnp
     >>> from pullback import lax
@@ -45,8 +45,8 @@ def broadcast(operand: ArrayLike, sizes: Sequence[int]) -> Array:
 def collapse(operand: ArrayLike, start_dimension: int, stop_dimension: int | None = None) -> Array:
     """The axes from `start_dimension` up to but not including `stop_dimension` merged into one; by default to the last.
 
-    Positions are those of Python's slices: they may count from the end, and no axes at all give a new one of length 1.
-    TypeError for what is no array, and for positions that are no integers.
+    Positions are those of Python's slices: they may count from the end, and an empty range adds an axis of length 1.
+    TypeError for anything but an array, and for positions that are not integers.
 
     >>> import pullback.numpy as pnp
     >>> from pullback import lax

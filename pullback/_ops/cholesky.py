@@ -81,7 +81,7 @@ def _jvp(primals, tangents):
     factor = cholesky_p.bind(x)
     if type(t) is Zero:
         return factor, zero_of(factor.aval)
-    # nothing but the lower triangle is read, for which the upper one stands too
+    # only the lower triangle is read, and it determines the upper one
     t = hermitian(t, lower=True)
     # l' = l phi(l^-1 x' l^-H), where phi takes the lower triangle and half of the diagonal
     left = triangular_solve(factor, t, left_side=True, lower=True)

@@ -1,4 +1,4 @@
-"""Operations along the named axis of an enclosing `vmap`: sums over it, positions on it, exchanges along it."""
+"""Operations along the named axis of an enclosing `vmap`: reductions, indices and exchanges."""
 from __future__ import annotations
 
 import operator
@@ -48,7 +48,7 @@ def _unmapped(p: Primitive) -> None:
 
 
 def _reducer(name: str, reduce: Callable, shared: Callable) -> Primitive:
-    """A reduction over the named axis. `shared(x, size)` is the result for a value that is the same everywhere."""
+    """A reduction over the named axis. `shared(x, size)` is the result for an unbatched value."""
     p = Collective(name)
     keeps_type(p)
     _unmapped(p)
@@ -87,11 +87,11 @@ def _over(p: Primitive, reduce: Callable, x: PyTree, axis_name: AxisName,
     return tree_map(whole, x)
 
 
-# --- groups: a partition of the positions along one axis, in each of which something is done by itself ---
+# --- groups: a partition of the indices along one axis, each group processed separately ---
 
 
 def _groups(function: str, axis_name: AxisName, groups: Sequence[Sequence[int]] | None) -> list[list[int]] | None:
-    """The groups that the user gives, checked: every position is in one of them."""
+    """The groups given by the user, after a check that every index is in exactly one of them."""
     if groups is None:
         return None
     if isinstance(axis_name, (tuple, list)) and len(axis_name) != 1:
@@ -108,7 +108,7 @@ def _groups(function: str, axis_name: AxisName, groups: Sequence[Sequence[int]] 
 
 
 def _of_own_group(x: Array, axis_name: AxisName, groups: list[list[int]], compute: Callable[[Array], Array]) -> Array:
-    """What `compute` makes of the rows of the group that the position at hand is in."""
+    """The result of `compute` on the rows of the group of the current index."""
     name = axis_name[0] if isinstance(axis_name, (tuple, list)) else axis_name
     rows = all_gather(x, name)
     results = [expand_dims(compute(concatenate([slice_in_dim(rows, i, i + 1) for i in group], 0)), (0,))
@@ -123,9 +123,9 @@ def _of_own_group(x: Array, axis_name: AxisName, groups: list[list[int]], comput
 def psum(x: PyTree, axis_name: AxisName, *, axis_index_groups: Sequence[Sequence[int]] | None = None) -> Any:
     """The sum over a named axis (or several) of every leaf of `x`; of bools as int32.
 
-    `axis_index_groups`: lists of positions along the one axis, each position in one of them, in place of whose sum a
-    position gets that of its group. NameError where no enclosing `vmap` has an axis of that name, ValueError for groups
-    that are no partition.
+    `axis_index_groups`: lists of indices along the axis, each index in exactly one of them; each index then gets the
+    sum over its group. NameError if no enclosing `vmap` has an axis of that name, ValueError for groups that are not a
+    partition.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> from pullback import lax
@@ -138,7 +138,7 @@ def psum(x: PyTree, axis_name: AxisName, *, axis_index_groups: Sequence[Sequence
 def pmean(x: PyTree, axis_name: AxisName, *, axis_index_groups: Sequence[Sequence[int]] | None = None) -> Any:
     """The mean over a named axis (or several) of every leaf of `x`; of integers and bools in floating point.
 
-    `axis_index_groups` as in `psum`. NameError where no enclosing `vmap` has an axis of that name.
+    `axis_index_groups` as in `psum`. NameError if no enclosing `vmap` has an axis of that name.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> from pullback import lax
@@ -190,7 +190,7 @@ def pmin(x: PyTree, axis_name: AxisName, *, axis_index_groups: Sequence[Sequence
     return _over(pmin_p, reduce_min, x, axis_name, axis_index_groups)
 
 
-# --- positions ---
+# --- indices ---
 
 axis_index_p = Collective("axis_index")
 axis_index_p.abstract_eval = lambda axis_name: make_aval((), np.dtype(np.int32))
@@ -200,7 +200,7 @@ _unmapped(axis_index_p)
 
 
 def axis_index(axis_name: AxisName) -> Array:
-    """The position along a named axis, an int32 scalar; along several, the row-major position on their grid.
+    """The index along a named axis, an int32 scalar; for several axes, the row-major index on their grid.
 
     NameError for unknown names.
 
@@ -261,15 +261,16 @@ all_gather_p.transpose = _all_gather_transpose
 
 def all_gather(x: PyTree, axis_name: AxisName, *, axis_index_groups: Sequence[Sequence[int]] | None = None,
                axis: int = 0, tiled: bool = False) -> Any:
-    """The values of all positions along a named axis, stacked along `axis`, for every leaf of `x`.
+    """The values at all indices along a named axis, stacked along `axis`, for every leaf of `x`.
 
     Args:
       x: a pytree of arrays.
       axis_name: the name of the axis.
-      axis_index_groups: lists of positions, of one length, each position in one of them: a position gets the values of
-        its group alone.
-      axis: the place of the new axis in the result, negative ones counting from its end.
-      tiled: whether the values are joined along an `axis` that they have, in place of a new one.
+      axis_index_groups: lists of indices, all of one length, each index in exactly one of them: an index gets the
+      values
+        of its group only.
+      axis: the position of the new axis in the result, negative ones counting from its end.
+      tiled: whether the values are concatenated along an existing `axis` instead of stacked along a new one.
 
     Raises: NameError for unknown names, ValueError for an axis out of bounds and for groups of different lengths.
 
@@ -300,9 +301,9 @@ def all_gather(x: PyTree, axis_name: AxisName, *, axis_index_groups: Sequence[Se
 
 
 def ppermute(x: PyTree, axis_name: AxisName, perm: Sequence[tuple[int, int]]) -> Any:
-    """Values sent along a named axis by pairs `(source, target)`; a position that receives nothing gets zeros.
+    """Values sent along a named axis by pairs `(source, target)`; an index that receives nothing gets zeros.
 
-    ValueError for positions out of bounds and for two sources of one target, NameError for unknown names.
+    ValueError for indices out of bounds and for two sources of one target, NameError for unknown names.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> from pullback import lax

@@ -38,7 +38,7 @@ def _comparison(name: str, kernel, direction: str) -> Primitive:
 
 
 def compare_lower(ctx, direction, x, y):
-    """A comparison of which complex operands are ordered as NumPy orders them: by real part, then imaginary part."""
+    """A comparison that orders complex operands as NumPy does: by real part, then imaginary part."""
     if not dtypes.is_complex(x.aval.dtype) or direction in ("EQ", "NE"):
         return ctx.compare(direction, x, y)
     part = make_aval(x.aval.shape, np.dtype(np.float32 if x.aval.dtype == np.complex64 else np.float64))
@@ -110,7 +110,7 @@ def _shift_right_logical(x, y):
 
 
 def _shift_right_arithmetic(x, y):
-    # the highest bit counts as a sign in unsigned integers, too
+    # the highest bit counts as a sign for unsigned integers too
     signed = np.asarray(x).view(f"i{x.dtype.itemsize}")
     width = x.dtype.itemsize * 8
     far = np.where((y < 0) | (y >= width), x.dtype.type(width - 1), y).astype(signed.dtype)
@@ -146,10 +146,10 @@ select_p = Primitive("select")
 
 
 def select(pred: ArrayLike, on_true: ArrayLike, on_false: ArrayLike) -> Array:
-    """`on_true` where `pred` is true, else `on_false`, elementwise; the derivative of what is not chosen is 0.
+    """`on_true` where `pred` is true, else `on_false`, elementwise; the derivative by the value not chosen is 0.
 
     `pred`: bools. `on_true`, `on_false`: of one dtype, which the result has (a Python scalar takes that of an array
-    beside it). The three shapes broadcast. TypeError for another `pred` and for two dtypes, ValueError for shapes that
+    operand). The three shapes broadcast. TypeError for another `pred` and for two dtypes, ValueError for shapes that
     do not broadcast.
 
     >>> import numpy as np
@@ -161,11 +161,11 @@ def select(pred: ArrayLike, on_true: ArrayLike, on_false: ArrayLike) -> Array:
 
 
 def select_n(which: ArrayLike, *cases: ArrayLike) -> Array:
-    """`cases[which]`, elementwise: of two by a mask of bools (the second where it is true), of several by int32s.
+    """`cases[which]`, elementwise: `which` is a mask of bools for two cases (True for the second), int32s for several.
 
-    `which` is a scalar or has the shape of the cases, which is one, as is their dtype; an index beyond the cases takes
-    the nearest. The derivative of what is not chosen is 0. Raises: TypeError for another `which`, for cases of two
-    dtypes, and for a mask with more than two; ValueError for no case and for other shapes.
+    `which` is a scalar or has the shape of the cases, which share one shape and dtype; an index out of bounds takes
+    the nearest case. The derivative by the cases not chosen is 0. Raises: TypeError for another `which`, for cases of
+    two dtypes, and for a mask with more than two; ValueError for no case and for other shapes.
 
     >>> import numpy as np
     >>> from pullback import lax

@@ -1,7 +1,7 @@
-"""Complex functions where the compiler or NumPy loses a part of the result: kernels and lowerings in real arithmetic.
+"""Complex functions for which the compiler or NumPy loses digits: kernels and lowerings in real arithmetic.
 
 At infinities, signed zeros and on branch cuts the values are those of the C standard (ISO C 9899, Annex G). The
-functions here are chosen by dtype: what is real goes the compiler's and NumPy's own way.
+functions here are chosen by dtype: real values use the functions of the compiler and NumPy.
 """
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _joined(re, im, like):
 
 
 def quotient(x, y):
-    """`x / y` of complex numbers: a finite number by an infinite one is 0, a number by 0 infinite."""
+    """`x / y` of complex numbers: a finite number divided by an infinite one is 0, a number divided by 0 infinite."""
     z = np.true_divide(x, y)
     wrong = np.isnan(z)
     if not wrong.any():
@@ -46,20 +46,20 @@ def quotient(x, y):
 def square(x):
     if not dtypes.is_complex(x.dtype):
         return np.square(x)
-    # by factors: the squares of the parts cancel, and overflow
+    # by factors: the squares of the parts could cancel, and overflow
     half, product = x.real.dtype.type(0.5), x.real * x.imag
     re, im = half * x.real, half * x.imag
     return _joined((re - im) * (re + im) * 4, product + product, x)
 
 
 def log1p(x):
-    """log(1 + x); near 0 the real part is half of log1p(2 re + re**2 + im**2), which NumPy has not."""
+    """log(1 + x); near 0 the real part is half of log1p(2 re + re**2 + im**2), which NumPy does not use."""
     if not dtypes.is_complex(x.dtype):
         return np.log1p(x)
     re, im = x.real.astype(np.float64), x.imag.astype(np.float64)
     near = (np.abs(re) < 0.5) & (np.abs(im) < 0.5)
     u, v = np.where(near, re, 0.0), np.where(near, im, 0.0)
-    # of a quarter of the number: the absolute value of the largest ones is out of range
+    # by a quarter of the number: the absolute value of the largest ones is out of range
     far = np.log(np.hypot(0.25 + 0.25 * re, 0.25 * im)) + np.log(4.0)
     size = np.where(near, 0.5 * np.log1p(u * (2 + u) + v * v), np.log(np.hypot(1 + re, im)))
     return _joined(np.where(np.isinf(size), far, size), np.arctan2(im, 1 + re), x)
@@ -91,7 +91,7 @@ def together(re: Expr, im: Expr, z: Expr) -> Expr:
 
 
 def _negative(x: Expr) -> Expr:
-    """Whether the sign bit is set, which comparisons do not see at 0."""
+    """True if the sign bit is set, which comparisons do not see at 0."""
     aval = x.value.aval
     return x.of("stablehlo.bitcast_convert", make_aval(aval.shape, np.dtype(f"i{aval.dtype.itemsize}"))).is_("LT", 0)
 
@@ -109,7 +109,7 @@ def _real_sinh(y: Expr, far: Expr) -> Expr:
 
 
 def _times(factor: Expr, y: Expr, function: str) -> Expr:
-    """`factor * cosh(y)` or `factor * sinh(y)`, in range where the product is."""
+    """`factor * cosh(y)` or `factor * sinh(y)`, in range wherever the product is."""
     half = (y.abs() * 0.5).exp()
     sign = _signed(y.lifted(1.0), y) if function == "sinh" else None
     far = factor * half * 0.5 * half
@@ -148,13 +148,13 @@ def _square(z: Expr) -> Expr:
     x, y = parts(z)
     difference, total = x - y, x + y  # one may be infinite where the other is 0
     zero = difference.is_("EQ", 0) | total.is_("EQ", 0)
-    # 2 x y, where neither 2 x overflows nor x y vanishes
+    # 2 x y, such that neither 2 x overflows nor x y underflows
     small = x.abs().is_("LT", 1)
     return together(zero.choose(0, difference * total), small.choose(x + x, x) * small.choose(y, y + y), z)
 
 
 def _expm1(z: Expr) -> Expr:
-    """exp(x) cos(y) - 1 = expm1(x) cos(y) - (1 - cos(y)), with the last by the sine; far out by the exponential."""
+    """exp(x) cos(y) - 1 = expm1(x) cos(y) - (1 - cos(y)), with the last by the sine; by the exponential for large x."""
     x, y = parts(z)
     re, im = parts(_exponential(z))
     sine, cosine = y.op("stablehlo.sine"), y.op("stablehlo.cosine")
@@ -165,14 +165,14 @@ def _expm1(z: Expr) -> Expr:
 
 
 def _log1p(z: Expr) -> Expr:
-    """The compiler's, which loses the numbers with real part -1 whose square vanishes."""
+    """The compiler's function, which fails for numbers with real part -1 whose square underflows."""
     x, y = parts(z)
     re, im = parts(z.op("stablehlo.log_plus_one"))
     return together(x.is_("EQ", -1).choose(y.abs().log(), re), im, z)
 
 
 def _beside_pole(x: Expr, y: Expr, value: Expr) -> Expr:
-    """The real part of atanh(x + iy), where the compiler's `value` loses numbers beside 1 and -1.
+    """The real part of atanh(x + iy), since the compiler's `value` fails near 1 and -1.
 
     There |1 + z| / |1 - z| is 2 / |y| or its inverse.
     """
@@ -195,7 +195,8 @@ def _atan(z: Expr) -> Expr:
 def _tanh_parts(x: Expr, y: Expr) -> tuple[Expr, Expr]:
     """The parts of tanh(x + iy), (sinh(x) cosh(x) + i sin(y) cos(y)) / (sinh(x)**2 + cos(y)**2).
 
-    No differences: next to a pole it is as right as cos(y). Far out it is sign(x) + 4i exp(-2|x|) sin(y) cos(y).
+    Without differences: near a pole it is as accurate as cos(y). For large |x| it is sign(x) + 4i exp(-2|x|) sin(y)
+    cos(y).
     """
     inverse = (-x.abs()).exp()
     large = 1 / inverse
@@ -206,7 +207,7 @@ def _tanh_parts(x: Expr, y: Expr) -> tuple[Expr, Expr]:
     far = x.abs().is_("GT", 20)
     re = far.choose(1, sinh * cosh / below)
     im = far.choose(product * 4 * inverse * inverse, product / below)
-    # of an infinite x the sign is left, whatever y is, and of y = 0 the real function
+    # for infinite x only the sign remains, whatever y is, and for y = 0 the real function
     return _signed(re, x), (y.is_("EQ", 0) | inverse.is_("EQ", 0)).choose(_signed(y.lifted(0.0), product), im)
 
 
@@ -222,7 +223,7 @@ def _tan(z: Expr) -> Expr:
 
 
 def _sign(z: Expr) -> Expr:
-    """z / |z|, by parts that are in range."""
+    """z / |z|, by scaled parts."""
     x, y = parts(z)
     size = x.abs().op("stablehlo.maximum", y.abs())
     zero, infinite = size.is_("EQ", 0), size.is_("EQ", np.inf)
@@ -235,7 +236,7 @@ def _sign(z: Expr) -> Expr:
 
 
 def _on_cuts(op: str, sign_of: int, opposite: bool = False) -> Callable[[Expr], Expr]:
-    """The compiler's function, with the sign that C gives one part: that of the operand's, or the opposite."""
+    """The compiler's function, with the sign that C gives to one part: that of the operand's part, or the opposite."""
 
     def lowered(z):
         found, given = list(parts(z.op(op))), parts(z)[sign_of]
@@ -256,7 +257,7 @@ _COMPLEX: dict[str, Callable[[Expr], Expr]] = {
 
 
 def lowering(op: str) -> Callable:
-    """The lowering to an operation of the compiler; of complex operands to what is written here for it."""
+    """The lowering to an operation of the compiler; for complex operands to the function defined here."""
 
     def lower(ctx, x):
         if dtypes.is_complex(x.aval.dtype):

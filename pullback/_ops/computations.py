@@ -1,6 +1,6 @@
-"""Reductions by a function of the user's: `reduce` over axes and `reduce_window` over windows.
+"""Reductions by a user's function: `reduce` over axes and `reduce_window` over windows.
 
-A function that is one known operation becomes the primitive of that reduction, with its derivatives; any
+A function that is a single known operation becomes the primitive of that reduction, with its derivatives; any
 other is compiled as it is.
 """
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _stage(name: str, computation: Callable, dtypes: Sequence[np.dtype], structu
 
 
 def _operation(jaxpr: Jaxpr) -> Primitive | None:
-    """The primitive that the computation is, if it is one applied to both scalars."""
+    """The primitive that the computation applies to its two scalars, if that is all it does."""
     if len(jaxpr.eqns) != 1 or len(jaxpr.invars) != 2:
         return None
     (eqn,) = jaxpr.eqns
@@ -168,7 +168,7 @@ def reduce_window(operand: PyTree, init_value: PyTree, computation: Callable, wi
                                   (elementwise.min_p, window.reduce_window_min_p, reductions.highest)):
         if known is not None and known is p:
             y = windowed.bind(x, **params)
-            # an extreme counts its start once or often, all the same
+            # an extreme may include its initial value any number of times
             return y if value is not None and value == identity(x.aval.dtype) else known.bind(y, init)
     return reduce_window_p.bind(x, init, jaxpr=jaxpr, **params)
 

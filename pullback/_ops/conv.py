@@ -27,7 +27,7 @@ from pullback._ops.shape import convert_element_type, move_axis, reshape
 from pullback._ops.slicing import rev
 from pullback._xla.lowering import int_array, int_matrix
 
-# --- which axis is what ---
+# --- the roles of axes ---
 
 
 class ConvDimensionNumbers(NamedTuple):
@@ -43,7 +43,8 @@ class ConvDimensionNumbers(NamedTuple):
     out_spec: tuple[int, ...]
 
 
-# three strings of letters, such as ("NHWC", "HWIO", "NHWC"), or what they mean; None for ("NCHW", "OIHW", "NCHW")
+# three strings of letters, such as ("NHWC", "HWIO", "NHWC"), or the axes they stand for; None for ("NCHW", "OIHW",
+# "NCHW")
 ConvGeneralDilatedDimensionNumbers: TypeAlias = Sequence[str] | ConvDimensionNumbers | None
 
 
@@ -109,7 +110,7 @@ def dilated(n: int, dilation: int) -> int:
 
 
 def window_count(n: int, window: int, stride: int, pads: tuple[int, int]) -> int:
-    """How many windows fit an axis."""
+    """The number of windows that fit an axis."""
     room = n + sum(pads) - window
     return room // stride + 1 if room >= 0 and window > 0 else 0
 
@@ -125,13 +126,13 @@ def conv_general_dilated(lhs: ArrayLike, rhs: ArrayLike, window_strides: Sequenc
                          dimension_numbers: ConvGeneralDilatedDimensionNumbers = None, feature_group_count: int = 1,
                          batch_group_count: int = 1, precision: PrecisionLike = None,
                          preferred_element_type: DTypeLike | None = None, out_sharding: None = None) -> Array:
-    """The convolution of `lhs` with the kernel `rhs` (not flipped, as is the custom of neural networks).
+    """The convolution of `lhs` with the kernel `rhs` (not flipped, as usual in neural networks).
 
     `padding` is "SAME", "SAME_LOWER", "VALID" or a pair (before, after) for each spatial axis; `lhs_dilation`
-    puts zeros between elements of the input, `rhs_dilation` of the kernel. For the axes see
+    inserts zeros between elements of the input, `rhs_dilation` of the kernel. For the axes see
     `conv_dimension_numbers`. Both operands must have one dtype. With `feature_group_count` groups, group g of
     the output features sees group g of the input features only.
-    ValueError for strides, padding or groups that do not fit.
+    ValueError for strides, padding or groups that do not match.
 
     >>> from pullback import lax
     >>> import pullback.numpy as pnp
@@ -186,7 +187,7 @@ def conv(lhs: ArrayLike, rhs: ArrayLike, window_strides: Sequence[int], padding:
     """`conv_general_dilated` of an input (batch, feature, spatial) with a kernel (out, in, spatial), without
     dilation.
 
-    TypeError for operands of different rank or dtype, ValueError for features, strides or a padding that do not fit.
+    TypeError for operands of different rank or dtype, ValueError for features, strides or a padding that do not match.
 
     >>> from pullback import lax
     >>> import pullback.numpy as pnp
@@ -231,7 +232,7 @@ def conv_transpose(lhs: ArrayLike, rhs: ArrayLike, strides: Sequence[int], paddi
                    dimension_numbers: ConvGeneralDilatedDimensionNumbers = None, transpose_kernel: bool = False,
                    precision: PrecisionLike = None, preferred_element_type: DTypeLike | None = None,
                    use_consistent_padding: bool = False) -> Array:
-    """A convolution with a stride below one: `strides` says how many times longer the result's axes are.
+    """A convolution with a stride below one: the result's axes are longer by the factors `strides`.
 
     The axes are (batch, spatial, feature) and the kernel's (spatial, in, out) by default. Explicit `padding`
     is that of the convolution itself, or, with `use_consistent_padding`, that of the convolution of which
@@ -332,13 +333,13 @@ def _exchanged(spec):
 
 
 def _split(x: Array, axis: int, outer: int) -> Array:
-    """An axis as two: `outer` groups, and the place within the group."""
+    """Split an axis into two: `outer` groups, and the index within the group."""
     shape = x.aval.shape
     return reshape(x, (*shape[:axis], outer, shape[axis] // outer, *shape[axis + 1:]))
 
 
 def _fuse(x: Array, source: int, axis: int) -> Array:
-    """Axis `source` multiplied into another (as its outer part); `axis` counts without `source`."""
+    """Merge axis `source` into another (as its outer part); `axis` counts without `source`."""
     x = move_axis(x, source, axis)
     shape = x.aval.shape
     return reshape(x, (*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2:]))
@@ -373,7 +374,7 @@ def _input_pullback(ct, x, w, numbers, window_strides, padding, lhs_dilation, rh
     o, i = numbers.rhs_spec[:2]
     w = rev(w, numbers.rhs_spec[2:])
     if groups > 1:
-        # each group of output features now feeds its own group of input features
+        # each group of output features now maps to its own group of input features
         w = _fuse(_split(w, o, groups), o, i)
     dx = conv_general_dilated_p.bind(
         ct, w, window_strides=lhs_dilation, padding=tuple(pads), lhs_dilation=window_strides, rhs_dilation=rhs_dilation,
@@ -422,7 +423,7 @@ def _conv_batch(trace, args, dims, dimension_numbers, feature_group_count, batch
         else:
             y = bind(_fuse(x, bx, c), w, feature_groups=feature_group_count * size)
         return _split(y, out_c, size), out_c
-    # with groups, the batch axis goes between the group and the place within it
+    # with groups, the batch axis goes between the group and the index within it
     if bx is not None:
         y = bind(_fuse_within(x, bx, n, batch_group_count), w)
         return _split(y, out_n, size), out_n

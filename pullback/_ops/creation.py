@@ -1,4 +1,4 @@
-"""Arrays of one value or of positions, and conversion, in a dtype that a user names, which is checked here."""
+"""Constant arrays, index arrays and conversion, for a dtype given by the user, which is checked here."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from pullback._ops.shape import broadcast_in_dim_p, shape_of
 
 
 def convert_element_type(operand: ArrayLike, new_dtype: DTypeLike, weak_type: bool = False) -> Array:
-    """`operand` in another dtype. Floats to integers round towards zero and saturate, complex to real drops the rest.
+    """`operand` in another dtype. Floats to integers truncate and saturate, complex to real drops the imaginary part.
 
-    The derivative is the conversion back, 0 where either dtype is neither floating-point nor complex. TypeError for
-    what is no array or number, and for what is no dtype of arrays.
+    The derivative is the conversion back, 0 unless both dtypes are floating-point or complex. TypeError for
+    anything but an array or a number, and for a dtype that arrays cannot have.
 
     >>> import numpy as np
     >>> from pullback import lax
@@ -31,9 +31,9 @@ def convert_element_type(operand: ArrayLike, new_dtype: DTypeLike, weak_type: bo
 
 def full(shape: int | Sequence[int], fill_value: ArrayLike, dtype: DTypeLike | None = None,
          weak_type: bool = False) -> Array:
-    """An array of a shape, of one repeated scalar; its dtype is that of the scalar unless another is given.
+    """An array of a shape, filled with one scalar; its dtype is that of the scalar unless another is given.
 
-    ValueError for negative lengths, TypeError for lengths that are no integers and for a `fill_value` with axes.
+    ValueError for negative lengths, TypeError for lengths that are not integers and for a `fill_value` with axes.
 
     >>> import numpy as np
     >>> from pullback import lax
@@ -54,9 +54,9 @@ def full(shape: int | Sequence[int], fill_value: ArrayLike, dtype: DTypeLike | N
 
 def full_like(x: ArrayLike, fill_value: ArrayLike, dtype: DTypeLike | None = None,
               shape: ShapeLike | None = None) -> Array:
-    """An array of one repeated scalar, of the shape and dtype of `x` where no others are given.
+    """An array filled with one scalar, of the shape and dtype of `x` unless others are given.
 
-    TypeError for what is no array, and for a `fill_value` with axes; ValueError for negative lengths.
+    TypeError for anything but an array, and for a `fill_value` with axes; ValueError for negative lengths.
 
     >>> import numpy as np
     >>> from pullback import lax
@@ -85,7 +85,7 @@ def iota(dtype: DTypeLike, size: int) -> Array:
 
 
 def broadcasted_iota(dtype: DTypeLike, shape: Sequence[int], dimension: int) -> Array:
-    """An array of a shape whose elements are their position along one axis.
+    """An array of a shape whose elements are their index along one axis.
 
     ValueError for an axis out of bounds and for negative lengths.
 

@@ -28,7 +28,7 @@ from pullback._xla.lowering import int_array, int_matrix
 
 def _cumulative(name: str, accumulate: Callable, combine: Callable, identity: Callable, accepts: tuple) -> Primitive:
     """`accumulate(x, axis)` is the kernel, `combine(block, [a, b])` emits the operation, `identity(dtype)`
-    starts it."""
+    is its initial value."""
     p = Primitive(name)
     predicate, description = accepts
 
@@ -78,7 +78,7 @@ def _logaddexp(block, ab):
     gap = block.op("stablehlo.negate", [block.op("stablehlo.abs", [block.op("stablehlo.subtract", ab)])])
     smaller = block.op("stablehlo.log_plus_one", [block.op("stablehlo.exponential", [gap])])
     total = block.op("stablehlo.add", [top, smaller])
-    # of two equal infinities the difference is nan
+    # the difference of two equal infinities is nan
     same = block.compare("EQ", a, b)
     doubled = block.op("stablehlo.add", [a, block.constant(np.log(2), a.aval)])
     return block.op("stablehlo.select", [same, doubled, total], a.aval)
@@ -93,7 +93,7 @@ def _shift(x: Array, axis: int, by: int, fill: Any) -> Array:
 def _scan_tangent(combine: Callable, fill: Any) -> Callable:
     """The tangent of a running operation: pairs of value and tangent combined over doubling distances.
 
-    `combine(a, b, ta, tb)` gives the operation on a and b, a standing nearer to the start, and its tangent.
+    `combine(a, b, ta, tb)` gives the operation on a and b, where a is nearer to the start, and its tangent.
     """
 
     def tangent(x, t, axis, reverse):
@@ -161,7 +161,7 @@ _scan_jvp(cumprod_p, _scan_tangent(
 cumprod: CumulativeFunction = _function("cumprod", cumprod_p,
     "Running products along an axis, from the last element if `reverse`.")
 
-# --- cummax, cummin: the tangent of the element that is the extreme (of equal ones, the nearest) ---
+# --- cummax, cummin: the tangent of the element that is the extreme (the nearest of equal ones) ---
 
 
 def _extreme_tangent(p: Primitive) -> Callable:

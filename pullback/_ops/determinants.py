@@ -1,7 +1,8 @@
 """Determinants and cofactors, from the LU decomposition.
 
 They are functions of the factors and of the matrix these belong to: their values come from the factors, and their
-derivatives are those by the matrix, so that no derivative of any order looks into the decomposition or repeats it.
+derivatives are those with respect to the matrix, so that none, of any order, differentiates or repeats the
+decomposition.
 """
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ _INDEX = np.dtype(np.int32)
 
 
 def determinant(a: Array) -> Array:
-    """The determinants of a stack of square matrices; of up to 3 rows as polynomials of the entries."""
+    """The determinants of a stack of square matrices; for up to 3 rows as polynomials of the entries."""
     n = a.aval.shape[-1]
     if n > 3:
         factors, pivots, permutation = factored(a)
@@ -59,13 +60,13 @@ def _expanded(entries: list[list[Array]]) -> Array:
 
 
 def sign_and_log_of_determinant(a: Array) -> tuple[Array, Array]:
-    """The sign (of complex ones: the phase) of determinants and the logarithm of their absolute values."""
+    """The sign (for complex matrices: the phase) of determinants and the logarithm of their absolute values."""
     factors, pivots, permutation = factored(a)
     phase, log_size = lu_slogdet_p.bind(factors, pivots, permutation, a)
     return phase, log_size
 
 
-# --- what the rules are made of; x stands for the factors ---
+# --- shared by the rules; x stands for the factors ---
 
 
 def _parity(pivots: Array, dtype: np.dtype) -> Array:
@@ -158,7 +159,8 @@ def _slogdet_jvp(primals, tangents):
     t = tangents[3]
     if type(t) is Zero:
         return outs, [zero_of(phase.aval), zero_of(size.aval)]
-    # the derivative of log det a is tr(a^-1 a'): its real part belongs to the size, the imaginary one to the phase
+    # the derivative of log det a is tr(a^-1 a'): its real part is that of the logarithm, its imaginary part that of the
+    # phase
     factors, _, permutation, a = primals
     rate = _trace(_solved(factors, permutation, a, t))
     if not dtypes.is_complex(rate.aval.dtype):
@@ -179,7 +181,7 @@ lu_cofactors_p = Primitive("lu_cofactors")
 
 
 def _cofactors(factors: Array, pivots: Array, permutation: Array) -> Array:
-    """The matrices of cofactors, without division by what may be zero.
+    """The matrices of cofactors, without division by entries that may be zero.
 
     With p a = l u the transpose of the cofactors is adj(a) = adj(u) adj(l) adj(p^T) = det(p) adj(u) l^-1 p.
     """
@@ -194,7 +196,7 @@ def _upper_adjugate(u: Array) -> Array:
     """The adjugates of the upper triangles of matrices, by halves:
 
     the adjugate of ((a, b), (0, c)) is ((det(c) adj(a), -adj(a) b adj(c)), (0, det(a) adj(c))). All blocks of one size
-    are done at once, from blocks of one row on; rows of the identity, of determinant 1, fill up the last ones.
+    are computed at once, starting from blocks of one row; rows of the identity, of determinant 1, pad the last ones.
     """
     n = u.aval.shape[-1]
     lead = u.aval.shape[:-2]
@@ -212,7 +214,7 @@ def _upper_adjugate(u: Array) -> Array:
         beside = _blocks(u, size, count)
         left, right = (_every_other(adjugates, i, axis) for i in (0, 1))
         left_det, right_det = (_every_other(dets, i, axis) for i in (0, 1))
-        if count == 1:  # without what was filled up
+        if count == 1:  # without the padding
             beside = slice_in_dim(beside, 0, n - size, axis=axis + 2)
             right = slice_in_dim(slice_in_dim(right, 0, n - size, axis=axis + 1), 0, n - size, axis=axis + 2)
         stretch = (*lead, count, 1, 1)
@@ -227,13 +229,13 @@ def _upper_adjugate(u: Array) -> Array:
 
 
 def _blocks(u: Array, size: int, count: int) -> Array:
-    """Of the square blocks of twice the size along the diagonals, the upper right quarters."""
+    """The upper right quarters of the diagonal square blocks of twice the size."""
     lead = u.aval.shape[:-2]
     axis = len(lead)
     x = reshape(u, (*lead, count, 2 * size, count, 2 * size))
     x = slice_in_dim(slice_in_dim(x, 0, size, axis=axis + 1), size, 2 * size, axis=axis + 3)
     x = transpose(x, (*range(axis), axis, axis + 2, axis + 1, axis + 3))
-    # in a flat list of the blocks, one step down and one to the right is count + 1 places
+    # in a flat list of the blocks, one step down and one to the right is an offset of count + 1
     return slice_in_dim(reshape(x, (*lead, count * count, size, size)), 0, None, count + 1, axis)
 
 

@@ -1,5 +1,5 @@
 """`dot_general`: sums of products over some axes of two arrays, with other axes in common. All contractions
-are this.
+use it.
 
 The result's axes: those in common (batch), then the rest of the left operand's, then the rest of the right
 operand's.
@@ -35,8 +35,7 @@ DotDimensionNumbersLike: TypeAlias = tuple[tuple[Sequence[int], Sequence[int]], 
 
 
 class Precision(enum.Enum):
-    """How exactly an accelerator multiplies float32 values; the CPU computes in full precision in any
-    case.
+    """The precision of float32 products on an accelerator; the CPU always computes in full precision.
 
     >>> canonical_precision("highest")
     (<Precision.HIGHEST: 2>, <Precision.HIGHEST: 2>)
@@ -159,7 +158,7 @@ def batch_matmul(lhs: ArrayLike, rhs: ArrayLike, precision: PrecisionLike = None
 
 
 def remaining(rank: int, *taken: Sequence[int]) -> tuple[int, ...]:
-    """The axes below `rank` that none of the given sequences holds, in order."""
+    """The axes below `rank` that are in none of the given sequences, in order."""
     used = {a for axes in taken for a in axes}
     return tuple(a for a in range(rank) if a not in used)
 
@@ -191,7 +190,7 @@ def _dot_type(x, y, dimension_numbers, precision, preferred_element_type):
 
 @lru_cache(maxsize=4096)
 def _plan(x_shape, y_shape, numbers):
-    """How to bring operands to stacked matrices: permutation and shape for each (None: as it is), the
+    """The conversion of the operands to stacked matrices: permutation and shape for each (None: unchanged), the
     result's shape, and whether the product `takes_threads`."""
     (lc, rc), (lb, rb) = numbers
     left_rest, right_rest = remaining(len(x_shape), lc, lb), remaining(len(y_shape), rc, rb)
@@ -209,13 +208,13 @@ def _plan(x_shape, y_shape, numbers):
 
 
 def _arranged(shape, permutation, to):
-    """The permutation and the reshaping that take an array of `shape` to `to`; None for what changes nothing."""
+    """The permutation and the reshaping that take an array of `shape` to `to`; None if nothing changes."""
     return (None if permutation == tuple(range(len(shape))) else permutation,
             None if tuple(shape[i] for i in permutation) == to else to)
 
 
 def is_wider(preferred: np.dtype | None, dtype: np.dtype) -> bool:
-    """Whether operands are converted to the dtype of the result before they are multiplied."""
+    """Return whether operands are converted to the dtype of the result before they are multiplied."""
     return preferred is not None and (preferred.itemsize > dtype.itemsize or (
         dtypes.is_inexact(preferred) and not dtypes.is_inexact(dtype)))
 
@@ -263,8 +262,7 @@ def _dot_transpose(ct, x, y, dimension_numbers, precision, preferred_element_typ
 
 
 def _dot_pullback(ct, aval, other, numbers, precision, side):
-    """The cotangent of the operand of type `aval`; `numbers` name its axes first, `side` says where it
-    stood."""
+    """The cotangent of the operand of type `aval`; `numbers` list its axes first, `side` is its position."""
     (contract, other_contract), (batch, other_batch) = numbers
     kept = remaining(aval.ndim, contract, batch)
     other_kept = remaining(other.aval.ndim, other_contract, other_batch)

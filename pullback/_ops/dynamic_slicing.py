@@ -1,4 +1,4 @@
-"""Slices whose place is data: dynamic_slice and dynamic_update_slice. Places are clamped, so that the slice fits."""
+"""Slices with dynamic starts: dynamic_slice and dynamic_update_slice. Starts are clamped to keep the slice inside."""
 from __future__ import annotations
 
 import builtins
@@ -41,7 +41,7 @@ _INDEX = np.dtype(np.int32)
 
 
 def _starts(name: str, x: Array, start_indices: AnyValue, allow_negative: bool | Sequence[bool]) -> list[Array]:
-    """A scalar per axis; negative ones count from the end of the axis, where that is allowed."""
+    """A scalar per axis; negative ones count from the end of the axis, if that is allowed."""
     if isinstance(start_indices, (Array, np.ndarray)):
         vector = lift(start_indices)
         if vector.aval.ndim != 1:
@@ -91,7 +91,7 @@ def start(name: str, i: AnyValue, length: int, allow_negative: bool = True) -> A
 
 
 def as_index(x: Array) -> Array:
-    """Traced positions as int32; what is beyond its range stays out of bounds."""
+    """Traced indices as int32; those beyond its range stay out of bounds."""
     dtype = x.aval.dtype
     if dtype.itemsize >= 4 and dtype != _INDEX:
         limits = np.iinfo(np.int32)
@@ -270,7 +270,7 @@ dynamic_update_slice_p.batch = _dynamic_update_slice_batch
 
 def dynamic_slice_in_dim(operand: ArrayLike, start_index: ArrayLike, slice_size: int, axis: int = 0, *,
                          allow_negative_indices: bool = True) -> Array:
-    """`dynamic_slice` along one axis, of all that the others have.
+    """`dynamic_slice` along one axis, with the other axes in full.
 
     IndexError for an axis out of bounds, ValueError for a size that does not fit.
 

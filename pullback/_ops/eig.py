@@ -1,4 +1,4 @@
-"""Eigenvalues and eigenvectors of square matrices of any kind."""
+"""Eigenvalues and eigenvectors of general square matrices."""
 from __future__ import annotations
 
 import numpy as np
@@ -44,13 +44,13 @@ def eig(x: ArrayLike, *, compute_left_eigenvectors: bool = True, compute_right_e
     """The eigenvalues of square matrices, and on request their left and right eigenvectors; all complex.
 
     `x`: `(..., n, n)`, float32, float64 or complex. Returns a list: `w` `(..., n)`, in no order; then `vl` and `vr`
-    `(..., n, n)`, as far as they are asked for, with `x @ vr == vr * w` and `vl^H @ x == w[:, None] * vl^H`. The
+    `(..., n, n)`, as far as requested, with `x @ vr == vr * w` and `vl^H @ x == w[:, None] * vl^H`. The
     vectors are the columns, of length 1, their largest element real. A matrix with nan or inf gives nan. Raises:
     ValueError for other shapes, TypeError for other dtypes.
 
-    The derivative of vectors keeps their length and phase; it is always there, whatever `enable_eigvec_derivs` says. Of
-    repeated eigenvalues only symmetric functions have one, if the matrix is diagonalizable; what depends on the choice
-    among their vectors gets nan. Where the matrix is not diagonalizable there is none: inf or nan, or very large
+    The derivative of vectors keeps their length and phase; it always exists, whatever `enable_eigvec_derivs` is. For
+    repeated eigenvalues only symmetric functions have one, if the matrix is diagonalizable; results that depend on the
+    choice among their vectors get nan. If the matrix is not diagonalizable there is none: inf or nan, or very large
     numbers. Sources: Giles, Collected matrix derivative results (2008); Boeddeker et al., On the computation of
     complex-valued gradients (2017).
 
@@ -94,7 +94,7 @@ def _kernel(x, left, right):
 
 
 def _in_pairs(v, imaginary, dtype):
-    """The vectors of a real matrix: of two that are conjugates, LAPACK returns the real and the imaginary part."""
+    """The vectors of a real matrix: for a conjugate pair, LAPACK returns the real and the imaginary part."""
     out = v.astype(dtype)
     first = np.flatnonzero(imaginary > 0)
     out[:, first] = v[:, first] + 1j * v[:, first + 1]
@@ -128,7 +128,7 @@ def _jvp(primals, tangents, left, right):
     inner = solve("eig", vr, product(t, vr))
     outs, tangents = [w], [diagonals(inner)]
     if left:
-        # the left vectors are the right ones of the adjoint matrix, to the conjugate eigenvalues
+        # the left vectors are the right ones of the adjoint matrix, for the conjugate eigenvalues
         vl = others[0]
         outs.append(vl)
         tangents.append(_vector_tangent(vl, conj(w), solve("eig", vl, product(adjoint(t), vl))))
@@ -139,8 +139,8 @@ def _jvp(primals, tangents, left, right):
 
 
 def _vector_tangent(v: Array, w: Array, inner: Array) -> Array:
-    """How the columns of `v` turn towards each other; along themselves so that their length stays 1, and real what
-    LAPACK made real: the largest element."""
+    """The tangents of the columns of `v`, turning towards each other; along themselves such that the length stays 1,
+    and the largest element, which LAPACK made real, stays real."""
     turn = product(v, over_gaps(inner, w))
     if not v.aval.shape[-1]:
         return turn

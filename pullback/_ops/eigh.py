@@ -44,12 +44,12 @@ def eigh(x: ArrayLike, *, lower: bool = True, symmetrize_input: bool = True, sor
     `subset_by_index` only those from its first number up to, not including, its second. A matrix with nan or inf gives
     nan. Raises: ValueError for other shapes and subsets, TypeError for other dtypes.
 
-    The first derivative of eigenvalues always exists in this sense: for repeated ones it is that of their sum, evenly
-    or in the basis found, so that every symmetric function of them is right. Second derivatives along directions that
-    mix the vectors of repeated ones are nan. Eigenvectors of repeated eigenvalues have no derivative: what depends on
-    the choice among them gets nan, and what does not is untouched. The sign (or phase) of the vectors is arbitrary;
-    that of complex ones is taken not to change. Source: Giles, Collected matrix derivative results for forward and
-    reverse mode algorithmic differentiation (2008).
+    The first derivative of eigenvalues always exists in this sense: for repeated ones it is that of their sum, shared
+    evenly or in the basis found, so that every symmetric function of them is right. Second derivatives along directions
+    that mix the vectors of repeated ones are nan. Eigenvectors of repeated eigenvalues have no derivative: results that
+    depend on the choice among them get nan, and all others are unaffected. The sign (or phase) of the vectors is
+    arbitrary; that of complex ones is assumed constant. Source: Giles, Collected matrix derivative results for forward
+    and reverse mode algorithmic differentiation (2008).
 
     >>> from pullback import lax
     >>> import pullback.numpy as pnp
@@ -66,19 +66,19 @@ def eigh(x: ArrayLike, *, lower: bool = True, symmetrize_input: bool = True, sor
 
 
 def eigenvalues(name: str, x: ArrayLike, lower: bool, symmetrize_input: bool) -> Array:
-    """The eigenvalues alone, for the function `name`: faster, and with a derivative that knows no vectors' gaps."""
+    """The eigenvalues alone, for the function `name`: faster, and with a derivative that needs no gaps between them."""
     return eigh_p.bind(hermitian_operand(name, x, symmetrize_input), lower=lower, vectors=False)[0]
 
 
 def hermitian_operand(name: str, x: ArrayLike, symmetrize: bool) -> Array:
-    """Square matrices, made Hermitian on request; errors name the function."""
+    """Square matrices, symmetrized on request; errors name the function."""
     x, = operands(name, x)
     check_matrices(name, x.aval, square=True)
     return mul(add(x, adjoint(x)), scalar_like(0.5, x.aval.dtype)) if symmetrize else x
 
 
 def subset(name: str, bounds: AnyValue, count: int) -> tuple[int, int]:
-    """The first and the end of the values asked for by `subset_by_index`."""
+    """The range of the values requested by `subset_by_index`."""
     try:
         start, stop = map(operator.index, bounds)
     except TypeError:
@@ -130,7 +130,7 @@ def _jvp(primals, tangents, lower, vectors):
     moved = product(hermitian(t, lower), v)
     if not vectors:
         return [w], [real_part(reduce_sum(mul(conjugate(v), moved), (w.aval.ndim - 1,)))]
-    # w' is the diagonal of v^H x' v; each vector turns towards the others by the rest, divided by the gaps
+    # w' is the diagonal of v^H x' v; the tangent of each vector along the others is the rest, divided by the gaps
     inner = product(adjoint(v), moved)
     return [w, v], [real_part(diagonals(inner)), product(v, over_gaps(inner, w))]
 

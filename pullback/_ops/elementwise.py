@@ -1,4 +1,4 @@
-"""Arithmetic, exponentials, and rounding: the elementwise primitives that most rules are written in.
+"""Arithmetic, exponentials, and rounding: the elementwise primitives in which most rules are written.
 
 Derivatives of complex functions follow the convention of holomorphic calculus: the tangent rule is complex-linear, and
 its transpose does not conjugate.
@@ -127,7 +127,7 @@ mul_p.transpose = _mul_transpose
 
 
 def truncated_quotient(x, y):
-    """Division as XLA has it: of integers towards zero, and by zero -1."""
+    """Division as XLA defines it: for integers towards zero, and by zero -1."""
     if not dtypes.is_integer(x.dtype):
         return complex_parts.quotient(x, y) if x.dtype.kind == "c" else x / y
     by_zero = y == 0
@@ -139,7 +139,7 @@ def truncated_quotient(x, y):
 
 
 def _div_second(t, z, x, y):
-    # negated before the second division: of (x / y) / y the compiler makes x / (y * y), which overflows too early
+    # negated before the second division: the compiler turns (x / y) / y into x / (y * y), which overflows too early
     return mul_p.bind(t, div_p.bind(neg(z), y))
 
 
@@ -302,7 +302,7 @@ integer_pow_p = unary("integer_pow", _integer_pow_kernel, _integer_pow_lower, _i
 def integer_pow(x: ArrayLike, y: int) -> Array:
     """`x`, a number of any shape and dtype, to a power that is a Python integer, by repeated multiplication.
 
-    Raises TypeError for integers to a negative power: the value is no integer.
+    Raises TypeError for integers to a negative power: the value is not an integer.
 
     >>> from pullback import lax
     >>> print(lax.integer_pow(2., -2))
@@ -316,15 +316,15 @@ def integer_pow(x: ArrayLike, y: int) -> Array:
 
 
 def _pow_first(t, z, x, y):
-    # y * x**(y-1), with the 0 that y == 0 asks for at x == 0, where the formula has 0 * inf
+    # y * x**(y-1), with the required 0 for y == 0 at x == 0, where the formula has 0 * inf
     complex_ = dtypes.is_complex(y.aval.dtype)
     exponent = sub(y, scalar(y, 1))
-    # a constant exponent of some size is no zero, and loses nothing to the 1
+    # a constant exponent of moderate size is not zero, and loses nothing to the 1
     if complex_ or (type(y) is ConcreteArray and y.aval.ndim == 0 and np.abs(y.value) >= 0.5):
         return mul(t, mul(y, pow(x, exponent)))
     exponent = add(exponent, mul(*(mask_p.bind(z, scalar(z, 0), mode="tie") for z in (x, y))))
     slope = mul(y, pow(x, exponent))
-    # y - 1 = exponent + rest: of a small y the exponent has lost digits, and x**rest, a factor near 1, brings them back
+    # y - 1 = exponent + rest: for a small y the exponent has lost digits, and x**rest, a factor near 1, restores them
     rest = sub(y, add(exponent, scalar(y, 1)))
     inside = and_p.bind(gt_p.bind(x, scalar(x, 0)), lt_p.bind(x, scalar(x, np.inf)))
     near_one = add(mul(rest, log(select_p.bind(inside, x, scalar(x, 1)))), scalar(x, 1))
@@ -340,10 +340,10 @@ def _pow_second(t, z, x, y):
 def _pow_kernel(x, y):
     if not dtypes.is_integer(x.dtype):
         if y.ndim == 0 and y == 0.5 and x.dtype.kind == "f":
-            # NumPy takes the root, which is another function at -inf and -0
+            # NumPy takes the square root, which differs at -inf and -0
             return np.where(x == -np.inf, x.dtype.type(np.inf), np.sqrt(x) + x.dtype.type(0))
         return np.power(x, y)
-    # integers to a negative power: 1 and -1 have an inverse, of the others the quotient 1 / x**-y is 0
+    # integers to a negative power: 1 and -1 have an inverse, for the others the quotient 1 / x**-y is 0
     one = x.dtype.type(1)
     power = np.power(x, np.where(y < 0, x.dtype.type(0), y))
     if x.dtype.kind == "u":
@@ -355,7 +355,7 @@ def _pow_kernel(x, y):
 
 @written
 def _integer_to_integer(x, y):
-    # by squaring: XLA's own power of integers reads only the low bits of the exponent
+    # by squaring: XLA's own integer power reads only the low bits of the exponent
     def step(n, base, exponent, result):
         odd = (exponent & 1).is_("NE", 0)
         return [base * base, exponent.op("stablehlo.shift_right_logical", 1), odd.choose(result * base, result)]
@@ -422,7 +422,7 @@ log1p: UnaryFunction = function_of_one(__name__, log1p_p,
     "log(1 + x), accurate for small `x`: -inf at -1, nan below.", "1e-8", "1e-08")
 expm1: UnaryFunction = function_of_one(__name__, expm1_p, "exp(x) - 1, accurate for small `x`.", "1e-8", "1e-08")
 
-# --- rounding, and what is finite ---
+# --- rounding, and finiteness ---
 
 floor_p = unary("floor", np.floor, "stablehlo.floor", None, FLOAT)
 ceil_p = unary("ceil", np.ceil, "stablehlo.ceil", None, FLOAT)
@@ -432,7 +432,7 @@ trunc_p = unary("trunc", np.trunc, lambda ctx, x: ctx.op("stablehlo.select", [
 
 
 class RoundingMethod(enum.IntEnum):
-    """What `round` does with halves.
+    """The rounding of halves by `round`.
 
     >>> RoundingMethod.TO_NEAREST_EVEN.name
     'TO_NEAREST_EVEN'
@@ -465,7 +465,7 @@ ceil: UnaryFunction = function_of_one(__name__, ceil_p,
 
 
 def trunc(x: ArrayLike) -> Array:
-    """The integer next to `x` towards zero."""
+    """The nearest integer towards zero."""
     return trunc_p.bind(x)
 
 

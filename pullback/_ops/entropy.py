@@ -1,4 +1,4 @@
-"""Relative entropies, which keep their digits where the operands are nearly equal."""
+"""Relative entropies, accurate where the operands are nearly equal."""
 from __future__ import annotations
 
 import numpy as np
@@ -74,7 +74,7 @@ def log_ratio(x: Array, y: Array) -> Array:
     return log_ratio_p.bind(x, y)
 
 
-# (y - x) / y, whose slopes -1 / y and x / y**2 would cancel as those of a quotient
+# (y - x) / y, whose slopes -1 / y and x / y**2 would cancel if computed by the quotient rule
 _relative_step_p = nary("relative_step", lambda x, y: (y - x) / y, written(lambda x, y: (y - x) / y),
                         lambda t, z, x, y: neg(div(t, y)), lambda t, z, x, y: mul(div(t, y), div(x, y)), add=add,
                         accepts=FLOAT)

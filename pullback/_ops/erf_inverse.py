@@ -1,5 +1,5 @@
-"""The inverse error function in float32, in NumPy: the polynomials that XLA uses, so that eager and compiled normal
-numbers agree, and so that the first of them does not wait for SciPy to load.
+"""The inverse error function in float32, in NumPy: with the polynomials of XLA, so that eager and compiled normal
+numbers agree, and so that the first eager one does not have to wait for SciPy to load.
 """
 from __future__ import annotations
 

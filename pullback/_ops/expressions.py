@@ -1,6 +1,6 @@
-"""Lowering rules in other words: as arithmetic, or as a function of arrays.
+"""Helpers for lowering rules: values with Python's arithmetic operators, and rules from functions of arrays.
 
-An `Expr` is a value being lowered that knows Python's operators.
+An `Expr` is a value being lowered that supports Python's operators.
 """
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Expr:
         return Expr(self.ctx, self.ctx.op(name, [self.value, *map(self.like, others)]))
 
     def of(self, name: str, aval: Any) -> Expr:
-        """An operation on this value alone, with a result of another type."""
+        """An operation on this value only, with a result of another type."""
         return Expr(self.ctx, self.ctx.op(name, [self.value], aval))
 
     def __add__(self, y):
@@ -84,7 +84,7 @@ class Expr:
         value = self.op("stablehlo.log_plus_one")
         if self.value.aval.dtype != np.float64:
             return value
-        # XLA's is up to 128 ulp off between -0.4142 and -0.2929 (jaxlib 0.10.2), where 1 + x has all digits
+        # XLA's is up to 128 ulp off between -0.4142 and -0.2929 (jaxlib 0.10.2), where 1 + x is exact
         return self.is_("LT", -0.25).choose((self + 1).log(), value)
 
     def abs(self):
@@ -117,7 +117,7 @@ class Expr:
 
     @property
     def double(self) -> bool:
-        """Whether the value is of float64."""
+        """True for a value of dtype float64."""
         return self.value.aval.dtype.itemsize == 8
 
     def choose(self, x: Any, y: Any) -> Expr:
@@ -139,7 +139,7 @@ _ON_HOST: dict[str, Callable] = {
 
 
 class Host(Expr):
-    """The same on the host: a NumPy array of float64, so that one formula is a kernel and a lowering."""
+    """An `Expr` on the host: a NumPy array of float64, so that one formula is both a kernel and a lowering."""
 
     __slots__ = ()
 
@@ -199,7 +199,7 @@ def polynomial(t: Expr, coefficients: Sequence[float]) -> Expr:
 
 
 def _anywhere(block: Block, condition: Value) -> Value:
-    """Whether an array of bools holds anywhere."""
+    """Whether any element of an array of bools is true."""
     flag = make_aval((), _BOOL)
     body = block.region([flag, flag], lambda b, pq: [b.op("stablehlo.or", pq)])
     axes = ", ".join(map(str, range(condition.aval.ndim)))
@@ -222,7 +222,7 @@ def where_any(condition: Expr, compute: Callable[..., Expr], otherwise: Expr, *a
 
 
 def repeat(count: int, state: Sequence[Expr], step: Callable) -> list[Expr]:
-    """Repeat `step(n, *state)`, emitted once, for n = 0, ..., `count` - 1, which is of the type of `state[0]`."""
+    """Repeat `step(n, *state)`, emitted once, for n = 0, ..., `count` - 1, which has the type of `state[0]`."""
     if isinstance(state[0], Host):
         for n in range(count):
             state = step(Host(np.float64(n)), *state)
@@ -271,8 +271,8 @@ def iterate(state: Sequence[Expr], step: Callable, unfinished: Callable, limit: 
 def continued_fraction(x: Expr, first: Expr, terms: Callable, *carried: Expr) -> Expr:
     """The reciprocal of the continued fraction first + a1 / (b1 + a2 / (b2 + ...)).
 
-    `terms(n, *carried)` is a list of the next few (a, b), for n = 1, 2, ...; more at once make fewer rounds. By
-    Lentz's method (Lentz 1976, modified by Thompson and Barnett 1986).
+    `terms(n, *carried)` is a list of the next few (a, b), for n = 1, 2, ...; more at once reduce the number of loop
+    steps. By Lentz's method (Lentz 1976, modified by Thompson and Barnett 1986).
     """
     dtype = x.value.aval.dtype
     tiny = float(np.finfo(dtype).tiny) * 1e4
@@ -295,7 +295,7 @@ def continued_fraction(x: Expr, first: Expr, terms: Callable, *carried: Expr) ->
 
 
 def emitted(ctx: Block, function: Callable[..., Sequence[Array]], *values: Value) -> list[Value]:
-    """What a function of arrays returns for values being lowered: a lowering rule in the words of other operations."""
+    """Apply a function of arrays to values being lowered, to write a lowering rule in terms of other operations."""
     closed = stage(function, [x.aval for x in values])
     constants = [ctx.constant(c.value, c.aval.strip_weak_type()) for c in closed.consts]
     return ctx.inline(closed.jaxpr, [*constants, *values])

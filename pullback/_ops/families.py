@@ -1,7 +1,7 @@
-"""Constructors of families of primitives: what is common to all elementwise operations stands here once.
+"""Constructors of families of primitives: the common rules of all elementwise operations.
 
-Elementwise primitives broadcast their operands as NumPy does and take operands of one dtype; promotion of dtypes is
-the business of `pullback.numpy`.
+Elementwise primitives broadcast their operands as NumPy does and take operands of one dtype; `pullback.numpy` does the
+promotion of dtypes.
 """
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pullback._core.zeros import Zero, zero_of
 from pullback._ops import shape as shape_ops
 from pullback._ops.rules import zero_jvp
 
-# which dtypes an operation takes: a predicate and its name in messages
+# the dtypes that an operation accepts: a predicate and its name in messages
 ANY = (lambda dtype: True, "any dtype")
 NUMBER = (lambda dtype: dtype.kind != "b", "a number")
 INEXACT = (dtypes.is_inexact, "a floating-point or complex dtype")
@@ -32,13 +32,13 @@ BITS = (lambda dtype: dtype.kind == "b" or dtypes.is_integer(dtype), "an integer
 
 
 def operands(name: str, *args: AnyValue) -> list[Array]:
-    """The operands of an operation as arrays; a Python scalar takes the dtype of the arrays beside it.
+    """The operands of an operation as arrays; a Python scalar takes the dtype of the array operands.
 
-    Beside arrays of a lower kind it is left as it is: as an integer, 1.5 would lose its fraction.
+    With arrays of a lower kind it keeps its own: as an integer, 1.5 would lose its fraction.
     """
     strong = next((x.dtype for x in args if isinstance(x, Array) and not x.aval.weak_type), None)
     try:
-        # an integer of Python's may fit the dtype of an array beside it, and not the default one
+        # a Python integer may fit the dtype of an array operand, but not the default one
         number = None if strong is None or strong.kind == "b" else strong
         lifted = [scalar_like(x, number) if number is not None and type(x) is int else lift(x) for x in args]
     except (TypeError, OverflowError) as error:
@@ -74,7 +74,7 @@ def broadcast_shapes(name: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
 
 def elementwise_type(name: str, accepts: tuple[Callable, str], out_dtype: Callable | None = None,
                      arity: int = 2) -> Callable:
-    """The typing rule: so many operands, equal dtypes, shapes that broadcast, weak if all are."""
+    """The typing rule: `arity` operands of equal dtypes, with shapes that broadcast; the result is weak if all are."""
     predicate, description = accepts
 
     def abstract_eval(*avals: ShapedArray, **params: Any) -> ShapedArray:
@@ -127,7 +127,7 @@ def elementwise_batch(p: Primitive) -> Callable:
 
 
 def elementwise_lower(op: str | Callable) -> Callable:
-    """The lowering: operands broadcast to the result's shape, then one operation (or what a function emits)."""
+    """The lowering: operands broadcast to the result's shape, then one operation (or those that a function emits)."""
 
     def lower(ctx, *args, **params):
         out = ctx.out_avals[0]
@@ -172,7 +172,7 @@ def nary(name: str, kernel: Callable | None, op: str | Callable, *tangents: Call
          accepts=NUMBER, out_dtype: Callable | None = None) -> Primitive:
     """An elementwise primitive of several operands, with a rule `tangent(t, y, *primals)` for each (or None).
 
-    A tangent that has not the result's shape, because its operand was broadcast, is stretched to it.
+    A tangent of a smaller shape, because its operand was broadcast, is broadcast to the result's shape.
     """
     p = elementwise(name, kernel, op, accepts, out_dtype, len(tangents))
 
@@ -192,7 +192,7 @@ def nary(name: str, kernel: Callable | None, op: str | Callable, *tangents: Call
 
 
 def scipy_kernel(name: str, dtype: DTypeLike | None = np.float32) -> Callable:
-    """The kernel of a function of `scipy.special`; what is narrower than `dtype` is computed in it."""
+    """The kernel of a function of `scipy.special`; dtypes narrower than `dtype` are computed in it."""
     width = np.dtype(dtype).itemsize
 
     def kernel(*args):
@@ -224,7 +224,7 @@ class BinaryFunction(Protocol):
 
 def function_of_one(module: str, p: Primitive, says: str, argument: str, result: str, *, name: str = "",
                     gives: str = "that dtype") -> UnaryFunction:
-    """The public function that applies `p`; the docstring is what it `says`, its types and errors, and an example."""
+    """The public function that applies `p`; its docstring consists of `says`, its types and errors, and an example."""
 
     def function(x: ArrayLike) -> Array:
         return p.bind(x)
@@ -238,7 +238,7 @@ def function_of_one(module: str, p: Primitive, says: str, argument: str, result:
 
 def function_of_two(module: str, p: Primitive, says: str, arguments: str, result: str, *, name: str = "",
                     gives: str = "that dtype") -> BinaryFunction:
-    """The same for two operands."""
+    """The public function of two operands that applies `p`, as `function_of_one`."""
     named = name or p.name
 
     def function(x: ArrayLike, y: ArrayLike) -> Array:

@@ -1,7 +1,7 @@
-"""The discrete Fourier transform of the last axes, of complex numbers, of reals to half of them, and back.
+"""The discrete Fourier transform over the last axes: complex, from reals to half of the spectrum, and back.
 
 With w = exp(-2 pi i / n), along each axis: FFT sums x[j] w^(jk) over j, IFFT sums x[k] w^(-jk) over k and divides by n.
-RFFT is FFT of real numbers without what symmetry tells: of the last axis it gives the first n // 2 + 1 elements. IRFFT
+RFFT is FFT of real numbers without the redundant half: for the last axis it gives the first n // 2 + 1 elements. IRFFT
 goes back to n real numbers.
 """
 from __future__ import annotations
@@ -32,7 +32,7 @@ fft_p = Primitive("fft")
 
 
 class FftType(enum.Enum):
-    """Which transform `fft` computes: of complex numbers or its inverse, of reals to half of them or its inverse.
+    """The kind of transform: complex or its inverse, from reals to half of the spectrum or its inverse.
 
     >>> FftType.RFFT.name
     'RFFT'
@@ -54,10 +54,10 @@ def fft(x: ArrayLike, fft_type: FftType | str, fft_lengths: Sequence[int]) -> Ar
     `fft_type` is an `FftType` or its name: "FFT", "IFFT" (divided by the number of elements), "RFFT" of real numbers or
     "IRFFT" to real numbers. `fft_lengths` are the lengths of those axes (on the real side); on the complex side of RFFT
     and IRFFT the last axis has `n // 2 + 1` elements for a length n. Computes in float32 and complex64, or float64 and
-    complex128; narrower numbers and integers are converted, and reals to complex numbers but for RFFT.
+    complex128; narrower numbers and integers are converted, and reals to complex numbers except for RFFT.
 
     Raises: ValueError for an unknown transform and for lengths that `x` does not have, TypeError for complex numbers
-    under RFFT and for lengths that are no integers.
+    under RFFT and for lengths that are not integers.
 
     >>> import numpy as np
     >>> from pullback import lax
@@ -74,7 +74,7 @@ def fft(x: ArrayLike, fft_type: FftType | str, fft_lengths: Sequence[int]) -> Ar
 
 
 def as_transformable(x: Array, complex: bool) -> Array:
-    """`x` in the dtype that is transformed: the complex or the real one of at least 32 bits a part."""
+    """`x` in the dtype of the transform: the complex or the real one with parts of at least 32 bits."""
     dtype = dtypes.to_inexact(x.aval.dtype, False)[0]
     if complex:
         dtype = dtype if dtypes.is_complex(dtype) else complex_dtype(dtype)
@@ -84,7 +84,7 @@ def as_transformable(x: Array, complex: bool) -> Array:
 
 
 def half(n: int) -> int:
-    """How many elements the transform of n reals needs."""
+    """The number of elements of the transform of n reals."""
     return n // 2 + 1 if n else 0
 
 
@@ -101,7 +101,7 @@ def _known_lengths(fft_lengths: Any) -> tuple[int, ...]:
         return tuple(operator.index(n) for n in fft_lengths)
     except TypeError:
         if isinstance(fft_lengths, (tuple, list)) and any(isinstance(n, Tracer) for n in fft_lengths):
-            raise  # it says what to do
+            raise  # the message is complete
         raise TypeError("fft: fft_lengths must be a sequence of ints, one for each of the last axes to transform, got "
                         f"{fft_lengths!r}") from None
 
@@ -141,7 +141,7 @@ def _kernel(x, fft_type, fft_lengths):
     out = _type(make_aval(x.shape, x.dtype), fft_type, fft_lengths)
     if not x.size:
         return np.zeros(out.shape, out.dtype)
-    # in double precision: exact to the last digit of single, and NumPy's way with single precision is slower still
+    # in double precision: exact to the last digit of single, and NumPy's single precision is slower still
     wide = x.astype(np.float64 if fft_type is FftType.RFFT else np.complex128, copy=False)
     name = fft_type.name.lower()
     if len(fft_lengths) == 1:
@@ -163,15 +163,15 @@ def _lower(ctx, x, fft_type, fft_lengths):
 
 
 def _row_by_row(ctx, x):
-    """The same array, laid out row by row in memory. A consumer that wants columns, as LAPACK's routines do, would have
-    its layout handed on to the transform, and XLA's for CPU then refuses to run (findings/xla_fft_layout.sh)."""
+    """The same array in row-major layout. A consumer that requires column-major layout, as LAPACK does, would pass
+    it on to the transform, and XLA for the CPU then refuses to run (findings/xla_fft_layout.sh)."""
     order = f"[dense<{list(reversed(range(x.aval.ndim)))}> : tensor<{x.aval.ndim}xindex>]"
     return ctx.op("stablehlo.custom_call", [x], x.aval, 'call_target_name = "LayoutConstraint", '
                                                         f"operand_layouts = {order}, result_layouts = {order}")
 
 
 def _by_threes(x, fft_type, fft_lengths):
-    """The transform of more axes than StableHLO has an operation for: the last three, and the others as a batch."""
+    """The transform over more axes than StableHLO supports: the last three, then the others with these as a batch."""
     others, last = fft_lengths[:-3], fft_lengths[-3:]
     if fft_type is FftType.IRFFT:
         return fft_p.bind(_of_others(x, FftType.IFFT, others), fft_type=fft_type, fft_lengths=last)
@@ -187,7 +187,8 @@ def _of_others(x, fft_type, lengths):
     return transpose(y, sorted(range(rank), key=order.__getitem__))
 
 
-# --- derivatives: a linear map, by a matrix that is symmetric for FFT and IFFT. The pairing is without conjugation ---
+# --- derivatives: a linear map, with a matrix that is symmetric for FFT and IFFT. The pairing is without conjugation
+# ---
 
 
 def _transpose(ct, x, fft_type, fft_lengths):
@@ -195,7 +196,7 @@ def _transpose(ct, x, fft_type, fft_lengths):
         return [fft_p.bind(ct, fft_type=fft_type, fft_lengths=fft_lengths)]
     n, size = fft_lengths[-1], math.prod(fft_lengths)
     if fft_type is FftType.RFFT:
-        # Re sum_k ct[k] w^(jk), where IRFFT counts all k twice but those that are their own mirror images
+        # Re sum_k ct[k] w^(jk), where IRFFT counts all k twice except those that are their own mirror images
         weighted = mul(conj(ct), _mirrored(n, size, size / 2, ct.aval.dtype))
         return [fft_p.bind(weighted, fft_type=FftType.IRFFT, fft_lengths=fft_lengths)]
     y = conj(fft_p.bind(ct, fft_type=FftType.RFFT, fft_lengths=fft_lengths))
@@ -203,7 +204,7 @@ def _transpose(ct, x, fft_type, fft_lengths):
 
 
 def _mirrored(n, alone, twice, dtype):
-    """For each element of half of a transform of n reals, a number that says whether the other half has it, too."""
+    """For each element of half of the transform of n reals, `twice` if the other half has it too, else `alone`."""
     count = half(n)
     ends = min(count, 2 - n % 2)  # the first, and the last for even n
     inner = full((count - ends,), twice, dtype)

@@ -1,6 +1,6 @@
-"""The gamma function: itself, its logarithm, whose derivative is digamma, and its sign.
+"""The gamma function, its logarithm, whose derivative is digamma, and its sign.
 
-Kernels are SciPy's, imported at the first call and run in float64; what is compiled stands in `gamma_formulas`.
+Kernels are SciPy's, imported at the first call and run in float64; the compiled formulas are in `gamma_formulas`.
 """
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _scipy_log_gamma = scipy_kernel("gammaln", np.float64)
 
 def _log_gamma_kernel(x):
     value = _scipy_log_gamma(x)
-    # SciPy's has an absolute error at the zeros 1 and 2, and is nan at -inf
+    # SciPy's has only absolute accuracy at the zeros 1 and 2, and is nan at -inf
     other = (x == -np.inf) | (abs(x - 1.55) < 0.85 if x.dtype.itemsize == 8 else False)
     if other.any():
         value = np.array(value)
@@ -35,7 +35,7 @@ lgamma_p = unary("lgamma", _log_gamma_kernel, written(log_gamma), lambda t, x, y
 
 
 def _digamma_kernel(x):
-    # a pole has no sign, as at -1, -2, ...
+    # a pole at 0 without a sign, as at -1, -2, ...
     return np.where((x == 0) | (x == -np.inf), np.nan, scipy_kernel("digamma", np.float64)(x))
 
 

@@ -1,7 +1,7 @@
 """The gamma function, its logarithm and digamma as arithmetic, for kernels and lowerings.
 
-On [1, 2] they are polynomials, which have the zeros of the functions as factors, from there to 8 the recurrence DLMF
-5.5.1 serves, beyond it Stirling's series DLMF 5.11.1 and 5.11.2, and below 0 the reflections DLMF 5.5.3 and 5.5.4.
+On [1, 2] they are polynomials, with the zeros of the functions as factors, up to 8 the recurrence DLMF 5.5.1 is used,
+beyond it Stirling's series DLMF 5.11.1 and 5.11.2, and below 0 the reflections DLMF 5.5.3 and 5.5.4.
 """
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _DIGAMMA_SINGLE = (
 _ZERO = Fraction("0.461632144968362341262659542325721328468")  # digamma vanishes at 1 + this: found in 50 digits
 _SLOPE = 0.967672245447621  # of digamma there
 
-# --- what the functions share ---
+# --- shared parts ---
 
 
 def _single_or_double(x: Expr, single, double):
@@ -88,7 +88,7 @@ def log_gamma_one(z: Expr) -> Expr:
 
 
 def log_gamma_near(y: Expr) -> tuple[Expr, Expr]:
-    """log(gamma(y)) for y in (0, 8) in two parts: what is small, and the logarithm of a product."""
+    """log(gamma(y)) for y in (0, 8) in two parts: a small number, and the logarithm of a product."""
     z, p, _ = _reduced(y)
     below = y.is_("LT", 1.0)
     log = below.choose(y, p).log()
@@ -96,7 +96,7 @@ def log_gamma_near(y: Expr) -> tuple[Expr, Expr]:
 
 
 def gamma_near_parts(y: Expr) -> tuple[Expr, Expr]:
-    """gamma(y) for y in (0, 8) as an exponent that is small, and a factor."""
+    """gamma(y) for y in (0, 8) as a small exponent, and a factor."""
     z, p, _ = _reduced(y)
     below = y.is_("LT", 1.0)
     return log_gamma_one(z), below.choose(1.0 / y, p)
@@ -150,7 +150,7 @@ def log_gamma(x: Expr) -> Expr:
 def _log_gamma_reflected(y: Expr, above: Expr) -> Expr:
     """log|gamma(-y)|, where `above` is log(gamma(y)), or log(gamma(1 + y)) for y < 1."""
     height = sine(from_whole(y.is_("EQ", np.inf).choose(0.0, y))[1]).abs()
-    # at the poles the logarithm is infinite, and far out `above` is, too
+    # at the poles the logarithm is infinite, and for large y `above` is too
     return height.is_("EQ", 0.0).choose(np.inf, -(y.is_("LT", 1.0).choose(height, y * height).log()) - above)
 
 # --- digamma ---
@@ -161,7 +161,7 @@ def log_derivative(x: Expr) -> Expr:
     y = x.abs()
     far, near_zero = y.is_("GE", 8.0), y.is_("LT", 1.0)
     z, p, n = _reduced(far.choose(1.0, y))
-    # the zero to more digits than z has: the rest of them times the slope there, for XLA adds up constants that meet
+    # the zero to more digits than z has: the rest of them times the slope there, since XLA combines adjacent constants
     high = float(np.float64(_ZERO) if x.double else np.float32(_ZERO))
     rest = float(_ZERO - Fraction(high)) * _SLOPE
     coefficients = _single_or_double(x, _DIGAMMA_SINGLE, _DIGAMMA)
@@ -188,7 +188,7 @@ def gamma_function(x: Expr) -> Expr:
     far, near_zero = y.is_("GE", 8.0), y.is_("LT", 1.0)
     z, p, _ = _reduced(far.choose(1.0, y))
     base = log_gamma_one(z).exp()
-    # a factor of the power at a time, so that nothing overflows before the result does
+    # one factor of the power at a time, so that nothing overflows before the result does
     limit = 200.0 if x.double else 40.0
     large = far.choose(y.least(limit), 8.0)
     root = large.power(large * 0.5 - 0.25)

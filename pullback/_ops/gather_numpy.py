@@ -1,7 +1,7 @@
-"""Gather and scatter in NumPy: the dimension numbers, which elements they address, and the kernels.
+"""Gather and scatter in NumPy: the dimension numbers, the addressed elements, and the kernels.
 
-An index vector (the last axis of `indices`) says where a window of the operand starts; `slice_sizes` says how large
-it is. Index arrays have batch axes, windows have window axes; the result (of gather) or the updates (of scatter) have
+An index vector (along the last axis of `indices`) is the start of a window of the operand; `slice_sizes` is its shape.
+Index arrays have batch axes, windows have window axes; the result (of gather) or the updates (of scatter) have
 both, the window's at `offset_dims`.
 """
 from __future__ import annotations
@@ -19,10 +19,10 @@ from pullback._ops.accumulate import accumulator, is_half
 
 
 class GatherScatterMode(enum.Enum):
-    """What happens to windows that reach out of the operand.
+    """The treatment of windows that extend beyond the operand.
 
-    `CLIP` moves them inside. `FILL_OR_DROP` fills their elements (gather) or leaves the operand alone (scatter).
-    `PROMISE_IN_BOUNDS` lets the caller answer for there being none. `ONE_HOT` is taken as `FILL_OR_DROP`.
+    `CLIP` moves them inside. `FILL_OR_DROP` fills their elements (gather) or leaves the operand unchanged (scatter).
+    `PROMISE_IN_BOUNDS` means that the caller guarantees that there are none. `ONE_HOT` is the same as `FILL_OR_DROP`.
 
     >>> GatherScatterMode.from_any("fill")
     <GatherScatterMode.FILL_OR_DROP: 2>
@@ -46,7 +46,7 @@ class GatherScatterMode(enum.Enum):
 
 
 def mode_of(function: str, mode: AnyValue) -> GatherScatterMode:
-    """The mode that a user of a function named."""
+    """The mode for a value given by the user of `function`."""
     try:
         return GatherScatterMode.from_any(mode)
     except ValueError as error:
@@ -58,11 +58,11 @@ _MODES = {None: FILL, "fill": FILL, "drop": FILL, "one_hot": FILL, "clip": CLIP,
 
 
 class GatherDimensionNumbers(NamedTuple):
-    """Which axes are what in a gather.
+    """The roles of axes in a gather.
 
     `offset_dims`: the axes of the result that run over the window. `collapsed_slice_dims`: axes of the operand along
-    which the window has length 1 and the result no axis. `start_index_map`: the operand's axis of each component of an
-    index vector. `operand_batching_dims` run along with `start_indices_batching_dims` of the indices.
+    which the window has length 1, without an axis in the result. `start_index_map`: the operand's axis of each
+    component of an index vector. `operand_batching_dims` are paired with `start_indices_batching_dims` of the indices.
 
     >>> rows = GatherDimensionNumbers(offset_dims=(1,), collapsed_slice_dims=(0,), start_index_map=(0,))
     >>> rows.operand_batching_dims
@@ -77,7 +77,7 @@ class GatherDimensionNumbers(NamedTuple):
 
 
 class ScatterDimensionNumbers(NamedTuple):
-    """Which axes are what in a scatter: those of the gather that reads the same elements.
+    """The roles of axes in a scatter: those of the gather that reads the same elements.
 
     `update_window_dims` is the gather's `offset_dims`, `inserted_window_dims` its `collapsed_slice_dims`,
     `scatter_dims_to_operand_dims` its `start_index_map`, `scatter_indices_batching_dims` its
@@ -115,11 +115,11 @@ def fill_for(dtype: np.dtype, fill_value: ArrayLike | None) -> Any:
 
 
 class _Addresses(NamedTuple):
-    """Where the windows lie in the operand, with its axes reordered."""
+    """The positions of the windows in the operand, with its axes reordered."""
 
-    order: tuple[int, ...]  # the operand's axes: first those along which windows are placed, then those they span
-    places: tuple[np.ndarray, ...]  # of the former; they broadcast to batch axes + window axes
-    valid: np.ndarray | None  # over the batch axes: which windows lie inside; None: all do
+    order: tuple[int, ...]  # the operand's axes: first those that index vectors address, then those that windows span
+    places: tuple[np.ndarray, ...]  # indices along the former; they broadcast to batch axes + window axes
+    valid: np.ndarray | None  # over the batch axes: whether each window is inside; None if all are
     layout: tuple[int, ...]  # the axes of the result (as gather's typing has it), in the order of batch + `order`
 
 
@@ -159,7 +159,7 @@ def _addresses(shape, indices, numbers: GatherDimensionNumbers, sizes, clip: boo
             start = start.reshape((*start.shape, *window))
         index.append(start)
     if index and not any(d in component for d in placed):
-        # no index vector speaks of these axes: all of a batch read the same
+        # no index vector addresses these axes: the whole batch reads the same windows
         index[0] = np.broadcast_to(index[0], (*batch, *index[0].shape[nb:]))
     dropped = {*numbers.collapsed_slice_dims, *numbers.operand_batching_dims}
     offsets = iter(numbers.offset_dims)
@@ -262,7 +262,7 @@ def _write(target, index, updates, combine, unique):
     if not trailing or not target.flags.c_contiguous:
         combine.at(target, index, updates)
         return
-    # rows: sort the updates by place, combine those to one place, and write every place once
+    # rows: sort the updates by index, combine those with equal indices, and write every row once
     rows = np.ravel_multi_index(np.broadcast_arrays(*index), target.shape[:len(index)]).ravel()
     width = math.prod(trailing)
     places, parts = target.reshape(-1, width), updates.reshape(-1, width)

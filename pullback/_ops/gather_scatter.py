@@ -1,4 +1,4 @@
-"""Gather and scatter: windows read from, and written to, places given by an array of indices."""
+"""Gather and scatter: windows read from, and written to, positions given by an array of indices."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ from pullback._ops.shape import (
 )
 from pullback._xla.lowering import Block, Value, int_array
 
-# --- what gather and scatter have in common ---
+# --- shared by gather and scatter ---
 
 
 def _check_axes(name: str, what: str, axes: Sequence[int], ndim: int) -> None:
@@ -72,13 +72,13 @@ def _check_numbers(name: str, numbers: GatherDimensionNumbers, x, indices, sizes
 
 
 def _last_starts(x, indices, numbers, sizes):
-    """The last start at which a window lies inside, per component of the index vector, in the indices' dtype."""
+    """The last start for which a window is inside, per component of the index vector, in the indices' dtype."""
     top = dtypes.iinfo(indices.dtype).max
     return np.array([min(x.shape[d] - sizes[d], int(top)) for d in numbers.start_index_map], indices.dtype)
 
 
 def _bounds(ctx, x, indices, numbers, sizes):
-    """Constants of the indices' type: the first and the last start of a window that lies inside."""
+    """Constants of the indices' type: the first and the last start of a window that is inside."""
     last = _last_starts(x.aval, indices.aval, numbers, sizes)
     upper = ctx.constant(last, make_aval(last.shape, last.dtype))
     upper = ctx.broadcast(upper, indices.aval.shape)
@@ -91,7 +91,7 @@ def _clamped(ctx, x, indices, numbers, sizes):
 
 
 def signed(ctx: Block, indices: Value) -> Value:
-    """Indices as numbers that XLA reads right: it takes unsigned ones for signed, narrow ones for what they hold."""
+    """Indices in a dtype that XLA reads correctly: it reads unsigned ones as signed, and narrow ones by their range."""
     dtype = indices.aval.dtype
     wide = np.dtype(np.int64 if dtype.itemsize == 8 else np.int32)
     if dtype.kind == "u" and dtype.itemsize >= 4:
@@ -117,9 +117,9 @@ def gather(operand: ArrayLike, start_indices: ArrayLike, dimension_numbers: Gath
            mode: str | GatherScatterMode | None = None, fill_value: ArrayLike | None = None) -> Array:
     """Windows of `operand`, of shape `slice_sizes`, that start at the vectors along the last axis of `start_indices`.
 
-    See `GatherDimensionNumbers` for the axes and `GatherScatterMode` for windows that reach outside; `fill_value` is by
-    default nan, the lowest integer, the highest unsigned integer, or True.
-    ValueError for dimension numbers that do not fit the shapes.
+    See `GatherDimensionNumbers` for the axes and `GatherScatterMode` for windows that extend outside; `fill_value` is
+    by default nan, the lowest integer, the highest unsigned integer, or True. ValueError for dimension numbers that do
+    not fit the shapes.
 
     >>> from pullback import lax, numpy as pnp
     >>> rows = lax.GatherDimensionNumbers(offset_dims=(1,), collapsed_slice_dims=(0,), start_index_map=(0,))
@@ -155,7 +155,7 @@ def _gather_lower(ctx, x, indices, dimension_numbers, slice_sizes, mode, fill_va
              f"start_indices_batching_dims = {_bracket(n.start_indices_batching_dims)}, "
              f"start_index_map = {_bracket(n.start_index_map)}, index_vector_dim = {indices.aval.ndim - 1}>, "
              f"slice_sizes = {int_array(slice_sizes)}, indices_are_sorted = {str(indices_are_sorted).lower()}")
-    # the operation itself clamps, as the mode clip asks
+    # the operation itself clamps, as mode clip requires
     result = ctx.op("stablehlo.gather", [x, indices], out, attrs)
     if mode is not FILL or not n.start_index_map:
         return result
@@ -207,7 +207,7 @@ def _gather_batch(trace, args, dims, dimension_numbers, slice_sizes, **params):
                                          _shift(n.start_index_map), _shift(n.operand_batching_dims, (0,)),
                                          _shift(n.start_indices_batching_dims, (0,)))
         slice_sizes = (min(1, x.aval.shape[0]), *slice_sizes)
-    # examples of a batch read places of their own, but in no common order
+    # the examples of a batch read disjoint positions, but in no common order
     params = {**params, "indices_are_sorted": False} if i is not None else params
     params = {**params, "unique_indices": False} if b is None else params
     return gather_p.bind(x, indices, dimension_numbers=numbers, slice_sizes=slice_sizes, **params), 0
@@ -220,7 +220,7 @@ gather_p.jvp = _gather_jvp
 gather_p.transpose = _gather_transpose
 gather_p.batch = _gather_batch
 
-# --- scatter: one family, by how an update meets what is there ---
+# --- scatter: one family, by how an update is combined with the existing value ---
 
 
 def _scatter_type(name: str, accepts: tuple):
@@ -248,7 +248,7 @@ def _check_scatter(x, indices, updates, n) -> None:
                          "operand that are neither inserted nor batching, got update_window_dims "
                          f"{n.update_window_dims}")
     sizes = window_sizes(n, x.ndim, updates.shape)
-    # windows along inserted axes of length 0 have nowhere to go
+    # windows along inserted axes of length 0 cannot be written
     numbers = GatherDimensionNumbers(*n)
     _check_numbers("scatter", numbers, x, indices, tuple(
         min(s, m) if d in n.inserted_window_dims or d in n.operand_batching_dims else s
@@ -339,7 +339,7 @@ def bind_scatter(p, operand, indices, updates, dimension_numbers, indices_are_so
 def scatter(operand: ArrayLike, scatter_indices: ArrayLike, updates: ArrayLike,
             dimension_numbers: ScatterDimensionNumbers, *, indices_are_sorted: bool = False,
             unique_indices: bool = False, mode: str | GatherScatterMode | None = None) -> Array:
-    """`operand` with windows replaced by `updates`, at the places `scatter_indices` says.
+    """`operand` with windows at the positions `scatter_indices` replaced by `updates`.
 
     Where windows overlap, the last one wins. See `ScatterDimensionNumbers`, `GatherScatterMode`.
     ValueError for dimension numbers that do not fit the shapes, TypeError for operands of different dtypes.
@@ -386,7 +386,7 @@ def scatter_sub(operand: ArrayLike, scatter_indices: ArrayLike, updates: ArrayLi
 def read_back(x: Array, indices: Array, updates_aval: ShapedArray, params: dict) -> Array:
     """The windows that a scatter with these parameters writes to; 0 for those that it drops."""
     numbers = params["dimension_numbers"]
-    # a promise to scatter that is broken drops the update, and gather would clamp
+    # with broken promises scatter drops the update, but gather would clamp
     mode = CLIP if params["mode"] is CLIP else FILL
     return gather_p.bind(x, indices, dimension_numbers=GatherDimensionNumbers(*numbers),
                          slice_sizes=window_sizes(numbers, x.aval.ndim, updates_aval.shape), mode=mode, fill_value=0,
@@ -419,7 +419,7 @@ def _scatter_transpose(ct, x, indices, updates, **params):
     if is_linear(updates):
         to_updates = read_back(ct, indices, aval, params)
         if not params["unique_indices"]:
-            # of updates to one place only the last counts: number them and see whose number stayed
+            # of several updates to one position only the last counts: number them and see whose number remains
             count = np.dtype(np.int32)
             numbered = add(reshape(broadcasted_iota(count, (aval.size,), 0), aval.shape), np.int32(1))
             stayed = scatter_p.bind(full(x.aval.shape, 0, count), indices, numbered, **params)

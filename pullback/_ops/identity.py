@@ -1,4 +1,4 @@
-"""Operations that make nothing new: `stop_gradient`, and arrays that stand as constants inside of a jaxpr."""
+"""Identity operations: `stop_gradient`, and arrays as constants inside a jaxpr."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -41,9 +41,9 @@ def stop_gradient(x: PyTree) -> Any:
 
 
 def only_where(flags: AnyValue, x: AnyValue) -> Any:
-    """`x`, with a derivative only where the flags are set: nothing, not even nan, gets through elsewhere.
+    """`x`, with a derivative only where the flags are set: nothing, not even nan, passes elsewhere.
 
-    The flags broadcast to the shape of `x`; numbers that nothing differentiates are returned as they are.
+    The flags broadcast to the shape of `x`; values that nothing differentiates are returned unchanged.
     """
     if is_linear(x):
         return select_p.bind(flags, x, zeros_like_aval(x.aval))
@@ -52,13 +52,13 @@ def only_where(flags: AnyValue, x: AnyValue) -> Any:
     return select_p.bind(flags, x, stop_gradient_p.bind(x))
 
 
-# --- constants inside of jaxprs ---
+# --- constants inside jaxprs ---
 
 constant_p = Primitive("constant")
 
 
 class Constant:
-    """An array as a parameter of `constant`; not hashable, so that no cache of types keeps its data."""
+    """An array as a parameter of `constant`; not hashable, so that no cache of types keeps its data alive."""
 
     __slots__ = ("array",)
     __hash__ = None  # type: ignore[assignment]
@@ -76,7 +76,7 @@ constant_p.lower = lambda ctx, value: ctx.constant(value.array.value, value.arra
 
 
 def constant_equations(variables: Sequence[Var], values: Sequence[Any], what: str) -> list[Equation]:
-    """Equations that bind variables to arrays; refuses tracers, which a derived jaxpr that is kept cannot hold."""
+    """Equations that bind variables to arrays; refuses tracers, which a cached jaxpr must not hold."""
     for x in values:
         if not isinstance(x, ConcreteArray):
             raise UnexpectedTracerError(
@@ -103,6 +103,6 @@ def stage_closed(fun: Callable[..., Sequence[Any]], avals: Sequence[ShapedArray]
 
 def stage_noting(fun: Callable[..., tuple[Sequence[Any], T]], avals: Sequence[ShapedArray], what: str
                  ) -> tuple[Jaxpr, T]:
-    """The same of a function that returns its results, and what is to be known of them."""
+    """`stage_closed` for a function that returns its results and information about them, which is returned too."""
     noting = WithAux(fun)
     return stage_closed(noting, avals, what), noting.aux

@@ -1,8 +1,8 @@
-"""The regularized incomplete gamma functions, their logarithms, and the density that they are integrals of.
+"""The regularized incomplete gamma functions, their logarithms, and the density whose integrals they are.
 
-All are differentiable to every order in both arguments. The derivatives by the order a are primitives of their own,
-with a parameter `order`, so that none comes from a difference; their formulas stand in `incomplete_gamma_formulas`.
-The kernels of the two functions are SciPy's where it serves, run in float64.
+All are differentiable to every order in both arguments. The derivatives by the order a are separate primitives,
+with a parameter `order`, so that none is computed by a difference; their formulas are in `incomplete_gamma_formulas`.
+The kernels of the two functions are SciPy's where it is accurate, run in float64.
 """
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pullback._ops.zeta import polygamma
 
 def _primitive(name: str, body: Callable, by_order: Callable | None, by_x: Callable | None,
                kernel: Callable | None = None) -> Primitive:
-    """A function of a and x whose formula takes the digits wanted, computed in float64."""
+    """A function of a and x whose formula takes the required digits, computed in float64."""
 
     def on_host(a, x, **params):
         digits = formulas.DOUBLE if a.dtype.itemsize == 8 else formulas.SINGLE
@@ -74,7 +74,7 @@ def _of_derivative_by_x(y, a, x, order):
 
 
 def _third_by_x(y, a, x):
-    """That of f'', f'' g + 2 f' g' + f g'' with g = (a - 1) / x - 1."""
+    """The derivative by x of f'', which is f'' g + 2 f' g' + f g'' with g = (a - 1) / x - 1."""
     before = div(div(sub(a, scalar(a, 1)), x), x)
     terms = [mul(y, _log_slope(a, x)), neg(mul(scalar(a, 2), mul(gamma_density_by_x_p.bind(a, x, order=0), before))),
              mul(scalar(a, 2), div(mul(gamma_density_p.bind(a, x, order=0), before), x))]
@@ -164,7 +164,7 @@ def igamma(a: ArrayLike, x: ArrayLike) -> Array:
 def igammac(a: ArrayLike, x: ArrayLike) -> Array:
     """The regularized upper incomplete gamma function Q(a, x) = 1 - P(a, x), accurate where it is small; see `igamma`.
 
-    TypeError for operands that are no floats of one dtype.
+    TypeError for operands that are not floats of one dtype.
 
     >>> from pullback import lax
     >>> print(f"{lax.igammac(1., 1.):.4f}")
@@ -220,7 +220,7 @@ def log_igamma(a: Array, x: Array, upper: bool = False) -> Array:
     return log_igamma_p.bind(a, x, upper=upper, order=0)
 
 
-# --- gamma numbers as functions of their order; this one has no derivative ---
+# --- gamma samples as functions of their parameter; this derivative has no derivative ---
 
 gamma_log_derivative_p = _primitive("gamma_log_derivative", formulas.quantile_slope, None, None)
 

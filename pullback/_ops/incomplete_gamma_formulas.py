@@ -4,9 +4,9 @@ With t = x exp(s) in DLMF 8.2.1 and 8.2.2, P(a, x) and Q(a, x) are x^a exp(-x) /
 
     exp(a s - x (exp(s) - 1))
 
-over s < 0 and s > 0. That of the smaller of the two, P for x <= a and Q beyond, has an integrand that falls, and is
-integrated by Gauss and Legendre's rule as far as it matters. The derivatives of the integrals in a are the moments of
-s: none cancels. For a < 1 and x <= 1 the power series DLMF 8.7.1 serves.
+over s < 0 and s > 0. The smaller of the two, P for x <= a and Q beyond, has a decreasing integrand, which is
+integrated by Gauss-Legendre quadrature as far as it matters. The derivatives of the integrals in a are the moments of
+s: none cancels. For a < 1 and x <= 1 the power series DLMF 8.7.1 is used.
 """
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from pullback._ops.gamma_formulas import (
 )
 from pullback._ops.zeta import scaled_zeta
 
-_TINY = 2.2250738585072014e-308  # what stands for an order of 0, whose derivatives are limits
+_TINY = 2.2250738585072014e-308  # stands for an order of 0, whose derivatives are limits
 
 
 class Digits(NamedTuple):
-    """What it takes to compute to the digits of a dtype: how far to integrate, in how many nodes; terms of series."""
+    """The effort for the digits of a dtype: the range of integration, the number of nodes, the terms of series."""
 
     reach: float
     nodes: int
@@ -53,7 +53,7 @@ def _rule(count: int) -> tuple[np.ndarray, np.ndarray]:
     return u * (0.25 + 0.75 * u), weights / 2 * (0.25 + 1.5 * u)
 
 
-# --- what stands before the integrals: x^a exp(-x) / gamma(a), and log(x) - digamma(a) ---
+# --- the factors of the integrals: x^a exp(-x) / gamma(a), and log(x) - digamma(a) ---
 
 
 def _distance(a: Expr, x: Expr) -> tuple[Expr, Expr]:
@@ -62,14 +62,14 @@ def _distance(a: Expr, x: Expr) -> tuple[Expr, Expr]:
     near = u.abs().is_("LT", 0.5)
     square = near.choose(r * r, 0.0)
     by_series = r * (u - square * 2.0 * polynomial(square, [1 / (2 * j + 3) for j in range(17)]))
-    # the quotient of a tiny x would be too small for a normal number
+    # the quotient for a tiny x would be below the normal range
     tiny = x.is_("LT", 1e-290)
     log = (near.choose(1.0, tiny.choose(x * 2.0 ** 100, x) / a)).log() - tiny.choose(100 * np.log(2), x.lifted(0.0))
     return near.choose(by_series, u - log), near.choose(u - by_series, log)
 
 
 def front(a: Expr, x: Expr, digits: Digits, over: int = 0) -> Expr:
-    """x^a exp(-x) / gamma(a), or that by x^over, which may be a number where it vanishes."""
+    """x^a exp(-x) / gamma(a), or its quotient by x^over, which may be finite where x^a vanishes."""
     far, small = a.is_("GE", 8.0), a.is_("LT", 1.0)
     if digits is SINGLE:
         # one logarithm, of x / a or of x
@@ -98,7 +98,7 @@ def front(a: Expr, x: Expr, digits: Digits, over: int = 0) -> Expr:
 
 
 def log_front(a: Expr, x: Expr) -> Expr:
-    """The logarithm of the same."""
+    """The logarithm of `front`."""
     far, small = a.is_("GE", 8.0), a.is_("LT", 1.0)
     by_distance = (a * (0.5 / np.pi)).log() * 0.5 - stirling(far.choose(a, 8.0)) - a * _distance(a, x)[0]
     small, log = log_gamma_near(far.choose(1.0, a))
@@ -126,7 +126,7 @@ def _moments(first: Expr, a: Expr, order: int) -> list[Expr]:
 
 def front_moments(a: Expr, x: Expr, order: int) -> list[Expr]:
     """The derivatives by a of `front`, divided by it."""
-    # the pole of gamma at 0 is a factor of its own, so that its powers do not cancel
+    # the pole of gamma at 0 is a separate factor, so that its powers do not cancel
     small = a.is_("LT", 1.0)
     some = small.choose(a + 1.0, a)
     factor = [a.lifted(1.0), small.choose(1.0 / a, 0.0), *[a.lifted(0.0)] * order][:order + 1]
@@ -177,14 +177,14 @@ def _excess(z: Expr, x: Expr, digits: Digits) -> Expr:
 
 
 def _to(x: Expr, dtype: type) -> Expr:
-    """In this dtype where it is compiled."""
+    """Converted to the dtype if it is compiled."""
     return x if isinstance(x, Host) else Expr(x.ctx, x.ctx.convert(x.value, np.dtype(dtype)))
 
 
 def integrals(a: Expr, x: Expr, up: Expr, digits: Digits, order: int) -> list[Expr]:
     """The integrals of s^k exp(a s - x (exp(s) - 1)), k = 0, ..., `order`, over s > 0 where `up`, else over s < 0."""
     slope = (x - a).abs()
-    # how far: where the exponent is the reach, by Newton's method from where its second order is
+    # the range: where the exponent equals the reach, by Newton's method from the solution of its second-order expansion
     width = 2.0 * digits.reach / (slope + (slope * slope + x * (2.0 * digits.reach)).sqrt())
     if digits is SINGLE and not order:
         # the error of the exponent is small where its exponential is not
@@ -247,20 +247,20 @@ def _series(a: Expr, x: Expr, terms: int, order: int) -> list[Expr]:
 
 
 class Parts(NamedTuple):
-    """What the functions are made of: of the smaller of P and Q, or of P by the series."""
+    """The parts of the functions: of the smaller of P and Q, or of P by the series."""
 
-    series: Expr  # whether the series serves
+    series: Expr  # whether the series is used
     up: Expr  # whether the integral is Q, not P
-    before: Expr  # what stands before the integrals
+    before: Expr  # the factor of the integrals
     integrals: list[Expr]
-    power: Expr  # x^a / gamma(1 + a), and its logarithm: what stands before the series
+    power: Expr  # x^a / gamma(1 + a), and its logarithm: the factor of the series
     exponent: Expr
     sums: list[Expr]
     ratios: list[Expr]  # the derivatives by a of the smaller one, or by the series, divided by it
 
 
 def parts(a: Expr, x: Expr, digits: Digits, order: int, log_x: Expr | None = None) -> Parts:
-    """For a > 0 and finite x > 0, and the logarithm of x, should x be too small for it."""
+    """The parts for a > 0 and finite x > 0, and for the logarithm of x, in case x itself underflows."""
     series = a.is_("LT", 1.0) & x.is_("LE", 1.0)
     ia, ix = series.choose(1.0, a), series.choose(1.0, x)
     up = ia.is_("LT", 1.0) | ix.is_("GT", ia)
@@ -292,18 +292,18 @@ def both(p: Parts) -> tuple[Expr, Expr]:
 
 
 def slope(p: Parts, order: int) -> Expr:
-    """The derivative of P of this order by a, divided by the smaller of P and Q, or by P where the series serves."""
+    """The derivative of P of this order by a, divided by the smaller of P and Q, or by P if the series is used."""
     return (p.up & ~p.series).choose(-p.ratios[order], p.ratios[order])
 
 
 def guarded(a: Expr, x: Expr) -> tuple[Expr, Expr, Expr]:
-    """Whether a and x are inside, and a and x with something harmless in place of what is not."""
+    """Whether a and x are valid, and a and x with invalid values replaced by harmless ones."""
     inside = x.is_("GT", 0.0) & x.is_("LT", np.inf) & a.is_("GE", 0.0) & a.is_("LT", np.inf)
     return inside, inside.choose(a.most(_TINY), 1.0), inside.choose(x, 1.0)
 
 
 def _log1p(x: Expr) -> Expr:
-    # XLA's is 100 units off near -0.4
+    # XLA's is 100 ulp off near -0.4
     near = x.abs().is_("LT", 0.25)
     return near.choose(near.choose(x, 0.0).log1p(), (near.choose(0.0, x) + 1.0).log())
 
@@ -336,11 +336,11 @@ def log_probability(a: Expr, x: Expr, digits: Digits, upper: bool, order: int) -
     p = parts(ga, gx, digits, order)
     below, above = both(p)
     wanted, other = (above, below) if upper else (below, above)
-    small = (~p.series & p.up) if upper else (p.series | ~p.up)  # what is wanted is what the ratios are of
+    small = (~p.series & p.up) if upper else (p.series | ~p.up)  # the ratios belong to the requested one
     if order:
         scale = p.series.choose(below, p.before * p.integrals[0])
         sign = -1.0 if upper else 1.0
-        # the other one's, by its own derivatives
+        # the other one, by its own derivatives
         others = [a.lifted(1.0), *[slope(p, k) * scale / wanted * sign for k in range(1, order + 1)]]
         ratios = [small.choose(r, o) for r, o in zip(p.ratios, others, strict=True)]
         value = slopes_of(ratios)[-1]
@@ -365,7 +365,7 @@ def hazard(a: Expr, x: Expr, digits: Digits, upper: bool, order: int) -> Expr:
     other = front_of_all / (above if upper else below)
     value = small.choose(1.0 / p.integrals[0], other if whole is None else p.series.choose(whole, other)) / gx
     if order:
-        # the logarithm is that of the density less that of the probability
+        # the logarithm is that of the density minus that of the probability
         of_density = slopes_of(front_moments(ga, gx, order))
         sign = -1.0 if upper else 1.0
         scale = p.series.choose(below, p.before * p.integrals[0])
@@ -406,7 +406,7 @@ def density(a: Expr, x: Expr, digits: Digits, order: int) -> Expr:
 
 
 def density_by_x(a: Expr, x: Expr, digits: Digits, order: int) -> Expr:
-    """The derivative of that by x."""
+    """The derivative of `density` by x."""
     inside, ga, gx = guarded(a, x)
     value = front(ga, gx, digits, 2) * (ga - 1.0 - gx)
     edge = a.lifted(np.nan)
@@ -414,7 +414,7 @@ def density_by_x(a: Expr, x: Expr, digits: Digits, order: int) -> Expr:
         moments = front_moments(ga, gx, order)
         value = value * moments[order] + front(ga, gx, digits, 2) * moments[order - 1] * float(order)
         edge = a.is_("GT", 2.0).choose(0.0, edge)
-    else:  # that of order a - 1 less that of order a, the smaller infinity of two
+    else:  # that of order a - 1 minus that of order a, the smaller infinity of two
         edge = _power_at_zero(a - 1.0)
         edge = a.is_("EQ", 1.0).choose(-1.0, edge)
     value = x.is_("EQ", 0.0).choose(edge, inside.choose(value, 0.0))
@@ -428,7 +428,7 @@ def density_twice_by_x(a: Expr, x: Expr, digits: Digits) -> Expr:
     before = front(ga, gx, digits, 2)
     value = inside.choose(before.is_("EQ", 0.0).choose(0.0, before * (less * (less / gx) - (ga - 1.0) / gx)), 0.0)
     edge = _power_at_zero(a - 2.0) - _power_at_zero(a - 1.0) * 2.0 + _power_at_zero(a)
-    # of two infinities that with the lower power counts
+    # of two infinities the one with the lower power dominates
     lower = a.is_("LT", 3.0) & a.is_("NE", 1.0) & a.is_("NE", 2.0)
     edge = lower.choose(_power_at_zero(a - 2.0), edge)
     value = x.is_("EQ", 0.0).choose(edge, value)
@@ -444,7 +444,7 @@ def _power_at_zero(a: Expr) -> Expr:
 
 
 def log_density(a: Expr, x: Expr, digits: Digits) -> Expr:
-    """The logarithm of the same."""
+    """The logarithm of the density."""
     inside, ga, gx = guarded(a, x)
     # not from the front, as log(x) would cancel where a is 1
     few = ga.is_("LT", 8.0)

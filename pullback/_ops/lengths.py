@@ -1,8 +1,8 @@
 """Lengths and angles: `hypot`, `atan2` and the norm of vectors. A length is a cone, whose tip is at 0.
 
-Away from the tip the derivative is the direction, x / |x|. At the tip it is taken for 0, the element of least length of
-the subdifferential, so that the gradient of every smooth function of a length is right there. The second derivative is
-infinite at the tip, and given as nan: no number would do for both |x| and |x|**2.
+Away from the tip the derivative is the direction, x / |x|. At the tip it is defined as 0, the element of least length
+of the subdifferential, so that the gradient of every smooth function of a length is right there. The second derivative
+is infinite at the tip, and given as nan: no number is right for both |x| and |x|**2.
 """
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _hypot_lower(x, y):
     inside = large.is_("NE", 0) & large.is_("LT", np.inf)
     ratio = small / inside.choose(large, large * 0 + 1)
     length = large * (ratio * ratio + 1).op("stablehlo.sqrt")
-    # an infinite side makes the other one's nan no matter
+    # if one side is infinite, a nan of the other does not matter
     infinite = x.is_("EQ", np.inf) | y.is_("EQ", np.inf)
     return infinite.choose(np.inf, large.is_("EQ", 0).choose(large, length))
 
@@ -54,7 +54,7 @@ def _direction_lower(x, y):
 
 
 def _direction_first(t, z, x, y):
-    # y**2 / |(x, y)|**3 by its factors, where the chain rule subtracts numbers that are nearly equal
+    # y**2 / |(x, y)|**3 by its factors, where the chain rule subtracts nearly equal numbers
     across = direction_p.bind(y, x)
     return mul(mul(quotient_or_nan_p.bind(t, hypot_p.bind(x, y)), across), across)
 
@@ -63,7 +63,7 @@ def _direction_second(t, z, x, y):
     return neg(mul(mul(quotient_or_nan_p.bind(t, hypot_p.bind(x, y)), z), direction_p.bind(y, x)))
 
 
-# x / hypot(x, y), the cosine of the angle: 0 at the origin; nor does it need a length that is in range
+# x / hypot(x, y), the cosine of the angle: 0 at the origin; it does not need a length in range
 direction_p: Primitive = nary("direction", _direction_kernel, _direction_lower, _direction_first, _direction_second,
                               add=add, accepts=FLOAT)
 hypot_p: Primitive = nary("hypot", np.hypot, _hypot_lower, lambda t, z, x, y: mul(t, direction_p.bind(x, y)),

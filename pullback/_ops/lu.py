@@ -48,8 +48,8 @@ def lu(x: ArrayLike) -> tuple[Array, Array, Array]:
     """The decomposition `x[permutation] = l @ u` of stacks of matrices `(..., m, n)`, by partial pivoting.
 
     Returns: `lu` of the shape and dtype of `x`, which holds `u` in its upper triangle and the unit lower triangular `l`
-    below; `pivots`, int32 `(..., min(m, n))`: the row that each row was swapped with in its turn; `permutation`, int32
-    `(..., m)`: the row of `x` that stands in each place in the end. A singular matrix gives zeros on the diagonal of
+    below; `pivots`, int32 `(..., min(m, n))`: the row that each row was swapped with in turn; `permutation`, int32
+    `(..., m)`: the row of `x` at each position of the result. A singular matrix gives zeros on the diagonal of
     `u`, and no derivative. The dtype must be float32, float64 or complex. Raises: ValueError for less than two axes,
     TypeError for another dtype.
 
@@ -122,7 +122,7 @@ def _lu_jvp(primals, tangents):
 
 
 def _widened(x: Array, length: int, axis: int) -> Array:
-    """Matrices with one of their axes cut, or filled with zeros, to the given length."""
+    """Matrices with one of their axes cut, or padded with zeros, to the given length."""
     axis += x.aval.ndim
     have = x.aval.shape[axis]
     if have >= length:
@@ -143,7 +143,7 @@ lu_pivots_to_permutation_p = Primitive("lu_pivots_to_permutation")
 
 
 def lu_pivots_to_permutation(pivots: ArrayLike, permutation_size: int) -> Array:
-    """The permutation that swapping rows makes: row i with row `pivots[i]`, for i = 0, 1, ...
+    """The permutation that results from swapping row i with row `pivots[i]`, for i = 0, 1, ...
 
     `pivots`: int32 `(..., k)` as `lu` returns them; `permutation_size`: the number of rows, at least k. The result is
     int32 `(..., permutation_size)`. Raises: TypeError for another dtype, ValueError for less than one axis or too few
@@ -186,7 +186,7 @@ def _permutation_lower(ctx, pivots, permutation_size):
 
 
 def _swap(i, order, pivots):
-    """One step: what stands in place i changes places with what stands where its pivot says."""
+    """One step: exchange the entries at position i and at its pivot."""
     last = order.aval.ndim - 1
     place = broadcasted_iota(_INDEX, order.aval.shape, last)
     j = dynamic_index_in_dim(pivots, i, last)
@@ -202,14 +202,14 @@ lu_pivots_to_permutation_p.lower = _permutation_lower
 lu_pivots_to_permutation_p.batch = stacked_batch(lu_pivots_to_permutation_p)
 zero_jvp(lu_pivots_to_permutation_p)
 
-# --- solutions: linear in the right-hand side, and differentiated in the matrix without a look at its factors ---
+# --- solutions: linear in the right-hand side, and differentiated by the matrix without differentiating its factors ---
 
 lu_solve_p = Primitive("lu_solve")
 
 
 def solve_with_factors(factors: Array, permutation: Array, b: Array, transpose: bool) -> Array:
-    """The solution of `a @ x = b`, or of `a.T @ x = b`, from the decomposition of `a`, in whose factors it has
-    derivatives."""
+    """The solution of `a @ x = b`, or of `a.T @ x = b`, from the decomposition of `a`; it has derivatives by
+    the factors."""
     if transpose:
         y = triangular_solve(factors, b, left_side=True, transpose_a=True)
         y = triangular_solve(factors, y, left_side=True, lower=True, transpose_a=True, unit_diagonal=True)
@@ -224,14 +224,14 @@ def inverse(permutation: Array) -> Array:
 
 
 def factored(a: Array) -> tuple[Array, Array, Array]:
-    """The decomposition as a constant, for operations that hold the rule for their derivative by `a` themselves."""
+    """The decomposition as a constant, for operations with their own derivative rule with respect to `a`."""
     factors, pivots, permutation = lu_p.bind(stop_gradient_p.bind(a))
     return factors, pivots, permutation
 
 
 def solve(name: str, a: Array, b: Array) -> Array:
     """The solution of `a @ x = b` for `a` of shape `(..., n, n)` and `b` `(..., n, m)`, of one dtype; the leading axes
-    broadcast, and each matrix is decomposed once, whatever it is differentiated and batched."""
+    broadcast, and each matrix is decomposed once, under any differentiation and batching."""
     factors, _, permutation = factored(a)
 
     def solution(a, factors, permutation, b):
@@ -269,7 +269,7 @@ def _solve_one_transposed(factors, permutation, b):
 
 
 def _solve_triangle(factors, b, lower, transpose):
-    # not getrs for both at once: it wakes up all threads even for matrices of three rows
+    # not getrs for both at once: it starts all threads even for matrices of three rows
     trsm = routine("trsm", b.dtype)
     if factors.flags.f_contiguous:
         return trsm(1., factors, b, lower=lower, trans_a=transpose, diag=lower)
@@ -302,7 +302,7 @@ def _solve_batch(trace, args, dims, transpose):
     *fixed, b = args
     if any(d is not None for d in dims[:3]):
         return _solve_stacked(trace, args, dims, transpose=transpose)
-    # one matrix for all: the right-hand sides are columns of one
+    # one matrix for all: the right-hand sides become columns of one
     b = move_axis(b, dims[3], b.aval.ndim - 1)
     *lead, m, size = b.aval.shape
     x = lu_solve_p.bind(*fixed, reshape(b, (*lead, m * size)), transpose=transpose)

@@ -1,6 +1,6 @@
-"""What operations on stacks of matrices share: types, batching, lowering, and matrix algebra for their rules.
+"""Shared parts of operations on stacks of matrices: types, batching, lowering, and matrix algebra for their rules.
 
-The matrices lie in the last two axes. Operations take them in the dtypes that LAPACK knows.
+The matrices are in the last two axes. Operations support the dtypes of LAPACK.
 """
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ from pullback._xla.evaluate import program_if_worth
 from pullback._xla.lowering import Block, Value
 
 _INDEX = np.dtype(np.int32)
-# stacks of so many matrices are worth a program, as soon as so many have gone through the kernel
+# stacks of this size are worth a compiled program, once this many matrices have gone through the kernel
 _MANY, _A_COMPILATION = 50, 2000
 
 
 def check_matrices(name: str, aval: ShapedArray, square: bool = False, what: str = "the operand") -> None:
-    """Raise, in the user's words, unless the type is that of a stack of (square) matrices LAPACK can take."""
+    """Raise, in the user's terms, unless the type is that of a stack of (square) matrices of a LAPACK dtype."""
     shape = aval.shape
     if len(shape) < 2 or (square and shape[-1] != shape[-2]):
         kind = "square matrices" if square else "matrices"
@@ -58,7 +58,7 @@ def check_matrices(name: str, aval: ShapedArray, square: bool = False, what: str
 
 
 def stacked_batch(p: Primitive) -> Callable:
-    """The batching rule of an operation that works on stacks: the batch becomes the first axis of the stack."""
+    """The batching rule of an operation on stacks: the batch axis becomes the first axis of the stack."""
 
     def batch(trace, args, dims, **params):
         size = next(x.aval.shape[d] for x, d in zip(args, dims, strict=True) if d is not None)
@@ -71,10 +71,10 @@ def stacked_batch(p: Primitive) -> Callable:
 
 
 def each_matrix(function: Callable[..., tuple[np.ndarray, ...]], rank: int, *stacks: np.ndarray) -> list[np.ndarray]:
-    """A kernel from a function of single matrices: applied to each of the stacks, its results stacked.
+    """Apply a function of single matrices to each matrix of the stacks, and stack its results.
 
-    `rank` is the number of axes that number the matrices; the stacks agree in them. Of an empty stack the function
-    sees zeros, for the shapes of its results.
+    `rank` is the number of stack axes, which all stacks share. For an empty stack the function
+    is called with zeros, for the shapes of its results.
     """
     if math.prod(stacks[0].shape[rank:]) * stacks[-1].shape[-1] <= MODERATE:
         return scipy_blas().on_one_thread(_each_matrix, function, rank, *stacks)
@@ -91,9 +91,9 @@ def _each_matrix(function: Callable[..., tuple[np.ndarray, ...]], rank: int, *st
 
 
 def in_stacks(p: Primitive, kernel: Callable) -> Callable:
-    """A kernel that goes through stacks matrix by matrix, and gives them to a compiled program where they are many.
+    """A kernel that applies `kernel` matrix by matrix, and switches to a compiled program for many matrices.
 
-    A program does a stack of small matrices up to 30 times faster, once it is there.
+    A program processes a stack of small matrices up to 30 times faster, once it is compiled.
     """
 
     def run(*stacks, **params):
@@ -123,7 +123,7 @@ def stack_aval(aval: ShapedArray, *shape: int, dtype: np.dtype | None = None) ->
 
 
 def where_done(info: Array, x: Array) -> Array:
-    """The results of the matrices for which a routine said it was done (0), and nan for the others."""
+    """The results for matrices whose `info` is 0 (success), and nan for the others."""
     done = reshape(eq(info, np.int32(0)), (*info.aval.shape, *(1,) * (x.aval.ndim - info.aval.ndim)))
     return select(done, x, scalar_like(np.nan, x.aval.dtype))
 
@@ -140,7 +140,7 @@ def adjoint(x: Array) -> Array:
 
 
 def conjugate(x: Array) -> Array:
-    """The complex conjugate, of real numbers too."""
+    """The complex conjugate; real numbers are returned as they are."""
     return conj(x) if dtypes.is_complex(x.aval.dtype) else x
 
 
@@ -153,7 +153,7 @@ def product(*xs: Array) -> Array:
 
 
 def triangle(x: Array, lower: bool, strict: bool = False) -> Array:
-    """The lower or upper triangles of matrices, zero elsewhere; strict ones are without the diagonal."""
+    """The lower or upper triangles of matrices, zero elsewhere; strict ones exclude the diagonal."""
     shape = x.aval.shape
     rows, columns = (broadcasted_iota(_INDEX, shape[-2:], axis) for axis in (0, 1))
     compare = gt if strict else ge
@@ -166,7 +166,7 @@ def half_diagonal(x: Array) -> Array:
 
 
 def identity(x: Array) -> Array:
-    """The identity matrix (or its part, where they are not square) of the shape and dtype of matrices."""
+    """The identity matrix (or its part, if not square) of the shape and dtype of matrices."""
     shape = x.aval.shape[-2:]
     return convert_element_type(eq(*(broadcasted_iota(_INDEX, shape, axis) for axis in (0, 1))), x.aval.dtype)
 
@@ -174,12 +174,12 @@ def identity(x: Array) -> Array:
 def diagonals(x: Array) -> Array:
     """The diagonals of square matrices, along the last axis."""
     *lead, n, _ = x.aval.shape
-    # along the flat matrix, one step down and one to the right is n + 1 places
+    # along the flattened matrix, one step down and one to the right is an offset of n + 1
     return slice_in_dim(reshape(x, (*lead, n * n)), 0, None, n + 1, len(lead))
 
 
 def rows(x: Array, order: Array) -> Array:
-    """The rows of matrices `(..., n, m)` in another order `(..., n)`, given for each matrix by their positions."""
+    """The rows of matrices `(..., n, m)` in another order `(..., n)`, given for each matrix by row indices."""
     if not x.aval.size:
         return x
     *lead, _, m = x.aval.shape
@@ -194,8 +194,8 @@ def rows(x: Array, order: Array) -> Array:
 def side_by_side(name: str, function: Callable[..., Array], stacks: Sequence[Array], b: Array) -> Array:
     """`function(*stacks, b)`, linear in the columns of `b`, with the leading axes of the stacks and of `b` broadcast.
 
-    The first of the stacks is one of matrices, and the others have its leading axes. Where these would have to be
-    repeated for the sake of `b`, the matrices of `b` are put side by side instead, as columns of one.
+    The first of the stacks consists of matrices, and the others have its leading axes. Where these would have to be
+    repeated to match `b`, the matrices of `b` are joined as columns of one matrix instead.
     """
     given = stacks[0].aval.shape[:-2]
     total = broadcast_shapes(name, given, b.aval.shape[:-2])
@@ -216,34 +216,34 @@ def side_by_side(name: str, function: Callable[..., Array], stacks: Sequence[Arr
 
 
 def eyes(aval: ShapedArray) -> Array:
-    """A stack of identity matrices (or their parts, where they are not square) of a type."""
+    """A stack of identity matrices (or their parts, if not square) of a type."""
     diagonal = eq(*(broadcasted_iota(_INDEX, aval.shape[-2:], axis) for axis in (0, 1)))
     return broadcast_to(convert_element_type(diagonal, aval.dtype), aval.shape)
 
 
 def real_part(x: Array) -> Array:
-    """The real part, of real numbers too."""
+    """The real part; real numbers are returned as they are."""
     return real(x) if dtypes.is_complex(x.aval.dtype) else x
 
 
 def hermitian(x: Array, lower: bool) -> Array:
-    """The symmetric (Hermitian) matrices of which the lower or the upper triangle is given."""
+    """The symmetric (Hermitian) matrices with the given lower or upper triangle."""
     half = half_diagonal(triangle(x, lower))
     return add(half, adjoint(half))
 
 
-# --- routines that iterate: what is not finite never gets to them, since they may not return from it ---
+# --- iterative routines: they must not get values that are not finite, since they might not return ---
 
 
 def workspace(name: str, dtype: np.dtype, *sizes: int, **options: int) -> list[int]:
-    """The lengths of working space with which a routine is fastest."""
+    """The sizes of the workspace with which a routine is fastest."""
     *lengths, _ = routine(f"{name}_lwork", dtype)(*sizes, **options)
     # in single precision a length may have been rounded down
     return [x if isinstance(x, int) else int(np.nextafter(np.float32(x.real), np.float32(np.inf))) + 1 for x in lengths]
 
 
 def guarded_kernel(function: Callable[..., tuple], x: np.ndarray) -> list[np.ndarray]:
-    """`each_matrix` of a routine whose last result is 0 where it was done; nan for matrices where it was not."""
+    """`each_matrix` for a routine whose last result is 0 on success; nan for matrices where it failed."""
 
     def guarded(a):
         finite = np.isfinite(a).all()
@@ -255,7 +255,7 @@ def guarded_kernel(function: Callable[..., tuple], x: np.ndarray) -> list[np.nda
 
 def guarded_call(ctx: Block, name: str, x: Value, out_avals: Sequence[ShapedArray], settings: dict[str, str],
                  overwrites: int | None = 0) -> list[Value]:
-    """`lapack_call` of a routine whose last result is 0 where it was done; nan for matrices where it was not."""
+    """`lapack_call` for a routine whose last result is 0 on success; nan for matrices where it failed."""
     rank = x.aval.ndim - 2
 
     def safe(x):
@@ -281,7 +281,7 @@ def over_gaps(x: Array, w: Array) -> Array:
 def over_sums(x: Array, w: Array) -> Array:
     """The elements ij of skew matrices divided by `w[j] + w[i]`, see `quotient_or_nan`."""
     sums = add(as_row(w), as_column(w))
-    # of real ones the diagonals are zeros, whatever a rounding error or a cotangent says
+    # for real matrices the diagonals are zeros, whatever a rounding error or a cotangent contains
     return quotient_or_nan(x, sums) if dtypes.is_complex(x.aval.dtype) else _off_diagonal_over(x, sums)
 
 

@@ -1,7 +1,7 @@
-"""The logarithm of the normal distribution function Phi, and its derivatives, in which nothing cancels.
+"""The logarithm of the normal distribution function Phi, and its derivatives, without cancellation.
 
-The first is the hazard h(x) = phi(x) / Phi(x), the second -h u with the excess u(x) = x + h(x), which far below is
-1 / |x|.
+The first is the hazard h(x) = phi(x) / Phi(x), the second -h u with the excess u(x) = x + h(x), which for large
+negative x is 1 / |x|.
 """
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _hazard(x: Expr) -> Expr:
 
 
 def _bend(x: Expr) -> Expr:
-    """h u; below 0 the hazard is divided, as u may be too small for a normal number."""
+    """h u; below 0 the hazard is divided, as u may be below the normal range."""
     z, above = x.abs(), _hazard_above(x.abs())
     return x.is_("LT", 0.0).choose(hazard_below(z) / (z + 1.0) * _scaled_excess(z), above * (x + above))
 
@@ -78,8 +78,9 @@ def _bend_kernel(x):
     return np.where(below, hazard / (z.value + 1) * _scaled_excess(z).value, hazard * (x + hazard))
 
 
-# far below h u = 1 - 1/x**2 + 6/x**4 - 50/x**6 + ..., by the series of h (DLMF 7.12.1); these are the coefficients of
-# its derivative 2/x**3 - 24/x**5 + ..., which has accurate derivatives, too
+# for large negative x, h u = 1 - 1/x**2 + 6/x**4 - 50/x**6 + ..., by the series of h (DLMF 7.12.1); these are the
+# coefficients of
+# its derivative 2/x**3 - 24/x**5 + ..., which has accurate derivatives too
 _SLOPES = (2, 24, 300, 4144, 63540, 1077384, 20094620, 410014560, 9104132196)
 
 

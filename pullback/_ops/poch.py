@@ -24,7 +24,7 @@ def _positive(z: Expr, m: Expr, n: Expr) -> Expr:
     # half of the product at a time: its factors overflow before it does
     exponent = z * excess(u, log)
     half = n.power(m * 0.5) * ((ez - en - exponent) * 0.5).exp()
-    # far beyond what is finite one of its factors is infinite and the other one 0
+    # far beyond the finite range one of its factors is infinite and the other 0
     beyond = (m * n.log() - exponent).is_("GT", 3000.0 if z.double else 400.0)
     return beyond.choose(np.inf, half * above * (fz / fn / under) * half)
 
@@ -40,7 +40,7 @@ _FEW = 8
 
 
 def _product(z: Expr, m: Expr) -> Expr:
-    """For whole m from -8 to 8, factor by factor."""
+    """The product for whole m from -8 to 8, factor by factor."""
     start, count = m.is_("LT", 0.0).choose(z + m, z), m.abs()
     total = z.lifted(1.0)
     for k in range(_FEW):
@@ -59,7 +59,7 @@ def _quotient(z: Expr, m: Expr) -> Expr:
     z, m, n = good.choose(z, 1.0), good.choose(m, 1.0), good.choose(n, 2.0)
     low_z, low_n = z.is_("LE", 0.0), n.is_("LE", 0.0)
     both, mixed = low_z & low_n, (low_z | low_n) & ~(low_z & low_n)
-    # both of one sign: below 0 by reflection, DLMF 5.5.3, where the sines of a whole m make but a sign
+    # both of one sign: below 0 by reflection, DLMF 5.5.3, where the sines of a whole m give only a sign
     ratio = _positive(mixed.choose(1.0, both.choose(1.0 - n, z)), mixed.choose(0.0, m),
                       mixed.choose(1.0, both.choose(1.0 - z, n)))
     half = m * 0.5
@@ -76,7 +76,7 @@ def _quotient(z: Expr, m: Expr) -> Expr:
 
 
 def _step(a: Array, b: Array) -> Array:
-    """digamma(a + b) - digamma(a), of any sign of b."""
+    """digamma(a + b) - digamma(a), for either sign of b."""
     back = c.lt(b, scalar(b, 0))
     step = polygamma_step(c.select(back, add(a, b), a), c.select(back, neg(b), b), 0)
     return c.select(back, neg(step), step)

@@ -37,14 +37,14 @@ from pullback._xla.lapack import lapack_call
 
 _INDEX = np.dtype(np.int32)
 
-# --- the reflections that bring a matrix to triangular form, as LAPACK stores them ---
+# --- the reflections that reduce a matrix to triangular form, as LAPACK stores them ---
 
 geqrf_p = Primitive("geqrf", multiple_results=True)
 
 
 def geqrf(x: Array, pivoting: bool = False) -> list[Array]:
     """The factor `r` in the upper triangle, reflections below it, and their factors `taus`; with pivoting also the
-    column of `x` that stands in each place."""
+    column of `x` at each position."""
     return geqrf_p.bind(x, pivoting=pivoting)
 
 
@@ -70,7 +70,7 @@ def _reflections_kernel(x, pivoting):
 
 
 def _space(n):
-    """Working space for blocks of 64 columns, more than LAPACK asks for."""
+    """The workspace for blocks of 64 columns, more than LAPACK's query returns."""
     return 64 * (n + 2)
 
 
@@ -101,9 +101,9 @@ householder_product_p = Primitive("householder_product")
 def householder_product(a: ArrayLike, taus: ArrayLike) -> Array:
     """The first n columns of the product of k reflections `1 - tau * v @ v^H`.
 
-    `a`: `(..., m, n)` with m >= n, in whose columns below the diagonal the vectors `v` stand, each with a 1 on the
-    diagonal and zeros above that are not stored; `taus`: `(..., k)` with k <= n. Both of one dtype, float32, float64 or
-    complex. The result has the shape of `a`. Raises: ValueError for other shapes, TypeError for other dtypes.
+    `a`: `(..., m, n)` with m >= n, whose columns hold the vectors `v` below the diagonal, each with an implicit 1 on
+    the diagonal and zeros above; `taus`: `(..., k)` with k <= n. Both of one dtype, float32, float64 or complex. The
+    result has the shape of `a`. Raises: ValueError for other shapes, TypeError for other dtypes.
 
     >>> from pullback import lax
     >>> import pullback.numpy as pnp
@@ -191,7 +191,7 @@ def qr(x: ArrayLike, *, pivoting: bool = False, full_matrices: bool = True) -> t
     less than two axes, TypeError for other dtypes.
 
     The derivative exists where the first min(m, n) columns are linearly independent; elsewhere it is inf or nan. The
-    columns that `full_matrices` adds move no more than they have to. Source: Walter and Lehmann, On evaluating
+    columns that `full_matrices` adds change as little as possible. Source: Walter and Lehmann, On evaluating
     higher-order derivatives of the QR decomposition of tall matrices with full column rank in forward and reverse mode
     algorithmic differentiation (2010); wide matrices by their first m columns.
 

@@ -30,6 +30,6 @@ def _slope_kernel(p, x):
     return np.where(rest == 0, x.dtype.type(np.inf), mills / rest)
 
 
-# x is that of p, so the derivative by p is all of it
+# x is the quantile of p, so the derivative by p is the total one
 quantile_slope_p = nary("quantile_slope", _slope_kernel, written(_slope),
                         lambda t, y, p, x: mul(t, mul(mul(x, y), y)), None, add=add, accepts=FLOAT)

@@ -1,4 +1,4 @@
-"""The quotient for derivatives that are infinite in most directions: at the tip of a cone, or where values repeat."""
+"""The quotient for derivatives that do not exist in most directions: at the tip of a cone, or where values repeat."""
 from __future__ import annotations
 
 import numpy as np
@@ -27,8 +27,8 @@ def _quotient_transpose(ct, x, y):
     return [unbroadcast(quotient_or_nan_p.bind(ct, y), x.aval), None]
 
 
-# Where a derivative does not exist its share of a tangent is nan, but only if there is a share: what does not depend on
-# it keeps its derivative.
+# Where a derivative does not exist its contribution to a tangent is nan, but only if there is one: values that do not
+# depend on it keep their derivative.
 quotient_or_nan_p: Primitive = nary("quotient_or_nan", _quotient, _quotient_lower,
                                     lambda t, z, x, y: quotient_or_nan_p.bind(t, y),
                                     lambda t, z, x, y: neg(quotient_or_nan_p.bind(mul(z, t), y)), add=add)

@@ -2,7 +2,7 @@
 "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
 
 A key is a pair of uint32, an array of keys has a last axis of 2. The 64-bit counters 0, 1, 2, ... in row-major order
-are encrypted under the key, so each number depends on the key and on its own place only, not on the array's size.
+are encrypted under the key, so each number depends on the key and on its own index only, not on the array's size.
 The bits are those of JAX with its default settings (`threefry2x32`, `jax_threefry_partitionable`).
 """
 from __future__ import annotations
@@ -109,7 +109,7 @@ threefry2x32_p.lower = elementwise_lower(_emit_cipher)
 zero_jvp(threefry2x32_p)
 threefry2x32_p.batch = elementwise_batch(threefry2x32_p)
 
-# --- what the operations on keys share ---
+# --- shared by the operations on keys ---
 
 
 def _check_keys(name: str, keys: ShapedArray) -> None:
@@ -174,9 +174,9 @@ def _half(ctx: Block, keys: Value, i: int) -> Value:
 
 
 def _emit_counters(ctx: Block, shape: tuple[int, ...], skipped: int) -> list[Value]:
-    """High and low halves of the row-major positions in the axes from `skipped` on, as a sum over axes.
+    """The high and low halves of the row-major indices over the axes from `skipped` on, as a sum over axes.
 
-    A sum, and not a reshaped iota, because then each device of a sharded program can make its own part.
+    A sum, not a reshaped iota, since each device of a sharded program can then compute its own part.
     """
     small = math.prod(shape[skipped:]) <= 1 << 32
     wide = make_aval(shape, _U32 if small else np.dtype(np.uint64))

@@ -1,4 +1,4 @@
-"""Reductions over axes: largest, smallest, product, logic, and where the largest or smallest stands."""
+"""Reductions over axes: maximum, minimum, product, logic, and the indices of the maximum and minimum."""
 from __future__ import annotations
 
 import math
@@ -120,7 +120,7 @@ def reduce_max(operand: ArrayLike, axes: Sequence[int]) -> Array:
     """The largest element over `axes`; nan if there is one, the least value of the dtype if there are no
     elements.
 
-    Where several elements are largest, each gets an equal share of the derivative. TypeError for complex dtypes,
+    If several elements are largest, each gets an equal share of the derivative. TypeError for complex dtypes,
     ValueError for axes out of bounds or named twice.
 
     >>> import numpy as np
@@ -136,7 +136,7 @@ def reduce_min(operand: ArrayLike, axes: Sequence[int]) -> Array:
     """The smallest element over `axes`; nan if there is one, the greatest value of the dtype if there are no
     elements.
 
-    Where several elements are smallest, each gets an equal share of the derivative. TypeError for complex dtypes,
+    If several elements are smallest, each gets an equal share of the derivative. TypeError for complex dtypes,
     ValueError for axes out of bounds or named twice.
 
     >>> import numpy as np
@@ -163,8 +163,8 @@ def _prod_jvp(primals, tangents, axes):
 
 
 def _product_tangent(x, t):
-    """The tangent of the product over the first axis, halves multiplied pairwise: zeros ask for no
-    division."""
+    """The tangent of the product over the first axis, halves multiplied pairwise: it needs no division, even for
+    zeros."""
     while (count := x.aval.shape[0]) > 1:
         half = count // 2
         if count % 2:
@@ -183,8 +183,7 @@ reduce_prod_p.jvp = _prod_jvp
 
 
 def reduce_prod(operand: ArrayLike, axes: Sequence[int]) -> Array:
-    """The product over `axes`, in the dtype of the operand, a number. Its derivatives are right where elements are
-    zero.
+    """The product over `axes`, in the dtype of the operand, a number; its derivatives are right even for zeros.
 
     TypeError for bools, ValueError for axes out of bounds or named twice.
 
@@ -213,7 +212,7 @@ reduce_xor_p = _bit_reduction("reduce_xor", np.bitwise_xor, "stablehlo.xor", lam
 
 
 def reduce_and(operand: ArrayLike, axes: Sequence[int]) -> Array:
-    """Bitwise "and" over `axes`, of bools or integers (else TypeError); of nothing, True or all bits set.
+    """Bitwise "and" over `axes`, of bools or integers (else TypeError); the empty reduction is True or all bits set.
 
     ValueError for axes out of bounds or named twice; negative ones count from the end.
 
@@ -227,7 +226,7 @@ def reduce_and(operand: ArrayLike, axes: Sequence[int]) -> Array:
 
 
 def reduce_or(operand: ArrayLike, axes: Sequence[int]) -> Array:
-    """Bitwise "or" over `axes`, of bools or integers (else TypeError); of nothing, False or 0.
+    """Bitwise "or" over `axes`, of bools or integers (else TypeError); the empty reduction is False or 0.
 
     ValueError for axes out of bounds or named twice; negative ones count from the end.
 
@@ -241,7 +240,7 @@ def reduce_or(operand: ArrayLike, axes: Sequence[int]) -> Array:
 
 
 def reduce_xor(operand: ArrayLike, axes: Sequence[int]) -> Array:
-    """Bitwise "exclusive or" over `axes`, of bools or integers (else TypeError); of nothing, False or 0.
+    """Bitwise "exclusive or" over `axes`, of bools or integers (else TypeError); the empty reduction is False or 0.
 
     ValueError for axes out of bounds or named twice; negative ones count from the end.
 
@@ -308,7 +307,7 @@ argmin_p = _arg_extreme("argmin", np.argmin, "LT", highest)
 
 
 def argmax(operand: ArrayLike, axis: int, index_dtype: DTypeLike) -> Array:
-    """Where the first of the largest elements along `axis` stands (the first nan, if there is one).
+    """The index of the first of the largest elements along `axis` (of the first nan, if there is one).
 
     The result has the dtype `index_dtype` and one axis less. TypeError for complex dtypes, ValueError for an axis out
     of bounds or of length 0.
@@ -323,7 +322,7 @@ def argmax(operand: ArrayLike, axis: int, index_dtype: DTypeLike) -> Array:
 
 
 def argmin(operand: ArrayLike, axis: int, index_dtype: DTypeLike) -> Array:
-    """Where the first of the smallest elements along `axis` stands (the first nan, if there is one).
+    """The index of the first of the smallest elements along `axis` (of the first nan, if there is one).
 
     The result has the dtype `index_dtype` and one axis less. TypeError for complex dtypes, ValueError for an axis out
     of bounds or of length 0.
@@ -337,7 +336,7 @@ def argmin(operand: ArrayLike, axis: int, index_dtype: DTypeLike) -> Array:
     return argmin_p.bind(x, axes=_axes("argmin", x, (axis,)), index_dtype=dtypes.requested_dtype(index_dtype))
 
 
-# --- reduce_precision: no reduction over axes, but of the bits of each element ---
+# --- reduce_precision: a reduction of the bits of each element, not over axes ---
 
 
 def _reduce_precision_lower(ctx, x, exponent_bits, mantissa_bits):
@@ -353,7 +352,7 @@ reduce_precision_p.transpose = lambda ct, x, **params: [reduce_precision_p.bind(
 def reduce_precision(operand: ArrayLike, exponent_bits: int, mantissa_bits: int) -> Array:
     """Floats rounded to a format of fewer exponent and mantissa bits, kept in their dtype.
 
-    Its derivative rounds the tangent likewise. ValueError for `exponent_bits` < 1 and `mantissa_bits` < 0,
+    Its derivative rounds the tangent in the same way. ValueError for `exponent_bits` < 1 and `mantissa_bits` < 0,
     TypeError for other dtypes.
 
     >>> from pullback import lax

@@ -1,4 +1,4 @@
-"""Rules shared by families of primitives, in terms of no particular one."""
+"""Rules shared by families of primitives, independent of particular ones."""
 from __future__ import annotations
 
 import functools
@@ -32,7 +32,7 @@ def zero_jvp(p: Primitive) -> None:
 
 
 def no_derivative(name: str, argument: str) -> Callable:
-    """The tangent rule of an operand by which a function has no derivative here: NotImplementedError says so."""
+    """The tangent rule of an operand without derivative here: it raises NotImplementedError with an explanation."""
 
     def refuse(t, y, *primals):
         raise NotImplementedError(f"{name} has no derivative with respect to {argument}: differentiate with respect to "
@@ -42,12 +42,12 @@ def no_derivative(name: str, argument: str) -> Callable:
 
 
 def keeps_type(p: Primitive) -> None:
-    """The result has the type of the first operand."""
+    """Set the typing rule: the result has the type of the first operand."""
     p.abstract_eval = lambda x, *_, **params: x
 
 
 def per_operand_jvp(p: Primitive, add: Callable, *tangent_rules: Callable | None) -> None:
-    """A jvp rule as a sum over operands: `rule(t, y, *primals, **params)`, None for a locally constant operand."""
+    """Set a jvp rule as a sum over operands: `rule(t, y, *primals, **params)`, None for a locally constant operand."""
 
     def jvp(primals, tangents, **params):
         y = p.bind(*primals, **params)
@@ -62,14 +62,14 @@ def per_operand_jvp(p: Primitive, add: Callable, *tangent_rules: Callable | None
 
 
 def bilinear_taylor(p: Primitive, add: Callable, scale: Callable) -> None:
-    """The series of a product: Leibniz' rule for the derivatives of x(t) y(t). `scale(n, x)` is n times x."""
+    """Set the Taylor rule of a product: Leibniz' rule for the derivatives of x(t) y(t). `scale(n, x)` is n times x."""
     p.has(bilinear=True)
 
     def taylor(primals, series, **params):
         x, y = ([primal, *(terms or ())] for primal, terms in zip(primals, series, strict=True))
         out = []
         for k in range(max(len(x), len(y))):
-            # of a constant there is but the first term
+            # a constant has only the first term
             parts = [scale(math.comb(k, j), p.bind(x[j], y[k - j], **params))
                      for j in range(k + 1) if j < len(x) and k - j < len(y)]
             out.append(functools.reduce(add, parts))
@@ -79,7 +79,7 @@ def bilinear_taylor(p: Primitive, add: Callable, scale: Callable) -> None:
 
 
 def quotient_taylor(p: Primitive, product: Primitive, add: Callable, neg: Callable, scale: Callable) -> None:
-    """The series of a quotient z: by Leibniz' rule, its product with y has the series of x."""
+    """Set the Taylor rule of a quotient z: by Leibniz' rule, its product with y has the series of x."""
 
     def taylor(primals, series):
         (x, y), (xs, ys) = primals, series

@@ -1,4 +1,4 @@
-"""Scatter that multiplies, or takes the smaller or the larger, where it meets what is there."""
+"""Scatter that combines updates with the existing values by product, minimum or maximum."""
 from __future__ import annotations
 
 from typing import Any
@@ -82,11 +82,11 @@ def _scatter_mul_jvp(primals, tangents, **params):
 
 
 def _by_updates(x: Array, indices: Array, updates: Array, u: Any, params: dict) -> Array:
-    """The tangent by those of the updates, each times what else is multiplied in its place."""
+    """The tangent due to those of the updates, each times the other factors at its position."""
     start = read_back(x, indices, updates.aval, params)
     if params["unique_indices"] or updates.aval.size < 2:
         return scatter_add_p.bind(full(x.aval.shape, 0, x.aval.dtype), indices, mul(u, start), **params)
-    # where each number of the updates goes: places are counted from 1, and 0 is nowhere
+    # the position of each update: positions are counted from 1, and 0 means dropped
     size, n = x.aval.size, updates.aval.size
     numbers = add(broadcasted_iota(_INDEX, (size,), 0), np.int32(1))
     places = reshape(read_back(reshape(numbers, x.aval.shape), indices, updates.aval, params), (n,))
@@ -101,9 +101,9 @@ def _by_updates(x: Array, indices: Array, updates: Array, u: Any, params: dict) 
 
 
 def _others(factors: Array, places: Array) -> Array:
-    """Of each factor the product of the others in its place; the places are sorted.
+    """For each factor the product of the others at its position; the positions are sorted.
 
-    No quotients, which zeros would spoil: the product of those before it times that of those after it.
+    Without quotients, which fail for zeros: the product of the earlier ones times that of the later ones.
     """
     before = _earlier(factors, places)
     after = rev(_earlier(rev(factors, (0,)), rev(places, (0,))), (0,))
@@ -111,7 +111,7 @@ def _others(factors: Array, places: Array) -> Array:
 
 
 def _earlier(factors: Array, places: Array) -> Array:
-    # a product over 1, 2, 4, ... neighbours after the other, as far as they have one place
+    # a product over 1, 2, 4, ... adjacent elements in turn, as long as they have the same position
     n = factors.aval.size
     one = scalar_like(1, factors.aval.dtype)
 
@@ -133,7 +133,7 @@ def _scatter_mul_transpose(ct, x, indices, updates, **params):
 
 
 def _extremum_jvp(p: Primitive):
-    # all that attain the extremum share its derivative equally
+    # all elements that attain the extremum share its derivative equally
     def jvp(primals, tangents, **params):
         x, indices, updates = primals
         y = p.bind(x, indices, updates, **params)

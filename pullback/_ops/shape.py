@@ -1,4 +1,4 @@
-"""Primitives that change a shape or a dtype and no value, and the sum that is the transpose of broadcasting."""
+"""Primitives that change the shape or the dtype but no value, and the sum that is the transpose of broadcasting."""
 from __future__ import annotations
 
 import math
@@ -20,11 +20,11 @@ from pullback._ops.accumulate import accumulator, reduced
 from pullback._ops.rules import linear_jvp
 from pullback._xla.lowering import int_array
 
-# --- what users say of shapes and axes ---
+# --- shapes and axes given by users ---
 
 
 def shape_of(name: str, shape: AnyValue) -> tuple[int, ...]:
-    """A shape given by the user, as a tuple of ints; the error for a traced size says what to do."""
+    """A shape given by the user, as a tuple of ints; the error for a traced size suggests an alternative."""
     try:
         return canonical_shape(shape)
     except TypeError as error:
@@ -50,7 +50,7 @@ def canonical_axes(name: str, axes: Iterable[Any], rank: int) -> tuple[int, ...]
             a = operator.index(a)
         except TypeError:
             if isinstance(a, Tracer):
-                raise  # it says what to do
+                raise  # the message is complete
             raise TypeError(f"{name}: an axis must be an int, got {a!r} of type {type(a).__name__}") from None
         if not -rank <= a < rank:
             raise ValueError(f"{name}: axis {a} is out of bounds for an array of {rank} axes")
@@ -60,7 +60,7 @@ def canonical_axes(name: str, axes: Iterable[Any], rank: int) -> tuple[int, ...]
     return tuple(found)
 
 
-# --- broadcast_in_dim: the operand's axes go to `dims` of the result, all else repeats ---
+# --- broadcast_in_dim: the operand's axes become `dims` of the result, the others repeat ---
 
 broadcast_in_dim_p = Primitive("broadcast_in_dim")
 
@@ -68,7 +68,7 @@ broadcast_in_dim_p = Primitive("broadcast_in_dim")
 def broadcast_in_dim(operand: ArrayLike, shape: Sequence[int], broadcast_dimensions: Sequence[int]) -> Array:
     """`operand` repeated to `shape`, its axis `i` becoming axis `broadcast_dimensions[i]`; length 1 may stretch.
 
-    Any dtype. ValueError unless the operand has an axis in [0, len(shape)), of its length, for each of its own.
+    Any dtype. ValueError unless each of the operand's axes has an axis of its length in [0, len(shape)).
 
     >>> import numpy as np
     >>> from pullback import lax
@@ -215,7 +215,7 @@ reshape_p = Primitive("reshape")
 def reshape(operand: ArrayLike, new_sizes: Sequence[int], dimensions: Sequence[int] | None = None) -> Array:
     """The elements of `operand`, in row-major order, in a shape of as many elements (else ValueError); any dtype.
 
-    `dimensions`: an order to bring the axes into before, as `transpose` does.
+    `dimensions`: an order of the axes that is applied first, as by `transpose`.
 
     >>> import numpy as np
     >>> from pullback import lax
@@ -312,7 +312,7 @@ def transpose(operand: ArrayLike, permutation: Sequence[int]) -> Array:
 
 
 def move_axis(x: Array, source: int, to: int) -> Array:
-    """`x` with one axis moved to another place, the others in order."""
+    """`x` with one axis moved to another position, the others in order."""
     if source == to:
         return x
     order = [i for i in range(x.aval.ndim) if i != source]
@@ -352,13 +352,13 @@ convert_element_type_p = Primitive("convert_element_type")
 
 
 def convert_element_type(x: ArrayLike, dtype: DTypeLike | None, weak_type: bool = False) -> Array:
-    """`x` in another dtype. An `np.dtype` is taken as it is; `lax.convert_element_type` takes what a user asks for."""
+    """`x` in another dtype. `dtype` is an `np.dtype`; `lax.convert_element_type` accepts any dtype-like value."""
     x = lift(x)
     dtype = dtype if isinstance(dtype, np.dtype) else dtypes.canonicalize_dtype(dtype)
     if x.aval.dtype == dtype and x.aval.weak_type == weak_type:
         return x
     if type(x) is ConcreteArray and x.aval.ndim == 0:
-        # a constant: converted now, also while a function is being staged
+        # a constant: converted now, even while a function is being staged
         with silenced():
             return from_numpy(np.asarray(_convert_kernel(x.value, dtype, weak_type))[()], weak_type)
     return convert_element_type_p.bind(x, dtype=dtype, weak_type=weak_type)
@@ -418,7 +418,7 @@ convert_element_type_p.jvp = _convert_jvp
 convert_element_type_p.transpose = _convert_transpose
 convert_element_type_p.batch = lambda trace, xs, dims, **params: (convert_element_type_p.bind(*xs, **params), dims[0])
 
-# --- what transformations need of shapes ---
+# --- helpers for transformations ---
 
 
 def zeros_like_aval(aval: ShapedArray) -> Array:
@@ -427,7 +427,7 @@ def zeros_like_aval(aval: ShapedArray) -> Array:
 
 
 def full(shape: tuple[int, ...], fill_value: NestedArrayLike, dtype: np.dtype, weak_type: bool = False) -> Array:
-    """An array of a shape, of one repeated scalar. The dtype is taken as it is; `lax.full` takes a user's."""
+    """An array filled with one scalar. `dtype` is an `np.dtype`; `lax.full` accepts any dtype-like value."""
     if isinstance(fill_value, Array):
         scalar = convert_element_type(fill_value, dtype, weak_type)
     else:
@@ -436,7 +436,7 @@ def full(shape: tuple[int, ...], fill_value: NestedArrayLike, dtype: np.dtype, w
 
 
 def unbroadcast(ct: Array, aval: ShapedArray) -> Array:
-    """The cotangent of an operand that broadcasting had stretched to the shape of `ct`."""
+    """The cotangent of an operand that was broadcast to the shape of `ct`."""
     shape = ct.aval.shape
     if shape == aval.shape:
         return ct
@@ -446,7 +446,7 @@ def unbroadcast(ct: Array, aval: ShapedArray) -> Array:
 
 
 def instantiate(tangent: AnyValue) -> Array:
-    """A symbolic zero as an array of zeros (of bools, where its dtype is float0); anything else as it is.
+    """A symbolic zero as an array of zeros (of bools, if its dtype is float0); any other value unchanged.
 
     >>> zero = Zero(make_aval((2,), np.dtype("float32")))
     >>> print(instantiate(zero))
@@ -455,5 +455,5 @@ def instantiate(tangent: AnyValue) -> Array:
     if type(tangent) is not Zero:
         return tangent
     aval = tangent.aval
-    # rules compute with what they get, which float0 does not allow
+    # rules compute with their arguments, which float0 does not allow
     return full(aval.shape, False, np.dtype(bool)) if aval.dtype == dtypes.float0 else zeros_like_aval(aval)

@@ -1,8 +1,8 @@
-"""The logistic function and the hyperbolic tangent, with tails that do not vanish before they must.
+"""The logistic function and the hyperbolic tangent, with accurate tails.
 
-The slope of the logistic function s is s(x) s(-x) = u / (1 + u)**2 with u = exp(-|x|): written by s itself, s (1 - s),
-it would lose its last digit where s rounds to 1. It is an operation of its own, since the chain rule applied to |x|
-would not do at 0: its derivative is -tanh(x / 2) times itself. The derivative of tanh is four times that slope at 2x.
+The slope of the logistic function s is s(x) s(-x) = u / (1 + u)**2 with u = exp(-|x|): expressed by s itself, s (1 -
+s), it would lose its last digits where s rounds to 1. It is a separate operation, since the chain rule applied to |x|
+fails at 0: its derivative is -tanh(x / 2) times itself. The derivative of tanh is four times that slope at 2x.
 """
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from pullback._ops.trig import side_p
 
 
 def _right(x):
-    """Whether the real part of a NumPy array is not negative."""
+    """True where the real part of a NumPy array is not negative."""
     return np.real(x) >= 0
 
 
 def _decayed(x):
-    """exp(-|x|) of a NumPy array; of complex numbers by the sign of the real part."""
+    """exp(-|x|) of a NumPy array; for complex numbers by the sign of the real part."""
     return np.exp(np.where(_right(x), -x, x)) if dtypes.is_complex(x.dtype) else np.exp(-np.abs(x))
 
 
@@ -47,7 +47,7 @@ def _logistic_slope_kernel(x):
 
 
 def _right_and_decayed(x: Expr) -> tuple[Expr, Expr]:
-    """The same of a value being lowered."""
+    """`_right` and `_decayed` of a value being lowered."""
     aval = x.value.aval
     if not dtypes.is_complex(aval.dtype):
         return x.is_("GE", 0), (-x.abs()).exp()
@@ -56,7 +56,7 @@ def _right_and_decayed(x: Expr) -> tuple[Expr, Expr]:
     return right, right.choose(-x, x).exp()
 
 
-# the two have all but the last step in common, and the compiler sees it
+# the two share all but the last step, and the compiler merges it
 
 
 @written
@@ -93,7 +93,7 @@ tanh: Callable[[Any], Array] = function_of_one(
     __name__, tanh_p, "The hyperbolic tangent, sinh(x) / cosh(x).", "0.", "0.0")
 
 
-# --- x / (1 + |x|): its slope is 1 / (1 + |x|)**2, where the chain rule subtracts two numbers that are nearly equal ---
+# --- x / (1 + |x|): its slope is 1 / (1 + |x|)**2, where the chain rule subtracts two nearly equal numbers ---
 
 
 def _soft_sign_share_kernel(x):

@@ -1,4 +1,4 @@
-"""Static pieces of arrays: slice and pad, which are each other's transposes, and rev."""
+"""Static slices of arrays: slice and pad, which are each other's transposes, and rev."""
 from __future__ import annotations
 
 import builtins
@@ -149,7 +149,7 @@ def index_in_dim(operand: ArrayLike, index: int, axis: int = 0, keepdims: bool =
 
 
 def axis_of(name: str, axis: AnyValue, aval: ShapedArray) -> int:
-    """An axis as a non-negative int; IndexError where there is none such."""
+    """An axis as a non-negative int; IndexError if it is out of bounds."""
     i = operator.index(axis)
     if not -aval.ndim <= i < aval.ndim:
         raise IndexError(f"{name}: axis {i} is out of bounds for an array of shape {aval.shape} with {aval.ndim} axes")
@@ -246,7 +246,7 @@ def _pad_batch(trace, args, dims, padding_config):
     (x, value), (b, v) = args, dims
     if v is None:
         return pad_p.bind(x, value, padding_config=_insert(padding_config, b, (0, 0, 0))), b
-    # a padding value per example: pad with zeros, and put the values where padding went
+    # a padding value per example: pad with zeros, then write the values at the padded positions
     x = move_axis(x, b, 0) if b is not None else x
     lead = ((0, 0, 0),) if b is not None else ()
     config = (*lead, *padding_config)

@@ -1,10 +1,10 @@
 """softmax, log_softmax and logsumexp along axes, of real numbers.
 
 With R, the sum of exp(x - max(x)) over all elements but the largest, the probability of the largest is 1 / (1 + R),
-and its logarithm -log1p(R). R is the sum over all elements less 1, where that is 1 or more; where it is less, the
-largest element is alone, and the others are summed without it.
+and its logarithm -log1p(R). R is the sum over all elements minus 1, if that is 1 or more; if it is less, the
+largest element dominates, and the others are summed without it.
 
-What a derivative needs beside the value is made together with it: the exponentials once.
+Values needed by the derivative are computed together with the result, so that the exponentials are computed once.
 """
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from pullback._ops.trig import abs_p
 
 _SINGLE = np.dtype(np.float32)
 
-# --- values and what their derivatives need, as functions of arrays ---
+# --- values, and the values that derivatives need, as functions of arrays ---
 
 
 def _largest(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
-    """The largest element, and what is subtracted from all: that, or 0 where it is infinite."""
+    """The largest element, and the shift subtracted from all: that, or 0 where it is infinite."""
     largest = reshape(reduce_max_p.bind(x, axes=axes), kept_shape(x.aval.shape, axes))
     return largest, c.select(is_finite(largest), largest, scalar(x, 0))
 
 
 def _sums(x: Array, shift: Array, axes: tuple[int, ...]) -> tuple[Array, Array, Array, Array]:
-    """The exponentials; 1 where they are 1, else 0; whether the largest is alone, as 1 or 0; and R.
+    """The exponentials; 1 where they are 1, else 0; 1 or 0 for whether the largest dominates; and R.
 
-    All this is arithmetic, without a choice by a bool: see softmax_slope.py.
+    All this is arithmetic, without selection by a bool: see softmax_slope.py.
     """
     terms = exp(sub(x, shift))
     ones = floor(terms)
@@ -46,7 +46,7 @@ def _sums(x: Array, shift: Array, axes: tuple[int, ...]) -> tuple[Array, Array, 
     alone = max_p.bind(sub(one, abs_p.bind(sub(floor(total), one))), scalar(x, 0))
     others = kept_sum(sub(terms, ones), axes)
     rest = add(mul(alone, others), mul(sub(one, alone), sub(total, one)))
-    rest = c.select(c.eq(total, scalar(x, np.inf)), total, rest)  # of infinities no others are known
+    rest = c.select(c.eq(total, scalar(x, np.inf)), total, rest)  # with infinities, nothing is known about the others
     return terms, ones, alone, rest
 
 
@@ -75,7 +75,7 @@ def _logsumexp(x: Array, axes: tuple[int, ...]) -> list[Array]:
 
 
 def _shares(x: Array, axes: tuple[int, ...]) -> list[Array]:
-    """The softmax, and `q` and `marks` as softmax_slope.py takes them."""
+    """The softmax, and `q` and `marks` as defined in softmax_slope.py."""
     _, shift = _largest(x, axes)
     terms, ones, alone, rest = _sums(x, shift, axes)
     total = max_p.bind(add(rest, scalar(x, 1)), scalar(x, 1))
@@ -96,7 +96,7 @@ def _logsumexp_parts(x: Array, axes: tuple[int, ...]) -> list[Array]:
 
 
 def _host(x, axes):
-    """What is subtracted, the largest element, the exponentials, and R."""
+    """The shift, the largest element, the exponentials, and R."""
     x = x.astype(_SINGLE) if x.dtype.itemsize < 4 else x
     largest = np.max(x, axes, keepdims=True, initial=-np.inf) if x.size == 0 else np.max(x, axes, keepdims=True)
     shift = np.where(np.isfinite(largest), largest, x.dtype.type(0))
@@ -153,7 +153,7 @@ def _host_shares(x, shift, terms, rest):
         marks = (x == np.where(alone, shift, x.dtype.type(np.nan))).astype(x.dtype)
         q = np.where(marks, -(rest / total), p)
     infinite = rest == np.inf
-    # beside an infinity no share is known: in compiled code it is R times a mark
+    # next to an infinity no share is known: in compiled code it is R times a mark
     return p, np.where(infinite, one * np.nan, q) if infinite.any() else q, marks
 
 
@@ -171,7 +171,7 @@ def _logsumexp_parts_kernel(x, axes):
 
 
 def _without_the_largest(p: Array, t: Array, axes: tuple[int, ...]) -> Array:
-    """`t` less its value at the element whose probability is near 1, if there is one."""
+    """`t` minus its value at the element whose probability is near 1, if there is one."""
     return sub(t, kept_sum(c.select(c.gt(p, scalar(p, 2 / 3)), t, scalar(t, 0)), axes))
 
 
@@ -220,7 +220,7 @@ def _along_axes(name: str, kernel: Callable, function: Callable, keeps: bool, pa
 
 
 def _derivative_from_parts(p: Primitive, parts: Primitive, tangent: Callable, tangents: Callable) -> None:
-    """The jvp rules of a function and of its parts: where a tangent is, the parts are computed in its place."""
+    """Set the jvp rules of a function and of its parts: with a tangent, the parts are computed in its place."""
 
     def jvp(primals, ts, axes):
         (x,), (t,) = primals, ts

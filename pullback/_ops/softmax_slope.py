@@ -1,15 +1,15 @@
-"""The derivative of log_softmax as a linear map, and its transpose; those of softmax and logsumexp are made of them.
+"""The derivative of log_softmax as a linear map, and its transpose; those of softmax and logsumexp use them.
 
 The derivative of log(p) in the direction t is t - sum(p t). For a p near 1 this is a difference of nearly equal
-numbers; but the softmax does not change when one number is added to all elements, so that t may stand for its
-difference to the t of that largest element, whose own share is then 0. The maps take
+numbers; but the softmax does not change when one number is added to all elements, so that t may be replaced by its
+difference from the t of that largest element, whose own contribution is then 0. The maps take
 
-    q      the softmax p; in the place of an element with p > 1/2, its p - 1
-    marks  1 in the place of such an element, else 0
+    q      the softmax p; at an element with p > 1/2, its p - 1
+    marks  1 at such an element, else 0
 
-and so push t to (1 - marks) (t - sum(marks t)) - sum(q t), and pull g to (1 - marks) g - marks r - q sum(g), where r
-is the sum of g over the other elements: it would be lost in sum(g) beside the g of the largest. All of it is
-arithmetic, as XLA's loops over rows take no choices by a bool (jaxlib 0.10.2) and would store what is chosen.
+and push t to (1 - marks) (t - sum(marks t)) - sum(q t), and pull g to (1 - marks) g - marks r - q sum(g), where r
+is the sum of g over the other elements: it would be lost in sum(g) next to the g of the largest. All of it is
+arithmetic, as XLA's loops over rows do not fuse selections by a bool (jaxlib 0.10.2) and would store the result.
 """
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _SINGLE = np.dtype(np.float32)
 
 
 def kept_sum(x: Array, axes: Axes) -> Array:
-    """The sum over axes, which stay with length 1."""
+    """The sum over axes, which are kept with length 1."""
     return reshape(reduce_sum_p.bind(x, axes=axes), kept_shape(x.aval.shape, axes))
 
 
 def host_sum(x: np.ndarray, axes: Axes) -> np.ndarray:
-    """The same of NumPy arrays."""
+    """`kept_sum` of NumPy arrays."""
     return np.reshape(reduce_sum_p.rule("kernel")(x, axes), kept_shape(x.shape, axes))
 
 
 def lowered(function: Callable[..., Sequence[Array]]) -> Callable:
-    """The lowering of a function of arrays, in float32 at least."""
+    """The lowering of a function of arrays, computed in float32 at least."""
 
     def lower(ctx, *xs, **params):
         dtype = xs[0].aval.dtype
@@ -105,7 +105,7 @@ def _linear_in_the_first(p: Primitive, kernel: Callable, function: Callable, by_
     def jvp(primals, tangents, axes):
         t, q, marks = primals
         y = p.bind(*primals, axes=axes)
-        # which element is the largest is locally constant
+        # the index of the largest element is locally constant
         parts = [] if type(tangents[0]) is Zero else [p.bind(tangents[0], q, marks, axes=axes)]
         parts += [] if type(tangents[1]) is Zero else [by_q(tangents[1], t, axes)]
         return y, add(*parts) if len(parts) == 2 else parts[0] if parts else zero_of(y.aval)

@@ -1,6 +1,6 @@
 """Sorting along an axis, the largest elements, and binary search.
 
-Order is that of `<`, with nan last (after infinity), -0.0 equal to 0.0, and complex numbers by real, then
+The order is that of `<`, with nan last (after infinity), -0.0 equal to 0.0, and complex numbers by real, then
 imaginary part.
 """
 from __future__ import annotations
@@ -29,7 +29,7 @@ _INDEX = np.dtype(np.int32)
 
 
 def along_axis(x: Array, indices: Array, axis: int) -> Array:
-    """Elements of `x` at positions along an axis; all other axes of both run together. Positions must be
+    """Elements of `x` at indices along an axis; all other axes are paired. Indices must be
     valid."""
     if not indices.aval.size:
         return full(indices.aval.shape, 0, x.aval.dtype, x.aval.weak_type)  # no window fits into an empty axis
@@ -46,10 +46,9 @@ sort_p = Primitive("sort", multiple_results=True)
 
 def sort(operand: ArrayLike | Sequence[ArrayLike], dimension: int = -1, is_stable: bool = True,
          num_keys: int = 1) -> Any:
-    """The operand sorted along an axis; of several operands, all reordered as the first `num_keys` of them
-    ask.
+    """The operand sorted along an axis; several operands are all reordered by the first `num_keys` of them.
 
-    Later keys decide where earlier ones are equal; `is_stable` keeps what is equal in order.
+    Later keys decide between equal earlier ones; `is_stable` keeps equal elements in order.
     IndexError for an axis out of bounds, ValueError for shapes that differ.
 
     >>> from pullback import lax
@@ -80,7 +79,7 @@ def sort_key_val(keys: ArrayLike, values: ArrayLike, dimension: int = -1,
 
 
 def argsort_of(x: Array, axis: int, is_stable: bool = True) -> Array:
-    """The positions along an axis that sort the array, as int32."""
+    """The indices along an axis that sort the array, as int32."""
     positions = broadcasted_iota(_INDEX, x.aval.shape, axis)
     return sort_p.bind(x, positions, dimension=axis, is_stable=is_stable, num_keys=1)[1]
 
@@ -110,7 +109,7 @@ def _sort_kernel(*xs, dimension, is_stable, num_keys):
 
 
 def _before(block, a, b):
-    """Whether a stands before b, and whether they are equal in order (both i1)."""
+    """Whether a comes before b, and whether they are equal in order (both i1)."""
     if dtypes.is_complex(a.aval.dtype):
         part = make_aval(a.aval.shape, real_dtype(a.aval.dtype))
         pairs = [[block.op(f"stablehlo.{name}", [x], part) for x in (a, b)] for name in ("real", "imag")]
@@ -176,7 +175,7 @@ top_k_p = Primitive("top_k", multiple_results=True)
 
 
 def top_k(operand: ArrayLike, k: int, *, axis: int = -1) -> tuple[Array, Array]:
-    """The `k` largest elements along an axis in descending order, and their positions (int32); nan counts as
+    """The `k` largest elements along an axis in descending order, and their indices (int32); nan counts as
     the largest. ValueError for a `k` that is negative or above the length.
 
     >>> from pullback import lax
@@ -233,7 +232,8 @@ searchsorted_p = Primitive("searchsorted")
 
 
 def searchsorted(sorted_array: ArrayLike, values: ArrayLike, side: str = "left") -> Array:
-    """Where `values`, of any shape, go into a sorted vector to keep it sorted: before equal elements, or
+    """The indices at which `values`, of any shape, can be inserted into a sorted vector to keep it sorted: before equal
+    elements, or
     after ("right")."""
     a, v = lift(sorted_array), lift(values)
     return searchsorted_p.bind(a, v, side=side, batch_dims=0)
@@ -250,7 +250,7 @@ def _searchsorted_type(a, v, side, batch_dims):
 
 
 def _position_dtype(n: int) -> np.dtype:
-    """The dtype that holds the places in a vector of `n` elements, `n` itself among them."""
+    """The dtype that can hold the indices into a vector of `n` elements, including `n`."""
     if n <= np.iinfo(_INDEX).max:
         return _INDEX
     if not config.enable_x64:
@@ -271,7 +271,7 @@ def _searchsorted_kernel(a, v, side, batch_dims):
 
 
 def _searchsorted_lower(ctx, a, v, side, batch_dims):
-    """Binary search of all values at once: each step asks whether 2**j more elements stand before the
+    """Binary search of all values at once: each step tests whether 2**j more elements are less than the
     value."""
     n = a.aval.shape[-1]
     found = make_aval(v.aval.shape, _position_dtype(n))

@@ -1,6 +1,6 @@
 """Special functions: error functions, logarithms of sums, x log y, and the bits of floating-point numbers.
 
-Kernels are SciPy's, imported at the first call; lowerings are those of XLA's CHLO dialect, or stand here.
+Kernels are SciPy's, imported at the first call; lowerings are those of XLA's CHLO dialect, or defined here.
 """
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ from pullback._ops.sigmoids import logistic
 
 # --- error functions ---
 
-# exp(-x**2), whose derivative is -2 x y: where x**2 is out of range, x y is 0
+# exp(-x**2), whose derivative is -2 x y: if x**2 is out of range, x y is 0
 _gauss_p = unary("gauss", lambda x: np.exp(-(x * x)), written(lambda x: (-(x * x)).exp()),
                  lambda t, x, y: mul(t, mul(scalar(x, -2), mul(x, y))), FLOAT)
 erf_p = unary("erf", scipy_kernel("erf"), "chlo.erf",
@@ -114,7 +114,7 @@ def logaddexp2(x: ArrayLike, y: ArrayLike) -> Array:
     return logaddexp2_p.bind(*operands("logaddexp2", x, y))
 
 
-# --- x log y and its relatives: the value at x = 0 is 0, whatever the logarithm ---
+# --- x log y and similar functions: the value at x = 0 is 0, for any logarithm ---
 
 
 @written
@@ -153,7 +153,7 @@ def sinc(x: Array) -> Array:
     away = c.select(near, scalar(z, 1), z)
     if dtypes.is_complex(x.aval.dtype):
         return c.select(near, series, div(trig.sin(away), away))
-    # the sine of pi times what is left of whole periods, which is exact: of large numbers pi * x has no right digit
+    # the sine of pi times the remainder of whole periods, which is exact: for large numbers pi * x has no correct digit
     periods = round_to_even(mul(x, scalar(x, 0.5)))
     rest = sub(x, mul(periods, scalar(x, 2)))
     return c.select(near, series, div(trig.sin(mul(scalar(x, np.pi), rest)), away))
@@ -251,7 +251,7 @@ signbit_p = unary("signbit", _signbit_kernel, _signbit_lower, None, FLOAT, to_bo
 
 
 def signbit(x: ArrayLike) -> Array:
-    """Whether the sign bit is set."""
+    """True where the sign bit is set."""
     return signbit_p.bind(lift(x))
 
 
@@ -281,7 +281,7 @@ exponent_p = unary("exponent", _exponent_kernel, _exponent_lower, None, FLOAT, l
 
 
 def exponent(x: ArrayLike) -> Array:
-    """The int32 n with 0.5 <= |x| / 2**n < 1; 0 of zero, infinities and nan."""
+    """The int32 n with 0.5 <= |x| / 2**n < 1; 0 for zero, infinities and nan."""
     return exponent_p.bind(lift(x))
 
 
@@ -289,7 +289,7 @@ scale_p = Primitive("scale")
 
 
 def scale(x: ArrayLike, n: ArrayLike) -> Array:
-    """`x * 2**n`, without overflow on the way; `n` is of int32."""
+    """`x * 2**n`, without intermediate overflow; `n` is of int32."""
     return scale_p.bind(lift(x), lift(n))
 
 
@@ -309,7 +309,7 @@ def _scale_lower(ctx, x, n):
     x = _widened(ctx, x)
     width, bias = _format(x.aval.dtype)
     n = ctx.convert(n, np.dtype(f"i{x.aval.dtype.itemsize}"))
-    # the exponent of x goes into the powers: of two constant ones the compiler would make one, out of range
+    # the exponent of x goes into the powers: the compiler would merge two constant ones into one, out of range
     # (findings/xla_merges_constant_factors.sh)
     bits = ctx.op("stablehlo.bitcast_convert", [x], n.aval)
     mask = (2 * bias + 1) << width
@@ -326,7 +326,7 @@ def _scale_lower(ctx, x, n):
                                                 ctx.full_like(n, width)])
         y = ctx.op("stablehlo.multiply", [y, ctx.op("stablehlo.bitcast_convert", [power], x.aval)])
         rest = ctx.op("stablehlo.subtract", [rest, part])
-    # 0, infinity and nan stay what they are
+    # 0, infinity and nan are unchanged
     special = ctx.op("stablehlo.or", [ctx.compare("EQ", x, ctx.full_like(x, 0)),
                                       ctx.compare("EQ", own, ctx.full_like(n, mask))])
     return ctx.convert(ctx.op("stablehlo.select", [special, x, y], x.aval), out.dtype)

@@ -1,6 +1,6 @@
 """Ratios of the gamma function and differences of polygamma functions, without cancellation.
 
-Stirling's series is that of DLMF 5.11.1; an argument that is too small for it is raised by the recurrence 5.5.1.
+Stirling's series is that of DLMF 5.11.1; an argument that is too small for it is increased by the recurrence 5.5.1.
 """
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _RISING = (5040.0, 13068.0, 13132.0, 6769.0, 1960.0, 322.0, 28.0, 1.0)
 
 
 def excess(u: Expr, log: Expr) -> Expr:
-    """`u - log(1 + u)`, at least 0; the logarithm is given, and serves where |u| > 1/2."""
+    """`u - log(1 + u)`, at least 0; the logarithm is given, and used where |u| > 1/2."""
     # with w = u / (2 + u) it is u w - 2 (w**3 / 3 + w**5 / 5 + ...), as log(1 + u) = 2 artanh(w)
     near = u.abs().is_("LT", 0.5)
     inner = near.choose(u, 0.0)
@@ -34,7 +34,7 @@ def excess(u: Expr, log: Expr) -> Expr:
 
 
 def scaled_gamma(a: Expr) -> tuple[Expr, Expr]:
-    """`a**a exp(-a) / gamma(a)` for a > 0, as a factor and the exponent of another one, of moderate size both."""
+    """`a**a exp(-a) / gamma(a)` for a > 0, as a factor and the exponent of another one, both of moderate size."""
     low = a.is_("LT", float(_RAISED))
     z = low.choose(a + float(_RAISED), a)
     r = 1.0 / z
@@ -51,7 +51,7 @@ def scaled_gamma(a: Expr) -> tuple[Expr, Expr]:
 def _step(a: Expr, b: Expr, n: int) -> Expr:
     """`polygamma(n, a + b) - polygamma(n, a)` for a > 0 and b >= 0: sums of terms of one sign."""
     raised = 10 if a.double else 6
-    # b in two parts, one of them 1; the smaller one raised, so that no term vanishes, unless the first one is all
+    # b in two parts, one of them 1; the smaller one is raised, so that no term vanishes, unless the first one is all
     b_large, b_small = b.least(2.0 ** 1020 if b.double else 2.0 ** 125).most(1.0), b.least(1.0)
     first = a.is_("LT", 1e-9 if a.double else 1e-4)
     lift = 400 if a.double else 60
@@ -83,8 +83,8 @@ def digamma_step(a: Expr, b: Expr) -> Expr:
 
 
 def _power_step(z: Expr, b: Expr, b_large: Expr, b_small: Expr, powers: list[float]) -> Expr:
-    """The polynomial in 1 / z less that in 1 / (z + b), by its divided difference, with b in two factors."""
-    # of a larger b the sum z + b has no reciprocal that is a normal number
+    """The polynomial in 1 / z minus that in 1 / (z + b), by its divided difference, with b in two factors."""
+    # for a larger b the sum z + b has no reciprocal in the normal range
     upper, lower = 1.0 / z, 1.0 / (z + b.least(2.0 ** 1020 if b.double else 2.0 ** 125))
     value, slope = lower * 0.0 + powers[-1], lower * 0.0
     for coefficient in powers[-2::-1]:
@@ -108,5 +108,5 @@ polygamma_step_p = nary(
 
 
 def polygamma_step(a: AnyValue, b: AnyValue, n: int) -> Array:
-    """`polygamma(n, a + b) - polygamma(n, a)` of positive operands; of n = 0 also of negative ones."""
+    """`polygamma(n, a + b) - polygamma(n, a)` of positive operands; for n = 0 also of negative ones."""
     return polygamma_step_p.bind(a, b, n=n)

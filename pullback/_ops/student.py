@@ -42,7 +42,8 @@ def _densities(z: Expr, n: Expr) -> tuple[Expr, Expr]:
     """The density, and the density by n, which does not vanish with it."""
     far, ratio, log = _decay(z, n)
     secant = (ratio * ratio + 1.0).sqrt()
-    # far out by a power, for the logarithm has the rounding error of its own size, unless n is as small as the ratio
+    # for large |z| by a power, since the logarithm has a rounding error of its own magnitude, unless n is as small as
+    # the ratio
     direct = far & ratio.is_("GT", 1e-290 if z.double else 1e-36)
     power = direct.choose((direct.choose(ratio, 1.0) / secant).power(n), (far.choose(n, n + 1.0) * log * -0.5).exp())
     scale, root = _log_scale(n).exp() * power, n.sqrt()
@@ -82,8 +83,8 @@ def _product(n: Array) -> Array:
 def _rest_slope(n: Array) -> Array:
     """1 / (2n) - (digamma(n / 2 + 1) - digamma((n + 1) / 2)) / 2 - 1 / (n (n + 1) (n + 2)).
 
-    But for the last term it is the derivative of the logarithm of what stands before the power. By the recurrence DLMF
-    5.5.2 it is a sum of positive terms, and far out the series of 5.11.2.
+    Except for the last term it is the derivative of the logarithm of the factor of the power. By the recurrence DLMF
+    5.5.2 it is a sum of positive terms, and for large n the series of 5.11.2.
     """
     inverse = div(scalar(n, 1), _plus(n, 2 * _RAISED))
     w = square(inverse)
@@ -113,7 +114,7 @@ def _log_by_n(z: Array, n: Array) -> Array:
 
 
 def _over_n_by_n(t: Array, y: Array, z: Array, n: Array) -> Array:
-    """The slope of the logarithm is that of the density less 1 / n, and finite where n is 0."""
+    """The slope of the logarithm is that of the density minus 1 / n, and finite where n is 0."""
     inverse = div(scalar(n, 1), _parts(z, n)[1])
     lost = add(div(_plus(n, 3), _product(n)), square(inverse))
     return mul(t, mul(y, add(_rest_slope(n), _half_less(neg(lost), z, n))))

@@ -49,11 +49,11 @@ def svd(x: ArrayLike, *, full_matrices: bool = True, compute_uv: bool = True,
     which excludes `full_matrices`, only those from its first number up to, not including, its second. A matrix with
     nan or inf gives nan. Raises: ValueError for other shapes and subsets, TypeError for other dtypes.
 
-    Singular values have a first derivative everywhere, of repeated ones and of 0 in the basis found: right for
+    Singular values have a first derivative everywhere, for repeated ones and for 0 in the basis found: right for
     symmetric functions of them, and a subgradient at 0. Second derivatives along directions that mix the vectors of
     repeated ones are nan. Vectors of repeated singular values have none, nor have those of 0 beyond the first, and all
-    of 0 where the matrix is not square or complex: what depends on the choice among them gets nan, and what does not is
-    untouched. Columns that `full_matrices` adds move no more than they have to. Sources: Giles, Collected matrix
+    of 0 if the matrix is not square or is complex: results that depend on the choice among them get nan, all others are
+    unaffected. Columns that `full_matrices` adds change as little as possible. Sources: Giles, Collected matrix
     derivative results (2008); Townsend, Differentiating the singular value decomposition (2016); for complex matrices
     Wan and Zhang, Automatic differentiation for complex valued SVD (2019).
 
@@ -142,9 +142,9 @@ def _jvp(primals, tangents, full_matrices, vectors):
 
 
 def _turned(basis: Array, inside: Array, moved: Array, s: Array) -> Array:
-    """The tangent of vectors, the columns of `basis`, that turn among each other by `inside`, and out of their space.
+    """The tangent of vectors, the columns of `basis`, that rotate among each other by `inside`, and out of their space.
 
-    `moved` holds x' v (or x'^H u), of which the share outside of the space, divided by `s`, is where they turn to.
+    `moved` holds x' v (or x'^H u), whose component outside of the space, divided by `s`, is the tangent out of it.
     """
     k = s.aval.shape[-1]
     n, columns = basis.aval.shape[-2:]

@@ -30,9 +30,9 @@ def triangular_solve(a: ArrayLike, b: ArrayLike, *, left_side: bool = False, low
     """The solution `x` of `op(a) @ x = b` (`left_side`) or `x @ op(a) = b`, for triangular `a`.
 
     `a`: `(..., n, n)`, of which the lower or the upper triangle is read; with `unit_diagonal` its diagonal is taken to
-    be ones. `b`: `(..., n, m)` or, where `op(a)` stands on the right, `(..., m, n)`, with the same leading axes and
+    ones. `b`: `(..., n, m)` or, if `op(a)` is on the right, `(..., m, n)`, with the same leading axes and
     dtype: float32, float64 or complex; or a vector `(..., n)`, as is the result then. `op` transposes or conjugates,
-    or both. Where `a` is singular, the result holds inf or nan. Raises: ValueError for other shapes, TypeError for
+    or both. If `a` is singular, the result contains inf or nan. Raises: ValueError for other shapes, TypeError for
     other dtypes.
 
     >>> from pullback import lax
@@ -69,7 +69,7 @@ def _kernel(a, b, left_side, lower, transpose_a, conjugate_a, unit_diagonal):
         return b
     if conjugate_a and transpose_a and a.dtype.kind == "c":
         a = a.conj()
-    # scipy's routine takes matrices column by column: it gets the transpose, which lies so in memory, and undoes it
+    # scipy's routine takes column-major matrices: it gets the transpose, which has that layout, and undoes it
     op = 0 if transpose_a else 2 if conjugate_a else 1
     trsm = routine("trsm", b.dtype)
     return each_matrix(lambda a, b: (trsm(1., a, b, side=not left_side, lower=not lower, trans_a=op,
@@ -90,7 +90,7 @@ def _jvp(primals, tangents, **params):
     x = triangular_solve_p.bind(a, b, **params)
     if type(da) is Zero:
         return x, db if type(db) is Zero else triangular_solve_p.bind(a, db, **params)
-    # op(a)' x + op(a) x' = b', or the same from the right; nothing but the triangle counts
+    # op(a)' x + op(a) x' = b', or the same from the right; only the triangle counts
     da = triangle(da, params["lower"], strict=params["unit_diagonal"])
     if params["conjugate_a"]:
         da = conjugate(da)

@@ -47,7 +47,7 @@ def _asin_lower(x):
     return x.abs().is_("LT", 1e-10).choose(x, value)
 
 
-# 1 - x**2, by its factors: near 1, the square has already lost the digits that are left. Its own derivative is -2 x,
+# 1 - x**2, by its factors: near 1, the square has already lost the remaining digits. Its own derivative is -2 x,
 # which the derivatives of the factors lose near 0.
 _one_minus_square_p = unary("one_minus_square", lambda x: (x.dtype.type(1) - x) * (x.dtype.type(1) + x),
                             written(lambda x: (1 - x) * (x + 1)), lambda t, x, y: mul(t, mul(scalar(x, -2), x)))
@@ -89,7 +89,7 @@ def _asinh_slope_lower(x):
     slope = (x * x + 1).op("stablehlo.rsqrt")
     if dtypes.is_complex(x.value.aval.dtype):
         return slope
-    # x**2 overflows long before 1 / x vanishes
+    # x**2 overflows long before 1 / x underflows
     return x.abs().is_("GT", 2.0 ** 30).choose(1 / x.abs(), slope)
 
 
@@ -125,7 +125,7 @@ def real_dtype(dtype: np.dtype) -> np.dtype:
 
 
 def complex_dtype(dtype: np.dtype) -> np.dtype:
-    """The complex dtype with such a real part."""
+    """The complex dtype with that real part."""
     return np.dtype(np.complex128 if dtype == np.float64 else np.complex64)
 
 
@@ -195,7 +195,7 @@ def _sign_lower(ctx, x):
 def _sign_tangent(t, x, y):
     if not dtypes.is_complex(x.aval.dtype):
         return zero_of(y.aval)
-    # only what turns x moves x / |x|: the share of t along i x / |x|
+    # only the component of t along i x changes x / |x|
     turn = mul(y, scalar(y, 1j))
     share = real(mul(t, conj(turn)))
     return mul(complex(share, scalar(share, 0)), quotient_or_nan(turn, abs_p.bind(x)))
@@ -218,7 +218,7 @@ def _side_lower(ctx, x):
     return ctx.op("stablehlo.select", [at_zero, ctx.full_like(x, 1), ctx.op("stablehlo.sign", [x])], x.aval)
 
 
-# the derivative of |x|: at 0 that of the piece to the right
+# the derivative of |x|: at 0 that of the right branch
 side_p = unary("side", _side_kernel, _side_lower, None, FLOAT)
 
 
@@ -233,11 +233,11 @@ abs_p = unary("abs", np.abs, lambda ctx, x: ctx.op("stablehlo.abs", [x], ctx.out
 
 
 def abs(x: ArrayLike) -> Array:
-    """The absolute value of a number of any shape, real for complex dtypes; the most negative integer is its own.
+    """The absolute value of a number of any shape, real for complex dtypes; the most negative integer is unchanged.
 
-    Its derivative at the real 0 is 1, as if 0 were positive: so functions like |x|**2, that are smooth though |x| is
-    not, have the right derivatives. At a complex `x` it is the real-linear map from t to Re(conj(x) t) / |x|, 0 at 0.
-    TypeError for bools.
+    Its derivative at the real 0 is 1, as if 0 were positive: functions like |x|**2, which are smooth although |x| is
+    not, then have the right derivatives. At a complex `x` it is the real-linear map from t to Re(conj(x) t) / |x|, 0 at
+    0. TypeError for bools.
 
     >>> from pullback import lax
     >>> print(lax.abs(3 - 4j))

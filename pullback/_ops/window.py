@@ -1,4 +1,4 @@
-"""Reductions over sliding windows: the sums and extremes that pooling is made of."""
+"""Reductions over sliding windows: the sums and extremes that pooling uses."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ from pullback._xla.lowering import int_array, int_matrix
 
 _INDEX = np.dtype(np.int32)
 
-# --- what windows have in common: their parameters are one tuple for each of five lists, over all axes ---
+# --- shared: the parameters of windows are five tuples over all axes ---
 
 
 def windowed_shape(name, shape, window_dimensions, window_strides, padding, base_dilation, window_dilation):
-    """The shape of the windows' positions; ValueError for parameters that do not fit."""
+    """The shape of the array of windows; ValueError for parameters that do not match."""
     for what, values in (("window_dimensions", window_dimensions), ("window_strides", window_strides),
                          ("padding", padding), ("base_dilation", base_dilation), ("window_dilation", window_dilation)):
         if len(values) != len(shape):
@@ -45,7 +45,7 @@ def attributes(window_dimensions, window_strides, padding, base_dilation, window
 
 
 def add_axis(b, window_dimensions, window_strides, padding, base_dilation, window_dilation):
-    """The parameters with an axis at `b` over which windows have length 1."""
+    """The parameters with an additional axis at `b`, along which windows have length 1."""
 
     def insert(values, value):
         return (*values[:b], value, *values[b:])
@@ -87,7 +87,7 @@ reduce_window_sum_p = _window_primitive("reduce_window_sum", "stablehlo.add", la
 
 
 def _sum_transpose(ct, x, window_dimensions, window_strides, padding, base_dilation, window_dilation):
-    # as the transpose of a convolution: strides and base dilations change places
+    # as the transpose of a convolution: strides and base dilations are exchanged
     pads = []
     for n, m, w, s, (low, _), d, e in zip(x.aval.shape, ct.aval.shape, window_dimensions, window_strides, padding,
                                           base_dilation, window_dilation, strict=True):
@@ -113,7 +113,7 @@ def _extreme(name, op, direction, identity) -> Primitive:
         y = p.bind(x, **window)
         if type(t) is Zero or not x.aval.size:
             return y, zero_of(y.aval)
-        # windows of padding alone have position -1, at which the gather reads 0
+        # windows of padding only have index -1, at which the gather reads 0
         position = where_p.bind(x, **window)
         numbers = GatherDimensionNumbers((), (0,), (0,))
         return y, gather(reshape(t, (x.aval.size,)), reshape(position, (*position.aval.shape, 1)), numbers, (1,),
@@ -124,7 +124,7 @@ def _extreme(name, op, direction, identity) -> Primitive:
 
 
 def _where_extreme(name, direction, identity) -> Primitive:
-    """The position of each window's first extreme element, in the flattened array."""
+    """The index of each window's first extreme element, in the flattened array."""
     p = Primitive(name)
     p.abstract_eval = lambda x, **window: make_aval(windowed_shape(name, x.shape, **window), _INDEX)
 
@@ -156,7 +156,7 @@ def _where_extreme(name, direction, identity) -> Primitive:
         x = move_axis(args[0], dims[0], 0)
         inner = x.aval.size // max(x.aval.shape[0], 1)
         flat = p.bind(x, **add_axis(0, **window))
-        # positions within the batched array to positions within each element of the batch
+        # indices into the batched array to indices into each example
         member = elementwise.rem_p.bind(flat, scalar_like(max(inner, 1), _INDEX))
         outside = compare.lt_p.bind(flat, scalar_like(0, _INDEX))
         return compare.select_p.bind(outside, flat, member), 0
@@ -178,7 +178,7 @@ def window_parameters(shape: tuple[int, ...], window_dimensions: Sequence[int],
                       padding: str | Sequence[tuple[int, int]] = "VALID",
                       base_dilation: Sequence[int] | None = None,
                       window_dilation: Sequence[int] | None = None) -> dict[str, tuple]:
-    """A user's description of windows as the parameters of a primitive."""
+    """The parameters of a window primitive, from the user's description."""
     ones = (1,) * len(shape)
     dims, strides, base, dilation = (ones if v is None else tuple(int(i) for i in v) for v in (
         window_dimensions, window_strides, base_dilation, window_dilation))

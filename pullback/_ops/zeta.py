@@ -2,7 +2,7 @@
 
 Both come from Euler and Maclaurin's formula, DLMF 25.11.5, for q^s zeta(s, q), which neither overflows nor vanishes.
 The derivatives in s are those of its terms, which are computed as Taylor series in s. Kernels are SciPy's where it
-serves.
+is accurate.
 """
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _line(start: Expr, order: int) -> list[Expr]:
 
 
 def _power(value: Expr, log: Expr, order: int) -> list[Expr]:
-    """The series of b^-s, which is `value`, where `log` is log(b)."""
+    """The series of b^-s, whose value is `value`, where `log` is log(b)."""
     out = [value]
     for n in range(1, order + 1):
         out.append(out[-1] * log * (-1.0 / n))
@@ -54,9 +54,9 @@ def _power(value: Expr, log: Expr, order: int) -> list[Expr]:
 
 def scaled_zeta(s: Expr, q: Expr, order: int = 0) -> list[Expr]:
     """The Taylor coefficients in s of q^s zeta(s, q), for s > 1 and q > 0."""
-    # terms come in triples, for a loop of single ones would cost more than they do
+    # terms come in triples, since a loop over single terms would cost more than the terms
     triples, corrections = (3, _CORRECTIONS) if s.double else (2, _CORRECTIONS[:6])
-    q = q.most(1e-306 if s.double else 1e-36)  # whose first term is all, and the others are finite
+    q = q.most(1e-306 if s.double else 1e-36)  # there the first term dominates, and the others are finite
     count = 3 * triples + 1
 
     def add_triple(n, s, q, *total):
@@ -67,7 +67,7 @@ def scaled_zeta(s: Expr, q: Expr, order: int = 0) -> list[Expr]:
 
     total = repeat(triples, [s, q, s.lifted(1.0), *[s.lifted(0.0)] * order], add_triple)[2:]
     log, w = (float(count) / q).log1p(), q + float(count)
-    # beyond 40 w, where its series would overflow, the rest vanishes beside the first term
+    # beyond 40 w, where its series would overflow, the rest is negligible
     t = _line(s.least(w * 40.0), order)
     step = 1.0 / w
     series = [s.lifted(corrections[-1]), *[s.lifted(0.0)] * order]
@@ -98,7 +98,7 @@ def _parity(s: Expr) -> Expr:
 def _by_reflection(value: Callable[..., Expr], s: Expr, q: Expr, *also: Expr) -> Expr:
     """The sum of (k + q)^-s over k >= 0 for any q, from `value(s, q, *also)`, that for q > 0.
 
-    Below 0, where s is whole, it goes up from the fraction r of q, and down from 1 - r to q, one part at a step.
+    Below 0, for whole s, the sum goes up from the fraction r of q, and down from 1 - r to q, one term per step.
     """
     sign = _parity(s)
 
@@ -130,13 +130,13 @@ def _far_by_order(s: Expr, q: Expr, order: int) -> Expr:
 def _hurwitz(s: Expr, q: Expr, order: int = 0) -> Expr:
     """The derivative of this order by s of zeta(s, q)."""
     def value(s: Expr, q: Expr) -> Expr:
-        # half of the power on each side, so that it does not vanish before the result does
+        # half of the power on each side, so that it does not underflow before the result does
         half = q.power(s * -0.5)
         series = scaled_zeta(s, q, order)
         if order:
             series = _product(series, _power(s.lifted(1.0), q.log(), order))
         total = half * (series[order] * float(factorial(order))) * half
-        # far out the integral alone is left, whose parts overflow
+        # for large q only the integral remains, whose parts overflow
         far = q.is_("GT", 1e18 if s.double else 1e9)
         if not order:
             total = far.choose(q.power(1.0 - s) / (s - 1.0), total)
@@ -146,7 +146,7 @@ def _hurwitz(s: Expr, q: Expr, order: int = 0) -> Expr:
 
     pole = q.is_("LE", 0.0) & _is_whole(q)
     if order:
-        # below 0 it is defined for whole s alone
+        # below 0 it is defined for whole s only
         total = value(s, q.is_("GT", 0.0).choose(q, 1.0))
         total = q.is_("LT", 0.0).choose(np.nan, total)
     else:
@@ -162,7 +162,7 @@ _scipy_zeta = scipy_kernel("zeta", np.float64)
 
 
 def _zeta_kernel(s, q):
-    # SciPy's sum ends before the integral is added, where the first term is large
+    # SciPy's sum ends before the integral is added, if the first term is large
     other = (q < 0) | (s == np.inf) | (s < 2) & (q < 1e-6)
     if not other.any():
         return _scipy_zeta(s, q)
@@ -188,7 +188,7 @@ def _of_order(s: Array, q: Array, order: int) -> Array:
 
 
 def _polygamma(n: Expr, x: Expr) -> Expr:
-    largest = 170.0 if n.double else 34.0  # the last n! that is finite
+    largest = 170.0 if n.double else 34.0  # the largest n whose n! is finite
 
     def value(s: Expr, q: Expr, product: Expr, log: Expr) -> Expr:
         by_logarithm = (log * 0.5 - s * 0.5 * q.log()).exp()
@@ -212,7 +212,7 @@ def _polygamma_kernel(n, x):
 
     order, wide = np.asarray(n, np.float64), np.asarray(x, np.float64)
     value = np.where(order % 2 == 0, -1, 1) * special.gamma(order + 1) * special.zeta(order + 1, np.maximum(wide, 0))
-    # beside 0! the order 0, and what overflowed or vanished on the way
+    # the order 0 next to 0!, and intermediate overflow and underflow
     good = np.isfinite(value) & (value != 0) & (wide > 0) & (order >= 1) & (order == np.floor(order))
     return value if np.all(good) else np.where(good, value, kernel(_polygamma)(order, wide))
 
@@ -222,10 +222,10 @@ polygamma_p = nary("polygamma", _polygamma_kernel, written(_polygamma), no_deriv
 
 
 def polygamma(m: ArrayLike, x: ArrayLike) -> Array:
-    """The derivative of order `m` of `digamma` at `x` (DLMF 5.15), elementwise: nan for orders that are no counts.
+    """The derivative of order `m` of `digamma` at `x` (DLMF 5.15), elementwise: nan for invalid orders.
 
     `m`: whole numbers in the floating-point dtype of `x`; shapes broadcast. TypeError for other dtypes or two of them.
-    The derivative by `m` is refused with NotImplementedError.
+    The derivative by `m` raises NotImplementedError.
 
     >>> from pullback import lax
     >>> print(f"{lax.polygamma(1., 1.):.4f}")
