@@ -96,7 +96,6 @@ def solve_as(name: str, solvers: tuple[str, str], matvec: Callable, b: PyTree, s
             raise type(error)(f"{name}: matvec ({describe_function(matvec)}) must be linear in its argument, but it "
                               f"cannot be transposed: {error}") from None
         bodies[1] = Body(transposed, product.consts, tree)
-    aux_trees: list[PyTreeDef] = []
 
     def traced(part: str, solver: Callable, apply: Body) -> Body:
         def operator(x):
@@ -111,24 +110,22 @@ def solve_as(name: str, solvers: tuple[str, str], matvec: Callable, b: PyTree, s
             x, aux = split_aux(name, part, solver, result) if has_aux else (result, ())
             xs, x_tree = flatten_result(name, solver, x)
             _check(name, part, solver, tree, avals, x_tree, [a.aval for a in xs])
-            auxs, aux_tree = flatten_result(name, solver, aux)
-            aux_trees.append(aux_tree)
-            return [*xs, *auxs]
+            flatten_result(name, solver, aux)  # refuses what is no array, in the name of the solver
+            return xs, aux
 
         with for_transposition():
             return trace_body(name, run, args_tree, avals, part)
 
-    bodies[2] = traced(solvers[0], solve, product)
-    aux_tree = aux_trees[0]
+    bodies[2] = solving = traced(solvers[0], solve, product)
     if symmetric:
-        bodies[3] = bodies[2]
+        bodies[3] = solving
     elif back is not None and bodies[1] is not None:
         bodies[3] = traced(solvers[1], back, bodies[1])
     jaxprs, consts = share_constants(bodies)
     outs = linear_solve_p.bind(*consts, *leaves, matvec=jaxprs[0], vecmat=jaxprs[1], solve=jaxprs[2],
                                transpose_solve=jaxprs[3], num_consts=len(consts), subject=describe_function(matvec))
     x = tree_unflatten(tree, outs[:len(leaves)])
-    return (x, tree_unflatten(aux_tree, outs[len(leaves):])) if has_aux else x
+    return (x, tree_unflatten(solving.out_tree.children()[1], outs[len(leaves):])) if has_aux else x
 
 
 def _check(name: str, part: str, fun: Callable, tree: PyTreeDef, avals: Sequence[ShapedArray], got_tree: PyTreeDef,

@@ -15,7 +15,7 @@ from pullback._core.errors import boundary, describe_function, standing_for
 from pullback._core.jaxpr import eval_jaxpr
 from pullback._core.primitive import HigherOrder
 from pullback._core.trace import Tracer
-from pullback._core.tree import PyTreeDef, tree_unflatten, treedef_tuple
+from pullback._core.tree import tree_unflatten, treedef_tuple
 from pullback._core.typing import PyTree
 from pullback._core.zeros import Zero, zero_of
 from pullback._higher_order.bodies import (
@@ -108,16 +108,13 @@ def root_as(words: Words, f: Callable, initial_guess: PyTree, solve: Callable, t
         check_same_types(name, what, tree, avals, [a.aval for a in xs], "Convert it with .astype().")
         return tree_unflatten(tree, flat(*xs))
 
-    aux_trees: list[PyTreeDef] = []
-
     def find(guess):
         result = solve(function, guess)
         result, aux = split_aux(name, words.solve, solve, result) if has_aux else (result, ())
         xs, x_tree = flatten_result(name, solve, result)
         check(words.solve, solve, x_tree, [a.aval for a in xs])
-        auxs, aux_tree = flatten_result(name, solve, aux)
-        aux_trees.append(aux_tree)
-        return [*xs, *auxs]
+        flatten_result(name, solve, aux)  # refuses what is no array, in the name of the solver
+        return xs, aux
 
     def solve_tangent(x, y):
         # tangent_solve may close over traced values that are only alive now: it is traced before it is needed
@@ -139,7 +136,7 @@ def root_as(words: Words, f: Callable, initial_guess: PyTree, solve: Callable, t
     jaxprs, consts = share_constants([residual, finder, tangent])
     outs = root_p.bind(*consts, *leaves, f=jaxprs[0], solve=jaxprs[1], tangent=jaxprs[2], num_consts=len(consts))
     x = tree_unflatten(tree, outs[:len(leaves)])
-    return (x, tree_unflatten(aux_trees[0], outs[len(leaves):])) if has_aux else x
+    return (x, tree_unflatten(finder.out_tree.children()[1], outs[len(leaves):])) if has_aux else x
 
 
 def _transposed(name: str, tangent_solve: Callable) -> Callable:
