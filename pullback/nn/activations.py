@@ -15,7 +15,7 @@ from pullback._ops import lengths, sigmoids, special, trig
 from pullback._ops.elementwise import scalar
 from pullback._ops.families import UnaryFunction
 from pullback._ops.slicing import slice_in_dim
-from pullback.numpy._elementwise.arithmetic import tanh as tanh
+from pullback.numpy._elementwise.functions import tanh as tanh
 from pullback.numpy._elementwise.promotion import (
     BESIDE_A_FLOAT,
     FLOAT,

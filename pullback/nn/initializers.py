@@ -22,7 +22,7 @@ from pullback._core.types import canonical_shape
 from pullback._core.typing import AnyValue, DTypeLike
 from pullback._ops.trig import complex as complex_numbers
 from pullback.numpy._creation import creation
-from pullback.numpy._elementwise import arithmetic
+from pullback.numpy._elementwise import functions
 from pullback.numpy._shape import manipulation
 from pullback.random.keys import KeyLike
 
@@ -223,7 +223,7 @@ def variance_scaling(scale: float, mode: str, distribution: str, in_axis: Axes =
         if dtypes.is_complex(resolved):
             cut = math.expm1(-4)
             return _isotropic(key, shape, resolved, math.sqrt(variance) / _COMPLEX_TRUNCATED_STDDEV,
-                              lambda share: -arithmetic.log1p(share * cut))
+                              lambda share: -functions.log1p(share * cut))
         stddev = np.asarray(math.sqrt(variance) / _TRUNCATED_STDDEV, resolved)
         return random.truncated_normal(key, -2, 2, shape, resolved) * stddev
 
@@ -234,9 +234,9 @@ def _isotropic(key: KeyLike, shape: tuple[int, ...], dtype: np.dtype, scale: flo
     """Complex numbers of uniform angles; `squared` takes uniform numbers to the squares of the absolute values."""
     real = np.dtype(f"f{dtype.itemsize // 2}")
     for_radius, for_angle = random.split(key)
-    radius = arithmetic.sqrt(squared(random.uniform(for_radius, shape, real))) * np.asarray(scale, real)
+    radius = functions.sqrt(squared(random.uniform(for_radius, shape, real))) * np.asarray(scale, real)
     angle = random.uniform(for_angle, shape, real) * np.asarray(2 * math.pi, real)
-    return complex_numbers(radius * arithmetic.cos(angle), radius * arithmetic.sin(angle))
+    return complex_numbers(radius * functions.cos(angle), radius * functions.sin(angle))
 
 
 @boundary

@@ -30,6 +30,7 @@ from pullback.numpy._elementwise.promotion import (
     promote_operands,
 )
 from pullback.numpy._elementwise.selection import where as choose
+from pullback.numpy._reductions import moments
 from pullback.numpy._reductions import reductions as r
 
 
@@ -226,7 +227,7 @@ def logmeanexp(x: ArrayLike, axis: Axis = None, where: ArrayLike | None = None, 
     x = _operand("logmeanexp", x)
     total = _log_sum_exp("logmeanexp", x, axis, None, keepdims, False, where)
     axes = r.axes_of("logmeanexp", axis, x.aval.ndim)
-    count = r.count_of("logmeanexp", x.aval.shape, axes, keepdims, where, x.aval.dtype)
+    count = moments.count_of("logmeanexp", x.aval.shape, axes, keepdims, where, x.aval.dtype)
     return e.sub_p.bind(total, e.log_p.bind(count))
 
 
@@ -244,10 +245,10 @@ def standardize(x: ArrayLike, axis: Axis = -1, mean: ArrayLike | None = None, va
     """
     x = _operand("standardize", x, INEXACT)
     if mean is None:
-        mean = r.averaged("standardize", x, axis, keepdims=True, where=where)
+        mean = moments.averaged("standardize", x, axis, keepdims=True, where=where)
     if variance is None:
         distance = x - mean
-        variance = r.averaged("standardize", squared_size(distance), axis, keepdims=True, where=where)
+        variance = moments.averaged("standardize", squared_size(distance), axis, keepdims=True, where=where)
     variance = as_operand(variance, "standardize", 3) + epsilon
     return (x - mean) * e.rsqrt_p.bind(cast(variance, *common_dtype("standardize", INEXACT, [variance.aval])))
 

@@ -19,8 +19,9 @@ from pullback.numpy._types.constants import (
     number, object_, pi, signedinteger, single, uint, uint16, uint32, uint4, uint64, uint8, unsignedinteger,
 )
 from pullback.numpy._products.contractions import (
-    convolve, correlate, cross, dot, inner, kron, matmul, matvec, outer, tensordot, vdot, vecdot, vecmat,
+    cross, dot, inner, kron, matmul, matvec, outer, tensordot, vdot, vecdot, vecmat,
 )
+from pullback.numpy._products.convolution import convolve, correlate
 from pullback.numpy._searching.counting import (
     bincount, histogram, histogram_bin_edges, unique, unique_all, unique_counts, unique_inverse, unique_values,
 )
@@ -67,8 +68,9 @@ from pullback.numpy._searching.nonzero import argwhere, flatnonzero, nonzero, wh
 from pullback.numpy._reductions.quantiles import median, nanmedian, nanpercentile, nanquantile, percentile, quantile
 from pullback.numpy._creation.ranges import arange, geomspace, linspace, logspace
 from pullback.numpy._reductions.reductions import (
-    all, amax, amin, any, argmax, argmin, average, count_nonzero, max, mean, min, prod, ptp, std, sum, var,
+    all, amax, amin, any, argmax, argmin, count_nonzero, max, min, prod, ptp, sum,
 )
+from pullback.numpy._reductions.moments import average, mean, std, var
 from pullback.numpy._elementwise.selection import allclose, array_equal, array_equiv, clip, isclose, nan_to_num
 from pullback.numpy._searching.sets import intersect1d, isin, setdiff1d, setxor1d, union1d
 from pullback.numpy._searching.sorting import argpartition, argsort, digitize, lexsort, partition, searchsorted, sort
@@ -77,11 +79,13 @@ from pullback.numpy._types.queries import (
     promote_types, result_type, shape, size,
 )
 from pullback.numpy._elementwise.arithmetic import (
-    abs, absolute, acos, acosh, add, arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh, asin, asinh,
-    atan, atan2, atanh, cbrt, cos, cosh, deg2rad, degrees, divide, divmod, exp, exp2, expm1, fabs, float_power,
-    floor_divide, fmax, fmin, fmod, hypot, log, log10, log1p, log2, logaddexp, logaddexp2, maximum, minimum,
-    mod, multiply, negative, positive, pow, power, rad2deg, radians, reciprocal, remainder, sign, sin, sinc,
-    sinh, sqrt, square, subtract, tan, tanh, true_divide,
+    abs, absolute, add, divide, divmod, fabs, float_power, floor_divide, fmod, mod, multiply, negative, positive, pow,
+    power, reciprocal, remainder, sign, square, subtract, true_divide,
+)
+from pullback.numpy._elementwise.functions import (
+    acos, acosh, arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh, asin, asinh, atan, atan2, atanh, cbrt,
+    cos, cosh, deg2rad, degrees, exp, exp2, expm1, fmax, fmin, hypot, log, log10, log1p, log2, logaddexp, logaddexp2,
+    maximum, minimum, rad2deg, radians, sin, sinc, sinh, sqrt, tan, tanh,
 )
 from pullback.numpy._functional.vectorize import vectorize
 from pullback.numpy._indexing.insertion import (

@@ -13,7 +13,7 @@ from agreement import check_derivative
 import pullback as pb
 import pullback.numpy as pnp
 from pullback._core.config import numpy_rank_promotion as rank_promotion
-from pullback.numpy._elementwise import arithmetic, complex_parts, float_parts, logic, rounding, selection
+from pullback.numpy._elementwise import arithmetic, complex_parts, float_parts, functions, logic, rounding, selection
 
 RNG = np.random.default_rng(0)
 
@@ -96,7 +96,7 @@ def test_binary_functions_are_those_of_jax(name):
 
 
 def test_every_function_is_public():
-    for module in (arithmetic, logic, selection, rounding, complex_parts, float_parts):
+    for module in (arithmetic, functions, logic, selection, rounding, complex_parts, float_parts):
         for name in module.__all__:
             assert getattr(pnp, name) is getattr(module, name)
             assert getattr(module, name).__doc__
@@ -337,12 +337,12 @@ def test_the_bits_of_bools():
 
 def test_piecewise_with_conditions_that_are_scalars():
     x = np.arange(4, dtype="float32")
-    for conditions, functions in (([True, False], [1., 2.]), ([False, False], [1., 2., lambda v: v * 5]),
+    for conditions, choices in (([True, False], [1., 2.]), ([False, False], [1., 2., lambda v: v * 5]),
                                   ([x > 2, [True] * 4], [1., lambda v: v * 2]),
                                   (np.array([[True] * 4, [False] * 4]), [1., 2.]), ([np.True_], [lambda v: v + 1])):
-        expected = jax.numpy.piecewise(x, conditions, functions)
-        np.testing.assert_array_equal(pnp.piecewise(x, conditions, functions), expected)
-        np.testing.assert_array_equal(pb.jit(lambda v, c=conditions, f=functions: pnp.piecewise(v, c, f))(x), expected)
+        expected = jax.numpy.piecewise(x, conditions, choices)
+        np.testing.assert_array_equal(pnp.piecewise(x, conditions, choices), expected)
+        np.testing.assert_array_equal(pb.jit(lambda v, c=conditions, f=choices: pnp.piecewise(v, c, f))(x), expected)
     np.testing.assert_array_equal(pnp.piecewise(x, [x > 2, True], [1., 2.]), [2.] * 4)
     np.testing.assert_array_equal(pnp.piecewise(x, True, [3.]), np.piecewise(x, True, [3.]))
     assert float(pb.jit(lambda v: pnp.piecewise(v, [v > 2, v > 3], [1., 2., 5.]))(2.)) == 5.

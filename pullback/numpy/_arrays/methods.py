@@ -20,7 +20,7 @@ from pullback.numpy._elementwise import complex_parts, logic, rounding, selectio
 from pullback.numpy._indexing import indexing
 from pullback.numpy._indexing.at import At
 from pullback.numpy._products import contractions
-from pullback.numpy._reductions import cumulative, reductions
+from pullback.numpy._reductions import cumulative, moments, reductions
 from pullback.numpy._searching import nonzero, sorting
 from pullback.numpy._shape import joining, manipulation
 from pullback.numpy._types import queries
@@ -260,7 +260,7 @@ _METHODS = {
     "astype": _astype, "view": queries.view, "copy": _copy, "conj": complex_parts.conj, "conjugate": complex_parts.conj,
     "round": rounding.round, "clip": selection.clip, "dot": contractions.dot,
     "sum": reductions.sum, "prod": reductions.prod, "max": reductions.max, "min": reductions.min,
-    "mean": reductions.mean, "std": reductions.std, "var": reductions.var, "any": reductions.any,
+    "mean": moments.mean, "std": moments.std, "var": moments.var, "any": reductions.any,
     "all": reductions.all, "argmax": reductions.argmax, "argmin": reductions.argmin, "ptp": reductions.ptp,
     "cumsum": cumulative.cumsum, "cumprod": cumulative.cumprod,
     "sort": sorting.sort, "argsort": sorting.argsort, "argpartition": sorting.argpartition,

@@ -16,7 +16,8 @@ from pullback._ops.assemble import broadcasted_iota, concatenate
 from pullback._ops.elementwise import add, div, floor, mul, scalar, sub
 from pullback._ops.slicing import slice_in_dim
 from pullback.numpy._creation.creation import check_device
-from pullback.numpy._elementwise.arithmetic import log10, power, sign
+from pullback.numpy._elementwise.arithmetic import power, sign
+from pullback.numpy._elementwise.functions import log10
 from pullback.numpy._elementwise.promotion import INEXACT, as_operand, integer, promote_operands
 from pullback.numpy._reductions.reductions import one_axis
 

@@ -26,7 +26,6 @@ from pullback.numpy._elementwise.promotion import (
     unary,
 )
 
-_HERE = "pullback.numpy._elementwise.logic"
 _BOOL = np.dtype(bool)
 
 
@@ -42,7 +41,7 @@ def _comparison(name: str, primitive: Primitive, symbol: str, result: str) -> Uf
     {order}>>> import pullback.numpy as pnp
     >>> print(pnp.{name}(pnp.arange(3), 1))
     {result}
-    """, module=_HERE)
+    """, module=__name__)
 
 
 equal: UfuncOfTwo = _comparison("equal", c.eq_p, "==", "[False  True False]")
@@ -125,7 +124,7 @@ def _bits(name: str, primitive: Primitive, symbol: str, result: str) -> UfuncOfT
     >>> import pullback.numpy as pnp
     >>> print(pnp.{name}(6, 3))
     {result}
-    """, module=_HERE)
+    """, module=__name__)
 
 
 bitwise_and: UfuncOfTwo = _bits("bitwise_and", c.and_p, "&", "2")
@@ -136,7 +135,7 @@ invert: UfuncOfOne = unary("invert", c.not_p, BITS, """`~x`: every bit flipped; 
     >>> import pullback.numpy as pnp
     >>> print(pnp.invert(5))
     -6
-    """, module=_HERE)
+    """, module=__name__)
 bitwise_not: UfuncOfOne = invert
 bitwise_invert: UfuncOfOne = invert
 left_shift: UfuncOfTwo = binary("left_shift", c.shift_left_p, INTEGER_FROM_BOOL,
@@ -145,7 +144,7 @@ left_shift: UfuncOfTwo = binary("left_shift", c.shift_left_p, INTEGER_FROM_BOOL,
     >>> import pullback.numpy as pnp
     >>> print(pnp.left_shift(3, 2))
     12
-    """, module=_HERE)
+    """, module=__name__)
 
 
 @elementwise(INTEGER_FROM_BOOL)

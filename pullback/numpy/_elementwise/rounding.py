@@ -20,8 +20,6 @@ from pullback.numpy._elementwise.promotion import (
     unary,
 )
 
-_HERE = "pullback.numpy._elementwise.rounding"
-
 __all__ = ["around", "ceil", "fix", "floor", "rint", "round", "trunc"]
 
 
@@ -35,7 +33,7 @@ def _rounding(name: str, primitive: Primitive, says: str, result: str) -> UnaryF
     >>> import pullback.numpy as pnp
     >>> print(pnp.{name}(pnp.array([-1.5, 0.5])))
     {result}
-    """, unchanged=_exact, module=_HERE, parameters="x")
+    """, unchanged=_exact, module=__name__, parameters="x")
 
 
 floor: UnaryFunction = _rounding("floor", e.floor_p, "The largest integer not above `x`.", "[-2.  0.]")

@@ -18,8 +18,9 @@ from pullback._ops.slicing import slice_in_dim
 from pullback._ops.trig import abs as magnitude
 from pullback._ops.trig import complex as make_complex
 from pullback.numpy._creation.creation import as_array
-from pullback.numpy._elementwise.arithmetic import divide, remainder, sqrt
+from pullback.numpy._elementwise.arithmetic import divide, remainder
 from pullback.numpy._elementwise.complex_parts import conj, imag, real
+from pullback.numpy._elementwise.functions import sqrt
 from pullback.numpy._elementwise.promotion import (
     ANY,
     INEXACT,
@@ -32,7 +33,8 @@ from pullback.numpy._elementwise.promotion import (
 from pullback.numpy._elementwise.selection import clip, where
 from pullback.numpy._products.contractions import dot
 from pullback.numpy._reductions.cumulative import cumsum
-from pullback.numpy._reductions.reductions import average, axes_of, one_axis, sum
+from pullback.numpy._reductions.moments import average
+from pullback.numpy._reductions.reductions import axes_of, one_axis, sum
 from pullback.numpy._searching.sorting import argsort, searchsorted
 from pullback.numpy._shape.joining import joined, rows
 

@@ -14,19 +14,17 @@ from pullback._core.errors import boundary
 from pullback._core.typing import DTypeLike
 from pullback._ops.assemble import concatenate
 from pullback._ops.compare import and_p
-from pullback._ops.conv import conv_general_dilated
 from pullback._ops.dot import DotDimensionNumbers, PrecisionLike, canonical_precision, dot_general_p, is_wider
 from pullback._ops.elementwise import mul_p, neg, sub
 from pullback._ops.families import broadcast_shapes
 from pullback._ops.shape import broadcast_to, convert_element_type, move_axis, reshape, transpose
-from pullback._ops.slicing import index_in_dim, rev
+from pullback._ops.slicing import index_in_dim
 from pullback._ops.trig import conj
 from pullback.numpy._elementwise.promotion import as_operand, cast
 from pullback.numpy._products.einsum import contracted
 from pullback.numpy._reductions.reductions import one_axis, refuse_out
 
-__all__ = ["dot", "vdot", "inner", "outer", "matmul", "tensordot", "kron", "matvec", "vecmat", "vecdot", "cross",
-           "convolve", "correlate"]
+__all__ = ["dot", "vdot", "inner", "outer", "matmul", "tensordot", "kron", "matvec", "vecmat", "vecdot", "cross"]
 
 
 def promoted(name: str, *args: ArrayLike) -> list[Array]:
@@ -360,63 +358,3 @@ def cross(a: ArrayLike, b: ArrayLike, axisa: int = -1, axisb: int = -1, axisc: i
 def _components(x: Array) -> list[Array]:
     last = x.aval.ndim - 1
     return [index_in_dim(x, i, last, keepdims=False) for i in range(x.aval.shape[-1])]
-
-
-# --- convolution of vectors ---
-
-
-def _slide(name: str, a: ArrayLike, v: ArrayLike, mode: str, flip: bool, precision: PrecisionLike,
-           preferred: DTypeLike | None) -> Array:
-    x, y = promoted(name, a, v)
-    if x.aval.ndim != 1 or y.aval.ndim != 1:
-        raise ValueError(f"{name}: expected two vectors, got shapes {x.shape} and {y.shape}")
-    if not x.aval.size or not y.aval.size:
-        raise ValueError(f"{name}: expected vectors with elements, got shapes {x.shape} and {y.shape}")
-    dtype, weak = dtypes.to_inexact(x.aval.dtype, x.aval.weak_type)
-    x, y = convert_element_type(x, dtype, weak), convert_element_type(y, dtype, weak)
-    swap = x.aval.size < y.aval.size
-    if swap:
-        x, y = y, x
-    if flip:
-        y = rev(y, (0,))
-    n = y.aval.size
-    pads = {"full": (n - 1, n - 1), "same": (n // 2, n - n // 2 - 1), "valid": (0, 0)}.get(mode)
-    if pads is None:
-        raise ValueError(f"{name}: mode must be 'full', 'same' or 'valid', got {mode!r}")
-    z = conv_general_dilated(reshape(x, (1, 1, x.aval.size)), reshape(y, (1, 1, n)), (1,), [pads],
-                             precision=precision, preferred_element_type=preferred)
-    z = reshape(z, (z.aval.size,))
-    # exchanging the operands of a correlation reverses it
-    return rev(z, (0,)) if swap and not flip else z
-
-
-@boundary
-def convolve(a: ArrayLike, v: ArrayLike, mode: str = "full", *, precision: PrecisionLike = None,
-             preferred_element_type: DTypeLike | None = None) -> Array:
-    """The convolution of two vectors of lengths m and n; of integers a float32.
-
-    `mode` is "full" (length m + n - 1), "same" (the middle, of length max(m, n)) or "valid" (where they
-    overlap fully). ValueError for what is no vector, or has no elements, and for another mode.
-
-    >>> import pullback.numpy as pnp
-    >>> pnp.convolve(pnp.array([1., 2., 3.]), pnp.array([1., 1.]))
-    Array([1., 3., 5., 3.], dtype=float32)
-    """
-    return _slide("convolve", a, v, mode, True, precision, preferred_element_type)
-
-
-@boundary
-def correlate(a: ArrayLike, v: ArrayLike, mode: str = "valid", *, precision: PrecisionLike = None,
-              preferred_element_type: DTypeLike | None = None) -> Array:
-    """The cross-correlation of two vectors: like `convolve`, with `v` not reversed but conjugated.
-
-    ValueError for what is no vector, or has no elements, and for another mode.
-
-    >>> import pullback.numpy as pnp
-    >>> pnp.correlate(pnp.array([1., 2., 3.]), pnp.array([1., 1.]))
-    Array([3., 5.], dtype=float32)
-    """
-    y = as_operand(v, "correlate", 1)
-    if dtypes.is_complex(y.aval.dtype):
-        y = conj(y)
-    return _slide("correlate", a, y, mode, False, precision, preferred_element_type)

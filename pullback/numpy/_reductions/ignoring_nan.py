@@ -19,8 +19,9 @@ from pullback._ops.shape import convert_element_type, reduce_sum_p
 from pullback._ops.trig import real_dtype
 from pullback.numpy._elementwise.promotion import as_operand
 from pullback.numpy._reductions import cumulative as running
-from pullback.numpy._reductions import reductions
-from pullback.numpy._reductions.reductions import axes_of, freedom_of, masked, reduced, refuse_out
+from pullback.numpy._reductions import moments, reductions
+from pullback.numpy._reductions.moments import freedom_of
+from pullback.numpy._reductions.reductions import axes_of, masked, reduced, refuse_out
 
 __all__ = ["nansum", "nanprod", "nanmax", "nanmin", "nanargmax", "nanargmin", "nanmean", "nanvar", "nanstd",
            "nancumsum", "nancumprod"]
@@ -158,7 +159,7 @@ def nanmean(a: ArrayLike, axis: Axis = None, dtype: DTypeLike | None = None, out
     refuse_out("nanmean", out)
     x = as_operand(a, "nanmean", 0)
     if not dtypes.is_inexact(x.aval.dtype):
-        return reductions.averaged("nanmean", x, axis, dtype, out, keepdims, where)
+        return moments.averaged("nanmean", x, axis, dtype, out, keepdims, where)
     target = x.aval.dtype if dtype is None else dtypes.requested_dtype(dtype)
     axes = axes_of("nanmean", axis, x.aval.ndim)
     x = convert_element_type(x, accumulator(dtypes.to_inexact(target, False)[0]))

@@ -20,8 +20,9 @@ from pullback._ops.slicing import pad as pad_op
 from pullback._ops.slicing import rev, slice_in_dim
 from pullback.numpy._elementwise.promotion import as_operand, constant
 from pullback.numpy._elementwise.rounding import round
+from pullback.numpy._reductions.moments import mean
 from pullback.numpy._reductions.quantiles import median
-from pullback.numpy._reductions.reductions import max, mean, min
+from pullback.numpy._reductions.reductions import max, min
 from pullback.numpy._shape.joining import unstack
 from pullback.numpy._types.queries import astype
 
