@@ -249,8 +249,8 @@ def linear_transpose(fun: Callable[..., Any], *primals: PyTree) -> VJP:
     culprit = not_linear(linear.records, linear.outputs)
     if culprit is not None or not all(type(t) is Node or vanishes(t) for t in linear.outputs):
         why = "a result does not depend on" if culprit is None else (
-            f"'{culprit.name}' puts together what depends on its arguments and what does not. Leave out what does not "
-            "vanish with")
+            f"'{culprit.name}' puts together what depends on its arguments and what does not. Leave out what "
+            "does not vanish with")
         raise TypeError(f"linear_transpose: {describe_function(fun)} is not linear: {why} its arguments.")
     return VJP(fun, linear, avals, tree, [o.aval for o in linear.outputs], flat.out_tree)
 

@@ -50,7 +50,8 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ("print_environment_info", "use the versions of pullback, jaxlib and numpy"),
         ("softmax_custom_jvp", "refused: the derivative of softmax is always its own"),
         ("stages", "use jit(f).lower(...)"),
-        ("transfer_guard transfer_guard_device_to_device transfer_guard_device_to_host transfer_guard_host_to_device",
+        ("transfer_guard transfer_guard_device_to_device transfer_guard_device_to_host "
+         "transfer_guard_host_to_device",
          "refused: the device is the host"),
         ("version", "use __version__"),
     ),
@@ -214,8 +215,9 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         # submodules, which are attributes only after they are imported
         ("checkify compilation_cache custom_partitioning hijax layout mesh_utils multihost_utils pjit profiler "
          "serialize_executable shard_map sparse", PLANNED),
-        ("array_serialization buffer_callback colocated_python compute_on control_deps fused jax2tf key_reuse mosaic "
-         "pallas random rnn roofline scheduling_groups shard_alike source_mapper topologies transfer xla_metadata",
+        ("array_serialization buffer_callback colocated_python compute_on control_deps fused jax2tf key_reuse "
+         "mosaic pallas random rnn roofline scheduling_groups shard_alike source_mapper topologies transfer "
+         "xla_metadata",
          "refused: it belongs to JAX's other devices, tools or trials"),
     ),
 }

@@ -144,17 +144,22 @@ def test_every_dtype(dtype, mode):
                     x, u)
 
 
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "uint32", "int16"])
-def test_every_index_dtype(dtype):
+def test_every_index_dtype(dtype, mode):
     x = np.arange(300, dtype=np.float32)
     i = np.array([[0], [100], [127]], dtype)
     numbers = ((), (0,), (0,))
-    for mode in MODES:
-        check_value(lambda x, i: gs.gather(x, i, GatherDimensionNumbers(*numbers), (1,), mode=mode),  # noqa: B023
-                    lambda x, i: lax.gather(x, i, lax.GatherDimensionNumbers(*numbers), (1,), mode=mode), x, i)  # noqa: B023
-        check_value(lambda x, i: gs.scatter(x, i, x[:3], ScatterDimensionNumbers(*numbers), mode=mode),  # noqa: B023
-                    lambda x, i: lax.scatter(x, jnp.asarray(i, "int32"), x[:3], lax.ScatterDimensionNumbers(*numbers),
-                                             mode=mode), x, i)  # noqa: B023
+
+    def ours(x, i):
+        return (gs.gather(x, i, GatherDimensionNumbers(*numbers), (1,), mode=mode),
+                gs.scatter(x, i, x[:3], ScatterDimensionNumbers(*numbers), mode=mode))
+
+    def theirs(x, i):
+        return (lax.gather(x, i, lax.GatherDimensionNumbers(*numbers), (1,), mode=mode),
+                lax.scatter(x, jnp.asarray(i, "int32"), x[:3], lax.ScatterDimensionNumbers(*numbers), mode=mode))
+
+    check_value(ours, theirs, x, i)
 
 
 def test_fill_values():
