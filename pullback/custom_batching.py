@@ -11,7 +11,7 @@ from pullback._core.lazy import attributes as _attributes
 from pullback._core.lists import chosen, filled
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.tree_paths import tree_map
-from pullback._core.typing import Q, R
+from pullback._core.typing import F, Q, R
 from pullback._higher_order.control.loops import map as loop_map
 
 __all__ = ["custom_vmap", "sequential_vmap"]
@@ -33,7 +33,10 @@ class custom_vmap(custom_rules[R, Q]):
     [3. 3.]
     """
 
-    def_vmap = custom_rules.defvmap
+    if _typing.TYPE_CHECKING:
+        def def_vmap(self, rule: F) -> F: ...
+    else:
+        def_vmap = custom_rules.defvmap
 
 
 @boundary

@@ -203,7 +203,7 @@ def _product(x: Array, ids: Array, settings: _Settings) -> Array:
 
 
 @_product.defjvp
-def _(settings, primals, tangents):
+def _(settings: _Settings, primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
     x, ids = primals
     return _product(x, ids, settings), _updated("segment_sum", _others(x, ids) * tangents[0], ids, settings)
 

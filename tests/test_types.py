@@ -23,7 +23,7 @@ import pullback
 TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
 SAMPLES, MISTAKES = TESTS / "typing_samples.py", TESTS / "typing_mistakes.py"
-LEAST_COMPLETENESS = 0.98
+LEAST_COMPLETENESS = 0.99
 MOST_ANY = 0.05
 
 

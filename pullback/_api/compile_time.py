@@ -1,9 +1,11 @@
 """Evaluation while a function is being traced."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
+from pullback._core.primitive import Primitive
 from pullback._core.trace import Trace, Tracer, call_with, context
 from pullback._xla.evaluate import evaluator
 
@@ -20,7 +22,7 @@ class Folding(Trace):
     def describe(self) -> str:
         return self.parent.describe()
 
-    def process_primitive(self, primitive, args, params):
+    def process_primitive(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         trace = self.parent if any(isinstance(a, Tracer) for a in args) else evaluator
         return call_with(trace, primitive.bind, *args, **params)
 

@@ -78,8 +78,11 @@ class _Structure:
     """The static part of a linear function, equal for two of one kind with the same form, whatever their arrays."""
 
     __slots__ = ("fun", "form", "types")
+    fun: Callable[..., Any]
+    form: LinearForm
+    types: tuple[Any, ...]
 
-    def __init__(self, fun: Callable, form: LinearForm, types: tuple):
+    def __init__(self, fun: Callable[..., Any], form: LinearForm, types: tuple[Any, ...]):
         self.fun = fun
         self.form = form
         self.types = types
@@ -102,8 +105,13 @@ class LinearFunction:
     """
 
     __slots__ = ("fun", "in_avals", "in_tree", "out_avals", "out_tree", "_linear", "_structure", "_leaves")
+    fun: Callable[..., Any]
+    in_avals: Sequence[ShapedArray]
+    in_tree: PyTreeDef
+    out_avals: Sequence[ShapedArray]
+    out_tree: PyTreeDef
 
-    def __init__(self, fun: Callable, linear: Linearized, in_avals: Sequence[ShapedArray], in_tree: PyTreeDef,
+    def __init__(self, fun: Callable[..., Any], linear: Linearized, in_avals: Sequence[ShapedArray], in_tree: PyTreeDef,
                  out_avals: Sequence[ShapedArray], out_tree: PyTreeDef):
         self.fun = fun
         self.in_avals = in_avals
@@ -136,7 +144,7 @@ class LinearFunction:
         leaves, structure = self.flatten()
         return self.unflatten(structure, leaves)
 
-    def __deepcopy__(self, memo: dict) -> Any:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         leaves, structure = self.flatten()
         return self.unflatten(structure, copy.deepcopy(leaves, memo))
 

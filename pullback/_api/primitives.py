@@ -1,6 +1,7 @@
 """The public `Primitive`: its rules are set by methods that add checks."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from pullback._api.primitive_checks import (
@@ -59,6 +60,14 @@ class Primitive(core.Primitive, metaclass=_AnyPrimitive):
     """
 
     __slots__ = ()
+    kernel: Callable[..., Any] | None
+    evaluate: Callable[..., Any] | None
+    abstract_eval: Callable[..., Any] | None
+    types: dict[Any, Any]
+    lower: Callable[..., Any] | None
+    jvp: Callable[..., Any] | None
+    transpose: Callable[..., Any] | None
+    batch: Callable[..., Any] | None
 
     def __init__(self, name: str, multiple_results: bool = False):
         super().__init__(name, multiple_results)

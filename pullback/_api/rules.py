@@ -72,6 +72,8 @@ class custom_rules(CallableObject[R, Q]):
     2.0 3.0
     """
 
+    identity: Identity
+
     jvp_symbolic_zeros: bool
     bwd_role: str
     vjp_symbolic_zeros: bool

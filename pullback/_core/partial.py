@@ -30,7 +30,7 @@ class _Opaque:
         return repr(self.func)
 
 
-class Partial(functools.partial):
+class Partial(functools.partial[Any]):
     """functools.partial that is a pytree: its arguments are children, its function is structure.
 
     The arguments of a partial given as the function are not children: ``Partial(functools.partial(f, x))``

@@ -64,12 +64,12 @@ class StagingTrace(Trace):
         self.invars.append(var)
         return StagedTracer(self, aval, var)
 
-    def process_primitive(self, primitive, args, params):
+    def process_primitive(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         if type(primitive) is HigherOrder and primitive.stage is not None:
             return primitive.stage(self, args, params)
         return self.record(primitive, args, params)
 
-    def record(self, primitive, args, params):
+    def record(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]):
         """Append an equation; returns its tracer, or the list of them."""
         invars = [a.atom if type(a) is StagedTracer and a.owner is self else self.constant(a) for a in args]
         out = primitive.infer(tuple([v.aval for v in invars]), params)

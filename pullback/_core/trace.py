@@ -44,7 +44,7 @@ class Trace:
         self.alive = True
         self.transparent = parent is None or parent.transparent
 
-    def process_primitive(self, primitive, args: Sequence[Any], params: dict) -> Any:
+    def process_primitive(self, primitive: AnyValue, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """Interpret one application of a primitive; returns a value, or a list if the primitive has many results."""
         raise NotImplementedError
 

@@ -118,7 +118,7 @@ class HarvestTrace(Trace):
     def describe(self) -> str:
         return "tapped"
 
-    def process_primitive(self, primitive, args, params):
+    def process_primitive(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         if primitive is tap_p:
             outs = [lift(x) for x in args]
             if params["kind"] in self.kinds:

@@ -81,7 +81,7 @@ class JetTrace(Trace):
     def join(self, primal: AnyValue, series: Series | None) -> Any:
         return primal if series is None else JetTracer(self, primal, series)
 
-    def process_primitive(self, primitive, args, params):
+    def process_primitive(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         if not any(map(self.mine, args)):
             return call_with(self.parent, primitive.bind, *args, **params)
         if self.application is not None and self.application.matches(primitive, args, params):

@@ -7,6 +7,7 @@ from typing import Any
 from pullback._core.array import ConcreteArray, lift
 from pullback._core.jaxpr import Jaxpr, eval_jaxpr
 from pullback._core.lists import chosen, cut, filled
+from pullback._core.primitive import Primitive
 from pullback._core.trace import Trace, Tracer, call_with, context
 from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero, zero_of
@@ -62,7 +63,7 @@ class JVPTrace(Trace):
     def join(self, primal: AnyValue, tangent: AnyValue) -> Any:
         return primal if type(tangent) is Zero else DualTracer(self, primal, tangent)
 
-    def process_primitive(self, primitive, args, params):
+    def process_primitive(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         primals, tangents, active = self.split(args)
         if not active:
             return call_with(self.parent, primitive.bind, *args, **params)

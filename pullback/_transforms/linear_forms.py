@@ -30,6 +30,9 @@ class LinearForm:
     """
 
     __slots__ = ("jaxpr", "inputs", "outputs", "_hash")
+    jaxpr: Jaxpr
+    inputs: tuple[bool, ...]
+    outputs: tuple[ShapedArray | None, ...]
 
     def __init__(self, jaxpr: Jaxpr, inputs: tuple[bool, ...], outputs: tuple[ShapedArray | None, ...]):
         self.jaxpr = jaxpr

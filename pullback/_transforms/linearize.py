@@ -28,6 +28,8 @@ class Node(LinearTracer):
     """
 
     __slots__ = ("index", "primitive")
+    index: int
+    primitive: Primitive | None
 
     def __init__(self, tape: Tape, aval: ShapedArray, primitive: Primitive | None = None):
         self.owner = tape
@@ -44,8 +46,12 @@ class Record:
     """One linear operation: the primitive, its operands, of which some are nodes, and the nodes it produced."""
 
     __slots__ = ("primitive", "inputs", "params", "outputs")
+    primitive: Primitive
+    inputs: Sequence[Any]
+    params: dict[str, Any]
+    outputs: Sequence[Node]
 
-    def __init__(self, primitive: Primitive, inputs: Sequence[Any], params: dict, outputs: Sequence[Node]):
+    def __init__(self, primitive: Primitive, inputs: Sequence[Any], params: dict[str, Any], outputs: Sequence[Node]):
         self.primitive = primitive
         self.inputs = inputs
         self.params = params
@@ -59,6 +65,8 @@ class Tape(Trace):
     """
 
     __slots__ = ("records", "size", "subject", "untransposable")
+    size: int
+    subject: str
 
     def __init__(self, parent: Trace | None, subject: str = "linearize"):
         super().__init__(parent)
@@ -83,7 +91,7 @@ class Tape(Trace):
     def node(self, aval: ShapedArray) -> Node:
         return Node(self, aval)
 
-    def process_primitive(self, primitive, args, params):
+    def process_primitive(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         for a in args:
             if type(a) is Node and a.owner is self:
                 break
@@ -98,7 +106,7 @@ class Tape(Trace):
             return self.record_part(primitive, args, params) if rule is None else rule(self, args, params)
         return self.record(primitive, args, params)
 
-    def record(self, primitive: Primitive, args: Sequence[Any], params: dict) -> Any:
+    def record(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """Append an operation; returns its node, or the list of them."""
         for a in args:
             if type(a) is not ConcreteArray and type(a) is not Node and not isinstance(a, Tracer):
@@ -115,8 +123,8 @@ class Tape(Trace):
             self.check_linear(record)
         return node
 
-    def append(self, primitive: Primitive, args: Sequence[Any], params: dict, avals: Sequence[ShapedArray]
-               ) -> list[Node]:
+    def append(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any],
+               avals: Sequence[ShapedArray]) -> list[Node]:
         """Append an operation with many results of known types."""
         nodes = [Node(self, aval, primitive) for aval in avals]
         self.records.append(Record(primitive, args, params, nodes))
@@ -143,7 +151,7 @@ class Tape(Trace):
             if origin is not None and origin.rule is None:
                 origin.rule = label()
 
-    def record_part(self, primitive: Primitive, args: Sequence[Any], params: dict) -> list[Any]:
+    def record_part(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> list[Any]:
         """Append an operation, some of whose results depend on no node: these are computed immediately."""
         marked = tuple([type(a) is Node and a.owner is self for a in args])
         nodes = self.record(primitive, args, params)
@@ -168,7 +176,7 @@ class LocatedTape(Tape):
     def place(self, record):
         return self.places[id(record)]
 
-    def record(self, primitive, args, params):
+    def record(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]):
         out = super().record(primitive, args, params)
         self.places[id(self.records[-1])] = origin_here()
         return out
@@ -230,7 +238,7 @@ class LinearizeTrace(Trace):
                 tangents.append(zero_of(out.aval))
         return primals, tangents
 
-    def process_primitive(self, primitive, args, params):
+    def process_primitive(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         primals: list[Any] = []
         tangents: list[Any] = []
         active = False
@@ -270,6 +278,10 @@ class Linearized:
     """
 
     __slots__ = ("tape", "records", "inputs", "outputs")
+    tape: Tape
+    records: list[Record]
+    inputs: Sequence[Node | None]
+    outputs: Sequence[Any]
 
     def __init__(self, tape: Tape, records: list[Record], inputs: Sequence[Node | None], outputs: Sequence[Any]):
         self.tape = tape

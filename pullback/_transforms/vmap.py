@@ -7,7 +7,7 @@ from typing import Any
 from pullback._core.array import lift
 from pullback._core.errors import RuleNotDefinedError
 from pullback._core.jaxpr import Jaxpr, eval_jaxpr, gathered
-from pullback._core.primitive import Collective, HigherOrder, missing_rule_message
+from pullback._core.primitive import Collective, HigherOrder, Primitive, missing_rule_message
 from pullback._core.trace import Trace, Tracer, axis_size, call_with, context
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.typing import AnyValue, AxisName
@@ -60,11 +60,11 @@ class BatchTrace(Trace):
     def join(self, value: AnyValue, dim: int | None) -> Any:
         return value if dim is None else BatchTracer(self, value, dim)
 
-    def is_along_axis(self, primitive, params: dict) -> bool:
+    def is_along_axis(self, primitive: Primitive, params: dict[str, Any]) -> bool:
         """Return whether a primitive works along the named axis of this trace (`psum`, `axis_index`)."""
         return type(primitive) is Collective and params[primitive.axis_param] == self.axis_name is not None
 
-    def must_process(self, primitive, params: dict) -> bool:
+    def must_process(self, primitive: Primitive, params: dict[str, Any]) -> bool:
         """Return whether a primitive, or a function that it holds, must be processed by this trace."""
         if primitive.traits.per_example:
             return True
@@ -73,12 +73,12 @@ class BatchTrace(Trace):
         held = primitive.bodies(params)
         return not held or any(self.axis_name in axis_names(h.jaxpr) for h in held)
 
-    def process_primitive(self, primitive, args, params):
+    def process_primitive(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         values, dims = self.split(args)
         collective = type(primitive) is Collective and self.is_along_axis(primitive, params)
         if not collective and all(d is None for d in dims) and not self.must_process(primitive, params):
             return call_with(self.parent, primitive.bind, *args, **params)
-        rule = primitive.collective if collective else primitive.batch
+        rule = primitive.collective if collective else primitive.batch  # type: ignore[attr-defined]
         if rule is None:
             raise RuleNotDefinedError(missing_rule_message(primitive, "batch"))
         values = [v if isinstance(v, Tracer) else lift(v) for v in values]

@@ -17,6 +17,7 @@ from pullback._core.config import config, nans_were_debugged
 from pullback._core.errors import UnexpectedTracerError
 from pullback._core.jaxpr import Equation, Jaxpr, Var
 from pullback._core.nans import inspect_operation
+from pullback._core.primitive import Primitive
 from pullback._core.staging import foreign_tracer_message
 from pullback._core.trace import Trace, Tracer, call_with, check_alive, install_evaluator
 from pullback._core.types import ShapedArray
@@ -39,7 +40,7 @@ class Evaluator(Trace):
     def describe(self) -> str:
         return "evaluation"
 
-    def process_primitive(self, primitive, args, params):
+    def process_primitive(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         kernel = primitive.kernel
         if kernel is None or primitive.multiple_results:
             return self._general(primitive, args, params)
@@ -122,7 +123,8 @@ def _one_op(primitive, avals, params) -> Executable:
     return program
 
 
-def program_if_worth(primitive, avals: tuple[ShapedArray, ...], params: dict, share: float) -> Executable | None:
+def program_if_worth(primitive: Primitive, avals: tuple[ShapedArray, ...], params: dict[str, Any],
+                     share: float) -> Executable | None:
     """The program of an operation, once its kernel has used as much time as a compilation takes; None until then.
 
     `share` is the time of the kernel as a fraction of a compilation's.
@@ -137,7 +139,7 @@ def program_if_worth(primitive, avals: tuple[ShapedArray, ...], params: dict, sh
     return None
 
 
-def single_equation(primitive, avals, params) -> Jaxpr:
+def single_equation(primitive: Primitive, avals: tuple[ShapedArray, ...], params: dict[str, Any]) -> Jaxpr:
     """The jaxpr of one application of a primitive."""
     out = primitive.infer(avals, params)
     invars = [Var(aval) for aval in avals]

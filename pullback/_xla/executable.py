@@ -1,13 +1,14 @@
 """Compiled programs: jaxprs compiled to executables that run on arrays."""
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
 from pullback._core import counters
 from pullback._core.array import ConcreteArray, array_on_device
 from pullback._core.jaxpr import Jaxpr
+from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue
 from pullback._xla import engine, host_calls
 from pullback._xla.lowering import Module, lower_module
@@ -22,8 +23,15 @@ class Executable:
     """A loaded program with the types of its results."""
 
     __slots__ = ("loaded", "execute", "handlers", "out_avals", "donated", "module", "key", "__weakref__")
+    loaded: AnyValue
+    execute: Callable[..., Any]
+    handlers: list[Any]
+    out_avals: tuple[ShapedArray, ...]
+    donated: tuple[int, ...]
+    module: Module
+    key: Hashable
 
-    def __init__(self, loaded: AnyValue, out_avals: Sequence, donated: Sequence[int], module: Module,
+    def __init__(self, loaded: AnyValue, out_avals: Sequence[ShapedArray], donated: Sequence[int], module: Module,
                  key: Hashable = None):
         self.loaded = loaded
         self.execute = host_calls.waiting(loaded) if module.callbacks else loaded.execute_sharded
@@ -60,7 +68,7 @@ _recent = Programs(most=32)
 _alive: WeakValueDictionary[Hashable, Executable] = WeakValueDictionary()
 
 
-def compile_module(module: Module, out_avals: Sequence, donated: Sequence[int] = (),
+def compile_module(module: Module, out_avals: Sequence[ShapedArray], donated: Sequence[int] = (),
                    options: Sequence[tuple[str, Any]] = (), lasts: bool = False) -> Executable:
     """The program of a module: a kept one of the same text, or else compiled by XLA now.
 

@@ -96,7 +96,7 @@ class Module:
         self.names: dict[str, int] = {}
         self.lowered: dict[int, tuple[str, Jaxpr]] = {}
         # the Python functions it calls, and whether a call has side effects, so that calls must keep their order
-        self.callbacks: list[Callable] = []
+        self.callbacks: list[Callable[..., Any]] = []
         self.ordered = False
 
     def text(self) -> str:

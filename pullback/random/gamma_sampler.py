@@ -102,7 +102,7 @@ def _draw(keys: Array, a: Array, log_space: bool) -> Array:
     return d * v * select(large, full(shape, 1, dtype), boost)
 
 
-random_gamma_p = composed("random_gamma", _draw)
+random_gamma_p: Primitive = composed("random_gamma", _draw)
 
 
 def random_gamma(keys: Array, a: Array, log_space: bool) -> Array:

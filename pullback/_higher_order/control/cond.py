@@ -77,7 +77,7 @@ def cond(pred: ArrayLike, true_fun: Callable, false_fun: Callable, *operands: Py
 
 
 @boundary
-def switch(index: ArrayLike, branches: Sequence[Callable], *operands: PyTree) -> Any:
+def switch(index: ArrayLike, branches: Sequence[Callable[..., Any]], *operands: PyTree) -> Any:
     """`branches[index](*operands)`, the index clamped to the valid range; it may be traced.
 
     Raises: TypeError if the index is not a scalar integer, or naming the leaf whose type differs between the results.

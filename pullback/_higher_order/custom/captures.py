@@ -183,7 +183,7 @@ class StandIns(Trace):
     def stands_in_for(self, x: AnyValue) -> bool:
         return id(x) in self.values
 
-    def process_primitive(self, primitive, args, params):
+    def process_primitive(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         values = self.values
         return call_with(self.parent, primitive.bind, *[values.get(id(a), a) for a in args], **params)
 

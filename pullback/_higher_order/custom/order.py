@@ -31,7 +31,7 @@ class Identity:
     __slots__ = ("warned",)
 
     def __init__(self) -> None:
-        self.warned: list[Callable] = []
+        self.warned: list[Callable[..., Any]] = []
 
 
 # --- the functions that are called while a rule runs ---

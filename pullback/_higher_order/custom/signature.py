@@ -16,6 +16,9 @@ class Layout:
     """
 
     __slots__ = ("count", "nondiff", "differentiable")
+    count: int
+    nondiff: tuple[int, ...]
+    differentiable: tuple[int, ...]
 
     def __init__(self, label: str, nondiff_argnums: Sequence[int], count: int):
         self.count = count

@@ -43,7 +43,7 @@ def _quantile(q: Array) -> Array:
 
 
 @_quantile.defjvp
-def _(primals, tangents):
+def _(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
     # by the value, which is large, not by the tangent of q, whose square vanishes first
     z = _quantile(*primals)
     return z, tangents[0] * (math.pi * (1 + z * z))
