@@ -251,13 +251,13 @@ def test_zeros_are_known_where_they_are_traced(zeros):
 
 def test_the_equations_of_a_trace_are_looked_at_once(monkeypatch):
     looked_at = []
-    learn = uniform._learn
+    propagate = uniform._propagate
 
     def counted(eqn, values):
         looked_at.append(eqn)
-        return learn(eqn, values)
+        return propagate(eqn, values)
 
-    monkeypatch.setattr(uniform, "_learn", counted)
+    monkeypatch.setattr(uniform, "_propagate", counted)
     f = with_tangent(pnp.sin, lambda x, t: pnp.where(x > 0, t * pnp.cos(x), 0 * x))
 
     def chain(x):
