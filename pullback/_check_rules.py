@@ -1,6 +1,6 @@
-"""`check_rules`: whether the derivative rules of a function are right, in one call with a readable report.
+"""`check_rules`: check the derivative rules of a function, in one call with a readable report.
 
-The function is `pullback.check_rules`; `pullback.test_util` shows its `Report` and `RuleCheckError` too.
+The function is `pullback.check_rules`; `pullback.test_util` exports its `Report` and `RuleCheckError` too.
 """
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ from pullback._core.typing import AnyValue, PyTree
 from pullback._higher_order.custom.backward import FORWARD_REFUSED
 from pullback.custom_derivatives import custom_rules
 
-# of a leaf with more entries than this, as many are drawn
+# for a leaf with more entries than this, this many are drawn
 _ENTRIES = 16
 
 
 @dataclass
 class Report:
-    """What `check_rules` found: a line for each failure, and notes on what was not checked or is worth knowing.
+    """The result of `check_rules`: a line for each failure, and notes on what was not checked or is worth knowing.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> pb.check_rules(pnp.sin, 1.).ok
@@ -61,7 +61,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing failed."""
+        """True if nothing failed."""
         return not self.failures
 
     def __str__(self) -> str:
@@ -81,21 +81,21 @@ def check_rules(fun: Callable, *args: PyTree, order: int = 1, modes: Sequence[st
     - the value under differentiation is that of the function; `J` and its transpose are linear; the parts of `J t` for
       one leaf at a time (others symbolic zeros) add up to the whole;
     - `<J t, c> = <t, Jᵀ c>`, with the pairing `Re(sum c t)`, where both modes exist;
-    - `J` and `Jᵀ` agree with central differences, and with the complex step where the function takes complex numbers;
-    - `vmap` of a rule equals a loop over it, and `jit` of it the eager one;
+    - `J` and `Jᵀ` agree with central differences, and with the complex step if the function takes complex numbers;
+    - `vmap` of a rule equals a loop over it, and `jit` of it the eager rule;
     - all of that for the derivative of the derivative, if `order` is 2, and so on.
 
-    Where a rule differs from plain differentiation of the function under the decorator, a note says so.
+    If a rule differs from plain differentiation of the function under the decorator, a note says so.
 
     Args:
       fun: a function decorated by `custom_jvp`, `custom_vjp` or `custom_rules`, or any other.
-      args: the point: arrays and pytrees of them. Integers, and what is in `nondiff_argnums`, stay fixed.
-      order: how often to differentiate.
-      modes: "jvp", "vjp" or both. For a function with a vjp rule alone "jvp" is passed over, with a note.
+      args: the point: arrays and pytrees of them. Integers, and arguments in `nondiff_argnums`, stay fixed.
+      order: the number of times to differentiate.
+      modes: "jvp", "vjp" or both. For a function with only a vjp rule "jvp" is skipped, with a note.
       eps: the largest step of the differences, relative to the larger of 1 and the argument.
-      rtol, atol: tolerances of the comparisons with differences; by default what the dtypes allow, `atol` less for a
-        function whose values are small.
-      seed: of the random tangents, and of the entries drawn from large leaves.
+      rtol, atol: tolerances of the comparisons with differences; the defaults depend on the dtypes, with a smaller
+        `atol` for a function whose values are small.
+      seed: the seed of the random tangents, and of the entries drawn from large leaves.
       raise_on_error: whether failures raise.
 
     Returns: a `Report` with `ok`, `failures` and `notes`.
@@ -155,7 +155,7 @@ def _reason(error: Exception) -> str:
 
 
 class _Worst:
-    """The entry that is most out of tolerance."""
+    """The entry that exceeds its tolerance by most."""
 
     def __init__(self) -> None:
         self.excess, self.got, self.expected, self.where = 1., 0j, 0j, ""
@@ -197,11 +197,11 @@ class _Checks:
         self.digits = 7 if self.rounding < 1e-9 else 4 if self.rounding < 1e-4 else 2
         self.size = min(1., max([float(np.max(np.abs(wide(out)), initial=0.)) for out in outs]) or 1.)
         if not label:
-            # small functions are held to small tolerances, but derivatives that vanish are not
+            # small functions get small tolerances, but derivatives that vanish do not
             self.unit = self.size
         self.rtol, self.atol = tolerances(self.rounding, *self.asked)
         self.atol = self.unit * self.atol if self.asked[1] is None else self.atol
-        # between two ways through the same rule only rounding may differ
+        # two computations through the same rule may differ by rounding only
         self.tight = 2.**(14 if self.rounding < 1e-9 else 10 if self.rounding < 1e-4 else 4) * self.rounding
         single = len(outs) == 1 and outs[0].aval.size == 1
         cs = [narrow(1., outs[0])] if single else [random_direction(self.rng, out) for out in outs]
@@ -228,11 +228,11 @@ class _Checks:
         return f"{what} of {self.label}" if self.label else what
 
     def _number(self, value: AnyValue) -> str:
-        """A value with the digits that its precision means something in."""
+        """A value with its significant digits."""
         value = complex(value)
         if not np.isfinite(value):
             return repr(value if value.imag else value.real)
-        # a part that is nothing but the rounding of the other one is left out
+        # a part that is only the rounding error of the other one is omitted
         decimals = self.digits - 1 - int(np.floor(np.log10(abs(value) or 1.)))
         real, imag = (float(np.round(part, decimals)) + 0. for part in (value.real, value.imag))
         return repr(complex(real, imag) if imag else real)
@@ -246,7 +246,7 @@ class _Checks:
         return f", {self.places[j]}{_index(index)}"
 
     def _settle(self, what: str, worst: _Worst, reference: str, note: bool = False) -> None:
-        """Count a check, and add its line if something was out of tolerance."""
+        """Count a check, and add its line to the report if something was out of tolerance."""
         self.report.checks += not note
         if worst.excess > 1:
             line = f"{what}{worst.where}: {self._number(worst.got)}, {reference} {self._number(worst.expected)}"
@@ -267,7 +267,7 @@ class _Checks:
     # --- the checks ---
 
     def _value(self, f, mode, outs, ts, cs) -> bool:
-        """Whether the rule runs at all; if so, its primal result must be that of the function."""
+        """Return whether the rule runs at all; if so, its primal result must be that of the function."""
         try:
             if mode == "jvp":
                 values, _ = jvp(f, tuple(self.xs), tuple(ts))
@@ -287,7 +287,7 @@ class _Checks:
         return _push(f, self.xs, ts) if mode == "jvp" else _pull(f, self.xs, cs)
 
     def _linearity(self, f, mode, ts, cs) -> None:
-        """`J(a t + b u) = a J t + b J u`, and of the transpose in its cotangent; leaves one by one add up."""
+        """`J(a t + b u) = a J t + b J u`, and likewise for the transpose; the parts of single leaves add up."""
         name, a, b = self._name(mode), .5, -2.
         if mode == "vjp":
             us = [random_direction(self.rng, c) for c in cs]
@@ -331,7 +331,7 @@ class _Checks:
                 self._entry(one, x, index, modes, cs, grad, worst, skipped)
             for mode in modes:
                 for how in ("finite difference", "complex step"):
-                    # the complex step says it again, with more digits, unless it alone can tell
+                    # the complex step gives the same with more digits, unless only it can tell
                     if how == "finite difference" or worst[mode, "finite difference"].excess <= 1:
                         self._settle(f"{self._name(mode)}, {place}", worst[mode, how], how)
             for why, count in skipped.items():
@@ -348,7 +348,7 @@ class _Checks:
         return [tuple(int(k) for k in np.unravel_index(n, x.aval.shape)) for n in chosen]
 
     def _entry(self, one, x, index, modes, cs, grad, worst, skipped) -> None:
-        """One entry of a leaf: the column of `J` that belongs to it, and the entry of `Jᵀ c`.
+        """One entry of a leaf: the corresponding column of `J`, and the entry of `Jᵀ c`.
 
         With `<c, t> = Re(sum c t)` the latter is `<c, J e> − i <c, J(i e)>`.
         """
@@ -403,7 +403,7 @@ class _Checks:
         return exact if agree else None
 
     def _autodiff(self, f, plain, mode, ts, cs) -> None:
-        """Against differentiation of the function under the decorator: a note, since rules exist to differ from it."""
+        """Compare with differentiation of the function under the decorator: a note, since rules may differ from it."""
         try:
             expected = self._apply(plain, mode, ts, cs)
         except Exception as error:
@@ -413,7 +413,7 @@ class _Checks:
                       max(self.tight, self.rtol), note=True)
 
     def _vmap(self, f, mode, ts, cs) -> None:
-        """`vmap` of the rule over points and directions is a loop over them."""
+        """Check that `vmap` of the rule over points and directions is a loop over them."""
         given = cs if mode == "vjp" else ts
         points = [[narrow(wide(x) * (1 + k * 2.**-6), x) for x in self.xs] for k in range(3)]
         directions = [given] + [[random_direction(self.rng, g) for g in given] for _ in range(2)]
@@ -432,7 +432,7 @@ class _Checks:
                           mode == "vjp")
 
     def _jit(self, f, mode, ts, cs) -> None:
-        """The compiled rule gives what the eager one does."""
+        """Check that the compiled rule gives the eager rule's result."""
         compiled = self._try(f"{self._name(mode)}, jit", lambda: jit(
             lambda xs, ds: _push(f, xs, ds) if mode == "jvp" else _pull(f, xs, ds))(
                 self.xs, ts if mode == "jvp" else cs))
@@ -440,7 +440,7 @@ class _Checks:
             self._compare(f"{self._name(mode)}, jit", compiled, self._apply(f, mode, ts, cs), "eagerly", mode == "vjp")
 
     def _try(self, what: str, compute: Callable[[], Any]) -> Any:
-        """A result under a transformation; None, with a line, where that raises."""
+        """A result under a transformation; None, with a line in the report, if that raises."""
         try:
             return compute()
         except (ConcretizationTypeError, NonConcreteBooleanIndexError) as error:

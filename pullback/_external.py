@@ -1,4 +1,4 @@
-"""`external`: a NumPy or SciPy function becomes one of ours, with derivatives, by one decorator."""
+"""`external`: a decorator that turns a NumPy or SciPy function into one of this library, with derivatives."""
 from __future__ import annotations
 
 import functools
@@ -40,8 +40,8 @@ def external(fun: Callable | None = None, *, result: AnyValue = None, elementwis
              vmap_method: str | None = None, nondiff_argnums: int | Sequence[int] = ()) -> Any:
     """Make a function of NumPy arrays one that can be compiled, vectorized and, given a rule, differentiated.
 
-    Eagerly the function is called as it is, with NumPy arrays; compiled code calls it on the host. Its derivative is
-    what one of these says:
+    Eagerly the function is called directly, with NumPy arrays; compiled code calls it on the host. Its derivative is
+    set by one of these:
 
     - `f.defderivative(fun)`: a host function that returns the value and the derivative from one call. Both modes.
     - `f.defhostvjp(fun)`, `f.defhostjvp(fun)`: a host function from a cotangent, or from tangents.
@@ -49,21 +49,22 @@ def external(fun: Callable | None = None, *, result: AnyValue = None, elementwis
       any order.
 
     Args:
-      fun: the function, of NumPy arrays or pytrees of them, which it must not write to, without side effects. Left out,
-        a decorator results.
+      fun: the function, of NumPy arrays or pytrees of them, which it must not modify, without side effects. Without it,
+        returns a decorator.
       result: the type of its result: a pytree of `ShapeDtypeStruct`s, or a function from the types of the arguments
         to it. None: like the first argument that is not in `nondiff_argnums`, or, if `elementwise`, an array of the
         arguments' common shape and floating-point type.
       elementwise: whether the function works entry by entry on arrays that broadcast, as NumPy's ufuncs do.
-        Derivatives have one number for each entry of the result then.
-      vmap_method: how a batch is done, see `pure_callback`; by default "sequential", and in one call if `elementwise`.
-      nondiff_argnums: positions of arguments that are no arrays (functions, strings).
+        Derivatives then have one number for each entry of the result.
+      vmap_method: the behaviour under `vmap`, see `pure_callback`; by default "sequential", or one call if
+        `elementwise`.
+      nondiff_argnums: positions of arguments that are not arrays (functions, strings).
 
     Keyword-only parameters reach the function and every rule by keyword; rules do not cover them. As a method decorator
     it makes `self` an argument of `nondiff_argnums`.
 
-    Raises: TypeError where the arguments do not fit the signature, and naming the leaf where the result is not as
-    declared; what the function raises.
+    Raises: TypeError if the arguments do not match the signature, and naming the leaf if the result is not as
+    declared; any exception of the function.
 
     >>> import math
     >>> import pullback as pb, pullback.numpy as pnp
@@ -86,7 +87,7 @@ def external(fun: Callable | None = None, *, result: AnyValue = None, elementwis
 
 
 class _OnHost:
-    """A function or rule of a carrier that calls `fun` on the host; a method has one for each copy of its carrier."""
+    """A function or rule that calls `fun` on the host for its `carrier`; a method has one for each copy of that."""
 
     __own__ = ("carrier", "body", "fun")
 
@@ -101,7 +102,7 @@ class _OnHost:
         return self.body(self.carrier, self.fun, *args, **keywords)
 
     def closed_over_parts(self) -> tuple[Any, ...]:
-        """Where traced values may be found that are closed over."""
+        """The objects that may hold captured traced values."""
         return (self.fun,)
 
 
@@ -118,7 +119,7 @@ class External(custom_rules):
         self.vmap_method = vmap_method or ("expand_dims" if elementwise else "sequential")
         run = _OnHost(self, External._run, fun)
         if isinstance(fun, np.ufunc):
-            # its settings (out, where, dtype, ...) are not for us
+            # ufunc settings (out, where, dtype, ...) are not supported
             names = [inspect.Parameter(f"x{i + 1}", inspect.Parameter.POSITIONAL_ONLY) for i in range(fun.nin)]
             run.__signature__ = inspect.Signature(names)  # type: ignore[attr-defined]
         super().__init__(run, nondiff_argnums)
@@ -145,12 +146,12 @@ class External(custom_rules):
         given, keywords = self._aligned(given, keywords)
         return self._call("external", fun, fun, tree, avals, given, keywords)
 
-    def _moving(self, count: int) -> Sequence[int]:
+    def _diff_positions(self, count: int) -> Sequence[int]:
         """The positions of the arguments of a call that are not in nondiff_argnums."""
         return self.layout(count).differentiable
 
     def _aligned(self, args: Sequence[Any], keywords: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
-        """Arguments of an elementwise function with one number of axes, so that a batch axis may come in front."""
+        """Arguments of an elementwise function with one number of axes, so that a batch axis can be put in front."""
         if not self.elementwise or context.trace is evaluator:
             return args, keywords
         leaves, tree = tree_flatten((tuple(args), keywords))
@@ -165,7 +166,7 @@ class External(custom_rules):
         types, types_by_name = _structs((tuple(args), keywords))
         if self.result is not None:
             return self.result(*types, **types_by_name)
-        moving = self._moving(len(args)) if self.nondiff_argnums else range(len(args))
+        moving = self._diff_positions(len(args)) if self.nondiff_argnums else range(len(args))
         if self.elementwise:
             named = [t for t in tree_flatten(types_by_name)[0] if isinstance(t, ShapeDtypeStruct)]
             return self._common_type([*tree_flatten([types[i] for i in moving])[0], *named])
@@ -188,7 +189,7 @@ class External(custom_rules):
 
     def _call(self, what: str, user_fun: Callable, fun: Callable, out_tree: PyTreeDef, out_avals: Sequence[Any],
               args: Sequence[Any], kwargs: dict[str, Any] | None = None) -> Any:
-        """Call `fun` on the host; leaves that are no arrays are passed as they are."""
+        """Call `fun` on the host; leaves that are not arrays are passed unchanged."""
         leaves, in_tree = tree_flatten((tuple(args), kwargs or {}))
         arrays = [is_array_like(x) for x in leaves]
         fixed = [None if a else x for x, a in zip(leaves, arrays, strict=True)]
@@ -206,23 +207,23 @@ class External(custom_rules):
     # --- derivatives on the host ---
 
     def _merged(self, fixed: Sequence[Any], primals: Sequence[Any]) -> list[Any]:
-        """All arguments in order, from those that rules get first and the others."""
+        """All arguments in order, from the nondifferentiable ones, which rules get first, and the others."""
         count = len(fixed) + len(primals)
-        moving = self._moving(count)
+        moving = self._diff_positions(count)
         return merged([i in moving for i in range(count)], primals, fixed)
 
     def defderivative(self, fun: Callable, argnums: int | Sequence[int] | None = None) -> Callable:
         """Set the derivative: `fun(*args)`, on the host, returns `(value, derivative)` from one call; returns it.
 
-        The derivative by an argument, which must be one array, has the structure of the result. Where that has shape
-        `s` and the argument shape `t` it has shape `(*s, *t)`, as `jacfwd` gives it; if the function is elementwise,
+        The derivative by an argument, which must be one array, has the structure of the result. If the result has shape
+        `s` and the argument shape `t` it has shape `(*s, *t)`, as from `jacfwd`; if the function is elementwise,
         shape `s`. Results of an integer type have None in their place.
 
         Args:
           fun: the host function. If it is itself made by `external` and has a derivative, so has the derivative.
           argnums: the positions of the arguments it gives derivatives by. An int: `derivative` is that by the one
             argument; a sequence: a tuple of them. None: all arguments, a tuple unless there is only one, with
-            None for those of an integer type. Differentiation by another argument is refused.
+            None for those of an integer type. Differentiation by another argument is an error.
 
         >>> import numpy as np
         >>> import pullback as pb
@@ -238,7 +239,8 @@ class External(custom_rules):
         def rule(carrier, fun, *given, **keywords):
             *fixed, primals, tangents = given
             args = carrier._merged(fixed, primals)
-            by = carrier._moving(len(args)) if chosen is None else canonical_argnums(self._label(), chosen, len(args))
+            count = len(args)
+            by = carrier._diff_positions(count) if chosen is None else canonical_argnums(self._label(), chosen, count)
             value, derivatives = carrier._value_and_derivatives(
                 fun, args, keywords, by, single or (chosen is None and len(by) == 1))
             return value, carrier._push(value, derivatives, tangents)
@@ -248,7 +250,7 @@ class External(custom_rules):
 
     def _value_and_derivatives(self, fun: Callable, args: Sequence[Any], keywords: dict[str, Any], by: Sequence[int],
                                bare: bool) -> tuple[Any, list[Any]]:
-        """The value, and for each argument in `by` the derivative, leaf by leaf of the result, None where none is."""
+        """The value, and for each argument in `by` the derivative, leaf by leaf of the result, None if absent."""
         what = f"the derivative of {describe_function(self.host)}"
         _check_keywords(fun, args, keywords)
         avals, tree = declared_types("external", self.host, self._result_type(args, keywords))
@@ -265,7 +267,7 @@ class External(custom_rules):
         out_avals, out_tree = declared_types("external", fun, (value_type, parts[0] if bare else parts))
         aligned, keywords = self._aligned(args, keywords)
         if isinstance(fun, External):
-            # the value that it gives has a rule of its own, so that no order of derivatives is lost
+            # the value that it returns has a rule of its own, so that all orders of derivatives are available
             note_call(self.identity)
             result = fun(*aligned, **keywords)
             outs, got_tree = flatten_result("defderivative", fun.host, result)
@@ -299,7 +301,7 @@ class External(custom_rules):
 
         `tangents` is a tuple with an entry for each argument that is not in `nondiff_argnums`. The tangent of the
         result has its structure, shapes and dtypes, with None for leaves of an integer type. Forward mode only:
-        reverse mode needs `defhostvjp` or `defvjp` beside it. Returns `fun`.
+        reverse mode needs `defhostvjp` or `defvjp` as well. Returns `fun`.
 
         >>> import numpy as np
         >>> import pullback as pb
@@ -341,7 +343,7 @@ class External(custom_rules):
 
         def fwd(carrier, fun, *args, **keywords):
             out = carrier(*args, **keywords)
-            return out, (tuple(args[i] for i in carrier._moving(len(args))), out)
+            return out, (tuple(args[i] for i in carrier._diff_positions(len(args))), out)
 
         def bwd(carrier, fun, *given, **keywords):
             *fixed, (primals, out), ct = given
@@ -356,7 +358,7 @@ class External(custom_rules):
 
     def _on_host(self, what: str, fun: Callable, like: Any, args: Sequence[Any], keywords: dict[str, Any]
                  ) -> list[Any]:
-        """The leaves of a (co)tangent of `like`, made by a host function; None where there is no derivative."""
+        """The leaves of a (co)tangent of `like`, computed by a host function; None if there is no derivative."""
         _check_keywords(fun, args, keywords)
         leaves, tree = tree_flatten(like)
         structs = [_struct(x) if dtypes.is_inexact(lift(x).dtype) else None for x in leaves]
@@ -366,7 +368,7 @@ class External(custom_rules):
 
 
 def _check_keywords(fun: Callable, args: Sequence[Any], keywords: dict[str, Any]) -> None:
-    """Refuse keyword arguments that a host function does not take, before it is called; who calls names the rule."""
+    """Refuse keyword arguments that a host function does not take, before it is called; the caller names the rule."""
     sig = signature(fun) if keywords else None
     if sig is not None:
         try:
@@ -376,9 +378,9 @@ def _check_keywords(fun: Callable, args: Sequence[Any], keywords: dict[str, Any]
 
 
 def _spread(fun: Callable, dtypes_of_derivatives: Sequence[np.dtype]) -> Callable:
-    """An elementwise function's value and derivatives, with derivatives that are constant filled to full shape.
+    """An elementwise function's value and derivatives, with constant derivatives filled to full shape.
 
-    What does not fit is left as it is, for the check of what was declared to name.
+    Derivatives of other shapes are left unchanged, for the check against the declared types to report.
     """
     def host(*args, **keywords):
         result = fun(*args, **keywords)
@@ -415,7 +417,7 @@ def _struct(x: AnyValue) -> ShapeDtypeStruct:
 
 
 def _structs(tree: PyTree) -> Any:
-    """The types of the arrays in a tree; what is no array as it is."""
+    """The types of the arrays in a tree; leaves that are not arrays stay unchanged."""
     leaves, treedef = tree_flatten(tree)
     return tree_unflatten(treedef, [_struct(x) if is_array_like(x) else x for x in leaves])
 

@@ -1,4 +1,4 @@
-"""`checkpoint`: derivatives that compute a function again rather than remember what it computed."""
+"""`checkpoint`: derivatives that recompute intermediate values of a function instead of storing them."""
 from __future__ import annotations
 
 import functools
@@ -49,24 +49,24 @@ def checkpoint(fun: None = None, *, prevent_cse: bool = True, policy: Callable[.
 def checkpoint(fun: Callable[..., Any] | None = None, *, prevent_cse: bool = True,
                policy: Callable[..., bool] | None = None, static_argnums: int | Sequence[int] = (),
                static_argnames: str | Sequence[str] = ()) -> Any:
-    """The same function, whose derivative computes it again in place of keeping its intermediate values.
+    """The same function, whose derivative recomputes its intermediate values instead of storing them.
 
-    Reverse mode keeps what the derivative of each operation needs until the backward pass. Of a checkpointed function
-    it keeps the arguments alone, and what `policy` says; in the backward pass the function runs once more. Checkpoint
-    each of `n` layers, or the body of a `scan`, and memory is that of the layers' inputs and of one layer.
+    Reverse mode keeps what the derivative of each operation needs until the backward pass. For a checkpointed function
+    it keeps only the arguments, and the values that `policy` allows; in the backward pass the function runs once more.
+    Checkpoint each of `n` layers, or the body of a `scan`, and memory is that of the layers' inputs and of one layer.
 
     Args:
-      fun: a function of arrays or pytrees of arrays. It is traced, as by `jit`. Left out, a decorator results.
-      prevent_cse: keep the compiler from merging the second run with the first, which would undo the saving. Inside of
+      fun: a function of arrays or pytrees of arrays. It is traced, as by `jit`. Without it, returns a decorator.
+      prevent_cse: keep the compiler from merging the second run with the first, which would undo the saving. Inside
         a `scan` nothing can be merged, and False lets the compiler optimize freely.
-      policy: which results may be kept, see `checkpoint_policies`: from a primitive, types of its operands and its
-        parameters to a bool. By default none. A policy looks into calls of `jit`, bodies of `scan` and branches of
-        `cond`: what it keeps in a loop is stacked.
+      policy: the results that may be kept, see `checkpoint_policies`: a function of a primitive, the types of its
+        operands and its parameters to a bool. By default none. A policy applies inside calls of `jit`, bodies of `scan`
+        and branches of `cond`: values kept in a loop are stacked.
       static_argnums, static_argnames: arguments that are passed as Python values, by position or keyword.
 
-    An operation that acts on the world (a callback) runs once; what it returns is kept.
+    An operation with a side effect (a callback) runs once; its results are kept.
     See: Griewank and Walther, Evaluating Derivatives (2008), chapter 12; Chen et al., arXiv:1604.06174. TypeError for a
-    `fun` or a policy that is no function; at the call, TypeError for arguments or results that are no arrays,
+    `fun` or a policy that is not callable; at the call, TypeError for arguments or results that are not arrays,
     ValueError for a static argument that is not passed by position.
 
     >>> import pullback as pb, pullback.numpy as pnp
@@ -109,9 +109,9 @@ remat = checkpoint
 
 @boundary
 def checkpoint_name(x: PyTree, name: str) -> PyTree:
-    """`x` itself, under a name by which a policy of `checkpoint` can know it: a pytree of arrays.
+    """`x` itself, with a name that policies of `checkpoint` can refer to: a pytree of arrays.
 
-    TypeError for leaves that are no arrays, and for a name that is no string.
+    TypeError for leaves that are not arrays, and for a name that is not a string.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> from pullback.ad_checkpoint import checkpoint_name
@@ -127,7 +127,7 @@ def checkpoint_name(x: PyTree, name: str) -> PyTree:
 
 
 class Residual(NamedTuple):
-    """An array that reverse mode keeps: its type, and where it comes from in words."""
+    """An array that reverse mode keeps: its type, and its origin in words."""
 
     aval: ShapedArray
     source: str
@@ -138,10 +138,10 @@ class Residual(NamedTuple):
 
 @boundary
 def saved_residuals(f: Callable[..., Any], *args: PyTree, **kwargs: PyTree) -> list[Residual]:
-    """What reverse mode would keep of a call, for its backward pass; nothing is computed.
+    """The residuals that reverse mode would keep of a call, for its backward pass; nothing is computed.
 
-    Arguments may be arrays or `ShapeDtypeStruct`s. See `print_saved_residuals`. TypeError for what is no function, and
-    for arguments or results that are no arrays.
+    Arguments may be arrays or `ShapeDtypeStruct`s. See `print_saved_residuals`. TypeError if `f` is not callable, and
+    for arguments or results that are not arrays.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> for kept in pb.ad_checkpoint.saved_residuals(lambda w, x: w * pnp.sin(x), 2., 1.):
@@ -162,7 +162,7 @@ def saved_residuals(f: Callable[..., Any], *args: PyTree, **kwargs: PyTree) -> l
         return flatten_result("saved_residuals", f, f(*inner_args, **inner_kwargs))[0]
 
     try:
-        # with this on, equations know the line of the user that they come from, through every transformation
+        # with this option on, equations record the user's line that they come from, through every transformation
         with debug_nans(True):
             _, linear = call_with(trace, linearize_flat, flat, inputs)
         places = {x.atom: f"from the argument {name}" for x, name in zip(inputs, names, strict=True)}
@@ -208,7 +208,7 @@ def _source(eqns: Sequence[Equation], var: Any) -> str:
 
 @boundary
 def print_saved_residuals(f: Callable[..., Any], *args: PyTree, **kwargs: PyTree) -> None:
-    """Print what reverse mode would keep of a call for its backward pass, a line each: type, origin, source line.
+    """Print the residuals that reverse mode would keep of a call, a line each: type, origin, source line.
 
     TypeError as for `saved_residuals`.
 

@@ -1,7 +1,7 @@
-"""What a checkpointed function may save: policies for `pullback.checkpoint(..., policy=...)`.
+"""Policies for `pullback.checkpoint(..., policy=...)`: the choice of the values that a checkpointed function saves.
 
-A policy is called with a primitive, the types of its operands, and its parameters; it says whether its results may be
-saved. What may not be saved is computed again when the derivative needs it. A policy of one's own is such a function.
+A policy is called with a primitive, the types of its operands, and its parameters; it returns whether its results may
+be saved. Other values are recomputed when the derivative needs them. A custom policy is such a function.
 """
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["checkpoint_dots", "checkpoint_dots_with_no_batch_dims", "dots_saveab
 
 
 def everything_saveable(primitive: Primitive, *types: ShapedArray, **params: AnyValue) -> bool:
-    """Save all that the derivative needs, as if there were no checkpoint.
+    """Save everything that the derivative needs, as if there were no checkpoint.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> f = pb.checkpoint(lambda w, x: pnp.sin(w @ x).sum(), policy=everything_saveable)
@@ -38,7 +38,7 @@ def everything_saveable(primitive: Primitive, *types: ShapedArray, **params: Any
 
 
 def nothing_saveable(primitive: Primitive, *types: ShapedArray, **params: AnyValue) -> bool:
-    """Save the inputs alone: what is done without a policy.
+    """Save only the inputs: the default without a policy.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> f = pb.checkpoint(lambda w, x: pnp.sin(w @ x).sum(), policy=nothing_saveable)
@@ -51,7 +51,7 @@ def nothing_saveable(primitive: Primitive, *types: ShapedArray, **params: AnyVal
 
 
 def dots_saveable(primitive: Primitive, *types: ShapedArray, **params: AnyValue) -> bool:
-    """Save results of matrix products and convolutions, which are expensive to compute again.
+    """Save results of matrix products and convolutions, which are expensive to recompute.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> f = pb.checkpoint(lambda w, x: pnp.sin(w @ x).sum(), policy=dots_saveable)
@@ -65,7 +65,7 @@ def dots_saveable(primitive: Primitive, *types: ShapedArray, **params: AnyValue)
 
 
 def dots_with_no_batch_dims_saveable(primitive: Primitive, *types: ShapedArray, **params: AnyValue) -> bool:
-    """Save results of matrix products without batch axes: of layers with weights, say, but not of attention scores.
+    """Save results of matrix products without batch axes: of layers with weights, but not of attention scores.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> f = pb.checkpoint(lambda w, x: pnp.sin(w @ x).sum(), policy=dots_with_no_batch_dims_saveable)
@@ -99,7 +99,7 @@ def _names(function: str, names: tuple[Any, ...]) -> frozenset[str]:
 def save_only_these_names(*names: str) -> Callable[..., bool]:
     """Save the values that `checkpoint_name` gave one of these names, and nothing else.
 
-    TypeError for what is no string.
+    TypeError for a name that is not a string.
 
     >>> policy = save_only_these_names("hidden", "scores")
     >>> policy(name_p, name="scores"), policy(name_p, name="other"), policy(dot_general_p)
@@ -117,7 +117,7 @@ def save_only_these_names(*names: str) -> Callable[..., bool]:
 def save_any_names_but_these(*names: str) -> Callable[..., bool]:
     """Save the values that `checkpoint_name` gave any name but these, and nothing else.
 
-    TypeError for what is no string.
+    TypeError for a name that is not a string.
 
     >>> policy = save_any_names_but_these("scores")
     >>> policy(name_p, name="scores"), policy(name_p, name="other"), policy(dot_general_p)
@@ -135,8 +135,8 @@ def save_any_names_but_these(*names: str) -> Callable[..., bool]:
 def save_anything_except_these_names(*names: str) -> Callable[..., bool]:
     """Save everything but the values that `checkpoint_name` gave one of these names.
 
-    The operation before the name gives the same value without the name, and may be saved, as in JAX. TypeError for what
-    is no string.
+    The operation before the name gives the same value without the name, and may be saved, as in JAX. TypeError for a
+    name that is not a string.
 
     >>> policy = save_anything_except_these_names("scores")
     >>> policy(name_p, name="scores"), policy(name_p, name="other"), policy(dot_general_p)
@@ -152,7 +152,7 @@ def save_anything_except_these_names(*names: str) -> Callable[..., bool]:
 
 @boundary
 def save_from_both_policies(policy_1: Callable[..., bool], policy_2: Callable[..., bool]) -> Callable[..., bool]:
-    """Save what either of two policies saves. TypeError for what is no function.
+    """Save the values that either of two policies saves. TypeError for a policy that is not callable.
 
     >>> policy = save_from_both_policies(dots_saveable, save_only_these_names("hidden"))
     >>> policy(name_p, name="hidden"), policy(dot_general_p), policy(name_p, name="other")
@@ -167,7 +167,7 @@ def save_from_both_policies(policy_1: Callable[..., bool], policy_2: Callable[..
     return policy
 
 
-# --- policies that name a memory: the CPU computes in the host's, so what goes there is saved where it is ---
+# --- policies that name a memory: the CPU computes in the host's, so offloaded values are saved in place ---
 
 
 def _memories(function: str, offload_src: Any, offload_dst: Any) -> None:
@@ -186,9 +186,9 @@ def save_and_offload_only_these_names(*, names_which_can_be_saved: Sequence[str]
     """Save the values that `checkpoint_name` gave one of these names, some of them in the memory `offload_dst`.
 
     The device is the CPU, whose memory is the host's: there is one memory, and both kinds are saved in it. The policy
-    is there for programs that are written for other devices, too.
+    exists for programs that are also written for other devices.
 
-    Raises: TypeError for names that are no strings, ValueError for a name in both lists and for unknown memories.
+    Raises: TypeError for names that are not strings, ValueError for a name in both lists and for unknown memories.
 
     >>> policy = save_and_offload_only_these_names(
     ...     names_which_can_be_saved=["hidden"], names_which_can_be_offloaded=["scores"], offload_src="device",

@@ -1,12 +1,12 @@
-"""Implicit differentiation: solutions of equations as differentiable functions of everything the equations hold.
+"""Implicit differentiation: solutions of equations as differentiable functions of everything in the equations.
 
 `fixed_point`, `root`, `argmin`, `linear_solve` and `odeint` find a solution by any algorithm and differentiate the
 equation, not the algorithm: memory does not grow with the number of steps, and forward mode, reverse mode, their
-compositions, `jit` and `vmap` all work. The mathematics stands with `lax.custom_root`, `lax.custom_linear_solve` and,
-for differential equations, in `_higher_order/solvers/ode.py`.
+compositions, `jit` and `vmap` all work. The mathematics is documented with `lax.custom_root`, `lax.custom_linear_solve`
+and, for differential equations, in `_higher_order/solvers/ode.py`.
 
-What a solver could not bring to the tolerance in `max_steps` steps is returned as it is (`odeint` gives nan);
-derivatives are those of an exact solution. Unknowns that are complex are for functions that are holomorphic in them.
+If a solver does not reach the tolerance in `max_steps` steps, its last iterate is returned (`odeint` gives nan);
+derivatives are those of an exact solution. Complex unknowns require functions that are holomorphic in them.
 """
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ _LEAF = tree_structure(0)
 @boundary
 def fixed_point(f: Callable, x_init: PyTree, *args: PyTree, solver: Callable | None = None,
                 linear_solver: str | Callable = "auto", tol: float | None = None, max_steps: int = 1000) -> Any:
-    """The solution of `x = f(x, *args)`, differentiable in `args` and in what `f` closes over.
+    """The solution of `x = f(x, *args)`, differentiable in `args` and in everything that `f` closes over.
 
     Args:
       f: from `x`, an array or a pytree of arrays, and `args` to the same structure and types as `x`.
-      x_init: where the search begins. The result has no derivative with respect to it.
+      x_init: the start of the search. The result has no derivative with respect to it.
       solver: `solver(g, x_init)` returns the fixed point of `g(x) = f(x, *args)`. By default `g` is applied until `x`
-        stands still, which converges where `g` contracts.
-      linear_solver: how derivatives are solved for, see `linear_solve`; also a function `(matvec, b)`. "neumann" is
-        the quickest for large problems whose `f` contracts strongly.
+        no longer changes, which converges where `g` is a contraction.
+      linear_solver: the method of solving for derivatives, see `linear_solve`; also a function `(matvec, b)`. "neumann"
+        is the quickest for large problems whose `f` contracts strongly.
       tol: the relative change (in the largest entry) under which the iteration stops, by default 8 units of rounding.
-      max_steps: how many iterations at most.
+      max_steps: the maximal number of iterations.
 
-    Raises: TypeError where `f` changes the structure or types of `x`.
+    Raises: TypeError if `f` changes the structure or types of `x`.
     See: Christianson, Reverse accumulation and attractive fixed points, Optimization Methods and Software 3 (1994).
 
     >>> import pullback as pb, pullback.numpy as pnp
@@ -68,7 +68,7 @@ def fixed_point(f: Callable, x_init: PyTree, *args: PyTree, solver: Callable | N
             x, _, k = state
             return _map(lambda a, b: a - b, x, residual(x)), x, k + 1
 
-        # the test stands in the condition: XLA runs a body of few parts at once, with no threads to wait for
+        # the test is in the condition: XLA runs a body of few parts in one thread, without waiting for others
         def goes_on(state):
             x, last, k = state
             return ((k == 0) | _moves(last, _map(lambda a, b: a - b, x, last), tol)) & (k < max_steps)
@@ -89,18 +89,19 @@ def fixed_point(f: Callable, x_init: PyTree, *args: PyTree, solver: Callable | N
 @boundary
 def root(f: Callable, x_init: PyTree, *args: PyTree, solver: Callable | None = None,
          linear_solver: str | Callable = "auto", tol: float | None = None, max_steps: int = 50) -> Any:
-    """The solution of `f(x, *args) = 0`, differentiable in `args` and in what `f` closes over.
+    """The solution of `f(x, *args) = 0`, differentiable in `args` and in everything that `f` closes over.
 
     Args:
       f: from `x`, an array or a pytree of arrays, and `args` to the same structure and types as `x`.
-      x_init: where the search begins. The result has no derivative with respect to it.
+      x_init: the start of the search. The result has no derivative with respect to it.
       solver: `solver(g, x_init)` returns a root of `g(x) = f(x, *args)`. By default Newton's method, with full steps.
-      linear_solver: how Newton steps and derivatives are solved for, see `linear_solve`; also a function `(matvec, b)`.
+      linear_solver: the method of solving for Newton steps and derivatives, see `linear_solve`; also a function
+        `(matvec, b)`.
       tol: the relative size of the step (in the largest entry) under which Newton's method stops, by default 8 units
         of rounding.
-      max_steps: how many Newton steps at most.
+      max_steps: the maximal number of Newton steps.
 
-    Raises: TypeError where `f` changes the structure or types of `x`.
+    Raises: TypeError if `f` changes the structure or types of `x`.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> def cbrt(a):
@@ -122,20 +123,21 @@ def root(f: Callable, x_init: PyTree, *args: PyTree, solver: Callable | None = N
 @boundary
 def argmin(f: Callable, x_init: PyTree, *args: PyTree, solver: Callable | None = None,
            linear_solver: str | Callable = "auto", tol: float | None = None, max_steps: int = 50) -> Any:
-    """The minimizer of `f(x, *args)` over `x`, differentiable in `args` and in what `f` closes over.
+    """The minimizer of `f(x, *args)` over `x`, differentiable in `args` and in everything that `f` closes over.
 
     Args:
       f: from `x`, an array or a pytree of arrays, and `args` to a scalar. The derivative of the minimizer exists where
         the Hessian in `x` is positive definite.
-      x_init: where the search begins. The result has no derivative with respect to it.
+      x_init: the start of the search. The result has no derivative with respect to it.
       solver: `solver(g, x_init)` returns a minimizer of `g(x) = f(x, *args)`. By default Newton's method on the
-        gradient, with full steps: exact in one for quadratic functions, to be started near the minimum for others.
-      linear_solver: how Newton steps and derivatives are solved for, see `linear_solve`; also a function `(matvec, b)`.
+        gradient, with full steps: exact after one for quadratic functions, to be started near the minimum for others.
+      linear_solver: the method of solving for Newton steps and derivatives, see `linear_solve`; also a function
+        `(matvec, b)`.
       tol: the relative size of the step (in the largest entry) under which Newton's method stops, by default 8 units
         of rounding.
-      max_steps: how many Newton steps at most.
+      max_steps: the maximal number of Newton steps.
 
-    Raises: TypeError for an `f` without a real scalar result, and for what is no function or number of steps;
+    Raises: TypeError for an `f` without a real scalar result, for anything not callable or not a number of steps;
       ValueError for a negative number of steps or an unknown `linear_solver`.
 
     >>> import pullback as pb, pullback.numpy as pnp
@@ -164,7 +166,7 @@ def argmin(f: Callable, x_init: PyTree, *args: PyTree, solver: Callable | None =
 @boundary
 def linear_solve(matvec: Callable, b: PyTree, *, method: str = "auto", symmetric: bool = False,
                  tol: float | None = None, max_steps: int | None = None) -> Any:
-    """The solution of `matvec(x) = b`, differentiable in `b` and in what `matvec` closes over.
+    """The solution of `matvec(x) = b`, differentiable in `b` and in everything that `matvec` closes over.
 
     Args:
       matvec: a linear function of an array, or a pytree of arrays, to the structure and types of `b`.
@@ -175,9 +177,9 @@ def linear_solve(matvec: Callable, b: PyTree, *, method: str = "auto", symmetric
         converge and the hardest to break. "auto" is "dense" up to 512 unknowns, then "bicgstab".
       symmetric: whether `matvec` is its own transpose, so that it need not be transposed.
       tol: the size of the residual, relative to `b`, under which an iteration stops, by default 8 units of rounding.
-      max_steps: how many iterations at most, by default ten times the number of unknowns.
+      max_steps: the maximal number of iterations, by default ten times the number of unknowns.
 
-    Raises: ValueError for an unknown method; TypeError where `matvec` changes the structure or types of `b`.
+    Raises: ValueError for an unknown method; TypeError if `matvec` changes the structure or types of `b`.
     Source: Barrett et al., Templates for the Solution of Linear Systems (1994), chapter 2.
 
     >>> import pullback as pb, pullback.numpy as pnp
@@ -197,11 +199,11 @@ def linear_solve(matvec: Callable, b: PyTree, *, method: str = "auto", symmetric
     return solve_as("linear_solve", ("solve", "solve"), matvec, _floats("linear_solve", b), solve, solve, symmetric)
 
 
-# --- what the user gave ---
+# --- checks of the arguments ---
 
 
 def _words(function: str, f: Any, solver: Any, max_steps: Any, tol: Any) -> Words:
-    """What messages call the parts of a problem, once they have been checked."""
+    """The names of the parts of a problem in messages, after a check of the arguments."""
     check_callable(f"{function}: f", f)
     if solver is not None:
         check_callable(f"{function}: solver", solver)
@@ -216,7 +218,7 @@ def _check_tolerance(function: str, tol: Any) -> None:
 
 
 def _check_steps(function: str, max_steps: Any) -> None:
-    """Refuse a number of steps that is none; a traced one is as good as its type."""
+    """Refuse an invalid number of steps; a traced one is accepted for its type."""
     if isinstance(max_steps, Tracer) and max_steps.shape == () and pnp.issubdtype(max_steps.dtype, pnp.integer):
         return
     try:
@@ -230,7 +232,7 @@ def _check_steps(function: str, max_steps: Any) -> None:
 
 
 def _like(function: str, part: str, fun: Callable, result: PyTree, x: PyTree, of: str) -> Any:
-    """What a function of the user returned, which must have the structure and types of `x`."""
+    """The return value of a user's function, which must have the structure and types of `x`."""
     xs, tree = tree_flatten(x)
     leaves, got = flatten_result(function, fun, result)
     what = f"{part} ({describe_function(fun)}) must return a value with the structure and types of {of}"
@@ -245,7 +247,7 @@ def _like(function: str, part: str, fun: Callable, result: PyTree, x: PyTree, of
 
 
 def _floats(function: str, tree: PyTree) -> Any:
-    """The pytree with Python ints and integer arrays as floats: unknowns are real numbers."""
+    """The pytree with Python ints and integer arrays converted to floats: unknowns are real numbers."""
     name = "b" if function == "linear_solve" else "x_init"
     leaves, treedef = lift_tree(function, name, tree)
     return tree_unflatten(treedef, [x if pnp.issubdtype(x.dtype, pnp.inexact) else x.astype(float) for x in leaves])
@@ -257,7 +259,7 @@ def _map(fun: Callable, *trees: Any) -> Any:
 
 
 def _ravel(tree: PyTree) -> tuple[Any, Callable]:
-    """The entries of a pytree as one vector, and the way back."""
+    """The entries of a pytree as one vector, and the inverse function."""
     kinds = [pnp.asarray(x).dtype for x in tree_flatten(tree)[0]]
     if len({kind.kind == "c" for kind in kinds}) > 1:
         raise TypeError("implicit: the unknowns must be all real or all complex, got the dtypes "
@@ -267,7 +269,7 @@ def _ravel(tree: PyTree) -> tuple[Any, Callable]:
 
 
 def _moves(x: PyTree, dx: Any, tol: float | None) -> Any:
-    """Whether a step changes any entry by more than the tolerance, relative to the largest entry."""
+    """Return whether a step changes any entry by more than the tolerance, relative to the largest entry."""
     dx, x = _ravel(dx)[0], _ravel(x)[0]
     if x.size == 0:
         return pnp.asarray(False)
@@ -297,7 +299,7 @@ def _newton(solve: Callable, tol: float | None, max_steps: int) -> Callable:
 
 
 def _tangent_solver(function: str, linear_solver: str | Callable, large: str) -> Callable:
-    """The function `(matvec, b)` that the caller asked for by a name, or gave."""
+    """The function `(matvec, b)` that the caller gave, or named."""
     if callable(linear_solver):
         given = linear_solver
 
@@ -324,7 +326,7 @@ def _solve(matvec: Callable, b: PyTree, method: str, large: str, tol: float | No
     if method == "auto":
         method = "dense" if n <= _DENSE_LIMIT else large
     steps, limit = 10 * n if max_steps is None else max_steps, _tolerance(tol, vector)
-    # halves are too short to add up squares in
+    # half precision cannot sum squares
     dtype = pnp.float32 if vector.dtype.itemsize == 2 else vector.dtype
     vector = vector.astype(dtype)
     scale = 1 if method == "dense" else _scale(abs(vector).max())
@@ -333,7 +335,7 @@ def _solve(matvec: Callable, b: PyTree, method: str, large: str, tol: float | No
 
 
 def _scale(size: Any) -> Any:
-    """A power of 2 to divide by a vector whose square would be no number; 1 for most."""
+    """The power of 2 by which to divide a vector whose square would overflow; 1 for most."""
     info = pnp.finfo(size.dtype)
     low, high = float(info.tiny) ** 0.5 / float(info.eps), float(info.max) ** 0.5 * float(info.eps)
     far = (size > 0) & ((size < low) | (size > high))
@@ -389,7 +391,7 @@ def _bicgstab(matvec, b, tol, max_steps):
         s = r - alpha * v
         t = matvec(s)
         tt = _size(t)
-        # s may be the exact end already
+        # s may already be the exact residual of 0
         omega = pnp.where(tt == 0, 0, pnp.vdot(t, s) / pnp.where(tt == 0, 1, tt))
         r = s - omega * t
         new = pnp.vdot(b, r)

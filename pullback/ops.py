@@ -36,20 +36,20 @@ def segment_sum(data: ArrayLike, segment_ids: ArrayLike, num_segments: int | Non
     """The sum of the rows of each segment: `out[i] = sum(data[segment_ids == i], axis=0)`; 0 for an empty one.
 
     Args:
-      data: an array of numbers; its rows go along the first axis.
+      data: an array of numbers; its rows are along the first axis.
       segment_ids: integers, one for each row. They may repeat and need no order. A row whose id is negative or at least
-        `num_segments` is left out.
+        `num_segments` is dropped.
       num_segments: the length of the result's first axis; the largest id plus 1 by default. It cannot depend on traced
         data, so under `jit` it must be given.
       indices_are_sorted, unique_indices: promises about the ids that make compiled code faster; if they are broken,
         results are undefined.
-      bucket_size: sum blocks of so many rows first and then their sums, which rounds less in long segments.
-      mode: what happens to rows with ids out of range: "drop", the default, "clip" to the nearest segment, or
-        "promise_in_bounds", that there are none.
+      bucket_size: sum blocks of this many rows first and then their sums, which rounds less in long segments.
+      mode: the treatment of rows with ids out of range: "drop", the default, "clip" to the nearest segment, or
+        "promise_in_bounds", which means that there are none.
 
     Returns: an array of shape `(num_segments, *data.shape[1:])` and the dtype of `data`.
-    Raises: TypeError for ids that are no integers and for bools as data; ValueError for shapes that do not fit, a
-      negative `num_segments` and a `bucket_size` below 1; ConcretizationTypeError where `num_segments` is missing and
+    Raises: TypeError for ids that are not integers and for bools as data; ValueError for shapes that do not match, a
+      negative `num_segments` and a `bucket_size` below 1; ConcretizationTypeError if `num_segments` is missing and
       the ids are traced.
 
     >>> import pullback.numpy as pnp
@@ -82,7 +82,7 @@ def segment_max(data: ArrayLike, segment_ids: ArrayLike, num_segments: int | Non
                 mode: str | GatherScatterMode | None = None) -> Array:
     """The largest entries of the rows of each segment; for an empty one the lowest value of the dtype, -inf in floats.
 
-    Bools are fine, too. Arguments and errors are those of `segment_sum`. Equal entries share the derivative.
+    Bools are accepted too. Arguments and errors are those of `segment_sum`. Equal entries share the derivative.
 
     >>> import pullback.numpy as pnp
     >>> from pullback import ops
@@ -99,7 +99,7 @@ def segment_min(data: ArrayLike, segment_ids: ArrayLike, num_segments: int | Non
                 mode: str | GatherScatterMode | None = None) -> Array:
     """The smallest entries of the rows of each segment; for an empty one the highest value of the dtype, inf in floats.
 
-    Bools are fine, too. Arguments and errors are those of `segment_sum`. Equal entries share the derivative.
+    Bools are accepted too. Arguments and errors are those of `segment_sum`. Equal entries share the derivative.
 
     >>> import pullback.numpy as pnp
     >>> from pullback import ops
@@ -110,7 +110,7 @@ def segment_min(data: ArrayLike, segment_ids: ArrayLike, num_segments: int | Non
                      mode)
 
 
-# the update of x.at[...], the reduction of several buckets, and what an empty segment gives
+# the update of x.at[...], the reduction of several buckets, and the value of an empty segment
 _REDUCTIONS: dict[str, tuple[str, Callable[..., Array], Callable[[np.dtype], Any]]] = {
     "segment_sum": ("add", pnp.sum, lambda dtype: 0),
     "segment_prod": ("multiply", pnp.prod, lambda dtype: 1),
@@ -120,7 +120,7 @@ _REDUCTIONS: dict[str, tuple[str, Callable[..., Array], Callable[[np.dtype], Any
 
 
 class _Settings(NamedTuple):
-    """What is known before the data: the number of segments, and the options of the update."""
+    """The settings that are independent of the data: the number of segments, and the options of the update."""
 
     segments: int
     indices_are_sorted: bool
@@ -144,7 +144,7 @@ def _segments(name: str, data: ArrayLike, segment_ids: ArrayLike, num_segments: 
     size, n = integer(name, "bucket_size", bucket_size), x.shape[0]
     if size < 1:
         raise ValueError(f"{name}: bucket_size must be positive, got {size}")
-    # each bucket has a segment more at either end, for the rows that are left out, so that sorted ids stay sorted
+    # each bucket has an extra segment at either end, for the rows that are dropped, so that sorted ids stay sorted
     count, width = -(-n // size), segments + 2
     places = pnp.arange(n) // size * width + pnp.clip(ids.astype(int), -1, segments) + 1
     parts = _scattered(name, x, places, settings._replace(segments=count * width, unique_indices=False))
@@ -189,7 +189,7 @@ def _updated(name: str, x: Array, ids: Array, settings: _Settings) -> Array:
     segments, *options = settings
     empty = pnp.full((segments, *x.shape[1:]), identity(x.dtype), x.dtype)
     if not segments:
-        return empty  # every row is left out, and an axis of length 0 takes no index
+        return empty  # every row is dropped, and an axis of length 0 takes no index
     return getattr(empty.at[ids], update)(x, **dict(zip(settings._fields[1:], options, strict=True)),
                                    wrap_negative_indices=False)
 
@@ -209,9 +209,9 @@ def _(settings: _Settings, primals: tuple[Array, ...], tangents: tuple[Array, ..
 
 
 def _others(x: Array, ids: Array) -> Array:
-    """For each row, the product of the other rows of its segment: right where factors are 0, and so is its derivative.
+    """For each row, the product of the other rows of its segment: right for factors of 0, as is its derivative.
 
-    It is the product of those before and those behind, in the order of the ids.
+    It is the product of the rows before and after it, in the order of the ids.
     """
     order = pnp.argsort(ids)
     rows, ids = x[order], ids[order]

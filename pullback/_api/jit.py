@@ -335,8 +335,7 @@ def jit(fun: Callable[..., Any] | None = None, *, in_shardings: PyTreePrefix = N
       donate_argnums, donate_argnames: arguments whose memory the program may use for its results; they are deleted.
       keep_unused: whether arguments that the results do not depend on are donated too.
       in_shardings, out_shardings, device, backend: the placement of arguments and results. There is one device: None,
-      the
-        device, its platform "cpu" and the `sharding` of an array (or a pytree of them) are accepted, all else is
+        the device, its platform "cpu" and the `sharding` of an array (or a pytree of them) are accepted, all else is
         refused.
       inline: whether calls inside other traced functions are inlined when lowered.
       compiler_options: options of XLA by name, for the whole program: such a function cannot be called under another

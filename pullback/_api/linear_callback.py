@@ -26,8 +26,7 @@ def linear_callback(A: Callable, At: Callable, result: PyTree = None, *, vmap_me
     Args:
       A: `A(x, *parameters)`, linear in `x`, an array or a pytree of them; it gets NumPy arrays, which it must not
       modify. At: `At(y, *parameters)`, its transpose, from values like the result to values like `x`. For complex
-      numbers
-        this is the transpose, not the adjoint: no conjugate is taken.
+        numbers this is the transpose, not the adjoint: no conjugate is taken.
       result: the type of `A(x)`: a pytree of `ShapeDtypeStruct`s, or a function from the type of `x` (and those of the
         parameters) to it. None: like `x`.
       vmap_method: the behaviour under `vmap`, as for `pure_callback`.

@@ -27,8 +27,8 @@ def vmap(fun: Callable[P, R], in_axes: PyTreePrefix = 0, out_axes: PyTreePrefix 
       out_axes: the position of the mapped axis in the result: an int, None for a result that is not mapped, or a pytree
         that is a prefix of the result.
       axis_name: a name by which collectives such as `lax.psum` inside `fun` refer to the axis, any hashable object. A
-      tuple
-        is one name too, but collectives read a tuple as several names, so it must be nested in another: `(name,)`.
+        tuple is one name too, but collectives read a tuple as several names, so it must be nested in another:
+        `(name,)`.
       axis_size: the length of the axis; needed only if no argument is mapped.
       spmd_axis_name: a name, or several, of axes of a mesh of devices; ignored, since there is one device.
         they are.

@@ -267,8 +267,7 @@ def all_gather(x: PyTree, axis_name: AxisName, *, axis_index_groups: Sequence[Se
       x: a pytree of arrays.
       axis_name: the name of the axis.
       axis_index_groups: lists of indices, all of one length, each index in exactly one of them: an index gets the
-      values
-        of its group only.
+        values of its group only.
       axis: the position of the new axis in the result, negative ones counting from its end.
       tiled: whether the values are concatenated along an existing `axis` instead of stacked along a new one.
 

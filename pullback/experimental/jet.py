@@ -25,19 +25,19 @@ def jet(fun: Callable, primals: Sequence[Any], series: Sequence[Any], factorial_
     """Push a truncated Taylor series through a function.
 
     For a curve h with h(0) = `primals` and derivatives h'(0), h''(0), ... = `series`, the value of `fun(h(t))` at 0 and
-    its derivatives with respect to t, as many as were given. The cost grows with a power of their number, not
-    exponentially as that of `jvp` nested in `jvp`.
+    as many of its derivatives with respect to t as were given. The cost grows with a power of their number, not
+    exponentially like that of `jvp` nested in `jvp`.
 
     Args:
       fun: a function of arrays, or pytrees of arrays, that is differentiable in forward mode.
       primals: a tuple or list with a value for each argument; Python integers are floats.
-      series: a tuple or list with a series for each argument: a list of derivatives, of the argument's shape. Where the
-        argument is a pytree, such a list stands in the place of each leaf. All lists have one length.
-      factorial_scaled: whether series hold derivatives. If False they hold the coefficients of powers of t, that is
+      series: a tuple or list with a series for each argument: a list of derivatives, of the argument's shape. If the
+        argument is a pytree, such a list takes the place of each leaf. All lists have one length.
+      factorial_scaled: whether series hold derivatives. If False they hold the coefficients of powers of t, which are
         derivatives over k!, in the arguments and in the result.
 
     Returns: the pair of `fun(*primals)` and, in the place of each of its leaves, the list of derivatives.
-    Raises: ValueError where the lengths of series differ; TypeError where a term is no array.
+    Raises: ValueError if the lengths of series differ; TypeError if a term is not an array.
     Source: Griewank and Walther, Evaluating Derivatives (2008), chapter 13.
 
     The exponential of t, at 0: all derivatives are 1.

@@ -1,4 +1,4 @@
-"""What one extends the library with: see `pullback.extend.core`."""
+"""Extension of the library: see `pullback.extend.core`."""
 import typing as _typing
 
 from pullback._core.lazy import attributes as _attributes

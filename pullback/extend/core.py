@@ -1,4 +1,4 @@
-"""User primitives: operations with rules of their own for every transformation."""
+"""User primitives: operations with their own rules for every transformation."""
 import typing as _typing
 
 from pullback._api.primitives import Primitive

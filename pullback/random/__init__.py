@@ -1,12 +1,12 @@
-"""Random numbers as pure functions of keys: the same key gives the same numbers, and the same as JAX's.
+"""Random numbers as pure functions of keys: the same key gives the same numbers, equal to those of JAX.
 
-Make a key with `key` (or `PRNGKey`), and new keys of it with `split`, one for each use.
+Make a key with `key` (or `PRNGKey`), and derive new keys from it with `split`, one for each use.
 
-Every function raises TypeError for what is no key, ValueError for an array of keys in place of a single one, TypeError
-for parameters that are no real numbers and for a shape that is not made of integers, and ValueError for a dtype of
-another kind, a negative length, or a shape that the parameters do not broadcast to. Floats are float32 and integers
-int32 by default, float64 and int64 with 64-bit types. Parameters outside of a distribution's range raise nothing; most
-functions give nan for them.
+Every function raises TypeError for anything but a key, ValueError for an array of keys in place of a single one,
+TypeError for parameters that are not real numbers and for a shape that is not made of integers, and ValueError for a
+dtype of another kind, a negative length, or a shape that the parameters do not broadcast to. Floats are float32 and
+integers int32 by default, float64 and int64 with 64-bit types. Parameters outside of a distribution's range raise
+nothing; most functions give nan for them.
 """
 import typing as _typing
 

@@ -42,9 +42,10 @@ def _count(function: str, name: str, x: Array) -> int:
 
 
 def _shuffled(words: Array, x: Array, axis: int) -> Array:
-    """The elements of `x` along an axis in random order, each line by itself: sorted by random keys.
+    """The elements of `x` along an axis in random order, each line independently: sorted by random keys.
 
-    Equal keys would favour some orders; rounds are repeated until about 3 log2(size) bits were drawn for each element.
+    Equal keys would favour some orders, so rounds are repeated until about 3 log2(size) bits were drawn for each
+    element.
     """
     rounds = math.ceil(3 * math.log(max(1, x.size)) / math.log(2**32 - 1))
     for _ in range(rounds):
@@ -61,10 +62,10 @@ def permutation(key: KeyLike, x: ArrayLike, axis: int = 0, independent: bool = F
       key: a single key, raw or typed.
       x: an integer, or an array.
       axis: the axis to shuffle.
-      independent: shuffle each line along the axis by itself; otherwise all alike.
+      independent: shuffle each line along the axis independently; otherwise all in the same order.
 
     Raises:
-      TypeError: x is a single number and no integer.
+      TypeError: x is a single number that is not an integer.
 
     >>> from pullback import random
     >>> random.permutation(random.key(0), 5)
@@ -92,14 +93,14 @@ def choice(key: KeyLike, a: ArrayLike, shape: int | Sequence[int] = (), replace:
     Args:
       key: a single key, raw or typed.
       a: an integer, or an array.
-      shape: the shape of the draws; it stands in the result in place of the axis.
+      shape: the shape of the draws; in the result it replaces the axis.
       replace: whether an element can be drawn more than once.
       p: probabilities, one per element; uniform by default.
       axis: the axis to draw along.
-      mode: of `gumbel`, which draws without replacement where `p` is given.
+      mode: the mode of `gumbel`, which draws without replacement if `p` is given.
 
     Raises:
-      ValueError: more draws than elements without replacement; a draw from nothing; `p` of another shape.
+      ValueError: more draws than elements without replacement; a draw from an empty population; `p` of another shape.
 
     >>> from pullback import random
     >>> random.choice(random.key(0), 5, (4,))
@@ -125,7 +126,7 @@ def choice(key: KeyLike, a: ArrayLike, shape: int | Sequence[int] = (), replace:
 
 
 def _weighted(words: Array, n: int, shape: tuple[int, ...], replace: bool, p: ArrayLike, mode: str | None) -> Array:
-    """Positions below `n` with probabilities `p`."""
+    """Indices below `n` with probabilities `p`."""
     p = number("choice", "p", p)
     p = convert_element_type(p, dtypes.to_inexact(p.dtype, False)[0])
     if p.shape != (n,):
@@ -134,7 +135,7 @@ def _weighted(words: Array, n: int, shape: tuple[int, ...], replace: bool, p: Ar
         cumulative = cumsum(p)
         at = cumulative[-1] * (1 - unit_uniform(words, shape, p.dtype))
         return convert_element_type(searchsorted(cumulative, at), int)
-    # the largest of log p + gumbel noise are draws without replacement (Gumbel-top-k)
+    # the indices of the largest values of log p + gumbel noise are draws without replacement (Gumbel-top-k)
     scores = standard_gumbel("choice", words, (n,), p.dtype, mode) + log(p)
     return convert_element_type(top_k(scores, math.prod(shape))[1], int)
 
@@ -145,19 +146,19 @@ def _weighted(words: Array, n: int, shape: tuple[int, ...], replace: bool, p: Ar
 @boundary
 def categorical(key: KeyLike, logits: ArrayLike, axis: int = -1, shape: ShapeLike | None = None, replace: bool = True,
                 mode: str | None = None) -> Array:
-    """Positions along an axis, with probabilities softmax(logits).
+    """Indices along an axis, with probabilities softmax(logits).
 
     Args:
       key: a single key, raw or typed.
-      logits: log-probabilities, up to a constant each line along the axis may have.
+      logits: log-probabilities, up to a constant for each line along the axis.
       axis: the axis of the categories.
       shape: the shape of the result, to which that of `logits` without the axis must broadcast; by default that shape.
-      replace: whether the draws of one line, which the front axes of `shape` hold, may repeat a category.
-      mode: of `gumbel`, "low" or "high".
+      replace: whether the draws of one line, along the leading axes of `shape`, may repeat a category.
+      mode: the mode of `gumbel`, "low" or "high".
 
     Raises:
       TypeError: the logits are not floating.
-      ValueError: the shape does not fit; more draws than categories without replacement.
+      ValueError: the shape does not match; more draws than categories without replacement.
 
     >>> import pullback.numpy as pnp
     >>> from pullback import random

@@ -1,4 +1,4 @@
-"""Continuous distributions that are formulas in uniform or normal numbers, most of them inverse distribution functions:
+"""Continuous distributions given by formulas in uniform or normal numbers, most of them inverse distribution functions:
 exponential, gumbel, laplace, logistic, cauchy, pareto, rayleigh, weibull, lognormal, triangular, wald, maxwell.
 """
 from __future__ import annotations
@@ -165,7 +165,7 @@ def cauchy(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | Non
 
 
 def standard_maxwell(words: Array, shape: tuple[int, ...], dtype: np.dtype) -> Array:
-    """Lengths of normal vectors in space."""
+    """The lengths of normal vectors in three dimensions."""
     vectors = standard_normal(words, (*shape, 3), dtype)
     return sqrt(pnp.sum(vectors * vectors, axis=-1))
 
@@ -189,7 +189,7 @@ def maxwell(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | No
     return standard_maxwell(words, shape_of("maxwell", shape), float_dtype("maxwell", dtype))
 
 
-# --- with parameters, which the results are differentiable in ---
+# --- with parameters, by which the results are differentiable ---
 
 
 @boundary
@@ -197,8 +197,8 @@ def double_sided_maxwell(key: KeyLike, loc: ArrayLike, scale: ArrayLike, shape: 
                          dtype: DTypeLike | None = None) -> Array:
     """Maxwell numbers with a random sign, times `scale`, plus `loc`.
 
-    The result has the shape of `loc` and `scale` broadcast together, with `shape` in front; where `shape` is empty,
-    with that shape in front once more. TypeError and ValueError as everywhere in `pullback.random`.
+    The result has the shape of `loc` and `scale` broadcast together, with `shape` in front; if `shape` is empty,
+    with that shape in front again. TypeError and ValueError as everywhere in `pullback.random`.
 
     >>> from pullback import random
     >>> random.double_sided_maxwell(random.key(0), 0., 1., (4,)).shape

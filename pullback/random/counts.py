@@ -51,7 +51,7 @@ def _probability(function: str, p: ArrayLike) -> Array:
 
 @boundary
 def geometric(key: KeyLike, p: ArrayLike, shape: ShapeLike | None = None, dtype: DTypeLike | None = None) -> Array:
-    """How many trials it takes until one succeeds, each with probability `p`.
+    """The number of trials until the first success, each trial with success probability `p`.
 
     Args:
       key: a single key, raw or typed.
@@ -77,7 +77,7 @@ def geometric(key: KeyLike, p: ArrayLike, shape: ShapeLike | None = None, dtype:
 
 
 def _poisson_by_products(words: Array, lam: Array, dtype: np.dtype) -> Array:
-    """For small `lam`, by Knuth's method: how many uniform numbers have a product above exp(-lam)."""
+    """For small `lam`, by Knuth's method: the number of uniform numbers whose product is above exp(-lam)."""
     shape = lam.shape
 
     def unfinished(carry: Any) -> Array:
@@ -125,7 +125,7 @@ def poisson(key: KeyLike, lam: ArrayLike, shape: ShapeLike | None = None, dtype:
 
     Args:
       key: a single key, raw or typed.
-      lam: a number that is not negative, or an array that broadcasts to `shape`; -1 is given where it is nan.
+      lam: a number that is not negative, or an array that broadcasts to `shape`; the result is -1 where it is nan.
       shape: the shape of the result; by default that of `lam`.
       dtype: an integer dtype.
 
@@ -152,7 +152,7 @@ def poisson(key: KeyLike, lam: ArrayLike, shape: ShapeLike | None = None, dtype:
 
 
 def _binomial_by_waiting(words: Array, count: Array, p: Array, dtype: np.dtype) -> Array:
-    """For small means: how many geometric waiting times fit into `count` trials."""
+    """For small means: the number of geometric waiting times that fit into `count` trials."""
     shape = count.shape
     log_miss = log1p(-p)
 
@@ -171,7 +171,7 @@ _TAIL = (0.0810614667953272, 0.0413406959554092, 0.0276779256849983, 0.020790672
 
 
 def _stirling_tail(k: Array) -> Array:
-    """log(k!) minus Stirling's formula for it: tabled up to 9, by its series above."""
+    """log(k!) minus Stirling's formula for it: from a table up to 9, by its series above."""
     tabled = k <= 9
     k = clamp(0.0, k, 9.0)
     square = (k + 1) * (k + 1)
@@ -216,7 +216,7 @@ def _binomial_by_rejection(words: Array, count: Array, p: Array, dtype: np.dtype
 @boundary
 def binomial(key: KeyLike, n: ArrayLike, p: ArrayLike, shape: ShapeLike | None = None,
              dtype: DTypeLike | None = None) -> Array:
-    """How many of `n` trials succeed, each with probability `p`.
+    """The number of successes in `n` trials, each with success probability `p`.
 
     Args:
       key: a single key, raw or typed.
@@ -265,7 +265,7 @@ def _binomial(words: Array, count: Array, p: Array, dtype: np.dtype) -> Array:
 @boundary
 def multinomial(key: KeyLike, n: ArrayLike, p: ArrayLike, *, shape: ShapeLike | None = None,
                 dtype: DTypeLike | None = None, unroll: int | bool = 1) -> Array:
-    """How many of `n` trials fall into each category.
+    """The numbers of `n` trials that fall into each category.
 
     Args:
       key: a single key, raw or typed.
@@ -273,7 +273,7 @@ def multinomial(key: KeyLike, n: ArrayLike, p: ArrayLike, *, shape: ShapeLike | 
       p: probabilities that broadcast to `shape`, whose last axis runs over the categories.
       shape: the shape of the result; by default that of `p`.
       dtype: the dtype of the result; by default float32.
-      unroll: of the `scan` over the categories.
+      unroll: the option of the `scan` over the categories.
 
     Raises: TypeError and ValueError as everywhere in `pullback.random`. ValueError also for a single `p`.
 
@@ -291,7 +291,7 @@ def multinomial(key: KeyLike, n: ArrayLike, p: ArrayLike, *, shape: ShapeLike | 
     n = parameter("multinomial", "n", n, p.dtype)
     n = broadcast_to(n, sample_shape("multinomial", shape[:-1], n=n))
     p = move_axis(broadcast_to(p, shape), len(shape) - 1, 0)
-    # each category takes its part of the trials that are left
+    # each category takes its share of the remaining trials
     left = cumsum(p, axis=0, reverse=True)
     ratios = clamp(0.0, p / select(left == 0, full(left.shape, 1, left.dtype), left), 1.0)
 

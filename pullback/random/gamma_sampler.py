@@ -1,7 +1,7 @@
 """Gamma numbers: the primitive `random_gamma` and its derivative.
 
 Samples come from the rejection method of Marsaglia and Tsang, "A simple method for generating gamma variables" (2000);
-each element has its own key, so that each could be drawn alone. Their derivative by the parameter is that of the
+each element has its own key, so that it could be drawn alone. Their derivative by the parameter is that of the
 quantile at fixed probability: dz/da = -(dP/da) / (dP/dz) for the distribution function P(a, z); see Figurnov, Mohamed
 and Mnih, "Implicit reparameterization gradients" (2018).
 """
@@ -29,7 +29,7 @@ from pullback._xla.evaluate import eagerly
 from pullback.random.continuous import standard_exponential
 from pullback.random.samplers import standard_normal, unit_uniform
 
-# --- primitives that are made of other operations, traced once for each type ---
+# --- primitives composed of other operations, traced once for each type ---
 
 
 def composed(name: str, fun: Callable) -> Primitive:
@@ -60,7 +60,7 @@ def _any(x: Array) -> Array:
 
 
 def _parts(keys: Array, n: int) -> list[Array]:
-    """New keys of each key."""
+    """`n` new keys from each key."""
     parts = threefry_split(keys, (n,))
     return [parts[..., i, :] for i in range(n)]
 
@@ -106,7 +106,7 @@ random_gamma_p: Primitive = composed("random_gamma", _draw)
 
 
 def random_gamma(keys: Array, a: Array, log_space: bool) -> Array:
-    """Gamma numbers of parameter `a` [...] (or their logarithms), each of its own key: keys [..., 2]."""
+    """Gamma numbers with parameter `a` [...] (or their logarithms), each from its own key: keys [..., 2]."""
     return random_gamma_p.bind(keys, a, log_space=log_space)
 
 

@@ -1,4 +1,4 @@
-"""The gamma distribution, and those made of it: beta, dirichlet, chisquare, t, f, generalized_normal, ball.
+"""The gamma distribution, and those derived from it: beta, dirichlet, chisquare, t, f, generalized_normal, ball.
 
 All but the last two are differentiable in their parameters, see `gamma_sampler`.
 """
@@ -63,7 +63,7 @@ def gamma(key: KeyLike, a: ArrayLike, shape: ShapeLike | None = None, dtype: DTy
 
 @boundary
 def loggamma(key: KeyLike, a: ArrayLike, shape: ShapeLike | None = None, dtype: DTypeLike | None = None) -> Array:
-    """The logarithms of gamma numbers, which small parameters `a` do not make underflow.
+    """The logarithms of gamma numbers, which do not underflow for small parameters `a`.
 
     Args:
       key: a single key, raw or typed.
@@ -248,7 +248,7 @@ def generalized_normal(key: KeyLike, p: ArrayLike, shape: int | Sequence[int] = 
 
 @boundary
 def ball(key: KeyLike, d: int, p: float = 2, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None) -> Array:
-    """Points that are uniform in the unit ball of the p-norm in `d` dimensions, by the method of Barthe, Guedon,
+    """Points uniformly distributed in the unit ball of the p-norm in `d` dimensions, by the method of Barthe, Guedon,
     Mendelson and Naor (2005).
 
     Args:

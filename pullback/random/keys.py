@@ -1,4 +1,4 @@
-"""Keys: where random numbers come from. A function of a key always gives the same numbers for the same key.
+"""Keys, the source of random numbers. A function of a key always gives the same numbers for the same key.
 
 A key is a pair of 32-bit words. `PRNGKey` gives it raw, as a uint32 array of shape (2,); `key` gives it typed, as a
 `PRNGKeyArray`, which cannot be mistaken for data. Every function of `pullback.random` takes both.
@@ -36,7 +36,7 @@ _HOW = "Make a key with random.key(0), and more of them with random.split(key, n
 
 
 class KeyType(dtypes.ExtendedDType):
-    """The dtype of typed keys. There is one, `key<fry>`, for the one generator there is."""
+    """The dtype of typed keys. There is one, `key<fry>`, for the only generator."""
 
     __slots__ = ()
     type: builtins.type[dtypes.extended] = dtypes.prng_key  # type: ignore[type-abstract]
@@ -60,7 +60,7 @@ class PRNGKeyArray(ExtendedArray):
     """An array of typed keys: a pytree with one child, the words, a uint32 array with a last axis of 2.
 
     Shape, indexing, iteration and the methods are those of the array of keys, 8 bytes each. `key_data` gives the words.
-    TypeError where it is used as data, IndexError for more indices than axes of keys.
+    TypeError if it is used as data, IndexError for more indices than axes of keys.
 
     >>> from pullback import random
     >>> keys = random.split(random.key(0), 3)
@@ -95,7 +95,7 @@ class PRNGKeyArray(ExtendedArray):
 
     @property
     def nbytes(self) -> int:
-        """Bytes all keys take."""
+        """The number of bytes of all keys."""
         return self.size * self.itemsize
 
     def __len__(self) -> int:
@@ -109,7 +109,7 @@ class PRNGKeyArray(ExtendedArray):
         return map(_typed, iterate(self._words))
 
     def __getitem__(self, index: Index) -> PRNGKeyArray:
-        # an ellipsis would take the axis of words for one of its own
+        # an ellipsis would include the axis of words
         full = (*index, slice(None)) if isinstance(index, tuple) and any(i is Ellipsis for i in index) else index
         words = self._words if index is Ellipsis else getitem(self._words, full)
         if words.ndim == 0 or words.shape[-1] != 2:
@@ -174,7 +174,7 @@ register_pytree_node(PRNGKeyArray, lambda keys: ((keys._words,), None), lambda _
 
 
 def words_of(function: str, keys: KeyLike) -> Array:
-    """The words of a single key, raw or typed; the error for all else names the function."""
+    """The words of a single key, raw or typed; the error for anything else names the function."""
     words = keys._words if type(keys) is PRNGKeyArray else keys
     if isinstance(words, Array) and words.aval is _KEY:
         return words
@@ -223,14 +223,14 @@ def _seeded(function: str, seed: ArrayLike) -> Array:
 
 @boundary
 def PRNGKey(seed: ArrayLike, *, impl: str | None = None) -> Array:
-    """A raw key, a uint32 array of shape (2,), made of an integer.
+    """A raw key, a uint32 array of shape (2,), derived from an integer.
 
     Args:
-      seed: an integer, or an integer array of shape (). Without 64-bit types the low 32 bits count.
-      impl: None or "threefry2x32", the one generator there is.
+      seed: an integer, or an integer array of shape (). Without 64-bit types only the low 32 bits are used.
+      impl: None or "threefry2x32", the only generator.
 
     Raises:
-      TypeError: the seed is no integer, or an array of several.
+      TypeError: the seed is not an integer, or an array of several.
 
     >>> from pullback import random
     >>> random.PRNGKey(42)
@@ -242,14 +242,14 @@ def PRNGKey(seed: ArrayLike, *, impl: str | None = None) -> Array:
 
 @boundary
 def key(seed: ArrayLike, *, impl: str | None = None, dtype: DTypeLike | None = None) -> PRNGKeyArray:
-    """A typed key made of an integer.
+    """A typed key derived from an integer.
 
     Args:
-      seed: an integer, or an integer array of shape (). Without 64-bit types the low 32 bits count.
+      seed: an integer, or an integer array of shape (). Without 64-bit types only the low 32 bits are used.
       impl, dtype: None, "threefry2x32", or the dtype of keys; there is one generator.
 
     Raises:
-      TypeError: the seed is no integer, or an array of several.
+      TypeError: the seed is not an integer, or an array of several.
 
     >>> from pullback import random
     >>> random.key(42)
@@ -272,11 +272,11 @@ def key_dtype(impl_spec: str | None = None) -> KeyType:
 
 @boundary
 def split(key: KeyLike, num: int | Sequence[int] = 2) -> Any:
-    """New keys of one: use these, and no longer the old one.
+    """New keys from one: use these, and no longer the old one.
 
     Args:
       key: a single key, raw or typed.
-      num: how many, or the shape of the array of new keys.
+      num: the number of new keys, or the shape of their array.
 
     Returns:
       Keys of the same kind: shape (num,) if typed, (num, 2) if raw.
@@ -295,13 +295,13 @@ def split(key: KeyLike, num: int | Sequence[int] = 2) -> Any:
 
 @boundary
 def fold_in(key: KeyLike, data: ArrayLike) -> Any:
-    """A new key made of a key and an integer, such as the number of a step.
+    """A new key from a key and an integer, such as the number of a step.
 
     Args:
       key: a single key, raw or typed.
       data: an integer of 32 bits, or an integer array of shape ().
 
-    Raises: TypeError for what is no key and for what is no single integer, ValueError for an array of keys,
+    Raises: TypeError for anything but a key or a single integer, ValueError for an array of keys,
       OverflowError for an integer of more than 32 bits.
 
     >>> from pullback import random
@@ -334,7 +334,7 @@ def key_data(keys: KeyLike) -> Array:
 @boundary
 def wrap_key_data(key_bits_array: ArrayLike, *, impl: str | None = None,
                   dtype: DTypeLike | None = None) -> PRNGKeyArray:
-    """Typed keys of words: of a uint32 array with a last axis of 2.
+    """Typed keys from words: from a uint32 array with a last axis of 2.
 
     TypeError for other arrays, ValueError for an unknown generator.
 
@@ -350,7 +350,7 @@ def wrap_key_data(key_bits_array: ArrayLike, *, impl: str | None = None,
 
 @boundary
 def key_impl(keys: KeyLike) -> str:
-    """The name of the generator that keys are for. TypeError for what is no key.
+    """The name of the generator of keys. TypeError for anything but a key.
 
     >>> from pullback import random
     >>> random.key_impl(random.key(1))
@@ -362,7 +362,7 @@ def key_impl(keys: KeyLike) -> str:
 
 @boundary
 def clone(key: KeyLike) -> Any:
-    """The same key, where it is meant to be used twice. TypeError for what is no key.
+    """The same key, for intended reuse. TypeError for anything but a key.
 
     >>> from pullback import random
     >>> bool(random.clone(random.key(1)) == random.key(1))

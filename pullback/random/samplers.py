@@ -1,6 +1,6 @@
-"""Bits, and the uniform, normal and Bernoulli distributions; what all samplers share in checking arguments.
+"""Bits, and the uniform, normal and Bernoulli distributions; the checks of arguments that all samplers share.
 
-The bits of a float in [0, 1) are drawn, and not its value: random digits under the exponent of 1 give a float in
+The bits of a float in [0, 1) are drawn, not its value: random digits under the exponent of 1 give a float in
 [1, 2), exactly and evenly spaced.
 """
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = ["bernoulli", "bits", "normal", "rademacher", "randint", "truncated_no
 
 
 def float_dtype(function: str, dtype: DTypeLike | None) -> np.dtype:
-    """The floating dtype that was asked for; None means float32, or float64 with 64-bit types."""
+    """The requested floating dtype; None means float32, or float64 with 64-bit types."""
     dtype = dtypes.requested_dtype(dtype, float)
     if not dtypes.is_float(dtype):
         raise ValueError(f"{function}: dtype must be a floating-point dtype, got {dtype.name}")
@@ -48,7 +48,7 @@ def float_dtype(function: str, dtype: DTypeLike | None) -> np.dtype:
 
 
 def integer_dtype(function: str, dtype: DTypeLike | None) -> np.dtype:
-    """The integer dtype that was asked for; None means int32, or int64 with 64-bit types."""
+    """The requested integer dtype; None means int32, or int64 with 64-bit types."""
     dtype = dtypes.requested_dtype(dtype, int)
     if not dtypes.is_integer(dtype):
         raise ValueError(f"{function}: dtype must be an integer dtype, got {dtype.name}")
@@ -56,7 +56,7 @@ def integer_dtype(function: str, dtype: DTypeLike | None) -> np.dtype:
 
 
 def number(function: str, name: str, x: ArrayLike) -> Array:
-    """A parameter as an array; TypeError for what is no number, a key above all."""
+    """A parameter as an array; TypeError for anything but a number, in particular for a key."""
     if isinstance(x, PRNGKeyArray):
         raise TypeError(f"{function}: {name} must be a number or an array, got a key")
     if not is_array_like(x):
@@ -73,7 +73,7 @@ def parameter(function: str, name: str, x: ArrayLike, dtype: np.dtype) -> Array:
 
 
 def sample_shape(function: str, shape: ShapeLike | None, **parameters: Array) -> tuple[int, ...]:
-    """The shape of the samples: as asked for, or else that of the parameters, which must broadcast to it."""
+    """The shape of the samples: as requested, or else that of the parameters, which must broadcast to it."""
     common = broadcast_shapes(function, *[x.shape for x in parameters.values()])
     if shape is None:
         return common
@@ -90,12 +90,12 @@ def sample_shape(function: str, shape: ShapeLike | None, **parameters: Array) ->
 
 
 def known(fun: Callable, *args: Array) -> Any:
-    """`fun(*args)`, computed at once where the arguments are known, so that nothing is staged for it."""
+    """`fun(*args)`, computed immediately if the arguments are known, so that nothing is staged for it."""
     return eagerly(fun, *args) if all(isinstance(x, ConcreteArray) for x in args) else fun(*args)
 
 
 def split_words(words: Array, n: int = 2) -> list[Array]:
-    """New keys of one, as a list."""
+    """New keys from one, as a list."""
     return list(iterate(threefry_split(words, (n,))))
 
 
@@ -133,7 +133,7 @@ def bits(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None 
 
 @functools.cache
 def _layout(dtype: np.dtype) -> tuple[int, np.dtype, Array, Array, Array]:
-    """Bits to draw, the integer dtype of the float's width, how many bits to drop, the bits of 1, and 1."""
+    """The number of bits to draw, the integer dtype of that width, the number of bits to drop, the bits of 1, and 1."""
     info = dtypes.finfo(dtype)
     unsigned = np.dtype(f"uint{info.bits}")
     drawn = 8 if info.nmant < 8 else info.bits
@@ -151,7 +151,7 @@ def unit_uniform(words: Array, shape: tuple[int, ...], dtype: np.dtype) -> Array
 
 def uniform_from(words: Array, shape: tuple[int, ...], low: Array, span: Array) -> Array:
     """Floats in [low, low + span); both are of one dtype and broadcast to the shape."""
-    # rounding may take the sum below `low`
+    # rounding may give a sum below `low`
     return max_p.bind(low, add_p.bind(mul_p.bind(unit_uniform(words, shape, low.dtype), span), low))
 
 
@@ -190,7 +190,7 @@ def uniform(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | No
 
 
 def _clipped(x: Array, range_of: np.dtype, above: int = 0) -> Array:
-    """Integers moved into the range of a dtype, and `above` over its end."""
+    """Integers clipped to the range of a dtype, extended by `above` at its end."""
     target, own = dtypes.iinfo(range_of), dtypes.iinfo(x.dtype)
     low, high = max(int(target.min), int(own.min)), min(int(target.max) + above, int(own.max))
     return minimum(maximum(x, scalar(x, low)), scalar(x, high))
@@ -199,7 +199,7 @@ def _clipped(x: Array, range_of: np.dtype, above: int = 0) -> Array:
 def _bound(name: str, x: ArrayLike, dtype: np.dtype) -> Array:
     info = dtypes.iinfo(dtype)
     if type(x) is int and int(info.min) <= x <= int(info.max):
-        return scalar_like(x, dtype)  # which the default integer may be too narrow for
+        return scalar_like(x, dtype)  # the default integer may be too narrow for it
     x = number("randint", name, x)
     if dtypes.is_integer(x.dtype):
         return x
@@ -209,7 +209,7 @@ def _bound(name: str, x: ArrayLike, dtype: np.dtype) -> Array:
 
 
 def _range(low: Array, high: Array, dtype: np.dtype) -> tuple[Array, Array, Array]:
-    """The least integer of [low, high) in a dtype, how many there are (unsigned), and 2**bits modulo their number.
+    """The least integer of [low, high) in a dtype, the number of integers (unsigned), and 2**bits modulo that number.
 
     An empty range counts as the one integer `low`. The count of the full range of a dtype wraps to 0; XLA's remainder
     by 0 is the dividend, so that all bits are kept.
@@ -246,13 +246,13 @@ def randint(key: KeyLike, shape: int | Sequence[int], minval: ArrayLike, maxval:
     Args:
       key: a single key, raw or typed.
       shape: the shape of the result.
-      minval, maxval: integers, or integer arrays that broadcast to `shape`. Where maxval <= minval, minval is given.
-        Floats lose their fraction, as they do in JAX.
-      dtype: an integer dtype; int32 by default, int64 with 64-bit types. A bound outside of its range is moved into it.
+      minval, maxval: integers, or integer arrays that broadcast to `shape`. Where maxval <= minval, the result is
+        minval. Floats lose their fraction, as they do in JAX.
+      dtype: an integer dtype; int32 by default, int64 with 64-bit types. A bound outside of its range is clipped to it.
 
     Raises:
-      ValueError: the dtype is no integer dtype; the bounds do not broadcast to the shape.
-      TypeError: a bound is complex, or no number.
+      ValueError: the dtype is not an integer dtype; the bounds do not broadcast to the shape.
+      TypeError: a bound is complex, or not a number.
 
     >>> from pullback import random
     >>> random.randint(random.key(0), (5,), 0, 10)
@@ -309,7 +309,7 @@ def normal(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | Non
 
 
 def normal_samples(function: str, key: KeyLike, shape: tuple[int, ...], dtype: DTypeLike | None) -> Array:
-    """`normal` for another function, which errors are to name."""
+    """`normal` for another function, which errors name."""
     words = words_of(function, key)
     dtype = dtypes.requested_dtype(dtype, float)
     if not dtypes.is_complex(dtype):
@@ -322,7 +322,7 @@ def normal_samples(function: str, key: KeyLike, shape: tuple[int, ...], dtype: D
 @boundary
 def truncated_normal(key: KeyLike, lower: ArrayLike, upper: ArrayLike, shape: ShapeLike | None = None,
                      dtype: DTypeLike | None = None) -> Array:
-    """Normal numbers of mean 0 and variance 1, given that they lie in (lower, upper), however far out that is.
+    """Normal numbers of mean 0 and variance 1, conditioned to be in (lower, upper), accurate in far tails too.
 
     Args:
       key: a single key, raw or typed.
@@ -360,7 +360,7 @@ def truncated_normal(key: KeyLike, lower: ArrayLike, upper: ArrayLike, shape: Sh
         def nowhere(low, high, far):
             return broadcast_to(scalar(low, 0), shape)
 
-        # the compiler contracts what is outside of the branch as it does in JAX
+        # outside the branch, the compiler contracts operations as it does in JAX
         tails = in_tails(low, high, far) if concrete else cond(pnp.any(far), in_tails, nowhere, low, high, far)
         x = select(far, tails, x)
     inner_low, inner_high = (known(lambda x, to=to: nextafter(stop_gradient(x), scalar(x, to)), x)
@@ -377,9 +377,9 @@ def bernoulli(key: KeyLike, p: ArrayLike = 0.5, shape: ShapeLike | None = None, 
 
     Args:
       key: a single key, raw or typed.
-      p: a floating number, or an array of such.
+      p: a floating-point number, or an array.
       shape: the shape of the result; by default that of `p`, which must broadcast to it.
-      mode: "low", or "high" for twice the digits, where probabilities below 1e-7 matter.
+      mode: "low", or "high" for twice the digits, if probabilities below 1e-7 matter.
 
     Raises:
       TypeError: p is not floating.
@@ -402,7 +402,7 @@ def bernoulli(key: KeyLike, p: ArrayLike = 0.5, shape: ShapeLike | None = None, 
 
 
 def sign_samples(words: Array, shape: tuple[int, ...], dtype: np.dtype) -> Array:
-    """1 or -1, in a dtype."""
+    """1 or -1, in the given dtype."""
     half = dtypes.canonicalize_dtype(float)
     heads = lt(unit_uniform(words, shape, half), half.type(0.5))
     return select(heads, lift(np.array(1, dtype)[()]), lift(np.array(-1, dtype)[()]))
@@ -415,7 +415,7 @@ def rademacher(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike |
     Args:
       key: a single key, raw or typed.
       shape: the shape of the result.
-      dtype: any dtype of signed numbers; int32 by default, int64 with 64-bit types.
+      dtype: any signed dtype; int32 by default, int64 with 64-bit types.
 
     Raises: TypeError and ValueError as everywhere in `pullback.random`.
 

@@ -35,13 +35,13 @@ def multivariate_normal(key: KeyLike, mean: ArrayLike, cov: ArrayLike, shape: Sh
       mean: an array of shape (..., n). The result is differentiable in it and in `cov`.
       cov: symmetric, positive definite matrices of shape (..., n, n).
       shape: the shape of the result without its last axis, to which the leading axes of `mean` and `cov` broadcast; by
-        default what these broadcast to together.
+        default the shape to which these broadcast together.
       dtype: a floating dtype.
-      method: what the factor is. "cholesky": lower triangular; nan for a matrix that is not positive definite.
-        "eigh" or "svd": scaled eigenvectors or singular vectors, for singular matrices, too; the derivative is nan
+      method: the choice of the factor. "cholesky": lower triangular; nan for a matrix that is not positive definite.
+        "eigh" or "svd": scaled eigenvectors or singular vectors, for singular matrices too; the derivative is nan
         where eigenvalues are repeated.
 
-    Raises: ValueError for a `mean` and `cov` that do not fit, and another `method`; else as everywhere in
+    Raises: ValueError for a `mean` and `cov` that do not match, and another `method`; else as everywhere in
       `pullback.random`.
 
     >>> import pullback.numpy as pnp
@@ -72,7 +72,7 @@ def multivariate_normal(key: KeyLike, mean: ArrayLike, cov: ArrayLike, shape: Sh
 
 def _by_eigenvectors(cov: Array) -> Array:
     vectors, values = eigh(cov)
-    return vectors * pnp.sqrt(pnp.maximum(values, 0))[..., None, :]  # rounding makes a 0 negative
+    return vectors * pnp.sqrt(pnp.maximum(values, 0))[..., None, :]  # rounding can make a 0 negative
 
 
 def _by_singular_vectors(cov: Array) -> Array:
