@@ -18,8 +18,9 @@ from pullback._core.jaxpr import Jaxpr, gathered
 from pullback._core.primitive import Primitive
 from pullback._core.staging import StagedTracer
 from pullback._core.typing import PyTree
+from pullback._higher_order.custom.backward import backward_p
 from pullback._higher_order.custom.call import CustomCall
-from pullback._higher_order.custom.primitive import backward_p, custom_call_p
+from pullback._higher_order.custom.primitive import custom_call_p
 from pullback._transforms.jvp import DualTracer
 from pullback._transforms.linearize import LinearizedTracer
 from pullback._transforms.vmap import BatchTracer

@@ -22,7 +22,6 @@ from pullback._core.zeros import Zero, zero_of
 from pullback._higher_order.call import called
 from pullback._higher_order.call_rules import active_of
 from pullback._higher_order.custom.backward import (
-    backward_p,
     forward_refused,
     is_for_transposition,
     tangents_by_backward,
@@ -254,5 +253,3 @@ custom_call_p.linearize = _linearize
 custom_call_p.batch = _batch
 custom_call_p.dce = lambda used, eqn: eqn  # its rules are asked for all results
 custom_call_p.harvest = _harvest
-
-__all__ = ["CustomCall", "backward_p", "closing_over", "custom_call_p"]
