@@ -49,8 +49,13 @@ REASONS: tuple[Reason, ...] = (
     Reason("special.beta", None, 2, _SQUARES),
     Reason("stats.beta.pdf", None, 2, _SQUARES),
     Reason("stats.beta.pdf", None, None, _FLUSHED),
-    Reason("stats.beta.[cls]*f", None, None, "for a parameter far below 1 the median is far from the mean: of a "
-           "tail next to 1 the rest has the digits of 1; and " + _FLUSHED),
+    Reason("stats.beta.logpdf", None, None, "for parameters next to 1 the terms cancel; and " + _FLUSHED),
+    Reason("stats.beta.log[cs]*", None, 2, "next to 0 the hazard and what it is multiplied by leave the range; "
+           "elsewhere, " + _CURVATURE),
+    Reason("stats.beta.[cs]*f", None, 0, "exponentials of hundreds; between 0.01 and 1 a parameter leaves some digits "
+           "to 1 less a tail: its own tail takes ten times the steps; and no distribution for parameters 0"),
+    Reason("stats.beta.log[cs]*", None, None, "for a parameter far below 1 the hazard is a quotient of what is flushed; "
+           "and " + _FLUSHED),
     Reason("special.betainc", None, None, _FLUSHED),
     Reason("special.poch", None, 0, _FLUSHED),
     Reason("special.poch", None, None, "where the value overflows, its derivatives are it times what is small"),

@@ -93,7 +93,6 @@ are those of AVX-512 with bfloat16 and AMX), 4,096 random operands each:
 | `x * y - 1` in float32 | the same bits | not fused: rounded once more, 5e-5 of the result where it cancels |
 | a loop of products and sums in bfloat16 | rounded elsewhere: the last of 8 bits or two | as AVX2 |
 | `sin`, `sqrt`, `power`, `erf`, sums, products of matrices, cumulative sums | the same bits | the same bits |
-| `betainc` in float32, a tiny second parameter, next to 1 | the same bits | 5e-3 of the result where else 7e-5 |
 | anything in float16 and float8 | the same | does not compile (`findings/xla_float16_without_f16c.sh`); eager runs |
 
 With one thread in place of two all results were the same bits. Eager code runs NumPy's loops, which differ by processor
