@@ -54,8 +54,8 @@ REASONS: tuple[Reason, ...] = (
            "elsewhere, " + _CURVATURE),
     Reason("stats.beta.[cs]*f", None, 0, "exponentials of hundreds; between 0.01 and 1 a parameter leaves some digits "
            "to 1 less a tail: its own tail takes ten times the steps; and no distribution for parameters 0"),
-    Reason("stats.beta.log[cs]*", None, None, "for a parameter far below 1 the hazard is a quotient of what is flushed; "
-           "and " + _FLUSHED),
+    Reason("stats.beta.log[cs]*", None, None, "for a parameter far below 1 the hazard is a quotient of what is "
+           "flushed; and " + _FLUSHED),
     Reason("special.betainc", None, None, _FLUSHED),
     Reason("special.poch", None, 0, _FLUSHED),
     Reason("special.poch", None, None, "where the value overflows, its derivatives are it times what is small"),
