@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
 
 from pullback._core import dtypes
 from pullback._core.arguments import refuse_sharding
@@ -19,6 +18,14 @@ from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
 from pullback._core.typing import DTypeLike
+from pullback._ops.conv_axes import (
+    ConvDimensionNumbers,
+    ConvGeneralDilatedDimensionNumbers,
+    conv_dimension_numbers,
+    dilated,
+    padtype_to_pads,
+    window_count,
+)
 from pullback._ops.dot import PrecisionLike, canonical_precision, precision_attr
 from pullback._ops.elementwise import add, scaled
 from pullback._ops.families import operands
@@ -26,94 +33,6 @@ from pullback._ops.rules import bilinear_taylor, per_operand_jvp
 from pullback._ops.shape import convert_element_type, move_axis, reshape
 from pullback._ops.slicing import rev
 from pullback._xla.lowering import int_array, int_matrix
-
-# --- the roles of axes ---
-
-
-class ConvDimensionNumbers(NamedTuple):
-    """The axes of the input and the result as (batch, feature, *spatial), of the kernel as (out, in,
-    *spatial).
-
-    >>> conv_dimension_numbers((1, 8, 3), (2, 3, 5), ("NWC", "WIO", "NWC")).lhs_spec
-    (0, 2, 1)
-    """
-
-    lhs_spec: tuple[int, ...]
-    rhs_spec: tuple[int, ...]
-    out_spec: tuple[int, ...]
-
-
-# three strings of letters, such as ("NHWC", "HWIO", "NHWC"), or the axes they stand for; None for ("NCHW", "OIHW",
-# "NCHW")
-ConvGeneralDilatedDimensionNumbers: TypeAlias = Sequence[str] | ConvDimensionNumbers | None
-
-
-def conv_dimension_numbers(lhs_shape: Sequence[int], rhs_shape: Sequence[int],
-                           dimension_numbers: ConvGeneralDilatedDimensionNumbers) -> ConvDimensionNumbers:
-    """A user's dimension numbers in full: None (batch, feature, spatial; kernel out, in, spatial), or three
-    strings.
-
-    The strings name the axes of input, kernel and result, such as `("NHWC", "HWIO", "NHWC")`: N the batch, C
-    the features, I and O the input and output features of the kernel, any other letter a spatial axis.
-    TypeError for other strings.
-
-    >>> from pullback import lax
-    >>> lax.conv_dimension_numbers((1, 8, 8, 3), (3, 3, 3, 16), ("NHWC", "HWIO", "NHWC")).rhs_spec
-    (3, 2, 0, 1)
-    """
-    if isinstance(dimension_numbers, ConvDimensionNumbers):
-        return dimension_numbers
-    rank = len(lhs_shape)
-    if len(rhs_shape) != rank or rank < 2:
-        raise TypeError("conv_general_dilated: input and kernel must have the same number of axes, at least 2, got "
-                        f"shapes {tuple(lhs_shape)} and {tuple(rhs_shape)}")
-    if dimension_numbers is None:
-        plain = tuple(range(rank))
-        return ConvDimensionNumbers(plain, plain, plain)
-    specs = tuple(dimension_numbers)
-    if len(specs) != 3 or not all(isinstance(s, str) and len(s) == rank == len(set(s)) for s in specs):
-        raise TypeError("conv_general_dilated: dimension_numbers must be None, ConvDimensionNumbers or three strings "
-                        f"of {rank} distinct letters, got {dimension_numbers!r}")
-    lhs, rhs, out = specs
-    for spec, first, second in ((lhs, "N", "C"), (rhs, "O", "I"), (out, "N", "C")):
-        if first not in spec or second not in spec or {*spec} - {first, second} != {*rhs} - {"O", "I"}:
-            raise ValueError(f"conv_general_dilated: in dimension_numbers {dimension_numbers!r}, '{spec}' must have "
-                             f"{first}, {second} and the spatial letters of the kernel")
-    spatial = [c for c in rhs if c not in "OI"]
-    return ConvDimensionNumbers(*(tuple(spec.index(c) for c in (*pair, *spatial))
-                                  for spec, pair in ((lhs, "NC"), (rhs, "OI"), (out, "NC"))))
-
-
-def padtype_to_pads(in_shape: Sequence[int], window_shape: Sequence[int], window_strides: Sequence[int], padding: str
-                    ) -> list[tuple[int, int]]:
-    """The zeros before and after each axis for "VALID" (none), "SAME" or "SAME_LOWER" (a result of length in
-    / stride). ValueError for another name.
-
-    >>> from pullback import lax
-    >>> lax.padtype_to_pads((5,), (2,), (1,), "SAME")
-    [(0, 1)]
-    """
-    kind = padding.upper() if isinstance(padding, str) else padding
-    if kind == "VALID":
-        return [(0, 0)] * len(in_shape)
-    if kind not in ("SAME", "SAME_LOWER"):
-        raise ValueError(f"padding must be 'SAME', 'SAME_LOWER', 'VALID' or pairs of ints, got {padding!r}")
-    totals = [max((-(-n // s) - 1) * s + k - n, 0)
-              for n, k, s in zip(in_shape, window_shape, window_strides, strict=True)]
-    small = [(t // 2, t - t // 2) for t in totals]
-    return small if kind == "SAME" else [(high, low) for low, high in small]
-
-
-def dilated(n: int, dilation: int) -> int:
-    """The length of an axis with `dilation - 1` zeros between elements."""
-    return (n - 1) * dilation + 1 if n else 0
-
-
-def window_count(n: int, window: int, stride: int, pads: tuple[int, int]) -> int:
-    """The number of windows that fit an axis."""
-    room = n + sum(pads) - window
-    return room // stride + 1 if room >= 0 and window > 0 else 0
-
 
 # --- wrappers ---
 
@@ -180,95 +99,6 @@ def _per_axis(function, name, values, rank):
         raise ValueError(f"{function}: {name} must have a positive int for each of {rank} spatial axes, got "
                          f"{values}")
     return values
-
-
-def conv(lhs: ArrayLike, rhs: ArrayLike, window_strides: Sequence[int], padding: str, precision: PrecisionLike = None,
-         preferred_element_type: DTypeLike | None = None) -> Array:
-    """`conv_general_dilated` of an input (batch, feature, spatial) with a kernel (out, in, spatial), without
-    dilation.
-
-    TypeError for operands of different rank or dtype, ValueError for features, strides or a padding that do not match.
-
-    >>> from pullback import lax
-    >>> import pullback.numpy as pnp
-    >>> lax.conv(pnp.ones((1, 1, 4)), pnp.ones((1, 1, 2)), (1,), "VALID")
-    Array([[[2., 2., 2.]]], dtype=float32)
-    """
-    return conv_general_dilated(lhs, rhs, window_strides, padding, precision=precision,
-                                preferred_element_type=preferred_element_type)
-
-
-def conv_with_general_padding(lhs: ArrayLike, rhs: ArrayLike, window_strides: Sequence[int],
-                              padding: str | Sequence[tuple[int, int]], lhs_dilation: Sequence[int] | None,
-                              rhs_dilation: Sequence[int] | None, precision: PrecisionLike = None,
-                              preferred_element_type: DTypeLike | None = None) -> Array:
-    """`conv` with explicit padding and dilations; see `conv_general_dilated`. For errors see `conv`.
-
-    >>> from pullback import lax
-    >>> import pullback.numpy as pnp
-    >>> ones = pnp.ones((1, 1, 3))
-    >>> lax.conv_with_general_padding(ones, ones, (1,), [(1, 1)], None, None)
-    Array([[[2., 3., 2.]]], dtype=float32)
-    """
-    return conv_general_dilated(lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation, precision=precision,
-                                preferred_element_type=preferred_element_type)
-
-
-def _transposed_pads(kernel: int, stride: int, padding: str) -> tuple[int, int]:
-    kind = padding.upper()
-    if kind == "SAME":
-        total = kernel + stride - 2
-        low = kernel - 1 if stride > kernel - 1 else -(-total // 2)
-    elif kind == "VALID":
-        total = kernel + stride - 2 + max(kernel - stride, 0)
-        low = kernel - 1
-    else:
-        raise ValueError(f"conv_transpose: padding must be 'SAME', 'VALID' or pairs of ints, got {padding!r}")
-    return low, total - low
-
-
-def conv_transpose(lhs: ArrayLike, rhs: ArrayLike, strides: Sequence[int], padding: str | Sequence[tuple[int, int]],
-                   rhs_dilation: Sequence[int] | None = None,
-                   dimension_numbers: ConvGeneralDilatedDimensionNumbers = None, transpose_kernel: bool = False,
-                   precision: PrecisionLike = None, preferred_element_type: DTypeLike | None = None,
-                   use_consistent_padding: bool = False) -> Array:
-    """A convolution with a stride below one: the result's axes are longer by the factors `strides`.
-
-    The axes are (batch, spatial, feature) and the kernel's (spatial, in, out) by default. Explicit `padding`
-    is that of the convolution itself, or, with `use_consistent_padding`, that of the convolution of which
-    this is the transpose. With `transpose_kernel` it is the gradient of the convolution with that kernel:
-    flipped, input and output features exchanged. ValueError for another padding, and unless there is a stride, a
-    dilation and a padding for each spatial axis.
-
-    >>> from pullback import lax
-    >>> import pullback.numpy as pnp
-    >>> lax.conv_transpose(pnp.ones((1, 4, 3)), pnp.ones((3, 3, 2)), (2,), "SAME").shape
-    (1, 8, 2)
-    """
-    lhs, rhs = operands("conv_transpose", lhs, rhs)
-    rank = lhs.ndim - 2
-    if dimension_numbers is None:
-        spatial = "HWDEFG"[:rank]
-        dimension_numbers = (f"N{spatial}C", f"{spatial}IO", f"N{spatial}C")
-    numbers = conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
-    strides = _per_axis("conv_transpose", "strides", strides, rank)
-    rhs_dilation = _per_axis("conv_transpose", "rhs_dilation", (1,) * rank if rhs_dilation is None else rhs_dilation,
-                             rank)
-    if not isinstance(padding, str) and len(padding) != rank:
-        raise ValueError(f"conv_transpose: padding must have a pair for each of {rank} spatial axes, got {padding}")
-    kernel = [dilated(rhs.shape[i], d) for i, d in zip(numbers.rhs_spec[2:], rhs_dilation, strict=True)]
-    if isinstance(padding, str):
-        pads = [_transposed_pads(k, s, padding) for k, s in zip(kernel, strides, strict=True)]
-    elif use_consistent_padding:
-        pads = [(k - 1 - low, k - 1 - high) for k, (low, high) in zip(kernel, padding, strict=True)]
-    else:
-        pads = [tuple(p) for p in padding]  # type: ignore[misc]
-    if transpose_kernel:
-        rhs = rev(rhs, numbers.rhs_spec[2:])
-        o, i, *rest = numbers.rhs_spec
-        numbers = numbers._replace(rhs_spec=(i, o, *rest))
-    return conv_general_dilated(lhs, rhs, (1,) * rank, pads, strides, rhs_dilation, numbers, precision=precision,
-                                preferred_element_type=preferred_element_type)
 
 
 # --- type and lowering ---

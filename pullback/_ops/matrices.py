@@ -20,13 +20,14 @@ from pullback._ops.blas import MODERATE, scipy_blas
 from pullback._ops.compare import bitwise_and, eq, ge, gt, select
 from pullback._ops.creation import full_like
 from pullback._ops.dot import batch_matmul
-from pullback._ops.elementwise import add, is_finite, mul, sub
+from pullback._ops.elementwise import add, mul, sub
 from pullback._ops.expressions import emitted
 from pullback._ops.families import broadcast_shapes, scalar_like
 from pullback._ops.gather_numpy import GatherDimensionNumbers
 from pullback._ops.gather_scatter import gather
 from pullback._ops.quotients import quotient_or_nan
 from pullback._ops.reduce import reduce_and
+from pullback._ops.rounding import is_finite
 from pullback._ops.shape import (
     broadcast_in_dim,
     broadcast_to,

@@ -5,11 +5,12 @@ import numpy as np
 
 from pullback._core.array import Array
 from pullback._ops import compare as c
-from pullback._ops.elementwise import add, div, floor, mul, neg, scalar, sub
+from pullback._ops.elementwise import add, div, mul, neg, scalar, sub
 from pullback._ops.expressions import Expr, Host, written
 from pullback._ops.families import FLOAT, nary, scipy_kernel
 from pullback._ops.gamma import digamma, gamma
 from pullback._ops.gamma_formulas import from_whole, gamma_function, sine
+from pullback._ops.rounding import floor
 from pullback._ops.stirling import excess, polygamma_step, scaled_gamma
 
 

@@ -14,7 +14,8 @@ from pullback._ops.compare import eq, select
 from pullback._ops.elementwise import add, div, mul
 from pullback._ops.families import NUMBER, ORDERED, scalar_like
 from pullback._ops.gather_numpy import PROMISE, GatherScatterMode, ScatterDimensionNumbers
-from pullback._ops.gather_scatter import bind_scatter, read_back, scatter_add_p, scatter_primitive
+from pullback._ops.gather_scatter import read_back, scatter_add_p, scatter_primitive
+from pullback._ops.scatter_functions import bind_scatter
 from pullback._ops.shape import convert_element_type, full, instantiate, reshape
 from pullback._ops.slicing import rev, slice_in_dim
 from pullback._ops.sort import along_axis, argsort_of

@@ -16,19 +16,7 @@ from pullback._core.types import make_aval
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops import compare as c
 from pullback._ops import trig
-from pullback._ops.elementwise import (
-    add,
-    div,
-    exp,
-    log,
-    log1p,
-    mul,
-    neg,
-    round_to_even,
-    scalar,
-    square,
-    sub,
-)
+from pullback._ops.elementwise import add, div, exp, log, log1p, mul, neg, scalar, square, sub
 from pullback._ops.erf_inverse import erf_inv_kernel
 from pullback._ops.expressions import iterate, written
 from pullback._ops.families import (
@@ -45,6 +33,7 @@ from pullback._ops.families import (
     to_bool,
     unary,
 )
+from pullback._ops.rounding import round_to_even
 from pullback._ops.rules import zero_jvp
 from pullback._ops.shape import broadcast_to, unbroadcast
 from pullback._ops.sigmoids import logistic

@@ -11,7 +11,7 @@ from pullback._core.types import make_aval
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops import compare, elementwise, reduce
 from pullback._ops.accumulate import accumulator
-from pullback._ops.conv import dilated, padtype_to_pads, window_count
+from pullback._ops.conv_axes import dilated, padtype_to_pads, window_count
 from pullback._ops.families import NUMBER, ORDERED, scalar_like
 from pullback._ops.gather_numpy import GatherDimensionNumbers
 from pullback._ops.gather_scatter import gather

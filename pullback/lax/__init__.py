@@ -20,10 +20,9 @@ from pullback._ops.compare import (
     shift_left, shift_right_arithmetic, shift_right_logical,
 )
 from pullback._ops.computations import reduce, reduce_window
-from pullback._ops.conv import (
-    ConvDimensionNumbers, conv, conv_dimension_numbers, conv_general_dilated, conv_transpose,
-    conv_with_general_padding, padtype_to_pads,
-)
+from pullback._ops.conv import conv_general_dilated
+from pullback._ops.conv_functions import conv, conv_transpose, conv_with_general_padding
+from pullback._ops.conv_axes import ConvDimensionNumbers, conv_dimension_numbers, padtype_to_pads
 from pullback._ops.creation import broadcasted_iota, convert_element_type, full, full_like, iota
 from pullback._ops.cumulative import cumlogsumexp, cummax, cummin, cumprod, cumsum
 from pullback._ops.dot import Precision, batch_matmul, dot, dot_general
@@ -32,15 +31,15 @@ from pullback._ops.dynamic_slicing import (
     dynamic_update_slice, dynamic_update_slice_in_dim,
 )
 from pullback._ops.elementwise import (
-    RoundingMethod, add, cbrt, ceil, div, exp, expm1, floor, integer_pow, is_finite, log, log1p,
-    max, min, mul, neg, pow, reciprocal, rem, round, rsqrt, sqrt, square, sub,
+    add, cbrt, div, exp, expm1, integer_pow, log, log1p, max, min, mul, neg, pow, reciprocal, rem, rsqrt, sqrt,
+    square, sub,
 )
+from pullback._ops.rounding import RoundingMethod, ceil, floor, is_finite, round
 from pullback._ops.fft import FftType, fft
 from pullback._ops.gamma import digamma, lgamma
 from pullback._ops.gather_numpy import GatherDimensionNumbers, GatherScatterMode, ScatterDimensionNumbers
-from pullback._ops.gather_scatter import (
-    gather, scatter, scatter_add, scatter_sub,
-)
+from pullback._ops.gather_scatter import gather
+from pullback._ops.scatter_functions import scatter, scatter_add, scatter_sub
 from pullback._ops.identity import stop_gradient
 from pullback._ops.incomplete_gamma import igamma, igammac
 from pullback._ops.lengths import atan2

@@ -18,6 +18,7 @@ from pullback._ops.assemble import broadcasted_iota
 from pullback._ops.elementwise import scalar
 from pullback._ops.identity import stop_gradient
 from pullback._ops.lengths import squared_size
+from pullback._ops.rounding import is_finite_p
 from pullback.numpy._elementwise.logic import truth
 from pullback.numpy._elementwise.promotion import (
     INEXACT,
@@ -45,7 +46,7 @@ def _largest(name: str, x: Array, axes: Axis) -> Array:
 def _shift(name: str, x: Array, axes: Axis) -> Array:
     """The largest element along the axes as a constant, 0 where it is infinite; the axes stay, with length 1."""
     largest = _largest(name, x, axes)
-    finite = e.is_finite_p.bind(largest)
+    finite = is_finite_p.bind(largest)
     return stop_gradient(c.select_p.bind(finite, largest, scalar(largest, 0)))
 
 
@@ -123,7 +124,7 @@ def _complex_sums(name: str, x: Array, axes: tuple[int, ...]) -> tuple[Array, Ar
     real, imag = (stop_gradient(part.bind(x)) for part in (trig.real_p, trig.imag_p))
     largest = _largest(name, real, axes)
     imag = _largest(name, c.select(c.eq_p.bind(real, largest), imag, scalar(imag, -np.inf)), axes)
-    shift = trig.complex_p.bind(*(c.select(e.is_finite_p.bind(largest), v, scalar(v, 0)) for v in (largest, imag)))
+    shift = trig.complex_p.bind(*(c.select(is_finite_p.bind(largest), v, scalar(v, 0)) for v in (largest, imag)))
     terms = e.exp_p.bind(e.sub_p.bind(x, shift))
     ones = s.convert_element_type(c.eq_p.bind(x, shift), x.aval.dtype)
     others = r.summed(name, e.sub_p.bind(terms, ones), axes, keepdims=True)

@@ -14,10 +14,11 @@ from pullback._higher_order.control.loops import scan
 from pullback._higher_order.control.while_loop import while_loop
 from pullback._ops.compare import select
 from pullback._ops.cumulative import cumsum
-from pullback._ops.elementwise import ceil, floor, log, log1p, sqrt
+from pullback._ops.elementwise import log, log1p, sqrt
 from pullback._ops.gamma import lgamma
 from pullback._ops.random_bits import threefry_split
 from pullback._ops.reduce import reduce_or
+from pullback._ops.rounding import ceil, floor
 from pullback._ops.shape import broadcast_to, convert_element_type, full, move_axis, shape_of
 from pullback._ops.special import clamp
 from pullback._ops.trig import abs as absolute

@@ -19,7 +19,7 @@ from pullback._core.errors import boundary, kind_of
 from pullback._core.lazy import attributes as _attributes
 from pullback._core.typing import AnyValue
 from pullback._higher_order.control.while_loop import while_loop
-from pullback._ops import bases, compare, elementwise
+from pullback._ops import bases, compare, elementwise, rounding
 from pullback._ops import cholesky as cholesky_ops
 from pullback._ops import lu as lu_ops
 from pullback._ops.assemble import broadcasted_iota
@@ -377,7 +377,7 @@ def expm(A: ArrayLike, *, upper_triangular: bool = False, max_squarings: int = 1
     degree, reach = _DEGREES[real_dtype(x.aval.dtype)]
     rank = x.aval.ndim
     norm = reduce_max(reduce_sum(magnitude(stop_gradient_p.bind(x)), (rank - 2,)), (rank - 2,))
-    halvings = elementwise.ceil(elementwise.log(norm / reach) / math.log(2))
+    halvings = rounding.ceil(elementwise.log(norm / reach) / math.log(2))
     halvings = compare.select(compare.gt(norm, reach), halvings, scalar_like(0, norm.aval.dtype))
     enough = compare.le(halvings, scalar_like(limit, norm.aval.dtype))
     halvings = compare.select(enough, halvings, scalar_like(0, norm.aval.dtype))

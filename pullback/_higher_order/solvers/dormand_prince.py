@@ -23,8 +23,9 @@ from pullback._higher_order.control.loops import scan
 from pullback._higher_order.control.while_loop import while_loop
 from pullback._ops.assemble import concatenate
 from pullback._ops.compare import bitwise_and, bitwise_or, ge, gt, le, lt, select
-from pullback._ops.elementwise import add, div, is_finite, max, min, mul, pow, sqrt, square, sub
+from pullback._ops.elementwise import add, div, max, min, mul, pow, sqrt, square, sub
 from pullback._ops.reduce import reduce_or
+from pullback._ops.rounding import is_finite
 from pullback._ops.shape import convert_element_type, expand_dims, full, move_axis, reduce_sum
 from pullback._ops.slicing import index_in_dim, slice_in_dim
 from pullback._ops.trig import abs

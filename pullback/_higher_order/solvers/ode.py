@@ -28,7 +28,7 @@ from pullback._core.array import lift
 from pullback._core.jaxpr import Equation, Jaxpr, eval_jaxpr
 from pullback._core.lists import chosen, cut
 from pullback._core.primitive import HigherOrder
-from pullback._core.trace import call_with, context, is_linear
+from pullback._core.trace import call_with, is_linear
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero, zero_of
@@ -38,6 +38,7 @@ from pullback._higher_order.call_rules import active_of
 from pullback._higher_order.control.eager_budget import run_interpreted_once
 from pullback._higher_order.control.loops import scan
 from pullback._higher_order.solvers.dormand_prince import solve
+from pullback._higher_order.solvers.ode_rates import PART, adjoint_rate, in_lanes, params_of, tangent_rate
 from pullback._ops.assemble import concatenate
 from pullback._ops.elementwise import add, mul, neg
 from pullback._ops.identity import stage_closed
@@ -50,38 +51,18 @@ from pullback._ops.shape import (
     zeros_like_aval,
 )
 from pullback._ops.slicing import index_in_dim, slice_in_dim
-from pullback._transforms.jvp import jvp_flat, jvp_jaxpr
-from pullback._transforms.linearize import LinearizedTracer, linearize_flat
-from pullback._transforms.transpose import pull
-from pullback._transforms.vmap import BatchTrace, axis_names, batch_jaxpr
+from pullback._transforms.jvp import jvp_flat
+from pullback._transforms.linearize import LinearizedTracer
+from pullback._transforms.vmap import axis_names
 
 # operands: constants, times, start. `lanes` and `laned`: see below. `base`, if the problem has tangents as part of its
 # state: the function it was derived from, flags for its constants that have tangents, and that problem's own `base`
 odeint_p = HigherOrder("odeint", *held_under("f"))
-# marks the functions of problems that an adjoint solves in sequence: they are compiled with it, never alone
-_PART = "part of an adjoint"
-
-
-# --- lanes: each `vmap` adds a leading axis to the times, the state, and the constants that have it ---
-
-
-def _in_lanes(f: Jaxpr, lanes: Sequence[int], laned: Sequence[Sequence[bool]]) -> Jaxpr:
-    """The function `(constants, t, y)` on all lanes at once; for each axis `laned` flags the constants that have it."""
-    for size, mask in zip(lanes, laned, strict=True):
-        state = (True,) * (len(f.invars) - len(mask))
-        f, _ = batch_jaxpr(f, BatchTrace(context.trace, None, size), (*mask, *state), True)
-    return f
-
-
-def _params_of(f: Jaxpr, num_consts: int, params: dict, **changed) -> dict:
-    """The parameters of another problem in the same lanes."""
-    same = {key: params[key] for key in ("lanes", "laned", "settings")}
-    return {"f": f, "num_consts": num_consts, **same, "base": None, **changed}
 
 
 def _solver(avals: Sequence[ShapedArray], f: Jaxpr, num_consts: int, lanes, laned, settings, base) -> Jaxpr:
     def make():
-        rate = _in_lanes(f, lanes, laned)
+        rate = in_lanes(f, lanes, laned)
 
         def run(*operands):
             consts = operands[:num_consts]
@@ -99,7 +80,7 @@ def _interpret(*operands, **params):
 
 def _evaluate(*operands, **params):
     f = params["f"]
-    if _PART in f.cache:
+    if PART in f.cache:
         return _interpret(*operands, **params)
     return run_interpreted_once(odeint_p, operands, params, f, _interpret)
 
@@ -123,35 +104,6 @@ def _split(values: Sequence[Any], num_consts: int) -> tuple[list[Any], Any, list
     return list(values[:num_consts]), values[num_consts], list(values[num_consts + 1:])
 
 
-def _tangent_rate(f: Jaxpr, num_consts: int, active: tuple[bool, ...]) -> Jaxpr:
-    """Map `(constants, their active tangents, t, y, ẏ)` to the derivatives of y and ẏ."""
-    n, m = num_consts, len(f.outvars)
-    derived, _ = jvp_jaxpr(f, (*active, False, *(True,) * m), True)
-    invars, k = derived.invars, sum(active)
-    consts, state, dots = invars[:n], invars[n:n + 1 + m], invars[n + 1 + m:]
-    order = [*consts, *dots[:k], *state, *dots[k:]]
-    rate = f.derive(("odeint tangent", active), lambda: Jaxpr([], order, derived.eqns, derived.outvars))
-    if _PART in f.cache:
-        rate.cache[_PART] = True
-    return rate
-
-
-def _adjoint_rate(f: Jaxpr, num_consts: int, active: tuple[bool, ...]) -> Jaxpr:
-    """Map `(constants, t, y, a, g)` to the derivatives of y, a and g."""
-    n, m = num_consts, len(f.outvars)
-
-    def rate(*args):
-        xs, a = args[:n + 1 + m], args[n + 1 + m:n + 1 + 2 * m]
-        outs, linear = linearize_flat(lambda *xs: eval_jaxpr(f, [], *xs), xs, (*active, False, *(True,) * m))
-        cts = pull(linear, a)
-        return [*outs, *(neg(instantiate(ct)) for ct in [*cts[n + 1:], *chosen(cts[:n], active)])]
-
-    avals = [*f.in_avals, *f.out_avals, *chosen(f.in_avals[:n], active)]
-    result = f.derive(("odeint adjoint", active), lambda: stage_closed(rate, avals, "the adjoint of odeint"))
-    result.cache[_PART] = True
-    return result
-
-
 def _derivative(primals, tangents, solve_tangent: Callable, f, num_consts, lanes, laned, **_unused):
     """Results and tangents. `solve_tangent(ẏ₀)` returns the results, and the tangents at fixed times (None: zero)."""
     consts, times, _ = _split(primals, num_consts)
@@ -161,10 +113,10 @@ def _derivative(primals, tangents, solve_tangent: Callable, f, num_consts, lanes
         start = None if all(type(t) is Zero for t in [*const_dots, *state_dots]) else state_dots
         return solve_tangent(start)
     first = index_in_dim(times, 0, k, False)
-    start_slopes = eval_jaxpr(_in_lanes(f, lanes, laned), [], *consts, first, *primals[num_consts + 1:])
+    start_slopes = eval_jaxpr(in_lanes(f, lanes, laned), [], *consts, first, *primals[num_consts + 1:])
     moved = [neg(mul(_along(index_in_dim(times_dot, 0, k, False), s), s)) for s in start_slopes]
     outs, touts = solve_tangent([m if type(t) is Zero else add(t, m) for t, m in zip(state_dots, moved, strict=True)])
-    every = _in_lanes(f, (times.aval.shape[-1], *lanes), ((False,) * num_consts, *laned))
+    every = in_lanes(f, (times.aval.shape[-1], *lanes), ((False,) * num_consts, *laned))
     slopes = eval_jaxpr(every, [], *consts, times, *outs)
     return outs, [add(t, mul(_along(times_dot, s), s)) for t, s in zip(touts, slopes, strict=True)]
 
@@ -239,7 +191,7 @@ def _with_tangents(operands: Sequence[Any], active, params: dict) -> list[Any]:
 def _with_tangents_params(active, dots, params: dict) -> dict:
     f, n = params["f"], params["num_consts"]
     laned = tuple((*a, *b) for a, b in zip(params["laned"], dots, strict=True))
-    return _params_of(_tangent_rate(f, n, active), n + sum(active), params, laned=laned,
+    return params_of(tangent_rate(f, n, active), n + sum(active), params, laned=laned,
                       base=(f, active, params["base"]))
 
 
@@ -254,7 +206,7 @@ def _base_params(params: dict) -> dict:
     """The parameters of the problem without the tangents in its state."""
     f, active, base = params["base"]
     n = len(active)
-    return _params_of(f, n, params, laned=tuple(mask[:n] for mask in params["laned"]), base=base)
+    return params_of(f, n, params, laned=tuple(mask[:n] for mask in params["laned"]), base=base)
 
 
 def _depends(marked, *, f, base, **_):
@@ -362,7 +314,7 @@ adjoint_p = HigherOrder("odeint_adjoint", *held_under("f"))
 def _pull_back(*operands, active, dots, **params):
     f, n, k, m = params["f"], params["num_consts"], len(params["lanes"]), len(params["f"].outvars)
     consts, times, solution, cts = operands[:n], operands[n], operands[n + 1:n + 1 + m], operands[n + 1 + m:]
-    rate = _adjoint_rate(f, n, active)
+    rate = adjoint_rate(f, n, active)
     # every lane has its own g; for a constant that the lanes share, they are summed at the end
     shape = tuple(reversed(params["lanes"]))
     start_g = [zeros_like_aval(make_aval((*shape, *aval.shape), aval.dtype))
@@ -371,7 +323,7 @@ def _pull_back(*operands, active, dots, **params):
     def back(carry, interval):
         (later, earlier), values, jumps = interval
         ends = concatenate([expand_dims(later, (k,)), expand_dims(earlier, (k,))], k)
-        outs = odeint_p.bind(*consts, ends, *values, *carry, **_params_of(rate, n, params))
+        outs = odeint_p.bind(*consts, ends, *values, *carry, **params_of(rate, n, params))
         a, g = cut([index_in_dim(x, 1, k, False) for x in outs[m:]], m)
         return [*(add(x, jump) for x, jump in zip(a, jumps, strict=True)), *g], None
 
@@ -485,5 +437,4 @@ adjoint_p.jvp = _adjoint_jvp
 adjoint_p.linearize = _adjoint_linearize
 adjoint_p.transpose = _adjoint_transpose
 adjoint_p.batch = _adjoint_batch
-
 __all__ = ["odeint_p"]

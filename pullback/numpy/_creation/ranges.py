@@ -13,7 +13,8 @@ from pullback._core.trace import Tracer
 from pullback._core.typing import AnyValue, Device, DTypeLike
 from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import broadcasted_iota, concatenate
-from pullback._ops.elementwise import add, div, floor, mul, scalar, sub
+from pullback._ops.elementwise import add, div, mul, scalar, sub
+from pullback._ops.rounding import floor
 from pullback._ops.slicing import slice_in_dim
 from pullback.numpy._creation.creation import check_device
 from pullback.numpy._elementwise.arithmetic import power, sign

@@ -13,6 +13,7 @@ from pullback._core.errors import boundary, fold
 from pullback._core.trace import context
 from pullback._ops import compare as c
 from pullback._ops import elementwise as e
+from pullback._ops import rounding as rounding_ops
 from pullback._ops import trig
 from pullback._ops.elementwise import scalar
 from pullback._ops.shape import convert_element_type
@@ -83,7 +84,7 @@ def _divmod_float(x: Array, y: Array) -> tuple[Array, Array]:
     quotient = c.select_p.bind(below, e.sub_p.bind(quotient, scalar(y, 1)), quotient)
     # dividing by zero must not go through the infinite rest
     quotient = c.select_p.bind(c.eq_p.bind(y, zero), e.div_p.bind(x, y), quotient)
-    return e.round_to_even(quotient), c.select_p.bind(below, e.add_p.bind(rest, y), rest)
+    return rounding_ops.round_to_even(quotient), c.select_p.bind(below, e.add_p.bind(rest, y), rest)
 
 
 def _rest(x: Array, y: Array) -> Array:

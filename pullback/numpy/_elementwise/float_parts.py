@@ -9,6 +9,7 @@ from pullback._core.errors import boundary
 from pullback._ops import bessel, shape, special, trig
 from pullback._ops import compare as c
 from pullback._ops import elementwise as e
+from pullback._ops import rounding as rounding_ops
 from pullback._ops.elementwise import scalar
 from pullback.numpy._elementwise.promotion import (
     FLOAT,
@@ -95,7 +96,7 @@ def modf(x: Array, /) -> tuple[Array, Array]:
     >>> print(*pnp.modf(-1.5))
     -0.5 -1.0
     """
-    whole = e.trunc_p.bind(x)
+    whole = rounding_ops.trunc_p.bind(x)
     infinite = c.eq_p.bind(trig.abs_p.bind(x), scalar(x, np.inf))
     fraction = c.select_p.bind(infinite, scalar(x, 0), e.sub_p.bind(x, whole))
     return fraction, whole

@@ -8,6 +8,7 @@ from pullback._core.array import Array
 from pullback._ops import bases, lengths, sigmoids, special, trig
 from pullback._ops import compare as c
 from pullback._ops import elementwise as e
+from pullback._ops import rounding as rounding_ops
 from pullback._ops.elementwise import scalar
 from pullback.numpy._elementwise.promotion import (
     ANY,
@@ -95,7 +96,7 @@ def _logaddexp_complex(x: Array, y: Array) -> Array:
     large, small = e.max_p.bind(x, y), e.min_p.bind(x, y)
     value = e.add_p.bind(large, e.log1p_p.bind(e.exp_p.bind(e.sub_p.bind(small, large))))
     angle = trig.imag_p.bind(value)
-    turns = e.round_to_even(e.mul_p.bind(angle, scalar(angle, 0.5 / np.pi)))
+    turns = rounding_ops.round_to_even(e.mul_p.bind(angle, scalar(angle, 0.5 / np.pi)))
     angle = e.sub_p.bind(angle, e.mul_p.bind(turns, scalar(angle, 2 * np.pi)))
     return trig.complex_p.bind(trig.real_p.bind(value), angle)
 

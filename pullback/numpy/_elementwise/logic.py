@@ -9,6 +9,7 @@ from pullback._core.errors import boundary
 from pullback._core.primitive import Primitive
 from pullback._ops import compare as c
 from pullback._ops import elementwise as e
+from pullback._ops import rounding as rounding_ops
 from pullback._ops import shape, special, trig
 from pullback._ops.elementwise import scalar
 from pullback.numpy._elementwise.promotion import (
@@ -207,8 +208,8 @@ def lcm(x1: Array, x2: Array) -> Array:
 def _is_finite(x: Array) -> Array:
     dtype = x.aval.dtype
     if dtypes.is_complex(dtype):
-        return c.and_p.bind(e.is_finite_p.bind(trig.real_p.bind(x)), e.is_finite_p.bind(trig.imag_p.bind(x)))
-    return e.is_finite_p.bind(x) if dtypes.is_float(dtype) else shape.full(x.aval.shape, True, _BOOL)
+        return c.and_p.bind(*(rounding_ops.is_finite_p.bind(part.bind(x)) for part in (trig.real_p, trig.imag_p)))
+    return rounding_ops.is_finite_p.bind(x) if dtypes.is_float(dtype) else shape.full(x.aval.shape, True, _BOOL)
 
 
 def _is_inf(x: Array) -> Array:

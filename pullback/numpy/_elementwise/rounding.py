@@ -8,6 +8,7 @@ from pullback._core.array import Array, ArrayLike, distinct
 from pullback._core.errors import boundary, described
 from pullback._core.primitive import Primitive
 from pullback._ops import elementwise as e
+from pullback._ops import rounding as rounding_ops
 from pullback._ops import shape, trig
 from pullback._ops.elementwise import scalar
 from pullback._ops.families import UnaryFunction
@@ -36,16 +37,16 @@ def _rounding(name: str, primitive: Primitive, says: str, result: str) -> UnaryF
     """, unchanged=_exact, module=__name__, parameters="x")
 
 
-floor: UnaryFunction = _rounding("floor", e.floor_p, "The largest integer not above `x`.", "[-2.  0.]")
-ceil: UnaryFunction = _rounding("ceil", e.ceil_p, "The smallest integer not below `x`.", "[-1.  1.]")
-trunc: UnaryFunction = _rounding("trunc", e.trunc_p, "The next integer towards zero.", "[-1.  0.]")
+floor: UnaryFunction = _rounding("floor", rounding_ops.floor_p, "The largest integer not above `x`.", "[-2.  0.]")
+ceil: UnaryFunction = _rounding("ceil", rounding_ops.ceil_p, "The smallest integer not below `x`.", "[-1.  1.]")
+trunc: UnaryFunction = _rounding("trunc", rounding_ops.trunc_p, "The next integer towards zero.", "[-1.  0.]")
 fix: UnaryFunction = trunc
 
 
 def _nearest(x: Array) -> Array:
     if dtypes.is_complex(x.aval.dtype):
-        return trig.complex_p.bind(e.round_to_even(trig.real_p.bind(x)), e.round_to_even(trig.imag_p.bind(x)))
-    return e.round_to_even(x)
+        return trig.complex_p.bind(*(rounding_ops.round_to_even(part.bind(x)) for part in (trig.real_p, trig.imag_p)))
+    return rounding_ops.round_to_even(x)
 
 
 @elementwise(DEFAULT_INEXACT)
@@ -111,7 +112,7 @@ def _round_integers(a: Array, factor: int) -> Array:
     if factor > 2 * dtypes.iinfo(dtype).max:
         return shape.full(a.aval.shape, 0, dtype, a.aval.weak_type)
     wide = shape.convert_element_type(a, np.float64 if dtype.itemsize >= 4 else np.float32)
-    near = e.round_to_even(e.div_p.bind(wide, scalar(wide, factor)))
+    near = rounding_ops.round_to_even(e.div_p.bind(wide, scalar(wide, factor)))
     return shape.convert_element_type(e.mul_p.bind(near, scalar(near, factor)), dtype, a.aval.weak_type)
 
 

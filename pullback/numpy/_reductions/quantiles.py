@@ -9,7 +9,7 @@ from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, ConcreteArray
 from pullback._core.errors import boundary
 from pullback._core.typing import Axis
-from pullback._ops import compare, elementwise, reduce
+from pullback._ops import compare, elementwise, reduce, rounding
 from pullback._ops.cumulative import cumsum_p
 from pullback._ops.families import scalar_like
 from pullback._ops.shape import (
@@ -89,10 +89,10 @@ def _interpolate(values: Array, q: Array, count: Array, shape: tuple[int, ...], 
     place, axis = count.aval.dtype, values.aval.ndim - 1
     last = elementwise.max(elementwise.sub(count, scalar_like(1, place)), scalar_like(0, place))
     if method == "inverted_cdf":
-        position = elementwise.sub(elementwise.ceil(elementwise.mul(q, count)), scalar_like(1, place))
+        position = elementwise.sub(rounding.ceil(elementwise.mul(q, count)), scalar_like(1, place))
     else:
         position = elementwise.mul(q, last)
-    low, high = elementwise.floor(position), elementwise.ceil(position)
+    low, high = rounding.floor(position), rounding.ceil(position)
     share = elementwise.sub(position, low)
 
     def at(where):
@@ -105,7 +105,7 @@ def _interpolate(values: Array, q: Array, count: Array, shape: tuple[int, ...], 
         return at(high)
     if method == "nearest":
         # a tie goes to the lower one
-        return at(elementwise.ceil(elementwise.sub(position, scalar_like(0.5, place))))
+        return at(rounding.ceil(elementwise.sub(position, scalar_like(0.5, place))))
     below, above = at(low), at(high)
     dtype = values.aval.dtype
     share = convert_element_type(share, dtype)

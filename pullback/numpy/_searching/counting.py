@@ -16,7 +16,7 @@ from pullback._ops.assemble import broadcasted_iota, concatenate
 from pullback._ops.cumulative import cumsum_p
 from pullback._ops.families import scalar_like
 from pullback._ops.gather_numpy import ScatterDimensionNumbers
-from pullback._ops.gather_scatter import scatter_add
+from pullback._ops.scatter_functions import scatter_add
 from pullback._ops.shape import convert_element_type, full, move_axis, reduce_sum_p, reshape, shape_of
 from pullback._ops.slicing import index_in_dim, slice_in_dim
 from pullback._ops.sort import along_axis, argsort_of, sort_p

@@ -14,7 +14,8 @@ from pullback._core.typing import AnyValue, DTypeLike, ShapeLike
 from pullback._ops import assemble
 from pullback._ops import shape as shape_ops
 from pullback._ops.gather_numpy import CLIP, GatherDimensionNumbers
-from pullback._ops.gather_scatter import gather, scatter_add
+from pullback._ops.gather_scatter import gather
+from pullback._ops.scatter_functions import scatter_add
 from pullback._ops.slicing import slice_in_dim
 from pullback.numpy._creation.creation import array, as_array
 from pullback.numpy._elementwise.promotion import as_operand, cast, integer

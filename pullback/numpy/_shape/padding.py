@@ -15,7 +15,8 @@ from pullback._core.types import make_aval
 from pullback._core.typing import AnyValue
 from pullback._ops import shape as shape_ops
 from pullback._ops.assemble import broadcasted_iota, concatenate
-from pullback._ops.elementwise import add, div, floor, mul, scalar, sub
+from pullback._ops.elementwise import add, div, mul, scalar, sub
+from pullback._ops.rounding import floor
 from pullback._ops.slicing import pad as pad_op
 from pullback._ops.slicing import rev, slice_in_dim
 from pullback.numpy._elementwise.promotion import as_operand, constant
