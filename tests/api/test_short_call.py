@@ -44,20 +44,65 @@ class Strict:
         self.length = self.a.shape[0]
 
 
-RESULTS = {
-    "nothing": lambda x, y: None, "array": lambda x, y: x + y,
-    "empty tuple": lambda x, y: (), "empty list": lambda x, y: [],
-    "tuple of one": lambda x, y: (x,), "list of one": lambda x, y: [x], "list": lambda x, y: [x, y, x],
-    "dict": lambda x, y: {"b": x, "a": (y, None)}, "namedtuple": lambda x, y: Pair(x, y),
-    "nested": lambda x, y: (x, [y]), "constants": lambda x, y: (x, 1., pnp.ones(2)),
-    "box": lambda x, y: Box(x), "boxes": lambda x, y: (Box(x), Box(y)),
-    "strict": lambda x, y: Strict(x), "many": lambda x, y: [x * i for i in range(120)],
-}
+def nothing(x, y):
+    return None
 
 
-@pytest.mark.parametrize("name", RESULTS)
-def test_results_of_every_structure(name):
-    fun = RESULTS[name]
+def array(x, y):
+    return x + y
+
+
+def empty_tuple(x, y):
+    return ()
+
+
+def empty_list(x, y):
+    return []
+
+
+def tuple_of_one(x, y):
+    return (x,)
+
+
+def list_of_one(x, y):
+    return [x]
+
+
+def list_of_three(x, y):
+    return [x, y, x]
+
+
+def dictionary(x, y):
+    return {"b": x, "a": (y, None)}
+
+
+def nested(x, y):
+    return x, [y]
+
+
+def constants(x, y):
+    return x, 1., pnp.ones(2)
+
+
+def box(x, y):
+    return Box(x)
+
+
+def boxes(x, y):
+    return Box(x), Box(y)
+
+
+def strict(x, y):
+    return Strict(x)
+
+
+def many(x, y):
+    return [x * i for i in range(120)]
+
+
+@pytest.mark.parametrize("fun", [nothing, array, empty_tuple, empty_list, tuple_of_one, list_of_one, list_of_three,
+                                 dictionary, Pair, nested, constants, box, boxes, strict, many])
+def test_results_of_every_structure(fun):
     compiled, expected = pb.jit(fun), fun(X, X + 1)
     x, y = pb.jit(lambda x: (x, x + 1))(X)
     for _ in range(3):
