@@ -43,7 +43,7 @@ class custom_vmap(custom_rules[R, Q]):
 def sequential_vmap(f: Callable[Q, R]) -> custom_vmap[R, Q]:
     """A function that `vmap` calls in a loop, one example after the other: for code that knows no batch axis.
 
-    TypeError for what is no function.
+    TypeError for anything not callable.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> from pullback.custom_batching import sequential_vmap

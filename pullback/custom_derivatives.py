@@ -25,7 +25,7 @@ class custom_jvp(custom_rules[R, Q]):
 
     Args:
       fun: the function, of arrays or pytrees of arrays.
-      nondiff_argnums, nondiff_argnames: arguments that are no arrays (functions, strings), by position or name. They
+      nondiff_argnums, nondiff_argnames: arguments that are not arrays (functions, strings), by position or name. They
         come first among the arguments of the rule.
 
     The rule is given by `defjvp`, or argument by argument by `defjvps`. It must be linear in the tangents.
@@ -51,7 +51,7 @@ class custom_vjp(custom_rules[R, Q]):
 
     Args:
       fun: the function, of arrays or pytrees of arrays.
-      nondiff_argnums, nondiff_argnames: arguments that are no arrays (functions, strings), by position or name. `fwd`
+      nondiff_argnums, nondiff_argnames: arguments that are not arrays (functions, strings), by position or name. `fwd`
         takes them where `fun` does; they come first among the arguments of `bwd`.
       jvp: where forward mode comes from: None, "transpose", "fwd" or "primal", see `custom_rules`.
 
@@ -76,7 +76,7 @@ def zero_from_primal(val: ArrayLike, symbolic_zeros: bool = False) -> Any:
       val: an array or number.
       symbolic_zeros: whether to return a `SymbolicZero`, which stores the type alone.
 
-    Raises: TypeError for what is no array or number.
+    Raises: TypeError for anything but an array or a number.
 
     >>> import pullback.numpy as pnp
     >>> from pullback.custom_derivatives import zero_from_primal

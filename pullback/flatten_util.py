@@ -23,7 +23,7 @@ def ravel_pytree(pytree: PyTree) -> tuple[Array, Callable[[Any], Any]]:
     The vector has the dtype that the leaves promote to. `unravel(vector)` casts each leaf back to its own. Both are
     linear, and differentiable. A tree without leaves gives an empty vector.
 
-    Raises: TypeError for leaves that are no arrays; of `unravel`, ValueError for a vector of another length, TypeError
+    Raises: TypeError for leaves that are not arrays; of `unravel`, ValueError for a vector of another length, TypeError
       for one of another dtype.
 
     >>> import pullback.numpy as pnp

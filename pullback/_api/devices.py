@@ -116,7 +116,7 @@ def device_put(x: PyTree, device: PyTreePrefix = None, *, donate: PyTreePrefix =
       donate, may_alias: whether the memory of `x` may be reused for the result. This is always so for arrays, which are
         never modified, and never for NumPy data, which is copied.
 
-    TypeError for what is no array or number, ValueError for another device.
+    TypeError for anything but an array or a number, ValueError for another device.
 
     >>> import pullback as pb, numpy as np
     >>> pb.device_put({"a": np.arange(3, dtype="int32")})

@@ -138,7 +138,7 @@ def batch_matmul(lhs: ArrayLike, rhs: ArrayLike, precision: PrecisionLike = None
     """The products of stacked matrices: `(..., m, k)` and `(..., k, n)` with equal leading axes give `(...,
     m, n)`.
 
-    ValueError for operands of different ranks or with less than two axes.
+    ValueError for operands of different ranks or with fewer than two axes.
 
     >>> import numpy as np
     >>> from pullback import lax

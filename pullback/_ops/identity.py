@@ -25,7 +25,7 @@ stop_gradient_p = unary("stop_gradient", lambda x: x, lambda ctx, x: x, None, AN
 
 
 def stop_gradient(x: PyTree) -> Any:
-    """`x` itself, with derivative zero: a pytree of arrays. TypeError for leaves that are no arrays.
+    """`x` itself, with derivative zero: a pytree of arrays. TypeError for leaves that are not arrays.
 
     >>> import pullback as pb
     >>> from pullback import lax

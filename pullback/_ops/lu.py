@@ -50,7 +50,7 @@ def lu(x: ArrayLike) -> tuple[Array, Array, Array]:
     Returns: `lu` of the shape and dtype of `x`, which holds `u` in its upper triangle and the unit lower triangular `l`
     below; `pivots`, int32 `(..., min(m, n))`: the row that each row was swapped with in turn; `permutation`, int32
     `(..., m)`: the row of `x` at each position of the result. A singular matrix gives zeros on the diagonal of
-    `u`, and no derivative. The dtype must be float32, float64 or complex. Raises: ValueError for less than two axes,
+    `u`, and no derivative. The dtype must be float32, float64 or complex. Raises: ValueError for fewer than two axes,
     TypeError for another dtype.
 
     >>> from pullback import lax

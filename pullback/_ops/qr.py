@@ -188,7 +188,7 @@ def qr(x: ArrayLike, *, pivoting: bool = False, full_matrices: bool = True) -> t
     `x`: `(..., m, n)`, float32, float64 or complex. Returns `q` `(..., m, k)` and `r` `(..., k, n)` where k is m with
     `full_matrices`, else min(m, n). With `pivoting` also int32 `p` `(..., n)`, such that `x[:, p] = q @ r` with the
     elements on the diagonal of `r` descending in size. The diagonal of `r` is real, of any sign. Raises: ValueError for
-    less than two axes, TypeError for other dtypes.
+    fewer than two axes, TypeError for other dtypes.
 
     The derivative exists where the first min(m, n) columns are linearly independent; elsewhere it is inf or nan. The
     columns that `full_matrices` adds change as little as possible. Source: Walter and Lehmann, On evaluating

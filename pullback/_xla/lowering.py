@@ -156,7 +156,7 @@ class Block:
            regions: Sequence[str] = ()) -> Any:
         """Emit an operation. `out` is its result type, or a list of them; by default the first operand's.
 
-        Returns the result, or the list of results. `attrs` is the inside of an MLIR attribute dictionary.
+        Returns the result, or the list of results. `attrs` is the inside an MLIR attribute dictionary.
         """
         many = type(out) is list
         outs = out if many else [operands[0].aval if out is None else out]

@@ -323,7 +323,7 @@ def log1mexp(x: Array) -> Array:
 
 @boundary
 def identity(x: ArrayLike) -> Array:
-    """`x` as an array. TypeError for what is no array or number.
+    """`x` as an array. TypeError for anything but an array or a number.
 
     >>> from pullback import nn
     >>> print(nn.identity(1.))

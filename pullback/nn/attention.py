@@ -28,7 +28,7 @@ def dot_product_attention(query: ArrayLike, key: ArrayLike, value: ArrayLike, bi
                           return_residual: bool = False) -> Any:
     """`softmax(scale * query @ key.T + bias) @ value` for each head, in a batch B of sequences.
 
-    Products and the softmax are computed in float32 at least. Where everything is masked out for a query, all keys get
+    Products and the softmax are computed in float32 at least. If everything is masked out for a query, all keys get
     one weight.
 
     Args:
@@ -43,10 +43,10 @@ def dot_product_attention(query: ArrayLike, key: ArrayLike, value: ArrayLike, bi
       key_value_seq_lengths: integers of shape (B,): how many keys there are, the rest being padding that is not seen.
       local_window_size: (left, right): query t sees the keys from t - left to t + right; a number stands for both.
       implementation: None or "xla"; another is refused.
-      return_residual: return the logarithms of the sums of the softmax, too, of shape (B, T, N) or (T, N).
+      return_residual: return the logarithms of the sums of the softmax too, of shape (B, T, N) or (T, N).
 
     Returns: an array of the shape and dtype of `query`, or a pair of it and those logarithms.
-    Raises: ValueError for shapes that do not fit and unknown implementations, TypeError for dtypes that do not.
+    Raises: ValueError for shapes that do not match and unknown implementations, TypeError for dtypes that do not.
 
     >>> import pullback.numpy as pnp
     >>> from pullback import nn
@@ -136,7 +136,7 @@ def _lengths(name: str, x: ArrayLike | None, batch: int) -> Array | None:
 
 def _seen(shape: tuple[int, int], is_causal: bool, window: AnyValue, queries: Array | None,
           keys: Array | None) -> list[Any]:
-    """Masks that broadcast to (B, K, G, T, S): which keys each query sees by the places of both."""
+    """Masks that broadcast to (B, K, G, T, S): the keys that each query sees by the positions of both."""
     rows, columns = np.arange(shape[0])[:, None], np.arange(shape[1])
     masks: list[Any] = []
     if is_causal:

@@ -35,7 +35,7 @@ _COMPLEX_TRUNCATED_STDDEV = math.sqrt(1 - 4 / math.expm1(4))
 
 
 class Initializer(Protocol):
-    """What every initializer is: `init(key, shape, dtype=float)` returns an array.
+    """The type of initializers: `init(key, shape, dtype=float)` returns an array.
 
     >>> from pullback import nn, random
     >>> init: nn.initializers.Initializer = nn.initializers.normal()
@@ -180,7 +180,7 @@ def variance_scaling(scale: float, mode: str, distribution: str, in_axis: Axes =
 
     Args:
       scale: the factor of the variance.
-      mode: what n is: "fan_in", "fan_out", "fan_avg" (their mean) or "fan_geo_avg" (their geometric mean).
+      mode: the choice of n: "fan_in", "fan_out", "fan_avg" (their mean) or "fan_geo_avg" (their geometric mean).
       distribution: "truncated_normal" (cut off at two standard deviations), "normal" or "uniform".
       in_axis, out_axis, batch_axis: the axes of inputs, of outputs, and those that only repeat the layer.
       dtype: the dtype of the result, unless the call says otherwise.
@@ -248,8 +248,8 @@ def orthogonal(scale: float = 1.0, column_axis: int = -1, dtype: DTypeLike | Non
       column_axis: the axis that runs over the columns; all others together run over the rows.
       dtype: the dtype by default, floating or complex; float32 if None.
 
-    Raises, from the initializer: ValueError for less than two axes and for an axis out of bounds, TypeError for another
-    dtype. See: Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of learning" (2014).
+    Raises, from the initializer: ValueError for fewer than two axes and for an axis out of bounds, TypeError for
+    another dtype. See: Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of learning" (2014).
 
     >>> from pullback import nn, random
     >>> w = nn.initializers.orthogonal()(random.key(0), (4, 2))

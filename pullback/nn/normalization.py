@@ -65,7 +65,7 @@ def softmax(x: ArrayLike, axis: Axis = -1, where: ArrayLike | None = None) -> Ar
     Args:
       x: an array of numbers, any shape.
       axis: the axis or axes that the result sums to 1 over; None for all.
-      where: a mask that broadcasts against `x`; what is masked out has no weight and gets 0, even in a row of which
+      where: a mask that broadcasts against `x`; masked elements have no weight and get 0, even in a row of which
         nothing is left.
 
     Raises:
@@ -92,7 +92,7 @@ def softmax(x: ArrayLike, axis: Axis = -1, where: ArrayLike | None = None) -> Ar
 def log_softmax(x: ArrayLike, axis: Axis = -1, where: ArrayLike | None = None) -> Array:
     """`log(softmax(x))` along `axis`, accurate where the softmax is small; arguments as for `softmax`.
 
-    What `where` masks out gets -inf. Of complex numbers it is `x - logsumexp(x)`, whose imaginary part need not lie
+    Elements that `where` masks get -inf. For complex numbers it is `x - logsumexp(x)`, whose imaginary part need not be
     between -pi and pi. ValueError for an axis out of bounds.
 
     >>> from pullback import nn
@@ -117,9 +117,9 @@ def _log_shares(x: Array, axes: tuple[int, ...]) -> Array:
 
 
 def _complex_sums(name: str, x: Array, axes: tuple[int, ...]) -> tuple[Array, Array, Array]:
-    """What is subtracted from complex numbers, the exponentials, and their sum less 1; the axes stay, with length 1.
+    """The shift of complex numbers, the exponentials, and their sum minus 1; the axes are kept, with length 1.
 
-    The largest by the real part is subtracted: its exponential is 1, beside which nothing is lost.
+    The element with the largest real part is subtracted: its exponential is 1, next to which nothing is lost.
     """
     real, imag = (stop_gradient(part.bind(x)) for part in (trig.real_p, trig.imag_p))
     largest = _largest(name, real, axes)
@@ -133,12 +133,12 @@ def _complex_sums(name: str, x: Array, axes: tuple[int, ...]) -> tuple[Array, Ar
 
 
 def _without_zeros(total: Array) -> Array:
-    """A sum, and 1 where there is nothing in it."""
+    """A sum, and 1 where it is over no elements."""
     return c.select(c.eq_p.bind(total, scalar(total, 0)), scalar(total, 1), total)
 
 
 def _log_of_one_and(rest: Array) -> Array:
-    """log(1 + rest); -inf where that is 0, with slope 0: the infinite one would meet the zero slopes of exp(-inf)."""
+    """log(1 + rest); -inf where that is 0, with slope 0: an infinite one would be multiplied by zeros."""
     empty = c.eq_p.bind(rest, scalar(rest, -1))
     value = e.log1p_p.bind(c.select(empty, scalar(rest, 0), rest))
     return c.select(empty, scalar(value, -np.inf), value)
@@ -155,9 +155,9 @@ def logsumexp(a: ArrayLike, axis: Axis = None, b: ArrayLike | None = None, keepd
     Args:
       a: an array of any shape; complex numbers too, without `return_sign`.
       axis: the axis or axes to reduce; None for all.
-      b: weights that broadcast against `a`; 0 takes an element out of the sum, even an infinite one.
+      b: weights that broadcast against `a`; 0 removes an element from the sum, even an infinite one.
       keepdims: leave the reduced axes, with length 1.
-      return_sign: return the sign, too.
+      return_sign: return the sign too.
       where: a mask that broadcasts against `a`.
 
     Raises:
@@ -210,7 +210,7 @@ def _log_sum_exp(name: str, a: ArrayLike, axis: Axis, b: ArrayLike | None, keepd
 
 
 def _log_of_sum(total: Array, shift: Array) -> Array:
-    # the logarithm of 0 is a constant here: its infinite slope would meet the zero slopes of exp(-inf)
+    # the logarithm of 0 is a constant here: its infinite slope would be multiplied by the zero slopes of exp(-inf)
     zero = c.eq_p.bind(total, scalar(total, 0))
     value = e.add_p.bind(e.log_p.bind(c.select_p.bind(zero, scalar(total, 1), total)), shift)
     return c.select_p.bind(zero, scalar(value, -np.inf), value)
@@ -259,7 +259,7 @@ def one_hot(x: ArrayLike, num_classes: int, *, dtype: DTypeLike | None = None, a
     """The one-hot codes of integers: 1 at position `x` of a new axis of length `num_classes`, else 0.
 
     An integer outside of [0, num_classes) is coded by zeros. The result has the shape of `x` with the new axis at
-    `axis`, and dtype float32 unless `dtype` says otherwise. TypeError for a `num_classes` that is no integer,
+    `axis`, and dtype float32 unless `dtype` says otherwise. TypeError for a `num_classes` that is not an integer,
     ValueError for a negative one and for an axis out of bounds.
 
     >>> from pullback import nn

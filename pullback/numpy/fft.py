@@ -1,11 +1,11 @@
 """Discrete Fourier transforms, as in `numpy.fft`: of complex numbers, of reals, of spectra with a symmetry.
 
-All compute in float32 and complex64, or in float64 and complex128 where the input has that precision; integers, bools
+All compute in float32 and complex64, or in float64 and complex128 if the input has that precision; integers, bools
 and narrower floats are converted. They are linear, differentiable to any order, and take any number of axes.
 
-Lengths (`n`, `s`): along each axis the input is cut to so many elements or filled up with zeros. `norm` says where the
-division by the number N of elements transformed takes place: "backward" (or None) divides the inverse by N, "forward"
-the forward transform, and "ortho" both by the root of N, which makes them unitary.
+Lengths (`n`, `s`): along each axis the input is cut to that many elements or padded with zeros. `norm` determines where
+the division by the number N of transformed elements takes place: "backward" (or None) divides the inverse by N,
+"forward" the forward transform, and "ortho" both by the root of N, which makes them unitary.
 """
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ __all__ = ["fft", "ifft", "fft2", "ifft2", "fftn", "ifftn", "rfft", "irfft", "rf
 _FORWARD = (FftType.FFT, FftType.RFFT)
 _SWAPPED = {None: "forward", "backward": "forward", "forward": "backward", "ortho": "ortho"}
 
-# --- what the transforms share ---
+# --- shared by the transforms ---
 
 
 def check_norm(name: str, norm: str | None, known: Sequence[Any] = tuple(_SWAPPED)) -> None:
-    """Refuse what is no normalization."""
+    """Refuse an unknown normalization."""
     if not (norm is None or isinstance(norm, str)) or norm not in known:
         raise ValueError(f"{name}: norm must be one of {', '.join(map(repr, known))}, got {norm!r}")
 
@@ -111,7 +111,7 @@ def _transform(name: str, kind: FftType, x: Array, axes: tuple[int, ...], length
 
 
 def _normalized(y: Array, forward: bool, size: int, norm: str | None) -> Array:
-    """What the primitive gave, which divides the inverse by the size, with the division where the user wants it."""
+    """The result of the primitive, which divides the inverse by the size, with the division that `norm` requires."""
     if norm in (None, "backward") or size == 0:
         return y
     root = size if norm == "forward" else math.sqrt(size)
@@ -147,7 +147,7 @@ def fft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None = N
 
     `a`: any dtype, at least one axis. With `n`, it is cut to `n` elements or filled up with zeros. For `norm`, None,
     "backward", "ortho" or "forward", see `pullback.numpy.fft`. ValueError for an axis out of bounds, for n < 1 and for
-    another norm, TypeError for what is no array.
+    another norm, TypeError for anything but an array.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.fft.fft(pnp.array([1., 2., 3., 4.])))
@@ -202,7 +202,7 @@ def fftn(a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] | Non
 
     `s` are the lengths along these axes, to which `a` is cut or filled up with zeros; without `axes` they are those of
     the last ones. For `norm` see `pullback.numpy.fft`. ValueError for axes out of bounds or named twice, for lengths
-    below 1 or not as many as axes, and for another norm; TypeError for what is no array.
+    below 1 or not as many as axes, and for another norm; TypeError for anything but an array.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.fft.fftn(pnp.array([[1., 2.], [3., 4.]]), axes=(0,)))
@@ -301,7 +301,7 @@ def irfftn(a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] | N
            norm: str | None = None) -> Array:
     """The inverse of `rfftn`: `ifft` along all axes but the last, then `irfft` along this one. Real.
 
-    Along the last axis the result has, unless `s` says otherwise, `2 * (m - 1)` elements where `a` has m. Arguments and
+    Along the last axis the result has, unless `s` says otherwise, `2 * (m - 1)` elements if `a` has m. Arguments and
     errors are those of `fftn`; ValueError for no axes at all.
 
     >>> import pullback.numpy as pnp
@@ -351,7 +351,7 @@ def fftfreq(n: int, d: ArrayLike = 1.0, *, dtype: DTypeLike | None = None, devic
     """The frequencies that belong to the elements of `fft` of `n` samples taken `d` apart: 0, positive, negative ones.
 
     Of the default float dtype unless `dtype` is another float or complex one; `d` is a real scalar, perhaps traced.
-    ValueError for n < 0, TypeError for an n that is no integer, for another `d` and for a dtype of integers.
+    ValueError for n < 0, TypeError for an n that is not an integer, for another `d` and for a dtype of integers.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.fft.fftfreq(4, 0.5))
@@ -399,7 +399,7 @@ def _frequencies(name: str, k: Array, n: int, d: ArrayLike, dtype: DTypeLike | N
 def fftshift(x: ArrayLike, axes: Axis = None) -> Array:
     """`x` with the frequency 0 brought from the beginning to the middle, along the axes (all, by default).
 
-    Any dtype, which it keeps. ValueError for an axis out of bounds, TypeError for what is no array.
+    Any dtype, which it keeps. ValueError for an axis out of bounds, TypeError for anything but an array.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.fft.fftshift(pnp.fft.fftfreq(4, 0.25)))

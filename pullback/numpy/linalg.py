@@ -70,7 +70,7 @@ __all__ = [
 
 @boundary
 def cross(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Array:
-    """The cross product of vectors of 3 components, which stand along `axis`; other axes broadcast.
+    """The cross product of vectors of 3 components, along `axis`; other axes broadcast.
 
     ValueError for other numbers of components: `pullback.numpy.cross` takes vectors of 2.
 
@@ -207,7 +207,7 @@ def vector_norm(x: ArrayLike, /, *, axis: Axis = None, keepdims: bool = False, o
 
 @boundary
 def matrix_norm(x: ArrayLike, /, *, keepdims: bool = False, ord: int | float | str | None = "fro") -> Array:
-    """The norm of matrices in the last two axes. For `ord` see `norm`. ValueError for less than two axes.
+    """The norm of matrices in the last two axes. For `ord` see `norm`. ValueError for fewer than two axes.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.linalg.matrix_norm(pnp.array([[1., 2.], [3., 4.]]), ord=1))
@@ -221,7 +221,7 @@ def matrix_norm(x: ArrayLike, /, *, keepdims: bool = False, ord: int | float | s
 
 @boundary
 def diagonal(x: ArrayLike, /, *, offset: int = 0) -> Array:
-    """The diagonals of matrices `(..., m, n)`, or those `offset` places above. ValueError for less than two axes.
+    """The diagonals of matrices `(..., m, n)`, or those `offset` places above. ValueError for fewer than two axes.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.linalg.diagonal(pnp.array([[1, 2], [3, 4]])))
@@ -247,7 +247,7 @@ def matrix_power(a: ArrayLike, n: int) -> Array:
     """The product of `n` square matrices `a` of shape `(..., k, k)`, by repeated squaring; the identity for n = 0.
 
     The dtype is kept; for a negative `n` it is the power of the inverse, in floating point. TypeError for other shapes,
-    an `n` that is no integer, and for an inverse in half precision.
+    an `n` that is not an integer, and for an inverse in half precision.
 
     >>> import pullback.numpy as pnp
     >>> pnp.linalg.matrix_power(pnp.array([[1., 1.], [0., 1.]]), 3)

@@ -281,7 +281,7 @@ def split(key: KeyLike, num: int | Sequence[int] = 2) -> Any:
     Returns:
       Keys of the same kind: shape (num,) if typed, (num, 2) if raw.
 
-    Raises: TypeError for what is no key, ValueError for an array of keys and for a negative number.
+    Raises: TypeError for anything but a key, ValueError for an array of keys and for a negative number.
     See: `bits`, for the generator.
 
     >>> from pullback import random
@@ -322,7 +322,7 @@ def fold_in(key: KeyLike, data: ArrayLike) -> Any:
 
 @boundary
 def key_data(keys: KeyLike) -> Array:
-    """The words of keys: a uint32 array with a last axis of 2. TypeError for what is no key.
+    """The words of keys: a uint32 array with a last axis of 2. TypeError for anything but a key.
 
     >>> from pullback import random
     >>> random.key_data(random.key(1))

@@ -74,7 +74,7 @@ def svd(a: ArrayLike, full_matrices: bool = True, compute_uv: bool = True, overw
 def svdvals(a: ArrayLike, overwrite_a: bool = False, check_finite: bool = True) -> Array:
     """The singular values of matrices `(..., m, n)`: real, descending, of shape `(..., min(m, n))`.
 
-    Raises: ValueError for less than two axes, TypeError for other dtypes.
+    Raises: ValueError for fewer than two axes, TypeError for other dtypes.
 
     >>> from pullback.scipy import linalg
     >>> import pullback.numpy as pnp

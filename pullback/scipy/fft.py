@@ -1,6 +1,6 @@
 """Discrete cosine transforms, as in `scipy.fft`: type 2 and its inverse, along one axis or several.
 
-They compute in float32, or in float64 where the input has that precision, complex numbers part by part; integers, bools
+They compute in float32, or in float64 if the input has that precision, complex numbers part by part; integers, bools
 and narrower floats are converted. They are linear and differentiable to any order.
 """
 from __future__ import annotations
@@ -27,8 +27,9 @@ from pullback.numpy.fft import axes_and_lengths, check_norm, irfft, length, resi
 
 __all__ = ["dct", "idct", "dctn", "idctn"]
 
-# J. Makhoul, A fast cosine transform in one and two dimensions (1980): with the elements at even places first and those
-# at odd places behind them in reverse, the transform is a Fourier transform, turned by a quarter of a step per element
+# J. Makhoul, A fast cosine transform in one and two dimensions (1980): with the elements at even indices first and
+# those at odd indices after them in reverse, the transform is a Fourier transform, rotated by a quarter of a step per
+# element
 
 
 def _dct(x: Array, norm: str | None) -> Array:
@@ -36,7 +37,7 @@ def _dct(x: Array, norm: str | None) -> Array:
     n, last = x.aval.shape[-1], x.aval.ndim - 1
     even, odd = slice_in_dim(x, 0, n, 2, last), slice_in_dim(x, 1, n, 2, last)
     turned = mul(rfft(concatenate([even, rev(odd, (last,))], last)), _turn(n, -1, x))
-    # the rest of the turned transform is told by the imaginary parts
+    # the rest of the rotated transform follows from the imaginary parts
     rest = rev(slice_in_dim(imag(turned), 1, n - half(n) + 1, 1, last), (last,))
     return mul(concatenate([real(turned), neg(rest)], last), _sizes(n, norm, x, inverse=False))
 
@@ -65,7 +66,7 @@ def _turn(n: int, sign: int, like: Array) -> Array:
 
 
 def _sizes(n: int, norm: str | None, like: Array, inverse: bool) -> Array:
-    """What the elements are multiplied by."""
+    """The factors of the elements."""
     first, others = (math.sqrt(1 / n), math.sqrt(2 / n)) if norm == "ortho" else (2., 2.)
     if inverse:
         first, others = 1 / first, 1 / others
@@ -117,8 +118,8 @@ def dct(x: ArrayLike, type: int = 2, n: int | None = None, axis: int = -1, norm:
 
     `x`: any dtype, at least one axis; with `n`, it is cut to `n` elements or filled up with zeros. `norm`
     "ortho" divides element 0 by 2 sqrt(n), the others by sqrt(2n), which makes the transform orthogonal; None and
-    "backward" leave it as it is. ValueError for an axis out of bounds or without elements, for n < 1 and for another
-    norm, TypeError for what is no array, NotImplementedError for a `type` other than 2.
+    "backward" leave it unchanged. ValueError for an axis out of bounds or without elements, for n < 1 and for another
+    norm, TypeError for anything but an array, NotImplementedError for a `type` other than 2.
 
     >>> import pullback.numpy as pnp
     >>> from pullback.scipy import fft

@@ -2,7 +2,7 @@
 
 Integers and bools are computed in floating point; half precision is refused, since LAPACK knows none. The options
 `overwrite_a`, `overwrite_b`, `check_finite` and `debug` are accepted and change nothing: arrays are never written to,
-and what is not finite gives nan or inf.
+and matrices with entries that are not finite give nan or inf.
 """
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def _cholesky(x: Array, lower: bool) -> Array:
 @boundary
 def cho_factor(a: ArrayLike, lower: bool = False, overwrite_a: bool = False,
                check_finite: bool = True) -> tuple[Array, bool]:
-    """The factor that `cholesky` returns, and `lower`: what `cho_solve` takes. ValueError and TypeError as there.
+    """The factor that `cholesky` returns, and `lower`: the input of `cho_solve`. ValueError and TypeError as there.
 
     >>> from pullback.scipy import linalg
     >>> import pullback.numpy as pnp
@@ -163,7 +163,7 @@ def cho_factor(a: ArrayLike, lower: bool = False, overwrite_a: bool = False,
 @boundary
 def cho_solve(c_and_lower: tuple[Any, bool], b: ArrayLike, overwrite_b: bool = False,
               check_finite: bool = True) -> Array:
-    """The solution `x` of `a @ x = b`, given what `cho_factor` returned for `a`.
+    """The solution `x` of `a @ x = b`, given the result of `cho_factor` for `a`.
 
     `b`: a vector `(n,)` or matrices `(..., n, m)`; leading axes broadcast, dtypes are promoted. Differentiable in the
     factor. Raises: ValueError for other shapes, TypeError for other dtypes.
@@ -200,7 +200,7 @@ def lu_factor(a: ArrayLike, overwrite_a: bool = False, check_finite: bool = True
 
     Returns: `lu` of the shape of `a`, with the upper triangular `u` in its upper triangle and the unit lower triangular
     `l` below, and `pivots`, int32 `(..., min(m, n))`: the row that each row was swapped with. A singular matrix gives
-    zeros on the diagonal of `u`, and no derivative. Raises: ValueError for less than two axes, TypeError for other
+    zeros on the diagonal of `u`, and no derivative. Raises: ValueError for fewer than two axes, TypeError for other
     dtypes.
 
     >>> from pullback.scipy import linalg
@@ -221,7 +221,7 @@ def _factored(name: str, a: ArrayLike) -> tuple[Array, Array, Array]:
 @boundary
 def lu_solve(lu_and_piv: tuple[Any, Any], b: ArrayLike, trans: int = 0, overwrite_b: bool = False,
              check_finite: bool = True) -> Array:
-    """The solution `x` of `op(a) @ x = b`, given what `lu_factor` returned for a square `a`.
+    """The solution `x` of `op(a) @ x = b`, given the result of `lu_factor` for a square `a`.
 
     `b`: a vector `(n,)` or matrices `(..., n, m)`; leading axes broadcast, dtypes are promoted. `trans`: 0 for `a`, 1
     for its transpose, 2 for its conjugate transpose. Differentiable in the factors; where the matrix itself is at hand,
@@ -262,7 +262,7 @@ def lu(a: ArrayLike, permute_l: bool = False, overwrite_a: bool = False,
 
     Returns: `(p, l, u)`, a permutation matrix `(..., m, m)`, real; a lower triangle with ones on the diagonal `(..., m,
     k)` and an upper one `(..., k, n)`, k = min(m, n). With `permute_l` the pair `(p @ l, u)`. Raises: ValueError for
-    less than two axes, TypeError for other dtypes.
+    fewer than two axes, TypeError for other dtypes.
 
     >>> from pullback.scipy import linalg
     >>> import pullback.numpy as pnp
@@ -319,11 +319,11 @@ def block_diag(*arrs: ArrayLike) -> Array:
 
 @boundary
 def toeplitz(c: ArrayLike, r: ArrayLike | None = None) -> Array:
-    """The matrices of shape `(..., m, n)` whose entries depend on the diagonal they are on alone.
+    """The matrices of shape `(..., m, n)` whose entries depend only on the diagonal they are on.
 
     `c`: the first column `(..., m)`; `r`: the first row `(..., n)`, of which the first entry is not read, by default
-    the conjugate of `c`. Leading axes broadcast, dtypes are promoted. TypeError for what is no array, ValueError for
-    leading axes that do not broadcast.
+    the conjugate of `c`. Leading axes broadcast, dtypes are promoted. TypeError for anything but an array, ValueError
+    for leading axes that do not broadcast.
 
     >>> from pullback.scipy import linalg
     >>> import pullback.numpy as pnp
@@ -397,7 +397,7 @@ def expm(A: ArrayLike, *, upper_triangular: bool = False, max_squarings: int = 1
 
 
 def _repeated(step: Callable, y: Array, count: Array, limit: int) -> Array:
-    """The steps of a loop: as many as they are where their number is known, else a loop with a bound."""
+    """The steps of a loop: their number if it is known, else a loop with a bound."""
     state = scalar_like(0, count.aval.dtype), y
     if type(count) is ConcreteArray:
         for _ in range(int(count)):

@@ -45,10 +45,10 @@ def odeint(func: Callable, y0: PyTree, t: ArrayLike, *args: PyTree, rtol: float 
     Returns: the structure of `y0`; each array has a new leading axis, as long as `t`. A value that was not reached,
     because steps became too many or too short (the solution has a pole, `func` gave nan), is nan.
 
-    Differentiable in `y0`, in `t`, in `args` and in what `func` closes over: forward mode solves the tangent equation
-    simultaneously, reverse mode the adjoint equation backwards in time. Memory does not grow with the number of steps.
-    Both are exact for the exact solution; for a computed one they agree with its own derivatives up to the tolerances.
-    Under `vmap` every example takes its own steps.
+    Differentiable in `y0`, in `t`, in `args` and in everything that `func` closes over: forward mode solves the tangent
+    equation simultaneously, reverse mode the adjoint equation backwards in time. Memory does not grow with the number
+    of steps. Both are exact for the exact solution; for a computed one they agree with its own derivatives up to the
+    tolerances. Under `vmap` every example takes its own steps.
 
     Raises: TypeError if `func` changes the structure or types of `y0`, naming the leaf, or `y0` holds integers;
     ValueError if `t` is not a vector, or its values are known and not in order.

@@ -1,1 +1,1 @@
-"""The operators and methods of arrays, made of the functions of the other folders."""
+"""The operators and methods of arrays, built from the functions of the other folders."""

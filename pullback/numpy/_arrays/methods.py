@@ -28,7 +28,7 @@ from pullback.numpy._types.array_api import array_namespace
 
 
 class SingleDeviceSharding:
-    """Where an array is: all of it on one device."""
+    """The placement of an array: entirely on one device."""
 
     __slots__ = ("device",)
 
@@ -54,7 +54,7 @@ class SingleDeviceSharding:
 
 
 def _getitem(self: Array, key: Index) -> Array:
-    """`x[key]`, with NumPy's indexing; positions out of bounds are clamped."""
+    """`x[key]`, with NumPy's indexing; indices out of bounds are clamped."""
     try:
         return indexing.getitem(self, key)
     except Exception as error:
@@ -146,7 +146,7 @@ def _t(self: Array) -> Array:
 
 @boundary
 def _mt(self: Array) -> Array:
-    """The array with its last two axes swapped; ValueError if it has less than two.
+    """The array with its last two axes swapped; ValueError for fewer than two.
 
     >>> import pullback.numpy as pnp
     >>> pnp.zeros((2, 3, 4)).mT.shape
@@ -229,7 +229,7 @@ def _devices(self: Array) -> set:
 
 
 def _sharding(self: Array) -> SingleDeviceSharding:
-    """How the array is spread over devices: all of it on one.
+    """The distribution of the array over devices: entirely on one.
 
     >>> import pullback.numpy as pnp
     >>> len(pnp.ones(2).sharding.device_set)

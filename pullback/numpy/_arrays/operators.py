@@ -1,4 +1,4 @@
-"""The operators of arrays: `x + y`, `x[...]`'s neighbours, installed on `Array` for concrete and traced arrays alike.
+"""The operators of arrays, such as `x + y` and `x[...]`, installed on `Array` for concrete and traced arrays alike.
 
 An operand of a foreign type gets its turn (`NotImplemented`), though it may export `__array__`: a labelled array or a
 quantity with a unit loses neither. Python's containers are refused with a hint.
@@ -23,7 +23,9 @@ _NUMBERS = (np.generic, bool, int, float, complex)
 
 
 def _is_foreign(other: ArrayLike) -> bool:
-    """Whether an operand has operators of its own to be asked; a subclass of ndarray says so by its __array_ufunc__."""
+    """Return whether an operand has its own operators, to be called instead; an ndarray subclass declares this by its
+    __array_ufunc__.
+    """
     if isinstance(other, np.ndarray):
         return type(other).__array_ufunc__ is not np.ndarray.__array_ufunc__
     return not (isinstance(other, (Array, *_NUMBERS)) or hasattr(other, "__pullback_array__"))
@@ -90,7 +92,7 @@ def _reflected(ufunc: Binary, symbol: str) -> Callable:
 
 
 def _calls(function: Callable, symbol: str) -> tuple[Callable, Callable]:
-    """Both operators of a NumPy function that is no single primitive; a Python integer reaches it as it is."""
+    """Both operators of a NumPy function that is not a single primitive; a Python integer is passed unchanged."""
 
     def forward(self, other):
         try:

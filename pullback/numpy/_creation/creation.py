@@ -1,7 +1,7 @@
-"""Arrays made of Python and NumPy data, and of one value.
+"""Arrays from Python and NumPy data, and constant arrays.
 
-What an array holds is never shared with what the user can write to: data of NumPy and others is copied. A dtype not
-asked for is that of the data, with 64-bit types narrowed unless `config.enable_x64`; `device` may name the one host
+The data of an array is never shared with memory that the user can modify: data of NumPy and others is copied. The
+default dtype is that of the data, with 64-bit types narrowed unless `config.enable_x64`; `device` may name the one host
 device, or be left out.
 """
 from __future__ import annotations
@@ -53,10 +53,10 @@ def check_device(name: str, device: Device) -> None:
 @boundary
 def array(object: NestedArrayLike, dtype: DTypeLike | None = None, *, copy: bool | None = True, order: str | None = "K",
           ndmin: int = 0, device: Device = None) -> Array:
-    """An array of numbers, nested sequences of numbers and arrays, NumPy data, or what exports `__array__` or DLPack.
+    """An array from numbers, nested sequences of numbers and arrays, NumPy data, or objects with `__array__` or DLPack.
 
     A Python scalar becomes a weakly typed 0-d array; the elements of a list are promoted to a common dtype. With
-    `ndmin`, axes of length 1 are put in front. Raises TypeError for what is no number, ValueError for ragged lists.
+    `ndmin`, axes of length 1 are put in front. Raises TypeError for anything but numbers, ValueError for ragged lists.
 
     >>> import pullback.numpy as pnp
     >>> pnp.array([[1, 2], [3, 4.5]])
@@ -75,7 +75,7 @@ def array(object: NestedArrayLike, dtype: DTypeLike | None = None, *, copy: bool
 @boundary
 def asarray(a: NestedArrayLike, dtype: DTypeLike | None = None, order: str | None = None, *, copy: bool | None = None,
             device: Device = None) -> Array:
-    """`a` as an array: as it is, if it is one of that dtype already; see `array`. TypeError for what is no number.
+    """`a` as an array, unchanged if it already is one of that dtype; see `array`. TypeError for anything but numbers.
 
     >>> import pullback.numpy as pnp
     >>> pnp.asarray([True, False])
@@ -216,7 +216,7 @@ def _stacked(name: str, x: AnyValue, dtype: np.dtype) -> Array:
 def copy(a: NestedArrayLike, order: str | None = None) -> Array:
     """A copy of `a`, which lives on where `a` is donated to a compiled function or deleted.
 
-    TypeError for what is none, nor numbers in lists.
+    TypeError for anything but an array or (nested lists of) numbers.
 
     >>> import pullback.numpy as pnp
     >>> pnp.copy(pnp.arange(2))
@@ -226,7 +226,7 @@ def copy(a: NestedArrayLike, order: str | None = None) -> Array:
 
 
 def copied(x: Array) -> Array:
-    """A concrete array with data of its own; a traced value as it is, for it cannot be donated."""
+    """A concrete array with its own data; a traced value unchanged, since it cannot be donated."""
     if not isinstance(x, ConcreteArray):
         return x
     value = x.value
@@ -237,7 +237,7 @@ def copied(x: Array) -> Array:
 def frombuffer(buffer: AnyValue, dtype: DTypeLike = float, count: int = -1, offset: int = 0) -> Array:
     """A 1-d array of the bytes of a buffer, read as `count` numbers (-1: all) of a dtype from a byte on; copied.
 
-    ValueError for bytes that are no whole number of elements.
+    ValueError for bytes that are not a whole number of elements.
 
     >>> import pullback.numpy as pnp
     >>> pnp.frombuffer(b"abc", dtype="uint8")
@@ -250,8 +250,8 @@ def frombuffer(buffer: AnyValue, dtype: DTypeLike = float, count: int = -1, offs
 def from_dlpack(x: AnyValue, /, *, device: Device = None, copy: bool | None = None) -> Array:
     """An array of a tensor of another library on the host, through the DLPack protocol; copied.
 
-    bfloat16 and float8 cross, too. TypeError for an object without `__dlpack__` and for elements that have no dtype
-    here, BufferError for memory of another device.
+    bfloat16 and float8 are supported too. TypeError for an object without `__dlpack__` and for elements that have no
+    dtype here, BufferError for memory of another device.
 
     >>> import numpy as np
     >>> from_dlpack(np.arange(3, dtype="int32"))
@@ -267,7 +267,7 @@ def from_dlpack(x: AnyValue, /, *, device: Device = None, copy: bool | None = No
 
 @boundary
 def fromiter(iterable: Iterable[Any], dtype: DTypeLike, count: int = -1) -> Array:
-    """A 1-d array of the numbers an iterable gives. ValueError for what does not convert.
+    """A 1-d array of the numbers of an iterable. ValueError for items that cannot be converted.
 
     >>> fromiter((i * i for i in range(3)), "int32")
     Array([0, 1, 4], dtype=int32)
@@ -282,7 +282,7 @@ def fromiter(iterable: Iterable[Any], dtype: DTypeLike, count: int = -1) -> Arra
 def zeros(shape: ShapeLike, dtype: DTypeLike | None = None, *, device: Device = None) -> Array:
     """An array of zeros, by default of floats.
 
-    ValueError for negative lengths, TypeError for others that are no integers.
+    ValueError for negative lengths, TypeError for others that are not integers.
 
     >>> import pullback.numpy as pnp
     >>> pnp.zeros(2)
@@ -296,7 +296,7 @@ def zeros(shape: ShapeLike, dtype: DTypeLike | None = None, *, device: Device = 
 def ones(shape: ShapeLike, dtype: DTypeLike | None = None, *, device: Device = None) -> Array:
     """An array of ones, by default of floats.
 
-    ValueError for negative lengths, TypeError for others that are no integers.
+    ValueError for negative lengths, TypeError for others that are not integers.
 
     >>> import pullback.numpy as pnp
     >>> pnp.ones((1, 2), int)
@@ -308,9 +308,9 @@ def ones(shape: ShapeLike, dtype: DTypeLike | None = None, *, device: Device = N
 
 @boundary
 def empty(shape: ShapeLike, dtype: DTypeLike | None = None, *, device: Device = None) -> Array:
-    """An array of a shape with whatever in it: zeros.
+    """An array of a shape with unspecified values: zeros.
 
-    ValueError for negative lengths, TypeError for others that are no integers.
+    ValueError for negative lengths, TypeError for others that are not integers.
 
     >>> import pullback.numpy as pnp
     >>> pnp.empty(2).shape
@@ -366,7 +366,7 @@ def zeros_like(a: ArrayLike, dtype: DTypeLike | None = None, shape: ShapeLike | 
                device: Device = None) -> Array:
     """An array of zeros of the shape and dtype of `a`, where no others are given.
 
-    TypeError for what is no array or number.
+    TypeError for anything but an array or a number.
 
     >>> import pullback.numpy as pnp
     >>> pnp.zeros_like(pnp.arange(2))
@@ -382,7 +382,7 @@ def ones_like(a: ArrayLike, dtype: DTypeLike | None = None, shape: ShapeLike | N
               device: Device = None) -> Array:
     """An array of ones of the shape and dtype of `a`, where no others are given.
 
-    TypeError for what is no array or number.
+    TypeError for anything but an array or a number.
 
     >>> import pullback.numpy as pnp
     >>> pnp.ones_like(pnp.arange(2), dtype=float)
@@ -396,9 +396,9 @@ def ones_like(a: ArrayLike, dtype: DTypeLike | None = None, shape: ShapeLike | N
 @boundary
 def empty_like(prototype: ArrayLike, dtype: DTypeLike | None = None, shape: ShapeLike | None = None, *,
                device: Device = None) -> Array:
-    """An array of the shape and dtype of `prototype` with whatever in it: zeros.
+    """An array of the shape and dtype of `prototype` with unspecified values: zeros.
 
-    TypeError for what is no array or number.
+    TypeError for anything but an array or a number.
 
     >>> import pullback.numpy as pnp
     >>> pnp.empty_like(pnp.arange(2)).shape
@@ -414,7 +414,7 @@ def full_like(a: ArrayLike, fill_value: ArrayLike, dtype: DTypeLike | None = Non
               device: Device = None) -> Array:
     """An array filled with `fill_value`, of the shape and dtype of `a` where no others are given.
 
-    TypeError for what is no array or number.
+    TypeError for anything but an array or a number.
 
     >>> import pullback.numpy as pnp
     >>> pnp.full_like(pnp.arange(2.), 7)
@@ -426,5 +426,5 @@ def full_like(a: ArrayLike, fill_value: ArrayLike, dtype: DTypeLike | None = Non
 
 
 def from_list(x: NestedArrayLike) -> Any:
-    """An array in place of a list or tuple, which most functions refuse; everything else as it is."""
+    """An array in place of a list or tuple, which most functions refuse; any other value unchanged."""
     return asarray(x) if isinstance(x, (list, tuple)) else x

@@ -37,7 +37,7 @@ def _float(dtype: DTypeLike | None) -> np.dtype:
 
 
 def _where_diagonals(name: str, compare: Callable, n: ArrayLike, m: int | None, k: ArrayLike) -> Array:
-    """The mask of the places (i, j) of an (n, m) matrix where `i + k` compares to `j`."""
+    """The mask of the entries (i, j) of an (n, m) matrix where `i + k` compares to `j`."""
     (rows,), (columns,) = shape_of(name, n), shape_of(name, n if m is None else m)
     row = broadcasted_iota(_INT32, (rows, 1), 0)
     if not (type(k) is int and k == 0):
@@ -50,7 +50,7 @@ def _where_diagonals(name: str, compare: Callable, n: ArrayLike, m: int | None, 
 def eye(N: int, M: int | None = None, k: int = 0, dtype: DTypeLike | None = None, *, device: Device = None) -> Array:
     """The (N, M) matrix with ones on the k-th diagonal (above the main one, for positive k), zeros elsewhere.
 
-    ValueError for negative lengths, TypeError for others that are no integers.
+    ValueError for negative lengths, TypeError for others that are not integers.
 
     >>> import pullback.numpy as pnp
     >>> pnp.eye(2)
@@ -94,7 +94,7 @@ def _matrix(name: str, m: ArrayLike) -> Array:
 
 @boundary
 def tril(m: ArrayLike, k: int = 0) -> Array:
-    """The matrices along the last two axes with zeros above the k-th diagonal. ValueError for less than 2 axes.
+    """The matrices along the last two axes with zeros above the k-th diagonal. ValueError for fewer than 2 axes.
 
     >>> import pullback.numpy as pnp
     >>> pnp.tril(pnp.ones((2, 2)))
@@ -107,7 +107,7 @@ def tril(m: ArrayLike, k: int = 0) -> Array:
 
 @boundary
 def triu(m: ArrayLike, k: int = 0) -> Array:
-    """The matrices along the last two axes with zeros below the k-th diagonal. ValueError for less than 2 axes.
+    """The matrices along the last two axes with zeros below the k-th diagonal. ValueError for fewer than 2 axes.
 
     >>> import pullback.numpy as pnp
     >>> pnp.triu(pnp.ones((2, 2)))
@@ -127,7 +127,7 @@ def _positions(found: tuple[np.ndarray, ...]) -> tuple[Array, ...]:
 
 
 def _triangle(name: str, find: Callable, n: ArrayLike, k: ArrayLike, m: int | None) -> Any:
-    """The positions that NumPy's function `find` gives of an (n, m) matrix."""
+    """The indices that NumPy's function `find` returns for an (n, m) matrix."""
     (rows,), (columns,) = shape_of(name, n), shape_of(name, n if m is None else m)
     return _positions(find(rows, integer(name, "k", k), columns))
 
@@ -143,7 +143,7 @@ def _triangle_of(name: str, find: Callable, arr: ArrayLike, k: ArrayLike) -> Any
 def tril_indices(n: int, k: int = 0, m: int | None = None) -> tuple[Array, Array]:
     """The positions (rows, columns) on and below the k-th diagonal of an (n, m) matrix.
 
-    ValueError for negative lengths, TypeError for others that are no integers.
+    ValueError for negative lengths, TypeError for others that are not integers.
 
     >>> tril_indices(2)
     (Array([0, 1, 1], dtype=int32), Array([0, 0, 1], dtype=int32))
@@ -155,7 +155,7 @@ def tril_indices(n: int, k: int = 0, m: int | None = None) -> tuple[Array, Array
 def triu_indices(n: int, k: int = 0, m: int | None = None) -> tuple[Array, Array]:
     """The positions (rows, columns) on and above the k-th diagonal of an (n, m) matrix.
 
-    ValueError for negative lengths, TypeError for others that are no integers.
+    ValueError for negative lengths, TypeError for others that are not integers.
 
     >>> triu_indices(2)
     (Array([0, 0, 1], dtype=int32), Array([0, 1, 1], dtype=int32))
@@ -165,7 +165,7 @@ def triu_indices(n: int, k: int = 0, m: int | None = None) -> tuple[Array, Array
 
 @boundary
 def tril_indices_from(arr: ArrayLike, k: int = 0) -> tuple[Array, Array]:
-    """`tril_indices` for the shape of a matrix. ValueError for what is none.
+    """`tril_indices` for the shape of a matrix. ValueError for anything but a matrix.
 
     >>> import pullback.numpy as pnp
     >>> len(tril_indices_from(pnp.ones((2, 2)))[0])
@@ -176,7 +176,7 @@ def tril_indices_from(arr: ArrayLike, k: int = 0) -> tuple[Array, Array]:
 
 @boundary
 def triu_indices_from(arr: ArrayLike, k: int = 0) -> tuple[Array, Array]:
-    """`triu_indices` for the shape of a matrix. ValueError for what is none.
+    """`triu_indices` for the shape of a matrix. ValueError for anything but a matrix.
 
     >>> import pullback.numpy as pnp
     >>> len(triu_indices_from(pnp.ones((2, 2)), 1)[0])
@@ -190,7 +190,8 @@ def mask_indices(n: int, mask_func: Callable, k: int = 0, *, size: int | None = 
     """The positions where `mask_func(ones((n, n)), k)` is not zero.
 
     With `size`, so many of them, filled up with 0: needed where the mask is not known, as under jit.
-    TypeError for what is no function, ValueError for a negative `n` and for a `mask_func` that returns a single number.
+    TypeError for anything not callable, ValueError for a negative `n` and for a `mask_func` that returns a single
+    number.
 
     >>> import pullback.numpy as pnp
     >>> len(mask_indices(3, pnp.triu)[0])
@@ -208,7 +209,7 @@ def mask_indices(n: int, mask_func: Callable, k: int = 0, *, size: int | None = 
 def diag_indices(n: int, ndim: int = 2) -> tuple[Array, ...]:
     """The positions on the main diagonal of an array of `ndim` axes of length `n`.
 
-    ValueError for a negative `n`, TypeError for numbers that are no integers.
+    ValueError for a negative `n`, TypeError for numbers that are not integers.
 
     >>> diag_indices(2)
     (Array([0, 1], dtype=int32), Array([0, 1], dtype=int32))
@@ -235,7 +236,7 @@ def diag_indices_from(arr: ArrayLike) -> tuple[Array, ...]:
 
 @boundary
 def diagonal(a: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
-    """The diagonals of the matrices along two axes, along a new last axis. ValueError for less than 2 axes.
+    """The diagonals of the matrices along two axes, along a new last axis. ValueError for fewer than 2 axes.
 
     >>> import pullback.numpy as pnp
     >>> pnp.diagonal(pnp.arange(4).reshape(2, 2))
@@ -257,7 +258,7 @@ def _diagonals(name: str, a: ArrayLike, offset: int, axis1: int = 0, axis2: int 
     count = max(0, min(n - row, m - column))
     if count == 0:
         return shape_ops.full((*lead, 0), 0, x.aval.dtype, x.aval.weak_type)
-    # along the flat matrix, one step down and one to the right is m + 1 places
+    # along the flattened matrix, one step down and one to the right is an offset of m + 1
     flat = shape_ops.reshape(x, (*lead, n * m))
     first = row * m + column
     return slice_in_dim(flat, first, first + (count - 1) * (m + 1) + 1, m + 1, len(lead))
@@ -266,7 +267,7 @@ def _diagonals(name: str, a: ArrayLike, offset: int, axis1: int = 0, axis2: int 
 @boundary
 def trace(a: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: DTypeLike | None = None,
           out: None = None) -> Array:
-    """The sums along the diagonals of the matrices along two axes. ValueError for less than 2 axes.
+    """The sums along the diagonals of the matrices along two axes. ValueError for fewer than 2 axes.
 
     >>> import pullback.numpy as pnp
     >>> pnp.trace(pnp.eye(3))
@@ -301,7 +302,7 @@ def _with_diagonal(name: str, x: Array, k: ArrayLike) -> Array:
 
 @boundary
 def diagflat(v: ArrayLike, k: int = 0) -> Array:
-    """The matrix with all elements of `v` on its k-th diagonal. TypeError for a `k` that is no integer.
+    """The matrix with all elements of `v` on its k-th diagonal. TypeError for a `k` that is not an integer.
 
     >>> import pullback.numpy as pnp
     >>> pnp.diagflat(pnp.ones((1, 2))).shape
@@ -316,7 +317,7 @@ def diagflat(v: ArrayLike, k: int = 0) -> Array:
 def vander(x: ArrayLike, N: int | None = None, increasing: bool = False) -> Array:
     """The matrix whose rows are the powers of the elements of `x`, from the highest, N - 1, to 0, or the reverse.
 
-    ValueError for what is no vector.
+    ValueError for anything but a vector.
 
     >>> import pullback.numpy as pnp
     >>> pnp.vander(pnp.array([2, 3]), 3)
@@ -342,7 +343,7 @@ def meshgrid(*xi: ArrayLike, copy: bool = True, sparse: bool = False, indexing: 
     """The coordinates of the points of a grid: of each of the given vectors an array that varies along its axis only.
 
     With indexing "ij" the i-th vector runs along axis i, with "xy" the first two are exchanged; sparse arrays have
-    length 1 along the other axes. ValueError for what is no vector.
+    length 1 along the other axes. ValueError for anything but a vector.
 
     >>> import pullback.numpy as pnp
     >>> [g.shape for g in pnp.meshgrid(pnp.arange(2), pnp.arange(3))]
@@ -404,7 +405,7 @@ ogrid: _Grid = _Grid("ogrid", sparse=True)
 def indices(dimensions: Sequence[int], dtype: DTypeLike | None = None, sparse: bool = False) -> Any:
     """The positions along each axis of an array of a shape: stacked, or with `sparse` a tuple that broadcasts.
 
-    ValueError for negative lengths, TypeError for others that are no integers.
+    ValueError for negative lengths, TypeError for others that are not integers.
 
     >>> import pullback.numpy as pnp
     >>> pnp.indices((2, 3)).shape
@@ -425,7 +426,7 @@ def indices(dimensions: Sequence[int], dtype: DTypeLike | None = None, sparse: b
 def fromfunction(function: Callable, shape: ShapeLike, *, dtype: DTypeLike = float, **kwargs: AnyValue) -> Any:
     """The array whose element at (i, j, ...) is `function(i, j, ...)`, which is vectorized over the positions.
 
-    TypeError for what is no function, ValueError for negative lengths.
+    TypeError for anything not callable, ValueError for negative lengths.
 
     >>> import pullback.numpy as pnp
     >>> pnp.fromfunction(lambda i, j: i + j, (2, 2), dtype=int)

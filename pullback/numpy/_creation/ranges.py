@@ -49,8 +49,8 @@ def arange(start: ArrayLike, stop: ArrayLike | None = None, step: ArrayLike | No
            dtype: DTypeLike | None = None, *, device: Device = None) -> Array:
     """The numbers from `start` (0, if only one bound is given) up to `stop`, which is left out, in steps.
 
-    They are computed as `start + i * step`, in the dtype asked for or common to the arguments, which must be known
-    while tracing. ValueError for a step of 0 and for complex numbers, TypeError for what is no number.
+    They are computed as `start + i * step`, in the requested dtype or that common to the arguments, which must be known
+    while tracing. ValueError for a step of 0 and for complex numbers, TypeError for anything but a number.
 
     >>> import pullback.numpy as pnp
     >>> pnp.arange(1, 8, 3)
@@ -92,7 +92,7 @@ def linspace(start: ArrayLike, stop: ArrayLike, num: int = 50, endpoint: bool = 
 
     The bounds may be arrays: they broadcast, and the numbers run along a new axis. With `retstep`, the pair of them and
     the distance. Integer dtypes are rounded down. ValueError for a negative `num`, TypeError for
-    one that is no integer.
+    one that is not an integer.
 
     >>> import pullback.numpy as pnp
     >>> pnp.linspace(0, 1, 3)
@@ -117,7 +117,7 @@ def _spaced(name: str, start: ArrayLike, stop: ArrayLike, num: int, endpoint: bo
     low, high = (shape_ops.convert_element_type(x, kind) for x in (low, high))
     gaps = num - 1 if endpoint else num
     distance = div(sub(high, low), scalar(low, gaps)) if gaps > 0 else scalar(low, np.nan)
-    # computed in the next wider dtype, so that what has an exact value gets it
+    # computed in the next wider dtype, so that exactly representable values are exact
     given = kind
     kind = _WIDER.get(kind, kind)
     low, high = (shape_ops.convert_element_type(x, kind) for x in (low, high))
@@ -149,7 +149,7 @@ def logspace(start: ArrayLike, stop: ArrayLike, num: int = 50, endpoint: bool = 
              dtype: DTypeLike | None = None, axis: int = 0) -> Array:
     """Powers of `base` whose exponents are `linspace(start, stop, num)`.
 
-    ValueError for a negative `num`, TypeError for one that is no integer.
+    ValueError for a negative `num`, TypeError for one that is not an integer.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.logspace(0, 2, 3))
@@ -165,8 +165,8 @@ def geomspace(start: ArrayLike, stop: ArrayLike, num: int = 50, endpoint: bool =
               axis: int = 0) -> Array:
     """`num` numbers at equal ratios from `start` to `stop`, which must be of one sign.
 
-    Where the signs differ, or a bound is 0, what lies between is nan; between complex numbers it is a spiral.
-    ValueError for a negative `num`, TypeError for another that is no integer.
+    Where the signs differ, or a bound is 0, the interior values are nan; between complex numbers it is a spiral.
+    ValueError for a negative `num`, TypeError for another that is not an integer.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.round(pnp.geomspace(1, 8, 4), 3))

@@ -1,1 +1,1 @@
-"""Functions of numbers, entry by entry, and the promotion of their operands."""
+"""Elementwise functions of numbers, and the promotion of their operands."""

@@ -1,7 +1,7 @@
 """Arithmetic, exponentials and trigonometry, elementwise: the functions of NumPy on arrays of any shape.
 
-Operands broadcast together and are promoted to one dtype; Python scalars take the dtype of the arrays beside them. All
-functions raise ValueError where shapes do not broadcast, and TypeError for dtypes without the operation.
+Operands broadcast together and are promoted to one dtype; Python scalars take the dtype of the array operands. All
+functions raise ValueError if shapes do not broadcast, and TypeError for dtypes without the operation.
 """
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _divmod_float(x: Array, y: Array) -> tuple[Array, Array]:
     zero = scalar(y, 0)
     below = c.and_p.bind(c.ne_p.bind(rest, zero), c.ne_p.bind(trig.sign_p.bind(y), trig.sign_p.bind(rest)))
     quotient = c.select_p.bind(below, e.sub_p.bind(quotient, scalar(y, 1)), quotient)
-    # dividing by zero must not go through the infinite rest
+    # dividing by zero must not pass through the infinite remainder
     quotient = c.select_p.bind(c.eq_p.bind(y, zero), e.div_p.bind(x, y), quotient)
     return rounding_ops.round_to_even(quotient), c.select_p.bind(below, e.add_p.bind(rest, y), rest)
 
@@ -160,7 +160,7 @@ def power(x: ArrayLike, y: ArrayLike, /) -> Array:
     """`x` to the power `y`, elementwise. A Python or NumPy integer as `y` is a repeated multiplication in the
     dtype of `x`, exact for integers.
 
-    Raises TypeError for an integer to a negative such integer: its value is no integer.
+    Raises TypeError for an integer to a negative such integer: its value is not an integer.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.power(pnp.arange(3), 2), pnp.power(4., 0.5))
@@ -196,7 +196,7 @@ pow = power
 
 @elementwise(INEXACT)
 def float_power(x: Array, y: Array, /) -> Array:
-    """`x` to the power `y` in floating point, whatever the dtypes.
+    """`x` to the power `y` in floating point, for all dtypes.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.float_power(2, -1))
@@ -215,7 +215,7 @@ negative: UfuncOfOne = unary("negative", e.neg_p, NUMBER, """`-x`, elementwise. 
 
 @boundary
 def positive(x: ArrayLike, /) -> Array:
-    """`+x`: the same numbers, in an array of its own. TypeError for what is no array or number.
+    """`+x`: the same numbers, in a new array. TypeError for anything but an array or a number.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.positive(2.))

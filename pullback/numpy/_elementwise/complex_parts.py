@@ -20,7 +20,7 @@ __all__ = ["angle", "conj", "conjugate", "imag", "real"]
 
 @boundary
 def real(val: ArrayLike, /) -> Array:
-    """The real part; of real numbers, the same numbers. TypeError for what is no array or number.
+    """The real part; of real numbers, the same numbers. TypeError for anything but an array or a number.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.real(1 + 2j))
@@ -32,7 +32,7 @@ def real(val: ArrayLike, /) -> Array:
 
 @boundary
 def imag(val: ArrayLike, /) -> Array:
-    """The imaginary part; of real numbers, zeros. TypeError for what is no array or number.
+    """The imaginary part; of real numbers, zeros. TypeError for anything but an array or a number.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.imag(1 + 2j))
@@ -46,7 +46,7 @@ def imag(val: ArrayLike, /) -> Array:
 
 @boundary
 def conjugate(x: ArrayLike, /) -> Array:
-    """The complex conjugate; of real numbers, the same numbers. TypeError for what is no array or number.
+    """The complex conjugate; of real numbers, the same numbers. TypeError for anything but an array or a number.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.conjugate(1 + 2j))
@@ -61,7 +61,7 @@ conj = conjugate
 
 @boundary
 def angle(z: ArrayLike, deg: bool = False) -> Array:
-    """The angle of complex numbers in (-pi, pi], in degrees with `deg`. TypeError for what is no array or number.
+    """The angle of complex numbers in (-pi, pi], in degrees with `deg`. TypeError for anything but arrays or numbers.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.angle(1j, deg=True))

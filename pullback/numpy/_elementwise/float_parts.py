@@ -1,4 +1,4 @@
-"""Sign, neighbours, fraction and exponent of floats, elementwise; and `i0`."""
+"""Sign, adjacent values, fraction and exponent of floats, elementwise; and `i0`."""
 from __future__ import annotations
 
 import numpy as np
@@ -25,7 +25,7 @@ __all__ = ["copysign", "frexp", "heaviside", "i0", "ldexp", "modf", "nextafter",
 
 @boundary
 def signbit(x: ArrayLike, /) -> Array:
-    """Whether the sign is negative, as bools: true of -0.0, too. TypeError for complex numbers.
+    """True where the sign is negative, including -0.0. TypeError for complex numbers.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.signbit(pnp.array([-0., 1.])))

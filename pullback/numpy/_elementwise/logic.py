@@ -57,7 +57,7 @@ greater_equal: UfuncOfTwo = _comparison("greater_equal", c.ge_p, ">=", "[False  
 
 
 def truth(x: Array) -> Array:
-    """Whether each element is nonzero; bools as they are. As in JAX, of numbers it is weak only without axes."""
+    """True where an element is nonzero; bools are unchanged. As in JAX, for numbers it is weak only without axes."""
     if x.aval.dtype == _BOOL:
         return x
     return c.ne_p.bind(strong(x) if x.aval.weak_type and x.aval.ndim else x, scalar(x, 0))
@@ -66,7 +66,7 @@ def truth(x: Array) -> Array:
 def _truths(name: str, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     x, y = as_operand(x, name, 0), as_operand(y, name, 1)
     check_shapes(name, [x.aval, y.aval])
-    # beside a weak number a bool is one, too; it has no say in whether the result is weak
+    # with a weak number a bool is weak too; it does not affect whether the result is weak
     kinds = dtypes.promote((x.aval.dtype, x.aval.weak_type), (y.aval.dtype, y.aval.weak_type))
     weak = kinds[1] and kinds[0] != _BOOL and not x.aval.ndim and not y.aval.ndim
     return (shape.convert_element_type(truth(x), _BOOL, weak), shape.convert_element_type(truth(y), _BOOL, weak))
@@ -96,7 +96,7 @@ def logical_or(x: ArrayLike, y: ArrayLike, /) -> Array:
 
 @boundary
 def logical_xor(x: ArrayLike, y: ArrayLike, /) -> Array:
-    """Whether exactly one of `x` and `y` is true, elementwise. ValueError for shapes that do not broadcast.
+    """True where exactly one of `x` and `y` is true. ValueError for shapes that do not broadcast.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.logical_xor(pnp.arange(3), True))
@@ -107,7 +107,7 @@ def logical_xor(x: ArrayLike, y: ArrayLike, /) -> Array:
 
 @boundary
 def logical_not(x: ArrayLike, /) -> Array:
-    """`not x`, elementwise. TypeError for what is no array or number.
+    """`not x`, elementwise. TypeError for anything but an array or a number.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.logical_not(pnp.arange(3)))
@@ -150,7 +150,7 @@ left_shift: UfuncOfTwo = binary("left_shift", c.shift_left_p, INTEGER_FROM_BOOL,
 
 @elementwise(INTEGER_FROM_BOOL)
 def right_shift(x: Array, y: Array, /) -> Array:
-    """`x >> y`: the sign comes in from the left, or 0 for unsigned integers.
+    """`x >> y`: filled from the left with the sign, or with 0 for unsigned integers.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.right_shift(-8, 2))
@@ -223,7 +223,7 @@ def _is_inf(x: Array) -> Array:
 
 @elementwise(ANY)
 def isfinite(x: Array, /) -> Array:
-    """Whether `x` is neither infinite nor nan.
+    """True where `x` is neither infinite nor nan.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.isfinite(pnp.array([1., pnp.inf, pnp.nan])))
@@ -234,7 +234,7 @@ def isfinite(x: Array, /) -> Array:
 
 @elementwise(ANY)
 def isinf(x: Array, /) -> Array:
-    """Whether `x` is infinite, or a part of it where it is complex.
+    """True where `x`, or one of its complex parts, is infinite.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.isinf(pnp.array([1., pnp.inf, pnp.nan])))
@@ -245,7 +245,7 @@ def isinf(x: Array, /) -> Array:
 
 @elementwise(ANY)
 def isnan(x: Array, /) -> Array:
-    """Whether `x` is nan, or a part of it where it is complex.
+    """True where `x`, or one of its complex parts, is nan.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.isnan(pnp.array([1., pnp.inf, pnp.nan])))
@@ -265,7 +265,7 @@ def _is_infinity(name: str, x: Array, value: float) -> Array:
 
 @boundary
 def isposinf(x: ArrayLike, /, out: None = None) -> Array:
-    """Whether `x` is positive infinity. ValueError for complex numbers.
+    """True where `x` is positive infinity. ValueError for complex numbers.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.isposinf(pnp.array([-pnp.inf, pnp.inf])))
@@ -277,7 +277,7 @@ def isposinf(x: ArrayLike, /, out: None = None) -> Array:
 
 @boundary
 def isneginf(x: ArrayLike, /, out: None = None) -> Array:
-    """Whether `x` is negative infinity. ValueError for complex numbers.
+    """True where `x` is negative infinity. ValueError for complex numbers.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.isneginf(pnp.array([-pnp.inf, pnp.inf])))
@@ -289,7 +289,7 @@ def isneginf(x: ArrayLike, /, out: None = None) -> Array:
 
 @boundary
 def iscomplex(x: ArrayLike) -> Array:
-    """Whether the imaginary part is not 0, elementwise. TypeError for what is no array or number.
+    """True where the imaginary part is not 0. TypeError for anything but an array or a number.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.iscomplex(pnp.array([1., 1j])))
@@ -303,7 +303,7 @@ def iscomplex(x: ArrayLike) -> Array:
 
 @boundary
 def isreal(x: ArrayLike) -> Array:
-    """Whether the imaginary part is 0, elementwise. TypeError for what is no array or number.
+    """True where the imaginary part is 0. TypeError for anything but an array or a number.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.isreal(pnp.array([1., 1j])))

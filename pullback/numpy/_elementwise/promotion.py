@@ -1,4 +1,4 @@
-"""How elementwise functions of NumPy are made of primitives: promotion of dtypes, and constructors for the functions.
+"""The construction of NumPy's elementwise functions from primitives: promotion of dtypes, and constructors.
 
 Which conversions two operands need is decided once for each pair of types and remembered; an eager call on operands
 seen before is a dict lookup away from its primitive.
@@ -26,10 +26,10 @@ from pullback._ops.families import broadcast_shapes
 from pullback._ops.shape import convert_element_type, convert_element_type_p
 
 PYTHON_SCALARS = frozenset({bool, int, float, complex})
-# the types of elementwise functions, whose operands go by position, as NumPy's, or by name, too
+# the types of elementwise functions, whose operands are passed by position, as NumPy's, or by name too
 UfuncOfOne: TypeAlias = Callable[[ArrayLike], Array]
 UfuncOfTwo: TypeAlias = Callable[[ArrayLike, ArrayLike], Array]
-# what the caller of an elementwise function may give as any array-like, and its body gets as an array
+# an operand of an elementwise function: any array-like for the caller, an array for its body
 Operand: TypeAlias = Any
 R_co = TypeVar("R_co", covariant=True)
 A_contra = TypeVar("A_contra", contravariant=True)
@@ -44,7 +44,7 @@ class _OfX1X2(Protocol[A_contra, R_co]):
 
 
 class _Elementwise(Protocol):
-    """What a body that gets arrays is turned into: a function that takes array-likes, by the same names."""
+    """The public form of a body that gets arrays: a function of array-likes, with the same parameter names."""
 
     @overload
     def __call__(self, body: _OfX[Array, R], /) -> _OfX[ArrayLike, R]: ...
@@ -63,7 +63,7 @@ _PLAN_LIMIT = 4096
 
 
 class Domain(NamedTuple):
-    """What a function computes in: `adapt` maps the promoted (dtype, weak) to it, `accepts` says whether it may.
+    """The dtype in which a function computes: `adapt` maps the promoted (dtype, weak) to it, `accepts` checks it.
 
     With `strong`, the result is weak only if all operands are, bools aside: an int8 and a Python float give a strong
     float32.
@@ -130,7 +130,7 @@ def as_operand(x: AnyValue, name: str, position: int | str) -> Array:
 
 
 def operand_for(x: AnyValue, name: str, position: int | str, dtype: np.dtype) -> Array:
-    """`as_operand` of what is to be of a dtype: an integer of Python's need not fit the default integer then."""
+    """`as_operand` for a given dtype: a Python integer then need not fit the default integer dtype."""
     if type(x) is int and dtypes.is_integer(dtype):
         return constant(x, make_aval((), dtype, True))
     return as_operand(x, name, position)
@@ -142,7 +142,7 @@ def integer(name: str, argument: str, x: AnyValue) -> int:
         return operator.index(x)
     except TypeError:
         if isinstance(x, Tracer):
-            raise  # it says what to do
+            raise  # the message is complete
         raise TypeError(f"{name}: {argument} must be an integer, got {described(x)}") from None
 
 
@@ -155,7 +155,7 @@ def constant(x: AnyValue, aval: ShapedArray) -> ConcreteArray:
 
 
 def cast(x: Array, dtype: np.dtype, weak: bool) -> Array:
-    """`x` in a dtype it promotes to; a concrete scalar becomes another constant, with no equation."""
+    """`x` converted to a dtype it promotes to; a concrete scalar becomes another constant, without an equation."""
     if x.aval.dtype == dtype:
         return x
     if type(x) is ConcreteArray and x.aval.ndim == 0:
@@ -182,7 +182,7 @@ def common_dtype(name: str, domain: Domain, avals: list[ShapedArray]) -> tuple[n
 
 def promote_operands(name: str, domain: Domain, *args: AnyValue) -> list[Array]:
     """The operands as arrays of one dtype, with their shapes checked: for functions of several primitives."""
-    # an integer of Python's takes the dtype of the arrays beside it, whether or not it fits the default one
+    # a Python integer takes the dtype of the array operands, whether or not it fits the default one
     lifted: list[Any] = [x if type(x) is int else as_operand(x, name, i) for i, x in enumerate(args)]
     avals = [scalar_aval(int) if type(x) is int else x.aval for x in lifted]
     dtype, weak = common_dtype(name, domain, avals)
@@ -202,7 +202,7 @@ def check_shapes(name: str, avals: list[ShapedArray]) -> None:
 
 
 def check_rank_promotion(name: str, avals: list[ShapedArray]) -> None:
-    """What `config.numpy_rank_promotion` says of operands of different ranks."""
+    """Apply `config.numpy_rank_promotion` to operands of different ranks."""
     mode = config.numpy_rank_promotion
     if mode == "allow":
         return
@@ -217,10 +217,10 @@ def check_rank_promotion(name: str, avals: list[ShapedArray]) -> None:
 
 
 class Binary:
-    """A NumPy function of two operands and the primitive it stands for (another one for bools, perhaps).
+    """A NumPy function of two operands and the primitive it applies (possibly another one for bools).
 
     `plans` maps (type of x, type of y, x64) to (primitive, conversion of x, conversion of y, whether ranks differ); the
-    type of a Python scalar is its class, and a conversion of None leaves the operand as it is.
+    type of a Python scalar is its class, and a conversion of None leaves the operand unchanged.
     """
 
     __slots__ = ("name", "primitive", "domain", "for_bools", "plans")
@@ -249,7 +249,7 @@ class Binary:
         return result
 
     def check_ranks(self, key: tuple) -> None:
-        """What the user's option says where ranks differ."""
+        """Apply the user's option for operands of different ranks."""
         check_rank_promotion(self.name, list(key[:2]))
 
 
@@ -281,7 +281,7 @@ def binary(name: str, primitive: Primitive, domain: Domain, doc: str, for_bools:
            module: str = "pullback.numpy._elementwise.arithmetic", parameters: str = "") -> Callable[..., Array]:
     """The public function of two operands that is one primitive on promoted operands; its `ufunc` is the `Binary`.
 
-    `parameters`: the names by which the operands may be given, too.
+    `parameters`: the names by which the operands may also be passed.
     """
     ufunc = Binary(name, primitive, domain, for_bools)
     plans = ufunc.plans
@@ -331,9 +331,9 @@ def unary(name: str, primitive: Primitive, domain: Domain, doc: str,
 def unary(name: str, primitive: Primitive, domain: Domain, doc: str,
           unchanged: Callable[[np.dtype], bool] | None = None, module: str = "pullback.numpy._elementwise.arithmetic",
           parameters: str = "") -> Callable[..., Array]:
-    """The public function of one operand that is one primitive; `unchanged` dtypes pass through as they are.
+    """The public function of one operand that applies one primitive; `unchanged` dtypes are returned as they are.
 
-    `parameters`: the name by which the operand may be given, too.
+    `parameters`: the name by which the operand may also be passed.
     """
     known: set[ShapedArray] = set()
 
@@ -369,7 +369,7 @@ def unary(name: str, primitive: Primitive, domain: Domain, doc: str,
 
 
 def elementwise(domain: Domain) -> _Elementwise:
-    """Decorate a function of operands: its body gets arrays of one dtype out of `domain`."""
+    """Decorate a function of operands: its body gets arrays of one dtype in `domain`."""
 
     def decorate(body):
         name, sig = body.__name__, signature(body)
@@ -392,7 +392,7 @@ def elementwise(domain: Domain) -> _Elementwise:
 
 
 def _with_types(doc: str, domain: Domain, operands: int, bools: bool = False, converted: bool = True) -> str:
-    """A docstring with what shapes and dtypes the function takes put before the example."""
+    """A docstring with the shapes and dtypes that the function accepts inserted before the example."""
     accepted = "" if domain is ANY else f" {domain.description}{' or bools' * bools}, else TypeError"
     if operands == 1:
         note = f"Any shape;{accepted or ' any dtype; TypeError for what is no array or number'}."

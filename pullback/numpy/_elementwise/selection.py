@@ -32,7 +32,7 @@ def where(condition: ArrayLike, x: ArrayLike, y: ArrayLike) -> Array:
     """`x` where `condition` is true, else `y`; the three broadcast together.
 
     `condition` is of bools, or true where nonzero; `x` and `y` are promoted to one dtype. Both are computed, and both
-    are differentiated: a nan in the choice not taken can reach a gradient, so make its argument safe, too.
+    are differentiated: a nan in the choice not taken can reach a gradient, so make its argument safe too.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.where(pnp.arange(3) > 1, 1., 0.))
@@ -65,7 +65,7 @@ _not_above = binary("clip", e.min_p, ANY, "The smaller operand.")
 
 @boundary
 def clip(arr: ArrayLike, /, min: ArrayLike | None = None, max: ArrayLike | None = None) -> Array:
-    """`arr` with what is below `min` raised to it and what is above `max` lowered to it; None is no bound.
+    """`arr` with values below `min` raised to it and values above `max` lowered to it; None means no bound.
 
     The bounds broadcast with `arr`, and all are promoted to one dtype. TypeError for complex numbers. On a bound, the
     derivative is shared between `arr` and the bound.
@@ -97,8 +97,8 @@ def nan_to_num(x: ArrayLike, copy: bool = True, nan: ArrayLike = 0.0, posinf: Ar
                neginf: ArrayLike | None = None) -> Array:
     """`x` with nan replaced by `nan`, and infinities by `posinf` and `neginf`, or the largest finite numbers.
 
-    Integers and bools come back as they are. `copy` is there for NumPy's signature: the result is a new array.
-    TypeError for what is no array or number.
+    Integers and bools are returned unchanged. `copy` exists for compatibility with NumPy: the result is a new array.
+    TypeError for anything but an array or a number.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.nan_to_num(pnp.array([1., pnp.nan]), nan=-1.))
@@ -127,7 +127,7 @@ def _in_dtype(x: ArrayLike, dtype: np.dtype) -> Array:
 @boundary
 def isclose(a: ArrayLike, b: ArrayLike, rtol: ArrayLike = 1e-05, atol: ArrayLike = 1e-08,
             equal_nan: bool = False) -> Array:
-    """Whether `|a - b| <= atol + rtol * |b|`, elementwise; infinities are close only to themselves.
+    """True where `|a - b| <= atol + rtol * |b|`, elementwise; infinities are close only to themselves.
 
     With `equal_nan`, nan is close to nan. ValueError for shapes that do not broadcast.
 
@@ -171,7 +171,7 @@ def _all(mask: Array) -> Array:
 @boundary
 def allclose(a: ArrayLike, b: ArrayLike, rtol: ArrayLike = 1e-05, atol: ArrayLike = 1e-08,
              equal_nan: bool = False) -> Array:
-    """Whether all elements of `a` and `b` are close, see `isclose`; a bool of shape ().
+    """True if all elements of `a` and `b` are close, see `isclose`; a bool of shape ().
 
     ValueError for shapes that do not broadcast.
 
@@ -184,9 +184,9 @@ def allclose(a: ArrayLike, b: ArrayLike, rtol: ArrayLike = 1e-05, atol: ArrayLik
 
 @boundary
 def array_equal(a1: ArrayLike, a2: ArrayLike, equal_nan: bool = False) -> Array:
-    """Whether two arrays have one shape and equal elements; a bool of shape ().
+    """True if two arrays have one shape and equal elements; a bool of shape ().
 
-    TypeError for what is no array or number.
+    TypeError for anything but an array or a number.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.array_equal(pnp.ones(2), pnp.ones(3)))
@@ -200,9 +200,9 @@ def array_equal(a1: ArrayLike, a2: ArrayLike, equal_nan: bool = False) -> Array:
 
 @boundary
 def array_equiv(a1: ArrayLike, a2: ArrayLike) -> Array:
-    """Whether two arrays are equal after broadcasting; a bool of shape (), False where shapes do not broadcast.
+    """True if two arrays are equal after broadcasting; a bool of shape (), False if shapes do not broadcast.
 
-    TypeError for what is no array or number.
+    TypeError for anything but an array or a number.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.array_equiv(pnp.ones((2, 2)), pnp.ones(2)))

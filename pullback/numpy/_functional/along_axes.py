@@ -17,7 +17,7 @@ __all__ = ["apply_along_axis", "apply_over_axes"]
 
 @boundary
 def apply_along_axis(func1d: Callable, axis: int, arr: ArrayLike, *args: PyTree, **kwargs: PyTree) -> Any:
-    """`func1d` of every vector along an axis; what it returns takes the place of the axis.
+    """`func1d` of every vector along an axis; the axes of its result replace the axis.
 
     ValueError for an axis out of bounds.
 

@@ -52,7 +52,7 @@ def _differences(x: Array, axis: int) -> Array:
 @boundary
 def diff(a: ArrayLike, n: int = 1, axis: int = -1, prepend: ArrayLike | None = None,
          append: ArrayLike | None = None) -> Array:
-    """The `n`-th differences of neighbours along an axis, which gets shorter by n; values may be put around it first.
+    """The `n`-th differences of adjacent elements along an axis, shorter by n; values may be prepended and appended.
 
     ValueError for an axis out of bounds and for a negative `n`.
 
@@ -84,9 +84,9 @@ def diff(a: ArrayLike, n: int = 1, axis: int = -1, prepend: ArrayLike | None = N
 
 @boundary
 def ediff1d(ary: ArrayLike, to_end: ArrayLike | None = None, to_begin: ArrayLike | None = None) -> Array:
-    """The differences of neighbours in the flattened array, with values put before and after them.
+    """The differences of adjacent elements in the flattened array, with values prepended and appended.
 
-    TypeError for what is no array or number.
+    TypeError for anything but an array or a number.
 
     >>> import pullback.numpy as pnp
     >>> pnp.ediff1d(pnp.array([1, 4, 9]), to_begin=0)
@@ -107,7 +107,7 @@ def gradient(f: ArrayLike, *varargs: ArrayLike, axis: Axis = None, edge_order: i
     """The slopes of sampled values along axes: second-order central differences, one-sided at the ends.
 
     `varargs`: nothing (unit distances), one distance for all axes, or per axis a distance or the coordinates. One array
-    for one axis, a list for several. Axes need at least 2 samples. ValueError for less, and for an axis out of bounds.
+    for one axis, a list for several. Axes need at least 2 samples. ValueError for fewer, and for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> pnp.gradient(pnp.array([1., 4., 9.]))
@@ -155,7 +155,7 @@ def _slopes(y: Array, h: Array, axis: int) -> Array:
 
 
 def _promoted(x: Array, y: Array) -> tuple[Array, Array]:
-    """Both in the dtype they are promoted to, whatever their shapes."""
+    """Both arrays in the dtype to which they promote."""
     kind, weak = dtypes.to_inexact(*dtypes.join(x.aval.dtype, x.aval.weak_type, y.aval.dtype, y.aval.weak_type))
     return shape_ops.convert_element_type(x, kind, weak), shape_ops.convert_element_type(y, kind, weak)
 
@@ -197,7 +197,7 @@ def interp(x: ArrayLike, xp: NestedArrayLike, fp: NestedArrayLike, left: ArrayLi
     """The piecewise linear function through the points (xp, fp), at `x`; xp must increase.
 
     Beyond the ends its value is that of the end, or `left` and `right` ("extrapolate" continues the line). With a
-    `period`, points and places are taken modulo it, and xp need not be sorted.
+    `period`, points are taken modulo it, and xp need not be sorted.
     ValueError unless xp and fp are vectors of one length.
 
     >>> import pullback.numpy as pnp

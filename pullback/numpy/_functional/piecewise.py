@@ -27,9 +27,9 @@ __all__ = ["select", "choose", "piecewise"]
 
 @boundary
 def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: ArrayLike = 0) -> Array:
-    """Of each place, the choice whose condition is the first to be true there, or else the default. All broadcast.
+    """For each entry, the choice whose condition is the first to be true there, or else the default. All broadcast.
 
-    TypeError for conditions that are no bools, ValueError for another count of choices.
+    TypeError for conditions that are not bools, ValueError for another count of choices.
 
     >>> import pullback.numpy as pnp
     >>> x = pnp.arange(4)
@@ -51,10 +51,10 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: ArrayLik
 
 @boundary
 def choose(a: NestedArrayLike, choices: Sequence[ArrayLike] | Array, out: None = None, mode: str = "raise") -> Array:
-    """Of each place, the choice that the integers `a` number there. All broadcast.
+    """For each entry, the choice that the integers `a` select there. All broadcast.
 
-    `mode` is "clip" or "wrap" for numbers out of bounds; "raise" needs `a` to be known.
-    TypeError for numbers of choices that are no integers, ValueError for those out of bounds.
+    `mode` is "clip" or "wrap" for indices out of bounds; "raise" needs `a` to be known.
+    TypeError for indices of choices that are not integers, ValueError for those out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> pnp.choose(pnp.array([1, 0]), [pnp.array([1, 2]), pnp.array([10, 20])])
@@ -88,7 +88,7 @@ def piecewise(x: ArrayLike, condlist: Sequence[ArrayLike] | Array, funclist: Seq
     """The function (or constant) of the last condition that is true, applied to `x`, elementwise.
 
     One more function than conditions is the default, which else is 0. All are evaluated everywhere; the derivative is
-    that of the one that counts, whatever the others do there.
+    that of the selected one, whatever the others are there.
     ValueError for another count of functions.
 
     >>> import pullback.numpy as pnp

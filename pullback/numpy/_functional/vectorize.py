@@ -30,7 +30,7 @@ def _parse(signature: str) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]
 
 def vectorize(pyfunc: Callable[P, R], *, excluded: Collection[int | str] = frozenset(),
               signature: str | None = None) -> Callable[P, R]:
-    """A function that broadcasts its arguments against each other, and maps `pyfunc` over what is left.
+    """A function that broadcasts its arguments against each other, and maps `pyfunc` over the remaining axes.
 
     Args:
       pyfunc: a function of arrays with the core dimensions of the signature (scalars without one).

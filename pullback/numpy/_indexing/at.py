@@ -1,7 +1,7 @@
-"""Updates by index without mutation: `x.at[index].set(values)` and its kin return a new array.
+"""Updates by index without mutation: methods such as `x.at[index].set(values)` return a new array.
 
-An index of known integers and slices becomes a dynamic_update_slice (or a pad, where it has strides); positions become
-one scatter. Positions out of bounds are dropped, unless `mode` says otherwise.
+An index of known integers and slices becomes a dynamic_update_slice (or a pad, if it has strides); index arrays become
+one scatter. Indices out of bounds are dropped, unless `mode` says otherwise.
 """
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ class At:
 
 
 class IndexedUpdate:
-    """`x.at[key]`: the places of an array, to be read or updated.
+    """`x.at[key]`: the selected elements of an array, to be read or updated.
 
-    Updates broadcast to the shape of `x[key]` and are cast to the dtype of `x`. Where a place is named more than once,
-    every update counts, and of several `set`s the last. The options: `mode`, for positions out of bounds, is "drop"
+    Updates broadcast to the shape of `x[key]` and are cast to the dtype of `x`. If an element is selected more than
+    once, every update counts, and of several `set`s the last. The options: `mode`, for indices out of bounds, is "drop"
     (updates) or "promise_in_bounds" (get) by default, also "clip" and "fill" (get, with `fill_value`);
     `indices_are_sorted` and `unique_indices` are promises that make compiled code faster; without
-    `wrap_negative_indices` negative positions are out of bounds.
+    `wrap_negative_indices` negative indices are out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> pnp.zeros(3).at[1].set(5.)
@@ -86,7 +86,7 @@ class IndexedUpdate:
     def get(self, *, indices_are_sorted: bool = False, unique_indices: bool = False,
             mode: str | GatherScatterMode | None = None, fill_value: ArrayLike | None = None,
             wrap_negative_indices: bool = True) -> Array:
-        """`x[key]`, with a say in what positions out of bounds give."""
+        """`x[key]`, with options for the treatment of indices out of bounds."""
         chosen = PROMISE if mode is None else mode_of("at[...].get", mode)
         plan = read_index(self.array.aval.shape, self.key, clamp=chosen is not FILL, wrap=wrap_negative_indices)
         return gathered(self.array, plan, chosen, fill_value, indices_are_sorted, unique_indices)
@@ -154,9 +154,10 @@ class IndexedUpdate:
     @boundary
     def apply(self, func: Callable[[Array], Array], *, indices_are_sorted: bool = False, unique_indices: bool = False,
               mode: str | GatherScatterMode | None = None, wrap_negative_indices: bool = True) -> Array:
-        """`x[key] = func(x[key])`, `func` being elementwise; a place named n times gets it n times.
+        """`x[key] = func(x[key])`, `func` being elementwise; an element selected n times gets it n times.
 
-        With traced positions it is a loop, if they may name a place twice: promise with `unique_indices` that not.
+        With traced indices it is a loop, if they may select an element twice: `unique_indices` promises that they do
+        not.
         """
         x = self.array
         chosen = PROMISE if mode is None else mode_of("at[...].apply", mode)
@@ -187,7 +188,7 @@ def _applied_where(mask: Array, func: Callable, x: Array) -> Array:
 
 
 def _applied_by_counts(x: Array, counts: Array, func: Callable, most: int) -> Array:
-    """`func` applied to each element as often as it is counted, which is not known, but for a bound."""
+    """`func` applied to each element as often as it is counted; the counts are traced, up to a known bound."""
     def more(state):
         return compare.lt(state[0], reduce_max(counts, range(counts.ndim)))
 
@@ -244,7 +245,7 @@ _UFUNCS: dict[Any, np.ufunc] = {elementwise.add: np.add, elementwise.mul: np.mul
 
 
 def _at_once(x: ConcreteArray, key: Index, v: ConcreteArray, combine: Callable | None) -> Array | None:
-    """The update by NumPy itself, where all is known and lies inside; None where a closer look is needed."""
+    """The update by NumPy itself, if everything is known and in bounds; else None, for the general path."""
     token = numpy_state.enter()
     try:
         place = numpy_index(key)
@@ -252,7 +253,7 @@ def _at_once(x: ConcreteArray, key: Index, v: ConcreteArray, combine: Callable |
         if combine is None:
             out[place] = v.value
         elif is_half(out.dtype) and not is_basic(key):
-            return None  # what adds up at one place is rounded once, by the kernel of scatter
+            return None  # sums of several updates at one index are rounded once, by the kernel of scatter
         elif is_basic(key):
             out[place] = _UFUNCS[combine](out[place], v.value)
         elif out.size <= _SMALL:
@@ -286,7 +287,7 @@ def _fitted(function: str, v: Array, x: Array, plan: Plan) -> Array:
 
 
 def _write(x: Array, v: Array, plan: Plan) -> Array:
-    """`x` with what the slices of a plan take replaced by `v`."""
+    """`x` with the part selected by the slices of a plan replaced by `v`."""
     shape = tuple((b - a + s - 1) // s for a, b, s in zip(plan.starts, plan.limits, plan.strides, strict=True))
     v = rev(shape_ops.reshape(v, shape), plan.reversed_axes)
     if shape != x.aval.shape and all(s == 1 for s in plan.strides):

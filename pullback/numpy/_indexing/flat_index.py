@@ -26,7 +26,7 @@ __all__ = ["unravel_index", "ravel_multi_index"]
 def unravel_index(indices: NestedArrayLike, shape: ShapeLike) -> tuple[Array, ...]:
     """The positions along each axis of an array of a shape, of positions in the flat array, which are clamped.
 
-    TypeError for positions that are no integers.
+    TypeError for positions that are not integers.
 
     >>> import pullback.numpy as pnp
     >>> pnp.unravel_index(5, (2, 3))
@@ -53,8 +53,8 @@ def ravel_multi_index(multi_index: Sequence[Any], dims: Sequence[int], mode: str
                       dtype: DTypeLike | None = None) -> Array:
     """The positions in the flat array, of positions along each axis of an array of shape `dims`.
 
-    `mode` is "clip" or "wrap" for positions out of bounds; "raise" needs them to be known. It may be a tuple. `dtype`:
-    an integer dtype for the result, by default the promoted one of the positions. ValueError for positions out of
+    `mode` is "clip" or "wrap" for indices out of bounds; "raise" needs them to be known. It may be a tuple. `dtype`:
+    an integer dtype for the result, by default the promoted one of the indices. ValueError for indices out of
     bounds, TypeError for a `dtype` of no integers.
 
     >>> import pullback.numpy as pnp

@@ -1,6 +1,6 @@
 """Indexing: `x[...]` with all that NumPy has, and the functions that read by position.
 
-Integers, slices, None and Ellipsis become slices and a reshape; arrays of positions become one gather. Positions out of
+Integers, slices, None and Ellipsis become slices and a reshape; index arrays become one gather. Indices out of
 bounds are clamped (in `take` and `take_along_axis`, they give nan or the like): while tracing they are not known.
 """
 from __future__ import annotations
@@ -41,7 +41,7 @@ def getitem(x: Array, key: Index) -> Array:
     """`x[key]`."""
     if type(x) is ConcreteArray:
         try:
-            # NumPy itself, where all is known and lies inside; what it refuses is looked at more closely below
+            # NumPy itself, if everything is known and in bounds; indices that it refuses take the general path below
             plain = numpy_index(key)
             out: Any = x.value[plain]  # type: ignore[index]
         except (IndexError, TypeError, OverflowError, UnknownIndex):
@@ -53,14 +53,14 @@ def getitem(x: Array, key: Index) -> Array:
 
 
 class UnknownIndex(Exception):
-    """An index that is not made of known integers, slices and arrays alone."""
+    """An index that is not made only of known integers, slices and arrays."""
 
 
 _BASIC = frozenset({int, slice, type(None), type(Ellipsis)})
 
 
 def is_basic(key: Index) -> bool:
-    """Whether an index is made of known integers and slices alone."""
+    """Return whether an index is made only of known integers and slices."""
     return type(key) in _BASIC or (type(key) is tuple and all(type(k) in _BASIC for k in key))
 
 
@@ -103,12 +103,12 @@ def sliced(x: Array, plan: Plan) -> Array:
 
 def gathered(x: Array, plan: Plan, mode: GatherScatterMode, fill_value: ArrayLike | None = None,
              indices_are_sorted: bool = False, unique_indices: bool = False) -> Array:
-    """What an index reads of `x`."""
+    """The elements of `x` selected by an index."""
     y = sliced(x, plan)
     if not plan.axes:
         return y
     if 0 in plan.shape and any(plan.middle[axis] == 0 for axis in plan.axes):
-        return shape_ops.full(plan.shape, 0, x.aval.dtype)  # no element to read, and none asked for
+        return shape_ops.full(plan.shape, 0, x.aval.dtype)  # there is no element to read, and none is requested
     single = plan.common == ()
     if single and mode is not FILL and 0 not in plan.shape:
         starts: list[Any] = [0] * y.aval.ndim
@@ -145,8 +145,8 @@ def take(a: ArrayLike, indices: NestedArrayLike, axis: int | None = None, out: N
          unique_indices: bool = False, indices_are_sorted: bool = False, fill_value: ArrayLike | None = None) -> Array:
     """The elements of `a` along an axis (flattened, without one) at integer positions; negative ones from the end.
 
-    `mode` says what is out of bounds: "fill" (the default; `fill_value`, or nan, or the extreme integer), "clip",
-    "wrap", or "raise" for an IndexError, which needs positions that are known. TypeError for positions that are no
+    `mode` treats indices out of bounds: "fill" (the default; `fill_value`, or nan, or the extreme integer), "clip",
+    "wrap", or "raise" for an IndexError, which needs indices that are known. TypeError for indices that are not
     integers, ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
@@ -187,7 +187,7 @@ def take(a: ArrayLike, indices: NestedArrayLike, axis: int | None = None, out: N
 
 
 def positions_of(name: str, indices: NestedArrayLike) -> Array:
-    """`as_operand` of positions: NumPy's 64 bits are not cut off, but stay out of bounds."""
+    """`as_operand` of indices: NumPy's 64-bit indices are not truncated, but stay out of bounds."""
     if isinstance(indices, (np.ndarray, np.generic)) and indices.dtype.kind in "iu":
         indices = within_int32(np.asarray(indices))
     return as_operand(indices, name, 1)
@@ -226,9 +226,9 @@ def along_axis(name: str, arr: Array, indices: ArrayLike, axis: int | None,
 def take_along_axis(arr: ArrayLike, indices: ArrayLike, axis: int | None = -1,
                     mode: str | GatherScatterMode | None = None, fill_value: ArrayLike | None = None, *,
                     wrap_negative_indices: bool | None = None) -> Array:
-    """`arr[..., indices[..., j, ...], ...]` for each j along an axis: what argsort and argmax give, applied.
+    """`arr[..., indices[..., j, ...], ...]` for each j along an axis: it applies results of argsort and argmax.
 
-    All other axes broadcast. `mode` says what is out of bounds: "fill" (the default), "clip", "promise_in_bounds".
+    All other axes broadcast. `mode` treats indices out of bounds: "fill" (the default), "clip", "promise_in_bounds".
     ValueError for another number of axes.
 
     >>> import pullback.numpy as pnp
@@ -310,7 +310,7 @@ def extract(condition: ArrayLike, arr: ArrayLike, *, size: int | None = None, fi
 def ix_(*args: NestedArrayLike) -> tuple[Array, ...]:
     """Arrays that index the grid of the given 1-d positions (or masks): the i-th runs along the i-th axis.
 
-    ValueError for what is not 1-d.
+    ValueError unless the arguments are 1-d.
 
     >>> import pullback.numpy as pnp
     >>> [x.shape for x in pnp.ix_(pnp.arange(2), pnp.arange(3))]

@@ -63,10 +63,10 @@ def put_along_axis(arr: ArrayLike, indices: ArrayLike, values: ArrayLike, axis: 
 
 @boundary
 def put(a: ArrayLike, ind: ArrayLike, v: ArrayLike, mode: str | None = None, *, inplace: bool = True) -> Array:
-    """`a` with the elements at flat positions replaced by values, repeated as needed; `inplace` must be False.
+    """`a` with the elements at flat indices replaced by values, repeated as needed; `inplace` must be False.
 
-    `mode` is "clip" or "wrap" for positions out of bounds, which are dropped by default. ValueError for another `mode`,
-    TypeError for positions that are no integers.
+    `mode` is "clip" or "wrap" for indices out of bounds, which are dropped by default. ValueError for another `mode`,
+    TypeError for positions that are not integers.
 
     >>> import pullback.numpy as pnp
     >>> pnp.put(pnp.zeros(3), pnp.array([0, 2]), 5., inplace=False)
@@ -169,7 +169,7 @@ def _resized(name: str, x: Array, new_shape: ShapeLike) -> Array:
 
 
 def _positions(name: str, obj: int | slice | NestedArrayLike, n: int) -> np.ndarray:
-    """The places along an axis that an integer, a slice, integers or a mask names; they must be known."""
+    """The indices along an axis selected by an integer, a slice, integers or a mask; they must be known."""
     if isinstance(obj, slice):
         return np.arange(n)[obj]
     value = np.asarray(obj)
@@ -190,7 +190,7 @@ def delete(arr: ArrayLike, obj: int | slice | NestedArrayLike, axis: int | None 
     """`arr` without the elements along an axis (flattened, without one) at positions, or that a slice names.
 
     Traced positions (of jit, say) need the promise `assume_unique_indices` that none is given twice, for the length of
-    the result depends on it; out of bounds, they go to the nearest. IndexError for known positions out of bounds,
+    the result depends on it; out of bounds, they are clipped. IndexError for known indices out of bounds,
     errors.ConcretizationTypeError for traced ones without the promise, and for a traced mask.
 
     >>> import pullback.numpy as pnp
@@ -214,13 +214,13 @@ def delete(arr: ArrayLike, obj: int | slice | NestedArrayLike, axis: int | None 
     if not places.size:
         return distinct(x, arr)
     if places[-1] - places[0] < places.size:
-        # what goes is one block: two slices are compiled and transposed with less than a gather
+        # the removed part is one block: two slices are compiled and transposed at a lower cost than a gather
         return concatenate([slice_in_dim(x, 0, places[0], axis=i), slice_in_dim(x, places[-1] + 1, n, axis=i)], i)
     return take(x, kept.nonzero()[0], i, mode="clip", unique_indices=True, indices_are_sorted=True)
 
 
 def _without(x: Array, obj: Array, axis: int) -> Array:
-    """`x` without what stands at traced positions, which are distinct."""
+    """`x` without the elements at traced indices, which are distinct."""
     n, k = x.aval.shape[axis], obj.aval.size
     if not k:
         return x
@@ -238,9 +238,9 @@ def _without(x: Array, obj: Array, axis: int) -> Array:
 @boundary
 def insert(arr: ArrayLike, obj: int | slice | NestedArrayLike, values: NestedArrayLike,
            axis: int | None = None) -> Array:
-    """`arr` with values put in before known positions along an axis (flattened, without one).
+    """`arr` with values inserted before known indices along an axis (flattened, without one).
 
-    IndexError for positions out of bounds.
+    IndexError for indices out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> pnp.insert(pnp.arange(3), 1, 9)
@@ -255,7 +255,7 @@ def insert(arr: ArrayLike, obj: int | slice | NestedArrayLike, values: NestedArr
     n = x.aval.shape[i]
     where = _positions("insert", obj, n)
     if where.ndim == 0 and v.aval.ndim == x.aval.ndim and v.aval.ndim:
-        # one position and several values: they all go there
+        # one index and several values: all are inserted there
         v = shape_ops.move_axis(v, 0, i) if x.aval.ndim > 1 and v.aval.shape[i] == 1 else v
         places = np.full(v.aval.shape[i], int(where))
     else:
@@ -283,7 +283,7 @@ def trim_zeros(filt: ArrayLike | Sequence[ArrayLike], trim: str = "fb",
                axis: int | Sequence[int] | None = None) -> Array:
     """An array, which must be known, without the zeros in front ("f" in `trim`) and at the back ("b").
 
-    Of several axes, each loses the slices of zeros at its ends; `axis` says which ones, None all. ValueError for axes
+    For several axes, each loses the slices of zeros at its ends; `axis` selects them, None all. ValueError for axes
     out of bounds.
 
     >>> import pullback.numpy as pnp

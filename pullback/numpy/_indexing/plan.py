@@ -1,8 +1,8 @@
-"""What an index means for an array: the parts of `x[...]`, read once, for reading and for updates.
+"""The meaning of an index for an array: the parts of `x[...]`, parsed once, for reading and for updates.
 
 NumPy's rules: an index is a tuple of integers, slices, None (a new axis), one Ellipsis, integer arrays and masks. With
-an array among them, integers count as arrays too; all arrays broadcast together, and their common axes stand where the
-first one stood, or in front, where something else stands between them.
+an array among them, integers count as arrays too; all arrays broadcast together, and their common axes take the
+position of the first one, or the front, if something else is between them.
 """
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Plan(NamedTuple):
 
     `starts`, `limits`, `strides`: a slice along every axis (whole axes where positions say where). `reversed_axes`:
     those to be reversed after it. `middle`: the shape with new axes, and the axes that an integer drops still there.
-    `axes`: the axes of `middle` that `positions` index (NumPy data, or traced arrays). `place`: where the positions'
-    common axes stand among the others. `shape`: that of the result.
+    `axes`: the axes of `middle` that `positions` index (NumPy data, or traced arrays). `place`: the index of the
+    positions' common axes among the others. `shape`: that of the result.
     """
 
     starts: tuple[int, ...]
@@ -49,13 +49,13 @@ class Plan(NamedTuple):
     shape: tuple[int, ...]
 
     def takes_all(self, shape: tuple[int, ...]) -> bool:
-        """Whether the slices leave the array as it is."""
+        """True if the slices leave the array unchanged."""
         return (self.limits == shape and not self.reversed_axes and not any(self.starts)
                 and all(s == 1 for s in self.strides))
 
 
 def read_index(x_shape: tuple[int, ...], key: Index, clamp: bool, wrap: bool = True) -> Plan:
-    """Take an index apart. `clamp`: known integers out of bounds move inside; otherwise they stay positions, for the
+    """Parse an index. `clamp`: known integers out of bounds are clamped; otherwise they stay positions, for the
     gather or scatter to deal with. `wrap`: negative positions count from the end."""
     entries = list(key) if type(key) is tuple else [key]
     parts = []
@@ -139,7 +139,7 @@ def read_index(x_shape: tuple[int, ...], key: Index, clamp: bool, wrap: bool = T
     place = first - sum(d < first for d in dropped) if together else 0
     others = [n for i, n in enumerate(middle) if i not in axes and i not in dropped]
     shape = (*others[:place], *common, *others[place:])
-    # the middle shape keeps no axis that an integer drops: reading reshapes past them at once
+    # the middle shape keeps no axis that an integer drops: reading removes them with one reshape
     kept = [i for i in range(len(middle)) if i not in dropped]
     renumbered = {old: new for new, old in enumerate(kept)}
     return Plan(tuple(starts), tuple(limits), tuple(strides), tuple(backwards), tuple(middle[i] for i in kept),
@@ -255,7 +255,7 @@ def counted(p: np.ndarray | Array, n: int, wrap: bool) -> Any:
 
 
 def within_int32(p: np.ndarray) -> np.ndarray:
-    """Positions that int32 can hold; what is beyond stays out of bounds."""
+    """Indices as int32; values beyond its range stay out of bounds."""
     limits = np.iinfo(np.int32)
     if p.dtype.kind == "u":
         return np.minimum(p, limits.max) if p.dtype.itemsize >= 4 else p

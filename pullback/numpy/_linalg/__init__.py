@@ -1,1 +1,1 @@
-"""Decompositions, linear systems, least squares: what `pullback.numpy.linalg` shows."""
+"""Decompositions, linear systems, least squares: the implementation of `pullback.numpy.linalg`."""

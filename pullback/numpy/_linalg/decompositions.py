@@ -1,6 +1,6 @@
-"""Orthogonal and spectral decompositions of matrices, and what they serve for: norms, ranks, pseudo-inverses.
+"""Orthogonal and spectral decompositions of matrices, and their applications: norms, ranks, pseudo-inverses.
 
-Matrices lie in the last two axes, and the axes before them number the matrices of a stack. Integers and bools are
+Matrices are in the last two axes, and the axes before them index a stack. Integers and bools are
 computed in floating point; a half precision is refused, since LAPACK knows none. A matrix with nan or inf gives nan.
 """
 from __future__ import annotations
@@ -37,7 +37,7 @@ _INDEX = np.dtype(np.int32)
 
 
 class QRResult(NamedTuple):
-    """What `qr` returns.
+    """The result of `qr`.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.linalg.qr(pnp.eye(2)).R.shape)
@@ -49,7 +49,7 @@ class QRResult(NamedTuple):
 
 
 class EighResult(NamedTuple):
-    """What `eigh` returns.
+    """The result of `eigh`.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.linalg.eigh(pnp.eye(2)).eigenvalues)
@@ -61,7 +61,7 @@ class EighResult(NamedTuple):
 
 
 class EigResult(NamedTuple):
-    """What `eig` returns.
+    """The result of `eig`.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.linalg.eig(pnp.eye(2)).eigenvalues)
@@ -73,7 +73,7 @@ class EigResult(NamedTuple):
 
 
 class SVDResult(NamedTuple):
-    """What `svd` returns.
+    """The result of `svd`.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.linalg.svd(pnp.eye(2)).S)
@@ -123,10 +123,10 @@ def qr(a: ArrayLike, mode: str = "reduced") -> Any:
 def eigh(a: ArrayLike, UPLO: str | None = None, symmetrize_input: bool = True) -> EighResult:
     """The eigenvalues and eigenvectors of symmetric (Hermitian) matrices `(..., n, n)`.
 
-    `symmetrize_input` replaces them by `(a + a^H) / 2`; without it only the triangle that `UPLO` names is read: "L" or
+    `symmetrize_input` replaces them by `(a + a^H) / 2`; without it only the triangle `UPLO` is read: "L" or
     None the lower one, "U" the upper one. Returns: a named tuple of `eigenvalues` `(..., n)`, real and ascending, and
     `eigenvectors` `(..., n, n)`, the columns. float32, float64 or complex; integers and bools are converted. For the
-    derivative, and where there is none, see `pullback.lax.linalg.eigh`. Raises: ValueError for other shapes and another
+    derivative, and cases without one, see `pullback.lax.linalg.eigh`. Raises: ValueError for other shapes and another
     `UPLO`, TypeError for other dtypes.
 
     >>> import pullback.numpy as pnp
@@ -199,7 +199,7 @@ def svd(a: ArrayLike, full_matrices: bool = True, compute_uv: bool = True, hermi
     where k is min(m, n), or m and n with `full_matrices`; without `compute_uv` only `S`. `hermitian`: square matrices
     that are symmetric (Hermitian), which is not checked, are decomposed by `eigh`. `subset_by_index`: with
     `full_matrices=False`, a pair (start, stop) that chooses among the values. float32, float64 or complex; integers and
-    bools are converted. For the derivative, and where there is none, see `pullback.lax.linalg.svd`. Raises: ValueError
+    bools are converted. For the derivative, and cases without one, see `pullback.lax.linalg.svd`. Raises: ValueError
     for other shapes and subsets, TypeError for other dtypes.
 
     >>> import pullback.numpy as pnp
@@ -238,7 +238,7 @@ def svdvals(x: ArrayLike, /) -> Array:
     """The singular values of matrices `(..., m, n)`: real, descending, of shape `(..., min(m, n))`.
 
     float32, float64 or complex; integers and bools are converted. The derivative is finite where values repeat or are
-    0, too, and right for symmetric functions of them. Raises: ValueError for less than two axes, TypeError for other
+    0 too, and right for symmetric functions of them. Raises: ValueError for fewer than two axes, TypeError for other
     dtypes.
 
     >>> import pullback.numpy as pnp
@@ -314,12 +314,12 @@ def _cond_of_values(s: Array, p: int | float | str | None) -> Array:
 @boundary
 def matrix_rank(M: ArrayLike, rtol: ArrayLike | None = None, *, hermitian: bool = False,
                 tol: ArrayLike | None = None) -> Array:
-    """How many singular values of matrices `(..., m, n)` count as different from 0; int32, of shape `(...)`.
+    """The number of singular values of matrices `(..., m, n)` that count as nonzero; int32, of shape `(...)`.
 
     Those above `rtol` times the largest, by default max(m, n) times the precision of the dtype; or those above `tol`.
     Both broadcast against `(...)`. `hermitian`: the matrices are symmetric (Hermitian), and their eigenvalues are
-    taken. Of a number or vector: whether it is not 0. Raises: ValueError for both tolerances at once and (`hermitian`)
-    other shapes, TypeError for other dtypes.
+    taken. For a number or vector: whether it is nonzero. Raises: ValueError for both tolerances at once and
+    (`hermitian`) other shapes, TypeError for other dtypes.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.linalg.matrix_rank(pnp.array([[1., 2.], [2., 4.]])))
@@ -355,7 +355,7 @@ def tolerance_of(name: str, rtol: ArrayLike | None, x: Array, factor: int) -> Ar
 
 
 def kept_values(s: Array, rtol: Array) -> Array:
-    """Which singular values lie above a tolerance, relative to the largest."""
+    """True for singular values above a tolerance, relative to the largest."""
     last = s.aval.ndim - 1
     if not s.aval.shape[last]:
         return gt(s, s)
@@ -363,7 +363,7 @@ def kept_values(s: Array, rtol: Array) -> Array:
 
 
 def inverse_values(s: Array, rtol: Array) -> Array:
-    """The inverses of singular values, and 0 of those that count as 0; nan where there are no values."""
+    """The inverses of singular values, and 0 for those that count as 0; nan if there are no values."""
     one = scalar_like(1, s.aval.dtype)
     kept = kept_values(s, rtol)
     inverse = select(kept, div(one, select(kept, s, one)), scalar_like(0, s.aval.dtype))

@@ -1,6 +1,6 @@
 """Least squares, by the singular value decomposition.
 
-The solution, the rank and the singular values come of one decomposition. Its vectors have no derivative where values
+The solution, the rank and the singular values come from one decomposition. Its vectors have no derivative where values
 repeat, and that of the solution needs none of theirs: functions of the matrix `a` and its factors are differentiated by
 `a` alone.
 """

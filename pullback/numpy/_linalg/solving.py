@@ -1,6 +1,6 @@
 """Linear systems: their solution, inverses, determinants, the Cholesky decomposition.
 
-Matrices lie in the last two axes, and the axes before them number the matrices of a stack. Integers and bools are
+Matrices are in the last two axes, and the axes before them index a stack. Integers and bools are
 computed in floating point; a half precision is refused, since LAPACK knows none.
 """
 from __future__ import annotations
@@ -57,7 +57,7 @@ def system(name: str, a: ArrayLike, b: ArrayLike, what: str = "a") -> tuple[Arra
 
 
 def columns(x: Array, vector: bool) -> Array:
-    """A solution in the shape of the right-hand side it was asked for."""
+    """A solution in the shape of the given right-hand side."""
     return reshape(x, x.aval.shape[:-1]) if vector else x
 
 
@@ -121,7 +121,7 @@ def det(a: ArrayLike) -> Array:
 
 
 class SlogdetResult(NamedTuple):
-    """What `slogdet` returns.
+    """The result of `slogdet`.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.linalg.slogdet(pnp.eye(2)).sign)

@@ -1,4 +1,4 @@
-"""Products of arrays that sum over axes: dot, matmul, tensordot and their kin."""
+"""Products of arrays that sum over axes: dot, matmul, tensordot and similar functions."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -72,7 +72,7 @@ def _matmul_plan(left: tuple[int, ...], right: tuple[int, ...]) -> tuple:
         return None, None, (((i,), (j,)), ((), ())), None
     lead = broadcast_shapes("matmul", left[:-2], right[:-2])
     rank = len(lead)
-    # an axis of length 1 that meets a longer one (or none) is dropped: the other operand has it for itself
+    # an axis of length 1 that is paired with a longer one (or none) is dropped: the other operand keeps it
     batch_left, batch_right, order = [], [], []
     kept: list[list[int]] = [[], []]
     for a in range(rank):
@@ -191,7 +191,7 @@ def inner(a: ArrayLike, b: ArrayLike, *, precision: PrecisionLike = None,
 def outer(a: ArrayLike, b: ArrayLike, out: None = None) -> Array:
     """All products of an element of `a` with one of `b`, both flattened: shape (a.size, b.size).
 
-    TypeError for what is no array or number.
+    TypeError for anything but an array or a number.
 
     >>> import pullback.numpy as pnp
     >>> pnp.outer(pnp.array([1, 2]), pnp.array([3, 4]))
@@ -238,7 +238,7 @@ def tensordot(a: ArrayLike, b: ArrayLike, axes: int | Sequence[Any] = 2, *, prec
 def kron(a: ArrayLike, b: ArrayLike) -> Array:
     """The Kronecker product: every element of `a` times all of `b`, laid out as blocks.
 
-    TypeError for what is no array or number.
+    TypeError for anything but an array or a number.
 
     >>> import pullback.numpy as pnp
     >>> pnp.kron(pnp.array([1, 10]), pnp.array([1, 2]))
@@ -325,7 +325,7 @@ def cross(a: ArrayLike, b: ArrayLike, axisa: int = -1, axisb: int = -1, axisc: i
     """The cross product of vectors of 3 (or 2) components; of 2 with 2, only the third component, and no axis
     for it.
 
-    `axis` says where the components stand in both operands and the result; other axes broadcast.
+    `axis` is the axis of the components in both operands and the result; other axes broadcast.
     ValueError for other numbers of components.
 
     >>> import pullback.numpy as pnp

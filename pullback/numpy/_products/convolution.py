@@ -50,7 +50,7 @@ def convolve(a: ArrayLike, v: ArrayLike, mode: str = "full", *, precision: Preci
     """The convolution of two vectors of lengths m and n; of integers a float32.
 
     `mode` is "full" (length m + n - 1), "same" (the middle, of length max(m, n)) or "valid" (where they
-    overlap fully). ValueError for what is no vector, or has no elements, and for another mode.
+    overlap fully). ValueError for anything but a vector, or has no elements, and for another mode.
 
     >>> import pullback.numpy as pnp
     >>> pnp.convolve(pnp.array([1., 2., 3.]), pnp.array([1., 1.]))
@@ -64,7 +64,7 @@ def correlate(a: ArrayLike, v: ArrayLike, mode: str = "valid", *, precision: Pre
               preferred_element_type: DTypeLike | None = None) -> Array:
     """The cross-correlation of two vectors: like `convolve`, with `v` not reversed but conjugated.
 
-    ValueError for what is no vector, or has no elements, and for another mode.
+    ValueError for anything but a vector, or has no elements, and for another mode.
 
     >>> import pullback.numpy as pnp
     >>> pnp.correlate(pnp.array([1., 2., 3.]), pnp.array([1., 1.]))

@@ -117,7 +117,7 @@ def _sum(x: Array, axes: tuple[int, ...]) -> Array:
 
 
 def _diagonals(x: Array, term: str) -> tuple[Array, str]:
-    """The diagonal of axes with one letter, for each letter that stands twice."""
+    """The diagonal of axes with one letter, for each letter that occurs twice."""
     while (c := next((c for c in term if term.count(c) > 1), None)) is not None:
         i = term.index(c)
         j = term.index(c, i + 1)
@@ -152,7 +152,7 @@ def _arrange(x: Array, term: str, out: str) -> Array:
 
 @lru_cache(maxsize=4096)
 def _pair_plan(left: str, right: str, out: str) -> tuple:
-    """How to contract two operands without private sums: (swap, dimension numbers, letters of the
+    """The plan for contracting two operands without private sums: (swap, dimension numbers, letters of the
     product)."""
     contract = [c for c in left if c in right and c not in out]
     batch = [c for c in out if c in left and c in right]
@@ -172,7 +172,7 @@ def _pair_plan(left: str, right: str, out: str) -> tuple:
 @lru_cache(maxsize=4096)
 def _product_plan(name: str, subscripts: str, left_shape: tuple[int, ...], right_shape: tuple[int, ...]
                   ) -> tuple | None:
-    """How two operands become one `dot_general`: (swap, dimension numbers, permutation or None). None: they do not."""
+    """The plan for two operands as one `dot_general`: (swap, dimension numbers, permutation or None), or None."""
     terms, out = _parse(name, subscripts, (len(left_shape), len(right_shape)))
     shapes = (left_shape, right_shape)
     sizes = _sizes(name, subscripts, terms, shapes)
@@ -216,7 +216,7 @@ def _pair(x: Array, left: str, y: Array, right: str, out: str, sizes: dict[str, 
 
 
 def _is_one_product(terms: tuple[str, ...], out: str) -> bool:
-    """Whether the contraction is one `dot_general`, which takes care of its result type itself."""
+    """Return whether the contraction is one `dot_general`, which handles its result type itself."""
     summed = {*"".join(terms)} - {*out}
     return len(terms) == 2 and bool(summed) and all(term.count(c) == 1 for term in terms for c in summed)
 
@@ -266,10 +266,10 @@ def einsum(subscripts: str | ArrayLike, /, *operands: ArrayLike | Sequence[int],
     """The sum of products that `subscripts` describes: letters name axes, and a letter missing in the result
     is summed.
 
-    `"ij,jk->ik"` is the matrix product. Without `->` the result has the letters that stand once, in
-    alphabetical order; `...` stands for axes that broadcast; a letter that stands twice in one operand takes
+    `"ij,jk->ik"` is the matrix product. Without `->` the result has the letters that occur once, in
+    alphabetical order; `...` stands for axes that broadcast; a letter that occurs twice in one operand takes
     its diagonal. Also called as `einsum(x, [0, 1], y, [1, 2], [0, 2])`. The dtype is the promoted one, or
-    `preferred_element_type`. `optimize` says how to find the order of contractions: a strategy of opt_einsum,
+    `preferred_element_type`. `optimize` selects the order of contractions: a strategy of opt_einsum,
     a path, or False for left to right. ValueError if the subscripts do not fit the operands.
 
     >>> import pullback.numpy as pnp

@@ -1,1 +1,1 @@
-"""Sums, extrema, quantiles and what runs along an axis."""
+"""Sums, extrema, quantiles and cumulative operations."""

@@ -28,7 +28,7 @@ __all__ = ["nansum", "nanprod", "nanmax", "nanmin", "nanargmax", "nanargmin", "n
 
 
 def is_nan(x: Array) -> Array:
-    """Whether elements are nan: whether they differ from themselves."""
+    """True where elements are nan: where they differ from themselves."""
     return compare.ne_p.bind(x, x)
 
 
@@ -134,7 +134,7 @@ def nanargmin(a: ArrayLike, axis: int | None = None, out: None = None, keepdims:
 
 
 def _present(name: str, x: Array, where: ArrayLike | None) -> Array:
-    """Which elements take part."""
+    """The mask of the elements that count."""
     present = compare.not_p.bind(is_nan(x))
     return present if where is None else masked(name, present, where, False)
 

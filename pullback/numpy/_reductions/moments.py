@@ -27,7 +27,7 @@ __all__ = ["mean", "average", "var", "std"]
 
 def count_of(name: str, shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool, where: ArrayLike | None,
              dtype: np.dtype) -> Array:
-    """How many elements take part in a reduction: a scalar, or an array where a mask decides."""
+    """The number of elements in a reduction: a scalar, or an array if a mask decides."""
     if where is None:
         return scalar_like(math.prod(shape[i] for i in axes), dtype)
     mask = as_operand(where, name, "where")
@@ -101,7 +101,7 @@ def average(a: ArrayLike, axis: Axis = None, weights: ArrayLike | None = None, r
 
 
 def freedom_of(name: str, count: Array, ddof: ArrayLike) -> Array:
-    """The count less `ddof`; nan where nothing is left, so that a division by it is nan."""
+    """The count minus `ddof`; nan if nothing is left, so that a division by it is nan."""
     dtype = count.aval.dtype
     if type(count) is ConcreteArray and count.aval.ndim == 0 and isinstance(ddof, (int, float)):
         left = float(count.value) - ddof
@@ -114,7 +114,7 @@ def freedom_of(name: str, count: Array, ddof: ArrayLike) -> Array:
 def var(a: ArrayLike, axis: Axis = None, dtype: DTypeLike | None = None, out: None = None, ddof: int = 0,
         keepdims: bool = False, *, where: ArrayLike | None = None, mean: ArrayLike | None = None,
         correction: int | float | None = None) -> Array:
-    """The variance over `axis`: the mean of |a - mean(a)|**2, divided by the count less `ddof`.
+    """The variance over `axis`: the mean of |a - mean(a)|**2, divided by the count minus `ddof`.
 
     `correction` is another name of `ddof`; `mean`, if known already, must have the reduced axes with length
     1. The result is real; dtypes as for `mean`. ValueError for an axis out of bounds.

@@ -104,7 +104,7 @@ def _interpolate(values: Array, q: Array, count: Array, shape: tuple[int, ...], 
     if method == "higher":
         return at(high)
     if method == "nearest":
-        # a tie goes to the lower one
+        # a tie selects the lower one
         return at(rounding.ceil(elementwise.sub(position, scalar_like(0.5, place))))
     below, above = at(low), at(high)
     dtype = values.aval.dtype
@@ -119,7 +119,7 @@ def _interpolate(values: Array, q: Array, count: Array, shape: tuple[int, ...], 
 
 
 def _weights_beside(name: str, weights: ArrayLike, x: Array, axes: tuple[int, ...]) -> Array:
-    """The weights in the shape of `x`; a vector of weights lies along the one axis."""
+    """The weights in the shape of `x`; a vector of weights is along the one axis."""
     w = as_operand(weights, name, "weights")
     if dtypes.is_complex(w.aval.dtype):
         raise ValueError(f"{name}: weights must be real, got {w.aval.str_short()}")
@@ -158,13 +158,13 @@ def _weighted(values: Array, weights: Array, q: Array) -> Array:
 @boundary
 def quantile(a: ArrayLike, q: ArrayLike, axis: Axis = None, out: None = None, overwrite_input: bool = False,
              method: str = "linear", keepdims: bool = False, *, weights: ArrayLike | None = None) -> Array:
-    """The value below which a share `q` (0 to 1) of the elements over `axis` lies; nan if one of them is nan.
+    """The value below which a share `q` (0 to 1) of the elements over `axis` are; nan if one of them is nan.
 
     The axes of `q` come first in the result. Between two elements, `method` decides: "linear", "lower",
     "higher", "midpoint", "nearest", or "inverted_cdf". In the dtype of `a`; of integers in floating point.
-    `weights` count an element so many times, which "inverted_cdf" alone has a meaning for: they have the shape of `a`,
+    `weights` count an element that many times, which only "inverted_cdf" supports: they have the shape of `a`,
     or its lengths along `axis`. ValueError for an unknown method, for weights of another shape and negative ones; a `q`
-    out of range is moved into it.
+    out of range is clipped.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.quantile(pnp.array([1., 2., 3., 4.]), 0.5))
@@ -190,7 +190,7 @@ def nanquantile(a: ArrayLike, q: ArrayLike, axis: Axis = None, out: None = None,
 @boundary
 def percentile(a: ArrayLike, q: ArrayLike, axis: Axis = None, out: None = None, overwrite_input: bool = False,
                method: str = "linear", keepdims: bool = False, *, weights: ArrayLike | None = None) -> Array:
-    """`quantile` with `q` in percent, from 0 to 100. A `q` out of range is moved into it; for errors see `quantile`.
+    """`quantile` with `q` in percent, from 0 to 100. A `q` out of range is clipped; for errors see `quantile`.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.percentile(pnp.array([1., 2., 3., 4., 5.]), 25))

@@ -1,7 +1,7 @@
 """Reductions over axes: sums, products, extremes, logic, means and variances.
 
 `axis` is None (all axes), an int or a tuple of ints, negative ones counted from the end; `keepdims` leaves
-reduced axes with length 1; `where`, a mask that broadcasts against the array, says which elements take part.
+reduced axes with length 1; `where`, a mask that broadcasts against the array, selects the elements that count.
 Results are never weakly typed.
 """
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["sum", "prod", "max", "min", "amax", "amin", "any", "all", "count_non
 _BOOL, _INT, _UINT = np.dtype(bool), np.dtype(int), np.dtype(np.uint64)
 
 
-# --- what reductions have in common; other modules of this layer use it too ---
+# --- shared by reductions; other modules of this layer use it too ---
 
 
 def axes_of(name: str, axis: Axis, rank: int) -> tuple[int, ...]:
@@ -47,7 +47,7 @@ def one_axis(name: str, axis: Axis, rank: int) -> int:
 
 
 def refuse_out(name: str, out: None) -> None:
-    """Arrays are never written to, so there is no `out`."""
+    """Refuse `out`: arrays are never modified."""
     if out is not None:
         raise NotImplementedError(f"{name}: the argument 'out' is not supported, arrays are immutable: use the result")
 
@@ -127,7 +127,7 @@ def sum(a: ArrayLike, axis: Axis = None, dtype: DTypeLike | None = None, out: No
     """The sum over `axis`.
 
     Bools are counted, and integers are summed in the default integer type unless `promote_integers` is False.
-    TypeError for what is no array; ValueError for an axis out of bounds.
+    TypeError for anything but an array; ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> pnp.sum(pnp.array([[1., 2.], [3., 4.]]), axis=0)
@@ -184,7 +184,7 @@ def _extreme(name, a, p, axis, out, keepdims, initial, where, identity, combine)
 @boundary
 def max(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False, initial: ArrayLike | None = None,
         where: ArrayLike | None = None) -> Array:
-    """The largest element over `axis`, nan if there is one. Where several are largest, they share the
+    """The largest element over `axis`, nan if there is one. If several are largest, they share the
     derivative.
 
     ValueError if there are no elements and no `initial`, or if there is `where` and no `initial`.
@@ -214,7 +214,7 @@ amin = min
 
 @boundary
 def ptp(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
-    """The largest element less the smallest ("peak to peak"), over `axis`.
+    """The largest element minus the smallest ("peak to peak"), over `axis`.
 
     ValueError for an axis out of bounds, or if there are no elements.
 
@@ -240,7 +240,7 @@ def _logical(name, a, p, axis, out, keepdims, where, identity):
 @boundary
 def any(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False, *,
         where: ArrayLike | None = None) -> Array:
-    """Whether an element over `axis` is true, that is, not zero. ValueError for an axis out of bounds.
+    """True if an element over `axis` is true, that is, not zero. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.any(pnp.array([0, 0, 3])))
@@ -252,7 +252,7 @@ def any(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = Fals
 @boundary
 def all(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False, *,
         where: ArrayLike | None = None) -> Array:
-    """Whether all elements over `axis` are true, that is, not zero. ValueError for an axis out of bounds.
+    """True if all elements over `axis` are true, that is, not zero. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.all(pnp.array([0, 0, 3])))
@@ -263,7 +263,7 @@ def all(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = Fals
 
 @boundary
 def count_nonzero(a: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Array:
-    """How many elements over `axis` differ from zero, an int32. ValueError for an axis out of bounds.
+    """The number of elements over `axis` that differ from zero, an int32. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.count_nonzero(pnp.array([0, 1, 2])))
@@ -294,9 +294,9 @@ def arg_extreme(name: str, p: Primitive, a: ArrayLike, axis: int | None, out: No
 
 @boundary
 def argmax(a: ArrayLike, axis: int | None = None, out: None = None, keepdims: bool | None = None) -> Array:
-    """Where the first of the largest elements along `axis` stands, an int32; nan counts as the largest.
+    """The index of the first of the largest elements along `axis`, an int32; nan counts as the largest.
 
-    Without `axis`, the position in the flattened array. ValueError if there are no elements.
+    Without `axis`, the index in the flattened array. ValueError if there are no elements.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.argmax(pnp.array([1., 7., 7.])))
@@ -307,9 +307,9 @@ def argmax(a: ArrayLike, axis: int | None = None, out: None = None, keepdims: bo
 
 @boundary
 def argmin(a: ArrayLike, axis: int | None = None, out: None = None, keepdims: bool | None = None) -> Array:
-    """Where the first of the smallest elements along `axis` stands, an int32; nan counts as the smallest.
+    """The index of the first of the smallest elements along `axis`, an int32; nan counts as the smallest.
 
-    Without `axis`, the position in the flattened array. ValueError if there are no elements.
+    Without `axis`, the index in the flattened array. ValueError if there are no elements.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.argmin(pnp.array([4., 1., 1.])))

@@ -133,7 +133,7 @@ def _distinct(name: str, rows: Array, equal_nan: bool, size: int | None, fill_va
         mask = reshape(valid, (size, *(1,) * (values.aval.ndim - 1)))
         fill = convert_element_type(operand_for(fill_value, name, 1, values.aval.dtype), values.aval.dtype)
         values = compare.select(mask, values, fill)
-    # which distinct element stands at each sorted place, brought back to the places before sorting
+    # the index of the distinct element at each sorted position, brought back to the original order
     group = elementwise.sub(cumsum_p.bind(convert_element_type(begins, _INDEX), axis=0, reverse=False),
                             scalar_like(1, _INDEX))
     inverse = along_axis(group, argsort_of(order, 0), 0)
@@ -141,7 +141,7 @@ def _distinct(name: str, rows: Array, equal_nan: bool, size: int | None, fill_va
 
 
 def _count_into(places: Array, size: int, dtype: np.dtype, weights: Array | None = None) -> Array:
-    """How many places (or the sum of their weights) have each number below `size`; others are left out."""
+    """The number (or the sum of the weights) of the entries equal to each number below `size`; others are ignored."""
     n = places.aval.size
     given = full((n,), 1, dtype) if weights is None else weights
     return scatter_add(full((size,), 0, dtype), reshape(places, (n, 1)), given, ScatterDimensionNumbers((), (0,), (0,)),
@@ -222,11 +222,11 @@ def unique_values(x: ArrayLike, /, *, size: int | None = None, fill_value: Array
 
 @boundary
 def bincount(x: ArrayLike, weights: ArrayLike | None = None, minlength: int = 0, *, length: int | None = None) -> Array:
-    """How often each of 0, 1, 2, ... occurs in a vector of integers (int32), or the sum of `weights` there.
+    """The number of occurrences of each of 0, 1, 2, ... in a vector of integers (int32), or the sum of their `weights`.
 
     The result is as long as the largest element needs, at least `minlength`, or of the given `length`, which
-    is needed under jit. Negative elements count as 0, and what is beyond `length` is left out.
-    TypeError for what is no vector of integers.
+    is needed under jit. Negative elements count as 0, and those beyond `length` are ignored.
+    TypeError for anything but a vector of integers.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.bincount(pnp.array([1, 1, 3])))
@@ -300,7 +300,7 @@ def _edges(name: str, x: Array, bins: ArrayLike, range: Sequence[ArrayLike] | No
 @boundary
 def histogram(a: ArrayLike, bins: ArrayLike = 10, range: Sequence[ArrayLike] | None = None,
               weights: ArrayLike | None = None, density: bool | None = None) -> tuple[Array, Array]:
-    """How many elements of `a` (or how much of their `weights`) fall into each bin, and the edges of the
+    """The number of elements of `a` (or the sum of their `weights`) in each bin, and the edges of the
     bins.
 
     `bins` is a number of equal bins over `range`, by default all of `a`, or the edges themselves. The last

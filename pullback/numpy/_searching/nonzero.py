@@ -1,4 +1,4 @@
-"""Where an array is nonzero. How many positions there are depends on data: under jit, `size` must say."""
+"""The indices of nonzero elements. Their number depends on data: under jit, `size` must be given."""
 from __future__ import annotations
 
 import math
@@ -28,7 +28,7 @@ _INDEX = np.dtype(np.int32)
 
 
 def static_count(name: str, count: Array) -> int:
-    """A count that decides a shape; an error that speaks of `size` where it is not known."""
+    """A count that determines a shape; the error for an unknown one refers to `size`."""
     value: Any = count.known() if isinstance(count, Tracer) else count
     if not isinstance(value, ConcreteArray):
         where = count.owner.describe()  # type: ignore[attr-defined]
@@ -40,7 +40,7 @@ def static_count(name: str, count: Array) -> int:
 
 
 def true_positions(name: str, mask: Array, size: int | None) -> tuple[Array, Array]:
-    """The flat positions of what is true (0 after the last), and how many there are; both int32."""
+    """The flat indices of true elements (0 after the last), and their number; both int32."""
     flat = convert_element_type(reshape(mask, (mask.aval.size,)), _INDEX)
     count = count_nonzero(mask)
     size = static_count(name, count) if size is None else shape_of(name, (size,))[0]
@@ -101,7 +101,7 @@ def _nonzero(name: str, x: Array, size: int | None, fill_value: ArrayLike | None
 def flatnonzero(a: ArrayLike, *, size: int | None = None, fill_value: ArrayLike | None = None) -> Array:
     """The positions of nonzero elements in the flattened array; for `size` and `fill_value` see `nonzero`.
 
-    TypeError for what is no array or number.
+    TypeError for anything but an array or a number.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.flatnonzero(pnp.array([[0, 5], [7, 0]])))
@@ -114,7 +114,7 @@ def flatnonzero(a: ArrayLike, *, size: int | None = None, fill_value: ArrayLike 
 @boundary
 def argwhere(a: ArrayLike, *, size: int | None = None, fill_value: ArrayLike | None = None) -> Array:
     """The positions of nonzero elements as rows, of shape (count, a.ndim); for `size` and `fill_value` see
-    `nonzero`. TypeError for what is no array or number.
+    `nonzero`. TypeError for anything but an array or a number.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.argwhere(pnp.array([[0, 5], [7, 0]])))
@@ -143,7 +143,7 @@ def where(condition: ArrayLike, x: ArrayLike | None = None, y: ArrayLike | None 
 
     `condition` is of bools, or true where nonzero; `x` and `y` are promoted to one dtype. Both are computed,
     and both are differentiated: a nan in the choice not taken can reach a gradient, so make its argument
-    safe, too. ValueError for shapes that do not broadcast.
+    safe too. ValueError for shapes that do not broadcast.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.where(pnp.arange(3) > 1, 1., 0.))

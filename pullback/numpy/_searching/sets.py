@@ -42,20 +42,20 @@ def _sorted(x: Array) -> tuple[Array, Array]:
 
 
 def _places(ordered: Array, x: Array) -> Array:
-    """Where in a sorted vector that is not empty each of `x` is, if it is there."""
+    """The index of each of `x` in a sorted nonempty vector, if it occurs there."""
     found = searchsorted(ordered, x, "left")
     return minimum(found, scalar_like(ordered.aval.size - 1, found.aval.dtype))
 
 
 def _member(x: Array, ordered: Array) -> Array:
-    """Which elements are in a sorted vector."""
+    """True for elements that are in a sorted vector."""
     if ordered.aval.size == 0:
         return full(x.aval.shape, False, np.dtype(bool))
     return compare.eq_p.bind(along_axis(ordered, _places(ordered, x), 0), x)
 
 
 def _first(ordered: Array) -> Array:
-    """Which elements of a sorted vector differ from the one before; of nans, the first does."""
+    """True for elements of a sorted vector that differ from the previous one, and for the first nan."""
     n = ordered.aval.size
     if n == 0:
         return full((0,), True, np.dtype(bool))
@@ -82,10 +82,10 @@ def _chosen(name: str, mask: Array, size: int | None, parts: list[tuple[Array, A
 @boundary
 def isin(element: ArrayLike, test_elements: ArrayLike, assume_unique: bool = False, invert: bool = False, *,
          method: str = "auto") -> Array:
-    """Which elements are among the test elements (with `invert`, which are not): bools of the shape of `element`.
+    """True where elements are among the test elements (with `invert`, where they are not), in the shape of `element`.
 
     `assume_unique` and `method` ("auto", "binary_search", "compare_all" or "sort") are accepted for compatibility: the
-    search is always binary. TypeError for what is no array, ValueError for another method.
+    search is always binary. TypeError for anything but an array, ValueError for another method.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.isin(pnp.array([[1, 2], [3, 4]]), pnp.array([4, 1])))
@@ -104,7 +104,7 @@ def union1d(ar1: ArrayLike, ar2: ArrayLike, *, size: int | None = None, fill_val
     """The distinct elements of both arrays, sorted.
 
     With `size`, a result of that length, cut off or filled up with `fill_value` (the smallest element by default):
-    needed under jit, where data is not known. TypeError for what is no array.
+    needed under jit, where data is not known. TypeError for anything but an array.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.union1d(pnp.array([3, 1]), pnp.array([2, 3])))
@@ -120,7 +120,7 @@ def intersect1d(ar1: ArrayLike, ar2: ArrayLike, assume_unique: bool = False, ret
     """The distinct elements that both arrays have, sorted; with `return_indices` also where each first occurs in both.
 
     `size` and `fill_value` as for `union1d`; indices are filled up with the lengths of the arrays. `assume_unique` is
-    accepted for compatibility. TypeError for what is no array.
+    accepted for compatibility. TypeError for anything but an array.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.intersect1d(pnp.array([3, 1, 1]), pnp.array([1, 3, 4])))
@@ -142,7 +142,8 @@ def setdiff1d(ar1: ArrayLike, ar2: ArrayLike, assume_unique: bool = False, *, si
               fill_value: ArrayLike | None = None) -> Array:
     """The distinct elements of `ar1` that `ar2` does not have, sorted; with `assume_unique` in the order of `ar1`.
 
-    The dtype is that of `ar1`. `size` as for `union1d`; `fill_value` is 0 by default. TypeError for what is no array.
+    The dtype is that of `ar1`. `size` as for `union1d`; `fill_value` is 0 by default. TypeError for anything but an
+    array.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.setdiff1d(pnp.array([3, 1, 2, 3]), pnp.array([2])))

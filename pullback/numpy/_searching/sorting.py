@@ -108,7 +108,7 @@ def _check_kth(name: str, kth: int, n: int) -> None:
 
 @boundary
 def partition(a: ArrayLike, kth: int, axis: int = -1) -> Array:
-    """`a` reordered along an axis so that element `kth` is where sorting puts it, smaller ones before, larger
+    """`a` reordered along an axis so that element `kth` is at its sorted index, smaller ones before, larger
     after.
 
     All elements are in fact sorted, as a partial sort is no faster when compiled. ValueError for `kth` out of bounds.
@@ -124,7 +124,7 @@ def partition(a: ArrayLike, kth: int, axis: int = -1) -> Array:
 
 @boundary
 def argpartition(a: ArrayLike, kth: int, axis: int = -1) -> Array:
-    """The positions, int32, that `partition` a along an axis. ValueError for `kth` out of bounds.
+    """The indices, int32, that `partition` a along an axis. ValueError for `kth` out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.argpartition(pnp.array([3, 1, 2]), 1)[1])
@@ -138,9 +138,10 @@ def argpartition(a: ArrayLike, kth: int, axis: int = -1) -> Array:
 @boundary
 def searchsorted(a: ArrayLike, v: ArrayLike, side: str = "left", sorter: ArrayLike | None = None, *,
                  method: str = "scan") -> Array:
-    """Where the values `v` go into the sorted vector `a` to keep it sorted, of the shape of `v`.
+    """The indices at which the values `v` can be inserted into the sorted vector `a` to keep it sorted, of the shape of
+    `v`.
 
-    The places are int32, and int64 in an array too long for that, which needs the option enable_x64.
+    They are int32, or int64 for an array too long for that, which needs the option enable_x64.
 
     Before equal elements if `side` is "left", after them if "right". `sorter` holds positions that sort `a`,
     if it is not sorted. `method` is accepted for compatibility: the search is always binary.

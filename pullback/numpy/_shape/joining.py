@@ -116,7 +116,7 @@ def stack(arrays: Sequence[ArrayLike] | Array | np.ndarray, axis: int = 0, out: 
 
 @boundary
 def unstack(x: ArrayLike, /, *, axis: int = 0) -> tuple[Array, ...]:
-    """The arrays along an axis of `x`, which they lack. ValueError for an axis out of bounds.
+    """Split `x` into arrays along an axis, which they lack. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> pnp.unstack(pnp.arange(2))
@@ -148,7 +148,7 @@ def vstack(tup: Sequence[ArrayLike] | Array | np.ndarray, dtype: DTypeLike | Non
 
 @boundary
 def hstack(tup: Sequence[ArrayLike] | Array | np.ndarray, dtype: DTypeLike | None = None) -> Array:
-    """The arrays beside each other: joined along the second axis, vectors along their only one.
+    """The arrays stacked horizontally: joined along the second axis, vectors along their only one.
 
     ValueError for shapes that differ apart from that axis.
 
@@ -173,7 +173,7 @@ def dstack(tup: Sequence[ArrayLike] | Array | np.ndarray, dtype: DTypeLike | Non
 
 @boundary
 def column_stack(tup: Sequence[ArrayLike] | Array | np.ndarray) -> Array:
-    """The arrays beside each other, vectors as columns. ValueError for lengths that differ.
+    """The arrays as columns next to each other, vectors as single columns. ValueError for lengths that differ.
 
     >>> import pullback.numpy as pnp
     >>> pnp.column_stack([pnp.zeros(2), pnp.ones(2)])
@@ -201,7 +201,7 @@ def append(arr: NestedArrayLike, values: NestedArrayLike, axis: int | None = Non
 def block(arrays: NestedArrayLike) -> Array:
     """An array of blocks: innermost lists are joined along the last axis, those around them along the one before.
 
-    ValueError for an empty list and for shapes that do not fit.
+    ValueError for an empty list and for shapes that do not match.
 
     >>> import pullback.numpy as pnp
     >>> pnp.block([[pnp.ones((1, 1)), pnp.zeros((1, 2))]])
@@ -317,7 +317,7 @@ def vsplit(ary: ArrayLike, indices_or_sections: int | Sequence[int] | Array | np
 
 @boundary
 def dsplit(ary: ArrayLike, indices_or_sections: int | Sequence[int] | Array | np.ndarray) -> list[Array]:
-    """`split` along the third axis. ValueError for arrays with less than three axes.
+    """`split` along the third axis. ValueError for arrays with fewer than three axes.
 
     >>> import pullback.numpy as pnp
     >>> [x.shape for x in pnp.dsplit(pnp.ones((1, 1, 4)), 2)]
@@ -358,10 +358,11 @@ def tile(A: ArrayLike, reps: ShapeLike | np.ndarray) -> Array:
 @boundary
 def repeat(a: ArrayLike, repeats: ArrayLike | Sequence[int], axis: int | None = None, *,
            total_repeat_length: int | None = None) -> Array:
-    """`a` with every element along an axis repeated: `repeats` times, or as often as its entry for it says.
+    """`a` with every element along an axis repeated: `repeats` times, or by its own entry of `repeats`.
 
     Without an axis, `a` is flattened. Traced `repeats` need `total_repeat_length`, the length of the result, which then
-    is cut, or filled with the last element. ValueError for an axis out of bounds and for `repeats` of another length.
+    is truncated, or filled with the last element. ValueError for an axis out of bounds and for `repeats` of another
+    length.
 
     >>> import pullback.numpy as pnp
     >>> pnp.repeat(pnp.arange(2), 2)
@@ -406,8 +407,8 @@ def repeat(a: ArrayLike, repeats: ArrayLike | Sequence[int], axis: int | None = 
 
 
 def _positions(counts: Array, total: int) -> Array:
-    """Which element each of the repetitions is one of, where the numbers of repetitions are data."""
-    # a step up at every place where an element ends; where it ends beyond the result, the step is dropped
+    """The index of the element of each repetition, where the numbers of repetitions are data."""
+    # a step up at every index where an element ends; if it ends beyond the result, the step is dropped
     ends = shape_ops.convert_element_type(cumsum(counts), np.int32)
     ends = shape_ops.reshape(slice_in_dim(ends, 0, -1), (counts.aval.size - 1, 1))
     steps = scatter_add(shape_ops.full((total,), 0, np.dtype(np.int32)), ends,

@@ -1,4 +1,4 @@
-"""Functions that rearrange axes and elements: reshape, transpose and their kin, flip, roll, broadcasting."""
+"""Functions that rearrange axes and elements: reshape, transpose and similar ones, flip, roll, broadcasting."""
 from __future__ import annotations
 
 import operator
@@ -32,7 +32,7 @@ __all__ = ["reshape", "ravel", "transpose", "permute_dims", "matrix_transpose", 
 
 @boundary
 def reshape(a: ArrayLike, shape: ShapeLike, order: str = "C", *, copy: bool | None = None) -> Array:
-    """The elements of `a` in another shape, of which one length may be -1: what remains.
+    """The elements of `a` in another shape, of which one length may be -1, to be inferred.
 
     `order` is 'C' (the last axis runs fastest) or 'F' (the first does). ValueError where the sizes differ.
 
@@ -100,7 +100,7 @@ def ravel(a: ArrayLike, order: str = "C") -> Array:
 
 @boundary
 def expand_dims(a: ArrayLike, axis: int | Sequence[int]) -> Array:
-    """`a` with axes of length 1 that stand at the positions `axis` in the result.
+    """`a` with axes of length 1 inserted at the positions `axis` of the result.
 
     ValueError for a position out of bounds or named twice.
 
@@ -135,7 +135,7 @@ def squeeze(a: ArrayLike, axis: int | Sequence[int] | None = None) -> Array:
 def broadcast_to(array: ArrayLike, shape: ShapeLike) -> Array:
     """`array` repeated to a shape, as operands of different shapes are: axes of length 1 stretch, leading ones appear.
 
-    ValueError for a shape that it does not fit.
+    ValueError for a shape to which it does not broadcast.
 
     >>> import pullback.numpy as pnp
     >>> pnp.broadcast_to(pnp.arange(2), (2, 2))
@@ -187,7 +187,7 @@ def broadcast_shapes(*shapes: ShapeLike) -> tuple[int, ...]:
 def atleast_1d(*arys: NestedArrayLike) -> Any:
     """The arguments as arrays of at least 1 axis; a list of them, where there are several.
 
-    TypeError for what is no array.
+    TypeError for anything but an array.
 
     >>> import pullback.numpy as pnp
     >>> pnp.atleast_1d(1.).shape
@@ -198,7 +198,7 @@ def atleast_1d(*arys: NestedArrayLike) -> Any:
 
 @boundary
 def atleast_2d(*arys: NestedArrayLike) -> Any:
-    """The arguments as arrays of at least 2 axes, new ones in front. TypeError for what is no array.
+    """The arguments as arrays of at least 2 axes, new ones in front. TypeError for anything but an array.
 
     >>> import pullback.numpy as pnp
     >>> pnp.atleast_2d(pnp.ones(3)).shape
@@ -218,7 +218,7 @@ def _to_3d(x: Array) -> Array:
 def atleast_3d(*arys: NestedArrayLike) -> Any:
     """The arguments as arrays of at least 3 axes: a vector becomes (1, n, 1), a matrix (m, n, 1).
 
-    TypeError for what is no array.
+    TypeError for anything but an array.
 
     >>> import pullback.numpy as pnp
     >>> pnp.atleast_3d(pnp.ones(3)).shape
@@ -275,7 +275,7 @@ def permute_dims(a: ArrayLike, /, axes: Sequence[int]) -> Array:
 
 @boundary
 def matrix_transpose(x: ArrayLike, /) -> Array:
-    """`x` with its last two axes swapped. ValueError for less than two axes.
+    """`x` with its last two axes swapped. ValueError for fewer than two axes.
 
     >>> import pullback.numpy as pnp
     >>> pnp.matrix_transpose(pnp.ones((4, 2, 3))).shape
@@ -326,7 +326,7 @@ def moveaxis(a: ArrayLike, source: int | Sequence[int], destination: int | Seque
 
 @boundary
 def rollaxis(a: ArrayLike, axis: int, start: int = 0) -> Array:
-    """`a` with one axis moved back until it stands before the axis `start`. ValueError for an axis out of bounds.
+    """`a` with one axis moved back until it is before the axis `start`. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> pnp.rollaxis(pnp.ones((2, 3, 4)), 2).shape
@@ -358,7 +358,7 @@ def flip(m: ArrayLike, axis: int | Sequence[int] | None = None) -> Array:
 
 @boundary
 def fliplr(m: ArrayLike) -> Array:
-    """`m` with its second axis reversed. ValueError for less than two axes.
+    """`m` with its second axis reversed. ValueError for fewer than two axes.
 
     >>> import pullback.numpy as pnp
     >>> pnp.fliplr(pnp.arange(4).reshape(2, 2))
@@ -411,7 +411,7 @@ def rot90(m: ArrayLike, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Array:
 
 @boundary
 def roll(a: ArrayLike, shift: ArrayLike | Sequence[int], axis: int | Sequence[int] | None = None) -> Array:
-    """`a` with its elements moved on by `shift` places, those that leave at the end coming in at the beginning.
+    """`a` with its elements shifted by `shift`; those beyond the end reappear at the beginning.
 
     Without an axis, along the flattened array. `shift` may be traced, and it may be a sequence, one per axis.
     ValueError for an axis out of bounds.

@@ -31,7 +31,7 @@ __all__ = ["pad"]
 
 
 def _per_axis(name: str, what: str, value: AnyValue, rank: int) -> list[tuple[Any, Any]]:
-    """A pair per axis of what may be given as one value, one pair, or a pair (or value) per axis."""
+    """A pair per axis, from one value, one pair, or a pair (or value) per axis."""
     if isinstance(value, dict):
         pairs = [(0, 0)] * rank
         for axis, entry in value.items():
@@ -85,7 +85,7 @@ def _value(x: Array, value: AnyValue) -> Array:
 
 
 def _around(edge: Callable[[Array, int, int, bool], Array]) -> Callable[..., Array]:
-    """Pad one axis after the other, with what `edge(x, axis, width, before)` says stands before and after."""
+    """Pad one axis after the other, with the values that `edge(x, axis, width, before)` returns for each end."""
 
     def padded(x: Array, widths: Any) -> Array:
         for axis, (low, high) in enumerate(widths):
@@ -115,7 +115,7 @@ _edge = _around(lambda x, axis, width, before: _repeated(_end(x, axis, before), 
 
 def _by_position(x: Array, widths: Sequence[tuple[int, int]],
                  positions: Callable[[int, int, int], np.ndarray]) -> Array:
-    """Pad with elements of the array itself: `positions(n, low, high)` says which, along an axis of length n."""
+    """Pad with elements of the array itself, at the indices `positions(n, low, high)` along an axis of length n."""
     for axis, (low, high) in enumerate(widths):
         if low or high:
             x = _runs(x, axis, positions(x.aval.shape[axis], low, high))
@@ -155,7 +155,7 @@ def _reflect(n: int, low: int, high: int) -> np.ndarray:
 
 
 def _odd(x: Array, widths: Sequence[tuple[int, int]], repeat_edge: bool) -> Array:
-    """Reflection in the edge's value as well as in its place; a stretch at a time, each reflecting all there is."""
+    """Reflection in both the edge's value and its index; one stretch at a time, each reflecting everything so far."""
     skip = 0 if repeat_edge else 1
     for axis, (low, high) in enumerate(widths):
         for width, before in ((low, True), (high, False)):
@@ -257,7 +257,7 @@ def pad(array: ArrayLike, pad_width: int | Sequence[Any] | dict[int, Any] | np.n
         mode: str | Callable = "constant", **kwargs: AnyValue) -> Array:
     """`array` continued beyond its edges, by a width, a pair (before, after), or a pair per axis (or a dict of axes).
 
-    `mode` says with what: "constant" (`constant_values`, 0 by default), "edge", "wrap", "reflect" and "symmetric"
+    `mode` selects the values: "constant" (`constant_values`, 0 by default), "edge", "wrap", "reflect" and "symmetric"
     (`reflect_type`), "linear_ramp" (`end_values`), "maximum", "minimum", "mean" and "median" (`stat_length`), "empty",
     or a function `f(vector, (before, after), axis, kwargs)` that returns each padded vector.
     ValueError for an unknown mode and for widths that fit no axis.

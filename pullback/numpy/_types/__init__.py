@@ -1,1 +1,1 @@
-"""Constants, dtypes and questions about them."""
+"""Constants, dtypes and queries about them."""

@@ -1,4 +1,4 @@
-"""What the Python array API standard asks of a namespace beyond functions: its version, and what it can do.
+"""The namespace information required by the Python array API standard: its version and its capabilities.
 
 Source: the standard, version 2024.12, https://data-apis.org/array-api/2024.12/API_specification/inspection.html.
 """
@@ -17,7 +17,7 @@ from pullback._core.errors import boundary
 from pullback._core.typing import Device
 
 __array_api_version__ = "2024.12"
-# what a later version added to an earlier one does not disturb who asks for that
+# the additions of a later version do not affect users of an earlier one
 _VERSIONS = ("2021.12", "2022.12", "2023.12", __array_api_version__)
 
 _KINDS = {
@@ -32,7 +32,7 @@ _KINDS["numeric"] = _KINDS["integral"] + _KINDS["real floating"] + _KINDS["compl
 
 
 class _Information:
-    """What `__array_namespace_info__()` returns; the methods are those of the standard."""
+    """The result of `__array_namespace_info__()`; the methods are those of the standard."""
 
     __slots__ = ()
 
@@ -69,7 +69,7 @@ def _check_device(function: str, device: Device) -> None:
 
 
 def __array_namespace_info__() -> _Information:
-    """What this namespace can do, as the array API standard's inspection functions tell it.
+    """The capabilities of this namespace, for the array API standard's inspection functions.
 
     >>> import pullback.numpy as pnp
     >>> pnp.__array_namespace_info__().dtypes(kind="real floating")

@@ -27,7 +27,7 @@ __all__ = ["shape", "ndim", "size", "astype", "iscomplexobj", "isrealobj", "issc
 
 @boundary
 def shape(a: ArrayLike) -> tuple[int, ...]:
-    """The lengths of the axes. TypeError for what is no array or number.
+    """The lengths of the axes. TypeError for anything but an array or a number.
 
     >>> import pullback.numpy as pnp
     >>> pnp.shape(pnp.zeros((2, 3)))
@@ -43,7 +43,7 @@ def _shape(name: str, a: ArrayLike) -> tuple[int, ...]:
 
 @boundary
 def ndim(a: ArrayLike) -> int:
-    """The number of axes. TypeError for what is no array or number.
+    """The number of axes. TypeError for anything but an array or a number.
 
     >>> import pullback.numpy as pnp
     >>> pnp.ndim(1.)
@@ -69,7 +69,7 @@ def size(a: ArrayLike, axis: Axis = None) -> int:
 @boundary
 def astype(x: ArrayLike, dtype: DTypeLike, /, *, copy: bool = False, device: Device = None) -> Array:
     """`x` in another dtype (None: the default float). Floats to integers round towards zero, complex to real drop the
-    imaginary part. TypeError for what is no dtype.
+    imaginary part. TypeError for anything but a dtype.
 
     >>> import pullback.numpy as pnp
     >>> pnp.astype(pnp.array([1.7, -1.7]), int)
@@ -86,7 +86,7 @@ def astype(x: ArrayLike, dtype: DTypeLike, /, *, copy: bool = False, device: Dev
 
 
 def iscomplexobj(x: ArrayLike) -> bool:
-    """Whether the dtype is complex.
+    """Return whether the dtype is complex.
 
     >>> iscomplexobj(1j), iscomplexobj([1., 2.])
     (True, False)
@@ -96,7 +96,7 @@ def iscomplexobj(x: ArrayLike) -> bool:
 
 
 def isrealobj(x: ArrayLike) -> bool:
-    """Whether the dtype is not complex.
+    """Return whether the dtype is not complex.
 
     >>> isrealobj(1.)
     True
@@ -105,7 +105,7 @@ def isrealobj(x: ArrayLike) -> bool:
 
 
 def isscalar(element: object) -> bool:
-    """Whether it is a Python or NumPy scalar, or an array without axes.
+    """True for a Python or NumPy scalar, or an array without axes.
 
     >>> import pullback.numpy as pnp
     >>> isscalar(1.), isscalar(pnp.array(1.)), isscalar(pnp.ones(1))
@@ -120,7 +120,7 @@ def isscalar(element: object) -> bool:
 def result_type(*args: ArrayLike | DTypeLike) -> np.dtype:
     """The dtype that arrays, scalars and dtypes are promoted to together; Python scalars give way to the others.
 
-    TypeError for what is no dtype.
+    TypeError for anything but a dtype.
 
     >>> import pullback.numpy as pnp
     >>> pnp.result_type(pnp.zeros(2, "int8"), 1.0)
@@ -143,9 +143,9 @@ def _dtype_and_weakness(x: AnyValue) -> tuple[np.dtype, bool]:
 
 
 def can_cast(from_: ArrayLike | DTypeLike, to: DTypeLike, casting: str = "safe") -> bool:
-    """Whether a dtype can be cast to another by a rule of NumPy: no, equiv, safe, same_kind or unsafe.
+    """Return whether a dtype can be cast to another by a rule of NumPy: no, equiv, safe, same_kind or unsafe.
 
-    TypeError for what is no dtype.
+    TypeError for anything but a dtype.
 
     >>> can_cast("int8", "float32"), can_cast("float32", "int8")
     (True, False)
@@ -160,7 +160,7 @@ _KINDS = {"bool": np.bool_, "signed integer": np.signedinteger, "unsigned intege
 
 
 def isdtype(dtype: DTypeLike | SupportsDType, kind: DTypeLike | tuple[DTypeLike, ...]) -> bool:
-    """Whether a dtype is of a kind: a dtype, the name of a kind ("integral", "real floating" ...), or a tuple of them.
+    """Return whether a dtype is of a kind: a dtype, the name of a kind ("integral", "real floating" ...), or a tuple.
 
     ValueError for an unknown kind.
 
@@ -179,7 +179,7 @@ def isdtype(dtype: DTypeLike | SupportsDType, kind: DTypeLike | tuple[DTypeLike,
 
 
 def iterable(y: ArrayLike) -> bool:
-    """Whether `iter(y)` works: arrays without axes cannot be iterated over.
+    """Return whether `iter(y)` works: arrays without axes cannot be iterated over.
 
     >>> import pullback.numpy as pnp
     >>> iterable(pnp.ones(2)), iterable(pnp.array(1.))

@@ -1,4 +1,4 @@
-"""What the distributions share: the standard form of their arguments, and results outside of where they live."""
+"""Shared parts of the distributions: the standard form of their arguments, and results outside of their support."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -24,12 +24,12 @@ def standard(function: str, x: ArrayLike, loc: ArrayLike, scale: ArrayLike) -> t
 
 
 def where_inside(outside: Array, otherwise: float, fun: Callable[[Array], Array], x: Array, harmless: float) -> Array:
-    """`fun(x)`, but `otherwise` outside, where `fun` gets a harmless number, so that its slope there is no nan."""
+    """`fun(x)`, but `otherwise` outside, where `fun` gets a harmless number, so that its slope there is not nan."""
     return pnp.where(outside, otherwise, fun(pnp.where(outside, harmless, x)))
 
 
 def where_probability(q: Array, fun: Callable[[Array], Array]) -> Array:
-    """`fun(q)` for probabilities, nan for what is none."""
+    """`fun(q)` for probabilities, nan for other numbers."""
     return where_inside((q < 0) | (q > 1), np.nan, fun, q, 0.5)
 
 
@@ -42,7 +42,7 @@ def log1p_square(z: Array) -> Array:
 
 
 def log_of(probability: Array, complement: Array) -> Array:
-    """The logarithm of a probability whose complement is known, too: accurate where it is near 0 and near 1."""
+    """The logarithm of a probability whose complement is known too: accurate near 0 and near 1."""
     high, zero = probability > 0.5, probability == 0
     low = pnp.log(pnp.where(high | zero, 1, probability))
     return pnp.where(high, pnp.log1p(0 - pnp.where(high, complement, 0)), pnp.where(zero, -np.inf, low))

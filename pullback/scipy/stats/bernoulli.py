@@ -51,7 +51,7 @@ def pmf(k: ArrayLike, p: ArrayLike, loc: ArrayLike = 0) -> Array:
 
 @boundary
 def cdf(k: ArrayLike, p: ArrayLike) -> Array:
-    """The probability of a number up to `k`: 0, from 0 on `1 - p`, and from 1 on 1; nan where `p` is no probability.
+    """The probability of a number up to `k`: 0, from 0 on `1 - p`, and from 1 on 1; nan unless `p` is a probability.
 
     Errors are those of `logpmf`.
 
@@ -66,7 +66,7 @@ def cdf(k: ArrayLike, p: ArrayLike) -> Array:
 
 @boundary
 def ppf(q: ArrayLike, p: ArrayLike) -> Array:
-    """The least of 0 and 1 whose `cdf` is at least `q`; nan where `q` or `p` is no probability.
+    """The smaller of 0 and 1 whose `cdf` is at least `q`; nan unless `q` and `p` are probabilities.
 
     Errors are those of `logpmf`.
 

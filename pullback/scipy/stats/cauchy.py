@@ -23,7 +23,7 @@ def _density(z: Array, scale: Array) -> Array:
 
 
 def _below(z: Array) -> Array:
-    # the angle keeps what 1/2 + arctan(z) / pi cancels
+    # the angle keeps the digits that 1/2 + arctan(z) / pi cancels
     return pnp.arctan2(1, -z) / math.pi
 
 
@@ -36,7 +36,7 @@ def _log_below(z: Array) -> Array:
 
 @custom_jvp
 def _quantile(q: Array) -> Array:
-    # the tangent of the nearest angle out of 0, pi / 2 and pi: -cot(pi q) or tan(pi (q - 1/2))
+    # the tangent of the nearest of the angles 0, pi / 2 and pi: -cot(pi q) or tan(pi (q - 1/2))
     center, high = abs(q - 0.5) < 0.25, q > 0.5
     slope = pnp.tan(math.pi * pnp.where(center, q - 0.5, pnp.where(high, 1 - q, q)))
     return pnp.where(center, slope, pnp.where(high, 1, -1) / slope)
@@ -125,7 +125,7 @@ def logsf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
 
 @boundary
 def ppf(q: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
-    """The inverse of `cdf`; nan for what is no probability. Errors are those of `logpdf`.
+    """The inverse of `cdf`; nan outside [0, 1]. Errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import cauchy
     >>> print(cauchy.ppf(0.75).round(3))
@@ -137,7 +137,7 @@ def ppf(q: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
 
 @boundary
 def isf(q: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
-    """The inverse of `sf`; nan for what is no probability. Errors are those of `logpdf`.
+    """The inverse of `sf`; nan outside [0, 1]. Errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import cauchy
     >>> print(cauchy.isf(0.25).round(3))

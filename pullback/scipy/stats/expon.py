@@ -95,7 +95,7 @@ def logsf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
 
 @boundary
 def ppf(q: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
-    """The inverse of `cdf`; nan for what is no probability. Errors are those of `logpdf`.
+    """The inverse of `cdf`; nan outside [0, 1]. Errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import expon
     >>> print(expon.ppf(0.5))

@@ -17,7 +17,7 @@ __all__ = ["cdf", "logcdf", "logpdf", "logsf", "pdf", "sf"]
 
 def _part(function: str, x: ArrayLike, a: ArrayLike, loc: ArrayLike, scale: ArrayLike, outside: float,
           part: Callable) -> Array:
-    """A function of `a` and `(x - loc) / scale`, and what it is below 0."""
+    """A function of `a` and `(x - loc) / scale`, and its value below 0."""
     x, a, loc, scale = real(function, x, a, loc, scale)
     z = (x - loc) / scale
     return where_inside(z < 0, outside, lambda z: part(a, z), z, 1)

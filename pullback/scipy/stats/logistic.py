@@ -71,7 +71,7 @@ def sf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
 
 @boundary
 def ppf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
-    """The inverse of `cdf`; nan for what is no probability. Errors are those of `logpdf`.
+    """The inverse of `cdf`; nan outside [0, 1]. Errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import logistic
     >>> print(logistic.ppf(0.5))
@@ -83,7 +83,7 @@ def ppf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
 
 @boundary
 def isf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
-    """The inverse of `sf`; nan for what is no probability. Errors are those of `logpdf`.
+    """The inverse of `sf`; nan outside [0, 1]. Errors are those of `logpdf`.
 
     >>> from pullback.scipy.stats import logistic
     >>> print(logistic.isf(0.5))

@@ -59,11 +59,11 @@ def logpdf(x: ArrayLike, mean: ArrayLike, cov: ArrayLike, allow_singular: None =
       x: an array of shape (..., n), or a number.
       mean: an array of shape (..., n); a number for numbers `x`, which then may have any shape.
       cov: positive definite matrices of shape (..., n, n), or a number, the variance of each component. The leading
-        axes of all broadcast together. Where a matrix is not positive definite, the result is nan.
+        axes of all broadcast together. If a matrix is not positive definite, the result is nan.
       allow_singular: not supported.
 
     Returns: an array of those leading axes.
-    Raises: ValueError for shapes that do not fit, TypeError for complex numbers, NotImplementedError for
+    Raises: ValueError for shapes that do not match, TypeError for complex numbers, NotImplementedError for
       `allow_singular`.
 
     >>> import pullback.numpy as pnp

@@ -100,7 +100,7 @@ def logsf(x: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
 
 @boundary
 def ppf(q: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
-    """The inverse of `cdf`, accurate down to the smallest probabilities; nan for what is no probability.
+    """The inverse of `cdf`, accurate down to the smallest probabilities; nan outside [0, 1].
 
     Errors are those of `logpdf`.
 
@@ -114,7 +114,7 @@ def ppf(q: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
 
 @boundary
 def isf(q: ArrayLike, loc: ArrayLike = 0, scale: ArrayLike = 1) -> Array:
-    """The inverse of `sf`, accurate down to the smallest probabilities; nan for what is no probability.
+    """The inverse of `sf`, accurate down to the smallest probabilities; nan outside [0, 1].
 
     Errors are those of `logpdf`.
 

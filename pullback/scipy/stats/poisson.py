@@ -17,7 +17,7 @@ __all__ = ["cdf", "entropy", "logpmf", "pmf"]
 
 
 def _mass(function: str, k: ArrayLike, mu: ArrayLike, loc: ArrayLike, impossible: float, mass: Callable) -> Array:
-    """`mass(k + 1, mu)`, and what it is of what is no count: mu^k exp(-mu) / k! is a gamma density of order k + 1."""
+    """`mass(k + 1, mu)`, or its value unless k is a count: mu^k exp(-mu) / k! is a gamma density of order k + 1."""
     k, mu, loc = real(function, k, mu, loc)
     k = k - loc
     outside = (k < 0) | (k == np.inf) | (pnp.isfinite(k) & (k != pnp.floor(k)))
@@ -26,7 +26,7 @@ def _mass(function: str, k: ArrayLike, mu: ArrayLike, loc: ArrayLike, impossible
 
 @boundary
 def logpmf(k: ArrayLike, mu: ArrayLike, loc: ArrayLike = 0) -> Array:
-    """The logarithm of the probability `mu**n exp(-mu) / n!` with `n = k - loc`; -inf where that is no count.
+    """The logarithm of the probability `mu**n exp(-mu) / n!` with `n = k - loc`; -inf where n is not a count.
 
     Args:
       k: a real number or an array of any shape.
@@ -67,12 +67,12 @@ def cdf(k: ArrayLike, mu: ArrayLike, loc: ArrayLike = 0) -> Array:
 
 
 _LARGE = 100
-_COUNTS = 240  # what is beyond 14 standard deviations of the largest mean below
+_COUNTS = 240  # beyond 14 standard deviations of the largest mean below
 
 
 @boundary
 def entropy(mu: ArrayLike, loc: ArrayLike = 0) -> Array:
-    """The entropy `-sum(pmf * logpmf)`, whatever `loc` is; nan for a negative `mu`.
+    """The entropy `-sum(pmf * logpmf)`, for any `loc`; nan for a negative `mu`.
 
     Up to a mean of 100 the sum, beyond it the asymptotic series. Errors are those of `logpmf`.
 
