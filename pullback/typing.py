@@ -11,10 +11,10 @@ import typing as _typing
 
 from pullback._core.array import ArrayLike, NestedArrayLike
 from pullback._core.lazy import attributes as _attributes
-from pullback._core.typing import Axis, AxisName, Device, DTypeLike, Index, PyTree, PyTreePrefix, Shape, ShapeLike
+from pullback._core.typing import Axis, Device, DTypeLike, Index, PyTree, PyTreePrefix, ShapeLike
 
-__all__ = ["ArrayLike", "Axis", "AxisName", "DTypeLike", "Device", "Index", "NestedArrayLike", "PyTree", "PyTreePrefix",
-           "Shape", "ShapeLike"]
+__all__ = ["ArrayLike", "Axis", "DTypeLike", "Device", "Index", "NestedArrayLike", "PyTree", "PyTreePrefix",
+           "ShapeLike"]
 
 if not _typing.TYPE_CHECKING:
     __getattr__, __dir__ = _attributes(__name__)

@@ -27,6 +27,7 @@ MODULES = public_modules()
 
 # what has no docstring of ours, or no example, and why
 FOREIGN = {
+    "typing.Device",  # Any, as are PyTree and PyTreePrefix
     # NumPy's own classes, under their names there
     *(f"numpy.{name}" for name in (
         "character", "complexfloating", "flexible", "floating", "generic", "inexact", "integer", "number", "object_",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias, overload
 
 import numpy as np
 
@@ -270,6 +270,10 @@ def key_dtype(impl_spec: str | None = None) -> KeyType:
     return _key_type
 
 
+@overload
+def split(key: PRNGKeyArray, num: int | Sequence[int] = 2) -> PRNGKeyArray: ...
+@overload
+def split(key: ArrayLike, num: int | Sequence[int] = 2) -> Array: ...
 @boundary
 def split(key: KeyLike, num: int | Sequence[int] = 2) -> Any:
     """New keys from one: use these, and no longer the old one.
@@ -293,6 +297,10 @@ def split(key: KeyLike, num: int | Sequence[int] = 2) -> Any:
     return _typed(words) if type(key) is PRNGKeyArray else words
 
 
+@overload
+def fold_in(key: PRNGKeyArray, data: ArrayLike) -> PRNGKeyArray: ...
+@overload
+def fold_in(key: ArrayLike, data: ArrayLike) -> Array: ...
 @boundary
 def fold_in(key: KeyLike, data: ArrayLike) -> Any:
     """A new key from a key and an integer, such as the number of a step.
@@ -360,6 +368,10 @@ def key_impl(keys: KeyLike) -> str:
     return _IMPL
 
 
+@overload
+def clone(key: PRNGKeyArray) -> PRNGKeyArray: ...
+@overload
+def clone(key: ArrayLike) -> Array: ...
 @boundary
 def clone(key: KeyLike) -> Any:
     """The same key, for intended reuse. TypeError for anything but a key.

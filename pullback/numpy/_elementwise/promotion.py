@@ -372,6 +372,8 @@ def elementwise(domain: Domain) -> _Elementwise:
     """Decorate a function of operands: its body gets arrays of one dtype in `domain`."""
 
     def decorate(body):
+        # `help` is to show what the caller may give
+        body.__annotations__.update(dict.fromkeys(body.__annotations__.keys() - {"return"}, "ArrayLike"))
         name, sig = body.__name__, signature(body)
 
         @functools.wraps(body)
