@@ -10,7 +10,7 @@ from agreement import check_batching, check_derivative, close
 from jax import lax
 
 import pullback as pb
-from pullback._ops import computations, conv, elementwise, window
+from pullback._ops import computations, conv, conv_axes, conv_functions, elementwise, window
 
 rng = np.random.default_rng(0)
 
@@ -73,7 +73,7 @@ def test_batching_of_convolution(left, right, options, in_x, in_w):
 @pytest.mark.parametrize("dtype", ["int32", "complex64", "float16", "bfloat16"])
 def test_other_dtypes(dtype):
     x, w = data((1, 2, 5), dtype), data((2, 2, 3), dtype)
-    close(conv.conv(x, w, (1,), "SAME"), lax.conv(x, w, (1,), "SAME"))
+    close(conv_functions.conv(x, w, (1,), "SAME"), lax.conv(x, w, (1,), "SAME"))
 
 
 def test_preferred_element_type_and_its_derivative():
@@ -88,39 +88,39 @@ def test_preferred_element_type_and_its_derivative():
 def test_conv_transpose(kernel, stride, padding):
     x, w = data((2, 6, 3)), data((kernel, 3, 3))
     for options in ({}, {"transpose_kernel": True, "rhs_dilation": (2,)}):
-        close(conv.conv_transpose(x, w, (stride,), padding, **options),
+        close(conv_functions.conv_transpose(x, w, (stride,), padding, **options),
               lax.conv_transpose(x, w, (stride,), padding, **options), 10)
 
 
 def test_conv_transpose_is_the_gradient_of_a_convolution():
     x, w, ct = data((2, 3, 9)), data((4, 3, 3)), data((2, 4, 4))
-    (expected,) = pb.linear_transpose(lambda x: conv.conv(x, w, (2,), "VALID"), x)(ct)
-    got = conv.conv_transpose(ct, w, (2,), [(0, 0)], dimension_numbers=("NCH", "OIH", "NCH"), transpose_kernel=True,
-                              use_consistent_padding=True)
+    (expected,) = pb.linear_transpose(lambda x: conv_functions.conv(x, w, (2,), "VALID"), x)(ct)
+    got = conv_functions.conv_transpose(ct, w, (2,), [(0, 0)], dimension_numbers=("NCH", "OIH", "NCH"),
+                                        transpose_kernel=True, use_consistent_padding=True)
     close(got, expected, 10)
 
 
 def test_axis_names_and_pads_as_jax_reads_them():
     for names in (None, NHWC, ("CHWN", "OIHW", "NCWH")):
-        ours = conv.conv_dimension_numbers((1, 2, 3, 4), (1, 2, 3, 4), names)
+        ours = conv_axes.conv_dimension_numbers((1, 2, 3, 4), (1, 2, 3, 4), names)
         assert tuple(ours) == tuple(lax.conv_dimension_numbers((1, 2, 3, 4), (1, 2, 3, 4), names))
     for padding in ("SAME", "VALID", "SAME_LOWER"):
-        assert (conv.padtype_to_pads((7, 8), (3, 2), (2, 3), padding)
+        assert (conv_axes.padtype_to_pads((7, 8), (3, 2), (2, 3), padding)
                 == [tuple(map(int, p)) for p in lax.padtype_to_pads((7, 8), (3, 2), (2, 3), padding)])
 
 
 def test_refusals():
     x, w = data((1, 2, 5)), data((3, 2, 3))
     with pytest.raises(ValueError, match="the input's 2 features must be the kernel's 4"):
-        conv.conv(x, data((3, 4, 3)), (1,), "SAME")
+        conv_functions.conv(x, data((3, 4, 3)), (1,), "SAME")
     with pytest.raises(TypeError, match="one dtype"):
         conv.conv_general_dilated(x, w.astype("int32"), (1,), "SAME")
     with pytest.raises(ValueError, match="padding must be 'SAME'"):
-        conv.conv(x, w, (1,), "EQUAL")
+        conv_functions.conv(x, w, (1,), "EQUAL")
     with pytest.raises(ValueError, match="window_strides must have a positive int"):
-        conv.conv(x, w, (1, 1), "SAME")
+        conv_functions.conv(x, w, (1, 1), "SAME")
     with pytest.raises(ValueError, match="has no meaning with lhs_dilation"):
-        conv.conv_with_general_padding(x, w, (1,), "SAME", (2,), None)
+        conv_functions.conv_with_general_padding(x, w, (1,), "SAME", (2,), None)
     with pytest.raises(TypeError, match="three strings of 3 distinct letters"):
         conv.conv_general_dilated(x, w, (1,), "SAME", dimension_numbers=NHWC)
     with pytest.raises(ValueError, match="2 groups must divide"):
