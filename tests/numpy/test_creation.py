@@ -308,3 +308,16 @@ def test_view(old, new):
     close(pb.jit(lambda x: x.view(new))(x), expected)
     with pytest.raises(ValueError, match="does not divide"):
         pnp.zeros(3, "int8").view("float32")
+
+
+@pytest.mark.parametrize("run", [lambda fun: fun, pb.jit])
+@pytest.mark.parametrize(("start", "stop", "num"), [(-1, 2, 4), (-100., 100., 7), (-7., 14., 22), (1, -5, 7)])
+def test_linspace_of_whole_numbers_is_whole(run, start, stop, num):
+    def space(start, stop):
+        return pnp.linspace(start, stop, num), pnp.linspace(start, stop, num, dtype="int32")[: num - 1]
+
+    exact = np.arange(num) * ((stop - start) / (num - 1)) + start
+    floats, integers = run(space)(start, stop)
+    np.testing.assert_array_equal(np.asarray(floats) == 0, np.abs(exact) < 1e-6)
+    np.testing.assert_allclose(floats, exact, rtol=1e-7)
+    np.testing.assert_array_equal(integers, np.floor(np.round(exact, 9))[: num - 1])

@@ -139,11 +139,15 @@ def _spaced(name: str, start: ArrayLike, stop: ArrayLike, num: int, endpoint: bo
         out = shape_ops.broadcast_to(low, (1, *shape))
     else:
         real = np.dtype(kind.type(0).real.dtype) if dtypes.is_complex(kind) else kind
-        t = div(broadcasted_iota(real, (gaps, *(1,) * rank), 0), _in(real, gaps))
-        rest = sub(_in(real, 1), t)
+        steps, total = broadcasted_iota(real, (gaps, *(1,) * rank), 0), _in(real, gaps)
+        # a wider dtype holds the sum before it is divided, 0 where the result is: XLA's quotients are not exact
+        sum_first = float(dtypes.finfo(kind).max) > 1e30 * float(dtypes.finfo(given).max)
+        t = steps if sum_first else div(steps, total)
+        rest = sub(total if sum_first else _in(real, 1), t)
         if real != kind:
-            t, rest = (shape_ops.convert_element_type(x, kind) for x in (t, rest))
-        out = shape_ops.broadcast_to(add(mul(low, rest), mul(high, t)), (gaps, *shape))
+            t, rest, total = (shape_ops.convert_element_type(x, kind) for x in (t, rest, total))
+        out = add(mul(low, rest), mul(high, t))
+        out = shape_ops.broadcast_to(div(out, total) if sum_first else out, (gaps, *shape))
         if endpoint:
             # placed, not computed: 0 times an infinite start is nan, and 0 + -0. is 0.
             out = concatenate([out, shape_ops.broadcast_to(high, (1, *shape))], 0)
