@@ -245,7 +245,7 @@ class _Checks:
     def _argument(self, j: int, index: tuple[int, ...]) -> str:
         return f", {self.places[j]}{_index(index)}"
 
-    def _settle(self, what: str, worst: _Worst, reference: str, note: bool = False) -> None:
+    def _record_check(self, what: str, worst: _Worst, reference: str, note: bool = False) -> None:
         """Count a check, and add its line to the report if something was out of tolerance."""
         self.report.checks += not note
         if worst.excess > 1:
@@ -262,7 +262,7 @@ class _Checks:
             finite = np.abs(np.concatenate([a.ravel(), b.ravel()]))
             scale = float(np.max(finite[np.isfinite(finite)], initial=0.))
             worst.look(a, b, rtol * scale + .1 * self.atol, partial(describe, j))
-        self._settle(what, worst, reference, note)
+        self._record_check(what, worst, reference, note)
 
     # --- the checks ---
 
@@ -319,7 +319,7 @@ class _Checks:
                        np.sum(np.abs(wide(grads[i]) * wide(ts[i]))))
             worst = _Worst()
             worst.look(left, right, self.tight * size + .1 * self.atol, lambda _: "")
-            self._settle(f"{self._name('adjoint')}, {place}, <Jt, c>", worst, "but <t, Jᵀc>")
+            self._record_check(f"{self._name('adjoint')}, {place}, <Jt, c>", worst, "but <t, Jᵀc>")
 
     def _differences(self, f, modes, cs) -> None:
         for i, (x, place) in enumerate(zip(self.xs, self.places, strict=True)):
@@ -333,7 +333,7 @@ class _Checks:
                 for how in ("finite difference", "complex step"):
                     # the complex step gives the same with more digits, unless only it can tell
                     if how == "finite difference" or worst[mode, "finite difference"].excess <= 1:
-                        self._settle(f"{self._name(mode)}, {place}", worst[mode, how], how)
+                        self._record_check(f"{self._name(mode)}, {place}", worst[mode, how], how)
             for why, count in skipped.items():
                 self.report.notes.append(f"{self.label + ', ' if self.label else ''}{place}: {why} at {count} of its "
                                          "entries, so finite differences do not decide there")

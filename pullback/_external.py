@@ -275,7 +275,7 @@ class External(custom_rules):
             check_same_structure("defderivative", must, out_tree, got_tree, "")
             check_same_types("defderivative", must, out_tree, out_avals, [o.aval for o in outs], "")
         else:
-            host = _spread(fun, [a.dtype for a in out_avals[len(avals):]]) if self.elementwise else fun
+            host = _fill_constants(fun, [a.dtype for a in out_avals[len(avals):]]) if self.elementwise else fun
             result = self._call(what, fun, host, out_tree, out_avals, aligned, keywords)
         value, derivatives = result
         columns = [derivatives] if bare else list(derivatives)
@@ -377,7 +377,7 @@ def _check_keywords(fun: Callable, args: Sequence[Any], keywords: dict[str, Any]
             raise TypeError(str(error)) from None
 
 
-def _spread(fun: Callable, dtypes_of_derivatives: Sequence[np.dtype]) -> Callable:
+def _fill_constants(fun: Callable, dtypes_of_derivatives: Sequence[np.dtype]) -> Callable:
     """An elementwise function's value and derivatives, with constant derivatives filled to full shape.
 
     Derivatives of other shapes are left unchanged, for the check against the declared types to report.

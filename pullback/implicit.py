@@ -61,7 +61,7 @@ def fixed_point(f: Callable, x_init: PyTree, *args: PyTree, solver: Callable | N
     >>> print(sqrt(4.), pb.grad(sqrt)(4.))
     2.0 0.25
     """
-    words = _words("fixed_point", f, solver, max_steps, tol)
+    words = _problem_words("fixed_point", f, solver, max_steps, tol)
 
     def iterate(residual, x):
         def step(state):
@@ -71,14 +71,14 @@ def fixed_point(f: Callable, x_init: PyTree, *args: PyTree, solver: Callable | N
         # the test is in the condition: XLA runs a body of few parts in one thread, without waiting for others
         def goes_on(state):
             x, last, k = state
-            return ((k == 0) | _moves(last, _map(lambda a, b: a - b, x, last), tol)) & (k < max_steps)
+            return ((k == 0) | _exceeds_tolerance(last, _map(lambda a, b: a - b, x, last), tol)) & (k < max_steps)
 
         return lax.while_loop(goes_on, step, (x, x, 0))[0]
 
     # x - f(x): linearized it is I - J, whose inverse a Neumann series gives where f contracts
     @standing_for(f)
     def residual(x):
-        return _map(lambda a, b: b - a, _like("fixed_point", "f", f, f(x, *args), x, words.guess), x)
+        return _map(lambda a, b: b - a, _checked_result("fixed_point", "f", f, f(x, *args), x, words.guess), x)
 
     find = iterate if solver is None else standing_for(solver)(
         lambda _, x: solver(lambda y: f(y, *args), x))
@@ -109,7 +109,7 @@ def root(f: Callable, x_init: PyTree, *args: PyTree, solver: Callable | None = N
     >>> print(cbrt(8.), pb.grad(cbrt)(8.))
     2.0 0.083333...
     """
-    words = _words("root", f, solver, max_steps, tol)
+    words = _problem_words("root", f, solver, max_steps, tol)
     solve = _tangent_solver("root", linear_solver, "bicgstab")
 
     @standing_for(f)
@@ -146,7 +146,7 @@ def argmin(f: Callable, x_init: PyTree, *args: PyTree, solver: Callable | None =
     >>> print(shrunk(1.), pb.grad(shrunk)(1.))
     1.5 -0.75
     """
-    words = _words("argmin", f, solver, max_steps, tol)
+    words = _problem_words("argmin", f, solver, max_steps, tol)
     solve = _tangent_solver("argmin", linear_solver, "cg")
 
     @standing_for(f)
@@ -202,7 +202,7 @@ def linear_solve(matvec: Callable, b: PyTree, *, method: str = "auto", symmetric
 # --- checks of the arguments ---
 
 
-def _words(function: str, f: Any, solver: Any, max_steps: Any, tol: Any) -> Words:
+def _problem_words(function: str, f: Any, solver: Any, max_steps: Any, tol: Any) -> Words:
     """The names of the parts of a problem in messages, after a check of the arguments."""
     check_callable(f"{function}: f", f)
     if solver is not None:
@@ -231,7 +231,7 @@ def _check_steps(function: str, max_steps: Any) -> None:
         raise ValueError(f"{function}: max_steps must be at least 0, got {max_steps!r}")
 
 
-def _like(function: str, part: str, fun: Callable, result: PyTree, x: PyTree, of: str) -> Any:
+def _checked_result(function: str, part: str, fun: Callable, result: PyTree, x: PyTree, of: str) -> Any:
     """The return value of a user's function, which must have the structure and types of `x`."""
     xs, tree = tree_flatten(x)
     leaves, got = flatten_result(function, fun, result)
@@ -268,7 +268,7 @@ def _ravel(tree: PyTree) -> tuple[Any, Callable]:
     return vector, lambda v: unravel(v.astype(vector.dtype))
 
 
-def _moves(x: PyTree, dx: Any, tol: float | None) -> Any:
+def _exceeds_tolerance(x: PyTree, dx: Any, tol: float | None) -> Any:
     """Return whether a step changes any entry by more than the tolerance, relative to the largest entry."""
     dx, x = _ravel(dx)[0], _ravel(x)[0]
     if x.size == 0:
@@ -291,7 +291,7 @@ def _newton(solve: Callable, tol: float | None, max_steps: int) -> Callable:
             x, _, k = state
             y, derivative = linearize(f, x)
             dx = solve(derivative, y)
-            return _map(lambda a, b: a - b, x, dx), _moves(x, dx, tol), k + 1
+            return _map(lambda a, b: a - b, x, dx), _exceeds_tolerance(x, dx, tol), k + 1
 
         return lax.while_loop(lambda s: s[1] & (s[2] < max_steps), step, (x, True, 0))[0]
 
@@ -305,7 +305,7 @@ def _tangent_solver(function: str, linear_solver: str | Callable, large: str) ->
 
         @standing_for(given)
         def solve(matvec, b):
-            return _like(function, "linear_solver", given, given(matvec, b), b, "its second argument")
+            return _checked_result(function, "linear_solver", given, given(matvec, b), b, "its second argument")
 
         return solve
     _method(function, "linear_solver", linear_solver)

@@ -81,7 +81,7 @@ def _known_values(trace: StagingTrace) -> dict[Var, Value]:
 
 
 def _propagate(eqn: Equation, values: dict[Var, Value]) -> None:
-    given = [_of(v, values) for v in eqn.invars]
+    given = [_value_of(v, values) for v in eqn.invars]
     for var, value in zip(eqn.outvars, results(eqn, given), strict=True):
         if value is not None:
             values[var] = value
@@ -94,23 +94,23 @@ def values_in(jaxpr: Jaxpr, given: Sequence[Value], carried: range = range(0)) -
         values = {var: value for var, value in zip(jaxpr.invars, given, strict=True) if value is not None}
         for eqn in jaxpr.eqns:
             _propagate(eqn, values)
-        outs = [_of(v, values) for v in jaxpr.outvars]
+        outs = [_value_of(v, values) for v in jaxpr.outvars]
         before = [given[i] for i in carried]
-        carry = [a if _same(a, b) else None for a, b in zip(before, outs, strict=False)]
+        carry = [a if _equal(a, b) else None for a, b in zip(before, outs, strict=False)]
         if all(a is b for a, b in zip(carry, before, strict=True)):
             return values
         for i, value in zip(carried, carry, strict=True):
             given[i] = value
 
 
-def _of(atom: AnyValue, values: dict[Var, Value]) -> Value:
+def _value_of(atom: AnyValue, values: dict[Var, Value]) -> Value:
     if isinstance(atom, Literal):
         return np.asarray(atom.value)[()]
     value = values.get(atom)
     return atom.aval.dtype.type(0) if value is None and atom.aval.size == 0 else value
 
 
-def _same(a: Value, b: Value) -> bool:
+def _equal(a: Value, b: Value) -> bool:
     return a is not None and b is not None and bool(a == b)
 
 
@@ -122,7 +122,7 @@ def results(eqn: Equation, given: Sequence[Value]) -> list[Value]:
     found = [_results_of(held.jaxpr, [given[place] for place in held.operands], held.carried)
              for held in eqn.held if held.returns and held.operands is not None]
     if found:
-        return [first if all(_same(first, other) for other in rest) else None
+        return [first if all(_equal(first, other) for other in rest) else None
                 for first, *rest in zip(*found, strict=True)]
     zeros = [is_zero(value) for value in given]
     if traits.vanishing is not None:
@@ -149,13 +149,13 @@ def results(eqn: Equation, given: Sequence[Value]) -> list[Value]:
 
 def _results_of(jaxpr: Jaxpr, given: Sequence[Value], carried: range) -> list[Value]:
     if all(value is None for value in given):
-        return jaxpr.derive("uniform results", lambda: _outs(jaxpr, given, carried))
-    return _outs(jaxpr, given, carried)
+        return jaxpr.derive("uniform results", lambda: _result_values(jaxpr, given, carried))
+    return _result_values(jaxpr, given, carried)
 
 
-def _outs(jaxpr: Jaxpr, given: Sequence[Value], carried: range) -> list[Value]:
+def _result_values(jaxpr: Jaxpr, given: Sequence[Value], carried: range) -> list[Value]:
     values = values_in(jaxpr, given, carried)
-    return [_of(v, values) for v in jaxpr.outvars]
+    return [_value_of(v, values) for v in jaxpr.outvars]
 
 
 def _evaluated(eqn: Equation, given: Sequence[Value]) -> Value:

@@ -54,14 +54,14 @@ def tap(x: PyTree, name: str | None = None, *, bwd: Callable[[Any], Any] | None 
     if bwd is not None:
         where = [i for i, leaf in enumerate(leaves) if dtypes.is_inexact(leaf.aval.dtype)]
         tracers = closed_over([bwd])
-        call = closing_over(_changed(bwd, tree, where), tracers)
+        call = closing_over(_with_backward(bwd, tree, where), tracers)
         outs = custom_call_p.bind(*tracers, *(leaves[i] for i in where), call=call) if where else []
         for i, out in zip(where, outs, strict=True):
             leaves[i] = out
     return tree_unflatten(tree, leaves)
 
 
-def _changed(bwd: Callable, tree: PyTreeDef, where: list[int]) -> DerivedCall:
+def _with_backward(bwd: Callable, tree: PyTreeDef, where: list[int]) -> DerivedCall:
     """The identity on the floating-point leaves of a pytree, whose cotangents pass through `bwd`."""
 
     def label() -> str:

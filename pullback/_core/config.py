@@ -184,21 +184,21 @@ config: Config = Config()
 @contextmanager
 def _override(name: str, value: AnyValue) -> Iterator[None]:
     """Set an option for this thread until the context ends."""
-    mine = config.__dict__  # threading.local gives each thread its own
-    outer = mine.get(name, mine)  # `mine` itself stands for "no override"
-    mine[name] = value if name in _STATES else _check(name, value)
-    mine["tracing"] = _tracing_state(config)
+    overrides = config.__dict__  # threading.local gives each thread its own
+    outer = overrides.get(name, overrides)  # `overrides` itself stands for "no override"
+    overrides[name] = value if name in _STATES else _check(name, value)
+    overrides["tracing"] = _tracing_state(config)
     try:
         yield
     finally:
-        if outer is mine:
-            mine.pop(name, None)
+        if outer is overrides:
+            overrides.pop(name, None)
         else:
-            mine[name] = outer
-        if mine.keys() == {"tracing"}:
-            del mine["tracing"]  # nothing is overridden: the process-wide values apply here too
+            overrides[name] = outer
+        if overrides.keys() == {"tracing"}:
+            del overrides["tracing"]  # nothing is overridden: the process-wide values apply here too
         else:
-            mine["tracing"] = _tracing_state(config)
+            overrides["tracing"] = _tracing_state(config)
 
 
 def enable_x64(new_val: bool = True) -> Any:

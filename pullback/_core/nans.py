@@ -133,9 +133,9 @@ def _report(kind: str, primitive: Primitive, operands: Sequence[Any], result: np
     if births is not None and (len(births) >= _MANY or (given and births)):
         return
     index = tuple(int(i) for i in np.argwhere(mask)[0])
-    told = [describe_value(x, index if x.shape == result.shape else () if x.ndim == 0 else None)
-            for x in map(np.asarray, operands)]
-    birth = Birth(kind, primitive.name, not given, describe_value(result, None), told, index, int(mask.sum()),
+    descriptions = [describe_value(x, index if x.shape == result.shape else () if x.ndim == 0 else None)
+                    for x in map(np.asarray, operands)]
+    birth = Birth(kind, primitive.name, not given, describe_value(result, None), descriptions, index, int(mask.sum()),
                   origin_here(sys._getframe(2)))
     if births is None:
         error = FloatingPointError(f"{birth.headline} (debug_nans is on)")

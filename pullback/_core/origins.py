@@ -58,15 +58,15 @@ class Origin:
 
     def lines(self) -> list[str]:
         """The origin in words, one line each."""
-        told = []
+        lines = []
         if self.location is not None:
-            told.append(f"It was made at {_quoted(self.location)}.")
+            lines.append(f"It was made at {_quoted(self.location)}.")
         if self.backward:
             of = f", of the derivative of {_quoted(self.forward)}" if self.forward is not None else ""
-            told.append(f"It was made in the backward pass{of}.")
+            lines.append(f"It was made in the backward pass{of}.")
         if self.rule is not None:
-            told.append(f"It was made by {self.rule}.")
-        return told + [f"It was made in {step}." for step in self.steps]
+            lines.append(f"It was made by {self.rule}.")
+        return lines + [f"It was made in {step}." for step in self.steps]
 
 
 def _quoted(location: Location) -> str:

@@ -168,7 +168,7 @@ bessel_i1e: Callable[[Any], Array] = function_of_one(__name__, bessel_i1e_p,
 
 def _confluent(x: Expr, b: int) -> Expr:
     # exp overflows earlier; and 0 times infinity is nan
-    size = x.abs().least(4000.0)
+    size = x.abs().minimum(4000.0)
     root = (size * 0.5).exp()
     return root * (root * _kummer(size, b - 1, 2 * b - 1, 0))
 

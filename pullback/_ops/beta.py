@@ -27,7 +27,7 @@ def _parts(good: Expr, a: Expr, b: Expr) -> tuple[Expr, Expr, Expr, Expr, Expr]:
     """log(beta) as an exponent and the logarithms of a factor and of a divisor; and the larger of a and b, and
     a + b.
     """
-    small, large = good.choose(a.least(b), 1.0), good.choose(a.most(b), 1.0)
+    small, large = good.choose(a.minimum(b), 1.0), good.choose(a.maximum(b), 1.0)
     n = small + large
     ratio = small / n
     ordinary = ratio.is_("GT", 1e-30)
@@ -172,7 +172,7 @@ def _with_ends(a: Expr, b: Expr, x: Expr, value: Expr, at_zero: float, at_one: f
 
 def _betainc(a: Expr, b: Expr, x: Expr, upper: bool = False) -> Expr:
     t = smaller(tail(a, b, x), _TINY)
-    part = (t.factor * weight(t) * t.exponent.exp()).least(1.0)
+    part = (t.factor * weight(t) * t.exponent.exp()).minimum(1.0)
     near = ~t.lower if upper else t.lower
     return _with_ends(a, b, x, near.choose(part, 1.0 - part), *((1.0, 0.0) if upper else (0.0, 1.0)))
 

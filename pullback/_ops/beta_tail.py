@@ -116,7 +116,7 @@ def _node(number: Expr, p: Expr, q: Expr, u: Expr, v: Expr, first: Expr, unit: E
     s = (log_s + unit).exp()
     r = u / v
     loss = (-s).expm1()
-    rise = s.is_("LT", 1e-20).choose(r.least(1.0) * log_s.exp(), -r * loss)
+    rise = s.is_("LT", 1e-20).choose(r.minimum(1.0) * log_s.exp(), -r * loss)
     log = rise.log1p()
     bent = s.is_("LT", 1.0)
     inner = bent.choose(s, 0.0)
@@ -144,12 +144,12 @@ def integrals(t: Tail, moments: list[tuple[int, int]], needed: Expr) -> list[Exp
     u, v = needed.choose(t.u, 0.5), needed.choose(t.v, 0.5)
     r = u / v
     slope = (p * v - q * u + u) / v
-    more = (q - 1.0).most(0.0)
-    scale = q.is_("GE", 1.0).choose(p.least(slope.most(0.0) + more.sqrt() * r.sqrt() * (r + 1.0).sqrt()), p)
+    more = (q - 1.0).maximum(0.0)
+    scale = q.is_("GE", 1.0).choose(p.minimum(slope.maximum(0.0) + more.sqrt() * r.sqrt() * (r + 1.0).sqrt()), p)
     # the integrand bends at s = 1 / scale, and at s = 1 / r or 1 if that comes first, the unit
-    unit = (v / u).least(1.0).log()
+    unit = (v / u).minimum(1.0).log()
     between = (0.5 / scale).log() - unit
-    first, wide = between.least(0.0), between.most(0.0)
+    first, wide = between.minimum(0.0), between.maximum(0.0)
     step, start = _spacing(p)
     count = ((wide + ((4.6 if p.double else 3.8) - start)) * (1 / step)).floor()
     carried = [p, q, u, v, first, unit]
@@ -173,7 +173,7 @@ def integrals(t: Tail, moments: list[tuple[int, int]], needed: Expr) -> list[Exp
         return out
 
     sums = _summed(terms, len(moments), needed.choose(count, 0.0), carried)
-    return [total * (v / u).least(1.0) for total in sums]
+    return [total * (v / u).minimum(1.0) for total in sums]
 
 
 _AT_ONCE = 1 << 8  # the number of elements for which the kernel holds all nodes in memory at once

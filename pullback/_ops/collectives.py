@@ -39,7 +39,7 @@ def _names(function: str, axis_name: AxisName) -> tuple:
     return names
 
 
-def _unmapped(p: Primitive) -> None:
+def _refuse_unmapped(p: Primitive) -> None:
     def evaluate(*args, axis_name, **_):
         lookup_axis_size(axis_name, p.name)
         raise NameError(f"{p.name}: the axis {axis_name!r} belongs to a vmap that has ended")
@@ -51,7 +51,7 @@ def _reducer(name: str, reduce: Callable, shared: Callable) -> Primitive:
     """A reduction over the named axis. `shared(x, size)` is the result for an unbatched value."""
     p = Collective(name)
     keeps_type(p)
-    _unmapped(p)
+    _refuse_unmapped(p)
 
     def collective(trace, operands, dims, axis_name):
         (x,), (d,) = operands, dims
@@ -69,7 +69,7 @@ pmax_p = _reducer("pmax", reduce_max, lambda x, size: x)
 pmin_p = _reducer("pmin", reduce_min, lambda x, size: x)
 
 
-def _over(p: Primitive, reduce: Callable, x: PyTree, axis_name: AxisName,
+def _reduced_over(p: Primitive, reduce: Callable, x: PyTree, axis_name: AxisName,
           groups: Sequence[Sequence[int]] | None) -> Any:
     names = _names(p.name, axis_name)
     parts = _groups(p.name, axis_name, groups)
@@ -132,7 +132,7 @@ def psum(x: PyTree, axis_name: AxisName, *, axis_index_groups: Sequence[Sequence
     >>> pb.vmap(lambda x: x / lax.psum(x, "i"), axis_name="i")(pnp.array([1., 3.]))
     Array([0.25, 0.75], dtype=float32)
     """
-    return _over(psum_p, reduce_sum, x, axis_name, axis_index_groups)
+    return _reduced_over(psum_p, reduce_sum, x, axis_name, axis_index_groups)
 
 
 def pmean(x: PyTree, axis_name: AxisName, *, axis_index_groups: Sequence[Sequence[int]] | None = None) -> Any:
@@ -173,7 +173,7 @@ def pmax(x: PyTree, axis_name: AxisName, *, axis_index_groups: Sequence[Sequence
     >>> print(pb.vmap(lambda x: lax.pmax(x, "i"), axis_name="i")(pnp.array([1., 3.])))
     [3. 3.]
     """
-    return _over(pmax_p, reduce_max, x, axis_name, axis_index_groups)
+    return _reduced_over(pmax_p, reduce_max, x, axis_name, axis_index_groups)
 
 
 def pmin(x: PyTree, axis_name: AxisName, *, axis_index_groups: Sequence[Sequence[int]] | None = None) -> Any:
@@ -187,7 +187,7 @@ def pmin(x: PyTree, axis_name: AxisName, *, axis_index_groups: Sequence[Sequence
     >>> print(pb.vmap(lambda x: lax.pmin(x, "i"), axis_name="i")(pnp.array([1., 3.])))
     [1. 1.]
     """
-    return _over(pmin_p, reduce_min, x, axis_name, axis_index_groups)
+    return _reduced_over(pmin_p, reduce_min, x, axis_name, axis_index_groups)
 
 
 # --- indices ---
@@ -196,7 +196,7 @@ axis_index_p = Collective("axis_index")
 axis_index_p.abstract_eval = lambda axis_name: make_aval((), np.dtype(np.int32))
 axis_index_p.collective = lambda trace, operands, dims, axis_name: (iota(np.dtype(np.int32), trace.size), 0)
 zero_jvp(axis_index_p)
-_unmapped(axis_index_p)
+_refuse_unmapped(axis_index_p)
 
 
 def axis_index(axis_name: AxisName) -> Array:
@@ -230,7 +230,7 @@ def axis_size(axis_name: AxisName) -> int:
 # --- exchanges ---
 
 all_gather_p = Collective("all_gather")
-_unmapped(all_gather_p)
+_refuse_unmapped(all_gather_p)
 
 
 def _all_gather_type(x, axis_name, axis, size):

@@ -171,7 +171,7 @@ def _log1p(z: Expr) -> Expr:
     return together(x.is_("EQ", -1).choose(y.abs().log(), re), im, z)
 
 
-def _beside_pole(x: Expr, y: Expr, value: Expr) -> Expr:
+def _near_pole(x: Expr, y: Expr, value: Expr) -> Expr:
     """The real part of atanh(x + iy), since the compiler's `value` fails near 1 and -1.
 
     There |1 + z| / |1 - z| is 2 / |y| or its inverse.
@@ -182,14 +182,14 @@ def _beside_pole(x: Expr, y: Expr, value: Expr) -> Expr:
 
 def _atanh(z: Expr) -> Expr:
     re, im = parts(z.op("chlo.atanh"))
-    return together(_beside_pole(*parts(z), re), im, z)
+    return together(_near_pole(*parts(z), re), im, z)
 
 
 def _atan(z: Expr) -> Expr:
     """atan(z) = -i atanh(i z), and i z = -y + i x."""
     x, y = parts(z)
     re, im = parts(z.op("chlo.atan"))
-    return together(re, _beside_pole(y, x, im), z)
+    return together(re, _near_pole(y, x, im), z)
 
 
 def _tanh_parts(x: Expr, y: Expr) -> tuple[Expr, Expr]:

@@ -106,10 +106,10 @@ class Expr:
         """The nearest whole number, the even one of two."""
         return self.op("stablehlo.round_nearest_even")
 
-    def least(self, y: Any) -> Expr:
+    def minimum(self, y: Any) -> Expr:
         return self.op("stablehlo.minimum", y)
 
-    def most(self, y: Any) -> Expr:
+    def maximum(self, y: Any) -> Expr:
         return self.op("stablehlo.maximum", y)
 
     def lgamma(self):

@@ -156,7 +156,7 @@ def _lower(ctx, x, fft_type, fft_lengths):
     if 0 in out.shape:
         return ctx.constant(0, out)
     if len(fft_lengths) > 3:
-        return emitted(ctx, lambda x: [_by_threes(x, fft_type, fft_lengths)], x)[0]
+        return emitted(ctx, lambda x: [_over_many_axes(x, fft_type, fft_lengths)], x)[0]
     y = ctx.op("stablehlo.fft", [_row_by_row(ctx, x)], out, f"fft_type = #stablehlo<fft_type {fft_type.name}>, "
                                                             f"fft_length = {int_array(fft_lengths)}")
     return _row_by_row(ctx, y)
@@ -170,16 +170,16 @@ def _row_by_row(ctx, x):
                                                         f"operand_layouts = {order}, result_layouts = {order}")
 
 
-def _by_threes(x, fft_type, fft_lengths):
+def _over_many_axes(x, fft_type, fft_lengths):
     """The transform over more axes than StableHLO supports: the last three, then the others with these as a batch."""
     others, last = fft_lengths[:-3], fft_lengths[-3:]
     if fft_type is FftType.IRFFT:
-        return fft_p.bind(_of_others(x, FftType.IFFT, others), fft_type=fft_type, fft_lengths=last)
+        return fft_p.bind(_over_leading_axes(x, FftType.IFFT, others), fft_type=fft_type, fft_lengths=last)
     y = fft_p.bind(x, fft_type=fft_type, fft_lengths=last)
-    return _of_others(y, FftType.IFFT if fft_type is FftType.IFFT else FftType.FFT, others)
+    return _over_leading_axes(y, FftType.IFFT if fft_type is FftType.IFFT else FftType.FFT, others)
 
 
-def _of_others(x, fft_type, lengths):
+def _over_leading_axes(x, fft_type, lengths):
     rank = x.aval.ndim
     batch = rank - 3 - len(lengths)
     order = (*range(batch), *range(rank - 3, rank), *range(batch, rank - 3))

@@ -190,7 +190,7 @@ def gamma_function(x: Expr) -> Expr:
     base = log_gamma_one(z).exp()
     # one factor of the power at a time, so that nothing overflows before the result does
     limit = 200.0 if x.double else 40.0
-    large = far.choose(y.least(limit), 8.0)
+    large = far.choose(y.minimum(limit), 8.0)
     root = large.power(large * 0.5 - 0.25)
     beyond = root * (-large).exp() * root * (stirling(large).exp() * np.sqrt(2 * np.pi))
     value = far.choose(y.is_("GE", limit).choose(np.inf, beyond), near_zero.choose(base / y, base * p))

@@ -85,7 +85,7 @@ def front(a: Expr, x: Expr, digits: Digits, over: int = 0) -> Expr:
     factor = far.choose((a * (0.5 / np.pi)).sqrt() * (-stirling(far.choose(a, 8.0))).exp(), small.choose(
         a * (-log_gamma_one(small.choose(a, 0.0))).exp(), 1.0 / gamma_near(some)))
     # half of the power at a time, as the factors may overflow; near a by its logarithm, which is small
-    least = x.least(4000.0)
+    least = x.minimum(4000.0)
     apart = far | small  # in between, a less a whole number is exact
     half = far.choose(x / a, least).power((a - apart.choose(0.0, a.lifted(float(over)))) * 0.5)
     half = half * (far.choose(x - a, least) * -0.5).exp()
@@ -190,7 +190,7 @@ def integrals(a: Expr, x: Expr, up: Expr, digits: Digits, order: int) -> list[Ex
         # the error of the exponent is small where its exponential is not
         a, x, slope, width = (_to(v, np.float32) for v in (a, x, slope, width))
     sign = up.choose(1.0, a.lifted(-1.0))
-    start = up.choose(((width * a + digits.reach) / x + 1.0).log().least(width), width)
+    start = up.choose(((width * a + digits.reach) / x + 1.0).log().minimum(width), width)
     far = start
     for _ in range(digits.steps):
         growth = (sign * far).expm1()
@@ -299,7 +299,7 @@ def slope(p: Parts, order: int) -> Expr:
 def guarded(a: Expr, x: Expr) -> tuple[Expr, Expr, Expr]:
     """Whether a and x are valid, and a and x with invalid values replaced by harmless ones."""
     inside = x.is_("GT", 0.0) & x.is_("LT", np.inf) & a.is_("GE", 0.0) & a.is_("LT", np.inf)
-    return inside, inside.choose(a.most(_TINY), 1.0), inside.choose(x, 1.0)
+    return inside, inside.choose(a.maximum(_TINY), 1.0), inside.choose(x, 1.0)
 
 
 def _log1p(x: Expr) -> Expr:
@@ -312,7 +312,7 @@ def probability(a: Expr, x: Expr, digits: Digits, upper: bool) -> Expr:
     """P(a, x), or Q(a, x)."""
     inside, ga, gx = guarded(a, x)
     value = both(parts(ga, gx, digits, 0))[upper]
-    value = a.is_("EQ", 0.0).choose(float(not upper), value.most(0.0).least(1.0))
+    value = a.is_("EQ", 0.0).choose(float(not upper), value.maximum(0.0).minimum(1.0))
     at_end = x.is_("EQ", 0.0).choose(float(upper), x.is_("EQ", np.inf).choose(
         float(not upper), a.is_("EQ", np.inf).choose(float(upper), a.lifted(np.nan))))
     unclear = (x.is_("EQ", 0.0) & a.is_("EQ", 0.0)) | (x.is_("EQ", np.inf) & a.is_("EQ", np.inf))
@@ -464,7 +464,7 @@ def log_slope_by_order(a: Expr, x: Expr, digits: Digits) -> Expr:
 
 def quantile_slope(a: Expr, log_x: Expr, digits: Digits) -> Expr:
     """The derivative by a of log(x) at fixed P(a, x): that of P by a over that by log(x)."""
-    x = log_x.exp().most(_TINY)
+    x = log_x.exp().maximum(_TINY)
     p = parts(a, x, digits, 1, log_x)
     by_series = (p.sums[0] + 1.0) * x.exp() / a
     return -slope(p, 1) * p.series.choose(by_series, p.integrals[0])

@@ -17,7 +17,7 @@ from pullback._ops.normal_tail import hazard_below
 
 def _slope(p: Expr, x: Expr) -> Expr:
     z = x.abs()
-    rest = p.least(1.0 - p)
+    rest = p.minimum(1.0 - p)
     return rest.is_("EQ", 0.0).choose(np.inf, 1.0 / (hazard_below(z) * rest))
 
 

@@ -43,7 +43,7 @@ def scaled_gamma(a: Expr) -> tuple[Expr, Expr]:
     few = low.choose(a, 1.0)
     square = r * r
     product = polynomial(few, _RISING) * (square * square) * (square * square * math.exp(_RAISED))
-    raised = few * (few * r).most(1e-300 if a.double else 1e-37).log()
+    raised = few * (few * r).maximum(1e-300 if a.double else 1e-37).log()
     root = (z * (0.5 / math.pi)).sqrt()
     return low.choose(few * (product * root), root), low.choose(raised, 0.0) - series
 
@@ -52,7 +52,7 @@ def _step(a: Expr, b: Expr, n: int) -> Expr:
     """`polygamma(n, a + b) - polygamma(n, a)` for a > 0 and b >= 0: sums of terms of one sign."""
     raised = 10 if a.double else 6
     # b in two parts, one of them 1; the smaller one is raised, so that no term vanishes, unless the first one is all
-    b_large, b_small = b.least(2.0 ** 1020 if b.double else 2.0 ** 125).most(1.0), b.least(1.0)
+    b_large, b_small = b.minimum(2.0 ** 1020 if b.double else 2.0 ** 125).maximum(1.0), b.minimum(1.0)
     first = a.is_("LT", 1e-9 if a.double else 1e-4)
     lift = 400 if a.double else 60
     b_small = b_small * first.choose(1.0, b.lifted(2.0 ** lift))
@@ -85,7 +85,7 @@ def digamma_step(a: Expr, b: Expr) -> Expr:
 def _power_step(z: Expr, b: Expr, b_large: Expr, b_small: Expr, powers: list[float]) -> Expr:
     """The polynomial in 1 / z minus that in 1 / (z + b), by its divided difference, with b in two factors."""
     # for a larger b the sum z + b has no reciprocal in the normal range
-    upper, lower = 1.0 / z, 1.0 / (z + b.least(2.0 ** 1020 if b.double else 2.0 ** 125))
+    upper, lower = 1.0 / z, 1.0 / (z + b.minimum(2.0 ** 1020 if b.double else 2.0 ** 125))
     value, slope = lower * 0.0 + powers[-1], lower * 0.0
     for coefficient in powers[-2::-1]:
         slope = slope * upper + value

@@ -56,7 +56,7 @@ def scaled_zeta(s: Expr, q: Expr, order: int = 0) -> list[Expr]:
     """The Taylor coefficients in s of q^s zeta(s, q), for s > 1 and q > 0."""
     # terms come in triples, since a loop over single terms would cost more than the terms
     triples, corrections = (3, _CORRECTIONS) if s.double else (2, _CORRECTIONS[:6])
-    q = q.most(1e-306 if s.double else 1e-36)  # there the first term dominates, and the others are finite
+    q = q.maximum(1e-306 if s.double else 1e-36)  # there the first term dominates, and the others are finite
     count = 3 * triples + 1
 
     def add_triple(n, s, q, *total):
@@ -68,7 +68,7 @@ def scaled_zeta(s: Expr, q: Expr, order: int = 0) -> list[Expr]:
     total = repeat(triples, [s, q, s.lifted(1.0), *[s.lifted(0.0)] * order], add_triple)[2:]
     log, w = (float(count) / q).log1p(), q + float(count)
     # beyond 40 w, where its series would overflow, the rest is negligible
-    t = _line(s.least(w * 40.0), order)
+    t = _line(s.minimum(w * 40.0), order)
     step = 1.0 / w
     series = [s.lifted(corrections[-1]), *[s.lifted(0.0)] * order]
     for j in range(len(corrections) - 1, 0, -1):

@@ -91,7 +91,7 @@ def _to_strong_inexact(dtype, weak):
     return dtypes.to_inexact(dtype, weak)[0], False
 
 
-def _beside_a_float(dtype, weak):
+def _with_float_operand(dtype, weak):
     # as Python's numbers with a fraction make of integers and bools
     return dtypes.promote((dtype, weak), (dtypes.canonicalize_dtype(float), True))
 
@@ -109,7 +109,7 @@ FLOAT = Domain(dtypes.to_inexact, dtypes.is_float, "a real number")
 DEFAULT_INEXACT = Domain(_to_default_float, lambda dtype: True, "a number")
 NEVER_WEAK_INEXACT = Domain(_to_strong_inexact, lambda dtype: True, "a number", strong=True)
 NEVER_WEAK_FLOAT = NEVER_WEAK_INEXACT._replace(accepts=dtypes.is_float, description="a real number")
-BESIDE_A_FLOAT = Domain(_beside_a_float, dtypes.is_float, "a real number")
+BESIDE_A_FLOAT = Domain(_with_float_operand, dtypes.is_float, "a real number")
 STRONG_INEXACT, STRONG_FLOAT = INEXACT._replace(strong=True), FLOAT._replace(strong=True)
 INTEGER = Domain(_same, dtypes.is_integer, "an integer dtype")
 STRONG_INTEGER = INTEGER._replace(strong=True)
@@ -402,7 +402,7 @@ def _with_types(doc: str, domain: Domain, operands: int, bools: bool = False, co
         note = f"The shapes broadcast, else ValueError; the dtypes are promoted to one{':' * bool(accepted)}{accepted}."
     text, mark, example = doc.partition(">>>")
     margin = text[len(text.rstrip(" ")):]
-    if converted and domain.adapt in (dtypes.to_inexact, _to_strong_inexact, _beside_a_float):
+    if converted and domain.adapt in (dtypes.to_inexact, _to_strong_inexact, _with_float_operand):
         note += f"\n{margin}Integers and bools are computed in floating point."
     return f"{text.rstrip()}\n\n{margin}{note}\n\n{margin}{mark}{example}"
 

@@ -56,7 +56,7 @@ def _quantile(name: str, a: ArrayLike, q: ArrayLike, axis: Axis, out: None, meth
     if weights is None:
         (values,) = sort_p.bind(values, dimension=len(batch), is_stable=False, num_keys=1)
     else:
-        w = _weights_beside(name, weights, x, axes)
+        w = _aligned_weights(name, weights, x, axes)
         w = reshape(transpose(w, (*kept, *axes)), (*batch, n))
         values, w = sort_p.bind(values, w, dimension=len(batch), is_stable=True, num_keys=1)
     # positions in at least float32
@@ -118,7 +118,7 @@ def _interpolate(values: Array, q: Array, count: Array, shape: tuple[int, ...], 
     return compare.select_p.bind(compare.eq(share, scalar_like(0, dtype)), below, mixed)
 
 
-def _weights_beside(name: str, weights: ArrayLike, x: Array, axes: tuple[int, ...]) -> Array:
+def _aligned_weights(name: str, weights: ArrayLike, x: Array, axes: tuple[int, ...]) -> Array:
     """The weights in the shape of `x`; a vector of weights is along the one axis."""
     w = as_operand(weights, name, "weights")
     if dtypes.is_complex(w.aval.dtype):
