@@ -36,7 +36,7 @@ from pullback._xla.evaluate import evaluator
 
 
 @boundary
-def external(fun: Callable | None = None, *, result: AnyValue = None, elementwise: bool = False,
+def external(fun: Callable | None = None, *, result: PyTree = None, elementwise: bool = False,
              vmap_method: str | None = None, nondiff_argnums: int | Sequence[int] = ()) -> Any:
     """Make a function of NumPy arrays one that can be compiled, vectorized and, given a rule, differentiated.
 
@@ -111,7 +111,7 @@ class External(custom_rules):
 
     definable: ClassVar[tuple[str, ...]] = "defderivative(derivative, argnums)", "defhostjvp(rule)", "defhostvjp(rule)"
 
-    def __init__(self, fun: Callable, result: AnyValue, elementwise: bool, vmap_method: str | None,
+    def __init__(self, fun: Callable, result: PyTree, elementwise: bool, vmap_method: str | None,
                  nondiff_argnums: int | Sequence[int]):
         self.host = fun
         self.result = result

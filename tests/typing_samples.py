@@ -139,5 +139,17 @@ def functions(x: Array, y: np.ndarray, key: ArrayLike) -> None:
     assert_type(random.normal(key, (2, 3), dtype="float32"), Array)
 
 
+def step(carry: Array, row: Array) -> tuple[Array, dict[str, Array]]:
+    return carry + row, {"row": row}
+
+
+def control_flow(x: Array) -> None:
+    assert_type(lax.scan(step, x, x), tuple[Array, dict[str, Array]])
+    assert_type(lax.cond(True, plain, plain, x), Array)
+    assert_type(lax.switch(1, [plain, plain], x), Array)
+    assert_type(lax.while_loop(pnp.any, plain, x), Array)
+    assert_type(lax.map(plain, x), Array)
+
+
 def annotated(x: ArrayLike, dtype: DTypeLike = pnp.float32) -> PyTree:
     return {"x": pnp.asarray(x, dtype), "y": pnp.zeros((2,), np.float32), "z": pnp.ones(3, dtype=float)}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from types import CodeType
 from typing import Any, NamedTuple
 
-from pullback._core.array import ConcreteArray, array_of
+from pullback._core.array import ArrayLike, ConcreteArray, array_of
 from pullback._core.config import config
 from pullback._core.errors import Location
 from pullback._core.origins import AtEquation, origins_are_tracked
@@ -292,7 +292,7 @@ def literal_value(literal: Literal) -> ConcreteArray:
     return array_of(literal.aval, literal.value)
 
 
-def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: AnyValue) -> list[Any]:
+def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: ArrayLike) -> list[Any]:
     """Evaluate the equations under the current transformation; returns the list of outputs.
 
     TypeError if the number of constants or arguments differs from the number of variables.

@@ -15,7 +15,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 R_co = TypeVar("R_co", covariant=True)
-# what goes beside a result, with has_aux=True
+# what goes beside a result: with has_aux=True, or row by row out of a scan
 Aux = TypeVar("Aux")
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ import numpy as np
 
 from pullback import random
 from pullback._core import dtypes
-from pullback._core.array import Array
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._core.lazy import attributes as _attributes
 from pullback._core.types import canonical_shape
-from pullback._core.typing import AnyValue, DTypeLike
+from pullback._core.typing import DTypeLike
 from pullback._ops.trig import complex as complex_numbers
 from pullback.numpy._creation import creation
 from pullback.numpy._elementwise import functions
@@ -76,7 +76,7 @@ def ones(key: KeyLike, shape: Sequence[int], dtype: DTypeLike | None = None) -> 
     return creation.ones(shape, float if dtype is None else dtype)
 
 
-def constant(value: AnyValue, dtype: DTypeLike | None = None) -> Initializer:
+def constant(value: ArrayLike, dtype: DTypeLike | None = None) -> Initializer:
     """An initializer that fills with `value`.
 
     TypeError, at the call, for an integer dtype, ValueError for a `value` that does not broadcast to the shape.

@@ -116,9 +116,9 @@ class PRNGKeyArray(ExtendedArray):
             raise IndexError(f"too many indices for an array of keys of shape {self.shape}: {index!r}")
         return _typed(words)
 
-    def reshape(self, *shape: Any) -> PRNGKeyArray:
+    def reshape(self, *shape: int | Sequence[int]) -> PRNGKeyArray:
         """The keys in another shape; one length may be -1."""
-        lengths = shape[0] if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
+        lengths: Any = shape[0] if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
         known = math.prod(n for n in lengths if n != -1)
         return _typed(reshape(self._words, (*(self.size // max(known, 1) if n == -1 else canonical_dimension(n)
                                               for n in lengths), 2)))

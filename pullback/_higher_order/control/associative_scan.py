@@ -14,7 +14,7 @@ from pullback._core.arguments import check_callable, flatten_result
 from pullback._core.array import Array
 from pullback._core.errors import boundary, describe_function
 from pullback._core.tree import PyTreeDef, tree_unflatten
-from pullback._core.typing import PyTree
+from pullback._core.typing import PyTree, R
 from pullback._higher_order.bodies import check_same_structure, check_same_types, lift_tree, path_of
 from pullback._ops.assemble import concatenate
 from pullback._ops.shape import expand_dims, reshape
@@ -22,7 +22,7 @@ from pullback._ops.slicing import rev, slice_in_dim
 
 
 @boundary
-def associative_scan(fn: Callable, elems: PyTree, reverse: bool = False, axis: int = 0) -> Any:
+def associative_scan(fn: Callable[[Any, Any], R], elems: PyTree, reverse: bool = False, axis: int = 0) -> R:
     """The prefix combinations of the elements: `[a, fn(a, b), fn(fn(a, b), c), ...]`.
 
     `fn` is called about `2 log2(n)` times on stacks of elements, where `scan` needs n sequential steps. The elements

@@ -17,7 +17,7 @@ from pullback._core.staging import stage_open
 from pullback._core.trace import is_linear
 from pullback._core.tree import tree_unflatten
 from pullback._core.types import ShapedArray, make_aval, matches
-from pullback._core.typing import AnyValue, PyTree
+from pullback._core.typing import AnyValue, PyTree, R
 from pullback._core.zeros import zero_of
 from pullback._higher_order.bodies import (
     Body,
@@ -47,7 +47,7 @@ _index = make_aval((), np.dtype(np.int32))
 
 
 @boundary
-def cond(pred: ArrayLike, true_fun: Callable, false_fun: Callable, *operands: PyTree) -> Any:
+def cond(pred: ArrayLike, true_fun: Callable[..., R], false_fun: Callable[..., R], *operands: PyTree) -> R:
     """`true_fun(*operands)` if `pred`, else `false_fun(*operands)`; `pred` may be traced.
 
     Both functions are traced, and must return the same structure with the same shapes and dtypes; only the chosen one
@@ -77,7 +77,7 @@ def cond(pred: ArrayLike, true_fun: Callable, false_fun: Callable, *operands: Py
 
 
 @boundary
-def switch(index: ArrayLike, branches: Sequence[Callable[..., Any]], *operands: PyTree) -> Any:
+def switch(index: ArrayLike, branches: Sequence[Callable[..., R]], *operands: PyTree) -> R:
     """`branches[index](*operands)`, the index clamped to the valid range; it may be traced.
 
     Raises: TypeError if the index is not a scalar integer, or naming the leaf whose type differs between the results.

@@ -14,7 +14,7 @@ from pullback._core.flat_function import FlatFunction
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten, treedef_tuple
 from pullback._core.tree_paths import skeleton
 from pullback._core.types import make_aval
-from pullback._core.typing import AnyValue, PyTree
+from pullback._core.typing import AnyValue, Aux, PyTree, R
 from pullback._higher_order.bodies import (
     check_same_structure,
     check_same_types,
@@ -36,8 +36,8 @@ from pullback._transforms.vmap import batch_flat
 
 
 @boundary
-def scan(f: Callable, init: PyTree, xs: PyTree = None, length: int | None = None, reverse: bool = False,
-         unroll: int | bool = 1) -> tuple[Any, Any]:
+def scan(f: Callable[[Any, Any], tuple[R, Aux]], init: PyTree, xs: PyTree = None, length: int | None = None,
+         reverse: bool = False, unroll: int | bool = 1) -> tuple[R, Aux]:
     """A loop over the leading axis of `xs` that carries a value and stacks results.
 
     Args:
@@ -125,8 +125,8 @@ def _constant(x: AnyValue) -> int | None:
 
 
 @boundary
-def fori_loop(lower: ArrayLike, upper: ArrayLike, body_fun: Callable, init_val: PyTree, *,
-              unroll: int | bool | None = None) -> Any:
+def fori_loop(lower: ArrayLike, upper: ArrayLike, body_fun: Callable[[Any, Any], R], init_val: PyTree, *,
+              unroll: int | bool | None = None) -> R:
     """Apply `body_fun(i, value)` for `i` from `lower` up to but not including `upper`.
 
     With bounds that are known when the loop is traced it is a `scan`, which supports `unroll` and reverse mode; with
@@ -196,7 +196,7 @@ def _next(body_fun: Callable, i: Any, value: AnyValue, tree: PyTreeDef) -> Any:
 
 
 @boundary
-def map(f: Callable, xs: PyTree, *, batch_size: int | None = None) -> Any:
+def map(f: Callable[[Any], R], xs: PyTree, *, batch_size: int | None = None) -> R:
     """`f` of each entry along the leading axis of `xs`, one after the other, with the results stacked.
 
     It needs the memory of a single call, where `vmap` computes all at once.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core.arguments import check_callable
-from pullback._core.array import lift
+from pullback._core.array import ArrayLike, lift
 from pullback._core.config import config
 from pullback._core.errors import boundary, describe_function
 from pullback._core.jaxpr import HeldJaxpr, Jaxpr, Var, eval_jaxpr
@@ -22,7 +22,7 @@ from pullback._core.staging import stage_open
 from pullback._core.trace import call_with
 from pullback._core.tree import tree_structure, tree_unflatten, treedef_tuple
 from pullback._core.types import make_aval, matches
-from pullback._core.typing import PyTree
+from pullback._core.typing import PyTree, R
 from pullback._core.zeros import zero_of
 from pullback._higher_order.bodies import (
     check_same_structure,
@@ -67,7 +67,8 @@ _leaf = tree_structure(0)
 
 
 @boundary
-def while_loop(cond_fun: Callable, body_fun: Callable, init_val: PyTree, *, max_steps: int | None = None) -> Any:
+def while_loop(cond_fun: Callable[[Any], ArrayLike], body_fun: Callable[[Any], R], init_val: PyTree, *,
+               max_steps: int | None = None) -> R:
     """Apply `body_fun` to a value as long as `cond_fun` of it is true.
 
     Args:
