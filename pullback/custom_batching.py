@@ -20,8 +20,8 @@ __all__ = ["custom_vmap", "sequential_vmap"]
 class custom_vmap(custom_rules[R, Q]):
     """A function with a rule for `vmap`, set by `def_vmap` (see `custom_rules.defvmap`).
 
-    Its derivatives are those of the function; forward mode keeps the rule for what `vmap` does to the derivative. Rules
-    for derivatives can be set as well, on the same function.
+    Its derivatives are those of the function; in forward mode `vmap` of the derivative uses the rule's derivative.
+    Rules for derivatives can be set as well, on the same function.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> from pullback.custom_batching import custom_vmap

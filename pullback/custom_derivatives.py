@@ -47,13 +47,13 @@ class custom_jvp(custom_rules[R, Q]):
 
 
 class custom_vjp(custom_rules[R, Q]):
-    """A function with a reverse-mode rule. Forward mode is refused unless `jvp` says where it comes from.
+    """A function with a reverse-mode rule. Forward mode is refused unless `jvp` names its source.
 
     Args:
       fun: the function, of arrays or pytrees of arrays.
       nondiff_argnums, nondiff_argnames: arguments that are not arrays (functions, strings), by position or name. `fwd`
         takes them where `fun` does; they come first among the arguments of `bwd`.
-      jvp: where forward mode comes from: None, "transpose", "fwd" or "primal", see `custom_rules`.
+      jvp: the source of forward mode: None, "transpose", "fwd" or "primal", see `custom_rules`.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> @pb.custom_vjp

@@ -1,6 +1,6 @@
 """`check_grads`, `check_jvp` and `check_vjp`: derivatives against finite differences along a random direction.
 
-`pullback.check_rules` looks closer, entry by entry, and reports in words.
+`pullback.check_rules` checks in more detail, entry by entry, and reports in words.
 """
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def check_grads(f: Callable, args: Sequence[Any], order: int, modes: Sequence[st
     Args:
       f: a function of arrays and pytrees of them.
       args: the point, a tuple of its arguments.
-      order: how often to differentiate; every sequence of modes of that length is checked.
+      order: the number of times to differentiate; every sequence of modes of that length is checked.
       modes: "fwd", "rev" or both.
-      atol, rtol: tolerances; by default what the dtypes allow.
+      atol, rtol: tolerances; the defaults depend on the dtypes.
       eps: the largest step of the differences, relative to the larger of 1 and the arguments.
 
     Raises: AssertionError with the derivative, the difference and the order of modes.
@@ -144,7 +144,7 @@ def check_vjp(f: Callable, f_vjp: Callable, args: Sequence[Any], atol: float | N
     got = pair([grads[i] for i in flat.where], ts)
     error = sum(float(np.sum(np.abs(wide(c)) * e)) for c, e in zip(live, d.error, strict=True))
     rtol, atol = tolerances(precision([*flat.xs, *flat(*flat.xs)]), rtol, atol)
-    # the sum may cancel: what is allowed is measured by its parts
+    # the sum may cancel: the tolerance is relative to its parts
     size = sum(float(np.sum(np.abs(wide(c) * v))) for c, v in zip(live, d.value, strict=True))
     _assert_close(f"{_front('check_vjp', err_msg)}<t, Jᵀc>", np.asarray(got), np.asarray(pair(live, d.value)),
                   np.asarray(error), rtol, atol + rtol * size)

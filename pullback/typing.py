@@ -1,9 +1,9 @@
-"""Types for annotations: what functions of arrays accept, under JAX's names, and the names that signatures here use.
+"""Types for annotations: the arguments of functions of arrays, under JAX's names, and the names that signatures use.
 
-`ArrayLike` is what a function accepts where it takes an array: an array of this library or of NumPy, or a number. Lists
-are none; what `numpy.asarray` makes an array of, lists too, is a `NestedArrayLike`. `DTypeLike` is what names a dtype:
-a string, a type of Python's or NumPy's, a dtype, or an object that has one. `PyTree` is another name of `Any`, and
-means arrays in nested containers.
+`ArrayLike` is the type of array arguments: an array of this library or of NumPy, or a number, but no list. Anything
+that `numpy.asarray` accepts, including lists, is a `NestedArrayLike`. `DTypeLike` is anything that names a dtype: a
+string, a Python or NumPy type, a dtype, or an object that has one. `PyTree` is an alias of `Any` that means arrays in
+nested containers.
 """
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def dependent_results(primitive: Primitive, marked: tuple[bool, ...], params: di
 
 
 def _results_of(held: Sequence[HeldJaxpr], marked: tuple[bool, ...], count: int) -> tuple[bool, ...]:
-    """Which results depend on marked operands, of a primitive that holds jaxprs whose operands are known."""
+    """Flags for the results that depend on marked operands, if the operands of all held jaxprs are known."""
     everything = (True,) * count
     # an operand that no jaxpr takes selects the jaxpr to run
     inner = {place for h in held for place in h.operands or ()}

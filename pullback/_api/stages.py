@@ -29,7 +29,7 @@ def checked_options(function: str, options: Mapping[str, Any] | None) -> tuple[t
 
 
 class Jitted(Protocol[P, R_co]):
-    """What `jit` returns: called as the function it was made of, with the stages of compilation as methods."""
+    """The result of `jit`: a function with the signature of the original, with the stages of compilation as methods."""
 
     @property
     def __wrapped__(self) -> Callable[P, R_co]:

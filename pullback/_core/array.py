@@ -124,7 +124,7 @@ class Array(ArrayInterface):
 
 # an array, or a number; lists are none: `numpy.asarray` makes an array of them
 ArrayLike: TypeAlias = Array | NumpyLike
-# what `numpy.asarray` takes: an array, a number, or a sequence of them, nested to any depth
+# the argument of `numpy.asarray`: an array, a number, or a sequence of them, nested to any depth
 NestedArrayLike: TypeAlias = ArrayLike | Sequence[Any]
 
 # bytes of a device buffer whose NumPy view is kept once it is read

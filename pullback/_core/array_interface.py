@@ -159,7 +159,7 @@ class ArrayInterface(Described):
 
 if TYPE_CHECKING:
     class Places(Protocol[A]):
-        """`x.at`, of which the class stands in `numpy/_indexing/at.py`."""
+        """`x.at`, whose class is in `numpy/_indexing/at.py`."""
 
         def __getitem__(self, key: Index) -> Updates[A]: ...
 

@@ -105,7 +105,7 @@ def make_aval(shape: tuple[int, ...], dtype: np.dtype, weak_type: bool = False) 
 
 
 def canonical_dimension(d: SupportsIndex) -> int:
-    """One entry of a shape as an int; refuses what is not a concrete non-negative integer."""
+    """One entry of a shape as an int; TypeError unless it is a concrete non-negative integer."""
     try:
         size = operator.index(d)
     except TypeError:

@@ -1,7 +1,7 @@
-"""The names that signatures use for what may be given as a dtype, an axis, a shape, an index, a pytree.
+"""The names that signatures use for arguments: dtypes, axes, shapes, indices, pytrees.
 
-They are for readers and type checkers; no function looks at them. `ArrayLike` stands beside `Array`. `pullback.typing`
-shows what users may want. An alias of `Any` says what is meant where Python's types cannot.
+They are for readers and type checkers; no function uses them at run time. `ArrayLike` is defined beside `Array`.
+`pullback.typing` exports the public ones. An alias of `Any` names a meaning that Python's types cannot express.
 """
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ Aux = TypeVar("Aux")
 if TYPE_CHECKING:
     from typing_extensions import ParamSpec as _ParamSpecWithDefault
 
-    # parameters that may be left unsaid, as in `custom_jvp[Array]`
+    # parameters that may be omitted, as in `custom_jvp[Array]`
     Q = _ParamSpecWithDefault("Q", default=...)
 
     class CallableObject(Generic[R, Q]):
-        """An object that is called as the function it was made of."""
+        """Call the object, with the parameters and the result of the function it wraps."""
 
         def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> R: ...
 else:
     Q = P
 
     class CallableObject:
-        """An object that is called as the function it was made of."""
+        """Call the object, with the parameters and the result of the function it wraps."""
 
         __slots__ = ()
         __class_getitem__ = classmethod(GenericAlias)
@@ -46,11 +46,11 @@ class SupportsDType(Protocol):
         """The type of the elements."""
 
 
-# what arrays are made of, in other words than this library's
+# data of arrays, in types outside of this library
 Number: TypeAlias = bool | int | float | complex | np.bool_ | np.number
 NumpyLike: TypeAlias = np.ndarray | np.bool_ | np.number | bool | int | float | complex
 
-# a string, a type of Python's or NumPy's, a dtype, or what has one
+# a string, a Python or NumPy type, a dtype, or an object that has one
 DTypeLike: TypeAlias = str | type[Any] | np.dtype | SupportsDType
 
 Axis: TypeAlias = int | Sequence[int] | None
@@ -58,14 +58,14 @@ Shape: TypeAlias = tuple[int, ...]
 ShapeLike: TypeAlias = int | Sequence[int]
 # the name of an axis, as in `vmap(..., axis_name=...)`, or several
 AxisName: TypeAlias = Hashable
-# what stands in the brackets of `x[...]`: integers, slices, `...`, None, arrays, sequences, or a tuple of these
+# the key in `x[...]`: integers, slices, `...`, None, arrays, sequences, or a tuple of these
 Index: TypeAlias = int | slice | EllipsisType | SupportsDType | Sequence[Any] | None
 
-# arrays in nested containers: tuples, lists, dicts, None, registered classes; as a leaf, any object may stand in it
+# arrays in nested containers: tuples, lists, dicts, None, registered classes; a leaf may be any object
 PyTree: TypeAlias = Any
-# a pytree that ends early: each of its leaves counts for all the leaves below that place
+# a prefix of a pytree: each of its leaves stands for all the leaves below that node
 PyTreePrefix: TypeAlias = Any
 # a device as `pullback.devices()` lists them, of a class of the engine's
 Device: TypeAlias = Any
-# a value of any type: handed on as it is, or checked by the function itself
+# a value of any type: passed on unchanged, or checked by the function itself
 AnyValue: TypeAlias = Any

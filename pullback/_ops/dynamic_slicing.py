@@ -128,7 +128,7 @@ def dynamic_slice(operand: ArrayLike, start_indices: ArrayLike | Sequence[ArrayL
                   allow_negative_indices: bool | Sequence[bool] = True) -> Array:
     """The part of `operand` of shape `slice_sizes` that starts at `start_indices`, which may be traced.
 
-    Negative starts count from the end; then starts are clamped, so that the slice lies inside.
+    Negative starts count from the end; then starts are clamped, so that the slice is inside.
     ValueError for sizes that do not fit and for another number of starts.
 
     >>> from pullback import lax
@@ -196,7 +196,7 @@ def dynamic_update_slice(operand: ArrayLike, update: ArrayLike, start_indices: A
                          allow_negative_indices: bool | Sequence[bool] = True) -> Array:
     """`operand` with the part that starts at `start_indices` replaced by `update`.
 
-    Negative starts count from the end; then starts are clamped, so that the update lies inside.
+    Negative starts count from the end; then starts are clamped, so that the update is inside.
     ValueError for an update that does not fit and for another number of starts.
 
     >>> from pullback import lax

@@ -84,7 +84,7 @@ mul_p: Primitive = nary("mul", operator.mul, "stablehlo.multiply", lambda t, z, 
 def mul(x: ArrayLike, y: ArrayLike, *, out_dtype: np.dtype | None = None) -> Array:
     """`x * y`; integers wrap around.
 
-    `x`, `y`: shapes that broadcast; numbers of one dtype (a Python scalar takes that of an array beside it). The result
+    `x`, `y`: shapes that broadcast; numbers of one dtype (a Python scalar takes that of an array operand). The result
     has that dtype, or `out_dtype`, to which the operands are converted first. TypeError for two dtypes and for bools,
     ValueError for shapes that do not broadcast.
 
@@ -390,7 +390,7 @@ def pow(x: ArrayLike, y: ArrayLike) -> Array:
     A negative real base with a fractional exponent gives nan; an integer with a negative exponent the quotient of
     integers, rounded towards zero. The derivative by `y` is 0 where `x` is 0.
 
-    `x`, `y`: shapes that broadcast; numbers of one dtype, or integers `y` beside another `x`, whose dtype they take.
+    `x`, `y`: shapes that broadcast; numbers of one dtype, or integers `y` with another `x`, whose dtype they take.
     The
     result has the common shape and the dtype of `x`. TypeError for other dtypes, ValueError for shapes that do not
     broadcast.

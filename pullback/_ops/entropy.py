@@ -81,7 +81,7 @@ _relative_step_p = nary("relative_step", lambda x, y: (y - x) / y, written(lambd
 rel_entr_p = nary("rel_entr", scipy_kernel("rel_entr", np.float64), written(_rel_entr),
                   lambda t, z, x, y: mul(t, _inside(x, y, add(log_ratio(x, y), scalar(x, 1)), 0)),
                   lambda t, z, x, y: mul(t, _inside(x, y, neg(div(x, y)), 0)), add=add, accepts=FLOAT)
-# outside it is q - p, and what is constant
+# outside it is q - p, up to a constant
 kl_div_p = nary("kl_div", _kl_div_kernel, written(_kl_div),
                 lambda t, z, x, y: mul(t, _inside(x, y, log_ratio(x, y), -1)),
                 lambda t, z, x, y: mul(t, _inside(x, y, _relative_step_p.bind(x, y), 1)), add=add, accepts=FLOAT)

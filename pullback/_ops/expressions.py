@@ -199,7 +199,7 @@ def polynomial(t: Expr, coefficients: Sequence[float]) -> Expr:
 
 
 def _anywhere(block: Block, condition: Value) -> Value:
-    """Whether any element of an array of bools is true."""
+    """A bool that is true if any element of an array of bools is."""
     flag = make_aval((), _BOOL)
     body = block.region([flag, flag], lambda b, pq: [b.op("stablehlo.or", pq)])
     axes = ", ".join(map(str, range(condition.aval.ndim)))

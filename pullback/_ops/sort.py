@@ -109,7 +109,7 @@ def _sort_kernel(*xs, dimension, is_stable, num_keys):
 
 
 def _before(block, a, b):
-    """Whether a comes before b, and whether they are equal in order (both i1)."""
+    """Two values of type i1: whether a comes before b, and whether they are equal in order."""
     if dtypes.is_complex(a.aval.dtype):
         part = make_aval(a.aval.shape, real_dtype(a.aval.dtype))
         pairs = [[block.op(f"stablehlo.{name}", [x], part) for x in (a, b)] for name in ("real", "imag")]

@@ -22,7 +22,7 @@ from pullback._ops.stirling import excess
 
 
 def _decay(z: Expr, n: Expr) -> tuple[Expr, Expr, Expr]:
-    """Whether w > 1, the ratio of the smaller of |z| and sqrt(n) to the larger one, and log(1 + w)."""
+    """A bool for w > 1, the ratio of the smaller of |z| and sqrt(n) to the larger one, and log(1 + w)."""
     size, root = z.abs(), n.sqrt()
     far = size.is_("GT", root)
     ratio = far.choose(root, size) / far.choose(size, root.is_("EQ", 0.0).choose(1.0, root))

@@ -307,9 +307,9 @@ class Linearized:
         return [values[t.index] if type(t) is Node and t.owner is tape else t for t in self.outputs]
 
     def needed(self, outputs: Sequence[Any] | None = None, narrow: bool = False) -> list[tuple[Record, Origin | None]]:
-        """The operations that the outputs depend on, in order, and where each comes from, if the tape knows.
+        """The operations that the outputs depend on, in order, each with its origin, if the tape has recorded it.
 
-        `outputs` are by default those of the map. With `narrow`, operations leave out operands that they do not need.
+        `outputs` are by default those of the map. With `narrow`, operations drop operands that they do not need.
         """
         tape = self.tape
         live = {t.index for t in (self.outputs if outputs is None else outputs) if type(t) is Node and t.owner is tape}

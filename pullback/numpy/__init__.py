@@ -1,6 +1,6 @@
 """NumPy's functions on pullback's arrays, under NumPy's names.
 
-The dtypes follow JAX's promotion rules: 32 bits by default, and Python scalars give way to arrays.
+The dtypes follow JAX's promotion rules: 32 bits by default, and Python scalars yield to arrays.
 """
 import typing as _typing
 

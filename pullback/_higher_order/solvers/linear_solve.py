@@ -110,7 +110,7 @@ def solve_as(name: str, solvers: tuple[str, str], matvec: Callable, b: PyTree, s
             x, aux = split_aux(name, part, solver, result) if has_aux else (result, ())
             xs, x_tree = flatten_result(name, solver, x)
             _check(name, part, solver, tree, avals, x_tree, [a.aval for a in xs])
-            flatten_result(name, solver, aux)  # refuses what is no array, in the name of the solver
+            flatten_result(name, solver, aux)  # refuses anything but arrays, in the name of the solver
             return xs, aux
 
         with for_transposition():

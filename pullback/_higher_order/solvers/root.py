@@ -113,7 +113,7 @@ def root_as(words: Words, f: Callable, initial_guess: PyTree, solve: Callable, t
         result, aux = split_aux(name, words.solve, solve, result) if has_aux else (result, ())
         xs, x_tree = flatten_result(name, solve, result)
         check(words.solve, solve, x_tree, [a.aval for a in xs])
-        flatten_result(name, solve, aux)  # refuses what is no array, in the name of the solver
+        flatten_result(name, solve, aux)  # refuses anything but arrays, in the name of the solver
         return xs, aux
 
     def solve_tangent(x, y):

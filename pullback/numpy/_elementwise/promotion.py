@@ -92,7 +92,7 @@ def _to_strong_inexact(dtype, weak):
 
 
 def _with_float_operand(dtype, weak):
-    # as Python's numbers with a fraction make of integers and bools
+    # the promotion of integers and bools with a Python float
     return dtypes.promote((dtype, weak), (dtypes.canonicalize_dtype(float), True))
 
 
@@ -372,7 +372,7 @@ def elementwise(domain: Domain) -> _Elementwise:
     """Decorate a function of operands: its body gets arrays of one dtype in `domain`."""
 
     def decorate(body):
-        # `help` is to show what the caller may give
+        # `help` shows the types that the caller may pass
         body.__annotations__.update(dict.fromkeys(body.__annotations__.keys() - {"return"}, "ArrayLike"))
         name, sig = body.__name__, signature(body)
 

@@ -29,12 +29,12 @@ _FAR = 2**40  # beyond the length of any axis
 
 
 class Plan(NamedTuple):
-    """An index, taken apart.
+    """A parsed index.
 
-    `starts`, `limits`, `strides`: a slice along every axis (whole axes where positions say where). `reversed_axes`:
-    those to be reversed after it. `middle`: the shape with new axes, and the axes that an integer drops still there.
-    `axes`: the axes of `middle` that `positions` index (NumPy data, or traced arrays). `place`: the index of the
-    positions' common axes among the others. `shape`: that of the result.
+    `starts`, `limits`, `strides`: a slice along every axis (whole axes for those that `positions` index).
+    `reversed_axes`: the axes to be reversed after it. `middle`: the shape with new axes, which still has the axes that
+    an integer drops. `axes`: the axes of `middle` that `positions` index (NumPy data, or traced arrays). `place`: the
+    index of the positions' common axes among the others. `shape`: that of the result.
     """
 
     starts: tuple[int, ...]

@@ -175,8 +175,8 @@ def setxor1d(ar1: ArrayLike, ar2: ArrayLike, assume_unique: bool = False, *, siz
              fill_value: ArrayLike | None = None) -> Array:
     """The distinct elements that one of the arrays has and the other has not, sorted.
 
-    `size` and `fill_value` as for `union1d`. `assume_unique` is accepted for compatibility. TypeError for what is no
-    array.
+    `size` and `fill_value` as for `union1d`. `assume_unique` is accepted for compatibility. TypeError for anything but
+    an array.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.setxor1d(pnp.array([3, 1]), pnp.array([1, 4])))

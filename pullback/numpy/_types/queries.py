@@ -118,7 +118,7 @@ def isscalar(element: object) -> bool:
 
 @boundary
 def result_type(*args: ArrayLike | DTypeLike) -> np.dtype:
-    """The dtype that arrays, scalars and dtypes are promoted to together; Python scalars give way to the others.
+    """The common dtype to which arrays, scalars and dtypes are promoted; Python scalars yield to the others.
 
     TypeError for anything but a dtype.
 
