@@ -48,7 +48,7 @@ def test_operations_are_at_home_where_they_are_shown():
             if inspect.isfunction(f):
                 assert pickle.loads(pickle.dumps(f)) is f
     assert lax.sin.__module__ == "pullback.lax"
-    assert str(inspect.signature(lax.index_in_dim)).startswith("(operand: 'Any', index: 'int', axis: 'int' = 0")
+    assert str(inspect.signature(lax.index_in_dim)).startswith("(operand: 'ArrayLike', index: 'int', axis: 'int' = 0")
 
 
 def test_errors_of_the_users_computation_keep_their_words():
