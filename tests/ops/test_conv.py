@@ -78,7 +78,8 @@ def test_other_dtypes(dtype):
 
 def test_preferred_element_type_and_its_derivative():
     x, w = data((1, 2, 5), "bfloat16"), data((2, 2, 3), "bfloat16")
-    f, g = (lambda x, w, c=c: c.conv(x, w, (1,), "SAME", preferred_element_type="float32").sum() for c in (conv, lax))
+    f, g = (lambda x, w, c=c: c.conv(x, w, (1,), "SAME", preferred_element_type="float32").sum()
+            for c in (conv_functions, lax))
     for a, b in zip(pb.grad(f, argnums=(0, 1))(x, w), jax.grad(g, argnums=(0, 1))(x, w), strict=True):
         close(a, b)
 

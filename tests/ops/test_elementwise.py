@@ -13,7 +13,7 @@ from jax import lax as jl
 
 import pullback as pb
 from pullback._core.array import lift
-from pullback._ops import bases, bessel, beta, lengths, sigmoids, trig, zeta
+from pullback._ops import bases, bessel, beta, lengths, rounding, sigmoids, trig, zeta
 from pullback._ops import compare as c
 from pullback._ops import elementwise as e
 from pullback._ops import gamma as g
@@ -82,8 +82,8 @@ OPS = {
     "square": unary(e.square_p, jl.square, NUMBERS),
     "sign": unary(trig.sign_p, jl.sign, NUMBERS),
     "cbrt": unary(e.cbrt_p, jl.cbrt, FLOATS),
-    "trunc": unary(e.trunc_p, jnp.trunc, FLOATS),
-    "is_finite": unary(e.is_finite_p, jl.is_finite, FLOATS),
+    "trunc": unary(rounding.trunc_p, jnp.trunc, FLOATS),
+    "is_finite": unary(rounding.is_finite_p, jl.is_finite, FLOATS),
     "real": unary(trig.real_p, jl.real, COMPLEX),
     "imag": unary(trig.imag_p, jl.imag, COMPLEX),
     "conj": unary(trig.conj_p, jl.conj, COMPLEX),
@@ -96,12 +96,13 @@ OPS = {
     "bessel_i1e": unary(bessel.bessel_i1e_p, jl.bessel_i1e, FLOATS),
     **{f"integer_pow {k}": unary(e.integer_pow_p, lambda x, k=k: jl.integer_pow(x, k),
                                  NUMBERS if k >= 0 else INEXACT, y=k) for k in (0, 1, 2, 3, 5, -1, -2)},
-    **{f"round {way.name}": unary(e.round_p, lambda x, way=way: jl.round(x, way), FLOATS, rounding_method=int(way))
+    **{f"round {way.name}": unary(rounding.round_p, lambda x, way=way: jl.round(x, way), FLOATS,
+                                    rounding_method=int(way))
        for way in jl.RoundingMethod},
     **{n: unary(getattr(e, f"{n}_p"), getattr(jl, n), INEXACT)
        for n in ("sqrt", "rsqrt", "exp", "log", "log1p", "expm1")},
     "exp2": unary(bases.exp2_p, jl.exp2, INEXACT),
-    **{n: unary(getattr(e, f"{n}_p"), getattr(jl, n), FLOATS) for n in ("floor", "ceil")},
+    **{n: unary(getattr(rounding, f"{n}_p"), getattr(jl, n), FLOATS) for n in ("floor", "ceil")},
     **{n: unary(getattr(trig, f"{n}_p"), getattr(jl, n), INEXACT)
        for n in ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh")},
     **{n: unary(getattr(sigmoids, f"{n}_p"), getattr(jl, n), INEXACT) for n in ("logistic", "tanh")},
