@@ -158,7 +158,7 @@ def _weighted(values: Array, weights: Array, q: Array) -> Array:
 @boundary
 def quantile(a: ArrayLike, q: ArrayLike, axis: Axis = None, out: None = None, overwrite_input: bool = False,
              method: str = "linear", keepdims: bool = False, *, weights: ArrayLike | None = None) -> Array:
-    """The value below which a share `q` (0 to 1) of the elements over `axis` are; nan if one of them is nan.
+    """The value below which a share `q` (0 to 1) of the elements over `axis` is; nan if one of them is nan.
 
     The axes of `q` come first in the result. Between two elements, `method` decides: "linear", "lower",
     "higher", "midpoint", "nearest", or "inverted_cdf". In the dtype of `a`; of integers in floating point.

@@ -17,7 +17,7 @@ __all__ = ["cdf", "entropy", "logpmf", "pmf"]
 
 
 def _mass(function: str, k: ArrayLike, mu: ArrayLike, loc: ArrayLike, impossible: float, mass: Callable) -> Array:
-    """`mass(k + 1, mu)`, or its value unless k is a count: mu^k exp(-mu) / k! is a gamma density of order k + 1."""
+    """`mass(k + 1, mu)`, or `impossible` unless k is a count: mu^k exp(-mu) / k! is a gamma density of order k + 1."""
     k, mu, loc = real(function, k, mu, loc)
     k = k - loc
     outside = (k < 0) | (k == np.inf) | (pnp.isfinite(k) & (k != pnp.floor(k)))
