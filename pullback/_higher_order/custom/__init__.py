@@ -1,1 +1,1 @@
-"""Calls of functions whose derivative and batching rules their author gives."""
+"""Calls of functions with derivative and batching rules written by their authors."""

@@ -1,4 +1,4 @@
-"""The derivative of a function with a backward rule: a linear map that is known only by its transpose.
+"""The derivative of a function with a backward rule: a linear map of which only the transpose is known.
 
 The derivative J is a real-linear map, of complex numbers too, and a bwd rule is its transpose under the pairing
 <c, t> = Re(sum c t), without conjugation: <J t, c> = <t, Jᵀ c>. Where J is complex-linear, as for a holomorphic
@@ -35,7 +35,7 @@ FORWARD_REFUSED = "can't apply forward-mode autodiff (jvp) to a custom_vjp funct
 
 
 def forward_refused(call: CustomCall) -> TypeError:
-    """The error of forward mode for a function with a bwd rule alone; its notes say what can be done."""
+    """The error of forward mode for a function with only a bwd rule; its notes suggest what to do."""
     error = TypeError(FORWARD_REFUSED)
     error.add_note(
         f"It is the {call.label}, which has a vjp rule alone. To let forward mode through, say where it comes from: "
@@ -65,7 +65,7 @@ def tangents_by_backward(call: CustomCall, outs, residuals, static, tangents) ->
 
 
 class Static:
-    """The part of a bwd rule's residuals that is no array, as a parameter; compared by identity.
+    """The residuals of a bwd rule that are not arrays, as a parameter; compared by identity.
 
     `partial` says that some arguments are not differentiated, so that the rule may not need all its residuals.
     """
@@ -81,7 +81,7 @@ class Static:
 
 
 class _Tracing(threading.local):
-    """How many contexts `for_transposition` are entered in this thread."""
+    """The number of contexts `for_transposition` entered in this thread."""
 
     depth = 0
 
@@ -91,9 +91,9 @@ _tracing = _Tracing()
 
 @contextmanager
 def for_transposition() -> Iterator[None]:
-    """Trace functions that hold the linear map, though it may not be applicable: perhaps only their transposes run.
+    """Allow functions being traced to contain the linear map, even if it cannot be applied: only a transpose may run.
 
-    If such a function is run after all, in forward mode, the map is applied or refused then.
+    If such a function runs in forward mode after all, the map is applied or refused then.
     """
     _tracing.depth += 1
     try:
@@ -103,7 +103,7 @@ def for_transposition() -> Iterator[None]:
 
 
 def is_for_transposition() -> bool:
-    """Whether a function is being traced that may hold the linear map."""
+    """Return whether a function that may contain the linear map is being traced."""
     return _tracing.depth > 0
 
 
@@ -193,9 +193,9 @@ def _lower(ctx, *operands, **params):
 
 
 def _narrow(record: Record) -> Record:
-    """The record without those residuals that only the cotangents of arguments which are not differentiated need.
+    """The record without the residuals that only cotangents of arguments without derivative need.
 
-    The rule is traced to find them. From then on it gets zeros in their places: what it computes from them is not read.
+    The rule is traced to find them. From then on it gets zeros in their place: results computed from them are not read.
     """
     params = record.params
     call, static, where, out_avals = params["call"], params["static"], params["where"], params["out_avals"]

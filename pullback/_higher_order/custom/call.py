@@ -1,4 +1,4 @@
-"""One call of a function with rules, on flat lists of arrays: what `custom_call_p` is bound with."""
+"""One call of a function with rules, on flat lists of arrays: the parameter of `custom_call_p`."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -29,8 +29,8 @@ class CustomCall(Protocol):
     def fwd(self) -> Rule:
         """`fwd(primals, active) -> (outs, residuals, static)`
 
-        `active` says which primals are differentiated; None stands for the derivative of the rule itself. `static` is
-        what the bwd rule needs that is no array.
+        `active` flags the primals that are differentiated; None requests the derivative of the rule itself. `static` is
+        the rest of the bwd rule's input, which is not arrays.
         """
 
     @property
@@ -39,7 +39,7 @@ class CustomCall(Protocol):
 
     @property
     def vmap(self) -> Rule:
-        """`vmap(size, batched, operands) -> (outs, batched)`, or None where the rule does not apply"""
+        """`vmap(size, batched, operands) -> (outs, batched)`, or None if the rule does not apply"""
 
     @property
     def captured(self) -> Sequence[Any]:
@@ -55,7 +55,7 @@ class CustomCall(Protocol):
 
     @property
     def identity(self) -> Any:
-        """The decorated function among those that are called, see `order`; None if it is nobody's."""
+        """The identity of the decorated function, by which `order` observes calls; None if there is none."""
 
     @property
     def definable(self) -> Sequence[str]:
@@ -80,7 +80,7 @@ def _unnamed() -> str:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class DerivedCall:
-    """A `CustomCall` whose parts are stored."""
+    """A `CustomCall` with stored parts."""
 
     fun: Callable[..., Sequence[Any]]
     name: str
@@ -111,9 +111,9 @@ def replaced(call: CustomCall, **changes: AnyValue) -> DerivedCall:
 
 def closing_over(call: CustomCall, tracers: Sequence[Any], fun: Callable | None = None,
                  held: Sequence[str | None] = ()) -> DerivedCall:
-    """The call with values for `tracers` in front of its operands, where its function and rules refer to them.
+    """The call with values for `tracers` as leading operands, substituted where its function and rules refer to them.
 
-    `fun` is a function that takes these values already; `held` names those of them that arguments hold.
+    `fun` is a function that already takes these values; `held` names the arguments that hold some of them.
     """
     n = len(tracers)
 
@@ -135,7 +135,7 @@ def closing_over(call: CustomCall, tracers: Sequence[Any], fun: Callable | None 
 
     def vmap(size, batched, operands):
         if any(batched[:n]):
-            return None  # the rule speaks of arguments alone
+            return None  # the rule covers arguments only
         return run(operands[:n], call.vmap, size, batched[n:], operands[n:])
 
     return replaced(

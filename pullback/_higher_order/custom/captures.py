@@ -1,7 +1,7 @@
 """Traced values that functions with rules capture: the search for them, and the substitution of operands for them.
 
 A rule is called when its function is differentiated, and by then the tracers that it captures may belong to a
-transformation that has gone on or ended. The call therefore passes captured tracers as further operands; while the
+transformation that has ended or moved on. The call therefore passes captured tracers as further operands; while the
 function or one of its rules runs, these operands are substituted for the tracers (`StandIns`).
 
 The search begins, at every call, at the function, its rules, the arguments in `nondiff_argnums` and those given by
@@ -10,21 +10,21 @@ keyword. It follows
 - of a Python function: closure cells and default values; of a bound method: its function and object; of a
   `functools.partial`: its function and arguments; of a compiled function, or one with rules: the user's functions;
 - items of lists, tuples, sets and deques, values of dicts;
-- attributes and slots of any other object, read without calling the user's code: what a property returns is found
+- attributes and slots of any other object, read without calling the user's code: the value of a property is found
   in the attribute that it reads.
 
 It does not find
 
 - global variables, attributes of modules, classes and functions;
-- what only running code would give: items of a generator, the object behind a weak reference;
-- items of NumPy arrays of objects, and what extension types keep to themselves;
+- values that only running code would give: items of a generator, the object behind a weak reference;
+- items of NumPy arrays of objects, and private data of extension types;
 - keys of dicts;
-- what is put in place after the call;
-- a name that stood for a module, a class or a builtin when the rules were set;
+- values that are stored after the call;
+- a name that referred to a module, a class or a builtin when the rules were set;
 - anything beyond `_MOST` objects that hold others.
 
-Such a value is refused by `UnexpectedTracerError` where a rule uses it, with the advice to pass it as an argument. What
-the function itself uses while it is traced is found by tracing, wherever it is kept (`primitive._stage`).
+Such a value is refused by `UnexpectedTracerError` if a rule uses it, with the advice to pass it as an argument. Values
+that the function itself uses while it is traced are found by tracing, wherever they are kept (`primitive._stage`).
 tests/higher_order/test_captures.py has a test for each line.
 """
 from __future__ import annotations
@@ -50,7 +50,7 @@ _opaque: dict[type, bool] = {types.ModuleType: True}
 
 
 def _is_opaque(kind: type) -> bool:
-    """Whether objects of a type are not searched."""
+    """Return whether objects of a type are not searched."""
     known = _opaque.get(kind)
     if known is None:
         known = _opaque[kind] = issubclass(kind, _OPAQUE)
@@ -58,10 +58,10 @@ def _is_opaque(kind: type) -> bool:
 
 
 def _is_settled(cell: types.CellType, decorated: AnyValue) -> bool:
-    """Whether a variable holds a module, a class, a builtin or the decorated function, and need not be looked at."""
+    """Return whether a variable holds a module, a class, a builtin or the decorated function, so needs no search."""
     try:
         x = cell.cell_contents
-    except ValueError:  # a name that is bound later
+    except ValueError:  # a name that is not bound yet
         return False
     return x is decorated or isinstance(x, (types.ModuleType, type, types.BuiltinFunctionType))
 
@@ -69,7 +69,7 @@ def _is_settled(cell: types.CellType, decorated: AnyValue) -> bool:
 class CaptureSearch:
     """The places in a decorated function and its rules from which tracers can be reached; searched at every call.
 
-    `cells` are the closure cells to look into, `always` says that something else must be searched each time.
+    `cells` are the closure cells to search, `always` is True if something else must be searched each time.
     """
 
     __slots__ = ("roots", "cells", "always")
@@ -87,7 +87,7 @@ class CaptureSearch:
                 self.always = self.always or not _is_opaque(type(root))
 
     def tracers(self, decorated: AnyValue, fixed: Sequence[Any], keywords: dict[str, Any]) -> Sequence[Tracer]:
-        """The tracers that are captured, or held by arguments that the rules do not cover."""
+        """The tracers that are captured, or held by nondifferentiable arguments."""
         if not (self.cells or self.always or fixed or keywords):
             return ()
         if self.always or fixed or keywords:
@@ -95,7 +95,7 @@ class CaptureSearch:
         for cell in self.cells:
             try:
                 x = cell.cell_contents
-            except ValueError:  # a name that is bound later
+            except ValueError:  # a name that is not bound yet
                 continue
             kind = type(x)
             if x is decorated or _opaque.get(kind) or (kind is types.FunctionType and x.__closure__ is None
@@ -134,7 +134,7 @@ def _parts(x: AnyValue, kind: type) -> Iterable[Any]:
         for cell in x.__closure__ or ():
             try:
                 parts.append(cell.cell_contents)
-            except ValueError:  # a name that is bound later
+            except ValueError:  # a name that is not bound yet
                 pass
         return parts
     if kind is types.MethodType:
@@ -169,7 +169,7 @@ def _depth(trace: Trace | None) -> int:
 
 
 class StandIns(Trace):
-    """Substitutes values for the tracers that the running code refers to; all else is the parent's."""
+    """Substitutes values for the tracers that the running code refers to; all else passes to the parent."""
 
     __slots__ = ("values",)
 
@@ -195,5 +195,5 @@ class StandIns(Trace):
         return self.replaced(result)
 
     def replaced(self, part: AnyValue) -> Any:
-        """A list of values after the substitution; anything else as it is."""
+        """A list of values after the substitution; any other value unchanged."""
         return [self.values.get(id(v), v) for v in part] if isinstance(part, list) else part

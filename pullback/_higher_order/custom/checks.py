@@ -1,4 +1,4 @@
-"""Checks of what rules return; errors name the rule, the leaf by path, what was expected and what came."""
+"""Checks of the results of rules; errors name the rule, the leaf by path, what was expected and what was returned."""
 from __future__ import annotations
 
 import traceback
@@ -23,7 +23,7 @@ LEAF = tree_structure(0)
 
 def check_call(label: Callable[[], str], rule: Callable, form: str, count: int, keywords: dict[str, Any],
                error: TypeError) -> None:
-    """Raise RuleError if a TypeError came from the call of a rule, which cannot take so many arguments."""
+    """Raise RuleError if a TypeError came from the call of a rule that does not take that many arguments."""
     inside = any(not is_internal(frame.f_code) for frame, _ in traceback.walk_tb(error.__traceback__))
     sig = None if inside else signature(rule)
     if sig is None:
@@ -36,7 +36,7 @@ def check_call(label: Callable[[], str], rule: Callable, form: str, count: int, 
 
 
 def check_pair(label: Callable[[], str], result: PyTree, expected: str) -> tuple[Any, Any]:
-    """Refuse what is not a pair."""
+    """Refuse anything but a pair."""
     if not isinstance(result, (tuple, list)) or len(result) != 2:
         got = f"a {type(result).__name__} of length {len(result)}" if isinstance(result, (tuple, list)) \
             else described_result(result)
@@ -45,7 +45,7 @@ def check_pair(label: Callable[[], str], result: PyTree, expected: str) -> tuple
 
 
 def leaves_of(label: Callable[[], str], part: str, value: AnyValue) -> tuple[list[Array], PyTreeDef]:
-    """The leaves of a part of a rule's result as arrays, and its structure; RuleError names a leaf that is none."""
+    """The leaves of a part of a rule's result as arrays, and its structure; RuleError names a leaf of another kind."""
     leaves, tree = tree_flatten(value)
     try:
         return [x if isinstance(x, Array) else lift(x) for x in leaves], tree
@@ -58,19 +58,19 @@ def leaves_of(label: Callable[[], str], part: str, value: AnyValue) -> tuple[lis
 
 
 def first_difference(expected: AnyValue, got: AnyValue) -> tuple[str, str, str]:
-    """The first difference of two structures: the path, what was expected, what came."""
+    """The first difference of two structures: the path, the expected part, the given part."""
     for path, what1, what2, _ in equality_errors(expected, got):
         return keystr(path) or "the top", what1, what2
     return "the top", "one structure", "another"
 
 
 def zeros_for_user(aval: ShapedArray) -> Array:
-    """A zero tangent or cotangent as an array, as rules get it; of dtype `float0` for an integer or a bool."""
+    """A zero tangent or cotangent as an array, for rules; of dtype `float0` for an integer or a bool."""
     return full(aval.shape, False, dtypes.float0) if aval.dtype == dtypes.float0 else zeros_like_aval(aval)
 
 
 def check_tangent(t: AnyValue, primal: Array, label: Callable[[], str], part: str, tree: PyTree, i: int) -> Any:
-    """A rule's tangent (or cotangent) of `primal`, checked; a weak scalar takes the dtype that is expected."""
+    """A rule's tangent (or cotangent) of `primal`, checked; a weak scalar takes the expected dtype."""
 
     def place():
         path = keystr(tree_flatten_with_path(tree)[0][i][0])
@@ -80,7 +80,7 @@ def check_tangent(t: AnyValue, primal: Array, label: Callable[[], str], part: st
 
 
 def fit_tangent(t: AnyValue, primal: ShapedArray, place: Callable[[], str]) -> Any:
-    """A tangent for a value of type `primal`; RuleError where the type is another."""
+    """A tangent for a value of type `primal`; RuleError if its type does not match."""
     expected = primal.to_tangent_aval()
     if type(t) is Zero:
         if t.aval.shape != expected.shape:
@@ -136,7 +136,7 @@ def _is_none(x: AnyValue) -> bool:
 
 
 def _spread_none(ct: AnyValue, dummy: Any) -> list[Any]:
-    """The leaves of a cotangent in which a None may stand for a whole subtree; ValueError where it does not fit."""
+    """The leaves of a cotangent in which a None may stand for a whole subtree; ValueError if it does not match."""
     leaves: list[Any] = []
 
     def place(part, expected):
@@ -150,7 +150,7 @@ def _spread_none(ct: AnyValue, dummy: Any) -> list[Any]:
 
 def check_primals(label: Callable[[], str], value: AnyValue, outs: Sequence[Array], tree: PyTreeDef,
                   expected_tree: PyTreeDef, expected_avals: Sequence[ShapedArray]) -> None:
-    """Refuse a rule's primal output that differs from what the function returned when it ran."""
+    """Refuse a rule's primal output that differs from the function's result in an earlier run."""
     if tree != expected_tree:
         path, expected, got = first_difference(skeleton(expected_tree), value)
         raise RuleError(f"{label()} must return a primal output with the structure of the function's result, but at "
@@ -163,7 +163,7 @@ def check_primals(label: Callable[[], str], value: AnyValue, outs: Sequence[Arra
 
 
 def check_number(label: Callable[[], str], result: PyTree, count: int, which: str) -> Sequence[Any]:
-    """The cotangents that a bwd rule returned; refuses another number of them than there are arguments."""
+    """The cotangents that a bwd rule returned; refuses a number that differs from the number of arguments."""
     if not isinstance(result, (tuple, list)):
         advice = " For one argument that is a tuple of length 1: return (ct,)." if count == 1 else ""
         raise RuleError(f"{label()} must return a tuple with a cotangent for each of the {count} {which}, got "
@@ -174,12 +174,12 @@ def check_number(label: Callable[[], str], result: PyTree, count: int, which: st
     return result
 
 
-# --- what a vmap rule returns ---
+# --- results of vmap rules ---
 
 
 def check_batched(label: Callable[[], str], out: AnyValue, outs: Sequence[Array], tree: PyTreeDef,
                   out_batched: AnyValue, size: int) -> list[bool]:
-    """Which leaves of the result have a batch axis, as the rule says; one bool speaks for all."""
+    """Flags for the leaves with a batch axis, from the rule's second result; one bool covers all leaves."""
     marks, marks_tree = tree_flatten(out_batched)
     if marks_tree != tree and isinstance(out_batched, bool):
         marks = [out_batched] * len(outs)
@@ -199,7 +199,7 @@ def check_batched(label: Callable[[], str], out: AnyValue, outs: Sequence[Array]
 
 def check_examples(label: Callable[[], str], out: AnyValue, outs: Sequence[Array], tree: PyTreeDef,
                    marks: Sequence[bool], expected_tree: PyTreeDef, expected_avals: Sequence[ShapedArray]) -> None:
-    """Refuse a result that for one example is of another structure or type than that of the function."""
+    """Refuse a result whose structure or types for one example differ from those of the function."""
     if tree != expected_tree:
         path, what, got = first_difference(skeleton(expected_tree), out)
         raise RuleError(f"{label()} must return a result with the structure of the function's, but at {path} expected "

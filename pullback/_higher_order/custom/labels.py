@@ -1,6 +1,6 @@
-"""The words by which messages name a decorated function, a call of it, its rules and its arguments.
+"""The labels of a decorated function, a call of it, its rules and its arguments in messages.
 
-A label is made only when a message needs it; until then a call keeps the place in the user's code that it came from.
+A label is made only when a message needs it; until then a call stores its location in the user's code.
 """
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CallSite = tuple[CodeType, int]
 
 
 def call_site() -> CallSite:
-    """The instruction of the user's code that is running; its line is looked up when a message needs it."""
+    """The instruction of the user's code that is running; its line is determined when a message needs it."""
     frame = sys._getframe(2)
     while frame.f_back is not None and is_internal(frame.f_code):
         frame = frame.f_back
@@ -25,12 +25,12 @@ def call_site() -> CallSite:
 
 
 def function_label(decorated: AnyValue) -> str:
-    """A decorated function, with its decorator and the place of its definition."""
+    """A decorated function, with its decorator and the location of its definition."""
     return f"{type(decorated).__name__} function {describe_function(decorated.fun)}"
 
 
 class CallLabels:
-    """The labels of one call of a decorated function; without a `site` it is the call that is running."""
+    """The labels of one call of a decorated function; without a `site`, of the running call."""
 
     __slots__ = ("decorated", "layout", "site")
     decorated: Any
@@ -58,7 +58,7 @@ class CallLabels:
         return f"the fwd rule {describe_function(self.decorated.fwd_rule)} of {self.label}"
 
     def bwd_label(self) -> str:
-        """The bwd rule of the call, or the transpose that it was given as."""
+        """The bwd rule of the call, or the transpose from which it was made."""
         return f"the {self.decorated.bwd_role} {describe_function(self.decorated.bwd_rule)} of {self.label}"
 
     def vmap_label(self) -> str:

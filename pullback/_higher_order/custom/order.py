@@ -1,8 +1,8 @@
 """The warning about a rule that is lost at the next order of derivatives.
 
-A rule is expected to compute its primal output by calling the decorated function. If it computes it from other
-operations, the derivative of that output is the derivative of these operations, not the rule. That is of consequence
-only where the output is differentiated, and there the warning is given: at once, if a transformation that is running
+A rule should compute its primal output by calling the decorated function. If it computes it from other
+operations, the derivative of that output is the derivative of these operations, not the rule. That matters
+only if the output is differentiated, and then the warning is given: at once, if a transformation that is running
 differentiates it; otherwise the output is marked in the jaxpr, by an identity (`rule_output_p`) whose derivative warns.
 """
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pullback._transforms.vmap import BatchTracer
 
 
 class Identity:
-    """A decorated function, also where it is bound to an object as a method; and its rules that were warned about."""
+    """The identity of a decorated function, shared with its bound methods; and its rules that were warned about."""
 
     __slots__ = ("warned",)
 
@@ -39,7 +39,7 @@ class Identity:
 
 
 class _Calls(threading.local):
-    """The functions that were called in this thread since a rule began that is observed; None if there is no such."""
+    """The functions called in this thread since the start of the observed rule; None if no rule is observed."""
 
     noted: set[Identity] | None = None
 
@@ -48,19 +48,19 @@ _calls = _Calls()
 
 
 def note_call(function: Identity) -> None:
-    """Note that a decorated function is called."""
+    """Record that a decorated function is called."""
     if _calls.noted is not None:
         _calls.noted.add(function)
 
 
 def note_calls_in(jaxpr: Jaxpr) -> None:
-    """Note that the decorated functions in a jaxpr are called, though nothing is traced."""
+    """Record that the decorated functions in a jaxpr are called, without tracing it."""
     if _calls.noted is not None:
         _calls.noted.update(_functions_in(jaxpr))
 
 
 def _functions_in(jaxpr: Jaxpr) -> Sequence[Identity]:
-    """The decorated functions that a jaxpr calls, itself or in the jaxprs that its equations hold."""
+    """The decorated functions that a jaxpr calls, itself or in held jaxprs."""
 
     def function(eqn):
         called = eqn.params["call"].identity if eqn.primitive in (custom_call_p, backward_p) else None
@@ -126,7 +126,7 @@ rule_output_p.batch = lambda trace, operands, dims, lost: (rule_output_p.bind(op
 
 
 def warn_if_differentiated(outs: Iterable[Any], call: CustomCall, kind: str, rule: Callable) -> None:
-    """Warn of a rule that did not call its function when its primal outputs are differentiated, now or later."""
+    """Warn about a rule that did not call its function if its primal outputs are differentiated, now or later."""
     if rule in call.identity.warned:
         return
     lost = LostOrder(rule, kind, call.identity, call.name, call.label)

@@ -1,7 +1,7 @@
-"""Functions with rules of their own: the one mechanism behind `custom_jvp`, `custom_vjp` and their kin.
+"""Functions with their own rules: the one mechanism behind `custom_jvp`, `custom_vjp` and `custom_vmap`.
 
 `custom_call_p` is bound with a `CustomCall`, a flat function and its flat rules. Eagerly, and under differentiation,
-both run as plain Python. Under tracing the function becomes a jaxpr inside one equation, and the rules stay beside it,
+both run as plain Python. Under tracing the function becomes a jaxpr inside one equation, and the rules stay with it,
 so that a transformation applied later still finds them.
 """
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _lower(ctx, *operands, call, jaxpr):
 
 
 class _ScratchTape(Tape):
-    """A tape that is thrown away: on it a fwd rule shows which residuals it saves, and the types of its results."""
+    """A temporary tape: on it a fwd rule shows which residuals it saves, and the types of its results."""
 
     __slots__ = ()
 
@@ -133,7 +133,7 @@ def _beside_captured(call: CustomCall, tangents, by_rule, through_function):
 
 
 def _forward(call: CustomCall, primals, tangents):
-    """Results and tangents, by the jvp rule or by what the author named as the source of forward mode."""
+    """Results and tangents, by the jvp rule or by the source of forward mode that the author named."""
     if call.jvp is not None:
         counters.count("rules")
         outs, touts = call.jvp(primals, tangents)
@@ -185,7 +185,7 @@ def _reverse(call: CustomCall, primals, tangents):
 
 
 def _without_values(call: CustomCall, outs, touts) -> list[Any]:
-    """The tangents that a jvp rule gave in reverse mode, symbolic zeros in place of values, which must vanish."""
+    """The tangents that a jvp rule returned in reverse mode, with symbolic zeros for values, which must vanish."""
     for t in touts:
         if type(t) is not Node and type(t) is not Zero and not vanishes(t):
             raise RuleError(f"the jvp rule of {call.label} returned a tangent output that does not depend on the "
@@ -220,9 +220,9 @@ def _batch(trace, operands, dims, call: CustomCall, **_):
 def _harvest(trace, args, params):
     call = params["call"]
     if trace.parent is evaluator:
-        # nothing differentiates the call any more: the function runs as it is
+        # nothing differentiates the call any more: the function runs without its rules
         return [lift(out) for out in call_with(trace, call.fun, *args)]
-    # the call keeps its rules for a later differentiation; taps are read off a second run of the function
+    # the call keeps its rules for a later differentiation; taps are collected in a second run of the function
     outs = call_with(trace.parent, custom_call_p.bind, *args, **params)
     jaxpr = params.get("jaxpr")
     if jaxpr is None:
@@ -251,5 +251,5 @@ custom_call_p.lower = _lower
 custom_call_p.jvp = _jvp
 custom_call_p.linearize = _linearize
 custom_call_p.batch = _batch
-custom_call_p.dce = lambda used, eqn: eqn  # its rules are asked for all results
+custom_call_p.dce = lambda used, eqn: eqn  # its rules compute all results
 custom_call_p.harvest = _harvest

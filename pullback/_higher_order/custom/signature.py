@@ -37,12 +37,12 @@ class Layout:
         return [next(fixed) if i in self.nondiff else next(rest) for i in range(self.count)]
 
     def numbers(self, positions: Sequence[int]) -> tuple[int, ...]:
-        """Which of the differentiable arguments stand at the given positions."""
+        """The indices, among the differentiable arguments, of the given positions."""
         return tuple([self.differentiable.index(i) for i in positions])
 
 
 def spans(tree: PyTreeDef) -> Iterator[slice]:
-    """The places of each argument's leaves among all leaves; `tree` is the structure of the tuple of arguments."""
+    """The slice of each argument's leaves among all leaves; `tree` is the structure of the tuple of arguments."""
     start = 0
     for child in tree.children():
         yield slice(start, start + child.num_leaves)

@@ -1,6 +1,6 @@
 """A user's function and rules, on pytrees, as a `CustomCall` on flat lists of arrays.
 
-Every error names the rule and its definition, the call, the argument or leaf by path, what was expected, what came.
+Every error names the rule and its definition, the call, the argument or leaf by path, the expected and the given value.
 """
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ from pullback._transforms.vmap import without_leading
 
 @dataclass(frozen=True, eq=False, slots=True)
 class CustomVJPPrimal:
-    """A leaf as a fwd rule with `symbolic_zeros` gets it: its value, and whether it is being differentiated.
+    """A leaf passed to a fwd rule with `symbolic_zeros`: its value, and whether it is being differentiated.
 
     >>> import pullback as pb
     >>> product = pb.custom_vjp(lambda x, y: x * y)
@@ -81,16 +81,16 @@ _BWD = {"bwd rule": "residuals, cotangent", "transpose": "others, cotangent"}
 
 
 class _Array:
-    """Stands for an array among the leaves of the residuals."""
+    """A placeholder for an array among the leaves of the residuals."""
 
 
 @dataclass(eq=False, slots=True)
 class Saved:
-    """The residuals of a fwd rule without their arrays, and what the bwd rule's results are checked against.
+    """The residuals of a fwd rule without their arrays, and the data for checking the bwd rule's results.
 
     `tree` and `leaves` are the residuals with `_Array` in place of arrays, `out_tree` the structure of the function's
-    result, `in_avals` the types of the primals, `covered` the numbers of the arguments that the rule covers, and
-    `captured` the tracers that residuals hold which are functions or objects.
+    result, `in_avals` the types of the primals, `covered` the indices of the arguments that the rule covers, and
+    `captured` the tracers in residuals that are functions or objects.
     """
 
     tree: PyTreeDef
@@ -110,8 +110,8 @@ class UserCall(CallLabels):
     """One call of a decorated function: the function and its rules on the leaves of its differentiable arguments.
 
     `decorated` is the function with its rules, `fixed` holds the nondifferentiable arguments, `keywords` the arguments
-    of keyword-only parameters, which rules get by keyword too. `out_tree` is the structure of the result, when
-    function or rule has run, `out_avals` its types, when the function has.
+    of keyword-only parameters, which rules get by keyword too. `out_tree` is the structure of the result, set when
+    function or rule has run, `out_avals` its types, set when the function has.
     """
 
     __slots__ = ("in_tree", "fixed", "keywords", "forward", "out_tree", "out_avals")
@@ -132,7 +132,7 @@ class UserCall(CallLabels):
         if decorated.forward == "fwd" and any(decorated.fun is fun for fun in _running.functions):
             self.forward = "primal"
 
-    # the rules are not stored: a method that its object holds is a cycle
+    # the rules are not stored: a method held by its object would be a cycle
 
     @property
     def jvp(self) -> Callable | None:
@@ -174,10 +174,10 @@ class UserCall(CallLabels):
         self.out_avals = [out.aval for out in outs]
         return outs
 
-    # --- every rule ---
+    # --- calls of rules ---
 
     def ask(self, label: Callable[[], str], rule: Callable, form: str, args: Sequence[Any]) -> Any:
-        """Call a rule; `form` says what it is called with, for the message about one that does not take that."""
+        """Call a rule; `form` describes its arguments, for the message about one that does not accept them."""
         try:
             if context.trace.transparent:
                 return rule(*args, **self.keywords)
@@ -198,16 +198,16 @@ class UserCall(CallLabels):
 
     def ask_for_output(self, label: Callable[[], str], rule: Callable, form: str, args: Sequence[Any],
                        primals: Sequence[Any]) -> tuple[Any, bool]:
-        """Call a rule that gives the primal output; returns also whether it may have come without the function."""
+        """Call a rule that returns the primal output; returns also whether it may have done so without the function."""
         for x in primals:
             if type(x) is not ConcreteArray:
-                # a transformation around the rule may follow what it computes
+                # a transformation around the rule may follow its operations
                 result, called = observed(self.decorated.identity, self.ask, label, rule, form, args)
                 return result, not called
         return self.ask(label, rule, form, args), False
 
     def check_covered(self, covered: Sequence[int], active: Sequence[bool], what: str) -> None:
-        """Refuse differentiation with respect to an argument that a rule was not written for."""
+        """Refuse differentiation with respect to an argument that a rule does not cover."""
         for i, span in enumerate(spans(self.in_tree)):
             if i not in covered and any(active[span]):
                 rest = ", ".join(self.path(j).removeprefix("argument ") for j in covered) or "no argument"
@@ -286,7 +286,7 @@ class UserCall(CallLabels):
     def _ask_to_differentiate(self, label: Callable[[], str], rule: Callable, args: Sequence[Any]) -> Any:
         """Call a fwd rule whose operations are differentiated.
 
-        The function that it calls takes its derivative from its own operations, or there would be no end.
+        The function that it calls takes its derivative from its own operations, otherwise the recursion would not end.
         """
         outer = _running.functions
         _running.functions = (*outer, self.decorated.fun)
@@ -313,7 +313,7 @@ class UserCall(CallLabels):
         result = self.ask(self.bwd_label, rule, _BWD[self.decorated.bwd_role], args)
         in_avals, covered = static.in_avals, static.covered
         if covered is None and type(result) is tuple and len(result) == len(in_avals) == self.in_tree.num_nodes - 1:
-            # each argument is one array, and most often each cotangent is as it should be
+            # each argument is one array, and usually each cotangent is valid
             for ct, aval in zip(result, in_avals, strict=True):
                 if ct is not None and not (isinstance(ct, Array) and ct.aval is aval.to_tangent_aval()):
                     break
@@ -361,7 +361,7 @@ _KINDS = {_JVP: "jvp", _FWD: "fwd", **dict.fromkeys(_BWD.values(), "bwd")}
 
 
 def without_end(error: RecursionError, decorated: AnyValue) -> str | None:
-    """The message about a rule that has come back to itself, if that is what the error came from.
+    """The message about a rule that calls itself recursively, if that is the cause of the error.
 
     `error.rules` are the rules that the error has passed through, the innermost first.
     """

@@ -1,4 +1,4 @@
-"""Custom rules under `vmap`: the function and each of its rules, batched in the same way or by a rule of their own."""
+"""Custom rules under `vmap`: the function and each of its rules, batched in the same way or by a vmap rule."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ class BatchedCall:
         return [self.leaving(v, d, s) for v, d, s in zip(values, dims, self.shared, strict=True)]
 
     def leaving(self, value: AnyValue, dim: int | None, shared: bool) -> Any:
-        """A result, or the tangent of one, with its batch axis in front, or without if it is shared."""
+        """A result, or its tangent, with the batch axis in front, or without one if it is shared."""
         if dim is None:
             return lift(value) if shared else repeated(value, self.size)
         return index_in_dim(value, 0, dim, keepdims=False) if shared else move_axis(lift(value), dim, 0)
@@ -134,7 +134,7 @@ class BatchedCall:
 
 
     def of_first(self, ct: AnyValue) -> Any:
-        """The cotangent of a shared result as one for a batch: that of the first example, then zeros."""
+        """The cotangent of a shared result as a batched one: that of the first example, then zeros."""
         if self.size == 0:
             raise ValueError(f"vmap of {self.inner.label} over an axis of length 0: there is no example that the "
                              "derivative of a result without a batch axis could be computed for")
@@ -144,9 +144,9 @@ class BatchedCall:
 
 
 def jvp_with_batching_rule(primitive: Primitive, call: CustomCall, primals: Sequence[Any], tangents: Sequence[Any]):
-    """Forward mode of a function whose one rule is for `vmap`: its derivative has the derivative of that rule.
+    """Forward mode of a function whose only rule is for `vmap`: its derivative has the derivative of that rule.
 
-    So `vmap` of the derivative is the derivative of what `vmap` does.
+    Thus `vmap` of the derivative is the derivative of the vmap rule.
     """
     m = len(primals)
     where = [i for i, t in enumerate(tangents) if type(t) is not Zero]
