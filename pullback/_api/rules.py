@@ -34,7 +34,7 @@ from pullback._higher_order.custom.labels import call_site, function_label
 from pullback._higher_order.custom.order import Identity, note_call
 from pullback._higher_order.custom.primitive import custom_call_p
 from pullback._higher_order.custom.signature import Layout, count_plain_parameters, positions_of
-from pullback._higher_order.custom.user_rules import UserCall, without_end
+from pullback._higher_order.custom.user_rules import UserCall, recursion_message
 from pullback._ops.elementwise import add
 from pullback._ops.shape import zeros_like_aval
 from pullback._xla.evaluate import evaluator
@@ -177,8 +177,8 @@ class custom_rules(CallableObject[R, Q]):
         except Exception as error:
             if isinstance(error, UnexpectedTracerError) and not hasattr(error, "__notes__"):
                 error.add_note(f"It was met in a call of {self._label()}.")
-            if type(error) is RecursionError and (story := without_end(error, self)) is not None:
-                raise RuleError(story) from None
+            if type(error) is RecursionError and (message := recursion_message(error, self)) is not None:
+                raise RuleError(message) from None
             fold(error)
             raise
 

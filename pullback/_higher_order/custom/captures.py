@@ -57,7 +57,7 @@ def _is_opaque(kind: type) -> bool:
     return known
 
 
-def _is_settled(cell: types.CellType, decorated: AnyValue) -> bool:
+def _needs_no_search(cell: types.CellType, decorated: AnyValue) -> bool:
     """Return whether a variable holds a module, a class, a builtin or the decorated function, so needs no search."""
     try:
         x = cell.cell_contents
@@ -80,7 +80,7 @@ class CaptureSearch:
         self.always = False
         for root in self.roots:
             if type(root) is types.FunctionType:
-                self.cells += [cell for cell in root.__closure__ or () if not _is_settled(cell, decorated)]
+                self.cells += [cell for cell in root.__closure__ or () if not _needs_no_search(cell, decorated)]
                 held = [*(root.__defaults__ or ()), *(root.__kwdefaults__ or {}).values()]
                 self.always = self.always or not all(_is_opaque(type(x)) for x in held)
             else:

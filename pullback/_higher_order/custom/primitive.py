@@ -94,7 +94,7 @@ def _jvp(primals, tangents, call: CustomCall, **_):
 
     if call.jvp is None and call.fwd is None and call.vmap is not None:
         return jvp_with_batching_rule(custom_call_p, call, primals, tangents)
-    return _beside_captured(call, tangents, lambda given: _forward(call, primals, given), through_function)
+    return _with_captured_tangents(call, tangents, lambda given: _forward(call, primals, given), through_function)
 
 
 def _linearize(trace, primals, tangents, call: CustomCall, **_):
@@ -107,10 +107,10 @@ def _linearize(trace, primals, tangents, call: CustomCall, **_):
 
     if call.jvp is None and call.fwd is None and call.vmap is not None:
         return through_function(tangents)
-    return _beside_captured(call, tangents, lambda given: _reverse(call, primals, given), through_function)
+    return _with_captured_tangents(call, tangents, lambda given: _reverse(call, primals, given), through_function)
 
 
-def _beside_captured(call: CustomCall, tangents, by_rule, through_function):
+def _with_captured_tangents(call: CustomCall, tangents, by_rule, through_function):
     """Results and tangents: by the rule with respect to the arguments, by the function for captured values.
 
     With x the arguments and θ what f closes over, f' = rule(x, x'; θ) + ∂f/∂θ(x; θ) θ'.

@@ -360,7 +360,7 @@ class UserCall(CallLabels):
 _KINDS = {_JVP: "jvp", _FWD: "fwd", **dict.fromkeys(_BWD.values(), "bwd")}
 
 
-def without_end(error: RecursionError, decorated: AnyValue) -> str | None:
+def recursion_message(error: RecursionError, decorated: AnyValue) -> str | None:
     """The message about a rule that calls itself recursively, if that is the cause of the error.
 
     `error.rules` are the rules that the error has passed through, the innermost first.

@@ -208,7 +208,7 @@ def _update(where: IndexedUpdate, name: str, p: Primitive, combine: Callable | N
     v = operand_for(values, function, 0, x.aval.dtype)
     chosen = mode_of(function, mode)
     if type(x) is ConcreteArray and type(v) is ConcreteArray and v.aval.dtype == x.aval.dtype and mode is None and wrap:
-        out = _at_once(x, where.key, v, combine)
+        out = _by_numpy(x, where.key, v, combine)
         if out is not None:
             return out
     plan = read_index(x.aval.shape, where.key, clamp=False, wrap=wrap)
@@ -244,7 +244,7 @@ _UFUNCS: dict[Any, np.ufunc] = {elementwise.add: np.add, elementwise.mul: np.mul
                                 elementwise.max: np.maximum}
 
 
-def _at_once(x: ConcreteArray, key: Index, v: ConcreteArray, combine: Callable | None) -> Array | None:
+def _by_numpy(x: ConcreteArray, key: Index, v: ConcreteArray, combine: Callable | None) -> Array | None:
     """The update by NumPy itself, if everything is known and in bounds; else None, for the general path."""
     token = numpy_state.enter()
     try:
