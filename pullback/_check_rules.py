@@ -433,9 +433,8 @@ class _Checks:
 
     def _jit(self, f, mode, ts, cs) -> None:
         """Check that the compiled rule gives the eager rule's result."""
-        compiled = self._try(f"{self._name(mode)}, jit", lambda: jit(
-            lambda xs, ds: _push(f, xs, ds) if mode == "jvp" else _pull(f, xs, ds))(
-                self.xs, ts if mode == "jvp" else cs))
+        rule, given = (partial(_push, f), ts) if mode == "jvp" else (partial(_pull, f), cs)
+        compiled = self._try(f"{self._name(mode)}, jit", lambda: jit(rule)(self.xs, given))
         if compiled is not None:
             self._compare(f"{self._name(mode)}, jit", compiled, self._apply(f, mode, ts, cs), "eagerly", mode == "vjp")
 

@@ -28,7 +28,7 @@ from pullback._core.tree_paths import tree_flatten_with_path, tree_text
 from pullback._core.typing import CallableObject, F, P, Q, R
 from pullback._core.zeros import Zero
 from pullback._higher_order.custom.call import CustomCall, closing_over
-from pullback._higher_order.custom.captures import CaptureSearch
+from pullback._higher_order.custom.captures import CaptureSearch, traced_arguments
 from pullback._higher_order.custom.checks import check_call, check_pair
 from pullback._higher_order.custom.labels import call_site, function_label
 from pullback._higher_order.custom.order import Identity, note_call
@@ -190,24 +190,9 @@ class custom_rules(CallableObject[R, Q]):
         return self.fun, self.jvp_rule, self.fwd_rule, self.bwd_rule, self.vmap_rule
 
     def _traced(self, fixed: Sequence[Any], positions: Sequence[int]) -> dict[int, str]:
-        """The traced values in nondifferentiable arguments, by identity, with the argument that holds each.
-
-        A jvp rule gets them like captured values. A bwd rule cannot get them: it runs after their lifetime.
-        """
-        found: dict[int, str] = {}
-        for value, i in zip(fixed, positions, strict=True):
-            if i == 0 and self._bound:
-                continue  # values held by `self` are captured
-            for path, leaf in tree_flatten_with_path(value)[0]:
-                if not isinstance(leaf, Tracer):
-                    continue
-                where = found[id(leaf)] = argument_path(self.fun, i, path)
-                if self.bwd_rule is not None:
-                    raise UnexpectedTracerError(
-                        f"{self._label()}: {where} is in nondiff_argnums, but holds a value traced by "
-                        f"{leaf.owner.describe()}. nondiff_argnums is for what is no array: functions, strings, static "
-                        "settings. Make the argument an ordinary one; a rule may return None (or zeros) for it.")
-        return found
+        # values held by `self` are captured
+        held = [(i, x) for i, x in zip(positions, fixed, strict=True) if i > 0 or not self._bound]
+        return traced_arguments(self._label, self.fun, held, refused=self.bwd_rule is not None)
 
     def _refuse_leaves(self, args: Sequence[Any], layout: Layout) -> None:
         for path, leaf in tree_flatten_with_path(tuple(args))[0]:

@@ -55,10 +55,8 @@ _ABSTRACT: dict[np.dtype, type] = {
 _BY_NAME = {dtype.name: dtype for dtype in _ABSTRACT}
 
 _PYTHON_SCALARS: dict[type, np.dtype] = {
-    bool: _BOOL,
-    int: np.dtype("int64"),
-    float: np.dtype("float64"),
-    complex: np.dtype("complex128"),
+    kind: np.dtype(name)
+    for kind, name in ((bool, "bool"), (int, "int64"), (float, "float64"), (complex, "complex128"))
 }
 _TO_32 = {np.dtype(f"{kind}64"): np.dtype(f"{kind}32") for kind in ("int", "uint", "float")}
 _TO_32[np.dtype("complex128")] = np.dtype("complex64")

@@ -37,10 +37,13 @@ from typing import Any
 
 import numpy as np
 
+from pullback._core.arguments import argument_path
 from pullback._core.array import ConcreteArray
+from pullback._core.errors import UnexpectedTracerError
 from pullback._core.jaxpr import ClosedJaxpr, Jaxpr
 from pullback._core.primitive import Primitive
 from pullback._core.trace import Trace, Tracer, call_with, context, encloses
+from pullback._core.tree_paths import tree_flatten_with_path
 from pullback._core.typing import AnyValue, PyTree
 
 _OPAQUE = (str, bytes, int, float, complex, bool, type(None), np.ndarray, np.generic, types.ModuleType, type,
@@ -197,3 +200,24 @@ class StandIns(Trace):
     def replaced(self, part: AnyValue) -> Any:
         """A list of values after the substitution; any other value unchanged."""
         return [self.values.get(id(v), v) for v in part] if isinstance(part, list) else part
+
+
+def traced_arguments(label: Callable[[], str], fun: Callable, arguments: Sequence[tuple[int, Any]], refused: bool
+                     ) -> dict[int, str]:
+    """The traced values in nondifferentiable arguments of `fun`, by identity, with the path of each.
+
+    `arguments` are positions and values. A jvp rule gets traced values like captured ones. A bwd rule cannot get them,
+    since it runs after their lifetime: with `refused` they raise UnexpectedTracerError.
+    """
+    found: dict[int, str] = {}
+    for i, value in arguments:
+        for path, leaf in tree_flatten_with_path(value)[0]:
+            if not isinstance(leaf, Tracer):
+                continue
+            where = found[id(leaf)] = argument_path(fun, i, path)
+            if refused:
+                raise UnexpectedTracerError(
+                    f"{label()}: {where} is in nondiff_argnums, but holds a value traced by {leaf.owner.describe()}. "
+                    "nondiff_argnums is for what is no array: functions, strings, static settings. Make the argument "
+                    "an ordinary one; a rule may return None (or zeros) for it.")
+    return found
