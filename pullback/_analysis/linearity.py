@@ -93,6 +93,10 @@ def _adds(primitive: Primitive, params: dict, marks: Marks, given: Sequence[Valu
         for m, now, value in zip(marked[first:], walk.carry, values[first:], strict=False):
             if now and not m and not is_zero(value):
                 return primitive
+        # and after a step it must be one again, or zero
+        for now, (mark, zero) in zip(walk.carry, walk.outs, strict=False):
+            if now and held.times != 0 and not (mark or zero):
+                return primitive
         walks.append(walk)
     # if one branch computes a result from tangents, the others compute it from tangents or return zero
     for outs in zip(*(walk.outs for walk in walks), strict=True):

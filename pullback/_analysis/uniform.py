@@ -13,7 +13,7 @@ import numpy as np
 
 from pullback._core import dtypes, numpy_state
 from pullback._core.array import ConcreteArray
-from pullback._core.jaxpr import Equation, Jaxpr, Literal, Var
+from pullback._core.jaxpr import Equation, HeldJaxpr, Jaxpr, Literal, Var
 from pullback._core.primitive import HigherOrder
 from pullback._core.staging import StagedTracer, StagingTrace
 from pullback._core.trace import Tracer
@@ -119,7 +119,7 @@ def results(eqn: Equation, given: Sequence[Value]) -> list[Value]:
     primitive, params = eqn.primitive, eqn.params
     nothing: list[Value] = [None] * len(eqn.outvars)
     traits = primitive.traits
-    found = [_results_of(held.jaxpr, [given[place] for place in held.operands], held.carried)
+    found = [_results_of(held, [given[place] for place in held.operands])
              for held in eqn.held if held.returns and held.operands is not None]
     if found:
         return [first if all(_equal(first, other) for other in rest) else None
@@ -147,10 +147,17 @@ def results(eqn: Equation, given: Sequence[Value]) -> list[Value]:
     return [v.aval.dtype.type(0) for v in eqn.outvars] if vanish else nothing
 
 
-def _results_of(jaxpr: Jaxpr, given: Sequence[Value], carried: range) -> list[Value]:
+def _results_of(held: HeldJaxpr, given: Sequence[Value]) -> list[Value]:
+    jaxpr, carried = held.jaxpr, held.carried
     if all(value is None for value in given):
-        return jaxpr.derive("uniform results", lambda: _result_values(jaxpr, given, carried))
-    return _result_values(jaxpr, given, carried)
+        outs = list(jaxpr.derive("uniform results", lambda: _result_values(jaxpr, given, carried)))
+    else:
+        outs = _result_values(jaxpr, given, carried)
+    if carried and not held.times:
+        # a loop that takes no step returns its initial carry
+        initial = [given[i] for i in carried]
+        outs[:len(carried)] = [a if _equal(a, b) else None for a, b in zip(outs, initial, strict=False)]
+    return outs
 
 
 def _result_values(jaxpr: Jaxpr, given: Sequence[Value], carried: range) -> list[Value]:

@@ -235,9 +235,11 @@ class HeldJaxpr(NamedTuple):
     """A jaxpr that a primitive holds, and how the primitive runs it.
 
     `operands` are the indices of the primitive's operands that are its inputs, in order; None if its inputs are other
-    values. The inputs in `carried` get its first results when it runs again. It runs `times` times, None if unknown.
-    `returns` says whether the primitive's results are its results (for a loop those that are not carried are stacked);
-    if several held jaxprs return, one of them is chosen.
+    values. The inputs in `carried` get its first results when it runs again. It runs `times` times. None stands for an
+    unknown number, perhaps 0: then the carried results are the initial values, and other results that are not the
+    jaxpr's (zeros, say) are told by another held jaxpr with the same `operands` and `carried`. `returns` says whether
+    the primitive's results are its results (for a loop those that are not carried are stacked); if several held jaxprs
+    return, one of them is chosen.
     """
 
     jaxpr: Jaxpr

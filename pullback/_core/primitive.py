@@ -20,9 +20,14 @@ optional, for speed: without it `_transforms/jet.py` falls back to the jvp rule.
 its `traits`.
 
 A `HigherOrder` primitive holds functions: `bodies(params)` lists them and how it runs them; `rebuilt(params, jaxprs,
-kept)` gives the parameters with other jaxprs in their places and, where `kept` marks operands, for these operands only.
-Every analysis (effects, taps, named axes, zeros, linearity, cost) and dead-code elimination (`_transforms/dce.py`) use
-these two. Optional further rules:
+kept)` gives the parameters with other jaxprs in their places and, where `kept` has a flag for each operand of the
+primitive, for the marked operands only. The jaxprs must take the inputs of the old ones, or the marked ones: counts of
+operands are derived from `kept` alone. Every analysis (effects, taps, named axes, zeros, linearity, cost) and dead-code
+elimination (`_transforms/dce.py`) use these two.
+
+`jvp`, `taylor` and `batch` run under the parent trace of the transformation, `linearize` under the tape, which passes
+operations without nodes to the parent. In `transpose` a cotangent may be a symbolic `Zero` if there are several
+(`instantiate` makes an array of it). Optional further rules:
 
 | rule | signature | use |
 |---|---|---|

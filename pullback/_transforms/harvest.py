@@ -179,9 +179,9 @@ def harvest_bodies(trace: HarvestTrace, primitive: HigherOrder, args: Sequence[A
         for site in tap_sites(h.jaxpr):
             if h.times is None and h.operands is not None:
                 raise NotImplementedError(
-                    f"tapped: the tap {site.name!r} stands in a while_loop, whose number of steps is not known, so "
-                    "what it saw in each step cannot be stacked. Use scan, or fori_loop with constant bounds; or carry "
-                    "what you want to see.")
+                    f"tapped: the tap {site.name!r} stands in a while_loop or in another operation that runs it an "
+                    "unknown number of times, so what it saw in each step cannot be stacked. Use scan, or fori_loop "
+                    "with constant bounds; or carry what you want to see.")
             if not h.returns or h.operands is None:
                 raise NotImplementedError(f"tapped: the tap {site.name!r} stands inside of '{primitive.name}', out of "
                                           "which nothing can be collected. Take the tap out of it.")

@@ -524,3 +524,44 @@ def test_a_rule_by_forward_mode_of_nested_loops(inner, outer):
     np.testing.assert_allclose(pb.grad(g)(0.4), expected, rtol=1e-5)
     transposed, = pb.linear_transpose(slope, 1.)(1.)
     np.testing.assert_allclose(transposed, expected, rtol=1e-5)
+
+
+# loops that take no step, and loops that forget the tangent they began with
+
+
+def plus_what_no_step_has_cleared(x, t):
+    def clear(carry):
+        count, z = carry
+        return count + 1, pnp.zeros_like(z)
+
+    _, z = lax.while_loop(lambda carry: carry[0] < 0, clear, (x, 3 * x))
+    return 2 * t + z
+
+
+def ones_by_scan(x, t):
+    return lax.scan(lambda c, _: (pnp.ones_like(c), None), t, None, length=3)[0]
+
+
+def ones_by_while(x, t):
+    def step(carry):
+        count, z = carry
+        return count + 1, pnp.ones_like(z)
+
+    return lax.while_loop(lambda carry: carry[0] < 3, step, (x, t), max_steps=9)[1]
+
+
+@pytest.mark.parametrize("wrap", EAGER_AND_JIT)
+@pytest.mark.parametrize("rule", [plus_what_no_step_has_cleared, ones_by_scan, ones_by_while])
+def test_what_loops_add_to_a_tangent_or_put_in_its_place_is_refused(rule, wrap):
+    f = with_tangent(lambda x: 2 * x, rule)
+    with pytest.raises(RuleError, match="not linear in the tangent inputs"):
+        wrap(pb.grad(f))(1.)
+
+
+@pytest.mark.parametrize("wrap", EAGER_AND_JIT)
+def test_a_loop_without_steps_returns_the_tangent(wrap):
+    def rule(x, t):
+        return 2 * lax.scan(lambda c, _: (pnp.ones_like(c), None), t, None, length=0)[0]
+
+    f = with_tangent(lambda x: 2 * x, rule)
+    assert float(wrap(pb.grad(f))(1.)) == 2
