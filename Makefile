@@ -2,7 +2,7 @@
 #   make demo      the tutorial: every example beside its claim
 #   make test      the tests; ARGS="tests/ops -k dot" runs some
 #   make test-all  these and the long ones
-#   make check     what CI runs: lint, types, tests
+#   make check     what CI runs: lint, layout, types, tests
 #   make coverage  which lines and branches of the package the tests reach, all but the long ones
 #   make format    the layout of the code
 #   make fuzz      random programs, each compared with itself, XLA and JAX: SECONDS=60 SEED=... PROGRAMS=...
@@ -36,6 +36,7 @@ check: lint types test
 
 lint: $(VENV)/with-dev
 	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet || { echo 'make format lays out the files that differ' >&2; exit 1; }
 
 types: $(VENV)/with-dev
 	@$(BIN)/mypy

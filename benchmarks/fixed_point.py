@@ -32,14 +32,18 @@ UNKNOWNS, TOLERANCE, STEPS = 1_000, 1e-5, 1_000
 def data():
     """(W, b, v) in single precision: the matrix, the shift, the direction of the Hessian-vector product."""
     random = numpy.random.default_rng(0)
-    w = random.standard_normal((UNKNOWNS, UNKNOWNS)) / (4 * UNKNOWNS ** 0.5)
+    w = random.standard_normal((UNKNOWNS, UNKNOWNS)) / (4 * UNKNOWNS**0.5)
     return [a.astype("float32") for a in (w, random.standard_normal(UNKNOWNS), random.standard_normal(UNKNOWNS))]
 
 
 def prepare(peer):
     """The derivatives are checked against the implicit function theorem, by elimination in double precision."""
-    own = {"pullback": pullback_derivatives, "JAX": jax_derivatives, "PyTorch": torch_derivatives,
-           "autograd": autograd_derivatives}[peer]
+    own = {
+        "pullback": pullback_derivatives,
+        "JAX": jax_derivatives,
+        "PyTorch": torch_derivatives,
+        "autograd": autograd_derivatives,
+    }[peer]
     w, b, v = data()
     gradient, hvp, arrays, wait = own(w, b, v)
     for result, expected in zip(gradient(*arrays), exact(w, b), strict=True):
@@ -62,7 +66,7 @@ def exact(w, b):
     w, x = w.astype(float), numpy.zeros(UNKNOWNS)
     for _ in range(100):
         x = numpy.tanh(w @ x + b)
-    slope = 1 - x ** 2
+    slope = 1 - x**2
     b_bar = slope * numpy.linalg.solve(numpy.eye(UNKNOWNS) - w.T * slope, 2 * x)
     return numpy.outer(b_bar, x), b_bar
 
@@ -83,9 +87,10 @@ def pullback_derivatives(w, b, v):
     solve = functools.partial(implicit.linear_solve, method="neumann", tol=TOLERANCE)
 
     def loss(w, b):
-        x = implicit.fixed_point(lambda x: pnp.tanh(w @ x + b), pnp.zeros_like(b), tol=TOLERANCE, max_steps=STEPS,
-                                 linear_solver=solve)
-        return pnp.sum(x ** 2)
+        x = implicit.fixed_point(
+            lambda x: pnp.tanh(w @ x + b), pnp.zeros_like(b), tol=TOLERANCE, max_steps=STEPS, linear_solver=solve
+        )
+        return pnp.sum(x**2)
 
     def hvp(w, b, v):
         return pb.grad(lambda b: pnp.vdot(pb.grad(loss, 1)(w, b), v))(b)
@@ -116,7 +121,7 @@ def jax_derivatives(w, b, v):
             return jnp.tanh(w @ x + b)
 
         x = jax.lax.custom_root(lambda x: x - f(x), jnp.zeros_like(b), lambda _, x: iterate(f, x), solve)
-        return jnp.sum(x ** 2)
+        return jnp.sum(x**2)
 
     def hvp(w, b, v):
         return jax.grad(lambda b: jnp.vdot(jax.grad(loss, 1)(w, b), v))(b)

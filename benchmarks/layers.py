@@ -26,7 +26,7 @@ def gradients(library):
     def by_blocks(apply):
         def loss(x, weights):
             for i in range(0, LAYERS, BLOCK):
-                x = apply(x, weights[i:i + BLOCK])
+                x = apply(x, weights[i : i + BLOCK])
             return x.sum()
 
         return loss
@@ -49,7 +49,7 @@ def gradients(library):
 def data():
     random = numpy.random.default_rng(0)
     x = random.standard_normal((BATCH, WIDTH))
-    weights = random.standard_normal((LAYERS, WIDTH, WIDTH)) / WIDTH ** 0.5
+    weights = random.standard_normal((LAYERS, WIDTH, WIDTH)) / WIDTH**0.5
     return x.astype("float32"), weights.astype("float32")
 
 

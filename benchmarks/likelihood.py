@@ -34,7 +34,7 @@ def prepare(peer):
     matrix = np.asarray(square / 10 + 3 * numpy.eye(ROWS, dtype="float32"))
     positive = np.asarray(square @ square.T + ROWS * numpy.eye(ROWS, dtype="float32"))
     functions = {
-        LIKELIHOOD: (likelihood, np.asarray([0., 0., 0., 0., -2.])),
+        LIKELIHOOD: (likelihood, np.asarray([0.0, 0.0, 0.0, 0.0, -2.0])),
         "eager gradient of a Cholesky decomposition, 100 × 100": (lambda a: np.linalg.cholesky(a).sum(), positive),
         "eager gradient of an inverse, 100 × 100": (lambda a: np.linalg.inv(a).sum(), matrix),
         "eager gradient of a solution, 100 × 100": (lambda a: np.linalg.solve(a, a[0]).sum(), matrix),

@@ -19,8 +19,10 @@ STEPS = (256, 1_024, 4_096)
 
 def prepare(peer):
     library = load(peer)
-    sizes = {f"memory of the gradient of 64 layers, {way}": temporary(program)
-             for way, (program, _, _) in gradients(library).items()}
+    sizes = {
+        f"memory of the gradient of 64 layers, {way}": temporary(program)
+        for way, (program, _, _) in gradients(library).items()
+    }
 
     x = library.numpy.asarray(numpy.linspace(-1, 1, 1_000).astype("float32"))
     for name, loop in (("scan", scan), ("while_loop", while_loop)):

@@ -15,8 +15,9 @@ RESULTS = 2_000
 def prepare(peer):
     library = load(peer)
     np, core = library.numpy, library.core
-    next_parameters = core.jit(lambda layers: {name: {key: x + 1 for key, x in layer.items()}
-                                               for name, layer in layers.items()})
+    next_parameters = core.jit(
+        lambda layers: {name: {key: x + 1 for key, x in layer.items()} for name, layer in layers.items()}
+    )
     layers = next_parameters({f"layer {i}": {"w": np.ones(3), "b": np.zeros(3)} for i in range(5)})
     add_one = core.jit(lambda x: x + 1)
     x = core.block_until_ready(add_one(np.ones(3)))

@@ -19,7 +19,7 @@ def prepare(peer):
     odeint = importlib.import_module(f"{PACKAGES[peer]}.experimental.ode").odeint
     random = numpy.random.default_rng(0)
     weights = [np.asarray(random.standard_normal(shape).astype("float32") / 2) for shape in ((32, 4), (4, 32))]
-    start, times = np.asarray(numpy.linspace(-1, 1, 4, dtype="float32")), np.linspace(0., 1., 10)
+    start, times = np.asarray(numpy.linspace(-1, 1, 4, dtype="float32")), np.linspace(0.0, 1.0, 10)
 
     def rate(y, t, weights):
         return weights[1] @ np.tanh(weights[0] @ y)

@@ -22,9 +22,24 @@ from pathlib import Path
 from peers import PACKAGES, version
 
 FIGURES = (
-    "eager_grad", "first_grad", "first_transformer_grad", "lowering", "jit_call", "compiled_step", "chain",
-    "rule_overhead", "eager_rules", "scan_rule", "fixed_point", "checkpoint_time", "memory", "nested_call", "odeint",
-    "likelihood", "many_leaves", "kept_memory",
+    "eager_grad",
+    "first_grad",
+    "first_transformer_grad",
+    "lowering",
+    "jit_call",
+    "compiled_step",
+    "chain",
+    "rule_overhead",
+    "eager_rules",
+    "scan_rule",
+    "fixed_point",
+    "checkpoint_time",
+    "memory",
+    "nested_call",
+    "odeint",
+    "likelihood",
+    "many_leaves",
+    "kept_memory",
 )
 OURS = "pullback"
 # Sizes from the largest down, by the figure's UNIT; what is below the last is written in it.
@@ -42,7 +57,10 @@ class Worker:
         environment = {**os.environ, "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "1"}
         self.process = subprocess.Popen(
             [sys.executable, str(script), figure, peer],
-            env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            env=environment,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
         self.name = f"{figure} for {peer}"
         self.answer()
@@ -118,8 +136,12 @@ def rows_of(name: str) -> tuple[list[str], bool]:
     lines = []
     for row, values in samples.items():
         goal = f"≤ {human(figure.GOALS[row], unit)}" if row in figure.GOALS else "-"
-        cells = [row, *(cell(values.get(peer), unit) for peer in PACKAGES), goal,
-                 *(ratio(values, peer) for peer in PACKAGES if peer != OURS)]
+        cells = [
+            row,
+            *(cell(values.get(peer), unit) for peer in PACKAGES),
+            goal,
+            *(ratio(values, peer) for peer in PACKAGES if peer != OURS),
+        ]
         lines.append("| " + " | ".join(cells) + " |")
     lines += [f"| {name}: {peer} failed |" + " |" * (2 * len(PACKAGES)) for peer in failed]
     return lines, not failed
@@ -143,9 +165,12 @@ def main() -> None:
         rows, all_there = rows_of(name)
         lines += rows
         good &= all_there
-    lines += ["", f"Medians (quartiles), {time.strftime('%Y-%m-%d')}, Python {platform.python_version()}, "
-              f"jaxlib {importlib.metadata.version('jaxlib')}, {platform.system()} {platform.machine()}, "
-              f"{os.cpu_count()} CPUs, CPU only; the whole run took {time.perf_counter() - start:.0f} s."]
+    lines += [
+        "",
+        f"Medians (quartiles), {time.strftime('%Y-%m-%d')}, Python {platform.python_version()}, "
+        f"jaxlib {importlib.metadata.version('jaxlib')}, {platform.system()} {platform.machine()}, "
+        f"{os.cpu_count()} CPUs, CPU only; the whole run took {time.perf_counter() - start:.0f} s.",
+    ]
     text = "\n".join(lines) + "\n"
     print(text, end="")
     if arguments.out:

@@ -19,18 +19,25 @@ def data(np):
         return np.asarray((random.standard_normal(shape) / numpy.sqrt(shape[0])).astype("float32"))
 
     def norm():
-        return {"scale": np.asarray(numpy.ones(WIDTH, "float32")),
-                "shift": np.asarray(numpy.zeros(WIDTH, "float32"))}
+        return {"scale": np.asarray(numpy.ones(WIDTH, "float32")), "shift": np.asarray(numpy.zeros(WIDTH, "float32"))}
 
     def layer():
         attention = {name: weight(WIDTH, WIDTH) for name in ("query", "key", "value", "out")}
-        perceptron = {"up": weight(WIDTH, HIDDEN), "up_bias": np.asarray(numpy.zeros(HIDDEN, "float32")),
-                      "down": weight(HIDDEN, WIDTH), "down_bias": np.asarray(numpy.zeros(WIDTH, "float32"))}
+        perceptron = {
+            "up": weight(WIDTH, HIDDEN),
+            "up_bias": np.asarray(numpy.zeros(HIDDEN, "float32")),
+            "down": weight(HIDDEN, WIDTH),
+            "down_bias": np.asarray(numpy.zeros(WIDTH, "float32")),
+        }
         return {"norm1": norm(), "attention": attention, "norm2": norm(), "perceptron": perceptron}
 
-    parameters = {"embedding": weight(VOCABULARY, WIDTH), "position": weight(TOKENS, WIDTH),
-                  "layers": {f"layer{i:02}": layer() for i in range(LAYERS)},
-                  "norm": norm(), "head": weight(WIDTH, VOCABULARY)}
+    parameters = {
+        "embedding": weight(VOCABULARY, WIDTH),
+        "position": weight(TOKENS, WIDTH),
+        "layers": {f"layer{i:02}": layer() for i in range(LAYERS)},
+        "norm": norm(),
+        "head": weight(WIDTH, VOCABULARY),
+    }
     text = random.integers(0, VOCABULARY, (BATCH, TOKENS + 1)).astype("int32")
     return parameters, np.asarray(text[:, :-1]), np.asarray(text[:, 1:])
 

@@ -18,11 +18,11 @@ from pullback import custom_jvp, custom_vjp, grad, jvp
 
 def check_all_modes(height):
     """The claims that hold however the JVP rule was written: value, forward mode, reverse mode."""
-    show("height(2., 3.)", height(2., 3.), "2.7278922")
-    value, change = jvp(height, (2., 3.), (1., 0.))
+    show("height(2., 3.)", height(2.0, 3.0), "2.7278922")
+    value, change = jvp(height, (2.0, 3.0), (1.0, 0.0))
     show("jvp(height, (2., 3.), (1., 0.))[0]", value, "2.7278922")
     show("jvp(height, (2., 3.), (1., 0.))[1]", change, "-1.2484405")
-    show("grad(height)(2., 3.)", grad(height)(2., 3.), "-1.2484405")
+    show("grad(height)(2., 3.)", grad(height)(2.0, 3.0), "-1.2484405")
 
 
 section("One JVP rule for all arguments: defjvp")
@@ -47,7 +47,7 @@ def height_jvp(primals, tangents):
 
 # No VJP rule was given, yet grad works: pullback transposes the linear part of the JVP rule.
 check_all_modes(height)
-show("grad(height, 1)(2., 3.)", grad(height, 1)(2., 3.), "0.9092974")
+show("grad(height, 1)(2., 3.)", grad(height, 1)(2.0, 3.0), "0.9092974")
 
 
 section("One JVP rule for each argument: defjvps")
@@ -90,6 +90,6 @@ def height_bwd(saved, out_bar):
 
 height_reverse.defvjp(height_fwd, height_bwd)
 
-show("grad(height_reverse)(2., 3.)", grad(height_reverse)(2., 3.), "-1.2484405")
-both = grad(height_reverse, (0, 1))(2., 3.)
+show("grad(height_reverse)(2., 3.)", grad(height_reverse)(2.0, 3.0), "-1.2484405")
+both = grad(height_reverse, (0, 1))(2.0, 3.0)
 show("grad(height_reverse, (0, 1))(2., 3.)", ", ".join(map(str, both)), "-1.2484405, 0.9092974")

@@ -27,9 +27,9 @@ def damped_slope(x):
 
 section("What the chain rule says at 0")
 
-show("grad(damped)(0.)", grad(damped)(0.), "nan")
+show("grad(damped)(0.)", grad(damped)(0.0), "nan")
 # Away from the edge there is nothing to complain about.
-show("grad(damped)(1.)", grad(damped)(1.), "0.375")
+show("grad(damped)(1.)", grad(damped)(1.0), "0.375")
 
 
 section("The convention, as a JVP rule")
@@ -47,8 +47,8 @@ def damped_right_jvp(primals, tangents):
     return damped_right(x), damped_slope(x) * x_dot
 
 
-show("grad(damped_right)(0.)", grad(damped_right)(0.), "1.0")
-show("grad(damped_right)(1.)", grad(damped_right)(1.), "0.375")
+show("grad(damped_right)(0.)", grad(damped_right)(0.0), "1.0")
+show("grad(damped_right)(1.)", grad(damped_right)(1.0), "0.375")
 
 
 section("The same with defjvps")
@@ -61,10 +61,10 @@ def damped_short(x):
 
 damped_short.defjvps(lambda x_dot, out, x: damped_slope(x) * x_dot)
 
-show("grad(damped_short)(0.)", grad(damped_short)(0.), "1.0")
+show("grad(damped_short)(0.)", grad(damped_short)(0.0), "1.0")
 
 
 section("The convention holds under the other transformations")
 
-show("jit(grad(damped_short))(0.)", jit(grad(damped_short))(0.), "1.0")
-show("vmap(grad(damped_short))([0., 1.])", vmap(grad(damped_short))(pnp.array([0., 1.])), "[1.    0.375]")
+show("jit(grad(damped_short))(0.)", jit(grad(damped_short))(0.0), "1.0")
+show("vmap(grad(damped_short))([0., 1.])", vmap(grad(damped_short))(pnp.array([0.0, 1.0])), "[1.    0.375]")

@@ -78,7 +78,7 @@ show("clipped_sine.png is a picture", picture.read_bytes()[1:4].decode(), "PNG")
 
 section("The bounds are ordinary arguments")
 
-show("grad(clip_gradient, 0)(-1., 1., 5.)", grad(clip_gradient, 0)(-1., 1., 5.), "0.0")
+show("grad(clip_gradient, 0)(-1., 1., 5.)", grad(clip_gradient, 0)(-1.0, 1.0, 5.0), "0.0")
 # Whole-number bounds need no special treatment either: an integer array has no gradient to return.
 low, high = pnp.array(-2), pnp.array(2)
-show("int bounds, incoming cotangent 7", grad(lambda x: 7. * clip_gradient(low, high, x))(1.), "2.0")
+show("int bounds, incoming cotangent 7", grad(lambda x: 7.0 * clip_gradient(low, high, x))(1.0), "2.0")

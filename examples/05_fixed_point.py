@@ -50,10 +50,10 @@ def plain_sqrt(a):
     return iterate(heron, a, a)
 
 
-show("plain_sqrt(2.)", plain_sqrt(2.), "1.4142135")
-roots = jit(vmap(plain_sqrt))(pnp.array([1., 2., 3., 4.]))
+show("plain_sqrt(2.)", plain_sqrt(2.0), "1.4142135")
+roots = jit(vmap(plain_sqrt))(pnp.array([1.0, 2.0, 3.0, 4.0]))
 show("jit(vmap(plain_sqrt))([1., 2., 3., 4.])", roots, "[1.        1.4142135 1.7320509 2.       ]")
-show_error("grad(plain_sqrt)(2.)", lambda: grad(plain_sqrt)(2.), ValueError, "while_loop")
+show_error("grad(plain_sqrt)(2.)", lambda: grad(plain_sqrt)(2.0), ValueError, "while_loop")
 
 
 section("With a rule from the implicit function theorem")
@@ -94,13 +94,13 @@ def newton_sqrt(a):
     return fixed_point(heron, a, a)
 
 
-show("newton_sqrt(2.)", newton_sqrt(2.), "1.4142135")
-show("grad(newton_sqrt)(2.)", grad(newton_sqrt)(2.), "0.35355338")
+show("newton_sqrt(2.)", newton_sqrt(2.0), "1.4142135")
+show("grad(newton_sqrt)(2.)", grad(newton_sqrt)(2.0), "0.35355338")
 # The backward pass called fixed_point, so the second derivative finds the rule again.
-show("grad(grad(newton_sqrt))(2.)", grad(grad(newton_sqrt))(2.), "-0.088388346")
+show("grad(grad(newton_sqrt))(2.)", grad(grad(newton_sqrt))(2.0), "-0.088388346")
 
 
 section("Against the library's own square root")
 
-show("grad(pnp.sqrt)(2.)", grad(pnp.sqrt)(2.), "0.35355338")
-show("grad(grad(pnp.sqrt))(2.)", grad(grad(pnp.sqrt))(2.), "-0.08838835")
+show("grad(pnp.sqrt)(2.)", grad(pnp.sqrt)(2.0), "0.35355338")
+show("grad(grad(pnp.sqrt))(2.)", grad(grad(pnp.sqrt))(2.0), "-0.08838835")

@@ -28,15 +28,15 @@ def wave_bwd(cos_x, out_bar):
 
 wave.defvjp(wave_fwd, wave_bwd)
 
-show("wave(3.)", wave(3.), "0.14112")
-show("grad(wave)(3.)", grad(wave)(3.), "-0.9899925")
+show("wave(3.)", wave(3.0), "0.14112")
+show("grad(wave)(3.)", grad(wave)(3.0), "-0.9899925")
 
 
 section("Two arguments")
 
 
 @custom_vjp
-def height(angle, radius=3.):
+def height(angle, radius=3.0):
     return pnp.sin(angle) * radius
 
 
@@ -51,10 +51,10 @@ def height_bwd(saved, out_bar):
 
 height.defvjp(height_fwd, height_bwd)
 
-show("grad(height)(2., 3.)", grad(height)(2., 3.), "-1.2484405")
+show("grad(height)(2., 3.)", grad(height)(2.0, 3.0), "-1.2484405")
 # Keywords and defaults are put in their positions before the halves see them.
-show("grad(height)(2.)", grad(height)(2.), "-1.2484405")
-show("the same, by keyword", grad(lambda x: height(radius=3., angle=x))(2.), "-1.2484405")
+show("grad(height)(2.)", grad(height)(2.0), "-1.2484405")
+show("the same, by keyword", grad(lambda x: height(radius=3.0, angle=x))(2.0), "-1.2484405")
 
 
 section("When is what called?")
@@ -79,18 +79,18 @@ def noisy_bwd(cos_x, out_bar):
 noisy.defvjp(noisy_fwd, noisy_bwd)
 
 # Without differentiation, only the function itself.
-show("noisy(3.)", show_output("noisy(3.)", lambda: noisy(3.), ["called noisy!"]), "0.14112")
-show("jit(noisy)(3.)", show_output("jit(noisy)(3.)", lambda: jit(noisy)(3.), ["called noisy!"]), "0.14112")
-out = show_output("vmap(noisy)", lambda: vmap(noisy)(pnp.arange(3.)), ["called noisy!"])
+show("noisy(3.)", show_output("noisy(3.)", lambda: noisy(3.0), ["called noisy!"]), "0.14112")
+show("jit(noisy)(3.)", show_output("jit(noisy)(3.)", lambda: jit(noisy)(3.0), ["called noisy!"]), "0.14112")
+out = show_output("vmap(noisy)", lambda: vmap(noisy)(pnp.arange(3.0)), ["called noisy!"])
 show("vmap(noisy)(arange(3.))", out, "[0.         0.84147096 0.9092974 ]")
 
 # grad runs both halves. vjp stops between them: the backward half waits for its cotangent.
 forward, backward = ["called noisy_fwd!", "called noisy!"], ["called noisy_bwd!"]
-out = show_output("grad(noisy)(3.)", lambda: grad(noisy)(3.), forward + backward)
+out = show_output("grad(noisy)(3.)", lambda: grad(noisy)(3.0), forward + backward)
 show("grad(noisy)(3.)", out, "-0.9899925")
-value, noisy_vjp = show_output("vjp(noisy, 3.)", lambda: vjp(noisy, 3.), forward)
+value, noisy_vjp = show_output("vjp(noisy, 3.)", lambda: vjp(noisy, 3.0), forward)
 show("vjp(noisy, 3.)[0]", value, "0.14112")
-out = show_output("noisy_vjp(1.)", lambda: noisy_vjp(1.), backward)
+out = show_output("noisy_vjp(1.)", lambda: noisy_vjp(1.0), backward)
 show("noisy_vjp(1.)", out, "(Array(-0.9899925, dtype=float32, weak_type=True),)")
 
 
@@ -101,7 +101,7 @@ section("Refused: forward mode")
 
 def report():
     try:
-        jvp(noisy, (3.,), (1.,))
+        jvp(noisy, (3.0,), (1.0,))
     except TypeError as error:
         print(f"ERROR! {error}")
 
@@ -119,10 +119,10 @@ def same(x):
 
 
 same.defvjp(lambda x: (x, None), lambda _, out_bar: [out_bar])
-show("a list with one entry will do", grad(same)(1.), "1.0")
+show("a list with one entry will do", grad(same)(1.0), "1.0")
 
 same.defvjp(lambda x: (x, None), lambda _, out_bar: out_bar)
-show_error("grad(same)(1.), no sequence", lambda: grad(same)(1.), TypeError, "bwd")
+show_error("grad(same)(1.), no sequence", lambda: grad(same)(1.0), TypeError, "bwd")
 
 same.defvjp(lambda x: (x, None), lambda _, out_bar: (out_bar, out_bar))
-show_error("grad(same)(1.), one entry too many", lambda: grad(same)(1.), TypeError, "bwd")
+show_error("grad(same)(1.), one entry too many", lambda: grad(same)(1.0), TypeError, "bwd")

@@ -69,7 +69,7 @@ def debug_session(x, *typed):
 
 section("Look at the value and at its cotangent, then quit")
 
-gradient, answers = debug_session(np.float32(3.), "p x", "p x_bar", "q")
+gradient, answers = debug_session(np.float32(3.0), "p x", "p x_bar", "q")
 show("p x", answers[0], "Array(9., dtype=float32)")
 show("p x_bar, which is cos(9.)", answers[1], "Array(-0.91113025, dtype=float32)")
 show("quitting abandons the gradient", gradient, "None")
@@ -77,6 +77,6 @@ show("quitting abandons the gradient", gradient, "None")
 
 section("Look, then continue")
 
-gradient, answers = debug_session(3., "p float(x_bar) < 0", "c")
+gradient, answers = debug_session(3.0, "p float(x_bar) < 0", "c")
 show("p float(x_bar) < 0", answers[0], "True")
 show("grad(chirp)(3.), which is 6 cos(9.)", gradient, "-5.4667816")

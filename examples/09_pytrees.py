@@ -25,7 +25,7 @@ def used_part(features):
 
 SINE = "Array(0.84147096, dtype=float32, weak_type=True)"
 COSINE = "Array(-0.41614684, dtype=float32, weak_type=True)"
-here = Point(1., 2.)
+here = Point(1.0, 2.0)
 
 
 section("A namedtuple to a dict with a tuple in it, with a JVP rule")

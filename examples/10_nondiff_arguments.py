@@ -31,11 +31,11 @@ def apply(f, x):
 def apply_jvp(f, primals, tangents):
     (x,) = primals
     (x_dot,) = tangents
-    return f(x), 2. * x_dot
+    return f(x), 2.0 * x_dot
 
 
-show("apply(cube, 3.)", apply(cube, 3.), "27.0")
-show("grad(apply, 1)(cube, 3.)", grad(apply, 1)(cube, 3.), "2.0")
+show("apply(cube, 3.)", apply(cube, 3.0), "27.0")
+show("grad(apply, 1)(cube, 3.)", grad(apply, 1)(cube, 3.0), "2.0")
 
 
 section("Two of them, around the array")
@@ -50,11 +50,11 @@ def apply_both(outer, x, inner):
 def apply_both_jvp(outer, inner, primals, tangents):
     (x,) = primals
     (x_dot,) = tangents
-    return outer(inner(x)), 3. * x_dot
+    return outer(inner(x)), 3.0 * x_dot
 
 
-show("apply_both(cube, 3., 5 times)", apply_both(cube, 3., lambda y: 5 * y), "3375.0")
-show("grad(apply_both, 1)(cube, 3., 5 times)", grad(apply_both, 1)(cube, 3., lambda y: 5 * y), "3.0")
+show("apply_both(cube, 3., 5 times)", apply_both(cube, 3.0, lambda y: 5 * y), "3375.0")
+show("grad(apply_both, 1)(cube, 3., 5 times)", grad(apply_both, 1)(cube, 3.0, lambda y: 5 * y), "3.0")
 
 
 section("With custom_vjp")
@@ -77,8 +77,8 @@ def apply_bwd(f, x, out_bar):
 
 apply_reverse.defvjp(apply_fwd, apply_bwd)
 
-show("apply_reverse(x ** 2, 4.)", apply_reverse(lambda x: x**2, 4.), "16.0")
-show("grad(apply_reverse, 1)(x ** 2, 4.)", grad(apply_reverse, 1)(lambda x: x**2, 4.), "5.0")
+show("apply_reverse(x ** 2, 4.)", apply_reverse(lambda x: x**2, 4.0), "16.0")
+show("grad(apply_reverse, 1)(x ** 2, 4.)", grad(apply_reverse, 1)(lambda x: x**2, 4.0), "5.0")
 
 
 section("Not for arrays")
@@ -93,10 +93,10 @@ def scale(factor, x):
 
 scale.defvjp(lambda factor, x: (factor * x, None), lambda factor, _, out_bar: (factor * out_bar,))
 
-show("grad(scale, 1)(4., 3.)", grad(scale, 1)(4., 3.), "4.0")
+show("grad(scale, 1)(4., 3.)", grad(scale, 1)(4.0, 3.0), "4.0")
 show_error(
     "grad(lambda a: scale(a, 3.))(4.)",
-    lambda: grad(lambda a: scale(a, 3.))(4.),
+    lambda: grad(lambda a: scale(a, 3.0))(4.0),
     errors.UnexpectedTracerError,
     "nondiff_argnums",
 )
@@ -115,9 +115,9 @@ def pick_fwd(index, values):
 
 def pick_bwd(saved, out_bar):
     index, values = saved
-    return None, pnp.where(pnp.arange(values.size) == index, out_bar, 0.)
+    return None, pnp.where(pnp.arange(values.size) == index, out_bar, 0.0)
 
 
 pick.defvjp(pick_fwd, pick_bwd)
 
-show("grad(pick, 1)(array(2), arange(4.))", grad(pick, 1)(pnp.array(2), pnp.arange(4.)), "[0. 0. 1. 0.]")
+show("grad(pick, 1)(array(2), arange(4.))", grad(pick, 1)(pnp.array(2), pnp.arange(4.0)), "[0. 0. 1. 0.]")

@@ -49,14 +49,14 @@ def multiply_add_type(x, y, z):
     return x
 
 
-show("square_add(2., 10.)", square_add(2., 10.), "14.0")
-show("square_add([1., 2.], [0., 1.])", square_add(pnp.array([1., 2.]), pnp.array([0., 1.])), "[1. 5.]")
+show("square_add(2., 10.)", square_add(2.0, 10.0), "14.0")
+show("square_add([1., 2.], [0., 1.])", square_add(pnp.array([1.0, 2.0]), pnp.array([0.0, 1.0])), "[1. 5.]")
 
 
 section("Compilation")
 
 # Without a lowering there is nothing for the compiler.
-show_missing("jit(square_add)(2., 10.)", lambda: jit(square_add)(2., 10.), "def_lowering")
+show_missing("jit(square_add)(2., 10.)", lambda: jit(square_add)(2.0, 10.0), "def_lowering")
 
 
 @multiply_add_p.def_lowering
@@ -64,12 +64,12 @@ def multiply_add_lowering(ctx, x, y, z):
     return ctx.op("stablehlo.add", [ctx.op("stablehlo.multiply", [x, y]), z])
 
 
-show("jit(square_add)(2., 10.)", jit(square_add)(2., 10.), "14.0")
+show("jit(square_add)(2., 10.)", jit(square_add)(2.0, 10.0), "14.0")
 
 
 section("Forward differentiation")
 
-show_missing("jvp(square_add, ...)", lambda: jvp(square_add, (2., 10.), (1., 1.)), "def_jvp")
+show_missing("jvp(square_add, ...)", lambda: jvp(square_add, (2.0, 10.0), (1.0, 1.0)), "def_jvp")
 
 
 @multiply_add_p.def_jvp
@@ -80,14 +80,14 @@ def multiply_add_jvp(primals, tangents):
     return multiply_add(x, y, z), multiply_add(x_dot, y, multiply_add(x, y_dot, z_dot))
 
 
-value, change = jvp(square_add, (2., 10.), (1., 1.))
+value, change = jvp(square_add, (2.0, 10.0), (1.0, 1.0))
 show("jvp(square_add, (2., 10.), (1., 1.))[0]", value, "14.0")
 show("jvp(square_add, (2., 10.), (1., 1.))[1]", change, "5.0")
 
 
 section("Reverse differentiation")
 
-show_missing("grad(square_add)(2., 10.)", lambda: grad(square_add)(2., 10.), "def_transpose")
+show_missing("grad(square_add)(2., 10.)", lambda: grad(square_add)(2.0, 10.0), "def_transpose")
 
 
 @multiply_add_p.def_transpose
@@ -99,15 +99,15 @@ def multiply_add_transpose(out_bar, x, y, z):
     return x_bar, y_bar, z_bar
 
 
-show("grad(square_add)(2., 10.)", grad(square_add)(2., 10.), "4.0")
-show("grad(square_add, 1)(2., 10.)", grad(square_add, 1)(2., 10.), "1.0")
-show("grad(grad(square_add))(2., 10.)", grad(grad(square_add))(2., 10.), "2.0")
-show("jit(grad(square_add))(2., 10.)", jit(grad(square_add))(2., 10.), "4.0")
+show("grad(square_add)(2., 10.)", grad(square_add)(2.0, 10.0), "4.0")
+show("grad(square_add, 1)(2., 10.)", grad(square_add, 1)(2.0, 10.0), "1.0")
+show("grad(grad(square_add))(2., 10.)", grad(grad(square_add))(2.0, 10.0), "2.0")
+show("jit(grad(square_add))(2., 10.)", jit(grad(square_add))(2.0, 10.0), "4.0")
 
 
 section("Vectorization")
 
-xs, ys = pnp.array([2., 3.]), pnp.array([10., 20.])
+xs, ys = pnp.array([2.0, 3.0]), pnp.array([10.0, 20.0])
 show_missing("vmap(square_add)", lambda: vmap(square_add)(xs, ys), "def_batch")
 
 
@@ -123,6 +123,6 @@ def multiply_add_batch(operands, dims):
 
 
 show("vmap(square_add)([2., 3.], [10., 20.])", vmap(square_add)(xs, ys), "[14. 29.]")
-show("vmap(square_add, (0, None))([2., 3.], 10.)", vmap(square_add, (0, None))(xs, 10.), "[14. 19.]")
+show("vmap(square_add, (0, None))([2., 3.], 10.)", vmap(square_add, (0, None))(xs, 10.0), "[14. 19.]")
 show("vmap(grad(square_add))(...)", vmap(grad(square_add))(xs, ys), "[4. 6.]")
 show("jit(vmap(grad(square_add)))(...)", jit(vmap(grad(square_add)))(xs, ys), "[4. 6.]")

@@ -2,6 +2,7 @@
 
 The names are those of JAX's documentation: `import pullback as pb; import pullback.numpy as pnp`.
 """
+
 import typing as _typing
 
 from pullback import ad_checkpoint as ad_checkpoint
@@ -79,8 +80,31 @@ __version_info__: tuple[int, ...] = tuple(int(part) for part in __version__.spli
 
 if not _typing.TYPE_CHECKING:
     # loaded at their first use, so that `import pullback` stays quick
-    __getattr__, __dir__ = _attributes(__name__, {name: f"pullback.{name}" for name in (
-        "core", "custom_batching", "debug", "dtypes", "errors", "experimental", "extend", "flatten_util", "implicit",
-        "nn", "ops", "random", "scipy", "test_util", "typing")} | {
-        "check_rules": "pullback._check_rules:check_rules", "external": "pullback._external:external",
-        "linear_callback": "pullback._api.linear_callback:linear_callback"})
+    __getattr__, __dir__ = _attributes(
+        __name__,
+        {
+            name: f"pullback.{name}"
+            for name in (
+                "core",
+                "custom_batching",
+                "debug",
+                "dtypes",
+                "errors",
+                "experimental",
+                "extend",
+                "flatten_util",
+                "implicit",
+                "nn",
+                "ops",
+                "random",
+                "scipy",
+                "test_util",
+                "typing",
+            )
+        }
+        | {
+            "check_rules": "pullback._check_rules:check_rules",
+            "external": "pullback._external:external",
+            "linear_callback": "pullback._api.linear_callback:linear_callback",
+        },
+    )

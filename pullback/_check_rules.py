@@ -2,6 +2,7 @@
 
 The function is `pullback.check_rules`; `pullback.test_util` exports its `Report` and `RuleCheckError` too.
 """
+
 from __future__ import annotations
 
 import warnings
@@ -71,9 +72,17 @@ class Report:
 
 
 @boundary
-def check_rules(fun: Callable, *args: PyTree, order: int = 1, modes: Sequence[str] = ("jvp", "vjp"),
-                eps: float | None = None, rtol: float | None = None, atol: float | None = None, seed: int = 0,
-                raise_on_error: bool = True) -> Report:
+def check_rules(
+    fun: Callable,
+    *args: PyTree,
+    order: int = 1,
+    modes: Sequence[str] = ("jvp", "vjp"),
+    eps: float | None = None,
+    rtol: float | None = None,
+    atol: float | None = None,
+    seed: int = 0,
+    raise_on_error: bool = True,
+) -> Report:
     """Check the derivative rules of a function at a point, argument by argument and leaf by leaf.
 
     With `J` the derivative, `t` and `u` tangents and `c` a cotangent, it holds that
@@ -119,8 +128,10 @@ def check_rules(fun: Callable, *args: PyTree, order: int = 1, modes: Sequence[st
     point = FlatFunction("check_rules", fun, args, getattr(fun, "nondiff_argnums", ()))
     report = Report(describe_function(fun))
     if not point.xs:
-        raise TypeError(f"check_rules of {report.subject}: no argument holds a floating-point or complex array, so "
-                        "there is nothing to differentiate")
+        raise TypeError(
+            f"check_rules of {report.subject}: no argument holds a floating-point or complex array, so "
+            "there is nothing to differentiate"
+        )
     plain = point.with_function(fun.fun) if isinstance(fun, custom_rules) else None
     checks = _Checks(report, point, np.random.default_rng(seed), eps, rtol, atol)
     with warnings.catch_warnings(record=True) as caught:
@@ -146,7 +157,7 @@ def _pull(f: Callable, xs: Sequence[Any], cs: Sequence[Any]) -> list[Array]:
 
 def _only(f: Callable, xs: Sequence[Any], i: int) -> Callable:
     """`f` as a function of one leaf: the tangents of the others are symbolic zeros."""
-    return lambda x: f(*xs[:i], x, *xs[i + 1:])
+    return lambda x: f(*xs[:i], x, *xs[i + 1 :])
 
 
 def _reason(error: Exception) -> str:
@@ -158,16 +169,17 @@ class _Worst:
     """The entry that exceeds its tolerance by most."""
 
     def __init__(self) -> None:
-        self.excess, self.got, self.expected, self.where = 1., 0j, 0j, ""
+        self.excess, self.got, self.expected, self.where = 1.0, 0j, 0j, ""
 
-    def look(self, got: AnyValue, expected: AnyValue, allowed: AnyValue,
-             describe: Callable[[tuple[int, ...]], str]) -> None:
+    def look(
+        self, got: AnyValue, expected: AnyValue, allowed: AnyValue, describe: Callable[[tuple[int, ...]], str]
+    ) -> None:
         got, expected, allowed = np.broadcast_arrays(got, expected, allowed)
         if got.size == 0:
             return
         with np.errstate(all="ignore"):
             same = (got == expected) | (np.isnan(got) & np.isnan(expected)) | np.isposinf(allowed)
-            excess = np.where(same, 0., np.abs(got - expected) / allowed)
+            excess = np.where(same, 0.0, np.abs(got - expected) / allowed)
         excess = np.where(np.isnan(excess), np.inf, excess)
         index = tuple(int(i) for i in np.unravel_index(np.argmax(excess), excess.shape))
         if excess[index] > self.excess:
@@ -178,12 +190,19 @@ class _Worst:
 class _Checks:
     """The checks at one point; `run` makes those of one order, and calls itself for the next."""
 
-    def __init__(self, report: Report, point: FlatFunction, rng: np.random.Generator, eps: float | None,
-                 rtol: float | None, atol: float | None):
+    def __init__(
+        self,
+        report: Report,
+        point: FlatFunction,
+        rng: np.random.Generator,
+        eps: float | None,
+        rtol: float | None,
+        atol: float | None,
+    ):
         self.report, self.point, self.rng, self.eps = report, point, rng, eps
         self.asked = rtol, atol
         self.xs, self.places = point.xs, point.places
-        self.unit = 1.
+        self.unit = 1.0
 
     def run(self, f: Callable, plain: Callable | None, modes: tuple[str, ...], label: str, order: int) -> None:
         xs = self.xs
@@ -195,16 +214,16 @@ class _Checks:
         self.results = list(self.point.result_paths) if not label else [str(i) for i in range(len(outs))]
         self.rounding = precision([*xs, *outs])
         self.digits = 7 if self.rounding < 1e-9 else 4 if self.rounding < 1e-4 else 2
-        self.size = min(1., max([float(np.max(np.abs(wide(out)), initial=0.)) for out in outs]) or 1.)
+        self.size = min(1.0, max([float(np.max(np.abs(wide(out)), initial=0.0)) for out in outs]) or 1.0)
         if not label:
             # small functions get small tolerances, but derivatives that vanish do not
             self.unit = self.size
         self.rtol, self.atol = tolerances(self.rounding, *self.asked)
         self.atol = self.unit * self.atol if self.asked[1] is None else self.atol
         # two computations through the same rule may differ by rounding only
-        self.tight = 2.**(14 if self.rounding < 1e-9 else 10 if self.rounding < 1e-4 else 4) * self.rounding
+        self.tight = 2.0 ** (14 if self.rounding < 1e-9 else 10 if self.rounding < 1e-4 else 4) * self.rounding
         single = len(outs) == 1 and outs[0].aval.size == 1
-        cs = [narrow(1., outs[0])] if single else [random_direction(self.rng, out) for out in outs]
+        cs = [narrow(1.0, outs[0])] if single else [random_direction(self.rng, out) for out in outs]
         ts = [random_direction(self.rng, x) for x in xs]
         alive = tuple(mode for mode in modes if self._value(f, mode, outs, ts, cs))
         if alive:
@@ -219,7 +238,7 @@ class _Checks:
             self._adjoint(f, ts, cs)
         if order > 1:
             for mode in alive:
-                derivative = ((lambda *xs: _push(f, xs, ts)) if mode == "jvp" else (lambda *xs: _pull(f, xs, cs)))
+                derivative = (lambda *xs: _push(f, xs, ts)) if mode == "jvp" else (lambda *xs: _pull(f, xs, cs))
                 self.run(derivative, None, modes, f"{mode} of {label}" if label else mode, order - 1)
 
     # --- lines of the report ---
@@ -233,8 +252,8 @@ class _Checks:
         if not np.isfinite(value):
             return repr(value if value.imag else value.real)
         # a part that is only the rounding error of the other one is omitted
-        decimals = self.digits - 1 - int(np.floor(np.log10(abs(value) or 1.)))
-        real, imag = (float(np.round(part, decimals)) + 0. for part in (value.real, value.imag))
+        decimals = self.digits - 1 - int(np.floor(np.log10(abs(value) or 1.0)))
+        real, imag = (float(np.round(part, decimals)) + 0.0 for part in (value.real, value.imag))
         return repr(complex(real, imag) if imag else real)
 
     def _result(self, j: int, index: tuple[int, ...]) -> str:
@@ -252,16 +271,24 @@ class _Checks:
             line = f"{what}{worst.where}: {self._number(worst.got)}, {reference} {self._number(worst.expected)}"
             (self.report.notes if note else self.report.failures).append(line)
 
-    def _compare(self, what: str, got: Sequence[Any], expected: Sequence[Any], reference: str,
-                 at_arguments: bool, rtol: float | None = None, note: bool = False) -> None:
+    def _compare(
+        self,
+        what: str,
+        got: Sequence[Any],
+        expected: Sequence[Any],
+        reference: str,
+        at_arguments: bool,
+        rtol: float | None = None,
+        note: bool = False,
+    ) -> None:
         """Compare lists of arrays, leaves of the arguments or of the result, in all entries."""
         rtol = self.tight if rtol is None else rtol
         describe = self._argument if at_arguments else self._result
         worst = _Worst()
         for j, (a, b) in enumerate(zip(map(wide, got), map(wide, expected), strict=True)):
             finite = np.abs(np.concatenate([a.ravel(), b.ravel()]))
-            scale = float(np.max(finite[np.isfinite(finite)], initial=0.))
-            worst.look(a, b, rtol * scale + .1 * self.atol, partial(describe, j))
+            scale = float(np.max(finite[np.isfinite(finite)], initial=0.0))
+            worst.look(a, b, rtol * scale + 0.1 * self.atol, partial(describe, j))
         self._record_check(what, worst, reference, note)
 
     # --- the checks ---
@@ -288,7 +315,7 @@ class _Checks:
 
     def _linearity(self, f, mode, ts, cs) -> None:
         """`J(a t + b u) = a J t + b J u`, and likewise for the transpose; the parts of single leaves add up."""
-        name, a, b = self._name(mode), .5, -2.
+        name, a, b = self._name(mode), 0.5, -2.0
         if mode == "vjp":
             us = [random_direction(self.rng, c) for c in cs]
             self._combine(name, partial(_pull, f, self.xs), cs, us, a, b, True)
@@ -296,8 +323,15 @@ class _Checks:
         total: list[Any] = []
         for i, place in enumerate(self.places):
             one = _only(f, self.xs, i)
-            part = self._combine(f"{name}, {place}", partial(_push, one, self.xs[i:i + 1]), [ts[i]],
-                                 [random_direction(self.rng, ts[i])], a, b, False)
+            part = self._combine(
+                f"{name}, {place}",
+                partial(_push, one, self.xs[i : i + 1]),
+                [ts[i]],
+                [random_direction(self.rng, ts[i])],
+                a,
+                b,
+                False,
+            )
             total = [wide(p) for p in part] if not total else [s + wide(p) for s, p in zip(total, part, strict=True)]
         if len(ts) > 1:
             self._compare(f"{name}, all arguments at once", _push(f, self.xs, ts), total, "sum over them", False)
@@ -313,12 +347,14 @@ class _Checks:
         """`<J t, c> = <t, Jᵀ c>`, with `t` in one leaf at a time."""
         grads = _pull(f, self.xs, cs)
         for i, place in enumerate(self.places):
-            pushed = _push(_only(f, self.xs, i), self.xs[i:i + 1], ts[i:i + 1])
-            left, right = pair(cs, pushed), pair(grads[i:i + 1], ts[i:i + 1])
-            size = max(sum(np.sum(np.abs(wide(c) * wide(p))) for c, p in zip(cs, pushed, strict=True)),
-                       np.sum(np.abs(wide(grads[i]) * wide(ts[i]))))
+            pushed = _push(_only(f, self.xs, i), self.xs[i : i + 1], ts[i : i + 1])
+            left, right = pair(cs, pushed), pair(grads[i : i + 1], ts[i : i + 1])
+            size = max(
+                sum(np.sum(np.abs(wide(c) * wide(p))) for c, p in zip(cs, pushed, strict=True)),
+                np.sum(np.abs(wide(grads[i]) * wide(ts[i]))),
+            )
             worst = _Worst()
-            worst.look(left, right, self.tight * size + .1 * self.atol, lambda _: "")
+            worst.look(left, right, self.tight * size + 0.1 * self.atol, lambda _: "")
             self._record_check(f"{self._name('adjoint')}, {place}, <Jt, c>", worst, "but <t, Jᵀc>")
 
     def _differences(self, f, modes, cs) -> None:
@@ -335,16 +371,19 @@ class _Checks:
                     if how == "finite difference" or worst[mode, "finite difference"].excess <= 1:
                         self._record_check(f"{self._name(mode)}, {place}", worst[mode, how], how)
             for why, count in skipped.items():
-                self.report.notes.append(f"{self.label + ', ' if self.label else ''}{place}: {why} at {count} of its "
-                                         "entries, so finite differences do not decide there")
+                self.report.notes.append(
+                    f"{self.label + ', ' if self.label else ''}{place}: {why} at {count} of its "
+                    "entries, so finite differences do not decide there"
+                )
 
     def _entries(self, x: Array, place: Any) -> list[tuple[int, ...]]:
         size = x.aval.size
         chosen = np.arange(size)
         if size > _ENTRIES:
             chosen = np.sort(self.rng.choice(size, _ENTRIES, replace=False))
-            self.report.notes.append(f"{self.label + ', ' if self.label else ''}{place}: finite differences at "
-                                     f"{_ENTRIES} of {size} entries")
+            self.report.notes.append(
+                f"{self.label + ', ' if self.label else ''}{place}: finite differences at {_ENTRIES} of {size} entries"
+            )
         return [tuple(int(k) for k in np.unravel_index(n, x.aval.shape)) for n in chosen]
 
     def _entry(self, one, x, index, modes, cs, grad, worst, skipped) -> None:
@@ -353,14 +392,14 @@ class _Checks:
         With `<c, t> = Re(sum c t)` the latter is `<c, J e> − i <c, J(i e)>`.
         """
         at = _index(index)
-        kinked, lost, slack, parts, exact = False, False, 0., [], None
-        for unit in ((1., 1j) if dtypes.is_complex(x.aval.dtype) else (1.,)):
+        kinked, lost, slack, parts, exact = False, False, 0.0, [], None
+        for unit in (1.0, 1j) if dtypes.is_complex(x.aval.dtype) else (1.0,):
             t = np.zeros(x.aval.shape, type(unit))
             t[index] = unit
             d = difference(one, [x], [t], self.eps)
-            scale = max(float(np.max(np.abs(v[np.isfinite(v)]), initial=0.)) for v in d.value)
+            scale = max(float(np.max(np.abs(v[np.isfinite(v)]), initial=0.0)) for v in d.value)
             kinked |= any(k.any() for k in d.kink)
-            lost |= any(bool(np.any(~(e <= .1 * max(scale, self.size)))) for e in d.error)
+            lost |= any(bool(np.any(~(e <= 0.1 * max(scale, self.size)))) for e in d.error)
             slack += sum(float(np.sum(np.abs(wide(c)) * e)) for c, e in zip(cs, d.error, strict=True))
             parts.append(pair(cs, d.value))
             exact = self._exact(one, x, t, d)
@@ -371,16 +410,18 @@ class _Checks:
                 allowed = np.where(d.kink[j] | ~np.isfinite(value), np.inf, self._allowed(got, value, d.error[j]))
                 worst["jvp", "finite difference"].look(got, value, allowed, lambda k, j=j: at + self._result(j, k))
                 if exact is not None:
-                    worst["jvp", "complex step"].look(got, exact[j], self._sharp(np.abs(exact[j])), lambda k, j=j: (
-                        at + self._result(j, k)))
+                    worst["jvp", "complex step"].look(
+                        got, exact[j], self._sharp(np.abs(exact[j])), lambda k, j=j: at + self._result(j, k)
+                    )
         if kinked or lost:
             why = "a kink" if kinked else "no accurate difference"
             skipped[why] = skipped.get(why, 0) + 1
         if grad is None or kinked or not np.isfinite(slack):
             return
         expected: Any = parts[0] if len(parts) == 1 else complex(parts[0], -parts[1])
-        worst["vjp", "finite difference"].look(grad[index], expected, self._allowed(grad[index], expected, slack),
-                                               lambda _: at)
+        worst["vjp", "finite difference"].look(
+            grad[index], expected, self._allowed(grad[index], expected, slack), lambda _: at
+        )
         if exact is not None:
             size = sum(float(np.sum(np.abs(wide(c) * e))) for c, e in zip(cs, exact, strict=True))
             worst["vjp", "complex step"].look(grad[index], pair(cs, exact), self._sharp(size), lambda _: at)
@@ -391,15 +432,17 @@ class _Checks:
     def _sharp(self, size):
         rtol, atol = self.asked
         usual = 1e-9 if self.rounding < 1e-9 else 5e-4
-        return (usual if rtol is None else rtol) * size + (.1 * self.atol if atol is None else atol)
+        return (usual if rtol is None else rtol) * size + (0.1 * self.atol if atol is None else atol)
 
     def _exact(self, one, x, t, d) -> list[np.ndarray] | None:
         """The derivative by the complex step, if the function is real-analytic: if differences agree with it."""
         exact = complex_step(one, [x], [t])
         if exact is None:
             return None
-        agree = all(bool(np.all(np.abs(e - v) <= self._allowed(e, v, error))) and not k.any()
-                    for e, v, error, k in zip(exact, d.value, d.error, d.kink, strict=True))
+        agree = all(
+            bool(np.all(np.abs(e - v) <= self._allowed(e, v, error))) and not k.any()
+            for e, v, error, k in zip(exact, d.value, d.error, d.kink, strict=True)
+        )
         return exact if agree else None
 
     def _autodiff(self, f, plain, mode, ts, cs) -> None:
@@ -409,27 +452,30 @@ class _Checks:
         except Exception as error:
             self.report.notes.append(f"{mode}: the function without its rules is not differentiable: {_reason(error)}")
             return
-        self._compare(mode, self._apply(f, mode, ts, cs), expected, "autodiff of the function", mode == "vjp",
-                      max(self.tight, self.rtol), note=True)
+        derived, rtol = self._apply(f, mode, ts, cs), max(self.tight, self.rtol)
+        self._compare(mode, derived, expected, "autodiff of the function", mode == "vjp", rtol, note=True)
 
     def _vmap(self, f, mode, ts, cs) -> None:
         """Check that `vmap` of the rule over points and directions is a loop over them."""
         given = cs if mode == "vjp" else ts
-        points = [[narrow(wide(x) * (1 + k * 2.**-6), x) for x in self.xs] for k in range(3)]
+        points = [[narrow(wide(x) * (1 + k * 2.0**-6), x) for x in self.xs] for k in range(3)]
         directions = [given] + [[random_direction(self.rng, g) for g in given] for _ in range(2)]
 
         def rule(xs, ds):
             return _push(f, xs, ds) if mode == "jvp" else _pull(f, xs, ds)
 
         loop = [[wide(r) for r in rule(xs, ds)] for xs, ds in zip(points, directions, strict=True)]
-        stacked = [[from_numpy(np.stack([np.asarray(leaf) for leaf in leaves])) for leaves in zip(*rows, strict=True)]
-                   for rows in (points, directions)]
+        stacked = [
+            [from_numpy(np.stack([np.asarray(leaf) for leaf in leaves])) for leaves in zip(*rows, strict=True)]
+            for rows in (points, directions)
+        ]
         batched = self._try(f"{self._name(mode)}, vmap", lambda: vmap(rule)(*stacked))
         if batched is None:
             return
         for k, row in enumerate(loop):
-            self._compare(f"{self._name(mode)}, vmap, point {k}", [wide(b)[k] for b in batched], row, "in a loop",
-                          mode == "vjp")
+            self._compare(
+                f"{self._name(mode)}, vmap, point {k}", [wide(b)[k] for b in batched], row, "in a loop", mode == "vjp"
+            )
 
     def _jit(self, f, mode, ts, cs) -> None:
         """Check that the compiled rule gives the eager rule's result."""

@@ -1,4 +1,5 @@
 """`external`: a decorator that turns a NumPy or SciPy function into one of this library, with derivatives."""
+
 from __future__ import annotations
 
 import functools
@@ -36,8 +37,14 @@ from pullback._xla.evaluate import evaluator
 
 
 @boundary
-def external(fun: Callable | None = None, *, result: PyTree = None, elementwise: bool = False,
-             vmap_method: str | None = None, nondiff_argnums: int | Sequence[int] = ()) -> Any:
+def external(
+    fun: Callable | None = None,
+    *,
+    result: PyTree = None,
+    elementwise: bool = False,
+    vmap_method: str | None = None,
+    nondiff_argnums: int | Sequence[int] = (),
+) -> Any:
     """Make a function of NumPy arrays one that can be compiled, vectorized and, given a rule, differentiated.
 
     Eagerly the function is called directly, with NumPy arrays; compiled code calls it on the host. Its derivative is
@@ -77,8 +84,12 @@ def external(fun: Callable | None = None, *, result: PyTree = None, elementwise:
     >>> print(f"{erf(1.):.5f} {pb.jit(pb.grad(erf))(1.):.5f}", pb.vmap(pb.grad(erf))(pnp.array([0., 1.])).round(4))
     0.84270 0.41511 [1.1284 0.4151]
     """
-    settings: dict[str, Any] = {"result": result, "elementwise": elementwise, "vmap_method": vmap_method,
-                                "nondiff_argnums": nondiff_argnums}
+    settings: dict[str, Any] = {
+        "result": result,
+        "elementwise": elementwise,
+        "vmap_method": vmap_method,
+        "nondiff_argnums": nondiff_argnums,
+    }
     if fun is None:
         return functools.partial(external, **settings)
     check_callable("external", fun)
@@ -111,8 +122,14 @@ class External(custom_rules):
 
     definable: ClassVar[tuple[str, ...]] = "defderivative(derivative, argnums)", "defhostjvp(rule)", "defhostvjp(rule)"
 
-    def __init__(self, fun: Callable, result: PyTree, elementwise: bool, vmap_method: str | None,
-                 nondiff_argnums: int | Sequence[int]):
+    def __init__(
+        self,
+        fun: Callable,
+        result: PyTree,
+        elementwise: bool,
+        vmap_method: str | None,
+        nondiff_argnums: int | Sequence[int],
+    ):
         self.host = fun
         self.result = result
         self.elementwise = elementwise
@@ -157,8 +174,9 @@ class External(custom_rules):
         leaves, tree = tree_flatten((tuple(args), keywords))
         xs = [lift(x) if is_array_like(x) else x for x in leaves]
         ndim = max((x.ndim for x in xs if isinstance(x, Array)), default=0)
-        return tree_unflatten(tree, [reshape(x, (1,) * (ndim - x.ndim) + x.shape) if isinstance(x, Array) else x
-                                     for x in xs])
+        return tree_unflatten(
+            tree, [reshape(x, (1,) * (ndim - x.ndim) + x.shape) if isinstance(x, Array) else x for x in xs]
+        )
 
     def _result_type(self, args: Sequence[Any], keywords: dict[str, Any]) -> Any:
         if self.result is not None and not callable(self.result):
@@ -171,24 +189,37 @@ class External(custom_rules):
             named = [t for t in tree_flatten(types_by_name)[0] if isinstance(t, ShapeDtypeStruct)]
             return self._common_type([*tree_flatten([types[i] for i in moving])[0], *named])
         if not moving:
-            raise TypeError(f"{self._label()}: the type of the result is that of the first argument unless it is "
-                            "given, and there is no positional argument. Pass result=.")
+            raise TypeError(
+                f"{self._label()}: the type of the result is that of the first argument unless it is "
+                "given, and there is no positional argument. Pass result=."
+            )
         return types[moving[0]]
 
     def _common_type(self, types: Sequence[Any]) -> ShapeDtypeStruct:
         if not types or not all(isinstance(t, ShapeDtypeStruct) for t in types):
-            raise TypeError(f"{self._label()}: an elementwise function takes arrays alone, got {list(types)!r}. Pass "
-                            "result= for another kind of function.")
+            raise TypeError(
+                f"{self._label()}: an elementwise function takes arrays alone, got {list(types)!r}. Pass "
+                "result= for another kind of function."
+            )
         try:
             shape = np.broadcast_shapes(*[t.shape for t in types])
         except ValueError:
-            raise ValueError(f"{self._label()}: arguments of shapes {', '.join(str(t.shape) for t in types)} do not "
-                             "broadcast") from None
+            raise ValueError(
+                f"{self._label()}: arguments of shapes {', '.join(str(t.shape) for t in types)} do not broadcast"
+            ) from None
         dtype, weak = dtypes.promote(*[(t.dtype, t.weak_type) for t in types])
         return ShapeDtypeStruct(shape, dtypes.to_inexact(dtype, weak)[0])
 
-    def _call(self, what: str, user_fun: Callable, fun: Callable, out_tree: PyTreeDef, out_avals: Sequence[Any],
-              args: Sequence[Any], kwargs: dict[str, Any] | None = None) -> Any:
+    def _call(
+        self,
+        what: str,
+        user_fun: Callable,
+        fun: Callable,
+        out_tree: PyTreeDef,
+        out_avals: Sequence[Any],
+        args: Sequence[Any],
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
         """Call `fun` on the host; leaves that are not arrays are passed unchanged."""
         leaves, in_tree = tree_flatten((tuple(args), kwargs or {}))
         arrays = [is_array_like(x) for x in leaves]
@@ -242,26 +273,36 @@ class External(custom_rules):
             count = len(args)
             by = carrier._diff_positions(count) if chosen is None else canonical_argnums(self._label(), chosen, count)
             value, derivatives = carrier._value_and_derivatives(
-                fun, args, keywords, by, single or (chosen is None and len(by) == 1))
+                fun, args, keywords, by, single or (chosen is None and len(by) == 1)
+            )
             return value, carrier._push(value, derivatives, tangents)
 
         self.defjvp(_OnHost(self, rule, fun), symbolic_zeros=True, argnums=chosen)
         return fun
 
-    def _value_and_derivatives(self, fun: Callable, args: Sequence[Any], keywords: dict[str, Any], by: Sequence[int],
-                               bare: bool) -> tuple[Any, list[Any]]:
+    def _value_and_derivatives(
+        self, fun: Callable, args: Sequence[Any], keywords: dict[str, Any], by: Sequence[int], bare: bool
+    ) -> tuple[Any, list[Any]]:
         """The value, and for each argument in `by` the derivative, leaf by leaf of the result, None if absent."""
         what = f"the derivative of {describe_function(self.host)}"
         _check_keywords(fun, args, keywords)
         avals, tree = declared_types("external", self.host, self._result_type(args, keywords))
         for i in by:
             if not is_array_like(args[i]):
-                raise TypeError(f"{what}: {argument_path(self.host, i)} must be one array for defderivative, got "
-                                f"{tree_flatten(args[i])[1]}. Use defjvp or defvjp for arguments that are pytrees.")
+                raise TypeError(
+                    f"{what}: {argument_path(self.host, i)} must be one array for defderivative, got "
+                    f"{tree_flatten(args[i])[1]}. Use defjvp or defvjp for arguments that are pytrees."
+                )
         xs = [lift(args[i]) for i in by]
-        types = [[None if not (dtypes.is_inexact(x.dtype) and dtypes.is_inexact(a.dtype)) else
-                  ShapeDtypeStruct(a.shape if self.elementwise else (*a.shape, *x.shape), a.dtype) for a in avals]
-                 for x in xs]
+        types = [
+            [
+                None
+                if not (dtypes.is_inexact(x.dtype) and dtypes.is_inexact(a.dtype))
+                else ShapeDtypeStruct(a.shape if self.elementwise else (*a.shape, *x.shape), a.dtype)
+                for a in avals
+            ]
+            for x in xs
+        ]
         parts = tuple(tree_unflatten(tree, column) if any(t is not None for t in column) else None for column in types)
         value_type = tree_unflatten(tree, [ShapeDtypeStruct(a.shape, a.dtype) for a in avals])
         out_avals, out_tree = declared_types("external", fun, (value_type, parts[0] if bare else parts))
@@ -275,12 +316,14 @@ class External(custom_rules):
             check_same_structure("defderivative", must, out_tree, got_tree, "")
             check_same_types("defderivative", must, out_tree, out_avals, [o.aval for o in outs], "")
         else:
-            host = _fill_constants(fun, [a.dtype for a in out_avals[len(avals):]]) if self.elementwise else fun
+            host = _fill_constants(fun, [a.dtype for a in out_avals[len(avals) :]]) if self.elementwise else fun
             result = self._call(what, fun, host, out_tree, out_avals, aligned, keywords)
         value, derivatives = result
         columns = [derivatives] if bare else list(derivatives)
-        return value, [[None] * len(avals) if column is None else _where_present(tree_flatten(column)[0], mask)
-                       for column, mask in zip(columns, types, strict=True)]
+        return value, [
+            [None] * len(avals) if column is None else _where_present(tree_flatten(column)[0], mask)
+            for column, mask in zip(columns, types, strict=True)
+        ]
 
     def _push(self, value: AnyValue, derivatives: Sequence[Sequence[Any]], tangents: Sequence[Any]) -> Any:
         """The tangents of the results along tangents of the arguments."""
@@ -318,10 +361,12 @@ class External(custom_rules):
             args = carrier._merged(fixed, primals)
             out = carrier(*args, **keywords)
             leaves, tree = tree_flatten(out)
-            touts = carrier._on_host(f"the jvp rule of {describe_function(carrier.host)}", fun, out,
-                                     (tuple(tangents), out, *args), keywords)
-            return out, tree_unflatten(tree, [zero_of(lift(x).aval) if t is None else t
-                                              for x, t in zip(leaves, touts, strict=True)])
+            touts = carrier._on_host(
+                f"the jvp rule of {describe_function(carrier.host)}", fun, out, (tuple(tangents), out, *args), keywords
+            )
+            return out, tree_unflatten(
+                tree, [zero_of(lift(x).aval) if t is None else t for x, t in zip(leaves, touts, strict=True)]
+            )
 
         self.defjvp(_OnHost(self, rule, fun))
         return fun
@@ -349,15 +394,15 @@ class External(custom_rules):
             *fixed, (primals, out), ct = given
             args = carrier._merged(fixed, primals)
             targets = primals if len(primals) != 1 else primals[0]
-            cts = carrier._on_host(f"the vjp rule of {describe_function(carrier.host)}", fun, targets,
-                                   (ct, out, *args), keywords)
+            cts = carrier._on_host(
+                f"the vjp rule of {describe_function(carrier.host)}", fun, targets, (ct, out, *args), keywords
+            )
             return tree_unflatten(tree_flatten(primals)[1], cts)
 
         self.defvjp(_OnHost(self, fwd, fun), _OnHost(self, bwd, fun))
         return fun
 
-    def _on_host(self, what: str, fun: Callable, like: Any, args: Sequence[Any], keywords: dict[str, Any]
-                 ) -> list[Any]:
+    def _on_host(self, what: str, fun: Callable, like: Any, args: Sequence[Any], keywords: dict[str, Any]) -> list[Any]:
         """The leaves of a (co)tangent of `like`, computed by a host function; None if there is no derivative."""
         _check_keywords(fun, args, keywords)
         leaves, tree = tree_flatten(like)
@@ -382,6 +427,7 @@ def _fill_constants(fun: Callable, dtypes_of_derivatives: Sequence[np.dtype]) ->
 
     Derivatives of other shapes are left unchanged, for the check against the declared types to report.
     """
+
     def host(*args, **keywords):
         result = fun(*args, **keywords)
         if not isinstance(result, (tuple, list)) or len(result) != 2:
@@ -390,8 +436,9 @@ def _fill_constants(fun: Callable, dtypes_of_derivatives: Sequence[np.dtype]) ->
         if len(leaves) != len(dtypes_of_derivatives):
             return result
         shape = np.broadcast_shapes(*_shapes(tree_flatten((args, keywords))[0]))
-        return result[0], tree_unflatten(tree, [_filled_to(shape, d, dtype) for d, dtype in
-                                                zip(leaves, dtypes_of_derivatives, strict=True)])
+        return result[0], tree_unflatten(
+            tree, [_filled_to(shape, d, dtype) for d, dtype in zip(leaves, dtypes_of_derivatives, strict=True)]
+        )
 
     return host
 

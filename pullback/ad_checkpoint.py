@@ -1,4 +1,5 @@
 """`checkpoint`: derivatives that recompute intermediate values of a function instead of storing them."""
+
 from __future__ import annotations
 
 import functools
@@ -39,16 +40,32 @@ __all__ = ["checkpoint", "checkpoint_name", "checkpoint_policies", "print_saved_
 
 
 @overload
-def checkpoint(fun: F, *, prevent_cse: bool = True, policy: Callable[..., bool] | None = None,
-               static_argnums: int | Sequence[int] = (), static_argnames: str | Sequence[str] = ()) -> F: ...
+def checkpoint(
+    fun: F,
+    *,
+    prevent_cse: bool = True,
+    policy: Callable[..., bool] | None = None,
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
+) -> F: ...
 @overload
-def checkpoint(fun: None = None, *, prevent_cse: bool = True, policy: Callable[..., bool] | None = None,
-               static_argnums: int | Sequence[int] = (), static_argnames: str | Sequence[str] = ()
-               ) -> Callable[[F], F]: ...
+def checkpoint(
+    fun: None = None,
+    *,
+    prevent_cse: bool = True,
+    policy: Callable[..., bool] | None = None,
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
+) -> Callable[[F], F]: ...
 @boundary
-def checkpoint(fun: Callable[..., Any] | None = None, *, prevent_cse: bool = True,
-               policy: Callable[..., bool] | None = None, static_argnums: int | Sequence[int] = (),
-               static_argnames: str | Sequence[str] = ()) -> Any:
+def checkpoint(
+    fun: Callable[..., Any] | None = None,
+    *,
+    prevent_cse: bool = True,
+    policy: Callable[..., bool] | None = None,
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
+) -> Any:
     """The same function, whose derivative recomputes its intermediate values instead of storing them.
 
     Reverse mode keeps what the derivative of each operation needs until the backward pass. For a checkpointed function
@@ -76,12 +93,18 @@ def checkpoint(fun: Callable[..., Any] | None = None, *, prevent_cse: bool = Tru
     [1.     0.2469]
     """
     if fun is None:
-        return functools.partial(checkpoint, prevent_cse=prevent_cse, policy=policy, static_argnums=static_argnums,
-                                 static_argnames=static_argnames)
+        return functools.partial(
+            checkpoint,
+            prevent_cse=prevent_cse,
+            policy=policy,
+            static_argnums=static_argnums,
+            static_argnames=static_argnames,
+        )
     check_callable("checkpoint", fun)
     if policy is not None and not callable(policy):
-        raise TypeError(f"checkpoint: policy must be a function such as checkpoint_policies.dots_saveable, got "
-                        f"{described(policy)}")
+        raise TypeError(
+            f"checkpoint: policy must be a function such as checkpoint_policies.dots_saveable, got {described(policy)}"
+        )
     prevent, static = bool(prevent_cse), static_argnums
     places, names = marked_arguments("checkpoint", fun, signature(fun), "static", (), static_argnames)
 
@@ -186,8 +209,9 @@ def saved_residuals(f: Callable[..., Any], *args: PyTree, **kwargs: PyTree) -> l
 
 def _operands(linear: Linearized) -> list[Any]:
     """The operands other than tangents of the operations that give the tangents of the results."""
-    return [x for record, _ in linear.needed() for x in record.inputs
-            if not (type(x) is Node and x.owner is linear.tape)]
+    return [
+        x for record, _ in linear.needed() for x in record.inputs if not (type(x) is Node and x.owner is linear.tape)
+    ]
 
 
 def _source(eqns: Sequence[Equation], var: Any) -> str:
@@ -198,8 +222,11 @@ def _source(eqns: Sequence[Equation], var: Any) -> str:
         if any(v is made for e in inner.eqns for v in e.outvars):
             return _source(inner.eqns, made)
     # the name may be given to the value, or be the value
-    name = eqn if eqn.primitive is name_p else next(
-        (e for e in eqns if e.primitive is name_p and e.invars[0] is var), None)
+    name = (
+        eqn
+        if eqn.primitive is name_p
+        else next((e for e in eqns if e.primitive is name_p and e.invars[0] is var), None)
+    )
     what = f"named {name.params['name']!r}" if name else f"output of {eqn.primitive.name}"
     told = name or eqn
     place = told.origin.location if told.origin is not None else told.location
@@ -220,6 +247,7 @@ def print_saved_residuals(f: Callable[..., Any], *args: PyTree, **kwargs: PyTree
     """
     for residual in saved_residuals(f, *args, **kwargs):
         print(residual)
+
 
 if not _typing.TYPE_CHECKING:
     __getattr__, __dir__ = _attributes(__name__)

@@ -3,6 +3,7 @@
 A policy is called with a primitive, the types of its operands, and its parameters; it returns whether its results may
 be saved. Other values are recomputed when the derivative needs them. A custom policy is such a function.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -17,10 +18,20 @@ from pullback._higher_order.checkpoint import name_p
 from pullback._ops.conv import conv_general_dilated_p
 from pullback._ops.dot import dot_general_p
 
-__all__ = ["checkpoint_dots", "checkpoint_dots_with_no_batch_dims", "dots_saveable",
-           "dots_with_no_batch_dims_saveable", "everything_saveable", "nothing_saveable",
-           "offload_dot_with_no_batch_dims", "save_and_offload_only_these_names", "save_any_names_but_these",
-           "save_anything_except_these_names", "save_from_both_policies", "save_only_these_names"]
+__all__ = [
+    "checkpoint_dots",
+    "checkpoint_dots_with_no_batch_dims",
+    "dots_saveable",
+    "dots_with_no_batch_dims_saveable",
+    "everything_saveable",
+    "nothing_saveable",
+    "offload_dot_with_no_batch_dims",
+    "save_and_offload_only_these_names",
+    "save_any_names_but_these",
+    "save_anything_except_these_names",
+    "save_from_both_policies",
+    "save_only_these_names",
+]
 
 
 def everything_saveable(primitive: Primitive, *types: ShapedArray, **params: AnyValue) -> bool:
@@ -90,8 +101,10 @@ checkpoint_dots_with_no_batch_dims = dots_with_no_batch_dims_saveable
 def _names(function: str, names: tuple[Any, ...]) -> frozenset[str]:
     for name in names:
         if not isinstance(name, str):
-            raise TypeError(f"{function}: a name must be a string, as given to checkpoint_name, got {described(name)}"
-                            f". Pass several names as several arguments.")
+            raise TypeError(
+                f"{function}: a name must be a string, as given to checkpoint_name, got {described(name)}"
+                f". Pass several names as several arguments."
+            )
     return frozenset(names)
 
 
@@ -180,9 +193,13 @@ _MEMORIES = ("device", "pinned_host", "unpinned_host")
 
 
 @boundary
-def save_and_offload_only_these_names(*, names_which_can_be_saved: Sequence[str],
-                                      names_which_can_be_offloaded: Sequence[str], offload_src: str,
-                                      offload_dst: str) -> Callable[..., bool]:
+def save_and_offload_only_these_names(
+    *,
+    names_which_can_be_saved: Sequence[str],
+    names_which_can_be_offloaded: Sequence[str],
+    offload_src: str,
+    offload_dst: str,
+) -> Callable[..., bool]:
     """Save the values that `checkpoint_name` gave one of these names, some of them in the memory `offload_dst`.
 
     The device is the CPU, whose memory is the host's: there is one memory, and both kinds are saved in it. The policy

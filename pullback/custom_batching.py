@@ -1,4 +1,5 @@
 """Functions with a rule of their own for `vmap`, under JAX's names."""
+
 from __future__ import annotations
 
 import typing as _typing
@@ -34,6 +35,7 @@ class custom_vmap(custom_rules[R, Q]):
     """
 
     if _typing.TYPE_CHECKING:
+
         def def_vmap(self, rule: F) -> F: ...
     else:
         def_vmap = custom_rules.defvmap
@@ -59,13 +61,13 @@ def sequential_vmap(f: Callable[Q, R]) -> custom_vmap[R, Q]:
         marks = tree_flatten(tuple(in_batched))[0]
 
         def one(rows):
-            return f(*tree_unflatten(tree, filled(marks, rows, leaves)),
-                     **keywords)
+            return f(*tree_unflatten(tree, filled(marks, rows, leaves)), **keywords)
 
         out = loop_map(one, chosen(leaves, marks))
         return out, tree_map(lambda _: True, out)
 
     return wrapped
+
 
 if not _typing.TYPE_CHECKING:
     __getattr__, __dir__ = _attributes(__name__)

@@ -1,4 +1,5 @@
 """Functions with derivative rules that their author wrote, under JAX's names."""
+
 from __future__ import annotations
 
 import typing as _typing
@@ -16,8 +17,17 @@ from pullback._higher_order.custom.checks import zeros_for_user
 from pullback._higher_order.custom.user_rules import CustomVJPPrimal
 from pullback._ops.families import operands
 
-__all__ = ["CustomVJPPrimal", "SymbolicZero", "closure_convert", "custom_gradient", "custom_jvp", "custom_rules",
-           "custom_vjp", "linear_call", "zero_from_primal"]
+__all__ = [
+    "CustomVJPPrimal",
+    "SymbolicZero",
+    "closure_convert",
+    "custom_gradient",
+    "custom_jvp",
+    "custom_rules",
+    "custom_vjp",
+    "linear_call",
+    "zero_from_primal",
+]
 
 
 class custom_jvp(custom_rules[R, Q]):
@@ -65,7 +75,7 @@ class custom_vjp(custom_rules[R, Q]):
     1.0
     """
 
-    definable: ClassVar[tuple[str, ...]] = "defvjp(fwd, bwd)",
+    definable: ClassVar[tuple[str, ...]] = ("defvjp(fwd, bwd)",)
 
 
 @boundary
@@ -87,6 +97,7 @@ def zero_from_primal(val: ArrayLike, symbolic_zeros: bool = False) -> Any:
     if symbolic_zeros:
         return zero_of(aval)
     return zeros_for_user(aval.to_tangent_aval())
+
 
 if not _typing.TYPE_CHECKING:
     __getattr__, __dir__ = _attributes(__name__)

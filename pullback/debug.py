@@ -1,4 +1,5 @@
 """Looking into the library at work."""
+
 import typing as _typing
 
 from pullback._api.callbacks import debug_callback as callback

@@ -1,4 +1,5 @@
 """Dtypes: the extended floating-point types, promotion, and questions about them."""
+
 import typing as _typing
 
 from pullback._core.dtypes import (
@@ -15,8 +16,18 @@ from pullback._core.dtypes import (
 )
 from pullback._core.lazy import attributes as _attributes
 
-__all__ = ["TypePromotionError", "bfloat16", "canonicalize_dtype", "extended", "finfo", "float0", "iinfo", "issubdtype",
-           "prng_key", "promote_types"]
+__all__ = [
+    "TypePromotionError",
+    "bfloat16",
+    "canonicalize_dtype",
+    "extended",
+    "finfo",
+    "float0",
+    "iinfo",
+    "issubdtype",
+    "prng_key",
+    "promote_types",
+]
 
 if not _typing.TYPE_CHECKING:
     __getattr__, __dir__ = _attributes(__name__)

@@ -1,4 +1,5 @@
 """The exceptions of the library."""
+
 import typing as _typing
 
 from pullback._core.check import JaxprTypeError
@@ -17,9 +18,20 @@ from pullback._core.errors import (
 )
 from pullback._core.lazy import attributes as _attributes
 
-__all__ = ["ConcretizationTypeError", "JaxprTypeError", "NonConcreteBooleanIndexError", "RuleCheckError", "RuleError",
-           "RuleNotDefinedError", "RuleOrderWarning", "TracerArrayConversionError", "TracerBoolConversionError",
-           "TracerIntegerConversionError", "TypePromotionError", "UnexpectedTracerError"]
+__all__ = [
+    "ConcretizationTypeError",
+    "JaxprTypeError",
+    "NonConcreteBooleanIndexError",
+    "RuleCheckError",
+    "RuleError",
+    "RuleNotDefinedError",
+    "RuleOrderWarning",
+    "TracerArrayConversionError",
+    "TracerBoolConversionError",
+    "TracerIntegerConversionError",
+    "TypePromotionError",
+    "UnexpectedTracerError",
+]
 
 if not _typing.TYPE_CHECKING:
     __getattr__, __dir__ = _attributes(__name__)

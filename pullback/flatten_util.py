@@ -1,4 +1,5 @@
 """A pytree of arrays as one vector, and back: for algorithms that want a vector."""
+
 from __future__ import annotations
 
 import typing as _typing
@@ -43,16 +44,19 @@ def ravel_pytree(pytree: PyTree) -> tuple[Array, Callable[[Any], Any]]:
         if v.shape != (sum(sizes),):
             raise ValueError(f"unravel: expected a vector of {sum(sizes)} entries, got shape {v.shape}")
         if leaves and v.dtype != dtype:
-            raise TypeError(f"unravel: expected a vector of dtype {dtype.name}, got {v.dtype.name}; convert it with "
-                            f".astype({dtype.name!r})")
+            raise TypeError(
+                f"unravel: expected a vector of dtype {dtype.name}, got {v.dtype.name}; convert it with "
+                f".astype({dtype.name!r})"
+            )
         parts, start = [], 0
         for shape, kind, size in zip(shapes, types, sizes, strict=True):
-            part = v[start:start + size].reshape(shape)
+            part = v[start : start + size].reshape(shape)
             parts.append(part.real.astype(kind) if pnp.iscomplexobj(v) and kind.kind != "c" else part.astype(kind))
             start += size
         return tree_unflatten(treedef, parts)
 
     return vector, unravel
+
 
 if not _typing.TYPE_CHECKING:
     __getattr__, __dir__ = _attributes(__name__)

@@ -8,6 +8,7 @@ and, for differential equations, in `_higher_order/solvers/ode.py`.
 If a solver does not reach the tolerance in `max_steps` steps, its last iterate is returned (`odeint` gives nan);
 derivatives are those of an exact solution. Complex unknowns require functions that are holomorphic in them.
 """
+
 from __future__ import annotations
 
 import operator
@@ -38,8 +39,15 @@ _LEAF = tree_structure(0)
 
 
 @boundary
-def fixed_point(f: Callable, x_init: PyTree, *args: PyTree, solver: Callable | None = None,
-                linear_solver: str | Callable = "auto", tol: float | None = None, max_steps: int = 1000) -> Any:
+def fixed_point(
+    f: Callable,
+    x_init: PyTree,
+    *args: PyTree,
+    solver: Callable | None = None,
+    linear_solver: str | Callable = "auto",
+    tol: float | None = None,
+    max_steps: int = 1000,
+) -> Any:
     """The solution of `x = f(x, *args)`, differentiable in `args` and in everything that `f` closes over.
 
     Args:
@@ -80,15 +88,21 @@ def fixed_point(f: Callable, x_init: PyTree, *args: PyTree, solver: Callable | N
     def residual(x):
         return _map(lambda a, b: b - a, _checked_result("fixed_point", "f", f, f(x, *args), x, words.guess), x)
 
-    find = iterate if solver is None else standing_for(solver)(
-        lambda _, x: solver(lambda y: f(y, *args), x))
+    find = iterate if solver is None else standing_for(solver)(lambda _, x: solver(lambda y: f(y, *args), x))
     solve = _tangent_solver("fixed_point", linear_solver, "bicgstab")
     return root_as(words, residual, _floats("fixed_point", x_init), find, solve)
 
 
 @boundary
-def root(f: Callable, x_init: PyTree, *args: PyTree, solver: Callable | None = None,
-         linear_solver: str | Callable = "auto", tol: float | None = None, max_steps: int = 50) -> Any:
+def root(
+    f: Callable,
+    x_init: PyTree,
+    *args: PyTree,
+    solver: Callable | None = None,
+    linear_solver: str | Callable = "auto",
+    tol: float | None = None,
+    max_steps: int = 50,
+) -> Any:
     """The solution of `f(x, *args) = 0`, differentiable in `args` and in everything that `f` closes over.
 
     Args:
@@ -121,8 +135,15 @@ def root(f: Callable, x_init: PyTree, *args: PyTree, solver: Callable | None = N
 
 
 @boundary
-def argmin(f: Callable, x_init: PyTree, *args: PyTree, solver: Callable | None = None,
-           linear_solver: str | Callable = "auto", tol: float | None = None, max_steps: int = 50) -> Any:
+def argmin(
+    f: Callable,
+    x_init: PyTree,
+    *args: PyTree,
+    solver: Callable | None = None,
+    linear_solver: str | Callable = "auto",
+    tol: float | None = None,
+    max_steps: int = 50,
+) -> Any:
     """The minimizer of `f(x, *args)` over `x`, differentiable in `args` and in everything that `f` closes over.
 
     Args:
@@ -154,18 +175,25 @@ def argmin(f: Callable, x_init: PyTree, *args: PyTree, solver: Callable | None =
         leaves, tree = flatten_result("argmin", f, f(x, *args))
         if tree != _LEAF or leaves[0].shape != () or not pnp.issubdtype(leaves[0].dtype, pnp.floating):
             got = leaves[0].aval.str_short() if tree == _LEAF else tree
-            raise TypeError(f"argmin: f ({describe_function(f)}) must return a scalar, a real floating-point number, "
-                            f"got {got}")
+            raise TypeError(
+                f"argmin: f ({describe_function(f)}) must return a scalar, a real floating-point number, got {got}"
+            )
         return leaves[0]
 
-    find = _newton(solve, tol, max_steps) if solver is None else standing_for(solver)(
-        lambda _, x: solver(objective, x))
+    find = _newton(solve, tol, max_steps) if solver is None else standing_for(solver)(lambda _, x: solver(objective, x))
     return root_as(words, grad(objective), _floats("argmin", x_init), find, solve)
 
 
 @boundary
-def linear_solve(matvec: Callable, b: PyTree, *, method: str = "auto", symmetric: bool = False,
-                 tol: float | None = None, max_steps: int | None = None) -> Any:
+def linear_solve(
+    matvec: Callable,
+    b: PyTree,
+    *,
+    method: str = "auto",
+    symmetric: bool = False,
+    tol: float | None = None,
+    max_steps: int | None = None,
+) -> Any:
     """The solution of `matvec(x) = b`, differentiable in `b` and in everything that `matvec` closes over.
 
     Args:
@@ -262,8 +290,10 @@ def _ravel(tree: PyTree) -> tuple[Any, Callable]:
     """The entries of a pytree as one vector, and the inverse function."""
     kinds = [pnp.asarray(x).dtype for x in tree_flatten(tree)[0]]
     if len({kind.kind == "c" for kind in kinds}) > 1:
-        raise TypeError("implicit: the unknowns must be all real or all complex, got the dtypes "
-                        + ", ".join(kind.name for kind in kinds))
+        raise TypeError(
+            "implicit: the unknowns must be all real or all complex, got the dtypes "
+            + ", ".join(kind.name for kind in kinds)
+        )
     vector, unravel = ravel_pytree(tree)
     return vector, lambda v: unravel(v.astype(vector.dtype))
 
@@ -314,8 +344,10 @@ def _tangent_solver(function: str, linear_solver: str | Callable, large: str) ->
 
 def _method(function: str, what: str, method: Any) -> None:
     if not isinstance(method, str) or (method != "auto" and method not in _METHODS):
-        raise ValueError(f"{function}: {what} must be 'auto', {', '.join(map(repr, _METHODS))}"
-                         f"{' or a function (matvec, b)' if what == 'linear_solver' else ''}, got {method!r}")
+        raise ValueError(
+            f"{function}: {what} must be 'auto', {', '.join(map(repr, _METHODS))}"
+            f"{' or a function (matvec, b)' if what == 'linear_solver' else ''}, got {method!r}"
+        )
 
 
 def _solve(matvec: Callable, b: PyTree, method: str, large: str, tol: float | None, max_steps: int | None) -> Any:
@@ -366,7 +398,7 @@ def _size(v):
 
 def _cg(matvec, b, tol, max_steps):
     """Conjugate gradients: Hestenes and Stiefel, J. Res. Nat. Bur. Standards 49 (1952)."""
-    limit = tol ** 2 * _size(b)
+    limit = tol**2 * _size(b)
 
     def step(state):
         x, r, p, rr, k = state
@@ -376,13 +408,14 @@ def _cg(matvec, b, tol, max_steps):
         new = _size(r)
         return x + alpha * p, r, r + new / rr * p, new, k + 1
 
-    return lax.while_loop(lambda s: (s[3] > limit) & (s[4] < max_steps), step,
-                          (pnp.zeros_like(b), b, b, _size(b), 0))[0]
+    return lax.while_loop(lambda s: (s[3] > limit) & (s[4] < max_steps), step, (pnp.zeros_like(b), b, b, _size(b), 0))[
+        0
+    ]
 
 
 def _bicgstab(matvec, b, tol, max_steps):
     """Stabilized biconjugate gradients: van der Vorst, SIAM J. Sci. Stat. Comput. 13 (1992)."""
-    limit = tol ** 2 * _size(b)
+    limit = tol**2 * _size(b)
 
     def step(state):
         x, r, p, rho, k = state
@@ -398,8 +431,9 @@ def _bicgstab(matvec, b, tol, max_steps):
         beta = new / rho * (alpha / pnp.where(omega == 0, 1, omega))
         return x + alpha * p + omega * s, r, r + beta * (p - omega * v), new, k + 1
 
-    return lax.while_loop(lambda s: (_size(s[1]) > limit) & (s[4] < max_steps), step,
-                          (pnp.zeros_like(b), b, b, pnp.vdot(b, b), 0))[0]
+    return lax.while_loop(
+        lambda s: (_size(s[1]) > limit) & (s[4] < max_steps), step, (pnp.zeros_like(b), b, b, pnp.vdot(b, b), 0)
+    )[0]
 
 
 def _normal_cg(matvec, b, tol, max_steps):
@@ -414,7 +448,7 @@ def _normal_cg(matvec, b, tol, max_steps):
 
 def _neumann(matvec, b, tol, max_steps):
     """The sum of (I - A)^k b, by x <- x + (b - A x): Templates (1994), section 2.2.1 (Richardson's form)."""
-    limit = tol ** 2 * _size(b)
+    limit = tol**2 * _size(b)
 
     def step(state):
         x, r, k = state

@@ -1,4 +1,5 @@
 """Reductions over segments: the rows of an array, grouped by an id for each."""
+
 from __future__ import annotations
 
 import functools
@@ -30,9 +31,15 @@ def _highest(dtype: np.dtype) -> Any:
 
 
 @boundary
-def segment_sum(data: ArrayLike, segment_ids: ArrayLike, num_segments: int | None = None,
-                indices_are_sorted: bool = False, unique_indices: bool = False, bucket_size: int | None = None,
-                mode: str | GatherScatterMode | None = None) -> Array:
+def segment_sum(
+    data: ArrayLike,
+    segment_ids: ArrayLike,
+    num_segments: int | None = None,
+    indices_are_sorted: bool = False,
+    unique_indices: bool = False,
+    bucket_size: int | None = None,
+    mode: str | GatherScatterMode | None = None,
+) -> Array:
     """The sum of the rows of each segment: `out[i] = sum(data[segment_ids == i], axis=0)`; 0 for an empty one.
 
     Args:
@@ -57,14 +64,21 @@ def segment_sum(data: ArrayLike, segment_ids: ArrayLike, num_segments: int | Non
     >>> print(ops.segment_sum(pnp.array([1., 2., 3.]), pnp.array([0, 2, 0])))
     [4. 0. 2.]
     """
-    return _segments("segment_sum", data, segment_ids, num_segments, indices_are_sorted, unique_indices, bucket_size,
-                     mode)
+    return _segments(
+        "segment_sum", data, segment_ids, num_segments, indices_are_sorted, unique_indices, bucket_size, mode
+    )
 
 
 @boundary
-def segment_prod(data: ArrayLike, segment_ids: ArrayLike, num_segments: int | None = None,
-                 indices_are_sorted: bool = False, unique_indices: bool = False, bucket_size: int | None = None,
-                 mode: str | GatherScatterMode | None = None) -> Array:
+def segment_prod(
+    data: ArrayLike,
+    segment_ids: ArrayLike,
+    num_segments: int | None = None,
+    indices_are_sorted: bool = False,
+    unique_indices: bool = False,
+    bucket_size: int | None = None,
+    mode: str | GatherScatterMode | None = None,
+) -> Array:
     """The product of the rows of each segment, 1 for an empty one. Arguments and errors are those of `segment_sum`.
 
     >>> import pullback.numpy as pnp
@@ -72,14 +86,21 @@ def segment_prod(data: ArrayLike, segment_ids: ArrayLike, num_segments: int | No
     >>> print(ops.segment_prod(pnp.array([1., 2., 3.]), pnp.array([0, 2, 0])))
     [3. 1. 2.]
     """
-    return _segments("segment_prod", data, segment_ids, num_segments, indices_are_sorted, unique_indices, bucket_size,
-                     mode)
+    return _segments(
+        "segment_prod", data, segment_ids, num_segments, indices_are_sorted, unique_indices, bucket_size, mode
+    )
 
 
 @boundary
-def segment_max(data: ArrayLike, segment_ids: ArrayLike, num_segments: int | None = None,
-                indices_are_sorted: bool = False, unique_indices: bool = False, bucket_size: int | None = None,
-                mode: str | GatherScatterMode | None = None) -> Array:
+def segment_max(
+    data: ArrayLike,
+    segment_ids: ArrayLike,
+    num_segments: int | None = None,
+    indices_are_sorted: bool = False,
+    unique_indices: bool = False,
+    bucket_size: int | None = None,
+    mode: str | GatherScatterMode | None = None,
+) -> Array:
     """The largest entries of the rows of each segment; for an empty one the lowest value of the dtype, -inf in floats.
 
     Bools are accepted too. Arguments and errors are those of `segment_sum`. Equal entries share the derivative.
@@ -89,14 +110,21 @@ def segment_max(data: ArrayLike, segment_ids: ArrayLike, num_segments: int | Non
     >>> print(ops.segment_max(pnp.array([1., 2., 3.]), pnp.array([0, 2, 0])))
     [  3. -inf   2.]
     """
-    return _segments("segment_max", data, segment_ids, num_segments, indices_are_sorted, unique_indices, bucket_size,
-                     mode)
+    return _segments(
+        "segment_max", data, segment_ids, num_segments, indices_are_sorted, unique_indices, bucket_size, mode
+    )
 
 
 @boundary
-def segment_min(data: ArrayLike, segment_ids: ArrayLike, num_segments: int | None = None,
-                indices_are_sorted: bool = False, unique_indices: bool = False, bucket_size: int | None = None,
-                mode: str | GatherScatterMode | None = None) -> Array:
+def segment_min(
+    data: ArrayLike,
+    segment_ids: ArrayLike,
+    num_segments: int | None = None,
+    indices_are_sorted: bool = False,
+    unique_indices: bool = False,
+    bucket_size: int | None = None,
+    mode: str | GatherScatterMode | None = None,
+) -> Array:
     """The smallest entries of the rows of each segment; for an empty one the highest value of the dtype, inf in floats.
 
     Bools are accepted too. Arguments and errors are those of `segment_sum`. Equal entries share the derivative.
@@ -106,8 +134,9 @@ def segment_min(data: ArrayLike, segment_ids: ArrayLike, num_segments: int | Non
     >>> print(ops.segment_min(pnp.array([1., 2., 3.]), pnp.array([0, 2, 0])))
     [ 1. inf  2.]
     """
-    return _segments("segment_min", data, segment_ids, num_segments, indices_are_sorted, unique_indices, bucket_size,
-                     mode)
+    return _segments(
+        "segment_min", data, segment_ids, num_segments, indices_are_sorted, unique_indices, bucket_size, mode
+    )
 
 
 # the update of x.at[...], the reduction of several buckets, and the value of an empty segment
@@ -128,8 +157,16 @@ class _Settings(NamedTuple):
     mode: Any
 
 
-def _segments(name: str, data: ArrayLike, segment_ids: ArrayLike, num_segments: int | None, indices_are_sorted: bool,
-              unique_indices: bool, bucket_size: int | None, mode: str | GatherScatterMode | None) -> Array:
+def _segments(
+    name: str,
+    data: ArrayLike,
+    segment_ids: ArrayLike,
+    num_segments: int | None,
+    indices_are_sorted: bool,
+    unique_indices: bool,
+    bucket_size: int | None,
+    mode: str | GatherScatterMode | None,
+) -> Array:
     x, ids = _operands(name, data, segment_ids)
     segments = _count(name, ids) if num_segments is None else integer(name, "num_segments", num_segments)
     if segments < 0:
@@ -149,8 +186,9 @@ def _segments(name: str, data: ArrayLike, segment_ids: ArrayLike, num_segments: 
     places = pnp.arange(n) // size * width + pnp.clip(ids.astype(int), -1, segments) + 1
     parts = _scattered(name, x, places, settings._replace(segments=count * width, unique_indices=False))
     _, reduction, identity = _REDUCTIONS[name]
-    return reduction(parts.reshape(count, width, *x.shape[1:])[:, 1:-1], axis=0, initial=identity(x.dtype)
-                     ).astype(x.dtype)
+    return reduction(parts.reshape(count, width, *x.shape[1:])[:, 1:-1], axis=0, initial=identity(x.dtype)).astype(
+        x.dtype
+    )
 
 
 def _operands(name: str, data: ArrayLike, segment_ids: ArrayLike) -> tuple[Array, Array]:
@@ -158,8 +196,10 @@ def _operands(name: str, data: ArrayLike, segment_ids: ArrayLike) -> tuple[Array
     if not dtypes.is_integer(ids.dtype):
         raise TypeError(f"{name}: segment_ids must be integers, got {ids.aval.str_short()}")
     if ids.ndim != 1 or x.shape[:1] != ids.shape:
-        raise ValueError(f"{name}: segment_ids must be a vector with an entry for each row of data, got segment_ids of "
-                         f"shape {ids.shape} and data of shape {x.shape}")
+        raise ValueError(
+            f"{name}: segment_ids must be a vector with an entry for each row of data, got segment_ids of "
+            f"shape {ids.shape} and data of shape {x.shape}"
+        )
     if x.dtype.kind == "b" and name in ("segment_sum", "segment_prod"):
         raise TypeError(f"{name}: data must be numbers, got {x.aval.str_short()}; convert it with .astype(int)")
     if dtypes.is_complex(x.dtype) and name in ("segment_max", "segment_min"):
@@ -175,7 +215,8 @@ def _count(name: str, ids: Array) -> int:
     except ConcretizationTypeError:
         raise ConcretizationTypeError(
             f"{name}: the number of segments is the length of an axis, but here it would depend on segment_ids that "
-            "are traced. Give num_segments.") from None
+            "are traced. Give num_segments."
+        ) from None
 
 
 def _scattered(name: str, x: Array, ids: Array, settings: _Settings) -> Array:
@@ -190,8 +231,9 @@ def _updated(name: str, x: Array, ids: Array, settings: _Settings) -> Array:
     empty = pnp.full((segments, *x.shape[1:]), identity(x.dtype), x.dtype)
     if not segments:
         return empty  # every row is dropped, and an axis of length 0 takes no index
-    return getattr(empty.at[ids], update)(x, **dict(zip(settings._fields[1:], options, strict=True)),
-                                   wrap_negative_indices=False)
+    return getattr(empty.at[ids], update)(
+        x, **dict(zip(settings._fields[1:], options, strict=True)), wrap_negative_indices=False
+    )
 
 
 # --- the derivative of a product: the sum of the tangents, each times the product of the other factors ---
@@ -226,6 +268,7 @@ def _others(x: Array, ids: Array) -> Array:
     behind = (pnp.concatenate([new, edge]), pnp.concatenate([pnp.where(new, 1, rows[1:]), first]))
     product = associative_scan(combine, before)[1] * associative_scan(combine, behind, reverse=True)[1]
     return product[pnp.argsort(order)]
+
 
 if not _typing.TYPE_CHECKING:
     __getattr__, __dir__ = _attributes(__name__)

@@ -2,6 +2,7 @@
 
 `pullback.check_rules` checks in more detail, entry by entry, and reports in words.
 """
+
 from __future__ import annotations
 
 import functools
@@ -36,8 +37,15 @@ _MODES = ("fwd", "rev")
 
 
 @boundary
-def check_grads(f: Callable, args: Sequence[Any], order: int, modes: Sequence[str] = _MODES,
-                atol: float | None = None, rtol: float | None = None, eps: float | None = None) -> None:
+def check_grads(
+    f: Callable,
+    args: Sequence[Any],
+    order: int,
+    modes: Sequence[str] = _MODES,
+    atol: float | None = None,
+    rtol: float | None = None,
+    eps: float | None = None,
+) -> None:
     """Check the derivatives of `f`, in forward and reverse mode and their compositions, up to `order`.
 
     Args:
@@ -85,8 +93,15 @@ def _pull(f, cs, *xs):
 
 
 @boundary
-def check_jvp(f: Callable, f_jvp: Callable, args: Sequence[Any], atol: float | None = None, rtol: float | None = None,
-              eps: float | None = None, err_msg: str = "") -> None:
+def check_jvp(
+    f: Callable,
+    f_jvp: Callable,
+    args: Sequence[Any],
+    atol: float | None = None,
+    rtol: float | None = None,
+    eps: float | None = None,
+    err_msg: str = "",
+) -> None:
     """Check that `f_jvp(primals, tangents)` returns the value of `f` and its derivative along a random direction.
 
     Args: as for `check_grads`; `err_msg` is put in front of the message.
@@ -105,16 +120,24 @@ def check_jvp(f: Callable, f_jvp: Callable, args: Sequence[Any], atol: float | N
     outs = flat(*flat.xs)
     rtol, atol = tolerances(precision([*flat.xs, *outs]), rtol, atol)
     if len(got) != len(d.value):
-        raise AssertionError(f"{_front('check_jvp', err_msg)}the tangent has {len(got)} leaves, expected "
-                             f"{len(d.value)}")
+        raise AssertionError(
+            f"{_front('check_jvp', err_msg)}the tangent has {len(got)} leaves, expected {len(d.value)}"
+        )
     for path, t, expected, error in zip(flat.result_paths, got, d.value, d.error, strict=True):
         place = f"{_front('check_jvp', err_msg)}the tangent of result{' ' + path if path else ''}"
         _assert_close(place, wide(t), expected, error, rtol, atol)
 
 
 @boundary
-def check_vjp(f: Callable, f_vjp: Callable, args: Sequence[Any], atol: float | None = None, rtol: float | None = None,
-              eps: float | None = None, err_msg: str = "") -> None:
+def check_vjp(
+    f: Callable,
+    f_vjp: Callable,
+    args: Sequence[Any],
+    atol: float | None = None,
+    rtol: float | None = None,
+    eps: float | None = None,
+    err_msg: str = "",
+) -> None:
     """Check that `f_vjp(*args)` returns the value of `f` and a function from a cotangent to those of the arguments.
 
     It compares `<c, J t>`, by differences, with `<Jᵀ c, t>` for a random cotangent `c` and tangent `t`; the pairing is
@@ -134,20 +157,30 @@ def check_vjp(f: Callable, f_vjp: Callable, args: Sequence[Any], atol: float | N
     _check_value("check_vjp", flat, value, err_msg)
     rng = np.random.default_rng(1)
     leaves = [lift(x) for x in tree_leaves(value)]
-    cs = [random_direction(rng, x) if dtypes.is_inexact(x.aval.dtype) else np.zeros(x.aval.shape, dtypes.float0)
-          for x in leaves]
+    cs = [
+        random_direction(rng, x) if dtypes.is_inexact(x.aval.dtype) else np.zeros(x.aval.shape, dtypes.float0)
+        for x in leaves
+    ]
     live = [c for c, x in zip(cs, leaves, strict=True) if dtypes.is_inexact(x.aval.dtype)]
     grads = tree_leaves(tuple(pullback(tree_unflatten(flat.result_tree, cs))))
     if len(grads) != len(flat.leaves):
-        raise AssertionError(f"{_front('check_vjp', err_msg)}the vjp returned {len(grads)} leaves, expected one for "
-                             f"each of the {len(flat.leaves)} leaves of the arguments")
+        raise AssertionError(
+            f"{_front('check_vjp', err_msg)}the vjp returned {len(grads)} leaves, expected one for "
+            f"each of the {len(flat.leaves)} leaves of the arguments"
+        )
     got = pair([grads[i] for i in flat.where], ts)
     error = sum(float(np.sum(np.abs(wide(c)) * e)) for c, e in zip(live, d.error, strict=True))
     rtol, atol = tolerances(precision([*flat.xs, *flat(*flat.xs)]), rtol, atol)
     # the sum may cancel: the tolerance is relative to its parts
     size = sum(float(np.sum(np.abs(wide(c) * v))) for c, v in zip(live, d.value, strict=True))
-    _assert_close(f"{_front('check_vjp', err_msg)}<t, Jᵀc>", np.asarray(got), np.asarray(pair(live, d.value)),
-                  np.asarray(error), rtol, atol + rtol * size)
+    _assert_close(
+        f"{_front('check_vjp', err_msg)}<t, Jᵀc>",
+        np.asarray(got),
+        np.asarray(pair(live, d.value)),
+        np.asarray(error),
+        rtol,
+        atol + rtol * size,
+    )
 
 
 def _front(function: str, err_msg: str) -> str:
@@ -172,26 +205,44 @@ def _check_value(function: str, flat: FlatFunction, value: AnyValue, err_msg: st
     expected = [np.asarray(x) for x in tree_leaves(flat.fun(*flat.args))]
     got = [np.asarray(x) for x in tree_leaves(value)]
     if len(got) != len(expected):
-        raise AssertionError(f"{_front(function, err_msg)}the value has {len(got)} leaves, that of the function "
-                             f"{len(expected)}")
+        raise AssertionError(
+            f"{_front(function, err_msg)}the value has {len(got)} leaves, that of the function {len(expected)}"
+        )
     for a, b in zip(got, expected, strict=True):
         if dtypes.is_inexact(b.dtype):
-            scale = float(np.max(np.abs(wide(b)), initial=0.))
+            scale = float(np.max(np.abs(wide(b)), initial=0.0))
             rtol, atol = tolerances(precision([lift(b)]), None, None)
-            _assert_close(f"{_front(function, err_msg)}the value", wide(a), wide(b), np.zeros(b.shape), rtol,
-                          atol * (1 + scale), "of the function")
+            _assert_close(
+                f"{_front(function, err_msg)}the value",
+                wide(a),
+                wide(b),
+                np.zeros(b.shape),
+                rtol,
+                atol * (1 + scale),
+                "of the function",
+            )
 
 
-def _assert_close(what: str, got: np.ndarray, expected: np.ndarray, error: np.ndarray, rtol: float, atol: float,
-                  reference: str = "finite difference") -> None:
+def _assert_close(
+    what: str,
+    got: np.ndarray,
+    expected: np.ndarray,
+    error: np.ndarray,
+    rtol: float,
+    atol: float,
+    reference: str = "finite difference",
+) -> None:
     if got.shape != expected.shape:
         raise AssertionError(f"{what}: shape {got.shape}, expected {expected.shape}")
     allowed = atol + rtol * np.maximum(np.abs(got), np.abs(expected)) + 2 * error
     off = ~((np.abs(got - expected) <= allowed) | (np.isnan(got) & np.isnan(expected)))
     if off.any():
         index = tuple(int(i) for i in np.argwhere(off)[0])
-        raise AssertionError(f"{what}{f' at {index}' if index else ''}: {got[index]:.7g}, {reference} "
-                             f"{expected[index]:.7g} ± {error[index]:.1g} (rtol={rtol:g}, atol={atol:g})")
+        raise AssertionError(
+            f"{what}{f' at {index}' if index else ''}: {got[index]:.7g}, {reference} "
+            f"{expected[index]:.7g} ± {error[index]:.1g} (rtol={rtol:g}, atol={atol:g})"
+        )
+
 
 if not _typing.TYPE_CHECKING:
     __getattr__, __dir__ = _attributes(__name__)

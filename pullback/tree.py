@@ -1,4 +1,5 @@
 """Pytree functions under short names: ``tree.map``, ``tree.leaves``, ... (the names of ``jax.tree``)."""
+
 import dataclasses
 import typing as _typing
 from typing import Any
@@ -73,6 +74,7 @@ def static(**kwargs: AnyValue) -> Any:
     """
     metadata = {**(kwargs.pop("metadata", None) or {}), "static": True}
     return dataclasses.field(metadata=metadata, **kwargs)
+
 
 if not _typing.TYPE_CHECKING:
     __getattr__, __dir__ = _attributes(__name__)

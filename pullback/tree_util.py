@@ -1,4 +1,5 @@
 """Pytrees: flatten, map and register nested containers (the names of ``jax.tree_util``)."""
+
 import typing as _typing
 
 from pullback._core.lazy import attributes as _attributes

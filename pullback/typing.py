@@ -5,6 +5,7 @@ that `numpy.asarray` accepts, including lists, is a `NestedArrayLike`. `DTypeLik
 string, a Python or NumPy type, a dtype, or an object that has one. `PyTree` is an alias of `Any` that means arrays in
 nested containers.
 """
+
 from __future__ import annotations
 
 import typing as _typing
@@ -13,8 +14,17 @@ from pullback._core.array import ArrayLike, NestedArrayLike
 from pullback._core.lazy import attributes as _attributes
 from pullback._core.typing import Axis, Device, DTypeLike, Index, PyTree, PyTreePrefix, ShapeLike
 
-__all__ = ["ArrayLike", "Axis", "DTypeLike", "Device", "Index", "NestedArrayLike", "PyTree", "PyTreePrefix",
-           "ShapeLike"]
+__all__ = [
+    "ArrayLike",
+    "Axis",
+    "DTypeLike",
+    "Device",
+    "Index",
+    "NestedArrayLike",
+    "PyTree",
+    "PyTreePrefix",
+    "ShapeLike",
+]
 
 if not _typing.TYPE_CHECKING:
     __getattr__, __dir__ = _attributes(__name__)

@@ -89,8 +89,9 @@ def check_derivative(fun, *args, seed=0):
         forward, cts = run(*args)
         close(forward, dy, 10)
         left = np.vdot(ct.astype(np.float64), np.asarray(dy, np.float64))
-        right = sum(np.vdot(np.asarray(c, np.float64), t.astype(np.float64))
-                    for c, t in zip(cts, tangents, strict=True))
+        right = sum(
+            np.vdot(np.asarray(c, np.float64), t.astype(np.float64)) for c, t in zip(cts, tangents, strict=True)
+        )
         np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-4)
 
 
@@ -109,9 +110,16 @@ def check_batching(fun, *args, size=3, seed=0):
             rows = [x] + [rng.permutation(x.ravel()).reshape(x.shape) for _ in range(size - 1)]
             batched.append(np.stack(rows, axis=w))
         batches.append(batched)
-        expectations.append(np.stack([
-            np.asarray(fun(*[x if w is None else np.take(x, i, axis=w) for x, w in zip(batched, which, strict=True)]))
-            for i in range(size)]))
+        expectations.append(
+            np.stack(
+                [
+                    np.asarray(
+                        fun(*[x if w is None else np.take(x, i, axis=w) for x, w in zip(batched, which, strict=True)])
+                    )
+                    for i in range(size)
+                ]
+            )
+        )
 
     def mapped(batches):
         return [pb.vmap(fun, in_axes=which)(*batched) for which, batched in zip(choices, batches, strict=True)]

@@ -1,4 +1,5 @@
 """Checkpointed functions with named values, on pullback and on JAX, and the operations that their derivatives do."""
+
 import jax
 import jax.ad_checkpoint
 import numpy as np
@@ -18,6 +19,7 @@ def name_of(lib):
 
 def chain(lib, policy=None, checkpointed=True):
     """Three checkpointed layers of two products each."""
+
     def block(x, w):
         x = name_of(lib)(lib.np.tanh(lib.np.dot(x, w)), "first")
         return lib.np.tanh(name_of(lib)(lib.np.dot(x, w), "second"))

@@ -17,7 +17,7 @@ def condition(reference, args, value):
     """The condition of the function at these arguments."""
     total, step = 0.0, mp.mpf(10) ** -12
     for i, x in enumerate(args):
-        near = [*args[:i], x * (1 + step), *args[i + 1:]]
+        near = [*args[:i], x * (1 + step), *args[i + 1 :]]
         total += float(abs((reference(*near) - value) / (step * value))) if value and x else 0
     return total
 

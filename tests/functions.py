@@ -13,7 +13,7 @@ def sine_with_wrong_jvp(lib):
     @f.defjvp
     def rule(primals, tangents):
         (x,), (t,) = primals, tangents
-        return f(x), 10 * x ** 2 * t
+        return f(x), 10 * x**2 * t
 
     return f
 
@@ -26,7 +26,7 @@ def sine_with_wrong_vjp(lib):
         return f(x), x
 
     def bwd(x, ct):
-        return 10 * x ** 2 * ct,
+        return (10 * x**2 * ct,)
 
     f.defvjp(fwd, bwd)
     return f
@@ -51,7 +51,7 @@ def times_with_vjp(y):
         return f(x), x
 
     def bwd(x, ct):
-        return 10 * ct * y,
+        return (10 * ct * y,)
 
     f.defvjp(fwd, bwd)
     return f

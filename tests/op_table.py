@@ -84,14 +84,32 @@ def row(name, fun, *args, active=None, **kw):
 
 def along(axis, name):
     """The function of NumPy's of this name, along an axis."""
+
     def fun(L, x):
         return getattr(L.np, name)(x, axis=axis)
 
     return fun
 
 
-SMOOTH = ["sin", "cos", "tan", "arctan", "sinh", "cosh", "tanh", "arcsinh", "exp", "exp2", "expm1", "square",
-          "negative", "positive", "deg2rad", "rad2deg", "sinc"]
+SMOOTH = [
+    "sin",
+    "cos",
+    "tan",
+    "arctan",
+    "sinh",
+    "cosh",
+    "tanh",
+    "arcsinh",
+    "exp",
+    "exp2",
+    "expm1",
+    "square",
+    "negative",
+    "positive",
+    "deg2rad",
+    "rad2deg",
+    "sinc",
+]
 ON_POSITIVE = ["log", "log2", "log10", "log1p", "sqrt", "cbrt", "reciprocal", "absolute"]
 ON_UNIT = ["arcsin", "arccos", "arctanh"]
 STEPS = ["floor", "ceil", "trunc", "rint", "sign", "isfinite", "isnan", "isinf", "signbit", "logical_not"]
@@ -111,8 +129,10 @@ ELEMENTWISE = [
     *(numpy_row(name, real(3, 4), active=()) for name in STEPS),
     *(numpy_row(name, real(3, 4), real(4)) for name in BINARY),
     *(numpy_row(name, distinct(3, 4), distinct(3, 1) + 0.1) for name in EXTREMES),
-    *(numpy_row(name, integers(3, 4), integers(4))
-      for name in (*COMPARISONS, *BITS, "floor_divide", "remainder", "fmod")),
+    *(
+        numpy_row(name, integers(3, 4), integers(4))
+        for name in (*COMPARISONS, *BITS, "floor_divide", "remainder", "fmod")
+    ),
     numpy_row("divide", real(3, 4), positive(4)),
     numpy_row("power", positive(3, 4), real(4)),
     numpy_row("float_power", positive(3, 4), real(4)),
@@ -120,9 +140,9 @@ ELEMENTWISE = [
     numpy_row("clip", distinct(3, 4), np.float32(-0.6), np.float32(0.4), active=(0,)),
     numpy_row("where", bools(3, 4), real(3, 4), real(4)),
     numpy_row("nan_to_num", real(3, 4)),
-    row("x ** 3", lambda L, x: x ** 3, real(3, 4)),
-    row("x ** -2", lambda L, x: x ** -2, positive(3, 4)),
-    row("2 ** x", lambda L, x: 2.0 ** x, real(3, 4)),
+    row("x ** 3", lambda L, x: x**3, real(3, 4)),
+    row("x ** -2", lambda L, x: x**-2, positive(3, 4)),
+    row("2 ** x", lambda L, x: 2.0**x, real(3, 4)),
     row("lax.rsqrt", "lax.rsqrt", positive(3, 4)),
     row("lax.logistic", "lax.logistic", real(3, 4)),
     row("lax.erf", "lax.erf", real(3, 4)),
@@ -178,26 +198,29 @@ INDEXING = [
     row("at add", lambda L, x, i, v: x.at[i].add(v), real(3, 4), np.array([2, 0, 2]), real(3, 4)),
     row("at multiply", lambda L, x, v: x.at[::2].multiply(v), real(3, 4), real(2, 4)),
     row("take", lambda L, x, i: L.np.take(x, i, axis=1), real(3, 4), np.array([[1, 1], [3, 0]])),
-    row("take_along_axis", lambda L, x, i: L.np.take_along_axis(x, i, 1), real(3, 4),
-        np.array([[0, 3], [1, 1], [2, 0]])),
+    row(
+        "take_along_axis", lambda L, x, i: L.np.take_along_axis(x, i, 1), real(3, 4), np.array([[0, 3], [1, 1], [2, 0]])
+    ),
     row("dynamic_slice", lambda L, x, i: L.lax.dynamic_slice(x, (i, 1), (2, 2)), real(4, 4), np.int32(3)),
-    row("dynamic_update_slice", lambda L, x, u, i: L.lax.dynamic_update_slice(x, u, (i, 0)), real(4, 3),
-        real(2, 2), np.int32(1)),
+    row(
+        "dynamic_update_slice",
+        lambda L, x, u, i: L.lax.dynamic_update_slice(x, u, (i, 0)),
+        real(4, 3),
+        real(2, 2),
+        np.int32(1),
+    ),
 ]
 
 REDUCING = [
     numpy_row("prod", positive(2, 3)),
     row("prod, axis", lambda L, x: L.np.prod(x, axis=1), real(3, 4)),
     *(numpy_row(name, real(3, 4) + 2) for name in REDUCTIONS),
-    *(row(f"{name}, axis", along(1, name), real(3, 4) + 2)
-      for name in REDUCTIONS),
-    *(row(f"{name}, axis", along(0, name), distinct(3, 4))
-      for name in ORDER),
+    *(row(f"{name}, axis", along(1, name), real(3, 4) + 2) for name in REDUCTIONS),
+    *(row(f"{name}, axis", along(0, name), distinct(3, 4)) for name in ORDER),
     *(row(name, along(1, name), real(3, 4) + 1) for name in CUMULATIVE),
     row("cummax", lambda L, x: L.lax.cummax(x, 1), distinct(3, 4)),
     row("cumlogsumexp", lambda L, x: L.lax.cumlogsumexp(x, 1), real(3, 4)),
-    *(row(name, along(1, name), distinct(3, 4), active=())
-      for name in ("argmax", "argmin", "argsort")),
+    *(row(name, along(1, name), distinct(3, 4), active=()) for name in ("argmax", "argmin", "argsort")),
     *(row(name, f"np.{name}", bools(3, 4)) for name in ("any", "all", "count_nonzero")),
     row("top_k", lambda L, x: L.lax.top_k(x, 2)[0], distinct(3, 4)),
     row("norm", "np.linalg.norm", real(3, 4)),
@@ -213,23 +236,43 @@ CONTRACTIONS = [
     row("tensordot", lambda L, x, y: L.np.tensordot(x, y, ((1, 2), (0, 1))), real(2, 3, 4), real(3, 4, 2)),
     row("einsum bij,bjk->bik", lambda L, x, y: L.np.einsum("bij,bjk->bik", x, y), real(2, 3, 4), real(2, 4, 2)),
     row("einsum ii->", lambda L, x: L.np.einsum("ii->", x), real(3, 3)),
-    row("einsum of three", lambda L, x, y, z: L.np.einsum("ij,jk,kl->il", x, y, z), real(2, 3), real(3, 2),
-        real(2, 2)),
+    row("einsum of three", lambda L, x, y, z: L.np.einsum("ij,jk,kl->il", x, y, z), real(2, 3), real(3, 2), real(2, 2)),
     row("conv", lambda L, x, w: L.lax.conv(x, w, (2, 1), "SAME"), real(1, 2, 5, 4), real(3, 2, 2, 3)),
-    row("reduce_window sum", lambda L, x: L.lax.reduce_window(x, 0.0, L.lax.add, (2, 2), (1, 2), "VALID"),
-        real(4, 4)),
-    row("reduce_window max", lambda L, x: L.lax.reduce_window(x, -np.inf, L.lax.max, (2, 2), (2, 2), "SAME"),
-        distinct(4, 4), second=False),
+    row("reduce_window sum", lambda L, x: L.lax.reduce_window(x, 0.0, L.lax.add, (2, 2), (1, 2), "VALID"), real(4, 4)),
+    row(
+        "reduce_window max",
+        lambda L, x: L.lax.reduce_window(x, -np.inf, L.lax.max, (2, 2), (2, 2), "SAME"),
+        distinct(4, 4),
+        second=False,
+    ),
 ]
 
 NETWORKS = [
-    *(row(f"nn.{name}", f"nn.{name}", distinct(3, 4) + 0.1)
-      for name in ("relu", "sigmoid", "softplus", "silu", "gelu", "elu", "selu", "celu", "leaky_relu", "log_sigmoid",
-                   "soft_sign", "softmax", "log_softmax", "relu6", "hard_tanh", "swish", "standardize")),
+    *(
+        row(f"nn.{name}", f"nn.{name}", distinct(3, 4) + 0.1)
+        for name in (
+            "relu",
+            "sigmoid",
+            "softplus",
+            "silu",
+            "gelu",
+            "elu",
+            "selu",
+            "celu",
+            "leaky_relu",
+            "log_sigmoid",
+            "soft_sign",
+            "softmax",
+            "log_softmax",
+            "relu6",
+            "hard_tanh",
+            "swish",
+            "standardize",
+        )
+    ),
     row("logsumexp", lambda L, x: L.nn.logsumexp(x, axis=1), real(3, 4)),
     row("one_hot", lambda L, i: L.nn.one_hot(i, 4), np.array([0, 3, 1])),
 ]
-
 
 
 def square(x):
@@ -267,8 +310,11 @@ def map_(L, xs):
 
 
 CONTROL = [
-    row("cond", cond, np.int32(1), real(3)), row("switch", switch, np.int32(1), real(3)),
-    row("scan", scan, real(), real(4)), row("fori_loop", fori_loop, real(3)), row("map", map_, real(3, 2)),
+    row("cond", cond, np.int32(1), real(3)),
+    row("switch", switch, np.int32(1), real(3)),
+    row("scan", scan, real(), real(4)),
+    row("fori_loop", fori_loop, real(3)),
+    row("map", map_, real(3, 2)),
 ]
 
 FOURIER = [

@@ -6,8 +6,15 @@ import pullback.numpy as pnp
 from pullback import errors
 from pullback.extend.core import Primitive, instantiate
 
-METHODS = {"kernel": "def_kernel", "impl": "def_impl", "type": "def_abstract_eval", "lowering": "def_lowering",
-           "jvp": "def_jvp", "transpose": "def_transpose", "batch": "def_batch"}
+METHODS = {
+    "kernel": "def_kernel",
+    "impl": "def_impl",
+    "type": "def_abstract_eval",
+    "lowering": "def_lowering",
+    "jvp": "def_jvp",
+    "transpose": "def_transpose",
+    "batch": "def_batch",
+}
 
 
 def with_rules(p, right, rules):
@@ -40,8 +47,11 @@ def twice(**rules):
     def batch(operands, dims):
         return p.bind(*operands), dims[0]
 
-    return with_rules(p, {"kernel": kernel, "type": typing, "lowering": lowering, "jvp": jvp,
-                          "transpose": transpose, "batch": batch}, rules)
+    return with_rules(
+        p,
+        {"kernel": kernel, "type": typing, "lowering": lowering, "jvp": jvp, "transpose": transpose, "batch": batch},
+        rules,
+    )
 
 
 def both(**rules):
@@ -66,12 +76,16 @@ def both(**rules):
     def batch(operands, dims):
         return p.bind(*operands), dims[0]
 
-    return with_rules(p, {"kernel": kernel, "type": typing, "lowering": lowering, "jvp": jvp,
-                          "transpose": transpose, "batch": batch}, rules)
+    return with_rules(
+        p,
+        {"kernel": kernel, "type": typing, "lowering": lowering, "jvp": jvp, "transpose": transpose, "batch": batch},
+        rules,
+    )
 
 
 def total(p):
     """The sum of the first result of a primitive, as a function of its operands."""
+
     def fun(*args):
         out = p.bind(*args)
         return pnp.sum(out[0] if p.multiple_results else out)

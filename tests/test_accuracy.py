@@ -21,8 +21,19 @@ from benchmarks.accuracy.stats import STATS
 FUNCTIONS = {f.name: f for f in (*NUMPY, *NN, *SPECIAL, *STATS, *COMPLEX)}
 
 CHECKED = [
-    "numpy.exp2", "numpy.expm1", "numpy.log1p", "numpy.log2", "numpy.tanh", "numpy.arcsinh", "numpy.arctan",
-    "numpy.arcsin", "nn.sigmoid", "nn.softplus", "nn.log_sigmoid", "nn.silu", "nn.gelu tanh",
+    "numpy.exp2",
+    "numpy.expm1",
+    "numpy.log1p",
+    "numpy.log2",
+    "numpy.tanh",
+    "numpy.arcsinh",
+    "numpy.arctan",
+    "numpy.arcsin",
+    "nn.sigmoid",
+    "nn.softplus",
+    "nn.log_sigmoid",
+    "nn.silu",
+    "nn.gelu tanh",
     "nn.soft_sign",
 ]
 
@@ -39,8 +50,9 @@ def test_compiled_log1p_where_xla_loses_digits():
     with pb.enable_x64(), mp.workdps(30):
         got = np.asarray(pb.jit(pnp.log1p)(x))
         exact = [mp.log1p(mp.mpf(float(v))) for v in x]
-        errors = [abs(float((mp.mpf(float(y)) - right) / np.spacing(abs(y)))) for y, right in
-                  zip(got, exact, strict=True)]
+        errors = [
+            abs(float((mp.mpf(float(y)) - right) / np.spacing(abs(y)))) for y, right in zip(got, exact, strict=True)
+        ]
     assert max(errors) <= 4
 
 
@@ -52,9 +64,22 @@ def test_exact_values_are_those_of_a_function_that_is_known():
     np.testing.assert_array_equal(second.nearest, [2, 2, 2])
 
 
-@pytest.mark.parametrize(("a", "b", "x"), [
-    (2.5, 1e-9, 0.3), (1e-12, 3e-10, 1e-6), (250., 0.2, 0.999), (1e-7, 40., 1e-3), (3e3, 7e3, 0.31), (5e3, 60., 0.98),
-    (1e-30, 2., 0.5), (0.7, 1e-20, 1e-10), (10., 4.6e6, 0.0017), (1e3, 3.4e-6, 0.9986), (2., 3., 0.4)])
+@pytest.mark.parametrize(
+    ("a", "b", "x"),
+    [
+        (2.5, 1e-9, 0.3),
+        (1e-12, 3e-10, 1e-6),
+        (250.0, 0.2, 0.999),
+        (1e-7, 40.0, 1e-3),
+        (3e3, 7e3, 0.31),
+        (5e3, 60.0, 0.98),
+        (1e-30, 2.0, 0.5),
+        (0.7, 1e-20, 1e-10),
+        (10.0, 4.6e6, 0.0017),
+        (1e3, 3.4e-6, 0.9986),
+        (2.0, 3.0, 0.4),
+    ],
+)
 def test_the_quick_parts_of_the_beta_distribution_are_those_of_mpmath(a, b, x):
     with mp.workprec(200):
         parts = beta_tails(*map(mp.mpf, (a, b, x)))
@@ -71,8 +96,9 @@ def test_the_grid_goes_to_the_edges_of_the_dtype():
     assert np.all(np.isfinite(x))
 
 
-MISSED = Line("numpy.exp", "float32", 0, 4.0, {
-    "eager": Cell(math.inf, (1.0, -math.inf), 1, 0, math.nan, 2.5), "compiled": None})
+MISSED = Line(
+    "numpy.exp", "float32", 0, 4.0, {"eager": Cell(math.inf, (1.0, -math.inf), 1, 0, math.nan, 2.5), "compiled": None}
+)
 
 
 def test_lines_are_kept_in_a_file(tmp_path):
@@ -89,8 +115,11 @@ def test_lines_are_kept_in_a_file(tmp_path):
 
 def test_a_line_that_misses_its_goal_is_open_or_has_its_reason(monkeypatch):
     assert report.summary([MISSED]).splitlines()[-1].endswith(" open |")
-    monkeypatch.setattr(reasons, "REASONS", (reasons.Reason("numpy.e?p", "float64", None, "not this"),
-                                             reasons.Reason("numpy.e?p", None, 0, "because")))
+    monkeypatch.setattr(
+        reasons,
+        "REASONS",
+        (reasons.Reason("numpy.e?p", "float64", None, "not this"), reasons.Reason("numpy.e?p", None, 0, "because")),
+    )
     assert report.summary([MISSED]).splitlines()[-1].endswith(" because |")
 
 

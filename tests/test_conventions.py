@@ -1,4 +1,5 @@
 """docs/conventions.md says what derivatives are where there is none: every line of its tables is checked."""
+
 from __future__ import annotations
 
 import pathlib
@@ -30,8 +31,16 @@ ROWS = rows()
 
 def names_of(lib, numpy, nn, special):
     everything = {name: getattr(numpy, name) for name in dir(numpy) if not name.startswith("_")}
-    return {**everything, **NUMBERS, "nn": nn, "special": special, "lax": lib.lax, "linalg": numpy.linalg,
-            "vmap": lib.vmap, "cond": lib.lax.cond}
+    return {
+        **everything,
+        **NUMBERS,
+        "nn": nn,
+        "special": special,
+        "lax": lib.lax,
+        "linalg": numpy.linalg,
+        "vmap": lib.vmap,
+        "cond": lib.lax.cond,
+    }
 
 
 PULLBACK = names_of(pb, pnp, pb.nn, pb.scipy.special)

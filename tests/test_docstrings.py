@@ -19,8 +19,16 @@ MODULES_INSIDE = {"lax.linalg", "nn.initializers", "numpy.fft", "numpy.linalg"}
 def public_modules() -> list[str]:
     """The package itself (""), and every module whose path has no underscore and that is no part of another."""
     paths = [info.name.removeprefix("pullback.") for info in pkgutil.walk_packages(pullback.__path__, "pullback.")]
-    return ["", *(path for path in paths if not path.startswith("_") and "._" not in path
-                  and (path.partition(".")[0] not in PACKAGES_OF_PARTS or "." not in path or path in MODULES_INSIDE))]
+    return [
+        "",
+        *(
+            path
+            for path in paths
+            if not path.startswith("_")
+            and "._" not in path
+            and (path.partition(".")[0] not in PACKAGES_OF_PARTS or "." not in path or path in MODULES_INSIDE)
+        ),
+    ]
 
 
 MODULES = public_modules()
@@ -29,9 +37,23 @@ MODULES = public_modules()
 FOREIGN = {
     "typing.Device",  # Any, as are PyTree and PyTreePrefix
     # NumPy's own classes, under their names there
-    *(f"numpy.{name}" for name in (
-        "character", "complexfloating", "flexible", "floating", "generic", "inexact", "integer", "number", "object_",
-        "signedinteger", "unsignedinteger", "dtype")),
+    *(
+        f"numpy.{name}"
+        for name in (
+            "character",
+            "complexfloating",
+            "flexible",
+            "floating",
+            "generic",
+            "inexact",
+            "integer",
+            "number",
+            "object_",
+            "signedinteger",
+            "unsignedinteger",
+            "dtype",
+        )
+    ),
     # jaxlib's own classes: the entries of a path, and the structure of a tree
     *(f"tree_util.{name}" for name in ("DictKey", "FlattenedIndexKey", "GetAttrKey", "PyTreeDef", "SequenceKey")),
     # a type alias: Python's tuple
@@ -41,13 +63,21 @@ FOREIGN = {
 # functions whose docstring states no error, and why
 SILENT = {
     # they take no arguments
-    "default_backend", "debug.counters",
+    "default_backend",
+    "debug.counters",
     # anything may be asked about, waited for, or passed through
-    "block_until_ready", "extend.core.instantiate", "extend.core.is_linear", "numpy.iscomplexobj", "numpy.isrealobj",
-    "numpy.isscalar", "numpy.iterable",
+    "block_until_ready",
+    "extend.core.instantiate",
+    "extend.core.is_linear",
+    "numpy.iscomplexobj",
+    "numpy.isrealobj",
+    "numpy.isscalar",
+    "numpy.iterable",
     # policies: `checkpoint` calls them, and with what they expect
-    *(f"checkpoint_policies.{name}" for name in (
-        "checkpoint_dots", "checkpoint_dots_with_no_batch_dims", "everything_saveable", "nothing_saveable")),
+    *(
+        f"checkpoint_policies.{name}"
+        for name in ("checkpoint_dots", "checkpoint_dots_with_no_batch_dims", "everything_saveable", "nothing_saveable")
+    ),
     # the arguments are those of `dataclasses.field`, which checks them
     "tree.static",
 }
@@ -100,15 +130,27 @@ CLASSES = {name: value for name, value in OURS.items() if inspect.isclass(value)
 def test_the_list_is_the_whole_surface():
     assert len(OURS) > 500
     assert OBJECTS.keys() >= FOREIGN
-    assert {"grad", "lax.exp", "numpy.sin", "nn.relu", "random.normal", "scipy.special.erf", "external", "check_rules",
-            "implicit.root", "debug.tap", "experimental.jet.jet", "extend.core.instantiate",
-            "checkpoint_policies.nothing_saveable", "custom_batching.custom_vmap"} <= OURS.keys()
+    assert {
+        "grad",
+        "lax.exp",
+        "numpy.sin",
+        "nn.relu",
+        "random.normal",
+        "scipy.special.erf",
+        "external",
+        "check_rules",
+        "implicit.root",
+        "debug.tap",
+        "experimental.jet.jet",
+        "extend.core.instantiate",
+        "checkpoint_policies.nothing_saveable",
+        "custom_batching.custom_vmap",
+    } <= OURS.keys()
     assert MODULES_INSIDE < set(MODULES)
 
 
 def test_what_is_exempt_is_not_ours():
-    assert [name for name in sorted(FOREIGN)
-            if (OBJECTS[name].__module__ or "").startswith("pullback")] == []
+    assert [name for name in sorted(FOREIGN) if (OBJECTS[name].__module__ or "").startswith("pullback")] == []
 
 
 def test_functions_and_classes_have_a_docstring():
@@ -121,15 +163,22 @@ def test_functions_and_classes_have_an_example():
 
 def test_functions_say_what_they_raise():
     """In a statement of their own, or by the name of the function that has the same errors."""
-    silent = [name for name, value in OURS.items()
-              if name not in CLASSES and not re.search("[Ee]rror|[Rr]aises", value.__doc__ or "")]
+    silent = [
+        name
+        for name, value in OURS.items()
+        if name not in CLASSES and not re.search("[Ee]rror|[Rr]aises", value.__doc__ or "")
+    ]
     assert sorted(silent) == sorted(SILENT)
 
 
 def test_methods_and_properties():
     """A docstring each; an example there or in the docstring of the class."""
-    lacking = [f"{cls}.{name}" for cls, value in CLASSES.items() for name, function in members(value)
-               if not (function.__doc__ or "").strip() or ">>>" not in function.__doc__ + (value.__doc__ or "")]
+    lacking = [
+        f"{cls}.{name}"
+        for cls, value in CLASSES.items()
+        for name, function in members(value)
+        if not (function.__doc__ or "").strip() or ">>>" not in function.__doc__ + (value.__doc__ or "")
+    ]
     assert lacking == []
 
 
@@ -139,6 +188,7 @@ def test_methods_of_arrays_have_examples_of_their_own():
 
 def test_examples_are_found_by_doctest():
     methods = {f"{cls}.{name}": function for cls, value in CLASSES.items() for name, function in members(value)}
-    lost = [name for name, value in {**OURS, **methods}.items()
-            if ">>>" in value.__doc__ and not found_by_doctest(value)]
+    lost = [
+        name for name, value in {**OURS, **methods}.items() if ">>>" in value.__doc__ and not found_by_doctest(value)
+    ]
     assert lost == []

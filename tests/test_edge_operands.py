@@ -38,21 +38,30 @@ def python_number(x):
 
 def of_largest(cut):
     """The arguments with the most axes cut, the others as they are."""
+
     def cut_largest(args):
         most = max(x.ndim for x in args)
         return [cut(x) if x.ndim == most else x for x in args]
+
     return cut_largest
 
 
 def of_all(cut):
     def cut_all(args):
         return [cut(x) for x in args]
+
     return cut_all
 
 
-CUTS = {"no rows": of_largest(no_rows), "one row": of_largest(one_row), "no columns": of_all(no_columns),
-        "one column": of_all(one_column), "scalars": of_all(one_number),
-        "Python numbers": of_all(python_number), "nothing": of_all(no_rows)}
+CUTS = {
+    "no rows": of_largest(no_rows),
+    "one row": of_largest(one_row),
+    "no columns": of_all(no_columns),
+    "one column": of_all(one_column),
+    "scalars": of_all(one_number),
+    "Python numbers": of_all(python_number),
+    "nothing": of_all(no_rows),
+}
 
 # what differs from JAX, for which rows and cuts, and why
 ACCEPTED = {

@@ -18,8 +18,10 @@ INTS = np.array([0, 1, -1, 2**31 - 1, -(2**31), 7], "int32")
 FILLS = 4
 # rows whose kernel, compiled code and JAX differ there: which pairs, and why
 ACCEPTED = {
-    "numpy.divide": ("kernel and XLA: nan; kernel and XLA: values",
-                     "XLA multiplies by the reciprocal of a divisor that is broadcast: 1 / HUGE is flushed to 0"),
+    "numpy.divide": (
+        "kernel and XLA: nan; kernel and XLA: values",
+        "XLA multiplies by the reciprocal of a divisor that is broadcast: 1 / HUGE is flushed to 0",
+    ),
     "cummax": ("kernel and XLA: sign of zero", "zeros of both signs tie, and which one wins is left open"),
     "cumsum": ("kernel and XLA: sign of zero", "XLA adds to a first 0., which makes -0. 0."),
     "cumlogsumexp": ("kernel and XLA: sign of zero", "XLA adds to a first 0., which makes -0. 0."),
@@ -33,8 +35,11 @@ ACCEPTED = {
     "nn.standardize": ("XLA and JAX: nan", "squares that overflow give an infinite variance and zeros; JAX has nan"),
 }
 
-ROWS = [row for row in (*ELEMENTWISE, *SHAPES, *REDUCING, *NETWORKS, *CONTROL)
-        if any(np.asarray(x).dtype == np.float32 for x in row.args) or row in ELEMENTWISE]
+ROWS = [
+    row
+    for row in (*ELEMENTWISE, *SHAPES, *REDUCING, *NETWORKS, *CONTROL)
+    if any(np.asarray(x).dtype == np.float32 for x in row.args) or row in ELEMENTWISE
+]
 
 
 def filled(row, values, shift):
@@ -89,6 +94,7 @@ def differences(row, fills):
                     found.setdefault(f"{pair}: {what}", (args, x, y))
     return found
 
+
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_edge_values(row):
     found = differences(row, [filled(row, FLOATS, shift) for shift in range(FILLS)])
@@ -118,8 +124,14 @@ def test_edge_indices(row):
 
 
 def test_the_zeros_of_remainders_are_those_of_the_documentation():
-    cases = {("remainder", -1.0, 1.0): -0.0, ("remainder", 1.0, -1.0): 0.0, ("remainder", -0.0, 1.0): -0.0,
-             ("floor_divide", -0.0, 1.0): 0.0, ("floor_divide", -1.0, -2.0): -0.0, ("floor_divide", 0.0, -1.0): -0.0}
+    cases = {
+        ("remainder", -1.0, 1.0): -0.0,
+        ("remainder", 1.0, -1.0): 0.0,
+        ("remainder", -0.0, 1.0): -0.0,
+        ("floor_divide", -0.0, 1.0): 0.0,
+        ("floor_divide", -1.0, -2.0): -0.0,
+        ("floor_divide", 0.0, -1.0): -0.0,
+    }
     for (name, x, y), expected in cases.items():
         fun = getattr(pb.numpy, name)
         for result in (fun(x, y), pb.jit(fun)(x, y), getattr(jax.numpy, name)(x, y)):
@@ -135,8 +147,11 @@ def test_the_zeros_of_remainders_are_those_of_the_documentation():
 
 SUBNORMALS = np.array([1e-40, 1.5, -1e-40, 1e-45, -2.0, -3e-39, 0.5], "float32")
 FLUSHED = [row for row in ELEMENTWISE if row.args and all(np.asarray(x).dtype == np.float32 for x in row.args)]
-EXCEPTIONS = {"numpy.arctan2": "nan of two of them", "numpy.power": "it sees negative ones",
-              "numpy.float_power": "it sees negative ones"}
+EXCEPTIONS = {
+    "numpy.arctan2": "nan of two of them",
+    "numpy.power": "it sees negative ones",
+    "numpy.float_power": "it sees negative ones",
+}
 
 
 @pytest.mark.parametrize("row", FLUSHED, ids=str)

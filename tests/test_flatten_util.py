@@ -1,4 +1,5 @@
 """Pytrees as vectors: values, dtypes, derivatives, and what does not fit."""
+
 import jax.flatten_util
 import numpy as np
 import pytest
@@ -8,11 +9,13 @@ import pullback.numpy as pnp
 from pullback.flatten_util import ravel_pytree
 
 TREES = {
-    "arrays": {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "b": [np.float32(7.), np.zeros((0, 2), np.float32)]},
+    "arrays": {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "b": [np.float32(7.0), np.zeros((0, 2), np.float32)]},
     "integers and floats": (np.arange(3, dtype=np.int32), np.ones(2, np.float32)),
     "halves": (np.ones(2, np.float16), np.ones(2, np.float32)),
     "complex": (np.ones(2, np.float32), np.array([1 + 2j], np.complex64)),
-    "a scalar": 3., "nothing": {}, "None": (None, 1.),
+    "a scalar": 3.0,
+    "nothing": {},
+    "None": (None, 1.0),
 }
 
 
@@ -31,7 +34,7 @@ def test_as_in_jax(name):
 
 
 def test_derivatives_and_transformations():
-    params = {"w": pnp.arange(6.).reshape(2, 3), "b": pnp.ones(2)}
+    params = {"w": pnp.arange(6.0).reshape(2, 3), "b": pnp.ones(2)}
     vector, unravel = ravel_pytree(params)
 
     def loss(v):
@@ -40,8 +43,9 @@ def test_derivatives_and_transformations():
 
     grads = pb.grad(lambda p: loss(ravel_pytree(p)[0]))(params)
     np.testing.assert_allclose(ravel_pytree(grads)[0], pb.grad(loss)(vector), rtol=1e-6)
-    np.testing.assert_allclose(pb.jit(pb.hessian(loss))(vector), pb.jacobian(pb.jacfwd(loss))(vector), rtol=1e-5,
-                               atol=1e-6)
+    np.testing.assert_allclose(
+        pb.jit(pb.hessian(loss))(vector), pb.jacobian(pb.jacfwd(loss))(vector), rtol=1e-5, atol=1e-6
+    )
     rows = pb.vmap(lambda p: ravel_pytree(p)[0])({"a": pnp.ones((4, 2)), "b": pnp.zeros(4)})
     assert rows.shape == (4, 3)
 

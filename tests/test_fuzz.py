@@ -39,13 +39,26 @@ def statement(out, text, *operands, shape=(3,), **kw):
 
 def sums_in_a_function() -> Program:
     """A program with a running sum deep inside, and much beside it that does not matter."""
-    inner = Block("f0", ("a0", "a1"), (statement("v3", "np.sin($0)", "a0"), statement("v4", "np.cumsum($0)", "v3"),
-                                       statement("v5", "$0 * $1", "v4", "a1")), ("v5",))
-    steps = (statement("v1", "np.tanh($0)", "x0"), statement("v2", "$0 + $1", "v1", "x1"),
-             statement("v6", "t.checkpoint($f0)($0, $1)", "v2", "x1", blocks=(inner,)),
-             statement("v7", "np.exp(-$0)", "v6"))
+    inner = Block(
+        "f0",
+        ("a0", "a1"),
+        (
+            statement("v3", "np.sin($0)", "a0"),
+            statement("v4", "np.cumsum($0)", "v3"),
+            statement("v5", "$0 * $1", "v4", "a1"),
+        ),
+        ("v5",),
+    )
+    steps = (
+        statement("v1", "np.tanh($0)", "x0"),
+        statement("v2", "$0 + $1", "v1", "x1"),
+        statement("v6", "t.checkpoint($f0)($0, $1)", "v2", "x1", blocks=(inner,)),
+        statement("v7", "np.exp(-$0)", "v6"),
+    )
     block = Block("program", ("x0", "x1"), steps, ("v7", "v1"))
-    return Program(source_of(block), FLAT, (np.array([.5, -1., 2.]), np.array([.25, .5, -.75])), True, block=block)
+    return Program(
+        source_of(block), FLAT, (np.array([0.5, -1.0, 2.0]), np.array([0.25, 0.5, -0.75])), True, block=block
+    )
 
 
 def wrong_transpose(ct, x, axis, reverse):
@@ -67,7 +80,7 @@ def test_a_planted_fault_is_found_and_made_small(monkeypatch, tmp_path):
     spec = importlib.util.spec_from_file_location("reported", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    reported, = (getattr(module, name) for name in vars(module) if name.startswith("test_"))
+    (reported,) = (getattr(module, name) for name in vars(module) if name.startswith("test_"))
     with pytest.raises(AssertionError, match="adjoint_pairing"):
         reported()
     monkeypatch.undo()
@@ -82,27 +95,28 @@ def test_a_wrong_rule_is_found_by_differences():
 
         def program(x):
             return f(x)
+
         return program
 
     with pytest.raises(AssertionError, match="differences"):
-        assert_passes(make, [np.array([1., 2.])], "differences", x64=True)
+        assert_passes(make, [np.array([1.0, 2.0])], "differences", x64=True)
 
 
 def rounding(*lines):
     """The spread that rounding causes in a function of x = 1, given by its lines."""
-    x = np.array([1.])
+    x = np.array([1.0])
     body = ["    def program(x):", *("        " + line for line in lines), "        return y", "    return program"]
     source = "\n".join(["def make(L):", *body])
     program = Program(source, FLAT, (x,), True)
     with PULLBACK.t.enable_x64(True):
         case = Case(PULLBACK, program, function(program, PULLBACK), Data([x], [], [], [], ()))
-        return spread(case, QUANTITIES["value"].run, 2.**-52)[0][0]
+        return spread(case, QUANTITIES["value"].run, 2.0**-52)[0][0]
 
 
 def test_bounds_follow_the_conditioning():
     plain = rounding("y = L.np.sin(x)")
     cancels = rounding("z = x + 1e6", "y = z - 1e6")
-    assert 2.**-54 < plain < 2.**-50
+    assert 2.0**-54 < plain < 2.0**-50
     assert 1e5 * plain < cancels < 1e7 * plain
 
 

@@ -27,8 +27,9 @@ def double_precision():
 
 def ridge(weight, y):
     """The weights of a ridge regression, by minimization."""
+
     def loss(w, weight, y):
-        return ((pnp.asarray(X) @ w - y) ** 2).sum() + weight * (w ** 2).sum()
+        return ((pnp.asarray(X) @ w - y) ** 2).sum() + weight * (w**2).sum()
 
     return implicit.argmin(loss, pnp.zeros(3), weight, y)
 
@@ -44,7 +45,7 @@ def closed_form(weight, y):
     h = m @ X.T
     w = h @ y
     w1, w2 = -m @ w, 2 * m @ m @ w
-    return (6 * w * w1 ** 2 + 3 * w ** 2 * w2).sum(), h.T @ np.diag(6 * w) @ h
+    return (6 * w * w1**2 + 3 * w**2 * w2).sum(), h.T @ np.diag(6 * w) @ h
 
 
 @pytest.mark.parametrize(("outer", "inner"), MODES)
@@ -54,8 +55,11 @@ def test_hessian_of_ridge_regression_in_all_mode_orders(outer, inner):
         np.testing.assert_allclose(wrap(outer(inner(validation)))(0.7, Y), by_weight, rtol=1e-10)
         np.testing.assert_allclose(wrap(outer(inner(validation, 1), 1))(0.7, Y), by_target, atol=1e-12)
     weights = np.array([0.1, 0.7, 2.0])
-    np.testing.assert_allclose(pb.vmap(outer(inner(validation)), (0, None))(weights, Y),
-                               [closed_form(weight, Y)[0] for weight in weights], rtol=1e-10)
+    np.testing.assert_allclose(
+        pb.vmap(outer(inner(validation)), (0, None))(weights, Y),
+        [closed_form(weight, Y)[0] for weight in weights],
+        rtol=1e-10,
+    )
 
 
 def test_hessian_itself():
@@ -64,7 +68,7 @@ def test_hessian_itself():
 
 
 def equation(x, t):
-    return x ** 3 + 4 * x - pnp.sin(t)
+    return x**3 + 4 * x - pnp.sin(t)
 
 
 def contraction(x, t):
@@ -73,11 +77,12 @@ def contraction(x, t):
 
 def merit(x, t):
     """Its gradient is the equation."""
-    return (x ** 4 / 4 + 2 * x ** 2 - pnp.sin(t) * x).sum()
+    return (x**4 / 4 + 2 * x**2 - pnp.sin(t) * x).sum()
 
 
-@pytest.mark.parametrize(("solve", "f"), [
-    (implicit.fixed_point, contraction), (implicit.root, equation), (implicit.argmin, merit)])
+@pytest.mark.parametrize(
+    ("solve", "f"), [(implicit.fixed_point, contraction), (implicit.root, equation), (implicit.argmin, merit)]
+)
 @pytest.mark.parametrize(("outer", "inner"), MODES)
 def test_captured_values_are_differentiated_like_arguments(solve, f, outer, inner):
     def explicit(t):
@@ -90,7 +95,7 @@ def test_captured_values_are_differentiated_like_arguments(solve, f, outer, inne
     x = explicit(t)
     np.testing.assert_allclose(equation(x, t), 0, atol=1e-12)
     first = np.cos(t) / (3 * np.asarray(x) ** 2 + 4)
-    second = (-np.sin(t) - 6 * np.asarray(x) * first ** 2) / (3 * np.asarray(x) ** 2 + 4)
+    second = (-np.sin(t) - 6 * np.asarray(x) * first**2) / (3 * np.asarray(x) ** 2 + 4)
     for fun in (explicit, captured):
         np.testing.assert_allclose(inner(fun)(t), np.diag(first), atol=1e-12)
         got = outer(inner(fun))(t)
@@ -150,11 +155,11 @@ def half_steps(g, x):
 
 
 def cube_root(t):
-    return implicit.root(lambda x: x ** 3 - t, 0.5, solver=bisect)
+    return implicit.root(lambda x: x**3 - t, 0.5, solver=bisect)
 
 
 def half(t):
-    return implicit.argmin(lambda x: (x - t) ** 2 + x ** 2, 0.0, solver=descend)
+    return implicit.argmin(lambda x: (x - t) ** 2 + x**2, 0.0, solver=descend)
 
 
 def square_root_by_division(t):
@@ -162,8 +167,9 @@ def square_root_by_division(t):
 
 
 @pytest.mark.parametrize("derivative", [pb.grad, pb.jacfwd])
-@pytest.mark.parametrize(("solution", "t", "slope"), [(cube_root, 8.0, 1 / 12), (half, 3.0, 0.5),
-                                                      (square_root_by_division, 4.0, 0.25)])
+@pytest.mark.parametrize(
+    ("solution", "t", "slope"), [(cube_root, 8.0, 1 / 12), (half, 3.0, 0.5), (square_root_by_division, 4.0, 0.25)]
+)
 def test_solvers_of_the_user(solution, t, slope, derivative):
     np.testing.assert_allclose(derivative(solution)(t), slope)
 
@@ -265,7 +271,7 @@ def test_nothing_to_solve_for():
 
 def test_the_steps_are_bounded():
     assert float(implicit.fixed_point(lambda x: x + 1, 0.0, max_steps=7)) == 7
-    assert float(implicit.root(lambda x: x ** 2, 1.0, max_steps=3)) == 0.125
+    assert float(implicit.root(lambda x: x**2, 1.0, max_steps=3)) == 0.125
 
 
 def test_what_does_not_fit_is_named():
@@ -326,35 +332,53 @@ def here(function):
     return rf"\({function.__name__} \(defined at .*test_implicit\.py:\d+\)\)"
 
 
-@pytest.mark.parametrize(("call", "message"), [
-    (partial(implicit.root, Doubled(), 1.0), r"^root: f \(Doubled\) must return"),
-    (partial(implicit.root, pair, 1.0), rf"^root: f {here(pair)} .*of x_init: at the top expected a leaf, got a"),
-    (partial(implicit.root, three_ones, 1.0), rf"^root: f {here(three_ones)} .*\n.*expected f64\[\], got f64\[3\]"),
-    (partial(implicit.fixed_point, pair, 1.0), rf"^fixed_point: f {here(pair)} .*of x_init: .* a leaf, got a"),
-    (partial(implicit.fixed_point, three_ones, 1.0),
-     rf"^fixed_point: f {here(three_ones)} .*\n.*expected f64\[\], got"),
-    (partial(implicit.argmin, identity, np.ones(3)),
-     rf"^argmin: f {here(identity)} must return a scalar.* got f64\[3\]"),
-    (partial(implicit.argmin, pair, 1.0), rf"^argmin: f {here(pair)} must return a scalar.* got .*\*, \*"),
-    (partial(implicit.argmin, three, 1.0), rf"^argmin: f {here(three)} must return .*floating-point number, got i64"),
-    (partial(implicit.root, identity, 1.0, solver=solver_of_a_pair),
-     rf"^root: solver {here(solver_of_a_pair)} must return"),
-    (partial(implicit.fixed_point, identity, 1.0, solver=solver_of_a_pair),
-     rf"^fixed_point: solver {here(solver_of_a_pair)}"),
-    (partial(implicit.argmin, square, 1.0, solver=solver_of_a_function), r"^argmin: .* must return arrays"),
-    (partial(implicit.root, identity, 1.0, linear_solver=solver_of_a_pair),
-     rf"^root: linear_solver {here(solver_of_a_pair)}"),
-    (partial(implicit.linear_solve, square_plus_one, np.ones(2)),
-     rf"^linear_solve: matvec {here(square_plus_one)} must be linear"),
-    (partial(implicit.linear_solve, pair, np.ones(2)), rf"^linear_solve: matvec {here(pair)} must return"),
-    (partial(implicit.root, absolute, 1.0), r"tracing of f of root, absolute \(defined at .*test_"),
-    (partial(implicit.root, 3, 1.0), "^root: f: expected a function, got 3 of type int"),
-    (partial(implicit.fixed_point, None, 1.0), "^fixed_point: f: expected a function, got None"),
-    (partial(implicit.argmin, 3, 1.0), "^argmin: f: expected a function"),
-    (partial(implicit.linear_solve, 3, 1.0), "^linear_solve: matvec: expected a function"),
-    (partial(implicit.root, identity, 1.0, solver=3), "^root: solver: expected a function"),
-    (partial(implicit.root, identity, 1.0, linear_solver=3), "^root: linear_solver must be 'auto'"),
-])
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (partial(implicit.root, Doubled(), 1.0), r"^root: f \(Doubled\) must return"),
+        (partial(implicit.root, pair, 1.0), rf"^root: f {here(pair)} .*of x_init: at the top expected a leaf, got a"),
+        (partial(implicit.root, three_ones, 1.0), rf"^root: f {here(three_ones)} .*\n.*expected f64\[\], got f64\[3\]"),
+        (partial(implicit.fixed_point, pair, 1.0), rf"^fixed_point: f {here(pair)} .*of x_init: .* a leaf, got a"),
+        (
+            partial(implicit.fixed_point, three_ones, 1.0),
+            rf"^fixed_point: f {here(three_ones)} .*\n.*expected f64\[\], got",
+        ),
+        (
+            partial(implicit.argmin, identity, np.ones(3)),
+            rf"^argmin: f {here(identity)} must return a scalar.* got f64\[3\]",
+        ),
+        (partial(implicit.argmin, pair, 1.0), rf"^argmin: f {here(pair)} must return a scalar.* got .*\*, \*"),
+        (
+            partial(implicit.argmin, three, 1.0),
+            rf"^argmin: f {here(three)} must return .*floating-point number, got i64",
+        ),
+        (
+            partial(implicit.root, identity, 1.0, solver=solver_of_a_pair),
+            rf"^root: solver {here(solver_of_a_pair)} must return",
+        ),
+        (
+            partial(implicit.fixed_point, identity, 1.0, solver=solver_of_a_pair),
+            rf"^fixed_point: solver {here(solver_of_a_pair)}",
+        ),
+        (partial(implicit.argmin, square, 1.0, solver=solver_of_a_function), r"^argmin: .* must return arrays"),
+        (
+            partial(implicit.root, identity, 1.0, linear_solver=solver_of_a_pair),
+            rf"^root: linear_solver {here(solver_of_a_pair)}",
+        ),
+        (
+            partial(implicit.linear_solve, square_plus_one, np.ones(2)),
+            rf"^linear_solve: matvec {here(square_plus_one)} must be linear",
+        ),
+        (partial(implicit.linear_solve, pair, np.ones(2)), rf"^linear_solve: matvec {here(pair)} must return"),
+        (partial(implicit.root, absolute, 1.0), r"tracing of f of root, absolute \(defined at .*test_"),
+        (partial(implicit.root, 3, 1.0), "^root: f: expected a function, got 3 of type int"),
+        (partial(implicit.fixed_point, None, 1.0), "^fixed_point: f: expected a function, got None"),
+        (partial(implicit.argmin, 3, 1.0), "^argmin: f: expected a function"),
+        (partial(implicit.linear_solve, 3, 1.0), "^linear_solve: matvec: expected a function"),
+        (partial(implicit.root, identity, 1.0, solver=3), "^root: solver: expected a function"),
+        (partial(implicit.root, identity, 1.0, linear_solver=3), "^root: linear_solver must be 'auto'"),
+    ],
+)
 def test_messages_speak_of_what_the_user_gave(call, message):
     with pytest.raises((TypeError, ValueError), match=message):
         call()
@@ -387,7 +411,7 @@ def test_neumann_series_where_the_function_contracts(outer, inner, wrap):
 
     def loss(linear_solver, b):
         x = implicit.fixed_point(lambda x: pnp.tanh(CONTRACTION @ x + b), pnp.zeros(5), linear_solver=linear_solver)
-        return (x ** 3).sum()
+        return (x**3).sum()
 
     got, expected = (wrap(outer(inner(partial(loss, solver))))(b) for solver in ("neumann", "dense"))
     np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-12)
@@ -418,15 +442,15 @@ def test_a_right_hand_side_whose_square_is_no_number(method, size):
 
 @pytest.mark.parametrize("method", ["cg", "bicgstab", "neumann", "dense", "auto"])
 def test_small_entries_beside_large_ones_are_kept(method):
-    b = pnp.array([3., 7e-6, -49.])
+    b = pnp.array([3.0, 7e-6, -49.0])
     np.testing.assert_array_equal(implicit.linear_solve(lambda x: x, b, method=method), b)
-    x = implicit.linear_solve(lambda x: pnp.array([1., 1e-30]) * x, pnp.array([1e20, 1e-28]))
-    np.testing.assert_allclose(x, [1e20, 100.], rtol=1e-6)
+    x = implicit.linear_solve(lambda x: pnp.array([1.0, 1e-30]) * x, pnp.array([1e20, 1e-28]))
+    np.testing.assert_allclose(x, [1e20, 100.0], rtol=1e-6)
 
 
 @pytest.mark.parametrize("method", ["cg", "bicgstab", "neumann"])
 def test_half_precision_with_more_entries_than_a_half_can_count(method):
-    x = implicit.linear_solve(lambda v: v * pnp.float16(.75), pnp.ones(70_000, np.float16), method=method, tol=1e-3)
+    x = implicit.linear_solve(lambda v: v * pnp.float16(0.75), pnp.ones(70_000, np.float16), method=method, tol=1e-3)
     assert x.dtype == np.float16
     np.testing.assert_allclose(np.asarray(x, float), 4 / 3, rtol=2e-3)
 
@@ -434,9 +458,9 @@ def test_half_precision_with_more_entries_than_a_half_can_count(method):
 @pytest.mark.parametrize("solve", [implicit.root, implicit.fixed_point, implicit.argmin])
 def test_a_tolerance_is_a_number(solve):
     with pytest.raises(TypeError, match=f"{solve.__name__}: tol must be a number or None, got 'a'"):
-        solve(lambda x: x * x, 1., tol="a")
+        solve(lambda x: x * x, 1.0, tol="a")
     with pytest.raises(TypeError, match="linear_solve: tol must be a number or None"):
-        implicit.linear_solve(lambda x: x, 1., tol="a")
+        implicit.linear_solve(lambda x: x, 1.0, tol="a")
 
 
 def sine_with_a_bwd_rule():
@@ -446,7 +470,7 @@ def sine_with_a_bwd_rule():
         return f(x), x
 
     def bwd(x, ct):
-        return ct * pnp.cos(x),
+        return (ct * pnp.cos(x),)
 
     f.defvjp(fwd, bwd)
     return f
@@ -459,11 +483,12 @@ def jit_of_vmap(f):
 @pytest.mark.parametrize("method", ["auto", "bicgstab"])
 @pytest.mark.parametrize("wrap", [eager, pb.jit, jit_of_vmap])
 def test_reverse_mode_through_what_has_a_backward_rule_alone(method, wrap):
-    a = np.array([[2., 0.3], [0.1, 1.5]], "float32")
+    a = np.array([[2.0, 0.3], [0.1, 1.5]], "float32")
 
     def gradient(f):
         def loss(w):
-            return implicit.fixed_point(lambda x, w: f(a @ x) * w + 1., pnp.zeros(2), w, linear_solver=method).sum()
+            return implicit.fixed_point(lambda x, w: f(a @ x) * w + 1.0, pnp.zeros(2), w, linear_solver=method).sum()
+
         return wrap(pb.grad(loss))
 
     w = np.array([[0.3, 0.2], [0.1, 0.3]] if wrap is jit_of_vmap else [0.3, 0.2], "float32")
@@ -483,7 +508,7 @@ def test_forward_mode_through_what_has_a_backward_rule_alone_is_refused(transfor
     f = sine_with_a_bwd_rule()
 
     def point(w):
-        return implicit.fixed_point(lambda x, w: f(x) * w + 1., 0., w)
+        return implicit.fixed_point(lambda x, w: f(x) * w + 1.0, 0.0, w)
 
     with pytest.raises(TypeError, match="can't apply forward-mode autodiff"):
         transform(point)(0.3)

@@ -21,7 +21,10 @@ def test_nothing_heavy_is_loaded(program):
     listing = f"{program}\nimport sys\nprint(*[name for name in {HEAVY} if name in sys.modules])"
     result = subprocess.run(
         [sys.executable, "-W", "error", "-c", listing],
-        cwd=Path(__file__).resolve().parent.parent, capture_output=True, text=True, check=False,
+        cwd=Path(__file__).resolve().parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.split() == []

@@ -17,12 +17,32 @@ LAYERS = (
     ("_transforms",),
     ("_higher_order",),
     ("_api",),
-    ("ad_checkpoint", "checkpoint_policies", "core", "custom_batching", "custom_derivatives", "extend", "stages",
-     "typing"),
+    (
+        "ad_checkpoint",
+        "checkpoint_policies",
+        "core",
+        "custom_batching",
+        "custom_derivatives",
+        "extend",
+        "stages",
+        "typing",
+    ),
     ("lax",),
     ("numpy",),
-    ("_check_rules", "_external", "debug", "experimental", "export", "flatten_util", "implicit", "nn", "ops", "random",
-     "scipy", "test_util"),
+    (
+        "_check_rules",
+        "_external",
+        "debug",
+        "experimental",
+        "export",
+        "flatten_util",
+        "implicit",
+        "nn",
+        "ops",
+        "random",
+        "scipy",
+        "test_util",
+    ),
     ("__init__",),
 )
 RANK = {room: rank for rank, layer in enumerate(LAYERS) for room in layer}
@@ -124,12 +144,7 @@ def test_no_function_imports_a_module_of_ours():
 
 
 def test_jax_is_never_imported():
-    found = [
-        f"{SOURCES[m]}:{line}: {name}"
-        for m in SOURCES
-        for name, line in imports(m)
-        if is_package(name, "jax")
-    ]
+    found = [f"{SOURCES[m]}:{line}: {name}" for m in SOURCES for name, line in imports(m) if is_package(name, "jax")]
     assert not found, report(found)
 
 

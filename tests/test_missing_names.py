@@ -16,10 +16,38 @@ import pullback.numpy as pnp
 from pullback import core, extend, implicit, lax, nn, random, test_util, tree_util, typing
 from pullback._core import missing
 
-MODULES = ("", "numpy", "numpy.linalg", "numpy.fft", "lax", "lax.linalg", "nn", "nn.initializers", "random", "scipy",
-           "scipy.special", "scipy.linalg", "scipy.fft", "scipy.stats", "tree_util", "tree", "custom_derivatives",
-           "custom_batching", "ad_checkpoint", "dtypes", "debug", "errors", "ops", "flatten_util", "experimental",
-           "core", "extend", "extend.core", "typing", "test_util")
+MODULES = (
+    "",
+    "numpy",
+    "numpy.linalg",
+    "numpy.fft",
+    "lax",
+    "lax.linalg",
+    "nn",
+    "nn.initializers",
+    "random",
+    "scipy",
+    "scipy.special",
+    "scipy.linalg",
+    "scipy.fft",
+    "scipy.stats",
+    "tree_util",
+    "tree",
+    "custom_derivatives",
+    "custom_batching",
+    "ad_checkpoint",
+    "dtypes",
+    "debug",
+    "errors",
+    "ops",
+    "flatten_util",
+    "experimental",
+    "core",
+    "extend",
+    "extend.core",
+    "typing",
+    "test_util",
+)
 PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -60,25 +88,31 @@ def test_every_entry_says_what_to_do():
             assert says.startswith(("planned", "refused: ", "use ", "it is ", "a ")), (module, name, says)
 
 
-@pytest.mark.parametrize(("module", "name", "message"), [
-    (pnp, "histogram2d", "pullback.numpy has no 'histogram2d': planned"),
-    (pnp, "frompyfunc", "pullback.numpy has no 'frompyfunc': use vectorize"),
-    (pb, "pmap", "pullback has no 'pmap': refused: there is one device"),
-    (lax, "psum_scatter", "pullback.lax has no 'psum_scatter': planned"),
-    (lax, "stack", "pullback.lax has no 'stack': use the function of pullback.numpy"),
-    (lax, "add_p", "pullback.lax has no 'add_p': refused: the primitives"),
-    (pnp, "arrange", "pullback.numpy has no 'arrange': did you mean arange"),
-    (pb, "gard", "pullback has no 'gard': did you mean grad"),
-    (nn, "sofmax", "did you mean softmax"), (random, "nromal", "did you mean normal"),
-    (pnp, "scan", "pullback.numpy has no 'scan': use pullback.lax.scan"),
-    (tree_util, "vmap", "pullback.tree_util has no 'vmap': use pullback.vmap"),
-    (pnp.linalg, "gelu", "pullback.numpy.linalg has no 'gelu': use pullback.nn.gelu"),
-    (core, "Atom", "pullback.core has no 'Atom': use Var and Literal"),
-    (extend.core, "JaxprEqn", "pullback.extend.core has no 'JaxprEqn': use pullback.core.Equation"),
-    (test_util, "check_grad", "pullback.test_util has no 'check_grad': did you mean check_grads"),
-    (typing, "ArrayLik", "did you mean ArrayLike"), (implicit, "fixpoint", "did you mean fixed_point"),
-    (pnp, "__nonsense__", "has no attribute '__nonsense__'"), (pb, "qwertz", "pullback has no 'qwertz'"),
-])
+@pytest.mark.parametrize(
+    ("module", "name", "message"),
+    [
+        (pnp, "histogram2d", "pullback.numpy has no 'histogram2d': planned"),
+        (pnp, "frompyfunc", "pullback.numpy has no 'frompyfunc': use vectorize"),
+        (pb, "pmap", "pullback has no 'pmap': refused: there is one device"),
+        (lax, "psum_scatter", "pullback.lax has no 'psum_scatter': planned"),
+        (lax, "stack", "pullback.lax has no 'stack': use the function of pullback.numpy"),
+        (lax, "add_p", "pullback.lax has no 'add_p': refused: the primitives"),
+        (pnp, "arrange", "pullback.numpy has no 'arrange': did you mean arange"),
+        (pb, "gard", "pullback has no 'gard': did you mean grad"),
+        (nn, "sofmax", "did you mean softmax"),
+        (random, "nromal", "did you mean normal"),
+        (pnp, "scan", "pullback.numpy has no 'scan': use pullback.lax.scan"),
+        (tree_util, "vmap", "pullback.tree_util has no 'vmap': use pullback.vmap"),
+        (pnp.linalg, "gelu", "pullback.numpy.linalg has no 'gelu': use pullback.nn.gelu"),
+        (core, "Atom", "pullback.core has no 'Atom': use Var and Literal"),
+        (extend.core, "JaxprEqn", "pullback.extend.core has no 'JaxprEqn': use pullback.core.Equation"),
+        (test_util, "check_grad", "pullback.test_util has no 'check_grad': did you mean check_grads"),
+        (typing, "ArrayLik", "did you mean ArrayLike"),
+        (implicit, "fixpoint", "did you mean fixed_point"),
+        (pnp, "__nonsense__", "has no attribute '__nonsense__'"),
+        (pb, "qwertz", "pullback has no 'qwertz'"),
+    ],
+)
 def test_the_message(module, name, message):
     assert not hasattr(module, name)
     with pytest.raises(AttributeError) as info:
@@ -95,26 +129,34 @@ def test_an_import_of_a_missing_name():
 
 
 def run(code):
-    result = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=PACKAGE, capture_output=True, text=True,
-                            check=False)
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], cwd=PACKAGE, capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stderr
     return result.stdout.split()
 
 
 def test_names_that_are_loaded_at_their_first_use_are_listed():
     """`dir`, by which editors complete names, shows them before anything loaded them."""
-    assert run("import pullback as pb, pullback.numpy as pnp, pullback.lax as lax\n"
-               "names = set(dir(pb))\n"
-               "assert {'nn', 'random', 'scipy', 'check_rules', 'external', 'grad'} <= names, names\n"
-               "assert {'fft', 'linalg', 'sin'} <= set(dir(pnp)) and 'linalg' in dir(lax)\n"
-               "assert callable(pb.check_rules) and pb.check_rules is pb.check_rules\n"
-               "assert all(hasattr(pb, name) for name in names)") == []
+    assert (
+        run(
+            "import pullback as pb, pullback.numpy as pnp, pullback.lax as lax\n"
+            "names = set(dir(pb))\n"
+            "assert {'nn', 'random', 'scipy', 'check_rules', 'external', 'grad'} <= names, names\n"
+            "assert {'fft', 'linalg', 'sin'} <= set(dir(pnp)) and 'linalg' in dir(lax)\n"
+            "assert callable(pb.check_rules) and pb.check_rules is pb.check_rules\n"
+            "assert all(hasattr(pb, name) for name in names)"
+        )
+        == []
+    )
 
 
 def test_the_table_is_loaded_by_a_miss_alone():
-    assert run("import sys, pullback as pb, pullback.nn, pullback.scipy\n"
-               "print('pullback._core.missing' in sys.modules)\n"
-               "print(hasattr(pb, 'pmap'), 'pullback._core.missing' in sys.modules)") == ["False", "False", "True"]
+    assert run(
+        "import sys, pullback as pb, pullback.nn, pullback.scipy\n"
+        "print('pullback._core.missing' in sys.modules)\n"
+        "print(hasattr(pb, 'pmap'), 'pullback._core.missing' in sys.modules)"
+    ) == ["False", "False", "True"]
 
 
 # ---- type checkers
@@ -141,8 +183,16 @@ def test_a_type_checker_finds_misspelled_names(tmp_path, monkeypatch):
     monkeypatch.setenv("MYPYPATH", str(PACKAGE))
     program = tmp_path / "program.py"
     program.write_text(MISSPELLED)
-    text, _, _ = api.run([str(program), "--follow-imports=silent", "--no-error-summary", "--ignore-missing-imports",
-                          f"--cache-dir={tmp_path}/cache", "--config-file="])
+    text, _, _ = api.run(
+        [
+            str(program),
+            "--follow-imports=silent",
+            "--no-error-summary",
+            "--ignore-missing-imports",
+            f"--cache-dir={tmp_path}/cache",
+            "--config-file=",
+        ]
+    )
     lines = {int(line.split(":")[1]): line for line in text.splitlines() if "error" in line}
     assert sorted(lines) == [*range(6, 14)], text
     assert all("attr-defined" in line for line in lines.values())

@@ -29,18 +29,33 @@ def reduced(name, data, ids, n, start):
 @pytest.mark.parametrize("name", NAMES)
 def test_values_are_those_of_jax(name):
     fun, oracle = getattr(ops, name), getattr(jax.ops, name)
-    cases = [((DATA, IDS, 8), {}), ((DATA, IDS, 4), {"mode": "clip"}), ((DATA, IDS, 3), {"bucket_size": 3}),
-             (((DATA * 9).astype(np.int32), IDS, 5), {})]
+    cases = [
+        ((DATA, IDS, 8), {}),
+        ((DATA, IDS, 4), {"mode": "clip"}),
+        ((DATA, IDS, 3), {"bucket_size": 3}),
+        (((DATA * 9).astype(np.int32), IDS, 5), {}),
+    ]
     expected = jax.jit(lambda: [oracle(*args, **options) for args, options in cases])()
     all_close([fun(*args, **options) for args, options in cases], expected)
     all_close(fun(DATA, IDS), expected[0])
     all_close(pb.jit(lambda: [fun(*args, **options) for args, options in cases])(), expected)
 
 
-@pytest.mark.parametrize(("name", "starts"), list(zip(NAMES, [
-    {"uint8": 0, "float16": 0, "int32": 0}, {"uint8": 1, "float16": 1, "int32": 1},
-    {"uint8": 0, "float16": -np.inf, "int32": -2**31, "bool": False},
-    {"uint8": 255, "float16": np.inf, "int32": 2**31 - 1, "bool": True}], strict=True)))
+@pytest.mark.parametrize(
+    ("name", "starts"),
+    list(
+        zip(
+            NAMES,
+            [
+                {"uint8": 0, "float16": 0, "int32": 0},
+                {"uint8": 1, "float16": 1, "int32": 1},
+                {"uint8": 0, "float16": -np.inf, "int32": -(2**31), "bool": False},
+                {"uint8": 255, "float16": np.inf, "int32": 2**31 - 1, "bool": True},
+            ],
+            strict=True,
+        )
+    ),
+)
 def test_dtypes_are_kept_and_empty_segments_get_the_neutral_element(name, starts):
     for dtype, start in starts.items():
         data = np.arange(8).astype(dtype)
@@ -88,8 +103,9 @@ def test_batches_of_data_and_ids():
     for name, start in zip(NAMES, [0, 1, -np.inf, np.inf], strict=True):
         got = pb.vmap(lambda x, i, name=name: getattr(ops, name)(x, i, 4), (None, 0))(DATA, ids)
         all_close(got, np.stack([reduced(name, DATA, i, 4, start) for i in ids]))
-        all_close(pb.vmap(lambda x, name=name: getattr(ops, name)(x, IDS, 4), 1, 1)(DATA),
-                  reduced(name, DATA, IDS, 4, start))
+        all_close(
+            pb.vmap(lambda x, name=name: getattr(ops, name)(x, IDS, 4), 1, 1)(DATA), reduced(name, DATA, IDS, 4, start)
+        )
 
 
 def test_promises_are_kept_to():

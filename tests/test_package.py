@@ -19,7 +19,8 @@ def test_the_version_stands_in_one_place():
     assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "pullback.__version__"}
     # setuptools reads it from the source if it is a literal there; otherwise it imports the package
     assert re.findall(r'^__version__ = "([^"]+)"', (ROOT / "pullback/__init__.py").read_text(), re.MULTILINE) == [
-        pb.__version__]
+        pb.__version__
+    ]
 
 
 def test_the_version_in_numbers():

@@ -58,19 +58,19 @@ def with_defvjp():
 @pytest.mark.parametrize("make", [with_defjvp, with_defjvps])
 def test_summary_custom_jvp(make):
     f = make()
-    lines = printed(f(2., 3.), *jvp(f, (2., 3.), (1., 0.)), grad(f)(2., 3.))
+    lines = printed(f(2.0, 3.0), *jvp(f, (2.0, 3.0), (1.0, 0.0)), grad(f)(2.0, 3.0))
     assert lines == ["2.7278922", "2.7278922", "-1.2484405", "-1.2484405"]
 
 
 def test_summary_custom_vjp():
-    assert str(grad(with_defvjp())(2., 3.)) == "-1.2484405"
+    assert str(grad(with_defvjp())(2.0, 3.0)) == "-1.2484405"
 
 
 # ---- Numerical stability
 
 
 def log1pexp(x):
-    return pnp.log(1. + pnp.exp(x))
+    return pnp.log(1.0 + pnp.exp(x))
 
 
 def log1pexp_defjvp():
@@ -93,20 +93,20 @@ def log1pexp_defjvps():
 @pytest.mark.parametrize("make", [lambda: log1pexp, log1pexp_defjvp, log1pexp_defjvps])
 def test_numerical_stability_moderate_inputs(make):
     f = make()
-    lines = printed(jit(f)(3.), jit(grad(f))(3.), vmap(jit(grad(f)))(pnp.arange(3.)))
+    lines = printed(jit(f)(3.0), jit(grad(f))(3.0), vmap(jit(grad(f)))(pnp.arange(3.0)))
     assert lines == ["3.0485873", "0.95257413", "[0.5       0.7310586 0.8807971]"]
 
 
 def test_numerical_stability_value():
-    assert repr(log1pexp(3.)) == "Array(3.0485873, dtype=float32, weak_type=True)"
+    assert repr(log1pexp(3.0)) == "Array(3.0485873, dtype=float32, weak_type=True)"
 
 
 def test_numerical_stability_plain_gradient_is_nan():
-    assert str(grad(log1pexp)(100.)) == "nan"
+    assert str(grad(log1pexp)(100.0)) == "nan"
 
 
 def test_numerical_stability_jaxpr():
-    jaxpr = make_jaxpr(grad(log1pexp))(100.)
+    jaxpr = make_jaxpr(grad(log1pexp))(100.0)
     text = """\
 { lambda ; a:f32[]. let
     b:f32[] = exp a
@@ -121,7 +121,7 @@ def test_numerical_stability_jaxpr():
 
 @pytest.mark.parametrize("make", [log1pexp_defjvp, log1pexp_defjvps])
 def test_numerical_stability_with_rule(make):
-    assert str(grad(make())(100.)) == "1.0"
+    assert str(grad(make())(100.0)) == "1.0"
 
 
 # ---- Enforcing a differentiation convention
@@ -136,19 +136,19 @@ def right_slope(x):
 
 
 def test_convention_plain_gradient_is_nan():
-    assert str(grad(over_one_plus_root)(0.)) == "nan"
+    assert str(grad(over_one_plus_root)(0.0)) == "nan"
 
 
 def test_convention_defjvp():
     f = custom_jvp(over_one_plus_root)
     f.defjvp(lambda primals, tangents: (f(*primals), right_slope(primals[0]) * tangents[0]))
-    assert str(grad(f)(0.)) == "1.0"
+    assert str(grad(f)(0.0)) == "1.0"
 
 
 def test_convention_defjvps():
     f = custom_jvp(over_one_plus_root)
     f.defjvps(lambda t, out, x: right_slope(x) * t)
-    assert str(grad(f)(0.)) == "1.0"
+    assert str(grad(f)(0.0)) == "1.0"
 
 
 # ---- Gradient clipping
@@ -178,15 +178,15 @@ def test_gradient_clipping_curves():
 
 
 def test_gradient_clipping_none_is_a_zero_cotangent():
-    lo_bar, hi_bar, x_bar = grad(clip_gradient, (0, 1, 2))(-0.75, 0.75, 2.)
+    lo_bar, hi_bar, x_bar = grad(clip_gradient, (0, 1, 2))(-0.75, 0.75, 2.0)
     assert printed(lo_bar, hi_bar, x_bar) == ["0.0", "0.0", "0.75"]
 
 
 def test_gradient_clipping_integer_bounds_need_no_nondiff_argnums():
     lo, hi = pnp.array(-2), pnp.array(2)
     assert np.issubdtype(lo.dtype, np.integer)
-    assert str(grad(lambda x: 7. * clip_gradient(lo, hi, x))(1.)) == "2.0"
-    assert str(jit(grad(lambda x, lo, hi: 7. * clip_gradient(lo, hi, x)))(1., lo, hi)) == "2.0"
+    assert str(grad(lambda x: 7.0 * clip_gradient(lo, hi, x))(1.0)) == "2.0"
+    assert str(jit(grad(lambda x, lo, hi: 7.0 * clip_gradient(lo, hi, x)))(1.0, lo, hi)) == "2.0"
 
 
 # ---- Implicit function differentiation of iterative implementations
@@ -233,20 +233,20 @@ def newton_sqrt(a, solver=fixed_point):
 @pytest.mark.parametrize("solver", [iterate, fixed_point])
 def test_implicit_differentiation_values(solver):
     root = partial(newton_sqrt, solver=solver)
-    assert str(root(2.)) == "1.4142135"
-    assert str(jit(vmap(root))(pnp.array([1., 2., 3., 4.]))) == "[1.        1.4142135 1.7320509 2.       ]"
+    assert str(root(2.0)) == "1.4142135"
+    assert str(jit(vmap(root))(pnp.array([1.0, 2.0, 3.0, 4.0]))) == "[1.        1.4142135 1.7320509 2.       ]"
 
 
 def test_implicit_differentiation_gradients():
-    lines = printed(grad(newton_sqrt)(2.), grad(grad(newton_sqrt))(2.))
+    lines = printed(grad(newton_sqrt)(2.0), grad(grad(newton_sqrt))(2.0))
     assert lines == ["0.35355338", "-0.088388346"]
 
 
 def test_implicit_differentiation_compared_with_sqrt():
-    lines = printed(grad(pnp.sqrt)(2.), grad(grad(pnp.sqrt))(2.))
+    lines = printed(grad(pnp.sqrt)(2.0), grad(grad(pnp.sqrt))(2.0))
     assert lines == ["0.35355338", "-0.08838835"]
 
 
 def test_implicit_differentiation_reverse_mode_refuses_a_while_loop():
     with pytest.raises(ValueError, match="while_loop"):
-        grad(partial(newton_sqrt, solver=iterate))(2.)
+        grad(partial(newton_sqrt, solver=iterate))(2.0)

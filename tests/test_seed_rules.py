@@ -43,12 +43,12 @@ def test_custom_jvp_defjvp_returns_the_rule():
 
 def test_custom_jvp_one_argument():
     f = sine_with_defjvp()
-    assert printed(f(3.), *jvp(f, (3.,), (1.,))) == ["0.14112", "0.14112", "-0.9899925"]
+    assert printed(f(3.0), *jvp(f, (3.0,), (1.0,))) == ["0.14112", "0.14112", "-0.9899925"]
 
 
 def test_custom_jvp_reverse_mode_by_transposition():
     f = sine_with_defjvp()
-    assert printed(grad(f)(3.), grad(grad(f))(3.)) == ["-0.9899925", "-0.14112"]
+    assert printed(grad(f)(3.0), grad(grad(f))(3.0)) == ["-0.9899925", "-0.14112"]
 
 
 @pytest.mark.parametrize("crooked", [lambda t: t * t, lambda t: pnp.sin(t)])
@@ -56,7 +56,7 @@ def test_custom_jvp_tangent_not_linear_is_a_transposition_error(crooked):
     f = custom_jvp(lambda x: x)
     f.defjvp(lambda primals, tangents: (f(*primals), crooked(tangents[0])))
     with pytest.raises((NotImplementedError, TypeError), match=r"(?i)transpos"):
-        grad(f)(2.)
+        grad(f)(2.0)
 
 
 def square_times(x, y):
@@ -71,13 +71,13 @@ def test_custom_jvp_two_arguments():
         (x, y), (x_dot, y_dot) = primals, tangents
         return f(x, y), 2 * x * y * x_dot + x**2 * y_dot
 
-    assert str(grad(f)(2., 3.)) == "12.0"
+    assert str(grad(f)(2.0, 3.0)) == "12.0"
 
 
 def test_custom_jvp_defjvps_one_argument():
     f = custom_jvp(lambda x: pnp.sin(x))
     f.defjvps(lambda t, out, x: pnp.cos(x) * t)
-    assert str(grad(f)(3.)) == "-0.9899925"
+    assert str(grad(f)(3.0)) == "-0.9899925"
 
 
 @pytest.mark.parametrize(
@@ -88,18 +88,18 @@ def test_custom_jvp_defjvps_one_argument():
 def test_custom_jvp_defjvps_two_arguments(y_rule, y_slope):
     f = custom_jvp(square_times)
     f.defjvps(lambda x_dot, out, x, y: 2 * x * y * x_dot, y_rule)
-    lines = printed(grad(f)(2., 3.), grad(f, 0)(2., 3.), grad(f, 1)(2., 3.))
+    lines = printed(grad(f)(2.0, 3.0), grad(f, 0)(2.0, 3.0), grad(f, 1)(2.0, 3.0))
     assert lines == ["12.0", "12.0", y_slope]
 
 
 def test_custom_jvp_keywords_and_defaults_become_positions():
     @custom_jvp
-    def f(x, y=3.):
+    def f(x, y=3.0):
         return x**2 * y
 
     f.defjvps(lambda x_dot, out, x, y: 2 * x * y * x_dot, lambda y_dot, out, x, y: x**2 * y_dot)
     # The default, then keywords in the order of the signature and against it.
-    lines = printed(grad(f)(2.), grad(lambda x: f(x, y=3.))(2.), grad(lambda y: f(y=y, x=2.))(3.))
+    lines = printed(grad(f)(2.0), grad(lambda x: f(x, y=3.0))(2.0), grad(lambda y: f(y=y, x=2.0))(3.0))
     assert lines == ["12.0", "12.0", "4.0"]
 
 
@@ -120,27 +120,27 @@ def noisy_custom_jvp():
 
 def test_custom_jvp_rule_not_called_without_differentiation(capsys):
     f = noisy_custom_jvp()
-    print(f(3.))
-    print(vmap(f)(pnp.arange(3.)))
-    print(jit(f)(3.))
+    print(f(3.0))
+    print(vmap(f)(pnp.arange(3.0)))
+    print(jit(f)(3.0))
     assert capsys.readouterr().out == (
         "called f!\n0.14112\ncalled f!\n[0.         0.84147096 0.9092974 ]\ncalled f!\n0.14112\n"
     )
 
 
 def test_custom_jvp_rule_called_in_forward_mode(capsys):
-    _, y_dot = jvp(noisy_custom_jvp(), (3.,), (1.,))
+    _, y_dot = jvp(noisy_custom_jvp(), (3.0,), (1.0,))
     print(y_dot)
     assert capsys.readouterr().out == "called f_jvp!\ncalled f!\n-0.9899925\n"
 
 
 def test_custom_jvp_rule_called_in_reverse_mode(capsys):
-    print(grad(noisy_custom_jvp())(3.))
+    print(grad(noisy_custom_jvp())(3.0))
     assert capsys.readouterr().out == "called f_jvp!\ncalled f!\n-0.9899925\n"
 
 
 def test_custom_jvp_rule_called_at_every_order(capsys):
-    second = grad(grad(noisy_custom_jvp()))(3.)
+    second = grad(grad(noisy_custom_jvp()))(3.0)
     assert capsys.readouterr().out == "called f_jvp!\ncalled f_jvp!\ncalled f!\n"
     assert repr(second) == "Array(-0.14112, dtype=float32, weak_type=True)"
 
@@ -148,10 +148,10 @@ def test_custom_jvp_rule_called_at_every_order(capsys):
 def test_custom_jvp_rule_that_does_not_call_f_serves_one_order_only():
     f = custom_jvp(lambda x: pnp.sin(x))
     # A slope of 5 times the true one shows which derivative used the rule.
-    f.defjvp(lambda primals, tangents: (pnp.sin(primals[0]), 5. * pnp.cos(primals[0]) * tangents[0]))
-    inner = jvp(f, (3.,), (1.,))
+    f.defjvp(lambda primals, tangents: (pnp.sin(primals[0]), 5.0 * pnp.cos(primals[0]) * tangents[0]))
+    inner = jvp(f, (3.0,), (1.0,))
     with pytest.warns(errors.RuleOrderWarning, match=r"jvp rule .*test_seed_rules.py.* does not call"):
-        through_value = grad(lambda x: jvp(f, (x,), (1.,))[0])(3.)
+        through_value = grad(lambda x: jvp(f, (x,), (1.0,))[0])(3.0)
     assert printed(*inner, through_value) == ["0.14112", "-4.9499626", "-0.9899925"]
 
 
@@ -168,7 +168,7 @@ def test_custom_jvp_python_control_flow():
             return out, 2 * x_dot
         return out, 3 * x_dot
 
-    assert printed(grad(f)(1.), grad(f)(-1.)) == ["2.0", "3.0"]
+    assert printed(grad(f)(1.0), grad(f)(-1.0)) == ["2.0", "3.0"]
 
 
 # ---- custom_vjp, reverse-mode-only rules
@@ -182,7 +182,7 @@ def sine_with_defvjp():
 
 def test_custom_vjp_one_argument():
     f = sine_with_defvjp()
-    assert printed(f(3.), grad(f)(3.)) == ["0.14112", "-0.9899925"]
+    assert printed(f(3.0), grad(f)(3.0)) == ["0.14112", "-0.9899925"]
 
 
 def test_custom_vjp_two_arguments():
@@ -195,16 +195,16 @@ def test_custom_vjp_two_arguments():
         return cos_x * g * y, sin_x * g
 
     f.defvjp(lambda x, y: (f(x, y), (pnp.cos(x), pnp.sin(x), y)), f_bwd)
-    assert str(grad(f)(2., 3.)) == "-1.2484405"
+    assert str(grad(f)(2.0, 3.0)) == "-1.2484405"
 
 
 def test_custom_vjp_keywords_and_defaults_become_positions():
     @custom_vjp
-    def f(x, y=3.):
+    def f(x, y=3.0):
         return x**2 * y
 
     f.defvjp(lambda x, y: (f(x, y), (x, y)), lambda xy, g: (2 * xy[0] * xy[1] * g, xy[0] ** 2 * g))
-    lines = printed(grad(f)(2.), grad(lambda x: f(x, y=3.))(2.), grad(lambda y: f(y=y, x=2.))(3.))
+    lines = printed(grad(f)(2.0), grad(lambda x: f(x, y=3.0))(2.0), grad(lambda y: f(y=y, x=2.0))(3.0))
     assert lines == ["12.0", "12.0", "4.0"]
 
 
@@ -215,13 +215,13 @@ def test_custom_vjp_bwd_must_return_one_entry_per_argument(bwd):
     f = custom_vjp(lambda x: x)
     f.defvjp(lambda x: (x, None), bwd)
     with pytest.raises(TypeError, match="bwd"):
-        grad(f)(2.)
+        grad(f)(2.0)
 
 
 def test_custom_vjp_bwd_may_return_a_list():
     f = custom_vjp(lambda x: x)
     f.defvjp(lambda x: (x, None), lambda _, g: [5 * g])
-    assert str(grad(f)(2.)) == "5.0"
+    assert str(grad(f)(2.0)) == "5.0"
 
 
 @pytest.fixture
@@ -245,36 +245,33 @@ def noisy_custom_vjp():
 
 def test_custom_vjp_rule_not_called_without_differentiation(noisy_custom_vjp, capsys):
     f = noisy_custom_vjp
-    print(f(3.))
+    print(f(3.0))
     assert capsys.readouterr().out == "called f!\n0.14112\n"
-    print(vmap(f)(pnp.arange(3.)))
-    print(jit(f)(3.))
+    print(vmap(f)(pnp.arange(3.0)))
+    print(jit(f)(3.0))
     assert capsys.readouterr().out == "called f!\n[0.         0.84147096 0.9092974 ]\ncalled f!\n0.14112\n"
 
 
 def test_custom_vjp_rule_called_by_grad(noisy_custom_vjp, capsys):
-    print(grad(noisy_custom_vjp)(3.))
+    print(grad(noisy_custom_vjp)(3.0))
     assert capsys.readouterr().out == "called f_fwd!\ncalled f!\ncalled f_bwd!\n-0.9899925\n"
 
 
 def test_custom_vjp_rule_called_in_halves_by_vjp(noisy_custom_vjp, capsys):
-    y, f_vjp = vjp(noisy_custom_vjp, 3.)
+    y, f_vjp = vjp(noisy_custom_vjp, 3.0)
     print(y)
     assert capsys.readouterr().out == "called f_fwd!\ncalled f!\n0.14112\n"
-    print(f_vjp(1.))
-    assert capsys.readouterr().out == (
-        "called f_bwd!\n(Array(-0.9899925, dtype=float32, weak_type=True),)\n"
-    )
+    print(f_vjp(1.0))
+    assert capsys.readouterr().out == ("called f_bwd!\n(Array(-0.9899925, dtype=float32, weak_type=True),)\n")
 
 
 def test_custom_vjp_refuses_forward_mode(noisy_custom_vjp, capsys):
     try:
-        jvp(noisy_custom_vjp, (3.,), (1.,))
+        jvp(noisy_custom_vjp, (3.0,), (1.0,))
     except TypeError as error:
         print(f"ERROR! {error}")
     assert capsys.readouterr().out == (
-        "called f_fwd!\ncalled f!\n"
-        "ERROR! can't apply forward-mode autodiff (jvp) to a custom_vjp function.\n"
+        "called f_fwd!\ncalled f!\nERROR! can't apply forward-mode autodiff (jvp) to a custom_vjp function.\n"
     )
 
 
@@ -305,7 +302,7 @@ def debug_session(x, *typed):
 
 
 def test_python_debugging_session():
-    gradient, screen = debug_session(np.float32(3.), "p x", "p g", "q")
+    gradient, screen = debug_session(np.float32(3.0), "p x", "p g", "q")
     assert gradient is None
     location, *rest = screen.splitlines()
     assert location.startswith("> ")
@@ -317,7 +314,7 @@ def test_python_debugging_session():
 
 def test_python_debugging_weak_types_show():
     # A Python number is weakly typed, and says so here as in all other sections.
-    _, screen = debug_session(3., "p x", "p g", "q")
+    _, screen = debug_session(3.0, "p x", "p g", "q")
     assert screen.splitlines()[2:4] == [
         "(Pdb) Array(9., dtype=float32, weak_type=True)",
         "(Pdb) Array(-0.91113025, dtype=float32, weak_type=True)",
@@ -325,7 +322,7 @@ def test_python_debugging_weak_types_show():
 
 
 def test_python_debugging_continue():
-    gradient, _ = debug_session(3., "c")
+    gradient, _ = debug_session(3.0, "c")
     assert str(gradient) == "-5.4667816"
 
 
@@ -372,14 +369,13 @@ def test_containers(make, y_bar):
         out = f(pt)
         return out["a"] + out["b"][0]
 
-    pt = Point(1., 2.)
+    pt = Point(1.0, 2.0)
     assert str(f(pt)) == (
         "{'a': 1.0, 'b': (Array(0.84147096, dtype=float32, weak_type=True), "
         "Array(-0.41614684, dtype=float32, weak_type=True))}"
     )
     assert str(grad(fun)(pt)) == (
-        "Point(x=Array(2.5403023, dtype=float32, weak_type=True), "
-        f"y=Array({y_bar}, dtype=float32, weak_type=True))"
+        f"Point(x=Array(2.5403023, dtype=float32, weak_type=True), y=Array({y_bar}, dtype=float32, weak_type=True))"
     )
 
 
@@ -391,8 +387,8 @@ def test_nondiff_argnums_custom_jvp():
     def app(f, x):
         return f(x)
 
-    app.defjvp(lambda f, primals, tangents: (f(*primals), 2. * tangents[0]))
-    assert printed(app(lambda x: x**3, 3.), grad(app, 1)(lambda x: x**3, 3.)) == ["27.0", "2.0"]
+    app.defjvp(lambda f, primals, tangents: (f(*primals), 2.0 * tangents[0]))
+    assert printed(app(lambda x: x**3, 3.0), grad(app, 1)(lambda x: x**3, 3.0)) == ["27.0", "2.0"]
 
 
 def test_nondiff_argnums_come_first_in_the_rule():
@@ -400,8 +396,8 @@ def test_nondiff_argnums_come_first_in_the_rule():
     def app2(f, x, g):
         return f(g(x))
 
-    app2.defjvp(lambda f, g, primals, tangents: (f(g(*primals)), 3. * tangents[0]))
-    arguments = (lambda x: x**3), 3., (lambda y: 5 * y)
+    app2.defjvp(lambda f, g, primals, tangents: (f(g(*primals)), 3.0 * tangents[0]))
+    arguments = (lambda x: x**3), 3.0, (lambda y: 5 * y)
     assert printed(app2(*arguments), grad(app2, 1)(*arguments)) == ["3375.0", "3.0"]
 
 
@@ -411,7 +407,7 @@ def test_nondiff_argnums_custom_vjp():
         return f(x)
 
     app.defvjp(lambda f, x: (f(x), x), lambda f, x, g: (5 * g,))
-    assert printed(app(lambda x: x**2, 4.), grad(app, 1)(lambda x: x**2, 4.)) == ["16.0", "5.0"]
+    assert printed(app(lambda x: x**2, 4.0), grad(app, 1)(lambda x: x**2, 4.0)) == ["16.0", "5.0"]
 
 
 def test_nondiff_argnums_fwd_keeps_the_order_of_the_function():
@@ -423,15 +419,15 @@ def test_nondiff_argnums_fwd_keeps_the_order_of_the_function():
         return (3 * x**2 * g if name == "cube" else 2 * x * g,)
 
     power.defvjp(lambda x, name: (power(x, name), x), power_bwd)
-    assert printed(grad(power)(2., "cube"), grad(power)(2., "square")) == ["12.0", "4.0"]
+    assert printed(grad(power)(2.0, "cube"), grad(power)(2.0, "square")) == ["12.0", "4.0"]
 
 
 @pytest.mark.parametrize(
     "transformed",
     [
-        lambda scale: grad(lambda a: scale(a, 3.))(2.),
-        lambda scale: jit(lambda a: scale(a, 3.))(2.),
-        lambda scale: jit(lambda a: grad(scale, 1)(a, 3.))(2),
+        lambda scale: grad(lambda a: scale(a, 3.0))(2.0),
+        lambda scale: jit(lambda a: scale(a, 3.0))(2.0),
+        lambda scale: jit(lambda a: grad(scale, 1)(a, 3.0))(2),
     ],
     ids=["grad", "jit", "grad under jit, integer"],
 )

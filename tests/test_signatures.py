@@ -19,12 +19,42 @@ from pullback import lax, nn
 from pullback.scipy import special
 
 MODULES = (
-    "", "numpy", "numpy.linalg", "numpy.fft", "lax", "lax.linalg", "nn", "nn.initializers", "random", "scipy.special",
-    "scipy.linalg", "scipy.fft", "scipy.integrate", "scipy.stats.bernoulli", "scipy.stats.beta", "scipy.stats.cauchy",
-    "scipy.stats.expon", "scipy.stats.gamma", "scipy.stats.laplace", "scipy.stats.logistic",
-    "scipy.stats.multivariate_normal", "scipy.stats.norm", "scipy.stats.poisson", "scipy.stats.t",
-    "scipy.stats.uniform", "tree_util", "tree", "flatten_util", "custom_batching", "custom_derivatives",
-    "ad_checkpoint", "dtypes", "debug", "experimental.jet", "experimental.ode", "ops",
+    "",
+    "numpy",
+    "numpy.linalg",
+    "numpy.fft",
+    "lax",
+    "lax.linalg",
+    "nn",
+    "nn.initializers",
+    "random",
+    "scipy.special",
+    "scipy.linalg",
+    "scipy.fft",
+    "scipy.integrate",
+    "scipy.stats.bernoulli",
+    "scipy.stats.beta",
+    "scipy.stats.cauchy",
+    "scipy.stats.expon",
+    "scipy.stats.gamma",
+    "scipy.stats.laplace",
+    "scipy.stats.logistic",
+    "scipy.stats.multivariate_normal",
+    "scipy.stats.norm",
+    "scipy.stats.poisson",
+    "scipy.stats.t",
+    "scipy.stats.uniform",
+    "tree_util",
+    "tree",
+    "flatten_util",
+    "custom_batching",
+    "custom_derivatives",
+    "ad_checkpoint",
+    "dtypes",
+    "debug",
+    "experimental.jet",
+    "experimental.ode",
+    "ops",
 )
 SCALAR_TYPE = type(jnp.float32)
 BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -43,38 +73,70 @@ ABSENT = {
     "partitioned": "there is one device",
     "src": "there is one device",
     "host_id": "there is one process; JAX's older name for process_index",
-    "_dot_general": "not public", "_split_transpose": "not public", "_use_logging": "not public",
+    "_dot_general": "not public",
+    "_split_transpose": "not public",
+    "_use_logging": "not public",
     "sum_match": "not documented by JAX",
     "manual_axis_type": "of shard_map, which needs several devices",
     "to": "of shard_map, which needs several devices",
     "is_ref": "there are no references to mutable arrays",
     "allow_extended_dtype": "keys have a dtype of their own, which no function canonicalizes",
 }
-UFUNCS = ("add", "bitwise_and", "bitwise_or", "bitwise_xor", "logaddexp", "logaddexp2", "logical_and", "logical_or",
-          "logical_xor", "maximum", "minimum", "multiply", "subtract", "negative")
+UFUNCS = (
+    "add",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+    "logaddexp",
+    "logaddexp2",
+    "logical_and",
+    "logical_or",
+    "logical_xor",
+    "maximum",
+    "minimum",
+    "multiply",
+    "subtract",
+    "negative",
+)
 # "module.function parameter": why ours differs in it
 DIFFERENT = {
-    **{f"numpy.{name} {parameter}": "JAX's is an object of the class ufunc, which takes operands by position and "
-       "refuses out and where" for name in UFUNCS for parameter in ("args", "x", "y", "out", "where")
-       if name != "negative" or parameter != "y"},
-    "checkpoint fun": "left out, a decorator results", "remat fun": "left out, a decorator results",
+    **{
+        f"numpy.{name} {parameter}": "JAX's is an object of the class ufunc, which takes operands by position and "
+        "refuses out and where"
+        for name in UFUNCS
+        for parameter in ("args", "x", "y", "out", "where")
+        if name != "negative" or parameter != "y"
+    },
+    "checkpoint fun": "left out, a decorator results",
+    "remat fun": "left out, a decorator results",
     "remat static_argnames": "remat is checkpoint",
-    **{f"{module}custom_{kind} jvp": "where forward mode comes from"
-       for module, kind in (("", "jvp"), ("", "vjp"), ("custom_derivatives.", "jvp"), ("custom_derivatives.", "vjp"))},
-    **{f"custom_batching.custom_vmap {name}": "every decorator of rules takes them"
-       for name in ("nondiff_argnums", "nondiff_argnames", "jvp")},
-    **{f"{name} unconnected": "what stands for the derivative by an argument that the result does not depend on"
-       for name in ("grad", "value_and_grad", "hessian", "jacobian", "jacrev")},
-    "Array.argsort dtype": "as in numpy.argsort", "Array.dot out_sharding": "as in numpy.dot",
-    "Array.std mean": "as in numpy.std", "Array.var mean": "as in numpy.var",
+    **{
+        f"{module}custom_{kind} jvp": "where forward mode comes from"
+        for module, kind in (("", "jvp"), ("", "vjp"), ("custom_derivatives.", "jvp"), ("custom_derivatives.", "vjp"))
+    },
+    **{
+        f"custom_batching.custom_vmap {name}": "every decorator of rules takes them"
+        for name in ("nondiff_argnums", "nondiff_argnames", "jvp")
+    },
+    **{
+        f"{name} unconnected": "what stands for the derivative by an argument that the result does not depend on"
+        for name in ("grad", "value_and_grad", "hessian", "jacobian", "jacrev")
+    },
+    "Array.argsort dtype": "as in numpy.argsort",
+    "Array.dot out_sharding": "as in numpy.dot",
+    "Array.std mean": "as in numpy.std",
+    "Array.var mean": "as in numpy.var",
     "lax.while_loop max_steps": "with it, reverse mode goes through the loop",
     "numpy.array args": "JAX deprecated positional arguments after dtype",
-    **{f"numpy.fromiter {name}": "JAX's raises NotImplementedError"
-       for name in ("args", "kwargs", "iterable", "dtype", "count")},
+    **{
+        f"numpy.fromiter {name}": "JAX's raises NotImplementedError"
+        for name in ("args", "kwargs", "iterable", "dtype", "count")
+    },
     "numpy.modf out": "JAX refuses it as well",
     "numpy.linalg.tensordot axes": "may be given by position, too, as in numpy.tensordot",
     "numpy.linalg.matmul out_sharding": "the function is numpy.matmul",
-    "lax.convert_element_type weak_type": "rules ask for weak types", "lax.full weak_type": "rules ask for weak types",
+    "lax.convert_element_type weak_type": "rules ask for weak types",
+    "lax.full weak_type": "rules ask for weak types",
     "lax.linalg.eig enable_eigvec_derivs": "the derivatives of eigenvectors that have none are refused one by one",
     "lax.linalg.svd algorithm": "the one algorithm is LAPACK's",
     "nn.standardize algorithm": "the one algorithm is what JAX calls stable",
@@ -82,8 +144,10 @@ DIFFERENT = {
     "tree_util.Partial func": "positional, so that an argument may be named func, as in functools.partial",
     "dtypes.issubdtype a": "the function is numpy.issubdtype, with its names",
     "dtypes.issubdtype b": "the function is numpy.issubdtype, with its names",
-    **{f"debug.breakpoint {name}": "JAX's opens a debugger of its own, ours Python's"
-       for name in ("backend", "filter_frames", "num_frames", "token", "kwargs", "stdin", "stdout")},
+    **{
+        f"debug.breakpoint {name}": "JAX's opens a debugger of its own, ours Python's"
+        for name in ("backend", "filter_frames", "num_frames", "token", "kwargs", "stdin", "stdout")
+    },
     "debug.callback callback": "required: there is nothing to do without",
     "debug.print fmt": "positional, so that a placeholder may be named fmt",
     "experimental.jet.jet _": "JAX takes and ignores any keyword",
@@ -93,8 +157,9 @@ DIFFERENT = {
 def shared() -> Iterator[tuple[str, Callable, Callable]]:
     """The public functions and classes of both libraries, by name."""
     for module in MODULES:
-        ours, theirs = (importlib.import_module(".".join(filter(None, (library, module)))) for library in
-                        ("pullback", "jax"))
+        ours, theirs = (
+            importlib.import_module(".".join(filter(None, (library, module)))) for library in ("pullback", "jax")
+        )
         for name in dir(theirs):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)
@@ -103,8 +168,10 @@ def shared() -> Iterator[tuple[str, Callable, Callable]]:
                 continue
             if hasattr(ours, name):
                 yield f"{module}.{name}".lstrip("."), getattr(ours, name), value
-    for of, ours, theirs in (("Array", pnp.ones((2, 2)), jnp.ones((2, 2))),
-                             ("at", pnp.ones(2).at[0], jnp.ones(2).at[0])):
+    for of, ours, theirs in (
+        ("Array", pnp.ones((2, 2)), jnp.ones((2, 2))),
+        ("at", pnp.ones(2).at[0], jnp.ones(2).at[0]),
+    ):
         for name in dir(ours):
             if not name.startswith("_") and callable(getattr(ours, name)) and hasattr(theirs, name):
                 yield f"{of}.{name}", getattr(ours, name), getattr(theirs, name)
@@ -158,13 +225,17 @@ def differences(function: Callable, model: Callable) -> Iterator[tuple[str, str]
 
 @functools.cache
 def found() -> dict[str, str]:
-    return {f"{name} {parameter}": how for name, ours, theirs in shared()
-            for parameter, how in differences(ours, theirs)}
+    return {
+        f"{name} {parameter}": how for name, ours, theirs in shared() for parameter, how in differences(ours, theirs)
+    }
 
 
 def test_parameters_are_those_of_jax():
-    left = {key: how for key, how in found().items()
-            if key not in DIFFERENT and not (key.split()[1] in ABSENT and how == "is not taken by name")}
+    left = {
+        key: how
+        for key, how in found().items()
+        if key not in DIFFERENT and not (key.split()[1] in ABSENT and how == "is not taken by name")
+    }
     assert not left, "\n" + "\n".join(f"{key} {how}" for key, how in left.items())
 
 
@@ -176,26 +247,29 @@ def test_the_tables_hold_nothing_old():
 
 def test_names_and_places_reach_the_functions():
     """What the signatures promise, called."""
-    x = pnp.arange(6.).reshape(2, 3)
+    x = pnp.arange(6.0).reshape(2, 3)
     expected = np.asarray(x).T.reshape(6)
     for called in (lax.reshape(operand=x, new_sizes=(6,), dimensions=(1, 0)), lax.reshape(x, (6,), (1, 0))):
         np.testing.assert_array_equal(called, expected)
-    np.testing.assert_array_equal(pb.grad(lambda v: (lax.reshape(v, (6,), (1, 0)) * np.arange(6.)).sum())(x),
-                                  np.arange(6.).reshape(3, 2).T)
-    assert float(nn.relu(x=-1.)) == 0. == float(special.xlogy(y=0., x=0.))
-    assert float(special.kl_div(q=1., p=2.)) == float(special.kl_div(2., 1.))
-    assert float(special.gammainc(x=2., a=.5)) == float(special.gammainc(.5, 2.))
+    np.testing.assert_array_equal(
+        pb.grad(lambda v: (lax.reshape(v, (6,), (1, 0)) * np.arange(6.0)).sum())(x), np.arange(6.0).reshape(3, 2).T
+    )
+    assert float(nn.relu(x=-1.0)) == 0.0 == float(special.xlogy(y=0.0, x=0.0))
+    assert float(special.kl_div(q=1.0, p=2.0)) == float(special.kl_div(2.0, 1.0))
+    assert float(special.gammainc(x=2.0, a=0.5)) == float(special.gammainc(0.5, 2.0))
     with pytest.raises(TypeError, match="relu: the arguments do not fit"):
-        nn.relu(z=1.)
+        nn.relu(z=1.0)
     with pytest.raises(TypeError, match="gammainc"):
-        special.gammainc(a=1.)
+        special.gammainc(a=1.0)
 
 
 def test_parameters_that_were_missing():
     assert [float(lax.mul(np.int8(100), np.int8(2), out_dtype="int32")), int(lax.mul(np.int8(100), np.int8(2)))] == [
-        200., -56]
+        200.0,
+        -56,
+    ]
     assert lax.mul(np.float32(1.5), np.float32(1.5), out_dtype="bfloat16").dtype == "bfloat16"
-    assert float(pb.grad(lambda v: lax.mul(v, v, out_dtype="float32"))(pnp.bfloat16(1.5))) == 3.
+    assert float(pb.grad(lambda v: lax.mul(v, v, out_dtype="float32"))(pnp.bfloat16(1.5))) == 3.0
     blocks = np.zeros((4, 5), int)
     blocks[1:3, 1:4] = 1
     for axis in (None, 0, 1, (0, 1)):
@@ -203,14 +277,17 @@ def test_parameters_that_were_missing():
             np.testing.assert_array_equal(pnp.trim_zeros(blocks, trim, axis), jnp.trim_zeros(blocks, trim, axis))
     assert pnp.trim_zeros(np.zeros((2, 3))).shape == (0, 0) == jnp.trim_zeros(np.zeros((2, 3))).shape
     assert pnp.ravel_multi_index((np.int8([1]), np.int8([100])), (2, 200), dtype="int16")[0] == 300
-    for got, expected in zip(pb.jit(lambda: pnp.mask_indices(3, pnp.triu, size=8))(),
-                             jnp.mask_indices(3, jnp.triu, size=8), strict=True):
+    for got, expected in zip(
+        pb.jit(lambda: pnp.mask_indices(3, pnp.triu, size=8))(), jnp.mask_indices(3, jnp.triu, size=8), strict=True
+    ):
         np.testing.assert_array_equal(got, expected)
-    assert pb.make_jaxpr(lambda v: lax.psum(v, "i"), axis_env=[("i", 3)])(1.).out_avals[0].shape == ()
-    cube = pb.checkpoint(lambda v, n: v ** n, static_argnames="n")
-    assert float(pb.grad(cube)(2., 3)) == 12. == float(pb.grad(lambda v: cube(v, n=3))(2.))
-    for call, part in ((lambda: pnp.linalg.cross(np.ones(2), np.ones(2)), "3 components"),
-                       (lambda: pnp.linalg.outer(np.ones((1, 1)), np.ones(1)), "two vectors")):
+    assert pb.make_jaxpr(lambda v: lax.psum(v, "i"), axis_env=[("i", 3)])(1.0).out_avals[0].shape == ()
+    cube = pb.checkpoint(lambda v, n: v**n, static_argnames="n")
+    assert float(pb.grad(cube)(2.0, 3)) == 12.0 == float(pb.grad(lambda v: cube(v, n=3))(2.0))
+    for call, part in (
+        (lambda: pnp.linalg.cross(np.ones(2), np.ones(2)), "3 components"),
+        (lambda: pnp.linalg.outer(np.ones((1, 1)), np.ones(1)), "two vectors"),
+    ):
         with pytest.raises((ValueError, TypeError), match=part):
             call()
 
@@ -219,6 +296,7 @@ def test_the_softmax_of_scipy_is_over_all_elements():
     x = np.linspace(-1, 2, 6, dtype="float32").reshape(2, 3)
     for name in ("softmax", "log_softmax"):
         for axis in (None, 0, -1):
-            np.testing.assert_allclose(getattr(special, name)(x, axis=axis),
-                                       getattr(jax.scipy.special, name)(x, axis=axis), rtol=1e-6)
-    np.testing.assert_allclose(special.softmax(x).sum(), 1., rtol=1e-6)
+            np.testing.assert_allclose(
+                getattr(special, name)(x, axis=axis), getattr(jax.scipy.special, name)(x, axis=axis), rtol=1e-6
+            )
+    np.testing.assert_allclose(special.softmax(x).sum(), 1.0, rtol=1e-6)

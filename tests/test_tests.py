@@ -15,8 +15,14 @@ def lambdas(tree):
 
 @pytest.mark.parametrize("folder", sorted({path.parent for path in FILES}), ids=lambda path: path.name)
 def test_no_lambda_holds_another(folder):
-    places = [f"{path.relative_to(TESTS)}:{outer.lineno}" for path in FILES if path.parent == folder
-              for outer in lambdas(ast.parse(path.read_text(encoding="utf-8")))
-              if len(lambdas(outer)) > 1]
-    assert not places, ("a lambda inside a lambda can be neither named in a traceback nor stepped into: make it a def\n"
-                        + "\n".join(places))
+    places = [
+        f"{path.relative_to(TESTS)}:{outer.lineno}"
+        for path in FILES
+        if path.parent == folder
+        for outer in lambdas(ast.parse(path.read_text(encoding="utf-8")))
+        if len(lambdas(outer)) > 1
+    ]
+    assert not places, (
+        "a lambda inside a lambda can be neither named in a traceback nor stepped into: make it a def\n"
+        + "\n".join(places)
+    )

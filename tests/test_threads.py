@@ -1,4 +1,5 @@
 """Several threads at once, from the first call of a process on."""
+
 import os
 import subprocess
 import sys

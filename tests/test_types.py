@@ -30,11 +30,23 @@ MOST_ANY = 0.05
 def mypy(*files: Path, cache: Path) -> dict[tuple[str, int], str]:
     """The complaints of mypy, by file and line."""
     api = pytest.importorskip("mypy.api")
-    text, problems, _ = api.run([*map(str, files), "--follow-imports=silent", "--no-error-summary", "--config-file=",
-                                 "--ignore-missing-imports", "--show-absolute-path", f"--cache-dir={cache}"])
+    text, problems, _ = api.run(
+        [
+            *map(str, files),
+            "--follow-imports=silent",
+            "--no-error-summary",
+            "--config-file=",
+            "--ignore-missing-imports",
+            "--show-absolute-path",
+            f"--cache-dir={cache}",
+        ]
+    )
     assert not problems
-    return {(Path(line.split(":")[0]).name, int(line.split(":")[1])): line for line in text.splitlines()
-            if ": error: " in line}
+    return {
+        (Path(line.split(":")[0]).name, int(line.split(":")[1])): line
+        for line in text.splitlines()
+        if ": error: " in line
+    }
 
 
 def run_pyright(*arguments: str) -> dict:
@@ -42,17 +54,25 @@ def run_pyright(*arguments: str) -> dict:
     if importlib.util.find_spec("basedpyright") is None:
         pytest.skip("needs basedpyright, of the extra dev")
     paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    process = subprocess.run([sys.executable, "-m", "basedpyright", "--outputjson", "--pythonpath", sys.executable,
-                              *arguments], cwd=ROOT, env={**os.environ, "PYTHONPATH": paths}, capture_output=True,
-                             text=True, check=False)
+    process = subprocess.run(
+        [sys.executable, "-m", "basedpyright", "--outputjson", "--pythonpath", sys.executable, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert process.stdout.strip().startswith("{"), process.stderr
     return json.loads(process.stdout)
 
 
 def pyright(*files: Path) -> dict[tuple[str, int], str]:
     """The errors that pyright finds, by file and line."""
-    return {(Path(item["file"]).name, item["range"]["start"]["line"] + 1): item["message"]
-            for item in run_pyright(*map(str, files))["generalDiagnostics"] if item["severity"] == "error"}
+    return {
+        (Path(item["file"]).name, item["range"]["start"]["line"] + 1): item["message"]
+        for item in run_pyright(*map(str, files))["generalDiagnostics"]
+        if item["severity"] == "error"
+    }
 
 
 def wrong_lines(file: Path) -> list[tuple[str, int]]:
@@ -76,8 +96,11 @@ def test_pyright_sees_the_types_of_users_their_mistakes_and_misspelled_names(tmp
 
 def test_the_public_interface_is_typed():
     report = run_pyright("--verifytypes", "pullback", "--ignoreexternal")["typeCompleteness"]
-    unknown = [symbol["name"] for symbol in report["symbols"]
-               if symbol["isExported"] and not (symbol["isTypeKnown"] and not symbol["isTypeAmbiguous"])]
+    unknown = [
+        symbol["name"]
+        for symbol in report["symbols"]
+        if symbol["isExported"] and not (symbol["isTypeKnown"] and not symbol["isTypeAmbiguous"])
+    ]
     assert report["completenessScore"] >= LEAST_COMPLETENESS, f"not known: {unknown}"
 
 
@@ -93,8 +116,9 @@ def parameters(tree: ast.AST) -> Iterator[ast.arg]:
 
 
 def test_hardly_a_parameter_is_any():
-    found = [p for path in (ROOT / "pullback").rglob("*.py")
-             for p in parameters(ast.parse(path.read_text(encoding="utf-8")))]
+    found = [
+        p for path in (ROOT / "pullback").rglob("*.py") for p in parameters(ast.parse(path.read_text(encoding="utf-8")))
+    ]
     bare = [p.arg for p in found if isinstance(p.annotation, ast.Name) and p.annotation.id == "Any"]
     assert len(found) > 5000
     assert len(bare) < MOST_ANY * len(found), f"{len(bare)} of {len(found)} parameters are Any"
@@ -115,7 +139,9 @@ def test_dir_lists_every_public_name(module):
 
 
 def test_dir_lists_what_is_not_loaded_yet():
-    program = ("import sys, pullback\n"
-               "assert not {'pullback.nn', 'pullback.scipy', 'pullback.implicit'} & {*sys.modules}\n"
-               "assert {'nn', 'scipy', 'implicit', 'check_rules', 'external', 'linear_callback'} <= {*dir(pullback)}")
+    program = (
+        "import sys, pullback\n"
+        "assert not {'pullback.nn', 'pullback.scipy', 'pullback.implicit'} & {*sys.modules}\n"
+        "assert {'nn', 'scipy', 'implicit', 'check_rules', 'external', 'linear_callback'} <= {*dir(pullback)}"
+    )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)

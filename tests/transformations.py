@@ -77,7 +77,8 @@ def battery(lib, fun, reverse, second, batch):
                 if reverse:
                     out[f"vmap{axes} of grad"] = t.vmap(t.grad(loss, every), axes)(*xs)
                     out[f"grad of vmap{axes}"] = t.grad(
-                        lambda *ys, axes=axes: total(lib, t.vmap(t.jit(fun), axes)(*ys)), every)(*xs)
+                        lambda *ys, axes=axes: total(lib, t.vmap(t.jit(fun), axes)(*ys)), every
+                    )(*xs)
         return out
 
     return run

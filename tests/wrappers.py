@@ -34,6 +34,7 @@ def in_cond(f):
 
 def in_scan(f):
     """As the one step of a loop."""
+
     def loop(*args):
         def step(carry, _):
             return carry, f(*args)
@@ -45,6 +46,7 @@ def in_scan(f):
 
 def in_vmap(f):
     """As a batch of one example."""
+
     def batched(x):
         return pb.vmap(f)(pnp.asarray(x)[None])[0]
 
@@ -80,6 +82,7 @@ def grad_of_a_batch_of_two(f):
 
 def forward(f):
     """The derivative by a number, by jvp."""
+
     def derivative(x):
         return pb.jvp(f, (x,), (1.0,))[1]
 
@@ -88,6 +91,7 @@ def forward(f):
 
 def linearized(f):
     """The derivative by a number, by linearize."""
+
     def derivative(x):
         return pb.linearize(f, x)[1](np.float32(1))
 
@@ -175,6 +179,16 @@ def jit_of_vmap_of_cond_of(lib, f):
     return lib.t.jit(lib.t.vmap(lambda x: lib.lax.cond(x > 0, f, identity, x)))
 
 
-SURROUNDINGS = (scan_of, cond_of, switch_of, fori_loop_of, map_of, jit_of, vmap_of, scan_of_cond_of_jit_of,
-                vmap_of_scan_of, jit_of_vmap_of_cond_of)
+SURROUNDINGS = (
+    scan_of,
+    cond_of,
+    switch_of,
+    fori_loop_of,
+    map_of,
+    jit_of,
+    vmap_of,
+    scan_of_cond_of_jit_of,
+    vmap_of_scan_of,
+    jit_of_vmap_of_cond_of,
+)
 LOOPS = (scan_of, fori_loop_of, map_of, scan_of_cond_of_jit_of, vmap_of_scan_of)

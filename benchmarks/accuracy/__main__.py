@@ -35,8 +35,9 @@ TABLE = [*NUMPY, *NN, *SPECIAL, *STATS, *COMPLEX]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.accuracy", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", nargs="*")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--lines", type=Path)
@@ -46,8 +47,12 @@ def main() -> None:
     parser.add_argument("--worst", action="store_true")
     parser.add_argument("--list", action="store_true")
     args = parser.parse_args()
-    chosen = [f for f in TABLE if not args.names or any(
-        fnmatch.fnmatch(f.name, name) or fnmatch.fnmatch(f.name.split(" ")[0], name) for name in args.names)]
+    chosen = [
+        f
+        for f in TABLE
+        if not args.names
+        or any(fnmatch.fnmatch(f.name, name) or fnmatch.fnmatch(f.name.split(" ")[0], name) for name in args.names)
+    ]
     if args.list or not chosen:
         print("\n".join(f.name for f in TABLE))
         return
@@ -68,11 +73,17 @@ def main() -> None:
         args.out.write_text(report.page(found))
 
 
-def _kept(function: Function, dtypes: Iterable[str], orders: Iterable[int], columns: list[str],
-          earlier: dict[kept.Key, Line]) -> list[Line] | None:
+def _kept(
+    function: Function, dtypes: Iterable[str], orders: Iterable[int], columns: list[str], earlier: dict[kept.Key, Line]
+) -> list[Line] | None:
     """The lines of a function if all of them were kept, with these columns."""
-    found = [earlier.get((function.name, dtype, order)) for dtype in dtypes if dtype in function.dtypes
-             for order in orders if order in function.orders]
+    found = [
+        earlier.get((function.name, dtype, order))
+        for dtype in dtypes
+        if dtype in function.dtypes
+        for order in orders
+        if order in function.orders
+    ]
     complete = [line for line in found if line is not None and list(line.cells) == columns]
     return complete if len(complete) == len(found) else None
 
@@ -80,13 +91,18 @@ def _kept(function: Function, dtypes: Iterable[str], orders: Iterable[int], colu
 def _short(line: Line, worst: bool) -> str:
     mark = " " if line.good else "!"
     text = f"{mark} {line.name:24} {line.dtype[-2:]} {line.order} "
-    text += "  ".join(f"{name}: {'-' if cell is None else f'{cell.worst:.3g}'}"
-                      + (f" (lost {cell.lost})" if cell and cell.lost else "") for name, cell in line.cells.items())
+    text += "  ".join(
+        f"{name}: {'-' if cell is None else f'{cell.worst:.3g}'}"
+        + (f" (lost {cell.lost})" if cell and cell.lost else "")
+        for name, cell in line.cells.items()
+    )
     if worst:
         for name, cell in line.cells.items():
             if cell is not None and cell.worst > line.limit:
-                text += (f"\n      {name}: {cell.worst:.3g} by argument {cell.argument} at {cell.where}: "
-                         f"{cell.got!r}, right {cell.true!r}")
+                text += (
+                    f"\n      {name}: {cell.worst:.3g} by argument {cell.argument} at {cell.where}: "
+                    f"{cell.got!r}, right {cell.true!r}"
+                )
     return text
 
 

@@ -43,8 +43,9 @@ class Line(NamedTuple):
         return peer is not None and any(cell.worst > max(peer.worst, self.limit) for cell in self.ours)
 
 
-def _cells(function: Function, order: int, argument: int, points: list[np.ndarray], columns: Iterable[str],
-           keep: bool) -> dict[str, Cell | None]:
+def _cells(
+    function: Function, order: int, argument: int, points: list[np.ndarray], columns: Iterable[str], keep: bool
+) -> dict[str, Cell | None]:
     true = exact.on_grid(function, order, argument, points, keep)
     known = true.kind != UNDEFINED
     cells: dict[str, Cell | None] = {}
@@ -56,8 +57,14 @@ def _cells(function: Function, order: int, argument: int, points: list[np.ndarra
             continue
         units, lost = measure.errors(result, true, function.limit(order), order)
         at = int(np.argmax(np.where(known, units, -1.0)))
-        cells[name] = Cell(float(units[at]), tuple(float(x[at]) for x in points), int(lost.sum()), argument,
-                           float(result[at]), float(true.nearest[at]))
+        cells[name] = Cell(
+            float(units[at]),
+            tuple(float(x[at]) for x in points),
+            int(lost.sum()),
+            argument,
+            float(result[at]),
+            float(true.nearest[at]),
+        )
     return cells
 
 
@@ -67,8 +74,14 @@ def _worse(a: Cell | None, b: Cell | None) -> Cell | None:
     return (a if a.worst >= b.worst else b)._replace(lost=a.lost + b.lost)
 
 
-def lines(function: Function, dtypes: Iterable[str] = ("float32", "float64"), orders: Iterable[int] = (0, 1, 2),
-          columns: Iterable[str] = tuple(libraries.COLUMNS), scale: float = 1.0, keep: bool = True) -> Iterator[Line]:
+def lines(
+    function: Function,
+    dtypes: Iterable[str] = ("float32", "float64"),
+    orders: Iterable[int] = (0, 1, 2),
+    columns: Iterable[str] = tuple(libraries.COLUMNS),
+    scale: float = 1.0,
+    keep: bool = True,
+) -> Iterator[Line]:
     """The lines of a function. `scale`: how many numbers, 1 for all; `keep`: use the store of exact values."""
     for dtype in dtypes:
         if dtype not in function.dtypes:

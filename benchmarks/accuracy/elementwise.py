@@ -41,7 +41,7 @@ def expm1_below(x, scale=1, alpha=1):
 
 
 def gelu_tanh(x):
-    return x / 2 * (1 + mp.tanh(mp.sqrt(2 / mp.pi) * (x + mpf("0.044715") * x ** 3)))
+    return x / 2 * (1 + mp.tanh(mp.sqrt(2 / mp.pi) * (x + mpf("0.044715") * x**3)))
 
 
 def normal_below(x):
@@ -67,8 +67,11 @@ def rest(xs, i):
 
 def slopes(first, second):
     """The derivatives along each of three arguments, from functions of all arguments and the place of one."""
-    return {(order, i): lambda x, y, z, f=f, i=i: f((x, y, z), i)
-            for order, f in ((1, first), (2, second)) for i in range(3)}
+    return {
+        (order, i): lambda x, y, z, f=f, i=i: f((x, y, z), i)
+        for order, f in ((1, first), (2, second))
+        for i in range(3)
+    }
 
 
 def softmax_slope(xs, i):
@@ -82,6 +85,7 @@ def softmax_second(xs, i):
 
 def along(name):
     """A function along an axis, as an elementwise function of three numbers: its first element."""
+
     def make(L):
         f = L
         for part in name.split("."):
@@ -101,14 +105,32 @@ NUMPY = [
     row("numpy.cbrt", lambda x: mp.cbrt(abs(x)) * mp.sign(x), REAL.with_kinks(0.0)),
     row("numpy.square", lambda x: x * x, torch="square"),
     row("numpy.reciprocal", lambda x: 1 / x, torch="reciprocal"),
-    row("lax.integer_pow 3", lambda x: x ** 3, make=lambda L: lambda x: L.lax.integer_pow(x, 3),
-        torch=lambda torch: lambda x: x ** 3),
-    row("lax.integer_pow -2", lambda x: 1 / (x * x), REAL.with_kinks(0.0),
-        make=lambda L: lambda x: L.lax.integer_pow(x, -2), torch=lambda torch: lambda x: x ** -2),
-    row("numpy.power", power, POSITIVE, Range(points=(0.0, 0.5, 1.0, 2.0, 3.0)), torch="pow",
-        derivatives={(1, 0): lambda x, y: y * mp.power(x, y - 1), (2, 0): lambda x, y: y * (y - 1) * mp.power(x, y - 2),
-                     (1, 1): lambda x, y: mp.power(x, y) * mp.log(x),
-                     (2, 1): lambda x, y: mp.power(x, y) * mp.log(x) ** 2}),
+    row(
+        "lax.integer_pow 3",
+        lambda x: x**3,
+        make=lambda L: lambda x: L.lax.integer_pow(x, 3),
+        torch=lambda torch: lambda x: x**3,
+    ),
+    row(
+        "lax.integer_pow -2",
+        lambda x: 1 / (x * x),
+        REAL.with_kinks(0.0),
+        make=lambda L: lambda x: L.lax.integer_pow(x, -2),
+        torch=lambda torch: lambda x: x**-2,
+    ),
+    row(
+        "numpy.power",
+        power,
+        POSITIVE,
+        Range(points=(0.0, 0.5, 1.0, 2.0, 3.0)),
+        torch="pow",
+        derivatives={
+            (1, 0): lambda x, y: y * mp.power(x, y - 1),
+            (2, 0): lambda x, y: y * (y - 1) * mp.power(x, y - 2),
+            (1, 1): lambda x, y: mp.power(x, y) * mp.log(x),
+            (2, 1): lambda x, y: mp.power(x, y) * mp.log(x) ** 2,
+        },
+    ),
     row("numpy.divide", lambda x, y: x / y, torch="divide"),
     row("numpy.multiply", lambda x, y: x * y, torch="multiply"),
     row("numpy.exp", mp.exp, torch="exp"),
@@ -146,38 +168,81 @@ NN = [
     row("nn.log_sigmoid", lambda x: -softplus(-x), torch="nn.functional.logsigmoid"),
     row("nn.silu", lambda x: x * sigmoid(x), torch="nn.functional.silu"),
     row("nn.mish", lambda x: x * mp.tanh(softplus(x)), torch="nn.functional.mish"),
-    row("nn.gelu tanh", gelu_tanh, make=lambda L: lambda x: L.nn.gelu(x, approximate=True),
-        torch=lambda torch: lambda x: torch.nn.functional.gelu(x, approximate="tanh")),
-    row("nn.gelu erf", lambda x: x * normal_below(x), make=lambda L: lambda x: L.nn.gelu(x, approximate=False),
-        torch="nn.functional.gelu", special=True),
+    row(
+        "nn.gelu tanh",
+        gelu_tanh,
+        make=lambda L: lambda x: L.nn.gelu(x, approximate=True),
+        torch=lambda torch: lambda x: torch.nn.functional.gelu(x, approximate="tanh"),
+    ),
+    row(
+        "nn.gelu erf",
+        lambda x: x * normal_below(x),
+        make=lambda L: lambda x: L.nn.gelu(x, approximate=False),
+        torch="nn.functional.gelu",
+        special=True,
+    ),
     row("nn.relu", relu, REAL.with_kinks(0.0), torch="relu"),
     row("nn.relu6", relu6, REAL.with_kinks(0.0, 6.0), torch="nn.functional.relu6"),
     row("nn.leaky_relu", lambda x: x if x > 0 else x / 100, REAL.with_kinks(0.0), torch="nn.functional.leaky_relu"),
     row("nn.elu", expm1_below, REAL.with_kinks(0.0), make=lambda L: lambda x: L.nn.elu(x), torch="nn.functional.elu"),
-    row("nn.celu", lambda x: expm1_below(x, 1, 1), REAL.with_kinks(0.0), make=lambda L: lambda x: L.nn.celu(x),
-        torch="nn.functional.celu"),
-    row("nn.selu", lambda x: expm1_below(x, mpf("1.0507009873554804934193349852946"),
-                                         mpf("1.6732632423543772848170429916717")), REAL.with_kinks(0.0),
-        torch="nn.functional.selu"),
+    row(
+        "nn.celu",
+        lambda x: expm1_below(x, 1, 1),
+        REAL.with_kinks(0.0),
+        make=lambda L: lambda x: L.nn.celu(x),
+        torch="nn.functional.celu",
+    ),
+    row(
+        "nn.selu",
+        lambda x: expm1_below(x, mpf("1.0507009873554804934193349852946"), mpf("1.6732632423543772848170429916717")),
+        REAL.with_kinks(0.0),
+        torch="nn.functional.selu",
+    ),
     row("nn.soft_sign", lambda x: x / (1 + abs(x)), REAL.with_kinks(0.0), torch="nn.functional.softsign"),
-    row("nn.hard_tanh", lambda x: max(min(x, mpf(1)), mpf(-1)), REAL.with_kinks(-1.0, 1.0),
-        torch="nn.functional.hardtanh"),
+    row(
+        "nn.hard_tanh",
+        lambda x: max(min(x, mpf(1)), mpf(-1)),
+        REAL.with_kinks(-1.0, 1.0),
+        torch="nn.functional.hardtanh",
+    ),
     row("nn.hard_sigmoid", lambda x: relu6(x + 3) / 6, REAL.with_kinks(-3.0, 3.0), torch="nn.functional.hardsigmoid"),
     row("nn.hard_silu", lambda x: x * relu6(x + 3) / 6, REAL.with_kinks(-3.0, 3.0), torch="nn.functional.hardswish"),
     row("nn.squareplus", lambda x: (x + mp.sqrt(x * x + 4)) / 2),
     row("nn.sparse_plus", sparse_plus, REAL.with_kinks(-1.0, 1.0)),
     row("nn.sparse_sigmoid", lambda x: min(max((x + 1) / 2, mpf(0)), mpf(1)), REAL.with_kinks(-1.0, 1.0)),
     row("nn.log1mexp", lambda x: mp.log(-mp.expm1(-x)), POSITIVE.near(math.log(2))),
-    row("nn.softmax", softmax, REAL, REAL, REAL, make=along("nn.softmax"), torch=along_torch("softmax"),
-        derivatives=slopes(softmax_slope, softmax_second)),
-    row("nn.log_softmax", lambda *xs: mp.log(softmax(*xs)), REAL, REAL, REAL, make=along("nn.log_softmax"),
+    row(
+        "nn.softmax",
+        softmax,
+        REAL,
+        REAL,
+        REAL,
+        make=along("nn.softmax"),
+        torch=along_torch("softmax"),
+        derivatives=slopes(softmax_slope, softmax_second),
+    ),
+    row(
+        "nn.log_softmax",
+        lambda *xs: mp.log(softmax(*xs)),
+        REAL,
+        REAL,
+        REAL,
+        make=along("nn.log_softmax"),
         torch=along_torch("log_softmax"),
-        derivatives=slopes(lambda xs, i: rest(xs, 0) if i == 0 else -share(xs, i),
-                           lambda xs, i: -share(xs, i) * rest(xs, i))),
-    row("nn.logsumexp", lambda *xs: xs[0] - mp.log(softmax(*xs)), REAL, REAL, REAL,
+        derivatives=slopes(
+            lambda xs, i: rest(xs, 0) if i == 0 else -share(xs, i), lambda xs, i: -share(xs, i) * rest(xs, i)
+        ),
+    ),
+    row(
+        "nn.logsumexp",
+        lambda *xs: xs[0] - mp.log(softmax(*xs)),
+        REAL,
+        REAL,
+        REAL,
         make=lambda L: lambda x, y, z: L.nn.logsumexp(L.numpy.stack([x, y, z]), axis=0),
         torch=lambda torch: lambda x, y, z: torch.logsumexp(torch.stack([x, y, z]), dim=0),
-        derivatives=slopes(share, lambda xs, i: share(xs, i) * rest(xs, i))),
+        derivatives=slopes(share, lambda xs, i: share(xs, i) * rest(xs, i)),
+    ),
 ]
 
 # complex functions: the real and the imaginary part, as functions of the real and the imaginary part
@@ -185,6 +250,7 @@ NN = [
 
 def off_the_axes(f):
     """On the axes, where the cuts are, the value goes by the sign of a zero, which mpmath's numbers have not."""
+
     def reference(z):
         if z.real == 0 or z.imag == 0:
             raise ValueError
@@ -203,6 +269,7 @@ def complex_rows(name, reference, x=REAL, y=REAL, torch=None):
         def of(L):
             f = getattr(L.numpy, name)
             return lambda x, y: getattr(L.numpy, part)(f(L.lax.complex(x, y)))
+
         return of
 
     def make_torch(part):
@@ -211,8 +278,10 @@ def complex_rows(name, reference, x=REAL, y=REAL, torch=None):
         return lambda module: lambda x, y: getattr(module, part)(getattr(module, torch)(module.complex(x, y)))
 
     parts = {"real": lambda x, y: mp.re(reference(mp.mpc(x, y))), "imag": lambda x, y: mp.im(reference(mp.mpc(x, y)))}
-    return [row(f"numpy.{name} complex, {part}", of, x, y, make=make(part), torch=make_torch(part),
-                orders=(0,)) for part, of in parts.items()]
+    return [
+        row(f"numpy.{name} complex, {part}", of, x, y, make=make(part), torch=make_torch(part), orders=(0,))
+        for part, of in parts.items()
+    ]
 
 
 SMALL_TURN = Range(-1e6, 1e6, (0.0, 1.0, -1.0, math.pi / 2, math.pi, -math.pi))
@@ -239,4 +308,3 @@ COMPLEX = [
     *complex_rows("reciprocal", lambda z: 1 / z, torch="reciprocal"),
     *complex_rows("square", lambda z: z * z, torch="square"),
 ]
-

@@ -51,7 +51,7 @@ def _difference(f: Callable, order: int, argument: int, at: tuple, relative: boo
     h = mpmath.ldexp(abs(x) if relative else 1, -(mp.prec // 4))
 
     def shifted(by):
-        return f(*at[:argument], x + by, *at[argument + 1:])
+        return f(*at[:argument], x + by, *at[argument + 1 :])
 
     if order == 1:
         return (shifted(h) - shifted(-h)) / (2 * h)
@@ -100,7 +100,7 @@ def _moved(f: Callable, order: int, argument: int, at: tuple, relative: bool, va
     for i, step in enumerate(steps):
         changes = [mpmath.mpf(0)]
         for sign in (1, -1):
-            moved = (*at[:i], at[i] + sign * step, *at[i + 1:])
+            moved = (*at[:i], at[i] + sign * step, *at[i + 1 :])
             there = _attempt(f, order, argument, moved, relative)
             if there is not None:
                 changes.append(abs(there - value))

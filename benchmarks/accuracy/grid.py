@@ -20,8 +20,9 @@ def of_range(argument: Range, dtype: np.dtype, count: int) -> np.ndarray:
     sizes = 2.0 ** np.clip(np.linspace(low, high, 2 * part) + rng.uniform(-0.5, 0.5, 2 * part), low, high - 1e-3)
     # where exponentials begin to vanish and to overflow, and the range between
     reach = 120.0 if dtype.itemsize == 4 else 760.0
-    middle = np.concatenate([np.linspace(-reach, reach, 2 * part), rng.uniform(-30, 30, part),
-                             rng.uniform(-4, 4, part)])
+    middle = np.concatenate(
+        [np.linspace(-reach, reach, 2 * part), rng.uniform(-30, 30, part), rng.uniform(-4, 4, part)]
+    )
     near = [np.asarray(argument.extra, float)]
     span = info.nmant + 1
     for point in (*argument.points, argument.low, argument.high):

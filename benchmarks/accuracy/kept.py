@@ -15,8 +15,10 @@ def read(path: Path | None) -> dict[Key, Line]:
     if path is not None and path.exists():
         for text in path.read_text().splitlines():
             data = json.loads(text)
-            cells = {name: None if cell is None else Cell(**{**cell, "where": tuple(cell["where"])})
-                     for name, cell in data["cells"].items()}
+            cells = {
+                name: None if cell is None else Cell(**{**cell, "where": tuple(cell["where"])})
+                for name, cell in data["cells"].items()
+            }
             line = Line(**{**data, "cells": cells})
             found[line.name, line.dtype, line.order] = line
     return found

@@ -15,8 +15,19 @@ def _library(root: str) -> SimpleNamespace:
     modules = {"numpy": "numpy", "lax": "lax", "nn": "nn", "special": "scipy.special", "stats": "scipy.stats"}
     found = {name: importlib.import_module(f"{root}.{path}") for name, path in modules.items()}
     if root == "jax":  # its distributions are modules that must be imported one by one
-        for name in ("bernoulli", "beta", "cauchy", "expon", "gamma", "laplace", "logistic", "norm", "poisson", "t",
-                     "uniform"):
+        for name in (
+            "bernoulli",
+            "beta",
+            "cauchy",
+            "expon",
+            "gamma",
+            "laplace",
+            "logistic",
+            "norm",
+            "poisson",
+            "t",
+            "uniform",
+        ):
             importlib.import_module(f"jax.scipy.stats.{name}")
     return SimpleNamespace(**found)
 
@@ -40,7 +51,7 @@ def _derivative(jvp: Callable, f: Callable, order: int, argument: int) -> Callab
         inner = _derivative(jvp, f, order - 1, argument)
 
         def along(x):
-            return inner(*args[:argument], x, *args[argument + 1:])
+            return inner(*args[:argument], x, *args[argument + 1 :])
 
         return jvp(along, (args[argument],), (np.ones(args[argument].shape, args[argument].dtype),))[1]
 

@@ -18,23 +18,38 @@ class Reason(NamedTuple):
     why: str
 
     def holds_for(self, line: Line) -> bool:
-        return (fnmatch.fnmatchcase(line.name, self.name) and self.dtype in (None, line.dtype)
-                and self.order in (None, line.order))
+        return (
+            fnmatch.fnmatchcase(line.name, self.name)
+            and self.dtype in (None, line.dtype)
+            and self.order in (None, line.order)
+        )
 
 
 _FLUSHED = "next to the smallest normal number an intermediate result is subnormal and flushed: a few points of 800"
-_SQUARES = ("for a tiny parameter it is the difference of two squares of its reciprocal; a form without it would be a "
-            "function of its own")
+_SQUARES = (
+    "for a tiny parameter it is the difference of two squares of its reciprocal; a form without it would be a "
+    "function of its own"
+)
 _CURVATURE = "far out the slope is next to constant: (a - 1) / x - 1 +- the hazard keeps the digits of the hazard alone"
 
 REASONS: tuple[Reason, ...] = (
-    Reason("numpy.power", None, 2, "x**(y - 2) overflows before the tiny y makes it small; another order of the "
-           "factors would take a second power, which is the whole cost"),
+    Reason(
+        "numpy.power",
+        None,
+        2,
+        "x**(y - 2) overflows before the tiny y makes it small; another order of the "
+        "factors would take a second power, which is the whole cost",
+    ),
     Reason("numpy.tanh", "float64", 0, "XLA's own tanh; the eager one is within one unit"),
     Reason("nn.gelu tanh", "float64", 0, "the cubic inside is rounded before tanh, which doubles that: 4.3 units"),
     Reason("nn.sparse_sigmoid", "float64", 1, "one ulp above 1 the half of x + 1 rounds to 1, the kink"),
-    Reason("nn.softmax", None, 2, "a share next to 1/2 against one other: its curvature is a difference of two shares, "
-           "and the exponentials know it to their rounding"),
+    Reason(
+        "nn.softmax",
+        None,
+        2,
+        "a share next to 1/2 against one other: its curvature is a difference of two shares, "
+        "and the exponentials know it to their rounding",
+    ),
     Reason("special.zeta", "float32", 2, _FLUSHED),
     Reason("special.gammainc*", "float64", 2, _FLUSHED),
     Reason("stats.gamma.pdf", None, None, _FLUSHED),
@@ -42,20 +57,38 @@ REASONS: tuple[Reason, ...] = (
     Reason("stats.gamma.log*", None, 2, _CURVATURE),
     Reason("stats.poisson.pmf", None, None, _FLUSHED),
     Reason("stats.poisson.cdf", None, 2, _FLUSHED),
-    Reason("stats.poisson.entropy", None, None, "for a tiny mean: exp(log) has the rounding error of the logarithm; "
-           "the masses themselves would double the cost"),
+    Reason(
+        "stats.poisson.entropy",
+        None,
+        None,
+        "for a tiny mean: exp(log) has the rounding error of the logarithm; "
+        "the masses themselves would double the cost",
+    ),
     Reason("stats.t.pdf", None, 2, _FLUSHED),
     Reason("special.beta", "float32", 1, _FLUSHED),
     Reason("special.beta", None, 2, _SQUARES),
     Reason("stats.beta.pdf", None, 2, _SQUARES),
     Reason("stats.beta.pdf", None, None, _FLUSHED),
     Reason("stats.beta.logpdf", None, None, "for parameters next to 1 the terms cancel; and " + _FLUSHED),
-    Reason("stats.beta.log[cs]*", None, 2, "next to 0 the hazard and what it is multiplied by leave the range; "
-           "elsewhere, " + _CURVATURE),
-    Reason("stats.beta.[cs]*f", None, 0, "exponentials of hundreds; between 0.01 and 1 a parameter leaves some digits "
-           "to 1 less a tail: its own tail takes ten times the steps; and no distribution for parameters 0"),
-    Reason("stats.beta.log[cs]*", None, None, "for a parameter far below 1 the hazard is a quotient of what is "
-           "flushed; and " + _FLUSHED),
+    Reason(
+        "stats.beta.log[cs]*",
+        None,
+        2,
+        "next to 0 the hazard and what it is multiplied by leave the range; elsewhere, " + _CURVATURE,
+    ),
+    Reason(
+        "stats.beta.[cs]*f",
+        None,
+        0,
+        "exponentials of hundreds; between 0.01 and 1 a parameter leaves some digits "
+        "to 1 less a tail: its own tail takes ten times the steps; and no distribution for parameters 0",
+    ),
+    Reason(
+        "stats.beta.log[cs]*",
+        None,
+        None,
+        "for a parameter far below 1 the hazard is a quotient of what is flushed; and " + _FLUSHED,
+    ),
     Reason("special.betainc", None, None, _FLUSHED),
     Reason("special.poch", None, 0, _FLUSHED),
     Reason("special.poch", None, None, "where the value overflows, its derivatives are it times what is small"),

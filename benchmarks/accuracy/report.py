@@ -118,15 +118,21 @@ def table(lines: list[Line], last: Callable[[Line], str] | None = None, head: st
     rows = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for line in lines:
         lost = " / ".join("-" if cell is None else str(cell.lost) for cell in line.cells.values())
-        rows.append(f"| {line.name} | {line.dtype} | {line.order} | "
-                    + " | ".join(_cell(cell) for cell in line.cells.values()) + f" | {lost} |"
-                    + (f" {last(line)} |" if last else ""))
+        rows.append(
+            f"| {line.name} | {line.dtype} | {line.order} | "
+            + " | ".join(_cell(cell) for cell in line.cells.values())
+            + f" | {lost} |"
+            + (f" {last(line)} |" if last else "")
+        )
     return "\n".join(rows) + "\n"
 
 
 def summary(lines: list[Line]) -> str:
-    text = [f"{len(lines)} lines. Missed goals: {sum(not line.good for line in lines)}. "
-            f"Farther off than JAX, beyond the goal: {sum(line.behind for line in lines)}.", ""]
+    text = [
+        f"{len(lines)} lines. Missed goals: {sum(not line.good for line in lines)}. "
+        f"Farther off than JAX, beyond the goal: {sum(line.behind for line in lines)}.",
+        "",
+    ]
     missed = [line for line in lines if not line.good]
     if missed:
         text += ["Goals missed, and why (reasons.py):", "", table(missed, why, "why")]

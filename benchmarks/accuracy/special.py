@@ -51,21 +51,23 @@ def normal_quantile(p):
 def normal_start(q):
     # DLMF 7.17.2, its first terms
     z = (1 - 2 * q) * math.sqrt(math.pi) / 2
-    return math.sqrt(2) * (z + z ** 3 / 3 + 7 * z ** 5 / 30)
+    return math.sqrt(2) * (z + z**3 / 3 + 7 * z**5 / 30)
 
 
 def normal_quantile_slope(order):
     """The derivatives 1 / phi(y) and y / phi(y)**2 of the y with Phi(y) = p."""
+
     def slope(p):
         y = normal_quantile(p)
         density = mp.exp(-y * y / 2) / mp.sqrt(2 * mp.pi)
-        return 1 / density if order == 1 else y / density ** 2
+        return 1 / density if order == 1 else y / density**2
 
     return slope
 
 
 def erfinv_slope(order):
     """The derivatives u = sqrt(pi) / 2 exp(y**2) and 2 y u**2 of the y with erf(y) = x."""
+
     def slope(x):
         y = erfinv(x)
         u = mp.sqrt(mp.pi) / 2 * mp.exp(y * y)
@@ -93,7 +95,7 @@ def polygamma(n, x):
                 following[power] = following.get(power, 0) - mp.pi * k * a
         terms = following
     c = mp.cos(mp.pi * x) / mp.sin(mp.pi * x)
-    return (-1) ** n * mp.psi(n, 1 - x) - mp.pi * sum(a * c ** k for k, a in terms.items())
+    return (-1) ** n * mp.psi(n, 1 - x) - mp.pi * sum(a * c**k for k, a in terms.items())
 
 
 def hurwitz(s, q):
@@ -189,42 +191,93 @@ SPECIAL = [
     special("expit", sigmoid, torch="special.expit"),
     special("logit", lambda x: mp.log(x) - mp.log1p(-x), UNIT, torch="special.logit"),
     special("xlogy", xlogy, REAL, POSITIVE.with_kinks(0.0), torch="special.xlogy"),
-    special("xlog1py", xlog1py, REAL, Range(-1.0, math.inf, (-1.0, 0.0, 1.0)).with_kinks(-1.0),
-            torch="special.xlog1py"),
+    special(
+        "xlog1py", xlog1py, REAL, Range(-1.0, math.inf, (-1.0, 0.0, 1.0)).with_kinks(-1.0), torch="special.xlog1py"
+    ),
     special("entr", entr, POSITIVE, torch="special.entr"),
     special("rel_entr", lambda x, y: x * mp.log(x / y) if x else mpf(0), POSITIVE, POSITIVE),
     special("kl_div", lambda x, y: x * mp.log(x / y) - x + y if x else y, POSITIVE, POSITIVE),
     special("erf", mp.erf, torch="special.erf"),
     special("erfc", mp.erfc, torch="special.erfc"),
-    special("erfinv", erfinv, SIGNED_UNIT, torch="special.erfinv",
-            derivatives={(k, 0): erfinv_slope(k) for k in (1, 2)}),
+    special(
+        "erfinv", erfinv, SIGNED_UNIT, torch="special.erfinv", derivatives={(k, 0): erfinv_slope(k) for k in (1, 2)}
+    ),
     special("ndtr", normal_below, torch="special.ndtr"),
-    special("ndtri", normal_quantile, UNIT, torch="special.ndtri",
-            derivatives={(k, 0): normal_quantile_slope(k) for k in (1, 2)}),
-    special("log_ndtr", lambda x: mp.log(normal_below(x)) if x < 0 else mp.log1p(-normal_below(-x)),
-            torch="special.log_ndtr"),
+    special(
+        "ndtri",
+        normal_quantile,
+        UNIT,
+        torch="special.ndtri",
+        derivatives={(k, 0): normal_quantile_slope(k) for k in (1, 2)},
+    ),
+    special(
+        "log_ndtr",
+        lambda x: mp.log(normal_below(x)) if x < 0 else mp.log1p(-normal_below(-x)),
+        torch="special.log_ndtr",
+    ),
     # the gamma family
-    special("gammaln", lambda x: mp.re(mp.loggamma(x)), POLES, torch="lgamma",
-            derivatives={(1, 0): mp.digamma, (2, 0): lambda x: polygamma(1, x)}),
+    special(
+        "gammaln",
+        lambda x: mp.re(mp.loggamma(x)),
+        POLES,
+        torch="lgamma",
+        derivatives={(1, 0): mp.digamma, (2, 0): lambda x: polygamma(1, x)},
+    ),
     # of PyTorch's polygamma a call takes time in proportion to a negative argument: that column would never end
-    special("digamma", mp.digamma, POLES,
-            derivatives={(1, 0): lambda x: polygamma(1, x), (2, 0): lambda x: polygamma(2, x)}),
+    special(
+        "digamma", mp.digamma, POLES, derivatives={(1, 0): lambda x: polygamma(1, x), (2, 0): lambda x: polygamma(2, x)}
+    ),
     special("gamma", mp.gamma, MODERATE),
     special("gammasgn", gamma_sign, MODERATE, orders=(0,)),
     special("factorial", lambda x: mp.gamma(x + 1), Range(0.0, 170.0, (0.0, 1.0, 2.0))),
-    *(special(f"polygamma {n}", lambda x, n=n: polygamma(n, x), POLES,
-              make=lambda L, n=n: lambda x: L.special.polygamma(n, x),
-              derivatives={(k, 0): lambda x, n=n, k=k: polygamma(n + k, x) for k in (1, 2)}) for n in (1, 2, 3, 10)),
-    special("zeta", hurwitz, EXPONENT, Range(0.0, math.inf, (0.0, 1.0)), torch="special.zeta",
-            derivatives={(1, 1): zeta_slope(1), (2, 1): zeta_slope(2)}),
-    special("gammainc", lower_gamma, SHAPE, SHAPE, torch="special.gammainc",
-            derivatives={(1, 1): gamma_density, (2, 1): gamma_density_slope}, orders=(0, 1, 2), constant=(0,)),
-    special("gammaincc", upper_gamma, SHAPE, SHAPE, torch="special.gammaincc",
-            derivatives={(1, 1): negated(gamma_density), (2, 1): negated(gamma_density_slope)}, constant=(0,)),
+    *(
+        special(
+            f"polygamma {n}",
+            lambda x, n=n: polygamma(n, x),
+            POLES,
+            make=lambda L, n=n: lambda x: L.special.polygamma(n, x),
+            derivatives={(k, 0): lambda x, n=n, k=k: polygamma(n + k, x) for k in (1, 2)},
+        )
+        for n in (1, 2, 3, 10)
+    ),
+    special(
+        "zeta",
+        hurwitz,
+        EXPONENT,
+        Range(0.0, math.inf, (0.0, 1.0)),
+        torch="special.zeta",
+        derivatives={(1, 1): zeta_slope(1), (2, 1): zeta_slope(2)},
+    ),
+    special(
+        "gammainc",
+        lower_gamma,
+        SHAPE,
+        SHAPE,
+        torch="special.gammainc",
+        derivatives={(1, 1): gamma_density, (2, 1): gamma_density_slope},
+        orders=(0, 1, 2),
+        constant=(0,),
+    ),
+    special(
+        "gammaincc",
+        upper_gamma,
+        SHAPE,
+        SHAPE,
+        torch="special.gammaincc",
+        derivatives={(1, 1): negated(gamma_density), (2, 1): negated(gamma_density_slope)},
+        constant=(0,),
+    ),
     special("betaln", log_beta, POSITIVE, POSITIVE),
     special("beta", lambda a, b: mp.exp(log_beta(a, b)), SHAPE, SHAPE),
-    special("betainc", betainc, SHAPE, SHAPE, UNIT,
-            derivatives={(1, 2): beta_density, (2, 2): beta_density_slope}, constant=(0, 1)),
+    special(
+        "betainc",
+        betainc,
+        SHAPE,
+        SHAPE,
+        UNIT,
+        derivatives={(1, 2): beta_density, (2, 2): beta_density_slope},
+        constant=(0, 1),
+    ),
     special("poch", lambda z, m: mp.exp(mp.loggamma(z + m) - mp.loggamma(z)), SHAPE, SHAPE),
     # Bessel functions
     special("i0", lambda x: mp.besseli(0, x), torch="special.i0"),

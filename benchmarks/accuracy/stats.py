@@ -45,8 +45,7 @@ def beta_logpdf(x, a, b):
 
 
 def t_logpdf(x, n):
-    return (mp.loggamma((n + 1) / 2) - mp.loggamma(n / 2) - mp.log(n * mp.pi) / 2
-            - (n + 1) / 2 * mp.log1p(x * x / n))
+    return mp.loggamma((n + 1) / 2) - mp.loggamma(n / 2) - mp.log(n * mp.pi) / 2 - (n + 1) / 2 * mp.log1p(x * x / n)
 
 
 def beta_log_density_slope(x, a, b):
@@ -61,7 +60,7 @@ def beta_above(a, b, x):
 
 def log_beta_tail(upper):
     def tail(x, a, b):
-        part, rest = beta_tails(a, b, x)[::-1 if upper else 1]
+        part, rest = beta_tails(a, b, x)[:: -1 if upper else 1]
         return mp.log(part) if part < 0.5 else mp.log1p(-rest)
 
     return tail
@@ -125,8 +124,12 @@ STATS = [
     stats("norm.logcdf", lambda x: mp.log(normal_below(x)) if x < 0 else mp.log1p(-normal_below(-x))),
     stats("norm.logsf", lambda x: mp.log(normal_below(-x)) if x > 0 else mp.log1p(-normal_below(x))),
     stats("norm.ppf", normal_quantile, UNIT, derivatives={(k, 0): normal_quantile_slope(k) for k in (1, 2)}),
-    stats("norm.isf", lambda q: -normal_quantile(q), UNIT,
-          derivatives={(k, 0): negated(normal_quantile_slope(k)) for k in (1, 2)}),
+    stats(
+        "norm.isf",
+        lambda q: -normal_quantile(q),
+        UNIT,
+        derivatives={(k, 0): negated(normal_quantile_slope(k)) for k in (1, 2)},
+    ),
     stats("cauchy.logpdf", lambda x: -mp.log(mp.pi * (1 + x * x))),
     stats("cauchy.pdf", lambda x: 1 / (mp.pi * (1 + x * x))),
     stats("cauchy.cdf", cauchy_below),
@@ -153,35 +156,94 @@ STATS = [
     stats("logistic.isf", lambda q: mp.log1p(-q) - mp.log(q), UNIT),
     stats("gamma.logpdf", gamma_logpdf, SHAPE, SHAPE),
     stats("gamma.pdf", lambda x, a: mp.exp(gamma_logpdf(x, a)), SHAPE, SHAPE),
-    stats("gamma.cdf", lambda x, a: lower_gamma(a, x), SHAPE, SHAPE, constant=(1,),
-          derivatives={(1, 0): lambda x, a: mp.exp(gamma_logpdf(x, a))}, orders=(0, 1)),
-    stats("gamma.sf", lambda x, a: upper_gamma(a, x), SHAPE, SHAPE, constant=(1,),
-          derivatives={(1, 0): lambda x, a: -mp.exp(gamma_logpdf(x, a))}, orders=(0, 1)),
-    *(stats(f"gamma.log{name}", log_gamma_tail(upper), SHAPE, SHAPE, constant=(1,),
-            derivatives={(k, 0): log_gamma_tail_slope(upper, k) for k in (1, 2)})
-      for name, upper in (("cdf", False), ("sf", True))),
+    stats(
+        "gamma.cdf",
+        lambda x, a: lower_gamma(a, x),
+        SHAPE,
+        SHAPE,
+        constant=(1,),
+        derivatives={(1, 0): lambda x, a: mp.exp(gamma_logpdf(x, a))},
+        orders=(0, 1),
+    ),
+    stats(
+        "gamma.sf",
+        lambda x, a: upper_gamma(a, x),
+        SHAPE,
+        SHAPE,
+        constant=(1,),
+        derivatives={(1, 0): lambda x, a: -mp.exp(gamma_logpdf(x, a))},
+        orders=(0, 1),
+    ),
+    *(
+        stats(
+            f"gamma.log{name}",
+            log_gamma_tail(upper),
+            SHAPE,
+            SHAPE,
+            constant=(1,),
+            derivatives={(k, 0): log_gamma_tail_slope(upper, k) for k in (1, 2)},
+        )
+        for name, upper in (("cdf", False), ("sf", True))
+    ),
     stats("beta.logpdf", beta_logpdf, UNIT, SHAPE, SHAPE),
     stats("beta.pdf", lambda x, a, b: beta_density(a, b, x), UNIT, SHAPE, SHAPE),
-    stats("beta.cdf", lambda x, a, b: betainc(a, b, x), UNIT, SHAPE, SHAPE, constant=(1, 2),
-          derivatives={(1, 0): lambda x, a, b: beta_density(a, b, x)}, orders=(0, 1)),
-    stats("beta.sf", lambda x, a, b: beta_above(a, b, x), UNIT, SHAPE, SHAPE, constant=(1, 2),
-          derivatives={(1, 0): lambda x, a, b: -beta_density(a, b, x)}, orders=(0, 1)),
-    *(stats(f"beta.log{name}", log_beta_tail(upper), UNIT, SHAPE, SHAPE, constant=(1, 2),
-            derivatives={(k, 0): log_beta_tail_slope(upper, k) for k in (1, 2)})
-      for name, upper in (("cdf", False), ("sf", True))),
+    stats(
+        "beta.cdf",
+        lambda x, a, b: betainc(a, b, x),
+        UNIT,
+        SHAPE,
+        SHAPE,
+        constant=(1, 2),
+        derivatives={(1, 0): lambda x, a, b: beta_density(a, b, x)},
+        orders=(0, 1),
+    ),
+    stats(
+        "beta.sf",
+        lambda x, a, b: beta_above(a, b, x),
+        UNIT,
+        SHAPE,
+        SHAPE,
+        constant=(1, 2),
+        derivatives={(1, 0): lambda x, a, b: -beta_density(a, b, x)},
+        orders=(0, 1),
+    ),
+    *(
+        stats(
+            f"beta.log{name}",
+            log_beta_tail(upper),
+            UNIT,
+            SHAPE,
+            SHAPE,
+            constant=(1, 2),
+            derivatives={(k, 0): log_beta_tail_slope(upper, k) for k in (1, 2)},
+        )
+        for name, upper in (("cdf", False), ("sf", True))
+    ),
     stats("t.logpdf", t_logpdf, REAL, Range(0.0, 1e10, (0.0, 1.0, 2.0, 30.0))),
     stats("t.pdf", lambda x, n: mp.exp(t_logpdf(x, n)), REAL, Range(0.0, 1e10, (0.0, 1.0, 2.0, 30.0))),
-    stats("poisson.logpmf", lambda k, mu: xlogy(k, mu) - mu - mp.loggamma(k + 1),
-          WHOLE, POSITIVE, constant=(0,)),
+    stats("poisson.logpmf", lambda k, mu: xlogy(k, mu) - mu - mp.loggamma(k + 1), WHOLE, POSITIVE, constant=(0,)),
     stats("poisson.pmf", lambda k, mu: mp.exp(xlogy(k, mu) - mu - mp.loggamma(k + 1)), WHOLE, POSITIVE, constant=(0,)),
-    stats("poisson.cdf", poisson_below, WHOLE, POSITIVE, constant=(0,),
-          derivatives={(1, 1): lambda k, mu: -gamma_density(k + 1, mu),
-                       (2, 1): lambda k, mu: -gamma_density_slope(k + 1, mu)}),
+    stats(
+        "poisson.cdf",
+        poisson_below,
+        WHOLE,
+        POSITIVE,
+        constant=(0,),
+        derivatives={
+            (1, 1): lambda k, mu: -gamma_density(k + 1, mu),
+            (2, 1): lambda k, mu: -gamma_density_slope(k + 1, mu),
+        },
+    ),
     stats("poisson.entropy", poisson_entropy, Range(0.0, 150.0, (0.0, 1.0, 100.0)), orders=(0,)),
     stats("bernoulli.logpmf", bernoulli_logpmf, BIT, UNIT, constant=(0,)),
     stats("bernoulli.pmf", lambda k, p: mp.exp(bernoulli_logpmf(k, p)), BIT, UNIT, constant=(0,)),
-    stats("bernoulli.cdf", lambda k, p: mpf(0) if k < 0 else 1 - p if k < 1 else mpf(1),
-          Range(only=(-1.0, 0.0, 0.5, 1.0, 2.0)), UNIT, constant=(0,)),
+    stats(
+        "bernoulli.cdf",
+        lambda k, p: mpf(0) if k < 0 else 1 - p if k < 1 else mpf(1),
+        Range(only=(-1.0, 0.0, 0.5, 1.0, 2.0)),
+        UNIT,
+        constant=(0,),
+    ),
     stats("bernoulli.ppf", lambda q, p: mpf(int(q > 1 - p)), UNIT, UNIT, orders=(0,)),
     stats("uniform.logpdf", lambda x: mpf(0), UNIT.with_kinks(0.0, 1.0)),
     stats("uniform.pdf", lambda x: mpf(1), UNIT.with_kinks(0.0, 1.0)),

@@ -1,4 +1,5 @@
 """The dependence of the results of a jaxpr, or of a primitive that holds jaxprs, on its inputs."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -24,8 +25,9 @@ def depends_on(jaxpr: Jaxpr, marked: tuple[bool, ...]) -> tuple[bool, ...]:
     return jaxpr.derive(("depends", marked), walk)
 
 
-def dependent_results(primitive: Primitive, marked: tuple[bool, ...], params: dict[str, Any], count: int
-                      ) -> tuple[bool, ...]:
+def dependent_results(
+    primitive: Primitive, marked: tuple[bool, ...], params: dict[str, Any], count: int
+) -> tuple[bool, ...]:
     """A flag for each of the `count` results of a primitive: whether it may depend on a marked operand."""
     everything = (True,) * count
     if type(primitive) is not HigherOrder:
@@ -61,8 +63,11 @@ def _results_of(held: Sequence[HeldJaxpr], marked: tuple[bool, ...], count: int)
                 reached[h.operands[i]] = c
     # a condition that depends on a marked value determines the number of steps
     for h in held:
-        if not h.returns and h.operands is not None and any(
-                depends_on(h.jaxpr, tuple([reached[place] for place in h.operands]))):
+        if (
+            not h.returns
+            and h.operands is not None
+            and any(depends_on(h.jaxpr, tuple([reached[place] for place in h.operands])))
+        ):
             return everything
     return tuple(results)
 
@@ -71,13 +76,13 @@ def _through(jaxpr: Jaxpr, inputs: Sequence[bool], carried: range) -> tuple[tupl
     """Flags for the results that depend on marked inputs in some step, and for the carried inputs that then do."""
 
     def given(carry: tuple[bool, ...]) -> tuple[bool, ...]:
-        return (*inputs[:carried.start], *carry, *inputs[carried.stop:])
+        return (*inputs[: carried.start], *carry, *inputs[carried.stop :])
 
-    start = inputs[carried.start:carried.stop]
-    carry = fixed_point(lambda carry: depends_on(jaxpr, given(carry))[:len(carried)], start)
+    start = inputs[carried.start : carried.stop]
+    carry = fixed_point(lambda carry: depends_on(jaxpr, given(carry))[: len(carried)], start)
     outs = depends_on(jaxpr, given(carry))
     # a loop of zero steps returns its initial carry
-    return (*(a or b for a, b in zip(carry, outs, strict=False)), *outs[len(carried):]), carry
+    return (*(a or b for a, b in zip(carry, outs, strict=False)), *outs[len(carried) :]), carry
 
 
 __all__ = ["dependent_results", "depends_on"]

@@ -2,6 +2,7 @@
 
 Operations that may add are marked by the trait `additive`, which names the operands that they are jointly linear in.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -120,13 +121,14 @@ class _Walk:
             self.marked = set(chosen(jaxpr.invars, self.marks))
             for eqn in jaxpr.eqns:
                 self.step(eqn)
-            before = self.marks[carried.start:carried.stop]
+            before = self.marks[carried.start : carried.stop]
             self.carry = [m or v in self.marked for m, v in zip(before, jaxpr.outvars, strict=False)]
             if self.carry == before:
                 break
-            self.marks[carried.start:carried.stop] = self.carry
-        self.outs = [(v in self.marked, not dtypes.is_inexact(v.aval.dtype) or is_zero(self.value(v)))
-                     for v in jaxpr.outvars]
+            self.marks[carried.start : carried.stop] = self.carry
+        self.outs = [
+            (v in self.marked, not dtypes.is_inexact(v.aval.dtype) or is_zero(self.value(v))) for v in jaxpr.outvars
+        ]
 
     def value(self, atom: AnyValue) -> Value:
         return np.asarray(atom.value)[()] if isinstance(atom, Literal) else self.values.get(atom)

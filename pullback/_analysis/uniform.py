@@ -3,6 +3,7 @@
 A value is known if it is computed from constants by operations that keep entries equal, or from zeros by operations
 that keep zeros: bilinear ones, linear ones, and those with the traits `homogeneous` and `vanishing`.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -70,11 +71,11 @@ def _known_values(trace: StagingTrace) -> dict[Var, Value]:
     known = _values_of_traces.get(trace)
     if known is None or known.equations > len(trace.eqns):
         known = _values_of_traces[trace] = _KnownValues()
-    for var, value in list(trace.constants.values())[known.constants:]:
+    for var, value in list(trace.constants.values())[known.constants :]:
         if vanishes(value):
             known.values[var] = var.aval.dtype.type(0)
     known.constants = len(trace.constants)
-    for eqn in trace.eqns[known.equations:]:
+    for eqn in trace.eqns[known.equations :]:
         _propagate(eqn, known.values)
     known.equations = len(trace.eqns)
     return known.values
@@ -119,15 +120,21 @@ def results(eqn: Equation, given: Sequence[Value]) -> list[Value]:
     primitive, params = eqn.primitive, eqn.params
     nothing: list[Value] = [None] * len(eqn.outvars)
     traits = primitive.traits
-    found = [_results_of(held, [given[place] for place in held.operands])
-             for held in eqn.held if held.returns and held.operands is not None]
+    found = [
+        _results_of(held, [given[place] for place in held.operands])
+        for held in eqn.held
+        if held.returns and held.operands is not None
+    ]
     if found:
-        return [first if all(_equal(first, other) for other in rest) else None
-                for first, *rest in zip(*found, strict=True)]
+        return [
+            first if all(_equal(first, other) for other in rest) else None for first, *rest in zip(*found, strict=True)
+        ]
     zeros = [is_zero(value) for value in given]
     if traits.vanishing is not None:
-        return [v.aval.dtype.type(0) if vanish else None
-                for v, vanish in zip(eqn.outvars, traits.vanishing(zeros, **params), strict=True)]
+        return [
+            v.aval.dtype.type(0) if vanish else None
+            for v, vanish in zip(eqn.outvars, traits.vanishing(zeros, **params), strict=True)
+        ]
     if isinstance(primitive, HigherOrder):
         return nothing
     if given and all(value is not None for value in given):
@@ -156,7 +163,7 @@ def _results_of(held: HeldJaxpr, given: Sequence[Value]) -> list[Value]:
     if carried and not held.times:
         # a loop that takes no step returns its initial carry
         initial = [given[i] for i in carried]
-        outs[:len(carried)] = [a if _equal(a, b) else None for a, b in zip(outs, initial, strict=False)]
+        outs[: len(carried)] = [a if _equal(a, b) else None for a, b in zip(outs, initial, strict=False)]
     return outs
 
 

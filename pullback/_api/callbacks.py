@@ -1,4 +1,5 @@
 """Calls of Python functions on the host: `pure_callback`, `io_callback`, and the callbacks of `pullback.debug`."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -23,8 +24,14 @@ from pullback._higher_order.host.callback import (
 
 
 @boundary
-def pure_callback(callback: Callable, result_shape_dtypes: PyTree, *args: PyTree, sharding: None = None,
-                  vmap_method: str | None = None, **kwargs: PyTree) -> Any:
+def pure_callback(
+    callback: Callable,
+    result_shape_dtypes: PyTree,
+    *args: PyTree,
+    sharding: None = None,
+    vmap_method: str | None = None,
+    **kwargs: PyTree,
+) -> Any:
     """Call a Python function without side effects on the host, from eager code or from compiled code.
 
     Args:
@@ -60,8 +67,14 @@ def pure_callback(callback: Callable, result_shape_dtypes: PyTree, *args: PyTree
 
 
 @boundary
-def io_callback(callback: Callable, result_shape_dtypes: PyTree, *args: PyTree, sharding: None = None,
-                ordered: bool = False, **kwargs: PyTree) -> Any:
+def io_callback(
+    callback: Callable,
+    result_shape_dtypes: PyTree,
+    *args: PyTree,
+    sharding: None = None,
+    ordered: bool = False,
+    **kwargs: PyTree,
+) -> Any:
     """Call a Python function with side effects on the host, once each time the call is executed.
 
     Calls are never dropped, and compiled programs make them in program order.
@@ -132,19 +145,22 @@ def bind_debug(what: str, callback: Callable, leaves: Sequence[Any], in_tree: Py
         callback(*args, **kwargs)
 
     function = HostFunction(fun, None, (), what, callback)
-    debug_callback_p.bind(*[lift(x) for x, t in zip(leaves, traced, strict=True) if t], function=function,
-                          ordered=bool(ordered))
+    debug_callback_p.bind(
+        *[lift(x) for x, t in zip(leaves, traced, strict=True) if t], function=function, ordered=bool(ordered)
+    )
 
 
 def check_vmap_method(what: str, vmap_method: str | None) -> None:
     """Refuse an unknown method."""
     if vmap_method is not None and vmap_method not in VMAP_METHODS:
-        raise ValueError(f"{what}: vmap_method must be None or one of {', '.join(map(repr, VMAP_METHODS))}, got "
-                         f"{vmap_method!r}")
+        raise ValueError(
+            f"{what}: vmap_method must be None or one of {', '.join(map(repr, VMAP_METHODS))}, got {vmap_method!r}"
+        )
 
 
-def host_function(what: str, callback: Callable, result: PyTree, args: Sequence[Any],
-                  kwargs: dict[str, Any]) -> tuple[HostFunction, list[Any]]:
+def host_function(
+    what: str, callback: Callable, result: PyTree, args: Sequence[Any], kwargs: dict[str, Any]
+) -> tuple[HostFunction, list[Any]]:
     """The flat function of a call, and the leaves it is called with."""
     check_callable(what, callback)
     leaves, in_tree = tree_flatten((args, kwargs))
@@ -175,7 +191,8 @@ def declared_types(what: str, callback: Callable, result: PyTree) -> tuple[list[
                 raise TypeError(
                     f"{what} of {describe_function(callback)}: the result's type must be given as a pytree of what has "
                     f"a shape and a dtype, such as ShapeDtypeStruct(shape, dtype), but {keystr(path) or 'it'} is {x!r} "
-                    f"of type {type(x).__name__}") from None
+                    f"of type {type(x).__name__}"
+                ) from None
         raise
 
 

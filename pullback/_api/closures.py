@@ -1,4 +1,5 @@
 """Other forms of rules, `custom_gradient` and `linear_call`; `closure_convert` turns captures into arguments."""
+
 from __future__ import annotations
 
 import functools
@@ -57,15 +58,23 @@ def closure_convert(fun: Callable[..., R], *example_args: PyTree) -> tuple[Calla
     def converted(*args):
         what = f"closure_convert of {describe_function(fun)}"
         if len(args) != count + len(values):
-            raise TypeError(f"{what}: expected {count} arguments and the {len(values)} values that were closed over, "
-                            f"got {len(args)} in all")
+            raise TypeError(
+                f"{what}: expected {count} arguments and the {len(values)} values that were closed over, "
+                f"got {len(args)} in all"
+            )
         leaves, tree = tree_flatten(tuple(args[:count]))
         check_same_structure(what, "the arguments must have the structure they were converted for", in_tree, tree, "")
         given = list(map(lift, [*leaves, *args[count:]]))
-        check_same_types(what, "the arguments must have the types they were converted for", in_tree,
-                         [x.aval for x in examples], [x.aval for x in given[:len(leaves)]], "")
-        inputs = filled(hoisted, given[len(leaves):], consts)
-        return tree_unflatten(flat.out_tree, eval_jaxpr(jaxpr, [], *inputs, *given[:len(leaves)]))
+        check_same_types(
+            what,
+            "the arguments must have the types they were converted for",
+            in_tree,
+            [x.aval for x in examples],
+            [x.aval for x in given[: len(leaves)]],
+            "",
+        )
+        inputs = filled(hoisted, given[len(leaves) :], consts)
+        return tree_unflatten(flat.out_tree, eval_jaxpr(jaxpr, [], *inputs, *given[: len(leaves)]))
 
     return converted, values
 
@@ -93,8 +102,9 @@ def custom_gradient(fun: Callable[P, tuple[R, Callable[..., Any]]]) -> Callable[
     def pair(args, keywords):
         result = fun(*args, **keywords)
         if not isinstance(result, (tuple, list)) or len(result) != 2 or not callable(result[1]):
-            raise RuleError(f"custom_gradient: {describe_function(fun)} must return a pair (value, rule), got "
-                            f"{result!r}")
+            raise RuleError(
+                f"custom_gradient: {describe_function(fun)} must return a pair (value, rule), got {result!r}"
+            )
         return result
 
     @wrapping(fun)
@@ -113,8 +123,9 @@ def custom_gradient(fun: Callable[P, tuple[R, Callable[..., Any]]]) -> Callable[
             cts_in = rule(tree_unflatten(out_tree, cts))
             cts_in = tuple(cts_in) if isinstance(cts_in, (tuple, list)) else (cts_in,)
             if len(cts_in) != len(args):
-                raise RuleError(f"{what} must return a cotangent for each of the {len(args)} arguments, got "
-                                f"{len(cts_in)}")
+                raise RuleError(
+                    f"{what} must return a cotangent for each of the {len(args)} arguments, got {len(cts_in)}"
+                )
             flat_cts: list[Any] = []
             for i, (ct, arg) in enumerate(zip(cts_in, args, strict=True)):
                 leaves, tree = tree_flatten(arg)
@@ -143,8 +154,12 @@ def _place(what: str, fun: Callable, i: int) -> str:
 
 
 @boundary
-def linear_call(fun: Callable[[PyTree, PyTree], R], fun_transpose: Callable[[PyTree, PyTree], PyTree],
-                residual_args: PyTree, linear_args: PyTree) -> R:
+def linear_call(
+    fun: Callable[[PyTree, PyTree], R],
+    fun_transpose: Callable[[PyTree, PyTree], PyTree],
+    residual_args: PyTree,
+    linear_args: PyTree,
+) -> R:
     """Call a linear function with a transpose of its own.
 
     Args:

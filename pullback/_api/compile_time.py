@@ -1,4 +1,5 @@
 """Evaluation while a function is being traced."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence

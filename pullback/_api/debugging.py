@@ -1,4 +1,5 @@
 """`debug.print` and `debug.breakpoint`: inspection of values of traced and compiled code at run time."""
+
 from __future__ import annotations
 
 import string
@@ -15,8 +16,9 @@ from pullback._core.typing import AnyValue
 
 
 @boundary
-def print(fmt: str, /, *args: AnyValue, ordered: bool = False, skip_format_check: bool = False,
-          **kwargs: AnyValue) -> None:
+def print(
+    fmt: str, /, *args: AnyValue, ordered: bool = False, skip_format_check: bool = False, **kwargs: AnyValue
+) -> None:
     """Print values, under every transformation and in compiled code.
 
     A format string with placeholders, not an f-string: that would be filled in once, while the function is traced.
@@ -40,8 +42,9 @@ def print(fmt: str, /, *args: AnyValue, ordered: bool = False, skip_format_check
     x is 3.0 and its square 9.0
     """
     if not isinstance(fmt, str):
-        raise TypeError(f"debug.print: the first argument must be a format string such as 'x is {{}}', got "
-                        f"{described(fmt)}")
+        raise TypeError(
+            f"debug.print: the first argument must be a format string such as 'x is {{}}', got {described(fmt)}"
+        )
     if not skip_format_check:
         _check_format(fmt, args, kwargs)
 
@@ -72,8 +75,10 @@ class _Fields(string.Formatter):
         unused = [f"argument {i}" for i in range(len(args)) if i not in used_args]
         unused += [f"{k}=" for k in kwargs if k not in used_args]
         if unused:
-            raise ValueError(f"no placeholder for {', '.join(unused)}. Write {{}} where an argument goes; an f-string "
-                             "does not work, since it is filled in before the values are known")
+            raise ValueError(
+                f"no placeholder for {', '.join(unused)}. Write {{}} where an argument goes; an f-string "
+                "does not work, since it is filled in before the values are known"
+            )
 
 
 def _check_format(fmt: str, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
@@ -136,6 +141,7 @@ def _is_traced(value: AnyValue) -> bool:
 
 def _open(place: Location, surroundings: dict[str, Any], variables: dict[str, Any], stdin: Any, stdout: Any) -> None:
     import pdb
+
     if stdin is not None and stdout is None:
         stdout = sys.stdout  # otherwise pdb reads from the terminal
     debugger = pdb.Pdb(stdin=stdin, stdout=stdout, nosigint=True, readrc=stdin is None)
@@ -154,5 +160,6 @@ def _open(place: Location, surroundings: dict[str, Any], variables: dict[str, An
 def _in_frame(place: Location, surroundings: dict[str, Any], variables: dict[str, Any], pause: Callable) -> None:
     """Call `pause` from a frame that looks like the user's: the same source location, the given variables."""
     code = compile("__pause__()", place.filename, "exec")
-    exec(code.replace(co_firstlineno=place.line, co_name=place.function), surroundings,
-         {**variables, "__pause__": pause})
+    exec(
+        code.replace(co_firstlineno=place.line, co_name=place.function), surroundings, {**variables, "__pause__": pause}
+    )

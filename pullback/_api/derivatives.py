@@ -1,4 +1,5 @@
 """`jvp`, `vjp`, `linearize`, `linear_transpose`, `grad` and `value_and_grad`: flatten, trace, unflatten."""
+
 from __future__ import annotations
 
 import functools
@@ -43,22 +44,28 @@ from pullback._transforms.transpose import record_linear
 
 def _check_tuple(function: str, name: str, value: AnyValue) -> None:
     if not isinstance(value, (tuple, list)):
-        raise TypeError(f"{function}: {name} must be a tuple or a list, one entry per argument of the function, got "
-                        f"{type(value).__name__}")
+        raise TypeError(
+            f"{function}: {name} must be a tuple or a list, one entry per argument of the function, got "
+            f"{type(value).__name__}"
+        )
 
 
 @overload
-def jvp(fun: Callable[..., R], primals: Sequence[PyTree], tangents: Sequence[PyTree],
-        has_aux: Literal[False] = False) -> tuple[R, R]: ...
+def jvp(
+    fun: Callable[..., R], primals: Sequence[PyTree], tangents: Sequence[PyTree], has_aux: Literal[False] = False
+) -> tuple[R, R]: ...
 @overload
-def jvp(fun: Callable[..., tuple[R, Aux]], primals: Sequence[PyTree], tangents: Sequence[PyTree], *,
-        has_aux: Literal[True]) -> tuple[R, R, Aux]: ...
+def jvp(
+    fun: Callable[..., tuple[R, Aux]], primals: Sequence[PyTree], tangents: Sequence[PyTree], *, has_aux: Literal[True]
+) -> tuple[R, R, Aux]: ...
 @overload
-def jvp(fun: Callable[..., Any], primals: Sequence[PyTree], tangents: Sequence[PyTree],
-        has_aux: bool = False) -> tuple[Any, ...]: ...
+def jvp(
+    fun: Callable[..., Any], primals: Sequence[PyTree], tangents: Sequence[PyTree], has_aux: bool = False
+) -> tuple[Any, ...]: ...
 @boundary
-def jvp(fun: Callable[..., Any], primals: Sequence[PyTree], tangents: Sequence[PyTree],
-        has_aux: bool = False) -> tuple[Any, ...]:
+def jvp(
+    fun: Callable[..., Any], primals: Sequence[PyTree], tangents: Sequence[PyTree], has_aux: bool = False
+) -> tuple[Any, ...]:
     """The value of `fun` at `primals` and its derivative along `tangents` (forward mode).
 
     Args:
@@ -82,8 +89,9 @@ def jvp(fun: Callable[..., Any], primals: Sequence[PyTree], tangents: Sequence[P
     leaves, tree = tree_flatten(tuple(primals))
     dots, dots_tree = tree_flatten(tuple(tangents))
     if tree != dots_tree:
-        raise TypeError("jvp: primals and tangents must have one structure, "
-                        + describe_mismatch(tuple(primals), tuple(tangents)))
+        raise TypeError(
+            "jvp: primals and tangents must have one structure, " + describe_mismatch(tuple(primals), tuple(tangents))
+        )
     xs = lift_leaves("jvp", fun, leaves, primals)
 
     def where(i):
@@ -93,8 +101,10 @@ def jvp(fun: Callable[..., Any], primals: Sequence[PyTree], tangents: Sequence[P
     ts = [as_tangent(t, x.aval, functools.partial(where, i)) for i, (x, t) in enumerate(zip(xs, dots, strict=True))]
     flat = _Flat("jvp", fun, primals, {}, tree, None, has_aux)
     outs, touts = jvp_flat(flat, xs, ts, f"jvp of {describe_function(fun)}")
-    tangents_out = [float0_zeros(o.aval) if t.aval.dtype == dtypes.float0 else instantiate(t)
-                    for o, t in zip(outs, touts, strict=True)]
+    tangents_out = [
+        float0_zeros(o.aval) if t.aval.dtype == dtypes.float0 else instantiate(t)
+        for o, t in zip(outs, touts, strict=True)
+    ]
     value = flat.out_tree.unflatten(outs), flat.out_tree.unflatten(tangents_out)
     return (*value, strip_aux(flat.aux)) if has_aux else value
 
@@ -102,8 +112,10 @@ def jvp(fun: Callable[..., Any], primals: Sequence[PyTree], tangents: Sequence[P
 def _split_aux(function: str, fun: Callable, result: PyTree) -> tuple[Any, Any]:
     if not isinstance(result, (tuple, list)) or len(result) != 2:
         length = f" of length {len(result)}" if isinstance(result, (tuple, list)) else ""
-        raise TypeError(f"{function} with has_aux=True: {function_name(fun)} must return a pair (result, auxiliary), "
-                        f"got {kind_of(result)}{length}")
+        raise TypeError(
+            f"{function} with has_aux=True: {function_name(fun)} must return a pair (result, auxiliary), "
+            f"got {kind_of(result)}{length}"
+        )
     return result[0], result[1]
 
 
@@ -124,8 +136,16 @@ class _Flat(FlatFunction):
 
     __slots__ = ("args", "aux", "has_aux", "kwargs", "positions")
 
-    def __init__(self, function: str, fun: Callable, args: Sequence[Any], kwargs: dict[str, Any], tree: PyTreeDef,
-                 positions: tuple[int, ...] | None, has_aux: bool):
+    def __init__(
+        self,
+        function: str,
+        fun: Callable,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        tree: PyTreeDef,
+        positions: tuple[int, ...] | None,
+        has_aux: bool,
+    ):
         self.function = function
         self.fun = fun
         self.args = args
@@ -190,8 +210,9 @@ def vjp(fun: Callable[..., Any], *primals: PyTree, has_aux: bool = False) -> tup
 @overload
 def linearize(fun: Callable[..., R], *primals: PyTree, has_aux: Literal[False] = False) -> tuple[R, Pushforward]: ...
 @overload
-def linearize(fun: Callable[..., tuple[R, Aux]], *primals: PyTree,
-              has_aux: Literal[True]) -> tuple[R, Pushforward, Aux]: ...
+def linearize(
+    fun: Callable[..., tuple[R, Aux]], *primals: PyTree, has_aux: Literal[True]
+) -> tuple[R, Pushforward, Aux]: ...
 @overload
 def linearize(fun: Callable[..., Any], *primals: PyTree, has_aux: bool = False) -> tuple[Any, ...]: ...
 @boundary
@@ -242,21 +263,35 @@ def linear_transpose(fun: Callable[..., Any], *primals: PyTree) -> VJP:
     for i, aval in enumerate(avals):
         if not dtypes.is_inexact(aval.dtype):
             path = tree_flatten_with_path(primals)[0][i][0]
-            raise TypeError(f"linear_transpose of {function_name(fun)}: {argument_path(fun, path[0].idx, path[1:])} "
-                            f"has type {aval.str_short()}; only floating-point and complex arguments can be transposed")
+            raise TypeError(
+                f"linear_transpose of {function_name(fun)}: {argument_path(fun, path[0].idx, path[1:])} "
+                f"has type {aval.str_short()}; only floating-point and complex arguments can be transposed"
+            )
     flat = _Flat("linear_transpose", fun, primals, {}, tree, None, False)
     linear = record_linear(flat, avals, f"linear_transpose of {describe_function(fun)}")
     culprit = not_linear(linear.records, linear.outputs)
     if culprit is not None or not all(type(t) is Node or vanishes(t) for t in linear.outputs):
-        why = "a result does not depend on" if culprit is None else (
-            f"'{culprit.name}' puts together what depends on its arguments and what does not. Leave out what "
-            "does not vanish with")
+        why = (
+            "a result does not depend on"
+            if culprit is None
+            else (
+                f"'{culprit.name}' puts together what depends on its arguments and what does not. Leave out what "
+                "does not vanish with"
+            )
+        )
         raise TypeError(f"linear_transpose: {describe_function(fun)} is not linear: {why} its arguments.")
     return VJP(fun, linear, avals, tree, [o.aval for o in linear.outputs], flat.out_tree)
 
 
-def _check_grad_input(function: str, fun: Callable, leaves: Sequence[Array], dynamic: Sequence[Any],
-                      positions: Sequence[int], holomorphic: bool, allow_int: bool) -> None:
+def _check_grad_input(
+    function: str,
+    fun: Callable,
+    leaves: Sequence[Array],
+    dynamic: Sequence[Any],
+    positions: Sequence[int],
+    holomorphic: bool,
+    allow_int: bool,
+) -> None:
     in_forward_mode = function in ("jacfwd", "hessian")
     for i, x in enumerate(leaves):
         dtype = x.aval.dtype
@@ -265,8 +300,10 @@ def _check_grad_input(function: str, fun: Callable, leaves: Sequence[Array], dyn
         if dtypes.is_complex(dtype):
             if holomorphic or not in_forward_mode:
                 continue
-            advice = ("expected a real dtype, since a real function of complex numbers has no Jacobian in forward "
-                      "mode. For a holomorphic function pass holomorphic=True; otherwise use jacrev or jvp")
+            advice = (
+                "expected a real dtype, since a real function of complex numbers has no Jacobian in forward "
+                "mode. For a holomorphic function pass holomorphic=True; otherwise use jacrev or jvp"
+            )
         elif holomorphic:
             advice = "with holomorphic=True expected a complex dtype"
         elif allow_int:
@@ -280,25 +317,32 @@ def _check_grad_input(function: str, fun: Callable, leaves: Sequence[Array], dyn
         raise TypeError(f"{function} of {function_name(fun)}: {where} has dtype {dtype.name}: {advice}.")
 
 
-def _check_grad_output(function: str, fun: Callable, outs: Sequence[Array], out_tree: Any, holomorphic: bool,
-                       single: PyTreeDef) -> Array:
+def _check_grad_output(
+    function: str, fun: Callable, outs: Sequence[Array], out_tree: Any, holomorphic: bool, single: PyTreeDef
+) -> Array:
     if out_tree == single and outs[0].aval.shape == () and dtypes.is_float(outs[0].aval.dtype) and not holomorphic:
         return outs[0]
     name = function_name(fun)
     if out_tree != single:
-        raise TypeError(f"{function}: {name} must return a scalar, got {tree_text(out_tree)}. If it also returns "
-                        "auxiliary values, return a pair and pass has_aux=True.")
+        raise TypeError(
+            f"{function}: {name} must return a scalar, got {tree_text(out_tree)}. If it also returns "
+            "auxiliary values, return a pair and pass has_aux=True."
+        )
     out = outs[0]
     if out.aval.shape != ():
-        raise TypeError(f"{function}: {name} must return a scalar (shape ()), got shape {out.aval.shape}. Reduce it, "
-                        "with .sum() say, or use jacrev or vjp for functions with many results.")
+        raise TypeError(
+            f"{function}: {name} must return a scalar (shape ()), got shape {out.aval.shape}. Reduce it, "
+            "with .sum() say, or use jacrev or vjp for functions with many results."
+        )
     dtype = out.aval.dtype
     if holomorphic:
         if not dtypes.is_complex(dtype):
             raise TypeError(f"{function} with holomorphic=True: {name} must return a complex number, got {dtype.name}")
     else:
-        raise TypeError(f"{function}: {name} must return a real floating-point number, got dtype {dtype.name}."
-                        + (" For a holomorphic function pass holomorphic=True." if dtypes.is_complex(dtype) else ""))
+        raise TypeError(
+            f"{function}: {name} must return a real floating-point number, got dtype {dtype.name}."
+            + (" For a holomorphic function pass holomorphic=True." if dtypes.is_complex(dtype) else "")
+        )
     return out
 
 
@@ -314,9 +358,15 @@ def _one(aval: ShapedArray) -> Array:
 
 
 @boundary
-def value_and_grad(fun: Callable[P, R], argnums: int | Sequence[int] = 0, has_aux: bool = False,
-                   holomorphic: bool = False, allow_int: bool = False, *,
-                   unconnected: str = "zero") -> Callable[P, tuple[R, PyTree]]:
+def value_and_grad(
+    fun: Callable[P, R],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+    *,
+    unconnected: str = "zero",
+) -> Callable[P, tuple[R, PyTree]]:
     """A function that returns both the value and the gradient of `fun`.
 
     Args:
@@ -337,18 +387,45 @@ def value_and_grad(fun: Callable[P, R], argnums: int | Sequence[int] = 0, has_au
 
 
 @overload
-def grad(fun: Callable[P, Any], argnums: int | Sequence[int] = 0, has_aux: Literal[False] = False,
-         holomorphic: bool = False, allow_int: bool = False, *, unconnected: str = "zero") -> Callable[P, PyTree]: ...
+def grad(
+    fun: Callable[P, Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: Literal[False] = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+    *,
+    unconnected: str = "zero",
+) -> Callable[P, PyTree]: ...
 @overload
-def grad(fun: Callable[P, tuple[Any, Aux]], argnums: int | Sequence[int] = 0, *, has_aux: Literal[True],
-         holomorphic: bool = False, allow_int: bool = False,
-         unconnected: str = "zero") -> Callable[P, tuple[PyTree, Aux]]: ...
+def grad(
+    fun: Callable[P, tuple[Any, Aux]],
+    argnums: int | Sequence[int] = 0,
+    *,
+    has_aux: Literal[True],
+    holomorphic: bool = False,
+    allow_int: bool = False,
+    unconnected: str = "zero",
+) -> Callable[P, tuple[PyTree, Aux]]: ...
 @overload
-def grad(fun: Callable[P, Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False,
-         allow_int: bool = False, *, unconnected: str = "zero") -> Callable[P, Any]: ...
+def grad(
+    fun: Callable[P, Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+    *,
+    unconnected: str = "zero",
+) -> Callable[P, Any]: ...
 @boundary
-def grad(fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False,
-         allow_int: bool = False, *, unconnected: str = "zero") -> Callable[..., Any]:
+def grad(
+    fun: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+    *,
+    unconnected: str = "zero",
+) -> Callable[..., Any]:
     """The gradient of a function with a scalar result.
 
     Args:
@@ -394,8 +471,11 @@ def _gradient(fun, argnums, has_aux, holomorphic, allow_int, unconnected, functi
             outs, linear = linearize_flat(flat, xs, None, subject)
             out = _check_grad_output(function, fun, outs, flat.out_tree, holomorphic, _leaf_tree)
             ct, avals = _one(out.aval), [x.aval for x in xs]
-            grads = (cotangents_in(linear, [ct], avals, once=True) if unconnected == "zero" else
-                     pull_connected(function, fun, linear, ct, avals, dynamic, positions, unconnected))
+            grads = (
+                cotangents_in(linear, [ct], avals, once=True)
+                if unconnected == "zero"
+                else pull_connected(function, fun, linear, ct, avals, dynamic, positions, unconnected)
+            )
             result = tree.unflatten(grads)
             result = result[0] if one else tuple(result)
             if has_aux:

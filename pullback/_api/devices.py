@@ -1,4 +1,5 @@
 """Device placement: the devices of this process, and transfers of pytrees to and from them."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -24,8 +25,10 @@ def check_one_device(function: str, argument: str, places: AnyValue) -> None:
     """Refuse anything but the one device, in a pytree of devices, shardings of arrays, and None."""
     for place in () if places is None else tree_leaves(places):
         if {engine.device()} != getattr(place, "device_set", {place}):
-            raise ValueError(f"{function}: {argument}: expected None, or the device or sharding of an array (x.device, "
-                             f"x.sharding), got {place!r}. All arrays are on one device: leave {argument} out.")
+            raise ValueError(
+                f"{function}: {argument}: expected None, or the device or sharding of an array (x.device, "
+                f"x.sharding), got {place!r}. All arrays are on one device: leave {argument} out."
+            )
 
 
 def devices(backend: str | None = None) -> list[Any]:
@@ -106,8 +109,9 @@ def default_backend() -> str:
 
 
 @boundary
-def device_put(x: PyTree, device: PyTreePrefix = None, *, donate: PyTreePrefix = False,
-               may_alias: PyTreePrefix = None) -> Any:
+def device_put(
+    x: PyTree, device: PyTreePrefix = None, *, donate: PyTreePrefix = False, may_alias: PyTreePrefix = None
+) -> Any:
     """The leaves of a pytree as arrays with a device buffer; values do not change, and tracers are returned as is.
 
     Args:

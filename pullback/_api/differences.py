@@ -3,6 +3,7 @@
 The pairing of cotangents and tangents is `<c, t> = Re(sum c t)`: bilinear, without conjugation (see _ops/trig.py), so
 that the gradient at `x + iy` is `∂f/∂x − i ∂f/∂y`.
 """
+
 from __future__ import annotations
 
 import functools
@@ -94,8 +95,10 @@ def narrow(value: AnyValue, like: Array) -> Array:
 
 def random_direction(rng: np.random.Generator, x: Array) -> Array:
     """A random tangent: numbers with few bits between 1/2 and 3/2, of either sign, so that steps along it are exact."""
+
     def draw():
-        return rng.integers(4, 13, x.aval.shape) / 8 * rng.choice([-1., 1.], x.aval.shape)
+        return rng.integers(4, 13, x.aval.shape) / 8 * rng.choice([-1.0, 1.0], x.aval.shape)
+
     return narrow(draw() + 1j * draw() if dtypes.is_complex(x.aval.dtype) else draw(), x)
 
 
@@ -106,15 +109,15 @@ def pair(cs: Sequence[Any], ts: Sequence[Any]) -> float:
 
 # --- precision ---
 
-_EPS = {"bfloat16": 2.**-7, "float16": 2.**-10, "float32": 2.**-23, "complex64": 2.**-23}
+_EPS = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23, "complex64": 2.0**-23}
 
 
 def precision(xs: Sequence[Any]) -> float:
     """The spacing of numbers near 1 in the least precise dtype among the arrays."""
-    eps = 2.**-52
+    eps = 2.0**-52
     for x in xs:
         dtype = x.aval.dtype
-        eps = max(eps, _EPS.get(dtype.name, 2.**-52 if dtype.itemsize >= 8 else 2.**-3))
+        eps = max(eps, _EPS.get(dtype.name, 2.0**-52 if dtype.itemsize >= 8 else 2.0**-3))
     return eps
 
 
@@ -137,8 +140,9 @@ class Difference:
     kink: list[np.ndarray]
 
 
-def difference(f: Callable[..., Sequence[Any]], xs: Sequence[Array], ts: Sequence[Any], eps: float | None = None
-               ) -> Difference:
+def difference(
+    f: Callable[..., Sequence[Any]], xs: Sequence[Array], ts: Sequence[Any], eps: float | None = None
+) -> Difference:
     """The derivative of `f` at `xs` along `ts` by central differences of several step sizes.
 
     Steps shrink by a constant factor and are extrapolated to zero; the extrapolation with the smallest estimated error,
@@ -148,11 +152,13 @@ def difference(f: Callable[..., Sequence[Any]], xs: Sequence[Array], ts: Sequenc
     """
     middle = f(*xs)
     rounding = precision([*xs, *middle])
-    first, factor, count = (2.**-4, 4., 9) if rounding < 1e-9 else (2.**-4, 2., 9) if rounding < 1e-4 else (.5, 2., 4)
+    first, factor, count = (
+        (2.0**-4, 4.0, 9) if rounding < 1e-9 else (2.0**-4, 2.0, 9) if rounding < 1e-4 else (0.5, 2.0, 4)
+    )
     values, directions = [wide(x) for x in xs], [wide(t) for t in ts]
     moving = [np.abs(v[t != 0]) for v, t in zip(values, directions, strict=True)]
-    largest = max([1., *(float(np.max(size, initial=0.)) for size in moving)])
-    step = (first if eps is None else eps) * 2.**math.floor(math.log2(largest))
+    largest = max([1.0, *(float(np.max(size, initial=0.0)) for size in moving)])
+    step = (first if eps is None else eps) * 2.0 ** math.floor(math.log2(largest))
 
     def at(h):
         moved = [narrow(v + h * t, x) if t.any() else x for v, t, x in zip(values, directions, xs, strict=True)]
@@ -172,9 +178,9 @@ def difference(f: Callable[..., Sequence[Any]], xs: Sequence[Array], ts: Sequenc
             rows, new_bends = [], []
             for j, (u, d, c) in enumerate(zip(up, down, centre, strict=True)):
                 row = [(u - d) / (2 * h)]
-                noise = rounding * (np.max(np.abs(c), initial=0.) + largest * np.abs(row[0])) / h
+                noise = rounding * (np.max(np.abs(c), initial=0.0) + largest * np.abs(row[0])) / h
                 for m in range(1, k + 1):
-                    power = factor**(2 * m)
+                    power = factor ** (2 * m)
                     row.append((power * row[m - 1] - previous[j][m - 1]) / (power - 1))
                     estimate = np.maximum(np.abs(row[m] - row[m - 1]), np.abs(row[m] - previous[j][m - 1])) + noise
                     better = estimate < error[j]
@@ -184,7 +190,7 @@ def difference(f: Callable[..., Sequence[Any]], xs: Sequence[Array], ts: Sequenc
                 # if it is rounding, and stays constant at a kink
                 bend = np.abs(u - 2 * c + d) / h
                 if k:
-                    stays = (bend > .75 * bends[j]) & (bend < 1.3 * bends[j]) & (bend > 8 * noise)
+                    stays = (bend > 0.75 * bends[j]) & (bend < 1.3 * bends[j]) & (bend > 8 * noise)
                     steady[j] = np.where(stays, steady[j] + 1, 0)
                 rows.append(row)
                 new_bends.append(bend)
@@ -207,9 +213,13 @@ def complex_step(f: Callable[..., Sequence[Any]], xs: Sequence[Array], ts: Seque
     """
     if any(dtypes.is_complex(x.aval.dtype) or x.aval.dtype.itemsize < 4 for x in xs):
         return None
-    h = 2.**-40
-    moved = [from_numpy(np.asarray(wide(x) + 1j * h * wide(t), np.complex64 if x.aval.dtype.itemsize == 4
-                                   else np.complex128)) for x, t in zip(xs, ts, strict=True)]
+    h = 2.0**-40
+    moved = [
+        from_numpy(
+            np.asarray(wide(x) + 1j * h * wide(t), np.complex64 if x.aval.dtype.itemsize == 4 else np.complex128)
+        )
+        for x, t in zip(xs, ts, strict=True)
+    ]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a function that casts to real numbers is recognized by its results

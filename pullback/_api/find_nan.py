@@ -1,4 +1,5 @@
 """`find_nan`: run a function operation by operation, and report the operation that first produced a NaN."""
+
 from __future__ import annotations
 
 import functools
@@ -30,8 +31,9 @@ class NanReport:
     (True, True, 1, [])
     """
 
-    def __init__(self, subject: str, kinds: str, value: AnyValue, births: list[Birth], arguments: list[str],
-                 results: list[str]):
+    def __init__(
+        self, subject: str, kinds: str, value: AnyValue, births: list[Birth], arguments: list[str], results: list[str]
+    ):
         self.subject = subject
         self.kinds = kinds
         self.value = value
@@ -62,7 +64,8 @@ class NanReport:
                 where = birth.origin.lines()
                 lines.append(f"  {birth.headline}. {where[0] if where else ''}")
         lines += [f"in the result: {where}" for where in self.results] or [
-            f"in the result: no {self.kinds}. What was made did not reach it."]
+            f"in the result: no {self.kinds}. What was made did not reach it."
+        ]
         return "\n  ".join(lines)
 
     __repr__ = __str__
@@ -114,10 +117,15 @@ def find_nan(fun: Callable, *, infs: bool = False) -> Callable:
     def found(*args, **kwargs):
         try:
             if not context.trace.transparent:
-                raise TypeError(f"find_nan of {describe_function(fun)} was called while another function is traced: "
-                                "there are no values to look at. Call it outside, as find_nan(jit(f)) say.")
-            arguments = [line for i, arg in enumerate(args)
-                         for line in _leaves_with_nan(kinds, arg, functools.partial(argument_path, fun, i))]
+                raise TypeError(
+                    f"find_nan of {describe_function(fun)} was called while another function is traced: "
+                    "there are no values to look at. Call it outside, as find_nan(jit(f)) say."
+                )
+            arguments = [
+                line
+                for i, arg in enumerate(args)
+                for line in _leaves_with_nan(kinds, arg, functools.partial(argument_path, fun, i))
+            ]
             for name, arg in kwargs.items():
                 arguments += _leaves_with_nan(kinds, arg, functools.partial(_keyword_path, name))
             with debug_nans(), recording(infs) as births:

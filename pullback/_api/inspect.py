@@ -1,4 +1,5 @@
 """`make_jaxpr` and `eval_shape`: the program of a function and the types of its results, without running it."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -23,8 +24,9 @@ from pullback._core.types import ShapeDtypeStruct
 from pullback._core.typing import AxisName, P, PyTree
 
 
-def trace_function(function: str, fun: Callable, args: Sequence[Any], kwargs: dict[str, Any],
-                   static: Sequence[int] = ()) -> tuple[ClosedJaxpr, PyTreeDef, list[Any]]:
+def trace_function(
+    function: str, fun: Callable, args: Sequence[Any], kwargs: dict[str, Any], static: Sequence[int] = ()
+) -> tuple[ClosedJaxpr, PyTreeDef, list[Any]]:
     """Trace a call of `fun`; returns the jaxpr, the result's structure, and the leaves that are its inputs."""
     positions = [i for i in range(len(args)) if i not in static]
     dynamic = [args[i] for i in positions]
@@ -37,8 +39,12 @@ def trace_function(function: str, fun: Callable, args: Sequence[Any], kwargs: di
 
     flat = FlatFunction(function, fun, tree, call)
     counters.count("traces")
-    closed = stage(flat, [aval_of(x) for x in leaves], f"{describe_function(fun)} for {function}",
-                   _LazyNames(fun, dynamic, kwargs, positions))
+    closed = stage(
+        flat,
+        [aval_of(x) for x in leaves],
+        f"{describe_function(fun)} for {function}",
+        _LazyNames(fun, dynamic, kwargs, positions),
+    )
     return closed, flat.out_tree, leaves
 
 
@@ -62,21 +68,34 @@ class _LazyNames(Sequence):
 
 
 @overload
-def make_jaxpr(fun: Callable[P, Any], static_argnums: int | Sequence[int] = (),
-               axis_env: Sequence[tuple[AxisName, int]] | None = None,
-               return_shape: Literal[False] = False) -> Callable[P, ClosedJaxpr]: ...
+def make_jaxpr(
+    fun: Callable[P, Any],
+    static_argnums: int | Sequence[int] = (),
+    axis_env: Sequence[tuple[AxisName, int]] | None = None,
+    return_shape: Literal[False] = False,
+) -> Callable[P, ClosedJaxpr]: ...
 @overload
-def make_jaxpr(fun: Callable[P, Any], static_argnums: int | Sequence[int] = (),
-               axis_env: Sequence[tuple[AxisName, int]] | None = None, *,
-               return_shape: Literal[True]) -> Callable[P, tuple[ClosedJaxpr, PyTree]]: ...
+def make_jaxpr(
+    fun: Callable[P, Any],
+    static_argnums: int | Sequence[int] = (),
+    axis_env: Sequence[tuple[AxisName, int]] | None = None,
+    *,
+    return_shape: Literal[True],
+) -> Callable[P, tuple[ClosedJaxpr, PyTree]]: ...
 @overload
-def make_jaxpr(fun: Callable[P, Any], static_argnums: int | Sequence[int] = (),
-               axis_env: Sequence[tuple[AxisName, int]] | None = None,
-               return_shape: bool = False) -> Callable[P, Any]: ...
+def make_jaxpr(
+    fun: Callable[P, Any],
+    static_argnums: int | Sequence[int] = (),
+    axis_env: Sequence[tuple[AxisName, int]] | None = None,
+    return_shape: bool = False,
+) -> Callable[P, Any]: ...
 @boundary
-def make_jaxpr(fun: Callable[..., Any], static_argnums: int | Sequence[int] = (),
-               axis_env: Sequence[tuple[AxisName, int]] | None = None,
-               return_shape: bool = False) -> Callable[..., Any]:
+def make_jaxpr(
+    fun: Callable[..., Any],
+    static_argnums: int | Sequence[int] = (),
+    axis_env: Sequence[tuple[AxisName, int]] | None = None,
+    return_shape: bool = False,
+) -> Callable[..., Any]:
     """A function that returns the jaxpr of `fun` in place of its value.
 
     Args:
@@ -130,5 +149,6 @@ def eval_shape(fun: Callable[..., Any], *args: PyTree, **kwargs: PyTree) -> PyTr
 
 
 def _structs(closed: ClosedJaxpr, out_tree: PyTreeDef) -> Any:
-    return tree_unflatten(out_tree, [ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type)
-                                     for a in closed.out_avals])
+    return tree_unflatten(
+        out_tree, [ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type) for a in closed.out_avals]
+    )

@@ -1,4 +1,5 @@
 """`jacfwd`, `jacrev` and `hessian`: all directional derivatives at once, by `vmap` over a basis."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -37,17 +38,25 @@ def _basis(avals: Sequence[ShapedArray]) -> list[Array]:
 
 
 @overload
-def jacfwd(fun: Callable[P, Any], argnums: int | Sequence[int] = 0, has_aux: Literal[False] = False,
-           holomorphic: bool = False) -> Callable[P, PyTree]: ...
+def jacfwd(
+    fun: Callable[P, Any], argnums: int | Sequence[int] = 0, has_aux: Literal[False] = False, holomorphic: bool = False
+) -> Callable[P, PyTree]: ...
 @overload
-def jacfwd(fun: Callable[P, tuple[Any, Aux]], argnums: int | Sequence[int] = 0, *, has_aux: Literal[True],
-           holomorphic: bool = False) -> Callable[P, tuple[PyTree, Aux]]: ...
+def jacfwd(
+    fun: Callable[P, tuple[Any, Aux]],
+    argnums: int | Sequence[int] = 0,
+    *,
+    has_aux: Literal[True],
+    holomorphic: bool = False,
+) -> Callable[P, tuple[PyTree, Aux]]: ...
 @overload
-def jacfwd(fun: Callable[P, Any], argnums: int | Sequence[int] = 0, has_aux: bool = False,
-           holomorphic: bool = False) -> Callable[P, Any]: ...
+def jacfwd(
+    fun: Callable[P, Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False
+) -> Callable[P, Any]: ...
 @boundary
-def jacfwd(fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False
-           ) -> Callable[..., Any]:
+def jacfwd(
+    fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False
+) -> Callable[..., Any]:
     """The Jacobian of `fun`, column by column in forward mode: for functions with few inputs.
 
     Returns: a function whose result has, for each leaf of the result of `fun` and each leaf of the argument, an array
@@ -63,8 +72,9 @@ def jacfwd(fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: b
     return _forward("jacfwd", fun, argnums, has_aux, holomorphic)
 
 
-def _forward(function: str, fun: Callable, argnums: int | Sequence[int], has_aux: bool,
-             holomorphic: bool) -> Callable[..., Any]:
+def _forward(
+    function: str, fun: Callable, argnums: int | Sequence[int], has_aux: bool, holomorphic: bool
+) -> Callable[..., Any]:
     """`jacfwd` on behalf of `function`, which messages name."""
     chosen, one = chosen_argnums(function, argnums)
 
@@ -87,14 +97,16 @@ def _forward(function: str, fun: Callable, argnums: int | Sequence[int], has_aux
         values, dims, trace = batch_flat(push, _basis([x.aval for x in xs]), [0] * len(xs), size)
         for out in push.aux:
             if holomorphic and not dtypes.is_complex(out.aval.dtype):
-                raise TypeError(f"{function} with holomorphic=True: {function_name(fun)} must return complex numbers, "
-                                f"got dtype {out.aval.dtype.name}")
+                raise TypeError(
+                    f"{function} with holomorphic=True: {function_name(fun)} must return complex numbers, "
+                    f"got dtype {out.aval.dtype.name}"
+                )
         columns = [trace.materialize(v, d) for v, d in zip(values, dims, strict=True)]
         rows = []
         for column in columns:
             blocks, start = [], 0
             for x in xs:
-                block = column[start:start + x.aval.size]
+                block = column[start : start + x.aval.size]
                 start += x.aval.size
                 block = move_axis(block, 0, block.aval.ndim - 1)
                 blocks.append(reshape(block, (*column.aval.shape[1:], *x.aval.shape)))
@@ -107,18 +119,45 @@ def _forward(function: str, fun: Callable, argnums: int | Sequence[int], has_aux
 
 
 @overload
-def jacrev(fun: Callable[P, Any], argnums: int | Sequence[int] = 0, has_aux: Literal[False] = False,
-           holomorphic: bool = False, allow_int: bool = False, *, unconnected: str = "zero") -> Callable[P, PyTree]: ...
+def jacrev(
+    fun: Callable[P, Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: Literal[False] = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+    *,
+    unconnected: str = "zero",
+) -> Callable[P, PyTree]: ...
 @overload
-def jacrev(fun: Callable[P, tuple[Any, Aux]], argnums: int | Sequence[int] = 0, *, has_aux: Literal[True],
-           holomorphic: bool = False, allow_int: bool = False,
-           unconnected: str = "zero") -> Callable[P, tuple[PyTree, Aux]]: ...
+def jacrev(
+    fun: Callable[P, tuple[Any, Aux]],
+    argnums: int | Sequence[int] = 0,
+    *,
+    has_aux: Literal[True],
+    holomorphic: bool = False,
+    allow_int: bool = False,
+    unconnected: str = "zero",
+) -> Callable[P, tuple[PyTree, Aux]]: ...
 @overload
-def jacrev(fun: Callable[P, Any], argnums: int | Sequence[int] = 0, has_aux: bool = False,
-           holomorphic: bool = False, allow_int: bool = False, *, unconnected: str = "zero") -> Callable[P, Any]: ...
+def jacrev(
+    fun: Callable[P, Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+    *,
+    unconnected: str = "zero",
+) -> Callable[P, Any]: ...
 @boundary
-def jacrev(fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False,
-           allow_int: bool = False, *, unconnected: str = "zero") -> Callable[..., Any]:
+def jacrev(
+    fun: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+    *,
+    unconnected: str = "zero",
+) -> Callable[..., Any]:
     """The Jacobian of `fun`, row by row in reverse mode: for functions with few results.
 
     `unconnected` selects the blocks at a leaf of the argument on which no result depends, see `grad`.
@@ -136,8 +175,15 @@ def jacrev(fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: b
 jacobian = jacrev
 
 
-def _reverse(function: str, fun: Callable, argnums: int | Sequence[int], has_aux: bool, holomorphic: bool,
-             allow_int: bool, unconnected: str) -> Callable[..., Any]:
+def _reverse(
+    function: str,
+    fun: Callable,
+    argnums: int | Sequence[int],
+    has_aux: bool,
+    holomorphic: bool,
+    allow_int: bool,
+    unconnected: str,
+) -> Callable[..., Any]:
     check_callable(function, fun)
     check_unconnected(function, unconnected)
     chosen, one = chosen_argnums(function, argnums)
@@ -158,15 +204,19 @@ def _reverse(function: str, fun: Callable, argnums: int | Sequence[int], has_aux
                 raise TypeError(
                     f"{function} of {function_name(fun)}: the result must be {'complex' if holomorphic else 'real'} "
                     f"floating-point numbers, got {out.aval.str_short()}."
-                    + (" For a holomorphic function pass holomorphic=True." if not holomorphic else ""))
+                    + (" For a holomorphic function pass holomorphic=True." if not holomorphic else "")
+                )
 
         @WithAux
         def back(*cts):
             results = pull(linear, cts)
             missing = [type(r) is Zero for r in results]
-            return [zeros_like_aval(x.aval) if r is None or type(r) is Zero
-                    else convert_element_type(r, r.aval.dtype, x.aval.weak_type)
-                    for r, x in zip(results, xs, strict=True)], missing
+            return [
+                zeros_like_aval(x.aval)
+                if r is None or type(r) is Zero
+                else convert_element_type(r, r.aval.dtype, x.aval.weak_type)
+                for r, x in zip(results, xs, strict=True)
+            ], missing
 
         size = sum(o.aval.size for o in outs)
         values, dims, trace = batch_flat(back, _basis([o.aval for o in outs]), [0] * len(outs), size)
@@ -176,9 +226,12 @@ def _reverse(function: str, fun: Callable, argnums: int | Sequence[int], has_aux
         for out in outs:
             blocks: list[Any] = []
             for value, absent in zip(per_input, back.aux, strict=True):
-                block = value[start:start + out.aval.size]
-                blocks.append(None if absent and unconnected == "none"
-                              else reshape(block, (*out.aval.shape, *value.aval.shape[1:])))
+                block = value[start : start + out.aval.size]
+                blocks.append(
+                    None
+                    if absent and unconnected == "none"
+                    else reshape(block, (*out.aval.shape, *value.aval.shape[1:]))
+                )
             start += out.aval.size
             per_argument = tree_unflatten(tree, blocks)
             rows.append(per_argument[0] if one else tuple(per_argument))
@@ -189,17 +242,41 @@ def _reverse(function: str, fun: Callable, argnums: int | Sequence[int], has_aux
 
 
 @overload
-def hessian(fun: Callable[P, Any], argnums: int | Sequence[int] = 0, has_aux: Literal[False] = False,
-            holomorphic: bool = False, *, unconnected: str = "zero") -> Callable[P, PyTree]: ...
+def hessian(
+    fun: Callable[P, Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: Literal[False] = False,
+    holomorphic: bool = False,
+    *,
+    unconnected: str = "zero",
+) -> Callable[P, PyTree]: ...
 @overload
-def hessian(fun: Callable[P, tuple[Any, Aux]], argnums: int | Sequence[int] = 0, *, has_aux: Literal[True],
-            holomorphic: bool = False, unconnected: str = "zero") -> Callable[P, tuple[PyTree, Aux]]: ...
+def hessian(
+    fun: Callable[P, tuple[Any, Aux]],
+    argnums: int | Sequence[int] = 0,
+    *,
+    has_aux: Literal[True],
+    holomorphic: bool = False,
+    unconnected: str = "zero",
+) -> Callable[P, tuple[PyTree, Aux]]: ...
 @overload
-def hessian(fun: Callable[P, Any], argnums: int | Sequence[int] = 0, has_aux: bool = False,
-            holomorphic: bool = False, *, unconnected: str = "zero") -> Callable[P, Any]: ...
+def hessian(
+    fun: Callable[P, Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    *,
+    unconnected: str = "zero",
+) -> Callable[P, Any]: ...
 @boundary
-def hessian(fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False,
-            *, unconnected: str = "zero") -> Callable[..., Any]:
+def hessian(
+    fun: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    *,
+    unconnected: str = "zero",
+) -> Callable[..., Any]:
     """The matrix of second derivatives, forward over reverse.
 
     `unconnected` selects the rows of a leaf on which the result does not depend, see `grad`.

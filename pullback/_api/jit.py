@@ -1,4 +1,5 @@
 """`jit`: trace a function once per type of its arguments, compile it as a whole, and run the program from then on."""
+
 from __future__ import annotations
 
 import functools
@@ -38,8 +39,7 @@ from pullback._xla.executable import Executable, compile_jaxpr
 class Traced:
     """One traced call: the jaxpr, the result's structure, and the program."""
 
-    def __init__(self, closed: ClosedJaxpr, out_tree: PyTreeDef, name: str, donated: Sequence[int],
-                 settings: Settings):
+    def __init__(self, closed: ClosedJaxpr, out_tree: PyTreeDef, name: str, donated: Sequence[int], settings: Settings):
         self.closed = closed
         self.jaxpr = consts_to_args(closed.jaxpr)
         self.consts = closed.consts
@@ -67,9 +67,11 @@ class Traced:
         used = [*self.consts, *args]
         for i in self.donated:
             if any(used[i] is x for j, x in enumerate(used) if j != i):
-                raise ValueError(f"jit of {self.name}: an array of type {used[i].aval.str_short()} is donated and "
-                                 "passed in another place too, or closed over, where it would be read after its memory "
-                                 "was given away. Use a copy there, or do not donate it.")
+                raise ValueError(
+                    f"jit of {self.name}: an array of type {used[i].aval.str_short()} is donated and "
+                    "passed in another place too, or closed over, where it would be read after its memory "
+                    "was given away. Use a copy there, or do not donate it."
+                )
 
 
 # the state, besides the arguments, that a trace depends on
@@ -147,9 +149,11 @@ class Compiler:
 
     def _refuse_options(self) -> None:
         if self._settings.options:
-            raise ValueError(f"jit of {function_name(self._fun)}: compiler_options are those of a whole program, but "
-                             "the function was called inside of a transformation. Give them to the outermost jit: "
-                             "jit(grad(f), compiler_options=...) in place of grad(jit(f, compiler_options=...)).")
+            raise ValueError(
+                f"jit of {function_name(self._fun)}: compiler_options are those of a whole program, but "
+                "the function was called inside of a transformation. Give them to the outermost jit: "
+                "jit(grad(f), compiler_options=...) in place of grad(jit(f, compiler_options=...))."
+            )
 
     def _split(self, args: tuple, kwargs: dict) -> tuple[tuple[int, ...], dict[str, Any], dict[str, Any]]:
         static = canonical_static(self._settings.static_argnums, len(args))
@@ -214,7 +218,8 @@ class Compiler:
                 raise TypeError(
                     f"jit of {name}: {place} must be hashable, because the program is remembered by its value, got "
                     f"{described(value)}. Pass a tuple in place of a list, a frozen dataclass in "
-                    "place of a dict, or do not mark the argument static.") from None
+                    "place of a dict, or do not mark the argument static."
+                ) from None
 
     def _donated_leaves(self, args: tuple, static: tuple[int, ...], kwargs: dict) -> list[int]:
         donated: list[int] = []
@@ -237,8 +242,9 @@ class Compiler:
         dynamic = tuple(a for i, a in enumerate(args) if i not in static)
         traced, _ = self._traced(args, kwargs)
         in_tree = tree_structure((dynamic, dynamic_kwargs))
-        return TracedStage(traced.closed, traced.jaxpr, in_tree, traced.out_tree, traced.name, traced.donated,
-                           traced.options)
+        return TracedStage(
+            traced.closed, traced.jaxpr, in_tree, traced.out_tree, traced.name, traced.donated, traced.options
+        )
 
     @boundary
     def lower(self, *args: PyTree, **kwargs: PyTree) -> Lowered:
@@ -306,23 +312,53 @@ def _shared_cache(fun: Callable, settings: tuple) -> dict:
 
 
 @overload
-def jit(fun: Callable[P, R], *, in_shardings: PyTreePrefix = ..., out_shardings: PyTreePrefix = ...,
-        static_argnums: int | Sequence[int] | None = ..., static_argnames: str | Sequence[str] | None = ...,
-        donate_argnums: int | Sequence[int] | None = ..., donate_argnames: str | Sequence[str] | None = ...,
-        keep_unused: bool = ..., device: Device = ..., backend: str | None = ..., inline: bool = ...,
-        compiler_options: Mapping[str, Any] | None = ...) -> Jitted[P, R]: ...
+def jit(
+    fun: Callable[P, R],
+    *,
+    in_shardings: PyTreePrefix = ...,
+    out_shardings: PyTreePrefix = ...,
+    static_argnums: int | Sequence[int] | None = ...,
+    static_argnames: str | Sequence[str] | None = ...,
+    donate_argnums: int | Sequence[int] | None = ...,
+    donate_argnames: str | Sequence[str] | None = ...,
+    keep_unused: bool = ...,
+    device: Device = ...,
+    backend: str | None = ...,
+    inline: bool = ...,
+    compiler_options: Mapping[str, Any] | None = ...,
+) -> Jitted[P, R]: ...
 @overload
-def jit(fun: None = None, *, in_shardings: PyTreePrefix = ..., out_shardings: PyTreePrefix = ...,
-        static_argnums: int | Sequence[int] | None = ..., static_argnames: str | Sequence[str] | None = ...,
-        donate_argnums: int | Sequence[int] | None = ..., donate_argnames: str | Sequence[str] | None = ...,
-        keep_unused: bool = ..., device: Device = ..., backend: str | None = ..., inline: bool = ...,
-        compiler_options: Mapping[str, Any] | None = ...) -> Callable[[Callable[P, R]], Jitted[P, R]]: ...
+def jit(
+    fun: None = None,
+    *,
+    in_shardings: PyTreePrefix = ...,
+    out_shardings: PyTreePrefix = ...,
+    static_argnums: int | Sequence[int] | None = ...,
+    static_argnames: str | Sequence[str] | None = ...,
+    donate_argnums: int | Sequence[int] | None = ...,
+    donate_argnames: str | Sequence[str] | None = ...,
+    keep_unused: bool = ...,
+    device: Device = ...,
+    backend: str | None = ...,
+    inline: bool = ...,
+    compiler_options: Mapping[str, Any] | None = ...,
+) -> Callable[[Callable[P, R]], Jitted[P, R]]: ...
 @boundary
-def jit(fun: Callable[..., Any] | None = None, *, in_shardings: PyTreePrefix = None, out_shardings: PyTreePrefix = None,
-        static_argnums: int | Sequence[int] | None = None, static_argnames: str | Sequence[str] | None = None,
-        donate_argnums: int | Sequence[int] | None = None, donate_argnames: str | Sequence[str] | None = None,
-        keep_unused: bool = False, device: Device = None, backend: str | None = None, inline: bool = False,
-        compiler_options: Mapping[str, Any] | None = None) -> Any:
+def jit(
+    fun: Callable[..., Any] | None = None,
+    *,
+    in_shardings: PyTreePrefix = None,
+    out_shardings: PyTreePrefix = None,
+    static_argnums: int | Sequence[int] | None = None,
+    static_argnames: str | Sequence[str] | None = None,
+    donate_argnums: int | Sequence[int] | None = None,
+    donate_argnames: str | Sequence[str] | None = None,
+    keep_unused: bool = False,
+    device: Device = None,
+    backend: str | None = None,
+    inline: bool = False,
+    compiler_options: Mapping[str, Any] | None = None,
+) -> Any:
     """Compile a function with XLA.
 
     The function is traced once for each combination of argument structure, shapes, dtypes and static values; later
@@ -356,9 +392,16 @@ def jit(fun: Callable[..., Any] | None = None, *, in_shardings: PyTreePrefix = N
         check_one_device("jit", what, places)
     options = checked_options("jit", compiler_options)
     if fun is None:
-        return functools.partial(jit, static_argnums=static_argnums, static_argnames=static_argnames,
-                                 donate_argnums=donate_argnums, donate_argnames=donate_argnames,
-                                 keep_unused=keep_unused, inline=inline, compiler_options=compiler_options)
+        return functools.partial(
+            jit,
+            static_argnums=static_argnums,
+            static_argnames=static_argnames,
+            donate_argnums=donate_argnums,
+            donate_argnames=donate_argnames,
+            keep_unused=keep_unused,
+            inline=inline,
+            compiler_options=compiler_options,
+        )
     sig = signature(fun)
     nums, names = marked_arguments("jit", fun, sig, "static", static_argnums, static_argnames)
     d_nums, d_names = marked_arguments("jit", fun, sig, "donate", donate_argnums, donate_argnames)

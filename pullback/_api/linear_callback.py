@@ -1,4 +1,5 @@
 """`linear_callback`: a linear operator on the host, with its transpose."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -62,17 +63,21 @@ def linear_callback(A: Callable, At: Callable, result: PyTree = None, *, vmap_me
         for i, leaf in enumerate(xs):
             if not dtypes.is_inexact(leaf.dtype):
                 path = path_of(x_tree, i)
-                raise TypeError(f"{what} of {describe_function(A)}: a linear map takes floating-point or complex "
-                                f"numbers, but {f'leaf {path} of ' if path else ''}its first argument has dtype "
-                                f"{leaf.dtype.name}. Convert it with .astype(float).")
+                raise TypeError(
+                    f"{what} of {describe_function(A)}: a linear map takes floating-point or complex "
+                    f"numbers, but {f'leaf {path} of ' if path else ''}its first argument has dtype "
+                    f"{leaf.dtype.name}. Convert it with .astype(float)."
+                )
         x_avals = [leaf.aval for leaf in xs]
         structs = [ShapeDtypeStruct(a.shape, a.dtype) for a in x_avals]
         declared = result
         if result is None:
             declared = tree_unflatten(x_tree, structs)
         elif callable(result):
-            declared = result(tree_unflatten(x_tree, structs), *tree_unflatten(
-                known_tree, [ShapeDtypeStruct(k.shape, k.dtype) for k in knowns]))
+            declared = result(
+                tree_unflatten(x_tree, structs),
+                *tree_unflatten(known_tree, [ShapeDtypeStruct(k.shape, k.dtype) for k in knowns]),
+            )
         out_avals, out_tree = declared_types(what, A, declared)
 
         def flat(fun, tree):
@@ -80,9 +85,13 @@ def linear_callback(A: Callable, At: Callable, result: PyTree = None, *, vmap_me
             return lambda *values: fun(tree_unflatten(tree, values[n:]), *tree_unflatten(known_tree, values[:n]))
 
         outs = linear_host_call_p.bind(
-            *knowns, *xs, forward=HostFunction(flat(A, x_tree), out_tree, out_avals, f"{what}, A", A),
-            backward=HostFunction(flat(At, out_tree), x_tree, x_avals, f"{what}, At", At), num_params=len(knowns),
-            vmap_method=vmap_method)
+            *knowns,
+            *xs,
+            forward=HostFunction(flat(A, x_tree), out_tree, out_avals, f"{what}, A", A),
+            backward=HostFunction(flat(At, out_tree), x_tree, x_avals, f"{what}, At", At),
+            num_params=len(knowns),
+            vmap_method=vmap_method,
+        )
         return tree_unflatten(out_tree, outs)
 
     if not hasattr(A, "__name__"):

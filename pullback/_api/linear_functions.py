@@ -1,4 +1,5 @@
 """The linear functions that `vjp`, `linear_transpose` and `linearize` return: callables that are pytrees of arrays."""
+
 from __future__ import annotations
 
 import copy
@@ -46,8 +47,10 @@ def as_tangent(x: AnyValue, primal: ShapedArray, describe: Callable[[], str]) ->
         # rules get zeros that support arithmetic, and may return them
         if is_array_like(x) and np.shape(x) == primal.shape and vanishes(lift(x)):
             return zero_of(primal)
-        raise TypeError(f"{describe()}: the value is of type {primal.str_short()}, which has no derivative, so its "
-                        f"tangent must be np.zeros({primal.shape}, pullback.dtypes.float0), got {_kind(x)}")
+        raise TypeError(
+            f"{describe()}: the value is of type {primal.str_short()}, which has no derivative, so its "
+            f"tangent must be np.zeros({primal.shape}, pullback.dtypes.float0), got {_kind(x)}"
+        )
     if type(x) is Zero:
         return x
     check_leaf(x, describe)
@@ -55,11 +58,15 @@ def as_tangent(x: AnyValue, primal: ShapedArray, describe: Callable[[], str]) ->
     if t.aval.dtype != expected.dtype and t.aval.weak_type and _castable(t.aval.dtype, expected.dtype):
         t = convert_element_type(t, expected.dtype, True)
     if t.aval.dtype != expected.dtype:
-        raise TypeError(f"{describe()}: expected dtype {expected.dtype.name}, got {t.aval.dtype.name}. "
-                        "A tangent or cotangent has the dtype of its value.")
+        raise TypeError(
+            f"{describe()}: expected dtype {expected.dtype.name}, got {t.aval.dtype.name}. "
+            "A tangent or cotangent has the dtype of its value."
+        )
     if t.aval.shape != expected.shape:
-        raise ValueError(f"{describe()}: expected shape {expected.shape}, got {t.aval.shape}. "
-                         "A tangent or cotangent has the shape of its value.")
+        raise ValueError(
+            f"{describe()}: expected shape {expected.shape}, got {t.aval.shape}. "
+            "A tangent or cotangent has the shape of its value."
+        )
     return t
 
 
@@ -111,8 +118,15 @@ class LinearFunction:
     out_avals: Sequence[ShapedArray]
     out_tree: PyTreeDef
 
-    def __init__(self, fun: Callable[..., Any], linear: Linearized, in_avals: Sequence[ShapedArray], in_tree: PyTreeDef,
-                 out_avals: Sequence[ShapedArray], out_tree: PyTreeDef):
+    def __init__(
+        self,
+        fun: Callable[..., Any],
+        linear: Linearized,
+        in_avals: Sequence[ShapedArray],
+        in_tree: PyTreeDef,
+        out_avals: Sequence[ShapedArray],
+        out_tree: PyTreeDef,
+    ):
         self.fun = fun
         self.in_avals = in_avals
         self.in_tree = in_tree
@@ -135,8 +149,9 @@ class LinearFunction:
         if self._structure is None:
             assert self._linear is not None
             form, self._leaves = form_of(self._linear)
-            self._structure = _Structure(self.fun, form, (tuple(self.in_avals), self.in_tree, tuple(self.out_avals),
-                                                          self.out_tree))
+            self._structure = _Structure(
+                self.fun, form, (tuple(self.in_avals), self.in_tree, tuple(self.out_avals), self.out_tree)
+            )
         return self._leaves, self._structure
 
     # nodes of a tape are compared by identity: a copy shares the records, and copies only the arrays
@@ -150,8 +165,10 @@ class LinearFunction:
 
     @boundary
     def __reduce__(self) -> Any:
-        raise TypeError(f"{self.describe()} cannot be pickled: it holds the rules of what {function_name(self.fun)} "
-                        "computes, as functions. Pickle the arguments, and take the derivative again.")
+        raise TypeError(
+            f"{self.describe()} cannot be pickled: it holds the rules of what {function_name(self.fun)} "
+            "computes, as functions. Pickle the arguments, and take the derivative again."
+        )
 
     def describe(self) -> str:
         """The description of the map, for messages."""
@@ -184,8 +201,10 @@ class VJP(LinearFunction):
         logs: dict[str, Any] = {}
         for name, value in found:
             if name in logs:
-                raise ValueError(f"the vjp of {function_name(self.fun)}: several values are logged as {name!r}. Give "
-                                 "each a name of its own.")
+                raise ValueError(
+                    f"the vjp of {function_name(self.fun)}: several values are logged as {name!r}. Give "
+                    "each a name of its own."
+                )
             logs[name] = value
         return cotangents, logs
 
@@ -199,33 +218,44 @@ class VJP(LinearFunction):
         It takes one argument, the cotangent of the result, with the result's structure.
         """
         if len(args) != 1 or kwargs:
-            raise TypeError(f"{self.describe()} takes one argument, the cotangent of the result, got {len(args)}"
-                            f"{' and the keywords ' + ', '.join(kwargs) if kwargs else ''}. The cotangent of a result "
-                            "with several parts is one pytree of the same structure.")
-        cotangent, = args
+            raise TypeError(
+                f"{self.describe()} takes one argument, the cotangent of the result, got {len(args)}"
+                f"{' and the keywords ' + ', '.join(kwargs) if kwargs else ''}. The cotangent of a result "
+                "with several parts is one pytree of the same structure."
+            )
+        (cotangent,) = args
         leaves, tree = tree_flatten(cotangent)
         name = function_name(self.fun)
         if tree != self.out_tree:
-            raise TypeError(f"the vjp of {name}: the cotangent must have the structure of the result, "
-                            + describe_mismatch(skeleton(self.out_tree), cotangent))
+            raise TypeError(
+                f"the vjp of {name}: the cotangent must have the structure of the result, "
+                + describe_mismatch(skeleton(self.out_tree), cotangent)
+            )
 
         def where(i):
             path = tree_flatten_with_path(cotangent)[0][i][0]
             return f"the vjp of {name}: the cotangent{' at ' + keystr(path) if path else ''}"
 
-        cts = [as_tangent(ct, aval, functools.partial(where, i))
-               for i, (ct, aval) in enumerate(zip(leaves, self.out_avals, strict=True))]
+        cts = [
+            as_tangent(ct, aval, functools.partial(where, i))
+            for i, (ct, aval) in enumerate(zip(leaves, self.out_avals, strict=True))
+        ]
         return tree_unflatten(self.in_tree, cotangents_in(self.linear, cts, self.in_avals))
 
 
-def cotangents_in(linear: Linearized, cts: Sequence[Any], in_avals: Sequence[ShapedArray], once: bool = False
-                  ) -> list[Any]:
+def cotangents_in(
+    linear: Linearized, cts: Sequence[Any], in_avals: Sequence[ShapedArray], once: bool = False
+) -> list[Any]:
     """The cotangents of all inputs as arrays, zeros included, of the inputs' types and weak types; `once` as for
     `pull`."""
-    return [float0_zeros(aval) if r is None else r if type(r) is not Zero and r.aval.weak_type == aval.weak_type
-            else convert_element_type(instantiate(r), r.aval.dtype, aval.weak_type)
-            for r, aval in zip(pull(linear, cts, once), in_avals, strict=True)]
-
+    return [
+        float0_zeros(aval)
+        if r is None
+        else r
+        if type(r) is not Zero and r.aval.weak_type == aval.weak_type
+        else convert_element_type(instantiate(r), r.aval.dtype, aval.weak_type)
+        for r, aval in zip(pull(linear, cts, once), in_avals, strict=True)
+    ]
 
 
 class Pushforward(LinearFunction):
@@ -244,20 +274,27 @@ class Pushforward(LinearFunction):
             raise TypeError(f"{self.describe()} takes tangents by position, got the keywords {', '.join(kwargs)}")
         leaves, tree = tree_flatten(tangents)
         if tree != self.in_tree:
-            raise TypeError(f"the linearized {name}: tangents must have the structure of the arguments, "
-                            + describe_mismatch(skeleton(self.in_tree), tangents))
+            raise TypeError(
+                f"the linearized {name}: tangents must have the structure of the arguments, "
+                + describe_mismatch(skeleton(self.in_tree), tangents)
+            )
 
         def where(i):
             path = tree_flatten_with_path(tangents)[0][i][0]
             return f"the linearized {name}: the tangent of {argument_path(self.fun, path[0].idx, path[1:])}"
 
-        ts = [as_tangent(t, aval, functools.partial(where, i))
-              for i, (t, aval) in enumerate(zip(leaves, self.in_avals, strict=True))]
+        ts = [
+            as_tangent(t, aval, functools.partial(where, i))
+            for i, (t, aval) in enumerate(zip(leaves, self.in_avals, strict=True))
+        ]
         linear = self.linear
-        outs = linear.push([None if node is None else instantiate(t)
-                            for node, t in zip(linear.inputs, ts, strict=True)])
-        flat = [float0_zeros(aval) if t.aval.dtype == dtypes.float0 else instantiate(t)
-                for t, aval in zip(outs, self.out_avals, strict=True)]
+        outs = linear.push(
+            [None if node is None else instantiate(t) for node, t in zip(linear.inputs, ts, strict=True)]
+        )
+        flat = [
+            float0_zeros(aval) if t.aval.dtype == dtypes.float0 else instantiate(t)
+            for t, aval in zip(outs, self.out_avals, strict=True)
+        ]
         return tree_unflatten(self.out_tree, flat)
 
 

@@ -5,6 +5,7 @@ data to the form that transformations expect, and raises RuleError, with the rul
 results. The package's own primitives set their rules directly. Checks apply no primitive, so they need no
 transformation.
 """
+
 from __future__ import annotations
 
 import operator
@@ -41,8 +42,10 @@ def _results(primitive: Primitive, value: AnyValue, count: int | None, what: str
     if not primitive.multiple_results:
         return [value]
     if not isinstance(value, (list, tuple)):
-        raise RuleError(f"{place()} must return its {what}s in a list or a tuple, since '{primitive.name}' was made "
-                        f"with multiple_results=True, got {described_result(value)}")
+        raise RuleError(
+            f"{place()} must return its {what}s in a list or a tuple, since '{primitive.name}' was made "
+            f"with multiple_results=True, got {described_result(value)}"
+        )
     if count is not None and len(value) != count:
         raise RuleError(f"{place()} must return {_some(count, what)}, one for each result, got {len(value)}")
     return value
@@ -59,8 +62,11 @@ def _array(x: AnyValue, what: str, place: Place) -> Array:
     if isinstance(x, Array):
         return x
     if not is_array_like(x):
-        hint = (" A primitive with several results is made with multiple_results=True."
-                if isinstance(x, (list, tuple)) else "")
+        hint = (
+            " A primitive with several results is made with multiple_results=True."
+            if isinstance(x, (list, tuple))
+            else ""
+        )
         raise RuleError(f"{place()} must return an array or a number as the {what}, got {described_result(x)}.{hint}")
     try:
         return lift(x)
@@ -76,12 +82,18 @@ def _fitted(x: AnyValue, expected: ShapedArray, what: str, why: str, place: Plac
     got = x.aval
     if matches(expected, got):
         return x
-    if got.weak_type and got.shape == expected.shape and type(x) is ConcreteArray and (
-            dtypes.promote((expected.dtype, False), (got.dtype, True))[0] == expected.dtype):
+    if (
+        got.weak_type
+        and got.shape == expected.shape
+        and type(x) is ConcreteArray
+        and (dtypes.promote((expected.dtype, False), (got.dtype, True))[0] == expected.dtype)
+    ):
         with numpy_state.silenced():
             return array_of(expected, np.asarray(x.value).astype(expected.dtype))
-    raise RuleError(f"{place()} must return a {what} of {why}: expected {expected.str_short()}, got {got.str_short()}. "
-                    + ("Convert it with .astype." if got.shape == expected.shape else "Check its shape."))
+    raise RuleError(
+        f"{place()} must return a {what} of {why}: expected {expected.str_short()}, got {got.str_short()}. "
+        + ("Convert it with .astype." if got.shape == expected.shape else "Check its shape.")
+    )
 
 
 def _types(primitive: Primitive, avals: Sequence[ShapedArray], params: dict) -> list[ShapedArray] | None:
@@ -122,10 +134,13 @@ def _as_type(x: AnyValue, place: Place) -> ShapedArray:
             return ShapedArray(tuple(x.shape), dtypes.canonicalize_dtype(x.dtype), getattr(x, "weak_type", False))
     except (TypeError, ValueError) as error:
         raise RuleError(f"{place()} returned a type that no array can have: {error}") from None
-    hint = (" A primitive with several results is made with multiple_results=True." if isinstance(x, (list, tuple))
-            else "")
-    raise RuleError(f"{place()} must return the type of the result, such as ShapedArray(shape, dtype), got "
-                    f"{described_result(x)}.{hint}")
+    hint = (
+        " A primitive with several results is made with multiple_results=True." if isinstance(x, (list, tuple)) else ""
+    )
+    raise RuleError(
+        f"{place()} must return the type of the result, such as ShapedArray(shape, dtype), got "
+        f"{described_result(x)}.{hint}"
+    )
 
 
 # --- evaluation ---
@@ -146,8 +161,10 @@ def checked_kernel(primitive: Primitive, rule: Callable) -> Callable:
         outs = [_numpy_value(x, place) for x in outs]
         for x, aval in zip(outs, expected or (), strict=expected is not None):
             if x.shape != aval.shape or (x.dtype != aval.dtype and _rank(x.dtype) > _rank(aval.dtype)):
-                raise RuleError(f"{place()} must return a value of the shape and kind of dtype that the type rule "
-                                f"says: expected {aval.str_short()}, got {described_result(np.asarray(x))}")
+                raise RuleError(
+                    f"{place()} must return a value of the shape and kind of dtype that the type rule "
+                    f"says: expected {aval.str_short()}, got {described_result(np.asarray(x))}"
+                )
         return outs if primitive.multiple_results else outs[0]
 
     return kernel
@@ -158,8 +175,10 @@ def _numpy_value(x: AnyValue, place: Place) -> Any:
         return x
     x = _array(x, "result", place)
     if type(x) is not ConcreteArray:
-        raise RuleError(f"{place()} must return a NumPy value, got {x!r}. What is computed by pullback's own "
-                        "functions is set with def_impl.")
+        raise RuleError(
+            f"{place()} must return a NumPy value, got {x!r}. What is computed by pullback's own "
+            "functions is set with def_impl."
+        )
     return x.value
 
 
@@ -181,8 +200,10 @@ def checked_impl(primitive: Primitive, rule: Callable) -> Callable:
         if expected is None:
             outs = [_array(x, "result", place) for x in outs]
         else:
-            outs = [_of_type(_fitted(x, aval, "result", "the type that the type rule says", place), aval)
-                    for x, aval in zip(outs, expected, strict=True)]
+            outs = [
+                _of_type(_fitted(x, aval, "result", "the type that the type rule says", place), aval)
+                for x, aval in zip(outs, expected, strict=True)
+            ]
         return outs if primitive.multiple_results else outs[0]
 
     return evaluate
@@ -205,13 +226,17 @@ def checked_lowering(primitive: Primitive, rule: Callable) -> Callable:
         for x, aval in zip(outs, expected, strict=True):
             got = getattr(x, "aval", None)
             if got is None or not isinstance(getattr(x, "name", None), str):
-                raise RuleError(f"{place()} must return what ctx.op(...) gives, of type {aval.str_short()}, got "
-                                f"{described_result(x)}. A number is emitted with "
-                                "ctx.constant(number, ctx.out_avals[0]).")
+                raise RuleError(
+                    f"{place()} must return what ctx.op(...) gives, of type {aval.str_short()}, got "
+                    f"{described_result(x)}. A number is emitted with "
+                    "ctx.constant(number, ctx.out_avals[0])."
+                )
             if not matches(aval, got):
-                raise RuleError(f"{place()} must emit values of the types in ctx.out_avals: expected "
-                                f"{aval.str_short()}, got {got.str_short()}. Say the type of an operation that changes "
-                                "it: ctx.op(name, operands, out_type).")
+                raise RuleError(
+                    f"{place()} must emit values of the types in ctx.out_avals: expected "
+                    f"{aval.str_short()}, got {got.str_short()}. Say the type of an operation that changes "
+                    "it: ctx.op(name, operands, out_type)."
+                )
         return result
 
     return lower
@@ -240,20 +265,26 @@ def checked_jvp(primitive: Primitive, rule: Callable) -> Callable:
         if expected is None:
             outs = [_array(x, "result", place) for x in outs]
         else:
-            outs = [_fitted(x, aval, "result", "the type that the type rule says", place)
-                    for x, aval in zip(outs, expected, strict=True)]
+            outs = [
+                _fitted(x, aval, "result", "the type that the type rule says", place)
+                for x, aval in zip(outs, expected, strict=True)
+            ]
         touts = [_tangent(t, x.aval, place) for t, x in zip(touts, outs, strict=True)]
         if linear:
             for t in touts:
                 if type(t) is not Zero and not is_linear(t) and not vanishes(t):
-                    raise RuleError(f"{place()} returned a tangent that does not depend on the tangents it got, {t!r}: "
-                                    "a tangent must be linear in them, so that it can be transposed. Use "
-                                    "Zero.of(out.aval) for one that vanishes.")
+                    raise RuleError(
+                        f"{place()} returned a tangent that does not depend on the tangents it got, {t!r}: "
+                        "a tangent must be linear in them, so that it can be transposed. Use "
+                        "Zero.of(out.aval) for one that vanishes."
+                    )
             culprit = not_linear(records[begin:], touts)
             if culprit is not None:
-                raise RuleError(f"{place()} returned a tangent that is not linear in the tangents it got: "
-                                f"'{culprit.name}' puts together what depends on them and what does not. Leave out "
-                                "what does not vanish with them.")
+                raise RuleError(
+                    f"{place()} returned a tangent that is not linear in the tangents it got: "
+                    f"'{culprit.name}' puts together what depends on them and what does not. Leave out "
+                    "what does not vanish with them."
+                )
         return (outs, touts) if many else (outs[0], touts[0])
 
     return jvp
@@ -264,12 +295,16 @@ def _tangent(t: AnyValue, primal: ShapedArray, place: Place) -> Any:
     expected = primal.to_tangent_aval()
     if type(t) is Zero:
         if t.shape != expected.shape:
-            raise RuleError(f"{place()} must return a tangent of the shape and dtype of its result: expected "
-                            f"{expected.str_short()}, got {t!r}. Zero.of(out.aval) is the zero at a result.")
+            raise RuleError(
+                f"{place()} must return a tangent of the shape and dtype of its result: expected "
+                f"{expected.str_short()}, got {t!r}. Zero.of(out.aval) is the zero at a result."
+            )
         return zero_of(primal)
     if t is None:
-        raise RuleError(f"{place()} must return a tangent of type {expected.str_short()} for a result of type "
-                        f"{primal.str_short()}, got None. Use Zero.of(out.aval) for one that vanishes.")
+        raise RuleError(
+            f"{place()} must return a tangent of type {expected.str_short()} for a result of type "
+            f"{primal.str_short()}, got None. Use Zero.of(out.aval) for one that vanishes."
+        )
     if expected.dtype == dtypes.float0 and is_array_like(t):
         return zero_of(primal)
     return _fitted(t, expected, "tangent", "the shape and dtype of its result", place)
@@ -284,9 +319,11 @@ def checked_transpose(primitive: Primitive, rule: Callable) -> Callable:
         parts = rule(cotangent, *operands, **params)
         if not isinstance(parts, (list, tuple)) or len(parts) != len(operands):
             got = len(parts) if isinstance(parts, (list, tuple)) else described_result(parts)
-            raise RuleError(f"{place()} must return a cotangent (or None) for each of "
-                            f"{_some(len(operands), 'operand')}, got {got}. Return them in a list: "
-                            f"[{', '.join(['ct' if is_linear(x) else 'None' for x in operands])}]")
+            raise RuleError(
+                f"{place()} must return a cotangent (or None) for each of "
+                f"{_some(len(operands), 'operand')}, got {got}. Return them in a list: "
+                f"[{', '.join(['ct' if is_linear(x) else 'None' for x in operands])}]"
+            )
         return [_cotangent(part, x, i, place) for i, (part, x) in enumerate(zip(parts, operands, strict=True))]
 
     return transpose
@@ -301,8 +338,10 @@ def _cotangent(part: AnyValue, operand: Any, i: int, place: Place) -> Any:
         return None
     if type(part) is Zero:
         if part.shape != operand.aval.shape:
-            raise RuleError(f"{place()} must return a {what} of the operand's shape and dtype: expected "
-                            f"{operand.aval.str_short()}, got {part!r}. Use None for one that vanishes.")
+            raise RuleError(
+                f"{place()} must return a {what} of the operand's shape and dtype: expected "
+                f"{operand.aval.str_short()}, got {part!r}. Use None for one that vanishes."
+            )
         return part
     return _fitted(part, operand.aval, what, "the operand's shape and dtype", place)
 
@@ -326,8 +365,10 @@ def checked_batch(primitive: Primitive, rule: Callable) -> Callable:
             out_dims = [out_dims] * len(outs)
         out_dims = _results(primitive, out_dims, len(outs), "batch dim", place) if many else out_dims
         size = next((x.aval.shape[d] for x, d in zip(operands, dims, strict=True) if d is not None), None)
-        batched = [_batched(x, d, size, None if expected is None else expected[i], place)
-                   for i, (x, d) in enumerate(zip(outs, out_dims, strict=True))]
+        batched = [
+            _batched(x, d, size, None if expected is None else expected[i], place)
+            for i, (x, d) in enumerate(zip(outs, out_dims, strict=True))
+        ]
         xs, axes = [x for x, _ in batched], [d for _, d in batched]
         return (xs, axes) if many else (xs[0], axes[0])
 
@@ -335,11 +376,12 @@ def checked_batch(primitive: Primitive, rule: Callable) -> Callable:
 
 
 def _example(aval: ShapedArray, d: int) -> ShapedArray:
-    return make_aval(aval.shape[:d] + aval.shape[d + 1:], aval.dtype, aval.weak_type)
+    return make_aval(aval.shape[:d] + aval.shape[d + 1 :], aval.dtype, aval.weak_type)
 
 
-def _batched(x: AnyValue, dim: Any, size: int | None, example: ShapedArray | None,
-             place: Place) -> tuple[Array, int | None]:
+def _batched(
+    x: AnyValue, dim: Any, size: int | None, example: ShapedArray | None, place: Place
+) -> tuple[Array, int | None]:
     """A result, and its batch axis counted from the front."""
     if dim is None:
         if example is not None:
@@ -350,18 +392,24 @@ def _batched(x: AnyValue, dim: Any, size: int | None, example: ShapedArray | Non
     try:
         at = operator.index(dim)
     except TypeError:
-        raise RuleError(f"{place()} must return the batch axis as an int, or None where there is none, got "
-                        f"{described_result(dim)}") from None
+        raise RuleError(
+            f"{place()} must return the batch axis as an int, or None where there is none, got {described_result(dim)}"
+        ) from None
     if not -rank <= at < rank:
-        raise RuleError(f"{place()} returned the batch axis {at}, which is out of range for its result of type "
-                        f"{aval.str_short()}")
+        raise RuleError(
+            f"{place()} returned the batch axis {at}, which is out of range for its result of type {aval.str_short()}"
+        )
     at %= rank
     if size is not None and aval.shape[at] != size:
-        raise RuleError(f"{place()} must return a result with the {_some(size, 'example')} of the batch along its "
-                        f"batch axis: axis {at} of {aval.str_short()} has length {aval.shape[at]}. Return the axis "
-                        "that holds the examples, or None where all share the result.")
+        raise RuleError(
+            f"{place()} must return a result with the {_some(size, 'example')} of the batch along its "
+            f"batch axis: axis {at} of {aval.str_short()} has length {aval.shape[at]}. Return the axis "
+            "that holds the examples, or None where all share the result."
+        )
     if example is not None and not matches(example, _example(aval, at)):
         full = make_aval((*example.shape[:at], aval.shape[at], *example.shape[at:]), example.dtype)
-        raise RuleError(f"{place()} must return examples of the type that the type rule says: expected "
-                        f"{full.str_short()} with the batch axis {at}, got {aval.str_short()}")
+        raise RuleError(
+            f"{place()} must return examples of the type that the type rule says: expected "
+            f"{full.str_short()} with the batch axis {at}, got {aval.str_short()}"
+        )
     return x, at

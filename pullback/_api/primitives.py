@@ -1,4 +1,5 @@
 """The public `Primitive`: its rules are set by methods that add checks."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -3,6 +3,7 @@
 A rule is called only if its transformation is applied, runs as plain Python then, and is checked: its results must
 have the structure, shapes and dtypes that the mathematics requires.
 """
+
 from __future__ import annotations
 
 import functools
@@ -86,8 +87,14 @@ class custom_rules(CallableObject[R, Q]):
     definable: ClassVar[tuple[str, ...]] = "defjvp(rule)", "defjvps(*rules)", "defvjp(fwd, bwd)"
 
     @boundary
-    def __init__(self, fun: Callable[Q, R], nondiff_argnums: int | Sequence[int] = (),
-                 nondiff_argnames: str | Sequence[str] = (), *, jvp: str | None = None):
+    def __init__(
+        self,
+        fun: Callable[Q, R],
+        nondiff_argnums: int | Sequence[int] = (),
+        nondiff_argnames: str | Sequence[str] = (),
+        *,
+        jvp: str | None = None,
+    ):
         kind = type(self).__name__
         if not callable(fun):
             raise TypeError(f"{kind}: expected a function, got {fun!r}")
@@ -107,14 +114,19 @@ class custom_rules(CallableObject[R, Q]):
         self.identity = Identity()  # shared with the bound methods of objects
         self._bound = False
         self._signature = signature(fun)
-        self.nondiff_argnums = (*canonical_argnums(kind, nondiff_argnums, what="nondiff_argnums"),
-                                *positions_of(self._signature, canonical_names(kind, nondiff_argnames,
-                                                                               "nondiff_argnames"), self._label()))
+        self.nondiff_argnums = (
+            *canonical_argnums(kind, nondiff_argnums, what="nondiff_argnums"),
+            *positions_of(self._signature, canonical_names(kind, nondiff_argnames, "nondiff_argnames"), self._label()),
+        )
         self._layouts: dict[int, Layout] = {}
         self._plain_count = count_plain_parameters(self._signature)
         # a call without traced arguments involves no traced values
-        self._self_contained = (isinstance(fun, FunctionType) and fun.__closure__ is None and not self.nondiff_argnums
-                                and self._plain_count is not None)
+        self._self_contained = (
+            isinstance(fun, FunctionType)
+            and fun.__closure__ is None
+            and not self.nondiff_argnums
+            and self._plain_count is not None
+        )
         self._capture_search = CaptureSearch(self, [fun])
         self.__own__ = frozenset(self.__dict__)
         wrapping(fun)(self)
@@ -136,7 +148,8 @@ class custom_rules(CallableObject[R, Q]):
             keywords = _NO_KEYWORDS
             if kwargs or len(args) != self._plain_count:
                 args, keywords = bind_positionally(  # type: ignore[assignment]
-                    self.fun, self._signature, args, kwargs, self._label())
+                    self.fun, self._signature, args, kwargs, self._label()
+                )
             original = args
             layout = self._layouts.get(len(args)) or self.layout(len(args))
             fixed: Sequence[Any] = ()
@@ -210,15 +223,18 @@ class custom_rules(CallableObject[R, Q]):
         positions = canonical_argnums(self._label(), argnums, layout.count)
         for i in positions:
             if i in layout.nondiff:
-                raise ValueError(f"{self._label()}: the rule's argnums={tuple(argnums)} name "
-                                 f"{argument_path(self.fun, i)}, which is in nondiff_argnums")
+                raise ValueError(
+                    f"{self._label()}: the rule's argnums={tuple(argnums)} name "
+                    f"{argument_path(self.fun, i)}, which is in nondiff_argnums"
+                )
         return layout.numbers(positions)
 
     @overload
     def __get__(self, instance: None, owner: type | None = None) -> Self: ...
     @overload
-    def __get__(self: custom_rules[R, Concatenate[Any, P]], instance: object, owner: type | None = None
-                ) -> Callable[P, R]: ...
+    def __get__(
+        self: custom_rules[R, Concatenate[Any, P]], instance: object, owner: type | None = None
+    ) -> Callable[P, R]: ...
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         if instance is None:
             return self
@@ -246,8 +262,9 @@ class custom_rules(CallableObject[R, Q]):
     def _set(self, argnums: Any = None, **rules: Any) -> tuple[int, ...] | None:
         for name, rule in rules.items():
             if not callable(rule):
-                raise TypeError(f"{self._label()}: expected a function as the {name.removesuffix('_rule')} rule, got "
-                                f"{rule!r}")
+                raise TypeError(
+                    f"{self._label()}: expected a function as the {name.removesuffix('_rule')} rule, got {rule!r}"
+                )
             setattr(self, name, rule)
         self._capture_search = CaptureSearch(self, self.closed_over_parts())
         return None if argnums is None else canonical_argnums(self._label(), argnums)
@@ -293,24 +310,37 @@ class custom_rules(CallableObject[R, Q]):
             try:
                 return jvps[i](*args, **keywords)
             except TypeError as error:
-                check_call(lambda: f"rule {i}, {describe_function(jvps[i])}, of {self._label()}, set by defjvps,",
-                           jvps[i], "tangent, primal_out, *primals", len(args), keywords, error)
+                check_call(
+                    lambda: f"rule {i}, {describe_function(jvps[i])}, of {self._label()}, set by defjvps,",
+                    jvps[i],
+                    "tangent, primal_out, *primals",
+                    len(args),
+                    keywords,
+                    error,
+                )
                 raise
 
         def sum_of_jvps(primals, tangents, **keywords):
             if len(jvps) != len(primals):
-                raise TypeError(f"{self._label()}: defjvps was given {len(jvps)} rules for {len(primals)} arguments. "
-                                "Give one for each, None where the tangent vanishes.")
+                raise TypeError(
+                    f"{self._label()}: defjvps was given {len(jvps)} rules for {len(primals)} arguments. "
+                    "Give one for each, None where the tangent vanishes."
+                )
             out = self(*primals, **keywords)
-            parts = [ask(i, (t, out, *primals), keywords) for i, t in zip(covered, tangents, strict=True)
-                     if jvps[i] is not None]
+            parts = [
+                ask(i, (t, out, *primals), keywords)
+                for i, t in zip(covered, tangents, strict=True)
+                if jvps[i] is not None
+            ]
             leaves, tree = tree_flatten(out)
             total: Any = [Zero(lift(x).aval.to_tangent_aval()) for x in leaves] if not parts else None
             for part in parts:
                 part_leaves, part_tree = tree_flatten(part)
                 if part_tree != tree:
-                    raise TypeError(f"{self._label()}: a rule given to defjvps returned {tree_text(part_tree)}, "
-                                    f"expected the structure of the function's result, {tree_text(tree)}")
+                    raise TypeError(
+                        f"{self._label()}: a rule given to defjvps returned {tree_text(part_tree)}, "
+                        f"expected the structure of the function's result, {tree_text(tree)}"
+                    )
                 total = part_leaves if total is None else [add(a, b) for a, b in zip(total, part_leaves, strict=True)]
             return out, tree.unflatten([zeros_like_aval(t.aval) if type(t) is Zero else t for t in total])
 
@@ -318,8 +348,15 @@ class custom_rules(CallableObject[R, Q]):
         self.defjvp(rule, argnums=None if len(covered) == len(jvps) else covered)
 
     @boundary
-    def defvjp(self, fwd: Callable[..., Any], bwd: Callable[..., Any], symbolic_zeros: bool = False,
-               optimize_remat: bool = False, *, argnums: int | Sequence[int] | None = None) -> None:
+    def defvjp(
+        self,
+        fwd: Callable[..., Any],
+        bwd: Callable[..., Any],
+        symbolic_zeros: bool = False,
+        optimize_remat: bool = False,
+        *,
+        argnums: int | Sequence[int] | None = None,
+    ) -> None:
         """Set the reverse rule.
 
         Args:
@@ -338,8 +375,15 @@ class custom_rules(CallableObject[R, Q]):
         self.vjp_symbolic_zeros = symbolic_zeros
 
     @boundary
-    def defvjp_with_logs(self, fwd: Callable[..., Any], bwd: Callable[..., Any], symbolic_zeros: bool = False,
-                         optimize_remat: bool = False, *, argnums: int | Sequence[int] | None = None) -> None:
+    def defvjp_with_logs(
+        self,
+        fwd: Callable[..., Any],
+        bwd: Callable[..., Any],
+        symbolic_zeros: bool = False,
+        optimize_remat: bool = False,
+        *,
+        argnums: int | Sequence[int] | None = None,
+    ) -> None:
         """Set a reverse rule whose `bwd` returns a pair of the cotangents and a dict of pytrees to log, or None.
 
         `f_vjp.with_logs(ct)` returns the logs with the cotangents, where `vjp` returned `f_vjp`. Otherwise they are
@@ -391,12 +435,15 @@ class custom_rules(CallableObject[R, Q]):
         24.0
         """
         if self.nondiff_argnums:
-            raise TypeError(f"{self._label()}: deftranspose does not go with nondiff_argnums; leave such arguments "
-                            "out of linear_argnums")
+            raise TypeError(
+                f"{self._label()}: deftranspose does not go with nondiff_argnums; leave such arguments "
+                "out of linear_argnums"
+            )
         if not callable(transpose):
             raise TypeError(f"{self._label()}: expected a function as the transpose, got {transpose!r}")
-        chosen = None if linear_argnums is None else canonical_argnums(self._label(), linear_argnums,
-                                                                       what="linear_argnums")
+        chosen = (
+            None if linear_argnums is None else canonical_argnums(self._label(), linear_argnums, what="linear_argnums")
+        )
 
         def linear(count):
             return tuple(range(count)) if chosen is None else canonical_argnums(self._label(), chosen, count)
@@ -414,10 +461,18 @@ class custom_rules(CallableObject[R, Q]):
 
         # the transpose is linear in the cotangent, and its transpose is the function
         back = custom_rules(transpose)
-        back.defjvp(lambda primals, tangents, **keywords: (back(*primals, **keywords),
-                                                           back(primals[0], tangents[0], **keywords)), argnums=1)
-        back.defvjp(lambda rest, ct, **keywords: (back(rest, ct, **keywords), rest),
-                    lambda rest, cts, **keywords: (self(*at(rest, cts), **keywords),), argnums=1)
+        back.defjvp(
+            lambda primals, tangents, **keywords: (
+                back(*primals, **keywords),
+                back(primals[0], tangents[0], **keywords),
+            ),
+            argnums=1,
+        )
+        back.defvjp(
+            lambda rest, ct, **keywords: (back(rest, ct, **keywords), rest),
+            lambda rest, cts, **keywords: (self(*at(rest, cts), **keywords),),
+            argnums=1,
+        )
         if self.jvp_rule is None:
             self.defjvp(jvp, argnums=chosen)
         if self.fwd_rule is None:

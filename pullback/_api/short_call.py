@@ -4,6 +4,7 @@ Besides the engine's dispatch, a warm call has to read its arguments and make it
 is generated with unrolled loops for each number of them, as `namedtuple` generates its constructors: for ten arrays in
 and out, loops took 0.3 microseconds longer, a fifth of the cost of the call besides the dispatch.
 """
+
 from __future__ import annotations
 
 import functools
@@ -147,7 +148,8 @@ def _run(program: Executable, types: tuple, out_tree: PyTreeDef, consts: Sequenc
     forms = ((0, "{}"), ((0,) * m, "({}, )"), ([0] * m, "[{}, ]"))
     form = next((form for flat, form in forms if out_tree == tree_structure(flat)), "unflatten([{}, ])")
     return _generated(len(types), len(consts), m, form)(
-        program.execute, program.handlers, types, consts, program.out_avals, out_tree.unflatten)
+        program.execute, program.handlers, types, consts, program.out_avals, out_tree.unflatten
+    )
 
 
 @functools.cache

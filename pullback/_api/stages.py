@@ -1,4 +1,5 @@
 """The stages of compilation as objects: traced, lowered, compiled."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -22,9 +23,12 @@ def checked_options(function: str, options: Mapping[str, Any] | None) -> tuple[t
     if options is None:
         return ()
     if not isinstance(options, Mapping) or not all(
-            isinstance(k, str) and isinstance(v, (bool, int, float, str)) for k, v in options.items()):
-        raise TypeError(f"{function}: compiler_options must map names of XLA's options to bools, numbers or strings, "
-                        f"such as {{'xla_cpu_enable_fast_math': True}}, got {options!r}")
+        isinstance(k, str) and isinstance(v, (bool, int, float, str)) for k, v in options.items()
+    ):
+        raise TypeError(
+            f"{function}: compiler_options must map names of XLA's options to bools, numbers or strings, "
+            f"such as {{'xla_cpu_enable_fast_math': True}}, got {options!r}"
+        )
     return tuple(sorted(options.items()))
 
 
@@ -41,8 +45,9 @@ class Jitted(Protocol[P, R_co]):
     @overload
     def __get__(self, instance: None, owner: type | None = None) -> Self: ...
     @overload
-    def __get__(self: Jitted[Concatenate[Any, Q], R], instance: object, owner: type | None = None
-                ) -> Callable[Q, R]: ...
+    def __get__(
+        self: Jitted[Concatenate[Any, Q], R], instance: object, owner: type | None = None
+    ) -> Callable[Q, R]: ...
 
     def trace(self, *args: PyTree, **kwargs: PyTree) -> TracedStage:
         """Trace for these arguments (arrays or `ShapeDtypeStruct`s)."""
@@ -60,8 +65,16 @@ class Jitted(Protocol[P, R_co]):
 class TracedStage:
     """A traced function: its jaxpr and the structure of its result."""
 
-    def __init__(self, closed: ClosedJaxpr, jaxpr: Jaxpr, in_tree: PyTreeDef, out_tree: PyTreeDef, name: str,
-                 donated: frozenset[int], options: tuple[tuple[str, Any], ...] = ()):
+    def __init__(
+        self,
+        closed: ClosedJaxpr,
+        jaxpr: Jaxpr,
+        in_tree: PyTreeDef,
+        out_tree: PyTreeDef,
+        name: str,
+        donated: frozenset[int],
+        options: tuple[tuple[str, Any], ...] = (),
+    ):
         self.jaxpr = closed
         self._jaxpr = jaxpr
         self.in_tree = in_tree
@@ -73,8 +86,9 @@ class TracedStage:
     @property
     def out_info(self) -> Any:
         """The result's structure, with `ShapeDtypeStruct` leaves."""
-        return tree_unflatten(self.out_tree, [ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type)
-                                              for a in self.jaxpr.out_avals])
+        return tree_unflatten(
+            self.out_tree, [ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type) for a in self.jaxpr.out_avals]
+        )
 
     @boundary
     def lower(self) -> Lowered:
@@ -101,8 +115,9 @@ class Lowered:
     def compile(self, compiler_options: Mapping[str, Any] | None = None) -> Compiled:
         """Compile with XLA, with further options of XLA by name in addition to those of `jit`."""
         options = dict(self.traced._options) | dict(checked_options("compile", compiler_options))
-        program = compile_module(self.module, self.traced.jaxpr.out_avals, sorted(self.traced._donated),
-                                 tuple(sorted(options.items())))
+        program = compile_module(
+            self.module, self.traced.jaxpr.out_avals, sorted(self.traced._donated), tuple(sorted(options.items()))
+        )
         return Compiled(program, self.traced)
 
 
@@ -118,21 +133,27 @@ class Compiled:
         leaves, tree = tree_flatten((args, kwargs))
         name = self.traced.fun_name
         if tree != self.traced.in_tree:
-            raise TypeError(f"compiled {name}: expected arguments of structure {tree_text(self.traced.in_tree)}, got "
-                            f"{tree_text(tree)} "
-                            "(static arguments are part of the program: leave them out)")
+            raise TypeError(
+                f"compiled {name}: expected arguments of structure {tree_text(self.traced.in_tree)}, got "
+                f"{tree_text(tree)} "
+                "(static arguments are part of the program: leave them out)"
+            )
         try:
             xs = [lift(x) for x in leaves]
         except (TypeError, OverflowError):
             lift_tree(f"compiled {name}", "(args, kwargs)", (args, kwargs))
             raise
         if any(isinstance(x, Tracer) for x in (*xs, *self.traced.jaxpr.consts)):
-            raise TypeError(f"compiled {name}: a compiled program takes arrays with data, but was called inside a "
-                            f"transformation (grad, vmap, jit, ...). Transform the function before compiling it.")
+            raise TypeError(
+                f"compiled {name}: a compiled program takes arrays with data, but was called inside a "
+                f"transformation (grad, vmap, jit, ...). Transform the function before compiling it."
+            )
         for i, (x, aval) in enumerate(zip(xs, self.traced.jaxpr.in_avals, strict=True)):
             if not matches(aval, x.aval):
-                raise TypeError(f"compiled {name}: leaf {i} of the arguments must have type {aval.str_short()}, got "
-                                f"{x.aval.str_short()}. Compile again for other types.")
+                raise TypeError(
+                    f"compiled {name}: leaf {i} of the arguments must have type {aval.str_short()}, got "
+                    f"{x.aval.str_short()}. Compile again for other types."
+                )
         outs = self.program.run([*self.traced.jaxpr.consts, *xs])  # type: ignore[list-item]
         return tree_unflatten(self.traced.out_tree, outs)
 

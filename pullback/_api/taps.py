@@ -1,4 +1,5 @@
 """`tap` and `tapped`: observe or change values inside a function, without changing any signature."""
+
 from __future__ import annotations
 
 import functools
@@ -78,11 +79,19 @@ def _with_backward(bwd: Callable, tree: PyTreeDef, where: list[int]) -> DerivedC
             path = path_of(tree, where[i])
             return f"{label()} cotangent{' at ' + path if path else ''}"
 
-        return [fit_tangent(new, old.aval, functools.partial(place, i))
-                for i, (new, old) in enumerate(zip(result, cts, strict=True))]
+        return [
+            fit_tangent(new, old.aval, functools.partial(place, i))
+            for i, (new, old) in enumerate(zip(result, cts, strict=True))
+        ]
 
-    return DerivedCall(lambda *xs: list(xs), "tap", "a tap", jvp=lambda primals, tangents: (primals, tangents),
-                      fwd=lambda primals, active: (primals, [], None), bwd=backward)
+    return DerivedCall(
+        lambda *xs: list(xs),
+        "tap",
+        "a tap",
+        jvp=lambda primals, tangents: (primals, tangents),
+        fwd=lambda primals, active: (primals, [], None),
+        bwd=backward,
+    )
 
 
 def _at_positions(tree: PyTreeDef, where: Any, leaves: PyTree) -> Any:
@@ -171,8 +180,12 @@ def _by_name(found: list[TapValues]) -> Taps:
         seen.setdefault(site.name, []).append(_at_positions(site.tree, site.leaves, leaves))
     for several in cotangents.values():
         several.reverse()  # the backward pass reaches the last first
-    return Taps(*({name: several[0] if len(several) == 1 else several for name, several in seen.items()}
-                  for seen in (values, cotangents)))
+    return Taps(
+        *(
+            {name: several[0] if len(several) == 1 else several for name, several in seen.items()}
+            for seen in (values, cotangents)
+        )
+    )
 
 
 __all__ = ["Taps", "tap", "tapped"]

@@ -1,4 +1,5 @@
 """The type of a value in transformations."""
+
 from __future__ import annotations
 
 from pullback._core.arguments import aval_of

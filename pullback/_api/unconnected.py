@@ -3,6 +3,7 @@
 Dependence is structural: without it, no cotangent reaches the leaf. A derivative that merely vanishes at the point is
 a dependence, and so is `x * 0`; a path through `stop_gradient`, or an argument for which a rule returns None, is not.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -30,25 +31,47 @@ def check_unconnected(function: str, unconnected: AnyValue) -> None:
         raise ValueError(f"{function}: unconnected must be one of {', '.join(map(repr, CHOICES))}, got {unconnected!r}")
 
 
-def pull_connected(function: str, fun: Callable, linear: Linearized, ct: AnyValue, avals: Sequence[ShapedArray],
-                   dynamic: Sequence[Any], positions: Sequence[int], unconnected: str) -> list[Any]:
+def pull_connected(
+    function: str,
+    fun: Callable,
+    linear: Linearized,
+    ct: AnyValue,
+    avals: Sequence[ShapedArray],
+    dynamic: Sequence[Any],
+    positions: Sequence[int],
+    unconnected: str,
+) -> list[Any]:
     """The gradient's leaves, with None, or an error, for those that no cotangent reaches.
 
     Integers, which never have a derivative, keep their zeros of dtype `float0`.
     """
     grads = pull(linear, [ct], once=True)
     refuse_unconnected(function, fun, [type(g) is Zero for g in grads], dynamic, positions, unconnected)
-    return [np.zeros(aval.shape, dtypes.float0) if g is None else None if type(g) is Zero
-            else convert_element_type(g, g.aval.dtype, aval.weak_type) for g, aval in zip(grads, avals, strict=True)]
+    return [
+        np.zeros(aval.shape, dtypes.float0)
+        if g is None
+        else None
+        if type(g) is Zero
+        else convert_element_type(g, g.aval.dtype, aval.weak_type)
+        for g, aval in zip(grads, avals, strict=True)
+    ]
 
 
-def refuse_unconnected(function: str, fun: Callable, missing: Sequence[bool], dynamic: Sequence[Any],
-                       positions: Sequence[int], unconnected: str) -> None:
+def refuse_unconnected(
+    function: str,
+    fun: Callable,
+    missing: Sequence[bool],
+    dynamic: Sequence[Any],
+    positions: Sequence[int],
+    unconnected: str,
+) -> None:
     """With "error", raise an error naming the first leaf of the arguments that no cotangent reaches."""
     if unconnected != "error" or not any(missing):
         return
     path = tree_flatten_with_path(tuple(dynamic))[0][list(missing).index(True)][0]
     where = argument_path(fun, positions[path[0].idx], path[1:])
-    raise ValueError(f"{function} of {function_name(fun)} with unconnected='error': the result does not depend "
-                     f"on {where}. Leave it out of what is differentiated, look for an unused parameter or a "
-                     "stop_gradient, or pass unconnected='zero' or 'none'.")
+    raise ValueError(
+        f"{function} of {function_name(fun)} with unconnected='error': the result does not depend "
+        f"on {where}. Leave it out of what is differentiated, look for an unused parameter or a "
+        "stop_gradient, or pass unconnected='zero' or 'none'."
+    )

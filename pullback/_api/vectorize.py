@@ -1,4 +1,5 @@
 """`vmap`: turn a function of examples into a function of batches."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -15,8 +16,14 @@ from pullback._transforms.vmap import batch_flat
 
 
 @boundary
-def vmap(fun: Callable[P, R], in_axes: PyTreePrefix = 0, out_axes: PyTreePrefix = 0, axis_name: AxisName | None = None,
-         axis_size: int | None = None, spmd_axis_name: AxisName | None = None) -> Callable[P, R]:
+def vmap(
+    fun: Callable[P, R],
+    in_axes: PyTreePrefix = 0,
+    out_axes: PyTreePrefix = 0,
+    axis_name: AxisName | None = None,
+    axis_size: int | None = None,
+    spmd_axis_name: AxisName | None = None,
+) -> Callable[P, R]:
     """Map a function over an axis of its arguments, with one vectorized call in place of a loop.
 
     Args:
@@ -50,12 +57,14 @@ def vmap(fun: Callable[P, R], in_axes: PyTreePrefix = 0, out_axes: PyTreePrefix 
     try:
         hash(axis_name)
     except TypeError:
-        raise TypeError(f"vmap: axis_name must be a hashable name, such as a string, got "
-                        f"{described(axis_name)}") from None
+        raise TypeError(
+            f"vmap: axis_name must be a hashable name, such as a string, got {described(axis_name)}"
+        ) from None
     for axis in spmd_axis_name if isinstance(spmd_axis_name, tuple) else (spmd_axis_name,):
         if axis is not None and not isinstance(axis, str):
-            raise TypeError(f"vmap: spmd_axis_name must be the name of an axis or a tuple of names, got "
-                            f"{described(spmd_axis_name)}")
+            raise TypeError(
+                f"vmap: spmd_axis_name must be the name of an axis or a tuple of names, got {described(spmd_axis_name)}"
+            )
     name, subject = function_name(fun), f"vmap of {describe_function(fun)}"
 
     def call(args, kwargs):
@@ -67,8 +76,9 @@ def vmap(fun: Callable[P, R], in_axes: PyTreePrefix = 0, out_axes: PyTreePrefix 
             leaves, tree = tree_flatten((args, kwargs))
             xs = lift_leaves("vmap", fun, leaves, args, kwargs)
             axes = _input_axes(fun, in_axes, args, kwargs)
-            dims = [_check_axis(fun, axis, x, i, args, kwargs)
-                    for i, (axis, x) in enumerate(zip(axes, xs, strict=True))]
+            dims = [
+                _check_axis(fun, axis, x, i, args, kwargs) for i, (axis, x) in enumerate(zip(axes, xs, strict=True))
+            ]
             size = _batch_size(fun, xs, dims, axis_size, args, kwargs)
             flat = FlatFunction("vmap", fun, tree, call)
             values, out_dims, trace = batch_flat(flat, xs, dims, size, axis_name, subject=subject)
@@ -78,17 +88,21 @@ def vmap(fun: Callable[P, R], in_axes: PyTreePrefix = 0, out_axes: PyTreePrefix 
             for i, (value, dim, target) in enumerate(zip(values, out_dims, targets, strict=True)):
                 if target is None:
                     if dim is not None:
-                        raise ValueError(f"vmap of {name}: out_axes is None for leaf {i} of the result, but that leaf "
-                                         "depends on a mapped argument, so it has a value for each example. Use "
-                                         "out_axes=0, or reduce over the axis with lax.psum or lax.pmean.")
+                        raise ValueError(
+                            f"vmap of {name}: out_axes is None for leaf {i} of the result, but that leaf "
+                            "depends on a mapped argument, so it has a value for each example. Use "
+                            "out_axes=0, or reduce over the axis with lax.psum or lax.pmean."
+                        )
                     results.append(value)
                 else:
                     if type(target) is not int:
                         raise TypeError(f"vmap of {name}: out_axes must hold ints and None, got {target!r}")
                     rank = value.aval.ndim - (dim is not None)
                     if not -rank - 1 <= target <= rank:
-                        raise ValueError(f"vmap of {name}: out_axes={target} for leaf {i} of the result, which has "
-                                         f"rank {rank}: the axis must lie in [{-rank - 1}, {rank}]")
+                        raise ValueError(
+                            f"vmap of {name}: out_axes={target} for leaf {i} of the result, which has "
+                            f"rank {rank}: the axis must lie in [{-rank - 1}, {rank}]"
+                        )
                     results.append(trace.materialize(value, dim, target % (rank + 1)))
             return tree_unflatten(out_tree, results)
         except Exception as error:
@@ -107,15 +121,19 @@ def _input_axes(fun: Callable, in_axes: Any, args: tuple, kwargs: dict) -> list[
         return [*[in_axes] * len(tree_flatten(args)[0]), *[0] * len(tree_flatten(kwargs)[0])]
     prefix = tuple(in_axes) if isinstance(in_axes, list) else in_axes
     if isinstance(prefix, tuple) and len(prefix) != len(args):
-        raise ValueError(f"vmap of {function_name(fun)}: in_axes has {len(prefix)} entries, but the function was "
-                         f"called with {len(args)} positional arguments. Give an entry (an int, None, or a "
-                         "pytree) for each.")
+        raise ValueError(
+            f"vmap of {function_name(fun)}: in_axes has {len(prefix)} entries, but the function was "
+            f"called with {len(args)} positional arguments. Give an entry (an int, None, or a "
+            "pytree) for each."
+        )
     try:
         axes = broadcast_prefix(prefix, args, is_leaf=_is_none)
     except ValueError:
         for path, expected, got, _ in prefix_errors(prefix, args, is_leaf=_is_none):
-            raise ValueError(f"vmap of {function_name(fun)}: in_axes must be a prefix of the arguments, but at "
-                             f"{keystr(path) or 'the top'} it has {expected} where the arguments have {got}") from None
+            raise ValueError(
+                f"vmap of {function_name(fun)}: in_axes must be a prefix of the arguments, but at "
+                f"{keystr(path) or 'the top'} it has {expected} where the arguments have {got}"
+            ) from None
         raise
     return [*axes, *[0] * len(tree_flatten(kwargs)[0])]
 
@@ -134,13 +152,16 @@ def _check_axis(fun: Callable, axis: Any, x: Array, i: int, args: tuple, kwargs:
         raise TypeError(f"vmap of {function_name(fun)}: in_axes must hold ints and None, got {axis!r}")
     rank = x.aval.ndim
     if not -rank <= axis < rank:
-        raise ValueError(f"vmap of {function_name(fun)}: {_leaf_path(fun, i, args, kwargs)} has shape {x.aval.shape}, "
-                         f"which has no axis {axis}. To share it among all examples, set its in_axes to None.")
+        raise ValueError(
+            f"vmap of {function_name(fun)}: {_leaf_path(fun, i, args, kwargs)} has shape {x.aval.shape}, "
+            f"which has no axis {axis}. To share it among all examples, set its in_axes to None."
+        )
     return axis % rank
 
 
-def _batch_size(fun: Callable, xs: list[Array], dims: list[int | None], given: int | None, args: tuple,
-                kwargs: dict) -> int:
+def _batch_size(
+    fun: Callable, xs: list[Array], dims: list[int | None], given: int | None, args: tuple, kwargs: dict
+) -> int:
     sizes = {x.aval.shape[d] for x, d in zip(xs, dims, strict=True) if d is not None}
     if given is not None:
         sizes.add(given)
@@ -148,10 +169,15 @@ def _batch_size(fun: Callable, xs: list[Array], dims: list[int | None], given: i
         return sizes.pop()
     name = function_name(fun)
     if not sizes:
-        raise ValueError(f"vmap of {name}: no argument is mapped, so the length of the axis is unknown. Map an "
-                         "argument (in_axes), or pass axis_size.")
-    lines = [f"  {_leaf_path(fun, i, args, kwargs)} of shape {x.aval.shape} has length {x.aval.shape[d]} along axis {d}"
-             for i, (x, d) in enumerate(zip(xs, dims, strict=True)) if d is not None]
+        raise ValueError(
+            f"vmap of {name}: no argument is mapped, so the length of the axis is unknown. Map an "
+            "argument (in_axes), or pass axis_size."
+        )
+    lines = [
+        f"  {_leaf_path(fun, i, args, kwargs)} of shape {x.aval.shape} has length {x.aval.shape[d]} along axis {d}"
+        for i, (x, d) in enumerate(zip(xs, dims, strict=True))
+        if d is not None
+    ]
     if given is not None:
         lines.append(f"  axis_size is {given}")
     raise ValueError(f"vmap of {name}: the mapped axes must have one length, but\n" + "\n".join(lines))
@@ -167,5 +193,7 @@ def _output_axes(name: str, out_axes: Any, out_tree: Any) -> list[int | None]:
     try:
         return broadcast_prefix(prefix, dummy, is_leaf=_is_none)
     except ValueError:
-        raise ValueError(f"vmap of {name}: out_axes={out_axes!r} must be a prefix of the result, whose structure is "
-                         f"{tree_text(out_tree)}") from None
+        raise ValueError(
+            f"vmap of {name}: out_axes={out_axes!r} must be a prefix of the result, whose structure is "
+            f"{tree_text(out_tree)}"
+        ) from None

@@ -1,4 +1,5 @@
 """Arguments of user functions: static arguments, their names in messages, and their binding to a signature."""
+
 from __future__ import annotations
 
 import inspect
@@ -40,7 +41,7 @@ def kind_of(value: AnyValue) -> Any:
     if isinstance(value, np.generic):
         return type(value), value.tobytes()
     if isinstance(value, (float, complex)):
-        return type(value), math.copysign(1., value.real), math.copysign(1., value.imag)
+        return type(value), math.copysign(1.0, value.real), math.copysign(1.0, value.imag)
     if isinstance(value, frozenset):
         return type(value), frozenset((x, kind_of(x)) for x in value)
     return type(value)
@@ -48,8 +49,9 @@ def kind_of(value: AnyValue) -> Any:
 
 def refuse_sharding(function: str, out_sharding: AnyValue) -> NoReturn:
     """Refuse `out_sharding`: the parameter exists for compatibility with JAX, whose callers pass None."""
-    raise NotImplementedError(f"{function}: out_sharding must be None, got {out_sharding!r}: all arrays are on one "
-                              "device")
+    raise NotImplementedError(
+        f"{function}: out_sharding must be None, got {out_sharding!r}: all arrays are on one device"
+    )
 
 
 def with_parameters(function: Callable[..., Any], names: str) -> None:
@@ -58,7 +60,7 @@ def with_parameters(function: Callable[..., Any], names: str) -> None:
     The names are written into its code object: a wrapper would cost every call.
     """
     code, given = function.__code__, tuple(names.split())
-    function.__code__ = code.replace(co_varnames=(*given, *code.co_varnames[len(given):]), co_posonlyargcount=0)
+    function.__code__ = code.replace(co_varnames=(*given, *code.co_varnames[len(given) :]), co_posonlyargcount=0)
 
 
 def parameter_name(fun: Callable, index: int) -> str:
@@ -93,8 +95,9 @@ def input_names(fun: Callable, args: Sequence[Any], kwargs: dict[str, Any], posi
     return names
 
 
-def canonical_argnums(function: str, argnums: AnyValue, count: int | None = None,
-                      what: str = "argnums") -> tuple[int, ...]:
+def canonical_argnums(
+    function: str, argnums: AnyValue, count: int | None = None, what: str = "argnums"
+) -> tuple[int, ...]:
     """Argument positions as a tuple of non-negative ints; negative ones count from the end of `count` arguments."""
     try:
         positions: tuple[int, ...] = (operator.index(argnums),)
@@ -108,9 +111,11 @@ def canonical_argnums(function: str, argnums: AnyValue, count: int | None = None
     result = []
     for a in positions:
         if not -count <= a < count:
-            raise ValueError(f"{function}: {what}={argnums!r} asks for positional argument {a}, but the call has "
-                             f"{count} positional argument{'s' if count != 1 else ''}. Pass by position "
-                             "what is asked for.")
+            raise ValueError(
+                f"{function}: {what}={argnums!r} asks for positional argument {a}, but the call has "
+                f"{count} positional argument{'s' if count != 1 else ''}. Pass by position "
+                "what is asked for."
+            )
         result.append(a % count)
     if len(set(result)) != len(result):
         raise ValueError(f"{function}: {what}={argnums!r} names an argument twice")
@@ -124,8 +129,10 @@ def chosen_argnums(function: str, argnums: AnyValue) -> tuple[tuple[int, ...], b
         operator.index(argnums)
     except TypeError:
         if not isinstance(argnums, (Sequence, np.ndarray)):
-            raise TypeError(f"{function}: argnums must be an int or a sequence of ints, in the order of the results, "
-                            f"got {argnums!r}") from None
+            raise TypeError(
+                f"{function}: argnums must be an int or a sequence of ints, in the order of the results, "
+                f"got {argnums!r}"
+            ) from None
         return positions, False
     return positions, True
 
@@ -141,8 +148,9 @@ def canonical_names(function: str, names: AnyValue, what: str) -> tuple[str, ...
     return given
 
 
-def marked_arguments(function: str, fun: Callable, sig: inspect.Signature | None, what: str, argnums: AnyValue,
-                     argnames: AnyValue) -> tuple[tuple[int, ...], tuple[str, ...]]:
+def marked_arguments(
+    function: str, fun: Callable, sig: inspect.Signature | None, what: str, argnums: AnyValue, argnames: AnyValue
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """The positions and names of the arguments that the user marks by either (`what` is "static" or "donate").
 
     A name also marks its position, and a position its name, as far as the signature is known. A name or position that
@@ -156,25 +164,32 @@ def marked_arguments(function: str, fun: Callable, sig: inspect.Signature | None
     positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     count = len(positional)
     if not any(p.kind is p.VAR_POSITIONAL for p in parameters) and any(not -count <= i < count for i in nums):
-        raise ValueError(f"{of}: {what}_argnums={argnums!r}, but the function has {count} positional "
-                         f"parameter{'s' if count != 1 else ''}: {function_name(fun)}{sig}")
+        raise ValueError(
+            f"{of}: {what}_argnums={argnums!r}, but the function has {count} positional "
+            f"parameter{'s' if count != 1 else ''}: {function_name(fun)}{sig}"
+        )
     if not any(p.kind is p.VAR_KEYWORD for p in parameters):
         for name in names:
             if name not in sig.parameters:
-                raise ValueError(f"{of}: {what}_argnames={argnames!r}, but the function has no parameter {name!r}: "
-                                 f"{function_name(fun)}{sig}")
+                raise ValueError(
+                    f"{of}: {what}_argnames={argnames!r}, but the function has no parameter {name!r}: "
+                    f"{function_name(fun)}{sig}"
+                )
     more_nums = [positional.index(n) for n in names if n in positional]
     more_names = [positional[i] for i in nums if -count <= i < count]
     return tuple(dict.fromkeys((*nums, *more_nums))), tuple(dict.fromkeys((*names, *more_names)))
 
 
-def bind_positionally(fun: Callable, sig: inspect.Signature | None, args: Sequence[Any], kwargs: dict[str, Any],
-                      label: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def bind_positionally(
+    fun: Callable, sig: inspect.Signature | None, args: Sequence[Any], kwargs: dict[str, Any], label: str
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """A call's arguments in positional form, defaults filled in; keyword-only arguments stay in the dict."""
     if sig is None:
         if kwargs:
-            raise TypeError(f"{label}: keyword arguments need a signature to be mapped to positions, and Python cannot "
-                            "tell that of this function. Pass them by position.")
+            raise TypeError(
+                f"{label}: keyword arguments need a signature to be mapped to positions, and Python cannot "
+                "tell that of this function. Pass them by position."
+            )
         return tuple(args), {}
     try:
         bound = sig.bind(*args, **kwargs)
@@ -195,12 +210,16 @@ def check_leaf(x: AnyValue, describe: Callable[[], str], structs: bool = False) 
     """Raise TypeError, in the user's terms, for a leaf that is not an array; `structs` allows a `ShapeDtypeStruct`."""
     if isinstance(x, ShapeDtypeStruct):
         if not structs:
-            raise TypeError(f"{describe()}: expected an array or a number, got {x!r}, which has no data. Pass an "
-                            "array, or use eval_shape, make_jaxpr or jit(...).lower, which need none.") from None
+            raise TypeError(
+                f"{describe()}: expected an array or a number, got {x!r}, which has no data. Pass an "
+                "array, or use eval_shape, make_jaxpr or jit(...).lower, which need none."
+            ) from None
     elif not is_array_like(x):
         hint = leaf_hint(x)
-        raise TypeError(f"{describe()}: expected an array or a number, got {described(x)}. "
-                        f"{hint or 'If it is not meant to be traced, close over it or mark it static.'}") from None
+        raise TypeError(
+            f"{describe()}: expected an array or a number, got {described(x)}. "
+            f"{hint or 'If it is not meant to be traced, close over it or mark it static.'}"
+        ) from None
     else:
         try:
             aval_of(x)
@@ -208,8 +227,14 @@ def check_leaf(x: AnyValue, describe: Callable[[], str], structs: bool = False) 
             raise type(error)(f"{describe()}: {error}") from None
 
 
-def check_leaves(function: str, fun: Callable, args: Sequence[Any], kwargs: dict[str, Any] | None = None,
-                 positions: Sequence[int] | None = None, structs: bool = False) -> None:
+def check_leaves(
+    function: str,
+    fun: Callable,
+    args: Sequence[Any],
+    kwargs: dict[str, Any] | None = None,
+    positions: Sequence[int] | None = None,
+    structs: bool = False,
+) -> None:
     """Raise TypeError for arguments with a leaf that is not an array, naming the first such leaf by path.
 
     `positions` holds the positions of `args` in the call, if they are not all of its arguments.
@@ -224,13 +249,22 @@ def check_leaves(function: str, fun: Callable, args: Sequence[Any], kwargs: dict
 
 def _describe(function: str, fun: Callable, argument: int | str, path: Sequence[Any]) -> str:
     """The words for an argument, by position or keyword, and a path inside it, of a call that `function` made."""
-    where = (argument_path(fun, argument, path) if isinstance(argument, int)
-             else f"keyword argument '{argument}'{keystr(tuple(path))}")
+    where = (
+        argument_path(fun, argument, path)
+        if isinstance(argument, int)
+        else f"keyword argument '{argument}'{keystr(tuple(path))}"
+    )
     return f"{function} of {function_name(fun)}: {where}"
 
 
-def lift_leaves(function: str, fun: Callable, leaves: Iterable[Any], args: Sequence[Any],
-                kwargs: dict[str, Any] | None = None, positions: Sequence[int] | None = None) -> list[Array]:
+def lift_leaves(
+    function: str,
+    fun: Callable,
+    leaves: Iterable[Any],
+    args: Sequence[Any],
+    kwargs: dict[str, Any] | None = None,
+    positions: Sequence[int] | None = None,
+) -> list[Array]:
     """The leaves of the arguments as arrays; `positions` as for `check_leaves`."""
     try:
         xs = [x if isinstance(x, Array) else lift(x) for x in leaves]

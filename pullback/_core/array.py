@@ -2,6 +2,7 @@
 
 The data of an array is never modified after it is made; NumPy data that a user still holds is copied on the way in.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -118,8 +119,10 @@ class Array(ArrayInterface):
 
     @boundary
     def __hash__(self) -> int:
-        raise TypeError("unhashable type: 'Array' (an array cannot be a dict key, a set member or a static argument; "
-                        "use its .tobytes(), or pass it as an ordinary argument)")
+        raise TypeError(
+            "unhashable type: 'Array' (an array cannot be a dict key, a set member or a static argument; "
+            "use its .tobytes(), or pass it as an ordinary argument)"
+        )
 
 
 # an array, or a number; lists are none: `numpy.asarray` makes an array of them
@@ -141,6 +144,7 @@ class ConcreteArray(Array):
 
     # made by `array_of` and `array_on_device`: a constructor in Python would double the cost of an array
     if TYPE_CHECKING:
+
         def __init__(self) -> None: ...
     else:
         __init__ = object.__init__
@@ -158,8 +162,10 @@ class ConcreteArray(Array):
         except AttributeError:
             pass
         if self.buffer is None:
-            raise RuntimeError(f"Array {self.aval.str_short()} has been deleted: its buffer was donated to a compiled "
-                               "function or freed by .delete(). Use the function's result, or do not donate.")
+            raise RuntimeError(
+                f"Array {self.aval.str_short()} has been deleted: its buffer was donated to a compiled "
+                "function or freed by .delete(). Use the function's result, or do not donate."
+            )
         value = self._value = _read_buffer(self._buffer, self.aval)
         return value
 
@@ -185,8 +191,10 @@ class ConcreteArray(Array):
         value = np.asarray(self.value)
         if dtype is not None and value.dtype != dtype:
             if copy is False:
-                raise ValueError(f"np.asarray(..., dtype={np.dtype(dtype).name!r}, copy=False): the array has dtype "
-                                 f"{self.dtype.name}, so a copy cannot be avoided")
+                raise ValueError(
+                    f"np.asarray(..., dtype={np.dtype(dtype).name!r}, copy=False): the array has dtype "
+                    f"{self.dtype.name}, so a copy cannot be avoided"
+                )
             return value.astype(dtype)
         return value.copy() if copy else _read_only(value)
 
@@ -216,8 +224,10 @@ class ConcreteArray(Array):
 
     def _scalar(self, kind: str):
         if self.aval.ndim:
-            raise TypeError(f"{kind}(): only an array of shape () converts to a Python scalar, got shape {self.shape}. "
-                            "Take one element first, with x[i] or x.item(i).")
+            raise TypeError(
+                f"{kind}(): only an array of shape () converts to a Python scalar, got shape {self.shape}. "
+                "Take one element first, with x[i] or x.item(i)."
+            )
         return self.value
 
     @boundary
@@ -287,12 +297,20 @@ class ConcreteArray(Array):
         return array_of(self.aval, self.value)
 
     @boundary
-    def __dlpack__(self, *, stream: int | None = None, max_version: tuple[int, int] | None = None,
-                   dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> Any:
+    def __dlpack__(
+        self,
+        *,
+        stream: int | None = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
         value = np.asarray(self.value)
         if not dlpack.is_exchanged(value.dtype):
-            raise BufferError(f"DLPack: arrays of dtype {self.dtype.name} are not exchanged. Convert first, with "
-                              ".astype('float32') say, or exchange the bits with .view of an integer dtype.")
+            raise BufferError(
+                f"DLPack: arrays of dtype {self.dtype.name} are not exchanged. Convert first, with "
+                ".astype('float32') say, or exchange the bits with .view of an integer dtype."
+            )
         if value.dtype.isbuiltin != 1:
             if copy is False:
                 raise BufferError(f"DLPack: arrays of dtype {self.dtype.name} cross as a copy; leave copy=False out")
@@ -430,8 +448,10 @@ def scalar_array(x: bool | int | float | complex) -> ConcreteArray:
     try:
         return array_of(aval, dtype.type(x))
     except OverflowError:
-        raise OverflowError(f"Python integer {x} does not fit {dtype.name}: give it a wider dtype, or turn on 64-bit "
-                            "types with pullback.config.update('enable_x64', True)") from None
+        raise OverflowError(
+            f"Python integer {x} does not fit {dtype.name}: give it a wider dtype, or turn on 64-bit "
+            "types with pullback.config.update('enable_x64', True)"
+        ) from None
 
 
 def lift(x: AnyValue) -> Array:
@@ -460,8 +480,11 @@ def lift(x: AnyValue) -> Array:
 
 def is_array_like(x: object) -> bool:
     """Return whether `lift` accepts the value."""
-    return (isinstance(x, (Array, np.ndarray, np.generic, bool, int, float, complex))
-            or hasattr(x, "__pullback_array__") or hasattr(x, "__array__")) and not isinstance(x, type)
+    return (
+        isinstance(x, (Array, np.ndarray, np.generic, bool, int, float, complex))
+        or hasattr(x, "__pullback_array__")
+        or hasattr(x, "__array__")
+    ) and not isinstance(x, type)
 
 
 def _canonical_copy(x: np.ndarray | np.generic) -> np.ndarray | np.generic:

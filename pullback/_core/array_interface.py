@@ -3,6 +3,7 @@
 The implementations use operations from higher layers: `numpy/_arrays/operators.py` and `methods.py` install them on
 `Array`.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,7 @@ class ArrayInterface(Described):
     __slots__ = ()
 
     if TYPE_CHECKING:
+
         def __add__(self, other: Operand) -> Self: ...
         def __radd__(self, other: Operand) -> Self: ...
         def __sub__(self, other: Operand) -> Self: ...
@@ -104,60 +106,153 @@ class ArrayInterface(Described):
         def squeeze(self, axis: Axis = None) -> Self: ...
         def swapaxes(self, axis1: int, axis2: int) -> Self: ...
         def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Self: ...
-        def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: DTypeLike | None = None,
-                  out: None = None) -> Self: ...
-        def repeat(self, repeats: Operand | Sequence[int], axis: int | None = None, *,
-                   total_repeat_length: int | None = None) -> Self: ...
-        def take(self, indices: Operand, axis: int | None = None, out: None = None, mode: str | None = None,
-                 unique_indices: bool = False, indices_are_sorted: bool = False,
-                 fill_value: Operand | None = None) -> Self: ...
-        def compress(self, condition: Operand | Sequence[bool], axis: int | None = None, *, out: None = None,
-                     size: int | None = None, fill_value: Operand = 0) -> Self: ...
-        def nonzero(self, *, size: int | None = None,
-                    fill_value: Operand | Sequence[Any] | None = None) -> tuple[Self, ...]: ...
+        def trace(
+            self, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: DTypeLike | None = None, out: None = None
+        ) -> Self: ...
+        def repeat(
+            self, repeats: Operand | Sequence[int], axis: int | None = None, *, total_repeat_length: int | None = None
+        ) -> Self: ...
+        def take(
+            self,
+            indices: Operand,
+            axis: int | None = None,
+            out: None = None,
+            mode: str | None = None,
+            unique_indices: bool = False,
+            indices_are_sorted: bool = False,
+            fill_value: Operand | None = None,
+        ) -> Self: ...
+        def compress(
+            self,
+            condition: Operand | Sequence[bool],
+            axis: int | None = None,
+            *,
+            out: None = None,
+            size: int | None = None,
+            fill_value: Operand = 0,
+        ) -> Self: ...
+        def nonzero(
+            self, *, size: int | None = None, fill_value: Operand | Sequence[Any] | None = None
+        ) -> tuple[Self, ...]: ...
         def conj(self) -> Self: ...
         def conjugate(self) -> Self: ...
         def round(self, decimals: int = 0, out: None = None) -> Self: ...
         def clip(self, /, min: Operand | None = None, max: Operand | None = None) -> Self: ...
-        def dot(self, b: Operand, *, precision: Any = None, preferred_element_type: DTypeLike | None = None,
-                out_sharding: None = None) -> Self: ...
-        def sort(self, axis: int | None = -1, *, kind: None = None, order: None = None, stable: bool = True,
-                 descending: bool = False) -> Self: ...
-        def argsort(self, axis: int | None = -1, *, kind: None = None, order: None = None, stable: bool = True,
-                    descending: bool = False, dtype: DTypeLike | None = None) -> Self: ...
+        def dot(
+            self,
+            b: Operand,
+            *,
+            precision: Any = None,
+            preferred_element_type: DTypeLike | None = None,
+            out_sharding: None = None,
+        ) -> Self: ...
+        def sort(
+            self,
+            axis: int | None = -1,
+            *,
+            kind: None = None,
+            order: None = None,
+            stable: bool = True,
+            descending: bool = False,
+        ) -> Self: ...
+        def argsort(
+            self,
+            axis: int | None = -1,
+            *,
+            kind: None = None,
+            order: None = None,
+            stable: bool = True,
+            descending: bool = False,
+            dtype: DTypeLike | None = None,
+        ) -> Self: ...
         def argpartition(self, kth: int, axis: int = -1) -> Self: ...
-        def searchsorted(self, v: Operand, side: str = "left", sorter: Operand | None = None, *,
-                         method: str = "scan") -> Self: ...
+        def searchsorted(
+            self, v: Operand, side: str = "left", sorter: Operand | None = None, *, method: str = "scan"
+        ) -> Self: ...
         def cumsum(self, axis: int | None = None, dtype: DTypeLike | None = None, out: None = None) -> Self: ...
         def cumprod(self, axis: int | None = None, dtype: DTypeLike | None = None, out: None = None) -> Self: ...
         def argmax(self, axis: int | None = None, out: None = None, keepdims: bool | None = None) -> Self: ...
         def argmin(self, axis: int | None = None, out: None = None, keepdims: bool | None = None) -> Self: ...
-        def sum(self, axis: Axis = None, dtype: DTypeLike | None = None, out: None = None, keepdims: bool = False,
-                initial: Operand | None = None, where: Operand | None = None,
-                promote_integers: bool = True) -> Self: ...
-        def prod(self, axis: Axis = None, dtype: DTypeLike | None = None, out: None = None, keepdims: bool = False,
-                 initial: Operand | None = None, where: Operand | None = None,
-                 promote_integers: bool = True) -> Self: ...
-        def max(self, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Operand | None = None,
-                where: Operand | None = None) -> Self: ...
-        def min(self, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Operand | None = None,
-                where: Operand | None = None) -> Self: ...
-        def mean(self, axis: Axis = None, dtype: DTypeLike | None = None, out: None = None, keepdims: bool = False, *,
-                 where: Operand | None = None) -> Self: ...
-        def std(self, axis: Axis = None, dtype: DTypeLike | None = None, out: None = None, ddof: int = 0,
-                keepdims: bool = False, *, where: Operand | None = None, mean: Operand | None = None,
-                correction: int | float | None = None) -> Self: ...
-        def var(self, axis: Axis = None, dtype: DTypeLike | None = None, out: None = None, ddof: int = 0,
-                keepdims: bool = False, *, where: Operand | None = None, mean: Operand | None = None,
-                correction: int | float | None = None) -> Self: ...
-        def any(self, axis: Axis = None, out: None = None, keepdims: bool = False, *,
-                where: Operand | None = None) -> Self: ...
-        def all(self, axis: Axis = None, out: None = None, keepdims: bool = False, *,
-                where: Operand | None = None) -> Self: ...
+        def sum(
+            self,
+            axis: Axis = None,
+            dtype: DTypeLike | None = None,
+            out: None = None,
+            keepdims: bool = False,
+            initial: Operand | None = None,
+            where: Operand | None = None,
+            promote_integers: bool = True,
+        ) -> Self: ...
+        def prod(
+            self,
+            axis: Axis = None,
+            dtype: DTypeLike | None = None,
+            out: None = None,
+            keepdims: bool = False,
+            initial: Operand | None = None,
+            where: Operand | None = None,
+            promote_integers: bool = True,
+        ) -> Self: ...
+        def max(
+            self,
+            axis: Axis = None,
+            out: None = None,
+            keepdims: bool = False,
+            initial: Operand | None = None,
+            where: Operand | None = None,
+        ) -> Self: ...
+        def min(
+            self,
+            axis: Axis = None,
+            out: None = None,
+            keepdims: bool = False,
+            initial: Operand | None = None,
+            where: Operand | None = None,
+        ) -> Self: ...
+        def mean(
+            self,
+            axis: Axis = None,
+            dtype: DTypeLike | None = None,
+            out: None = None,
+            keepdims: bool = False,
+            *,
+            where: Operand | None = None,
+        ) -> Self: ...
+        def std(
+            self,
+            axis: Axis = None,
+            dtype: DTypeLike | None = None,
+            out: None = None,
+            ddof: int = 0,
+            keepdims: bool = False,
+            *,
+            where: Operand | None = None,
+            mean: Operand | None = None,
+            correction: int | float | None = None,
+        ) -> Self: ...
+        def var(
+            self,
+            axis: Axis = None,
+            dtype: DTypeLike | None = None,
+            out: None = None,
+            ddof: int = 0,
+            keepdims: bool = False,
+            *,
+            where: Operand | None = None,
+            mean: Operand | None = None,
+            correction: int | float | None = None,
+        ) -> Self: ...
+        def any(
+            self, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Operand | None = None
+        ) -> Self: ...
+        def all(
+            self, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Operand | None = None
+        ) -> Self: ...
         def ptp(self, axis: Axis = None, out: None = None, keepdims: bool = False) -> Self: ...
 
 
 if TYPE_CHECKING:
+
     class Places(Protocol[A]):
         """`x.at`, whose class is in `numpy/_indexing/at.py`."""
 
@@ -166,26 +261,102 @@ if TYPE_CHECKING:
     class Updates(Protocol[A]):
         """`x.at[key]`."""
 
-        def get(self, *, indices_are_sorted: bool = False, unique_indices: bool = False,
-                mode: str | Enum | None = None, fill_value: Operand | None = None,
-                wrap_negative_indices: bool = True) -> A: ...
-        def apply(self, func: Callable[[A], A], *, indices_are_sorted: bool = False, unique_indices: bool = False,
-                  mode: str | Enum | None = None, wrap_negative_indices: bool = True) -> A: ...
-        def set(self, values: Operand, *, indices_are_sorted: bool = False, unique_indices: bool = False,
-                mode: str | Enum | None = None, wrap_negative_indices: bool = True) -> A: ...
-        def add(self, values: Operand, *, indices_are_sorted: bool = False, unique_indices: bool = False,
-                mode: str | Enum | None = None, wrap_negative_indices: bool = True) -> A: ...
-        def subtract(self, values: Operand, *, indices_are_sorted: bool = False, unique_indices: bool = False,
-                     mode: str | Enum | None = None, wrap_negative_indices: bool = True) -> A: ...
-        def multiply(self, values: Operand, *, indices_are_sorted: bool = False, unique_indices: bool = False,
-                     mode: str | Enum | None = None, wrap_negative_indices: bool = True) -> A: ...
-        def mul(self, values: Operand, *, indices_are_sorted: bool = False, unique_indices: bool = False,
-                mode: str | Enum | None = None, wrap_negative_indices: bool = True) -> A: ...
-        def divide(self, values: Operand, *, indices_are_sorted: bool = False, unique_indices: bool = False,
-                   mode: str | Enum | None = None, wrap_negative_indices: bool = True) -> A: ...
-        def power(self, values: Operand, *, indices_are_sorted: bool = False, unique_indices: bool = False,
-                  mode: str | Enum | None = None, wrap_negative_indices: bool = True) -> A: ...
-        def min(self, values: Operand, *, indices_are_sorted: bool = False, unique_indices: bool = False,
-                mode: str | Enum | None = None, wrap_negative_indices: bool = True) -> A: ...
-        def max(self, values: Operand, *, indices_are_sorted: bool = False, unique_indices: bool = False,
-                mode: str | Enum | None = None, wrap_negative_indices: bool = True) -> A: ...
+        def get(
+            self,
+            *,
+            indices_are_sorted: bool = False,
+            unique_indices: bool = False,
+            mode: str | Enum | None = None,
+            fill_value: Operand | None = None,
+            wrap_negative_indices: bool = True,
+        ) -> A: ...
+        def apply(
+            self,
+            func: Callable[[A], A],
+            *,
+            indices_are_sorted: bool = False,
+            unique_indices: bool = False,
+            mode: str | Enum | None = None,
+            wrap_negative_indices: bool = True,
+        ) -> A: ...
+        def set(
+            self,
+            values: Operand,
+            *,
+            indices_are_sorted: bool = False,
+            unique_indices: bool = False,
+            mode: str | Enum | None = None,
+            wrap_negative_indices: bool = True,
+        ) -> A: ...
+        def add(
+            self,
+            values: Operand,
+            *,
+            indices_are_sorted: bool = False,
+            unique_indices: bool = False,
+            mode: str | Enum | None = None,
+            wrap_negative_indices: bool = True,
+        ) -> A: ...
+        def subtract(
+            self,
+            values: Operand,
+            *,
+            indices_are_sorted: bool = False,
+            unique_indices: bool = False,
+            mode: str | Enum | None = None,
+            wrap_negative_indices: bool = True,
+        ) -> A: ...
+        def multiply(
+            self,
+            values: Operand,
+            *,
+            indices_are_sorted: bool = False,
+            unique_indices: bool = False,
+            mode: str | Enum | None = None,
+            wrap_negative_indices: bool = True,
+        ) -> A: ...
+        def mul(
+            self,
+            values: Operand,
+            *,
+            indices_are_sorted: bool = False,
+            unique_indices: bool = False,
+            mode: str | Enum | None = None,
+            wrap_negative_indices: bool = True,
+        ) -> A: ...
+        def divide(
+            self,
+            values: Operand,
+            *,
+            indices_are_sorted: bool = False,
+            unique_indices: bool = False,
+            mode: str | Enum | None = None,
+            wrap_negative_indices: bool = True,
+        ) -> A: ...
+        def power(
+            self,
+            values: Operand,
+            *,
+            indices_are_sorted: bool = False,
+            unique_indices: bool = False,
+            mode: str | Enum | None = None,
+            wrap_negative_indices: bool = True,
+        ) -> A: ...
+        def min(
+            self,
+            values: Operand,
+            *,
+            indices_are_sorted: bool = False,
+            unique_indices: bool = False,
+            mode: str | Enum | None = None,
+            wrap_negative_indices: bool = True,
+        ) -> A: ...
+        def max(
+            self,
+            values: Operand,
+            *,
+            indices_are_sorted: bool = False,
+            unique_indices: bool = False,
+            mode: str | Enum | None = None,
+            wrap_negative_indices: bool = True,
+        ) -> A: ...

@@ -1,4 +1,5 @@
 """The executable specification of jaxprs: the invariants that hold after every pass. Tests run it; users may."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -63,8 +64,9 @@ def _bind(v: Var, bound: set[Var], jaxpr: Jaxpr) -> None:
 def _check_atom(atom: Var | Literal, bound: set[Var], jaxpr: Jaxpr) -> None:
     if isinstance(atom, Literal):
         if atom.aval.shape != () or np.shape(atom.value) != ():
-            raise JaxprTypeError(f"a literal has shape {atom.aval.shape or np.shape(atom.value)}: "
-                                 "only scalars are literals")
+            raise JaxprTypeError(
+                f"a literal has shape {atom.aval.shape or np.shape(atom.value)}: only scalars are literals"
+            )
         if np.asarray(atom.value).dtype != atom.aval.dtype:
             raise JaxprTypeError(f"a literal of type {atom.aval} holds {atom.value!r}, in\n{jaxpr}")
     elif atom not in bound:

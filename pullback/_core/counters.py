@@ -1,4 +1,5 @@
 """Deterministic counts of the library's work, which tests and benchmarks check."""
+
 from __future__ import annotations
 
 from collections import Counter

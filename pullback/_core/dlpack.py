@@ -3,6 +3,7 @@
 The structures and type codes are those of DLPack 1.1, `dlpack/dlpack.h` (https://dmlc.github.io/dlpack/latest/c_api.html).
 A producer makes the structure anew for each capsule, so its type code may be rewritten before a consumer reads it.
 """
+
 from __future__ import annotations
 
 import ctypes
@@ -17,10 +18,15 @@ _CPU, _PINNED = 1, 3
 _UINT = 1
 # the codes of types that have a single width
 _CODES = {
-    np.dtype(ml_dtypes.bfloat16): 4, np.dtype(ml_dtypes.float8_e3m4): 7, np.dtype(ml_dtypes.float8_e4m3): 8,
-    np.dtype(ml_dtypes.float8_e4m3b11fnuz): 9, np.dtype(ml_dtypes.float8_e4m3fn): 10,
-    np.dtype(ml_dtypes.float8_e4m3fnuz): 11, np.dtype(ml_dtypes.float8_e5m2): 12,
-    np.dtype(ml_dtypes.float8_e5m2fnuz): 13, np.dtype(ml_dtypes.float8_e8m0fnu): 14,
+    np.dtype(ml_dtypes.bfloat16): 4,
+    np.dtype(ml_dtypes.float8_e3m4): 7,
+    np.dtype(ml_dtypes.float8_e4m3): 8,
+    np.dtype(ml_dtypes.float8_e4m3b11fnuz): 9,
+    np.dtype(ml_dtypes.float8_e4m3fn): 10,
+    np.dtype(ml_dtypes.float8_e4m3fnuz): 11,
+    np.dtype(ml_dtypes.float8_e5m2): 12,
+    np.dtype(ml_dtypes.float8_e5m2fnuz): 13,
+    np.dtype(ml_dtypes.float8_e8m0fnu): 14,
 }
 _DTYPES = {(code, 8 * dtype.itemsize): dtype for dtype, code in _CODES.items()}
 _FAMILIES = {0: "int", 1: "uint", 2: "float", 3: "opaque", 5: "complex", 6: "bool"}
@@ -30,14 +36,22 @@ class _Tensor(ctypes.Structure):
     """DLTensor, the first field of the structure behind an unversioned capsule."""
 
     _fields_ = [
-        ("data", ctypes.c_void_p), ("device_type", ctypes.c_int32), ("device_id", ctypes.c_int32),
-        ("ndim", ctypes.c_int32), ("code", ctypes.c_uint8), ("bits", ctypes.c_uint8), ("lanes", ctypes.c_uint16),
-        ("shape", ctypes.c_void_p), ("strides", ctypes.c_void_p), ("byte_offset", ctypes.c_uint64),
+        ("data", ctypes.c_void_p),
+        ("device_type", ctypes.c_int32),
+        ("device_id", ctypes.c_int32),
+        ("ndim", ctypes.c_int32),
+        ("code", ctypes.c_uint8),
+        ("bits", ctypes.c_uint8),
+        ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.c_void_p),
+        ("strides", ctypes.c_void_p),
+        ("byte_offset", ctypes.c_uint64),
     ]
 
 
 _pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
-    ("PyCapsule_GetPointer", ctypes.pythonapi))
+    ("PyCapsule_GetPointer", ctypes.pythonapi)
+)
 
 
 def _tensor(capsule: AnyValue) -> _Tensor:
@@ -76,8 +90,10 @@ def from_exporter(x: AnyValue) -> np.ndarray:
     """
     device, _ = x.__dlpack_device__()
     if device not in (_CPU, _PINNED):
-        raise BufferError(f"from_dlpack: the tensor lies on a device of DLPack's type {int(device)}, not on the CPU. "
-                          "Copy it there first, with tensor.cpu() say.")
+        raise BufferError(
+            f"from_dlpack: the tensor lies on a device of DLPack's type {int(device)}, not on the CPU. "
+            "Copy it there first, with tensor.cpu() say."
+        )
     try:
         return np.from_dlpack(x)
     except RuntimeError:
@@ -86,7 +102,9 @@ def from_exporter(x: AnyValue) -> np.ndarray:
     dtype = _DTYPES.get((tensor.code, tensor.bits))
     if dtype is None or tensor.lanes != 1:
         kind = f"{_FAMILIES.get(tensor.code, f'code {tensor.code}, ')}{tensor.bits}"
-        raise TypeError(f"from_dlpack: elements of type {kind}{f' x {tensor.lanes}' if tensor.lanes != 1 else ''} have "
-                        "no dtype here. Convert the tensor first, to float32 say.")
+        raise TypeError(
+            f"from_dlpack: elements of type {kind}{f' x {tensor.lanes}' if tensor.lanes != 1 else ''} have "
+            "no dtype here. Convert the tensor first, to float32 say."
+        )
     tensor.code = _UINT
     return np.from_dlpack(_Recoded(capsule)).view(dtype)

@@ -55,8 +55,7 @@ _ABSTRACT: dict[np.dtype, type] = {
 _BY_NAME = {dtype.name: dtype for dtype in _ABSTRACT}
 
 _PYTHON_SCALARS: dict[type, np.dtype] = {
-    kind: np.dtype(name)
-    for kind, name in ((bool, "bool"), (int, "int64"), (float, "float64"), (complex, "complex128"))
+    kind: np.dtype(name) for kind, name in ((bool, "bool"), (int, "int64"), (float, "float64"), (complex, "complex128"))
 }
 _TO_32 = {np.dtype(f"{kind}64"): np.dtype(f"{kind}32") for kind in ("int", "uint", "float")}
 _TO_32[np.dtype("complex128")] = np.dtype("complex64")
@@ -166,8 +165,11 @@ def _warn_of_narrowing(asked: np.dtype, result: np.dtype) -> None:
     registry = frame.f_globals.setdefault("__warningregistry__", {}) if frame else None
     warnings.warn_explicit(
         f"dtype {asked.name} was asked for, but 64-bit types are off, so it is {result.name}. Turn them on with "
-        f"pullback.config.update('enable_x64', True), or ask for {result.name}.", UserWarning, *place,
-        registry=registry)
+        f"pullback.config.update('enable_x64', True), or ask for {result.name}.",
+        UserWarning,
+        *place,
+        registry=registry,
+    )
 
 
 def resolve(dtype: AnyValue) -> np.dtype:
@@ -329,8 +331,10 @@ def _promote(pairs: tuple[tuple[np.dtype, bool], ...]) -> tuple[np.dtype, bool]:
 def _check_promotable(dtype: np.dtype) -> None:
     if dtype not in _ABSTRACT:
         if dtype == float0:
-            raise TypePromotionError("float0, the dtype of the tangent of an integer or a bool, takes part in no "
-                                     "arithmetic: its one value is zero. Leave the term out.")
+            raise TypePromotionError(
+                "float0, the dtype of the tangent of an integer or a bool, takes part in no "
+                "arithmetic: its one value is zero. Leave the term out."
+            )
         raise TypePromotionError(f"dtype {dtype} does not take part in type promotion; convert it explicitly.")
 
 

@@ -1,4 +1,5 @@
 """Exceptions of the library, source locations of the user, and removal of internal frames from tracebacks."""
+
 from __future__ import annotations
 
 import functools

@@ -3,6 +3,7 @@
 What runs or traces a function passes it arrays and takes a list of arrays. These classes keep the rest, to be read when
 the function has run.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence

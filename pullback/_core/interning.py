@@ -4,6 +4,7 @@ An eager call of a function with a function argument traces that argument every 
 globals may have changed. The equations show whether they did: arrays become operands, numbers become literals. A jaxpr
 is therefore looked up by its content, never by the function it came from. Compiled programs are among what is reused.
 """
+
 from __future__ import annotations
 
 from collections import OrderedDict

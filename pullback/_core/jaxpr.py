@@ -1,4 +1,5 @@
 """The jaxpr: a function as a typed list of equations in single static assignment form, and its evaluation."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -79,8 +80,16 @@ class Equation:
     line: int
     origin: Any
 
-    def __init__(self, primitive: Any, invars: list[Atom], outvars: list[Var], params: dict[str, Any],
-                 code: CodeType | None = None, line: int = 0, origin: Any = None):
+    def __init__(
+        self,
+        primitive: Any,
+        invars: list[Atom],
+        outvars: list[Var],
+        params: dict[str, Any],
+        code: CodeType | None = None,
+        line: int = 0,
+        origin: Any = None,
+    ):
         self.primitive = primitive
         self.invars = invars
         self.outvars = outvars
@@ -106,9 +115,15 @@ class Equation:
 
     def replace(self, **changes: AnyValue) -> Equation:
         """A copy of this equation with some attributes replaced."""
-        parts: dict[str, Any] = {"primitive": self.primitive, "invars": self.invars, "outvars": self.outvars,
-                                 "params": self.params, "code": self.code, "line": self.line,
-                                 "origin": self.origin}
+        parts: dict[str, Any] = {
+            "primitive": self.primitive,
+            "invars": self.invars,
+            "outvars": self.outvars,
+            "params": self.params,
+            "code": self.code,
+            "line": self.line,
+            "origin": self.origin,
+        }
         return Equation(**{**parts, **changes})
 
     def __repr__(self) -> str:
@@ -284,8 +299,9 @@ def without(jaxpr: Jaxpr, key: str, drop: Callable[[Equation], bool], inside: bo
                 eqns[-1] = eqns[-1].replace(params=eqn.primitive.rebuilt(eqn.params, smaller))
         if all(a is b for a, b in zip(eqns, jaxpr.eqns, strict=False)) and len(eqns) == len(jaxpr.eqns):
             return jaxpr
-        return Jaxpr(jaxpr.constvars, jaxpr.invars, eqns,
-                     [same.get(v, v) if type(v) is Var else v for v in jaxpr.outvars])
+        return Jaxpr(
+            jaxpr.constvars, jaxpr.invars, eqns, [same.get(v, v) if type(v) is Var else v for v in jaxpr.outvars]
+        )
 
     return jaxpr.derive(("without", key), make)
 
@@ -306,8 +322,10 @@ def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: ArrayLike) -> list[An
     """
     env: dict[Var, Any] = {}
     if len(args) != len(jaxpr.invars) or len(consts) != len(jaxpr.constvars):
-        raise TypeError(f"eval_jaxpr: expected {len(jaxpr.constvars)} constants and {len(jaxpr.invars)} arguments, "
-                        f"got {len(consts)} and {len(args)}")
+        raise TypeError(
+            f"eval_jaxpr: expected {len(jaxpr.constvars)} constants and {len(jaxpr.invars)} arguments, "
+            f"got {len(consts)} and {len(args)}"
+        )
     env.update(zip(jaxpr.constvars, consts, strict=True))
     env.update(zip(jaxpr.invars, args, strict=True))
     tracked = origins_are_tracked()

@@ -1,4 +1,5 @@
 """Module attributes that are loaded at their first use, and the error for a missing name."""
+
 from __future__ import annotations
 
 import sys
@@ -7,8 +8,9 @@ from importlib import import_module
 from typing import Any
 
 
-def attributes(module: str, lazy: Mapping[str, str] | None = None
-               ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+def attributes(
+    module: str, lazy: Mapping[str, str] | None = None
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """The functions `__getattr__` and `__dir__` of a module.
 
     `lazy` maps a name to the module, or "module:attribute", that it is loaded from. Modules call this under

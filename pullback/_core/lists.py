@@ -1,4 +1,5 @@
 """Lists and masks: selecting from lists, merging them, and least fixed points of flags."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
@@ -33,7 +34,7 @@ def cut(values: Sequence[T], *lengths: int) -> list[list[T]]:
     """Consecutive slices of the given lengths, and the rest."""
     parts, start = [], 0
     for n in lengths:
-        parts.append(list(values[start:start + n]))
+        parts.append(list(values[start : start + n]))
         start += n
     return [*parts, list(values[start:])]
 

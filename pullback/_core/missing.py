@@ -2,6 +2,7 @@
 
 `tests/test_missing_names.py` checks that every public name of JAX exists or is listed here.
 """
+
 from __future__ import annotations
 
 import difflib
@@ -12,28 +13,38 @@ PLANNED = "planned, but not written yet"
 DEVICES = "refused: there is one device, and this is about several"
 INTERNAL = "refused: it is about the inside of JAX"
 FILES = "refused: it is about files and text; use NumPy and convert with asarray"
-PRIMITIVE = ("refused: the primitives are not public; look at `eqn.primitive.name`, and define your own with "
-             "pullback.extend.core.Primitive")
+PRIMITIVE = (
+    "refused: the primitives are not public; look at `eqn.primitive.name`, and define your own with "
+    "pullback.extend.core.Primitive"
+)
 MUTABLE = "refused: arrays are immutable, and there are no references to mutable ones; use x.at[...]"
 PRECISION = "refused: the algorithms of the compiler are not chosen by name; use the parameter precision"
 
 # module -> pairs of names and the explanation for each of them
 _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
     "pullback": (
-        ("auto_pcast copy_to_host_async default_device Device distributed host_count host_id host_ids "
-         "make_array_from_callback make_array_from_process_local_data make_array_from_single_device_arrays "
-         "make_mesh memory NamedSharding P pmap process_indices remove_size_one_mesh_axis_from_type reshard "
-         "set_mesh Shard shard_map sharding smap",
-         DEVICES),
+        (
+            "auto_pcast copy_to_host_async default_device Device distributed host_count host_id host_ids "
+            "make_array_from_callback make_array_from_process_local_data make_array_from_single_device_arrays "
+            "make_mesh memory NamedSharding P pmap process_indices remove_size_one_mesh_axis_from_type reshard "
+            "set_mesh Shard shard_map sharding smap",
+            DEVICES,
+        ),
         ("ds empty_ref free_ref freeze new_ref Ref ref", MUTABLE),
-        ("ad api_util array_garbage_collection_guard interpreters jax2tf_associative_scan_reductions lib "
-         "make_user_context no_execution thread_guard",
-         INTERNAL),
-        ("debug_key_reuse default_prng_impl enable_custom_prng legacy_prng_key threefry_partitionable",
-         "refused: there is one generator of random bits, threefry2x32"),
+        (
+            "ad api_util array_garbage_collection_guard interpreters jax2tf_associative_scan_reductions lib "
+            "make_user_context no_execution thread_guard",
+            INTERNAL,
+        ),
+        (
+            "debug_key_reuse default_prng_impl enable_custom_prng legacy_prng_key threefry_partitionable",
+            "refused: there is one generator of random bits, threefry2x32",
+        ),
         ("allow_f16_reductions", "refused: sums of half precision are always accumulated in float32"),
-        ("check_tracer_leaks checking_leaks",
-         "refused: a traced value that is used outside raises UnexpectedTracerError, which says where it comes from"),
+        (
+            "check_tracer_leaks checking_leaks",
+            "refused: a traced value that is used outside raises UnexpectedTracerError, which says where it comes from",
+        ),
         ("clear_caches", "use f.clear_cache() of a compiled function f"),
         ("debug_infs", "planned; debug_nans finds what is no number"),
         ("explain_cache_misses export image live_arrays named_call named_scope profiler", PLANNED),
@@ -50,9 +61,11 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ("print_environment_info", "use the versions of pullback, jaxlib and numpy"),
         ("softmax_custom_jvp", "refused: the derivative of softmax is always its own"),
         ("stages", "use jit(f).lower(...)"),
-        ("transfer_guard transfer_guard_device_to_device transfer_guard_device_to_host "
-         "transfer_guard_host_to_device",
-         "refused: the device is the host"),
+        (
+            "transfer_guard transfer_guard_device_to_device transfer_guard_device_to_host "
+            "transfer_guard_host_to_device",
+            "refused: the device is the host",
+        ),
         ("version", "use __version__"),
     ),
     "pullback.numpy": (
@@ -60,51 +73,65 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ("array_repr array_str get_printoptions printoptions set_printoptions", "use NumPy's, which arrays print by"),
         ("fromfile fromstring load save savez", FILES),
         ("frompyfunc ufunc", "use vectorize"),
-        ("float4_e2m1fn float6_e2m3fn float6_e3m2fn int1 int2 uint1 uint2",
-         "refused: the engine has no arrays of them"),
-        ("bartlett blackman c_ hamming hanning histogram2d histogramdd index_exp kaiser packbits r_ s_ unpackbits",
-         PLANNED),
+        (
+            "float4_e2m1fn float6_e2m3fn float6_e3m2fn int1 int2 uint1 uint2",
+            "refused: the engine has no arrays of them",
+        ),
+        (
+            "bartlett blackman c_ hamming hanning histogram2d histogramdd index_exp kaiser packbits r_ s_ unpackbits",
+            PLANNED,
+        ),
         ("sort_complex", "use sort"),
         ("poly polyadd polyder polydiv polyfit polyint polymul polysub roots", "planned; polyval is there"),
     ),
     "pullback.lax": (
-        ("abs_p acos_p acosh_p add_p after_all_p all_gather_p all_to_all_p and_p approx_top_k_p argmax_p argmin_p "
-         "asin_p asinh_p atan2_p atan_p atanh_p axis_index_p bessel_i0e_p bessel_i1e_p bitcast_convert_type_p "
-         "broadcast_in_dim_p cbrt_p ceil_p clamp_p clz_p complex_p concatenate_p cond_p conj_p "
-         "conv_general_dilated_p convert_element_type_p copy_p cos_p cosh_p create_token_p cumlogsumexp_p cummax_p "
-         "cummin_p cumprod_p cumsum_p dce_sink_p device_put_p digamma_p div_p dot_general_p dynamic_slice_p "
-         "dynamic_update_slice_p eq_p eq_to_p erf_inv_p erf_p erfc_p exp2_p exp_p expm1_p fft_p floor_p gather_p "
-         "ge_p gt_p igamma_grad_a_p igamma_p igammac_p imag_p integer_pow_p iota_p is_finite_p le_p le_to_p "
-         "lgamma_p linear_solve_p log1p_p log_p logistic_p lt_p lt_to_p max_p min_p mul_p mulhi_p ne_p neg_p "
-         "nextafter_p not_p optimization_barrier_p or_p pad_p pmax_p pmin_p polygamma_p population_count_p pow_p "
-         "ppermute_p psum_p ragged_all_to_all_p real_p reduce_and_p reduce_max_p reduce_min_p reduce_or_p reduce_p "
-         "reduce_precision_p reduce_prod_p reduce_sum_p reduce_window_max_p reduce_window_min_p reduce_window_p "
-         "reduce_window_sum_p reduce_xor_p regularized_incomplete_beta_p rem_p reshape_p rev_p rng_bit_generator_p "
-         "rng_uniform_p round_p rsqrt_p scan_p scatter_add_p scatter_max_p scatter_min_p scatter_mul_p scatter_p "
-         "scatter_sub_p select_and_gather_add_p select_and_scatter_add_p select_and_scatter_p select_n_p "
-         "sharding_constraint_p shift_left_p shift_right_arithmetic_p shift_right_logical_p sign_p sin_p sinh_p "
-         "slice_p sort_p split_p sqrt_p square_p squeeze_p stack_p stage_p stop_gradient_p sub_p tan_p tanh_p "
-         "tile_p top_k_p transpose_p unstack_p while_p xor_p zeta_p",
-         PRIMITIVE),
+        (
+            "abs_p acos_p acosh_p add_p after_all_p all_gather_p all_to_all_p and_p approx_top_k_p argmax_p argmin_p "
+            "asin_p asinh_p atan2_p atan_p atanh_p axis_index_p bessel_i0e_p bessel_i1e_p bitcast_convert_type_p "
+            "broadcast_in_dim_p cbrt_p ceil_p clamp_p clz_p complex_p concatenate_p cond_p conj_p "
+            "conv_general_dilated_p convert_element_type_p copy_p cos_p cosh_p create_token_p cumlogsumexp_p cummax_p "
+            "cummin_p cumprod_p cumsum_p dce_sink_p device_put_p digamma_p div_p dot_general_p dynamic_slice_p "
+            "dynamic_update_slice_p eq_p eq_to_p erf_inv_p erf_p erfc_p exp2_p exp_p expm1_p fft_p floor_p gather_p "
+            "ge_p gt_p igamma_grad_a_p igamma_p igammac_p imag_p integer_pow_p iota_p is_finite_p le_p le_to_p "
+            "lgamma_p linear_solve_p log1p_p log_p logistic_p lt_p lt_to_p max_p min_p mul_p mulhi_p ne_p neg_p "
+            "nextafter_p not_p optimization_barrier_p or_p pad_p pmax_p pmin_p polygamma_p population_count_p pow_p "
+            "ppermute_p psum_p ragged_all_to_all_p real_p reduce_and_p reduce_max_p reduce_min_p reduce_or_p reduce_p "
+            "reduce_precision_p reduce_prod_p reduce_sum_p reduce_window_max_p reduce_window_min_p reduce_window_p "
+            "reduce_window_sum_p reduce_xor_p regularized_incomplete_beta_p rem_p reshape_p rev_p rng_bit_generator_p "
+            "rng_uniform_p round_p rsqrt_p scan_p scatter_add_p scatter_max_p scatter_min_p scatter_mul_p scatter_p "
+            "scatter_sub_p select_and_gather_add_p select_and_scatter_add_p select_and_scatter_p select_n_p "
+            "sharding_constraint_p shift_left_p shift_right_arithmetic_p shift_right_logical_p sign_p sin_p sinh_p "
+            "slice_p sort_p split_p sqrt_p square_p squeeze_p stack_p stage_p stop_gradient_p sub_p tan_p tanh_p "
+            "tile_p top_k_p transpose_p unstack_p while_p xor_p zeta_p",
+            PRIMITIVE,
+        ),
         ("AccuracyMode DotAlgorithm DotAlgorithmPreset PrecisionLike Tolerance", PRECISION),
         ("ConvGeneralDilatedDimensionNumbers", "use ConvDimensionNumbers, or a tuple of strings"),
-        ("DotDimensionNumbers",
-         "it is a pair of pairs of tuples: ((lhs_contracting, rhs_contracting), (lhs_batch, rhs_batch))"),
-        ("clz conv_general_dilated_local conv_general_dilated_patches mulhi optimization_barrier ragged_dot "
-         "ragged_dot_general RaggedDotDimensionNumbers scaled_dot",
-         PLANNED),
+        (
+            "DotDimensionNumbers",
+            "it is a pair of pairs of tuples: ((lhs_contracting, rhs_contracting), (lhs_batch, rhs_batch))",
+        ),
+        (
+            "clz conv_general_dilated_local conv_general_dilated_patches mulhi optimization_barrier ragged_dot "
+            "ragged_dot_general RaggedDotDimensionNumbers scaled_dot",
+            PLANNED,
+        ),
         ("RandomAlgorithm rng_bit_generator rng_uniform", "use pullback.random"),
         ("after_all create_token dce_sink stage", "refused: what acts on the world is kept in order without tokens"),
-        ("all_to_all pbroadcast pshuffle psum_scatter pswapaxes ragged_all_to_all",
-         "planned; all_gather, ppermute and psum are there"),
+        (
+            "all_to_all pbroadcast pshuffle psum_scatter pswapaxes ragged_all_to_all",
+            "planned; all_gather, ppermute and psum are there",
+        ),
         ("pcast precv psend shape_as_value with_sharding_constraint", DEVICES),
         ("approx_max_k approx_min_k", "use top_k, which is exact"),
         ("broadcast_like", "use broadcast_in_dim"),
         ("broadcast_to_rank", "use expand_dims"),
         ("composite", INTERNAL),
-        ("conv_general_permutations conv_general_shape_tuple conv_shape_tuple conv_transpose_shape_tuple "
-         "reduce_window_shape_tuple",
-         "use pullback.eval_shape of the function"),
+        (
+            "conv_general_permutations conv_general_shape_tuple conv_shape_tuple conv_transpose_shape_tuple "
+            "reduce_window_shape_tuple",
+            "use pullback.eval_shape of the function",
+        ),
         ("dtype", "use numpy.result_type, or the attribute x.dtype"),
         ("empty", "use full"),
         ("igamma_grad_a", "use the derivative of igamma by a"),
@@ -115,54 +142,62 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ("stack tile unstack", "use the function of pullback.numpy"),
     ),
     "pullback.lax.linalg": (
-        ("cholesky_p cholesky_update_p eig_p eigh_p hessenberg_p householder_product_p lu_p "
-         "lu_pivots_to_permutation_p ormqr_p qr_p schur_p svd_p symmetric_product_p triangular_solve_p "
-         "tridiagonal_p tridiagonal_solve_p",
-         PRIMITIVE),
+        (
+            "cholesky_p cholesky_update_p eig_p eigh_p hessenberg_p householder_product_p lu_p "
+            "lu_pivots_to_permutation_p ormqr_p qr_p schur_p svd_p symmetric_product_p triangular_solve_p "
+            "tridiagonal_p tridiagonal_solve_p",
+            PRIMITIVE,
+        ),
         ("EighImplementation EigImplementation SvdAlgorithm", "refused: the one implementation is LAPACK's"),
         ("cholesky_update hessenberg ormqr qdwh schur symmetric_product tridiagonal tridiagonal_solve", PLANNED),
     ),
     "pullback.nn": (
-        ("get_scaled_dot_general_config scaled_dot_general scaled_matmul",
-         "refused: the CPU has no block-scaled products"),
+        (
+            "get_scaled_dot_general_config scaled_dot_general scaled_matmul",
+            "refused: the CPU has no block-scaled products",
+        ),
     ),
-    "pullback.nn.initializers": (
-        ("delta_orthogonal", PLANNED),
-    ),
-    "pullback.random": (
-        ("random_gamma_p", PRIMITIVE),
-    ),
+    "pullback.nn.initializers": (("delta_orthogonal", PLANNED),),
+    "pullback.random": (("random_gamma_p", PRIMITIVE),),
     "pullback.scipy": (
-        ("cluster interpolate ndimage optimize signal sparse spatial",
-         "planned; for the minimum of a function see pullback.implicit, and SciPy's own functions take what "
-         "pullback.external wraps"),
+        (
+            "cluster interpolate ndimage optimize signal sparse spatial",
+            "planned; for the minimum of a function see pullback.implicit, and SciPy's own functions take what "
+            "pullback.external wraps",
+        ),
     ),
     "pullback.scipy.special": (
-        ("bernoulli bessel_jn boxcox boxcox1p comb dawsn erfcx exp1 expi expn fresnel hyp1f1 hyp2f1 loggamma "
-         "multigammaln owens_t sici spence sph_harm_y wofz",
-         PLANNED),
+        (
+            "bernoulli bessel_jn boxcox boxcox1p comb dawsn erfcx exp1 expi expn fresnel hyp1f1 hyp2f1 loggamma "
+            "multigammaln owens_t sici spence sph_harm_y wofz",
+            PLANNED,
+        ),
     ),
     "pullback.scipy.linalg": (
-        ("circulant companion convolution_matrix dft eigh_tridiagonal expm_frechet fiedler fiedler_companion funm "
-         "hadamard hankel helmert hessenberg hilbert invhilbert invpascal leslie pascal polar qr_multiply rsf2csf "
-         "schur solve_sylvester sqrtm",
-         PLANNED),
+        (
+            "circulant companion convolution_matrix dft eigh_tridiagonal expm_frechet fiedler fiedler_companion funm "
+            "hadamard hankel helmert hessenberg hilbert invhilbert invpascal leslie pascal polar qr_multiply rsf2csf "
+            "schur solve_sylvester sqrtm",
+            PLANNED,
+        ),
     ),
     "pullback.scipy.stats": (
-        ("betabinom binom chi2 dirichlet gaussian_kde gennorm geom gumbel_l gumbel_r mode multinomial nbinom pareto "
-         "rankdata sem truncnorm vonmises wrapcauchy",
-         PLANNED),
+        (
+            "betabinom binom chi2 dirichlet gaussian_kde gennorm geom gumbel_l gumbel_r mode multinomial nbinom pareto "
+            "rankdata sem truncnorm vonmises wrapcauchy",
+            PLANNED,
+        ),
     ),
     "pullback.tree_util": (
         ("KeyEntry", "a key of a path is a DictKey, SequenceKey, GetAttrKey or FlattenedIndexKey"),
         ("default_registry", INTERNAL),
-        ("flatten_one_level flatten_one_level_with_keys is_tree_node",
-         "use tree_flatten with is_leaf=lambda x: x is not tree"),
+        (
+            "flatten_one_level flatten_one_level_with_keys is_tree_node",
+            "use tree_flatten with is_leaf=lambda x: x is not tree",
+        ),
         ("tree_reduce_associative", "use tree_reduce"),
     ),
-    "pullback.tree": (
-        ("reduce_associative", "use reduce"),
-    ),
+    "pullback.tree": (("reduce_associative", "use reduce"),),
     "pullback.custom_derivatives": (
         ("custom_jvp_call_p custom_vjp_call_p remat_opt_p", PRIMITIVE),
         ("custom_vjp_primal_tree_values", INTERNAL),
@@ -186,12 +221,14 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ("JaxprEqn", "use pullback.core.Equation"),
         ("jaxpr_as_fun", "use pullback.core.eval_jaxpr"),
         ("primal_dtype_to_tangent_dtype", "use pullback.typeof(x).to_tangent_aval().dtype"),
-        ("AbstractToken CallPrimitive DebugInfo DropVar Effect Effects JaxprTypeError Token TraceTag array_types "
-         "call_impl concrete_or_error find_top_trace gensym get_opaque_trace_state jaxprs_in_params mapped_aval "
-         "new_jaxpr_eqn no_effects nonempty_axis_env_DO_NOT_USE primitives set_current_trace subjaxprs "
-         "take_current_trace unmapped_aval unsafe_am_i_under_a_jit_DO_NOT_USE unsafe_am_i_under_a_vmap_DO_NOT_USE "
-         "unsafe_get_axis_names_DO_NOT_USE valid_jaxtype",
-         INTERNAL),
+        (
+            "AbstractToken CallPrimitive DebugInfo DropVar Effect Effects JaxprTypeError Token TraceTag array_types "
+            "call_impl concrete_or_error find_top_trace gensym get_opaque_trace_state jaxprs_in_params mapped_aval "
+            "new_jaxpr_eqn no_effects nonempty_axis_env_DO_NOT_USE primitives set_current_trace subjaxprs "
+            "take_current_trace unmapped_aval unsafe_am_i_under_a_jit_DO_NOT_USE unsafe_am_i_under_a_vmap_DO_NOT_USE "
+            "unsafe_get_axis_names_DO_NOT_USE valid_jaxtype",
+            INTERNAL,
+        ),
         ("InconclusiveDimensionOperation", "refused: dimensions are numbers"),
     ),
     "pullback.dtypes": (
@@ -213,12 +250,17 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
     "pullback.experimental": (
         ("cur_qdd EArray primal_tangent_dtype", INTERNAL),
         # submodules, which are attributes only after they are imported
-        ("checkify compilation_cache custom_partitioning hijax layout mesh_utils multihost_utils pjit profiler "
-         "serialize_executable shard_map sparse", PLANNED),
-        ("array_serialization buffer_callback colocated_python compute_on control_deps fused jax2tf key_reuse "
-         "mosaic pallas random rnn roofline scheduling_groups shard_alike source_mapper topologies transfer "
-         "xla_metadata",
-         "refused: it belongs to JAX's other devices, tools or trials"),
+        (
+            "checkify compilation_cache custom_partitioning hijax layout mesh_utils multihost_utils pjit profiler "
+            "serialize_executable shard_map sparse",
+            PLANNED,
+        ),
+        (
+            "array_serialization buffer_callback colocated_python compute_on control_deps fused jax2tf key_reuse "
+            "mosaic pallas random rnn roofline scheduling_groups shard_alike source_mapper topologies transfer "
+            "xla_metadata",
+            "refused: it belongs to JAX's other devices, tools or trials",
+        ),
     ),
 }
 
@@ -245,7 +287,7 @@ def explanation(module: str, name: str) -> str:
     if says is not None:
         return f"{module} has no {name!r}: {says}"
     public = [known for known in dir(sys.modules[module]) if not known.startswith("_")]
-    close = difflib.get_close_matches(name, [*public, *_entries(module)], 3, .75)
+    close = difflib.get_close_matches(name, [*public, *_entries(module)], 3, 0.75)
     there = [known for known in close if known in public]
     elsewhere = [other for other in _PLACES if other != module and name in vars(sys.modules.get(other, object))]
     if there:
@@ -256,5 +298,14 @@ def explanation(module: str, name: str) -> str:
 
 
 # the modules in which a name that is missing elsewhere may exist
-_PLACES = ("pullback.numpy", "pullback.lax", "pullback", "pullback.nn", "pullback.random", "pullback.tree_util",
-           "pullback.numpy.linalg", "pullback.scipy.special", "pullback.scipy.linalg")
+_PLACES = (
+    "pullback.numpy",
+    "pullback.lax",
+    "pullback",
+    "pullback.nn",
+    "pullback.random",
+    "pullback.tree_util",
+    "pullback.numpy.linalg",
+    "pullback.scipy.special",
+    "pullback.scipy.linalg",
+)

@@ -3,6 +3,7 @@
 While `debug_nans` is on, the evaluator reports the operands and results of every operation. The first NaN raises, or,
 inside `find_nan`, is recorded and the run continues.
 """
+
 from __future__ import annotations
 
 import sys
@@ -73,8 +74,11 @@ class Birth:
     @property
     def details(self) -> list[str]:
         """The origin, the result and the operands, one line each."""
-        return [*self.origin.lines(), f"result: {self.result}",
-                *(f"operand {i}: {operand}" for i, operand in enumerate(self.operands))]
+        return [
+            *self.origin.lines(),
+            f"result: {self.result}",
+            *(f"operand {i}: {operand}" for i, operand in enumerate(self.operands)),
+        ]
 
     def __str__(self) -> str:
         return "\n".join([self.headline, *("  " + line for line in self.details)])
@@ -133,10 +137,20 @@ def _report(kind: str, primitive: Primitive, operands: Sequence[Any], result: np
     if births is not None and (len(births) >= _MANY or (given and births)):
         return
     index = tuple(int(i) for i in np.argwhere(mask)[0])
-    descriptions = [describe_value(x, index if x.shape == result.shape else () if x.ndim == 0 else None)
-                    for x in map(np.asarray, operands)]
-    birth = Birth(kind, primitive.name, not given, describe_value(result, None), descriptions, index, int(mask.sum()),
-                  origin_here(sys._getframe(2)))
+    descriptions = [
+        describe_value(x, index if x.shape == result.shape else () if x.ndim == 0 else None)
+        for x in map(np.asarray, operands)
+    ]
+    birth = Birth(
+        kind,
+        primitive.name,
+        not given,
+        describe_value(result, None),
+        descriptions,
+        index,
+        int(mask.sum()),
+        origin_here(sys._getframe(2)),
+    )
     if births is None:
         error = FloatingPointError(f"{birth.headline} (debug_nans is on)")
         error.add_note("\n".join(birth.details))

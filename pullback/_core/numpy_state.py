@@ -2,6 +2,7 @@
 
 `np.errstate` costs 0.8 us to enter; setting the context variable beneath it costs 0.1 us.
 """
+
 from __future__ import annotations
 
 import contextlib

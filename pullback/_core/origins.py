@@ -4,6 +4,7 @@ The user's line is read from Python's stack. The rest (equation, rule, step, pas
 which are entered only while `debug_nans` is on (`origins_are_tracked`). Each remembers the frame that entered it, so
 that lines and contexts can be ordered: the one nearest to the operation takes precedence.
 """
+
 from __future__ import annotations
 
 import linecache

@@ -1,4 +1,5 @@
 """`Partial`: a function with some of its arguments, which are children of a pytree."""
+
 from __future__ import annotations
 
 import functools

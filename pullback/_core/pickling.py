@@ -1,4 +1,5 @@
 """Pickling of callables: by name, like functions, or by value for picklers that write functions themselves."""
+
 from __future__ import annotations
 
 import pickle

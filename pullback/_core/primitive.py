@@ -45,6 +45,7 @@ operations without nodes to the parent. In `transpose` a cotangent may be a symb
 A `Collective` works along a named axis, given by its parameter `axis_param`; `collective` is its batching rule for
 the `vmap` that binds the name.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -90,8 +91,20 @@ _NO_TRAITS = Traits()
 class Primitive:
     """An operation that transformations handle as a unit, with its rules."""
 
-    __slots__ = ("name", "multiple_results", "kernel", "evaluate", "abstract_eval", "lower", "jvp", "transpose",
-                 "batch", "taylor", "traits", "types")
+    __slots__ = (
+        "name",
+        "multiple_results",
+        "kernel",
+        "evaluate",
+        "abstract_eval",
+        "lower",
+        "jvp",
+        "transpose",
+        "batch",
+        "taylor",
+        "traits",
+        "types",
+    )
     name: str
     multiple_results: bool
     traits: Traits
@@ -178,11 +191,27 @@ class HigherOrder(Primitive):
     whose functions are not traced yet has no bodies.
     """
 
-    __slots__ = ("_bodies", "_rebuilt", "linearize", "stage", "record", "depends", "dce", "harvest", "narrow", "save",
-                 "at_once")
+    __slots__ = (
+        "_bodies",
+        "_rebuilt",
+        "linearize",
+        "stage",
+        "record",
+        "depends",
+        "dce",
+        "harvest",
+        "narrow",
+        "save",
+        "at_once",
+    )
 
-    def __init__(self, name: str, bodies: Callable[[dict[str, Any]], Sequence[HeldJaxpr]] = lambda params: (),
-                 rebuilt: Callable[..., dict[str, Any]] | None = None, multiple_results: bool = True):
+    def __init__(
+        self,
+        name: str,
+        bodies: Callable[[dict[str, Any]], Sequence[HeldJaxpr]] = lambda params: (),
+        rebuilt: Callable[..., dict[str, Any]] | None = None,
+        multiple_results: bool = True,
+    ):
         super().__init__(name, multiple_results)
         self.types = Forgetting()
         self._bodies = bodies
@@ -213,8 +242,9 @@ class HigherOrder(Primitive):
         """The jaxprs that it runs, each with how it runs it."""
         return self._bodies(params)
 
-    def rebuilt(self, params: dict[str, Any], jaxprs: Sequence[Jaxpr], kept: Sequence[bool] | None = None
-                ) -> dict[str, Any]:
+    def rebuilt(
+        self, params: dict[str, Any], jaxprs: Sequence[Jaxpr], kept: Sequence[bool] | None = None
+    ) -> dict[str, Any]:
         """The parameters with `jaxprs` in place of its bodies, for the operands marked in `kept`."""
         assert self._rebuilt is not None, self.name
         return self._rebuilt(params, jaxprs, kept)
@@ -237,8 +267,10 @@ def refuse_misfit(name: str, rule: Callable[..., Any], avals: tuple[ShapedArray,
     try:
         inspect.signature(rule).bind(*avals, **params)
     except TypeError as error:
-        raise TypeError(f"{name}: got {len(avals)} operand{'s' * (len(avals) != 1)} and the parameters {[*params]}, "
-                        f"which do not fit its typing rule: {error}") from None
+        raise TypeError(
+            f"{name}: got {len(avals)} operand{'s' * (len(avals) != 1)} and the parameters {[*params]}, "
+            f"which do not fit its typing rule: {error}"
+        ) from None
     except ValueError:
         pass  # Python cannot determine the signature
 
@@ -256,8 +288,10 @@ def missing_rule_message(primitive: Primitive, which: str) -> str:
     """The message for a missing rule, with how to add it."""
     label, how = _HOW.get(which, (which, f"{which} = rule"))
     if which == "transpose":
-        return (f"the primitive '{primitive.name}' has no transpose rule, so it cannot be differentiated in reverse: "
-                "it is not known to be linear in the value that reached it. If it stands in a custom jvp rule, the "
-                "tangent output of that rule must be a linear function of its tangent inputs. "
-                f"If '{primitive.name}' is linear, set {primitive.name}_p.{how}.")
+        return (
+            f"the primitive '{primitive.name}' has no transpose rule, so it cannot be differentiated in reverse: "
+            "it is not known to be linear in the value that reached it. If it stands in a custom jvp rule, the "
+            "tangent output of that rule must be a linear function of its tangent inputs. "
+            f"If '{primitive.name}' is linear, set {primitive.name}_p.{how}."
+        )
     return f"the primitive '{primitive.name}' has no {label} rule. Set one: {primitive.name}_p.{how}."

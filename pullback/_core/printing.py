@@ -1,4 +1,5 @@
 """Jaxprs as text: `{ lambda ; a:f32[]. let b:f32[] = sin a in (b,) }`."""
+
 from __future__ import annotations
 
 from string import ascii_lowercase

@@ -2,6 +2,7 @@
 
 Inside the package `Array` is the class of numeric arrays (`_core/array.py`), for which isinstance is fast.
 """
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ class _ArrayType(type):
 if TYPE_CHECKING:
     Array = array.Array
 else:
+
     class Array(array.Array, metaclass=_ArrayType):
         __doc__ = array.Array.__doc__
         __slots__ = ()

@@ -1,4 +1,5 @@
 """Staging: tracing a Python function to a jaxpr, by running it on tracers that record every primitive."""
+
 from __future__ import annotations
 
 import sys
@@ -110,7 +111,7 @@ class StagingTrace(Trace):
                 inner = Var(tracer.aval)
                 outvars = [inner if v is tracer.atom else v for v in eqn.outvars]
                 identity = Equation(primitive, [inner], [tracer.atom], params, eqn.code, eqn.line, eqn.origin)
-                self.eqns[i:i + 1] = [eqn.replace(outvars=outvars), identity]
+                self.eqns[i : i + 1] = [eqn.replace(outvars=outvars), identity]
                 for span in self.optional:
                     span[:] = [end + (end > i) for end in span]
                 return
@@ -162,13 +163,19 @@ def check_encloses(x: Tracer, trace: Trace) -> None:
 def foreign_tracer_message(x: Tracer, place: str) -> str:
     """The message for a live tracer that is used outside its transformation."""
     refuse_choice_by_tangent(x)
-    return (f"a value of type {x.aval.str_short()} traced by {x.owner.describe()} was used in {place}, which is "
-            "outside of that transformation. If a function with custom rules, or one of its rules, closes over the "
-            "value, pass it as an argument; from a callback or another thread, return it.")
+    return (
+        f"a value of type {x.aval.str_short()} traced by {x.owner.describe()} was used in {place}, which is "
+        "outside of that transformation. If a function with custom rules, or one of its rules, closes over the "
+        "value, pass it as an argument; from a callback or another thread, return it."
+    )
 
 
-def stage(fun: Callable[..., Sequence[Any]], avals: Sequence[ShapedArray], subject: str = "a function",
-          names: Sequence[str] | None = None) -> ClosedJaxpr:
+def stage(
+    fun: Callable[..., Sequence[Any]],
+    avals: Sequence[ShapedArray],
+    subject: str = "a function",
+    names: Sequence[str] | None = None,
+) -> ClosedJaxpr:
     """Trace a function of flat arguments that returns a flat sequence.
 
     Constants of the result are arrays, or tracers of enclosing transformations.
@@ -182,8 +189,12 @@ def stage(fun: Callable[..., Sequence[Any]], avals: Sequence[ShapedArray], subje
         trace.alive = False
 
 
-def stage_open(fun: Callable[..., Sequence[Any]], avals: Sequence[ShapedArray], subject: str = "a function",
-               names: Sequence[str] | None = None) -> tuple[Jaxpr, list[Any]]:
+def stage_open(
+    fun: Callable[..., Sequence[Any]],
+    avals: Sequence[ShapedArray],
+    subject: str = "a function",
+    names: Sequence[str] | None = None,
+) -> tuple[Jaxpr, list[Any]]:
     """Like `stage`, but with the constants as leading inputs of the jaxpr; returns it and their values."""
     closed = stage(fun, avals, subject, names)
     return consts_to_args(closed.jaxpr), closed.consts

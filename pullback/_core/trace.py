@@ -3,6 +3,7 @@
 Every transformation is a `Trace`. The current one is stored in a thread-local context, and `Primitive.bind` calls it.
 A trace that finds none of its own tracers passes the primitive to its parent, down to the evaluator.
 """
+
 from __future__ import annotations
 
 import threading
@@ -90,24 +91,29 @@ class Tracer(Array):
         value = self.known()
         if value is None:
             origin = self.origin()
-            raise error(f"{purpose} needs the value of a traced array of type {self.aval.str_short()}, which is not "
-                        f"known in {self.owner.describe()}{': ' + origin if origin else ''}. {_INSTEAD[error]}")
+            raise error(
+                f"{purpose} needs the value of a traced array of type {self.aval.str_short()}, which is not "
+                f"known in {self.owner.describe()}{': ' + origin if origin else ''}. {_INSTEAD[error]}"
+            )
         return value
 
     def exported(self, purpose: str, error: type[ConcretizationTypeError] = ConcretizationTypeError) -> ConcreteArray:
         """The known value, for code outside the transformation; an error where a derivative would be lost."""
         value = self.concrete(purpose, error)
         if not self.constant():
-            raise error(f"{purpose} would take the value of a traced array of type {self.aval.str_short()} out of "
-                        f"{self.owner.describe()}, and the derivative of what is computed from it would be lost. Use "
-                        "the functions of pullback.numpy, which are differentiated; if the value is meant to count as "
-                        "a constant, say so with lax.stop_gradient(x).")
+            raise error(
+                f"{purpose} would take the value of a traced array of type {self.aval.str_short()} out of "
+                f"{self.owner.describe()}, and the derivative of what is computed from it would be lost. Use "
+                "the functions of pullback.numpy, which are differentiated; if the value is meant to count as "
+                "a constant, say so with lax.stop_gradient(x)."
+            )
         return value
 
     @boundary
     def __bool__(self) -> bool:
-        return bool(self.concrete("the truth of a condition (if, while, and, or, not, assert)",
-                                  TracerBoolConversionError))
+        return bool(
+            self.concrete("the truth of a condition (if, while, and, or, not, assert)", TracerBoolConversionError)
+        )
 
     @boundary
     def __int__(self) -> int:
@@ -172,11 +178,11 @@ class Tracer(Array):
 _INSTEAD: dict[type, str] = {
     ConcretizationTypeError: "Mark the argument static (static_argnums), or compute it outside of the transformation.",
     TracerBoolConversionError: "Use lax.cond, lax.while_loop or numpy.where for control flow that depends on data, or "
-                               "mark the argument static (static_argnums).",
+    "mark the argument static (static_argnums).",
     TracerIntegerConversionError: "Mark the argument static (static_argnums), or use lax.dynamic_slice or array "
-                                  "indexing, which take traced positions.",
+    "indexing, which take traced positions.",
     TracerArrayConversionError: "Use the function of pullback.numpy in place of NumPy's, or pure_callback to run NumPy "
-                                "code on the host.",
+    "code on the host.",
 }
 
 
@@ -189,7 +195,8 @@ def check_alive(x: Tracer) -> None:
             f"a traced value of type {x.aval.str_short()} was used after {x.owner.describe()} had ended"
             f"{': ' + origin if origin else ''}. It leaked out through a global, an attribute, a mutated list or a "
             "closure; return it from the transformed function instead. If a custom rule closes over it, pass it as an "
-            "argument.")
+            "argument."
+        )
 
 
 def has_stand_in(x: Tracer, trace: Trace | None) -> bool:
@@ -223,10 +230,12 @@ class LinearTracer(Tracer):
 def refuse_choice_by_tangent(x: Tracer) -> None:
     """Refuse an integer or bool computed from a tangent where its value is needed: as a mask, an index, a branch."""
     if isinstance(x, LinearTracer) and not is_inexact(x.aval.dtype):
-        raise TypeError(f"a choice (a mask, a position, a branch, a number of steps) needs the value of a traced array "
-                        f"of type {x.aval.str_short()} that was made of a tangent: {x.origin()}. The tangent output of "
-                        "a custom jvp rule (or the function given to linear_transpose) must be linear in its tangent "
-                        "inputs, so that it can be transposed; choose by primal values instead.")
+        raise TypeError(
+            f"a choice (a mask, a position, a branch, a number of steps) needs the value of a traced array "
+            f"of type {x.aval.str_short()} that was made of a tangent: {x.origin()}. The tangent output of "
+            "a custom jvp rule (or the function given to linear_transpose) must be linear in its tangent "
+            "inputs, so that it can be transposed; choose by primal values instead."
+        )
 
 
 def is_linear(x: object) -> bool:
@@ -283,5 +292,7 @@ def lookup_axis_size(name: AxisName, function: str) -> int:
         if known == name:
             return size
     names = ", ".join(repr(known) for known, _ in context.axis_sizes) or "none"
-    raise NameError(f"{function}: no enclosing vmap has an axis named {name!r}; the names in scope are: {names}. "
-                    f"Name the axis with vmap(..., axis_name={name!r}).")
+    raise NameError(
+        f"{function}: no enclosing vmap has an axis named {name!r}; the names in scope are: {names}. "
+        f"Name the axis with vmap(..., axis_name={name!r})."
+    )

@@ -106,8 +106,10 @@ def tree_unflatten(treedef: PyTreeDef, leaves: Iterable[Any]) -> Any:
     except (AttributeError, TypeError):
         if isinstance(treedef, PyTreeDef) and isinstance(leaves, Iterable):
             raise  # raised by a class that the user registered
-        raise TypeError("tree_unflatten: expected a structure, as tree_structure gives, and an iterable of leaves; got "
-                        f"{treedef!r} and {leaves!r}") from None
+        raise TypeError(
+            "tree_unflatten: expected a structure, as tree_structure gives, and an iterable of leaves; got "
+            f"{treedef!r} and {leaves!r}"
+        ) from None
 
 
 def tree_leaves(tree: PyTree, is_leaf: IsLeaf = None) -> list[Any]:
@@ -163,8 +165,10 @@ def _explain(tree: PyTree, is_leaf: IsLeaf, cause: Exception) -> None:
 
 def _check_treedef(function: str, treedef: Any) -> None:
     if not isinstance(treedef, PyTreeDef):
-        raise TypeError(f"{function}: expected the structure of a tree, got {described(treedef)}"
-                        f"; tree_structure(x) is the structure of x")
+        raise TypeError(
+            f"{function}: expected the structure of a tree, got {described(treedef)}"
+            f"; tree_structure(x) is the structure of x"
+        )
 
 
 def treedef_is_leaf(treedef: PyTreeDef) -> bool:
@@ -198,8 +202,10 @@ def treedef_tuple(treedefs: Iterable[PyTreeDef]) -> PyTreeDef:
     given = list(treedefs)
     for i, treedef in enumerate(given):
         if not isinstance(treedef, PyTreeDef):
-            raise TypeError(f"treedef_tuple: expected structures of trees, got {described(treedef)}"
-                            f" at position {i}; tree_structure(x) is the structure of x")
+            raise TypeError(
+                f"treedef_tuple: expected structures of trees, got {described(treedef)}"
+                f" at position {i}; tree_structure(x) is the structure of x"
+            )
     return _pytree.treedef_tuple(registry, given)
 
 
@@ -231,16 +237,19 @@ def _check_class(caller: str, cls: Any) -> None:
     if registry.is_node(cls) and not named_tuple:
         raise ValueError(f"{caller}: {cls.__qualname__} is already a pytree; register it once.")
     if cls.__module__ in ("builtins", "numpy"):
-        raise TypeError(f"{caller}: {cls.__qualname__} is a type that everybody shares; register a class of your own, "
-                        "made from it if need be.")
+        raise TypeError(
+            f"{caller}: {cls.__qualname__} is a type that everybody shares; register a class of your own, "
+            "made from it if need be."
+        )
 
 
 def _register(caller: str, cls: type, flatten: Callable, unflatten: Callable, with_keys: Callable | None) -> None:
     _check_class(caller, cls)
     for function in (flatten, unflatten, *([] if with_keys is None else [with_keys])):
         if not callable(function):
-            raise TypeError(f"{caller}: expected functions to take a {cls.__qualname__} apart and to make one; got "
-                            f"{function!r}.")
+            raise TypeError(
+                f"{caller}: expected functions to take a {cls.__qualname__} apart and to make one; got {function!r}."
+            )
     registry.register_node(cls, flatten, unflatten, with_keys)
     if issubclass(cls, tuple):
         _registered.add(cls)
@@ -427,8 +436,10 @@ def register_static(cls: _Type) -> _Type:
 
 def _static_parts(obj: AnyValue) -> tuple[tuple, Any]:
     if type(obj).__hash__ is None:
-        raise TypeError(f"register_static: instances of {type(obj).__qualname__} do not hash, and structures must. "
-                        "Define __hash__ beside __eq__; a dataclass has both with frozen=True.")
+        raise TypeError(
+            f"register_static: instances of {type(obj).__qualname__} do not hash, and structures must. "
+            "Define __hash__ beside __eq__; a dataclass has both with frozen=True."
+        )
     return (), obj
 
 

@@ -53,8 +53,9 @@ def tree_map(f: Callable[..., Any], tree: PyTree, *rest: PyTree, is_leaf: IsLeaf
     return treedef.unflatten([f(*xs) for xs in zip(leaves, *columns, strict=True)])
 
 
-def _columns(caller: str, treedef: PyTreeDef, tree: PyTree, leaves: list[Any],
-             rest: tuple[Any, ...]) -> list[list[Any]]:
+def _columns(
+    caller: str, treedef: PyTreeDef, tree: PyTree, leaves: list[Any], rest: tuple[Any, ...]
+) -> list[list[Any]]:
     """The subtrees of each tree of `rest` at the leaves of `tree`."""
     columns = []
     for i, other in enumerate(rest):
@@ -77,8 +78,9 @@ def _is_among(ids: set[int], node: Any) -> bool:
     return id(node) in ids
 
 
-def tree_reduce(function: Callable[[Any, Any], Any], tree: PyTree, initializer: AnyValue = _MISSING,
-                is_leaf: IsLeaf = None) -> Any:
+def tree_reduce(
+    function: Callable[[Any, Any], Any], tree: PyTree, initializer: AnyValue = _MISSING, is_leaf: IsLeaf = None
+) -> Any:
     """functools.reduce over the leaves. TypeError for no leaves and no initial value.
 
     >>> tree_reduce(lambda total, leaf: total + leaf, [1, (2, 3)], 10)
@@ -180,8 +182,9 @@ def _with_path(is_leaf: Callable[..., bool] | None, takes_path: bool) -> Callabl
     return lambda _, node: is_leaf(node)
 
 
-def tree_flatten_with_path(tree: PyTree, is_leaf: Callable[..., bool] | None = None,
-                           is_leaf_takes_path: bool = False) -> tuple[list[tuple[KeyPath, Any]], PyTreeDef]:
+def tree_flatten_with_path(
+    tree: PyTree, is_leaf: Callable[..., bool] | None = None, is_leaf_takes_path: bool = False
+) -> tuple[list[tuple[KeyPath, Any]], PyTreeDef]:
     """Pairs of path and leaf, and the structure. With `is_leaf_takes_path`, `is_leaf` gets (path, node).
 
     ValueError for a dict whose keys cannot be sorted.
@@ -197,8 +200,9 @@ def tree_flatten_with_path(tree: PyTree, is_leaf: Callable[..., bool] | None = N
         raise
 
 
-def tree_leaves_with_path(tree: PyTree, is_leaf: Callable[..., bool] | None = None,
-                          is_leaf_takes_path: bool = False) -> list[tuple[KeyPath, Any]]:
+def tree_leaves_with_path(
+    tree: PyTree, is_leaf: Callable[..., bool] | None = None, is_leaf_takes_path: bool = False
+) -> list[tuple[KeyPath, Any]]:
     """Pairs of path and leaf. ValueError for a dict whose keys cannot be sorted.
 
     >>> [(keystr(path), leaf) for path, leaf in tree_leaves_with_path({"a": [1, 2]})]
@@ -207,8 +211,13 @@ def tree_leaves_with_path(tree: PyTree, is_leaf: Callable[..., bool] | None = No
     return tree_flatten_with_path(tree, is_leaf, is_leaf_takes_path)[0]
 
 
-def tree_map_with_path(f: Callable[..., Any], tree: PyTree, *rest: PyTree, is_leaf: Callable[..., bool] | None = None,
-                       is_leaf_takes_path: bool = False) -> Any:
+def tree_map_with_path(
+    f: Callable[..., Any],
+    tree: PyTree,
+    *rest: PyTree,
+    is_leaf: Callable[..., bool] | None = None,
+    is_leaf_takes_path: bool = False,
+) -> Any:
     """tree_map whose function gets the path of the leaf first. ValueError where structures differ.
 
     >>> tree_map_with_path(lambda path, x: (keystr(path), x), [5])
@@ -230,8 +239,9 @@ def keystr(keys: KeyPath, *, simple: bool = False, separator: str = "") -> str:
     ("['a'][0].w", 'a/0/w')
     """
     if not isinstance(keys, (tuple, list)) or not isinstance(separator, str):
-        raise TypeError(f"keystr: expected a path, a tuple of keys, and a string to separate them; got {keys!r} and "
-                        f"{separator!r}")
+        raise TypeError(
+            f"keystr: expected a path, a tuple of keys, and a string to separate them; got {keys!r} and {separator!r}"
+        )
     return separator.join(_simple(key) if simple else str(key) for key in keys)
 
 

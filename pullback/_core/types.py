@@ -2,6 +2,7 @@
 
 A `ShapedArray` is interned: equal types are one object, so that a cache keyed by types hashes and compares by identity.
 """
+
 from __future__ import annotations
 
 import math
@@ -65,11 +66,15 @@ class ShapedArray:
         """The type as jaxprs print it, such as `f32[3,4]`."""
         return f"{dtypes.short_name(self.dtype)}[{','.join(map(str, self.shape))}]"
 
-    def update(self, shape: Shape | None = None, dtype: np.dtype | None = None,
-               weak_type: bool | None = None) -> ShapedArray:
+    def update(
+        self, shape: Shape | None = None, dtype: np.dtype | None = None, weak_type: bool | None = None
+    ) -> ShapedArray:
         """This type with some of its parts replaced."""
-        return make_aval(self.shape if shape is None else shape, self.dtype if dtype is None else dtype,
-                         self.weak_type if weak_type is None else weak_type)
+        return make_aval(
+            self.shape if shape is None else shape,
+            self.dtype if dtype is None else dtype,
+            self.weak_type if weak_type is None else weak_type,
+        )
 
     def strip_weak_type(self) -> ShapedArray:
         """This type, not weak."""
@@ -109,8 +114,10 @@ def canonical_dimension(d: SupportsIndex) -> int:
     try:
         size = operator.index(d)
     except TypeError:
-        raise TypeError(f"shapes must be made of concrete integers, got {described(d)}. "
-                        "Under jit, a size that depends on data must be a static argument.") from None
+        raise TypeError(
+            f"shapes must be made of concrete integers, got {described(d)}. "
+            "Under jit, a size that depends on data must be a static argument."
+        ) from None
     if size < 0:
         raise ValueError(f"shapes must be made of non-negative integers, got {size}")
     return size
@@ -178,8 +185,11 @@ class ShapeDtypeStruct:
         return f"ShapeDtypeStruct(shape={self.shape}, dtype={self.dtype.name}{weak})"
 
     def __eq__(self, other: object) -> bool:
-        return (isinstance(other, ShapeDtypeStruct)
-                and (self.shape, self.dtype, self.weak_type) == (other.shape, other.dtype, other.weak_type))
+        return isinstance(other, ShapeDtypeStruct) and (self.shape, self.dtype, self.weak_type) == (
+            other.shape,
+            other.dtype,
+            other.weak_type,
+        )
 
     def __hash__(self) -> int:
         return hash((self.shape, self.dtype, self.weak_type))

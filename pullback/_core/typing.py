@@ -3,6 +3,7 @@
 They are for readers and type checkers; no function uses them at run time. `ArrayLike` is defined beside `Array`.
 `pullback.typing` exports the public ones. An alias of `Any` names a meaning that Python's types cannot express.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence

@@ -3,6 +3,7 @@
 A linear map takes zero to zero, so every rule may pass a symbolic zero on, or omit it from a sum, without further
 knowledge. An integer has no directions: its tangent space is {0}, and the dtype of that one tangent is `float0`.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterable

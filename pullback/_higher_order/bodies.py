@@ -1,4 +1,5 @@
 """Shared parts of the control-flow primitives: tracing of the user's functions, and checks of their types."""
+
 from __future__ import annotations
 
 import operator
@@ -48,8 +49,7 @@ def lift_tree(function: str, part: str, tree: PyTree) -> tuple[list[Array], PyTr
             place = f"{function}: {part}{' at ' + path if path else ''}"
             if is_array_like(leaf):
                 raise type(error)(f"{place}: {error}") from None
-            raise TypeError(f"{place} must be an array or a number, got {described(leaf)}"
-                            ) from None
+            raise TypeError(f"{place} must be an array or a number, got {described(leaf)}") from None
     return out, treedef
 
 
@@ -68,9 +68,11 @@ def known_count(function: str, what: str, value: AnyValue, least: int, advice: s
             raise TypeError
         count = operator.index(value)
     except (TypeError, ConcretizationTypeError):
-        raise TypeError(f"{function}: {what} must be an integer that is known when the loop is traced, since memory is "
-                        f"laid out for it, got {value!r}.{advice}") from None
-    if not least <= count < 2 ** 31:
+        raise TypeError(
+            f"{function}: {what} must be an integer that is known when the loop is traced, since memory is "
+            f"laid out for it, got {value!r}.{advice}"
+        ) from None
+    if not least <= count < 2**31:
         raise ValueError(f"{function}: {what} must be at least {least} and less than 2**31, got {count}")
     return count
 
@@ -90,11 +92,15 @@ def check_same_structure(function: str, what: str, expected: PyTreeDef, got: PyT
     raise TypeError(f"{function}: {what}: expected {expected}, got {got}.{advice}")
 
 
-def check_same_types(function: str, what: str, tree: PyTreeDef, expected: Sequence[ShapedArray],
-                     got: Sequence[ShapedArray], advice: str) -> None:
+def check_same_types(
+    function: str, what: str, tree: PyTreeDef, expected: Sequence[ShapedArray], got: Sequence[ShapedArray], advice: str
+) -> None:
     """Refuse leaves of the wrong types, naming each."""
-    wrong = [f"  {path_of(tree, i) or 'the value'}: expected {e.str_short()}, got {g.str_short()}"
-             for i, (e, g) in enumerate(zip(expected, got, strict=True)) if not matches(e, g)]
+    wrong = [
+        f"  {path_of(tree, i) or 'the value'}: expected {e.str_short()}, got {g.str_short()}"
+        for i, (e, g) in enumerate(zip(expected, got, strict=True))
+        if not matches(e, g)
+    ]
     if wrong:
         raise TypeError(f"{function}: {what}:\n" + "\n".join(wrong) + f"\n{advice}")
 
@@ -108,8 +114,12 @@ def promote_weak(values: Sequence[Array], outs: Sequence[ShapedArray]) -> list[A
     result = []
     for x, out in zip(values, outs, strict=True):
         # a promotion to a third dtype would change the value
-        if x.aval.weak_type and x.aval.shape == out.shape and (x.aval.dtype != out.dtype or not out.weak_type) and (
-                dtypes.join(x.aval.dtype, True, out.dtype, out.weak_type)[0] == out.dtype):
+        if (
+            x.aval.weak_type
+            and x.aval.shape == out.shape
+            and (x.aval.dtype != out.dtype or not out.weak_type)
+            and (dtypes.join(x.aval.dtype, True, out.dtype, out.weak_type)[0] == out.dtype)
+        ):
             x = convert_element_type(x, out.dtype, out.weak_type)
             changed = True
         result.append(x)

@@ -1,4 +1,5 @@
 """`jit` as a primitive: a call of a traced function, kept as one equation and compiled as a whole."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -18,8 +19,9 @@ def called(jaxpr: Jaxpr, leading: int = 0) -> HeldJaxpr:
     return HeldJaxpr(jaxpr, range(leading, leading + len(jaxpr.invars)))
 
 
-jit_p = HigherOrder("jit", lambda params: [called(params["jaxpr"])],
-                    lambda params, jaxprs, kept: {**params, "jaxpr": jaxprs[0]})
+jit_p = HigherOrder(
+    "jit", lambda params: [called(params["jaxpr"])], lambda params, jaxprs, kept: {**params, "jaxpr": jaxprs[0]}
+)
 
 
 def call(jaxpr: Jaxpr, args: Sequence[Any], name: str, inline: bool = False) -> list[Any]:

@@ -3,6 +3,7 @@
 `jit`, `checkpoint` and `when` use them. Leading operands that the function does not take, such as the flag of `when`,
 are passed on.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -84,8 +85,15 @@ def applying(p: HigherOrder) -> Apply:
     return lambda jaxpr, operands, params: p.bind(*operands, jaxpr=jaxpr, **params)
 
 
-def transposed_call(call: Apply, cts: Sequence[Any], operands: Sequence[Any], jaxpr: Jaxpr, params: dict[str, Any],
-                    leading: int = 0, narrow: bool = False) -> list[Any]:
+def transposed_call(
+    call: Apply,
+    cts: Sequence[Any],
+    operands: Sequence[Any],
+    jaxpr: Jaxpr,
+    params: dict[str, Any],
+    leading: int = 0,
+    narrow: bool = False,
+) -> list[Any]:
     """The transpose rule; `narrow` drops operands that the transposed function does not read."""
     inputs = operands[leading:] if leading else operands
     linear = tuple([is_linear(x) for x in inputs])

@@ -4,6 +4,7 @@ The linearized function runs and keeps its inputs and the values that the policy
 equation over these: its jaxpr recomputes the rest and then applies the linear map. Its transpose does the same
 backwards. Equations with side effects run once: their results are saved, and they are omitted from the recomputation.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -51,12 +52,18 @@ name_p.batch = _name_batch
 
 # --- the checkpointed call ---
 
-checkpoint_p = HigherOrder("checkpoint", lambda params: [called(params["jaxpr"])],
-                           lambda params, jaxprs, kept: {**params, "jaxpr": jaxprs[0]})
+checkpoint_p = HigherOrder(
+    "checkpoint", lambda params: [called(params["jaxpr"])], lambda params, jaxprs, kept: {**params, "jaxpr": jaxprs[0]}
+)
 
 
-def bind_checkpoint(jaxpr: Jaxpr, args: Sequence[Any], prevent_cse: bool = True, policy: Policy | None = None,
-                    differentiated: bool = False) -> list[Any]:
+def bind_checkpoint(
+    jaxpr: Jaxpr,
+    args: Sequence[Any],
+    prevent_cse: bool = True,
+    policy: Policy | None = None,
+    differentiated: bool = False,
+) -> list[Any]:
     """Call a traced function (without constants) whose derivative recomputes it.
 
     `differentiated` marks a derivative: its recomputation must not be merged with the first run.
@@ -76,15 +83,22 @@ def _lower(ctx, *operands, jaxpr, prevent_cse, policy, differentiated):
     # XLA for the CPU drops optimization barriers before it merges equal operations. It merges nothing across a branch;
     # and since the branch reads the cotangents too, nothing in it is computed before they are available.
     avals = list(jaxpr.out_avals)
-    return ctx.choose(_one(ctx, solid[0]), avals, [
-        lambda block: [block.constant(0, aval) for aval in avals], lambda block: block.inline(jaxpr, operands)])
+    return ctx.choose(
+        _one(ctx, solid[0]),
+        avals,
+        [lambda block: [block.constant(0, aval) for aval in avals], lambda block: block.inline(jaxpr, operands)],
+    )
 
 
 def _one(ctx, x):
     """The number 1 in a form that the compiler cannot simplify: the truth of "an odd number is not zero"."""
-    first = ctx.op("stablehlo.slice", [x], make_aval((1,) * x.aval.ndim, x.aval.dtype),
-                   f"start_indices = {int_array((0,) * x.aval.ndim)}, limit_indices = {int_array((1,) * x.aval.ndim)}, "
-                   f"strides = {int_array((1,) * x.aval.ndim)}")
+    first = ctx.op(
+        "stablehlo.slice",
+        [x],
+        make_aval((1,) * x.aval.ndim, x.aval.dtype),
+        f"start_indices = {int_array((0,) * x.aval.ndim)}, limit_indices = {int_array((1,) * x.aval.ndim)}, "
+        f"strides = {int_array((1,) * x.aval.ndim)}",
+    )
     first = ctx.reshape(first, ())
     if dtypes.is_complex(x.aval.dtype):
         first = ctx.op("stablehlo.real", [first], make_aval((), np.finfo(x.aval.dtype).dtype))
@@ -122,8 +136,12 @@ def _halves(jaxpr: Jaxpr, active: tuple[bool, ...], policy: Policy | None) -> Ha
     own = parts.linear.invars
     env = dict(zip(own, [*(forward.invars[i] for i in parts.forwarded), *forward.outvars[n:]], strict=False))
     eqns = [eqn.replace(invars=[_rename(v, env) for v in eqn.invars]) for eqn in parts.linear.eqns]
-    whole = Jaxpr([], [*forward.invars, *saved, *own[k + parts.residuals:]], [*again, *eqns],
-                  [_rename(v, env) for v in parts.linear.outvars])
+    whole = Jaxpr(
+        [],
+        [*forward.invars, *saved, *own[k + parts.residuals :]],
+        [*again, *eqns],
+        [_rename(v, env) for v in parts.linear.outvars],
+    )
     linear, used = dce(whole, keep_inputs=False)
     return Halves(known, linear, used, parts.present)
 
@@ -188,8 +206,16 @@ class Saving:
     def kept(self, jaxpr: Jaxpr) -> set[Var]:
         """The values of a flat function that may be saved."""
         if id(jaxpr) not in self._kept:
-            self._kept[id(jaxpr)] = jaxpr, {v for eqn in map(_without_pure_effects, jaxpr.eqns) if eqn
-                                            for v in _kept(eqn, self.policy) if type(v) is Var}
+            self._kept[id(jaxpr)] = (
+                jaxpr,
+                {
+                    v
+                    for eqn in map(_without_pure_effects, jaxpr.eqns)
+                    if eqn
+                    for v in _kept(eqn, self.policy)
+                    if type(v) is Var
+                },
+            )
         return self._kept[id(jaxpr)][1]
 
     def _save(self, eqn: Equation, missing: list[bool]) -> tuple[Equation, Sequence[Var], Equation | None]:

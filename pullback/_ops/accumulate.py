@@ -2,6 +2,7 @@
 
 NumPy adds pairwise along a contiguous axis, but row by row, with one rounding after the other, along all others.
 """
+
 from __future__ import annotations
 
 import math
@@ -96,7 +97,7 @@ def running(x: np.ndarray, axis: int) -> np.ndarray:
     if not dtypes.is_inexact(dtype) or count <= _MANY or not x.size:
         return np.add.accumulate(x, axis, dtype)
     shape = x.shape
-    before, behind = math.prod(shape[:axis]), math.prod(shape[axis + 1:])
+    before, behind = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
     if behind == 1:
         return _running_wide(x.reshape(before, count), _WIDE.get(dtype, dtype)).reshape(shape)
     blocks = count // _BLOCK
@@ -117,12 +118,12 @@ def _running_wide(x: np.ndarray, wide: np.dtype) -> np.ndarray:
     out = np.empty(x.shape, x.dtype)
     step = min(x.shape[1], _PIECE)
     for first in range(0, x.shape[0], _PIECE // step):
-        rows, sums = x[first:first + _PIECE // step], out[first:first + _PIECE // step]
+        rows, sums = x[first : first + _PIECE // step], out[first : first + _PIECE // step]
         carry: Any = 0
         for begin in range(0, x.shape[1], step):
-            part = rows[:, begin:begin + step].astype(wide)
+            part = rows[:, begin : begin + step].astype(wide)
             part[:, :1] += carry
             np.add.accumulate(part, 1, out=part)
             carry = part[:, -1:]
-            sums[:, begin:begin + step] = part
+            sums[:, begin : begin + step] = part
     return out

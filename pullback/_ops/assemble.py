@@ -1,4 +1,5 @@
 """Construction of arrays: concatenate, split, iota, and the reinterpretation of bits."""
+
 from __future__ import annotations
 
 import itertools
@@ -47,16 +48,22 @@ def concatenate(operands: Sequence[Any], dimension: int) -> Array:
 def _concatenate_type(*xs, dimension):
     first = xs[0]
     if not 0 <= dimension < first.ndim:
-        raise ValueError(f"concatenate: dimension must lie in [0, {first.ndim}) for operands of shape {first.shape}, "
-                         f"got {dimension}" + ("" if first.ndim else ". Scalars are joined by stack."))
-    rest = (*first.shape[:dimension], *first.shape[dimension + 1:])
+        raise ValueError(
+            f"concatenate: dimension must lie in [0, {first.ndim}) for operands of shape {first.shape}, "
+            f"got {dimension}" + ("" if first.ndim else ". Scalars are joined by stack.")
+        )
+    rest = (*first.shape[:dimension], *first.shape[dimension + 1 :])
     for x in xs:
-        if x.ndim != first.ndim or (*x.shape[:dimension], *x.shape[dimension + 1:]) != rest:
-            raise ValueError(f"concatenate: operands must have equal shapes apart from axis {dimension}, got "
-                             f"{', '.join(str(a.shape) for a in xs)}")
+        if x.ndim != first.ndim or (*x.shape[:dimension], *x.shape[dimension + 1 :]) != rest:
+            raise ValueError(
+                f"concatenate: operands must have equal shapes apart from axis {dimension}, got "
+                f"{', '.join(str(a.shape) for a in xs)}"
+            )
         if x.dtype != first.dtype:
-            raise TypeError(f"concatenate: operands must have one dtype, got {', '.join(a.str_short() for a in xs)}. "
-                            "Convert with .astype(), or use pullback.numpy.concatenate, which promotes.")
+            raise TypeError(
+                f"concatenate: operands must have one dtype, got {', '.join(a.str_short() for a in xs)}. "
+                "Convert with .astype(), or use pullback.numpy.concatenate, which promotes."
+            )
     length = sum(x.shape[dimension] for x in xs)
     return make_aval((*rest[:dimension], length, *rest[dimension:]), first.dtype, all(x.weak_type for x in xs))
 
@@ -93,8 +100,9 @@ def _concatenate_batch(trace, args, dims, dimension):
 
 concatenate_p.abstract_eval = _concatenate_type
 concatenate_p.kernel = lambda *xs, dimension: np.concatenate(xs, axis=dimension)
-concatenate_p.lower = lambda ctx, *xs, dimension: ctx.op("stablehlo.concatenate", xs, ctx.out_avals[0],
-                                                         f"dimension = {dimension} : i64")
+concatenate_p.lower = lambda ctx, *xs, dimension: ctx.op(
+    "stablehlo.concatenate", xs, ctx.out_avals[0], f"dimension = {dimension} : i64"
+)
 concatenate_p.jvp = _concatenate_jvp
 concatenate_p.transpose = _concatenate_transpose
 concatenate_p.has(additive=...)
@@ -122,9 +130,11 @@ def split(operand: ArrayLike, sizes: Sequence[int], axis: int = 0) -> list[Array
 
 def _split_type(x, sizes, axis):
     if sum(sizes) != x.shape[axis]:
-        raise ValueError(f"split: sizes {sizes} must add up to the length {x.shape[axis]} of axis {axis} of shape "
-                         f"{x.shape}, got {sum(sizes)}")
-    return [make_aval((*x.shape[:axis], n, *x.shape[axis + 1:]), x.dtype, x.weak_type) for n in sizes]
+        raise ValueError(
+            f"split: sizes {sizes} must add up to the length {x.shape[axis]} of axis {axis} of shape "
+            f"{x.shape}, got {sum(sizes)}"
+        )
+    return [make_aval((*x.shape[:axis], n, *x.shape[axis + 1 :]), x.dtype, x.weak_type) for n in sizes]
 
 
 def _split_lower(ctx, x, sizes, axis):
@@ -132,9 +142,15 @@ def _split_lower(ctx, x, sizes, axis):
     for n, aval in zip(sizes, avals, strict=True):
         starts, limits = [0] * x.aval.ndim, list(x.aval.shape)
         starts[axis], limits[axis] = start, start + n
-        outs.append(ctx.op("stablehlo.slice", [x], aval,
-                           f"limit_indices = {int_array(limits)}, start_indices = {int_array(starts)}, "
-                           f"strides = {int_array((1,) * x.aval.ndim)}"))
+        outs.append(
+            ctx.op(
+                "stablehlo.slice",
+                [x],
+                aval,
+                f"limit_indices = {int_array(limits)}, start_indices = {int_array(starts)}, "
+                f"strides = {int_array((1,) * x.aval.ndim)}",
+            )
+        )
         start += n
     return outs
 
@@ -192,8 +208,9 @@ def _iota_kernel(dtype, shape, dimension):
 
 iota_p.abstract_eval = _iota_type
 iota_p.kernel = _iota_kernel
-iota_p.lower = lambda ctx, dtype, shape, dimension: ctx.op("stablehlo.iota", [], ctx.out_avals[0],
-                                                           f"iota_dimension = {dimension} : i64")
+iota_p.lower = lambda ctx, dtype, shape, dimension: ctx.op(
+    "stablehlo.iota", [], ctx.out_avals[0], f"iota_dimension = {dimension} : i64"
+)
 
 # --- bitcast_convert_type ---
 
@@ -223,15 +240,19 @@ def _bits(dtype: np.dtype) -> int:
 def _bitcast_type(x, new_dtype):
     old, new = _bits(x.dtype), _bits(new_dtype)
     if (x.dtype.kind == "b") != (new_dtype.kind == "b") or dtypes.is_complex(x.dtype) != dtypes.is_complex(new_dtype):
-        raise TypeError(f"bitcast_convert_type: cannot read the bits of {x.str_short()} as {new_dtype.name}: bools and "
-                        "complex numbers have no other reading. Convert the values with .astype().")
+        raise TypeError(
+            f"bitcast_convert_type: cannot read the bits of {x.str_short()} as {new_dtype.name}: bools and "
+            "complex numbers have no other reading. Convert the values with .astype()."
+        )
     shape = x.shape
     if new < old:
         shape = (*shape, old // new)
     elif new > old:
         if not shape or shape[-1] != new // old:
-            raise ValueError(f"bitcast_convert_type: from {x.dtype.name} to {new_dtype.name} the last axis must have "
-                             f"length {new // old}, got shape {shape}")
+            raise ValueError(
+                f"bitcast_convert_type: from {x.dtype.name} to {new_dtype.name} the last axis must have "
+                f"length {new // old}, got shape {shape}"
+            )
         shape = shape[:-1]
     return make_aval(shape, new_dtype)
 
@@ -251,16 +272,22 @@ def _bitcast_kernel(x, new_dtype):
 def _bitcast_nibbles(x, new_dtype):
     # a 4-bit integer takes a byte in NumPy: pack and unpack explicitly
     if _bits(x.dtype) == _bits(new_dtype):
-        return x.view(np.uint8).__and__(15).astype(new_dtype) if new_dtype == dtypes.uint4 else (
-            ((x.view(np.uint8) & 15) ^ 8).astype(np.int8) - 8).astype(new_dtype)
+        return (
+            x.view(np.uint8).__and__(15).astype(new_dtype)
+            if new_dtype == dtypes.uint4
+            else (((x.view(np.uint8) & 15) ^ 8).astype(np.int8) - 8).astype(new_dtype)
+        )
     if _bits(x.dtype) == 4:
         nibbles = x.astype(np.uint8 if x.dtype == dtypes.uint4 else np.int8).view(np.uint8) & 15
         packed = np.ascontiguousarray(nibbles[..., 0::2] | (nibbles[..., 1::2] << 4))
         return packed.view(new_dtype).reshape(x.shape[:-1])
     raw = np.ascontiguousarray(x.reshape((*x.shape, 1))).view(np.uint8)
     nibbles = np.stack([raw & 15, raw >> 4], axis=-1).reshape((*x.shape, -1))
-    return nibbles.astype(new_dtype) if new_dtype == dtypes.uint4 else (
-        (nibbles ^ 8).astype(np.int8) - 8).astype(new_dtype)
+    return (
+        nibbles.astype(new_dtype)
+        if new_dtype == dtypes.uint4
+        else ((nibbles ^ 8).astype(np.int8) - 8).astype(new_dtype)
+    )
 
 
 def _bitcast_batch(trace, args, dims, new_dtype):

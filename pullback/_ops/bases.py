@@ -1,4 +1,5 @@
 """Powers of 2, and logarithms to the bases 2 and 10."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -29,7 +30,7 @@ def _exp2_lower(x, order=0):
     rate = float(np.log(2))
     aval = x.value.aval
     if dtypes.is_complex(aval.dtype):
-        return (x * rate).exp() * rate ** order
+        return (x * rate).exp() * rate**order
     # 2**n by its bits, for the integer part n, times an exponential in [1, 2): the product x log(2) would lose as
     # many digits as x has before the point. Derivatives may be finite where 2**n is not, so 4 goes to the other
     width, bias = (52, 1023) if aval.dtype.itemsize == 8 else (23, 127)
@@ -39,12 +40,13 @@ def _exp2_lower(x, order=0):
     value = ((x - whole) * rate).exp() * large.choose(whole * 0 + 4, 1)
     bits = bits - large.choose(bits * 0 + 2, 0)
     power = bits.op("stablehlo.shift_left", width).of("stablehlo.bitcast_convert", aval)
-    return (value * rate ** order if order else value) * power
+    return (value * rate**order if order else value) * power
 
 
 # `order` factors of log(2): the derivatives of 2**x, each finite wherever its value is
-exp2_p: Primitive = unary("exp2", _exp2_kernel, _exp2_lower,
-                          lambda t, x, y, order=0: mul(t, exp2_p.bind(x, order=order + 1)))
+exp2_p: Primitive = unary(
+    "exp2", _exp2_kernel, _exp2_lower, lambda t, x, y, order=0: mul(t, exp2_p.bind(x, order=order + 1))
+)
 
 exp2: UnaryFunction = function_of_one(__name__, exp2_p, "2 to the power `x`.", "3.", "8.0")
 
@@ -52,8 +54,7 @@ exp2: UnaryFunction = function_of_one(__name__, exp2_p, "2 to the power `x`.", "
 def _logarithm(name: str, kernel: Callable, base: int) -> Primitive:
     rate = float(np.log(base))
     # the slope by one division: 1 / x of a large x would be subnormal
-    p = unary(name, kernel, written(lambda x: x.log() / rate),
-              lambda t, x, y: mul(t, div(scalar(x, 1 / rate), x)))
+    p = unary(name, kernel, written(lambda x: x.log() / rate), lambda t, x, y: mul(t, div(scalar(x, 1 / rate), x)))
     infer: Any = p.abstract_eval
     p.abstract_eval = lambda x: infer(x).strip_weak_type()  # as in JAX: log2(8.) is a strong float32
     return p

@@ -7,6 +7,7 @@ Both are expressed by Kummer's function (DLMF 10.39.5), for k = nu + 1/2 and x >
 M(a, b, -2 x) is positive. As d/dx M(a, b, -2 x) = -2 a / b M(a + 1, b + 1, -2 x), nothing cancels in derivatives
 of any order.
 """
+
 from __future__ import annotations
 
 import functools
@@ -46,7 +47,7 @@ def _exactly(n: int, m: int, x: Decimal) -> Decimal:
         front = Decimal(math.factorial(m - 1))
         for j in range(m - n - 1):
             front /= j + half
-        return front / (_PI.sqrt() * z ** n * z.sqrt()) * total
+        return front / (_PI.sqrt() * z**n * z.sqrt()) * total
     while term > total * Decimal("1e-24") or k < z:
         term *= (m - a + k) * z / ((m + k) * (k + 1))
         total += term
@@ -86,9 +87,11 @@ def _coefficients(n: int, m: int, far: bool, eps: float) -> tuple[float, ...]:
         cosines, values = _cosines(), list[Decimal]()
         for j in range(_NODES):
             shifted = 2 / (least + most + (most - least) * cosines[2 * j + 1])
-            values.append(_exactly(n, m, shifted - _SHIFT) * shifted ** n * shifted.sqrt())
-        series = [sum((v * cosines[k * (2 * j + 1) % (4 * _NODES)] for j, v in enumerate(values)), Decimal(0))
-                  * 2 / _NODES for k in range(_NODES)]
+            values.append(_exactly(n, m, shifted - _SHIFT) * shifted**n * shifted.sqrt())
+        series = [
+            sum((v * cosines[k * (2 * j + 1) % (4 * _NODES)] for j, v in enumerate(values)), Decimal(0)) * 2 / _NODES
+            for k in range(_NODES)
+        ]
         series[0] /= 2
         size = 1 + max(k for k, value in enumerate(series) if abs(value) > Decimal(eps / 8) * min(values))
         # T_(k + 1) = 2 u T_k - T_(k - 1), with whole coefficients
@@ -109,17 +112,19 @@ def _kummer(x: Expr, n: int, m: int, power: int) -> Expr:
     def piece(near: float, beyond: float) -> Expr:
         return far.choose(beyond, x.lifted(near))
 
-    lines = [(float(2 / (most - least)), float((most + least) / (most - least)))
-             for least, most in (_ends(False), _ends(True))]
+    lines = [
+        (float(2 / (most - least)), float((most + least) / (most - least)))
+        for least, most in (_ends(False), _ends(True))
+    ]
     slopes, starts = zip(*lines, strict=True)
     u = inverse * piece(*slopes) - piece(*starts)
-    eps = 2.0 ** -52 if x.double else 2.0 ** -23
+    eps = 2.0**-52 if x.double else 2.0**-23
     near, beyond = _coefficients(n, m, False, eps), _coefficients(n, m, True, eps)
     value, *others = [piece(*pair) for pair in reversed(list(zip_longest(near, beyond, fillvalue=0.0)))]
     for coefficient in others:
         value = value * u + coefficient
     # 1 where the result rounds to 1
-    value = size.is_("LT", eps / 8).choose(math.sqrt(_SHIFT) * _SHIFT ** n, value)
+    value = size.is_("LT", eps / 8).choose(math.sqrt(_SHIFT) * _SHIFT**n, value)
     part = far.choose(1.0 - inverse * float(_SHIFT), far.choose(1.0, size) * inverse)
     # the root of the inverse could be that of a number below the normal range
     for factor in [1.0 / shifted.sqrt()] + [part] * power + [inverse] * (n - power):
@@ -154,14 +159,21 @@ def _i1e_tangent(t, x, y):
     return mul(mul(t, scalar(x, 0.5)), sub(kummer(x, 1, 3), kummer(x, 2, 4, 1)))
 
 
-bessel_i0e_p = unary("bessel_i0e", scipy_kernel("i0e"), written(lambda x: _kummer(x, 0, 1, 0)),
-                     lambda t, x, y: neg(mul(mul(t, side_p.bind(x)), kummer(x, 1, 2))), FLOAT)
+bessel_i0e_p = unary(
+    "bessel_i0e",
+    scipy_kernel("i0e"),
+    written(lambda x: _kummer(x, 0, 1, 0)),
+    lambda t, x, y: neg(mul(mul(t, side_p.bind(x)), kummer(x, 1, 2))),
+    FLOAT,
+)
 bessel_i1e_p = unary("bessel_i1e", scipy_kernel("i1e"), written(_i1e), _i1e_tangent, FLOAT)
 
-bessel_i0e: UnaryFunction = function_of_one(__name__, bessel_i0e_p,
-    "exp(-|x|) I0(x), the scaled modified Bessel function of order 0 (DLMF 10.25).", "0.", "1.0")
-bessel_i1e: Callable[[Any], Array] = function_of_one(__name__, bessel_i1e_p,
-    "exp(-|x|) I1(x), the scaled modified Bessel function of order 1 (DLMF 10.25).", "0.", "0.0")
+bessel_i0e: UnaryFunction = function_of_one(
+    __name__, bessel_i0e_p, "exp(-|x|) I0(x), the scaled modified Bessel function of order 0 (DLMF 10.25).", "0.", "1.0"
+)
+bessel_i1e: Callable[[Any], Array] = function_of_one(
+    __name__, bessel_i1e_p, "exp(-|x|) I1(x), the scaled modified Bessel function of order 1 (DLMF 10.25).", "0.", "0.0"
+)
 
 # --- unscaled: 0F1(b; x**2 / 4) = gamma(b) (2 / x)**(b - 1) I_(b - 1)(x); its derivative is x / (2 b) 0F1(b + 1) ---
 
@@ -188,8 +200,13 @@ def _confluent_kernel(x, b: int):
     return root * (root * scaled)
 
 
-confluent_p = unary("confluent", _confluent_kernel, written(_confluent),
-                    lambda t, x, y, b: mul(mul(t, mul(scalar(x, 0.5 / b), x)), confluent(x, b + 1)), FLOAT)
+confluent_p = unary(
+    "confluent",
+    _confluent_kernel,
+    written(_confluent),
+    lambda t, x, y, b: mul(mul(t, mul(scalar(x, 0.5 / b), x)), confluent(x, b + 1)),
+    FLOAT,
+)
 
 
 def confluent(x: Array, b: int) -> Array:

@@ -2,6 +2,7 @@
 
 XLA has no operations for them: their lowerings are written with `expressions`, which also serve as kernels.
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -49,9 +50,15 @@ def log_beta(a: Expr, b: Expr) -> Expr:
     return where_any(direct, lambda a, b: log_gamma(a) + log_gamma(b) - log_gamma(a + b), value, a, b)
 
 
-log_beta_p = nary("log_beta", kernel(log_beta), written(log_beta),
-                  lambda t, y, a, b: neg(mul(t, polygamma_step(a, b, 0))),
-                  lambda t, y, a, b: neg(mul(t, polygamma_step(b, a, 0))), add=add, accepts=FLOAT)
+log_beta_p = nary(
+    "log_beta",
+    kernel(log_beta),
+    written(log_beta),
+    lambda t, y, a, b: neg(mul(t, polygamma_step(a, b, 0))),
+    lambda t, y, a, b: neg(mul(t, polygamma_step(b, a, 0))),
+    add=add,
+    accepts=FLOAT,
+)
 
 # --- beta(a, b): its exponent is moderate where the logarithm is large because of a factor ---
 
@@ -64,9 +71,15 @@ def _beta(a: Expr, b: Expr) -> Expr:
 
 
 # |beta|: the sign is a constant
-beta_size_p = nary("beta_size", kernel(_beta), written(_beta),
-                   lambda t, y, a, b: neg(mul(t, mul(y, polygamma_step(a, b, 0)))),
-                   lambda t, y, a, b: neg(mul(t, mul(y, polygamma_step(b, a, 0)))), add=add, accepts=FLOAT)
+beta_size_p = nary(
+    "beta_size",
+    kernel(_beta),
+    written(_beta),
+    lambda t, y, a, b: neg(mul(t, mul(y, polygamma_step(a, b, 0)))),
+    lambda t, y, a, b: neg(mul(t, mul(y, polygamma_step(b, a, 0)))),
+    add=add,
+    accepts=FLOAT,
+)
 
 # --- the logarithm of the density: x**(a - 1) (1 - x)**(b - 1) / beta(a, b) ---
 
@@ -95,11 +108,17 @@ def _density_at_ends(a: Expr, b: Expr, x: Expr, value: Expr) -> Expr:
 
 
 beta_log_density_p = nary(
-    "beta_log_density", kernel(_log_density), written(_log_density),
+    "beta_log_density",
+    kernel(_log_density),
+    written(_log_density),
     lambda t, y, a, b, x: mul(t, _log_less_mean(a, b, log(x))),
     lambda t, y, a, b, x: mul(t, _log_less_mean(b, a, log1p(neg(x)))),
-    lambda t, y, a, b, x: mul(t, sub(_quotient(sub(a, scalar(a, 1)), x),
-                                     _quotient(sub(b, scalar(b, 1)), sub(scalar(x, 1), x)))), add=add, accepts=FLOAT)
+    lambda t, y, a, b, x: mul(
+        t, sub(_quotient(sub(a, scalar(a, 1)), x), _quotient(sub(b, scalar(b, 1)), sub(scalar(x, 1), x)))
+    ),
+    add=add,
+    accepts=FLOAT,
+)
 
 
 def _log_less_mean(a, b, logarithm):
@@ -144,9 +163,15 @@ def _density_by_x(t, y, a, b, x, k):
 
 
 beta_density_p = nary(
-    "beta_density", kernel(_divided_density), written(_divided_density),
+    "beta_density",
+    kernel(_divided_density),
+    written(_divided_density),
     lambda t, y, a, b, x, k: mul(t, mul(y, _log_less_mean(a, b, log(x)))),
-    lambda t, y, a, b, x, k: mul(t, mul(y, _log_less_mean(b, a, log1p(neg(x))))), _density_by_x, add=add, accepts=FLOAT)
+    lambda t, y, a, b, x, k: mul(t, mul(y, _log_less_mean(b, a, log1p(neg(x))))),
+    _density_by_x,
+    add=add,
+    accepts=FLOAT,
+)
 
 
 def beta_density(a: Array, b: Array, x: Array) -> Array:
@@ -204,16 +229,26 @@ def _signed(t: Array, upper: bool) -> Array:
 
 
 regularized_incomplete_beta_p = nary(
-    "regularized_incomplete_beta", _betainc_kernel, written(_betainc),
+    "regularized_incomplete_beta",
+    _betainc_kernel,
+    written(_betainc),
     lambda t, y, a, b, x, upper=False: _signed(mul(t, _moment(a, b, x, 1, 0)), upper),
     lambda t, y, a, b, x, upper=False: _signed(mul(t, _moment(a, b, x, 0, 1)), upper),
-    lambda t, y, a, b, x, upper=False: _signed(mul(t, beta_density(a, b, x)), upper), add=add, accepts=FLOAT)
+    lambda t, y, a, b, x, upper=False: _signed(mul(t, beta_density(a, b, x)), upper),
+    add=add,
+    accepts=FLOAT,
+)
 
 log_betainc_p = nary(
-    "log_betainc", kernel(_log_betainc), written(_log_betainc),
+    "log_betainc",
+    kernel(_log_betainc),
+    written(_log_betainc),
     lambda t, y, a, b, x, upper: _signed(mul(t, _moment(a, b, x, 1, 0, _side(upper))), upper),
     lambda t, y, a, b, x, upper: _signed(mul(t, _moment(a, b, x, 0, 1, _side(upper))), upper),
-    lambda t, y, a, b, x, upper: _signed(mul(t, _hazard(a, b, x, upper)), upper), add=add, accepts=FLOAT)
+    lambda t, y, a, b, x, upper: _signed(mul(t, _hazard(a, b, x, upper)), upper),
+    add=add,
+    accepts=FLOAT,
+)
 
 
 def _side(upper: bool) -> str:
@@ -249,8 +284,16 @@ def _hazard_by(i: int, j: int):
     return rule
 
 
-_hazard_p = nary("beta_hazard", kernel(_hazard_formula), written(_hazard_formula), _hazard_by(1, 0), _hazard_by(0, 1),
-                 _hazard_by_x, add=add, accepts=FLOAT)
+_hazard_p = nary(
+    "beta_hazard",
+    kernel(_hazard_formula),
+    written(_hazard_formula),
+    _hazard_by(1, 0),
+    _hazard_by(0, 1),
+    _hazard_by_x,
+    add=add,
+    accepts=FLOAT,
+)
 
 
 def _hazard(a: Array, b: Array, x: Array, upper: bool) -> Array:
@@ -306,8 +349,16 @@ def _moment_at(t, y, a, b, x, i, j, over):
     return mul(t, mul(rate, sub(powers, _signed(y, upper))))
 
 
-beta_moment_p = nary("beta_moment", kernel(_moments), written(_moments), _moment_tangent(0), _moment_tangent(1),
-                     _moment_at, add=add, accepts=FLOAT)
+beta_moment_p = nary(
+    "beta_moment",
+    kernel(_moments),
+    written(_moments),
+    _moment_tangent(0),
+    _moment_tangent(1),
+    _moment_at,
+    add=add,
+    accepts=FLOAT,
+)
 
 
 def _moment(a, b, x, i: int, j: int, over: str | None = None) -> Array:

@@ -9,6 +9,7 @@ s = S exp(v - exp(-v)) (Takahasi and Mori, "Double exponential formulas for nume
 digits with a number of nodes that does not grow with the parameters. Where the continued fraction DLMF 8.17.22 needs
 fewer steps, it gives the integral.
 """
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -49,8 +50,14 @@ def _deviance(p: Expr, n: Expr, distance: Expr, u: Expr) -> Expr:
 
 def tail(a: Expr, b: Expr, x: Expr) -> Tail:
     """The smaller tail at x."""
-    good = (a.is_("GT", 0.0) & b.is_("GT", 0.0) & a.is_("LT", np.inf) & b.is_("LT", np.inf)
-            & x.is_("GT", 0.0) & x.is_("LT", 1.0))
+    good = (
+        a.is_("GT", 0.0)
+        & b.is_("GT", 0.0)
+        & a.is_("LT", np.inf)
+        & b.is_("LT", np.inf)
+        & x.is_("GT", 0.0)
+        & x.is_("LT", 1.0)
+    )
     a, b, x = good.choose(a, 1.0), good.choose(b, 1.0), good.choose(x, 0.5)
     # a sum that overflows belongs to a distribution of width 0
     huge = (a + b).is_("EQ", np.inf)
@@ -83,8 +90,7 @@ def _terms(n, p, q, u):
     one, less = u * 0.0 + 1.0, n - 1.0
     low = p + less * 2.0  # not from p + 1, which loses a tiny p
     middle = low + 1.0
-    return [(-(p + less) * (p + q + less) * u / (low * middle), one),
-            (n * (q - n) * u / (middle * (low + 2.0)), one)]
+    return [(-(p + less) * (p + q + less) * u / (low * middle), one), (n * (q - n) * u / (middle * (low + 2.0)), one)]
 
 
 _LARGE = 3000.0
@@ -192,7 +198,7 @@ def _summed(terms, number: int, count: Expr, carried: list[Expr]) -> list[Expr]:
 
     zero = count * 0.0
     state = [count, *[zero] * number, *carried]
-    return iterate(state, step, lambda left, *_: left.is_("GT", 0.0), limit=100_000)[1:1 + number]
+    return iterate(state, step, lambda left, *_: left.is_("GT", 0.0), limit=100_000)[1 : 1 + number]
 
 
 def _summed_on_host(terms, count: Host, carried: list[Expr]) -> list[Expr]:
@@ -201,8 +207,8 @@ def _summed_on_host(terms, count: Host, carried: list[Expr]) -> list[Expr]:
     given = [np.broadcast_to(x.value, shape).ravel() for x in carried]
     parts = []
     for i in range(0, counts.size, _AT_ONCE):
-        here = counts[i:i + _AT_ONCE]
+        here = counts[i : i + _AT_ONCE]
         n = np.arange(here.max())[:, None]
-        values = terms(Host(n), *[Host(x[i:i + _AT_ONCE]) for x in given])
+        values = terms(Host(n), *[Host(x[i : i + _AT_ONCE]) for x in given])
         parts.append([np.where(n < here, x.value, 0).sum(0) for x in values])
     return [Host(np.concatenate(column).reshape(shape)) for column in zip(*parts, strict=True)]

@@ -5,6 +5,7 @@ some milliseconds, waiting for more work; if two libraries have threads, or othe
 waits for the other's time slice to end. On two processors the eager gradient of a Gaussian process with 120 points took
 55 ms this way, and 5 on one thread. Work that one thread does in less time than that is kept on one.
 """
+
 from __future__ import annotations
 
 import ctypes

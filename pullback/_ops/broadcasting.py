@@ -1,4 +1,5 @@
 """Broadcasting of shapes, new leading axes, and merged axes."""
+
 from __future__ import annotations
 
 import math

@@ -1,4 +1,5 @@
 """The Cholesky decomposition of symmetric (Hermitian) positive definite matrices."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -42,7 +43,7 @@ def cholesky(x: ArrayLike, *, symmetrize_input: bool = True) -> Array:
     [[2. 0.]
      [1. 2.]]
     """
-    x, = operands("cholesky", x)
+    (x,) = operands("cholesky", x)
     check_matrices("cholesky", x.aval, square=True)
     if symmetrize_input:
         x = mul(add(x, adjoint(x)), scalar_like(0.5, x.aval.dtype))
@@ -55,7 +56,7 @@ def _type(x):
 
 
 def _kernel(x):
-    moderate = x.shape[-1]**3 <= MODERATE
+    moderate = x.shape[-1] ** 3 <= MODERATE
     try:
         return numpy_blas().on_one_thread(np.linalg.cholesky, x) if moderate else np.linalg.cholesky(x)
     except np.linalg.LinAlgError:
@@ -64,9 +65,9 @@ def _kernel(x):
 
 def _factor_or_nan(x):
     try:
-        return np.linalg.cholesky(x),
+        return (np.linalg.cholesky(x),)
     except np.linalg.LinAlgError:
-        return np.tril(np.full_like(x, np.nan)),
+        return (np.tril(np.full_like(x, np.nan)),)
 
 
 def _lower(ctx, x):

@@ -1,4 +1,5 @@
 """Operations along the named axis of an enclosing `vmap`: reductions, indices and exchanges."""
+
 from __future__ import annotations
 
 import operator
@@ -69,8 +70,9 @@ pmax_p = _reducer("pmax", reduce_max, lambda x, size: x)
 pmin_p = _reducer("pmin", reduce_min, lambda x, size: x)
 
 
-def _reduced_over(p: Primitive, reduce: Callable, x: PyTree, axis_name: AxisName,
-          groups: Sequence[Sequence[int]] | None) -> Any:
+def _reduced_over(
+    p: Primitive, reduce: Callable, x: PyTree, axis_name: AxisName, groups: Sequence[Sequence[int]] | None
+) -> Any:
     names = _names(p.name, axis_name)
     parts = _groups(p.name, axis_name, groups)
 
@@ -102,8 +104,10 @@ def _groups(function: str, axis_name: AxisName, groups: Sequence[Sequence[int]] 
     except TypeError:
         raise TypeError(f"{function}: axis_index_groups must be a list of lists of positions, got {groups!r}") from None
     if sorted(i for group in parts for i in group) != list(range(size)) or not all(parts):
-        raise ValueError(f"{function}: axis_index_groups must hold each position of the axis {axis_name!r}, from 0 to "
-                         f"{size - 1}, once, got {groups!r}")
+        raise ValueError(
+            f"{function}: axis_index_groups must hold each position of the axis {axis_name!r}, from 0 to "
+            f"{size - 1}, once, got {groups!r}"
+        )
     return parts
 
 
@@ -111,8 +115,9 @@ def _of_own_group(x: Array, axis_name: AxisName, groups: list[list[int]], comput
     """The result of `compute` on the rows of the group of the current index."""
     name = axis_name[0] if isinstance(axis_name, (tuple, list)) else axis_name
     rows = all_gather(x, name)
-    results = [expand_dims(compute(concatenate([slice_in_dim(rows, i, i + 1) for i in group], 0)), (0,))
-               for group in groups]
+    results = [
+        expand_dims(compute(concatenate([slice_in_dim(rows, i, i + 1) for i in group], 0)), (0,)) for group in groups
+    ]
     group_of = np.empty(rows.shape[0], np.int32)
     for k, group in enumerate(groups):
         group_of[group] = k
@@ -259,8 +264,14 @@ linear_jvp(all_gather_p)
 all_gather_p.transpose = _all_gather_transpose
 
 
-def all_gather(x: PyTree, axis_name: AxisName, *, axis_index_groups: Sequence[Sequence[int]] | None = None,
-               axis: int = 0, tiled: bool = False) -> Any:
+def all_gather(
+    x: PyTree,
+    axis_name: AxisName,
+    *,
+    axis_index_groups: Sequence[Sequence[int]] | None = None,
+    axis: int = 0,
+    tiled: bool = False,
+) -> Any:
     """The values at all indices along a named axis, stacked along `axis`, for every leaf of `x`.
 
     Args:
@@ -294,7 +305,7 @@ def all_gather(x: PyTree, axis_name: AxisName, *, axis_index_groups: Sequence[Se
             rows = _of_own_group(leaf, axis_name, parts, lambda rows: move_axis(rows, 0, place))
         if not tiled:
             return rows
-        return reshape(rows, (*shape[:place], rows.aval.shape[place] * shape[place], *shape[place + 1:]))
+        return reshape(rows, (*shape[:place], rows.aval.shape[place] * shape[place], *shape[place + 1 :]))
 
     return tree_map(gather, x)
 
@@ -324,4 +335,3 @@ def ppermute(x: PyTree, axis_name: AxisName, perm: Sequence[tuple[int, int]]) ->
         return select(received, value, zeros_like_aval(value.aval))
 
     return tree_map(send, x)
-

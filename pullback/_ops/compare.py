@@ -1,4 +1,5 @@
 """Comparisons, logic on bools and bits, and selection by a mask."""
+
 from __future__ import annotations
 
 import operator
@@ -56,22 +57,44 @@ le_p = _comparison("le", operator.le, "LE")
 gt_p = _comparison("gt", operator.gt, "GT")
 ge_p = _comparison("ge", operator.ge, "GE")
 
-eq: BinaryFunction = function_of_two(__name__, eq_p, "`x == y`; false where either is nan.", "1, 2", "False",
-    gives="is of bool")
-ne: BinaryFunction = function_of_two(__name__, ne_p, "`x != y`; true where either is nan.", "1, 2", "True",
-    gives="is of bool")
-lt: BinaryFunction = function_of_two(__name__, lt_p,
+eq: BinaryFunction = function_of_two(
+    __name__, eq_p, "`x == y`; false where either is nan.", "1, 2", "False", gives="is of bool"
+)
+ne: BinaryFunction = function_of_two(
+    __name__, ne_p, "`x != y`; true where either is nan.", "1, 2", "True", gives="is of bool"
+)
+lt: BinaryFunction = function_of_two(
+    __name__,
+    lt_p,
     "`x < y`, complex numbers by real part, then imaginary part; false where either is nan.",
-    "1, 2", "True", gives="is of bool")
-le: BinaryFunction = function_of_two(__name__, le_p,
+    "1, 2",
+    "True",
+    gives="is of bool",
+)
+le: BinaryFunction = function_of_two(
+    __name__,
+    le_p,
     "`x <= y`, complex numbers by real part, then imaginary part; false where either is nan.",
-    "1, 2", "True", gives="is of bool")
-gt: BinaryFunction = function_of_two(__name__, gt_p,
+    "1, 2",
+    "True",
+    gives="is of bool",
+)
+gt: BinaryFunction = function_of_two(
+    __name__,
+    gt_p,
     "`x > y`, complex numbers by real part, then imaginary part; false where either is nan.",
-    "1, 2", "False", gives="is of bool")
-ge: BinaryFunction = function_of_two(__name__, ge_p,
+    "1, 2",
+    "False",
+    gives="is of bool",
+)
+ge: BinaryFunction = function_of_two(
+    __name__,
+    ge_p,
     "`x >= y`, complex numbers by real part, then imaginary part; false where either is nan.",
-    "1, 2", "False", gives="is of bool")
+    "1, 2",
+    "False",
+    gives="is of bool",
+)
 
 # --- logic ---
 
@@ -122,23 +145,37 @@ def _population_count(x):
 
 
 shift_left_p = elementwise("shift_left", _shift_left, "stablehlo.shift_left", INTEGER)
-shift_right_logical_p = elementwise("shift_right_logical", _shift_right_logical, "stablehlo.shift_right_logical",
-                                    INTEGER)
-shift_right_arithmetic_p = elementwise("shift_right_arithmetic", _shift_right_arithmetic,
-                                       "stablehlo.shift_right_arithmetic", INTEGER)
+shift_right_logical_p = elementwise(
+    "shift_right_logical", _shift_right_logical, "stablehlo.shift_right_logical", INTEGER
+)
+shift_right_arithmetic_p = elementwise(
+    "shift_right_arithmetic", _shift_right_arithmetic, "stablehlo.shift_right_arithmetic", INTEGER
+)
 population_count_p = elementwise("population_count", _population_count, "stablehlo.popcnt", INTEGER, arity=1)
 for _p in (shift_left_p, shift_right_logical_p, shift_right_arithmetic_p, population_count_p):
     zero_jvp(_p)
 
-shift_left: BinaryFunction = function_of_two(__name__, shift_left_p,
-    "`x << y`; 0 where `y` is negative or not below the number of bits.", "3, 2", "12")
-shift_right_logical: BinaryFunction = function_of_two(__name__, shift_right_logical_p,
-    "`x >> y`, zeros coming in from the left; 0 where `y` is negative or not below the number of bits.", "12, 2", "3")
-shift_right_arithmetic: BinaryFunction = function_of_two(__name__, shift_right_arithmetic_p,
+shift_left: BinaryFunction = function_of_two(
+    __name__, shift_left_p, "`x << y`; 0 where `y` is negative or not below the number of bits.", "3, 2", "12"
+)
+shift_right_logical: BinaryFunction = function_of_two(
+    __name__,
+    shift_right_logical_p,
+    "`x >> y`, zeros coming in from the left; 0 where `y` is negative or not below the number of bits.",
+    "12, 2",
+    "3",
+)
+shift_right_arithmetic: BinaryFunction = function_of_two(
+    __name__,
+    shift_right_arithmetic_p,
     "`x >> y`, copies of the highest bit coming in from the left, and these alone where `y` is negative or not "
-    "below the number of bits.", "-12, 2", "-3")
-population_count: UnaryFunction = function_of_one(__name__, population_count_p,
-    "The number of bits that are set, negative integers in two's complement.", "6", "2")
+    "below the number of bits.",
+    "-12, 2",
+    "-3",
+)
+population_count: UnaryFunction = function_of_one(
+    __name__, population_count_p, "The number of bits that are set, negative integers in two's complement.", "6", "2"
+)
 
 # --- select: `where(mask, x, y)`, linear in x and y ---
 
@@ -178,16 +215,21 @@ def select_n(which: ArrayLike, *cases: ArrayLike) -> Array:
     arrays = operands("select_n", *cases)
     for x in arrays:
         if x.aval.dtype != arrays[0].aval.dtype:
-            raise TypeError(f"select_n: the cases must have one dtype, got {arrays[0].aval.str_short()} and "
-                            f"{x.aval.str_short()}")
+            raise TypeError(
+                f"select_n: the cases must have one dtype, got {arrays[0].aval.str_short()} and {x.aval.str_short()}"
+            )
         if x.aval.shape != arrays[0].aval.shape or which.aval.shape not in ((), x.aval.shape):
-            raise ValueError("select_n: the cases must have one shape, and which that shape or (), got "
-                             f"{', '.join(a.aval.str_short() for a in (which, *arrays))}")
+            raise ValueError(
+                "select_n: the cases must have one shape, and which that shape or (), got "
+                f"{', '.join(a.aval.str_short() for a in (which, *arrays))}"
+            )
     if which.aval.dtype.kind == "b" and len(arrays) <= 2:
         return arrays[0] if len(arrays) == 1 else select_p.bind(which, arrays[1], arrays[0])
     if which.aval.dtype != np.int32:
-        raise TypeError("select_n: which must be of int32s, or of bools for two cases, got "
-                        f"{which.aval.str_short()} for {len(arrays)} cases")
+        raise TypeError(
+            "select_n: which must be of int32s, or of bools for two cases, got "
+            f"{which.aval.str_short()} for {len(arrays)} cases"
+        )
     result = arrays[0]
     for i, x in enumerate(arrays[1:], 1):
         result = select_p.bind(ge(which, np.int32(i)), x, result)
@@ -219,9 +261,11 @@ def _select_jvp(primals, tangents):
 
 def _select_transpose(ct, mask, x, y):
     zeros = zeros_like_aval(ct.aval)
-    return [None,
-            unbroadcast(select_p.bind(mask, ct, zeros), x.aval) if is_linear(x) else None,
-            unbroadcast(select_p.bind(mask, zeros, ct), y.aval) if is_linear(y) else None]
+    return [
+        None,
+        unbroadcast(select_p.bind(mask, ct, zeros), x.aval) if is_linear(x) else None,
+        unbroadcast(select_p.bind(mask, zeros, ct), y.aval) if is_linear(y) else None,
+    ]
 
 
 select_p.abstract_eval = _select_type

@@ -3,6 +3,7 @@
 At infinities, signed zeros and on branch cuts the values are those of the C standard (ISO C 9899, Annex G). The
 functions here are chosen by dtype: real values use the functions of the compiler and NumPy.
 """
+
 from __future__ import annotations
 
 import math
@@ -247,12 +248,22 @@ def _on_cuts(op: str, sign_of: int, opposite: bool = False) -> Callable[[Expr], 
 
 
 _COMPLEX: dict[str, Callable[[Expr], Expr]] = {
-    "stablehlo.sine": _sine, "stablehlo.cosine": _cosine, "chlo.sinh": _sinh, "chlo.cosh": _cosh,
-    "stablehlo.exponential": _exponential, "stablehlo.sqrt": _on_cuts("stablehlo.sqrt", 1), "stablehlo.sign": _sign,
-    "chlo.asin": _on_cuts("chlo.asin", 1), "chlo.acos": _on_cuts("chlo.acos", 1, opposite=True),
-    "stablehlo.tan": _tan, "stablehlo.tanh": _tanh, "chlo.atan": _atan, "chlo.atanh": _atanh,
+    "stablehlo.sine": _sine,
+    "stablehlo.cosine": _cosine,
+    "chlo.sinh": _sinh,
+    "chlo.cosh": _cosh,
+    "stablehlo.exponential": _exponential,
+    "stablehlo.sqrt": _on_cuts("stablehlo.sqrt", 1),
+    "stablehlo.sign": _sign,
+    "chlo.asin": _on_cuts("chlo.asin", 1),
+    "chlo.acos": _on_cuts("chlo.acos", 1, opposite=True),
+    "stablehlo.tan": _tan,
+    "stablehlo.tanh": _tanh,
+    "chlo.atan": _atan,
+    "chlo.atanh": _atanh,
     "stablehlo.exponential_minus_one": _expm1,
-    "chlo.acosh": _on_cuts("chlo.acosh", 1), "chlo.asinh": _on_cuts("chlo.asinh", 0),
+    "chlo.acosh": _on_cuts("chlo.acosh", 1),
+    "chlo.asinh": _on_cuts("chlo.asinh", 0),
 }
 
 

@@ -3,6 +3,7 @@
 A function that is a single known operation becomes the primitive of that reduction, with its derivatives; any
 other is compiled as it is.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -30,15 +31,17 @@ def _stage(name: str, computation: Callable, dtypes: Sequence[np.dtype], structu
     scalars = [make_aval((), dtype) for dtype in dtypes]
 
     def flat(*args):
-        given = (args[:len(scalars)], args[len(scalars):])
+        given = (args[: len(scalars)], args[len(scalars) :])
         return tree_flatten(computation(*(tree_unflatten(structure, side) for side in given)))[0]
 
     closed = stage(flat, [*scalars, *scalars], name)
     got = closed.jaxpr.out_avals
     if [(a.shape, a.dtype) for a in got] != [(a.shape, a.dtype) for a in scalars] or closed.consts:
         wanted, given = (" ".join(a.str_short() for a in avals) for avals in (scalars, got))
-        raise TypeError(f"{name}: the computation must take two scalars of type {wanted} to one, and close over no "
-                        f"array; it gives {given}")
+        raise TypeError(
+            f"{name}: the computation must take two scalars of type {wanted} to one, and close over no "
+            f"array; it gives {given}"
+        )
     return closed.jaxpr
 
 
@@ -64,15 +67,19 @@ def _rebuilt(params, jaxprs, kept):
 
 reduce_p = HigherOrder("reduce", _bodies, _rebuilt)
 _KNOWN = {
-    elementwise.add_p: reduce_sum_p, elementwise.mul_p: reductions.reduce_prod_p,
-    elementwise.max_p: reductions.reduce_max_p, elementwise.min_p: reductions.reduce_min_p,
-    compare.and_p: reductions.reduce_and_p, compare.or_p: reductions.reduce_or_p,
+    elementwise.add_p: reduce_sum_p,
+    elementwise.mul_p: reductions.reduce_prod_p,
+    elementwise.max_p: reductions.reduce_max_p,
+    elementwise.min_p: reductions.reduce_min_p,
+    compare.and_p: reductions.reduce_and_p,
+    compare.or_p: reductions.reduce_or_p,
     compare.xor_p: reductions.reduce_xor_p,
 }
 
 
-def reduce(operands: PyTree, init_values: PyTree, computation: Callable, dimensions: Sequence[int],
-           out_sharding: None = None) -> Any:
+def reduce(
+    operands: PyTree, init_values: PyTree, computation: Callable, dimensions: Sequence[int], out_sharding: None = None
+) -> Any:
     """`computation` folded over the given axes, starting from `init_values`.
 
     `operands` is an array or a tree of arrays of one shape, `init_values` one of scalars; `computation` takes
@@ -90,13 +97,17 @@ def reduce(operands: PyTree, init_values: PyTree, computation: Callable, dimensi
     leaves, structure = tree_flatten(operands)
     initial, initial_structure = tree_flatten(init_values)
     if not leaves or structure != initial_structure:
-        raise ValueError("reduce: init_values must have a scalar for each of the operands, of which there is at least "
-                         f"one, got the structures {tree_text(initial_structure)} and {tree_text(structure)}")
+        raise ValueError(
+            "reduce: init_values must have a scalar for each of the operands, of which there is at least "
+            f"one, got the structures {tree_text(initial_structure)} and {tree_text(structure)}"
+        )
     xs = [lift(x) for x in leaves]
     starts = [convert_element_type(lift(v), x.aval.dtype) for v, x in zip(initial, xs, strict=True)]
     if len({x.aval.shape for x in xs}) > 1 or any(v.aval.ndim for v in starts):
-        raise ValueError("reduce: operands must have one shape and init_values be scalars, got "
-                         f"{', '.join(str(x.shape) for x in xs)} and {', '.join(str(v.shape) for v in starts)}")
+        raise ValueError(
+            "reduce: operands must have one shape and init_values be scalars, got "
+            f"{', '.join(str(x.shape) for x in xs)} and {', '.join(str(v.shape) for v in starts)}"
+        )
     axes = tuple(sorted(canonical_axes("reduce", dimensions, xs[0].aval.ndim)))
     jaxpr = _stage("reduce", computation, [x.aval.dtype for x in xs], structure)
     known = _operation(jaxpr)
@@ -122,8 +133,10 @@ def _reduce_lower(ctx, *args, axes, jaxpr):
 def _reduce_batch(trace, args, dims, axes, jaxpr):
     half = len(args) // 2
     if any(d is not None for d in dims[half:]) or None in dims[:half]:
-        raise NotImplementedError("reduce: vmap needs all operands batched and no init_value, unless the computation "
-                                  "is a sum, a product or an extreme")
+        raise NotImplementedError(
+            "reduce: vmap needs all operands batched and no init_value, unless the computation "
+            "is a sum, a product or an extreme"
+        )
     xs = [move_axis(x, d, 0) for x, d in zip(args[:half], dims[:half], strict=True)]
     outs = reduce_p.bind(*xs, *args[half:], axes=tuple(a + 1 for a in axes), jaxpr=jaxpr)
     return outs, [0] * half
@@ -138,9 +151,16 @@ reduce_p.batch = _reduce_batch
 reduce_window_p = HigherOrder("reduce_window", _bodies, _rebuilt, multiple_results=False)
 
 
-def reduce_window(operand: PyTree, init_value: PyTree, computation: Callable, window_dimensions: Sequence[int],
-                  window_strides: Sequence[int] | None = None, padding: str | Sequence[tuple[int, int]] = "VALID",
-                  base_dilation: Sequence[int] | None = None, window_dilation: Sequence[int] | None = None) -> Array:
+def reduce_window(
+    operand: PyTree,
+    init_value: PyTree,
+    computation: Callable,
+    window_dimensions: Sequence[int],
+    window_strides: Sequence[int] | None = None,
+    padding: str | Sequence[tuple[int, int]] = "VALID",
+    base_dilation: Sequence[int] | None = None,
+    window_dilation: Sequence[int] | None = None,
+) -> Array:
     """`computation` folded over every window of the operand, starting from `init_value`, which also fills the
     padding.
 
@@ -157,15 +177,18 @@ def reduce_window(operand: PyTree, init_value: PyTree, computation: Callable, wi
     init = convert_element_type(lift(init_value), x.aval.dtype)
     if init.aval.ndim:
         raise ValueError(f"reduce_window: init_value must be a scalar, got shape {init.shape}")
-    params = window.window_parameters(x.aval.shape, window_dimensions, window_strides, padding, base_dilation,
-                                      window_dilation)
+    params = window.window_parameters(
+        x.aval.shape, window_dimensions, window_strides, padding, base_dilation, window_dilation
+    )
     jaxpr = _stage("reduce_window", computation, [x.aval.dtype], tree_flatten(0)[1])
     known = _operation(jaxpr)
     value = init.value if type(init) is ConcreteArray else None
     if known is elementwise.add_p and value is not None and value == 0:
         return window.reduce_window_sum_p.bind(x, **params)
-    for p, windowed, identity in ((elementwise.max_p, window.reduce_window_max_p, reductions.lowest),
-                                  (elementwise.min_p, window.reduce_window_min_p, reductions.highest)):
+    for p, windowed, identity in (
+        (elementwise.max_p, window.reduce_window_max_p, reductions.lowest),
+        (elementwise.min_p, window.reduce_window_min_p, reductions.highest),
+    ):
         if known is not None and known is p:
             y = windowed.bind(x, **params)
             # an extreme may include its initial value any number of times
@@ -188,6 +211,7 @@ def _window_batch(trace, args, dims, jaxpr, **params):
 
 
 reduce_window_p.abstract_eval = lambda x, init, jaxpr, **params: make_aval(
-    window.windowed_shape("reduce_window", x.shape, **params), x.dtype)
+    window.windowed_shape("reduce_window", x.shape, **params), x.dtype
+)
 reduce_window_p.lower = _window_lower
 reduce_window_p.batch = _window_batch

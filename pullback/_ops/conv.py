@@ -5,6 +5,7 @@ Along one spatial axis, with stride s, dilations d of the input and e of the ker
 the input, y[o] = sum over k of x'[s*o + e*k - low] * w[k], where x' is the input with d - 1 zeros between
 elements.
 """
+
 from __future__ import annotations
 
 import math
@@ -39,12 +40,20 @@ from pullback._xla.lowering import int_array, int_matrix
 conv_general_dilated_p = Primitive("conv_general_dilated")
 
 
-def conv_general_dilated(lhs: ArrayLike, rhs: ArrayLike, window_strides: Sequence[int],
-                         padding: str | Sequence[tuple[int, int]], lhs_dilation: Sequence[int] | None = None,
-                         rhs_dilation: Sequence[int] | None = None,
-                         dimension_numbers: ConvGeneralDilatedDimensionNumbers = None, feature_group_count: int = 1,
-                         batch_group_count: int = 1, precision: PrecisionLike = None,
-                         preferred_element_type: DTypeLike | None = None, out_sharding: None = None) -> Array:
+def conv_general_dilated(
+    lhs: ArrayLike,
+    rhs: ArrayLike,
+    window_strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    lhs_dilation: Sequence[int] | None = None,
+    rhs_dilation: Sequence[int] | None = None,
+    dimension_numbers: ConvGeneralDilatedDimensionNumbers = None,
+    feature_group_count: int = 1,
+    batch_group_count: int = 1,
+    precision: PrecisionLike = None,
+    preferred_element_type: DTypeLike | None = None,
+    out_sharding: None = None,
+) -> Array:
     """The convolution of `lhs` with the kernel `rhs` (not flipped, as usual in neural networks).
 
     `padding` is "SAME", "SAME_LOWER", "VALID" or a pair (before, after) for each spatial axis; `lhs_dilation`
@@ -64,30 +73,45 @@ def conv_general_dilated(lhs: ArrayLike, rhs: ArrayLike, window_strides: Sequenc
     numbers = conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
     rank = lhs.ndim - 2
     strides = _per_axis("conv_general_dilated", "window_strides", window_strides, rank)
-    lhs_dilation = _per_axis("conv_general_dilated", "lhs_dilation",
-                             (1,) * rank if lhs_dilation is None else lhs_dilation, rank)
-    rhs_dilation = _per_axis("conv_general_dilated", "rhs_dilation",
-                             (1,) * rank if rhs_dilation is None else rhs_dilation, rank)
+    lhs_dilation = _per_axis(
+        "conv_general_dilated", "lhs_dilation", (1,) * rank if lhs_dilation is None else lhs_dilation, rank
+    )
+    rhs_dilation = _per_axis(
+        "conv_general_dilated", "rhs_dilation", (1,) * rank if rhs_dilation is None else rhs_dilation, rank
+    )
     if isinstance(padding, str):
         if any(d != 1 for d in lhs_dilation) and padding.upper() != "VALID":
-            raise ValueError(f"conv_general_dilated: padding={padding!r} has no meaning with lhs_dilation; give pairs "
-                             "of ints, or use conv_transpose")
+            raise ValueError(
+                f"conv_general_dilated: padding={padding!r} has no meaning with lhs_dilation; give pairs "
+                "of ints, or use conv_transpose"
+            )
         kernel = [dilated(rhs.shape[i], d) for i, d in zip(numbers.rhs_spec[2:], rhs_dilation, strict=True)]
         padding = padtype_to_pads([lhs.shape[i] for i in numbers.lhs_spec[2:]], kernel, strides, padding)
     try:
         pads = tuple((operator.index(low), operator.index(high)) for low, high in padding)
     except (TypeError, ValueError):
-        raise ValueError(f"conv_general_dilated: padding must be a pair of ints for each spatial axis, got {padding!r}"
-                         ) from None
+        raise ValueError(
+            f"conv_general_dilated: padding must be a pair of ints for each spatial axis, got {padding!r}"
+        ) from None
     if len(pads) != rank:
-        raise ValueError(f"conv_general_dilated: padding must have a pair for each of {rank} spatial axes, "
-                         f"got {padding}")
+        raise ValueError(
+            f"conv_general_dilated: padding must have a pair for each of {rank} spatial axes, got {padding}"
+        )
     return conv_general_dilated_p.bind(
-        lhs, rhs, window_strides=strides, padding=pads, lhs_dilation=lhs_dilation, rhs_dilation=rhs_dilation,
-        dimension_numbers=numbers, feature_group_count=int(feature_group_count),
-        batch_group_count=int(batch_group_count), precision=canonical_precision(precision),
-        preferred_element_type=None if preferred_element_type is None else
-        dtypes.requested_dtype(preferred_element_type))
+        lhs,
+        rhs,
+        window_strides=strides,
+        padding=pads,
+        lhs_dilation=lhs_dilation,
+        rhs_dilation=rhs_dilation,
+        dimension_numbers=numbers,
+        feature_group_count=int(feature_group_count),
+        batch_group_count=int(batch_group_count),
+        precision=canonical_precision(precision),
+        preferred_element_type=None
+        if preferred_element_type is None
+        else dtypes.requested_dtype(preferred_element_type),
+    )
 
 
 def _per_axis(function, name, values, rank):
@@ -96,16 +120,26 @@ def _per_axis(function, name, values, rank):
     except TypeError:
         raise TypeError(f"{function}: {name} must be a sequence of ints, got {values!r}") from None
     if len(values) != rank or any(v < 1 for v in values):
-        raise ValueError(f"{function}: {name} must have a positive int for each of {rank} spatial axes, got "
-                         f"{values}")
+        raise ValueError(f"{function}: {name} must have a positive int for each of {rank} spatial axes, got {values}")
     return values
 
 
 # --- type and lowering ---
 
 
-def _conv_type(x, w, window_strides, padding, lhs_dilation, rhs_dilation, dimension_numbers, feature_group_count,
-               batch_group_count, precision, preferred_element_type):
+def _conv_type(
+    x,
+    w,
+    window_strides,
+    padding,
+    lhs_dilation,
+    rhs_dilation,
+    dimension_numbers,
+    feature_group_count,
+    batch_group_count,
+    precision,
+    preferred_element_type,
+):
     numbers = dimension_numbers
     name = f"conv_general_dilated of {x.str_short()} with the kernel {w.str_short()}"
     if x.dtype != w.dtype:
@@ -115,19 +149,33 @@ def _conv_type(x, w, window_strides, padding, lhs_dilation, rhs_dilation, dimens
     n, c = (x.shape[a] for a in numbers.lhs_spec[:2])
     o, i = (w.shape[a] for a in numbers.rhs_spec[:2])
     if feature_group_count > 1 and batch_group_count > 1:
-        raise ValueError(f"{name}: one of feature_group_count and batch_group_count must be 1, got "
-                         f"{feature_group_count} and {batch_group_count}")
+        raise ValueError(
+            f"{name}: one of feature_group_count and batch_group_count must be 1, got "
+            f"{feature_group_count} and {batch_group_count}"
+        )
     if c != i * feature_group_count:
-        raise ValueError(f"{name}: the input's {c} features must be the kernel's {i} input features times "
-                         f"feature_group_count={feature_group_count}")
+        raise ValueError(
+            f"{name}: the input's {c} features must be the kernel's {i} input features times "
+            f"feature_group_count={feature_group_count}"
+        )
     groups = feature_group_count * batch_group_count
     if o % groups or n % batch_group_count:
-        raise ValueError(f"{name}: {groups} groups must divide the kernel's {o} output features (and the batch of {n}, "
-                         "where batches are grouped)")
+        raise ValueError(
+            f"{name}: {groups} groups must divide the kernel's {o} output features (and the batch of {n}, "
+            "where batches are grouped)"
+        )
     shape = [0] * x.ndim
     shape[numbers.out_spec[0]], shape[numbers.out_spec[1]] = n // batch_group_count, o
-    for at, a, b, s, pads, d, e in zip(numbers.out_spec[2:], numbers.lhs_spec[2:], numbers.rhs_spec[2:], window_strides,
-                                       padding, lhs_dilation, rhs_dilation, strict=True):
+    for at, a, b, s, pads, d, e in zip(
+        numbers.out_spec[2:],
+        numbers.lhs_spec[2:],
+        numbers.rhs_spec[2:],
+        window_strides,
+        padding,
+        lhs_dilation,
+        rhs_dilation,
+        strict=True,
+    ):
         shape[at] = window_count(dilated(x.shape[a], d), dilated(w.shape[b], e), s, pads)
     if preferred_element_type is not None:
         return make_aval(tuple(shape), preferred_element_type)
@@ -139,20 +187,38 @@ def _layout(spec: Sequence[int], first: str, second: str) -> str:
     return "[" + ", ".join(names[i] for i in range(len(spec))) + "]"
 
 
-def _conv_lower(ctx, x, w, window_strides, padding, lhs_dilation, rhs_dilation, dimension_numbers, feature_group_count,
-                batch_group_count, precision, preferred_element_type):
+def _conv_lower(
+    ctx,
+    x,
+    w,
+    window_strides,
+    padding,
+    lhs_dilation,
+    rhs_dilation,
+    dimension_numbers,
+    feature_group_count,
+    batch_group_count,
+    precision,
+    preferred_element_type,
+):
     out = ctx.out_avals[0]
     if out.size == 0 or x.aval.size == 0 or w.aval.size == 0:
         return ctx.constant(0, out.strip_weak_type())
     lhs, rhs, result = dimension_numbers
     reversal = f"array<i1{': ' * bool(padding)}{', '.join(['false'] * len(padding))}>"
     layout = f"{_layout(lhs, 'b', 'f')}x{_layout(rhs, 'o', 'i')}->{_layout(result, 'b', 'f')}"
-    return ctx.op("stablehlo.convolution", [x, w], out, (
-        f"window_strides = {int_array(window_strides)}, padding = {int_matrix(padding)}, "
-        f"lhs_dilation = {int_array(lhs_dilation)}, rhs_dilation = {int_array(rhs_dilation)}, "
-        f"window_reversal = {reversal}, dimension_numbers = #stablehlo.conv<{layout}>, "
-        f"feature_group_count = {feature_group_count} : i64, batch_group_count = {batch_group_count} : i64, "
-        f"{precision_attr(precision)}"))
+    return ctx.op(
+        "stablehlo.convolution",
+        [x, w],
+        out,
+        (
+            f"window_strides = {int_array(window_strides)}, padding = {int_matrix(padding)}, "
+            f"lhs_dilation = {int_array(lhs_dilation)}, rhs_dilation = {int_array(rhs_dilation)}, "
+            f"window_reversal = {reversal}, dimension_numbers = #stablehlo.conv<{layout}>, "
+            f"feature_group_count = {feature_group_count} : i64, batch_group_count = {batch_group_count} : i64, "
+            f"{precision_attr(precision)}"
+        ),
+    )
 
 
 # --- derivatives ---
@@ -165,14 +231,14 @@ def _exchanged(spec):
 def _split(x: Array, axis: int, outer: int) -> Array:
     """Split an axis into two: `outer` groups, and the index within the group."""
     shape = x.aval.shape
-    return reshape(x, (*shape[:axis], outer, shape[axis] // outer, *shape[axis + 1:]))
+    return reshape(x, (*shape[:axis], outer, shape[axis] // outer, *shape[axis + 1 :]))
 
 
 def _fuse(x: Array, source: int, axis: int) -> Array:
     """Merge axis `source` into another (as its outer part); `axis` counts without `source`."""
     x = move_axis(x, source, axis)
     shape = x.aval.shape
-    return reshape(x, (*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2:]))
+    return reshape(x, (*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2 :]))
 
 
 def _conv_transpose(ct, x, w, dimension_numbers, preferred_element_type, **params):
@@ -189,15 +255,33 @@ def _spatial(shape, spec):
     return [shape[i] for i in spec[2:]]
 
 
-def _input_pullback(ct, x, w, numbers, window_strides, padding, lhs_dilation, rhs_dilation, feature_group_count,
-                    batch_group_count, precision):
+def _input_pullback(
+    ct,
+    x,
+    w,
+    numbers,
+    window_strides,
+    padding,
+    lhs_dilation,
+    rhs_dilation,
+    feature_group_count,
+    batch_group_count,
+    precision,
+):
     """The cotangent of the input, of type `x`: ct, dilated by the stride, convolved with the flipped
     kernel."""
     groups = feature_group_count * batch_group_count
     pads = []
-    for n, k, m, s, (low, _), d, e in zip(_spatial(x.shape, numbers.lhs_spec), _spatial(w.aval.shape, numbers.rhs_spec),
-                                          _spatial(ct.aval.shape, numbers.out_spec), window_strides, padding,
-                                          lhs_dilation, rhs_dilation, strict=True):
+    for n, k, m, s, (low, _), d, e in zip(
+        _spatial(x.shape, numbers.lhs_spec),
+        _spatial(w.aval.shape, numbers.rhs_spec),
+        _spatial(ct.aval.shape, numbers.out_spec),
+        window_strides,
+        padding,
+        lhs_dilation,
+        rhs_dilation,
+        strict=True,
+    ):
         window = dilated(k, e)
         before = window - 1 - low
         pads.append((before, dilated(n, d) + window - 1 - dilated(m, s) - before))
@@ -207,30 +291,65 @@ def _input_pullback(ct, x, w, numbers, window_strides, padding, lhs_dilation, rh
         # each group of output features now maps to its own group of input features
         w = _fuse(_split(w, o, groups), o, i)
     dx = conv_general_dilated_p.bind(
-        ct, w, window_strides=lhs_dilation, padding=tuple(pads), lhs_dilation=window_strides, rhs_dilation=rhs_dilation,
+        ct,
+        w,
+        window_strides=lhs_dilation,
+        padding=tuple(pads),
+        lhs_dilation=window_strides,
+        rhs_dilation=rhs_dilation,
         dimension_numbers=ConvDimensionNumbers(numbers.out_spec, _exchanged(numbers.rhs_spec), numbers.lhs_spec),
-        feature_group_count=groups, batch_group_count=1, precision=precision, preferred_element_type=None)
+        feature_group_count=groups,
+        batch_group_count=1,
+        precision=precision,
+        preferred_element_type=None,
+    )
     if batch_group_count > 1:
         n, c = numbers.lhs_spec[:2]
         dx = _fuse(_split(dx, c, batch_group_count), c, n)
     return dx
 
 
-def _kernel_pullback(ct, w, x, numbers, window_strides, padding, lhs_dilation, rhs_dilation, feature_group_count,
-                     batch_group_count, precision):
+def _kernel_pullback(
+    ct,
+    w,
+    x,
+    numbers,
+    window_strides,
+    padding,
+    lhs_dilation,
+    rhs_dilation,
+    feature_group_count,
+    batch_group_count,
+    precision,
+):
     """The cotangent of the kernel, of type `w`: the input convolved with ct, dilated by the stride; batches
     are summed."""
     pads = []
-    for n, k, m, s, (low, _), d, e in zip(_spatial(x.aval.shape, numbers.lhs_spec), _spatial(w.shape, numbers.rhs_spec),
-                                          _spatial(ct.aval.shape, numbers.out_spec), window_strides, padding,
-                                          lhs_dilation, rhs_dilation, strict=True):
+    for n, k, m, s, (low, _), d, e in zip(
+        _spatial(x.aval.shape, numbers.lhs_spec),
+        _spatial(w.shape, numbers.rhs_spec),
+        _spatial(ct.aval.shape, numbers.out_spec),
+        window_strides,
+        padding,
+        lhs_dilation,
+        rhs_dilation,
+        strict=True,
+    ):
         pads.append((low, dilated(m, s) + dilated(k, e) - 1 - dilated(n, d) - low))
     specs = map(_exchanged, (numbers.lhs_spec, numbers.out_spec, numbers.rhs_spec))
     return conv_general_dilated_p.bind(
-        x, ct, window_strides=rhs_dilation, padding=tuple(pads), lhs_dilation=lhs_dilation,
-        rhs_dilation=window_strides, dimension_numbers=ConvDimensionNumbers(*specs),
-        feature_group_count=batch_group_count, batch_group_count=feature_group_count, precision=precision,
-        preferred_element_type=None)
+        x,
+        ct,
+        window_strides=rhs_dilation,
+        padding=tuple(pads),
+        lhs_dilation=lhs_dilation,
+        rhs_dilation=window_strides,
+        dimension_numbers=ConvDimensionNumbers(*specs),
+        feature_group_count=batch_group_count,
+        batch_group_count=feature_group_count,
+        precision=precision,
+        preferred_element_type=None,
+    )
 
 
 # --- batching: the batch axis joins the batch of the input, the features of the kernel, or both become groups ---
@@ -243,8 +362,14 @@ def _conv_batch(trace, args, dims, dimension_numbers, feature_group_count, batch
     size = x.aval.shape[bx] if bx is not None else w.aval.shape[bw]
 
     def bind(x, w, feature_groups=feature_group_count, batch_groups=batch_group_count):
-        return conv_general_dilated_p.bind(x, w, dimension_numbers=dimension_numbers,
-                                           feature_group_count=feature_groups, batch_group_count=batch_groups, **params)
+        return conv_general_dilated_p.bind(
+            x,
+            w,
+            dimension_numbers=dimension_numbers,
+            feature_group_count=feature_groups,
+            batch_group_count=batch_groups,
+            **params,
+        )
 
     if bx is not None and bw is not None:
         w = _fuse(w, bw, o)
@@ -270,14 +395,17 @@ def _fuse_within(x, source, axis, groups):
     x = _split(x, axis + 1, groups)
     x = move_axis(x, 0, axis + 1)
     shape = x.aval.shape
-    return reshape(x, (*shape[:axis], math.prod(shape[axis:axis + 3]), *shape[axis + 3:]))
+    return reshape(x, (*shape[:axis], math.prod(shape[axis : axis + 3]), *shape[axis + 3 :]))
 
 
 conv_general_dilated_p.abstract_eval = _conv_type
 conv_general_dilated_p.lower = _conv_lower
 bilinear_taylor(conv_general_dilated_p, add, scaled)
-per_operand_jvp(conv_general_dilated_p, add,
-                lambda t, y, x, w, **params: conv_general_dilated_p.bind(t, w, **params),
-                lambda t, y, x, w, **params: conv_general_dilated_p.bind(x, t, **params))
+per_operand_jvp(
+    conv_general_dilated_p,
+    add,
+    lambda t, y, x, w, **params: conv_general_dilated_p.bind(t, w, **params),
+    lambda t, y, x, w, **params: conv_general_dilated_p.bind(x, t, **params),
+)
 conv_general_dilated_p.transpose = _conv_transpose
 conv_general_dilated_p.batch = _conv_batch

@@ -1,4 +1,5 @@
 """Convolutions in their common cases: without dilation, with padding by name, and transposed."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -16,8 +17,14 @@ from pullback._ops.families import operands
 from pullback._ops.slicing import rev
 
 
-def conv(lhs: ArrayLike, rhs: ArrayLike, window_strides: Sequence[int], padding: str, precision: PrecisionLike = None,
-         preferred_element_type: DTypeLike | None = None) -> Array:
+def conv(
+    lhs: ArrayLike,
+    rhs: ArrayLike,
+    window_strides: Sequence[int],
+    padding: str,
+    precision: PrecisionLike = None,
+    preferred_element_type: DTypeLike | None = None,
+) -> Array:
     """`conv_general_dilated` of an input (batch, feature, spatial) with a kernel (out, in, spatial), without
     dilation.
 
@@ -28,14 +35,21 @@ def conv(lhs: ArrayLike, rhs: ArrayLike, window_strides: Sequence[int], padding:
     >>> lax.conv(pnp.ones((1, 1, 4)), pnp.ones((1, 1, 2)), (1,), "VALID")
     Array([[[2., 2., 2.]]], dtype=float32)
     """
-    return conv_general_dilated(lhs, rhs, window_strides, padding, precision=precision,
-                                preferred_element_type=preferred_element_type)
+    return conv_general_dilated(
+        lhs, rhs, window_strides, padding, precision=precision, preferred_element_type=preferred_element_type
+    )
 
 
-def conv_with_general_padding(lhs: ArrayLike, rhs: ArrayLike, window_strides: Sequence[int],
-                              padding: str | Sequence[tuple[int, int]], lhs_dilation: Sequence[int] | None,
-                              rhs_dilation: Sequence[int] | None, precision: PrecisionLike = None,
-                              preferred_element_type: DTypeLike | None = None) -> Array:
+def conv_with_general_padding(
+    lhs: ArrayLike,
+    rhs: ArrayLike,
+    window_strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    lhs_dilation: Sequence[int] | None,
+    rhs_dilation: Sequence[int] | None,
+    precision: PrecisionLike = None,
+    preferred_element_type: DTypeLike | None = None,
+) -> Array:
     """`conv` with explicit padding and dilations; see `conv_general_dilated`. For errors see `conv`.
 
     >>> from pullback import lax
@@ -44,8 +58,16 @@ def conv_with_general_padding(lhs: ArrayLike, rhs: ArrayLike, window_strides: Se
     >>> lax.conv_with_general_padding(ones, ones, (1,), [(1, 1)], None, None)
     Array([[[2., 3., 2.]]], dtype=float32)
     """
-    return conv_general_dilated(lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation, precision=precision,
-                                preferred_element_type=preferred_element_type)
+    return conv_general_dilated(
+        lhs,
+        rhs,
+        window_strides,
+        padding,
+        lhs_dilation,
+        rhs_dilation,
+        precision=precision,
+        preferred_element_type=preferred_element_type,
+    )
 
 
 def _transposed_pads(kernel: int, stride: int, padding: str) -> tuple[int, int]:
@@ -61,11 +83,18 @@ def _transposed_pads(kernel: int, stride: int, padding: str) -> tuple[int, int]:
     return low, total - low
 
 
-def conv_transpose(lhs: ArrayLike, rhs: ArrayLike, strides: Sequence[int], padding: str | Sequence[tuple[int, int]],
-                   rhs_dilation: Sequence[int] | None = None,
-                   dimension_numbers: ConvGeneralDilatedDimensionNumbers = None, transpose_kernel: bool = False,
-                   precision: PrecisionLike = None, preferred_element_type: DTypeLike | None = None,
-                   use_consistent_padding: bool = False) -> Array:
+def conv_transpose(
+    lhs: ArrayLike,
+    rhs: ArrayLike,
+    strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    rhs_dilation: Sequence[int] | None = None,
+    dimension_numbers: ConvGeneralDilatedDimensionNumbers = None,
+    transpose_kernel: bool = False,
+    precision: PrecisionLike = None,
+    preferred_element_type: DTypeLike | None = None,
+    use_consistent_padding: bool = False,
+) -> Array:
     """A convolution with a stride below one: the result's axes are longer by the factors `strides`.
 
     The axes are (batch, spatial, feature) and the kernel's (spatial, in, out) by default. Explicit `padding`
@@ -86,8 +115,9 @@ def conv_transpose(lhs: ArrayLike, rhs: ArrayLike, strides: Sequence[int], paddi
         dimension_numbers = (f"N{spatial}C", f"{spatial}IO", f"N{spatial}C")
     numbers = conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
     strides = _per_axis("conv_transpose", "strides", strides, rank)
-    rhs_dilation = _per_axis("conv_transpose", "rhs_dilation", (1,) * rank if rhs_dilation is None else rhs_dilation,
-                             rank)
+    rhs_dilation = _per_axis(
+        "conv_transpose", "rhs_dilation", (1,) * rank if rhs_dilation is None else rhs_dilation, rank
+    )
     if not isinstance(padding, str) and len(padding) != rank:
         raise ValueError(f"conv_transpose: padding must have a pair for each of {rank} spatial axes, got {padding}")
     kernel = [dilated(rhs.shape[i], d) for i, d in zip(numbers.rhs_spec[2:], rhs_dilation, strict=True)]
@@ -101,5 +131,14 @@ def conv_transpose(lhs: ArrayLike, rhs: ArrayLike, strides: Sequence[int], paddi
         rhs = rev(rhs, numbers.rhs_spec[2:])
         o, i, *rest = numbers.rhs_spec
         numbers = numbers._replace(rhs_spec=(i, o, *rest))
-    return conv_general_dilated(lhs, rhs, (1,) * rank, pads, strides, rhs_dilation, numbers, precision=precision,
-                                preferred_element_type=preferred_element_type)
+    return conv_general_dilated(
+        lhs,
+        rhs,
+        (1,) * rank,
+        pads,
+        strides,
+        rhs_dilation,
+        numbers,
+        precision=precision,
+        preferred_element_type=preferred_element_type,
+    )

@@ -1,4 +1,5 @@
 """Constant arrays, index arrays and conversion, for a dtype given by the user, which is checked here."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -29,8 +30,9 @@ def convert_element_type(operand: ArrayLike, new_dtype: DTypeLike, weak_type: bo
     return shape_ops.convert_element_type(x, dtypes.requested_dtype(new_dtype), weak_type)
 
 
-def full(shape: int | Sequence[int], fill_value: ArrayLike, dtype: DTypeLike | None = None,
-         weak_type: bool = False) -> Array:
+def full(
+    shape: int | Sequence[int], fill_value: ArrayLike, dtype: DTypeLike | None = None, weak_type: bool = False
+) -> Array:
     """An array of a shape, filled with one scalar; its dtype is that of the scalar unless another is given.
 
     ValueError for negative lengths, TypeError for lengths that are not integers and for a `fill_value` with axes.
@@ -45,15 +47,17 @@ def full(shape: int | Sequence[int], fill_value: ArrayLike, dtype: DTypeLike | N
         return shape_ops.full(lengths, fill_value, dtypes.requested_dtype(dtype), weak_type)
     x = lift(fill_value)
     if x.aval.ndim:
-        raise TypeError(f"full: fill_value must be a scalar, got {x.aval.str_short()}; an array is repeated by "
-                        "broadcast_in_dim")
+        raise TypeError(
+            f"full: fill_value must be a scalar, got {x.aval.str_short()}; an array is repeated by broadcast_in_dim"
+        )
     if dtype is not None:
         return shape_ops.full(lengths, x, dtypes.requested_dtype(dtype), weak_type)
     return x if lengths == () else broadcast_in_dim_p.bind(x, shape=lengths, dims=())
 
 
-def full_like(x: ArrayLike, fill_value: ArrayLike, dtype: DTypeLike | None = None,
-              shape: ShapeLike | None = None) -> Array:
+def full_like(
+    x: ArrayLike, fill_value: ArrayLike, dtype: DTypeLike | None = None, shape: ShapeLike | None = None
+) -> Array:
     """An array filled with one scalar, of the shape and dtype of `x` unless others are given.
 
     TypeError for anything but an array, and for a `fill_value` with axes; ValueError for negative lengths.
@@ -69,8 +73,10 @@ def full_like(x: ArrayLike, fill_value: ArrayLike, dtype: DTypeLike | None = Non
     if dtype is not None:
         return full(shape, fill_value, dtype)
     if getattr(fill_value, "ndim", 0):
-        raise TypeError(f"full_like: fill_value must be a scalar, got shape {lift(fill_value).shape}; an array is "
-                        "repeated by broadcast_in_dim")
+        raise TypeError(
+            f"full_like: fill_value must be a scalar, got shape {lift(fill_value).shape}; an array is "
+            "repeated by broadcast_in_dim"
+        )
     return shape_ops.full(shape_of("full_like", shape), fill_value, x.aval.dtype, x.aval.weak_type)
 
 

@@ -1,5 +1,6 @@
 """Running sums, products, extremes and log-sum-exps along an axis, from the first element or from the
 last."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -57,8 +58,13 @@ def _cumulative(name: str, accumulate: Callable, combine: Callable, identity: Ca
         start = ctx.constant(identity(scalar.dtype), scalar)
         region = ctx.region([scalar, scalar], lambda block, ab: [combine(block, ab)])
         # XLA turns a window as long as the axis into a scan of logarithmic depth
-        y = ctx.op("stablehlo.reduce_window", [x, start], x.aval,
-                   f"window_dimensions = {int_array(window)}, padding = {int_matrix(pads)}", [region])
+        y = ctx.op(
+            "stablehlo.reduce_window",
+            [x, start],
+            x.aval,
+            f"window_dimensions = {int_array(window)}, padding = {int_matrix(pads)}",
+            [region],
+        )
         return ctx.convert(y, out.dtype)
 
     def batch(trace, args, dims, axis, reverse):
@@ -149,17 +155,26 @@ def _function(name: str, p: Primitive, doc: str) -> CumulativeFunction:
 cumsum_p = _cumulative("cumsum", running, _op("stablehlo.add"), lambda dtype: 0, NUMBER)
 linear_jvp(cumsum_p)
 cumsum_p.transpose = lambda ct, x, axis, reverse: [cumsum_p.bind(ct, axis=axis, reverse=not reverse)]
-cumsum: CumulativeFunction = _function("cumsum", cumsum_p,
-    "Running sums along an axis, from the last element if `reverse`.")
+cumsum: CumulativeFunction = _function(
+    "cumsum", cumsum_p, "Running sums along an axis, from the last element if `reverse`."
+)
 
 # --- cumprod: (ab)' = a'b + ab', which needs no division by elements that may be zero ---
 
-cumprod_p = _cumulative("cumprod", lambda x, axis: np.cumprod(x, axis=axis, dtype=x.dtype), _op("stablehlo.multiply"),
-                        lambda dtype: 1, NUMBER)
-_scan_jvp(cumprod_p, _scan_tangent(
-    lambda a, b, ta, tb: (mul_p.bind(a, b), add_p.bind(mul_p.bind(ta, b), mul_p.bind(a, tb))), 1))
-cumprod: CumulativeFunction = _function("cumprod", cumprod_p,
-    "Running products along an axis, from the last element if `reverse`.")
+cumprod_p = _cumulative(
+    "cumprod",
+    lambda x, axis: np.cumprod(x, axis=axis, dtype=x.dtype),
+    _op("stablehlo.multiply"),
+    lambda dtype: 1,
+    NUMBER,
+)
+_scan_jvp(
+    cumprod_p,
+    _scan_tangent(lambda a, b, ta, tb: (mul_p.bind(a, b), add_p.bind(mul_p.bind(ta, b), mul_p.bind(a, tb))), 1),
+)
+cumprod: CumulativeFunction = _function(
+    "cumprod", cumprod_p, "Running products along an axis, from the last element if `reverse`."
+)
 
 # --- cummax, cummin: the tangent of the element that is the extreme (the nearest of equal ones) ---
 
@@ -177,23 +192,28 @@ def _extreme_tangent(p: Primitive) -> Callable:
     return tangent
 
 
-cummax_p = _cumulative("cummax", lambda x, axis: np.maximum.accumulate(x, axis=axis), _op("stablehlo.maximum"), lowest,
-                       ORDERED)
-cummin_p = _cumulative("cummin", lambda x, axis: np.minimum.accumulate(x, axis=axis), _op("stablehlo.minimum"), highest,
-                       ORDERED)
+cummax_p = _cumulative(
+    "cummax", lambda x, axis: np.maximum.accumulate(x, axis=axis), _op("stablehlo.maximum"), lowest, ORDERED
+)
+cummin_p = _cumulative(
+    "cummin", lambda x, axis: np.minimum.accumulate(x, axis=axis), _op("stablehlo.minimum"), highest, ORDERED
+)
 _scan_jvp(cummax_p, _extreme_tangent(cummax_p))
 _scan_jvp(cummin_p, _extreme_tangent(cummin_p))
 cummax_p.has(rearranging=True)
 cummin_p.has(rearranging=True)
-cummax: CumulativeFunction = _function("cummax", cummax_p,
-    "The largest element so far along an axis, from the last one if `reverse`.")
-cummin: CumulativeFunction = _function("cummin", cummin_p,
-    "The smallest element so far along an axis, from the last one if `reverse`.")
+cummax: CumulativeFunction = _function(
+    "cummax", cummax_p, "The largest element so far along an axis, from the last one if `reverse`."
+)
+cummin: CumulativeFunction = _function(
+    "cummin", cummin_p, "The smallest element so far along an axis, from the last one if `reverse`."
+)
 
 # --- cumlogsumexp: the tangent is a running mean, weighted by exp(x) ---
 
-cumlogsumexp_p = _cumulative("cumlogsumexp", lambda x, axis: np.logaddexp.accumulate(x, axis=axis), _logaddexp,
-                             lambda dtype: -np.inf, FLOAT)
+cumlogsumexp_p = _cumulative(
+    "cumlogsumexp", lambda x, axis: np.logaddexp.accumulate(x, axis=axis), _logaddexp, lambda dtype: -np.inf, FLOAT
+)
 
 
 def _weighted(a, b, ta, tb):
@@ -208,5 +228,6 @@ def _share(a, m):
 
 
 _scan_jvp(cumlogsumexp_p, _scan_tangent(_weighted, -np.inf))
-cumlogsumexp: CumulativeFunction = _function("cumlogsumexp", cumlogsumexp_p,
-                         "Running log-sum-exps along an axis, from the last element if `reverse`.")
+cumlogsumexp: CumulativeFunction = _function(
+    "cumlogsumexp", cumlogsumexp_p, "Running log-sum-exps along an axis, from the last element if `reverse`."
+)

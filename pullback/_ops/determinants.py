@@ -4,6 +4,7 @@ They are functions of the factors and of the matrix these belong to: their value
 derivatives are those with respect to the matrix, so that none, of any order, differentiates or repeats the
 decomposition.
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -54,7 +55,7 @@ def _expanded(entries: list[list[Array]]) -> Array:
     first, *rest = entries
     total = first[0]
     for j, x in enumerate(first if rest else ()):
-        term = mul(x, _expanded([row[:j] + row[j + 1:] for row in rest]))
+        term = mul(x, _expanded([row[:j] + row[j + 1 :] for row in rest]))
         total = term if j == 0 else sub(total, term) if j % 2 else add(total, term)
     return total
 
@@ -258,6 +259,7 @@ def _cofactors_jvp(primals, tangents):
 lu_cofactors_p.abstract_eval = lambda factors, pivots, permutation, a: a.strip_weak_type()
 lu_cofactors_p.evaluate = lambda factors, pivots, permutation, a: _cofactors(factors, pivots, permutation)
 lu_cofactors_p.lower = lambda ctx, factors, pivots, permutation, a: emitted(
-    ctx, lambda *args: [_cofactors(*args)], factors, pivots, permutation)[0]
+    ctx, lambda *args: [_cofactors(*args)], factors, pivots, permutation
+)[0]
 lu_cofactors_p.jvp = _cofactors_jvp
 lu_cofactors_p.batch = stacked_batch(lu_cofactors_p)

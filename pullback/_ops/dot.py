@@ -4,6 +4,7 @@ use it.
 The result's axes: those in common (batch), then the rest of the left operand's, then the rest of the right
 operand's.
 """
+
 from __future__ import annotations
 
 import enum
@@ -50,9 +51,15 @@ class Precision(enum.Enum):
 PrecisionLike: TypeAlias = str | Precision | Sequence[str | Precision | None] | None
 
 _PRECISIONS = {
-    None: Precision.DEFAULT, "default": Precision.DEFAULT, "fastest": Precision.DEFAULT, "bfloat16": Precision.DEFAULT,
-    "high": Precision.HIGH, "bfloat16_3x": Precision.HIGH, "tensorfloat32": Precision.HIGH,
-    "highest": Precision.HIGHEST, "float32": Precision.HIGHEST,
+    None: Precision.DEFAULT,
+    "default": Precision.DEFAULT,
+    "fastest": Precision.DEFAULT,
+    "bfloat16": Precision.DEFAULT,
+    "high": Precision.HIGH,
+    "bfloat16_3x": Precision.HIGH,
+    "tensorfloat32": Precision.HIGH,
+    "highest": Precision.HIGHEST,
+    "float32": Precision.HIGHEST,
 }
 
 
@@ -61,8 +68,9 @@ def canonical_precision(precision: PrecisionLike) -> tuple[Precision, Precision]
     if precision is None:
         return None
     pair = precision if isinstance(precision, (tuple, list)) else (precision, precision)
-    known = tuple(p if isinstance(p, Precision) else _PRECISIONS.get(p.lower() if isinstance(p, str) else p)
-                  for p in pair)
+    known = tuple(
+        p if isinstance(p, Precision) else _PRECISIONS.get(p.lower() if isinstance(p, str) else p) for p in pair
+    )
     if len(known) != 2 or None in known:
         names = sorted(filter(None, _PRECISIONS))
         raise ValueError(f"precision must be None, a Precision, one of {names}, or a pair of these, got {precision!r}")
@@ -80,9 +88,15 @@ def precision_attr(precision: tuple[Precision, Precision] | None) -> str:
 dot_general_p = Primitive("dot_general")
 
 
-def dot_general(lhs: ArrayLike, rhs: ArrayLike, dimension_numbers: DotDimensionNumbersLike,
-                precision: PrecisionLike = None, preferred_element_type: DTypeLike | None = None, *,
-                out_sharding: None = None) -> Array:
+def dot_general(
+    lhs: ArrayLike,
+    rhs: ArrayLike,
+    dimension_numbers: DotDimensionNumbersLike,
+    precision: PrecisionLike = None,
+    preferred_element_type: DTypeLike | None = None,
+    *,
+    out_sharding: None = None,
+) -> Array:
     """Sums of products of `lhs` and `rhs`, which must have one dtype.
 
     `dimension_numbers` is `((lhs_contracting, rhs_contracting), (lhs_batch, rhs_batch))`. The result has the
@@ -102,17 +116,24 @@ def dot_general(lhs: ArrayLike, rhs: ArrayLike, dimension_numbers: DotDimensionN
     m, n = lhs.aval.ndim, rhs.aval.ndim
     numbers = ((_axes(lc, m), _axes(rc, n)), (_axes(lb, m), _axes(rb, n)))
     preferred = None if preferred_element_type is None else dtypes.requested_dtype(preferred_element_type)
-    return dot_general_p.bind(lhs, rhs, dimension_numbers=numbers, precision=canonical_precision(precision),
-                              preferred_element_type=preferred)
+    return dot_general_p.bind(
+        lhs, rhs, dimension_numbers=numbers, precision=canonical_precision(precision), preferred_element_type=preferred
+    )
 
 
 def _axes(axes: Sequence[int], rank: int) -> tuple[int, ...]:
     return tuple(int(a) + rank if a < 0 else int(a) for a in axes)
 
 
-def dot(lhs: ArrayLike, rhs: ArrayLike, *, dimension_numbers: DotDimensionNumbersLike | None = None,
-        precision: PrecisionLike = None, preferred_element_type: DTypeLike | None = None,
-        out_sharding: None = None) -> Array:
+def dot(
+    lhs: ArrayLike,
+    rhs: ArrayLike,
+    *,
+    dimension_numbers: DotDimensionNumbersLike | None = None,
+    precision: PrecisionLike = None,
+    preferred_element_type: DTypeLike | None = None,
+    out_sharding: None = None,
+) -> Array:
     """The product of two vectors or matrices: the last axis of `lhs` with the first of `rhs`.
 
     Both of one dtype, which the result has unless `preferred_element_type` says otherwise. TypeError for other shapes.
@@ -129,8 +150,10 @@ def dot(lhs: ArrayLike, rhs: ArrayLike, *, dimension_numbers: DotDimensionNumber
         return dot_general(lhs, rhs, dimension_numbers, precision, preferred_element_type)
     lhs, rhs = operands("dot", lhs, rhs)
     if not (1 <= lhs.ndim <= 2 and 1 <= rhs.ndim <= 2 and lhs.shape[-1] == rhs.shape[0]):
-        raise TypeError(f"dot: expected vectors or matrices with the last axis of lhs as long as the first of rhs, got "
-                        f"shapes {lhs.shape} and {rhs.shape}")
+        raise TypeError(
+            f"dot: expected vectors or matrices with the last axis of lhs as long as the first of rhs, got "
+            f"shapes {lhs.shape} and {rhs.shape}"
+        )
     return dot_general(lhs, rhs, (((lhs.ndim - 1,), (0,)), ((), ())), precision, preferred_element_type)
 
 
@@ -148,8 +171,10 @@ def batch_matmul(lhs: ArrayLike, rhs: ArrayLike, precision: PrecisionLike = None
     lhs, rhs = operands("batch_matmul", lhs, rhs)
     rank = lhs.ndim
     if rank != rhs.ndim or rank < 2:
-        raise ValueError(f"batch_matmul: both operands must have the same number of axes, at least 2, got shapes "
-                         f"{lhs.shape} and {rhs.shape}")
+        raise ValueError(
+            f"batch_matmul: both operands must have the same number of axes, at least 2, got shapes "
+            f"{lhs.shape} and {rhs.shape}"
+        )
     batch = tuple(range(rank - 2))
     return dot_general(lhs, rhs, (((rank - 1,), (rank - 2,)), (batch, batch)), precision)
 
@@ -168,18 +193,27 @@ def _dot_type(x, y, dimension_numbers, precision, preferred_element_type):
     for side, aval, contract, batch in (("lhs", x, lc, lb), ("rhs", y, rc, rb)):
         axes = (*contract, *batch)
         if len(set(axes)) != len(axes) or not all(0 <= a < aval.ndim for a in axes):
-            raise ValueError(f"dot_general: the contracting axes {contract} and batch axes {batch} of {side} must be "
-                             f"distinct axes of its shape {aval.shape}")
+            raise ValueError(
+                f"dot_general: the contracting axes {contract} and batch axes {batch} of {side} must be "
+                f"distinct axes of its shape {aval.shape}"
+            )
     for what, left, right in (("contracting", lc, rc), ("batch", lb, rb)):
         a, b = tuple(x.shape[i] for i in left), tuple(y.shape[i] for i in right)
         if a != b:
-            raise TypeError(f"dot_general: {what} axes must have equal lengths, got {a} (axes {left} of lhs, of shape "
-                            f"{x.shape}) and {b} (axes {right} of rhs, of shape {y.shape})")
+            raise TypeError(
+                f"dot_general: {what} axes must have equal lengths, got {a} (axes {left} of lhs, of shape "
+                f"{x.shape}) and {b} (axes {right} of rhs, of shape {y.shape})"
+            )
     if x.dtype != y.dtype:
-        raise TypeError(f"dot_general: operands must have one dtype, got {x.str_short()} and {y.str_short()}. "
-                        "Convert one with .astype(), or use the functions of pullback.numpy, which promote.")
-    shape = (*(x.shape[i] for i in lb), *(x.shape[i] for i in remaining(x.ndim, lc, lb)),
-             *(y.shape[i] for i in remaining(y.ndim, rc, rb)))
+        raise TypeError(
+            f"dot_general: operands must have one dtype, got {x.str_short()} and {y.str_short()}. "
+            "Convert one with .astype(), or use the functions of pullback.numpy, which promote."
+        )
+    shape = (
+        *(x.shape[i] for i in lb),
+        *(x.shape[i] for i in remaining(x.ndim, lc, lb)),
+        *(y.shape[i] for i in remaining(y.ndim, rc, rb)),
+    )
     if preferred_element_type is not None:
         return make_aval(shape, preferred_element_type)
     return make_aval(shape, x.dtype, x.weak_type and y.weak_type)
@@ -203,27 +237,37 @@ def _plan(x_shape, y_shape, numbers):
     right = (*rb, *(b for _, b in pairs), *right_rest)
     out = (*batch, *(x_shape[i] for i in left_rest), *(y_shape[i] for i in right_rest))
     product = (*batch, m, n)
-    return (*_arranged(x_shape, left, (*batch, m, k)), *_arranged(y_shape, right, (*batch, k, n)),
-            None if out == product else out, takes_threads(m, k, n))
+    return (
+        *_arranged(x_shape, left, (*batch, m, k)),
+        *_arranged(y_shape, right, (*batch, k, n)),
+        None if out == product else out,
+        takes_threads(m, k, n),
+    )
 
 
 def _arranged(shape, permutation, to):
     """The permutation and the reshaping that take an array of `shape` to `to`; None if nothing changes."""
-    return (None if permutation == tuple(range(len(shape))) else permutation,
-            None if tuple(shape[i] for i in permutation) == to else to)
+    return (
+        None if permutation == tuple(range(len(shape))) else permutation,
+        None if tuple(shape[i] for i in permutation) == to else to,
+    )
 
 
 def is_wider(preferred: np.dtype | None, dtype: np.dtype) -> bool:
     """Return whether operands are converted to the dtype of the result before they are multiplied."""
-    return preferred is not None and (preferred.itemsize > dtype.itemsize or (
-        dtypes.is_inexact(preferred) and not dtypes.is_inexact(dtype)))
+    return preferred is not None and (
+        preferred.itemsize > dtype.itemsize or (dtypes.is_inexact(preferred) and not dtypes.is_inexact(dtype))
+    )
 
 
 def _dot_kernel(x, y, dimension_numbers, precision, preferred_element_type):
     dtype = x.dtype
     # half precision and narrow integers with a wider result accumulate in the wider type
-    if dtype.itemsize <= 2 and dtype.kind != "b" and (
-            preferred_element_type is not None or dtypes.is_inexact(dtype) or dtype.kind == "V"):
+    if (
+        dtype.itemsize <= 2
+        and dtype.kind != "b"
+        and (preferred_element_type is not None or dtypes.is_inexact(dtype) or dtype.kind == "V")
+    ):
         wide = np.float32 if dtypes.is_inexact(dtype) else np.int32
         x, y = x.astype(wide), y.astype(wide)
     if is_wider(preferred_element_type, x.dtype):
@@ -243,12 +287,23 @@ def _dot_kernel(x, y, dimension_numbers, precision, preferred_element_type):
 
 def _dot_lower(ctx, x, y, dimension_numbers, precision, preferred_element_type):
     (lc, rc), (lb, rb) = dimension_numbers
-    numbers = ", ".join(f"{name} = [{', '.join(map(str, axes))}]" for name, axes in (
-        ("lhs_batching_dimensions", lb), ("rhs_batching_dimensions", rb),
-        ("lhs_contracting_dimensions", lc), ("rhs_contracting_dimensions", rc)) if axes)
+    numbers = ", ".join(
+        f"{name} = [{', '.join(map(str, axes))}]"
+        for name, axes in (
+            ("lhs_batching_dimensions", lb),
+            ("rhs_batching_dimensions", rb),
+            ("lhs_contracting_dimensions", lc),
+            ("rhs_contracting_dimensions", rc),
+        )
+        if axes
+    )
     out = ctx.out_avals[0]
-    return ctx.op("stablehlo.dot_general", [x, y], out,
-                  f"dot_dimension_numbers = #stablehlo.dot<{numbers}>, {precision_attr(precision)}")
+    return ctx.op(
+        "stablehlo.dot_general",
+        [x, y],
+        out,
+        f"dot_dimension_numbers = #stablehlo.dot<{numbers}>, {precision_attr(precision)}",
+    )
 
 
 # --- derivatives: linear in each operand ---
@@ -274,12 +329,22 @@ def _dot_pullback(ct, aval, other, numbers, precision, side):
         other = convert_element_type(other, wide)
     batch_axes = tuple(range(nb))
     if side == 0:
-        out = dot_general_p.bind(ct, other, dimension_numbers=((ct_other, other_kept), (batch_axes, other_batch)),
-                                 precision=precision, preferred_element_type=None)
+        out = dot_general_p.bind(
+            ct,
+            other,
+            dimension_numbers=((ct_other, other_kept), (batch_axes, other_batch)),
+            precision=precision,
+            preferred_element_type=None,
+        )
         found = (*batch, *kept, *_by_other(contract, other_contract))
     else:
-        out = dot_general_p.bind(other, ct, dimension_numbers=((other_kept, ct_other), (other_batch, batch_axes)),
-                                 precision=precision, preferred_element_type=None)
+        out = dot_general_p.bind(
+            other,
+            ct,
+            dimension_numbers=((other_kept, ct_other), (other_batch, batch_axes)),
+            precision=precision,
+            preferred_element_type=None,
+        )
         found = (*batch, *_by_other(contract, other_contract), *kept)
     permutation = [0] * len(found)
     for position, axis in enumerate(found):
@@ -317,8 +382,11 @@ dot_general_p.abstract_eval = _dot_type
 dot_general_p.kernel = _dot_kernel
 dot_general_p.lower = _dot_lower
 bilinear_taylor(dot_general_p, add, scaled)
-per_operand_jvp(dot_general_p, add,
-                lambda t, z, x, y, **params: dot_general_p.bind(t, y, **params),
-                lambda t, z, x, y, **params: dot_general_p.bind(x, t, **params))
+per_operand_jvp(
+    dot_general_p,
+    add,
+    lambda t, z, x, y, **params: dot_general_p.bind(t, y, **params),
+    lambda t, z, x, y, **params: dot_general_p.bind(x, t, **params),
+)
 dot_general_p.transpose = _dot_transpose
 dot_general_p.batch = _dot_batch

@@ -1,4 +1,5 @@
 """Slices with dynamic starts: dynamic_slice and dynamic_update_slice. Starts are clamped to keep the slice inside."""
+
 from __future__ import annotations
 
 import builtins
@@ -45,16 +46,18 @@ def _starts(name: str, x: Array, start_indices: AnyValue, allow_negative: bool |
     if isinstance(start_indices, (Array, np.ndarray)):
         vector = lift(start_indices)
         if vector.aval.ndim != 1:
-            raise ValueError(f"{name}: start_indices must be a sequence of scalars or a 1-d array, got "
-                             f"{vector.aval.str_short()}")
+            raise ValueError(
+                f"{name}: start_indices must be a sequence of scalars or a 1-d array, got {vector.aval.str_short()}"
+            )
         if isinstance(vector, ConcreteArray):
             start_indices = list(np.asarray(vector.value))
         else:
             start_indices = [_component(vector, i) for i in range(vector.aval.shape[0])]
     shape = x.aval.shape
     if len(start_indices) != len(shape):
-        raise ValueError(f"{name}: expected a start for each of the {len(shape)} axes of shape {shape}, got "
-                         f"{len(start_indices)}")
+        raise ValueError(
+            f"{name}: expected a start for each of the {len(shape)} axes of shape {shape}, got {len(start_indices)}"
+        )
     allowed = [allow_negative] * len(shape) if isinstance(allow_negative, bool) else list(allow_negative)
     starts = [start(name, i, n, a) for i, n, a in zip(start_indices, shape, allowed, strict=True)]
     if len({s.aval.dtype for s in starts}) > 1:
@@ -104,13 +107,18 @@ def _check_starts(name: str, x, sizes, starts) -> None:
     if len(sizes) != x.ndim or not all(0 <= s <= n for s, n in zip(sizes, x.shape, strict=True)):
         raise ValueError(f"{name}: a slice of sizes {tuple(sizes)} does not fit into an operand of shape {x.shape}")
     if len(starts) != x.ndim or any(s.ndim or not dtypes.is_integer(s.dtype) for s in starts):
-        raise TypeError(f"{name}: expected {x.ndim} integer scalars as starts, got "
-                        f"{', '.join(s.str_short() for s in starts)}")
+        raise TypeError(
+            f"{name}: expected {x.ndim} integer scalars as starts, got {', '.join(s.str_short() for s in starts)}"
+        )
 
 
 def _window(x, sizes, starts):
-    return tuple([builtins.slice(b, b + s) for b, s in (
-        (min(max(int(i), 0), n - s), s) for i, n, s in zip(starts, x.shape, sizes, strict=True))])
+    return tuple(
+        [
+            builtins.slice(b, b + s)
+            for b, s in ((min(max(int(i), 0), n - s), s) for i, n, s in zip(starts, x.shape, sizes, strict=True))
+        ]
+    )
 
 
 def _index_vectors(starts, dims, size: int) -> Array:
@@ -124,8 +132,13 @@ def _index_vectors(starts, dims, size: int) -> Array:
 dynamic_slice_p = Primitive("dynamic_slice")
 
 
-def dynamic_slice(operand: ArrayLike, start_indices: ArrayLike | Sequence[ArrayLike], slice_sizes: Sequence[int], *,
-                  allow_negative_indices: bool | Sequence[bool] = True) -> Array:
+def dynamic_slice(
+    operand: ArrayLike,
+    start_indices: ArrayLike | Sequence[ArrayLike],
+    slice_sizes: Sequence[int],
+    *,
+    allow_negative_indices: bool | Sequence[bool] = True,
+) -> Array:
     """The part of `operand` of shape `slice_sizes` that starts at `start_indices`, which may be traced.
 
     Negative starts count from the end; then starts are clamped, so that the slice is inside.
@@ -174,15 +187,24 @@ def _dynamic_slice_batch(trace, args, dims, slice_sizes):
         inner = tuple(d + 1 for d in axes)
         numbers = GatherDimensionNumbers(inner, (), inner, (0,), (0,))
         sizes = (min(1, size), *slice_sizes)
-    out = gather_p.bind(x, _index_vectors(starts, ds, size), dimension_numbers=numbers, slice_sizes=sizes, mode=CLIP,
-                        fill_value=None, indices_are_sorted=False, unique_indices=b is not None)
+    out = gather_p.bind(
+        x,
+        _index_vectors(starts, ds, size),
+        dimension_numbers=numbers,
+        slice_sizes=sizes,
+        mode=CLIP,
+        fill_value=None,
+        indices_are_sorted=False,
+        unique_indices=b is not None,
+    )
     return out, 0
 
 
 dynamic_slice_p.abstract_eval = _dynamic_slice_type
 dynamic_slice_p.kernel = lambda x, *starts, slice_sizes: x[_window(x, slice_sizes, starts)]
 dynamic_slice_p.lower = lambda ctx, x, *starts, slice_sizes: ctx.op(
-    "stablehlo.dynamic_slice", [x, *starts], ctx.out_avals[0], f"slice_sizes = {int_array(slice_sizes)}")
+    "stablehlo.dynamic_slice", [x, *starts], ctx.out_avals[0], f"slice_sizes = {int_array(slice_sizes)}"
+)
 dynamic_slice_p.jvp = _dynamic_slice_jvp
 dynamic_slice_p.transpose = _dynamic_slice_transpose
 dynamic_slice_p.batch = _dynamic_slice_batch
@@ -192,8 +214,13 @@ dynamic_slice_p.batch = _dynamic_slice_batch
 dynamic_update_slice_p = Primitive("dynamic_update_slice")
 
 
-def dynamic_update_slice(operand: ArrayLike, update: ArrayLike, start_indices: ArrayLike | Sequence[ArrayLike], *,
-                         allow_negative_indices: bool | Sequence[bool] = True) -> Array:
+def dynamic_update_slice(
+    operand: ArrayLike,
+    update: ArrayLike,
+    start_indices: ArrayLike | Sequence[ArrayLike],
+    *,
+    allow_negative_indices: bool | Sequence[bool] = True,
+) -> Array:
     """`operand` with the part that starts at `start_indices` replaced by `update`.
 
     Negative starts count from the end; then starts are clamped, so that the update is inside.
@@ -211,8 +238,10 @@ def dynamic_update_slice(operand: ArrayLike, update: ArrayLike, start_indices: A
 
 def _dynamic_update_slice_type(x, update, *starts):
     if update.dtype != x.dtype:
-        raise TypeError(f"dynamic_update_slice: operand and update must have one dtype, got {x.str_short()} and "
-                        f"{update.str_short()}. Convert one with .astype().")
+        raise TypeError(
+            f"dynamic_update_slice: operand and update must have one dtype, got {x.str_short()} and "
+            f"{update.str_short()}. Convert one with .astype()."
+        )
     _check_starts("dynamic_update_slice", x, update.shape, starts)
     return x
 
@@ -248,8 +277,15 @@ def _dynamic_update_slice_batch(trace, args, dims):
         return dynamic_update_slice_p.bind(x, update, zero, *starts), 0
     inner = tuple(range(1, x.aval.ndim))
     numbers = ScatterDimensionNumbers(inner, (), inner, (0,), (0,))
-    return scatter_p.bind(x, _index_vectors(starts, ds, size), update, dimension_numbers=numbers, mode=CLIP,
-                          indices_are_sorted=False, unique_indices=True), 0
+    return scatter_p.bind(
+        x,
+        _index_vectors(starts, ds, size),
+        update,
+        dimension_numbers=numbers,
+        mode=CLIP,
+        indices_are_sorted=False,
+        unique_indices=True,
+    ), 0
 
 
 def _leading(x: Array, dim: int | None, size: int) -> Array:
@@ -259,7 +295,8 @@ def _leading(x: Array, dim: int | None, size: int) -> Array:
 dynamic_update_slice_p.abstract_eval = _dynamic_update_slice_type
 dynamic_update_slice_p.kernel = _dynamic_update_slice_kernel
 dynamic_update_slice_p.lower = lambda ctx, x, update, *starts: ctx.op(
-    "stablehlo.dynamic_update_slice", [x, update, *starts], ctx.out_avals[0])
+    "stablehlo.dynamic_update_slice", [x, update, *starts], ctx.out_avals[0]
+)
 dynamic_update_slice_p.jvp = _dynamic_update_slice_jvp
 dynamic_update_slice_p.transpose = _dynamic_update_slice_transpose
 dynamic_update_slice_p.has(additive=(0, 1))
@@ -268,8 +305,9 @@ dynamic_update_slice_p.batch = _dynamic_update_slice_batch
 # --- along one axis ---
 
 
-def dynamic_slice_in_dim(operand: ArrayLike, start_index: ArrayLike, slice_size: int, axis: int = 0, *,
-                         allow_negative_indices: bool = True) -> Array:
+def dynamic_slice_in_dim(
+    operand: ArrayLike, start_index: ArrayLike, slice_size: int, axis: int = 0, *, allow_negative_indices: bool = True
+) -> Array:
     """`dynamic_slice` along one axis, with the other axes in full.
 
     IndexError for an axis out of bounds, ValueError for a size that does not fit.
@@ -287,8 +325,9 @@ def dynamic_slice_in_dim(operand: ArrayLike, start_index: ArrayLike, slice_size:
     return dynamic_slice(x, starts, sizes, allow_negative_indices=allow_negative_indices)
 
 
-def dynamic_index_in_dim(operand: ArrayLike, index: ArrayLike, axis: int = 0, keepdims: bool = True, *,
-                         allow_negative_indices: bool = True) -> Array:
+def dynamic_index_in_dim(
+    operand: ArrayLike, index: ArrayLike, axis: int = 0, keepdims: bool = True, *, allow_negative_indices: bool = True
+) -> Array:
     """The element at `index` along one axis, which is kept with length 1 unless `keepdims` is False.
 
     IndexError for an axis out of bounds.
@@ -302,8 +341,9 @@ def dynamic_index_in_dim(operand: ArrayLike, index: ArrayLike, axis: int = 0, ke
     return out if keepdims else squeeze(out, (axis,))
 
 
-def dynamic_update_slice_in_dim(operand: ArrayLike, update: ArrayLike, start_index: ArrayLike, axis: int, *,
-                                allow_negative_indices: bool = True) -> Array:
+def dynamic_update_slice_in_dim(
+    operand: ArrayLike, update: ArrayLike, start_index: ArrayLike, axis: int, *, allow_negative_indices: bool = True
+) -> Array:
     """`dynamic_update_slice` along one axis. IndexError for an axis out of bounds.
 
     >>> from pullback import lax
@@ -318,8 +358,9 @@ def dynamic_update_slice_in_dim(operand: ArrayLike, update: ArrayLike, start_ind
     return dynamic_update_slice(x, update, starts, allow_negative_indices=allow_negative_indices)
 
 
-def dynamic_update_index_in_dim(operand: ArrayLike, update: ArrayLike, index: ArrayLike, axis: int, *,
-                                allow_negative_indices: bool = True) -> Array:
+def dynamic_update_index_in_dim(
+    operand: ArrayLike, update: ArrayLike, index: ArrayLike, axis: int, *, allow_negative_indices: bool = True
+) -> Array:
     """`operand` with the element at `index` along one axis replaced by `update`, which may lack that axis.
 
     IndexError for an axis out of bounds.

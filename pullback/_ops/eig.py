@@ -1,4 +1,5 @@
 """Eigenvalues and eigenvectors of general square matrices."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -39,8 +40,13 @@ _INDEX = np.dtype(np.int32)
 eig_p = Primitive("eig", multiple_results=True)
 
 
-def eig(x: ArrayLike, *, compute_left_eigenvectors: bool = True, compute_right_eigenvectors: bool = True,
-        enable_eigvec_derivs: bool = True) -> list[Array]:
+def eig(
+    x: ArrayLike,
+    *,
+    compute_left_eigenvectors: bool = True,
+    compute_right_eigenvectors: bool = True,
+    enable_eigvec_derivs: bool = True,
+) -> list[Array]:
     """The eigenvalues of square matrices, and on request their left and right eigenvectors; all complex.
 
     `x`: `(..., n, n)`, float32, float64 or complex. Returns a list: `w` `(..., n)`, in no order; then `vl` and `vr`
@@ -60,7 +66,7 @@ def eig(x: ArrayLike, *, compute_left_eigenvectors: bool = True, compute_right_e
     >>> print(w)
     [0.+1.j 0.-1.j]
     """
-    x, = operands("eig", x)
+    (x,) = operands("eig", x)
     check_matrices("eig", x.aval, square=True)
     return eig_p.bind(x, left=bool(compute_left_eigenvectors), right=bool(compute_right_eigenvectors))
 
@@ -83,7 +89,7 @@ def _kernel(x, left, right):
         n = len(a)
         if n == 0:
             return np.zeros(0, dtype), *([a.astype(dtype)] * (left + right)), 0
-        lwork, = workspace("geev", x.dtype, n, **options)
+        (lwork,) = workspace("geev", x.dtype, n, **options)
         *w, vl, vr, info = routine("geev", x.dtype)(a, lwork=lwork, **options)
         vectors = [v for v, wanted in ((vl, left), (vr, right)) if wanted]
         if len(w) == 1:
@@ -110,8 +116,9 @@ def _lower(ctx, x, left, right):
     settings = {"compute_left": "V" if left else "N", "compute_right": "V" if right else "N"}
     is_complex = dtypes.is_complex(x.aval.dtype)
     part = stack_aval(x.aval, w.shape[-1], dtype=real_dtype(w.dtype))
-    *values, vl, vr = guarded_call(ctx, "geev", x, [*([w] if is_complex else [part, part]), vectors, vectors], settings,
-                                   overwrites=None)
+    *values, vl, vr = guarded_call(
+        ctx, "geev", x, [*([w] if is_complex else [part, part]), vectors, vectors], settings, overwrites=None
+    )
     if not is_complex:
         values = emitted(ctx, lambda re, im: [complex_of(re, im)], *values)
     return [*values, *([vl] if left else []), *([vr] if right else [])]

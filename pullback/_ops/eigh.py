@@ -1,4 +1,5 @@
 """Eigenvalues and eigenvectors of symmetric (Hermitian) matrices."""
+
 from __future__ import annotations
 
 import operator
@@ -34,8 +35,14 @@ from pullback._ops.trig import real_dtype
 eigh_p = Primitive("eigh", multiple_results=True)
 
 
-def eigh(x: ArrayLike, *, lower: bool = True, symmetrize_input: bool = True, sort_eigenvalues: bool = True,
-         subset_by_index: tuple[int, int] | None = None) -> tuple[Array, Array]:
+def eigh(
+    x: ArrayLike,
+    *,
+    lower: bool = True,
+    symmetrize_input: bool = True,
+    sort_eigenvalues: bool = True,
+    subset_by_index: tuple[int, int] | None = None,
+) -> tuple[Array, Array]:
     """The eigenvectors `v` and eigenvalues `w` of symmetric (Hermitian) matrices: `x @ v == v * w`, `v` unitary.
 
     `x`: `(..., n, n)`, float32, float64 or complex. With `symmetrize_input` it is replaced by `(x + x.conj().T) / 2`;
@@ -72,7 +79,7 @@ def eigenvalues(name: str, x: ArrayLike, lower: bool, symmetrize_input: bool) ->
 
 def hermitian_operand(name: str, x: ArrayLike, symmetrize: bool) -> Array:
     """Square matrices, symmetrized on request; errors name the function."""
-    x, = operands(name, x)
+    (x,) = operands(name, x)
     check_matrices(name, x.aval, square=True)
     return mul(add(x, adjoint(x)), scalar_like(0.5, x.aval.dtype)) if symmetrize else x
 
@@ -84,8 +91,9 @@ def subset(name: str, bounds: AnyValue, count: int) -> tuple[int, int]:
     except TypeError:
         raise TypeError(f"{name}: subset_by_index must be a pair of integers, got {bounds!r}") from None
     if not 0 <= start < stop <= count:
-        raise ValueError(f"{name}: subset_by_index must be a pair (start, stop) with 0 <= start < stop <= {count}, got "
-                         f"{bounds!r}")
+        raise ValueError(
+            f"{name}: subset_by_index must be a pair (start, stop) with 0 <= start < stop <= {count}, got {bounds!r}"
+        )
     return start, stop
 
 

@@ -3,6 +3,7 @@
 Derivatives of complex functions follow the convention of holomorphic calculus: the tangent rule is complex-linear, and
 its transpose does not conjugate.
 """
+
 from __future__ import annotations
 
 import operator
@@ -53,7 +54,8 @@ neg_p = unary("neg", operator.neg, "stablehlo.negate", lambda t, x, y: neg(t), N
 neg_p.transpose = lambda ct, x: [neg(ct)]
 
 neg: Callable[[Any], Array] = function_of_one(
-    __name__, neg_p, "`-x`; of unsigned integers modulo 2 to the number of bits.", "2.", "-2.0")
+    __name__, neg_p, "`-x`; of unsigned integers modulo 2 to the number of bits.", "2.", "-2.0"
+)
 
 
 def _sum_jvp(p, second):
@@ -77,8 +79,14 @@ sub_p = elementwise("sub", operator.sub, "stablehlo.subtract")
 sub_p.jvp = _sum_jvp(sub_p, neg)
 add: BinaryFunction = function_of_two(__name__, add_p, "`x + y`; integers wrap around.", "2., 3.", "5.0")
 sub: BinaryFunction = function_of_two(__name__, sub_p, "`x - y`; integers wrap around.", "2., 3.", "-1.0")
-mul_p: Primitive = nary("mul", operator.mul, "stablehlo.multiply", lambda t, z, x, y: mul_p.bind(t, y),
-             lambda t, z, x, y: mul_p.bind(x, t), add=add)
+mul_p: Primitive = nary(
+    "mul",
+    operator.mul,
+    "stablehlo.multiply",
+    lambda t, z, x, y: mul_p.bind(t, y),
+    lambda t, z, x, y: mul_p.bind(x, t),
+    add=add,
+)
 
 
 def mul(x: ArrayLike, y: ArrayLike, *, out_dtype: np.dtype | None = None) -> Array:
@@ -106,8 +114,7 @@ def _add_transpose(ct, x, y):
 
 
 def _sub_transpose(ct, x, y):
-    return [unbroadcast(ct, x.aval) if is_linear(x) else None,
-            unbroadcast(neg(ct), y.aval) if is_linear(y) else None]
+    return [unbroadcast(ct, x.aval) if is_linear(x) else None, unbroadcast(neg(ct), y.aval) if is_linear(y) else None]
 
 
 def _mul_transpose(ct, x, y):
@@ -142,16 +149,19 @@ def _div_second(t, z, x, y):
     return mul_p.bind(t, div_p.bind(neg(z), y))
 
 
-div_p: Primitive = nary("div", truncated_quotient, "stablehlo.divide", lambda t, z, x, y: div_p.bind(t, y), _div_second,
-                        add=add)
-div: BinaryFunction = function_of_two(__name__, div_p, "`x / y`; integers divide towards zero, and by zero to -1.",
-    "-7, 2", "-3")
+div_p: Primitive = nary(
+    "div", truncated_quotient, "stablehlo.divide", lambda t, z, x, y: div_p.bind(t, y), _div_second, add=add
+)
+div: BinaryFunction = function_of_two(
+    __name__, div_p, "`x / y`; integers divide towards zero, and by zero to -1.", "-7, 2", "-3"
+)
 
 
 def _div_transpose(ct, x, y):
     if is_linear(y):
-        raise TypeError("'div' divides by a tangent: the tangent output of a custom jvp rule must be linear in its "
-                        "tangent inputs")
+        raise TypeError(
+            "'div' divides by a tangent: the tangent output of a custom jvp rule must be linear in its tangent inputs"
+        )
     return [unbroadcast(div_p.bind(ct, y), x.aval), None]
 
 
@@ -181,9 +191,13 @@ def _rem_second(t, z, x, y):
 
 rem_p = nary("rem", _rem_kernel, "stablehlo.remainder", lambda t, z, x, y: t, _rem_second, add=add, accepts=REAL)
 
-rem: BinaryFunction = function_of_two(__name__, rem_p,
-    "The remainder of `x / y` with the sign of `x`; of an integer by zero `x`. The derivative by `y` is "
-    "-trunc(x / y).", "-7., 2.", "-1.0")
+rem: BinaryFunction = function_of_two(
+    __name__,
+    rem_p,
+    "The remainder of `x / y` with the sign of `x`; of an integer by zero `x`. The derivative by `y` is -trunc(x / y).",
+    "-7., 2.",
+    "-1.0",
+)
 
 # --- maximum and minimum: where the operands tie, each gets half ---
 
@@ -223,30 +237,56 @@ def _selection(name, kernel, op, first, second):
 max_p = _selection("max", np.maximum, "stablehlo.maximum", "gt", "lt")
 min_p = _selection("min", np.minimum, "stablehlo.minimum", "lt", "gt")
 
-max: BinaryFunction = function_of_two(__name__, max_p,
+max: BinaryFunction = function_of_two(
+    __name__,
+    max_p,
     "The larger of `x` and `y`, nan if either is; complex numbers by real part, then imaginary part. Where they "
-    "tie, each has the derivative 1/2.", "2., 3.", "3.0")
-min: BinaryFunction = function_of_two(__name__, min_p,
+    "tie, each has the derivative 1/2.",
+    "2., 3.",
+    "3.0",
+)
+min: BinaryFunction = function_of_two(
+    __name__,
+    min_p,
     "The smaller of `x` and `y`, nan if either is; complex numbers by real part, then imaginary part. Where "
-    "they tie, each has the derivative 1/2.", "2., 3.", "2.0")
+    "they tie, each has the derivative 1/2.",
+    "2., 3.",
+    "2.0",
+)
 
 # --- powers and roots ---
 
-square_p = unary("square", complex_parts.square, complex_parts.square_lowering,
-                 lambda t, x, y: mul(t, mul(scalar(x, 2), x)), NUMBER)
-sqrt_p = unary("sqrt", np.sqrt, complex_parts.lowering("stablehlo.sqrt"),
-               lambda t, x, y: mul(t, mul(scalar(x, 0.5), integer_pow(y, -1))))
-rsqrt_p = unary("rsqrt", lambda x: np.divide(x.dtype.type(1), np.sqrt(x)), "stablehlo.rsqrt",
-                lambda t, x, y: mul(t, mul(scalar(x, -0.5), div(y, x))))
+square_p = unary(
+    "square", complex_parts.square, complex_parts.square_lowering, lambda t, x, y: mul(t, mul(scalar(x, 2), x)), NUMBER
+)
+sqrt_p = unary(
+    "sqrt",
+    np.sqrt,
+    complex_parts.lowering("stablehlo.sqrt"),
+    lambda t, x, y: mul(t, mul(scalar(x, 0.5), integer_pow(y, -1))),
+)
+rsqrt_p = unary(
+    "rsqrt",
+    lambda x: np.divide(x.dtype.type(1), np.sqrt(x)),
+    "stablehlo.rsqrt",
+    lambda t, x, y: mul(t, mul(scalar(x, -0.5), div(y, x))),
+)
 cbrt_p = unary("cbrt", np.cbrt, "stablehlo.cbrt", lambda t, x, y: div(t, mul(scalar(x, 3), square(y))), FLOAT)
 
 square: Callable[[Any], Array] = function_of_one(
-    __name__, square_p, "`x * x`, not `|x|**2`: complex for complex `x`.", "3.", "9.0")
-sqrt: UnaryFunction = function_of_one(__name__, sqrt_p,
-    "The square root: nan below 0, in the right half plane for complex `x`. Its derivative at 0 is inf.", "9.", "3.0")
+    __name__, square_p, "`x * x`, not `|x|**2`: complex for complex `x`.", "3.", "9.0"
+)
+sqrt: UnaryFunction = function_of_one(
+    __name__,
+    sqrt_p,
+    "The square root: nan below 0, in the right half plane for complex `x`. Its derivative at 0 is inf.",
+    "9.",
+    "3.0",
+)
 rsqrt: UnaryFunction = function_of_one(__name__, rsqrt_p, "One over the square root: inf at 0, nan below.", "4.", "0.5")
-cbrt: UnaryFunction = function_of_one(__name__, cbrt_p, "The real cube root, odd in `x`. Its derivative at 0 is inf.",
-    "-8.", "-2.0")
+cbrt: UnaryFunction = function_of_one(
+    __name__, cbrt_p, "The real cube root, odd in `x`. Its derivative at 0 is inf.", "-8.", "-2.0"
+)
 
 
 def reciprocal(x: ArrayLike) -> Array:
@@ -309,8 +349,10 @@ def integer_pow(x: ArrayLike, y: int) -> Array:
     """
     x = lift(x)
     if y < 0 and dtypes.is_integer(x.aval.dtype):
-        raise TypeError(f"integer_pow: {x.aval.str_short()} to the negative power {y} has no integer value; convert to "
-                        "floating point first")
+        raise TypeError(
+            f"integer_pow: {x.aval.str_short()} to the negative power {y} has no integer value; convert to "
+            "floating point first"
+        )
     return integer_pow_p.bind(x, y=y)
 
 
@@ -409,14 +451,25 @@ def pow(x: ArrayLike, y: ArrayLike) -> Array:
 
 exp_p = unary("exp", np.exp, complex_parts.lowering("stablehlo.exponential"), lambda t, x, y: mul_p.bind(t, y))
 log_p = unary("log", np.log, "stablehlo.log", lambda t, x, y: div_p.bind(t, x))
-log1p_p = unary("log1p", complex_parts.log1p, complex_parts.log1p_lowering,
-                lambda t, x, y: div(t, add(x, scalar(x, 1))))
-expm1_p = unary("expm1", complex_parts.expm1, complex_parts.lowering("stablehlo.exponential_minus_one"),
-                lambda t, x, y: mul(t, exp(x)))
+log1p_p = unary(
+    "log1p", complex_parts.log1p, complex_parts.log1p_lowering, lambda t, x, y: div(t, add(x, scalar(x, 1)))
+)
+expm1_p = unary(
+    "expm1",
+    complex_parts.expm1,
+    complex_parts.lowering("stablehlo.exponential_minus_one"),
+    lambda t, x, y: mul(t, exp(x)),
+)
 
 exp: Callable[[Any], Array] = function_of_one(__name__, exp_p, "e to the power `x`.", "0.", "1.0")
-log: UnaryFunction = function_of_one(__name__, log_p,
-    "The natural logarithm: -inf at 0, nan below; of complex numbers with imaginary part in [-pi, pi].", "1.", "0.0")
-log1p: UnaryFunction = function_of_one(__name__, log1p_p,
-    "log(1 + x), accurate for small `x`: -inf at -1, nan below.", "1e-8", "1e-08")
+log: UnaryFunction = function_of_one(
+    __name__,
+    log_p,
+    "The natural logarithm: -inf at 0, nan below; of complex numbers with imaginary part in [-pi, pi].",
+    "1.",
+    "0.0",
+)
+log1p: UnaryFunction = function_of_one(
+    __name__, log1p_p, "log(1 + x), accurate for small `x`: -inf at -1, nan below.", "1e-8", "1e-08"
+)
 expm1: UnaryFunction = function_of_one(__name__, expm1_p, "exp(x) - 1, accurate for small `x`.", "1e-8", "1e-08")

@@ -1,4 +1,5 @@
 """Relative entropies, accurate where the operands are nearly equal."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -65,8 +66,15 @@ def _inside(x: Array, y: Array, value: Array, otherwise: float) -> Array:
     return c.select(c.bitwise_and(c.gt(x, scalar(x, 0)), c.gt(y, scalar(y, 0))), value, scalar(x, otherwise))
 
 
-log_ratio_p = nary("log_ratio", kernel(_log_of_ratio), written(_log_of_ratio), lambda t, z, x, y: div(t, x),
-                   lambda t, z, x, y: neg(div(t, y)), add=add, accepts=FLOAT)
+log_ratio_p = nary(
+    "log_ratio",
+    kernel(_log_of_ratio),
+    written(_log_of_ratio),
+    lambda t, z, x, y: div(t, x),
+    lambda t, z, x, y: neg(div(t, y)),
+    add=add,
+    accepts=FLOAT,
+)
 
 
 def log_ratio(x: Array, y: Array) -> Array:
@@ -75,13 +83,31 @@ def log_ratio(x: Array, y: Array) -> Array:
 
 
 # (y - x) / y, whose slopes -1 / y and x / y**2 would cancel if computed by the quotient rule
-_relative_step_p = nary("relative_step", lambda x, y: (y - x) / y, written(lambda x, y: (y - x) / y),
-                        lambda t, z, x, y: neg(div(t, y)), lambda t, z, x, y: mul(div(t, y), div(x, y)), add=add,
-                        accepts=FLOAT)
-rel_entr_p = nary("rel_entr", scipy_kernel("rel_entr", np.float64), written(_rel_entr),
-                  lambda t, z, x, y: mul(t, _inside(x, y, add(log_ratio(x, y), scalar(x, 1)), 0)),
-                  lambda t, z, x, y: mul(t, _inside(x, y, neg(div(x, y)), 0)), add=add, accepts=FLOAT)
+_relative_step_p = nary(
+    "relative_step",
+    lambda x, y: (y - x) / y,
+    written(lambda x, y: (y - x) / y),
+    lambda t, z, x, y: neg(div(t, y)),
+    lambda t, z, x, y: mul(div(t, y), div(x, y)),
+    add=add,
+    accepts=FLOAT,
+)
+rel_entr_p = nary(
+    "rel_entr",
+    scipy_kernel("rel_entr", np.float64),
+    written(_rel_entr),
+    lambda t, z, x, y: mul(t, _inside(x, y, add(log_ratio(x, y), scalar(x, 1)), 0)),
+    lambda t, z, x, y: mul(t, _inside(x, y, neg(div(x, y)), 0)),
+    add=add,
+    accepts=FLOAT,
+)
 # outside it is q - p, up to a constant
-kl_div_p = nary("kl_div", _kl_div_kernel, written(_kl_div),
-                lambda t, z, x, y: mul(t, _inside(x, y, log_ratio(x, y), -1)),
-                lambda t, z, x, y: mul(t, _inside(x, y, _relative_step_p.bind(x, y), 1)), add=add, accepts=FLOAT)
+kl_div_p = nary(
+    "kl_div",
+    _kl_div_kernel,
+    written(_kl_div),
+    lambda t, z, x, y: mul(t, _inside(x, y, log_ratio(x, y), -1)),
+    lambda t, z, x, y: mul(t, _inside(x, y, _relative_step_p.bind(x, y), 1)),
+    add=add,
+    accepts=FLOAT,
+)

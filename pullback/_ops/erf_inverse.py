@@ -1,16 +1,35 @@
 """The inverse error function in float32, in NumPy: with the polynomials of XLA, so that eager and compiled normal
 numbers agree, and so that the first eager one does not have to wait for SciPy to load.
 """
+
 from __future__ import annotations
 
 import numpy as np
 
 # M. Giles, "Approximating the erfinv function", GPU Computing Gems 2 (2011): polynomials in w = -log(1 - x**2), for
 # w < 5 in w - 2.5, from there on in sqrt(w) - 3; times x
-_CENTER = (2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087, -0.00125372503,
-           -0.00417768164, 0.246640727, 1.50140941)
-_TAIL = (-0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773, -0.0076224613, 0.00943887047,
-         1.00167406, 2.83297682)
+_CENTER = (
+    2.81022636e-08,
+    3.43273939e-07,
+    -3.5233877e-06,
+    -4.39150654e-06,
+    0.00021858087,
+    -0.00125372503,
+    -0.00417768164,
+    0.246640727,
+    1.50140941,
+)
+_TAIL = (
+    -0.000200214257,
+    0.000100950558,
+    0.00134934322,
+    -0.00367342844,
+    0.00573950773,
+    -0.0076224613,
+    0.00943887047,
+    1.00167406,
+    2.83297682,
+)
 
 
 def _polynomial(coefficients: tuple[float, ...], w: np.ndarray) -> np.ndarray:

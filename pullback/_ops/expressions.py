@@ -2,6 +2,7 @@
 
 An `Expr` is a value being lowered that supports Python's operators.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -123,18 +124,39 @@ class Expr:
     def choose(self, x: Any, y: Any) -> Expr:
         """`x` where this bool is true, else `y`, one of which is an Expr."""
         like = x if isinstance(x, Expr) else y
-        return Expr(self.ctx, self.ctx.op("stablehlo.select", [self.value, like.like(x), like.like(y)],
-                                          like.value.aval))
+        return Expr(
+            self.ctx, self.ctx.op("stablehlo.select", [self.value, like.like(x), like.like(y)], like.value.aval)
+        )
 
     __radd__, __rmul__ = __add__, __mul__
 
 
 _ON_HOST: dict[str, Callable] = {
-    "add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.divide, "negate": np.negative,
-    "and": np.logical_and, "or": np.logical_or, "not": np.logical_not, "exponential": np.exp, "log": np.log,
-    "exponential_minus_one": np.expm1, "log_plus_one": np.log1p, "abs": np.abs, "sqrt": np.sqrt, "power": np.power,
-    "floor": np.floor, "round_nearest_even": np.rint, "minimum": np.minimum, "maximum": np.maximum,
-    "LT": np.less, "LE": np.less_equal, "GT": np.greater, "GE": np.greater_equal, "EQ": np.equal, "NE": np.not_equal,
+    "add": np.add,
+    "subtract": np.subtract,
+    "multiply": np.multiply,
+    "divide": np.divide,
+    "negate": np.negative,
+    "and": np.logical_and,
+    "or": np.logical_or,
+    "not": np.logical_not,
+    "exponential": np.exp,
+    "log": np.log,
+    "exponential_minus_one": np.expm1,
+    "log_plus_one": np.log1p,
+    "abs": np.abs,
+    "sqrt": np.sqrt,
+    "power": np.power,
+    "floor": np.floor,
+    "round_nearest_even": np.rint,
+    "minimum": np.minimum,
+    "maximum": np.maximum,
+    "LT": np.less,
+    "LE": np.less_equal,
+    "GT": np.greater,
+    "GE": np.greater_equal,
+    "EQ": np.equal,
+    "NE": np.not_equal,
 }
 
 
@@ -236,8 +258,11 @@ def repeat(count: int, state: Sequence[Expr], step: Callable) -> list[Expr]:
         outs = step(Expr(block, filled), *[Expr(block, x) for x in rest])
         return [block.op("stablehlo.add", [n, block.constant(1, number)]), *[x.value for x in outs]]
 
-    outs = ctx.loop([ctx.constant(0, number), *[x.value for x in state]],
-                    lambda block, args: [block.compare("LT", args[0], block.constant(count, number))], body)
+    outs = ctx.loop(
+        [ctx.constant(0, number), *[x.value for x in state]],
+        lambda block, args: [block.compare("LT", args[0], block.constant(count, number))],
+        body,
+    )
     return [Expr(ctx, x) for x in outs[1:]]
 
 

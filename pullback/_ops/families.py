@@ -3,6 +3,7 @@
 Elementwise primitives broadcast their operands as NumPy does and take operands of one dtype; `pullback.numpy` does the
 promotion of dtypes.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -46,9 +47,16 @@ def operands(name: str, *args: AnyValue) -> list[Array]:
     strong = next((x.aval.dtype for x in lifted if not x.aval.weak_type), None) if strong is None else strong
     if strong is None:
         return lifted
-    return [scalar_like(x.value, strong) if x.aval.weak_type and type(x) is ConcreteArray and x.aval.ndim == 0
-            and x.aval.dtype != strong and dtypes.join(strong, False, x.aval.dtype, True)[0] == strong
-            else x for x in lifted]
+    return [
+        scalar_like(x.value, strong)
+        if x.aval.weak_type
+        and type(x) is ConcreteArray
+        and x.aval.ndim == 0
+        and x.aval.dtype != strong
+        and dtypes.join(strong, False, x.aval.dtype, True)[0] == strong
+        else x
+        for x in lifted
+    ]
 
 
 def scalar_like(value: AnyValue, dtype: np.dtype) -> Array:
@@ -66,14 +74,17 @@ def broadcast_shapes(name: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
     for i in range(-rank, 0):
         lengths = {s[i] for s in shapes if len(s) >= -i} - {1}
         if len(lengths) > 1:
-            raise ValueError(f"{name}: shapes {', '.join(map(str, shapes))} do not broadcast together: axis {i} has "
-                             f"lengths {' and '.join(map(str, sorted(lengths)))}")
+            raise ValueError(
+                f"{name}: shapes {', '.join(map(str, shapes))} do not broadcast together: axis {i} has "
+                f"lengths {' and '.join(map(str, sorted(lengths)))}"
+            )
         result.append(lengths.pop() if lengths else 1)
     return tuple(result)
 
 
-def elementwise_type(name: str, accepts: tuple[Callable, str], out_dtype: Callable | None = None,
-                     arity: int = 2) -> Callable:
+def elementwise_type(
+    name: str, accepts: tuple[Callable, str], out_dtype: Callable | None = None, arity: int = 2
+) -> Callable:
     """The typing rule: `arity` operands of equal dtypes, with shapes that broadcast; the result is weak if all are."""
     predicate, description = accepts
 
@@ -84,9 +95,11 @@ def elementwise_type(name: str, accepts: tuple[Callable, str], out_dtype: Callab
         dtype = first.dtype
         for aval in avals:
             if aval.dtype != dtype:
-                raise TypeError(f"{name}: operands must have one dtype, got "
-                                f"{', '.join(a.str_short() for a in avals)}. Convert one with .astype(), or use the "
-                                "function of pullback.numpy, which promotes.")
+                raise TypeError(
+                    f"{name}: operands must have one dtype, got "
+                    f"{', '.join(a.str_short() for a in avals)}. Convert one with .astype(), or use the "
+                    "function of pullback.numpy, which promotes."
+                )
         if not predicate(dtype):
             raise TypeError(f"{name}: expected {description}, got {first.str_short()}")
         weak = all(aval.weak_type for aval in avals)
@@ -110,8 +123,10 @@ def elementwise_batch(p: Primitive) -> Callable:
     def batch(trace, args, dims, **params):
         first = next(d for d in dims if d is not None)
         shape = next(x.aval.shape for x, d in zip(args, dims, strict=True) if d is not None)
-        if all((x.aval.ndim == 0 if d is None else d == first and x.aval.shape == shape)
-               for x, d in zip(args, dims, strict=True)):
+        if all(
+            (x.aval.ndim == 0 if d is None else d == first and x.aval.shape == shape)
+            for x, d in zip(args, dims, strict=True)
+        ):
             return p.bind(*args, **params), first
         rank = max(x.aval.ndim - (d is not None) for x, d in zip(args, dims, strict=True))
         aligned = []
@@ -139,8 +154,14 @@ def elementwise_lower(op: str | Callable) -> Callable:
     return lower
 
 
-def elementwise(name: str, kernel: Callable | None, op: str | Callable, accepts=NUMBER,
-                out_dtype: Callable | None = None, arity: int = 2) -> Primitive:
+def elementwise(
+    name: str,
+    kernel: Callable | None,
+    op: str | Callable,
+    accepts=NUMBER,
+    out_dtype: Callable | None = None,
+    arity: int = 2,
+) -> Primitive:
     """An elementwise primitive without derivative rules yet."""
     p = Primitive(name)
     p.kernel = kernel
@@ -151,8 +172,14 @@ def elementwise(name: str, kernel: Callable | None, op: str | Callable, accepts=
     return p
 
 
-def unary(name: str, kernel: Callable | None, op: str | Callable, tangent: Callable | None, accepts=INEXACT,
-          out_dtype: Callable | None = None) -> Primitive:
+def unary(
+    name: str,
+    kernel: Callable | None,
+    op: str | Callable,
+    tangent: Callable | None,
+    accepts=INEXACT,
+    out_dtype: Callable | None = None,
+) -> Primitive:
     """An elementwise primitive of one operand. `tangent(t, x, y)`: its derivative times `t`; None: locally constant."""
     p = elementwise(name, kernel, op, accepts, out_dtype, 1)
     if tangent is None:
@@ -168,8 +195,15 @@ def unary(name: str, kernel: Callable | None, op: str | Callable, tangent: Calla
     return p
 
 
-def nary(name: str, kernel: Callable | None, op: str | Callable, *tangents: Callable | None, add: Callable,
-         accepts=NUMBER, out_dtype: Callable | None = None) -> Primitive:
+def nary(
+    name: str,
+    kernel: Callable | None,
+    op: str | Callable,
+    *tangents: Callable | None,
+    add: Callable,
+    accepts=NUMBER,
+    out_dtype: Callable | None = None,
+) -> Primitive:
     """An elementwise primitive of several operands, with a rule `tangent(t, y, *primals)` for each (or None).
 
     A tangent of a smaller shape, because its operand was broadcast, is broadcast to the result's shape.
@@ -222,22 +256,31 @@ class BinaryFunction(Protocol):
         """The result has the common shape of the operands."""
 
 
-def function_of_one(module: str, p: Primitive, says: str, argument: str, result: str, *, name: str = "",
-                    gives: str = "that dtype") -> UnaryFunction:
+def function_of_one(
+    module: str, p: Primitive, says: str, argument: str, result: str, *, name: str = "", gives: str = "that dtype"
+) -> UnaryFunction:
     """The public function that applies `p`; its docstring consists of `says`, its types and errors, and an example."""
 
     def function(x: ArrayLike) -> Array:
         return p.bind(x)
 
     accepts = p.abstract_eval.accepts  # type: ignore[union-attr]
-    return _public(function, module, name or p.name, f"""{says}
+    return _public(
+        function,
+        module,
+        name or p.name,
+        f"""{says}
 
     `x`: any shape; {accepts}. The result has its shape and {gives}. TypeError for other dtypes.
-""", argument, result)
+""",
+        argument,
+        result,
+    )
 
 
-def function_of_two(module: str, p: Primitive, says: str, arguments: str, result: str, *, name: str = "",
-                    gives: str = "that dtype") -> BinaryFunction:
+def function_of_two(
+    module: str, p: Primitive, says: str, arguments: str, result: str, *, name: str = "", gives: str = "that dtype"
+) -> BinaryFunction:
     """The public function of two operands that applies `p`, as `function_of_one`."""
     named = name or p.name
 
@@ -247,12 +290,19 @@ def function_of_two(module: str, p: Primitive, says: str, arguments: str, result
         return p.bind(*operands(named, x, y))
 
     accepts = p.abstract_eval.accepts  # type: ignore[union-attr]
-    return _public(function, module, name or p.name, f"""{says}
+    return _public(
+        function,
+        module,
+        name or p.name,
+        f"""{says}
 
     `x`, `y`: shapes that broadcast; {accepts}, the same for both (a Python scalar takes that of an array beside it).
     The result has the common shape and {gives}. TypeError for other dtypes or two of them, ValueError for shapes that
     do not broadcast.
-""", arguments, result)
+""",
+        arguments,
+        result,
+    )
 
 
 def _public(function: F, module: str, name: str, text: str, arguments: str, result: str) -> F:

@@ -4,6 +4,7 @@ With w = exp(-2 pi i / n), along each axis: FFT sums x[j] w^(jk) over j, IFFT su
 RFFT is FFT of real numbers without the redundant half: for the last axis it gives the first n // 2 + 1 elements. IRFFT
 goes back to n real numbers.
 """
+
 from __future__ import annotations
 
 import enum
@@ -64,7 +65,7 @@ def fft(x: ArrayLike, fft_type: FftType | str, fft_lengths: Sequence[int]) -> Ar
     >>> print(lax.fft(np.float32([1, 2, 3, 4]), "RFFT", (4,)))
     [10.+0.j -2.+2.j -2.+0.j]
     """
-    x, = operands("fft", x)
+    (x,) = operands("fft", x)
     kind = _known_type(fft_type)
     if kind is FftType.RFFT and dtypes.is_complex(x.aval.dtype):
         raise TypeError(f"fft: RFFT takes real numbers, got {x.aval.str_short()}. Use FFT, or take .real of it.")
@@ -102,8 +103,10 @@ def _known_lengths(fft_lengths: Any) -> tuple[int, ...]:
     except TypeError:
         if isinstance(fft_lengths, (tuple, list)) and any(isinstance(n, Tracer) for n in fft_lengths):
             raise  # the message is complete
-        raise TypeError("fft: fft_lengths must be a sequence of ints, one for each of the last axes to transform, got "
-                        f"{fft_lengths!r}") from None
+        raise TypeError(
+            "fft: fft_lengths must be a sequence of ints, one for each of the last axes to transform, got "
+            f"{fft_lengths!r}"
+        ) from None
 
 
 # --- type ---
@@ -112,17 +115,23 @@ def _known_lengths(fft_lengths: Any) -> tuple[int, ...]:
 def _type(x, fft_type, fft_lengths):
     accepts = _REAL if fft_type is FftType.RFFT else _COMPLEX
     if x.dtype not in accepts:
-        raise TypeError(f"fft: {fft_type.name} takes {' or '.join(d.name for d in accepts)}, got "
-                        f"{x.str_short()}. Convert it with .astype().")
+        raise TypeError(
+            f"fft: {fft_type.name} takes {' or '.join(d.name for d in accepts)}, got "
+            f"{x.str_short()}. Convert it with .astype()."
+        )
     rank = len(fft_lengths)
     if not 1 <= rank <= x.ndim:
-        raise ValueError(f"fft: fft_lengths must have an entry for each axis to transform, at least 1 and at most the "
-                         f"{x.ndim} of shape {x.shape}, got {fft_lengths}")
+        raise ValueError(
+            f"fft: fft_lengths must have an entry for each axis to transform, at least 1 and at most the "
+            f"{x.ndim} of shape {x.shape}, got {fft_lengths}"
+        )
     expected = _halved(fft_lengths) if fft_type is FftType.IRFFT else fft_lengths
     if x.shape[-rank:] != expected:
-        raise ValueError(f"fft: {fft_type.name} with fft_lengths {fft_lengths} takes an operand whose last axes have "
-                         f"the lengths {expected}, got shape {x.shape}. Cut it or pad it with zeros, as the functions "
-                         "of pullback.numpy.fft do.")
+        raise ValueError(
+            f"fft: {fft_type.name} with fft_lengths {fft_lengths} takes an operand whose last axes have "
+            f"the lengths {expected}, got shape {x.shape}. Cut it or pad it with zeros, as the functions "
+            "of pullback.numpy.fft do."
+        )
     if fft_type is FftType.RFFT:
         return make_aval((*x.shape[:-rank], *_halved(fft_lengths)), complex_dtype(x.dtype))
     if fft_type is FftType.IRFFT:
@@ -157,8 +166,12 @@ def _lower(ctx, x, fft_type, fft_lengths):
         return ctx.constant(0, out)
     if len(fft_lengths) > 3:
         return emitted(ctx, lambda x: [_over_many_axes(x, fft_type, fft_lengths)], x)[0]
-    y = ctx.op("stablehlo.fft", [_row_by_row(ctx, x)], out, f"fft_type = #stablehlo<fft_type {fft_type.name}>, "
-                                                            f"fft_length = {int_array(fft_lengths)}")
+    y = ctx.op(
+        "stablehlo.fft",
+        [_row_by_row(ctx, x)],
+        out,
+        f"fft_type = #stablehlo<fft_type {fft_type.name}>, fft_length = {int_array(fft_lengths)}",
+    )
     return _row_by_row(ctx, y)
 
 
@@ -166,8 +179,12 @@ def _row_by_row(ctx, x):
     """The same array in row-major layout. A consumer that requires column-major layout, as LAPACK does, would pass
     it on to the transform, and XLA for the CPU then refuses to run (findings/xla_fft_layout.sh)."""
     order = f"[dense<{list(reversed(range(x.aval.ndim)))}> : tensor<{x.aval.ndim}xindex>]"
-    return ctx.op("stablehlo.custom_call", [x], x.aval, 'call_target_name = "LayoutConstraint", '
-                                                        f"operand_layouts = {order}, result_layouts = {order}")
+    return ctx.op(
+        "stablehlo.custom_call",
+        [x],
+        x.aval,
+        f'call_target_name = "LayoutConstraint", operand_layouts = {order}, result_layouts = {order}',
+    )
 
 
 def _over_many_axes(x, fft_type, fft_lengths):

@@ -2,6 +2,7 @@
 
 Kernels are SciPy's, imported at the first call and run in float64; the compiled formulas are in `gamma_formulas`.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -40,8 +41,9 @@ def _digamma_kernel(x):
     return np.where((x == 0) | (x == -np.inf), np.nan, scipy_kernel("digamma", np.float64)(x))
 
 
-digamma_p = unary("digamma", _digamma_kernel, written(log_derivative),
-                  lambda t, x, y: mul(t, polygamma(scalar(x, 1), x)), FLOAT)
+digamma_p = unary(
+    "digamma", _digamma_kernel, written(log_derivative), lambda t, x, y: mul(t, polygamma(scalar(x, 1), x)), FLOAT
+)
 
 
 def _gamma_kernel(x):
@@ -51,10 +53,16 @@ def _gamma_kernel(x):
 
 gamma_p = unary("gamma", _gamma_kernel, written(gamma_function), lambda t, x, y: mul(t, mul(y, digamma(x))), FLOAT)
 
-lgamma: UnaryFunction = function_of_one(__name__, lgamma_p,
-    "The logarithm of |gamma(x)|: inf at 0 and the negative integers. Its derivative is `digamma`.", "1.", "0.0")
-digamma: Callable[[Any], Array] = function_of_one(__name__, digamma_p,
-    "The derivative of `lgamma` (DLMF 5.2.2), nan at its poles 0, -1, -2, ...", "1.", "-0.5772157")
+lgamma: UnaryFunction = function_of_one(
+    __name__,
+    lgamma_p,
+    "The logarithm of |gamma(x)|: inf at 0 and the negative integers. Its derivative is `digamma`.",
+    "1.",
+    "0.0",
+)
+digamma: Callable[[Any], Array] = function_of_one(
+    __name__, digamma_p, "The derivative of `lgamma` (DLMF 5.2.2), nan at its poles 0, -1, -2, ...", "1.", "-0.5772157"
+)
 
 
 def gamma_sign(x: Array) -> Array:

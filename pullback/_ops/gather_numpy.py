@@ -4,6 +4,7 @@ An index vector (along the last axis of `indices`) is the start of a window of t
 Index arrays have batch axes, windows have window axes; the result (of gather) or the updates (of scatter) have
 both, the window's at `offset_dims`.
 """
+
 from __future__ import annotations
 
 import enum
@@ -41,8 +42,9 @@ class GatherScatterMode(enum.Enum):
         try:
             return _MODES[mode]
         except (KeyError, TypeError):
-            raise ValueError(f"unknown out-of-bounds mode {mode!r}: expected clip, fill, drop or "
-                             "promise_in_bounds") from None
+            raise ValueError(
+                f"unknown out-of-bounds mode {mode!r}: expected clip, fill, drop or promise_in_bounds"
+            ) from None
 
 
 def mode_of(function: str, mode: AnyValue) -> GatherScatterMode:
@@ -94,8 +96,9 @@ class ScatterDimensionNumbers(NamedTuple):
     scatter_indices_batching_dims: tuple[int, ...] = ()
 
 
-def window_sizes(numbers: ScatterDimensionNumbers, operand_ndim: int, updates_shape: tuple[int, ...]
-                 ) -> tuple[int, ...]:
+def window_sizes(
+    numbers: ScatterDimensionNumbers, operand_ndim: int, updates_shape: tuple[int, ...]
+) -> tuple[int, ...]:
     """The size of the windows that a scatter writes, along every axis of the operand."""
     single = {*numbers.inserted_window_dims, *numbers.operand_batching_dims}
     lengths = iter([updates_shape[d] for d in numbers.update_window_dims])
@@ -212,8 +215,9 @@ def scatter_kernel(combine):
         x, indices, updates = np.asarray(x), np.asarray(indices), np.asarray(updates)
         if is_half(x.dtype) and combine in (np.add, np.multiply) and not unique_indices:
             wide = accumulator(x.dtype)
-            return kernel(x.astype(wide), indices, updates.astype(wide), dimension_numbers, unique_indices, mode
-                          ).astype(x.dtype)
+            return kernel(
+                x.astype(wide), indices, updates.astype(wide), dimension_numbers, unique_indices, mode
+            ).astype(x.dtype)
         out = np.array(x, order="C")
         if not updates.size or not out.size:
             return out
@@ -227,7 +231,7 @@ def scatter_kernel(combine):
             nb = indices.ndim - 1
             full = np.broadcast_shapes(*[i.shape for i in index])
             index = tuple(np.broadcast_to(i, (*indices.shape[:-1], *i.shape[nb:]))[where.valid] for i in index)
-            updates = updates.reshape((*full, *target.shape[len(index):]))[where.valid]
+            updates = updates.reshape((*full, *target.shape[len(index) :]))[where.valid]
             if not updates.size:
                 return out
         _write(target, index, updates, combine, unique_indices)
@@ -258,12 +262,12 @@ def _write(target, index, updates, combine, unique):
     if unique or all(i.size == 1 for i in index):
         target[index] = combine(target[index], updates)
         return
-    trailing = target.shape[len(index):]
+    trailing = target.shape[len(index) :]
     if not trailing or not target.flags.c_contiguous:
         combine.at(target, index, updates)
         return
     # rows: sort the updates by index, combine those with equal indices, and write every row once
-    rows = np.ravel_multi_index(np.broadcast_arrays(*index), target.shape[:len(index)]).ravel()
+    rows = np.ravel_multi_index(np.broadcast_arrays(*index), target.shape[: len(index)]).ravel()
     width = math.prod(trailing)
     places, parts = target.reshape(-1, width), updates.reshape(-1, width)
     order = np.argsort(rows, kind="stable")

@@ -1,4 +1,5 @@
 """Gather and scatter: windows read from, and written to, positions given by an array of indices."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -49,26 +50,33 @@ def _check_numbers(name: str, numbers: GatherDimensionNumbers, x, indices, sizes
     if not dtypes.is_integer(indices.dtype):
         raise TypeError(f"{name}: indices must be integers, got {indices.str_short()}")
     if indices.ndim == 0 or indices.shape[-1] != len(numbers.start_index_map):
-        raise ValueError(f"{name}: the last axis of the indices must hold the {len(numbers.start_index_map)} positions "
-                         f"along the operand's axes {numbers.start_index_map}, got shape {indices.shape}")
+        raise ValueError(
+            f"{name}: the last axis of the indices must hold the {len(numbers.start_index_map)} positions "
+            f"along the operand's axes {numbers.start_index_map}, got shape {indices.shape}"
+        )
     dropped = (*numbers.collapsed_slice_dims, *numbers.operand_batching_dims)
     _check_axes(name, "collapsed and batching axes", dropped, x.ndim)
     _check_axes(name, "indexed and batching axes", (*numbers.start_index_map, *numbers.operand_batching_dims), x.ndim)
     _check_axes(name, "batching axes of the indices", numbers.start_indices_batching_dims, indices.ndim - 1)
     if len(numbers.operand_batching_dims) != len(numbers.start_indices_batching_dims) or any(
-            x.shape[a] != indices.shape[b] for a, b in zip(numbers.operand_batching_dims,
-                                                           numbers.start_indices_batching_dims, strict=False)):
-        raise ValueError(f"{name}: batching axes of operand and indices must pair up with equal lengths, got "
-                         f"{numbers.operand_batching_dims} of {x.shape} and {numbers.start_indices_batching_dims} of "
-                         f"{indices.shape}")
+        x.shape[a] != indices.shape[b]
+        for a, b in zip(numbers.operand_batching_dims, numbers.start_indices_batching_dims, strict=False)
+    ):
+        raise ValueError(
+            f"{name}: batching axes of operand and indices must pair up with equal lengths, got "
+            f"{numbers.operand_batching_dims} of {x.shape} and {numbers.start_indices_batching_dims} of "
+            f"{indices.shape}"
+        )
     if len(sizes) != x.ndim or any(not 0 <= s <= n for s, n in zip(sizes, x.shape, strict=True)):
         raise ValueError(f"{name}: windows of sizes {tuple(sizes)} do not fit into an operand of shape {x.shape}")
     if any(sizes[d] > 1 for d in dropped):
         raise ValueError(f"{name}: windows must have length 1 along the axes {dropped}, got sizes {tuple(sizes)}")
     _check_axes(name, "window axes of the result", numbers.offset_dims, indices.ndim - 1 + len(numbers.offset_dims))
     if len(numbers.offset_dims) != x.ndim - len(dropped):
-        raise ValueError(f"{name}: expected a window axis in the result for each of the {x.ndim - len(dropped)} axes "
-                         f"of the operand that are not collapsed, got {numbers.offset_dims}")
+        raise ValueError(
+            f"{name}: expected a window axis in the result for each of the {x.ndim - len(dropped)} axes "
+            f"of the operand that are not collapsed, got {numbers.offset_dims}"
+        )
 
 
 def _last_starts(x, indices, numbers, sizes):
@@ -112,9 +120,17 @@ def _shift(axes: Sequence[int], lead: tuple[int, ...] = ()) -> tuple[int, ...]:
 gather_p = Primitive("gather")
 
 
-def gather(operand: ArrayLike, start_indices: ArrayLike, dimension_numbers: GatherDimensionNumbers,
-           slice_sizes: Sequence[int], *, unique_indices: bool = False, indices_are_sorted: bool = False,
-           mode: str | GatherScatterMode | None = None, fill_value: ArrayLike | None = None) -> Array:
+def gather(
+    operand: ArrayLike,
+    start_indices: ArrayLike,
+    dimension_numbers: GatherDimensionNumbers,
+    slice_sizes: Sequence[int],
+    *,
+    unique_indices: bool = False,
+    indices_are_sorted: bool = False,
+    mode: str | GatherScatterMode | None = None,
+    fill_value: ArrayLike | None = None,
+) -> Array:
     """Windows of `operand`, of shape `slice_sizes`, that start at the vectors along the last axis of `start_indices`.
 
     See `GatherDimensionNumbers` for the axes and `GatherScatterMode` for windows that extend outside; `fill_value` is
@@ -128,9 +144,16 @@ def gather(operand: ArrayLike, start_indices: ArrayLike, dimension_numbers: Gath
            [0, 1]], dtype=int32)
     """
     numbers = GatherDimensionNumbers(*map(tuple, dimension_numbers))
-    return gather_p.bind(lift(operand), lift(start_indices), dimension_numbers=numbers, slice_sizes=tuple(slice_sizes),
-                         indices_are_sorted=bool(indices_are_sorted), unique_indices=bool(unique_indices),
-                         mode=GatherScatterMode.from_any(mode), fill_value=fill_value)
+    return gather_p.bind(
+        lift(operand),
+        lift(start_indices),
+        dimension_numbers=numbers,
+        slice_sizes=tuple(slice_sizes),
+        indices_are_sorted=bool(indices_are_sorted),
+        unique_indices=bool(unique_indices),
+        mode=GatherScatterMode.from_any(mode),
+        fill_value=fill_value,
+    )
 
 
 def _gather_type(x, indices, dimension_numbers, slice_sizes, **_):
@@ -144,17 +167,20 @@ def _gather_type(x, indices, dimension_numbers, slice_sizes, **_):
     return make_aval(shape, x.dtype, x.weak_type)
 
 
-def _gather_lower(ctx, x, indices, dimension_numbers, slice_sizes, mode, fill_value, indices_are_sorted,
-                  unique_indices):
+def _gather_lower(
+    ctx, x, indices, dimension_numbers, slice_sizes, mode, fill_value, indices_are_sorted, unique_indices
+):
     n = dimension_numbers
     out = ctx.out_avals[0]
     indices = signed(ctx, indices)
-    attrs = (f"dimension_numbers = #stablehlo.gather<offset_dims = {_bracket(n.offset_dims)}, "
-             f"collapsed_slice_dims = {_bracket(n.collapsed_slice_dims)}, "
-             f"operand_batching_dims = {_bracket(n.operand_batching_dims)}, "
-             f"start_indices_batching_dims = {_bracket(n.start_indices_batching_dims)}, "
-             f"start_index_map = {_bracket(n.start_index_map)}, index_vector_dim = {indices.aval.ndim - 1}>, "
-             f"slice_sizes = {int_array(slice_sizes)}, indices_are_sorted = {str(indices_are_sorted).lower()}")
+    attrs = (
+        f"dimension_numbers = #stablehlo.gather<offset_dims = {_bracket(n.offset_dims)}, "
+        f"collapsed_slice_dims = {_bracket(n.collapsed_slice_dims)}, "
+        f"operand_batching_dims = {_bracket(n.operand_batching_dims)}, "
+        f"start_indices_batching_dims = {_bracket(n.start_indices_batching_dims)}, "
+        f"start_index_map = {_bracket(n.start_index_map)}, index_vector_dim = {indices.aval.ndim - 1}>, "
+        f"slice_sizes = {int_array(slice_sizes)}, indices_are_sorted = {str(indices_are_sorted).lower()}"
+    )
     # the operation itself clamps, as mode clip requires
     result = ctx.op("stablehlo.gather", [x, indices], out, attrs)
     if mode is not FILL or not n.start_index_map:
@@ -163,9 +189,13 @@ def _gather_lower(ctx, x, indices, dimension_numbers, slice_sizes, mode, fill_va
     inside = ctx.op("stablehlo.and", [ctx.compare("GE", indices, low), ctx.compare("LE", indices, high)])
     batch = make_aval(indices.aval.shape[:-1], np.dtype(bool))
     cell = make_aval((), np.dtype(bool))
-    valid = ctx.op("stablehlo.reduce", [inside, ctx.constant(True, cell)], batch,
-                   f"dimensions = {int_array((indices.aval.ndim - 1,))}",
-                   [ctx.region([cell, cell], lambda block, ab: [block.op("stablehlo.and", ab)])])
+    valid = ctx.op(
+        "stablehlo.reduce",
+        [inside, ctx.constant(True, cell)],
+        batch,
+        f"dimensions = {int_array((indices.aval.ndim - 1,))}",
+        [ctx.region([cell, cell], lambda block, ab: [block.op("stablehlo.and", ab)])],
+    )
     places = [i for i in range(out.ndim) if i not in n.offset_dims]
     if batch.shape != out.shape or places != list(range(batch.ndim)):
         valid = ctx.broadcast(valid, out.shape, places)
@@ -184,8 +214,18 @@ def _gather_jvp(primals, tangents, **params):
 def _gather_transpose(ct, x, indices, dimension_numbers, mode, indices_are_sorted, unique_indices, **_):
     numbers = ScatterDimensionNumbers(*dimension_numbers)
     zeros = zeros_like_aval(x.aval)
-    return [scatter_add_p.bind(zeros, indices, ct, dimension_numbers=numbers, mode=mode,
-                               indices_are_sorted=indices_are_sorted, unique_indices=unique_indices), None]
+    return [
+        scatter_add_p.bind(
+            zeros,
+            indices,
+            ct,
+            dimension_numbers=numbers,
+            mode=mode,
+            indices_are_sorted=indices_are_sorted,
+            unique_indices=unique_indices,
+        ),
+        None,
+    ]
 
 
 def _gather_batch(trace, args, dims, dimension_numbers, slice_sizes, **params):
@@ -193,19 +233,28 @@ def _gather_batch(trace, args, dims, dimension_numbers, slice_sizes, **params):
     n = dimension_numbers
     if i is None:
         x = move_axis(x, b, 0)
-        numbers = GatherDimensionNumbers(_shift(n.offset_dims, (0,)), _shift(n.collapsed_slice_dims),
-                                         _shift(n.start_index_map), _shift(n.operand_batching_dims),
-                                         n.start_indices_batching_dims)
+        numbers = GatherDimensionNumbers(
+            _shift(n.offset_dims, (0,)),
+            _shift(n.collapsed_slice_dims),
+            _shift(n.start_index_map),
+            _shift(n.operand_batching_dims),
+            n.start_indices_batching_dims,
+        )
         slice_sizes = (x.aval.shape[0], *slice_sizes)
     elif b is None:
         indices = move_axis(indices, i, 0)
-        numbers = n._replace(offset_dims=_shift(n.offset_dims),
-                             start_indices_batching_dims=_shift(n.start_indices_batching_dims))
+        numbers = n._replace(
+            offset_dims=_shift(n.offset_dims), start_indices_batching_dims=_shift(n.start_indices_batching_dims)
+        )
     else:
         x, indices = move_axis(x, b, 0), move_axis(indices, i, 0)
-        numbers = GatherDimensionNumbers(_shift(n.offset_dims), _shift(n.collapsed_slice_dims),
-                                         _shift(n.start_index_map), _shift(n.operand_batching_dims, (0,)),
-                                         _shift(n.start_indices_batching_dims, (0,)))
+        numbers = GatherDimensionNumbers(
+            _shift(n.offset_dims),
+            _shift(n.collapsed_slice_dims),
+            _shift(n.start_index_map),
+            _shift(n.operand_batching_dims, (0,)),
+            _shift(n.start_indices_batching_dims, (0,)),
+        )
         slice_sizes = (min(1, x.aval.shape[0]), *slice_sizes)
     # the examples of a batch read disjoint positions, but in no common order
     params = {**params, "indices_are_sorted": False} if i is not None else params
@@ -238,25 +287,38 @@ def _scatter_type(name: str, accepts: tuple):
 
 def _check_scatter(x, indices, updates, n) -> None:
     if x.dtype != updates.dtype:
-        raise TypeError(f"scatter: operand and updates must have one dtype, got {x.str_short()} and "
-                        f"{updates.str_short()}. Convert one with .astype().")
+        raise TypeError(
+            f"scatter: operand and updates must have one dtype, got {x.str_short()} and "
+            f"{updates.str_short()}. Convert one with .astype()."
+        )
     _check_axes("scatter", "update_window_dims", n.update_window_dims, updates.ndim)
     _check_axes("scatter", "inserted and batching axes", (*n.inserted_window_dims, *n.operand_batching_dims), x.ndim)
     expected = x.ndim - len(n.inserted_window_dims) - len(n.operand_batching_dims)
     if len(n.update_window_dims) != expected:
-        raise ValueError(f"scatter: expected a window axis in the updates for each of the {expected} axes of the "
-                         "operand that are neither inserted nor batching, got update_window_dims "
-                         f"{n.update_window_dims}")
+        raise ValueError(
+            f"scatter: expected a window axis in the updates for each of the {expected} axes of the "
+            "operand that are neither inserted nor batching, got update_window_dims "
+            f"{n.update_window_dims}"
+        )
     sizes = window_sizes(n, x.ndim, updates.shape)
     # windows along inserted axes of length 0 cannot be written
     numbers = GatherDimensionNumbers(*n)
-    _check_numbers("scatter", numbers, x, indices, tuple(
-        min(s, m) if d in n.inserted_window_dims or d in n.operand_batching_dims else s
-        for d, (s, m) in enumerate(zip(sizes, x.shape, strict=True))))
+    _check_numbers(
+        "scatter",
+        numbers,
+        x,
+        indices,
+        tuple(
+            min(s, m) if d in n.inserted_window_dims or d in n.operand_batching_dims else s
+            for d, (s, m) in enumerate(zip(sizes, x.shape, strict=True))
+        ),
+    )
     batch = tuple(m for i, m in enumerate(updates.shape) if i not in n.update_window_dims)
     if batch != indices.shape[:-1]:
-        raise ValueError(f"scatter: the updates of shape {updates.shape} must have the indices' axes "
-                         f"{indices.shape[:-1]} beside the window axes {n.update_window_dims}, got {batch}")
+        raise ValueError(
+            f"scatter: the updates of shape {updates.shape} must have the indices' axes "
+            f"{indices.shape[:-1]} beside the window axes {n.update_window_dims}, got {batch}"
+        )
 
 
 def _scatter_lower(op):
@@ -269,14 +331,16 @@ def _scatter_lower(op):
         if mode is CLIP and n.scatter_dims_to_operand_dims:
             sizes = window_sizes(n, x.aval.ndim, updates.aval.shape)
             indices = _clamped(ctx, x, indices, GatherDimensionNumbers(*n), sizes)
-        attrs = (f"scatter_dimension_numbers = #stablehlo.scatter<update_window_dims = "
-                 f"{_bracket(n.update_window_dims)}, inserted_window_dims = {_bracket(n.inserted_window_dims)}, "
-                 f"input_batching_dims = {_bracket(n.operand_batching_dims)}, "
-                 f"scatter_indices_batching_dims = {_bracket(n.scatter_indices_batching_dims)}, "
-                 f"scatter_dims_to_operand_dims = {_bracket(n.scatter_dims_to_operand_dims)}, "
-                 f"index_vector_dim = {indices.aval.ndim - 1}>, "
-                 f"indices_are_sorted = {str(indices_are_sorted).lower()}, "
-                 f"unique_indices = {str(unique_indices).lower()}")
+        attrs = (
+            f"scatter_dimension_numbers = #stablehlo.scatter<update_window_dims = "
+            f"{_bracket(n.update_window_dims)}, inserted_window_dims = {_bracket(n.inserted_window_dims)}, "
+            f"input_batching_dims = {_bracket(n.operand_batching_dims)}, "
+            f"scatter_indices_batching_dims = {_bracket(n.scatter_indices_batching_dims)}, "
+            f"scatter_dims_to_operand_dims = {_bracket(n.scatter_dims_to_operand_dims)}, "
+            f"index_vector_dim = {indices.aval.ndim - 1}>, "
+            f"indices_are_sorted = {str(indices_are_sorted).lower()}, "
+            f"unique_indices = {str(unique_indices).lower()}"
+        )
         if accumulates and not unique_indices:
             x, updates = (ctx.convert(v, accumulator(out.dtype)) for v in (x, updates))
         cell = make_aval((), x.aval.dtype)
@@ -294,15 +358,22 @@ def _scatter_batch(p: Primitive):
         x, updates = _leading(x, b, size), _leading(updates, u, size)
         n = dimension_numbers
         if i is None:
-            numbers = ScatterDimensionNumbers(_shift(n.update_window_dims, (0,)), _shift(n.inserted_window_dims),
-                                              _shift(n.scatter_dims_to_operand_dims), _shift(n.operand_batching_dims),
-                                              n.scatter_indices_batching_dims)
+            numbers = ScatterDimensionNumbers(
+                _shift(n.update_window_dims, (0,)),
+                _shift(n.inserted_window_dims),
+                _shift(n.scatter_dims_to_operand_dims),
+                _shift(n.operand_batching_dims),
+                n.scatter_indices_batching_dims,
+            )
         else:
             indices = move_axis(indices, i, 0)
-            numbers = ScatterDimensionNumbers(_shift(n.update_window_dims), _shift(n.inserted_window_dims),
-                                              _shift(n.scatter_dims_to_operand_dims),
-                                              _shift(n.operand_batching_dims, (0,)),
-                                              _shift(n.scatter_indices_batching_dims, (0,)))
+            numbers = ScatterDimensionNumbers(
+                _shift(n.update_window_dims),
+                _shift(n.inserted_window_dims),
+                _shift(n.scatter_dims_to_operand_dims),
+                _shift(n.operand_batching_dims, (0,)),
+                _shift(n.scatter_indices_batching_dims, (0,)),
+            )
             params = {**params, "indices_are_sorted": False}
         return p.bind(x, indices, updates, dimension_numbers=numbers, **params), 0
 
@@ -337,9 +408,16 @@ def read_back(x: Array, indices: Array, updates_aval: ShapedArray, params: dict)
     numbers = params["dimension_numbers"]
     # with broken promises scatter drops the update, but gather would clamp
     mode = CLIP if params["mode"] is CLIP else FILL
-    return gather_p.bind(x, indices, dimension_numbers=GatherDimensionNumbers(*numbers),
-                         slice_sizes=window_sizes(numbers, x.aval.ndim, updates_aval.shape), mode=mode, fill_value=0,
-                         indices_are_sorted=params["indices_are_sorted"], unique_indices=params["unique_indices"])
+    return gather_p.bind(
+        x,
+        indices,
+        dimension_numbers=GatherDimensionNumbers(*numbers),
+        slice_sizes=window_sizes(numbers, x.aval.ndim, updates_aval.shape),
+        mode=mode,
+        fill_value=0,
+        indices_are_sorted=params["indices_are_sorted"],
+        unique_indices=params["unique_indices"],
+    )
 
 
 def _linear_in_both(p: Primitive):
@@ -356,8 +434,11 @@ def _linear_in_both(p: Primitive):
 
 
 def _scatter_add_transpose(ct, x, indices, updates, **params):
-    return [ct if is_linear(x) else None, None,
-            read_back(ct, indices, updates.aval, params) if is_linear(updates) else None]
+    return [
+        ct if is_linear(x) else None,
+        None,
+        read_back(ct, indices, updates.aval, params) if is_linear(updates) else None,
+    ]
 
 
 def _scatter_transpose(ct, x, indices, updates, **params):

@@ -1,4 +1,5 @@
 """Identity operations: `stop_gradient`, and arrays as constants inside a jaxpr."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -82,7 +83,8 @@ def constant_equations(variables: Sequence[Var], values: Sequence[Any], what: st
             raise UnexpectedTracerError(
                 f"{what} uses a value of type {x.aval.str_short()} traced by {x.owner.describe()} that is none of its "
                 "inputs: a custom rule closes over it. Pass it to the function as an argument, and to the backward "
-                "rule among the residuals.")
+                "rule among the residuals."
+            )
     return [Equation(constant_p, [], [v], {"value": Constant(x)}) for v, x in zip(variables, values, strict=True)]
 
 
@@ -101,8 +103,9 @@ def stage_closed(fun: Callable[..., Sequence[Any]], avals: Sequence[ShapedArray]
     return embed_constants(jaxpr, consts, what)
 
 
-def stage_noting(fun: Callable[..., tuple[Sequence[Any], T]], avals: Sequence[ShapedArray], what: str
-                 ) -> tuple[Jaxpr, T]:
+def stage_noting(
+    fun: Callable[..., tuple[Sequence[Any], T]], avals: Sequence[ShapedArray], what: str
+) -> tuple[Jaxpr, T]:
     """`stage_closed` for a function that returns its results and information about them, which is returned too."""
     noting = WithAux(fun)
     return stage_closed(noting, avals, what), noting.aux

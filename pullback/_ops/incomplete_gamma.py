@@ -4,6 +4,7 @@ All are differentiable to every order in both arguments. The derivatives by the 
 with a parameter `order`, so that none is computed by a difference; their formulas are in `incomplete_gamma_formulas`.
 The kernels of the two functions are SciPy's where it is accurate, run in float64.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -22,8 +23,9 @@ from pullback._ops.rules import per_operand_jvp
 from pullback._ops.zeta import polygamma
 
 
-def _primitive(name: str, body: Callable, by_order: Callable | None, by_x: Callable | None,
-               kernel: Callable | None = None) -> Primitive:
+def _primitive(
+    name: str, body: Callable, by_order: Callable | None, by_x: Callable | None, kernel: Callable | None = None
+) -> Primitive:
     """A function of a and x whose formula takes the required digits, computed in float64."""
 
     def on_host(a, x, **params):
@@ -39,8 +41,12 @@ def _primitive(name: str, body: Callable, by_order: Callable | None, by_x: Calla
 
     p = elementwise(name, kernel or on_host, lower, FLOAT)
     if by_order is not None and by_x is not None:
-        per_operand_jvp(p, add, lambda t, y, a, x, **params: mul(t, by_order(y, a, x, **params)),
-                        lambda t, y, a, x, **params: mul(t, by_x(y, a, x, **params)))
+        per_operand_jvp(
+            p,
+            add,
+            lambda t, y, a, x, **params: mul(t, by_order(y, a, x, **params)),
+            lambda t, y, a, x, **params: mul(t, by_x(y, a, x, **params)),
+        )
     return p
 
 
@@ -76,24 +82,44 @@ def _of_derivative_by_x(y, a, x, order):
 def _third_by_x(y, a, x):
     """The derivative by x of f'', which is f'' g + 2 f' g' + f g'' with g = (a - 1) / x - 1."""
     before = div(div(sub(a, scalar(a, 1)), x), x)
-    terms = [mul(y, _log_slope(a, x)), neg(mul(scalar(a, 2), mul(gamma_density_by_x_p.bind(a, x, order=0), before))),
-             mul(scalar(a, 2), div(mul(gamma_density_p.bind(a, x, order=0), before), x))]
+    terms = [
+        mul(y, _log_slope(a, x)),
+        neg(mul(scalar(a, 2), mul(gamma_density_by_x_p.bind(a, x, order=0), before))),
+        mul(scalar(a, 2), div(mul(gamma_density_p.bind(a, x, order=0), before), x)),
+    ]
     return _total(terms)
 
 
 gamma_density_twice_by_x_p: Primitive = _primitive(
-    "gamma_density_twice_by_x", formulas.density_twice_by_x,
-    lambda y, a, x: _of_derivative_by_x(y, a, x, 1), _third_by_x)
+    "gamma_density_twice_by_x",
+    formulas.density_twice_by_x,
+    lambda y, a, x: _of_derivative_by_x(y, a, x, 1),
+    _third_by_x,
+)
 gamma_density_by_x_p: Primitive = _primitive(
-    "gamma_density_by_x", formulas.density_by_x,
-    lambda y, a, x, order: gamma_density_by_x_p.bind(a, x, order=order + 1), _of_derivative_by_x)
-gamma_density_p: Primitive = _primitive("gamma_density", formulas.density,
-                             lambda y, a, x, order: gamma_density_p.bind(a, x, order=order + 1),
-                             lambda y, a, x, order: gamma_density_by_x_p.bind(a, x, order=order))
-log_gamma_density_p: Primitive = _primitive("log_gamma_density", formulas.log_density,
-                                 lambda y, a, x: log_minus_digamma_p.bind(a, x), lambda y, a, x: _log_slope(a, x))
-log_minus_digamma_p: Primitive = _primitive("log_minus_digamma", formulas.log_slope_by_order,
-                                 lambda y, a, x: neg(polygamma(scalar(a, 1), a)), lambda y, a, x: div(scalar(x, 1), x))
+    "gamma_density_by_x",
+    formulas.density_by_x,
+    lambda y, a, x, order: gamma_density_by_x_p.bind(a, x, order=order + 1),
+    _of_derivative_by_x,
+)
+gamma_density_p: Primitive = _primitive(
+    "gamma_density",
+    formulas.density,
+    lambda y, a, x, order: gamma_density_p.bind(a, x, order=order + 1),
+    lambda y, a, x, order: gamma_density_by_x_p.bind(a, x, order=order),
+)
+log_gamma_density_p: Primitive = _primitive(
+    "log_gamma_density",
+    formulas.log_density,
+    lambda y, a, x: log_minus_digamma_p.bind(a, x),
+    lambda y, a, x: _log_slope(a, x),
+)
+log_minus_digamma_p: Primitive = _primitive(
+    "log_minus_digamma",
+    formulas.log_slope_by_order,
+    lambda y, a, x: neg(polygamma(scalar(a, 1), a)),
+    lambda y, a, x: div(scalar(x, 1), x),
+)
 
 
 def gamma_density(a: Array, x: Array) -> Array:
@@ -137,15 +163,26 @@ def _derivative(a: Array, x: Array, order: int) -> Array:
     return igamma_derivative_p.bind(a, x, order=order)
 
 
-igamma_derivative_p: Primitive = _primitive("igamma_derivative", formulas.derivative,
-                                 lambda y, a, x, order: _derivative(a, x, order + 1),
-                                 lambda y, a, x, order: gamma_density_p.bind(a, x, order=order))
-igamma_p = _primitive("igamma", lambda a, x, digits: formulas.probability(a, x, digits, False),
-                      lambda y, a, x: _derivative(a, x, 1), lambda y, a, x: gamma_density(a, x),
-                      _kernel("gammainc", False))
-igammac_p = _primitive("igammac", lambda a, x, digits: formulas.probability(a, x, digits, True),
-                       lambda y, a, x: neg(_derivative(a, x, 1)), lambda y, a, x: neg(gamma_density(a, x)),
-                       _kernel("gammaincc", True))
+igamma_derivative_p: Primitive = _primitive(
+    "igamma_derivative",
+    formulas.derivative,
+    lambda y, a, x, order: _derivative(a, x, order + 1),
+    lambda y, a, x, order: gamma_density_p.bind(a, x, order=order),
+)
+igamma_p = _primitive(
+    "igamma",
+    lambda a, x, digits: formulas.probability(a, x, digits, False),
+    lambda y, a, x: _derivative(a, x, 1),
+    lambda y, a, x: gamma_density(a, x),
+    _kernel("gammainc", False),
+)
+igammac_p = _primitive(
+    "igammac",
+    lambda a, x, digits: formulas.probability(a, x, digits, True),
+    lambda y, a, x: neg(_derivative(a, x, 1)),
+    lambda y, a, x: neg(gamma_density(a, x)),
+    _kernel("gammaincc", True),
+)
 
 
 def igamma(a: ArrayLike, x: ArrayLike) -> Array:
@@ -205,14 +242,23 @@ def _hazard_twice_by_x(y, a, x, upper):
 
 
 hazard_by_x_p: Primitive = _primitive(
-    "gamma_hazard_by_x", formulas.hazard_by_x,
+    "gamma_hazard_by_x",
+    formulas.hazard_by_x,
     lambda y, a, x, upper: _hazard_slope(hazard_p.bind(a, x, upper=upper, order=1), a, x, upper, 1),
-    _hazard_twice_by_x)
-hazard_p: Primitive = _primitive("gamma_hazard", formulas.hazard,
-                      lambda y, a, x, upper, order: hazard_p.bind(a, x, upper=upper, order=order + 1), _hazard_by_x)
-log_igamma_p: Primitive = _primitive("log_igamma", formulas.log_probability,
-                          lambda y, a, x, upper, order: log_igamma_p.bind(a, x, upper=upper, order=order + 1),
-                          _log_by_x)
+    _hazard_twice_by_x,
+)
+hazard_p: Primitive = _primitive(
+    "gamma_hazard",
+    formulas.hazard,
+    lambda y, a, x, upper, order: hazard_p.bind(a, x, upper=upper, order=order + 1),
+    _hazard_by_x,
+)
+log_igamma_p: Primitive = _primitive(
+    "log_igamma",
+    formulas.log_probability,
+    lambda y, a, x, upper, order: log_igamma_p.bind(a, x, upper=upper, order=order + 1),
+    _log_by_x,
+)
 
 
 def log_igamma(a: Array, x: Array, upper: bool = False) -> Array:

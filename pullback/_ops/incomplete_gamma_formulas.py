@@ -8,6 +8,7 @@ over s < 0 and s > 0. The smaller of the two, P for x <= a and Q beyond, has a d
 integrated by Gauss-Legendre quadrature as far as it matters. The derivatives of the integrals in a are the moments of
 s: none cancels. For a < 1 and x <= 1 the power series DLMF 8.7.1 is used.
 """
+
 from __future__ import annotations
 
 import functools
@@ -64,7 +65,7 @@ def _distance(a: Expr, x: Expr) -> tuple[Expr, Expr]:
     by_series = r * (u - square * 2.0 * polynomial(square, [1 / (2 * j + 3) for j in range(17)]))
     # the quotient for a tiny x would be below the normal range
     tiny = x.is_("LT", 1e-290)
-    log = (near.choose(1.0, tiny.choose(x * 2.0 ** 100, x) / a)).log() - tiny.choose(100 * np.log(2), x.lifted(0.0))
+    log = (near.choose(1.0, tiny.choose(x * 2.0**100, x) / a)).log() - tiny.choose(100 * np.log(2), x.lifted(0.0))
     return near.choose(by_series, u - log), near.choose(u - by_series, log)
 
 
@@ -82,8 +83,10 @@ def front(a: Expr, x: Expr, digits: Digits, over: int = 0) -> Expr:
         return value
     phi, _ = _distance(a, x)
     some = far.choose(2.0, small.choose(1.0, a))
-    factor = far.choose((a * (0.5 / np.pi)).sqrt() * (-stirling(far.choose(a, 8.0))).exp(), small.choose(
-        a * (-log_gamma_one(small.choose(a, 0.0))).exp(), 1.0 / gamma_near(some)))
+    factor = far.choose(
+        (a * (0.5 / np.pi)).sqrt() * (-stirling(far.choose(a, 8.0))).exp(),
+        small.choose(a * (-log_gamma_one(small.choose(a, 0.0))).exp(), 1.0 / gamma_near(some)),
+    )
     # half of the power at a time, as the factors may overflow; near a by its logarithm, which is small
     least = x.minimum(4000.0)
     apart = far | small  # in between, a less a whole number is exact
@@ -129,7 +132,7 @@ def front_moments(a: Expr, x: Expr, order: int) -> list[Expr]:
     # the pole of gamma at 0 is a separate factor, so that its powers do not cancel
     small = a.is_("LT", 1.0)
     some = small.choose(a + 1.0, a)
-    factor = [a.lifted(1.0), small.choose(1.0 / a, 0.0), *[a.lifted(0.0)] * order][:order + 1]
+    factor = [a.lifted(1.0), small.choose(1.0 / a, 0.0), *[a.lifted(0.0)] * order][: order + 1]
     return _leibniz(_moments(log_minus_digamma(some, x), some, order), factor)
 
 
@@ -277,8 +280,9 @@ def parts(a: Expr, x: Expr, digits: Digits, order: int, log_x: Expr | None = Non
         by_integral = _leibniz(front_moments(ia, ix, order), [ia.lifted(1.0), *relative[1:]])
         one = sa + 1.0
         total = sums[0] + 1.0
-        by_series = _leibniz(_moments(log - log_derivative(one), one, order),
-                             [sa.lifted(1.0), *[v / total for v in sums[1:]]])
+        by_series = _leibniz(
+            _moments(log - log_derivative(one), one, order), [sa.lifted(1.0), *[v / total for v in sums[1:]]]
+        )
         ratios = [series.choose(p, q) for p, q in zip(by_series, by_integral, strict=True)]
     return Parts(series, up, front(ia, ix, digits), moments, power, exponent, sums, ratios)
 
@@ -313,8 +317,10 @@ def probability(a: Expr, x: Expr, digits: Digits, upper: bool) -> Expr:
     inside, ga, gx = guarded(a, x)
     value = both(parts(ga, gx, digits, 0))[upper]
     value = a.is_("EQ", 0.0).choose(float(not upper), value.maximum(0.0).minimum(1.0))
-    at_end = x.is_("EQ", 0.0).choose(float(upper), x.is_("EQ", np.inf).choose(
-        float(not upper), a.is_("EQ", np.inf).choose(float(upper), a.lifted(np.nan))))
+    at_end = x.is_("EQ", 0.0).choose(
+        float(upper),
+        x.is_("EQ", np.inf).choose(float(not upper), a.is_("EQ", np.inf).choose(float(upper), a.lifted(np.nan))),
+    )
     unclear = (x.is_("EQ", 0.0) & a.is_("EQ", 0.0)) | (x.is_("EQ", np.inf) & a.is_("EQ", np.inf))
     good = a.is_("GE", 0.0) & x.is_("GE", 0.0) & ~unclear
     return good.choose(inside.choose(value, at_end), np.nan)
@@ -346,8 +352,10 @@ def log_probability(a: Expr, x: Expr, digits: Digits, upper: bool, order: int) -
         value = slopes_of(ratios)[-1]
         good = a.is_("GE", 0.0) & x.is_("GE", 0.0)
         return inside.choose(value, good.choose(0.0, a.lifted(np.nan)))
-    by_parts = p.series.choose(p.exponent + _log1p(p.sums[0]),
-                               log_front(p.series.choose(1.0, ga), p.series.choose(1.0, gx)) + p.integrals[0].log())
+    by_parts = p.series.choose(
+        p.exponent + _log1p(p.sums[0]),
+        log_front(p.series.choose(1.0, ga), p.series.choose(1.0, gx)) + p.integrals[0].log(),
+    )
     vanishes = small & wanted.is_("LT", 1e-290)
     value = other.is_("LT", 0.5).choose(_log1p(-other), vanishes.choose(by_parts, vanishes.choose(1.0, wanted).log()))
     edges = probability(a, x, digits, upper).log()
@@ -371,8 +379,10 @@ def hazard(a: Expr, x: Expr, digits: Digits, upper: bool, order: int) -> Expr:
         scale = p.series.choose(below, p.before * p.integrals[0])
         wanted = above if upper else below
         near = (~p.series & p.up) if upper else (p.series | ~p.up)
-        ratios = [a.lifted(1.0), *[near.choose(p.ratios[k], slope(p, k) * scale / wanted * sign)
-                                   for k in range(1, order + 1)]]
+        ratios = [
+            a.lifted(1.0),
+            *[near.choose(p.ratios[k], slope(p, k) * scale / wanted * sign) for k in range(1, order + 1)],
+        ]
         exact = slopes_of([ga.lifted(1.0), *[m / p.integrals[0] for m in p.integrals[1:]]])
         slopes = [small.choose(-e, d - r) for e, d, r in zip(exact, of_density, slopes_of(ratios), strict=True)]
         value = value * moments_of(slopes, a.lifted(1.0), order)[order]

@@ -4,6 +4,7 @@ Away from the tip the derivative is the direction, x / |x|. At the tip it is def
 of the subdifferential, so that the gradient of every smooth function of a length is right there. The second derivative
 is infinite at the tip, and given as nan: no number is right for both |x| and |x|**2.
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -64,19 +65,38 @@ def _direction_second(t, z, x, y):
 
 
 # x / hypot(x, y), the cosine of the angle: 0 at the origin; it does not need a length in range
-direction_p: Primitive = nary("direction", _direction_kernel, _direction_lower, _direction_first, _direction_second,
-                              add=add, accepts=FLOAT)
-hypot_p: Primitive = nary("hypot", np.hypot, _hypot_lower, lambda t, z, x, y: mul(t, direction_p.bind(x, y)),
-                          lambda t, z, x, y: mul(t, direction_p.bind(y, x)), add=add, accepts=FLOAT)
+direction_p: Primitive = nary(
+    "direction", _direction_kernel, _direction_lower, _direction_first, _direction_second, add=add, accepts=FLOAT
+)
+hypot_p: Primitive = nary(
+    "hypot",
+    np.hypot,
+    _hypot_lower,
+    lambda t, z, x, y: mul(t, direction_p.bind(x, y)),
+    lambda t, z, x, y: mul(t, direction_p.bind(y, x)),
+    add=add,
+    accepts=FLOAT,
+)
 hypot_p.has(homogeneous=(0, 1))
 
-atan2_p = nary("atan2", np.arctan2, "stablehlo.atan2",
-               lambda t, z, x, y: mul(t, div(direction_p.bind(y, x), hypot_p.bind(x, y))),
-               lambda t, z, x, y: mul(t, neg(div(direction_p.bind(x, y), hypot_p.bind(x, y)))), add=add, accepts=FLOAT)
+atan2_p = nary(
+    "atan2",
+    np.arctan2,
+    "stablehlo.atan2",
+    lambda t, z, x, y: mul(t, div(direction_p.bind(y, x), hypot_p.bind(x, y))),
+    lambda t, z, x, y: mul(t, neg(div(direction_p.bind(x, y), hypot_p.bind(x, y)))),
+    add=add,
+    accepts=FLOAT,
+)
 
-atan2: BinaryFunction = function_of_two(__name__, atan2_p,
+atan2: BinaryFunction = function_of_two(
+    __name__,
+    atan2_p,
     "The angle of the point (y, x) in radians, in [-pi, pi]: the first operand is the ordinate. Its derivatives "
-    "at the origin are nan.", "1., 0.", "1.5707964")
+    "at the origin are nan.",
+    "1., 0.",
+    "1.5707964",
+)
 
 
 # --- the norm of all elements along axes ---

@@ -1,4 +1,5 @@
 """The LU decomposition with partial pivoting, and the solution of linear systems by it."""
+
 from __future__ import annotations
 
 import operator
@@ -60,7 +61,7 @@ def lu(x: ArrayLike) -> tuple[Array, Array, Array]:
     [[ 2.   8. ]
      [ 0.5 -2. ]] [1 0]
     """
-    x, = operands("lu", x)
+    (x,) = operands("lu", x)
     factors, pivots, permutation = lu_p.bind(x)
     return factors, pivots, permutation
 
@@ -117,8 +118,10 @@ def _lu_jvp(primals, tangents):
     inner = triangular_solve(left, rows(t, permutation), left_side=True, lower=True, unit_diagonal=True)
     inner = triangular_solve(right, inner)
     left = add(triangle(left, lower=True, strict=True), identity(left))
-    return outs, [add(product(left, triangle(inner, lower=True, strict=True)),
-                      product(triangle(inner, lower=False), right)), *zeros[1:]]
+    return outs, [
+        add(product(left, triangle(inner, lower=True, strict=True)), product(triangle(inner, lower=False), right)),
+        *zeros[1:],
+    ]
 
 
 def _widened(x: Array, length: int, axis: int) -> Array:
@@ -154,7 +157,7 @@ def lu_pivots_to_permutation(pivots: ArrayLike, permutation_size: int) -> Array:
     >>> print(lax.linalg.lu_pivots_to_permutation(pnp.array([2, 2]), 3))
     [2 0 1]
     """
-    pivots, = operands("lu_pivots_to_permutation", pivots)
+    (pivots,) = operands("lu_pivots_to_permutation", pivots)
     return lu_pivots_to_permutation_p.bind(pivots, permutation_size=operator.index(permutation_size))
 
 
@@ -162,8 +165,10 @@ def _permutation_type(pivots, permutation_size):
     if pivots.dtype != _INDEX:
         raise TypeError(f"lu_pivots_to_permutation: expected pivots of int32, got {pivots.str_short()}")
     if pivots.ndim == 0 or pivots.shape[-1] > permutation_size:
-        raise ValueError("lu_pivots_to_permutation: expected at least one axis, whose length is at most the "
-                         f"permutation size, got shape {pivots.shape} and size {permutation_size}")
+        raise ValueError(
+            "lu_pivots_to_permutation: expected at least one axis, whose length is at most the "
+            f"permutation size, got shape {pivots.shape} and size {permutation_size}"
+        )
     return make_aval((*pivots.shape[:-1], permutation_size), _INDEX)
 
 
@@ -174,7 +179,7 @@ def _permutation_kernel(pivots, permutation_size):
 def _permutation_lower(ctx, pivots, permutation_size):
     count = pivots.aval.shape[-1]
     shape = (*pivots.aval.shape[:-1], permutation_size)
-    start, = emitted(ctx, lambda _: [broadcasted_iota(_INDEX, shape, len(shape) - 1)], pivots)
+    (start,) = emitted(ctx, lambda _: [broadcasted_iota(_INDEX, shape, len(shape) - 1)], pivots)
     i = ctx.constant(0, make_aval((), _INDEX))
     if not count:
         return start
@@ -245,8 +250,10 @@ def _solve_type(factors, permutation, a, b, transpose):
     check_matrices("lu_solve", b, what="b")
     fit = factors.shape == a.shape and permutation.shape == a.shape[:-1] == b.shape[:-1]
     if not fit or not factors.dtype == a.dtype == b.dtype:
-        raise ValueError("lu_solve: expected factors (..., n, n), a permutation (..., n), the matrix they are of, and "
-                         f"b (..., n, m), got {', '.join(x.str_short() for x in (factors, permutation, a, b))}")
+        raise ValueError(
+            "lu_solve: expected factors (..., n, n), a permutation (..., n), the matrix they are of, and "
+            f"b (..., n, m), got {', '.join(x.str_short() for x in (factors, permutation, a, b))}"
+        )
     return b.strip_weak_type()
 
 
@@ -258,27 +265,32 @@ def _solve_kernel(factors, permutation, a, b, transpose):
 
 def _solve_one(factors, permutation, b):
     y = _solve_triangle(factors, b[permutation], True, False)
-    return _solve_triangle(factors, y, False, False),
+    return (_solve_triangle(factors, y, False, False),)
 
 
 def _solve_one_transposed(factors, permutation, b):
     x = np.empty_like(b)
     y = _solve_triangle(factors, b, False, True)
     x[permutation] = _solve_triangle(factors, y, True, True)
-    return x,
+    return (x,)
 
 
 def _solve_triangle(factors, b, lower, transpose):
     # not getrs for both at once: it starts all threads even for matrices of three rows
     trsm = routine("trsm", b.dtype)
     if factors.flags.f_contiguous:
-        return trsm(1., factors, b, lower=lower, trans_a=transpose, diag=lower)
-    return trsm(1., factors.T, b, lower=not lower, trans_a=not transpose, diag=lower)
+        return trsm(1.0, factors, b, lower=lower, trans_a=transpose, diag=lower)
+    return trsm(1.0, factors.T, b, lower=not lower, trans_a=not transpose, diag=lower)
 
 
 def _solve_lower(ctx, factors, permutation, a, b, transpose):
-    return emitted(ctx, lambda factors, permutation, b: [solve_with_factors(factors, permutation, b, transpose)],
-                   factors, permutation, b)[0]
+    return emitted(
+        ctx,
+        lambda factors, permutation, b: [solve_with_factors(factors, permutation, b, transpose)],
+        factors,
+        permutation,
+        b,
+    )[0]
 
 
 def _solve_jvp(primals, tangents, transpose):

@@ -2,6 +2,7 @@
 
 The matrices are in the last two axes. Operations support the dtypes of LAPACK.
 """
+
 from __future__ import annotations
 
 import functools
@@ -54,8 +55,10 @@ def check_matrices(name: str, aval: ShapedArray, square: bool = False, what: str
         kind = "square matrices" if square else "matrices"
         raise ValueError(f"{name}: expected {kind} in the last two axes of {what}, got shape {shape}")
     if not lapack.takes(aval.dtype):
-        raise TypeError(f"{name}: expected float32, float64, complex64 or complex128 for {what}, got "
-                        f"{aval.str_short()}. Convert it with .astype().")
+        raise TypeError(
+            f"{name}: expected float32, float64, complex64 or complex128 for {what}, got "
+            f"{aval.str_short()}. Convert it with .astype()."
+        )
 
 
 def stacked_batch(p: Primitive) -> Callable:
@@ -63,8 +66,10 @@ def stacked_batch(p: Primitive) -> Callable:
 
     def batch(trace, args, dims, **params):
         size = next(x.aval.shape[d] for x, d in zip(args, dims, strict=True) if d is not None)
-        stacked = [broadcast_in_dim(x, (size, *x.aval.shape), range(1, x.aval.ndim + 1)) if d is None
-                   else move_axis(x, d, 0) for x, d in zip(args, dims, strict=True)]
+        stacked = [
+            broadcast_in_dim(x, (size, *x.aval.shape), range(1, x.aval.ndim + 1)) if d is None else move_axis(x, d, 0)
+            for x, d in zip(args, dims, strict=True)
+        ]
         out = p.bind(*stacked, **params)
         return (out, [0] * len(out)) if p.multiple_results else (out, 0)
 
@@ -114,6 +119,7 @@ def in_stacks(p: Primitive, kernel: Callable) -> Callable:
 def routine(name: str, dtype: np.dtype) -> Callable:
     """The routine of BLAS or LAPACK, such as "trsm", for matrices of a dtype."""
     from scipy.linalg import blas, lapack
+
     full_name = "sdcz"["fdFD".index(dtype.char)] + name
     return getattr(blas, full_name, None) or getattr(lapack, full_name)
 
@@ -186,10 +192,21 @@ def rows(x: Array, order: Array) -> Array:
     *lead, _, m = x.aval.shape
     rank = len(lead)
     stacks = tuple(range(rank))
-    numbers = GatherDimensionNumbers(offset_dims=(rank + 1,), collapsed_slice_dims=(rank,), start_index_map=(rank,),
-                                     operand_batching_dims=stacks, start_indices_batching_dims=stacks)
-    return gather(x, reshape(order, (*order.aval.shape, 1)), numbers, (*(1,) * (rank + 1), m), unique_indices=True,
-                  mode="promise_in_bounds")
+    numbers = GatherDimensionNumbers(
+        offset_dims=(rank + 1,),
+        collapsed_slice_dims=(rank,),
+        start_index_map=(rank,),
+        operand_batching_dims=stacks,
+        start_indices_batching_dims=stacks,
+    )
+    return gather(
+        x,
+        reshape(order, (*order.aval.shape, 1)),
+        numbers,
+        (*(1,) * (rank + 1), m),
+        unique_indices=True,
+        mode="promise_in_bounds",
+    )
 
 
 def side_by_side(name: str, function: Callable[..., Array], stacks: Sequence[Array], b: Array) -> Array:
@@ -210,7 +227,7 @@ def side_by_side(name: str, function: Callable[..., Array], stacks: Sequence[Arr
     order = [*own, rank, rank + 1, *moved]
     lead, repeats = [total[i] for i in own], [total[i] for i in moved]
     wide = reshape(transpose(broadcast_to(b, (*total, n, m)), order), (*lead, n, m * math.prod(repeats)))
-    narrow = [reshape(x, (*lead, *x.aval.shape[len(given):])) for x in stacks]
+    narrow = [reshape(x, (*lead, *x.aval.shape[len(given) :])) for x in stacks]
     x = function(*narrow, wide)
     back = [order.index(i) for i in range(rank + 2)]
     return transpose(reshape(x, (*lead, n, m, *repeats)), back)
@@ -254,8 +271,14 @@ def guarded_kernel(function: Callable[..., tuple], x: np.ndarray) -> list[np.nda
     return each_matrix(guarded, x.ndim - 2, x)
 
 
-def guarded_call(ctx: Block, name: str, x: Value, out_avals: Sequence[ShapedArray], settings: dict[str, str],
-                 overwrites: int | None = 0) -> list[Value]:
+def guarded_call(
+    ctx: Block,
+    name: str,
+    x: Value,
+    out_avals: Sequence[ShapedArray],
+    settings: dict[str, str],
+    overwrites: int | None = 0,
+) -> list[Value]:
     """`lapack_call` for a routine whose last result is 0 on success; nan for matrices where it failed."""
     rank = x.aval.ndim - 2
 
@@ -267,8 +290,13 @@ def guarded_call(ctx: Block, name: str, x: Value, out_avals: Sequence[ShapedArra
     finite, matrices = emitted(ctx, safe, x)
     info = make_aval(x.aval.shape[:rank], _INDEX)
     results = lapack.lapack_call(ctx, name, [matrices], [*out_avals, info], rank, settings, overwrites)
-    return emitted(ctx, lambda finite, info, *ys: [where_done(select(finite, info, np.int32(-1)), y) for y in ys],
-                   finite, results[-1], *results[:-1])
+    return emitted(
+        ctx,
+        lambda finite, info, *ys: [where_done(select(finite, info, np.int32(-1)), y) for y in ys],
+        finite,
+        results[-1],
+        *results[:-1],
+    )
 
 
 # --- quotients by the gaps between eigenvalues or singular values ---
@@ -288,8 +316,9 @@ def over_sums(x: Array, w: Array) -> Array:
 
 def _off_diagonal_over(x, y):
     on_diagonal = eq(*(broadcasted_iota(_INDEX, x.aval.shape[-2:], axis) for axis in (0, 1)))
-    return quotient_or_nan(select(on_diagonal, scalar_like(0, x.aval.dtype), x),
-                           select(on_diagonal, scalar_like(1, y.aval.dtype), y))
+    return quotient_or_nan(
+        select(on_diagonal, scalar_like(0, x.aval.dtype), x), select(on_diagonal, scalar_like(1, y.aval.dtype), y)
+    )
 
 
 def as_row(x: Array) -> Array:

@@ -1,4 +1,5 @@
 """The rising factorial gamma(z + m) / gamma(z), DLMF 5.2.5, and its derivatives, without cancellation."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -61,8 +62,9 @@ def _quotient(z: Expr, m: Expr) -> Expr:
     low_z, low_n = z.is_("LE", 0.0), n.is_("LE", 0.0)
     both, mixed = low_z & low_n, (low_z | low_n) & ~(low_z & low_n)
     # both of one sign: below 0 by reflection, DLMF 5.5.3, where the sines of a whole m give only a sign
-    ratio = _positive(mixed.choose(1.0, both.choose(1.0 - n, z)), mixed.choose(0.0, m),
-                      mixed.choose(1.0, both.choose(1.0 - z, n)))
+    ratio = _positive(
+        mixed.choose(1.0, both.choose(1.0 - n, z)), mixed.choose(0.0, m), mixed.choose(1.0, both.choose(1.0 - z, n))
+    )
     half = m * 0.5
     sign = half.is_("EQ", half.floor()).choose(1.0, z.lifted(-1.0))
     sine_n = _signed_sine(n)

@@ -1,4 +1,5 @@
 """The QR decomposition: Householder's reflections, and their product."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -117,12 +118,16 @@ def householder_product(a: ArrayLike, taus: ArrayLike) -> Array:
 def _product_type(a, taus):
     check_matrices("householder_product", a, what="a")
     if a.dtype != taus.dtype:
-        raise TypeError(f"householder_product: a and taus must have one dtype, got {a.str_short()} and "
-                        f"{taus.str_short()}. Convert one with .astype().")
+        raise TypeError(
+            f"householder_product: a and taus must have one dtype, got {a.str_short()} and "
+            f"{taus.str_short()}. Convert one with .astype()."
+        )
     m, n = a.shape[-2:]
     if m < n or taus.shape[:-1] != a.shape[:-2] or taus.ndim == 0 or taus.shape[-1] > n:
-        raise ValueError("householder_product: expected a of shape (..., m, n) with m >= n, and taus (..., k) with "
-                         f"k <= n and equal leading axes, got {a.shape} and {taus.shape}")
+        raise ValueError(
+            "householder_product: expected a of shape (..., m, n) with m >= n, and taus (..., k) with "
+            f"k <= n and equal leading axes, got {a.shape} and {taus.shape}"
+        )
     return make_aval(a.shape, a.dtype)
 
 
@@ -131,8 +136,8 @@ def _product_kernel(a, taus):
 
     def multiply(a, taus):
         if a.size == 0 or taus.size == 0:
-            return np.eye(*a.shape, dtype=a.dtype),
-        return routine(name, a.dtype)(a, taus, lwork=_space(a.shape[1]))[0],
+            return (np.eye(*a.shape, dtype=a.dtype),)
+        return (routine(name, a.dtype)(a, taus, lwork=_space(a.shape[1]))[0],)
 
     return each_matrix(multiply, a.ndim - 2, a, taus)[0]
 
@@ -201,7 +206,7 @@ def qr(x: ArrayLike, *, pivoting: bool = False, full_matrices: bool = True) -> t
     >>> print(r)
     [[-5.]]
     """
-    x, = operands("qr", x)
+    (x,) = operands("qr", x)
     check_matrices("qr", x.aval)
     return tuple(qr_p.bind(x, pivoting=bool(pivoting), full_matrices=bool(full_matrices)))
 
@@ -246,8 +251,9 @@ def _jvp(primals, tangents, pivoting, full_matrices):
     if dtypes.is_complex(x.aval.dtype):
         phases = imag(diagonals(product(adjoint(slice_in_dim(q, 0, n, axis=-1)), moved)))
         phases = _diagonal_matrices(complex_of(scalar_like(0, phases.aval.dtype), phases))
-        turn = add(turn, pad(phases, scalar_like(0, x.aval.dtype),
-                             [*[(0, 0, 0)] * (x.aval.ndim - 2), *[(0, k - n, 0)] * 2]))
+        turn = add(
+            turn, pad(phases, scalar_like(0, x.aval.dtype), [*[(0, 0, 0)] * (x.aval.ndim - 2), *[(0, k - n, 0)] * 2])
+        )
     dq = product(q, turn)
     if k < m:
         dq = add(dq, sub(moved, product(q, product(adjoint(q), moved))))

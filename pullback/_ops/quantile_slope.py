@@ -3,6 +3,7 @@
 `1 / density(x)` has the rounding error of x times x**2. As the probability p is given exactly, the ratio of Mills (DLMF
 7.8.1), `M(z) = upper(z) / density(z)`, gives the slope as `M(|x|) / min(p, 1 - p)`.
 """
+
 from __future__ import annotations
 
 import math
@@ -31,5 +32,12 @@ def _slope_kernel(p, x):
 
 
 # x is the quantile of p, so the derivative by p is the total one
-quantile_slope_p = nary("quantile_slope", _slope_kernel, written(_slope),
-                        lambda t, y, p, x: mul(t, mul(mul(x, y), y)), None, add=add, accepts=FLOAT)
+quantile_slope_p = nary(
+    "quantile_slope",
+    _slope_kernel,
+    written(_slope),
+    lambda t, y, p, x: mul(t, mul(mul(x, y), y)),
+    None,
+    add=add,
+    accepts=FLOAT,
+)

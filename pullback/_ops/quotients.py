@@ -1,4 +1,5 @@
 """The quotient for derivatives that do not exist in most directions: at the tip of a cone, or where values repeat."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -29,9 +30,14 @@ def _quotient_transpose(ct, x, y):
 
 # Where a derivative does not exist its contribution to a tangent is nan, but only if there is one: values that do not
 # depend on it keep their derivative.
-quotient_or_nan_p: Primitive = nary("quotient_or_nan", _quotient, _quotient_lower,
-                                    lambda t, z, x, y: quotient_or_nan_p.bind(t, y),
-                                    lambda t, z, x, y: neg(quotient_or_nan_p.bind(mul(z, t), y)), add=add)
+quotient_or_nan_p: Primitive = nary(
+    "quotient_or_nan",
+    _quotient,
+    _quotient_lower,
+    lambda t, z, x, y: quotient_or_nan_p.bind(t, y),
+    lambda t, z, x, y: neg(quotient_or_nan_p.bind(mul(z, t), y)),
+    add=add,
+)
 quotient_or_nan_p.transpose = _quotient_transpose
 quotient_or_nan_p.has(homogeneous=(0,))
 

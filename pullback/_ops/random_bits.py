@@ -5,6 +5,7 @@ A key is a pair of uint32, an array of keys has a last axis of 2. The 64-bit cou
 are encrypted under the key, so each number depends on the key and on its own index only, not on the array's size.
 The bits are those of JAX with its default settings (`threefry2x32`, `jax_threefry_partitionable`).
 """
+
 from __future__ import annotations
 
 import functools
@@ -95,8 +96,11 @@ def _emit_cipher(ctx: Block, k0: Value, k1: Value, x0: Value, x1: Value) -> list
     for i in range(5):
         for r in _ROTATIONS[i % 2]:
             x0 = op("add", x0, x1)
-            rotated = op("or", op("shift_left", x1, ctx.full_like(x1, r)),
-                         op("shift_right_logical", x1, ctx.full_like(x1, 32 - r)))
+            rotated = op(
+                "or",
+                op("shift_left", x1, ctx.full_like(x1, r)),
+                op("shift_right_logical", x1, ctx.full_like(x1, 32 - r)),
+            )
             x1 = op("xor", rotated, x0)
         x0 = op("add", x0, schedule[(i + 1) % 3])
         x1 = op("add", op("add", x1, schedule[(i + 2) % 3]), ctx.full_like(x1, i + 1))
@@ -142,9 +146,9 @@ def _encrypted_counters(keys: np.ndarray, shape: tuple[int, ...]) -> tuple[np.nd
     high, low = np.empty((2, len(keys), n), _U32)
     rows = max(1, _BLOCK // max(n, 1))
     for row in range(0, len(keys), rows):
-        part = keys[row:row + rows]
+        part = keys[row : row + rows]
         for start in range(0, n, _BLOCK):
-            x0, x1 = high[row:row + rows, start:start + _BLOCK], low[row:row + rows, start:start + _BLOCK]
+            x0, x1 = high[row : row + rows, start : start + _BLOCK], low[row : row + rows, start : start + _BLOCK]
             x0[...] = start >> 32
             x1[...] = np.arange(x1.shape[1], dtype=_U32) + _U32.type(start & _MASK)
             _encrypt(part[..., 0], part[..., 1], x0, x1)
@@ -168,8 +172,12 @@ def _emit_encrypted_counters(ctx: Block, keys: Value, shape: tuple[int, ...]) ->
 def _half(ctx: Block, keys: Value, i: int) -> Value:
     lead = keys.aval.shape[:-1]
     limits = f"limit_indices = {int_array((*lead, i + 1))}, start_indices = {int_array((*(0,) * len(lead), i))}, "
-    part = ctx.op("stablehlo.slice", [keys], make_aval((*lead, 1), _U32),
-                  limits + f"strides = {int_array((1,) * (len(lead) + 1))}")
+    part = ctx.op(
+        "stablehlo.slice",
+        [keys],
+        make_aval((*lead, 1), _U32),
+        limits + f"strides = {int_array((1,) * (len(lead) + 1))}",
+    )
     return ctx.reshape(part, lead)
 
 
@@ -182,13 +190,15 @@ def _emit_counters(ctx: Block, shape: tuple[int, ...], skipped: int) -> list[Val
     wide = make_aval(shape, _U32 if small else np.dtype(np.uint64))
     total = ctx.constant(0, wide)
     for axis in range(skipped, len(shape)):
-        stride = math.prod(shape[axis + 1:])
+        stride = math.prod(shape[axis + 1 :])
         position = ctx.op("stablehlo.iota", [], wide, f"iota_dimension = {axis} : i64")
         total = ctx.op("stablehlo.add", [total, ctx.op("stablehlo.multiply", [position, ctx.constant(stride, wide)])])
     if small:
         return [ctx.constant(0, wide), total]
-    return [ctx.convert(ctx.op("stablehlo.shift_right_logical", [total, ctx.constant(32, wide)]), _U32),
-            ctx.convert(total, _U32)]
+    return [
+        ctx.convert(ctx.op("stablehlo.shift_right_logical", [total, ctx.constant(32, wide)]), _U32),
+        ctx.convert(total, _U32),
+    ]
 
 
 # --- random_bits ---
@@ -295,8 +305,10 @@ def _fold_in_lower(ctx, keys, data):
 
 def _fold_in_batch(trace, operands, dims):
     size = next(x.aval.shape[d] for x, d in zip(operands, dims, strict=True) if d is not None)
-    keys, data = (broadcast_to(x, (size, *x.aval.shape)) if d is None else move_axis(x, d, 0)
-                  for x, d in zip(operands, dims, strict=True))
+    keys, data = (
+        broadcast_to(x, (size, *x.aval.shape)) if d is None else move_axis(x, d, 0)
+        for x, d in zip(operands, dims, strict=True)
+    )
     return random_fold_in_p.bind(keys, data), 0
 
 

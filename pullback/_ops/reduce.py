@@ -1,4 +1,5 @@
 """Reductions over axes: maximum, minimum, product, logic, and the indices of the maximum and minimum."""
+
 from __future__ import annotations
 
 import math
@@ -177,8 +178,9 @@ def _product_tangent(x, t):
     return reshape(t, t.aval.shape[1:])
 
 
-reduce_prod_p = _reduction("reduce_prod", lambda x, axes: reduced(np.multiply, x, axes), "stablehlo.multiply",
-                           lambda dtype: 1, NUMBER)
+reduce_prod_p = _reduction(
+    "reduce_prod", lambda x, axes: reduced(np.multiply, x, axes), "stablehlo.multiply", lambda dtype: 1, NUMBER
+)
 reduce_prod_p.jvp = _prod_jvp
 
 
@@ -205,8 +207,12 @@ def _bit_reduction(name, ufunc, op, identity):
     return p
 
 
-reduce_and_p = _bit_reduction("reduce_and", np.bitwise_and, "stablehlo.and",
-                              lambda dtype: True if dtype.kind == "b" else highest(dtype) if dtype.kind == "u" else -1)
+reduce_and_p = _bit_reduction(
+    "reduce_and",
+    np.bitwise_and,
+    "stablehlo.and",
+    lambda dtype: True if dtype.kind == "b" else highest(dtype) if dtype.kind == "u" else -1,
+)
 reduce_or_p = _bit_reduction("reduce_or", np.bitwise_or, "stablehlo.or", lambda dtype: 0)
 reduce_xor_p = _bit_reduction("reduce_xor", np.bitwise_xor, "stablehlo.xor", lambda dtype: 0)
 
@@ -265,7 +271,7 @@ def _arg_extreme(name: str, find, direction: str, identity) -> Primitive:
             raise TypeError(f"{name}: expected a real dtype (complex numbers have no order), got {x.str_short()}")
         if not 0 <= axis < x.ndim or x.shape[axis] == 0:
             raise ValueError(f"{name}: expected an axis of length at least 1, got axis {axis} of shape {x.shape}")
-        return make_aval(x.shape[:axis] + x.shape[axis + 1:], index_dtype)
+        return make_aval(x.shape[:axis] + x.shape[axis + 1 :], index_dtype)
 
     def kernel(x, axes, index_dtype):
         if x.dtype.isbuiltin != 1:
@@ -291,9 +297,13 @@ def _arg_extreme(name: str, find, direction: str, identity) -> Primitive:
             return [block.op("stablehlo.select", [chosen, *pair], pair[0].aval) for pair in ((a, b), (i, j))]
 
         shape = ctx.out_avals[0].shape
-        outs = ctx.op("stablehlo.reduce", [x, position, *start],
-                      [make_aval(shape, x.aval.dtype), make_aval(shape, index_dtype)],
-                      f"dimensions = {int_array(axes)}", [ctx.region([*scalars, *scalars], earlier)])
+        outs = ctx.op(
+            "stablehlo.reduce",
+            [x, position, *start],
+            [make_aval(shape, x.aval.dtype), make_aval(shape, index_dtype)],
+            f"dimensions = {int_array(axes)}",
+            [ctx.region([*scalars, *scalars], earlier)],
+        )
         return outs[1]
 
     p.abstract_eval, p.kernel, p.lower = abstract_eval, kernel, lower
@@ -340,8 +350,12 @@ def argmin(operand: ArrayLike, axis: int, index_dtype: DTypeLike) -> Array:
 
 
 def _reduce_precision_lower(ctx, x, exponent_bits, mantissa_bits):
-    return ctx.op("stablehlo.reduce_precision", [x], ctx.out_avals[0],
-                  f"exponent_bits = {exponent_bits} : i32, mantissa_bits = {mantissa_bits} : i32")
+    return ctx.op(
+        "stablehlo.reduce_precision",
+        [x],
+        ctx.out_avals[0],
+        f"exponent_bits = {exponent_bits} : i32, mantissa_bits = {mantissa_bits} : i32",
+    )
 
 
 reduce_precision_p = elementwise("reduce_precision", None, _reduce_precision_lower, FLOAT, arity=1)
@@ -360,6 +374,8 @@ def reduce_precision(operand: ArrayLike, exponent_bits: int, mantissa_bits: int)
     3.0
     """
     if exponent_bits < 1 or mantissa_bits < 0:
-        raise ValueError("reduce_precision: expected exponent_bits >= 1 and mantissa_bits >= 0, got "
-                         f"{exponent_bits} and {mantissa_bits}")
+        raise ValueError(
+            "reduce_precision: expected exponent_bits >= 1 and mantissa_bits >= 0, got "
+            f"{exponent_bits} and {mantissa_bits}"
+        )
     return reduce_precision_p.bind(lift(operand), exponent_bits=int(exponent_bits), mantissa_bits=int(mantissa_bits))

@@ -1,4 +1,5 @@
 """Rounding, and whether numbers are finite."""
+
 from __future__ import annotations
 
 import enum
@@ -18,9 +19,17 @@ from pullback._ops.families import (
 
 floor_p = unary("floor", np.floor, "stablehlo.floor", None, FLOAT)
 ceil_p = unary("ceil", np.ceil, "stablehlo.ceil", None, FLOAT)
-trunc_p = unary("trunc", np.trunc, lambda ctx, x: ctx.op("stablehlo.select", [
-    ctx.compare("LT", x, ctx.full_like(x, 0)), ctx.op("stablehlo.ceil", [x]), ctx.op("stablehlo.floor", [x])],
-    x.aval), None, FLOAT)
+trunc_p = unary(
+    "trunc",
+    np.trunc,
+    lambda ctx, x: ctx.op(
+        "stablehlo.select",
+        [ctx.compare("LT", x, ctx.full_like(x, 0)), ctx.op("stablehlo.ceil", [x]), ctx.op("stablehlo.floor", [x])],
+        x.aval,
+    ),
+    None,
+    FLOAT,
+)
 
 
 class RoundingMethod(enum.IntEnum):
@@ -47,13 +56,16 @@ def _round_lower(ctx, x, rounding_method):
 
 
 round_p = unary("round", _round_kernel, _round_lower, None, FLOAT)
-is_finite_p = unary("is_finite", np.isfinite, lambda ctx, x: ctx.op("stablehlo.is_finite", [x], ctx.out_avals[0]),
-                    None, FLOAT, to_bool)
+is_finite_p = unary(
+    "is_finite", np.isfinite, lambda ctx, x: ctx.op("stablehlo.is_finite", [x], ctx.out_avals[0]), None, FLOAT, to_bool
+)
 
-floor: UnaryFunction = function_of_one(__name__, floor_p,
-    "The largest integer not above `x`. Its derivative is 0 everywhere.", "-1.5", "-2.0")
-ceil: UnaryFunction = function_of_one(__name__, ceil_p,
-    "The smallest integer not below `x`. Its derivative is 0 everywhere.", "-1.5", "-1.0")
+floor: UnaryFunction = function_of_one(
+    __name__, floor_p, "The largest integer not above `x`. Its derivative is 0 everywhere.", "-1.5", "-2.0"
+)
+ceil: UnaryFunction = function_of_one(
+    __name__, ceil_p, "The smallest integer not below `x`. Its derivative is 0 everywhere.", "-1.5", "-1.0"
+)
 
 
 def trunc(x: ArrayLike) -> Array:
@@ -78,5 +90,6 @@ def round_to_even(x: ArrayLike) -> Array:
     return round_p.bind(x, rounding_method=1)
 
 
-is_finite: UnaryFunction = function_of_one(__name__, is_finite_p,
-    "Whether `x` is neither infinite nor nan.", "2.", "True", gives="is of bool")
+is_finite: UnaryFunction = function_of_one(
+    __name__, is_finite_p, "Whether `x` is neither infinite nor nan.", "2.", "True", gives="is of bool"
+)

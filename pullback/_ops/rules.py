@@ -1,4 +1,5 @@
 """Rules shared by families of primitives, independent of particular ones."""
+
 from __future__ import annotations
 
 import functools
@@ -35,8 +36,10 @@ def no_derivative(name: str, argument: str) -> Callable:
     """The tangent rule of an operand without derivative here: it raises NotImplementedError with an explanation."""
 
     def refuse(t, y, *primals):
-        raise NotImplementedError(f"{name} has no derivative with respect to {argument}: differentiate with respect to "
-                                  "the other argument only, or stop_gradient this one")
+        raise NotImplementedError(
+            f"{name} has no derivative with respect to {argument}: differentiate with respect to "
+            "the other argument only, or stop_gradient this one"
+        )
 
     return refuse
 
@@ -70,8 +73,11 @@ def bilinear_taylor(p: Primitive, add: Callable, scale: Callable) -> None:
         out = []
         for k in range(max(len(x), len(y))):
             # a constant has only the first term
-            parts = [scale(math.comb(k, j), p.bind(x[j], y[k - j], **params))
-                     for j in range(k + 1) if j < len(x) and k - j < len(y)]
+            parts = [
+                scale(math.comb(k, j), p.bind(x[j], y[k - j], **params))
+                for j in range(k + 1)
+                if j < len(x) and k - j < len(y)
+            ]
             out.append(functools.reduce(add, parts))
         return out[0], out[1:]
 
@@ -85,11 +91,10 @@ def quotient_taylor(p: Primitive, product: Primitive, add: Callable, neg: Callab
         (x, y), (xs, ys) = primals, series
         z = [p.bind(x, y)]
         for k in range(1, 1 + len(xs or ys)):
-            parts = [neg(scale(math.comb(k, j), product.bind(ys[j - 1], z[k - j])))
-                     for j in range(1, k + 1)] if ys else []
+            parts = (
+                [neg(scale(math.comb(k, j), product.bind(ys[j - 1], z[k - j]))) for j in range(1, k + 1)] if ys else []
+            )
             z.append(p.bind(functools.reduce(add, parts if xs is None else [xs[k - 1], *parts]), y))
         return z[0], z[1:]
 
     p.taylor = taylor
-
-

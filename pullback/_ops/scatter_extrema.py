@@ -1,4 +1,5 @@
 """Scatter that combines updates with the existing values by product, minimum or maximum."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -27,43 +28,67 @@ scatter_min_p = scatter_primitive("scatter_min", np.minimum, "stablehlo.minimum"
 scatter_max_p = scatter_primitive("scatter_max", np.maximum, "stablehlo.maximum", ORDERED)
 
 
-def scatter_mul(operand: ArrayLike, scatter_indices: ArrayLike, updates: ArrayLike,
-                dimension_numbers: ScatterDimensionNumbers, *, indices_are_sorted: bool = False,
-                unique_indices: bool = False, mode: str | GatherScatterMode | None = None) -> Array:
+def scatter_mul(
+    operand: ArrayLike,
+    scatter_indices: ArrayLike,
+    updates: ArrayLike,
+    dimension_numbers: ScatterDimensionNumbers,
+    *,
+    indices_are_sorted: bool = False,
+    unique_indices: bool = False,
+    mode: str | GatherScatterMode | None = None,
+) -> Array:
     """`operand` with windows of it multiplied by `updates`; errors as `scatter`.
 
     >>> from pullback import lax, numpy as pnp
     >>> lax.scatter_mul(pnp.ones(3), pnp.full((2, 1), 2), pnp.full(2, 7.), lax.ScatterDimensionNumbers((), (0,), (0,)))
     Array([ 1.,  1., 49.], dtype=float32)
     """
-    return bind_scatter(scatter_mul_p, operand, scatter_indices, updates, dimension_numbers, indices_are_sorted,
-                        unique_indices, mode)
+    return bind_scatter(
+        scatter_mul_p, operand, scatter_indices, updates, dimension_numbers, indices_are_sorted, unique_indices, mode
+    )
 
 
-def scatter_min(operand: ArrayLike, scatter_indices: ArrayLike, updates: ArrayLike,
-                dimension_numbers: ScatterDimensionNumbers, *, indices_are_sorted: bool = False,
-                unique_indices: bool = False, mode: str | GatherScatterMode | None = None) -> Array:
+def scatter_min(
+    operand: ArrayLike,
+    scatter_indices: ArrayLike,
+    updates: ArrayLike,
+    dimension_numbers: ScatterDimensionNumbers,
+    *,
+    indices_are_sorted: bool = False,
+    unique_indices: bool = False,
+    mode: str | GatherScatterMode | None = None,
+) -> Array:
     """`operand` with the minimum of `updates` and windows of it; errors as `scatter`.
 
     >>> from pullback import lax, numpy as pnp
     >>> lax.scatter_min(pnp.ones(3), pnp.full((2, 1), 2), pnp.full(2, 7.), lax.ScatterDimensionNumbers((), (0,), (0,)))
     Array([1., 1., 1.], dtype=float32)
     """
-    return bind_scatter(scatter_min_p, operand, scatter_indices, updates, dimension_numbers, indices_are_sorted,
-                        unique_indices, mode)
+    return bind_scatter(
+        scatter_min_p, operand, scatter_indices, updates, dimension_numbers, indices_are_sorted, unique_indices, mode
+    )
 
 
-def scatter_max(operand: ArrayLike, scatter_indices: ArrayLike, updates: ArrayLike,
-                dimension_numbers: ScatterDimensionNumbers, *, indices_are_sorted: bool = False,
-                unique_indices: bool = False, mode: str | GatherScatterMode | None = None) -> Array:
+def scatter_max(
+    operand: ArrayLike,
+    scatter_indices: ArrayLike,
+    updates: ArrayLike,
+    dimension_numbers: ScatterDimensionNumbers,
+    *,
+    indices_are_sorted: bool = False,
+    unique_indices: bool = False,
+    mode: str | GatherScatterMode | None = None,
+) -> Array:
     """`operand` with the maximum of `updates` and windows of it; errors as `scatter`.
 
     >>> from pullback import lax, numpy as pnp
     >>> lax.scatter_max(pnp.ones(3), pnp.full((2, 1), 2), pnp.full(2, 7.), lax.ScatterDimensionNumbers((), (0,), (0,)))
     Array([1., 1., 7.], dtype=float32)
     """
-    return bind_scatter(scatter_max_p, operand, scatter_indices, updates, dimension_numbers, indices_are_sorted,
-                        unique_indices, mode)
+    return bind_scatter(
+        scatter_max_p, operand, scatter_indices, updates, dimension_numbers, indices_are_sorted, unique_indices, mode
+    )
 
 
 # --- derivatives ---
@@ -96,8 +121,15 @@ def _by_updates(x: Array, indices: Array, updates: Array, u: Any, params: dict) 
     zero = scalar_like(0, x.aval.dtype)
     part = select(eq(places, np.int32(0)), zero, mul(mul(u, start), _others(factors, places)))
     target = ScatterDimensionNumbers((), (0,), (0,))
-    flat = scatter_add_p.bind(full((size + 1,), 0, x.aval.dtype), reshape(places, (n, 1)), part,
-                              dimension_numbers=target, indices_are_sorted=True, unique_indices=False, mode=PROMISE)
+    flat = scatter_add_p.bind(
+        full((size + 1,), 0, x.aval.dtype),
+        reshape(places, (n, 1)),
+        part,
+        dimension_numbers=target,
+        indices_are_sorted=True,
+        unique_indices=False,
+        mode=PROMISE,
+    )
     return reshape(slice_in_dim(flat, 1, None), x.aval.shape)
 
 

@@ -1,4 +1,5 @@
 """Primitives that change the shape or the dtype but no value, and the sum that is the transpose of broadcasting."""
+
 from __future__ import annotations
 
 import math
@@ -28,8 +29,9 @@ def shape_of(name: str, shape: AnyValue) -> tuple[int, ...]:
     try:
         return canonical_shape(shape)
     except TypeError as error:
-        raise TypeError(f"{name}: {error} (jit: static_argnums or static_argnames.)" if _has_tracer(shape)
-                        else f"{name}: {error}") from None
+        raise TypeError(
+            f"{name}: {error} (jit: static_argnums or static_argnames.)" if _has_tracer(shape) else f"{name}: {error}"
+        ) from None
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
 
@@ -93,12 +95,16 @@ def broadcast_to(x: Array, shape: tuple[int, ...]) -> Array:
 
 def _broadcast_type(x, shape, dims):
     if len(dims) != x.ndim:
-        raise ValueError("broadcast_in_dim: broadcast_dimensions must name an axis of the result for each of the "
-                         f"operand's {x.ndim} axes, got {dims}")
+        raise ValueError(
+            "broadcast_in_dim: broadcast_dimensions must name an axis of the result for each of the "
+            f"operand's {x.ndim} axes, got {dims}"
+        )
     for length, d in zip(x.shape, dims, strict=True):
         if d < 0 or d >= len(shape) or (length != shape[d] and length != 1):
-            raise ValueError(f"broadcast_in_dim: operand of shape {x.shape} does not broadcast to {shape} along "
-                             f"{dims}: every axis must have the length of its target, or length 1")
+            raise ValueError(
+                f"broadcast_in_dim: operand of shape {x.shape} does not broadcast to {shape} along "
+                f"{dims}: every axis must have the length of its target, or length 1"
+            )
     return make_aval(shape, x.dtype, x.weak_type)
 
 
@@ -188,8 +194,13 @@ def reduce_lower(op: str, initial):
         scalar = make_aval((), x.aval.dtype)
         start = ctx.constant(initial(x.aval.dtype), scalar)
         body = ctx.region([scalar, scalar], lambda block, ab: [block.op(op, ab)])
-        y = ctx.op("stablehlo.reduce", [x, start], make_aval(out.shape, x.aval.dtype),
-                   f"dimensions = {int_array(axes)}", [body])
+        y = ctx.op(
+            "stablehlo.reduce",
+            [x, start],
+            make_aval(out.shape, x.aval.dtype),
+            f"dimensions = {int_array(axes)}",
+            [body],
+        )
         return ctx.convert(y, out.dtype)
 
     return lower
@@ -234,8 +245,9 @@ def reshape(operand: ArrayLike, new_sizes: Sequence[int], dimensions: Sequence[i
 
 def _reshape_type(x, shape):
     if math.prod(shape) != x.size:
-        raise ValueError(f"reshape: cannot turn shape {x.shape} ({x.size} elements) into {shape} "
-                         f"({math.prod(shape)} elements)")
+        raise ValueError(
+            f"reshape: cannot turn shape {x.shape} ({x.size} elements) into {shape} ({math.prod(shape)} elements)"
+        )
     return make_aval(shape, x.dtype, x.weak_type)
 
 
@@ -337,8 +349,9 @@ def _transpose_batch(trace, operands, dims, permutation):
 
 transpose_p.abstract_eval = _transpose_type
 transpose_p.kernel = lambda x, permutation: x.transpose(permutation)
-transpose_p.lower = lambda ctx, x, permutation: ctx.op("stablehlo.transpose", [x], ctx.out_avals[0],
-                                                       f"permutation = {int_array(permutation)}")
+transpose_p.lower = lambda ctx, x, permutation: ctx.op(
+    "stablehlo.transpose", [x], ctx.out_avals[0], f"permutation = {int_array(permutation)}"
+)
 linear_jvp(transpose_p)
 broadcast_in_dim_p.has(rearranging=True)
 reshape_p.has(rearranging=True)
@@ -405,8 +418,10 @@ def _convert_jvp(primals, tangents, dtype, weak_type):
 
 def _convert_transpose(ct, x, dtype, weak_type):
     if not dtypes.is_inexact(dtype) or not dtypes.is_inexact(x.aval.dtype):
-        raise TypeError(f"'convert_element_type' takes a tangent from {x.aval.dtype} to {dtype}: the tangent output of "
-                        "a custom jvp rule (or the function given to linear_transpose) must be linear in its inputs")
+        raise TypeError(
+            f"'convert_element_type' takes a tangent from {x.aval.dtype} to {dtype}: the tangent output of "
+            "a custom jvp rule (or the function given to linear_transpose) must be linear in its inputs"
+        )
     return [convert_element_type(ct, x.aval.dtype, x.aval.weak_type)]
 
 

@@ -4,6 +4,7 @@ The slope of the logistic function s is s(x) s(-x) = u / (1 + u)**2 with u = exp
 s), it would lose its last digits where s rounds to 1. It is a separate operation, since the chain rule applied to |x|
 fails at 0: its derivative is -tanh(x / 2) times itself. The derivative of tanh is four times that slope at 2x.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -73,12 +74,19 @@ def _logistic_slope_lower(x):
     return u * r * r
 
 
-logistic_slope_p = unary("logistic_slope", _logistic_slope_kernel, _logistic_slope_lower,
-                         lambda t, x, y: mul(t, neg(mul(y, tanh(mul(scalar(x, 0.5), x))))))
+logistic_slope_p = unary(
+    "logistic_slope",
+    _logistic_slope_kernel,
+    _logistic_slope_lower,
+    lambda t, x, y: mul(t, neg(mul(y, tanh(mul(scalar(x, 0.5), x))))),
+)
 log_logistic_slope_p = unary(
-    "log_logistic_slope", lambda x: -np.abs(x) - x.dtype.type(2) * np.log1p(np.exp(-np.abs(x))),
+    "log_logistic_slope",
+    lambda x: -np.abs(x) - x.dtype.type(2) * np.log1p(np.exp(-np.abs(x))),
     written(lambda x: -x.abs() - (-x.abs()).exp().log1p() * 2.0),
-    lambda t, x, y: neg(mul(t, tanh(mul(scalar(x, 0.5), x)))), FLOAT)
+    lambda t, x, y: neg(mul(t, tanh(mul(scalar(x, 0.5), x)))),
+    FLOAT,
+)
 logistic_p = unary("logistic", _logistic_kernel, _logistic_lower, lambda t, x, y: mul(t, logistic_slope_p.bind(x)))
 
 
@@ -90,7 +98,8 @@ tanh_p = unary("tanh", np.tanh, lowering("stablehlo.tanh"), _tanh_tangent)
 
 logistic: Callable[[Any], Array] = function_of_one(__name__, logistic_p, "1 / (1 + exp(-x)).", "0.", "0.5")
 tanh: Callable[[Any], Array] = function_of_one(
-    __name__, tanh_p, "The hyperbolic tangent, sinh(x) / cosh(x).", "0.", "0.0")
+    __name__, tanh_p, "The hyperbolic tangent, sinh(x) / cosh(x).", "0.", "0.0"
+)
 
 
 # --- x / (1 + |x|): its slope is 1 / (1 + |x|)**2, where the chain rule subtracts two nearly equal numbers ---
@@ -100,7 +109,17 @@ def _soft_sign_share_kernel(x):
     return x.dtype.type(1) / (np.abs(x) + x.dtype.type(1))
 
 
-soft_sign_share_p: Primitive = unary("soft_sign_share", _soft_sign_share_kernel, written(lambda x: 1 / (x.abs() + 1)),
-                                     lambda t, x, y: mul(t, neg(mul(side_p.bind(x), square(y)))), FLOAT)
-soft_sign_p = unary("soft_sign", lambda x: x / (np.abs(x) + x.dtype.type(1)), written(lambda x: x / (x.abs() + 1)),
-                    lambda t, x, y: mul(t, square(soft_sign_share_p.bind(x))), FLOAT)
+soft_sign_share_p: Primitive = unary(
+    "soft_sign_share",
+    _soft_sign_share_kernel,
+    written(lambda x: 1 / (x.abs() + 1)),
+    lambda t, x, y: mul(t, neg(mul(side_p.bind(x), square(y)))),
+    FLOAT,
+)
+soft_sign_p = unary(
+    "soft_sign",
+    lambda x: x / (np.abs(x) + x.dtype.type(1)),
+    written(lambda x: x / (x.abs() + 1)),
+    lambda t, x, y: mul(t, square(soft_sign_share_p.bind(x))),
+    FLOAT,
+)

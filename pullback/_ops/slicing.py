@@ -1,4 +1,5 @@
 """Static slices of arrays: slice and pad, which are each other's transposes, and rev."""
+
 from __future__ import annotations
 
 import builtins
@@ -26,8 +27,9 @@ from pullback._xla.lowering import int_array
 slice_p = Primitive("slice")
 
 
-def slice(operand: ArrayLike, start_indices: Sequence[int], limit_indices: Sequence[int],
-          strides: Sequence[int] | None = None) -> Array:
+def slice(
+    operand: ArrayLike, start_indices: Sequence[int], limit_indices: Sequence[int], strides: Sequence[int] | None = None
+) -> Array:
     """The part of `operand` from `start_indices` up to `limit_indices`, every `strides`-th element, along each axis.
 
     All three have an entry per axis, with 0 <= start <= limit <= length and stride >= 1, else ValueError.
@@ -38,8 +40,12 @@ def slice(operand: ArrayLike, start_indices: Sequence[int], limit_indices: Seque
     Array([1, 3, 5], dtype=int32)
     """
     x = lift(operand)
-    return slice_p.bind(x, start_indices=_ints("slice", start_indices), limit_indices=_ints("slice", limit_indices),
-                        strides=None if strides is None else _ints("slice", strides))
+    return slice_p.bind(
+        x,
+        start_indices=_ints("slice", start_indices),
+        limit_indices=_ints("slice", limit_indices),
+        strides=None if strides is None else _ints("slice", strides),
+    )
 
 
 def _ints(name: str, values: Sequence[Any]) -> tuple[int, ...]:
@@ -52,14 +58,18 @@ def _ints(name: str, values: Sequence[Any]) -> tuple[int, ...]:
 def _slice_type(x, start_indices, limit_indices, strides):
     steps = (1,) * x.ndim if strides is None else strides
     if not len(start_indices) == len(limit_indices) == len(steps) == x.ndim:
-        raise ValueError(f"slice: start_indices {start_indices}, limit_indices {limit_indices} and strides {strides} "
-                         f"must each have an entry for the {x.ndim} axes of shape {x.shape}")
+        raise ValueError(
+            f"slice: start_indices {start_indices}, limit_indices {limit_indices} and strides {strides} "
+            f"must each have an entry for the {x.ndim} axes of shape {x.shape}"
+        )
     shape = []
     for n, start, limit, step in zip(x.shape, start_indices, limit_indices, steps, strict=True):
         if not 0 <= start <= limit <= n or step < 1:
-            raise ValueError(f"slice: expected 0 <= start <= limit <= length and stride >= 1 along every axis, got "
-                             f"start_indices {start_indices}, limit_indices {limit_indices}, strides {strides} for "
-                             f"shape {x.shape}")
+            raise ValueError(
+                f"slice: expected 0 <= start <= limit <= length and stride >= 1 along every axis, got "
+                f"start_indices {start_indices}, limit_indices {limit_indices}, strides {strides} for "
+                f"shape {x.shape}"
+            )
         shape.append((limit - start + step - 1) // step)
     return make_aval(tuple(shape), x.dtype, x.weak_type)
 
@@ -72,9 +82,13 @@ def _slice_kernel(x, start_indices, limit_indices, strides):
 
 def _slice_lower(ctx, x, start_indices, limit_indices, strides):
     steps = (1,) * x.aval.ndim if strides is None else strides
-    return ctx.op("stablehlo.slice", [x], ctx.out_avals[0],
-                  f"limit_indices = {int_array(limit_indices)}, start_indices = {int_array(start_indices)}, "
-                  f"strides = {int_array(steps)}")
+    return ctx.op(
+        "stablehlo.slice",
+        [x],
+        ctx.out_avals[0],
+        f"limit_indices = {int_array(limit_indices)}, start_indices = {int_array(start_indices)}, "
+        f"strides = {int_array(steps)}",
+    )
 
 
 def _slice_transpose(ct, x, start_indices, limit_indices, strides):
@@ -90,8 +104,12 @@ def _slice_transpose(ct, x, start_indices, limit_indices, strides):
 def _slice_batch(trace, args, dims, start_indices, limit_indices, strides):
     (x,), (b,) = args, dims
     steps = None if strides is None else _insert(strides, b, 1)
-    return slice_p.bind(x, start_indices=_insert(start_indices, b, 0),
-                        limit_indices=_insert(limit_indices, b, x.aval.shape[b]), strides=steps), b
+    return slice_p.bind(
+        x,
+        start_indices=_insert(start_indices, b, 0),
+        limit_indices=_insert(limit_indices, b, x.aval.shape[b]),
+        strides=steps,
+    ), b
 
 
 def _insert(values: tuple, i: int, value: AnyValue) -> tuple:
@@ -106,8 +124,9 @@ slice_p.transpose = _slice_transpose
 slice_p.batch = _slice_batch
 
 
-def slice_in_dim(operand: ArrayLike, start_index: int | None, limit_index: int | None, stride: int = 1,
-                 axis: int = 0) -> Array:
+def slice_in_dim(
+    operand: ArrayLike, start_index: int | None, limit_index: int | None, stride: int = 1, axis: int = 0
+) -> Array:
     """`operand[start:limit:stride]` along one axis; None and negative positions as in Python.
 
     IndexError for an axis out of bounds.
@@ -182,13 +201,17 @@ def pad(operand: ArrayLike, padding_value: ArrayLike, padding_config: Sequence[t
 
 def _pad_type(x, value, padding_config):
     if x.dtype != value.dtype:
-        raise TypeError(f"pad: operand and padding_value must have one dtype, got {x.str_short()} and "
-                        f"{value.str_short()}. Convert one with .astype().")
+        raise TypeError(
+            f"pad: operand and padding_value must have one dtype, got {x.str_short()} and "
+            f"{value.str_short()}. Convert one with .astype()."
+        )
     if value.ndim:
         raise ValueError(f"pad: padding_value must be a scalar, got shape {value.shape}")
     if len(padding_config) != x.ndim or any(len(entry) != 3 or entry[2] < 0 for entry in padding_config):
-        raise ValueError(f"pad: padding_config must have an entry (low, high, interior) with interior >= 0 for each of "
-                         f"the {x.ndim} axes of shape {x.shape}, got {padding_config}")
+        raise ValueError(
+            f"pad: padding_config must have an entry (low, high, interior) with interior >= 0 for each of "
+            f"the {x.ndim} axes of shape {x.shape}, got {padding_config}"
+        )
     shape = tuple(_padded(n, *entry) for n, entry in zip(x.shape, padding_config, strict=True))
     if any(n < 0 for n in shape):
         raise ValueError(f"pad: padding_config {padding_config} takes more from shape {x.shape} than there is")
@@ -218,9 +241,13 @@ def _pad_kernel(x, value, padding_config):
 
 def _pad_lower(ctx, x, value, padding_config):
     low, high, interior = zip(*padding_config, strict=True) if padding_config else ((), (), ())
-    return ctx.op("stablehlo.pad", [x, value], ctx.out_avals[0],
-                  f"edge_padding_low = {int_array(low)}, edge_padding_high = {int_array(high)}, "
-                  f"interior_padding = {int_array(interior)}")
+    return ctx.op(
+        "stablehlo.pad",
+        [x, value],
+        ctx.out_avals[0],
+        f"edge_padding_low = {int_array(low)}, edge_padding_high = {int_array(high)}, "
+        f"interior_padding = {int_array(interior)}",
+    )
 
 
 def _pad_jvp(primals, tangents, padding_config):
@@ -288,18 +315,22 @@ def rev(operand: ArrayLike, dimensions: Sequence[int]) -> Array:
 
 def _rev_type(x, dimensions):
     if len(set(dimensions)) != len(dimensions) or not all(0 <= d < x.ndim for d in dimensions):
-        raise ValueError(f"rev: dimensions must be distinct and lie in [0, {x.ndim}) for shape {x.shape}, "
-                         f"got {dimensions}")
+        raise ValueError(
+            f"rev: dimensions must be distinct and lie in [0, {x.ndim}) for shape {x.shape}, got {dimensions}"
+        )
     return x
 
 
 rev_p.abstract_eval = _rev_type
 rev_p.kernel = lambda x, dimensions: np.flip(x, dimensions)
-rev_p.lower = lambda ctx, x, dimensions: ctx.op("stablehlo.reverse", [x], ctx.out_avals[0],
-                                                f"dimensions = {int_array(dimensions)}")
+rev_p.lower = lambda ctx, x, dimensions: ctx.op(
+    "stablehlo.reverse", [x], ctx.out_avals[0], f"dimensions = {int_array(dimensions)}"
+)
 linear_jvp(rev_p)
 slice_p.has(rearranging=True)
 rev_p.has(rearranging=True)
 rev_p.transpose = lambda ct, x, dimensions: [rev(ct, dimensions)]
 rev_p.batch = lambda trace, args, dims, dimensions: (
-    rev(args[0], tuple(d + (d >= dims[0]) for d in dimensions)), dims[0])
+    rev(args[0], tuple(d + (d >= dims[0]) for d in dimensions)),
+    dims[0],
+)

@@ -6,6 +6,7 @@ largest element dominates, and the others are summed without it.
 
 Values needed by the derivative are computed together with the result, so that the exponentials are computed once.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -251,8 +252,14 @@ softmax_p.jvp = _softmax_jvp
 log_softmax_p = _along_axes("log_softmax", _log_softmax_kernel, _log_softmax, True)
 logsumexp_p = _along_axes("logsumexp", _logsumexp_kernel, _logsumexp, False)
 _derivative_from_parts(
-    log_softmax_p, _along_axes("log_softmax_parts", _log_softmax_parts_kernel, _log_softmax_parts, True, 2),
-    _log_softmax_tangent, _log_softmax_parts_tangents)
+    log_softmax_p,
+    _along_axes("log_softmax_parts", _log_softmax_parts_kernel, _log_softmax_parts, True, 2),
+    _log_softmax_tangent,
+    _log_softmax_parts_tangents,
+)
 _derivative_from_parts(
-    logsumexp_p, _along_axes("logsumexp_parts", _logsumexp_parts_kernel, _logsumexp_parts, False, 1),
-    _logsumexp_tangent, _logsumexp_parts_tangents)
+    logsumexp_p,
+    _along_axes("logsumexp_parts", _logsumexp_parts_kernel, _logsumexp_parts, False, 1),
+    _logsumexp_tangent,
+    _logsumexp_parts_tangents,
+)

@@ -11,6 +11,7 @@ and push t to (1 - marks) (t - sum(marks t)) - sum(q t), and pull g to (1 - mark
 is the sum of g over the other elements: it would be lost in sum(g) next to the g of the largest. All of it is
 arithmetic, as XLA's loops over rows do not fuse selections by a bool (jaxlib 0.10.2) and would store the result.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence

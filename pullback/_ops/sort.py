@@ -3,6 +3,7 @@
 The order is that of `<`, with nan last (after infinity), -0.0 equal to 0.0, and complex numbers by real, then
 imaginary part.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -35,8 +36,7 @@ def along_axis(x: Array, indices: Array, axis: int) -> Array:
         return full(indices.aval.shape, 0, x.aval.dtype, x.aval.weak_type)  # no window fits into an empty axis
     others = tuple(i for i in range(x.aval.ndim) if i != axis)
     numbers = GatherDimensionNumbers((), (axis,), (axis,), others, others)
-    return gather(x, reshape(indices, (*indices.aval.shape, 1)), numbers, (1,) * x.aval.ndim,
-                  mode="promise_in_bounds")
+    return gather(x, reshape(indices, (*indices.aval.shape, 1)), numbers, (1,) * x.aval.ndim, mode="promise_in_bounds")
 
 
 # --- sort ---
@@ -44,8 +44,9 @@ def along_axis(x: Array, indices: Array, axis: int) -> Array:
 sort_p = Primitive("sort", multiple_results=True)
 
 
-def sort(operand: ArrayLike | Sequence[ArrayLike], dimension: int = -1, is_stable: bool = True,
-         num_keys: int = 1) -> Any:
+def sort(
+    operand: ArrayLike | Sequence[ArrayLike], dimension: int = -1, is_stable: bool = True, num_keys: int = 1
+) -> Any:
     """The operand sorted along an axis; several operands are all reordered by the first `num_keys` of them.
 
     Later keys decide between equal earlier ones; `is_stable` keeps equal elements in order.
@@ -61,13 +62,15 @@ def sort(operand: ArrayLike | Sequence[ArrayLike], dimension: int = -1, is_stabl
     xs = [lift(x) for x in operand] if isinstance(operand, Sequence) else [lift(operand)]
     if not 1 <= num_keys <= len(xs):
         raise ValueError(f"sort: num_keys must lie between 1 and the number of operands, {len(xs)}, got {num_keys}")
-    outs = sort_p.bind(*xs, dimension=axis_of("sort", dimension, xs[0].aval), is_stable=bool(is_stable),
-                       num_keys=int(num_keys))
+    outs = sort_p.bind(
+        *xs, dimension=axis_of("sort", dimension, xs[0].aval), is_stable=bool(is_stable), num_keys=int(num_keys)
+    )
     return tuple(outs) if many else outs[0]
 
 
-def sort_key_val(keys: ArrayLike, values: ArrayLike, dimension: int = -1,
-                 is_stable: bool = True) -> tuple[Array, Array]:
+def sort_key_val(
+    keys: ArrayLike, values: ArrayLike, dimension: int = -1, is_stable: bool = True
+) -> tuple[Array, Array]:
     """The keys sorted along an axis, and the values, of the same shape (else ValueError), reordered with them.
 
     >>> from pullback import lax
@@ -104,7 +107,7 @@ def _sort_kernel(*xs, dimension, is_stable, num_keys):
     if num_keys == 1:
         order = np.argsort(comparable(xs[0]), axis=dimension, kind="stable")
     else:
-        order = np.lexsort([comparable(x) for x in xs[num_keys - 1::-1]], axis=dimension)
+        order = np.lexsort([comparable(x) for x in xs[num_keys - 1 :: -1]], axis=dimension)
     return [np.take_along_axis(x, order, dimension) for x in xs]
 
 
@@ -114,8 +117,10 @@ def _before(block, a, b):
         part = make_aval(a.aval.shape, real_dtype(a.aval.dtype))
         pairs = [[block.op(f"stablehlo.{name}", [x], part) for x in (a, b)] for name in ("real", "imag")]
         (less, equal), (less_too, equal_too) = (_before(block, *pair) for pair in pairs)
-        return (block.op("stablehlo.or", [less, block.op("stablehlo.and", [equal, less_too])]),
-                block.op("stablehlo.and", [equal, equal_too]))
+        return (
+            block.op("stablehlo.or", [less, block.op("stablehlo.and", [equal, less_too])]),
+            block.op("stablehlo.and", [equal, equal_too]),
+        )
     less, equal = block.compare("LT", a, b), block.compare("EQ", a, b)
     if dtypes.is_float(a.aval.dtype):
         a_nan, b_nan = block.compare("NE", a, a), block.compare("NE", b, b)
@@ -148,8 +153,10 @@ def _sort_jvp(primals, tangents, dimension, is_stable, num_keys):
         return outs, [zero_of(y.aval) for y in outs]
     positions = broadcasted_iota(_INDEX, primals[0].aval.shape, dimension)
     *outs, order = sort_p.bind(*primals, positions, dimension=dimension, is_stable=is_stable, num_keys=num_keys)
-    return outs, [zero_of(y.aval) if type(t) is Zero else along_axis(t, order, dimension)
-                  for t, y in zip(tangents, outs, strict=True)]
+    return outs, [
+        zero_of(y.aval) if type(t) is Zero else along_axis(t, order, dimension)
+        for t, y in zip(tangents, outs, strict=True)
+    ]
 
 
 def _sort_batch(trace, args, dims, dimension, is_stable, num_keys):
@@ -254,8 +261,10 @@ def _position_dtype(n: int) -> np.dtype:
     if n <= np.iinfo(_INDEX).max:
         return _INDEX
     if not config.enable_x64:
-        raise ValueError(f"searchsorted: places in an array of {n} elements do not fit int32: "
-                         "config.update('enable_x64', True) makes them int64")
+        raise ValueError(
+            f"searchsorted: places in an array of {n} elements do not fit int32: "
+            "config.update('enable_x64', True) makes them int64"
+        )
     return np.dtype(np.int64)
 
 
@@ -279,10 +288,12 @@ def _searchsorted_lower(ctx, a, v, side, batch_dims):
     if n == 0:
         return position
     batch = ", ".join(map(str, range(batch_dims)))
-    attrs = (f"dimension_numbers = #stablehlo.gather<collapsed_slice_dims = [{batch_dims}], "
-             f"operand_batching_dims = [{batch}], start_indices_batching_dims = [{batch}], "
-             f"start_index_map = [{batch_dims}], index_vector_dim = {found.ndim}>, "
-             f"slice_sizes = {int_array((1,) * (batch_dims + 1))}, indices_are_sorted = false")
+    attrs = (
+        f"dimension_numbers = #stablehlo.gather<collapsed_slice_dims = [{batch_dims}], "
+        f"operand_batching_dims = [{batch}], start_indices_batching_dims = [{batch}], "
+        f"start_index_map = [{batch_dims}], index_vector_dim = {found.ndim}>, "
+        f"slice_sizes = {int_array((1,) * (batch_dims + 1))}, indices_are_sorted = false"
+    )
     for j in reversed(range(n.bit_length())):
         further = ctx.op("stablehlo.add", [position, ctx.constant(2**j, found)])
         last = ctx.op("stablehlo.subtract", [further, ctx.constant(1, found)])
@@ -303,8 +314,10 @@ def _searchsorted_batch(trace, args, dims, side, batch_dims):
     if da is None and batch_dims == 0:
         return searchsorted_p.bind(a, v, side=side, batch_dims=0), dv
     size = a.aval.shape[da] if da is not None else v.aval.shape[dv]
-    a, v = (broadcast_in_dim(x, (size, *x.aval.shape), range(1, x.aval.ndim + 1)) if d is None else move_axis(x, d, 0)
-            for x, d in ((a, da), (v, dv)))
+    a, v = (
+        broadcast_in_dim(x, (size, *x.aval.shape), range(1, x.aval.ndim + 1)) if d is None else move_axis(x, d, 0)
+        for x, d in ((a, da), (v, dv))
+    )
     return searchsorted_p.bind(a, v, side=side, batch_dims=batch_dims + 1), 0
 
 

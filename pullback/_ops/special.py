@@ -2,6 +2,7 @@
 
 Kernels are SciPy's, imported at the first call; lowerings are those of XLA's CHLO dialect, or defined here.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -41,21 +42,48 @@ from pullback._ops.sigmoids import logistic
 # --- error functions ---
 
 # exp(-x**2), whose derivative is -2 x y: if x**2 is out of range, x y is 0
-_gauss_p = unary("gauss", lambda x: np.exp(-(x * x)), written(lambda x: (-(x * x)).exp()),
-                 lambda t, x, y: mul(t, mul(scalar(x, -2), mul(x, y))), FLOAT)
-erf_p = unary("erf", scipy_kernel("erf"), "chlo.erf",
-              lambda t, x, y: mul(t, mul(scalar(x, 2 / np.sqrt(np.pi)), _gauss_p.bind(x))), FLOAT)
-erfc_p = unary("erfc", scipy_kernel("erfc"), "chlo.erfc",
-               lambda t, x, y: mul(t, mul(scalar(x, -2 / np.sqrt(np.pi)), _gauss_p.bind(x))), FLOAT)
-erf_inv_p = unary("erf_inv", erf_inv_kernel, "chlo.erf_inv",
-                  lambda t, x, y: mul(t, mul(scalar(x, np.sqrt(np.pi) / 2), exp(square(y)))), FLOAT)
+_gauss_p = unary(
+    "gauss",
+    lambda x: np.exp(-(x * x)),
+    written(lambda x: (-(x * x)).exp()),
+    lambda t, x, y: mul(t, mul(scalar(x, -2), mul(x, y))),
+    FLOAT,
+)
+erf_p = unary(
+    "erf",
+    scipy_kernel("erf"),
+    "chlo.erf",
+    lambda t, x, y: mul(t, mul(scalar(x, 2 / np.sqrt(np.pi)), _gauss_p.bind(x))),
+    FLOAT,
+)
+erfc_p = unary(
+    "erfc",
+    scipy_kernel("erfc"),
+    "chlo.erfc",
+    lambda t, x, y: mul(t, mul(scalar(x, -2 / np.sqrt(np.pi)), _gauss_p.bind(x))),
+    FLOAT,
+)
+erf_inv_p = unary(
+    "erf_inv",
+    erf_inv_kernel,
+    "chlo.erf_inv",
+    lambda t, x, y: mul(t, mul(scalar(x, np.sqrt(np.pi) / 2), exp(square(y)))),
+    FLOAT,
+)
 
-erf: UnaryFunction = function_of_one(__name__, erf_p,
-    "The error function 2 / sqrt(pi) times the integral of exp(-t**2) from 0 to `x` (DLMF 7.2.1).", "0.", "0.0")
-erfc: UnaryFunction = function_of_one(__name__, erfc_p, "`1 - erf(x)`, accurate for large `x` (DLMF 7.2.2).", "0.",
-    "1.0")
-erf_inv: UnaryFunction = function_of_one(__name__, erf_inv_p,
-    "The inverse of `erf` on (-1, 1): -inf and inf at -1 and 1, nan outside.", "0.", "0.0")
+erf: UnaryFunction = function_of_one(
+    __name__,
+    erf_p,
+    "The error function 2 / sqrt(pi) times the integral of exp(-t**2) from 0 to `x` (DLMF 7.2.1).",
+    "0.",
+    "0.0",
+)
+erfc: UnaryFunction = function_of_one(
+    __name__, erfc_p, "`1 - erf(x)`, accurate for large `x` (DLMF 7.2.2).", "0.", "1.0"
+)
+erf_inv: UnaryFunction = function_of_one(
+    __name__, erf_inv_p, "The inverse of `erf` on (-1, 1): -inf and inf at -1 and 1, nan outside.", "0.", "0.0"
+)
 
 # --- logarithms of sums: the derivative by `x` is exp(x) / (exp(x) + exp(y)) = logistic(x - y) ---
 
@@ -78,15 +106,23 @@ def _logaddexp(name: str, kernel, base: float):
         extra = ctx.op("stablehlo.log_plus_one", [ctx.op("stablehlo.exponential", [small])])
         extra = ctx.op("stablehlo.divide", [extra, ctx.full_like(x, rate)])
         value = ctx.op("stablehlo.add", [ctx.op("stablehlo.maximum", [x, y]), extra])
-        return ctx.op("stablehlo.select", [ctx.compare("NE", delta, delta), ctx.op("stablehlo.add", [x, y]), value],
-                      x.aval)
+        return ctx.op(
+            "stablehlo.select", [ctx.compare("NE", delta, delta), ctx.op("stablehlo.add", [x, y]), value], x.aval
+        )
 
     def weight(x, y):
         difference = _difference(x, y)
         return logistic(difference if rate == 1 else mul(scalar(x, rate), difference))
 
-    return nary(name, kernel, lower, lambda t, z, x, y: mul(t, weight(x, y)), lambda t, z, x, y: mul(t, weight(y, x)),
-                add=add, accepts=FLOAT)
+    return nary(
+        name,
+        kernel,
+        lower,
+        lambda t, z, x, y: mul(t, weight(x, y)),
+        lambda t, z, x, y: mul(t, weight(y, x)),
+        add=add,
+        accepts=FLOAT,
+    )
 
 
 logaddexp_p = _logaddexp("logaddexp", np.logaddexp, np.e)
@@ -121,12 +157,25 @@ def _entr_lower(x):
     return x.is_("LT", 0).choose(-np.inf, x.is_("EQ", 0).choose(0, -x * x.log()))
 
 
-xlogy_p = nary("xlogy", scipy_kernel("xlogy"), _xlogy_lower, lambda t, z, x, y: mul(t, log(y)),
-               lambda t, z, x, y: mul(t, div(x, y)), add=add, accepts=FLOAT)
-xlog1py_p = nary("xlog1py", scipy_kernel("xlog1py"), _xlog1py_lower, lambda t, z, x, y: mul(t, log1p(y)),
-                 lambda t, z, x, y: mul(t, div(x, add(y, scalar(y, 1)))), add=add, accepts=FLOAT)
-entr_p = unary("entr", scipy_kernel("entr"), _entr_lower,
-               lambda t, x, y: mul(t, neg(add(log(x), scalar(x, 1)))), FLOAT)
+xlogy_p = nary(
+    "xlogy",
+    scipy_kernel("xlogy"),
+    _xlogy_lower,
+    lambda t, z, x, y: mul(t, log(y)),
+    lambda t, z, x, y: mul(t, div(x, y)),
+    add=add,
+    accepts=FLOAT,
+)
+xlog1py_p = nary(
+    "xlog1py",
+    scipy_kernel("xlog1py"),
+    _xlog1py_lower,
+    lambda t, z, x, y: mul(t, log1p(y)),
+    lambda t, z, x, y: mul(t, div(x, add(y, scalar(y, 1)))),
+    add=add,
+    accepts=FLOAT,
+)
+entr_p = unary("entr", scipy_kernel("entr"), _entr_lower, lambda t, x, y: mul(t, neg(add(log(x), scalar(x, 1)))), FLOAT)
 
 
 def sinc(x: Array) -> Array:
@@ -160,11 +209,15 @@ def _clamp_part(condition: Callable):
 
 
 clamp_p = nary(
-    "clamp", _clamp_kernel, lambda ctx, low, x, high: ctx.op("stablehlo.clamp", [low, x, high], x.aval),
+    "clamp",
+    _clamp_kernel,
+    lambda ctx, low, x, high: ctx.op("stablehlo.clamp", [low, x, high], x.aval),
     _clamp_part(lambda low, x, high: c.bitwise_and(c.gt(low, x), c.lt(low, high))),
     _clamp_part(lambda low, x, high: c.bitwise_and(c.gt(x, low), c.lt(x, high))),
-    _clamp_part(lambda low, x, high: c.lt(high, x)), add=add, accepts=(lambda dtype: not dtypes.is_complex(dtype),
-                                                                      "a real dtype"))
+    _clamp_part(lambda low, x, high: c.lt(high, x)),
+    add=add,
+    accepts=(lambda dtype: not dtypes.is_complex(dtype), "a real dtype"),
+)
 
 
 def clamp(min: ArrayLike, x: ArrayLike, max: ArrayLike) -> Array:
@@ -181,8 +234,9 @@ def clamp(min: ArrayLike, x: ArrayLike, max: ArrayLike) -> Array:
     low, x, high = operands("clamp", min, x, max)
     for name, bound in (("min", low), ("max", high)):
         if bound.aval.ndim and bound.aval.shape != x.aval.shape:
-            raise ValueError(f"clamp: {name} must be a scalar or have the shape {x.aval.shape} of x, got shape "
-                             f"{bound.aval.shape}")
+            raise ValueError(
+                f"clamp: {name} must be a scalar or have the shape {x.aval.shape} of x, got shape {bound.aval.shape}"
+            )
     return clamp_p.bind(low, x, high)
 
 
@@ -255,14 +309,21 @@ def _exponent_lower(ctx, x):
     tiny = ctx.compare("LT", ctx.op("stablehlo.abs", [x]), ctx.full_like(x, 2.0 ** (1 - bias)))
     scaled = ctx.op("stablehlo.multiply", [x, ctx.full_like(x, 2.0 ** (width + 1))])
     bits = _bits(ctx, ctx.op("stablehlo.select", [tiny, scaled, x], x.aval))
-    field = ctx.op("stablehlo.and", [
-        ctx.op("stablehlo.shift_right_logical", [bits, ctx.full_like(bits, width)]), ctx.full_like(bits, 2 * bias + 1)])
-    offset = ctx.op("stablehlo.select", [tiny, ctx.full_like(bits, bias + width), ctx.full_like(bits, bias - 1)],
-                    bits.aval)
+    field = ctx.op(
+        "stablehlo.and",
+        [
+            ctx.op("stablehlo.shift_right_logical", [bits, ctx.full_like(bits, width)]),
+            ctx.full_like(bits, 2 * bias + 1),
+        ],
+    )
+    offset = ctx.op(
+        "stablehlo.select", [tiny, ctx.full_like(bits, bias + width), ctx.full_like(bits, bias - 1)], bits.aval
+    )
     zero = ctx.compare("EQ", x, ctx.full_like(x, 0))
     none = ctx.op("stablehlo.or", [zero, ctx.compare("EQ", field, ctx.full_like(field, 2 * bias + 1))])
-    exponent = ctx.op("stablehlo.select", [none, ctx.full_like(bits, 0), ctx.op("stablehlo.subtract", [field, offset])],
-                      bits.aval)
+    exponent = ctx.op(
+        "stablehlo.select", [none, ctx.full_like(bits, 0), ctx.op("stablehlo.subtract", [field, offset])], bits.aval
+    )
     return ctx.convert(exponent, np.dtype(np.int32))
 
 
@@ -305,19 +366,27 @@ def _scale_lower(ctx, x, n):
     own = ctx.op("stablehlo.and", [bits, ctx.full_like(n, mask)])
     unit = ctx.op("stablehlo.or", [ctx.op("stablehlo.subtract", [bits, own]), ctx.full_like(n, bias << width)])
     y = ctx.op("stablehlo.bitcast_convert", [unit], x.aval)
-    rest = ctx.op("stablehlo.add", [
-        ctx.op("stablehlo.clamp", [ctx.full_like(n, -5 * bias), n, ctx.full_like(n, 5 * bias)], n.aval),
-        ctx.op("stablehlo.subtract", [ctx.op("stablehlo.shift_right_logical", [own, ctx.full_like(n, width)]),
-                                      ctx.full_like(n, bias)])])
+    rest = ctx.op(
+        "stablehlo.add",
+        [
+            ctx.op("stablehlo.clamp", [ctx.full_like(n, -5 * bias), n, ctx.full_like(n, 5 * bias)], n.aval),
+            ctx.op(
+                "stablehlo.subtract",
+                [ctx.op("stablehlo.shift_right_logical", [own, ctx.full_like(n, width)]), ctx.full_like(n, bias)],
+            ),
+        ],
+    )
     for _ in range(2):
         part = ctx.op("stablehlo.clamp", [ctx.full_like(n, 1 - bias), rest, ctx.full_like(n, bias)], n.aval)
-        power = ctx.op("stablehlo.shift_left", [ctx.op("stablehlo.add", [part, ctx.full_like(n, bias)]),
-                                                ctx.full_like(n, width)])
+        power = ctx.op(
+            "stablehlo.shift_left", [ctx.op("stablehlo.add", [part, ctx.full_like(n, bias)]), ctx.full_like(n, width)]
+        )
         y = ctx.op("stablehlo.multiply", [y, ctx.op("stablehlo.bitcast_convert", [power], x.aval)])
         rest = ctx.op("stablehlo.subtract", [rest, part])
     # 0, infinity and nan are unchanged
-    special = ctx.op("stablehlo.or", [ctx.compare("EQ", x, ctx.full_like(x, 0)),
-                                      ctx.compare("EQ", own, ctx.full_like(n, mask))])
+    special = ctx.op(
+        "stablehlo.or", [ctx.compare("EQ", x, ctx.full_like(x, 0)), ctx.compare("EQ", own, ctx.full_like(n, mask))]
+    )
     return ctx.convert(ctx.op("stablehlo.select", [special, x, y], x.aval), out.dtype)
 
 

@@ -2,6 +2,7 @@
 
 Stirling's series is that of DLMF 5.11.1; an argument that is too small for it is increased by the recurrence 5.5.1.
 """
+
 from __future__ import annotations
 
 import math
@@ -52,10 +53,10 @@ def _step(a: Expr, b: Expr, n: int) -> Expr:
     """`polygamma(n, a + b) - polygamma(n, a)` for a > 0 and b >= 0: sums of terms of one sign."""
     raised = 10 if a.double else 6
     # b in two parts, one of them 1; the smaller one is raised, so that no term vanishes, unless the first one is all
-    b_large, b_small = b.minimum(2.0 ** 1020 if b.double else 2.0 ** 125).maximum(1.0), b.minimum(1.0)
+    b_large, b_small = b.minimum(2.0**1020 if b.double else 2.0**125).maximum(1.0), b.minimum(1.0)
     first = a.is_("LT", 1e-9 if a.double else 1e-4)
     lift = 400 if a.double else 60
-    b_small = b_small * first.choose(1.0, b.lifted(2.0 ** lift))
+    b_small = b_small * first.choose(1.0, b.lifted(2.0**lift))
     order = math.factorial(n)
     total = a * 0.0
     for k in range(raised):
@@ -73,7 +74,7 @@ def _step(a: Expr, b: Expr, n: int) -> Expr:
     tiny = b.is_("LT", 1e-20)
     if n == 0:
         total = total + tiny.choose(b_small / z, 0.0)
-    total = total * first.choose(1.0, b.lifted(2.0 ** -lift))
+    total = total * first.choose(1.0, b.lifted(2.0**-lift))
     return total + tiny.choose(0.0, b / z).log1p() if n == 0 else -total if n % 2 else total
 
 
@@ -85,7 +86,7 @@ def digamma_step(a: Expr, b: Expr) -> Expr:
 def _power_step(z: Expr, b: Expr, b_large: Expr, b_small: Expr, powers: list[float]) -> Expr:
     """The polynomial in 1 / z minus that in 1 / (z + b), by its divided difference, with b in two factors."""
     # for a larger b the sum z + b has no reciprocal in the normal range
-    upper, lower = 1.0 / z, 1.0 / (z + b.minimum(2.0 ** 1020 if b.double else 2.0 ** 125))
+    upper, lower = 1.0 / z, 1.0 / (z + b.minimum(2.0**1020 if b.double else 2.0**125))
     value, slope = lower * 0.0 + powers[-1], lower * 0.0
     for coefficient in powers[-2::-1]:
         slope = slope * upper + value
@@ -102,9 +103,14 @@ def _polygamma_step(a: Expr, b: Expr, n: int) -> Expr:
 
 
 polygamma_step_p = nary(
-    "polygamma_step", kernel(_polygamma_step), written(_polygamma_step),
+    "polygamma_step",
+    kernel(_polygamma_step),
+    written(_polygamma_step),
     lambda t, y, a, b, n: mul(t, polygamma_step(a, b, n + 1)),
-    lambda t, y, a, b, n: mul(t, polygamma(scalar(a, n + 1), add(a, b))), add=add, accepts=FLOAT)
+    lambda t, y, a, b, n: mul(t, polygamma(scalar(a, n + 1), add(a, b))),
+    add=add,
+    accepts=FLOAT,
+)
 
 
 def polygamma_step(a: AnyValue, b: AnyValue, n: int) -> Array:

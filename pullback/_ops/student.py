@@ -2,6 +2,7 @@
 
 The density is sqrt(n) / (2 pi) B((n + 1) / 2, 1/2) (1 + z**2 / n)**(-(n + 1) / 2), by DLMF 5.12.1.
 """
+
 from __future__ import annotations
 
 import math
@@ -67,7 +68,7 @@ def _parts(z: Array, n: Array) -> tuple[Array, Array]:
 
 
 # (2**(2k) - 1) B(2k) / (2k): those of the series in 1 / n**2
-_SERIES = [float((4 ** k - 1) * b / (2 * k)) for k, b in enumerate(bernoulli(11), 1)]
+_SERIES = [float((4**k - 1) * b / (2 * k)) for k, b in enumerate(bernoulli(11), 1)]
 _RAISED = 10
 
 
@@ -150,5 +151,9 @@ def _density_by_z(t: Array, y: Array, z: Array, n: Array) -> Array:
 _excess_p = _of_two("student_excess", _tail_excess, _excess_by_z, _excess_by_n)
 _density_over_n_p = _of_two("student_density_over_n", lambda z, n: _densities(z, n)[1], _density_by_z, _over_n_by_n)
 student_density_p = _of_two("student_density", lambda z, n: _densities(z, n)[0], _density_by_z, _by_n)
-student_log_density_p = _of_two("student_log_density", _log_density, lambda t, y, z, n: mul(t, _log_by_z(z, n)),
-                                lambda t, y, z, n: mul(t, _log_by_n(z, n)))
+student_log_density_p = _of_two(
+    "student_log_density",
+    _log_density,
+    lambda t, y, z, n: mul(t, _log_by_z(z, n)),
+    lambda t, y, z, n: mul(t, _log_by_n(z, n)),
+)

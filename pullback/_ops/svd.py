@@ -1,4 +1,5 @@
 """The singular value decomposition."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -40,8 +41,9 @@ from pullback._ops.trig import real_dtype
 svd_p = Primitive("svd", multiple_results=True)
 
 
-def svd(x: ArrayLike, *, full_matrices: bool = True, compute_uv: bool = True,
-        subset_by_index: tuple[int, int] | None = None) -> Any:
+def svd(
+    x: ArrayLike, *, full_matrices: bool = True, compute_uv: bool = True, subset_by_index: tuple[int, int] | None = None
+) -> Any:
     """The decomposition `x = u @ diag(s) @ vh` with `u` and `vh` unitary and `s` real, not negative, descending.
 
     `x`: `(..., m, n)`, float32, float64 or complex. Returns `u` `(..., m, k)`, `s` `(..., min(m, n))`, `vh` `(..., k,
@@ -62,15 +64,17 @@ def svd(x: ArrayLike, *, full_matrices: bool = True, compute_uv: bool = True,
     >>> print(lax.linalg.svd(pnp.array([[3., 0.], [0., -4.]]), compute_uv=False))
     [4. 3.]
     """
-    x, = operands("svd", x)
+    (x,) = operands("svd", x)
     check_matrices("svd", x.aval)
     results = svd_p.bind(x, full_matrices=bool(full_matrices and compute_uv), vectors=bool(compute_uv))
     if subset_by_index is not None:
         if full_matrices and compute_uv:
             raise ValueError("svd: subset_by_index chooses among the vectors of full_matrices=False; give that too")
         start, stop = subset("svd", subset_by_index, min(x.aval.shape[-2:]))
-        results = [slice_in_dim(y, start, stop, axis=axis)
-                   for y, axis in zip(results, (-1, -1, -2) if compute_uv else (-1,), strict=True)]
+        results = [
+            slice_in_dim(y, start, stop, axis=axis)
+            for y, axis in zip(results, (-1, -1, -2) if compute_uv else (-1,), strict=True)
+        ]
     return tuple(results) if compute_uv else results[0]
 
 
@@ -97,11 +101,13 @@ def _kernel(x, full_matrices, vectors):
         k = min(m, n)
         if k == 0:
             s = np.zeros(0, a.real.dtype)
-            sides = (np.eye(m, m if full_matrices else k, dtype=a.dtype),
-                     np.eye(n if full_matrices else k, n, dtype=a.dtype))
+            sides = (
+                np.eye(m, m if full_matrices else k, dtype=a.dtype),
+                np.eye(n if full_matrices else k, n, dtype=a.dtype),
+            )
             return (sides[0], s, sides[1], 0) if vectors else (s, 0)
         options = {"compute_uv": int(vectors), "full_matrices": int(full_matrices)}
-        lwork, = workspace("gesdd", x.dtype, m, n, **options)
+        (lwork,) = workspace("gesdd", x.dtype, m, n, **options)
         u, s, vh, info = routine("gesdd", x.dtype)(a, lwork=lwork, **options)
         return (u, s, vh, info) if vectors else (s, info)
 
@@ -111,8 +117,10 @@ def _kernel(x, full_matrices, vectors):
 def _lower(ctx, x, full_matrices, vectors):
     outs = list(ctx.out_avals)
     if 0 in x.aval.shape:
-        return [emitted(ctx, lambda _, aval=aval: [eyes(aval)], x)[0] if vectors and i != 1 else ctx.constant(0, aval)
-                for i, aval in enumerate(outs)]
+        return [
+            emitted(ctx, lambda _, aval=aval: [eyes(aval)], x)[0] if vectors and i != 1 else ctx.constant(0, aval)
+            for i, aval in enumerate(outs)
+        ]
     u, s, vh = outs if vectors else _type(x.aval, False, True)
     mode = ("A" if full_matrices else "S") if vectors else "N"
     _, s, u, vh = guarded_call(ctx, "gesdd", x, [x.aval, s, u, vh], {"mode": mode})
@@ -156,8 +164,10 @@ def _turned(basis: Array, inside: Array, moved: Array, s: Array) -> Array:
         return add(tangent, quotient_or_nan(outside, as_row(s)))
     first, rest = slice_in_dim(basis, 0, k, axis=-1), slice_in_dim(basis, k, None, axis=-1)
     outside = quotient_or_nan(product(adjoint(rest), moved), as_row(s))
-    return concatenate([add(product(first, inside), product(rest, outside)), neg(product(first, adjoint(outside)))],
-                       basis.aval.ndim - 1)
+    return concatenate(
+        [add(product(first, inside), product(rest, outside)), neg(product(first, adjoint(outside)))],
+        basis.aval.ndim - 1,
+    )
 
 
 svd_p.abstract_eval = _type

@@ -1,4 +1,5 @@
 """The solution of triangular systems."""
+
 from __future__ import annotations
 
 from pullback._core.array import Array, ArrayLike
@@ -25,8 +26,16 @@ from pullback._xla.lapack import lapack_call
 triangular_solve_p = Primitive("triangular_solve")
 
 
-def triangular_solve(a: ArrayLike, b: ArrayLike, *, left_side: bool = False, lower: bool = False,
-                     transpose_a: bool = False, conjugate_a: bool = False, unit_diagonal: bool = False) -> Array:
+def triangular_solve(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    left_side: bool = False,
+    lower: bool = False,
+    transpose_a: bool = False,
+    conjugate_a: bool = False,
+    unit_diagonal: bool = False,
+) -> Array:
     """The solution `x` of `op(a) @ x = b` (`left_side`) or `x @ op(a) = b`, for triangular `a`.
 
     `a`: `(..., n, n)`, of which the lower or the upper triangle is read; with `unit_diagonal` its diagonal is taken to
@@ -46,8 +55,15 @@ def triangular_solve(a: ArrayLike, b: ArrayLike, *, left_side: bool = False, low
     shape = b.aval.shape
     if b.aval.ndim == a.aval.ndim - 1:
         b = expand_dims(b, (b.aval.ndim if left_side else b.aval.ndim - 1,))
-    x = triangular_solve_p.bind(a, b, left_side=bool(left_side), lower=bool(lower), transpose_a=bool(transpose_a),
-                                conjugate_a=bool(conjugate_a), unit_diagonal=bool(unit_diagonal))
+    x = triangular_solve_p.bind(
+        a,
+        b,
+        left_side=bool(left_side),
+        lower=bool(lower),
+        transpose_a=bool(transpose_a),
+        conjugate_a=bool(conjugate_a),
+        unit_diagonal=bool(unit_diagonal),
+    )
     return reshape(x, shape)
 
 
@@ -55,12 +71,15 @@ def _type(a, b, *, left_side, **_):
     check_matrices("triangular_solve", a, square=True, what="a")
     check_matrices("triangular_solve", b, what="b")
     if a.dtype != b.dtype:
-        raise TypeError(f"triangular_solve: a and b must have one dtype, got {a.str_short()} and {b.str_short()}. "
-                        "Convert one with .astype().")
+        raise TypeError(
+            f"triangular_solve: a and b must have one dtype, got {a.str_short()} and {b.str_short()}. "
+            "Convert one with .astype()."
+        )
     if a.shape[:-2] != b.shape[:-2] or a.shape[-1] != b.shape[-2 if left_side else -1]:
         fit = "(..., n, n) and (..., n, m)" if left_side else "(..., n, n) and (..., m, n)"
-        raise ValueError(f"triangular_solve: expected a and b of shapes {fit} with equal leading axes, got {a.shape} "
-                         f"and {b.shape}")
+        raise ValueError(
+            f"triangular_solve: expected a and b of shapes {fit} with equal leading axes, got {a.shape} and {b.shape}"
+        )
     return make_aval(b.shape, b.dtype)
 
 
@@ -72,16 +91,24 @@ def _kernel(a, b, left_side, lower, transpose_a, conjugate_a, unit_diagonal):
     # scipy's routine takes column-major matrices: it gets the transpose, which has that layout, and undoes it
     op = 0 if transpose_a else 2 if conjugate_a else 1
     trsm = routine("trsm", b.dtype)
-    return each_matrix(lambda a, b: (trsm(1., a, b, side=not left_side, lower=not lower, trans_a=op,
-                                          diag=unit_diagonal),), a.ndim - 2, a.swapaxes(-1, -2), b)[0]
+    return each_matrix(
+        lambda a, b: (trsm(1.0, a, b, side=not left_side, lower=not lower, trans_a=op, diag=unit_diagonal),),
+        a.ndim - 2,
+        a.swapaxes(-1, -2),
+        b,
+    )[0]
 
 
 def _lower(ctx, a, b, left_side, lower, transpose_a, conjugate_a, unit_diagonal):
     if conjugate_a and not transpose_a:
         a = emitted(ctx, lambda a: [conjugate(a)], a)[0]
     op = "N" if not transpose_a else "C" if conjugate_a else "T"
-    settings = {"side": "L" if left_side else "R", "uplo": "L" if lower else "U", "trans_x": op,
-                "diag": "U" if unit_diagonal else "N"}
+    settings = {
+        "side": "L" if left_side else "R",
+        "uplo": "L" if lower else "U",
+        "trans_x": op,
+        "diag": "U" if unit_diagonal else "N",
+    }
     return lapack_call(ctx, "trsm", [a, b], [ctx.out_avals[0]], b.aval.ndim - 2, settings, overwrites=1)[0]
 
 

@@ -1,4 +1,5 @@
 """Trigonometric and hyperbolic functions and their inverses, and the parts of complex numbers."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -49,35 +50,54 @@ def _asin_lower(x):
 
 # 1 - x**2, by its factors: near 1, the square has already lost the remaining digits. Its own derivative is -2 x,
 # which the derivatives of the factors lose near 0.
-_one_minus_square_p = unary("one_minus_square", lambda x: (x.dtype.type(1) - x) * (x.dtype.type(1) + x),
-                            written(lambda x: (1 - x) * (x + 1)), lambda t, x, y: mul(t, mul(scalar(x, -2), x)))
+_one_minus_square_p = unary(
+    "one_minus_square",
+    lambda x: (x.dtype.type(1) - x) * (x.dtype.type(1) + x),
+    written(lambda x: (1 - x) * (x + 1)),
+    lambda t, x, y: mul(t, mul(scalar(x, -2), x)),
+)
 
 # 1 / (1 + x**2), with the derivative -2 x y y from the left: neither x**2 nor y**2 alone is in range for large x
-_atan_slope_p = unary("atan_slope", lambda x: np.divide(x.dtype.type(1), x * x + x.dtype.type(1)),
-                      written(lambda x: 1 / (x * x + 1)), lambda t, x, y: mul(t, mul(mul(mul(scalar(x, -2), y), x), y)))
+_atan_slope_p = unary(
+    "atan_slope",
+    lambda x: np.divide(x.dtype.type(1), x * x + x.dtype.type(1)),
+    written(lambda x: 1 / (x * x + 1)),
+    lambda t, x, y: mul(t, mul(mul(mul(scalar(x, -2), y), x), y)),
+)
 
 sin_p = unary("sin", _rounded(np.sin), lowering("stablehlo.sine"), lambda t, x, y: mul(t, cos(x)))
 cos_p = unary("cos", _rounded(np.cos), lowering("stablehlo.cosine"), lambda t, x, y: mul(t, neg(sin(x))))
 tan_p = unary("tan", np.tan, lowering("stablehlo.tan"), lambda t, x, y: mul(t, add(scalar(x, 1), square(y))))
 asin_p = unary("asin", np.arcsin, _asin_lower, lambda t, x, y: mul(t, rsqrt(_one_minus_square_p.bind(x))))
-acos_p = unary("acos", np.arccos, lowering("chlo.acos"),
-               lambda t, x, y: mul(t, neg(rsqrt(_one_minus_square_p.bind(x)))))
+acos_p = unary(
+    "acos", np.arccos, lowering("chlo.acos"), lambda t, x, y: mul(t, neg(rsqrt(_one_minus_square_p.bind(x))))
+)
 atan_p = unary("atan", np.arctan, lowering("chlo.atan"), lambda t, x, y: mul(t, _atan_slope_p.bind(x)))
 
 sin: Callable[[Any], Array] = function_of_one(__name__, sin_p, "The sine of `x` in radians.", "0.", "0.0")
 cos: Callable[[Any], Array] = function_of_one(__name__, cos_p, "The cosine of `x` in radians.", "0.", "1.0")
 tan: UnaryFunction = function_of_one(__name__, tan_p, "The tangent of `x` in radians.", "0.", "0.0")
-asin: UnaryFunction = function_of_one(__name__, asin_p,
-    "The arc sine in radians, in [-pi/2, pi/2]; nan for reals outside of [-1, 1]. Its derivative is inf at -1 "
-    "and 1.", "1.", "1.5707964")
-acos: UnaryFunction = function_of_one(__name__, acos_p,
-    "The arc cosine in radians, in [0, pi]; nan for reals outside of [-1, 1]. Its derivative is -inf at -1 and "
-    "1.", "0.", "1.5707964")
-atan: UnaryFunction = function_of_one(__name__, atan_p, "The arc tangent in radians, in [-pi/2, pi/2].", "1.",
-    "0.7853982")
+asin: UnaryFunction = function_of_one(
+    __name__,
+    asin_p,
+    "The arc sine in radians, in [-pi/2, pi/2]; nan for reals outside of [-1, 1]. Its derivative is inf at -1 and 1.",
+    "1.",
+    "1.5707964",
+)
+acos: UnaryFunction = function_of_one(
+    __name__,
+    acos_p,
+    "The arc cosine in radians, in [0, pi]; nan for reals outside of [-1, 1]. Its derivative is -inf at -1 and 1.",
+    "0.",
+    "1.5707964",
+)
+atan: UnaryFunction = function_of_one(
+    __name__, atan_p, "The arc tangent in radians, in [-pi/2, pi/2].", "1.", "0.7853982"
+)
 
 
 # --- hyperbolic ---
+
 
 def _asinh_slope_kernel(x):
     one = x.dtype.type(1)
@@ -90,29 +110,41 @@ def _asinh_slope_lower(x):
     if dtypes.is_complex(x.value.aval.dtype):
         return slope
     # x**2 overflows long before 1 / x underflows
-    return x.abs().is_("GT", 2.0 ** 30).choose(1 / x.abs(), slope)
+    return x.abs().is_("GT", 2.0**30).choose(1 / x.abs(), slope)
 
 
 # 1 / sqrt(1 + x**2), with the derivative -x y**3, whose factors are in range in this order
-_asinh_slope_p = unary("asinh_slope", _asinh_slope_kernel, _asinh_slope_lower,
-                       lambda t, x, y: mul(t, neg(mul(mul(mul(x, y), y), y))))
+_asinh_slope_p = unary(
+    "asinh_slope", _asinh_slope_kernel, _asinh_slope_lower, lambda t, x, y: mul(t, neg(mul(mul(mul(x, y), y), y)))
+)
 sinh_p = unary("sinh", np.sinh, lowering("chlo.sinh"), lambda t, x, y: mul(t, cosh(x)))
 cosh_p = unary("cosh", np.cosh, lowering("chlo.cosh"), lambda t, x, y: mul(t, sinh(x)))
 asinh_p = unary("asinh", np.arcsinh, lowering("chlo.asinh"), lambda t, x, y: mul(t, _asinh_slope_p.bind(x)))
-acosh_p = unary("acosh", np.arccosh, lowering("chlo.acosh"),
-                lambda t, x, y: mul(t, mul(rsqrt(sub(x, scalar(x, 1))), rsqrt(add(x, scalar(x, 1))))))
-atanh_p = unary("atanh", np.arctanh, lowering("chlo.atanh"),
-                lambda t, x, y: div(t, _one_minus_square_p.bind(x)))
+acosh_p = unary(
+    "acosh",
+    np.arccosh,
+    lowering("chlo.acosh"),
+    lambda t, x, y: mul(t, mul(rsqrt(sub(x, scalar(x, 1))), rsqrt(add(x, scalar(x, 1))))),
+)
+atanh_p = unary("atanh", np.arctanh, lowering("chlo.atanh"), lambda t, x, y: div(t, _one_minus_square_p.bind(x)))
 
 sinh: Callable[[Any], Array] = function_of_one(
-    __name__, sinh_p, "The hyperbolic sine, (exp(x) - exp(-x)) / 2.", "0.", "0.0")
+    __name__, sinh_p, "The hyperbolic sine, (exp(x) - exp(-x)) / 2.", "0.", "0.0"
+)
 cosh: Callable[[Any], Array] = function_of_one(
-    __name__, cosh_p, "The hyperbolic cosine, (exp(x) + exp(-x)) / 2.", "0.", "1.0")
+    __name__, cosh_p, "The hyperbolic cosine, (exp(x) + exp(-x)) / 2.", "0.", "1.0"
+)
 asinh: UnaryFunction = function_of_one(__name__, asinh_p, "The inverse of `sinh`.", "0.", "0.0")
-acosh: UnaryFunction = function_of_one(__name__, acosh_p,
-    "The inverse of `cosh`, at least 0; nan for reals below 1. Its derivative is inf at 1.", "1.", "0.0")
-atanh: UnaryFunction = function_of_one(__name__, atanh_p,
-    "The inverse of `tanh`: -inf and inf at -1 and 1, nan for reals outside.", "0.", "0.0")
+acosh: UnaryFunction = function_of_one(
+    __name__,
+    acosh_p,
+    "The inverse of `cosh`, at least 0; nan for reals below 1. Its derivative is inf at 1.",
+    "1.",
+    "0.0",
+)
+atanh: UnaryFunction = function_of_one(
+    __name__, atanh_p, "The inverse of `tanh`: -inf and inf at -1 and 1, nan for reals outside.", "0.", "0.0"
+)
 
 # --- parts of complex numbers ---
 
@@ -129,10 +161,22 @@ def complex_dtype(dtype: np.dtype) -> np.dtype:
     return np.dtype(np.complex128 if dtype == np.float64 else np.complex64)
 
 
-real_p: Primitive = unary("real", np.real, lambda ctx, x: ctx.op("stablehlo.real", [x], ctx.out_avals[0]),
-               lambda t, x, y: real_p.bind(t), COMPLEX, real_dtype)
-imag_p: Primitive = unary("imag", np.imag, lambda ctx, x: ctx.op("stablehlo.imag", [x], ctx.out_avals[0]),
-               lambda t, x, y: imag_p.bind(t), COMPLEX, real_dtype)
+real_p: Primitive = unary(
+    "real",
+    np.real,
+    lambda ctx, x: ctx.op("stablehlo.real", [x], ctx.out_avals[0]),
+    lambda t, x, y: real_p.bind(t),
+    COMPLEX,
+    real_dtype,
+)
+imag_p: Primitive = unary(
+    "imag",
+    np.imag,
+    lambda ctx, x: ctx.op("stablehlo.imag", [x], ctx.out_avals[0]),
+    lambda t, x, y: imag_p.bind(t),
+    COMPLEX,
+    real_dtype,
+)
 
 
 def _complex_kernel(x, y):
@@ -141,32 +185,47 @@ def _complex_kernel(x, y):
     return out
 
 
-complex_p: Primitive = nary("complex", _complex_kernel,
-                            lambda ctx, x, y: ctx.op("stablehlo.complex", [x, y], ctx.out_avals[0]),
-                            lambda t, z, x, y: complex_p.bind(t, scalar(t, 0)),
-                            lambda t, z, x, y: complex_p.bind(scalar(t, 0), t),
-                            add=add, accepts=FLOAT, out_dtype=complex_dtype)
+complex_p: Primitive = nary(
+    "complex",
+    _complex_kernel,
+    lambda ctx, x, y: ctx.op("stablehlo.complex", [x, y], ctx.out_avals[0]),
+    lambda t, z, x, y: complex_p.bind(t, scalar(t, 0)),
+    lambda t, z, x, y: complex_p.bind(scalar(t, 0), t),
+    add=add,
+    accepts=FLOAT,
+    out_dtype=complex_dtype,
+)
 
-complex: BinaryFunction = function_of_two(__name__, complex_p,
+complex: BinaryFunction = function_of_two(
+    __name__,
+    complex_p,
     "The complex number x + iy: complex64 of float32 (or narrower), complex128 of float64.",
-    "1., 2.", "(1+2j)", gives="that complex dtype")
-real: UnaryFunction = function_of_one(__name__, real_p, "The real part.", "1 + 2j", "1.0",
-    gives="the dtype of its parts")
-imag: UnaryFunction = function_of_one(__name__, imag_p, "The imaginary part.", "1 + 2j", "2.0",
-    gives="the dtype of its parts")
+    "1., 2.",
+    "(1+2j)",
+    gives="that complex dtype",
+)
+real: UnaryFunction = function_of_one(
+    __name__, real_p, "The real part.", "1 + 2j", "1.0", gives="the dtype of its parts"
+)
+imag: UnaryFunction = function_of_one(
+    __name__, imag_p, "The imaginary part.", "1 + 2j", "2.0", gives="the dtype of its parts"
+)
 
 # the pairing of cotangents is bilinear, without conjugation: <ct, x + iy> takes the real part of ct x + i ct y
 
 
 def _complex_transpose(ct, x, y):
-    return [unbroadcast(real(ct), x.aval) if is_linear(x) else None,
-            unbroadcast(imag(neg(ct)), y.aval) if is_linear(y) else None]
+    return [
+        unbroadcast(real(ct), x.aval) if is_linear(x) else None,
+        unbroadcast(imag(neg(ct)), y.aval) if is_linear(y) else None,
+    ]
 
 
 real_p.transpose = lambda ct, x: [complex(ct, scalar(ct, 0))]
 imag_p.transpose = lambda ct, x: [complex(scalar(ct, 0), neg(ct))]
 complex_p.transpose = _complex_transpose
 complex_p.has(additive=(0, 1))
+
 
 def _conj_lower(ctx, x):
     part = make_aval(x.aval.shape, real_dtype(x.aval.dtype))
@@ -203,9 +262,14 @@ def _sign_tangent(t, x, y):
 
 sign_p = unary("sign", np.sign, _sign_lower, _sign_tangent, NUMBER)
 
-sign: UnaryFunction = function_of_one(__name__, sign_p,
+sign: UnaryFunction = function_of_one(
+    __name__,
+    sign_p,
     "-1, 0 or 1 by the sign of `x`, nan of nan; x / |x| of complex numbers, 0 of 0. Its derivative is 0 at real "
-    "numbers and at 0; at a complex `x` it is the real-linear map from t to i x Im(conj(x) t) / |x|**3.", "-2.", "-1.0")
+    "numbers and at 0; at a complex `x` it is the real-linear map from t to i x Im(conj(x) t) / |x|**3.",
+    "-2.",
+    "-1.0",
+)
 
 
 def _side_kernel(x):
@@ -228,8 +292,9 @@ def _abs_tangent(t, x, y):
     return real(mul(t, conj(quotient_or_nan(x, y))))
 
 
-abs_p = unary("abs", np.abs, lambda ctx, x: ctx.op("stablehlo.abs", [x], ctx.out_avals[0]), _abs_tangent, NUMBER,
-              real_dtype)
+abs_p = unary(
+    "abs", np.abs, lambda ctx, x: ctx.op("stablehlo.abs", [x], ctx.out_avals[0]), _abs_tangent, NUMBER, real_dtype
+)
 
 
 def abs(x: ArrayLike) -> Array:

@@ -1,4 +1,5 @@
 """Reductions over sliding windows: the sums and extremes that pooling uses."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -26,22 +27,35 @@ _INDEX = np.dtype(np.int32)
 
 def windowed_shape(name, shape, window_dimensions, window_strides, padding, base_dilation, window_dilation):
     """The shape of the array of windows; ValueError for parameters that do not match."""
-    for what, values in (("window_dimensions", window_dimensions), ("window_strides", window_strides),
-                         ("padding", padding), ("base_dilation", base_dilation), ("window_dilation", window_dilation)):
+    for what, values in (
+        ("window_dimensions", window_dimensions),
+        ("window_strides", window_strides),
+        ("padding", padding),
+        ("base_dilation", base_dilation),
+        ("window_dilation", window_dilation),
+    ):
         if len(values) != len(shape):
             raise ValueError(f"{name}: {what} must have an entry for each axis of shape {shape}, got {values}")
     if any(v < 1 for v in (*window_dimensions, *window_strides, *base_dilation, *window_dilation)):
-        raise ValueError(f"{name}: windows, strides and dilations must be positive, got windows {window_dimensions}, "
-                         f"strides {window_strides}, dilations {base_dilation} and {window_dilation}")
-    return tuple(window_count(dilated(n, d), dilated(w, e), s, pads) for n, w, s, pads, d, e in zip(
-        shape, window_dimensions, window_strides, padding, base_dilation, window_dilation, strict=True))
+        raise ValueError(
+            f"{name}: windows, strides and dilations must be positive, got windows {window_dimensions}, "
+            f"strides {window_strides}, dilations {base_dilation} and {window_dilation}"
+        )
+    return tuple(
+        window_count(dilated(n, d), dilated(w, e), s, pads)
+        for n, w, s, pads, d, e in zip(
+            shape, window_dimensions, window_strides, padding, base_dilation, window_dilation, strict=True
+        )
+    )
 
 
 def attributes(window_dimensions, window_strides, padding, base_dilation, window_dilation):
     """The parameters as StableHLO attributes."""
-    return (f"window_dimensions = {int_array(window_dimensions)}, window_strides = {int_array(window_strides)}, "
-            f"base_dilations = {int_array(base_dilation)}, window_dilations = {int_array(window_dilation)}, "
-            f"padding = {int_matrix(padding)}")
+    return (
+        f"window_dimensions = {int_array(window_dimensions)}, window_strides = {int_array(window_strides)}, "
+        f"base_dilations = {int_array(base_dilation)}, window_dilations = {int_array(window_dilation)}, "
+        f"padding = {int_matrix(padding)}"
+    )
 
 
 def add_axis(b, window_dimensions, window_strides, padding, base_dilation, window_dilation):
@@ -50,9 +64,13 @@ def add_axis(b, window_dimensions, window_strides, padding, base_dilation, windo
     def insert(values, value):
         return (*values[:b], value, *values[b:])
 
-    return {"window_dimensions": insert(window_dimensions, 1), "window_strides": insert(window_strides, 1),
-            "padding": insert(padding, (0, 0)), "base_dilation": insert(base_dilation, 1),
-            "window_dilation": insert(window_dilation, 1)}
+    return {
+        "window_dimensions": insert(window_dimensions, 1),
+        "window_strides": insert(window_strides, 1),
+        "padding": insert(padding, (0, 0)),
+        "base_dilation": insert(base_dilation, 1),
+        "window_dilation": insert(window_dilation, 1),
+    }
 
 
 def _window_primitive(name, op, identity, accepts) -> Primitive:
@@ -72,8 +90,9 @@ def _window_primitive(name, op, identity, accepts) -> Primitive:
         scalar = make_aval((), x.aval.dtype)
         start = ctx.constant(identity(x.aval.dtype), scalar)
         region = ctx.region([scalar, scalar], lambda block, ab: [block.op(op, ab)])
-        y = ctx.op("stablehlo.reduce_window", [x, start], make_aval(out.shape, x.aval.dtype), attributes(**window),
-                   [region])
+        y = ctx.op(
+            "stablehlo.reduce_window", [x, start], make_aval(out.shape, x.aval.dtype), attributes(**window), [region]
+        )
         return ctx.convert(y, out.dtype)
 
     p.abstract_eval, p.lower = abstract_eval, lower
@@ -89,13 +108,28 @@ reduce_window_sum_p = _window_primitive("reduce_window_sum", "stablehlo.add", la
 def _sum_transpose(ct, x, window_dimensions, window_strides, padding, base_dilation, window_dilation):
     # as the transpose of a convolution: strides and base dilations are exchanged
     pads = []
-    for n, m, w, s, (low, _), d, e in zip(x.aval.shape, ct.aval.shape, window_dimensions, window_strides, padding,
-                                          base_dilation, window_dilation, strict=True):
+    for n, m, w, s, (low, _), d, e in zip(
+        x.aval.shape,
+        ct.aval.shape,
+        window_dimensions,
+        window_strides,
+        padding,
+        base_dilation,
+        window_dilation,
+        strict=True,
+    ):
         before = dilated(w, e) - 1 - low
         pads.append((before, dilated(n, d) + dilated(w, e) - 1 - dilated(m, s) - before))
-    return [reduce_window_sum_p.bind(ct, window_dimensions=window_dimensions, window_strides=base_dilation,
-                                     padding=tuple(pads), base_dilation=window_strides,
-                                     window_dilation=window_dilation)]
+    return [
+        reduce_window_sum_p.bind(
+            ct,
+            window_dimensions=window_dimensions,
+            window_strides=base_dilation,
+            padding=tuple(pads),
+            base_dilation=window_strides,
+            window_dilation=window_dilation,
+        )
+    ]
 
 
 linear_jvp(reduce_window_sum_p)
@@ -116,8 +150,14 @@ def _extreme(name, op, direction, identity) -> Primitive:
         # windows of padding only have index -1, at which the gather reads 0
         position = where_p.bind(x, **window)
         numbers = GatherDimensionNumbers((), (0,), (0,))
-        return y, gather(reshape(t, (x.aval.size,)), reshape(position, (*position.aval.shape, 1)), numbers, (1,),
-                         mode="fill", fill_value=0)
+        return y, gather(
+            reshape(t, (x.aval.size,)),
+            reshape(position, (*position.aval.shape, 1)),
+            numbers,
+            (1,),
+            mode="fill",
+            fill_value=0,
+        )
 
     p.jvp = jvp
     return p
@@ -142,14 +182,25 @@ def _where_extreme(name, direction, identity) -> Primitive:
             if dtypes.is_float(a.aval.dtype):
                 wins = block.op("stablehlo.or", [wins, block.compare("NE", a, a)])
             # an element of the array is preferred to padding, an earlier one to a later one
-            earlier = block.op("stablehlo.and", [block.compare("GE", i, block.constant(0, i.aval)), block.op(
-                "stablehlo.or", [block.compare("LT", i, j), block.compare("LT", j, block.constant(0, i.aval))])])
+            earlier = block.op(
+                "stablehlo.and",
+                [
+                    block.compare("GE", i, block.constant(0, i.aval)),
+                    block.op(
+                        "stablehlo.or", [block.compare("LT", i, j), block.compare("LT", j, block.constant(0, i.aval))]
+                    ),
+                ],
+            )
             wins = block.op("stablehlo.or", [wins, block.op("stablehlo.and", [block.compare("EQ", a, b), earlier])])
             return [block.op("stablehlo.select", [wins, *pair], pair[0].aval) for pair in ((a, b), (i, j))]
 
-        outs = ctx.op("stablehlo.reduce_window", [x, ctx.reshape(flat, x.aval.shape), *starts],
-                      [make_aval(out.shape, x.aval.dtype), out], attributes(**window),
-                      [ctx.region([*scalars, *scalars], better)])
+        outs = ctx.op(
+            "stablehlo.reduce_window",
+            [x, ctx.reshape(flat, x.aval.shape), *starts],
+            [make_aval(out.shape, x.aval.dtype), out],
+            attributes(**window),
+            [ctx.region([*scalars, *scalars], better)],
+        )
         return outs[1]
 
     def batch(trace, args, dims, **window):
@@ -173,21 +224,35 @@ reduce_window_min_p = _extreme("reduce_window_min", "stablehlo.minimum", "LT", r
 # --- wrappers ---
 
 
-def window_parameters(shape: tuple[int, ...], window_dimensions: Sequence[int],
-                      window_strides: Sequence[int] | None = None,
-                      padding: str | Sequence[tuple[int, int]] = "VALID",
-                      base_dilation: Sequence[int] | None = None,
-                      window_dilation: Sequence[int] | None = None) -> dict[str, tuple]:
+def window_parameters(
+    shape: tuple[int, ...],
+    window_dimensions: Sequence[int],
+    window_strides: Sequence[int] | None = None,
+    padding: str | Sequence[tuple[int, int]] = "VALID",
+    base_dilation: Sequence[int] | None = None,
+    window_dilation: Sequence[int] | None = None,
+) -> dict[str, tuple]:
     """The parameters of a window primitive, from the user's description."""
     ones = (1,) * len(shape)
-    dims, strides, base, dilation = (ones if v is None else tuple(int(i) for i in v) for v in (
-        window_dimensions, window_strides, base_dilation, window_dilation))
+    dims, strides, base, dilation = (
+        ones if v is None else tuple(int(i) for i in v)
+        for v in (window_dimensions, window_strides, base_dilation, window_dilation)
+    )
     if isinstance(padding, str):
         if len(dims) != len(shape):
-            raise ValueError(f"reduce_window: window_dimensions must have an entry for each axis of shape {shape}, got "
-                             f"{dims}")
-        padding = padtype_to_pads([dilated(n, d) for n, d in zip(shape, base, strict=True)],
-                                  [dilated(w, d) for w, d in zip(dims, dilation, strict=True)], strides, padding)
-    return {"window_dimensions": dims, "window_strides": strides,
-            "padding": tuple((int(low), int(high)) for low, high in padding),
-            "base_dilation": base, "window_dilation": dilation}
+            raise ValueError(
+                f"reduce_window: window_dimensions must have an entry for each axis of shape {shape}, got {dims}"
+            )
+        padding = padtype_to_pads(
+            [dilated(n, d) for n, d in zip(shape, base, strict=True)],
+            [dilated(w, d) for w, d in zip(dims, dilation, strict=True)],
+            strides,
+            padding,
+        )
+    return {
+        "window_dimensions": dims,
+        "window_strides": strides,
+        "padding": tuple((int(low), int(high)) for low, high in padding),
+        "base_dilation": base,
+        "window_dilation": dilation,
+    }

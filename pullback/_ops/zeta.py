@@ -4,6 +4,7 @@ Both come from Euler and Maclaurin's formula, DLMF 25.11.5, for q^s zeta(s, q), 
 The derivatives in s are those of its terms, which are computed as Taylor series in s. Kernels are SciPy's where it
 is accurate.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -41,7 +42,7 @@ def _plus(a: list[Expr], number: Any) -> list[Expr]:
 def _line(start: Expr, order: int) -> list[Expr]:
     """The series of s, at `start`."""
     zero = start.lifted(0.0)
-    return [start, start.lifted(1.0), *[zero] * order][:order + 1]
+    return [start, start.lifted(1.0), *[zero] * order][: order + 1]
 
 
 def _power(value: Expr, log: Expr, order: int) -> list[Expr]:
@@ -129,6 +130,7 @@ def _far_by_order(s: Expr, q: Expr, order: int) -> Expr:
 
 def _hurwitz(s: Expr, q: Expr, order: int = 0) -> Expr:
     """The derivative of this order by s of zeta(s, q)."""
+
     def value(s: Expr, q: Expr) -> Expr:
         # half of the power on each side, so that it does not underflow before the result does
         half = q.power(s * -0.5)
@@ -171,13 +173,29 @@ def _zeta_kernel(s, q):
 
 zeta_derivative_p = elementwise("zeta_derivative", kernel(_hurwitz), written(_hurwitz), FLOAT)
 per_operand_jvp(
-    zeta_derivative_p, add,
+    zeta_derivative_p,
+    add,
     lambda t, y, s, q, order: mul(t, zeta_derivative_p.bind(s, q, order=order + 1)),
     # zeta(s, q)' = -s zeta(s + 1, q), differentiated by s
-    lambda t, y, s, q, order: mul(t, neg(add(mul(s, zeta_derivative_p.bind(add(s, scalar(s, 1)), q, order=order)),
-                                             mul(scalar(s, order), _of_order(add(s, scalar(s, 1)), q, order - 1))))))
-zeta_p = nary("zeta", _zeta_kernel, written(_hurwitz), lambda t, y, s, q: mul(t, _of_order(s, q, 1)),
-              lambda t, y, s, q: mul(t, neg(mul(s, zeta(add(s, scalar(s, 1)), q)))), add=add, accepts=FLOAT)
+    lambda t, y, s, q, order: mul(
+        t,
+        neg(
+            add(
+                mul(s, zeta_derivative_p.bind(add(s, scalar(s, 1)), q, order=order)),
+                mul(scalar(s, order), _of_order(add(s, scalar(s, 1)), q, order - 1)),
+            )
+        ),
+    ),
+)
+zeta_p = nary(
+    "zeta",
+    _zeta_kernel,
+    written(_hurwitz),
+    lambda t, y, s, q: mul(t, _of_order(s, q, 1)),
+    lambda t, y, s, q: mul(t, neg(mul(s, zeta(add(s, scalar(s, 1)), q)))),
+    add=add,
+    accepts=FLOAT,
+)
 
 
 def _of_order(s: Array, q: Array, order: int) -> Array:
@@ -217,8 +235,15 @@ def _polygamma_kernel(n, x):
     return value if np.all(good) else np.where(good, value, kernel(_polygamma)(order, wide))
 
 
-polygamma_p = nary("polygamma", _polygamma_kernel, written(_polygamma), no_derivative("polygamma", "its order"),
-                   lambda t, y, n, x: mul(t, polygamma(add(n, scalar(n, 1)), x)), add=add, accepts=FLOAT)
+polygamma_p = nary(
+    "polygamma",
+    _polygamma_kernel,
+    written(_polygamma),
+    no_derivative("polygamma", "its order"),
+    lambda t, y, n, x: mul(t, polygamma(add(n, scalar(n, 1)), x)),
+    add=add,
+    accepts=FLOAT,
+)
 
 
 def polygamma(m: ArrayLike, x: ArrayLike) -> Array:

@@ -1,4 +1,5 @@
 """Dead-code elimination in jaxprs, and in the primitives that hold them."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -11,8 +12,7 @@ from pullback._core.primitive import HigherOrder
 from pullback._transforms.harvest import logs
 
 
-def dce(jaxpr: Jaxpr, used: tuple[bool, ...] | None = None, keep_inputs: bool = True
-        ) -> tuple[Jaxpr, tuple[bool, ...]]:
+def dce(jaxpr: Jaxpr, used: tuple[bool, ...] | None = None, keep_inputs: bool = True) -> tuple[Jaxpr, tuple[bool, ...]]:
     """The jaxpr that computes the `used` results (by default all).
 
     Returns it, and flags for the inputs it reads; unread inputs are dropped unless `keep_inputs`. Equations with side
@@ -81,8 +81,11 @@ def narrowed(eqn: Equation, used: Sequence[bool]) -> Equation:
     stays = dict(zip(carried, carry, strict=True))
     kept = [stays.get(place, place in reads) for place in range(len(eqn.invars))]
     jaxprs = [_narrowed_body(h, results(carry) if h.returns else None, kept) for h in held]
-    return eqn.replace(invars=chosen(eqn.invars, kept), outvars=chosen(eqn.outvars, results(carry)),
-                       params=primitive.rebuilt(eqn.params, jaxprs, kept))
+    return eqn.replace(
+        invars=chosen(eqn.invars, kept),
+        outvars=chosen(eqn.outvars, results(carry)),
+        params=primitive.rebuilt(eqn.params, jaxprs, kept),
+    )
 
 
 def _narrowed_body(held: HeldJaxpr, used: tuple[bool, ...] | None, kept: Sequence[bool]) -> Jaxpr:

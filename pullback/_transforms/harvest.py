@@ -4,6 +4,7 @@
 marks the cotangent. A `HarvestTrace`, below the differentiation in the stack, records the marked values. It has no
 tracers: values are those of its parent. `harvest_jaxpr` turns the taps in a held jaxpr into further results.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -138,12 +139,13 @@ class HarvestTrace(Trace):
         """Record the further results of a primitive whose jaxpr went through `harvest_jaxpr`."""
         start = 0
         for site, kind, count in marks:
-            self.found.append(TapValues(site, kind, values[start:start + count]))
+            self.found.append(TapValues(site, kind, values[start : start + count]))
             start += count
 
 
-def harvest_flat(fun: Callable, *args: PyTree,
-                 kinds: tuple[str, ...] = (VALUE, COTANGENT)) -> tuple[Any, list[TapValues]]:
+def harvest_flat(
+    fun: Callable, *args: PyTree, kinds: tuple[str, ...] = (VALUE, COTANGENT)
+) -> tuple[Any, list[TapValues]]:
     """The result of a function, and the values recorded at its taps."""
     trace = HarvestTrace(context.trace, kinds)
     try:
@@ -152,8 +154,9 @@ def harvest_flat(fun: Callable, *args: PyTree,
         trace.alive = False
 
 
-def harvest_jaxpr(jaxpr: Jaxpr, kinds: tuple[str, ...] = (VALUE, COTANGENT)
-                  ) -> tuple[Jaxpr, tuple[tuple[Site, str, int], ...]]:
+def harvest_jaxpr(
+    jaxpr: Jaxpr, kinds: tuple[str, ...] = (VALUE, COTANGENT)
+) -> tuple[Jaxpr, tuple[tuple[Site, str, int], ...]]:
     """The jaxpr with the values at its taps as further results; and the site, kind and number of values of each."""
 
     def make():
@@ -170,8 +173,9 @@ def harvest_jaxpr(jaxpr: Jaxpr, kinds: tuple[str, ...] = (VALUE, COTANGENT)
 # --- taps inside held jaxprs: further results, stacked if the primitive is a loop ---
 
 
-def harvest_bodies(trace: HarvestTrace, primitive: HigherOrder, args: Sequence[Any], params: dict,
-                   kinds: tuple[str, ...] | None = None) -> list[Any]:
+def harvest_bodies(
+    trace: HarvestTrace, primitive: HigherOrder, args: Sequence[Any], params: dict, kinds: tuple[str, ...] | None = None
+) -> list[Any]:
     """Apply a primitive and record the values at the taps in its jaxprs, of the given kinds."""
     kinds = trace.kinds if kinds is None else kinds
     held = primitive.bodies(params)
@@ -181,10 +185,13 @@ def harvest_bodies(trace: HarvestTrace, primitive: HigherOrder, args: Sequence[A
                 raise NotImplementedError(
                     f"tapped: the tap {site.name!r} stands in a while_loop or in another operation that runs it an "
                     "unknown number of times, so what it saw in each step cannot be stacked. Use scan, or fori_loop "
-                    "with constant bounds; or carry what you want to see.")
+                    "with constant bounds; or carry what you want to see."
+                )
             if not h.returns or h.operands is None:
-                raise NotImplementedError(f"tapped: the tap {site.name!r} stands inside of '{primitive.name}', out of "
-                                          "which nothing can be collected. Take the tap out of it.")
+                raise NotImplementedError(
+                    f"tapped: the tap {site.name!r} stands inside of '{primitive.name}', out of "
+                    "which nothing can be collected. Take the tap out of it."
+                )
     jaxprs, marks = _harvest_choices([h.jaxpr for h in held if h.returns], kinds)
     n = len(held[0].jaxpr.outvars)
     further = iter(jaxprs)
@@ -194,8 +201,9 @@ def harvest_bodies(trace: HarvestTrace, primitive: HigherOrder, args: Sequence[A
     return outs[:n]
 
 
-def _harvest_choices(jaxprs: Sequence[Jaxpr], kinds: tuple[str, ...]
-                     ) -> tuple[list[Jaxpr], Sequence[tuple[Site, str, int]]]:
+def _harvest_choices(
+    jaxprs: Sequence[Jaxpr], kinds: tuple[str, ...]
+) -> tuple[list[Jaxpr], Sequence[tuple[Site, str, int]]]:
     """Alternative jaxprs with the same further results: the values at the taps of any of them."""
     harvested = [harvest_jaxpr(jaxpr, kinds) for jaxpr in jaxprs]
     if len(jaxprs) == 1:
@@ -217,16 +225,21 @@ def _harvest_choices(jaxprs: Sequence[Jaxpr], kinds: tuple[str, ...]
             mine[key] = outputs
             slots.setdefault(key, avals)
         places.append(mine)
-    filled = [_with_slots(derived, len(jaxpr.outvars), mine, slots)
-              for jaxpr, (derived, _), mine in zip(jaxprs, harvested, places, strict=True)]
+    filled = [
+        _with_slots(derived, len(jaxpr.outvars), mine, slots)
+        for jaxpr, (derived, _), mine in zip(jaxprs, harvested, places, strict=True)
+    ]
     return filled, [(site, kind, len(avals)) for site, kind, avals, _ in slots]
 
 
 def _with_slots(jaxpr: Jaxpr, n: int, mine: dict, slots: dict) -> Jaxpr:
     def fun(*args):
         outs = eval_jaxpr(jaxpr, [], *args)
-        further = [x for key, avals in slots.items()
-                   for x in ([outs[i] for i in mine[key]] if key in mine else map(zeros_like_aval, avals))]
+        further = [
+            x
+            for key, avals in slots.items()
+            for x in ([outs[i] for i in mine[key]] if key in mine else map(zeros_like_aval, avals))
+        ]
         return [*outs[:n], *further]
 
     return stage_open(fun, jaxpr.in_avals)[0]

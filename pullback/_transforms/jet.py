@@ -13,6 +13,7 @@ algorithm. If a rule uses its own primitive more than once, the cost grows expon
 quotients, and primitives that hold functions have a rule of their own, `taylor(primals, series, **params)`, see
 `_ops/rules.py`.
 """
+
 from __future__ import annotations
 
 import functools
@@ -39,8 +40,9 @@ class JetTracer(Tracer):
 
     __slots__ = ("primal", "_series", "make")
 
-    def __init__(self, trace: JetTrace, primal: AnyValue, series: Series | None,
-                 make: Callable[[], Series] | None = None):
+    def __init__(
+        self, trace: JetTrace, primal: AnyValue, series: Series | None, make: Callable[[], Series] | None = None
+    ):
         self.owner = trace
         self.aval = primal.aval
         self.primal = primal
@@ -96,8 +98,14 @@ class JetTrace(Trace):
             return [self.join(p, s) for p, s in zip(out, out_series, strict=True)]
         return self.join(out, out_series)
 
-    def by_jvp(self, primitive: Primitive, primals: Sequence[Any], series: Sequence[Series | None], params: dict,
-               known: AnyValue = None) -> tuple[Any, Any]:
+    def by_jvp(
+        self,
+        primitive: Primitive,
+        primals: Sequence[Any],
+        series: Sequence[Series | None],
+        params: dict,
+        known: AnyValue = None,
+    ) -> tuple[Any, Any]:
         """The result and its series, from the jvp rule; `known` is the result, if it has been computed already."""
         rule = primitive.jvp or primitive.rule("jvp")
         many = primitive.multiple_results
@@ -115,8 +123,14 @@ class JetTrace(Trace):
             out, tangent = call_with(inner, rule, values, tangents, **params)
             outs, touts = (out, tangent) if many else ([out], [tangent])
             outs = [p.primal if inner.mine(p) else p for p in outs]
-            series_of = [None if type(t) is Zero else [t.primal, *t.series] if inner.mine(t) else
-                         [t, *(zeros_like_aval(lift(t).aval) for _ in range(inner.order))] for t in touts]
+            series_of = [
+                None
+                if type(t) is Zero
+                else [t.primal, *t.series]
+                if inner.mine(t)
+                else [t, *(zeros_like_aval(lift(t).aval) for _ in range(inner.order))]
+                for t in touts
+            ]
         finally:
             inner.alive = False
         return (outs, series_of) if many else (outs[0], series_of[0])
@@ -134,8 +148,12 @@ class _Application:
         self.known = known
 
     def matches(self, primitive: Primitive, args: Sequence[Any], params: dict) -> bool:
-        return (primitive is self.primitive and len(args) == len(self.args)
-                and all(a is b for a, b in zip(args, self.args, strict=True)) and _same(params, self.params))
+        return (
+            primitive is self.primitive
+            and len(args) == len(self.args)
+            and all(a is b for a, b in zip(args, self.args, strict=True))
+            and _same(params, self.params)
+        )
 
     def result_on_demand(self, trace: JetTrace) -> Any:
         """The result, with a series that is computed on demand."""
@@ -153,8 +171,12 @@ class _Application:
             return [zeros_like_aval(aval) for _ in range(trace.order)] if done[0][i] is None else done[0][i]
 
         outs = self.known if self.primitive.multiple_results else [self.known]
-        tracers = [JetTracer(trace, p, None, functools.partial(series_of, i))
-                   if p.aval.to_tangent_aval().dtype == p.aval.dtype else p for i, p in enumerate(outs)]
+        tracers = [
+            JetTracer(trace, p, None, functools.partial(series_of, i))
+            if p.aval.to_tangent_aval().dtype == p.aval.dtype
+            else p
+            for i, p in enumerate(outs)
+        ]
         return tracers if self.primitive.multiple_results else tracers[0]
 
 
@@ -165,21 +187,29 @@ def _same(a: dict, b: dict) -> bool:
 _PLAIN = (int, bool, str, tuple, float)
 
 
-def jet_flat(fun: Callable[..., Sequence[Any]], primals: Sequence[Any], series: Sequence[Series | None], order: int,
-             subject: str = "jet") -> tuple[list[Any], list[Series | None]]:
+def jet_flat(
+    fun: Callable[..., Sequence[Any]],
+    primals: Sequence[Any],
+    series: Sequence[Series | None],
+    order: int,
+    subject: str = "jet",
+) -> tuple[list[Any], list[Series | None]]:
     """The results of a flat function and their series; None stands for a series of zeros."""
     trace = JetTrace(context.trace, order, subject)
     args = [trace.join(p, s) for p, s in zip(primals, series, strict=True)]
     try:
         outs = call_with(trace, fun, *args)
-        return ([out.primal if trace.mine(out) else out for out in outs],
-                [out.series if trace.mine(out) else None for out in outs])
+        return (
+            [out.primal if trace.mine(out) else out for out in outs],
+            [out.series if trace.mine(out) else None for out in outs],
+        )
     finally:
         trace.alive = False
 
 
-def jet_jaxpr(jaxpr: Jaxpr, active: tuple[bool, ...], order: int, instantiated: Sequence[bool] | bool = False
-              ) -> tuple[Jaxpr, tuple[bool, ...]]:
+def jet_jaxpr(
+    jaxpr: Jaxpr, active: tuple[bool, ...], order: int, instantiated: Sequence[bool] | bool = False
+) -> tuple[Jaxpr, tuple[bool, ...]]:
     """The jaxpr `(primals, series of the active inputs) -> (results, their series)`, each series as `order` values.
 
     Series that are known to vanish are omitted, unless `instantiated` requests them; the second value flags those that
@@ -190,10 +220,13 @@ def jet_jaxpr(jaxpr: Jaxpr, active: tuple[bool, ...], order: int, instantiated: 
     def make():
         def fun(*args):
             n = len(jaxpr.invars)
-            outs, series = jet_flat(lambda *xs: eval_jaxpr(jaxpr, [], *xs), args[:n],
-                                    unflatten(active, args[n:], order), order)
-            series = [[zeros_like_aval(lift(o).aval.to_tangent_aval()) for _ in range(order)] if w and s is None else s
-                      for o, s, w in zip(outs, series, wanted, strict=True)]
+            outs, series = jet_flat(
+                lambda *xs: eval_jaxpr(jaxpr, [], *xs), args[:n], unflatten(active, args[n:], order), order
+            )
+            series = [
+                [zeros_like_aval(lift(o).aval.to_tangent_aval()) for _ in range(order)] if w and s is None else s
+                for o, s, w in zip(outs, series, wanted, strict=True)
+            ]
             return [*outs, *flatten(series)], tuple([s is not None for s in series])
 
         avals = [*jaxpr.in_avals, *(v.to_tangent_aval() for v in chosen(jaxpr.in_avals, active) for _ in range(order))]

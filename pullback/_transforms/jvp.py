@@ -1,4 +1,5 @@
 """Forward mode: every primitive is replaced by its jvp rule, on pairs of a primal and a tangent."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -80,8 +81,9 @@ def zero_tangent(primal: AnyValue) -> Zero:
     return zero_of(lift(primal).aval)
 
 
-def jvp_flat(fun: Callable[..., Sequence[Any]], primals: Sequence[Any], tangents: Sequence[Any],
-             subject: str = "jvp") -> tuple[list, list]:
+def jvp_flat(
+    fun: Callable[..., Sequence[Any]], primals: Sequence[Any], tangents: Sequence[Any], subject: str = "jvp"
+) -> tuple[list, list]:
     """The results of a flat function and their tangents. Tangents, given and returned, may be symbolic zeros."""
     trace = JVPTrace(context.trace, subject)
     duals = [trace.join(p, t) for p, t in zip(primals, tangents, strict=True)]
@@ -90,12 +92,12 @@ def jvp_flat(fun: Callable[..., Sequence[Any]], primals: Sequence[Any], tangents
     finally:
         trace.alive = False
     primals_out, tangents_out, _ = trace.split(outs)
-    return primals_out, [zero_tangent(p) if t is None else t
-                         for p, t in zip(primals_out, tangents_out, strict=True)]
+    return primals_out, [zero_tangent(p) if t is None else t for p, t in zip(primals_out, tangents_out, strict=True)]
 
 
-def jvp_jaxpr(jaxpr: Jaxpr, active: tuple[bool, ...], instantiated: tuple[bool, ...] | bool = False
-              ) -> tuple[Jaxpr, tuple[bool, ...]]:
+def jvp_jaxpr(
+    jaxpr: Jaxpr, active: tuple[bool, ...], instantiated: tuple[bool, ...] | bool = False
+) -> tuple[Jaxpr, tuple[bool, ...]]:
     """The jaxpr `(primals, tangents of the active inputs) -> (results, their tangents)`.
 
     Tangents of results that are known to vanish are omitted, unless `instantiated` requests them; the second value

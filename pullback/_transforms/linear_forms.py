@@ -3,6 +3,7 @@
 Two maps recorded by the same code have equal forms, so that a form can be part of a pytree's structure: an argument or
 a result of `jit`, the carry of a loop, the result of two branches of `cond`.
 """
+
 from __future__ import annotations
 
 import functools
@@ -41,15 +42,20 @@ class LinearForm:
         self._hash: int | None = None
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, LinearForm) and hash(self) == hash(other)
-                                 and self.inputs == other.inputs and self.outputs == other.outputs
-                                 and same_jaxprs(self.jaxpr, other.jaxpr))
+        return self is other or (
+            isinstance(other, LinearForm)
+            and hash(self) == hash(other)
+            and self.inputs == other.inputs
+            and self.outputs == other.outputs
+            and same_jaxprs(self.jaxpr, other.jaxpr)
+        )
 
     def __hash__(self) -> int:
         if self._hash is None:
             jaxpr = self.jaxpr
-            self._hash = hash((self.inputs, self.outputs, tuple(jaxpr.in_avals),
-                               tuple(eqn.primitive for eqn in jaxpr.eqns)))
+            self._hash = hash(
+                (self.inputs, self.outputs, tuple(jaxpr.in_avals), tuple(eqn.primitive for eqn in jaxpr.eqns))
+            )
         return self._hash
 
     def __repr__(self) -> str:
@@ -77,19 +83,25 @@ def form_of(linear: Linearized) -> tuple[LinearForm, list[Any]]:
 
     eqns = equations_of(linear.needed(), atom, variables)
     outs: list[Any] = [atom(t) for t in linear.outputs if type(t) is not Zero]
-    form = LinearForm(Jaxpr([], [*known.values(), *active], eqns, outs),
-                      tuple(node is not None for node in linear.inputs),
-                      tuple(t.aval if type(t) is Zero else None for t in linear.outputs))
+    form = LinearForm(
+        Jaxpr([], [*known.values(), *active], eqns, outs),
+        tuple(node is not None for node in linear.inputs),
+        tuple(t.aval if type(t) is Zero else None for t in linear.outputs),
+    )
     return form, values
 
 
 def record_form(form: LinearForm, values: list[Any]) -> Linearized:
     """The map on a tape again, with `values` in place of the residuals it was recorded with."""
     jaxpr = form.jaxpr
-    linear = record_linear(lambda *nodes: eval_jaxpr(jaxpr, [], *values, *nodes), jaxpr.in_avals[len(values):])
+    linear = record_linear(lambda *nodes: eval_jaxpr(jaxpr, [], *values, *nodes), jaxpr.in_avals[len(values) :])
     nodes, outs = iter(linear.inputs), iter(linear.outputs)
-    return Linearized(linear.tape, linear.records, [next(nodes) if a else None for a in form.inputs],
-                      [next(outs) if aval is None else Zero(aval) for aval in form.outputs])
+    return Linearized(
+        linear.tape,
+        linear.records,
+        [next(nodes) if a else None for a in form.inputs],
+        [next(outs) if aval is None else Zero(aval) for aval in form.outputs],
+    )
 
 
 # --- equality of structure ---
@@ -112,16 +124,22 @@ class _Comparison:
     def jaxprs(self, a: Jaxpr, b: Jaxpr) -> bool:
         if a is b:
             return True
-        if (len(a.eqns) != len(b.eqns) or a.in_avals != b.in_avals or a.out_avals != b.out_avals
-                or [v.aval for v in a.constvars] != [v.aval for v in b.constvars]):
+        if (
+            len(a.eqns) != len(b.eqns)
+            or a.in_avals != b.in_avals
+            or a.out_avals != b.out_avals
+            or [v.aval for v in a.constvars] != [v.aval for v in b.constvars]
+        ):
             return False
         pairs: dict[Any, Any] = dict(zip((*a.constvars, *a.invars), (*b.constvars, *b.invars), strict=True))
 
         def atoms(xs: list, ys: list) -> bool:
             return len(xs) == len(ys) and all(
-                pairs.get(x) is y if type(x) is Var else
-                type(y) is Literal and x.aval is y.aval and self.same(x.value, y.value)
-                for x, y in zip(xs, ys, strict=True))
+                pairs.get(x) is y
+                if type(x) is Var
+                else type(y) is Literal and x.aval is y.aval and self.same(x.value, y.value)
+                for x, y in zip(xs, ys, strict=True)
+            )
 
         for one, two in zip(a.eqns, b.eqns, strict=True):
             if one.primitive is not two.primitive or not atoms(one.invars, two.invars):

@@ -3,6 +3,7 @@
 The tape holds linear operations only, in order. Run forwards it is the derivative as a linear map (`linearize`);
 traversed backwards, by transpose rules, it is reverse mode (`vjp`). Both are loops: a long chain needs no recursion.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -119,12 +120,14 @@ class Tape(Trace):
         record = Record(primitive, args, params, (node,))
         self.records.append(record)
         if primitive.transpose is None or (
-                primitive.traits.bilinear and type(args[0]) is Node and type(args[1]) is Node):
+            primitive.traits.bilinear and type(args[0]) is Node and type(args[1]) is Node
+        ):
             self.check_linear(record)
         return node
 
-    def append(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any],
-               avals: Sequence[ShapedArray]) -> list[Node]:
+    def append(
+        self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any], avals: Sequence[ShapedArray]
+    ) -> list[Node]:
         """Append an operation with many results of known types."""
         nodes = [Node(self, aval, primitive) for aval in avals]
         self.records.append(Record(primitive, args, params, nodes))
@@ -136,9 +139,11 @@ class Tape(Trace):
         if primitive.transpose is None:
             self.untransposable[id(record)] = origin_here()
         elif sum([type(a) is Node and a.owner is self for a in record.inputs]) > 1:
-            error = TypeError(f"'{primitive.name}' multiplies two tangents: the tangent output of a custom jvp rule "
-                              "(or the function given to linear_transpose) must be linear in its tangent inputs, so "
-                              "that it can be transposed")
+            error = TypeError(
+                f"'{primitive.name}' multiplies two tangents: the tangent output of a custom jvp rule "
+                "(or the function given to linear_transpose) must be linear in its tangent inputs, so "
+                "that it can be transposed"
+            )
             error.origin = origin = origin_here()  # type: ignore[attr-defined]
             for line in origin.lines():
                 error.add_note(line)
@@ -329,8 +334,12 @@ class Linearized:
         return kept
 
 
-def linearize_flat(fun: Callable[..., Sequence[Any]], primals: Sequence[Any], active: Sequence[bool] | None = None,
-                   subject: str = "linearize") -> tuple[list[Any], Linearized]:
+def linearize_flat(
+    fun: Callable[..., Sequence[Any]],
+    primals: Sequence[Any],
+    active: Sequence[bool] | None = None,
+    subject: str = "linearize",
+) -> tuple[list[Any], Linearized]:
     """Evaluate a flat function and record its derivative with respect to the active inputs.
 
     Inputs without a tangent space (integers) are always inactive.

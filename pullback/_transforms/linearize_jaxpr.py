@@ -3,6 +3,7 @@
 The linear jaxpr is read off the tape, record by record; nothing is traced twice. A residual that is itself an input of
 the original jaxpr is not saved: the linear jaxpr takes that input.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
@@ -39,8 +40,9 @@ class LinearizedJaxpr(NamedTuple):
     present: tuple[bool, ...]
 
 
-def linearize_jaxpr(jaxpr: Jaxpr, active: tuple[bool, ...], instantiated: tuple[bool, ...] | bool = False
-                    ) -> LinearizedJaxpr:
+def linearize_jaxpr(
+    jaxpr: Jaxpr, active: tuple[bool, ...], instantiated: tuple[bool, ...] | bool = False
+) -> LinearizedJaxpr:
     """Linearize with respect to the active inputs; `instantiated` results get a tangent even if it vanishes."""
     if isinstance(instantiated, bool):
         instantiated = (instantiated,) * len(jaxpr.outvars)
@@ -81,8 +83,9 @@ def _linearize(jaxpr: Jaxpr, active, instantiated) -> LinearizedJaxpr:
         trace.alive = False
 
 
-def equations_of(records: Iterable[tuple[Record, Origin | None]], atom: Callable[[Any], Var | Literal],
-                 variables: dict[int, Var]) -> list[Equation]:
+def equations_of(
+    records: Iterable[tuple[Record, Origin | None]], atom: Callable[[Any], Var | Literal], variables: dict[int, Var]
+) -> list[Equation]:
     """Operations of a tape as equations. `atom` gives their operands; `variables`, by index, gets their nodes."""
     eqns = []
     for record, place in records:
@@ -125,8 +128,9 @@ class _TapeReader:
         return self.residuals.setdefault(atom, Var(atom.aval))
 
 
-def transpose_jaxpr(jaxpr: Jaxpr, linear: tuple[bool, ...], cotangents: tuple[bool, ...]
-                    ) -> tuple[Jaxpr, tuple[bool, ...]]:
+def transpose_jaxpr(
+    jaxpr: Jaxpr, linear: tuple[bool, ...], cotangents: tuple[bool, ...]
+) -> tuple[Jaxpr, tuple[bool, ...]]:
     """The transpose of a jaxpr that is linear in the marked inputs.
 
     It maps `(other inputs, cotangents of the marked results)` to cotangents of the linear inputs. Those that vanish are
@@ -155,7 +159,7 @@ def transpose_jaxpr_full(jaxpr: Jaxpr, linear: tuple[bool, ...]) -> Jaxpr:
         nonlinear = others(jaxpr.in_avals, linear)
 
         def fun(*args):
-            known, cts = args[:len(nonlinear)], args[len(nonlinear):]
+            known, cts = args[: len(nonlinear)], args[len(nonlinear) :]
             return [instantiate(r) for r in pull(_open(jaxpr, linear, known), cts)]
 
         return stage_closed(fun, [*nonlinear, *jaxpr.out_avals], _TRANSPOSE)
@@ -171,4 +175,3 @@ def _open(jaxpr: Jaxpr, linear, known) -> Linearized:
         return eval_jaxpr(jaxpr, [], *merged(linear, nodes, known))
 
     return record_linear(fun, avals)
-

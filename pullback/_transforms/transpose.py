@@ -1,4 +1,5 @@
 """Transposition: a backward pass over a tape of linear operations, from cotangents of results to those of inputs."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,8 +15,9 @@ from pullback._ops.elementwise import add_p
 from pullback._transforms.linearize import Linearized, Node, Record, Tape, new_tape
 
 
-def pull(linear: Linearized, cotangents: Sequence[Any], once: bool = False, records: Iterable[Record] | None = None
-         ) -> list[Any]:
+def pull(
+    linear: Linearized, cotangents: Sequence[Any], once: bool = False, records: Iterable[Record] | None = None
+) -> list[Any]:
     """Apply the transpose of a linear map: a cotangent, or a symbolic zero, for each of its inputs (None for inactive).
 
     Runs under the current transformation, so that it can itself be differentiated, batched or staged. A map that is
@@ -57,8 +59,10 @@ def pull(linear: Linearized, cotangents: Sequence[Any], once: bool = False, reco
         rule = primitive.transpose or _missing(tape, record)
         parts = rule(ct, *record.inputs, **record.params)
         if len(parts) != len(record.inputs):
-            raise RuleError(f"the transpose rule of '{primitive.name}' must return a cotangent (or None) for each of "
-                            f"{len(record.inputs)} operands, got {len(parts)}")
+            raise RuleError(
+                f"the transpose rule of '{primitive.name}' must return a cotangent (or None) for each of "
+                f"{len(record.inputs)} operands, got {len(parts)}"
+            )
         for operand, part in zip(record.inputs, parts, strict=True):
             if part is None or type(operand) is not Node or operand.owner is not tape or type(part) is Zero:
                 continue
@@ -91,8 +95,9 @@ def _missing(tape: Tape, record: Record) -> Callable:
         raise
 
 
-def record_linear(fun: Callable[..., Sequence[Any]], avals: Sequence[Any], subject: str = "linear_transpose"
-                  ) -> Linearized:
+def record_linear(
+    fun: Callable[..., Sequence[Any]], avals: Sequence[Any], subject: str = "linear_transpose"
+) -> Linearized:
     """Record a function that is linear in all its (flat) arguments, without knowing their values."""
     tape = new_tape(context.trace, subject)
     inputs = [Node(tape, aval) for aval in avals]

@@ -1,4 +1,5 @@
 """Vectorization: every primitive is replaced by its batching rule, on values that carry a batch axis."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -27,7 +28,7 @@ class BatchTracer(Tracer):
         self.value = value
         self.dim = dim
         aval = value.aval
-        self.aval = make_aval(aval.shape[:dim] + aval.shape[dim + 1:], aval.dtype, aval.weak_type)
+        self.aval = make_aval(aval.shape[:dim] + aval.shape[dim + 1 :], aval.dtype, aval.weak_type)
 
 
 class BatchTrace(Trace):
@@ -103,9 +104,14 @@ def axis_names(jaxpr: Jaxpr) -> frozenset:
     return frozenset(gathered(jaxpr, "axis names", name))
 
 
-def batch_flat(fun: Callable[..., Sequence[Any]], values: Sequence[Any], dims: Sequence[int | None], size: int,
-               axis_name: AxisName | None = None,
-               subject: str = "vmap") -> tuple[list[Any], list[int | None], BatchTrace]:
+def batch_flat(
+    fun: Callable[..., Sequence[Any]],
+    values: Sequence[Any],
+    dims: Sequence[int | None],
+    size: int,
+    axis_name: AxisName | None = None,
+    subject: str = "vmap",
+) -> tuple[list[Any], list[int | None], BatchTrace]:
     """Run a flat function on values with batch axes; returns results, their batch axes (None: unbatched), the trace."""
     trace = BatchTrace(context.trace, axis_name, size, subject)
     args = [trace.join(v, d) for v, d in zip(values, dims, strict=True)]
@@ -118,8 +124,9 @@ def batch_flat(fun: Callable[..., Sequence[Any]], values: Sequence[Any], dims: S
     return values_out, dims_out, trace
 
 
-def batch_jaxpr(jaxpr: Jaxpr, trace: BatchTrace, batched: tuple[bool, ...], force: tuple[bool, ...] | bool = False
-                ) -> tuple[Jaxpr, tuple[bool, ...]]:
+def batch_jaxpr(
+    jaxpr: Jaxpr, trace: BatchTrace, batched: tuple[bool, ...], force: tuple[bool, ...] | bool = False
+) -> tuple[Jaxpr, tuple[bool, ...]]:
     """The jaxpr on inputs of which the `batched` ones have a leading batch axis.
 
     Results that do not depend on a batched input are unbatched, unless `force` requests a batch axis; the second value
@@ -134,8 +141,9 @@ def batch_jaxpr(jaxpr: Jaxpr, trace: BatchTrace, batched: tuple[bool, ...], forc
             dims = [0 if b else None for b in batched]
             outs, out_dims, inner = batch_flat(lambda *xs: eval_jaxpr(jaxpr, [], *xs), args, dims, size, name)
             out_batched = tuple([f or d is not None for d, f in zip(out_dims, force, strict=True)])
-            return [inner.materialize(v, d) if b else v
-                    for v, d, b in zip(outs, out_dims, out_batched, strict=True)], out_batched
+            return [
+                inner.materialize(v, d) if b else v for v, d, b in zip(outs, out_dims, out_batched, strict=True)
+            ], out_batched
 
         avals = [with_leading(aval, size) if b else aval for aval, b in zip(jaxpr.in_avals, batched, strict=True)]
         return stage_noting(fun, avals, _SUBJECT)

@@ -1,4 +1,5 @@
 """The engine: the XLA client, its devices, and transfers of data to and from them. Started at the first use."""
+
 from __future__ import annotations
 
 import os
@@ -20,6 +21,7 @@ from pullback._core.typing import AnyValue
 def xla_client() -> Any:
     """The module `jaxlib.xla_client`."""
     from jaxlib import xla_client
+
     return xla_client
 
 
@@ -47,7 +49,8 @@ def check_process() -> None:
             "this process was forked from one that had started the engine, XLA, whose threads do not survive a fork: "
             "nothing can be compiled here, run on the device, or moved there. Start processes by spawning, with "
             "multiprocessing.get_context('spawn'), or fork before anything is compiled. Arrays that are ready can be "
-            "read here, and eager operations that have a NumPy kernel go on working.")
+            "read here, and eager operations that have a NumPy kernel go on working."
+        )
 
 
 def _after_fork() -> None:
@@ -95,9 +98,21 @@ def sharding() -> Any:
 
 # dtypes unknown to the buffer protocol are passed as the unsigned integer of their width
 _carriers: dict[np.dtype, np.dtype] = {dtypes.bfloat16: np.dtype(np.uint16)}
-_carriers.update({d: np.dtype(np.uint8) for d in (
-    dtypes.float8_e4m3fn, dtypes.float8_e5m2, dtypes.float8_e4m3b11fnuz, dtypes.float8_e4m3fnuz,
-    dtypes.float8_e5m2fnuz, dtypes.float8_e3m4, dtypes.float8_e4m3, dtypes.float8_e8m0fnu)})
+_carriers.update(
+    {
+        d: np.dtype(np.uint8)
+        for d in (
+            dtypes.float8_e4m3fn,
+            dtypes.float8_e5m2,
+            dtypes.float8_e4m3b11fnuz,
+            dtypes.float8_e4m3fnuz,
+            dtypes.float8_e5m2fnuz,
+            dtypes.float8_e3m4,
+            dtypes.float8_e4m3,
+            dtypes.float8_e8m0fnu,
+        )
+    }
+)
 _widened = {dtypes.int4: np.dtype(np.int8), dtypes.uint4: np.dtype(np.uint8)}
 # a float0 holds no data; programs use a bool in its place, which is False
 _stand_ins = {dtypes.float0: np.dtype(bool)}
@@ -128,8 +143,9 @@ def put(x: ConcreteArray) -> Any:
         aval = x.aval
         if value.dtype.isbuiltin != 1:
             value, aval = carried_value(value), carrier(aval)
-        buffer = x._buffer = xla_client().batched_device_put(aval, sharding(), [value], [device()], True,
-                                                             enable_x64=True)
+        buffer = x._buffer = xla_client().batched_device_put(
+            aval, sharding(), [value], [device()], True, enable_x64=True
+        )
     return buffer
 
 

@@ -3,6 +3,7 @@
 Small host arrays go through the primitive's NumPy kernel, without a compiler; a primitive without a kernel goes through
 a compiled program of one operation, cached by types and parameters.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -52,7 +53,7 @@ class Evaluator(Trace):
                 a, b = args
                 values, avals = (a._value, b._value), (a.aval, b.aval)
             elif len(args) == 1:
-                a, = args
+                (a,) = args
                 values, avals = (a._value,), (a.aval,)
             else:
                 values, avals = [a._value for a in args], tuple([a.aval for a in args])
@@ -89,8 +90,10 @@ class Evaluator(Trace):
         else:
             with numpy_state.silenced():
                 values = primitive.kernel(*[a.value for a in args], **params)
-            outs = [array_of(aval, np.asarray(out).astype(aval.dtype, copy=False))
-                    for aval, out in zip(out_avals, values, strict=True)]
+            outs = [
+                array_of(aval, np.asarray(out).astype(aval.dtype, copy=False))
+                for aval, out in zip(out_avals, values, strict=True)
+            ]
         if config.debug_nans:
             inspect_operation(primitive, [a.value for a in args], [out.value for out in outs])
         return outs if primitive.multiple_results else outs[0]
@@ -123,8 +126,9 @@ def _one_op(primitive, avals, params) -> Executable:
     return program
 
 
-def program_if_worth(primitive: Primitive, avals: tuple[ShapedArray, ...], params: dict[str, Any],
-                     share: float) -> Executable | None:
+def program_if_worth(
+    primitive: Primitive, avals: tuple[ShapedArray, ...], params: dict[str, Any], share: float
+) -> Executable | None:
     """The program of an operation, once its kernel has used as much time as a compilation takes; None until then.
 
     `share` is the time of the kernel as a fraction of a compilation's.
@@ -132,7 +136,7 @@ def program_if_worth(primitive: Primitive, avals: tuple[ShapedArray, ...], param
     if engine.is_left_behind():
         return None
     key = ("spent on", primitive, avals, *params.items())
-    spent = lasting.get(key) or 0.
+    spent = lasting.get(key) or 0.0
     if spent >= 1:
         return _one_op(primitive, avals, params)
     lasting.keep(key, spent + share, 200)

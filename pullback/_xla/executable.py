@@ -1,4 +1,5 @@
 """Compiled programs: jaxprs compiled to executables that run on arrays."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
@@ -15,8 +16,11 @@ from pullback._xla.lowering import Module, lower_module
 from pullback._xla.programs import Programs, size_of
 
 # one-op programs of eager code: a quarter of the compile time, and nothing to fuse
-QUICK = (("xla_backend_optimization_level", 0), ("xla_llvm_disable_expensive_passes", True),
-         ("xla_cpu_parallel_codegen_split_count", 1))
+QUICK = (
+    ("xla_backend_optimization_level", 0),
+    ("xla_llvm_disable_expensive_passes", True),
+    ("xla_cpu_parallel_codegen_split_count", 1),
+)
 
 
 class Executable:
@@ -31,8 +35,14 @@ class Executable:
     module: Module
     key: Hashable
 
-    def __init__(self, loaded: AnyValue, out_avals: Sequence[ShapedArray], donated: Sequence[int], module: Module,
-                 key: Hashable = None):
+    def __init__(
+        self,
+        loaded: AnyValue,
+        out_avals: Sequence[ShapedArray],
+        donated: Sequence[int],
+        module: Module,
+        key: Hashable = None,
+    ):
         self.loaded = loaded
         self.execute = host_calls.waiting(loaded) if module.callbacks else loaded.execute_sharded
         self.out_avals = tuple(out_avals)
@@ -68,8 +78,13 @@ _recent = Programs(most=32)
 _alive: WeakValueDictionary[Hashable, Executable] = WeakValueDictionary()
 
 
-def compile_module(module: Module, out_avals: Sequence[ShapedArray], donated: Sequence[int] = (),
-                   options: Sequence[tuple[str, Any]] = (), lasts: bool = False) -> Executable:
+def compile_module(
+    module: Module,
+    out_avals: Sequence[ShapedArray],
+    donated: Sequence[int] = (),
+    options: Sequence[tuple[str, Any]] = (),
+    lasts: bool = False,
+) -> Executable:
     """The program of a module: a kept one of the same text, or else compiled by XLA now.
 
     `lasts` requests that it be kept even though its holder may be freed soon. A program that calls Python functions is
@@ -78,8 +93,9 @@ def compile_module(module: Module, out_avals: Sequence[ShapedArray], donated: Se
     text = module.text()
     key = None if module.callbacks else (text, *options)
     known = lasting.get(key) or _recent.get(key) or _alive.get(key)
-    program = Executable(_compiled(module, text, options) if known is None else known.loaded, out_avals, donated,
-                         module, key)
+    program = Executable(
+        _compiled(module, text, options) if known is None else known.loaded, out_avals, donated, module, key
+    )
     if known is not None and (known.out_avals, known.donated) == (program.out_avals, program.donated):
         program = known
     if key is not None:
@@ -105,8 +121,9 @@ def _compiled(module: Module, text: str, options: Sequence[tuple[str, Any]]) -> 
         raise
 
 
-def compile_jaxpr(jaxpr: Jaxpr, donated: frozenset[int] = frozenset(), options: Sequence[tuple[str, Any]] = (),
-                  lasts: bool = False) -> Executable:
+def compile_jaxpr(
+    jaxpr: Jaxpr, donated: frozenset[int] = frozenset(), options: Sequence[tuple[str, Any]] = (), lasts: bool = False
+) -> Executable:
     """The program of a jaxpr, see `compile_module`; its constants come first among the arguments."""
     return compile_module(lower_module(jaxpr, donated), jaxpr.out_avals, sorted(donated), options, lasts)
 

@@ -3,6 +3,7 @@
 The engine's threads treat subnormal numbers as 0, as operands and as results, so Python's own floats would be flushed
 in them too. The C library's default environment (C23, 7.6) is the mode of IEEE 754; GNU's `fesetenv` sets it.
 """
+
 from __future__ import annotations
 
 import ctypes

@@ -7,6 +7,7 @@ and raised again in the caller of the program.
 The engine guarantees no order between calls. Calls with side effects are ordered by a data dependence: each takes a
 number that the previous one returned, through loops, branches and calls (see `Block.order`).
 """
+
 from __future__ import annotations
 
 import re
@@ -29,8 +30,9 @@ HostCall = Callable[..., Sequence[np.ndarray]]
 _TARGET = "xla_ffi_python_cpu_callback"
 
 
-def emit_host_call(ctx: Block, function: HostCall, operands: Sequence[Value], out_avals: Sequence[ShapedArray],
-                   effectful: bool) -> list[Value]:
+def emit_host_call(
+    ctx: Block, function: HostCall, operands: Sequence[Value], out_avals: Sequence[ShapedArray], effectful: bool
+) -> list[Value]:
     """Emit a call of `function(*numpy_arrays)`, which must return arrays of exactly the given types.
 
     An effectful call is never dropped, and runs after every effectful call that was emitted before it.
@@ -44,8 +46,10 @@ def emit_host_call(ctx: Block, function: HostCall, operands: Sequence[Value], ou
         carried.insert(0, ctx.order.aval)
     callbacks = ctx.module.callbacks
     callbacks.append(_entry(function, avals, out_avals, ordered))
-    attributes = (f'call_target_name = "{_TARGET}", api_version = 4 : i32, has_side_effect = {str(effectful).lower()}, '
-                  f"backend_config = {{index = {len(callbacks) - 1} : ui64}}")
+    attributes = (
+        f'call_target_name = "{_TARGET}", api_version = 4 : i32, has_side_effect = {str(effectful).lower()}, '
+        f"backend_config = {{index = {len(callbacks) - 1} : ui64}}"
+    )
     outs = ctx.op("stablehlo.custom_call", given, carried, attributes)
     if ordered:
         ctx.order, *outs = outs
@@ -62,8 +66,9 @@ _failures: OrderedDict[int, BaseException] = OrderedDict()
 _FAILURES_LIMIT = 32
 
 
-def _entry(function: HostCall, in_avals: Sequence[ShapedArray], out_avals: Sequence[ShapedArray], ordered: bool
-           ) -> Callable:
+def _entry(
+    function: HostCall, in_avals: Sequence[ShapedArray], out_avals: Sequence[ShapedArray], ordered: bool
+) -> Callable:
     def entry(*values):
         mode = enter()
         try:
@@ -98,6 +103,7 @@ def compile_with_callbacks(text: str, callbacks: Sequence[Callable], settings: A
     from jaxlib.mlir import ir
     from jaxlib.mlir._mlir_libs import _jax_mlir_ext
     from jaxlib.mlir.dialects import chlo, stablehlo
+
     # functions cannot be passed with text, only with a module; its context is not reused, as it keeps all constants
     registry = ir.DialectRegistry()
     _jax_mlir_ext.register_dialects(registry)

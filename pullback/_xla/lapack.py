@@ -2,6 +2,7 @@
 
 A routine takes stacks of matrices, each stored column by column; the engine transposes if a layout requires it.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -16,8 +17,15 @@ from pullback._xla.lowering import Block, Value
 _PREFIXES = {"float32": "s", "float64": "d", "complex64": "c", "complex128": "z"}
 
 
-def lapack_call(ctx: Block, routine: str, operands: Sequence[Value], out_avals: Sequence[ShapedArray], rank: int = 0,
-                settings: Mapping[str, str] | None = None, overwrites: int | None = 0) -> list[Value]:
+def lapack_call(
+    ctx: Block,
+    routine: str,
+    operands: Sequence[Value],
+    out_avals: Sequence[ShapedArray],
+    rank: int = 0,
+    settings: Mapping[str, str] | None = None,
+    overwrites: int | None = 0,
+) -> list[Value]:
     """Emit a call of a routine such as "getrf", for the dtype of the first operand; returns its results.
 
     `rank` is the number of leading axes that index the matrices of a stack; values with two more axes are matrices.
@@ -34,8 +42,10 @@ def lapack_call(ctx: Block, routine: str, operands: Sequence[Value], out_avals: 
     ]
     if overwrites is not None:
         index = "output_tuple_indices = [0]" if len(out_avals) > 1 else "output_tuple_indices = []"
-        attributes.append(f"output_operand_aliases = [#stablehlo.output_operand_alias<{index}, "
-                          f"operand_index = {overwrites}, operand_tuple_indices = []>]")
+        attributes.append(
+            f"output_operand_aliases = [#stablehlo.output_operand_alias<{index}, "
+            f"operand_index = {overwrites}, operand_tuple_indices = []>]"
+        )
     outs = ctx.op("stablehlo.custom_call", operands, list(out_avals), ", ".join(attributes))
     return outs
 
@@ -52,6 +62,7 @@ def _layout(aval: ShapedArray, rank: int) -> str:
 def _register() -> None:
     """Register the routines with the engine, once. Their code is scipy's, which jaxlib finds by itself."""
     from jaxlib import lapack
+
     for name, value, version in lapack.registrations()["cpu"]:
         xla_client().register_custom_call_target(name, value, "cpu", api_version=version)
     lapack._lapack.initialize()

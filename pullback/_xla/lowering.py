@@ -3,6 +3,7 @@
 A `Module` holds functions, a `Block` a list of operations; lowering rules of primitives get the block as `ctx` and emit
 with `ctx.op`. The generic MLIR syntax is used throughout: it is fastest to write and uniform for all operations.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -19,14 +20,32 @@ from pullback._core.typing import AnyValue
 from pullback._xla.engine import carrier, is_stand_in, is_widened
 
 _ELEMENTS = {
-    np.dtype(bool): "i1", np.dtype(np.int8): "i8", np.dtype(np.int16): "i16", np.dtype(np.int32): "i32",
-    np.dtype(np.int64): "i64", np.dtype(np.uint8): "ui8", np.dtype(np.uint16): "ui16", np.dtype(np.uint32): "ui32",
-    np.dtype(np.uint64): "ui64", np.dtype(np.float16): "f16", np.dtype(np.float32): "f32",
-    np.dtype(np.float64): "f64", np.dtype(np.complex64): "complex<f32>", np.dtype(np.complex128): "complex<f64>",
-    dtypes.bfloat16: "bf16", dtypes.int4: "i4", dtypes.uint4: "ui4",
-    dtypes.float8_e4m3fn: "f8E4M3FN", dtypes.float8_e5m2: "f8E5M2", dtypes.float8_e4m3b11fnuz: "f8E4M3B11FNUZ",
-    dtypes.float8_e4m3fnuz: "f8E4M3FNUZ", dtypes.float8_e5m2fnuz: "f8E5M2FNUZ", dtypes.float8_e3m4: "f8E3M4",
-    dtypes.float8_e4m3: "f8E4M3", dtypes.float8_e8m0fnu: "f8E8M0FNU", dtypes.float0: "i1",
+    np.dtype(bool): "i1",
+    np.dtype(np.int8): "i8",
+    np.dtype(np.int16): "i16",
+    np.dtype(np.int32): "i32",
+    np.dtype(np.int64): "i64",
+    np.dtype(np.uint8): "ui8",
+    np.dtype(np.uint16): "ui16",
+    np.dtype(np.uint32): "ui32",
+    np.dtype(np.uint64): "ui64",
+    np.dtype(np.float16): "f16",
+    np.dtype(np.float32): "f32",
+    np.dtype(np.float64): "f64",
+    np.dtype(np.complex64): "complex<f32>",
+    np.dtype(np.complex128): "complex<f64>",
+    dtypes.bfloat16: "bf16",
+    dtypes.int4: "i4",
+    dtypes.uint4: "ui4",
+    dtypes.float8_e4m3fn: "f8E4M3FN",
+    dtypes.float8_e5m2: "f8E5M2",
+    dtypes.float8_e4m3b11fnuz: "f8E4M3B11FNUZ",
+    dtypes.float8_e4m3fnuz: "f8E4M3FNUZ",
+    dtypes.float8_e5m2fnuz: "f8E5M2FNUZ",
+    dtypes.float8_e3m4: "f8E3M4",
+    dtypes.float8_e4m3: "f8E4M3",
+    dtypes.float8_e8m0fnu: "f8E8M0FNU",
+    dtypes.float0: "i1",
 }
 _types: dict[ShapedArray, str] = {}
 _ORDER = make_aval((), np.dtype(np.int32))
@@ -127,8 +146,11 @@ class Module:
             args, outs = [*args, Value(f"%arg{len(args)}", _ORDER)], [*outs, block.order]
         signature = ", ".join(f"{a.name}: {tensor_type(a.aval)}" for a in args)
         results = ", ".join(tensor_type(o.aval) for o in outs)
-        self.functions.append(f"func.func {head}({signature}) -> ({results}) {{\n" + "\n".join(block.lines)
-                              + f"\nreturn {_operands(outs)}\n}}")
+        self.functions.append(
+            f"func.func {head}({signature}) -> ({results}) {{\n"
+            + "\n".join(block.lines)
+            + f"\nreturn {_operands(outs)}\n}}"
+        )
 
 
 class Block:
@@ -152,8 +174,9 @@ class Block:
         self.counter[0] = n = self.counter[0] + 1
         return f"%{n}"
 
-    def op(self, name: str, operands: Sequence[Value], out: AnyValue = None, attrs: str = "",
-           regions: Sequence[str] = ()) -> Any:
+    def op(
+        self, name: str, operands: Sequence[Value], out: AnyValue = None, attrs: str = "", regions: Sequence[str] = ()
+    ) -> Any:
         """Emit an operation. `out` is its result type, or a list of them; by default the first operand's.
 
         Returns the result, or the list of results. `attrs` is the inside an MLIR attribute dictionary.
@@ -204,8 +227,12 @@ class Block:
             return x
         if dims is None:
             dims = range(len(shape) - x.aval.ndim, len(shape))
-        return self.op("stablehlo.broadcast_in_dim", [x], make_aval(shape, x.aval.dtype),
-                       f"broadcast_dimensions = {int_array(tuple(dims))}")
+        return self.op(
+            "stablehlo.broadcast_in_dim",
+            [x],
+            make_aval(shape, x.aval.dtype),
+            f"broadcast_dimensions = {int_array(tuple(dims))}",
+        )
 
     def reshape(self, x: Value, shape: tuple[int, ...]) -> Value:
         """`x` with the same elements in another shape."""
@@ -215,8 +242,12 @@ class Block:
 
     def compare(self, direction: str, x: Value, y: Value) -> Value:
         """An elementwise comparison: EQ, NE, LT, LE, GT, GE."""
-        return self.op("stablehlo.compare", [x, y], make_aval(x.aval.shape, np.dtype(bool)),
-                       f"comparison_direction = #stablehlo<comparison_direction {direction}>")
+        return self.op(
+            "stablehlo.compare",
+            [x, y],
+            make_aval(x.aval.shape, np.dtype(bool)),
+            f"comparison_direction = #stablehlo<comparison_direction {direction}>",
+        )
 
     def region(self, avals: Sequence[ShapedArray], body: Callable[[Block, list[Value]], Sequence[Value]]) -> str:
         """The text of a region: `body` gets a block and its arguments and returns what the region yields."""
@@ -227,19 +258,24 @@ class Block:
         types = ", ".join(tensor_type(o.aval) for o in outs)
         names = ", ".join(o.name for o in outs)
         label = f"^bb0({head}):\n" if args else ""
-        return ("{\n" + label + "\n".join(block.lines) + f'\n"stablehlo.return"({names}) : ({types}) -> ()\n}}')
+        return "{\n" + label + "\n".join(block.lines) + f'\n"stablehlo.return"({names}) : ({types}) -> ()\n}}'
 
     def call(self, jaxpr: Jaxpr, operands: Sequence[Value], name: str) -> list[Value]:
         """A call of the function computing the jaxpr."""
         callee = self.module.function(jaxpr, name)
         if self.order is None:
             return self.op("func.call", operands, list(jaxpr.out_avals), f"callee = @{callee}")
-        *outs, self.order = self.op("func.call", [*operands, self.order], [*jaxpr.out_avals, _ORDER],
-                                    f"callee = @{callee}")
+        *outs, self.order = self.op(
+            "func.call", [*operands, self.order], [*jaxpr.out_avals, _ORDER], f"callee = @{callee}"
+        )
         return outs
 
-    def loop(self, state: Sequence[Value], test: Callable[[Block, list[Value]], Sequence[Value]],
-             step: Callable[[Block, list[Value]], Sequence[Value]]) -> list[Value]:
+    def loop(
+        self,
+        state: Sequence[Value],
+        test: Callable[[Block, list[Value]], Sequence[Value]],
+        step: Callable[[Block, list[Value]], Sequence[Value]],
+    ) -> list[Value]:
         """A while loop; `test` and `step` emit the condition and the next state."""
         avals = [x.aval for x in state]
         if self.order is None:
@@ -255,12 +291,18 @@ class Block:
             return [*outs, block.order]
 
         avals = [*avals, _ORDER]
-        *outs, self.order = self.op("stablehlo.while", [*state, self.order], avals, "",
-                                    [self.region(avals, ordered_test), self.region(avals, ordered_step)])
+        *outs, self.order = self.op(
+            "stablehlo.while",
+            [*state, self.order],
+            avals,
+            "",
+            [self.region(avals, ordered_test), self.region(avals, ordered_step)],
+        )
         return outs
 
-    def choose(self, index: Value, out_avals: Sequence[ShapedArray],
-               branches: Sequence[Callable[[Block], Sequence[Value]]]) -> list[Value]:
+    def choose(
+        self, index: Value, out_avals: Sequence[ShapedArray], branches: Sequence[Callable[[Block], Sequence[Value]]]
+    ) -> list[Value]:
         """One of several branches by an index; each is a function that emits its results."""
         if self.order is None:
             plain = [self._branch(branch, None) for branch in branches]
@@ -328,11 +370,16 @@ def lower_module(jaxpr: Jaxpr, donated: frozenset[int] = frozenset()) -> Module:
     inputs = [Value(f"%arg{i}", carrier(aval)) for i, aval in enumerate(avals)]
     outs = lower_jaxpr(block, jaxpr, [from_carrier(block, x, aval) for x, aval in zip(inputs, avals, strict=True)])
     outs = [to_carrier(block, x) for x in outs]
-    signature = ", ".join(f"{x.name}: {tensor_type(x.aval)}"
-                          + (" {jax.buffer_donor = true}" if i in donated else "") for i, x in enumerate(inputs))
+    signature = ", ".join(
+        f"{x.name}: {tensor_type(x.aval)}" + (" {jax.buffer_donor = true}" if i in donated else "")
+        for i, x in enumerate(inputs)
+    )
     results = ", ".join(tensor_type(o.aval) for o in outs)
-    module.functions.append(f"func.func public @main({signature}) -> ({results}) {{\n" + "\n".join(block.lines)
-                            + f"\nreturn {_operands(outs)}\n}}")
+    module.functions.append(
+        f"func.func public @main({signature}) -> ({results}) {{\n"
+        + "\n".join(block.lines)
+        + f"\nreturn {_operands(outs)}\n}}"
+    )
     return module
 
 

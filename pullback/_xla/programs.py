@@ -1,4 +1,5 @@
 """A cache of compiled programs that outlive their requesters, bounded by size."""
+
 from __future__ import annotations
 
 import math

@@ -1,4 +1,5 @@
 """Experimental parts: each is a module, to be imported by its name; `io_callback` is here."""
+
 import typing as _typing
 
 from pullback._api.callbacks import io_callback as io_callback

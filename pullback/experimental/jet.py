@@ -1,4 +1,5 @@
 """Taylor mode: the first derivatives of a function along a curve, all orders in one pass."""
+
 from __future__ import annotations
 
 import math
@@ -52,8 +53,10 @@ def jet(fun: Callable, primals: Sequence[Any], series: Sequence[Any], factorial_
     check_callable(name, fun)
     for what, value in (("primals", primals), ("series", series)):
         if not isinstance(value, (tuple, list)):
-            raise TypeError(f"jet: {what} must be a tuple or a list, with an entry for each argument of "
-                            f"{describe_function(fun)}, got {kind_of(value)}")
+            raise TypeError(
+                f"jet: {what} must be a tuple or a list, with an entry for each argument of "
+                f"{describe_function(fun)}, got {kind_of(value)}"
+            )
     if len(primals) != len(series):
         raise ValueError(f"jet: there are {len(primals)} primals, but {len(series)} series; each argument needs one")
     leaves, tree = lift_tree(name, "primals", tuple(primals))
@@ -61,8 +64,10 @@ def jet(fun: Callable, primals: Sequence[Any], series: Sequence[Any], factorial_
     terms = _terms(tree, tuple(series))
     orders = {len(t) for t in terms}
     if len(orders) > 1:
-        raise ValueError("jet: all series must have one length, but\n" + "\n".join(
-            f"  primals{path_of(tree, i)} has {len(t)} terms" for i, t in enumerate(terms)))
+        raise ValueError(
+            "jet: all series must have one length, but\n"
+            + "\n".join(f"  primals{path_of(tree, i)} has {len(t)} terms" for i, t in enumerate(terms))
+        )
     order = orders.pop() if orders else 0
     flat = [_lift_terms(tree, i, x, t, factorial_scaled) for i, (x, t) in enumerate(zip(leaves, terms, strict=True))]
     run = FlatFunction(name, fun, tree)
@@ -82,12 +87,15 @@ def _terms(tree: PyTreeDef, series: Any) -> list[list[Any]]:
     try:
         lists = tree.flatten_up_to(series)
     except (ValueError, TypeError):
-        raise ValueError(f"jet: series must have the structure of primals, {tree_text(tree)}, with a list of "
-                         f"terms in the place of each leaf, got {tree_text(tree_flatten(series)[1])}") from None
+        raise ValueError(
+            f"jet: series must have the structure of primals, {tree_text(tree)}, with a list of "
+            f"terms in the place of each leaf, got {tree_text(tree_flatten(series)[1])}"
+        ) from None
     for i, terms in enumerate(lists):
         if not isinstance(terms, (tuple, list)):
-            raise TypeError(f"jet: the series of primals{path_of(tree, i)} must be a list of terms, got "
-                            f"{kind_of(terms)}")
+            raise TypeError(
+                f"jet: the series of primals{path_of(tree, i)} must be a list of terms, got {kind_of(terms)}"
+            )
     return lists
 
 
@@ -95,9 +103,11 @@ def _inexact(tree: PyTreeDef, i: int, x: Array) -> Array:
     if dtypes.is_inexact(x.aval.dtype):
         return x
     if not x.aval.weak_type:
-        raise TypeError(f"jet: primals{path_of(tree, i)} must be of floats or complex numbers, got "
-                        f"{x.aval.str_short()}: there are no curves of integers. Convert it with .astype(float), or "
-                        "close over it.")
+        raise TypeError(
+            f"jet: primals{path_of(tree, i)} must be of floats or complex numbers, got "
+            f"{x.aval.str_short()}: there are no curves of integers. Convert it with .astype(float), or "
+            "close over it."
+        )
     return convert_element_type(x, float, True)
 
 
@@ -107,8 +117,10 @@ def _lift_terms(tree: PyTreeDef, i: int, x: Array, terms: Sequence[Any], factori
     for k, term in enumerate(terms, 1):
         (t,), _ = lift_tree("jet", f"term {k} in the series of primals{where}", [term])
         if t.aval.shape not in ((), x.aval.shape):
-            raise ValueError(f"jet: term {k} in the series of primals{where} has shape {t.aval.shape}, expected that "
-                             f"of the primal, {x.aval.shape}")
+            raise ValueError(
+                f"jet: term {k} in the series of primals{where} has shape {t.aval.shape}, expected that "
+                f"of the primal, {x.aval.shape}"
+            )
         t = broadcast_to(convert_element_type(t, x.aval.dtype, x.aval.weak_type), x.aval.shape)
         out.append(t if factorial_scaled else _times(math.factorial(k), t))
     return out

@@ -1,4 +1,5 @@
 """Extension of the library: see `pullback.extend.core`."""
+
 import typing as _typing
 
 from pullback._core.lazy import attributes as _attributes

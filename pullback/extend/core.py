@@ -1,4 +1,5 @@
 """User primitives: operations with their own rules for every transformation."""
+
 import typing as _typing
 
 from pullback._api.primitives import Primitive

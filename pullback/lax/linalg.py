@@ -1,4 +1,5 @@
 """Decompositions of matrices and solutions of linear systems, close to LAPACK: strict about dtypes and shapes."""
+
 import typing as _typing
 
 from pullback._core.errors import publish
@@ -11,8 +12,17 @@ from pullback._ops.qr import householder_product, qr
 from pullback._ops.svd import svd
 from pullback._ops.triangular_solve import triangular_solve
 
-__all__ = ["cholesky", "eig", "eigh", "householder_product", "lu", "lu_pivots_to_permutation", "qr", "svd",
-           "triangular_solve"]
+__all__ = [
+    "cholesky",
+    "eig",
+    "eigh",
+    "householder_product",
+    "lu",
+    "lu_pivots_to_permutation",
+    "qr",
+    "svd",
+    "triangular_solve",
+]
 
 publish(globals())
 

@@ -1,4 +1,5 @@
 """Functions for neural networks: activations, softmax and its relatives, initializers of parameters."""
+
 import typing as _typing
 
 from pullback._core.lazy import attributes as _attributes

@@ -3,6 +3,7 @@
 Integers and bools are computed in floating point, the dtype of a floating-point `x` is kept. Where a function has a
 kink, its derivative there is that of JAX, and its docstring gives it.
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -67,12 +68,19 @@ def relu6(x: Array) -> Array:
     return _clipped(x, 0, 6)
 
 
-sigmoid: UnaryFunction = unary("sigmoid", sigmoids.logistic_p, INEXACT, """The logistic function `1 / (1 + exp(-x))`.
+sigmoid: UnaryFunction = unary(
+    "sigmoid",
+    sigmoids.logistic_p,
+    INEXACT,
+    """The logistic function `1 / (1 + exp(-x))`.
 
     >>> from pullback import nn
     >>> print(nn.sigmoid(0.))
     0.5
-    """, module=_HERE, parameters="x")
+    """,
+    module=_HERE,
+    parameters="x",
+)
 
 
 @elementwise(FLOAT)
@@ -147,8 +155,9 @@ def gelu(x: ArrayLike, approximate: bool = True) -> Array:
     if approximate:
         # (1 + tanh z) / 2 is logistic(2 z), whose tail does not cancel; it is 0 or 1 long before the bounds
         near = special.clamp_p.bind(scalar(x, -40), x, scalar(x, 40))
-        inner = e.mul(scalar(x, 2 * np.sqrt(2 / np.pi)),
-                      e.add(near, e.mul(scalar(x, 0.044715), e.integer_pow_p.bind(near, y=3))))
+        inner = e.mul(
+            scalar(x, 2 * np.sqrt(2 / np.pi)), e.add(near, e.mul(scalar(x, 0.044715), e.integer_pow_p.bind(near, y=3)))
+        )
         return e.mul(x, sigmoids.logistic_p.bind(inner))
     return e.mul(e.mul(scalar(x, 0.5), x), special.erfc_p.bind(e.mul(e.neg(x), scalar(x, np.sqrt(0.5)))))
 
@@ -181,8 +190,9 @@ def selu(x: Array) -> Array:
     >>> print(nn.selu(1.))
     1.050701
     """
-    return e.mul_p.bind(scalar(x, 1.0507009873554804934193349852946),
-                        _elu(x, scalar(x, 1.6732632423543772848170429916717)))
+    return e.mul_p.bind(
+        scalar(x, 1.0507009873554804934193349852946), _elu(x, scalar(x, 1.6732632423543772848170429916717))
+    )
 
 
 @boundary
@@ -317,8 +327,9 @@ def log1mexp(x: Array) -> Array:
     # above log 2 exp(-x) is small, below it is near 1: Maechler 2012; each form gets harmless values of the other
     small = c.lt_p.bind(x, scalar(x, np.log(2)))
     low, high = c.select_p.bind(small, x, scalar(x, 1)), c.select_p.bind(small, scalar(x, 1), x)
-    return c.select_p.bind(small, e.log_p.bind(e.neg(e.expm1_p.bind(e.neg(low)))),
-                           e.log1p_p.bind(e.neg(e.exp_p.bind(e.neg(high)))))
+    return c.select_p.bind(
+        small, e.log_p.bind(e.neg(e.expm1_p.bind(e.neg(low)))), e.log1p_p.bind(e.neg(e.exp_p.bind(e.neg(high))))
+    )
 
 
 @boundary
@@ -354,7 +365,29 @@ def glu(x: ArrayLike, axis: int = -1) -> Array:
 
 
 __all__ = [
-    "celu", "elu", "gelu", "glu", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "identity", "leaky_relu",
-    "log1mexp", "log_sigmoid", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "soft_sign", "softplus",
-    "sparse_plus", "sparse_sigmoid", "squareplus", "swish", "tanh",
+    "celu",
+    "elu",
+    "gelu",
+    "glu",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_swish",
+    "hard_tanh",
+    "identity",
+    "leaky_relu",
+    "log1mexp",
+    "log_sigmoid",
+    "mish",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "soft_sign",
+    "softplus",
+    "sparse_plus",
+    "sparse_sigmoid",
+    "squareplus",
+    "swish",
+    "tanh",
 ]

@@ -1,4 +1,5 @@
 """Attention: averages of values, weighted by the softmax of products of queries and keys."""
+
 from __future__ import annotations
 
 import operator
@@ -21,11 +22,21 @@ _NAME = "dot_product_attention"
 
 
 @boundary
-def dot_product_attention(query: ArrayLike, key: ArrayLike, value: ArrayLike, bias: ArrayLike | None = None,
-                          mask: ArrayLike | None = None, *, scale: ArrayLike | None = None, is_causal: bool = False,
-                          query_seq_lengths: ArrayLike | None = None, key_value_seq_lengths: ArrayLike | None = None,
-                          local_window_size: int | tuple[int, int] | None = None, implementation: str | None = None,
-                          return_residual: bool = False) -> Any:
+def dot_product_attention(
+    query: ArrayLike,
+    key: ArrayLike,
+    value: ArrayLike,
+    bias: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    *,
+    scale: ArrayLike | None = None,
+    is_causal: bool = False,
+    query_seq_lengths: ArrayLike | None = None,
+    key_value_seq_lengths: ArrayLike | None = None,
+    local_window_size: int | tuple[int, int] | None = None,
+    implementation: str | None = None,
+    return_residual: bool = False,
+) -> Any:
     """`softmax(scale * query @ key.T + bias) @ value` for each head, in a batch B of sequences.
 
     Products and the softmax are computed in float32 at least. If everything is masked out for a query, all keys get
@@ -71,8 +82,9 @@ def dot_product_attention(query: ArrayLike, key: ArrayLike, value: ArrayLike, bi
     if bias is not None:
         logits = logits + _grouped("bias", bias, (b, n, t, s), heads).astype(wide)
     lengths = _lengths("query_seq_lengths", query_seq_lengths, b)
-    seen = _seen((t, s), is_causal, local_window_size, lengths,
-                 _lengths("key_value_seq_lengths", key_value_seq_lengths, b))
+    seen = _seen(
+        (t, s), is_causal, local_window_size, lengths, _lengths("key_value_seq_lengths", key_value_seq_lengths, b)
+    )
     if mask is not None:
         seen.append(_grouped("mask", mask, (b, n, t, s), heads))
     for part in seen:
@@ -95,8 +107,10 @@ def _operands(query: ArrayLike, key: ArrayLike, value: ArrayLike) -> list[Array]
     if not dtypes.is_float(q.dtype) or not q.dtype == k.dtype == v.dtype:
         raise TypeError(f"{_NAME}: query, key and value must have one floating dtype, got {got}")
     if q.ndim not in (3, 4) or not q.ndim == k.ndim == v.ndim:
-        raise ValueError(f"{_NAME}: query, key and value must all have shapes (batch, length, heads, size), or all "
-                         f"(length, heads, size), got {got}")
+        raise ValueError(
+            f"{_NAME}: query, key and value must all have shapes (batch, length, heads, size), or all "
+            f"(length, heads, size), got {got}"
+        )
     if k.shape != v.shape or q.shape[:-3] != k.shape[:-3] or q.shape[-1] != k.shape[-1]:
         raise ValueError(f"{_NAME}: key and value must have one shape, and the batch and size of query, got {got}")
     if not k.shape[-2] or q.shape[-2] % k.shape[-2]:
@@ -108,8 +122,10 @@ def _grouped(name: str, x: ArrayLike, shape: tuple[int, ...], heads: int) -> Arr
     """A bias or mask that broadcasts to (B, N, T, S), with the axis of heads split into heads of keys and groups."""
     x = as_operand(x, _NAME, name)
     if name == "mask" and x.dtype.kind != "b":
-        raise TypeError(f"{_NAME}: mask must be bools, True where a key is seen, got {x.aval.str_short()}. Numbers to "
-                        "be added are passed as bias.")
+        raise TypeError(
+            f"{_NAME}: mask must be bools, True where a key is seen, got {x.aval.str_short()}. Numbers to "
+            "be added are passed as bias."
+        )
     if name == "bias" and dtypes.is_complex(x.dtype):
         raise TypeError(f"{_NAME}: bias must be real, got {x.aval.str_short()}")
     try:
@@ -134,8 +150,9 @@ def _lengths(name: str, x: ArrayLike | None, batch: int) -> Array | None:
     return x
 
 
-def _seen(shape: tuple[int, int], is_causal: bool, window: AnyValue, queries: Array | None,
-          keys: Array | None) -> list[Any]:
+def _seen(
+    shape: tuple[int, int], is_causal: bool, window: AnyValue, queries: Array | None, keys: Array | None
+) -> list[Any]:
     """Masks that broadcast to (B, K, G, T, S): the keys that each query sees by the positions of both."""
     rows, columns = np.arange(shape[0])[:, None], np.arange(shape[1])
     masks: list[Any] = []
@@ -143,11 +160,13 @@ def _seen(shape: tuple[int, int], is_causal: bool, window: AnyValue, queries: Ar
         masks.append(columns <= rows)
     if window is not None:
         try:
-            left, right = (map(operator.index, window) if isinstance(window, (tuple, list))
-                           else [operator.index(window)] * 2)
+            left, right = (
+                map(operator.index, window) if isinstance(window, (tuple, list)) else [operator.index(window)] * 2
+            )
         except (TypeError, ValueError):
-            raise TypeError(f"{_NAME}: local_window_size must be an integer or a pair (left, right) of integers, got "
-                            f"{window!r}") from None
+            raise TypeError(
+                f"{_NAME}: local_window_size must be an integer or a pair (left, right) of integers, got {window!r}"
+            ) from None
         masks.append((rows - columns <= left) & (columns - rows <= right))
     if queries is not None:
         masks.append(rows < queries[:, None, None, None, None])

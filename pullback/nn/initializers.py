@@ -4,6 +4,7 @@ The variance-scaling family (LeCun 1998, Glorot and Bengio 2010, He et al. 2015)
 of gradients, from layer to layer: `fan_in` and `fan_out` count the inputs and outputs that a unit sees, the product of
 all axes that are neither `in_axis`, `out_axis` nor `batch_axis` (a convolution's window) included.
 """
+
 from __future__ import annotations
 
 import math
@@ -130,8 +131,9 @@ def normal(stddev: float = 1e-2, dtype: DTypeLike | None = None) -> Initializer:
     return init
 
 
-def truncated_normal(stddev: float = 1e-2, dtype: DTypeLike | None = None, lower: float = -2.0,
-                     upper: float = 2.0) -> Initializer:
+def truncated_normal(
+    stddev: float = 1e-2, dtype: DTypeLike | None = None, lower: float = -2.0, upper: float = 2.0
+) -> Initializer:
     """An initializer that draws from a normal distribution cut off at `lower` and `upper` standard deviations.
 
     `stddev` is that of the distribution before the cut. At the call, TypeError for an integer dtype, ValueError for a
@@ -162,20 +164,31 @@ def _length(shape: tuple[int, ...], axes: Axes) -> int:
 
 def _fans(name: str, shape: tuple[int, ...], in_axis: Axes, out_axis: Axes, batch_axis: Axes) -> tuple[float, float]:
     if len(shape) <= 1 and in_axis == -2:
-        raise ValueError(f"{name}: fan_in and fan_out by default need two axes, got shape {shape}. Say which axes "
-                         "count (in_axis=0, out_axis=() for a vector of inputs), or use normal or uniform")
+        raise ValueError(
+            f"{name}: fan_in and fan_out by default need two axes, got shape {shape}. Say which axes "
+            "count (in_axis=0, out_axis=() for a vector of inputs), or use normal or uniform"
+        )
     try:
         inputs, outputs = _length(shape, in_axis), _length(shape, out_axis)
         batch = _length(shape, batch_axis)
     except IndexError:
-        raise ValueError(f"{name}: in_axis={in_axis}, out_axis={out_axis} and batch_axis={batch_axis} must be axes of "
-                         f"the shape {shape}") from None
+        raise ValueError(
+            f"{name}: in_axis={in_axis}, out_axis={out_axis} and batch_axis={batch_axis} must be axes of "
+            f"the shape {shape}"
+        ) from None
     window = math.prod(shape) / max(inputs * outputs * batch, 1)
     return inputs * window, outputs * window
 
 
-def variance_scaling(scale: float, mode: str, distribution: str, in_axis: Axes = -2, out_axis: Axes = -1,
-                     batch_axis: Axes = (), dtype: DTypeLike | None = None) -> Initializer:
+def variance_scaling(
+    scale: float,
+    mode: str,
+    distribution: str,
+    in_axis: Axes = -2,
+    out_axis: Axes = -1,
+    batch_axis: Axes = (),
+    dtype: DTypeLike | None = None,
+) -> Initializer:
     """An initializer of variance `scale / n`.
 
     Args:
@@ -199,8 +212,9 @@ def variance_scaling(scale: float, mode: str, distribution: str, in_axis: Axes =
     if mode not in modes:
         raise ValueError(f"variance_scaling: mode must be one of {', '.join(modes)}, got {mode!r}")
     if distribution not in ("truncated_normal", "normal", "uniform"):
-        raise ValueError("variance_scaling: distribution must be one of truncated_normal, normal, uniform, got "
-                         f"{distribution!r}")
+        raise ValueError(
+            f"variance_scaling: distribution must be one of truncated_normal, normal, uniform, got {distribution!r}"
+        )
     if scale < 0:
         raise ValueError(f"variance_scaling: scale must not be negative, got {scale}")
     default = dtype
@@ -210,8 +224,12 @@ def variance_scaling(scale: float, mode: str, distribution: str, in_axis: Axes =
         shape = canonical_shape(shape)
         resolved = _dtype("variance_scaling", dtype, default)
         fan_in, fan_out = _fans("variance_scaling", shape, in_axis, out_axis, batch_axis)
-        n = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2,
-             "fan_geo_avg": math.sqrt(fan_in * fan_out)}[mode]
+        n = {
+            "fan_in": fan_in,
+            "fan_out": fan_out,
+            "fan_avg": (fan_in + fan_out) / 2,
+            "fan_geo_avg": math.sqrt(fan_in * fan_out),
+        }[mode]
         variance = scale / max(n, 1e-30)
         if distribution == "normal":
             return random.normal(key, shape, resolved) * np.asarray(math.sqrt(variance), resolved)
@@ -222,8 +240,13 @@ def variance_scaling(scale: float, mode: str, distribution: str, in_axis: Axes =
             return random.uniform(key, shape, resolved, -bound, bound)
         if dtypes.is_complex(resolved):
             cut = math.expm1(-4)
-            return _isotropic(key, shape, resolved, math.sqrt(variance) / _COMPLEX_TRUNCATED_STDDEV,
-                              lambda share: -functions.log1p(share * cut))
+            return _isotropic(
+                key,
+                shape,
+                resolved,
+                math.sqrt(variance) / _COMPLEX_TRUNCATED_STDDEV,
+                lambda share: -functions.log1p(share * cut),
+            )
         stddev = np.asarray(math.sqrt(variance) / _TRUNCATED_STDDEV, resolved)
         return random.truncated_normal(key, -2, 2, shape, resolved) * stddev
 
@@ -279,14 +302,16 @@ def orthogonal(scale: float = 1.0, column_axis: int = -1, dtype: DTypeLike | Non
 class InitializerFactory(Protocol):
     """A function that makes an initializer of a given scale."""
 
-    def __call__(self, in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (),
-                 dtype: DTypeLike | None = None) -> Initializer:
+    def __call__(
+        self, in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: DTypeLike | None = None
+    ) -> Initializer:
         """See `variance_scaling`."""
 
 
 def _scaled(name: str, scale: float, mode: str, distribution: str, says: str) -> InitializerFactory:
-    def factory(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (),
-                dtype: DTypeLike | None = None) -> Initializer:
+    def factory(
+        in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: DTypeLike | None = None
+    ) -> Initializer:
         return variance_scaling(scale, mode, distribution, in_axis, out_axis, batch_axis, dtype)
 
     factory.__name__ = factory.__qualname__ = name
@@ -299,16 +324,20 @@ def _scaled(name: str, scale: float, mode: str, distribution: str, says: str) ->
     return factory
 
 
-glorot_uniform: InitializerFactory = _scaled("glorot_uniform", 1.0, "fan_avg", "uniform",
-                                             "Glorot's initializer, also named for Xavier")
-glorot_normal: InitializerFactory = _scaled("glorot_normal", 1.0, "fan_avg", "truncated_normal",
-                                            "Glorot's initializer, also named for Xavier")
+glorot_uniform: InitializerFactory = _scaled(
+    "glorot_uniform", 1.0, "fan_avg", "uniform", "Glorot's initializer, also named for Xavier"
+)
+glorot_normal: InitializerFactory = _scaled(
+    "glorot_normal", 1.0, "fan_avg", "truncated_normal", "Glorot's initializer, also named for Xavier"
+)
 lecun_uniform: InitializerFactory = _scaled("lecun_uniform", 1.0, "fan_in", "uniform", "LeCun's initializer")
 lecun_normal: InitializerFactory = _scaled("lecun_normal", 1.0, "fan_in", "truncated_normal", "LeCun's initializer")
-he_uniform: InitializerFactory = _scaled("he_uniform", 2.0, "fan_in", "uniform",
-                                         "He's initializer, also named for Kaiming")
-he_normal: InitializerFactory = _scaled("he_normal", 2.0, "fan_in", "truncated_normal",
-                                        "He's initializer, also named for Kaiming")
+he_uniform: InitializerFactory = _scaled(
+    "he_uniform", 2.0, "fan_in", "uniform", "He's initializer, also named for Kaiming"
+)
+he_normal: InitializerFactory = _scaled(
+    "he_normal", 2.0, "fan_in", "truncated_normal", "He's initializer, also named for Kaiming"
+)
 xavier_uniform: InitializerFactory = glorot_uniform
 xavier_normal: InitializerFactory = glorot_normal
 kaiming_uniform: InitializerFactory = he_uniform
@@ -316,9 +345,25 @@ kaiming_normal: InitializerFactory = he_normal
 
 
 __all__ = [
-    "Initializer", "constant", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "kaiming_normal",
-    "kaiming_uniform", "lecun_normal", "lecun_uniform", "normal", "ones", "orthogonal", "truncated_normal", "uniform",
-    "variance_scaling", "xavier_normal", "xavier_uniform", "zeros",
+    "Initializer",
+    "constant",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "kaiming_normal",
+    "kaiming_uniform",
+    "lecun_normal",
+    "lecun_uniform",
+    "normal",
+    "ones",
+    "orthogonal",
+    "truncated_normal",
+    "uniform",
+    "variance_scaling",
+    "xavier_normal",
+    "xavier_uniform",
+    "zeros",
 ]
 
 if not _typing.TYPE_CHECKING:

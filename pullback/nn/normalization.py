@@ -1,4 +1,5 @@
 """Functions along axes: softmax and its relatives, standardization, one-hot codes, and attention."""
+
 from __future__ import annotations
 
 from typing import Any, Literal, overload
@@ -145,17 +146,42 @@ def _log_of_one_and(rest: Array) -> Array:
 
 
 @overload
-def logsumexp(a: ArrayLike, axis: Axis = None, b: ArrayLike | None = None, keepdims: bool = False,
-              return_sign: Literal[False] = False, where: ArrayLike | None = None) -> Array: ...
+def logsumexp(
+    a: ArrayLike,
+    axis: Axis = None,
+    b: ArrayLike | None = None,
+    keepdims: bool = False,
+    return_sign: Literal[False] = False,
+    where: ArrayLike | None = None,
+) -> Array: ...
 @overload
-def logsumexp(a: ArrayLike, axis: Axis = None, b: ArrayLike | None = None, keepdims: bool = False, *,
-              return_sign: Literal[True], where: ArrayLike | None = None) -> tuple[Array, Array]: ...
+def logsumexp(
+    a: ArrayLike,
+    axis: Axis = None,
+    b: ArrayLike | None = None,
+    keepdims: bool = False,
+    *,
+    return_sign: Literal[True],
+    where: ArrayLike | None = None,
+) -> tuple[Array, Array]: ...
 @overload
-def logsumexp(a: ArrayLike, axis: Axis = None, b: ArrayLike | None = None, keepdims: bool = False,
-              return_sign: bool = False, where: ArrayLike | None = None) -> Any: ...
+def logsumexp(
+    a: ArrayLike,
+    axis: Axis = None,
+    b: ArrayLike | None = None,
+    keepdims: bool = False,
+    return_sign: bool = False,
+    where: ArrayLike | None = None,
+) -> Any: ...
 @boundary
-def logsumexp(a: ArrayLike, axis: Axis = None, b: ArrayLike | None = None, keepdims: bool = False,
-              return_sign: bool = False, where: ArrayLike | None = None) -> Any:
+def logsumexp(
+    a: ArrayLike,
+    axis: Axis = None,
+    b: ArrayLike | None = None,
+    keepdims: bool = False,
+    return_sign: bool = False,
+    where: ArrayLike | None = None,
+) -> Any:
     """`log(sum(b * exp(a)))` along `axis`, without overflow.
 
     A row of -inf gives -inf, with gradient 0. With `return_sign`, the result is (log of the absolute value, sign);
@@ -180,8 +206,9 @@ def logsumexp(a: ArrayLike, axis: Axis = None, b: ArrayLike | None = None, keepd
     return _log_sum_exp("logsumexp", a, axis, b, keepdims, return_sign, where)
 
 
-def _log_sum_exp(name: str, a: ArrayLike, axis: Axis, b: ArrayLike | None, keepdims: bool, return_sign: bool,
-                 where: ArrayLike | None) -> Any:
+def _log_sum_exp(
+    name: str, a: ArrayLike, axis: Axis, b: ArrayLike | None, keepdims: bool, return_sign: bool, where: ArrayLike | None
+) -> Any:
     if b is None:
         a = _operand(name, a)
     else:
@@ -242,8 +269,14 @@ def logmeanexp(x: ArrayLike, axis: Axis = None, where: ArrayLike | None = None, 
 
 
 @boundary
-def standardize(x: ArrayLike, axis: Axis = -1, mean: ArrayLike | None = None, variance: ArrayLike | None = None,
-                epsilon: ArrayLike = 1e-5, where: ArrayLike | None = None) -> Array:
+def standardize(
+    x: ArrayLike,
+    axis: Axis = -1,
+    mean: ArrayLike | None = None,
+    variance: ArrayLike | None = None,
+    epsilon: ArrayLike = 1e-5,
+    where: ArrayLike | None = None,
+) -> Array:
     """`(x - mean) / sqrt(variance + epsilon)`, by default with the mean and variance of `x` along `axis`.
 
     ValueError for an axis out of bounds.
@@ -279,8 +312,10 @@ def one_hot(x: ArrayLike, num_classes: int, *, dtype: DTypeLike | None = None, a
     """
     x = as_operand(x, "one_hot", 0)
     if not isinstance(num_classes, (int, np.integer)):
-        raise TypeError(f"one_hot: num_classes must be a Python integer, got {num_classes!r}: it is the length of an "
-                        "axis, so it cannot depend on traced data")
+        raise TypeError(
+            f"one_hot: num_classes must be a Python integer, got {num_classes!r}: it is the length of an "
+            "axis, so it cannot depend on traced data"
+        )
     if num_classes < 0:
         raise ValueError(f"one_hot: num_classes must not be negative, got {num_classes}")
     dtype = dtypes.requested_dtype(dtype, float)

@@ -7,6 +7,7 @@ Lengths (`n`, `s`): along each axis the input is cut to that many elements or pa
 the division by the number N of transformed elements takes place: "backward" (or None) divides the inverse by N,
 "forward" the forward transform, and "ortho" both by the root of N, which makes them unitary.
 """
+
 from __future__ import annotations
 
 import math
@@ -35,8 +36,26 @@ from pullback.numpy._elementwise.promotion import as_operand, integer
 from pullback.numpy._reductions.reductions import one_axis
 from pullback.numpy._shape.manipulation import roll
 
-__all__ = ["fft", "ifft", "fft2", "ifft2", "fftn", "ifftn", "rfft", "irfft", "rfft2", "irfft2", "rfftn", "irfftn",
-           "hfft", "ihfft", "fftfreq", "rfftfreq", "fftshift", "ifftshift"]
+__all__ = [
+    "fft",
+    "ifft",
+    "fft2",
+    "ifft2",
+    "fftn",
+    "ifftn",
+    "rfft",
+    "irfft",
+    "rfft2",
+    "irfft2",
+    "rfftn",
+    "irfftn",
+    "hfft",
+    "ihfft",
+    "fftfreq",
+    "rfftfreq",
+    "fftshift",
+    "ifftshift",
+]
 
 _FORWARD = (FftType.FFT, FftType.RFFT)
 _SWAPPED = {None: "forward", "backward": "forward", "forward": "backward", "ortho": "ortho"}
@@ -50,8 +69,9 @@ def check_norm(name: str, norm: str | None, known: Sequence[Any] = tuple(_SWAPPE
         raise ValueError(f"{name}: norm must be one of {', '.join(map(repr, known))}, got {norm!r}")
 
 
-def axes_and_lengths(name: str, shape: tuple[int, ...], s: Sequence[int] | None,
-                     axes: Sequence[int] | None) -> tuple[tuple[int, ...], list[int] | None]:
+def axes_and_lengths(
+    name: str, shape: tuple[int, ...], s: Sequence[int] | None, axes: Sequence[int] | None
+) -> tuple[tuple[int, ...], list[int] | None]:
     """The axes to transform, in [0, rank), and the lengths the user asks for there (None: those of the array)."""
     rank = len(shape)
     if s is None:
@@ -90,8 +110,9 @@ def _operand(name: str, a: ArrayLike, kind: FftType) -> Array:
     return as_transformable(x, kind is not FftType.RFFT)
 
 
-def _transform(name: str, kind: FftType, x: Array, axes: tuple[int, ...], lengths: list[int] | None,
-               norm: str | None) -> Array:
+def _transform(
+    name: str, kind: FftType, x: Array, axes: tuple[int, ...], lengths: list[int] | None, norm: str | None
+) -> Array:
     check_norm(name, norm)
     if not axes:
         if kind in (FftType.RFFT, FftType.IRFFT):
@@ -124,16 +145,19 @@ def _along_one(name: str, kind: FftType, a: ArrayLike, n: int | None, axis: Axis
     return _transform(name, kind, x, axes, None if n is None else [length(name, "n", n)], norm)
 
 
-def _along_two(name: str, kind: FftType, a: ArrayLike, s: Sequence[int] | None, axes: Sequence[int] | None,
-               norm: str | None) -> Array:
+def _along_two(
+    name: str, kind: FftType, a: ArrayLike, s: Sequence[int] | None, axes: Sequence[int] | None, norm: str | None
+) -> Array:
     if not isinstance(axes, (tuple, list)) or len(axes) != 2:
-        raise ValueError(f"{name}: axes must be two ints, got {axes!r}. For other numbers of axes there is "
-                         f"{name[:-1]}n.")
+        raise ValueError(
+            f"{name}: axes must be two ints, got {axes!r}. For other numbers of axes there is {name[:-1]}n."
+        )
     return _along_many(name, kind, a, s, axes, norm)
 
 
-def _along_many(name: str, kind: FftType, a: ArrayLike, s: Sequence[int] | None, axes: Sequence[int] | None,
-                norm: str | None) -> Array:
+def _along_many(
+    name: str, kind: FftType, a: ArrayLike, s: Sequence[int] | None, axes: Sequence[int] | None, norm: str | None
+) -> Array:
     x = _operand(name, a, kind)
     return _transform(name, kind, x, *axes_and_lengths(name, x.aval.shape, s, axes), norm)
 
@@ -170,8 +194,9 @@ def ifft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None = 
 
 
 @boundary
-def fft2(a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1),
-         norm: str | None = None) -> Array:
+def fft2(
+    a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1), norm: str | None = None
+) -> Array:
     """The transform of `a` along two axes, see `fftn`. Its errors are those of `fftn`, and ValueError for other `axes`.
 
     >>> import pullback.numpy as pnp
@@ -183,8 +208,9 @@ def fft2(a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] = (-2
 
 
 @boundary
-def ifft2(a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1),
-          norm: str | None = None) -> Array:
+def ifft2(
+    a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1), norm: str | None = None
+) -> Array:
     """The inverse of `fft2`, along two axes. Its errors are those of `fftn`, and ValueError for other `axes`.
 
     >>> import pullback.numpy as pnp
@@ -196,8 +222,9 @@ def ifft2(a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] = (-
 
 
 @boundary
-def fftn(a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] | None = None,
-         norm: str | None = None) -> Array:
+def fftn(
+    a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: str | None = None
+) -> Array:
     """The transform of `a` along several axes, one after the other; all of them unless `axes` names some. Complex.
 
     `s` are the lengths along these axes, to which `a` is cut or filled up with zeros; without `axes` they are those of
@@ -213,8 +240,9 @@ def fftn(a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] | Non
 
 
 @boundary
-def ifftn(a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] | None = None,
-          norm: str | None = None) -> Array:
+def ifftn(
+    a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: str | None = None
+) -> Array:
     """The inverse of `fftn`, complex. Arguments and errors are those of `fftn`.
 
     >>> import pullback.numpy as pnp
@@ -256,8 +284,9 @@ def irfft(a: ArrayLike, n: int | None = None, axis: int = -1, norm: str | None =
 
 
 @boundary
-def rfft2(a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1),
-          norm: str | None = None) -> Array:
+def rfft2(
+    a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1), norm: str | None = None
+) -> Array:
     """The transform of real numbers along two axes, see `rfftn`. Its errors are those of `rfftn`, and ValueError for
     other `axes`.
 
@@ -269,8 +298,9 @@ def rfft2(a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] = (-
 
 
 @boundary
-def irfft2(a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1),
-           norm: str | None = None) -> Array:
+def irfft2(
+    a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1), norm: str | None = None
+) -> Array:
     """The inverse of `rfft2`, real. Its errors are those of `irfftn`, and ValueError for other `axes`.
 
     >>> import pullback.numpy as pnp
@@ -282,8 +312,9 @@ def irfft2(a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] = (
 
 
 @boundary
-def rfftn(a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] | None = None,
-          norm: str | None = None) -> Array:
+def rfftn(
+    a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: str | None = None
+) -> Array:
     """`rfft` along the last of the axes, then `fft` along the others. Complex.
 
     Arguments and errors are those of `fftn`; TypeError for complex numbers, ValueError for no axes at all.
@@ -297,8 +328,9 @@ def rfftn(a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] | No
 
 
 @boundary
-def irfftn(a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] | None = None,
-           norm: str | None = None) -> Array:
+def irfftn(
+    a: ArrayLike, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: str | None = None
+) -> Array:
     """The inverse of `rfftn`: `ifft` along all axes but the last, then `irfft` along this one. Real.
 
     Along the last axis the result has, unless `s` says otherwise, `2 * (m - 1)` elements if `a` has m. Arguments and
@@ -425,6 +457,7 @@ def _shifted(name: str, x: ArrayLike, axes: Axis, sign: int) -> Array:
     given = range(rank) if axes is None else axes if isinstance(axes, (tuple, list)) else (axes,)
     where = [one_axis(name, i, rank) for i in given]
     return roll(x, [sign * (x.aval.shape[i] // 2) for i in where], where)
+
 
 if not _typing.TYPE_CHECKING:
     __getattr__, __dir__ = _attributes(__name__)

@@ -1,5 +1,6 @@
 """Linear algebra: norms, powers and chains of products; linear systems are in `solving`, and `decompositions` in a file
 of theirs."""
+
 from __future__ import annotations
 
 import typing as _typing
@@ -62,11 +63,44 @@ from pullback.numpy._reductions.reductions import axes_of, one_axis, reduced
 from pullback.numpy._shape.manipulation import matrix_transpose, moveaxis
 
 __all__ = [
-    "EigResult", "EighResult", "QRResult", "SVDResult", "SlogdetResult", "cholesky", "cond", "cross", "det", "diagonal",
-    "eig", "eigh", "eigvals", "eigvalsh", "inv", "lstsq", "matmul", "matrix_norm", "matrix_power", "matrix_rank",
-    "matrix_transpose", "multi_dot", "norm", "outer", "pinv", "qr", "slogdet", "solve", "svd", "svdvals", "tensordot",
-    "tensorinv", "tensorsolve", "trace", "vecdot", "vector_norm",
+    "EigResult",
+    "EighResult",
+    "QRResult",
+    "SVDResult",
+    "SlogdetResult",
+    "cholesky",
+    "cond",
+    "cross",
+    "det",
+    "diagonal",
+    "eig",
+    "eigh",
+    "eigvals",
+    "eigvalsh",
+    "inv",
+    "lstsq",
+    "matmul",
+    "matrix_norm",
+    "matrix_power",
+    "matrix_rank",
+    "matrix_transpose",
+    "multi_dot",
+    "norm",
+    "outer",
+    "pinv",
+    "qr",
+    "slogdet",
+    "solve",
+    "svd",
+    "svdvals",
+    "tensordot",
+    "tensorinv",
+    "tensorsolve",
+    "trace",
+    "vecdot",
+    "vector_norm",
 ]
+
 
 @boundary
 def cross(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Array:
@@ -81,8 +115,9 @@ def cross(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Array:
     x, y = promoted("linalg.cross", x1, x2)
     lengths = [v.aval.shape[one_axis("linalg.cross", axis, v.aval.ndim)] for v in (x, y)]
     if lengths != [3, 3]:
-        raise ValueError(f"linalg.cross: vectors must have 3 components along axis {axis}, got {lengths[0]} and "
-                         f"{lengths[1]}")
+        raise ValueError(
+            f"linalg.cross: vectors must have 3 components along axis {axis}, got {lengths[0]} and {lengths[1]}"
+        )
     return contractions.cross(x, y, axis=axis)
 
 
@@ -112,8 +147,10 @@ def _extreme(name: str, ord: int | float, sizes: Array, axes: tuple[int, ...], k
         return reduced(reduce_max_p if ord > 0 else reduce_min_p, sizes, axes, keepdims)
     if ord > 0:
         return reduced(reduce_sum_p, sizes, axes, keepdims)
-    raise ValueError(f"{name}: ord={ord} is the smallest of some sizes, but of an empty axis there are none; got shape "
-                     f"{sizes.shape}. Give ord={-ord}, which is 0 there.")
+    raise ValueError(
+        f"{name}: ord={ord} is the smallest of some sizes, but of an empty axis there are none; got shape "
+        f"{sizes.shape}. Give ord={-ord}, which is 0 there."
+    )
 
 
 def _vector_norm(name: str, x: Array, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Array:
@@ -182,8 +219,11 @@ def norm(x: ArrayLike, ord: int | float | str | None = None, axis: Axis = None, 
     rank = x.aval.ndim
     if axis is None and ord is None:
         return _vector_norm("norm", x, None, tuple(range(rank)), keepdims)
-    axes = tuple(range(rank)) if axis is None else tuple(
-        one_axis("norm", a, rank) for a in (axis if isinstance(axis, (tuple, list)) else (axis,)))
+    axes = (
+        tuple(range(rank))
+        if axis is None
+        else tuple(one_axis("norm", a, rank) for a in (axis if isinstance(axis, (tuple, list)) else (axis,)))
+    )
     if len(axes) == 1:
         return _vector_norm("norm", x, ord, axes, keepdims)
     if len(axes) != 2:
@@ -290,13 +330,14 @@ def multi_dot(arrays: Sequence[Any], *, precision: PrecisionLike = None) -> Arra
     ranks = [x.aval.ndim for x in xs]
     if any(r != 2 for r in ranks[1:-1]) or not {ranks[0], ranks[-1]} <= {1, 2}:
         raise ValueError(f"multi_dot: expected matrices (vectors at the ends), got shapes {[x.shape for x in xs]}")
-    terms = [_LETTERS[i:i + 2] for i in range(len(xs))]
+    terms = [_LETTERS[i : i + 2] for i in range(len(xs))]
     if ranks[0] == 1:
         terms[0] = terms[0][1]
     if ranks[-1] == 1:
         terms[-1] = terms[-1][0]
     out = (terms[0][0] if ranks[0] == 2 else "") + (terms[-1][1] if ranks[-1] == 2 else "")
     return contracted("multi_dot", ",".join(terms) + "->" + out, xs, precision=precision)
+
 
 if not _typing.TYPE_CHECKING:
     __getattr__, __dir__ = _attributes(__name__)

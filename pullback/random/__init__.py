@@ -8,6 +8,7 @@ dtype of another kind, a negative length, or a shape that the parameters do not 
 integers int32 by default, float64 and int64 with 64-bit types. Parameters outside of a distribution's range raise
 nothing; most functions give nan for them.
 """
+
 import typing as _typing
 
 from pullback._core.lazy import attributes as _attributes

@@ -1,4 +1,5 @@
 """Discrete choices: random orders, draws from a population, and categories of given log-probabilities."""
+
 from __future__ import annotations
 
 import math
@@ -33,8 +34,9 @@ def _axis(function: str, axis: Axis, ndim: int) -> int:
 def _count(function: str, name: str, x: Array) -> int:
     """A 0-d integer array as a Python integer."""
     if not dtypes.is_integer(x.dtype):
-        raise TypeError(f"{function}: {name} must be an array of at least one axis, or an integer, got "
-                        f"{x.aval.str_short()}")
+        raise TypeError(
+            f"{function}: {name} must be an array of at least one axis, or an integer, got {x.aval.str_short()}"
+        )
     return int(x)
 
 
@@ -86,8 +88,15 @@ def permutation(key: KeyLike, x: ArrayLike, axis: int = 0, independent: bool = F
 
 
 @boundary
-def choice(key: KeyLike, a: ArrayLike, shape: int | Sequence[int] = (), replace: bool = True,
-           p: ArrayLike | None = None, axis: int = 0, mode: str | None = None) -> Array:
+def choice(
+    key: KeyLike,
+    a: ArrayLike,
+    shape: int | Sequence[int] = (),
+    replace: bool = True,
+    p: ArrayLike | None = None,
+    axis: int = 0,
+    mode: str | None = None,
+) -> Array:
     """Draws from the integers below `a`, or from the elements of an array along an axis.
 
     Args:
@@ -112,7 +121,7 @@ def choice(key: KeyLike, a: ArrayLike, shape: int | Sequence[int] = (), replace:
     axis = _axis("choice", axis, a.ndim) if a.ndim else 0
     n = a.shape[axis] if a.ndim else _count("choice", "a", a)
     draws = math.prod(shape)
-    full = (*a.shape[:axis], *shape, *a.shape[axis + 1:])
+    full = (*a.shape[:axis], *shape, *a.shape[axis + 1 :])
     if draws == 0:
         return pnp.zeros(full, a.dtype)
     if n <= 0:
@@ -144,8 +153,14 @@ def _weighted(words: Array, n: int, shape: tuple[int, ...], replace: bool, p: Ar
 
 
 @boundary
-def categorical(key: KeyLike, logits: ArrayLike, axis: int = -1, shape: ShapeLike | None = None, replace: bool = True,
-                mode: str | None = None) -> Array:
+def categorical(
+    key: KeyLike,
+    logits: ArrayLike,
+    axis: int = -1,
+    shape: ShapeLike | None = None,
+    replace: bool = True,
+    mode: str | None = None,
+) -> Array:
     """Indices along an axis, with probabilities softmax(logits).
 
     Args:
@@ -172,12 +187,14 @@ def categorical(key: KeyLike, logits: ArrayLike, axis: int = -1, shape: ShapeLik
     if not logits.ndim:
         raise ValueError("categorical: logits must have an axis of categories, got a single number")
     axis = _axis("categorical", axis, logits.ndim)
-    batch = (*logits.shape[:axis], *logits.shape[axis + 1:])
+    batch = (*logits.shape[:axis], *logits.shape[axis + 1 :])
     shape = batch if shape is None else shape_of("categorical", shape)
-    front, back = shape[:len(shape) - len(batch)], shape[len(shape) - len(batch):]
+    front, back = shape[: len(shape) - len(batch)], shape[len(shape) - len(batch) :]
     if len(shape) < len(batch) or any(m not in (1, n) for m, n in zip(batch, back, strict=True)):
-        raise ValueError(f"categorical: shape must end with what {batch}, the shape of logits without axis {axis}, "
-                         f"broadcasts to; got {shape}")
+        raise ValueError(
+            f"categorical: shape must end with what {batch}, the shape of logits without axis {axis}, "
+            f"broadcasts to; got {shape}"
+        )
     n = logits.shape[axis]
     if replace:
         drawn = (*front, *back[:axis], n, *back[axis:])

@@ -1,6 +1,7 @@
 """Continuous distributions given by formulas in uniform or normal numbers, most of them inverse distribution functions:
 exponential, gumbel, laplace, logistic, cauchy, pareto, rayleigh, weibull, lognormal, triangular, wald, maxwell.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -32,8 +33,21 @@ from pullback.random.samplers import (
     unit_uniform,
 )
 
-__all__ = ["cauchy", "double_sided_maxwell", "exponential", "gumbel", "laplace", "logistic", "lognormal", "maxwell",
-           "pareto", "rayleigh", "triangular", "wald", "weibull_min"]
+__all__ = [
+    "cauchy",
+    "double_sided_maxwell",
+    "exponential",
+    "gumbel",
+    "laplace",
+    "logistic",
+    "lognormal",
+    "maxwell",
+    "pareto",
+    "rayleigh",
+    "triangular",
+    "wald",
+    "weibull_min",
+]
 
 
 def _above(words: Array, shape: tuple[int, ...], low: ArrayLike, dtype: np.dtype) -> Array:
@@ -76,13 +90,14 @@ def standard_gumbel(function: str, words: Array, shape: tuple[int, ...], dtype: 
         raise ValueError(f"{function}: mode must be 'low', 'high' or None, got {mode!r}")
     info = dtypes.finfo(dtype)
     high, low = iterate(unit_uniform(words, (2, *shape), dtype))
-    x = select(high >= 0.5, high, high + 2.0 ** -info.nmant * low + float(info.tiny))
+    x = select(high >= 0.5, high, high + 2.0**-info.nmant * low + float(info.tiny))
     return neg(log(neg(log1p(neg(x)))))
 
 
 @boundary
-def gumbel(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None,
-           mode: str | None = None) -> Array:
+def gumbel(
+    key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None, mode: str | None = None
+) -> Array:
     """Gumbel numbers: distribution function exp(-exp(-x)).
 
     Args:
@@ -193,8 +208,9 @@ def maxwell(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | No
 
 
 @boundary
-def double_sided_maxwell(key: KeyLike, loc: ArrayLike, scale: ArrayLike, shape: int | Sequence[int] = (),
-                         dtype: DTypeLike | None = None) -> Array:
+def double_sided_maxwell(
+    key: KeyLike, loc: ArrayLike, scale: ArrayLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None
+) -> Array:
     """Maxwell numbers with a random sign, times `scale`, plus `loc`.
 
     The result has the shape of `loc` and `scale` broadcast together, with `shape` in front; if `shape` is empty,
@@ -215,8 +231,9 @@ def double_sided_maxwell(key: KeyLike, loc: ArrayLike, scale: ArrayLike, shape: 
 
 
 @boundary
-def lognormal(key: KeyLike, sigma: ArrayLike = 1.0, shape: ShapeLike | None = None,
-              dtype: DTypeLike | None = None) -> Array:
+def lognormal(
+    key: KeyLike, sigma: ArrayLike = 1.0, shape: ShapeLike | None = None, dtype: DTypeLike | None = None
+) -> Array:
     """exp(sigma x) of normal numbers x.
 
     Args:
@@ -281,8 +298,13 @@ def rayleigh(key: KeyLike, scale: ArrayLike, shape: ShapeLike | None = None, dty
 
 
 @boundary
-def weibull_min(key: KeyLike, scale: ArrayLike, concentration: ArrayLike, shape: int | Sequence[int] = (),
-                dtype: DTypeLike | None = None) -> Array:
+def weibull_min(
+    key: KeyLike,
+    scale: ArrayLike,
+    concentration: ArrayLike,
+    shape: int | Sequence[int] = (),
+    dtype: DTypeLike | None = None,
+) -> Array:
     """Weibull numbers: distribution function 1 - exp(-(x / scale)**concentration) for x >= 0.
 
     Args:
@@ -307,8 +329,14 @@ def weibull_min(key: KeyLike, scale: ArrayLike, concentration: ArrayLike, shape:
 
 
 @boundary
-def triangular(key: KeyLike, left: ArrayLike, mode: ArrayLike, right: ArrayLike, shape: ShapeLike | None = None,
-               dtype: DTypeLike | None = None) -> Array:
+def triangular(
+    key: KeyLike,
+    left: ArrayLike,
+    mode: ArrayLike,
+    right: ArrayLike,
+    shape: ShapeLike | None = None,
+    dtype: DTypeLike | None = None,
+) -> Array:
     """Triangular numbers: the density rises linearly from `left` to `mode` and falls to `right`.
 
     Args:
@@ -325,8 +353,9 @@ def triangular(key: KeyLike, left: ArrayLike, mode: ArrayLike, right: ArrayLike,
     """
     words = words_of("triangular", key)
     dtype = float_dtype("triangular", dtype)
-    left, mode, right = (parameter("triangular", name, x, dtype)
-                         for name, x in (("left", left), ("mode", mode), ("right", right)))
+    left, mode, right = (
+        parameter("triangular", name, x, dtype) for name, x in (("left", left), ("mode", mode), ("right", right))
+    )
     shape = sample_shape("triangular", shape, left=left, mode=mode, right=right)
     u = unit_uniform(words, shape, dtype)
     rising = left + sqrt(u * (right - left) * (mode - left))

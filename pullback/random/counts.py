@@ -1,4 +1,5 @@
 """Distributions of counts: poisson, geometric, binomial, multinomial."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -167,8 +168,18 @@ def _binomial_by_waiting(words: Array, count: Array, p: Array, dtype: np.dtype) 
     return convert_element_type(while_loop(lambda carry: _any(carry[2] <= count), step, start)[1] - 1, dtype)
 
 
-_TAIL = (0.0810614667953272, 0.0413406959554092, 0.0276779256849983, 0.02079067210376509, 0.0166446911898211,
-         0.0138761288230707, 0.0118967099458917, 0.010411265261972, 0.00925546218271273, 0.00833056343336287)
+_TAIL = (
+    0.0810614667953272,
+    0.0413406959554092,
+    0.0276779256849983,
+    0.02079067210376509,
+    0.0166446911898211,
+    0.0138761288230707,
+    0.0118967099458917,
+    0.010411265261972,
+    0.00925546218271273,
+    0.00833056343336287,
+)
 
 
 def _stirling_tail(k: Array) -> Array:
@@ -204,9 +215,15 @@ def _binomial_by_rejection(words: Array, count: Array, p: Array, dtype: np.dtype
         k = floor((2 * a / us + b) * u + c)
         outside = (k < 0) | (k > count)
         v = log(v * alpha / (a / (us * us) + b))
-        bound = ((m + 0.5) * log((m + 1) / (r * (count - m + 1))) + (count + 1) * log((count - m + 1) / (count - k + 1))
-                 + (k + 0.5) * log(r * (count - k + 1) / (k + 1)) + _stirling_tail(m) + _stirling_tail(count - m)
-                 - _stirling_tail(k) - _stirling_tail(count - k))
+        bound = (
+            (m + 0.5) * log((m + 1) / (r * (count - m + 1)))
+            + (count + 1) * log((count - m + 1) / (count - k + 1))
+            + (k + 0.5) * log(r * (count - k + 1) / (k + 1))
+            + _stirling_tail(m)
+            + _stirling_tail(count - m)
+            - _stirling_tail(k)
+            - _stirling_tail(count - k)
+        )
         accept = inside | (~outside & (v <= bound))
         return words, select(accept, k, found), accepted | accept
 
@@ -215,8 +232,9 @@ def _binomial_by_rejection(words: Array, count: Array, p: Array, dtype: np.dtype
 
 
 @boundary
-def binomial(key: KeyLike, n: ArrayLike, p: ArrayLike, shape: ShapeLike | None = None,
-             dtype: DTypeLike | None = None) -> Array:
+def binomial(
+    key: KeyLike, n: ArrayLike, p: ArrayLike, shape: ShapeLike | None = None, dtype: DTypeLike | None = None
+) -> Array:
     """The number of successes in `n` trials, each with success probability `p`.
 
     Args:
@@ -254,8 +272,9 @@ def _binomial(words: Array, count: Array, p: Array, dtype: np.dtype) -> Array:
     by_waiting = no_count | (count * q <= 10)
     count = floor(count)
     few = _binomial_by_waiting(words, select(by_waiting, count, constant(0)), q, dtype)
-    many = _binomial_by_rejection(words, select(by_waiting, constant(1e4), count), select(by_waiting, constant(0.5), q),
-                                  dtype)
+    many = _binomial_by_rejection(
+        words, select(by_waiting, constant(1e4), count), select(by_waiting, constant(0.5), q), dtype
+    )
     hits = select(by_waiting, few, many)
     wrong = invalid | no_count
     hits = select(wrong, full(hits.shape, np.nan, dtype), hits)
@@ -264,8 +283,15 @@ def _binomial(words: Array, count: Array, p: Array, dtype: np.dtype) -> Array:
 
 
 @boundary
-def multinomial(key: KeyLike, n: ArrayLike, p: ArrayLike, *, shape: ShapeLike | None = None,
-                dtype: DTypeLike | None = None, unroll: int | bool = 1) -> Array:
+def multinomial(
+    key: KeyLike,
+    n: ArrayLike,
+    p: ArrayLike,
+    *,
+    shape: ShapeLike | None = None,
+    dtype: DTypeLike | None = None,
+    unroll: int | bool = 1,
+) -> Array:
     """The numbers of `n` trials that fall into each category.
 
     Args:

@@ -5,6 +5,7 @@ each element has its own key, so that it could be drawn alone. Their derivative 
 quantile at fixed probability: dz/da = -(dP/da) / (dP/dz) for the distribution function P(a, z); see Figurnov, Mohamed
 and Mnih, "Implicit reparameterization gradients" (2018).
 """
+
 from __future__ import annotations
 
 import functools
@@ -46,7 +47,8 @@ def composed(name: str, fun: Callable) -> Primitive:
         return traced(tuple(x.aval for x in operands), dtypes.canonicalize_dtype(float).itemsize == 8, **params)
 
     p.abstract_eval = lambda *avals, **params: traced(
-        avals, dtypes.canonicalize_dtype(float).itemsize == 8, **params).out_avals[0]
+        avals, dtypes.canonicalize_dtype(float).itemsize == 8, **params
+    ).out_avals[0]
     p.evaluate = lambda *args, **params: eagerly(eval_jaxpr, jaxpr_for(args, params), [], *args)[0]
     p.lower = lambda ctx, *operands, **params: ctx.call(jaxpr_for(operands, params), operands, name)[0]
     return p
@@ -86,10 +88,15 @@ def _draw(keys: Array, a: Array, log_space: bool) -> Array:
         keys, y, v, u = carry
         again = rejected(y, v, u)
         keys, for_normal, for_uniform = _parts(keys, 3)
-        _, x, root = while_loop(lambda carry: _any(carry[2] <= 0), positive,
-                                (for_normal, full(shape, 0, dtype), full(shape, -1, dtype)))
-        return (keys, select(again, x * x, y), select(again, root * root * root, v),
-                select(again, unit_uniform(for_uniform, (), dtype), u))
+        _, x, root = while_loop(
+            lambda carry: _any(carry[2] <= 0), positive, (for_normal, full(shape, 0, dtype), full(shape, -1, dtype))
+        )
+        return (
+            keys,
+            select(again, x * x, y),
+            select(again, root * root * root, v),
+            select(again, unit_uniform(for_uniform, (), dtype), u),
+        )
 
     keys, for_boost = _parts(keys, 2)
     start = (keys, full(shape, 0, dtype), full(shape, 1, dtype), full(shape, 2, dtype))

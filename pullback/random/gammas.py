@@ -2,6 +2,7 @@
 
 All but the last two are differentiable in their parameters, see `gamma_sampler`.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -84,8 +85,9 @@ def loggamma(key: KeyLike, a: ArrayLike, shape: ShapeLike | None = None, dtype: 
 
 
 @boundary
-def beta(key: KeyLike, a: ArrayLike, b: ArrayLike, shape: ShapeLike | None = None,
-         dtype: DTypeLike | None = None) -> Array:
+def beta(
+    key: KeyLike, a: ArrayLike, b: ArrayLike, shape: ShapeLike | None = None, dtype: DTypeLike | None = None
+) -> Array:
     """Beta numbers: density proportional to x**(a - 1) (1 - x)**(b - 1) on (0, 1).
 
     Args:
@@ -191,8 +193,9 @@ def t(key: KeyLike, df: ArrayLike, shape: ShapeLike | None = None, dtype: DTypeL
 
 
 @boundary
-def f(key: KeyLike, dfnum: ArrayLike, dfden: ArrayLike, shape: ShapeLike | None = None,
-      dtype: DTypeLike | None = None) -> Array:
+def f(
+    key: KeyLike, dfnum: ArrayLike, dfden: ArrayLike, shape: ShapeLike | None = None, dtype: DTypeLike | None = None
+) -> Array:
     """F numbers: the ratio of two chi-square numbers, each over its degrees of freedom.
 
     Args:
@@ -225,8 +228,9 @@ def _generalized_normal(name: str, words: Array, p: ArrayLike, shape: tuple[int,
 
 
 @boundary
-def generalized_normal(key: KeyLike, p: ArrayLike, shape: int | Sequence[int] = (),
-                       dtype: DTypeLike | None = None) -> Array:
+def generalized_normal(
+    key: KeyLike, p: ArrayLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None
+) -> Array:
     """Generalized normal numbers: density proportional to exp(-|x|**p).
 
     Args:

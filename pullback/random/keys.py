@@ -3,6 +3,7 @@
 A key is a pair of 32-bit words. `PRNGKey` gives it raw, as a uint32 array of shape (2,); `key` gives it typed, as a
 `PRNGKeyArray`, which cannot be mistaken for data. Every function of `pullback.random` takes both.
 """
+
 from __future__ import annotations
 
 import builtins
@@ -26,8 +27,18 @@ from pullback._ops.reduce import reduce_and
 from pullback._ops.shape import convert_element_type, reshape, shape_of
 from pullback.numpy._indexing.indexing import getitem, iterate
 
-__all__ = ["PRNGKey", "PRNGKeyArray", "clone", "fold_in", "key", "key_data", "key_dtype", "key_impl", "split",
-           "wrap_key_data"]
+__all__ = [
+    "PRNGKey",
+    "PRNGKeyArray",
+    "clone",
+    "fold_in",
+    "key",
+    "key_data",
+    "key_dtype",
+    "key_impl",
+    "split",
+    "wrap_key_data",
+]
 
 _IMPL = "threefry2x32"
 _U32 = np.dtype(np.uint32)
@@ -120,8 +131,11 @@ class PRNGKeyArray(ExtendedArray):
         """The keys in another shape; one length may be -1."""
         lengths: Any = shape[0] if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
         known = math.prod(n for n in lengths if n != -1)
-        return _typed(reshape(self._words, (*(self.size // max(known, 1) if n == -1 else canonical_dimension(n)
-                                              for n in lengths), 2)))
+        return _typed(
+            reshape(
+                self._words, (*(self.size // max(known, 1) if n == -1 else canonical_dimension(n) for n in lengths), 2)
+            )
+        )
 
     def ravel(self) -> PRNGKeyArray:
         """The keys along one axis."""
@@ -149,8 +163,10 @@ class PRNGKeyArray(ExtendedArray):
         return same if same is NotImplemented else bitwise_not(same)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
-        raise TypeError(f"an array of keys of shape {self.shape} was used as data. Draw numbers with it, as in "
-                        "random.normal(key, shape), or take its words with random.key_data(key).")
+        raise TypeError(
+            f"an array of keys of shape {self.shape} was used as data. Draw numbers with it, as in "
+            "random.normal(key, shape), or take its words with random.key_data(key)."
+        )
 
     def __bool__(self) -> bool:
         raise TypeError("the truth of a key is not defined")
@@ -169,8 +185,12 @@ def _typed(words: Array) -> PRNGKeyArray:
     return keys
 
 
-register_pytree_node(PRNGKeyArray, lambda keys: ((keys._words,), None), lambda _, children: _typed(children[0]),
-                     lambda keys: (((GetAttrKey("words"), keys._words),), None))
+register_pytree_node(
+    PRNGKeyArray,
+    lambda keys: ((keys._words,), None),
+    lambda _, children: _typed(children[0]),
+    lambda keys: (((GetAttrKey("words"), keys._words),), None),
+)
 
 
 def words_of(function: str, keys: KeyLike) -> Array:
@@ -189,11 +209,14 @@ def _checked_words(function: str, keys: AnyValue, single: bool) -> Array:
         raise TypeError(f"{function}: expected a key, got {described(keys)}. {_HOW}") from None
     shape = words.shape
     if words.dtype != _U32 or not shape or shape[-1] != 2:
-        raise TypeError(f"{function}: expected a key (typed, or raw: uint32 of shape (2,)), got "
-                        f"{words.aval.str_short()}. {_HOW}")
+        raise TypeError(
+            f"{function}: expected a key (typed, or raw: uint32 of shape (2,)), got {words.aval.str_short()}. {_HOW}"
+        )
     if single and len(shape) > 1:
-        raise ValueError(f"{function}: expected a single key, got an array of keys of shape {shape[:-1]}. Take one of "
-                         "them, as in keys[0], or use vmap over the keys.")
+        raise ValueError(
+            f"{function}: expected a single key, got an array of keys of shape {shape[:-1]}. Take one of "
+            "them, as in keys[0], or use vmap over the keys."
+        )
     return words
 
 
@@ -216,8 +239,9 @@ def _seeded(function: str, seed: ArrayLike) -> Array:
     if not dtypes.is_integer(seed.dtype):
         raise TypeError(f"{function}: expected an integer seed, got {seed.aval.str_short()}")
     if seed.shape:
-        raise TypeError(f"{function}: expected a single seed, got an array of shape {seed.shape}. Use vmap({function}) "
-                        "for many.")
+        raise TypeError(
+            f"{function}: expected a single seed, got an array of shape {seed.shape}. Use vmap({function}) for many."
+        )
     return threefry_seed(seed)
 
 
@@ -321,7 +345,7 @@ def fold_in(key: KeyLike, data: ArrayLike) -> Any:
         if not -1 << 31 <= data < 1 << 32:
             raise OverflowError(f"fold_in: data must fit 32 bits, got {data}")
         data = np.uint32(data & 0xFFFFFFFF)
-    data, = operands("fold_in", data)
+    (data,) = operands("fold_in", data)
     if data.shape or not dtypes.is_integer(data.dtype):
         raise TypeError(f"fold_in: expected an integer, got {data.aval.str_short()}. Use vmap for many.")
     words = threefry_fold_in(words, convert_element_type(data, _U32))
@@ -340,8 +364,9 @@ def key_data(keys: KeyLike) -> Array:
 
 
 @boundary
-def wrap_key_data(key_bits_array: ArrayLike, *, impl: str | None = None,
-                  dtype: DTypeLike | None = None) -> PRNGKeyArray:
+def wrap_key_data(
+    key_bits_array: ArrayLike, *, impl: str | None = None, dtype: DTypeLike | None = None
+) -> PRNGKeyArray:
     """Typed keys from words: from a uint32 array with a last axis of 2.
 
     TypeError for other arrays, ValueError for an unknown generator.

@@ -3,6 +3,7 @@
 The distribution function agrees with 1 to most of its digits there, so its inverse has no accuracy. The distance d from
 the bound solves log(Q(bound + d) / Q(bound)) = log(v) instead, for the upper tail Q and v uniform below 1.
 """
+
 from __future__ import annotations
 
 import functools

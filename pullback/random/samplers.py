@@ -3,6 +3,7 @@
 The bits of a float in [0, 1) are drawn, not its value: random digits under the exponent of 1 give a float in
 [1, 2), exactly and evenly spaced.
 """
+
 from __future__ import annotations
 
 import functools
@@ -84,8 +85,9 @@ def sample_shape(function: str, shape: ShapeLike | None, **parameters: Array) ->
         fits = False
     if not fits:
         got = ", ".join(f"{name} {x.shape}" for name, x in parameters.items())
-        raise ValueError(f"{function}: parameters must broadcast to the shape of the samples, {shape}; got shapes "
-                         f"{got}")
+        raise ValueError(
+            f"{function}: parameters must broadcast to the shape of the samples, {shape}; got shapes {got}"
+        )
     return shape
 
 
@@ -161,8 +163,13 @@ def uniform_between(words: Array, shape: tuple[int, ...], low: Array, high: Arra
 
 
 @boundary
-def uniform(key: KeyLike, shape: int | Sequence[int] = (), dtype: DTypeLike | None = None, minval: ArrayLike = 0.0,
-            maxval: ArrayLike = 1.0) -> Array:
+def uniform(
+    key: KeyLike,
+    shape: int | Sequence[int] = (),
+    dtype: DTypeLike | None = None,
+    minval: ArrayLike = 0.0,
+    maxval: ArrayLike = 1.0,
+) -> Array:
     """Floats that are uniform in [minval, maxval).
 
     Args:
@@ -239,8 +246,9 @@ def _constant_range(minval: int, maxval: int, dtype: np.dtype, x64: bool) -> tup
 
 
 @boundary
-def randint(key: KeyLike, shape: int | Sequence[int], minval: ArrayLike, maxval: ArrayLike,
-            dtype: DTypeLike | None = None) -> Array:
+def randint(
+    key: KeyLike, shape: int | Sequence[int], minval: ArrayLike, maxval: ArrayLike, dtype: DTypeLike | None = None
+) -> Array:
     """Integers that are uniform in [minval, maxval).
 
     Args:
@@ -320,8 +328,9 @@ def normal_samples(function: str, key: KeyLike, shape: tuple[int, ...], dtype: D
 
 
 @boundary
-def truncated_normal(key: KeyLike, lower: ArrayLike, upper: ArrayLike, shape: ShapeLike | None = None,
-                     dtype: DTypeLike | None = None) -> Array:
+def truncated_normal(
+    key: KeyLike, lower: ArrayLike, upper: ArrayLike, shape: ShapeLike | None = None, dtype: DTypeLike | None = None
+) -> Array:
     """Normal numbers of mean 0 and variance 1, conditioned to be in (lower, upper), accurate in far tails too.
 
     Args:
@@ -348,11 +357,16 @@ def truncated_normal(key: KeyLike, lower: ArrayLike, upper: ArrayLike, shape: Sh
     some_far = not concrete or eagerly(far_out, low, high).value.any()
     if some_far:
         far = known(far_out, low, high)
-        plain = known(lambda low, high, far: (select(far, scalar(low, 0), low), select(far, scalar(high, 1), high)),
-                      low, high, far)
+        plain = known(
+            lambda low, high, far: (select(far, scalar(low, 0), low), select(far, scalar(high, 1), high)),
+            low,
+            high,
+            far,
+        )
     ends = [known(lambda x: erf(div(x, root)), x) for x in plain]
     x = mul(root, erf_inv(uniform_between(words, shape, *ends)))
     if some_far:
+
         def in_tails(low, high, far):
             bounds = select(far, low, scalar(low, 8)), select(far, high, scalar(high, 9))
             return broadcast_to(tail_normal(unit_uniform(words, shape, dtype), *bounds), shape)
@@ -363,8 +377,10 @@ def truncated_normal(key: KeyLike, lower: ArrayLike, upper: ArrayLike, shape: Sh
         # outside the branch, the compiler contracts operations as it does in JAX
         tails = in_tails(low, high, far) if concrete else cond(pnp.any(far), in_tails, nowhere, low, high, far)
         x = select(far, tails, x)
-    inner_low, inner_high = (known(lambda x, to=to: nextafter(stop_gradient(x), scalar(x, to)), x)
-                             for x, to in ((low, np.inf), (high, -np.inf)))
+    inner_low, inner_high = (
+        known(lambda x, to=to: nextafter(stop_gradient(x), scalar(x, to)), x)
+        for x, to in ((low, np.inf), (high, -np.inf))
+    )
     return minimum(maximum(x, inner_low), inner_high)
 
 

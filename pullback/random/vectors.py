@@ -1,4 +1,5 @@
 """Normal random vectors of given mean and covariance, and random orthogonal matrices."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -26,8 +27,14 @@ _NAME = "multivariate_normal"
 
 
 @boundary
-def multivariate_normal(key: KeyLike, mean: ArrayLike, cov: ArrayLike, shape: ShapeLike | None = None,
-                        dtype: DTypeLike | None = None, method: str = "cholesky") -> Array:
+def multivariate_normal(
+    key: KeyLike,
+    mean: ArrayLike,
+    cov: ArrayLike,
+    shape: ShapeLike | None = None,
+    dtype: DTypeLike | None = None,
+    method: str = "cholesky",
+) -> Array:
     """Normal random vectors: `mean + factor @ z` with `factor @ factor.T == cov` and z of independent normal numbers.
 
     Args:
@@ -56,16 +63,21 @@ def multivariate_normal(key: KeyLike, mean: ArrayLike, cov: ArrayLike, shape: Sh
     if method not in _FACTORS:
         raise ValueError(f"{_NAME}: method must be one of {', '.join(map(repr, _FACTORS))}, got {method!r}")
     # decompositions need 32 bits
-    mean, cov = (parameter(_NAME, name, x, max(dtype, np.dtype(np.float32), key=lambda d: d.itemsize))
-                 for name, x in (("mean", mean), ("cov", cov)))
+    mean, cov = (
+        parameter(_NAME, name, x, max(dtype, np.dtype(np.float32), key=lambda d: d.itemsize))
+        for name, x in (("mean", mean), ("cov", cov))
+    )
     if mean.ndim < 1 or cov.ndim < 2 or cov.shape[-2:] != mean.shape[-1:] * 2:
-        raise ValueError(f"{_NAME}: expected mean of shape (..., n) and cov of shape (..., n, n), got {mean.shape} and "
-                         f"{cov.shape}")
+        raise ValueError(
+            f"{_NAME}: expected mean of shape (..., n) and cov of shape (..., n, n), got {mean.shape} and {cov.shape}"
+        )
     common = broadcast_shapes(_NAME, mean.shape[:-1], cov.shape[:-2])
     batch = common if shape is None else shape_of(_NAME, shape)
     if len(common) > len(batch) or any(n not in (1, m) for n, m in zip(common[::-1], batch[::-1], strict=False)):
-        raise ValueError(f"{_NAME}: the leading axes of mean and cov must broadcast to shape {batch}; got mean of "
-                         f"shape {mean.shape} and cov of shape {cov.shape}")
+        raise ValueError(
+            f"{_NAME}: the leading axes of mean and cov must broadcast to shape {batch}; got mean of "
+            f"shape {mean.shape} and cov of shape {cov.shape}"
+        )
     z = standard_normal(words, (*batch, mean.shape[-1]), dtype)
     return (mean + pnp.matvec(_FACTORS[method](cov), z)).astype(dtype)
 
@@ -81,12 +93,16 @@ def _by_singular_vectors(cov: Array) -> Array:
 
 
 _FACTORS: dict[str, Callable[[Array], Array]] = {
-    "cholesky": cholesky, "eigh": _by_eigenvectors, "svd": _by_singular_vectors}
+    "cholesky": cholesky,
+    "eigh": _by_eigenvectors,
+    "svd": _by_singular_vectors,
+}
 
 
 @boundary
-def orthogonal(key: KeyLike, n: int, shape: ShapeLike = (), dtype: DTypeLike | None = None,
-               m: int | None = None) -> Array:
+def orthogonal(
+    key: KeyLike, n: int, shape: ShapeLike = (), dtype: DTypeLike | None = None, m: int | None = None
+) -> Array:
     """Random orthogonal matrices, uniform in the group (the Haar measure); unitary ones of a complex dtype.
 
     Args:

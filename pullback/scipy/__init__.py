@@ -1,4 +1,5 @@
 """The functions of SciPy on arrays of this library."""
+
 import typing as _typing
 
 from pullback._core.lazy import attributes as _attributes

@@ -4,6 +4,7 @@ Integers and bools are computed in floating point; half precision is refused, si
 `overwrite_a`, `overwrite_b`, `check_finite`, `lwork` and `turbo` are accepted and change nothing: arrays are never
 written to, and a matrix with nan or inf gives nan.
 """
+
 from __future__ import annotations
 
 from typing import Any
@@ -29,8 +30,14 @@ def _matrices(name: str, a: ArrayLike) -> Array:
 
 
 @boundary
-def qr(a: ArrayLike, overwrite_a: bool = False, lwork: int | None = None, mode: str = "full", pivoting: bool = False,
-       check_finite: bool = True) -> tuple[Array, ...]:
+def qr(
+    a: ArrayLike,
+    overwrite_a: bool = False,
+    lwork: int | None = None,
+    mode: str = "full",
+    pivoting: bool = False,
+    check_finite: bool = True,
+) -> tuple[Array, ...]:
     """The decomposition `a = q @ r` of matrices `(..., m, n)`, `q` with orthonormal columns, `r` upper triangular.
 
     `mode`: "full", `q` `(..., m, m)` and `r` `(..., m, n)`; "economic", `q` `(..., m, k)` and `r` `(..., k, n)` with k
@@ -51,8 +58,14 @@ def qr(a: ArrayLike, overwrite_a: bool = False, lwork: int | None = None, mode: 
 
 
 @boundary
-def svd(a: ArrayLike, full_matrices: bool = True, compute_uv: bool = True, overwrite_a: bool = False,
-        check_finite: bool = True, lapack_driver: str = "gesdd") -> Any:
+def svd(
+    a: ArrayLike,
+    full_matrices: bool = True,
+    compute_uv: bool = True,
+    overwrite_a: bool = False,
+    check_finite: bool = True,
+    lapack_driver: str = "gesdd",
+) -> Any:
     """The singular value decomposition `a = u @ diag(s) @ vh` of matrices `(..., m, n)`.
 
     Returns: `u` `(..., m, k)`, `s` `(..., min(m, n))`, real and descending, and `vh` `(..., k, n)`, where k is min(m,
@@ -85,9 +98,18 @@ def svdvals(a: ArrayLike, overwrite_a: bool = False, check_finite: bool = True) 
 
 
 @boundary
-def eigh(a: ArrayLike, b: ArrayLike | None = None, lower: bool = True, eigvals_only: bool = False,
-         overwrite_a: bool = False, overwrite_b: bool = False, turbo: bool = True, eigvals: None = None, type: int = 1,
-         check_finite: bool = True) -> Any:
+def eigh(
+    a: ArrayLike,
+    b: ArrayLike | None = None,
+    lower: bool = True,
+    eigvals_only: bool = False,
+    overwrite_a: bool = False,
+    overwrite_b: bool = False,
+    turbo: bool = True,
+    eigvals: None = None,
+    type: int = 1,
+    check_finite: bool = True,
+) -> Any:
     """The eigenvalues and eigenvectors of symmetric (Hermitian) matrices `(..., n, n)`.
 
     Returns: `w` `(..., n)`, real and ascending, and `v` `(..., n, n)`, the columns; with `eigvals_only` only `w`. `a`
@@ -109,8 +131,16 @@ def eigh(a: ArrayLike, b: ArrayLike | None = None, lower: bool = True, eigvals_o
 
 
 @boundary
-def eigvalsh(a: ArrayLike, b: ArrayLike | None = None, *, lower: bool = True, overwrite_a: bool = False,
-             overwrite_b: bool = False, type: int = 1, check_finite: bool = True) -> Array:
+def eigvalsh(
+    a: ArrayLike,
+    b: ArrayLike | None = None,
+    *,
+    lower: bool = True,
+    overwrite_a: bool = False,
+    overwrite_b: bool = False,
+    type: int = 1,
+    check_finite: bool = True,
+) -> Array:
     """The eigenvalues of symmetric (Hermitian) matrices, as `eigh` with `eigvals_only`; the errors are the same.
 
     >>> from pullback.scipy import linalg

@@ -3,6 +3,7 @@
 They compute in float32, or in float64 if the input has that precision, complex numbers part by part; integers, bools
 and narrower floats are converted. They are linear and differentiable to any order.
 """
+
 from __future__ import annotations
 
 import math
@@ -67,7 +68,7 @@ def _turn(n: int, sign: int, like: Array) -> Array:
 
 def _sizes(n: int, norm: str | None, like: Array, inverse: bool) -> Array:
     """The factors of the elements."""
-    first, others = (math.sqrt(1 / n), math.sqrt(2 / n)) if norm == "ortho" else (2., 2.)
+    first, others = (math.sqrt(1 / n), math.sqrt(2 / n)) if norm == "ortho" else (2.0, 2.0)
     if inverse:
         first, others = 1 / first, 1 / others
     return pad(full((n - 1,), others, like.aval.dtype), scalar(like, first), [(1, 0, 0)])
@@ -84,8 +85,9 @@ def _operand(name: str, x: ArrayLike, type: int, norm: str | None) -> Array:
     return as_transformable(x, dtypes.is_complex(x.aval.dtype))
 
 
-def _over(name: str, transform: Callable, x: Array, axes: Sequence[int], lengths: Sequence[int] | None,
-          norm: str | None) -> Array:
+def _over(
+    name: str, transform: Callable, x: Array, axes: Sequence[int], lengths: Sequence[int] | None, norm: str | None
+) -> Array:
     if lengths is not None:
         x = resized(x, axes, lengths)
     for axis in axes:
@@ -99,15 +101,23 @@ def _over(name: str, transform: Callable, x: Array, axes: Sequence[int], lengths
     return x
 
 
-def _along_one(name: str, transform: Callable, x: ArrayLike, type: int, n: int | None, axis: Axis,
-               norm: str | None) -> Array:
+def _along_one(
+    name: str, transform: Callable, x: ArrayLike, type: int, n: int | None, axis: Axis, norm: str | None
+) -> Array:
     x = _operand(name, x, type, norm)
     axes = (one_axis(name, axis, x.aval.ndim),)
     return _over(name, transform, x, axes, None if n is None else [length(name, "n", n)], norm)
 
 
-def _along_many(name: str, transform: Callable, x: ArrayLike, type: int, s: Sequence[int] | None,
-                axes: Sequence[int] | None, norm: str | None) -> Array:
+def _along_many(
+    name: str,
+    transform: Callable,
+    x: ArrayLike,
+    type: int,
+    s: Sequence[int] | None,
+    axes: Sequence[int] | None,
+    norm: str | None,
+) -> Array:
     x = _operand(name, x, type, norm)
     return _over(name, transform, x, *axes_and_lengths(name, x.aval.shape, s, axes), norm)
 
@@ -142,8 +152,13 @@ def idct(x: ArrayLike, type: int = 2, n: int | None = None, axis: int = -1, norm
 
 
 @boundary
-def dctn(x: ArrayLike, type: int = 2, s: Sequence[int] | None = None, axes: Sequence[int] | None = None,
-         norm: str | None = None) -> Array:
+def dctn(
+    x: ArrayLike,
+    type: int = 2,
+    s: Sequence[int] | None = None,
+    axes: Sequence[int] | None = None,
+    norm: str | None = None,
+) -> Array:
     """`dct` along several axes, one after the other; all of them unless `axes` names some.
 
     `s` are the lengths along these axes, to which `x` is cut or filled up with zeros; without `axes` they are those of
@@ -159,8 +174,13 @@ def dctn(x: ArrayLike, type: int = 2, s: Sequence[int] | None = None, axes: Sequ
 
 
 @boundary
-def idctn(x: ArrayLike, type: int = 2, s: Sequence[int] | None = None, axes: Sequence[int] | None = None,
-          norm: str | None = None) -> Array:
+def idctn(
+    x: ArrayLike,
+    type: int = 2,
+    s: Sequence[int] | None = None,
+    axes: Sequence[int] | None = None,
+    norm: str | None = None,
+) -> Array:
     """The inverse of `dctn`. Arguments and errors are those of `dctn`.
 
     >>> import pullback.numpy as pnp
@@ -170,6 +190,7 @@ def idctn(x: ArrayLike, type: int = 2, s: Sequence[int] | None = None, axes: Seq
      [3. 4.]]
     """
     return _along_many("idctn", _idct, x, type, s, axes, norm)
+
 
 if not _typing.TYPE_CHECKING:
     __getattr__, __dir__ = _attributes(__name__)

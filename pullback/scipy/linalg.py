@@ -4,6 +4,7 @@ Integers and bools are computed in floating point; half precision is refused, si
 `overwrite_a`, `overwrite_b`, `check_finite` and `debug` are accepted and change nothing: arrays are never written to,
 and matrices with entries that are not finite give nan or inf.
 """
+
 from __future__ import annotations
 
 import math
@@ -39,15 +40,41 @@ from pullback.numpy._indexing.indexing import take
 from pullback.numpy._linalg.solving import columns, inexact, square_matrices, system
 from pullback.scipy._spectral import eigh, eigvalsh, qr, svd, svdvals
 
-__all__ = ["block_diag", "cho_factor", "cho_solve", "cholesky", "det", "eigh", "eigvalsh", "expm", "inv", "lu",
-           "lu_factor", "lu_solve", "qr", "solve", "solve_triangular", "svd", "svdvals", "toeplitz"]
+__all__ = [
+    "block_diag",
+    "cho_factor",
+    "cho_solve",
+    "cholesky",
+    "det",
+    "eigh",
+    "eigvalsh",
+    "expm",
+    "inv",
+    "lu",
+    "lu_factor",
+    "lu_solve",
+    "qr",
+    "solve",
+    "solve_triangular",
+    "svd",
+    "svdvals",
+    "toeplitz",
+]
 
 # --- linear systems ---
 
 
 @boundary
-def solve(a: ArrayLike, b: ArrayLike, lower: bool = False, overwrite_a: bool = False, overwrite_b: bool = False,
-          debug: bool = False, check_finite: bool = True, assume_a: str = "gen") -> Array:
+def solve(
+    a: ArrayLike,
+    b: ArrayLike,
+    lower: bool = False,
+    overwrite_a: bool = False,
+    overwrite_b: bool = False,
+    debug: bool = False,
+    check_finite: bool = True,
+    assume_a: str = "gen",
+) -> Array:
     """The solution `x` of `a @ x = b`.
 
     `a`: `(..., n, n)`; `b`: a vector `(n,)` or matrices `(..., n, m)`; leading axes broadcast, dtypes are promoted.
@@ -69,8 +96,16 @@ def solve(a: ArrayLike, b: ArrayLike, lower: bool = False, overwrite_a: bool = F
 
 
 @boundary
-def solve_triangular(a: ArrayLike, b: ArrayLike, trans: int | str = 0, lower: bool = False, unit_diagonal: bool = False,
-                     overwrite_b: bool = False, debug: object = None, check_finite: bool = True) -> Array:
+def solve_triangular(
+    a: ArrayLike,
+    b: ArrayLike,
+    trans: int | str = 0,
+    lower: bool = False,
+    unit_diagonal: bool = False,
+    overwrite_b: bool = False,
+    debug: object = None,
+    check_finite: bool = True,
+) -> Array:
     """The solution `x` of `op(a) @ x = b` for triangular `a`.
 
     `a`: `(..., n, n)`, of which only the upper triangle (the lower one with `lower`) is read, with `unit_diagonal` also
@@ -147,8 +182,9 @@ def _cholesky(x: Array, lower: bool) -> Array:
 
 
 @boundary
-def cho_factor(a: ArrayLike, lower: bool = False, overwrite_a: bool = False,
-               check_finite: bool = True) -> tuple[Array, bool]:
+def cho_factor(
+    a: ArrayLike, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True
+) -> tuple[Array, bool]:
     """The factor that `cholesky` returns, and `lower`: the input of `cho_solve`. ValueError and TypeError as there.
 
     >>> from pullback.scipy import linalg
@@ -161,8 +197,9 @@ def cho_factor(a: ArrayLike, lower: bool = False, overwrite_a: bool = False,
 
 
 @boundary
-def cho_solve(c_and_lower: tuple[Any, bool], b: ArrayLike, overwrite_b: bool = False,
-              check_finite: bool = True) -> Array:
+def cho_solve(
+    c_and_lower: tuple[Any, bool], b: ArrayLike, overwrite_b: bool = False, check_finite: bool = True
+) -> Array:
     """The solution `x` of `a @ x = b`, given the result of `cho_factor` for `a`.
 
     `b`: a vector `(n,)` or matrices `(..., n, m)`; leading axes broadcast, dtypes are promoted. Differentiable in the
@@ -179,15 +216,14 @@ def cho_solve(c_and_lower: tuple[Any, bool], b: ArrayLike, overwrite_b: bool = F
 
 
 def _cholesky_solve(name: str, factor: Array, b: Array, lower: bool) -> Array:
-    for adjoint_of in ((False, True) if lower else (True, False)):
+    for adjoint_of in (False, True) if lower else (True, False):
         b = _triangular(name, factor, b, lower=lower, transpose_a=adjoint_of, conjugate_a=adjoint_of)
     return b
 
 
 def _pair(name: str, argument: str, value: AnyValue, source: str) -> tuple[Any, Any]:
     if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise TypeError(f"{name}: {argument} must be the pair that {source} returns, got "
-                        f"{kind_of(value)}")
+        raise TypeError(f"{name}: {argument} must be the pair that {source} returns, got {kind_of(value)}")
     return value[0], value[1]
 
 
@@ -219,8 +255,9 @@ def _factored(name: str, a: ArrayLike) -> tuple[Array, Array, Array]:
 
 
 @boundary
-def lu_solve(lu_and_piv: tuple[Any, Any], b: ArrayLike, trans: int = 0, overwrite_b: bool = False,
-             check_finite: bool = True) -> Array:
+def lu_solve(
+    lu_and_piv: tuple[Any, Any], b: ArrayLike, trans: int = 0, overwrite_b: bool = False, check_finite: bool = True
+) -> Array:
     """The solution `x` of `op(a) @ x = b`, given the result of `lu_factor` for a square `a`.
 
     `b`: a vector `(n,)` or matrices `(..., n, m)`; leading axes broadcast, dtypes are promoted. `trans`: 0 for `a`, 1
@@ -239,8 +276,10 @@ def lu_solve(lu_and_piv: tuple[Any, Any], b: ArrayLike, trans: int = 0, overwrit
     x, y, vector = system("lu_solve", factors, b, "the factors")
     pivots = as_operand(pivots, "lu_solve", "piv")
     if pivots.aval.shape != x.aval.shape[:-1]:
-        raise ValueError(f"lu_solve: expected pivots of shape {x.aval.shape[:-1]} for factors of shape {x.aval.shape}, "
-                         f"got {pivots.aval.shape}")
+        raise ValueError(
+            f"lu_solve: expected pivots of shape {x.aval.shape[:-1]} for factors of shape {x.aval.shape}, "
+            f"got {pivots.aval.shape}"
+        )
     if not dtypes.is_integer(pivots.aval.dtype):
         raise TypeError(f"lu_solve: expected pivots of integers, got {pivots.aval.str_short()}")
     pivots = convert_element_type(pivots, np.int32)
@@ -256,8 +295,9 @@ def lu_solve(lu_and_piv: tuple[Any, Any], b: ArrayLike, trans: int = 0, overwrit
 
 
 @boundary
-def lu(a: ArrayLike, permute_l: bool = False, overwrite_a: bool = False,
-       check_finite: bool = True) -> tuple[Array, ...]:
+def lu(
+    a: ArrayLike, permute_l: bool = False, overwrite_a: bool = False, check_finite: bool = True
+) -> tuple[Array, ...]:
     """The decomposition `a = p @ l @ u` of matrices `(..., m, n)`, by partial pivoting.
 
     Returns: `(p, l, u)`, a permutation matrix `(..., m, m)`, real; a lower triangle with ones on the diagonal `(..., m,
@@ -350,7 +390,7 @@ def toeplitz(c: ArrayLike, r: ArrayLike | None = None) -> Array:
 # the degree of the Padé approximant, and the norm up to which it and its derivative are exact to rounding. Higham, The
 # scaling and squaring method for the matrix exponential revisited (2005); Al-Mohy and Higham, Computing the Fréchet
 # derivative of the matrix exponential (2009), table 6.1.
-_DEGREES = {np.dtype(np.float32): (7, 3.), np.dtype(np.float64): (13, 4.74)}
+_DEGREES = {np.dtype(np.float32): (7, 3.0), np.dtype(np.float64): (13, 4.74)}
 
 
 @boundary
@@ -425,7 +465,7 @@ def _pade(x: Array, degree: int) -> tuple[Array, Array]:
     for start in (1, 0):
         part = total(c[start:8:2], powers)
         if degree > 7:
-            part = elementwise.add(part, product(powers[3], total(c[start + 8::2], powers[1:])))
+            part = elementwise.add(part, product(powers[3], total(c[start + 8 :: 2], powers[1:])))
         parts.append(part)
     return product(x, parts[0]), parts[1]
 
@@ -435,6 +475,7 @@ def _quotient(odd: Array, even: Array, triangular: bool) -> Array:
     if triangular:
         return triangular_solve(under, over, left_side=True)
     return lu_ops.solve("expm", under, over)
+
 
 if not _typing.TYPE_CHECKING:
     __getattr__, __dir__ = _attributes(__name__)

@@ -4,6 +4,7 @@ Integers and bools are computed in floating point. Operands broadcast together a
 derivative that is not known (by the order of a polygamma function) is refused with NotImplementedError.
 Definitions and formulas are cited by their numbers in the NIST Digital Library of Mathematical Functions (DLMF).
 """
+
 from __future__ import annotations
 
 import typing as _typing
@@ -52,29 +53,45 @@ class _OfNAndX(Protocol):
     def __call__(self, n: ArrayLike, x: ArrayLike) -> Array: ...
 
 
-def _function(name: str, primitive: Primitive, says: str, argument: str, result: str,
-              domain: Domain = FLOAT) -> UnaryFunction:
-    return unary(name, primitive, domain, f"""{says}
+def _function(
+    name: str, primitive: Primitive, says: str, argument: str, result: str, domain: Domain = FLOAT
+) -> UnaryFunction:
+    return unary(
+        name,
+        primitive,
+        domain,
+        f"""{says}
 
     >>> from pullback.scipy import special
     >>> print(special.{name}({argument}))
     {result}
-    """, module=_HERE, parameters="x")
+    """,
+        module=_HERE,
+        parameters="x",
+    )
 
 
 def _function_of_two(name: str, primitive: Primitive, says: str, parameters: str, arguments: str, result: str) -> Any:
-    return binary(name, primitive, FLOAT, f"""{says}
+    return binary(
+        name,
+        primitive,
+        FLOAT,
+        f"""{says}
 
     >>> from pullback.scipy import special
     >>> print(special.{name}({arguments}))
     {result}
-    """, module=_HERE, parameters=parameters)
+    """,
+        module=_HERE,
+        parameters=parameters,
+    )
 
 
 # --- sigmoids and entropies ---
 
-expit: UnaryFunction = _function("expit", sigmoids.logistic_p, "The logistic function `1 / (1 + exp(-x))`.", "0.",
-                                 "0.5", INEXACT)
+expit: UnaryFunction = _function(
+    "expit", sigmoids.logistic_p, "The logistic function `1 / (1 + exp(-x))`.", "0.", "0.5", INEXACT
+)
 
 
 @elementwise(FLOAT)
@@ -117,11 +134,12 @@ def log_softmax(x: ArrayLike, /, *, axis: Axis = None) -> Array:
     return normalization.log_softmax(x, axis)
 
 
-xlogy: BinaryFunction = _function_of_two("xlogy", s.xlogy_p, "`x * log(y)`, 0 where `x` is 0 and `y` is a number.",
-                                         "x y", "0., 0.", "0.0")
-xlog1py: BinaryFunction = _function_of_two("xlog1py", s.xlog1py_p,
-                                           "`x * log1p(y)`, 0 where `x` is 0 and `y` is a number.", "x y", "0., -1.",
-                                           "0.0")
+xlogy: BinaryFunction = _function_of_two(
+    "xlogy", s.xlogy_p, "`x * log(y)`, 0 where `x` is 0 and `y` is a number.", "x y", "0., 0.", "0.0"
+)
+xlog1py: BinaryFunction = _function_of_two(
+    "xlog1py", s.xlog1py_p, "`x * log1p(y)`, 0 where `x` is 0 and `y` is a number.", "x y", "0., -1.", "0.0"
+)
 entr: UnaryFunction = _function("entr", s.entr_p, "The entropy `-x log(x)`: 0 at 0, -inf below.", "0.", "0.0")
 
 
@@ -149,12 +167,13 @@ def kl_div(p: Operand, q: Operand) -> Array:
 
 # --- error functions and the normal distribution ---
 
-erf: UnaryFunction = _function("erf", s.erf_p,
-                               "The error function `2 / sqrt(pi) * integral of exp(-t**2) from 0 to x` (DLMF 7.2.1).",
-                               "0.", "0.0")
+erf: UnaryFunction = _function(
+    "erf", s.erf_p, "The error function `2 / sqrt(pi) * integral of exp(-t**2) from 0 to x` (DLMF 7.2.1).", "0.", "0.0"
+)
 erfc: UnaryFunction = _function("erfc", s.erfc_p, "`1 - erf(x)`, accurate for large `x` (DLMF 7.2.2).", "0.", "1.0")
-erfinv: UnaryFunction = _function("erfinv", s.erf_inv_p,
-                                  "The inverse of `erf` on (-1, 1): infinite at the ends, nan outside.", "0.", "0.0")
+erfinv: UnaryFunction = _function(
+    "erfinv", s.erf_inv_p, "The inverse of `erf` on (-1, 1): infinite at the ends, nan outside.", "0.", "0.0"
+)
 
 
 @elementwise(NEVER_WEAK_FLOAT)
@@ -185,28 +204,50 @@ def ndtri(p: Operand) -> Array:
     return _normal_quantile.normal_quantile(p)
 
 
-log_ndtr: UnaryFunction = _function("log_ndtr", normal_tail.log_ndtr_p,
-                                    "`log(ndtr(x))`, accurate far below 0 and far above, and so are its derivatives.",
-                                    "-100.", "-5005.5244")
+log_ndtr: UnaryFunction = _function(
+    "log_ndtr",
+    normal_tail.log_ndtr_p,
+    "`log(ndtr(x))`, accurate far below 0 and far above, and so are its derivatives.",
+    "-100.",
+    "-5005.5244",
+)
 
 # --- the gamma family ---
 
-gammaln: UnaryFunction = _function("gammaln", g.lgamma_p,
-                                   "The logarithm of |gamma(x)|: inf at 0, -1, -2, ... Its derivative is `digamma`.",
-                                   "1.", "0.0")
-digamma: UnaryFunction = _function("digamma", g.digamma_p,
-                                   "The derivative of `gammaln` (DLMF 5.2.2): nan at 0, -1, -2, ...", "1.",
-                                   "-0.5772157")
-gammainc: _OfAAndX = _function_of_two("gammainc", ig.igamma_p,
-                                      "The regularized lower incomplete gamma function P(a, x) (DLMF 8.2.4).", "a x",
-                                      "1., 0.", "0.0")
-gammaincc: _OfAAndX = _function_of_two("gammaincc", ig.igammac_p,
-                                       "The regularized upper incomplete gamma function Q(a, x) (DLMF 8.2.4).", "a x",
-                                       "1., 0.", "1.0")
-polygamma: _OfNAndX = _function_of_two("polygamma", zeta_ops.polygamma_p,
-                                       "The derivative of whole order `n` of `digamma`: `polygamma(n, x)` (DLMF "
-                                       "5.15); " "differentiable in `x`.",
-                                       "n x", "1, 1.", "1.644934")
+gammaln: UnaryFunction = _function(
+    "gammaln",
+    g.lgamma_p,
+    "The logarithm of |gamma(x)|: inf at 0, -1, -2, ... Its derivative is `digamma`.",
+    "1.",
+    "0.0",
+)
+digamma: UnaryFunction = _function(
+    "digamma", g.digamma_p, "The derivative of `gammaln` (DLMF 5.2.2): nan at 0, -1, -2, ...", "1.", "-0.5772157"
+)
+gammainc: _OfAAndX = _function_of_two(
+    "gammainc",
+    ig.igamma_p,
+    "The regularized lower incomplete gamma function P(a, x) (DLMF 8.2.4).",
+    "a x",
+    "1., 0.",
+    "0.0",
+)
+gammaincc: _OfAAndX = _function_of_two(
+    "gammaincc",
+    ig.igammac_p,
+    "The regularized upper incomplete gamma function Q(a, x) (DLMF 8.2.4).",
+    "a x",
+    "1., 0.",
+    "1.0",
+)
+polygamma: _OfNAndX = _function_of_two(
+    "polygamma",
+    zeta_ops.polygamma_p,
+    "The derivative of whole order `n` of `digamma`: `polygamma(n, x)` (DLMF 5.15); differentiable in `x`.",
+    "n x",
+    "1, 1.",
+    "1.644934",
+)
 _hurwitz_zeta = binary("zeta", zeta_ops.zeta_p, FLOAT, "")
 
 
@@ -222,8 +263,9 @@ def zeta(x: ArrayLike, q: ArrayLike | None = None) -> Array:
     1.644934
     """
     if q is None:
-        raise NotImplementedError("zeta: Riemann's zeta function, of one argument, is not implemented. Above 1 it is "
-                                  "zeta(x, 1)")
+        raise NotImplementedError(
+            "zeta: Riemann's zeta function, of one argument, is not implemented. Above 1 it is zeta(x, 1)"
+        )
     return _hurwitz_zeta(x, q)
 
 
@@ -260,8 +302,10 @@ def factorial(n: ArrayLike, exact: bool = False) -> Array:
     6.0
     """
     if exact:
-        raise NotImplementedError("factorial: exact=True is not implemented, for no dtype holds what is above 20!; use "
-                                  "math.factorial for Python integers")
+        raise NotImplementedError(
+            "factorial: exact=True is not implemented, for no dtype holds what is above 20!; use "
+            "math.factorial for Python integers"
+        )
     return _factorial(n)
 
 
@@ -319,10 +363,12 @@ def poch(z: Operand, m: Operand) -> Array:
 
 # --- Bessel functions ---
 
-i0e: UnaryFunction = _function("i0e", bessel.bessel_i0e_p,
-                               "`exp(-|x|) * i0(x)`: the modified Bessel function of order 0, scaled.", "0.", "1.0")
-i1e: UnaryFunction = _function("i1e", bessel.bessel_i1e_p,
-                               "`exp(-|x|) * i1(x)`: the modified Bessel function of order 1, scaled.", "0.", "0.0")
+i0e: UnaryFunction = _function(
+    "i0e", bessel.bessel_i0e_p, "`exp(-|x|) * i0(x)`: the modified Bessel function of order 0, scaled.", "0.", "1.0"
+)
+i1e: UnaryFunction = _function(
+    "i1e", bessel.bessel_i1e_p, "`exp(-|x|) * i1(x)`: the modified Bessel function of order 1, scaled.", "0.", "0.0"
+)
 
 
 @elementwise(FLOAT)
@@ -348,9 +394,39 @@ def i1(x: Array) -> Array:
 
 
 __all__ = [
-    "beta", "betainc", "betaln", "digamma", "entr", "erf", "erfc", "erfinv", "expit", "factorial", "gamma", "gammainc",
-    "gammaincc", "gammaln", "gammasgn", "i0", "i0e", "i1", "i1e", "kl_div", "log_ndtr", "log_softmax", "logit",
-    "logsumexp", "ndtr", "ndtri", "poch", "polygamma", "rel_entr", "softmax", "xlog1py", "xlogy", "zeta",
+    "beta",
+    "betainc",
+    "betaln",
+    "digamma",
+    "entr",
+    "erf",
+    "erfc",
+    "erfinv",
+    "expit",
+    "factorial",
+    "gamma",
+    "gammainc",
+    "gammaincc",
+    "gammaln",
+    "gammasgn",
+    "i0",
+    "i0e",
+    "i1",
+    "i1e",
+    "kl_div",
+    "log_ndtr",
+    "log_softmax",
+    "logit",
+    "logsumexp",
+    "ndtr",
+    "ndtri",
+    "poch",
+    "polygamma",
+    "rel_entr",
+    "softmax",
+    "xlog1py",
+    "xlogy",
+    "zeta",
 ]
 
 if not _typing.TYPE_CHECKING:

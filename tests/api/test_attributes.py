@@ -11,9 +11,25 @@ import pullback.numpy as pnp
 from pullback.custom_batching import custom_vmap
 from pullback.tree_util import Partial
 
-DECORATORS = [pb.jit, pb.vmap, pb.grad, pb.value_and_grad, pb.jacfwd, pb.jacrev, pb.hessian, pb.checkpoint,
-              pb.make_jaxpr, pb.custom_jvp, pb.custom_vjp, pb.custom_rules, custom_vmap, pnp.vectorize, pb.debug.tapped,
-              pb.debug.find_nan, functools.partial(pb.external, result=pb.ShapeDtypeStruct((), "float32"))]
+DECORATORS = [
+    pb.jit,
+    pb.vmap,
+    pb.grad,
+    pb.value_and_grad,
+    pb.jacfwd,
+    pb.jacrev,
+    pb.hessian,
+    pb.checkpoint,
+    pb.make_jaxpr,
+    pb.custom_jvp,
+    pb.custom_vjp,
+    pb.custom_rules,
+    custom_vmap,
+    pnp.vectorize,
+    pb.debug.tapped,
+    pb.debug.find_nan,
+    functools.partial(pb.external, result=pb.ShapeDtypeStruct((), "float32")),
+]
 
 
 def noted():
@@ -63,7 +79,7 @@ def test_attributes_come_with_objects_that_are_called():
 
 
 def rule(axis_size, in_batched, x):
-    return 100. + x, in_batched[0]
+    return 100.0 + x, in_batched[0]
 
 
 def test_the_rule_for_vmap_of_the_function_within():
@@ -71,13 +87,13 @@ def test_the_rule_for_vmap_of_the_function_within():
     inner = custom_vmap(pnp.sin)
     f = pb.custom_vjp(inner)
     assert f.def_vmap(rule) is rule
-    f.defvjp(lambda x: (f(x), x), lambda x, ct: (3. * ct,))
-    x = pnp.arange(3.)
+    f.defvjp(lambda x: (f(x), x), lambda x, ct: (3.0 * ct,))
+    x = pnp.arange(3.0)
     for run in EAGER_AND_JIT:
-        np.testing.assert_array_equal(run(pb.vmap(f))(x), 100. + x)
-        np.testing.assert_array_equal(run(pb.vmap(pb.grad(f)))(x), [3.] * 3)
-        np.testing.assert_array_equal(run(pb.grad(lambda x: pb.vmap(f)(x).sum()))(x), [3.] * 3)
-        np.testing.assert_array_equal(run(pb.vmap(pb.value_and_grad(f)))(x)[0], 100. + x)
+        np.testing.assert_array_equal(run(pb.vmap(f))(x), 100.0 + x)
+        np.testing.assert_array_equal(run(pb.vmap(pb.grad(f)))(x), [3.0] * 3)
+        np.testing.assert_array_equal(run(pb.grad(lambda x: pb.vmap(f)(x).sum()))(x), [3.0] * 3)
+        np.testing.assert_array_equal(run(pb.vmap(pb.value_and_grad(f)))(x)[0], 100.0 + x)
     with pytest.raises(AttributeError, match="'custom_vjp' object has no attribute 'def_vmap'"):
         pb.custom_vjp(pnp.sin).def_vmap  # noqa: B018
 
@@ -125,5 +141,5 @@ def test_rules_see_which_operands_are_batched():
         for call in calls:
             for run in (functools.partial(call, h), pb.jit(functools.partial(call, h))):
                 seen.clear()
-                np.testing.assert_array_equal(run(xs), np.full((4, 3), 2.))
+                np.testing.assert_array_equal(run(xs), np.full((4, 3), 2.0))
                 assert set(seen) == {(False, True)}

@@ -11,10 +11,19 @@ import pullback as pb
 import pullback.numpy as pnp
 
 COPIES = {
-    "x.copy": methodcaller("copy"), "copy": pnp.copy, "array": pnp.array, "array, copy": partial(pnp.array, copy=True),
-    "asarray, copy": partial(pnp.asarray, copy=True), "ravel": pnp.ravel, "x.ravel": methodcaller("ravel"),
-    "flatten": methodcaller("flatten"), "astype, copy": methodcaller("astype", "float32", copy=True),
-    "copy.copy": copy.copy, "copy.deepcopy": copy.deepcopy, "jit": pb.jit(lambda x: x), "x[:]": lambda x: x[:],
+    "x.copy": methodcaller("copy"),
+    "copy": pnp.copy,
+    "array": pnp.array,
+    "array, copy": partial(pnp.array, copy=True),
+    "asarray, copy": partial(pnp.asarray, copy=True),
+    "ravel": pnp.ravel,
+    "x.ravel": methodcaller("ravel"),
+    "flatten": methodcaller("flatten"),
+    "astype, copy": methodcaller("astype", "float32", copy=True),
+    "copy.copy": copy.copy,
+    "copy.deepcopy": copy.deepcopy,
+    "jit": pb.jit(lambda x: x),
+    "x[:]": lambda x: x[:],
     "x + 0": lambda x: x + 0,
 }
 
@@ -39,10 +48,14 @@ def test_a_copy_keeps_type_and_weakness_and_is_traced_as_the_value_itself():
     assert pb.grad(lambda x: x.copy() * 2)(1.0) == 2
 
 
-@pytest.mark.parametrize(("x", "text", "whole"), [
-    (pnp.ones(4), "float32[4]", "ShapedArray(float32[4])"),
-    (pnp.asarray(1.0), "~float32[]", "ShapedArray(float32[], weak_type=True)"),
-    (pnp.ones((2, 3), "bfloat16"), "bfloat16[2,3]", "ShapedArray(bfloat16[2,3])")],
-    ids=["vector", "number", "bfloat16"])
+@pytest.mark.parametrize(
+    ("x", "text", "whole"),
+    [
+        (pnp.ones(4), "float32[4]", "ShapedArray(float32[4])"),
+        (pnp.asarray(1.0), "~float32[]", "ShapedArray(float32[], weak_type=True)"),
+        (pnp.ones((2, 3), "bfloat16"), "bfloat16[2,3]", "ShapedArray(bfloat16[2,3])"),
+    ],
+    ids=["vector", "number", "bfloat16"],
+)
 def test_types_print_as_in_jax(x, text, whole):
     assert (str(pb.typeof(x)), repr(pb.typeof(x))) == (text, whole)

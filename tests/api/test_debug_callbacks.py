@@ -57,12 +57,25 @@ def grad_of_cond(f):
     return pb.grad(lambda x: lax.cond(x > 0, f, eager, x))
 
 
-@pytest.mark.parametrize(("transform", "lines"), [
-    (eager, ["y=4.0"]), (pb.jit, ["y=4.0"]), (pb.grad, ["y=4.0"]), (jit_of_grad, ["y=4.0"]), (grad_of_jit, ["y=4.0"]),
-    (second_grad, ["y=4.0"]), (jit_of_second_grad_of_jit, ["y=4.0"]), (forward, ["y=4.0"]), (jvp_of_jit, ["y=4.0"]),
-    (vmap, ["y=0.0", "y=4.0"]), (jit_of_vmap_of_grad, ["y=0.0", "y=4.0"]), (two_steps, ["y=4.0", "y=64.0"]),
-    (grad_of_two_steps, ["y=4.0", "y=64.0"]), (grad_of_cond, ["y=4.0"]),
-])
+@pytest.mark.parametrize(
+    ("transform", "lines"),
+    [
+        (eager, ["y=4.0"]),
+        (pb.jit, ["y=4.0"]),
+        (pb.grad, ["y=4.0"]),
+        (jit_of_grad, ["y=4.0"]),
+        (grad_of_jit, ["y=4.0"]),
+        (second_grad, ["y=4.0"]),
+        (jit_of_second_grad_of_jit, ["y=4.0"]),
+        (forward, ["y=4.0"]),
+        (jvp_of_jit, ["y=4.0"]),
+        (vmap, ["y=0.0", "y=4.0"]),
+        (jit_of_vmap_of_grad, ["y=0.0", "y=4.0"]),
+        (two_steps, ["y=4.0", "y=64.0"]),
+        (grad_of_two_steps, ["y=4.0", "y=64.0"]),
+        (grad_of_cond, ["y=4.0"]),
+    ],
+)
 def test_print_once_where_the_function_runs(transform, lines, capfd):
     transform(cube)(2.0)
     assert capfd.readouterr().out.splitlines() == lines
@@ -80,18 +93,24 @@ def test_print_formats(capfd):
     pb.debug.print("nothing")
     pb.debug.print("{0}", pnp.asarray([True, False]))
     assert capfd.readouterr().out.splitlines() == [
-        "[3. 1. 2.] 1.23 n (3,)", "[3. 1. 2.] {'k': [array(3., dtype=float32), 's']} 1.0 {}", "nothing",
-        "[ True False]"]
+        "[3. 1. 2.] 1.23 n (3,)",
+        "[3. 1. 2.] {'k': [array(3., dtype=float32), 's']} 1.0 {}",
+        "nothing",
+        "[ True False]",
+    ]
 
 
-@pytest.mark.parametrize(("args", "kwargs", "message"), [
-    (("{}",), {}, "a placeholder has no argument; 0 were given"),
-    (("{} {}", 1.0), {}, "a placeholder has no argument; 1 were given"),
-    (("{x}", 1.0), {}, "the placeholder 'x' has no argument of that name"),
-    (("{x}",), {"x": 1, "y": 2}, "no placeholder for y="),
-    (("[1. 2.]", 1.0), {}, "an f-string does not work"),
-    (("{",), {}, "Single '{'"),
-])
+@pytest.mark.parametrize(
+    ("args", "kwargs", "message"),
+    [
+        (("{}",), {}, "a placeholder has no argument; 0 were given"),
+        (("{} {}", 1.0), {}, "a placeholder has no argument; 1 were given"),
+        (("{x}", 1.0), {}, "the placeholder 'x' has no argument of that name"),
+        (("{x}",), {"x": 1, "y": 2}, "no placeholder for y="),
+        (("[1. 2.]", 1.0), {}, "an f-string does not work"),
+        (("{",), {}, "Single '{'"),
+    ],
+)
 def test_formats_that_do_not_fit_are_refused_at_once(args, kwargs, message):
     with pytest.raises(ValueError) as info:
         pb.jit(lambda: pb.debug.print(*args, **kwargs))()
@@ -214,8 +233,9 @@ def debugged(transform, commands, x):
 
 @pytest.mark.parametrize("transform", [eager, pb.jit, pb.grad, jit_of_grad, grad_of_jit])
 def test_breakpoint_shows_values_where_the_user_stands(transform):
-    text, _ = debugged(transform, "p y.tolist()\np tree['w'][0].tolist(), tree['name']\np len(X)\nl\nwhere\nc\n",
-                       pnp.asarray(X))
+    text, _ = debugged(
+        transform, "p y.tolist()\np tree['w'][0].tolist(), tree['name']\np len(X)\nl\nwhere\nc\n", pnp.asarray(X)
+    )
     assert "[6.0, 2.0, 4.0]" in text
     assert "([7.0, 3.0, 5.0], 'text')" in text
     assert "(Pdb) 3" in text

@@ -154,8 +154,8 @@ def test_derivatives_by_several_arguments_that_broadcast():
 
 
 def test_integer_arguments_have_no_derivative():
-    f = pb.external(lambda n, x: x ** n, result=lambda n, x: x)
-    f.defderivative(lambda n, x: (x ** n, (None, n * x ** (n - 1))))
+    f = pb.external(lambda n, x: x**n, result=lambda n, x: x)
+    f.defderivative(lambda n, x: (x**n, (None, n * x ** (n - 1))))
     assert float(pb.grad(f, 1)(3, 2.0)) == 12
     assert float(pb.jit(pb.grad(f, 1))(3, 2.0)) == 12
 
@@ -222,11 +222,17 @@ def test_a_gradient_from_scipy():
 
 def test_a_derivative_that_is_external_itself_has_a_derivative():
     f, _ = rosen()
-    both = pb.external(lambda x: (scipy.optimize.rosen(x), scipy.optimize.rosen_der(x)),
-                       result=lambda x: (pb.ShapeDtypeStruct((), x.dtype), x))
+    both = pb.external(
+        lambda x: (scipy.optimize.rosen(x), scipy.optimize.rosen_der(x)),
+        result=lambda x: (pb.ShapeDtypeStruct((), x.dtype), x),
+    )
     f.defderivative(both)
-    both.defderivative(lambda x: ((scipy.optimize.rosen(x), scipy.optimize.rosen_der(x)),
-                                  (scipy.optimize.rosen_der(x), scipy.optimize.rosen_hess(x))))
+    both.defderivative(
+        lambda x: (
+            (scipy.optimize.rosen(x), scipy.optimize.rosen_der(x)),
+            (scipy.optimize.rosen_der(x), scipy.optimize.rosen_hess(x)),
+        )
+    )
     for h in (pb.hessian(f), pb.jit(pb.hessian(f)), pb.jacrev(pb.grad(f)), pb.jacfwd(pb.jit(pb.grad(f)))):
         np.testing.assert_allclose(h(X), scipy.optimize.rosen_hess(X), rtol=1e-4)
 
@@ -243,15 +249,16 @@ def root_and_all(f, a):
 
 def test_results_that_are_pytrees_with_integers():
     def solve(a):
-        root, report = scipy.optimize.brentq(lambda x: x ** 3 - a, 0, 10, full_output=True)
+        root, report = scipy.optimize.brentq(lambda x: x**3 - a, 0, 10, full_output=True)
         return {"root": root, "steps": report.iterations}
 
     def solve_and_derivative(a):
         out = solve(a)
         return out, {"root": 1 / (3 * out["root"] ** 2), "steps": None}
 
-    f = pb.external(solve, result={"root": pb.ShapeDtypeStruct((), "float32"),
-                                   "steps": pb.ShapeDtypeStruct((), "int32")})
+    f = pb.external(
+        solve, result={"root": pb.ShapeDtypeStruct((), "float32"), "steps": pb.ShapeDtypeStruct((), "int32")}
+    )
     f.defderivative(solve_and_derivative)
     for g in (f, pb.jit(f)):
         assert int(g(8.0)["steps"]) > 0
@@ -339,7 +346,7 @@ def test_an_ode_with_an_adjoint_of_its_own():
     def total(k, y):
         return (f(k, y) ** 2).sum()
 
-    exact = (-2 * np.exp(-1.0) * (X ** 2).sum(), 2 * X * np.exp(-1.0))
+    exact = (-2 * np.exp(-1.0) * (X**2).sum(), 2 * X * np.exp(-1.0))
     for g in (pb.grad(total, (0, 1)), pb.jit(pb.grad(total, (0, 1))), pb.grad(pb.jit(total), (0, 1))):
         for got, expected in zip(g(0.5, X), exact):
             np.testing.assert_allclose(got, expected, rtol=1e-4)
@@ -393,6 +400,7 @@ def test_keyword_only_arguments_reach_rules_by_keyword():
     h.defderivative(both)
     for fun in (f, g, h):
         for mode, slope in (("times", 4.0), ("over", 0.25)):
+
             def at(x, s, fun=fun, mode=mode):
                 return fun(x, s=s, mode=mode)
 

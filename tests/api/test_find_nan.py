@@ -44,8 +44,21 @@ def grad_of_checkpoint(f):
     return pb.grad(pb.checkpoint(f))
 
 
-@pytest.mark.parametrize("transform", [eager, pb.jit, beside_jit_of_jit, pb.grad, jit_of_grad, grad_of_jit, vmap,
-                                       jvp_of_jit, pb.hessian, grad_of_checkpoint])
+@pytest.mark.parametrize(
+    "transform",
+    [
+        eager,
+        pb.jit,
+        beside_jit_of_jit,
+        pb.grad,
+        jit_of_grad,
+        grad_of_jit,
+        vmap,
+        jvp_of_jit,
+        pb.hessian,
+        grad_of_checkpoint,
+    ],
+)
 def test_the_forward_pass(transform):
     run = transform(makes_nan)
     report = find_nan(run)(X)
@@ -93,8 +106,9 @@ def jit_of_a_pullback(f):
     return run
 
 
-@pytest.mark.parametrize("transform", [pb.grad, jit_of_grad, grad_of_jit, grad_of_cond, vmap_of_grad,
-                                       vmap_of_jit_of_grad, jit_of_a_pullback])
+@pytest.mark.parametrize(
+    "transform", [pb.grad, jit_of_grad, grad_of_jit, grad_of_cond, vmap_of_grad, vmap_of_jit_of_grad, jit_of_a_pullback]
+)
 def test_the_backward_pass(transform):
     report = find_nan(transform(masked))(np.array([4.0, 0.0], np.float32))
     birth = report.birth

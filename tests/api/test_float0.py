@@ -39,6 +39,7 @@ def forward(lib):
 
 def carried(lib):
     """A scan over integers that stacks their gradients, and a float0 in the carry."""
+
     def step(c, i):
         return (c[0] + i, gradient(lib)(i, 2.0)), gradient(lib)(i, 1.5)
 
@@ -80,8 +81,11 @@ def test_in_loops_and_branches():
         return lax.cond(p, lambda t: t, lambda t: np.zeros(2, float0), t)
 
     flags = pnp.array([True, False])
-    for run, p, t in ((chosen, True, zeros(2)), (pb.jit(chosen), True, zeros(2)),
-                      (pb.jit(pb.vmap(chosen)), flags, zeros(2, 2))):
+    for run, p, t in (
+        (chosen, True, zeros(2)),
+        (pb.jit(chosen), True, zeros(2)),
+        (pb.jit(pb.vmap(chosen)), flags, zeros(2, 2)),
+    ):
         out = run(p, t)
         assert (out.dtype, out.shape) == (float0, t.shape)
 
@@ -130,12 +134,12 @@ def ways_to_differentiate(lib, numpy, fun):
         return lib.lax.scan(lambda c, n: (fun(c, n)[0], n), x, numpy.arange(1, 4))[0]
 
     return {
-        "grad": lambda: lib.grad(squared)(2.),
-        "jit": lambda: lib.jit(lib.grad(squared))(2.),
+        "grad": lambda: lib.grad(squared)(2.0),
+        "jit": lambda: lib.jit(lib.grad(squared))(2.0),
         "vmap": lambda: lib.vmap(lib.grad(squared))(numpy.ones(2)),
-        "twice": lambda: lib.grad(lib.grad(squared))(2.),
-        "scan": lambda: lib.grad(looped)(1.),
-        "jvp": lambda: lib.jvp(fun, (2., True), (1., np.zeros((), empty)))[1][0],
+        "twice": lambda: lib.grad(lib.grad(squared))(2.0),
+        "scan": lambda: lib.grad(looped)(1.0),
+        "jvp": lambda: lib.jvp(fun, (2.0, True), (1.0, np.zeros((), empty)))[1][0],
     }
 
 
@@ -158,8 +162,8 @@ def test_backward_rules_get_float0_for_integers():
         return cts[0] * n, cts[1]
 
     fun.defvjp(lambda x, n: (fun(x, n), n), backward)
-    assert float(pb.grad(lambda x: fun(x, 3)[0])(2.)) == 3
-    assert float(pb.jit(pb.grad(lambda x: fun(x, 3)[0]))(2.)) == 3
+    assert float(pb.grad(lambda x: fun(x, 3)[0])(2.0)) == 3
+    assert float(pb.jit(pb.grad(lambda x: fun(x, 3)[0]))(2.0)) == 3
     assert seen == [(float0, ())] * 2
 
 
@@ -167,4 +171,4 @@ def test_arithmetic_with_float0_says_what_it_is():
     fun = pb.custom_jvp(lambda x, n: x * n)
     fun.defjvp(lambda primals, tangents: (fun(*primals), tangents[0] * primals[1] + primals[0] * tangents[1]))
     with pytest.raises(pb.dtypes.TypePromotionError, match="tangent of an integer or a bool"):
-        pb.grad(fun)(2., 3)
+        pb.grad(fun)(2.0, 3)

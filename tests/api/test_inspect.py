@@ -8,7 +8,7 @@ import pullback.numpy as pnp
 from pullback import lax
 from pullback.core import check_jaxpr, eval_jaxpr
 
-W = np.linspace(.5, 1., 3, dtype=np.float32)
+W = np.linspace(0.5, 1.0, 3, dtype=np.float32)
 
 
 def text(fun, *args, **kwargs):
@@ -21,27 +21,30 @@ def text(fun, *args, **kwargs):
 
 
 def test_scalar_function():
-    assert text(lambda x: pnp.sin(x) * 2., 1.) == """\
+    assert (
+        text(lambda x: pnp.sin(x) * 2.0, 1.0)
+        == """\
 { lambda ; a:f32[]. let
     b:f32[] = sin a
     c:f32[] = mul b 2.0
   in (c,) }"""
+    )
 
 
 def test_no_equations_and_no_arguments():
-    assert text(lambda x, y: (y, x), 1., W) == "{ lambda ; a:f32[] b:f32[3]. let  in (b, a) }"
+    assert text(lambda x, y: (y, x), 1.0, W) == "{ lambda ; a:f32[] b:f32[3]. let  in (b, a) }"
     assert text(lambda: ()) == "{ lambda ; . let  in () }"
-    assert text(lambda x: 3, 1.) == "{ lambda ; a:f32[]. let  in (3,) }"
+    assert text(lambda x: 3, 1.0) == "{ lambda ; a:f32[]. let  in (3,) }"
 
 
 def test_constants_stand_before_the_semicolon():
     table = pnp.asarray(W)
-    assert text(lambda x: x + table, 1.).startswith("{ lambda a:f32[3] ; b:f32[]. let\n    c:f32[3] = ")
+    assert text(lambda x: x + table, 1.0).startswith("{ lambda a:f32[3] ; b:f32[]. let\n    c:f32[3] = ")
 
 
 def test_one_constant_is_hoisted_once():
     table = pnp.asarray(W)
-    closed = pb.make_jaxpr(lambda x: x * table + table)(1.)
+    closed = pb.make_jaxpr(lambda x: x * table + table)(1.0)
     assert len(closed.consts) == 1
 
 
@@ -49,7 +52,7 @@ def test_nested_functions_are_indented():
     def double(y):
         return y * 2
 
-    lines = text(lambda x: pb.jit(double)(x), 1.).splitlines()
+    lines = text(lambda x: pb.jit(double)(x), 1.0).splitlines()
     assert lines[0] == "{ lambda ; a:f32[]. let"
     assert lines[1] == "    b:f32[] = jit["
     assert lines[2] == "      name=double"
@@ -62,16 +65,18 @@ def test_results_that_nobody_reads():
     def first_of_two(x):
         return lax.cond(x > 0, lambda x: (x, x * 2), lambda x: (x, x), x)[0]
 
-    closed = pb.make_jaxpr(first_of_two)(1.)
+    closed = pb.make_jaxpr(first_of_two)(1.0)
     check_jaxpr(closed)
     assert "_:f32[]" in str(closed)
 
 
 def test_dtypes_by_their_short_names():
-    args = [pnp.zeros((), d) for d in ("bool", "int8", "uint16", "bfloat16", "float16", "complex64",
-                                       "float8_e5m2", "int4")]
+    args = [
+        pnp.zeros((), d) for d in ("bool", "int8", "uint16", "bfloat16", "float16", "complex64", "float8_e5m2", "int4")
+    ]
     assert text(lambda *xs: (), *args) == (
-        "{ lambda ; a:bool[] b:i8[] c:u16[] d:bf16[] e:f16[] f:c64[] g:f8_e5m2[] h:i4[]. let  in () }")
+        "{ lambda ; a:bool[] b:i8[] c:u16[] d:bf16[] e:f16[] f:c64[] g:f8_e5m2[] h:i4[]. let  in () }"
+    )
 
 
 def test_more_than_26_variables():
@@ -80,14 +85,14 @@ def test_more_than_26_variables():
             x = -x
         return x
 
-    lines = text(chain, 1.).splitlines()
+    lines = text(chain, 1.0).splitlines()
     assert lines[25:28] == ["    z:f32[] = neg y", "    ba:f32[] = neg z", "    bb:f32[] = neg ba"]
     names = [line.split(":")[0].strip() for line in lines[1:-1]]
     assert len(set(names)) == 60
 
 
 def test_repr_is_the_text():
-    closed = pb.make_jaxpr(lambda x: x)(1.)
+    closed = pb.make_jaxpr(lambda x: x)(1.0)
     assert repr(closed) == str(closed) == str(closed.jaxpr)
 
 
@@ -95,7 +100,7 @@ def test_repr_is_the_text():
 
 
 def test_pytrees_and_keyword_arguments():
-    closed = pb.make_jaxpr(lambda p, *, k: {"r": p["b"] * k, "s": p["a"]})({"a": 1., "b": W}, k=2)
+    closed = pb.make_jaxpr(lambda p, *, k: {"r": p["b"] * k, "s": p["a"]})({"a": 1.0, "b": W}, k=2)
     assert [str(a) for a in closed.in_avals] == [str(a) for a in closed.jaxpr.in_avals]
     assert [a.shape for a in closed.in_avals] == [(), (3,), ()]
     assert [a.shape for a in closed.out_avals] == [(3,), ()]
@@ -104,9 +109,9 @@ def test_pytrees_and_keyword_arguments():
 
 @pytest.mark.parametrize("static", [1, (1,), -1, [-1]])
 def test_static_arguments(static):
-    closed = pb.make_jaxpr(lambda x, n: x ** n if n > 1 else x, static_argnums=static)(2., 3)
+    closed = pb.make_jaxpr(lambda x, n: x**n if n > 1 else x, static_argnums=static)(2.0, 3)
     assert len(closed.in_avals) == 1
-    assert float(eval_jaxpr(closed.jaxpr, closed.consts, 2.)[0]) == 8.
+    assert float(eval_jaxpr(closed.jaxpr, closed.consts, 2.0)[0]) == 8.0
 
 
 def test_return_shape():
@@ -129,15 +134,18 @@ def test_effects_of_python_happen_once():
         seen.append(1)
         return x
 
-    pb.make_jaxpr(noting)(1.)
+    pb.make_jaxpr(noting)(1.0)
     assert seen == [1]
 
 
 def test_other_transformations_inside():
     table = pnp.asarray(W)
-    for fun, x in [(pb.grad(lambda x: pnp.sin(x) * 2), 1.), (pb.vmap(lambda x: x * 2), W),
-                   (lambda x: pb.jvp(pnp.sin, (x,), (x,)), 1.),
-                   (pb.jit(pb.grad(lambda x: (x * table).sum())), 1.)]:
+    for fun, x in [
+        (pb.grad(lambda x: pnp.sin(x) * 2), 1.0),
+        (pb.vmap(lambda x: x * 2), W),
+        (lambda x: pb.jvp(pnp.sin, (x,), (x,)), 1.0),
+        (pb.jit(pb.grad(lambda x: (x * table).sum())), 1.0),
+    ]:
         check_jaxpr(pb.make_jaxpr(fun)(x))
 
 
@@ -145,10 +153,10 @@ def test_evaluation_gives_the_value():
     def f(x, y):
         return pnp.sin(x) * y, {"s": (x * y).sum()}
 
-    closed = pb.make_jaxpr(f)(W, 2.)
-    got = eval_jaxpr(closed.jaxpr, closed.consts, W, 2.)
+    closed = pb.make_jaxpr(f)(W, 2.0)
+    got = eval_jaxpr(closed.jaxpr, closed.consts, W, 2.0)
     np.testing.assert_allclose(np.asarray(got[0]), np.sin(W) * 2, rtol=1e-6)
-    gradient = pb.grad(lambda y: eval_jaxpr(closed.jaxpr, closed.consts, W, y)[1])(2.)
+    gradient = pb.grad(lambda y: eval_jaxpr(closed.jaxpr, closed.consts, W, y)[1])(2.0)
     assert float(gradient) == pytest.approx(W.sum())
 
 
@@ -156,18 +164,19 @@ def test_evaluation_gives_the_value():
 
 
 def test_eval_shape():
-    shape = pb.eval_shape(lambda p, k=1.: {"r": p["x"] @ p["x"].T * k},
-                          {"x": pb.ShapeDtypeStruct((4096, 100_000), "float32")}, k=2.)
+    shape = pb.eval_shape(
+        lambda p, k=1.0: {"r": p["x"] @ p["x"].T * k}, {"x": pb.ShapeDtypeStruct((4096, 100_000), "float32")}, k=2.0
+    )
     assert shape == {"r": pb.ShapeDtypeStruct((4096, 4096), "float32")}
 
 
 def test_eval_shape_does_no_work():
-    struct = pb.ShapeDtypeStruct((10 ** 6, 10 ** 6), "float32")
-    assert pb.eval_shape(lambda x: pnp.sin(x) @ x, struct).shape == (10 ** 6, 10 ** 6)
+    struct = pb.ShapeDtypeStruct((10**6, 10**6), "float32")
+    assert pb.eval_shape(lambda x: pnp.sin(x) @ x, struct).shape == (10**6, 10**6)
 
 
 def test_eval_shape_of_weak_types_and_integers():
-    assert pb.eval_shape(lambda x: x + 1, 2.) == pb.ShapeDtypeStruct((), "float32", weak_type=True)
+    assert pb.eval_shape(lambda x: x + 1, 2.0) == pb.ShapeDtypeStruct((), "float32", weak_type=True)
     assert pb.eval_shape(lambda x: x + 1, np.int8(2)).dtype == np.int8
 
 
@@ -185,15 +194,13 @@ def test_a_struct_says_what_it_is():
 
 
 def test_errors():
-    with pytest.raises(TypeError,
-                       match=r"make_jaxpr of <lambda>: argument 'p', leaf \['k'\]: .* got 'text'"):
+    with pytest.raises(TypeError, match=r"make_jaxpr of <lambda>: argument 'p', leaf \['k'\]: .* got 'text'"):
         pb.make_jaxpr(lambda n, p: p, static_argnums=0)(3, {"k": "text"})
     with pytest.raises(TypeError, match=r"eval_shape: expected a function, got 3 of type int"):
-        pb.eval_shape(3, 1.)
+        pb.eval_shape(3, 1.0)
     with pytest.raises(TypeError, match=r"make_jaxpr: expected a function, got 'f' of type str"):
         pb.make_jaxpr("f")
     with pytest.raises(ValueError, match=r"make_jaxpr: static_argnums=4 asks for positional argument 4"):
-        pb.make_jaxpr(lambda x: x, static_argnums=4)(1.)
-    with pytest.raises(TypeError,
-                       match=r"make_jaxpr: static_argnums must be an int or a sequence of ints, got 'n'"):
-        pb.make_jaxpr(lambda n: n, static_argnums="n")(1.)
+        pb.make_jaxpr(lambda x: x, static_argnums=4)(1.0)
+    with pytest.raises(TypeError, match=r"make_jaxpr: static_argnums must be an int or a sequence of ints, got 'n'"):
+        pb.make_jaxpr(lambda n: n, static_argnums="n")(1.0)

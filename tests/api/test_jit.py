@@ -17,7 +17,7 @@ from pullback import lax
 from pullback.core import check_jaxpr
 from pullback.debug import counters
 
-W = np.linspace(.5, 1., 3, dtype=np.float32)
+W = np.linspace(0.5, 1.0, 3, dtype=np.float32)
 BIG = np.arange(100_000, dtype=np.float32)
 
 
@@ -35,12 +35,12 @@ def test_one_trace_and_one_compile_per_kind_of_arguments():
     times = []
 
     @pb.jit
-    def f(x, y=2.):
+    def f(x, y=2.0):
         times.append(1)
         return {"r": x * y + 41.125}
 
-    assert counted(lambda: f(1.)) == (1, 1)
-    assert counted(lambda: [f(4.), f(-1.)]) == (0, 0)
+    assert counted(lambda: f(1.0)) == (1, 1)
+    assert counted(lambda: [f(4.0), f(-1.0)]) == (0, 0)
     assert len(times) == 1
     assert counted(lambda: f(np.ones(2, np.float32)))[0] == 1
     assert counted(lambda: f(np.zeros(2, np.float32))) == (0, 0)
@@ -49,29 +49,34 @@ def test_one_trace_and_one_compile_per_kind_of_arguments():
 
 def test_the_weak_type_is_part_of_the_kind():
     f = pb.jit(lambda x: x + 1)
-    assert f(1.).weak_type
-    assert not f(np.float32(1.)).weak_type
+    assert f(1.0).weak_type
+    assert not f(np.float32(1.0)).weak_type
     assert f(1).dtype == np.int32
     assert f(True).dtype == np.int32
-    assert (pnp.ones(2, "bfloat16") + f(1.)).dtype.name == "bfloat16"
+    assert (pnp.ones(2, "bfloat16") + f(1.0)).dtype.name == "bfloat16"
 
 
 def test_all_jits_of_one_function_share_its_programs():
     def f(x):
         return x * 17.5
 
-    assert counted(lambda: pb.jit(f)(1.)) == (1, 1)
-    assert counted(lambda: [pb.jit(f)(2.) for _ in range(3)]) == (0, 0)
+    assert counted(lambda: pb.jit(f)(1.0)) == (1, 1)
+    assert counted(lambda: [pb.jit(f)(2.0) for _ in range(3)]) == (0, 0)
 
 
 def test_derived_functions_are_remembered_too():
     f = pb.jit(lambda x: pnp.sin(x) * 3.25)
-    calls = [pb.grad(f), pb.jit(pb.grad(f)), lambda x: pb.vmap(f)(x * W), lambda x: pb.jvp(f, (x,), (x,))[1],
-             pb.grad(pb.grad(f))]
-    expected = [np.asarray(call(1.)) for call in calls]
-    assert counted(lambda: [call(1.) for call in calls]) == (0, 0)
+    calls = [
+        pb.grad(f),
+        pb.jit(pb.grad(f)),
+        lambda x: pb.vmap(f)(x * W),
+        lambda x: pb.jvp(f, (x,), (x,))[1],
+        pb.grad(pb.grad(f)),
+    ]
+    expected = [np.asarray(call(1.0)) for call in calls]
+    assert counted(lambda: [call(1.0) for call in calls]) == (0, 0)
     for call, value in zip(calls, expected, strict=True):
-        close(call(1.), value)
+        close(call(1.0), value)
 
 
 def test_functions_are_freed_with_what_is_remembered_of_them():
@@ -86,9 +91,9 @@ def test_functions_are_freed_with_what_is_remembered_of_them():
         def f_jvp(primals, tangents):
             return f(*primals), tangents[0] + 0 * table
 
-        pb.jit(f)(1.)
-        pb.jit(pb.grad(lambda x: f(x).sum()))(1.)
-        pb.jit(lambda x: f(x) * 2)(1.)
+        pb.jit(f)(1.0)
+        pb.jit(pb.grad(lambda x: f(x).sum()))(1.0)
+        pb.jit(lambda x: f(x) * 2)(1.0)
         return weakref.ref(table)
 
     table = made()
@@ -100,15 +105,15 @@ def test_a_wrapper_does_not_inherit_programs():
     def f(x):
         return x + 1
 
-    pb.jit(f)(1.)
+    pb.jit(f)(1.0)
 
     @functools.wraps(f)
     def g(x):
         return f(x) * 10
 
-    assert float(pb.jit(g)(1.)) == 20.
-    assert float(pickle.loads(pickle.dumps(increment))(1.)) == 2.
-    assert float(pb.jit(copy.copy(f))(1.)) == 2.
+    assert float(pb.jit(g)(1.0)) == 20.0
+    assert float(pickle.loads(pickle.dumps(increment))(1.0)) == 2.0
+    assert float(pb.jit(copy.copy(f))(1.0)) == 2.0
 
 
 def increment(x):
@@ -117,17 +122,17 @@ def increment(x):
 
 def test_clear_cache():
     f = pb.jit(lambda x: x * 3.125)
-    f(1.)
+    f(1.0)
     f.clear_cache()
-    assert counted(lambda: f(1.))[0] == 1
+    assert counted(lambda: f(1.0))[0] == 1
 
 
 def test_options_that_change_the_meaning_of_a_function_trace_again():
     f = pb.jit(lambda x: x + np.float32(1))
-    assert f(1.).dtype == np.float32
+    assert f(1.0).dtype == np.float32
     with pb.enable_x64():
-        assert f(np.float64(1.)).dtype == np.float64
-    assert f(np.float64(1.)).dtype == np.float32
+        assert f(np.float64(1.0)).dtype == np.float64
+    assert f(np.float64(1.0)).dtype == np.float32
     g = pb.jit(lambda x, y: x + y)
     g(pnp.ones((2, 3)), pnp.ones(3))
     pb.config.update("numpy_rank_promotion", "raise")
@@ -158,15 +163,15 @@ def test_disable_jit():
     @pb.jit
     def f(x):
         seen.append(x)
-        return 1. if x > 0 else -1.
+        return 1.0 if x > 0 else -1.0
 
     pb.config.update("disable_jit", True)
     try:
-        assert f(3.) == 1.
-        assert f(-3.) == -1.
+        assert f(3.0) == 1.0
+        assert f(-3.0) == -1.0
     finally:
         pb.config.update("disable_jit", False)
-    assert seen == [3., -3.]
+    assert seen == [3.0, -3.0]
 
 
 # ---- static arguments
@@ -174,14 +179,16 @@ def test_disable_jit():
 
 def test_static_by_number_and_by_name():
     def power(x, n, *, times=1):
-        return sum(x ** n for _ in range(times))
+        return sum(x**n for _ in range(times))
 
-    for f in (pb.jit(power, static_argnums=1, static_argnames="times"),
-              pb.jit(power, static_argnames=["n", "times"]),
-              functools.partial(pb.jit, static_argnums=(-1,), static_argnames=("n", "times"))(power)):
-        assert float(f(3., 2, times=2)) == 18.
-        assert float(f(3., n=2)) == 9.
-        assert float(f(x=3., n=1, times=3)) == 9.
+    for f in (
+        pb.jit(power, static_argnums=1, static_argnames="times"),
+        pb.jit(power, static_argnames=["n", "times"]),
+        functools.partial(pb.jit, static_argnums=(-1,), static_argnames=("n", "times"))(power),
+    ):
+        assert float(f(3.0, 2, times=2)) == 18.0
+        assert float(f(3.0, n=2)) == 9.0
+        assert float(f(x=3.0, n=1, times=3)) == 9.0
 
 
 def test_a_new_static_value_traces_anew_and_an_equal_one_does_not():
@@ -194,17 +201,17 @@ def test_a_new_static_value_traces_anew_and_an_equal_one_does_not():
 def test_static_values_that_are_equal_but_not_the_same():
     f = pb.jit(lambda x, n: x * (n[0] if isinstance(n, tuple) else n), static_argnums=1)
     assert f(1, 2).dtype == np.int32
-    assert f(1, 2.).dtype == np.float32
+    assert f(1, 2.0).dtype == np.float32
     assert f(1, (2,)).dtype == np.int32
-    assert f(1, (2.,)).dtype == np.float32
-    assert [str(f(1., 0.)), str(f(1., -0.))] == ["0.0", "-0.0"]
-    assert counted(lambda: [f(1., float("nan")) for _ in range(2)])[0] <= 2
+    assert f(1, (2.0,)).dtype == np.float32
+    assert [str(f(1.0, 0.0)), str(f(1.0, -0.0))] == ["0.0", "-0.0"]
+    assert counted(lambda: [f(1.0, float("nan")) for _ in range(2)])[0] <= 2
 
 
 def test_a_static_argument_that_is_left_out():
     f = pb.jit(lambda x, n=3: x * n, static_argnums=1)
-    assert float(f(2.)) == 6.
-    assert float(f(2., 4)) == 8.
+    assert float(f(2.0)) == 6.0
+    assert float(f(2.0, 4)) == 8.0
 
 
 def test_marks_that_the_signature_does_not_have_are_refused():
@@ -212,24 +219,22 @@ def test_marks_that_the_signature_does_not_have_are_refused():
         return x
 
     for options, text in [
-            ({"static_argnames": "m"},
-             r"static_argnames='m', but the function has no parameter 'm': f\(x, n\)"),
-            ({"static_argnums": 2}, r"static_argnums=2, but the function has 2 positional parameters"),
-            ({"donate_argnames": ("x", "y")}, r"no parameter 'y'"),
-            ({"donate_argnums": -3}, r"donate_argnums=-3"),
-            ({"static_argnums": 1, "donate_argnames": "n"}, r"arguments \[1\] are both static and donated")]:
+        ({"static_argnames": "m"}, r"static_argnames='m', but the function has no parameter 'm': f\(x, n\)"),
+        ({"static_argnums": 2}, r"static_argnums=2, but the function has 2 positional parameters"),
+        ({"donate_argnames": ("x", "y")}, r"no parameter 'y'"),
+        ({"donate_argnums": -3}, r"donate_argnums=-3"),
+        ({"static_argnums": 1, "donate_argnames": "n"}, r"arguments \[1\] are both static and donated"),
+    ]:
         with pytest.raises(ValueError, match=f"jit of f: .*{text}"):
             pb.jit(f, **options)
-    assert float(pb.jit(lambda *a, **k: a[1] * k["n"], static_argnums=3, static_argnames="n")(1., 2.,
-                                                                                              n=3)) == 6.
+    assert float(pb.jit(lambda *a, **k: a[1] * k["n"], static_argnums=3, static_argnames="n")(1.0, 2.0, n=3)) == 6.0
 
 
 def test_static_arguments_must_be_hashable():
-    with pytest.raises(TypeError,
-                       match=r"<lambda>: static argument 's' must be hashable.*got \[1\] of type list"):
-        pb.jit(lambda x, s: x, static_argnums=1)(1., [1])
+    with pytest.raises(TypeError, match=r"<lambda>: static argument 's' must be hashable.*got \[1\] of type list"):
+        pb.jit(lambda x, s: x, static_argnums=1)(1.0, [1])
     with pytest.raises(TypeError, match="static argument 's' must be hashable"):
-        pb.jit(lambda x, s: x, static_argnames="s")(1., s=np.ones(2))
+        pb.jit(lambda x, s: x, static_argnames="s")(1.0, s=np.ones(2))
 
 
 # ---- functions of all kinds
@@ -253,12 +258,12 @@ class Scale:
 
 
 def test_methods():
-    assert float(Scale(3.).method(2.)) == 6.
-    assert float(Scale(4.).method(2.)) == 8.
-    assert float(Scale.static(2.)) == 3.
-    assert float(pb.jit(Scale(5.).method)(2.)) == 10.
-    assert float(pb.jit(Scale(6.))(2.)) == 12.
-    assert float(pb.jit(functools.partial(lambda k, x: k * x, 7.))(2.)) == 14.
+    assert float(Scale(3.0).method(2.0)) == 6.0
+    assert float(Scale(4.0).method(2.0)) == 8.0
+    assert float(Scale.static(2.0)) == 3.0
+    assert float(pb.jit(Scale(5.0).method)(2.0)) == 10.0
+    assert float(pb.jit(Scale(6.0))(2.0)) == 12.0
+    assert float(pb.jit(functools.partial(lambda k, x: k * x, 7.0))(2.0)) == 14.0
 
 
 def test_the_name_and_the_docstring_stay():
@@ -272,42 +277,42 @@ def test_the_name_and_the_docstring_stay():
 
 
 def test_closures():
-    k = 3.
-    assert float(pb.jit(lambda x: k * x)(2.)) == 6.
-    table = np.arange(3.)
+    k = 3.0
+    assert float(pb.jit(lambda x: k * x)(2.0)) == 6.0
+    table = np.arange(3.0)
     f = pb.jit(lambda i: table[1] + pnp.asarray(table)[i])
-    assert float(f(2)) == 3.
+    assert float(f(2)) == 3.0
 
 
 def compiled_double(x):
-    return pb.jit(lambda y: x * y)(2.)
+    return pb.jit(lambda y: x * y)(2.0)
 
 
 def test_closures_over_tracers():
     close(pb.vmap(compiled_double)(W), 2 * W)
-    assert float(pb.grad(compiled_double)(3.)) == 2.
-    assert float(pb.jit(compiled_double)(3.)) == 6.
+    assert float(pb.grad(compiled_double)(3.0)) == 2.0
+    assert float(pb.jit(compiled_double)(3.0)) == 6.0
 
 
 def test_closures_over_tracers_of_two_transformations():
     def total(x):
         def product(z):
-            return pb.jit(lambda y: x * y * z)(2.)
+            return pb.jit(lambda y: x * y * z)(2.0)
 
         return pb.vmap(product)(W).sum()
 
-    close(pb.grad(total)(3.), 2 * W.sum())
+    close(pb.grad(total)(3.0), 2 * W.sum())
 
 
 def test_a_closure_over_a_tracer_is_not_remembered_beyond_it():
-    held = [0.]
+    held = [0.0]
     f = pb.jit(lambda y: held[0] * y)
 
     def outer(x):
         held[0] = x
-        return f(2.)
+        return f(2.0)
 
-    assert [float(pb.grad(outer)(v)) for v in (1., 5.)] == [2., 2.]
+    assert [float(pb.grad(outer)(v)) for v in (1.0, 5.0)] == [2.0, 2.0]
     close(pb.vmap(outer)(W), 2 * W)
 
 
@@ -316,7 +321,7 @@ def test_a_closure_over_a_tracer_is_not_remembered_beyond_it():
 
 def test_a_nested_jit_is_one_call():
     inner = pb.jit(lambda x: pnp.sin(x) * 2)
-    closed = pb.make_jaxpr(lambda x: inner(x) + inner(x))(1.)
+    closed = pb.make_jaxpr(lambda x: inner(x) + inner(x))(1.0)
     check_jaxpr(closed)
     assert [e.primitive.name for e in closed.eqns] == ["jit", "jit", "add"]
     first, second = (e.params["jaxpr"] for e in closed.eqns[:2])
@@ -325,7 +330,7 @@ def test_a_nested_jit_is_one_call():
 
 def test_constants_are_hoisted():
     table = pnp.asarray(W)
-    closed = pb.make_jaxpr(pb.jit(lambda x: x + table))(1.)
+    closed = pb.make_jaxpr(pb.jit(lambda x: x + table))(1.0)
     check_jaxpr(closed)
     assert len(closed.consts) == 1
     assert closed.consts[0] is table
@@ -335,9 +340,9 @@ def test_constants_are_hoisted():
 def test_a_constant_that_the_user_changes_later_is_not_seen():
     table = W.copy()
     f = pb.jit(lambda x: x + table)
-    close(f(1.), W + 1)
+    close(f(1.0), W + 1)
     table[:] = 0
-    close(f(1.), W + 1)
+    close(f(1.0), W + 1)
 
 
 # ---- donation
@@ -364,8 +369,7 @@ def test_a_donated_argument_is_deleted():
     assert not x.is_deleted()
     assert repr(w) == "Array(deleted, shape=(100000,), dtype=float32)"
     for use in (successor, pb.jit(lambda x: x), np.asarray, first_entry, as_list):
-        with pytest.raises(RuntimeError,
-                           match=r"Array f32\[100000\] has been deleted: its buffer was donated"):
+        with pytest.raises(RuntimeError, match=r"Array f32\[100000\] has been deleted: its buffer was donated"):
             use(w)
 
 
@@ -392,8 +396,7 @@ def test_donation_spares_what_others_hold():
 
 def test_what_is_donated_must_not_be_passed_twice():
     x = pnp.asarray(BIG)
-    with pytest.raises(ValueError,
-                       match=r"<lambda>: an array of type f32\[100000\] is donated and passed in another"):
+    with pytest.raises(ValueError, match=r"<lambda>: an array of type f32\[100000\] is donated and passed in another"):
         pb.jit(lambda a, b: a + b, donate_argnums=0)(x, x)
     with pytest.raises(ValueError, match="or closed over"):
         pb.jit(lambda a: a + x, donate_argnums=0)(x)
@@ -403,17 +406,36 @@ def test_what_is_donated_must_not_be_passed_twice():
 def test_donating_inside_of_another_transformation_donates_nothing():
     x = pnp.asarray(W)
     f = pb.jit(lambda x: (x * 2).sum(), donate_argnums=0)
-    close(pb.grad(f)(x), np.full(3, 2., np.float32))
+    close(pb.grad(f)(x), np.full(3, 2.0, np.float32))
     assert not x.is_deleted()
 
 
 # ---- what crosses the border
 
 
-@pytest.mark.parametrize("dtype", [
-    "bool", "int4", "uint4", "int8", "uint8", "int16", "uint16", "int32", "uint32", "float16", "bfloat16",
-    "float32",
-    "complex64", "float8_e4m3fn", "float8_e5m2", "float8_e4m3b11fnuz", "float8_e4m3fnuz", "float8_e5m2fnuz"])
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        "bool",
+        "int4",
+        "uint4",
+        "int8",
+        "uint8",
+        "int16",
+        "uint16",
+        "int32",
+        "uint32",
+        "float16",
+        "bfloat16",
+        "float32",
+        "complex64",
+        "float8_e4m3fn",
+        "float8_e5m2",
+        "float8_e4m3b11fnuz",
+        "float8_e4m3fnuz",
+        "float8_e5m2fnuz",
+    ],
+)
 @pytest.mark.parametrize("shape", [(), (0,), (2, 0), (3,), (2, 1)])
 def test_every_dtype_comes_back(dtype, shape):
     x = pnp.asarray(np.ones(shape), dtype=dtype)
@@ -425,13 +447,13 @@ def test_every_dtype_comes_back(dtype, shape):
 
 
 def test_structures():
-    out = pb.jit(lambda p, n: {"a": [p["x"], None, ()], "n": n, "b": (p["x"], p["x"])})({"x": 1.}, None)
+    out = pb.jit(lambda p, n: {"a": [p["x"], None, ()], "n": n, "b": (p["x"], p["x"])})({"x": 1.0}, None)
     assert out["a"][1:] == [None, ()]
     assert out["n"] is None
-    assert float(out["b"][1]) == 1.
+    assert float(out["b"][1]) == 1.0
     assert pb.jit(lambda: ())() == ()
-    assert [float(x) for x in pb.jit(lambda x: [x, 2.])(1.)] == [1., 2.]
-    assert type(pb.jit(lambda x: (x,))(1.)) is tuple
+    assert [float(x) for x in pb.jit(lambda x: [x, 2.0])(1.0)] == [1.0, 2.0]
+    assert type(pb.jit(lambda x: (x,))(1.0)) is tuple
 
 
 def test_thousands_of_arguments():
@@ -441,7 +463,7 @@ def test_thousands_of_arguments():
 
 
 def test_views_that_are_not_contiguous():
-    x = pnp.asarray(np.arange(12., dtype=np.float32).reshape(3, 4))
+    x = pnp.asarray(np.arange(12.0, dtype=np.float32).reshape(3, 4))
     np_x = np.asarray(x)
     close(pb.jit(lambda a, b: a @ b)(x.T[::2], x[:, ::-1]), np_x.T[::2] @ np_x[:, ::-1])
     close(pb.jit(lambda a: a + 0)(np_x[:, 1]), np_x[:, 1])
@@ -463,8 +485,8 @@ def test_threads():
 
     def work(i):
         for k in range(20):
-            got = f(float(k)), pb.grad(lambda x: f(x) ** 2)(2.), pb.jit(lambda x: x * i)(2.)
-            if [float(g) for g in got] != [2.75 * k, 4 * 2.75 ** 2, 2 * i]:
+            got = f(float(k)), pb.grad(lambda x: f(x) ** 2)(2.0), pb.jit(lambda x: x * i)(2.0)
+            if [float(g) for g in got] != [2.75 * k, 4 * 2.75**2, 2 * i]:
                 wrong.append((i, k, got))
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(6)]
@@ -494,8 +516,7 @@ def test_stages():
 
 def test_a_compiled_program_refuses_other_arguments():
     compiled = pb.jit(lambda x: x + 1).lower(W).compile()
-    with pytest.raises(TypeError,
-                       match=r"compiled <lambda>: leaf 0 .* must have type f32\[3\], got f32\[4\]"):
+    with pytest.raises(TypeError, match=r"compiled <lambda>: leaf 0 .* must have type f32\[3\], got f32\[4\]"):
         compiled(np.ones(4, np.float32))
     with pytest.raises(TypeError, match="expected arguments of structure"):
         compiled([W])
@@ -539,33 +560,37 @@ def test_errors_of_warm_calls_end_at_the_users_line():
 
 def test_the_one_device_under_all_its_names():
     x = pnp.ones(2)
-    f = pb.jit(lambda a, b: a + b, in_shardings=(None, x.sharding), out_shardings=x.sharding, device=x.device,
-               backend="cpu")
-    np.testing.assert_array_equal(f(x, 1.), [2., 2.])
+    f = pb.jit(
+        lambda a, b: a + b, in_shardings=(None, x.sharding), out_shardings=x.sharding, device=x.device, backend="cpu"
+    )
+    np.testing.assert_array_equal(f(x, 1.0), [2.0, 2.0])
     np.testing.assert_array_equal(pb.device_put(x, x.sharding), x)
 
 
-@pytest.mark.parametrize(("settings", "error", "part"), [
-    ({"device": 3}, ValueError, "jit: device: expected None, or the device or sharding of an array"),
-    ({"in_shardings": ("x",)}, ValueError, "jit: in_shardings: expected None"),
-    ({"out_shardings": "x"}, ValueError, "leave out_shardings out"),
-    ({"backend": "gpu"}, RuntimeError, "jit: the only backend is 'cpu', got 'gpu'"),
-    ({"compiler_options": 3}, TypeError, "jit: compiler_options must map names of XLA's options"),
-    ({"compiler_options": {"xla_nonsense": True}}, ValueError, "No such compile option: 'xla_nonsense'"),
-    ({"compiler_options": {"xla_cpu_enable_fast_math": "maybe"}}, ValueError, "xla_cpu_enable_fast_math"),
-])
+@pytest.mark.parametrize(
+    ("settings", "error", "part"),
+    [
+        ({"device": 3}, ValueError, "jit: device: expected None, or the device or sharding of an array"),
+        ({"in_shardings": ("x",)}, ValueError, "jit: in_shardings: expected None"),
+        ({"out_shardings": "x"}, ValueError, "leave out_shardings out"),
+        ({"backend": "gpu"}, RuntimeError, "jit: the only backend is 'cpu', got 'gpu'"),
+        ({"compiler_options": 3}, TypeError, "jit: compiler_options must map names of XLA's options"),
+        ({"compiler_options": {"xla_nonsense": True}}, ValueError, "No such compile option: 'xla_nonsense'"),
+        ({"compiler_options": {"xla_cpu_enable_fast_math": "maybe"}}, ValueError, "xla_cpu_enable_fast_math"),
+    ],
+)
 def test_what_one_device_or_the_compiler_cannot_do(settings, error, part):
     with pytest.raises(error, match=part):
-        pb.jit(lambda x: x + 1, **settings)(1.)
+        pb.jit(lambda x: x + 1, **settings)(1.0)
 
 
 def test_options_of_the_compiler():
     options = {"xla_cpu_enable_fast_math": False}
     f = pb.jit(lambda x: x + 1, compiler_options=options)
-    assert float(f(1.)) == 2. == float(pb.jit(lambda x: x + 1).lower(1.).compile(options)(1.))
+    assert float(f(1.0)) == 2.0 == float(pb.jit(lambda x: x + 1).lower(1.0).compile(options)(1.0))
     with pytest.raises(ValueError, match="No such compile option"):
-        pb.jit(lambda x: x + 1).lower(1.).compile({"xla_nonsense": 1})
-    for call in (lambda: pb.grad(f)(1.), lambda: pb.jit(f)(1.), lambda: pb.vmap(f)(pnp.ones(2))):
+        pb.jit(lambda x: x + 1).lower(1.0).compile({"xla_nonsense": 1})
+    for call in (lambda: pb.grad(f)(1.0), lambda: pb.jit(f)(1.0), lambda: pb.vmap(f)(pnp.ones(2))):
         with pytest.raises(ValueError, match="compiler_options are those of a whole program"):
             call()
 
@@ -575,7 +600,7 @@ def test_programs_of_other_options_are_other_programs():
         return pnp.sin(x) * pnp.cos(x) + x * 3.2501
 
     def with_level(level):
-        return pb.jit(f, compiler_options={"xla_backend_optimization_level": level})(1.)
+        return pb.jit(f, compiler_options={"xla_backend_optimization_level": level})(1.0)
 
     assert [counted(functools.partial(with_level, n))[1] for n in (0, 3, 0)] == [1, 1, 0]
 
@@ -583,9 +608,9 @@ def test_programs_of_other_options_are_other_programs():
 def test_unused_arguments_are_donated_only_if_kept():
     """As in JAX, where the program is not given what it does not read."""
     for keep in (False, True):
-        x = pnp.arange(4.) * 1
-        pb.jit(lambda a, b: b + 1, donate_argnums=0, keep_unused=keep)(x, 1.)
+        x = pnp.arange(4.0) * 1
+        pb.jit(lambda a, b: b + 1, donate_argnums=0, keep_unused=keep)(x, 1.0)
         assert x.is_deleted() == keep
-    x = pnp.arange(4.) * 1
-    pb.jit(donate_argnums=0, keep_unused=True)(lambda a, b: b + 1)(x, 1.)
+    x = pnp.arange(4.0) * 1
+    pb.jit(donate_argnums=0, keep_unused=True)(lambda a, b: b + 1)(x, 1.0)
     assert x.is_deleted()

@@ -52,6 +52,7 @@ def test_linear_callback_under_vmap(method):
     for f in (pb.vmap(op), pb.jit(pb.vmap(op))):
         np.testing.assert_allclose(f(batch), batch @ M.T, rtol=1e-5)
         assert forward.taken() == (4 if method == "sequential" else 1)
+
     def total(batch):
         return pb.vmap(loss)(batch).sum()
 

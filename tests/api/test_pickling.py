@@ -59,28 +59,28 @@ def travelled(tmp_path_factory):
 
 def test_rules_travel(travelled):
     clipped, doubled, *_ = travelled
-    assert pb.grad(clipped)(0.) == 100
-    assert pb.grad(doubled)(0.) == 50
-    assert pb.jit(pb.grad(lambda x: clipped(x) * doubled(x)))(1.) == pytest.approx(200 + 50 * float(clipped(1.)))
+    assert pb.grad(clipped)(0.0) == 100
+    assert pb.grad(doubled)(0.0) == 50
+    assert pb.jit(pb.grad(lambda x: clipped(x) * doubled(x)))(1.0) == pytest.approx(200 + 50 * float(clipped(1.0)))
 
 
 def test_compiled_functions_travel(travelled):
     _, _, compiled, scaled, memory = travelled
     for _ in range(3):
-        assert compiled(0.) == 1
-        assert scaled(3., 2) == 6
-        assert scaled(3., n=3) == 9
-    assert pb.grad(compiled)(0.) == 150
-    assert pb.grad(memory["fun"])(0.) == 150
-    assert memory["rows"](pb.numpy.arange(2.)).tolist() == [0, 2]
-    assert memory["gradient"](0.) == 100
+        assert compiled(0.0) == 1
+        assert scaled(3.0, 2) == 6
+        assert scaled(3.0, n=3) == 9
+    assert pb.grad(compiled)(0.0) == 150
+    assert pb.grad(memory["fun"])(0.0) == 150
+    assert memory["rows"](pb.numpy.arange(2.0)).tolist() == [0, 2]
+    assert memory["gradient"](0.0) == 100
 
 
 def test_warm_calls_of_what_has_travelled(travelled):
     scaled = travelled[3]
-    scaled(1., 4)
+    scaled(1.0, 4)
     with pb.debug.counters() as seen:
-        assert [float(scaled(x, 4)) for x in (2., 3., 4.)] == [8, 12, 16]
+        assert [float(scaled(x, 4)) for x in (2.0, 3.0, 4.0)] == [8, 12, 16]
     assert not seen["traces"]
 
 

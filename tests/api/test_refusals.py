@@ -11,7 +11,7 @@ import pullback.numpy as pnp
 from pullback import random
 from pullback.errors import RuleError
 
-X = pnp.arange(3.)
+X = pnp.arange(3.0)
 
 
 def square(x):
@@ -48,14 +48,14 @@ def test_defjvps_gives_a_rule_for_each_argument():
     f = pb.custom_jvp(product)
     f.defjvps(lambda t, out, x, y: t * y)
     with pytest.raises(TypeError, match="defjvps was given 1 rules for 2 arguments"):
-        pb.grad(f)(1., 2.)
+        pb.grad(f)(1.0, 2.0)
 
 
 def test_a_rule_of_defjvps_returns_the_structure_of_the_result():
     f = pb.custom_jvp(square)
     f.defjvps(lambda t, out, x: (t, t))
     with pytest.raises(TypeError, match=r"a rule given to defjvps returned .* expected the structure of the"):
-        pb.grad(f)(1.)
+        pb.grad(f)(1.0)
 
 
 @pytest.mark.parametrize("method", ["defjvps", "deftranspose"])
@@ -76,7 +76,7 @@ def test_what_a_backward_rule_logs_is_a_dict():
 
     f.defvjp_with_logs(fwd, bwd)
     with pytest.raises(RuleError, match="must log a dict or None"):
-        pb.grad(f)(1.)
+        pb.grad(f)(1.0)
 
 
 # --- arguments ---
@@ -89,7 +89,7 @@ class WithoutSignature:
     def __signature__(self):
         raise ValueError("not known")
 
-    def __call__(self, x, y=2.):
+    def __call__(self, x, y=2.0):
         return x * y
 
 
@@ -104,19 +104,19 @@ def test_a_function_without_signature_takes_arguments_by_position():
         (x, y), (t, _) = primals, tangents
         return rules(x, y), 10 * t * y
 
-    assert float(pb.grad(rules)(1., 3.)) == 30
+    assert float(pb.grad(rules)(1.0, 3.0)) == 30
     with pytest.raises(TypeError, match="keyword arguments need a signature to be mapped to positions"):
-        pb.grad(lambda x: rules(x, y=3.))(1.)
+        pb.grad(lambda x: rules(x, y=3.0))(1.0)
     with pytest.raises(TypeError, match=r"argument 0"):
-        pb.grad(f)("text", 3.)
+        pb.grad(f)("text", 3.0)
 
 
 def test_static_sets_are_told_apart_by_what_is_in_them():
     f = pb.jit(lambda x, names: x * len(names), static_argnums=1)
-    assert [float(f(2., frozenset(names))) for names in (("a",), ("a", "b"), ("a",))] == [2, 4, 2]
+    assert [float(f(2.0, frozenset(names))) for names in (("a",), ("a", "b"), ("a",))] == [2, 4, 2]
     one, true = frozenset([1]), frozenset([True])
     kind = pb.jit(lambda x, names: x * (type(next(iter(names))) is bool), static_argnums=1)
-    assert [float(kind(2., names)) for names in (one, true)] == [0, 2]
+    assert [float(kind(2.0, names)) for names in (one, true)] == [0, 2]
 
 
 def test_results_are_named_by_their_place():
@@ -124,30 +124,30 @@ def test_results_are_named_by_their_place():
         return {"value": x, "text": "hello"}
 
     with pytest.raises(TypeError, match="text"):
-        pb.jit(words)(1.)
+        pb.jit(words)(1.0)
     with pytest.raises(TypeError, match="text"):
-        pb.pure_callback(words, {"value": X, "text": X}, 1.)
+        pb.pure_callback(words, {"value": X, "text": X}, 1.0)
 
 
 # --- linear maps ---
 
 
 def test_a_linear_map_takes_tangents_of_the_arguments_structure():
-    _, linear = pb.linearize(lambda pair: pair[0] * pair[1], (1., 2.))
+    _, linear = pb.linearize(lambda pair: pair[0] * pair[1], (1.0, 2.0))
     with pytest.raises(TypeError, match="tangents must have the structure of the arguments"):
-        linear([1., 2.])
+        linear([1.0, 2.0])
     with pytest.raises(TypeError, match="takes tangents by position, got the keywords t"):
-        linear(t=(1., 2.))
+        linear(t=(1.0, 2.0))
 
 
 def test_tangents_of_integers_are_zeros():
     def scaled(n, x):
         return n * x
 
-    out, tangent = pb.jvp(scaled, (2, 3.), (np.zeros((), pb.float0), 1.))
+    out, tangent = pb.jvp(scaled, (2, 3.0), (np.zeros((), pb.float0), 1.0))
     assert (float(out), float(tangent)) == (6, 2)
     with pytest.raises(TypeError, match="has no derivative, so its tangent must be"):
-        pb.jvp(scaled, (2, 3.), (1., 1.))
+        pb.jvp(scaled, (2, 3.0), (1.0, 1.0))
 
 
 # --- functions outside ---

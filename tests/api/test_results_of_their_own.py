@@ -13,17 +13,42 @@ CUBE, NUMBER = np.ones((1, 1, 3), "float32"), np.float32(2)
 
 # Functions of a library that leave an operand as it is: the operand, the function's name, what it is given beside it.
 OWN = [
-    (FLOATS, "numpy.positive"), (FLOATS, "numpy.real"), (FLOATS, "numpy.conj"), (FLOATS, "numpy.clip"),
-    (FLOATS, "numpy.squeeze"), (CUBE, "numpy.squeeze", ()), (FLOATS, "numpy.expand_dims", ()),
-    (MATRIX, "numpy.swapaxes", 1, 1), (MATRIX, "numpy.moveaxis", 1, 1), (MATRIX, "numpy.rollaxis", 0),
-    (FLOATS, "numpy.roll", 0), (MATRIX, "numpy.roll", 3, 1), (FLOATS, "numpy.flip", ()), (MATRIX, "numpy.rot90", 4),
-    (FLOATS, "numpy.pad", 0), (FLOATS, "numpy.pad", 0, "reflect"), (FLOATS, "numpy.tile", 1),
-    (FLOATS, "numpy.atleast_1d"), (CUBE, "numpy.atleast_3d"), (FLOATS, "numpy.delete", np.zeros(0, int)),
-    (FLOATS, "numpy.resize", 3), (FLOATS, "numpy.diff", 0), (MATRIX, "numpy.linalg.matrix_power", 1),
-    (FLOATS, "numpy.fft.fftshift", ()), (INTS, "numpy.abs"), (INTS, "numpy.floor"), (INTS, "numpy.trunc"),
-    (INTS, "numpy.round", 1), (INTS, "numpy.nan_to_num"), (NUMBER, "numpy.reshape", ()), (FLOATS, "nn.identity"),
-    (FLOATS, "lax.rev", ()), (FLOATS, "lax.pad", 0.0, ((0, 0, 0),)), (FLOATS, "lax.broadcast_in_dim", (3,), (0,)),
-    (FLOATS, "lax.expand_dims", ()), (FLOATS, "lax.reduce_sum", ()),
+    (FLOATS, "numpy.positive"),
+    (FLOATS, "numpy.real"),
+    (FLOATS, "numpy.conj"),
+    (FLOATS, "numpy.clip"),
+    (FLOATS, "numpy.squeeze"),
+    (CUBE, "numpy.squeeze", ()),
+    (FLOATS, "numpy.expand_dims", ()),
+    (MATRIX, "numpy.swapaxes", 1, 1),
+    (MATRIX, "numpy.moveaxis", 1, 1),
+    (MATRIX, "numpy.rollaxis", 0),
+    (FLOATS, "numpy.roll", 0),
+    (MATRIX, "numpy.roll", 3, 1),
+    (FLOATS, "numpy.flip", ()),
+    (MATRIX, "numpy.rot90", 4),
+    (FLOATS, "numpy.pad", 0),
+    (FLOATS, "numpy.pad", 0, "reflect"),
+    (FLOATS, "numpy.tile", 1),
+    (FLOATS, "numpy.atleast_1d"),
+    (CUBE, "numpy.atleast_3d"),
+    (FLOATS, "numpy.delete", np.zeros(0, int)),
+    (FLOATS, "numpy.resize", 3),
+    (FLOATS, "numpy.diff", 0),
+    (MATRIX, "numpy.linalg.matrix_power", 1),
+    (FLOATS, "numpy.fft.fftshift", ()),
+    (INTS, "numpy.abs"),
+    (INTS, "numpy.floor"),
+    (INTS, "numpy.trunc"),
+    (INTS, "numpy.round", 1),
+    (INTS, "numpy.nan_to_num"),
+    (NUMBER, "numpy.reshape", ()),
+    (FLOATS, "nn.identity"),
+    (FLOATS, "lax.rev", ()),
+    (FLOATS, "lax.pad", 0.0, ((0, 0, 0),)),
+    (FLOATS, "lax.broadcast_in_dim", (3,), (0,)),
+    (FLOATS, "lax.expand_dims", ()),
+    (FLOATS, "lax.reduce_sum", ()),
 ]
 OWN_OF_LISTS = [(FLOATS, "numpy.hstack"), (MATRIX, "numpy.vstack"), (CUBE, "numpy.dstack"), (FLOATS, "numpy.block")]
 OWN_METHODS = [(FLOATS, "__pos__"), (FLOATS, "conj"), (FLOATS, "clip"), (MATRIX, "swapaxes", 1, 1), (INTS, "round")]
@@ -85,8 +110,11 @@ def method(name, *args):
 
 def cases(*groups):
     """Pairs of an operand and a function of a library and it, with ids."""
-    return [pytest.param(operand, make(*rest), id=f"{make.__name__} {rest}")
-            for make, rows in groups for operand, *rest in rows]
+    return [
+        pytest.param(operand, make(*rest), id=f"{make.__name__} {rest}")
+        for make, rows in groups
+        for operand, *rest in rows
+    ]
 
 
 def lives(library, function, value):
@@ -99,16 +127,26 @@ def lives(library, function, value):
     return not y.is_deleted()
 
 
-@pytest.mark.parametrize(("value", "function"), [
-    *cases((call, OWN), (call_of_a_list, OWN_OF_LISTS), (method, OWN_METHODS)), (FLOATS, real_part),
-    (MATRIX, first_of_several), (FLOATS, first_of_broadcast), (MATRIX, einsum), (FLOATS, choose)])
+@pytest.mark.parametrize(
+    ("value", "function"),
+    [
+        *cases((call, OWN), (call_of_a_list, OWN_OF_LISTS), (method, OWN_METHODS)),
+        (FLOATS, real_part),
+        (MATRIX, first_of_several),
+        (FLOATS, first_of_broadcast),
+        (MATRIX, einsum),
+        (FLOATS, choose),
+    ],
+)
 def test_an_operand_that_comes_back_unchanged_comes_back_as_another_array(value, function):
     assert lives(pb, function, value)
     assert lives(jax, function, value)
 
 
-@pytest.mark.parametrize(("value", "function"), [
-    *cases((call, THE_OPERAND), (method, METHODS_THE_OPERAND)), (FLOATS, transposed), (FLOATS, concatenate_one)])
+@pytest.mark.parametrize(
+    ("value", "function"),
+    [*cases((call, THE_OPERAND), (method, METHODS_THE_OPERAND)), (FLOATS, transposed), (FLOATS, concatenate_one)],
+)
 def test_what_is_the_operand_itself_dies_with_it(value, function):
     assert not lives(pb, function, value)
     assert not lives(jax, function, value)

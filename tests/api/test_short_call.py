@@ -1,4 +1,5 @@
 """Warm calls of compiled functions: they give what the first call gave, whatever goes in and comes out."""
+
 import dataclasses
 import functools
 from collections import namedtuple
@@ -11,7 +12,7 @@ import pullback.numpy as pnp
 from pullback._api.jit import Compiler
 from pullback.tree_util import register_dataclass, register_pytree_node, tree_leaves, tree_map, tree_structure
 
-X = pnp.arange(3.)
+X = pnp.arange(3.0)
 Pair = namedtuple("Pair", "a b")
 
 
@@ -81,7 +82,7 @@ def nested(x, y):
 
 
 def constants(x, y):
-    return x, 1., pnp.ones(2)
+    return x, 1.0, pnp.ones(2)
 
 
 def box(x, y):
@@ -100,8 +101,26 @@ def many(x, y):
     return [x * i for i in range(120)]
 
 
-@pytest.mark.parametrize("fun", [nothing, array, empty_tuple, empty_list, tuple_of_one, list_of_one, list_of_three,
-                                 dictionary, Pair, nested, constants, box, boxes, strict, many])
+@pytest.mark.parametrize(
+    "fun",
+    [
+        nothing,
+        array,
+        empty_tuple,
+        empty_list,
+        tuple_of_one,
+        list_of_one,
+        list_of_three,
+        dictionary,
+        Pair,
+        nested,
+        constants,
+        box,
+        boxes,
+        strict,
+        many,
+    ],
+)
 def test_results_of_every_structure(fun):
     compiled, expected = pb.jit(fun), fun(X, X + 1)
     x, y = pb.jit(lambda x: (x, x + 1))(X)
@@ -118,7 +137,7 @@ def test_numbers_of_arguments(n):
     compiled = pb.jit(lambda *xs: [x + i for i, x in enumerate(xs)])
     xs = pb.jit(lambda: [pnp.full(2, float(i)) for i in range(n)])()
     for _ in range(3):
-        np.testing.assert_array_equal(pnp.asarray(compiled(*xs)).reshape(n, 2), np.arange(n)[:, None] * np.full(2, 2.))
+        np.testing.assert_array_equal(pnp.asarray(compiled(*xs)).reshape(n, 2), np.arange(n)[:, None] * np.full(2, 2.0))
 
 
 def test_an_object_with_the_attributes_of_an_array_is_not_one():
@@ -160,8 +179,8 @@ def general_calls(compiled, calls, monkeypatch):
 
 
 def test_what_goes_the_short_way_from_the_second_call_on(monkeypatch):
-    captured = pnp.arange(3.)
-    x, host, number = X + 1, np.ones(3, np.float32), 2.
+    captured = pnp.arange(3.0)
+    x, host, number = X + 1, np.ones(3, np.float32), 2.0
     cases = {
         "nested": (pb.jit(lambda p, s: (p["a"] * s["c"][0], p["b"])), ({"a": x, "b": (x, None)}, {"c": [x]}), {}),
         "keywords": (pb.jit(lambda x, *, y: x - y), (x,), {"y": x + 1}),
@@ -190,9 +209,9 @@ def test_structures_static_values_and_types_that_change_between_calls():
         return [leaf * n * sign + sum(more.values()) for leaf in tree_leaves(tree)]
 
     for _ in range(3):
-        for tree in ({"a": X}, {"b": X}, [X], [X, X], (X,), {"a": X.astype("int32")}, {"a": 1.}, {"a": np.arange(3)}):
-            for n in (2, 2., True, np.float64(2)):
-                for sign in (1, -1, -1.):
+        for tree in ({"a": X}, {"b": X}, [X], [X, X], (X,), {"a": X.astype("int32")}, {"a": 1.0}, {"a": np.arange(3)}):
+            for n in (2, 2.0, True, np.float64(2)):
+                for sign in (1, -1, -1.0):
                     for more in ({}, {"y": X}, {"z": X}, {"z": 1}):
                         got = scaled(tree, n, sign=sign, **more)
                         lifted, lifted_more = tree_map(pnp.asarray, tree), tree_map(pnp.asarray, more)

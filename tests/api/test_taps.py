@@ -65,8 +65,18 @@ def of_checkpoint_inside_jit(f):
     return pb.jit(of_checkpoint(f))
 
 
-@pytest.mark.parametrize("tapped_grad", [outside, outside_jit_of_grad, outside_grad_of_jit, inside_jit,
-                                         of_value_and_grad, of_checkpoint, of_checkpoint_inside_jit])
+@pytest.mark.parametrize(
+    "tapped_grad",
+    [
+        outside,
+        outside_jit_of_grad,
+        outside_grad_of_jit,
+        inside_jit,
+        of_value_and_grad,
+        of_checkpoint,
+        of_checkpoint_inside_jit,
+    ],
+)
 def test_a_tap_in_a_scan_returns_the_stacked_cotangents(tapped_grad):
     gradient, taps = tapped_grad(loss)(0.5, XS)
     want = jax.grad(perturbed, (0, 2))(0.5, XS, jnp.zeros(4))
@@ -309,6 +319,7 @@ def test_wrong_changes_are_named():
 
     with pytest.raises(RuleError, match=r"the function bwd, .*wrong.*must return a cotangent with the structure"):
         pb.grad(lambda x: tap(x, bwd=wrong))(1.0)
+
     def of_another_shape(ct):
         return pnp.ones(3)
 

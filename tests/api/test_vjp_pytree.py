@@ -86,8 +86,11 @@ def loop(x):
     return lax.fori_loop(0, 3, lambda i, x: pnp.sin(x) * x, x)
 
 
-@pytest.mark.parametrize("function", [fun, tripled, pb.jit(fun), pb.vmap(tripled), loop],
-                         ids=["plain", "custom rule", "jit", "batched rule", "loop"])
+@pytest.mark.parametrize(
+    "function",
+    [fun, tripled, pb.jit(fun), pb.vmap(tripled), loop],
+    ids=["plain", "custom rule", "jit", "batched rule", "loop"],
+)
 def test_structures_are_equal_for_one_function(function):
     one, two = pb.vjp(function, X)[1], pb.vjp(function, X + 1.0)[1]
     assert tree_structure(one) == tree_structure(two)
@@ -99,8 +102,17 @@ def test_structures_are_equal_for_one_function(function):
 
 
 def test_structures_differ_for_different_functions():
-    structures = [tree_structure(pb.vjp(f, 2.0)[1]) for f in (
-        lambda x: x * x, lambda x: x * 2.0, lambda x: -x, tripled, lambda x: (x, x), lambda x: lax.stop_gradient(x))]
+    structures = [
+        tree_structure(pb.vjp(f, 2.0)[1])
+        for f in (
+            lambda x: x * x,
+            lambda x: x * 2.0,
+            lambda x: -x,
+            tripled,
+            lambda x: (x, x),
+            lambda x: lax.stop_gradient(x),
+        )
+    ]
     assert len(set(structures)) == len(structures)
     # a vjp and a linearized function are not the same either
     assert tree_structure(pb.linearize(pnp.sin, 2.0)[1]) != tree_structure(pb.vjp(pnp.sin, 2.0)[1])
@@ -243,8 +255,10 @@ def test_what_does_not_fit_is_named():
     _, f_vjp = pb.vjp(squared, 1.0)
     _, f_jvp = pb.linearize(squared, 1.0)
     for args, kwargs, got in (((1.0, 2.0), {}, "got 2"), ((), {}, "got 0"), ((1.0,), {"ct": 1.0}, "keywords ct")):
-        with pytest.raises(TypeError, match=f"the vjp of squared takes one argument, the cotangent of the result, {got}"
-                           if "got" in got else got):
+        with pytest.raises(
+            TypeError,
+            match=f"the vjp of squared takes one argument, the cotangent of the result, {got}" if "got" in got else got,
+        ):
             f_vjp(*args, **kwargs)
     with pytest.raises(TypeError, match="the linearized squared takes tangents by position, got the keywords t"):
         f_jvp(t=1.0)

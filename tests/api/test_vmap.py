@@ -13,8 +13,8 @@ import pullback as pb
 import pullback.numpy as pnp
 from pullback import lax
 
-X = np.arange(24., dtype=np.float32).reshape(2, 3, 4)
-W = np.linspace(.5, 1., 3, dtype=np.float32)
+X = np.arange(24.0, dtype=np.float32).reshape(2, 3, 4)
+W = np.linspace(0.5, 1.0, 3, dtype=np.float32)
 
 
 def identity(x):
@@ -42,7 +42,7 @@ def test_axes(in_axes, out_axes):
 
 def test_an_argument_that_is_shared():
     close(pb.vmap(pnp.dot, in_axes=(0, None))(X[0], X[0, 0]), X[0] @ X[0, 0])
-    close(pb.vmap(lambda x, y: x * y, in_axes=[None, 0])(2., W), 2 * W)
+    close(pb.vmap(lambda x, y: x * y, in_axes=[None, 0])(2.0, W), 2 * W)
     seen = []
 
     def noting(x, s):
@@ -58,9 +58,9 @@ def test_axes_of_pytrees():
         return p["a"] * p["b"][0] + q
 
     p = {"a": X[0].T, "b": (W, X)}
-    got = pb.vmap(f, in_axes=({"a": 1, "b": (0, None)}, None))(p, 1.)
+    got = pb.vmap(f, in_axes=({"a": 1, "b": (0, None)}, None))(p, 1.0)
     close(got, (X[0] * W[:, None]) + 1)
-    close(pb.vmap(f, in_axes=({"a": 1, "b": 0}, None))({"a": X[0].T, "b": (W,)}, 1.), got)
+    close(pb.vmap(f, in_axes=({"a": 1, "b": 0}, None))({"a": X[0].T, "b": (W,)}, 1.0), got)
 
 
 class Pair(NamedTuple):
@@ -77,31 +77,30 @@ def test_axes_of_results():
 
 
 def test_results_that_are_not_mapped():
-    shared = pb.vmap(lambda x: (x, 2.), out_axes=(0, None))(W)[1]
+    shared = pb.vmap(lambda x: (x, 2.0), out_axes=(0, None))(W)[1]
     assert shared.shape == ()
-    close(pb.vmap(lambda x: 2.)(W), np.full(3, 2., np.float32))
+    close(pb.vmap(lambda x: 2.0)(W), np.full(3, 2.0, np.float32))
     close(pb.vmap(lambda x: X[0], out_axes=2)(W), np.stack([X[0]] * 3, axis=2))
 
 
 def test_axis_size():
-    close(pb.vmap(lambda: 1., axis_size=3)(), np.ones(3, np.float32))
+    close(pb.vmap(lambda: 1.0, axis_size=3)(), np.ones(3, np.float32))
     close(pb.vmap(lambda x: x, in_axes=None, axis_size=2)(W), np.stack([W, W]))
     close(pb.vmap(lambda x: x, axis_size=3)(W), W)
 
 
 def test_an_empty_batch():
     assert pb.vmap(lambda x: x.sum())(np.ones((0, 3), np.float32)).shape == (0,)
-    assert pb.vmap(lambda x, y: x @ y, in_axes=(0, None))(np.ones((0, 2, 3), np.float32),
-                                                          X[0]).shape == (0, 2, 4)
+    assert pb.vmap(lambda x, y: x @ y, in_axes=(0, None))(np.ones((0, 2, 3), np.float32), X[0]).shape == (0, 2, 4)
 
 
 def test_keyword_arguments_are_mapped_over_axis_0():
-    close(pb.vmap(lambda x, y, s: x * y + s, in_axes=(0, None))(W, 2., s=W), 3 * W)
+    close(pb.vmap(lambda x, y, s: x * y + s, in_axes=(0, None))(W, 2.0, s=W), 3 * W)
     close(pb.vmap(lambda **k: k["a"] + k["b"])(a=W, b=W), 2 * W)
 
 
 def test_functions_with_defaults_and_variadic_arguments():
-    close(pb.vmap(lambda x, k=3.: k * x)(W), 3 * W)
+    close(pb.vmap(lambda x, k=3.0: k * x)(W), 3 * W)
     close(pb.vmap(lambda *xs: sum(xs))(W, W, W), 3 * W)
 
 
@@ -131,11 +130,11 @@ def sum_of_multiples(s):
 
 
 def compiled_double(s):
-    return pb.jit(lambda x: s * x)(2.)
+    return pb.jit(lambda x: s * x)(2.0)
 
 
 def test_closures_over_outer_values():
-    close(pb.grad(sum_of_multiples)(2.), W.sum())
+    close(pb.grad(sum_of_multiples)(2.0), W.sum())
     close(pb.vmap(compiled_double)(W), 2 * W)
 
 
@@ -150,7 +149,7 @@ def test_per_example_gradients():
 
 def test_of_jvp_and_vjp():
     all_close(pb.vmap(lambda x, t: pb.jvp(pnp.sin, (x,), (t,)))(W, W), (np.sin(W), W * np.cos(W)))
-    close(pb.vmap(lambda x: pb.vjp(pnp.sin, x)[1](2.)[0])(W), 2 * np.cos(W))
+    close(pb.vmap(lambda x: pb.vjp(pnp.sin, x)[1](2.0)[0])(W), 2 * np.cos(W))
 
 
 # ---- named axes
@@ -191,12 +190,12 @@ def test_a_reduced_result_is_not_mapped():
 def test_collectives_are_differentiated():
     def gradient(lib, np_):
         def times_mean(y):
-            return np_.sin(y) * lib.lax.pmean(y ** 2, "i")
+            return np_.sin(y) * lib.lax.pmean(y**2, "i")
 
         return lib.grad(lambda x: np_.sum(lib.vmap(times_mean, axis_name="i")(x)))(W)
 
     close(gradient(pb, pnp), gradient(jax, jnp))
-    close(pb.vmap(pb.grad(lambda y: pnp.sin(y) * 2.), axis_name="i")(W), 2 * np.cos(W))
+    close(pb.vmap(pb.grad(lambda y: pnp.sin(y) * 2.0), axis_name="i")(W), 2 * np.cos(W))
 
 
 def test_collectives_inside_of_jit():
@@ -216,10 +215,10 @@ def test_a_name_that_is_not_in_scope():
     with pytest.raises(NameError, match="no enclosing vmap has an axis named 'j'; the names in scope are: 'i'"):
         pb.vmap(lambda x: lax.psum(x, "j"), axis_name="i")(W)
     with pytest.raises(NameError, match="axis_name='i'"):
-        lax.pmean(1., "i")
+        lax.pmean(1.0, "i")
     pb.vmap(sum_along_i, axis_name="i")(W)
     with pytest.raises(NameError, match="the names in scope are: none"):
-        lax.psum(1., "i")
+        lax.psum(1.0, "i")
 
 
 # ---- what wrong input gets
@@ -235,39 +234,56 @@ def test_sizes_that_differ_are_listed():
         "vmap of fun: the mapped axes must have one length, but",
         "  argument 'a' of shape (3,) has length 3 along axis 0",
         "  argument 'b', leaf ['q'] of shape (2, 3, 4) has length 2 along axis 0",
-        "  keyword argument 'c' of shape (3,) has length 3 along axis 0"]
+        "  keyword argument 'c' of shape (3,) has length 3 along axis 0",
+    ]
     assert "axis_size is 4" in vmap_message(identity, W, axis_size=4)
 
 
 def test_axes_that_do_not_exist():
-    assert vmap_message(lambda x: x, 1.).startswith("vmap of <lambda>: argument 'x' has shape (), which has no axis 0.")
+    assert vmap_message(lambda x: x, 1.0).startswith(
+        "vmap of <lambda>: argument 'x' has shape (), which has no axis 0."
+    )
     assert "argument 'x', leaf ['a'] has shape (3,), which has no axis -2" in vmap_message(
-        identity, {"a": W}, in_axes=-2)
+        identity, {"a": W}, in_axes=-2
+    )
     assert "out_axes=2 for leaf 0 of the result, which has rank 0: the axis must lie in [-1, 0]" in vmap_message(
-        identity, W, out_axes=2)
+        identity, W, out_axes=2
+    )
 
 
 def test_structures_that_do_not_fit():
     assert "in_axes has 2 entries, but the function was called with 1 positional" in vmap_message(
-        identity, W, in_axes=(0, 0))
+        identity, W, in_axes=(0, 0)
+    )
     assert "in_axes must be a prefix of the arguments, but at [0] it has" in vmap_message(
-        identity, {"a": W}, in_axes=({"a": 0, "b": 0},))
-    assert "out_axes=(0, 1, 2) must be a prefix of the result" in vmap_message(
-        lambda x: (x, x), W, out_axes=(0, 1, 2))
+        identity, {"a": W}, in_axes=({"a": 0, "b": 0},)
+    )
+    assert "out_axes=(0, 1, 2) must be a prefix of the result" in vmap_message(lambda x: (x, x), W, out_axes=(0, 1, 2))
     assert "no argument is mapped" in vmap_message(identity, W, in_axes=None)
     assert "out_axes is None for leaf 0 of the result" in vmap_message(identity, W, out_axes=None)
 
 
-@pytest.mark.parametrize("options", [{"in_axes": "a"}, {"in_axes": (1.,)}, {"in_axes": np.float32(0)},
-                                     {"out_axes": 1.5},
-                                     {"out_axes": "a"}, {"axis_size": -1}, {"axis_size": 2.}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"in_axes": "a"},
+        {"in_axes": (1.0,)},
+        {"in_axes": np.float32(0)},
+        {"out_axes": 1.5},
+        {"out_axes": "a"},
+        {"axis_size": -1},
+        {"axis_size": 2.0},
+    ],
+    ids=str,
+)
 def test_options_of_the_wrong_type(options):
     assert vmap_message(identity, W, kind=TypeError, **options).startswith("vmap")
 
 
 def test_arguments_that_are_no_arrays():
     assert vmap_message(identity, {"k": [W, "text"]}, kind=TypeError).startswith(
-        "vmap of identity: argument 'x', leaf ['k'][1]: expected an array or a number, got 'text'")
+        "vmap of identity: argument 'x', leaf ['k'][1]: expected an array or a number, got 'text'"
+    )
     with pytest.raises(TypeError, match="vmap: expected a function, got 3 of type int"):
         pb.vmap(3)
     assert "the leaf ['r'] is 'text' of type str" in vmap_message(lambda x: {"r": "text"}, W, kind=TypeError)
@@ -292,9 +308,16 @@ def test_axes_of_a_mesh_of_devices():
         pb.vmap(pnp.sin, spmd_axis_name=3)
 
 
-@pytest.mark.parametrize(("fun", "args"), [
-    (pnp.matmul, ()), (pnp.dot, ()), (pnp.tensordot, ()), (lax.dot, ()),
-    (lax.dot_general, ((((1,), (0,)), ((), ())),))])
+@pytest.mark.parametrize(
+    ("fun", "args"),
+    [
+        (pnp.matmul, ()),
+        (pnp.dot, ()),
+        (pnp.tensordot, ()),
+        (lax.dot, ()),
+        (lax.dot_general, ((((1,), (0,)), ((), ())),)),
+    ],
+)
 def test_a_place_for_a_product_is_refused(fun, args):
     x = np.ones((2, 2), "float32")
     refused_with_a_place(fun, x, x, *args)

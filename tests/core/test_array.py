@@ -11,10 +11,29 @@ import pytest
 import pullback as pb
 import pullback.numpy as pnp
 
-ALL_DTYPES = ["bool", "int4", "uint4", "int8", "uint8", "int16", "uint16", "int32", "uint32", "float16",
-              "bfloat16",
-              "float32", "complex64", "float8_e3m4", "float8_e4m3", "float8_e4m3fn", "float8_e5m2",
-              "float8_e4m3b11fnuz", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu"]
+ALL_DTYPES = [
+    "bool",
+    "int4",
+    "uint4",
+    "int8",
+    "uint8",
+    "int16",
+    "uint16",
+    "int32",
+    "uint32",
+    "float16",
+    "bfloat16",
+    "float32",
+    "complex64",
+    "float8_e3m4",
+    "float8_e4m3",
+    "float8_e4m3fn",
+    "float8_e5m2",
+    "float8_e4m3b11fnuz",
+    "float8_e4m3fnuz",
+    "float8_e5m2fnuz",
+    "float8_e8m0fnu",
+]
 DTYPES = pytest.mark.parametrize("dtype", ALL_DTYPES)
 
 
@@ -26,15 +45,36 @@ def made(dtype, shape=(3,)):
 
 
 def test_repr_as_in_the_seed():
-    assert repr(pnp.sin(1.)) == "Array(0.84147096, dtype=float32, weak_type=True)"
-    assert repr(pnp.arange(3.)) == "Array([0., 1., 2.], dtype=float32)"
+    assert repr(pnp.sin(1.0)) == "Array(0.84147096, dtype=float32, weak_type=True)"
+    assert repr(pnp.arange(3.0)) == "Array([0., 1., 2.], dtype=float32)"
 
 
-@pytest.mark.parametrize("value", [
-    3.0485873, -0., 1e-12, float("nan"), True, 2, 1 + 2j, [1., 2.5], [[1, 2], [3, 4]], [], [[]],
-    [float("inf"), 1.],
-    [True, False], [1e-10, 1e10], np.arange(2000.), np.arange(30.) / 7, np.eye(40), np.zeros((2, 0, 3)),
-    np.arange(24).reshape(2, 3, 4), np.array([1 + 2j, -.5j])], ids=lambda v: str(np.shape(v)))
+@pytest.mark.parametrize(
+    "value",
+    [
+        3.0485873,
+        -0.0,
+        1e-12,
+        float("nan"),
+        True,
+        2,
+        1 + 2j,
+        [1.0, 2.5],
+        [[1, 2], [3, 4]],
+        [],
+        [[]],
+        [float("inf"), 1.0],
+        [True, False],
+        [1e-10, 1e10],
+        np.arange(2000.0),
+        np.arange(30.0) / 7,
+        np.eye(40),
+        np.zeros((2, 0, 3)),
+        np.arange(24).reshape(2, 3, 4),
+        np.array([1 + 2j, -0.5j]),
+    ],
+    ids=lambda v: str(np.shape(v)),
+)
 def test_repr_and_str_as_jax_prints(value):
     ours, theirs = pnp.asarray(value), jnp.asarray(value)
     assert str(ours) == str(theirs)
@@ -51,10 +91,9 @@ def test_every_dtype_prints(dtype, shape):
 
 def test_format():
     assert f"{pnp.asarray(3.14159):.2f} {pnp.asarray(7):03d} {made('bfloat16', ()):.1f}" == "3.14 007 1.0"
-    assert f"{pnp.arange(2.)}" == "[0. 1.]"
-    with pytest.raises(TypeError,
-                       match=r"format '\.2f' is for a single number, not for an array of shape \(2,\)"):
-        f"{pnp.arange(2.):.2f}"
+    assert f"{pnp.arange(2.0)}" == "[0. 1.]"
+    with pytest.raises(TypeError, match=r"format '\.2f' is for a single number, not for an array of shape \(2,\)"):
+        f"{pnp.arange(2.0):.2f}"
 
 
 # ---- Python numbers
@@ -65,39 +104,46 @@ def test_conversions():
     assert int(pnp.asarray(3.7)) == 3
     assert complex(pnp.asarray(1 + 2j)) == 1 + 2j
     assert bool(pnp.asarray(2))
-    assert bool(pnp.asarray([0.])) is False
+    assert bool(pnp.asarray([0.0])) is False
     assert [10, 20, 30][pnp.asarray(1)] == 20
     assert list(range(pnp.asarray(2))) == [0, 1]
     assert pnp.asarray([[5]]).item() == 5
     assert pnp.arange(6).reshape(2, 3).item(1, 2) == 5
     assert pnp.asarray([[1, 2]]).tolist() == [[1, 2]]
-    assert type(pnp.asarray(1.).tolist()) is float
+    assert type(pnp.asarray(1.0).tolist()) is float
     assert np.frombuffer(pnp.arange(3).tobytes(), np.int32).tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize(("convert", "x", "text"), [
-    (float, [1., 2.], r"float\(\): only an array of shape \(\) .* got shape \(2,\)"),
-    (int, [1], r"int\(\): only an array of shape \(\)"),
-    (complex, [[1.]], r"complex\(\): .* got shape \(1, 1\)"),
-    (lambda x: [1][x], 0., r"only an integer array of shape \(\) can be used as an index, got f32\[\]"),
-    (lambda x: [1][x], [0], r"got i32\[1\]"), (lambda x: [1][x], True, r"got bool\[\]"), (len, 1., "len"),
-    (list, 1., "0-d")])
+@pytest.mark.parametrize(
+    ("convert", "x", "text"),
+    [
+        (float, [1.0, 2.0], r"float\(\): only an array of shape \(\) .* got shape \(2,\)"),
+        (int, [1], r"int\(\): only an array of shape \(\)"),
+        (complex, [[1.0]], r"complex\(\): .* got shape \(1, 1\)"),
+        (lambda x: [1][x], 0.0, r"only an integer array of shape \(\) can be used as an index, got f32\[\]"),
+        (lambda x: [1][x], [0], r"got i32\[1\]"),
+        (lambda x: [1][x], True, r"got bool\[\]"),
+        (len, 1.0, "len"),
+        (list, 1.0, "0-d"),
+    ],
+)
 def test_conversions_that_are_refused(convert, x, text):
     with pytest.raises(TypeError, match=text):
         convert(pnp.asarray(x))
 
 
-@pytest.mark.parametrize("value", [[1, 2], [], [[1.], [2.]]])
+@pytest.mark.parametrize("value", [[1, 2], [], [[1.0], [2.0]]])
 def test_the_truth_of_many_values_is_refused(value):
-    with pytest.raises(ValueError,
-                       match=r"truth value of an array of shape .* is ambiguous: use \.any\(\) or \.all\(\)"):
+    with pytest.raises(
+        ValueError, match=r"truth value of an array of shape .* is ambiguous: use \.any\(\) or \.all\(\)"
+    ):
         bool(pnp.asarray(value))
 
 
 @pytest.mark.parametrize("use", [hash, lambda x: {x: 1}, lambda x: {x}])
 def test_hashing_is_refused(use):
     with pytest.raises(TypeError, match="unhashable type: 'Array'"):
-        use(pnp.arange(3.))
+        use(pnp.arange(3.0))
 
 
 def test_attributes():
@@ -107,7 +153,7 @@ def test_attributes():
     assert isinstance(x, pb.Array)
     assert not x.weak_type
     with pytest.raises(TypeError, match="not made by calling it"):
-        pb.Array([1.])
+        pb.Array([1.0])
 
 
 # ---- NumPy
@@ -124,17 +170,17 @@ def test_to_numpy_and_back(dtype):
 
 
 def test_array_protocol():
-    x = pnp.arange(3.)
+    x = pnp.arange(3.0)
     assert np.asarray(x, dtype=np.float64).dtype == np.float64
     assert not np.asarray(x).flags.writeable
-    assert not np.asarray(pnp.asarray(1.)).flags.writeable
+    assert not np.asarray(pnp.asarray(1.0)).flags.writeable
     assert np.array(x).flags.writeable
     with pytest.raises(ValueError, match="a copy cannot be avoided"):
         np.asarray(x, dtype=np.float64, copy=False)
     with pytest.raises(ValueError, match="read-only"):
-        np.asarray(x)[0] = 5.
-    assert np.sum(x) == 3.
-    np.testing.assert_array_equal(np.arange(3.) + x, [0., 2., 4.])
+        np.asarray(x)[0] = 5.0
+    assert np.sum(x) == 3.0
+    np.testing.assert_array_equal(np.arange(3.0) + x, [0.0, 2.0, 4.0])
 
 
 # ways into the library for an array of the user's
@@ -169,7 +215,7 @@ def grad(a):
 
 
 def constant_of_a_jaxpr(a):
-    return pb.make_jaxpr(lambda x: x + a)(1.).consts[0]
+    return pb.make_jaxpr(lambda x: x + a)(1.0).consts[0]
 
 
 def linearize(a):
@@ -180,36 +226,38 @@ def strided(a):
     return pnp.asarray(a[::2])
 
 
-@pytest.mark.parametrize("enter", [pnp.asarray, pnp.array, reshape, jit, jit_that_computes, vmap, jvp, grad,
-                                   constant_of_a_jaxpr, linearize, strided])
+@pytest.mark.parametrize(
+    "enter",
+    [pnp.asarray, pnp.array, reshape, jit, jit_that_computes, vmap, jvp, grad, constant_of_a_jaxpr, linearize, strided],
+)
 def test_the_users_memory_is_never_aliased(enter):
     mine = np.ones(100_000, np.float32)
     x = enter(mine)
-    mine[:] = 7.
-    assert float(np.asarray(x).max()) == 1.
+    mine[:] = 7.0
+    assert float(np.asarray(x).max()) == 1.0
 
 
 def test_what_is_remembered_for_the_pullback_is_not_the_users_memory():
-    mine = np.full(100_000, 3., np.float32)
+    mine = np.full(100_000, 3.0, np.float32)
     _, pullback = pb.vjp(lambda x: x * x, mine)
-    mine[:] = 0.
-    assert float(pullback(np.ones_like(mine))[0][0]) == 6.
+    mine[:] = 0.0
+    assert float(pullback(np.ones_like(mine))[0][0]) == 6.0
 
 
 def test_results_do_not_share_memory_that_someone_writes():
-    x = pnp.arange(6.)
+    x = pnp.arange(6.0)
     y = x.reshape(2, 3)
-    z = x.at[0].set(9.)
-    assert (float(x[0]), float(y[0, 0]), float(z[0])) == (0., 0., 9.)
+    z = x.at[0].set(9.0)
+    assert (float(x[0]), float(y[0, 0]), float(z[0])) == (0.0, 0.0, 9.0)
 
 
 def test_arrays_are_immutable():
-    x = pnp.arange(3.)
+    x = pnp.arange(3.0)
     with pytest.raises(TypeError, match=r"immutable.*x\.at\[i\]\.set\(y\)"):
-        x[0] = 1.
+        x[0] = 1.0
     y = x
     y += 1
-    assert (float(x[0]), float(y[0])) == (0., 1.)
+    assert (float(x[0]), float(y[0])) == (0.0, 1.0)
     with pytest.raises(AttributeError):
         x.shape = (3, 1)
 
@@ -222,9 +270,9 @@ def test_what_is_no_array():
         with pytest.raises(TypeError, match="arrays cannot have dtype"):
             pnp.sin(value)
     with pytest.raises(TypeError, match=r"masked arrays are not supported.*filled"):
-        pnp.sin(np.ma.array([1., 2.], mask=[False, True]))
+        pnp.sin(np.ma.array([1.0, 2.0], mask=[False, True]))
     with pytest.raises(OverflowError, match=r"Python integer 1099511627776 does not fit int32.*enable_x64"):
-        pnp.asarray(2 ** 40)
+        pnp.asarray(2**40)
 
 
 # ---- copies and pickles
@@ -240,26 +288,26 @@ def test_pickle(dtype, shape):
 
 
 def test_pickle_keeps_the_weak_type_and_reads_devices():
-    assert pickle.loads(pickle.dumps(pnp.sin(1.))).weak_type
-    x = pb.jit(lambda x: x + 1)(np.arange(3.))
-    assert pickle.loads(pickle.dumps({"x": [x]}))["x"][0].tolist() == [1., 2., 3.]
+    assert pickle.loads(pickle.dumps(pnp.sin(1.0))).weak_type
+    x = pb.jit(lambda x: x + 1)(np.arange(3.0))
+    assert pickle.loads(pickle.dumps({"x": [x]}))["x"][0].tolist() == [1.0, 2.0, 3.0]
 
 
 def test_copies():
-    x = pnp.arange(3.)
+    x = pnp.arange(3.0)
     for y in (copy.copy(x), copy.deepcopy(x), copy.deepcopy({"a": [x]})["a"][0]):
         assert y.tolist() == x.tolist()
         assert y.dtype == x.dtype
-    assert copy.deepcopy(pnp.sin(1.)).weak_type
+    assert copy.deepcopy(pnp.sin(1.0)).weak_type
     kept = copy.deepcopy(x)
     x.delete()
-    assert kept.tolist() == [0., 1., 2.]
+    assert kept.tolist() == [0.0, 1.0, 2.0]
 
 
 def test_a_traced_value_has_no_data_to_pickle_but_may_be_copied():
     with pytest.raises(TypeError, match=r"a traced value .* cannot be pickled"):
-        pb.jit(pickle.dumps)(1.)
-    assert float(pb.grad(lambda x: copy.deepcopy({"x": x})["x"] ** 2)(3.)) == 6.
+        pb.jit(pickle.dumps)(1.0)
+    assert float(pb.grad(lambda x: copy.deepcopy({"x": x})["x"] ** 2)(3.0)) == 6.0
 
 
 def successor(x):
@@ -271,7 +319,7 @@ def as_list(x):
 
 
 def test_deleted_arrays():
-    x = pnp.arange(3.)
+    x = pnp.arange(3.0)
     assert not x.is_deleted()
     x.delete()
     assert x.is_deleted()
@@ -304,24 +352,24 @@ def test_dlpack_with_numpy(dtype, shape):
 
 
 def test_what_dlpack_exports_is_not_ours_to_be_written():
-    x = pnp.arange(3.)
+    x = pnp.arange(3.0)
     exported = np.from_dlpack(x)
     if exported.flags.writeable:
-        exported[0] = 9.
-    assert x.tolist() == [0., 1., 2.]
+        exported[0] = 9.0
+    assert x.tolist() == [0.0, 1.0, 2.0]
     assert not np.from_dlpack(x, copy=False).flags.writeable
 
 
 def test_what_dlpack_imports_is_not_theirs_to_be_written():
     mine = np.arange(3, dtype=np.float32)
     x = pnp.from_dlpack(mine)
-    mine[0] = 9.
-    assert x.tolist() == [0., 1., 2.]
+    mine[0] = 9.0
+    assert x.tolist() == [0.0, 1.0, 2.0]
 
 
 def test_dlpack_with_jax():
-    assert pnp.from_dlpack(jnp.arange(3.)).tolist() == [0., 1., 2.]
-    assert jnp.from_dlpack(pnp.arange(3.)).tolist() == [0., 1., 2.]
+    assert pnp.from_dlpack(jnp.arange(3.0)).tolist() == [0.0, 1.0, 2.0]
+    assert jnp.from_dlpack(pnp.arange(3.0)).tolist() == [0.0, 1.0, 2.0]
 
 
 def test_dlpack_of_dtypes_it_does_not_carry():
@@ -330,16 +378,15 @@ def test_dlpack_of_dtypes_it_does_not_carry():
 
 
 def test_arrays_of_other_libraries_are_operands():
-    torch = pytest.importorskip("torch",
-                                reason="PyTorch is a peer of the benchmarks, not a dependency of the tests")
-    tensor = torch.arange(3.)
+    torch = pytest.importorskip("torch", reason="PyTorch is a peer of the benchmarks, not a dependency of the tests")
+    tensor = torch.arange(3.0)
     x = pnp.from_dlpack(tensor)
-    tensor[0] = 9.
-    assert x.tolist() == [0., 1., 2.]
+    tensor[0] = 9.0
+    assert x.tolist() == [0.0, 1.0, 2.0]
     exported = torch.from_dlpack(x)
-    exported[1] = 9.
-    assert x.tolist() == [0., 1., 2.]
-    assert (pnp.sin(jnp.zeros(2)) + 1).tolist() == [1., 1.]
+    exported[1] = 9.0
+    assert x.tolist() == [0.0, 1.0, 2.0]
+    assert (pnp.sin(jnp.zeros(2)) + 1).tolist() == [1.0, 1.0]
 
 
 def test_the_class_is_not_called_and_the_traceback_ends_at_the_call():

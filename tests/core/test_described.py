@@ -47,10 +47,20 @@ def rule_that_returns_a_dict(x):
 
 
 @pytest.mark.parametrize("transform", [pb.jit, pb.vmap, pb.grad, pb.make_jaxpr])
-@pytest.mark.parametrize("fun", [switch_without_branches, decimals_of_a_tracer, index_by_an_object, nothing,
-                                 shape_of_a_tracer, rule_that_returns_a_dict, stack_of_what_is_no_sequence])
+@pytest.mark.parametrize(
+    "fun",
+    [
+        switch_without_branches,
+        decimals_of_a_tracer,
+        index_by_an_object,
+        nothing,
+        shape_of_a_tracer,
+        rule_that_returns_a_dict,
+        stack_of_what_is_no_sequence,
+    ],
+)
 def test_messages_name_no_class_of_ours(transform, fun):
-    x = pnp.arange(3.) if transform is pb.vmap else 1.
+    x = pnp.arange(3.0) if transform is pb.vmap else 1.0
     said = ""
     try:
         transform(fun)(x)
@@ -64,7 +74,7 @@ def test_a_traced_array_describes_itself():
 
 
 def test_a_structure_is_shown_as_a_tree():
-    message = refused(pb.grad(nothing), 1.)
+    message = refused(pb.grad(nothing), 1.0)
     assert "must return a scalar, got None" in message
 
 
@@ -75,7 +85,7 @@ def test_a_tracer_prints_as_an_array():
         seen.extend([repr(x), f"{x}"])
         return x
 
-    pb.jit(f)(1.)
+    pb.jit(f)(1.0)
     assert seen[0] == seen[1]
     assert seen[0].startswith("Array<f32[]> in the tracing of f (defined at ")
     pb.grad(f)(np.float32(2))

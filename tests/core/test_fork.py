@@ -1,4 +1,5 @@
 """A forked child: what needs the engine's threads is refused in words, all else goes on working."""
+
 import os
 import subprocess
 import sys
@@ -52,14 +53,17 @@ slope(host)
 
 
 def run(text):
-    result = subprocess.run([sys.executable, "-c", PROLOGUE + text], capture_output=True, text=True, timeout=100,
-                            check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", PROLOGUE + text], capture_output=True, text=True, timeout=100, check=False
+    )
     assert result.returncode == 0, result.stderr
     return result.stdout
 
 
 def test_what_needs_the_engine_is_refused():
-    run(STARTED + """
+    run(
+        STARTED
+        + """
 def act():
     refused(flat, device)
     refused(flat, host)
@@ -75,11 +79,14 @@ def act():
 
 in_child(act)
 assert flat(device).tolist() == [0, 4, 8]
-""")
+"""
+    )
 
 
 def test_arrays_and_eager_kernels_go_on_working():
-    run(STARTED + """
+    run(
+        STARTED
+        + """
 def act():
     assert np.asarray(unread).tolist() == [0, 4, 8]
     assert device.block_until_ready().is_ready()
@@ -89,7 +96,8 @@ def act():
     assert pb.vmap(lambda x: x + 1)(unread).tolist() == [1, 5, 9]
 
 in_child(act)
-""")
+"""
+    )
 
 
 def test_a_child_of_a_process_without_engine_starts_its_own():
@@ -104,15 +112,21 @@ in_child(act)
 
 
 def test_a_child_of_a_child():
-    run(STARTED + """
+    run(
+        STARTED
+        + """
 in_child(lambda: in_child(lambda: refused(flat, device)))
-""")
+"""
+    )
 
 
 def test_inside_of_an_option():
-    run(STARTED + """
+    run(
+        STARTED
+        + """
 with pb.enable_x64():
     flat(device)
     flat(device)
     in_child(lambda: refused(flat, device))
-""")
+"""
+    )

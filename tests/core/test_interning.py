@@ -1,4 +1,5 @@
 """One jaxpr for all that say the same: eager solvers are compiled once, and see every value as it is now."""
+
 import gc
 import weakref
 
@@ -13,8 +14,8 @@ from pullback._core.interning import interned
 from pullback.debug import counters
 from pullback.implicit import odeint
 
-T = np.linspace(0., 1., 4).astype(np.float32)
-factor = 1.
+T = np.linspace(0.0, 1.0, 4).astype(np.float32)
+factor = 1.0
 
 
 class Model:
@@ -30,15 +31,15 @@ def staged(fun, *args):
 
 
 def line(x, y):
-    return pnp.sin(x) * 2. + y
+    return pnp.sin(x) * 2.0 + y
 
 
 def test_the_same_equations_are_one_jaxpr():
-    a, b = staged(line, 1., 2.), staged(line, 3., 4.)
+    a, b = staged(line, 1.0, 2.0), staged(line, 3.0, 4.0)
     assert a is not b
     assert interned(a) is a
     assert interned(b) is a
-    assert interned(staged(line, pnp.ones(2), 2.)) is not a
+    assert interned(staged(line, pnp.ones(2), 2.0)) is not a
 
 
 # functions of a number, which make the same equations but for that number
@@ -57,7 +58,7 @@ def times_an_array(k):
 
 
 def power(k):
-    return lambda x: x ** k
+    return lambda x: x**k
 
 
 def sum_along(k):
@@ -74,23 +75,23 @@ def loop_of(k):
 @pytest.mark.parametrize("other", [times, multiple, times_an_array, power, sum_along, loop_of])
 def test_what_differs_in_a_value_is_not_the_same(other):
     x = pnp.ones((2, 2))
-    same = interned(staged(other(1.), x))
-    assert interned(staged(other(1.), x)) is same
-    assert interned(staged(other(0.), x)) is not same
+    same = interned(staged(other(1.0), x))
+    assert interned(staged(other(1.0), x)) is same
+    assert interned(staged(other(0.0), x)) is not same
 
 
 def test_zeros_of_both_signs_are_two_values():
-    positive, negative = (interned(staged(times(zero), 1.)) for zero in (0., -0.))
+    positive, negative = (interned(staged(times(zero), 1.0)) for zero in (0.0, -0.0))
     assert positive is not negative
 
 
 def test_options_are_part_of_it():
-    plain = interned(staged(line, 1., 2.))
+    plain = interned(staged(line, 1.0, 2.0))
     with pb.enable_x64():
         assert interned(staged(line, np.float32(1), np.float32(2))) is not plain
     with config.default_matmul_precision("highest"):
-        assert interned(staged(line, 1., 2.)) is not plain
-    assert interned(staged(line, 1., 2.)) is plain
+        assert interned(staged(line, 1.0, 2.0)) is not plain
+    assert interned(staged(line, 1.0, 2.0)) is plain
 
 
 def test_the_lines_of_another_function_are_not_the_same():
@@ -100,11 +101,11 @@ def test_the_lines_of_another_function_are_not_the_same():
     def two(x):
         return x + 1
 
-    assert interned(staged(one, 1.)) is not interned(staged(two, 1.))
+    assert interned(staged(one, 1.0)) is not interned(staged(two, 1.0))
 
 
 def test_what_has_no_hash_is_let_be():
-    captured = np.arange(3.)
+    captured = np.arange(3.0)
 
     def fun(x):
         return pb.vmap(lambda a: pnp.dot(a, captured))(x)
@@ -116,7 +117,7 @@ def test_what_has_no_hash_is_let_be():
 def test_the_table_is_bounded():
     refs = []
     for i in range(interning._LIMIT + 5):
-        jaxpr = interned(staged(times(i + 0.5), 1.))
+        jaxpr = interned(staged(times(i + 0.5), 1.0))
         refs.append(weakref.ref(jaxpr))
         del jaxpr
     gc.collect()
@@ -144,7 +145,7 @@ def slope_of_decay(y, t, k):
 
 
 def decay(k):
-    return odeint(slope_of_decay, 1., T, k).sum()
+    return odeint(slope_of_decay, 1.0, T, k).sum()
 
 
 def decay_of_two(k):
@@ -168,10 +169,10 @@ def test_gradient_of_odeint_compiles_once():
 
 def test_first_call_is_interpreted():
     def slope(y, t, k):
-        return -k * y * (1. + 0 * t)
+        return -k * y * (1.0 + 0 * t)
 
     def fun(k):
-        return odeint(slope, 1., T[:2], k).sum()
+        return odeint(slope, 1.0, T[:2], k).sum()
 
     with counters() as seen:
         pb.grad(fun)(0.5)
@@ -180,7 +181,7 @@ def test_first_call_is_interpreted():
 
 def test_forward_mode_compiles_once():
     def push(k):
-        return pb.jvp(decay, (k,), (1.,))
+        return pb.jvp(decay, (k,), (1.0,))
 
     for k in (0.3, 0.5, 0.7):
         check(push(k), k)
@@ -191,7 +192,7 @@ def test_forward_mode_compiles_once():
 
 def test_captured_arrays_that_change():
     def solution(k):
-        return odeint(lambda y, t: -k * y, 1., T).sum()
+        return odeint(lambda y, t: -k * y, 1.0, T).sum()
 
     for k in (0.3, 0.5, 0.7, 0.9):
         np.testing.assert_allclose(solution(pnp.asarray(k)), closed_form(k)[0], rtol=1e-5)
@@ -205,8 +206,8 @@ def test_captured_arrays_that_change():
 
 def test_a_global_a_cell_and_an_attribute_that_are_reassigned():
     global factor
-    k = pnp.full(1, 1.)
-    model = Model(1.)
+    k = pnp.full(1, 1.0)
+    model = Model(1.0)
 
     def by_global(y, t):
         return -factor * y
@@ -218,21 +219,21 @@ def test_a_global_a_cell_and_an_attribute_that_are_reassigned():
         for value in (0.25, 0.5, 0.75):
             factor, k, model.rate = value, pnp.full(1, value), value
             expected = closed_form(value)[0]
-            for rate, start in ((by_global, 1.), (by_cell, pnp.ones(1)), (model, 1.)):
+            for rate, start in ((by_global, 1.0), (by_cell, pnp.ones(1)), (model, 1.0)):
                 np.testing.assert_allclose(odeint(rate, start, T).sum(), expected, rtol=1e-5)
         model.rate = pnp.full(1, 0.125)
         np.testing.assert_allclose(odeint(model, pnp.ones(1), T).sum(), closed_form(0.125)[0], rtol=1e-5)
 
 
 def test_gradients_see_what_is_reassigned():
-    k = pnp.full(1, 1.)
+    k = pnp.full(1, 1.0)
 
     def loss(scale):
         return odeint(lambda y, t, scale: -scale * k * y, pnp.ones(1), T, scale).sum()
 
     for value in (0.25, 0.5, 0.75, 0.25):
         k = pnp.full(1, value)
-        got = pb.value_and_grad(loss)(1.)
+        got = pb.value_and_grad(loss)(1.0)
         expected = closed_form(value)
         np.testing.assert_allclose(got, (expected[0], value * expected[1]), rtol=1e-4)
 
@@ -240,9 +241,9 @@ def test_gradients_see_what_is_reassigned():
 @pytest.mark.parametrize("activation", [pnp.tanh, nn.relu, nn.softplus, nn.gelu, nn.silu])
 def test_networks(activation):
     def loss(w):
-        return odeint(lambda y, t, w: w[1] @ activation(w[0] @ y), pnp.array([1., -0.5]), T, w).sum()
+        return odeint(lambda y, t, w: w[1] @ activation(w[0] @ y), pnp.array([1.0, -0.5]), T, w).sum()
 
-    w = (pnp.linspace(-1., 1., 6).reshape(3, 2), pnp.linspace(-1., 1., 6).reshape(2, 3))
+    w = (pnp.linspace(-1.0, 1.0, 6).reshape(3, 2), pnp.linspace(-1.0, 1.0, 6).reshape(2, 3))
     slope = pb.grad(loss)
     first = slope(w)
     slope(w)
@@ -255,7 +256,7 @@ def test_networks(activation):
 
 def test_arguments_of_any_value_find_one_program():
     for k in (0.3, 0.5, 0.7):
-        np.testing.assert_allclose(odeint(lambda y, t, k: -k * y, 1., T, k).sum(), closed_form(k)[0], rtol=1e-5)
+        np.testing.assert_allclose(odeint(lambda y, t, k: -k * y, 1.0, T, k).sum(), closed_form(k)[0], rtol=1e-5)
     with counters() as seen:
         np.testing.assert_allclose(decay(0.9), closed_form(0.9)[0], rtol=1e-5)
         np.testing.assert_allclose(decay(1.1), closed_form(1.1)[0], rtol=1e-5)
@@ -271,4 +272,4 @@ def test_arguments_whose_values_func_asks_for():
         return total / n
 
     for k, n in ((0.3, 1), (0.5, 2), (0.5, 2), (0.7, 3)):
-        np.testing.assert_allclose(odeint(rate, 1., T, k, n).sum(), closed_form(k)[0], rtol=1e-5)
+        np.testing.assert_allclose(odeint(rate, 1.0, T, k, n).sum(), closed_form(k)[0], rtol=1e-5)

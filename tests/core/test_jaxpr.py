@@ -9,7 +9,7 @@ from pullback import lax
 from pullback.core import ClosedJaxpr, Jaxpr, Literal, ShapedArray, Var, check_jaxpr, dce, eval_jaxpr
 from pullback.errors import JaxprTypeError
 
-W = np.linspace(.5, 1., 3, dtype=np.float32)
+W = np.linspace(0.5, 1.0, 3, dtype=np.float32)
 F32 = ShapedArray((), "float32")
 
 
@@ -22,7 +22,7 @@ def traced(fun, *args):
 @pytest.fixture
 def jaxpr():
     """`(x, y) -> (sin(x) * y, cos(y))`, fresh for each test to break."""
-    original = traced(lambda x, y: (pnp.sin(x) * y, pnp.cos(y)), 1., 2.).jaxpr
+    original = traced(lambda x, y: (pnp.sin(x) * y, pnp.cos(y)), 1.0, 2.0).jaxpr
     return Jaxpr(list(original.constvars), list(original.invars), list(original.eqns), list(original.outvars))
 
 
@@ -68,8 +68,7 @@ def test_an_equation_that_binds_an_input(jaxpr):
     refused(jaxpr, "bound twice")
 
 
-@pytest.mark.parametrize("aval", [ShapedArray((3,), "float32"), ShapedArray((), "float16"),
-                                  ShapedArray((), "int32")])
+@pytest.mark.parametrize("aval", [ShapedArray((3,), "float32"), ShapedArray((), "float16"), ShapedArray((), "int32")])
 def test_a_result_of_the_wrong_type(jaxpr, aval):
     wrong = Var(aval)
     jaxpr.eqns[-1] = jaxpr.eqns[-1].replace(outvars=[wrong])
@@ -84,9 +83,9 @@ def test_too_many_results(jaxpr):
 
 def test_operands_that_the_primitive_refuses(jaxpr):
     multiply = next(i for i, e in enumerate(jaxpr.eqns) if e.primitive.name == "mul")
-    jaxpr.eqns[multiply] = jaxpr.eqns[multiply].replace(invars=[Literal(np.int32(2),
-                                                                        ShapedArray((), "int32")),
-                                                                jaxpr.invars[0]])
+    jaxpr.eqns[multiply] = jaxpr.eqns[multiply].replace(
+        invars=[Literal(np.int32(2), ShapedArray((), "int32")), jaxpr.invars[0]]
+    )
     refused(jaxpr, "'mul' refuses its operands")
 
 
@@ -94,7 +93,7 @@ def test_literals_are_scalars_of_their_type(jaxpr):
     sine = jaxpr.eqns[0]
     jaxpr.eqns[0] = sine.replace(invars=[Literal(W, ShapedArray((3,), "float32"))])
     refused(jaxpr, r"literal has shape \(3,\)")
-    jaxpr.eqns[0] = sine.replace(invars=[Literal(np.float64(2.), F32)])
+    jaxpr.eqns[0] = sine.replace(invars=[Literal(np.float64(2.0), F32)])
     refused(jaxpr, r"literal of type .*float32\[\].* holds")
 
 
@@ -105,14 +104,14 @@ def test_what_is_bound_must_be_a_variable(jaxpr):
 
 def test_constants_that_do_not_fit():
     table = pnp.asarray(W)
-    closed = traced(lambda x: x + table, 1.)
+    closed = traced(lambda x: x + table, 1.0)
     refused(ClosedJaxpr(closed.jaxpr, []), "1 constant variables but 0 constants")
     refused(ClosedJaxpr(closed.jaxpr, [pnp.ones(4)]), "a constant has type")
 
 
 def inner_broken(fun):
     """The jaxpr of `fun` with its first nested jaxpr deprived of its equations."""
-    closed = traced(fun, 1.)
+    closed = traced(fun, 1.0)
     for i, eqn in enumerate(closed.eqns):
         for key, value in eqn.params.items():
             if isinstance(value, Jaxpr) and value.eqns:
@@ -149,7 +148,7 @@ def test_defects_of_nested_jaxprs(fun):
 
 
 def test_a_nested_jaxpr_called_with_other_types():
-    closed = traced(pb.jit(lambda x: x * 2), 1.)
+    closed = traced(pb.jit(lambda x: x * 2), 1.0)
     eqn = closed.eqns[0]
     other = traced(lambda x: x * 2, W).jaxpr
     closed.eqns[0] = eqn.replace(params={**eqn.params, "jaxpr": other})
@@ -158,10 +157,9 @@ def test_a_nested_jaxpr_called_with_other_types():
 
 def test_nested_jaxprs_have_no_constants():
     table = pnp.asarray(W)
-    closed = traced(pb.jit(lambda x: x * 2), 1.)
+    closed = traced(pb.jit(lambda x: x * 2), 1.0)
     eqn = closed.eqns[0]
-    closed.eqns[0] = eqn.replace(params={**eqn.params,
-                                         "jaxpr": traced(lambda x: (x + table).sum(), 1.).jaxpr})
+    closed.eqns[0] = eqn.replace(params={**eqn.params, "jaxpr": traced(lambda x: (x + table).sum(), 1.0).jaxpr})
     refused(closed, "has constants")
 
 
@@ -193,7 +191,7 @@ def test_dce_removes_what_nobody_reads():
         pnp.exp(x) * 3
         return pnp.sin(x)
 
-    closed = traced(f, 1.)
+    closed = traced(f, 1.0)
     assert names(closed) == ["exp", "mul", "sin"]
     assert names(dce(closed.jaxpr)[0]) == ["sin"]
 
@@ -212,12 +210,12 @@ def in_scan(x):
 
 @pytest.mark.parametrize("fun", [pb.jit(two_results), in_cond, in_scan])
 def test_dce_goes_inside(fun):
-    closed = traced(lambda x: fun(x)[0], 1.)
+    closed = traced(lambda x: fun(x)[0], 1.0)
     smaller, _ = dce(closed.jaxpr)
     check_jaxpr(smaller)
     assert "exp" in str(closed)
     assert "exp" not in str(smaller)
-    for got, value in zip(eval_jaxpr(smaller, closed.consts, .3), [fun(.3)[0]], strict=True):
+    for got, value in zip(eval_jaxpr(smaller, closed.consts, 0.3), [fun(0.3)[0]], strict=True):
         np.testing.assert_allclose(np.asarray(got), np.asarray(value), rtol=1e-6)
 
 
@@ -225,22 +223,23 @@ def test_dce_goes_inside(fun):
 
 
 def test_eval_jaxpr(jaxpr):
-    first, second = eval_jaxpr(jaxpr, [], 1., 2.)
-    assert float(first) == pytest.approx(np.sin(1.) * 2)
-    assert float(second) == pytest.approx(np.cos(2.))
+    first, second = eval_jaxpr(jaxpr, [], 1.0, 2.0)
+    assert float(first) == pytest.approx(np.sin(1.0) * 2)
+    assert float(second) == pytest.approx(np.cos(2.0))
 
 
 def test_eval_jaxpr_under_transformations(jaxpr):
-    assert float(pb.grad(lambda x: eval_jaxpr(jaxpr, [], x, 2.)[0])(1.)) == pytest.approx(2 * np.cos(1.))
-    np.testing.assert_allclose(np.asarray(pb.vmap(lambda x: eval_jaxpr(jaxpr, [], x, 2.)[0])(W)),
-                               2 * np.sin(W), rtol=1e-6)
-    again = traced(lambda x, y: tuple(eval_jaxpr(jaxpr, [], x, y)), 1., 2.)
+    assert float(pb.grad(lambda x: eval_jaxpr(jaxpr, [], x, 2.0)[0])(1.0)) == pytest.approx(2 * np.cos(1.0))
+    np.testing.assert_allclose(
+        np.asarray(pb.vmap(lambda x: eval_jaxpr(jaxpr, [], x, 2.0)[0])(W)), 2 * np.sin(W), rtol=1e-6
+    )
+    again = traced(lambda x, y: tuple(eval_jaxpr(jaxpr, [], x, y)), 1.0, 2.0)
     assert str(again) == str(jaxpr)
 
 
 def test_eval_jaxpr_counts_its_arguments(jaxpr):
     with pytest.raises(TypeError, match="eval_jaxpr: expected 0 constants and 2 arguments, got 0 and 1"):
-        eval_jaxpr(jaxpr, [], 1.)
+        eval_jaxpr(jaxpr, [], 1.0)
 
 
 def test_equations_know_the_users_line(jaxpr):
@@ -257,8 +256,14 @@ def test_traced_rules_pass_the_checker():
         y = lax.cond(y > 0, lambda y: y * table.sum(), lambda y: y, y)
         return pb.jit(lambda y: (y * table).sum())(y)
 
-    for fun, x in [(f, 1.), (pb.grad(f), 1.), (pb.vmap(f), W), (pb.vmap(pb.grad(f)), W),
-                   (pb.jit(pb.jacfwd(pb.grad(f))), 1.),
-                   (lambda x: pb.jvp(f, (x,), (x,)), 1.), (lambda x: pb.linearize(f, x)[1](1.), 1.)]:
+    for fun, x in [
+        (f, 1.0),
+        (pb.grad(f), 1.0),
+        (pb.vmap(f), W),
+        (pb.vmap(pb.grad(f)), W),
+        (pb.jit(pb.jacfwd(pb.grad(f))), 1.0),
+        (lambda x: pb.jvp(f, (x,), (x,)), 1.0),
+        (lambda x: pb.linearize(f, x)[1](1.0), 1.0),
+    ]:
         closed = traced(fun, x)
         check_jaxpr(dce(closed.jaxpr)[0])

@@ -1,4 +1,5 @@
 """Compiled programs are freed with their functions, or when they take more than the option allows; used ones stay."""
+
 import gc
 import weakref
 
@@ -13,7 +14,7 @@ from pullback._xla.programs import Programs, size_of
 from pullback.debug import counters
 from pullback.implicit import odeint
 
-X = pnp.arange(3.)
+X = pnp.arange(3.0)
 
 
 @pytest.fixture
@@ -113,25 +114,25 @@ def test_operations_without_a_kernel_are_bounded(bound):
 
 def test_eager_loops_compile_once_and_are_bounded(bound):
     def loop(k):
-        return lax.fori_loop(0, 6000, lambda i, x: x + k * 0.5, 0.)
+        return lax.fori_loop(0, 6000, lambda i, x: x + k * 0.5, 0.0)
 
     def run(k):
         with counters() as seen:
             assert float(loop(k)) == 3000 * k
         return seen["compiles"]
 
-    assert [run(k) for k in (1., 1., 2., 1., 2.)] == [1, 0, 1, 0, 0]
+    assert [run(k) for k in (1.0, 1.0, 2.0, 1.0, 2.0)] == [1, 0, 1, 0, 0]
     bound(0)
     executable.lasting.clear()
     executable._recent.clear()
     before = alive()
-    assert [run(k) for k in (3., 3., 4.)] == [1, 1, 1]
+    assert [run(k) for k in (3.0, 3.0, 4.0)] == [1, 1, 1]
     assert alive() == before
 
 
 def test_an_eager_solver_is_compiled_again_when_it_was_let_go(bound):
     def solution(k):
-        return odeint(lambda y, t, k: -k * y, 1., np.array([0., 1.]), k)[-1]
+        return odeint(lambda y, t, k: -k * y, 1.0, np.array([0.0, 1.0]), k)[-1]
 
     for k in (0.1, 0.2, 0.3):
         np.testing.assert_allclose(solution(k), np.exp(-k), rtol=1e-5)
@@ -149,7 +150,7 @@ def test_an_eager_solver_is_compiled_again_when_it_was_let_go(bound):
 def test_weak_and_strong_results_of_one_text(bound):
     f = pb.jit(lambda x: x * 2 + 0.625)
     with counters() as seen:
-        weak, strong = f(1.), f(np.float32(1))
+        weak, strong = f(1.0), f(np.float32(1))
     assert seen["compiles"] == 1
     assert (weak.weak_type, strong.weak_type) == (True, False)
 

@@ -354,16 +354,17 @@ def test_a_class_of_named_tuples_takes_what_is_registered():
         unit: str
 
     register_pytree_node(Interval, lambda i: ((i.low,), i.unit), lambda unit, children: Interval(*children, unit))
-    leaves, treedef = tree_flatten([Interval(1., "m"), 2.])
-    assert leaves == [1., 2.]
-    assert treedef.unflatten([3., 4.]) == [Interval(3., "m"), 4.]
-    assert pb.jit(lambda i: Interval(i.low * 2, i.unit))(Interval(1.5, "m")) == Interval(3., "m")
+    leaves, treedef = tree_flatten([Interval(1.0, "m"), 2.0])
+    assert leaves == [1.0, 2.0]
+    assert treedef.unflatten([3.0, 4.0]) == [Interval(3.0, "m"), 4.0]
+    assert pb.jit(lambda i: Interval(i.low * 2, i.unit))(Interval(1.5, "m")) == Interval(3.0, "m")
     with pytest.raises(ValueError, match="Interval is already a pytree"):
         register_pytree_node(Interval, lambda i: ((), i), lambda i, _: i)
 
 
 def test_a_static_class_whose_hash_comes_later():
     """A decorator above adds it, as `dataclass(frozen=True)` above a class with `__eq__` does."""
+
     @dataclasses.dataclass(frozen=True)
     @register_static
     class Mode:
@@ -450,13 +451,17 @@ class Unhashable:
     __hash__ = None
 
 
-@pytest.mark.parametrize(("call", "parts"), [
-    (lambda: tree_util.tree_unflatten(3, [1]), ["tree_unflatten", "structure", "3"]),
-    (lambda: tree_util.tree_unflatten(tree_util.tree_structure([1]), 5), ["tree_unflatten", "iterable", "5"]),
-    (lambda: tree_util.tree_map(3, [1]), ["tree_map", "function", "3"]),
-    (lambda: tree_util.tree_transpose(3, None, [1]), ["tree_transpose", "outer_treedef", "3"]),
-    (lambda: tree_flatten(tree_util.register_static(Unhashable)()), ["register_static", "Unhashable", "__hash__"]),
-    (lambda: register_dataclass(int, ["real"], []), ["register_dataclass", "int", "class of your own"])])
+@pytest.mark.parametrize(
+    ("call", "parts"),
+    [
+        (lambda: tree_util.tree_unflatten(3, [1]), ["tree_unflatten", "structure", "3"]),
+        (lambda: tree_util.tree_unflatten(tree_util.tree_structure([1]), 5), ["tree_unflatten", "iterable", "5"]),
+        (lambda: tree_util.tree_map(3, [1]), ["tree_map", "function", "3"]),
+        (lambda: tree_util.tree_transpose(3, None, [1]), ["tree_transpose", "outer_treedef", "3"]),
+        (lambda: tree_flatten(tree_util.register_static(Unhashable)()), ["register_static", "Unhashable", "__hash__"]),
+        (lambda: register_dataclass(int, ["real"], []), ["register_dataclass", "int", "class of your own"]),
+    ],
+)
 def test_what_is_refused(call, parts):
     with pytest.raises(TypeError) as info:
         call()

@@ -18,9 +18,9 @@ X = np.arange(1.0, 4.0, dtype=np.float32)
 KEY = random.key(0)
 
 
-
 def by_keyword(fun, *args, keyword="dtype"):
     """The function of a dtype, which it takes under this name."""
+
     def asked(dtype):
         return fun(*args, **{keyword: dtype})
 
@@ -29,16 +29,28 @@ def by_keyword(fun, *args, keyword="dtype"):
 
 # functions of a dtype, to which they give what they make
 ASKED = {
-    "zeros": partial(pnp.zeros, 2), "full": partial(pnp.full, 2, 1.0), "ones_like": partial(pnp.ones_like, X),
-    "array": partial(pnp.array, [1.0]), "asarray": partial(pnp.asarray, np.ones(2)), "astype": pnp.asarray(X).astype,
-    "sum": by_keyword(pnp.sum, X), "mean": by_keyword(pnp.mean, X), "cumsum": by_keyword(pnp.cumsum, X),
-    "linspace": by_keyword(pnp.linspace, 0, 1, 3), "arange": by_keyword(pnp.arange, 3), "eye": by_keyword(pnp.eye, 2),
+    "zeros": partial(pnp.zeros, 2),
+    "full": partial(pnp.full, 2, 1.0),
+    "ones_like": partial(pnp.ones_like, X),
+    "array": partial(pnp.array, [1.0]),
+    "asarray": partial(pnp.asarray, np.ones(2)),
+    "astype": pnp.asarray(X).astype,
+    "sum": by_keyword(pnp.sum, X),
+    "mean": by_keyword(pnp.mean, X),
+    "cumsum": by_keyword(pnp.cumsum, X),
+    "linspace": by_keyword(pnp.linspace, 0, 1, 3),
+    "arange": by_keyword(pnp.arange, 3),
+    "eye": by_keyword(pnp.eye, 2),
     "concatenate": by_keyword(pnp.concatenate, [X, X]),
     "matmul": by_keyword(pnp.matmul, X, X, keyword="preferred_element_type"),
-    "lax.full": partial(lax.full, (2,), 1.0), "lax.full_like": partial(lax.full_like, X, 1.0),
-    "lax.iota": partial(lax.iota, size=3), "lax.convert_element_type": partial(lax.convert_element_type, X),
-    "random.normal": partial(random.normal, KEY, (2,)), "one_hot": by_keyword(nn.one_hot, np.arange(2), 3),
-    "initializer": partial(nn.initializers.zeros, KEY, (2,)), "ShapeDtypeStruct": partial(pb.ShapeDtypeStruct, (2,)),
+    "lax.full": partial(lax.full, (2,), 1.0),
+    "lax.full_like": partial(lax.full_like, X, 1.0),
+    "lax.iota": partial(lax.iota, size=3),
+    "lax.convert_element_type": partial(lax.convert_element_type, X),
+    "random.normal": partial(random.normal, KEY, (2,)),
+    "one_hot": by_keyword(nn.one_hot, np.arange(2), 3),
+    "initializer": partial(nn.initializers.zeros, KEY, (2,)),
+    "ShapeDtypeStruct": partial(pb.ShapeDtypeStruct, (2,)),
 }
 
 
@@ -92,17 +104,42 @@ def eightfold(x):
 
 
 OF_KEPT = {
-    "x + 1": lambda x: x + 1, "2.5 * x": lambda x: 2.5 * x, "x + x": lambda x: x + x, "x ** 2": lambda x: x ** 2,
-    "x + float32": lambda x: x + np.float32(1), "sin": pnp.sin, "sum": pnp.sum, "mean": pnp.mean, "var": pnp.var,
-    "cumsum": pnp.cumsum, "matmul": lambda x: x @ x, "where": lambda x: pnp.where(x > 1, x, 0.0), "sort": pnp.sort,
-    "x[0]": lambda x: x[0], "x[i]": lambda x: x[np.array([0])], "set": lambda x: x.at[0].set(1.0),
-    "add": lambda x: x.at[np.array([1])].add(2), "grad": pb.grad(lambda x: (x ** 2).sum()),
-    "hessian": pb.hessian(lambda x: (x ** 3).sum()), "jvp": lambda x: pb.jvp(pnp.sin, (x,), (x,))[1],
-    "vmap": pb.vmap(lambda v: v * 2), "scan": running_sums, "cond": chosen, "fori_loop": eightfold,
-    "softmax": nn.softmax, "zeros_like": pnp.zeros_like, "full_like": lambda x: pnp.full_like(x, 1.0),
-    "astype": lambda x: x.astype(x.dtype), "array": pnp.array, "list": lambda x: pnp.array([x, x]),
-    "clip": lambda x: pnp.clip(x, 0, 1), "inv": lambda x: pnp.linalg.inv(pnp.diag(x)), "norm": pnp.linalg.norm,
-    "pad": lambda x: pnp.pad(x, 1), "sign": pnp.sign, "linspace": lambda x: pnp.linspace(x[0], x[1], 3),
+    "x + 1": lambda x: x + 1,
+    "2.5 * x": lambda x: 2.5 * x,
+    "x + x": lambda x: x + x,
+    "x ** 2": lambda x: x**2,
+    "x + float32": lambda x: x + np.float32(1),
+    "sin": pnp.sin,
+    "sum": pnp.sum,
+    "mean": pnp.mean,
+    "var": pnp.var,
+    "cumsum": pnp.cumsum,
+    "matmul": lambda x: x @ x,
+    "where": lambda x: pnp.where(x > 1, x, 0.0),
+    "sort": pnp.sort,
+    "x[0]": lambda x: x[0],
+    "x[i]": lambda x: x[np.array([0])],
+    "set": lambda x: x.at[0].set(1.0),
+    "add": lambda x: x.at[np.array([1])].add(2),
+    "grad": pb.grad(lambda x: (x**2).sum()),
+    "hessian": pb.hessian(lambda x: (x**3).sum()),
+    "jvp": lambda x: pb.jvp(pnp.sin, (x,), (x,))[1],
+    "vmap": pb.vmap(lambda v: v * 2),
+    "scan": running_sums,
+    "cond": chosen,
+    "fori_loop": eightfold,
+    "softmax": nn.softmax,
+    "zeros_like": pnp.zeros_like,
+    "full_like": lambda x: pnp.full_like(x, 1.0),
+    "astype": lambda x: x.astype(x.dtype),
+    "array": pnp.array,
+    "list": lambda x: pnp.array([x, x]),
+    "clip": lambda x: pnp.clip(x, 0, 1),
+    "inv": lambda x: pnp.linalg.inv(pnp.diag(x)),
+    "norm": pnp.linalg.norm,
+    "pad": lambda x: pnp.pad(x, 1),
+    "sign": pnp.sign,
+    "linspace": lambda x: pnp.linspace(x[0], x[1], 3),
     "sigmoid": nn.sigmoid,
 }
 
@@ -121,7 +158,7 @@ def test_what_was_made_with_64_bits_keeps_them_when_they_are_off_again(name):
 
 def test_integers_and_complex_numbers_keep_their_width_too():
     _, i, z = kept()
-    assert (i + 1).dtype == (i ** 2).dtype == i.sum().dtype == np.int64
+    assert (i + 1).dtype == (i**2).dtype == i.sum().dtype == np.int64
     assert pnp.sin(i).dtype == abs(z).dtype == np.float64
     assert (z * z).dtype == np.complex128
     # what is new, and not made of them, is narrow
@@ -143,10 +180,25 @@ for other in (None, "a:b, c", "no such", 4, [], object(), pnp.float16, "float16"
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)
 
 
-@pytest.mark.parametrize("of", [
-    (np.uint16, np.int32), (np.float32, 1), (np.float32, 1.5), (np.int8, 1.5), (np.int16, True), (int, np.int8),
-    (np.float16(1), 2), (np.array(1, "int8"), np.uint8), ("int8", "uint8"), (np.dtype("int16"), 1j), (bool, int),
-    (1, 2.0), (np.int8, np.bool_)], ids=str)
+@pytest.mark.parametrize(
+    "of",
+    [
+        (np.uint16, np.int32),
+        (np.float32, 1),
+        (np.float32, 1.5),
+        (np.int8, 1.5),
+        (np.int16, True),
+        (int, np.int8),
+        (np.float16(1), 2),
+        (np.array(1, "int8"), np.uint8),
+        ("int8", "uint8"),
+        (np.dtype("int16"), 1j),
+        (bool, int),
+        (1, 2.0),
+        (np.int8, np.bool_),
+    ],
+    ids=str,
+)
 def test_result_type_of_scalar_types_and_scalars_as_jax(of):
     assert pnp.result_type(*of) == jnp.result_type(*of)
     assert pnp.result_type(*of[::-1]) == jnp.result_type(*of[::-1])

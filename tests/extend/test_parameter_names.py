@@ -1,4 +1,5 @@
 """What a user calls the parameters of a primitive means nothing to anything but its own rules."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -9,9 +10,33 @@ import pullback as pb
 from pullback import lax
 from pullback.core import ClosedJaxpr, Jaxpr
 
-NAMES = ["note", "jaxpr", "branches", "call", "num_carry", "num_consts", "length", "cond_jaxpr", "body_jaxpr",
-         "differentiated", "trace", "primitive", "args", "operands", "dims", "primals", "tangents", "cotangent",
-         "values", "avals", "rule", "fun", "params", "self", "ctx"]
+NAMES = [
+    "note",
+    "jaxpr",
+    "branches",
+    "call",
+    "num_carry",
+    "num_consts",
+    "length",
+    "cond_jaxpr",
+    "body_jaxpr",
+    "differentiated",
+    "trace",
+    "primitive",
+    "args",
+    "operands",
+    "dims",
+    "primals",
+    "tangents",
+    "cotangent",
+    "values",
+    "avals",
+    "rule",
+    "fun",
+    "params",
+    "self",
+    "ctx",
+]
 
 
 class Counter:
@@ -22,7 +47,7 @@ class Counter:
 
 
 def noted() -> list:
-    traced = pb.make_jaxpr(lambda x: 0. * x)(1.)
+    traced = pb.make_jaxpr(lambda x: 0.0 * x)(1.0)
     return [traced.jaxpr, traced, (traced.jaxpr,), "text", 7, Counter()]
 
 
@@ -58,15 +83,15 @@ def test_names_of_parameters(name, which):
     note = noted()[which]
     assert isinstance(note, (Jaxpr, ClosedJaxpr, tuple, str, int, Counter))
     keep = keeping(name, note)
-    f = pb.custom_jvp(lambda x, y: (x * 1., x * 1.))
+    f = pb.custom_jvp(lambda x, y: (x * 1.0, x * 1.0))
 
     @f.defjvp
     def f_jvp(primals, tangents):
         dx, dy = tangents
-        return f(*primals), (dx + 0. * dy, keep(dx))
+        return f(*primals), (dx + 0.0 * dy, keep(dx))
 
     def second(x):
-        return f(x, 3.)[1]
+        return f(x, 3.0)[1]
 
     def tangent(x, t):
         return pb.jvp(second, (x,), (t,))[1]
@@ -78,9 +103,9 @@ def test_names_of_parameters(name, which):
         return lax.cond(x > 0, keep, lambda x: x, x)
 
     for wrap in EAGER_AND_JIT:
-        assert float(wrap(tangent)(1., 1.)) == 1
-        assert float(wrap(pb.grad(second))(1.)) == 1
-        assert float(wrap(pb.grad(loop))(1.)) == 8
-        assert float(wrap(pb.grad(branch))(1.)) == 1
+        assert float(wrap(tangent)(1.0, 1.0)) == 1
+        assert float(wrap(pb.grad(second))(1.0)) == 1
+        assert float(wrap(pb.grad(loop))(1.0)) == 8
+        assert float(wrap(pb.grad(branch))(1.0)) == 1
         np.testing.assert_array_equal(np.asarray(wrap(pb.vmap(pb.grad(branch)))(np.ones(2, "float32"))), [1, 1])
-    assert float(pb.grad(pb.checkpoint(keep))(1.)) == 1
+    assert float(pb.grad(pb.checkpoint(keep))(1.0)) == 1

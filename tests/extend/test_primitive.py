@@ -50,14 +50,19 @@ def make_multiply_add():
         # linear in z, and in one of the factors
         assert not (is_linear(x) and is_linear(y))
         zeros = pnp.zeros_like(ct)
-        return [p.bind(ct, y, zeros) if is_linear(x) else None, p.bind(x, ct, zeros) if is_linear(y) else None,
-                ct if is_linear(z) else None]
+        return [
+            p.bind(ct, y, zeros) if is_linear(x) else None,
+            p.bind(x, ct, zeros) if is_linear(y) else None,
+            ct if is_linear(z) else None,
+        ]
 
     @p.def_batch
     def batch(operands, dims):
         size = next(x.shape[d] for x, d in zip(operands, dims, strict=True) if d is not None)
-        moved = [pnp.moveaxis(x, d, 0) if d is not None else pnp.broadcast_to(x, (size, *x.shape))
-                 for x, d in zip(operands, dims, strict=True)]
+        moved = [
+            pnp.moveaxis(x, d, 0) if d is not None else pnp.broadcast_to(x, (size, *x.shape))
+            for x, d in zip(operands, dims, strict=True)
+        ]
         return p.bind(*moved), 0
 
     return p
@@ -85,12 +90,22 @@ def each_way(f, sum_):
         return sum_(lax.cond(sum_(a) > 0, f, lambda a, b: b, a, b))
 
     def run(a, b):
-        out = [f(a, b), pb.jit(f)(a, b), pb.jvp(f, (a, b), (b, a)), pb.vmap(f)(a, b), pb.vmap(f, (0, None))(a, b[0]),
-               pb.vmap(f, (None, 0))(a[0], b)]
+        out = [
+            f(a, b),
+            pb.jit(f)(a, b),
+            pb.jvp(f, (a, b), (b, a)),
+            pb.vmap(f)(a, b),
+            pb.vmap(f, (0, None))(a, b[0]),
+            pb.vmap(f, (None, 0))(a[0], b),
+        ]
         for g in (loss, pb.jit(loss), loop, choice):
-            out += [pb.grad(g, (0, 1))(a, b), pb.jit(pb.grad(g))(a, b), pb.hessian(g)(a, b),
-                    pb.vmap(pb.grad(g, (0, 1)))(pnp.stack([a, b]), pnp.stack([b, a])),
-                    pb.linearize(g, a, b)[1](a, b)]
+            out += [
+                pb.grad(g, (0, 1))(a, b),
+                pb.jit(pb.grad(g))(a, b),
+                pb.hessian(g)(a, b),
+                pb.vmap(pb.grad(g, (0, 1)))(pnp.stack([a, b]), pnp.stack([b, a])),
+                pb.linearize(g, a, b)[1](a, b),
+            ]
         out.append(pb.linear_transpose(lambda z: f(pnp.zeros(3), 3 * z), f32(0) * a)(b))
         return out
 
@@ -147,8 +162,10 @@ def make_sum_and_difference():
     @p.def_batch
     def batch(operands, dims, scale):
         size = next(x.shape[d] for x, d in zip(operands, dims, strict=True) if d is not None)
-        moved = [pnp.moveaxis(x, d, 0) if d is not None else pnp.broadcast_to(x, (size, *x.shape))
-                 for x, d in zip(operands, dims, strict=True)]
+        moved = [
+            pnp.moveaxis(x, d, 0) if d is not None else pnp.broadcast_to(x, (size, *x.shape))
+            for x, d in zip(operands, dims, strict=True)
+        ]
         return p.bind(*moved, scale=scale), [0, 0]
 
     return p
@@ -172,9 +189,16 @@ def test_several_results_and_a_parameter():
         def only_one(a, b):
             return pnp.sum(lax.scan(lambda c, _: (f(c, b), c), a, None, length=2)[1])
 
-        return [pb.jit(f)(X, X), pb.jvp(f, (X, X), (X, X)), pb.grad(loss, (0, 1))(X, X * 2), pb.hessian(loss)(X, X),
-                pb.vmap(f, (0, None))(X, X[0]), pb.vmap(pb.grad(loss))(X, X), pb.grad(only_one, (0, 1))(X, X * 2),
-                pb.grad(pb.jit(loss), (0, 1))(X, X * 2)]
+        return [
+            pb.jit(f)(X, X),
+            pb.jvp(f, (X, X), (X, X)),
+            pb.grad(loss, (0, 1))(X, X * 2),
+            pb.hessian(loss)(X, X),
+            pb.vmap(f, (0, None))(X, X[0]),
+            pb.vmap(pb.grad(loss))(X, X),
+            pb.grad(only_one, (0, 1))(X, X * 2),
+            pb.grad(pb.jit(loss), (0, 1))(X, X * 2),
+        ]
 
     all_close(run(f), run(g), 10)
     check_jaxpr(pb.make_jaxpr(pb.grad(lambda a: pnp.sum(f(a, a))))(X))
@@ -205,8 +229,11 @@ def test_equal_parameters_of_different_kinds_are_told_apart():
 
     p = Primitive("scale_by")
     p.def_abstract_eval(lambda x, *, by: ShapedArray(x.shape, np.int32 if isinstance(by, int) else x.dtype))
-    p.def_lowering(lambda ctx, x, *, by: ctx.constant(number(by), ShapedArray(
-        x.aval.shape, np.int32 if isinstance(by, int) else x.aval.dtype)))
+    p.def_lowering(
+        lambda ctx, x, *, by: ctx.constant(
+            number(by), ShapedArray(x.aval.shape, np.int32 if isinstance(by, int) else x.aval.dtype)
+        )
+    )
     q = Primitive("with_a_kernel")
     q.def_abstract_eval(lambda x, *, by: ShapedArray((int(kinds[type(by[0])]),), x.dtype))
     q.def_kernel(lambda x, *, by: np.zeros(int(kinds[type(by[0])]), x.dtype))
@@ -268,16 +295,19 @@ def grad_of_a_loop(f):
     return pb.grad(lambda x: lax.scan(step, x, None, length=2)[0])
 
 
-@pytest.mark.parametrize(("transform", "rules", "message"), [
-    (eager, [], "no type rule.*def_abstract_eval"),
-    (eager, ["type"], "no lowering rule.*def_lowering"),
-    (pb.jit, ["type", "kernel"], r"no lowering rule.*def_lowering.*test_primitive"),
-    (forward, ["type", "kernel"], "no jvp rule.*def_jvp"),
-    (pb.grad, ["type", "kernel"], "no jvp rule.*def_jvp"),
-    (in_vmap, ["type", "kernel"], "no batching rule.*def_batch"),
-    (pb.grad, ["type", "kernel", "jvp"], "no transpose rule.*def_transpose"),
-    (grad_of_a_loop, ["type", "kernel"], "no jvp rule.*def_jvp"),
-])
+@pytest.mark.parametrize(
+    ("transform", "rules", "message"),
+    [
+        (eager, [], "no type rule.*def_abstract_eval"),
+        (eager, ["type"], "no lowering rule.*def_lowering"),
+        (pb.jit, ["type", "kernel"], r"no lowering rule.*def_lowering.*test_primitive"),
+        (forward, ["type", "kernel"], "no jvp rule.*def_jvp"),
+        (pb.grad, ["type", "kernel"], "no jvp rule.*def_jvp"),
+        (in_vmap, ["type", "kernel"], "no batching rule.*def_batch"),
+        (pb.grad, ["type", "kernel", "jvp"], "no transpose rule.*def_transpose"),
+        (grad_of_a_loop, ["type", "kernel"], "no jvp rule.*def_jvp"),
+    ],
+)
 def test_missing_rules_say_which_and_how(transform, rules, message):
     with pytest.raises(errors.RuleNotDefinedError, match=rf"'bare' has {message}"):
         transform(bare(*rules))(1.0)

@@ -57,7 +57,8 @@ def test_messages_name_the_rule_its_place_and_the_primitive():
     line = my_rule.__code__.co_firstlineno
     assert str(info.value).startswith(
         f"the jvp rule {my_rule.__qualname__.rsplit('.')[-1]} (defined at {__file__}:{line}) of "
-        "'twice' must return a pair (result, tangent of the result), got None of type NoneType")
+        "'twice' must return a pair (result, tangent of the result), got None of type NoneType"
+    )
 
 
 def test_rules_that_are_no_plain_functions():
@@ -91,6 +92,7 @@ def test_errors_inside_of_a_rule_end_in_the_rule():
 
 def scalar_of(dtype):
     """A type rule: a number of this dtype, whatever the operand."""
+
     def typing(x):
         return ShapedArray((), dtype)
 
@@ -99,6 +101,7 @@ def scalar_of(dtype):
 
 def constant(result):
     """A rule of one operand that returns the same for each."""
+
     def rule(x):
         return result
 
@@ -117,6 +120,7 @@ def test_kernels_may_return_numbers():
 
 def test_kernels_of_weak_operands():
     """A kernel gets no weak types, so its result is only compared where the typing rule can do without them."""
+
     def typing(x, y):
         if x.dtype != y.dtype and not y.weak_type:
             raise TypeError("the dtypes differ")
@@ -128,13 +132,19 @@ def test_kernels_of_weak_operands():
     assert p.bind(X.astype(np.float16), 1.0).dtype == np.float16
 
 
-@pytest.mark.parametrize(("result", "got"), [
-    (None, "got None of type NoneType"), ("x", "got 'x' of type str"), ([1.0], "got a list of length 1. A primitive"),
-    (X[:2], "expected f32[3], got a NumPy array of dtype float32 and shape (2,)"),
-    (X * 1j, "expected f32[3], got a NumPy array of dtype complex64"), (1.0, "expected f32[3]"),
-    (np.array([None] * 3), "expected f32[3], got a NumPy array of dtype object"),
-    (np.ma.masked_array(X, X > 0), "masked arrays are not supported"),
-])
+@pytest.mark.parametrize(
+    ("result", "got"),
+    [
+        (None, "got None of type NoneType"),
+        ("x", "got 'x' of type str"),
+        ([1.0], "got a list of length 1. A primitive"),
+        (X[:2], "expected f32[3], got a NumPy array of dtype float32 and shape (2,)"),
+        (X * 1j, "expected f32[3], got a NumPy array of dtype complex64"),
+        (1.0, "expected f32[3]"),
+        (np.array([None] * 3), "expected f32[3], got a NumPy array of dtype object"),
+        (np.ma.masked_array(X, X > 0), "masked arrays are not supported"),
+    ],
+)
 def test_what_a_kernel_may_not_return(result, got):
     def kernel(x):
         return result
@@ -143,11 +153,14 @@ def test_what_a_kernel_may_not_return(result, got):
         twice(kernel=kernel).bind(X)
 
 
-@pytest.mark.parametrize(("kernel", "parts"), [
-    (lambda x, y: x + y, ["results in a list or a tuple", "got a NumPy array"]),
-    (lambda x, y: [x], ["must return 2 results, one for each result, got 1"]),
-    (lambda x, y: [x, None], ["got None"]),
-])
+@pytest.mark.parametrize(
+    ("kernel", "parts"),
+    [
+        (lambda x, y: x + y, ["results in a list or a tuple", "got a NumPy array"]),
+        (lambda x, y: [x], ["must return 2 results, one for each result, got 1"]),
+        (lambda x, y: [x, None], ["got None"]),
+    ],
+)
 def test_what_a_kernel_with_several_results_may_not_return(kernel, parts):
     with refused(*parts):
         both(kernel=kernel).bind(X, X)
@@ -161,8 +174,9 @@ def test_a_kernel_does_not_meet_tracers():
         pb.grad(closes_over_a_tracer)(2.0)
 
 
-@pytest.mark.parametrize("value", [np.float32([1, 2, 3]), np.float64([1, 2, 3]), pnp.arange(3.0) + 1],
-                         ids=["float32", "float64", "Array"])
+@pytest.mark.parametrize(
+    "value", [np.float32([1, 2, 3]), np.float64([1, 2, 3]), pnp.arange(3.0) + 1], ids=["float32", "float64", "Array"]
+)
 def test_implementations_may_return_arrays(value):
     p = twice(kernel=None, impl=constant(value))
     assert isinstance(p.bind(X), pb.Array)
@@ -203,9 +217,11 @@ def test_what_an_implementation_may_not_return():
 # ---- types
 
 
-@pytest.mark.parametrize("result", [ShapedArray((2,), "int32"), pb.ShapeDtypeStruct((2,), "int32"),
-                                    np.zeros(2, np.int32), pnp.zeros(2, "int32")],
-                         ids=["ShapedArray", "ShapeDtypeStruct", "NumPy", "Array"])
+@pytest.mark.parametrize(
+    "result",
+    [ShapedArray((2,), "int32"), pb.ShapeDtypeStruct((2,), "int32"), np.zeros(2, np.int32), pnp.zeros(2, "int32")],
+    ids=["ShapedArray", "ShapeDtypeStruct", "NumPy", "Array"],
+)
 def test_what_says_a_type(result):
     p = twice(type=constant(result))
     assert pb.eval_shape(p.bind, X) == pb.ShapeDtypeStruct((2,), "int32")
@@ -214,11 +230,18 @@ def test_what_says_a_type(result):
 
 
 @pytest.mark.parametrize("transform", [eager, pb.make_jaxpr, pb.grad])
-@pytest.mark.parametrize(("result", "got"), [
-    (None, "such as ShapedArray(shape, dtype), got None"), ("x", "got 'x'"), (3.0, "got 3.0"),
-    ((2, 3), "got a tuple of length 2. A primitive"), (ShapedArray, "got <class"),
-    (np.array([None]), "arrays cannot have dtype object"),
-    (ShapedArray((), np.dtype("U3")), "arrays cannot have dtype")])
+@pytest.mark.parametrize(
+    ("result", "got"),
+    [
+        (None, "such as ShapedArray(shape, dtype), got None"),
+        ("x", "got 'x'"),
+        (3.0, "got 3.0"),
+        ((2, 3), "got a tuple of length 2. A primitive"),
+        (ShapedArray, "got <class"),
+        (np.array([None]), "arrays cannot have dtype object"),
+        (ShapedArray((), np.dtype("U3")), "arrays cannot have dtype"),
+    ],
+)
 def test_what_says_no_type(transform, result, got):
     with refused("the type rule rule (defined at", got):
         transform(twice(type=constant(result)).bind)(1.0)
@@ -235,13 +258,16 @@ def test_what_says_no_types_of_several_results(transform):
 # ---- compilation
 
 
-@pytest.mark.parametrize(("result", "parts"), [
-    (lambda ctx, x: None, ["the lowering rule lowering (defined at", "ctx.op(...) gives, of type f32[3]"]),
-    (lambda ctx, x: "x", ["got 'x' of type str"]),
-    (lambda ctx, x: 2.0, ["emitted with ctx.constant"]),
-    (lambda ctx, x: [x], ["got a list of length 1"]),
-    (lambda ctx, x: ctx.convert(x, np.dtype("int32")), ["expected f32[3], got i32[3]", "out_type"]),
-])
+@pytest.mark.parametrize(
+    ("result", "parts"),
+    [
+        (lambda ctx, x: None, ["the lowering rule lowering (defined at", "ctx.op(...) gives, of type f32[3]"]),
+        (lambda ctx, x: "x", ["got 'x' of type str"]),
+        (lambda ctx, x: 2.0, ["emitted with ctx.constant"]),
+        (lambda ctx, x: [x], ["got a list of length 1"]),
+        (lambda ctx, x: ctx.convert(x, np.dtype("int32")), ["expected f32[3], got i32[3]", "out_type"]),
+    ],
+)
 def test_what_a_lowering_may_not_return(result, parts):
     def lowering(ctx, x):
         return result(ctx, x)
@@ -255,10 +281,13 @@ def test_what_the_lowering_of_an_eager_operation_may_not_return():
         twice(kernel=None, lowering=lambda ctx, x: None).bind(X)
 
 
-@pytest.mark.parametrize(("lowering", "got"), [
-    (lambda ctx, x, y: x, "values in a list or a tuple"),
-    (lambda ctx, x, y: [x], "2 values, one for each result, got 1"),
-])
+@pytest.mark.parametrize(
+    ("lowering", "got"),
+    [
+        (lambda ctx, x, y: x, "values in a list or a tuple"),
+        (lambda ctx, x, y: [x], "2 values, one for each result, got 1"),
+    ],
+)
 def test_what_a_lowering_of_several_results_may_not_return(lowering, got):
     with refused(got):
         pb.jit(both(lowering=lowering).bind)(X, X)

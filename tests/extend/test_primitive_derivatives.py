@@ -20,6 +20,7 @@ OTHER = ShapedArray((2,), f32)
 
 def with_jvp(result, **rules):
     """`twice`, whose jvp rule returns `result(out, tangent)`."""
+
     def jvp_rule(primals, tangents):
         return result(p.bind(*primals), tangents[0])
 
@@ -89,19 +90,24 @@ def test_tangents_of_integers_vanish(tangent):
     assert jvp_of(lambda out, _: (out, tangent(out)), **TO_INTEGERS)[1].dtype == dtypes.float0
 
 
-@pytest.mark.parametrize(("result", "got"), [
-    (lambda out, t: None, "got None of type NoneType"), (lambda out, t: "xy", "got 'xy'"),
-    (lambda out, t: out, "must return a pair (result, tangent of the result), got an array of type f32[3]"),
-    (lambda out, t: (out, t, t), "got a tuple of length 3"),
-    (lambda out, t: (out, None), "a tangent of type f32[3] for a result of type f32[3], got None. Use Zero.of"),
-    (lambda out, t: (out, "x"), "as the tangent, got 'x'"), (lambda out, t: (None, t), "as the result, got None"),
-    (lambda out, t: (out, t[:2]), "a tangent of the shape and dtype of its result: expected f32[3], got f32[2]"),
-    (lambda out, t: (out, 2.0), "expected f32[3], got f32[]"),
-    (lambda out, t: (out, np.arange(3)), "expected f32[3], got i32[3]"),
-    (lambda out, t: (out, t * 1j), "expected f32[3], got c64[3]"),
-    (lambda out, t: (out[:2], t[:2]), "a result of the type that the type rule says: expected f32[3], got f32[2]"),
-    (lambda out, t: (out, Zero.of(OTHER)), "expected f32[3], got SymbolicZero(f32[2])"),
-])
+@pytest.mark.parametrize(
+    ("result", "got"),
+    [
+        (lambda out, t: None, "got None of type NoneType"),
+        (lambda out, t: "xy", "got 'xy'"),
+        (lambda out, t: out, "must return a pair (result, tangent of the result), got an array of type f32[3]"),
+        (lambda out, t: (out, t, t), "got a tuple of length 3"),
+        (lambda out, t: (out, None), "a tangent of type f32[3] for a result of type f32[3], got None. Use Zero.of"),
+        (lambda out, t: (out, "x"), "as the tangent, got 'x'"),
+        (lambda out, t: (None, t), "as the result, got None"),
+        (lambda out, t: (out, t[:2]), "a tangent of the shape and dtype of its result: expected f32[3], got f32[2]"),
+        (lambda out, t: (out, 2.0), "expected f32[3], got f32[]"),
+        (lambda out, t: (out, np.arange(3)), "expected f32[3], got i32[3]"),
+        (lambda out, t: (out, t * 1j), "expected f32[3], got c64[3]"),
+        (lambda out, t: (out[:2], t[:2]), "a result of the type that the type rule says: expected f32[3], got f32[2]"),
+        (lambda out, t: (out, Zero.of(OTHER)), "expected f32[3], got SymbolicZero(f32[2])"),
+    ],
+)
 def test_what_a_jvp_rule_may_not_return(result, got):
     with refused("the jvp rule jvp_rule (defined at", got):
         jvp_of(result)
@@ -117,6 +123,7 @@ def test_no_tangent_of_an_integer_is_refused_alike(tangent, got):
 
 def jvp_of_both(result):
     """`both` of x and x, whose jvp rule returns `result(outs, tangents)`."""
+
     def jvp_rule(primals, tangents):
         return result(p.bind(*primals), [instantiate(t) for t in tangents])
 
@@ -129,12 +136,15 @@ def test_jvp_rules_with_several_results():
     assert [t.tolist() for t in tangents] == [[0] * 3, X.tolist()]
 
 
-@pytest.mark.parametrize(("result", "parts"), [
-    (lambda outs, ts: (outs, ts[0]), ["tangents in a list or a tuple", "got an array of type f32[3]"]),
-    (lambda outs, ts: (outs, ts[:1]), ["must return 2 tangents, one for each result, got 1"]),
-    (lambda outs, ts: (outs[:1], ts), ["must return 2 results, one for each result, got 1"]),
-    (lambda outs, ts: (outs, [ts[0], ts[1][:2]]), ["expected f32[3], got f32[2]"]),
-])
+@pytest.mark.parametrize(
+    ("result", "parts"),
+    [
+        (lambda outs, ts: (outs, ts[0]), ["tangents in a list or a tuple", "got an array of type f32[3]"]),
+        (lambda outs, ts: (outs, ts[:1]), ["must return 2 tangents, one for each result, got 1"]),
+        (lambda outs, ts: (outs[:1], ts), ["must return 2 results, one for each result, got 1"]),
+        (lambda outs, ts: (outs, [ts[0], ts[1][:2]]), ["expected f32[3], got f32[2]"]),
+    ],
+)
 def test_what_a_jvp_rule_with_several_results_may_not_return(result, parts):
     with refused(*parts):
         jvp_of_both(result)
@@ -212,8 +222,9 @@ def times(transpose):
 ONE_ZERO = Zero.of(ShapedArray((), f32))
 
 
-@pytest.mark.parametrize(("part", "expected"), [(3, 3), (3.0, 3), (np.float64(3), 3), (np.asarray(3, f32), 3),
-                                                (None, 0), (ONE_ZERO, 0)])
+@pytest.mark.parametrize(
+    ("part", "expected"), [(3, 3), (3.0, 3), (np.float64(3), 3), (np.asarray(3, f32), 3), (None, 0), (ONE_ZERO, 0)]
+)
 def test_cotangents_may_be_numbers_numpy_none_and_zeros(part, expected):
     out = pb.grad(times(lambda ct, x, y: (part, None)))(f32(1), f32(2))
     assert (out.item(), out.dtype) == (expected, f32)
@@ -229,16 +240,24 @@ def test_cotangents_of_what_is_known_must_be_arrays():
         pb.grad(times(lambda ct, x, y: [ct, "x"]))(1.0, 2.0)
 
 
-@pytest.mark.parametrize(("result", "got"), [
-    (lambda ct: None, "for each of 2 operands, got None of type NoneType. Return them in a list: [ct, None]"),
-    (lambda ct: ct, "got an array of type f32[]"), (lambda ct: "xy", "got 'xy'"),
-    (lambda ct: [ct], "for each of 2 operands, got 1"), (lambda ct: [ct] * 3, "for each of 2 operands, got 3"),
-    (lambda ct: [pnp.ones(3), None],
-     "a cotangent of operand 0 of the operand's shape and dtype: expected f32[], got f32[3]"),
-    (lambda ct: ["x", None], "as the cotangent of operand 0, got 'x'"),
-    (lambda ct: [np.int32(1), None], "expected f32[], got i32[]"), (lambda ct: [1j, None], "expected f32[], got c64[]"),
-    (lambda ct: [Zero.of(ShapedArray((3,), f32)), None], "got SymbolicZero(f32[3])"),
-])
+@pytest.mark.parametrize(
+    ("result", "got"),
+    [
+        (lambda ct: None, "for each of 2 operands, got None of type NoneType. Return them in a list: [ct, None]"),
+        (lambda ct: ct, "got an array of type f32[]"),
+        (lambda ct: "xy", "got 'xy'"),
+        (lambda ct: [ct], "for each of 2 operands, got 1"),
+        (lambda ct: [ct] * 3, "for each of 2 operands, got 3"),
+        (
+            lambda ct: [pnp.ones(3), None],
+            "a cotangent of operand 0 of the operand's shape and dtype: expected f32[], got f32[3]",
+        ),
+        (lambda ct: ["x", None], "as the cotangent of operand 0, got 'x'"),
+        (lambda ct: [np.int32(1), None], "expected f32[], got i32[]"),
+        (lambda ct: [1j, None], "expected f32[], got c64[]"),
+        (lambda ct: [Zero.of(ShapedArray((3,), f32)), None], "got SymbolicZero(f32[3])"),
+    ],
+)
 def test_what_a_transpose_rule_may_not_return(result, got):
     def transpose_rule(ct, x, y):
         return result(ct)
@@ -266,6 +285,7 @@ def test_the_operands_that_are_linear_are_told():
 
 def vmap_of(result, **rules):
     """`twice` in vmap, whose batching rule returns `result(out, dim)`."""
+
     def batching_rule(operands, dims):
         return result(p.bind(operands[0]), dims[0])
 
@@ -282,19 +302,28 @@ def test_batched_results_may_be_numpy_and_numbers():
     assert pb.vmap(p.bind)(X, X)[1].tolist() == [0] * 3
 
 
-@pytest.mark.parametrize(("result", "got"), [
-    (lambda out, d: None, "must return a pair (result, its batch axis), got None"),
-    (lambda out, d: out, "got an array of type f32[3,2]"), (lambda out, d: "xy", "got 'xy'"),
-    (lambda out, d: ("x", 0), "as the result, got 'x'"),
-    (lambda out, d: (out, "x"), "the batch axis as an int, or None"),
-    (lambda out, d: (out, 0.0), "got 0.0 of type float"), (lambda out, d: (out, [0]), "got a list of length 1"),
-    (lambda out, d: (out, 2), "the batch axis 2, which is out of range for its result of type f32[3,2]"),
-    (lambda out, d: (out, -3), "the batch axis -3"), (lambda out, d: (2.0, 0), "out of range"),
-    (lambda out, d: (out[:1], 0), "the 3 examples of the batch along its batch axis: axis 0 of f32[1,2] has length 1"),
-    (lambda out, d: (out, 1), "axis 1 of f32[3,2] has length 2"),
-    (lambda out, d: (out, None), "result without batch axis of the type that the type rule says: expected f32[2]"),
-    (lambda out, d: (out[:, :1], 0), "expected f32[3,2] with the batch axis 0, got f32[3,1]"),
-])
+@pytest.mark.parametrize(
+    ("result", "got"),
+    [
+        (lambda out, d: None, "must return a pair (result, its batch axis), got None"),
+        (lambda out, d: out, "got an array of type f32[3,2]"),
+        (lambda out, d: "xy", "got 'xy'"),
+        (lambda out, d: ("x", 0), "as the result, got 'x'"),
+        (lambda out, d: (out, "x"), "the batch axis as an int, or None"),
+        (lambda out, d: (out, 0.0), "got 0.0 of type float"),
+        (lambda out, d: (out, [0]), "got a list of length 1"),
+        (lambda out, d: (out, 2), "the batch axis 2, which is out of range for its result of type f32[3,2]"),
+        (lambda out, d: (out, -3), "the batch axis -3"),
+        (lambda out, d: (2.0, 0), "out of range"),
+        (
+            lambda out, d: (out[:1], 0),
+            "the 3 examples of the batch along its batch axis: axis 0 of f32[1,2] has length 1",
+        ),
+        (lambda out, d: (out, 1), "axis 1 of f32[3,2] has length 2"),
+        (lambda out, d: (out, None), "result without batch axis of the type that the type rule says: expected f32[2]"),
+        (lambda out, d: (out[:, :1], 0), "expected f32[3,2] with the batch axis 0, got f32[3,1]"),
+    ],
+)
 def test_what_a_batching_rule_may_not_return(result, got):
     with refused("the batching rule batching_rule (defined at", got):
         vmap_of(result)(np.ones((3, 2), f32))
@@ -308,12 +337,15 @@ def test_a_batch_without_a_typing_rule_has_its_size():
         pb.vmap(p.bind)(X)
 
 
-@pytest.mark.parametrize(("result", "got"), [
-    (lambda outs: (outs[0], 0), "results in a list or a tuple"),
-    (lambda outs: (outs, [0]), "must return 2 batch dims, one for each result, got 1"),
-    (lambda outs: (outs[:1], [0]), "must return 2 results, one for each result, got 1"),
-    (lambda outs: (outs, [0, 5]), "the batch axis 5"),
-])
+@pytest.mark.parametrize(
+    ("result", "got"),
+    [
+        (lambda outs: (outs[0], 0), "results in a list or a tuple"),
+        (lambda outs: (outs, [0]), "must return 2 batch dims, one for each result, got 1"),
+        (lambda outs: (outs[:1], [0]), "must return 2 results, one for each result, got 1"),
+        (lambda outs: (outs, [0, 5]), "the batch axis 5"),
+    ],
+)
 def test_batching_rules_with_several_results(result, got):
     p = both(batch=lambda operands, dims: result(p.bind(*operands)))
     with refused(got):
@@ -346,6 +378,6 @@ def test_checks_hold_inside_of_loops_and_branches(place):
 
 @pytest.mark.parametrize("wrap", [eager, pb.jit])
 def test_a_tangent_with_something_added_is_not_linear(wrap):
-    p = with_jvp(lambda out, t: (out, instantiate(t) + 1.))
+    p = with_jvp(lambda out, t: (out, instantiate(t) + 1.0))
     with pytest.raises(errors.RuleError, match=r"jvp rule .* of 'twice' returned a tangent that is not linear .*'add'"):
         wrap(pb.grad(lambda x: p.bind(x).sum()))(X)

@@ -14,7 +14,7 @@ import time
 
 def main() -> int:
     options = argparse.ArgumentParser(prog="fuzz", description=__doc__.split("\n\n")[0])
-    options.add_argument("--seconds", type=float, default=60., help="stop after this time")
+    options.add_argument("--seconds", type=float, default=60.0, help="stop after this time")
     options.add_argument("--programs", type=int, help="stop after so many programs")
     options.add_argument("--seed", type=int, help="the seed of the first program; the next ones follow")
     options.add_argument("--log", help="a file to which findings are written too")

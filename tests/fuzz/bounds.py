@@ -12,11 +12,11 @@ from fuzz.case import LOST, Case, doubled, function
 from fuzz.libraries import PULLBACK
 from fuzz.noise import largest_number, moved, rounding
 
-ULPS = 16          # of difference that is not looked into
-AMPLIFIED = 64     # times the spread: rules round more often than a program has statements
+ULPS = 16  # of difference that is not looked into
+AMPLIFIED = 64  # times the spread: rules round more often than a program has statements
 SEEDS = (range(3), range(3, 15))  # of noise: more of them before a difference is called one
-HALF = 2.**-10     # the spacing of float16 near 1
-SMALL = 2.**-26    # noise whose effect is linear
+HALF = 2.0**-10  # the spacing of float16 near 1
+SMALL = 2.0**-26  # noise whose effect is linear
 
 
 def wide(x) -> np.ndarray:
@@ -31,8 +31,9 @@ def leaves(tree) -> list[np.ndarray]:
 def double_case(case: Case, move=lambda x: x) -> Case:
     """The same case in double precision; `move` changes the arguments."""
     data = case.data
-    args, tangents, cotangents, batches = ([doubled(x) for x in part] for part in
-                                           (data.args, data.tangents, data.cotangents, data.batches))
+    args, tangents, cotangents, batches = (
+        [doubled(x) for x in part] for part in (data.args, data.tangents, data.cotangents, data.batches)
+    )
     moved = type(data)([move(x) for x in args], tangents, cotangents, [move(x) for x in batches], data.axes)
     return Case(PULLBACK, case.program, function(case.program, PULLBACK, double=True), moved)
 
@@ -60,16 +61,20 @@ def spread(case: Case, run, eps: float, seeds: Iterable[int] = SEEDS[0]) -> list
         for size in sizes:
             parts = [noisy(case, run, seed, size, eps) for seed in seeds]
             # inf and nan have no spread if they stay
-            scaled.append([np.max([np.where(near(p[i], c, 0), 0, np.abs(p[i] - c)) for p in parts], axis=0) / size
-                           for i, c in enumerate(clean)])
+            scaled.append(
+                [
+                    np.max([np.where(near(p[i], c, 0), 0, np.abs(p[i] - c)) for p in parts], axis=0) / size
+                    for i, c in enumerate(clean)
+                ]
+            )
         bounds = []
         for first, second, c in zip(*scaled, clean, strict=True):
             bound = np.maximum(first, second) * eps
             if eps < 1e-12:
                 # linear noise has the same effect at both sizes
-                finite = np.where(np.isfinite(c), np.abs(c), 0.)
-                rough = 2.**-48 * (finite + np.max(finite, initial=0.)) / sizes[1]
-                jumps = (np.maximum(first, second) > 4 * np.minimum(first, second) + rough)
+                finite = np.where(np.isfinite(c), np.abs(c), 0.0)
+                rough = 2.0**-48 * (finite + np.max(finite, initial=0.0)) / sizes[1]
+                jumps = np.maximum(first, second) > 4 * np.minimum(first, second) + rough
                 bound = np.where(jumps, np.inf, bound)
             bounds.append(np.where(np.isnan(bound), np.inf, bound))
         return bounds
@@ -82,7 +87,7 @@ def overflows(case: Case, run) -> bool:
     return largest[0] > np.finfo(np.float16).max
 
 
-def disagreement(case: Case, run, got: list, want: list, eps: float, extra: float = 1.) -> str | None:
+def disagreement(case: Case, run, got: list, want: list, eps: float, extra: float = 1.0) -> str | None:
     """What is wrong with a quantity, or None. `run` computes it; `want` is what it should be."""
     if len(got) != len(want):
         return f"{len(got)} results, not {len(want)}"
@@ -90,7 +95,7 @@ def disagreement(case: Case, run, got: list, want: list, eps: float, extra: floa
     for i, (g, w) in enumerate(pairs):
         if np.shape(g) != np.shape(w):
             return f"result {i} has shape {np.shape(g)}, not {np.shape(w)}"
-    if all(np.all(near(g, w, ULPS / 4 * eps * (4 * np.abs(w) + np.max(np.abs(w), initial=0.)))) for g, w in pairs):
+    if all(np.all(near(g, w, ULPS / 4 * eps * (4 * np.abs(w) + np.max(np.abs(w), initial=0.0)))) for g, w in pairs):
         return None
     if eps == HALF and not all(np.all(np.isfinite(g)) for g in got) and overflows(case, run):
         return None
@@ -105,7 +110,7 @@ def _beyond(pairs: list[tuple], spreads: list[np.ndarray], eps: float, extra: fl
     """The first number that is farther off than its spread allows."""
     for i, ((g, w), s) in enumerate(zip(pairs, spreads, strict=True)):
         finite = s[np.isfinite(s)]
-        largest = float(np.max(finite, initial=0.))
+        largest = float(np.max(finite, initial=0.0))
         bound = extra * (AMPLIFIED * s + AMPLIFIED / 4 * largest + ULPS * eps * np.abs(w) + LOST[eps])
         bad = ~near(g, w, bound) & ~np.isinf(s)
         if eps == HALF:  # it may have become too large a number
@@ -113,8 +118,10 @@ def _beyond(pairs: list[tuple], spreads: list[np.ndarray], eps: float, extra: fl
         if np.any(bad):
             at = np.unravel_index(np.argmax(bad), bad.shape)
             where = f"[{', '.join(map(str, at))}]" if at else ""
-            return (f"result {i}{where} is {g[at]}, not {w[at]} (difference {abs(g[at] - w[at]):.3g}, "
-                    f"bound {bound[at]:.3g})\ngot  {g!r}\nwant {w!r}")
+            return (
+                f"result {i}{where} is {g[at]}, not {w[at]} (difference {abs(g[at] - w[at]):.3g}, "
+                f"bound {bound[at]:.3g})\ngot  {g!r}\nwant {w!r}"
+            )
     return None
 
 

@@ -56,10 +56,12 @@ class Campaign:
 
     def summary(self, seed: int) -> str:
         seconds = time.monotonic() - self.start
-        lines = [f"{self.programs} programs of {self.statements} statements, "
-                 f"seeds {seed} to {seed + self.programs - 1}, "
-                 f"in {seconds:.0f} s ({self.programs / seconds:.1f} a second): "
-                 f"{len(self.findings)} unexplained differences",
-                 *(f"  {count} accepted: {reason}" for reason, count in self.accepted.most_common()),
-                 *(f"  {count} refused: {reason}" for reason, count in self.refused.most_common(10))]
+        lines = [
+            f"{self.programs} programs of {self.statements} statements, "
+            f"seeds {seed} to {seed + self.programs - 1}, "
+            f"in {seconds:.0f} s ({self.programs / seconds:.1f} a second): "
+            f"{len(self.findings)} unexplained differences",
+            *(f"  {count} accepted: {reason}" for reason, count in self.accepted.most_common()),
+            *(f"  {count} refused: {reason}" for reason, count in self.refused.most_common(10)),
+        ]
         return "\n".join(lines + [f"  seed {at}: {found.check}" for at, found in self.findings])

@@ -71,19 +71,25 @@ def kind_of_array(x) -> str:
     return "f" if "float" in x.dtype.name and x.dtype.name != "float0" else x.dtype.kind
 
 
-EPS = {"float64": 2.**-52, "complex128": 2.**-52, "float32": 2.**-23, "complex64": 2.**-23, "float16": 2.**-10,
-       "bfloat16": 2.**-7}
+EPS = {
+    "float64": 2.0**-52,
+    "complex128": 2.0**-52,
+    "float32": 2.0**-23,
+    "complex64": 2.0**-23,
+    "float16": 2.0**-10,
+    "bfloat16": 2.0**-7,
+}
 
 
 def coarsest(program: Program) -> float:
     """The spacing of numbers near 1 in the coarsest type that a program computes in."""
     names = re.findall(r"[a-z]+\d+", program.source)
     names += [np.asarray(x).dtype.name for x in program.args if not isinstance(x, float)]
-    return max(EPS["float64"] if program.x64 else EPS["float32"], *(EPS.get(name, 0.) for name in names))
+    return max(EPS["float64"] if program.x64 else EPS["float32"], *(EPS.get(name, 0.0) for name in names))
 
 
 # what numbers that are too small for a type are rounded by, or to zero by compiled code
-LOST = {2.**-52: 2.**-1022, 2.**-23: 2.**-126, 2.**-10: 2.**-24, 2.**-7: 2.**-126}
+LOST = {2.0**-52: 2.0**-1022, 2.0**-23: 2.0**-126, 2.0**-10: 2.0**-24, 2.0**-7: 2.0**-126}
 
 
 def in_double_precision(program: Program) -> bool:
@@ -106,8 +112,9 @@ def doubled(x):
 
 def draw_data(program: Program, rng: np.random.Generator) -> Data:
     """Directions, cotangents and batches for a program: numbers of few bits."""
+
     def near(shape):
-        return rng.integers(4, 13, shape) / 8 * rng.choice([-1., 1.], shape)
+        return rng.integers(4, 13, shape) / 8 * rng.choice([-1.0, 1.0], shape)
 
     def like(x):
         if isinstance(x, float):
@@ -129,7 +136,7 @@ def draw_batches(program: Program, rng: np.random.Generator) -> tuple[list, tupl
     size = int(rng.choice([1, 2, 2, 3]))
     batches, axes = [], []
     default, sole_type = "float64" if program.x64 else "float32", np.asarray(program.args[0]).dtype.name
-    chosen = rng.random(len(program.args)) < .6
+    chosen = rng.random(len(program.args)) < 0.6
     if not chosen.any() or sole_type != default:
         chosen[0] = True
     for x, batched in zip(program.args, chosen, strict=True):
@@ -152,5 +159,3 @@ def nearby(x, rng):
     factors = 1 + rng.integers(-4, 5, x.shape) / 32
     with np.errstate(all="ignore"):
         return (x.astype(np.complex128 if x.dtype.kind == "c" else np.float64) * factors).astype(x.dtype)
-
-

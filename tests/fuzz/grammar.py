@@ -100,14 +100,14 @@ class Draw:
 
     def constant(self) -> float:
         """A number of few bits, which every type holds exactly."""
-        return self.choice([-2., -1.5, -1., -.75, -.5, -.25, .25, .5, .75, 1., 1.25, 1.5, 2., 3.])
+        return self.choice([-2.0, -1.5, -1.0, -0.75, -0.5, -0.25, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0])
 
     def value(self, test: Callable = lambda v: True) -> Value:
         """A value that passes a test: recent ones rather than old ones, own ones rather than closed-over ones."""
         fit = [v for v in self.values if test(v)]
         if not fit:
             raise Unsuitable
-        weights = np.array([(.3 if v.outer else 1.) * 1.25 ** i for i, v in enumerate(fit)])
+        weights = np.array([(0.3 if v.outer else 1.0) * 1.25**i for i, v in enumerate(fit)])
         return fit[self.rng.choice(len(fit), p=weights / weights.sum())]
 
     def real(self, test: Callable = lambda v: True) -> Value:
@@ -174,8 +174,11 @@ class Draw:
         if v.kind in "fc":
             with np.errstate(all="ignore"):
                 size = np.abs(v.numbers)
-            return bool(np.all(np.isfinite(size)) and np.max(size, initial=0.) <= self.session.widest
-                        and not np.any((size > 0) & (size < 1 / self.session.widest)))
+            return bool(
+                np.all(np.isfinite(size))
+                and np.max(size, initial=0.0) <= self.session.widest
+                and not np.any((size > 0) & (size < 1 / self.session.widest))
+            )
         return v.kind == "b" or bool(np.all(np.abs(v.numbers.astype(np.float64)) < 10_000))
 
     def fit(self, v: Value, type: Type) -> Value:
@@ -185,20 +188,28 @@ class Draw:
         dtype = f'"{type.dtype}"'
         if v.shape != type.shape:
             if type.kind in "fc" and v.kind in "fc":
-                v, = self.add("fit", f"np.broadcast_to(np.mean(np.sin($0)), {type.shape})", [v])
+                (v,) = self.add("fit", f"np.broadcast_to(np.mean(np.sin($0)), {type.shape})", [v])
             else:
-                v, = self.add("fit", f"np.broadcast_to(np.sum($0), {type.shape})", [v])
+                (v,) = self.add("fit", f"np.broadcast_to(np.sum($0), {type.shape})", [v])
         if v.kind == "c" and type.kind == "f":
-            v, = self.add("fit", "np.real($0)", [v])
+            (v,) = self.add("fit", "np.real($0)", [v])
         if v.kind == "c" and type.kind != "c":
-            v, = self.add("fit", "np.real($0) > 0", [v])
-        v, = self.add("fit", f"$0.astype({dtype})", [v])
+            (v,) = self.add("fit", "np.real($0) > 0", [v])
+        (v,) = self.add("fit", f"$0.astype({dtype})", [v])
         if v.type != type:
             raise Unsuitable
         return v
 
-    def function(self, arrays, length: int, results=None, pack: str = FLAT, varying: bool = False,
-                 closes: bool = True, finish: Callable | None = None) -> Block:
+    def function(
+        self,
+        arrays,
+        length: int,
+        results=None,
+        pack: str = FLAT,
+        varying: bool = False,
+        closes: bool = True,
+        finish: Callable | None = None,
+    ) -> Block:
         """A function of arrays like the given ones; `results` are the types that it must return, or how many."""
         if self.depth >= 3:
             raise Unsuitable
@@ -219,14 +230,16 @@ class Draw:
                 chosen[0] = floats[-1]
         else:
             recent = own[::-1]
-            chosen = [inner.fit(next((v for v in recent if v.type == of), recent[min(i, len(recent) - 1)]), of)
-                      for i, of in enumerate(results or ())]
+            chosen = [
+                inner.fit(next((v for v in recent if v.type == of), recent[min(i, len(recent) - 1)]), of)
+                for i, of in enumerate(results or ())
+            ]
         return Block(name, params, tuple(inner.steps), tuple(v.name for v in chosen), pack)
 
     def draw(self, length: int) -> None:
         """Statements until there are so many, or luck has left."""
         families = self.space["families"]
-        weights = np.array([f.weight * (.35 ** self.depth if f.nested else 1.) for f in families])
+        weights = np.array([f.weight * (0.35**self.depth if f.nested else 1.0) for f in families])
         weights /= weights.sum()
         misses = 0
         while length > 0 and misses < 40:
@@ -253,9 +266,11 @@ FAMILIES: list[Family] = []
 
 def family(weight: float, nested: bool = False) -> Callable:
     """A decorator that enters a function which draws a statement."""
+
     def enter(draw: Callable) -> Callable:
         FAMILIES.append(Family(draw.__name__, draw, weight, nested))
         return draw
+
     return enter
 
 

@@ -27,6 +27,7 @@ def dense(t, x):
 
 def bounded_while(test, step, start, bound):
     """JAX's `while_loop` has no bound, and no reverse mode: the last of its steps do nothing."""
+
     def one(state, _):
         return jax.lax.cond(test(state), step, lambda s: s, state), None
 
@@ -34,9 +35,20 @@ def bounded_while(test, step, start, bound):
 
 
 PULLBACK = SimpleNamespace(
-    t=pullback, np=pullback.numpy, lax=pullback.lax, host=numpy.array, dense=lambda x: dense(pullback, x),
+    t=pullback,
+    np=pullback.numpy,
+    lax=pullback.lax,
+    host=numpy.array,
+    dense=lambda x: dense(pullback, x),
     eval_jaxpr=lambda closed, *args: pullback.core.eval_jaxpr(closed.jaxpr, closed.consts, *args),
-    bounded_while=lambda test, step, start, bound: pullback.lax.while_loop(test, step, start, max_steps=bound))
+    bounded_while=lambda test, step, start, bound: pullback.lax.while_loop(test, step, start, max_steps=bound),
+)
 JAX = SimpleNamespace(
-    t=jax, np=jax.numpy, lax=jax.lax, host=numpy.array, dense=lambda x: dense(jax, x), bounded_while=bounded_while,
-    eval_jaxpr=lambda closed, *args: jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *args))
+    t=jax,
+    np=jax.numpy,
+    lax=jax.lax,
+    host=numpy.array,
+    dense=lambda x: dense(jax, x),
+    bounded_while=bounded_while,
+    eval_jaxpr=lambda closed, *args: jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *args),
+)

@@ -12,15 +12,19 @@ from fuzz.libraries import PULLBACK
 from pullback._xla.evaluate import Evaluator
 
 # these hand on numbers as they are, and derivative rules compare their results with their operands
-EXACT = frozenset("""abs argmax argmin bitcast_convert_type broadcast_in_dim ceil concatenate conj cond copy cummax
+EXACT = frozenset(
+    """abs argmax argmin bitcast_convert_type broadcast_in_dim ceil concatenate conj cond copy cummax
     cummin custom_call checkpoint dynamic_slice dynamic_update_slice floor gather imag iota jit max min name neg
     nextafter pad pmax pmin real reduce_max reduce_min reduce_window_max reduce_window_min reshape rev round scan
     scatter scatter_max scatter_min select sign slice sort split stop_gradient top_k transpose trunc when
-    while""".split())
+    while""".split()
+)
 
 # their results have errors of the size of the largest entry, as backward stable algorithms do
-NORMWISE = frozenset("""cholesky eig eigh fft hessenberg householder_product lu lu_solve qr schur svd triangular_solve
-    tridiagonal tridiagonal_solve""".split())
+NORMWISE = frozenset(
+    """cholesky eig eigh fft hessenberg householder_product lu lu_solve qr schur svd triangular_solve
+    tridiagonal tridiagonal_solve""".split()
+)
 
 
 @contextlib.contextmanager
@@ -49,14 +53,14 @@ def rounding(seed: int, size: float, smallest: float) -> Iterator[None]:
 @contextlib.contextmanager
 def largest_number() -> Iterator[list[float]]:
     """Within, the one entry of the list is the largest finite number that an operation returned."""
-    exact, largest = Evaluator.process_primitive, [0.]
+    exact, largest = Evaluator.process_primitive, [0.0]
 
     def process_primitive(self, primitive, args, params):
         result = exact(self, primitive, args, params)
         for x in result if primitive.multiple_results else [result]:
             value = np.asarray(x)
             if value.dtype.kind in "fc":
-                largest[0] = max(largest[0], float(np.max(np.abs(value), initial=0., where=np.isfinite(value))))
+                largest[0] = max(largest[0], float(np.max(np.abs(value), initial=0.0, where=np.isfinite(value))))
         return result
 
     Evaluator.process_primitive = process_primitive
@@ -74,7 +78,7 @@ def moved(x, rng, size: float, smallest: float, whole: bool = False):
     if value.dtype.kind not in "fc" or not value.size:
         return x
     with np.errstate(all="ignore"):
-        errors = size * rng.uniform(.5, 1., value.shape) * np.sign(rng.random(value.shape) - .5)
-        scale = np.max(np.abs(value), initial=0., where=np.isfinite(value)) if whole else value
+        errors = size * rng.uniform(0.5, 1.0, value.shape) * np.sign(rng.random(value.shape) - 0.5)
+        scale = np.max(np.abs(value), initial=0.0, where=np.isfinite(value)) if whole else value
         result = np.where(value == 0, value, value + errors * scale + errors * smallest)
     return PULLBACK.np.asarray(result.astype(value.dtype))

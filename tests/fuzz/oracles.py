@@ -15,7 +15,7 @@ from fuzz.program import FLAT, Program
 from fuzz.quantities import QUANTITIES, Quantity
 from pullback._api.differences import difference
 
-COMPILED_RATE, JAX_RATE, DIFFERENCES, SECOND = 1 / 30, 1 / 30, .6, .2
+COMPILED_RATE, JAX_RATE, DIFFERENCES, SECOND = 1 / 30, 1 / 30, 0.6, 0.2
 COMPILED, OF_JAX = "compiled ", "JAX's "
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
@@ -53,8 +53,11 @@ class Checker:
         self.jax_too = draws[1] < JAX_RATE * edge and not program.has("no jax")
         second = draws[2] < SECOND  # second derivatives are compared with each other: all or none
         self.by_differences = draws[3] < DIFFERENCES
-        self.chosen = [q for q, draw in zip(QUANTITIES.values(), draws[4:], strict=True)
-                       if q.suits(program, self.data) and (second if q.second else draw < q.rate)]
+        self.chosen = [
+            q
+            for q, draw in zip(QUANTITIES.values(), draws[4:], strict=True)
+            if q.suits(program, self.data) and (second if q.second else draw < q.rate)
+        ]
         with PULLBACK.t.enable_x64(program.x64):
             self.case = Case(PULLBACK, program, function(program, PULLBACK), self.data)
         self.references: dict[str, list] = {}
@@ -112,7 +115,7 @@ class Checker:
                     self.references[name] = leaves(run(double_case(self.case)))
         return self.references[name]
 
-    def compare(self, q: Quantity, got: list, extra: float = 1.) -> str | None:
+    def compare(self, q: Quantity, got: list, extra: float = 1.0) -> str | None:
         want = self.reference(q.like)
         found = disagreement(self.case, QUANTITIES[q.like].run, got, want, self.eps, extra)
         if found is None or q.name == q.like:
@@ -147,8 +150,9 @@ class Checker:
             expected = jax.jit(run, compiler_options=QUICK)(case.args, case.vs)
             plain = PULLBACK.t.tree.leaves(q.run(self.case))
             # JAX's derivatives at scalars of weak type are weak as it happens
-            return (types_differ(plain, expected, weakness=q.like in ("value", "looped"))
-                    or self.compare(q, [wide(x) for x in expected]))
+            return types_differ(plain, expected, weakness=q.like in ("value", "looped")) or self.compare(
+                q, [wide(x) for x in expected]
+            )
 
     def traced(self, library, args, tangents, fun=None) -> Case:
         """The case with traced arguments."""
@@ -162,8 +166,9 @@ class Checker:
         c = self.case
         tangents = PULLBACK.t.jvp(c.f, c.xs, c.vs)[1]
         numeric = difference(c.f, c.xs, [wide(v) for v in c.vs])
-        for i, (got, want, error, kink) in enumerate(zip(tangents, numeric.value, numeric.error, numeric.kink,
-                                                        strict=True)):
+        for i, (got, want, error, kink) in enumerate(
+            zip(tangents, numeric.value, numeric.error, numeric.kink, strict=True)
+        ):
             got = wide(got)
             bound = 1e-10 * np.abs(want) + 20 * error + 1e-12
             bad = ~(np.abs(got - want) <= bound) & ~kink & np.isfinite(error) & (error < 1e-3 * (1 + np.abs(want)))

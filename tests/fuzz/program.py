@@ -118,13 +118,21 @@ class Program:
 
     def but(self, block: Block, args: tuple | None = None) -> "Program":
         """Another function under the same settings."""
-        return replace(self, source=source_of(block), pack=block.pack, block=block,
-                       args=self.args if args is None else args)
+        return replace(
+            self, source=source_of(block), pack=block.pack, block=block, args=self.args if args is None else args
+        )
 
 
 def source_of(block: Block) -> str:
-    return "\n".join(["def make(L):", "    t, np, lax = L.t, L.np, L.lax", *("    " + line for line in block.lines()),
-                      f"    return {block.name}", ""])
+    return "\n".join(
+        [
+            "def make(L):",
+            "    t, np, lax = L.t, L.np, L.lax",
+            *("    " + line for line in block.lines()),
+            f"    return {block.name}",
+            "",
+        ]
+    )
 
 
 def has(block: Block, trait: str) -> bool:

@@ -16,12 +16,27 @@ from fuzz.grammar import FAMILIES, Draw, Session, Value
 from fuzz.libraries import PULLBACK
 from fuzz.program import Block, Program, source_of
 
-SHAPES = [(), (), (1,), (2,), (3,), (4,), (2, 3), (3, 2), (3, 3), (2, 2), (1, 3), (2, 1), (3, 1, 2), (2, 2, 2),
-          (2, 3, 3)]
+SHAPES = [
+    (),
+    (),
+    (1,),
+    (2,),
+    (3,),
+    (4,),
+    (2, 3),
+    (3, 2),
+    (3, 3),
+    (2, 2),
+    (1, 3),
+    (2, 1),
+    (3, 1, 2),
+    (2, 2, 2),
+    (2, 3, 3),
+]
 EMPTY = [(0,), (2, 0), (0, 3)]
 # most programs are in float64, where derivatives can be compared with differences
 DTYPES = {"float64": 12, "float32": 4, "float16": 1, "bfloat16": 1}
-EDGES = [np.nan, np.inf, -np.inf, 0., -0., 1., -1., 2., .5, 1e30, -1e30]
+EDGES = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 2.0, 0.5, 1e30, -1e30]
 
 
 def draw_program(seed: int) -> tuple[Program, Counter]:
@@ -29,15 +44,21 @@ def draw_program(seed: int) -> tuple[Program, Counter]:
     rng = np.random.default_rng(seed)
     weights = np.array(list(DTYPES.values())) / sum(DTYPES.values())
     dtype = list(DTYPES)[rng.choice(len(DTYPES), p=weights)]
-    edge = rng.random() < .06
-    x64 = dtype == "float64" or (dtype != "float64" and rng.random() < .2)
-    session = Session(rng, dtype, x64, edge, closures=rng.random() < .6, widest=100. if dtype == "float16" else 1e3)
+    edge = rng.random() < 0.06
+    x64 = dtype == "float64" or (dtype != "float64" and rng.random() < 0.2)
+    session = Session(rng, dtype, x64, edge, closures=rng.random() < 0.6, widest=100.0 if dtype == "float16" else 1e3)
     with PULLBACK.t.enable_x64(x64):
         args = draw_arguments(rng, dtype, edge)
         names = [f"x{i}" for i in range(len(args))]
         values = [Value(n, PULLBACK.np.asarray(x)) for n, x in zip(names, args, strict=True)]
-        space = {"L": PULLBACK, "t": PULLBACK.t, "np": PULLBACK.np, "lax": PULLBACK.lax, "families": FAMILIES,
-                 **{v.name: v.array for v in values}}
+        space = {
+            "L": PULLBACK,
+            "t": PULLBACK.t,
+            "np": PULLBACK.np,
+            "lax": PULLBACK.lax,
+            "families": FAMILIES,
+            **{v.name: v.array for v in values},
+        }
         draw = Draw(session, space, values)
         draw.draw(int(rng.integers(2, 11)))
         results = results_of(draw, len(args))
@@ -68,7 +89,7 @@ def draw_arguments(rng, dtype: str, edge: bool) -> list:
             narrow = str(rng.choice(["int32", "int32", "int8", "uint8"]))
             args.append(rng.integers(-4, 5, shape_of(rng, edge)).astype(narrow))
         elif kind == "bool":
-            args.append(rng.random(shape_of(rng, edge)) < .5)
+            args.append(rng.random(shape_of(rng, edge)) < 0.5)
         else:
             z = draw_array(rng, dtype, edge)
             both = np.stack([z, rng.permutation(z.ravel()).reshape(z.shape)], -1)
@@ -77,7 +98,7 @@ def draw_arguments(rng, dtype: str, edge: bool) -> list:
 
 
 def shape_of(rng, edge: bool) -> tuple[int, ...]:
-    options = SHAPES + (EMPTY if edge or rng.random() < .1 else [])
+    options = SHAPES + (EMPTY if edge or rng.random() < 0.1 else [])
     return options[rng.integers(len(options))]
 
 
@@ -89,7 +110,7 @@ def draw_array(rng, dtype: str, edge: bool) -> np.ndarray:
         if dtype == "float16":
             values = np.where(np.abs(values) == 1e30, np.sign(values) * 1e4, values)
     else:
-        values = rng.integers(1, 17, shape) / 8 * rng.choice([-1., 1.], shape)
+        values = rng.integers(1, 17, shape) / 8 * rng.choice([-1.0, 1.0], shape)
         if dtype in ("float32", "float64"):
             values = values + rng.integers(-40, 41, shape) / 1024
     return np.asarray(values).astype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)

@@ -26,7 +26,7 @@ class Quantity:
     like: str
     forward: bool = False
     reverse: bool = False
-    rate: float = 1.
+    rate: float = 1.0
     second: bool = False
     small: bool = False
     real: bool = False
@@ -49,9 +49,11 @@ QUANTITIES: dict[str, Quantity] = {}
 
 def quantity(like: str | None = None, **kw) -> Callable:
     """A decorator that enters a function in the table under its name."""
+
     def enter(run: Callable) -> Callable:
         QUANTITIES[run.__name__] = Quantity(run.__name__, run, like or run.__name__, **kw)
         return run
+
     return enter
 
 
@@ -63,7 +65,7 @@ def value(c: Case):
     return c.whole(*c.xs)
 
 
-@quantity("value", edges=True, ours=True, rate=.2)
+@quantity("value", edges=True, ours=True, rate=0.2)
 def staged_value(c: Case):
     """By way of a jaxpr, which must be well-formed."""
     closed = PULLBACK.t.make_jaxpr(c.whole)(*c.xs)
@@ -71,12 +73,12 @@ def staged_value(c: Case):
     return eval_jaxpr(closed.jaxpr, closed.consts, *c.xs)
 
 
-@quantity("value", forward=True, rate=.1)
+@quantity("value", forward=True, rate=0.1)
 def value_beside_jvp(c: Case):
     return c.t.jvp(c.whole, c.xs, c.vs)[0]
 
 
-@quantity("value", reverse=True, rate=.1)
+@quantity("value", reverse=True, rate=0.1)
 def value_beside_vjp(c: Case):
     return c.t.vjp(c.whole, *c.xs)[0]
 
@@ -89,19 +91,19 @@ def jvp(c: Case):
     return c.t.jvp(c.f, c.xs, c.vs)[1]
 
 
-@quantity("jvp", forward=True, rate=.2)
+@quantity("jvp", forward=True, rate=0.2)
 def linearized(c: Case):
     return c.t.linearize(c.f, *c.xs)[1](*c.vs)
 
 
-@quantity("jvp", forward=True, ours=True, rate=.1)
+@quantity("jvp", forward=True, ours=True, rate=0.1)
 def staged_jvp(c: Case):
     closed = PULLBACK.t.make_jaxpr(lambda *xs: c.t.jvp(c.f, xs, c.vs)[1])(*c.xs)
     check_jaxpr(closed)
     return eval_jaxpr(closed.jaxpr, closed.consts, *c.xs)
 
 
-@quantity("jvp", forward=True, real=True, small=True, rate=.1)
+@quantity("jvp", forward=True, real=True, small=True, rate=0.1)
 def jacfwd_along(c: Case):
     return along(c, c.t.jacfwd(c.f, c.every)(*c.xs))
 
@@ -119,57 +121,59 @@ def vjp(c: Case):
     return c.t.vjp(c.f, *c.xs)[1](c.cts)
 
 
-@quantity("vjp", reverse=True, rate=.25)
+@quantity("vjp", reverse=True, rate=0.25)
 def gradient(c: Case):
     return c.t.grad(c.loss, c.every)(*c.xs)
 
 
-@quantity("vjp", forward=True, reverse=True, rate=.2)
+@quantity("vjp", forward=True, reverse=True, rate=0.2)
 def transposed(c: Case):
     return c.t.linear_transpose(c.t.linearize(c.f, *c.xs)[1], *c.xs)(c.cts)
 
 
-@quantity("vjp", reverse=True, rate=.2)
+@quantity("vjp", reverse=True, rate=0.2)
 def checkpointed(c: Case):
     return c.t.vjp(c.t.checkpoint(c.f), *c.xs)[1](c.cts)
 
 
-@quantity("vjp", reverse=True, ours=True, rate=.15)
+@quantity("vjp", reverse=True, ours=True, rate=0.15)
 def staged_vjp(c: Case):
     closed = PULLBACK.t.make_jaxpr(lambda *xs: c.t.vjp(c.f, *xs)[1](c.cts))(*c.xs)
     check_jaxpr(closed)
     return eval_jaxpr(closed.jaxpr, closed.consts, *c.xs)
 
 
-@quantity("vjp", reverse=True, real=True, small=True, rate=.1)
+@quantity("vjp", reverse=True, real=True, small=True, rate=0.1)
 def jacrev_along(c: Case):
     sums = []
     jacobians = c.t.jacrev(c.f, c.every)(*c.xs)
     for i in c.every:
-        parts = [c.np.tensordot(ct, rows[i], ct.ndim) if ct.ndim else ct * rows[i]
-                 for ct, rows in zip(c.cts, jacobians, strict=True)]
+        parts = [
+            c.np.tensordot(ct, rows[i], ct.ndim) if ct.ndim else ct * rows[i]
+            for ct, rows in zip(c.cts, jacobians, strict=True)
+        ]
         sums.append(sum(parts[1:], start=parts[0]).astype(c.xs[i].dtype))
     return sums
 
 
-@quantity(forward=True, reverse=True, rate=.7)
+@quantity(forward=True, reverse=True, rate=0.7)
 def pairing(c: Case):
     """⟨u, Jv⟩"""
     return [pair(c.np, c.cts, jvp(c))]
 
 
-@quantity("pairing", forward=True, reverse=True, rate=.7)
+@quantity("pairing", forward=True, reverse=True, rate=0.7)
 def adjoint_pairing(c: Case):
     """⟨Jᵀu, v⟩"""
     return [pair(c.np, vjp(c), c.vs)]
 
 
-@quantity(forward=True, real=True, small=True, rate=.15)
+@quantity(forward=True, real=True, small=True, rate=0.15)
 def jacfwd(c: Case):
     return c.t.jacfwd(c.f, c.every)(*c.xs)
 
 
-@quantity("jacfwd", forward=True, reverse=True, real=True, small=True, rate=.15)
+@quantity("jacfwd", forward=True, reverse=True, real=True, small=True, rate=0.15)
 def jacrev(c: Case):
     return c.t.jacrev(c.f, c.every)(*c.xs)
 
@@ -209,8 +213,10 @@ def rows(c: Case):
     """The arguments of each row of the batch."""
     size = next(np.shape(b)[a] for b, a in zip(c.data.batches, c.data.axes, strict=True) if a is not None)
     for i in range(size):
-        yield [c.np.asarray(b) if a is None else c.np.take(c.np.asarray(b), i, axis=a)
-               for b, a in zip(c.data.batches, c.data.axes, strict=True)]
+        yield [
+            c.np.asarray(b) if a is None else c.np.take(c.np.asarray(b), i, axis=a)
+            for b, a in zip(c.data.batches, c.data.axes, strict=True)
+        ]
 
 
 def stacked(c: Case, results: list) -> list:
@@ -223,32 +229,34 @@ def batches(c: Case) -> list:
 
 def row_gradient(c: Case):
     """A function of all arguments to the gradient in the differentiable ones."""
+
     def loss(*args):
         outs = [out for out in c.call(*args) if kind_of_array(out) in "fc"]
         return pair(c.np, c.cts, outs)
+
     return lambda *args: list(c.t.grad(loss, c.active)(*args))
 
 
-@quantity(edges=True, rate=.4)
+@quantity(edges=True, rate=0.4)
 def looped(c: Case):
     return stacked(c, [c.call(*row) for row in rows(c)])
 
 
-@quantity("looped", edges=True, rate=.4)
+@quantity("looped", edges=True, rate=0.4)
 def batched(c: Case):
     return c.t.vmap(c.call, c.data.axes)(*batches(c))
 
 
-@quantity(reverse=True, rate=.15)
+@quantity(reverse=True, rate=0.15)
 def looped_gradient(c: Case):
     return stacked(c, [row_gradient(c)(*row) for row in rows(c)])
 
 
-@quantity("looped_gradient", reverse=True, rate=.15)
+@quantity("looped_gradient", reverse=True, rate=0.15)
 def batched_gradient(c: Case):
     return c.t.vmap(row_gradient(c), c.data.axes)(*batches(c))
 
 
-@quantity("looped_gradient", reverse=True, rate=.1)
+@quantity("looped_gradient", reverse=True, rate=0.1)
 def batched_checkpointed_gradient(c: Case):
     return c.t.vmap(c.t.checkpoint(row_gradient(c)), c.data.axes)(*batches(c))

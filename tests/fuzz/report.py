@@ -22,8 +22,17 @@ def test_text(program: Program, finding: Finding) -> str:
     """The source of a test that fails as the program does."""
     args = ", ".join(array_text(x) for x in program.args)
     name = f"test_{finding.check.replace(' ', '_').replace(chr(39), '')}_{program.seed}"
-    return "\n".join([
-        "import numpy", "import pullback.numpy", "from fuzz.oracles import assert_passes", "", "",
-        f"def {name}():", textwrap.indent(program.source, "    "),
-        f"    assert_passes(make, [{args}], {finding.check!r}, x64={program.x64}, pack={program.pack!r}"
-        f"{', edge=True' if program.edge else ''})", ""])
+    return "\n".join(
+        [
+            "import numpy",
+            "import pullback.numpy",
+            "from fuzz.oracles import assert_passes",
+            "",
+            "",
+            f"def {name}():",
+            textwrap.indent(program.source, "    "),
+            f"    assert_passes(make, [{args}], {finding.check!r}, x64={program.x64}, pack={program.pack!r}"
+            f"{', edge=True' if program.edge else ''})",
+            "",
+        ]
+    )

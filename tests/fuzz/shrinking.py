@@ -39,7 +39,7 @@ def smaller(program: Program) -> Iterator[Program]:
         yield without_unused(program.but(block))
     for i, x in enumerate(program.args):
         for y in smaller_arrays(x):
-            yield replace(program, args=(*program.args[:i], y, *program.args[i + 1:]))
+            yield replace(program, args=(*program.args[:i], y, *program.args[i + 1 :]))
     yield from shorter_axes(program)
 
 
@@ -56,14 +56,14 @@ def smaller_blocks(block: Block) -> Iterator[Block]:
             for less in smaller_blocks(inner):
                 if len(less.results) != len(inner.results) or less.pack != inner.pack:
                     continue  # the call would not fit
-                blocks = (*step.blocks[:j], less, *step.blocks[j + 1:])
-                yield replace(block, steps=(*block.steps[:i], replace(step, blocks=blocks), *block.steps[i + 1:]))
+                blocks = (*step.blocks[:j], less, *step.blocks[j + 1 :])
+                yield replace(block, steps=(*block.steps[:i], replace(step, blocks=blocks), *block.steps[i + 1 :]))
 
 
 def without(block: Block, i: int) -> Iterator[Block]:
     """The function with a statement opened, or replaced by its operand, or by a constant."""
     step = block.steps[i]
-    before, after = block.steps[:i], block.steps[i + 1:]
+    before, after = block.steps[:i], block.steps[i + 1 :]
     for inner in step.blocks:
         if len(inner.results) == len(step.outs) and len(inner.params) <= len(step.operands):
             names = dict(zip(inner.params, step.operands, strict=False))
@@ -74,8 +74,9 @@ def without(block: Block, i: int) -> Iterator[Block]:
         for operand in dict.fromkeys(step.operands):
             yield rename(replace(block, steps=before + after), {step.outs[0]: operand})
     if step.op != "constant":
-        constants = tuple(Step("constant", (out,), (of,), constant(of)) for out, of in
-                          zip(step.outs, step.types, strict=True))
+        constants = tuple(
+            Step("constant", (out,), (of,), constant(of)) for out, of in zip(step.outs, step.types, strict=True)
+        )
         yield replace(block, steps=before + constants + after)
 
 
@@ -84,13 +85,19 @@ def constant(of: Type) -> str:
 
 
 def rename(block: Block, names: dict) -> Block:
-    return replace(block, steps=tuple(renamed(s, names) for s in block.steps),
-                   results=tuple(names.get(r, r) for r in block.results))
+    return replace(
+        block,
+        steps=tuple(renamed(s, names) for s in block.steps),
+        results=tuple(names.get(r, r) for r in block.results),
+    )
 
 
 def renamed(step: Step, names: dict) -> Step:
-    return replace(step, operands=tuple(names.get(o, o) for o in step.operands),
-                   blocks=tuple(rename(b, names) for b in step.blocks))
+    return replace(
+        step,
+        operands=tuple(names.get(o, o) for o in step.operands),
+        blocks=tuple(rename(b, names) for b in step.blocks),
+    )
 
 
 def without_unused(program: Program) -> Program:
@@ -100,8 +107,9 @@ def without_unused(program: Program) -> Program:
     kept = [i for i, p in enumerate(block.params) if p in used]
     if not any(kind_of(program.args[i]) in "fc" for i in kept):
         return program.but(block)
-    return program.but(replace(block, params=tuple(block.params[i] for i in kept)),
-                       tuple(program.args[i] for i in kept))
+    return program.but(
+        replace(block, params=tuple(block.params[i] for i in kept)), tuple(program.args[i] for i in kept)
+    )
 
 
 def live(block: Block) -> Block:
@@ -128,8 +136,8 @@ def read_by(block: Block) -> set:
 def smaller_arrays(x) -> Iterator:
     """Simpler numbers in the same shape."""
     if isinstance(x, float):
-        if x != 1.:
-            yield 1.
+        if x != 1.0:
+            yield 1.0
         return
     for simple in (np.ones_like(x), np.round(x.astype(np.float64)).astype(x.dtype) if kind_of(x) == "f" else x):
         if simple.tobytes() != x.tobytes():
@@ -142,6 +150,8 @@ def shorter_axes(program: Program) -> Iterator[Program]:
     for n in sorted(lengths):
         if n > 1:
             for to in (1, n - 1):
-                args = (x if isinstance(x, float) else x[tuple(slice(to if m == n else m) for m in x.shape)]
-                        for x in program.args)
+                args = (
+                    x if isinstance(x, float) else x[tuple(slice(to if m == n else m) for m in x.shape)]
+                    for x in program.args
+                )
                 yield replace(program, args=tuple(args))

@@ -62,8 +62,14 @@ def test_axes_and_dtypes(axis):
     x = np.arange(12, dtype=np.int32).reshape(3, 4)
     sums = partial(pb.tree.map, pnp.add)
     got = lax.associative_scan(sums, (x, x.astype(np.float16), x % 5 == 0), axis=axis)
-    all_close(got, [np.cumsum(x, axis, dtype=np.int32), np.cumsum(x, axis, dtype=np.float16),
-                    np.logical_or.accumulate(x % 5 == 0, axis)])
+    all_close(
+        got,
+        [
+            np.cumsum(x, axis, dtype=np.int32),
+            np.cumsum(x, axis, dtype=np.float16),
+            np.logical_or.accumulate(x % 5 == 0, axis),
+        ],
+    )
 
 
 def test_leaves_of_several_ranks():

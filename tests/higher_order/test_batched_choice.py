@@ -1,4 +1,5 @@
 """Choices that every example of a batch makes for itself: nothing comes back from the way that was not taken."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -9,7 +10,7 @@ import pullback as pb
 import pullback.numpy as pnp
 from pullback import lax
 
-XS = np.array([0., 4., -1., 9.], "float32")
+XS = np.array([0.0, 4.0, -1.0, 9.0], "float32")
 
 
 def root_or_line(x):
@@ -30,7 +31,7 @@ def nested(x):
 
 def closing_over(x):
     # the examples share the factor: its derivative is the sum of theirs
-    return weighted(x, 2.)
+    return weighted(x, 2.0)
 
 
 def weighted(x, w):
@@ -41,12 +42,12 @@ def scanned(x):
     def step(carry, i):
         return lax.cond(carry > i, lambda c: c - pnp.sqrt(c - i), lambda c: 2 * c, carry), carry
 
-    return lax.scan(step, x, pnp.arange(3.))[0]
+    return lax.scan(step, x, pnp.arange(3.0))[0]
 
 
 def looped(x):
     def body(c):
-        return c - pnp.sqrt(c - 1) * .5
+        return c - pnp.sqrt(c - 1) * 0.5
 
     return lax.while_loop(lambda c: c > 1.5, body, x, max_steps=20)
 
@@ -60,8 +61,9 @@ def piecewise(x):
 
 
 def mirrored(x):
-    return lax.cond(x > 0, lambda p: {"a": pnp.sqrt(p[0]), "b": p[1]}, lambda p: {"a": p[0], "b": 2 * p[1]},
-                    (x, 2 * x))["a"]
+    return lax.cond(
+        x > 0, lambda p: {"a": pnp.sqrt(p[0]), "b": p[1]}, lambda p: {"a": p[0], "b": 2 * p[1]}, (x, 2 * x)
+    )["a"]
 
 
 FUNCTIONS = [root_or_line, switched, nested, closing_over, scanned, looped, chosen_in_loop, piecewise, mirrored]
@@ -69,7 +71,7 @@ FUNCTIONS = [root_or_line, switched, nested, closing_over, scanned, looped, chos
 
 def linearized_at_two(f):
     """The derivative at two, by linearize; it is a number for all arguments."""
-    return lambda _: pb.linearize(f, 2.)[1](1.)
+    return lambda _: pb.linearize(f, 2.0)[1](1.0)
 
 
 def one_by_one(fun, xs):
@@ -97,17 +99,23 @@ def test_derivatives_are_those_of_a_loop(fun, wrap):
         np.testing.assert_allclose(np.asarray(wrap(pb.grad(batched))(XS)), first, rtol=1e-5)
     np.testing.assert_allclose(np.asarray(wrap(pb.vmap(pb.grad(fun)))(XS)), first, rtol=1e-5)
     np.testing.assert_allclose(np.asarray(wrap(pb.vmap(pb.jacfwd(fun)))(XS)), first, rtol=1e-5)
-    for hessian in (pb.hessian(total), pb.jacrev(pb.jacrev(total)), pb.jacfwd(pb.jacfwd(total)),
-                    pb.jacrev(pb.jacfwd(total))):
+    for hessian in (
+        pb.hessian(total),
+        pb.jacrev(pb.jacrev(total)),
+        pb.jacfwd(pb.jacfwd(total)),
+        pb.jacrev(pb.jacfwd(total)),
+    ):
         np.testing.assert_allclose(np.asarray(wrap(hessian)(XS)), np.diag(second), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(np.asarray(wrap(pb.vmap(pb.hessian(fun)))(XS)), second, rtol=1e-5)
 
 
-@pytest.mark.parametrize("xs", [[0., 4., -1., 9.], [0., -1.], [1., 4.]], ids=["both ways", "one way", "the other way"])
+@pytest.mark.parametrize(
+    "xs", [[0.0, 4.0, -1.0, 9.0], [0.0, -1.0], [1.0, 4.0]], ids=["both ways", "one way", "the other way"]
+)
 @pytest.mark.parametrize("wrap", EAGER_AND_JIT)
 def test_what_examples_share_has_the_sum_of_their_derivatives(wrap, xs):
     xs = np.array(xs, "float32")
-    right = sum(float(pb.grad(weighted, 1)(x, 2.)) for x in xs)
+    right = sum(float(pb.grad(weighted, 1)(x, 2.0)) for x in xs)
 
     def total(w):
         return pb.vmap(weighted, (0, None))(xs, w).sum()
@@ -117,13 +125,13 @@ def test_what_examples_share_has_the_sum_of_their_derivatives(wrap, xs):
 
     for fun in (total, total_of_jitted):
         for derivative in (pb.grad, pb.jacfwd, linearized_at_two):
-            np.testing.assert_allclose(float(wrap(derivative(fun))(2.)), right, rtol=1e-6)
-        assert float(wrap(pb.grad(pb.grad(fun)))(2.)) == 0
+            np.testing.assert_allclose(float(wrap(derivative(fun))(2.0)), right, rtol=1e-6)
+        assert float(wrap(pb.grad(pb.grad(fun)))(2.0)) == 0
 
 
 @pytest.mark.parametrize("wrap", EAGER_AND_JIT)
 def test_transposes_of_linear_choices(wrap):
-    rates = np.array([np.inf, 2., np.nan, 3.], "float32")
+    rates = np.array([np.inf, 2.0, np.nan, 3.0], "float32")
 
     def linear(t):
         def one(x, r, t):
@@ -131,7 +139,7 @@ def test_transposes_of_linear_choices(wrap):
 
         return pb.vmap(one, (0, 0, None))(XS, rates, t)
 
-    got, = wrap(pb.linear_transpose(linear, 1.))(np.ones(4, "float32"))
+    (got,) = wrap(pb.linear_transpose(linear, 1.0))(np.ones(4, "float32"))
     assert float(got) == 5 + 2 + 5 + 3
 
 
@@ -139,17 +147,17 @@ def test_a_sum_over_the_axis_counts_every_example():
     def fun(x):
         return lax.cond(x > 0, lambda x: x * lax.psum(x, "i"), lambda x: x, x)
 
-    xs = np.array([1., 2., -1.], "float32")
+    xs = np.array([1.0, 2.0, -1.0], "float32")
 
     def total(xs):
         return pb.vmap(fun, axis_name="i")(xs).sum()
 
-    np.testing.assert_allclose(np.asarray(pb.vmap(fun, axis_name="i")(xs)), [2., 4., -1.])
+    np.testing.assert_allclose(np.asarray(pb.vmap(fun, axis_name="i")(xs)), [2.0, 4.0, -1.0])
     # d/dx of x1 s + x2 s + x3 with s = x1 + x2 + x3; what the third adds to s, from a branch that it does not take, has
     # no derivative, as in JAX
-    np.testing.assert_allclose(np.asarray(pb.grad(total)(xs)), [5., 5., 1.])
+    np.testing.assert_allclose(np.asarray(pb.grad(total)(xs)), [5.0, 5.0, 1.0])
 
 
 def test_no_examples():
     assert pb.vmap(pb.grad(root_or_line))(np.zeros(0, "float32")).shape == (0,)
-    assert pb.grad(lambda w: pb.vmap(weighted, (0, None))(np.zeros(0, "float32"), w).sum())(1.) == 0
+    assert pb.grad(lambda w: pb.vmap(weighted, (0, None))(np.zeros(0, "float32"), w).sum())(1.0) == 0

@@ -114,6 +114,7 @@ def test_an_unknown_source_is_refused():
 
 def sine_with_both_rules(decorator):
     """The sine, with twice its derivative forward and three times backward."""
+
     @decorator
     def f(x):
         return pnp.sin(x)
@@ -126,7 +127,7 @@ def sine_with_both_rules(decorator):
         return f(x), x
 
     def bwd(x, ct):
-        return 3.0 * pnp.cos(x) * ct,
+        return (3.0 * pnp.cos(x) * ct,)
 
     f.defvjp(fwd, bwd)
     return f
@@ -165,7 +166,7 @@ def test_rules_of_a_method_get_self_first():
             return self.factor * x, None
 
         def reverse_bwd(self, _, ct):
-            return 100.0 * self.factor * ct,
+            return (100.0 * self.factor * ct,)
 
         reverse.defvjp(reverse_fwd, reverse_bwd)
 
@@ -179,11 +180,12 @@ def test_rules_of_a_method_get_self_first():
 
 def double_with_wrong_transpose(residuals):
     """2 t, a function of tangents, whose bwd rule says a hundred times the cotangent."""
+
     def fwd(t):
         return 2.0 * t, residuals
 
     def bwd(_, ct):
-        return 100.0 * ct,
+        return (100.0 * ct,)
 
     return with_vjp(lambda t: 2.0 * t, fwd, bwd)
 

@@ -32,6 +32,7 @@ def while_loop(lib, cond, body, init, max_steps):
 
 def growing(max_steps):
     """Carries floats and a counter, closes over a value in both functions; it needs 9 steps from X, a = 1.2."""
+
     def make(lib):
         def fun(x, a):
             bound = 6 * a
@@ -69,6 +70,7 @@ def bounded(cond, body, carry, max_steps):
 
 def newton(loop, a):
     """The square root by Newton's method, and the number of steps."""
+
     def is_far(c):
         return pnp.abs(c[0] * c[0] - a) > 1e-4 * a
 
@@ -142,6 +144,7 @@ def test_batches_of_different_lengths(wrap):
 
 def singular(x, slope):
     """The sum of slope √(x - i) over the i below x: one step more would divide by zero in the derivative."""
+
     def step(c):
         return c[0] - 1, c[1] + slope * pnp.sqrt(c[0])
 
@@ -209,6 +212,7 @@ def test_integers_keys_bools_and_narrow_floats_in_the_carry():
 
 def test_a_body_that_works_along_the_batch_sees_all_examples():
     """Examples that have stopped take part in the sum with the value they stopped at, as without a bound."""
+
     def below_four(c):
         return c < 4
 
@@ -241,7 +245,7 @@ def test_linear_transpose():
     def fun(x):
         return lax.while_loop(lambda c: c[0] < 3, body, (0, x), max_steps=5)[1]
 
-    transposed, = pb.linear_transpose(fun, X)(X)
+    (transposed,) = pb.linear_transpose(fun, X)(X)
     all_close(transposed, 8 * X)
 
 
@@ -251,9 +255,9 @@ def test_the_bound_ends_the_loop(n, wrap):
     def fun(x, n):
         return lax.while_loop(lambda c: True, lambda c: 2 * c, x, max_steps=n)
 
-    assert float(wrap(fun)(1.0, n)) == 2.0 ** n
-    assert float(wrap(pb.grad(fun))(1.0, n)) == 2.0 ** n
-    np.testing.assert_array_equal(pb.vmap(fun, (0, None))(X, n), f32(2.0 ** n) * X)
+    assert float(wrap(fun)(1.0, n)) == 2.0**n
+    assert float(wrap(pb.grad(fun))(1.0, n)) == 2.0**n
+    np.testing.assert_array_equal(pb.vmap(fun, (0, None))(X, n), f32(2.0**n) * X)
 
 
 # --- memory and work ---
@@ -390,6 +394,7 @@ def test_jaxprs_are_well_formed_and_one_equation_where_nothing_is_reversed():
 
 def test_a_rule_by_jvp_where_the_body_returns_a_constant():
     """The tangent that a step replaces by zero is linear in the tangents; one that it adds a number to is not."""
+
     def body(c):
         return c[0] + 1, pnp.full((), 0.5, "float32")
 
@@ -403,8 +408,8 @@ def test_a_rule_by_jvp_where_the_body_returns_a_constant():
         return pb.jvp(h, primals, tangents)
 
     fun = partial(call, constant)
-    assert pb.grad(fun)(1.) == 0
-    assert pb.jvp(fun, (1.,), (1.,)) == (0.5, 0)
+    assert pb.grad(fun)(1.0) == 0
+    assert pb.jvp(fun, (1.0,), (1.0,)) == (0.5, 0)
 
     @pb.custom_jvp
     def shifted(x):
@@ -415,4 +420,4 @@ def test_a_rule_by_jvp_where_the_body_returns_a_constant():
         return primals[0], lax.while_loop(lambda t: False, lambda t: t + 1, tangents[0], max_steps=3)
 
     with pytest.raises(pb.errors.RuleError, match="not linear in the tangent inputs: 'add'"):
-        pb.grad(shifted)(1.)
+        pb.grad(shifted)(1.0)

@@ -56,16 +56,19 @@ def primal_of_text(primals, tangents):
 
 
 @pytest.mark.parametrize("wrap", [eager, jit, in_cond])
-@pytest.mark.parametrize(("rule", "message"), [
-    (primal_alone, r"jvp rule .*must return a pair \(primal_out, tangent_out\), got"),
-    (nothing, r"must return a pair .* got None"),
-    (three_results_of_a_jvp_rule, r"must return a pair .* got a tuple of length 3"),
-    (tangent_with_a_leaf_less, r"structure of the primal output"),
-    (tangent_of_another_shape, r"tangent output at \['b'\].*expected f32\[3\], got f32\[\]"),
-    (tangent_of_another_dtype, r"\['b'\].*expected f32\[3\], got f16\[3\]"),
-    (tangent_that_is_text, r"\['b'\].*got 'x'"),
-    (primal_of_text, r"primal output.*\['b'\].*'y'"),
-])
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (primal_alone, r"jvp rule .*must return a pair \(primal_out, tangent_out\), got"),
+        (nothing, r"must return a pair .* got None"),
+        (three_results_of_a_jvp_rule, r"must return a pair .* got a tuple of length 3"),
+        (tangent_with_a_leaf_less, r"structure of the primal output"),
+        (tangent_of_another_shape, r"tangent output at \['b'\].*expected f32\[3\], got f32\[\]"),
+        (tangent_of_another_dtype, r"\['b'\].*expected f32\[3\], got f16\[3\]"),
+        (tangent_that_is_text, r"\['b'\].*got 'x'"),
+        (primal_of_text, r"primal output.*\['b'\].*'y'"),
+    ],
+)
 def test_a_jvp_rule_that_breaks_its_contract(rule, message, wrap):
     with pytest.raises(errors.RuleError, match=message) as caught:
         jvp(wrap(with_jvp(two_leaves, rule)), (X,), (X,))
@@ -145,7 +148,7 @@ def cotangent_alone(saved, ct):
 
 
 def one_cotangent_too_few(saved, ct):
-    return ct,
+    return (ct,)
 
 
 def cotangent_with_a_leaf_less(saved, ct):
@@ -169,19 +172,25 @@ def text_for_the_second_argument(saved, ct):
 
 
 @pytest.mark.parametrize("wrap", [eager, jit])
-@pytest.mark.parametrize(("fwd", "bwd", "message"), [
-    (array_alone, right_bwd, r"fwd rule .*must return a pair \(primal_out, residuals\), got an array"),
-    (three_results_of_a_fwd_rule, right_bwd, r"fwd rule .*got a tuple of length 3"),
-    (primal_out_of_text, right_bwd, r"fwd rule .*primal output must hold arrays.*'no'"),
-    (right_fwd, cotangent_alone, r"bwd rule .*must return a tuple .* 2 differentiable arguments, got an array"),
-    (right_fwd, one_cotangent_too_few, r"bwd rule .*each of the 2 differentiable arguments, got 1"),
-    (right_fwd, cotangent_with_a_leaf_less, r"bwd rule .*cotangent of argument 'a'.*structure"),
-    (right_fwd, cotangent_of_another_shape,
-     r"cotangent of argument 'a', leaf \['v'\]\[0\].*expected f32\[3\], got f32\[\]"),
-    (right_fwd, cotangent_of_another_dtype, r"leaf \['u'\].*expected f32\[3\], got f16\[3\]"),
-    (right_fwd, cotangent_that_is_text, r"leaf \['u'\].*got 'x'"),
-    (right_fwd, text_for_the_second_argument, r"cotangent of argument 'k'"),
-])
+@pytest.mark.parametrize(
+    ("fwd", "bwd", "message"),
+    [
+        (array_alone, right_bwd, r"fwd rule .*must return a pair \(primal_out, residuals\), got an array"),
+        (three_results_of_a_fwd_rule, right_bwd, r"fwd rule .*got a tuple of length 3"),
+        (primal_out_of_text, right_bwd, r"fwd rule .*primal output must hold arrays.*'no'"),
+        (right_fwd, cotangent_alone, r"bwd rule .*must return a tuple .* 2 differentiable arguments, got an array"),
+        (right_fwd, one_cotangent_too_few, r"bwd rule .*each of the 2 differentiable arguments, got 1"),
+        (right_fwd, cotangent_with_a_leaf_less, r"bwd rule .*cotangent of argument 'a'.*structure"),
+        (
+            right_fwd,
+            cotangent_of_another_shape,
+            r"cotangent of argument 'a', leaf \['v'\]\[0\].*expected f32\[3\], got f32\[\]",
+        ),
+        (right_fwd, cotangent_of_another_dtype, r"leaf \['u'\].*expected f32\[3\], got f16\[3\]"),
+        (right_fwd, cotangent_that_is_text, r"leaf \['u'\].*got 'x'"),
+        (right_fwd, text_for_the_second_argument, r"cotangent of argument 'k'"),
+    ],
+)
 def test_vjp_rules_that_break_their_contract(fwd, bwd, message, wrap):
     f = wrap(with_vjp(product_of_leaves, fwd, bwd))
     with pytest.raises(errors.RuleError, match=message) as caught:

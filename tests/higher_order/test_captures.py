@@ -124,9 +124,24 @@ def in_another_function_with_rules(y):
     return lambda: inner(1.0)
 
 
-FOUND = [closure, nested_closure, default, keyword_default, partial_argument, partial_keyword, in_a_list, in_a_deque,
-         in_a_dict, in_an_attribute, bound_method, behind_a_property, in_a_slot, in_a_namespace,
-         in_a_compiled_function, in_another_function_with_rules]
+FOUND = [
+    closure,
+    nested_closure,
+    default,
+    keyword_default,
+    partial_argument,
+    partial_keyword,
+    in_a_list,
+    in_a_deque,
+    in_a_dict,
+    in_an_attribute,
+    bound_method,
+    behind_a_property,
+    in_a_slot,
+    in_a_namespace,
+    in_a_compiled_function,
+    in_another_function_with_rules,
+]
 
 
 @pytest.mark.parametrize("keep", FOUND)
@@ -186,8 +201,15 @@ def beyond_two_thousand_objects(y):
     return lambda: held[0]
 
 
-NOT_FOUND = [in_a_global, in_a_class, in_an_attribute_of_a_function, behind_a_weak_reference, in_a_generator,
-             in_an_array_of_objects, beyond_two_thousand_objects]
+NOT_FOUND = [
+    in_a_global,
+    in_a_class,
+    in_an_attribute_of_a_function,
+    behind_a_weak_reference,
+    in_a_generator,
+    in_an_array_of_objects,
+    beyond_two_thousand_objects,
+]
 
 
 @pytest.mark.parametrize("keep", NOT_FOUND)

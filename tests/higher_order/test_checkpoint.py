@@ -123,7 +123,7 @@ def test_custom_rules_inside_stay_alive(wrap):
 
     def bwd(x, ct):
         calls.append("bwd")
-        return 10.0 * x * ct,
+        return (10.0 * x * ct,)
 
     f.defvjp(fwd, bwd)
     g = with_tangent(lambda x: x * x, lambda x, t: 100.0 * x * t)
@@ -149,20 +149,30 @@ def test_number_of_products_for_each_policy():
     assert products(PB) == 24
     for policy in POLICIES:
         assert products(PB, getattr(pb.checkpoint_policies, policy)) == products(
-            JAX, getattr(jax.checkpoint_policies, policy)), policy
+            JAX, getattr(jax.checkpoint_policies, policy)
+        ), policy
 
 
-@pytest.mark.parametrize("make", [
-    lambda p: p.save_only_these_names("first"), lambda p: p.save_only_these_names("second"),
-    lambda p: p.save_only_these_names("first", "second"), lambda p: p.save_any_names_but_these("first"),
-    lambda p: p.save_any_names_but_these("first", "second"), lambda p: p.save_anything_except_these_names("second"),
-    lambda p: p.save_from_both_policies(p.nothing_saveable, p.dots_saveable),
-    lambda p: p.save_from_both_policies(p.save_only_these_names("first"), p.save_only_these_names("second"))])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: p.save_only_these_names("first"),
+        lambda p: p.save_only_these_names("second"),
+        lambda p: p.save_only_these_names("first", "second"),
+        lambda p: p.save_any_names_but_these("first"),
+        lambda p: p.save_any_names_but_these("first", "second"),
+        lambda p: p.save_anything_except_these_names("second"),
+        lambda p: p.save_from_both_policies(p.nothing_saveable, p.dots_saveable),
+        lambda p: p.save_from_both_policies(p.save_only_these_names("first"), p.save_only_these_names("second")),
+    ],
+)
 def test_names_as_in_jax(make):
     assert products(PB, make(pb.checkpoint_policies)) <= products(JAX, make(jax.checkpoint_policies))
     x, ws = np.ones((2, 3), f32), list(W[:3])
-    all_close(pb.grad(chain(PB, make(pb.checkpoint_policies)), (0, 1))(x, ws),
-              jax.grad(chain(JAX, checkpointed=False), (0, 1))(x, ws))
+    all_close(
+        pb.grad(chain(PB, make(pb.checkpoint_policies)), (0, 1))(x, ws),
+        jax.grad(chain(JAX, checkpointed=False), (0, 1))(x, ws),
+    )
 
 
 def test_a_saved_name_saves_the_value_it_was_given_to():
@@ -206,7 +216,7 @@ def test_the_compiler_does_not_merge_the_second_run_with_the_first():
     def temp(wrap):
         def loss(x, ws):
             for i in range(0, 64, 8):
-                x = wrap(block)(x, ws[i:i + 8])
+                x = wrap(block)(x, ws[i : i + 8])
             return x.sum()
 
         return pb.jit(pb.grad(loss)).lower(x, ws).compile().memory_analysis().temp_size_in_bytes
@@ -232,7 +242,9 @@ def test_only_inputs_are_kept():
         return pnp.sin(pnp.sin(pnp.sin(x @ w)))
 
     assert [str(r) for r in saved_residuals(pb.checkpoint(fun), x, W[0])] == [
-        "f32[2,3] from the argument 'x'", "f32[3,3] from the argument 'w'"]
+        "f32[2,3] from the argument 'x'",
+        "f32[3,3] from the argument 'w'",
+    ]
     assert kept(fun, x, W[0]) == 6 + 9 + 3 * 6
 
 

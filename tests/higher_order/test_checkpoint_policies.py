@@ -27,8 +27,12 @@ def looped(lib, policy, reverse=False):
     def body(c, w):
         first = lib.np.tanh(name(lib.np.dot(c, w), "first"))
         second = lib.t.jit(lambda y: name(lib.np.sin(lib.np.dot(y, w)), "second"))(first)
-        third = lib.lax.cond(second.sum() > 0.1, lambda y: name(lib.np.tanh(lib.np.dot(y, w)), "third"),
-                             lambda y: lib.np.cos(y), name(second * c, "product"))
+        third = lib.lax.cond(
+            second.sum() > 0.1,
+            lambda y: name(lib.np.tanh(lib.np.dot(y, w)), "third"),
+            lambda y: lib.np.cos(y),
+            name(second * c, "product"),
+        )
         return name(third + c, "carry"), first.sum()
 
     @functools.partial(lib.t.checkpoint, policy=policy)
@@ -49,14 +53,25 @@ def expected_of(reverse):
 # policies of a library's `checkpoint_policies`
 MAKERS = [
     *map(attrgetter, POLICIES),
-    *(methodcaller("save_only_these_names", *names) for names in (
-        ("first",), ("second",), ("third",), ("carry",), ("product", "third"), ("first", "second", "third", "carry"))),
+    *(
+        methodcaller("save_only_these_names", *names)
+        for names in (
+            ("first",),
+            ("second",),
+            ("third",),
+            ("carry",),
+            ("product", "third"),
+            ("first", "second", "third", "carry"),
+        )
+    ),
     methodcaller("save_any_names_but_these", "first"),
-    methodcaller("save_anything_except_these_names", "first", "carry")]
+    methodcaller("save_anything_except_these_names", "first", "carry"),
+]
 
 
-@pytest.mark.parametrize(("make", "reverse"), [*((make, False) for make in MAKERS),
-                                               *((make, True) for make in MAKERS[2:8:2])], ids=str)
+@pytest.mark.parametrize(
+    ("make", "reverse"), [*((make, False) for make in MAKERS), *((make, True) for make in MAKERS[2:8:2])], ids=str
+)
 def test_a_policy_looks_into_loops_and_branches(make, reverse):
     """As in JAX, which runs as many products; and the derivatives are those without a policy."""
     policy = make(pb.checkpoint_policies)
@@ -76,8 +91,10 @@ def stacked_twice(x):
         def body(c, _):
             y = pnp.sin(c)
             return y * y, (y, y)
+
         c, (a, b) = lax.scan(body, c, None, length=2)
         return c * a.sum(0) * b.sum(0), None
+
     return lax.scan(outer, x, None, length=3)[0].sum()
 
 
@@ -85,6 +102,7 @@ def stacked_once(x):
     def body(c, _):
         y = pnp.sin(c)
         return y * y, y
+
     c, ys = lax.scan(body, x, None, length=4)
     return (ys * ys).sum() + c.sum()
 
@@ -123,7 +141,7 @@ def test_a_policy_is_asked_once_about_an_operation_however_deep():
 
     def nested(depth, c):
         if depth == 0:
-            return pnp.sin(c[1]) * c[2], pnp.tanh(c[2]), c[0] * 1.
+            return pnp.sin(c[1]) * c[2], pnp.tanh(c[2]), c[0] * 1.0
         return lax.scan(lambda c, _: (nested(depth - 1, c), None), c, None, length=2)[0]
 
     def questions(depth):
@@ -137,30 +155,52 @@ def test_a_policy_is_asked_once_about_an_operation_however_deep():
 
 def test_policies_that_offload_save():
     """There is one memory; the names and the number of products are JAX's."""
+
     def policy(p):
         return p.save_and_offload_only_these_names(
-            names_which_can_be_saved=["first"], names_which_can_be_offloaded=["second"], offload_src="device",
-            offload_dst="pinned_host")
+            names_which_can_be_saved=["first"],
+            names_which_can_be_offloaded=["second"],
+            offload_src="device",
+            offload_dst="pinned_host",
+        )
 
     assert products(PB, policy(pb.checkpoint_policies)) == products(
-        PB, pb.checkpoint_policies.save_only_these_names("first", "second"))
-    assert pb.checkpoint_policies.offload_dot_with_no_batch_dims(
-        "device", "pinned_host") is pb.checkpoint_policies.dots_with_no_batch_dims_saveable
-    given = {"names_which_can_be_saved": ["a"], "names_which_can_be_offloaded": ["b"], "offload_src": "device",
-             "offload_dst": "pinned_host"}
+        PB, pb.checkpoint_policies.save_only_these_names("first", "second")
+    )
+    assert (
+        pb.checkpoint_policies.offload_dot_with_no_batch_dims("device", "pinned_host")
+        is pb.checkpoint_policies.dots_with_no_batch_dims_saveable
+    )
+    given = {
+        "names_which_can_be_saved": ["a"],
+        "names_which_can_be_offloaded": ["b"],
+        "offload_src": "device",
+        "offload_dst": "pinned_host",
+    }
     for wrong, error, message in (
-            ({"offload_dst": "disk"}, ValueError, "offload_dst must be one of"),
-            ({"names_which_can_be_saved": "a"}, TypeError, "expected a sequence of names"),
-            ({"names_which_can_be_saved": [1]}, TypeError, "a name must be a string"),
-            ({"names_which_can_be_offloaded": ["a"]}, ValueError, "'a' is among the names to save and those to")):
+        ({"offload_dst": "disk"}, ValueError, "offload_dst must be one of"),
+        ({"names_which_can_be_saved": "a"}, TypeError, "expected a sequence of names"),
+        ({"names_which_can_be_saved": [1]}, TypeError, "a name must be a string"),
+        ({"names_which_can_be_offloaded": ["a"]}, ValueError, "'a' is among the names to save and those to"),
+    ):
         with pytest.raises(error, match=message):
             pb.checkpoint_policies.save_and_offload_only_these_names(**{**given, **wrong})
 
 
 def test_what_is_saved_in_a_loop_is_stacked_and_not_computed_again():
-    fewer = [count(PB, pb.grad(looped(PB, policy)), XS, WS) for policy in (
-        None, pb.checkpoint_policies.save_only_these_names("first"), pb.checkpoint_policies.dots_saveable)]
+    fewer = [
+        count(PB, pb.grad(looped(PB, policy)), XS, WS)
+        for policy in (
+            None,
+            pb.checkpoint_policies.save_only_these_names("first"),
+            pb.checkpoint_policies.dots_saveable,
+        )
+    ]
     assert fewer[0] == fewer[1] + 1 == fewer[2] + 3
-    kept = [str(r) for r in pb.ad_checkpoint.saved_residuals(
-        looped(PB, pb.checkpoint_policies.save_only_these_names("second")), XS, WS)]
+    kept = [
+        str(r)
+        for r in pb.ad_checkpoint.saved_residuals(
+            looped(PB, pb.checkpoint_policies.save_only_these_names("second")), XS, WS
+        )
+    ]
     assert sum(r.startswith("f32[3,2,3]") for r in kept) == 1, kept

@@ -104,10 +104,21 @@ def gradient_of_a_product(times, y):
 
 
 # the derivatives by y at 2
-USES = {called: 10 * 2 + 2, compiled: 10 * 2 + 2, compiled_on_a_constant: 3, made_in_a_compiled_function: 3,
-        in_a_loop: 20 * 22 + 4, in_a_loop_from_a_constant: 20 * 3 + 6, in_a_branch: 22, batched: 44,
-        compiled_in_a_batch: 3, made_in_a_batch: 1 * 1 + 2 * 2, compiled_gradient: 10, gradient_of_compiled: 10,
-        gradient_of_a_product: 10 * 3 + 3}
+USES = {
+    called: 10 * 2 + 2,
+    compiled: 10 * 2 + 2,
+    compiled_on_a_constant: 3,
+    made_in_a_compiled_function: 3,
+    in_a_loop: 20 * 22 + 4,
+    in_a_loop_from_a_constant: 20 * 3 + 6,
+    in_a_branch: 22,
+    batched: 44,
+    compiled_in_a_batch: 3,
+    made_in_a_batch: 1 * 1 + 2 * 2,
+    compiled_gradient: 10,
+    gradient_of_compiled: 10,
+    gradient_of_a_product: 10 * 3 + 3,
+}
 
 
 def jacfwd_of_jit(f):
@@ -123,8 +134,11 @@ FORWARD = (forward, jacfwd_of_jit, linearized)
 
 
 @pytest.mark.parametrize("use", USES)
-@pytest.mark.parametrize(("times", "transform"), [(times_with_jvp, transform) for transform in REVERSE + FORWARD] +
-                         [(times_with_vjp, transform) for transform in REVERSE])
+@pytest.mark.parametrize(
+    ("times", "transform"),
+    [(times_with_jvp, transform) for transform in REVERSE + FORWARD]
+    + [(times_with_vjp, transform) for transform in REVERSE],
+)
 def test_the_function_is_differentiated_in_what_it_closes_over(times, transform, use):
     def fun(y):
         return use(times, y)

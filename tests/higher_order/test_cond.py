@@ -272,27 +272,36 @@ def test_a_weak_tracer_does_not_give_way_to_integers():
 
 
 def test_difference_of_structures():
-    with pytest.raises(TypeError, match=r"cond: true_fun .* must return what false_fun returns: at the top "
-                       r"expected a leaf, got a tuple of 2 children\."):
+    with pytest.raises(
+        TypeError,
+        match=r"cond: true_fun .* must return what false_fun returns: at the top "
+        r"expected a leaf, got a tuple of 2 children\.",
+    ):
         lax.cond(True, lambda x: (x, x), identity, X)
 
 
-@pytest.mark.parametrize(("args", "message"), [
-    ((X > 0, abs, abs, 1), r"predicate must be a scalar, got shape \(3,\)"),
-    ((True, 1, 2), "expected two functions"),
-    ((True, abs, abs, "abc"), "must be an array or a number, got 'abc'"),
-])
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ((X > 0, abs, abs, 1), r"predicate must be a scalar, got shape \(3,\)"),
+        ((True, 1, 2), "expected two functions"),
+        ((True, abs, abs, "abc"), "must be an array or a number, got 'abc'"),
+    ],
+)
 def test_arguments_that_do_not_fit_cond(args, message):
     with pytest.raises((TypeError, ValueError), match=message):
         lax.cond(*args)
 
 
-@pytest.mark.parametrize(("args", "message"), [
-    ((1.5, [abs], 1), "index must be a scalar integer, got f32"),
-    ((0, []), "at least one branch"),
-    ((0, 3), "switch: branches must be a sequence of functions, got 3"),
-    ((0, [abs, 3]), r"switch: branches\[1\]: expected a function, got 3"),
-])
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ((1.5, [abs], 1), "index must be a scalar integer, got f32"),
+        ((0, []), "at least one branch"),
+        ((0, 3), "switch: branches must be a sequence of functions, got 3"),
+        ((0, [abs, 3]), r"switch: branches\[1\]: expected a function, got 3"),
+    ],
+)
 def test_arguments_that_do_not_fit_switch(args, message):
     with pytest.raises((TypeError, ValueError), match=message):
         lax.switch(*args)

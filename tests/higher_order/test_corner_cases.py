@@ -9,7 +9,7 @@ import pullback.numpy as pnp
 from pullback import lax
 from pullback.ad_checkpoint import saved_residuals
 
-X = pnp.arange(1., 4.)
+X = pnp.arange(1.0, 4.0)
 
 
 def plus(x):
@@ -26,7 +26,7 @@ def minus(x):
 @pytest.mark.parametrize(("number", "expected"), [(2, 6), (0, 4), (-1, 6), (0.5, 6), (0.0, 4)])
 def test_a_number_as_predicate(number, expected):
     def choose(p):
-        return lax.cond(p, plus, minus, 5.)
+        return lax.cond(p, plus, minus, 5.0)
 
     for run in (choose, pb.jit(choose)):
         assert float(run(number)) == expected
@@ -38,9 +38,9 @@ def test_a_switch_of_one_branch():
         return lax.switch(i, [plus], x)
 
     for run in (only, pb.jit(only), pb.grad(only, 1)):
-        assert float(run(7, 2.)) in (3., 1.)
-    assert float(only(-3, 2.)) == 3
-    assert float(pb.grad(only, 1)(7, 2.)) == 1
+        assert float(run(7, 2.0)) in (3.0, 1.0)
+    assert float(only(-3, 2.0)) == 3
+    assert float(pb.grad(only, 1)(7, 2.0)) == 1
 
 
 def test_a_scan_of_nothing():
@@ -48,7 +48,7 @@ def test_a_scan_of_nothing():
         return total + x, total * x
 
     for run in (lax.scan, pb.jit(lax.scan, static_argnums=0)):
-        total, products = run(step, 1., pnp.zeros((0,)))
+        total, products = run(step, 1.0, pnp.zeros((0,)))
         assert (float(total), products.shape) == (1, (0,))
 
 
@@ -70,7 +70,7 @@ def test_a_checkpoint_of_complex_numbers(transform):
 
 
 def test_residuals_of_constants_and_of_what_is_traced_around():
-    table = pnp.array([2., 3., 4.])
+    table = pnp.array([2.0, 3.0, 4.0])
 
     def scaled(x):
         return pnp.sin(x * table)
@@ -82,7 +82,7 @@ def test_residuals_of_constants_and_of_what_is_traced_around():
         texts.extend(map(str, saved_residuals(lambda x: pnp.sin(x * y), X)))
         return y
 
-    pb.jit(around)(2.)
+    pb.jit(around)(2.0)
     assert any("jit" in text for text in texts)
 
 
@@ -101,13 +101,16 @@ def linear_map(f):
     return pb.linearize(f, X)[1]
 
 
-@pytest.mark.parametrize(("first", "second"), [
-    (pnp.sin, lambda x: pnp.sin(pnp.sin(x))),
-    (lambda x: x[0], lambda x: x[1]),
-    (lambda x: x[:1], lambda x: x[:2]),
-    (total_along(0), total_along(1)),
-    (lambda x: pnp.cumsum(x), lambda x: -x),
-])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (pnp.sin, lambda x: pnp.sin(pnp.sin(x))),
+        (lambda x: x[0], lambda x: x[1]),
+        (lambda x: x[:1], lambda x: x[:2]),
+        (total_along(0), total_along(1)),
+        (lambda x: pnp.cumsum(x), lambda x: -x),
+    ],
+)
 def test_structures_of_linear_maps_are_unequal(first, second):
     assert pb.tree.structure(linear_map(first)) != pb.tree.structure(linear_map(second))
 
@@ -133,7 +136,7 @@ def test_a_linear_callback_without_batch_or_tangent():
 
     np.testing.assert_array_equal(half(X), X / 2)
     np.testing.assert_array_equal(pb.vmap(lambda y: half(X) + y)(X)[1], X / 2 + 2)
-    assert pb.grad(lambda y: half(X).sum() * y)(2.) == 3
+    assert pb.grad(lambda y: half(X).sum() * y)(2.0) == 3
     np.testing.assert_array_equal(pb.grad(lambda x: half(x).sum())(X), np.full(3, 0.5))
 
 

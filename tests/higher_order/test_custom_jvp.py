@@ -101,8 +101,9 @@ def gradient_of_two_calls(f, x):
     return grad(lambda x: f(f(x)))(x)
 
 
-@pytest.mark.parametrize(("differentiate", "count"), [(gradient, 1), (by_jvp, 1), (value_beside_gradient, 1),
-                                                      (gradient_of_two_calls, 2)])
+@pytest.mark.parametrize(
+    ("differentiate", "count"), [(gradient, 1), (by_jvp, 1), (value_beside_gradient, 1), (gradient_of_two_calls, 2)]
+)
 def test_rules_run_once_for_each_call(differentiate, count):
     f = sine_with_wrong_jvp(PB)
     with pb.debug.counters() as seen:
@@ -348,31 +349,31 @@ def slope(n, x):
 
 def test_traced_nondiff_arguments_reach_the_rule():
     """Of jit, vmap, scan, or of a derivative that is not by them."""
-    ns = pnp.arange(1., 4.)
+    ns = pnp.arange(1.0, 4.0)
 
     def slope_by_jvp(n):
-        return jvp(lambda x: scaled(n, x), (3.,), (1.,))[1]
+        return jvp(lambda x: scaled(n, x), (3.0,), (1.0,))[1]
 
     def total(x):
         return vmap(lambda n: scaled(n, x))(ns).sum()
 
-    assert float(jit(scaled)(2., 3.)) == 6
-    assert float(jit(lambda n: scaled(n, 3.))(2.)) == 6
-    assert vmap(scaled, (0, None))(ns, 3.).tolist() == [3, 6, 9]
-    assert float(jit(grad(scaled, 1))(2., 3.)) == 20
-    assert float(jit(slope)(2., 3.)) == 20
-    assert float(grad(lambda x: jit(scaled)(2., x))(3.)) == 20
-    assert float(jit(slope_by_jvp)(2.)) == 20
-    assert vmap(lambda n: slope(n, 3.))(ns).tolist() == [10, 20, 30]
-    assert float(grad(total)(3.)) == 60
+    assert float(jit(scaled)(2.0, 3.0)) == 6
+    assert float(jit(lambda n: scaled(n, 3.0))(2.0)) == 6
+    assert vmap(scaled, (0, None))(ns, 3.0).tolist() == [3, 6, 9]
+    assert float(jit(grad(scaled, 1))(2.0, 3.0)) == 20
+    assert float(jit(slope)(2.0, 3.0)) == 20
+    assert float(grad(lambda x: jit(scaled)(2.0, x))(3.0)) == 20
+    assert float(jit(slope_by_jvp)(2.0)) == 20
+    assert vmap(lambda n: slope(n, 3.0))(ns).tolist() == [10, 20, 30]
+    assert float(grad(total)(3.0)) == 60
 
 
 def test_traced_nondiff_arguments_in_a_loop():
     def product(x):
-        return lax.scan(lambda c, n: (scaled(n, c), None), x, pnp.arange(1., 4.))[0]
+        return lax.scan(lambda c, n: (scaled(n, c), None), x, pnp.arange(1.0, 4.0))[0]
 
-    assert float(product(2.)) == 12
-    assert float(grad(product)(2.)) == float(jit(grad(product))(2.)) == 6000
+    assert float(product(2.0)) == 12
+    assert float(grad(product)(2.0)) == float(jit(grad(product))(2.0)) == 6000
 
 
 # functions of n, which `scaled` gets as the argument that is not differentiated
@@ -383,11 +384,11 @@ def in_both_arguments(n):
 
 
 def beside_a_constant(n):
-    return scaled(n, 3.)
+    return scaled(n, 3.0)
 
 
 def of_a_compiled_function(n):
-    return jit(scaled)(n, 3.)
+    return jit(scaled)(n, 3.0)
 
 
 def of_a_batch(n):
@@ -395,11 +396,11 @@ def of_a_batch(n):
 
 
 def of_a_gradient(n):
-    return slope(n, 3.)
+    return slope(n, 3.0)
 
 
 def of_a_loop(n):
-    return lax.scan(lambda c, _: (scaled(n, c), None), 1., None, length=2)[0]
+    return lax.scan(lambda c, _: (scaled(n, c), None), 1.0, None, length=2)[0]
 
 
 def refused_by_n(derivative, *args):
@@ -409,10 +410,10 @@ def refused_by_n(derivative, *args):
 
 @pytest.mark.parametrize("fun", [in_both_arguments, of_a_compiled_function, of_a_batch, of_a_gradient, of_a_loop])
 def test_a_derivative_by_a_nondiff_argument_is_refused(fun):
-    refused_by_n(grad(fun), 2.)
+    refused_by_n(grad(fun), 2.0)
 
 
 def test_a_derivative_of_the_function_itself_by_a_nondiff_argument_is_refused():
-    refused_by_n(grad(scaled), 2., 3.)
-    refused_by_n(jit(grad(scaled)), 2., 3.)
-    refused_by_n(partial(jvp, beside_a_constant), (2.,), (1.,))
+    refused_by_n(grad(scaled), 2.0, 3.0)
+    refused_by_n(jit(grad(scaled)), 2.0, 3.0)
+    refused_by_n(partial(jvp, beside_a_constant), (2.0,), (1.0,))

@@ -36,7 +36,7 @@ def scaled_fwd(x, *, scale, mode):
 
 
 def scaled_bwd(_, ct, *, scale, mode):
-    return {"soft": 100.0, "hard": 1000.0}[mode] * scale * ct,
+    return ({"soft": 100.0, "hard": 1000.0}[mode] * scale * ct,)
 
 
 scaled.defvjp(scaled_fwd, scaled_bwd)
@@ -76,7 +76,7 @@ def test_rule_that_does_not_take_the_keywords_is_named():
 
 
 def power(x, kind, power):
-    return x ** power
+    return x**power
 
 
 @pytest.mark.parametrize(("names", "numbers"), [(("kind", "power"), ()), ("kind", 2)])
@@ -181,7 +181,7 @@ def test_errors_name_rule_definition_call_leaf_expected_and_got(wrap):
         return f(params), None
 
     def bwd(_, ct):
-        return {"w": pnp.zeros(7)},
+        return ({"w": pnp.zeros(7)},)
 
     f.defvjp(fwd, bwd)
 
@@ -193,8 +193,14 @@ def test_errors_name_rule_definition_call_leaf_expected_and_got(wrap):
     message = str(caught.value)
     call = user.__code__.co_firstlineno + 1
     definition = bwd.__code__.co_firstlineno
-    for part in (f"defined at {__file__}:{definition}", f"called at {__file__}:{call}", "['w']", "f32[3]", "f32[7]",
-                 "bwd rule"):
+    for part in (
+        f"defined at {__file__}:{definition}",
+        f"called at {__file__}:{call}",
+        "['w']",
+        "f32[3]",
+        "f32[7]",
+        "bwd rule",
+    ):
         assert part in message
 
 
@@ -236,7 +242,7 @@ def square_with_wrong_gradient(x):
     def rule(ct):
         return ct * 10 * x
 
-    return x ** 2, rule
+    return x**2, rule
 
 
 @pytest.mark.parametrize("wrap", [eager, jit])

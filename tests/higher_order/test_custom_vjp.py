@@ -39,9 +39,17 @@ def reverse_battery(lib, fun):
         return x + 0.1 * gradient(x), None
 
     def run(x, xs):
-        return {"value": fun(x), "grad": gradient(x), "grad of jit": t.grad(t.jit(loss))(x), "second": second(x),
-                "vmap": t.vmap(fun)(xs), "vmap of grad": t.vmap(gradient)(xs), "vmap of second": t.vmap(second)(xs),
-                "grad of vmap": of_a_batch(xs), "scan of grad": lib.lax.scan(descend, x, None, length=2)[0]}
+        return {
+            "value": fun(x),
+            "grad": gradient(x),
+            "grad of jit": t.grad(t.jit(loss))(x),
+            "second": second(x),
+            "vmap": t.vmap(fun)(xs),
+            "vmap of grad": t.vmap(gradient)(xs),
+            "vmap of second": t.vmap(second)(xs),
+            "grad of vmap": of_a_batch(xs),
+            "scan of grad": lib.lax.scan(descend, x, None, length=2)[0],
+        }
 
     return run
 
@@ -95,7 +103,7 @@ def test_forward_mode_is_refused_in_the_same_words(surround, transform):
 
     def bwd(x, ct):
         # made of the function itself, so that forward over reverse meets it too
-        return f(x) * ct,
+        return (f(x) * ct,)
 
     f.defvjp(fwd, bwd)
     with pytest.raises(TypeError, match=REFUSED):
@@ -144,7 +152,7 @@ def test_rules_run_only_under_differentiation_and_once():
 
     def bwd(_, ct):
         ran.append("bwd")
-        return ct,
+        return (ct,)
 
     f.defvjp(fwd, bwd)
 
@@ -178,7 +186,7 @@ def test_python_control_flow_on_values_in_rules():
         return x, "big" if x > 1 else "small"
 
     def bwd(size, ct):
-        return ct * {"big": 100, "small": 1}[size],
+        return (ct * {"big": 100, "small": 1}[size],)
 
     f = with_vjp(lambda x: x, fwd, bwd)
     assert [float(grad(f)(x)) for x in (0.5, 2.0)] == [1, 100]
@@ -208,8 +216,9 @@ def gradients_in_vmap(f):
     return run
 
 
-@pytest.mark.parametrize("transform", [gradients, jit_of_gradients, gradients_of_jit, gradients_of_cond,
-                                       gradients_in_vmap])
+@pytest.mark.parametrize(
+    "transform", [gradients, jit_of_gradients, gradients_of_jit, gradients_of_cond, gradients_in_vmap]
+)
 def test_residuals_that_are_strings_functions_none_and_arrays(transform):
     f = custom_vjp(lambda x, y: x * y)
 
@@ -295,8 +304,12 @@ def test_shared_arguments_get_the_sum_over_the_batch():
         def loss(w, x):
             return (t.vmap(f, (0, None))(x, w) * np.arange(3, dtype=f32)).sum()
 
-        return (t.grad(loss)(X, X), t.grad(lambda w: loss(w, X))(X), t.grad(t.jit(loss))(X, X),
-                t.vmap(t.grad(loss), (0, None))(np.stack([X, X]), X))
+        return (
+            t.grad(loss)(X, X),
+            t.grad(lambda w: loss(w, X))(X),
+            t.grad(t.jit(loss))(X, X),
+            t.vmap(t.grad(loss), (0, None))(np.stack([X, X]), X),
+        )
 
     all_close(run(PB), run(JAX))
 
@@ -338,7 +351,7 @@ def test_rule_that_uses_arrays_it_closes_over(transform):
         return f(x), (pnp.asarray(w), mask)
 
     def bwd(saved, ct):
-        return pnp.where(saved[1], ct * w, ct * saved[0]),
+        return (pnp.where(saved[1], ct * w, ct * saved[0]),)
 
     f.defvjp(fwd, bwd)
 
@@ -361,7 +374,7 @@ def test_jit_inside_of_rules(transform):
 
     @jit
     def bwd(saved, ct):
-        return ct * saved[1],
+        return (ct * saved[1],)
 
     f = with_vjp(lambda x: jit(pnp.sin)(x), fwd, bwd)
     all_close(transform(f)(f32(0.3)), f32(0.6))
@@ -376,7 +389,7 @@ def test_collective_in_a_backward_rule():
             return f(x), None
 
         def bwd(_, ct):
-            return lib.lax.psum(ct, "i"),
+            return (lib.lax.psum(ct, "i"),)
 
         f.defvjp(fwd, bwd)
 
@@ -384,8 +397,11 @@ def test_collective_in_a_backward_rule():
         def gradient(x):
             return t.jit(f)(x) * x + f(2 * x)
 
-        return [t.vmap(gradient, axis_name="i")(X), t.vmap(gradient, None, axis_name="i", axis_size=3)(f32(2)),
-                t.jit(t.vmap(gradient, axis_name="i"))(X)]
+        return [
+            t.vmap(gradient, axis_name="i")(X),
+            t.vmap(gradient, None, axis_name="i", axis_size=3)(f32(2)),
+            t.jit(t.vmap(gradient, axis_name="i"))(X),
+        ]
 
     all_close(run(PB), run(JAX))
 
@@ -402,7 +418,7 @@ def test_rules_that_close_over_what_the_function_does_not(wrap):
             return clip(v), None
 
         def bwd(_, ct):
-            return pnp.clip(ct, -limit, limit),
+            return (pnp.clip(ct, -limit, limit),)
 
         clip.defvjp(fwd, bwd)
         return wrap(clip)(x) * 5.0
@@ -425,7 +441,7 @@ def closed_over_sine(theta, x):
         return f(x), x
 
     def bwd(x, ct):
-        return ct * theta * pnp.cos(theta * x),
+        return (ct * theta * pnp.cos(theta * x),)
 
     f.defvjp(fwd, bwd)
     return f(x)
@@ -450,6 +466,7 @@ explicit_sine.defvjp(explicit_fwd, explicit_bwd)
 
 def in_a_loop(f):
     """Of two steps, of which the second is not told of the first."""
+
     def loop(*args):
         return lax.scan(lambda c, _: (f(*args), None), args[1], None, length=2)[0]
 
@@ -478,7 +495,7 @@ class Layer:
         return self(x), x
 
     def bwd(self, x, ct):
-        return 10 * ct * self.weight,
+        return (10 * ct * self.weight,)
 
     __call__.defvjp(fwd, bwd)
 

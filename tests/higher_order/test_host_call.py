@@ -17,8 +17,21 @@ from pullback.debug import counters
 from pullback.experimental import io_callback
 
 X = np.array([3.0, 1.0, 2.0], np.float32)
-DTYPES = ("bool", "int4", "int8", "uint8", "int16", "int32", "uint32", "float16", "float32", "complex64", "bfloat16",
-          "float8_e4m3fn", "float8_e5m2")
+DTYPES = (
+    "bool",
+    "int4",
+    "int8",
+    "uint8",
+    "int16",
+    "int32",
+    "uint32",
+    "float16",
+    "float32",
+    "complex64",
+    "bfloat16",
+    "float8_e4m3fn",
+    "float8_e5m2",
+)
 
 
 def either(f):

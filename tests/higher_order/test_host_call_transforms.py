@@ -231,5 +231,5 @@ def test_subnormal_numbers_in_host_calls():
     tiny = np.float32(1e-40)
     f(tiny)
     after, beside = pb.jit(f)(tiny)
-    assert seen == [(True, True)] * 2   # Python's floats and NumPy's are those of IEEE 754 in both
+    assert seen == [(True, True)] * 2  # Python's floats and NumPy's are those of IEEE 754 in both
     assert bool(after) == bool(beside)  # and the engine's mode is what it was

@@ -1,4 +1,5 @@
 """Rules must be linear in tangents: what is not is refused, by name, and what vanishes is known to vanish."""
+
 import numpy as np
 import pytest
 from functions import with_jvp, with_tangent
@@ -10,7 +11,7 @@ from pullback import implicit, lax
 from pullback._analysis import uniform
 from pullback.errors import RuleError, RuleNotDefinedError
 
-X = np.float32([1., 2., 3.])
+X = np.float32([1.0, 2.0, 3.0])
 
 
 def gradient_by(rule):
@@ -23,7 +24,6 @@ def identity(t):
     return t
 
 
-
 def twice(t):
     return 2 * t
 
@@ -32,7 +32,7 @@ def twice(t):
 
 
 def plus_one(x, t):
-    return t + 1.
+    return t + 1.0
 
 
 def x_minus_t(x, t):
@@ -40,15 +40,15 @@ def x_minus_t(x, t):
 
 
 def where_or_one(x, t):
-    return pnp.where(x > 1, t, 1.)
+    return pnp.where(x > 1, t, 1.0)
 
 
 def set_to_five(x, t):
-    return t.at[0].set(5.)
+    return t.at[0].set(5.0)
 
 
 def add_five(x, t):
-    return t.at[pnp.array([0])].add(5.)
+    return t.at[pnp.array([0])].add(5.0)
 
 
 def scattered_into_ones(x, t):
@@ -60,15 +60,15 @@ def concatenated_with_ones(x, t):
 
 
 def padded_with_threes(x, t):
-    return pnp.pad(t[:1], (0, 2), constant_values=3.)
+    return pnp.pad(t[:1], (0, 2), constant_values=3.0)
 
 
 def plus_one_in_jit(x, t):
-    return pb.jit(lambda t: t + 1.)(t)
+    return pb.jit(lambda t: t + 1.0)(t)
 
 
 def plus_one_in_scan(x, t):
-    return lax.scan(lambda c, _: (c + 1., None), t, None, 2)[0]
+    return lax.scan(lambda c, _: (c + 1.0, None), t, None, 2)[0]
 
 
 def added_to_a_carry_of_ones(x, t):
@@ -76,7 +76,7 @@ def added_to_a_carry_of_ones(x, t):
 
 
 def plus_one_in_cond(x, t):
-    return lax.cond(x[0] > 0, lambda t: t + 1., identity, t)
+    return lax.cond(x[0] > 0, lambda t: t + 1.0, identity, t)
 
 
 def a_branch_of_ones(x, t):
@@ -91,7 +91,7 @@ def a_branch_of_ones_in_a_scan(x, t):
 
 
 def a_carry_that_leaves_zero(x, t):
-    return lax.scan(lambda c, d: (c + 1., d + c), 0., t)[1]
+    return lax.scan(lambda c, d: (c + 1.0, d + c), 0.0, t)[1]
 
 
 def carries_that_change_places(x, t):
@@ -106,10 +106,28 @@ def constant(x, t):
 
 
 @pytest.mark.parametrize("wrap", EAGER_AND_JIT)
-@pytest.mark.parametrize("rule", [
-    plus_one, x_minus_t, where_or_one, set_to_five, add_five, scattered_into_ones, concatenated_with_ones,
-    padded_with_threes, plus_one_in_jit, plus_one_in_scan, added_to_a_carry_of_ones, plus_one_in_cond,
-    a_branch_of_ones, a_branch_of_ones_in_a_scan, a_carry_that_leaves_zero, carries_that_change_places, constant])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        plus_one,
+        x_minus_t,
+        where_or_one,
+        set_to_five,
+        add_five,
+        scattered_into_ones,
+        concatenated_with_ones,
+        padded_with_threes,
+        plus_one_in_jit,
+        plus_one_in_scan,
+        added_to_a_carry_of_ones,
+        plus_one_in_cond,
+        a_branch_of_ones,
+        a_branch_of_ones_in_a_scan,
+        a_carry_that_leaves_zero,
+        carries_that_change_places,
+        constant,
+    ],
+)
 def test_what_adds_to_a_tangent_is_named(rule, wrap):
     with pytest.raises(RuleError, match=r"(?s)jvp rule of custom_jvp function .*tangent output that"):
         wrap(gradient_by(rule))(X)
@@ -119,11 +137,11 @@ def test_what_adds_to_a_tangent_is_named(rule, wrap):
 
 
 def where_or_zero(x, t):
-    return pnp.where(x > 1, t, 0.)
+    return pnp.where(x > 1, t, 0.0)
 
 
 def set_to_zero(x, t):
-    return t.at[0].set(0.)
+    return t.at[0].set(0.0)
 
 
 def scattered_into_zeros(x, t):
@@ -139,7 +157,7 @@ def padded_with_zeros(x, t):
 
 
 def a_sum(x, t):
-    return t + 0. + x * t
+    return t + 0.0 + x * t
 
 
 def added_to_a_carry_of_zeros(x, t):
@@ -155,16 +173,26 @@ def a_branch_of_zeros(x, t):
 
 
 def a_sum_that_is_not_used(x, t):
-    _ = t + 1.
+    _ = t + 1.0
     return t
 
 
 @pytest.mark.parametrize("wrap", EAGER_AND_JIT)
-@pytest.mark.parametrize(("rule", "expected"), [
-    (where_or_zero, [0, 1, 1]), (set_to_zero, [0, 1, 1]), (scattered_into_zeros, [1, 0, 0]),
-    (concatenated_with_zeros, [1, 0, 0]), (padded_with_zeros, [1, 0, 0]), (a_sum, [2, 3, 4]),
-    (added_to_a_carry_of_zeros, [2, 2, 2]), (where_or_nan, [1, 1 / 2, np.float32(1) / 3]),
-    (a_branch_of_zeros, [1, 1, 1]), (a_sum_that_is_not_used, [1, 1, 1])])
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        (where_or_zero, [0, 1, 1]),
+        (set_to_zero, [0, 1, 1]),
+        (scattered_into_zeros, [1, 0, 0]),
+        (concatenated_with_zeros, [1, 0, 0]),
+        (padded_with_zeros, [1, 0, 0]),
+        (a_sum, [2, 3, 4]),
+        (added_to_a_carry_of_zeros, [2, 2, 2]),
+        (where_or_nan, [1, 1 / 2, np.float32(1) / 3]),
+        (a_branch_of_zeros, [1, 1, 1]),
+        (a_sum_that_is_not_used, [1, 1, 1]),
+    ],
+)
 def test_zeros_may_be_put_beside_tangents(rule, expected, wrap):
     np.testing.assert_array_equal(wrap(gradient_by(rule))(X), expected)
 
@@ -173,7 +201,7 @@ def test_zeros_may_be_put_beside_tangents(rule, expected, wrap):
 
 
 def full_of_zeros(x):
-    return pnp.full_like(x, 0.)
+    return pnp.full_like(x, 0.0)
 
 
 def zero_times(x):
@@ -185,11 +213,11 @@ def stopped(x):
 
 
 def chosen(x):
-    return lax.cond(x[0] > 0, pnp.zeros_like, lambda x: 0. * x, x)
+    return lax.cond(x[0] > 0, pnp.zeros_like, lambda x: 0.0 * x, x)
 
 
 def a_loop(x):
-    return lax.scan(lambda c, y: (0.5 * c, c), 0., x)[1]
+    return lax.scan(lambda c, y: (0.5 * c, c), 0.0, x)[1]
 
 
 def maximum(x):
@@ -240,9 +268,29 @@ def with_a_rule(x):
     return pb.custom_jvp(pnp.zeros_like)(x)
 
 
-@pytest.mark.parametrize("zeros", [
-    pnp.zeros_like, full_of_zeros, zero_times, stopped, jit_of_zeros, jit_of_zero_times, checkpointed, with_a_rule,
-    chosen, a_loop, maximum, largest, absolute, square, in_order, sine, ones_minus_one, reshaped])
+@pytest.mark.parametrize(
+    "zeros",
+    [
+        pnp.zeros_like,
+        full_of_zeros,
+        zero_times,
+        stopped,
+        jit_of_zeros,
+        jit_of_zero_times,
+        checkpointed,
+        with_a_rule,
+        chosen,
+        a_loop,
+        maximum,
+        largest,
+        absolute,
+        square,
+        in_order,
+        sine,
+        ones_minus_one,
+        reshaped,
+    ],
+)
 def test_zeros_are_known_where_they_are_traced(zeros):
     g = gradient_by(lambda x, t: 2 * t + zeros(x))
     np.testing.assert_array_equal(pb.jit(g)(X), [2, 2, 2])
@@ -265,7 +313,7 @@ def test_the_equations_of_a_trace_are_looked_at_once(monkeypatch):
             x = f(x)
         return x
 
-    jaxpr = pb.make_jaxpr(pb.grad(chain))(1.)
+    jaxpr = pb.make_jaxpr(pb.grad(chain))(1.0)
     assert len(jaxpr.eqns) < len(looked_at) < 10 * len(jaxpr.eqns)
 
 
@@ -273,7 +321,7 @@ def test_the_equations_of_a_trace_are_looked_at_once(monkeypatch):
 
 
 def positive_part(x, t):
-    return pnp.where(t > 0, t, 0.)
+    return pnp.where(t > 0, t, 0.0)
 
 
 def a_branch(x, t):
@@ -296,15 +344,15 @@ def test_choices_by_tangents_are_named(rule, wrap):
 
 
 def successor(x):
-    return x + 1.
+    return x + 1.0
 
 
 def one(x):
-    return 1.
+    return 1.0
 
 
 def one_beside(x):
-    return pnp.stack([x, pnp.float32(1.)])[1]
+    return pnp.stack([x, pnp.float32(1.0)])[1]
 
 
 def whole_part(x):
@@ -314,11 +362,11 @@ def whole_part(x):
 @pytest.mark.parametrize("fun", [successor, one, one_beside, whole_part])
 def test_linear_transpose_refuses_what_is_not_linear(fun):
     with pytest.raises(TypeError, match="linear"):
-        pb.linear_transpose(fun, 1.)(pnp.ones(()))
+        pb.linear_transpose(fun, 1.0)(pnp.ones(()))
 
 
 def test_linear_transpose_of_what_vanishes():
-    assert [float(c) for c in pb.linear_transpose(lambda x: (0 * x, pnp.zeros(())), 1.)((1., 1.))] == [0.]
+    assert [float(c) for c in pb.linear_transpose(lambda x: (0 * x, pnp.zeros(())), 1.0)((1.0, 1.0))] == [0.0]
 
 
 # --- what depends on arguments that stand still has no tangent, also where it is traced ---
@@ -360,8 +408,20 @@ def sum_of_products(x, t):
     return (t * pnp.ones(3) * x).sum()
 
 
-@pytest.mark.parametrize("rule", [times_cosine, divided, times_x_where, times_cosine_in_jit, times_x_in_scan,
-                                  times_x_in_cond, sine_by_jvp, sine_by_linearize, sum_of_products])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        times_cosine,
+        divided,
+        times_x_where,
+        times_cosine_in_jit,
+        times_x_in_scan,
+        times_x_in_cond,
+        sine_by_jvp,
+        sine_by_linearize,
+        sum_of_products,
+    ],
+)
 def test_a_result_of_what_stands_still(rule):
     f = pb.custom_jvp(lambda x, s: (pnp.sin(x), pnp.sin(s)))
     covers_one = pb.custom_rules(lambda x, s: x * s)
@@ -378,7 +438,7 @@ def test_a_result_of_what_stands_still(rule):
     def loss(x, s):
         return covers_one(*f(x, s))
 
-    expected = float(rule(pnp.float32(0.3), pnp.float32(1.))) * np.sin(0.4)
+    expected = float(rule(pnp.float32(0.3), pnp.float32(1.0))) * np.sin(0.4)
     for g in (pb.grad(loss), jit_of_grad(loss), grad_of_jit(loss), pb.grad(pb.checkpoint(loss)), pb.jacfwd(loss)):
         np.testing.assert_allclose(g(0.3, 0.4), expected, rtol=1e-5)
 
@@ -400,7 +460,7 @@ def of_a_root(a):
 
 
 def of_eigenvectors(a):
-    return pnp.linalg.eigh(pnp.array([[1., 0.3], [0.3, 2.]]) * a)[1].sum()
+    return pnp.linalg.eigh(pnp.array([[1.0, 0.3], [0.3, 2.0]]) * a)[1].sum()
 
 
 def threefold(v):
@@ -420,7 +480,7 @@ def of_a_linear_solve(a):
 
 
 def of_an_ode(a):
-    return implicit.odeint(lambda y, t, a: -y * a, 1., pnp.array([0., 1.]), a)[-1]
+    return implicit.odeint(lambda y, t, a: -y * a, 1.0, pnp.array([0.0, 1.0]), a)[-1]
 
 
 def of_a_while_loop(a, **options):
@@ -438,9 +498,20 @@ def of_a_fori_loop(a):
     return lax.fori_loop(0, (a * 6).astype(int), lambda i, s: pnp.sin(s), a)
 
 
-@pytest.mark.parametrize("fun", [
-    of_a_root, of_a_linear_solve_by_hand, of_a_fixed_point, of_a_linear_solve, of_an_ode, of_a_while_loop,
-    of_a_bounded_while_loop, of_a_fori_loop, of_eigenvectors])
+@pytest.mark.parametrize(
+    "fun",
+    [
+        of_a_root,
+        of_a_linear_solve_by_hand,
+        of_a_fixed_point,
+        of_a_linear_solve,
+        of_an_ode,
+        of_a_while_loop,
+        of_a_bounded_while_loop,
+        of_a_fori_loop,
+        of_eigenvectors,
+    ],
+)
 def test_a_rule_by_forward_mode_of_what_stands_still(fun):
     def f(x, s):
         return pnp.sin(x), fun(s)
@@ -469,15 +540,15 @@ def test_zeros_of_integers_may_be_handed_on(wrap):
     f = pb.custom_vjp(both)
     f.defvjp(lambda x: pb.vjp(both, x), lambda pullback, ct: pullback(ct))
     g = with_jvp(product, lambda p, t: pb.jvp(product, p, t))
-    assert float(wrap(pb.grad(lambda x: f(x)[0]))(1.)) == 2
-    assert float(wrap(pb.grad(g))(1., 3)) == 3
+    assert float(wrap(pb.grad(lambda x: f(x)[0]))(1.0)) == 2
+    assert float(wrap(pb.grad(g))(1.0, 3)) == 3
     with pytest.raises(TypeError, match="float0"):
-        pb.jvp(g, (1., 3), (1., 1.))
+        pb.jvp(g, (1.0, 3), (1.0, 1.0))
 
 
 # --- forward mode of loops in loops, transposed ---
 
-XS = pnp.arange(1., 3.)
+XS = pnp.arange(1.0, 3.0)
 
 
 def outer_scan(body, s):
@@ -522,7 +593,7 @@ def test_a_rule_by_forward_mode_of_nested_loops(inner, outer):
     g = with_tangent(f, lambda x, t: pb.jvp(f, (x,), (t,))[1])
     expected = pb.grad(f)(0.4)
     np.testing.assert_allclose(pb.grad(g)(0.4), expected, rtol=1e-5)
-    transposed, = pb.linear_transpose(slope, 1.)(1.)
+    (transposed,) = pb.linear_transpose(slope, 1.0)(1.0)
     np.testing.assert_allclose(transposed, expected, rtol=1e-5)
 
 
@@ -555,7 +626,7 @@ def ones_by_while(x, t):
 def test_what_loops_add_to_a_tangent_or_put_in_its_place_is_refused(rule, wrap):
     f = with_tangent(lambda x: 2 * x, rule)
     with pytest.raises(RuleError, match="not linear in the tangent inputs"):
-        wrap(pb.grad(f))(1.)
+        wrap(pb.grad(f))(1.0)
 
 
 @pytest.mark.parametrize("wrap", EAGER_AND_JIT)
@@ -564,4 +635,4 @@ def test_a_loop_without_steps_returns_the_tangent(wrap):
         return 2 * lax.scan(lambda c, _: (pnp.ones_like(c), None), t, None, length=0)[0]
 
     f = with_tangent(lambda x: 2 * x, rule)
-    assert float(wrap(pb.grad(f))(1.)) == 2
+    assert float(wrap(pb.grad(f))(1.0)) == 2

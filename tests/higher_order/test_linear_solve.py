@@ -18,6 +18,7 @@ D = np.array([2.0, 3.0, 5.0], f32)
 
 def relaxation(lib, matvec, b):
     """The solution for maps that are near a multiple of five, by a loop of unknown length."""
+
     def step(state):
         x, k = state
         return x + (b - matvec(x)) / 5, k + 1
@@ -122,10 +123,12 @@ def test_the_solution_is_transposed_as_a_linear_function_of_b():
 def test_batches_of_matrices_and_of_right_sides():
     matrices = np.stack([A, A.T, A + np.eye(3, dtype=f32)])
     sides = np.stack([B, 2 * B, -B])
-    np.testing.assert_allclose(pb.vmap(solution)(matrices, sides),
-                               np.linalg.solve(matrices, sides[..., None])[..., 0], atol=1e-6)
-    np.testing.assert_allclose(pb.jit(pb.vmap(solution, (None, 1)))(A, sides.T), np.linalg.solve(A, sides.T).T,
-                               atol=1e-6)
+    np.testing.assert_allclose(
+        pb.vmap(solution)(matrices, sides), np.linalg.solve(matrices, sides[..., None])[..., 0], atol=1e-6
+    )
+    np.testing.assert_allclose(
+        pb.jit(pb.vmap(solution, (None, 1)))(A, sides.T), np.linalg.solve(A, sides.T).T, atol=1e-6
+    )
 
 
 def test_the_jaxpr_holds_one_equation():
@@ -162,16 +165,19 @@ def map_of_two(matvec, b):
     return matvec(b[:2])
 
 
-@pytest.mark.parametrize(("args", "options", "words"), [
-    ((first_two, B, jacobi), {}, "matvec"),
-    ((identity, B, two_of_the_right_side), {}, "solve"),
-    ((identity, B, right_side_in_a_tuple), {}, "solve"),
-    ((identity, B, map_of_two), {}, "first argument"),
-    ((identity, B, right_side), {"has_aux": True}, "pair"),
-    ((identity, "b", jacobi), {}, "b must be an array"),
-    ((A, B, jacobi), {}, "expected a function"),
-    ((square, B, jacobi, jacobi), {}, r"matvec \(square .* must be linear"),
-])
+@pytest.mark.parametrize(
+    ("args", "options", "words"),
+    [
+        ((first_two, B, jacobi), {}, "matvec"),
+        ((identity, B, two_of_the_right_side), {}, "solve"),
+        ((identity, B, right_side_in_a_tuple), {}, "solve"),
+        ((identity, B, map_of_two), {}, "first argument"),
+        ((identity, B, right_side), {"has_aux": True}, "pair"),
+        ((identity, "b", jacobi), {}, "b must be an array"),
+        ((A, B, jacobi), {}, "expected a function"),
+        ((square, B, jacobi, jacobi), {}, r"matvec \(square .* must be linear"),
+    ],
+)
 def test_what_does_not_fit_is_named(args, options, words):
     with pytest.raises(TypeError, match=words):
         lax.custom_linear_solve(*args, **options)

@@ -135,10 +135,13 @@ def test_long_loops_are_compiled_and_agree():
     all_close(run(PB), run(JAX), 1000)
 
 
-@pytest.mark.parametrize(("args", "message"), [
-    ((0.0, 3), "lower must be a scalar integer, got f32"),
-    ((0, X), "upper must be a scalar integer, got f32"),
-])
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ((0.0, 3), "lower must be a scalar integer, got f32"),
+        ((0, X), "upper must be a scalar integer, got f32"),
+    ],
+)
 def test_bounds_that_do_not_fit(args, message):
     with pytest.raises(TypeError, match=message):
         lax.fori_loop(*args, plus_one, 0)
@@ -227,24 +230,30 @@ def absolute(x):
     return x if x > 0 else -x
 
 
-@pytest.mark.parametrize(("args", "options", "message"), [
-    ((identity, 3.0), {}, "^map: xs is a scalar, but map goes over"),
-    ((identity, 3.0), {"batch_size": 2}, "^map: xs is a scalar"),
-    ((identity, (X, ROWS)), {}, "^map: the leading axes must have one length"),
-    ((identity, ()), {}, "^map: xs has no leaves"),
-    ((identity, "abc"), {}, "^map: xs must be an array"),
-    ((text, X), {}, "^map: text must return arrays .* it returned is 'abc'"),
-    ((absolute, X), {}, r"the body of map, absolute \(defined at .*test_loops"),
-])
+@pytest.mark.parametrize(
+    ("args", "options", "message"),
+    [
+        ((identity, 3.0), {}, "^map: xs is a scalar, but map goes over"),
+        ((identity, 3.0), {"batch_size": 2}, "^map: xs is a scalar"),
+        ((identity, (X, ROWS)), {}, "^map: the leading axes must have one length"),
+        ((identity, ()), {}, "^map: xs has no leaves"),
+        ((identity, "abc"), {}, "^map: xs must be an array"),
+        ((text, X), {}, "^map: text must return arrays .* it returned is 'abc'"),
+        ((absolute, X), {}, r"the body of map, absolute \(defined at .*test_loops"),
+    ],
+)
 def test_messages_of_map_name_it(args, options, message):
     with pytest.raises((TypeError, ValueError), match=message):
         lax.map(*args, **options)
 
 
-@pytest.mark.parametrize(("body", "init", "message"), [
-    (3, 1.0, "^fori_loop: body_fun: expected a function, got 3"),
-    (abs, "abc", "^fori_loop: init_val must be an array"),
-])
+@pytest.mark.parametrize(
+    ("body", "init", "message"),
+    [
+        (3, 1.0, "^fori_loop: body_fun: expected a function, got 3"),
+        (abs, "abc", "^fori_loop: init_val must be an array"),
+    ],
+)
 def test_messages_of_fori_loop_name_it(body, init, message):
     with pytest.raises((TypeError, ValueError), match=message):
         lax.fori_loop(0, 3, body, init)
@@ -260,10 +269,16 @@ def with_a_traced_bound(body, x):
 
 @pytest.mark.parametrize("run", [with_a_known_bound, with_a_traced_bound])
 def test_a_carry_of_fori_loop_that_changes(run):
-    with pytest.raises(TypeError, match=r"^fori_loop: body_fun \(<lambda> \(defined at .*test_loops.* at the top "
-                       r"expected a leaf, got a tuple of 2 children\."):
+    with pytest.raises(
+        TypeError,
+        match=r"^fori_loop: body_fun \(<lambda> \(defined at .*test_loops.* at the top "
+        r"expected a leaf, got a tuple of 2 children\.",
+    ):
         run(lambda i, x: (x, x), 1.0)
-    with pytest.raises(TypeError, match=r"^fori_loop: body_fun .* must keep the types of the value:\n"
-                       r"  the value: expected f32\[\], got i32\[\]"):
+    with pytest.raises(
+        TypeError,
+        match=r"^fori_loop: body_fun .* must keep the types of the value:\n"
+        r"  the value: expected f32\[\], got i32\[\]",
+    ):
         run(lambda i, x: x.astype(np.int32), f32(1.0))
     assert run(lambda i, x: x + f32(1.0), 0).dtype == np.float32

@@ -51,7 +51,7 @@ def last_of_decay(k):
 
 
 class Problem(NamedTuple):
-    rate: Callable      # of y, t, θ
+    rate: Callable  # of y, t, θ
     solution: Callable  # of t, y0, θ
     y0: Any
     p: Any
@@ -75,7 +75,7 @@ def logistic(t, y0, p):
 
 
 def oscillator_rate(y, t, p):
-    return pnp.stack([y[1], -p[0] ** 2 * y[0]])
+    return pnp.stack([y[1], -(p[0] ** 2) * y[0]])
 
 
 def oscillator(t, y0, p):
@@ -129,7 +129,7 @@ def test_second_derivatives(outer, inner):
     y0, p, t = pnp.asarray(y0), pnp.asarray(p), pnp.asarray(T[:3])
 
     def sum_of_squares(solve, z):
-        return (solve(z[:y0.size].reshape(y0.shape), z[y0.size + 2:], z[y0.size:y0.size + 2]) ** 2).sum()
+        return (solve(z[: y0.size].reshape(y0.shape), z[y0.size + 2 :], z[y0.size : y0.size + 2]) ** 2).sum()
 
     def closed_form(y0, t, p):
         return solution(t, y0, p)
@@ -144,7 +144,7 @@ def test_third_derivative():
         return decay(k, T[:2])[-1]
 
     third = pb.jit(pb.jacfwd(pb.jacfwd(pb.grad(f))))
-    close(third(0.5), -(0.4 ** 3) * np.exp(-0.2))
+    close(third(0.5), -(0.4**3) * np.exp(-0.2))
 
 
 def test_captured_values_are_arguments():
@@ -158,6 +158,7 @@ def test_captured_values_are_arguments():
     for mode in (pb.grad, pb.jacfwd):
         for a, b in zip(mode(captured, (0, 1, 2))(*args), mode(explicit, (0, 1, 2))(*args), strict=True):
             close(a, b, rtol=1e-12)
+
     # a value captured one transformation further out, beside one that is not differentiated
     def slope_of_captured(p):
         return pb.grad(lambda y0: captured(p, y0, T))(0.3)
@@ -241,8 +242,9 @@ def van_der_pol(y, t, mu):
 
 def test_against_scipy():
     t = np.linspace(0, 8, 30)
-    expected = scipy.integrate.solve_ivp(lambda t, y: van_der_pol(y, t, 3.0), (0, 8), [1.0, 0.0], method="DOP853",
-                                         t_eval=t, rtol=1e-12, atol=1e-12).y
+    expected = scipy.integrate.solve_ivp(
+        lambda t, y: van_der_pol(y, t, 3.0), (0, 8), [1.0, 0.0], method="DOP853", t_eval=t, rtol=1e-12, atol=1e-12
+    ).y
     got = odeint(van_der_pol, [1.0, 0.0], t, 3.0, rtol=1e-10, atol=1e-10)
     close(pnp.stack(got), expected, rtol=1e-7, atol=1e-8)
 
@@ -252,7 +254,7 @@ def test_gradients_against_jax():
     y0, mu = [np.array(1.0), np.array(0.2)], 1.2
 
     def loss(solver, y0, t, mu):
-        return sum((y ** 2).sum() for y in solver(van_der_pol, y0, t, mu))
+        return sum((y**2).sum() for y in solver(van_der_pol, y0, t, mu))
 
     with jax.enable_x64(True):
         expected = jax.grad(partial(loss, jax_odeint), (0, 1, 2))(y0, t, mu)
@@ -289,8 +291,9 @@ def jacfwd_of_grad(f):
     return pb.jacfwd(pb.grad(f))
 
 
-@pytest.mark.parametrize(("axes", "transform"), [*itertools.product(AXES, [eager, pb.jit, pb.grad]),
-                                                 ((0, 0, 0), jacfwd_of_grad)])
+@pytest.mark.parametrize(
+    ("axes", "transform"), [*itertools.product(AXES, [eager, pb.jit, pb.grad]), ((0, 0, 0), jacfwd_of_grad)]
+)
 def test_vmap(axes, transform):
     rng = np.random.default_rng(0)
     batch = (rng.uniform(0.5, 1.5, 3), np.sort(rng.uniform(0, 2, (3, 4)), 1), rng.uniform(0.5, 9.0, 3))
@@ -317,8 +320,7 @@ def test_derivatives_of_batches(mode):
         return grid(w, starts, ends, scale)
 
     def listed(w, scale):
-        return pnp.stack([pnp.stack([one(w, y0, end, s) for end in ends])
-                          for y0, s in zip(starts, scale, strict=True)])
+        return pnp.stack([pnp.stack([one(w, y0, end, s) for end in ends]) for y0, s in zip(starts, scale, strict=True)])
 
     scale = pnp.array([1.0, 0.5, 2.0])
     close(batched(weights, scale), listed(weights, scale), rtol=1e-12)
@@ -329,7 +331,7 @@ def test_derivatives_of_batches(mode):
 def test_a_lane_that_fails_leaves_the_others_alone():
     # y' = y² has a pole at 1 / y0
     def f(y0):
-        return odeint(lambda y, t: y ** 2, y0, np.array([0.0, 0.5, 1.5]))
+        return odeint(lambda y, t: y**2, y0, np.array([0.0, 0.5, 1.5]))
 
     out = pb.vmap(f)(pnp.array([0.5, 1.0, 0.25]))
     assert np.isnan(out[1, 2])
@@ -441,7 +443,7 @@ def test_too_many_steps_give_nan():
 def test_short_steps_are_kept():
     # a pulse that long steps would jump over
     def pulse(y, t):
-        return pnp.exp(-((t - 5) / 0.01) ** 2)
+        return pnp.exp(-(((t - 5) / 0.01) ** 2))
 
     close(odeint(pulse, 0.0, [0.0, 10.0], hmax=0.005, rtol=1e-6, atol=1e-8)[-1], 0.01 * np.sqrt(np.pi), rtol=1e-4)
 
@@ -471,19 +473,22 @@ def complex_slope(y, t):
     return 1j * y
 
 
-@pytest.mark.parametrize(("args", "options", "error", "message"), [
-    ((shorter_leaf, {"a": 1.0, "b": pnp.ones(2)}, T), {}, TypeError, "'b'"),
-    ((pair, 1.0, T), {}, TypeError, "structure"),
-    ((complex_slope, 1.0, T), {}, TypeError, r"expected f64\[\], got c128"),
-    ((identity, {"n": pnp.arange(3)}, T), {}, TypeError, r"y0\['n'\] must be of floats"),
-    ((identity, "x", T), {}, TypeError, "y0 must be an array"),
-    ((identity, 1.0, T, "x"), {}, TypeError, "args"),
-    ((identity, 1.0, 2.0), {}, ValueError, "vector of one or more times"),
-    ((identity, 1.0, 1j * T), {}, TypeError, "real numbers"),
-    ((identity, 1.0, T), {"rtol": -1}, ValueError, "rtol"),
-    ((identity, 1.0, T), {"hmax": 0}, ValueError, "hmax"),
-    ((3, 1.0, T), {}, TypeError, "function"),
-])
+@pytest.mark.parametrize(
+    ("args", "options", "error", "message"),
+    [
+        ((shorter_leaf, {"a": 1.0, "b": pnp.ones(2)}, T), {}, TypeError, "'b'"),
+        ((pair, 1.0, T), {}, TypeError, "structure"),
+        ((complex_slope, 1.0, T), {}, TypeError, r"expected f64\[\], got c128"),
+        ((identity, {"n": pnp.arange(3)}, T), {}, TypeError, r"y0\['n'\] must be of floats"),
+        ((identity, "x", T), {}, TypeError, "y0 must be an array"),
+        ((identity, 1.0, T, "x"), {}, TypeError, "args"),
+        ((identity, 1.0, 2.0), {}, ValueError, "vector of one or more times"),
+        ((identity, 1.0, 1j * T), {}, TypeError, "real numbers"),
+        ((identity, 1.0, T), {"rtol": -1}, ValueError, "rtol"),
+        ((identity, 1.0, T), {"hmax": 0}, ValueError, "hmax"),
+        ((3, 1.0, T), {}, TypeError, "function"),
+    ],
+)
 def test_refusals(args, options, error, message):
     with pytest.raises(error, match=message):
         odeint(*args, **options)

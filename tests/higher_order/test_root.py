@@ -26,6 +26,7 @@ def one_step(f, x):
 
 def elementwise(lib):
     """A solver for maps that act on every entry alone."""
+
     def newton(f, x):
         def step(_, x):
             y, t = lib.t.jvp(f, (x,), (lib.np.ones_like(x),))
@@ -81,6 +82,7 @@ def test_aux_of_integers_is_passed_on():
 
 def newton_sqrt(a):
     """The fixed point of x -> (x + a / x) / 2, found by a loop of unknown length."""
+
     def solve(f, x):
         def step(state):
             x, _ = state
@@ -98,15 +100,16 @@ def test_second_derivative_of_the_square_root(outer, inner):
     for fun in (outer(inner(newton_sqrt)), pb.jit(outer(inner(newton_sqrt))), outer(inner(pb.jit(newton_sqrt)))):
         assert abs(float(fun(2.0)) + 0.08838835) < 1e-6
     a = np.array([1.0, 2.0, 3.0], f32)
-    np.testing.assert_allclose(pb.vmap(outer(inner(newton_sqrt)))(a), -(a ** -1.5) / 4, rtol=1e-5)
+    np.testing.assert_allclose(pb.vmap(outer(inner(newton_sqrt)))(a), -(a**-1.5) / 4, rtol=1e-5)
 
 
 def test_third_derivative():
-    assert abs(float(pb.grad(pb.jacfwd(pb.grad(newton_sqrt)))(2.0)) - 3 / 8 * 2 ** -2.5) < 1e-6
+    assert abs(float(pb.grad(pb.jacfwd(pb.grad(newton_sqrt)))(2.0)) - 3 / 8 * 2**-2.5) < 1e-6
 
 
 def linear_root(a, b, tangent_solve):
     """The root of a @ x - b, found by a loop."""
+
     def solve(f, x):
         return lax.fori_loop(0, 60, lambda _, x: x - f(x) / 5, x)
 
@@ -141,14 +144,13 @@ def test_pytrees():
             return {"u": x["u"] ** 2 - a, "v": x["v"] - x["u"] * a}
 
         def solve(f, x):
-            return {"u": a ** 0.5, "v": a ** 1.5}
+            return {"u": a**0.5, "v": a**1.5}
 
         def tangent_solve(g, y):
             du = pb.jvp(lambda u: g({"u": u, "v": 0.0}), (0.0,), (1.0,))[1]
             dv = pb.jvp(lambda v: g({"u": 0.0, "v": v}), (0.0,), (1.0,))[1]
             det = du["u"] * dv["v"] - du["v"] * dv["u"]
-            return {"u": (y["u"] * dv["v"] - y["v"] * dv["u"]) / det,
-                    "v": (y["v"] * du["u"] - y["u"] * du["v"]) / det}
+            return {"u": (y["u"] * dv["v"] - y["v"] * dv["u"]) / det, "v": (y["v"] * du["u"] - y["u"] * du["v"]) / det}
 
         return lax.custom_root(f, {"u": 1.0, "v": 1.0}, solve, tangent_solve)["v"]
 
@@ -174,7 +176,7 @@ def test_tangent_solve_may_close_over_traced_values():
         return lax.custom_root(lambda x: x * x - a, a, lambda f, x: x0(a), tangent_solve)
 
     def x0(a):
-        return a ** 0.5
+        return a**0.5
 
     assert abs(float(pb.grad(fun)(4.0)) - 0.25) < 1e-6
     assert abs(float(pb.jit(pb.grad(pb.jit(fun)))(4.0)) - 0.25) < 1e-6
@@ -233,13 +235,16 @@ def right_side(g, y):
     return y
 
 
-@pytest.mark.parametrize(("args", "options", "words"), [
-    ((first_two, X, guess, right_side), {}, r"\bf \("),
-    ((identity, X, two_of_the_guess, right_side), {}, r"\bsolve \("),
-    ((identity, X, map_of_two, right_side), {}, "first argument"),
-    ((identity, X, guess, right_side), {"has_aux": True}, "pair"),
-    ((identity, "x", guess, right_side), {}, "initial_guess must be an array"),
-])
+@pytest.mark.parametrize(
+    ("args", "options", "words"),
+    [
+        ((first_two, X, guess, right_side), {}, r"\bf \("),
+        ((identity, X, two_of_the_guess, right_side), {}, r"\bsolve \("),
+        ((identity, X, map_of_two, right_side), {}, "first argument"),
+        ((identity, X, guess, right_side), {"has_aux": True}, "pair"),
+        ((identity, "x", guess, right_side), {}, "initial_guess must be an array"),
+    ],
+)
 def test_what_does_not_fit_is_named(args, options, words):
     with pytest.raises(TypeError, match=words):
         lax.custom_root(*args, **options)

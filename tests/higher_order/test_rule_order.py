@@ -25,7 +25,7 @@ def fwd_without_calling(x):
 
 
 def bwd(x, ct):
-    return pnp.cos(x) * ct,
+    return (pnp.cos(x) * ct,)
 
 
 def sine_with(rule):
@@ -101,6 +101,7 @@ def value_of_gradient(f):
 
 def in_one_step(f):
     """As what the one step of a loop does to its carry."""
+
     def step(c, _):
         return f(c), None
 
@@ -114,7 +115,7 @@ def test_a_custom_gradient_holds_at_the_next_order_in_traced_code(wrap):
         def rule(ct):
             return 10.0 * ct * x
 
-        return x ** 2, rule
+        return x**2, rule
 
     all_close(grad(wrap(value_of_gradient(square)))(3.0), f32(30))
 
@@ -165,7 +166,7 @@ def test_calls_by_a_compiled_function_count():
         return compiled(x), x
 
     def fivefold(x, ct):
-        return 5.0 * ct * pnp.cos(x),
+        return (5.0 * ct * pnp.cos(x),)
 
     f.defvjp(fwd, fivefold)
     v = value_of_gradient(f)

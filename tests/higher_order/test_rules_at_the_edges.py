@@ -21,8 +21,11 @@ f32 = np.float32
 # ---- arguments
 
 
-NONDIFF = [{"nondiff_argnums": (2, 0)}, {"nondiff_argnames": ("b", "a")},
-           {"nondiff_argnums": -1, "nondiff_argnames": "a"}]
+NONDIFF = [
+    {"nondiff_argnums": (2, 0)},
+    {"nondiff_argnames": ("b", "a")},
+    {"nondiff_argnums": -1, "nondiff_argnames": "a"},
+]
 
 
 def doubled(a, x, b):
@@ -43,14 +46,15 @@ def noting_vjp(f, seen):
 
     def bwd(a, b, _, ct):
         seen.append((a, b))
-        return 100 * ct,
+        return (100 * ct,)
 
     f.defvjp(fwd, bwd)
 
 
 @pytest.mark.parametrize("given", NONDIFF, ids=["numbers", "names", "a number and a name"])
-@pytest.mark.parametrize(("decorator", "define", "slope"), [(custom_jvp, noting_jvp, 10),
-                                                            (custom_vjp, noting_vjp, 100)])
+@pytest.mark.parametrize(
+    ("decorator", "define", "slope"), [(custom_jvp, noting_jvp, 10), (custom_vjp, noting_vjp, 100)]
+)
 @pytest.mark.parametrize("wrap", STAGED)
 def test_nondiff_arguments_come_in_the_order_of_the_signature(given, decorator, define, slope, wrap):
     seen = []
@@ -158,10 +162,22 @@ def of_its_function(box):
     return box.fun(1.0)
 
 
-@pytest.mark.parametrize(("hold", "read"), [
-    (Holder, Holder.value), (dict_with_a_long_list, item_w), (in_a_deque, first), (rude_dict, item_w),
-    (proxy_beside, second), (partial_function, call), (partial_function_by_keyword, call), (jitted_function, call),
-    (transformed_function, of_a_batch_of_one), (default_argument, call), (function_with_rules, of_its_function)])
+@pytest.mark.parametrize(
+    ("hold", "read"),
+    [
+        (Holder, Holder.value),
+        (dict_with_a_long_list, item_w),
+        (in_a_deque, first),
+        (rude_dict, item_w),
+        (proxy_beside, second),
+        (partial_function, call),
+        (partial_function_by_keyword, call),
+        (jitted_function, call),
+        (transformed_function, of_a_batch_of_one),
+        (default_argument, call),
+        (function_with_rules, of_its_function),
+    ],
+)
 @pytest.mark.parametrize("wrap", STAGED)
 def test_values_are_found_wherever_they_are_held(hold, read, wrap):
     @wrap
@@ -174,7 +190,7 @@ def test_values_are_found_wherever_they_are_held(hold, read, wrap):
             return f(x), x
 
         def bwd(x, ct):
-            return 10 * ct * read(box),
+            return (10 * ct * read(box),)
 
         f.defvjp(fwd, bwd)
         return f(x)
@@ -198,7 +214,7 @@ def rule_without_the_global():
         return f(x), x
 
     def bwd(x, ct):
-        return ct,
+        return (ct,)
 
     f.defvjp(fwd, bwd)
     return f
@@ -268,7 +284,7 @@ def test_functions_among_the_residuals_may_hold_traced_values(wrap, transform):
 
     def bwd(kept, ct):
         times_sine, _ = kept
-        return times_sine(ct),
+        return (times_sine(ct),)
 
     f.defvjp(fwd, bwd)
     all_close(transform(wrap(f))(f32(1)), np.sin(f32(1)), 10)
@@ -309,11 +325,14 @@ def test_a_tangent_that_does_not_depend_on_the_tangents(transform):
 
 
 @pytest.mark.parametrize("wrap", [eager, jit])
-@pytest.mark.parametrize(("tangent", "error", "words"), [
-    (lambda t: pnp.sin(t), errors.RuleNotDefinedError, "no transpose rule"),
-    (lambda t: t * t, TypeError, "multiplies two tangents"),
-    (lambda t: pnp.dot(t, t), TypeError, "two tangents"),
-])
+@pytest.mark.parametrize(
+    ("tangent", "error", "words"),
+    [
+        (lambda t: pnp.sin(t), errors.RuleNotDefinedError, "no transpose rule"),
+        (lambda t: t * t, TypeError, "multiplies two tangents"),
+        (lambda t: pnp.dot(t, t), TypeError, "two tangents"),
+    ],
+)
 def test_a_rule_that_is_not_linear_is_named(tangent, error, words, wrap):
     f = custom_jvp(lambda x: x)
 
@@ -342,8 +361,14 @@ def a_pair(ct):
     return ct, ct
 
 
-@pytest.mark.parametrize(("rule", "words"), [(three_cotangents, r"expected f32\[\], got f32\[3\]"),
-                                             (text, "got 's'"), (a_pair, "each of the 1 arguments, got 2")])
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        (three_cotangents, r"expected f32\[\], got f32\[3\]"),
+        (text, "got 's'"),
+        (a_pair, "each of the 1 arguments, got 2"),
+    ],
+)
 def test_wrong_custom_gradients_are_named(rule, words):
     f = pb.custom_gradient(lambda x: (x * 2.0, rule))
     with pytest.raises(errors.RuleError, match=words) as caught:
@@ -448,8 +473,16 @@ def branches_that_change_from_row_to_row(s):
 
 
 @pytest.mark.parametrize("wrap", [eager, jit])
-@pytest.mark.parametrize("f", [nested_scans, nested_fori_loops, branches_by_the_carry,
-                               branches_by_what_they_close_over, branches_that_change_from_row_to_row])
+@pytest.mark.parametrize(
+    "f",
+    [
+        nested_scans,
+        nested_fori_loops,
+        branches_by_the_carry,
+        branches_by_what_they_close_over,
+        branches_that_change_from_row_to_row,
+    ],
+)
 def test_nested_loops_in_reverse(f, wrap):
     all_close(grad(wrap(f))(f32(0.9)), pb.jacfwd(f)(f32(0.9)), 20)
     all_close(grad(grad(wrap(f)))(f32(0.9)), pb.jacfwd(pb.jacfwd(f))(f32(0.9)), 50)

@@ -180,14 +180,22 @@ def push_products(c, xs):
     return pb.jvp(products, (c, xs), (c, xs))[1]
 
 
-@pytest.mark.parametrize("fun", [products, push_products, pb.grad(weighted_products, (0, 1)),
-                                 pb.grad(pb.jit(weighted_products), (0, 1)), pb.vmap(products, (None, 1))])
+@pytest.mark.parametrize(
+    "fun",
+    [
+        products,
+        push_products,
+        pb.grad(weighted_products, (0, 1)),
+        pb.grad(pb.jit(weighted_products), (0, 1)),
+        pb.vmap(products, (None, 1)),
+    ],
+)
 def test_bfloat16_carry(fun):
     # XLA may keep more than 8 bits between the operations of a fused loop, and does on processors with bfloat16
     # arithmetic. What holds everywhere: each operation rounds once at most, to 2**-9 of its result. Products and sums
     # of them lose no more, relative to the same program on absolute values.
     c, xs = X.astype(ml_dtypes.bfloat16), np.concatenate([ROWS, ROWS])
-    roundings = 6 * len(xs) + 4     # a step: the cast, the product, and the product, sum and cast of its derivative
+    roundings = 6 * len(xs) + 4  # a step: the cast, the product, and the product, sum and cast of its derivative
     with pb.enable_x64():
         wide = c.astype(np.float64), xs.astype(np.float64)
         exact, size = fun(*wide), fun(*map(np.abs, wide))
@@ -252,6 +260,7 @@ def test_residuals_that_are_constants_of_the_loop_are_not_stacked():
 
 def of_a_function_of_constants(lib, n):
     """A loop whose derivative needs exp(w), the same in every step."""
+
     def loss(w, c):
         def body(c, x):
             return lib.np.exp(w) @ (c * lib.np.ones(len(c))) * x, None
@@ -373,13 +382,16 @@ def test_body_that_returns_no_pair():
         lax.scan(lambda c, x: c, f32(0), None, length=2)
 
 
-@pytest.mark.parametrize(("xs", "length", "message"), [
-    ({"u": X, "v": ROWS}, None, r"one length, but\n  xs\['u'\] of shape \(3,\)\n  xs\['v'\] of shape \(4, 3\)"),
-    (X, 2, r"length=2"),
-    (None, None, r"Pass length="),
-    (f32(1), None, r"is a scalar"),
-    ("abc", None, r"must be an array"),
-])
+@pytest.mark.parametrize(
+    ("xs", "length", "message"),
+    [
+        ({"u": X, "v": ROWS}, None, r"one length, but\n  xs\['u'\] of shape \(3,\)\n  xs\['v'\] of shape \(4, 3\)"),
+        (X, 2, r"length=2"),
+        (None, None, r"Pass length="),
+        (f32(1), None, r"is a scalar"),
+        ("abc", None, r"must be an array"),
+    ],
+)
 def test_inputs_that_do_not_fit(xs, length, message):
     with pytest.raises((TypeError, ValueError), match=message):
         lax.scan(lambda c, x: (c, None), f32(0), xs, length=length)

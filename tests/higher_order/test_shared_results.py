@@ -1,4 +1,5 @@
 """Functions with rules under `vmap`, of which a result depends on no batched argument: as the plain function."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -8,12 +9,12 @@ from wrappers import EAGER_AND_JIT, eager
 import pullback as pb
 import pullback.numpy as pnp
 
-XS = np.array([1., 2., 4.], "float32")
-W = np.float32(2.)
+XS = np.array([1.0, 2.0, 4.0], "float32")
+W = np.float32(2.0)
 
 
 def plain(x, w):
-    return x * w, w ** 3
+    return x * w, w**3
 
 
 by_jvp = pb.custom_jvp(plain)
@@ -22,7 +23,7 @@ by_jvp = pb.custom_jvp(plain)
 @by_jvp.defjvp
 def _(primals, tangents):
     (x, w), (tx, tw) = primals, tangents
-    return by_jvp(x, w), (tx * w + x * tw, 3 * w ** 2 * tw + 0 * tx)
+    return by_jvp(x, w), (tx * w + x * tw, 3 * w**2 * tw + 0 * tx)
 
 
 inline = pb.custom_jvp(plain)
@@ -31,16 +32,17 @@ inline = pb.custom_jvp(plain)
 @inline.defjvp
 def _(primals, tangents):
     (x, w), (tx, tw) = primals, tangents
-    return (x * w, w ** 3), (tx * w + x * tw, 3 * w ** 2 * tw)
+    return (x * w, w**3), (tx * w + x * tw, 3 * w**2 * tw)
 
 
 def bwd(saved, cts):
     (x, w), (ct_product, ct_cube) = saved, cts
-    return ct_product * w, ct_product * x + 3 * w ** 2 * ct_cube
+    return ct_product * w, ct_product * x + 3 * w**2 * ct_cube
 
 
 def saving(f):
     """The fwd rule that calls this function and saves its arguments."""
+
     def fwd(x, w):
         return f(x, w), (x, w)
 
@@ -57,7 +59,7 @@ by_both.defvjp(saving(by_both), bwd)
 @by_both.defjvp
 def _(primals, tangents):
     (x, w), (tx, tw) = primals, tangents
-    return by_both(x, w), (tx * w + x * tw, 3 * w ** 2 * tw)
+    return by_both(x, w), (tx * w + x * tw, 3 * w**2 * tw)
 
 
 with_vmap = pb.custom_rules(plain)
@@ -116,11 +118,11 @@ def test_a_result_without_a_batch_axis(name, outer, inner):
 def test_under_two_maps(name):
     rows = pb.vmap(ALL[name], (None, 0), (0, 0))
     both = pb.vmap(rows, (0, None), (0, None))
-    ws = np.array([1., 3.], "float32")
+    ws = np.array([1.0, 3.0], "float32")
     first, shared = both(XS, ws)
     np.testing.assert_allclose(np.asarray(first), XS[:, None] * ws)
-    np.testing.assert_allclose(np.asarray(shared), ws ** 3)
-    right = XS.sum() + 5 * 3 * ws ** 2
+    np.testing.assert_allclose(np.asarray(shared), ws**3)
+    right = XS.sum() + 5 * 3 * ws**2
 
     def total(ws):
         first, shared = both(XS, ws)

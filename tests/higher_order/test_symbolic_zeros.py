@@ -118,8 +118,9 @@ def test_a_whole_primal_as_residual_is_refused():
         grad(f)(1.0)
 
 
-@pytest.mark.parametrize("x", [X, 3.0, np.arange(3), True, np.ones(2, np.complex64)],
-                         ids=["floats", "number", "integers", "bool", "complex"])
+@pytest.mark.parametrize(
+    "x", [X, 3.0, np.arange(3), True, np.ones(2, np.complex64)], ids=["floats", "number", "integers", "bool", "complex"]
+)
 def test_zero_from_primal(x):
     got, expected = zero_from_primal(x), jax_derivatives.zero_from_primal(x)
     assert np.shape(got) == np.shape(expected)

@@ -79,8 +79,13 @@ def test_transpose_of_a_transpose_is_the_function():
     def transpose(g):
         return lambda y: pb.linear_transpose(g, 1.0)(y)[0]
 
-    got = [transpose(f)(1.0), transpose(transpose(f))(1.0), transpose(transpose(transpose(f)))(1.0),
-           jit(transpose(transpose(f)))(1.0), grad(f)(1.0)]
+    got = [
+        transpose(f)(1.0),
+        transpose(transpose(f))(1.0),
+        transpose(transpose(transpose(f)))(1.0),
+        jit(transpose(transpose(f)))(1.0),
+        grad(f)(1.0),
+    ]
     assert [float(v) for v in got] == [7, 2, 7, 2, 7]
     all_close(vmap(grad(f))(X), np.full(3, 7, f32))
     of_jax = partial(jax_derivatives.linear_call, twofold, sevenfold, ())
@@ -107,7 +112,7 @@ def test_linear_function_in_a_jvp_rule():
     @double.deftranspose
     def transpose(_, ct):
         calls.append("transpose")
-        return 2.0 * ct,
+        return (2.0 * ct,)
 
     f = with_tangent(pnp.sin, lambda x, t: double(pnp.cos(x) * t))
     all_close(grad(f)(0.5), f32(2 * np.cos(0.5)), 10)

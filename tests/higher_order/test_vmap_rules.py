@@ -66,7 +66,7 @@ def test_vmap_rule_beside_derivative_rules():
         return f(x), x
 
     def bwd(x, ct):
-        return 100 * x * ct,
+        return (100 * x * ct,)
 
     f.defvjp(fwd, bwd)
     all_close(vmap(f)(X), 10 * X * X)
@@ -107,13 +107,14 @@ def test_a_vmap_rule_does_not_apply_where_captured_values_are_mapped():
 
 def test_a_batching_rule_does_not_make_a_constant_a_tangent():
     """In a compiled function with a rule by jvp: what is added to the constant is no sum beside a tangent."""
+
     @custom_vmap
     def constant(x):
-        return pnp.full((3,), .5)
+        return pnp.full((3,), 0.5)
 
     @constant.def_vmap
     def batched(axis_size, in_batched, x):
-        return pnp.full((axis_size, 3), .5), True
+        return pnp.full((axis_size, 3), 0.5), True
 
     def shifted(x):
         return x, 2 + pnp.tanh(constant(x))
@@ -128,8 +129,8 @@ def test_a_batching_rule_does_not_make_a_constant_a_tangent():
     def first(x):
         return compiled(x)[0]
 
-    assert grad(lambda x: outer(total_of_constants, x))(1.) == 0
-    assert grad(lambda x: outer(first, x))(1.) == 1
+    assert grad(lambda x: outer(total_of_constants, x))(1.0) == 0
+    assert grad(lambda x: outer(first, x))(1.0) == 1
 
 
 # ---- what is refused
@@ -147,11 +148,14 @@ def one_flag_of_two(axis_size, in_batched, x):
     return (x, x), (True,)
 
 
-@pytest.mark.parametrize(("rule", "message"), [
-    (no_flags, r"vmap rule .*must return a pair \(out, out_batched\)"),
-    (second_without_its_batch, r"\[1\] is marked as batched, .* length 3, got f32\[\]"),
-    (one_flag_of_two, r"out_batched, a bool for each leaf"),
-])
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (no_flags, r"vmap rule .*must return a pair \(out, out_batched\)"),
+        (second_without_its_batch, r"\[1\] is marked as batched, .* length 3, got f32\[\]"),
+        (one_flag_of_two, r"out_batched, a bool for each leaf"),
+    ],
+)
 def test_vmap_rule_of_two_results_that_breaks_its_contract(rule, message):
     f = custom_vmap(lambda x: (x, x))
     f.def_vmap(rule)
@@ -180,13 +184,16 @@ def number_for_a_batch(axis_size, in_batched, x):
 
 
 @pytest.mark.parametrize("wrap", [eager, jit])
-@pytest.mark.parametrize(("rule", "words"), [
-    (two_results, "structure of the function's"),
-    (results_of_another_shape, r"expected f32\[\] for each example, got f32\[2,4\]"),
-    (results_of_another_dtype, r"expected f32\[\] for each example, got i32\[2\]"),
-    (array_for_a_flag, "a bool for each leaf"),
-    (number_for_a_batch, r"length 2, got f32\[\]"),
-])
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        (two_results, "structure of the function's"),
+        (results_of_another_shape, r"expected f32\[\] for each example, got f32\[2,4\]"),
+        (results_of_another_dtype, r"expected f32\[\] for each example, got i32\[2\]"),
+        (array_for_a_flag, "a bool for each leaf"),
+        (number_for_a_batch, r"length 2, got f32\[\]"),
+    ],
+)
 def test_a_vmap_rule_returns_what_the_function_does(rule, words, wrap):
     f = custom_vmap(lambda x: x * 2.0)
     f.def_vmap(rule)

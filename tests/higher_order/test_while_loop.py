@@ -78,8 +78,9 @@ def test_pytrees_none_and_mixed_dtypes():
             return {"i": i + 1, "flag": ~c["flag"], "rest": [first, None, ()]}
 
         def fun(x):
-            return lib.lax.while_loop(lambda c: c["i"] < 5, body,
-                                      {"i": np.int32(0), "flag": np.bool_(False), "rest": [x, None, ()]})
+            return lib.lax.while_loop(
+                lambda c: c["i"] < 5, body, {"i": np.int32(0), "flag": np.bool_(False), "rest": [x, None, ()]}
+            )
 
         return fun
 
@@ -237,8 +238,9 @@ def two_bools(c):
     return True, True
 
 
-@pytest.mark.parametrize(("cond", "got"), [(three_bools, r"bool\[3\]"), (a_float, r"f32\[\]"),
-                                           (two_bools, r"\(\*, \*\)|tuple")])
+@pytest.mark.parametrize(
+    ("cond", "got"), [(three_bools, r"bool\[3\]"), (a_float, r"f32\[\]"), (two_bools, r"\(\*, \*\)|tuple")]
+)
 def test_condition_that_is_no_scalar_bool(cond, got):
     with pytest.raises(TypeError, match=rf"cond_fun .* must return a scalar bool, got .*{got}"):
         lax.while_loop(cond, identity, X)

@@ -13,14 +13,35 @@ from pullback import nn
 RNG = np.random.default_rng(0)
 POINTS = np.array([0, -0.0, 1, -1, 0.5, -0.5, 2, -2, 3.7, -3.7, 3, -3, 6, 30, -30, 100, -100, 1e-4], np.float32)
 HALF = 0.5
-ACTIVATIONS = ["relu", "relu6", "sigmoid", "softplus", "log_sigmoid", "soft_sign", "silu", "mish", "gelu", "elu",
-               "selu", "celu", "leaky_relu", "hard_tanh", "hard_sigmoid", "hard_silu", "squareplus", "sparse_plus",
-               "sparse_sigmoid", "tanh", "identity"]
+ACTIVATIONS = [
+    "relu",
+    "relu6",
+    "sigmoid",
+    "softplus",
+    "log_sigmoid",
+    "soft_sign",
+    "silu",
+    "mish",
+    "gelu",
+    "elu",
+    "selu",
+    "celu",
+    "leaky_relu",
+    "hard_tanh",
+    "hard_sigmoid",
+    "hard_silu",
+    "squareplus",
+    "sparse_plus",
+    "sparse_sigmoid",
+    "tanh",
+    "identity",
+]
 
 
 def close(got, expected, tolerance=2e-5):
-    np.testing.assert_allclose(np.asarray(got, np.float64), np.asarray(expected, np.float64), rtol=tolerance,
-                               atol=tolerance)
+    np.testing.assert_allclose(
+        np.asarray(got, np.float64), np.asarray(expected, np.float64), rtol=tolerance, atol=tolerance
+    )
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

@@ -81,32 +81,54 @@ def test_derivatives():
     with pb.enable_x64(True):
         args = [np.float64(x) for x in (Q[0], KEYS[0], VALUES[0], BIAS[0])]
         check_grads(fun, args, order=2)
-        check_grads(lambda q, k, v: nn.dot_product_attention(q, k, v, **LENGTHS, return_residual=True)[1][:1, :2],
-                    [np.float64(x) for x in (Q, KEYS, VALUES)], order=1)
+        check_grads(
+            lambda q, k, v: nn.dot_product_attention(q, k, v, **LENGTHS, return_residual=True)[1][:1, :2],
+            [np.float64(x) for x in (Q, KEYS, VALUES)],
+            order=1,
+        )
 
 
 def test_batches_of_calls():
     got = pb.vmap(lambda q, n: nn.dot_product_attention(q, KEYS[0], VALUES[0], query_seq_lengths=n))(
-        Q, np.array([[2], [1]]))
+        Q, np.array([[2], [1]])
+    )
     for i, n in enumerate((2, 1)):
         expected = nn.dot_product_attention(Q[i], KEYS[0], VALUES[0])
         np.testing.assert_allclose(got[i, :n], expected[:n], rtol=1e-6, atol=1e-6)
         assert not got[i, n:].any()
 
 
-@pytest.mark.parametrize(("args", "settings", "error", "match"), [
-    ((Q, KEYS, VALUES[:, :5]), {}, ValueError, "key and value must have one shape"),
-    ((Q, KEYS[..., :4], VALUES[..., :4]), {}, ValueError, "key and value must have .* the batch and size of query"),
-    ((Q[0], KEYS, VALUES), {}, ValueError, "query, key and value must all have shapes"),
-    ((Q[:, :, :3], KEYS, VALUES), {}, ValueError, "the number of heads of query must be a multiple"),
-    ((Q, KEYS, VALUES.astype(np.float16)), {}, TypeError, "query, key and value must have one floating dtype"),
-    ((Q, KEYS, VALUES, BIAS[:, :2]), {}, ValueError, r"bias must broadcast to .* = \(2, 4, 3, 6\), got \(2, 2, 3, 6\)"),
-    ((Q, KEYS, VALUES, None, BIAS), {}, TypeError, "mask must be bools"),
-    ((Q, KEYS, VALUES), {"query_seq_lengths": 2}, ValueError, r"query_seq_lengths must have shape \(2,\)"),
-    ((Q, KEYS, VALUES), {"key_value_seq_lengths": Q}, TypeError, "key_value_seq_lengths must be integers"),
-    ((Q, KEYS, VALUES), {"local_window_size": (1, 2, 3)}, TypeError, "local_window_size must be an integer or a pair"),
-    ((Q, KEYS, VALUES), {"implementation": "cudnn"}, ValueError, "implementation must be None or 'xla', got 'cudnn'"),
-])
+@pytest.mark.parametrize(
+    ("args", "settings", "error", "match"),
+    [
+        ((Q, KEYS, VALUES[:, :5]), {}, ValueError, "key and value must have one shape"),
+        ((Q, KEYS[..., :4], VALUES[..., :4]), {}, ValueError, "key and value must have .* the batch and size of query"),
+        ((Q[0], KEYS, VALUES), {}, ValueError, "query, key and value must all have shapes"),
+        ((Q[:, :, :3], KEYS, VALUES), {}, ValueError, "the number of heads of query must be a multiple"),
+        ((Q, KEYS, VALUES.astype(np.float16)), {}, TypeError, "query, key and value must have one floating dtype"),
+        (
+            (Q, KEYS, VALUES, BIAS[:, :2]),
+            {},
+            ValueError,
+            r"bias must broadcast to .* = \(2, 4, 3, 6\), got \(2, 2, 3, 6\)",
+        ),
+        ((Q, KEYS, VALUES, None, BIAS), {}, TypeError, "mask must be bools"),
+        ((Q, KEYS, VALUES), {"query_seq_lengths": 2}, ValueError, r"query_seq_lengths must have shape \(2,\)"),
+        ((Q, KEYS, VALUES), {"key_value_seq_lengths": Q}, TypeError, "key_value_seq_lengths must be integers"),
+        (
+            (Q, KEYS, VALUES),
+            {"local_window_size": (1, 2, 3)},
+            TypeError,
+            "local_window_size must be an integer or a pair",
+        ),
+        (
+            (Q, KEYS, VALUES),
+            {"implementation": "cudnn"},
+            ValueError,
+            "implementation must be None or 'xla', got 'cudnn'",
+        ),
+    ],
+)
 def test_refusals(args, settings, error, match):
     with pytest.raises(error, match=f"dot_product_attention: {match}"):
         nn.dot_product_attention(*args, **settings)

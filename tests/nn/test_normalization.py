@@ -17,8 +17,9 @@ MASK = np.array([[True, False, True], [True, True, True], [True, True, False], [
 
 
 def close(got, expected, tolerance=2e-5):
-    np.testing.assert_allclose(np.asarray(got, np.float64), np.asarray(expected, np.float64), rtol=tolerance,
-                               atol=tolerance)
+    np.testing.assert_allclose(
+        np.asarray(got, np.float64), np.asarray(expected, np.float64), rtol=tolerance, atol=tolerance
+    )
 
 
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
@@ -54,11 +55,19 @@ def test_masked_softmax():
 
 def test_logsumexp():
     x = RNG.standard_normal((3, 4)).astype(np.float32)
-    for kwargs in ({}, {"axis": 1}, {"axis": (0, 1), "keepdims": True}, {"axis": 0, "b": x**2}, {"axis": 1, "b": 2.0},
-                   {"axis": 1, "where": x > 0}):
+    for kwargs in (
+        {},
+        {"axis": 1},
+        {"axis": (0, 1), "keepdims": True},
+        {"axis": 0, "b": x**2},
+        {"axis": 1, "b": 2.0},
+        {"axis": 1, "where": x > 0},
+    ):
         close(nn.logsumexp(x, **kwargs), jnn.logsumexp(x, **kwargs))
-        close(pb.grad(lambda x, k=kwargs: nn.logsumexp(x, **k).sum())(x),
-              jax.grad(lambda x, k=kwargs: jnn.logsumexp(x, **k).sum())(x))
+        close(
+            pb.grad(lambda x, k=kwargs: nn.logsumexp(x, **k).sum())(x),
+            jax.grad(lambda x, k=kwargs: jnn.logsumexp(x, **k).sum())(x),
+        )
     value, sign = nn.logsumexp(x, axis=1, b=-1.0, return_sign=True)
     expected = jnn.logsumexp(x, axis=1, b=-1.0, return_sign=True)
     close(value, expected[0])
@@ -91,8 +100,12 @@ def test_standardize():
 
 
 def test_one_hot():
-    for x, n, kwargs in ((np.array([0, 2, -1, 5]), 3, {}), (np.uint8([[1, 0]]), 2, {"dtype": np.int32}),
-                         (1, 3, {"dtype": bool}), (np.array([0, 2]), 3, {"axis": 0})):
+    for x, n, kwargs in (
+        (np.array([0, 2, -1, 5]), 3, {}),
+        (np.uint8([[1, 0]]), 2, {"dtype": np.int32}),
+        (1, 3, {"dtype": bool}),
+        (np.array([0, 2]), 3, {"axis": 0}),
+    ):
         got, expected = nn.one_hot(x, n, **kwargs), jnn.one_hot(x, n, **kwargs)
         assert got.dtype == expected.dtype
         np.testing.assert_array_equal(np.asarray(got), np.asarray(expected))

@@ -1,4 +1,5 @@
 """softmax, log_softmax and logsumexp of complex numbers, and of real ones beside infinities, in every mode."""
+
 import mpmath as mp
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ from pullback import nn
 
 NAN, INF = np.nan, np.inf
 MODES = {
-    "forward": pb.jacfwd, "reverse": pb.jacrev, "forward over reverse": pb.hessian,
+    "forward": pb.jacfwd,
+    "reverse": pb.jacrev,
+    "forward over reverse": pb.hessian,
     "forward over forward": lambda f: pb.jacfwd(pb.jacfwd(f)),
     "reverse over forward": lambda f: pb.jacrev(pb.jacfwd(f)),
     "reverse over reverse": lambda f: pb.jacrev(pb.jacrev(f)),
@@ -21,9 +24,9 @@ MODES = {
 def test_beside_an_infinity_softmax_and_its_logarithm_have_no_derivative(mode, compiled):
     for fun in (nn.softmax, nn.log_softmax):
         derivative = MODES[mode](fun)
-        for row in ([INF, 1.], [1., INF], [INF, INF], [INF, -INF], [NAN, 1.]):
+        for row in ([INF, 1.0], [1.0, INF], [INF, INF], [INF, -INF], [NAN, 1.0]):
             assert np.isnan((pb.jit(derivative) if compiled else derivative)(pnp.array(row))).all(), row
-            rows = (pb.jit(pb.vmap(derivative)) if compiled else pb.vmap(derivative))(pnp.array([row, [0., 0.]]))
+            rows = (pb.jit(pb.vmap(derivative)) if compiled else pb.vmap(derivative))(pnp.array([row, [0.0, 0.0]]))
             assert np.isnan(rows[0]).all()
             assert np.isfinite(rows[1]).all()
 
@@ -32,7 +35,7 @@ def test_beside_an_infinity_softmax_and_its_logarithm_have_no_derivative(mode, c
 @pytest.mark.parametrize("compiled", [False, True])
 def test_an_element_of_minus_infinity_has_no_share(mode, compiled):
     derivative = MODES[mode](nn.log_softmax)
-    got = (pb.jit(derivative) if compiled else derivative)(pnp.array([-INF, 1.]))
+    got = (pb.jit(derivative) if compiled else derivative)(pnp.array([-INF, 1.0]))
     # log p = (x0 - x1, 0) to all orders
     expected = np.zeros((2,) * got.ndim)
     if got.ndim == 2:
@@ -40,7 +43,7 @@ def test_an_element_of_minus_infinity_has_no_share(mode, compiled):
     np.testing.assert_array_equal(got, expected)
 
 
-ROWS = np.array([[1 + 2j, -3j, .5 - 1j], [0, -20 + 1j, -21], [800 + 1j, 799, 700j], [-900j, -901, 2j], [3j, 3j, 0]])
+ROWS = np.array([[1 + 2j, -3j, 0.5 - 1j], [0, -20 + 1j, -21], [800 + 1j, 799, 700j], [-900j, -901, 2j], [3j, 3j, 0]])
 
 
 def exactly(row):
@@ -76,6 +79,7 @@ def test_derivatives_at_complex_numbers(compiled):
             shares = np.array([complex(p) for p in exactly(row)[1]])
             first = np.diag(shares) - np.outer(shares, shares)
             for derivative in (pb.jacfwd, pb.jacrev):
+
                 def at(fun, derivative=derivative, row=row):
                     return np.asarray(run(derivative(fun, holomorphic=True))(pnp.array(row)))
 
@@ -88,12 +92,12 @@ def test_derivatives_at_complex_numbers(compiled):
 
 @pytest.mark.parametrize("compiled", [False, True])
 def test_masked_complex_numbers(compiled):
-    z = pnp.array([[1 + 1j, 2j, 5.], [3j, 1., 2.]])
+    z = pnp.array([[1 + 1j, 2j, 5.0], [3j, 1.0, 2.0]])
     mask = pnp.array([[True, True, False], [False, False, False]])
 
     def total(z):
         logs = nn.log_softmax(z, where=mask)
-        return (nn.softmax(z, where=mask)[:, 0].real + pnp.where(mask, logs, 0.).imag[:, 1]).sum()
+        return (nn.softmax(z, where=mask)[:, 0].real + pnp.where(mask, logs, 0.0).imag[:, 1]).sum()
 
     grad, softmax = (pb.jit(f) if compiled else f for f in (pb.grad(total), nn.softmax))
     np.testing.assert_allclose(softmax(z, where=mask)[0, :2], nn.softmax(z[0, :2]), rtol=1e-6)

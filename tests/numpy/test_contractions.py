@@ -18,9 +18,23 @@ DTYPES = ["bool", "int8", "uint32", "float16", "bfloat16", "float32", "complex64
 data = Sampler()
 
 
-MATMULS = [((3, 4), (4, 5)), ((4,), (4,)), ((3, 4), (4,)), ((4,), (4, 5)), ((2, 3, 4), (4, 5)), ((2, 3, 4), (2, 4, 5)),
-           ((1, 3, 4), (2, 4, 5)), ((6, 2, 3, 4), (2, 4, 5)), ((3, 4), (2, 4, 5)), ((4,), (2, 4, 5)), ((2, 3, 4), (4,)),
-           ((6, 1, 3, 4), (1, 2, 4, 5)), ((2, 3, 0), (0, 5)), ((1, 3, 4), (1, 4, 5)), ((2, 6, 3, 4), (2, 1, 4, 5))]
+MATMULS = [
+    ((3, 4), (4, 5)),
+    ((4,), (4,)),
+    ((3, 4), (4,)),
+    ((4,), (4, 5)),
+    ((2, 3, 4), (4, 5)),
+    ((2, 3, 4), (2, 4, 5)),
+    ((1, 3, 4), (2, 4, 5)),
+    ((6, 2, 3, 4), (2, 4, 5)),
+    ((3, 4), (2, 4, 5)),
+    ((4,), (2, 4, 5)),
+    ((2, 3, 4), (4,)),
+    ((6, 1, 3, 4), (1, 2, 4, 5)),
+    ((2, 3, 0), (0, 5)),
+    ((1, 3, 4), (1, 4, 5)),
+    ((2, 6, 3, 4), (2, 1, 4, 5)),
+]
 
 
 @pytest.mark.parametrize(("left", "right"), MATMULS)
@@ -46,18 +60,38 @@ def test_every_dtype(name, dtype):
 
 
 def test_dtypes_promote_and_weak_types_yield():
-    for x, y in ((data((3,), "int8"), data((3,))), (data((3,)), data((3,), "complex64")), (2, data((3,))),
-                 (2.0, 3.0), (2.0, 3), (data((3,), "bool"), data((3,), "int8"))):
+    for x, y in (
+        (data((3,), "int8"), data((3,))),
+        (data((3,)), data((3,), "complex64")),
+        (2, data((3,))),
+        (2.0, 3.0),
+        (2.0, 3),
+        (data((3,), "bool"), data((3,), "int8")),
+    ):
         check_value(pnp.dot, jnp.dot, x, y)
     check_value(pnp.matmul, jnp.matmul, data((3, 3), "float16"), data((3, 3)))
 
 
-PAIRS = [("dot", (2, 3, 4), (5, 4, 6)), ("dot", (), (3,)), ("vdot", (2, 3), (3, 2)), ("inner", (2, 3), (4, 3)),
-         ("inner", (), (3,)), ("outer", (2, 3), (4,)), ("kron", (2, 3), (4,)), ("kron", (2, 3), (4, 5)),
-         ("kron", (2,), (3, 2, 2)), ("matvec", (5, 2, 3), (3,)), ("matvec", (5, 2, 3), (5, 3)),
-         ("vecmat", (5, 2), (5, 2, 3)), ("vecmat", (2,), (5, 2, 3)), ("vecdot", (5, 2), (5, 2)),
-         ("vecdot", (5, 2), (2,)),
-         ("cross", (3,), (3,)), ("cross", (5, 3), (3,)), ("tensordot", (2, 3, 4), (3, 4, 5))]
+PAIRS = [
+    ("dot", (2, 3, 4), (5, 4, 6)),
+    ("dot", (), (3,)),
+    ("vdot", (2, 3), (3, 2)),
+    ("inner", (2, 3), (4, 3)),
+    ("inner", (), (3,)),
+    ("outer", (2, 3), (4,)),
+    ("kron", (2, 3), (4,)),
+    ("kron", (2, 3), (4, 5)),
+    ("kron", (2,), (3, 2, 2)),
+    ("matvec", (5, 2, 3), (3,)),
+    ("matvec", (5, 2, 3), (5, 3)),
+    ("vecmat", (5, 2), (5, 2, 3)),
+    ("vecmat", (2,), (5, 2, 3)),
+    ("vecdot", (5, 2), (5, 2)),
+    ("vecdot", (5, 2), (2,)),
+    ("cross", (3,), (3,)),
+    ("cross", (5, 3), (3,)),
+    ("tensordot", (2, 3, 4), (3, 4, 5)),
+]
 
 
 @pytest.mark.parametrize(("name", "left", "right"), PAIRS)
@@ -84,8 +118,11 @@ def test_axes():
 @pytest.mark.parametrize("mode", ["full", "same", "valid"])
 @pytest.mark.parametrize("name", ["convolve", "correlate"])
 def test_convolution_of_vectors(name, mode):
-    pairs = [(data((m,), dtype), data((n,), dtype)) for m, n in ((5, 3), (3, 5), (4, 4), (6, 3), (4, 7), (1, 3))
-             for dtype in ("float32", "complex64", "int32")]
+    pairs = [
+        (data((m,), dtype), data((n,), dtype))
+        for m, n in ((5, 3), (3, 5), (4, 4), (6, 3), (4, 7), (1, 3))
+        for dtype in ("float32", "complex64", "int32")
+    ]
 
     def every_pair(library):
         return lambda pairs: [getattr(library, name)(x, y, mode) for x, y in pairs]
@@ -96,19 +133,46 @@ def test_convolution_of_vectors(name, mode):
 
 
 EINSUMS = [
-    ("ij,jk->ik", (2, 3), (3, 4)), ("ij,jk->ki", (2, 3), (3, 4)), ("ij,jk", (2, 3), (3, 4)),
+    ("ij,jk->ik", (2, 3), (3, 4)),
+    ("ij,jk->ki", (2, 3), (3, 4)),
+    ("ij,jk", (2, 3), (3, 4)),
     ("ij,ij->ij", (2, 3), (2, 3)),
-    ("ij,ij->i", (2, 3), (2, 3)), ("ij,ij->", (2, 3), (2, 3)), ("i,j->ij", (2,), (3,)), ("i,j->ji", (2,), (3,)),
-    ("ba,ab", (2, 3), (3, 2)), ("ij,kl->ik", (2, 3), (4, 5)), ("ij,jk->i", (2, 3), (3, 4)),
+    ("ij,ij->i", (2, 3), (2, 3)),
+    ("ij,ij->", (2, 3), (2, 3)),
+    ("i,j->ij", (2,), (3,)),
+    ("i,j->ji", (2,), (3,)),
+    ("ba,ab", (2, 3), (3, 2)),
+    ("ij,kl->ik", (2, 3), (4, 5)),
+    ("ij,jk->i", (2, 3), (3, 4)),
     ("iij,jk->ik", (3, 3, 2), (2, 4)),
-    ("bthd,bshd->bhts", (2, 3, 4, 5), (2, 6, 4, 5)), ("bhts,bshd->bthd", (2, 4, 3, 6), (2, 6, 4, 5)),
-    ("nk,nkd->nd", (3, 4), (3, 4, 5)), ("ij,jk->jik", (2, 3), (3, 4)), ("i,->i", (3,), ()), (",->", (), ()),
-    ("ii->i", (3, 3)), ("ii", (3, 3)), ("iij->j", (3, 3, 2)), ("ij->ji", (2, 3)), ("ij->", (2, 3)), ("iii", (2, 2, 2)),
-    ("", ()), ("i j -> j i", (2, 3)), ("...ij,...jk->...ik", (7, 2, 3), (7, 3, 4)), ("...ij,jk", (7, 2, 3), (3, 4)),
-    ("...ij,...jk", (1, 2, 3), (5, 7, 3, 4)), ("a...,a...->...", (3, 4), (3, 4)), ("i...->...", (3, 2, 2)),
-    ("...,i->i...", (), (3,)), ("ij,ij->ij", (1, 3), (2, 3)), ("ij,ij->i", (2, 1), (2, 3)), ("ij,ij->", (1, 3), (2, 1)),
-    ("ij,jk,kl->il", (2, 3), (3, 4), (4, 5)), ("ab,bc,ca->", (2, 3), (3, 4), (4, 2)), ("i,i,i->i", (3,), (3,), (3,)),
-    ("ij,jk,kl,lm", (2, 3), (3, 4), (4, 5), (5, 2)), ("ij,ij,j->i", (2, 3), (2, 3), (3,)),
+    ("bthd,bshd->bhts", (2, 3, 4, 5), (2, 6, 4, 5)),
+    ("bhts,bshd->bthd", (2, 4, 3, 6), (2, 6, 4, 5)),
+    ("nk,nkd->nd", (3, 4), (3, 4, 5)),
+    ("ij,jk->jik", (2, 3), (3, 4)),
+    ("i,->i", (3,), ()),
+    (",->", (), ()),
+    ("ii->i", (3, 3)),
+    ("ii", (3, 3)),
+    ("iij->j", (3, 3, 2)),
+    ("ij->ji", (2, 3)),
+    ("ij->", (2, 3)),
+    ("iii", (2, 2, 2)),
+    ("", ()),
+    ("i j -> j i", (2, 3)),
+    ("...ij,...jk->...ik", (7, 2, 3), (7, 3, 4)),
+    ("...ij,jk", (7, 2, 3), (3, 4)),
+    ("...ij,...jk", (1, 2, 3), (5, 7, 3, 4)),
+    ("a...,a...->...", (3, 4), (3, 4)),
+    ("i...->...", (3, 2, 2)),
+    ("...,i->i...", (), (3,)),
+    ("ij,ij->ij", (1, 3), (2, 3)),
+    ("ij,ij->i", (2, 1), (2, 3)),
+    ("ij,ij->", (1, 3), (2, 1)),
+    ("ij,jk,kl->il", (2, 3), (3, 4), (4, 5)),
+    ("ab,bc,ca->", (2, 3), (3, 4), (4, 2)),
+    ("i,i,i->i", (3,), (3,), (3,)),
+    ("ij,jk,kl,lm", (2, 3), (3, 4), (4, 5), (5, 2)),
+    ("ij,ij,j->i", (2, 3), (2, 3), (3,)),
     ("i,j,k->kji", (2,), (3,), (4,)),
 ]
 
@@ -143,14 +207,21 @@ def test_orders_of_contraction(optimize):
 
 def test_einsum_of_sublists_and_preferred_types():
     x, y = data((2, 3)), data((3, 4))
-    check_value(lambda x, y: pnp.einsum(x, [0, 1], y, [1, 2], [0, 2]),
-                lambda x, y: jnp.einsum(x, [0, 1], y, [1, 2], [0, 2]), x, y)
-    check_value(lambda x, y: pnp.einsum(x, [..., 0, 1], y, [1, 2]),
-                lambda x, y: jnp.einsum(x, [..., 0, 1], y, [1, 2]), x, y)
+    check_value(
+        lambda x, y: pnp.einsum(x, [0, 1], y, [1, 2], [0, 2]),
+        lambda x, y: jnp.einsum(x, [0, 1], y, [1, 2], [0, 2]),
+        x,
+        y,
+    )
+    check_value(
+        lambda x, y: pnp.einsum(x, [..., 0, 1], y, [1, 2]), lambda x, y: jnp.einsum(x, [..., 0, 1], y, [1, 2]), x, y
+    )
     narrow = np.full((3, 60), 100, "int8")
     for subscripts in ("ij,ij->i", "ij,kj->ik", "ij,kl->", "ij,kj->", "ij,ij->ij"):
-        close(pnp.einsum(subscripts, narrow, narrow, preferred_element_type="int32"),
-              np.einsum(subscripts, narrow.astype("int32"), narrow.astype("int32")))
+        close(
+            pnp.einsum(subscripts, narrow, narrow, preferred_element_type="int32"),
+            np.einsum(subscripts, narrow.astype("int32"), narrow.astype("int32")),
+        )
     assert pnp.einsum_path("ij,jk,kl", *[np.ones((2, 2))] * 3)[0] == [(0, 1), (0, 1)]
 
 
@@ -161,11 +232,14 @@ def test_a_product_of_two_is_one_equation():
 
 
 EINSUM_ERRORS = [
-    (("ij,jk", (2, 3)), "names 2 operands, got 1"), (("ij", (2, 3, 4)), "names 2 axes, its operand has 3"),
+    (("ij,jk", (2, 3)), "names 2 operands, got 1"),
+    (("ij", (2, 3, 4)), "names 2 axes, its operand has 3"),
     (("ij,jk", (2, 3), (4, 5)), "axis 'j' of 'ij,jk' has lengths 3 and 4"),
     (("ij->k", (2, 3)), "names k, which no operand"),
-    (("ij->ii", (2, 3)), "names an axis of the result twice"), (("i1", (2, 3)), "expected letters"),
-    (("...i->i", (2, 3)), "none in its result"), (("...ijk", (2, 3)), "names 3 axes, its operand has 2"),
+    (("ij->ii", (2, 3)), "names an axis of the result twice"),
+    (("i1", (2, 3)), "expected letters"),
+    (("...i->i", (2, 3)), "none in its result"),
+    (("...ijk", (2, 3)), "names 3 axes, its operand has 2"),
 ]
 
 
@@ -214,11 +288,18 @@ def test_norms_of_vectors(order, dtype):
         agree(linalg.norm, jnp.linalg.norm, x, ord=order, axis=axis)
     check_value(lambda x: linalg.norm(x, order), lambda x: jnp.linalg.norm(x, order), x[0])
     if order is not None and dtype != "int32":
-        check_value(lambda x: linalg.vector_norm(x, ord=order, axis=(0, 1)),
-                    lambda x: jnp.linalg.vector_norm(x, ord=order, axis=(0, 1)), x)
+        check_value(
+            lambda x: linalg.vector_norm(x, ord=order, axis=(0, 1)),
+            lambda x: jnp.linalg.vector_norm(x, ord=order, axis=(0, 1)),
+            x,
+        )
     if dtype == "float32" and order != 0:
-        np.testing.assert_allclose(pb.grad(lambda x: linalg.norm(x, order))(x[0]),
-                                   jax.grad(lambda x: jnp.linalg.norm(x, order))(x[0]), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(
+            pb.grad(lambda x: linalg.norm(x, order))(x[0]),
+            jax.grad(lambda x: jnp.linalg.norm(x, order))(x[0]),
+            rtol=1e-4,
+            atol=1e-6,
+        )
 
 
 @pytest.mark.parametrize("order", [None, "fro", 1, -1, np.inf, -np.inf])
@@ -239,8 +320,9 @@ def test_powers_and_chains():
     check_derivative(lambda x: linalg.matrix_power(x, 3), x)
     chain = [data((2, 3)), data((3, 4)), data((4, 5)), data((5, 2))]
     check_value(lambda *a: linalg.multi_dot(a), lambda *a: jnp.linalg.multi_dot(a), *chain)
-    check_value(lambda *a: linalg.multi_dot(a), lambda *a: jnp.linalg.multi_dot(a), chain[0][0], chain[1],
-                chain[2][:, 0])
+    check_value(
+        lambda *a: linalg.multi_dot(a), lambda *a: jnp.linalg.multi_dot(a), chain[0][0], chain[1], chain[2][:, 0]
+    )
 
 
 @pytest.mark.parametrize(("left", "right"), [((2,), (3,)), ((3,), (2,)), ((4, 2), (2,))])

@@ -14,10 +14,34 @@ import pullback as pb
 import pullback.numpy as pnp
 
 DATA = [
-    1, 1.0, True, 1j, [1, 2], [1, 2.5], [True, 2], [[1, 2], [3, 4]], [], [[]], (1, 2), [1.0, 2j], range(3),
-    np.arange(3), np.arange(3.0), np.float64(2), np.int8(3), [np.int8(1), 2], [np.float32(1), 2.0],
-    [np.arange(2), [3, 4]], [np.int8(1), np.uint8(2)], np.zeros((2, 0)), np.array(True), np.array([1 + 2j]),
-    np.zeros(2, ml_dtypes.bfloat16), [np.float16(1), 2], (np.arange(3), np.arange(3.0)), [[np.float32(1)], [2]],
+    1,
+    1.0,
+    True,
+    1j,
+    [1, 2],
+    [1, 2.5],
+    [True, 2],
+    [[1, 2], [3, 4]],
+    [],
+    [[]],
+    (1, 2),
+    [1.0, 2j],
+    range(3),
+    np.arange(3),
+    np.arange(3.0),
+    np.float64(2),
+    np.int8(3),
+    [np.int8(1), 2],
+    [np.float32(1), 2.0],
+    [np.arange(2), [3, 4]],
+    [np.int8(1), np.uint8(2)],
+    np.zeros((2, 0)),
+    np.array(True),
+    np.array([1 + 2j]),
+    np.zeros(2, ml_dtypes.bfloat16),
+    [np.float16(1), 2],
+    (np.arange(3), np.arange(3.0)),
+    [[np.float32(1)], [2]],
 ]
 
 
@@ -93,8 +117,9 @@ def test_others_read_arrays():
 
 def test_what_numpy_allows_and_jax_does_not():
     close(pnp.asarray(np.arange(3, dtype=">i4")), np.arange(3, dtype=np.int32))
-    all_close(pnp.meshgrid(np.arange(2), 5, sparse=True),
-              np.meshgrid(np.arange(2, dtype=np.int32), np.int32(5), sparse=True))
+    all_close(
+        pnp.meshgrid(np.arange(2), 5, sparse=True), np.meshgrid(np.arange(2, dtype=np.int32), np.int32(5), sparse=True)
+    )
 
 
 def test_ndmin_order_device():
@@ -106,12 +131,20 @@ def test_ndmin_order_device():
         pnp.zeros(2, device="tpu")
 
 
-@pytest.mark.parametrize(("data", "error", "message"), [
-    (None, TypeError, "got None"), ("abc", TypeError, "got 'abc'"), ([[1, 2], [3]], ValueError, "inhomogeneous"),
-    (object(), TypeError, "type builtins.object"), (np.array(["a"]), TypeError, "dtype str"),
-    ([1, "a"], TypeError, "'a'"),
-    (np.array([None]), TypeError, "object"), (b"ab", TypeError, "frombuffer"), ({1: 2}, TypeError, "dict"),
-])
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        (None, TypeError, "got None"),
+        ("abc", TypeError, "got 'abc'"),
+        ([[1, 2], [3]], ValueError, "inhomogeneous"),
+        (object(), TypeError, "type builtins.object"),
+        (np.array(["a"]), TypeError, "dtype str"),
+        ([1, "a"], TypeError, "'a'"),
+        (np.array([None]), TypeError, "object"),
+        (b"ab", TypeError, "frombuffer"),
+        ({1: 2}, TypeError, "dict"),
+    ],
+)
 def test_refused_data(data, error, message):
     with pytest.raises(error, match=message):
         pnp.array(data)
@@ -128,42 +161,94 @@ def test_integers_that_do_not_fit():
 
 
 CASES = [
-    ("zeros", (3,), {}), ("zeros", ((2, 0), "int8"), {}), ("zeros", (np.int64(2),), {}), ("zeros", ([2, 3], bool), {}),
-    ("ones", ((2,), complex), {}), ("ones", ((), None), {}), ("full", ((2, 2), 3), {}), ("full", (2, 1.5, int), {}),
-    ("full", ((2, 3), np.arange(3)), {}), ("full", (2, True), {}),
-    ("zeros_like", (np.ones((2, 3), np.int8),), {}), ("ones_like", (1.0,), {}), ("full_like", (np.arange(3.0), 2), {}),
-    ("zeros_like", (np.arange(3), float), {}), ("ones_like", (np.arange(3),), {"shape": (2, 2)}),
+    ("zeros", (3,), {}),
+    ("zeros", ((2, 0), "int8"), {}),
+    ("zeros", (np.int64(2),), {}),
+    ("zeros", ([2, 3], bool), {}),
+    ("ones", ((2,), complex), {}),
+    ("ones", ((), None), {}),
+    ("full", ((2, 2), 3), {}),
+    ("full", (2, 1.5, int), {}),
+    ("full", ((2, 3), np.arange(3)), {}),
+    ("full", (2, True), {}),
+    ("zeros_like", (np.ones((2, 3), np.int8),), {}),
+    ("ones_like", (1.0,), {}),
+    ("full_like", (np.arange(3.0), 2), {}),
+    ("zeros_like", (np.arange(3), float), {}),
+    ("ones_like", (np.arange(3),), {"shape": (2, 2)}),
     ("full_like", (np.arange(3), 2.7), {}),
-    ("arange", (5,), {}), ("arange", (2, 9, 3), {}), ("arange", (9, 2, -3), {}), ("arange", (0.0, 1.0, 0.3), {}),
-    ("arange", (3.5,), {}), ("arange", (2, 2), {}), ("arange", (5, 1), {}), ("arange", (3,), {"dtype": "int8"}),
-    ("arange", (np.float32(2),), {}), ("arange", (1, 3, np.int8(1)), {}), ("arange", (3,), {"dtype": "bfloat16"}),
-    ("arange", (1, 7, 2.5), {}), ("arange", (4,), {"step": 2}),
-    ("linspace", (0, 1, 5), {}), ("linspace", (0, 1), {"num": 4, "endpoint": False}), ("linspace", (2.0, 3.0, 1), {}),
-    ("linspace", (0, 1, 0), {}), ("linspace", (np.arange(2.0), 5, 3), {}), ("linspace", (0, 10, 4), {"dtype": int}),
-    ("linspace", (np.arange(2.0), 5, 3), {"axis": -1}), ("linspace", (0, 1, 3), {"retstep": True}),
-    ("linspace", (0, 1j, 3), {}), ("linspace", (0, 1, 3), {"dtype": "float16"}),
+    ("arange", (5,), {}),
+    ("arange", (2, 9, 3), {}),
+    ("arange", (9, 2, -3), {}),
+    ("arange", (0.0, 1.0, 0.3), {}),
+    ("arange", (3.5,), {}),
+    ("arange", (2, 2), {}),
+    ("arange", (5, 1), {}),
+    ("arange", (3,), {"dtype": "int8"}),
+    ("arange", (np.float32(2),), {}),
+    ("arange", (1, 3, np.int8(1)), {}),
+    ("arange", (3,), {"dtype": "bfloat16"}),
+    ("arange", (1, 7, 2.5), {}),
+    ("arange", (4,), {"step": 2}),
+    ("linspace", (0, 1, 5), {}),
+    ("linspace", (0, 1), {"num": 4, "endpoint": False}),
+    ("linspace", (2.0, 3.0, 1), {}),
+    ("linspace", (0, 1, 0), {}),
+    ("linspace", (np.arange(2.0), 5, 3), {}),
+    ("linspace", (0, 10, 4), {"dtype": int}),
+    ("linspace", (np.arange(2.0), 5, 3), {"axis": -1}),
+    ("linspace", (0, 1, 3), {"retstep": True}),
+    ("linspace", (0, 1j, 3), {}),
+    ("linspace", (0, 1, 3), {"dtype": "float16"}),
     ("linspace", (-3, 3, 5), {"dtype": int}),
-    ("logspace", (0, 2, 3), {}), ("logspace", (0, 2, 4, False, 2.0), {}), ("geomspace", (1, 1000, 4), {}),
-    ("geomspace", (-1, -8, 4), {}), ("geomspace", (1, 16, 4, False), {}),
-    ("eye", (3,), {}), ("eye", (2, 4, 1), {}), ("eye", (3, 2, -1, int), {}), ("eye", (0,), {}), ("identity", (3,), {}),
-    ("tri", (3,), {}), ("tri", (2, 4, 1), {}), ("tri", (3, 3, -1, bool), {}),
-    ("tril", (np.ones((2, 3, 4)),), {}), ("tril", (np.arange(12).reshape(3, 4), -1), {}),
-    ("triu", (np.arange(12).reshape(3, 4), 1), {}), ("triu", (np.ones((3, 3), bool), -1), {}),
-    ("tril_indices", (3,), {}), ("tril_indices", (3, 1, 4), {}), ("triu_indices", (3, -1), {}),
-    ("tril_indices_from", (np.ones((3, 4)),), {"k": 1}), ("triu_indices_from", (np.ones((3, 4)),), {}),
-    ("diag_indices", (3,), {}), ("diag_indices", (2, 3), {}), ("diag_indices_from", (np.ones((2, 2)),), {}),
-    ("diag", (np.arange(3.0),), {}), ("diag", (np.arange(3), 2), {}), ("diag", (np.arange(3), -1), {}),
-    ("diag", (np.arange(12).reshape(3, 4),), {}), ("diag", (np.arange(12).reshape(3, 4), 2), {}),
-    ("diagflat", (np.ones((2, 2)), 1), {}), ("diagonal", (np.arange(24).reshape(2, 3, 4), 1, 2, 1), {}),
-    ("diagonal", (np.arange(24).reshape(2, 3, 4), -1), {}), ("diagonal", (np.arange(12).reshape(3, 4), 9), {}),
-    ("vander", (np.arange(1, 4),), {}), ("vander", (np.arange(3.0), 2), {}),
+    ("logspace", (0, 2, 3), {}),
+    ("logspace", (0, 2, 4, False, 2.0), {}),
+    ("geomspace", (1, 1000, 4), {}),
+    ("geomspace", (-1, -8, 4), {}),
+    ("geomspace", (1, 16, 4, False), {}),
+    ("eye", (3,), {}),
+    ("eye", (2, 4, 1), {}),
+    ("eye", (3, 2, -1, int), {}),
+    ("eye", (0,), {}),
+    ("identity", (3,), {}),
+    ("tri", (3,), {}),
+    ("tri", (2, 4, 1), {}),
+    ("tri", (3, 3, -1, bool), {}),
+    ("tril", (np.ones((2, 3, 4)),), {}),
+    ("tril", (np.arange(12).reshape(3, 4), -1), {}),
+    ("triu", (np.arange(12).reshape(3, 4), 1), {}),
+    ("triu", (np.ones((3, 3), bool), -1), {}),
+    ("tril_indices", (3,), {}),
+    ("tril_indices", (3, 1, 4), {}),
+    ("triu_indices", (3, -1), {}),
+    ("tril_indices_from", (np.ones((3, 4)),), {"k": 1}),
+    ("triu_indices_from", (np.ones((3, 4)),), {}),
+    ("diag_indices", (3,), {}),
+    ("diag_indices", (2, 3), {}),
+    ("diag_indices_from", (np.ones((2, 2)),), {}),
+    ("diag", (np.arange(3.0),), {}),
+    ("diag", (np.arange(3), 2), {}),
+    ("diag", (np.arange(3), -1), {}),
+    ("diag", (np.arange(12).reshape(3, 4),), {}),
+    ("diag", (np.arange(12).reshape(3, 4), 2), {}),
+    ("diagflat", (np.ones((2, 2)), 1), {}),
+    ("diagonal", (np.arange(24).reshape(2, 3, 4), 1, 2, 1), {}),
+    ("diagonal", (np.arange(24).reshape(2, 3, 4), -1), {}),
+    ("diagonal", (np.arange(12).reshape(3, 4), 9), {}),
+    ("vander", (np.arange(1, 4),), {}),
+    ("vander", (np.arange(3.0), 2), {}),
     ("vander", (np.arange(3.0),), {"increasing": True}),
-    ("meshgrid", (np.arange(2), np.arange(3.0)), {}), ("meshgrid", (np.arange(2), np.arange(3), np.arange(4)), {}),
-    ("meshgrid", (np.arange(2), np.arange(3)), {"indexing": "ij", "sparse": True}), ("meshgrid", (np.arange(2),), {}),
+    ("meshgrid", (np.arange(2), np.arange(3.0)), {}),
+    ("meshgrid", (np.arange(2), np.arange(3), np.arange(4)), {}),
+    ("meshgrid", (np.arange(2), np.arange(3)), {"indexing": "ij", "sparse": True}),
+    ("meshgrid", (np.arange(2),), {}),
     ("meshgrid", (), {}),
-    ("indices", ((2, 3),), {}), ("indices", ((2, 3),), {"sparse": True}), ("indices", ((2,), float), {}),
+    ("indices", ((2, 3),), {}),
+    ("indices", ((2, 3),), {"sparse": True}),
+    ("indices", ((2,), float), {}),
     ("indices", ((),), {}),
-    ("copy", (np.arange(3),), {}), ("mask_indices", (3, "triu"), {}),
+    ("copy", (np.arange(3),), {}),
+    ("mask_indices", (3, "triu"), {}),
 ]
 
 
@@ -190,12 +275,16 @@ def test_grids_by_slices():
 
 def test_fromfunction():
     for dtype in (int, float):
-        close(pnp.fromfunction(lambda i, j: i * 10 + j, (2, 3), dtype=dtype),
-              jnp.fromfunction(lambda i, j: i * 10 + j, (2, 3), dtype=dtype))
+        close(
+            pnp.fromfunction(lambda i, j: i * 10 + j, (2, 3), dtype=dtype),
+            jnp.fromfunction(lambda i, j: i * 10 + j, (2, 3), dtype=dtype),
+        )
 
 
-@pytest.mark.parametrize(("start", "stop"), [(np.inf, 1.0), (1.0, -np.inf), (2.0, -0.0), (-0.0, -0.0), (np.nan, 2.0),
-                                             (3e4, -7.0), (0.1, 0.7)])
+@pytest.mark.parametrize(
+    ("start", "stop"),
+    [(np.inf, 1.0), (1.0, -np.inf), (2.0, -0.0), (-0.0, -0.0), (np.nan, 2.0), (3e4, -7.0), (0.1, 0.7)],
+)
 @pytest.mark.parametrize("num", [1, 2, 3, 6])
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_the_ends_of_linspace_are_the_bounds(start, stop, num, dtype):
@@ -262,14 +351,19 @@ def test_sizes_that_are_data_are_refused_with_advice():
         pnp.zeros(2.5)
 
 
-@pytest.mark.parametrize(("call", "message"), [
-    (partial(pnp.arange, 0, 1, 0), "step must not be 0"), (partial(pnp.linspace, 0, 1, -1), "num"),
-    (partial(pnp.tril, pnp.ones(3)), "at least 2 axes"), (partial(pnp.diag, pnp.ones((1, 1, 1))), "vector or a matrix"),
-    (partial(pnp.meshgrid, pnp.ones(2), indexing="yx"), "'xy' or 'ij'"),
-    (partial(pnp.meshgrid, pnp.ones((2, 2))), "vectors"),
-    (partial(pnp.diagonal, pnp.ones((2, 2)), 0, 1, 1), "different axes"),
-    (partial(pnp.diag_indices_from, pnp.ones((2, 3))), "one length"),
-])
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (partial(pnp.arange, 0, 1, 0), "step must not be 0"),
+        (partial(pnp.linspace, 0, 1, -1), "num"),
+        (partial(pnp.tril, pnp.ones(3)), "at least 2 axes"),
+        (partial(pnp.diag, pnp.ones((1, 1, 1))), "vector or a matrix"),
+        (partial(pnp.meshgrid, pnp.ones(2), indexing="yx"), "'xy' or 'ij'"),
+        (partial(pnp.meshgrid, pnp.ones((2, 2))), "vectors"),
+        (partial(pnp.diagonal, pnp.ones((2, 2)), 0, 1, 1), "different axes"),
+        (partial(pnp.diag_indices_from, pnp.ones((2, 3))), "one length"),
+    ],
+)
 def test_refused_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call()
@@ -283,8 +377,14 @@ def test_types():
     assert pnp.isrealobj(x)
     for y in (1.0, x, pnp.array(1.0), np.float32(1), "a", [1]):
         assert pnp.isscalar(y) == jnp.isscalar(jnp.asarray(y) if isinstance(y, pb.Array) else y)
-    for args in ((1, 2.0), (np.int8(1), 2), (np.zeros(2, "int8"), np.uint8(3)), ("bfloat16", 1.0), (int, "float16"),
-                 (True, 1)):
+    for args in (
+        (1, 2.0),
+        (np.int8(1), 2),
+        (np.zeros(2, "int8"), np.uint8(3)),
+        ("bfloat16", 1.0),
+        (int, "float16"),
+        (True, 1),
+    ):
         assert pnp.result_type(*args) == jnp.result_type(*args)
     assert pnp.issubdtype("bfloat16", np.floating)
     assert pnp.isdtype(np.dtype("int8"), "integral")
@@ -296,8 +396,17 @@ def test_types():
         pnp.isdtype(np.dtype("int8"), "whole")
 
 
-VIEWS = [("float32", "int32"), ("float32", "uint8"), ("int16", "float32"), ("bool", "uint8"), ("uint8", "bool"),
-         ("complex64", "float32"), ("float32", "complex64"), ("int8", "complex64"), ("float16", "int8")]
+VIEWS = [
+    ("float32", "int32"),
+    ("float32", "uint8"),
+    ("int16", "float32"),
+    ("bool", "uint8"),
+    ("uint8", "bool"),
+    ("complex64", "float32"),
+    ("float32", "complex64"),
+    ("int8", "complex64"),
+    ("float16", "int8"),
+]
 
 
 @pytest.mark.parametrize(("old", "new"), VIEWS)
@@ -311,7 +420,7 @@ def test_view(old, new):
 
 
 @pytest.mark.parametrize("run", [lambda fun: fun, pb.jit])
-@pytest.mark.parametrize(("start", "stop", "num"), [(-1, 2, 4), (-100., 100., 7), (-7., 14., 22), (1, -5, 7)])
+@pytest.mark.parametrize(("start", "stop", "num"), [(-1, 2, 4), (-100.0, 100.0, 7), (-7.0, 14.0, 22), (1, -5, 7)])
 def test_linspace_of_whole_numbers_is_whole(run, start, stop, num):
     def space(start, stop):
         return pnp.linspace(start, stop, num), pnp.linspace(start, stop, num, dtype="int32")[: num - 1]

@@ -28,7 +28,7 @@ def leaves(results):
     return list(results) if isinstance(results, (tuple, list)) else [results]
 
 
-def agree(function, oracle, *args, scale=10., **options):
+def agree(function, oracle, *args, scale=10.0, **options):
     got, expected = leaves(function(*args, **options)), leaves(oracle(*args, **options))
     assert len(got) == len(expected)
     for g, e in zip(got, expected, strict=True):
@@ -75,7 +75,7 @@ def test_hermitian():
     agree(ours.svd, theirs.svd, x, hermitian=True)
     agree(ours.svd, np.linalg.svd, x, hermitian=True, compute_uv=False)
     agree(ours.pinv, np.linalg.pinv, x, hermitian=True)
-    assert ours.matrix_rank(np.diag([1., -2., 0.]).astype("float32"), hermitian=True) == 2
+    assert ours.matrix_rank(np.diag([1.0, -2.0, 0.0]).astype("float32"), hermitian=True) == 2
 
 
 def test_result_types():
@@ -90,17 +90,19 @@ def test_result_types():
 
 
 def test_tolerances():
-    x = np.diag([10., 1., .1]).astype("float32")
-    assert [int(ours.matrix_rank(x, rtol)) for rtol in (None, .05, .5)] == [3, 2, 1]
-    assert ours.matrix_rank(x, tol=.5) == 2
-    assert [int(ours.matrix_rank(y)) for y in (np.ones(3), np.zeros(3), 2.)] == [1, 0, 1]
+    x = np.diag([10.0, 1.0, 0.1]).astype("float32")
+    assert [int(ours.matrix_rank(x, rtol)) for rtol in (None, 0.05, 0.5)] == [3, 2, 1]
+    assert ours.matrix_rank(x, tol=0.5) == 2
+    assert [int(ours.matrix_rank(y)) for y in (np.ones(3), np.zeros(3), 2.0)] == [1, 0, 1]
     stack = np.stack([x, x])
-    np.testing.assert_array_equal(ours.matrix_rank(stack, np.array([.05, .5])), [2, 1])
-    close(np.diagonal(ours.pinv(stack, np.array([.05, .5], "float32")), axis1=1, axis2=2),
-          np.array([[.1, 1, 0], [.1, 0, 0]], "float32"))
-    close(ours.pinv(x, rcond=.05), np.diag([.1, 1, 0]).astype("float32"))
-    solution, _, rank, _ = lstsq(x, np.ones(3, "float32"), rcond=.05)
-    close(solution, np.array([.1, 1, 0], "float32"))
+    np.testing.assert_array_equal(ours.matrix_rank(stack, np.array([0.05, 0.5])), [2, 1])
+    close(
+        np.diagonal(ours.pinv(stack, np.array([0.05, 0.5], "float32")), axis1=1, axis2=2),
+        np.array([[0.1, 1, 0], [0.1, 0, 0]], "float32"),
+    )
+    close(ours.pinv(x, rcond=0.05), np.diag([0.1, 1, 0]).astype("float32"))
+    solution, _, rank, _ = lstsq(x, np.ones(3, "float32"), rcond=0.05)
+    close(solution, np.array([0.1, 1, 0], "float32"))
     assert rank == 2
     assert lstsq(x, np.ones(3), rcond=-1)[2] == 3
 
@@ -128,16 +130,25 @@ def test_least_squares_keep_their_accuracy():
 def test_least_squares_decompose_once():
     x, b = data((4, 3)), data(4)
     solve = lambda x: lstsq(x, b)  # noqa: E731
-    for function in (solve, lambda x: pb.jvp(solve, (x,), (x,)), pb.grad(lambda x: solve(x)[0].sum()),
-                     pb.grad(lambda x: solve(x)[3].sum())):
+    for function in (
+        solve,
+        lambda x: pb.jvp(solve, (x,), (x,)),
+        pb.grad(lambda x: solve(x)[0].sum()),
+        pb.grad(lambda x: solve(x)[3].sum()),
+    ):
         assert str(pb.make_jaxpr(function)(x)).count(" svd[") == 1
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (2, 0, 3), (0, 3, 3), (3, 0)])
 def test_empty(shape):
     x = pnp.zeros(shape)
-    for function in (ours.pinv, ours.svdvals, ours.matrix_rank, lambda x: ours.singular_norm(x, 2),
-                     lambda x: ours.singular_norm(x, "nuc")):
+    for function in (
+        ours.pinv,
+        ours.svdvals,
+        ours.matrix_rank,
+        lambda x: ours.singular_norm(x, 2),
+        lambda x: ours.singular_norm(x, "nuc"),
+    ):
         close(np.asarray(function(x)), np.asarray(pb.jit(function)(x)))
     assert ours.pinv(x).shape == (*shape[:-2], shape[-1], shape[-2])
     assert pb.grad(lambda x: ours.pinv(x).sum())(x).shape == shape
@@ -176,8 +187,12 @@ def test_derivatives_of_hermitian_ones():
     def function(x):
         x = x + pnp.conj(x).T
         u, s, vh = ours.svd(x, hermitian=True)
-        return (s, ours.svd(x, compute_uv=False, hermitian=True), parts(ours.pinv(x, hermitian=True)),
-                parts((u * pnp.arange(3.)) @ vh))
+        return (
+            s,
+            ours.svd(x, compute_uv=False, hermitian=True),
+            parts(ours.pinv(x, hermitian=True)),
+            parts((u * pnp.arange(3.0)) @ vh),
+        )
 
     with pb.enable_x64():
         check_grads(function, (data((3, 3), "complex128") + 3 * np.eye(3),), order=1)
@@ -185,9 +200,14 @@ def test_derivatives_of_hermitian_ones():
 
 def test_repeated_values():
     eye = pnp.eye(3)
-    for function in (lambda x: ours.eigvalsh(x).sum(), lambda x: ours.svdvals(x).sum(),
-                     lambda x: ours.singular_norm(x, "nuc"), lambda x: pnp.real(ours.eigvals(x)).sum(),
-                     lambda x: 3 * ours.singular_norm(x, 2), lambda x: 3 * ours.singular_norm(x, -2)):
+    for function in (
+        lambda x: ours.eigvalsh(x).sum(),
+        lambda x: ours.svdvals(x).sum(),
+        lambda x: ours.singular_norm(x, "nuc"),
+        lambda x: pnp.real(ours.eigvals(x)).sum(),
+        lambda x: 3 * ours.singular_norm(x, 2),
+        lambda x: 3 * ours.singular_norm(x, -2),
+    ):
         close(pb.grad(function)(eye), np.asarray(eye))
         close(pb.grad(pb.jit(function))(eye), np.asarray(eye))
     close(pb.grad(ours.cond)(eye), np.zeros((3, 3), "float32"))
@@ -248,21 +268,22 @@ def test_errors():
         with pytest.raises(TypeError, match=rf"{function.__name__}: expected float32.*got f16\[2,3\].*astype"):
             function(x.astype("float16"))
     for call, message in (
-            (lambda: ours.qr(x, "economic"), r"qr: mode must be 'reduced'.*got 'economic'"),
-            (lambda: ours.eigh(x[:, :2], "X"), r"eigh: UPLO must be 'L', 'U' or None, got 'X'"),
-            (lambda: ours.cond(x, 3), r"cond: p must be None.*got 3"),
-            (lambda: ours.cond(x, 1), r"cond: expected square matrices"),
-            (lambda: ours.cond(x[:0]), r"cond: expected matrices with elements, got shape \(0, 3\)"),
-            (lambda: ours.matrix_rank(x, .1, tol=.1), r"matrix_rank: expected rtol or tol, not both"),
-            (lambda: ours.pinv(x, .1, rcond=.1), r"pinv: expected rtol or rcond"),
-            (lambda: ours.pinv(x, np.ones(2)), r"pinv: the tolerance must be a number or broadcast.*got shape \(2,\)"),
-            (lambda: lstsq(x, x[0]), r"lstsq: expected a of shape \(m, n\).*got \(2, 3\) and \(3,\)"),
-            (lambda: lstsq(x[None], x[0]), r"lstsq: expected a of shape \(m, n\).*vmap"),
-            (lambda: ours.singular_norm(pnp.zeros((0, 3)), -2), r"norm: a matrix without elements"),
-            (lambda: scipy_linalg.qr(x, mode="raw"), r"qr: mode must be 'full', 'economic' or 'r', got 'raw'"),
-            (lambda: scipy_linalg.svd(x, lapack_driver="qr"), r"svd: lapack_driver must be.*got 'qr'"),
-            (lambda: scipy_linalg.eigh(x[:, :2], type=4), r"eigh: type must be 1, 2 or 3, got 4"),
-            (lambda: scipy_linalg.eigh(x[:, :2], np.eye(3)), r"eigh: expected b of shape")):
+        (lambda: ours.qr(x, "economic"), r"qr: mode must be 'reduced'.*got 'economic'"),
+        (lambda: ours.eigh(x[:, :2], "X"), r"eigh: UPLO must be 'L', 'U' or None, got 'X'"),
+        (lambda: ours.cond(x, 3), r"cond: p must be None.*got 3"),
+        (lambda: ours.cond(x, 1), r"cond: expected square matrices"),
+        (lambda: ours.cond(x[:0]), r"cond: expected matrices with elements, got shape \(0, 3\)"),
+        (lambda: ours.matrix_rank(x, 0.1, tol=0.1), r"matrix_rank: expected rtol or tol, not both"),
+        (lambda: ours.pinv(x, 0.1, rcond=0.1), r"pinv: expected rtol or rcond"),
+        (lambda: ours.pinv(x, np.ones(2)), r"pinv: the tolerance must be a number or broadcast.*got shape \(2,\)"),
+        (lambda: lstsq(x, x[0]), r"lstsq: expected a of shape \(m, n\).*got \(2, 3\) and \(3,\)"),
+        (lambda: lstsq(x[None], x[0]), r"lstsq: expected a of shape \(m, n\).*vmap"),
+        (lambda: ours.singular_norm(pnp.zeros((0, 3)), -2), r"norm: a matrix without elements"),
+        (lambda: scipy_linalg.qr(x, mode="raw"), r"qr: mode must be 'full', 'economic' or 'r', got 'raw'"),
+        (lambda: scipy_linalg.svd(x, lapack_driver="qr"), r"svd: lapack_driver must be.*got 'qr'"),
+        (lambda: scipy_linalg.eigh(x[:, :2], type=4), r"eigh: type must be 1, 2 or 3, got 4"),
+        (lambda: scipy_linalg.eigh(x[:, :2], np.eye(3)), r"eigh: expected b of shape"),
+    ):
         with pytest.raises(ValueError, match=message):
             call()
     with pytest.raises(NotImplementedError, match="eigh: eigvals="):

@@ -48,8 +48,13 @@ PRODUCTS = {
 
 @pytest.mark.parametrize("name", PRODUCTS)
 def test_operands_are_converted_before_they_are_multiplied(name):
-    for dtype, preferred, value in (("int32", "float32", 70000), ("int16", "int32", 300), ("int8", "float32", 100),
-                                    ("uint32", "float32", 70000), ("float16", "float32", 300)):
+    for dtype, preferred, value in (
+        ("int32", "float32", 70000),
+        ("int16", "int32", 300),
+        ("int8", "float32", 100),
+        ("uint32", "float32", 70000),
+        ("float16", "float32", 300),
+    ):
         x = np.array([value, 1], dtype)
         for product in both(lambda x: PRODUCTS[name](x, x, preferred)):  # noqa: B023
             got = product(x)
@@ -57,9 +62,15 @@ def test_operands_are_converted_before_they_are_multiplied(name):
 
 
 def test_lengths_that_differ_are_refused_also_where_one_is_1():
-    for fun, shapes in ((pnp.matvec, ((2, 3), (1,))), (pnp.matvec, ((2, 1), (3,))), (pnp.vecmat, ((1,), (3, 2))),
-                        (pnp.vecmat, ((3,), (1, 2))), (pnp.matmul, ((2, 3), (1,))), (pnp.vecdot, ((3,), (1,))),
-                        (pnp.vecdot, ((1,), (3,)))):
+    for fun, shapes in (
+        (pnp.matvec, ((2, 3), (1,))),
+        (pnp.matvec, ((2, 1), (3,))),
+        (pnp.vecmat, ((1,), (3, 2))),
+        (pnp.vecmat, ((3,), (1, 2))),
+        (pnp.matmul, ((2, 3), (1,))),
+        (pnp.vecdot, ((3,), (1,))),
+        (pnp.vecdot, ((1,), (3,))),
+    ):
         x, y = (np.ones(s, "float32") for s in shapes)
         for run in both(fun):
             with pytest.raises((ValueError, TypeError), match=r"\(.*1.*\)"):
@@ -90,9 +101,17 @@ def test_order_of_small_floats_with_nan(dtype):
         assert run(np.sort(np.float32(values)).astype(kind), np.array([0, 2.5], kind)).tolist() == [2, 4]
 
 
-@pytest.mark.parametrize(("data", "bins", "span"), [
-    ([1, 2, 3, 10, 11, 15, 19, 25], 5, (0, 25)), (range(100), 10, (0, 100)), (range(50), 7, None),
-    ([0.1, 0.2, 0.3, 0.7, 0.9], 10, (0, 1)), ([-3, -1, 0, 1, 3], 6, (-3, 3))], ids=str)
+@pytest.mark.parametrize(
+    ("data", "bins", "span"),
+    [
+        ([1, 2, 3, 10, 11, 15, 19, 25], 5, (0, 25)),
+        (range(100), 10, (0, 100)),
+        (range(50), 7, None),
+        ([0.1, 0.2, 0.3, 0.7, 0.9], 10, (0, 1)),
+        ([-3, -1, 0, 1, 3], 6, (-3, 3)),
+    ],
+    ids=str,
+)
 def test_histograms_as_numpy_counts(data, bins, span):
     x = np.array(list(data), "float32")
     counts, edges = np.histogram(x, bins, span)
@@ -109,14 +128,27 @@ def test_linspace_is_rounded_once(dtype):
     kind = np.dtype(getattr(ml_dtypes, dtype, dtype))
     for low, high, n in ((0, 25, 6), (0, 1, 11), (-3, 3, 7), (1, 1.5, 8), (100, 3, 5)):
         for run in both(lambda a, b: pnp.linspace(a, b, n, dtype=kind)):  # noqa: B023
-            np.testing.assert_array_equal(np.asarray(run(low, high), np.float64),
-                                          np.linspace(low, high, n).astype(kind).astype(np.float64))
+            np.testing.assert_array_equal(
+                np.asarray(run(low, high), np.float64), np.linspace(low, high, n).astype(kind).astype(np.float64)
+            )
 
 
 SCALARS = (True, 2, 2.5, 2 + 0j)
-STRONG = {"power": pnp.power, "hypot": pnp.hypot, "heaviside": pnp.heaviside, "copysign": pnp.copysign,
-          "logaddexp2": pnp.logaddexp2, "gcd": pnp.gcd, "lcm": pnp.lcm, "add": pnp.add, "divide": pnp.divide,
-          "float_power": pnp.float_power, "maximum": pnp.maximum, "arctan2": pnp.arctan2, "nextafter": pnp.nextafter}
+STRONG = {
+    "power": pnp.power,
+    "hypot": pnp.hypot,
+    "heaviside": pnp.heaviside,
+    "copysign": pnp.copysign,
+    "logaddexp2": pnp.logaddexp2,
+    "gcd": pnp.gcd,
+    "lcm": pnp.lcm,
+    "add": pnp.add,
+    "divide": pnp.divide,
+    "float_power": pnp.float_power,
+    "maximum": pnp.maximum,
+    "arctan2": pnp.arctan2,
+    "nextafter": pnp.nextafter,
+}
 
 
 @pytest.mark.parametrize("name", STRONG)

@@ -69,7 +69,7 @@ def test_many_axes(name):
     x = operand(name, (3, 4, 2, 3, 2), "complex64")
     for axes in ((0,), (1, 0), (-1, 1), (2, 0, 3), (0, 1, 2, 3), (4, 2, 0, 1, 3)):
         near(f(x, axes=axes), oracle(x, axes=axes))
-        s = (4, 3, 1, 5, 2)[:len(axes)]
+        s = (4, 3, 1, 5, 2)[: len(axes)]
         for norm in NORMS:
             near(f(x, s, axes, norm), oracle(x, s, axes, norm))
     near(f(x), oracle(x))
@@ -84,17 +84,20 @@ def test_two_axes(name):
     near(f(x, (5, 4), (1, 0), "ortho"), oracle(x, (5, 4), (1, 0), "ortho"))
 
 
-@pytest.mark.parametrize(("name", "shape", "options"), [
-    ("fft", (3, 5), {"axis": 0, "norm": "ortho"}),
-    ("ifft", (3, 4), {"n": 6}),
-    ("rfft", (5,), {}),
-    ("irfft", (2, 4), {"n": 7, "norm": "forward"}),
-    ("hfft", (4,), {}),
-    ("ihfft", (6,), {"norm": "forward"}),
-    ("rfftn", (2, 3, 4), {"axes": (0, 2)}),
-    ("irfftn", (3, 2, 4), {"s": (2, 2, 5)}),
-    ("fftn", (2, 0, 3), {"axes": (0, 2)}),
-])
+@pytest.mark.parametrize(
+    ("name", "shape", "options"),
+    [
+        ("fft", (3, 5), {"axis": 0, "norm": "ortho"}),
+        ("ifft", (3, 4), {"n": 6}),
+        ("rfft", (5,), {}),
+        ("irfft", (2, 4), {"n": 7, "norm": "forward"}),
+        ("hfft", (4,), {}),
+        ("ihfft", (6,), {"norm": "forward"}),
+        ("rfftn", (2, 3, 4), {"axes": (0, 2)}),
+        ("irfftn", (3, 2, 4), {"s": (2, 2, 5)}),
+        ("fftn", (2, 0, 3), {"axes": (0, 2)}),
+    ],
+)
 def test_compiled_values_types_and_batches(name, shape, options):
     """Kernel, XLA and JAX agree, also under vmap."""
     f = lambda x: getattr(pnp.fft, name)(x, **options)  # noqa: E731
@@ -130,8 +133,15 @@ def test_nothing_to_transform():
 
 
 def test_dtypes():
-    for dtype, wide in (("int8", "complex64"), ("bool", "complex64"), ("float16", "complex64"), ("int64", "complex128"),
-                        ("float64", "complex128"), ("complex64", "complex64"), ("complex128", "complex128")):
+    for dtype, wide in (
+        ("int8", "complex64"),
+        ("bool", "complex64"),
+        ("float16", "complex64"),
+        ("int64", "complex128"),
+        ("float64", "complex128"),
+        ("complex64", "complex64"),
+        ("complex128", "complex128"),
+    ):
         with pb.enable_x64(True):
             x = data((4,), dtype)
             for f in (pnp.fft.fft, lambda x: lax.fft(x, "fft", (4,))):
@@ -160,8 +170,11 @@ def test_double_precision():
 def test_lax_fft():
     x = data((2, 3, 4), "complex64")
     for kind, lengths in (("FFT", (4,)), ("IFFT", (3, 4)), ("IRFFT", (2, 3, 7)), ("irfft", (6,))):
-        check_value(lambda x, kind=kind, lengths=lengths: lax.fft(x, kind, lengths),
-                    lambda x, kind=kind, lengths=lengths: jax.lax.fft(x, kind, lengths), x)
+        check_value(
+            lambda x, kind=kind, lengths=lengths: lax.fft(x, kind, lengths),
+            lambda x, kind=kind, lengths=lengths: jax.lax.fft(x, kind, lengths),
+            x,
+        )
     near(lax.fft(x.real, lax.FftType.RFFT, (3, 4)), np.fft.rfft2(x.real))
     near(lax.fft(x, lax.FftType.FFT, ()), x)
     assert {k.name: k.value for k in lax.FftType} == {k.name: k.value for k in jax.lax.FftType}
@@ -173,10 +186,14 @@ MAPS = [  # a transform, and shapes with odd, even and single lengths
     *((name, (size,), {}) for name in ("fft", "ifft", "rfft") for size in (1, 2, 5, 6)),
     *(("irfft", (n // 2 + 1,), {"n": n}) for n in (1, 2, 5, 6)),
     *(("hfft", (n // 2 + 1,), {"n": n}) for n in (5, 6)),
-    ("ihfft", (5,), {}), ("fft", (5, 2), {"n": 3, "axis": 0, "norm": "ortho"}),
-    ("rfft2", (3, 4), {}), ("rfft2", (3, 4), {"axes": (-1, 0)}), ("irfft2", (4, 3), {}),
+    ("ihfft", (5,), {}),
+    ("fft", (5, 2), {"n": 3, "axis": 0, "norm": "ortho"}),
+    ("rfft2", (3, 4), {}),
+    ("rfft2", (3, 4), {"axes": (-1, 0)}),
+    ("irfft2", (4, 3), {}),
     ("irfft2", (4, 3), {"s": (2, 7)}),
-    ("rfftn", (2, 1, 3, 2, 5), {}), ("irfftn", (2, 3, 2, 2, 3), {"s": (2, 3, 2, 2, 5), "norm": "forward"}),
+    ("rfftn", (2, 1, 3, 2, 5), {}),
+    ("irfftn", (2, 3, 2, 2, 3), {"s": (2, 3, 2, 2, 5), "norm": "forward"}),
     ("ifftn", (2, 2, 2, 3), {}),
 ]
 
@@ -200,8 +217,7 @@ def test_both_modes_are_adjoint(name, shape, options):
 
 def test_cotangents_are_those_of_jax():
     for name, shape, options in (("fft", (5,), {}), ("rfft2", (3, 4), {}), ("irfft2", (3, 4), {"s": (3, 5)})):
-        f, g = (lambda x, m=m, name=name, options=options: getattr(m, name)(x, **options)
-                for m in (pnp.fft, jnp.fft))
+        f, g = (lambda x, m=m, name=name, options=options: getattr(m, name)(x, **options) for m in (pnp.fft, jnp.fft))
         x = operand(name, shape, "complex64")
         y, pullback = jax.vjp(g, x)
         ct = data(y.shape, y.dtype)
@@ -222,10 +238,19 @@ def through_reals(library, name, **options):
     return f
 
 
-@pytest.mark.parametrize(("name", "shape", "options"), [
-    ("fft", (2, 3), {"n": 4, "axis": 0}), ("ifft2", (2, 3), {}), ("rfft", (5,), {}), ("rfftn", (3, 4), {"s": (2, 5)}),
-    ("irfft", (4,), {}), ("irfft2", (2, 3), {"s": (2, 5), "norm": "ortho"}), ("hfft", (3,), {}), ("ihfft", (4,), {}),
-])
+@pytest.mark.parametrize(
+    ("name", "shape", "options"),
+    [
+        ("fft", (2, 3), {"n": 4, "axis": 0}),
+        ("ifft2", (2, 3), {}),
+        ("rfft", (5,), {}),
+        ("rfftn", (3, 4), {"s": (2, 5)}),
+        ("irfft", (4,), {}),
+        ("irfft2", (2, 3), {"s": (2, 5), "norm": "ortho"}),
+        ("hfft", (3,), {}),
+        ("ihfft", (4,), {}),
+    ],
+)
 def test_second_derivatives(name, shape, options):
     check_grads(through_reals(pb, name, **options), (data(shape), data(shape)), 2)
 
@@ -236,11 +261,14 @@ def test_gradients_of_batches_of_compiled_functions():
     def run(t):
         f = through_reals(t, "irfft", n=5)
         batched = t.vmap(t.jit(t.vmap(f, (1, 0))), (0, 1))
-        return (t.grad(lambda x, y: batched(x, y).sum(), (0, 1))(x, y),
-                t.vmap(t.vmap(t.jit(t.grad(f)), (1, 0)), (0, 1))(x, y))
+        return (
+            t.grad(lambda x, y: batched(x, y).sum(), (0, 1))(x, y),
+            t.vmap(t.vmap(t.jit(t.grad(f)), (1, 0)), (0, 1))(x, y),
+        )
 
-    for got, expected in zip(jax.tree.leaves(run(pb), is_leaf=lambda x: isinstance(x, pb.Array)),
-                             jax.tree.leaves(run(jax)), strict=True):
+    for got, expected in zip(
+        jax.tree.leaves(run(pb), is_leaf=lambda x: isinstance(x, pb.Array)), jax.tree.leaves(run(jax)), strict=True
+    ):
         close(got, expected, 10)
 
 
@@ -293,7 +321,7 @@ def test_cosine_transforms(name, norm):
             x = data((size, 3), dtype)
             for n in (None, 1, 4, 7):
                 near(f(x, 2, n, 0, norm), oracle(x, 2, n, 0, norm))
-    near(f(np.arange(3)), oracle([0., 1., 2.]))
+    near(f(np.arange(3)), oracle([0.0, 1.0, 2.0]))
     assert f(np.zeros((0, 3), "float16")).shape == (0, 3)
 
 
@@ -321,48 +349,74 @@ def test_rules_of_cosine_transforms():
 X = np.ones((2, 3), "float32")
 
 
-@pytest.mark.parametrize(("call", "error", "message"), [
-    (partial(pnp.fft.fft, X, 0), ValueError, "fft: n must be at least 1, got 0"),
-    (partial(pnp.fft.irfft, X, -2), ValueError, "irfft: n must be at least 1, got -2"),
-    (partial(pnp.fft.fft, X, 2.5), TypeError, "fft: n must be an integer, got 2.5"),
-    (partial(pnp.fft.fft, X, axis=2), ValueError, "fft: axis 2 is out of bounds for an array of 2 axes"),
-    (partial(pnp.fft.fft, X, axis=(0, 1)), TypeError, r"fft: axis must be an int, got \(0, 1\)"),
-    (partial(pnp.fft.fft, 1.), ValueError, "fft: axis -1 is out of bounds"),
-    (partial(pnp.fft.fft, [1., 2.]), TypeError, "fft: argument 0: .* Make an array of it first"),
-    (partial(pnp.fft.hfft, X, norm="unit"), ValueError,
-     "hfft: norm must be one of None, 'backward', 'forward', 'ortho', got 'unit'"),
-    (partial(pnp.fft.fftn, X, norm=1), ValueError, "fftn: norm must be one of .*, got 1"),
-    (partial(pnp.fft.rfft, X * 1j), TypeError, r"rfft: expected real numbers, got c64\[2,3\]. Use fft"),
-    (partial(pnp.fft.ihfft, X * 1j), TypeError, "ihfft: expected real numbers"),
-    (partial(pnp.fft.fft2, X, axes=(0,)), ValueError, r"fft2: axes must be two ints, got \(0,\). .* there is fftn"),
-    (partial(pnp.fft.fftn, X, axes=(0, 0)), ValueError, r"fftn: \(0, 0\) names an axis twice"),
-    (partial(pnp.fft.fftn, X, s=(1, 2, 3)), ValueError, "fftn: s has 3 lengths, got an array of 2 axes"),
-    (partial(pnp.fft.fftn, X, s=(2,), axes=(0, 1)), ValueError,
-     r"fftn: s must have a length for each of the axes \(0, 1\), got \(2,\)"),
-    (partial(pnp.fft.ifftn, X, s=(2, -1)), ValueError, r"ifftn: s\[1\] must be at least 1, got -1"),
-    (partial(pnp.fft.ifftn, X, s=3), TypeError, "ifftn: s must be a sequence of ints, .* got 3"),
-    (partial(pnp.fft.rfftn, np.float32(1)), ValueError, "rfftn: expected at least one axis to transform"),
-    (lambda: pb.jit(pnp.fft.fft)(X, 3), ConcretizationTypeError, "argument 'n'.*static_argnums"),
-    (partial(pnp.fft.fftfreq, -1), ValueError, "fftfreq: n must be at least 0, got -1"),
-    (partial(pnp.fft.rfftfreq, 2.5), TypeError, "rfftfreq: n must be an integer, got 2.5"),
-    (partial(pnp.fft.fftfreq, 3, X), TypeError, r"fftfreq: d must be a real scalar, got f32\[2,3\]"),
-    (partial(pnp.fft.fftfreq, 3, dtype="int32"), TypeError, "fftfreq: dtype must be a floating-point or complex one"),
-    (partial(pnp.fft.fftshift, X, 2), ValueError, "fftshift: axis 2 is out of bounds"),
-    (partial(psf.dct, X, 3), NotImplementedError, "dct: only type 2 is available, got type=3"),
-    (partial(psf.dct, X, norm="forward"), ValueError,
-     "dct: norm must be one of None, 'backward', 'ortho', got 'forward'"),
-    (partial(psf.idct, X, n=-4), ValueError, "idct: n must be at least 1, got -4"),
-    (partial(psf.dctn, X[:0]), ValueError, r"dctn: axis 0 of shape \(0, 3\) has no elements"),
-    (partial(lax.fft, X, "DFT", (3,)), ValueError, "fft: fft_type must be an FftType or one of .*, got 'DFT'"),
-    (partial(lax.fft, X * 1j, "RFFT", (3,)), TypeError, r"fft: RFFT takes real numbers, got c64\[2,3\]. Use FFT"),
-    (partial(lax.fft, X, "FFT", 3), TypeError, "fft: fft_lengths must be a sequence of ints, .* got 3"),
-    (partial(lax.fft, X, "FFT", (1, 2, 3)), ValueError, r"fft: fft_lengths .* at most the 2 of shape \(2, 3\), got"),
-    (partial(lax.fft, X, "IRFFT", (2, 7)), ValueError,
-     r"fft: IRFFT with fft_lengths \(2, 7\) takes an operand .* lengths \(2, 4\), got shape \(2, 3\)"),
-    (partial(lax.fft, X, "FFT", (4,)), ValueError, r"lengths \(4,\), got shape \(2, 3\). Cut it or pad it"),
-    (partial(fft_p.bind, X, fft_type=lax.FftType.FFT, fft_lengths=(3,)), TypeError,
-     r"fft: FFT takes complex64 or complex128, got f32\[2,3\]. Convert it"),
-])
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (partial(pnp.fft.fft, X, 0), ValueError, "fft: n must be at least 1, got 0"),
+        (partial(pnp.fft.irfft, X, -2), ValueError, "irfft: n must be at least 1, got -2"),
+        (partial(pnp.fft.fft, X, 2.5), TypeError, "fft: n must be an integer, got 2.5"),
+        (partial(pnp.fft.fft, X, axis=2), ValueError, "fft: axis 2 is out of bounds for an array of 2 axes"),
+        (partial(pnp.fft.fft, X, axis=(0, 1)), TypeError, r"fft: axis must be an int, got \(0, 1\)"),
+        (partial(pnp.fft.fft, 1.0), ValueError, "fft: axis -1 is out of bounds"),
+        (partial(pnp.fft.fft, [1.0, 2.0]), TypeError, "fft: argument 0: .* Make an array of it first"),
+        (
+            partial(pnp.fft.hfft, X, norm="unit"),
+            ValueError,
+            "hfft: norm must be one of None, 'backward', 'forward', 'ortho', got 'unit'",
+        ),
+        (partial(pnp.fft.fftn, X, norm=1), ValueError, "fftn: norm must be one of .*, got 1"),
+        (partial(pnp.fft.rfft, X * 1j), TypeError, r"rfft: expected real numbers, got c64\[2,3\]. Use fft"),
+        (partial(pnp.fft.ihfft, X * 1j), TypeError, "ihfft: expected real numbers"),
+        (partial(pnp.fft.fft2, X, axes=(0,)), ValueError, r"fft2: axes must be two ints, got \(0,\). .* there is fftn"),
+        (partial(pnp.fft.fftn, X, axes=(0, 0)), ValueError, r"fftn: \(0, 0\) names an axis twice"),
+        (partial(pnp.fft.fftn, X, s=(1, 2, 3)), ValueError, "fftn: s has 3 lengths, got an array of 2 axes"),
+        (
+            partial(pnp.fft.fftn, X, s=(2,), axes=(0, 1)),
+            ValueError,
+            r"fftn: s must have a length for each of the axes \(0, 1\), got \(2,\)",
+        ),
+        (partial(pnp.fft.ifftn, X, s=(2, -1)), ValueError, r"ifftn: s\[1\] must be at least 1, got -1"),
+        (partial(pnp.fft.ifftn, X, s=3), TypeError, "ifftn: s must be a sequence of ints, .* got 3"),
+        (partial(pnp.fft.rfftn, np.float32(1)), ValueError, "rfftn: expected at least one axis to transform"),
+        (lambda: pb.jit(pnp.fft.fft)(X, 3), ConcretizationTypeError, "argument 'n'.*static_argnums"),
+        (partial(pnp.fft.fftfreq, -1), ValueError, "fftfreq: n must be at least 0, got -1"),
+        (partial(pnp.fft.rfftfreq, 2.5), TypeError, "rfftfreq: n must be an integer, got 2.5"),
+        (partial(pnp.fft.fftfreq, 3, X), TypeError, r"fftfreq: d must be a real scalar, got f32\[2,3\]"),
+        (
+            partial(pnp.fft.fftfreq, 3, dtype="int32"),
+            TypeError,
+            "fftfreq: dtype must be a floating-point or complex one",
+        ),
+        (partial(pnp.fft.fftshift, X, 2), ValueError, "fftshift: axis 2 is out of bounds"),
+        (partial(psf.dct, X, 3), NotImplementedError, "dct: only type 2 is available, got type=3"),
+        (
+            partial(psf.dct, X, norm="forward"),
+            ValueError,
+            "dct: norm must be one of None, 'backward', 'ortho', got 'forward'",
+        ),
+        (partial(psf.idct, X, n=-4), ValueError, "idct: n must be at least 1, got -4"),
+        (partial(psf.dctn, X[:0]), ValueError, r"dctn: axis 0 of shape \(0, 3\) has no elements"),
+        (partial(lax.fft, X, "DFT", (3,)), ValueError, "fft: fft_type must be an FftType or one of .*, got 'DFT'"),
+        (partial(lax.fft, X * 1j, "RFFT", (3,)), TypeError, r"fft: RFFT takes real numbers, got c64\[2,3\]. Use FFT"),
+        (partial(lax.fft, X, "FFT", 3), TypeError, "fft: fft_lengths must be a sequence of ints, .* got 3"),
+        (
+            partial(lax.fft, X, "FFT", (1, 2, 3)),
+            ValueError,
+            r"fft: fft_lengths .* at most the 2 of shape \(2, 3\), got",
+        ),
+        (
+            partial(lax.fft, X, "IRFFT", (2, 7)),
+            ValueError,
+            r"fft: IRFFT with fft_lengths \(2, 7\) takes an operand .* lengths \(2, 4\), got shape \(2, 3\)",
+        ),
+        (partial(lax.fft, X, "FFT", (4,)), ValueError, r"lengths \(4,\), got shape \(2, 3\). Cut it or pad it"),
+        (
+            partial(fft_p.bind, X, fft_type=lax.FftType.FFT, fft_lengths=(3,)),
+            TypeError,
+            r"fft: FFT takes complex64 or complex128, got f32\[2,3\]. Convert it",
+        ),
+    ],
+)
 def test_refusals(call, error, message):
     with pytest.raises(error, match=message):
         call()
@@ -371,10 +425,13 @@ def test_refusals(call, error, message):
 @pytest.mark.parametrize("decompose", [np.linalg.svdvals, np.linalg.inv, np.linalg.det])
 def test_a_transform_and_a_decomposition_compose(decompose):
     """XLA for CPU refuses a transform whose result is laid out by columns, as LAPACK wants it."""
-    x = np.arange(18.).reshape(2, 3, 3) + 10 * np.eye(3)
+    x = np.arange(18.0).reshape(2, 3, 3) + 10 * np.eye(3)
     ours = getattr(pnp.linalg, decompose.__name__)
     with pb.enable_x64(True):
-        for fun in (lambda x: ours(pnp.fft.fft(x)), lambda x: ours(pnp.fft.fft2(pnp.linalg.inv(x))),
-                    lambda x: pnp.fft.irfft(pnp.fft.rfft(ours(x)))):
+        for fun in (
+            lambda x: ours(pnp.fft.fft(x)),
+            lambda x: ours(pnp.fft.fft2(pnp.linalg.inv(x))),
+            lambda x: pnp.fft.irfft(pnp.fft.rfft(ours(x))),
+        ):
             close(pb.jit(fun)(x), fun(x))
         close(pb.jit(lambda x: ours(pnp.fft.fft(x)))(x), decompose(np.fft.fft(x)))

@@ -26,7 +26,8 @@ def each_alone(x, i):
 
 
 READ = {
-    "x[i]": (lambda x, i: x[i], LAST), "x[[i]]": (lambda x, i: x[i[None]].sum(), LAST),
+    "x[i]": (lambda x, i: x[i], LAST),
+    "x[[i]]": (lambda x, i: x[i[None]].sum(), LAST),
     "x[i, j]": (lambda x, i: x.reshape(3, 100)[i[None], i[None]].sum(), LAST),
     "x[i, 0]": (lambda x, i: x.reshape(3, 100)[i, 0], 200.0),
     "clip": (lambda x, i: x.at[i[None]].get(mode="clip").sum(), LAST),
@@ -70,7 +71,9 @@ def test_large_unsigned_indices_are_out_of_bounds(name):
 
 
 WITHIN = {
-    "x[i]": lambda x, i: x[i], "take": pnp.take, "take, clip": lambda x, i: pnp.take(x, i, mode="clip"),
+    "x[i]": lambda x, i: x[i],
+    "take": pnp.take,
+    "take, clip": lambda x, i: pnp.take(x, i, mode="clip"),
     "take, wrap": lambda x, i: pnp.take(x, i, mode="wrap"),
     "take_along_axis": lambda x, i: pnp.take_along_axis(x, i[None], 0)[0],
     "fill": lambda x, i: x.at[i[None]].get(mode="fill")[0],

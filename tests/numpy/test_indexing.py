@@ -35,7 +35,7 @@ def index_expressions(draw, shape):
             parts.append(np.array(values, draw(st.sampled_from(["int32", "int64", "int8"]))).reshape(size))
         elif kind == "mask" and common in ((), (2,)) and n >= 2:
             mask = np.zeros(n, bool)
-            mask[list(draw(st.permutations(range(n))))[:2 if common else 1]] = True
+            mask[list(draw(st.permutations(range(n))))[: 2 if common else 1]] = True
             parts.append(mask)
         elif kind == "none":
             parts.append(None)
@@ -106,8 +106,12 @@ def test_reading_differentiates(key, seed):
 
 UPDATES = {
     "set": lambda x, key, v: x.__setitem__(key, v),
-    "add": np.add.at, "subtract": np.subtract.at, "multiply": np.multiply.at, "min": np.minimum.at,
-    "max": np.maximum.at, "divide": np.divide.at,
+    "add": np.add.at,
+    "subtract": np.subtract.at,
+    "multiply": np.multiply.at,
+    "min": np.minimum.at,
+    "max": np.maximum.at,
+    "divide": np.divide.at,
 }
 
 
@@ -133,13 +137,25 @@ def test_compiled_updates_as_numpy(key, name, seed):
 @settings(deadline=None, max_examples=30, derandomize=True)
 @given(KEYS, st.sampled_from(["set", "add", "min", "max"]), st.integers(0, 2**16))
 def test_updates_differentiate(key, name, seed):
-    v = (X[key] + np.random.default_rng(seed).permutation(X[key].size).reshape(X[key].shape) / 64 + 0.25)
+    v = X[key] + np.random.default_rng(seed).permutation(X[key].size).reshape(X[key].shape) / 64 + 0.25
     check_derivative(lambda x, v: getattr(pnp.asarray(x).at[key], name)(v), X / 4, v.astype(np.float32) / 4)
 
 
-@pytest.mark.parametrize("key", [2, -1, slice(1, 3), (slice(None), 0), (0, slice(None, None, -1)), (..., None),
-                                 np.array([0, 2, 2]), (slice(None), np.array([[1], [0]]), 2), (0, np.array([1]))],
-                         ids=str)
+@pytest.mark.parametrize(
+    "key",
+    [
+        2,
+        -1,
+        slice(1, 3),
+        (slice(None), 0),
+        (0, slice(None, None, -1)),
+        (..., None),
+        np.array([0, 2, 2]),
+        (slice(None), np.array([[1], [0]]), 2),
+        (0, np.array([1])),
+    ],
+    ids=str,
+)
 def test_indexing_batches(key):
     check_batching(lambda x: x[key] if isinstance(x, pb.Array) else pnp.asarray(x)[key], X[:, :3])
 
@@ -185,16 +201,23 @@ def test_modes_of_updates(mode, key):
 def test_get_with_modes(dtype):
     x = np.arange(3).astype(dtype)
     for key in (1, 5, -5, np.array([0, 7, -7])):
-        for options in ({}, {"mode": "fill"}, {"mode": "clip"}, {"mode": "fill", "fill_value": 1},
-                        {"wrap_negative_indices": False, "mode": "fill"}):
+        for options in (
+            {},
+            {"mode": "fill"},
+            {"mode": "clip"},
+            {"mode": "fill", "fill_value": 1},
+            {"wrap_negative_indices": False, "mode": "fill"},
+        ):
             expected = jnp.asarray(x).at[key].get(**options)
             np.testing.assert_array_equal(np.asarray(pnp.asarray(x).at[key].get(**options)), np.asarray(expected))
 
 
 def test_updates_without_wrapping():
     for key in (-1, np.array([-1, 1])):
-        close(pnp.asarray(V).at[key].set(9.0, wrap_negative_indices=False),
-              jnp.asarray(V).at[key].set(9.0, wrap_negative_indices=False))
+        close(
+            pnp.asarray(V).at[key].set(9.0, wrap_negative_indices=False),
+            jnp.asarray(V).at[key].set(9.0, wrap_negative_indices=False),
+        )
 
 
 def test_update_dtypes_and_weakness():
@@ -219,8 +242,10 @@ def test_power_and_apply():
         close(pnp.asarray(x).at[key].apply(lambda v: 2 * v), jnp.asarray(x).at[key].apply(lambda v: 2 * v))
     close(pb.jit(lambda x, i: x.at[i].apply(pnp.negative))(x, 1), jnp.asarray(x).at[1].apply(jnp.negative))
     close(pb.jit(lambda x, i: x.at[i].apply(pnp.negative))(x, i), jnp.asarray(x).at[i].apply(jnp.negative))
-    close(pb.jit(lambda x, i: x.at[i].apply(pnp.negative, unique_indices=True))(x, i[:2]),
-          np.array([-1.0, 2.0, -3.0], np.float32))
+    close(
+        pb.jit(lambda x, i: x.at[i].apply(pnp.negative, unique_indices=True))(x, i[:2]),
+        np.array([-1.0, 2.0, -3.0], np.float32),
+    )
 
 
 def test_updates_broadcast_to_the_place_only():
@@ -234,14 +259,21 @@ def test_updates_broadcast_to_the_place_only():
 # --- what is refused ---
 
 
-@pytest.mark.parametrize(("key", "error", "message"), [
-    ([0, 1], TypeError, "a list is no index"), (1.0, TypeError, "got 1.0 of type float"),
-    (np.array([0.5]), TypeError, "integers or bools, got float"), ("a", TypeError, "string"),
-    ((0, 0), IndexError, "too many indices"), ((..., ...), IndexError, "only one Ellipsis"),
-    (np.array([True, False]), IndexError, r"a mask of shape \(2,\)"), (slice(0, 1.5), TypeError, "slice"),
-    ((np.array([0, 1]), np.array([True, False, True]), 0), IndexError, "too many"),
-    (object(), TypeError, "type object"),
-])
+@pytest.mark.parametrize(
+    ("key", "error", "message"),
+    [
+        ([0, 1], TypeError, "a list is no index"),
+        (1.0, TypeError, "got 1.0 of type float"),
+        (np.array([0.5]), TypeError, "integers or bools, got float"),
+        ("a", TypeError, "string"),
+        ((0, 0), IndexError, "too many indices"),
+        ((..., ...), IndexError, "only one Ellipsis"),
+        (np.array([True, False]), IndexError, r"a mask of shape \(2,\)"),
+        (slice(0, 1.5), TypeError, "slice"),
+        ((np.array([0, 1]), np.array([True, False, True]), 0), IndexError, "too many"),
+        (object(), TypeError, "type object"),
+    ],
+)
 def test_refused_indices(key, error, message):
     with pytest.raises(error, match=message):
         pnp.asarray(V)[key]
@@ -282,8 +314,10 @@ def test_iteration():
     close(pb.jit(lambda x: sum(row * k for k, row in enumerate(x)))(X), X[1] + 2 * X[2])
     a, b, c = pnp.asarray(V)
     assert float(a + b + c) == 3.0
-    close(pb.grad(lambda x: sum(k * row.sum() for k, row in enumerate(x)))(X),
-          np.broadcast_to(np.arange(3.0, dtype=np.float32)[:, None, None], X.shape))
+    close(
+        pb.grad(lambda x: sum(k * row.sum() for k, row in enumerate(x)))(X),
+        np.broadcast_to(np.arange(3.0, dtype=np.float32)[:, None, None], X.shape),
+    )
     assert list(pnp.zeros((0, 2))) == []
     for x in (pnp.asarray(1.0), 2.0):
         with pytest.raises(TypeError, match="0-d array"):
@@ -302,10 +336,20 @@ def test_membership():
 M = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
 
 
-@pytest.mark.parametrize(("indices", "axis", "mode"), [
-    (np.array([0, -1, 2]), 0, None), (np.array([[5, -5], [1, -1]]), 1, None), (5, 0, None), (-1, None, None),
-    (np.array([0, 11, 12]), None, "fill"), (np.array([7, -7]), 1, "clip"), (np.array([7, -7]), 1, "wrap"),
-    (np.zeros((0,), np.int32), 1, None), (2, 1, "clip")])
+@pytest.mark.parametrize(
+    ("indices", "axis", "mode"),
+    [
+        (np.array([0, -1, 2]), 0, None),
+        (np.array([[5, -5], [1, -1]]), 1, None),
+        (5, 0, None),
+        (-1, None, None),
+        (np.array([0, 11, 12]), None, "fill"),
+        (np.array([7, -7]), 1, "clip"),
+        (np.array([7, -7]), 1, "wrap"),
+        (np.zeros((0,), np.int32), 1, None),
+        (2, 1, "clip"),
+    ],
+)
 def test_take(indices, axis, mode):
     expected = jnp.take(jnp.asarray(M), jnp.asarray(indices), axis, mode=mode)
     close(pnp.take(M, indices, axis, mode=mode), expected)
@@ -365,10 +409,14 @@ def test_put_along_axis():
 
 
 def test_put_place_fill_diagonal():
-    for ind, v, mode in ((np.array([0, 5, -1]), np.array([1.0, 2.0]), None), (np.array([40, 1]), 5.0, "clip"),
-                         (np.array([40, -41]), 5.0, "wrap")):
-        close(pnp.put(M, ind, v, mode, inplace=False),
-              jnp.put(jnp.asarray(M), ind, jnp.asarray(v), mode, inplace=False))
+    for ind, v, mode in (
+        (np.array([0, 5, -1]), np.array([1.0, 2.0]), None),
+        (np.array([40, 1]), 5.0, "clip"),
+        (np.array([40, -41]), 5.0, "wrap"),
+    ):
+        close(
+            pnp.put(M, ind, v, mode, inplace=False), jnp.put(jnp.asarray(M), ind, jnp.asarray(v), mode, inplace=False)
+        )
     mask, values = M > 0, np.array([1.0, 2.0, 3.0], np.float32)
     close(pnp.place(M, mask, values, inplace=False), jnp.place(jnp.asarray(M), mask, values, inplace=False))
     for v in (9.0, values):
@@ -415,8 +463,12 @@ def test_arrays_share_nothing_with_the_users_data():
 
 
 def test_jax_agrees_on_a_few_shapes_of_mixed_indices():
-    for key in ((0, slice(None), np.array([1, 2])), (np.array([0, 1]), slice(None), np.array([1, 2])),
-                (slice(None), 1, None, np.array([0, 3])), (None, np.array([0]), ..., np.array([[1], [2]]))):
+    for key in (
+        (0, slice(None), np.array([1, 2])),
+        (np.array([0, 1]), slice(None), np.array([1, 2])),
+        (slice(None), 1, None, np.array([0, 3])),
+        (None, np.array([0]), ..., np.array([[1], [2]])),
+    ):
         ours = pb.jit(lambda x: x[key])(X)  # noqa: B023
         close(ours, jax.jit(lambda x: x[key])(X))  # noqa: B023
 
@@ -424,20 +476,28 @@ def test_jax_agrees_on_a_few_shapes_of_mixed_indices():
 # ---- Derivatives of updates
 
 
-OPERATIONS = {"multiply": lambda a, b: a * b, "divide": lambda a, b: a / b, "power": lambda a, b: a ** b,
-           "min": pnp.minimum, "max": pnp.maximum}
+OPERATIONS = {
+    "multiply": lambda a, b: a * b,
+    "divide": lambda a, b: a / b,
+    "power": lambda a, b: a**b,
+    "min": pnp.minimum,
+    "max": pnp.maximum,
+}
 
 
 @pytest.mark.parametrize("zeros", [(), (0,), (0, 2)], ids=["no zero", "a zero", "two zeros"])
-@pytest.mark.parametrize("positions", [[0, 2, 2, 0, 2], *(
-    pytest.param(others, marks=pytest.mark.long) for others in ([1], [3, 0], [2, 2, 2, 2]))], ids=str)
+@pytest.mark.parametrize(
+    "positions",
+    [[0, 2, 2, 0, 2], *(pytest.param(others, marks=pytest.mark.long) for others in ([1], [3, 0], [2, 2, 2, 2]))],
+    ids=str,
+)
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_derivatives_of_updates_are_those_of_a_loop(name, positions, zeros):
     rng = np.random.default_rng(0)
     x, y = rng.uniform(0.5, 1.5, 4), rng.uniform(0.5, 1.5, len(positions))
     if name != "divide":
         y[[z for z in zeros if z < len(y)]] = 0
-    weights = np.array([1., -2., 0.5, 3.])
+    weights = np.array([1.0, -2.0, 0.5, 3.0])
 
     def at_once(x, y):
         return (getattr(x.at[np.array(positions)], name)(y) * weights).sum() ** 2
@@ -466,5 +526,6 @@ def test_derivatives_of_dropped_and_batched_products():
 
     y, x = np.float32([2, 3, 4, 5]), np.float32([2, 3])
     np.testing.assert_array_equal(np.asarray(pb.grad(total)(y, pnp.array(x))), [10, 0, 3, 4])
-    np.testing.assert_array_equal(np.asarray(pb.vmap(pb.grad(total), (0, None))(np.stack([y, y]), pnp.array(x))),
-                                  [[10, 0, 3, 4]] * 2)
+    np.testing.assert_array_equal(
+        np.asarray(pb.vmap(pb.grad(total), (0, None))(np.stack([y, y]), pnp.array(x))), [[10, 0, 3, 4]] * 2
+    )

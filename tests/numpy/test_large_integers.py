@@ -63,8 +63,12 @@ def test_random_bounds():
 
 
 def test_what_fits_neither_is_refused():
-    for refused in (lambda: pnp.int32(1) + 2**40, lambda: pnp.array([BIG]), lambda: U == 2**32,
-                    lambda: U.at[0].set(2**32)):
+    for refused in (
+        lambda: pnp.int32(1) + 2**40,
+        lambda: pnp.array([BIG]),
+        lambda: U == 2**32,
+        lambda: U.at[0].set(2**32),
+    ):
         with pytest.raises(OverflowError):
             refused()
 

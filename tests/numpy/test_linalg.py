@@ -24,12 +24,24 @@ def definite(n, dtype="float32"):
 A, S = data((3, 3)), definite(3)
 INTEGERS = np.array([[5, 1], [2, 7]])
 
-@pytest.mark.parametrize(("name", "args"), [
-    ("solve", (A, A[0])), ("solve", (data((2, 3, 3)), A[0])), ("solve", (S, data((2, 3, 1), "complex64"))),
-    ("solve", (INTEGERS, INTEGERS[0])), ("inv", (S,)), ("inv", (INTEGERS,)), ("det", (data((2, 4, 4)),)),
-    ("det", (INTEGERS > 3,)), ("cholesky", (S,)), ("cholesky", (definite(3, "complex64"),)),
-    ("tensorsolve", (data((6, 4, 2, 3, 4)), data((6, 4)))), ("tensorinv", (data((2, 3, 6)),)),
-])
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("solve", (A, A[0])),
+        ("solve", (data((2, 3, 3)), A[0])),
+        ("solve", (S, data((2, 3, 1), "complex64"))),
+        ("solve", (INTEGERS, INTEGERS[0])),
+        ("inv", (S,)),
+        ("inv", (INTEGERS,)),
+        ("det", (data((2, 4, 4)),)),
+        ("det", (INTEGERS > 3,)),
+        ("cholesky", (S,)),
+        ("cholesky", (definite(3, "complex64"),)),
+        ("tensorsolve", (data((6, 4, 2, 3, 4)), data((6, 4)))),
+        ("tensorinv", (data((2, 3, 6)),)),
+    ],
+)
 def test_values(name, args):
     agree(getattr(linalg, name), getattr(jnp.linalg, name), *args)
 
@@ -69,7 +81,7 @@ def test_slogdet():
         close(result.logabsdet, size)
     assert isinstance(pb.jit(linalg.slogdet)(A), type(result))
     sign, size = linalg.slogdet(INTEGERS)
-    assert (sign.dtype, size.dtype, float(sign)) == ("float32", "float32", 1.)
+    assert (sign.dtype, size.dtype, float(sign)) == ("float32", "float32", 1.0)
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (2, 0, 0), (0, 2, 2), (1, 1)])
@@ -95,8 +107,11 @@ def test_vmap():
 
 
 def test_gradients_equal_those_of_jax():
-    for f, g, a in ((linalg.inv, jnp.linalg.inv, S), (linalg.det, jnp.linalg.det, data((4, 4))),
-                    (linalg.cholesky, jnp.linalg.cholesky, S)):
+    for f, g, a in (
+        (linalg.inv, jnp.linalg.inv, S),
+        (linalg.det, jnp.linalg.det, data((4, 4))),
+        (linalg.cholesky, jnp.linalg.cholesky, S),
+    ):
         close(pb.grad(lambda a, f=f: (f(a) ** 2).sum())(a), jax.grad(lambda a, g=g: (g(a) ** 2).sum())(a), 100)
 
 
@@ -118,30 +133,40 @@ def ones(*shape, dtype="float32"):
 HALF = ones(2, 2, dtype="float16")
 
 
-@pytest.mark.parametrize(("call", "kind", "message"), [
-    (partial(linalg.solve, ones(2, 3), ones(2)), ValueError, r"solve: expected square matrices .* of a, got .*2, 3"),
-    (lambda: pb.jit(linalg.solve)(ones(2, 3), ones(2)), ValueError, "solve: expected square matrices"),
-    (partial(linalg.solve, ones(2, 2), ones(3)), ValueError, r"b of shape \(2,\) or \(..., 2, m\) .* got \(3,\)$"),
-    (partial(linalg.solve, ones(2, 2), 1.), ValueError, r"got \(\)"),
-    (partial(linalg.solve, ones(3, 2, 2), ones(3, 2)), ValueError, r"give b\[..., None\], of shape \(3, 2, 1\)"),
-    (partial(linalg.solve, ones(3, 2, 2), ones(4, 2, 1)), ValueError, "solve: shapes .* do not broadcast"),
-    (partial(linalg.solve, HALF, HALF), TypeError, r"solve: expected float32, .* got f16\[2,2\]. Convert it"),
-    (partial(linalg.solve, ones(1, 1), [1.]), TypeError, "solve: argument 1: expected an array .*asarray"),
-    (partial(linalg.inv, "a"), TypeError, "inv: argument 0: expected an array"),
-    (partial(linalg.inv, ones(2)), ValueError, "inv: expected square matrices"),
-    (partial(linalg.inv, HALF), TypeError, "inv: .*Convert"),
-    (partial(linalg.det, ones(2, 3)), ValueError, "det: expected square"),
-    (partial(linalg.slogdet, [[1.]]), TypeError, "slogdet: argument 0"),
-    (partial(linalg.slogdet, A, method="svd"), ValueError, "method must be None, 'lu' or 'qr', got 'svd'"),
-    (partial(linalg.cholesky, ones(3)), ValueError, "cholesky: expected square"),
-    (partial(linalg.tensorinv, A, ind=0), ValueError, "ind must be positive, got 0"),
-    (partial(linalg.tensorinv, ones(2, 3), ind=1), ValueError, "as many elements as the others"),
-    (partial(linalg.tensorsolve, ones(2, 3), ones(3)), ValueError,
-     r"tensorsolve: expected a of the shape of b, \(3,\)"),
-    (partial(linalg.tensorsolve, HALF, HALF[0]), TypeError, "tensorsolve: .*Convert"),
-    (partial(linalg.matrix_power, A, 1.5), TypeError, "n must be an integer, got 1.5"),
-    (partial(linalg.matrix_power, HALF, -1), TypeError, "matrix_power: .*Convert"),
-])
+@pytest.mark.parametrize(
+    ("call", "kind", "message"),
+    [
+        (
+            partial(linalg.solve, ones(2, 3), ones(2)),
+            ValueError,
+            r"solve: expected square matrices .* of a, got .*2, 3",
+        ),
+        (lambda: pb.jit(linalg.solve)(ones(2, 3), ones(2)), ValueError, "solve: expected square matrices"),
+        (partial(linalg.solve, ones(2, 2), ones(3)), ValueError, r"b of shape \(2,\) or \(..., 2, m\) .* got \(3,\)$"),
+        (partial(linalg.solve, ones(2, 2), 1.0), ValueError, r"got \(\)"),
+        (partial(linalg.solve, ones(3, 2, 2), ones(3, 2)), ValueError, r"give b\[..., None\], of shape \(3, 2, 1\)"),
+        (partial(linalg.solve, ones(3, 2, 2), ones(4, 2, 1)), ValueError, "solve: shapes .* do not broadcast"),
+        (partial(linalg.solve, HALF, HALF), TypeError, r"solve: expected float32, .* got f16\[2,2\]. Convert it"),
+        (partial(linalg.solve, ones(1, 1), [1.0]), TypeError, "solve: argument 1: expected an array .*asarray"),
+        (partial(linalg.inv, "a"), TypeError, "inv: argument 0: expected an array"),
+        (partial(linalg.inv, ones(2)), ValueError, "inv: expected square matrices"),
+        (partial(linalg.inv, HALF), TypeError, "inv: .*Convert"),
+        (partial(linalg.det, ones(2, 3)), ValueError, "det: expected square"),
+        (partial(linalg.slogdet, [[1.0]]), TypeError, "slogdet: argument 0"),
+        (partial(linalg.slogdet, A, method="svd"), ValueError, "method must be None, 'lu' or 'qr', got 'svd'"),
+        (partial(linalg.cholesky, ones(3)), ValueError, "cholesky: expected square"),
+        (partial(linalg.tensorinv, A, ind=0), ValueError, "ind must be positive, got 0"),
+        (partial(linalg.tensorinv, ones(2, 3), ind=1), ValueError, "as many elements as the others"),
+        (
+            partial(linalg.tensorsolve, ones(2, 3), ones(3)),
+            ValueError,
+            r"tensorsolve: expected a of the shape of b, \(3,\)",
+        ),
+        (partial(linalg.tensorsolve, HALF, HALF[0]), TypeError, "tensorsolve: .*Convert"),
+        (partial(linalg.matrix_power, A, 1.5), TypeError, "n must be an integer, got 1.5"),
+        (partial(linalg.matrix_power, HALF, -1), TypeError, "matrix_power: .*Convert"),
+    ],
+)
 def test_refusals(call, kind, message):
     with pytest.raises(kind, match=message):
         call()

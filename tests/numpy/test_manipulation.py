@@ -16,86 +16,192 @@ ONES = np.ones((1, 3, 1), np.float32)
 
 # (name, arguments, keywords); arguments that are NumPy arrays are traced in the compiled run
 CASES = [
-    ("reshape", (M, (2, -1)), {}), ("reshape", (M, 12), {}), ("reshape", (C, (4, 6)), {"order": "F"}),
-    ("reshape", (3.0, (1, 1)), {}), ("reshape", (np.zeros((0, 3), np.float32), (3, -1)), {}),
-    ("ravel", (M,), {}), ("ravel", (M,), {"order": "F"}), ("ravel", (np.zeros((0, 2), np.float32),), {}),
-    ("transpose", (C,), {}), ("transpose", (C, (1, -1, 0)), {}), ("permute_dims", (C, (2, 0, 1)), {}),
-    ("matrix_transpose", (C,), {}), ("swapaxes", (C, 0, -1), {}), ("moveaxis", (C, 0, -1), {}),
-    ("moveaxis", (C, (0, 1), (-1, 0)), {}), ("rollaxis", (C, 2), {}), ("rollaxis", (C, 0, 3), {}),
-    ("rollaxis", (C, -1, -2), {}), ("expand_dims", (M, 1), {}), ("expand_dims", (M, (0, -1)), {}),
-    ("squeeze", (ONES,), {}), ("squeeze", (ONES, -1), {}), ("squeeze", (ONES, (0, 2)), {}),
-    ("broadcast_to", (V, (2, 3, 4)), {}), ("broadcast_to", (2.0, (2,)), {}), ("broadcast_arrays", (M, V, 1.0), {}),
-    ("flip", (C,), {}), ("flip", (C, (0, -1)), {}), ("fliplr", (M,), {}), ("flipud", (M,), {}),
-    ("rot90", (C,), {}), ("rot90", (C, 2), {}), ("rot90", (C, -1, (0, 2)), {}),
-    ("roll", (V, 1), {}), ("roll", (M, -5), {}), ("roll", (M, (1, 2), (0, 1)), {}), ("roll", (M, 3, (0, 1)), {}),
-    ("roll", (M, np.int32(-2), 1), {}), ("roll", (np.zeros((0,), np.float32), 3), {}),
-    ("atleast_1d", (1.0,), {}), ("atleast_1d", (M, 2), {}), ("atleast_2d", (V,), {}), ("atleast_3d", (M,), {}),
-    ("atleast_3d", (V,), {}), ("atleast_3d", (1,), {}),
-    ("concatenate", ([M, M, N],), {}), ("concatenate", ([M, V],), {"axis": None}), ("concatenate", ([M, M], -1), {}),
-    ("concatenate", ([N, N], 0, np.float32), {}), ("concatenate", (C,), {}), ("concat", ([V, K],), {"axis": 0}),
+    ("reshape", (M, (2, -1)), {}),
+    ("reshape", (M, 12), {}),
+    ("reshape", (C, (4, 6)), {"order": "F"}),
+    ("reshape", (3.0, (1, 1)), {}),
+    ("reshape", (np.zeros((0, 3), np.float32), (3, -1)), {}),
+    ("ravel", (M,), {}),
+    ("ravel", (M,), {"order": "F"}),
+    ("ravel", (np.zeros((0, 2), np.float32),), {}),
+    ("transpose", (C,), {}),
+    ("transpose", (C, (1, -1, 0)), {}),
+    ("permute_dims", (C, (2, 0, 1)), {}),
+    ("matrix_transpose", (C,), {}),
+    ("swapaxes", (C, 0, -1), {}),
+    ("moveaxis", (C, 0, -1), {}),
+    ("moveaxis", (C, (0, 1), (-1, 0)), {}),
+    ("rollaxis", (C, 2), {}),
+    ("rollaxis", (C, 0, 3), {}),
+    ("rollaxis", (C, -1, -2), {}),
+    ("expand_dims", (M, 1), {}),
+    ("expand_dims", (M, (0, -1)), {}),
+    ("squeeze", (ONES,), {}),
+    ("squeeze", (ONES, -1), {}),
+    ("squeeze", (ONES, (0, 2)), {}),
+    ("broadcast_to", (V, (2, 3, 4)), {}),
+    ("broadcast_to", (2.0, (2,)), {}),
+    ("broadcast_arrays", (M, V, 1.0), {}),
+    ("flip", (C,), {}),
+    ("flip", (C, (0, -1)), {}),
+    ("fliplr", (M,), {}),
+    ("flipud", (M,), {}),
+    ("rot90", (C,), {}),
+    ("rot90", (C, 2), {}),
+    ("rot90", (C, -1, (0, 2)), {}),
+    ("roll", (V, 1), {}),
+    ("roll", (M, -5), {}),
+    ("roll", (M, (1, 2), (0, 1)), {}),
+    ("roll", (M, 3, (0, 1)), {}),
+    ("roll", (M, np.int32(-2), 1), {}),
+    ("roll", (np.zeros((0,), np.float32), 3), {}),
+    ("atleast_1d", (1.0,), {}),
+    ("atleast_1d", (M, 2), {}),
+    ("atleast_2d", (V,), {}),
+    ("atleast_3d", (M,), {}),
+    ("atleast_3d", (V,), {}),
+    ("atleast_3d", (1,), {}),
+    ("concatenate", ([M, M, N],), {}),
+    ("concatenate", ([M, V],), {"axis": None}),
+    ("concatenate", ([M, M], -1), {}),
+    ("concatenate", ([N, N], 0, np.float32), {}),
+    ("concatenate", (C,), {}),
+    ("concat", ([V, K],), {"axis": 0}),
     ("concatenate", ([np.arange(3, dtype=np.int8), np.zeros(2, bool)],), {}),
-    ("stack", ([V, V, V],), {}), ("stack", ([M, M], -1), {}), ("stack", ([1.0, 2],), {}), ("stack", ([1.0, V[0]],), {}),
-    ("unstack", (M,), {}), ("unstack", (M,), {"axis": -1}),
-    ("vstack", ([V, M],), {}), ("hstack", ([V, V],), {}), ("hstack", ([M, M],), {}), ("hstack", ([1.0, 2.0],), {}),
-    ("dstack", ([M, M],), {}), ("dstack", ([V, V],), {}), ("column_stack", ([V, np.ones((4, 2), np.float32)],), {}),
-    ("append", (M, V), {}), ("append", (M, M, 1), {}), ("block", ([[M, M], [N, N]],), {}), ("block", ([V, V],), {}),
-    ("split", (M, 2, 1), {}), ("split", (V, [1, 3]), {}), ("split", (V, np.array([1, 1])), {}),
-    ("array_split", (V, 3), {}), ("array_split", (M, 5), {}), ("hsplit", (M, 2), {}), ("vsplit", (C, 2), {}),
-    ("dsplit", (C, [1]), {}), ("hsplit", (V, 2), {}),
-    ("tile", (V, 2), {}), ("tile", (M, (2, 1, 3)), {}), ("tile", (C, (2,)), {}), ("tile", (1.0, 3), {}),
+    ("stack", ([V, V, V],), {}),
+    ("stack", ([M, M], -1), {}),
+    ("stack", ([1.0, 2],), {}),
+    ("stack", ([1.0, V[0]],), {}),
+    ("unstack", (M,), {}),
+    ("unstack", (M,), {"axis": -1}),
+    ("vstack", ([V, M],), {}),
+    ("hstack", ([V, V],), {}),
+    ("hstack", ([M, M],), {}),
+    ("hstack", ([1.0, 2.0],), {}),
+    ("dstack", ([M, M],), {}),
+    ("dstack", ([V, V],), {}),
+    ("column_stack", ([V, np.ones((4, 2), np.float32)],), {}),
+    ("append", (M, V), {}),
+    ("append", (M, M, 1), {}),
+    ("block", ([[M, M], [N, N]],), {}),
+    ("block", ([V, V],), {}),
+    ("split", (M, 2, 1), {}),
+    ("split", (V, [1, 3]), {}),
+    ("split", (V, np.array([1, 1])), {}),
+    ("array_split", (V, 3), {}),
+    ("array_split", (M, 5), {}),
+    ("hsplit", (M, 2), {}),
+    ("vsplit", (C, 2), {}),
+    ("dsplit", (C, [1]), {}),
+    ("hsplit", (V, 2), {}),
+    ("tile", (V, 2), {}),
+    ("tile", (M, (2, 1, 3)), {}),
+    ("tile", (C, (2,)), {}),
+    ("tile", (1.0, 3), {}),
     ("tile", (V, 0), {}),
-    ("tile", (V, ()), {}), ("repeat", (M, 2), {}), ("repeat", (M, 3, 1), {}), ("repeat", (1.0, 3), {}),
+    ("tile", (V, ()), {}),
+    ("repeat", (M, 2), {}),
+    ("repeat", (M, 3, 1), {}),
+    ("repeat", (1.0, 3), {}),
     ("repeat", (V, 0), {}),
-    ("resize", (V, (2, 3)), {}), ("resize", (M, (2,)), {}), ("resize", (V, (0, 3)), {}),
-    ("delete", (V, 1), {}), ("delete", (M, -1, 1), {}), ("delete", (V, np.array([2, 1, 2])), {}),
-    ("delete", (M, slice(1, 1), 1), {}), ("delete", (V, slice(None)), {}), ("delete", (M[:, :0], slice(None), 1), {}),
-    ("delete", (M, np.array([0, -1]), 1), {}), ("delete", (M, slice(0, 2), 0), {}),
-    ("insert", (V, 1, 9.0), {}), ("insert", (M, 1, 5.0, 1), {}),
+    ("resize", (V, (2, 3)), {}),
+    ("resize", (M, (2,)), {}),
+    ("resize", (V, (0, 3)), {}),
+    ("delete", (V, 1), {}),
+    ("delete", (M, -1, 1), {}),
+    ("delete", (V, np.array([2, 1, 2])), {}),
+    ("delete", (M, slice(1, 1), 1), {}),
+    ("delete", (V, slice(None)), {}),
+    ("delete", (M[:, :0], slice(None), 1), {}),
+    ("delete", (M, np.array([0, -1]), 1), {}),
+    ("delete", (M, slice(0, 2), 0), {}),
+    ("insert", (V, 1, 9.0), {}),
+    ("insert", (M, 1, 5.0, 1), {}),
     ("insert", (V, np.array([1, 1, 3]), np.arange(3.0, dtype=np.float32)), {}),
-    ("insert", (M, 2, V, 0), {}), ("insert", (M, np.array([0, 2]), 3.0, 1), {}), ("insert", (V, -1, 2.0), {}),
-    ("insert", (M, 1, np.ones(3, np.float32), 1), {}), ("insert", (V, 2, np.ones(3, np.float32)), {}),
-    ("select", ([V > 0, V > -1], [V, 2 * V], 7.0), {}), ("select", ([N > 0], [N]), {}),
+    ("insert", (M, 2, V, 0), {}),
+    ("insert", (M, np.array([0, 2]), 3.0, 1), {}),
+    ("insert", (V, -1, 2.0), {}),
+    ("insert", (M, 1, np.ones(3, np.float32), 1), {}),
+    ("insert", (V, 2, np.ones(3, np.float32)), {}),
+    ("select", ([V > 0, V > -1], [V, 2 * V], 7.0), {}),
+    ("select", ([N > 0], [N]), {}),
     ("choose", (np.array([[1, 0], [2, 1]]), [V[:2], 2 * V[:2], 3 * V[:2]]), {"mode": "clip"}),
     ("choose", (np.array([7, -1]), [V[:2], 2 * V[:2], 3 * V[:2]]), {"mode": "wrap"}),
-    ("unravel_index", (np.array([0, 5, 11, -1, 40], np.int32), (3, 4)), {}), ("unravel_index", (7, (2, 3, 2)), {}),
+    ("unravel_index", (np.array([0, 5, 11, -1, 40], np.int32), (3, 4)), {}),
+    ("unravel_index", (7, (2, 3, 2)), {}),
     ("ravel_multi_index", ((np.array([0, 2]), np.array([3, 1])), (3, 4)), {"mode": "clip"}),
     ("ravel_multi_index", ((np.array([-1, 5]), np.array([3, 9])), (3, 4)), {"mode": "wrap", "order": "F"}),
-    ("diff", (V,), {}), ("diff", (M, 2), {}), ("diff", (M, 1, 0), {}), ("diff", (N,), {}), ("diff", (N > 0,), {}),
-    ("diff", (M,), {"prepend": 0.0, "append": np.ones((3, 2), np.float32)}), ("diff", (V, 7), {}),
-    ("ediff1d", (M,), {}), ("ediff1d", (V, 1.0, np.array([2.0, 3.0], np.float32)), {}),
-    ("gradient", (V,), {}), ("gradient", (M,), {}), ("gradient", (M, 2.0), {}), ("gradient", (M,), {"axis": 1}),
-    ("gradient", (V, np.array([0.0, 1, 3, 7], np.float32)), {}), ("gradient", (N,), {}), ("gradient", (V[:2],), {}),
+    ("diff", (V,), {}),
+    ("diff", (M, 2), {}),
+    ("diff", (M, 1, 0), {}),
+    ("diff", (N,), {}),
+    ("diff", (N > 0,), {}),
+    ("diff", (M,), {"prepend": 0.0, "append": np.ones((3, 2), np.float32)}),
+    ("diff", (V, 7), {}),
+    ("ediff1d", (M,), {}),
+    ("ediff1d", (V, 1.0, np.array([2.0, 3.0], np.float32)), {}),
+    ("gradient", (V,), {}),
+    ("gradient", (M,), {}),
+    ("gradient", (M, 2.0), {}),
+    ("gradient", (M,), {"axis": 1}),
+    ("gradient", (V, np.array([0.0, 1, 3, 7], np.float32)), {}),
+    ("gradient", (N,), {}),
+    ("gradient", (V[:2],), {}),
     ("gradient", (M, 1.0, np.array([0.0, 1, 3, 7], np.float32)), {}),
-    ("trapezoid", (M,), {}), ("trapezoid", (M,), {"dx": 0.5, "axis": 0}), ("trapezoid", (M, np.sort(V)), {}),
-    ("trapezoid", (N,), {}), ("trapezoid", (M, np.sort(M, 1)), {}),
+    ("trapezoid", (M,), {}),
+    ("trapezoid", (M,), {"dx": 0.5, "axis": 0}),
+    ("trapezoid", (M, np.sort(V)), {}),
+    ("trapezoid", (N,), {}),
+    ("trapezoid", (M, np.sort(M, 1)), {}),
     ("interp", (np.array([-1.0, 0.5, 2.5, 9], np.float32), np.arange(4.0, dtype=np.float32), V), {}),
     ("interp", (np.array([-1.0, 0.5, 2.5, 9], np.float32), np.arange(4.0, dtype=np.float32), V, -7.0, 7.0), {}),
-    ("interp", (np.array([-1.0, 9], np.float32), np.arange(4.0, dtype=np.float32), V, "extrapolate", "extrapolate"),
-     {}),
-    ("interp", (np.array([[-1.0, 0.5, 2.5, 9]], np.float32), np.array([3.0, 0, 1, 2.5], np.float32), V),
-     {"period": 4.0}),
-    ("unwrap", (5 * V,), {}), ("unwrap", (5 * M,), {"axis": 0, "discont": 4.0}), ("unwrap", (5 * V,), {"period": 3.0}),
-    ("unwrap", (N,), {"period": 4}), ("unwrap", (N,), {"period": 5}),
-    ("polyval", (V, M), {}), ("polyval", (N, 2), {}), ("polyval", (V[:0], M), {}),
-    ("cov", (M,), {}), ("cov", (M, M[:1]), {}), ("cov", (V,), {}), ("cov", (M,), {"rowvar": False, "bias": True}),
-    ("cov", (M,), {"fweights": np.array([1, 2, 1, 3])}), ("cov", (M,), {"aweights": np.abs(V)}),
+    (
+        "interp",
+        (np.array([-1.0, 9], np.float32), np.arange(4.0, dtype=np.float32), V, "extrapolate", "extrapolate"),
+        {},
+    ),
+    (
+        "interp",
+        (np.array([[-1.0, 0.5, 2.5, 9]], np.float32), np.array([3.0, 0, 1, 2.5], np.float32), V),
+        {"period": 4.0},
+    ),
+    ("unwrap", (5 * V,), {}),
+    ("unwrap", (5 * M,), {"axis": 0, "discont": 4.0}),
+    ("unwrap", (5 * V,), {"period": 3.0}),
+    ("unwrap", (N,), {"period": 4}),
+    ("unwrap", (N,), {"period": 5}),
+    ("polyval", (V, M), {}),
+    ("polyval", (N, 2), {}),
+    ("polyval", (V[:0], M), {}),
+    ("cov", (M,), {}),
+    ("cov", (M, M[:1]), {}),
+    ("cov", (V,), {}),
+    ("cov", (M,), {"rowvar": False, "bias": True}),
+    ("cov", (M,), {"fweights": np.array([1, 2, 1, 3])}),
+    ("cov", (M,), {"aweights": np.abs(V)}),
     ("cov", (M,), {"fweights": np.array([1, 2, 1, 3]), "aweights": np.abs(V), "ddof": 2}),
-    ("cov", (M + 1j * M[::-1],), {}), ("corrcoef", (M,), {}), ("corrcoef", (V, M[0]), {}),
+    ("cov", (M + 1j * M[::-1],), {}),
+    ("corrcoef", (M,), {}),
+    ("corrcoef", (V, M[0]), {}),
     ("corrcoef", (M + 1j * M[::-1],), {}),
-    ("apply_along_axis", (lambda v: v[::-1], 1, C), {}), ("apply_along_axis", (lambda v: v[:2] * v.sum(), -1, C), {}),
+    ("apply_along_axis", (lambda v: v[::-1], 1, C), {}),
+    ("apply_along_axis", (lambda v: v[:2] * v.sum(), -1, C), {}),
     ("apply_along_axis", (lambda v: v.sum(), 0, C), {}),
-    ("trace", (C,), {}), ("trace", (C, 1, 1, 2), {}), ("trace", (N,), {"dtype": np.float32}),
-    ("astype", (M, "int32"), {}), ("astype", (N, bool), {}), ("astype", (M, None), {}),
+    ("trace", (C,), {}),
+    ("trace", (C, 1, 1, 2), {}),
+    ("trace", (N,), {"dtype": np.float32}),
+    ("astype", (M, "int32"), {}),
+    ("astype", (N, bool), {}),
+    ("astype", (M, None), {}),
 ]
-
-
 
 
 def split_static(args, kwargs):
     """Arrays, at any depth, as flat leaves; and how to put them back."""
     leaves, tree = jax.tree.flatten((args, kwargs), is_leaf=lambda x: x is None or callable(x))
-    dynamic = [isinstance(x, np.ndarray) and (x.dtype.kind != "i" or x.dtype == np.int32) and x.size > 0
-               for x in leaves]
+    dynamic = [
+        isinstance(x, np.ndarray) and (x.dtype.kind != "i" or x.dtype == np.int32) and x.size > 0 for x in leaves
+    ]
 
     def rebuild(values):
         values = iter(values)
@@ -125,12 +231,17 @@ def test_agrees_with_jax(name, args, kwargs):
         assert weak == [x.weak_type for x in jax.tree.leaves(expected)]
 
 
-DIFFERENTIABLE = [c for c in CASES if c[0] not in ("astype", "choose", "select", "unwrap", "interp")
-                  and any(isinstance(a, np.ndarray) and a.dtype == np.float32 and a.size for a in c[1])]
+DIFFERENTIABLE = [
+    c
+    for c in CASES
+    if c[0] not in ("astype", "choose", "select", "unwrap", "interp")
+    and any(isinstance(a, np.ndarray) and a.dtype == np.float32 and a.size for a in c[1])
+]
 
 
-@pytest.mark.parametrize(("name", "args", "kwargs"), DIFFERENTIABLE,
-                         ids=[f"{i}-{c[0]}" for i, c in enumerate(DIFFERENTIABLE)])
+@pytest.mark.parametrize(
+    ("name", "args", "kwargs"), DIFFERENTIABLE, ids=[f"{i}-{c[0]}" for i, c in enumerate(DIFFERENTIABLE)]
+)
 def test_differentiates(name, args, kwargs):
     where = [i for i, a in enumerate(args) if isinstance(a, np.ndarray) and a.dtype == np.float32][:1]
 
@@ -144,8 +255,19 @@ def test_differentiates(name, args, kwargs):
     check_derivative(f, args[where[0]])
 
 
-MODES = ["constant", "edge", "reflect", "symmetric", "wrap", "linear_ramp", "maximum", "minimum", "mean", "median",
-         "empty"]
+MODES = [
+    "constant",
+    "edge",
+    "reflect",
+    "symmetric",
+    "wrap",
+    "linear_ramp",
+    "maximum",
+    "minimum",
+    "mean",
+    "median",
+    "empty",
+]
 WIDTHS = [2, (1, 3), ((1, 2), (0, 7)), ((0, 0), (5, 0)), {1: (2, 1)}]
 
 
@@ -169,11 +291,20 @@ def test_pad(mode, widths):
     check_derivative(lambda x: pnp.pad(x, widths, mode), M)
 
 
-@pytest.mark.parametrize(("mode", "kwargs"), [
-    ("constant", {"constant_values": 3}), ("constant", {"constant_values": (1, 2)}),
-    ("constant", {"constant_values": ((1, 2), (3, 4))}), ("reflect", {"reflect_type": "odd"}),
-    ("symmetric", {"reflect_type": "odd"}), ("linear_ramp", {"end_values": (5, -5)}), ("mean", {"stat_length": 2}),
-    ("maximum", {"stat_length": ((1, 2), (3, 1))})], ids=str)
+@pytest.mark.parametrize(
+    ("mode", "kwargs"),
+    [
+        ("constant", {"constant_values": 3}),
+        ("constant", {"constant_values": (1, 2)}),
+        ("constant", {"constant_values": ((1, 2), (3, 4))}),
+        ("reflect", {"reflect_type": "odd"}),
+        ("symmetric", {"reflect_type": "odd"}),
+        ("linear_ramp", {"end_values": (5, -5)}),
+        ("mean", {"stat_length": 2}),
+        ("maximum", {"stat_length": ((1, 2), (3, 1))}),
+    ],
+    ids=str,
+)
 def test_pad_options(mode, kwargs):
     for widths in (2, ((1, 2), (9, 11))):
         close(pnp.pad(M, widths, mode, **kwargs), jnp.pad(M, widths, mode, **kwargs), 10)
@@ -183,10 +314,10 @@ def test_pad_options(mode, kwargs):
 
 def test_pad_by_function():
     def ones_around(vector, width, axis, kwargs):
-        vector = vector.at[:width[0]].set(kwargs["value"])
-        return vector.at[vector.shape[0] - width[1]:].set(kwargs["value"])
+        vector = vector.at[: width[0]].set(kwargs["value"])
+        return vector.at[vector.shape[0] - width[1] :].set(kwargs["value"])
 
-    close(pnp.pad(M, 2, ones_around, value=5.), jnp.pad(M, 2, ones_around, value=5.))
+    close(pnp.pad(M, 2, ones_around, value=5.0), jnp.pad(M, 2, ones_around, value=5.0))
 
 
 def test_pad_refuses():
@@ -258,18 +389,29 @@ def test_block_of_scalars_and_trim_zeros():
 
 
 REFUSED = [
-    ("reshape", (M, (5, 2)), r"cannot turn shape \(3, 4\)"), ("reshape", (M, (-1, -1)), "one may be -1"),
-    ("reshape", (M, (-1, 5)), "does not divide 12"), ("transpose", (M, (0, 0)), "each of the 2 axes"),
-    ("broadcast_to", (V, (3,)), "does not broadcast"), ("concatenate", ([V, M],), "equal shapes"),
-    ("concatenate", ([1.0, 2.0],), "use stack"), ("concatenate", ([],), "at least one array"),
-    ("stack", ([V, M],), "one shape"), ("split", (V, 3), "cannot be cut into 3 equal parts"),
+    ("reshape", (M, (5, 2)), r"cannot turn shape \(3, 4\)"),
+    ("reshape", (M, (-1, -1)), "one may be -1"),
+    ("reshape", (M, (-1, 5)), "does not divide 12"),
+    ("transpose", (M, (0, 0)), "each of the 2 axes"),
+    ("broadcast_to", (V, (3,)), "does not broadcast"),
+    ("concatenate", ([V, M],), "equal shapes"),
+    ("concatenate", ([1.0, 2.0],), "use stack"),
+    ("concatenate", ([],), "at least one array"),
+    ("stack", ([V, M],), "one shape"),
+    ("split", (V, 3), "cannot be cut into 3 equal parts"),
     ("squeeze", (M, 0), "length 1"),
-    ("moveaxis", (M, (0, 1), 0), "as many axes"), ("swapaxes", (M, 0, 2), "axis 2 is out of bounds"),
-    ("rot90", (M, 1, (0, 0)), "two different axes"), ("tile", (V, -1), "must not be negative"),
-    ("gradient", (V[:1],), "at least 2 samples"), ("interp", (1.0, V, V[:2]), "vectors of one length"),
-    ("matrix_transpose", (V,), "at least 2 axes"), ("block", ([V, [V]],), "same depth"),
-    ("choose", (np.array([5]), [V]), "out of bounds"), ("unstack", (1.0,), "0-d array"),
-    ("ravel_multi_index", ((np.array([5]),), (3,)), "out of bounds"), ("diff", (V, -1), "must not be negative"),
+    ("moveaxis", (M, (0, 1), 0), "as many axes"),
+    ("swapaxes", (M, 0, 2), "axis 2 is out of bounds"),
+    ("rot90", (M, 1, (0, 0)), "two different axes"),
+    ("tile", (V, -1), "must not be negative"),
+    ("gradient", (V[:1],), "at least 2 samples"),
+    ("interp", (1.0, V, V[:2]), "vectors of one length"),
+    ("matrix_transpose", (V,), "at least 2 axes"),
+    ("block", ([V, [V]],), "same depth"),
+    ("choose", (np.array([5]), [V]), "out of bounds"),
+    ("unstack", (1.0,), "0-d array"),
+    ("ravel_multi_index", ((np.array([5]),), (3,)), "out of bounds"),
+    ("diff", (V, -1), "must not be negative"),
 ]
 
 

@@ -12,20 +12,52 @@ import pullback.numpy as pnp
 
 M = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
 CALLS = [
-    ("all", (), {}), ("any", (0,), {}), ("argmax", (1,), {}), ("argmin", (), {}), ("argsort", (), {}),
+    ("all", (), {}),
+    ("any", (0,), {}),
+    ("argmax", (1,), {}),
+    ("argmin", (), {}),
+    ("argsort", (), {}),
     ("astype", (int,), {}),
-    ("clip", (-0.5, 0.5), {}), ("clip", (), {"max": 0.1}), ("compress", (np.array([True, False, True]), 0), {}),
-    ("conj", (), {}), ("conjugate", (), {}), ("copy", (), {}), ("cumprod", (1,), {}), ("cumsum", (), {}),
-    ("diagonal", (1,), {}), ("dot", (M.T,), {}), ("flatten", (), {}), ("flatten", ("F",), {}), ("max", (), {"axis": 0}),
-    ("mean", (1,), {"keepdims": True}), ("min", (0,), {}), ("nonzero", (), {}), ("prod", (0,), {}), ("ptp", (0,), {}),
-    ("ravel", (), {}), ("repeat", (2, 1), {}), ("reshape", (4, 3), {}), ("reshape", ((2, -1),), {}),
+    ("clip", (-0.5, 0.5), {}),
+    ("clip", (), {"max": 0.1}),
+    ("compress", (np.array([True, False, True]), 0), {}),
+    ("conj", (), {}),
+    ("conjugate", (), {}),
+    ("copy", (), {}),
+    ("cumprod", (1,), {}),
+    ("cumsum", (), {}),
+    ("diagonal", (1,), {}),
+    ("dot", (M.T,), {}),
+    ("flatten", (), {}),
+    ("flatten", ("F",), {}),
+    ("max", (), {"axis": 0}),
+    ("mean", (1,), {"keepdims": True}),
+    ("min", (0,), {}),
+    ("nonzero", (), {}),
+    ("prod", (0,), {}),
+    ("ptp", (0,), {}),
+    ("ravel", (), {}),
+    ("repeat", (2, 1), {}),
+    ("reshape", (4, 3), {}),
+    ("reshape", ((2, -1),), {}),
     ("reshape", (-1,), {}),
-    ("reshape", (12,), {"order": "F"}), ("round", (1,), {}), ("sort", (), {"axis": 0}), ("squeeze", (), {}),
+    ("reshape", (12,), {"order": "F"}),
+    ("round", (1,), {}),
+    ("sort", (), {"axis": 0}),
+    ("squeeze", (), {}),
     ("std", (0,), {}),
-    ("std", (), {"ddof": 1}), ("sum", (), {}), ("sum", ((0, 1),), {}), ("swapaxes", (0, 1), {}), ("take", (2, 1), {}),
-    ("trace", (), {}), ("transpose", (), {}), ("transpose", (1, 0), {}), ("transpose", ((1, 0),), {}),
+    ("std", (), {"ddof": 1}),
+    ("sum", (), {}),
+    ("sum", ((0, 1),), {}),
+    ("swapaxes", (0, 1), {}),
+    ("take", (2, 1), {}),
+    ("trace", (), {}),
+    ("transpose", (), {}),
+    ("transpose", (1, 0), {}),
+    ("transpose", ((1, 0),), {}),
     ("transpose", (None,), {}),
-    ("var", (1,), {}), ("view", ("int32",), {}),
+    ("var", (1,), {}),
+    ("view", ("int32",), {}),
 ]
 
 
@@ -60,7 +92,7 @@ def test_signatures_are_those_of_jax(name):
     ours, theirs = parameters(getattr(pb.Array, name)), parameters(getattr(type(jnp.zeros(1)), name))
     assert set(theirs) <= set(ours)
     by_position = [p for p, kind in theirs.items() if kind is not inspect.Parameter.KEYWORD_ONLY]
-    assert list(ours)[:len(by_position)] == by_position
+    assert list(ours)[: len(by_position)] == by_position
 
 
 def test_every_method_has_a_docstring():

@@ -14,8 +14,22 @@ X = np.array([1.5, -2.0, 3.0], np.float32)
 I = np.array([1, 2, 3], np.int32)  # noqa: E741
 B = np.array([True, False, True])
 
-FLOATING = [operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv, operator.mod, operator.pow,
-            divmod, operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge]
+FLOATING = [
+    operator.add,
+    operator.sub,
+    operator.mul,
+    operator.truediv,
+    operator.floordiv,
+    operator.mod,
+    operator.pow,
+    divmod,
+    operator.eq,
+    operator.ne,
+    operator.lt,
+    operator.le,
+    operator.gt,
+    operator.ge,
+]
 INTEGRAL = [operator.and_, operator.or_, operator.xor, operator.lshift, operator.rshift]
 
 

@@ -47,9 +47,15 @@ class OnlyData:
         return np.ones(3)
 
 
-@pytest.mark.parametrize("result", [
-    X + Labelled([1, 2, 3], "a"), X ** Labelled([1, 2, 3], "a"), X @ Labelled([1, 2, 3], "a"),
-    X < Labelled([1, 2, 3], "a")])
+@pytest.mark.parametrize(
+    "result",
+    [
+        X + Labelled([1, 2, 3], "a"),
+        X ** Labelled([1, 2, 3], "a"),
+        X @ Labelled([1, 2, 3], "a"),
+        X < Labelled([1, 2, 3], "a"),
+    ],
+)
 def test_operators_leave_labelled_arrays_their_turn(result):
     assert type(result) is Labelled
     assert result.label == "a"

@@ -13,8 +13,18 @@ import pullback.numpy as pnp
 
 DTYPES = ["bool", "int8", "uint32", "float16", "bfloat16", "float32", "complex64"]
 NAMES = ["sum", "prod", "max", "min", "any", "all", "mean", "var", "std", "argmax", "argmin", "count_nonzero", "ptp"]
-NAN_NAMES = ["nansum", "nanprod", "nanmax", "nanmin", "nanmean", "nanvar", "nanstd", "nanargmax", "nanargmin",
-             "nanmedian"]
+NAN_NAMES = [
+    "nansum",
+    "nanprod",
+    "nanmax",
+    "nanmin",
+    "nanmean",
+    "nanvar",
+    "nanstd",
+    "nanargmax",
+    "nanargmin",
+    "nanmedian",
+]
 rng = np.random.default_rng(0)
 
 
@@ -101,8 +111,13 @@ def test_means_of_half_precision_do_not_overflow():
 
 def test_freedom_of_variances():
     x = data((3, 4))
-    for options in ({"ddof": 1}, {"correction": 1}, {"axis": 0, "ddof": 2, "keepdims": True},
-                    {"axis": 1, "mean": x.mean(1, keepdims=True)}, {"axis": 0, "ddof": 3}):
+    for options in (
+        {"ddof": 1},
+        {"correction": 1},
+        {"axis": 0, "ddof": 2, "keepdims": True},
+        {"axis": 1, "mean": x.mean(1, keepdims=True)},
+        {"axis": 0, "ddof": 3},
+    ):
         agree(pnp.var, jnp.var, x, **options)
     assert np.isnan(pnp.var(x[:1], axis=0, ddof=2)).all()
     with pytest.raises(ValueError, match="two names"):
@@ -111,11 +126,18 @@ def test_freedom_of_variances():
 
 def test_average():
     x, w = data((3, 4)), np.abs(data((3, 4)))
-    for options in ({}, {"weights": w}, {"axis": 1, "weights": w[0]}, {"axis": (0, 1)}, {"axis": 1, "returned": True},
-                    {"axis": 0, "returned": True, "weights": w, "keepdims": True}):
+    for options in (
+        {},
+        {"weights": w},
+        {"axis": 1, "weights": w[0]},
+        {"axis": (0, 1)},
+        {"axis": 1, "returned": True},
+        {"axis": 0, "returned": True, "weights": w, "keepdims": True},
+    ):
         agree(pnp.average, jnp.average, x, **options)
-    check_value(lambda x: pnp.average(x, weights=np.arange(3)), lambda x: jnp.average(x, weights=np.arange(3)),
-                np.arange(3))
+    check_value(
+        lambda x: pnp.average(x, weights=np.arange(3)), lambda x: jnp.average(x, weights=np.arange(3)), np.arange(3)
+    )
     with pytest.raises(ValueError, match="weights must have the shape of a"):
         pnp.average(x, weights=w[0])
 
@@ -175,11 +197,11 @@ def test_running_sums_with_the_initial_one(name):
 @pytest.mark.parametrize("name", ["quantile", "nanquantile", "percentile", "nanpercentile"])
 def test_weighted_quantiles(name):
     """As NumPy's, which leaves out what has no weight at q = 0, where JAX does not."""
-    x = np.array([[3., 1., 2., 2., 0.], [5., 4., 4., 1., 3.]])
+    x = np.array([[3.0, 1.0, 2.0, 2.0, 0.0], [5.0, 4.0, 4.0, 1.0, 3.0]])
     if "nan" in name:
         x[0, 2] = np.nan
     weights = np.array([[1, 2, 1, 0, 1], [0, 3, 1, 0, 2]])
-    q = np.array([0., .1, .3, .5, .9, 1.]) * (100 if "percentile" in name else 1)
+    q = np.array([0.0, 0.1, 0.3, 0.5, 0.9, 1.0]) * (100 if "percentile" in name else 1)
     for axis in (None, 0, 1, (0, 1)):
         for keepdims in (False, True):
             settings = {"axis": axis, "keepdims": keepdims, "method": "inverted_cdf"}
@@ -187,16 +209,15 @@ def test_weighted_quantiles(name):
             run = pb.jit(lambda x, w, settings=settings: getattr(pnp, name)(x, q, weights=w, **settings))
             np.testing.assert_array_equal(run(x, weights + (axis == 0)), expected)
     vector = getattr(np, name)(x, q, axis=1, weights=np.stack([weights[0]] * 2), method="inverted_cdf")
-    np.testing.assert_array_equal(
-        getattr(pnp, name)(x, q, axis=1, weights=weights[0], method="inverted_cdf"), vector)
+    np.testing.assert_array_equal(getattr(pnp, name)(x, q, axis=1, weights=weights[0], method="inverted_cdf"), vector)
 
 
 def test_the_derivative_of_a_weighted_quantile():
     def median(x):
-        return pnp.quantile(x, .5, weights=np.array([1, 1, 5]), method="inverted_cdf")
+        return pnp.quantile(x, 0.5, weights=np.array([1, 1, 5]), method="inverted_cdf")
 
-    np.testing.assert_array_equal(pb.grad(median)(np.array([3., 1., 2.])), [0., 0., 1.])
-    assert np.isnan(pnp.quantile(np.ones(2), .5, weights=np.zeros(2), method="inverted_cdf"))
+    np.testing.assert_array_equal(pb.grad(median)(np.array([3.0, 1.0, 2.0])), [0.0, 0.0, 1.0])
+    assert np.isnan(pnp.quantile(np.ones(2), 0.5, weights=np.zeros(2), method="inverted_cdf"))
 
 
 @pytest.mark.parametrize("method", ["linear", "lower", "higher", "midpoint", "nearest", "inverted_cdf"])
@@ -208,8 +229,12 @@ def test_quantiles(name, method):
     for axis, keepdims in ((None, True), (0, False), ((0, 1), False)):
         agree(f, g, x, q, axis=axis, keepdims=keepdims, method=method)
     check_value(lambda x: f(x, 0.3, method=method), lambda x: g(x, 0.3, method=method), np.arange(7))
-    np.testing.assert_allclose(pb.grad(lambda x: f(x, 0.3, method=method))(x),
-                               jax.grad(lambda x: g(x, 0.3, method=method))(x), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        pb.grad(lambda x: f(x, 0.3, method=method))(x),
+        jax.grad(lambda x: g(x, 0.3, method=method))(x),
+        rtol=1e-4,
+        atol=1e-6,
+    )
     with_nan = holes((4, 5))
     check_value(lambda x: f(x, q[1:4], axis=1, method=method), lambda x: g(x, q[1:4], axis=1, method=method), with_nan)
 
@@ -241,8 +266,11 @@ REFUSED = [
     (partial(pnp.quantile, np.zeros(3), 0.5, method="best"), ValueError, "method must be one of linear"),
     (partial(pnp.quantile, np.zeros(0), 0.5), ValueError, "there are no elements"),
     (partial(pnp.quantile, np.zeros(3), 0.5, weights=np.ones(3)), ValueError, "method must be 'inverted_cdf'"),
-    (partial(pnp.quantile, np.zeros(3), 0.5, weights=np.ones(2), method="inverted_cdf"), ValueError,
-     "weights must have"),
+    (
+        partial(pnp.quantile, np.zeros(3), 0.5, weights=np.ones(2), method="inverted_cdf"),
+        ValueError,
+        "weights must have",
+    ),
     (partial(pnp.quantile, np.zeros(3), 0.5, weights=-np.ones(3), method="inverted_cdf"), ValueError, "be negative"),
     (partial(pnp.median, np.zeros(3, "complex64")), ValueError, "complex numbers have no order"),
     (partial(pnp.percentile, np.zeros(3), 50, weights=np.ones(3)), ValueError, "method must be 'inverted_cdf'"),

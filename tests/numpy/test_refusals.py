@@ -14,33 +14,51 @@ CUBE = np.zeros((2, 3, 3), np.float32)
 NONE = np.zeros((0,), np.float32)
 
 INDEXING = [
-    (partial(pnp.put_along_axis, M[:1], np.zeros((3, 1), int), 1., 1, inplace=False), ValueError,
-     "put_along_axis: indices of shape"),
-    (partial(pnp.put, V, np.array([0]), 1., mode="raise", inplace=False),
-     ValueError, "put: mode must be None, 'clip' or 'wrap'"),
-    (partial(pnp.place, V, np.array([True, False]), 1., inplace=False),
-     ValueError, "place: the mask must have the size"),
-    (partial(pnp.fill_diagonal, M, 1., wrap=True, inplace=False), NotImplementedError, "fill_diagonal: wrap=True"),
-    (partial(pnp.fill_diagonal, CUBE, 1., inplace=False), ValueError, "fill_diagonal: expected a matrix, or an array"),
-    (partial(pnp.fill_diagonal, V, 1., inplace=False), ValueError, "fill_diagonal: expected a matrix, or an array"),
+    (
+        partial(pnp.put_along_axis, M[:1], np.zeros((3, 1), int), 1.0, 1, inplace=False),
+        ValueError,
+        "put_along_axis: indices of shape",
+    ),
+    (
+        partial(pnp.put, V, np.array([0]), 1.0, mode="raise", inplace=False),
+        ValueError,
+        "put: mode must be None, 'clip' or 'wrap'",
+    ),
+    (
+        partial(pnp.place, V, np.array([True, False]), 1.0, inplace=False),
+        ValueError,
+        "place: the mask must have the size",
+    ),
+    (partial(pnp.fill_diagonal, M, 1.0, wrap=True, inplace=False), NotImplementedError, "fill_diagonal: wrap=True"),
+    (partial(pnp.fill_diagonal, CUBE, 1.0, inplace=False), ValueError, "fill_diagonal: expected a matrix, or an array"),
+    (partial(pnp.fill_diagonal, V, 1.0, inplace=False), ValueError, "fill_diagonal: expected a matrix, or an array"),
     (partial(pnp.delete, V, [True, False]), ValueError, "delete: a mask must have the length 3"),
     (partial(pnp.delete, V, [0.5]), IndexError, "delete: positions must be integers, got float64"),
     (partial(pnp.delete, V, [3]), IndexError, r"delete: positions \[3\] are out of bounds for axis 0 of length 3"),
-    (partial(pnp.insert, V, [4], 1.), IndexError, r"insert: positions \[4\] are out of bounds for axis 0 of length 3"),
+    (partial(pnp.insert, V, [4], 1.0), IndexError, r"insert: positions \[4\] are out of bounds for axis 0 of length 3"),
     (partial(pnp.take_along_axis, M, np.zeros((1, 2), int), None), ValueError, "with axis None, indices must have 1"),
     (partial(pnp.take_along_axis, np.zeros((2, 0)), np.zeros((2, 1), int), 1), IndexError, "axis 1 .* has length 0"),
     (partial(pnp.ix_, [0], [[1]]), ValueError, r"ix_: argument 1 must have 1 axis, got shape \(1, 1\)"),
     (partial(pnp.unravel_index, V, (3,)), TypeError, r"unravel_index: indices must be integers, got f32\[3\]"),
-    (partial(pnp.ravel_multi_index, (np.array([0]),), (3,), order="K"), ValueError,
-     "order must be 'C' or 'F', got 'K'"),
-    (partial(pnp.ravel_multi_index, (V,), (3,)),
-     TypeError, r"ravel_multi_index: positions must be integers, got float32"),
+    (
+        partial(pnp.ravel_multi_index, (np.array([0]),), (3,), order="K"),
+        ValueError,
+        "order must be 'C' or 'F', got 'K'",
+    ),
+    (
+        partial(pnp.ravel_multi_index, (V,), (3,)),
+        TypeError,
+        r"ravel_multi_index: positions must be integers, got float32",
+    ),
     (partial(pnp.ravel_multi_index, (np.array([0]),), (3,), mode="last"), ValueError, "got 'last'"),
 ]
 
 SHAPE = [
-    (partial(pnp.concatenate, pnp.float32(1)),
-     ValueError, "concatenate: expected a sequence of arrays, got a 0-d array"),
+    (
+        partial(pnp.concatenate, pnp.float32(1)),
+        ValueError,
+        "concatenate: expected a sequence of arrays, got a 0-d array",
+    ),
     (partial(pnp.block, [(V, V)]), TypeError, "block: expected nested lists of arrays, got a tuple"),
     (partial(pnp.block, [V, []]), ValueError, "block: a list of blocks must not be empty"),
     (partial(pnp.repeat, V, [1, 2]), ValueError, "repeat: repeats must be an integer, or 3 of them, for axis"),
@@ -63,10 +81,21 @@ CREATION = [
 
 FUNCTIONAL = [
     (partial(pnp.gradient, V, edge_order=2), NotImplementedError, "gradient: edge_order must be 1, got 2"),
-    (partial(pnp.gradient, M, 1., 2., 3.), TypeError, "gradient: expected no spacing, one, or one for each of 2 axes"),
-    (partial(pnp.gradient, V, np.arange(2.)), ValueError, r"gradient: coordinates along axis 0 must have shape \(3,\)"),
-    (partial(pnp.interp, V, V, V, left="nearest"), ValueError,
-     "interp: left and right must be values or 'extrapolate'"),
+    (
+        partial(pnp.gradient, M, 1.0, 2.0, 3.0),
+        TypeError,
+        "gradient: expected no spacing, one, or one for each of 2 axes",
+    ),
+    (
+        partial(pnp.gradient, V, np.arange(2.0)),
+        ValueError,
+        r"gradient: coordinates along axis 0 must have shape \(3,\)",
+    ),
+    (
+        partial(pnp.interp, V, V, V, left="nearest"),
+        ValueError,
+        "interp: left and right must be values or 'extrapolate'",
+    ),
     (partial(pnp.cov, M, fweights=[1, 2]), ValueError, r"cov: fweights must have shape \(3,\), got \(2,\)"),
     (partial(pnp.cov, M, fweights=V), TypeError, "cov: fweights count observations, so they must be integers, got"),
     (partial(pnp.select, [V > 0], []), ValueError, "select: expected a choice for each condition, and at least one"),
@@ -109,20 +138,20 @@ def test_empty_and_single_cases_are_those_of_numpy(call, shape):
 
 
 def test_nothing_is_written_where_nothing_is_given():
-    assert pnp.put(V, np.array([], int), 1., inplace=False).tolist() == V.tolist()
+    assert pnp.put(V, np.array([], int), 1.0, inplace=False).tolist() == V.tolist()
     assert list(pnp.array(np.zeros((0, 2)))) == []
     assert pnp.atleast_1d() == []
     assert pnp.unravel_index(np.array(5, np.uint32), (2, 3))[1] == 2
 
 
 def entries_of_a_list(i):
-    return pnp.arange(6.).reshape(2, 3)[:, [i, 0]]
+    return pnp.arange(6.0).reshape(2, 3)[:, [i, 0]]
 
 
 def test_lists_beside_other_indices_are_positions_which_may_be_traced():
     for run in (entries_of_a_list, pb.jit(entries_of_a_list)):
         assert run(2).tolist() == [[2, 0], [5, 3]]
-    x = pnp.array([1., 2., 3.])
+    x = pnp.array([1.0, 2.0, 3.0])
     assert x[np.array(True)].shape == (1, 3)
     assert x[np.array(False)].shape == (0, 3)
 
@@ -131,7 +160,7 @@ class Wrapped:
     """An array of another library that says how it becomes one of ours."""
 
     def __pullback_array__(self):
-        return pnp.array([1., 2.])
+        return pnp.array([1.0, 2.0])
 
 
 def test_classes_of_others_become_arrays_by_their_method():

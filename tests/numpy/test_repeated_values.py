@@ -1,4 +1,5 @@
 """Second derivatives at repeated eigenvalues and singular values: each entry right or nan, in the modes that say so."""
+
 import numpy as np
 import pytest
 
@@ -7,10 +8,12 @@ import pullback.numpy as pnp
 from pullback import scipy
 
 MODES = {
-    "forward over reverse": lambda f: pb.jacfwd(pb.grad(f)), "forward over forward": lambda f: pb.jacfwd(pb.jacfwd(f)),
-    "reverse over forward": lambda f: pb.jacrev(pb.jacfwd(f)), "reverse over reverse": lambda f: pb.jacrev(pb.grad(f)),
+    "forward over reverse": lambda f: pb.jacfwd(pb.grad(f)),
+    "forward over forward": lambda f: pb.jacfwd(pb.jacfwd(f)),
+    "reverse over forward": lambda f: pb.jacrev(pb.jacfwd(f)),
+    "reverse over reverse": lambda f: pb.jacrev(pb.grad(f)),
 }
-POINTS = {"all equal": 2 * np.eye(3), "two equal": np.diag([2., 2., 1.]), "zeros": np.diag([1., 0., 0.])}
+POINTS = {"all equal": 2 * np.eye(3), "two equal": np.diag([2.0, 2.0, 1.0]), "zeros": np.diag([1.0, 0.0, 0.0])}
 
 
 def symmetric(x):
@@ -24,12 +27,14 @@ def recomposed(x):
 
 # each with the same function without a decomposition, which is smooth
 FUNCTIONS = {
-    "eigvalsh": (lambda x: (pnp.linalg.eigvalsh(symmetric(x))**2).sum(), lambda x: (symmetric(x)**2).sum()),
+    "eigvalsh": (lambda x: (pnp.linalg.eigvalsh(symmetric(x)) ** 2).sum(), lambda x: (symmetric(x) ** 2).sum()),
     "eigh": (recomposed, lambda x: (symmetric(x) @ symmetric(x))[0, 1]),
-    "svdvals": (lambda x: (pnp.linalg.svd(x, compute_uv=False)**4).sum(), lambda x: ((x.T @ x)**2).sum()),
-    "eigvals": (lambda x: (pnp.linalg.eigvals(x)**2).sum().real, lambda x: pnp.trace(x @ x)),
-    "expm": (lambda x: pnp.trace(scipy.linalg.expm(x) @ scipy.linalg.expm(x)),
-             lambda x: pnp.trace(scipy.linalg.expm(2 * x))),
+    "svdvals": (lambda x: (pnp.linalg.svd(x, compute_uv=False) ** 4).sum(), lambda x: ((x.T @ x) ** 2).sum()),
+    "eigvals": (lambda x: (pnp.linalg.eigvals(x) ** 2).sum().real, lambda x: pnp.trace(x @ x)),
+    "expm": (
+        lambda x: pnp.trace(scipy.linalg.expm(x) @ scipy.linalg.expm(x)),
+        lambda x: pnp.trace(scipy.linalg.expm(2 * x)),
+    ),
     "matrix_power": (lambda x: pnp.linalg.matrix_power(x, 3)[0, 1], lambda x: (x @ x @ x)[0, 1]),
 }
 
@@ -56,7 +61,7 @@ def test_entries_are_right_or_nan(name, mode, run):
 def test_the_nuclear_norm(mode, run):
     """Right where no vectors of repeated values are mixed; of two directions that do, nothing is known."""
     with pb.enable_x64():
-        got = np.asarray(run(MODES[mode](lambda x: pnp.linalg.norm(x, ord="nuc")))(np.diag([2., 2., 1.])))
+        got = np.asarray(run(MODES[mode](lambda x: pnp.linalg.norm(x, ord="nuc")))(np.diag([2.0, 2.0, 1.0])))
     # with singular values s, the skew parts of the pairs ij bend it by 1 / (s_i + s_j)
     for i, j in ((0, 2), (1, 2)):
         assert got[i, j, i, j] == pytest.approx(1 / 3)

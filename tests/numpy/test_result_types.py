@@ -2,6 +2,7 @@
 
 The functions are those that both libraries have and that take one or two arrays. `DIFFERENT` lists what is left.
 """
+
 import functools
 import inspect
 import itertools
@@ -18,7 +19,8 @@ from pullback.scipy import special
 
 MODULES = {"numpy": (pnp, jnp), "nn": (nn, jax.nn), "special": (special, jax.scipy.special)}
 # what takes no arrays of numbers, or reads values to find its result's shape
-OTHER = set("""arange argwhere array_equal array_equiv array_repr array_str astype bincount block broadcast_arrays
+OTHER = set(
+    """arange argwhere array_equal array_equiv array_repr array_str astype bincount block broadcast_arrays
     broadcast_shapes broadcast_to can_cast choose c_ einsum_path expand_dims eye finfo flatnonzero from_dlpack
     frombuffer fromfile fromiter fromstring full full_like get_printoptions iinfo indices isdtype iscomplexobj isrealobj
     isscalar
@@ -26,7 +28,8 @@ OTHER = set("""arange argwhere array_equal array_equiv array_repr array_str asty
     result_type save savez set_printoptions setdiff1d setxor1d shape size tile tri tril_indices triu_indices trim_zeros
     intersect1d union1d unique unique_all unique_counts unique_inverse unique_values unravel_index vectorize zeros empty
     dot_product_attention hamming hanning blackman bartlett kaiser identity moveaxis permute_dims delete insert one_hot
-    append""".split())
+    append""".split()
+)
 
 
 def arity(function):
@@ -42,7 +45,7 @@ def names():
     for module, (ours, theirs) in MODULES.items():
         for name in sorted(set(dir(ours)) & set(dir(theirs)) - OTHER):
             function = getattr(theirs, name)
-            if name[0] != "_" and callable(function) and callable(getattr(ours, name)) :
+            if name[0] != "_" and callable(function) and callable(getattr(ours, name)):
                 if isinstance(function, type) and not hasattr(function, "dtype"):
                     continue
                 if (1 if isinstance(function, type) else arity(function)) in (1, 2):
@@ -52,21 +55,53 @@ def names():
 # what stands for a weakly typed array
 WEAK = {"weak int[2]": 1, "weak float[2]": 1.0}
 OPERANDS = {
-    "1": 1, "1.": 1.0, "True": True, "np.float32": np.float32(0.5), "np.int8": np.int8(1),
-    "bool[2]": np.array([True, False]), "int8[2]": np.array([1, 2], "int8"), "int32[2]": np.array([1, 2], "int32"),
-    "float16[2]": np.array([0.5, 0.25], "float16"), "float32[2]": np.array([0.5, 0.25], "float32"), **WEAK}
-ALONE = {**OPERANDS, "1j": 1j, "np.float64": np.float64(0.5), "np.int64": np.int64(1), "np.bool": np.bool_(True),
-         "uint8[2]": np.array([1, 2], "uint8"), "bfloat16[2]": np.array([0.5, 0.25], pnp.bfloat16.dtype),
-         "complex64[2]": np.array([0.5, 0.25], "complex64")}
+    "1": 1,
+    "1.": 1.0,
+    "True": True,
+    "np.float32": np.float32(0.5),
+    "np.int8": np.int8(1),
+    "bool[2]": np.array([True, False]),
+    "int8[2]": np.array([1, 2], "int8"),
+    "int32[2]": np.array([1, 2], "int32"),
+    "float16[2]": np.array([0.5, 0.25], "float16"),
+    "float32[2]": np.array([0.5, 0.25], "float32"),
+    **WEAK,
+}
+ALONE = {
+    **OPERANDS,
+    "1j": 1j,
+    "np.float64": np.float64(0.5),
+    "np.int64": np.int64(1),
+    "np.bool": np.bool_(True),
+    "uint8[2]": np.array([1, 2], "uint8"),
+    "bfloat16[2]": np.array([0.5, 0.25], pnp.bfloat16.dtype),
+    "complex64[2]": np.array([0.5, 0.25], "complex64"),
+}
 
 
 # what differs is the weak type alone, but for bools with x64 in the second line and np.float32 in `angle`
 DIFFERENT = {
-    "nn.mish", "nn.soft_sign", "nn.softplus",  # of bools the default dtype there, float32 here
+    "nn.mish",
+    "nn.soft_sign",
+    "nn.softplus",  # of bools the default dtype there, float32 here
     "numpy.angle",  # of a Python or NumPy float: another dtype there than of an array of the same
-    "numpy.deg2rad", "numpy.degrees", "numpy.rad2deg", "numpy.radians", "numpy.sinc", "special.logit",  # of weak arrays
-    "special.log_ndtr", "numpy.argpartition", "numpy.convolve", "numpy.correlate", "numpy.copysign", "numpy.gcd",
-    "numpy.lcm", "numpy.heaviside", "numpy.hypot", "special.kl_div", "special.rel_entr",
+    "numpy.deg2rad",
+    "numpy.degrees",
+    "numpy.rad2deg",
+    "numpy.radians",
+    "numpy.sinc",
+    "special.logit",  # of weak arrays
+    "special.log_ndtr",
+    "numpy.argpartition",
+    "numpy.convolve",
+    "numpy.correlate",
+    "numpy.copysign",
+    "numpy.gcd",
+    "numpy.lcm",
+    "numpy.heaviside",
+    "numpy.hypot",
+    "special.kl_div",
+    "special.rel_entr",
 }
 # with the option a Python float and a float32 are of two widths, and there is nothing left to tell apart
 SAME_WITH_X64 = {"numpy.convolve", "numpy.correlate", "numpy.copysign"}

@@ -24,8 +24,9 @@ def test_results_are_those_of_numpy(dtype):
             got, expected = getattr(pnp, name)(a, b), getattr(np, name)(a, b)
             np.testing.assert_array_equal(got, expected)
             assert got.dtype == dtype
-        for got, expected in zip(pnp.intersect1d(a, b, return_indices=True),
-                                 np.intersect1d(a, b, return_indices=True), strict=True):
+        for got, expected in zip(
+            pnp.intersect1d(a, b, return_indices=True), np.intersect1d(a, b, return_indices=True), strict=True
+        ):
             np.testing.assert_array_equal(got, expected)
     np.testing.assert_array_equal(pnp.setdiff1d(np.array([3, 1, 3]), Y[:1], assume_unique=True), [3, 1, 3])
 
@@ -73,10 +74,17 @@ def test_complex_numbers_are_sorted_by_real_then_imaginary_part():
 
 def test_with_a_size_they_compile():
     def run(np):
-        return lambda x, y: (np.isin(x, y), np.union1d(x, y, size=7, fill_value=-1), np.union1d(x, y, size=2),
-                             np.setdiff1d(x, y, size=3), np.setdiff1d(x, y, size=3, fill_value=8),
-                             np.intersect1d(x, y, size=3), np.setxor1d(x, y, size=5), np.setxor1d(x, y, size=1),
-                             np.intersect1d(x, y, size=3, fill_value=4, return_indices=True))
+        return lambda x, y: (
+            np.isin(x, y),
+            np.union1d(x, y, size=7, fill_value=-1),
+            np.union1d(x, y, size=2),
+            np.setdiff1d(x, y, size=3),
+            np.setdiff1d(x, y, size=3, fill_value=8),
+            np.intersect1d(x, y, size=3),
+            np.setxor1d(x, y, size=5),
+            np.setxor1d(x, y, size=1),
+            np.intersect1d(x, y, size=3, fill_value=4, return_indices=True),
+        )
 
     expected = jax.jit(run(jnp))(X, Y)
     all_close(pb.jit(run(pnp))(X, Y), expected)

@@ -27,10 +27,12 @@ def data(shape, dtype="float32"):
 @pytest.mark.parametrize("axis", [None, 0, -1])
 def test_sort_and_argsort(dtype, axis, descending):
     x = data((5, 6), dtype)
-    check_value(lambda x: pnp.sort(x, axis, descending=descending),
-                lambda x: jnp.sort(x, axis, descending=descending), x)
-    check_value(lambda x: pnp.argsort(x, axis, descending=descending),
-                lambda x: jnp.argsort(x, axis, descending=descending), x)
+    check_value(
+        lambda x: pnp.sort(x, axis, descending=descending), lambda x: jnp.sort(x, axis, descending=descending), x
+    )
+    check_value(
+        lambda x: pnp.argsort(x, axis, descending=descending), lambda x: jnp.argsort(x, axis, descending=descending), x
+    )
 
 
 def test_sorts_of_nan_and_their_rules():
@@ -46,8 +48,9 @@ def test_sorts_of_nan_and_their_rules():
 def test_lexsort():
     keys = rng.integers(0, 3, (3, 8))
     check_value(pnp.lexsort, jnp.lexsort, keys)
-    check_value(lambda a, b: pnp.lexsort((a, b), axis=0), lambda a, b: jnp.lexsort((a, b), axis=0), data((6, 2)),
-                data((6, 2)))
+    check_value(
+        lambda a, b: pnp.lexsort((a, b), axis=0), lambda a, b: jnp.lexsort((a, b), axis=0), data((6, 2)), data((6, 2))
+    )
     assert pnp.lexsort((1, 2)) == 0
 
 
@@ -65,8 +68,12 @@ def test_searchsorted(side):
     check_value(lambda a, v: pnp.searchsorted(a, v, side), lambda a, v: jnp.searchsorted(a, v, side), a, v)
     check_value(lambda a, v: pnp.searchsorted(a, v, side), lambda a, v: jnp.searchsorted(a, v, side), np.arange(5), v)
     order = rng.permutation(9)
-    check_value(lambda a, v: pnp.searchsorted(a, v, side, np.argsort(order)),
-                lambda a, v: jnp.searchsorted(a, v, side, np.argsort(order)), a[order], v)
+    check_value(
+        lambda a, v: pnp.searchsorted(a, v, side, np.argsort(order)),
+        lambda a, v: jnp.searchsorted(a, v, side, np.argsort(order)),
+        a[order],
+        v,
+    )
 
 
 @pytest.mark.parametrize("right", [False, True])
@@ -95,8 +102,11 @@ def test_positions_of_known_data():
 def test_positions_of_a_given_size(size, fill_value):
     options = {"size": size, "fill_value": fill_value}
     for name in ("nonzero", "flatnonzero", "argwhere", "where"):
-        check_value(lambda x, name=name: getattr(pnp, name)(x, **options),
-                    lambda x, name=name: getattr(jnp, name)(x, **options), MASK)
+        check_value(
+            lambda x, name=name: getattr(pnp, name)(x, **options),
+            lambda x, name=name: getattr(jnp, name)(x, **options),
+            MASK,
+        )
     check_value(lambda x: pnp.nonzero(x, size=size), lambda x: jnp.nonzero(x, size=size), np.zeros((0, 3)))
     options = {"size": size, "fill_value": (7, 8)}
     check_value(lambda x: pnp.nonzero(x, **options), lambda x: jnp.nonzero(x, **options), MASK)
@@ -123,8 +133,13 @@ def test_a_shape_that_depends_on_traced_data_is_explained(call):
 
 # --- distinct elements ---
 
-UNIQUE = [np.array([3, 1, 1, 7, 3]), np.array([3, 1, np.nan, np.nan, 1], "float32"), rng.integers(0, 2, (4, 2)),
-          rng.integers(0, 2, (2, 3, 2)), np.zeros((0,), "float32")]
+UNIQUE = [
+    np.array([3, 1, 1, 7, 3]),
+    np.array([3, 1, np.nan, np.nan, 1], "float32"),
+    rng.integers(0, 2, (4, 2)),
+    rng.integers(0, 2, (2, 3, 2)),
+    np.zeros((0,), "float32"),
+]
 ALL = {"return_index": True, "return_inverse": True, "return_counts": True}
 
 
@@ -153,8 +168,10 @@ def test_unique_s_relatives():
         assert got._fields == expected._fields
         all_close(tuple(got), tuple(expected))
     close(pnp.unique_values(UNIQUE[1]), jnp.unique_values(UNIQUE[1]))
-    close(pb.grad(lambda x: (pnp.unique(x) * np.array([1, 2, 3], "float32")).sum())(x.astype("float32")),
-          jax.grad(lambda x: (jnp.unique(x, size=3) * np.array([1, 2, 3], "float32")).sum())(x.astype("float32")))
+    close(
+        pb.grad(lambda x: (pnp.unique(x) * np.array([1, 2, 3], "float32")).sum())(x.astype("float32")),
+        jax.grad(lambda x: (jnp.unique(x, size=3) * np.array([1, 2, 3], "float32")).sum())(x.astype("float32")),
+    )
 
 
 # --- bins ---
@@ -174,8 +191,13 @@ def test_bincount():
         pnp.bincount(x, w[:2])
 
 
-HISTOGRAMS = [{"bins": 5}, {"bins": 5, "density": True}, {"bins": 3, "range": (-1, 2)},
-              {"bins": np.array([-2, 0, 1.5])}, {"bins": 4, "weights": rng.standard_normal(20).astype("float32")}]
+HISTOGRAMS = [
+    {"bins": 5},
+    {"bins": 5, "density": True},
+    {"bins": 3, "range": (-1, 2)},
+    {"bins": np.array([-2, 0, 1.5])},
+    {"bins": 4, "weights": rng.standard_normal(20).astype("float32")},
+]
 
 
 @pytest.mark.parametrize("options", HISTOGRAMS)
@@ -187,8 +209,11 @@ def test_histogram(options):
 def test_histograms_of_integers_and_of_one_value():
     for x in (np.array([1, 2, 2, 5]), np.array([2.0, 2.0], "float32")):
         check_value(lambda x: pnp.histogram(x, bins=3), lambda x: jnp.histogram(x, bins=3), x)
-    check_value(lambda x: pnp.histogram_bin_edges(x, bins=4), lambda x: jnp.histogram_bin_edges(x, bins=4),
-                np.array([1.0, 3.0], "float32"))
+    check_value(
+        lambda x: pnp.histogram_bin_edges(x, bins=4),
+        lambda x: jnp.histogram_bin_edges(x, bins=4),
+        np.array([1.0, 3.0], "float32"),
+    )
 
 
 REFUSED = [

@@ -26,17 +26,19 @@ def test_compress_and_extract_with_size(size):
     if size <= 5:  # JAX refuses more than there are
         same(lambda np_, mask, x: np_.compress(mask, x, axis=1, size=size, fill_value=-1), MASK, X)
         same(lambda np_, mask, x: np_.compress(mask[:4], x, size=min(size, 4)), MASK, X)
-    np.testing.assert_array_equal(pb.jit(lambda mask: pnp.compress(mask, X[0], size=size, fill_value=-1))(MASK),
-                                  [*X[0][MASK], -1, -1, -1, -1][:size])
+    np.testing.assert_array_equal(
+        pb.jit(lambda mask: pnp.compress(mask, X[0], size=size, fill_value=-1))(MASK),
+        [*X[0][MASK], -1, -1, -1, -1][:size],
+    )
     same(lambda np_, mask, x: np_.extract(mask, x, size=size, fill_value=-1), X > 3, X)
     same(lambda np_, mask, x: np_.extract(mask, x, size=min(size, 5)), MASK.astype("int32"), X[0])
 
 
 def test_compress_differentiated():
     def f(x, mask):
-        return (pnp.compress(mask, x, size=4, fill_value=3.) * pnp.arange(1., 5.)).sum()
+        return (pnp.compress(mask, x, size=4, fill_value=3.0) * pnp.arange(1.0, 5.0)).sum()
 
-    np.testing.assert_array_equal(pb.jit(pb.grad(f))(X[0], MASK), [1., 0., 2., 3., 0.])
+    np.testing.assert_array_equal(pb.jit(pb.grad(f))(X[0], MASK), [1.0, 0.0, 2.0, 3.0, 0.0])
 
 
 @pytest.mark.parametrize("positions", [[0, 2], [-1, 2], [4], [], [3, 0, 1]])
@@ -50,14 +52,22 @@ def test_delete_at_one_traced_position():
     for i in (0, 3, -1):
         np.testing.assert_array_equal(pb.jit(lambda x, i: pnp.delete(x, i, 1))(X, i), np.delete(X, i, 1))
     np.testing.assert_array_equal(
-        pb.vmap(lambda i: pnp.delete(X[0], i))(np.arange(5)), [np.delete(X[0], i) for i in range(5)])
-    np.testing.assert_array_equal(pb.jit(pb.grad(lambda x, i: (pnp.delete(x, i) ** 2).sum()))(X[0], 1),
-                                  [0., 0., 4., 6., 8.])
+        pb.vmap(lambda i: pnp.delete(X[0], i))(np.arange(5)), [np.delete(X[0], i) for i in range(5)]
+    )
+    np.testing.assert_array_equal(
+        pb.jit(pb.grad(lambda x, i: (pnp.delete(x, i) ** 2).sum()))(X[0], 1), [0.0, 0.0, 4.0, 6.0, 8.0]
+    )
 
 
-@pytest.mark.parametrize(("call", "part"), [
-    (lambda mask: pnp.compress(mask, X[0]), "size"), (lambda mask: pnp.extract(mask, X[0]), "size"),
-    (lambda mask: pnp.delete(X[0], mask), "known"), (lambda mask: pnp.delete(X[0], mask.astype("int32")), "known")])
+@pytest.mark.parametrize(
+    ("call", "part"),
+    [
+        (lambda mask: pnp.compress(mask, X[0]), "size"),
+        (lambda mask: pnp.extract(mask, X[0]), "size"),
+        (lambda mask: pnp.delete(X[0], mask), "known"),
+        (lambda mask: pnp.delete(X[0], mask.astype("int32")), "known"),
+    ],
+)
 def test_shapes_that_depend_on_data(call, part):
     with pytest.raises(ConcretizationTypeError, match=part):
         pb.jit(call)(MASK)
@@ -78,8 +88,9 @@ def test_apply_at_traced_positions(positions):
     np.testing.assert_array_equal(f(pnp.asarray(x), places), expected)
     factors = expected / x
     np.testing.assert_array_equal(pb.jit(pb.grad(lambda x, i: f(x, i).sum()))(x, places), factors)
-    np.testing.assert_array_equal(pb.vmap(f, (None, 0))(pnp.asarray(x), places[:, None]),
-                                  [f(pnp.asarray(x), i[None]) for i in places])
+    np.testing.assert_array_equal(
+        pb.vmap(f, (None, 0))(pnp.asarray(x), places[:, None]), [f(pnp.asarray(x), i[None]) for i in places]
+    )
 
 
 def test_sums_and_products_of_bools():
@@ -102,5 +113,5 @@ def test_sums_and_products_of_bools():
 
 def test_quotients_and_powers_of_bools():
     x = pnp.array([True, True, False])
-    np.testing.assert_array_equal(x.at[0].divide(2.), [.5, 1., 0.])
+    np.testing.assert_array_equal(x.at[0].divide(2.0), [0.5, 1.0, 0.0])
     np.testing.assert_array_equal(x.at[2].power(0), [1, 1, 1])

@@ -10,8 +10,9 @@ import pullback.numpy as pnp
 rng = np.random.default_rng(0)
 
 
-@pytest.mark.parametrize("shapes", [((), ()), ((3,), ()), ((3, 1), (4,)), ((2, 1, 3), (1, 3)), ((0, 2), (2,)),
-                                    ((1,), (1,))])
+@pytest.mark.parametrize(
+    "shapes", [((), ()), ((3,), ()), ((3, 1), (4,)), ((2, 1, 3), (1, 3)), ((0, 2), (2,)), ((1,), (1,))]
+)
 def test_scalars_broadcast(shapes):
     xs = [rng.standard_normal(s).astype("float32") for s in shapes]
 

@@ -67,8 +67,13 @@ def test_reductions_over_any_axes_of_any_layout(dtype, ufunc):
     for axes in ((0,), (1,), (0, 1), (1, 2), (0, 2), (1, 3), (0, 1, 3), (0, 1, 2, 3), (2, 3), ()):
         with np.errstate(over="ignore"):
             expected = ufunc.reduce(x.astype(wide), axes, wide)
-        for layout in (x, np.asfortranarray(x), np.repeat(x, 2, 2)[:, :, ::2], x.transpose(1, 0, 3, 2).copy().transpose(
-                1, 0, 3, 2), np.flip(np.flip(x, 1).copy(), 1)):
+        for layout in (
+            x,
+            np.asfortranarray(x),
+            np.repeat(x, 2, 2)[:, :, ::2],
+            x.transpose(1, 0, 3, 2).copy().transpose(1, 0, 3, 2),
+            np.flip(np.flip(x, 1).copy(), 1),
+        ):
             got = reduced(ufunc, layout, axes)
             assert got.dtype == kind
             assert got.shape == expected.shape
@@ -76,8 +81,11 @@ def test_reductions_over_any_axes_of_any_layout(dtype, ufunc):
                 np.testing.assert_array_equal(got, expected)
             else:
                 eps = float(ml_dtypes.finfo(kind).eps)
-                np.testing.assert_allclose(got.astype(wide), expected, rtol=max(eps, 4 * np.sqrt(1400) * 6e-8)
-                                           if kind.itemsize < 8 or kind.kind == "c" else 1e-13)
+                np.testing.assert_allclose(
+                    got.astype(wide),
+                    expected,
+                    rtol=max(eps, 4 * np.sqrt(1400) * 6e-8) if kind.itemsize < 8 or kind.kind == "c" else 1e-13,
+                )
 
 
 def test_sums_of_what_is_repeated_or_empty():
@@ -94,8 +102,9 @@ def test_running_sums_of_many_shapes():
             exact = np.cumsum(x.astype(np.float64), axis)
             for reverse in (False, True):
                 got = lax.cumsum(np.flip(x, axis) if reverse else x, axis, reverse=reverse)
-                np.testing.assert_allclose(np.flip(got, axis) if reverse else got, exact, atol=2e-5 * np.sqrt(
-                    shape[axis] + 1))
+                np.testing.assert_allclose(
+                    np.flip(got, axis) if reverse else got, exact, atol=2e-5 * np.sqrt(shape[axis] + 1)
+                )
 
 
 def test_running_sums_of_infinities():
@@ -122,18 +131,22 @@ def convolved(x):
 
 
 HALF = {
-    "sum": (lambda x: pnp.sum(x, 0), lambda x: x.sum(0)), "sum of all": (pnp.sum, np.sum),
-    "mean": (lambda x: pnp.mean(x, 0), lambda x: x.mean(0)), "var": (lambda x: pnp.var(x, 0), lambda x: x.var(0)),
+    "sum": (lambda x: pnp.sum(x, 0), lambda x: x.sum(0)),
+    "sum of all": (pnp.sum, np.sum),
+    "mean": (lambda x: pnp.mean(x, 0), lambda x: x.mean(0)),
+    "var": (lambda x: pnp.var(x, 0), lambda x: x.var(0)),
     "norm": (lambda x: pnp.linalg.norm(x, axis=0), lambda x: np.linalg.norm(x, axis=0)),
     "cumsum": (lambda x: pnp.cumsum(x, 0), lambda x: x.cumsum(0)),
     "nansum": (lambda x: pnp.nansum(x, 0), lambda x: x.sum(0)),
     "logsumexp": (lambda x: nn.logsumexp(x, 0), lambda x: np.log(np.exp(x).sum(0))),
-    "matmul": (lambda x: x.T @ x, lambda x: x.T @ x), "vdot": (lambda x: pnp.vdot(x, x), lambda x: np.vdot(x, x)),
+    "matmul": (lambda x: x.T @ x, lambda x: x.T @ x),
+    "vdot": (lambda x: pnp.vdot(x, x), lambda x: np.vdot(x, x)),
     "einsum": (lambda x: pnp.einsum("ij,ij->j", x, x), lambda x: (x * x).sum(0)),
     "segment_sum": (lambda x: ops.segment_sum(x, IDS, 1), lambda x: x.sum(0)[None]),
     "at add": (lambda x: pnp.zeros((1, 5), x.dtype).at[IDS].add(x), lambda x: x.sum(0)[None]),
     "reduce": (lambda x: lax.reduce(x, np.zeros((), x.dtype), lax.add, (0,)), lambda x: x.sum(0)),
-    "reduce_window": (one_window, lambda x: x.sum(0)[None]), "conv": (convolved, lambda x: np.sum(x * x)[None, None]),
+    "reduce_window": (one_window, lambda x: x.sum(0)[None]),
+    "conv": (convolved, lambda x: np.sum(x * x)[None, None]),
     "bincount": (lambda x: pnp.bincount(IDS, weights=x[:, 0], length=1), lambda x: x[:, 0].sum()[None]),
     "cov": (lambda x: pnp.cov(x.T), lambda x: np.cov(x.T)),
     "average": (lambda x: pnp.average(x, 0), lambda x: x.mean(0)),
@@ -162,8 +175,12 @@ def test_half_precision_is_rounded_once(name, dtype):
         assert got.dtype == kind
         # half a unit, and what the float32 in between adds to it; covariances of a pair may nearly vanish
         if name == "cov":
-            np.testing.assert_allclose(np.asarray(got, np.float64), expected, rtol=float(ml_dtypes.finfo(kind).eps),
-                                       atol=max(1e-2 * expected.max(), float(ml_dtypes.finfo(kind).smallest_subnormal)))
+            np.testing.assert_allclose(
+                np.asarray(got, np.float64),
+                expected,
+                rtol=float(ml_dtypes.finfo(kind).eps),
+                atol=max(1e-2 * expected.max(), float(ml_dtypes.finfo(kind).smallest_subnormal)),
+            )
         else:
             assert rounding_errors(got, expected, kind) < 0.6
 

@@ -1,4 +1,5 @@
 """Moderate linear algebra runs on one BLAS thread, and the number of threads is afterwards what it was."""
+
 import threading
 
 import numpy as np
@@ -27,12 +28,22 @@ def watched(monkeypatch, threads=4):
     return now, seen
 
 
-@pytest.mark.parametrize("run", [
-    pnp.linalg.cholesky, pnp.linalg.inv, pnp.linalg.det, pnp.linalg.eigh, pnp.linalg.svd, pnp.linalg.qr,
-    pnp.linalg.eigvals, lambda x: linalg.solve_triangular(x, x, lower=True),
-    lambda x: pnp.linalg.cholesky(-x), lambda x: pnp.ones((70, 70)) @ pnp.ones((70, 70)),
-    lambda x: pnp.ones((100, 100)) @ pnp.ones(100),
-])
+@pytest.mark.parametrize(
+    "run",
+    [
+        pnp.linalg.cholesky,
+        pnp.linalg.inv,
+        pnp.linalg.det,
+        pnp.linalg.eigh,
+        pnp.linalg.svd,
+        pnp.linalg.qr,
+        pnp.linalg.eigvals,
+        lambda x: linalg.solve_triangular(x, x, lower=True),
+        lambda x: pnp.linalg.cholesky(-x),
+        lambda x: pnp.ones((70, 70)) @ pnp.ones((70, 70)),
+        lambda x: pnp.ones((100, 100)) @ pnp.ones(100),
+    ],
+)
 def test_on_one_thread_and_back(run, monkeypatch):
     now, seen = watched(monkeypatch)
     run(pnp.asarray(SPD))
@@ -41,10 +52,15 @@ def test_on_one_thread_and_back(run, monkeypatch):
     assert seen == [1, 4] * (len(seen) // 2)
 
 
-@pytest.mark.parametrize("run", [
-    lambda: pnp.ones((3, 4)) @ pnp.ones((4, 5)), lambda: pnp.ones((600, 600)) @ pnp.ones((600, 600)),
-    lambda: linalg.solve_triangular(pnp.eye(300), pnp.ones((300, 300))), lambda: pnp.linalg.cholesky(pnp.eye(300)),
-])
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda: pnp.ones((3, 4)) @ pnp.ones((4, 5)),
+        lambda: pnp.ones((600, 600)) @ pnp.ones((600, 600)),
+        lambda: linalg.solve_triangular(pnp.eye(300), pnp.ones((300, 300))),
+        lambda: pnp.linalg.cholesky(pnp.eye(300)),
+    ],
+)
 def test_small_and_large_ones_are_left_alone(run, monkeypatch):
     _, seen = watched(monkeypatch)
     run()
@@ -118,6 +134,6 @@ def test_gradient_of_a_likelihood_agrees_with_the_compiled_one():
         return whitened @ whitened / 2 + pnp.log(pnp.diagonal(factor)).sum()
 
     slope = pb.value_and_grad(likelihood, (0, 1))
-    eager, compiled = slope(0.1, -1.), pb.jit(slope)(0.1, -1.)
+    eager, compiled = slope(0.1, -1.0), pb.jit(slope)(0.1, -1.0)
     np.testing.assert_allclose(eager[0], compiled[0], rtol=1e-4)
     np.testing.assert_allclose(eager[1], compiled[1], rtol=1e-3)

@@ -83,7 +83,7 @@ def test_division_by_zero_is_infinite(wrap):
 
 @pytest.mark.parametrize("wrap", [lambda f: f, pb.jit], ids=["eager", "compiled"])
 def test_real_edges(wrap):
-    root = np.asarray(wrap(lambda x: x ** 0.5)(pnp.array([-INF, -0.0, 4.0])))
+    root = np.asarray(wrap(lambda x: x**0.5)(pnp.array([-INF, -0.0, 4.0])))
     np.testing.assert_array_equal(root, [INF, 0.0, 2.0])
     assert not np.signbit(root[1])
     assert not np.signbit(np.asarray(wrap(pnp.sign)(np.float32(-0.0))))

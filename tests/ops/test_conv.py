@@ -21,15 +21,38 @@ CASES = [
     ((2, 4, 6, 5), (6, 4, 3, 2), {"window_strides": (2, 1), "padding": "SAME"}),
     ((2, 4, 6, 7), (6, 4, 3, 2), {"window_strides": (2, 3), "padding": "VALID", "rhs_dilation": (2, 1)}),
     ((2, 4, 5, 4), (6, 4, 3, 2), {"window_strides": (2, 3), "padding": [(1, 2), (0, 3)], "lhs_dilation": (2, 3)}),
-    ((2, 4, 5, 4), (6, 2, 3, 2), {"window_strides": (2, 3), "padding": [(1, 2), (-1, 3)], "lhs_dilation": (2, 3),
-                                  "rhs_dilation": (1, 2), "feature_group_count": 2}),
-    ((4, 4, 5, 4), (6, 4, 3, 2), {"window_strides": (2, 1), "padding": [(1, 2), (0, 3)], "lhs_dilation": (1, 3),
-                                  "batch_group_count": 2}),
+    (
+        (2, 4, 5, 4),
+        (6, 2, 3, 2),
+        {
+            "window_strides": (2, 3),
+            "padding": [(1, 2), (-1, 3)],
+            "lhs_dilation": (2, 3),
+            "rhs_dilation": (1, 2),
+            "feature_group_count": 2,
+        },
+    ),
+    (
+        (4, 4, 5, 4),
+        (6, 4, 3, 2),
+        {"window_strides": (2, 1), "padding": [(1, 2), (0, 3)], "lhs_dilation": (1, 3), "batch_group_count": 2},
+    ),
     ((2, 6, 5, 4), (3, 2, 4, 6), {"window_strides": (1, 1), "padding": "SAME", "dimension_numbers": NHWC}),
-    ((2, 6, 5, 4), (3, 2, 1, 8), {"window_strides": (1, 2), "padding": "SAME_LOWER", "dimension_numbers": NHWC,
-                                  "feature_group_count": 4}),
-    ((5, 6, 4, 4), (2, 3, 4, 8), {"window_strides": (1, 2), "padding": "SAME", "batch_group_count": 2,
-                                  "dimension_numbers": ("HWNC", "WHIO", "NHWC")}),
+    (
+        (2, 6, 5, 4),
+        (3, 2, 1, 8),
+        {"window_strides": (1, 2), "padding": "SAME_LOWER", "dimension_numbers": NHWC, "feature_group_count": 4},
+    ),
+    (
+        (5, 6, 4, 4),
+        (2, 3, 4, 8),
+        {
+            "window_strides": (1, 2),
+            "padding": "SAME",
+            "batch_group_count": 2,
+            "dimension_numbers": ("HWNC", "WHIO", "NHWC"),
+        },
+    ),
     ((2, 3, 4, 3, 4), (2, 3, 2, 2, 2), {"window_strides": (1, 2, 1), "padding": "SAME"}),
 ]
 
@@ -65,8 +88,9 @@ def test_convolution_and_its_derivatives(left, right, options):
 def test_batching_of_convolution(left, right, options, in_x, in_w):
     f = lambda x, w: conv.conv_general_dilated(x, w, **options)  # noqa: E731
     g = lambda x, w: lax.conv_general_dilated(x, w, **options)  # noqa: E731
-    x, w = (data(shape) if d is None else data((*shape[:d], 3, *shape[d:]))
-            for shape, d in ((left, in_x), (right, in_w)))
+    x, w = (
+        data(shape) if d is None else data((*shape[:d], 3, *shape[d:])) for shape, d in ((left, in_x), (right, in_w))
+    )
     close(pb.vmap(f, in_axes=(in_x, in_w))(x, w), jax.vmap(g, in_axes=(in_x, in_w))(x, w), 20)
 
 
@@ -78,26 +102,39 @@ def test_other_dtypes(dtype):
 
 def test_preferred_element_type_and_its_derivative():
     x, w = data((1, 2, 5), "bfloat16"), data((2, 2, 3), "bfloat16")
-    f, g = (lambda x, w, c=c: c.conv(x, w, (1,), "SAME", preferred_element_type="float32").sum()
-            for c in (conv_functions, lax))
+    f, g = (
+        lambda x, w, c=c: c.conv(x, w, (1,), "SAME", preferred_element_type="float32").sum()
+        for c in (conv_functions, lax)
+    )
     for a, b in zip(pb.grad(f, argnums=(0, 1))(x, w), jax.grad(g, argnums=(0, 1))(x, w), strict=True):
         close(a, b)
 
 
-@pytest.mark.parametrize(("kernel", "stride", "padding"),
-                         list(itertools.product((2, 3, 5), (1, 2, 3), ("SAME", "VALID", [(1, 2)]))))
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"), list(itertools.product((2, 3, 5), (1, 2, 3), ("SAME", "VALID", [(1, 2)])))
+)
 def test_conv_transpose(kernel, stride, padding):
     x, w = data((2, 6, 3)), data((kernel, 3, 3))
     for options in ({}, {"transpose_kernel": True, "rhs_dilation": (2,)}):
-        close(conv_functions.conv_transpose(x, w, (stride,), padding, **options),
-              lax.conv_transpose(x, w, (stride,), padding, **options), 10)
+        close(
+            conv_functions.conv_transpose(x, w, (stride,), padding, **options),
+            lax.conv_transpose(x, w, (stride,), padding, **options),
+            10,
+        )
 
 
 def test_conv_transpose_is_the_gradient_of_a_convolution():
     x, w, ct = data((2, 3, 9)), data((4, 3, 3)), data((2, 4, 4))
     (expected,) = pb.linear_transpose(lambda x: conv_functions.conv(x, w, (2,), "VALID"), x)(ct)
-    got = conv_functions.conv_transpose(ct, w, (2,), [(0, 0)], dimension_numbers=("NCH", "OIH", "NCH"),
-                                        transpose_kernel=True, use_consistent_padding=True)
+    got = conv_functions.conv_transpose(
+        ct,
+        w,
+        (2,),
+        [(0, 0)],
+        dimension_numbers=("NCH", "OIH", "NCH"),
+        transpose_kernel=True,
+        use_consistent_padding=True,
+    )
     close(got, expected, 10)
 
 
@@ -106,8 +143,9 @@ def test_axis_names_and_pads_as_jax_reads_them():
         ours = conv_axes.conv_dimension_numbers((1, 2, 3, 4), (1, 2, 3, 4), names)
         assert tuple(ours) == tuple(lax.conv_dimension_numbers((1, 2, 3, 4), (1, 2, 3, 4), names))
     for padding in ("SAME", "VALID", "SAME_LOWER"):
-        assert (conv_axes.padtype_to_pads((7, 8), (3, 2), (2, 3), padding)
-                == [tuple(map(int, p)) for p in lax.padtype_to_pads((7, 8), (3, 2), (2, 3), padding)])
+        assert conv_axes.padtype_to_pads((7, 8), (3, 2), (2, 3), padding) == [
+            tuple(map(int, p)) for p in lax.padtype_to_pads((7, 8), (3, 2), (2, 3), padding)
+        ]
 
 
 def test_refusals():

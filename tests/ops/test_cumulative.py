@@ -12,8 +12,13 @@ from pullback._ops import cumulative
 
 NAMES = ["cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp"]
 INEXACT = ["float16", "bfloat16", "float32"]
-DTYPES = {"cumsum": [*INEXACT, "int8", "uint32", "complex64"], "cumprod": ["float32", "int8", "uint32", "complex64"],
-          "cummax": [*INEXACT, "int8", "uint32"], "cummin": [*INEXACT, "int8", "uint32"], "cumlogsumexp": INEXACT}
+DTYPES = {
+    "cumsum": [*INEXACT, "int8", "uint32", "complex64"],
+    "cumprod": ["float32", "int8", "uint32", "complex64"],
+    "cummax": [*INEXACT, "int8", "uint32"],
+    "cummin": [*INEXACT, "int8", "uint32"],
+    "cumlogsumexp": INEXACT,
+}
 rng = np.random.default_rng(0)
 
 
@@ -32,8 +37,9 @@ def test_values(name, dtype, reverse):
 @pytest.mark.parametrize("shape", [(0,), (1,), (17,), (2, 0)])
 def test_short_and_empty_axes(name, shape):
     x = data(shape)
-    check_value(lambda x: getattr(cumulative, name)(x, len(shape) - 1),
-                lambda x: getattr(lax, name)(x, len(shape) - 1), x)
+    check_value(
+        lambda x: getattr(cumulative, name)(x, len(shape) - 1), lambda x: getattr(lax, name)(x, len(shape) - 1), x
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -49,8 +55,12 @@ def test_rules(name, reverse):
 def test_second_derivatives_are_jax_s(name):
     x = data((5,))
     x[2] = 0
-    np.testing.assert_allclose(pb.hessian(lambda x: getattr(cumulative, name)(x, 0)[-1])(x),
-                               jax.hessian(lambda x: getattr(lax, name)(x, 0)[-1])(x), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        pb.hessian(lambda x: getattr(cumulative, name)(x, 0)[-1])(x),
+        jax.hessian(lambda x: getattr(lax, name)(x, 0)[-1])(x),
+        rtol=1e-4,
+        atol=1e-5,
+    )
 
 
 @pytest.mark.parametrize("name", ["cumsum", "cummax", "cummin", "cumlogsumexp"])

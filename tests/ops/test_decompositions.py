@@ -101,19 +101,33 @@ def test_eig(shape, dtype):
     assert {y.dtype for y in (w, left, right)} == {np.dtype("complex64")}
     near(x @ right, right * w[..., None, :])
     near(adjoint(left) @ x, w[..., None] * adjoint(left))
-    only_w, = values(linalg.eig(x, compute_left_eigenvectors=False, compute_right_eigenvectors=False))
+    (only_w,) = values(linalg.eig(x, compute_left_eigenvectors=False, compute_right_eigenvectors=False))
     near(np.sort_complex(only_w), np.sort_complex(w))
 
 
 def everything(x):
     square = x.shape[-1] == x.shape[-2]
-    return [*linalg.qr(x), *linalg.qr(x, full_matrices=False, pivoting=True), *linalg.svd(x, full_matrices=False),
-            *linalg.svd(x), linalg.svd(x, compute_uv=False), *(linalg.eigh(x) if square else []),
-            *(linalg.eig(x) if square else [])]
+    return [
+        *linalg.qr(x),
+        *linalg.qr(x, full_matrices=False, pivoting=True),
+        *linalg.svd(x, full_matrices=False),
+        *linalg.svd(x),
+        linalg.svd(x, compute_uv=False),
+        *(linalg.eigh(x) if square else []),
+        *(linalg.eig(x) if square else []),
+    ]
 
 
-@pytest.mark.parametrize(("shape", "dtype"), [((5, 3), "float32"), ((2, 3, 3), "float32"), ((2, 3, 3), "complex64"),
-                                              ((2, 0, 3), "float32"), ((0, 0), "float32")])
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        ((5, 3), "float32"),
+        ((2, 3, 3), "float32"),
+        ((2, 3, 3), "complex64"),
+        ((2, 0, 3), "float32"),
+        ((0, 0), "float32"),
+    ],
+)
 def test_compiled_results_are_the_eager_ones(shape, dtype):
     """To the sign and the phase, since both call the same routines."""
     x = data(shape, dtype)
@@ -189,7 +203,7 @@ def by_svd(full):
     def function(x):
         u, s, vh = linalg.svd(x, full_matrices=full)
         k = s.shape[-1]
-        left, right, weights = u[..., :k], vh[..., :k, :], pnp.arange(1., k + 1)
+        left, right, weights = u[..., :k], vh[..., :k, :], pnp.arange(1.0, k + 1)
         beyond = (u[..., k:] @ hermitian_of(u[..., k:]), hermitian_of(vh[..., k:, :]) @ vh[..., k:, :])
         pairs = (left, right), (left, hermitian_of(left)), (hermitian_of(right), right)
         products = [(a * weights) @ b for a, b in pairs]
@@ -201,7 +215,7 @@ def by_svd(full):
 def by_eigh(lower, symmetrize):
     def function(x):
         v, w = linalg.eigh(x, lower=lower, symmetrize_input=symmetrize)
-        return w, parts((v * pnp.arange(1., w.shape[-1] + 1)) @ hermitian_of(v))
+        return w, parts((v * pnp.arange(1.0, w.shape[-1] + 1)) @ hermitian_of(v))
 
     return function
 
@@ -212,16 +226,26 @@ def by_eig(x):
 
 
 RULES = [
-    (by_qr(False, False), (4, 3), "float64"), (by_qr(True, False), (4, 3), "complex128"),
-    (by_qr(False, True), (3, 4), "complex128"), (by_qr(True, True), (2, 3, 2), "float64"),
-    (by_svd(False), (4, 3), "float64"), (by_svd(True), (4, 3), "complex128"), (by_svd(False), (3, 4), "complex128"),
-    (by_svd(True), (2, 2, 3), "float64"), (by_svd(False), (3, 3), "complex128"),
+    (by_qr(False, False), (4, 3), "float64"),
+    (by_qr(True, False), (4, 3), "complex128"),
+    (by_qr(False, True), (3, 4), "complex128"),
+    (by_qr(True, True), (2, 3, 2), "float64"),
+    (by_svd(False), (4, 3), "float64"),
+    (by_svd(True), (4, 3), "complex128"),
+    (by_svd(False), (3, 4), "complex128"),
+    (by_svd(True), (2, 2, 3), "float64"),
+    (by_svd(False), (3, 3), "complex128"),
     (lambda x: linalg.svd(x, compute_uv=False), (4, 3), "complex128"),
-    (by_eigh(True, True), (3, 3), "complex128"), (by_eigh(False, False), (3, 3), "complex128"),
+    (by_eigh(True, True), (3, 3), "complex128"),
+    (by_eigh(False, False), (3, 3), "complex128"),
     (by_eigh(True, False), (2, 2, 2), "float64"),
-    (by_eig, (3, 3), "float64"), (by_eig, (2, 2), "complex128"),
-    (lambda x: parts(linalg.eig(x, compute_left_eigenvectors=False, compute_right_eigenvectors=False)[0]), (3, 3),
-     "float64"),
+    (by_eig, (3, 3), "float64"),
+    (by_eig, (2, 2), "complex128"),
+    (
+        lambda x: parts(linalg.eig(x, compute_left_eigenvectors=False, compute_right_eigenvectors=False)[0]),
+        (3, 3),
+        "float64",
+    ),
 ]
 
 
@@ -255,7 +279,7 @@ def test_compiled_derivatives_and_mapped_ones():
 
 def test_only_the_triangle_that_is_read_has_a_derivative():
     x = data((3, 3))
-    g = pb.grad(lambda x: (linalg.eigh(x, symmetrize_input=False)[1] * pnp.arange(3.)).sum())(x)
+    g = pb.grad(lambda x: (linalg.eigh(x, symmetrize_input=False)[1] * pnp.arange(3.0)).sum())(x)
     np.testing.assert_array_equal(np.triu(g, 1), 0)
     assert (np.tril(g) != 0).sum() == 6
 
@@ -275,32 +299,34 @@ def test_repeated_values_have_a_derivative():
 
 
 def test_vectors_of_repeated_values_have_none_and_others_keep_theirs():
-    x = np.diag([1., 1., 2., 4.]).astype("float32")
+    x = np.diag([1.0, 1.0, 2.0, 4.0]).astype("float32")
     direction = data((4, 4))
     for transform in (lambda f: f, pb.jit):
+
         def vector(i, transform=transform):
-            return transform(pb.grad(lambda x: (linalg.eigh(x)[0][:, i] * pnp.arange(1., 5.)).sum()))
+            return transform(pb.grad(lambda x: (linalg.eigh(x)[0][:, i] * pnp.arange(1.0, 5.0)).sum()))
 
         assert np.isnan(vector(0)(x)).any()
         # the last vector turns to the i-th by x'[i, 3] / (4 - w[i])
         expected = np.zeros((4, 4), "float32")
-        expected[:3, 3] = np.array([1., 2., 3.]) / (4 - np.diag(x)[:3]) / 2
+        expected[:3, 3] = np.array([1.0, 2.0, 3.0]) / (4 - np.diag(x)[:3]) / 2
         near(vector(3)(x), expected + expected.T)
     tangent = np.asarray(pb.jvp(linalg.eigh, (x,), (direction,))[1][0])
     assert np.isnan(tangent[:2, :2]).all()
     assert np.isfinite(tangent[:, 2:]).all()
     # where the direction does not mix them they stay
-    tangent = np.asarray(pb.jvp(linalg.eigh, (x,), (np.diag([1., 2., 3., 4.]).astype("float32"),))[1][0])
+    tangent = np.asarray(pb.jvp(linalg.eigh, (x,), (np.diag([1.0, 2.0, 3.0, 4.0]).astype("float32"),))[1][0])
     np.testing.assert_array_equal(tangent, 0)
 
 
 def test_one_singular_value_of_zero_is_no_harm():
     with pb.enable_x64():
+
         def projector(x):
             v = linalg.svd(x)[2][2]
             return v[:, None] * v[None]
 
-        check_grads(projector, (np.diag([2., 1., 0.]),), order=2)
+        check_grads(projector, (np.diag([2.0, 1.0, 0.0]),), order=2)
 
 
 # --- errors ---

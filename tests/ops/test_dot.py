@@ -1,6 +1,5 @@
 """dot_general: values in every dtype and layout, derivatives, batching, refusals."""
 
-
 import jax
 import numpy as np
 import pytest
@@ -54,8 +53,10 @@ def test_every_dtype(dtype, numbers):
     check_value(lambda x, y: dot.dot_general(x, y, numbers), lambda x, y: lax.dot_general(x, y, numbers), x, y)
 
 
-@pytest.mark.parametrize(("dtype", "preferred"), [("int8", "int32"), ("uint8", "uint32"), ("bfloat16", "float32"),
-                                                  ("float16", "float32"), ("float32", "float32")])
+@pytest.mark.parametrize(
+    ("dtype", "preferred"),
+    [("int8", "int32"), ("uint8", "uint32"), ("bfloat16", "float32"), ("float16", "float32"), ("float32", "float32")],
+)
 def test_preferred_element_type(dtype, preferred):
     x, y = data((3, 60), dtype), data((60, 2), dtype)
     numbers = (((1,), (0,)), ((), ()))
@@ -73,8 +74,10 @@ def test_derivatives_of_a_wide_product_of_narrow_factors():
         return dot.dot_general(x, y, (((1,), (0,)), ((), ())), preferred_element_type="float32").sum()
 
     gx, gy = pb.grad(total, argnums=(0, 1))(x, y)
-    jx, jy = jax.grad(lambda x, y: lax.dot_general(x, y, (((1,), (0,)), ((), ())),
-                                                   preferred_element_type="float32").sum(), argnums=(0, 1))(x, y)
+    jx, jy = jax.grad(
+        lambda x, y: lax.dot_general(x, y, (((1,), (0,)), ((), ())), preferred_element_type="float32").sum(),
+        argnums=(0, 1),
+    )(x, y)
     close(gx, jx)
     close(gy, jy)
 
@@ -98,13 +101,18 @@ def test_dot_and_batch_matmul():
     check_value(dot.dot, lax.dot, x, y)
     check_value(dot.dot, lax.dot, x[0], y)
     check_value(dot.dot, lax.dot, x, y[:, 0])
-    check_value(lambda x, y: dot.dot(x, y, dimension_numbers=(((0,), (1,)), ((), ()))),
-                lambda x, y: lax.dot(x, y, dimension_numbers=(((0,), (1,)), ((), ()))), x, data((2, 3)))
+    check_value(
+        lambda x, y: dot.dot(x, y, dimension_numbers=(((0,), (1,)), ((), ()))),
+        lambda x, y: lax.dot(x, y, dimension_numbers=(((0,), (1,)), ((), ()))),
+        x,
+        data((2, 3)),
+    )
     check_value(dot.batch_matmul, lax.batch_matmul, data((2, 3, 4)), data((2, 4, 5)))
 
 
-@pytest.mark.parametrize("precision", [None, "highest", "float32", dot.Precision.HIGH,
-                                       ("default", dot.Precision.HIGHEST)])
+@pytest.mark.parametrize(
+    "precision", [None, "highest", "float32", dot.Precision.HIGH, ("default", dot.Precision.HIGHEST)]
+)
 def test_precision_is_read_and_carried(precision):
     x, y = data((3, 4)), data((4, 5))
     close(pb.jit(lambda x, y: dot.dot(x, y, precision=precision))(x, y), x @ y)

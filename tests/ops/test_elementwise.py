@@ -94,34 +94,56 @@ OPS = {
     "exponent": unary(s.exponent_p, lambda x: jnp.frexp(x.astype(jnp.promote_types(x.dtype, "float32")))[1], FLOATS),
     "bessel_i0e": unary(bessel.bessel_i0e_p, jl.bessel_i0e, FLOATS),
     "bessel_i1e": unary(bessel.bessel_i1e_p, jl.bessel_i1e, FLOATS),
-    **{f"integer_pow {k}": unary(e.integer_pow_p, lambda x, k=k: jl.integer_pow(x, k),
-                                 NUMBERS if k >= 0 else INEXACT, y=k) for k in (0, 1, 2, 3, 5, -1, -2)},
-    **{f"round {way.name}": unary(rounding.round_p, lambda x, way=way: jl.round(x, way), FLOATS,
-                                    rounding_method=int(way))
-       for way in jl.RoundingMethod},
-    **{n: unary(getattr(e, f"{n}_p"), getattr(jl, n), INEXACT)
-       for n in ("sqrt", "rsqrt", "exp", "log", "log1p", "expm1")},
+    **{
+        f"integer_pow {k}": unary(
+            e.integer_pow_p, lambda x, k=k: jl.integer_pow(x, k), NUMBERS if k >= 0 else INEXACT, y=k
+        )
+        for k in (0, 1, 2, 3, 5, -1, -2)
+    },
+    **{
+        f"round {way.name}": unary(
+            rounding.round_p, lambda x, way=way: jl.round(x, way), FLOATS, rounding_method=int(way)
+        )
+        for way in jl.RoundingMethod
+    },
+    **{
+        n: unary(getattr(e, f"{n}_p"), getattr(jl, n), INEXACT)
+        for n in ("sqrt", "rsqrt", "exp", "log", "log1p", "expm1")
+    },
     "exp2": unary(bases.exp2_p, jl.exp2, INEXACT),
     **{n: unary(getattr(rounding, f"{n}_p"), getattr(jl, n), FLOATS) for n in ("floor", "ceil")},
-    **{n: unary(getattr(trig, f"{n}_p"), getattr(jl, n), INEXACT)
-       for n in ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh")},
+    **{
+        n: unary(getattr(trig, f"{n}_p"), getattr(jl, n), INEXACT)
+        for n in ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh")
+    },
     **{n: unary(getattr(sigmoids, f"{n}_p"), getattr(jl, n), INEXACT) for n in ("logistic", "tanh")},
     **{n: unary(getattr(s, f"{n}_p"), getattr(jl, n), FLOATS) for n in ("erf", "erfc", "erf_inv")},
     "lgamma": unary(g.lgamma_p, jl.lgamma, FLOATS),
     "digamma": unary(g.digamma_p, lambda x: jnp.where(x == 0, jnp.nan, jl.digamma(x)), FLOATS),
     **{n: nary(getattr(e, f"{n}_p"), getattr(jl, n), NUMBERS) for n in ("add", "sub", "mul", "div")},
     **{n: nary(getattr(e, f"{n}_p"), getattr(jl, n), ALL) for n in ("max", "min")},
-    **{n: nary(getattr(c, f"{n}_p"), getattr(jnp, f), ALL) for n, f in (
-        ("eq", "equal"), ("ne", "not_equal"), ("lt", "less"), ("le", "less_equal"), ("gt", "greater"),
-        ("ge", "greater_equal"))},
+    **{
+        n: nary(getattr(c, f"{n}_p"), getattr(jnp, f), ALL)
+        for n, f in (
+            ("eq", "equal"),
+            ("ne", "not_equal"),
+            ("lt", "less"),
+            ("le", "less_equal"),
+            ("gt", "greater"),
+            ("ge", "greater_equal"),
+        )
+    },
     **{n: nary(getattr(c, f"{n}_p"), getattr(jl, f"bitwise_{n}"), BITS) for n in ("and", "or", "xor")},
-    **{n: nary(getattr(c, f"{n}_p"), getattr(jl, n), INTS)
-       for n in ("shift_left", "shift_right_logical", "shift_right_arithmetic")},
+    **{
+        n: nary(getattr(c, f"{n}_p"), getattr(jl, n), INTS)
+        for n in ("shift_left", "shift_right_logical", "shift_right_arithmetic")
+    },
     "rem": nary(e.rem_p, jl.rem, FLOATS + INTS),
     "pow": nary(e.pow_p, jl.pow, FLOATS),
     # lax.pow of JAX takes no two integers; its numpy.power does, for exponents below 64
-    "pow of integers": nary(e.pow_p, jnp.power, ("int32", "uint8", "int64"),
-                            given=lambda d: [points(d), np.array([0, 1, 2, 3, 7, 31], d)]),
+    "pow of integers": nary(
+        e.pow_p, jnp.power, ("int32", "uint8", "int64"), given=lambda d: [points(d), np.array([0, 1, 2, 3, 7, 31], d)]
+    ),
     # at a base of 0 JAX gives nan where the power is 0
     "pow of complex": nary(e.pow_p, jl.pow, COMPLEX, given=lambda d: [points(d)[points(d) != 0], points(d)]),
     "atan2": nary(lengths.atan2_p, jl.atan2, FLOATS),
@@ -130,23 +152,36 @@ OPS = {
     "logaddexp2": nary(s.logaddexp2_p, jnp.logaddexp2, FLOATS),
     "nextafter": nary(s.nextafter_p, jl.nextafter, FLOATS),
     # |x| of the least integer does not exist
-    "gcd": nary(s.gcd_p, jnp.gcd, INTS, given=lambda d: [points(d)[(d.kind == "i"):]] * 2),
+    "gcd": nary(s.gcd_p, jnp.gcd, INTS, given=lambda d: [points(d)[(d.kind == "i") :]] * 2),
     "clamp": nary(s.clamp_p, jl.clamp, FLOATS + INTS, 3, lambda d: [points(d)[::3]] * 3),
     "igamma": nary(ig.igamma_p, jl.igamma, FLOATS, given=incomplete),
     "igammac": nary(ig.igammac_p, jl.igammac, FLOATS, given=incomplete),
     "zeta": nary(zeta.zeta_p, jl.zeta, FLOATS, given=lambda d: [positive(d) + d.type(1.1), positive(d)]),
     "polygamma": nary(zeta.polygamma_p, jl.polygamma, FLOATS, given=lambda d: [np.arange(4).astype(d), positive(d)]),
-    "betainc": nary(beta.regularized_incomplete_beta_p, jl.betainc, ("float32", "float64"), 3, lambda d: [
-        positive(d), positive(d), np.array([0, 0.1, 0.4, 0.9, 1]).astype(d)]),
+    "betainc": nary(
+        beta.regularized_incomplete_beta_p,
+        jl.betainc,
+        ("float32", "float64"),
+        3,
+        lambda d: [positive(d), positive(d), np.array([0, 0.1, 0.4, 0.9, 1]).astype(d)],
+    ),
 }
 # a few units in the last place; XLA's half precision rounds each step of a composite operation
-TOLERANCE = {"float16": 2e-2, "bfloat16": 8e-2, "float32": 4e-5, "float64": 2e-12, "complex64": 2e-4,
-             "complex128": 2e-12}
+TOLERANCE = {
+    "float16": 2e-2,
+    "bfloat16": 8e-2,
+    "float32": 4e-5,
+    "float64": 2e-12,
+    "complex64": 2e-4,
+    "complex128": 2e-12,
+}
 # near a zero of the function, XLA has an absolute rather than a relative error
-ABSOLUTE = {"lgamma": {"float64": 1e-14, "float32": 2e-6, "bfloat16": 2e-6},
-            "logaddexp2": {"float64": 1e-16, "float32": 1e-7, "bfloat16": 1e-2},
-            # 1 less the other tail, which without fused multiply-adds has an error of 60 units
-            "betainc": {"float32": 4e-6}}
+ABSOLUTE = {
+    "lgamma": {"float64": 1e-14, "float32": 2e-6, "bfloat16": 2e-6},
+    "logaddexp2": {"float64": 1e-16, "float32": 1e-7, "bfloat16": 1e-2},
+    # 1 less the other tail, which without fused multiply-adds has an error of 60 units
+    "betainc": {"float32": 4e-6},
+}
 
 
 def assert_same(got, expected, name, op, absolute=0.0):
@@ -213,9 +248,27 @@ def test_integer_powers_of_integers_are_exact_and_never_refuse():
 RNG = np.random.default_rng(0)
 INNER = np.array([0.15, 0.4, 0.85])
 SMOOTH = {
-    name: (op, INNER + 1 if name == "acosh" else INNER) for name, op in OPS.items()
-    if "float64" in op.dtypes and name not in ("sign", "trunc", "is_finite", "signbit", "exponent", "floor", "ceil",
-                                               "eq", "ne", "lt", "le", "gt", "ge", "nextafter", "clamp")
+    name: (op, INNER + 1 if name == "acosh" else INNER)
+    for name, op in OPS.items()
+    if "float64" in op.dtypes
+    and name
+    not in (
+        "sign",
+        "trunc",
+        "is_finite",
+        "signbit",
+        "exponent",
+        "floor",
+        "ceil",
+        "eq",
+        "ne",
+        "lt",
+        "le",
+        "gt",
+        "ge",
+        "nextafter",
+        "clamp",
+    )
     and not name.startswith("round")
 }
 ORDER_ONLY = {"polygamma": 1}
@@ -228,7 +281,7 @@ def close(a, b, tolerance=1e-6):
 @pytest.mark.parametrize("name", SMOOTH)
 def test_derivatives_are_finite_differences_and_adjoint(name):
     op, x = SMOOTH[name]
-    args = [x, np.array([0.35, 0.6, 0.25]), np.array([0.2, 0.5, 0.7])][:op.arity]
+    args = [x, np.array([0.35, 0.6, 0.25]), np.array([0.2, 0.5, 0.7])][: op.arity]
     if name == "polygamma":
         args[0] = np.array([1.0, 2.0, 3.0])
     if name == "zeta":
@@ -243,8 +296,10 @@ def test_derivatives_are_finite_differences_and_adjoint(name):
             def fun(*xs):
                 return op.fun(*map(lift, fixed), *xs)
 
-            ts = [RNG.standard_normal(x.shape) + (1j * RNG.standard_normal(x.shape) if kind == "complex128" else 0)
-                  for x in xs]
+            ts = [
+                RNG.standard_normal(x.shape) + (1j * RNG.standard_normal(x.shape) if kind == "complex128" else 0)
+                for x in xs
+            ]
             y, dy = pb.jvp(fun, tuple(xs), tuple(ts))
             eps = 1e-6
             up = np.asarray(fun(*[lift(x + eps * t) for x, t in zip(xs, ts, strict=True)]))
@@ -323,8 +378,11 @@ def test_operands_broadcast_eagerly_and_compiled():
 @pytest.mark.parametrize("name", ["add", "mul", "max", "atan2", "logaddexp", "lt"])
 def test_batching_is_a_loop(name):
     x = RNG.standard_normal((2, 3)).astype(np.float32)
-    for y in (np.float32(0.5), RNG.standard_normal(3).astype(np.float32),
-              RNG.standard_normal((2, 1)).astype(np.float32)):
+    for y in (
+        np.float32(0.5),
+        RNG.standard_normal(3).astype(np.float32),
+        RNG.standard_normal((2, 1)).astype(np.float32),
+    ):
         if y.ndim:
             check_batching(OPS[name].fun, x, y)
         check_batching(lambda x, y=y: OPS[name].fun(x, lift(y)), x)
@@ -333,8 +391,12 @@ def test_batching_is_a_loop(name):
 
 def test_select_batches_mask_and_choices():
     mask = np.array([True, False, True])
-    check_batching(lambda m, x, y: c.select(c.gt(m, np.float32(0)), x, y), mask.astype(np.float32),
-                   np.float32([1, 2, 3]), np.float32([4, 5, 6]))
+    check_batching(
+        lambda m, x, y: c.select(c.gt(m, np.float32(0)), x, y),
+        mask.astype(np.float32),
+        np.float32([1, 2, 3]),
+        np.float32([4, 5, 6]),
+    )
 
 
 def test_types_are_checked_in_the_users_words():

@@ -25,7 +25,7 @@ def gathers(draw):
     axes = draw(st.permutations(range(rank)))
     n_batching = draw(st.integers(0, min(rank - 1, 2)))
     batching, free = sorted(axes[:n_batching]), axes[n_batching:]
-    mapped = free[:draw(st.integers(1, len(free)))]
+    mapped = free[: draw(st.integers(1, len(free)))]
     collapsed = sorted(d for d in free if draw(st.booleans()))
     sizes = [1 if d in collapsed or d in batching else draw(st.integers(1, shape[d])) for d in range(rank)]
     batch = draw(st.lists(st.integers(1, 3), min_size=n_batching, max_size=n_batching + 2))
@@ -55,8 +55,9 @@ def updates_shape(case):
     dropped = {*numbers[1], *numbers[3]}
     windows = iter([n for d, n in enumerate(sizes) if d not in dropped])
     batch = iter(indices_shape[:-1])
-    return tuple(next(windows) if i in numbers[0] else next(batch)
-                 for i in range(len(indices_shape) - 1 + len(numbers[0])))
+    return tuple(
+        next(windows) if i in numbers[0] else next(batch) for i in range(len(indices_shape) - 1 + len(numbers[0]))
+    )
 
 
 @settings(deadline=None, max_examples=25, derandomize=True)
@@ -69,7 +70,8 @@ def test_gather_agrees_with_jax(case, mode, seed):
     close(f(x, indices), expected)
     close(pb.jit(f)(x, indices), expected)
     check_derivative(
-        lambda x: gs.gather(x, indices, GatherDimensionNumbers(*numbers), sizes, mode=mode, fill_value=0), x)
+        lambda x: gs.gather(x, indices, GatherDimensionNumbers(*numbers), sizes, mode=mode, fill_value=0), x
+    )
 
 
 @settings(deadline=None, max_examples=15, derandomize=True)
@@ -86,8 +88,9 @@ def test_scatter_agrees_with_jax(case, name, mode, seed):
     x, indices = operand_and_indices(case, seed, outside=mode != "promise_in_bounds")
     numbers = case[2]
     u = np.random.default_rng(seed + 1).standard_normal(updates_shape(case)).astype(np.float32)
-    oracle = getattr(lax, name)(jnp.asarray(x), jnp.asarray(indices), jnp.asarray(u),
-                                lax.ScatterDimensionNumbers(*numbers), mode=mode)
+    oracle = getattr(lax, name)(
+        jnp.asarray(x), jnp.asarray(indices), jnp.asarray(u), lax.ScatterDimensionNumbers(*numbers), mode=mode
+    )
     f = lambda x, i, u: getattr(gs, name)(x, i, u, ScatterDimensionNumbers(*numbers), mode=mode)  # noqa: E731
     close(f(x, indices, u), oracle, 10)
     close(pb.jit(f)(x, indices, u), oracle, 10)
@@ -100,8 +103,9 @@ def test_scatter_differentiates(case, name, mode, seed):
     numbers = ScatterDimensionNumbers(*case[2])
     u = np.random.default_rng(seed + 1).standard_normal(updates_shape(case)).astype(np.float32)
     # values of one sort lie well apart, so that finite differences meet no kink
-    x, u = ((np.argsort(np.argsort(a.ravel())).reshape(a.shape) + o).astype(np.float32) / 8
-            for a, o in ((x, 0.0), (u, 0.5)))
+    x, u = (
+        (np.argsort(np.argsort(a.ravel())).reshape(a.shape) + o).astype(np.float32) / 8 for a, o in ((x, 0.0), (u, 0.5))
+    )
     f = lambda x, u: getattr(gs, name)(x, indices, u, numbers, mode=mode)  # noqa: E731
     if name == "scatter_mul":
         check_derivative(lambda x: f(x, u), x)
@@ -130,18 +134,25 @@ def test_every_dtype(dtype, mode):
     i = np.array([[3], [0], [3], [1], [1]], np.int32)
     if mode != "promise_in_bounds":
         i[4] = 7
-    check_value(lambda x: gs.gather(x, i, ROWS, (1, 3), mode=mode),
-                lambda x: lax.gather(jnp.asarray(x), i, lax.GatherDimensionNumbers(*ROWS), (1, 3), mode=mode), x)
+    check_value(
+        lambda x: gs.gather(x, i, ROWS, (1, 3), mode=mode),
+        lambda x: lax.gather(jnp.asarray(x), i, lax.GatherDimensionNumbers(*ROWS), (1, 3), mode=mode),
+        x,
+    )
     for name in SCATTERS:
         refused = ("scatter_add", "scatter_mul") if dtype == "bool" else ("scatter_min", "scatter_max")
         if dtype in ("bool", "complex64") and name in refused:
             with pytest.raises(TypeError, match=f"^{name}: expected a (real )?number"):
                 getattr(gs, name)(x, i, u, ScatterDimensionNumbers(*ROWS))
             continue
-        check_value(lambda x, u: getattr(gs, name)(x, i, u, ScatterDimensionNumbers(*ROWS), mode=mode),  # noqa: B023
-                    lambda x, u: getattr(lax, name)(  # noqa: B023
-                        jnp.asarray(x), i, u, lax.ScatterDimensionNumbers(*ROWS), mode=mode),
-                    x, u)
+        check_value(
+            lambda x, u: getattr(gs, name)(x, i, u, ScatterDimensionNumbers(*ROWS), mode=mode),  # noqa: B023
+            lambda x, u: getattr(lax, name)(  # noqa: B023
+                jnp.asarray(x), i, u, lax.ScatterDimensionNumbers(*ROWS), mode=mode
+            ),
+            x,
+            u,
+        )
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -152,12 +163,16 @@ def test_every_index_dtype(dtype, mode):
     numbers = ((), (0,), (0,))
 
     def ours(x, i):
-        return (gs.gather(x, i, GatherDimensionNumbers(*numbers), (1,), mode=mode),
-                gs.scatter(x, i, x[:3], ScatterDimensionNumbers(*numbers), mode=mode))
+        return (
+            gs.gather(x, i, GatherDimensionNumbers(*numbers), (1,), mode=mode),
+            gs.scatter(x, i, x[:3], ScatterDimensionNumbers(*numbers), mode=mode),
+        )
 
     def theirs(x, i):
-        return (lax.gather(x, i, lax.GatherDimensionNumbers(*numbers), (1,), mode=mode),
-                lax.scatter(x, jnp.asarray(i, "int32"), x[:3], lax.ScatterDimensionNumbers(*numbers), mode=mode))
+        return (
+            lax.gather(x, i, lax.GatherDimensionNumbers(*numbers), (1,), mode=mode),
+            lax.scatter(x, jnp.asarray(i, "int32"), x[:3], lax.ScatterDimensionNumbers(*numbers), mode=mode),
+        )
 
     check_value(ours, theirs, x, i)
 
@@ -165,30 +180,40 @@ def test_every_index_dtype(dtype, mode):
 def test_fill_values():
     i = np.array([[9]], np.int32)
     element = GatherDimensionNumbers((), (0,), (0,))
-    for x, expected in ((np.zeros(2, "float32"), np.nan), (np.zeros(2, "int16"), -2**15), (np.zeros(2, "uint8"), 255),
-                        (np.zeros(2, bool), True)):
+    for x, expected in (
+        (np.zeros(2, "float32"), np.nan),
+        (np.zeros(2, "int16"), -(2**15)),
+        (np.zeros(2, "uint8"), 255),
+        (np.zeros(2, bool), True),
+    ):
         np.testing.assert_array_equal(np.asarray(gs.gather(x, i, element, (1,))), np.array([expected], x.dtype))
         np.testing.assert_array_equal(np.asarray(gs.gather(x, i, element, (1,), fill_value=1)), np.ones(1, x.dtype))
 
 
 def test_scatter_mul_has_a_derivative_in_its_updates():
-    x, u = np.arange(1., 5., dtype="float32"), np.array([3., 5.], "float32")
+    x, u = np.arange(1.0, 5.0, dtype="float32"), np.array([3.0, 5.0], "float32")
     i = np.array([[2], [0]], np.int32)
     numbers = ScatterDimensionNumbers((), (0,), (0,))
     check_derivative(lambda x, u: gs.scatter_mul(x, i, u, numbers, unique_indices=True), x, u)
-    check_derivative(lambda x, u: gs.scatter_mul(x, np.int32([[2], [0], [2], [9], [2]]), u, numbers), x,
-                     np.array([3., 5., 2., 7., 0.5], "float32"))
+    check_derivative(
+        lambda x, u: gs.scatter_mul(x, np.int32([[2], [0], [2], [9], [2]]), u, numbers),
+        x,
+        np.array([3.0, 5.0, 2.0, 7.0, 0.5], "float32"),
+    )
     # windows that overlap
     rows = ScatterDimensionNumbers((1,), (), (0,))
-    check_derivative(lambda x, u: gs.scatter_mul(x, np.int32([[0], [1], [3]]), u, rows), x,
-                     np.arange(1., 7., dtype="float32").reshape(3, 2))
+    check_derivative(
+        lambda x, u: gs.scatter_mul(x, np.int32([[0], [1], [3]]), u, rows),
+        x,
+        np.arange(1.0, 7.0, dtype="float32").reshape(3, 2),
+    )
 
 
 def test_equal_extremes_share_the_derivative():
-    x = np.array([1., 2.], "float32")
+    x = np.array([1.0, 2.0], "float32")
     i = np.array([[0], [0], [1]], np.int32)
     f = lambda x, u: gs.scatter_max(x, i, u, ScatterDimensionNumbers((), (0,), (0,))).sum()  # noqa: E731
-    dx, du = pb.grad(f, (0, 1))(x, np.array([1., 1., 1.], "float32"))
+    dx, du = pb.grad(f, (0, 1))(x, np.array([1.0, 1.0, 1.0], "float32"))
     close(dx, np.array([1 / 3, 1], "float32"))
     close(du, np.array([1 / 3, 1 / 3, 0], "float32"))
 
@@ -196,10 +221,10 @@ def test_equal_extremes_share_the_derivative():
 def test_second_derivative_of_scatter_with_repeated_places():
     i = np.array([[0], [0], [1]], np.int32)
     numbers = ScatterDimensionNumbers((), (0,), (0,))
-    u = np.array([1., 2., 3.], "float32")
+    u = np.array([1.0, 2.0, 3.0], "float32")
     f = lambda u: (gs.scatter(np.zeros(2, "float32"), i, u, numbers) ** 3).sum()  # noqa: E731
     for run in (pb.hessian(f), pb.jit(pb.hessian(f))):
-        close(run(u), np.diag([0., 12., 18.]).astype("float32"))
+        close(run(u), np.diag([0.0, 12.0, 18.0]).astype("float32"))
 
 
 def test_modes_by_name():

@@ -1,4 +1,5 @@
 """Derivatives of smooth functions that are made of functions with kinks, at the kinks, to third order in all modes."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -32,30 +33,33 @@ WRAPPERS = {"eager": lambda fun: fun, "jit": pb.jit, "vmap": batched}
 
 # name: function, point, and the value with its derivatives of first, second and third order
 SMOOTH = {
-    "abs squared": (lambda x: pnp.abs(x) ** 2, 0., (0., 0., 2., 0.)),
-    "abs times abs": (lambda x: pnp.abs(x) * pnp.abs(x), 0., (0., 0., 2., 0.)),
-    "abs to the fourth": (lambda x: pnp.abs(x) ** 4, 0., (0., 0., 0., 0.)),
-    "abs cubed": (lambda x: pnp.abs(x) ** 3, 0., (0., 0., 0.)),
-    "x abs x": (lambda x: x * pnp.abs(x), 0., (0., 0.)),
-    "cos abs": (lambda x: pnp.cos(pnp.abs(x)), 0., (1., 0., -1., 0.)),
-    "fabs": (lambda x: pnp.fabs(x) ** 2, 0., (0., 0., 2., 0.)),
-    "norm 1 of one": (lambda x: pnp.linalg.norm(x[None], 1) ** 2, 0., (0., 0., 2., 0.)),
-    "sign": (lambda x: pnp.sign(x) * x * x, 0., (0., 0.)),
-    "relu cubed": (lambda x: nn.relu(x) ** 3, 0., (0., 0., 0.)),
-    "relus": (lambda x: nn.relu(x) - nn.relu(-x), 2., (2., 1., 0., 0.)),
-    "sqrt of square": (lambda x: pnp.sqrt(x ** 2 + 4), 0., (2., 0., .5, 0.)),
-    "hypot": (lambda x: pnp.hypot(x, 2.), 0., (2., 0., .5, 0.)),
-    "hypot the other way": (lambda x: pnp.hypot(-2., x), 0., (2., 0., .5, 0.)),
-    "hypot on the diagonal": (lambda x: pnp.hypot(x, 1.), 1., (2 ** .5, .5 ** .5, 8 ** -.5, -3 / 2 ** 2.5)),
-    "complex abs": (lambda x: pnp.abs(lax.complex(x, x * 0 + 2)), 0., (2., 0., .5, 0.)),
-    "norm": (lambda x: pnp.linalg.norm(pnp.stack([x, x * 0 + 2])), 0., (2., 0., .5, 0.)),
-    "complex norm": (lambda x: pnp.linalg.norm(pnp.stack([lax.complex(x, x * 0 + 2)])), 0., (2., 0., .5, 0.)),
-    "std": (lambda x: pnp.std(pnp.stack([x, -x, x * 0 + 2, x * 0 - 2])), 0., (2 ** .5, 0., 2 ** -1.5, 0.)),
-    "bessel": (lambda x: lax.bessel_i0e(x) * pnp.exp(pnp.abs(x)), 0., (1., 0., .5)),
-    "phase": (lambda x: pnp.real(pnp.sign(lax.complex(x * 0 + 2, x)) * (3 - 1j)), 0., (3., .5, -.75, -3 / 8)),
-    "phase times length": (lambda x: pnp.imag(pnp.sign(lax.complex(x, 2 * x)) * pnp.abs(lax.complex(x, 2 * x))), 3.,
-                           (6., 2., 0., 0.)),
-    "clip": (lambda x: pnp.clip(x, -1., 1.) ** 2, 0.5, (.25, 1., 2., 0.)),
+    "abs squared": (lambda x: pnp.abs(x) ** 2, 0.0, (0.0, 0.0, 2.0, 0.0)),
+    "abs times abs": (lambda x: pnp.abs(x) * pnp.abs(x), 0.0, (0.0, 0.0, 2.0, 0.0)),
+    "abs to the fourth": (lambda x: pnp.abs(x) ** 4, 0.0, (0.0, 0.0, 0.0, 0.0)),
+    "abs cubed": (lambda x: pnp.abs(x) ** 3, 0.0, (0.0, 0.0, 0.0)),
+    "x abs x": (lambda x: x * pnp.abs(x), 0.0, (0.0, 0.0)),
+    "cos abs": (lambda x: pnp.cos(pnp.abs(x)), 0.0, (1.0, 0.0, -1.0, 0.0)),
+    "fabs": (lambda x: pnp.fabs(x) ** 2, 0.0, (0.0, 0.0, 2.0, 0.0)),
+    "norm 1 of one": (lambda x: pnp.linalg.norm(x[None], 1) ** 2, 0.0, (0.0, 0.0, 2.0, 0.0)),
+    "sign": (lambda x: pnp.sign(x) * x * x, 0.0, (0.0, 0.0)),
+    "relu cubed": (lambda x: nn.relu(x) ** 3, 0.0, (0.0, 0.0, 0.0)),
+    "relus": (lambda x: nn.relu(x) - nn.relu(-x), 2.0, (2.0, 1.0, 0.0, 0.0)),
+    "sqrt of square": (lambda x: pnp.sqrt(x**2 + 4), 0.0, (2.0, 0.0, 0.5, 0.0)),
+    "hypot": (lambda x: pnp.hypot(x, 2.0), 0.0, (2.0, 0.0, 0.5, 0.0)),
+    "hypot the other way": (lambda x: pnp.hypot(-2.0, x), 0.0, (2.0, 0.0, 0.5, 0.0)),
+    "hypot on the diagonal": (lambda x: pnp.hypot(x, 1.0), 1.0, (2**0.5, 0.5**0.5, 8**-0.5, -3 / 2**2.5)),
+    "complex abs": (lambda x: pnp.abs(lax.complex(x, x * 0 + 2)), 0.0, (2.0, 0.0, 0.5, 0.0)),
+    "norm": (lambda x: pnp.linalg.norm(pnp.stack([x, x * 0 + 2])), 0.0, (2.0, 0.0, 0.5, 0.0)),
+    "complex norm": (lambda x: pnp.linalg.norm(pnp.stack([lax.complex(x, x * 0 + 2)])), 0.0, (2.0, 0.0, 0.5, 0.0)),
+    "std": (lambda x: pnp.std(pnp.stack([x, -x, x * 0 + 2, x * 0 - 2])), 0.0, (2**0.5, 0.0, 2**-1.5, 0.0)),
+    "bessel": (lambda x: lax.bessel_i0e(x) * pnp.exp(pnp.abs(x)), 0.0, (1.0, 0.0, 0.5)),
+    "phase": (lambda x: pnp.real(pnp.sign(lax.complex(x * 0 + 2, x)) * (3 - 1j)), 0.0, (3.0, 0.5, -0.75, -3 / 8)),
+    "phase times length": (
+        lambda x: pnp.imag(pnp.sign(lax.complex(x, 2 * x)) * pnp.abs(lax.complex(x, 2 * x))),
+        3.0,
+        (6.0, 2.0, 0.0, 0.0),
+    ),
+    "clip": (lambda x: pnp.clip(x, -1.0, 1.0) ** 2, 0.5, (0.25, 1.0, 2.0, 0.0)),
 }
 
 
@@ -73,22 +77,25 @@ def test_smooth_functions_through_kinks(name, wrapper):
             # every order of modes up to the second; the third by either mode throughout
             inner = derivatives[-1] if order < 2 else [derivatives[-1][0], derivatives[-1][-1]]
             modes = list(MODES.values())
-            derivatives.append(tuple(mode(f) for f in inner for mode in modes) if order < 2 else
-                               (modes[0](inner[0]), modes[1](inner[1])))
+            derivatives.append(
+                tuple(mode(f) for f in inner for mode in modes)
+                if order < 2
+                else (modes[0](inner[0]), modes[1](inner[1]))
+            )
 
 
 def halves(fun):
-    return [float(x) for x in pb.grad(fun, (0, 1))(2., 2.)]
+    return [float(x) for x in pb.grad(fun, (0, 1))(2.0, 2.0)]
 
 
 def test_ties_share_the_derivative_and_so_products_of_them_do_not_hold():
     for fun in (pnp.maximum, pnp.minimum):
-        assert halves(fun) == [.5, .5]
+        assert halves(fun) == [0.5, 0.5]
     # one half of each side is no derivative of either side: sums hold, products do not (docs/conventions.md)
-    assert float(pb.grad(pb.grad(lambda x: pnp.maximum(x, -x) ** 2))(0.)) == 0
-    assert float(pb.grad(lambda x: pnp.maximum(x, 1.) + pnp.minimum(x, 1.))(1.)) == 1
+    assert float(pb.grad(pb.grad(lambda x: pnp.maximum(x, -x) ** 2))(0.0)) == 0
+    assert float(pb.grad(lambda x: pnp.maximum(x, 1.0) + pnp.minimum(x, 1.0))(1.0)) == 1
     # what chooses one side does
-    assert float(pb.grad(pb.grad(lambda x: pnp.where(x >= -x, x, -x) ** 2))(0.)) == 2
+    assert float(pb.grad(pb.grad(lambda x: pnp.where(x >= -x, x, -x) ** 2))(0.0)) == 2
 
 
 @pytest.mark.parametrize("jitted", [False, True], ids=["eager", "jit"])
@@ -110,17 +117,17 @@ def test_the_gradient_at_the_tip_of_a_cone_is_zero(length, jitted):
 
 def test_the_second_derivative_at_the_tip_of_a_cone_is_not_a_number():
     def distance(x):
-        return pnp.hypot(x, 0.)
+        return pnp.hypot(x, 0.0)
 
     for second in (pb.jacfwd(pb.jacfwd(distance)), pb.jacfwd(pb.jacrev(distance))):
-        assert np.isnan(float(second(0.)))
+        assert np.isnan(float(second(0.0)))
     # and touches nothing that does not depend on it
-    assert float(pb.grad(pb.grad(lambda x: pnp.hypot(3., x)))(0.)) == pytest.approx(1 / 3)
+    assert float(pb.grad(pb.grad(lambda x: pnp.hypot(3.0, x)))(0.0)) == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize("ord", [None, 2, 3, 0.5, 1.5, "fro"])
 def test_norms_along_axes_with_a_zero_row(ord):
-    x = np.array([[0., 0.], [3., 4.]], "float32")
+    x = np.array([[0.0, 0.0], [3.0, 4.0]], "float32")
 
     def total(x):
         if ord == "fro":
@@ -131,7 +138,7 @@ def test_norms_along_axes_with_a_zero_row(ord):
         got = np.asarray(run(x))
         np.testing.assert_array_equal(got[0], [0, 0])
         p = 2 if ord in (None, "fro") else ord
-        right = np.array([3., 4.]) ** (p - 1) * (3. ** p + 4. ** p) ** (1 / p - 1)
+        right = np.array([3.0, 4.0]) ** (p - 1) * (3.0**p + 4.0**p) ** (1 / p - 1)
         np.testing.assert_allclose(got[1], right, rtol=1e-6)
 
 
@@ -150,8 +157,8 @@ def test_the_phase_of_a_complex_number_is_differentiable():
 
 def test_mixed_derivatives_of_powers_with_exponent_zero():
     for first, second in ((0, 1), (1, 0)):
-        assert float(pb.grad(pb.grad(pnp.power, first), second)(2., 0.)) == 0.5
-    assert float(pb.grad(pnp.power)(0., 0.)) == 0
+        assert float(pb.grad(pb.grad(pnp.power, first), second)(2.0, 0.0)) == 0.5
+    assert float(pb.grad(pnp.power)(0.0, 0.0)) == 0
 
 
 def sum_of_squares(x):
@@ -172,13 +179,17 @@ def as_polynomial_of_fourth_degree(x):
 
 
 @pytest.mark.parametrize("jitted", [False, True], ids=["eager", "jit"])
-@pytest.mark.parametrize(("spectral", "polynomial", "at"), [
-    (sum_of_squares, as_polynomial, 2 * np.eye(2)),
-    (sum_of_squares, as_polynomial, np.diag([1., 1., 3.])),
-    (sum_of_squares, as_polynomial, np.diag([1., 2., 4.])),
-    (sum_of_fourth_powers, as_polynomial_of_fourth_degree, np.diag([1., 0., 0.])),
-    (sum_of_fourth_powers, as_polynomial_of_fourth_degree, np.diag([3., 2., 1.])),
-], ids=["2I", "two equal", "all different", "two zeros", "different singular values"])
+@pytest.mark.parametrize(
+    ("spectral", "polynomial", "at"),
+    [
+        (sum_of_squares, as_polynomial, 2 * np.eye(2)),
+        (sum_of_squares, as_polynomial, np.diag([1.0, 1.0, 3.0])),
+        (sum_of_squares, as_polynomial, np.diag([1.0, 2.0, 4.0])),
+        (sum_of_fourth_powers, as_polynomial_of_fourth_degree, np.diag([1.0, 0.0, 0.0])),
+        (sum_of_fourth_powers, as_polynomial_of_fourth_degree, np.diag([3.0, 2.0, 1.0])),
+    ],
+    ids=["2I", "two equal", "all different", "two zeros", "different singular values"],
+)
 def test_second_derivatives_where_values_repeat_are_right_or_nan(spectral, polynomial, at, jitted):
     wrap = pb.jit if jitted else lambda f: f
     with pb.enable_x64():
@@ -196,10 +207,20 @@ def test_second_derivatives_where_values_repeat_are_right_or_nan(spectral, polyn
                     assert known.all()
 
 
-@pytest.mark.parametrize(("name", "at", "second"), [
-    ("arcsin", 1., np.inf), ("arcsin", -1., -np.inf), ("arccos", 1., -np.inf), ("arccos", -1., np.inf),
-    ("arctanh", 1., np.inf), ("arctanh", -1., -np.inf), ("arccosh", 1., -np.inf), ("sqrt", 0., -np.inf),
-    ("log", 0., -np.inf)])
+@pytest.mark.parametrize(
+    ("name", "at", "second"),
+    [
+        ("arcsin", 1.0, np.inf),
+        ("arcsin", -1.0, -np.inf),
+        ("arccos", 1.0, -np.inf),
+        ("arccos", -1.0, np.inf),
+        ("arctanh", 1.0, np.inf),
+        ("arctanh", -1.0, -np.inf),
+        ("arccosh", 1.0, -np.inf),
+        ("sqrt", 0.0, -np.inf),
+        ("log", 0.0, -np.inf),
+    ],
+)
 def test_second_derivatives_at_the_end_of_a_domain(name, at, second):
     fun = getattr(pnp, name)
     for outer in MODES.values():

@@ -30,8 +30,13 @@ def test_extremes_are_jax_s(name, axes, dtype):
 @pytest.mark.parametrize("name", EXTREMES)
 def test_extremes_of_nan_infinity_and_nothing(name):
     f, g = getattr(reduce, name), getattr(lax, name)
-    for x in (np.array([1, np.nan, 3], "float32"), np.array([np.inf, -np.inf], "float32"), np.zeros((0, 3), "float32"),
-              np.zeros((0, 2), "int32"), np.zeros((0,), bool)):
+    for x in (
+        np.array([1, np.nan, 3], "float32"),
+        np.array([np.inf, -np.inf], "float32"),
+        np.zeros((0, 3), "float32"),
+        np.zeros((0, 2), "int32"),
+        np.zeros((0,), bool),
+    ):
         check_value(lambda x: f(x, (0,)), lambda x: g(x, (0,)), x)
 
 

@@ -14,10 +14,17 @@ from pullback import lax
 from pullback._ops import elementwise, trig
 from pullback.extend.core import Primitive
 
-V, M = pnp.arange(3.), pnp.arange(6.).reshape(2, 3)
+V, M = pnp.arange(3.0), pnp.arange(6.0).reshape(2, 3)
 BITS = pnp.arange(6).reshape(2, 3)
-REDUCTIONS = {"reduce_sum": M, "reduce_max": M, "reduce_min": M, "reduce_prod": M, "reduce_and": BITS,
-              "reduce_or": BITS, "reduce_xor": BITS}
+REDUCTIONS = {
+    "reduce_sum": M,
+    "reduce_max": M,
+    "reduce_min": M,
+    "reduce_prod": M,
+    "reduce_and": BITS,
+    "reduce_or": BITS,
+    "reduce_xor": BITS,
+}
 
 
 @pytest.mark.parametrize("name", REDUCTIONS)
@@ -33,7 +40,7 @@ def test_reductions_agree_on_axes(name):
     with raises(TypeError, f"{name}: axes must be a sequence of ints, got 1"):
         reduce(x, 1)
     with raises(TypeError, f"{name}: an axis must be an int, got 1.0 of type float"):
-        reduce(x, (1.,))
+        reduce(x, (1.0,))
     with raises(pb.errors.TracerIntegerConversionError, "static"):
         pb.jit(lambda i: reduce(x, (i,)))(1)
 
@@ -46,15 +53,15 @@ def test_reductions_bound_by_hand(name):
 
 
 def test_reduce():
-    assert lax.reduce(M, 0., lax.add, (-1,)).tolist() == [3., 12.]
+    assert lax.reduce(M, 0.0, lax.add, (-1,)).tolist() == [3.0, 12.0]
     with raises(ValueError, "reduce: axis 3 is out of bounds", "1 axes"):
-        lax.reduce(V, 0., lax.add, (3,))
+        lax.reduce(V, 0.0, lax.add, (3,))
     with raises(ValueError, "reduce: (0, 0) names an axis twice"):
-        lax.reduce(M, 0., lax.add, (0, 0))
+        lax.reduce(M, 0.0, lax.add, (0, 0))
     with raises(ValueError, "reduce: axis 0", "0 axes"):
-        lax.reduce(1., 0., lax.add, (0,))
+        lax.reduce(1.0, 0.0, lax.add, (0,))
     with raises(ValueError, "reduce: init_values", "for each"):
-        lax.reduce(V, [0., 1.], lax.add, (0,))
+        lax.reduce(V, [0.0, 1.0], lax.add, (0,))
     with raises(ValueError, "reduce: init_values", "at least one"):
         lax.reduce([], [], lax.add, (0,))
     with raises(ValueError, "reduce: operands must have one shape", "(3,)"):
@@ -79,14 +86,13 @@ def test_expand_dims_and_squeeze():
         lax.squeeze(x, (-1,))
 
 
-@pytest.mark.parametrize("value", [1., 2, True, 1j, np.float16(3), np.int8(4)])
+@pytest.mark.parametrize("value", [1.0, 2, True, 1j, np.float16(3), np.int8(4)])
 def test_full_takes_the_dtype_of_its_value(value):
     ours, theirs = lax.full((2,), value), jax.lax.full((2,), value)
     assert (ours.dtype, ours.weak_type, ours.tolist()) == (theirs.dtype, theirs.weak_type, theirs.tolist())
 
 
-@pytest.mark.parametrize(("dtype", "expected"), [
-    ("float32", "float32"), (np.int32, "int32"), (bool, "bool")])
+@pytest.mark.parametrize(("dtype", "expected"), [("float32", "float32"), (np.int32, "int32"), (bool, "bool")])
 def test_full_in_a_dtype(dtype, expected):
     ours = lax.full((2,), 3, dtype)
     assert (ours.dtype, ours.weak_type) == (np.dtype(expected), False)
@@ -94,21 +100,21 @@ def test_full_in_a_dtype(dtype, expected):
 
 
 def test_full_of_a_traced_value():
-    assert pb.grad(lambda v: lax.full((3,), v).sum())(2.) == 3.
+    assert pb.grad(lambda v: lax.full((3,), v).sum())(2.0) == 3.0
     assert pb.jit(lambda v: lax.full((2,), v, "int32"))(2.5).tolist() == [2, 2]
 
 
 def test_what_full_refuses():
     with raises(ValueError, "full: shapes must be made of non-negative", "got -1"):
-        lax.full((-1,), 1., "float32")
+        lax.full((-1,), 1.0, "float32")
     with raises(TypeError, "full: shapes must be made of concrete integers, got 1.5"):
-        lax.full((1.5,), 1.)
+        lax.full((1.5,), 1.0)
     with raises(TypeError, "full: fill_value must be a scalar, got f32[3]"):
         lax.full((3,), V)
     with raises(TypeError, "full: fill_value must be a scalar, got f32[3]"):
         lax.full((3,), np.ones(3), "float32")
     with raises(TypeError, "full: ", "static"):
-        pb.jit(lambda n: lax.full((n,), 1.))(3)
+        pb.jit(lambda n: lax.full((n,), 1.0))(3)
 
 
 def test_conv_transpose():
@@ -129,7 +135,7 @@ def test_map_takes_a_function():
     with raises(TypeError, "map: expected a function"):
         lax.map(1, V, batch_size=2)
     with raises(TypeError, "scan: expected a function"):
-        lax.scan(1, 0., V)
+        lax.scan(1, 0.0, V)
 
 
 @pytest.mark.parametrize("where", [eager, pb.jit, pb.make_jaxpr])
@@ -180,14 +186,14 @@ def test_select_n(which, n):
 
 
 def test_what_select_n_refuses():
-    assert lax.select_n(np.array([-1, 5, 1], np.int32), V, V + 10).tolist() == [0., 11., 12.]
+    assert lax.select_n(np.array([-1, 5, 1], np.int32), V, V + 10).tolist() == [0.0, 11.0, 12.0]
     assert lax.select_n(False, V).tolist() == V.tolist()
     with raises(ValueError, "select_n: expected at least one case"):
         lax.select_n(True)
     with raises(TypeError, "select_n: which must be of int32s"):
         lax.select_n(True, V, V, V)
     with raises(TypeError, "select_n: which must be of int32s"):
-        lax.select_n(1., V, V)
+        lax.select_n(1.0, V, V)
     with raises(ValueError, "select_n: the cases must have one shape", "f32[2,3]"):
         lax.select_n(True, V, M)
     with raises(ValueError, "select_n: ", "bool[2]"):
@@ -198,14 +204,14 @@ def test_what_select_n_refuses():
 
 def test_full_like_and_reciprocal():
     assert lax.full_like(pnp.ones((2, 3), np.float16), 2).dtype == np.float16
-    assert lax.full_like(V, 7, shape=(2,)).tolist() == [7., 7.]
+    assert lax.full_like(V, 7, shape=(2,)).tolist() == [7.0, 7.0]
     assert lax.full_like(V, 7, np.int32).dtype == np.int32
-    assert lax.reciprocal(pnp.array([2., -4.])).tolist() == [.5, -.25]
-    assert pb.grad(lax.reciprocal)(2.).tolist() == -.25
+    assert lax.reciprocal(pnp.array([2.0, -4.0])).tolist() == [0.5, -0.25]
+    assert pb.grad(lax.reciprocal)(2.0).tolist() == -0.25
     with raises(TypeError, "reciprocal: expected a floating-point", "i32[2]"):
         lax.reciprocal(pnp.arange(1, 3))
     with raises(TypeError, "'s'"):
-        lax.full_like("s", 1.)
+        lax.full_like("s", 1.0)
 
 
 @pytest.mark.parametrize(("number", "dtype"), [(1.5, "int8"), (2j, "int32"), (2j, "float32"), (2, "bool")])
@@ -229,24 +235,45 @@ KEYS = np.zeros((2,), np.uint32)
 
 
 def scattered(window_axes):
-    numbers = lax.ScatterDimensionNumbers(update_window_dims=window_axes, inserted_window_dims=(0,),
-                                          scatter_dims_to_operand_dims=(0,))
+    numbers = lax.ScatterDimensionNumbers(
+        update_window_dims=window_axes, inserted_window_dims=(0,), scatter_dims_to_operand_dims=(0,)
+    )
     return lax.scatter(M, np.zeros((1, 1), np.int32), pnp.ones((1, 3)), numbers)
 
 
 MISFITS = [
-    (partial(lax.conv_general_dilated, IMAGE, KERNEL, (1,), "SAME", dimension_numbers=("NCH", "OIW", "NCH")),
-     ValueError, "must have N, C and the spatial letters of the kernel"),
+    (
+        partial(lax.conv_general_dilated, IMAGE, KERNEL, (1,), "SAME", dimension_numbers=("NCH", "OIW", "NCH")),
+        ValueError,
+        "must have N, C and the spatial letters of the kernel",
+    ),
     (partial(lax.conv_general_dilated, IMAGE, KERNEL, (1,), "SAME", out_sharding="x"), Exception, "out_sharding"),
     (partial(lax.conv_general_dilated, IMAGE, KERNEL, (1,), 3), ValueError, "padding must be a pair of ints"),
-    (partial(lax.conv_general_dilated, IMAGE, KERNEL, (1,), [(0, 0), (0, 0)]), ValueError,
-     "for each of 1 spatial axes"),
+    (
+        partial(lax.conv_general_dilated, IMAGE, KERNEL, (1,), [(0, 0), (0, 0)]),
+        ValueError,
+        "for each of 1 spatial axes",
+    ),
     (partial(lax.conv_general_dilated, IMAGE > 0, KERNEL > 0, (1,), "SAME"), TypeError, "expected numbers, got bools"),
-    (partial(lax.conv_general_dilated, pnp.ones((2, 2, 4)), pnp.ones((2, 1, 2)), (1,), "SAME", feature_group_count=2,
-                                      batch_group_count=2), ValueError, "one of feature_group_count and batch_group"),
-    (partial(lax.conv_transpose, IMAGE, KERNEL, (1,), "FULL", dimension_numbers=("NCH", "OIH", "NCH")), ValueError,
-     "conv_transpose: padding must be 'SAME', 'VALID' or pairs of ints, got 'FULL'"),
-    (partial(lax.reduce_window, M, 0., lax.add, (2,), (1, 1), "VALID"), ValueError, "an entry for each axis of shape"),
+    (
+        partial(
+            lax.conv_general_dilated,
+            pnp.ones((2, 2, 4)),
+            pnp.ones((2, 1, 2)),
+            (1,),
+            "SAME",
+            feature_group_count=2,
+            batch_group_count=2,
+        ),
+        ValueError,
+        "one of feature_group_count and batch_group",
+    ),
+    (
+        partial(lax.conv_transpose, IMAGE, KERNEL, (1,), "FULL", dimension_numbers=("NCH", "OIH", "NCH")),
+        ValueError,
+        "conv_transpose: padding must be 'SAME', 'VALID' or pairs of ints, got 'FULL'",
+    ),
+    (partial(lax.reduce_window, M, 0.0, lax.add, (2,), (1, 1), "VALID"), ValueError, "an entry for each axis of shape"),
     (partial(lax.concatenate, [], 0), ValueError, "concatenate: expected at least one operand, got none"),
     (partial(lax.concatenate, [V, pnp.arange(3)], 0), TypeError, "operands must have one dtype, got f32"),
     (partial(lax.iota, bool, 3), TypeError, "expected a numeric dtype, got bool"),
@@ -258,9 +285,12 @@ MISFITS = [
     (partial(lax.pad, V, V, [(0, 0, 0)]), ValueError, "pad: padding_value must be a scalar, got shape (3,)"),
     (partial(lax.pad, V, pnp.int32(1), [(0, 0, 0)]), TypeError, "pad: operand and padding_value must have one dtype"),
     (partial(lax.rev, M, (0, 0)), ValueError, "rev: dimensions must be distinct"),
-    (partial(lax.dynamic_slice, M, np.zeros((1, 2), int), (1, 1)), ValueError,
-     "must be a sequence of scalars or a 1-d"),
-    (partial(lax.dynamic_slice, M, (0., 0.), (1, 1)), TypeError, "starts must be integer scalars, got f32[]"),
+    (
+        partial(lax.dynamic_slice, M, np.zeros((1, 2), int), (1, 1)),
+        ValueError,
+        "must be a sequence of scalars or a 1-d",
+    ),
+    (partial(lax.dynamic_slice, M, (0.0, 0.0), (1, 1)), TypeError, "starts must be integer scalars, got f32[]"),
     (partial(scattered, ()), ValueError, "expected a window axis in the updates for each of the 1 axes"),
 ]
 

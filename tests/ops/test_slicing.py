@@ -17,8 +17,14 @@ DTYPES = ["bool", "int8", "uint32", "float16", "bfloat16", "float32", "complex64
 data = Sampler(largest=90)
 
 
-SLICES = [((5, 4), (1, 0), (4, 4), None), ((5, 4), (0, 1), (5, 4), (2, 3)), ((5,), (2,), (2,), None),
-          ((0, 3), (0, 0), (0, 2), (1, 2)), ((), (), (), None), ((7,), (1,), (7,), (4,))]
+SLICES = [
+    ((5, 4), (1, 0), (4, 4), None),
+    ((5, 4), (0, 1), (5, 4), (2, 3)),
+    ((5,), (2,), (2,), None),
+    ((0, 3), (0, 0), (0, 2), (1, 2)),
+    ((), (), (), None),
+    ((7,), (1,), (7,), (4,)),
+]
 
 
 @pytest.mark.parametrize(("shape", "start", "limit", "strides"), SLICES)
@@ -39,16 +45,21 @@ def test_static_pieces_in_every_dtype(dtype):
     check_value(lambda x: slicing.pad(x, zero, config), lambda x: lax.pad(x, zero, config), x)
     check_value(lambda x: slicing.rev(x, (1,)), lambda x: lax.rev(x, (1,)), x)
     check_value(lambda x: assemble.concatenate([x, x], 1), lambda x: lax.concatenate([x, x], 1), x)
-    check_value(lambda x: dynamic_slicing.dynamic_slice(x, (1, 2), (2, 2)),
-                lambda x: lax.dynamic_slice(x, (1, 2), (2, 2)), x)
-    check_value(lambda x: dynamic_slicing.dynamic_update_slice(x, x[:2, :1], (3, 1)),
-                lambda x: lax.dynamic_update_slice(x, x[:2, :1], (3, 1)), x)
+    check_value(
+        lambda x: dynamic_slicing.dynamic_slice(x, (1, 2), (2, 2)), lambda x: lax.dynamic_slice(x, (1, 2), (2, 2)), x
+    )
+    check_value(
+        lambda x: dynamic_slicing.dynamic_update_slice(x, x[:2, :1], (3, 1)),
+        lambda x: lax.dynamic_update_slice(x, x[:2, :1], (3, 1)),
+        x,
+    )
 
 
 def test_slice_in_dim_and_index_in_dim():
     x = data((4, 5))
-    check_value(lambda x: slicing.slice_in_dim(x, 1, -1, 2, axis=-1),
-                lambda x: lax.slice_in_dim(x, 1, -1, 2, axis=-1), x)
+    check_value(
+        lambda x: slicing.slice_in_dim(x, 1, -1, 2, axis=-1), lambda x: lax.slice_in_dim(x, 1, -1, 2, axis=-1), x
+    )
     check_value(lambda x: slicing.index_in_dim(x, -2, 1, False), lambda x: lax.index_in_dim(x, -2, 1, False), x)
     with pytest.raises(IndexError, match=r"index 4 is out of bounds for axis 0 of length 4"):
         slicing.index_in_dim(x, 4)
@@ -56,16 +67,26 @@ def test_slice_in_dim_and_index_in_dim():
         slicing.slice_in_dim(x, 0, 1, axis=2)
 
 
-@pytest.mark.parametrize(("start", "limit", "strides"), [((0,), (6,), None), ((-1,), (2,), None), ((3,), (2,), None),
-                                                         ((0,), (2,), (0,)), ((0, 0), (1, 1), None)])
+@pytest.mark.parametrize(
+    ("start", "limit", "strides"),
+    [((0,), (6,), None), ((-1,), (2,), None), ((3,), (2,), None), ((0,), (2,), (0,)), ((0, 0), (1, 1), None)],
+)
 def test_slice_refuses(start, limit, strides):
     with pytest.raises(ValueError, match=r"^slice: "):
         slicing.slice(np.zeros(5), start, limit, strides)
 
 
-CONFIGS = [((3, 2), [(1, 2, 0), (0, 0, 1)]), ((4,), [(-1, -1, 0)]), ((4,), [(-2, 3, 2)]), ((4,), [(2, -4, 3)]),
-           ((0,), [(2, 1, 3)]), ((5,), [(-7, 1, 1)]), ((), []), ((3,), [(-3, 0, 0)]),
-           ((1, 4), [(0, 0, 5), (-1, -5, 1)])]
+CONFIGS = [
+    ((3, 2), [(1, 2, 0), (0, 0, 1)]),
+    ((4,), [(-1, -1, 0)]),
+    ((4,), [(-2, 3, 2)]),
+    ((4,), [(2, -4, 3)]),
+    ((0,), [(2, 1, 3)]),
+    ((5,), [(-7, 1, 1)]),
+    ((), []),
+    ((3,), [(-3, 0, 0)]),
+    ((1, 4), [(0, 0, 5), (-1, -5, 1)]),
+]
 
 
 @pytest.mark.parametrize(("shape", "config"), CONFIGS)
@@ -81,9 +102,9 @@ def test_pad_refuses():
     with pytest.raises(TypeError, match=r"pad: operand and padding_value must have one dtype"):
         slicing.pad(np.zeros(3, "float32"), np.zeros((), "int32"), [(1, 1, 0)])
     with pytest.raises(ValueError, match="takes more"):
-        slicing.pad(np.zeros(3), 0., [(-2, -2, 0)])
+        slicing.pad(np.zeros(3), 0.0, [(-2, -2, 0)])
     with pytest.raises(ValueError, match="interior >= 0"):
-        slicing.pad(np.zeros(3), 0., [(0, 0, -1)])
+        slicing.pad(np.zeros(3), 0.0, [(0, 0, -1)])
 
 
 @pytest.mark.parametrize("axes", [(), (0,), (1,), (0, 2)])
@@ -137,20 +158,38 @@ def test_derivatives_of_batched_dynamic_slices():
 
 def test_dynamic_slices_along_one_axis():
     x = data((4, 5))
-    check_value(lambda x, i: dynamic_slicing.dynamic_slice_in_dim(x, i, 2, 1),
-                lambda x, i: lax.dynamic_slice_in_dim(x, i, 2, 1), x, np.int32(-1))
-    check_value(lambda x, i: dynamic_slicing.dynamic_index_in_dim(x, i, 1, keepdims=False),
-                lambda x, i: lax.dynamic_index_in_dim(x, i, 1, keepdims=False), x, np.int32(3))
-    check_value(lambda x, i: dynamic_slicing.dynamic_update_slice_in_dim(x, x[:2], i, 0),
-                lambda x, i: lax.dynamic_update_slice_in_dim(x, x[:2], i, 0), x, np.int32(1))
-    check_value(lambda x, i: dynamic_slicing.dynamic_update_index_in_dim(x, x[:, 0], i, 1),
-                lambda x, i: lax.dynamic_update_index_in_dim(x, x[:, 0], i, 1), x, np.int32(1))
+    check_value(
+        lambda x, i: dynamic_slicing.dynamic_slice_in_dim(x, i, 2, 1),
+        lambda x, i: lax.dynamic_slice_in_dim(x, i, 2, 1),
+        x,
+        np.int32(-1),
+    )
+    check_value(
+        lambda x, i: dynamic_slicing.dynamic_index_in_dim(x, i, 1, keepdims=False),
+        lambda x, i: lax.dynamic_index_in_dim(x, i, 1, keepdims=False),
+        x,
+        np.int32(3),
+    )
+    check_value(
+        lambda x, i: dynamic_slicing.dynamic_update_slice_in_dim(x, x[:2], i, 0),
+        lambda x, i: lax.dynamic_update_slice_in_dim(x, x[:2], i, 0),
+        x,
+        np.int32(1),
+    )
+    check_value(
+        lambda x, i: dynamic_slicing.dynamic_update_index_in_dim(x, x[:, 0], i, 1),
+        lambda x, i: lax.dynamic_update_index_in_dim(x, x[:, 0], i, 1),
+        x,
+        np.int32(1),
+    )
 
 
 def test_negative_starts_are_clamped_where_they_do_not_count_from_the_end():
-    x = np.arange(5.)
-    close(dynamic_slicing.dynamic_slice(x, (np.int32(-1),), (2,), allow_negative_indices=False),
-          lax.dynamic_slice(jnp.asarray(x), (jnp.int32(-1),), (2,), allow_negative_indices=False))
+    x = np.arange(5.0)
+    close(
+        dynamic_slicing.dynamic_slice(x, (np.int32(-1),), (2,), allow_negative_indices=False),
+        lax.dynamic_slice(jnp.asarray(x), (jnp.int32(-1),), (2,), allow_negative_indices=False),
+    )
 
 
 def test_dynamic_slice_refuses():
@@ -173,8 +212,9 @@ def test_concatenate():
     check_derivative(lambda x: assemble.concatenate([x, xs[2]], 1), xs[0])
 
 
-@pytest.mark.parametrize(("shapes", "axis"), [([(2, 3), (2, 2)], 0), ([(2,), (2, 2)], 0), ([(), ()], 0),
-                                              ([(2,)] * 2, 1)])
+@pytest.mark.parametrize(
+    ("shapes", "axis"), [([(2, 3), (2, 2)], 0), ([(2,), (2, 2)], 0), ([(), ()], 0), ([(2,)] * 2, 1)]
+)
 def test_concatenate_refuses(shapes, axis):
     with pytest.raises(ValueError, match=r"^concatenate: "):
         assemble.concatenate([np.zeros(s) for s in shapes], axis)
@@ -198,8 +238,15 @@ def test_iota(dtype):
         assemble.broadcasted_iota(kind, (2,), 1)
 
 
-BITS = [("float32", "int32", (3,)), ("float32", "uint8", (3,)), ("uint8", "float32", (3, 4)), ("int16", "bfloat16", ()),
-        ("bfloat16", "uint8", (2,)), ("int8", "uint32", (2, 4)), ("uint8", "float16", (0, 2))]
+BITS = [
+    ("float32", "int32", (3,)),
+    ("float32", "uint8", (3,)),
+    ("uint8", "float32", (3, 4)),
+    ("int16", "bfloat16", ()),
+    ("bfloat16", "uint8", (2,)),
+    ("int8", "uint32", (2, 4)),
+    ("uint8", "float16", (0, 2)),
+]
 
 
 @pytest.mark.parametrize(("old", "new", "shape"), BITS)

@@ -47,8 +47,17 @@ def names(jaxpr):
 # --- the decomposition ---
 
 
-@pytest.mark.parametrize(("shape", "dtype"), [((3, 3), "float32"), ((4, 2), "float32"), ((2, 2, 4), "complex64"),
-                                              ((2, 0, 0), "float32"), ((0, 3), "float32"), ((3, 0), "float32")])
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        ((3, 3), "float32"),
+        ((4, 2), "float32"),
+        ((2, 2, 4), "complex64"),
+        ((2, 0, 0), "float32"),
+        ((0, 3), "float32"),
+        ((3, 0), "float32"),
+    ],
+)
 def test_lu(shape, dtype):
     check_value(lax.linalg.lu, jax.lax.linalg.lu, data(shape, dtype))
 
@@ -70,8 +79,9 @@ def test_derivatives_of_lu(shape, dtype):
 
 def test_lu_under_vmap():
     x = data((3, 2, 4, 4))
-    for got, expected in zip(pb.jit(pb.vmap(lax.linalg.lu, in_axes=1))(x), lax.linalg.lu(x.swapaxes(0, 1)),
-                             strict=True):
+    for got, expected in zip(
+        pb.jit(pb.vmap(lax.linalg.lu, in_axes=1))(x), lax.linalg.lu(x.swapaxes(0, 1)), strict=True
+    ):
         close(got, expected)
 
 
@@ -97,8 +107,10 @@ def test_solutions(dtype):
             close(run(a, b), np.linalg.solve(a, b).astype(dtype), 20)
 
 
-@pytest.mark.parametrize(("left", "right"), [((), (3,)), ((2,), ()), ((2, 1), (3,)), ((2, 1, 3), (4, 1)),
-                                             ((1,), (2, 3)), ((0,), ()), ((), (0,))])
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [((), (3,)), ((2,), ()), ((2, 1), (3,)), ((2, 1, 3), (4, 1)), ((1,), (2, 3)), ((0,), ()), ((), (0,))],
+)
 def test_leading_axes_broadcast(left, right):
     a, b = definite(3) + data((*left, 3, 3)), data((*right, 3, 2))
     close(solve(a, b), np.linalg.solve(a, b), 10)
@@ -107,8 +119,12 @@ def test_leading_axes_broadcast(left, right):
 def test_a_matrix_for_many_is_decomposed_once():
     a, b = definite(3), data((5, 3, 2))
     seen = []
-    for f in (solve, pb.vmap(solve, (None, 0)), pb.grad(lambda a, b: solve(a, b).sum(), (0, 1)),
-              pb.grad(lambda a, b: pb.vmap(solve, (None, 0))(a, b).sum())):
+    for f in (
+        solve,
+        pb.vmap(solve, (None, 0)),
+        pb.grad(lambda a, b: solve(a, b).sum(), (0, 1)),
+        pb.grad(lambda a, b: pb.vmap(solve, (None, 0))(a, b).sum()),
+    ):
         jaxpr = pb.make_jaxpr(f)(a, b).jaxpr
         seen.append([str(eqn.invars[0].aval.str_short()) for eqn in jaxpr.eqns if eqn.primitive.name == "lu"])
         assert all(eqn.invars[3].aval.shape == (3, 10) for eqn in jaxpr.eqns if eqn.primitive.name == "lu_solve")
@@ -167,8 +183,9 @@ def test_one_singular_matrix_does_not_touch_the_others():
 
 def by_minors(a):
     n = len(a)
-    return np.array([[(-1) ** (i + j) * np.linalg.det(np.delete(np.delete(a, i, 0), j, 1)) for j in range(n)]
-                     for i in range(n)])
+    return np.array(
+        [[(-1) ** (i + j) * np.linalg.det(np.delete(np.delete(a, i, 0), j, 1)) for j in range(n)] for i in range(n)]
+    )
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 4, 5, 9])
@@ -179,7 +196,7 @@ def test_determinants(n, dtype):
         close(det(a), np.linalg.det(a))
         all_close(slogdet(a), np.linalg.slogdet(a))
         if n:
-            gradient, = pb.vjp(det, a)[1](np.ones(2, dtype))
+            (gradient,) = pb.vjp(det, a)[1](np.ones(2, dtype))
             np.testing.assert_allclose(gradient, np.stack([by_minors(x) for x in a]), rtol=1e-9, atol=1e-9)
 
 
@@ -205,8 +222,14 @@ def test_the_gradient_of_det_at_every_rank():
         for n in (3, 4, 6):
             for k in range(n):
                 some = np.diag((np.arange(n) < k).astype("float64"))
-                for a in (data((n, k), "float64") @ data((k, n), "float64"), 2 * some, some[::-1, ::-1], some[:, ::-1],
-                          np.eye(n, k=n - k), np.triu(np.ones((n, n)), n - k)):
+                for a in (
+                    data((n, k), "float64") @ data((k, n), "float64"),
+                    2 * some,
+                    some[::-1, ::-1],
+                    some[:, ::-1],
+                    np.eye(n, k=n - k),
+                    np.triu(np.ones((n, n)), n - k),
+                ):
                     np.testing.assert_allclose(pb.grad(det)(a), by_minors(a), atol=1e-10)
 
 
@@ -250,8 +273,13 @@ def test_triangular_solve(left_side, dtype):
     for lower in (True, False):
         for transpose_a, conjugate_a in ((False, False), (True, False), (True, True), (False, True)):
             for unit_diagonal in (False, True):
-                options = {"left_side": left_side, "lower": lower, "transpose_a": transpose_a,
-                           "conjugate_a": conjugate_a, "unit_diagonal": unit_diagonal}
+                options = {
+                    "left_side": left_side,
+                    "lower": lower,
+                    "transpose_a": transpose_a,
+                    "conjugate_a": conjugate_a,
+                    "unit_diagonal": unit_diagonal,
+                }
                 t = np.tril(a) if lower else np.triu(a)
                 if unit_diagonal:
                     t = t - np.diag(np.diag(t)) + np.eye(3, dtype=dtype)
@@ -268,7 +296,8 @@ def test_conjugates_in_compiled_triangular_solve():
     a, b = data((2, 3, 3), "complex64") + 3 * np.eye(3, dtype="complex64"), data((2, 3, 1), "complex64")
     for transpose_a in (False, True):
         f = lambda a, b, t=transpose_a: lax.linalg.triangular_solve(  # noqa: E731
-            a, b, left_side=True, transpose_a=t, conjugate_a=True)
+            a, b, left_side=True, transpose_a=t, conjugate_a=True
+        )
         close(pb.jit(f)(a, b), f(a, b))
 
 
@@ -276,9 +305,12 @@ def test_conjugates_in_compiled_triangular_solve():
 def test_derivatives_of_triangular_solve(dtype):
     with pb.enable_x64():
         a, b = data((3, 3), dtype) + 3 * np.eye(3), data((3, 2), dtype)
-        for options in ({"left_side": True, "lower": True}, {"left_side": True, "transpose_a": True},
-                        {"left_side": True, "transpose_a": True, "conjugate_a": True},
-                        {"left_side": True, "conjugate_a": True, "unit_diagonal": True}):
+        for options in (
+            {"left_side": True, "lower": True},
+            {"left_side": True, "transpose_a": True},
+            {"left_side": True, "transpose_a": True, "conjugate_a": True},
+            {"left_side": True, "conjugate_a": True, "unit_diagonal": True},
+        ):
             check_grads(lambda a, b, o=options: lax.linalg.triangular_solve(a, b, **o), (a, b), order=2)
         check_grads(lambda a, b: lax.linalg.triangular_solve(a, b), (a, b.T), order=2)
 
@@ -287,8 +319,9 @@ def test_triangular_solve_of_vectors():
     a, b = data((2, 3, 3)) + 3 * np.eye(3, dtype="float32"), data((2, 3))
     for left_side in (True, False):
         f = functools.partial(lax.linalg.triangular_solve, left_side=left_side)
-        expected = np.stack([np.linalg.solve(np.triu(m) if left_side else np.triu(m).T, y)
-                             for m, y in zip(a, b, strict=True)])
+        expected = np.stack(
+            [np.linalg.solve(np.triu(m) if left_side else np.triu(m).T, y) for m, y in zip(a, b, strict=True)]
+        )
         close(f(a, b), expected, 10)
         close(pb.vmap(f)(a, b), expected, 10)
     with pytest.raises(ValueError, match="expected a and b of shapes"):

@@ -45,8 +45,9 @@ def test_later_keys_break_ties_and_other_operands_follow(dtype, num_keys):
     keys, second, values = data((3, 7), dtype), data((3, 7), "int8"), data((3, 7), "float32")
     for dimension in (0, 1):
         options = {"dimension": dimension, "num_keys": num_keys}
-        agree(lambda *xs, **o: sorting.sort(xs, **o), lambda *xs, **o: lax.sort(xs, **o), keys, second, values,
-              **options)
+        agree(
+            lambda *xs, **o: sorting.sort(xs, **o), lambda *xs, **o: lax.sort(xs, **o), keys, second, values, **options
+        )
 
 
 def test_nan_comes_last_and_zeros_of_both_signs_keep_their_order():
@@ -68,8 +69,10 @@ def test_rules_of_sort():
     check_derivative(lambda x, y: sorting.sort((x, y), 1)[1], x, y)
     check_batching(lambda x, y: sorting.sort((x, y), 1)[1], x, y)
     keys = data((12,), "int8")
-    np.testing.assert_allclose(pb.grad(lambda v: (sorting.sort((keys, v))[1] * x.ravel()).sum())(y.ravel()),
-                               jax.grad(lambda v: (lax.sort((keys, v))[1] * x.ravel()).sum())(y.ravel()))
+    np.testing.assert_allclose(
+        pb.grad(lambda v: (sorting.sort((keys, v))[1] * x.ravel()).sum())(y.ravel()),
+        jax.grad(lambda v: (lax.sort((keys, v))[1] * x.ravel()).sum())(y.ravel()),
+    )
 
 
 def test_sort_key_val():

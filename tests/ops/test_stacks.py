@@ -1,4 +1,5 @@
 """Large stacks of matrices: what goes through the kernel first and through a compiled program later is the same."""
+
 import numpy as np
 import pytest
 
@@ -15,12 +16,16 @@ POSITIVE = GENERAL @ GENERAL.swapaxes(1, 2) + np.eye(3, dtype=np.float32)
 RIGHT = RNG.standard_normal((60, 3, 2)).astype(np.float32)
 
 OPERATIONS = {
-    "inv": (pnp.linalg.inv, GENERAL), "solve": (lambda a: pnp.linalg.solve(a, RIGHT), GENERAL),
+    "inv": (pnp.linalg.inv, GENERAL),
+    "solve": (lambda a: pnp.linalg.solve(a, RIGHT), GENERAL),
     # those of three rows and less have a formula
     "det": (pnp.linalg.det, RNG.standard_normal((60, 5, 5)).astype(np.float32)),
     "slogdet": (lambda a: pnp.linalg.slogdet(a)[1], GENERAL),
-    "eigh": (pnp.linalg.eigh, POSITIVE), "svd": (pnp.linalg.svd, GENERAL), "qr": (pnp.linalg.qr, GENERAL),
-    "eigvals": (pnp.linalg.eigvals, GENERAL), "lu": (linalg.lu, GENERAL),
+    "eigh": (pnp.linalg.eigh, POSITIVE),
+    "svd": (pnp.linalg.svd, GENERAL),
+    "qr": (pnp.linalg.qr, GENERAL),
+    "eigvals": (pnp.linalg.eigvals, GENERAL),
+    "lu": (linalg.lu, GENERAL),
     "triangular": (lambda a: linalg.solve_triangular(a, RIGHT, lower=True), POSITIVE),
     "gradient": (pb.grad(lambda a: pnp.linalg.inv(a).sum()), POSITIVE),
     "complex": (pnp.linalg.inv, GENERAL + 1j * GENERAL[::-1]),

@@ -27,7 +27,7 @@ def second(f):
 
 
 def gelu(x):
-    return x * logistic(mp.sqrt(8 / mp.pi) * (x + mp.mpf("0.044715") * x ** 3))
+    return x * logistic(mp.sqrt(8 / mp.pi) * (x + mp.mpf("0.044715") * x**3))
 
 
 FIRST = {
@@ -41,8 +41,11 @@ FIRST = {
     "soft_sign": (nn.soft_sign, lambda x: 1 / (1 + abs(x)) ** 2, (-6e14, 1e9, 0.5)),
     "hard_sigmoid": (nn.hard_sigmoid, lambda x: mpmath.mpf(1) / 6, (2.9999998, -2.9999998)),
     "gelu": (nn.gelu, lambda x: mp.diff(gelu, x), (-7.0, 3.0)),
-    "power": (lambda x: pnp.power(x, pnp.float32(1e-6)), lambda x: mp.mpf(np.float32(1e-6).item())
-              * x ** (mp.mpf(np.float32(1e-6).item()) - 1), (1e-30, 1e30)),
+    "power": (
+        lambda x: pnp.power(x, pnp.float32(1e-6)),
+        lambda x: mp.mpf(np.float32(1e-6).item()) * x ** (mp.mpf(np.float32(1e-6).item()) - 1),
+        (1e-30, 1e30),
+    ),
 }
 
 SECOND = {
@@ -118,13 +121,19 @@ def test_higher_derivatives_of_the_logistic_function_at_zero():
 def test_softmax_next_to_one(wrap):
     x = np.array([0.0, -30.0, -40.0], "float32")
     rest = float(mp.exp(-30) + mp.exp(-40))
-    rows = np.array([[rest, -np.exp(-30), -np.exp(-40)], [-np.exp(-30), np.exp(-30), -np.exp(-70)],
-                     [-np.exp(-40), -np.exp(-70), np.exp(-40)]])
+    rows = np.array(
+        [
+            [rest, -np.exp(-30), -np.exp(-40)],
+            [-np.exp(-30), np.exp(-30), -np.exp(-70)],
+            [-np.exp(-40), -np.exp(-70), np.exp(-40)],
+        ]
+    )
     for jacobian in (pb.jacrev, pb.jacfwd):
         np.testing.assert_allclose(wrap(jacobian(nn.softmax))(x), rows, rtol=1e-5)
     np.testing.assert_allclose(wrap(nn.log_softmax)(x), [-rest, -30, -40], rtol=1e-6)
-    np.testing.assert_allclose(wrap(pb.grad(lambda x: nn.log_softmax(x)[0]))(x),
-                               [rest, -np.exp(-30), -np.exp(-40)], rtol=1e-5)
+    np.testing.assert_allclose(
+        wrap(pb.grad(lambda x: nn.log_softmax(x)[0]))(x), [rest, -np.exp(-30), -np.exp(-40)], rtol=1e-5
+    )
     np.testing.assert_allclose(wrap(nn.logsumexp)(x), rest, rtol=1e-6)
     np.testing.assert_allclose(wrap(pb.hessian(nn.logsumexp))(x), rows, rtol=1e-5)
 
@@ -194,7 +203,7 @@ def test_powers_with_integer_exponents_of_another_dtype():
         got = run(x, n)
         assert got.dtype == np.float32
         assert got.tolist() == [8, -27]
-    assert pb.grad(lambda x: pb.lax.pow(x, np.int32(3)))(2.) == 12
+    assert pb.grad(lambda x: pb.lax.pow(x, np.int32(3)))(2.0) == 12
     assert pb.vmap(pb.grad(pb.lax.pow), (0, None))(x, np.int32(0)).tolist() == [0, 0]
 
 
@@ -202,7 +211,7 @@ def test_powers_with_integer_exponents_of_another_dtype():
 @pytest.mark.parametrize("n", [200, -200, 127, -149, 300, -300, 1200, -1200, 2100, 0, 1])
 def test_ldexp_with_a_constant_exponent(dtype, n):
     with pb.enable_x64(dtype == "float64"):
-        x = np.array([0., -0., 1e-30, -3, 1e38, 1.2e-38, np.nan, np.inf, -np.inf], dtype)
+        x = np.array([0.0, -0.0, 1e-30, -3, 1e38, 1.2e-38, np.nan, np.inf, -np.inf], dtype)
         with np.errstate(all="ignore"):
             exact = np.ldexp(x, n)
         exact = np.where(np.abs(exact) < np.finfo(dtype).tiny, np.copysign(0, exact), exact)  # as compiled code flushes
@@ -216,13 +225,14 @@ def test_ldexp_with_a_constant_exponent(dtype, n):
 def test_sinc_of_large_numbers(dtype):
     """Large numbers are even: the sine vanishes there, and its slope is pi."""
     with pb.enable_x64(dtype == "float64"):
-        xs = pnp.asarray(np.array([1, -3, 2**20, -620472517525504., np.finfo(dtype).max / 2], dtype))
+        xs = pnp.asarray(np.array([1, -3, 2**20, -620472517525504.0, np.finfo(dtype).max / 2], dtype))
         signs = np.array([-1, -1, 1, 1, 1])
         for wrap in (lambda f: f, pb.jit):
             assert not np.any(np.asarray(wrap(pnp.sinc)(xs))[2:])
             slopes = wrap(pb.vmap(pb.grad(pnp.sinc)))(xs)
             np.testing.assert_allclose(slopes[:4], (signs / np.asarray(xs))[:4], rtol=4 * np.finfo(dtype).eps)
             curvatures = wrap(pb.vmap(second(pnp.sinc)))(xs)
-            np.testing.assert_allclose(curvatures[:4], -2 * signs[:4] / np.asarray(xs[:4], "float64") ** 2,
-                                       rtol=8 * np.finfo(dtype).eps)
+            np.testing.assert_allclose(
+                curvatures[:4], -2 * signs[:4] / np.asarray(xs[:4], "float64") ** 2, rtol=8 * np.finfo(dtype).eps
+            )
             assert np.all(np.abs(np.asarray([slopes[4], curvatures[4]])) <= 2 * np.finfo(dtype).tiny)

@@ -246,8 +246,12 @@ def test_keys_have_no_derivative():
         (lambda k: random.bits(3), TypeError, r"bits: expected a key .* got i32\[\]\. Make a key with random\.key"),
         (lambda k: random.bits("key"), TypeError, r"bits: expected a key, got 'key' of type str"),
         (lambda k: random.bits(np.zeros(2)), TypeError, r"bits: expected a key .* got f32\[2\]"),
-        (lambda k: random.bits(random.split(k)), ValueError, r"bits: expected a single key, got an array of keys of "
-                                                             r"shape \(2,\).* vmap"),
+        (
+            lambda k: random.bits(random.split(k)),
+            ValueError,
+            r"bits: expected a single key, got an array of keys of "
+            r"shape \(2,\).* vmap",
+        ),
         (lambda k: random.bits(k, (2,), int), ValueError, "bits: dtype must be an unsigned integer dtype, got int32"),
         (lambda k: random.bits(k, (-1,)), ValueError, "shapes must be made of non-negative integers, got -1"),
         (lambda k: random.key(1.5), TypeError, r"key: expected an integer seed, got f32\[\]"),
@@ -276,7 +280,7 @@ def test_typed_keys_are_arrays_that_are_no_operands():
         assert isinstance(x, pb.Array)
         assert isinstance(x, pnp.ndarray)
         assert issubclass(type(x), pb.Array)
-    for x in (1., np.ones(2), jax.random.key(0)):
+    for x in (1.0, np.ones(2), jax.random.key(0)):
         assert not isinstance(x, pb.Array)
         assert not issubclass(type(x), pb.Array)
     seen = []

@@ -1,4 +1,5 @@
 """truncated_normal far out: the distribution in each tail, in each dtype, its slopes, and JAX's numbers elsewhere."""
+
 import jax
 import mpmath
 import numpy as np
@@ -73,12 +74,15 @@ def test_bounds_of_both_kinds_at_once():
 def test_slopes_in_the_bounds():
     with pb.enable_x64(True):
         for low, high in ((8.0, 8.3), (-9.0, -8.0)):
+
             def first(low, high):
                 return random.truncated_normal(random.key(0), low, high, (3,))[1]
 
             for slopes in (pb.grad(first, (0, 1))(low, high), pb.jit(pb.grad(first, (0, 1)))(low, high)):
-                differences = ((first(low + 1e-5, high) - first(low - 1e-5, high)) / 2e-5,
-                               (first(low, high + 1e-5) - first(low, high - 1e-5)) / 2e-5)
+                differences = (
+                    (first(low + 1e-5, high) - first(low - 1e-5, high)) / 2e-5,
+                    (first(low, high + 1e-5) - first(low, high - 1e-5)) / 2e-5,
+                )
                 np.testing.assert_allclose(slopes, differences, 1e-4, 1e-8)
 
 

@@ -13,7 +13,8 @@ def test_location_and_scale_derivatives():
     key = random.key(0)
     u = np.asarray(random.uniform(key, (5,)))
     low, high = pb.grad(lambda low, high: random.uniform(key, (5,), minval=low, maxval=high).sum(), argnums=(0, 1))(
-        1.0, 3.0)
+        1.0, 3.0
+    )
     np.testing.assert_allclose([low, high], [(1 - u).sum(), u.sum()], rtol=1e-6)
     for transform in (lambda f: f, pb.jit):
         slope = transform(pb.grad(lambda s: (2.0 + s * random.normal(key, (5,))).sum()))(3.0)
@@ -34,6 +35,7 @@ def test_location_and_scale_derivatives():
 )
 def test_parameter_derivatives_by_finite_differences(name, params):
     with pb.enable_x64():
+
         def total(params):
             return getattr(random, name)(random.key(0), shape=(20,), **params).sum()
 

@@ -267,8 +267,15 @@ def test_dirichlet_and_ball():
 def test_shapes_by_default_are_those_of_the_parameters():
     key, jax_key = both(1)
     a = column(1, 2)
-    for name, args in [("gamma", (a,)), ("beta", (a, np.ones(3))), ("poisson", (a,)), ("bernoulli", (a / 9,)),
-                       ("rayleigh", (a,)), ("truncated_normal", (-a, np.ones(3))), ("double_sided_maxwell", (a, a))]:
+    for name, args in [
+        ("gamma", (a,)),
+        ("beta", (a, np.ones(3))),
+        ("poisson", (a,)),
+        ("bernoulli", (a / 9,)),
+        ("rayleigh", (a,)),
+        ("truncated_normal", (-a, np.ones(3))),
+        ("double_sided_maxwell", (a, a)),
+    ]:
         assert getattr(random, name)(key, *args).shape == getattr(jax.random, name)(jax_key, *args).shape
 
 
@@ -289,8 +296,18 @@ def test_shapes_by_default_are_those_of_the_parameters():
         lambda k: random.poisson(k, 4.0, (3,)),
         lambda k: random.binomial(k, 9, 0.3, (3,)),
     ],
-    ids=["uniform", "normal", "randint", "bernoulli", "permutation", "choice", "categorical", "gamma", "poisson",
-         "binomial"],
+    ids=[
+        "uniform",
+        "normal",
+        "randint",
+        "bernoulli",
+        "permutation",
+        "choice",
+        "categorical",
+        "gamma",
+        "poisson",
+        "binomial",
+    ],
 )
 def test_vmap_over_keys_is_the_loop(sample):
     keys = random.split(random.key(0), 4)
@@ -313,8 +330,11 @@ def test_vmap_over_parameters_is_the_loop():
 
 
 def test_few_equations():
-    for sample, most in ((lambda k: random.normal(k, (3,)), 11), (lambda k: random.randint(k, (3,), 0, 9), 13),
-                         (lambda k: random.gamma(k, 2.0, (3,)), 5)):
+    for sample, most in (
+        (lambda k: random.normal(k, (3,)), 11),
+        (lambda k: random.randint(k, (3,), 0, 9), 13),
+        (lambda k: random.gamma(k, 2.0, (3,)), 5),
+    ):
         assert len(pb.make_jaxpr(sample)(random.key(0)).jaxpr.eqns) <= most
 
 
@@ -341,8 +361,11 @@ def test_eager_samples_need_no_compiler():
         (lambda k: random.normal(random.split(k)), ValueError, "normal: expected a single key"),
         (lambda k: random.normal(k, (2,), int), ValueError, "normal: dtype must be a floating-point dtype, got int32"),
         (lambda k: random.normal(k, 2.5), TypeError, "shapes must be made of concrete integers, got 2.5"),
-        (lambda k: random.uniform(k, (2,), minval=np.zeros(3)), ValueError,
-         r"uniform: parameters must broadcast to the shape of the samples, \(2,\); got shapes minval \(3,\), maxval"),
+        (
+            lambda k: random.uniform(k, (2,), minval=np.zeros(3)),
+            ValueError,
+            r"uniform: parameters must broadcast to the shape of the samples, \(2,\); got shapes minval \(3,\), maxval",
+        ),
         (lambda k: random.uniform(k, minval=k), TypeError, "uniform: minval must be a number or an array, got a key"),
         (lambda k: random.uniform(k, maxval="1"), TypeError, "uniform: maxval must be a number or an array, got '1'"),
         (lambda k: random.uniform(k, maxval=1j), TypeError, r"uniform: maxval must be real, got c64\[\]"),

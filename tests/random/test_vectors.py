@@ -15,9 +15,16 @@ COV = A @ A.transpose(0, 2, 1) + np.eye(3, dtype=np.float32)
 MEAN = RNG.standard_normal((4, 3)).astype(np.float32)
 
 
-@pytest.mark.parametrize(("mean", "cov", "shape"), [
-    (MEAN[0], COV[0], None), (MEAN[0], COV, None), (MEAN, COV[0], (2, 4)), (MEAN[:1], COV[:1], (4,)),
-    (np.array([1, 2, 3]), COV[0], (5,))])
+@pytest.mark.parametrize(
+    ("mean", "cov", "shape"),
+    [
+        (MEAN[0], COV[0], None),
+        (MEAN[0], COV, None),
+        (MEAN, COV[0], (2, 4)),
+        (MEAN[:1], COV[:1], (4,)),
+        (np.array([1, 2, 3]), COV[0], (5,)),
+    ],
+)
 def test_the_numbers_are_those_of_jax(mean, cov, shape):
     expected = jax.random.multivariate_normal(jax.random.key(7), mean, cov, shape)
     got = random.multivariate_normal(random.key(7), mean, cov, shape)
@@ -28,8 +35,9 @@ def test_the_numbers_are_those_of_jax(mean, cov, shape):
 @pytest.mark.parametrize("method", ["eigh", "svd"])
 def test_factors_of_singular_matrices(method):
     expected = jax.random.multivariate_normal(jax.random.key(7), MEAN[0], COV[0], method=method)
-    np.testing.assert_allclose(random.multivariate_normal(random.key(7), MEAN[0], COV[0], method=method), expected,
-                               rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        random.multivariate_normal(random.key(7), MEAN[0], COV[0], method=method), expected, rtol=1e-4, atol=1e-4
+    )
     singular = np.outer(MEAN[0], MEAN[0])
     x = random.multivariate_normal(random.key(7), MEAN[0], singular, (4,), method=method)
     np.testing.assert_allclose(np.linalg.matrix_rank(np.asarray(x), tol=1e-2), 1)
@@ -61,24 +69,28 @@ def test_derivatives_and_batches():
     np.testing.assert_allclose(got[2], random.multivariate_normal(keys[2], MEAN[2], COV[2]), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(("args", "settings", "error", "match"), [
-    ((0.0, COV[0]), {}, ValueError, r"expected mean of shape \(\.\.\., n\) and cov .* got \(\) and \(3, 3\)"),
-    ((MEAN[0, :2], COV[0]), {}, ValueError, r"got \(2,\) and \(3, 3\)"),
-    ((MEAN[0, :1], COV[0]), {}, ValueError, r"got \(1,\) and \(3, 3\)"),
-    ((MEAN, COV, (2,)), {}, ValueError, r"must broadcast to shape \(2,\); got mean of shape \(4, 3\)"),
-    ((MEAN[:3], COV), {}, ValueError, "do not broadcast"),
-    ((MEAN[0], COV[0]), {"method": "lu"}, ValueError, "method must be one of 'cholesky'.*, got 'lu'"),
-    ((MEAN[0], COV[0]), {"dtype": np.int32}, ValueError, "dtype must be a floating-point dtype"),
-    ((MEAN[0] * 1j, COV[0]), {}, TypeError, "mean must be real"),
-    (([0, 0], COV[0]), {}, TypeError, r"mean must be a number or an array, got \[0, 0\]"),
-])
+@pytest.mark.parametrize(
+    ("args", "settings", "error", "match"),
+    [
+        ((0.0, COV[0]), {}, ValueError, r"expected mean of shape \(\.\.\., n\) and cov .* got \(\) and \(3, 3\)"),
+        ((MEAN[0, :2], COV[0]), {}, ValueError, r"got \(2,\) and \(3, 3\)"),
+        ((MEAN[0, :1], COV[0]), {}, ValueError, r"got \(1,\) and \(3, 3\)"),
+        ((MEAN, COV, (2,)), {}, ValueError, r"must broadcast to shape \(2,\); got mean of shape \(4, 3\)"),
+        ((MEAN[:3], COV), {}, ValueError, "do not broadcast"),
+        ((MEAN[0], COV[0]), {"method": "lu"}, ValueError, "method must be one of 'cholesky'.*, got 'lu'"),
+        ((MEAN[0], COV[0]), {"dtype": np.int32}, ValueError, "dtype must be a floating-point dtype"),
+        ((MEAN[0] * 1j, COV[0]), {}, TypeError, "mean must be real"),
+        (([0, 0], COV[0]), {}, TypeError, r"mean must be a number or an array, got \[0, 0\]"),
+    ],
+)
 def test_refusals(args, settings, error, match):
     with pytest.raises(error, match=f"multivariate_normal: .*{match}"):
         random.multivariate_normal(random.key(0), *args, **settings)
 
 
-@pytest.mark.parametrize(("n", "m", "shape", "dtype"), [
-    (3, None, (), np.float32), (2, 3, (2,), np.float32), (3, 2, (), np.complex64)])
+@pytest.mark.parametrize(
+    ("n", "m", "shape", "dtype"), [(3, None, (), np.float32), (2, 3, (2,), np.float32), (3, 2, (), np.complex64)]
+)
 def test_orthogonal_matrices_are_those_of_jax(n, m, shape, dtype):
     got = random.orthogonal(random.key(3), n, shape, dtype, m)
     expected = jax.random.orthogonal(jax.random.key(3), n, shape, dtype, m)

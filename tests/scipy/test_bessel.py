@@ -1,4 +1,5 @@
 """i0, i1, i0e and i1e: values and derivatives of first and second order against mpmath, eagerly and compiled."""
+
 import mpmath
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ POINTS = np.array([1e-30, 1e-8, 1e-6, 0.03, 0.5, 1.0, 2.1, 7.9, 8.1, 30.77, 87.0
 
 def bessel(nu, order, x):
     """The derivative of this order of I_nu, DLMF 10.29.5: for a whole nu nothing cancels."""
-    return sum(mpmath.binomial(order, k) * mpmath.besseli(abs(nu - order + 2 * k), x)
-               for k in range(order + 1)) / 2 ** order
+    return (
+        sum(mpmath.binomial(order, k) * mpmath.besseli(abs(nu - order + 2 * k), x) for k in range(order + 1)) / 2**order
+    )
 
 
 def exact(name, order, x):
@@ -64,7 +66,7 @@ def test_far_out():
         for order, front in ((0, 1), (1, -0.5)):
             fun = derivative(getattr(special, name), order)
             for got in (fun(x), pb.jit(fun)(x)):
-                np.testing.assert_allclose(got, front * (2 * np.pi * 1e20) ** -0.5 / 1e20 ** order, 1e-6)
+                np.testing.assert_allclose(got, front * (2 * np.pi * 1e20) ** -0.5 / 1e20**order, 1e-6)
 
 
 def test_at_the_ends():

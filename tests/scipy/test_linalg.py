@@ -23,6 +23,7 @@ def definite(n, dtype="float32"):
 A, S = data((3, 3)), definite(3)
 INTEGERS = np.array([[5, 1], [2, 7]])
 
+
 @pytest.mark.parametrize("dtype", ["float32", "complex64"])
 @pytest.mark.parametrize("lower", [False, True])
 def test_cholesky_reads_one_triangle(lower, dtype):
@@ -49,8 +50,11 @@ def test_solve_triangular(trans):
     a, b = data((3, 3), "complex64") + 3 * np.eye(3, dtype="complex64"), data((3, 2), "complex64")
     for lower in (False, True):
         close(sl.solve_triangular(a, b, trans, lower), scipy.linalg.solve_triangular(a, b, trans, lower), 10)
-    close(sl.solve_triangular(a, b[:, 0], trans, unit_diagonal=True),
-          scipy.linalg.solve_triangular(a, b[:, 0], trans, unit_diagonal=True), 10)
+    close(
+        sl.solve_triangular(a, b[:, 0], trans, unit_diagonal=True),
+        scipy.linalg.solve_triangular(a, b[:, 0], trans, unit_diagonal=True),
+        10,
+    )
     stack = sl.solve_triangular(np.stack([a, a]), b[:, 0], trans)
     close(stack[1], scipy.linalg.solve_triangular(a, b[:, 0], trans), 10)
 
@@ -93,14 +97,14 @@ def test_derivatives_of_solvers(dtype):
 
 
 def test_block_diag():
-    agree(sl.block_diag, jsl.block_diag, A, 2., np.arange(3), np.ones((0, 2), "float32"))
+    agree(sl.block_diag, jsl.block_diag, A, 2.0, np.arange(3), np.ones((0, 2), "float32"))
     agree(sl.block_diag, jsl.block_diag)
     check_grads(sl.block_diag, (A, A[0]), order=1)
 
 
 def test_toeplitz():
     agree(sl.toeplitz, jsl.toeplitz, np.array([1, 2j, 3], "complex64"))
-    agree(sl.toeplitz, jsl.toeplitz, np.arange(3), np.arange(4.))
+    agree(sl.toeplitz, jsl.toeplitz, np.arange(3), np.arange(4.0))
     stack = sl.toeplitz(A, A[1, :2])
     close(stack, np.stack([scipy.linalg.toeplitz(c, A[1, :2]) for c in A]))
     assert sl.toeplitz(1).tolist() == [[1]]
@@ -129,7 +133,7 @@ def test_limits_of_expm():
 
 def test_derivatives_of_expm():
     with pb.enable_x64():
-        for size in (0., 1., 100.):
+        for size in (0.0, 1.0, 100.0):
             a, e = size * data((3, 3), "float64"), data((3, 3), "float64")
             expected = scipy.linalg.expm_frechet(a, e, compute_expm=False)
             np.testing.assert_allclose(pb.jvp(sl.expm, (a,), (e,))[1], expected, rtol=1e-8, atol=1e-12)
@@ -151,21 +155,32 @@ def ones(*shape, dtype="float32"):
 HALF = ones(2, 2, dtype="float16")
 
 
-@pytest.mark.parametrize(("call", "kind", "message"), [
-    (partial(sl.solve, A, A, assume_a="pod"), ValueError, "assume_a must be 'gen', 'sym', 'her' or 'pos', got 'pod'"),
-    (partial(sl.solve_triangular, A, A, trans="X"), ValueError, "trans must be 0, 1, 2, 'N', 'T' or 'C', got 'X'"),
-    (partial(sl.cho_solve, A, A), TypeError, "c_and_lower must be the pair that cho_factor returns"),
-    (partial(sl.cho_solve, (ones(2, 3), True), ones(2)), ValueError, "square matrices in the last two axes of the fac"),
-    (partial(sl.lu_solve, (A, ones(2)), A), ValueError, r"pivots of shape \(3,\) .* got \(2,\)"),
-    (partial(sl.lu_solve, (A, ones(3)), A), TypeError, r"pivots of integers, got f32\[3\]"),
-    (partial(sl.lu_solve, sl.lu_factor(A), A, trans=3), ValueError, "trans must be 0, 1 or 2, got 3"),
-    (partial(sl.lu, ones(2)), ValueError, "lu: expected matrices"),
-    (partial(sl.lu_factor, HALF), TypeError, "lu_factor: .*Convert"),
-    (partial(sl.block_diag, ones(1, 1), ones(1, 1, 1)), ValueError, r"got shape \(1, 1, 1\) at argument 1"),
-    (partial(sl.toeplitz, ones(2, 3), ones(3, 3)), ValueError, "toeplitz: shapes"),
-    (partial(sl.expm, ones(2, 3)), ValueError, "expm: expected square matrices .* of A"),
-    (partial(sl.expm, A, max_squarings=-1), ValueError, "max_squarings must be at least 0, got -1"),
-])
+@pytest.mark.parametrize(
+    ("call", "kind", "message"),
+    [
+        (
+            partial(sl.solve, A, A, assume_a="pod"),
+            ValueError,
+            "assume_a must be 'gen', 'sym', 'her' or 'pos', got 'pod'",
+        ),
+        (partial(sl.solve_triangular, A, A, trans="X"), ValueError, "trans must be 0, 1, 2, 'N', 'T' or 'C', got 'X'"),
+        (partial(sl.cho_solve, A, A), TypeError, "c_and_lower must be the pair that cho_factor returns"),
+        (
+            partial(sl.cho_solve, (ones(2, 3), True), ones(2)),
+            ValueError,
+            "square matrices in the last two axes of the fac",
+        ),
+        (partial(sl.lu_solve, (A, ones(2)), A), ValueError, r"pivots of shape \(3,\) .* got \(2,\)"),
+        (partial(sl.lu_solve, (A, ones(3)), A), TypeError, r"pivots of integers, got f32\[3\]"),
+        (partial(sl.lu_solve, sl.lu_factor(A), A, trans=3), ValueError, "trans must be 0, 1 or 2, got 3"),
+        (partial(sl.lu, ones(2)), ValueError, "lu: expected matrices"),
+        (partial(sl.lu_factor, HALF), TypeError, "lu_factor: .*Convert"),
+        (partial(sl.block_diag, ones(1, 1), ones(1, 1, 1)), ValueError, r"got shape \(1, 1, 1\) at argument 1"),
+        (partial(sl.toeplitz, ones(2, 3), ones(3, 3)), ValueError, "toeplitz: shapes"),
+        (partial(sl.expm, ones(2, 3)), ValueError, "expm: expected square matrices .* of A"),
+        (partial(sl.expm, A, max_squarings=-1), ValueError, "max_squarings must be at least 0, got -1"),
+    ],
+)
 def test_refusals(call, kind, message):
     with pytest.raises(kind, match=message):
         call()

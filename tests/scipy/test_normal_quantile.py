@@ -1,4 +1,5 @@
 """The quantile function of the normal distribution and its derivatives: against mpmath, eager and compiled."""
+
 import mpmath as mp
 import numpy as np
 import pytest
@@ -10,8 +11,25 @@ from pullback.scipy.stats import norm
 
 BOUND = 8
 # both pieces of the tail, the center, and where the square of the slope overflows in float32
-PROBABILITIES = [3e-18, 1e-15, 1e-12, 2e-11, 2e-7, 1e-4, 0.01, 0.07, 0.08, 0.2, 0.4, 0.49, 0.51, 0.7, 0.93, 0.99,
-                 0.9999]
+PROBABILITIES = [
+    3e-18,
+    1e-15,
+    1e-12,
+    2e-11,
+    2e-7,
+    1e-4,
+    0.01,
+    0.07,
+    0.08,
+    0.2,
+    0.4,
+    0.49,
+    0.51,
+    0.7,
+    0.93,
+    0.99,
+    0.9999,
+]
 FAR = {"float32": [1.2e-38, 1e-36, 1e-30, 1e-25], "float64": [3e-308, 1e-300, 1e-200, 1e-80]}
 
 

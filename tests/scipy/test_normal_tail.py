@@ -1,4 +1,5 @@
 """The logarithm of the normal distribution function and its derivatives, up to the ends: mpmath, eager and compiled."""
+
 import mpmath as mp
 import numpy as np
 import pytest
@@ -23,17 +24,17 @@ def log(x):
 
 def hazard(x):
     if x < -1e6:  # DLMF 7.12.1
-        return -x - 1 / x + 2 / x ** 3
+        return -x - 1 / x + 2 / x**3
     return mp.exp(-x * x / 2) / mp.sqrt(2 * mp.pi) / below(x)
 
 
 def second(x):
-    return -1 + 1 / x ** 2 if x < -1e6 else -hazard(x) * (x + hazard(x))
+    return -1 + 1 / x**2 if x < -1e6 else -hazard(x) * (x + hazard(x))
 
 
 def third(x):
     h, u = hazard(x), x + hazard(x)
-    return -2 / x ** 3 if x < -1e6 else h * u * u - h * (1 - h * u)
+    return -2 / x**3 if x < -1e6 else h * u * u - h * (1 - h * u)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

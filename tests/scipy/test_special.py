@@ -9,13 +9,32 @@ from agreement import check_derivative
 import pullback as pb
 from pullback.scipy import special
 
-SPECIAL = ["expit", "logit", "erf", "erfc", "erfinv", "ndtr", "ndtri", "log_ndtr", "gammaln", "digamma", "gamma",
-           "entr", "i0", "i1", "i0e", "i1e", "gammasgn", "factorial"]
+SPECIAL = [
+    "expit",
+    "logit",
+    "erf",
+    "erfc",
+    "erfinv",
+    "ndtr",
+    "ndtri",
+    "log_ndtr",
+    "gammaln",
+    "digamma",
+    "gamma",
+    "entr",
+    "i0",
+    "i1",
+    "i0e",
+    "i1e",
+    "gammasgn",
+    "factorial",
+]
 
 
 def close(got, expected, tolerance=2e-5):
-    np.testing.assert_allclose(np.asarray(got, np.float64), np.asarray(expected, np.float64), rtol=tolerance,
-                               atol=tolerance)
+    np.testing.assert_allclose(
+        np.asarray(got, np.float64), np.asarray(expected, np.float64), rtol=tolerance, atol=tolerance
+    )
 
 
 @pytest.mark.parametrize("name", SPECIAL)
@@ -32,8 +51,18 @@ def test_special_functions(name):
     assert fun(np.float16(0.5)).dtype == np.float16
 
 
-TWO = {"xlogy": (0, 1), "xlog1py": (0, 1), "betaln": (0, 1), "rel_entr": (0, 1), "kl_div": (0, 1), "gammainc": (1,),
-       "gammaincc": (1,), "zeta": (1,), "beta": (0, 1), "poch": (0, 1)}
+TWO = {
+    "xlogy": (0, 1),
+    "xlog1py": (0, 1),
+    "betaln": (0, 1),
+    "rel_entr": (0, 1),
+    "kl_div": (0, 1),
+    "gammainc": (1,),
+    "gammaincc": (1,),
+    "zeta": (1,),
+    "beta": (0, 1),
+    "poch": (0, 1),
+}
 
 
 @pytest.mark.parametrize("name", TWO)

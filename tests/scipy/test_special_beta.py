@@ -1,4 +1,5 @@
 """beta, betaln and betainc: values and derivatives against mpmath, eager and compiled; limits, large parameters."""
+
 import itertools
 
 import mpmath
@@ -14,9 +15,19 @@ from pullback.scipy import special, stats
 
 ORDERS = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (2, 0, 0), (1, 1, 0), (0, 2, 0), (1, 0, 1), (0, 1, 1), (0, 0, 2)]
 # a, b, x: inside, in both tails, tiny and moderately large parameters
-POINTS = [(2.3, 0.7, 0.4), (2.3, 0.7, 0.96), (50.0, 70.0, 0.4), (50.0, 70.0, 0.1), (50.0, 70.0, 0.75),
-          (0.01, 3.0, 0.001), (1e-3, 2e-3, 0.2), (1.0, 1.0, 0.25), (0.5, 12.0, 1e-7), (300.0, 0.5, 0.99),
-          (800.0, 1200.0, 0.41)]
+POINTS = [
+    (2.3, 0.7, 0.4),
+    (2.3, 0.7, 0.96),
+    (50.0, 70.0, 0.4),
+    (50.0, 70.0, 0.1),
+    (50.0, 70.0, 0.75),
+    (0.01, 3.0, 0.001),
+    (1e-3, 2e-3, 0.2),
+    (1.0, 1.0, 0.25),
+    (0.5, 12.0, 1e-7),
+    (300.0, 0.5, 0.99),
+    (800.0, 1200.0, 0.41),
+]
 BOTH = [lambda fun: fun, pb.jit]
 
 
@@ -43,7 +54,7 @@ def all_derivatives(fun):
 
 @pytest.mark.parametrize("x64", [True, False])
 def test_betainc_and_its_derivatives_in_all_arguments(x64):
-    eps = 2.0 ** -52 if x64 else 2.0 ** -23
+    eps = 2.0**-52 if x64 else 2.0**-23
     dtype = np.float64 if x64 else np.float32
     with pb.enable_x64(x64):
         compiled = pb.jit(all_derivatives(special.betainc))
@@ -51,8 +62,9 @@ def test_betainc_and_its_derivatives_in_all_arguments(x64):
             args = [dtype(v) for v in point]
             with mpmath.workdps(50):
                 numbers = [mpmath.mpf(float(v)) for v in args]
-                expected = [mpmath.diff(exact, tuple(numbers), order) if any(order) else exact(*numbers)
-                            for order in ORDERS]
+                expected = [
+                    mpmath.diff(exact, tuple(numbers), order) if any(order) else exact(*numbers) for order in ORDERS
+                ]
             # what a rounding of the arguments does to the function and its derivatives
             change = [abs(v * expected[1 + i]) for i, v in enumerate(numbers)]
             unclear = 1 + float(sum(change) / abs(expected[0])) + max(point[:2]) ** 0.5
@@ -70,8 +82,9 @@ def tail_by_quadrature(a, b, x):
         width = mpmath.sqrt(a * b / (a + b) ** 3)
         logarithm = mpmath.loggamma(a + b) - mpmath.loggamma(a) - mpmath.loggamma(b)
         points = [x - k * width for k in range(40, -1, -4)]
-        return mpmath.quad(lambda t: mpmath.exp((a - 1) * mpmath.log(t) + (b - 1) * mpmath.log(1 - t) + logarithm),
-                           points)
+        return mpmath.quad(
+            lambda t: mpmath.exp((a - 1) * mpmath.log(t) + (b - 1) * mpmath.log(1 - t) + logarithm), points
+        )
 
 
 def test_large_parameters():
@@ -83,7 +96,7 @@ def test_large_parameters():
             for a, b, widths in ((1e5, 3e5, 1.0), (1e8, 1e8, 3.0), (1e6, 1e9, 0.0), (4e5, 2e4, 8.0)):
                 x = a / (a + b) - widths * (a * b / (a + b) ** 3) ** 0.5
                 # the argument is rounded, and the slope is x sqrt(a (a + b) / b) or so
-                bound = 2.0 ** -52 * (32 + 8 * (1 + widths) * (a * (a + b) / b) ** 0.5)
+                bound = 2.0**-52 * (32 + 8 * (1 + widths) * (a * (a + b) / b) ** 0.5)
                 assert relative(betainc(a, b, x), tail_by_quadrature(a, b, x)) < bound
     for run in BOTH:
         assert abs(float(run(special.betainc)(30.0, 1e4, 0.01)) - 1) < 1e-6
@@ -95,11 +108,28 @@ def test_large_parameters():
 @pytest.mark.parametrize("run", BOTH)
 def test_limits_of_betainc(run):
     inf, nan = np.inf, np.nan
-    cases = [((0, 1, 0.5), 1), ((2, 0, 0.5), 0), ((inf, 1, 0.5), 0), ((1, inf, 0.5), 1), ((2, 3, 0), 0), ((2, 3, 1), 1),
-             ((0, inf, 0.5), 1), ((inf, 0, 0.5), 0), ((0, 0, 0.5), nan), ((inf, inf, 0.5), nan), ((-1, 2, 0.5), nan),
-             ((1, -2, 0.5), nan), ((1, 2, -0.1), nan), ((1, 2, 1.1), nan), ((nan, 1, 0.5), nan), ((1, 1, nan), nan),
-             ((1e-30, 1, 0.5), 1), ((1, 1e-30, 0.5), 6.931472e-31), ((1e-30, 1e-30, 0.3), 0.5),
-             ((0.5, 0.5, 1e-30), 6.3661977e-16)]
+    cases = [
+        ((0, 1, 0.5), 1),
+        ((2, 0, 0.5), 0),
+        ((inf, 1, 0.5), 0),
+        ((1, inf, 0.5), 1),
+        ((2, 3, 0), 0),
+        ((2, 3, 1), 1),
+        ((0, inf, 0.5), 1),
+        ((inf, 0, 0.5), 0),
+        ((0, 0, 0.5), nan),
+        ((inf, inf, 0.5), nan),
+        ((-1, 2, 0.5), nan),
+        ((1, -2, 0.5), nan),
+        ((1, 2, -0.1), nan),
+        ((1, 2, 1.1), nan),
+        ((nan, 1, 0.5), nan),
+        ((1, 1, nan), nan),
+        ((1e-30, 1, 0.5), 1),
+        ((1, 1e-30, 0.5), 6.931472e-31),
+        ((1e-30, 1e-30, 0.3), 0.5),
+        ((0.5, 0.5, 1e-30), 6.3661977e-16),
+    ]
     a, b, x = np.array([case for case, _ in cases], np.float32).T
     np.testing.assert_allclose(run(special.betainc)(a, b, x), np.array([value for _, value in cases]), 4e-6)
     # nothing is below 0 or above 1, and no slope is nan where the value is none
@@ -143,11 +173,13 @@ def test_betaln_of_the_report():
 def test_beta_of_negative_and_infinite_operands(run):
     with pb.enable_x64(True):
         a, b = np.array([-0.5, -2.5, 2.3, -1.5]), np.array([2.3, 0.7, -0.5, -0.25])
-        np.testing.assert_allclose(run(special.beta)(a, b), [float(mpmath.beta(*ab)) for ab in zip(a, b, strict=True)],
-                                   1e-13)
+        np.testing.assert_allclose(
+            run(special.beta)(a, b), [float(mpmath.beta(*ab)) for ab in zip(a, b, strict=True)], 1e-13
+        )
         slope = run(pb.grad(lambda a, b: special.betaln(a, b).sum()))(a, b)
-        np.testing.assert_allclose(slope, [float(mpmath.digamma(p) - mpmath.digamma(p + q))
-                                           for p, q in zip(a, b, strict=True)], 1e-12)
+        np.testing.assert_allclose(
+            slope, [float(mpmath.digamma(p) - mpmath.digamma(p + q)) for p, q in zip(a, b, strict=True)], 1e-12
+        )
         assert run(special.betaln)(np.inf, 2.0) == -np.inf
         assert run(special.beta)(2.0, np.inf) == 0
         assert run(special.betaln)(0.0, 2.0) == np.inf
@@ -160,7 +192,7 @@ def test_second_derivatives_of_betaln_do_not_cancel():
                 got = run(pb.grad(pb.grad(special.betaln)))(a, b)
                 with mpmath.workdps(60):
                     p, q = mpmath.mpf(a), mpmath.mpf(b)
-                    assert relative(got, mpmath.psi(1, p) - mpmath.psi(1, p + q)) < 256 * 2.0 ** -52
+                    assert relative(got, mpmath.psi(1, p) - mpmath.psi(1, p + q)) < 256 * 2.0**-52
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -184,19 +216,20 @@ def test_slopes_of_betaln_next_to_the_ends_of_the_range(dtype):
         with mp.workdps(700):
             return mp.psi(1, a) - mp.psi(1, a + b)
 
-    a = [1.37e-6, 0.148, 3.0, tiny ** 0.54, 0.2]
-    b = [largest, tiny, 2 * tiny, largest ** 0.54, largest / 4]
+    a = [1.37e-6, 0.148, 3.0, tiny**0.54, 0.2]
+    b = [largest, tiny, 2 * tiny, largest**0.54, largest / 4]
     check(derivative(special.betaln), first, [a, b], dtype, 16)
-    check(derivative(special.betaln, 2), second, [[1.37e-6, tiny ** 0.54, 0.3], [largest, tiny ** 0.8, 4 * tiny]],
-          dtype, 16)
+    check(
+        derivative(special.betaln, 2), second, [[1.37e-6, tiny**0.54, 0.3], [largest, tiny**0.8, 4 * tiny]], dtype, 16
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_beta_densities_up_to_the_ends_of_the_range(dtype):
     tiny = float(np.finfo(dtype).tiny)
-    x = [tiny, 1e-33, 7.7e-9, tiny ** 0.4, 1e-4, 0.4, 0.97, 0.3]
-    a = [9.3, 1.5, 1e-30, tiny ** 0.4, 3.0, 50.0, 4.0, 1.0]
-    b = [1e-5, 4e6, 0.99, tiny ** 0.4, 643.0, 70.0, 1e-3, 1.0]
+    x = [tiny, 1e-33, 7.7e-9, tiny**0.4, 1e-4, 0.4, 0.97, 0.3]
+    a = [9.3, 1.5, 1e-30, tiny**0.4, 3.0, 50.0, 4.0, 1.0]
+    b = [1e-5, 4e6, 0.99, tiny**0.4, 643.0, 70.0, 1e-3, 1.0]
 
     def log_density(x, a, b):
         with mp.workdps(700):
@@ -209,7 +242,7 @@ def test_beta_densities_up_to_the_ends_of_the_range(dtype):
         return density(x, a, b) * ((a - 1) / x - (b - 1) / (1 - x))
 
     def second(x, a, b):
-        return density(x, a, b) * (((a - 1) / x - (b - 1) / (1 - x)) ** 2 - (a - 1) / x ** 2 - (b - 1) / (1 - x) ** 2)
+        return density(x, a, b) * (((a - 1) / x - (b - 1) / (1 - x)) ** 2 - (a - 1) / x**2 - (b - 1) / (1 - x) ** 2)
 
     check(stats.beta.logpdf, log_density, [x, a, b], dtype, 64)
     check(stats.beta.pdf, density, [x, a, b], dtype, 32)
@@ -243,12 +276,25 @@ def test_slopes_of_the_log_tails_where_the_logarithms_are_huge(dtype):
 
 
 TINY = {
-    "float32": [(2.5e-34, 0.05, 2.5e-35), (7e-33, 1.4e-5, 7.6e-30),
-                (0.007, 3.8e-9, 0.9999997), (3e-37, 2.5e-31, 0.9999996),
-                (463., 1.7e-37, 0.75), (1e-9, 1e-10, 0.3), (3.5e-15, 0.016, 1.1e-32), (8e-26, 14., 3.5e-33)],
-    "float64": [(2.4e-217, 0.005, 2.5e-269), (4.5e-165, 16., 4.2e-212), (8.4e-275, 1.9e-284, 0.99998),
-                (6.6e-155, 2.3e-157, 1 - 3e-10), (2.3e-157, 6.6e-155, 3e-41), (1.4e-3, 2.6e-90, 1 - 1e-12),
-                (1e-9, 3e-10, 0.3)],
+    "float32": [
+        (2.5e-34, 0.05, 2.5e-35),
+        (7e-33, 1.4e-5, 7.6e-30),
+        (0.007, 3.8e-9, 0.9999997),
+        (3e-37, 2.5e-31, 0.9999996),
+        (463.0, 1.7e-37, 0.75),
+        (1e-9, 1e-10, 0.3),
+        (3.5e-15, 0.016, 1.1e-32),
+        (8e-26, 14.0, 3.5e-33),
+    ],
+    "float64": [
+        (2.4e-217, 0.005, 2.5e-269),
+        (4.5e-165, 16.0, 4.2e-212),
+        (8.4e-275, 1.9e-284, 0.99998),
+        (6.6e-155, 2.3e-157, 1 - 3e-10),
+        (2.3e-157, 6.6e-155, 3e-41),
+        (1.4e-3, 2.6e-90, 1 - 1e-12),
+        (1e-9, 3e-10, 0.3),
+    ],
 }
 
 
@@ -258,9 +304,12 @@ def test_both_tails_and_their_logarithms_for_tiny_parameters(run, dtype, point):
     a, b, x = (np.dtype(dtype).type(v) for v in point)
     with mp.workprec(200):
         below, above = beta_tails(*(mpmath.mpf(float(v)) for v in (a, b, x)))
-        exact = {stats.beta.cdf: below, stats.beta.sf: above,
-                 stats.beta.logcdf: mp.log(below) if below < 0.5 else mp.log1p(-above),
-                 stats.beta.logsf: mp.log(above) if above < 0.5 else mp.log1p(-below)}
+        exact = {
+            stats.beta.cdf: below,
+            stats.beta.sf: above,
+            stats.beta.logcdf: mp.log(below) if below < 0.5 else mp.log1p(-above),
+            stats.beta.logsf: mp.log(above) if above < 0.5 else mp.log1p(-below),
+        }
     with pb.enable_x64(dtype == "float64"):
         for fun, right in exact.items():
             if abs(right) > np.finfo(dtype).tiny:

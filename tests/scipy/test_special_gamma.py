@@ -1,4 +1,5 @@
 """The gamma function, its logarithm and their derivatives, and zeta: against mpmath, eager and compiled."""
+
 import jax.scipy.special as jspecial
 import mpmath as mp
 import numpy as np
@@ -20,14 +21,15 @@ def zeta(s, q, order=0):
     """By its definition below 0 and the formula of Euler and Maclaurin: mpmath's own loses digits of small values."""
     total = mp.mpf(0)
     while q < 1:
-        total += (-mp.log(abs(q))) ** order * (q ** -int(s) if q < 0 else q ** -s)
+        total += (-mp.log(abs(q))) ** order * (q ** -int(s) if q < 0 else q**-s)
         q += 1
     w = q + 40
 
     def value(s):
-        terms = mp.fsum((q + k) ** -s for k in range(40)) + w ** (1 - s) / (s - 1) + w ** -s / 2
-        return terms + mp.fsum(mp.bernoulli(2 * j) / mp.factorial(2 * j) * mp.rf(s, 2 * j - 1) * w ** (1 - s - 2 * j)
-                               for j in range(1, 20))
+        terms = mp.fsum((q + k) ** -s for k in range(40)) + w ** (1 - s) / (s - 1) + w**-s / 2
+        return terms + mp.fsum(
+            mp.bernoulli(2 * j) / mp.factorial(2 * j) * mp.rf(s, 2 * j - 1) * w ** (1 - s - 2 * j) for j in range(1, 20)
+        )
 
     return total + (mp.diff(value, s, order, h=mp.mpf(10) ** -12) if order else value(s))
 
@@ -94,8 +96,17 @@ def test_polygamma(dtype):
     n, x = [1, 1, 2, 2, 3, 4, 5, 10, 20, 3, 2, 1], [0.01, 700, 0.3, 40, 2.5, 1e3, 0.7, 3, 1.5, -2.4, -0.3, -200.5]
     check(special.polygamma, polygamma, [n, x], dtype, VALUE)
     if dtype == "float64":  # n! overflows, or the sum vanishes, though the product does not
-        check(special.polygamma, lambda n, x: polygamma(int(n), x) if x < 9000 else (-1) ** (int(n) + 1) * mp.gamma(n)
-              / x ** n * (1 + n / (2 * x) + n * (n + 1) / (12 * x * x)), [[200, 100], [150, 9572]], dtype, 1000)
+        check(
+            special.polygamma,
+            lambda n, x: (
+                polygamma(int(n), x)
+                if x < 9000
+                else (-1) ** (int(n) + 1) * mp.gamma(n) / x**n * (1 + n / (2 * x) + n * (n + 1) / (12 * x * x))
+            ),
+            [[200, 100], [150, 9572]],
+            dtype,
+            1000,
+        )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -108,8 +119,13 @@ def test_zeta_and_its_derivatives(dtype):
     check(derivative(special.zeta), lambda s, q: zeta(s, q, 1), [s, q], dtype, FIRST)
     check(derivative(special.zeta, 2), lambda s, q: zeta(s, q, 2), [s, q], dtype, SECOND)
     check(derivative(special.zeta, 1, 1), lambda s, q: -s * zeta(s + 1, q), [s, q], dtype, FIRST)
-    check(pb.vmap(pb.grad(pb.grad(special.zeta), 1)), lambda s, q: -zeta(s + 1, q) - s * zeta(s + 1, q, 1), [s, q],
-          dtype, SECOND)
+    check(
+        pb.vmap(pb.grad(pb.grad(special.zeta), 1)),
+        lambda s, q: -zeta(s + 1, q) - s * zeta(s + 1, q, 1),
+        [s, q],
+        dtype,
+        SECOND,
+    )
 
 
 def test_edges():
@@ -118,10 +134,16 @@ def test_edges():
         (special.gammaln, [[0, -0.0, -1, inf, -inf, nan]], [inf, inf, inf, inf, inf, nan]),
         (special.digamma, [[0, -1, inf, -inf, nan]], [nan, nan, inf, nan, nan]),
         (special.gamma, [[0, -0.0, -1, inf, nan, 200, 172, -200.5]], [inf, -inf, nan, inf, nan, inf, inf, -0.0]),
-        (special.zeta, [[1, 1, 0.5, 2, 2, 2.5, nan, inf, 2], [1, -1, 1, 0, inf, -2.5, 1, 2, nan]],
-         [inf, inf, nan, inf, 0, nan, nan, 0, nan]),
-        (special.polygamma, [[1, 1, 2, -1, 1.5, 1, 0], [0, inf, -3, 1, 1, nan, inf]],
-         [inf, 0, -inf, nan, nan, nan, inf]),
+        (
+            special.zeta,
+            [[1, 1, 0.5, 2, 2, 2.5, nan, inf, 2], [1, -1, 1, 0, inf, -2.5, 1, 2, nan]],
+            [inf, inf, nan, inf, 0, nan, nan, 0, nan],
+        ),
+        (
+            special.polygamma,
+            [[1, 1, 2, -1, 1.5, 1, 0], [0, inf, -3, 1, 1, nan, inf]],
+            [inf, 0, -inf, nan, nan, nan, inf],
+        ),
     ]
     for function, args, right in table:
         for dtype in ("float32", "float64"):
@@ -154,8 +176,10 @@ def rising(z, m):
     return mp.gammaprod([z + m], [z])
 
 
-RISING = [[0.3, 2.7, 40, 1e4, 1e6, 1, -2.5, -2.5, -7.3, -7.3, 3.5, -12.9],
-          [1.5, 3e-3, 11.3, -0.27, 2.3, 30, 1, 0.25, 20, 3, -6.2, -4]]
+RISING = [
+    [0.3, 2.7, 40, 1e4, 1e6, 1, -2.5, -2.5, -7.3, -7.3, 3.5, -12.9],
+    [1.5, 3e-3, 11.3, -0.27, 2.3, 30, 1, 0.25, 20, 3, -6.2, -4],
+]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -173,8 +197,9 @@ def test_rising_factorials_at_poles_are_limits():
         np.testing.assert_allclose(run(np.array(z), np.array(m)), right, rtol=1e-7)
     slope = derivative(special.poch)
     for run in (slope, pb.jit(slope)):  # z, z (z + 1), z (z + 1) (z + 2) ... are polynomials
-        np.testing.assert_allclose(run(np.float32([0, -2, -3, -2, -3]), np.float32([1, 1, 2, 3, 5])), [1, 1, -5, 2, -6],
-                                   rtol=1e-6)
+        np.testing.assert_allclose(
+            run(np.float32([0, -2, -3, -2, -3]), np.float32([1, 1, 2, 3, 5])), [1, 1, -5, 2, -6], rtol=1e-6
+        )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -184,7 +209,7 @@ def test_relative_entropies_where_the_quotient_is_out_of_range(dtype):
     check(special.kl_div, lambda p, q: p * mp.log(p / q) - p + q, [p, q], dtype, VALUE)
     check(special.rel_entr, lambda p, q: p * mp.log(p / q), [p, q], dtype, VALUE)
     p, q = [1e-25, 1e25, 3e-7], [1e-18, 1e24, 2e-22]  # the square of q is out of the range of float32
-    check(derivative(special.kl_div, 2, 1), lambda p, q: p / q ** 2, [p, q], dtype, VALUE)
+    check(derivative(special.kl_div, 2, 1), lambda p, q: p / q**2, [p, q], dtype, VALUE)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -195,8 +220,8 @@ def test_relative_entropies(dtype):
     check(derivative(special.kl_div), lambda p, q: mp.log(p / q), [p, q], dtype, VALUE)
     check(derivative(special.kl_div, 1, 1), lambda p, q: 1 - p / q, [p, q], dtype, VALUE)
     check(derivative(special.rel_entr), lambda p, q: mp.log(p / q) + 1, [p, q], dtype, VALUE)
-    check(derivative(special.kl_div, 2, 1), lambda p, q: p / q ** 2, [p, q], dtype, VALUE)
-    check(derivative(special.kl_div, 3, 1), lambda p, q: -2 * p / q ** 3, [p, q], dtype, VALUE)
+    check(derivative(special.kl_div, 2, 1), lambda p, q: p / q**2, [p, q], dtype, VALUE)
+    check(derivative(special.kl_div, 3, 1), lambda p, q: -2 * p / q**3, [p, q], dtype, VALUE)
     check(pb.vmap(pb.grad(pb.grad(special.kl_div, 1))), lambda p, q: -1 / q, [p, q], dtype, VALUE)
     edges = np.array([0.0, 0.0, 1.0, -1.0, np.nan]), np.array([0.0, 2.0, 0.0, 1.0, 1.0])
     for run in (lambda f: f, pb.jit):
@@ -206,7 +231,7 @@ def test_relative_entropies(dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_log_gamma_is_infinite_at_its_poles(dtype):
-    x = np.array([0, -1, -7, -8, -2.0**22, -1e30, -np.finfo(dtype).max, -np.inf], dtype)
+    x = np.array([0, -1, -7, -8, -(2.0**22), -1e30, -np.finfo(dtype).max, -np.inf], dtype)
     with pb.enable_x64():
         for run in (special.gammaln, pb.jit(special.gammaln)):
             np.testing.assert_array_equal(run(x), np.full(x.shape, np.inf, dtype))
@@ -215,18 +240,22 @@ def test_log_gamma_is_infinite_at_its_poles(dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_zeta_next_to_its_pole_and_to_the_ends_of_the_range(dtype):
-    near = {"float32": 1 + 2.0 ** -23, "float64": 1 + 2.0 ** -40}[dtype]
+    near = {"float32": 1 + 2.0**-23, "float64": 1 + 2.0**-40}[dtype]
     s = [near, 1.0000034660309314, near, near, 1.5, 3.0]
     q = [1e-16, 2.2e-16, 3.9e32, 1e10, 1e25, 1e12]
 
     def by_s(s, q, order):
         with mp.workdps(80):
             if q < 1e-10:  # the first term is all but a digit that counts
-                head = (-mp.log(q)) ** order * q ** -s
+                head = (-mp.log(q)) ** order * q**-s
                 return head + mp.diff(lambda t: mp.zeta(t, q + 1), s, order, h=(s - 1) * mp.mpf(10) ** -20)
             # the integral, half of the first term, and what is far below a unit
-            return mp.diff(lambda t: q ** (1 - t) / (t - 1) + q ** -t / 2 + t * q ** (-t - 1) / 12, s, order,
-                           h=(s - 1) * mp.mpf(10) ** -20)
+            return mp.diff(
+                lambda t: q ** (1 - t) / (t - 1) + q**-t / 2 + t * q ** (-t - 1) / 12,
+                s,
+                order,
+                h=(s - 1) * mp.mpf(10) ** -20,
+            )
 
     check(special.zeta, lambda s, q: by_s(s, q, 0), [s, q], dtype, 8)
     check(derivative(special.zeta), lambda s, q: by_s(s, q, 1), [s, q], dtype, 16)
@@ -253,8 +282,9 @@ def test_rising_factorials_from_tiny_numbers(dtype):
     def second(z, m):
         with mp.workdps(700):
             step = mp.digamma(z + m) - mp.digamma(z + 1)
-            return mp.gamma(z + m) / mp.gamma(z + 1) * (
-                step * (2 + z * step) + z * (mp.psi(1, z + m) - mp.psi(1, z + 1)))
+            return (
+                mp.gamma(z + m) / mp.gamma(z + 1) * (step * (2 + z * step) + z * (mp.psi(1, z + m) - mp.psi(1, z + 1)))
+            )
 
     check(special.poch, value, [z, m], dtype, VALUE)
     check(derivative(special.poch), slope, [z, m], dtype, FIRST)

@@ -54,20 +54,32 @@ def test_derivatives(dtype):
     check(derivative(special.gammainc, 2), by_order(lower, 2), [a, x], dtype, SECOND)
     check(derivative(special.gammainc, 2, 1), lambda a, x: density(a, x) * ((a - 1) / x - 1), [a, x], dtype, SECOND)
     for first, second in ((0, 1), (1, 0)):
-        check(pb.vmap(pb.grad(pb.grad(special.gammainc, first), second)),
-              lambda a, x: density(a, x) * (mp.log(x) - mp.digamma(a)), [a, x], dtype, SECOND)
+        check(
+            pb.vmap(pb.grad(pb.grad(special.gammainc, first), second)),
+            lambda a, x: density(a, x) * (mp.log(x) - mp.digamma(a)),
+            [a, x],
+            dtype,
+            SECOND,
+        )
 
 
 def test_the_third_derivative_in_the_order():
     check(derivative(special.gammainc, 3), by_order(lower, 3), [[0.3, 3.3, 20], [0.8, 2.5, 26]], "float64", 4 * SECOND)
 
 
-LARGE = [(1e5, 1e5, 0.5004205221103652), (1e6, 1e6, 0.5001329807608725), (1e7, 1e7, 0.5000420522087235),
-         (1e9, 1e9, 0.5000042052208720), (1e9, 1e9 - 31622.7766015, 0.1586552538921288), (1e30, 1e30, 0.5)]
+LARGE = [
+    (1e5, 1e5, 0.5004205221103652),
+    (1e6, 1e6, 0.5001329807608725),
+    (1e7, 1e7, 0.5000420522087235),
+    (1e9, 1e9, 0.5000042052208720),
+    (1e9, 1e9 - 31622.7766015, 0.1586552538921288),
+    (1e30, 1e30, 0.5),
+]
 
 
 def mixed(function, by_order, by_x):
     """The mixed derivative of a function of mpmath's."""
+
     def slope(a, x):
         with mp.workdps(80):
             return mp.diff(function, (a, x), (by_order, by_x))
@@ -75,8 +87,17 @@ def mixed(function, by_order, by_x):
     return slope
 
 
-PATHS = [(1, 1, 1), (1, 0, 1), (0, 1, 1), (1, 1, 0), (1, 0, 0, 1), (0, 1, 0, 1), (1, 1, 1, 1),
-         (1, 0, 1, 1), (1, 0, 0, 1, 1)]
+PATHS = [
+    (1, 1, 1),
+    (1, 0, 1),
+    (0, 1, 1),
+    (1, 1, 0),
+    (1, 0, 0, 1),
+    (0, 1, 0, 1),
+    (1, 1, 1, 1),
+    (1, 0, 1, 1),
+    (1, 0, 0, 1, 1),
+]
 
 
 @pytest.mark.parametrize("path", PATHS, ids=str)
@@ -91,8 +112,11 @@ def test_mixed_derivatives_of_higher_order(path):
 
 
 @pytest.mark.parametrize("path", [(1, 0), (1, 0, 0), (1, 1, 0), (0, 1, 1), (1, 0, 1), (1, 1, 1)], ids=str)
-@pytest.mark.parametrize(("log_probability", "probability"), [
-    (stats.gamma.logcdf, lower), (stats.gamma.logsf, upper)], ids=["logcdf", "logsf"])
+@pytest.mark.parametrize(
+    ("log_probability", "probability"),
+    [(stats.gamma.logcdf, lower), (stats.gamma.logsf, upper)],
+    ids=["logcdf", "logsf"],
+)
 def test_mixed_derivatives_of_logarithms(log_probability, probability, path):
     a, x = [0.7, 2.5, 9.0], [0.4, 2.0, 11.0]
 
@@ -134,14 +158,27 @@ def test_tiny_orders_are_probabilities():
             np.testing.assert_allclose(float(run(np.float32(a), np.float32(1))), right, rtol=1e-6)
 
 
-EDGES = [(0, 1, 1), (1, 0, 0), (0, np.inf, 1), (np.inf, 1, 0), (1, np.inf, 1), (0, 0, np.nan), (np.inf, np.inf, np.nan),
-         (-1, 1, np.nan), (1, -1, np.nan), (np.nan, 1, np.nan), (1, np.nan, np.nan), (1e-5, 1e30, 1), (1e30, 1e31, 1)]
+EDGES = [
+    (0, 1, 1),
+    (1, 0, 0),
+    (0, np.inf, 1),
+    (np.inf, 1, 0),
+    (1, np.inf, 1),
+    (0, 0, np.nan),
+    (np.inf, np.inf, np.nan),
+    (-1, 1, np.nan),
+    (1, -1, np.nan),
+    (np.nan, 1, np.nan),
+    (1, np.nan, np.nan),
+    (1e-5, 1e30, 1),
+    (1e30, 1e31, 1),
+]
 
 
 @pytest.mark.parametrize("dtype", [*DTYPES, "float16", "bfloat16"])
 def test_edges(dtype):
     # the last two are infinite in half precision
-    a, x, right = (np.array(v) for v in zip(*EDGES[:-2 if "16" in dtype else None], strict=True))
+    a, x, right = (np.array(v) for v in zip(*EDGES[: -2 if "16" in dtype else None], strict=True))
     with pb.enable_x64(), np.errstate(all="ignore"):
         a, x = pnp.array(a).astype(dtype), pnp.array(x).astype(dtype)
         for run in (lambda f: f, pb.jit):
@@ -198,8 +235,9 @@ def test_densities(dtype):
     a, x = [0.3, 1, 2.5, 30, 1e3, 1e5], [0.2, 3, 90, 31, 970, 1.001e5]
     check(lambda a, x: stats.gamma.pdf(x, a), density, [a, x], dtype, VALUE)
     check(lambda a, x: stats.gamma.logpdf(x, a), lambda a, x: mp.log(density(a, x)), [a, x], dtype, VALUE)
-    check(derivative(lambda a, x: stats.gamma.logpdf(x, a)), lambda a, x: mp.log(x) - mp.digamma(a), [a, x], dtype,
-          FIRST)
+    check(
+        derivative(lambda a, x: stats.gamma.logpdf(x, a)), lambda a, x: mp.log(x) - mp.digamma(a), [a, x], dtype, FIRST
+    )
     k, mu = [0, 1, 7, 40, 1000, 100000], [0.2, 60, 6.5, 41, 1010, 1e5]
     check(stats.poisson.pmf, lambda k, mu: density(k + 1, mu), [k, mu], dtype, VALUE)
     check(stats.poisson.logpmf, lambda k, mu: mp.log(density(k + 1, mu)), [k, mu], dtype, VALUE)
@@ -216,7 +254,7 @@ def test_poisson_of_a_large_mean():
 def test_densities_up_to_the_ends_of_the_range(dtype):
     tiny = float(np.finfo(dtype).tiny)
     a = [1.0, 1.0, 3.29, 1.9, 10.0, 10.03, tiny, 0.3]
-    x = [5e-27, 1e-7, tiny ** 0.35, tiny, tiny, 2.4e-4, 0.5, tiny]
+    x = [5e-27, 1e-7, tiny**0.35, tiny, tiny, 2.4e-4, 0.5, tiny]
 
     def log_density(a, x):
         return (a - 1) * mp.log(x) - x - mp.loggamma(a)
@@ -227,8 +265,13 @@ def test_densities_up_to_the_ends_of_the_range(dtype):
     check(lambda a, x: stats.gamma.logpdf(x, a), log_density, [a, x], dtype, VALUE)
     check(lambda a, x: stats.gamma.pdf(x, a), density, [a, x], dtype, VALUE)
     check(derivative(lambda x, a: stats.gamma.logpdf(x, a)), lambda x, a: slope(a, x), [x[:3], a[:3]], dtype, FIRST)
-    check(derivative(lambda x, a: stats.gamma.logpdf(x, a), 2), lambda x, a: -(a - 1) / x ** 2,
-          [[1.0, 1e-6, 3.0, 0.2], [1.0, 1.0, 2.5, 30.0]], dtype, SECOND)
+    check(
+        derivative(lambda x, a: stats.gamma.logpdf(x, a), 2),
+        lambda x, a: -(a - 1) / x**2,
+        [[1.0, 1e-6, 3.0, 0.2], [1.0, 1.0, 2.5, 30.0]],
+        dtype,
+        SECOND,
+    )
     check(derivative(special.gammainc, 2, 1), lambda a, x: density(a, x) * slope(a, x), [a[:-1], x[:-1]], dtype, SECOND)
     # the first derivative of a density that is 0 at 0
     for run in (pb.grad(stats.gamma.pdf), pb.jit(pb.grad(stats.gamma.pdf))):
@@ -250,7 +293,7 @@ def test_poisson_of_a_tiny_mean(dtype):
     k, mu = [0.0, 0.0, 7.0, 3.0], [5e-27, 1e-16, float(np.finfo(dtype).tiny), 2.0]
     check(stats.poisson.logpmf, log_mass, [k, mu], dtype, VALUE)
     check(derivative(stats.poisson.logpmf, 1, 1), lambda k, mu: k / mu - 1, [k[:2], mu[:2]], dtype, FIRST)
-    check(derivative(stats.poisson.logpmf, 2, 1), lambda k, mu: -k / mu ** 2, [[0.0, 3.0], [1e-7, 2.0]], dtype, SECOND)
+    check(derivative(stats.poisson.logpmf, 2, 1), lambda k, mu: -k / mu**2, [[0.0, 3.0], [1e-7, 2.0]], dtype, SECOND)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -258,10 +301,10 @@ def test_curvatures_of_densities_and_of_log_tails(dtype):
     tiny = float(np.finfo(dtype).tiny)
 
     def second(a, x):
-        return density(a, x) * ((a - 1 - x) ** 2 - (a - 1)) / x ** 2
+        return density(a, x) * ((a - 1 - x) ** 2 - (a - 1)) / x**2
 
     a = [1.0, 1.0, 3.0, 10.0, 30.0, 3.29, 3.5, 0.4]
-    x = [tiny ** 0.4, 1e-3, tiny ** 0.4, 2e-4, 29.0, tiny ** 0.4, 2.0, 0.5]
+    x = [tiny**0.4, 1e-3, tiny**0.4, 2e-4, 29.0, tiny**0.4, 2.0, 0.5]
     check(derivative(lambda a, x: stats.gamma.pdf(x, a), 2, 1), second, [a, x], dtype, SECOND)
     check(derivative(lambda a, mu: stats.poisson.pmf(a - 1, mu), 2, 1), second, [a[:5], x[:5]], dtype, SECOND)
     with pb.enable_x64():
@@ -274,5 +317,10 @@ def test_curvatures_of_densities_and_of_log_tails(dtype):
         h = density(a, x) / upper(a, x)
         return -h * ((a - 1) / x - 1 + h)
 
-    check(derivative(lambda x, a: stats.gamma.logsf(x, a), 2), lambda x, a: log_upper(a, x),
-          [[50.0 if dtype == "float32" else 5.0, 0.7, 0.3, tiny], [2.5, 0.7, 9.0, 10.0]], dtype, SECOND)
+    check(
+        derivative(lambda x, a: stats.gamma.logsf(x, a), 2),
+        lambda x, a: log_upper(a, x),
+        [[50.0 if dtype == "float32" else 5.0, 0.7, 0.3, tiny], [2.5, 0.7, 9.0, 10.0]],
+        dtype,
+        SECOND,
+    )

@@ -23,12 +23,21 @@ RNG = np.random.default_rng(0)
 FAR = np.concatenate([-np.logspace(-3, 8, 12), [0.0], np.logspace(-3, 8, 12)])
 REAL = np.concatenate([FAR, 3 * RNG.standard_normal(20)])
 UNIT = np.concatenate([RNG.uniform(-0.2, 1.2, 20), np.logspace(-10, -0.1, 8)])
-PROBABILITIES = np.concatenate([np.logspace(-300, -0.001, 20), 1 - np.logspace(-15, -0.5, 10),
-                                [0, 1, -0.1, 1.1, np.nan]])
+PROBABILITIES = np.concatenate(
+    [np.logspace(-300, -0.001, 20), 1 - np.logspace(-15, -0.5, 10), [0, 1, -0.1, 1.1, np.nan]]
+)
 # where to evaluate each distribution, and its parameters
-CONTINUOUS = {"norm": (REAL, ()), "uniform": (UNIT, ()), "expon": (REAL, ()), "laplace": (REAL, ()),
-              "logistic": (REAL, ()), "gamma": (REAL, (2.3,)), "beta": (UNIT, (2.3, 0.7)), "t": (REAL, (3.3,)),
-              "cauchy": (REAL, ())}
+CONTINUOUS = {
+    "norm": (REAL, ()),
+    "uniform": (UNIT, ()),
+    "expon": (REAL, ()),
+    "laplace": (REAL, ()),
+    "logistic": (REAL, ()),
+    "gamma": (REAL, (2.3,)),
+    "beta": (UNIT, (2.3, 0.7)),
+    "t": (REAL, (3.3,)),
+    "cauchy": (REAL, ()),
+}
 DISCRETE = {"bernoulli": (0.3,), "poisson": (2.3,)}
 FUNCTIONS = [(name, function) for name in (*CONTINUOUS, *DISCRETE) for function in getattr(stats, name).__all__]
 DENSITIES = [pair for pair in FUNCTIONS if pair[0] in CONTINUOUS]
@@ -59,7 +68,8 @@ def test_the_functions_are_those_of_jax():
         assert ours.__all__ == [f for f in dir(oracle) if callable(getattr(oracle, f)) and f[0] != "_"]
         for function in ours.__all__:
             assert list(inspect.signature(getattr(ours, function)).parameters) == list(
-                inspect.signature(getattr(oracle, function)).parameters)
+                inspect.signature(getattr(oracle, function)).parameters
+            )
 
 
 @pytest.mark.parametrize(("name", "function"), DENSITIES)
@@ -113,8 +123,13 @@ def test_weak_types_are_those_of_jax():
         fun, oracle = getattr(stats.norm, function), getattr(jstats.norm, function)
         assert pb.eval_shape(fun, 0.4).weak_type == jax.eval_shape(oracle, 0.4).weak_type
     flags, labels, x = np.array([True]), np.arange(2), np.float32([0, 1])
-    for name, args in (("norm.pdf", (flags,)), ("norm.cdf", (flags,)), ("bernoulli.pmf", (labels, 0.3)),
-                       ("bernoulli.cdf", (x, 0.3)), ("gamma.pdf", (labels, 2.0))):
+    for name, args in (
+        ("norm.pdf", (flags,)),
+        ("norm.cdf", (flags,)),
+        ("bernoulli.pmf", (labels, 0.3)),
+        ("bernoulli.cdf", (x, 0.3)),
+        ("gamma.pdf", (labels, 2.0)),
+    ):
         module, function = name.split(".")
         assert not getattr(getattr(stats, module), function)(*args).weak_type
 
@@ -133,13 +148,16 @@ def table(lib, x, unit, q):
 
 
 def test_values_are_those_of_jax_eagerly_and_compiled():
-    x, unit, q = (np.float32(v) for v in ([-2.2, -0.4, 0.3, 1.6, 5.2], [0.1, 0.4, 0.6, 0.7, 0.9],
-                                          [0.02, 0.1, 0.5, 0.8, 0.97]))
+    x, unit, q = (
+        np.float32(v) for v in ([-2.2, -0.4, 0.3, 1.6, 5.2], [0.1, 0.4, 0.6, 0.7, 0.9], [0.02, 0.1, 0.5, 0.8, 0.97])
+    )
 
     def run(module):
         def fun(x, unit, q):
-            return {key: getattr(getattr(module, key.split(".")[0]), key.split(".")[1])(place, *args)
-                    for key, (place, args) in table(jnp if module is jstats else pnp, x, unit, q).items()}
+            return {
+                key: getattr(getattr(module, key.split(".")[0]), key.split(".")[1])(place, *args)
+                for key, (place, args) in table(jnp if module is jstats else pnp, x, unit, q).items()
+            }
 
         return fun
 
@@ -157,15 +175,21 @@ def test_derivatives(name, function):
         if function in ("ppf", "isf"):
             check_grads(get(name, function), (np.array([1e-3, 0.3, 0.9]), 0.3, 1.7), order=2)
         else:
-            check_grads(lambda x, loc, scale, *args: get(name, function)(x, *args, loc, scale), (x, 0.3, 1.7, *args),
-                        order=2)
+            check_grads(
+                lambda x, loc, scale, *args: get(name, function)(x, *args, loc, scale), (x, 0.3, 1.7, *args), order=2
+            )
 
 
 def test_derivatives_of_whole_numbers():
     k = np.array([0.0, 1.0])
     with pb.enable_x64(True):
-        for fun in (stats.bernoulli.logpmf, stats.bernoulli.pmf, stats.poisson.logpmf, stats.poisson.pmf,
-                    stats.poisson.cdf):
+        for fun in (
+            stats.bernoulli.logpmf,
+            stats.bernoulli.pmf,
+            stats.poisson.logpmf,
+            stats.poisson.pmf,
+            stats.poisson.cdf,
+        ):
             check_grads(lambda p, fun=fun: fun(k, p), (np.array([0.3, 0.8]),), order=2)
         check_grads(stats.poisson.entropy, (np.array([0.3, 8.0, 120.0]),), order=2)
 
@@ -240,17 +264,24 @@ def test_nothing_is_nan_on_the_way_to_a_number():
 def test_vectors():
     a = RNG.standard_normal((5, 3, 3))
     cov, mean, x = a @ a.transpose(0, 2, 1) + np.eye(3), RNG.standard_normal((5, 3)), RNG.standard_normal((4, 1, 3))
-    expected = np.array([[scipy.stats.multivariate_normal.logpdf(x[i, 0], mean[j], cov[j]) for j in range(5)]
-                         for i in range(4)])
+    expected = np.array(
+        [[scipy.stats.multivariate_normal.logpdf(x[i, 0], mean[j], cov[j]) for j in range(5)] for i in range(4)]
+    )
     with pb.enable_x64(True):
         close(stats.multivariate_normal.logpdf(x, mean, cov), expected, 1e-12)
         close(stats.multivariate_normal.logpdf(x[:, 0], mean[0], cov[0]), expected[:, 0], 1e-12)
         close(stats.multivariate_normal.pdf(x[0, 0], mean[0], cov[0]), np.exp(expected[0, 0]), 1e-12)
-        close(stats.multivariate_normal.logpdf(x, mean, 2.0),
-              stats.multivariate_normal.logpdf(x, mean, 2 * np.eye(3)), 1e-12)
+        close(
+            stats.multivariate_normal.logpdf(x, mean, 2.0),
+            stats.multivariate_normal.logpdf(x, mean, 2 * np.eye(3)),
+            1e-12,
+        )
         close(stats.multivariate_normal.logpdf(x, 1.0, 2.0), scipy.stats.norm.logpdf(x, 1, np.sqrt(2)), 1e-12)
-        check_grads(lambda x, mean, a: stats.multivariate_normal.logpdf(x, mean, a @ a.T + pnp.eye(3)),
-                    (x[:2, 0], mean[0], a[0]), order=2)
+        check_grads(
+            lambda x, mean, a: stats.multivariate_normal.logpdf(x, mean, a @ a.T + pnp.eye(3)),
+            (x[:2, 0], mean[0], a[0]),
+            order=2,
+        )
     batched = pb.vmap(stats.multivariate_normal.logpdf, (None, 0, 0))(x, *map(np.float32, (mean, cov)))
     close(batched, expected.T[..., None], 1e-4)
     assert np.isnan(stats.multivariate_normal.logpdf(np.zeros(3), np.zeros(3), -np.eye(3)))
@@ -287,10 +318,16 @@ def test_tails_of_the_beta_distribution():
                 lower = a * (1 - x) > b * x
                 if not lower:
                     p, q, z = q, p, 1 - z
-                tail = (p * mpmath.log(z) + q * mpmath.log1p(-z) - mpmath.log(p) - mpmath.log(mpmath.beta(p, q))
-                        + mpmath.log(mpmath.hyp2f1(p + q, 1, p + 1, z)))
-                slope = mpmath.exp((p - 1) * mpmath.log(z) + (q - 1) * mpmath.log1p(-z)
-                                   - mpmath.log(mpmath.beta(p, q)) - tail)
+                tail = (
+                    p * mpmath.log(z)
+                    + q * mpmath.log1p(-z)
+                    - mpmath.log(p)
+                    - mpmath.log(mpmath.beta(p, q))
+                    + mpmath.log(mpmath.hyp2f1(p + q, 1, p + 1, z))
+                )
+                slope = mpmath.exp(
+                    (p - 1) * mpmath.log(z) + (q - 1) * mpmath.log1p(-z) - mpmath.log(mpmath.beta(p, q)) - tail
+                )
                 rest = mpmath.log1p(-mpmath.exp(tail))
                 small, large = (stats.beta.logcdf, stats.beta.logsf) if lower else (stats.beta.logsf, stats.beta.logcdf)
             close(in_both(small, x, a, b), float(tail), 1e-13)
@@ -308,6 +345,7 @@ def test_slopes_of_the_log_tails_in_the_parameters():
             # also where the tail itself underflows
             for x, a, b in ((0.4, 2.0, 3.0), (1e-10, 50.0, 50.0), (1 - 1e-10, 50.0, 50.0)):
                 for place in (1, 2):
+
                     def along(v, place=place, function=function, x=x, a=a, b=b):
                         return function(x, *((v, b) if place == 1 else (a, v)))
 
@@ -331,8 +369,12 @@ def test_far_out_on_the_t_and_cauchy_distributions():
         n = mpmath.mpf(1e6)
         with mpmath.workdps(50):
             decay = mpmath.log1p(mpmath.mpf("0.25") / n)
-            exact = ((mpmath.digamma((n + 1) / 2) - mpmath.digamma(n / 2)) / 2 - 1 / (2 * n) - decay / 2
-                     + (n + 1) / 2 * mpmath.mpf("0.25") / n ** 2 / (1 + mpmath.mpf("0.25") / n))
+            exact = (
+                (mpmath.digamma((n + 1) / 2) - mpmath.digamma(n / 2)) / 2
+                - 1 / (2 * n)
+                - decay / 2
+                + (n + 1) / 2 * mpmath.mpf("0.25") / n**2 / (1 + mpmath.mpf("0.25") / n)
+            )
         np.testing.assert_allclose(in_both(pb.grad(stats.t.logpdf, 1), 0.5, 1e6), float(exact), 1e-6)
 
 
@@ -342,8 +384,13 @@ def test_slopes_of_the_cauchy_quantile(dtype):
     q = [1e-37, 3e-13, 1e-5, 0.2, 0.26, 0.4999, 0.6, 0.9]
     check(stats.cauchy.ppf, lambda q: -mpmath.cot(mpmath.pi * q), [q], dtype, 8)
     check(derivative(stats.cauchy.ppf), lambda q: mpmath.pi * mpmath.csc(mpmath.pi * q) ** 2, [q[1:]], dtype, 8)
-    check(derivative(stats.cauchy.isf, 2), lambda q: 2 * mpmath.pi ** 2 * mpmath.cot(mpmath.pi * q)
-          * mpmath.csc(mpmath.pi * q) ** 2, [q[2:]], dtype, 8)
+    check(
+        derivative(stats.cauchy.isf, 2),
+        lambda q: 2 * mpmath.pi**2 * mpmath.cot(mpmath.pi * q) * mpmath.csc(mpmath.pi * q) ** 2,
+        [q[2:]],
+        dtype,
+        8,
+    )
     with pb.enable_x64():
         for order, values in ((1, [np.inf, np.pi]), (2, [-np.inf, 0])):
             slope = derivative(stats.cauchy.ppf, order)

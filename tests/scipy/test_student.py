@@ -1,4 +1,5 @@
 """Student's t distribution: the density, its logarithm and their derivatives, from tiny to huge degrees of freedom."""
+
 import mpmath as mp
 import numpy as np
 import pytest
@@ -11,13 +12,14 @@ BOUND = 32
 # next to the ends of the range; where the difference of digammas cancels; and where the power underflows
 Z = [0.0, 0.5, -1.0, 1.85, -30.0, 1e3, 1e25, 0.3, -120.0]
 N = [1e-30, 3.0, 1e10, 9.99e9, 1e-20, 30.0, 3.0, 1e7, 5e-21]
-FAR = {"float32": ([-30.0, 2e-38, 3e38], [1.2e-38, 1.2e-38, 0.2]),
-       "float64": ([-175.0, 3e-308, 1.3e308], [2.3e-308, 2.3e-308, 0.2])}
+FAR = {
+    "float32": ([-30.0, 2e-38, 3e38], [1.2e-38, 1.2e-38, 0.2]),
+    "float64": ([-175.0, 3e-308, 1.3e308], [2.3e-308, 2.3e-308, 0.2]),
+}
 
 
 def log_density(z, n):
-    return (mp.loggamma((n + 1) / 2) - mp.loggamma(n / 2) - mp.log(n * mp.pi) / 2
-            - (n + 1) / 2 * mp.log1p(z * z / n))
+    return mp.loggamma((n + 1) / 2) - mp.loggamma(n / 2) - mp.log(n * mp.pi) / 2 - (n + 1) / 2 * mp.log1p(z * z / n)
 
 
 def log_by_z(z, n):
@@ -27,15 +29,24 @@ def log_by_z(z, n):
 def log_by_n(z, n):
     with mp.workdps(100):
         w = z * z / n
-        return ((mp.digamma((n + 1) / 2) - mp.digamma(n / 2)) / 2 - 1 / (2 * n) - mp.log1p(w) / 2
-                + (n + 1) / (2 * n) * w / (1 + w))
+        return (
+            (mp.digamma((n + 1) / 2) - mp.digamma(n / 2)) / 2
+            - 1 / (2 * n)
+            - mp.log1p(w) / 2
+            + (n + 1) / (2 * n) * w / (1 + w)
+        )
 
 
 def log_twice_by_n(z, n):
     with mp.workdps(100):
         w = z * z / n
-        return ((mp.psi(1, (n + 1) / 2) - mp.psi(1, n / 2)) / 4 + 1 / (2 * n ** 2) + w / (1 + w) / (2 * n)
-                - w / (1 + w) / (2 * n ** 2) - (n + 1) / (2 * n ** 2) * w / (1 + w) ** 2)
+        return (
+            (mp.psi(1, (n + 1) / 2) - mp.psi(1, n / 2)) / 4
+            + 1 / (2 * n**2)
+            + w / (1 + w) / (2 * n)
+            - w / (1 + w) / (2 * n**2)
+            - (n + 1) / (2 * n**2) * w / (1 + w) ** 2
+        )
 
 
 def density(z, n):
@@ -81,5 +92,6 @@ def test_slopes_by_the_degrees_of_freedom(dtype):
 def test_other_dtypes_and_what_is_no_distribution():
     assert t.pdf(np.float16(0), np.float16(1)).dtype == np.float16
     for run in (t.logpdf, pb.jit(t.logpdf)):
-        np.testing.assert_array_equal(run(np.float32([np.nan, 1, np.inf]), np.float32([1, -1, 2])),
-                                      [np.nan, np.nan, -np.inf])
+        np.testing.assert_array_equal(
+            run(np.float32([np.nan, 1, np.inf]), np.float32([1, -1, 2])), [np.nan, np.nan, -np.inf]
+        )

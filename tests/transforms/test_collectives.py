@@ -52,8 +52,9 @@ def sum_of_sums(lib, x):
     return lib.lax.psum(lib.lax.psum(x, "i") * x, "i")
 
 
-@pytest.mark.parametrize("fun", [sum_of_products, times_sum, times_mean, all_gather, ppermute, axis_index, softmax,
-                                 sum_of_sums])
+@pytest.mark.parametrize(
+    "fun", [sum_of_products, times_sum, times_mean, all_gather, ppermute, axis_index, softmax, sum_of_sums]
+)
 def test_every_transformation(fun):
     def run(lib):
         t = lib.t
@@ -168,8 +169,20 @@ def in_grad_of_jit(lib):
     return lib.t.grad(lambda w: w * index() ** 2)(1.0)
 
 
-@pytest.mark.parametrize("place", [in_scan, in_the_condition_of_a_while_loop, in_the_predicate_and_a_branch,
-                                   in_a_branch, in_jit, in_jit_of_jit, in_fori_loop, in_map, in_grad_of_jit])
+@pytest.mark.parametrize(
+    "place",
+    [
+        in_scan,
+        in_the_condition_of_a_while_loop,
+        in_the_predicate_and_a_branch,
+        in_a_branch,
+        in_jit,
+        in_jit_of_jit,
+        in_fori_loop,
+        in_map,
+        in_grad_of_jit,
+    ],
+)
 def test_inside_of_control_flow_without_a_mapped_operand(place):
     def run(lib):
         mapped = lib.t.vmap(lambda x: (place(lib), x), axis_name="i")
@@ -187,8 +200,12 @@ def test_several_axes_and_shadowed_names():
         t, lax = lib.t, lib.lax
 
         def sums(x):
-            return (lax.psum(x, ("i", "k")), lax.psum(x, "i"), lax.pmean(x, ("k", "i")),
-                    lax.axis_index("i") * 10 + lax.axis_index("k"))
+            return (
+                lax.psum(x, ("i", "k")),
+                lax.psum(x, "i"),
+                lax.pmean(x, ("k", "i")),
+                lax.axis_index("i") * 10 + lax.axis_index("k"),
+            )
 
         both = t.vmap(t.vmap(sums, axis_name="k"), axis_name="i")
         same = t.vmap(t.vmap(lambda x: lax.psum(x, "i"), axis_name="i"), axis_name="i")
@@ -246,9 +263,11 @@ def sum_in_a_loop():
     return lax.scan(lambda c, _: (sum_along_i(c), None), 1.0, None, length=2)
 
 
-@pytest.mark.parametrize("call", [partial(sum_along_i, 1.0), sum_under_jit, sum_along_another_name,
-                                  partial(lax.axis_index, "i"), sum_in_a_loop],
-                         ids=["sum", "sum_under_jit", "sum_along_another_name", "axis_index", "sum_in_a_loop"])
+@pytest.mark.parametrize(
+    "call",
+    [partial(sum_along_i, 1.0), sum_under_jit, sum_along_another_name, partial(lax.axis_index, "i"), sum_in_a_loop],
+    ids=["sum", "sum_under_jit", "sum_along_another_name", "axis_index", "sum_in_a_loop"],
+)
 def test_names_that_are_not_in_scope(call):
     with pytest.raises(NameError, match=r"no enclosing vmap has an axis named .*axis_name="):
         call()
@@ -277,6 +296,7 @@ REDUCTIONS = {"psum": np.sum, "pmean": np.mean, "pmax": np.max, "pmin": np.min}
 @pytest.mark.parametrize("name", REDUCTIONS)
 def test_reductions_of_groups(name, groups):
     """JAX refuses groups under vmap; what they mean it says for shard_map."""
+
     def f(x):
         return getattr(lax, name)(x, "i", axis_index_groups=groups)
 
@@ -318,13 +338,20 @@ def test_gathered_rows_of_groups():
     np.testing.assert_array_equal(got, X[[[3, 0], [1, 2], [1, 2], [3, 0]]])
 
 
-@pytest.mark.parametrize(("call", "error", "part"), [
-    (lambda x: lax.psum(x, "i", axis_index_groups=[[0, 1]]), ValueError, "must hold each position of the axis 'i'"),
-    (lambda x: lax.psum(x, "i", axis_index_groups=[[0, 1, 2, 3], []]), ValueError, "must hold each position"),
-    (lambda x: lax.pmax(x, "i", axis_index_groups=3), TypeError, "must be a list of lists of positions"),
-    (lambda x: lax.all_gather(x, "i", axis_index_groups=UNEVEN), ValueError, "axis_index_groups must have one length"),
-    (lambda x: lax.all_gather(x, "i", tiled=True), ValueError, "all_gather: axis 0 is out of bounds"),
-])
+@pytest.mark.parametrize(
+    ("call", "error", "part"),
+    [
+        (lambda x: lax.psum(x, "i", axis_index_groups=[[0, 1]]), ValueError, "must hold each position of the axis 'i'"),
+        (lambda x: lax.psum(x, "i", axis_index_groups=[[0, 1, 2, 3], []]), ValueError, "must hold each position"),
+        (lambda x: lax.pmax(x, "i", axis_index_groups=3), TypeError, "must be a list of lists of positions"),
+        (
+            lambda x: lax.all_gather(x, "i", axis_index_groups=UNEVEN),
+            ValueError,
+            "axis_index_groups must have one length",
+        ),
+        (lambda x: lax.all_gather(x, "i", tiled=True), ValueError, "all_gather: axis 0 is out of bounds"),
+    ],
+)
 def test_refused_groups(call, error, part):
     with pytest.raises(error, match=part):
         pb.vmap(call, axis_name="i")(X)

@@ -178,10 +178,11 @@ def build(lib, steps, transforms):
 
 
 @seed(20)
-@settings(max_examples=60, deadline=None, database=None, derandomize=False,
-          suppress_health_check=list(HealthCheck))
-@given(st.lists(st.sampled_from(STEPS), min_size=1, max_size=3),
-       st.lists(st.sampled_from(TRANSFORMS), min_size=2, max_size=4))
+@settings(max_examples=60, deadline=None, database=None, derandomize=False, suppress_health_check=list(HealthCheck))
+@given(
+    st.lists(st.sampled_from(STEPS), min_size=1, max_size=3),
+    st.lists(st.sampled_from(TRANSFORMS), min_size=2, max_size=4),
+)
 def test_random_compositions(steps, transforms):
     differentiations = sum(transform in DIFFERENTIATIONS for transform in transforms)
     if differentiations > 1 and set(LOOPS) & set(transforms) and wrong_jvp in steps:
@@ -292,8 +293,12 @@ def test_values_that_a_transformation_closes_over():
 
             return t.vmap(loop)(x).sum()
 
-        return [t.grad(fun, (0, 1))(f32(0.7), X), t.vmap(t.grad(fun), (0, None))(X, X), t.hessian(fun)(f32(0.7), X),
-                t.jit(t.jvp, static_argnums=0)(fun, (f32(0.7), X), (f32(1), X))]
+        return [
+            t.grad(fun, (0, 1))(f32(0.7), X),
+            t.vmap(t.grad(fun), (0, None))(X, X),
+            t.hessian(fun)(f32(0.7), X),
+            t.jit(t.jvp, static_argnums=0)(fun, (f32(0.7), X), (f32(1), X)),
+        ]
 
     all_close(run(PB), run(JAX), 10)
 
@@ -333,8 +338,9 @@ def named_vmap_of_grad(f):
     return pb.vmap(pb.grad(f), axis_name="i")
 
 
-@pytest.mark.parametrize("transform", [pb.grad, pb.jit, pb.vmap, along_itself, pb.make_jaxpr, loop_of,
-                                       named_vmap_of_grad])
+@pytest.mark.parametrize(
+    "transform", [pb.grad, pb.jit, pb.vmap, along_itself, pb.make_jaxpr, loop_of, named_vmap_of_grad]
+)
 def test_errors_inside_leave_no_transformation_behind(transform):
     def fails(x):
         raise RuntimeError("mine")

@@ -51,8 +51,10 @@ def by_jvp(fun, primals, series):
     """The derivatives along the curve of powers, by jvp of jvp."""
 
     def along(t):
-        points = [x + sum(term * (t ** k / math.factorial(k)) for k, term in enumerate(terms, 1))
-                  for x, terms in zip(primals, series, strict=True)]
+        points = [
+            x + sum(term * (t**k / math.factorial(k)) for k, term in enumerate(terms, 1))
+            for x, terms in zip(primals, series, strict=True)
+        ]
         return fun(*points)
 
     results = [along]
@@ -76,6 +78,7 @@ def check(fun, primals, order=ORDER, rtol=1e-9, atol=1e-9):
 
 # --- every operation of the table ---
 
+
 @pytest.mark.parametrize("row", [r for r in TABLE if r.active and r.second], ids=str)
 def test_operation(row):
     make = row.make(PULLBACK)
@@ -93,11 +96,11 @@ def test_operation(row):
 
 
 def waves(n, x):
-    return n.sin(x) * n.exp(-x * x) / (1 + x ** 2)
+    return n.sin(x) * n.exp(-x * x) / (1 + x**2)
 
 
 def powers(n, x):
-    return x ** 2.5 + (1 + x) ** -2 + n.sqrt(x) * n.log(x)
+    return x**2.5 + (1 + x) ** -2 + n.sqrt(x) * n.log(x)
 
 
 def saturation(n, x):
@@ -132,30 +135,36 @@ def geometric_series(x):
 
 
 def fourth_power(x):
-    return x ** 4
+    return x**4
 
 
 def unscaled_sinc(x):
     return pnp.sinc(x / np.pi)
 
 
-@pytest.mark.parametrize(("fun", "at", "derivatives"), [
-    (pnp.exp, 0.0, np.ones(12)),
-    (geometric_series, 0.0, [math.factorial(k) for k in range(12)]),
-    (pnp.sin, 0.0, [0, 1, 0, -1] * 3),
-    (pnp.log1p, 0.0, [0, *((-1) ** (k - 1) * math.factorial(k - 1) for k in range(1, 12))]),
-    (pnp.arctan, 0.0, [0, 1, 0, -2, 0, 24, 0, -720, 0, 40320, 0, -3628800]),
-    (pnp.tan, 0.0, [0, 1, 0, 2, 0, 16, 0, 272, 0, 7936, 0, 353792]),
-    (fourth_power, 0.0, [0, 0, 0, 0, 24, *[0] * 7]),
-    (unscaled_sinc, 0.0, [1, 0, -1 / 3, 0, 1 / 5, 0, -1 / 7, 0, 1 / 9, 0, -1 / 11, 0]),
-])
+@pytest.mark.parametrize(
+    ("fun", "at", "derivatives"),
+    [
+        (pnp.exp, 0.0, np.ones(12)),
+        (geometric_series, 0.0, [math.factorial(k) for k in range(12)]),
+        (pnp.sin, 0.0, [0, 1, 0, -1] * 3),
+        (pnp.log1p, 0.0, [0, *((-1) ** (k - 1) * math.factorial(k - 1) for k in range(1, 12))]),
+        (pnp.arctan, 0.0, [0, 1, 0, -2, 0, 24, 0, -720, 0, 40320, 0, -3628800]),
+        (pnp.tan, 0.0, [0, 1, 0, 2, 0, 16, 0, 272, 0, 7936, 0, 353792]),
+        (fourth_power, 0.0, [0, 0, 0, 0, 24, *[0] * 7]),
+        (unscaled_sinc, 0.0, [1, 0, -1 / 3, 0, 1 / 5, 0, -1 / 7, 0, 1 / 9, 0, -1 / 11, 0]),
+    ],
+)
 def test_high_order(fun, at, derivatives):
     out, terms = jet(fun, (at,), ([1.0, *[0.0] * 10],))
     close([out, *terms], derivatives)
 
 
-@given(st.lists(st.floats(-2, 2), min_size=1, max_size=5), st.lists(st.floats(-2, 2), min_size=5, max_size=5),
-       st.lists(st.floats(-2, 2), min_size=1, max_size=4))
+@given(
+    st.lists(st.floats(-2, 2), min_size=1, max_size=5),
+    st.lists(st.floats(-2, 2), min_size=5, max_size=5),
+    st.lists(st.floats(-2, 2), min_size=1, max_size=4),
+)
 @settings(max_examples=50, deadline=None)
 def test_polynomials_of_polynomials(outer, inner, third):
     with pb.enable_x64(True):
@@ -163,8 +172,8 @@ def test_polynomials_of_polynomials(outer, inner, third):
         series = [polynomials[0].deriv(k)(0.0) for k in range(1, 5)]
 
         def fun(x):
-            y = sum(c * x ** k for k, c in enumerate(outer)) + 0 * x
-            return y * sum(c * x ** k for k, c in enumerate(third)) - y
+            y = sum(c * x**k for k, c in enumerate(outer)) + 0 * x
+            return y * sum(c * x**k for k, c in enumerate(third)) - y
 
         out, terms = jet(fun, (inner[0],), (series,))
         composed = polynomials[1](polynomials[0])
@@ -208,7 +217,7 @@ def reversed_scan(x):
 
 
 def cond(x):
-    return lax.cond(x[0] > 0, lambda x: x ** 3, pnp.sin, x)
+    return lax.cond(x[0] > 0, lambda x: x**3, pnp.sin, x)
 
 
 def while_loop(x):
@@ -228,12 +237,12 @@ def custom_jvp_under_jit(x):
 
 
 def vmap(x):
-    return pb.vmap(lambda u: u ** 3 + pnp.sin(u))(x)
+    return pb.vmap(lambda u: u**3 + pnp.sin(u))(x)
 
 
 @pb.grad
 def grad(x):
-    return (x ** 4).sum() * pnp.exp(x[0])
+    return (x**4).sum() * pnp.exp(x[0])
 
 
 def jvp(x):
@@ -250,7 +259,7 @@ def linear_solve(x):
 
 
 def root(x):
-    return pb.implicit.root(lambda y: y ** 3 + y - x, pnp.ones(3))
+    return pb.implicit.root(lambda y: y**3 + y - x, pnp.ones(3))
 
 
 def odeint(x):
@@ -265,9 +274,29 @@ def stopped(x):
     return x * lax.stop_gradient(x)
 
 
-@pytest.mark.parametrize("fun", [jit, scan, scan_over_constants, scan_that_counts, reversed_scan, cond, while_loop,
-                                 custom_jvp, custom_jvp_under_jit, vmap, grad, jvp, hessian, linear_solve, root,
-                                 odeint, pytree, stopped])
+@pytest.mark.parametrize(
+    "fun",
+    [
+        jit,
+        scan,
+        scan_over_constants,
+        scan_that_counts,
+        reversed_scan,
+        cond,
+        while_loop,
+        custom_jvp,
+        custom_jvp_under_jit,
+        vmap,
+        grad,
+        jvp,
+        hessian,
+        linear_solve,
+        root,
+        odeint,
+        pytree,
+        stopped,
+    ],
+)
 def test_holders(fun):
     order = 2 if fun is odeint else ORDER
     tolerance = 1e-7 if fun in (root, odeint, linear_solve) else 1e-9  # those are solved to a tolerance
@@ -293,7 +322,7 @@ def test_rules_run_as_python():
 
     @pb.custom_jvp
     def f(x):
-        return x ** 2
+        return x**2
 
     @f.defjvp
     def f_jvp(primals, tangents):
@@ -314,7 +343,7 @@ def test_pytrees_and_several_arguments():
     e = np.exp(0.5)
     close([out, *terms], [2 * e + 1, 2 * e, 1.5 * e + 3])
     # the result's series has the form that a series is given in
-    out, terms = jet(lambda x: (x, [x ** 2]), (2.0,), ([1.0, 0.0],))
+    out, terms = jet(lambda x: (x, [x**2]), (2.0,), ([1.0, 0.0],))
     close(jet(lambda pair: pair[0] * pair[1][0], (out,), (terms,))[1], [12.0, 12.0])
 
 
@@ -324,25 +353,28 @@ def test_constants_and_integers():
     assert out[1] == 2
     assert len(terms[0]) == len(terms[1]) == 1
     assert jet(pnp.sin, (0.0,), ([],))[1] == []
-    close(jet(lambda x: x ** 2, (3,), ([1, 0],))[1], [6.0, 2.0])
+    close(jet(lambda x: x**2, (3,), ([1, 0],))[1], [6.0, 2.0])
 
 
 def test_complex():
     z, d = 0.3 + 0.4j, 1.0 - 0.5j
-    close(jet(pnp.exp, (z,), ([d, 0j, 0j],))[1], [np.exp(z) * d ** k for k in (1, 2, 3)])
+    close(jet(pnp.exp, (z,), ([d, 0j, 0j],))[1], [np.exp(z) * d**k for k in (1, 2, 3)])
 
 
-@pytest.mark.parametrize(("fun", "primals", "series", "error", "message"), [
-    (pnp.sin, (1.0,), ([1.0], [2.0]), ValueError, "1 primals, but 2 series"),
-    (pnp.add, (1.0, 2.0), ([1.0], [1.0, 2.0]), ValueError, r"primals\[1\] has 2 terms"),
-    (pnp.sin, 1.0, ([1.0],), TypeError, "tuple or a list"),
-    (pnp.sin, (1.0,), (1.0,), TypeError, r"series of primals\[0\] must be a list"),
-    (pnp.sin, (pnp.ones(3),), ([pnp.ones(2)],), ValueError, "shape"),
-    (pnp.sin, ("x",), ([1.0],), TypeError, "primals"),
-    (pnp.sin, (1.0,), (["x"],), TypeError, "term 1"),
-    (pnp.sin, (pnp.arange(3),), ([pnp.ones(3)],), TypeError, "floats or complex"),
-    (3, (1.0,), ([1.0],), TypeError, "function"),
-])
+@pytest.mark.parametrize(
+    ("fun", "primals", "series", "error", "message"),
+    [
+        (pnp.sin, (1.0,), ([1.0], [2.0]), ValueError, "1 primals, but 2 series"),
+        (pnp.add, (1.0, 2.0), ([1.0], [1.0, 2.0]), ValueError, r"primals\[1\] has 2 terms"),
+        (pnp.sin, 1.0, ([1.0],), TypeError, "tuple or a list"),
+        (pnp.sin, (1.0,), (1.0,), TypeError, r"series of primals\[0\] must be a list"),
+        (pnp.sin, (pnp.ones(3),), ([pnp.ones(2)],), ValueError, "shape"),
+        (pnp.sin, ("x",), ([1.0],), TypeError, "primals"),
+        (pnp.sin, (1.0,), (["x"],), TypeError, "term 1"),
+        (pnp.sin, (pnp.arange(3),), ([pnp.ones(3)],), TypeError, "floats or complex"),
+        (3, (1.0,), ([1.0],), TypeError, "function"),
+    ],
+)
 def test_refusals(fun, primals, series, error, message):
     with pytest.raises(error, match=message):
         jet(fun, primals, series)

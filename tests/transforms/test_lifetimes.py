@@ -1,4 +1,5 @@
 """What a transformation recorded is freed with its result, by reference counts alone: arrays may be large."""
+
 import gc
 import weakref
 
@@ -23,7 +24,7 @@ def doubled_fwd(x):
 
 
 def doubled_bwd(x, ct):
-    return 2 * ct,
+    return (2 * ct,)
 
 
 doubled.defvjp(doubled_fwd, doubled_bwd)
@@ -31,7 +32,7 @@ doubled.defvjp(doubled_fwd, doubled_bwd)
 
 @pb.custom_jvp
 def cubed(x):
-    return x ** 3
+    return x**3
 
 
 @cubed.defjvp
@@ -39,7 +40,7 @@ def cubed_jvp(primals, tangents):
     return cubed(*primals), 3 * primals[0] ** 2 * tangents[0]
 
 
-X = pnp.arange(4.)
+X = pnp.arange(4.0)
 
 
 def grad():
@@ -51,7 +52,7 @@ def value_and_grad():
 
 
 def vjp():
-    pb.vjp(fun, X)[1](1.)
+    pb.vjp(fun, X)[1](1.0)
 
 
 def linearize():
@@ -89,7 +90,7 @@ def grad_of_scan():
     def step(c, y):
         return c * y, c
 
-    pb.grad(lambda x: lax.scan(step, 1., x)[0])(X)
+    pb.grad(lambda x: lax.scan(step, 1.0, x)[0])(X)
 
 
 def checkpoint():
@@ -110,8 +111,24 @@ def no_collector():
     gc.enable()
 
 
-@pytest.mark.parametrize("call", [grad, value_and_grad, vjp, linearize, jvp, grad_of_a_jvp_rule, vmap, jacrev, hessian,
-                                  grad_of_grad, grad_of_scan, checkpoint, make_jaxpr])
+@pytest.mark.parametrize(
+    "call",
+    [
+        grad,
+        value_and_grad,
+        vjp,
+        linearize,
+        jvp,
+        grad_of_a_jvp_rule,
+        vmap,
+        jacrev,
+        hessian,
+        grad_of_grad,
+        grad_of_scan,
+        checkpoint,
+        make_jaxpr,
+    ],
+)
 def test_no_cycle_is_left_behind(call, no_collector):
     call(), call()  # what is remembered per function and types is made
     gc.collect()
@@ -132,9 +149,9 @@ def test_residuals_go_with_the_pullback(no_collector):
         return f(x), residual
 
     f.defvjp(fwd, lambda residual, ct: (ct,))
-    pullback = pb.vjp(f, 1.)[1]
+    pullback = pb.vjp(f, 1.0)[1]
     assert kept[0]() is not None
-    pullback(1.), pullback(1.)
+    pullback(1.0), pullback(1.0)
     del pullback
     assert kept[0]() is None
 
@@ -154,9 +171,9 @@ def test_grad_frees_a_residual_as_soon_as_it_was_read(no_collector):
 
     def bwd(residual, ct):
         alive.append([r() is not None for r in kept])
-        return ct,
+        return (ct,)
 
     layer.defvjp(fwd, bwd)
-    pb.grad(lambda x: layer(layer(layer(x))))(1.)
+    pb.grad(lambda x: layer(layer(layer(x))))(1.0)
     assert alive == [[True, True, True], [True, True, False], [True, False, False]]
     assert [r() for r in kept] == [None] * 3

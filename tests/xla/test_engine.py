@@ -11,11 +11,37 @@ from pullback._core import dtypes
 from pullback._core.array import array_of, array_on_device, lift
 from pullback._xla import engine
 
-ALL = [np.dtype(d) for d in ("bool", "int8", "int32", "int64", "uint8", "uint64", "float16", "float32", "float64",
-                             "complex64", "complex128")] + [
-    np.dtype(getattr(ml_dtypes, name)) for name in (
-        "bfloat16", "int4", "uint4", "float8_e3m4", "float8_e4m3", "float8_e4m3b11fnuz", "float8_e4m3fn",
-        "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu")]
+ALL = [
+    np.dtype(d)
+    for d in (
+        "bool",
+        "int8",
+        "int32",
+        "int64",
+        "uint8",
+        "uint64",
+        "float16",
+        "float32",
+        "float64",
+        "complex64",
+        "complex128",
+    )
+] + [
+    np.dtype(getattr(ml_dtypes, name))
+    for name in (
+        "bfloat16",
+        "int4",
+        "uint4",
+        "float8_e3m4",
+        "float8_e4m3",
+        "float8_e4m3b11fnuz",
+        "float8_e4m3fn",
+        "float8_e4m3fnuz",
+        "float8_e5m2",
+        "float8_e5m2fnuz",
+        "float8_e8m0fnu",
+    )
+]
 
 
 def test_there_is_one_client_for_all_threads():
@@ -75,7 +101,7 @@ def test_a_value_of_float0_crosses_as_false():
 
 
 def test_values_of_plain_dtypes_are_not_copied():
-    value = np.arange(3.)
+    value = np.arange(3.0)
     assert engine.carried_value(value) is value
     assert engine.host_value(value, aval_of((3,), value.dtype)) is value
 
@@ -94,9 +120,11 @@ def test_an_array_is_put_once():
     assert engine.put(x) is engine.put(x) is x.buffer
 
 
-@pytest.mark.parametrize("view", [
-    lambda a: a.T, lambda a: a[::-1], lambda a: a[:, ::2], lambda a: np.broadcast_to(a[0], (5, 4))],
-    ids=["transposed", "reversed", "strided", "broadcast"])
+@pytest.mark.parametrize(
+    "view",
+    [lambda a: a.T, lambda a: a[::-1], lambda a: a[:, ::2], lambda a: np.broadcast_to(a[0], (5, 4))],
+    ids=["transposed", "reversed", "strided", "broadcast"],
+)
 def test_rows_are_put_in_order(view):
     value = view(np.arange(12, dtype=np.float32).reshape(3, 4))
     aval = aval_of(value.shape, value.dtype)

@@ -41,7 +41,7 @@ def test_a_kernel_needs_no_compiler():
 def test_without_a_kernel_a_program_is_made_once_for_each_type():
     p = doubling("doubled_by_xla", with_kernel=False)
     with counters() as seen:
-        for x in (1., 2., 3.):
+        for x in (1.0, 2.0, 3.0):
             assert float(p.bind(lift(np.float32(x)))) == 2 * x
         assert seen["compiles"] == 1
         assert p.bind(lift(np.arange(3, dtype=np.float32))).tolist() == [0, 2, 4]
@@ -124,7 +124,7 @@ def test_a_tracer_that_has_leaked_is_refused():
         leaked.append(x)
         return x
 
-    pb.jit(leak)(1.)
+    pb.jit(leak)(1.0)
     with pytest.raises(UnexpectedTracerError):
         pnp.sin(leaked[0])
     with pytest.raises(UnexpectedTracerError):
@@ -133,13 +133,13 @@ def test_a_tracer_that_has_leaked_is_refused():
 
 def test_eagerly_leaves_every_transformation():
     def with_constant(x):
-        table = eagerly(lambda: pnp.arange(3.) * 2)
+        table = eagerly(lambda: pnp.arange(3.0) * 2)
         assert isinstance(table.value, np.ndarray)
         return x * table
 
-    assert pb.jit(with_constant)(2.).tolist() == [0, 4, 8]
-    assert pb.jacfwd(with_constant)(2.).tolist() == [0, 2, 4]
-    assert len(pb.make_jaxpr(with_constant)(2.).eqns) == 1
+    assert pb.jit(with_constant)(2.0).tolist() == [0, 4, 8]
+    assert pb.jacfwd(with_constant)(2.0).tolist() == [0, 2, 4]
+    assert len(pb.make_jaxpr(with_constant)(2.0).eqns) == 1
 
 
 def test_a_jaxpr_of_one_equation():
@@ -154,14 +154,14 @@ def test_an_operation_is_compiled_when_its_kernel_has_taken_as_long():
     p = doubling("worth_it", with_kernel=True)
     shares = [program_if_worth(p, (F32,), {}, 0.4) for _ in range(4)]
     assert shares[:3] == [None, None, None]
-    out, = shares[3].run([ONE])
+    (out,) = shares[3].run([ONE])
     assert float(out) == 2
-    assert program_if_worth(p, (F32,), {}, 0.) is shares[3]
+    assert program_if_worth(p, (F32,), {}, 0.0) is shares[3]
 
 
 def test_nothing_is_compiled_where_the_engine_was_left_behind(monkeypatch):
     monkeypatch.setattr(evaluate.engine, "_left_behind", True)
-    assert program_if_worth(doubling("forked", with_kernel=True), (F32,), {}, 2.) is None
+    assert program_if_worth(doubling("forked", with_kernel=True), (F32,), {}, 2.0) is None
 
 
 @pytest.mark.parametrize("with_kernel", [True, False])

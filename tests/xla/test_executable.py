@@ -59,13 +59,13 @@ def test_results_of_one_text_have_the_types_that_were_asked_for():
 
 
 def test_constants_come_first():
-    table = pnp.array([1., 10., 100.])
+    table = pnp.array([1.0, 10.0, 100.0])
 
     def scaled(x):
         return table * x
 
     closed = pb.make_jaxpr(scaled)(X)
-    out, = compile_jaxpr(closed.jaxpr).run([*closed.consts, lift(np.full(3, 2, np.float32))])
+    (out,) = compile_jaxpr(closed.jaxpr).run([*closed.consts, lift(np.full(3, 2, np.float32))])
     assert out.tolist() == [2, 20, 200]
 
 
@@ -78,7 +78,7 @@ def test_a_donated_array_is_deleted():
 
 
 def test_results_stay_on_the_device_until_they_are_read():
-    out, = compile_jaxpr(added(0.8125)).run([X])
+    (out,) = compile_jaxpr(added(0.8125)).run([X])
     assert out.buffer is not None
     assert not hasattr(out, "_value")
     assert out.tolist() == [0.8125, 1.8125, 2.8125]
@@ -91,6 +91,6 @@ def test_a_program_without_operands_or_results():
     def nothing(ctx, x):
         return []
 
-    out, = compile_jaxpr(jaxpr_of(constant, [VECTOR], [])).run([])
+    (out,) = compile_jaxpr(jaxpr_of(constant, [VECTOR], [])).run([])
     assert out.tolist() == [7, 7, 7]
     assert compile_jaxpr(jaxpr_of(nothing, [], [VECTOR])).run([X]) == []

@@ -27,7 +27,7 @@ def test_subnormal_numbers_count_in_a_call():
         return [x]
 
     aval = aval_of((), np.float64)
-    out, = run_emitted(lambda ctx, x: emit_host_call(ctx, note, [x], [aval], False), [aval], np.float64(TINY))
+    (out,) = run_emitted(lambda ctx, x: emit_host_call(ctx, note, [x], [aval], False), [aval], np.float64(TINY))
     assert out == TINY
     if GNU:
         assert seen == [((TINY / 2, TINY / 2), TINY / 2)]
@@ -48,6 +48,7 @@ def test_entering_and_leaving_can_be_nested():
 def test_what_was_before_comes_back():
     """Rounding upwards (FE_UPWARD of x86 and of ARM), which Python's own mode does not, is there again afterwards."""
     import ctypes
+
     library = ctypes.PyDLL("libm.so.6")
     upward = {"x86_64": 0x800, "aarch64": 0x400000}.get(platform.machine())
     if upward is None:

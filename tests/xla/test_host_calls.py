@@ -22,8 +22,20 @@ def calling(function, out_avals, effectful=False):
     return emit
 
 
-@pytest.mark.parametrize("dtype", [bool, np.int8, np.uint64, np.float32, np.float64, np.complex64, ml_dtypes.bfloat16,
-                                   ml_dtypes.float8_e5m2, ml_dtypes.int4])
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        bool,
+        np.int8,
+        np.uint64,
+        np.float32,
+        np.float64,
+        np.complex64,
+        ml_dtypes.bfloat16,
+        ml_dtypes.float8_e5m2,
+        ml_dtypes.int4,
+    ],
+)
 def test_functions_see_and_return_the_dtypes_of_the_program(dtype):
     value = np.array([[0, 1, 2], [3, 2, 1]]).astype(dtype)
     aval = aval_of(value.shape, dtype)
@@ -33,7 +45,7 @@ def test_functions_see_and_return_the_dtypes_of_the_program(dtype):
         seen.append(x)
         return [x[::-1]]
 
-    out, = run_emitted(calling(reverse, [aval]), [aval], value)
+    (out,) = run_emitted(calling(reverse, [aval]), [aval], value)
     assert (seen[0].dtype, seen[0].shape) == (value.dtype, value.shape)
     assert out.tobytes() == value[::-1].tobytes()
 
@@ -45,7 +57,7 @@ def test_a_float0_arrives_and_returns():
         assert (x.dtype, x.shape) == (dtypes.float0, (2,))
         return [x]
 
-    out, = run_emitted(calling(same, [aval]), [aval], np.zeros((2,), dtypes.float0))
+    (out,) = run_emitted(calling(same, [aval]), [aval], np.zeros((2,), dtypes.float0))
     assert (out.dtype, out.shape) == (dtypes.float0, (2,))
 
 
@@ -58,7 +70,7 @@ def test_what_a_function_gets_is_its_own_and_not_written_to():
 
     program = program_of(calling(keep, [F32]), [F32], [F32])
     for value in (1, 2, 3):
-        out, = program.run([lift(np.float32(value))])
+        (out,) = program.run([lift(np.float32(value))])
         assert float(out) == value + 1
     assert [float(x) for x in kept] == [1, 2, 3]
     assert not any(x.flags.writeable for x in kept)
@@ -70,8 +82,12 @@ def test_several_operands_and_results():
     def sum_and_count(x, y):
         return [x + y, np.asarray(x.size, np.int32)]
 
-    total, count = run_emitted(calling(sum_and_count, [pair, number]), [pair, number],
-                               np.array([1, 2], np.float32), np.array([10, 20], np.float32))
+    total, count = run_emitted(
+        calling(sum_and_count, [pair, number]),
+        [pair, number],
+        np.array([1, 2], np.float32),
+        np.array([10, 20], np.float32),
+    )
     assert total.tolist() == [11, 22]
     assert count == 2
 
@@ -83,7 +99,7 @@ def test_results_need_not_lie_row_by_row():
     def in_columns(x):
         return [np.asfortranarray(x)]
 
-    out, = run_emitted(calling(in_columns, [matrix]), [matrix], value)
+    (out,) = run_emitted(calling(in_columns, [matrix]), [matrix], value)
     assert out.tolist() == value.tolist()
 
 
@@ -112,7 +128,7 @@ def test_a_program_goes_on_working_after_an_exception():
     program = program_of(calling(positive, [F32]), [F32], [F32])
     with pytest.raises(Unwell):
         program.run([lift(np.float32(-1))])
-    out, = program.run([lift(np.float32(4))])
+    (out,) = program.run([lift(np.float32(4))])
     assert float(out) == 2
 
 
@@ -154,7 +170,7 @@ def test_calls_with_effects_keep_their_order_through_loops_and_branches():
 
     def emit(ctx, first):
         say(ctx, ctx.constant(100, I32))
-        last, = ctx.loop([first], below_three, say_and_step)
+        (last,) = ctx.loop([first], below_three, say_and_step)
 
         def quiet(block):
             return [last]
@@ -163,7 +179,7 @@ def test_calls_with_effects_keep_their_order_through_loops_and_branches():
             say(block, block.constant(200, I32))
             return [last]
 
-        out, = ctx.choose(block_of_one(ctx), [I32], [quiet, loud])
+        (out,) = ctx.choose(block_of_one(ctx), [I32], [quiet, loud])
         say(ctx, ctx.constant(300, I32))
         return [out]
 
@@ -171,7 +187,7 @@ def test_calls_with_effects_keep_their_order_through_loops_and_branches():
         return ctx.constant(1, I32)
 
     for _ in range(2):
-        out, = run_emitted(emit, [I32], np.int32(0), effectful=True)
+        (out,) = run_emitted(emit, [I32], np.int32(0), effectful=True)
         assert out == 3
         assert seen == [100, 0, 1, 2, 200, 300]
         seen.clear()

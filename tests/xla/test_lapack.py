@@ -20,6 +20,7 @@ def positive_definite(shape, dtype, seed=0):
 
 def cholesky(uplo):
     """The emission of potrf: the factor, and for each matrix 0 or where it ended."""
+
     def emit(ctx, x):
         rank = x.aval.ndim - 2
         return lapack_call(ctx, "potrf", [x], [x.aval, aval_of(x.aval.shape[:rank], np.int32)], rank, {"uplo": uplo})
@@ -40,8 +41,12 @@ def test_a_factor_of_each_matrix_of_a_stack(shape, dtype):
     assert info.shape == shape[:-2]
     assert not info.any()
     # well conditioned matrices: some roundings of their numbers
-    np.testing.assert_allclose(lower @ np.swapaxes(lower, -1, -2).conj(), x, rtol=30 * np.finfo(dtype).eps,
-                               atol=30 * np.finfo(dtype).eps * (np.abs(x).max() if x.size else 0))
+    np.testing.assert_allclose(
+        lower @ np.swapaxes(lower, -1, -2).conj(),
+        x,
+        rtol=30 * np.finfo(dtype).eps,
+        atol=30 * np.finfo(dtype).eps * (np.abs(x).max() if x.size else 0),
+    )
 
 
 def test_options_are_letters():
@@ -52,7 +57,7 @@ def test_options_are_letters():
 
 
 def test_what_was_not_done_is_said_for_each_matrix():
-    x = np.stack([np.eye(3), np.diag([1., -1., 1.]), np.diag([1., 1., -1.])])
+    x = np.stack([np.eye(3), np.diag([1.0, -1.0, 1.0]), np.diag([1.0, 1.0, -1.0])])
     _, info = run_cholesky(x)
     assert info.tolist() == [0, 2, 3]
 
@@ -63,24 +68,28 @@ def test_matrices_that_are_not_square_and_results_of_several_ranks(shape):
     x = np.random.default_rng(1).standard_normal(shape)
     stack, (m, n) = shape[:-2], shape[-2:]
     outs = [aval_of(shape, np.float64), aval_of((*stack, min(m, n)), np.int32), aval_of(stack, np.int32)]
-    factors, pivots, info = run_emitted(
-        lambda ctx, x: lapack_call(ctx, "getrf", [x], outs, len(stack)), outs, x)
+    factors, pivots, info = run_emitted(lambda ctx, x: lapack_call(ctx, "getrf", [x], outs, len(stack)), outs, x)
     assert not info.any()
-    for matrix, factor, exchanged in zip(x.reshape(-1, m, n), factors.reshape(-1, m, n),
-                                         pivots.reshape(-1, min(m, n)), strict=True):
-        lower = np.tril(factor, -1)[:, :min(m, n)] + np.eye(m, min(m, n))
+    for matrix, factor, exchanged in zip(
+        x.reshape(-1, m, n), factors.reshape(-1, m, n), pivots.reshape(-1, min(m, n)), strict=True
+    ):
+        lower = np.tril(factor, -1)[:, : min(m, n)] + np.eye(m, min(m, n))
         rows = matrix.copy()
         for i, j in enumerate(exchanged - 1):
             rows[[i, j]] = rows[[j, i]]
-        np.testing.assert_allclose(lower @ np.triu(factor)[:min(m, n)], rows, rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(lower @ np.triu(factor)[: min(m, n)], rows, rtol=1e-12, atol=1e-14)
 
 
 def test_the_second_operand_may_be_overwritten_with_the_result():
     """trsm: a triangular system, its right side taken by the solution."""
-    a, b = np.array([[2., 0.], [1., 4.]]), np.array([[2., 4.], [9., 18.]])
+    a, b = np.array([[2.0, 0.0], [1.0, 4.0]]), np.array([[2.0, 4.0], [9.0, 18.0]])
     settings = {"side": "L", "uplo": "L", "trans_x": "N", "diag": "N"}
-    out, = run_emitted(lambda ctx, a, b: lapack_call(ctx, "trsm", [a, b], [b.aval], 0, settings, overwrites=1),
-                       [aval_of(b.shape, np.float64)], a, b)
+    (out,) = run_emitted(
+        lambda ctx, a, b: lapack_call(ctx, "trsm", [a, b], [b.aval], 0, settings, overwrites=1),
+        [aval_of(b.shape, np.float64)],
+        a,
+        b,
+    )
     assert out.tolist() == [[1, 2], [2, 4]]
     assert b.tolist() == [[2, 4], [9, 18]]
 

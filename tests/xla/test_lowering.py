@@ -19,17 +19,21 @@ I32 = np.dtype(np.int32)
 BOOL = np.dtype(bool)
 
 
-@pytest.mark.parametrize(("shape", "dtype", "text"), [
-    ((), np.float32, "tensor<f32>"),
-    ((3,), np.int8, "tensor<3xi8>"),
-    ((2, 0, 4), np.uint64, "tensor<2x0x4xui64>"),
-    ((1,), bool, "tensor<1xi1>"),
-    ((), np.complex64, "tensor<complex<f32>>"),
-    ((5,), ml_dtypes.bfloat16, "tensor<5xbf16>"),
-    ((5,), ml_dtypes.float8_e4m3fn, "tensor<5xf8E4M3FN>"),
-    ((5,), ml_dtypes.int4, "tensor<5xi4>"),
-    ((5,), dtypes.float0, "tensor<5xi1>"),
-], ids=str)
+@pytest.mark.parametrize(
+    ("shape", "dtype", "text"),
+    [
+        ((), np.float32, "tensor<f32>"),
+        ((3,), np.int8, "tensor<3xi8>"),
+        ((2, 0, 4), np.uint64, "tensor<2x0x4xui64>"),
+        ((1,), bool, "tensor<1xi1>"),
+        ((), np.complex64, "tensor<complex<f32>>"),
+        ((5,), ml_dtypes.bfloat16, "tensor<5xbf16>"),
+        ((5,), ml_dtypes.float8_e4m3fn, "tensor<5xf8E4M3FN>"),
+        ((5,), ml_dtypes.int4, "tensor<5xi4>"),
+        ((5,), dtypes.float0, "tensor<5xi1>"),
+    ],
+    ids=str,
+)
 def test_types_of_arrays(shape, dtype, text):
     assert tensor_type(aval_of(shape, dtype)) == text
 
@@ -54,7 +58,7 @@ SCALARS = [
     (bool, [True, False]),
     (np.int8, [-128, 127]),
     (np.uint64, [0, 2**64 - 1]),
-    (np.int64, [-2**63, 2**63 - 1]),
+    (np.int64, [-(2**63), 2**63 - 1]),
     (np.float16, [0.1, 65504, 6e-8, np.inf, -np.inf]),
     (np.float32, [0.1, 1 / 3, -0.0, 1e-45, np.finfo(np.float32).max, np.inf, -np.inf]),
     (np.float64, [0.1, 1 / 3, -0.0, 5e-324, np.finfo(np.float64).max, np.inf, -np.inf]),
@@ -74,7 +78,7 @@ def test_scalar_constants_keep_every_bit(dtype, value):
     def emit(ctx):
         return [ctx.constant(expected, aval)]
 
-    out, = run_emitted(emit, [aval])
+    (out,) = run_emitted(emit, [aval])
     assert out.dtype == expected.dtype
     assert out.tobytes() == expected.tobytes()
 
@@ -84,8 +88,10 @@ def test_the_bits_of_a_nan():
     assert dense(np.float64(np.nan), np.dtype(np.float64)) == "0x7FF8000000000000"
 
 
-@pytest.mark.parametrize("dtype", [bool, np.int8, np.uint32, np.float32, np.complex128, ml_dtypes.bfloat16,
-                                   ml_dtypes.int4, ml_dtypes.float8_e5m2])
+@pytest.mark.parametrize(
+    "dtype",
+    [bool, np.int8, np.uint32, np.float32, np.complex128, ml_dtypes.bfloat16, ml_dtypes.int4, ml_dtypes.float8_e5m2],
+)
 @pytest.mark.parametrize("shape", [(3,), (2, 3), (3, 11), (0,), (2, 0)], ids=str)
 def test_array_constants_keep_every_bit(dtype, shape):
     expected = (np.arange(np.prod(shape), dtype=np.int64).reshape(shape) % 7 // 2).astype(dtype)
@@ -94,7 +100,7 @@ def test_array_constants_keep_every_bit(dtype, shape):
     def emit(ctx):
         return [ctx.constant(expected, aval)]
 
-    out, = run_emitted(emit, [aval])
+    (out,) = run_emitted(emit, [aval])
     assert out.shape == shape
     assert out.tobytes() == expected.tobytes()
 
@@ -105,7 +111,7 @@ def test_a_scalar_fills_the_shape():
     def emit(ctx):
         return [ctx.constant(7, aval)]
 
-    out, = run_emitted(emit, [aval])
+    (out,) = run_emitted(emit, [aval])
     assert out.tolist() == [[7, 7, 7], [7, 7, 7]]
 
 
@@ -131,8 +137,13 @@ def test_conversions_and_shapes():
         assert ctx.convert(x, F32) is x
         assert ctx.reshape(x, (1, 3)) is x
         assert ctx.broadcast(x, (1, 3)) is x
-        return [ctx.convert(x, I32), ctx.full_like(x, 2), flat, ctx.broadcast(flat, (2, 3)),
-                ctx.broadcast(flat, (3, 2), (0,))]
+        return [
+            ctx.convert(x, I32),
+            ctx.full_like(x, 2),
+            flat,
+            ctx.broadcast(flat, (2, 3)),
+            ctx.broadcast(flat, (3, 2), (0,)),
+        ]
 
     integers, twos, flat, rows, columns = run_emitted(emit, outs, x)
     assert integers.tolist() == [[1, -2, 3]]
@@ -142,16 +153,24 @@ def test_conversions_and_shapes():
     assert columns.tolist() == [[v, v] for v in x[0].tolist()]
 
 
-@pytest.mark.parametrize(("direction", "expected"), [
-    ("EQ", np.equal), ("NE", np.not_equal), ("LT", np.less), ("LE", np.less_equal), ("GT", np.greater),
-    ("GE", np.greater_equal)])
+@pytest.mark.parametrize(
+    ("direction", "expected"),
+    [
+        ("EQ", np.equal),
+        ("NE", np.not_equal),
+        ("LT", np.less),
+        ("LE", np.less_equal),
+        ("GT", np.greater),
+        ("GE", np.greater_equal),
+    ],
+)
 def test_comparisons(direction, expected):
-    x, y = np.array([1., 2., np.nan], np.float32), np.array([1., 1., np.nan], np.float32)
+    x, y = np.array([1.0, 2.0, np.nan], np.float32), np.array([1.0, 1.0, np.nan], np.float32)
 
     def emit(ctx, x, y):
         return [ctx.compare(direction, x, y)]
 
-    out, = run_emitted(emit, [aval_of((3,), bool)], x, y)
+    (out,) = run_emitted(emit, [aval_of((3,), bool)], x, y)
     assert out.tolist() == expected(x, y).tolist()
 
 
@@ -187,7 +206,7 @@ def test_a_choice(index, expected):
 
         return ctx.choose(index, [number], [negative, squared])
 
-    out, = run_emitted(emit, [number], np.int32(index), np.int32(3))
+    (out,) = run_emitted(emit, [number], np.int32(index), np.int32(3))
     assert out == expected
 
 
@@ -202,10 +221,10 @@ def test_one_result_or_a_list():
 
     def emit(ctx, a):
         single = ctx.op("stablehlo.negate", [a])
-        listed, = ctx.op("stablehlo.negate", [single], [x])
+        (listed,) = ctx.op("stablehlo.negate", [single], [x])
         return [single, listed]
 
-    negated, back = run_emitted(emit, [x, x], np.array([1., -2.], np.float32))
+    negated, back = run_emitted(emit, [x, x], np.array([1.0, -2.0], np.float32))
     assert (negated.tolist(), back.tolist()) == ([-1, 2], [1, -2])
 
 
@@ -221,13 +240,13 @@ def test_a_function_is_emitted_once_and_called_twice():
     number = aval_of((), F32)
 
     def emit(ctx, x):
-        once, = ctx.call(inner, [x], "inner")
+        (once,) = ctx.call(inner, [x], "inner")
         return ctx.call(inner, [once], "inner")
 
     program = program_of(emit, [number], [number])
     assert program.module.text().count("func.func private @inner(") == 1
     assert program.module.text().count("callee = @inner") == 2
-    out, = run_emitted(emit, [number], np.float32(2))
+    (out,) = run_emitted(emit, [number], np.float32(2))
     assert out == 26
 
 
@@ -241,14 +260,20 @@ def test_an_inlined_function_leaves_the_types_of_results_alone():
         assert ctx.out_avals is before
         return outs
 
-    out, = run_emitted(emit, [number], np.float32(3))
+    (out,) = run_emitted(emit, [number], np.float32(3))
     assert out == 10
 
 
 def test_names_are_unique_and_plain():
     module = Module()
     assert [module.unique(name) for name in ("f", "f", "<lambda>", "f", "main", "größe 2")] == [
-        "f", "f_1", "_lambda_", "f_2", "main_0", "größe_2"]
+        "f",
+        "f_1",
+        "_lambda_",
+        "f_2",
+        "main_0",
+        "größe_2",
+    ]
 
 
 def test_a_primitive_without_lowering_is_named_with_the_line_that_applied_it():
@@ -258,7 +283,7 @@ def test_a_primitive_without_lowering_is_named_with_the_line_that_applied_it():
     def apply(x):
         return silent_p.bind(x)
 
-    closed = pb.make_jaxpr(apply)(1.)
+    closed = pb.make_jaxpr(apply)(1.0)
     with pytest.raises(RuleNotDefinedError, match=r"'silent'.*applied at .*test_lowering\.py:\d+ \(apply\)"):
         lower_module(closed.jaxpr)
 
@@ -266,9 +291,18 @@ def test_a_primitive_without_lowering_is_named_with_the_line_that_applied_it():
 # --- the border of a program ---
 
 
-@pytest.mark.parametrize(("dtype", "outside"), [
-    (np.float32, "f32"), (ml_dtypes.bfloat16, "ui16"), (ml_dtypes.float8_e4m3fn, "ui8"), (ml_dtypes.int4, "i8"),
-    (ml_dtypes.uint4, "ui8"), (dtypes.float0, "i1")], ids=str)
+@pytest.mark.parametrize(
+    ("dtype", "outside"),
+    [
+        (np.float32, "f32"),
+        (ml_dtypes.bfloat16, "ui16"),
+        (ml_dtypes.float8_e4m3fn, "ui8"),
+        (ml_dtypes.int4, "i8"),
+        (ml_dtypes.uint4, "ui8"),
+        (dtypes.float0, "i1"),
+    ],
+    ids=str,
+)
 def test_values_cross_under_the_type_of_their_carrier(dtype, outside):
     aval = aval_of((2,), dtype)
     text = lower_module(jaxpr_of(lambda ctx, x: [x], [aval], [aval])).text()
@@ -282,7 +316,7 @@ def test_donated_inputs_are_marked():
 
 
 def test_constants_of_a_jaxpr_come_first():
-    table = pnp.array([1., 2.])
+    table = pnp.array([1.0, 2.0])
     closed = pb.make_jaxpr(lambda i: table * i)(pnp.int32(3))
     assert len(closed.jaxpr.constvars) == 1
     assert "@main(%arg0: tensor<2xf32>, %arg1: tensor<i32>)" in lower_module(closed.jaxpr).text()

@@ -4,6 +4,7 @@ Adjacent elements are combined, the sequence of half the length is scanned, and 
 one more call: Ladner and Fischer, "Parallel prefix computation" (1980). `fn` is called on whole stacks of elements and
 traced as it runs, so that custom rules inside it hold under every transformation.
 """
+
 from __future__ import annotations
 
 import operator
@@ -54,11 +55,21 @@ def associative_scan(fn: Callable[[Any, Any], R], elems: PyTree, reverse: bool =
     def combine(xs: list[Array], ys: list[Array]) -> list[Array]:
         result = fn(tree_unflatten(tree, xs), tree_unflatten(tree, ys))
         outs, got = flatten_result("associative_scan", fn, result)
-        check_same_structure("associative_scan", f"fn ({label}) must return the structure of elems", tree, got,
-                             "Return what came in, combined.")
-        check_same_types("associative_scan", f"fn ({label}) must keep the types of its arguments", tree,
-                         [x.aval for x in xs], [out.aval for out in outs],
-                         "It is called on stacks of elements, and must treat them elementwise along the axis.")
+        check_same_structure(
+            "associative_scan",
+            f"fn ({label}) must return the structure of elems",
+            tree,
+            got,
+            "Return what came in, combined.",
+        )
+        check_same_types(
+            "associative_scan",
+            f"fn ({label}) must keep the types of its arguments",
+            tree,
+            [x.aval for x in xs],
+            [out.aval for out in outs],
+            "It is called on stacks of elements, and must treat them elementwise along the axis.",
+        )
         return outs
 
     outs = _prefixes(combine, leaves, axes)
@@ -70,21 +81,25 @@ def associative_scan(fn: Callable[[Any, Any], R], elems: PyTree, reverse: bool =
 def _axes(leaves: list[Array], tree: PyTreeDef, axis: int) -> list[int]:
     """The axis of the sequence in each leaf, counted from the front; checks that all have one length there."""
     if not leaves:
-        raise ValueError("associative_scan: elems has no leaves, so there is nothing to combine; pass a pytree with at "
-                         "least one array")
+        raise ValueError(
+            "associative_scan: elems has no leaves, so there is nothing to combine; pass a pytree with at "
+            "least one array"
+        )
     try:
         axis = operator.index(axis)
     except TypeError:
         raise TypeError(f"associative_scan: axis must be an integer, got {axis!r}") from None
     for i, x in enumerate(leaves):
         if not -x.aval.ndim <= axis < x.aval.ndim:
-            raise ValueError(f"associative_scan: axis {axis} is out of bounds for elems{path_of(tree, i)} of shape "
-                             f"{x.aval.shape}")
+            raise ValueError(
+                f"associative_scan: axis {axis} is out of bounds for elems{path_of(tree, i)} of shape {x.aval.shape}"
+            )
     axes = [axis % x.aval.ndim for x in leaves]
     if len({x.aval.shape[d] for x, d in zip(leaves, axes, strict=True)}) > 1:
         lines = [f"  elems{path_of(tree, i)} of shape {x.aval.shape}" for i, x in enumerate(leaves)]
-        raise ValueError(f"associative_scan: all leaves must have one length along axis {axis}, but got\n"
-                         + "\n".join(lines))
+        raise ValueError(
+            f"associative_scan: all leaves must have one length along axis {axis}, but got\n" + "\n".join(lines)
+        )
     return axes
 
 
@@ -110,9 +125,10 @@ def _prefixes(combine: Callable, xs: list[Array], axes: list[int]) -> list[Array
 def _interleave(even: Array, odd: Array, axis: int) -> Array:
     """`even[0], odd[0], even[1], ...`, where `even` may be one longer."""
     shape, n = even.aval.shape, odd.aval.shape[axis]
-    paired = concatenate([expand_dims(slice_in_dim(even, 0, n, axis=axis), (axis + 1,)), expand_dims(odd, (axis + 1,))],
-                         axis + 1)
-    result = reshape(paired, (*shape[:axis], 2 * n, *shape[axis + 1:]))
+    paired = concatenate(
+        [expand_dims(slice_in_dim(even, 0, n, axis=axis), (axis + 1,)), expand_dims(odd, (axis + 1,))], axis + 1
+    )
+    result = reshape(paired, (*shape[:axis], 2 * n, *shape[axis + 1 :]))
     if shape[axis] == n:
         return result
     return concatenate([result, slice_in_dim(even, n, n + 1, axis=axis)], axis)

@@ -5,6 +5,7 @@ times zero is nan. So no derivative may come back from it: a batched operand has
 For an operand that the examples share, whose derivative sums over all of them, the examples that chose another branch
 are replaced by one that chose this branch.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -43,28 +44,36 @@ def replaced_by_chosen(flags: AnyValue, values: Sequence[Any], replaceable: Sequ
     return _select_rows(flags, values, replaceable, lambda row: row)
 
 
-def _select_rows(flags: AnyValue, values: Sequence[Any], replaceable: Sequence[bool],
-                 row: Callable[[Any], Any]) -> list[Any]:
+def _select_rows(
+    flags: AnyValue, values: Sequence[Any], replaceable: Sequence[bool], row: Callable[[Any], Any]
+) -> list[Any]:
     if flags.aval.shape[0] == 0:
         return list(values)
     first = argmax(flags, 0, np.int32)
-    return [select(broadcast_flags(flags, x), x, row(dynamic_index_in_dim(x, first, 0))) if g else x
-            for x, g in zip(values, replaceable, strict=True)]
+    return [
+        select(broadcast_flags(flags, x), x, row(dynamic_index_in_dim(x, first, 0))) if g else x
+        for x, g in zip(values, replaceable, strict=True)
+    ]
 
 
-def chosen_operands(trace: BatchTrace, flags: AnyValue, jaxpr: Jaxpr, values: Sequence[Any],
-                    batched: Sequence[bool]) -> list[Any]:
+def chosen_operands(
+    trace: BatchTrace, flags: AnyValue, jaxpr: Jaxpr, values: Sequence[Any], batched: Sequence[bool]
+) -> list[Any]:
     """The operands for a branch, restricted so that only the examples whose flag is set get a derivative from it.
 
     `batched` flags the operands with a (leading) batch axis.
     """
-    shared = [not b and type(x) is not ConcreteArray and (dtypes.is_inexact(x.aval.dtype) or is_linear(x))
-              for x, b in zip(values, batched, strict=True)]
+    shared = [
+        not b and type(x) is not ConcreteArray and (dtypes.is_inexact(x.aval.dtype) or is_linear(x))
+        for x, b in zip(values, batched, strict=True)
+    ]
     owned = [only_where(broadcast_flags(flags, x), x) if b else x for x, b in zip(values, batched, strict=True)]
     if not any(shared) or flags.aval.shape[0] == 0:
         return owned
-    replaced = [g and not is_linear(x) and dtypes.is_inexact(x.aval.dtype)
-                for x, g in zip(values, replaceable_by_chosen(trace, jaxpr, batched), strict=True)]
+    replaced = [
+        g and not is_linear(x) and dtypes.is_inexact(x.aval.dtype)
+        for x, g in zip(values, replaceable_by_chosen(trace, jaxpr, batched), strict=True)
+    ]
     owned = _select_rows(flags, owned, replaced, _constant)
     any_chosen = reduce_or(flags, (0,))
     return [only_where(any_chosen, x) if s else x for x, s in zip(owned, shared, strict=True)]

@@ -8,6 +8,7 @@ Steps after the loop's end are skipped, at the outer level by whole segments: th
 
 See: Griewank and Walther, Evaluating Derivatives (2008), chapter 12.
 """
+
 from __future__ import annotations
 
 import math
@@ -39,8 +40,9 @@ def lengths_of(max_steps: int) -> list[int]:
     return [*lengths, rest]
 
 
-def nested_scans(cond_jaxpr: Jaxpr, body_jaxpr: Jaxpr, cond_consts: int, body_consts: int, max_steps: int,
-                 nested: bool = True) -> Jaxpr:
+def nested_scans(
+    cond_jaxpr: Jaxpr, body_jaxpr: Jaxpr, cond_consts: int, body_consts: int, max_steps: int, nested: bool = True
+) -> Jaxpr:
     """The loop as a jaxpr with the same operands and results; a single scan of all steps unless `nested`."""
     lengths = lengths_of(max_steps) if nested else [max_steps]
     key = ("nested scans", cond_jaxpr, cond_consts, body_consts, max_steps, nested)
@@ -53,7 +55,7 @@ def _build(cond_jaxpr, body_jaxpr, cond_consts, body_consts, max_steps, lengths)
     avals = [*consts, *body_jaxpr.in_avals[body_consts:], _COUNT]
 
     def goes_on(args):
-        flag, = eval_jaxpr(cond_jaxpr, [], *args[:n], *args[m:-1])
+        (flag,) = eval_jaxpr(cond_jaxpr, [], *args[:n], *args[m:-1])
         return bitwise_and(flag, lt(args[-1], lift(np.int32(max_steps))))
 
     def step(*args):

@@ -1,4 +1,5 @@
 """`cond` and `switch`: one of several traced functions, chosen by an index that may be known only at run time."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -41,8 +42,11 @@ from pullback._transforms.jvp import jvp_jaxpr
 from pullback._transforms.linearize_jaxpr import linearize_jaxpr, transpose_jaxpr_full
 from pullback._transforms.vmap import batch_jaxpr
 
-cond_p = HigherOrder("cond", lambda params: [called(branch, 1) for branch in params["branches"]],
-                     lambda params, jaxprs, kept: {"branches": tuple(jaxprs)})
+cond_p = HigherOrder(
+    "cond",
+    lambda params: [called(branch, 1) for branch in params["branches"]],
+    lambda params, jaxprs, kept: {"branches": tuple(jaxprs)},
+)
 _index = make_aval((), np.dtype(np.int32))
 
 
@@ -66,8 +70,10 @@ def cond(pred: ArrayLike, true_fun: Callable[..., R], false_fun: Callable[..., R
         pred = pred != 0  # before 64 bits become 32, which might make it zero
     p = lift_operand("cond", "pred", pred)
     if p.aval.shape != ():
-        raise TypeError(f"cond: the predicate must be a scalar, got shape {p.aval.shape}. For an elementwise choice "
-                        "use numpy.where; to decide for each example of a batch, use vmap.")
+        raise TypeError(
+            f"cond: the predicate must be a scalar, got shape {p.aval.shape}. For an elementwise choice "
+            "use numpy.where; to decide for each example of a batch, use vmap."
+        )
     if not callable(true_fun) or not callable(false_fun):
         raise TypeError(f"cond: expected two functions after the predicate, got {true_fun!r} and {false_fun!r}")
     if p.aval.dtype != np.bool_:
@@ -112,15 +118,21 @@ def _in_numpy(x: AnyValue, kinds: str) -> TypeGuard[np.ndarray | np.generic]:
     return (type(x) is np.ndarray or isinstance(x, np.generic)) and x.dtype.kind in kinds
 
 
-def _choose(function: str, index: ArrayLike, funs: Sequence[Callable], parts: Sequence[str],
-            operands: Sequence[Any]) -> Any:
+def _choose(
+    function: str, index: ArrayLike, funs: Sequence[Callable], parts: Sequence[str], operands: Sequence[Any]
+) -> Any:
     leaves, in_tree = lift_tree(function, "the operands", tuple(operands))
     avals = [x.aval for x in leaves]
     bodies = [trace_body(function, fun, in_tree, avals, part) for fun, part in zip(funs, parts, strict=True)]
     first = bodies[0]
     for part, fun, body in zip(parts[1:], funs[1:], bodies[1:], strict=True):
-        check_same_structure(function, f"{part} ({describe_function(fun)}) must return what {parts[0]} returns",
-                             first.out_tree, body.out_tree, "All branches must return one structure.")
+        check_same_structure(
+            function,
+            f"{part} ({describe_function(fun)}) must return what {parts[0]} returns",
+            first.out_tree,
+            body.out_tree,
+            "All branches must return one structure.",
+        )
     jaxprs, consts = share_constants(bodies)
     jaxprs = _unify_types(function, jaxprs, parts, funs, first)
     if len(jaxprs) == 1:
@@ -142,23 +154,39 @@ def _unify_types(function, jaxprs, parts, funs, first: Body) -> list[Jaxpr]:
     fitted = []
     for jaxpr in jaxprs:
         # weak types promote only as in arithmetic, and bools never: 1.5 with an int32 is 1.5
-        fits = [a is not t and a.shape == t.shape and (
-            a.dtype == t.dtype or (a.weak_type and a.dtype.kind != "b"
-                                   and dtypes.join(a.dtype, True, t.dtype, t.weak_type)[0] == t.dtype))
-                for a, t in zip(jaxpr.out_avals, targets, strict=True)]
+        fits = [
+            a is not t
+            and a.shape == t.shape
+            and (
+                a.dtype == t.dtype
+                or (
+                    a.weak_type
+                    and a.dtype.kind != "b"
+                    and dtypes.join(a.dtype, True, t.dtype, t.weak_type)[0] == t.dtype
+                )
+            )
+            for a, t in zip(jaxpr.out_avals, targets, strict=True)
+        ]
         fitted.append(_converted(jaxpr, targets, fits) if any(fits) else jaxpr)
     for part, fun, jaxpr in zip(parts[1:], funs[1:], fitted[1:], strict=True):
-        check_same_types(function, f"{part} ({describe_function(fun)}) must return the types that {parts[0]} returns",
-                         first.out_tree, fitted[0].out_avals, jaxpr.out_avals,
-                         "Convert with .astype(), or give the branches results of one shape.")
+        check_same_types(
+            function,
+            f"{part} ({describe_function(fun)}) must return the types that {parts[0]} returns",
+            first.out_tree,
+            fitted[0].out_avals,
+            jaxpr.out_avals,
+            "Convert with .astype(), or give the branches results of one shape.",
+        )
     return fitted
 
 
 def _converted(jaxpr: Jaxpr, targets: Sequence[ShapedArray], fits: Sequence[bool]) -> Jaxpr:
     def fun(*args):
         outs = eval_jaxpr(jaxpr, [], *args)
-        return [convert_element_type(o, t.dtype, t.weak_type) if f else o
-                for o, t, f in zip(outs, targets, fits, strict=True)]
+        return [
+            convert_element_type(o, t.dtype, t.weak_type) if f else o
+            for o, t, f in zip(outs, targets, fits, strict=True)
+        ]
 
     return stage_open(fun, jaxpr.in_avals)[0]
 
@@ -208,7 +236,8 @@ def _linearize(trace, primals, tangents, branches):
     slots = [aval for aval, _ in keys]
     forward = tuple(
         _in_slots(Jaxpr([], part.forward.invars, part.forward.eqns, [*part.forward.outvars[:n], *own]), n, mine, slots)
-        for part, own, mine in zip(parts, further, places, strict=True))
+        for part, own, mine in zip(parts, further, places, strict=True)
+    )
     outs = cond_p.bind(index, *operands, branches=forward)
     # the slots in which the linear half of each branch finds its residuals
     found = []
@@ -222,13 +251,23 @@ def _linearize(trace, primals, tangents, branches):
         k, r = len(part.forwarded), part.residuals
         inner = part.linear.invars
         operand = dict(zip(part.forwarded, inner[:k], strict=True))
-        residuals = dict(zip(mine, inner[k:k + r], strict=True))
-        linear.append(Jaxpr([], [*(operand.get(i) or Var(operands[i].aval) for i in read),
-                                 *(residuals.get(i) or Var(outs[i].aval) for i in read_outs), *inner[k + r:]],
-                            part.linear.eqns, part.linear.outvars))
+        residuals = dict(zip(mine, inner[k : k + r], strict=True))
+        linear.append(
+            Jaxpr(
+                [],
+                [
+                    *(operand.get(i) or Var(operands[i].aval) for i in read),
+                    *(residuals.get(i) or Var(outs[i].aval) for i in read_outs),
+                    *inner[k + r :],
+                ],
+                part.linear.eqns,
+                part.linear.outvars,
+            )
+        )
     given = chosen(tangents[1:], active)
-    touts = cond_p.bind(index, *(operands[i] for i in read), *(outs[i] for i in read_outs), *given,
-                        branches=tuple(linear))
+    touts = cond_p.bind(
+        index, *(operands[i] for i in read), *(outs[i] for i in read_outs), *given, branches=tuple(linear)
+    )
     return outs[:n], filled(present, touts, [zero_of(out.aval) for out in outs[:n]])
 
 
@@ -293,8 +332,11 @@ def _batch(trace, operands, dims, branches):
             chosen = eq(index, np.int32(i))
             given = chosen_operands(trace, chosen, branch, moved, batched)
             results = eval_jaxpr(batch_jaxpr(branch, trace, batched, True)[0], [], *given)
-            outs = [select(broadcast_flags(chosen, new), new, old)
-                    for old, new in zip(outs, results, strict=True)] if outs else results
+            outs = (
+                [select(broadcast_flags(chosen, new), new, old) for old, new in zip(outs, results, strict=True)]
+                if outs
+                else results
+            )
         return outs, [0] * len(outs)
     out_batched = tuple(map(any, zip(*(batch_jaxpr(b, trace, batched)[1] for b in branches), strict=True)))
     derived = tuple(batch_jaxpr(b, trace, batched, out_batched)[0] for b in branches)
@@ -305,8 +347,10 @@ def _save(eqn: Equation, missing: Sequence[bool], saving):
     """The branches that return the values the policy saves in them, and those that recompute the rest from these."""
     bodies = [saving.flat(b) for b in eqn.params["branches"]]
     kept = [saving.kept(b) for b in bodies]
-    whole = [k and any(type(b.outvars[i]) is Var and b.outvars[i] in keep for b, keep in zip(bodies, kept, strict=True))
-             for i, k in enumerate(missing)]
+    whole = [
+        k and any(type(b.outvars[i]) is Var and b.outvars[i] in keep for b, keep in zip(bodies, kept, strict=True))
+        for i, k in enumerate(missing)
+    ]
     saved = chosen(eqn.outvars, whole)
     again = [i for i, (k, w) in enumerate(zip(missing, whole, strict=True)) if k and not w]
     if not again:
@@ -315,16 +359,28 @@ def _save(eqn: Equation, missing: Sequence[bool], saving):
     slots, places = _slots([[v.aval for v in part.saved] for part in parts])
     stores = [Var(aval) for aval in slots]
     n = len(eqn.outvars)
-    first = tuple(_in_slots(Jaxpr([], b.invars, part.first, [*b.outvars, *part.saved]), n, mine, slots)
-                  for b, part, mine in zip(bodies, parts, places, strict=True))
+    first = tuple(
+        _in_slots(Jaxpr([], b.invars, part.first, [*b.outvars, *part.saved]), n, mine, slots)
+        for b, part, mine in zip(bodies, parts, places, strict=True)
+    )
     branches = []
     for b, part, mine in zip(bodies, parts, places, strict=True):
         inner = dict(zip(mine, part.saved, strict=True))
-        branches.append(Jaxpr([], [*b.invars, *(inner.get(s) or Var(aval) for s, aval in enumerate(slots))],
-                              part.again, [b.outvars[i] for i in again]))
-    return (eqn.replace(outvars=[*eqn.outvars, *stores], params={"branches": first}), [*saved, *stores],
-            eqn.replace(invars=[*eqn.invars, *stores], outvars=[eqn.outvars[i] for i in again],
-                        params={"branches": tuple(branches)}))
+        branches.append(
+            Jaxpr(
+                [],
+                [*b.invars, *(inner.get(s) or Var(aval) for s, aval in enumerate(slots))],
+                part.again,
+                [b.outvars[i] for i in again],
+            )
+        )
+    return (
+        eqn.replace(outvars=[*eqn.outvars, *stores], params={"branches": first}),
+        [*saved, *stores],
+        eqn.replace(
+            invars=[*eqn.invars, *stores], outvars=[eqn.outvars[i] for i in again], params={"branches": tuple(branches)}
+        ),
+    )
 
 
 cond_p.evaluate = _evaluate

@@ -3,6 +3,7 @@
 A loop starts interpreted. When it has evaluated more equations than a compilation is worth, the rest is handed to XLA
 from the current state.
 """
+
 from __future__ import annotations
 
 import weakref
@@ -49,8 +50,13 @@ def run_compiled(primitive: Primitive, args: Sequence[ConcreteArray], params: di
     return program.run(args)
 
 
-def run_interpreted_once(primitive: Primitive, args: Sequence[ConcreteArray], params: dict, holder: Jaxpr,
-                         interpret: Callable[..., list[Any]]) -> list[Any]:
+def run_interpreted_once(
+    primitive: Primitive,
+    args: Sequence[ConcreteArray],
+    params: dict,
+    holder: Jaxpr,
+    interpret: Callable[..., list[Any]],
+) -> list[Any]:
     """Interpret the first application to arguments of given types, and compile from the second on."""
     key = ("applied", primitive, tuple(a.aval for a in args), *params.items())
     if config.debug_nans or key not in holder.cache:

@@ -1,4 +1,5 @@
 """`vmap` of control flow with side effects: examples run one after the other, each with its own branches and steps."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -13,8 +14,9 @@ from pullback._higher_order.host.callback import ORDERED_BATCH, has_ordered_call
 from pullback._transforms.vmap import BatchTrace
 
 
-def batch_by_scan(trace: BatchTrace, primitive: Primitive, operands: Sequence[Any], dims: Sequence[int | None],
-                  params: dict[str, Any]) -> tuple[list[Any], list[int]]:
+def batch_by_scan(
+    trace: BatchTrace, primitive: Primitive, operands: Sequence[Any], dims: Sequence[int | None], params: dict[str, Any]
+) -> tuple[list[Any], list[int]]:
     """The batching rule that runs the primitive for one example after the other, in a scan."""
     if any(has_ordered_call(held.jaxpr) for held in primitive.bodies(params)):
         raise ValueError(ORDERED_BATCH)
@@ -23,7 +25,7 @@ def batch_by_scan(trace: BatchTrace, primitive: Primitive, operands: Sequence[An
     rows = [trace.materialize(x, d) for x, d in zip(chosen(operands, batched), chosen(dims, batched), strict=True)]
 
     def body(*values):
-        return primitive.bind(*merged(batched, values[len(shared):], values[:len(shared)]), **params)
+        return primitive.bind(*merged(batched, values[len(shared) :], values[: len(shared)]), **params)
 
     avals = [x.aval for x in shared] + [make_aval(x.aval.shape[1:], x.aval.dtype, x.aval.weak_type) for x in rows]
     jaxpr, _ = stage_open(body, avals)

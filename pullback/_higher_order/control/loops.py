@@ -1,4 +1,5 @@
 """Public loops of known length: `scan`, `fori_loop`, `map`."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -36,8 +37,14 @@ from pullback._transforms.vmap import batch_flat
 
 
 @boundary
-def scan(f: Callable[[Any, Any], tuple[R, Aux]], init: PyTree, xs: PyTree = None, length: int | None = None,
-         reverse: bool = False, unroll: int | bool = 1) -> tuple[R, Aux]:
+def scan(
+    f: Callable[[Any, Any], tuple[R, Aux]],
+    init: PyTree,
+    xs: PyTree = None,
+    length: int | None = None,
+    reverse: bool = False,
+    unroll: int | bool = 1,
+) -> tuple[R, Aux]:
     """A loop over the leading axis of `xs` that carries a value and stacks results.
 
     Args:
@@ -61,8 +68,15 @@ def scan(f: Callable[[Any, Any], tuple[R, Aux]], init: PyTree, xs: PyTree = None
     return _scan("scan", f, init, xs, length, reverse, unroll)
 
 
-def _scan(function: str, f: Callable, init: PyTree, xs: PyTree, length: int | None = None, reverse: bool = False,
-          unroll: int | bool = 1) -> tuple[Any, Any]:
+def _scan(
+    function: str,
+    f: Callable,
+    init: PyTree,
+    xs: PyTree,
+    length: int | None = None,
+    reverse: bool = False,
+    unroll: int | bool = 1,
+) -> tuple[Any, Any]:
     """`scan` for the functions of this module; messages name `function`."""
     check_callable(function, f)
     steps = _unrolled(function, unroll)
@@ -78,18 +92,28 @@ def _scan(function: str, f: Callable, init: PyTree, xs: PyTree, length: int | No
         children = body.out_tree.children()
         if not isinstance(skeleton(body.out_tree), (tuple, list)) or len(children) != 2:
             raise TypeError(f"{function}: the body {label} must return a pair (carry, y), got {body.out_tree}")
-        check_same_structure(function, f"the body {label} must return a carry with the structure of init", carry_tree,
-                             children[0], "Return the carry as it came in; y may be None.")
+        check_same_structure(
+            function,
+            f"the body {label} must return a carry with the structure of init",
+            carry_tree,
+            children[0],
+            "Return the carry as it came in; y may be None.",
+        )
         return body, children
 
     body, children = trace(carry)
-    promoted = promote_weak(carry, body.jaxpr.out_avals[:len(carry)])
+    promoted = promote_weak(carry, body.jaxpr.out_avals[: len(carry)])
     if promoted is not None:
         carry = promoted
         body, children = trace(carry)
-    check_same_types(function, f"the body {label} must keep the types of the carry", carry_tree,
-                     [c.aval for c in carry], body.jaxpr.out_avals[:len(carry)],
-                     "Convert with .astype() in the body, or give init the type that the body returns.")
+    check_same_types(
+        function,
+        f"the body {label} must keep the types of the carry",
+        carry_tree,
+        [c.aval for c in carry],
+        body.jaxpr.out_avals[: len(carry)],
+        "Convert with .astype() in the body, or give init the type that the body returns.",
+    )
     last, stacked = bind_scan(body.consts, carry, scanned, body.jaxpr, n, bool(reverse), steps or max(n, 1))
     return tree_unflatten(carry_tree, last), tree_unflatten(children[1], stacked)
 
@@ -102,8 +126,10 @@ def _unrolled(function: str, unroll: int | bool) -> int:
 def _length(function: str, xs: list, tree: PyTree, length: int | None) -> int:
     for i, x in enumerate(xs):
         if x.aval.ndim == 0:
-            raise ValueError(f"{function}: xs{path_of(tree, i)} is a scalar, but {function} goes over the leading axis "
-                             "of every leaf of xs. A value shared by all steps can be closed over.")
+            raise ValueError(
+                f"{function}: xs{path_of(tree, i)} is a scalar, but {function} goes over the leading axis "
+                "of every leaf of xs. A value shared by all steps can be closed over."
+            )
     lengths = {x.aval.shape[0] for x in xs}
     if length is not None:
         lengths.add(known_count(function, "length", length, 0))
@@ -125,8 +151,14 @@ def _constant(x: AnyValue) -> int | None:
 
 
 @boundary
-def fori_loop(lower: ArrayLike, upper: ArrayLike, body_fun: Callable[[Any, Any], R], init_val: PyTree, *,
-              unroll: int | bool | None = None) -> R:
+def fori_loop(
+    lower: ArrayLike,
+    upper: ArrayLike,
+    body_fun: Callable[[Any, Any], R],
+    init_val: PyTree,
+    *,
+    unroll: int | bool | None = None,
+) -> R:
     """Apply `body_fun(i, value)` for `i` from `lower` up to but not including `upper`.
 
     With bounds that are known when the loop is traced it is a `scan`, which supports `unroll` and reverse mode; with
@@ -148,6 +180,7 @@ def fori_loop(lower: ArrayLike, upper: ArrayLike, body_fun: Callable[[Any, Any],
     tree = lift_tree("fori_loop", "init_val", init_val)[1]
     first, last = _constant(lower), _constant(upper)
     if first is not None and last is not None:
+
         @standing_for(body_fun)
         def step(carry, _):
             i, value = carry
@@ -158,8 +191,10 @@ def fori_loop(lower: ArrayLike, upper: ArrayLike, body_fun: Callable[[Any, Any],
         return out
 
     if at_once != 1:
-        raise ValueError(f"fori_loop: unroll={unroll!r} needs bounds that are known when the loop is traced. Leave "
-                         "it out, or make the bounds Python integers (jit: static_argnums or static_argnames).")
+        raise ValueError(
+            f"fori_loop: unroll={unroll!r} needs bounds that are known when the loop is traced. Leave "
+            "it out, or make the bounds Python integers (jit: static_argnums or static_argnames)."
+        )
 
     @standing_for(body_fun)
     def advance(carry):
@@ -176,8 +211,10 @@ def _loop_bound(name: str, bound: Any) -> Array:
         raise TypeError(f"fori_loop: {name} must be a scalar integer, got {x.aval.str_short()}")
     known = _constant(bound)
     if type(x) is ConcreteArray and known is not None and known != int(x):
-        raise OverflowError(f"fori_loop: {name}={known} does not fit {x.aval.dtype.name}: turn on 64-bit types with "
-                            "pullback.config.update('enable_x64', True)")
+        raise OverflowError(
+            f"fori_loop: {name}={known} does not fit {x.aval.dtype.name}: turn on 64-bit types with "
+            "pullback.config.update('enable_x64', True)"
+        )
     return x
 
 
@@ -186,12 +223,23 @@ def _next(body_fun: Callable, i: Any, value: AnyValue, tree: PyTreeDef) -> Any:
     label = f"body_fun ({describe_function(body_fun)})"
     xs = tree_flatten(value)[0]
     outs, got = flatten_result("fori_loop", body_fun, body_fun(i, value))
-    check_same_structure("fori_loop", f"{label} must return a value with the structure of init_val", tree, got,
-                         "Return the value as it came in.")
+    check_same_structure(
+        "fori_loop",
+        f"{label} must return a value with the structure of init_val",
+        tree,
+        got,
+        "Return the value as it came in.",
+    )
     avals = [out.aval for out in outs]
     if promote_weak(xs, avals) is None:  # otherwise the body is traced once more
-        check_same_types("fori_loop", f"{label} must keep the types of the value", tree, [x.aval for x in xs], avals,
-                         "Convert with .astype() in the body, or give init_val the type that the body returns.")
+        check_same_types(
+            "fori_loop",
+            f"{label} must keep the types of the value",
+            tree,
+            [x.aval for x in xs],
+            avals,
+            "Convert with .astype() in the body, or give init_val the type that the body returns.",
+        )
     return tree_unflatten(tree, outs)
 
 
@@ -216,6 +264,7 @@ def map(f: Callable[[Any], R], xs: PyTree, *, batch_size: int | None = None) -> 
     """
     check_callable("map", f)
     if batch_size is None:
+
         @standing_for(f)
         def step(_, x):
             outs, tree = flatten_result("map", f, f(x))
@@ -239,10 +288,12 @@ def _map_in_batches(f: Callable, xs: PyTree, batch_size: int) -> Any:
 
     parts = []
     if whole or not n:
-        blocks = [reshape(slice_in_dim(x, 0, whole), (whole // batch_size, batch_size, *x.aval.shape[1:]))
-                  for x in leaves]
+        blocks = [
+            reshape(slice_in_dim(x, 0, whole), (whole // batch_size, batch_size, *x.aval.shape[1:])) for x in leaves
+        ]
         stacked, out_tree = tree_flatten(
-            _scan("map", lambda _, x: (None, batch(x)), None, tree_unflatten(tree, blocks))[1])
+            _scan("map", lambda _, x: (None, batch(x)), None, tree_unflatten(tree, blocks))[1]
+        )
         parts.append([reshape(y, (whole, *y.aval.shape[2:])) for y in stacked])
     if n > whole:
         rest, out_tree = tree_flatten(batch(tree_unflatten(tree, [slice_in_dim(x, whole, n) for x in leaves])))

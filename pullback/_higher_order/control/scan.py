@@ -4,6 +4,7 @@ Operands are `consts, carry, xs`; the body maps `consts, carry, x` to `carry, y`
 forward one that also stacks its residuals, and a linear one over them. Residuals that are constants of the loop are not
 stacked.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -56,12 +57,28 @@ def _rebuilt(params, jaxprs, kept):
 scan_p = HigherOrder("scan", _bodies, _rebuilt)
 
 
-def bind_scan(consts: Sequence[Any], carry: Sequence[Any], xs: Sequence[Any], jaxpr: Jaxpr, length: int, reverse: bool,
-              unroll: int) -> tuple[list[Any], list[Any]]:
+def bind_scan(
+    consts: Sequence[Any],
+    carry: Sequence[Any],
+    xs: Sequence[Any],
+    jaxpr: Jaxpr,
+    length: int,
+    reverse: bool,
+    unroll: int,
+) -> tuple[list[Any], list[Any]]:
     """Run the loop under the current transformation; returns the last carry and the stacked results."""
-    outs = scan_p.bind(*consts, *carry, *xs, jaxpr=jaxpr, length=length, reverse=reverse, num_consts=len(consts),
-                       num_carry=len(carry), unroll=unroll)
-    return outs[:len(carry)], outs[len(carry):]
+    outs = scan_p.bind(
+        *consts,
+        *carry,
+        *xs,
+        jaxpr=jaxpr,
+        length=length,
+        reverse=reverse,
+        num_consts=len(consts),
+        num_carry=len(carry),
+        unroll=unroll,
+    )
+    return outs[: len(carry)], outs[len(carry) :]
 
 
 def _split(values: Sequence[Any], num_consts: int, num_carry: int) -> tuple[list, list, list]:
@@ -71,8 +88,14 @@ def _split(values: Sequence[Any], num_consts: int, num_carry: int) -> tuple[list
 
 def _evaluate(*operands, jaxpr, length, reverse, num_consts, num_carry, unroll):
     if length * (cost(jaxpr) + 2) > BUDGET and not config.debug_nans:
-        params = {"jaxpr": jaxpr, "length": length, "reverse": reverse, "num_consts": num_consts,
-                  "num_carry": num_carry, "unroll": unroll}
+        params = {
+            "jaxpr": jaxpr,
+            "length": length,
+            "reverse": reverse,
+            "num_consts": num_consts,
+            "num_carry": num_carry,
+            "unroll": unroll,
+        }
         return run_compiled(scan_p, operands, params, jaxpr)
     consts, carry, xs = _split(operands, num_consts, num_carry)
     rows: list[list[Any]] = [[] for _ in jaxpr.outvars[num_carry:]]
@@ -108,7 +131,7 @@ def _lower(ctx, *operands, jaxpr, length, reverse, num_consts, num_carry, unroll
     zero = ctx.constant(0, index)
     buffers = [ctx.constant(0, y) for y in ys_avals]
     if length == 0:
-        return [*operands[num_consts:num_consts + num_carry], *buffers]
+        return [*operands[num_consts : num_consts + num_carry], *buffers]
     state = [zero, *operands, *buffers]
     n, m = 1 + num_consts, 1 + num_consts + num_carry
     k = 1 + len(operands)
@@ -137,8 +160,12 @@ def _lower(ctx, *operands, jaxpr, length, reverse, num_consts, num_carry, unroll
 def _read(block, x, i):
     inner = x.aval.shape[1:]
     zero = block.constant(0, i.aval)
-    row = block.op("stablehlo.dynamic_slice", [x, i, *(zero for _ in inner)], make_aval((1, *inner), x.aval.dtype),
-                   f"slice_sizes = {int_array((1, *inner))}")
+    row = block.op(
+        "stablehlo.dynamic_slice",
+        [x, i, *(zero for _ in inner)],
+        make_aval((1, *inner), x.aval.dtype),
+        f"slice_sizes = {int_array((1, *inner))}",
+    )
     return block.reshape(row, inner)
 
 
@@ -156,21 +183,32 @@ def _jvp(primals, tangents, jaxpr, length, reverse, num_consts, num_carry, unrol
     c_act, x_act = active_of(c_dot), active_of(x_dot)
     ys = len(jaxpr.outvars) - num_carry
     none = (False,) * ys
-    act = fixed_point(lambda carry: jvp_jaxpr(jaxpr, (*c_act, *carry, *x_act), (*carry, *none))[1][:num_carry],
-                       active_of(carry_dot))
+    act = fixed_point(
+        lambda carry: jvp_jaxpr(jaxpr, (*c_act, *carry, *x_act), (*carry, *none))[1][:num_carry], active_of(carry_dot)
+    )
     derived, present = jvp_jaxpr(jaxpr, (*c_act, *act, *x_act), (*act, *none))
     # inputs: consts, carry, x, then their tangents; outputs: carry, y, then their tangents
-    consts, carry, x = _split(derived.invars[:len(primals)], num_consts, num_carry)
-    dots = derived.invars[len(primals):]
+    consts, carry, x = _split(derived.invars[: len(primals)], num_consts, num_carry)
+    dots = derived.invars[len(primals) :]
     i, j = sum(c_act), sum(c_act) + sum(act)
     n = len(jaxpr.outvars)
     outs, touts = derived.outvars[:n], derived.outvars[n:]
-    body = Jaxpr([], [*consts, *dots[:i], *carry, *dots[i:j], *x, *dots[j:]], derived.eqns,
-                 [*outs[:num_carry], *touts[:sum(act)], *outs[num_carry:], *touts[sum(act):]])
+    body = Jaxpr(
+        [],
+        [*consts, *dots[:i], *carry, *dots[i:j], *x, *dots[j:]],
+        derived.eqns,
+        [*outs[:num_carry], *touts[: sum(act)], *outs[num_carry:], *touts[sum(act) :]],
+    )
     cs, carries, xs = _split(primals, num_consts, num_carry)
     last, stacked = bind_scan(
-        [*cs, *chosen(c_dot, c_act)], [*carries, *map(instantiate, chosen(carry_dot, act))],
-        [*xs, *chosen(x_dot, x_act)], body, length, reverse, unroll)
+        [*cs, *chosen(c_dot, c_act)],
+        [*carries, *map(instantiate, chosen(carry_dot, act))],
+        [*xs, *chosen(x_dot, x_act)],
+        body,
+        length,
+        reverse,
+        unroll,
+    )
     primals_out = [*last[:num_carry], *stacked[:ys]]
     tangents_out = [*last[num_carry:], *stacked[ys:]]
     return primals_out, filled((*act, *present[num_carry:]), tangents_out, [zero_of(o.aval) for o in primals_out])
@@ -181,23 +219,34 @@ def _taylor(primals, series, jaxpr, length, reverse, num_consts, num_carry, unro
     order = next(len(s) for s in series if s is not None)
     none = (False,) * (len(jaxpr.outvars) - num_carry)
     act = fixed_point(
-        lambda carry: jet_jaxpr(jaxpr, (*c_act, *carry, *x_act), order, (*carry, *none))[1][:num_carry], tuple(start))
+        lambda carry: jet_jaxpr(jaxpr, (*c_act, *carry, *x_act), order, (*carry, *none))[1][:num_carry], tuple(start)
+    )
     derived, present = jet_jaxpr(jaxpr, (*c_act, *act, *x_act), order, (*act, *none))
     # inputs: consts, carry, x, then their series; outputs: carry, y, then their series
     n, i, j = len(jaxpr.outvars), order * sum(c_act), order * (sum(c_act) + sum(act))
-    consts, carry, x = _split(derived.invars[:len(primals)], num_consts, num_carry)
-    terms, outs, out_terms = derived.invars[len(primals):], derived.outvars[:n], derived.outvars[n:]
+    consts, carry, x = _split(derived.invars[: len(primals)], num_consts, num_carry)
+    terms, outs, out_terms = derived.invars[len(primals) :], derived.outvars[:n], derived.outvars[n:]
     k = order * sum(act)
-    body = Jaxpr([], [*consts, *terms[:i], *carry, *terms[i:j], *x, *terms[j:]], derived.eqns,
-                 [*outs[:num_carry], *out_terms[:k], *outs[num_carry:], *out_terms[k:]])
+    body = Jaxpr(
+        [],
+        [*consts, *terms[:i], *carry, *terms[i:j], *x, *terms[j:]],
+        derived.eqns,
+        [*outs[:num_carry], *out_terms[:k], *outs[num_carry:], *out_terms[k:]],
+    )
     cs, carries, xs = _split(primals, num_consts, num_carry)
     c_series, carry_series, x_series = _split(series, num_consts, num_carry)
-    moved = [s or [zeros_like_aval(p.aval.to_tangent_aval())] * order
-             for p, s, a in zip(carries, carry_series, act, strict=True) if a]
-    last, stacked = bind_scan([*cs, *flatten(c_series)], [*carries, *flatten(moved)], [*xs, *flatten(x_series)], body,
-                              length, reverse, unroll)
-    return ([*last[:num_carry], *stacked[:len(none)]],
-            unflatten((*act, *present[num_carry:]), [*last[num_carry:], *stacked[len(none):]], order))
+    moved = [
+        s or [zeros_like_aval(p.aval.to_tangent_aval())] * order
+        for p, s, a in zip(carries, carry_series, act, strict=True)
+        if a
+    ]
+    last, stacked = bind_scan(
+        [*cs, *flatten(c_series)], [*carries, *flatten(moved)], [*xs, *flatten(x_series)], body, length, reverse, unroll
+    )
+    return (
+        [*last[:num_carry], *stacked[: len(none)]],
+        unflatten((*act, *present[num_carry:]), [*last[num_carry:], *stacked[len(none) :]], order),
+    )
 
 
 def _linearize(trace, primals, tangents, jaxpr, length, reverse, num_consts, num_carry, unroll):
@@ -207,7 +256,8 @@ def _linearize(trace, primals, tangents, jaxpr, length, reverse, num_consts, num
     none = (False,) * ys
     act = fixed_point(
         lambda carry: linearize_jaxpr(jaxpr, (*c_act, *carry, *x_act), (*carry, *none)).present[:num_carry],
-        active_of(carry_dot))
+        active_of(carry_dot),
+    )
     parts = linearize_jaxpr(jaxpr, (*c_act, *act, *x_act), (*act, *none))
     # inputs of the linear half: constants stay constants, the carry is stacked, xs are scanned again
     read_consts = [i for i in parts.forwarded if i < num_consts]
@@ -221,36 +271,60 @@ def _linearize(trace, primals, tangents, jaxpr, length, reverse, num_consts, num
     fixed = [not (v or forward.effectful) for v in varies[n:]]
     saved_once: list[Any] = []
     if any(fixed):
-        once, reads = dce(without_taps(Jaxpr([], forward.invars, forward.eqns, chosen(forward.outvars[n:], fixed))),
-                          keep_inputs=False)
+        once, reads = dce(
+            without_taps(Jaxpr([], forward.invars, forward.eqns, chosen(forward.outvars[n:], fixed))), keep_inputs=False
+        )
         # these results do not depend on the equation's other operands
-        stand_ins = [*cs, *(zeros_like_aval(v.aval) if r else None
-                            for v, r in zip(forward.invars[num_consts:], reads[num_consts:], strict=True))]
+        stand_ins = [
+            *cs,
+            *(
+                zeros_like_aval(v.aval) if r else None
+                for v, r in zip(forward.invars[num_consts:], reads[num_consts:], strict=True)
+            ),
+        ]
         saved_once = eval_jaxpr(once, [], *chosen(stand_ins, reads))
     # a residual may be stacked already, as a result
     stacks = dict.fromkeys(v for v in forward.outvars[num_carry:n] if type(v) is Var)
     wanted = [*others(forward.outvars[n:], fixed), *(forward.invars[i] for i in read_carry)]
     more = [v for v in wanted if v not in stacks]
-    last, stacked = bind_scan(cs, carries, xs, Jaxpr([], forward.invars, forward.eqns, [*forward.outvars[:n], *more]),
-                              length, reverse, unroll)
+    last, stacked = bind_scan(
+        cs, carries, xs, Jaxpr([], forward.invars, forward.eqns, [*forward.outvars[:n], *more]), length, reverse, unroll
+    )
     values = dict(zip([*forward.outvars[num_carry:n], *more], stacked, strict=True))
     saved = [values[v] for v in wanted]
     k = len(parts.forwarded)
     given = dict(zip(parts.forwarded, parts.linear.invars[:k], strict=True))
-    residuals = parts.linear.invars[k:k + parts.residuals]
-    dots = parts.linear.invars[k + parts.residuals:]
+    residuals = parts.linear.invars[k : k + parts.residuals]
+    dots = parts.linear.invars[k + parts.residuals :]
     i, j = sum(c_act), sum(c_act) + sum(act)
-    linear = Jaxpr([], [*(given[p] for p in read_consts), *chosen(residuals, fixed), *dots[:i], *dots[i:j],
-                        *others(residuals, fixed),
-                        *(given[p] for p in read_carry), *(given[p] for p in read_xs), *dots[j:]],
-                   parts.linear.eqns, parts.linear.outvars)
+    linear = Jaxpr(
+        [],
+        [
+            *(given[p] for p in read_consts),
+            *chosen(residuals, fixed),
+            *dots[:i],
+            *dots[i:j],
+            *others(residuals, fixed),
+            *(given[p] for p in read_carry),
+            *(given[p] for p in read_xs),
+            *dots[j:],
+        ],
+        parts.linear.eqns,
+        parts.linear.outvars,
+    )
     tlast, tstacked = bind_scan(
         [*(primals[p] for p in read_consts), *saved_once, *chosen(c_dot, c_act)],
         list(map(instantiate, chosen(carry_dot, act))),
-        [*saved, *(primals[p] for p in read_xs), *chosen(x_dot, x_act)], linear, length, reverse, unroll)
+        [*saved, *(primals[p] for p in read_xs), *chosen(x_dot, x_act)],
+        linear,
+        length,
+        reverse,
+        unroll,
+    )
     primals_out = [*last, *stacked[:ys]]
-    return primals_out, filled((*act, *parts.present[num_carry:]), [*tlast, *tstacked],
-                             [zero_of(o.aval) for o in primals_out])
+    return primals_out, filled(
+        (*act, *parts.present[num_carry:]), [*tlast, *tstacked], [zero_of(o.aval) for o in primals_out]
+    )
 
 
 def _transpose(cts, *operands, jaxpr, length, reverse, num_consts, num_carry, unroll):
@@ -264,7 +338,7 @@ def _transpose(cts, *operands, jaxpr, length, reverse, num_consts, num_carry, un
     consts, _, xs = _split(operands, num_consts, num_carry)
     known_c, known_x = others(consts, c_lin), others(xs, x_lin)
     c_avals = chosen(jaxpr.in_avals[:num_consts], c_lin)
-    carry_avals = jaxpr.in_avals[num_consts:num_consts + num_carry]
+    carry_avals = jaxpr.in_avals[num_consts : num_consts + num_carry]
     y_avals = jaxpr.out_avals[num_carry:]
     mask = (*c_lin, *depends, *x_lin)
 
@@ -282,8 +356,14 @@ def _transpose(cts, *operands, jaxpr, length, reverse, num_consts, num_carry, un
 
     backward = jaxpr.derive(("scan transpose", mask), stage_step)
     last, stacked = bind_scan(
-        known_c, [*map(zeros_like_aval, c_avals), *map(instantiate, cts[:num_carry])],
-        [*known_x, *map(instantiate, cts[num_carry:])], backward, length, not reverse, unroll)
+        known_c,
+        [*map(zeros_like_aval, c_avals), *map(instantiate, cts[:num_carry])],
+        [*known_x, *map(instantiate, cts[num_carry:])],
+        backward,
+        length,
+        not reverse,
+        unroll,
+    )
     to_c, to_carry = cut(last, len(c_avals))
     return merged(linear, [*to_c, *chosen(to_carry, carry_lin), *stacked], [None] * linear.count(False))
 
@@ -308,16 +388,32 @@ def _transpose_counting(cts, operands, depends, jaxpr, length, reverse, num_cons
     all_inputs = [next(invars) if u else Var(v.aval) for u, v in zip(used, jaxpr.invars, strict=True)]
     c_in, carry_in, x_in = _split(all_inputs, num_consts, num_carry)
     carried = chosen(carry_in, kept)
-    body = Jaxpr([], [*chosen(c_in, c_used), *carried, *chosen(x_in, x_used)], counting.eqns,
-                 [*counting.outvars, *carried])
+    body = Jaxpr(
+        [], [*chosen(c_in, c_used), *carried, *chosen(x_in, x_used)], counting.eqns, [*counting.outvars, *carried]
+    )
     _, stacked = bind_scan(chosen(consts, c_used), chosen(carry, kept), chosen(xs, x_used), body, length, reverse, 1)
     # the loop itself, with the counter among its xs
     c_vars, carry_vars, x_vars = _split(jaxpr.invars, num_consts, num_carry)
-    rest = Jaxpr([], [*c_vars, *chosen(carry_vars, depends), *chosen(carry_vars, known), *x_vars], jaxpr.eqns,
-                 [*chosen(jaxpr.outvars[:num_carry], depends), *jaxpr.outvars[num_carry:]])
+    rest = Jaxpr(
+        [],
+        [*c_vars, *chosen(carry_vars, depends), *chosen(carry_vars, known), *x_vars],
+        jaxpr.eqns,
+        [*chosen(jaxpr.outvars[:num_carry], depends), *jaxpr.outvars[num_carry:]],
+    )
     inner_cts = [*chosen(cts[:num_carry], depends), *cts[num_carry:]]
-    results = _transpose(inner_cts, *consts, *chosen(carry, depends), *stacked, *xs, jaxpr=rest, length=length,
-                         reverse=reverse, num_consts=num_consts, num_carry=sum(depends), unroll=unroll)
+    results = _transpose(
+        inner_cts,
+        *consts,
+        *chosen(carry, depends),
+        *stacked,
+        *xs,
+        jaxpr=rest,
+        length=length,
+        reverse=reverse,
+        num_consts=num_consts,
+        num_carry=sum(depends),
+        unroll=unroll,
+    )
     to_c, to_carry, _, to_x = cut(results, num_consts, sum(depends), len(stacked))
     return [*to_c, *filled(depends, to_carry, [None] * num_carry), *to_x]
 
@@ -331,7 +427,8 @@ def _batch(trace, operands, dims, jaxpr, length, reverse, num_consts, num_carry,
     none = (False,) * ys
     batched = fixed_point(
         lambda carry: batch_jaxpr(jaxpr, trace, (*c_dims, *carry, *x_dims), (*carry, *none))[1][:num_carry],
-        tuple(carry_dims))
+        tuple(carry_dims),
+    )
     derived, out_batched = batch_jaxpr(jaxpr, trace, (*c_dims, *batched, *x_dims), (*batched, *none))
     cs, carries, xs = _split(list(zip(operands, dims, strict=True)), num_consts, num_carry)
     consts = [x if d is None else trace.materialize(x, d) for x, d in cs]

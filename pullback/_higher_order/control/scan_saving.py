@@ -1,4 +1,5 @@
 """The rule by which a scan asks a policy of `checkpoint` which values of its body are saved."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -34,14 +35,20 @@ def save(eqn: Equation, missing: Sequence[bool], saving):
     moving = fixed_point(lambda moving: tuple(v in read(split(moving), moving) for v in carry), moving)
     part = split(moving)
     live = read(part, moving)
-    stacks = [next((outer for outer, v in zip(eqn.outvars[m:], body.outvars[m:], strict=True) if v is inner), None)
-              for inner in part.saved]
-    more = [(inner, Var(with_leading(inner.aval, length)))
-            for inner, stack in zip(part.saved, stacks, strict=True) if stack is None]
+    stacks = [
+        next((outer for outer, v in zip(eqn.outvars[m:], body.outvars[m:], strict=True) if v is inner), None)
+        for inner in part.saved
+    ]
+    more = [
+        (inner, Var(with_leading(inner.aval, length)))
+        for inner, stack in zip(part.saved, stacks, strict=True)
+        if stack is None
+    ]
     new = dict(more)
     first = eqn.replace(
         outvars=[*eqn.outvars, *new.values()],
-        params={**params, "jaxpr": Jaxpr([], body.invars, part.first, [*body.outvars, *new])})
+        params={**params, "jaxpr": Jaxpr([], body.invars, part.first, [*body.outvars, *new])},
+    )
     stacked = [new[inner] if stack is None else stack for inner, stack in zip(part.saved, stacks, strict=True)]
     given_consts, given_carry, given_xs = cut(eqn.invars, n, m)
     c_read, x_read = [v in live for v in consts], [v in live for v in xs]
@@ -49,10 +56,23 @@ def save(eqn: Equation, missing: Sequence[bool], saving):
     inner_carry = [Var(v.aval) if v in part.saved else v for v in chosen(carry, moving)]
     repeated = eqn.replace(
         invars=[*chosen(given_consts, c_read), *chosen(given_carry, moving), *chosen(given_xs, x_read), *stacked],
-        outvars=[*(v if a else Var(v.aval) for v, a in zip(chosen(eqn.outvars[:m], moving),
-                                                           chosen(again[:m], moving), strict=True)),
-                 *chosen(eqn.outvars[m:], again[m:])],
-        params={**params, "num_consts": sum(c_read), "num_carry": sum(moving), "jaxpr": Jaxpr(
-            [], [*chosen(consts, c_read), *inner_carry, *chosen(xs, x_read), *part.saved], part.again,
-            [*chosen(body.outvars[:m], moving), *chosen(body.outvars[m:], again[m:])])})
+        outvars=[
+            *(
+                v if a else Var(v.aval)
+                for v, a in zip(chosen(eqn.outvars[:m], moving), chosen(again[:m], moving), strict=True)
+            ),
+            *chosen(eqn.outvars[m:], again[m:]),
+        ],
+        params={
+            **params,
+            "num_consts": sum(c_read),
+            "num_carry": sum(moving),
+            "jaxpr": Jaxpr(
+                [],
+                [*chosen(consts, c_read), *inner_carry, *chosen(xs, x_read), *part.saved],
+                part.again,
+                [*chosen(body.outvars[:m], moving), *chosen(body.outvars[m:], again[m:])],
+            ),
+        },
+    )
     return first, list(dict.fromkeys([*saved, *stacked])), repeated

@@ -5,6 +5,7 @@ the same form. Under `vmap` with a flag for each example it is still skipped if 
 whose flag is not set are replaced by copies of one whose flag is set: the function is never evaluated on values that it
 was not meant for, and no infinity arises in its derivative there, to be multiplied by zero.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -29,8 +30,9 @@ from pullback._transforms.vmap import batch_jaxpr
 
 def _bodies(params):
     jaxpr = params["jaxpr"]
-    zeros = jaxpr.derive("zeros", lambda: stage_open(lambda *args: list(map(zeros_like_aval, jaxpr.out_avals)),
-                                                     jaxpr.in_avals)[0])
+    zeros = jaxpr.derive(
+        "zeros", lambda: stage_open(lambda *args: list(map(zeros_like_aval, jaxpr.out_avals)), jaxpr.in_avals)[0]
+    )
     # whether it runs is not known
     return [called(jaxpr, 1)._replace(times=None), called(zeros, 1)]
 
@@ -54,8 +56,11 @@ def _type(flag, *avals, jaxpr):
 
 def _lower(ctx, flag, *operands, jaxpr):
     avals = list(jaxpr.out_avals)
-    return ctx.choose(ctx.convert(flag, np.dtype(np.int32)), avals, [
-        lambda block: [block.constant(0, aval) for aval in avals], lambda block: block.inline(jaxpr, operands)])
+    return ctx.choose(
+        ctx.convert(flag, np.dtype(np.int32)),
+        avals,
+        [lambda block: [block.constant(0, aval) for aval in avals], lambda block: block.inline(jaxpr, operands)],
+    )
 
 
 def _batch(trace, operands, dims, jaxpr):

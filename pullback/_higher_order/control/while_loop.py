@@ -3,6 +3,7 @@
 Forward mode differentiates the loop as it is. Reverse mode would need unbounded memory, unless the number of steps has
 a bound: then the differentiated loop consists of scans, see `bounded_while`.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -50,8 +51,10 @@ from pullback._transforms.vmap import batch_jaxpr
 def _bodies(params):
     cond, body, n, m = params["cond_jaxpr"], params["body_jaxpr"], params["cond_consts"], params["body_consts"]
     end = n + len(body.invars)
-    return [HeldJaxpr(body, range(n, end), range(m, len(body.invars)), None),
-            HeldJaxpr(cond, (*range(n), *range(n + m, end)), times=None, returns=False)]
+    return [
+        HeldJaxpr(body, range(n, end), range(m, len(body.invars)), None),
+        HeldJaxpr(cond, (*range(n), *range(n + m, end)), times=None, returns=False),
+    ]
 
 
 def _rebuilt(params, jaxprs, kept):
@@ -67,8 +70,13 @@ _leaf = tree_structure(0)
 
 
 @boundary
-def while_loop(cond_fun: Callable[[Any], ArrayLike], body_fun: Callable[[Any], R], init_val: PyTree, *,
-               max_steps: int | None = None) -> R:
+def while_loop(
+    cond_fun: Callable[[Any], ArrayLike],
+    body_fun: Callable[[Any], R],
+    init_val: PyTree,
+    *,
+    max_steps: int | None = None,
+) -> R:
     """Apply `body_fun` to a value as long as `cond_fun` of it is true.
 
     Args:
@@ -96,28 +104,56 @@ def while_loop(cond_fun: Callable[[Any], ArrayLike], body_fun: Callable[[Any], R
     """
     check_callable("while_loop: cond_fun", cond_fun)
     check_callable("while_loop: body_fun", body_fun)
-    bound = None if max_steps is None else known_count(
-        "while_loop", "max_steps", max_steps, 0,
-        " A bound that depends on data belongs into cond_fun, beside a fixed max_steps.")
+    bound = (
+        None
+        if max_steps is None
+        else known_count(
+            "while_loop",
+            "max_steps",
+            max_steps,
+            0,
+            " A bound that depends on data belongs into cond_fun, beside a fixed max_steps.",
+        )
+    )
     leaves, tree = lift_tree("while_loop", "init_val", init_val)
     args_tree = treedef_tuple((tree,))
     body = trace_body("while_loop", body_fun, args_tree, _avals(leaves), "body_fun")
-    check_same_structure("while_loop", f"body_fun ({describe_function(body_fun)}) must return a carry with the "
-                         "structure of init_val", tree, body.out_tree, "Return the carry as it came in.")
+    check_same_structure(
+        "while_loop",
+        f"body_fun ({describe_function(body_fun)}) must return a carry with the structure of init_val",
+        tree,
+        body.out_tree,
+        "Return the carry as it came in.",
+    )
     promoted = promote_weak(leaves, body.jaxpr.out_avals)
     if promoted is not None:
         leaves = promoted
         body = trace_body("while_loop", body_fun, args_tree, _avals(leaves), "body_fun")
-    check_same_types("while_loop", f"body_fun ({describe_function(body_fun)}) must keep the types of the carry", tree,
-                     _avals(leaves), body.jaxpr.out_avals, "Convert with .astype() in the body, or give init_val the "
-                     "type that the body returns.")
+    check_same_types(
+        "while_loop",
+        f"body_fun ({describe_function(body_fun)}) must keep the types of the carry",
+        tree,
+        _avals(leaves),
+        body.jaxpr.out_avals,
+        "Convert with .astype() in the body, or give init_val the type that the body returns.",
+    )
     cond = trace_body("while_loop", cond_fun, args_tree, _avals(leaves), "cond_fun")
     if cond.out_tree != _leaf or cond.jaxpr.out_avals[0].shape != () or cond.jaxpr.out_avals[0].dtype != np.bool_:
         got = ", ".join(a.str_short() for a in cond.jaxpr.out_avals)
-        raise TypeError(f"while_loop: cond_fun ({describe_function(cond_fun)}) must return a scalar bool, got "
-                        f"{got if cond.out_tree == _leaf else cond.out_tree}")
-    outs = while_p.bind(*cond.consts, *body.consts, *leaves, cond_jaxpr=cond.jaxpr, body_jaxpr=body.jaxpr,
-                        cond_consts=len(cond.consts), body_consts=len(body.consts), max_steps=bound)
+        raise TypeError(
+            f"while_loop: cond_fun ({describe_function(cond_fun)}) must return a scalar bool, got "
+            f"{got if cond.out_tree == _leaf else cond.out_tree}"
+        )
+    outs = while_p.bind(
+        *cond.consts,
+        *body.consts,
+        *leaves,
+        cond_jaxpr=cond.jaxpr,
+        body_jaxpr=body.jaxpr,
+        cond_consts=len(cond.consts),
+        body_consts=len(body.consts),
+        max_steps=bound,
+    )
     return tree_unflatten(tree, outs)
 
 
@@ -144,8 +180,13 @@ def _evaluate(*operands, cond_jaxpr, body_jaxpr, cond_consts, body_consts, max_s
         if max_steps is not None:
             max_steps -= 1
         if spent > BUDGET and not config.debug_nans:
-            params = {"cond_jaxpr": cond_jaxpr, "body_jaxpr": body_jaxpr, "cond_consts": cond_consts,
-                      "body_consts": body_consts, "max_steps": max_steps}
+            params = {
+                "cond_jaxpr": cond_jaxpr,
+                "body_jaxpr": body_jaxpr,
+                "cond_consts": cond_consts,
+                "body_consts": body_consts,
+                "max_steps": max_steps,
+            }
             return run_compiled(while_p, [*cond_values, *body_values, *carry], params, body_jaxpr)
     return carry
 
@@ -188,14 +229,26 @@ def _jvp(primals, tangents, cond_jaxpr, body_jaxpr, cond_consts, body_consts, ma
     # (consts, carry, const tangents, carry tangents) -> (consts, const tangents, carry, carry tangents)
     n, c = len(body_values), len(carry)
     invars, k = derived.invars, sum(const_active)
-    body = Jaxpr([], [*invars[:n], *invars[n + c:n + c + k], *invars[n:n + c], *invars[n + c + k:]], derived.eqns,
-                 derived.outvars)
+    body = Jaxpr(
+        [],
+        [*invars[:n], *invars[n + c : n + c + k], *invars[n : n + c], *invars[n + c + k :]],
+        derived.eqns,
+        derived.outvars,
+    )
     extra = [Var(aval.to_tangent_aval()) for aval in chosen(_avals(carry), active)]
     cond = Jaxpr([], [*cond_jaxpr.invars, *extra], cond_jaxpr.eqns, cond_jaxpr.outvars)
     outs = while_p.bind(
-        *cond_values, *body_values, *chosen(body_dots, const_active), *carry,
+        *cond_values,
+        *body_values,
+        *chosen(body_dots, const_active),
+        *carry,
         *map(instantiate, chosen(carry_dots, active)),
-        cond_jaxpr=cond, body_jaxpr=body, cond_consts=cond_consts, body_consts=body_consts + k, max_steps=max_steps)
+        cond_jaxpr=cond,
+        body_jaxpr=body,
+        cond_consts=cond_consts,
+        body_consts=body_consts + k,
+        max_steps=max_steps,
+    )
     return outs[:c], filled(active, outs[c:], [zero_of(out.aval) for out in outs[:c]])
 
 
@@ -204,8 +257,10 @@ def _linearize(trace, primals, tangents, **params):
         duals = [trace.join(p, t) for p, t in zip(primals, tangents, strict=True)]
         outs = call_with(trace, eval_jaxpr, nested_scans(**params), [], *duals)
         mine = [isinstance(out, LinearizedTracer) and out.owner is trace for out in outs]
-        return ([out.primal if m else out for out, m in zip(outs, mine, strict=True)],
-                [out.tangent if m else zero_of(out.aval) for out, m in zip(outs, mine, strict=True)])
+        return (
+            [out.primal if m else out for out, m in zip(outs, mine, strict=True)],
+            [out.tangent if m else zero_of(out.aval) for out, m in zip(outs, mine, strict=True)],
+        )
     # the primal loop runs now; its derivative runs it again with the tangents, when a tangent is given
     primals = [lift(p) for p in primals]
     outs = call_with(trace.parent, while_p.bind, *primals, **params)
@@ -229,7 +284,8 @@ def _transpose(cts, *operands, body_jaxpr, **params):
         "while_loop(..., max_steps=N), and it does, in memory that grows like the square root of N. Otherwise use "
         "fori_loop with constant bounds or scan, which have a known number of steps; forward mode (jvp, jacfwd); or a "
         "derivative rule of its own for the whole computation (custom_vjp, by the implicit function "
-        "theorem for fixed points).")
+        "theorem for fixed points)."
+    )
 
 
 def _batch(trace, operands, dims, cond_jaxpr, body_jaxpr, cond_consts, body_consts, max_steps):
@@ -246,22 +302,45 @@ def _batch(trace, operands, dims, cond_jaxpr, body_jaxpr, cond_consts, body_cons
     batched = fixed_point(step, carry_dims)
     pred_batched = condition_is_batched(batched)
     if pred_batched and (cond_jaxpr.effectful or body_jaxpr.effectful):
-        return batch_by_scan(trace, while_p, operands, dims, {
-            "cond_jaxpr": cond_jaxpr, "body_jaxpr": body_jaxpr, "cond_consts": cond_consts, "body_consts": body_consts,
-            "max_steps": max_steps})
+        return batch_by_scan(
+            trace,
+            while_p,
+            operands,
+            dims,
+            {
+                "cond_jaxpr": cond_jaxpr,
+                "body_jaxpr": body_jaxpr,
+                "cond_consts": cond_consts,
+                "body_consts": body_consts,
+                "max_steps": max_steps,
+            },
+        )
     body, _ = batch_jaxpr(body_jaxpr, trace, (*body_dims, *batched), batched)
     cond, _ = batch_jaxpr(cond_jaxpr, trace, (*cond_dims, *batched))
     moved = [trace.materialize(x, d) if d is not None else x for x, d in zip(operands, dims, strict=True)]
     cond_values, body_values, carry = _split(moved, cond_consts, body_consts)
-    carry = [trace.materialize(x, 0 if was else None) if b else x
-             for x, was, b in zip(carry, carry_dims, batched, strict=True)]
+    carry = [
+        trace.materialize(x, 0 if was else None) if b else x
+        for x, was, b in zip(carry, carry_dims, batched, strict=True)
+    ]
     if pred_batched:
         # in reverse mode the derivative of the body at a stopped example matters, though it is multiplied by zero
-        replaceable = None if max_steps is None else replaceable_by_chosen(
-            trace, body_jaxpr, [*body_dims, *(True for _ in carry)])
+        replaceable = (
+            None
+            if max_steps is None
+            else replaceable_by_chosen(trace, body_jaxpr, [*body_dims, *(True for _ in carry)])
+        )
         cond, body, body_values, body_consts = _until_all_stop(cond, body, cond_values, body_values, carry, replaceable)
-    outs = while_p.bind(*cond_values, *body_values, *carry, cond_jaxpr=cond, body_jaxpr=body, cond_consts=cond_consts,
-                        body_consts=body_consts, max_steps=max_steps)
+    outs = while_p.bind(
+        *cond_values,
+        *body_values,
+        *carry,
+        cond_jaxpr=cond,
+        body_jaxpr=body,
+        cond_consts=cond_consts,
+        body_consts=body_consts,
+        max_steps=max_steps,
+    )
     return outs, [0 if b else None for b in batched]
 
 
@@ -276,13 +355,15 @@ def _until_all_stop(cond: Jaxpr, body: Jaxpr, cond_values, body_values, carry, r
         return [reduce_or(eval_jaxpr(cond, [], *args)[0], (0,))]
 
     def step(*args):
-        conds, consts, values = args[:n], args[n:n + m], args[n + m:]
+        conds, consts, values = args[:n], args[n : n + m], args[n + m :]
         goes_on = eval_jaxpr(cond, [], *conds, *values)[0]
         seen = [*consts, *values]
         if replaceable is not None:
             seen = replaced_by_chosen(goes_on, seen, replaceable)
-        return [select(broadcast_flags(goes_on, new), new, old)
-                for new, old in zip(eval_jaxpr(body, [], *seen), values, strict=True)]
+        return [
+            select(broadcast_flags(goes_on, new), new, old)
+            for new, old in zip(eval_jaxpr(body, [], *seen), values, strict=True)
+        ]
 
     cond_avals, const_avals, carry_avals = _avals(cond_values), _avals(body_values), _avals(carry)
     new_cond, _ = stage_open(any_continues, [*cond_avals, *carry_avals])

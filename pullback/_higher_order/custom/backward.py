@@ -6,6 +6,7 @@ function, Jᵀ is the plain transpose of its matrix: a bwd rule multiplies by f'
 a real function is then ∂f/∂x − i ∂f/∂y, the conjugate of the direction of steepest ascent. For the calculus see
 Kreutz-Delgado, The Complex Gradient Operator and the CR-Calculus (2009), arXiv:0906.4835; PyTorch conjugates.
 """
+
 from __future__ import annotations
 
 import threading
@@ -40,7 +41,8 @@ def forward_refused(call: CustomCall) -> TypeError:
     error.add_note(
         f"It is the {call.label}, which has a vjp rule alone. To let forward mode through, say where it comes from: "
         f"{call.name}.defjvp(rule) for a rule of its own; or custom_vjp(..., jvp='transpose') to transpose the bwd "
-        "rule, jvp='fwd' to differentiate the fwd rule, jvp='primal' to differentiate the function itself.")
+        "rule, jvp='fwd' to differentiate the fwd rule, jvp='primal' to differentiate the function itself."
+    )
     return error
 
 
@@ -58,10 +60,11 @@ def tangents_by_backward(call: CustomCall, outs, residuals, static, tangents) ->
             partial = True
     out_avals = tuple([out.aval.to_tangent_aval() for out in outs])
     params = {"call": call, "static": Static(static, partial), "where": tuple(where), "out_avals": out_avals}
-    touts = (tape.append(backward_p, operands, params, out_avals) if taped else
-             backward_p.bind(*operands, **params))
-    return [zero_of(out.aval) if aval.dtype == dtypes.float0 else t
-            for t, out, aval in zip(touts, outs, out_avals, strict=True)]
+    touts = tape.append(backward_p, operands, params, out_avals) if taped else backward_p.bind(*operands, **params)
+    return [
+        zero_of(out.aval) if aval.dtype == dtypes.float0 else t
+        for t, out, aval in zip(touts, outs, out_avals, strict=True)
+    ]
 
 
 class Static:
@@ -137,8 +140,10 @@ def _apply(*operands, call, static: Static, where, out_avals) -> list[Any]:
         linear = record_linear(backward, [out_avals[i] for i in live], f"the bwd rule of {call.name}")
         touts = pull(linear, chosen(tangents, backward.aux))
     except (RuleNotDefinedError, TypeError) as error:
-        error.add_note(f"The bwd rule of {call.label} cannot be transposed, as jvp='transpose' asks: it must be linear "
-                       "in the cotangent.")
+        error.add_note(
+            f"The bwd rule of {call.label} cannot be transposed, as jvp='transpose' asks: it must be linear "
+            "in the cotangent."
+        )
         raise
     results = [zeros_like_aval(aval) for aval in out_avals]
     for i, t in zip(live, touts, strict=True):
@@ -174,13 +179,20 @@ def _batch(trace, operands, dims, call, static, where, out_avals):
                 inner[i] = ct
             return nonzero(call.bwd(value, args[:n], inner))
 
-        outs, out_dims, inside = batch_flat(rule, [*residuals, *(cts[i] for i in live)],
-                                            [*dims[:n], *(0 for _ in live)], trace.size, trace.axis_name)
+        outs, out_dims, inside = batch_flat(
+            rule, [*residuals, *(cts[i] for i in live)], [*dims[:n], *(0 for _ in live)], trace.size, trace.axis_name
+        )
         given = [inside.materialize(out, d) for out, d in zip(outs, out_dims, strict=True)]
         return filled(rule.aux, given, [None] * len(rule.aux))
 
-    derived = replaced(call, jvp=None, fwd=None, vmap=None, bwd=bwd,
-                       forward=None if call.jvp is None and call.forward is None else "transpose")
+    derived = replaced(
+        call,
+        jvp=None,
+        fwd=None,
+        vmap=None,
+        bwd=bwd,
+        forward=None if call.jvp is None and call.forward is None else "transpose",
+    )
     avals = tuple([make_aval((trace.size, *aval.shape), aval.dtype) for aval in out_avals])
     outs = backward_p.bind(*operands[:n], *batched, call=derived, static=static, where=where, out_avals=avals)
     return outs, [0] * len(outs)
@@ -213,19 +225,21 @@ def _narrow(record: Record) -> Record:
         return nonzero([cts_in[i] for i in where])[0]
 
     jaxpr, consts = stage_open(picked, [*avals, *(out_avals[i] for i in live)], f"the bwd rule of {call.label}")
-    reads = dce(jaxpr)[1][len(consts):len(consts) + n]
+    reads = dce(jaxpr)[1][len(consts) : len(consts) + n]
     if all(reads):
         return record
 
     def bwd(value, residuals, cts):
         saved = iter(residuals)
-        return call.bwd(value, [next(saved) if r else zeros_like_aval(a) for r, a in zip(reads, avals, strict=True)],
-                        cts)
+        return call.bwd(
+            value, [next(saved) if r else zeros_like_aval(a) for r, a in zip(reads, avals, strict=True)], cts
+        )
 
     narrowed = replaced(call, bwd=bwd)
     inputs = chosen(record.inputs[:n], reads) + list(record.inputs[n:])
-    return Record(record.primitive, inputs, {**params, "call": narrowed, "static": Static(static.value, False)},
-                  record.outputs)
+    return Record(
+        record.primitive, inputs, {**params, "call": narrowed, "static": Static(static.value, False)}, record.outputs
+    )
 
 
 backward_p.at_once = _at_once

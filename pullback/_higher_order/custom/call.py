@@ -1,4 +1,5 @@
 """One call of a function with rules, on flat lists of arrays: the parameter of `custom_call_p`."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -109,8 +110,9 @@ def replaced(call: CustomCall, **changes: AnyValue) -> DerivedCall:
     return DerivedCall(**{part: changes[part] if part in changes else getattr(call, part) for part in _PARTS})
 
 
-def closing_over(call: CustomCall, tracers: Sequence[Any], fun: Callable | None = None,
-                 held: Sequence[str | None] = ()) -> DerivedCall:
+def closing_over(
+    call: CustomCall, tracers: Sequence[Any], fun: Callable | None = None, held: Sequence[str | None] = ()
+) -> DerivedCall:
     """The call with values for `tracers` as leading operands, substituted where its function and rules refer to them.
 
     `fun` is a function that already takes these values; `held` names the arguments that hold some of them.
@@ -139,6 +141,12 @@ def closing_over(call: CustomCall, tracers: Sequence[Any], fun: Callable | None 
         return run(operands[:n], call.vmap, size, batched[n:], operands[n:])
 
     return replaced(
-        call, fun=fun or plain, jvp=jvp if call.jvp else None, fwd=fwd if call.fwd else None,
-        bwd=bwd if call.bwd else None, vmap=vmap if call.vmap else None, captured=(*tracers, *call.captured),
-        held=(*(held or [None] * n), *call.held))
+        call,
+        fun=fun or plain,
+        jvp=jvp if call.jvp else None,
+        fwd=fwd if call.fwd else None,
+        bwd=bwd if call.bwd else None,
+        vmap=vmap if call.vmap else None,
+        captured=(*tracers, *call.captured),
+        held=(*(held or [None] * n), *call.held),
+    )

@@ -27,6 +27,7 @@ Such a value is refused by `UnexpectedTracerError` if a rule uses it, with the a
 that the function itself uses while it is traced are found by tracing, wherever they are kept (`primitive._stage`).
 tests/higher_order/test_captures.py has a test for each line.
 """
+
 from __future__ import annotations
 
 import collections
@@ -46,8 +47,27 @@ from pullback._core.trace import Trace, Tracer, call_with, context, encloses
 from pullback._core.tree_paths import tree_flatten_with_path
 from pullback._core.typing import AnyValue, PyTree
 
-_OPAQUE = (str, bytes, int, float, complex, bool, type(None), np.ndarray, np.generic, types.ModuleType, type,
-           types.BuiltinFunctionType, np.ufunc, np.dtype, ConcreteArray, Trace, Jaxpr, ClosedJaxpr, Primitive)
+_OPAQUE = (
+    str,
+    bytes,
+    int,
+    float,
+    complex,
+    bool,
+    type(None),
+    np.ndarray,
+    np.generic,
+    types.ModuleType,
+    type,
+    types.BuiltinFunctionType,
+    np.ufunc,
+    np.dtype,
+    ConcreteArray,
+    Trace,
+    Jaxpr,
+    ClosedJaxpr,
+    Primitive,
+)
 _MOST = 2000
 _opaque: dict[type, bool] = {types.ModuleType: True}
 
@@ -101,8 +121,16 @@ class CaptureSearch:
             except ValueError:  # a name that is not bound yet
                 continue
             kind = type(x)
-            if x is decorated or _opaque.get(kind) or (kind is types.FunctionType and x.__closure__ is None
-                                                    and x.__defaults__ is None and x.__kwdefaults__ is None):
+            if (
+                x is decorated
+                or _opaque.get(kind)
+                or (
+                    kind is types.FunctionType
+                    and x.__closure__ is None
+                    and x.__defaults__ is None
+                    and x.__kwdefaults__ is None
+                )
+            ):
                 continue
             return closed_over(self.roots)
         return ()
@@ -202,8 +230,9 @@ class StandIns(Trace):
         return [self.values.get(id(v), v) for v in part] if isinstance(part, list) else part
 
 
-def traced_arguments(label: Callable[[], str], fun: Callable, arguments: Sequence[tuple[int, Any]], refused: bool
-                     ) -> dict[int, str]:
+def traced_arguments(
+    label: Callable[[], str], fun: Callable, arguments: Sequence[tuple[int, Any]], refused: bool
+) -> dict[int, str]:
     """The traced values in nondifferentiable arguments of `fun`, by identity, with the path of each.
 
     `arguments` are positions and values. A jvp rule gets traced values like captured ones. A bwd rule cannot get them,
@@ -219,5 +248,6 @@ def traced_arguments(label: Callable[[], str], fun: Callable, arguments: Sequenc
                 raise UnexpectedTracerError(
                     f"{label()}: {where} is in nondiff_argnums, but holds a value traced by {leaf.owner.describe()}. "
                     "nondiff_argnums is for what is no array: functions, strings, static settings. Make the argument "
-                    "an ordinary one; a rule may return None (or zeros) for it.")
+                    "an ordinary one; a rule may return None (or zeros) for it."
+                )
     return found

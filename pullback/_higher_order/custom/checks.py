@@ -1,4 +1,5 @@
 """Checks of the results of rules; errors name the rule, the leaf by path, what was expected and what was returned."""
+
 from __future__ import annotations
 
 import traceback
@@ -21,8 +22,9 @@ from pullback._ops.shape import convert_element_type, full, zeros_like_aval
 LEAF = tree_structure(0)
 
 
-def check_call(label: Callable[[], str], rule: Callable, form: str, count: int, keywords: dict[str, Any],
-               error: TypeError) -> None:
+def check_call(
+    label: Callable[[], str], rule: Callable, form: str, count: int, keywords: dict[str, Any], error: TypeError
+) -> None:
     """Raise RuleError if a TypeError came from the call of a rule that does not take that many arguments."""
     inside = any(not is_internal(frame.f_code) for frame, _ in traceback.walk_tb(error.__traceback__))
     sig = None if inside else signature(rule)
@@ -38,8 +40,11 @@ def check_call(label: Callable[[], str], rule: Callable, form: str, count: int, 
 def check_pair(label: Callable[[], str], result: PyTree, expected: str) -> tuple[Any, Any]:
     """Refuse anything but a pair."""
     if not isinstance(result, (tuple, list)) or len(result) != 2:
-        got = f"a {type(result).__name__} of length {len(result)}" if isinstance(result, (tuple, list)) \
+        got = (
+            f"a {type(result).__name__} of length {len(result)}"
+            if isinstance(result, (tuple, list))
             else described_result(result)
+        )
         raise RuleError(f"{label()} must return a pair {expected}, got {got}")
     return result[0], result[1]
 
@@ -52,8 +57,10 @@ def leaves_of(label: Callable[[], str], part: str, value: AnyValue) -> tuple[lis
     except TypeError:
         for path, leaf in tree_flatten_with_path(value)[0]:
             if not is_array_like(leaf):
-                raise RuleError(f"{label()}: the {part} must hold arrays, but at {keystr(path) or 'the top'} it holds "
-                                f"{described_result(leaf)}") from None
+                raise RuleError(
+                    f"{label()}: the {part} must hold arrays, but at {keystr(path) or 'the top'} it holds "
+                    f"{described_result(leaf)}"
+                ) from None
         raise
 
 
@@ -84,8 +91,10 @@ def fit_tangent(t: AnyValue, primal: ShapedArray, place: Callable[[], str]) -> A
     expected = primal.to_tangent_aval()
     if type(t) is Zero:
         if t.aval.shape != expected.shape:
-            raise RuleError(f"{place()} must have the shape and dtype of its primal value: expected "
-                            f"{expected.str_short()}, got {t!r}")
+            raise RuleError(
+                f"{place()} must have the shape and dtype of its primal value: expected "
+                f"{expected.str_short()}, got {t!r}"
+            )
         return zero_of(primal)
     if isinstance(t, Array) and t.aval is expected:
         return t
@@ -94,28 +103,36 @@ def fit_tangent(t: AnyValue, primal: ShapedArray, place: Callable[[], str]) -> A
     if not is_array_like(t):
         raise RuleError(f"{place()} must be an array of type {expected.str_short()}, got {described_result(t)}")
     t = lift(t)
-    if t.aval.dtype != expected.dtype and t.aval.weak_type and (
-            not dtypes.is_complex(t.aval.dtype) or dtypes.is_complex(expected.dtype)):
+    if (
+        t.aval.dtype != expected.dtype
+        and t.aval.weak_type
+        and (not dtypes.is_complex(t.aval.dtype) or dtypes.is_complex(expected.dtype))
+    ):
         t = convert_element_type(t, expected.dtype, True)
     if t.aval.dtype != expected.dtype or t.aval.shape != expected.shape:
-        raise RuleError(f"{place()} must have the shape and dtype of its primal value: expected "
-                        f"{expected.str_short()}, got {t.aval.str_short()}")
+        raise RuleError(
+            f"{place()} must have the shape and dtype of its primal value: expected "
+            f"{expected.str_short()}, got {t.aval.str_short()}"
+        )
     return t
 
 
-def argument_cotangents(place: Callable[[], str], ct: AnyValue, tree: PyTreeDef,
-                        avals: Sequence[ShapedArray]) -> list[Any]:
+def argument_cotangents(
+    place: Callable[[], str], ct: AnyValue, tree: PyTreeDef, avals: Sequence[ShapedArray]
+) -> list[Any]:
     """The cotangents of one argument's leaves, checked; None is a zero, for a leaf or a whole subtree."""
     if ct is None:
         return [None] * len(avals)
     leaves, got = ([ct], LEAF) if isinstance(ct, Array) else tree_flatten(ct, _is_none)
     if got != tree:
         try:
-            leaves = _spread_none(ct, tree_unflatten(tree, [0.] * tree.num_leaves))
+            leaves = _spread_none(ct, tree_unflatten(tree, [0.0] * tree.num_leaves))
         except ValueError:
             path, expected, what = first_difference(skeleton(tree), ct)
-            raise RuleError(f"{place()} must have the structure of the argument, but at {path} expected {expected}, "
-                            f"got {what}. Use None for a zero cotangent.") from None
+            raise RuleError(
+                f"{place()} must have the structure of the argument, but at {path} expected {expected}, "
+                f"got {what}. Use None for a zero cotangent."
+            ) from None
     flat: list[Any] = []
     for i, (leaf, aval) in enumerate(zip(leaves, avals, strict=True)):
         if leaf is None:
@@ -148,68 +165,99 @@ def _spread_none(ct: AnyValue, dummy: Any) -> list[Any]:
     return leaves
 
 
-def check_primals(label: Callable[[], str], value: AnyValue, outs: Sequence[Array], tree: PyTreeDef,
-                  expected_tree: PyTreeDef, expected_avals: Sequence[ShapedArray]) -> None:
+def check_primals(
+    label: Callable[[], str],
+    value: AnyValue,
+    outs: Sequence[Array],
+    tree: PyTreeDef,
+    expected_tree: PyTreeDef,
+    expected_avals: Sequence[ShapedArray],
+) -> None:
     """Refuse a rule's primal output that differs from the function's result in an earlier run."""
     if tree != expected_tree:
         path, expected, got = first_difference(skeleton(expected_tree), value)
-        raise RuleError(f"{label()} must return a primal output with the structure of the function's result, but at "
-                        f"{path} expected {expected}, got {got}")
+        raise RuleError(
+            f"{label()} must return a primal output with the structure of the function's result, but at "
+            f"{path} expected {expected}, got {got}"
+        )
     for i, (out, aval) in enumerate(zip(outs, expected_avals, strict=True)):
         if not matches(aval, out.aval):
             where = keystr(tree_flatten_with_path(value)[0][i][0])
-            raise RuleError(f"{label()}: the primal output{' at ' + where if where else ''} must be what the function "
-                            f"returns: expected {aval.str_short()}, got {out.aval.str_short()}")
+            raise RuleError(
+                f"{label()}: the primal output{' at ' + where if where else ''} must be what the function "
+                f"returns: expected {aval.str_short()}, got {out.aval.str_short()}"
+            )
 
 
 def check_number(label: Callable[[], str], result: PyTree, count: int, which: str) -> Sequence[Any]:
     """The cotangents that a bwd rule returned; refuses a number that differs from the number of arguments."""
     if not isinstance(result, (tuple, list)):
         advice = " For one argument that is a tuple of length 1: return (ct,)." if count == 1 else ""
-        raise RuleError(f"{label()} must return a tuple with a cotangent for each of the {count} {which}, got "
-                        f"{described_result(result)}.{advice}")
+        raise RuleError(
+            f"{label()} must return a tuple with a cotangent for each of the {count} {which}, got "
+            f"{described_result(result)}.{advice}"
+        )
     if len(result) != count:
-        raise RuleError(f"{label()} must return a cotangent for each of the {count} {which}, got {len(result)}. Use "
-                        "None for an argument whose cotangent is zero.")
+        raise RuleError(
+            f"{label()} must return a cotangent for each of the {count} {which}, got {len(result)}. Use "
+            "None for an argument whose cotangent is zero."
+        )
     return result
 
 
 # --- results of vmap rules ---
 
 
-def check_batched(label: Callable[[], str], out: AnyValue, outs: Sequence[Array], tree: PyTreeDef,
-                  out_batched: AnyValue, size: int) -> list[bool]:
+def check_batched(
+    label: Callable[[], str], out: AnyValue, outs: Sequence[Array], tree: PyTreeDef, out_batched: AnyValue, size: int
+) -> list[bool]:
     """Flags for the leaves with a batch axis, from the rule's second result; one bool covers all leaves."""
     marks, marks_tree = tree_flatten(out_batched)
     if marks_tree != tree and isinstance(out_batched, bool):
         marks = [out_batched] * len(outs)
     elif marks_tree != tree:
         path, expected, got = first_difference(out, out_batched)
-        raise RuleError(f"{label()} must return out_batched, a bool for each leaf of its result, but at {path} "
-                        f"expected {expected}, got {got}")
+        raise RuleError(
+            f"{label()} must return out_batched, a bool for each leaf of its result, but at {path} "
+            f"expected {expected}, got {got}"
+        )
     for (place, _), x, mark in zip(tree_flatten_with_path(out)[0], outs, marks, strict=True):
         if not isinstance(mark, (bool, np.bool_)):
-            raise RuleError(f"{label()} must return out_batched, a bool for each leaf of its result, got "
-                            f"{described_result(mark)}")
+            raise RuleError(
+                f"{label()} must return out_batched, a bool for each leaf of its result, got {described_result(mark)}"
+            )
         if mark and x.aval.shape[:1] != (size,):
-            raise RuleError(f"{label()}: the result{_at(place)} is marked as batched, so its leading axis must have "
-                            f"the length {size}, got {x.aval.str_short()}")
+            raise RuleError(
+                f"{label()}: the result{_at(place)} is marked as batched, so its leading axis must have "
+                f"the length {size}, got {x.aval.str_short()}"
+            )
     return [bool(mark) for mark in marks]
 
 
-def check_examples(label: Callable[[], str], out: AnyValue, outs: Sequence[Array], tree: PyTreeDef,
-                   marks: Sequence[bool], expected_tree: PyTreeDef, expected_avals: Sequence[ShapedArray]) -> None:
+def check_examples(
+    label: Callable[[], str],
+    out: AnyValue,
+    outs: Sequence[Array],
+    tree: PyTreeDef,
+    marks: Sequence[bool],
+    expected_tree: PyTreeDef,
+    expected_avals: Sequence[ShapedArray],
+) -> None:
     """Refuse a result whose structure or types for one example differ from those of the function."""
     if tree != expected_tree:
         path, what, got = first_difference(skeleton(expected_tree), out)
-        raise RuleError(f"{label()} must return a result with the structure of the function's, but at {path} expected "
-                        f"{what}, got {got}")
+        raise RuleError(
+            f"{label()} must return a result with the structure of the function's, but at {path} expected "
+            f"{what}, got {got}"
+        )
     for (place, _), x, mark, aval in zip(tree_flatten_with_path(out)[0], outs, marks, expected_avals, strict=True):
         shape = x.aval.shape[1:] if mark else x.aval.shape
         if shape != aval.shape or x.aval.dtype != aval.dtype:
-            raise RuleError(f"{label()}: the result{_at(place)} must be what the function returns"
-                            f"{', with a leading axis' if mark else ''}: expected {aval.str_short()} for each example, "
-                            f"got {x.aval.str_short()}")
+            raise RuleError(
+                f"{label()}: the result{_at(place)} must be what the function returns"
+                f"{', with a leading axis' if mark else ''}: expected {aval.str_short()} for each example, "
+                f"got {x.aval.str_short()}"
+            )
 
 
 def _at(path: Any) -> str:

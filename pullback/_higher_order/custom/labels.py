@@ -2,6 +2,7 @@
 
 A label is made only when a message needs it; until then a call stores its location in the user's code.
 """
+
 from __future__ import annotations
 
 import sys

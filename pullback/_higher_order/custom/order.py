@@ -5,6 +5,7 @@ operations, the derivative of that output is the derivative of these operations,
 only if the output is differentiated, and then the warning is given: at once, if a transformation that is running
 differentiates it; otherwise the output is marked in the jaxpr, by an identity (`rule_output_p`) whose derivative warns.
 """
+
 from __future__ import annotations
 
 import threading
@@ -103,7 +104,10 @@ class LostOrder:
             f"the {self.kind} rule {describe_function(self.rule)} of {self.label}, does not call {self.name}, and is "
             "being differentiated itself. The second derivative through its primal output is that of the operations in "
             f"the rule, not of the rule. Compute the primal output as {self.name}(...) in the rule.",
-            RuleOrderWarning, code.co_filename if code else "pullback", code.co_firstlineno if code else 1)
+            RuleOrderWarning,
+            code.co_filename if code else "pullback",
+            code.co_firstlineno if code else 1,
+        )
 
     def __str__(self):
         return f"the {self.kind} rule of {self.name}"

@@ -4,6 +4,7 @@
 both run as plain Python. Under tracing the function becomes a jaxpr inside one equation, and the rules stay with it,
 so that a transformation applied later still finds them.
 """
+
 from __future__ import annotations
 
 from typing import Any
@@ -77,7 +78,7 @@ def _record(tape, args, params):
     """Record the call of a function with tangents, inside a jvp rule. It is linear: its bwd rule is its transpose."""
     call: CustomCall = params["call"]
     is_tangent = [is_linear(a) and a.owner is tape for a in args]
-    if call.bwd is not None and not isinstance(tape, _ScratchTape) and not any(is_tangent[:len(call.captured)]):
+    if call.bwd is not None and not isinstance(tape, _ScratchTape) and not any(is_tangent[: len(call.captured)]):
         scratch = _ScratchTape(tape.parent, tape.subject)
         stand_ins = [scratch.node(a.aval) if m else a for a, m in zip(args, is_tangent, strict=True)]
         outs, residuals, static = call_with(scratch, call.fwd, stand_ins, tuple(is_tangent))
@@ -122,14 +123,16 @@ def _with_captured_tangents(call: CustomCall, tangents, by_rule, through_functio
         if name is not None and type(t) is not Zero:
             raise UnexpectedTracerError(
                 f"{call.label}: {name} is in nondiff_argnums, but the function is differentiated with respect to it. "
-                "Make the argument an ordinary one; a rule may return None (or zeros) for it.")
+                "Make the argument an ordinary one; a rule may return None (or zeros) for it."
+            )
     zeros = [t if type(t) is Zero else Zero(t.aval) for t in tangents]
     if all(type(t) is Zero for t in tangents[n:]):
         return through_function(tangents)
     outs, touts = by_rule([*zeros[:n], *tangents[n:]])
     _, more = through_function([*tangents[:n], *zeros[n:]])
-    return outs, [b if type(a) is Zero else a if type(b) is Zero else add_p.bind(a, b)
-                  for a, b in zip(touts, more, strict=True)]
+    return outs, [
+        b if type(a) is Zero else a if type(b) is Zero else add_p.bind(a, b) for a, b in zip(touts, more, strict=True)
+    ]
 
 
 def _forward(call: CustomCall, primals, tangents):
@@ -139,8 +142,10 @@ def _forward(call: CustomCall, primals, tangents):
         outs, touts = call.jvp(primals, tangents)
         if len(outs) > 1 and not all(active_of(tangents)):
             # a result that depends only on arguments without tangent has none, though a rule gives it zeros
-            touts = [zero_of(out.aval) if type(t) is not Zero and vanishes(t) else t
-                     for out, t in zip(outs, touts, strict=True)]
+            touts = [
+                zero_of(out.aval) if type(t) is not Zero and vanishes(t) else t
+                for out, t in zip(outs, touts, strict=True)
+            ]
         return outs, touts
     if call.fwd is None:
         raise _no_rule(call)
@@ -188,24 +193,29 @@ def _without_values(call: CustomCall, outs, touts) -> list[Any]:
     """The tangents that a jvp rule returned in reverse mode, with symbolic zeros for values, which must vanish."""
     for t in touts:
         if type(t) is not Node and type(t) is not Zero and not vanishes(t):
-            raise RuleError(f"the jvp rule of {call.label} returned a tangent output that does not depend on the "
-                            f"tangent inputs, {t!r}: a tangent output must be linear in them, so that it can be "
-                            "transposed.")
+            raise RuleError(
+                f"the jvp rule of {call.label} returned a tangent output that does not depend on the "
+                f"tangent inputs, {t!r}: a tangent output must be linear in them, so that it can be "
+                "transposed."
+            )
     return [t if type(t) is Node else zero_of(out.aval) for out, t in zip(outs, touts, strict=True)]
 
 
 def _check_linear(call: CustomCall, records, touts) -> None:
     culprit = not_linear(records, touts)
     if culprit is not None:
-        raise RuleError(f"the jvp rule of {call.label} returned a tangent output that is not linear in the tangent "
-                        f"inputs: '{culprit.name}' puts together what depends on them and what does not. Leave out "
-                        "what does not vanish with the tangents.")
+        raise RuleError(
+            f"the jvp rule of {call.label} returned a tangent output that is not linear in the tangent "
+            f"inputs: '{culprit.name}' puts together what depends on them and what does not. Leave out "
+            "what does not vanish with the tangents."
+        )
 
 
 def _no_rule(call: CustomCall) -> RuleNotDefinedError:
     return RuleNotDefinedError(
         f"{call.label} is decorated with custom rules, but none for differentiation is defined, or none was when it "
-        f"was traced. Define one with {' or '.join(f'{call.name}.{method}' for method in call.definable)}.")
+        f"was traced. Define one with {' or '.join(f'{call.name}.{method}' for method in call.definable)}."
+    )
 
 
 def _batch(trace, operands, dims, call: CustomCall, **_):

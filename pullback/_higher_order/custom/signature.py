@@ -1,4 +1,5 @@
 """The positions of a call's arguments: in the user's function, and among those that its rules differentiate."""
+
 from __future__ import annotations
 
 import inspect

@@ -2,6 +2,7 @@
 
 Every error names the rule and its definition, the call, the argument or leaf by path, the expected and the given value.
 """
+
 from __future__ import annotations
 
 import threading
@@ -118,8 +119,15 @@ class UserCall(CallLabels):
     captured: Sequence[Any] = ()
     held: Sequence[str | None] = ()
 
-    def __init__(self, decorated: AnyValue, layout: Layout, in_tree: PyTreeDef, fixed: Sequence[Any],
-                 keywords: dict[str, Any], site: CallSite | None):
+    def __init__(
+        self,
+        decorated: AnyValue,
+        layout: Layout,
+        in_tree: PyTreeDef,
+        fixed: Sequence[Any],
+        keywords: dict[str, Any],
+        site: CallSite | None,
+    ):
         self.decorated = decorated
         self.layout = layout
         self.in_tree = in_tree
@@ -169,8 +177,11 @@ class UserCall(CallLabels):
         return self.layout.join(self.in_tree.unflatten(leaves), self.fixed)
 
     def fun(self, *leaves):
-        outs, self.out_tree = flatten_result(type(self.decorated).__name__, self.decorated.fun,
-                                             self.decorated.fun(*self.arguments(leaves), **self.keywords))
+        outs, self.out_tree = flatten_result(
+            type(self.decorated).__name__,
+            self.decorated.fun,
+            self.decorated.fun(*self.arguments(leaves), **self.keywords),
+        )
         self.out_avals = [out.aval for out in outs]
         return outs
 
@@ -196,8 +207,9 @@ class UserCall(CallLabels):
             vars(error).setdefault("rules", []).append((self.decorated, form))
             raise
 
-    def ask_for_output(self, label: Callable[[], str], rule: Callable, form: str, args: Sequence[Any],
-                       primals: Sequence[Any]) -> tuple[Any, bool]:
+    def ask_for_output(
+        self, label: Callable[[], str], rule: Callable, form: str, args: Sequence[Any], primals: Sequence[Any]
+    ) -> tuple[Any, bool]:
         """Call a rule that returns the primal output; returns also whether it may have done so without the function."""
         for x in primals:
             if type(x) is not ConcreteArray:
@@ -213,14 +225,18 @@ class UserCall(CallLabels):
                 rest = ", ".join(self.path(j).removeprefix("argument ") for j in covered) or "no argument"
                 raise RuleNotDefinedError(
                     f"{self.label}: there is no derivative with respect to {self.path(i)}: the {what} covers {rest} "
-                    f"alone. Extend the rule, or pass lax.stop_gradient of the argument to call it a constant.")
+                    f"alone. Extend the rule, or pass lax.stop_gradient of the argument to call it a constant."
+                )
 
     # --- the jvp rule ---
 
     def _jvp(self, primals, tangents):
         decorated, label, rule = self.decorated, self.jvp_label, self.decorated.jvp_rule
-        given = tangents if decorated.jvp_symbolic_zeros else [
-            zeros_for_user(t.aval) if type(t) is Zero else t for t in tangents]
+        given = (
+            tangents
+            if decorated.jvp_symbolic_zeros
+            else [zeros_for_user(t.aval) if type(t) is Zero else t for t in tangents]
+        )
         dots = self.in_tree.unflatten(given)
         if decorated.jvp_argnums is not None:
             covered = decorated.covered(decorated.jvp_argnums, self.layout)
@@ -238,11 +254,16 @@ class UserCall(CallLabels):
             check_primals(label, primal_out, outs, out_tree, self.out_tree, self.out_avals)
         if out_tree != dot_tree:
             path, expected, got = first_difference(primal_out, tangent_out)
-            raise RuleError(f"{label()} must return a tangent output with the structure of the primal output, "
-                            f"but at {path} expected {expected}, got {got}. Return a tangent for each primal result.")
-        touts = [dot if isinstance(dot, Array) and dot.aval is out.aval.to_tangent_aval() else
-                 check_tangent(dot, out, label, "tangent output", tangent_out, i)
-                 for i, (out, dot) in enumerate(zip(outs, leaves, strict=True))]
+            raise RuleError(
+                f"{label()} must return a tangent output with the structure of the primal output, "
+                f"but at {path} expected {expected}, got {got}. Return a tangent for each primal result."
+            )
+        touts = [
+            dot
+            if isinstance(dot, Array) and dot.aval is out.aval.to_tangent_aval()
+            else check_tangent(dot, out, label, "tangent output", tangent_out, i)
+            for i, (out, dot) in enumerate(zip(outs, leaves, strict=True))
+        ]
         if lost:
             warn_if_differentiated(outs, self, "jvp", rule)
         self.out_tree = out_tree
@@ -301,8 +322,9 @@ class UserCall(CallLabels):
         if len(static.leaves) > n:
             arrays = iter(residuals)
             saved = [next(arrays) if leaf is _Array else leaf for leaf in static.leaves]
-        given = cts if decorated.vjp_symbolic_zeros else [
-            zeros_for_user(ct.aval) if type(ct) is Zero else ct for ct in cts]
+        given = (
+            cts if decorated.vjp_symbolic_zeros else [zeros_for_user(ct.aval) if type(ct) is Zero else ct for ct in cts]
+        )
         args = *self.fixed, static.tree.unflatten(saved), static.out_tree.unflatten(given)
         if static.captured:
             return StandIns(static.captured, residuals[n:]).run(self._cotangents, rule, args, static)
@@ -365,11 +387,16 @@ def recursion_message(error: RecursionError, decorated: AnyValue) -> str | None:
 
     `error.rules` are the rules that the error has passed through, the innermost first.
     """
-    kinds = [_KINDS[form] for rules_of, form in getattr(error, "rules", ())
-             if form in _KINDS and rules_of.identity is decorated.identity]
+    kinds = [
+        _KINDS[form]
+        for rules_of, form in getattr(error, "rules", ())
+        if form in _KINDS and rules_of.identity is decorated.identity
+    ]
     if len(kinds) < 2:
         return None
     rule = getattr(decorated, f"{kinds[0]}_rule")
-    return (f"the {kinds[0]} rule {describe_function(rule)} differentiates {describe_function(decorated.fun)}, whose "
-            "derivative that rule is, and so asks for itself without end. Differentiate in the rule a function that is "
-            "not decorated, or write the derivative out.")
+    return (
+        f"the {kinds[0]} rule {describe_function(rule)} differentiates {describe_function(decorated.fun)}, whose "
+        "derivative that rule is, and so asks for itself without end. Differentiate in the rule a function that is "
+        "not decorated, or write the derivative out."
+    )

@@ -1,4 +1,5 @@
 """Custom rules under `vmap`: the function and each of its rules, batched in the same way or by a vmap rule."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -37,8 +38,14 @@ class BatchedCall:
     def call(self) -> DerivedCall:
         """The batched function with its batched rules."""
         inner = self.inner
-        return replaced(inner, fun=self.fun_by_rule if inner.vmap else self.fun, jvp=self.jvp if inner.jvp else None,
-                        fwd=self.fwd if inner.fwd else None, bwd=self.bwd if inner.bwd else None, vmap=None)
+        return replaced(
+            inner,
+            fun=self.fun_by_rule if inner.vmap else self.fun,
+            jvp=self.jvp if inner.jvp else None,
+            fwd=self.fwd if inner.fwd else None,
+            bwd=self.bwd if inner.bwd else None,
+            vmap=None,
+        )
 
     def run(self, fun, values, dims):
         return batch_flat(fun, values, dims, self.size, self.axis_name)
@@ -85,12 +92,15 @@ class BatchedCall:
             moving, present = nonzero(touts)
             return [*outs, *moving], present
 
-        results, dims, _ = self.run(rule, [*primals, *(tangents[i] for i in where)],
-                                    [*self.dims, *(self.dims[i] for i in where)])
+        results, dims, _ = self.run(
+            rule, [*primals, *(tangents[i] for i in where)], [*self.dims, *(self.dims[i] for i in where)]
+        )
         m = len(rule.aux)
         outs, rest = self.results(results[:m], dims[:m]), iter(zip(results[m:], dims[m:], strict=True))
-        return outs, [self.leaving(*next(rest), s) if p else zero_of(out.aval)
-                      for out, p, s in zip(outs, rule.aux, self.shared or (), strict=True)]
+        return outs, [
+            self.leaving(*next(rest), s) if p else zero_of(out.aval)
+            for out, p, s in zip(outs, rule.aux, self.shared or (), strict=True)
+        ]
 
     def fwd(self, primals, active):
         @WithAux
@@ -110,11 +120,13 @@ class BatchedCall:
 
         @WithAux
         def rule(*args):
-            inner_cts = [Zero(ct.aval if s else without_leading(ct.aval)) if type(ct) is Zero else None
-                         for ct, s in zip(cts, shared, strict=True)]
-            for i, ct in zip(where, args[len(residuals):], strict=True):
+            inner_cts = [
+                Zero(ct.aval if s else without_leading(ct.aval)) if type(ct) is Zero else None
+                for ct, s in zip(cts, shared, strict=True)
+            ]
+            for i, ct in zip(where, args[len(residuals) :], strict=True):
                 inner_cts[i] = ct
-            return nonzero(self.inner.bwd(inner_static, args[:len(residuals)], inner_cts))
+            return nonzero(self.inner.bwd(inner_static, args[: len(residuals)], inner_cts))
 
         given = [self.of_first(cts[i]) if shared[i] else cts[i] for i in where]
         results, dims, trace = self.run(rule, [*residuals, *given], [*residual_dims, *(0 for _ in where)])
@@ -132,12 +144,13 @@ class BatchedCall:
                 cts_in.append(reduce_sum(trace.materialize(value, d), (0,)))
         return cts_in
 
-
     def of_first(self, ct: AnyValue) -> Any:
         """The cotangent of a shared result as a batched one: that of the first example, then zeros."""
         if self.size == 0:
-            raise ValueError(f"vmap of {self.inner.label} over an axis of length 0: there is no example that the "
-                             "derivative of a result without a batch axis could be computed for")
+            raise ValueError(
+                f"vmap of {self.inner.label} over an axis of length 0: there is no example that the "
+                "derivative of a result without a batch axis could be computed for"
+            )
         shape = ct.aval.shape
         row = broadcast_in_dim(ct, (1, *shape), range(1, len(shape) + 1))
         return pad(row, scalar_like(0, ct.aval.dtype), [(0, self.size - 1, 0), *((0, 0, 0) for _ in shape)])
@@ -185,5 +198,5 @@ def jvp_with_batching_rule(primitive: Primitive, call: CustomCall, primals: Sequ
     derived = DerivedCall(fun, call.name, call.label, vmap=vmap)
     flat = primitive.bind(*primals, *(tangents[i] for i in where), call=derived)
     moves = results.aux
-    outs = flat[:len(moves)]
-    return outs, filled(moves, flat[len(moves):], [zero_of(out.aval) for out in outs])
+    outs = flat[: len(moves)]
+    return outs, filled(moves, flat[len(moves) :], [zero_of(out.aval) for out in outs])

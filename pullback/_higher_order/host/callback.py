@@ -4,6 +4,7 @@
 `debug_callback_p` have side effects: they run once each time they are executed, in program order. A debug callback
 is the identity to differentiation, and is called with primal values where the function runs.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -30,8 +31,15 @@ from pullback._xla.host_calls import emit_host_call
 
 VMAP_METHODS = ("sequential", "sequential_unrolled", "expand_dims", "broadcast_all", "legacy_vectorized")
 
-_NARROWED = {np.dtype(wide): np.dtype(narrow) for wide, narrow in (
-    (np.float64, np.float32), (np.int64, np.int32), (np.uint64, np.uint32), (np.complex128, np.complex64))}
+_NARROWED = {
+    np.dtype(wide): np.dtype(narrow)
+    for wide, narrow in (
+        (np.float64, np.float32),
+        (np.int64, np.int32),
+        (np.uint64, np.uint32),
+        (np.complex128, np.complex64),
+    )
+}
 
 
 class HostFunction:
@@ -42,8 +50,9 @@ class HostFunction:
 
     __slots__ = ("fun", "out_tree", "out_avals", "what", "user_fun", "narrow")
 
-    def __init__(self, fun: Callable, out_tree: PyTreeDef | None, out_avals: Sequence[ShapedArray], what: str,
-                 user_fun: Callable):
+    def __init__(
+        self, fun: Callable, out_tree: PyTreeDef | None, out_avals: Sequence[ShapedArray], what: str, user_fun: Callable
+    ):
         self.fun = fun
         self.out_tree = out_tree
         self.out_avals = tuple(aval.strip_weak_type() for aval in out_avals)
@@ -62,8 +71,10 @@ class HostFunction:
         if self.out_tree is None:
             return []
         leaves, tree = tree_flatten(result)
-        if tree != self.out_tree and not (len(leaves) == self.out_tree.num_leaves
-                                          and _same_nesting(tree_unflatten(self.out_tree, [0] * len(leaves)), result)):
+        if tree != self.out_tree and not (
+            len(leaves) == self.out_tree.num_leaves
+            and _same_nesting(tree_unflatten(self.out_tree, [0] * len(leaves)), result)
+        ):
             raise TypeError(self._structure_message(result))
         return [self._checked(i, x, aval) for i, (x, aval) in enumerate(zip(leaves, self.out_avals, strict=True))]
 
@@ -72,13 +83,20 @@ class HostFunction:
             raise TypeError(f"{self._must()} {aval.str_short()}{self._place(i)}, got {described(x)}")
         value = np.asarray(x)
         dtype = aval.dtype
-        if value.dtype != dtype and value.shape == aval.shape and (
+        if (
+            value.dtype != dtype
+            and value.shape == aval.shape
+            and (
                 (self.narrow and _NARROWED.get(value.dtype) == dtype)
-                or (type(x) in (bool, int, float, complex) and _rank(value.dtype) <= _rank(dtype))):
+                or (type(x) in (bool, int, float, complex) and _rank(value.dtype) <= _rank(dtype))
+            )
+        ):
             return value.astype(dtype)
         if value.dtype != dtype or value.shape != aval.shape:
-            raise TypeError(f"{self._must()} {aval.str_short()}{self._place(i)}, got an array of dtype "
-                            f"{value.dtype.name} and shape {value.shape}")
+            raise TypeError(
+                f"{self._must()} {aval.str_short()}{self._place(i)}, got an array of dtype "
+                f"{value.dtype.name} and shape {value.shape}"
+            )
         return value
 
     def _must(self) -> str:
@@ -104,8 +122,11 @@ class HostFunction:
 
         def fun(*values):
             rows = [inner(*[v[i] if b else v for v, b in zip(values, batched, strict=True)]) for i in range(size)]
-            return [np.stack(column) for column in zip(*rows, strict=True)] if rows else [
-                np.zeros((0, *aval.shape), aval.dtype) for aval in inner.out_avals]
+            return (
+                [np.stack(column) for column in zip(*rows, strict=True)]
+                if rows
+                else [np.zeros((0, *aval.shape), aval.dtype) for aval in inner.out_avals]
+            )
 
         out_avals = [with_leading(aval, size) for aval in self.out_avals]
         out_tree = None if self.out_tree is None else tree_flatten(list(out_avals))[1]
@@ -113,8 +134,9 @@ class HostFunction:
 
     def vectorized(self, size: int) -> HostFunction:
         """The same function, called with all examples at once; results have a leading batch axis."""
-        return HostFunction(self.fun, self.out_tree, [with_leading(aval, size) for aval in self.out_avals], self.what,
-                            self.user_fun)
+        return HostFunction(
+            self.fun, self.out_tree, [with_leading(aval, size) for aval in self.out_avals], self.what, self.user_fun
+        )
 
 
 def _same_nesting(declared: Any, got: AnyValue) -> bool:
@@ -139,15 +161,18 @@ def host_value_of(x: AnyValue) -> np.ndarray:
 def run_on_host(function: HostFunction, args: Sequence[Any], primitive: Primitive) -> list[Any]:
     """Call the function on concrete arrays."""
     # the function's results are copied, since their owner may modify them later
-    outs = [array_of(aval, np.array(out)) for aval, out in
-            zip(function.out_avals, function(*map(host_value_of, args)), strict=True)]
+    outs = [
+        array_of(aval, np.array(out))
+        for aval, out in zip(function.out_avals, function(*map(host_value_of, args)), strict=True)
+    ]
     if config.debug_nans:
         inspect_operation(primitive, [a.value for a in args], [out.value for out in outs])
     return outs
 
 
-def batched_call(trace: BatchTrace, function: HostFunction, operands: Sequence[Any], dims: Sequence[int | None],
-                 method: str) -> tuple[list[Any], HostFunction]:
+def batched_call(
+    trace: BatchTrace, function: HostFunction, operands: Sequence[Any], dims: Sequence[int | None], method: str
+) -> tuple[list[Any], HostFunction]:
     """The operands and the function of the call for a whole batch."""
     size = trace.size
     moved = [x if d is None else trace.materialize(x, d) for x, d in zip(operands, dims, strict=True)]
@@ -179,8 +204,10 @@ def has_ordered_call(jaxpr: Jaxpr) -> bool:
     return bool(gathered(jaxpr, "ordered calls", ordered))
 
 
-ORDERED_BATCH = ("vmap of an ordered io_callback: the examples of a batch have no order. Use ordered=False, which "
-                 "calls the function once for each example, or lax.map in place of vmap.")
+ORDERED_BATCH = (
+    "vmap of an ordered io_callback: the examples of a batch have no order. Use ordered=False, which "
+    "calls the function once for each example, or lax.map in place of vmap."
+)
 
 
 def _callback(name: str, effectful: bool) -> HigherOrder:
@@ -206,7 +233,8 @@ def _callback(name: str, effectful: bool) -> HigherOrder:
             raise NotImplementedError(
                 f"vmap of pure_callback: how to call {describe_function(function.user_fun)} for a batch was not said. "
                 "Pass vmap_method='sequential' to call it for one example after the other; 'expand_dims' or "
-                "'broadcast_all' if it takes all examples at once, along a leading axis.")
+                "'broadcast_all' if it takes all examples at once, along a leading axis."
+            )
         moved, function = batched_call(trace, function, operands, dims, method)
         return bind_flat(moved, {"function": function, **params}), [0] * len(function.out_avals)
 
@@ -223,15 +251,20 @@ debug_callback_p = _callback("debug_callback", True)
 
 
 def _refuse_derivative(primals, tangents, function, **_):
-    advice = ("Give it one: wrap it in custom_jvp or custom_vjp with a rule, or decorate the function with "
-              "pullback.external and say its derivative there.")
+    advice = (
+        "Give it one: wrap it in custom_jvp or custom_vjp with a rule, or decorate the function with "
+        "pullback.external and say its derivative there."
+    )
     if function.what == "external":
         # otherwise the rules of that primitive would have been called
-        advice = ("The rules of an external function do not cover keyword-only arguments, nor what a method's object "
-                  "holds: make what is differentiated a positional argument.")
+        advice = (
+            "The rules of an external function do not cover keyword-only arguments, nor what a method's object "
+            "holds: make what is differentiated a positional argument."
+        )
     raise ValueError(
         f"{function.what}: {describe_function(function.user_fun)} has no derivative: what a function does on the "
-        f"host cannot be followed. {advice} If the result is to count as a constant, pass lax.stop_gradient(x).")
+        f"host cannot be followed. {advice} If the result is to count as a constant, pass lax.stop_gradient(x)."
+    )
 
 
 def _refuse_tangent(tape, args, params):
@@ -250,5 +283,16 @@ def _debug_jvp(primals, tangents, **params):
 
 debug_callback_p.jvp = _debug_jvp
 
-__all__ = ["ORDERED_BATCH", "VMAP_METHODS", "HostFunction", "batched_call", "batched_function", "debug_callback_p",
-           "has_ordered_call", "io_callback_p", "pure_callback_p", "run_on_host", "without_debug_callbacks"]
+__all__ = [
+    "ORDERED_BATCH",
+    "VMAP_METHODS",
+    "HostFunction",
+    "batched_call",
+    "batched_function",
+    "debug_callback_p",
+    "has_ordered_call",
+    "io_callback_p",
+    "pure_callback_p",
+    "run_on_host",
+    "without_debug_callbacks",
+]

@@ -3,6 +3,7 @@
 The operands are parameters, in which the map need not be linear, and the vector it is applied to. Its derivative is the
 map itself, and its transpose is the same primitive with the two functions exchanged, which covers all orders.
 """
+
 from __future__ import annotations
 
 from pullback._core.primitive import HigherOrder
@@ -18,9 +19,11 @@ linear_host_call_p = HigherOrder("linear_callback")
 
 
 def _refuse_parameters(function: HostFunction) -> ValueError:
-    return ValueError(f"{function.what} of {function.__name__}: a parameter of the map is being differentiated, but "
-                      "the two functions only tell how it acts on its first argument. For a derivative by "
-                      "parameters too, use pullback.external with rules.")
+    return ValueError(
+        f"{function.what} of {function.__name__}: a parameter of the map is being differentiated, but "
+        "the two functions only tell how it acts on its first argument. For a derivative by "
+        "parameters too, use pullback.external with rules."
+    )
 
 
 def _evaluate(*args, forward, **_):
@@ -38,8 +41,9 @@ def _jvp(primals, tangents, forward, num_params, **params):
     moving = tangents[num_params:]
     if all(type(t) is Zero for t in moving):
         return outs, [zero_of(out.aval) for out in outs]
-    return outs, linear_host_call_p.bind(*primals[:num_params], *map(instantiate, moving), forward=forward,
-                                         num_params=num_params, **params)
+    return outs, linear_host_call_p.bind(
+        *primals[:num_params], *map(instantiate, moving), forward=forward, num_params=num_params, **params
+    )
 
 
 def _transpose(cts, *operands, forward, backward, num_params, vmap_method):
@@ -48,23 +52,35 @@ def _transpose(cts, *operands, forward, backward, num_params, vmap_method):
         raise _refuse_parameters(forward)
     if all(type(ct) is Zero for ct in cts):
         return [None] * len(operands)
-    results = linear_host_call_p.bind(*known, *map(instantiate, cts), forward=backward, backward=forward,
-                                      num_params=num_params, vmap_method=vmap_method)
+    results = linear_host_call_p.bind(
+        *known,
+        *map(instantiate, cts),
+        forward=backward,
+        backward=forward,
+        num_params=num_params,
+        vmap_method=vmap_method,
+    )
     return [*(None for _ in known), *results]
 
 
 def _batch(trace: BatchTrace, operands, dims, forward, backward, num_params, vmap_method):
     if all(d is None for d in dims):
-        outs = linear_host_call_p.bind(*operands, forward=forward, backward=backward, num_params=num_params,
-                                       vmap_method=vmap_method)
+        outs = linear_host_call_p.bind(
+            *operands, forward=forward, backward=backward, num_params=num_params, vmap_method=vmap_method
+        )
         return outs, [None] * len(outs)
     # the vector is batched whenever an operand is, so that cotangents and their images are batched alike
     moved = [trace.materialize(x, d) for x, d in zip(operands[num_params:], dims[num_params:], strict=True)]
     all_dims = [*dims[:num_params], *(0 for _ in moved)]
     values, batched = batched_call(trace, forward, [*operands[:num_params], *moved], all_dims, vmap_method)
     back_dims = [*dims[:num_params], *(0 for _ in forward.out_avals)]
-    outs = linear_host_call_p.bind(*values, forward=batched, num_params=num_params, vmap_method=vmap_method,
-                                   backward=batched_function(trace.size, backward, back_dims, vmap_method))
+    outs = linear_host_call_p.bind(
+        *values,
+        forward=batched,
+        num_params=num_params,
+        vmap_method=vmap_method,
+        backward=batched_function(trace.size, backward, back_dims, vmap_method),
+    )
     return outs, [0] * len(outs)
 
 

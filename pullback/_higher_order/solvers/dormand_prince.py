@@ -9,6 +9,7 @@ The solver is never differentiated. It handles problems in lanes: the leading ax
 state are independent problems, each with its own step lengths, so that each lane of a batch takes the same steps as it
 would alone.
 """
+
 from __future__ import annotations
 
 import builtins
@@ -45,12 +46,33 @@ _ERROR = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1
 # the coefficients of θ, θ², θ³ and θ⁴ in the weights of the seven slopes, at the fraction θ of a step
 _QUARTIC = (
     (1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
-    (-8048581381 / 2820520608, 0.0, 131558114200 / 32700410799, -1754552775 / 470086768,
-     127303824393 / 49829197408, -282668133 / 205662961, 40617522 / 29380423),
-    (8663915743 / 2820520608, 0.0, -68118460800 / 10900136933, 14199869525 / 1410260304,
-     -318862633887 / 49829197408, 2019193451 / 616988883, -110615467 / 29380423),
-    (-12715105075 / 11282082432, 0.0, 87487479700 / 32700410799, -10690763975 / 1880347072,
-     701980252875 / 199316789632, -1453857185 / 822651844, 69997945 / 29380423),
+    (
+        -8048581381 / 2820520608,
+        0.0,
+        131558114200 / 32700410799,
+        -1754552775 / 470086768,
+        127303824393 / 49829197408,
+        -282668133 / 205662961,
+        40617522 / 29380423,
+    ),
+    (
+        8663915743 / 2820520608,
+        0.0,
+        -68118460800 / 10900136933,
+        14199869525 / 1410260304,
+        -318862633887 / 49829197408,
+        2019193451 / 616988883,
+        -110615467 / 29380423,
+    ),
+    (
+        -12715105075 / 11282082432,
+        0.0,
+        87487479700 / 32700410799,
+        -10690763975 / 1880347072,
+        701980252875 / 199316789632,
+        -1453857185 / 822651844,
+        69997945 / 29380423,
+    ),
 )
 _MOST_STEPS = 2**31 - 1
 _SAFETY, _SHRINK, _GROW = 0.9, 0.2, 10.0
@@ -58,8 +80,15 @@ _SAFETY, _SHRINK, _GROW = 0.9, 0.2, 10.0
 State = list[Array]
 
 
-def solve(f: Callable[..., Sequence[Array]], times: Array, start: Sequence[Array], rtol: float, atol: float,
-          mxstep: float, hmax: float) -> State:
+def solve(
+    f: Callable[..., Sequence[Array]],
+    times: Array,
+    start: Sequence[Array],
+    rtol: float,
+    atol: float,
+    mxstep: float,
+    hmax: float,
+) -> State:
     """The solution of `y' = f(t, *y)` at the times, of shape `lanes + (n,)`, from `start` at the first of them.
 
     Every part of the state has the lanes as leading axes; in the result an axis for the times follows them. Values that
@@ -104,8 +133,11 @@ def solve(f: Callable[..., Sequence[Array]], times: Array, start: Sequence[Array
     def first_step(y: State, k: State) -> Array:
         small = _constant(first, 1e-5)
         d0, d1 = relative(y, y), relative(k, y)
-        guess = select(bitwise_or(lt(d0, small), lt(d1, small)), _constant(first, 1e-6),
-                       div(mul(_scalar(dtype, 0.01), d0), max(d1, small)))
+        guess = select(
+            bitwise_or(lt(d0, small), lt(d1, small)),
+            _constant(first, 1e-6),
+            div(mul(_scalar(dtype, 0.01), d0), max(d1, small)),
+        )
         # at large times a step must exceed the rounding, and must not go beyond the end
         seen = mul(_scalar(dtype, 16 * tiny), max(abs(begin), abs(end)))
         guess = min(max(guess, seen), sub(end, begin))
@@ -114,8 +146,11 @@ def solve(f: Callable[..., Sequence[Array]], times: Array, start: Sequence[Array
         d2 = div(relative([sub(b, a) for a, b in zip(k, ahead, strict=True)], y), guess)
         largest = max(d1, d2)
         still = le(largest, _constant(first, 1e-15))
-        second = select(still, max(_constant(first, 1e-6), mul(guess, _scalar(dtype, 1e-3))),
-                        pow(div(_constant(first, 0.01), select(still, one, largest)), _constant(first, 0.2)))
+        second = select(
+            still,
+            max(_constant(first, 1e-6), mul(guess, _scalar(dtype, 1e-3))),
+            pow(div(_constant(first, 0.01), select(still, one, largest)), _constant(first, 0.2)),
+        )
         h = min(mul(guess, _scalar(dtype, 100.0)), second)
         return max(select(is_finite(h), h, guess), seen)
 
@@ -146,10 +181,16 @@ def solve(f: Callable[..., Sequence[Array]], times: Array, start: Sequence[Array
         whole = ge(h, sub(end, t))
         arrived = select(whole, end, add(t, h))
         taken = [_combine(None, h, slopes, weights) for weights in _QUARTIC]
-        return (select(accepted, t, before), select(accepted, arrived, t), select(active, mul(h, factor), state[2]),
-                select(active, add(count, 1), count), _where(accepted, y, old), _where(accepted, new, y),
-                _where(accepted, slopes[-1], k),
-                [_where(accepted, new, kept) for new, kept in zip(taken, quartic, strict=True)])
+        return (
+            select(accepted, t, before),
+            select(accepted, arrived, t),
+            select(active, mul(h, factor), state[2]),
+            select(active, add(count, 1), count),
+            _where(accepted, y, old),
+            _where(accepted, new, y),
+            _where(accepted, slopes[-1], k),
+            [_where(accepted, new, kept) for new, kept in zip(taken, quartic, strict=True)],
+        )
 
     def advance(state, target):
         state = (*state[:3], full(first.aval.shape, 0, np.dtype(np.int32)), *state[4:])
@@ -163,17 +204,26 @@ def solve(f: Callable[..., Sequence[Array]], times: Array, start: Sequence[Array
             between = [add(b, mul(_like(power, q), q)) for b, q in zip(between, part, strict=True)]
         known = bitwise_and(le(before, target), le(target, t))
         exact = ge(target, t)
-        return state, [select(_across_axes(known, v), select(_across_axes(exact, v), v, b), _nan(v))
-                       for v, b in zip(y, between, strict=True)]
+        return state, [
+            select(_across_axes(known, v), select(_across_axes(exact, v), v, b), _nan(v))
+            for v, b in zip(y, between, strict=True)
+        ]
 
     begin_slope = slope(begin, list(start))
     nothing = [full(y.aval.shape, 0, y.aval.dtype) for y in start]
-    state = (begin, begin, first_step(list(start), begin_slope), full(first.aval.shape, 0, np.dtype(np.int32)),
-             list(start), list(start), begin_slope, [nothing] * 4)
+    state = (
+        begin,
+        begin,
+        first_step(list(start), begin_slope),
+        full(first.aval.shape, 0, np.dtype(np.int32)),
+        list(start),
+        list(start),
+        begin_slope,
+        [nothing] * 4,
+    )
     targets = move_axis(slice_in_dim(scaled, 1, None, 1, lanes), lanes, 0)
     _, rest = scan(advance, state, targets)
-    return [move_axis(concatenate([expand_dims(y, (0,)), ys], 0), 0, lanes)
-            for y, ys in zip(start, rest, strict=True)]
+    return [move_axis(concatenate([expand_dims(y, (0,)), ys], 0), 0, lanes) for y, ys in zip(start, rest, strict=True)]
 
 
 def _combine(y: State | None, h: Array, slopes: Sequence[State], weights: Sequence[float]) -> State:

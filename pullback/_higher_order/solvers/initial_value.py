@@ -1,4 +1,5 @@
 """The public `odeint`: it checks its arguments and converts them for the primitive."""
+
 from __future__ import annotations
 
 import math
@@ -25,8 +26,16 @@ from pullback._ops.shape import convert_element_type, expand_dims
 
 
 @boundary
-def odeint(func: Callable, y0: PyTree, t: ArrayLike, *args: PyTree, rtol: float = 1.4e-8, atol: float = 1.4e-8,
-           mxstep: float = math.inf, hmax: float = math.inf) -> Any:
+def odeint(
+    func: Callable,
+    y0: PyTree,
+    t: ArrayLike,
+    *args: PyTree,
+    rtol: float = 1.4e-8,
+    atol: float = 1.4e-8,
+    mxstep: float = math.inf,
+    hmax: float = math.inf,
+) -> Any:
     """The solution of `dy/dt = func(y, t, *args)` that starts with `y0` at `t[0]`, at every time in `t`.
 
     Steps are those of Dormand and Prince, of order 5, as long as the tolerances allow.
@@ -72,16 +81,26 @@ def odeint(func: Callable, y0: PyTree, t: ArrayLike, *args: PyTree, rtol: float 
     avals = [make_aval((), times.aval.dtype), *(y.aval for y in state)]
     body = _traced(func, tree, avals, args_tree, arg_leaves)
     jaxpr = _checked(func, body, tree, avals[1:])
-    outs = odeint_p.bind(*body.consts, times, *state, f=jaxpr, num_consts=len(body.consts), lanes=(), laned=(),
-                         settings=settings, base=None)
+    outs = odeint_p.bind(
+        *body.consts,
+        times,
+        *state,
+        f=jaxpr,
+        num_consts=len(body.consts),
+        lanes=(),
+        laned=(),
+        settings=settings,
+        base=None,
+    )
     return tree_unflatten(tree, outs)
 
 
 # --- checks of the arguments ---
 
 
-def _traced(func: Callable, tree: PyTreeDef, avals: Sequence[ShapedArray], args_tree: PyTreeDef,
-            args: Sequence[Array]) -> Body:
+def _traced(
+    func: Callable, tree: PyTreeDef, avals: Sequence[ShapedArray], args_tree: PyTreeDef, args: Sequence[Array]
+) -> Body:
     """The function of time and state as a jaxpr; its captured values and further arguments become constants."""
     try:
         return _traced_with(func, tree, avals, args_tree, args)
@@ -92,13 +111,14 @@ def _traced(func: Callable, tree: PyTreeDef, avals: Sequence[ShapedArray], args_
     return _traced_with(standing_for(func)(lambda y, time: func(y, time, *values)), tree, avals, tree_structure(()), [])
 
 
-def _traced_with(func: Callable, tree: PyTreeDef, avals: Sequence[ShapedArray], args_tree: PyTreeDef,
-                 args: Sequence[Array]) -> Body:
+def _traced_with(
+    func: Callable, tree: PyTreeDef, avals: Sequence[ShapedArray], args_tree: PyTreeDef, args: Sequence[Array]
+) -> Body:
     n = len(args)
 
     @standing_for(func)
     def rate(*xs):
-        return func(tree_unflatten(tree, xs[n + 1:]), xs[n], *tree_unflatten(args_tree, xs[:n]))
+        return func(tree_unflatten(tree, xs[n + 1 :]), xs[n], *tree_unflatten(args_tree, xs[:n]))
 
     every = [*(x.aval for x in args), *avals]
     body = trace_body("odeint", rate, treedef_tuple((tree_structure(0),) * len(every)), every, "func")
@@ -109,8 +129,9 @@ def _settings(rtol: float, atol: float, mxstep: float, hmax: float) -> tuple[flo
     values = tuple(float(x) for x in (rtol, atol, mxstep, hmax))
     for what, value, low in zip(("rtol", "atol", "mxstep", "hmax"), values, (0, 0, 1, 0), strict=True):
         if not value >= low or (what == "hmax" and value == 0):
-            raise ValueError(f"odeint: {what} must be a number {'above 0' if what == 'hmax' else f'>= {low}'}, got "
-                             f"{value}")
+            raise ValueError(
+                f"odeint: {what} must be a number {'above 0' if what == 'hmax' else f'>= {low}'}, got {value}"
+            )
     return values
 
 
@@ -118,8 +139,10 @@ def _inexact(tree: PyTreeDef, i: int, y: Array) -> Array:
     if dtypes.is_inexact(y.aval.dtype):
         return convert_element_type(y, y.aval.dtype)
     if not y.aval.weak_type:
-        raise TypeError(f"odeint: y0{path_of(tree, i)} must be of floats or complex numbers, got "
-                        f"{y.aval.str_short()}. Convert it with .astype(float).")
+        raise TypeError(
+            f"odeint: y0{path_of(tree, i)} must be of floats or complex numbers, got "
+            f"{y.aval.str_short()}. Convert it with .astype(float)."
+        )
     return convert_element_type(y, float)
 
 
@@ -133,36 +156,50 @@ def _times(t: AnyValue, state: Sequence[ShapedArray]) -> Array:
         raise ValueError(f"odeint: t must be a vector of one or more times, got shape {aval.shape}")
     if dtypes.is_complex(aval.dtype) or dtypes.is_bool(aval.dtype):
         raise TypeError(f"odeint: t must be of real numbers, got {aval.str_short()}")
-    times = convert_element_type(times, np.result_type(dtypes.to_inexact(aval.dtype, aval.weak_type)[0], *(
-        dtypes.finfo(y.dtype).dtype for y in state)))
+    times = convert_element_type(
+        times,
+        np.result_type(dtypes.to_inexact(aval.dtype, aval.weak_type)[0], *(dtypes.finfo(y.dtype).dtype for y in state)),
+    )
     known = times.known() if isinstance(times, Tracer) else times
     if isinstance(known, ConcreteArray):
         values = np.asarray(known.value, np.float64)
         gaps = np.diff(values)
         if np.any(gaps > 0) and np.any(gaps < 0):
             i = int(np.argmax(gaps * gaps[np.argmax(gaps != 0)] < 0))
-            raise ValueError("odeint: t must increase throughout or decrease throughout, but "
-                             f"t[{i}:{i + 2}] = {values[i:i + 2]} goes the other way than its beginning")
+            raise ValueError(
+                "odeint: t must increase throughout or decrease throughout, but "
+                f"t[{i}:{i + 2}] = {values[i : i + 2]} goes the other way than its beginning"
+            )
     return times
 
 
 def _checked(func: Callable, body: Body, tree: PyTreeDef, avals: Sequence[ShapedArray]) -> Jaxpr:
     """The traced function, after a check that it returns the types of the state."""
-    what = (f"func ({describe_function(func)}) must return the derivative of y, a value with the structure and types "
-            "of y0")
+    what = (
+        f"func ({describe_function(func)}) must return the derivative of y, a value with the structure and types of y0"
+    )
     check_same_structure("odeint", what, tree, body.out_tree, "")
     outs = body.jaxpr.out_avals
     # a Python number is not an array of another dtype
-    loose = [o.weak_type and o.shape == a.shape and dtypes.join(o.dtype, True, a.dtype, False)[0] == a.dtype
-             for o, a in zip(outs, avals, strict=True)]
-    check_same_types("odeint", what, tree, avals, [a if w else o for o, a, w in zip(outs, avals, loose, strict=True)],
-                     "Convert with .astype() in the function, or convert y0.")
+    loose = [
+        o.weak_type and o.shape == a.shape and dtypes.join(o.dtype, True, a.dtype, False)[0] == a.dtype
+        for o, a in zip(outs, avals, strict=True)
+    ]
+    check_same_types(
+        "odeint",
+        what,
+        tree,
+        avals,
+        [a if w else o for o, a, w in zip(outs, avals, loose, strict=True)],
+        "Convert with .astype() in the function, or convert y0.",
+    )
 
     def rate(*xs):
         return [convert_element_type(d, a.dtype) for d, a in zip(eval_jaxpr(body.jaxpr, [], *xs), avals, strict=True)]
 
-    return body.jaxpr.derive(("rate of odeint", *avals),
-                             lambda: stage_closed(rate, body.jaxpr.in_avals, "func of odeint"))
+    return body.jaxpr.derive(
+        ("rate of odeint", *avals), lambda: stage_closed(rate, body.jaxpr.in_avals, "func of odeint")
+    )
 
 
 __all__ = ["odeint"]

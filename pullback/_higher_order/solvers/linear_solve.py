@@ -6,6 +6,7 @@ again solutions of linear systems, so all orders and both modes follow. Giles, C
 forward and reverse mode (2008), on the matrix inverse product. T is the transpose, not the adjoint, as everywhere in
 reverse mode.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -45,8 +46,14 @@ linear_solve_p = HigherOrder("linear_solve", *held_under("matvec", "vecmat", "so
 
 
 @boundary
-def custom_linear_solve(matvec: Callable, b: PyTree, solve: Callable, transpose_solve: Callable | None = None,
-                        symmetric: bool = False, has_aux: bool = False) -> Any:
+def custom_linear_solve(
+    matvec: Callable,
+    b: PyTree,
+    solve: Callable,
+    transpose_solve: Callable | None = None,
+    symmetric: bool = False,
+    has_aux: bool = False,
+) -> Any:
     """Solve `matvec(x) = b` for `x` by `solve`, with derivatives by the implicit function theorem.
 
     Args:
@@ -70,12 +77,21 @@ def custom_linear_solve(matvec: Callable, b: PyTree, solve: Callable, transpose_
     """
     for fun in (matvec, solve, *([] if transpose_solve is None else [transpose_solve])):
         check_callable("custom_linear_solve", fun)
-    return solve_as("custom_linear_solve", ("solve", "transpose_solve"), matvec, b, solve, transpose_solve, symmetric,
-                    has_aux)
+    return solve_as(
+        "custom_linear_solve", ("solve", "transpose_solve"), matvec, b, solve, transpose_solve, symmetric, has_aux
+    )
 
 
-def solve_as(name: str, solvers: tuple[str, str], matvec: Callable, b: PyTree, solve: Callable,
-             transpose_solve: Callable | None, symmetric: bool = False, has_aux: bool = False) -> Any:
+def solve_as(
+    name: str,
+    solvers: tuple[str, str],
+    matvec: Callable,
+    b: PyTree,
+    solve: Callable,
+    transpose_solve: Callable | None,
+    symmetric: bool = False,
+    has_aux: bool = False,
+) -> Any:
     """`custom_linear_solve` for another public function: messages use its name and the names of its two solvers."""
     leaves, tree = lift_tree(name, "b", b)
     avals = [x.aval for x in leaves]
@@ -93,8 +109,10 @@ def solve_as(name: str, solvers: tuple[str, str], matvec: Callable, b: PyTree, s
         try:
             transposed = transpose_jaxpr_full(product.jaxpr, (False,) * n + (True,) * len(avals))
         except (TypeError, RuleNotDefinedError) as error:
-            raise type(error)(f"{name}: matvec ({describe_function(matvec)}) must be linear in its argument, but it "
-                              f"cannot be transposed: {error}") from None
+            raise type(error)(
+                f"{name}: matvec ({describe_function(matvec)}) must be linear in its argument, but it "
+                f"cannot be transposed: {error}"
+            ) from None
         bodies[1] = Body(transposed, product.consts, tree)
 
     def traced(part: str, solver: Callable, apply: Body) -> Body:
@@ -122,14 +140,29 @@ def solve_as(name: str, solvers: tuple[str, str], matvec: Callable, b: PyTree, s
     elif back is not None and bodies[1] is not None:
         bodies[3] = traced(solvers[1], back, bodies[1])
     jaxprs, consts = share_constants(bodies)
-    outs = linear_solve_p.bind(*consts, *leaves, matvec=jaxprs[0], vecmat=jaxprs[1], solve=jaxprs[2],
-                               transpose_solve=jaxprs[3], num_consts=len(consts), subject=describe_function(matvec))
-    x = tree_unflatten(tree, outs[:len(leaves)])
-    return (x, tree_unflatten(solving.out_tree.children()[1], outs[len(leaves):])) if has_aux else x
+    outs = linear_solve_p.bind(
+        *consts,
+        *leaves,
+        matvec=jaxprs[0],
+        vecmat=jaxprs[1],
+        solve=jaxprs[2],
+        transpose_solve=jaxprs[3],
+        num_consts=len(consts),
+        subject=describe_function(matvec),
+    )
+    x = tree_unflatten(tree, outs[: len(leaves)])
+    return (x, tree_unflatten(solving.out_tree.children()[1], outs[len(leaves) :])) if has_aux else x
 
 
-def _check(name: str, part: str, fun: Callable, tree: PyTreeDef, avals: Sequence[ShapedArray], got_tree: PyTreeDef,
-           got: Sequence[ShapedArray]) -> None:
+def _check(
+    name: str,
+    part: str,
+    fun: Callable,
+    tree: PyTreeDef,
+    avals: Sequence[ShapedArray],
+    got_tree: PyTreeDef,
+    got: Sequence[ShapedArray],
+) -> None:
     what = f"{part} ({describe_function(fun)}) must return a value with the structure and types of b"
     check_same_structure(name, what, tree, got_tree, "")
     check_same_types(name, what, tree, avals, got, "Convert with .astype() in the function, or convert b.")
@@ -138,8 +171,10 @@ def _check(name: str, part: str, fun: Callable, tree: PyTreeDef, avals: Sequence
 def split_aux(name: str, part: str, fun: Callable, result: PyTree) -> tuple[Any, Any]:
     """The solution and the auxiliary result of a solver that has one."""
     if not isinstance(result, (tuple, list)) or len(result) != 2:
-        raise TypeError(f"{name} with has_aux=True: {part} ({function_name(fun)}) must return a pair (solution, "
-                        f"auxiliary), got {tree_structure(result)}")
+        raise TypeError(
+            f"{name} with has_aux=True: {part} ({function_name(fun)}) must return a pair (solution, "
+            f"auxiliary), got {tree_structure(result)}"
+        )
     return result[0], result[1]
 
 
@@ -185,8 +220,9 @@ def _jvp(primals, tangents, matvec, num_consts, **params):
     m = len(b_dots)
     zeros = [zero_of(lift(out).aval) for out in outs]
     moved = tangents_with_fixed(matvec, consts, const_dots, outs[:m])
-    rhs = [b if type(a) is Zero else neg(a) if type(b) is Zero else sub(b, a)
-           for b, a in zip(b_dots, moved, strict=True)]
+    rhs = [
+        b if type(a) is Zero else neg(a) if type(b) is Zero else sub(b, a) for b, a in zip(b_dots, moved, strict=True)
+    ]
     if all(type(t) is Zero for t in rhs):
         return outs, zeros
     touts = linear_solve_p.bind(*consts, *map(instantiate, rhs), matvec=matvec, num_consts=n, **params)
@@ -197,16 +233,28 @@ def _transpose(cts, *operands, matvec, vecmat, solve, transpose_solve, num_const
     n = num_consts
     consts, m = operands[:n], len(operands) - n
     if any(map(is_linear, consts)):
-        raise ValueError(f"custom_linear_solve: the solution is not linear in what matvec ({subject}) closes over, but "
-                         "a linear function was asked for. Only b may depend on the argument of a linear function.")
+        raise ValueError(
+            f"custom_linear_solve: the solution is not linear in what matvec ({subject}) closes over, but "
+            "a linear function was asked for. Only b may depend on the argument of a linear function."
+        )
     if transpose_solve is None:
-        raise TypeError("custom_linear_solve: reverse-mode differentiation (grad, vjp) solves with the transpose of "
-                        f"matvec ({subject}), and transpose_solve was not given. Pass transpose_solve, a function "
-                        "(vecmat, b) that returns the solution, or symmetric=True if matvec is its own transpose.")
+        raise TypeError(
+            "custom_linear_solve: reverse-mode differentiation (grad, vjp) solves with the transpose of "
+            f"matvec ({subject}), and transpose_solve was not given. Pass transpose_solve, a function "
+            "(vecmat, b) that returns the solution, or symmetric=True if matvec is its own transpose."
+        )
     if all(type(ct) is Zero for ct in cts[:m]):
         return [None] * len(operands)
-    results = linear_solve_p.bind(*consts, *map(instantiate, cts[:m]), matvec=vecmat, vecmat=matvec,
-                                  solve=transpose_solve, transpose_solve=solve, num_consts=n, subject=subject)
+    results = linear_solve_p.bind(
+        *consts,
+        *map(instantiate, cts[:m]),
+        matvec=vecmat,
+        vecmat=matvec,
+        solve=transpose_solve,
+        transpose_solve=solve,
+        num_consts=n,
+        subject=subject,
+    )
     return [*(None for _ in range(n)), *results[:m]]
 
 
@@ -214,8 +262,9 @@ def _batch(trace, operands, dims, num_consts, subject, **jaxprs):
     n = num_consts
     masks = (*(d is not None for d in dims[:n]), *(True for _ in dims[n:]))
     with for_transposition():
-        derived = {key: None if jaxpr is None else batch_jaxpr(jaxpr, trace, masks, True)[0]
-                   for key, jaxpr in jaxprs.items()}
+        derived = {
+            key: None if jaxpr is None else batch_jaxpr(jaxpr, trace, masks, True)[0] for key, jaxpr in jaxprs.items()
+        }
     moved = [trace.materialize(x, d) if b else x for x, d, b in zip(operands, dims, masks, strict=True)]
     outs = linear_solve_p.bind(*moved, num_consts=n, subject=subject, **derived)
     return outs, [0] * len(outs)

@@ -19,6 +19,7 @@ All three are initial value problems, so each is this operation again, with more
 tangent and the adjoint equation are separate primitives, each the transpose of the other: an iteration for a linear
 system, for example, may need the transpose of either.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -66,8 +67,12 @@ def _solver(avals: Sequence[ShapedArray], f: Jaxpr, num_consts: int, lanes, lane
 
         def run(*operands):
             consts = operands[:num_consts]
-            return solve(lambda t, *ys: eval_jaxpr(rate, [], *consts, t, *ys), operands[num_consts],
-                         operands[num_consts + 1:], *settings)
+            return solve(
+                lambda t, *ys: eval_jaxpr(rate, [], *consts, t, *ys),
+                operands[num_consts],
+                operands[num_consts + 1 :],
+                *settings,
+            )
 
         return stage_closed(run, avals, "odeint")
 
@@ -89,8 +94,8 @@ def _type(*avals, f, num_consts, lanes, **_):
     times = avals[num_consts]
     k = len(lanes)
     if not lanes:
-        check_operands("odeint", f, [*avals[:num_consts], make_aval((), times.dtype), *avals[num_consts + 1:]])
-    return [make_aval((*y.shape[:k], times.shape[-1], *y.shape[k:]), y.dtype) for y in avals[num_consts + 1:]]
+        check_operands("odeint", f, [*avals[:num_consts], make_aval((), times.dtype), *avals[num_consts + 1 :]])
+    return [make_aval((*y.shape[:k], times.shape[-1], *y.shape[k:]), y.dtype) for y in avals[num_consts + 1 :]]
 
 
 def _lower(ctx, *operands, **params):
@@ -101,7 +106,7 @@ def _lower(ctx, *operands, **params):
 
 
 def _split(values: Sequence[Any], num_consts: int) -> tuple[list[Any], Any, list[Any]]:
-    return list(values[:num_consts]), values[num_consts], list(values[num_consts + 1:])
+    return list(values[:num_consts]), values[num_consts], list(values[num_consts + 1 :])
 
 
 def _derivative(primals, tangents, solve_tangent: Callable, f, num_consts, lanes, laned, **_unused):
@@ -113,7 +118,7 @@ def _derivative(primals, tangents, solve_tangent: Callable, f, num_consts, lanes
         start = None if all(type(t) is Zero for t in [*const_dots, *state_dots]) else state_dots
         return solve_tangent(start)
     first = index_in_dim(times, 0, k, False)
-    start_slopes = eval_jaxpr(in_lanes(f, lanes, laned), [], *consts, first, *primals[num_consts + 1:])
+    start_slopes = eval_jaxpr(in_lanes(f, lanes, laned), [], *consts, first, *primals[num_consts + 1 :])
     moved = [neg(mul(_along(index_in_dim(times_dot, 0, k, False), s), s)) for s in start_slopes]
     outs, touts = solve_tangent([m if type(t) is Zero else add(t, m) for t, m in zip(state_dots, moved, strict=True)])
     every = in_lanes(f, (times.aval.shape[-1], *lanes), ((False,) * num_consts, *laned))
@@ -137,9 +142,15 @@ def _jvp(primals, tangents, **params):
             outs = odeint_p.bind(*primals, **params)
             return outs, [zero_of(out.aval) for out in outs]
         active = active_of(tangents[:n])
-        results = odeint_p.bind(*consts, *chosen(tangents[:n], active), times, *state, *map(instantiate, start),
-                                **_with_tangents_params(active, _dots_laned(params["laned"], active), params))
-        return results[:len(state)], results[len(state):]
+        results = odeint_p.bind(
+            *consts,
+            *chosen(tangents[:n], active),
+            times,
+            *state,
+            *map(instantiate, start),
+            **_with_tangents_params(active, _dots_laned(params["laned"], active), params),
+        )
+        return results[: len(state)], results[len(state) :]
 
     return _derivative(primals, tangents, solve_tangent, **params)
 
@@ -159,8 +170,16 @@ def _linearize(trace, primals, tangents, **params):
         if start is None:
             return outs, [zero_of(out.aval) for out in outs]
         active = active_of(tangents[:n])
-        return outs, tangent_p.bind(*consts, times, *outs, *chosen(tangents[:n], active), *map(instantiate, start),
-                                    active=active, dots=_dots_laned(params["laned"], active), **params)
+        return outs, tangent_p.bind(
+            *consts,
+            times,
+            *outs,
+            *chosen(tangents[:n], active),
+            *map(instantiate, start),
+            active=active,
+            dots=_dots_laned(params["laned"], active),
+            **params,
+        )
 
     return _derivative(primals, tangents, solve_tangent, **params)
 
@@ -175,31 +194,39 @@ tangent_p = HigherOrder("odeint_tangent", *held_under("f"))
 def _parts(operands: Sequence[Any], f: Jaxpr, num_consts: int, active: Sequence[bool]):
     n, m, k = num_consts, len(f.outvars), sum(active)
     stop = n + 1 + m
-    return (list(operands[:n]), operands[n], list(operands[n + 1:stop]), list(operands[stop:stop + k]),
-            list(operands[stop + k:]))
+    return (
+        list(operands[:n]),
+        operands[n],
+        list(operands[n + 1 : stop]),
+        list(operands[stop : stop + k]),
+        list(operands[stop + k :]),
+    )
 
 
 def _with_tangents(operands: Sequence[Any], active, params: dict) -> list[Any]:
     """The operands of the problem whose state includes the tangents."""
     k = len(params["lanes"])
     consts, times, solution, const_dots, state_dots = _parts(operands, params["f"], params["num_consts"], active)
-    start = [zero_of(y.aval.update(shape=(*y.aval.shape[:k], *y.aval.shape[k + 1:]))) if type(y) is Zero
-             else index_in_dim(y, 0, k, False) for y in solution]
+    start = [
+        zero_of(y.aval.update(shape=(*y.aval.shape[:k], *y.aval.shape[k + 1 :])))
+        if type(y) is Zero
+        else index_in_dim(y, 0, k, False)
+        for y in solution
+    ]
     return [*consts, *const_dots, times, *start, *state_dots]
 
 
 def _with_tangents_params(active, dots, params: dict) -> dict:
     f, n = params["f"], params["num_consts"]
     laned = tuple((*a, *b) for a, b in zip(params["laned"], dots, strict=True))
-    return params_of(tangent_rate(f, n, active), n + sum(active), params, laned=laned,
-                      base=(f, active, params["base"]))
+    return params_of(tangent_rate(f, n, active), n + sum(active), params, laned=laned, base=(f, active, params["base"]))
 
 
 def _without_tangents(values: Sequence[Any], base: tuple) -> tuple[list[Any], list[Any]]:
     """Split one value per operand into those for the problem itself and those for its tangents."""
     f, active, _ = base
     n, k, m = len(active), sum(active), len(f.outvars)
-    return [*values[:n], *values[n + k:-m]], [*values[n:n + k], *values[-m:]]
+    return [*values[:n], *values[n + k : -m]], [*values[n : n + k], *values[-m:]]
 
 
 def _base_params(params: dict) -> dict:
@@ -225,8 +252,9 @@ def _dce(used, eqn: Equation) -> Equation:
     base, m = eqn.params["base"], len(used) // 2
     if base is None or any(used[m:]):
         return eqn
-    return eqn.replace(invars=_without_tangents(eqn.invars, base)[0], outvars=eqn.outvars[:m],
-                       params=_base_params(eqn.params))
+    return eqn.replace(
+        invars=_without_tangents(eqn.invars, base)[0], outvars=eqn.outvars[:m], params=_base_params(eqn.params)
+    )
 
 
 def _record(tape, args, params):
@@ -243,19 +271,19 @@ def _record(tape, args, params):
 
     def run():
         outs = odeint_p.bind(*operands, **inner)
-        return [*outs, *tangent_p.bind(*operands[:n + 1], *outs, *tangents, active=base[1], dots=masks, **inner)]
+        return [*outs, *tangent_p.bind(*operands[: n + 1], *outs, *tangents, active=base[1], dots=masks, **inner)]
 
     return call_with(tape, run)
 
 
 def _push(*operands, active, dots, **params):
     outs = odeint_p.bind(*_with_tangents(operands, active, params), **_with_tangents_params(active, dots, params))
-    return outs[len(params["f"].outvars):]
+    return outs[len(params["f"].outvars) :]
 
 
 def _tangent_vanishing(zeros, *, f, num_consts, **_):
     m = len(f.outvars)
-    return [all(zeros[num_consts + 1 + m:])] * m
+    return [all(zeros[num_consts + 1 + m :])] * m
 
 
 def _tangent_derivative(rule: Callable, primals, tangents, active, dots, **params):
@@ -263,33 +291,43 @@ def _tangent_derivative(rule: Callable, primals, tangents, active, dots, **param
     stop = params["num_consts"] + 1 + m
     if all(type(t) is Zero for t in tangents[:stop]):
         params = {"active": active, "dots": dots, **params}
-        return tangent_p.bind(*primals, **params), tangent_p.bind(*primals[:stop], *map(instantiate, tangents[stop:]),
-                                                                  **params)
-    outs, touts = rule(_with_tangents(primals, active, params), _with_tangents(tangents, active, params),
-                       **_with_tangents_params(active, dots, params))
+        return tangent_p.bind(*primals, **params), tangent_p.bind(
+            *primals[:stop], *map(instantiate, tangents[stop:]), **params
+        )
+    outs, touts = rule(
+        _with_tangents(primals, active, params),
+        _with_tangents(tangents, active, params),
+        **_with_tangents_params(active, dots, params),
+    )
     return outs[m:], touts[m:]
 
 
 def _tangent_batch(trace, operands, dims, active, dots, **params):
     n, m, k = params["num_consts"], len(params["f"].outvars), sum(active)
     shared = {*range(n), *range(n + 1 + m, n + 1 + m + k)}
-    moved = [x if d is None and i in shared else trace.materialize(x, d)
-             for i, (x, d) in enumerate(zip(operands, dims, strict=True))]
+    moved = [
+        x if d is None and i in shared else trace.materialize(x, d)
+        for i, (x, d) in enumerate(zip(operands, dims, strict=True))
+    ]
     batched = [d is not None for d in dims]
     params["lanes"] = (*params["lanes"], trace.size)
     params["laned"] = (*params["laned"], tuple(batched[:n]))
-    outs = tangent_p.bind(*moved, active=active, dots=(*dots, tuple(batched[n + 1 + m:n + 1 + m + k])), **params)
+    outs = tangent_p.bind(*moved, active=active, dots=(*dots, tuple(batched[n + 1 + m : n + 1 + m + k])), **params)
     return outs, [0] * len(outs)
 
 
 def _tangent_transpose(cts, *operands, active, dots, **params):
     stop = params["num_consts"] + 1 + len(params["f"].outvars)
     if any(map(is_linear, operands[:stop])):
-        raise TypeError("odeint: the solution is not linear in the start, the times or what func holds, but a linear "
-                        "function was asked for")
+        raise TypeError(
+            "odeint: the solution is not linear in the start, the times or what func holds, but a linear "
+            "function was asked for"
+        )
     results = adjoint_p.bind(*operands[:stop], *map(instantiate, cts), active=active, dots=dots, **params)
-    return [*(None for _ in range(stop)),
-            *(ct if is_linear(x) else None for ct, x in zip(results, operands[stop:], strict=True))]
+    return [
+        *(None for _ in range(stop)),
+        *(ct if is_linear(x) else None for ct, x in zip(results, operands[stop:], strict=True)),
+    ]
 
 
 def _tangent_type(*avals, active, f, num_consts, **_):
@@ -313,12 +351,11 @@ adjoint_p = HigherOrder("odeint_adjoint", *held_under("f"))
 
 def _pull_back(*operands, active, dots, **params):
     f, n, k, m = params["f"], params["num_consts"], len(params["lanes"]), len(params["f"].outvars)
-    consts, times, solution, cts = operands[:n], operands[n], operands[n + 1:n + 1 + m], operands[n + 1 + m:]
+    consts, times, solution, cts = operands[:n], operands[n], operands[n + 1 : n + 1 + m], operands[n + 1 + m :]
     rate = adjoint_rate(f, n, active)
     # every lane has its own g; for a constant that the lanes share, they are summed at the end
     shape = tuple(reversed(params["lanes"]))
-    start_g = [zeros_like_aval(make_aval((*shape, *aval.shape), aval.dtype))
-               for aval in chosen(f.in_avals[:n], active)]
+    start_g = [zeros_like_aval(make_aval((*shape, *aval.shape), aval.dtype)) for aval in chosen(f.in_avals[:n], active)]
 
     def back(carry, interval):
         (later, earlier), values, jumps = interval
@@ -330,8 +367,11 @@ def _pull_back(*operands, active, dots, **params):
     def rows(x, start, stop):
         return move_axis(slice_in_dim(x, start, stop, 1, k), k, 0)
 
-    intervals = ((rows(times, 1, None), rows(times, 0, -1)), [rows(y, 1, None) for y in solution],
-                 [rows(ct, 0, -1) for ct in cts])
+    intervals = (
+        (rows(times, 1, None), rows(times, 0, -1)),
+        [rows(y, 1, None) for y in solution],
+        [rows(ct, 0, -1) for ct in cts],
+    )
     last = [index_in_dim(ct, -1, k, False) for ct in cts]
     a, g = cut(scan(back, [*last, *start_g], intervals, reverse=True)[0], m)
     shared = [tuple(k - 1 - j for j in range(k) if not dots[j][i]) for i in range(len(g))]
@@ -344,10 +384,14 @@ def _evaluate_adjoint(*operands, **params):
 
 def _adjoint_type(*avals, active, dots, lanes, f, num_consts, **_):
     n, k = num_consts, len(lanes)
-    consts = [make_aval((*(lanes[j] for j in reversed(range(k)) if dots[j][i]), *aval.shape), aval.dtype)
-              for i, aval in enumerate(chosen(f.in_avals[:n], active))]
-    return [*consts, *(make_aval((*y.shape[:k], *y.shape[k + 1:]), y.dtype)
-                       for y in avals[n + 1:n + 1 + len(f.outvars)])]
+    consts = [
+        make_aval((*(lanes[j] for j in reversed(range(k)) if dots[j][i]), *aval.shape), aval.dtype)
+        for i, aval in enumerate(chosen(f.in_avals[:n], active))
+    ]
+    return [
+        *consts,
+        *(make_aval((*y.shape[:k], *y.shape[k + 1 :]), y.dtype) for y in avals[n + 1 : n + 1 + len(f.outvars)]),
+    ]
 
 
 def _only_linear(primals, tangents, params: dict) -> tuple[list, list] | None:
@@ -355,8 +399,10 @@ def _only_linear(primals, tangents, params: dict) -> tuple[list, list] | None:
     stop = len(primals) - len(params["f"].outvars)
     if any(type(t) is not Zero for t in tangents[:stop]):
         return None
-    return (adjoint_p.bind(*primals, **params),
-            adjoint_p.bind(*primals[:stop], *map(instantiate, tangents[stop:]), **params))
+    return (
+        adjoint_p.bind(*primals, **params),
+        adjoint_p.bind(*primals[:stop], *map(instantiate, tangents[stop:]), **params),
+    )
 
 
 def _adjoint_jvp(primals, tangents, **params):
@@ -369,24 +415,32 @@ def _adjoint_linearize(trace, primals, tangents, **params):
         return linear
     outs = call_with(trace, _pull_back, *map(trace.join, primals, tangents), **params)
     mine = [type(out) is LinearizedTracer and out.owner is trace for out in outs]
-    return ([out.primal if m else out for out, m in zip(outs, mine, strict=True)],
-            [out.tangent if m else zero_of(out.aval) for out, m in zip(outs, mine, strict=True)])
+    return (
+        [out.primal if m else out for out, m in zip(outs, mine, strict=True)],
+        [out.tangent if m else zero_of(out.aval) for out, m in zip(outs, mine, strict=True)],
+    )
 
 
 def _adjoint_transpose(cts, *operands, active, **params):
     stop = len(operands) - len(params["f"].outvars)
     if any(map(is_linear, operands[:stop])):
-        raise TypeError("odeint: the adjoint is linear in the cotangents alone, but a linear function of what the "
-                        "solution depends on was asked for")
+        raise TypeError(
+            "odeint: the adjoint is linear in the cotangents alone, but a linear function of what the "
+            "solution depends on was asked for"
+        )
     results = tangent_p.bind(*operands[:stop], *map(instantiate, cts), active=active, **params)
-    return [*(None for _ in range(stop)),
-            *(t if is_linear(x) else None for t, x in zip(results, operands[stop:], strict=True))]
+    return [
+        *(None for _ in range(stop)),
+        *(t if is_linear(x) else None for t, x in zip(results, operands[stop:], strict=True)),
+    ]
 
 
 def _adjoint_batch(trace, operands, dims, active, dots, **params):
     n = params["num_consts"]
-    moved = [x if d is None and i < n else trace.materialize(x, d)
-             for i, (x, d) in enumerate(zip(operands, dims, strict=True))]
+    moved = [
+        x if d is None and i < n else trace.materialize(x, d)
+        for i, (x, d) in enumerate(zip(operands, dims, strict=True))
+    ]
     params["lanes"] = (*params["lanes"], trace.size)
     params["laned"] = (*params["laned"], tuple(d is not None for d in dims[:n]))
     # every example has its own cotangents, of shared constants too
@@ -402,12 +456,14 @@ def _batch(trace, operands, dims, f, num_consts, lanes, laned, **params):
         raise NotImplementedError(
             f"odeint: func works along the axis {trace.axis_name!r} of an enclosing vmap, but every example takes "
             "steps of its own, so that at no time all of them are there. Solve them as one: give odeint the whole "
-            "batch as y0.")
+            "batch as y0."
+        )
     mask = tuple(d is not None for d in dims[:num_consts])
-    moved = [x if d is None and i < num_consts else trace.materialize(x, d)
-             for i, (x, d) in enumerate(zip(operands, dims, strict=True))]
-    outs = odeint_p.bind(*moved, f=f, num_consts=num_consts, lanes=(*lanes, trace.size), laned=(*laned, mask),
-                         **params)
+    moved = [
+        x if d is None and i < num_consts else trace.materialize(x, d)
+        for i, (x, d) in enumerate(zip(operands, dims, strict=True))
+    ]
+    outs = odeint_p.bind(*moved, f=f, num_consts=num_consts, lanes=(*lanes, trace.size), laned=(*laned, mask), **params)
     return outs, [0] * len(outs)
 
 
@@ -426,7 +482,8 @@ tangent_p.abstract_eval = _tangent_type
 tangent_p.lower = _lower_by(_push)
 tangent_p.jvp = lambda *args, **params: _tangent_derivative(_jvp, *args, **params)
 tangent_p.linearize = lambda trace, *args, **params: _tangent_derivative(
-    lambda *xs, **inner: _linearize(trace, *xs, **inner), *args, **params)
+    lambda *xs, **inner: _linearize(trace, *xs, **inner), *args, **params
+)
 tangent_p.transpose = _tangent_transpose
 tangent_p.has(vanishing=_tangent_vanishing)
 tangent_p.batch = _tangent_batch

@@ -1,4 +1,5 @@
 """The right-hand sides that the derivatives of `odeint` solve, of tangents and adjoints; and on all lanes at once."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -22,7 +23,6 @@ from pullback._transforms.vmap import BatchTrace, batch_jaxpr
 PART = "part of an adjoint"
 
 
-
 def in_lanes(f: Jaxpr, lanes: Sequence[int], laned: Sequence[Sequence[bool]]) -> Jaxpr:
     """The function `(constants, t, y)` on all lanes at once; for each axis `laned` flags the constants that have it."""
     for size, mask in zip(lanes, laned, strict=True):
@@ -42,7 +42,7 @@ def tangent_rate(f: Jaxpr, num_consts: int, active: tuple[bool, ...]) -> Jaxpr:
     n, m = num_consts, len(f.outvars)
     derived, _ = jvp_jaxpr(f, (*active, False, *(True,) * m), True)
     invars, k = derived.invars, sum(active)
-    consts, state, dots = invars[:n], invars[n:n + 1 + m], invars[n + 1 + m:]
+    consts, state, dots = invars[:n], invars[n : n + 1 + m], invars[n + 1 + m :]
     order = [*consts, *dots[:k], *state, *dots[k:]]
     rate = f.derive(("odeint tangent", active), lambda: Jaxpr([], order, derived.eqns, derived.outvars))
     if PART in f.cache:
@@ -55,10 +55,10 @@ def adjoint_rate(f: Jaxpr, num_consts: int, active: tuple[bool, ...]) -> Jaxpr:
     n, m = num_consts, len(f.outvars)
 
     def rate(*args):
-        xs, a = args[:n + 1 + m], args[n + 1 + m:n + 1 + 2 * m]
+        xs, a = args[: n + 1 + m], args[n + 1 + m : n + 1 + 2 * m]
         outs, linear = linearize_flat(lambda *xs: eval_jaxpr(f, [], *xs), xs, (*active, False, *(True,) * m))
         cts = pull(linear, a)
-        return [*outs, *(neg(instantiate(ct)) for ct in [*cts[n + 1:], *chosen(cts[:n], active)])]
+        return [*outs, *(neg(instantiate(ct)) for ct in [*cts[n + 1 :], *chosen(cts[:n], active)])]
 
     avals = [*f.in_avals, *f.out_avals, *chosen(f.in_avals[:n], active)]
     result = f.derive(("odeint adjoint", active), lambda: stage_closed(rate, avals, "the adjoint of odeint"))

@@ -4,6 +4,7 @@ A root x of f(x, θ) = 0 moves with θ by (∂f/∂x) x' = −(∂f/∂θ) θ', 
 Implicit Function Theorem (2003), chapter 3; Griewank and Walther, Evaluating Derivatives (2008), chapter 15. The
 root does not depend on the initial guess, nor on values that the algorithm closes over.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -40,8 +41,9 @@ root_p = HigherOrder("root", *held_under("f", "solve", "tangent"))
 
 
 @boundary
-def custom_root(f: Callable, initial_guess: PyTree, solve: Callable, tangent_solve: Callable,
-                has_aux: bool = False) -> Any:
+def custom_root(
+    f: Callable, initial_guess: PyTree, solve: Callable, tangent_solve: Callable, has_aux: bool = False
+) -> Any:
     """Find a root of `f` by `solve`, with derivatives by the implicit function theorem.
 
     Args:
@@ -81,8 +83,9 @@ class Words(NamedTuple):
 _OWN_WORDS = Words("custom_root", "initial_guess", "solve", "tangent_solve")
 
 
-def root_as(words: Words, f: Callable, initial_guess: PyTree, solve: Callable, tangent_solve: Callable,
-            has_aux: bool = False) -> Any:
+def root_as(
+    words: Words, f: Callable, initial_guess: PyTree, solve: Callable, tangent_solve: Callable, has_aux: bool = False
+) -> Any:
     """`custom_root` for another public function, whose names `words` holds."""
     name = words.function
     leaves, tree = lift_tree(name, words.guess, initial_guess)
@@ -102,8 +105,9 @@ def root_as(words: Words, f: Callable, initial_guess: PyTree, solve: Callable, t
 
     def function(x):
         xs, x_tree = flatten_result(name, solve, x)
-        what = (f"{words.solve} ({describe_function(solve)}) must call its first argument with a value like "
-                f"{words.guess}")
+        what = (
+            f"{words.solve} ({describe_function(solve)}) must call its first argument with a value like {words.guess}"
+        )
         check_same_structure(name, what, tree, x_tree, "")
         check_same_types(name, what, tree, avals, [a.aval for a in xs], "Convert it with .astype().")
         return tree_unflatten(tree, flat(*xs))
@@ -131,12 +135,13 @@ def root_as(words: Words, f: Callable, initial_guess: PyTree, solve: Callable, t
     moving = any(isinstance(c, Tracer) for c in residual.consts)
     if moving and all(aval.to_tangent_aval().dtype == aval.dtype for aval in avals):
         with for_transposition():
-            tangent = trace_body(name, solve_tangent, treedef_tuple((tree, tree)), [*avals, *avals],
-                                 words.tangent_solve)
+            tangent = trace_body(
+                name, solve_tangent, treedef_tuple((tree, tree)), [*avals, *avals], words.tangent_solve
+            )
     jaxprs, consts = share_constants([residual, finder, tangent])
     outs = root_p.bind(*consts, *leaves, f=jaxprs[0], solve=jaxprs[1], tangent=jaxprs[2], num_consts=len(consts))
-    x = tree_unflatten(tree, outs[:len(leaves)])
-    return (x, tree_unflatten(finder.out_tree.children()[1], outs[len(leaves):])) if has_aux else x
+    x = tree_unflatten(tree, outs[: len(leaves)])
+    return (x, tree_unflatten(finder.out_tree.children()[1], outs[len(leaves) :])) if has_aux else x
 
 
 def _transposed(name: str, tangent_solve: Callable) -> Callable:
@@ -159,7 +164,9 @@ def _transposed(name: str, tangent_solve: Callable) -> Callable:
         cts, tree = flatten_result(name, tangent_solve, ct)
         linear = record_linear(
             lambda *ys: flatten_result(name, tangent_solve, tangent_solve(g, tree_unflatten(tree, ys)))[0],
-            [c.aval for c in cts], f"the tangent solver of {name}, {describe_function(tangent_solve)}")
+            [c.aval for c in cts],
+            f"the tangent solver of {name}, {describe_function(tangent_solve)}",
+        )
         return tree_unflatten(tree, [instantiate(t) for t in pull(linear, cts)])
 
     return solve
@@ -189,8 +196,10 @@ def _jvp(primals, tangents, f, solve, tangent, num_consts):
         return outs, zeros
     if tangent is None:
         got = ", ".join(lift(out).aval.str_short() for out in outs[:m])
-        raise TypeError("custom_root: f depends on a value that is being differentiated, and so does the root, but "
-                        f"there is no derivative of integers or bools. Expected a root of floats, got {got}.")
+        raise TypeError(
+            "custom_root: f depends on a value that is being differentiated, and so does the root, but "
+            f"there is no derivative of integers or bools. Expected a root of floats, got {got}."
+        )
     touts = eval_jaxpr(tangent, [], *consts, *outs[:m], *(neg(instantiate(t)) for t in moved))
     return outs, [*touts, *zeros[m:]]
 

@@ -2,6 +2,7 @@
 
 A function of `pullback.numpy` whose first argument is the array serves as the method of its name.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -64,8 +65,10 @@ def _getitem(self: Array, key: Index) -> Array:
 
 @boundary
 def _setitem(self: Array, key: AnyValue, value: AnyValue) -> NoReturn:
-    raise TypeError("arrays are immutable: x[i] = y cannot be done. Use x = x.at[i].set(y), which returns a new array; "
-                    ".add, .multiply, .min, .max and others update likewise")
+    raise TypeError(
+        "arrays are immutable: x[i] = y cannot be done. Use x = x.at[i].set(y), which returns a new array; "
+        ".add, .multiply, .min, .max and others update likewise"
+    )
 
 
 @boundary
@@ -252,27 +255,64 @@ def _to_device(self: Array, device: Device, *, stream: None = None) -> Array:
 
 
 _METHODS = {
-    "__getitem__": _getitem, "__setitem__": _setitem, "__iter__": _iter, "__contains__": _contains,
+    "__getitem__": _getitem,
+    "__setitem__": _setitem,
+    "__iter__": _iter,
+    "__contains__": _contains,
     "__array_namespace__": boundary(array_namespace),
-    "reshape": _reshape, "transpose": _transpose, "flatten": _flatten, "ravel": manipulation.ravel,
-    "squeeze": manipulation.squeeze, "swapaxes": manipulation.swapaxes, "diagonal": grids.diagonal,
-    "trace": grids.trace, "repeat": joining.repeat, "take": indexing.take,
-    "astype": _astype, "view": queries.view, "copy": _copy, "conj": complex_parts.conj, "conjugate": complex_parts.conj,
-    "round": rounding.round, "clip": selection.clip, "dot": contractions.dot,
-    "sum": reductions.sum, "prod": reductions.prod, "max": reductions.max, "min": reductions.min,
-    "mean": moments.mean, "std": moments.std, "var": moments.var, "any": reductions.any,
-    "all": reductions.all, "argmax": reductions.argmax, "argmin": reductions.argmin, "ptp": reductions.ptp,
-    "cumsum": cumulative.cumsum, "cumprod": cumulative.cumprod,
-    "sort": sorting.sort, "argsort": sorting.argsort, "argpartition": sorting.argpartition,
-    "searchsorted": sorting.searchsorted, "nonzero": nonzero.nonzero,
-    "devices": _devices, "to_device": _to_device,
+    "reshape": _reshape,
+    "transpose": _transpose,
+    "flatten": _flatten,
+    "ravel": manipulation.ravel,
+    "squeeze": manipulation.squeeze,
+    "swapaxes": manipulation.swapaxes,
+    "diagonal": grids.diagonal,
+    "trace": grids.trace,
+    "repeat": joining.repeat,
+    "take": indexing.take,
+    "astype": _astype,
+    "view": queries.view,
+    "copy": _copy,
+    "conj": complex_parts.conj,
+    "conjugate": complex_parts.conj,
+    "round": rounding.round,
+    "clip": selection.clip,
+    "dot": contractions.dot,
+    "sum": reductions.sum,
+    "prod": reductions.prod,
+    "max": reductions.max,
+    "min": reductions.min,
+    "mean": moments.mean,
+    "std": moments.std,
+    "var": moments.var,
+    "any": reductions.any,
+    "all": reductions.all,
+    "argmax": reductions.argmax,
+    "argmin": reductions.argmin,
+    "ptp": reductions.ptp,
+    "cumsum": cumulative.cumsum,
+    "cumprod": cumulative.cumprod,
+    "sort": sorting.sort,
+    "argsort": sorting.argsort,
+    "argpartition": sorting.argpartition,
+    "searchsorted": sorting.searchsorted,
+    "nonzero": nonzero.nonzero,
+    "devices": _devices,
+    "to_device": _to_device,
 }
 _PROPERTIES = {"at": _at, "T": _t, "mT": _mt, "real": _real, "imag": _imag, "device": _device, "sharding": _sharding}
 
 
 @boundary
-def _compress(self: Array, condition: ArrayLike, axis: int | None = None, *, out: None = None, size: int | None = None,
-              fill_value: ArrayLike = 0) -> Array:
+def _compress(
+    self: Array,
+    condition: ArrayLike,
+    axis: int | None = None,
+    *,
+    out: None = None,
+    size: int | None = None,
+    fill_value: ArrayLike = 0,
+) -> Array:
     """The elements along an axis where a condition is true; see `pullback.numpy.compress`.
 
     >>> import pullback.numpy as pnp

@@ -3,6 +3,7 @@
 An operand of a foreign type gets its turn (`NotImplemented`), though it may export `__array__`: a labelled array or a
 quantity with a unit loses neither. Python's containers are refused with a hint.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -34,8 +35,10 @@ def _is_foreign(other: ArrayLike) -> bool:
 def _other(other: ArrayLike, symbol: str) -> Array | None:
     """The other operand as an array, None where it is foreign."""
     if isinstance(other, _CONTAINERS):
-        raise TypeError(f"unsupported operand types for {symbol}: an array and a {type(other).__name__}. Make an array "
-                        "of it first: pullback.numpy.asarray(...).")
+        raise TypeError(
+            f"unsupported operand types for {symbol}: an array and a {type(other).__name__}. Make an array "
+            "of it first: pullback.numpy.asarray(...)."
+        )
     return None if _is_foreign(other) else lift(other)
 
 
@@ -57,8 +60,9 @@ def _forward(ufunc: Binary, symbol: str) -> Callable:
             op, to_x, to_y, mixed = plans.get(key) or ufunc.plan(key)
             if mixed:
                 ufunc.check_ranks(key)
-            return context.trace.process_primitive(op, (self if to_x is None else to_x(self),
-                                                        other if to_y is None else to_y(other)), {})
+            return context.trace.process_primitive(
+                op, (self if to_x is None else to_x(self), other if to_y is None else to_y(other)), {}
+            )
         except Exception as error:
             fold(error)
             raise
@@ -82,8 +86,9 @@ def _reflected(ufunc: Binary, symbol: str) -> Callable:
             op, to_x, to_y, mixed = plans.get(key) or ufunc.plan(key)
             if mixed:
                 ufunc.check_ranks(key)
-            return context.trace.process_primitive(op, (other if to_x is None else to_x(other),
-                                                        self if to_y is None else to_y(self)), {})
+            return context.trace.process_primitive(
+                op, (other if to_x is None else to_x(other), self if to_y is None else to_y(self)), {}
+            )
         except Exception as error:
             fold(error)
             raise
@@ -123,20 +128,36 @@ def _round(self, ndigits=None):
 
 
 _PRIMITIVE: dict[str, tuple[Any, str]] = {
-    "add": (arithmetic.add, "+"), "sub": (arithmetic.subtract, "-"), "mul": (arithmetic.multiply, "*"),
-    "truediv": (arithmetic.divide, "/"), "and": (logic.bitwise_and, "&"), "or": (logic.bitwise_or, "|"),
-    "xor": (logic.bitwise_xor, "^"), "lshift": (logic.left_shift, "<<"),
+    "add": (arithmetic.add, "+"),
+    "sub": (arithmetic.subtract, "-"),
+    "mul": (arithmetic.multiply, "*"),
+    "truediv": (arithmetic.divide, "/"),
+    "and": (logic.bitwise_and, "&"),
+    "or": (logic.bitwise_or, "|"),
+    "xor": (logic.bitwise_xor, "^"),
+    "lshift": (logic.left_shift, "<<"),
 }
 _COMPARISONS: dict[str, tuple[Any, str]] = {
-    "eq": (logic.equal, "=="), "ne": (logic.not_equal, "!="), "lt": (logic.less, "<"), "le": (logic.less_equal, "<="),
-    "gt": (logic.greater, ">"), "ge": (logic.greater_equal, ">="),
+    "eq": (logic.equal, "=="),
+    "ne": (logic.not_equal, "!="),
+    "lt": (logic.less, "<"),
+    "le": (logic.less_equal, "<="),
+    "gt": (logic.greater, ">"),
+    "ge": (logic.greater_equal, ">="),
 }
 _COMPOSITE: dict[str, tuple[Any, str]] = {
-    "pow": (arithmetic.power, "**"), "floordiv": (arithmetic.floor_divide, "//"), "mod": (arithmetic.remainder, "%"),
-    "divmod": (arithmetic.divmod, "divmod"), "rshift": (logic.right_shift, ">>"), "matmul": (contractions.matmul, "@"),
+    "pow": (arithmetic.power, "**"),
+    "floordiv": (arithmetic.floor_divide, "//"),
+    "mod": (arithmetic.remainder, "%"),
+    "divmod": (arithmetic.divmod, "divmod"),
+    "rshift": (logic.right_shift, ">>"),
+    "matmul": (contractions.matmul, "@"),
 }
 _UNARY: dict[str, Callable[..., Array]] = {
-    "neg": arithmetic.negative, "pos": arithmetic.positive, "abs": arithmetic.absolute, "invert": logic.invert,
+    "neg": arithmetic.negative,
+    "pos": arithmetic.positive,
+    "abs": arithmetic.absolute,
+    "invert": logic.invert,
 }
 
 

@@ -4,6 +4,7 @@ The data of an array is never shared with memory that the user can modify: data 
 default dtype is that of the data, with 64-bit types narrowed unless `config.enable_x64`; `device` may name the one host
 device, or be left out.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -34,8 +35,22 @@ from pullback._ops.shape import shape_of
 from pullback._xla import engine
 from pullback.numpy._elementwise.promotion import as_operand, constant
 
-__all__ = ["array", "asarray", "zeros", "ones", "full", "empty", "zeros_like", "ones_like", "full_like", "empty_like",
-           "frombuffer", "from_dlpack", "fromiter", "copy"]
+__all__ = [
+    "array",
+    "asarray",
+    "zeros",
+    "ones",
+    "full",
+    "empty",
+    "zeros_like",
+    "ones_like",
+    "full_like",
+    "empty_like",
+    "frombuffer",
+    "from_dlpack",
+    "fromiter",
+    "copy",
+]
 
 _SCALARS = frozenset({bool, int, float, complex})
 _WHOLE = frozenset({bool, int})
@@ -51,8 +66,15 @@ def check_device(name: str, device: Device) -> None:
 
 
 @boundary
-def array(object: NestedArrayLike, dtype: DTypeLike | None = None, *, copy: bool | None = True, order: str | None = "K",
-          ndmin: int = 0, device: Device = None) -> Array:
+def array(
+    object: NestedArrayLike,
+    dtype: DTypeLike | None = None,
+    *,
+    copy: bool | None = True,
+    order: str | None = "K",
+    ndmin: int = 0,
+    device: Device = None,
+) -> Array:
     """An array from numbers, nested sequences of numbers and arrays, NumPy data, or objects with `__array__` or DLPack.
 
     A Python scalar becomes a weakly typed 0-d array; the elements of a list are promoted to a common dtype. With
@@ -73,8 +95,14 @@ def array(object: NestedArrayLike, dtype: DTypeLike | None = None, *, copy: bool
 
 
 @boundary
-def asarray(a: NestedArrayLike, dtype: DTypeLike | None = None, order: str | None = None, *, copy: bool | None = None,
-            device: Device = None) -> Array:
+def asarray(
+    a: NestedArrayLike,
+    dtype: DTypeLike | None = None,
+    order: str | None = None,
+    *,
+    copy: bool | None = None,
+    device: Device = None,
+) -> Array:
     """`a` as an array, unchanged if it already is one of that dtype; see `array`. TypeError for anything but numbers.
 
     >>> import pullback.numpy as pnp
@@ -101,8 +129,10 @@ def _convert(name: str, x: AnyValue, dtype: DTypeLike | None, copy: bool | None)
         y = x if target is None else shape_ops.convert_element_type(x, target)
         return copied(x) if copy and y is x else y
     if copy is False:
-        raise ValueError(f"{name}: copy=False asks for an array that shares memory with a {type(x).__name__}, but what "
-                         "an array holds is never shared: leave copy out")
+        raise ValueError(
+            f"{name}: copy=False asks for an array that shares memory with a {type(x).__name__}, but what "
+            "an array holds is never shared: leave copy out"
+        )
     kind = type(x)
     if kind in _SCALARS:
         return scalar_array(x) if target is None else from_numpy(_scalar(name, x, target))
@@ -129,8 +159,10 @@ def _convert(name: str, x: AnyValue, dtype: DTypeLike | None, copy: bool | None)
     try:
         value = np.asarray(memoryview(x))
     except TypeError:
-        raise TypeError(f"{name}: expected an array, a number or a sequence of them, got {x!r} of type "
-                        f"{kind.__module__}.{kind.__qualname__}") from None
+        raise TypeError(
+            f"{name}: expected an array, a number or a sequence of them, got {x!r} of type "
+            f"{kind.__module__}.{kind.__qualname__}"
+        ) from None
     return from_numpy(_numpy_value(name, value, target))
 
 
@@ -158,8 +190,9 @@ def _from_sequence(name: str, x: Sequence[Any], target: np.dtype | None) -> Arra
     leaves: dict[Any, None] = {}  # the types of the elements, each once
     tracers = _collect(name, x, leaves)
     if target is None:
-        pairs = [(dtypes.python_scalar_dtype(leaf), leaf is not bool) if isinstance(leaf, type) else leaf
-                 for leaf in leaves]
+        pairs = [
+            (dtypes.python_scalar_dtype(leaf), leaf is not bool) if isinstance(leaf, type) else leaf for leaf in leaves
+        ]
         target = dtypes.promote(*pairs)[0] if pairs else dtypes.canonicalize_dtype(float)
     if tracers:
         return _stacked(name, x, target)
@@ -207,8 +240,9 @@ def _stacked(name: str, x: AnyValue, dtype: np.dtype) -> Array:
     parts = [_stacked(name, element, dtype) for element in x]
     shapes = {part.aval.shape for part in parts}
     if len(shapes) > 1:
-        raise ValueError(f"{name}: the elements of a sequence must have one shape, got "
-                         f"{' and '.join(map(str, sorted(shapes)))}")
+        raise ValueError(
+            f"{name}: the elements of a sequence must have one shape, got {' and '.join(map(str, sorted(shapes)))}"
+        )
     return concatenate([shape_ops.reshape(part, (1, *part.aval.shape)) for part in parts], 0)
 
 
@@ -349,8 +383,9 @@ def _filled(name: str, shape: tuple[int, ...], value: AnyValue, dtype: np.dtype 
     return shape_ops.broadcast_to(x, shape)
 
 
-def _like(name: str, a: ArrayLike, dtype: DTypeLike | None,
-          shape: ShapeLike | None) -> tuple[tuple[int, ...], np.dtype, bool]:
+def _like(
+    name: str, a: ArrayLike, dtype: DTypeLike | None, shape: ShapeLike | None
+) -> tuple[tuple[int, ...], np.dtype, bool]:
     if not isinstance(a, Array) and hasattr(a, "shape") and hasattr(a, "dtype"):
         own, own_dtype, weak = tuple(a.shape), dtypes.canonicalize_dtype(a.dtype), getattr(a, "weak_type", False)
     else:
@@ -362,8 +397,9 @@ def _like(name: str, a: ArrayLike, dtype: DTypeLike | None,
 
 
 @boundary
-def zeros_like(a: ArrayLike, dtype: DTypeLike | None = None, shape: ShapeLike | None = None, *,
-               device: Device = None) -> Array:
+def zeros_like(
+    a: ArrayLike, dtype: DTypeLike | None = None, shape: ShapeLike | None = None, *, device: Device = None
+) -> Array:
     """An array of zeros of the shape and dtype of `a`, where no others are given.
 
     TypeError for anything but an array or a number.
@@ -378,8 +414,9 @@ def zeros_like(a: ArrayLike, dtype: DTypeLike | None = None, shape: ShapeLike | 
 
 
 @boundary
-def ones_like(a: ArrayLike, dtype: DTypeLike | None = None, shape: ShapeLike | None = None, *,
-              device: Device = None) -> Array:
+def ones_like(
+    a: ArrayLike, dtype: DTypeLike | None = None, shape: ShapeLike | None = None, *, device: Device = None
+) -> Array:
     """An array of ones of the shape and dtype of `a`, where no others are given.
 
     TypeError for anything but an array or a number.
@@ -394,8 +431,9 @@ def ones_like(a: ArrayLike, dtype: DTypeLike | None = None, shape: ShapeLike | N
 
 
 @boundary
-def empty_like(prototype: ArrayLike, dtype: DTypeLike | None = None, shape: ShapeLike | None = None, *,
-               device: Device = None) -> Array:
+def empty_like(
+    prototype: ArrayLike, dtype: DTypeLike | None = None, shape: ShapeLike | None = None, *, device: Device = None
+) -> Array:
     """An array of the shape and dtype of `prototype` with unspecified values: zeros.
 
     TypeError for anything but an array or a number.
@@ -410,8 +448,14 @@ def empty_like(prototype: ArrayLike, dtype: DTypeLike | None = None, shape: Shap
 
 
 @boundary
-def full_like(a: ArrayLike, fill_value: ArrayLike, dtype: DTypeLike | None = None, shape: ShapeLike | None = None, *,
-              device: Device = None) -> Array:
+def full_like(
+    a: ArrayLike,
+    fill_value: ArrayLike,
+    dtype: DTypeLike | None = None,
+    shape: ShapeLike | None = None,
+    *,
+    device: Device = None,
+) -> Array:
     """An array filled with `fill_value`, of the shape and dtype of `a` where no others are given.
 
     TypeError for anything but an array or a number.

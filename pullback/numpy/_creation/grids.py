@@ -1,4 +1,5 @@
 """Matrices and grids by formula: identities, triangles, diagonals, meshes, positions."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -25,9 +26,30 @@ from pullback.numpy._elementwise.promotion import as_operand, integer
 from pullback.numpy._reductions.reductions import one_axis, summed
 from pullback.numpy._searching.nonzero import nonzero
 
-__all__ = ["eye", "identity", "tri", "tril", "triu", "tril_indices", "triu_indices", "tril_indices_from",
-           "triu_indices_from", "diag", "diagflat", "diagonal", "diag_indices", "diag_indices_from", "mask_indices",
-           "trace", "vander", "meshgrid", "mgrid", "ogrid", "indices", "fromfunction"]
+__all__ = [
+    "eye",
+    "identity",
+    "tri",
+    "tril",
+    "triu",
+    "tril_indices",
+    "triu_indices",
+    "tril_indices_from",
+    "triu_indices_from",
+    "diag",
+    "diagflat",
+    "diagonal",
+    "diag_indices",
+    "diag_indices_from",
+    "mask_indices",
+    "trace",
+    "vander",
+    "meshgrid",
+    "mgrid",
+    "ogrid",
+    "indices",
+    "fromfunction",
+]
 
 _INT32 = np.dtype(np.int32)
 
@@ -265,8 +287,9 @@ def _diagonals(name: str, a: ArrayLike, offset: int, axis1: int = 0, axis2: int 
 
 
 @boundary
-def trace(a: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: DTypeLike | None = None,
-          out: None = None) -> Array:
+def trace(
+    a: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: DTypeLike | None = None, out: None = None
+) -> Array:
     """The sums along the diagonals of the matrices along two axes. ValueError for fewer than 2 axes.
 
     >>> import pullback.numpy as pnp
@@ -404,8 +427,9 @@ ogrid: _Grid = _Grid("ogrid", sparse=True)
 @overload
 def indices(dimensions: Sequence[int], dtype: DTypeLike | None = None, sparse: Literal[False] = False) -> Array: ...
 @overload
-def indices(dimensions: Sequence[int], dtype: DTypeLike | None = None, *,
-            sparse: Literal[True]) -> tuple[Array, ...]: ...
+def indices(
+    dimensions: Sequence[int], dtype: DTypeLike | None = None, *, sparse: Literal[True]
+) -> tuple[Array, ...]: ...
 @overload
 def indices(dimensions: Sequence[int], dtype: DTypeLike | None = None, sparse: bool = False) -> Any: ...
 @boundary
@@ -420,8 +444,10 @@ def indices(dimensions: Sequence[int], dtype: DTypeLike | None = None, sparse: b
     """
     shape = shape_of("indices", dimensions)
     kind = dtypes.requested_dtype(dtype, int)
-    ranges = [shape_ops.reshape(broadcasted_iota(kind, (n,), 0), tuple(n if d == i else 1 for d in range(len(shape))))
-              for i, n in enumerate(shape)]
+    ranges = [
+        shape_ops.reshape(broadcasted_iota(kind, (n,), 0), tuple(n if d == i else 1 for d in range(len(shape))))
+        for i, n in enumerate(shape)
+    ]
     if sparse:
         return tuple(ranges)
     if not ranges:

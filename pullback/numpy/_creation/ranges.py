@@ -1,4 +1,5 @@
 """Ranges of numbers: by step, by count, by exponents, by ratio."""
+
 from __future__ import annotations
 
 import math
@@ -23,8 +24,11 @@ from pullback.numpy._elementwise.promotion import INEXACT, as_operand, integer, 
 from pullback.numpy._reductions.reductions import one_axis
 
 _WIDER: dict[np.dtype, np.dtype] = {
-    dtypes.bfloat16: np.dtype(np.float32), np.dtype(np.float16): np.dtype(np.float32),
-    np.dtype(np.float32): np.dtype(np.float64), np.dtype(np.complex64): np.dtype(np.complex128)}
+    dtypes.bfloat16: np.dtype(np.float32),
+    np.dtype(np.float16): np.dtype(np.float32),
+    np.dtype(np.float32): np.dtype(np.float64),
+    np.dtype(np.complex64): np.dtype(np.complex128),
+}
 
 __all__ = ["arange", "linspace", "logspace", "geomspace"]
 
@@ -39,14 +43,22 @@ def _number(name: str, argument: str, x: AnyValue) -> Any:
     if not isinstance(x, (bool, int, float, complex, np.generic, np.ndarray)):
         raise TypeError(f"{name}: {argument} must be a number, got {x!r}")
     if np.iscomplexobj(x):
-        raise ValueError(f"{name}: {argument} must be real, got {x}: complex numbers have no order to go along; use "
-                         "linspace, or multiply a range of integers")
+        raise ValueError(
+            f"{name}: {argument} must be real, got {x}: complex numbers have no order to go along; use "
+            "linspace, or multiply a range of integers"
+        )
     return x
 
 
 @boundary
-def arange(start: ArrayLike, stop: ArrayLike | None = None, step: ArrayLike | None = None,
-           dtype: DTypeLike | None = None, *, device: Device = None) -> Array:
+def arange(
+    start: ArrayLike,
+    stop: ArrayLike | None = None,
+    step: ArrayLike | None = None,
+    dtype: DTypeLike | None = None,
+    *,
+    device: Device = None,
+) -> Array:
     """The numbers from `start` (0, if only one bound is given) up to `stop`, which is left out, in steps.
 
     They are computed as `start + i * step`, in the requested dtype or that common to the arguments, which must be known
@@ -86,18 +98,53 @@ def _in(dtype: np.dtype, value: NestedArrayLike) -> Array:
 
 
 @overload
-def linspace(start: ArrayLike, stop: ArrayLike, num: int = 50, endpoint: bool = True,
-             retstep: Literal[False] = False, dtype: DTypeLike | None = None, axis: int = 0, *,
-             device: Device = None) -> Array: ...
+def linspace(
+    start: ArrayLike,
+    stop: ArrayLike,
+    num: int = 50,
+    endpoint: bool = True,
+    retstep: Literal[False] = False,
+    dtype: DTypeLike | None = None,
+    axis: int = 0,
+    *,
+    device: Device = None,
+) -> Array: ...
 @overload
-def linspace(start: ArrayLike, stop: ArrayLike, num: int = 50, endpoint: bool = True, *, retstep: Literal[True],
-             dtype: DTypeLike | None = None, axis: int = 0, device: Device = None) -> tuple[Array, Array]: ...
+def linspace(
+    start: ArrayLike,
+    stop: ArrayLike,
+    num: int = 50,
+    endpoint: bool = True,
+    *,
+    retstep: Literal[True],
+    dtype: DTypeLike | None = None,
+    axis: int = 0,
+    device: Device = None,
+) -> tuple[Array, Array]: ...
 @overload
-def linspace(start: ArrayLike, stop: ArrayLike, num: int = 50, endpoint: bool = True, retstep: bool = False,
-             dtype: DTypeLike | None = None, axis: int = 0, *, device: Device = None) -> Any: ...
+def linspace(
+    start: ArrayLike,
+    stop: ArrayLike,
+    num: int = 50,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: DTypeLike | None = None,
+    axis: int = 0,
+    *,
+    device: Device = None,
+) -> Any: ...
 @boundary
-def linspace(start: ArrayLike, stop: ArrayLike, num: int = 50, endpoint: bool = True, retstep: bool = False,
-             dtype: DTypeLike | None = None, axis: int = 0, *, device: Device = None) -> Any:
+def linspace(
+    start: ArrayLike,
+    stop: ArrayLike,
+    num: int = 50,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: DTypeLike | None = None,
+    axis: int = 0,
+    *,
+    device: Device = None,
+) -> Any:
     """`num` numbers at equal distances from `start` to `stop`, which is the last one unless `endpoint` is False.
 
     The bounds may be arrays: they broadcast, and the numbers run along a new axis. With `retstep`, the pair of them and
@@ -113,8 +160,15 @@ def linspace(start: ArrayLike, stop: ArrayLike, num: int = 50, endpoint: bool = 
     return (out, distance) if retstep else out
 
 
-def _spaced(name: str, start: ArrayLike, stop: ArrayLike, num: int, endpoint: bool, dtype: DTypeLike | None = None,
-            axis: int = 0) -> tuple[Array, Array]:
+def _spaced(
+    name: str,
+    start: ArrayLike,
+    stop: ArrayLike,
+    num: int,
+    endpoint: bool,
+    dtype: DTypeLike | None = None,
+    axis: int = 0,
+) -> tuple[Array, Array]:
     """The numbers and their distance, for the function `name`, which errors are to name."""
     num = integer(name, "num", num)
     if num < 0:
@@ -159,8 +213,15 @@ def _spaced(name: str, start: ArrayLike, stop: ArrayLike, num: int, endpoint: bo
 
 
 @boundary
-def logspace(start: ArrayLike, stop: ArrayLike, num: int = 50, endpoint: bool = True, base: ArrayLike = 10.0,
-             dtype: DTypeLike | None = None, axis: int = 0) -> Array:
+def logspace(
+    start: ArrayLike,
+    stop: ArrayLike,
+    num: int = 50,
+    endpoint: bool = True,
+    base: ArrayLike = 10.0,
+    dtype: DTypeLike | None = None,
+    axis: int = 0,
+) -> Array:
     """Powers of `base` whose exponents are `linspace(start, stop, num)`.
 
     ValueError for a negative `num`, TypeError for one that is not an integer.
@@ -175,8 +236,14 @@ def logspace(start: ArrayLike, stop: ArrayLike, num: int = 50, endpoint: bool = 
 
 
 @boundary
-def geomspace(start: ArrayLike, stop: ArrayLike, num: int = 50, endpoint: bool = True, dtype: DTypeLike | None = None,
-              axis: int = 0) -> Array:
+def geomspace(
+    start: ArrayLike,
+    stop: ArrayLike,
+    num: int = 50,
+    endpoint: bool = True,
+    dtype: DTypeLike | None = None,
+    axis: int = 0,
+) -> Array:
     """`num` numbers at equal ratios from `start` to `stop`, which must be of one sign.
 
     Where the signs differ, or a bound is 0, the interior values are nan; between complex numbers it is a spiral.

@@ -3,6 +3,7 @@
 Operands broadcast together and are promoted to one dtype; Python scalars take the dtype of the array operands. All
 functions raise ValueError if shapes do not broadcast, and TypeError for dtypes without the operation.
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -36,32 +37,52 @@ from pullback.numpy._elementwise.promotion import (
 
 # --- arithmetic ---
 
-add: UfuncOfTwo = binary("add", e.add_p, NUMBER, for_bools=c.or_p, doc="""`x + y`, elementwise; of bools, `x or y`.
+add: UfuncOfTwo = binary(
+    "add",
+    e.add_p,
+    NUMBER,
+    for_bools=c.or_p,
+    doc="""`x + y`, elementwise; of bools, `x or y`.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.add(pnp.arange(3), 0.5))
     [0.5 1.5 2.5]
-    """)
-subtract: UfuncOfTwo = binary("subtract", e.sub_p, NUMBER, """`x - y`, elementwise. TypeError for bools, as in NumPy.
+    """,
+)
+subtract: UfuncOfTwo = binary(
+    "subtract",
+    e.sub_p,
+    NUMBER,
+    """`x - y`, elementwise. TypeError for bools, as in NumPy.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.subtract(pnp.arange(3), 1))
     [-1  0  1]
-    """)
-multiply: UfuncOfTwo = binary("multiply", e.mul_p, NUMBER, for_bools=c.and_p,
-                              doc="""`x * y`, elementwise; of bools, `x and y`.
+    """,
+)
+multiply: UfuncOfTwo = binary(
+    "multiply",
+    e.mul_p,
+    NUMBER,
+    for_bools=c.and_p,
+    doc="""`x * y`, elementwise; of bools, `x and y`.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.multiply(pnp.arange(3), 2))
     [0 2 4]
-    """)
-divide: UfuncOfTwo = binary("divide", e.div_p, INEXACT,
-                            """`x / y`, elementwise; of integers and bools in floating point.
+    """,
+)
+divide: UfuncOfTwo = binary(
+    "divide",
+    e.div_p,
+    INEXACT,
+    """`x / y`, elementwise; of integers and bools in floating point.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.divide(pnp.arange(3), 2))
     [0.  0.5 1. ]
-    """)
+    """,
+)
 true_divide: UfuncOfTwo = divide
 
 
@@ -183,8 +204,10 @@ def power(x: ArrayLike, y: ArrayLike, /) -> Array:
         if not dtypes.is_inexact(dtype):
             x = cast(x, *common_dtype("power", NUMBER_FROM_BOOL, [x.aval]))
             if y < 0:  # type: ignore[operator]
-                raise TypeError(f"power: an integer array ({x.aval.str_short()}) cannot be raised to the negative "
-                                f"power {y}: use floating point, such as x ** {y}.0")
+                raise TypeError(
+                    f"power: an integer array ({x.aval.str_short()}) cannot be raised to the negative "
+                    f"power {y}: use floating point, such as x ** {y}.0"
+                )
         return context.trace.process_primitive(e.integer_pow_p, (x,), {"y": int(y)})  # type: ignore[arg-type]
     except Exception as error:
         fold(error)
@@ -205,12 +228,17 @@ def float_power(x: Array, y: Array, /) -> Array:
     return e.pow_p.bind(x, y)
 
 
-negative: UfuncOfOne = unary("negative", e.neg_p, NUMBER, """`-x`, elementwise. TypeError for bools, as in NumPy.
+negative: UfuncOfOne = unary(
+    "negative",
+    e.neg_p,
+    NUMBER,
+    """`-x`, elementwise. TypeError for bools, as in NumPy.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.negative(2.))
     -2.0
-    """)
+    """,
+)
 
 
 @boundary
@@ -228,35 +256,54 @@ def _has_no_sign(dtype):
     return dtype.kind in "bu"
 
 
-absolute: UfuncOfOne = unary("absolute", trig.abs_p, NUMBER, unchanged=_has_no_sign,
-                             doc="""|x|, real for complex `x`. Its
+absolute: UfuncOfOne = unary(
+    "absolute",
+    trig.abs_p,
+    NUMBER,
+    unchanged=_has_no_sign,
+    doc="""|x|, real for complex `x`. Its
     derivative at 0 is 0.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.absolute(3 + 4j))
     5.0
-    """)
+    """,
+)
 abs = absolute
-fabs: UfuncOfOne = unary("fabs", trig.abs_p, FLOAT, """|x| in floating point, of real `x`.
+fabs: UfuncOfOne = unary(
+    "fabs",
+    trig.abs_p,
+    FLOAT,
+    """|x| in floating point, of real `x`.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.fabs(-3))
     3.0
-    """)
-sign: UfuncOfOne = unary("sign", trig.sign_p, NUMBER,
-                         """-1, 0 or 1 by the sign of `x`; `x / |x|` of complex numbers. The
+    """,
+)
+sign: UfuncOfOne = unary(
+    "sign",
+    trig.sign_p,
+    NUMBER,
+    """-1, 0 or 1 by the sign of `x`; `x / |x|` of complex numbers. The
     derivative is 0 at real numbers and at 0, and along a complex `x`, which `x / |x|` does not change with.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.sign(pnp.array([-2., 0., 3.])))
     [-1.  0.  1.]
-    """)
-square: UfuncOfOne = unary("square", e.square_p, NUMBER_FROM_BOOL, """`x * x`, elementwise.
+    """,
+)
+square: UfuncOfOne = unary(
+    "square",
+    e.square_p,
+    NUMBER_FROM_BOOL,
+    """`x * x`, elementwise.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.square(3))
     9
-    """)
+    """,
+)
 
 
 @elementwise(INEXACT)
@@ -271,6 +318,25 @@ def reciprocal(x: Array, /) -> Array:
 
 
 __all__ = [
-    "abs", "absolute", "add", "divide", "divmod", "fabs", "float_power", "floor_divide", "fmod", "mod", "multiply",
-    "negative", "positive", "pow", "power", "reciprocal", "remainder", "sign", "square", "subtract", "true_divide",
+    "abs",
+    "absolute",
+    "add",
+    "divide",
+    "divmod",
+    "fabs",
+    "float_power",
+    "floor_divide",
+    "fmod",
+    "mod",
+    "multiply",
+    "negative",
+    "positive",
+    "pow",
+    "power",
+    "reciprocal",
+    "remainder",
+    "sign",
+    "square",
+    "subtract",
+    "true_divide",
 ]

@@ -1,4 +1,5 @@
 """Real part, imaginary part, conjugate and angle, elementwise."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -17,6 +18,7 @@ from pullback.numpy._elementwise.promotion import (
 )
 
 __all__ = ["angle", "conj", "conjugate", "imag", "real"]
+
 
 @boundary
 def real(val: ArrayLike, /) -> Array:

@@ -1,4 +1,5 @@
 """Sign, adjacent values, fraction and exponent of floats, elementwise; and `i0`."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -22,6 +23,7 @@ from pullback.numpy._elementwise.promotion import (
 )
 
 __all__ = ["copysign", "frexp", "heaviside", "i0", "ldexp", "modf", "nextafter", "signbit", "spacing"]
+
 
 @boundary
 def signbit(x: ArrayLike, /) -> Array:
@@ -129,8 +131,8 @@ def ldexp(x1: ArrayLike, x2: ArrayLike, /) -> Array:
     kind = x2.aval.dtype
     if kind.itemsize > 4 or kind == np.uint32:
         # far beyond the exponents of floats, and not to be wrapped around
-        x2 = e.min(x2, kind.type(2 ** 31 - 1))
-        x2 = x2 if kind.kind == "u" else e.max(x2, kind.type(-2 ** 31))
+        x2 = e.min(x2, kind.type(2**31 - 1))
+        x2 = x2 if kind.kind == "u" else e.max(x2, kind.type(-(2**31)))
     return special.scale(x1, shape.convert_element_type(x2, np.int32))
 
 

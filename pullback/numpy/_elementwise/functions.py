@@ -1,4 +1,5 @@
 """Exponentials, logarithms, trigonometric functions, extrema and angles, elementwise."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -24,10 +25,47 @@ from pullback.numpy._elementwise.promotion import (
 )
 
 __all__ = [
-    "acos", "acosh", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "asin", "asinh", "atan",
-    "atan2", "atanh", "cbrt", "cos", "cosh", "deg2rad", "degrees", "exp", "exp2", "expm1", "fmax", "fmin", "hypot",
-    "log", "log10", "log1p", "log2", "logaddexp", "logaddexp2", "maximum", "minimum", "rad2deg", "radians", "sin",
-    "sinc", "sinh", "sqrt", "tan", "tanh",
+    "acos",
+    "acosh",
+    "arccos",
+    "arccosh",
+    "arcsin",
+    "arcsinh",
+    "arctan",
+    "arctan2",
+    "arctanh",
+    "asin",
+    "asinh",
+    "atan",
+    "atan2",
+    "atanh",
+    "cbrt",
+    "cos",
+    "cosh",
+    "deg2rad",
+    "degrees",
+    "exp",
+    "exp2",
+    "expm1",
+    "fmax",
+    "fmin",
+    "hypot",
+    "log",
+    "log10",
+    "log1p",
+    "log2",
+    "logaddexp",
+    "logaddexp2",
+    "maximum",
+    "minimum",
+    "rad2deg",
+    "radians",
+    "sin",
+    "sinc",
+    "sinh",
+    "sqrt",
+    "tan",
+    "tanh",
 ]
 
 
@@ -35,39 +73,51 @@ __all__ = [
 
 
 def _function(name: str, primitive, says: str, argument: str, result: str, domain=INEXACT) -> UfuncOfOne:
-    return unary(name, primitive, domain, f"""{says}
+    return unary(
+        name,
+        primitive,
+        domain,
+        f"""{says}
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.{name}({argument}))
     {result}
-    """, module=__name__)
+    """,
+        module=__name__,
+    )
 
 
-sqrt: UfuncOfOne = _function("sqrt", e.sqrt_p,
-                             "The square root, nan of negative real numbers. Its derivative at 0 is inf.", "4", "2.0")
-cbrt: UfuncOfOne = _function("cbrt", e.cbrt_p, "The cube root, odd in `x`. Its derivative at 0 is inf.", "-8", "-2.0",
-                             FLOAT)
+sqrt: UfuncOfOne = _function(
+    "sqrt", e.sqrt_p, "The square root, nan of negative real numbers. Its derivative at 0 is inf.", "4", "2.0"
+)
+cbrt: UfuncOfOne = _function(
+    "cbrt", e.cbrt_p, "The cube root, odd in `x`. Its derivative at 0 is inf.", "-8", "-2.0", FLOAT
+)
 exp: UfuncOfOne = _function("exp", e.exp_p, "e to the power `x`.", "0.", "1.0")
 exp2: UfuncOfOne = _function("exp2", bases.exp2_p, "2 to the power `x`.", "3.", "8.0")
 expm1: UfuncOfOne = _function("expm1", e.expm1_p, "`exp(x) - 1`, accurate near 0.", "1e-8", "1e-08")
-log: UfuncOfOne = _function("log", e.log_p, "The natural logarithm: -inf at 0, nan of negative real numbers.", "1.",
-                            "0.0")
+log: UfuncOfOne = _function(
+    "log", e.log_p, "The natural logarithm: -inf at 0, nan of negative real numbers.", "1.", "0.0"
+)
 log1p: UfuncOfOne = _function("log1p", e.log1p_p, "`log(1 + x)`, accurate near 0.", "1e-8", "1e-08")
 sin: UfuncOfOne = _function("sin", trig.sin_p, "The sine of `x` in radians.", "0.", "0.0")
 cos: UfuncOfOne = _function("cos", trig.cos_p, "The cosine of `x` in radians.", "0.", "1.0")
 tan: UfuncOfOne = _function("tan", trig.tan_p, "The tangent of `x` in radians.", "0.", "0.0")
-arcsin: UfuncOfOne = _function("arcsin", trig.asin_p, "The arc sine in radians, nan outside of [-1, 1].", "1.",
-                               "1.5707964")
+arcsin: UfuncOfOne = _function(
+    "arcsin", trig.asin_p, "The arc sine in radians, nan outside of [-1, 1].", "1.", "1.5707964"
+)
 arccos: UfuncOfOne = _function("arccos", trig.acos_p, "The arc cosine in radians, nan outside of [-1, 1].", "1.", "0.0")
-arctan: UfuncOfOne = _function("arctan", trig.atan_p, "The arc tangent in radians, in [-pi/2, pi/2].", "1.",
-                               "0.7853982")
+arctan: UfuncOfOne = _function(
+    "arctan", trig.atan_p, "The arc tangent in radians, in [-pi/2, pi/2].", "1.", "0.7853982"
+)
 sinh: UfuncOfOne = _function("sinh", trig.sinh_p, "The hyperbolic sine.", "0.", "0.0")
 cosh: UfuncOfOne = _function("cosh", trig.cosh_p, "The hyperbolic cosine.", "0.", "1.0")
 tanh: UfuncOfOne = _function("tanh", sigmoids.tanh_p, "The hyperbolic tangent.", "0.", "0.0")
 arcsinh: UfuncOfOne = _function("arcsinh", trig.asinh_p, "The inverse hyperbolic sine.", "0.", "0.0")
 arccosh: UfuncOfOne = _function("arccosh", trig.acosh_p, "The inverse hyperbolic cosine, nan below 1.", "1.", "0.0")
-arctanh: UfuncOfOne = _function("arctanh", trig.atanh_p, "The inverse hyperbolic tangent, nan outside of [-1, 1].",
-                                "0.", "0.0")
+arctanh: UfuncOfOne = _function(
+    "arctanh", trig.atanh_p, "The inverse hyperbolic tangent, nan outside of [-1, 1].", "0.", "0.0"
+)
 asin: UfuncOfOne = arcsin
 acos: UfuncOfOne = arccos
 atan: UfuncOfOne = arctan
@@ -115,47 +165,69 @@ def logaddexp2(x: Array, y: Array, /) -> Array:
     return e.div_p.bind(_logaddexp_complex(e.mul_p.bind(x, rate), e.mul_p.bind(y, rate)), rate)
 
 
-arctan2: UfuncOfTwo = binary("arctan2", lengths.atan2_p, FLOAT,
-                             """The angle of the point `(y, x)` in (-pi, pi]: `arctan2(x, y)`.
+arctan2: UfuncOfTwo = binary(
+    "arctan2",
+    lengths.atan2_p,
+    FLOAT,
+    """The angle of the point `(y, x)` in (-pi, pi]: `arctan2(x, y)`.
 
     The first argument is the ordinate, as in NumPy.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.arctan2(0., 1.))
     0.0
-    """, module=__name__)
+    """,
+    module=__name__,
+)
 atan2: UfuncOfTwo = arctan2
 
 
-hypot: UfuncOfTwo = binary("hypot", lengths.hypot_p, STRONG_FLOAT,
-                           """`sqrt(x**2 + y**2)` without overflow; infinite if either is.
+hypot: UfuncOfTwo = binary(
+    "hypot",
+    lengths.hypot_p,
+    STRONG_FLOAT,
+    """`sqrt(x**2 + y**2)` without overflow; infinite if either is.
 
     The gradient at the origin, where the surface has its tip, is 0, and the second derivative there nan.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.hypot(3, 4))
     5.0
-    """, module=__name__)
+    """,
+    module=__name__,
+)
 
 
 # --- maximum and minimum ---
 
-maximum: UfuncOfTwo = binary("maximum", e.max_p, ANY, """The larger operand; nan if either is.
+maximum: UfuncOfTwo = binary(
+    "maximum",
+    e.max_p,
+    ANY,
+    """The larger operand; nan if either is.
 
     Complex numbers are ordered by real part, then by imaginary part. Where operands tie, each has half the derivative.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.maximum(pnp.arange(3), 1))
     [1 1 2]
-    """, module=__name__)
-minimum: UfuncOfTwo = binary("minimum", e.min_p, ANY, """The smaller operand; nan if either is.
+    """,
+    module=__name__,
+)
+minimum: UfuncOfTwo = binary(
+    "minimum",
+    e.min_p,
+    ANY,
+    """The smaller operand; nan if either is.
 
     Complex numbers are ordered by real part, then by imaginary part. Where operands tie, each has half the derivative.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.minimum(pnp.arange(3), 1))
     [0 1 1]
-    """, module=__name__)
+    """,
+    module=__name__,
+)
 
 
 @elementwise(ANY)

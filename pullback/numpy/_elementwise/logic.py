@@ -1,4 +1,5 @@
 """Comparisons, logic, bits, tests of numbers, and selection, elementwise."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -37,12 +38,18 @@ def _comparison(name: str, primitive: Primitive, symbol: str, result: str) -> Uf
     order = "Complex numbers are ordered by real part, then by imaginary part.\n\n    "
     if symbol in ("==", "!="):
         order = ""
-    return binary(name, primitive, ANY, f"""`x {symbol} y`, elementwise, as bools.
+    return binary(
+        name,
+        primitive,
+        ANY,
+        f"""`x {symbol} y`, elementwise, as bools.
 
     {order}>>> import pullback.numpy as pnp
     >>> print(pnp.{name}(pnp.arange(3), 1))
     {result}
-    """, module=__name__)
+    """,
+        module=__name__,
+    )
 
 
 equal: UfuncOfTwo = _comparison("equal", c.eq_p, "==", "[False  True False]")
@@ -120,32 +127,49 @@ def logical_not(x: ArrayLike, /) -> Array:
 
 
 def _bits(name: str, primitive: Primitive, symbol: str, result: str) -> UfuncOfTwo:
-    return binary(name, primitive, BITS, f"""`x {symbol} y`, of integers or bools.
+    return binary(
+        name,
+        primitive,
+        BITS,
+        f"""`x {symbol} y`, of integers or bools.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.{name}(6, 3))
     {result}
-    """, module=__name__)
+    """,
+        module=__name__,
+    )
 
 
 bitwise_and: UfuncOfTwo = _bits("bitwise_and", c.and_p, "&", "2")
 bitwise_or: UfuncOfTwo = _bits("bitwise_or", c.or_p, "|", "7")
 bitwise_xor: UfuncOfTwo = _bits("bitwise_xor", c.xor_p, "^", "5")
-invert: UfuncOfOne = unary("invert", c.not_p, BITS, """`~x`: every bit flipped; the negation of bools.
+invert: UfuncOfOne = unary(
+    "invert",
+    c.not_p,
+    BITS,
+    """`~x`: every bit flipped; the negation of bools.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.invert(5))
     -6
-    """, module=__name__)
+    """,
+    module=__name__,
+)
 bitwise_not: UfuncOfOne = invert
 bitwise_invert: UfuncOfOne = invert
-left_shift: UfuncOfTwo = binary("left_shift", c.shift_left_p, INTEGER_FROM_BOOL,
-                    doc="""`x << y`; 0 where `y` is not in [0, bits of the dtype).
+left_shift: UfuncOfTwo = binary(
+    "left_shift",
+    c.shift_left_p,
+    INTEGER_FROM_BOOL,
+    doc="""`x << y`; 0 where `y` is not in [0, bits of the dtype).
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.left_shift(3, 2))
     12
-    """, module=__name__)
+    """,
+    module=__name__,
+)
 
 
 @elementwise(INTEGER_FROM_BOOL)
@@ -322,8 +346,34 @@ def no_out(name: str, out: None) -> None:
 
 
 __all__ = [
-    "bitwise_and", "bitwise_count", "bitwise_invert", "bitwise_left_shift", "bitwise_not", "bitwise_or",
-    "bitwise_right_shift", "bitwise_xor", "equal", "gcd", "greater", "greater_equal", "invert", "iscomplex", "isfinite",
-    "isinf", "isnan", "isneginf", "isposinf", "isreal", "lcm", "left_shift", "less", "less_equal", "logical_and",
-    "logical_not", "logical_or", "logical_xor", "not_equal", "right_shift",
+    "bitwise_and",
+    "bitwise_count",
+    "bitwise_invert",
+    "bitwise_left_shift",
+    "bitwise_not",
+    "bitwise_or",
+    "bitwise_right_shift",
+    "bitwise_xor",
+    "equal",
+    "gcd",
+    "greater",
+    "greater_equal",
+    "invert",
+    "iscomplex",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "isneginf",
+    "isposinf",
+    "isreal",
+    "lcm",
+    "left_shift",
+    "less",
+    "less_equal",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "not_equal",
+    "right_shift",
 ]

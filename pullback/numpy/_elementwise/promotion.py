@@ -3,6 +3,7 @@
 Which conversions two operands need is decided once for each pair of types and remembered; an eager call on operands
 seen before is a dict lookup away from its primitive.
 """
+
 from __future__ import annotations
 
 import functools
@@ -175,8 +176,7 @@ def common_dtype(name: str, domain: Domain, avals: list[ShapedArray]) -> tuple[n
     if domain.strong and weak:
         weak = all(aval.weak_type or aval.dtype == _BOOL for aval in avals)
     if not domain.accepts(dtype):
-        raise TypeError(f"{name}: expected {domain.description}, got "
-                        f"{', '.join(aval.str_short() for aval in avals)}")
+        raise TypeError(f"{name}: expected {domain.description}, got {', '.join(aval.str_short() for aval in avals)}")
     return dtype, weak
 
 
@@ -188,8 +188,14 @@ def promote_operands(name: str, domain: Domain, *args: AnyValue) -> list[Array]:
     dtype, weak = common_dtype(name, domain, avals)
     check_shapes(name, avals)
     if not weak:
-        lifted = [strong(x) if isinstance(x, Array) and x.aval.weak_type and (
-            domain.strong or (type(x) is ConcreteArray and not x.aval.ndim)) else x for x in lifted]
+        lifted = [
+            strong(x)
+            if isinstance(x, Array)
+            and x.aval.weak_type
+            and (domain.strong or (type(x) is ConcreteArray and not x.aval.ndim))
+            else x
+            for x in lifted
+        ]
     return [constant(x, make_aval((), dtype, weak)) if type(x) is int else cast(x, dtype, weak) for x in lifted]
 
 
@@ -206,8 +212,10 @@ def check_rank_promotion(name: str, avals: list[ShapedArray]) -> None:
     mode = config.numpy_rank_promotion
     if mode == "allow":
         return
-    message = (f"{name}: operands of different ranks broadcast, shapes {', '.join(str(a.shape) for a in avals)}. "
-               "Give them one rank with reshape or x[None, :]; the option numpy_rank_promotion asks for it.")
+    message = (
+        f"{name}: operands of different ranks broadcast, shapes {', '.join(str(a.shape) for a in avals)}. "
+        "Give them one rank with reshape or x[None, :]; the option numpy_rank_promotion asks for it."
+    )
     if mode == "raise":
         raise ValueError(message)
     warnings.warn(message, UserWarning, stacklevel=3)
@@ -272,13 +280,29 @@ def _conversion(kind: ShapedArray | type, dtype: np.dtype, weak: bool) -> Callab
 
 
 @overload
-def binary(name: str, primitive: Primitive, domain: Domain, doc: str, for_bools: Primitive | None = None,
-           module: str = ...) -> UfuncOfTwo: ...
+def binary(
+    name: str, primitive: Primitive, domain: Domain, doc: str, for_bools: Primitive | None = None, module: str = ...
+) -> UfuncOfTwo: ...
 @overload
-def binary(name: str, primitive: Primitive, domain: Domain, doc: str, for_bools: Primitive | None = None,
-           module: str = ..., *, parameters: str) -> Any: ...
-def binary(name: str, primitive: Primitive, domain: Domain, doc: str, for_bools: Primitive | None = None,
-           module: str = "pullback.numpy._elementwise.arithmetic", parameters: str = "") -> Callable[..., Array]:
+def binary(
+    name: str,
+    primitive: Primitive,
+    domain: Domain,
+    doc: str,
+    for_bools: Primitive | None = None,
+    module: str = ...,
+    *,
+    parameters: str,
+) -> Any: ...
+def binary(
+    name: str,
+    primitive: Primitive,
+    domain: Domain,
+    doc: str,
+    for_bools: Primitive | None = None,
+    module: str = "pullback.numpy._elementwise.arithmetic",
+    parameters: str = "",
+) -> Callable[..., Array]:
     """The public function of two operands that is one primitive on promoted operands; its `ufunc` is the `Binary`.
 
     `parameters`: the names by which the operands may also be passed.
@@ -323,14 +347,34 @@ def binary(name: str, primitive: Primitive, domain: Domain, doc: str, for_bools:
 
 
 @overload
-def unary(name: str, primitive: Primitive, domain: Domain, doc: str,
-          unchanged: Callable[[np.dtype], bool] | None = None, module: str = ...) -> UfuncOfOne: ...
+def unary(
+    name: str,
+    primitive: Primitive,
+    domain: Domain,
+    doc: str,
+    unchanged: Callable[[np.dtype], bool] | None = None,
+    module: str = ...,
+) -> UfuncOfOne: ...
 @overload
-def unary(name: str, primitive: Primitive, domain: Domain, doc: str,
-          unchanged: Callable[[np.dtype], bool] | None = None, module: str = ..., *, parameters: str) -> Any: ...
-def unary(name: str, primitive: Primitive, domain: Domain, doc: str,
-          unchanged: Callable[[np.dtype], bool] | None = None, module: str = "pullback.numpy._elementwise.arithmetic",
-          parameters: str = "") -> Callable[..., Array]:
+def unary(
+    name: str,
+    primitive: Primitive,
+    domain: Domain,
+    doc: str,
+    unchanged: Callable[[np.dtype], bool] | None = None,
+    module: str = ...,
+    *,
+    parameters: str,
+) -> Any: ...
+def unary(
+    name: str,
+    primitive: Primitive,
+    domain: Domain,
+    doc: str,
+    unchanged: Callable[[np.dtype], bool] | None = None,
+    module: str = "pullback.numpy._elementwise.arithmetic",
+    parameters: str = "",
+) -> Callable[..., Array]:
     """The public function of one operand that applies one primitive; `unchanged` dtypes are returned as they are.
 
     `parameters`: the name by which the operand may also be passed.
@@ -401,7 +445,7 @@ def _with_types(doc: str, domain: Domain, operands: int, bools: bool = False, co
     else:
         note = f"The shapes broadcast, else ValueError; the dtypes are promoted to one{':' * bool(accepted)}{accepted}."
     text, mark, example = doc.partition(">>>")
-    margin = text[len(text.rstrip(" ")):]
+    margin = text[len(text.rstrip(" ")) :]
     if converted and domain.adapt in (dtypes.to_inexact, _to_strong_inexact, _with_float_operand):
         note += f"\n{margin}Integers and bools are computed in floating point."
     return f"{text.rstrip()}\n\n{margin}{note}\n\n{margin}{mark}{example}"

@@ -1,4 +1,5 @@
 """Rounding, elementwise."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -29,12 +30,20 @@ def _exact(dtype):
 
 
 def _rounding(name: str, primitive: Primitive, says: str, result: str) -> UnaryFunction:
-    return unary(name, primitive, FLOAT, f"""{says} Integers and bools come back as they are.
+    return unary(
+        name,
+        primitive,
+        FLOAT,
+        f"""{says} Integers and bools come back as they are.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.{name}(pnp.array([-1.5, 0.5])))
     {result}
-    """, unchanged=_exact, module=__name__, parameters="x")
+    """,
+        unchanged=_exact,
+        module=__name__,
+        parameters="x",
+    )
 
 
 floor: UnaryFunction = _rounding("floor", rounding_ops.floor_p, "The largest integer not above `x`.", "[-2.  0.]")

@@ -1,4 +1,5 @@
 """Choosing between values elementwise (`where`, `clip`, `nan_to_num`), and closeness and equality of arrays."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -40,8 +41,10 @@ def where(condition: ArrayLike, x: ArrayLike, y: ArrayLike) -> Array:
     """
     try:
         if x is None or y is None:
-            raise ValueError("where: expected both x and y, or neither: where(condition) gives the positions of what "
-                             "is true, where(condition, x, y) chooses")
+            raise ValueError(
+                "where: expected both x and y, or neither: where(condition) gives the positions of what "
+                "is true, where(condition, x, y) chooses"
+            )
         mask = truth(as_operand(condition, "where", 0))
         if type(x) is int and isinstance(y, Array):
             x = operand_for(x, "where", 1, y.aval.dtype)
@@ -87,14 +90,21 @@ def _ordered(x: ArrayLike, position: int) -> Array:
     if not isinstance(x, Array):
         x = as_operand(x, "clip", position)
     if dtypes.is_complex(x.aval.dtype):
-        raise TypeError(f"clip: complex numbers have no order to clip by, got {x.aval.str_short()}; clip the real and "
-                        "imaginary parts")
+        raise TypeError(
+            f"clip: complex numbers have no order to clip by, got {x.aval.str_short()}; clip the real and "
+            "imaginary parts"
+        )
     return x
 
 
 @boundary
-def nan_to_num(x: ArrayLike, copy: bool = True, nan: ArrayLike = 0.0, posinf: ArrayLike | None = None,
-               neginf: ArrayLike | None = None) -> Array:
+def nan_to_num(
+    x: ArrayLike,
+    copy: bool = True,
+    nan: ArrayLike = 0.0,
+    posinf: ArrayLike | None = None,
+    neginf: ArrayLike | None = None,
+) -> Array:
     """`x` with nan replaced by `nan`, and infinities by `posinf` and `neginf`, or the largest finite numbers.
 
     Integers and bools are returned unchanged. `copy` exists for compatibility with NumPy: the result is a new array.
@@ -107,8 +117,10 @@ def nan_to_num(x: ArrayLike, copy: bool = True, nan: ArrayLike = 0.0, posinf: Ar
     given, x = x, as_operand(x, "nan_to_num", 0)
     dtype = x.aval.dtype
     if dtypes.is_complex(dtype):
-        return trig.complex_p.bind(nan_to_num(trig.real_p.bind(x), copy, nan, posinf, neginf),
-                                   nan_to_num(trig.imag_p.bind(x), copy, nan, posinf, neginf))
+        return trig.complex_p.bind(
+            nan_to_num(trig.real_p.bind(x), copy, nan, posinf, neginf),
+            nan_to_num(trig.imag_p.bind(x), copy, nan, posinf, neginf),
+        )
     if not dtypes.is_float(dtype):
         return distinct(x, given)
     limits = dtypes.finfo(dtype)
@@ -125,8 +137,9 @@ def _in_dtype(x: ArrayLike, dtype: np.dtype) -> Array:
 
 
 @boundary
-def isclose(a: ArrayLike, b: ArrayLike, rtol: ArrayLike = 1e-05, atol: ArrayLike = 1e-08,
-            equal_nan: bool = False) -> Array:
+def isclose(
+    a: ArrayLike, b: ArrayLike, rtol: ArrayLike = 1e-05, atol: ArrayLike = 1e-08, equal_nan: bool = False
+) -> Array:
     """True where `|a - b| <= atol + rtol * |b|`, elementwise; infinities are close only to themselves.
 
     With `equal_nan`, nan is close to nan. ValueError for shapes that do not broadcast.
@@ -169,8 +182,9 @@ def _all(mask: Array) -> Array:
 
 
 @boundary
-def allclose(a: ArrayLike, b: ArrayLike, rtol: ArrayLike = 1e-05, atol: ArrayLike = 1e-08,
-             equal_nan: bool = False) -> Array:
+def allclose(
+    a: ArrayLike, b: ArrayLike, rtol: ArrayLike = 1e-05, atol: ArrayLike = 1e-08, equal_nan: bool = False
+) -> Array:
     """True if all elements of `a` and `b` are close, see `isclose`; a bool of shape ().
 
     ValueError for shapes that do not broadcast.

@@ -1,4 +1,5 @@
 """Functions along axes: `apply_along_axis`, `apply_over_axes`."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -58,8 +59,10 @@ def apply_over_axes(func: Callable, a: ArrayLike, axes: int | Sequence[int]) -> 
         if y.ndim == rank - 1:
             y = shape_ops.expand_dims(y, (i,))
         if y.ndim != rank:
-            raise ValueError(f"apply_over_axes: the function must keep the number of axes, {rank}, or drop the one it "
-                             f"is given; it returned shape {y.shape}")
+            raise ValueError(
+                f"apply_over_axes: the function must keep the number of axes, {rank}, or drop the one it "
+                f"is given; it returned shape {y.shape}"
+            )
         x = y
     return x
 

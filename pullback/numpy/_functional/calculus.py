@@ -1,4 +1,5 @@
 """Differences, integrals, interpolation and covariances of sampled data."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -50,8 +51,9 @@ def _differences(x: Array, axis: int) -> Array:
 
 
 @boundary
-def diff(a: ArrayLike, n: int = 1, axis: int = -1, prepend: ArrayLike | None = None,
-         append: ArrayLike | None = None) -> Array:
+def diff(
+    a: ArrayLike, n: int = 1, axis: int = -1, prepend: ArrayLike | None = None, append: ArrayLike | None = None
+) -> Array:
     """The `n`-th differences of adjacent elements along an axis, shorter by n; values may be prepended and appended.
 
     ValueError for an axis out of bounds and for a negative `n`.
@@ -71,7 +73,7 @@ def diff(a: ArrayLike, n: int = 1, axis: int = -1, prepend: ArrayLike | None = N
     for value in (prepend, append):
         if value is not None:
             v = as_array("diff", value)
-            shape = (*x.aval.shape[:i], 1, *x.aval.shape[i + 1:])
+            shape = (*x.aval.shape[:i], 1, *x.aval.shape[i + 1 :])
             parts.append(shape_ops.broadcast_to(v, shape) if v.aval.ndim == 0 else v)
         else:
             parts.append(None)
@@ -116,8 +118,11 @@ def gradient(f: ArrayLike, *varargs: ArrayLike, axis: Axis = None, edge_order: i
     if edge_order not in (None, 1):
         raise NotImplementedError(f"gradient: edge_order must be 1, got {edge_order}")
     (y,) = promote_operands("gradient", INEXACT, f)
-    axes = axes_of("gradient", axis, y.aval.ndim) if not isinstance(axis, (tuple, list)) else tuple(
-        one_axis("gradient", i, y.aval.ndim) for i in axis)
+    axes = (
+        axes_of("gradient", axis, y.aval.ndim)
+        if not isinstance(axis, (tuple, list))
+        else tuple(one_axis("gradient", i, y.aval.ndim) for i in axis)
+    )
     if len(varargs) == 0:
         spacings: list[Any] = [1.0] * len(axes)
     elif len(varargs) == 1:
@@ -192,8 +197,14 @@ def trapezoid(y: ArrayLike, x: ArrayLike | None = None, dx: ArrayLike = 1.0, axi
 
 
 @boundary
-def interp(x: ArrayLike, xp: NestedArrayLike, fp: NestedArrayLike, left: ArrayLike | None = None,
-           right: ArrayLike | None = None, period: ArrayLike | None = None) -> Array:
+def interp(
+    x: ArrayLike,
+    xp: NestedArrayLike,
+    fp: NestedArrayLike,
+    left: ArrayLike | None = None,
+    right: ArrayLike | None = None,
+    period: ArrayLike | None = None,
+) -> Array:
     """The piecewise linear function through the points (xp, fp), at `x`; xp must increase.
 
     Beyond the ends its value is that of the end, or `left` and `right` ("extrapolate" continues the line). With a
@@ -209,8 +220,10 @@ def interp(x: ArrayLike, xp: NestedArrayLike, fp: NestedArrayLike, left: ArrayLi
     kind, weak = common_dtype("interp", INEXACT, [places.aval, points.aval, values.aval])
     values = shape_ops.convert_element_type(values, kind, weak)
     if points.aval.ndim != 1 or values.aval.shape != points.aval.shape or not points.aval.size:
-        raise ValueError(f"interp: xp and fp must be vectors of one length, at least 1, got shapes {points.aval.shape} "
-                         f"and {values.aval.shape}")
+        raise ValueError(
+            f"interp: xp and fp must be vectors of one length, at least 1, got shapes {points.aval.shape} "
+            f"and {values.aval.shape}"
+        )
     if period is not None:
         length = shape_ops.convert_element_type(as_operand(period, "interp", 5), points.aval.dtype)
         places, points = remainder(places, length), remainder(points, length)
@@ -246,8 +259,9 @@ def interp(x: ArrayLike, xp: NestedArrayLike, fp: NestedArrayLike, left: ArrayLi
 
 
 @boundary
-def unwrap(p: ArrayLike, discont: NestedArrayLike | None = None, axis: int = -1,
-           period: ArrayLike = 2 * np.pi) -> Array:
+def unwrap(
+    p: ArrayLike, discont: NestedArrayLike | None = None, axis: int = -1, period: ArrayLike = 2 * np.pi
+) -> Array:
     """`p` with jumps along an axis of more than `discont` (half a period) turned into their complement to a period.
 
     TypeError for complex numbers, ValueError for an axis out of bounds.
@@ -312,8 +326,16 @@ def _polynomial(p: NestedArrayLike, x: NestedArrayLike) -> tuple[Array, Array]:
 
 
 @boundary
-def cov(m: ArrayLike, y: ArrayLike | None = None, rowvar: bool = True, bias: bool = False, ddof: int | None = None,
-        fweights: ArrayLike | None = None, aweights: ArrayLike | None = None, dtype: DTypeLike | None = None) -> Array:
+def cov(
+    m: ArrayLike,
+    y: ArrayLike | None = None,
+    rowvar: bool = True,
+    bias: bool = False,
+    ddof: int | None = None,
+    fweights: ArrayLike | None = None,
+    aweights: ArrayLike | None = None,
+    dtype: DTypeLike | None = None,
+) -> Array:
     """The covariance matrix of variables (the rows of `m`, or with rowvar False its columns) over observations.
 
     Divided by N - 1, or with `bias` by N, or by N - `ddof`. `fweights` count observations, `aweights` weigh them.
@@ -328,9 +350,17 @@ def cov(m: ArrayLike, y: ArrayLike | None = None, rowvar: bool = True, bias: boo
     return shape_ops.convert_element_type(matrix, kind)
 
 
-def _covariance(name: str, m: ArrayLike, y: ArrayLike | None, rowvar: bool, bias: bool, ddof: int | None,
-                fweights: ArrayLike | None, aweights: NestedArrayLike | None,
-                dtype: DTypeLike | None) -> tuple[Array, np.dtype]:
+def _covariance(
+    name: str,
+    m: ArrayLike,
+    y: ArrayLike | None,
+    rowvar: bool,
+    bias: bool,
+    ddof: int | None,
+    fweights: ArrayLike | None,
+    aweights: NestedArrayLike | None,
+    dtype: DTypeLike | None,
+) -> tuple[Array, np.dtype]:
     """The matrix in the dtype that it is accumulated in, and the dtype it is to have."""
     parts = [_variables(name, v, rowvar, first) for v, first in ((m, True), (y, False)) if v is not None]
     x = joined(name, parts, 0) if len(parts) > 1 else parts[0]
@@ -357,8 +387,11 @@ def _covariance(name: str, m: ArrayLike, y: ArrayLike | None, rowvar: bool, bias
         norm: Any = scalar(x, count - less)
     else:
         total = sum(weights)
-        spread = total if aweights is None else div(
-            sum(mul(weights, shape_ops.convert_element_type(as_array(name, aweights), x.aval.dtype))), total)
+        spread = (
+            total
+            if aweights is None
+            else div(sum(mul(weights, shape_ops.convert_element_type(as_array(name, aweights), x.aval.dtype))), total)
+        )
         unit = scalar(total, 1) if aweights is None else spread
         norm = total if less == 0 else sub(total, mul(scalar(total, less), unit))
     x = sub(x, centre)
@@ -396,4 +429,3 @@ def corrcoef(x: ArrayLike, y: ArrayLike | None = None, rowvar: bool = True, dtyp
     if dtypes.is_complex(r.aval.dtype):
         return make_complex(clip(real(r), -1, 1), clip(imag(r), -1, 1))
     return shape_ops.convert_element_type(clip(r, -1, 1), kind)
-

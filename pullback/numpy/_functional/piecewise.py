@@ -1,4 +1,5 @@
 """Choices among arrays: `select`, `choose`, `piecewise`."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -37,8 +38,10 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: ArrayLik
     Array([ 0, -1, -1, 30], dtype=int32)
     """
     if len(condlist) != len(choicelist) or not len(condlist):
-        raise ValueError(f"select: expected a choice for each condition, and at least one, got {len(condlist)} "
-                         f"conditions and {len(choicelist)} choices")
+        raise ValueError(
+            f"select: expected a choice for each condition, and at least one, got {len(condlist)} "
+            f"conditions and {len(choicelist)} choices"
+        )
     *choices, out = promote_operands("select", ANY, *map(from_list, choicelist), default)
     for i, (condition, choice) in reversed(list(enumerate(zip(condlist, choices, strict=True)))):
         mask = as_operand(from_list(condition), "select", 0)
@@ -69,8 +72,13 @@ def choose(a: NestedArrayLike, choices: Sequence[ArrayLike] | Array, out: None =
     if mode == "wrap":
         number = remainder(number, n)
     elif mode == "raise":
-        known = number if isinstance(number, ConcreteArray) else number.concrete(  # type: ignore[attr-defined]
-            "choose with mode 'raise' (use 'clip' or 'wrap')")
+        known = (
+            number
+            if isinstance(number, ConcreteArray)
+            else number.concrete(  # type: ignore[attr-defined]
+                "choose with mode 'raise' (use 'clip' or 'wrap')"
+            )
+        )
         if known.aval.size and (np.min(known.value) < 0 or np.max(known.value) >= n):
             raise ValueError(f"choose: a number of a choice is out of bounds for {n} choices")
     elif mode != "clip":
@@ -83,8 +91,9 @@ def choose(a: NestedArrayLike, choices: Sequence[ArrayLike] | Array, out: None =
 
 
 @boundary
-def piecewise(x: ArrayLike, condlist: Sequence[ArrayLike] | Array, funclist: Sequence[Any], *args: PyTree,
-              **kw: PyTree) -> Array:
+def piecewise(
+    x: ArrayLike, condlist: Sequence[ArrayLike] | Array, funclist: Sequence[Any], *args: PyTree, **kw: PyTree
+) -> Array:
     """The function (or constant) of the last condition that is true, applied to `x`, elementwise.
 
     One more function than conditions is the default, which else is 0. All are evaluated everywhere; the derivative is
@@ -107,8 +116,10 @@ def piecewise(x: ArrayLike, condlist: Sequence[ArrayLike] | Array, funclist: Seq
     elif len(functions) == len(masks) + 1:
         default = functions.pop()
     else:
-        raise ValueError(f"piecewise: expected a function for each of {len(masks)} conditions, and perhaps a default, "
-                         f"got {len(functions)}")
+        raise ValueError(
+            f"piecewise: expected a function for each of {len(masks)} conditions, and perhaps a default, "
+            f"got {len(functions)}"
+        )
 
     def applied(f, mask):
         # where another function counts, this one may have no derivative

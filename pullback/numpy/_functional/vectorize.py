@@ -1,4 +1,5 @@
 """`vectorize`: a function of core arrays as one that broadcasts over leading axes, by `vmap`."""
+
 from __future__ import annotations
 
 import re
@@ -23,13 +24,15 @@ def _parse(signature: str) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]
     pattern = re.compile(r"\s*\([^()]*\)\s*(,\s*\([^()]*\)\s*)*")
     if len(halves) != 2 or not all(pattern.fullmatch(half) for half in halves):
         raise ValueError(f"vectorize: the signature must look like '(m,n),(n)->(m)', got {signature!r}")
-    ins, outs = ([tuple(d.strip() for d in core.split(",") if d.strip()) for core in _CORE.findall(half)]
-                 for half in halves)
+    ins, outs = (
+        [tuple(d.strip() for d in core.split(",") if d.strip()) for core in _CORE.findall(half)] for half in halves
+    )
     return ins, outs
 
 
-def vectorize(pyfunc: Callable[P, R], *, excluded: Collection[int | str] = frozenset(),
-              signature: str | None = None) -> Callable[P, R]:
+def vectorize(
+    pyfunc: Callable[P, R], *, excluded: Collection[int | str] = frozenset(), signature: str | None = None
+) -> Callable[P, R]:
     """A function that broadcasts its arguments against each other, and maps `pyfunc` over the remaining axes.
 
     Args:
@@ -60,22 +63,26 @@ def vectorize(pyfunc: Callable[P, R], *, excluded: Collection[int | str] = froze
         if len(ins) != len(xs):
             raise TypeError(f"vectorize of {name}: the signature {signature} has {len(ins)} arguments, got {len(xs)}")
         _check_cores(name, signature, xs, ins)
-        leads = [x.shape[:x.ndim - len(core)] for x, core in zip(xs, ins, strict=True)]
+        leads = [x.shape[: x.ndim - len(core)] for x, core in zip(xs, ins, strict=True)]
         lead = broadcast_shapes(f"vectorize of {name}", *leads) if leads else ()
 
         def call(*core_args):
             values = list(args)
             for i, value in zip(mapped, core_args, strict=False):
                 values[i] = value
-            named = dict(zip(keys, core_args[len(mapped):], strict=True))
+            named = dict(zip(keys, core_args[len(mapped) :], strict=True))
             return pyfunc(*values, **{**kwargs, **named})
 
         # from the last leading axis to the first; an axis of length 1 is shared by all
         fun = call
         rank = len(lead)
         for axis in range(rank - 1, -1, -1):
-            axes = [0 if _length(part, axis, rank) == lead[axis] and _has(part, axis, rank) and _length(
-                part, axis, rank) != 1 else None for part in leads]
+            axes = [
+                0
+                if _length(part, axis, rank) == lead[axis] and _has(part, axis, rank) and _length(part, axis, rank) != 1
+                else None
+                for part in leads
+            ]
             if any(a == 0 for a in axes):
                 fun = vmap(fun, tuple(axes))
             else:
@@ -98,9 +105,13 @@ def _check_cores(name: str, signature: str | None, xs: list[Any], ins: list[tupl
     lengths: dict[str, int] = {}
     for i, (x, core) in enumerate(zip(xs, ins, strict=True)):
         if x.ndim < len(core):
-            raise ValueError(f"vectorize of {name}: argument {i} of shape {x.shape} lacks the core dimensions "
-                             f"({','.join(core)}) of the signature {signature}")
-        for label, n in zip(core, x.shape[x.ndim - len(core):], strict=True):
+            raise ValueError(
+                f"vectorize of {name}: argument {i} of shape {x.shape} lacks the core dimensions "
+                f"({','.join(core)}) of the signature {signature}"
+            )
+        for label, n in zip(core, x.shape[x.ndim - len(core) :], strict=True):
             if lengths.setdefault(label, n) != n:
-                raise ValueError(f"vectorize of {name}: argument {i} of shape {x.shape} has length {n} along the core "
-                                 f"dimension {label}, which has length {lengths[label]} elsewhere ({signature})")
+                raise ValueError(
+                    f"vectorize of {name}: argument {i} of shape {x.shape} has length {n} along the core "
+                    f"dimension {label}, which has length {lengths[label]} elsewhere ({signature})"
+                )

@@ -3,6 +3,7 @@
 An index of known integers and slices becomes a dynamic_update_slice (or a pad, if it has strides); index arrays become
 one scatter. Indices out of bounds are dropped, unless `mode` says otherwise.
 """
+
 from __future__ import annotations
 
 import math
@@ -83,77 +84,216 @@ class IndexedUpdate:
         return f"IndexedUpdate({self.array!r}, {self.key!r})"
 
     @boundary
-    def get(self, *, indices_are_sorted: bool = False, unique_indices: bool = False,
-            mode: str | GatherScatterMode | None = None, fill_value: ArrayLike | None = None,
-            wrap_negative_indices: bool = True) -> Array:
+    def get(
+        self,
+        *,
+        indices_are_sorted: bool = False,
+        unique_indices: bool = False,
+        mode: str | GatherScatterMode | None = None,
+        fill_value: ArrayLike | None = None,
+        wrap_negative_indices: bool = True,
+    ) -> Array:
         """`x[key]`, with options for the treatment of indices out of bounds."""
         chosen = PROMISE if mode is None else mode_of("at[...].get", mode)
         plan = read_index(self.array.aval.shape, self.key, clamp=chosen is not FILL, wrap=wrap_negative_indices)
         return gathered(self.array, plan, chosen, fill_value, indices_are_sorted, unique_indices)
 
     @boundary
-    def set(self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False,
-            mode: str | GatherScatterMode | None = None, wrap_negative_indices: bool = True) -> Array:
+    def set(
+        self,
+        values: ArrayLike,
+        *,
+        indices_are_sorted: bool = False,
+        unique_indices: bool = False,
+        mode: str | GatherScatterMode | None = None,
+        wrap_negative_indices: bool = True,
+    ) -> Array:
         """`x[key] = values`."""
-        return _update(self, "set", scatter_p, None, values, indices_are_sorted, unique_indices, mode,
-                       wrap_negative_indices)
+        return _update(
+            self, "set", scatter_p, None, values, indices_are_sorted, unique_indices, mode, wrap_negative_indices
+        )
 
     @boundary
-    def add(self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False,
-            mode: str | GatherScatterMode | None = None, wrap_negative_indices: bool = True) -> Array:
+    def add(
+        self,
+        values: ArrayLike,
+        *,
+        indices_are_sorted: bool = False,
+        unique_indices: bool = False,
+        mode: str | GatherScatterMode | None = None,
+        wrap_negative_indices: bool = True,
+    ) -> Array:
         """`x[key] += values`."""
-        return _update(self, "add", scatter_add_p, elementwise.add, values, indices_are_sorted, unique_indices, mode,
-                       wrap_negative_indices)
+        return _update(
+            self,
+            "add",
+            scatter_add_p,
+            elementwise.add,
+            values,
+            indices_are_sorted,
+            unique_indices,
+            mode,
+            wrap_negative_indices,
+        )
 
     @boundary
-    def subtract(self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False,
-                 mode: str | GatherScatterMode | None = None, wrap_negative_indices: bool = True) -> Array:
+    def subtract(
+        self,
+        values: ArrayLike,
+        *,
+        indices_are_sorted: bool = False,
+        unique_indices: bool = False,
+        mode: str | GatherScatterMode | None = None,
+        wrap_negative_indices: bool = True,
+    ) -> Array:
         """`x[key] -= values`."""
-        return _update(self, "subtract", scatter_add_p, elementwise.add, negative(values), indices_are_sorted,
-                       unique_indices, mode, wrap_negative_indices)
+        return _update(
+            self,
+            "subtract",
+            scatter_add_p,
+            elementwise.add,
+            negative(values),
+            indices_are_sorted,
+            unique_indices,
+            mode,
+            wrap_negative_indices,
+        )
 
     @boundary
-    def multiply(self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False,
-                 mode: str | GatherScatterMode | None = None, wrap_negative_indices: bool = True) -> Array:
+    def multiply(
+        self,
+        values: ArrayLike,
+        *,
+        indices_are_sorted: bool = False,
+        unique_indices: bool = False,
+        mode: str | GatherScatterMode | None = None,
+        wrap_negative_indices: bool = True,
+    ) -> Array:
         """`x[key] *= values`."""
-        return _update(self, "multiply", scatter_mul_p, elementwise.mul, values, indices_are_sorted, unique_indices,
-                       mode, wrap_negative_indices)
+        return _update(
+            self,
+            "multiply",
+            scatter_mul_p,
+            elementwise.mul,
+            values,
+            indices_are_sorted,
+            unique_indices,
+            mode,
+            wrap_negative_indices,
+        )
 
     mul = multiply
 
     @boundary
-    def divide(self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False,
-               mode: str | GatherScatterMode | None = None, wrap_negative_indices: bool = True) -> Array:
+    def divide(
+        self,
+        values: ArrayLike,
+        *,
+        indices_are_sorted: bool = False,
+        unique_indices: bool = False,
+        mode: str | GatherScatterMode | None = None,
+        wrap_negative_indices: bool = True,
+    ) -> Array:
         """`x[key] /= values`; of integers in floating point."""
         factors = IndexedUpdate(_ones_for(self.array, float), self.key)
-        return divide(self.array, _update(factors, "divide", scatter_mul_p, elementwise.mul, values,
-                                          indices_are_sorted, unique_indices, mode, wrap_negative_indices))
+        return divide(
+            self.array,
+            _update(
+                factors,
+                "divide",
+                scatter_mul_p,
+                elementwise.mul,
+                values,
+                indices_are_sorted,
+                unique_indices,
+                mode,
+                wrap_negative_indices,
+            ),
+        )
 
     @boundary
-    def power(self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False,
-              mode: str | GatherScatterMode | None = None, wrap_negative_indices: bool = True) -> Array:
+    def power(
+        self,
+        values: ArrayLike,
+        *,
+        indices_are_sorted: bool = False,
+        unique_indices: bool = False,
+        mode: str | GatherScatterMode | None = None,
+        wrap_negative_indices: bool = True,
+    ) -> Array:
         """`x[key] **= values`."""
         exponents = IndexedUpdate(_ones_for(self.array, int), self.key)
-        return power(self.array, _update(exponents, "power", scatter_mul_p, elementwise.mul, values,
-                                         indices_are_sorted, unique_indices, mode, wrap_negative_indices))
+        return power(
+            self.array,
+            _update(
+                exponents,
+                "power",
+                scatter_mul_p,
+                elementwise.mul,
+                values,
+                indices_are_sorted,
+                unique_indices,
+                mode,
+                wrap_negative_indices,
+            ),
+        )
 
     @boundary
-    def min(self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False,
-            mode: str | GatherScatterMode | None = None, wrap_negative_indices: bool = True) -> Array:
+    def min(
+        self,
+        values: ArrayLike,
+        *,
+        indices_are_sorted: bool = False,
+        unique_indices: bool = False,
+        mode: str | GatherScatterMode | None = None,
+        wrap_negative_indices: bool = True,
+    ) -> Array:
         """`x[key] = minimum(x[key], values)`."""
-        return _update(self, "min", scatter_min_p, elementwise.min, values, indices_are_sorted, unique_indices, mode,
-                       wrap_negative_indices)
+        return _update(
+            self,
+            "min",
+            scatter_min_p,
+            elementwise.min,
+            values,
+            indices_are_sorted,
+            unique_indices,
+            mode,
+            wrap_negative_indices,
+        )
 
     @boundary
-    def max(self, values: ArrayLike, *, indices_are_sorted: bool = False, unique_indices: bool = False,
-            mode: str | GatherScatterMode | None = None, wrap_negative_indices: bool = True) -> Array:
+    def max(
+        self,
+        values: ArrayLike,
+        *,
+        indices_are_sorted: bool = False,
+        unique_indices: bool = False,
+        mode: str | GatherScatterMode | None = None,
+        wrap_negative_indices: bool = True,
+    ) -> Array:
         """`x[key] = maximum(x[key], values)`."""
-        return _update(self, "max", scatter_max_p, elementwise.max, values, indices_are_sorted, unique_indices, mode,
-                       wrap_negative_indices)
+        return _update(
+            self,
+            "max",
+            scatter_max_p,
+            elementwise.max,
+            values,
+            indices_are_sorted,
+            unique_indices,
+            mode,
+            wrap_negative_indices,
+        )
 
     @boundary
-    def apply(self, func: Callable[[Array], Array], *, indices_are_sorted: bool = False, unique_indices: bool = False,
-              mode: str | GatherScatterMode | None = None, wrap_negative_indices: bool = True) -> Array:
+    def apply(
+        self,
+        func: Callable[[Array], Array],
+        *,
+        indices_are_sorted: bool = False,
+        unique_indices: bool = False,
+        mode: str | GatherScatterMode | None = None,
+        wrap_negative_indices: bool = True,
+    ) -> Array:
         """`x[key] = func(x[key])`, `func` being elementwise; an element selected n times gets it n times.
 
         With traced indices it is a loop, if they may select an element twice: `unique_indices` promises that they do
@@ -161,8 +301,11 @@ class IndexedUpdate:
         """
         x = self.array
         chosen = PROMISE if mode is None else mode_of("at[...].apply", mode)
-        options: dict[str, Any] = {"indices_are_sorted": indices_are_sorted, "mode": mode,
-                   "wrap_negative_indices": wrap_negative_indices}
+        options: dict[str, Any] = {
+            "indices_are_sorted": indices_are_sorted,
+            "mode": mode,
+            "wrap_negative_indices": wrap_negative_indices,
+        }
         plan = read_index(x.aval.shape, self.key, clamp=False, wrap=wrap_negative_indices)
         if not plan.axes or plan.common == () or unique_indices:
             times: Any = 1
@@ -189,6 +332,7 @@ def _applied_where(mask: Array, func: Callable, x: Array) -> Array:
 
 def _applied_by_counts(x: Array, counts: Array, func: Callable, most: int) -> Array:
     """`func` applied to each element as often as it is counted; the counts are traced, up to a known bound."""
+
     def more(state):
         return compare.lt(state[0], reduce_max(counts, range(counts.ndim)))
 
@@ -199,8 +343,17 @@ def _applied_by_counts(x: Array, counts: Array, func: Callable, most: int) -> Ar
     return while_loop(more, once_more, (np.int32(0), x), max_steps=most)[1]
 
 
-def _update(where: IndexedUpdate, name: str, p: Primitive, combine: Callable | None, values: ArrayLike,
-            indices_are_sorted: bool, unique_indices: bool, mode: str | GatherScatterMode | None, wrap: bool) -> Array:
+def _update(
+    where: IndexedUpdate,
+    name: str,
+    p: Primitive,
+    combine: Callable | None,
+    values: ArrayLike,
+    indices_are_sorted: bool,
+    unique_indices: bool,
+    mode: str | GatherScatterMode | None,
+    wrap: bool,
+) -> Array:
     x = where.array
     if x.aval.dtype.kind == "b":
         p, combine = _FOR_BOOLS.get(p, (p, combine))
@@ -224,10 +377,15 @@ def _update(where: IndexedUpdate, name: str, p: Primitive, combine: Callable | N
     part = shape_ops.reshape(part, plan.middle)
     numbers, _ = dimension_numbers(plan)
     single = plan.common == ()
-    out = p.bind(part, index_vectors(plan.positions, plan.common), v,
-                 dimension_numbers=ScatterDimensionNumbers(*numbers), mode=chosen,
-                 indices_are_sorted=bool(indices_are_sorted) or single,
-                 unique_indices=bool(unique_indices) or single)
+    out = p.bind(
+        part,
+        index_vectors(plan.positions, plan.common),
+        v,
+        dimension_numbers=ScatterDimensionNumbers(*numbers),
+        mode=chosen,
+        indices_are_sorted=bool(indices_are_sorted) or single,
+        unique_indices=bool(unique_indices) or single,
+    )
     return shape_ops.reshape(out, x.aval.shape) if all_of_it else _write(x, out, plan)
 
 
@@ -238,10 +396,16 @@ def _ones_for(x: Array, kind: type) -> Array:
 
 # sums of bools are `or`, products `and`, as those of arrays of them
 _FOR_BOOLS: dict[Primitive, tuple[Primitive, Callable]] = {
-    scatter_add_p: (scatter_max_p, elementwise.max), scatter_mul_p: (scatter_min_p, elementwise.min)}
+    scatter_add_p: (scatter_max_p, elementwise.max),
+    scatter_mul_p: (scatter_min_p, elementwise.min),
+}
 _SMALL = 4096
-_UFUNCS: dict[Any, np.ufunc] = {elementwise.add: np.add, elementwise.mul: np.multiply, elementwise.min: np.minimum,
-                                elementwise.max: np.maximum}
+_UFUNCS: dict[Any, np.ufunc] = {
+    elementwise.add: np.add,
+    elementwise.mul: np.multiply,
+    elementwise.min: np.minimum,
+    elementwise.max: np.maximum,
+}
 
 
 def _by_numpy(x: ConcreteArray, key: Index, v: ConcreteArray, combine: Callable | None) -> Array | None:
@@ -274,9 +438,12 @@ def _fitted(function: str, v: Array, x: Array, plan: Plan) -> Array:
     if v.aval.dtype != dtype:
         common = dtypes.join(dtype, x.aval.weak_type, v.aval.dtype, v.aval.weak_type)[0]
         if common != dtype:
-            warnings.warn(f"{function}: values of dtype {v.aval.dtype.name} do not fit safely into an array of dtype "
-                          f"{dtype.name} and are cast to it. Cast them, or the array, with .astype().",
-                          FutureWarning, stacklevel=4)
+            warnings.warn(
+                f"{function}: values of dtype {v.aval.dtype.name} do not fit safely into an array of dtype "
+                f"{dtype.name} and are cast to it. Cast them, or the array, with .astype().",
+                FutureWarning,
+                stacklevel=4,
+            )
         v = shape_ops.convert_element_type(v, dtype)
     shape = v.aval.shape
     # as in an assignment, leading axes of length 1 may be too many
@@ -299,7 +466,9 @@ def _write(x: Array, v: Array, plan: Plan) -> Array:
 
 def _interleaved(x: Array, v: Array, plan: Plan) -> Array:
     shape = v.aval.shape
-    config = [(a, n - (a + (m - 1) * s + 1), s - 1) for a, m, s, n in zip(
-        plan.starts, shape, plan.strides, x.aval.shape, strict=True)]
+    config = [
+        (a, n - (a + (m - 1) * s + 1), s - 1)
+        for a, m, s, n in zip(plan.starts, shape, plan.strides, x.aval.shape, strict=True)
+    ]
     inside = pad(shape_ops.full(shape, True, np.dtype(bool)), np.bool_(False), config)
     return compare.select(inside, pad(v, elementwise.scalar(v, 0), config), x)

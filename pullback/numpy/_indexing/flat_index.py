@@ -1,4 +1,5 @@
 """Positions in a flat array and their coordinates: `unravel_index`, `ravel_multi_index`."""
+
 from __future__ import annotations
 
 import math
@@ -49,8 +50,14 @@ def unravel_index(indices: NestedArrayLike, shape: ShapeLike) -> tuple[Array, ..
 
 
 @boundary
-def ravel_multi_index(multi_index: Sequence[Any], dims: Sequence[int], mode: str = "raise", order: str = "C", *,
-                      dtype: DTypeLike | None = None) -> Array:
+def ravel_multi_index(
+    multi_index: Sequence[Any],
+    dims: Sequence[int],
+    mode: str = "raise",
+    order: str = "C",
+    *,
+    dtype: DTypeLike | None = None,
+) -> Array:
     """The positions in the flat array, of positions along each axis of an array of shape `dims`.
 
     `mode` is "clip" or "wrap" for indices out of bounds; "raise" needs them to be known. It may be a tuple. `dtype`:
@@ -63,8 +70,9 @@ def ravel_multi_index(multi_index: Sequence[Any], dims: Sequence[int], mode: str
     """
     lengths = shape_of("ravel_multi_index", dims)
     if len(multi_index) != len(lengths):
-        raise ValueError(f"ravel_multi_index: expected positions for each of {len(lengths)} axes, got "
-                         f"{len(multi_index)}")
+        raise ValueError(
+            f"ravel_multi_index: expected positions for each of {len(lengths)} axes, got {len(multi_index)}"
+        )
     positions = promote_operands("ravel_multi_index", ANY, *map(from_list, multi_index))
     target = positions[0].aval.dtype if dtype is None and positions else dtypes.canonicalize_dtype(dtype or int)
     if not dtypes.is_integer(target):
@@ -72,14 +80,19 @@ def ravel_multi_index(multi_index: Sequence[Any], dims: Sequence[int], mode: str
     modes = [mode] * len(lengths) if isinstance(mode, str) else list(mode)
     if order not in ("C", "F"):
         raise ValueError(f"ravel_multi_index: order must be 'C' or 'F', got {order!r}")
-    strides = [math.prod(lengths[i + 1:]) if order == "C" else math.prod(lengths[:i]) for i in range(len(lengths))]
+    strides = [math.prod(lengths[i + 1 :]) if order == "C" else math.prod(lengths[:i]) for i in range(len(lengths))]
     total: Any = None
     for p, n, how, stride in zip(positions, lengths, modes, strides, strict=True):
         if not dtypes.is_integer(p.aval.dtype):
             raise TypeError(f"ravel_multi_index: positions must be integers, got {p.aval.str_short()}")
         if how == "raise":
-            known = p if isinstance(p, ConcreteArray) else p.concrete(  # type: ignore[attr-defined]
-                "ravel_multi_index with mode 'raise' (use 'clip' or 'wrap')")
+            known = (
+                p
+                if isinstance(p, ConcreteArray)
+                else p.concrete(  # type: ignore[attr-defined]
+                    "ravel_multi_index with mode 'raise' (use 'clip' or 'wrap')"
+                )
+            )
             if known.aval.size and (np.min(known.value) < 0 or np.max(known.value) >= n):
                 raise ValueError(f"ravel_multi_index: a position is out of bounds for dims {tuple(lengths)}")
         elif how == "clip":

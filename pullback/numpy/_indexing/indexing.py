@@ -3,6 +3,7 @@
 Integers, slices, None and Ellipsis become slices and a reshape; index arrays become one gather. Indices out of
 bounds are clamped (in `take` and `take_along_axis`, they give nan or the like): while tracing they are not known.
 """
+
 from __future__ import annotations
 
 import operator
@@ -101,8 +102,14 @@ def sliced(x: Array, plan: Plan) -> Array:
     return shape_ops.reshape(x, plan.middle)
 
 
-def gathered(x: Array, plan: Plan, mode: GatherScatterMode, fill_value: ArrayLike | None = None,
-             indices_are_sorted: bool = False, unique_indices: bool = False) -> Array:
+def gathered(
+    x: Array,
+    plan: Plan,
+    mode: GatherScatterMode,
+    fill_value: ArrayLike | None = None,
+    indices_are_sorted: bool = False,
+    unique_indices: bool = False,
+) -> Array:
     """The elements of `x` selected by an index."""
     y = sliced(x, plan)
     if not plan.axes:
@@ -113,14 +120,22 @@ def gathered(x: Array, plan: Plan, mode: GatherScatterMode, fill_value: ArrayLik
     if single and mode is not FILL and 0 not in plan.shape:
         starts: list[Any] = [0] * y.aval.ndim
         for axis, p in zip(plan.axes, plan.positions, strict=True):
-            starts[axis] = start("indexing", int(p) if isinstance(p, np.ndarray) else p, plan.middle[axis],
-                                 allow_negative=False)
+            starts[axis] = start(
+                "indexing", int(p) if isinstance(p, np.ndarray) else p, plan.middle[axis], allow_negative=False
+            )
         sizes = tuple(1 if i in plan.axes else n for i, n in enumerate(plan.middle))
         return shape_ops.reshape(dynamic_slice(y, starts, sizes, allow_negative_indices=False), plan.shape)
     numbers, sizes = dimension_numbers(plan)
-    return gather_p.bind(y, index_vectors(plan.positions, plan.common), dimension_numbers=numbers, slice_sizes=sizes,
-                         mode=mode, fill_value=fill_value, indices_are_sorted=indices_are_sorted or single,
-                         unique_indices=unique_indices or single)
+    return gather_p.bind(
+        y,
+        index_vectors(plan.positions, plan.common),
+        dimension_numbers=numbers,
+        slice_sizes=sizes,
+        mode=mode,
+        fill_value=fill_value,
+        indices_are_sorted=indices_are_sorted or single,
+        unique_indices=unique_indices or single,
+    )
 
 
 def iterate(x: Array) -> Iterator[Array]:
@@ -141,8 +156,16 @@ def iterate(x: Array) -> Iterator[Array]:
 
 
 @boundary
-def take(a: ArrayLike, indices: NestedArrayLike, axis: int | None = None, out: None = None, mode: str | None = None,
-         unique_indices: bool = False, indices_are_sorted: bool = False, fill_value: ArrayLike | None = None) -> Array:
+def take(
+    a: ArrayLike,
+    indices: NestedArrayLike,
+    axis: int | None = None,
+    out: None = None,
+    mode: str | None = None,
+    unique_indices: bool = False,
+    indices_are_sorted: bool = False,
+    fill_value: ArrayLike | None = None,
+) -> Array:
     """The elements of `a` along an axis (flattened, without one) at integer positions; negative ones from the end.
 
     `mode` treats indices out of bounds: "fill" (the default; `fill_value`, or nan, or the extreme integer), "clip",
@@ -170,8 +193,11 @@ def take(a: ArrayLike, indices: NestedArrayLike, axis: int | None = None, out: N
         narrow = index.aval.dtype.itemsize < 4
         index, mode = remainder(shape_ops.convert_element_type(index, int) if narrow else index, n), "promise_in_bounds"
     elif mode == "raise":
-        known = index.concrete("take with mode 'raise' (use 'fill', 'clip' or 'wrap')") if isinstance(index, Tracer) \
+        known = (
+            index.concrete("take with mode 'raise' (use 'fill', 'clip' or 'wrap')")
+            if isinstance(index, Tracer)
             else index
+        )
         value = np.asarray(known.value)  # type: ignore[attr-defined]
         outside = value[(value < -n) | (value >= n)]
         if outside.size:
@@ -179,7 +205,7 @@ def take(a: ArrayLike, indices: NestedArrayLike, axis: int | None = None, out: N
         mode = "promise_in_bounds"
     if n == 0:  # nothing, of nothing
         shape = x.aval.shape
-        return shape_ops.reshape(x, (*shape[:i], *index.aval.shape, *shape[i + 1:]))
+        return shape_ops.reshape(x, (*shape[:i], *index.aval.shape, *shape[i + 1 :]))
     wrap = mode != "clip"
     key = (*[slice(None)] * i, _known(index))
     plan = read_index(x.aval.shape, key, clamp=False, wrap=wrap)
@@ -198,8 +224,9 @@ def _known(x: Array) -> Any:
     return x if value is None else np.asarray(value.value)  # type: ignore[attr-defined]
 
 
-def along_axis(name: str, arr: Array, indices: ArrayLike, axis: int | None,
-               wrap: bool) -> tuple[Array, Array, GatherDimensionNumbers, int]:
+def along_axis(
+    name: str, arr: Array, indices: ArrayLike, axis: int | None, wrap: bool
+) -> tuple[Array, Array, GatherDimensionNumbers, int]:
     """Operand and index vectors of a gather of one element per index along an axis, the other axes running along."""
     index = positions_of(name, indices)
     if not dtypes.is_integer(index.aval.dtype):
@@ -210,22 +237,29 @@ def along_axis(name: str, arr: Array, indices: ArrayLike, axis: int | None,
         arr, axis = shape_ops.reshape(arr, (arr.aval.size,)), 0
     rank = arr.aval.ndim
     if index.aval.ndim != rank:
-        raise ValueError(f"{name}: indices must have as many axes as the array, got shapes {index.aval.shape} and "
-                         f"{arr.aval.shape}")
+        raise ValueError(
+            f"{name}: indices must have as many axes as the array, got shapes {index.aval.shape} and {arr.aval.shape}"
+        )
     i = one_axis(name, axis, rank)
-    around = broadcast_shapes(name, *[(*s[:i], 1, *s[i + 1:]) for s in (arr.aval.shape, index.aval.shape)])
+    around = broadcast_shapes(name, *[(*s[:i], 1, *s[i + 1 :]) for s in (arr.aval.shape, index.aval.shape)])
     n = arr.aval.shape[i]
-    arr = shape_ops.broadcast_to(arr, (*around[:i], n, *around[i + 1:]))
-    index = shape_ops.broadcast_to(index, (*around[:i], index.aval.shape[i], *around[i + 1:]))
+    arr = shape_ops.broadcast_to(arr, (*around[:i], n, *around[i + 1 :]))
+    index = shape_ops.broadcast_to(index, (*around[:i], index.aval.shape[i], *around[i + 1 :]))
     vectors = index_vectors((counted(_known(index), n, wrap),), index.aval.shape)
     others = tuple(d for d in range(rank) if d != i)
     return arr, vectors, GatherDimensionNumbers((), (i,), (i,), others, others), i
 
 
 @boundary
-def take_along_axis(arr: ArrayLike, indices: ArrayLike, axis: int | None = -1,
-                    mode: str | GatherScatterMode | None = None, fill_value: ArrayLike | None = None, *,
-                    wrap_negative_indices: bool | None = None) -> Array:
+def take_along_axis(
+    arr: ArrayLike,
+    indices: ArrayLike,
+    axis: int | None = -1,
+    mode: str | GatherScatterMode | None = None,
+    fill_value: ArrayLike | None = None,
+    *,
+    wrap_negative_indices: bool | None = None,
+) -> Array:
     """`arr[..., indices[..., j, ...], ...]` for each j along an axis: it applies results of argsort and argmax.
 
     All other axes broadcast. `mode` treats indices out of bounds: "fill" (the default), "clip", "promise_in_bounds".
@@ -241,17 +275,33 @@ def take_along_axis(arr: ArrayLike, indices: ArrayLike, axis: int | None = -1,
     wrap = chosen is not CLIP if wrap_negative_indices is None else wrap_negative_indices
     y, vectors, numbers, i = along_axis("take_along_axis", x, indices, axis, wrap)
     if y.aval.shape[i] == 0 and vectors.aval.size:
-        raise IndexError(f"take_along_axis: axis {i} of shape {y.aval.shape} has length 0, so nothing can "
-                         "be taken from it")
+        raise IndexError(
+            f"take_along_axis: axis {i} of shape {y.aval.shape} has length 0, so nothing can be taken from it"
+        )
     if 0 in vectors.aval.shape[:-1]:
         return shape_ops.full(vectors.aval.shape[:-1], 0, y.aval.dtype, y.aval.weak_type)
-    return gather_p.bind(y, vectors, dimension_numbers=numbers, slice_sizes=(1,) * y.aval.ndim, mode=chosen,
-                         fill_value=fill_value, indices_are_sorted=False, unique_indices=False)
+    return gather_p.bind(
+        y,
+        vectors,
+        dimension_numbers=numbers,
+        slice_sizes=(1,) * y.aval.ndim,
+        mode=chosen,
+        fill_value=fill_value,
+        indices_are_sorted=False,
+        unique_indices=False,
+    )
 
 
 @boundary
-def compress(condition: NestedArrayLike, a: ArrayLike, axis: int | None = None, *, size: int | None = None,
-             fill_value: ArrayLike = 0, out: None = None) -> Array:
+def compress(
+    condition: NestedArrayLike,
+    a: ArrayLike,
+    axis: int | None = None,
+    *,
+    size: int | None = None,
+    fill_value: ArrayLike = 0,
+    out: None = None,
+) -> Array:
     """The elements of `a` along an axis where a 1-d condition is true.
 
     With `size`, as many elements as that: cut, or completed with `fill_value`; without, the condition must be known.
@@ -280,12 +330,14 @@ def _chosen(name: str, mask: Array, x: Array, axis: int | None, size: int | None
         return take(x, compare.select(valid, found, np.int32(n)), i, mode="fill", fill_value=fill_value)
     positions = np.flatnonzero(np.asarray(known.value))
     if positions.size and positions[-1] >= x.aval.shape[i]:
-        raise IndexError(f"{name}: the condition of length {mask.aval.shape[0]} is true beyond the length of axis "
-                         f"{i} of shape {x.aval.shape}")
+        raise IndexError(
+            f"{name}: the condition of length {mask.aval.shape[0]} is true beyond the length of axis "
+            f"{i} of shape {x.aval.shape}"
+        )
     if size is None:
         return take(x, positions, i)
     padded = np.full(operator.index(size), x.aval.shape[i], np.int32)
-    padded[:len(positions)] = positions[:size]
+    padded[: len(positions)] = positions[:size]
     return take(x, padded, i, mode="fill", fill_value=fill_value)
 
 
@@ -302,8 +354,9 @@ def extract(condition: ArrayLike, arr: ArrayLike, *, size: int | None = None, fi
     Array([1, 3], dtype=int32)
     """
     mask = as_operand(condition, "extract", 0)
-    return _chosen("extract", shape_ops.reshape(mask, (mask.aval.size,)), as_operand(arr, "extract", 1), None, size,
-                   fill_value)
+    return _chosen(
+        "extract", shape_ops.reshape(mask, (mask.aval.size,)), as_operand(arr, "extract", 1), None, size, fill_value
+    )
 
 
 @boundary

@@ -1,4 +1,5 @@
 """NumPy's functions that write by position, as functions that return a new array, and those that resize."""
+
 from __future__ import annotations
 
 import math
@@ -32,13 +33,21 @@ __all__ = ["put_along_axis", "put", "place", "fill_diagonal", "insert", "delete"
 
 def _refuse_inplace(name: str, inplace: bool) -> None:
     if inplace:
-        raise ValueError(f"{name}: arrays are immutable, so nothing can be written in place: pass inplace=False and "
-                         "use the result")
+        raise ValueError(
+            f"{name}: arrays are immutable, so nothing can be written in place: pass inplace=False and use the result"
+        )
 
 
 @boundary
-def put_along_axis(arr: ArrayLike, indices: ArrayLike, values: ArrayLike, axis: int | None, inplace: bool = True, *,
-                   mode: str | None = None) -> Array:
+def put_along_axis(
+    arr: ArrayLike,
+    indices: ArrayLike,
+    values: ArrayLike,
+    axis: int | None,
+    inplace: bool = True,
+    *,
+    mode: str | None = None,
+) -> Array:
     """`arr` with the elements that `take_along_axis` reads replaced by `values`; `inplace` must be False.
 
     ValueError for another number of axes.
@@ -54,10 +63,19 @@ def put_along_axis(arr: ArrayLike, indices: ArrayLike, values: ArrayLike, axis: 
     v = shape_ops.convert_element_type(operand_for(values, "put_along_axis", 2, x.aval.dtype), x.aval.dtype)
     v = stretched("put_along_axis", v, vectors.aval.shape[:-1])
     if y.aval.shape != x.aval.shape and y.aval.ndim == x.aval.ndim:
-        raise ValueError(f"put_along_axis: indices of shape {vectors.aval.shape[:-1]} do not broadcast to an array of "
-                         f"shape {x.aval.shape}")
-    out = scatter_p.bind(y, vectors, v, dimension_numbers=ScatterDimensionNumbers(*numbers),
-                         mode=mode_of("put_along_axis", mode), indices_are_sorted=False, unique_indices=False)
+        raise ValueError(
+            f"put_along_axis: indices of shape {vectors.aval.shape[:-1]} do not broadcast to an array of "
+            f"shape {x.aval.shape}"
+        )
+    out = scatter_p.bind(
+        y,
+        vectors,
+        v,
+        dimension_numbers=ScatterDimensionNumbers(*numbers),
+        mode=mode_of("put_along_axis", mode),
+        indices_are_sorted=False,
+        unique_indices=False,
+    )
     return shape_ops.reshape(out, x.aval.shape)
 
 
@@ -105,8 +123,9 @@ def place(arr: ArrayLike, mask: ArrayLike, vals: ArrayLike, *, inplace: bool = T
     x, m = as_operand(arr, "place", 0), as_operand(mask, "place", 1)
     values = operand_for(vals, "place", 2, x.aval.dtype)
     if m.aval.size != x.aval.size:
-        raise ValueError(f"place: the mask must have the size of the array, got shapes {m.aval.shape} and "
-                         f"{x.aval.shape}")
+        raise ValueError(
+            f"place: the mask must have the size of the array, got shapes {m.aval.shape} and {x.aval.shape}"
+        )
     if x.aval.size and not values.aval.size:
         raise ValueError(f"place: vals must have at least one value, got shape {values.aval.shape}")
     m = shape_ops.reshape(m, (m.aval.size,))
@@ -185,8 +204,9 @@ def _positions(name: str, obj: int | slice | NestedArrayLike, n: int) -> np.ndar
 
 
 @boundary
-def delete(arr: ArrayLike, obj: int | slice | NestedArrayLike, axis: int | None = None, *,
-           assume_unique_indices: bool = False) -> Array:
+def delete(
+    arr: ArrayLike, obj: int | slice | NestedArrayLike, axis: int | None = None, *, assume_unique_indices: bool = False
+) -> Array:
     """`arr` without the elements along an axis (flattened, without one) at positions, or that a slice names.
 
     Traced positions (of jit, say) need the promise `assume_unique_indices` that none is given twice, for the length of
@@ -202,8 +222,12 @@ def delete(arr: ArrayLike, obj: int | slice | NestedArrayLike, axis: int | None 
         x, axis = shape_ops.reshape(x, (x.aval.size,)), 0
     i = one_axis("delete", axis, x.aval.ndim)
     n = x.aval.shape[i]
-    if isinstance(obj, Tracer) and obj.known() is None and obj.aval.dtype.kind in "iu" and (
-            assume_unique_indices or obj.aval.size <= 1):
+    if (
+        isinstance(obj, Tracer)
+        and obj.known() is None
+        and obj.aval.dtype.kind in "iu"
+        and (assume_unique_indices or obj.aval.size <= 1)
+    ):
         return _without(x, obj, i)
     gone = np.atleast_1d(_positions("delete", obj, n)).ravel()
     if gone.size and (gone.min() < -n or gone.max() >= n):
@@ -228,16 +252,29 @@ def _without(x: Array, obj: Array, axis: int) -> Array:
     at = compare.select(compare.lt(at, np.int32(0)), elementwise.add(at, np.int32(n)), at)
     at = elementwise.max(elementwise.min(at, np.int32(n - 1)), np.int32(0))
     no, yes = (shape_ops.full(shape, value, np.dtype(bool)) for shape, value in (((n,), False), ((k,), True)))
-    gone = scatter_p.bind(no, shape_ops.reshape(at, (k, 1)), yes,
-                          dimension_numbers=ScatterDimensionNumbers((), (0,), (0,)), mode=mode_of("delete", "clip"),
-                          indices_are_sorted=False, unique_indices=False)
-    return take(x, true_positions("delete", compare.bitwise_not(gone), n - k)[0], axis, mode="clip",
-                unique_indices=True, indices_are_sorted=True)
+    gone = scatter_p.bind(
+        no,
+        shape_ops.reshape(at, (k, 1)),
+        yes,
+        dimension_numbers=ScatterDimensionNumbers((), (0,), (0,)),
+        mode=mode_of("delete", "clip"),
+        indices_are_sorted=False,
+        unique_indices=False,
+    )
+    return take(
+        x,
+        true_positions("delete", compare.bitwise_not(gone), n - k)[0],
+        axis,
+        mode="clip",
+        unique_indices=True,
+        indices_are_sorted=True,
+    )
 
 
 @boundary
-def insert(arr: ArrayLike, obj: int | slice | NestedArrayLike, values: NestedArrayLike,
-           axis: int | None = None) -> Array:
+def insert(
+    arr: ArrayLike, obj: int | slice | NestedArrayLike, values: NestedArrayLike, axis: int | None = None
+) -> Array:
     """`arr` with values inserted before known indices along an axis (flattened, without one).
 
     IndexError for indices out of bounds.
@@ -266,7 +303,7 @@ def insert(arr: ArrayLike, obj: int | slice | NestedArrayLike, values: NestedArr
     count = places.size
     if where.ndim == 0 and v.aval.ndim < x.aval.ndim:
         v = shape_ops.reshape(v, (*v.aval.shape[:i], 1, *v.aval.shape[i:])) if v.aval.ndim == x.aval.ndim - 1 else v
-    v = stretched("insert", v, (*x.aval.shape[:i], count, *x.aval.shape[i + 1:]))
+    v = stretched("insert", v, (*x.aval.shape[:i], count, *x.aval.shape[i + 1 :]))
     order = np.argsort(places, kind="stable")
     new = places[order] + np.arange(count)
     source = np.empty(n + count, np.int64)
@@ -279,8 +316,9 @@ def insert(arr: ArrayLike, obj: int | slice | NestedArrayLike, values: NestedArr
 
 
 @boundary
-def trim_zeros(filt: ArrayLike | Sequence[ArrayLike], trim: str = "fb",
-               axis: int | Sequence[int] | None = None) -> Array:
+def trim_zeros(
+    filt: ArrayLike | Sequence[ArrayLike], trim: str = "fb", axis: int | Sequence[int] | None = None
+) -> Array:
     """An array, which must be known, without the zeros in front ("f" in `trim`) and at the back ("b").
 
     For several axes, each loses the slices of zeros at its ends; `axis` selects them, None all. ValueError for axes

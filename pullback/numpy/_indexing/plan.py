@@ -4,6 +4,7 @@ NumPy's rules: an index is a tuple of integers, slices, None (a new axis), one E
 an array among them, integers count as arrays too; all arrays broadcast together, and their common axes take the
 position of the first one, or the front, if something else is between them.
 """
+
 from __future__ import annotations
 
 import operator
@@ -50,8 +51,12 @@ class Plan(NamedTuple):
 
     def takes_all(self, shape: tuple[int, ...]) -> bool:
         """True if the slices leave the array unchanged."""
-        return (self.limits == shape and not self.reversed_axes and not any(self.starts)
-                and all(s == 1 for s in self.strides))
+        return (
+            self.limits == shape
+            and not self.reversed_axes
+            and not any(self.starts)
+            and all(s == 1 for s in self.strides)
+        )
 
 
 def read_index(x_shape: tuple[int, ...], key: Index, clamp: bool, wrap: bool = True) -> Plan:
@@ -63,14 +68,15 @@ def read_index(x_shape: tuple[int, ...], key: Index, clamp: bool, wrap: bool = T
         parts.extend(_parts(entry, i, key))
     taken = sum(p[1].ndim if p[0] == "mask" else p[0] in ("slice", "int", "scalar", "array") for p in parts)
     if taken > len(x_shape):
-        raise IndexError(f"too many indices: the array has {len(x_shape)} axes, shape {x_shape}, but {taken} were "
-                         "indexed")
+        raise IndexError(
+            f"too many indices: the array has {len(x_shape)} axes, shape {x_shape}, but {taken} were indexed"
+        )
     dots = [i for i, p in enumerate(parts) if p[0] == "..."]
     if len(dots) > 1:
         raise IndexError("an index can have only one Ellipsis (...)")
     rest = [("slice", slice(None), -1)] * (len(x_shape) - taken)
     if dots:
-        parts[dots[0]:dots[0] + 1] = rest
+        parts[dots[0] : dots[0] + 1] = rest
     else:
         parts += rest
     parts = _masks_as_positions(parts, x_shape)
@@ -142,8 +148,18 @@ def read_index(x_shape: tuple[int, ...], key: Index, clamp: bool, wrap: bool = T
     # the middle shape keeps no axis that an integer drops: reading removes them with one reshape
     kept = [i for i in range(len(middle)) if i not in dropped]
     renumbered = {old: new for new, old in enumerate(kept)}
-    return Plan(tuple(starts), tuple(limits), tuple(strides), tuple(backwards), tuple(middle[i] for i in kept),
-                tuple(renumbered[a] for a in axes), tuple(positions), common, place, shape)
+    return Plan(
+        tuple(starts),
+        tuple(limits),
+        tuple(strides),
+        tuple(backwards),
+        tuple(middle[i] for i in kept),
+        tuple(renumbered[a] for a in axes),
+        tuple(positions),
+        common,
+        place,
+        shape,
+    )
 
 
 def _masks_as_positions(parts: list[tuple], x_shape: tuple[int, ...]) -> list[tuple]:
@@ -154,9 +170,11 @@ def _masks_as_positions(parts: list[tuple], x_shape: tuple[int, ...]) -> list[tu
     for part in parts:
         kind, value, origin = part
         if kind == "mask":
-            if value.shape != x_shape[axis:axis + value.ndim]:
-                raise IndexError(f"a mask of shape {value.shape} does not fit the axes it indexes, of lengths "
-                                 f"{x_shape[axis:axis + value.ndim]} in shape {x_shape}: it must have the same lengths")
+            if value.shape != x_shape[axis : axis + value.ndim]:
+                raise IndexError(
+                    f"a mask of shape {value.shape} does not fit the axes it indexes, of lengths "
+                    f"{x_shape[axis : axis + value.ndim]} in shape {x_shape}: it must have the same lengths"
+                )
             out.extend(("array", positions, origin) for positions in value.nonzero())
             axis += value.ndim
         else:
@@ -190,7 +208,8 @@ def _parts(entry: AnyValue, origin: int, key: Index) -> list[tuple[str, Any, int
                     f"indexing with a traced mask of type {entry.aval.str_short()}: the shape of the result would "
                     f"depend on data, in {entry.owner.describe()}. Use numpy.where(mask, x, y), a reduction with "
                     "where=mask, x.at[...] with positions, or numpy.nonzero(mask, size=...) for a fixed "
-                    "number of them.")
+                    "number of them."
+                )
             _check_integer(entry.aval.dtype, key)
             return [("scalar" if entry.aval.ndim == 0 else "array", entry, origin)]
         entry = known
@@ -213,8 +232,10 @@ def _parts(entry: AnyValue, origin: int, key: Index) -> list[tuple[str, Any, int
         try:
             return [("int", operator.index(entry), origin)]
         except TypeError:
-            raise TypeError(f"an index must be made of integers, slices, None, Ellipsis and arrays of integers or "
-                            f"bools, got {described(entry)}") from None
+            raise TypeError(
+                f"an index must be made of integers, slices, None, Ellipsis and arrays of integers or "
+                f"bools, got {described(entry)}"
+            ) from None
     if value.dtype.kind == "b":
         if value.ndim == 0:
             return [("flag", bool(value), origin)]
@@ -223,14 +244,18 @@ def _parts(entry: AnyValue, origin: int, key: Index) -> list[tuple[str, Any, int
     return [("int", int(value), origin)] if value.ndim == 0 else [("array", value, origin)]
 
 
-_sequence_message = ("a list is no index, for it could mean a tuple of indices or an array of positions: write "
-                     "x[numpy.array([...])] or x[tuple(...)]")
+_sequence_message = (
+    "a list is no index, for it could mean a tuple of indices or an array of positions: write "
+    "x[numpy.array([...])] or x[tuple(...)]"
+)
 
 
 def _check_integer(dtype: np.dtype, key: Index) -> None:
     if not dtypes.is_integer(dtype):
-        raise TypeError(f"an index must be of integers or bools, got {dtype.name}"
-                        + (": convert it with .astype(int)" if dtypes.is_float(dtype) else ""))
+        raise TypeError(
+            f"an index must be of integers or bools, got {dtype.name}"
+            + (": convert it with .astype(int)" if dtypes.is_float(dtype) else "")
+        )
 
 
 def _slice_bounds(s: slice, n: int) -> tuple[int, int, int]:
@@ -238,8 +263,14 @@ def _slice_bounds(s: slice, n: int) -> tuple[int, int, int]:
         return s.indices(n)
     except TypeError as error:
         traced = any(isinstance(b, Tracer) for b in (s.start, s.stop, s.step))
-        hint = (": the bounds of a slice are its shape, so they must be known. Use lax.dynamic_slice for a place that "
-                "is data, static_argnums for a length") if traced else ""
+        hint = (
+            (
+                ": the bounds of a slice are its shape, so they must be known. Use lax.dynamic_slice for a place that "
+                "is data, static_argnums for a length"
+            )
+            if traced
+            else ""
+        )
         raise type(error)(f"slice({s.start!r}, {s.stop!r}, {s.step!r}): {error}{hint}") from None
 
 

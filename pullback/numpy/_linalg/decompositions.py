@@ -3,6 +3,7 @@
 Matrices are in the last two axes, and the axes before them index a stack. Integers and bools are
 computed in floating point; a half precision is refused, since LAPACK knows none. A matrix with nan or inf gives nan.
 """
+
 from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple, overload
@@ -30,8 +31,22 @@ from pullback.numpy._elementwise.promotion import as_operand
 from pullback.numpy._linalg.solving import inexact, inverted, square_matrices
 from pullback.numpy._reductions.reductions import reduced
 
-__all__ = ["EigResult", "EighResult", "QRResult", "SVDResult", "cond", "eig", "eigh", "eigvals", "eigvalsh",
-           "matrix_rank", "pinv", "qr", "svd", "svdvals"]
+__all__ = [
+    "EigResult",
+    "EighResult",
+    "QRResult",
+    "SVDResult",
+    "cond",
+    "eig",
+    "eigh",
+    "eigvals",
+    "eigvalsh",
+    "matrix_rank",
+    "pinv",
+    "qr",
+    "svd",
+    "svdvals",
+]
 
 _INDEX = np.dtype(np.int32)
 
@@ -186,22 +201,44 @@ def eigvals(a: ArrayLike) -> Array:
     >>> print(pnp.linalg.eigvals(pnp.array([[0., 1.], [-1., 0.]])))
     [0.+1.j 0.-1.j]
     """
-    return eig_ops.eig(square_matrices("eigvals", a), compute_left_eigenvectors=False,
-                       compute_right_eigenvectors=False)[0]
+    return eig_ops.eig(
+        square_matrices("eigvals", a), compute_left_eigenvectors=False, compute_right_eigenvectors=False
+    )[0]
 
 
 @overload
-def svd(a: ArrayLike, full_matrices: bool = True, compute_uv: Literal[True] = True, hermitian: bool = False,
-        subset_by_index: tuple[int, int] | None = None) -> SVDResult: ...
+def svd(
+    a: ArrayLike,
+    full_matrices: bool = True,
+    compute_uv: Literal[True] = True,
+    hermitian: bool = False,
+    subset_by_index: tuple[int, int] | None = None,
+) -> SVDResult: ...
 @overload
-def svd(a: ArrayLike, full_matrices: bool = True, *, compute_uv: Literal[False], hermitian: bool = False,
-        subset_by_index: tuple[int, int] | None = None) -> Array: ...
+def svd(
+    a: ArrayLike,
+    full_matrices: bool = True,
+    *,
+    compute_uv: Literal[False],
+    hermitian: bool = False,
+    subset_by_index: tuple[int, int] | None = None,
+) -> Array: ...
 @overload
-def svd(a: ArrayLike, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False,
-        subset_by_index: tuple[int, int] | None = None) -> Any: ...
+def svd(
+    a: ArrayLike,
+    full_matrices: bool = True,
+    compute_uv: bool = True,
+    hermitian: bool = False,
+    subset_by_index: tuple[int, int] | None = None,
+) -> Any: ...
 @boundary
-def svd(a: ArrayLike, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False,
-        subset_by_index: tuple[int, int] | None = None) -> Any:
+def svd(
+    a: ArrayLike,
+    full_matrices: bool = True,
+    compute_uv: bool = True,
+    hermitian: bool = False,
+    subset_by_index: tuple[int, int] | None = None,
+) -> Any:
     """The singular value decomposition `a = u @ diag(s) @ vh` of matrices `(..., m, n)`.
 
     Returns: a named tuple of `U` `(..., m, k)`, `S` `(..., min(m, n))`, real and descending, and `Vh` `(..., k, n)`,
@@ -216,8 +253,9 @@ def svd(a: ArrayLike, full_matrices: bool = True, compute_uv: bool = True, hermi
     [4. 3.]
     """
     if not hermitian:
-        result = svd_ops.svd(_matrices("svd", a), full_matrices=full_matrices, compute_uv=compute_uv,
-                             subset_by_index=subset_by_index)
+        result = svd_ops.svd(
+            _matrices("svd", a), full_matrices=full_matrices, compute_uv=compute_uv, subset_by_index=subset_by_index
+        )
         return SVDResult(*result) if compute_uv else result
     if subset_by_index is not None:
         raise ValueError("svd: subset_by_index is not available with hermitian=True; slice the results")
@@ -268,8 +306,9 @@ def singular_norm(x: Array, ord: int | float | str | None) -> Array:
         return reduce_sum(s, last)
     if not s.aval.shape[-1]:
         if ord == -2:
-            raise ValueError("norm: a matrix without elements has no smallest singular value, got shape "
-                             f"{x.aval.shape}")
+            raise ValueError(
+                f"norm: a matrix without elements has no smallest singular value, got shape {x.aval.shape}"
+            )
         return full(s.aval.shape[:-1], 0, s.aval.dtype)
     return reduced(reduce_max_p if ord == 2 else reduce_min_p, s, last, False)
 
@@ -321,8 +360,9 @@ def _cond_of_values(s: Array, p: int | float | str | None) -> Array:
 
 
 @boundary
-def matrix_rank(M: ArrayLike, rtol: ArrayLike | None = None, *, hermitian: bool = False,
-                tol: ArrayLike | None = None) -> Array:
+def matrix_rank(
+    M: ArrayLike, rtol: ArrayLike | None = None, *, hermitian: bool = False, tol: ArrayLike | None = None
+) -> Array:
     """The number of singular values of matrices `(..., m, n)` that count as nonzero; int32, of shape `(...)`.
 
     Those above `rtol` times the largest, by default max(m, n) times the precision of the dtype; or those above `tol`.
@@ -358,8 +398,10 @@ def tolerance_of(name: str, rtol: ArrayLike | None, x: Array, factor: int) -> Ar
     given = convert_element_type(as_operand(rtol, name, "rtol"), dtype)
     lead = x.aval.shape[:-2]
     if broadcast_shapes(name, given.aval.shape, lead) != lead:
-        raise ValueError(f"{name}: the tolerance must be a number or broadcast to the leading axes {lead} of the "
-                         f"matrices, got shape {given.aval.shape}")
+        raise ValueError(
+            f"{name}: the tolerance must be a number or broadcast to the leading axes {lead} of the "
+            f"matrices, got shape {given.aval.shape}"
+        )
     return reshape(given, (*given.aval.shape, 1))
 
 
@@ -380,8 +422,9 @@ def inverse_values(s: Array, rtol: Array) -> Array:
 
 
 @boundary
-def pinv(a: ArrayLike, rtol: ArrayLike | None = None, hermitian: bool = False, *,
-         rcond: ArrayLike | None = None) -> Array:
+def pinv(
+    a: ArrayLike, rtol: ArrayLike | None = None, hermitian: bool = False, *, rcond: ArrayLike | None = None
+) -> Array:
     """The pseudo-inverses `(..., n, m)` of matrices `(..., m, n)`, by Moore and Penrose.
 
     Singular values up to `rtol` times the largest count as 0, by default 10 max(m, n) times the precision of the dtype;
@@ -429,5 +472,7 @@ def inverse_tangent(p: Array, x: Array, t: Array) -> Array:
     # p' = -p x' p + p p^H x'^H (1 - x p) + (1 - p x) x'^H p^H p
     into_rows = product(p, product(adjoint(p), adjoint(t)))
     into_columns = product(product(adjoint(t), adjoint(p)), p)
-    return add(sub(sub(into_rows, product(into_rows, x, p)), product(p, t, p)),
-               sub(into_columns, product(p, product(x, into_columns))))
+    return add(
+        sub(sub(into_rows, product(into_rows, x, p)), product(p, t, p)),
+        sub(into_columns, product(p, product(x, into_columns))),
+    )

@@ -4,6 +4,7 @@ The solution, the rank and the singular values come from one decomposition. Its 
 repeat, and that of the solution needs none of theirs: functions of the matrix `a` and its factors are differentiated by
 `a` alone.
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -36,8 +37,9 @@ _INDEX = np.dtype(np.int32)
 
 
 @boundary
-def lstsq(a: ArrayLike, b: ArrayLike, rcond: ArrayLike | None = None, *,
-          numpy_resid: bool = False) -> tuple[Array, Array, Array, Array]:
+def lstsq(
+    a: ArrayLike, b: ArrayLike, rcond: ArrayLike | None = None, *, numpy_resid: bool = False
+) -> tuple[Array, Array, Array, Array]:
     """The solution `x` of smallest length that makes the sum of squares of `b - a @ x` smallest.
 
     `a`: a matrix `(m, n)`; `b`: a vector `(m,)` or matrix `(m, k)`; dtypes are promoted, integers and bools converted
@@ -77,8 +79,10 @@ def _overdetermined(a: ArrayLike, b: ArrayLike) -> tuple[Array, Array, bool]:
     x, y = convert_element_type(x, dtype), convert_element_type(y, dtype)
     vector = y.aval.ndim == 1
     if x.aval.ndim != 2 or y.aval.ndim not in (1, 2) or y.aval.shape[0] != x.aval.shape[0]:
-        raise ValueError(f"lstsq: expected a of shape (m, n) and b of shape (m,) or (m, k), got {x.aval.shape} and "
-                         f"{y.aval.shape}. Use vmap for stacks of them.")
+        raise ValueError(
+            f"lstsq: expected a of shape (m, n) and b of shape (m,) or (m, k), got {x.aval.shape} and "
+            f"{y.aval.shape}. Use vmap for stacks of them."
+        )
     check_matrices("lstsq", x.aval, what="a")
     return x, reshape(y, (*y.aval.shape, 1)) if vector else y, vector
 

@@ -3,6 +3,7 @@
 Matrices are in the last two axes, and the axes before them index a stack. Integers and bools are
 computed in floating point; a half precision is refused, since LAPACK knows none.
 """
+
 from __future__ import annotations
 
 import math
@@ -47,10 +48,15 @@ def system(name: str, a: ArrayLike, b: ArrayLike, what: str = "a") -> tuple[Arra
     left, right = x.aval.shape, y.aval.shape
     vector = len(right) == 1
     if not right or right[-1 if vector else -2] != left[-1]:
-        hint = (f". For a vector to each of the matrices give b[..., None], of shape {(*right, 1)}."
-                if right == left[:-1] else "")
-        raise ValueError(f"{name}: expected b of shape ({left[-1]},) or (..., {left[-1]}, m) for {what} of shape "
-                         f"{left}, got {right}{hint}")
+        hint = (
+            f". For a vector to each of the matrices give b[..., None], of shape {(*right, 1)}."
+            if right == left[:-1]
+            else ""
+        )
+        raise ValueError(
+            f"{name}: expected b of shape ({left[-1]},) or (..., {left[-1]}, m) for {what} of shape "
+            f"{left}, got {right}{hint}"
+        )
     if vector:
         y = reshape(y, (*right, 1))
     return x, y, vector
@@ -188,11 +194,13 @@ def tensorsolve(a: ArrayLike, b: ArrayLike, axes: Sequence[int] | None = None) -
         last = [one_axis("tensorsolve", i, rank) for i in axes]
         x = transpose(x, [*(i for i in range(rank) if i not in last), *last])
     shape, wanted = x.aval.shape, y.aval.shape
-    over = shape[len(wanted):]
-    if shape[:len(wanted)] != wanted or math.prod(over) != y.aval.size:
+    over = shape[len(wanted) :]
+    if shape[: len(wanted)] != wanted or math.prod(over) != y.aval.size:
         moved = "" if axes is None else f" with the axes {tuple(axes)} at the end"
-        raise ValueError(f"tensorsolve: expected a{moved} of the shape of b, {wanted}, followed by one with "
-                         f"{y.aval.size} elements, got {shape}")
+        raise ValueError(
+            f"tensorsolve: expected a{moved} of the shape of b, {wanted}, followed by one with "
+            f"{y.aval.size} elements, got {shape}"
+        )
     size = y.aval.size
     x, y, _ = system("tensorsolve", reshape(x, (size, size)), reshape(y, (size,)))
     return reshape(lu.solve("tensorsolve", x, y), over)
@@ -216,7 +224,8 @@ def tensorinv(a: ArrayLike, ind: int = 2) -> Array:
         raise ValueError(f"tensorinv: ind must be positive, got {ind}")
     size = math.prod(shape[:ind])
     if size != math.prod(shape[ind:]):
-        raise ValueError(f"tensorinv: the first {ind} axes of a must have as many elements as the others, got shape "
-                         f"{shape}")
+        raise ValueError(
+            f"tensorinv: the first {ind} axes of a must have as many elements as the others, got shape {shape}"
+        )
     flat = square_matrices("tensorinv", reshape(x, (size, size)))
     return reshape(inverted("tensorinv", flat), (*shape[ind:], *shape[:ind]))

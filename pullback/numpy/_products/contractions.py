@@ -1,4 +1,5 @@
 """Products of arrays that sum over axes: dot, matmul, tensordot and similar functions."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -37,12 +38,17 @@ def promoted(name: str, *args: ArrayLike) -> list[Array]:
     return [cast(x, dtype, weak) for x in arrays]
 
 
-def contract(x: Array, y: Array, numbers: DotDimensionNumbers, precision: PrecisionLike,
-             preferred: DTypeLike | None) -> Array:
+def contract(
+    x: Array, y: Array, numbers: DotDimensionNumbers, precision: PrecisionLike, preferred: DTypeLike | None
+) -> Array:
     """`dot_general` with a user's precision and result type."""
     return dot_general_p.bind(
-        x, y, dimension_numbers=numbers, precision=None if precision is None else canonical_precision(precision),
-        preferred_element_type=None if preferred is None else dtypes.requested_dtype(preferred))
+        x,
+        y,
+        dimension_numbers=numbers,
+        precision=None if precision is None else canonical_precision(precision),
+        preferred_element_type=None if preferred is None else dtypes.requested_dtype(preferred),
+    )
 
 
 def _scaled(x: Array, y: Array, preferred: DTypeLike | None) -> Array:
@@ -61,13 +67,17 @@ def _matmul_plan(left: tuple[int, ...], right: tuple[int, ...]) -> tuple:
     """Shapes to bring the operands to, dimension numbers, and a permutation of the result's axes (None: leave
     it)."""
     if not left or not right:
-        raise ValueError(f"matmul: operands must have at least 1 axis, got shapes {left} and {right}; use multiply for "
-                         "products with scalars")
+        raise ValueError(
+            f"matmul: operands must have at least 1 axis, got shapes {left} and {right}; use multiply for "
+            "products with scalars"
+        )
     i, j = len(left) - 1, max(len(right) - 2, 0)
     if left[i] != right[j]:
         which = "last but one" if len(right) > 1 else "only"
-        raise TypeError(f"matmul: the last axis of the first operand and the {which} axis of the second must have "
-                        f"equal lengths, got {left[i]} and {right[j]} in shapes {left} and {right}")
+        raise TypeError(
+            f"matmul: the last axis of the first operand and the {which} axis of the second must have "
+            f"equal lengths, got {left[i]} and {right[j]} in shapes {left} and {right}"
+        )
     if len(right) <= 2:
         return None, None, (((i,), (j,)), ((), ())), None
     lead = broadcast_shapes("matmul", left[:-2], right[:-2])
@@ -79,8 +89,11 @@ def _matmul_plan(left: tuple[int, ...], right: tuple[int, ...]) -> tuple:
         lengths = [shape[a - rank - 2] if a - rank - 2 >= -len(shape) else None for shape in (left, right)]
         both = lengths[0] == lengths[1]
         for side in (0, 1):
-            if both or (lengths[side] is not None and lengths[side] == lead[a] and (
-                    lengths[1 - side] is None or lengths[1 - side] == 1)):
+            if both or (
+                lengths[side] is not None
+                and lengths[side] == lead[a]
+                and (lengths[1 - side] is None or lengths[1 - side] == 1)
+            ):
                 kept[side].append(a)
         if both:
             batch_left.append(len(kept[0]) - 1)
@@ -90,16 +103,27 @@ def _matmul_plan(left: tuple[int, ...], right: tuple[int, ...]) -> tuple:
     numbers = (((len(new_left) - 1,), (len(new_right) - 2,)), (tuple(batch_left), tuple(batch_right)))
     common = [a for a in kept[0] if a in kept[1]]
     # names of the product's axes: leading ones by number, then rows ("rank") and columns ("rank + 1")
-    product = [*common, *(a for a in kept[0] if a not in common), *([rank] if len(left) > 1 else []),
-               *(a for a in kept[1] if a not in common), rank + 1]
+    product = [
+        *common,
+        *(a for a in kept[0] if a not in common),
+        *([rank] if len(left) > 1 else []),
+        *(a for a in kept[1] if a not in common),
+        rank + 1,
+    ]
     order = [product.index(a) for a in sorted(product)]
     same = (new_left, new_right) == (left, right)
     return None if same else new_left, new_right, numbers, None if order == sorted(order) else tuple(order)
 
 
 @boundary
-def matmul(a: ArrayLike, b: ArrayLike, *, precision: PrecisionLike = None,
-           preferred_element_type: DTypeLike | None = None, out_sharding: None = None) -> Array:
+def matmul(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    precision: PrecisionLike = None,
+    preferred_element_type: DTypeLike | None = None,
+    out_sharding: None = None,
+) -> Array:
     """The matrix product over the last two axes, `(..., m, k)` with `(..., k, n)`; leading axes broadcast.
 
     A vector counts as a row on the left and as a column on the right, and its axis is absent from the result.
@@ -121,8 +145,14 @@ def matmul(a: ArrayLike, b: ArrayLike, *, precision: PrecisionLike = None,
 
 
 @boundary
-def dot(a: ArrayLike, b: ArrayLike, *, precision: PrecisionLike = None, preferred_element_type: DTypeLike | None = None,
-        out_sharding: None = None) -> Array:
+def dot(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    precision: PrecisionLike = None,
+    preferred_element_type: DTypeLike | None = None,
+    out_sharding: None = None,
+) -> Array:
     """The sum of products over the last axis of `a` and the last but one (or only) axis of `b`.
 
     All other axes of `a`, then those of `b`, are in the result. With a 0-d operand it is the plain product.
@@ -137,8 +167,9 @@ def dot(a: ArrayLike, b: ArrayLike, *, precision: PrecisionLike = None, preferre
     return _dot("dot", a, b, precision, preferred_element_type)
 
 
-def _dot(name: str, a: ArrayLike, b: ArrayLike, precision: PrecisionLike,
-         preferred_element_type: DTypeLike | None) -> Array:
+def _dot(
+    name: str, a: ArrayLike, b: ArrayLike, precision: PrecisionLike, preferred_element_type: DTypeLike | None
+) -> Array:
     x, y = promoted(name, a, b)
     m, n = x.aval.ndim, y.aval.ndim
     if m == 0 or n == 0:
@@ -151,13 +182,16 @@ def _dot(name: str, a: ArrayLike, b: ArrayLike, precision: PrecisionLike,
 def _check_lengths(name: str, x: Array, y: Array, numbers: DotDimensionNumbers) -> None:
     (left, right), _ = numbers
     if [x.aval.shape[i] for i in left] != [y.aval.shape[i] for i in right]:
-        raise TypeError(f"{name}: axes {left} of the first operand, of shape {x.shape}, and {right} of the second, of "
-                        f"shape {y.shape}, are summed together and must have equal lengths")
+        raise TypeError(
+            f"{name}: axes {left} of the first operand, of shape {x.shape}, and {right} of the second, of "
+            f"shape {y.shape}, are summed together and must have equal lengths"
+        )
 
 
 @boundary
-def vdot(a: ArrayLike, b: ArrayLike, *, precision: PrecisionLike = None,
-         preferred_element_type: DTypeLike | None = None) -> Array:
+def vdot(
+    a: ArrayLike, b: ArrayLike, *, precision: PrecisionLike = None, preferred_element_type: DTypeLike | None = None
+) -> Array:
     """The sum of products of all elements in order, those of `a` conjugated. TypeError for sizes that differ.
 
     >>> import pullback.numpy as pnp
@@ -171,8 +205,9 @@ def vdot(a: ArrayLike, b: ArrayLike, *, precision: PrecisionLike = None,
 
 
 @boundary
-def inner(a: ArrayLike, b: ArrayLike, *, precision: PrecisionLike = None,
-          preferred_element_type: DTypeLike | None = None) -> Array:
+def inner(
+    a: ArrayLike, b: ArrayLike, *, precision: PrecisionLike = None, preferred_element_type: DTypeLike | None = None
+) -> Array:
     """The sum of products over the last axes of both operands. TypeError for lengths that differ.
 
     >>> import pullback.numpy as pnp
@@ -204,8 +239,15 @@ def outer(a: ArrayLike, b: ArrayLike, out: None = None) -> Array:
 
 
 @boundary
-def tensordot(a: ArrayLike, b: ArrayLike, axes: int | Sequence[Any] = 2, *, precision: PrecisionLike = None,
-              preferred_element_type: DTypeLike | None = None, out_sharding: None = None) -> Array:
+def tensordot(
+    a: ArrayLike,
+    b: ArrayLike,
+    axes: int | Sequence[Any] = 2,
+    *,
+    precision: PrecisionLike = None,
+    preferred_element_type: DTypeLike | None = None,
+    out_sharding: None = None,
+) -> Array:
     """The sum of products over pairs of axes: the last `axes` of `a` with the first of `b`, or a pair of axis
     lists. TypeError for lengths that do not agree.
 
@@ -219,8 +261,9 @@ def tensordot(a: ArrayLike, b: ArrayLike, axes: int | Sequence[Any] = 2, *, prec
     m, n = x.aval.ndim, y.aval.ndim
     if isinstance(axes, (tuple, list)) and len(axes) == 2:
         pair = [tuple(side) if isinstance(side, (tuple, list)) else (side,) for side in axes]
-        left, right = (tuple(one_axis("tensordot", i, rank) for i in side)
-                       for side, rank in zip(pair, (m, n), strict=True))
+        left, right = (
+            tuple(one_axis("tensordot", i, rank) for i in side) for side, rank in zip(pair, (m, n), strict=True)
+        )
         if len(left) != len(right):
             raise TypeError(f"tensordot: axes must name as many axes of a as of b, got {axes}")
     elif isinstance(axes, int):
@@ -275,8 +318,10 @@ def _check_inner(name: str, x: Array, y: Array, left: int, right: int) -> None:
     """Refuse axes to sum over that have two lengths, of which one is 1: `einsum` would stretch it."""
     a, b = x.aval.shape, y.aval.shape
     if len(a) >= -left and len(b) >= -right and a[left] != b[right]:
-        raise ValueError(f"{name}: axis {left} of the first operand and axis {right} of the second must have one "
-                         f"length, got shapes {a} and {b}")
+        raise ValueError(
+            f"{name}: axis {left} of the first operand and axis {right} of the second must have one "
+            f"length, got shapes {a} and {b}"
+        )
 
 
 @boundary
@@ -295,8 +340,15 @@ def vecmat(x1: ArrayLike, x2: ArrayLike, /) -> Array:
 
 
 @boundary
-def vecdot(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1, precision: PrecisionLike = None,
-           preferred_element_type: DTypeLike | None = None) -> Array:
+def vecdot(
+    x1: ArrayLike,
+    x2: ArrayLike,
+    /,
+    *,
+    axis: int = -1,
+    precision: PrecisionLike = None,
+    preferred_element_type: DTypeLike | None = None,
+) -> Array:
     """Sums of products along an axis of both operands, `x1` conjugated; other axes broadcast.
 
     ValueError for lengths that differ.
@@ -308,10 +360,12 @@ def vecdot(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1, precision: Precis
     x, y = _conjugated("vecdot", x1), as_operand(x2, "vecdot", 1)
     x, y = (move_axis(v, one_axis("vecdot", axis, v.aval.ndim), v.aval.ndim - 1) for v in (x, y))
     if x.aval.shape[-1] != y.aval.shape[-1]:
-        raise ValueError(f"vecdot: axis {axis} must have one length in both operands, got shapes {np.shape(x1)} and "
-                         f"{np.shape(x2)}")
-    return contracted("vecdot", "...i,...i->...", (x, y), precision=precision,
-                      preferred_element_type=preferred_element_type)
+        raise ValueError(
+            f"vecdot: axis {axis} must have one length in both operands, got shapes {np.shape(x1)} and {np.shape(x2)}"
+        )
+    return contracted(
+        "vecdot", "...i,...i->...", (x, y), precision=precision, preferred_element_type=preferred_element_type
+    )
 
 
 def _conjugated(name: str, x: ArrayLike) -> Array:
@@ -320,8 +374,9 @@ def _conjugated(name: str, x: ArrayLike) -> Array:
 
 
 @boundary
-def cross(a: ArrayLike, b: ArrayLike, axisa: int = -1, axisb: int = -1, axisc: int = -1,
-          axis: int | None = None) -> Array:
+def cross(
+    a: ArrayLike, b: ArrayLike, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
+) -> Array:
     """The cross product of vectors of 3 (or 2) components; of 2 with 2, only the third component, and no axis
     for it.
 

@@ -1,4 +1,5 @@
 """Convolution and correlation of vectors."""
+
 from __future__ import annotations
 
 from pullback._core import dtypes
@@ -19,8 +20,9 @@ __all__ = ["convolve", "correlate"]
 # --- convolution of vectors ---
 
 
-def _slide(name: str, a: ArrayLike, v: ArrayLike, mode: str, flip: bool, precision: PrecisionLike,
-           preferred: DTypeLike | None) -> Array:
+def _slide(
+    name: str, a: ArrayLike, v: ArrayLike, mode: str, flip: bool, precision: PrecisionLike, preferred: DTypeLike | None
+) -> Array:
     x, y = promoted(name, a, v)
     if x.aval.ndim != 1 or y.aval.ndim != 1:
         raise ValueError(f"{name}: expected two vectors, got shapes {x.shape} and {y.shape}")
@@ -37,16 +39,28 @@ def _slide(name: str, a: ArrayLike, v: ArrayLike, mode: str, flip: bool, precisi
     pads = {"full": (n - 1, n - 1), "same": (n // 2, n - n // 2 - 1), "valid": (0, 0)}.get(mode)
     if pads is None:
         raise ValueError(f"{name}: mode must be 'full', 'same' or 'valid', got {mode!r}")
-    z = conv_general_dilated(reshape(x, (1, 1, x.aval.size)), reshape(y, (1, 1, n)), (1,), [pads],
-                             precision=precision, preferred_element_type=preferred)
+    z = conv_general_dilated(
+        reshape(x, (1, 1, x.aval.size)),
+        reshape(y, (1, 1, n)),
+        (1,),
+        [pads],
+        precision=precision,
+        preferred_element_type=preferred,
+    )
     z = reshape(z, (z.aval.size,))
     # exchanging the operands of a correlation reverses it
     return rev(z, (0,)) if swap and not flip else z
 
 
 @boundary
-def convolve(a: ArrayLike, v: ArrayLike, mode: str = "full", *, precision: PrecisionLike = None,
-             preferred_element_type: DTypeLike | None = None) -> Array:
+def convolve(
+    a: ArrayLike,
+    v: ArrayLike,
+    mode: str = "full",
+    *,
+    precision: PrecisionLike = None,
+    preferred_element_type: DTypeLike | None = None,
+) -> Array:
     """The convolution of two vectors of lengths m and n; of integers a float32.
 
     `mode` is "full" (length m + n - 1), "same" (the middle, of length max(m, n)) or "valid" (where they
@@ -60,8 +74,14 @@ def convolve(a: ArrayLike, v: ArrayLike, mode: str = "full", *, precision: Preci
 
 
 @boundary
-def correlate(a: ArrayLike, v: ArrayLike, mode: str = "valid", *, precision: PrecisionLike = None,
-              preferred_element_type: DTypeLike | None = None) -> Array:
+def correlate(
+    a: ArrayLike,
+    v: ArrayLike,
+    mode: str = "valid",
+    *,
+    precision: PrecisionLike = None,
+    preferred_element_type: DTypeLike | None = None,
+) -> Array:
     """The cross-correlation of two vectors: like `convolve`, with `v` not reversed but conjugated.
 
     ValueError for anything but a vector, or has no elements, and for another mode.

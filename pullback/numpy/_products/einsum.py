@@ -3,6 +3,7 @@
 A product of two operands is one `dot_general` between a sum over axes that only one of them has and a
 transposition of the result; more operands are contracted pairwise, in an order that opt_einsum finds.
 """
+
 from __future__ import annotations
 
 import string
@@ -45,7 +46,7 @@ def _letter(i: AnyValue) -> str:
 
 def _from_sublists(args: Sequence[Any]) -> tuple[str, list[Any]]:
     """The form `einsum(x, [0, 1], y, [1, 2], [0, 2])` as subscripts and operands."""
-    pairs, rest = len(args) // 2, args[len(args) // 2 * 2:]
+    pairs, rest = len(args) // 2, args[len(args) // 2 * 2 :]
     operands = [args[2 * i] for i in range(pairs)]
     text = ",".join("".join(map(_letter, args[2 * i + 1])) for i in range(pairs))
     return text + ("->" + "".join(map(_letter, rest[0])) if rest else ""), operands
@@ -75,8 +76,10 @@ def _parse(name: str, subscripts: str, ranks: tuple[int, ...]) -> tuple[tuple[st
             raise ValueError(f"{name}: '{term}' in '{subscripts}' names {named} axes, its operand has {rank}")
     dots = "".join(free[:hidden][::-1])
     # an ellipsis of fewer axes aligns with the last ones
-    terms = [term.replace("...", dots[len(term) - 3 + hidden - rank:] if "..." in term else "")
-             for term, rank in zip(terms, ranks, strict=True)]
+    terms = [
+        term.replace("...", dots[len(term) - 3 + hidden - rank :] if "..." in term else "")
+        for term, rank in zip(terms, ranks, strict=True)
+    ]
     if arrow:
         if hidden and "..." not in out:
             raise ValueError(f"{name}: '{subscripts}' has an ellipsis in an operand, but none in its result")
@@ -100,8 +103,10 @@ def _sizes(name: str, subscripts: str, terms: Sequence[str], shapes: Sequence[tu
         for c, n in zip(term, shape, strict=True):
             known = sizes.get(c, 1)
             if known != 1 and n not in (1, known):
-                raise ValueError(f"{name}: axis '{c}' of '{subscripts}' has lengths {known} and {n}, in operands of "
-                                 f"shapes {', '.join(map(str, shapes))}")
+                raise ValueError(
+                    f"{name}: axis '{c}' of '{subscripts}' has lengths {known} and {n}, in operands of "
+                    f"shapes {', '.join(map(str, shapes))}"
+                )
             if known == 1:
                 sizes[c] = n
     return sizes
@@ -126,7 +131,7 @@ def _diagonals(x: Array, term: str) -> tuple[Array, str]:
         index = np.dtype(np.int32)
         mask = compare.eq(broadcasted_iota(index, square, i), broadcasted_iota(index, square, j))
         x = _sum(compare.select_p.bind(mask, x, scalar_like(0, x.aval.dtype)), (j,))
-        term = term[:j] + term[j + 1:]
+        term = term[:j] + term[j + 1 :]
     return x, term
 
 
@@ -164,20 +169,24 @@ def _pair_plan(left: str, right: str, out: str) -> tuple:
         left, right, product = right, left, swapped
     if not contract:
         return swap, None, product
-    numbers = ((tuple(map(left.index, contract)), tuple(map(right.index, contract))),
-               (tuple(map(left.index, batch)), tuple(map(right.index, batch))))
+    numbers = (
+        (tuple(map(left.index, contract)), tuple(map(right.index, contract))),
+        (tuple(map(left.index, batch)), tuple(map(right.index, batch))),
+    )
     return swap, numbers, product
 
 
 @lru_cache(maxsize=4096)
-def _product_plan(name: str, subscripts: str, left_shape: tuple[int, ...], right_shape: tuple[int, ...]
-                  ) -> tuple | None:
+def _product_plan(
+    name: str, subscripts: str, left_shape: tuple[int, ...], right_shape: tuple[int, ...]
+) -> tuple | None:
     """The plan for two operands as one `dot_general`: (swap, dimension numbers, permutation or None), or None."""
     terms, out = _parse(name, subscripts, (len(left_shape), len(right_shape)))
     shapes = (left_shape, right_shape)
     sizes = _sizes(name, subscripts, terms, shapes)
-    stretched = any(sizes[c] != n for term, shape in zip(terms, shapes, strict=True)
-                    for c, n in zip(term, shape, strict=True))
+    stretched = any(
+        sizes[c] != n for term, shape in zip(terms, shapes, strict=True) for c, n in zip(term, shape, strict=True)
+    )
     if stretched or not _is_one_product(terms, out) or any(len({*term}) != len(term) for term in terms):
         return None
     swap, numbers, product = _pair_plan(*terms, out)
@@ -190,15 +199,22 @@ def _aligned(x: Array, term: str, product: str) -> Array:
     return reshape(x, tuple(lengths.get(c, 1) for c in product))
 
 
-def _pair(x: Array, left: str, y: Array, right: str, out: str, sizes: dict[str, int], exact: bool, params: dict
-          ) -> tuple[Array, str]:
+def _pair(
+    x: Array, left: str, y: Array, right: str, out: str, sizes: dict[str, int], exact: bool, params: dict
+) -> tuple[Array, str]:
     """The contraction of two operands; its axes are in the order of `out` if `exact`, else in that which
     costs least."""
-    if not (len(set(left)) == len(left) and all(c in right or c in out for c in left)
-            and x.aval.shape == tuple(map(sizes.__getitem__, left))):
+    if not (
+        len(set(left)) == len(left)
+        and all(c in right or c in out for c in left)
+        and x.aval.shape == tuple(map(sizes.__getitem__, left))
+    ):
         x, left = _keep(x, left, {*right, *out}, sizes)
-    if not (len(set(right)) == len(right) and all(c in left or c in out for c in right)
-            and y.aval.shape == tuple(map(sizes.__getitem__, right))):
+    if not (
+        len(set(right)) == len(right)
+        and all(c in left or c in out for c in right)
+        and y.aval.shape == tuple(map(sizes.__getitem__, right))
+    ):
         y, right = _keep(y, right, {*left, *out}, sizes)
     # an axis that stretched in one operand may now be private to the other
     private = [c for c in left if c not in right and c not in out]
@@ -225,9 +241,11 @@ def _is_one_product(terms: tuple[str, ...], out: str) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _path(terms: tuple[str, ...], out: str, shapes: tuple[tuple[int, ...], ...],
-          optimize: bool | str | Sequence[Any]) -> list[tuple[int, ...]]:
+def _path(
+    terms: tuple[str, ...], out: str, shapes: tuple[tuple[int, ...], ...], optimize: bool | str | Sequence[Any]
+) -> list[tuple[int, ...]]:
     import opt_einsum
+
     return opt_einsum.contract_path(f"{','.join(terms)}->{out}", *shapes, shapes=True, optimize=optimize)[0]
 
 
@@ -240,8 +258,14 @@ def _steps(terms, out, shapes, optimize):
     return _path(terms, out, shapes, "optimal" if optimize is True else optimize)
 
 
-def _contract(arrays: list[Array], terms: list[str], out: str, sizes: dict[str, int],
-              optimize: bool | str | Sequence[Any], params: dict) -> Array:
+def _contract(
+    arrays: list[Array],
+    terms: list[str],
+    out: str,
+    sizes: dict[str, int],
+    optimize: bool | str | Sequence[Any],
+    params: dict,
+) -> Array:
     for step in _steps(tuple(terms), out, tuple(x.aval.shape for x in arrays), optimize):
         chosen = [(arrays[i], terms[i]) for i in step]
         for i in sorted(step, reverse=True):
@@ -260,9 +284,16 @@ def _contract(arrays: list[Array], terms: list[str], out: str, sizes: dict[str, 
 
 
 @boundary
-def einsum(subscripts: str | ArrayLike, /, *operands: ArrayLike | Sequence[int], out: None = None,
-           optimize: bool | str | Sequence[Any] = "auto", precision: PrecisionLike = None,
-           preferred_element_type: DTypeLike | None = None, out_sharding: None = None) -> Array:
+def einsum(
+    subscripts: str | ArrayLike,
+    /,
+    *operands: ArrayLike | Sequence[int],
+    out: None = None,
+    optimize: bool | str | Sequence[Any] = "auto",
+    precision: PrecisionLike = None,
+    preferred_element_type: DTypeLike | None = None,
+    out_sharding: None = None,
+) -> Array:
     """The sum of products that `subscripts` describes: letters name axes, and a letter missing in the result
     is summed.
 
@@ -287,9 +318,15 @@ def einsum(subscripts: str | ArrayLike, /, *operands: ArrayLike | Sequence[int],
     return contracted("einsum", subscripts, operands, 1, optimize, precision, preferred_element_type)
 
 
-def contracted(name: str, subscripts: str, operands: Sequence[Any], first: int = 0,
-               optimize: bool | str | Sequence[Any] = "auto", precision: PrecisionLike = None,
-               preferred_element_type: DTypeLike | None = None) -> Array:
+def contracted(
+    name: str,
+    subscripts: str,
+    operands: Sequence[Any],
+    first: int = 0,
+    optimize: bool | str | Sequence[Any] = "auto",
+    precision: PrecisionLike = None,
+    preferred_element_type: DTypeLike | None = None,
+) -> Array:
     """`einsum` for the function `name`, of which the operands are the arguments from number `first` on."""
     if len(operands) == 2 and precision is None and preferred_element_type is None:
         x, y = operands
@@ -322,8 +359,9 @@ def contracted(name: str, subscripts: str, operands: Sequence[Any], first: int =
 
 
 @boundary
-def einsum_path(subscripts: str | ArrayLike, /, *operands: ArrayLike | Sequence[int],
-                optimize: bool | str | Sequence[Any] = "auto") -> tuple[list[tuple[int, ...]], Any]:
+def einsum_path(
+    subscripts: str | ArrayLike, /, *operands: ArrayLike | Sequence[int], optimize: bool | str | Sequence[Any] = "auto"
+) -> tuple[list[tuple[int, ...]], Any]:
     """The order of contractions that `einsum` would take, and opt_einsum's account of its cost.
 
     ValueError if the subscripts do not fit the operands.
@@ -333,6 +371,7 @@ def einsum_path(subscripts: str | ArrayLike, /, *operands: ArrayLike | Sequence[
     [(0, 1), (0, 1)]
     """
     import opt_einsum
+
     if not isinstance(subscripts, str):
         subscripts, operands = _from_sublists((subscripts, *operands))  # type: ignore[assignment]
     shapes = [tuple(np.shape(x)) for x in operands]

@@ -1,4 +1,5 @@
 """Running sums and products."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -68,14 +69,15 @@ def _inclusive(name, p, x, axis, dtype, include_initial, initial):
     y = cumulated(name, p, x, axis, dtype, None)
     if include_initial:
         shape = y.aval.shape
-        first = full((*shape[:axis], 1, *shape[axis + 1:]), initial, y.aval.dtype)
+        first = full((*shape[:axis], 1, *shape[axis + 1 :]), initial, y.aval.dtype)
         y = concatenate([first, y], axis)
     return y
 
 
 @boundary
-def cumulative_sum(x: ArrayLike, /, *, axis: int | None = None, dtype: DTypeLike | None = None,
-                   include_initial: bool = False) -> Array:
+def cumulative_sum(
+    x: ArrayLike, /, *, axis: int | None = None, dtype: DTypeLike | None = None, include_initial: bool = False
+) -> Array:
     """Running sums along an axis, which may be left out for a vector; integers are summed in the default
     integer type.
 
@@ -86,13 +88,15 @@ def cumulative_sum(x: ArrayLike, /, *, axis: int | None = None, dtype: DTypeLike
     [0 1 3 6]
     """
     x = as_operand(x, "cumulative_sum", 0)
-    return _inclusive("cumulative_sum", cumsum_p, x, axis, summed_dtype(x.aval.dtype) if dtype is None else dtype,
-                      include_initial, 0)
+    return _inclusive(
+        "cumulative_sum", cumsum_p, x, axis, summed_dtype(x.aval.dtype) if dtype is None else dtype, include_initial, 0
+    )
 
 
 @boundary
-def cumulative_prod(x: ArrayLike, /, *, axis: int | None = None, dtype: DTypeLike | None = None,
-                    include_initial: bool = False) -> Array:
+def cumulative_prod(
+    x: ArrayLike, /, *, axis: int | None = None, dtype: DTypeLike | None = None, include_initial: bool = False
+) -> Array:
     """Running products along an axis, which may be left out for a vector; integers keep their dtype.
 
     With `include_initial` the result begins with 1 and is one longer. ValueError for a scalar.

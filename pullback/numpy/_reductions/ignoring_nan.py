@@ -1,4 +1,5 @@
 """Reductions that leave out elements that are nan."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -23,8 +24,19 @@ from pullback.numpy._reductions import moments, reductions
 from pullback.numpy._reductions.moments import freedom_of
 from pullback.numpy._reductions.reductions import axes_of, masked, reduced, refuse_out
 
-__all__ = ["nansum", "nanprod", "nanmax", "nanmin", "nanargmax", "nanargmin", "nanmean", "nanvar", "nanstd",
-           "nancumsum", "nancumprod"]
+__all__ = [
+    "nansum",
+    "nanprod",
+    "nanmax",
+    "nanmin",
+    "nanargmax",
+    "nanargmin",
+    "nanmean",
+    "nanvar",
+    "nanstd",
+    "nancumsum",
+    "nancumprod",
+]
 
 
 def is_nan(x: Array) -> Array:
@@ -39,29 +51,45 @@ def _without(x: Array, replacement: bool | int | float | complex | np.generic) -
 
 
 @boundary
-def nansum(a: ArrayLike, axis: Axis = None, dtype: DTypeLike | None = None, out: None = None, keepdims: bool = False,
-           initial: ArrayLike | None = None, where: ArrayLike | None = None) -> Array:
+def nansum(
+    a: ArrayLike,
+    axis: Axis = None,
+    dtype: DTypeLike | None = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+) -> Array:
     """`sum` with nan counting as 0. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.nansum(pnp.array([1., pnp.nan])))
     1.0
     """
-    return reductions.summed("nansum", _without(as_operand(a, "nansum", 0), 0), axis, dtype, out, keepdims, initial,
-                             where)
+    return reductions.summed(
+        "nansum", _without(as_operand(a, "nansum", 0), 0), axis, dtype, out, keepdims, initial, where
+    )
 
 
 @boundary
-def nanprod(a: ArrayLike, axis: Axis = None, dtype: DTypeLike | None = None, out: None = None, keepdims: bool = False,
-            initial: ArrayLike | None = None, where: ArrayLike | None = None) -> Array:
+def nanprod(
+    a: ArrayLike,
+    axis: Axis = None,
+    dtype: DTypeLike | None = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+) -> Array:
     """`prod` with nan counting as 1. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
     >>> print(pnp.nanprod(pnp.array([3., pnp.nan])))
     3.0
     """
-    return reductions.multiplied("nanprod", _without(as_operand(a, "nanprod", 0), 1), axis, dtype, out, keepdims,
-                                 initial, where)
+    return reductions.multiplied(
+        "nanprod", _without(as_operand(a, "nanprod", 0), 1), axis, dtype, out, keepdims, initial, where
+    )
 
 
 def _extreme(name, a, find, identity, axis, out, keepdims, initial, where):
@@ -78,8 +106,14 @@ def _extreme(name, a, find, identity, axis, out, keepdims, initial, where):
 
 
 @boundary
-def nanmax(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False, initial: ArrayLike | None = None,
-           where: ArrayLike | None = None) -> Array:
+def nanmax(
+    a: ArrayLike,
+    axis: Axis = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+) -> Array:
     """`max` of the elements that are not nan; nan if there are none. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
@@ -90,8 +124,14 @@ def nanmax(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = F
 
 
 @boundary
-def nanmin(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False, initial: ArrayLike | None = None,
-           where: ArrayLike | None = None) -> Array:
+def nanmin(
+    a: ArrayLike,
+    axis: Axis = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+) -> Array:
     """`min` of the elements that are not nan; nan if there are none. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
@@ -101,8 +141,15 @@ def nanmin(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = F
     return _extreme("nanmin", a, reductions.smallest, reduce.highest, axis, out, keepdims, initial, where)
 
 
-def _position(name: str, p: Primitive, identity: Callable[[np.dtype], bool | int | float | complex | np.generic],
-              a: ArrayLike, axis: int | None, out: None, keepdims: bool | None) -> Array:
+def _position(
+    name: str,
+    p: Primitive,
+    identity: Callable[[np.dtype], bool | int | float | complex | np.generic],
+    a: ArrayLike,
+    axis: int | None,
+    out: None,
+    keepdims: bool | None,
+) -> Array:
     x = as_operand(a, name, 0)
     if not dtypes.is_inexact(x.aval.dtype):
         return reductions.arg_extreme(name, p, x, axis, out, keepdims)
@@ -148,8 +195,14 @@ def _kept(x: Array, present: Array) -> Array:
 
 
 @boundary
-def nanmean(a: ArrayLike, axis: Axis = None, dtype: DTypeLike | None = None, out: None = None, keepdims: bool = False,
-            where: ArrayLike | None = None) -> Array:
+def nanmean(
+    a: ArrayLike,
+    axis: Axis = None,
+    dtype: DTypeLike | None = None,
+    out: None = None,
+    keepdims: bool = False,
+    where: ArrayLike | None = None,
+) -> Array:
     """`mean` of the elements that are not nan; nan if there are none. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
@@ -176,8 +229,9 @@ def _variance(name, a, axis, dtype, out, ddof, keepdims, where, mean, rooted=Fal
     x = convert_element_type(x, accumulator(target))
     present = _present(name, x, where)
     if mean is None:
-        center = elementwise.div(reduced(reduce_sum_p, _kept(x, present), axes, True),
-                                 _counted(present, axes, True, x.aval.dtype))
+        center = elementwise.div(
+            reduced(reduce_sum_p, _kept(x, present), axes, True), _counted(present, axes, True, x.aval.dtype)
+        )
     else:
         center = convert_element_type(as_operand(mean, name, "mean"), x.aval.dtype)
     distance = _kept(elementwise.sub(x, center), present)
@@ -191,8 +245,16 @@ def _variance(name, a, axis, dtype, out, ddof, keepdims, where, mean, rooted=Fal
 
 
 @boundary
-def nanvar(a: ArrayLike, axis: Axis = None, dtype: DTypeLike | None = None, out: None = None, ddof: int = 0,
-           keepdims: bool = False, where: ArrayLike | None = None, mean: ArrayLike | None = None) -> Array:
+def nanvar(
+    a: ArrayLike,
+    axis: Axis = None,
+    dtype: DTypeLike | None = None,
+    out: None = None,
+    ddof: int = 0,
+    keepdims: bool = False,
+    where: ArrayLike | None = None,
+    mean: ArrayLike | None = None,
+) -> Array:
     """`var` of the elements that are not nan; nan if there are none. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
@@ -203,8 +265,16 @@ def nanvar(a: ArrayLike, axis: Axis = None, dtype: DTypeLike | None = None, out:
 
 
 @boundary
-def nanstd(a: ArrayLike, axis: Axis = None, dtype: DTypeLike | None = None, out: None = None, ddof: int = 0,
-           keepdims: bool = False, where: ArrayLike | None = None, mean: ArrayLike | None = None) -> Array:
+def nanstd(
+    a: ArrayLike,
+    axis: Axis = None,
+    dtype: DTypeLike | None = None,
+    out: None = None,
+    ddof: int = 0,
+    keepdims: bool = False,
+    where: ArrayLike | None = None,
+    mean: ArrayLike | None = None,
+) -> Array:
     """`std` of the elements that are not nan; nan if there are none. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp

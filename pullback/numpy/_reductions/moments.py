@@ -1,4 +1,5 @@
 """Means and variances."""
+
 from __future__ import annotations
 
 import math
@@ -25,8 +26,9 @@ __all__ = ["mean", "average", "var", "std"]
 # --- means and variances ---
 
 
-def count_of(name: str, shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool, where: ArrayLike | None,
-             dtype: np.dtype) -> Array:
+def count_of(
+    name: str, shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool, where: ArrayLike | None, dtype: np.dtype
+) -> Array:
     """The number of elements in a reduction: a scalar, or an array if a mask decides."""
     if where is None:
         return scalar_like(math.prod(shape[i] for i in axes), dtype)
@@ -42,8 +44,15 @@ def mean_in(name: str, x: Array, axes: tuple[int, ...], keepdims: bool, where: A
 
 
 @boundary
-def mean(a: ArrayLike, axis: Axis = None, dtype: DTypeLike | None = None, out: None = None, keepdims: bool = False, *,
-         where: ArrayLike | None = None) -> Array:
+def mean(
+    a: ArrayLike,
+    axis: Axis = None,
+    dtype: DTypeLike | None = None,
+    out: None = None,
+    keepdims: bool = False,
+    *,
+    where: ArrayLike | None = None,
+) -> Array:
     """The arithmetic mean over `axis`: of integers a float32, of half precision computed in float32. Nan of
     nothing. ValueError for an axis out of bounds.
 
@@ -54,30 +63,51 @@ def mean(a: ArrayLike, axis: Axis = None, dtype: DTypeLike | None = None, out: N
     return averaged("mean", a, axis, dtype, out, keepdims, where)
 
 
-def averaged(name: str, a: ArrayLike, axis: Axis, dtype: DTypeLike | None = None, out: None = None,
-             keepdims: bool = False, where: ArrayLike | None = None) -> Array:
+def averaged(
+    name: str,
+    a: ArrayLike,
+    axis: Axis,
+    dtype: DTypeLike | None = None,
+    out: None = None,
+    keepdims: bool = False,
+    where: ArrayLike | None = None,
+) -> Array:
     """`mean` for the function `name`."""
     refuse_out(name, out)
     x = as_operand(a, name, 0)
     target = dtypes.to_inexact(x.aval.dtype, False)[0] if dtype is None else dtypes.requested_dtype(dtype)
     inner = accumulator(dtypes.to_inexact(target, False)[0])
-    y = mean_in(name, convert_element_type(x, inner, x.aval.weak_type), axes_of(name, axis, x.aval.ndim), keepdims,
-                where)
+    y = mean_in(
+        name, convert_element_type(x, inner, x.aval.weak_type), axes_of(name, axis, x.aval.ndim), keepdims, where
+    )
     return convert_element_type(y, target)
 
 
 @overload
-def average(a: ArrayLike, axis: Axis = None, weights: ArrayLike | None = None, returned: Literal[False] = False,
-            keepdims: bool = False) -> Array: ...
+def average(
+    a: ArrayLike,
+    axis: Axis = None,
+    weights: ArrayLike | None = None,
+    returned: Literal[False] = False,
+    keepdims: bool = False,
+) -> Array: ...
 @overload
-def average(a: ArrayLike, axis: Axis = None, weights: ArrayLike | None = None, *, returned: Literal[True],
-            keepdims: bool = False) -> tuple[Array, Array]: ...
+def average(
+    a: ArrayLike,
+    axis: Axis = None,
+    weights: ArrayLike | None = None,
+    *,
+    returned: Literal[True],
+    keepdims: bool = False,
+) -> tuple[Array, Array]: ...
 @overload
-def average(a: ArrayLike, axis: Axis = None, weights: ArrayLike | None = None, returned: bool = False,
-            keepdims: bool = False) -> Any: ...
+def average(
+    a: ArrayLike, axis: Axis = None, weights: ArrayLike | None = None, returned: bool = False, keepdims: bool = False
+) -> Any: ...
 @boundary
-def average(a: ArrayLike, axis: Axis = None, weights: ArrayLike | None = None, returned: bool = False,
-            keepdims: bool = False) -> Any:
+def average(
+    a: ArrayLike, axis: Axis = None, weights: ArrayLike | None = None, returned: bool = False, keepdims: bool = False
+) -> Any:
     """The mean over `axis`, weighted if `weights` is given; with `returned`, the pair of it and the sum of
     weights.
 
@@ -95,15 +125,19 @@ def average(a: ArrayLike, axis: Axis = None, weights: ArrayLike | None = None, r
         total = scalar_like(math.prod(x.aval.shape[i] for i in axes), result.aval.dtype)
     else:
         w = as_operand(weights, "average", "weights")
-        dtype = dtypes.to_inexact(*dtypes.promote((x.aval.dtype, x.aval.weak_type),
-                                                  (w.aval.dtype, w.aval.weak_type)))[0]
+        dtype = dtypes.to_inexact(*dtypes.promote((x.aval.dtype, x.aval.weak_type), (w.aval.dtype, w.aval.weak_type)))[
+            0
+        ]
         x, w = cast(x, dtype, False), cast(w, dtype, False)
         if w.aval.shape != x.aval.shape:
             if w.aval.ndim != 1 or len(axes) != 1 or w.aval.size != x.aval.shape[axes[0]]:
-                raise ValueError(f"average: weights must have the shape of a, {x.shape}, or be a vector along one "
-                                 f"axis; got shape {w.shape} with axis={axis}")
-            w = broadcast_to(reshape(w, tuple(x.aval.shape[i] if i in axes else 1 for i in range(x.aval.ndim))),
-                             x.aval.shape)
+                raise ValueError(
+                    f"average: weights must have the shape of a, {x.shape}, or be a vector along one "
+                    f"axis; got shape {w.shape} with axis={axis}"
+                )
+            w = broadcast_to(
+                reshape(w, tuple(x.aval.shape[i] if i in axes else 1 for i in range(x.aval.ndim))), x.aval.shape
+            )
         total = reduced(reduce_sum_p, w, axes, keepdims)
         result = elementwise.div(reduced(reduce_sum_p, elementwise.mul(x, w), axes, keepdims), total)
     return (result, broadcast_to(strong(total), result.aval.shape)) if returned else result
@@ -120,9 +154,18 @@ def freedom_of(name: str, count: Array, ddof: ArrayLike) -> Array:
 
 
 @boundary
-def var(a: ArrayLike, axis: Axis = None, dtype: DTypeLike | None = None, out: None = None, ddof: int = 0,
-        keepdims: bool = False, *, where: ArrayLike | None = None, mean: ArrayLike | None = None,
-        correction: int | float | None = None) -> Array:
+def var(
+    a: ArrayLike,
+    axis: Axis = None,
+    dtype: DTypeLike | None = None,
+    out: None = None,
+    ddof: int = 0,
+    keepdims: bool = False,
+    *,
+    where: ArrayLike | None = None,
+    mean: ArrayLike | None = None,
+    correction: int | float | None = None,
+) -> Array:
     """The variance over `axis`: the mean of |a - mean(a)|**2, divided by the count minus `ddof`.
 
     `correction` is another name of `ddof`; `mean`, if known already, must have the reduced axes with length
@@ -136,9 +179,18 @@ def var(a: ArrayLike, axis: Axis = None, dtype: DTypeLike | None = None, out: No
 
 
 @boundary
-def std(a: ArrayLike, axis: Axis = None, dtype: DTypeLike | None = None, out: None = None, ddof: int = 0,
-        keepdims: bool = False, *, where: ArrayLike | None = None, mean: ArrayLike | None = None,
-        correction: int | float | None = None) -> Array:
+def std(
+    a: ArrayLike,
+    axis: Axis = None,
+    dtype: DTypeLike | None = None,
+    out: None = None,
+    ddof: int = 0,
+    keepdims: bool = False,
+    *,
+    where: ArrayLike | None = None,
+    mean: ArrayLike | None = None,
+    correction: int | float | None = None,
+) -> Array:
     """The standard deviation over `axis`, the square root of `var`. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
@@ -163,8 +215,11 @@ def _variance(name, a, axis, dtype, out, ddof, keepdims, where, mean, correction
         inexact = dtypes.to_inexact(dtype, False)[0]
     axes = axes_of(name, axis, x.aval.ndim)
     x = convert_element_type(x, accumulator(inexact))
-    center = mean_in(name, x, axes, True, where) if mean is None else cast(
-        as_operand(mean, name, "mean"), x.aval.dtype, False)
+    center = (
+        mean_in(name, x, axes, True, where)
+        if mean is None
+        else cast(as_operand(mean, name, "mean"), x.aval.dtype, False)
+    )
     distance = elementwise.sub(x, center)
     if where is not None:
         distance = masked(name, distance, where, 0)

@@ -1,4 +1,5 @@
 """Quantiles: medians, percentiles, and their variants that leave out nan."""
+
 from __future__ import annotations
 
 import math
@@ -33,8 +34,18 @@ _METHODS = ("linear", "lower", "higher", "midpoint", "nearest", "inverted_cdf")
 _INDEX = np.dtype(np.int32)
 
 
-def _quantile(name: str, a: ArrayLike, q: ArrayLike, axis: Axis, out: None, method: str, keepdims: bool, skip_nan: bool,
-              weights: ArrayLike | None = None, scale: float = 1.0) -> Array:
+def _quantile(
+    name: str,
+    a: ArrayLike,
+    q: ArrayLike,
+    axis: Axis,
+    out: None,
+    method: str,
+    keepdims: bool,
+    skip_nan: bool,
+    weights: ArrayLike | None = None,
+    scale: float = 1.0,
+) -> Array:
     refuse_out(name, out)
     if method not in _METHODS:
         raise ValueError(f"{name}: method must be one of {', '.join(_METHODS)}, got {method!r}")
@@ -112,8 +123,9 @@ def _interpolate(values: Array, q: Array, count: Array, shape: tuple[int, ...], 
     if method == "midpoint":
         positive = compare.gt(share, scalar_like(0, dtype))
         share = compare.select_p.bind(positive, scalar_like(0.5, dtype), scalar_like(0, dtype))
-    mixed = elementwise.add(elementwise.mul(below, elementwise.sub(scalar_like(1, dtype), share)),
-                            elementwise.mul(above, share))
+    mixed = elementwise.add(
+        elementwise.mul(below, elementwise.sub(scalar_like(1, dtype), share)), elementwise.mul(above, share)
+    )
     # exactly at an element it is that element, be it infinite
     return compare.select_p.bind(compare.eq(share, scalar_like(0, dtype)), below, mixed)
 
@@ -127,8 +139,9 @@ def _aligned_weights(name: str, weights: ArrayLike, x: Array, axes: tuple[int, .
     if w.aval.shape == tuple(shape[i] for i in axes):
         w = reshape(w, tuple(n if i in axes else 1 for i, n in enumerate(shape)))
     elif w.aval.ndim != len(shape) or any(m not in (1, n) for m, n in zip(w.aval.shape, shape, strict=True)):
-        raise ValueError(f"{name}: weights must have the shape {shape} of the array, or its lengths along axis, got "
-                         f"{w.aval.shape}")
+        raise ValueError(
+            f"{name}: weights must have the shape {shape} of the array, or its lengths along axis, got {w.aval.shape}"
+        )
     if type(w) is ConcreteArray and w.aval.size and np.min(w.value) < 0:
         raise ValueError(f"{name}: weights must not be negative, got {np.min(w.value)}")
     at_least = np.promote_types(np.float32, w.aval.dtype) if not dtypes.is_float(w.aval.dtype) else w.aval.dtype
@@ -146,8 +159,10 @@ def _weighted(values: Array, weights: Array, q: Array) -> Array:
     sums = cumsum_p.bind(weights, axis=axis, reverse=False)
     total = slice_in_dim(sums, n - 1, n, axis=axis)
     goal = elementwise.mul(convert_element_type(q, dtype), total)
-    reached = compare.bitwise_and(compare.ge_p.bind(expand_dims(sums, (axis + 1,)), expand_dims(goal, (axis,))),
-                                  expand_dims(compare.gt_p.bind(sums, scalar_like(0, dtype)), (axis + 1,)))
+    reached = compare.bitwise_and(
+        compare.ge_p.bind(expand_dims(sums, (axis + 1,)), expand_dims(goal, (axis,))),
+        expand_dims(compare.gt_p.bind(sums, scalar_like(0, dtype)), (axis + 1,)),
+    )
     before = reduce_sum_p.bind(convert_element_type(compare.not_p.bind(reached), _INDEX), axes=(axis,))
     where = elementwise.min(before, np.int32(n - 1))
     chosen = along_axis(values, broadcast_to(where, (*batch, where.aval.shape[-1])), axis)
@@ -156,8 +171,17 @@ def _weighted(values: Array, weights: Array, q: Array) -> Array:
 
 
 @boundary
-def quantile(a: ArrayLike, q: ArrayLike, axis: Axis = None, out: None = None, overwrite_input: bool = False,
-             method: str = "linear", keepdims: bool = False, *, weights: ArrayLike | None = None) -> Array:
+def quantile(
+    a: ArrayLike,
+    q: ArrayLike,
+    axis: Axis = None,
+    out: None = None,
+    overwrite_input: bool = False,
+    method: str = "linear",
+    keepdims: bool = False,
+    *,
+    weights: ArrayLike | None = None,
+) -> Array:
     """The value below which a share `q` (0 to 1) of the elements over `axis` is; nan if one of them is nan.
 
     The axes of `q` come first in the result. Between two elements, `method` decides: "linear", "lower",
@@ -174,8 +198,17 @@ def quantile(a: ArrayLike, q: ArrayLike, axis: Axis = None, out: None = None, ov
 
 
 @boundary
-def nanquantile(a: ArrayLike, q: ArrayLike, axis: Axis = None, out: None = None, overwrite_input: bool = False,
-                method: str = "linear", keepdims: bool = False, *, weights: ArrayLike | None = None) -> Array:
+def nanquantile(
+    a: ArrayLike,
+    q: ArrayLike,
+    axis: Axis = None,
+    out: None = None,
+    overwrite_input: bool = False,
+    method: str = "linear",
+    keepdims: bool = False,
+    *,
+    weights: ArrayLike | None = None,
+) -> Array:
     """`quantile` of the elements that are not nan; nan if there are none.
 
     ValueError for complex numbers, for an axis out of bounds, for no elements at all and for an unknown `method`.
@@ -188,8 +221,17 @@ def nanquantile(a: ArrayLike, q: ArrayLike, axis: Axis = None, out: None = None,
 
 
 @boundary
-def percentile(a: ArrayLike, q: ArrayLike, axis: Axis = None, out: None = None, overwrite_input: bool = False,
-               method: str = "linear", keepdims: bool = False, *, weights: ArrayLike | None = None) -> Array:
+def percentile(
+    a: ArrayLike,
+    q: ArrayLike,
+    axis: Axis = None,
+    out: None = None,
+    overwrite_input: bool = False,
+    method: str = "linear",
+    keepdims: bool = False,
+    *,
+    weights: ArrayLike | None = None,
+) -> Array:
     """`quantile` with `q` in percent, from 0 to 100. A `q` out of range is clipped; for errors see `quantile`.
 
     >>> import pullback.numpy as pnp
@@ -200,8 +242,17 @@ def percentile(a: ArrayLike, q: ArrayLike, axis: Axis = None, out: None = None, 
 
 
 @boundary
-def nanpercentile(a: ArrayLike, q: ArrayLike, axis: Axis = None, out: None = None, overwrite_input: bool = False,
-                  method: str = "linear", keepdims: bool = False, *, weights: ArrayLike | None = None) -> Array:
+def nanpercentile(
+    a: ArrayLike,
+    q: ArrayLike,
+    axis: Axis = None,
+    out: None = None,
+    overwrite_input: bool = False,
+    method: str = "linear",
+    keepdims: bool = False,
+    *,
+    weights: ArrayLike | None = None,
+) -> Array:
     """`percentile` of the elements that are not nan; nan if there are none. For errors see `nanquantile`.
 
     >>> import pullback.numpy as pnp
@@ -212,8 +263,9 @@ def nanpercentile(a: ArrayLike, q: ArrayLike, axis: Axis = None, out: None = Non
 
 
 @boundary
-def median(a: ArrayLike, axis: Axis = None, out: None = None, overwrite_input: bool = False,
-           keepdims: bool = False) -> Array:
+def median(
+    a: ArrayLike, axis: Axis = None, out: None = None, overwrite_input: bool = False, keepdims: bool = False
+) -> Array:
     """The middle element over `axis` in sorted order, or the mean of the two in the middle; nan if one is
     nan. ValueError for an axis out of bounds.
 
@@ -225,8 +277,9 @@ def median(a: ArrayLike, axis: Axis = None, out: None = None, overwrite_input: b
 
 
 @boundary
-def nanmedian(a: ArrayLike, axis: Axis = None, out: None = None, overwrite_input: bool = False,
-              keepdims: bool = False) -> Array:
+def nanmedian(
+    a: ArrayLike, axis: Axis = None, out: None = None, overwrite_input: bool = False, keepdims: bool = False
+) -> Array:
     """`median` of the elements that are not nan; nan if there are none. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp

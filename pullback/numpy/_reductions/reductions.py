@@ -4,6 +4,7 @@
 reduced axes with length 1; `where`, a mask that broadcasts against the array, selects the elements that count.
 Results are never weakly typed.
 """
+
 from __future__ import annotations
 
 import builtins
@@ -79,19 +80,38 @@ def reduced(p: Primitive, x: Array, axes: tuple[int, ...], keepdims: bool) -> Ar
     return convert_element_type(y, y.aval.dtype) if y.aval.weak_type else y
 
 
-def summed(name: str, a: ArrayLike, axis: Axis, dtype: DTypeLike | None = None, out: None = None,
-           keepdims: bool = False, initial: ArrayLike | None = None, where: ArrayLike | None = None,
-           promote_integers: bool = True) -> Array:
+def summed(
+    name: str,
+    a: ArrayLike,
+    axis: Axis,
+    dtype: DTypeLike | None = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    promote_integers: bool = True,
+) -> Array:
     """`sum` for the function `name`, which errors are to name."""
-    return _numeric(name, a, reduce_sum_p, axis, dtype, out, keepdims, initial, where, promote_integers, 0,
-                    elementwise.add)
+    return _numeric(
+        name, a, reduce_sum_p, axis, dtype, out, keepdims, initial, where, promote_integers, 0, elementwise.add
+    )
 
 
-def multiplied(name: str, a: ArrayLike, axis: Axis, dtype: DTypeLike | None, out: None, keepdims: bool,
-               initial: ArrayLike | None, where: ArrayLike | None, promote_integers: bool = True) -> Array:
+def multiplied(
+    name: str,
+    a: ArrayLike,
+    axis: Axis,
+    dtype: DTypeLike | None,
+    out: None,
+    keepdims: bool,
+    initial: ArrayLike | None,
+    where: ArrayLike | None,
+    promote_integers: bool = True,
+) -> Array:
     """`prod` for the function `name`."""
-    return _numeric(name, a, reduce.reduce_prod_p, axis, dtype, out, keepdims, initial, where, promote_integers, 1,
-                    elementwise.mul)
+    return _numeric(
+        name, a, reduce.reduce_prod_p, axis, dtype, out, keepdims, initial, where, promote_integers, 1, elementwise.mul
+    )
 
 
 def _numeric(name, a, p, axis, dtype, out, keepdims, initial, where, promote_integers, identity, combine):
@@ -122,8 +142,16 @@ def _initial(name, initial, dtype):
 
 
 @boundary
-def sum(a: ArrayLike, axis: Axis = None, dtype: DTypeLike | None = None, out: None = None, keepdims: bool = False,
-        initial: ArrayLike | None = None, where: ArrayLike | None = None, promote_integers: bool = True) -> Array:
+def sum(
+    a: ArrayLike,
+    axis: Axis = None,
+    dtype: DTypeLike | None = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    promote_integers: bool = True,
+) -> Array:
     """The sum over `axis`.
 
     Bools are counted, and integers are summed in the default integer type unless `promote_integers` is False.
@@ -137,8 +165,16 @@ def sum(a: ArrayLike, axis: Axis = None, dtype: DTypeLike | None = None, out: No
 
 
 @boundary
-def prod(a: ArrayLike, axis: Axis = None, dtype: DTypeLike | None = None, out: None = None, keepdims: bool = False,
-         initial: ArrayLike | None = None, where: ArrayLike | None = None, promote_integers: bool = True) -> Array:
+def prod(
+    a: ArrayLike,
+    axis: Axis = None,
+    dtype: DTypeLike | None = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    promote_integers: bool = True,
+) -> Array:
     """The product over `axis`; dtypes as for `sum`. Its derivatives are right where elements are zero.
 
     ValueError for an axis out of bounds.
@@ -153,14 +189,28 @@ def prod(a: ArrayLike, axis: Axis = None, dtype: DTypeLike | None = None, out: N
 # --- max, min ---
 
 
-def largest(name: str, a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False,
-            initial: ArrayLike | None = None, where: ArrayLike | None = None) -> Array:
+def largest(
+    name: str,
+    a: ArrayLike,
+    axis: Axis = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+) -> Array:
     """`max` for the function `name`."""
     return _extreme(name, a, reduce.reduce_max_p, axis, out, keepdims, initial, where, reduce.lowest, elementwise.max)
 
 
-def smallest(name: str, a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False,
-             initial: ArrayLike | None = None, where: ArrayLike | None = None) -> Array:
+def smallest(
+    name: str,
+    a: ArrayLike,
+    axis: Axis = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+) -> Array:
     """`min` for the function `name`."""
     return _extreme(name, a, reduce.reduce_min_p, axis, out, keepdims, initial, where, reduce.highest, elementwise.min)
 
@@ -173,8 +223,9 @@ def _extreme(name, a, p, axis, out, keepdims, initial, where, identity, combine)
         if where is not None:
             raise ValueError(f"{name}: with where, give initial: what the result is where no element takes part")
         if builtins.any(x.aval.shape[i] == 0 for i in axes):
-            raise ValueError(f"{name}: axis {axis} of shape {x.shape} has no elements, so there is none to return; "
-                             "give initial")
+            raise ValueError(
+                f"{name}: axis {axis} of shape {x.shape} has no elements, so there is none to return; give initial"
+            )
     if where is not None:
         x = masked(name, x, where, identity(x.aval.dtype))
     y = reduced(p, x, axes, keepdims)
@@ -182,8 +233,14 @@ def _extreme(name, a, p, axis, out, keepdims, initial, where, identity, combine)
 
 
 @boundary
-def max(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False, initial: ArrayLike | None = None,
-        where: ArrayLike | None = None) -> Array:
+def max(
+    a: ArrayLike,
+    axis: Axis = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+) -> Array:
     """The largest element over `axis`, nan if there is one. If several are largest, they share the
     derivative.
 
@@ -197,8 +254,14 @@ def max(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = Fals
 
 
 @boundary
-def min(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False, initial: ArrayLike | None = None,
-        where: ArrayLike | None = None) -> Array:
+def min(
+    a: ArrayLike,
+    axis: Axis = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+) -> Array:
     """The smallest element over `axis`, nan if there is one; see `max`. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
@@ -238,8 +301,9 @@ def _logical(name, a, p, axis, out, keepdims, where, identity):
 
 
 @boundary
-def any(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False, *,
-        where: ArrayLike | None = None) -> Array:
+def any(
+    a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: ArrayLike | None = None
+) -> Array:
     """True if an element over `axis` is true, that is, not zero. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp
@@ -250,8 +314,9 @@ def any(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = Fals
 
 
 @boundary
-def all(a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False, *,
-        where: ArrayLike | None = None) -> Array:
+def all(
+    a: ArrayLike, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: ArrayLike | None = None
+) -> Array:
     """True if all elements over `axis` are true, that is, not zero. ValueError for an axis out of bounds.
 
     >>> import pullback.numpy as pnp

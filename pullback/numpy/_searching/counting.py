@@ -1,4 +1,5 @@
 """Distinct elements, and how many fall into which bin."""
+
 from __future__ import annotations
 
 import math
@@ -26,8 +27,16 @@ from pullback.numpy._reductions.reductions import largest, one_axis, smallest
 from pullback.numpy._searching.nonzero import static_count, true_positions
 from pullback.numpy._searching.sorting import searchsorted
 
-__all__ = ["unique", "unique_all", "unique_counts", "unique_inverse", "unique_values", "bincount", "histogram",
-           "histogram_bin_edges"]
+__all__ = [
+    "unique",
+    "unique_all",
+    "unique_counts",
+    "unique_inverse",
+    "unique_values",
+    "bincount",
+    "histogram",
+    "histogram_bin_edges",
+]
 
 _INDEX = np.dtype(np.int32)
 
@@ -53,9 +62,18 @@ def _take(x: Array, rows: Array) -> Array:
 
 
 @boundary
-def unique(ar: ArrayLike, return_index: bool = False, return_inverse: bool = False, return_counts: bool = False,
-           axis: int | None = None, *, equal_nan: bool = True, size: int | None = None,
-           fill_value: ArrayLike | None = None, sorted: bool = True) -> Any:
+def unique(
+    ar: ArrayLike,
+    return_index: bool = False,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    axis: int | None = None,
+    *,
+    equal_nan: bool = True,
+    size: int | None = None,
+    fill_value: ArrayLike | None = None,
+    sorted: bool = True,
+) -> Any:
     """The distinct elements of `ar`, sorted; or, with `axis`, its distinct slices along it.
 
     On request also, in this order, as int32: where each first occurs, which of them each element is (in the
@@ -70,9 +88,17 @@ def unique(ar: ArrayLike, return_index: bool = False, return_inverse: bool = Fal
     return unique_for("unique", ar, return_index, return_inverse, return_counts, axis, equal_nan, size, fill_value)
 
 
-def unique_for(name: str, ar: ArrayLike, return_index: bool = False, return_inverse: bool = False,
-               return_counts: bool = False, axis: int | None = None, equal_nan: bool = False, size: int | None = None,
-               fill_value: ArrayLike | None = None) -> Any:
+def unique_for(
+    name: str,
+    ar: ArrayLike,
+    return_index: bool = False,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    axis: int | None = None,
+    equal_nan: bool = False,
+    size: int | None = None,
+    fill_value: ArrayLike | None = None,
+) -> Any:
     """`unique` for the function `name`, which errors are to name."""
     x = as_operand(ar, name, 0)
     shape = x.aval.shape
@@ -91,9 +117,15 @@ def unique_for(name: str, ar: ArrayLike, return_index: bool = False, return_inve
     if axis is not None:
         values = move_axis(reshape(values, (values.aval.shape[0], *rest)), 0, axis)
     index = dtypes.canonicalize_dtype(int)
-    extra = [convert_element_type(part, index) for part, wanted in (
-        (found.positions, return_index), (reshape(found.inverse, inverse_shape), return_inverse),
-        (found.counts, return_counts)) if wanted]
+    extra = [
+        convert_element_type(part, index)
+        for part, wanted in (
+            (found.positions, return_index),
+            (reshape(found.inverse, inverse_shape), return_inverse),
+            (found.counts, return_counts),
+        )
+        if wanted
+    ]
     return (values, *extra) if extra else values
 
 
@@ -116,8 +148,13 @@ def _distinct(name: str, rows: Array, equal_nan: bool, size: int | None, fill_va
         order = argsort_of(rows, 0)
     else:
         columns = [index_in_dim(rows, j, 1, keepdims=False) for j in range(rows.aval.shape[1])]
-        order = sort_p.bind(*columns, broadcasted_iota(_INDEX, (n,), 0), dimension=0, is_stable=True,
-                            num_keys=len(columns))[-1] if columns else broadcasted_iota(_INDEX, (n,), 0)
+        order = (
+            sort_p.bind(
+                *columns, broadcasted_iota(_INDEX, (n,), 0), dimension=0, is_stable=True, num_keys=len(columns)
+            )[-1]
+            if columns
+            else broadcasted_iota(_INDEX, (n,), 0)
+        )
     ordered = _take(rows, order)
     same = equal_elements(slice_in_dim(ordered, 1, n), slice_in_dim(ordered, 0, n - 1), equal_nan)
     if rows.aval.ndim == 2:
@@ -134,8 +171,9 @@ def _distinct(name: str, rows: Array, equal_nan: bool, size: int | None, fill_va
         fill = convert_element_type(operand_for(fill_value, name, 1, values.aval.dtype), values.aval.dtype)
         values = compare.select(mask, values, fill)
     # the index of the distinct element at each sorted position, brought back to the original order
-    group = elementwise.sub(cumsum_p.bind(convert_element_type(begins, _INDEX), axis=0, reverse=False),
-                            scalar_like(1, _INDEX))
+    group = elementwise.sub(
+        cumsum_p.bind(convert_element_type(begins, _INDEX), axis=0, reverse=False), scalar_like(1, _INDEX)
+    )
     inverse = along_axis(group, argsort_of(order, 0), 0)
     return _Distinct(values, along_axis(order, starts, 0), inverse, _count_into(group, size, _INDEX))
 
@@ -144,8 +182,9 @@ def _count_into(places: Array, size: int, dtype: np.dtype, weights: Array | None
     """The number (or the sum of the weights) of the entries equal to each number below `size`; others are ignored."""
     n = places.aval.size
     given = full((n,), 1, dtype) if weights is None else weights
-    return scatter_add(full((size,), 0, dtype), reshape(places, (n, 1)), given, ScatterDimensionNumbers((), (0,), (0,)),
-                       mode="drop")
+    return scatter_add(
+        full((size,), 0, dtype), reshape(places, (n, 1)), given, ScatterDimensionNumbers((), (0,), (0,)), mode="drop"
+    )
 
 
 class UniqueAll(NamedTuple):
@@ -240,8 +279,11 @@ def bincount(x: ArrayLike, weights: ArrayLike | None = None, minlength: int = 0,
         values = convert_element_type(values, _INDEX)  # a narrow dtype might not hold the largest plus one
     if length is None:
         least = -1 if dtypes.iinfo(values.aval.dtype).min else 0
-        top = elementwise.add(largest("bincount", values, initial=least), scalar_like(1, values.aval.dtype)) if (
-            values.aval.size) else scalar_like(0, _INDEX)
+        top = (
+            elementwise.add(largest("bincount", values, initial=least), scalar_like(1, values.aval.dtype))
+            if (values.aval.size)
+            else scalar_like(0, _INDEX)
+        )
         length = max(minlength, _length(top))
     else:
         length = max(minlength, canonical_dimension(length))
@@ -258,13 +300,18 @@ def _length(top: Array) -> int:
     try:
         return static_count("bincount", top)
     except TypeError as error:
-        raise type(error)(str(error).replace("size=n) keeps the first n results, and fills up with fill_value if there "
-                                             "are fewer", "length=n) counts what is below n")) from None
+        raise type(error)(
+            str(error).replace(
+                "size=n) keeps the first n results, and fills up with fill_value if there are fewer",
+                "length=n) counts what is below n",
+            )
+        ) from None
 
 
 @boundary
-def histogram_bin_edges(a: ArrayLike, bins: ArrayLike = 10, range: Sequence[ArrayLike] | None = None,
-                        weights: ArrayLike | None = None) -> Array:
+def histogram_bin_edges(
+    a: ArrayLike, bins: ArrayLike = 10, range: Sequence[ArrayLike] | None = None, weights: ArrayLike | None = None
+) -> Array:
     """The edges of the bins that `histogram` counts in: `bins` equal ones over `range` or all of `a`, or
     `bins` itself. ValueError for bins with more than one axis or a negative number of them.
 
@@ -298,8 +345,13 @@ def _edges(name: str, x: Array, bins: ArrayLike, range: Sequence[ArrayLike] | No
 
 
 @boundary
-def histogram(a: ArrayLike, bins: ArrayLike = 10, range: Sequence[ArrayLike] | None = None,
-              weights: ArrayLike | None = None, density: bool | None = None) -> tuple[Array, Array]:
+def histogram(
+    a: ArrayLike,
+    bins: ArrayLike = 10,
+    range: Sequence[ArrayLike] | None = None,
+    weights: ArrayLike | None = None,
+    density: bool | None = None,
+) -> tuple[Array, Array]:
     """The number of elements of `a` (or the sum of their `weights`) in each bin, and the edges of the
     bins.
 

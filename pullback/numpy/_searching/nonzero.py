@@ -1,4 +1,5 @@
 """The indices of nonzero elements. Their number depends on data: under jit, `size` must be given."""
+
 from __future__ import annotations
 
 import math
@@ -35,7 +36,8 @@ def static_count(name: str, count: Array) -> int:
         raise ConcretizationTypeError(
             f"{name}: the shape of the result depends on data that is not known in {where}. Give its size: "
             f"{name}(..., size=n) keeps the first n results, and fills up with fill_value if there are fewer. Or use "
-            "where(condition, x, y), or call it outside of the transformation.")
+            "where(condition, x, y), or call it outside of the transformation."
+        )
     return int(value.value)
 
 
@@ -48,14 +50,15 @@ def true_positions(name: str, mask: Array, size: int | None) -> tuple[Array, Arr
     counts = cumsum_p.bind(flat, axis=0, reverse=False)
     k = add(broadcasted_iota(_INDEX, (size,), 0), scalar_like(1, _INDEX))
     found = searchsorted(counts, k, "left")
-    return compare.select_p.bind(compare.le_p.bind(k, convert_element_type(count, _INDEX)), found,
-                                 scalar_like(0, _INDEX)), count
+    return compare.select_p.bind(
+        compare.le_p.bind(k, convert_element_type(count, _INDEX)), found, scalar_like(0, _INDEX)
+    ), count
 
 
 def _unravel(flat: Array, shape: tuple[int, ...]) -> list[Array]:
     parts = []
     for i, n in enumerate(shape):
-        below = math.prod(shape[i + 1:])
+        below = math.prod(shape[i + 1 :])
         part = div(flat, scalar_like(max(below, 1), _INDEX))
         parts.append(rem(part, scalar_like(max(n, 1), _INDEX)) if i else part)
     return parts
@@ -89,11 +92,14 @@ def _nonzero(name: str, x: Array, size: int | None, fill_value: ArrayLike | None
     if fill_value is not None:
         fills = fill_value if isinstance(fill_value, (tuple, list)) else (fill_value,) * len(shape)
         if len(fills) != len(shape):
-            raise ValueError(f"{name}: fill_value must be a number, or one for each of {len(shape)} axes, got "
-                             f"{fill_value!r}")
+            raise ValueError(
+                f"{name}: fill_value must be a number, or one for each of {len(shape)} axes, got {fill_value!r}"
+            )
         valid = compare.lt_p.bind(broadcasted_iota(_INDEX, flat.aval.shape, 0), convert_element_type(count, _INDEX))
-        parts = [compare.select_p.bind(valid, part, convert_element_type(as_operand(fill, name, 1), part.aval.dtype))
-                 for part, fill in zip(parts, fills, strict=True)]
+        parts = [
+            compare.select_p.bind(valid, part, convert_element_type(as_operand(fill, name, 1), part.aval.dtype))
+            for part, fill in zip(parts, fills, strict=True)
+        ]
     return tuple(parts)
 
 
@@ -133,11 +139,25 @@ def argwhere(a: ArrayLike, *, size: int | None = None, fill_value: ArrayLike | N
 @overload
 def where(condition: ArrayLike, x: ArrayLike, y: ArrayLike, /) -> Array: ...
 @overload
-def where(condition: ArrayLike, x: None = None, y: None = None, /, *, size: int | None = None,
-          fill_value: ArrayLike | None = None) -> tuple[Array, ...]: ...
+def where(
+    condition: ArrayLike,
+    x: None = None,
+    y: None = None,
+    /,
+    *,
+    size: int | None = None,
+    fill_value: ArrayLike | None = None,
+) -> tuple[Array, ...]: ...
 @boundary
-def where(condition: ArrayLike, x: ArrayLike | None = None, y: ArrayLike | None = None, /, *, size: int | None = None,
-          fill_value: ArrayLike | None = None) -> Any:
+def where(
+    condition: ArrayLike,
+    x: ArrayLike | None = None,
+    y: ArrayLike | None = None,
+    /,
+    *,
+    size: int | None = None,
+    fill_value: ArrayLike | None = None,
+) -> Any:
     """`x` where `condition` is true, else `y`; the three broadcast together. Without `x` and `y`,
     `nonzero(condition)`.
 

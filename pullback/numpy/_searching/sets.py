@@ -1,5 +1,6 @@
 """Arrays as sets: membership, union, intersection, differences. Elements are compared by ==, so nan is in no set;
 but of several nans in one array a result holds one."""
+
 from __future__ import annotations
 
 from typing import Any, Literal, overload
@@ -80,8 +81,14 @@ def _chosen(name: str, mask: Array, size: int | None, parts: list[tuple[Array, A
 
 
 @boundary
-def isin(element: ArrayLike, test_elements: ArrayLike, assume_unique: bool = False, invert: bool = False, *,
-         method: str = "auto") -> Array:
+def isin(
+    element: ArrayLike,
+    test_elements: ArrayLike,
+    assume_unique: bool = False,
+    invert: bool = False,
+    *,
+    method: str = "auto",
+) -> Array:
     """True where elements are among the test elements (with `invert`, where they are not), in the shape of `element`.
 
     `assume_unique` and `method` ("auto", "binary_search", "compare_all" or "sort") are accepted for compatibility: the
@@ -115,18 +122,45 @@ def union1d(ar1: ArrayLike, ar2: ArrayLike, *, size: int | None = None, fill_val
 
 
 @overload
-def intersect1d(ar1: ArrayLike, ar2: ArrayLike, assume_unique: bool = False,
-                return_indices: Literal[False] = False, *, size: int | None = None,
-                fill_value: ArrayLike | None = None) -> Array: ...
+def intersect1d(
+    ar1: ArrayLike,
+    ar2: ArrayLike,
+    assume_unique: bool = False,
+    return_indices: Literal[False] = False,
+    *,
+    size: int | None = None,
+    fill_value: ArrayLike | None = None,
+) -> Array: ...
 @overload
-def intersect1d(ar1: ArrayLike, ar2: ArrayLike, assume_unique: bool = False, *, return_indices: Literal[True],
-                size: int | None = None, fill_value: ArrayLike | None = None) -> tuple[Array, Array, Array]: ...
+def intersect1d(
+    ar1: ArrayLike,
+    ar2: ArrayLike,
+    assume_unique: bool = False,
+    *,
+    return_indices: Literal[True],
+    size: int | None = None,
+    fill_value: ArrayLike | None = None,
+) -> tuple[Array, Array, Array]: ...
 @overload
-def intersect1d(ar1: ArrayLike, ar2: ArrayLike, assume_unique: bool = False, return_indices: bool = False, *,
-                size: int | None = None, fill_value: ArrayLike | None = None) -> Any: ...
+def intersect1d(
+    ar1: ArrayLike,
+    ar2: ArrayLike,
+    assume_unique: bool = False,
+    return_indices: bool = False,
+    *,
+    size: int | None = None,
+    fill_value: ArrayLike | None = None,
+) -> Any: ...
 @boundary
-def intersect1d(ar1: ArrayLike, ar2: ArrayLike, assume_unique: bool = False, return_indices: bool = False, *,
-                size: int | None = None, fill_value: ArrayLike | None = None) -> Any:
+def intersect1d(
+    ar1: ArrayLike,
+    ar2: ArrayLike,
+    assume_unique: bool = False,
+    return_indices: bool = False,
+    *,
+    size: int | None = None,
+    fill_value: ArrayLike | None = None,
+) -> Any:
     """The distinct elements that both arrays have, sorted; with `return_indices` also where each first occurs in both.
 
     `size` and `fill_value` as for `union1d`; indices are filled up with the lengths of the arrays. `assume_unique` is
@@ -148,8 +182,14 @@ def intersect1d(ar1: ArrayLike, ar2: ArrayLike, assume_unique: bool = False, ret
 
 
 @boundary
-def setdiff1d(ar1: ArrayLike, ar2: ArrayLike, assume_unique: bool = False, *, size: int | None = None,
-              fill_value: ArrayLike | None = None) -> Array:
+def setdiff1d(
+    ar1: ArrayLike,
+    ar2: ArrayLike,
+    assume_unique: bool = False,
+    *,
+    size: int | None = None,
+    fill_value: ArrayLike | None = None,
+) -> Array:
     """The distinct elements of `ar1` that `ar2` does not have, sorted; with `assume_unique` in the order of `ar1`.
 
     The dtype is that of `ar1`. `size` as for `union1d`; `fill_value` is 0 by default. TypeError for anything but an
@@ -171,8 +211,14 @@ def setdiff1d(ar1: ArrayLike, ar2: ArrayLike, assume_unique: bool = False, *, si
 
 
 @boundary
-def setxor1d(ar1: ArrayLike, ar2: ArrayLike, assume_unique: bool = False, *, size: int | None = None,
-             fill_value: ArrayLike | None = None) -> Array:
+def setxor1d(
+    ar1: ArrayLike,
+    ar2: ArrayLike,
+    assume_unique: bool = False,
+    *,
+    size: int | None = None,
+    fill_value: ArrayLike | None = None,
+) -> Array:
     """The distinct elements that one of the arrays has and the other has not, sorted.
 
     `size` and `fill_value` as for `union1d`. `assume_unique` is accepted for compatibility. TypeError for anything but

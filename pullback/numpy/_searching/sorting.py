@@ -1,4 +1,5 @@
 """Sorting, partial sorting and binary search. nan is sorted to the end; sorts are stable."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -36,8 +37,15 @@ def _operand(name: str, a: ArrayLike, axis: int | None, kind: None, order: None)
 
 
 @boundary
-def sort(a: ArrayLike, axis: int | None = -1, *, kind: None = None, order: None = None, stable: bool = True,
-         descending: bool = False) -> Array:
+def sort(
+    a: ArrayLike,
+    axis: int | None = -1,
+    *,
+    kind: None = None,
+    order: None = None,
+    stable: bool = True,
+    descending: bool = False,
+) -> Array:
     """`a` sorted along an axis, or flattened and sorted where `axis` is None.
 
     nan comes last, or first if `descending`. ValueError for an axis out of bounds.
@@ -52,8 +60,16 @@ def sort(a: ArrayLike, axis: int | None = -1, *, kind: None = None, order: None 
 
 
 @boundary
-def argsort(a: ArrayLike, axis: int | None = -1, *, kind: None = None, order: None = None, stable: bool = True,
-            descending: bool = False, dtype: DTypeLike | None = None) -> Array:
+def argsort(
+    a: ArrayLike,
+    axis: int | None = -1,
+    *,
+    kind: None = None,
+    order: None = None,
+    stable: bool = True,
+    descending: bool = False,
+    dtype: DTypeLike | None = None,
+) -> Array:
     """The positions along an axis, int32, that sort `a`: `take_along_axis(a, argsort(a), -1)` is sorted.
 
     Equal elements keep their order, also if `descending`. ValueError for an axis out of bounds.
@@ -66,8 +82,9 @@ def argsort(a: ArrayLike, axis: int | None = -1, *, kind: None = None, order: No
     if descending:
         # both reversed, so that equal elements keep their order
         positions = rev(broadcasted_iota(_INDEX, x.aval.shape, axis), (axis,))
-        found = rev(sort_p.bind(rev(x, (axis,)), positions, dimension=axis, is_stable=bool(stable), num_keys=1)[1],
-                    (axis,))
+        found = rev(
+            sort_p.bind(rev(x, (axis,)), positions, dimension=axis, is_stable=bool(stable), num_keys=1)[1], (axis,)
+        )
     else:
         found = argsort_of(x, axis, bool(stable))
     return convert_element_type(found, dtypes.requested_dtype(dtype, int))
@@ -97,8 +114,13 @@ def lexsort(keys: Sequence[ArrayLike] | Array | np.ndarray, axis: int = -1) -> A
     if not shape:
         return full((), 0, dtypes.canonicalize_dtype(int))
     axis = one_axis("lexsort", axis, len(shape))
-    return sort_p.bind(*reversed(arrays), broadcasted_iota(dtypes.canonicalize_dtype(int), shape, axis), dimension=axis,
-                       is_stable=True, num_keys=len(arrays))[-1]
+    return sort_p.bind(
+        *reversed(arrays),
+        broadcasted_iota(dtypes.canonicalize_dtype(int), shape, axis),
+        dimension=axis,
+        is_stable=True,
+        num_keys=len(arrays),
+    )[-1]
 
 
 def _check_kth(name: str, kth: int, n: int) -> None:
@@ -136,8 +158,9 @@ def argpartition(a: ArrayLike, kth: int, axis: int = -1) -> Array:
 
 
 @boundary
-def searchsorted(a: ArrayLike, v: ArrayLike, side: str = "left", sorter: ArrayLike | None = None, *,
-                 method: str = "scan") -> Array:
+def searchsorted(
+    a: ArrayLike, v: ArrayLike, side: str = "left", sorter: ArrayLike | None = None, *, method: str = "scan"
+) -> Array:
     """The indices at which the values `v` can be inserted into the sorted vector `a` to keep it sorted, of the shape of
     `v`.
 
@@ -154,8 +177,9 @@ def searchsorted(a: ArrayLike, v: ArrayLike, side: str = "left", sorter: ArrayLi
     if side not in ("left", "right"):
         raise ValueError(f"searchsorted: side must be 'left' or 'right', got {side!r}")
     if method not in ("scan", "scan_unrolled", "sort", "compare_all", "default"):
-        raise ValueError("searchsorted: method must be 'scan', 'scan_unrolled', 'sort' or 'compare_all', got "
-                         f"{method!r}")
+        raise ValueError(
+            f"searchsorted: method must be 'scan', 'scan_unrolled', 'sort' or 'compare_all', got {method!r}"
+        )
     x = as_operand(a, "searchsorted", 0)
     values = operand_for(v, "searchsorted", 1, x.aval.dtype)
     if x.aval.ndim != 1:

@@ -1,4 +1,5 @@
 """Arrays joined, cut apart and repeated: concatenate and stack, split, tile, repeat, block, append."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -23,8 +24,25 @@ from pullback.numpy._reductions.cumulative import cumsum
 from pullback.numpy._reductions.reductions import one_axis, refuse_out
 from pullback.numpy._shape.manipulation import atleast_1d, atleast_2d, atleast_3d
 
-__all__ = ["concatenate", "concat", "stack", "unstack", "vstack", "hstack", "dstack", "column_stack", "append", "block",
-           "split", "array_split", "hsplit", "vsplit", "dsplit", "tile", "repeat"]
+__all__ = [
+    "concatenate",
+    "concat",
+    "stack",
+    "unstack",
+    "vstack",
+    "hstack",
+    "dstack",
+    "column_stack",
+    "append",
+    "block",
+    "split",
+    "array_split",
+    "hsplit",
+    "vsplit",
+    "dsplit",
+    "tile",
+    "repeat",
+]
 
 
 def _sequence(name: str, arrays: Sequence[ArrayLike] | Array | np.ndarray) -> list[Array]:
@@ -53,8 +71,9 @@ def _promoted(arrays: list[Array], dtype: DTypeLike | None = None) -> list[Array
 
 
 @boundary
-def concatenate(arrays: Sequence[ArrayLike] | Array | np.ndarray, axis: int | None = 0,
-                dtype: DTypeLike | None = None) -> Array:
+def concatenate(
+    arrays: Sequence[ArrayLike] | Array | np.ndarray, axis: int | None = 0, dtype: DTypeLike | None = None
+) -> Array:
     """The arrays joined along an axis they have, in their common dtype; with axis None they are flattened first.
 
     ValueError for shapes that differ apart from the axis, an axis out of bounds, or no arrays.
@@ -77,9 +96,10 @@ def joined(name: str, xs: list[Array], axis: int | None, dtype: DTypeLike | None
         raise ValueError(f"{name}: arrays without axes cannot be joined along one: use stack")
     i = one_axis(name, axis, len(shape))
     shapes = [x.aval.shape for x in xs]
-    if any(s != shape and (len(s) != len(shape) or s[:i] != shape[:i] or s[i + 1:] != shape[i + 1:]) for s in shapes):
-        raise ValueError(f"{name}: the arrays must have equal shapes apart from axis {i}, got "
-                         f"{', '.join(map(str, shapes))}")
+    if any(s != shape and (len(s) != len(shape) or s[:i] != shape[:i] or s[i + 1 :] != shape[i + 1 :]) for s in shapes):
+        raise ValueError(
+            f"{name}: the arrays must have equal shapes apart from axis {i}, got {', '.join(map(str, shapes))}"
+        )
     return assemble.concatenate(xs, i)
 
 
@@ -95,8 +115,9 @@ def concat(arrays: Sequence[ArrayLike] | Array | np.ndarray, /, *, axis: int | N
 
 
 @boundary
-def stack(arrays: Sequence[ArrayLike] | Array | np.ndarray, axis: int = 0, out: None = None,
-          dtype: DTypeLike | None = None) -> Array:
+def stack(
+    arrays: Sequence[ArrayLike] | Array | np.ndarray, axis: int = 0, out: None = None, dtype: DTypeLike | None = None
+) -> Array:
     """The arrays, which have one shape, joined along a new axis. ValueError for shapes that differ, or no arrays.
 
     >>> import pullback.numpy as pnp
@@ -129,7 +150,7 @@ def unstack(x: ArrayLike, /, *, axis: int = 0) -> tuple[Array, ...]:
     i = one_axis("unstack", axis, len(shape))
     if shape[i] == 0:
         return ()
-    rest = (*shape[:i], *shape[i + 1:])
+    rest = (*shape[:i], *shape[i + 1 :])
     return tuple(shape_ops.reshape(part, rest) for part in assemble.split(x, (1,) * shape[i], i))
 
 
@@ -239,8 +260,9 @@ def _block(x: AnyValue, depth: int, rank: int, level: int) -> Array:
 # --- cutting ---
 
 
-def _split(name: str, ary: ArrayLike, indices_or_sections: int | Sequence[int] | Array | np.ndarray, axis: int,
-           even: bool) -> list[Array]:
+def _split(
+    name: str, ary: ArrayLike, indices_or_sections: int | Sequence[int] | Array | np.ndarray, axis: int, even: bool
+) -> list[Array]:
     x = as_operand(ary, name, 0)
     i = one_axis(name, axis, x.aval.ndim)
     n = x.aval.shape[i]
@@ -253,8 +275,10 @@ def _split(name: str, ary: ArrayLike, indices_or_sections: int | Sequence[int] |
     else:
         parts = integer(name, "indices_or_sections", indices_or_sections)
         if parts <= 0 or (even and n % parts):
-            raise ValueError(f"{name}: an axis of length {n} cannot be cut into {parts} equal parts"
-                             + (": array_split allows unequal ones" if parts > 0 else ""))
+            raise ValueError(
+                f"{name}: an axis of length {n} cannot be cut into {parts} equal parts"
+                + (": array_split allows unequal ones" if parts > 0 else "")
+            )
         small, longer = divmod(n, parts)
         edges = [0]
         for k in range(parts):
@@ -278,8 +302,9 @@ def split(ary: ArrayLike, indices_or_sections: int | Sequence[int] | Array | np.
 
 
 @boundary
-def array_split(ary: ArrayLike, indices_or_sections: int | Sequence[int] | Array | np.ndarray,
-                axis: int = 0) -> list[Array]:
+def array_split(
+    ary: ArrayLike, indices_or_sections: int | Sequence[int] | Array | np.ndarray, axis: int = 0
+) -> list[Array]:
     """`split` into parts whose lengths may differ by one.
 
     ValueError for an axis out of bounds and for less than one part.
@@ -356,8 +381,9 @@ def tile(A: ArrayLike, reps: ShapeLike | np.ndarray) -> Array:
 
 
 @boundary
-def repeat(a: ArrayLike, repeats: ArrayLike | Sequence[int], axis: int | None = None, *,
-           total_repeat_length: int | None = None) -> Array:
+def repeat(
+    a: ArrayLike, repeats: ArrayLike | Sequence[int], axis: int | None = None, *, total_repeat_length: int | None = None
+) -> Array:
     """`a` with every element along an axis repeated: `repeats` times, or by its own entry of `repeats`.
 
     Without an axis, `a` is flattened. Traced `repeats` need `total_repeat_length`, the length of the result, which then
@@ -376,8 +402,10 @@ def repeat(a: ArrayLike, repeats: ArrayLike | Sequence[int], axis: int | None = 
     n = shape[i]
     counts: Any = as_operand(np.asarray(repeats) if isinstance(repeats, (tuple, list)) else repeats, "repeat", 1)
     if not dtypes.is_integer(counts.aval.dtype) or counts.aval.ndim > 1 or counts.aval.size not in (1, n):
-        raise ValueError(f"repeat: repeats must be an integer, or {n} of them, for axis {axis} of shape {shape}, got "
-                         f"{counts.aval.str_short()}")
+        raise ValueError(
+            f"repeat: repeats must be an integer, or {n} of them, for axis {axis} of shape {shape}, got "
+            f"{counts.aval.str_short()}"
+        )
     if isinstance(counts, Tracer) and counts.known() is not None:
         counts = counts.known()
     if isinstance(counts, ConcreteArray):
@@ -386,9 +414,9 @@ def repeat(a: ArrayLike, repeats: ArrayLike | Sequence[int], axis: int | None = 
             raise ValueError(f"repeat: repeats must not be negative, got {repeats}")
         if numbers.size == 1 and total_repeat_length is None:
             r = int(numbers.reshape(()))
-            wide = shape_ops.reshape(x, (*shape[:i + 1], 1, *shape[i + 1:]))
-            wide = shape_ops.broadcast_to(wide, (*shape[:i + 1], r, *shape[i + 1:]))
-            return shape_ops.reshape(wide, (*shape[:i], n * r, *shape[i + 1:]))
+            wide = shape_ops.reshape(x, (*shape[: i + 1], 1, *shape[i + 1 :]))
+            wide = shape_ops.broadcast_to(wide, (*shape[: i + 1], r, *shape[i + 1 :]))
+            return shape_ops.reshape(wide, (*shape[:i], n * r, *shape[i + 1 :]))
         positions = np.repeat(np.arange(n), numbers)
         if total_repeat_length is not None:
             short = total_repeat_length - len(positions)
@@ -399,10 +427,11 @@ def repeat(a: ArrayLike, repeats: ArrayLike | Sequence[int], axis: int | None = 
         counts.concrete("repeat with traced repeats and no total_repeat_length")
         raise AssertionError
     else:
-        index = _positions(shape_ops.broadcast_to(shape_ops.reshape(counts, (counts.aval.size,)), (n,)),
-                           total_repeat_length)
+        index = _positions(
+            shape_ops.broadcast_to(shape_ops.reshape(counts, (counts.aval.size,)), (n,)), total_repeat_length
+        )
     if n == 0:
-        return shape_ops.full((*shape[:i], 0, *shape[i + 1:]), 0, x.aval.dtype, x.aval.weak_type)
+        return shape_ops.full((*shape[:i], 0, *shape[i + 1 :]), 0, x.aval.dtype, x.aval.weak_type)
     return rows(x, index, i)
 
 
@@ -411,9 +440,12 @@ def _positions(counts: Array, total: int) -> Array:
     # a step up at every index where an element ends; if it ends beyond the result, the step is dropped
     ends = shape_ops.convert_element_type(cumsum(counts), np.int32)
     ends = shape_ops.reshape(slice_in_dim(ends, 0, -1), (counts.aval.size - 1, 1))
-    steps = scatter_add(shape_ops.full((total,), 0, np.dtype(np.int32)), ends,
-                        shape_ops.full((counts.aval.size - 1,), 1, np.dtype(np.int32)),
-                        GatherDimensionNumbers((), (0,), (0,)))  # type: ignore[arg-type]
+    steps = scatter_add(
+        shape_ops.full((total,), 0, np.dtype(np.int32)),
+        ends,
+        shape_ops.full((counts.aval.size - 1,), 1, np.dtype(np.int32)),
+        GatherDimensionNumbers((), (0,), (0,)),  # type: ignore[arg-type]
+    )
     return cumsum(steps)
 
 
@@ -421,5 +453,5 @@ def rows(x: Array, index: Array, axis: int) -> Array:
     """The elements of `x` along an axis at the positions of a 1-d array, which are clamped."""
     shape = x.aval.shape
     numbers = GatherDimensionNumbers(tuple(d for d in range(len(shape)) if d != axis), (axis,), (axis,))
-    sizes = (*shape[:axis], 1, *shape[axis + 1:])
+    sizes = (*shape[:axis], 1, *shape[axis + 1 :])
     return gather(x, shape_ops.reshape(index, (*index.aval.shape, 1)), numbers, sizes, mode=CLIP)

@@ -1,4 +1,5 @@
 """Functions that rearrange axes and elements: reshape, transpose and similar ones, flip, roll, broadcasting."""
+
 from __future__ import annotations
 
 import operator
@@ -23,9 +24,29 @@ from pullback.numpy._elementwise.arithmetic import remainder
 from pullback.numpy._elementwise.promotion import as_operand
 from pullback.numpy._reductions.reductions import axes_of, one_axis
 
-__all__ = ["reshape", "ravel", "transpose", "permute_dims", "matrix_transpose", "swapaxes", "moveaxis", "rollaxis",
-           "expand_dims", "squeeze", "broadcast_to", "broadcast_arrays", "broadcast_shapes", "flip", "fliplr", "flipud",
-           "rot90", "roll", "atleast_1d", "atleast_2d", "atleast_3d"]
+__all__ = [
+    "reshape",
+    "ravel",
+    "transpose",
+    "permute_dims",
+    "matrix_transpose",
+    "swapaxes",
+    "moveaxis",
+    "rollaxis",
+    "expand_dims",
+    "squeeze",
+    "broadcast_to",
+    "broadcast_arrays",
+    "broadcast_shapes",
+    "flip",
+    "fliplr",
+    "flipud",
+    "rot90",
+    "roll",
+    "atleast_1d",
+    "atleast_2d",
+    "atleast_3d",
+]
 
 # --- shapes ---
 
@@ -76,8 +97,10 @@ def complete_shape(name: str, aval: ShapedArray, shape: AnyValue) -> tuple[int, 
         for n in lengths:
             known *= n if n != -1 else 1
         if known == 0 or aval.size % known:
-            raise ValueError(f"{name}: cannot turn shape {aval.shape} ({aval.size} elements) into {shape}: the lengths "
-                             f"given make {known}, which does not divide {aval.size}")
+            raise ValueError(
+                f"{name}: cannot turn shape {aval.shape} ({aval.size} elements) into {shape}: the lengths "
+                f"given make {known}, which does not divide {aval.size}"
+            )
         lengths[unknown[0]] = aval.size // known
     target = tuple(lengths)
     if int(np.prod(target, dtype=np.int64)) != aval.size:
@@ -153,8 +176,9 @@ def stretched(name: str, x: Array, shape: tuple[int, ...]) -> Array:
         return x
     lead = len(shape) - len(own)
     if lead < 0 or any(n != m and n != 1 for n, m in zip(own, shape[lead:], strict=True)):
-        raise ValueError(f"{name}: shape {own} does not broadcast to {shape}: from the last axis on, lengths must be "
-                         "equal, or 1")
+        raise ValueError(
+            f"{name}: shape {own} does not broadcast to {shape}: from the last axis on, lengths must be equal, or 1"
+        )
     return shape_ops.broadcast_to(x, shape)
 
 
@@ -313,11 +337,14 @@ def moveaxis(a: ArrayLike, source: int | Sequence[int], destination: int | Seque
     """
     x = as_operand(a, "moveaxis", 0)
     rank = x.aval.ndim
-    sources, targets = ([one_axis("moveaxis", i, rank) for i in (axes if isinstance(axes, (tuple, list)) else (axes,))]
-                        for axes in (source, destination))
+    sources, targets = (
+        [one_axis("moveaxis", i, rank) for i in (axes if isinstance(axes, (tuple, list)) else (axes,))]
+        for axes in (source, destination)
+    )
     if len(sources) != len(targets) or len({*sources}) != len(sources) or len({*targets}) != len(targets):
-        raise ValueError(f"moveaxis: source and destination must name as many axes, each once, got {source} and "
-                         f"{destination}")
+        raise ValueError(
+            f"moveaxis: source and destination must name as many axes, each once, got {source} and {destination}"
+        )
     order = [i for i in range(rank) if i not in sources]
     for to, i in sorted(zip(targets, sources, strict=True)):
         order.insert(to, i)

@@ -1,4 +1,5 @@
 """`pad`: arrays continued beyond their edges."""
+
 from __future__ import annotations
 
 import math
@@ -47,17 +48,21 @@ def _per_axis(name: str, what: str, value: AnyValue, rank: int) -> list[tuple[An
         pairs = [(e[0], e[0]) if len(e) == 1 else (e[0], e[1]) for e in entries]
         if len(pairs) in (1, rank):
             return pairs * rank if len(pairs) == 1 else pairs
-    raise ValueError(f"{name}: {what} must be a value, a pair (before, after), or a pair for each of the {rank} axes, "
-                     f"got {value!r}")
+    raise ValueError(
+        f"{name}: {what} must be a value, a pair (before, after), or a pair for each of the {rank} axes, got {value!r}"
+    )
 
 
 def _widths(pad_width: AnyValue, rank: int) -> list[tuple[int, int]]:
     try:
-        widths = [(operator.index(low), operator.index(high)) for low, high in _per_axis(
-            "pad", "pad_width", pad_width, rank)]
+        widths = [
+            (operator.index(low), operator.index(high)) for low, high in _per_axis("pad", "pad_width", pad_width, rank)
+        ]
     except TypeError as error:
-        raise TypeError(f"pad: pad_width must be made of concrete integers, got {pad_width!r}: {error}. Under jit, "
-                        "widths must be static (static_argnums).") from None
+        raise TypeError(
+            f"pad: pad_width must be made of concrete integers, got {pad_width!r}: {error}. Under jit, "
+            "widths must be static (static_argnums)."
+        ) from None
     if any(w < 0 for pair in widths for w in pair):
         raise ValueError(f"pad: pad_width must not be negative, got {pad_width!r}")
     return widths
@@ -102,7 +107,7 @@ def _around(edge: Callable[[Array, int, int, bool], Array]) -> Callable[..., Arr
 
 def _repeated(x: Array, axis: int, width: int) -> Array:
     shape = x.aval.shape
-    return shape_ops.broadcast_to(x, (*shape[:axis], width, *shape[axis + 1:]))
+    return shape_ops.broadcast_to(x, (*shape[:axis], width, *shape[axis + 1 :]))
 
 
 def _end(x: Array, axis: int, before: bool) -> Array:
@@ -113,8 +118,9 @@ def _end(x: Array, axis: int, before: bool) -> Array:
 _edge = _around(lambda x, axis, width, before: _repeated(_end(x, axis, before), axis, width))
 
 
-def _by_position(x: Array, widths: Sequence[tuple[int, int]],
-                 positions: Callable[[int, int, int], np.ndarray]) -> Array:
+def _by_position(
+    x: Array, widths: Sequence[tuple[int, int]], positions: Callable[[int, int, int], np.ndarray]
+) -> Array:
     """Pad with elements of the array itself, at the indices `positions(n, low, high)` along an axis of length n."""
     for axis, (low, high) in enumerate(widths):
         if low or high:
@@ -166,8 +172,11 @@ def _odd(x: Array, widths: Sequence[tuple[int, int]], repeat_edge: bool) -> Arra
                     part, chunk = _repeated(edge, axis, width), width
                 else:
                     chunk = width if width < n - skip + 1 else n - skip
-                    inner = (slice_in_dim(x, skip, skip + chunk, 1, axis) if before
-                             else slice_in_dim(x, n - skip - chunk, n - skip, 1, axis))
+                    inner = (
+                        slice_in_dim(x, skip, skip + chunk, 1, axis)
+                        if before
+                        else slice_in_dim(x, n - skip - chunk, n - skip, 1, axis)
+                    )
                     part = sub(add(edge, edge), rev(inner, (axis,)))
                 x = concatenate([part, x] if before else [x, part], axis)
                 width -= chunk
@@ -184,8 +193,9 @@ def _ramp(x: Array, widths: Sequence[tuple[int, int]], end_values: AnyValue = 0)
                 continue
             edge = shape_ops.convert_element_type(_end(x, axis, before), kind)
             end = shape_ops.convert_element_type(as_operand(value, "pad", 3), kind)
-            k = shape_ops.reshape(broadcasted_iota(kind, (width,), 0),
-                                  tuple(width if d == axis else 1 for d in range(x.aval.ndim)))
+            k = shape_ops.reshape(
+                broadcasted_iota(kind, (width,), 0), tuple(width if d == axis else 1 for d in range(x.aval.ndim))
+            )
             ramp = add(end, div(mul(sub(edge, end), k), scalar(edge, width)))
             ramp = astype(floor(ramp) if dtypes.is_integer(x.aval.dtype) else ramp, x.aval.dtype)
             parts = [ramp, *parts] if before else [*parts, rev(ramp, (axis,))]
@@ -194,8 +204,11 @@ def _ramp(x: Array, widths: Sequence[tuple[int, int]], end_values: AnyValue = 0)
 
 
 def _statistic(function: Callable, x: Array, widths: Sequence[tuple[int, int]], stat_length: AnyValue = None) -> Array:
-    lengths = [(None, None)] * x.aval.ndim if stat_length is None else _per_axis(
-        "pad", "stat_length", stat_length, x.aval.ndim)
+    lengths = (
+        [(None, None)] * x.aval.ndim
+        if stat_length is None
+        else _per_axis("pad", "stat_length", stat_length, x.aval.ndim)
+    )
 
     for axis, ((low, high), (first, last)) in enumerate(zip(widths, lengths, strict=True)):
         n = x.aval.shape[axis]
@@ -214,8 +227,9 @@ def _statistic(function: Callable, x: Array, widths: Sequence[tuple[int, int]], 
     return x
 
 
-def _even_or_odd(x: Array, widths: Sequence[tuple[int, int]], positions: Callable, repeat_edge: bool,
-                 reflect_type: str) -> Array:
+def _even_or_odd(
+    x: Array, widths: Sequence[tuple[int, int]], positions: Callable, repeat_edge: bool, reflect_type: str
+) -> Array:
     if reflect_type == "even":
         return _by_position(x, widths, positions)
     if reflect_type != "odd":
@@ -242,19 +256,29 @@ _MODES: dict[str, tuple[Callable, tuple[str, ...]]] = {
     "empty": (_constant, ()),
     "edge": (_edge, ()),
     "wrap": (lambda x, widths: _by_position(x, widths, _wrap), ()),
-    "reflect": (lambda x, widths, reflect_type="even": _even_or_odd(x, widths, _reflect, False, reflect_type),
-                ("reflect_type",)),
-    "symmetric": (lambda x, widths, reflect_type="even": _even_or_odd(x, widths, _symmetric, True, reflect_type),
-                  ("reflect_type",)),
+    "reflect": (
+        lambda x, widths, reflect_type="even": _even_or_odd(x, widths, _reflect, False, reflect_type),
+        ("reflect_type",),
+    ),
+    "symmetric": (
+        lambda x, widths, reflect_type="even": _even_or_odd(x, widths, _symmetric, True, reflect_type),
+        ("reflect_type",),
+    ),
     "linear_ramp": (_ramp, ("end_values",)),
-    **{name: (lambda x, widths, stat_length=None, f=f: _statistic(f, x, widths, stat_length), ("stat_length",))
-       for name, f in (("maximum", max), ("minimum", min), ("mean", mean), ("median", median))},
+    **{
+        name: (lambda x, widths, stat_length=None, f=f: _statistic(f, x, widths, stat_length), ("stat_length",))
+        for name, f in (("maximum", max), ("minimum", min), ("mean", mean), ("median", median))
+    },
 }
 
 
 @boundary
-def pad(array: ArrayLike, pad_width: int | Sequence[Any] | dict[int, Any] | np.ndarray,
-        mode: str | Callable = "constant", **kwargs: AnyValue) -> Array:
+def pad(
+    array: ArrayLike,
+    pad_width: int | Sequence[Any] | dict[int, Any] | np.ndarray,
+    mode: str | Callable = "constant",
+    **kwargs: AnyValue,
+) -> Array:
     """`array` continued beyond its edges, by a width, a pair (before, after), or a pair per axis (or a dict of axes).
 
     `mode` selects the values: "constant" (`constant_values`, 0 by default), "edge", "wrap", "reflect" and "symmetric"
@@ -274,8 +298,10 @@ def pad(array: ArrayLike, pad_width: int | Sequence[Any] | dict[int, Any] | np.n
         raise ValueError(f"pad: unknown mode {mode!r}: expected a function or one of {', '.join(_MODES)}")
     function, known = _MODES[mode]
     if unknown := set(kwargs) - set(known):
-        raise ValueError(f"pad: mode {mode!r} takes no {', '.join(sorted(unknown))}"
-                         + (f", only {', '.join(known)}" if known else ""))
+        raise ValueError(
+            f"pad: mode {mode!r} takes no {', '.join(sorted(unknown))}"
+            + (f", only {', '.join(known)}" if known else "")
+        )
     if mode not in ("constant", "empty"):
         for n, pair in zip(x.aval.shape, widths, strict=True):
             if n == 0 and any(pair):

@@ -2,6 +2,7 @@
 
 Source: the standard, version 2024.12, https://data-apis.org/array-api/2024.12/API_specification/inspection.html.
 """
+
 from __future__ import annotations
 
 import sys
@@ -57,8 +58,10 @@ class _Information:
         kinds = kind if isinstance(kind, tuple) else ("bool", "numeric") if kind is None else (kind,)
         unknown = [k for k in kinds if k not in _KINDS]
         if unknown:
-            raise ValueError(f"__array_namespace_info__().dtypes: kind must be one of {', '.join(map(repr, _KINDS))}, "
-                             f"or a tuple of them, got {unknown[0]!r}")
+            raise ValueError(
+                f"__array_namespace_info__().dtypes: kind must be one of {', '.join(map(repr, _KINDS))}, "
+                f"or a tuple of them, got {unknown[0]!r}"
+            )
         found = {name: np.dtype(name) for k in kinds for name in _KINDS[k]}
         return {name: dtype for name, dtype in found.items() if dtypes.canonicalize_dtype(dtype) == dtype}
 
@@ -81,6 +84,8 @@ def __array_namespace_info__() -> _Information:
 def array_namespace(self: Array, *, api_version: str | None = None) -> ModuleType:
     """The module with the functions of arrays; ValueError for a version of the standard that it does not follow."""
     if api_version not in (None, *_VERSIONS):
-        raise ValueError(f"__array_namespace__: api_version {api_version!r} is not available; the versions are "
-                         f"{', '.join(_VERSIONS)}")
+        raise ValueError(
+            f"__array_namespace__: api_version {api_version!r} is not available; the versions are "
+            f"{', '.join(_VERSIONS)}"
+        )
     return sys.modules["pullback.numpy"]

@@ -1,4 +1,5 @@
 """Questions about shapes and dtypes, and conversion between dtypes."""
+
 from __future__ import annotations
 
 import math
@@ -21,8 +22,23 @@ from pullback.numpy._creation.creation import copied
 from pullback.numpy._elementwise.promotion import as_operand
 from pullback.numpy._reductions.reductions import axes_of
 
-__all__ = ["shape", "ndim", "size", "astype", "iscomplexobj", "isrealobj", "isscalar", "result_type", "promote_types",
-           "can_cast", "issubdtype", "isdtype", "finfo", "iinfo", "iterable"]
+__all__ = [
+    "shape",
+    "ndim",
+    "size",
+    "astype",
+    "iscomplexobj",
+    "isrealobj",
+    "isscalar",
+    "result_type",
+    "promote_types",
+    "can_cast",
+    "issubdtype",
+    "isdtype",
+    "finfo",
+    "iinfo",
+    "iterable",
+]
 
 
 @boundary
@@ -154,9 +170,15 @@ def can_cast(from_: ArrayLike | DTypeLike, to: DTypeLike, casting: str = "safe")
     return bool(np.can_cast(np.dtype(from_), np.dtype(to), casting=casting))  # type: ignore[arg-type]
 
 
-_KINDS = {"bool": np.bool_, "signed integer": np.signedinteger, "unsigned integer": np.unsignedinteger,
-          "integral": np.integer, "real floating": np.floating, "complex floating": np.complexfloating,
-          "numeric": np.number}
+_KINDS = {
+    "bool": np.bool_,
+    "signed integer": np.signedinteger,
+    "unsigned integer": np.unsignedinteger,
+    "integral": np.integer,
+    "real floating": np.floating,
+    "complex floating": np.complexfloating,
+    "numeric": np.number,
+}
 
 
 def isdtype(dtype: DTypeLike | SupportsDType, kind: DTypeLike | tuple[DTypeLike, ...]) -> bool:

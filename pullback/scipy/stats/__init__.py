@@ -4,6 +4,7 @@ A module for each distribution. `pdf` (of whole numbers `pmf`) is the density, `
 `sf = 1 - cdf`, each with a `log`; `ppf` and `isf` are the inverses of `cdf` and `sf`. All are differentiable. `loc`
 shifts a distribution and `scale` stretches it.
 """
+
 import typing as _typing
 
 from pullback._core.lazy import attributes as _attributes

@@ -1,4 +1,5 @@
 """Shared parts of the distributions: the standard form of their arguments, and results outside of their support."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

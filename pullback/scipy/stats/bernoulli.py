@@ -1,4 +1,5 @@
 """The Bernoulli distribution: 1 with probability p, else 0."""
+
 from __future__ import annotations
 
 import numpy as np

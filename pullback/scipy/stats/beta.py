@@ -1,4 +1,5 @@
 """The beta distribution on `[loc, loc + scale]`."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -14,8 +15,16 @@ from pullback.scipy.stats._shared import real
 __all__ = ["cdf", "logcdf", "logpdf", "logsf", "pdf", "sf"]
 
 
-def _apply(function: str, at_ends: tuple[float, float], fun: Callable[..., Array], x: ArrayLike, a: ArrayLike,
-           b: ArrayLike, loc: ArrayLike, scale: ArrayLike) -> Array:
+def _apply(
+    function: str,
+    at_ends: tuple[float, float],
+    fun: Callable[..., Array],
+    x: ArrayLike,
+    a: ArrayLike,
+    b: ArrayLike,
+    loc: ArrayLike,
+    scale: ArrayLike,
+) -> Array:
     """`fun(a, b, z)`, and below and above the interval the values at its ends."""
     x, a, b, loc, scale = real(function, x, a, b, loc, scale)
     z = (x - loc) / scale

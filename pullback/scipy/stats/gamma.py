@@ -1,4 +1,5 @@
 """The gamma distribution."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -15,8 +16,9 @@ from pullback.scipy.stats._shared import real, where_inside
 __all__ = ["cdf", "logcdf", "logpdf", "logsf", "pdf", "sf"]
 
 
-def _part(function: str, x: ArrayLike, a: ArrayLike, loc: ArrayLike, scale: ArrayLike, outside: float,
-          part: Callable) -> Array:
+def _part(
+    function: str, x: ArrayLike, a: ArrayLike, loc: ArrayLike, scale: ArrayLike, outside: float, part: Callable
+) -> Array:
     """A function of `a` and `(x - loc) / scale`, and its value below 0."""
     x, a, loc, scale = real(function, x, a, loc, scale)
     z = (x - loc) / scale

@@ -1,4 +1,5 @@
 """The normal distribution of vectors."""
+
 from __future__ import annotations
 
 import math
@@ -25,18 +26,21 @@ def _log_density(function: str, x: ArrayLike, mean: ArrayLike, cov: ArrayLike) -
         return -((x - mean) ** 2 / cov + _LOG_2PI + pnp.log(cov)) / 2
     n = mean.shape[-1]
     if x.ndim and x.shape[-1] != n:
-        raise ValueError(f"{function}: x and mean must have one length along the last axis, got shapes {x.shape} and "
-                         f"{mean.shape}")
+        raise ValueError(
+            f"{function}: x and mean must have one length along the last axis, got shapes {x.shape} and {mean.shape}"
+        )
     distance = x - mean
     if cov.ndim == 0:
-        return -((distance ** 2).sum(-1) / cov + n * (_LOG_2PI + pnp.log(cov))) / 2
+        return -((distance**2).sum(-1) / cov + n * (_LOG_2PI + pnp.log(cov))) / 2
     if cov.shape[-2:] != (n, n):
-        raise ValueError(f"{function}: cov must be a number or have shape (..., {n}, {n}) for a mean of shape "
-                         f"{mean.shape}, got {cov.shape}")
+        raise ValueError(
+            f"{function}: cov must be a number or have shape (..., {n}, {n}) for a mean of shape "
+            f"{mean.shape}, got {cov.shape}"
+        )
     factor = cholesky(cov)
     whitened = _solve(factor, distance)
     volume = pnp.log(pnp.diagonal(factor, axis1=-2, axis2=-1)).sum(-1)
-    return -((whitened ** 2).sum(-1) + n * _LOG_2PI) / 2 - volume
+    return -((whitened**2).sum(-1) + n * _LOG_2PI) / 2 - volume
 
 
 def _solve(factor: Array, vectors: Array) -> Array:
@@ -72,8 +76,10 @@ def logpdf(x: ArrayLike, mean: ArrayLike, cov: ArrayLike, allow_singular: None =
     -1.837877
     """
     if allow_singular is not None:
-        raise NotImplementedError("multivariate_normal.logpdf: allow_singular is not supported; give a covariance that "
-                                  "is positive definite, and leave the argument out")
+        raise NotImplementedError(
+            "multivariate_normal.logpdf: allow_singular is not supported; give a covariance that "
+            "is positive definite, and leave the argument out"
+        )
     return _log_density("multivariate_normal.logpdf", x, mean, cov)
 
 

@@ -1,4 +1,5 @@
 """The Poisson distribution."""
+
 from __future__ import annotations
 
 import math
@@ -86,7 +87,7 @@ def entropy(mu: ArrayLike, loc: ArrayLike = 0) -> Array:
     r = 1 / pnp.where(large, mu, _LARGE)
     series = (1 + math.log(2 * math.pi) - pnp.log(r)) / 2
     for power, coefficient in enumerate((1 / 12, 1 / 24, 19 / 360, 9 / 80, 863 / 2520), 1):
-        series = series - coefficient * r ** power
+        series = series - coefficient * r**power
     counts = pnp.arange(_COUNTS, dtype=mu.dtype)
     logs = log_gamma_density(counts + 1, pnp.where(large | (mu == 0), 1, mu)[..., None])
     return pnp.where(large, series, pnp.where(mu == 0, 0, -(pnp.exp(logs) * logs).sum(-1)))

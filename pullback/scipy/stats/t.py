@@ -1,4 +1,5 @@
 """Student's t distribution."""
+
 from __future__ import annotations
 
 import pullback.numpy as pnp
@@ -10,8 +11,9 @@ from pullback.scipy.stats._shared import real
 __all__ = ["logpdf", "pdf"]
 
 
-def _standard(function: str, x: ArrayLike, df: ArrayLike, loc: ArrayLike,
-              scale: ArrayLike) -> tuple[Array, Array, Array]:
+def _standard(
+    function: str, x: ArrayLike, df: ArrayLike, loc: ArrayLike, scale: ArrayLike
+) -> tuple[Array, Array, Array]:
     x, df, loc, scale = real(function, x, df, loc, scale)
     return (x - loc) / scale, df, scale
 
