@@ -1,13 +1,11 @@
 """The fast path of a compiled call: arguments of structures and types that occurred before.
 
-Besides the engine's dispatch, a warm call has to read its arguments and make its results. The function that does both
-is generated with unrolled loops for each number of them, as `namedtuple` generates its constructors: for ten arrays in
-and out, loops took 0.3 microseconds longer, a fifth of the cost of the call besides the dispatch.
+Besides the engine's dispatch, a warm call has to read its arguments and make its results. The functions that do this
+are generated (`_xla/fast_paths.py`).
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from operator import attrgetter, is_
 from typing import Any
@@ -16,25 +14,17 @@ from pullback._core.array import ConcreteArray, lift
 from pullback._core.config import config
 from pullback._core.errors import fold
 from pullback._core.trace import context
-from pullback._core.tree import PyTreeDef, registry, tree_structure
+from pullback._core.tree import PyTreeDef, registry
 from pullback._core.typing import AnyValue
 from pullback._xla.engine import put
 from pullback._xla.evaluate import evaluator
 from pullback._xla.executable import Executable
+from pullback._xla.fast_paths import MISS, run_of
 
 # tracing state, number of arguments if all are positional arrays (else -1), key from `_read` for others, run
 _NO_CALL = (None, 0, None, None)
 
 
-class _Miss:
-    def __reduce__(self) -> str | tuple[Any, ...]:
-        return "_MISS"
-
-
-# the result of a run on arguments that do not match
-_MISS = _Miss()
-# above this number arguments and results are handled in loops: compiling generated code would take long
-_WRITTEN = 200
 _flatten = registry.flatten
 _aval = attrgetter("aval")
 
@@ -68,7 +58,7 @@ class FastPath:
         leaves, key = self._read(args, kwargs)
         if not context.axis_sizes:
             types = tuple([_as_concrete(x).aval for x in leaves])
-            self._runs[config.tracing, key, types] = _run(program, types, out_tree, consts)
+            self._runs[config.tracing, key, types] = run_of(program, types, out_tree, consts)
 
     def clear(self) -> None:
         """Discard all programs."""
@@ -84,14 +74,14 @@ class FastPath:
         return leaves, (tree, statics)
 
     def _registered(self, args: tuple, kwargs: dict) -> Any:
-        """The result of a call that differs from the last one; _MISS if no program is registered for it."""
+        """The result of a call that differs from the last one; MISS if no program is registered for it."""
         state = config.tracing
         try:
             leaves, key = self._read(args, kwargs)
             xs = [_as_concrete(x) for x in leaves]
             run = self._runs[state, key, tuple(map(_aval, xs))]
         except Exception:
-            return _MISS  # the call is new or invalid: the general path handles both
+            return MISS  # the call is new or invalid: the general path handles both
         for x in xs:
             put(x)
         flat = not kwargs and self._split is None and len(args) == len(xs) and all(map(is_, xs, args))
@@ -107,7 +97,7 @@ class FastPath:
                 if context.trace is evaluator:
                     state, count, known, run = recent[0]
                     if config.tracing is state:
-                        result = _MISS
+                        result = MISS
                         if count >= 0:
                             if count == len(args) and not kwargs:
                                 result = run(args)
@@ -118,10 +108,10 @@ class FastPath:
                                 return call_generally(args, kwargs)
                             if key == known:
                                 result = run(leaves)
-                        if result is not _MISS:
+                        if result is not MISS:
                             return result
                     result = other(args, kwargs)
-                    if result is not _MISS:
+                    if result is not MISS:
                         return result
                 return call_generally(args, kwargs)
             except Exception as error:
@@ -138,71 +128,3 @@ def _as_concrete(x: AnyValue) -> ConcreteArray:
         if type(x) is not ConcreteArray:
             raise TypeError
     return x
-
-
-def _run(program: Executable, types: tuple, out_tree: PyTreeDef, consts: Sequence[Any]) -> Callable[[Sequence], Any]:
-    """A function of the flat arguments that runs the program, if they are arrays of these types, on the device."""
-    m = len(program.out_avals)
-    if len(types) + len(consts) + m > _WRITTEN:
-        return _looped(program, types, out_tree, consts)
-    forms = ((0, "{}"), ((0,) * m, "({}, )"), ([0] * m, "[{}, ]"))
-    form = next((form for flat, form in forms if out_tree == tree_structure(flat)), "unflatten([{}, ])")
-    return _generated(len(types), len(consts), m, form)(
-        program.execute, program.handlers, types, consts, program.out_avals, out_tree.unflatten
-    )
-
-
-@functools.cache
-def _generated(n: int, k: int, m: int, form: str) -> Callable[..., Callable[[Sequence], Any]]:
-    """Generate such functions for n arguments, k constants and m results, in a given form."""
-    fit = " and ".join(f"type(a{i}) is ConcreteArray and a{i}.aval is t{i}" for i in range(n)) or "True"
-    # inlines array_on_device, which would cost a call each
-    results = "; ".join(f"o{i} = ConcreteArray(); o{i}.aval = r{i}; o{i}._buffer = b{i}" for i in range(m)) or "pass"
-    source = f"""
-def maker(execute, handlers, types, consts, out_types, unflatten):
-    ({_each("t{}", n)}) = types
-    ({_each("c{}", k)}) = consts
-    ({_each("r{}", m)}) = out_types
-    def run(args):
-        ({_each("a{}", n)}) = args
-        if not ({fit}):
-            return _MISS
-        try:
-            buffers = [{_each("c{}._buffer", k)}{_each("a{}._buffer", n)}]
-        except AttributeError:
-            return _MISS
-        ({_each("b{}", m)}) = execute(buffers).consume_with_handlers(handlers)
-        {results}
-        return {form.replace("{}, ", _each("o{}", m)).replace("{}", "o0")}
-    return run
-"""
-    names: dict[str, Any] = {"ConcreteArray": ConcreteArray, "_MISS": _MISS}
-    exec(source, names)
-    return names["maker"]
-
-
-def _each(part: str, n: int) -> str:
-    return "".join(f"{part.format(i)}, " for i in range(n))
-
-
-def _looped(program: Executable, types: tuple, out_tree: PyTreeDef, consts: Sequence[Any]) -> Callable[[Sequence], Any]:
-    """The function that `_generated` generates, with loops."""
-    execute, handlers, out_types = program.execute, program.handlers, program.out_avals
-    buffer, kinds = attrgetter("_buffer"), {ConcreteArray}
-
-    def run(args):
-        if not {*map(type, args)} <= kinds or not all(map(is_, map(_aval, args), types)):
-            return _MISS
-        try:
-            buffers = [*map(buffer, consts), *map(buffer, args)]
-        except AttributeError:
-            return _MISS
-        results = []
-        for aval, out in zip(out_types, execute(buffers).consume_with_handlers(handlers), strict=True):
-            array = ConcreteArray()  # inlines array_on_device
-            array.aval = aval
-            array._buffer = out
-            results.append(array)
-        return out_tree.unflatten(results)
-
-    return run

@@ -14,7 +14,7 @@ import numpy as np
 from pullback._core import numpy_state
 from pullback._core.arguments import kind_of
 from pullback._core.array import ConcreteArray, array_of, lift
-from pullback._core.config import config, nans_were_debugged
+from pullback._core.config import config
 from pullback._core.errors import UnexpectedTracerError
 from pullback._core.jaxpr import Equation, Jaxpr, Var
 from pullback._core.nans import inspect_operation
@@ -25,9 +25,8 @@ from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue
 from pullback._xla import engine
 from pullback._xla.executable import QUICK, Executable, compile_jaxpr, lasting
+from pullback._xla.fast_paths import process_eagerly
 from pullback._xla.programs import size_of
-
-_enter, _leave = numpy_state.enter, numpy_state.leave
 
 
 class Evaluator(Trace):
@@ -41,45 +40,13 @@ class Evaluator(Trace):
     def describe(self) -> str:
         return "evaluation"
 
-    def process_primitive(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
-        kernel = primitive.kernel
-        if kernel is None or primitive.multiple_results:
-            return self._general(primitive, args, params)
-        values: Sequence[Any]
-        avals: tuple[ShapedArray, ...]
-        try:
-            # unrolled: the hot path of every eager operation
-            if len(args) == 2:
-                a, b = args
-                values, avals = (a._value, b._value), (a.aval, b.aval)
-            elif len(args) == 1:
-                (a,) = args
-                values, avals = (a._value,), (a.aval,)
-            else:
-                values, avals = [a._value for a in args], tuple([a.aval for a in args])
-        except AttributeError:
-            # not an array yet, only on the device, or a leaked tracer
-            args = [concrete(a, primitive.name) for a in args]
-            values, avals = [a.value for a in args], tuple([a.aval for a in args])
-        try:
-            aval = primitive.types[(avals, *params.items()) if params else avals]
-        except (KeyError, TypeError):
-            aval = primitive.infer(avals, params)
-        token = _enter()
-        try:
-            out = kernel(*values, **params) if params else kernel(*values)
-            if out.dtype is not aval.dtype and out.dtype != aval.dtype:
-                out = out.astype(aval.dtype)
-        finally:
-            _leave(token)
-        if nans_were_debugged[0] and config.debug_nans:
-            inspect_operation(primitive, values, (out,))
-        array = ConcreteArray()  # inlines array_of
-        array.aval = aval
-        array._value = out
-        return array
+    process_primitive = process_eagerly
 
-    def _general(self, primitive, args, params):
+    def concrete_operands(self, args: Sequence[Any], primitive: Primitive) -> list[ConcreteArray]:
+        """The operands as concrete arrays: not arrays yet, only on the device, or leaked tracers, which are refused."""
+        return [concrete(a, primitive.name) for a in args]
+
+    def evaluate_generally(self, primitive, args, params):
         args = [concrete(a, primitive.name) for a in args]
         if primitive.evaluate is not None:
             return primitive.evaluate(*args, **params)
