@@ -16,6 +16,7 @@ import typing as _typing
 from collections.abc import Callable
 from typing import Any
 
+import pullback._krylov as krylov
 from pullback import lax
 from pullback import numpy as pnp
 from pullback._api.derivatives import grad, linear_transpose, linearize
@@ -31,7 +32,6 @@ from pullback._higher_order.bodies import check_same_structure, check_same_types
 from pullback._higher_order.solvers.initial_value import odeint
 from pullback._higher_order.solvers.linear_solve import solve_as
 from pullback._higher_order.solvers.root import Words, root_as
-from pullback.flatten_util import ravel_pytree
 
 # up to this many unknowns the matrix is built: 512² numbers are 1 MB in single precision
 _DENSE_LIMIT = 512
@@ -288,14 +288,7 @@ def _map(fun: Callable, *trees: Any) -> Any:
 
 def _ravel(tree: PyTree) -> tuple[Any, Callable]:
     """The entries of a pytree as one vector, and the inverse function."""
-    kinds = [pnp.asarray(x).dtype for x in tree_flatten(tree)[0]]
-    if len({kind.kind == "c" for kind in kinds}) > 1:
-        raise TypeError(
-            "implicit: the unknowns must be all real or all complex, got the dtypes "
-            + ", ".join(kind.name for kind in kinds)
-        )
-    vector, unravel = ravel_pytree(tree)
-    return vector, lambda v: unravel(v.astype(vector.dtype))
+    return krylov.ravel("implicit", tree)
 
 
 def _exceeds_tolerance(x: PyTree, dx: Any, tol: float | None) -> Any:
@@ -351,27 +344,15 @@ def _method(function: str, what: str, method: Any) -> None:
 
 
 def _solve(matvec: Callable, b: PyTree, method: str, large: str, tol: float | None, max_steps: int | None) -> Any:
-    vector, unravel = _ravel(b)
+    vector, unravel, on_vector = krylov.on_vectors("implicit", b)
     n = vector.size
     if n == 0:
         return b
     if method == "auto":
         method = "dense" if n <= _DENSE_LIMIT else large
-    steps, limit = 10 * n if max_steps is None else max_steps, _tolerance(tol, vector)
-    # half precision cannot sum squares
-    dtype = pnp.float32 if vector.dtype.itemsize == 2 else vector.dtype
-    vector = vector.astype(dtype)
-    scale = 1 if method == "dense" else _scale(abs(vector).max())
-    x = _METHODS[method](lambda v: _ravel(matvec(unravel(v)))[0].astype(dtype), vector / scale, limit, steps)
-    return unravel(scale * x)
-
-
-def _scale(size: Any) -> Any:
-    """The power of 2 by which to divide a vector whose square would overflow; 1 for most."""
-    info = pnp.finfo(size.dtype)
-    low, high = float(info.tiny) ** 0.5 / float(info.eps), float(info.max) ** 0.5 * float(info.eps)
-    far = (size > 0) & ((size < low) | (size > high))
-    return pnp.where(far, size / pnp.frexp(pnp.where(far, size, 1))[0], 1)
+    steps, limit = 10 * n if max_steps is None else max_steps, _tolerance(tol, _ravel(b)[0])
+    scale = 1 if method == "dense" else krylov.scale(abs(vector).max())
+    return unravel(scale * _METHODS[method](on_vector(matvec), vector / scale, limit, steps))
 
 
 def _dense(matvec, b, tol, max_steps):
@@ -392,48 +373,12 @@ def _dense(matvec, b, tol, max_steps):
     return lax.fori_loop(0, n, eliminate, table)[:, n]
 
 
-def _size(v):
-    return pnp.vdot(v, v).real
-
-
 def _cg(matvec, b, tol, max_steps):
-    """Conjugate gradients: Hestenes and Stiefel, J. Res. Nat. Bur. Standards 49 (1952)."""
-    limit = tol**2 * _size(b)
-
-    def step(state):
-        x, r, p, rr, k = state
-        q = matvec(p)
-        alpha = rr / pnp.vdot(p, q).real
-        r = r - alpha * q
-        new = _size(r)
-        return x + alpha * p, r, r + new / rr * p, new, k + 1
-
-    return lax.while_loop(lambda s: (s[3] > limit) & (s[4] < max_steps), step, (pnp.zeros_like(b), b, b, _size(b), 0))[
-        0
-    ]
+    return krylov.cg(matvec, b, None, tol * pnp.sqrt(krylov.size(b)), max_steps)
 
 
 def _bicgstab(matvec, b, tol, max_steps):
-    """Stabilized biconjugate gradients: van der Vorst, SIAM J. Sci. Stat. Comput. 13 (1992)."""
-    limit = tol**2 * _size(b)
-
-    def step(state):
-        x, r, p, rho, k = state
-        v = matvec(p)
-        alpha = rho / pnp.vdot(b, v)
-        s = r - alpha * v
-        t = matvec(s)
-        tt = _size(t)
-        # s may already be the exact residual of 0
-        omega = pnp.where(tt == 0, 0, pnp.vdot(t, s) / pnp.where(tt == 0, 1, tt))
-        r = s - omega * t
-        new = pnp.vdot(b, r)
-        beta = new / rho * (alpha / pnp.where(omega == 0, 1, omega))
-        return x + alpha * p + omega * s, r, r + beta * (p - omega * v), new, k + 1
-
-    return lax.while_loop(
-        lambda s: (_size(s[1]) > limit) & (s[4] < max_steps), step, (pnp.zeros_like(b), b, b, pnp.vdot(b, b), 0)
-    )[0]
+    return krylov.bicgstab(matvec, b, None, tol * pnp.sqrt(krylov.size(b)), max_steps)
 
 
 def _normal_cg(matvec, b, tol, max_steps):
@@ -448,14 +393,16 @@ def _normal_cg(matvec, b, tol, max_steps):
 
 def _neumann(matvec, b, tol, max_steps):
     """The sum of (I - A)^k b, by x <- x + (b - A x): Templates (1994), section 2.2.1 (Richardson's form)."""
-    limit = tol**2 * _size(b)
+    limit = tol**2 * krylov.size(b)
 
     def step(state):
         x, r, k = state
         x = x + r
         return x, b - matvec(x), k + 1
 
-    return lax.while_loop(lambda s: (_size(s[1]) > limit) & (s[2] < max_steps), step, (pnp.zeros_like(b), b, 0))[0]
+    return lax.while_loop(lambda s: (krylov.size(s[1]) > limit) & (s[2] < max_steps), step, (pnp.zeros_like(b), b, 0))[
+        0
+    ]
 
 
 _METHODS = {"dense": _dense, "cg": _cg, "bicgstab": _bicgstab, "neumann": _neumann, "normal_cg": _normal_cg}

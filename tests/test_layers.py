@@ -32,6 +32,7 @@ LAYERS = (
     (
         "_check_rules",
         "_external",
+        "_krylov",
         "debug",
         "experimental",
         "export",

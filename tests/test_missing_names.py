@@ -31,6 +31,8 @@ MODULES = (
     "scipy.linalg",
     "scipy.fft",
     "scipy.stats",
+    "scipy.sparse",
+    "scipy.sparse.linalg",
     "tree_util",
     "tree",
     "custom_derivatives",

@@ -32,6 +32,7 @@ MODULES = (
     "scipy.linalg",
     "scipy.fft",
     "scipy.integrate",
+    "scipy.sparse.linalg",
     "scipy.stats.bernoulli",
     "scipy.stats.beta",
     "scipy.stats.cauchy",

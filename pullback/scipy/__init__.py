@@ -6,6 +6,7 @@ from pullback._core.lazy import attributes as _attributes
 from pullback.scipy import fft as fft
 from pullback.scipy import integrate as integrate
 from pullback.scipy import linalg as linalg
+from pullback.scipy import sparse as sparse
 from pullback.scipy import special as special
 from pullback.scipy import stats as stats
 
