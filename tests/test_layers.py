@@ -45,6 +45,7 @@ LAYERS = (
         "test_util",
     ),
     ("__init__",),
+    ("as_jax",),
 )
 RANK = {room: rank for rank, layer in enumerate(LAYERS) for room in layer}
 

@@ -29,7 +29,7 @@ def attributes(
         if name.startswith("__"):
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         # the table of JAX's names that are missing here is loaded only when such a name is requested
-        raise AttributeError(import_module("pullback._core.missing").explanation(module, name))
+        raise import_module("pullback._core.missing").error(module, name, sys._getframe(1))
 
     def __dir__() -> list[str]:
         return sorted({*vars(sys.modules[module]), *where})

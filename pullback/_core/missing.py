@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import difflib
+import dis
 import sys
+from collections.abc import Callable
 from functools import cache
+from types import FrameType
 
 PLANNED = "planned, but not written yet"
 DEVICES = "refused: there is one device, and this is about several"
@@ -295,6 +298,31 @@ def explanation(module: str, name: str) -> str:
     if elsewhere:
         return f"{module} has no {name!r}: use {elsewhere[0]}.{name}"
     return f"{module} has no {name!r}"
+
+
+# called with the module and the name of every miss, if somebody listens: the report of pullback.as_jax
+listener: Callable[[str, str], None] | None = None
+
+
+def note(module: str, name: str) -> None:
+    """Tell the listener that a missing name was asked for."""
+    if listener is not None:
+        listener(module, name)
+
+
+_IMPORT_FROM = dis.opmap["IMPORT_FROM"]
+
+
+def error(module: str, name: str, asking: FrameType, says: str | None = None) -> Exception:
+    """The error for a name that a module lacks: AttributeError, or ImportError in `from module import name`.
+
+    Of an AttributeError there Python would make an ImportError without the explanation.
+    """
+    note(module, name)
+    says = says or explanation(module, name)
+    if asking.f_lasti >= 0 and asking.f_code.co_code[asking.f_lasti] == _IMPORT_FROM:
+        return ImportError(f"cannot import name {name!r}: {says}", name=module)
+    return AttributeError(says, name=name)
 
 
 # the modules in which a name that is missing elsewhere may exist

@@ -1,0 +1,80 @@
+"""The names of `jax._src`, JAX's inside, that libraries use nevertheless and that mean something here.
+
+A module of `jax._src` exists if it has a name in the table. Any other name raises, and says so.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from pullback._core import missing
+
+# module below jax._src -> its names, each with the place it is taken from: a module, or module:attribute
+_TABLE: dict[str, dict[str, str]] = {
+    "core": {
+        "Tracer": "pullback.core:Tracer",
+        "ShapedArray": "pullback.core:ShapedArray",
+        "Jaxpr": "pullback.core:Jaxpr",
+        "ClosedJaxpr": "pullback.core:ClosedJaxpr",
+        "Literal": "pullback.core:Literal",
+        "Var": "pullback.core:Var",
+        "Primitive": "pullback.extend.core:Primitive",
+    },
+    "dtypes": {
+        "TypePromotionError": "pullback.dtypes:TypePromotionError",
+        "bfloat16": "pullback.dtypes:bfloat16",
+        "canonicalize_dtype": "pullback.dtypes:canonicalize_dtype",
+        "finfo": "pullback.dtypes:finfo",
+        "float0": "pullback.dtypes:float0",
+        "issubdtype": "pullback.dtypes:issubdtype",
+        "promote_types": "pullback.dtypes:promote_types",
+        "prng_key": "pullback.dtypes:prng_key",
+    },
+    "flatten_util": {"ravel_pytree": "pullback.flatten_util:ravel_pytree"},
+    "typing": {"ArrayLike": "pullback.typing:ArrayLike", "DTypeLike": "pullback.typing:DTypeLike"},
+    "tree_util": {"tree_map": "pullback.tree_util:tree_map"},
+}
+
+
+class _Inside(ModuleType):
+    """A module below `jax._src`, with those names that the table gives."""
+
+    def __getattr__(self, name: str) -> Any:
+        below = self.__name__.removeprefix("jax._src").removeprefix(".")
+        place = _TABLE.get(below, {}).get(name)
+        if place is None:
+            if name.startswith("__"):
+                raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+            raise missing.error(self.__name__, name, sys._getframe(1), _refusal(f"{self.__name__}.{name}", below))
+        source, _, attribute = place.partition(":")
+        value = import_module(source)
+        if attribute:
+            value = getattr(value, attribute)
+        vars(self)[name] = value
+        return value
+
+    def __dir__(self) -> list[str]:
+        return sorted({*vars(self), *_TABLE.get(self.__name__.removeprefix("jax._src."), ())})
+
+
+def _refusal(name: str, below: str) -> str:
+    known = ", ".join(_TABLE.get(below, _TABLE))
+    return (
+        f"{name} is a name of JAX's inside, which changes without notice and which pullback has not"
+        f"{f'; there are {known}' if known else ''}"
+    )
+
+
+def module(name: str) -> ModuleType:
+    """The module of that name; ModuleNotFoundError if the table has no name in it."""
+    below = name.removeprefix("jax._src").removeprefix(".")
+    if below and not any(known == below or known.startswith(below + ".") for known in _TABLE):
+        if below.split(".")[0] not in _TABLE:
+            missing.note("jax._src", below)
+        raise ModuleNotFoundError(_refusal(name, ""), name=name)
+    result = _Inside(name, "Names of JAX's inside that libraries use, taken from pullback.")
+    result.__path__ = []
+    return result

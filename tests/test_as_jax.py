@@ -1,0 +1,187 @@
+"""Programs that import jax, run on pullback: each in a process of its own, beside a JAX that is installed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pullback import as_jax
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def python(*arguments, folder=REPOSITORY, code=0):
+    """Run Python; returns what it printed on stdout and on stderr."""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    result = subprocess.run(
+        [sys.executable, *arguments], cwd=folder, capture_output=True, text=True, check=False, env=environment
+    )
+    assert result.returncode == code, result.stdout + result.stderr
+    return result.stdout, result.stderr
+
+
+def run(code, *options):
+    return python("-W", "error", "-m", "pullback.as_jax", *options, "-c", code)[0].split()
+
+
+def test_the_spellings_of_imports():
+    assert run(
+        "import jax\n"
+        "import jax.numpy as jnp\n"
+        "import jax.scipy.special\n"
+        "from jax import config, lax, random, tree_util as tu\n"
+        "from jax.scipy import special\n"
+        "from jax.experimental import ode\n"
+        "from jax.experimental.jet import jet\n"
+        "from jax.nn import initializers\n"
+        "import jax.extend.core as jex\n"
+        "import pullback\n"
+        "for ours, name in [(jnp, 'numpy'), (lax, 'lax'), (special, 'scipy.special'), (ode, 'experimental.ode'),\n"
+        "                   (initializers, 'nn.initializers'), (tu, 'tree_util'), (jex, 'extend.core')]:\n"
+        "    assert ours.__name__ == ours.__spec__.name == 'pullback.' + name, ours\n"
+        "assert jax.numpy is jnp and jax.grad is pullback.grad and jax.scipy.special is special\n"
+        "print(jax.__name__, jax.__version__, jax.__version_info__[:2])"
+    ) == ["jax", as_jax.JAX_VERSION, "(0,", "10)"]
+
+
+def test_nothing_of_jax_itself_is_loaded():
+    assert run(
+        "import sys, jax, jax.numpy, jax.random, jax.scipy.stats, importlib.metadata\n"
+        "from jax.version import __version__\n"
+        "loaded = [getattr(m, '__file__', None) or '' for n, m in sys.modules.items() if n.split('.')[0] == 'jax']\n"
+        "assert not [file for file in loaded if 'pullback' not in file and file], loaded\n"
+        "print(__version__, importlib.metadata.version('jax'), 'jax' in dir(jax), 'grad' in dir(jax))"
+    ) == [as_jax.JAX_VERSION, as_jax.JAX_VERSION, "False", "True"]
+
+
+def test_what_a_program_assigns_to_jax_stays_there():
+    assert run("import jax, pullback\njax.grad = 3\njax.extra = 4\nprint(jax.grad, jax.extra, pullback.grad)")[:2] == [
+        "3",
+        "4",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("statement", "error", "message"),
+    [
+        ("from jax import nothing_like_it", "ImportError", "cannot import name 'nothing_like_it': pullback has no"),
+        ("from jax.numpy import loadtxt", "ImportError", "cannot import name 'loadtxt': pullback.numpy has no"),
+        ("from jax.numpy import arrange", "ImportError", "did you mean arange"),
+        ("import jax.lax.scna", "ModuleNotFoundError", "No module named 'jax.lax.scna' in pullback, which stands for"),
+        ("import jax._numpy", "ModuleNotFoundError", "No module named 'jax._numpy'"),
+        ("import jax.numpy._arrays", "ModuleNotFoundError", "No module named 'jax.numpy._arrays'"),
+        ("import jax; jax.gard", "AttributeError", "did you mean grad"),
+        ("import jax; jax.__nothing__", "AttributeError", "has no attribute '__nothing__'"),
+        ("from jax._src.core import new_sublevel", "ImportError", "is a name of JAX's inside"),
+        ("import jax._src.pjit", "ModuleNotFoundError", "is a name of JAX's inside"),
+    ],
+)
+def test_a_missing_name_says_why(statement, error, message):
+    code = f"try:\n    {statement}\nexcept Exception as error:\n    print(type(error).__name__, error)"
+    out, _ = python("-m", "pullback.as_jax", "-c", code)
+    assert out.startswith(error)
+    assert message in out
+
+
+def test_names_of_the_inside_that_mean_something():
+    assert run(
+        "import jax, jax._src.core\n"
+        "from jax._src.core import Tracer\n"
+        "from jax._src import core, dtypes\n"
+        "from jax._src.flatten_util import ravel_pytree\n"
+        "print(Tracer is jax.core.Tracer is core.Tracer, ravel_pytree is jax.flatten_util.ravel_pytree)"
+    ) == ["True", "True"]
+
+
+def test_every_name_of_the_inside_exists():
+    table = as_jax._src._TABLE
+    for below, names in table.items():
+        module = as_jax._src.module(f"jax._src.{below}")
+        assert all(getattr(module, name) is not None for name in names)
+        assert set(names) <= set(dir(module))
+
+
+def test_a_script_with_its_arguments_and_neighbours(tmp_path):
+    (tmp_path / "neighbour.py").write_text("import jax.numpy as jnp\nfive = jnp.array(5)\n")
+    script = tmp_path / "script.py"
+    script.write_text("import sys, neighbour\nprint(__name__, sys.argv[1:], neighbour.five, __file__ == sys.argv[0])\n")
+    out, _ = python("-m", "pullback.as_jax", str(script), "a", "--report", folder=tmp_path)
+    assert out.split() == ["__main__", "['a',", "'--report']", "5", "True"]
+
+
+def test_a_module_by_its_name(tmp_path):
+    (tmp_path / "test_program.py").write_text(
+        "import jax\n\n\ndef test_it():\n    assert jax.grad.__module__.startswith('pullback')\n"
+    )
+    options = ("-q", "-p", "no:cacheprovider", "test_program.py")
+    out, _ = python("-m", "pullback.as_jax", "-m", "pytest", *options, folder=tmp_path)
+    assert "1 passed" in out
+
+
+def test_the_report_lists_what_was_missing_and_where(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import jax\n"
+        "from jax.experimental import ode\n"
+        "hasattr(jax, 'nothing_like_it')\n"
+        "try:\n    from jax.numpy import loadtxt\nexcept ImportError:\n    pass\n"
+    )
+    _, err = python("-m", "pullback.as_jax", "--report", str(script))
+    lines = err.splitlines()
+    assert lines[0].startswith("pullback has no 'nothing_like_it'")
+    assert lines[1] == f"    {script}:3"
+    assert lines[2].startswith("pullback.numpy has no 'loadtxt'")
+    assert lines[3] == f"    {script}:5"
+    assert len(lines) == 4
+
+
+CHILD = "import jax.numpy as jnp, jax; print(jnp.__name__, jax.__version__, jax.numpy is jnp, jax.__file__)"
+
+
+def test_processes_that_a_program_starts(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import multiprocessing, subprocess, sys\n"
+        "def where(_):\n"
+        "    import jax\n"
+        "    return jax.grad.__module__\n"
+        "if __name__ == '__main__':\n"
+        "    with multiprocessing.get_context('spawn').Pool(1) as pool:\n"
+        "        print(*pool.map(where, [0]), flush=True)\n"
+        f"    subprocess.run([sys.executable, '-W', 'error', '-c', {CHILD.replace(', jax.__file__', '')!r}], check=True)\n"
+    )
+    out, _ = python("-m", "pullback.as_jax", "--subprocesses", str(script), folder=tmp_path)
+    assert out.split() == ["pullback._api.derivatives", "pullback.numpy", as_jax.JAX_VERSION, "True"]
+
+
+def test_install_after_jax_is_refused():
+    out, _ = python(
+        "-c",
+        "import jax\nfrom pullback import as_jax\n"
+        "try:\n    as_jax.install()\nexcept RuntimeError as error:\n    print(error)",
+    )
+    assert "jax itself has been imported already" in out
+    assert "python -m pullback.as_jax script.py" in out
+
+
+def test_uninstall_leads_back_to_jax():
+    out, _ = python(
+        "-c",
+        "from pullback import as_jax\nas_jax.install()\nas_jax.install(subprocesses=True)\nimport jax.numpy\n"
+        "assert as_jax.installed() and jax.grad.__module__.startswith('pullback')\n"
+        "as_jax.uninstall()\nimport jax\nprint(as_jax.installed(), jax.grad.__module__)",
+    )
+    assert out.split() == ["False", "jax._src.api"]
+
+
+@pytest.mark.parametrize(("arguments", "code"), [((), 2), (("--help",), 0)])
+def test_the_usage(arguments, code):
+    out, _ = python("-m", "pullback.as_jax", *arguments, code=code)
+    assert out.startswith("usage: python -m pullback.as_jax")
+
+
+def test_an_unknown_option():
+    _, err = python("-m", "pullback.as_jax", "--reprot", "script.py", code=1)
+    assert "cannot read '--reprot script.py'" in err
