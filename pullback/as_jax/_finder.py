@@ -124,7 +124,7 @@ _finder = _Finder()
 
 
 def installed() -> bool:
-    """Return whether `import jax` gives pullback.
+    """Return whether `import jax` gives pullback. Raises nothing.
 
     >>> installed()
     False
@@ -168,7 +168,9 @@ def _origin(module: ModuleType) -> str:
 
 
 def uninstall() -> None:
-    """Undo `install`: later imports of jax find JAX itself, or nothing. Modules that hold pullback's functions keep them.
+    """Undo `install`: later imports of jax find JAX itself, or nothing.
+
+    Modules that hold functions of pullback keep them. Raises nothing.
 
     >>> uninstall()
     """

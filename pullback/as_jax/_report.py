@@ -30,7 +30,7 @@ def _note(module: str, name: str) -> None:
 def report(file: TextIO | None = None) -> None:
     """Print the names that were asked for and are missing since `report_at_exit`, why, and where: nothing if none was.
 
-    A name may have been asked for by `hasattr`, or within `try`, by a program that can do without.
+    A name may have been asked for by `hasattr`, or within `try`, by a program that can do without. Raises nothing.
 
     >>> report()
     """
@@ -44,7 +44,7 @@ def report(file: TextIO | None = None) -> None:
 
 
 def report_at_exit() -> None:
-    """Note missing names from now on, and print them on stderr when the process ends.
+    """Note missing names from now on, and print them on stderr when the process ends. Raises nothing.
 
     >>> callable(report_at_exit)
     True
