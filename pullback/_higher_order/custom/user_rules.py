@@ -8,43 +8,29 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from pullback._core.arguments import flatten_result
-from pullback._core.array import Array, ConcreteArray, is_array_like, lift
-from pullback._core.config import nans_were_debugged
 from pullback._core.errors import (
     ConcretizationTypeError,
     RuleError,
     RuleNotDefinedError,
     describe_function,
-    is_internal,
 )
-from pullback._core.origins import NO_CONTEXT, InRule, origins_are_tracked
-from pullback._core.staging import call_optionally, stage_open
-from pullback._core.trace import context
-from pullback._core.tree import PyTreeDef, tree_flatten
+from pullback._core.staging import stage_open
+from pullback._core.tree import PyTreeDef
 from pullback._core.types import ShapedArray
-from pullback._core.typing import AnyValue, PyTree
+from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero
-from pullback._higher_order.custom.captures import StandIns, closed_over
 from pullback._higher_order.custom.checks import (
-    LEAF,
-    argument_cotangents,
     check_batched,
-    check_call,
     check_examples,
-    check_number,
     check_pair,
-    check_primals,
-    check_tangent,
-    first_difference,
     leaves_of,
-    zeros_for_user,
 )
 from pullback._higher_order.custom.labels import CallLabels, CallSite
-from pullback._higher_order.custom.order import observed, warn_if_differentiated
+from pullback._higher_order.custom.order import warn_if_differentiated
+from pullback._higher_order.custom.ruled_call import Residuals, RuledCall, instantiated, located
 from pullback._higher_order.custom.signature import Layout, spans
 from pullback._transforms.vmap import without_leading
 
@@ -81,33 +67,21 @@ _JVP, _FWD, _VMAP = "primals, tangents", "*args", "axis_size, in_batched, *args"
 _BWD = {"bwd rule": "residuals, cotangent", "transpose": "others, cotangent"}
 
 
-class _Array:
-    """A placeholder for an array among the leaves of the residuals."""
-
-
 @dataclass(eq=False, slots=True)
 class Saved:
-    """The residuals of a fwd rule without their arrays, and the data for checking the bwd rule's results.
+    """What a bwd rule gets or is checked by, besides arrays.
 
-    `tree` and `leaves` are the residuals with `_Array` in place of arrays, `out_tree` the structure of the function's
-    result, `in_avals` the types of the primals, `covered` the indices of the arguments that the rule covers, and
-    `captured` the tracers in residuals that are functions or objects.
+    `residuals` are those of the fwd rule without their arrays, `out_tree` the structure of the function's result,
+    `in_avals` the types of the primals, and `covered` the indices of the arguments that the rule covers.
     """
 
-    tree: PyTreeDef
-    leaves: Sequence[Any]
+    residuals: Residuals
     out_tree: PyTreeDef
     in_avals: Sequence[ShapedArray]
     covered: Sequence[int] | None
-    captured: Sequence[Any]
 
 
-def _in_rule(label: Callable[[], str], run: Callable, *args: PyTree) -> Any:
-    with InRule(label) if origins_are_tracked() else NO_CONTEXT:
-        return run(*args)
-
-
-class UserCall(CallLabels):
+class UserCall(CallLabels, RuledCall):
     """One call of a decorated function: the function and its rules on the leaves of its differentiable arguments.
 
     `decorated` is the function with its rules, `fixed` holds the nondifferentiable arguments, `keywords` the arguments
@@ -144,26 +118,19 @@ class UserCall(CallLabels):
 
     @property
     def jvp(self) -> Callable | None:
-        rule = self._jvp if self.decorated.jvp_rule is not None else None
-        return rule if rule is None or not nans_were_debugged[0] else partial(_in_rule, self.jvp_label, rule)
+        return located(self._jvp, self.jvp_label) if self.decorated.jvp_rule is not None else None
 
     @property
     def fwd(self) -> Callable | None:
-        rule = self._fwd if self.decorated.fwd_rule is not None else None
-        return rule if rule is None or not nans_were_debugged[0] else partial(_in_rule, self.fwd_label, rule)
+        return located(self._fwd, self.fwd_label) if self.decorated.fwd_rule is not None else None
 
     @property
     def bwd(self) -> Callable | None:
-        rule = self._bwd if self.decorated.bwd_rule is not None else None
-        return rule if rule is None or not nans_were_debugged[0] else partial(_in_rule, self.bwd_label, rule)
+        return located(self._bwd, self.bwd_label) if self.decorated.bwd_rule is not None else None
 
     @property
     def vmap(self) -> Callable | None:
         return self._vmap if self.decorated.vmap_rule is not None else None
-
-    @property
-    def identity(self) -> Any:
-        return self.decorated.identity
 
     @property
     def definable(self) -> Sequence[str]:
@@ -185,39 +152,6 @@ class UserCall(CallLabels):
         self.out_avals = [out.aval for out in outs]
         return outs
 
-    # --- calls of rules ---
-
-    def ask(self, label: Callable[[], str], rule: Callable, form: str, args: Sequence[Any]) -> Any:
-        """Call a rule; `form` describes its arguments, for the message about one that does not accept them."""
-        try:
-            if context.trace.transparent:
-                return rule(*args, **self.keywords)
-            return call_optionally(rule, args, self.keywords)
-        except TypeError as error:
-            code = getattr(rule, "__code__", None)
-            if code is None or not is_internal(code):  # the package's own wrappers of rules check this themselves
-                leading = "*nondiff, " if self.fixed and not form.endswith("*args") else ""
-                check_call(label, rule, leading + form, len(args), self.keywords, error)
-            origin = getattr(error, "origin", None)
-            if origin is not None and origin.rule is None:
-                origin.rule = label()
-                error.add_note(f"It was made by {origin.rule}.")
-            raise
-        except RecursionError as error:
-            vars(error).setdefault("rules", []).append((self.decorated, form))
-            raise
-
-    def ask_for_output(
-        self, label: Callable[[], str], rule: Callable, form: str, args: Sequence[Any], primals: Sequence[Any]
-    ) -> tuple[Any, bool]:
-        """Call a rule that returns the primal output; returns also whether it may have done so without the function."""
-        for x in primals:
-            if type(x) is not ConcreteArray:
-                # a transformation around the rule may follow its operations
-                result, called = observed(self.decorated.identity, self.ask, label, rule, form, args)
-                return result, not called
-        return self.ask(label, rule, form, args), False
-
     def check_covered(self, covered: Sequence[int], active: Sequence[bool], what: str) -> None:
         """Refuse differentiation with respect to an argument that a rule does not cover."""
         for i, span in enumerate(spans(self.in_tree)):
@@ -232,11 +166,7 @@ class UserCall(CallLabels):
 
     def _jvp(self, primals, tangents):
         decorated, label, rule = self.decorated, self.jvp_label, self.decorated.jvp_rule
-        given = (
-            tangents
-            if decorated.jvp_symbolic_zeros
-            else [zeros_for_user(t.aval) if type(t) is Zero else t for t in tangents]
-        )
+        given = tangents if decorated.jvp_symbolic_zeros else [instantiated(t) for t in tangents]
         dots = self.in_tree.unflatten(given)
         if decorated.jvp_argnums is not None:
             covered = decorated.covered(decorated.jvp_argnums, self.layout)
@@ -245,25 +175,8 @@ class UserCall(CallLabels):
         args = *self.fixed, self.in_tree.unflatten(primals), dots
         result, lost = self.ask_for_output(label, rule, _JVP, args, primals)
         primal_out, tangent_out = check_pair(label, result, "(primal_out, tangent_out)")
-        if isinstance(primal_out, Array) and isinstance(tangent_out, Array):
-            outs, leaves, out_tree, dot_tree = [primal_out], [tangent_out], LEAF, LEAF
-        else:
-            outs, out_tree = leaves_of(label, "primal output", primal_out)
-            leaves, dot_tree = tree_flatten(tangent_out)
-        if self.out_avals is not None:
-            check_primals(label, primal_out, outs, out_tree, self.out_tree, self.out_avals)
-        if out_tree != dot_tree:
-            path, expected, got = first_difference(primal_out, tangent_out)
-            raise RuleError(
-                f"{label()} must return a tangent output with the structure of the primal output, "
-                f"but at {path} expected {expected}, got {got}. Return a tangent for each primal result."
-            )
-        touts = [
-            dot
-            if isinstance(dot, Array) and dot.aval is out.aval.to_tangent_aval()
-            else check_tangent(dot, out, label, "tangent output", tangent_out, i)
-            for i, (out, dot) in enumerate(zip(outs, leaves, strict=True))
-        ]
+        outs, out_tree = self.outputs(label, primal_out)
+        touts = self.tangents(label, primal_out, tangent_out, outs, out_tree)
         if lost:
             warn_if_differentiated(outs, self, "jvp", rule)
         self.out_tree = out_tree
@@ -284,25 +197,14 @@ class UserCall(CallLabels):
         else:
             result, lost = self._ask_to_differentiate(label, rule, self.arguments(given)), False
         primal_out, residuals = check_pair(label, result, "(primal_out, residuals)")
-        outs, out_tree = leaves_of(label, "primal output", primal_out)
-        if self.out_avals is not None:
-            check_primals(label, primal_out, outs, out_tree, self.out_tree, self.out_avals)
+        outs, out_tree = self.outputs(label, primal_out)
         if lost:
             warn_if_differentiated(outs, self, "fwd", rule)
         self.out_tree = out_tree
-        leaves, tree = tree_flatten(residuals)
-        arrays, static = [], []
-        for leaf in leaves:
-            if isinstance(leaf, Array) or is_array_like(leaf):
-                arrays.append(lift(leaf))
-                static.append(_Array)
-            elif isinstance(leaf, CustomVJPPrimal):
-                raise RuleError(f"{label()}: a residual is a whole CustomVJPPrimal; save its .value")
-            else:
-                static.append(leaf)
-        # functions and objects may be saved too; the traced values that they hold are saved with them
-        captured = closed_over(leaf for leaf in static if leaf is not _Array) if len(arrays) < len(leaves) else ()
-        return outs, [*arrays, *captured], Saved(tree, static, out_tree, [p.aval for p in primals], covered, captured)
+        saved, rest = Residuals.of(residuals)
+        if decorated.vjp_symbolic_zeros and any(isinstance(leaf, CustomVJPPrimal) for leaf in rest.leaves):
+            raise RuleError(f"{label()}: a residual is a whole CustomVJPPrimal; save its .value")
+        return outs, saved, Saved(rest, out_tree, [p.aval for p in primals], covered)
 
     def _ask_to_differentiate(self, label: Callable[[], str], rule: Callable, args: Sequence[Any]) -> Any:
         """Call a fwd rule whose operations are differentiated.
@@ -317,42 +219,16 @@ class UserCall(CallLabels):
             _running.functions = outer
 
     def _bwd(self, static: Saved, residuals, cts):
-        decorated, rule, saved = self.decorated, self.decorated.bwd_rule, residuals
-        n = len(residuals) - len(static.captured)
-        if len(static.leaves) > n:
-            arrays = iter(residuals)
-            saved = [next(arrays) if leaf is _Array else leaf for leaf in static.leaves]
-        given = (
-            cts if decorated.vjp_symbolic_zeros else [zeros_for_user(ct.aval) if type(ct) is Zero else ct for ct in cts]
-        )
-        args = *self.fixed, static.tree.unflatten(saved), static.out_tree.unflatten(given)
-        if static.captured:
-            return StandIns(static.captured, residuals[n:]).run(self._cotangents, rule, args, static)
-        return self._cotangents(rule, args, static)
+        decorated = self.decorated
+        given = cts if decorated.vjp_symbolic_zeros else [instantiated(ct) for ct in cts]
+        ct = static.out_tree.unflatten(given)
+        form = _BWD[decorated.bwd_role]
 
-    def _cotangents(self, rule: Callable, args: Sequence[Any], static: Saved) -> list[Any]:
-        """Call the bwd rule, and check what it returns."""
-        result = self.ask(self.bwd_label, rule, _BWD[self.decorated.bwd_role], args)
-        in_avals, covered = static.in_avals, static.covered
-        if covered is None and type(result) is tuple and len(result) == len(in_avals) == self.in_tree.num_nodes - 1:
-            # each argument is one array, and usually each cotangent is valid
-            for ct, aval in zip(result, in_avals, strict=True):
-                if ct is not None and not (isinstance(ct, Array) and ct.aval is aval.to_tangent_aval()):
-                    break
-            else:
-                return list(result)
-        children = self.in_tree.children()
-        expected = range(len(children)) if covered is None else covered
-        which = "differentiable arguments" if covered is None else "arguments that the rule covers"
-        given = dict(zip(expected, check_number(self.bwd_label, result, len(expected), which), strict=True))
-        flat: list[Any] = []
-        for i, (child, span) in enumerate(zip(children, spans(self.in_tree), strict=True)):
+        def rule(saved):
+            result = self.ask(self.bwd_label, decorated.bwd_rule, form, (*self.fixed, saved, ct))
+            return self.cotangents(result, static.in_avals, static.covered)
 
-            def place(i=i):
-                return f"{self.bwd_label()}, cotangent of {self.path(i)}"
-
-            flat += argument_cotangents(place, given.get(i), child, in_avals[span])
-        return flat
+        return static.residuals.restored(residuals, rule)
 
     # --- the vmap rule ---
 
