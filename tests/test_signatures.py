@@ -32,7 +32,11 @@ MODULES = (
     "scipy.linalg",
     "scipy.fft",
     "scipy.integrate",
+    "scipy.cluster.vq",
+    "scipy.interpolate",
+    "scipy.ndimage",
     "scipy.sparse.linalg",
+    "scipy.spatial.transform",
     "scipy.stats.bernoulli",
     "scipy.stats.beta",
     "scipy.stats.cauchy",
@@ -210,7 +214,9 @@ def differences(function: Callable, model: Callable) -> Iterator[tuple[str, str]
                 yield p.name, f"is at position {i} in JAX"
             elif (own.default is own.empty) != (p.default is p.empty):
                 yield p.name, "is required here and has a default there, or the other way round"
-            elif own.default != p.default and isinstance(p.default, (bool, int, float, str, tuple, type(None))):
+            elif repr(own.default) != repr(p.default) and isinstance(
+                p.default, (bool, int, float, str, tuple, type(None))
+            ):
                 yield p.name, f"has the default {own.default!r} here and {p.default!r} in JAX"
         elif p.kind is p.POSITIONAL_ONLY:
             if i >= len(places) and not any(q.kind is q.VAR_POSITIONAL for q in ours.values()):
