@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from types import EllipsisType, FunctionType
 from typing import Any, ClassVar, Concatenate, Self, overload
 
-from pullback._api.taps import log
 from pullback._core.arguments import (
     argument_path,
     bind_positionally,
@@ -32,6 +31,7 @@ from pullback._higher_order.custom.call import CustomCall, closing_over
 from pullback._higher_order.custom.captures import CaptureSearch, traced_arguments
 from pullback._higher_order.custom.checks import check_call, check_pair
 from pullback._higher_order.custom.labels import call_site, function_label
+from pullback._higher_order.custom.logs import log_all
 from pullback._higher_order.custom.order import Identity, note_call
 from pullback._higher_order.custom.primitive import custom_call_p
 from pullback._higher_order.custom.signature import Layout, count_plain_parameters, positions_of
@@ -410,10 +410,7 @@ class custom_rules(CallableObject[R, Q]):
                 check_call(label, bwd, "residuals, cotangent", len(args), keywords, error)
                 raise
             cotangents, logs = check_pair(label, result, "(cotangents, logs)")
-            if logs is not None and not isinstance(logs, dict):
-                raise RuleError(f"{label()} must log a dict or None, got {logs!r}")
-            for name, value in (logs or {}).items():
-                log(value, name)
+            log_all(logs, label)
             return cotangents
 
         self.defvjp(fwd, logging, symbolic_zeros, optimize_remat, argnums=argnums)

@@ -254,7 +254,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ("cur_qdd EArray primal_tangent_dtype", INTERNAL),
         # submodules, which are attributes only after they are imported
         (
-            "checkify compilation_cache custom_partitioning hijax layout mesh_utils multihost_utils pjit profiler "
+            "checkify compilation_cache custom_partitioning layout mesh_utils multihost_utils pjit profiler "
             "serialize_executable shard_map sparse",
             PLANNED,
         ),

@@ -38,6 +38,7 @@ operations without nodes to the parent. In `transpose` a cotangent may be a symb
 | `dce` | `(used, eqn)` | the equation for the used results only, likewise |
 | `harvest` | `(trace, args, params)` | results, with taps passed to the trace, likewise; see `_transforms/harvest.py` |
 | `at_once` | `(args, params)` | the results, if no transformation needs to see the primitive |
+| `show` | `(params)` | the name and the parameters that jaxprs show, or None for its own |
 | `narrow` | `(record)` | a linear operation on a tape without operands that turned out unnecessary |
 | `save` | `(eqn, missing, saving)` | partial saving by a `checkpoint` policy, for `missing` results: the equation |
 | | | that saves more, the values it saves, and the one that recomputes the missing results (or None) |
@@ -132,6 +133,10 @@ class Primitive:
         """The jaxprs that it runs: none unless it is a `HigherOrder`."""
         return ()
 
+    def shown(self, params: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """The name and the parameters that a jaxpr shows."""
+        return self.name, params
+
     def __repr__(self) -> str:
         return self.name
 
@@ -203,6 +208,7 @@ class HigherOrder(Primitive):
         "narrow",
         "save",
         "at_once",
+        "show",
     )
 
     def __init__(
@@ -225,6 +231,7 @@ class HigherOrder(Primitive):
         self.narrow: Callable[..., Any] | None = None
         self.save: Callable[..., Any] | None = None
         self.at_once: Callable[..., Any] | None = None
+        self.show: Callable[..., Any] | None = None
 
     def bind(self, /, *args: AnyValue, **params: AnyValue) -> Any:
         """Apply the primitive under the current transformation, unless the `at_once` rule gives the results."""
@@ -237,6 +244,10 @@ class HigherOrder(Primitive):
         except Exception as error:
             fold(error)
             raise
+
+    def shown(self, params: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """The name and the parameters that a jaxpr shows: those of the `show` rule, if it returns any."""
+        return (self.show and self.show(params)) or (self.name, params)
 
     def bodies(self, params: dict[str, Any]) -> Sequence[HeldJaxpr]:
         """The jaxprs that it runs, each with how it runs it."""

@@ -92,6 +92,7 @@ class UserCall(CallLabels, RuledCall):
     __slots__ = ("in_tree", "fixed", "keywords", "forward", "out_tree", "out_avals")
     captured: Sequence[Any] = ()
     held: Sequence[str | None] = ()
+    linearize = batch = key = None
 
     def __init__(
         self,
@@ -204,7 +205,7 @@ class UserCall(CallLabels, RuledCall):
         saved, rest = Residuals.of(residuals)
         if decorated.vjp_symbolic_zeros and any(isinstance(leaf, CustomVJPPrimal) for leaf in rest.leaves):
             raise RuleError(f"{label()}: a residual is a whole CustomVJPPrimal; save its .value")
-        return outs, saved, Saved(rest, out_tree, [p.aval for p in primals], covered)
+        return outs, saved, Saved(rest, out_tree, [p.aval for p in primals], covered), None
 
     def _ask_to_differentiate(self, label: Callable[[], str], rule: Callable, args: Sequence[Any]) -> Any:
         """Call a fwd rule whose operations are differentiated.

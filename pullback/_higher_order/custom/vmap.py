@@ -45,6 +45,8 @@ class BatchedCall:
             fwd=self.fwd if inner.fwd else None,
             bwd=self.bwd if inner.bwd else None,
             vmap=None,
+            linearize=self.linearize if inner.linearize else None,
+            batch=None,
         )
 
     def run(self, fun, values, dims):
@@ -79,6 +81,12 @@ class BatchedCall:
         return self.results(outs, [0 if b else None for b in batched])
 
     def jvp(self, primals, tangents):
+        return self.by_jvp(self.inner.jvp, primals, tangents)
+
+    def linearize(self, primals, tangents):
+        return self.by_jvp(self.inner.linearize, primals, tangents)
+
+    def by_jvp(self, inner, primals, tangents):
         n = len(primals)
         where = [i for i, t in enumerate(tangents) if type(t) is not Zero]
 
@@ -88,7 +96,7 @@ class BatchedCall:
             inner_tangents = [zero_of(lift(p).aval) for p in inner_primals]
             for i, t in zip(where, args[n:], strict=True):
                 inner_tangents[i] = t
-            outs, touts = self.inner.jvp(list(inner_primals), inner_tangents)
+            outs, touts = inner(list(inner_primals), inner_tangents)
             moving, present = nonzero(touts)
             return [*outs, *moving], present
 
@@ -105,13 +113,13 @@ class BatchedCall:
     def fwd(self, primals, active):
         @WithAux
         def rule(*args):
-            outs, residuals, static = self.inner.fwd(args, active)
-            return [*outs, *residuals], (len(outs), static)
+            outs, residuals, static, nonzero = self.inner.fwd(args, active)
+            return [*outs, *residuals], (len(outs), static, nonzero)
 
         results, dims, _ = self.run(rule, primals, self.dims)
-        n, static = rule.aux
+        n, static, nonzero = rule.aux
         outs = self.results(results[:n], dims[:n])
-        return outs, [lift(r) for r in results[n:]], (static, tuple(dims[n:]))
+        return outs, [lift(r) for r in results[n:]], (static, tuple(dims[n:])), nonzero
 
     def bwd(self, static, residuals, cts):
         inner_static, residual_dims = static
