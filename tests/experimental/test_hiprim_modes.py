@@ -67,15 +67,24 @@ def test_batches(rules):
 
 
 def in_scan(f):
-    return lambda x, y: lax.scan(lambda c, _: (f(c, y), None), x, None, length=3)[0]
+    def scanned(x, y):
+        return lax.scan(lambda c, _: (f(c, y), None), x, None, length=3)[0]
+
+    return scanned
 
 
 def in_cond(f):
-    return lambda x, y: lax.cond(y > 1, f, lambda x, y: x, x, y)
+    def chosen(x, y):
+        return lax.cond(y > 1, f, lambda x, y: x, x, y)
+
+    return chosen
 
 
 def in_while(f):
-    return lambda x, y: lax.while_loop(lambda s: s[0] < 3, lambda s: (s[0] + 1, f(s[1], y)), (0, x), max_steps=4)[1]
+    def repeated(x, y):
+        return lax.while_loop(lambda s: s[0] < 3, lambda s: (s[0] + 1, f(s[1], y)), (0, x), max_steps=4)[1]
+
+    return repeated
 
 
 def in_checkpoint(f):
