@@ -36,6 +36,10 @@ from pullback._api.jacobians import jacfwd as jacfwd
 from pullback._api.jacobians import jacobian as jacobian
 from pullback._api.jacobians import jacrev as jacrev
 from pullback._api.jit import jit as jit
+from pullback._api.refs import empty_ref as empty_ref
+from pullback._api.refs import free_ref as free_ref
+from pullback._api.refs import freeze as freeze
+from pullback._api.refs import new_ref as new_ref
 from pullback._api.typeof import typeof as typeof
 from pullback._api.vectorize import vmap as vmap
 from pullback._core import printing as _printing  # noqa: F401  jaxprs print themselves through it
@@ -46,6 +50,7 @@ from pullback._core.config import enable_x64 as enable_x64
 from pullback._core.dtypes import float0 as float0
 from pullback._core.lazy import attributes as _attributes
 from pullback._core.public_array import Array as Array
+from pullback._core.refs import Ref as Ref
 from pullback._core.types import ShapeDtypeStruct as ShapeDtypeStruct
 from pullback.ad_checkpoint import checkpoint as checkpoint
 from pullback.ad_checkpoint import remat as remat
@@ -68,6 +73,7 @@ if _typing.TYPE_CHECKING:
     from pullback import nn as nn
     from pullback import ops as ops
     from pullback import random as random
+    from pullback import ref as ref
     from pullback import scipy as scipy
     from pullback import test_util as test_util
     from pullback import typing as typing
@@ -97,6 +103,7 @@ if not _typing.TYPE_CHECKING:
                 "nn",
                 "ops",
                 "random",
+                "ref",
                 "scipy",
                 "test_util",
                 "typing",

@@ -41,6 +41,7 @@ LAYERS = (
         "nn",
         "ops",
         "random",
+        "ref",
         "scipy",
         "test_util",
     ),

@@ -115,6 +115,8 @@ DIFFERENT = {
     "checkpoint fun": "left out, a decorator results",
     "remat fun": "left out, a decorator results",
     "remat static_argnames": "remat is checkpoint",
+    "Ref aval": "made by new_ref",
+    "Ref refs": "made by new_ref",
     **{
         f"{module}custom_{kind} jvp": "where forward mode comes from"
         for module, kind in (("", "jvp"), ("", "vjp"), ("custom_derivatives.", "jvp"), ("custom_derivatives.", "vjp"))

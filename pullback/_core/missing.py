@@ -20,7 +20,6 @@ PRIMITIVE = (
     "refused: the primitives are not public; look at `eqn.primitive.name`, and define your own with "
     "pullback.extend.core.Primitive"
 )
-MUTABLE = "refused: arrays are immutable, and there are no references to mutable ones; use x.at[...]"
 PRECISION = "refused: the algorithms of the compiler are not chosen by name; use the parameter precision"
 
 # module -> pairs of names and the explanation for each of them
@@ -33,7 +32,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
             "set_mesh Shard shard_map sharding smap",
             DEVICES,
         ),
-        ("ds empty_ref free_ref freeze new_ref Ref ref", MUTABLE),
+        ("ds", "planned; use lax.dynamic_slice and lax.dynamic_update_slice on what a Ref holds"),
         (
             "ad api_util array_garbage_collection_guard interpreters jax2tf_associative_scan_reductions lib "
             "make_user_context no_execution thread_guard",

@@ -40,6 +40,8 @@ operations without nodes to the parent. In `transpose` a cotangent may be a symb
 | `at_once` | `(args, params)` | the results, if no transformation needs to see the primitive |
 | `show` | `(params)` | the name and the parameters that jaxprs show, or None for its own |
 | `narrow` | `(record)` | a linear operation on a tape without operands that turned out unnecessary |
+| `thread` | `(args, params, jaxprs, read, written)` | results and the contents of references after it, for functions |
+| | | with further inputs, the contents of those `read` and `written`, and results, of those written |
 | `save` | `(eqn, missing, saving)` | partial saving by a `checkpoint` policy, for `missing` results: the equation |
 | | | that saves more, the values it saves, and the one that recomputes the missing results (or None) |
 
@@ -62,6 +64,9 @@ from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue
 
 _CACHE_LIMIT = 4096
+# whether an access to a reference has been recorded in a jaxpr: then `bind` calls the function that discharges them
+discharge_refs = [False]
+_discharge: Callable[..., Any]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -209,6 +214,7 @@ class HigherOrder(Primitive):
         "save",
         "at_once",
         "show",
+        "thread",
     )
 
     def __init__(
@@ -232,10 +238,18 @@ class HigherOrder(Primitive):
         self.save: Callable[..., Any] | None = None
         self.at_once: Callable[..., Any] | None = None
         self.show: Callable[..., Any] | None = None
+        self.thread: Callable[..., Any] | None = None
 
     def bind(self, /, *args: AnyValue, **params: AnyValue) -> Any:
-        """Apply the primitive under the current transformation, unless the `at_once` rule gives the results."""
+        """Apply the primitive under the current transformation, unless the `at_once` rule gives the results.
+
+        References that its functions access become operands and results first (`discharge.py`).
+        """
         try:
+            if discharge_refs[0]:
+                outs = _discharge(self, args, params)
+                if outs is not None:
+                    return outs
             if self.at_once is not None:
                 outs = self.at_once(args, params)
                 if outs is not None:
@@ -259,6 +273,12 @@ class HigherOrder(Primitive):
         """The parameters with `jaxprs` in place of its bodies, for the operands marked in `kept`."""
         assert self._rebuilt is not None, self.name
         return self._rebuilt(params, jaxprs, kept)
+
+
+def install_discharge(discharge: Callable[..., Any]) -> None:
+    """Install the function that discharges references (called once by the module `discharge`)."""
+    global _discharge
+    _discharge = discharge
 
 
 class Collective(Primitive):

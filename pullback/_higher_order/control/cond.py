@@ -10,6 +10,7 @@ import numpy as np
 from pullback._core import dtypes
 from pullback._core.arguments import check_callable
 from pullback._core.array import ArrayLike
+from pullback._core.discharge import thread_call
 from pullback._core.errors import boundary, describe_function, described
 from pullback._core.jaxpr import Equation, Jaxpr, Var, eval_jaxpr
 from pullback._core.lists import chosen, filled, merged, others
@@ -391,5 +392,6 @@ cond_p.linearize = _linearize
 cond_p.transpose = _transpose
 cond_p.batch = _batch
 cond_p.save = _save
+cond_p.thread = thread_call(cond_p)
 
 __all__ = ["cond", "cond_p", "switch"]
