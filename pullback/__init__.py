@@ -61,6 +61,7 @@ from pullback.custom_derivatives import custom_rules as custom_rules
 from pullback.custom_derivatives import custom_vjp as custom_vjp
 
 if _typing.TYPE_CHECKING:
+    from pullback import ad as ad
     from pullback import core as core
     from pullback import custom_batching as custom_batching
     from pullback import debug as debug
@@ -91,6 +92,7 @@ if not _typing.TYPE_CHECKING:
         {
             name: f"pullback.{name}"
             for name in (
+                "ad",
                 "core",
                 "custom_batching",
                 "debug",

@@ -18,6 +18,7 @@ LAYERS = (
     ("_higher_order",),
     ("_api",),
     (
+        "ad",
         "ad_checkpoint",
         "checkpoint_policies",
         "core",

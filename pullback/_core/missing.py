@@ -34,7 +34,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ),
         ("ds", "planned; use lax.dynamic_slice and lax.dynamic_update_slice on what a Ref holds"),
         (
-            "ad api_util array_garbage_collection_guard interpreters jax2tf_associative_scan_reductions lib "
+            "api_util array_garbage_collection_guard interpreters jax2tf_associative_scan_reductions lib "
             "make_user_context no_execution thread_guard",
             INTERNAL,
         ),

@@ -11,7 +11,8 @@ package sets the attributes directly and trusts its rules; users set them by met
 | `abstract_eval` | `(*avals, **params)` | the result's type, or a list; raises in the user's terms on bad operands |
 | `lower` | `(ctx, *operands, **params)` | StableHLO, by the emitter `ctx`; one name or a list |
 | `jvp` | `(primals, tangents, **params)` | results and tangents; a tangent may be a symbolic `Zero`, in and out |
-| `transpose` | `(cotangent, *operands, **params)` | a cotangent per operand, None where it is not linear |
+| `transpose` | `(cotangent, *operands, **params)` | a cotangent per operand, an array or `Scattered`; None where |
+| | | it is not linear |
 | `batch` | `(trace, operands, dims, **params)` | results and their batch axes; a dim of None: no batch axis |
 | `taylor` | `(primals, series, **params)` | results and their derivatives along a curve, lists; None for a constant |
 
@@ -39,6 +40,8 @@ operations without nodes to the parent. In `transpose` a cotangent may be a symb
 | `harvest` | `(trace, args, params)` | results, with taps passed to the trace, likewise; see `_transforms/harvest.py` |
 | `at_once` | `(args, params)` | the results, if no transformation needs to see the primitive |
 | `show` | `(params)` | the name and the parameters that jaxprs show, or None for its own |
+| `accumulate` | `(cotangents, *operands, accums, **params)` | replaces `transpose`: adds a cotangent to the |
+| | | accumulator of each linear operand; those of other operands are None |
 | `narrow` | `(record)` | a linear operation on a tape without operands that turned out unnecessary |
 | `thread` | `(args, params, jaxprs, read, written)` | results and the contents of references after it, for functions |
 | | | with further inputs, the contents of those `read` and `written`, and results, of those written |
@@ -210,6 +213,7 @@ class HigherOrder(Primitive):
         "depends",
         "dce",
         "harvest",
+        "accumulate",
         "narrow",
         "save",
         "at_once",
@@ -234,6 +238,7 @@ class HigherOrder(Primitive):
         self.depends: Callable[..., Any] | None = None
         self.dce: Callable[..., Any] | None = None
         self.harvest: Callable[..., Any] | None = None
+        self.accumulate: Callable[..., None] | None = None
         self.narrow: Callable[..., Any] | None = None
         self.save: Callable[..., Any] | None = None
         self.at_once: Callable[..., Any] | None = None
