@@ -76,10 +76,18 @@ if _typing.TYPE_CHECKING:
     from pullback import random as random
     from pullback import ref as ref
     from pullback import scipy as scipy
+    from pullback import sharding as sharding
     from pullback import test_util as test_util
     from pullback import typing as typing
     from pullback._api.linear_callback import linear_callback as linear_callback
+    from pullback._api.meshes import make_mesh as make_mesh
+    from pullback._api.meshes import pmap as pmap
+    from pullback._api.meshes import reshard as reshard
+    from pullback._api.meshes import set_mesh as set_mesh
+    from pullback._api.meshes import shard_map as shard_map
     from pullback._check_rules import check_rules as check_rules
+    from pullback._core.sharding import NamedSharding as NamedSharding
+    from pullback._core.sharding import PartitionSpec as P  # noqa: F401
     from pullback._external import external as external
 
 __version__ = "0.1.0"  # stands here alone: pyproject.toml reads it
@@ -107,6 +115,7 @@ if not _typing.TYPE_CHECKING:
                 "random",
                 "ref",
                 "scipy",
+                "sharding",
                 "test_util",
                 "typing",
             )
@@ -115,5 +124,12 @@ if not _typing.TYPE_CHECKING:
             "check_rules": "pullback._check_rules:check_rules",
             "external": "pullback._external:external",
             "linear_callback": "pullback._api.linear_callback:linear_callback",
+            "make_mesh": "pullback._api.meshes:make_mesh",
+            "NamedSharding": "pullback._core.sharding:NamedSharding",
+            "P": "pullback._core.sharding:PartitionSpec",
+            "pmap": "pullback._api.meshes:pmap",
+            "reshard": "pullback._api.meshes:reshard",
+            "set_mesh": "pullback._api.meshes:set_mesh",
+            "shard_map": "pullback._api.meshes:shard_map",
         },
     )

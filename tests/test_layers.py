@@ -25,6 +25,7 @@ LAYERS = (
         "custom_batching",
         "custom_derivatives",
         "extend",
+        "sharding",
         "stages",
         "typing",
     ),

@@ -72,7 +72,6 @@ ABSENT = {
     "accuracy": "the compiler's own accuracy is the one there is",
     "reduce_axes": "JAX deprecated it with xmap and raises NotImplementedError for other values than ()",
     "concrete": "JAX deprecated it and raises NotImplementedError",
-    "operand": "JAX's older way to pass operands to cond and switch; they are passed by position",
     "implementation": "the one implementation is LAPACK's",
     "use_magma": "about GPUs",
     "partitioned": "there is one device",

@@ -28,8 +28,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         (
             "auto_pcast copy_to_host_async default_device Device distributed host_count host_id host_ids "
             "make_array_from_callback make_array_from_process_local_data make_array_from_single_device_arrays "
-            "make_mesh memory NamedSharding P pmap process_indices remove_size_one_mesh_axis_from_type reshard "
-            "set_mesh Shard shard_map sharding smap",
+            "memory process_indices remove_size_one_mesh_axis_from_type Shard smap",
             DEVICES,
         ),
         ("ds", "planned; use lax.dynamic_slice and lax.dynamic_update_slice on what a Ref holds"),
@@ -124,7 +123,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
             "all_to_all pbroadcast pshuffle psum_scatter pswapaxes ragged_all_to_all",
             "planned; all_gather, ppermute and psum are there",
         ),
-        ("pcast precv psend shape_as_value with_sharding_constraint", DEVICES),
+        ("pcast precv psend shape_as_value", DEVICES),
         ("approx_max_k approx_min_k", "use top_k, which is exact"),
         ("broadcast_like", "use broadcast_in_dim"),
         ("broadcast_to_rank", "use expand_dims"),
@@ -153,6 +152,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ("EighImplementation EigImplementation SvdAlgorithm", "refused: the one implementation is LAPACK's"),
         ("cholesky_update hessenberg ormqr qdwh schur symmetric_product tridiagonal tridiagonal_solve", PLANNED),
     ),
+    "pullback.sharding": (("AbstractDevice ManualAxisType auto_axes explicit_axes", DEVICES),),
     "pullback.nn": (
         (
             "get_scaled_dot_general_config scaled_dot_general scaled_matmul",
