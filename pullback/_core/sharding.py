@@ -170,7 +170,7 @@ class AbstractMesh:
         return self.axis_sizes, self.axis_names, self.axis_types
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and self._key() == other._key()  # type: ignore[attr-defined]
+        return type(other) is type(self) and self._key() == other._key()
 
     def __hash__(self) -> int:
         return hash(self._key())
