@@ -34,6 +34,7 @@ from pullback._higher_order.bodies import lift_tree
 from pullback._higher_order.call import jit_p
 from pullback._higher_order.checkpoint import bind_checkpoint, checkpoint_p, name_p
 from pullback._higher_order.control.scan import scan_p
+from pullback._higher_order.custom.remat import remat_fwd_p
 from pullback._transforms.linearize import Linearized, Node, linearize_flat
 
 __all__ = ["checkpoint", "checkpoint_name", "checkpoint_policies", "print_saved_residuals", "remat", "saved_residuals"]
@@ -228,6 +229,8 @@ def _source(eqns: Sequence[Equation], var: Any) -> str:
         else next((e for e in eqns if e.primitive is name_p and e.invars[0] is var), None)
     )
     what = f"named {name.params['name']!r}" if name else f"output of {eqn.primitive.name}"
+    if eqn.primitive is remat_fwd_p and eqn.params["rules"] is not None:
+        what = f"residual of the fwd rule of {eqn.params['rules'].name}"
     told = name or eqn
     place = told.origin.location if told.origin is not None else told.location
     return f"{what} from {place}" if place else what

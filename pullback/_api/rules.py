@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from types import EllipsisType, FunctionType
 from typing import Any, ClassVar, Concatenate, Self, overload
 
+from pullback._api.made_rules import logging, sum_of_jvps
 from pullback._core.arguments import (
     argument_path,
     bind_positionally,
@@ -24,20 +25,16 @@ from pullback._core.errors import RuleError, UnexpectedTracerError, boundary, de
 from pullback._core.pickling import travels_by_value
 from pullback._core.trace import Tracer, call_with, context
 from pullback._core.tree import tree_flatten
-from pullback._core.tree_paths import tree_flatten_with_path, tree_text
+from pullback._core.tree_paths import tree_flatten_with_path
 from pullback._core.typing import CallableObject, F, P, Q, R
-from pullback._core.zeros import Zero
 from pullback._higher_order.custom.call import CustomCall, closing_over
 from pullback._higher_order.custom.captures import CaptureSearch, traced_arguments
-from pullback._higher_order.custom.checks import check_call, check_pair
 from pullback._higher_order.custom.labels import call_site, function_label
-from pullback._higher_order.custom.logs import log_all
 from pullback._higher_order.custom.order import Identity, note_call
 from pullback._higher_order.custom.primitive import custom_call_p
 from pullback._higher_order.custom.signature import Layout, count_plain_parameters, positions_of
+from pullback._higher_order.custom.user_remat import UserRemat
 from pullback._higher_order.custom.user_rules import UserCall, recursion_message
-from pullback._ops.elementwise import add
-from pullback._ops.shape import zeros_like_aval
 from pullback._xla.evaluate import evaluator
 
 _NO_KEYWORDS: dict[str, Any] = {}
@@ -108,6 +105,7 @@ class custom_rules(CallableObject[R, Q]):
         self.vjp_argnums: tuple[int, ...] | None = None
         self.vjp_symbolic_zeros = False
         self.vmap_rule: Callable[..., Any] | None = None
+        self.remat_rules: UserRemat | None = None
         if jvp not in _FORWARD_SOURCES:
             raise ValueError(f"{kind}: jvp must be one of {', '.join(map(repr, _FORWARD_SOURCES))}, got {jvp!r}")
         self.forward = jvp
@@ -173,7 +171,7 @@ class custom_rules(CallableObject[R, Q]):
                     return self.fun(*original, **keywords)
             note_call(self.identity)
             # a bwd rule runs long after the call; other rules look up the location when they need it
-            site = None if self.bwd_rule is None else call_site()
+            site = None if self.bwd_rule is None and self.remat_rules is None else call_site()
             user_call = UserCall(self, layout, in_tree, fixed, keywords, site)
             try:
                 leaves = [x if isinstance(x, Array) else lift(x) for x in leaves]
@@ -200,12 +198,14 @@ class custom_rules(CallableObject[R, Q]):
 
     def closed_over_parts(self) -> tuple[Any, ...]:
         """The objects that may hold captured traced values: the function and its rules."""
-        return self.fun, self.jvp_rule, self.fwd_rule, self.bwd_rule, self.vmap_rule
+        remat = self.remat_rules.parts() if self.remat_rules is not None else ()
+        return self.fun, self.jvp_rule, self.fwd_rule, self.bwd_rule, self.vmap_rule, *remat
 
     def _traced(self, fixed: Sequence[Any], positions: Sequence[int]) -> dict[int, str]:
         # values held by `self` are captured
         held = [(i, x) for i, x in zip(positions, fixed, strict=True) if i > 0 or not self._bound]
-        return traced_arguments(self._label, self.fun, held, refused=self.bwd_rule is not None)
+        refused = self.bwd_rule is not None or self.remat_rules is not None
+        return traced_arguments(self._label, self.fun, held, refused=refused)
 
     def _refuse_leaves(self, args: Sequence[Any], layout: Layout) -> None:
         for path, leaf in tree_flatten_with_path(tuple(args))[0]:
@@ -306,45 +306,7 @@ class custom_rules(CallableObject[R, Q]):
                 raise TypeError(f"{self._label()}: defjvps expects functions, None or ..., got {given!r} as rule {i}")
         covered = [i for i, rule in enumerate(jvps) if rule is not ...]
 
-        def ask(i, args, keywords):
-            try:
-                return jvps[i](*args, **keywords)
-            except TypeError as error:
-                check_call(
-                    lambda: f"rule {i}, {describe_function(jvps[i])}, of {self._label()}, set by defjvps,",
-                    jvps[i],
-                    "tangent, primal_out, *primals",
-                    len(args),
-                    keywords,
-                    error,
-                )
-                raise
-
-        def sum_of_jvps(primals, tangents, **keywords):
-            if len(jvps) != len(primals):
-                raise TypeError(
-                    f"{self._label()}: defjvps was given {len(jvps)} rules for {len(primals)} arguments. "
-                    "Give one for each, None where the tangent vanishes."
-                )
-            out = self(*primals, **keywords)
-            parts = [
-                ask(i, (t, out, *primals), keywords)
-                for i, t in zip(covered, tangents, strict=True)
-                if jvps[i] is not None
-            ]
-            leaves, tree = tree_flatten(out)
-            total: Any = [Zero(lift(x).aval.to_tangent_aval()) for x in leaves] if not parts else None
-            for part in parts:
-                part_leaves, part_tree = tree_flatten(part)
-                if part_tree != tree:
-                    raise TypeError(
-                        f"{self._label()}: a rule given to defjvps returned {tree_text(part_tree)}, "
-                        f"expected the structure of the function's result, {tree_text(tree)}"
-                    )
-                total = part_leaves if total is None else [add(a, b) for a, b in zip(total, part_leaves, strict=True)]
-            return out, tree.unflatten([zeros_like_aval(t.aval) if type(t) is Zero else t for t in total])
-
-        rule = wrapping(self.fun)(sum_of_jvps)
+        rule = sum_of_jvps(self, jvps, covered)
         self.defjvp(rule, argnums=None if len(covered) == len(jvps) else covered)
 
     @boundary
@@ -366,13 +328,57 @@ class custom_rules(CallableObject[R, Q]):
             differentiable argument; None is zero. Arguments in `nondiff_argnums` come before.
           symbolic_zeros: whether `fwd` gets every leaf as a `CustomVJPPrimal`, with the attributes `value` and
             `perturbed` (whether it is being differentiated), and `bwd` a `SymbolicZero` for a cotangent that vanishes.
-          optimize_remat: accepted for compatibility with JAX. Under `checkpoint` the function runs in the forward
-            pass in any case, and only the part of `fwd` that `bwd` needs is computed in the backward pass.
+          optimize_remat: whether `checkpoint` runs the function in the forward pass, and `fwd` in the backward pass
+            alone. Otherwise it runs the part of `fwd` that gives the result, then the part that `bwd` needs: the same
+            if `fwd` consists of operations that can be told apart, but not if one operation computes all.
           argnums: the arguments that the rule covers, if not all: `bwd` returns a cotangent for each of them.
         """
         self.vjp_argnums = self._set(argnums, fwd_rule=fwd, bwd_rule=bwd)
         self.bwd_role = "bwd rule"
         self.vjp_symbolic_zeros = symbolic_zeros
+        if optimize_remat:
+            self.remat_rules = UserRemat()
+        elif self.remat_rules is not None and self.remat_rules.fwd is None:
+            self.remat_rules = None
+
+    @boundary
+    def defremat(
+        self,
+        fwd: Callable[..., Any],
+        rem: Callable[..., Any],
+        bwd: Callable[..., Any],
+        symbolic_zeros: bool = False,
+    ) -> None:
+        """Set the reverse rule under `checkpoint`: what is saved, and how the rest is recomputed from it.
+
+        Without `checkpoint` the rule given by `defvjp` is used; if there is none, `rem` runs right after `fwd`. A
+        policy that allows to save what the function returns, such as `everything_saveable`, counts as no checkpoint.
+
+        Args:
+          fwd: takes the function's arguments and returns `(primal_out, residuals)`: all that is saved, beside the
+            arguments.
+          rem: runs in the backward pass, takes these residuals and the arguments, and returns `(primal_out,
+            residuals)`, those that `bwd` needs. The structure, shapes and dtypes of `primal_out` are checked.
+          bwd: as for `defvjp`.
+          symbolic_zeros: as for `defvjp`, for all three.
+
+        >>> import pullback as pb, pullback.numpy as pnp
+        >>> @pb.custom_vjp
+        ... def norm(x):
+        ...     return pnp.sqrt(pnp.sum(x * x))
+        >>> norm.defremat(lambda x: (norm(x), None), lambda _, x: (norm(x), (x, norm(x))),
+        ...               lambda res, ct: (ct * res[0] / res[1],))
+        >>> print(pb.grad(pb.checkpoint(norm))(pnp.array([3., 4.])))
+        [0.6 0.8]
+        """
+        self._set_remat(UserRemat(fwd, rem, bwd, symbolic_zeros=symbolic_zeros))
+
+    def _set_remat(self, rules: UserRemat) -> None:
+        for name, rule in zip(("fwd", "rem", "bwd"), rules.parts(), strict=True):
+            if not callable(rule):
+                raise TypeError(f"{self._label()}: expected a function as the {name} rule, got {rule!r}")
+        self.remat_rules = rules
+        self._capture_search = CaptureSearch(self, self.closed_over_parts())
 
     @boundary
     def defvjp_with_logs(
@@ -399,21 +405,7 @@ class custom_rules(CallableObject[R, Q]):
         if not callable(bwd):
             raise TypeError(f"{self._label()}: expected a function as the bwd rule, got {bwd!r}")
 
-        def label():
-            return f"the bwd rule {describe_function(bwd)} of {self._label()}, set by defvjp_with_logs,"
-
-        @functools.wraps(bwd)
-        def logging(*args, **keywords):
-            try:
-                result = bwd(*args, **keywords)
-            except TypeError as error:
-                check_call(label, bwd, "residuals, cotangent", len(args), keywords, error)
-                raise
-            cotangents, logs = check_pair(label, result, "(cotangents, logs)")
-            log_all(logs, label)
-            return cotangents
-
-        self.defvjp(fwd, logging, symbolic_zeros, optimize_remat, argnums=argnums)
+        self.defvjp(fwd, logging(self, bwd), symbolic_zeros, optimize_remat, argnums=argnums)
 
     @boundary
     def deftranspose(self, transpose: F, linear_argnums: int | Sequence[int] | None = None) -> F:

@@ -89,7 +89,7 @@ def _with_backward(bwd: Callable, tree: PyTreeDef, where: list[int]) -> DerivedC
         "tap",
         "a tap",
         jvp=lambda primals, tangents: (primals, tangents),
-        fwd=lambda primals, active: (primals, [], None, None),
+        fwd=lambda primals, active: (primals, [], None),
         bwd=backward,
     )
 
@@ -157,6 +157,13 @@ def collect(fun: Callable, *args: PyTree, kinds: tuple[str, ...]) -> tuple[Any, 
     """The result of a function, and the values at taps of the given kinds inside it, in order."""
     with collecting_taps():
         return harvest_flat(fun, *args, kinds=kinds)
+
+
+def log(value: PyTree, name: str) -> None:
+    """Report a pytree of arrays under a name to `collected_logs` only."""
+    if config.collecting_taps:
+        leaves, tree = lift_tree("a log", name, value)
+        tap_p.bind(*leaves, site=Site(name, tree, tuple(range(len(leaves)))), kind=LOG)
 
 
 def collected_logs(fun: Callable, *args: PyTree) -> tuple[Any, list[tuple[str, Any]]]:

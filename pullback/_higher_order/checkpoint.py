@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.jaxpr import Equation, Jaxpr, Var, eval_jaxpr, without
+from pullback._core.jaxpr import Equation, Jaxpr, Var, eval_jaxpr, gathered, without
 from pullback._core.lists import chosen, filled
 from pullback._core.primitive import HigherOrder, Primitive
 from pullback._core.types import make_aval
@@ -126,7 +126,7 @@ def halves_of(jaxpr: Jaxpr, active: tuple[bool, ...], policy: Policy | None) -> 
 
 
 def _halves(jaxpr: Jaxpr, active: tuple[bool, ...], policy: Policy | None) -> Halves:
-    parts = linearize_jaxpr(jaxpr, active)
+    parts = linearize_jaxpr(_checkpointed(jaxpr, policy), active)
     saving = Saving(policy)
     forward = saving.flat(parts.forward)
     n = len(jaxpr.outvars)
@@ -144,6 +144,30 @@ def _halves(jaxpr: Jaxpr, active: tuple[bool, ...], policy: Policy | None) -> Ha
     )
     linear, used = dce(whole, keep_inputs=False)
     return Halves(known, linear, used, parts.present)
+
+
+def _checkpointed(jaxpr: Jaxpr, policy: Policy | None) -> Jaxpr:
+    """The function with the equations that have rules for `checkpoint` replaced, here and in held jaxprs."""
+
+    def replaced(eqn: Equation) -> Equation:
+        primitive = eqn.primitive
+        if type(primitive) is not HigherOrder or primitive is checkpoint_p:
+            return eqn  # a checkpoint inside asks with its own policy
+        if primitive.checkpointed is not None:
+            return primitive.checkpointed(eqn, policy)
+        held = [h.jaxpr for h in eqn.held]
+        changed = [_checkpointed(h, policy) for h in held]
+        if all(a is b for a, b in zip(held, changed, strict=True)):
+            return eqn
+        return eqn.replace(params=primitive.rebuilt(eqn.params, changed))
+
+    def make():
+        eqns = list(map(replaced, jaxpr.eqns))
+        if all(a is b for a, b in zip(eqns, jaxpr.eqns, strict=True)):
+            return None  # not the jaxpr itself, which would keep itself alive
+        return Jaxpr(jaxpr.constvars, jaxpr.invars, eqns, jaxpr.outvars)
+
+    return jaxpr.derive(("checkpointed", policy), make) or jaxpr
 
 
 def _rename(atom: AnyValue, env: dict) -> Any:
@@ -193,11 +217,19 @@ class Saving:
         # keyed by identity; the key objects are kept alive in the values
         self._flat: dict[int, tuple[Jaxpr, Jaxpr]] = {}
         self._kept: dict[int, tuple[Jaxpr, set[Var]]] = {}
-        self._saves: dict[tuple, tuple[Equation, tuple]] = {}
+        self._saves: dict[tuple, tuple[Equation, tuple | None]] = {}
+
+    def allows(self, eqn: Equation) -> bool:
+        """Return whether the policy allows to save the results of an equation."""
+        return self.policy is not None and bool(self.policy(eqn.primitive, *(v.aval for v in eqn.invars), **eqn.params))
+
+    def asks(self, eqn: Equation) -> bool:
+        """Return whether an equation decides itself, by its rule `save`, what is saved of it."""
+        return _has_save_rule(eqn.primitive) and (self.policy is not None or _rematerializes(eqn))
 
     def flat(self, jaxpr: Jaxpr) -> Jaxpr:
         """The function as the policy sees it: with calls inlined, since a policy is asked about operations."""
-        if self.policy is None:
+        if self.policy is None and not any(map(_rematerializes, jaxpr.eqns)):
             return jaxpr
         if id(jaxpr) not in self._flat:
             self._flat[id(jaxpr)] = jaxpr, _flat(jaxpr)
@@ -212,13 +244,23 @@ class Saving:
                     v
                     for eqn in map(_without_pure_effects, jaxpr.eqns)
                     if eqn
-                    for v in _kept(eqn, self.policy)
+                    for v in self._savable(eqn)
                     if type(v) is Var
                 },
             )
         return self._kept[id(jaxpr)][1]
 
-    def _save(self, eqn: Equation, missing: list[bool]) -> tuple[Equation, Sequence[Var], Equation | None]:
+    def _savable(self, eqn: Equation) -> Sequence[Any]:
+        """The values that may be saved at an equation."""
+        primitive = eqn.primitive
+        if eqn.effectful:
+            return eqn.outvars
+        if primitive is constant_p or _has_save_rule(primitive) or not self.allows(eqn):
+            return ()
+        # a named value is a copy: save the value that was named
+        return eqn.invars if primitive is name_p else eqn.outvars
+
+    def _save(self, eqn: Equation, missing: list[bool]) -> tuple[Equation, Sequence[Var], Equation | None] | None:
         key = (id(eqn), *missing)
         if key not in self._saves:
             self._saves[key] = eqn, eqn.primitive.rule("save")(eqn, missing, self)
@@ -238,8 +280,8 @@ class Saving:
                 missing = [v in live and v not in keep for v in eqn.outvars]
                 if not any(missing):
                     repeated = None
-                elif self.policy is not None and _has_save_rule(eqn.primitive):
-                    eqn, more, repeated = self._save(eqn, missing)
+                elif self.asks(eqn) and (answer := self._save(eqn, missing)) is not None:
+                    eqn, more, repeated = answer
                     saved += more
             if repeated is not None:
                 again.append(repeated.replace(outvars=[Var(v.aval) if v in keep else v for v in repeated.outvars]))
@@ -263,22 +305,18 @@ def _is_pure_effect(eqn: Equation) -> bool:
     return eqn.primitive.traits.effectful and not eqn.outvars
 
 
+def _rematerializes(eqn: Equation) -> bool:
+    """Return whether an equation is saved by a rule of its own without a policy too, or runs one that is."""
+
+    def find(inner: Equation) -> Sequence[bool]:
+        return [True] if inner.primitive.traits.rematerialized else []
+
+    return bool(find(eqn)) or any(gathered(held.jaxpr, "rematerialized", find) for held in eqn.held)
+
+
 def _has_save_rule(primitive: Primitive) -> bool:
     """Return whether a policy is asked about the functions in a primitive, rather than about the primitive."""
     return type(primitive) is HigherOrder and primitive.save is not None
-
-
-def _kept(eqn: Equation, policy: Policy | None) -> Sequence[Any]:
-    """The values that the policy allows to save at an equation."""
-    primitive = eqn.primitive
-    if eqn.effectful:
-        return eqn.outvars
-    if policy is None or primitive is constant_p or _has_save_rule(primitive):
-        return ()
-    if not policy(primitive, *(v.aval for v in eqn.invars), **eqn.params):
-        return ()
-    # a named value is a copy: save the value that was named
-    return eqn.invars if primitive is name_p else eqn.outvars
 
 
 def _linearize(trace, primals, tangents, jaxpr, prevent_cse, policy, differentiated):

@@ -46,11 +46,8 @@ def forward_refused(call: CustomCall) -> TypeError:
     return error
 
 
-def tangents_by_backward(call: CustomCall, outs, residuals, static, nonzero, tangents) -> list[Any]:
-    """The tangents of a call's results: the linear map whose transpose is the bwd rule, applied to the tangents.
-
-    Where `nonzero` is False, the fwd rule says that the result has no derivative.
-    """
+def tangents_by_backward(call: CustomCall, outs, residuals, static, tangents) -> list[Any]:
+    """The tangents of a call's results: the linear map whose transpose is the bwd rule, applied to the tangents."""
     tape: Any = context.trace
     taped, partial = type(tape) is Tape, False
     operands, where = [*residuals], []
@@ -64,8 +61,6 @@ def tangents_by_backward(call: CustomCall, outs, residuals, static, nonzero, tan
     out_avals = tuple([out.aval.to_tangent_aval() for out in outs])
     params = {"call": call, "static": Static(static, partial), "where": tuple(where), "out_avals": out_avals}
     touts = tape.append(backward_p, operands, params, out_avals) if taped else backward_p.bind(*operands, **params)
-    if nonzero is not None:
-        touts = [t if nz else zero_of(out.aval) for t, out, nz in zip(touts, outs, nonzero, strict=True)]
     return [
         zero_of(out.aval) if aval.dtype == dtypes.float0 else t
         for t, out, aval in zip(touts, outs, out_avals, strict=True)
@@ -195,8 +190,6 @@ def _batch(trace, operands, dims, call, static, where, out_avals):
         jvp=None,
         fwd=None,
         vmap=None,
-        batch=None,
-        linearize=None,
         bwd=bwd,
         forward=None if call.jvp is None and call.forward is None else "transpose",
     )

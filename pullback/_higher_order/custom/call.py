@@ -12,6 +12,24 @@ from pullback._higher_order.custom.captures import StandIns
 Rule = Any  # a function, or None where there is no such rule
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class RematRules:
+    """How the derivative of a call is recomputed under `checkpoint`, which saves the residuals of `fwd` alone.
+
+    Without `fwd` the function runs in the forward pass and nothing is saved; without `rem` and `bwd` the vjp rule of
+    the call does the rest.
+    """
+
+    # fwd(policy, primals, active) -> (outs, residuals, static)
+    fwd: Rule = None
+    # rem(static, residuals, primals, active) -> (outs, residuals, static): of fwd, to those of bwd
+    rem: Rule = None
+    # bwd(static, residuals, cotangents) -> cotangents_in
+    bwd: Rule = None
+    # whether what fwd saves depends on the policy
+    by_policy: bool = False
+
+
 class CustomCall(Protocol):
     """A flat function and its rules. Primals are arrays; tangents and cotangents may be symbolic zeros everywhere.
 
@@ -28,11 +46,10 @@ class CustomCall(Protocol):
 
     @property
     def fwd(self) -> Rule:
-        """`fwd(primals, active) -> (outs, residuals, static, nonzero)`
+        """`fwd(primals, active) -> (outs, residuals, static)`
 
         `active` flags the primals that are differentiated; None requests the derivative of the rule itself. `static` is
-        the rest of the bwd rule's input, which is not arrays. `nonzero` flags the results that have a derivative; None
-        if all may have one.
+        the rest of the bwd rule's input, which is not arrays.
         """
 
     @property
@@ -44,12 +61,8 @@ class CustomCall(Protocol):
         """`vmap(size, batched, operands) -> (outs, batched)`, or None if the rule does not apply"""
 
     @property
-    def linearize(self) -> Rule:
-        """The jvp rule for tangents that are recorded, if it is another one than `jvp`."""
-
-    @property
-    def batch(self) -> Rule:
-        """`batch(trace, operands, dims) -> (outs, out_dims)` in place of the call; None if the rule does not apply."""
+    def remat(self) -> RematRules | None:
+        """What takes the place of `fwd` and `bwd` under `checkpoint`, if anything does."""
 
     @property
     def captured(self) -> Sequence[Any]:
@@ -61,18 +74,11 @@ class CustomCall(Protocol):
 
     @property
     def forward(self) -> str | None:
-        """The source of forward mode without a jvp rule: "transpose" of bwd, derivative of "fwd" or of "primal".
-
-        A call without any derivative rule is differentiated as its function is, if it is "primal".
-        """
+        """The source of forward mode without a jvp rule: "transpose" of bwd, derivative of "fwd" or of "primal"."""
 
     @property
     def identity(self) -> Any:
         """The identity of the decorated function, by which `order` observes calls; None if there is none."""
-
-    @property
-    def key(self) -> Any:
-        """What equal calls have in common, hashable; None for a call that is equal to itself only."""
 
     @property
     def definable(self) -> Sequence[str]:
@@ -106,23 +112,13 @@ class DerivedCall:
     fwd: Rule = None
     bwd: Rule = None
     vmap: Rule = None
-    linearize: Rule = None
-    batch: Rule = None
+    remat: RematRules | None = None
     captured: Sequence[Any] = ()
     held: Sequence[str | None] = ()
     forward: str | None = None
     identity: Any = None
-    key: Any = None
     definable: Sequence[str] = ()
     jvp_label: Callable[[], str] = _unnamed
-
-    def __eq__(self, other: object) -> bool:
-        return self is other or (
-            self.key is not None and isinstance(other, DerivedCall) and bool(self.key == other.key)
-        )
-
-    def __hash__(self) -> int:
-        return object.__hash__(self) if self.key is None else hash(self.key)
 
     def __str__(self) -> str:
         rules = [rule for rule, given in (("jvp", self.jvp), ("vjp", self.bwd), ("vmap", self.vmap)) if given]
@@ -133,8 +129,8 @@ _PARTS = [field.name for field in fields(DerivedCall)]
 
 
 def replaced(call: CustomCall, **changes: AnyValue) -> DerivedCall:
-    """The call with some of its parts replaced; it is equal to no other call, unless a new `key` says so."""
-    return DerivedCall(**{"key": None, **{part: getattr(call, part) for part in _PARTS if part != "key"}, **changes})
+    """The call with some of its parts replaced."""
+    return DerivedCall(**{part: changes[part] if part in changes else getattr(call, part) for part in _PARTS})
 
 
 def closing_over(
@@ -155,25 +151,30 @@ def closing_over(
     def jvp(primals, tangents):
         return run(primals[:n], call.jvp, primals[n:], tangents[n:])
 
-    def linearize(primals, tangents):
-        return run(primals[:n], call.linearize, primals[n:], tangents[n:])
-
     def fwd(primals, active):
-        outs, residuals, static, nonzero = run(primals[:n], call.fwd, primals[n:], active and active[n:])
-        return outs, [*primals[:n], *residuals], static, nonzero
+        outs, residuals, static = run(primals[:n], call.fwd, primals[n:], active and active[n:])
+        return outs, [*primals[:n], *residuals], static
 
     def bwd(static, residuals, cts):
         return [None] * n + list(run(residuals[:n], call.bwd, static, residuals[n:], cts))
+
+    def remat_fwd(policy, primals, active):
+        return run(primals[:n], given.fwd, policy, primals[n:], active and active[n:])
+
+    def rem(static, residuals, primals, active):
+        outs, residuals, static = run(primals[:n], given.rem, static, residuals, primals[n:], active and active[n:])
+        return outs, [*primals[:n], *residuals], static
+
+    def remat_bwd(static, residuals, cts):
+        return [None] * n + list(run(residuals[:n], given.bwd, static, residuals[n:], cts))
+
+    given = call.remat or RematRules()
+    remat = call.remat if given.fwd is None else RematRules(remat_fwd, rem, remat_bwd, given.by_policy)
 
     def vmap(size, batched, operands):
         if any(batched[:n]):
             return None  # the rule covers arguments only
         return run(operands[:n], call.vmap, size, batched[n:], operands[n:])
-
-    def batch(trace, operands, dims):
-        if any(dim is not None for dim in dims[:n]):
-            return None
-        return run(operands[:n], call.batch, trace, operands[n:], dims[n:])
 
     return replaced(
         call,
@@ -182,8 +183,7 @@ def closing_over(
         fwd=fwd if call.fwd else None,
         bwd=bwd if call.bwd else None,
         vmap=vmap if call.vmap else None,
-        linearize=linearize if call.linearize else None,
-        batch=batch if call.batch else None,
+        remat=remat,
         captured=(*tracers, *call.captured),
         held=(*(held or [None] * n), *call.held),
     )

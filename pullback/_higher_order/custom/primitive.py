@@ -27,7 +27,8 @@ from pullback._higher_order.custom.backward import (
     is_for_transposition,
     tangents_by_backward,
 )
-from pullback._higher_order.custom.call import CustomCall, closing_over, replaced
+from pullback._higher_order.custom.call import CustomCall, closing_over
+from pullback._higher_order.custom.remat import checkpointed
 from pullback._higher_order.custom.vmap import BatchedCall, jvp_with_batching_rule
 from pullback._ops.elementwise import add_p
 from pullback._transforms.dce import dce
@@ -55,12 +56,8 @@ def _stage(trace, args, params):
         return trace.record(custom_call_p, args, params)
     args = [lift(a) for a in args]
     jaxpr, consts = stage_open(call.fun, [a.aval for a in args], call.label)
-
     # constants that tracing has found become operands, as captured tracers do
-    def fun(*xs):
-        return eval_jaxpr(jaxpr, [], *xs)
-
-    staged = closing_over(call, consts, fun) if consts else replaced(call, fun=fun, key=call.key)
+    staged = closing_over(call, consts, lambda *xs: eval_jaxpr(jaxpr, [], *xs))
     return trace.record(custom_call_p, [*consts, *args], {"call": staged, "jaxpr": jaxpr})
 
 
@@ -85,10 +82,10 @@ def _record(tape, args, params):
     if call.bwd is not None and not isinstance(tape, _ScratchTape) and not any(is_tangent[: len(call.captured)]):
         scratch = _ScratchTape(tape.parent, tape.subject)
         stand_ins = [scratch.node(a.aval) if m else a for a, m in zip(args, is_tangent, strict=True)]
-        outs, residuals, static, nonzero = call_with(scratch, call.fwd, stand_ins, tuple(is_tangent))
+        outs, residuals, static = call_with(scratch, call.fwd, stand_ins, tuple(is_tangent))
         if not any(is_linear(r) and r.owner is scratch for r in residuals):
             tangents = [a if m else zero_of(a.aval) for a, m in zip(args, is_tangent, strict=True)]
-            return call_with(tape, tangents_by_backward, call, outs, residuals, static, nonzero, tangents)
+            return call_with(tape, tangents_by_backward, call, outs, residuals, static, tangents)
     # without such a rule, or if the rule saves tangents, the operations of the function are recorded
     return call_with(tape, call.fun, *args)
 
@@ -99,8 +96,6 @@ def _jvp(primals, tangents, call: CustomCall, **_):
 
     if call.jvp is None and call.fwd is None and call.vmap is not None:
         return jvp_with_batching_rule(custom_call_p, call, primals, tangents)
-    if call.jvp is None and call.fwd is None and call.forward == "primal":
-        return through_function(tangents)
     return _with_captured_tangents(call, tangents, lambda given: _forward(call, primals, given), through_function)
 
 
@@ -112,7 +107,7 @@ def _linearize(trace, primals, tangents, call: CustomCall, **_):
         outs = call_with(trace, call.fun, *map(trace.join, primals, given))
         return trace.split(outs)
 
-    if call.jvp is None and call.fwd is None and (call.vmap is not None or call.forward == "primal"):
+    if call.jvp is None and call.fwd is None and call.vmap is not None:
         return through_function(tangents)
     return _with_captured_tangents(call, tangents, lambda given: _reverse(call, primals, given), through_function)
 
@@ -164,14 +159,14 @@ def _forward(call: CustomCall, primals, tangents):
         return jvp_flat(call.fun, primals, tangents)
     if call.forward == "fwd":
         return jvp_flat(lambda *xs: call.fwd(xs, None)[0], primals, tangents)
-    outs, residuals, static, nonzero = call.fwd(primals, active)
-    return outs, tangents_by_backward(call, outs, residuals, static, nonzero, tangents)
+    outs, residuals, static = call.fwd(primals, active)
+    return outs, tangents_by_backward(call, outs, residuals, static, tangents)
 
 
 def _reverse(call: CustomCall, primals, tangents):
     """Results, and their tangents on the tape: the linear map of the bwd rule, or else the jvp rule, recorded."""
     if call.bwd is None:
-        rule = call.linearize or call.jvp
+        rule = call.jvp
         if rule is None:
             raise _no_rule(call)
         counters.count("rules")
@@ -191,8 +186,8 @@ def _reverse(call: CustomCall, primals, tangents):
                 break
         return outs, touts
     counters.count("rules")
-    outs, residuals, static, nonzero = call.fwd(primals, active_of(tangents))
-    return outs, tangents_by_backward(call, outs, residuals, static, nonzero, tangents)
+    outs, residuals, static = call.fwd(primals, active_of(tangents))
+    return outs, tangents_by_backward(call, outs, residuals, static, tangents)
 
 
 def _without_values(call: CustomCall, outs, touts) -> list[Any]:
@@ -225,10 +220,6 @@ def _no_rule(call: CustomCall) -> RuleNotDefinedError:
 
 
 def _batch(trace, operands, dims, call: CustomCall, **_):
-    if call.batch is not None:
-        result = call.batch(trace, operands, dims)
-        if result is not None:
-            return result
     batched = BatchedCall(call, tuple(dims), trace)
     if call.vmap is not None and call.jvp is None and call.fwd is None:
         outs = batched.fun_by_rule(*operands)  # further transformations see the operations of the vmap rule
@@ -262,13 +253,6 @@ def _depends(marked, call: CustomCall, jaxpr: Jaxpr):
     return (any(marked),) * len(jaxpr.outvars) if ruled else depends_on(jaxpr, marked)
 
 
-def _show(params):
-    """An instance of a class with rules is shown under its own name, with its own params."""
-    instance = params["call"].key
-    return None if instance is None else (type(instance).__name__, instance.pp_params())
-
-
-custom_call_p.show = _show
 custom_call_p.depends = _depends
 custom_call_p.evaluate = _evaluate
 custom_call_p.stage = _stage
@@ -279,4 +263,5 @@ custom_call_p.jvp = _jvp
 custom_call_p.linearize = _linearize
 custom_call_p.batch = _batch
 custom_call_p.dce = lambda used, eqn: eqn  # its rules compute all results
+custom_call_p.checkpointed = checkpointed
 custom_call_p.harvest = _harvest

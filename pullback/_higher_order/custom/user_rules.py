@@ -22,6 +22,7 @@ from pullback._core.tree import PyTreeDef
 from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero
+from pullback._higher_order.custom.call import RematRules
 from pullback._higher_order.custom.checks import (
     check_batched,
     check_examples,
@@ -92,7 +93,6 @@ class UserCall(CallLabels, RuledCall):
     __slots__ = ("in_tree", "fixed", "keywords", "forward", "out_tree", "out_avals")
     captured: Sequence[Any] = ()
     held: Sequence[str | None] = ()
-    linearize = batch = key = None
 
     def __init__(
         self,
@@ -123,15 +123,23 @@ class UserCall(CallLabels, RuledCall):
 
     @property
     def fwd(self) -> Callable | None:
-        return located(self._fwd, self.fwd_label) if self.decorated.fwd_rule is not None else None
+        if self.decorated.fwd_rule is None:
+            return None if self.decorated.remat_rules is None else self.decorated.remat_rules.both(self)
+        return located(self._fwd, self.fwd_label)
 
     @property
     def bwd(self) -> Callable | None:
-        return located(self._bwd, self.bwd_label) if self.decorated.bwd_rule is not None else None
+        if self.decorated.bwd_rule is None:
+            return None if self.decorated.remat_rules is None else self.decorated.remat_rules.of(self).bwd
+        return located(self._bwd, self.bwd_label)
 
     @property
     def vmap(self) -> Callable | None:
         return self._vmap if self.decorated.vmap_rule is not None else None
+
+    @property
+    def remat(self) -> RematRules | None:
+        return None if self.decorated.remat_rules is None else self.decorated.remat_rules.of(self)
 
     @property
     def definable(self) -> Sequence[str]:
@@ -205,7 +213,7 @@ class UserCall(CallLabels, RuledCall):
         saved, rest = Residuals.of(residuals)
         if decorated.vjp_symbolic_zeros and any(isinstance(leaf, CustomVJPPrimal) for leaf in rest.leaves):
             raise RuleError(f"{label()}: a residual is a whole CustomVJPPrimal; save its .value")
-        return outs, saved, Saved(rest, out_tree, [p.aval for p in primals], covered), None
+        return outs, saved, Saved(rest, out_tree, [p.aval for p in primals], covered)
 
     def _ask_to_differentiate(self, label: Callable[[], str], rule: Callable, args: Sequence[Any]) -> Any:
         """Call a fwd rule whose operations are differentiated.

@@ -12,7 +12,7 @@ from pullback._core.lists import chosen, filled
 from pullback._core.primitive import Primitive
 from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero, nonzero, zero_of
-from pullback._higher_order.custom.call import CustomCall, DerivedCall, replaced
+from pullback._higher_order.custom.call import CustomCall, DerivedCall, RematRules, replaced
 from pullback._ops.families import scalar_like
 from pullback._ops.shape import broadcast_in_dim, instantiate, move_axis, reduce_sum
 from pullback._ops.slicing import index_in_dim, pad
@@ -45,8 +45,7 @@ class BatchedCall:
             fwd=self.fwd if inner.fwd else None,
             bwd=self.bwd if inner.bwd else None,
             vmap=None,
-            linearize=self.linearize if inner.linearize else None,
-            batch=None,
+            remat=self.remat(),
         )
 
     def run(self, fun, values, dims):
@@ -81,12 +80,6 @@ class BatchedCall:
         return self.results(outs, [0 if b else None for b in batched])
 
     def jvp(self, primals, tangents):
-        return self.by_jvp(self.inner.jvp, primals, tangents)
-
-    def linearize(self, primals, tangents):
-        return self.by_jvp(self.inner.linearize, primals, tangents)
-
-    def by_jvp(self, inner, primals, tangents):
         n = len(primals)
         where = [i for i, t in enumerate(tangents) if type(t) is not Zero]
 
@@ -96,7 +89,7 @@ class BatchedCall:
             inner_tangents = [zero_of(lift(p).aval) for p in inner_primals]
             for i, t in zip(where, args[n:], strict=True):
                 inner_tangents[i] = t
-            outs, touts = inner(list(inner_primals), inner_tangents)
+            outs, touts = self.inner.jvp(list(inner_primals), inner_tangents)
             moving, present = nonzero(touts)
             return [*outs, *moving], present
 
@@ -111,17 +104,26 @@ class BatchedCall:
         ]
 
     def fwd(self, primals, active):
-        @WithAux
-        def rule(*args):
-            outs, residuals, static, nonzero = self.inner.fwd(args, active)
-            return [*outs, *residuals], (len(outs), static, nonzero)
+        return self.saving(lambda xs: self.inner.fwd(xs, active), primals, self.dims)
 
-        results, dims, _ = self.run(rule, primals, self.dims)
-        n, static, nonzero = rule.aux
-        outs = self.results(results[:n], dims[:n])
-        return outs, [lift(r) for r in results[n:]], (static, tuple(dims[n:])), nonzero
+    def saving(self, rule, values, dims):
+        """Results and residuals of a rule that returns `(outs, residuals, static)`, batched."""
+
+        @WithAux
+        def flat(*args):
+            outs, residuals, static = rule(args)
+            return [*outs, *residuals], (len(outs), static)
+
+        results, out_dims, _ = self.run(flat, values, dims)
+        n, static = flat.aux
+        outs = self.results(results[:n], out_dims[:n])
+        return outs, [lift(r) for r in results[n:]], (static, tuple(out_dims[n:]))
 
     def bwd(self, static, residuals, cts):
+        return self.cotangents(self.inner.bwd, static, residuals, cts)
+
+    def cotangents(self, bwd, static, residuals, cts):
+        """The cotangents of the arguments by a bwd rule, batched."""
         inner_static, residual_dims = static
         where = [i for i, ct in enumerate(cts) if type(ct) is not Zero]
         shared = self.shared or [False] * len(cts)
@@ -134,7 +136,7 @@ class BatchedCall:
             ]
             for i, ct in zip(where, args[len(residuals) :], strict=True):
                 inner_cts[i] = ct
-            return nonzero(self.inner.bwd(inner_static, args[: len(residuals)], inner_cts))
+            return nonzero(bwd(inner_static, args[: len(residuals)], inner_cts))
 
         given = [self.of_first(cts[i]) if shared[i] else cts[i] for i in where]
         results, dims, trace = self.run(rule, [*residuals, *given], [*residual_dims, *(0 for _ in where)])
@@ -151,6 +153,29 @@ class BatchedCall:
                 # the cotangent of an argument that all examples share is the sum of theirs
                 cts_in.append(reduce_sum(trace.materialize(value, d), (0,)))
         return cts_in
+
+    def remat(self) -> RematRules | None:
+        """The rules under `checkpoint`, batched like those without."""
+        inner = self.inner.remat
+        if inner is None or inner.fwd is None:
+            return inner
+
+        def fwd(policy, primals, active):
+            return self.saving(lambda xs: inner.fwd(policy, xs, active), primals, self.dims)
+
+        def rem(static, residuals, primals, active):
+            inner_static, dims = static
+            n = len(residuals)
+
+            def rule(xs):
+                return inner.rem(inner_static, xs[:n], xs[n:], active)
+
+            return self.saving(rule, [*residuals, *primals], [*dims, *self.dims])
+
+        def bwd(static, residuals, cts):
+            return self.cotangents(inner.bwd, static, residuals, cts)
+
+        return RematRules(fwd, rem, bwd, inner.by_policy)
 
     def of_first(self, ct: AnyValue) -> Any:
         """The cotangent of a shared result as a batched one: that of the first example, then zeros."""

@@ -1,0 +1,196 @@
+"""Custom rules under `checkpoint`: the forward pass runs `fwd`, the recomputation `rem`, which the bwd rule follows.
+
+Before a checkpointed function is linearized, its calls with such rules are replaced (`checkpointed`). Linearization
+then meets `remat_p`, the two rules in one operation: in itself it runs both. Its rule `save` splits it for whoever
+recomputes, a `checkpoint` or a loop inside of one: the residuals of `fwd` are saved, and the second run is a call of
+`rem`. With what only `rem` computes being unused, the first run is reduced to `remat_fwd_p`, `fwd` alone. A checkpoint
+around that one splits `remat_fwd_p` in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pullback._core.flat_function import WithAux
+from pullback._core.jaxpr import Equation, Jaxpr, Var, eval_jaxpr
+from pullback._core.lists import chosen, cut
+from pullback._core.primitive import HigherOrder
+from pullback._core.staging import stage_open
+from pullback._higher_order.call import called, check_operands
+from pullback._higher_order.call_rules import give_call_rules
+from pullback._higher_order.custom.call import CustomCall, replaced
+from pullback._transforms.dce import dce
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Halves:
+    """The rules of one call, traced.
+
+    `first`: operands -> results, residuals. `again`: residuals, operands -> results, residuals of the bwd rule.
+    `policy` is that of the checkpoint; `by_policy` tells whether it matters to `first`.
+    """
+
+    first: Jaxpr
+    again: Jaxpr
+    results: int
+    policy: Any
+    by_policy: bool
+    name: str
+
+    def __str__(self) -> str:
+        return f"rules of {self.name}"
+
+    def repeated(self, eqn: Equation, residuals: Sequence[Any], wanted: Sequence[bool]) -> tuple[Equation, list[Any]]:
+        """The call of `rem` that computes the wanted results of `again`, into variables of `eqn`; what it reads."""
+        outs = [v for v, w in zip(eqn.outvars, wanted, strict=False) if w]
+        again, read = dce(self.again, tuple(wanted), keep_inputs=False)
+        operands = chosen([*residuals, *eqn.invars], read)
+        call = eqn.replace(primitive=remat_rem_p, invars=operands, outvars=outs, params={"jaxpr": again, "rules": None})
+        return call, chosen(residuals, read[: len(residuals)])
+
+
+def _calling(name: str) -> HigherOrder:
+    """A primitive that calls its parameter `jaxpr`. What is derived from it is a call by `remat_rem_p`."""
+    p = HigherOrder(
+        name, lambda params: [called(params["jaxpr"])], lambda params, jaxprs, kept: {"jaxpr": jaxprs[0], "rules": None}
+    )
+
+    def abstract_eval(*avals, jaxpr, rules):
+        check_operands(name, jaxpr, avals)
+        return jaxpr.out_avals
+
+    p.evaluate = lambda *args, jaxpr, rules: eval_jaxpr(jaxpr, [], *args)
+    p.abstract_eval = abstract_eval
+    p.lower = lambda ctx, *operands, jaxpr, rules: ctx.inline(jaxpr, operands)
+    give_call_rules(p, apply=lambda jaxpr, operands, params: _call(jaxpr, operands))
+    return p
+
+
+# operands -> results, residuals of the bwd rule, residuals of fwd
+remat_p = _calling("custom_remat")
+# operands -> results, residuals of fwd
+remat_fwd_p = _calling("custom_remat_fwd")
+# residuals of fwd, operands -> results, residuals of the bwd rule
+remat_rem_p = _calling("custom_remat_rem")
+
+for _p in (remat_p, remat_fwd_p):
+    _p.has(rematerialized=True)
+
+
+def _call(jaxpr: Jaxpr, operands: Sequence[Any]) -> list[Any]:
+    return remat_rem_p.bind(*operands, jaxpr=jaxpr, rules=None)
+
+
+def _save(eqn: Equation, missing: Sequence[bool], saving: Any):
+    rules: Halves | None = eqn.params["rules"]
+    if rules is None:
+        return None
+    m = len(rules.again.outvars)
+    stores = eqn.outvars[m:]
+    repeated, read = rules.repeated(eqn, stores, missing[:m])
+    return eqn, list(dict.fromkeys([*read, *chosen(stores, missing[m:])])), repeated
+
+
+def _dce(used: Sequence[bool], eqn: Equation) -> Equation:
+    """`fwd` alone where no residual of the bwd rule is used."""
+    rules: Halves | None = eqn.params["rules"]
+    if rules is None:
+        return eqn
+    n, m = rules.results, len(rules.again.outvars)
+    if any(used[n:m]):
+        return eqn
+    outvars = [*eqn.outvars[:n], *eqn.outvars[m:]]
+    return eqn.replace(primitive=remat_fwd_p, outvars=outvars, params={"jaxpr": rules.first, "rules": rules})
+
+
+def _save_first(eqn: Equation, missing: Sequence[bool], saving: Any):
+    rules: Halves | None = eqn.params["rules"]
+    if saving.allows(eqn):
+        return eqn, chosen(eqn.outvars, missing), None
+    if rules is None or (rules.by_policy and rules.policy != saving.policy):
+        return None
+    n = rules.results
+    wanted = [*missing[:n], *[False] * (len(rules.again.outvars) - n)]  # of `again`
+    stores, repeated = eqn.outvars[n:], None
+    saved = chosen(stores, missing[n:])
+    if any(wanted):
+        repeated, read = rules.repeated(eqn, stores, wanted)
+        saved = list(dict.fromkeys([*saved, *read]))
+    return eqn, saved, repeated
+
+
+remat_p.save = _save
+remat_p.dce = _dce
+remat_fwd_p.save = _save_first
+remat_fwd_p.dce = lambda used, eqn: eqn  # the rule computes all results
+
+
+def checkpointed(eqn: Equation, policy: Any) -> Equation:
+    """The call that goes by its rules under `checkpoint`, unless the policy allows to save what it computes."""
+    call: CustomCall = eqn.params["call"]
+    if call.remat is None:
+        return eqn
+    if policy is not None and policy(eqn.primitive, *(v.aval for v in eqn.invars), **eqn.params):
+        return eqn
+    return eqn.replace(params={**eqn.params, "call": _by_remat_rules(eqn.primitive, call, policy)})
+
+
+def _by_remat_rules(primitive: HigherOrder, call: CustomCall, policy: Any):
+    rules = call.remat
+    assert rules is not None
+
+    def fwd(primals, active):
+        @WithAux
+        def first(*xs):
+            if rules.fwd is None:
+                outs = primitive.bind(*xs, call=call)
+                return outs, (len(outs), None)
+            outs, residuals, static = rules.fwd(policy, xs, active)
+            return [*outs, *residuals], (len(outs), static)
+
+        @WithAux
+        def again(*args):
+            if rules.rem is None:
+                outs, residuals, static = call.fwd(args, active)
+            else:
+                saved, xs = cut(args, m)
+                outs, residuals, static = rules.rem(first.aux[1], saved, xs, active)
+            return [*outs, *residuals], static
+
+        avals = [x.aval for x in primals]
+        jaxpr1, consts1 = stage_open(first, avals, call.label)
+        n = first.aux[0]
+        m = len(jaxpr1.outvars) - n
+        jaxpr2, consts2 = stage_open(again, [*jaxpr1.out_avals[n:], *avals], call.label)
+        consts = [*consts1, *consts2]
+        halves = _halves(jaxpr1, jaxpr2, len(consts1), len(consts2), n, policy, rules.by_policy, call.name)
+        results = remat_p.bind(*consts, *primals, jaxpr=_whole(halves), rules=halves)
+        return results[:n], results[n : len(jaxpr2.outvars)], again.aux
+
+    return replaced(call, fwd=fwd, bwd=rules.bwd or call.bwd, remat=None)
+
+
+def _halves(jaxpr1, jaxpr2, k1, k2, n, policy, by_policy, name) -> Halves:
+    """Both jaxprs with the constants of both as leading operands."""
+    consts1, inputs1 = cut(jaxpr1.invars, k1)
+    consts2, saved, inputs2 = cut(jaxpr2.invars, k2, len(jaxpr1.outvars) - n)
+    unread1, unread2 = ([Var(v.aval) for v in consts] for consts in (consts2, consts1))
+    first = Jaxpr([], [*consts1, *unread1, *inputs1], jaxpr1.eqns, jaxpr1.outvars)
+    again = Jaxpr([], [*saved, *unread2, *consts2, *inputs2], jaxpr2.eqns, jaxpr2.outvars)
+    return Halves(first, again, n, policy, by_policy, name)
+
+
+def _whole(halves: Halves) -> Jaxpr:
+    """Operands -> results, residuals of the bwd rule, residuals of fwd: both rules, one after the other."""
+    n = halves.results
+
+    def both(*operands):
+        outs, residuals = cut(_call(halves.first, operands), n)
+        return [*outs, *_call(halves.again, [*residuals, *operands])[n:], *residuals]
+
+    return stage_open(both, halves.first.in_avals)[0]
+
+
+__all__ = ["checkpointed", "remat_fwd_p", "remat_p"]
