@@ -40,6 +40,7 @@ FOREIGN = {
     *(
         f"numpy.{name}"
         for name in (
+            "ComplexWarning",
             "character",
             "complexfloating",
             "flexible",

@@ -15,7 +15,6 @@ from types import FrameType
 PLANNED = "planned, but not written yet"
 DEVICES = "refused: there is one device, and this is about several"
 INTERNAL = "refused: it is about the inside of JAX"
-FILES = "refused: it is about files and text; use NumPy and convert with asarray"
 PRIMITIVE = (
     "refused: the primitives are not public; look at `eqn.primitive.name`, and define your own with "
     "pullback.extend.core.Primitive"
@@ -72,20 +71,10 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ("version", "use __version__"),
     ),
     "pullback.numpy": (
-        ("ComplexWarning", "use numpy.exceptions.ComplexWarning"),
-        ("array_repr array_str get_printoptions printoptions set_printoptions", "use NumPy's, which arrays print by"),
-        ("fromfile fromstring load save savez", FILES),
-        ("frompyfunc ufunc", "use vectorize"),
         (
             "float4_e2m1fn float6_e2m3fn float6_e3m2fn int1 int2 uint1 uint2",
             "refused: the engine has no arrays of them",
         ),
-        (
-            "bartlett blackman c_ hamming hanning histogram2d histogramdd index_exp kaiser packbits r_ s_ unpackbits",
-            PLANNED,
-        ),
-        ("sort_complex", "use sort"),
-        ("poly polyadd polyder polydiv polyfit polyint polymul polysub roots", "planned; polyval is there"),
     ),
     "pullback.lax": (
         (

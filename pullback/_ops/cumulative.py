@@ -16,8 +16,8 @@ from pullback._core.zeros import Zero, zero_of
 from pullback._ops.accumulate import accumulator, is_half, running
 from pullback._ops.assemble import broadcasted_iota
 from pullback._ops.compare import eq_p, select_p
-from pullback._ops.elementwise import add_p, exp, max_p, mul_p, sub_p
-from pullback._ops.families import FLOAT, NUMBER, ORDERED, scalar_like
+from pullback._ops.elementwise import add_p, emit_larger, emit_smaller, exp, max_p, mul_p, sub_p
+from pullback._ops.families import ANY, FLOAT, NUMBER, scalar_like
 from pullback._ops.reduce import highest, lowest
 from pullback._ops.rules import linear_jvp
 from pullback._ops.shape import move_axis
@@ -193,10 +193,18 @@ def _extreme_tangent(p: Primitive) -> Callable:
 
 
 cummax_p = _cumulative(
-    "cummax", lambda x, axis: np.maximum.accumulate(x, axis=axis), _op("stablehlo.maximum"), lowest, ORDERED
+    "cummax",
+    lambda x, axis: np.maximum.accumulate(x, axis=axis),
+    lambda block, ab: emit_larger(block, *ab),
+    lowest,
+    ANY,
 )
 cummin_p = _cumulative(
-    "cummin", lambda x, axis: np.minimum.accumulate(x, axis=axis), _op("stablehlo.minimum"), highest, ORDERED
+    "cummin",
+    lambda x, axis: np.minimum.accumulate(x, axis=axis),
+    lambda block, ab: emit_smaller(block, *ab),
+    highest,
+    ANY,
 )
 _scan_jvp(cummax_p, _extreme_tangent(cummax_p))
 _scan_jvp(cummin_p, _extreme_tangent(cummin_p))

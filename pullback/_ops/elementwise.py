@@ -221,21 +221,31 @@ def _mask_lower(ctx, x, y, mode):
 mask_p = nary("mask", _mask_kernel, _mask_lower, None, None, add=add, accepts=NUMBER)
 
 
-def _selection(name, kernel, op, first, second):
+def _preferred(op, direction):
+    """Emits the larger or smaller of two values, or the one that is nan."""
+
     def lower(ctx, x, y):
         if not dtypes.is_complex(x.aval.dtype):
             return ctx.op(op, [x, y])
-        wins = ctx.op("stablehlo.or", [compare_lower(ctx, first.upper(), x, y), ctx.compare("NE", x, x)])
+        ahead = ctx.op("stablehlo.and", [compare_lower(ctx, direction, x, y), ctx.compare("EQ", y, y)])
+        wins = ctx.op("stablehlo.or", [ahead, ctx.compare("NE", x, x)])
         return ctx.op("stablehlo.select", [wins, x, y], x.aval)
 
+    return lower
+
+
+emit_larger, emit_smaller = _preferred("stablehlo.maximum", "GT"), _preferred("stablehlo.minimum", "LT")
+
+
+def _selection(name, kernel, lower, first, second):
     def tangent(mode):
         return lambda t, z, x, y: mul(t, mask_p.bind(x, y, mode=mode))
 
     return nary(name, kernel, lower, tangent(first), tangent(second), add=add, accepts=ANY)
 
 
-max_p = _selection("max", np.maximum, "stablehlo.maximum", "gt", "lt")
-min_p = _selection("min", np.minimum, "stablehlo.minimum", "lt", "gt")
+max_p = _selection("max", np.maximum, emit_larger, "gt", "lt")
+min_p = _selection("min", np.minimum, emit_smaller, "lt", "gt")
 
 max: BinaryFunction = function_of_two(
     __name__,

@@ -16,8 +16,8 @@ from pullback._core.typing import DTypeLike
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.accumulate import reduced
 from pullback._ops.assemble import concatenate
-from pullback._ops.elementwise import add_p, div_p, mask_p, mul_p
-from pullback._ops.families import BITS, FLOAT, NUMBER, elementwise
+from pullback._ops.elementwise import add_p, div_p, emit_larger, emit_smaller, mask_p, mul_p
+from pullback._ops.families import ANY, BITS, FLOAT, NUMBER, elementwise
 from pullback._ops.rules import linear_jvp, zero_jvp
 from pullback._ops.shape import (
     canonical_axes,
@@ -42,6 +42,8 @@ def lowest(dtype: np.dtype) -> Any:
     """The least value of a dtype: the identity of max."""
     if dtype.kind == "b":
         return False
+    if dtypes.is_complex(dtype):
+        return dtype.type(complex(-np.inf, -np.inf))
     return dtypes.iinfo(dtype).min if dtypes.is_integer(dtype) else _infinity(dtype, -1)
 
 
@@ -49,6 +51,8 @@ def highest(dtype: np.dtype) -> Any:
     """The greatest value of a dtype: the identity of min."""
     if dtype.kind == "b":
         return True
+    if dtypes.is_complex(dtype):
+        return dtype.type(complex(np.inf, np.inf))
     return dtypes.iinfo(dtype).max if dtypes.is_integer(dtype) else _infinity(dtype, 1)
 
 
@@ -107,10 +111,8 @@ def _extreme_jvp(p):
     p.jvp = jvp
 
 
-_ANY_ORDER = (lambda dtype: not dtypes.is_complex(dtype), "a real dtype (complex numbers have no order)")
-
-reduce_max_p = _reduction("reduce_max", _extreme_kernel(np.maximum, lowest), "stablehlo.maximum", lowest, _ANY_ORDER)
-reduce_min_p = _reduction("reduce_min", _extreme_kernel(np.minimum, highest), "stablehlo.minimum", highest, _ANY_ORDER)
+reduce_max_p = _reduction("reduce_max", _extreme_kernel(np.maximum, lowest), emit_larger, lowest, ANY)
+reduce_min_p = _reduction("reduce_min", _extreme_kernel(np.minimum, highest), emit_smaller, highest, ANY)
 _extreme_jvp(reduce_max_p)
 reduce_max_p.has(rearranging=True)
 reduce_min_p.has(rearranging=True)
@@ -121,8 +123,8 @@ def reduce_max(operand: ArrayLike, axes: Sequence[int]) -> Array:
     """The largest element over `axes`; nan if there is one, the least value of the dtype if there are no
     elements.
 
-    If several elements are largest, each gets an equal share of the derivative. TypeError for complex dtypes,
-    ValueError for axes out of bounds or named twice.
+    Complex numbers are ordered by real part, then by imaginary part. If several elements are largest, each gets an
+    equal share of the derivative. ValueError for axes out of bounds or named twice.
 
     >>> import numpy as np
     >>> from pullback import lax
@@ -137,8 +139,8 @@ def reduce_min(operand: ArrayLike, axes: Sequence[int]) -> Array:
     """The smallest element over `axes`; nan if there is one, the greatest value of the dtype if there are no
     elements.
 
-    If several elements are smallest, each gets an equal share of the derivative. TypeError for complex dtypes,
-    ValueError for axes out of bounds or named twice.
+    Complex numbers are ordered by real part, then by imaginary part. If several elements are smallest, each gets an
+    equal share of the derivative. ValueError for axes out of bounds or named twice.
 
     >>> import numpy as np
     >>> from pullback import lax

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -184,8 +184,11 @@ def reduced_batch(p: Primitive):
     return batch
 
 
-def reduce_lower(op: str, initial):
-    """The lowering of a reduction by a binary operation with an initial value (a function of the dtype)."""
+def reduce_lower(op: str | Callable, initial):
+    """The lowering of a reduction by a binary operation with an initial value (a function of the dtype).
+
+    The operation is a name, or a function `op(block, x, y)` that emits it.
+    """
     accumulates = op in ("stablehlo.add", "stablehlo.multiply")
 
     def lower(ctx, x, axes):
@@ -193,7 +196,7 @@ def reduce_lower(op: str, initial):
         x = ctx.convert(x, accumulator(x.aval.dtype)) if accumulates else x
         scalar = make_aval((), x.aval.dtype)
         start = ctx.constant(initial(x.aval.dtype), scalar)
-        body = ctx.region([scalar, scalar], lambda block, ab: [block.op(op, ab)])
+        body = ctx.region([scalar, scalar], lambda block, ab: [op(block, *ab) if callable(op) else block.op(op, ab)])
         y = ctx.op(
             "stablehlo.reduce",
             [x, start],

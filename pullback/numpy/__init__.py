@@ -9,11 +9,12 @@ from pullback.numpy._arrays import methods as _methods  # noqa: F401  installs t
 from pullback.numpy._arrays import operators as _operators  # noqa: F401  installs the operators of arrays
 from pullback.numpy._types.array_api import __array_api_version__, __array_namespace_info__  # noqa: F401
 from pullback.numpy._functional.calculus import (
-    corrcoef, cov, diff, ediff1d, gradient, interp, polyval, trapezoid, unwrap,
+    corrcoef, cov, diff, ediff1d, gradient, interp, trapezoid, unwrap,
 )
 from pullback.numpy._types.constants import (
-    ScalarType, bfloat16, bool, bool_, cdouble, character, complex128, complex64, complex_, complexfloating,
-    csingle, double, dtype, e, euler_gamma, flexible, float16, float32, float64, float8_e3m4, float8_e4m3,
+    ComplexWarning, ScalarType, bfloat16, bool, bool_, cdouble, character, complex128, complex64, complex_,
+    complexfloating, csingle, double, dtype, e, euler_gamma, flexible, float16, float32, float64,
+    float8_e3m4, float8_e4m3,
     float8_e4m3b11fnuz, float8_e4m3fn, float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz, float8_e8m0fnu, float_,
     floating, generic, inexact, inf, int16, int32, int4, int64, int8, int_, integer, nan, ndarray, newaxis,
     number, object_, pi, signedinteger, single, uint, uint16, uint32, uint4, uint64, uint8, unsignedinteger,
@@ -23,14 +24,21 @@ from pullback.numpy._products.contractions import (
 )
 from pullback.numpy._products.convolution import convolve, correlate
 from pullback.numpy._searching.counting import (
-    bincount, histogram, histogram_bin_edges, unique, unique_all, unique_counts, unique_inverse, unique_values,
+    bincount, unique, unique_all, unique_counts, unique_inverse, unique_values,
 )
+from pullback.numpy._searching.histograms import histogram, histogram2d, histogram_bin_edges, histogramdd
+from pullback.numpy._windows import bartlett, blackman, hamming, hanning, kaiser
 from pullback.numpy._creation.creation import (
     array, asarray, copy, empty, empty_like, from_dlpack, frombuffer, fromiter, full, full_like, ones,
     ones_like, zeros, zeros_like,
 )
 from pullback.numpy._reductions.cumulative import cumprod, cumsum, cumulative_prod, cumulative_sum
 from pullback.numpy._products.einsum import einsum, einsum_path
+from pullback.numpy._creation.concatenators import c_, index_exp, r_, s_
+from pullback.numpy._files_and_text import (
+    array_repr, array_str, fromfile, fromstring, get_printoptions, load, printoptions, save, savez, set_printoptions,
+)
+from pullback.numpy._elementwise.bit_packing import packbits, unpackbits
 from pullback.numpy._creation.grids import (
     diag, diag_indices, diag_indices_from, diagflat, diagonal, eye, fromfunction, identity, indices,
     mask_indices, meshgrid, mgrid, ogrid, trace, tri, tril, tril_indices, tril_indices_from, triu, triu_indices,
@@ -55,6 +63,8 @@ from pullback.numpy._shape.manipulation import (
 from pullback.numpy._reductions.ignoring_nan import (
     nanargmax, nanargmin, nancumprod, nancumsum, nanmax, nanmean, nanmin, nanprod, nanstd, nansum, nanvar,
 )
+from pullback.numpy._polynomials.arithmetic import polyadd, polyder, polydiv, polyint, polymul, polysub, polyval
+from pullback.numpy._polynomials.roots import poly, polyfit, roots
 from pullback.numpy._shape.padding import pad
 from pullback.numpy._elementwise.rounding import around, ceil, fix, floor, rint, round, trunc
 from pullback.numpy._elementwise.complex_parts import angle, conj, conjugate, imag, real
@@ -73,7 +83,9 @@ from pullback.numpy._reductions.reductions import (
 from pullback.numpy._reductions.moments import average, mean, std, var
 from pullback.numpy._elementwise.selection import allclose, array_equal, array_equiv, clip, isclose, nan_to_num
 from pullback.numpy._searching.sets import intersect1d, isin, setdiff1d, setxor1d, union1d
-from pullback.numpy._searching.sorting import argpartition, argsort, digitize, lexsort, partition, searchsorted, sort
+from pullback.numpy._searching.sorting import (
+    argpartition, argsort, digitize, lexsort, partition, searchsorted, sort, sort_complex,
+)
 from pullback.numpy._types.queries import (
     astype, can_cast, finfo, iinfo, iscomplexobj, isdtype, isrealobj, isscalar, issubdtype, iterable, ndim,
     promote_types, result_type, shape, size,
@@ -87,6 +99,8 @@ from pullback.numpy._elementwise.functions import (
     cos, cosh, deg2rad, degrees, exp, exp2, expm1, fmax, fmin, hypot, log, log10, log1p, log2, logaddexp, logaddexp2,
     maximum, minimum, rad2deg, radians, sin, sinc, sinh, sqrt, tan, tanh,
 )
+from pullback.numpy._functional import known_ufuncs as _known_ufuncs  # noqa: F401  gives functions their methods
+from pullback.numpy._functional.ufuncs import frompyfunc, ufunc
 from pullback.numpy._functional.vectorize import vectorize
 from pullback.numpy._indexing.insertion import (
     delete, fill_diagonal, insert, place, put, put_along_axis, resize, trim_zeros,
@@ -96,46 +110,52 @@ if _typing.TYPE_CHECKING:
     from pullback.numpy import fft, linalg
 
 __all__ = [
-    "ScalarType", "abs", "absolute", "acos", "acosh", "add", "all", "allclose", "amax", "amin", "angle", "any",
-    "append", "apply_along_axis", "apply_over_axes", "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan",
-    "arctan2", "arctanh", "argmax", "argmin", "argpartition", "argsort", "argwhere", "around", "array",
-    "array_equal", "array_equiv", "array_split", "asarray", "asin", "asinh", "astype", "atan", "atan2", "atanh",
-    "atleast_1d", "atleast_2d", "atleast_3d", "average", "bfloat16", "bincount", "bitwise_and", "bitwise_count",
-    "bitwise_invert", "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor",
-    "block", "bool", "bool_", "broadcast_arrays", "broadcast_shapes", "broadcast_to", "can_cast", "cbrt", "cdouble",
-    "ceil", "character", "choose", "clip", "column_stack", "complex128", "complex64", "complex_", "complexfloating",
-    "compress", "concat", "concatenate", "conj", "conjugate", "convolve", "copy", "copysign", "corrcoef",
-    "correlate", "cos", "cosh", "count_nonzero", "cov", "cross", "csingle", "cumprod", "cumsum", "cumulative_prod",
-    "cumulative_sum", "deg2rad", "degrees", "delete", "diag", "diag_indices", "diag_indices_from", "diagflat",
-    "diagonal", "diff", "digitize", "divide", "divmod", "dot", "double", "dsplit", "dstack", "dtype", "e", "ediff1d",
-    "einsum", "einsum_path", "empty", "empty_like", "equal", "euler_gamma", "exp", "exp2", "expand_dims", "expm1",
-    "extract", "eye", "fabs", "fft", "fill_diagonal", "finfo", "fix", "flatnonzero", "flexible", "flip", "fliplr",
-    "flipud", "float16", "float32", "float64", "float8_e3m4", "float8_e4m3", "float8_e4m3b11fnuz", "float8_e4m3fn",
-    "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "float_", "float_power", "floating",
-    "floor", "floor_divide", "fmax", "fmin", "fmod", "frexp", "from_dlpack", "frombuffer", "fromfunction",
-    "fromiter", "full", "full_like", "gcd", "generic", "geomspace", "gradient", "greater", "greater_equal",
-    "heaviside", "histogram", "histogram_bin_edges", "hsplit", "hstack", "hypot", "i0", "identity", "iinfo", "imag",
-    "indices", "inexact", "inf", "inner", "insert", "int16", "int32", "int4", "int64", "int8", "int_", "integer",
-    "interp", "intersect1d", "invert", "isclose", "iscomplex", "iscomplexobj", "isdtype", "isfinite", "isin",
-    "isinf", "isnan", "isneginf", "isposinf", "isreal", "isrealobj", "isscalar", "issubdtype", "iterable", "ix_",
-    "kron", "lcm", "ldexp", "left_shift", "less", "less_equal", "lexsort", "linalg", "linspace", "log", "log10",
-    "log1p", "log2", "logaddexp", "logaddexp2", "logical_and", "logical_not", "logical_or", "logical_xor",
-    "logspace", "mask_indices", "matmul", "matrix_transpose", "matvec", "max", "maximum", "mean", "median",
-    "meshgrid", "mgrid", "min", "minimum", "mod", "modf", "moveaxis", "multiply", "nan", "nan_to_num", "nanargmax",
-    "nanargmin", "nancumprod", "nancumsum", "nanmax", "nanmean", "nanmedian", "nanmin", "nanpercentile", "nanprod",
-    "nanquantile", "nanstd", "nansum", "nanvar", "ndarray", "ndim", "negative", "newaxis", "nextafter", "nonzero",
-    "not_equal", "number", "object_", "ogrid", "ones", "ones_like", "outer", "pad", "partition", "percentile",
-    "permute_dims", "pi", "piecewise", "place", "polyval", "positive", "pow", "power", "prod", "promote_types",
-    "ptp", "put", "put_along_axis", "quantile", "rad2deg", "radians", "ravel", "ravel_multi_index", "real",
-    "reciprocal", "remainder", "repeat", "reshape", "resize", "result_type", "right_shift", "rint", "roll",
-    "rollaxis", "rot90", "round", "searchsorted", "select", "setdiff1d", "setxor1d", "shape", "sign", "signbit",
-    "signedinteger", "sin", "sinc", "single", "sinh", "size", "sort", "spacing", "split", "sqrt", "square",
-    "squeeze", "stack", "std", "subtract", "sum", "swapaxes", "take", "take_along_axis", "tan", "tanh", "tensordot",
-    "tile", "trace", "transpose", "trapezoid", "tri", "tril", "tril_indices", "tril_indices_from", "trim_zeros",
-    "triu", "triu_indices", "triu_indices_from", "true_divide", "trunc", "uint", "uint16", "uint32", "uint4",
-    "uint64", "uint8", "union1d", "unique", "unique_all", "unique_counts", "unique_inverse", "unique_values",
-    "unravel_index", "unsignedinteger", "unstack", "unwrap", "vander", "var", "vdot", "vecdot", "vecmat",
-    "vectorize", "vsplit", "vstack", "where", "zeros", "zeros_like",
+    "ComplexWarning", "ScalarType", "abs", "absolute", "acos", "acosh", "add", "all", "allclose", "amax",
+    "amin", "angle", "any", "append", "apply_along_axis", "apply_over_axes", "arange", "arccos", "arccosh",
+    "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "argmax", "argmin", "argpartition", "argsort",
+    "argwhere", "around", "array", "array_equal", "array_equiv", "array_repr", "array_split", "array_str",
+    "asarray", "asin", "asinh", "astype", "atan", "atan2", "atanh", "atleast_1d", "atleast_2d", "atleast_3d",
+    "average", "bartlett", "bfloat16", "bincount", "bitwise_and", "bitwise_count", "bitwise_invert",
+    "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "blackman",
+    "block", "bool", "bool_", "broadcast_arrays", "broadcast_shapes", "broadcast_to", "c_", "can_cast", "cbrt",
+    "cdouble", "ceil", "character", "choose", "clip", "column_stack", "complex128", "complex64", "complex_",
+    "complexfloating", "compress", "concat", "concatenate", "conj", "conjugate", "convolve", "copy", "copysign",
+    "corrcoef", "correlate", "cos", "cosh", "count_nonzero", "cov", "cross", "csingle", "cumprod", "cumsum",
+    "cumulative_prod", "cumulative_sum", "deg2rad", "degrees", "delete", "diag", "diag_indices",
+    "diag_indices_from", "diagflat", "diagonal", "diff", "digitize", "divide", "divmod", "dot", "double",
+    "dsplit", "dstack", "dtype", "e", "ediff1d", "einsum", "einsum_path", "empty", "empty_like", "equal",
+    "euler_gamma", "exp", "exp2", "expand_dims", "expm1", "extract", "eye", "fabs", "fft", "fill_diagonal",
+    "finfo", "fix", "flatnonzero", "flexible", "flip", "fliplr", "flipud", "float16", "float32", "float64",
+    "float8_e3m4", "float8_e4m3", "float8_e4m3b11fnuz", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2",
+    "float8_e5m2fnuz", "float8_e8m0fnu", "float_", "float_power", "floating", "floor", "floor_divide", "fmax",
+    "fmin", "fmod", "frexp", "from_dlpack", "frombuffer", "fromfile", "fromfunction", "fromiter", "frompyfunc",
+    "fromstring", "full", "full_like", "gcd", "generic", "geomspace", "get_printoptions", "gradient", "greater",
+    "greater_equal", "hamming", "hanning", "heaviside", "histogram", "histogram2d", "histogram_bin_edges",
+    "histogramdd", "hsplit", "hstack", "hypot", "i0", "identity", "iinfo", "imag", "index_exp", "indices",
+    "inexact", "inf", "inner", "insert", "int16", "int32", "int4", "int64", "int8", "int_", "integer", "interp",
+    "intersect1d", "invert", "isclose", "iscomplex", "iscomplexobj", "isdtype", "isfinite", "isin", "isinf",
+    "isnan", "isneginf", "isposinf", "isreal", "isrealobj", "isscalar", "issubdtype", "iterable", "ix_",
+    "kaiser", "kron", "lcm", "ldexp", "left_shift", "less", "less_equal", "lexsort", "linalg", "linspace",
+    "load", "log", "log10", "log1p", "log2", "logaddexp", "logaddexp2", "logical_and", "logical_not",
+    "logical_or", "logical_xor", "logspace", "mask_indices", "matmul", "matrix_transpose", "matvec", "max",
+    "maximum", "mean", "median", "meshgrid", "mgrid", "min", "minimum", "mod", "modf", "moveaxis", "multiply",
+    "nan", "nan_to_num", "nanargmax", "nanargmin", "nancumprod", "nancumsum", "nanmax", "nanmean", "nanmedian",
+    "nanmin", "nanpercentile", "nanprod", "nanquantile", "nanstd", "nansum", "nanvar", "ndarray", "ndim",
+    "negative", "newaxis", "nextafter", "nonzero", "not_equal", "number", "object_", "ogrid", "ones",
+    "ones_like", "outer", "packbits", "pad", "partition", "percentile", "permute_dims", "pi", "piecewise",
+    "place", "poly", "polyadd", "polyder", "polydiv", "polyfit", "polyint", "polymul", "polysub", "polyval",
+    "positive", "pow", "power", "printoptions", "prod", "promote_types", "ptp", "put", "put_along_axis",
+    "quantile", "r_", "rad2deg", "radians", "ravel", "ravel_multi_index", "real", "reciprocal", "remainder",
+    "repeat", "reshape", "resize", "result_type", "right_shift", "rint", "roll", "rollaxis", "roots", "rot90",
+    "round", "s_", "save", "savez", "searchsorted", "select", "set_printoptions", "setdiff1d", "setxor1d",
+    "shape", "sign", "signbit", "signedinteger", "sin", "sinc", "single", "sinh", "size", "sort",
+    "sort_complex", "spacing", "split", "sqrt", "square", "squeeze", "stack", "std", "subtract", "sum",
+    "swapaxes", "take", "take_along_axis", "tan", "tanh", "tensordot", "tile", "trace", "transpose",
+    "trapezoid", "tri", "tril", "tril_indices", "tril_indices_from", "trim_zeros", "triu", "triu_indices",
+    "triu_indices_from", "true_divide", "trunc", "ufunc", "uint", "uint16", "uint32", "uint4", "uint64",
+    "uint8", "union1d", "unique", "unique_all", "unique_counts", "unique_inverse", "unique_values",
+    "unpackbits", "unravel_index", "unsignedinteger", "unstack", "unwrap", "vander", "var", "vdot", "vecdot",
+    "vecmat", "vectorize", "vsplit", "vstack", "where", "zeros", "zeros_like",
 ]
 
 if not _typing.TYPE_CHECKING:

@@ -15,8 +15,8 @@ INEXACT = ["float16", "bfloat16", "float32"]
 DTYPES = {
     "cumsum": [*INEXACT, "int8", "uint32", "complex64"],
     "cumprod": ["float32", "int8", "uint32", "complex64"],
-    "cummax": [*INEXACT, "int8", "uint32"],
-    "cummin": [*INEXACT, "int8", "uint32"],
+    "cummax": [*INEXACT, "int8", "uint32", "complex64"],
+    "cummin": [*INEXACT, "int8", "uint32", "complex64"],
     "cumlogsumexp": INEXACT,
 }
 rng = np.random.default_rng(0)

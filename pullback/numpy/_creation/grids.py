@@ -20,7 +20,7 @@ from pullback._ops.elementwise import add, scalar
 from pullback._ops.shape import shape_of
 from pullback._ops.slicing import pad, slice_in_dim
 from pullback.numpy._creation.creation import check_device
-from pullback.numpy._creation.ranges import arange, linspace
+from pullback.numpy._creation.ranges import arange, from_slice
 from pullback.numpy._elementwise.arithmetic import power
 from pullback.numpy._elementwise.promotion import as_operand, integer
 from pullback.numpy._reductions.reductions import one_axis, summed
@@ -402,22 +402,14 @@ class _Grid:
 
     def __getitem__(self, key: slice | tuple[slice, ...]) -> Any:
         if isinstance(key, slice):
-            return self._along(key)
-        ranges = [self._along(s) for s in key]
+            return from_slice(key)
+        ranges = [from_slice(s) for s in key]
         dtype = dtypes.promote(*[(r.aval.dtype, False) for r in ranges])[0]
         ranges = [shape_ops.convert_element_type(r, dtype) for r in ranges]
         grids = meshgrid(*ranges, sparse=self.sparse, indexing="ij")
         if self.sparse:
             return grids
         return concatenate([shape_ops.reshape(g, (1, *g.aval.shape)) for g in grids], 0)
-
-    @staticmethod
-    def _along(s: slice) -> Array:
-        start = 0 if s.start is None else s.start
-        step = 1 if s.step is None else s.step
-        if isinstance(step, complex):
-            return linspace(start, s.stop, int(abs(step)))
-        return arange(start, s.stop, step)
 
 
 mgrid: _Grid = _Grid("mgrid", sparse=False)

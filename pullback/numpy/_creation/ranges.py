@@ -273,3 +273,12 @@ def geomspace(
 def _middle(x: Array) -> Array:
     n = x.aval.shape[0]
     return slice_in_dim(x, 1, n - 1)
+
+
+def from_slice(s: slice) -> Array:
+    """The numbers of a slice; with an imaginary step, that many numbers, both ends included."""
+    start = 0 if s.start is None else s.start
+    step = 1 if s.step is None else s.step
+    if isinstance(step, complex):
+        return linspace(start, s.stop, int(abs(step)))
+    return arange(start, s.stop, step)

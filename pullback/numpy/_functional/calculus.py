@@ -39,7 +39,7 @@ from pullback.numpy._reductions.reductions import axes_of, one_axis, sum
 from pullback.numpy._searching.sorting import argsort, searchsorted
 from pullback.numpy._shape.joining import joined, rows
 
-__all__ = ["diff", "ediff1d", "gradient", "trapezoid", "interp", "unwrap", "polyval", "cov", "corrcoef"]
+__all__ = ["diff", "ediff1d", "gradient", "trapezoid", "interp", "unwrap", "cov", "corrcoef"]
 
 
 def _differences(x: Array, axis: int) -> Array:
@@ -296,33 +296,6 @@ def unwrap(
     n = x.aval.shape[i]
     rest = add(slice_in_dim(x, 1, n, 1, i), cumsum(fix, i))
     return concatenate([slice_in_dim(x, 0, 1, 1, i), rest], i)
-
-
-@boundary
-def polyval(p: ArrayLike, x: ArrayLike, *, unroll: int = 16) -> Array:
-    """The polynomial whose coefficients are along the first axis of `p`, the highest first, at `x`.
-
-    ValueError for coefficients without an axis.
-
-    >>> import pullback.numpy as pnp
-    >>> pnp.polyval(pnp.array([3., 0., 1.]), 5.)
-    Array(76., dtype=float32)
-    """
-    coefficients, place = _polynomial(p, x)
-    shape = np.broadcast_shapes(coefficients.aval.shape[1:], place.aval.shape)
-    total = shape_ops.full(shape, 0, place.aval.dtype)
-    for k in range(coefficients.aval.shape[0]):
-        c = shape_ops.reshape(slice_in_dim(coefficients, k, k + 1), coefficients.aval.shape[1:])
-        total = shape_ops.broadcast_to(c, shape) if k == 0 else add(mul(total, place), c)
-    return total
-
-
-def _polynomial(p: NestedArrayLike, x: NestedArrayLike) -> tuple[Array, Array]:
-    a, b = as_array("polyval", p), as_array("polyval", x)
-    if a.aval.ndim == 0:
-        raise ValueError("polyval: the coefficients must lie along an axis, got a 0-d array")
-    kind, _ = dtypes.join(a.aval.dtype, a.aval.weak_type, b.aval.dtype, b.aval.weak_type)
-    return shape_ops.convert_element_type(a, kind), shape_ops.convert_element_type(b, kind)
 
 
 @boundary

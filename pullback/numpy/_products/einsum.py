@@ -81,8 +81,6 @@ def _parse(name: str, subscripts: str, ranks: tuple[int, ...]) -> tuple[tuple[st
         for term, rank in zip(terms, ranks, strict=True)
     ]
     if arrow:
-        if hidden and "..." not in out:
-            raise ValueError(f"{name}: '{subscripts}' has an ellipsis in an operand, but none in its result")
         out = out.replace("...", dots)
     else:
         counts = Counter("".join(terms))

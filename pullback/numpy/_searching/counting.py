@@ -1,9 +1,8 @@
-"""Distinct elements, and how many fall into which bin."""
+"""Distinct elements, and how often each integer occurs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,14 +17,12 @@ from pullback._ops.cumulative import cumsum_p
 from pullback._ops.families import scalar_like
 from pullback._ops.gather_numpy import ScatterDimensionNumbers
 from pullback._ops.scatter_functions import scatter_add
-from pullback._ops.shape import convert_element_type, full, move_axis, reduce_sum_p, reshape, shape_of
+from pullback._ops.shape import convert_element_type, full, move_axis, reshape, shape_of
 from pullback._ops.slicing import index_in_dim, slice_in_dim
 from pullback._ops.sort import along_axis, argsort_of, sort_p
-from pullback.numpy._creation.ranges import linspace
-from pullback.numpy._elementwise.promotion import as_operand, cast, operand_for
-from pullback.numpy._reductions.reductions import largest, one_axis, smallest
+from pullback.numpy._elementwise.promotion import as_operand, operand_for
+from pullback.numpy._reductions.reductions import largest, one_axis
 from pullback.numpy._searching.nonzero import static_count, true_positions
-from pullback.numpy._searching.sorting import searchsorted
 
 __all__ = [
     "unique",
@@ -34,8 +31,6 @@ __all__ = [
     "unique_inverse",
     "unique_values",
     "bincount",
-    "histogram",
-    "histogram_bin_edges",
 ]
 
 _INDEX = np.dtype(np.int32)
@@ -175,10 +170,10 @@ def _distinct(name: str, rows: Array, equal_nan: bool, size: int | None, fill_va
         cumsum_p.bind(convert_element_type(begins, _INDEX), axis=0, reverse=False), scalar_like(1, _INDEX)
     )
     inverse = along_axis(group, argsort_of(order, 0), 0)
-    return _Distinct(values, along_axis(order, starts, 0), inverse, _count_into(group, size, _INDEX))
+    return _Distinct(values, along_axis(order, starts, 0), inverse, count_into(group, size, _INDEX))
 
 
-def _count_into(places: Array, size: int, dtype: np.dtype, weights: Array | None = None) -> Array:
+def count_into(places: Array, size: int, dtype: np.dtype, weights: Array | None = None) -> Array:
     """The number (or the sum of the weights) of the entries equal to each number below `size`; others are ignored."""
     n = places.aval.size
     given = full((n,), 1, dtype) if weights is None else weights
@@ -289,11 +284,11 @@ def bincount(x: ArrayLike, weights: ArrayLike | None = None, minlength: int = 0,
         length = max(minlength, canonical_dimension(length))
     values = elementwise.max(values, scalar_like(0, values.aval.dtype))
     if weights is None:
-        return _count_into(values, length, dtypes.canonicalize_dtype(int))
+        return count_into(values, length, dtypes.canonicalize_dtype(int))
     w = as_operand(weights, "bincount", 1)
     if w.aval.shape != values.aval.shape:
         raise ValueError(f"bincount: weights must have the shape of x, {values.shape}, got {w.shape}")
-    return _count_into(values, length, w.aval.dtype, convert_element_type(w, w.aval.dtype))
+    return count_into(values, length, w.aval.dtype, convert_element_type(w, w.aval.dtype))
 
 
 def _length(top: Array) -> int:
@@ -306,81 +301,3 @@ def _length(top: Array) -> int:
                 "length=n) counts what is below n",
             )
         ) from None
-
-
-@boundary
-def histogram_bin_edges(
-    a: ArrayLike, bins: ArrayLike = 10, range: Sequence[ArrayLike] | None = None, weights: ArrayLike | None = None
-) -> Array:
-    """The edges of the bins that `histogram` counts in: `bins` equal ones over `range` or all of `a`, or
-    `bins` itself. ValueError for bins with more than one axis or a negative number of them.
-
-    >>> import pullback.numpy as pnp
-    >>> print(pnp.histogram_bin_edges(pnp.array([0., 1.]), bins=2))
-    [0.  0.5 1. ]
-    """
-    return _edges("histogram_bin_edges", as_operand(a, "histogram_bin_edges", 0), bins, range)
-
-
-def _edges(name: str, x: Array, bins: ArrayLike, range: Sequence[ArrayLike] | None) -> Array:
-    dtype = dtypes.to_inexact(x.aval.dtype, False)[0]
-    if isinstance(bins, str):
-        raise NotImplementedError(f"{name}: bins must be a number or an array of edges, got {bins!r}")
-    if np.ndim(bins) > 1:
-        raise ValueError(f"{name}: bins must be a number or a vector of edges, got shape {np.shape(bins)}")
-    if np.ndim(bins) == 1:
-        return cast(as_operand(bins, name, 1), dtype, False)
-    if range is not None:
-        low, high = (cast(as_operand(v, name, 2), dtype, False) for v in range)
-    elif x.aval.size:
-        low, high = (convert_element_type(f(name, x), dtype) for f in (smallest, largest))
-    else:
-        low, high = scalar_like(0, dtype), scalar_like(1, dtype)
-    # a range of no width becomes one of width 1
-    narrow = compare.eq(low, high)
-    half = scalar_like(0.5, dtype)
-    low = compare.select(narrow, elementwise.sub(low, half), low)
-    high = compare.select(narrow, elementwise.add(high, half), high)
-    return linspace(low, high, shape_of(name, bins)[0] + 1, dtype=dtype)
-
-
-@boundary
-def histogram(
-    a: ArrayLike,
-    bins: ArrayLike = 10,
-    range: Sequence[ArrayLike] | None = None,
-    weights: ArrayLike | None = None,
-    density: bool | None = None,
-) -> tuple[Array, Array]:
-    """The number of elements of `a` (or the sum of their `weights`) in each bin, and the edges of the
-    bins.
-
-    `bins` is a number of equal bins over `range`, by default all of `a`, or the edges themselves. The last
-    bin holds its upper edge. Counts are floating, as JAX's are; with `density` they are divided to integrate
-    to 1. ValueError for bins with more than one axis or a negative number of them, and for weights of another shape.
-
-    >>> import pullback.numpy as pnp
-    >>> print(pnp.histogram(pnp.array([0., 1., 1.]), bins=2)[0])
-    [1. 2.]
-    """
-    x = as_operand(a, "histogram", 0)
-    dtype = dtypes.to_inexact(x.aval.dtype, False)[0]
-    edges = _edges("histogram", x, bins, range)
-    x = reshape(convert_element_type(x, dtype), (x.aval.size,))
-    if weights is None:
-        w = full((x.aval.size,), 1, dtype)
-    else:
-        w = as_operand(weights, "histogram", 3)
-        if w.aval.shape != np.shape(a):
-            raise ValueError(f"histogram: weights must have the shape of a, {np.shape(a)}, got {w.shape}")
-        w = reshape(convert_element_type(w, dtypes.to_inexact(w.aval.dtype, False)[0]), (x.aval.size,))
-    n = edges.aval.size
-    place = searchsorted(edges, x, "right")
-    at_end = compare.eq(x, index_in_dim(edges, n - 1, 0, keepdims=False))
-    place = compare.select(at_end, scalar_like(n - 1, place.aval.dtype), place)
-    counts = slice_in_dim(_count_into(place, n, w.aval.dtype, w), 1, n)
-    if density:
-        widths = elementwise.sub(slice_in_dim(edges, 1, n), slice_in_dim(edges, 0, n - 1))
-        total = reduce_sum_p.bind(counts, axes=(0,))
-        counts = elementwise.div(elementwise.div(counts, convert_element_type(widths, counts.aval.dtype)), total)
-    return counts, edges

@@ -22,7 +22,7 @@ from pullback._ops.sort import along_axis, argsort_of, sort_p
 from pullback.numpy._elementwise.promotion import as_operand, cast, integer, operand_for
 from pullback.numpy._reductions.reductions import one_axis
 
-__all__ = ["sort", "argsort", "lexsort", "partition", "argpartition", "searchsorted", "digitize"]
+__all__ = ["sort", "sort_complex", "argsort", "lexsort", "partition", "argpartition", "searchsorted", "digitize"]
 
 _INDEX = np.dtype(np.int32)
 
@@ -57,6 +57,23 @@ def sort(
     x, axis = _operand("sort", a, axis, kind, order)
     (y,) = sort_p.bind(x, dimension=axis, is_stable=bool(stable), num_keys=1)
     return rev(y, (axis,)) if descending else y
+
+
+@boundary
+def sort_complex(a: ArrayLike) -> Array:
+    """`a` sorted along its first axis, as complex numbers: by real part, then by imaginary part.
+
+    ValueError for a number without axes.
+
+    >>> import pullback.numpy as pnp
+    >>> print(pnp.sort_complex(pnp.array([2, 1])))
+    [1.+0.j 2.+0.j]
+    """
+    x = as_operand(a, "sort_complex", 0)
+    if not x.aval.ndim:
+        raise ValueError(f"sort_complex: expected an array with an axis, got {x.aval.str_short()}")
+    dtype = dtypes.promote((x.aval.dtype, x.aval.weak_type), (np.dtype(np.complex64), True))[0]
+    return convert_element_type(sort(x, 0), dtype)
 
 
 @boundary

@@ -19,6 +19,7 @@ euler_gamma: float = np.euler_gamma
 inf: float = np.inf
 nan: float = np.nan
 newaxis: None = None
+ComplexWarning = np.exceptions.ComplexWarning
 ndarray = Array
 
 # the abstract kinds, for issubdtype
