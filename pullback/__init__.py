@@ -36,6 +36,10 @@ from pullback._api.jacobians import jacfwd as jacfwd
 from pullback._api.jacobians import jacobian as jacobian
 from pullback._api.jacobians import jacrev as jacrev
 from pullback._api.jit import jit as jit
+from pullback._api.refs import empty_ref as empty_ref
+from pullback._api.refs import free_ref as free_ref
+from pullback._api.refs import freeze as freeze
+from pullback._api.refs import new_ref as new_ref
 from pullback._api.typeof import typeof as typeof
 from pullback._api.vectorize import vmap as vmap
 from pullback._core import printing as _printing  # noqa: F401  jaxprs print themselves through it
@@ -46,6 +50,7 @@ from pullback._core.config import enable_x64 as enable_x64
 from pullback._core.dtypes import float0 as float0
 from pullback._core.lazy import attributes as _attributes
 from pullback._core.public_array import Array as Array
+from pullback._core.refs import Ref as Ref
 from pullback._core.types import ShapeDtypeStruct as ShapeDtypeStruct
 from pullback.ad_checkpoint import checkpoint as checkpoint
 from pullback.ad_checkpoint import remat as remat
@@ -57,6 +62,7 @@ from pullback.custom_derivatives import custom_rules as custom_rules
 from pullback.custom_derivatives import custom_vjp as custom_vjp
 
 if _typing.TYPE_CHECKING:
+    from pullback import ad as ad
     from pullback import core as core
     from pullback import custom_batching as custom_batching
     from pullback import debug as debug
@@ -69,11 +75,20 @@ if _typing.TYPE_CHECKING:
     from pullback import nn as nn
     from pullback import ops as ops
     from pullback import random as random
+    from pullback import ref as ref
     from pullback import scipy as scipy
+    from pullback import sharding as sharding
     from pullback import test_util as test_util
     from pullback import typing as typing
     from pullback._api.linear_callback import linear_callback as linear_callback
+    from pullback._api.meshes import make_mesh as make_mesh
+    from pullback._api.meshes import pmap as pmap
+    from pullback._api.meshes import reshard as reshard
+    from pullback._api.meshes import set_mesh as set_mesh
+    from pullback._api.meshes import shard_map as shard_map
     from pullback._check_rules import check_rules as check_rules
+    from pullback._core.sharding import NamedSharding as NamedSharding
+    from pullback._core.sharding import PartitionSpec as P  # noqa: F401
     from pullback._external import external as external
 
 __version__ = "0.1.0"  # stands here alone: pyproject.toml reads it
@@ -86,6 +101,7 @@ if not _typing.TYPE_CHECKING:
         {
             name: f"pullback.{name}"
             for name in (
+                "ad",
                 "core",
                 "custom_batching",
                 "debug",
@@ -98,7 +114,9 @@ if not _typing.TYPE_CHECKING:
                 "nn",
                 "ops",
                 "random",
+                "ref",
                 "scipy",
+                "sharding",
                 "test_util",
                 "typing",
             )
@@ -107,5 +125,12 @@ if not _typing.TYPE_CHECKING:
             "check_rules": "pullback._check_rules:check_rules",
             "external": "pullback._external:external",
             "linear_callback": "pullback._api.linear_callback:linear_callback",
+            "make_mesh": "pullback._api.meshes:make_mesh",
+            "NamedSharding": "pullback._core.sharding:NamedSharding",
+            "P": "pullback._core.sharding:PartitionSpec",
+            "pmap": "pullback._api.meshes:pmap",
+            "reshard": "pullback._api.meshes:reshard",
+            "set_mesh": "pullback._api.meshes:set_mesh",
+            "shard_map": "pullback._api.meshes:shard_map",
         },
     )

@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 
 from pullback._api.closures import closure_convert, custom_gradient, linear_call
 from pullback._api.rules import custom_rules
-from pullback._core.array import ArrayLike
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._core.lazy import attributes as _attributes
-from pullback._core.typing import Q, R
+from pullback._core.tree_paths import tree_map
+from pullback._core.typing import PyTree, Q, R
 from pullback._core.zeros import Zero as SymbolicZero
 from pullback._core.zeros import zero_of
 from pullback._higher_order.custom.checks import zeros_for_user
@@ -131,11 +132,11 @@ class custom_remat(custom_rules[R, Q]):
 
 
 @boundary
-def zero_from_primal(val: ArrayLike, symbolic_zeros: bool = False) -> Any:
+def zero_from_primal(val: PyTree, symbolic_zeros: bool = False) -> Any:
     """The zero tangent at a value: of its shape and dtype, or of the dtype float0 where it has no derivative.
 
     Args:
-      val: an array or number.
+      val: an array or number, or a pytree of them, of which the result is one of zeros.
       symbolic_zeros: whether to return a `SymbolicZero`, which stores the type alone.
 
     Raises: TypeError for anything but an array or a number.
@@ -145,10 +146,14 @@ def zero_from_primal(val: ArrayLike, symbolic_zeros: bool = False) -> Any:
     >>> print(zero_from_primal(pnp.ones(2)), zero_from_primal(pnp.ones(2), symbolic_zeros=True))
     [0. 0.] SymbolicZero(f32[2])
     """
+    if isinstance(val, Array):
+        return _zero_at(val, symbolic_zeros)
+    return tree_map(lambda leaf: _zero_at(leaf, symbolic_zeros), val)
+
+
+def _zero_at(val: ArrayLike, symbolic: bool) -> Any:
     aval = operands("zero_from_primal", val)[0].aval
-    if symbolic_zeros:
-        return zero_of(aval)
-    return zeros_for_user(aval.to_tangent_aval())
+    return zero_of(aval) if symbolic else zeros_for_user(aval.to_tangent_aval())
 
 
 if not _typing.TYPE_CHECKING:

@@ -31,7 +31,13 @@ MODULES = (
     "scipy.linalg",
     "scipy.fft",
     "scipy.stats",
+    "scipy.cluster",
+    "scipy.cluster.vq",
+    "scipy.interpolate",
+    "scipy.ndimage",
     "scipy.sparse",
+    "scipy.spatial",
+    "scipy.spatial.transform",
     "scipy.sparse.linalg",
     "tree_util",
     "tree",
@@ -41,6 +47,7 @@ MODULES = (
     "dtypes",
     "debug",
     "errors",
+    "sharding",
     "ops",
     "flatten_util",
     "experimental",
@@ -94,7 +101,7 @@ def test_every_entry_says_what_to_do():
     ("module", "name", "message"),
     [
         (pnp, "int2", "pullback.numpy has no 'int2': refused: the engine has no arrays of them"),
-        (pb, "pmap", "pullback has no 'pmap': refused: there is one device"),
+        (pb, "smap", "pullback has no 'smap': refused: there is one device"),
         (lax, "psum_scatter", "pullback.lax has no 'psum_scatter': planned"),
         (lax, "stack", "pullback.lax has no 'stack': use the function of pullback.numpy"),
         (lax, "add_p", "pullback.lax has no 'add_p': refused: the primitives"),
@@ -122,8 +129,8 @@ def test_the_message(module, name, message):
 
 
 def test_an_import_of_a_missing_name():
-    with pytest.raises(ImportError, match="cannot import name 'pmap'"):
-        from pullback import pmap  # noqa: F401
+    with pytest.raises(ImportError, match="cannot import name 'smap': pullback has no 'smap': refused: there is one"):
+        from pullback import smap  # noqa: F401
 
 
 # ---- in processes of their own: nothing has been loaded there
@@ -156,7 +163,7 @@ def test_the_table_is_loaded_by_a_miss_alone():
     assert run(
         "import sys, pullback as pb, pullback.nn, pullback.scipy\n"
         "print('pullback._core.missing' in sys.modules)\n"
-        "print(hasattr(pb, 'pmap'), 'pullback._core.missing' in sys.modules)"
+        "print(hasattr(pb, 'smap'), 'pullback._core.missing' in sys.modules)"
     ) == ["False", "False", "True"]
 
 

@@ -32,7 +32,11 @@ MODULES = (
     "scipy.linalg",
     "scipy.fft",
     "scipy.integrate",
+    "scipy.cluster.vq",
+    "scipy.interpolate",
+    "scipy.ndimage",
     "scipy.sparse.linalg",
+    "scipy.spatial.transform",
     "scipy.stats.bernoulli",
     "scipy.stats.beta",
     "scipy.stats.cauchy",
@@ -68,7 +72,6 @@ ABSENT = {
     "accuracy": "the compiler's own accuracy is the one there is",
     "reduce_axes": "JAX deprecated it with xmap and raises NotImplementedError for other values than ()",
     "concrete": "JAX deprecated it and raises NotImplementedError",
-    "operand": "JAX's older way to pass operands to cond and switch; they are passed by position",
     "implementation": "the one implementation is LAPACK's",
     "use_magma": "about GPUs",
     "partitioned": "there is one device",
@@ -111,6 +114,8 @@ DIFFERENT = {
     "checkpoint fun": "left out, a decorator results",
     "remat fun": "left out, a decorator results",
     "remat static_argnames": "remat is checkpoint",
+    "Ref aval": "made by new_ref",
+    "Ref refs": "made by new_ref",
     **{
         f"{module}custom_{kind} jvp": "where forward mode comes from"
         for module, kind in (("", "jvp"), ("", "vjp"), ("custom_derivatives.", "jvp"), ("custom_derivatives.", "vjp"))
@@ -210,7 +215,9 @@ def differences(function: Callable, model: Callable) -> Iterator[tuple[str, str]
                 yield p.name, f"is at position {i} in JAX"
             elif (own.default is own.empty) != (p.default is p.empty):
                 yield p.name, "is required here and has a default there, or the other way round"
-            elif own.default != p.default and isinstance(p.default, (bool, int, float, str, tuple, type(None))):
+            elif repr(own.default) != repr(p.default) and isinstance(
+                p.default, (bool, int, float, str, tuple, type(None))
+            ):
                 yield p.name, f"has the default {own.default!r} here and {p.default!r} in JAX"
         elif p.kind is p.POSITIONAL_ONLY:
             if i >= len(places) and not any(q.kind is q.VAR_POSITIONAL for q in ours.values()):

@@ -8,6 +8,7 @@ import numpy as np
 
 from pullback._core.array import Array, ConcreteArray
 from pullback._core.errors import boundary
+from pullback._core.sharding import PartitionSpec
 from pullback._core.tree import tree_leaves, tree_unflatten
 from pullback._core.tree_paths import tree_map
 from pullback._core.typing import AnyValue, PyTree, PyTreePrefix
@@ -24,7 +25,7 @@ def check_backend(function: str, backend: str | None) -> None:
 def check_one_device(function: str, argument: str, places: AnyValue) -> None:
     """Refuse anything but the one device, in a pytree of devices, shardings of arrays, and None."""
     for place in () if places is None else tree_leaves(places):
-        if {engine.device()} != getattr(place, "device_set", {place}):
+        if type(place) is not PartitionSpec and {engine.device()} != getattr(place, "device_set", {place}):
             raise ValueError(
                 f"{function}: {argument}: expected None, or the device or sharding of an array (x.device, "
                 f"x.sharding), got {place!r}. All arrays are on one device: leave {argument} out."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Literal, overload
 
@@ -14,7 +14,7 @@ from pullback._core.arguments import (
     check_leaves,
     input_names,
 )
-from pullback._core.errors import boundary, describe_function, wrapping
+from pullback._core.errors import boundary, describe_function, standing_for, wrapping
 from pullback._core.flat_function import FlatFunction
 from pullback._core.jaxpr import ClosedJaxpr
 from pullback._core.staging import stage
@@ -136,7 +136,8 @@ def make_jaxpr(
 def eval_shape(fun: Callable[..., Any], *args: PyTree, **kwargs: PyTree) -> PyTree:
     """The shapes and dtypes of the result of a call, without computing it.
 
-    Arguments may be arrays or `ShapeDtypeStruct`s; the result has `ShapeDtypeStruct` leaves. TypeError if `fun` is not
+    Arguments, and leaves that `fun` returns, may be arrays or `ShapeDtypeStruct`s; the result has `ShapeDtypeStruct`
+    leaves. TypeError if `fun` is not
     callable, for arguments of other types, and for results that are not arrays.
 
     >>> import pullback as pb, pullback.numpy as pnp
@@ -144,11 +145,20 @@ def eval_shape(fun: Callable[..., Any], *args: PyTree, **kwargs: PyTree) -> PyTr
     ShapeDtypeStruct(shape=(2,), dtype=float32)
     """
     check_callable("eval_shape", fun)
-    closed, out_tree, _ = trace_function("eval_shape", fun, args, kwargs)
-    return _structs(closed, out_tree)
+    types: dict[int, ShapeDtypeStruct] = {}
+
+    @standing_for(fun)
+    def with_data(*inner_args, **inner_kwargs):
+        result = fun(*inner_args, **inner_kwargs)
+        leaves, tree = tree_flatten(result)
+        types.update((i, x) for i, x in enumerate(leaves) if isinstance(x, ShapeDtypeStruct))
+        return tree_unflatten(tree, [0 if i in types else x for i, x in enumerate(leaves)]) if types else result
+
+    closed, out_tree, _ = trace_function("eval_shape", with_data, args, kwargs)
+    return _structs(closed, out_tree, types)
 
 
-def _structs(closed: ClosedJaxpr, out_tree: PyTreeDef) -> Any:
-    return tree_unflatten(
-        out_tree, [ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type) for a in closed.out_avals]
-    )
+def _structs(closed: ClosedJaxpr, out_tree: PyTreeDef, given: Mapping[int, ShapeDtypeStruct] | None = None) -> Any:
+    """The result of a function with types as its leaves; `given` holds those that it returned itself."""
+    types = [ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type) for a in closed.out_avals]
+    return tree_unflatten(out_tree, types if not given else [given.get(i, struct) for i, struct in enumerate(types)])

@@ -6,14 +6,14 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pullback._api.taps import log
 from pullback._core.array import lift
-from pullback._core.errors import RuleError, describe_function, wrapping
+from pullback._core.errors import describe_function, wrapping
 from pullback._core.tree import tree_flatten
 from pullback._core.tree_paths import tree_text
 from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero
 from pullback._higher_order.custom.checks import check_call, check_pair
+from pullback._higher_order.custom.logs import log_all
 from pullback._ops.elementwise import add
 from pullback._ops.shape import zeros_like_aval
 
@@ -74,10 +74,7 @@ def logging(decorated: AnyValue, bwd: Callable[..., Any]) -> Callable[..., Any]:
             check_call(label, bwd, "residuals, cotangent", len(args), keywords, error)
             raise
         cotangents, logs = check_pair(label, result, "(cotangents, logs)")
-        if logs is not None and not isinstance(logs, dict):
-            raise RuleError(f"{label()} must log a dict or None, got {logs!r}")
-        for name, value in (logs or {}).items():
-            log(value, name)
+        log_all(logs, label)
         return cotangents
 
     return logging

@@ -159,13 +159,6 @@ def collect(fun: Callable, *args: PyTree, kinds: tuple[str, ...]) -> tuple[Any, 
         return harvest_flat(fun, *args, kinds=kinds)
 
 
-def log(value: PyTree, name: str) -> None:
-    """Report a pytree of arrays under a name to `collected_logs` only."""
-    if config.collecting_taps:
-        leaves, tree = lift_tree("a log", name, value)
-        tap_p.bind(*leaves, site=Site(name, tree, tuple(range(len(leaves)))), kind=LOG)
-
-
 def collected_logs(fun: Callable, *args: PyTree) -> tuple[Any, list[tuple[str, Any]]]:
     """The result of a function, and the names and values that it logs, in order."""
     result, found = collect(fun, *args, kinds=(LOG,))

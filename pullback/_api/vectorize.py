@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from pullback._core.arguments import argument_path, check_callable, lift_leaves
@@ -30,7 +31,7 @@ def vmap(
       fun: the function of one example.
       in_axes: for each argument the axis to map over, None for an argument shared by all: an int for all arguments, or
         a tuple with an entry each, which may be a pytree that is a prefix of the argument. Keyword arguments are mapped
-        over axis 0.
+        over axis 0. Where it is None, functions, strings, numbers and NumPy data reach `fun` as they are.
       out_axes: the position of the mapped axis in the result: an int, None for a result that is not mapped, or a pytree
         that is a prefix of the result.
       axis_name: a name by which collectives such as `lax.psum` inside `fun` refer to the axis, any hashable object. A
@@ -74,14 +75,21 @@ def vmap(
     def batched(*args, **kwargs):
         try:
             leaves, tree = tree_flatten((args, kwargs))
-            xs = lift_leaves("vmap", fun, leaves, args, kwargs)
             axes = _input_axes(fun, in_axes, args, kwargs)
+            kept: dict[int, Any] = {}
+            if None in axes:
+                kept = {i: x for i, (x, a) in enumerate(zip(leaves, axes)) if a is None and not isinstance(x, Array)}
+                if kept:
+                    leaves = [0 if i in kept else x for i, x in enumerate(leaves)]
+                    args, kwargs = tree_unflatten(tree, leaves)
+            xs = lift_leaves("vmap", fun, leaves, args, kwargs)
             dims = [
                 _check_axis(fun, axis, x, i, args, kwargs) for i, (axis, x) in enumerate(zip(axes, xs, strict=True))
             ]
             size = _batch_size(fun, xs, dims, axis_size, args, kwargs)
             flat = FlatFunction("vmap", fun, tree, call)
-            values, out_dims, trace = batch_flat(flat, xs, dims, size, axis_name, subject=subject)
+            run = partial(_with_kept, flat, kept) if kept else flat
+            values, out_dims, trace = batch_flat(run, xs, dims, size, axis_name, subject=subject)
             out_tree = flat.out_tree
             targets = _output_axes(name, out_axes, out_tree)
             results = []
@@ -110,6 +118,11 @@ def vmap(
             raise
 
     return batched
+
+
+def _with_kept(flat: FlatFunction, kept: dict[int, Any], *leaves: AnyValue) -> list[Array]:
+    """The flat function with the leaves that are no arrays, and are not mapped, as they were given."""
+    return flat(*[kept[i] if i in kept else x for i, x in enumerate(leaves)])
 
 
 def _is_none(x: AnyValue) -> bool:

@@ -19,7 +19,6 @@ PRIMITIVE = (
     "refused: the primitives are not public; look at `eqn.primitive.name`, and define your own with "
     "pullback.extend.core.Primitive"
 )
-MUTABLE = "refused: arrays are immutable, and there are no references to mutable ones; use x.at[...]"
 PRECISION = "refused: the algorithms of the compiler are not chosen by name; use the parameter precision"
 
 # module -> pairs of names and the explanation for each of them
@@ -28,13 +27,12 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         (
             "auto_pcast copy_to_host_async default_device Device distributed host_count host_id host_ids "
             "make_array_from_callback make_array_from_process_local_data make_array_from_single_device_arrays "
-            "make_mesh memory NamedSharding P pmap process_indices remove_size_one_mesh_axis_from_type reshard "
-            "set_mesh Shard shard_map sharding smap",
+            "memory process_indices remove_size_one_mesh_axis_from_type Shard smap",
             DEVICES,
         ),
-        ("ds empty_ref free_ref freeze new_ref Ref ref", MUTABLE),
+        ("ds", "planned; use lax.dynamic_slice and lax.dynamic_update_slice on what a Ref holds"),
         (
-            "ad api_util array_garbage_collection_guard interpreters jax2tf_associative_scan_reductions lib "
+            "api_util array_garbage_collection_guard interpreters jax2tf_associative_scan_reductions lib "
             "make_user_context no_execution thread_guard",
             INTERNAL,
         ),
@@ -114,7 +112,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
             "all_to_all pbroadcast pshuffle psum_scatter pswapaxes ragged_all_to_all",
             "planned; all_gather, ppermute and psum are there",
         ),
-        ("pcast precv psend shape_as_value with_sharding_constraint", DEVICES),
+        ("pcast precv psend shape_as_value", DEVICES),
         ("approx_max_k approx_min_k", "use top_k, which is exact"),
         ("broadcast_like", "use broadcast_in_dim"),
         ("broadcast_to_rank", "use expand_dims"),
@@ -143,6 +141,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ("EighImplementation EigImplementation SvdAlgorithm", "refused: the one implementation is LAPACK's"),
         ("cholesky_update hessenberg ormqr qdwh schur symmetric_product tridiagonal tridiagonal_solve", PLANNED),
     ),
+    "pullback.sharding": (("AbstractDevice ManualAxisType auto_axes explicit_axes", DEVICES),),
     "pullback.nn": (
         (
             "get_scaled_dot_general_config scaled_dot_general scaled_matmul",
@@ -153,7 +152,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
     "pullback.random": (("random_gamma_p", PRIMITIVE),),
     "pullback.scipy": (
         (
-            "cluster interpolate ndimage optimize signal spatial",
+            "optimize signal",
             "planned; for the minimum of a function see pullback.implicit, and SciPy's own functions take what "
             "pullback.external wraps",
         ),
@@ -243,7 +242,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ("cur_qdd EArray primal_tangent_dtype", INTERNAL),
         # submodules, which are attributes only after they are imported
         (
-            "checkify compilation_cache custom_partitioning hijax layout mesh_utils multihost_utils pjit profiler "
+            "checkify compilation_cache custom_partitioning layout mesh_utils multihost_utils pjit profiler "
             "serialize_executable shard_map sparse",
             PLANNED,
         ),

@@ -11,7 +11,8 @@ package sets the attributes directly and trusts its rules; users set them by met
 | `abstract_eval` | `(*avals, **params)` | the result's type, or a list; raises in the user's terms on bad operands |
 | `lower` | `(ctx, *operands, **params)` | StableHLO, by the emitter `ctx`; one name or a list |
 | `jvp` | `(primals, tangents, **params)` | results and tangents; a tangent may be a symbolic `Zero`, in and out |
-| `transpose` | `(cotangent, *operands, **params)` | a cotangent per operand, None where it is not linear |
+| `transpose` | `(cotangent, *operands, **params)` | a cotangent per operand, an array or `Scattered`; None where |
+| | | it is not linear |
 | `batch` | `(trace, operands, dims, **params)` | results and their batch axes; a dim of None: no batch axis |
 | `taylor` | `(primals, series, **params)` | results and their derivatives along a curve, lists; None for a constant |
 
@@ -38,7 +39,12 @@ operations without nodes to the parent. In `transpose` a cotangent may be a symb
 | `dce` | `(used, eqn)` | the equation for the used results only, likewise |
 | `harvest` | `(trace, args, params)` | results, with taps passed to the trace, likewise; see `_transforms/harvest.py` |
 | `at_once` | `(args, params)` | the results, if no transformation needs to see the primitive |
+| `show` | `(params)` | the name and the parameters that jaxprs show, or None for its own |
+| `accumulate` | `(cotangents, *operands, accums, **params)` | replaces `transpose`: adds a cotangent to the |
+| | | accumulator of each linear operand; those of other operands are None |
 | `narrow` | `(record)` | a linear operation on a tape without operands that turned out unnecessary |
+| `thread` | `(args, params, jaxprs, read, written)` | results and the contents of references after it, for functions |
+| | | with further inputs, the contents of those `read` and `written`, and results, of those written |
 | `save` | `(eqn, missing, saving)` | partial saving by a `checkpoint` policy, for `missing` results: the equation |
 | | | that saves more, the values it saves, and the one that recomputes the missing results (or None); |
 | | | None to have the whole equation recomputed |
@@ -63,6 +69,9 @@ from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue
 
 _CACHE_LIMIT = 4096
+# whether an access to a reference has been recorded in a jaxpr: then `bind` calls the function that discharges them
+discharge_refs = [False]
+_discharge: Callable[..., Any]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -136,6 +145,10 @@ class Primitive:
         """The jaxprs that it runs: none unless it is a `HigherOrder`."""
         return ()
 
+    def shown(self, params: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """The name and the parameters that a jaxpr shows."""
+        return self.name, params
+
     def __repr__(self) -> str:
         return self.name
 
@@ -204,10 +217,13 @@ class HigherOrder(Primitive):
         "depends",
         "dce",
         "harvest",
+        "accumulate",
         "narrow",
         "save",
         "checkpointed",
         "at_once",
+        "show",
+        "thread",
     )
 
     def __init__(
@@ -227,14 +243,24 @@ class HigherOrder(Primitive):
         self.depends: Callable[..., Any] | None = None
         self.dce: Callable[..., Any] | None = None
         self.harvest: Callable[..., Any] | None = None
+        self.accumulate: Callable[..., None] | None = None
         self.narrow: Callable[..., Any] | None = None
         self.save: Callable[..., Any] | None = None
         self.checkpointed: Callable[..., Any] | None = None
         self.at_once: Callable[..., Any] | None = None
+        self.show: Callable[..., Any] | None = None
+        self.thread: Callable[..., Any] | None = None
 
     def bind(self, /, *args: AnyValue, **params: AnyValue) -> Any:
-        """Apply the primitive under the current transformation, unless the `at_once` rule gives the results."""
+        """Apply the primitive under the current transformation, unless the `at_once` rule gives the results.
+
+        References that its functions access become operands and results first (`discharge.py`).
+        """
         try:
+            if discharge_refs[0]:
+                outs = _discharge(self, args, params)
+                if outs is not None:
+                    return outs
             if self.at_once is not None:
                 outs = self.at_once(args, params)
                 if outs is not None:
@@ -243,6 +269,10 @@ class HigherOrder(Primitive):
         except Exception as error:
             fold(error)
             raise
+
+    def shown(self, params: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """The name and the parameters that a jaxpr shows: those of the `show` rule, if it returns any."""
+        return (self.show and self.show(params)) or (self.name, params)
 
     def bodies(self, params: dict[str, Any]) -> Sequence[HeldJaxpr]:
         """The jaxprs that it runs, each with how it runs it."""
@@ -254,6 +284,12 @@ class HigherOrder(Primitive):
         """The parameters with `jaxprs` in place of its bodies, for the operands marked in `kept`."""
         assert self._rebuilt is not None, self.name
         return self._rebuilt(params, jaxprs, kept)
+
+
+def install_discharge(discharge: Callable[..., Any]) -> None:
+    """Install the function that discharges references (called once by the module `discharge`)."""
+    global _discharge
+    _discharge = discharge
 
 
 class Collective(Primitive):

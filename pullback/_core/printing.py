@@ -64,11 +64,12 @@ def format_jaxpr(jaxpr: Jaxpr) -> str:
 def _format_equation(eqn: Equation, names: _Names) -> str:
     outs = " ".join(map(names.binding, eqn.outvars))
     operands = " ".join(map(names.atom, eqn.invars))
-    params = _format_params(eqn.params)
-    return f"{f'{outs} = ' if outs else ''}{eqn.primitive.name}{params}{' ' if operands else ''}{operands}"
+    name, params = eqn.primitive.shown(eqn.params)
+    return f"{f'{outs} = ' if outs else ''}{name}{format_params(params)}{' ' if operands else ''}{operands}"
 
 
-def _format_params(params: dict[str, Any]) -> str:
+def format_params(params: dict[str, Any]) -> str:
+    """The parameters in brackets, nothing if there are none."""
     parts = [f"{key}={text}" for key, text in ((k, format_param(v)) for k, v in params.items()) if text != ""]
     if not parts:
         return ""

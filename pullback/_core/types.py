@@ -13,6 +13,7 @@ import numpy as np
 
 from pullback._core import dtypes
 from pullback._core.errors import described
+from pullback._core.sharding import unspread
 from pullback._core.typing import AnyValue, DTypeLike, Shape, ShapeLike
 
 
@@ -65,6 +66,11 @@ class ShapedArray:
     def str_short(self) -> str:
         """The type as jaxprs print it, such as `f32[3,4]`."""
         return f"{dtypes.short_name(self.dtype)}[{','.join(map(str, self.shape))}]"
+
+    @property
+    def sharding(self) -> Any:
+        """The placement that the type prescribes: none, so arrays of it are whole, on the one device."""
+        return unspread(self.ndim)
 
     def update(
         self, shape: Shape | None = None, dtype: np.dtype | None = None, weak_type: bool | None = None
@@ -152,15 +158,19 @@ class ShapeDtypeStruct:
     ShapeDtypeStruct(shape=(2, 3), dtype=float32)
     """
 
-    __slots__ = ("shape", "dtype", "weak_type")
+    __slots__ = ("shape", "dtype", "weak_type", "sharding")
     shape: tuple[int, ...]
     dtype: np.dtype
     weak_type: bool
+    sharding: Any
 
-    def __init__(self, shape: ShapeLike, dtype: DTypeLike | None, *, weak_type: bool = False):
+    def __init__(
+        self, shape: ShapeLike, dtype: DTypeLike | None, *, sharding: AnyValue = None, weak_type: bool = False
+    ):
         self.shape = canonical_shape(shape)
         self.dtype = dtypes.requested_dtype(dtype)
         self.weak_type = weak_type
+        self.sharding = sharding
 
     @property
     def aval(self) -> ShapedArray:
@@ -182,14 +192,23 @@ class ShapeDtypeStruct:
 
     def __repr__(self) -> str:
         weak = ", weak_type=True" if self.weak_type else ""
-        return f"ShapeDtypeStruct(shape={self.shape}, dtype={self.dtype.name}{weak})"
+        place = "" if self.sharding is None else f", sharding={self.sharding!r}"
+        return f"ShapeDtypeStruct(shape={self.shape}, dtype={self.dtype.name}{weak}{place})"
+
+    def update(self, **changes: AnyValue) -> ShapeDtypeStruct:
+        """The structure with other values of some of its parts. TypeError for parts that it has not.
+
+        >>> ShapeDtypeStruct((2, 3), "float32").update(shape=(4,))
+        ShapeDtypeStruct(shape=(4,), dtype=float32)
+        """
+        parts = {"shape": self.shape, "dtype": self.dtype, "weak_type": self.weak_type, "sharding": self.sharding}
+        return ShapeDtypeStruct(**{**parts, **changes})
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, ShapeDtypeStruct) and (self.shape, self.dtype, self.weak_type) == (
-            other.shape,
-            other.dtype,
-            other.weak_type,
-        )
+        return isinstance(other, ShapeDtypeStruct) and self._key() == other._key()
 
     def __hash__(self) -> int:
-        return hash((self.shape, self.dtype, self.weak_type))
+        return hash(self._key())
+
+    def _key(self) -> tuple[Any, ...]:
+        return self.shape, self.dtype, self.weak_type, self.sharding

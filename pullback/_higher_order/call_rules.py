@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pullback._core.discharge import thread_call
 from pullback._core.jaxpr import Jaxpr
 from pullback._core.lists import chosen, filled, others
 from pullback._core.primitive import HigherOrder
@@ -73,6 +74,7 @@ def give_call_rules(p: HigherOrder, leading: int = 0, apply: Apply | None = None
         moved = [x if d is None else trace.materialize(x, d) for x, d in zip(operands, dims, strict=True)]
         return call(derived, moved, params), [0 if b else None for b in out_batched]
 
+    p.thread = thread_call(p)
     p.jvp = jvp
     p.taylor = taylor
     p.linearize = linearize

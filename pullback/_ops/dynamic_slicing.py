@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,8 @@ from pullback._ops.compare import lt, select
 from pullback._ops.elementwise import add, scalar
 from pullback._ops.families import operands
 from pullback._ops.gather_numpy import CLIP, GatherDimensionNumbers, ScatterDimensionNumbers
-from pullback._ops.gather_scatter import gather_p, scatter_p
+from pullback._ops.gather_scatter import gather_p, scatter_add_p, scatter_p
+from pullback._ops.scattered import Scattered
 from pullback._ops.shape import (
     broadcast_in_dim,
     broadcast_to,
@@ -166,8 +167,24 @@ def _dynamic_slice_jvp(primals, tangents, slice_sizes):
     return y, zero_of(y.aval) if type(t) is Zero else dynamic_slice_p.bind(t, *starts, slice_sizes=slice_sizes)
 
 
+class ScatteredWindow(Scattered):
+    """The cotangent of an array from that of a dynamic slice: the operands are that cotangent and the starts."""
+
+    __slots__ = ()
+
+    def dense(self) -> Array:
+        return dynamic_update_slice_p.bind(zeros_like_aval(self.aval), *self.operands)
+
+    def added_to(self, total: Array) -> Array:
+        return dynamic_slice_add_p.bind(total, *self.operands)
+
+    def add_in_place(self, buffer: np.ndarray, *values: Any) -> None:
+        ct, *starts = values
+        buffer[_window(buffer, np.shape(ct), starts)] += ct
+
+
 def _dynamic_slice_transpose(ct, x, *starts, slice_sizes):
-    return [dynamic_update_slice_p.bind(zeros_like_aval(x.aval), ct, *starts), *[None] * len(starts)]
+    return [ScatteredWindow(x.aval, ct, *starts), *[None] * len(starts)]
 
 
 def _dynamic_slice_batch(trace, args, dims, slice_sizes):
@@ -268,24 +285,29 @@ def _dynamic_update_slice_transpose(ct, x, update, *starts):
     return [to_x, to_update, *[None] * len(starts)]
 
 
-def _dynamic_update_slice_batch(trace, args, dims):
-    (x, update, *starts), (b, u, *ds) = args, dims
-    size = next(a.aval.shape[d] for a, d in zip(args, dims, strict=True) if d is not None)
-    x, update = _leading(x, b, size), _leading(update, u, size)
-    if all(d is None for d in ds):
-        zero = lift(starts[0].aval.dtype.type(0)) if starts else lift(np.int32(0))
-        return dynamic_update_slice_p.bind(x, update, zero, *starts), 0
-    inner = tuple(range(1, x.aval.ndim))
-    numbers = ScatterDimensionNumbers(inner, (), inner, (0,), (0,))
-    return scatter_p.bind(
-        x,
-        _index_vectors(starts, ds, size),
-        update,
-        dimension_numbers=numbers,
-        mode=CLIP,
-        indices_are_sorted=False,
-        unique_indices=True,
-    ), 0
+def _update_batch(p: Primitive, scattering: Primitive) -> Callable:
+    """The batching rule of an update; examples with different starts are updated by the other primitive."""
+
+    def batch(trace, args, dims):
+        (x, update, *starts), (b, u, *ds) = args, dims
+        size = next(a.aval.shape[d] for a, d in zip(args, dims, strict=True) if d is not None)
+        x, update = _leading(x, b, size), _leading(update, u, size)
+        if all(d is None for d in ds):
+            zero = lift(starts[0].aval.dtype.type(0)) if starts else lift(np.int32(0))
+            return p.bind(x, update, zero, *starts), 0
+        inner = tuple(range(1, x.aval.ndim))
+        numbers = ScatterDimensionNumbers(inner, (), inner, (0,), (0,))
+        return scattering.bind(
+            x,
+            _index_vectors(starts, ds, size),
+            update,
+            dimension_numbers=numbers,
+            mode=CLIP,
+            indices_are_sorted=False,
+            unique_indices=True,
+        ), 0
+
+    return batch
 
 
 def _leading(x: Array, dim: int | None, size: int) -> Array:
@@ -300,7 +322,46 @@ dynamic_update_slice_p.lower = lambda ctx, x, update, *starts: ctx.op(
 dynamic_update_slice_p.jvp = _dynamic_update_slice_jvp
 dynamic_update_slice_p.transpose = _dynamic_update_slice_transpose
 dynamic_update_slice_p.has(additive=(0, 1))
-dynamic_update_slice_p.batch = _dynamic_update_slice_batch
+dynamic_update_slice_p.batch = _update_batch(dynamic_update_slice_p, scatter_p)
+
+# --- dynamic_slice_add: an array added to a part of another, for cotangents of dynamic slices ---
+
+dynamic_slice_add_p = Primitive("dynamic_slice_add")
+
+
+def _dynamic_slice_add_kernel(x, update, *starts):
+    out = np.array(x, order="C")
+    out[_window(out, np.shape(update), starts)] += update
+    return out
+
+
+def _dynamic_slice_add_lower(ctx, x, update, *starts):
+    part = ctx.op("stablehlo.dynamic_slice", [x, *starts], update.aval, f"slice_sizes = {int_array(update.aval.shape)}")
+    total = ctx.op("stablehlo.add", [part, update])
+    return ctx.op("stablehlo.dynamic_update_slice", [x, total, *starts], ctx.out_avals[0])
+
+
+def _dynamic_slice_add_jvp(primals, tangents):
+    x, update, *starts = primals
+    y = dynamic_slice_add_p.bind(x, update, *starts)
+    t, u = tangents[:2]
+    if type(u) is Zero:
+        return y, zero_of(y.aval) if type(t) is Zero else t
+    return y, dynamic_slice_add_p.bind(instantiate(t), u, *starts)
+
+
+def _dynamic_slice_add_transpose(ct, x, update, *starts):
+    to_update = dynamic_slice_p.bind(ct, *starts, slice_sizes=update.aval.shape) if is_linear(update) else None
+    return [ct if is_linear(x) else None, to_update, *[None] * len(starts)]
+
+
+dynamic_slice_add_p.abstract_eval = _dynamic_update_slice_type
+dynamic_slice_add_p.kernel = _dynamic_slice_add_kernel
+dynamic_slice_add_p.lower = _dynamic_slice_add_lower
+dynamic_slice_add_p.jvp = _dynamic_slice_add_jvp
+dynamic_slice_add_p.transpose = _dynamic_slice_add_transpose
+dynamic_slice_add_p.has(additive=(0, 1))
+dynamic_slice_add_p.batch = _update_batch(dynamic_slice_add_p, scatter_add_p)
 
 # --- along one axis ---
 

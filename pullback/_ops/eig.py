@@ -22,6 +22,7 @@ from pullback._ops.matrices import (
     guarded_call,
     guarded_kernel,
     in_stacks,
+    kinked_vectors,
     over_gaps,
     product,
     routine,
@@ -130,7 +131,7 @@ def _jvp(primals, tangents, left, right):
         outs = eig_p.bind(x, left=left, right=right)
         return outs, [zero_of(y.aval) for y in outs]
     w, *others = eig_p.bind(x, left=left, right=True)
-    vr = others[-1]
+    vr = kinked_vectors(others[-1], w)
     t = convert_element_type(t, w.aval.dtype)
     inner = solve("eig", vr, product(t, vr))
     outs, tangents = [w], [diagonals(inner)]
@@ -140,7 +141,7 @@ def _jvp(primals, tangents, left, right):
         outs.append(vl)
         tangents.append(_vector_tangent(vl, conj(w), solve("eig", vl, product(adjoint(t), vl))))
     if right:
-        outs.append(vr)
+        outs.append(others[-1])
         tangents.append(_vector_tangent(vr, w, inner))
     return outs, tangents
 

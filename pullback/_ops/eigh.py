@@ -15,11 +15,11 @@ from pullback._ops.matrices import (
     adjoint,
     check_matrices,
     conjugate,
-    diagonals,
     guarded_call,
     guarded_kernel,
     hermitian,
     in_stacks,
+    kinked_vectors,
     over_gaps,
     product,
     real_part,
@@ -135,12 +135,15 @@ def _jvp(primals, tangents, lower, vectors):
         outs = eigh_p.bind(x, lower=lower, vectors=vectors)
         return outs, [zero_of(y.aval) for y in outs]
     w, v = eigh_p.bind(x, lower=lower, vectors=True)
-    moved = product(hermitian(t, lower), v)
-    if not vectors:
-        return [w], [real_part(reduce_sum(mul(conjugate(v), moved), (w.aval.ndim - 1,)))]
+    t = hermitian(t, lower)
     # w' is the diagonal of v^H x' v; the tangent of each vector along the others is the rest, divided by the gaps
-    inner = product(adjoint(v), moved)
-    return [w, v], [real_part(diagonals(inner)), product(v, over_gaps(inner, w))]
+    known = kinked_vectors(v, w)
+    moved = product(t, known)
+    dw = real_part(reduce_sum(mul(conjugate(known), moved), (w.aval.ndim - 1,)))
+    if not vectors:
+        return [w], [dw]
+    inner = product(adjoint(v), moved if known is v else product(t, v))
+    return [w, v], [dw, product(v, over_gaps(inner, w))]
 
 
 eigh_p.abstract_eval = _type

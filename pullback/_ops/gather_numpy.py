@@ -212,32 +212,35 @@ def scatter_kernel(combine):
     """A kernel that writes updates into a copy of the operand: `combine` is a ufunc, or None to overwrite."""
 
     def kernel(x, indices, updates, dimension_numbers, unique_indices, mode, **_):
-        x, indices, updates = np.asarray(x), np.asarray(indices), np.asarray(updates)
-        if is_half(x.dtype) and combine in (np.add, np.multiply) and not unique_indices:
-            wide = accumulator(x.dtype)
-            return kernel(
-                x.astype(wide), indices, updates.astype(wide), dimension_numbers, unique_indices, mode
-            ).astype(x.dtype)
-        out = np.array(x, order="C")
-        if not updates.size or not out.size:
-            return out
-        numbers = GatherDimensionNumbers(*dimension_numbers)
-        sizes = window_sizes(dimension_numbers, x.ndim, updates.shape)
-        where = _addresses(x.shape, indices, numbers, sizes, mode is CLIP)
-        updates = _disarrange(updates, where, sizes, indices.shape[:-1])
-        target = out if _identity(where.order) else out.transpose(where.order)
-        index = where.places
-        if where.valid is not None:
-            nb = indices.ndim - 1
-            full = np.broadcast_shapes(*[i.shape for i in index])
-            index = tuple(np.broadcast_to(i, (*indices.shape[:-1], *i.shape[nb:]))[where.valid] for i in index)
-            updates = updates.reshape((*full, *target.shape[len(index) :]))[where.valid]
-            if not updates.size:
-                return out
-        _write(target, index, updates, combine, unique_indices)
-        return out
+        x = np.asarray(x)
+        half = is_half(x.dtype) and combine in (np.add, np.multiply) and not unique_indices
+        out = np.array(x, accumulator(x.dtype) if half else x.dtype, order="C")
+        scatter_into(out, indices, updates, combine, dimension_numbers, unique_indices, mode)
+        return out.astype(x.dtype, copy=False)
 
     return kernel
+
+
+def scatter_into(out, indices, updates, combine, dimension_numbers, unique_indices, mode, **_) -> None:
+    """Write updates into an array in place; `combine` as for `scatter_kernel`."""
+    indices, updates = np.asarray(indices), np.asarray(updates)
+    if not updates.size or not out.size:
+        return
+    updates = updates.astype(out.dtype, copy=False)
+    numbers = GatherDimensionNumbers(*dimension_numbers)
+    sizes = window_sizes(dimension_numbers, out.ndim, updates.shape)
+    where = _addresses(out.shape, indices, numbers, sizes, mode is CLIP)
+    updates = _disarrange(updates, where, sizes, indices.shape[:-1])
+    target = out if _identity(where.order) else out.transpose(where.order)
+    index = where.places
+    if where.valid is not None:
+        nb = indices.ndim - 1
+        full = np.broadcast_shapes(*[i.shape for i in index])
+        index = tuple(np.broadcast_to(i, (*indices.shape[:-1], *i.shape[nb:]))[where.valid] for i in index)
+        updates = updates.reshape((*full, *target.shape[len(index) :]))[where.valid]
+        if not updates.size:
+            return
+    _write(target, index, updates, combine, unique_indices)
 
 
 def _disarrange(updates, where, sizes, batch):

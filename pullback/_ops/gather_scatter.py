@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.zeros import Zero, zero_of
-from pullback._ops.accumulate import accumulator
+from pullback._ops.accumulate import accumulator, is_half
 from pullback._ops.assemble import broadcasted_iota
 from pullback._ops.compare import eq, select
 from pullback._ops.elementwise import add
@@ -25,9 +26,11 @@ from pullback._ops.gather_numpy import (
     ScatterDimensionNumbers,
     fill_for,
     gather_kernel,
+    scatter_into,
     scatter_kernel,
     window_sizes,
 )
+from pullback._ops.scattered import Scattered
 from pullback._ops.shape import (
     broadcast_in_dim,
     full,
@@ -211,19 +214,28 @@ def _gather_jvp(primals, tangents, **params):
     return y, gather_p.bind(t, indices, **{**params, "fill_value": 0})
 
 
-def _gather_transpose(ct, x, indices, dimension_numbers, mode, indices_are_sorted, unique_indices, **_):
-    numbers = ScatterDimensionNumbers(*dimension_numbers)
-    zeros = zeros_like_aval(x.aval)
+class ScatteredWindows(Scattered):
+    """The cotangent of the operand of a gather: the operands are the indices and the cotangent of the result."""
+
+    __slots__ = ()
+
+    def added_to(self, total: Array) -> Array:
+        return scatter_add_p.bind(total, *self.operands, **self.params)
+
+    def add_in_place(self, buffer: np.ndarray, *values: Any) -> None:
+        indices, ct = values
+        if is_half(buffer.dtype):
+            buffer[...] = _added(buffer, indices, ct, **self.params)
+        else:
+            scatter_into(buffer, indices, ct, np.add, **self.params)
+
+
+_added = scatter_kernel(np.add)
+
+
+def _gather_transpose(ct, x, indices, dimension_numbers, slice_sizes, fill_value, **params):
     return [
-        scatter_add_p.bind(
-            zeros,
-            indices,
-            ct,
-            dimension_numbers=numbers,
-            mode=mode,
-            indices_are_sorted=indices_are_sorted,
-            unique_indices=unique_indices,
-        ),
+        ScatteredWindows(x.aval, indices, ct, dimension_numbers=ScatterDimensionNumbers(*dimension_numbers), **params),
         None,
     ]
 

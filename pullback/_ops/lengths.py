@@ -2,7 +2,7 @@
 
 Away from the tip the derivative is the direction, x / |x|. At the tip it is defined as 0, the element of least length
 of the subdifferential, so that the gradient of every smooth function of a length is right there. The second derivative
-is infinite at the tip, and given as nan: no number is right for both |x| and |x|**2.
+is infinite at the tip, and given as nan: no number is right for both |x| and |x|**2 (see `kinked`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pullback._core.zeros import Zero, zero_of
 from pullback._ops.elementwise import add, div, mul, neg, sqrt, square
 from pullback._ops.expressions import emitted, written
 from pullback._ops.families import FLOAT, BinaryFunction, function_of_two, nary
-from pullback._ops.quotients import quotient_or_nan, quotient_or_nan_p
+from pullback._ops.quotients import kinked, quotient_or_nan, quotient_or_nan_p
 from pullback._ops.reduce import kept_shape
 from pullback._ops.shape import convert_element_type, reduce_sum_p, reduced_batch, reduced_type, reshape
 from pullback._ops.trig import conj, imag, real, real_dtype
@@ -72,8 +72,8 @@ hypot_p: Primitive = nary(
     "hypot",
     np.hypot,
     _hypot_lower,
-    lambda t, z, x, y: mul(t, direction_p.bind(x, y)),
-    lambda t, z, x, y: mul(t, direction_p.bind(y, x)),
+    lambda t, z, x, y: mul(t, kinked(direction_p.bind(x, y), z)),
+    lambda t, z, x, y: mul(t, kinked(direction_p.bind(y, x), z)),
     add=add,
     accepts=FLOAT,
 )
@@ -144,7 +144,8 @@ def _norm_jvp(primals, tangents, axes):
     y = norm_p.bind(x, axes=axes)
     if type(t) is Zero:
         return y, zero_of(y.aval)
-    direction = quotient_or_nan(x, reshape(y, kept_shape(x.aval.shape, axes)))
+    length = reshape(y, kept_shape(x.aval.shape, axes))
+    direction = kinked(quotient_or_nan(x, length), length)
     if dtypes.is_complex(x.aval.dtype):
         return y, reduce_sum_p.bind(real(mul(t, conj(direction))), axes=axes)
     return y, reduce_sum_p.bind(mul(t, direction), axes=axes)

@@ -13,12 +13,12 @@ from functools import cache
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, array_of
+from pullback._core.array import Array, ConcreteArray, array_of
 from pullback._core.primitive import Primitive
 from pullback._core.types import ShapedArray, make_aval
 from pullback._ops.assemble import broadcasted_iota
 from pullback._ops.blas import MODERATE, scipy_blas
-from pullback._ops.compare import bitwise_and, eq, ge, gt, select
+from pullback._ops.compare import bitwise_and, bitwise_or, eq, ge, gt, ne, select
 from pullback._ops.creation import full_like
 from pullback._ops.dot import batch_matmul
 from pullback._ops.elementwise import add, mul, sub
@@ -26,7 +26,7 @@ from pullback._ops.expressions import emitted
 from pullback._ops.families import broadcast_shapes, scalar_like
 from pullback._ops.gather_numpy import GatherDimensionNumbers
 from pullback._ops.gather_scatter import gather
-from pullback._ops.quotients import quotient_or_nan
+from pullback._ops.quotients import kinked, quotient_or_nan
 from pullback._ops.reduce import reduce_and
 from pullback._ops.rounding import is_finite
 from pullback._ops.shape import (
@@ -314,8 +314,27 @@ def over_sums(x: Array, w: Array) -> Array:
     return quotient_or_nan(x, sums) if dtypes.is_complex(x.aval.dtype) else _off_diagonal_over(x, sums)
 
 
+def kinked_vectors(v: Array, w: Array, at_zero: bool = False) -> Array:
+    """Vectors, the columns of `v`, for the derivative of their values `w`: see `kinked`, where a value repeats.
+
+    With `at_zero`, where a value is 0 too.
+    """
+    if type(v) is ConcreteArray or not w.aval.shape[-1]:
+        return v
+    zero, rank = scalar_like(0, w.aval.dtype), w.aval.ndim
+    gaps = sub(as_row(w), as_column(w))
+    apart = reduce_and(bitwise_or(ne(gaps, zero), _on_diagonal(gaps)), (rank - 1,))
+    if at_zero:
+        apart = bitwise_and(apart, ne(w, zero))
+    return kinked(v, as_row(apart))
+
+
+def _on_diagonal(x):
+    return broadcast_to(eq(*(broadcasted_iota(_INDEX, x.aval.shape[-2:], axis) for axis in (0, 1))), x.aval.shape)
+
+
 def _off_diagonal_over(x, y):
-    on_diagonal = eq(*(broadcasted_iota(_INDEX, x.aval.shape[-2:], axis) for axis in (0, 1)))
+    on_diagonal = _on_diagonal(x)
     return quotient_or_nan(
         select(on_diagonal, scalar_like(0, x.aval.dtype), x), select(on_diagonal, scalar_like(1, y.aval.dtype), y)
     )

@@ -16,11 +16,15 @@ from pullback._core.types import ShapedArray, make_aval
 from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.compare import select
-from pullback._ops.elementwise import scalar, sub
+from pullback._ops.elementwise import add, scalar, sub
 from pullback._ops.families import operands
 from pullback._ops.rules import linear_jvp
+from pullback._ops.scattered import Scattered
 from pullback._ops.shape import full, instantiate, move_axis, reduce_sum, reshape, squeeze
 from pullback._xla.lowering import int_array
+
+# from how many times the part on, the cotangent of a small part is added in place
+_FEW_PARTS = 8
 
 # --- slice: x[start:limit:stride] along every axis ---
 
@@ -91,14 +95,35 @@ def _slice_lower(ctx, x, start_indices, limit_indices, strides):
     )
 
 
+class ScatteredSlice(Scattered):
+    """The cotangent of an array from that of a slice: zero outside the slice."""
+
+    __slots__ = ()
+
+    def dense(self) -> Array:
+        (ct,), starts, steps = self.operands, self.params["start_indices"], self.params["strides"]
+        config = []
+        for n, start, m, step in zip(self.aval.shape, starts, ct.aval.shape, steps, strict=True):
+            covered = start + (m - 1) * step + 1 if m else start
+            config.append((start, n - covered, step - 1 if m else 0))
+        return pad(ct, scalar(ct, 0), config)
+
+    def added_to(self, total: Array) -> Array:
+        (ct,), steps = self.operands, self.params["strides"]
+        # the compiler fuses an addition of a padded array with others; a small part is better added in place
+        if any(s != 1 for s in steps) or self.aval.size < _FEW_PARTS * ct.aval.size:
+            return add(total, self.dense())
+        return slice_add_p.bind(total, ct, start_indices=self.params["start_indices"])
+
+    def add_in_place(self, buffer: np.ndarray, *values: Any) -> None:
+        (ct,), starts, steps = values, self.params["start_indices"], self.params["strides"]
+        window = [builtins.slice(b, b + n * s, s) for b, n, s in zip(starts, np.shape(ct), steps, strict=True)]
+        buffer[tuple(window)] += ct
+
+
 def _slice_transpose(ct, x, start_indices, limit_indices, strides):
-    shape = x.aval.shape
-    steps = (1,) * len(shape) if strides is None else strides
-    config = []
-    for n, start, m, step in zip(shape, start_indices, ct.aval.shape, steps, strict=True):
-        covered = start + (m - 1) * step + 1 if m else start
-        config.append((start, n - covered, step - 1 if m else 0))
-    return [pad(ct, scalar(ct, 0), config)]
+    steps = (1,) * x.aval.ndim if strides is None else strides
+    return [ScatteredSlice(x.aval, ct, start_indices=start_indices, strides=steps)]
 
 
 def _slice_batch(trace, args, dims, start_indices, limit_indices, strides):
@@ -122,6 +147,64 @@ slice_p.lower = _slice_lower
 linear_jvp(slice_p)
 slice_p.transpose = _slice_transpose
 slice_p.batch = _slice_batch
+
+# --- slice_add: an array added to a part of another, for cotangents of slices ---
+
+slice_add_p = Primitive("slice_add")
+
+
+def _slice_add_type(x, update, start_indices):
+    if x.dtype != update.dtype:
+        raise TypeError(f"slice_add: operands must have one dtype, got {x.str_short()} and {update.str_short()}")
+    if not len(start_indices) == update.ndim == x.ndim or any(
+        not 0 <= b <= b + m <= n for n, b, m in zip(x.shape, start_indices, update.shape, strict=True)
+    ):
+        raise ValueError(
+            f"slice_add: an update of shape {update.shape} at {start_indices} does not fit into shape {x.shape}"
+        )
+    return x
+
+
+def _slice_add_kernel(x, update, start_indices):
+    out = np.array(x, order="C")
+    out[tuple([builtins.slice(b, b + m) for b, m in zip(start_indices, np.shape(update), strict=True)])] += update
+    return out
+
+
+def _slice_add_lower(ctx, x, update, start_indices):
+    index = make_aval((), np.dtype(np.int32))
+    starts = [ctx.constant(b, index) for b in start_indices]
+    part = ctx.op("stablehlo.dynamic_slice", [x, *starts], update.aval, f"slice_sizes = {int_array(update.aval.shape)}")
+    total = ctx.op("stablehlo.add", [part, update])
+    return ctx.op("stablehlo.dynamic_update_slice", [x, total, *starts], ctx.out_avals[0])
+
+
+def _slice_add_jvp(primals, tangents, start_indices):
+    y = slice_add_p.bind(*primals, start_indices=start_indices)
+    t, u = tangents
+    if type(u) is Zero:
+        return y, zero_of(y.aval) if type(t) is Zero else t
+    return y, slice_add_p.bind(instantiate(t), u, start_indices=start_indices)
+
+
+def _slice_add_transpose(ct, x, update, start_indices):
+    limits = tuple([b + m for b, m in zip(start_indices, update.aval.shape, strict=True)])
+    to_update = slice(ct, start_indices, limits) if is_linear(update) else None
+    return [ct if is_linear(x) else None, to_update]
+
+
+def _slice_add_batch(trace, args, dims, start_indices):
+    x, update = (trace.materialize(a, d) for a, d in zip(args, dims, strict=True))
+    return slice_add_p.bind(x, update, start_indices=(0, *start_indices)), 0
+
+
+slice_add_p.abstract_eval = _slice_add_type
+slice_add_p.kernel = _slice_add_kernel
+slice_add_p.lower = _slice_add_lower
+slice_add_p.jvp = _slice_add_jvp
+slice_add_p.transpose = _slice_add_transpose
+slice_add_p.has(additive=(0, 1))
+slice_add_p.batch = _slice_add_batch
 
 
 def slice_in_dim(

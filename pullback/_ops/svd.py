@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike
 from pullback._core.primitive import Primitive
 from pullback._core.zeros import Zero, zero_of
@@ -19,11 +20,11 @@ from pullback._ops.matrices import (
     as_row,
     check_matrices,
     conjugate,
-    diagonals,
     eyes,
     guarded_call,
     guarded_kernel,
     in_stacks,
+    kinked_vectors,
     over_gaps,
     over_sums,
     product,
@@ -135,9 +136,14 @@ def _jvp(primals, tangents, full_matrices, vectors):
     u, s, vh = svd_p.bind(x, full_matrices=full_matrices, vectors=True)
     k, v = s.aval.shape[-1], adjoint(vh)
     left, right = (slice_in_dim(y, 0, k, axis=-1) for y in (u, v))
-    moved = product(t, right)
+    # at 0 the values of a square real matrix are a kink that their vectors turn through, as those of |x|
+    at_zero = x.aval.shape[-1] != x.aval.shape[-2] or dtypes.is_complex(x.aval.dtype)
+    known_left, known_right = (kinked_vectors(y, s, at_zero) for y in (left, right))
+    moved = product(t, known_right)
+    ds = real_part(reduce_sum(mul(conjugate(known_left), moved), (s.aval.ndim - 1,)))
     if not vectors:
-        return [s], [real_part(reduce_sum(mul(conjugate(left), moved), (s.aval.ndim - 1,)))]
+        return [s], [ds]
+    moved = moved if known_right is right else product(t, right)
     # With a = u^H u' and b = v^H v', both skew, p = u^H x' v is a s + s' - s b. So p + p^H holds a + b times the gaps
     # of s, and p - p^H holds a - b times the sums of two of s.
     inner = product(adjoint(left), moved)
@@ -146,7 +152,7 @@ def _jvp(primals, tangents, full_matrices, vectors):
     half = scalar_like(0.5, x.aval.dtype)
     du = _turned(u, mul(add(both, difference), half), moved, s)
     dv = _turned(v, mul(sub(both, difference), half), product(adjoint(t), left), s)
-    return [u, s, vh], [du, real_part(diagonals(inner)), adjoint(dv)]
+    return [u, s, vh], [du, ds, adjoint(dv)]
 
 
 def _turned(basis: Array, inside: Array, moved: Array, s: Array) -> Array:

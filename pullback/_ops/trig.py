@@ -27,7 +27,7 @@ from pullback._ops.families import (
     nary,
     unary,
 )
-from pullback._ops.quotients import quotient_or_nan
+from pullback._ops.quotients import kinked, quotient_or_nan
 from pullback._ops.shape import unbroadcast
 
 # --- circular ---
@@ -289,7 +289,7 @@ side_p = unary("side", _side_kernel, _side_lower, None, FLOAT)
 def _abs_tangent(t, x, y):
     if not dtypes.is_complex(x.aval.dtype):
         return mul(t, side_p.bind(x))
-    return real(mul(t, conj(quotient_or_nan(x, y))))
+    return real(mul(t, conj(kinked(quotient_or_nan(x, y), y))))
 
 
 abs_p = unary(

@@ -5,36 +5,46 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from pullback._core.array import lift
+from pullback._core.array import ConcreteArray, lift
 from pullback._core.config import config, nans_were_debugged
 from pullback._core.errors import RuleError, RuleNotDefinedError
 from pullback._core.origins import InBackwardPass
+from pullback._core.primitive import HigherOrder
 from pullback._core.trace import call_with, context
 from pullback._core.zeros import Zero
-from pullback._ops.elementwise import add_p
+from pullback._ops.scattered import added
+from pullback._transforms.accumulators import NOWHERE, GradAccum, NullAccum, ValAccum
 from pullback._transforms.linearize import Linearized, Node, Record, Tape, new_tape
 
 
 def pull(
-    linear: Linearized, cotangents: Sequence[Any], once: bool = False, records: Iterable[Record] | None = None
+    linear: Linearized,
+    cotangents: Sequence[Any],
+    once: bool = False,
+    records: Iterable[Record] | None = None,
+    into: Sequence[GradAccum | None] | None = None,
 ) -> list[Any]:
     """Apply the transpose of a linear map: a cotangent, or a symbolic zero, for each of its inputs (None for inactive).
 
     Runs under the current transformation, so that it can itself be differentiated, batched or staged. A map that is
     used `once` is consumed on the way: a residual is freed as soon as it has been read. `records` are the records of
-    the map in reverse order, if the caller follows the walk.
+    the map in reverse order, if the caller follows the walk. The cotangents of inputs with an accumulator in `into` are
+    added to that, and None is returned for them; what only a `NullAccum` would take is not computed.
     """
     tape = linear.tape
     if records is None:
         records = _taken(linear.records) if once else reversed(linear.records)
         if nans_were_debugged[0] and config.debug_nans:
             with InBackwardPass(tape.place) as backward_pass:
-                return pull(linear, cotangents, records=backward_pass.over(records))
+                return pull(linear, cotangents, records=backward_pass.over(records), into=into)
     values: list[Any] = [None] * tape.size
+    # the nodes whose values are buffers of this walk
+    owned: set[int] = set()
+    if into is not None:
+        records = _directed(linear, into, values, records)
     for node, given in zip(linear.outputs, cotangents, strict=True):
         if type(node) is Node and node.owner is tape and type(given) is not Zero:
-            known = values[node.index]
-            values[node.index] = given if known is None else add_p.bind(known, given)
+            _add(values, owned, node.index, given)
     for record in records:
         outputs = record.outputs
         primitive = record.primitive
@@ -50,6 +60,9 @@ def pull(
                 known = values[index]
                 ct.append(Zero(node.aval) if known is None else known)
                 values[index] = None
+            if type(primitive) is HigherOrder and primitive.accumulate is not None:
+                _accumulate(tape, record, ct, values, owned)
+                continue
         else:
             index = outputs[0].index
             ct = values[index]
@@ -64,19 +77,79 @@ def pull(
                 f"{len(record.inputs)} operands, got {len(parts)}"
             )
         for operand, part in zip(record.inputs, parts, strict=True):
-            if part is None or type(operand) is not Node or operand.owner is not tape or type(part) is Zero:
+            if part is None or type(operand) is not Node or operand.owner is not tape:
                 continue
             index = operand.index
-            known = values[index]
-            values[index] = part if known is None else add_p.bind(known, part)
+            if type(part) is ConcreteArray and values[index] is None:
+                values[index] = part
+            elif type(part) is not Zero:
+                _add(values, owned, index, part)
     results: list[Any] = []
     for node in linear.inputs:
         if node is None:
             results.append(None)
         else:
             value = values[node.index]
-            results.append(Zero(node.aval) if value is None else value)
+            results.append(Zero(node.aval) if value is None else None if isinstance(value, GradAccum) else value)
     return results
+
+
+def _add(values: list[Any], owned: set[int], index: int, part: Any) -> None:
+    """Add a cotangent to that of a node."""
+    known = values[index]
+    if isinstance(known, GradAccum):
+        known.add(part)
+        return
+    values[index], mine = added(known, part, index in owned)
+    if mine:
+        owned.add(index)
+
+
+def _accumulate(tape: Tape, record: Record, cts: list[Any], values: list[Any], owned: set[int]) -> None:
+    """Run the rule of an operation that takes accumulators of the cotangents of its operands."""
+    made: dict[int, ValAccum] = {}
+    accums: list[GradAccum | None] = []
+    for operand in record.inputs:
+        if type(operand) is not Node or operand.owner is not tape:
+            accums.append(None)
+            continue
+        index = operand.index
+        known = values[index]
+        if isinstance(known, GradAccum):
+            accums.append(known)
+            continue
+        if index not in made:
+            made[index] = accum = ValAccum(operand.aval, known)
+            accum.owned = index in owned
+        accums.append(made[index])
+    rule = record.primitive.accumulate  # type: ignore[attr-defined]
+    rule(cts, *record.inputs, accums=accums, **record.params)
+    for index, accum in made.items():
+        values[index] = accum.val
+        if accum.owned:
+            owned.add(index)
+
+
+def _directed(
+    linear: Linearized, into: Sequence[GradAccum | None], values: list[Any], records: Iterable[Record]
+) -> Iterable[Record]:
+    """Put accumulators in the places of the inputs' values; returns the records that lead to an input of interest."""
+    tape = linear.tape
+    led = set()
+    for node, accum in zip(linear.inputs, into, strict=True):
+        if node is not None:
+            values[node.index] = accum
+            if not isinstance(accum, NullAccum):
+                led.add(node.index)
+    if not any(isinstance(accum, NullAccum) for accum in into):
+        return records
+    for record in linear.records:
+        if any(type(x) is Node and x.owner is tape and x.index in led for x in record.inputs):
+            led.update([node.index for node in record.outputs])
+    for index in range(tape.size):
+        if index not in led:
+            values[index] = NOWHERE
+    return (record for record in records if record.outputs and record.outputs[0].index in led)
 
 
 def _taken(records: list[Record]) -> Iterator[Record]:

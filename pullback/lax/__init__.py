@@ -1,6 +1,7 @@
 """Operations close to the compiler's, and control flow: strict about dtypes, with JAX's `lax` names."""
 import typing as _typing
 
+from pullback._api.meshes import with_sharding_constraint
 from pullback._core.lazy import attributes as _attributes
 from pullback._core.errors import publish
 from pullback._higher_order.control.associative_scan import associative_scan
@@ -79,7 +80,7 @@ __all__ = [
     "rsqrt", "scan", "scatter", "scatter_add", "scatter_max", "scatter_min", "scatter_mul", "scatter_sub", "select",
     "select_n", "shift_left", "shift_right_arithmetic", "shift_right_logical", "sign", "sin", "sinh", "slice",
     "slice_in_dim", "sort", "sort_key_val", "split", "sqrt", "square", "squeeze", "stop_gradient", "sub", "switch",
-    "tan", "tanh", "top_k", "transpose", "while_loop", "zeta",
+    "tan", "tanh", "top_k", "transpose", "while_loop", "with_sharding_constraint", "zeta",
 ]
 
 publish(globals())

@@ -7,6 +7,7 @@ import typing as _typing
 from pullback._core.lazy import attributes as _attributes
 from pullback.numpy._arrays import methods as _methods  # noqa: F401  installs the methods of arrays
 from pullback.numpy._arrays import operators as _operators  # noqa: F401  installs the operators of arrays
+from pullback.numpy._arrays import references as _references  # noqa: F401  installs the indexing of references
 from pullback.numpy._types.array_api import __array_api_version__, __array_namespace_info__  # noqa: F401
 from pullback.numpy._functional.calculus import (
     corrcoef, cov, diff, ediff1d, gradient, interp, trapezoid, unwrap,

@@ -204,3 +204,13 @@ def test_errors():
         pb.make_jaxpr(lambda x: x, static_argnums=4)(1.0)
     with pytest.raises(TypeError, match=r"make_jaxpr: static_argnums must be an int or a sequence of ints, got 'n'"):
         pb.make_jaxpr(lambda n: n, static_argnums="n")(1.0)
+
+
+def test_eval_shape_of_a_function_that_returns_types():
+    struct = pb.ShapeDtypeStruct((2,), "int8")
+    out = pb.eval_shape(lambda x: {"a": x * 2, "b": [struct, x]}, pnp.ones(3))
+    assert out == {"a": pb.ShapeDtypeStruct((3,), "float32"), "b": [struct, pb.ShapeDtypeStruct((3,), "float32")]}
+    assert pb.eval_shape(lambda: struct) == struct
+    assert pb.eval_shape(lambda: None) is None
+    with pytest.raises(TypeError, match="must return arrays or numbers"):
+        pb.eval_shape(lambda: (struct, "a"))

@@ -333,3 +333,19 @@ def refused_with_a_place(fun, *args):
     assert np.isfinite(fun(*args, out_sharding=None)).all()
     with pytest.raises(NotImplementedError, match="out_sharding must be None, got 'x'"):
         fun(*args, out_sharding="x")
+
+
+def test_what_is_not_mapped_reaches_the_function_as_it_is():
+    seen = []
+
+    def f(function, number, data, x):
+        seen.append((function, type(number), type(data), isinstance(x, pb.Array)))
+        return function(x) * number
+
+    out = pb.vmap(f, in_axes=(None, None, None, 0))(pnp.sin, 2, np.ones(3), pnp.ones(2))
+    assert out.shape == (2,)
+    assert seen == [(pnp.sin, int, np.ndarray, True)]
+    nested = pb.vmap(lambda tree, x: tree["f"](x) + tree["x"], in_axes=({"f": None, "x": 0}, 0))
+    assert nested({"f": pnp.exp, "x": pnp.ones(2)}, pnp.zeros(2)).tolist() == [2.0, 2.0]
+    with pytest.raises(TypeError, match="argument 'text': expected an array or a number, got 'a'"):
+        pb.vmap(lambda function, text: text, in_axes=(None, 0))(pnp.sin, "a")

@@ -318,3 +318,19 @@ def test_a_constant_of_one_branch_is_none_that_moves_in_another():
         return lax.cond(x > 0, f, lambda x: pnp.sin(x) * x, x)
 
     np.testing.assert_allclose(pb.grad(pb.grad(g))(0.5), 2 * np.sin(0.5), rtol=1e-6)
+
+
+def test_older_forms_of_the_operands():
+    assert lax.cond(True, lambda x: x + 1, lambda x: x, operand=1.0) == 2.0
+    assert lax.cond(False, lambda x: 3.0, lambda x: 4.0 if x is None else 5.0, operand=None) == 4.0
+    assert lax.switch(1, [lambda x: x + 1, lambda x: x * 5], operand=2.0) == 10.0
+
+    def chosen(p, x, y):
+        return lax.cond(p, x, lambda a: a * 2, (y, y), lambda pair: pair[0] * pair[1])
+
+    assert [chosen(p, 3.0, 4.0) for p in (True, False)] == [6.0, 16.0]
+    assert pb.jit(pb.grad(chosen, (1, 2)))(False, 3.0, 4.0) == (0.0, 8.0)
+    with pytest.raises(TypeError, match="cond: the operands are given by position or by operand=, got both"):
+        lax.cond(True, lambda x: x, lambda x: x, 1.0, operand=1.0)
+    with pytest.raises(TypeError, match="cond: expected two functions after the predicate"):
+        lax.cond(True, 1.0, lambda x: x, 2.0)

@@ -506,3 +506,37 @@ def test_traced_values_that_an_object_holds(wrap):
         return wrap(Layer(w))(x)
 
     all_close(grad(loss, (0, 1))(3.0, 2.0), (f32(2), f32(30)))
+
+
+def test_python_numbers_among_the_residuals_come_back_as_they_were():
+    seen = []
+
+    @pb.custom_vjp
+    def power(x, n):
+        return x**n
+
+    def bwd(residuals, ct):
+        x, n, flag, half, name = residuals
+        seen.append([type(value) for value in (n, flag, half, name)])
+        return (n * x ** (n - 1) * ct if flag else ct, None)
+
+    power.defvjp(lambda x, n: (x**n, (x, 3, True, 0.5, "name")), bwd)
+
+    def f(x):
+        return power(x, 3)
+
+    def stepped(x):
+        return pb.lax.scan(lambda c, _: (f(c), None), x, None, length=1)[0]
+
+    transforms = {
+        "eager": pb.grad(f),
+        "compiled": pb.jit(pb.grad(f)),
+        "gradient of compiled": pb.grad(pb.jit(f)),
+        "scan": pb.grad(stepped),
+        "checkpoint": pb.grad(pb.checkpoint(f)),
+        "vmap": lambda x: pb.vmap(pb.grad(f))(x[None])[0],
+    }
+    for name, transformed in transforms.items():
+        assert transformed(pnp.asarray(2.0)) == 12.0, name
+    assert seen
+    assert all(kinds == [int, bool, float, str] for kinds in seen)

@@ -129,3 +129,10 @@ def test_zero_from_primal(x):
     symbolic = zero_from_primal(x, symbolic_zeros=True)
     assert isinstance(symbolic, SymbolicZero)
     assert (symbolic.shape, symbolic.dtype) == (np.shape(expected), expected.dtype)
+
+
+def test_zero_from_primal_of_a_pytree():
+    got = zero_from_primal({"a": X, "b": [np.arange(2)]})
+    assert (got["a"].tolist(), got["b"][0].dtype) == ([0.0] * X.size, pb.float0)
+    symbolic = zero_from_primal([X, 1.0], symbolic_zeros=True)
+    assert all(isinstance(zero, SymbolicZero) for zero in symbolic)

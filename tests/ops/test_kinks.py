@@ -234,7 +234,6 @@ def test_the_square_of_a_length_at_its_tip_to_second_order():
         return pnp.linalg.norm(x) ** 2
 
     for inner in (pb.jacfwd, pb.jacrev):
-        assert np.isnan(np.diag(np.asarray(pb.jacfwd(inner(squared))(pnp.zeros(2))))).all()
-        # zero times what is not there, see docs/conventions.md
-        assert not np.asarray(pb.jacrev(inner(squared))(pnp.zeros(2))).any()
+        for outer in (pb.jacfwd, pb.jacrev):
+            assert np.isnan(np.diag(np.asarray(outer(inner(squared))(pnp.zeros(2))))).all()
     np.testing.assert_array_equal(np.asarray(pb.hessian(lambda x: x @ x)(pnp.zeros(2))), 2 * np.eye(2))

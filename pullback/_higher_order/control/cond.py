@@ -10,7 +10,8 @@ import numpy as np
 from pullback._core import dtypes
 from pullback._core.arguments import check_callable
 from pullback._core.array import ArrayLike
-from pullback._core.errors import boundary, describe_function, described
+from pullback._core.discharge import thread_call
+from pullback._core.errors import boundary, describe_function, described, standing_for
 from pullback._core.jaxpr import Equation, Jaxpr, Var, eval_jaxpr
 from pullback._core.lists import chosen, filled, merged, others
 from pullback._core.primitive import HigherOrder
@@ -50,8 +51,17 @@ cond_p = HigherOrder(
 _index = make_aval((), np.dtype(np.int32))
 
 
+_NOT_GIVEN: Any = object()
+
+
 @boundary
-def cond(pred: ArrayLike, true_fun: Callable[..., R], false_fun: Callable[..., R], *operands: PyTree) -> R:
+def cond(
+    pred: ArrayLike,
+    true_fun: Callable[..., R],
+    false_fun: Callable[..., R],
+    *operands: PyTree,
+    operand: PyTree = _NOT_GIVEN,
+) -> R:
     """`true_fun(*operands)` if `pred`, else `false_fun(*operands)`; `pred` may be traced.
 
     Both functions are traced, and must return the same structure with the same shapes and dtypes; only the chosen one
@@ -59,6 +69,8 @@ def cond(pred: ArrayLike, true_fun: Callable[..., R], false_fun: Callable[..., R
 
     Args:
       pred: a scalar bool (or number, true if not zero).
+      operand: the one operand, in place of `operands`; as in older programs of JAX's, which may also write
+        `cond(pred, x, true_fun, y, false_fun)` for `true_fun(x)` if `pred`, else `false_fun(y)`.
 
     Raises: TypeError naming the leaf whose type differs between the results.
 
@@ -74,6 +86,10 @@ def cond(pred: ArrayLike, true_fun: Callable[..., R], false_fun: Callable[..., R
             f"cond: the predicate must be a scalar, got shape {p.aval.shape}. For an elementwise choice "
             "use numpy.where; to decide for each example of a batch, use vmap."
         )
+    if len(operands) == 2 and callable(false_fun) and callable(operands[1]) and not callable(true_fun):
+        x, on_true, (y, on_false) = true_fun, false_fun, operands
+        true_fun, false_fun, operands = _of_first(on_true), _of_second(on_false), (x, y)
+    operands = _with_operand("cond", operands, operand)
     if not callable(true_fun) or not callable(false_fun):
         raise TypeError(f"cond: expected two functions after the predicate, got {true_fun!r} and {false_fun!r}")
     if p.aval.dtype != np.bool_:
@@ -82,9 +98,37 @@ def cond(pred: ArrayLike, true_fun: Callable[..., R], false_fun: Callable[..., R
     return _choose("cond", index, (false_fun, true_fun), ("false_fun", "true_fun"), operands)
 
 
+def _of_first(fun: Callable[..., R]) -> Callable[..., R]:
+    @standing_for(fun)
+    def branch(x, y):
+        return fun(x)
+
+    return branch
+
+
+def _of_second(fun: Callable[..., R]) -> Callable[..., R]:
+    @standing_for(fun)
+    def branch(x, y):
+        return fun(y)
+
+    return branch
+
+
+def _with_operand(function: str, operands: tuple[Any, ...], operand: Any) -> tuple[Any, ...]:
+    if operand is _NOT_GIVEN:
+        return operands
+    if operands:
+        raise TypeError(f"{function}: the operands are given by position or by operand=, got both")
+    return (operand,)
+
+
 @boundary
-def switch(index: ArrayLike, branches: Sequence[Callable[..., R]], *operands: PyTree) -> R:
+def switch(
+    index: ArrayLike, branches: Sequence[Callable[..., R]], *operands: PyTree, operand: PyTree = _NOT_GIVEN
+) -> R:
     """`branches[index](*operands)`, the index clamped to the valid range; it may be traced.
+
+    `operand`, the one operand, may be given in place of `operands`.
 
     Raises: TypeError if the index is not a scalar integer, or naming the leaf whose type differs between the results.
 
@@ -92,6 +136,7 @@ def switch(index: ArrayLike, branches: Sequence[Callable[..., R]], *operands: Py
     >>> print(lax.switch(1, [lambda x: x, lambda x: 10 * x], 5.))
     50.0
     """
+    operands = _with_operand("switch", operands, operand)
     try:
         branches = tuple(branches)
     except TypeError:
@@ -391,5 +436,6 @@ cond_p.linearize = _linearize
 cond_p.transpose = _transpose
 cond_p.batch = _batch
 cond_p.save = _save
+cond_p.thread = thread_call(cond_p)
 
 __all__ = ["cond", "cond_p", "switch"]

@@ -81,6 +81,25 @@ def bind_scan(
     return outs[: len(carry)], outs[len(carry) :]
 
 
+def _thread(args, params, jaxprs, read, written):
+    num_consts, num_carry, n = params["num_consts"], params["num_carry"], len(args)
+    (jaxpr,) = jaxprs
+    consts, carry, xs = _split(args, num_consts, num_carry)
+    own_consts, own_carry, own_xs = _split(jaxpr.invars[:n], num_consts, num_carry)
+    contents = jaxpr.invars[n:]
+    k, end = len(read), len(jaxpr.outvars) - len(written)
+    body = Jaxpr(
+        [],
+        [*own_consts, *contents[:k], *own_carry, *contents[k:], *own_xs],
+        jaxpr.eqns,
+        [*jaxpr.outvars[:num_carry], *jaxpr.outvars[end:], *jaxpr.outvars[num_carry:end]],
+    )
+    last, stacked = bind_scan(
+        [*consts, *read], [*carry, *written], xs, body, params["length"], params["reverse"], params["unroll"]
+    )
+    return [*last[:num_carry], *stacked], last[num_carry:]
+
+
 def _split(values: Sequence[Any], num_consts: int, num_carry: int) -> tuple[list, list, list]:
     m = num_consts + num_carry
     return list(values[:num_consts]), list(values[num_consts:m]), list(values[m:])
@@ -439,6 +458,7 @@ def _batch(trace, operands, dims, jaxpr, length, reverse, num_consts, num_carry,
     return [*last, *stacked], dims
 
 
+scan_p.thread = _thread
 scan_p.evaluate = _evaluate
 scan_p.abstract_eval = _type
 scan_p.lower = _lower

@@ -21,10 +21,11 @@ from pullback._core.typing import AnyValue
 from pullback._higher_order.call import called, check_operands
 from pullback._higher_order.call_rules import give_call_rules
 from pullback._higher_order.control.batched_choice import broadcast_flags, replaceable_by_chosen, replaced_by_chosen
+from pullback._higher_order.control.cond import cond_p
 from pullback._higher_order.control.effects_under_vmap import batch_by_scan
 from pullback._ops.compare import select
 from pullback._ops.reduce import reduce_or
-from pullback._ops.shape import zeros_like_aval
+from pullback._ops.shape import convert_element_type, zeros_like_aval
 from pullback._transforms.vmap import batch_jaxpr
 
 
@@ -87,10 +88,22 @@ def _masked(derived: Jaxpr, replaceable: tuple[bool, ...], size: int) -> Jaxpr:
     return stage_open(fun, [make_aval((size,), np.dtype(bool)), *derived.in_avals])[0]
 
 
+def _thread(args, params, jaxprs, read, written):
+    # what is not done leaves the references as they are: no zeros
+    flag, *operands = args
+    body, zeros = jaxprs
+    outs = cond_p.bind(
+        convert_element_type(flag, np.dtype(np.int32)), *operands, *read, *written, branches=(zeros, body)
+    )
+    n = len(outs) - len(written)
+    return outs[:n], outs[n:]
+
+
 when_p.evaluate = _evaluate
 when_p.abstract_eval = _type
 when_p.lower = _lower
 give_call_rules(when_p, leading=1)
 when_p.batch = _batch
+when_p.thread = _thread
 
 __all__ = ["bind_when", "when_p"]

@@ -157,6 +157,30 @@ def while_loop(
     return tree_unflatten(tree, outs)
 
 
+def _thread(args, params, jaxprs, read, written):
+    n, m, k = params["cond_consts"], params["body_consts"], len(read)
+    cond_values, body_values, carry = _split(args, n, m)
+    body, cond = (
+        Jaxpr([], [*v[:c], *v[end : end + k], *v[c:end], *v[end + k :]], jaxpr.eqns, jaxpr.outvars)
+        for jaxpr, c in zip(jaxprs, (m, n), strict=True)
+        for v, end in [(jaxpr.invars, c + len(carry))]
+    )
+    outs = while_p.bind(
+        *cond_values,
+        *read,
+        *body_values,
+        *read,
+        *carry,
+        *written,
+        cond_jaxpr=cond,
+        body_jaxpr=body,
+        cond_consts=n + k,
+        body_consts=m + k,
+        max_steps=params["max_steps"],
+    )
+    return outs[: len(carry)], outs[len(carry) :]
+
+
 def _avals(leaves: Sequence[Any]) -> list[Any]:
     return [x.aval for x in leaves]
 
@@ -371,6 +395,7 @@ def _until_all_stop(cond: Jaxpr, body: Jaxpr, cond_values, body_values, carry, r
     return new_cond, new_body, [*cond_values, *body_values], n + m
 
 
+while_p.thread = _thread
 while_p.evaluate = _evaluate
 while_p.abstract_eval = _type
 while_p.lower = _lower

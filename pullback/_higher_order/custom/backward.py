@@ -190,6 +190,8 @@ def _batch(trace, operands, dims, call, static, where, out_avals):
         jvp=None,
         fwd=None,
         vmap=None,
+        batch=None,
+        linearize=None,
         bwd=bwd,
         forward=None if call.jvp is None and call.forward is None else "transpose",
     )

@@ -61,6 +61,14 @@ class CustomCall(Protocol):
         """`vmap(size, batched, operands) -> (outs, batched)`, or None if the rule does not apply"""
 
     @property
+    def linearize(self) -> Rule:
+        """The jvp rule for tangents that are recorded, if it is another one than `jvp`."""
+
+    @property
+    def batch(self) -> Rule:
+        """`batch(trace, operands, dims) -> (outs, out_dims)` in place of the call; None if the rule does not apply."""
+
+    @property
     def remat(self) -> RematRules | None:
         """What takes the place of `fwd` and `bwd` under `checkpoint`, if anything does."""
 
@@ -74,11 +82,18 @@ class CustomCall(Protocol):
 
     @property
     def forward(self) -> str | None:
-        """The source of forward mode without a jvp rule: "transpose" of bwd, derivative of "fwd" or of "primal"."""
+        """The source of forward mode without a jvp rule: "transpose" of bwd, derivative of "fwd" or of "primal".
+
+        A call without any derivative rule is differentiated as its function is, if it is "primal".
+        """
 
     @property
     def identity(self) -> Any:
         """The identity of the decorated function, by which `order` observes calls; None if there is none."""
+
+    @property
+    def key(self) -> Any:
+        """What equal calls have in common, hashable; None for a call that is equal to itself only."""
 
     @property
     def definable(self) -> Sequence[str]:
@@ -112,13 +127,24 @@ class DerivedCall:
     fwd: Rule = None
     bwd: Rule = None
     vmap: Rule = None
+    linearize: Rule = None
+    batch: Rule = None
     remat: RematRules | None = None
     captured: Sequence[Any] = ()
     held: Sequence[str | None] = ()
     forward: str | None = None
     identity: Any = None
+    key: Any = None
     definable: Sequence[str] = ()
     jvp_label: Callable[[], str] = _unnamed
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (
+            self.key is not None and isinstance(other, DerivedCall) and bool(self.key == other.key)
+        )
+
+    def __hash__(self) -> int:
+        return object.__hash__(self) if self.key is None else hash(self.key)
 
     def __str__(self) -> str:
         rules = [rule for rule, given in (("jvp", self.jvp), ("vjp", self.bwd), ("vmap", self.vmap)) if given]
@@ -129,8 +155,8 @@ _PARTS = [field.name for field in fields(DerivedCall)]
 
 
 def replaced(call: CustomCall, **changes: AnyValue) -> DerivedCall:
-    """The call with some of its parts replaced."""
-    return DerivedCall(**{part: changes[part] if part in changes else getattr(call, part) for part in _PARTS})
+    """The call with some of its parts replaced; it is equal to no other call, unless a new `key` says so."""
+    return DerivedCall(**{"key": None, **{part: getattr(call, part) for part in _PARTS if part != "key"}, **changes})
 
 
 def closing_over(
@@ -150,6 +176,9 @@ def closing_over(
 
     def jvp(primals, tangents):
         return run(primals[:n], call.jvp, primals[n:], tangents[n:])
+
+    def linearize(primals, tangents):
+        return run(primals[:n], call.linearize, primals[n:], tangents[n:])
 
     def fwd(primals, active):
         outs, residuals, static = run(primals[:n], call.fwd, primals[n:], active and active[n:])
@@ -176,6 +205,11 @@ def closing_over(
             return None  # the rule covers arguments only
         return run(operands[:n], call.vmap, size, batched[n:], operands[n:])
 
+    def batch(trace, operands, dims):
+        if any(dim is not None for dim in dims[:n]):
+            return None
+        return run(operands[:n], call.batch, trace, operands[n:], dims[n:])
+
     return replaced(
         call,
         fun=fun or plain,
@@ -183,6 +217,8 @@ def closing_over(
         fwd=fwd if call.fwd else None,
         bwd=bwd if call.bwd else None,
         vmap=vmap if call.vmap else None,
+        linearize=linearize if call.linearize else None,
+        batch=batch if call.batch else None,
         remat=remat,
         captured=(*tracers, *call.captured),
         held=(*(held or [None] * n), *call.held),

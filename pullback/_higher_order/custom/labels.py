@@ -25,6 +25,13 @@ def call_site() -> CallSite:
     return frame.f_code, frame.f_lasti
 
 
+def place_of(site: CallSite) -> str:
+    """The file and the line of a call."""
+    code, instruction = site
+    line = next((n for start, end, n in code.co_lines() if start <= instruction < end), code.co_firstlineno)
+    return f"{code.co_filename}:{line}"
+
+
 def function_label(decorated: AnyValue) -> str:
     """A decorated function, with its decorator and the location of its definition."""
     return f"{type(decorated).__name__} function {describe_function(decorated.fun)}"
@@ -46,9 +53,7 @@ class CallLabels:
     @property
     def label(self) -> str:
         """The function and the line of the call."""
-        code, instruction = self.site or call_site()
-        line = next((n for start, end, n in code.co_lines() if start <= instruction < end), code.co_firstlineno)
-        return f"{function_label(self.decorated)}, called at {code.co_filename}:{line}"
+        return f"{function_label(self.decorated)}, called at {place_of(self.site or call_site())}"
 
     def jvp_label(self) -> str:
         """The jvp rule of the call."""

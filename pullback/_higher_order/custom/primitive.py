@@ -27,7 +27,7 @@ from pullback._higher_order.custom.backward import (
     is_for_transposition,
     tangents_by_backward,
 )
-from pullback._higher_order.custom.call import CustomCall, closing_over
+from pullback._higher_order.custom.call import CustomCall, closing_over, replaced
 from pullback._higher_order.custom.remat import checkpointed
 from pullback._higher_order.custom.vmap import BatchedCall, jvp_with_batching_rule
 from pullback._ops.elementwise import add_p
@@ -56,8 +56,12 @@ def _stage(trace, args, params):
         return trace.record(custom_call_p, args, params)
     args = [lift(a) for a in args]
     jaxpr, consts = stage_open(call.fun, [a.aval for a in args], call.label)
+
     # constants that tracing has found become operands, as captured tracers do
-    staged = closing_over(call, consts, lambda *xs: eval_jaxpr(jaxpr, [], *xs))
+    def fun(*xs):
+        return eval_jaxpr(jaxpr, [], *xs)
+
+    staged = closing_over(call, consts, fun) if consts else replaced(call, fun=fun, key=call.key)
     return trace.record(custom_call_p, [*consts, *args], {"call": staged, "jaxpr": jaxpr})
 
 
@@ -96,6 +100,8 @@ def _jvp(primals, tangents, call: CustomCall, **_):
 
     if call.jvp is None and call.fwd is None and call.vmap is not None:
         return jvp_with_batching_rule(custom_call_p, call, primals, tangents)
+    if call.jvp is None and call.fwd is None and call.forward == "primal":
+        return through_function(tangents)
     return _with_captured_tangents(call, tangents, lambda given: _forward(call, primals, given), through_function)
 
 
@@ -107,7 +113,7 @@ def _linearize(trace, primals, tangents, call: CustomCall, **_):
         outs = call_with(trace, call.fun, *map(trace.join, primals, given))
         return trace.split(outs)
 
-    if call.jvp is None and call.fwd is None and call.vmap is not None:
+    if call.jvp is None and call.fwd is None and (call.vmap is not None or call.forward == "primal"):
         return through_function(tangents)
     return _with_captured_tangents(call, tangents, lambda given: _reverse(call, primals, given), through_function)
 
@@ -166,7 +172,7 @@ def _forward(call: CustomCall, primals, tangents):
 def _reverse(call: CustomCall, primals, tangents):
     """Results, and their tangents on the tape: the linear map of the bwd rule, or else the jvp rule, recorded."""
     if call.bwd is None:
-        rule = call.jvp
+        rule = call.linearize or call.jvp
         if rule is None:
             raise _no_rule(call)
         counters.count("rules")
@@ -220,6 +226,10 @@ def _no_rule(call: CustomCall) -> RuleNotDefinedError:
 
 
 def _batch(trace, operands, dims, call: CustomCall, **_):
+    if call.batch is not None:
+        result = call.batch(trace, operands, dims)
+        if result is not None:
+            return result
     batched = BatchedCall(call, tuple(dims), trace)
     if call.vmap is not None and call.jvp is None and call.fwd is None:
         outs = batched.fun_by_rule(*operands)  # further transformations see the operations of the vmap rule
@@ -253,6 +263,13 @@ def _depends(marked, call: CustomCall, jaxpr: Jaxpr):
     return (any(marked),) * len(jaxpr.outvars) if ruled else depends_on(jaxpr, marked)
 
 
+def _show(params):
+    """An instance of a class with rules is shown under its own name, with its own params."""
+    instance = params["call"].key
+    return None if instance is None else (type(instance).__name__, instance.pp_params())
+
+
+custom_call_p.show = _show
 custom_call_p.depends = _depends
 custom_call_p.evaluate = _evaluate
 custom_call_p.stage = _stage

@@ -32,6 +32,9 @@ from pullback._higher_order.custom.checks import (
 from pullback._higher_order.custom.order import Identity, observed
 from pullback._higher_order.custom.signature import spans
 
+# residuals of these types are handed on as they are, so that a bwd rule can branch on them, traced or not
+_PYTHON_NUMBERS = frozenset((bool, int, float, complex))
+
 
 class _Array:
     """A placeholder for an array among the leaves of the residuals."""
@@ -55,7 +58,7 @@ class Residuals:
         arrays: list[Any] = []
         rest: list[Any] = []
         for leaf in leaves:
-            if isinstance(leaf, Array) or is_array_like(leaf):
+            if isinstance(leaf, Array) or (type(leaf) not in _PYTHON_NUMBERS and is_array_like(leaf)):
                 arrays.append(lift(leaf))
                 rest.append(_Array)
             else:

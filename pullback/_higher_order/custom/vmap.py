@@ -45,6 +45,8 @@ class BatchedCall:
             fwd=self.fwd if inner.fwd else None,
             bwd=self.bwd if inner.bwd else None,
             vmap=None,
+            linearize=self.linearize if inner.linearize else None,
+            batch=None,
             remat=self.remat(),
         )
 
@@ -80,6 +82,12 @@ class BatchedCall:
         return self.results(outs, [0 if b else None for b in batched])
 
     def jvp(self, primals, tangents):
+        return self.by_jvp(self.inner.jvp, primals, tangents)
+
+    def linearize(self, primals, tangents):
+        return self.by_jvp(self.inner.linearize, primals, tangents)
+
+    def by_jvp(self, inner, primals, tangents):
         n = len(primals)
         where = [i for i, t in enumerate(tangents) if type(t) is not Zero]
 
@@ -89,7 +97,7 @@ class BatchedCall:
             inner_tangents = [zero_of(lift(p).aval) for p in inner_primals]
             for i, t in zip(where, args[n:], strict=True):
                 inner_tangents[i] = t
-            outs, touts = self.inner.jvp(list(inner_primals), inner_tangents)
+            outs, touts = inner(list(inner_primals), inner_tangents)
             moving, present = nonzero(touts)
             return [*outs, *moving], present
 

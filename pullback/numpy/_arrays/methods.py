@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, distinct
 from pullback._core.errors import boundary, fold
+from pullback._core.sharding import SingleDeviceSharding
 from pullback._core.typing import AnyValue, Device, DTypeLike, Index
 from pullback._ops import shape as shape_ops
 from pullback._ops import trig
@@ -26,30 +27,6 @@ from pullback.numpy._searching import nonzero, sorting
 from pullback.numpy._shape import joining, manipulation
 from pullback.numpy._types import queries
 from pullback.numpy._types.array_api import array_namespace
-
-
-class SingleDeviceSharding:
-    """The placement of an array: entirely on one device."""
-
-    __slots__ = ("device",)
-
-    def __init__(self, device: Device):
-        self.device = device
-
-    @property
-    def device_set(self) -> set:
-        """The devices that hold a part of the array."""
-        return {self.device}
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, SingleDeviceSharding) and self.device == other.device
-
-    def __hash__(self) -> int:
-        return hash(self.device)
-
-    def __repr__(self) -> str:
-        return f"SingleDeviceSharding(device={self.device!r})"
-
 
 # --- indexing and iteration ---
 
@@ -250,7 +227,7 @@ def _to_device(self: Array, device: Device, *, stream: None = None) -> Array:
     >>> x.to_device(x.device) is x
     True
     """
-    creation.check_device("to_device", device.device if isinstance(device, SingleDeviceSharding) else device)
+    creation.check_device("to_device", device)
     return self
 
 

@@ -26,6 +26,7 @@ from pullback._core.array import (
 from pullback._core.dlpack import from_exporter
 from pullback._core.errors import boundary, kind_of
 from pullback._core.numpy_state import silenced
+from pullback._core.sharding import Sharding
 from pullback._core.trace import Tracer
 from pullback._core.types import make_aval
 from pullback._core.typing import AnyValue, Device, DTypeLike, ShapeLike
@@ -57,7 +58,9 @@ _WHOLE = frozenset({bool, int})
 
 
 def check_device(name: str, device: Device) -> None:
-    """Refuse a device that is not one of this process."""
+    """Refuse a device, or a placement on devices, that is not of this process."""
+    if isinstance(device, Sharding):
+        device = next(iter(device.device_set), None)
     if device is not None and device not in engine.devices():
         raise ValueError(f"{name}: device {device!r} is none of this process, which has {engine.devices()}")
 

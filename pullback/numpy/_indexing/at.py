@@ -371,7 +371,7 @@ def _update(
     if not plan.axes:
         if combine is not None:
             v = combine(sliced(x, plan), v)
-        return _write(x, v, plan)
+        return write_part(x, v, plan)
     all_of_it = plan.takes_all(x.aval.shape)
     part = x if all_of_it else sliced(x, plan)
     part = shape_ops.reshape(part, plan.middle)
@@ -386,7 +386,7 @@ def _update(
         indices_are_sorted=bool(indices_are_sorted) or single,
         unique_indices=bool(unique_indices) or single,
     )
-    return shape_ops.reshape(out, x.aval.shape) if all_of_it else _write(x, out, plan)
+    return shape_ops.reshape(out, x.aval.shape) if all_of_it else write_part(x, out, plan)
 
 
 def _ones_for(x: Array, kind: type) -> Array:
@@ -453,7 +453,7 @@ def _fitted(function: str, v: Array, x: Array, plan: Plan) -> Array:
     return stretched(function, v, plan.shape)
 
 
-def _write(x: Array, v: Array, plan: Plan) -> Array:
+def write_part(x: Array, v: Array, plan: Plan) -> Array:
     """`x` with the part selected by the slices of a plan replaced by `v`."""
     shape = tuple((b - a + s - 1) // s for a, b, s in zip(plan.starts, plan.limits, plan.strides, strict=True))
     v = rev(shape_ops.reshape(v, shape), plan.reversed_axes)

@@ -1,0 +1,239 @@
+"""Primitives as classes: an operation whose methods are its evaluation and its rules."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NoReturn
+
+from pullback._core.arguments import signature
+from pullback._core.array import Array
+from pullback._core.errors import RuleNotDefinedError, fold
+from pullback._core.printing import format_params
+from pullback._core.trace import Tracer, context
+from pullback._core.typing import AnyValue, PyTree
+from pullback._higher_order.custom.class_call import AxisData, ClassCall
+from pullback._higher_order.custom.class_checks import Declared
+from pullback._higher_order.custom.class_rules import RULES, RuleSet, missing, rules_of
+from pullback._higher_order.custom.labels import call_site
+from pullback._higher_order.custom.order import Identity, note_call
+from pullback._higher_order.custom.primitive import custom_call_p
+from pullback._xla.evaluate import evaluator
+
+
+class HiPrim:
+    """An operation of one's own with the rules of its transformations: a class of which instances are called.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> from pullback.experimental.hijax import HiPrim
+    >>> class Scaled(HiPrim):
+    ...     def __init__(self, aval, factor):
+    ...         self.in_avals = (aval,)
+    ...         self.out_aval = aval
+    ...         self.params = dict(factor=factor)
+    ...         super().__init__()
+    ...     def expand(self, x):
+    ...         return self.factor * x
+    ...     def vjp_fwd(self, nzs_in, x):
+    ...         return self(x), None
+    ...     def vjp_bwd_retval(self, res, ct):
+    ...         return (self.factor * ct,)
+    >>> double = Scaled(pb.typeof(1.), factor=2.)
+    >>> print(double(3.), pb.grad(double)(3.), pb.jvp(double, (3.,), (1.,))[1])
+    6.0 2.0 2.0
+    """
+
+    in_avals: tuple[PyTree, ...]
+    out_aval: PyTree
+    params: dict[str, Any]
+    identity: ClassVar[Identity]
+    _methods: ClassVar[list[Any]]
+    _rules: ClassVar[RuleSet]
+
+    def __init_subclass__(cls, **keywords: AnyValue) -> None:
+        super().__init_subclass__(**keywords)
+        cls.identity = Identity()
+        cls._find_rules()
+
+    @classmethod
+    def _find_rules(cls) -> None:
+        """Look which rules the class defines, if that may have changed."""
+        methods = [getattr(cls, name) for name in RULES]
+        if cls.__dict__.get("_methods") != methods:
+            cls._methods = methods
+            cls._rules = rules_of(cls, HiPrim)
+
+    def __init__(self) -> None:
+        self._declare()
+
+    def _declare(self) -> Declared:
+        cls = type(self)
+        cls._find_rules()
+        for name in ("in_avals", "out_aval", "params"):
+            if not hasattr(self, name):
+                raise AttributeError(
+                    f"{cls.__name__} needs {name}: set in_avals, out_aval and params, in __init__ before "
+                    "super().__init__(), or in the class body"
+                )
+        message = missing(cls, cls._rules)
+        if message is not None:
+            raise RuleNotDefinedError(message)
+        if not isinstance(self.params, dict):
+            raise TypeError(f"{cls.__name__}.params must be a dict, got {self.params!r}")
+        for name, value in self.params.items():
+            if name in _RESERVED:
+                raise ValueError(f"{cls.__name__}: a param must not have the name {name!r}, which has another meaning")
+            setattr(self, name, value)
+        declared = self._declared = Declared(cls.__name__, self.in_avals, self.out_aval)
+        return declared
+
+    _declared: Any = None
+
+    # --- calls ---
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            declared = self._declared or self._declare()
+            if kwargs:
+                args = self._bound(args, kwargs)
+            leaves = declared.fitted(self, args)
+            trace = context.trace
+            if trace is not evaluator:
+                for x in leaves:
+                    if isinstance(x, Tracer):
+                        note_call(self.identity)
+                        rules = self._rules
+                        call = ClassCall(self, declared, rules, call_site() if rules.reverse == "vjp" else None)
+                        outs = custom_call_p.bind(*leaves, call=call)
+                        return outs[0] if declared.single else declared.out_tree.unflatten(outs)
+                note_call(self.identity)
+            result = self.expand(*(leaves if declared.plain else declared.in_tree.unflatten(leaves)))
+            if declared.single and isinstance(result, Array) and result.aval is declared.out_avals[0]:
+                return result
+            return declared.out_tree.unflatten(declared.results(self, result))
+        except Exception as error:
+            fold(error)
+            raise
+
+    def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """The arguments of a call, with those by keyword in their places."""
+        sig = signature(self.expand)
+        if sig is None:
+            raise TypeError(f"{self}: expand takes no keyword arguments")
+        try:
+            bound = sig.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self}: {error}") from None
+        if bound.kwargs:
+            raise TypeError(f"{self}: the argument {next(iter(bound.kwargs))!r} is keyword-only in expand")
+        return bound.args
+
+    # --- equality ---
+
+    def _key(self) -> Any:
+        declared = self._declared or self._declare()
+        return type(self), frozenset(self.params.items()), declared.key()
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if type(other) is not type(self):
+            return NotImplemented
+        try:
+            return hash(self._key()) == hash(other._key()) and self._key() == other._key()
+        except TypeError:
+            return False
+
+    def __hash__(self) -> int:
+        try:
+            return hash(self._key())
+        except TypeError:
+            return object.__hash__(self)
+
+    def pp_params(self) -> dict[str, Any]:
+        """The params that jaxprs show."""
+        return {name: value for name, value in self.params.items() if not name.startswith("_")}
+
+    def __repr__(self) -> str:
+        shown = self.pp_params() if hasattr(self, "params") else {}
+        return type(self).__name__ + format_params(shown)
+
+    # --- rules ---
+
+    def expand(self, *args: Any) -> Any:
+        """The result, of the type `out_aval`, computed by other operations. Every class has it."""
+        self._no("expand", "it says what the primitive computes")
+
+    def vjp_fwd(self, nzs_in: Any, /, *args: Any) -> tuple[Any, ...]:
+        """The forward pass of reverse mode: `(out, residuals)`, and further `nzs_out`, structured residuals.
+
+        `nzs_in` has a bool for each leaf of the arguments: whether it is differentiated. `nzs_out` flags the parts of
+        the result that have a derivative, `True` for all.
+        """
+        self._no("vjp_fwd", _DERIVED)
+
+    def vjp_bwd_retval(self, res: Any, ct: Any, /) -> tuple[Any, ...]:
+        """The backward pass: a tuple with the cotangent of each argument, None for zero, from that of the result."""
+        self._no("vjp_bwd_retval", _DERIVED)
+
+    def vjp_bwd_retval_logs(self, res: Any, ct: Any, /) -> tuple[tuple[Any, ...], dict[str, Any] | None]:
+        """The backward pass with a dict of values to log: `(cotangents, logs)`."""
+        self._no("vjp_bwd_retval_logs", _DERIVED)
+
+    def vjp_bwd(self, res: Any, ct: Any, /, *accums: Any) -> dict[str, Any] | None:
+        """The backward pass into accumulators, one for each leaf of the arguments: `accum.accum(cotangent)` adds.
+
+        Structured residuals come between `res` and `ct`. The result is None, or a dict of values to log.
+        """
+        self._no("vjp_bwd", _DERIVED)
+
+    def jvp(self, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
+        """The result and its tangent, linear in `tangents`, of which those that vanish are symbolic zeros."""
+        self._no("jvp", _DERIVED)
+
+    def lin(self, nzs_in: Any, /, *primals: Any) -> tuple[Any, ...]:
+        """The first half of `jvp`: `(out, residuals)`, and a third, `nzs_out`; see `linearized`."""
+        self._no("lin", _DERIVED)
+
+    def linearized(self, residuals: Any, /, *tangents: Any) -> Any:
+        """The second half of `jvp`: the tangent of the result, from the residuals of `lin`."""
+        self._no("linearized", _DERIVED)
+
+    def transpose(self, ct: Any, /, *accums_or_values: Any) -> None:
+        """The transpose with respect to the arguments for which there is an accumulator in place of a value."""
+        self._no("transpose", _DERIVED)
+
+    def batch(self, axis_data: AxisData, args: tuple[Any, ...], dims: tuple[Any, ...]) -> tuple[Any, Any]:
+        """The results for a batch of arguments, and their batch axes; `dims` says where arguments have theirs, or None.
+
+        Usually the result of an instance for the larger types.
+        """
+        self._no("batch", "vmap follows expand without it")
+
+    def batch_dim_rule(self, axis_data: AxisData, dims: tuple[Any, ...], /) -> Any:
+        """The batch axes of the results, from those of the arguments."""
+        self._no("batch_dim_rule", "the batch axis is the first one without it")
+
+    def dce(self, used_outs: Any, *live_ins: Any) -> Any:
+        """What is left of the primitive if only some of its results are used."""
+        self._no("dce", "it is kept whole without it")
+
+    def remat(self, policy: Any, *args: Any) -> Any:
+        """The primitive under `checkpoint`."""
+        self._no("remat", "it runs again without it")
+
+    def _no(self, rule: str, why: str) -> NoReturn:
+        raise RuleNotDefinedError(f"{type(self).__name__} defines no {rule}: {why}")
+
+
+_DERIVED = "transform the instance, as in pullback.jvp(instance, ...), which derives it from the other rules"
+
+
+_RESERVED = frozenset(name for name in (*dir(HiPrim), *RULES, "in_avals", "out_aval", "params"))
+
+
+class VJPHiPrimitive(HiPrim):
+    """`HiPrim` under the name that JAX 0.10.2 gives it.
+
+    >>> from pullback.experimental.hijax import HiPrim, VJPHiPrimitive
+    >>> issubclass(VJPHiPrimitive, HiPrim)
+    True
+    """

@@ -1,0 +1,392 @@
+"""Mutable arrays: a `Ref` is a handle of a `Cell`, which holds an array, or the tracer that stands for one.
+
+A read returns the content, a write replaces it. So derivatives and batches of functions that make references of their
+own need no rules: the content is a value as any other. Only in the body of a function that is traced to a jaxpr, a
+reference from outside cannot be read or written at once: there the access is recorded, as an equation `ref_get` or
+`ref_set`, until the body is bound. Then its content becomes an operand and a result (`discharge.py`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pullback._core.array import Array, ConcreteArray, array_of
+from pullback._core.errors import Described, Location, UnexpectedTracerError, boundary, is_internal
+from pullback._core.jaxpr import Jaxpr, gathered
+from pullback._core.primitive import Forgetting, Primitive, discharge_refs
+from pullback._core.staging import StagingTrace
+from pullback._core.trace import Trace, Tracer, check_alive, context
+from pullback._core.types import ShapedArray, length
+from pullback._core.typing import AnyValue, DTypeLike, Index
+
+
+class RefType:
+    """The type of a reference: that of its content.
+
+    >>> RefType(ShapedArray((4,), "float32"))
+    Ref{float32[4]}
+    """
+
+    __slots__ = ("inner",)
+    inner: ShapedArray
+
+    def __init__(self, inner: ShapedArray):
+        self.inner = inner
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the content."""
+        return self.inner.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The dtype of the content."""
+        return self.inner.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes of the content."""
+        return self.inner.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements of the content."""
+        return self.inner.size
+
+    def str_short(self) -> str:
+        """The type as jaxprs print it."""
+        return f"Ref{{{self.inner.str_short()}}}"
+
+    def __repr__(self) -> str:
+        return f"Ref{{{self.inner}}}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RefType) and self.inner is other.inner
+
+    def __hash__(self) -> int:
+        return hash((RefType, self.inner))
+
+
+class Cell:
+    """What the handles of one reference share.
+
+    `owner` is the trace in which it was made: `content` is a value of that trace, or of one that it runs in. `alone`
+    says that nobody else holds the content, so that NumPy may write into it. `end` is the function that ended its use,
+    `freeze` or `free_ref`.
+    """
+
+    __slots__ = ("content", "aval", "owner", "location", "alone", "end", "__weakref__")
+    content: Any
+    aval: ShapedArray
+    owner: Trace
+    location: Location | None
+    alone: bool
+    end: str | None
+
+    def __init__(self, content: Array, aval: ShapedArray, owner: Trace, alone: bool):
+        self.content = content
+        self.aval = aval
+        self.owner = owner
+        self.alone = alone
+        self.end = None
+        self.location = _user_location()
+
+    def described(self) -> str:
+        """The words for the reference in messages."""
+        made = f" made at {self.location}" if self.location else ""
+        return f"the Ref of type {self.aval.str_short()}{made}"
+
+    def __repr__(self) -> str:
+        return f"Ref{{{self.aval.str_short()}}}"
+
+
+def _user_location() -> Location | None:
+    frame = sys._getframe(1)
+    while frame.f_back is not None and is_internal(frame.f_code):
+        frame = frame.f_back
+    return Location(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
+
+
+class Ref(Described):
+    """A mutable array: `ref[...]` reads it, `ref[...] = x` writes it. Made by `new_ref`.
+
+    Reads give arrays, which later writes do not change. Writes are strict: shape and dtype must be those of the part
+    that is written. Indices are those of arrays, without None; integers and slices may be traced, index arrays out of
+    bounds are clamped. `ref.at[i]` is a Ref to a part.
+
+    >>> import pullback as pb
+    >>> ref = pb.new_ref(pb.numpy.zeros(3))
+    >>> ref[1] = 5.
+    >>> ref[0] += 1.
+    >>> ref
+    Ref([1., 5., 0.], dtype=float32)
+    """
+
+    __slots__ = ("cell", "path", "aval_of_part", "__weakref__")
+    __hash__ = object.__hash__
+    cell: Cell
+    path: tuple[Any, ...]  # the indices that lead from the cell's content to this part
+    aval_of_part: ShapedArray
+
+    @boundary
+    def __init__(self, *args: AnyValue, **kwargs: AnyValue):
+        raise TypeError("pullback.Ref is not made by calling it: use pullback.new_ref(...)")
+
+    @property
+    def aval(self) -> RefType:
+        """The type, `Ref{float32[3]}` for example."""
+        return RefType(self.aval_of_part)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The lengths of the axes."""
+        return self.aval_of_part.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type of the elements."""
+        return self.aval_of_part.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self.aval_of_part.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self.aval_of_part.size
+
+    @property
+    def weak_type(self) -> bool:
+        """False: a reference has a dtype of its own."""
+        return False
+
+    @property
+    def at(self) -> RefIndexer:
+        """`ref.at[i]` is a Ref to a part: it can be read and written, and passed to functions.
+
+        >>> import pullback as pb
+        >>> ref = pb.new_ref(pb.numpy.zeros((2, 2)))
+        >>> row = ref.at[1]
+        >>> row[...] = pb.numpy.ones(2)
+        >>> print(ref[...])
+        [[0. 0.]
+         [1. 1.]]
+        """
+        return RefIndexer(self)
+
+    @property
+    def sharding(self) -> Any:
+        """The placement of the content: one device."""
+        return self[...].sharding
+
+    if TYPE_CHECKING:  # installed by the layer that can index arrays
+
+        def __getitem__(self, key: Index) -> Array: ...
+        def __setitem__(self, key: Index, value: AnyValue) -> None: ...
+        def addupdate(self, value: AnyValue, idx: Index = ...) -> None:
+            """Add to the content, or to a part of it."""
+
+    def __len__(self) -> int:
+        return length(self.shape)
+
+    def __bool__(self) -> bool:
+        raise TypeError(_INSTEAD.format("bool(ref)"))
+
+    def _described(self) -> str:
+        return f"a Ref of type {self.aval_of_part.str_short()}"
+
+    def __repr__(self) -> str:
+        if self.cell.end is not None:
+            return f"Ref({self.aval_of_part.str_short()}, ended by {self.cell.end})"
+        content = self[...]
+        if isinstance(content, Tracer):
+            return f"Ref({content!r})"
+        return f"Ref{repr(content).removeprefix('Array')}"
+
+    @boundary
+    def __iter__(self) -> Any:
+        raise TypeError(
+            "a Ref is not iterated over: its parts could change in between. Iterate over the array it holds, ref[...]."
+        )
+
+    @boundary
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
+        raise TypeError("a Ref is not an array: read what it holds, ref[...] or ref[i], and use that")
+
+    @boundary
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        return _rebuilt, (self[...],)
+
+    @boundary
+    def __copy__(self) -> Ref:
+        return _rebuilt(self[...])
+
+    @boundary
+    def __deepcopy__(self, memo: dict[int, Any]) -> Ref:
+        return _rebuilt(self[...])
+
+
+_INSTEAD = "a Ref is not an array: {} needs what it holds. Read it first, ref[...] or ref[i]."
+_OPERATORS = "add sub mul truediv floordiv mod divmod pow matmul and or xor lshift rshift".split()
+
+
+def _refusing(name: str, form: str) -> Callable[..., Any]:
+    @boundary
+    def refuse(*operands: AnyValue) -> Any:
+        raise TypeError(_INSTEAD.format(form))
+
+    refuse.__name__ = f"__{name}__"
+    return refuse
+
+
+for _name in _OPERATORS:
+    for _prefix in ("", "r"):
+        setattr(Ref, f"__{_prefix}{_name}__", _refusing(_prefix + _name, "an operator"))
+for _name in ("neg", "pos", "abs", "invert", "lt", "le", "gt", "ge"):
+    setattr(Ref, f"__{_name}__", _refusing(_name, "an operator"))
+for _name in ("float", "int", "complex", "index"):
+    setattr(Ref, f"__{_name}__", _refusing(_name, "a number"))
+
+
+class RefIndexer:
+    """`ref.at`, to be indexed: `ref.at[i]` is a Ref to a part."""
+
+    __slots__ = ("ref",)
+
+    def __init__(self, ref: Ref):
+        self.ref = ref
+
+    if TYPE_CHECKING:
+
+        def __getitem__(self, key: Index) -> Ref: ...
+
+    def __repr__(self) -> str:
+        return f"{self.ref!r}.at"
+
+
+def handle_of(cell: Cell, path: tuple[Any, ...] = (), aval: ShapedArray | None = None) -> Ref:
+    """A reference to a cell, or to a part of it."""
+    ref = object.__new__(Ref)
+    ref.cell, ref.path, ref.aval_of_part = cell, path, aval or cell.aval
+    return ref
+
+
+def make_ref(content: Array, alone: bool = False) -> Ref:
+    """A reference made here, in the current trace, that holds an array.
+
+    With `alone`, nobody else holds the array: its data may be written to.
+    """
+    return handle_of(Cell(content, content.aval.strip_weak_type(), context.trace, alone))
+
+
+def _rebuilt(content: Array) -> Ref:
+    if isinstance(content, ConcreteArray):
+        return make_ref(array_of(content.aval, np.array(content.value)), alone=True)
+    return make_ref(content)
+
+
+# --- the place of an access ---
+
+ref_get_p = Primitive("ref_get")
+ref_set_p = Primitive("ref_set", multiple_results=True)
+ref_get_p.types = ref_set_p.types = Forgetting()  # a reference must not be kept alive by a cache key
+ref_get_p.abstract_eval = lambda ref: ref.aval
+ref_set_p.abstract_eval = lambda aval, ref: []
+ref_get_p.has(effectful=True)
+ref_set_p.has(effectful=True)
+
+
+def staging_of(cell: Cell, verb: str) -> StagingTrace | None:
+    """The innermost trace to a jaxpr between the place where a reference was made and here; None if there is none."""
+    trace: Any = context.trace
+    owner = cell.owner
+    if trace is owner and cell.end is None:
+        return None
+    if cell.end is not None:
+        raise RuntimeError(
+            f"{cell.described()} cannot be {verb}: its use was ended by {cell.end}. Use the array that freeze "
+            "returned, or make another Ref with new_ref."
+        )
+    while not owner.alive and not isinstance(owner, StagingTrace):
+        owner = owner.parent  # what was made in a transformation that has ended belongs to the place around it
+    if not owner.alive:
+        raise UnexpectedTracerError(
+            f"{cell.described()} was {verb} after {owner.describe()} had ended. A Ref that is made in a traced "
+            "function exists only there: make it outside and pass it in, or return its content, ref[...]."
+        )
+    innermost = None
+    while trace is not owner:
+        if trace is None:
+            return None  # a rule runs below the transformation that the reference belongs to
+        if innermost is None and isinstance(trace, StagingTrace):
+            innermost = trace
+        trace = trace.parent
+    return innermost
+
+
+def read_cell(cell: Cell, kept: bool = True) -> Any:
+    """The content of a reference at this place in the program; `kept` says that it may outlive the next write."""
+    trace = staging_of(cell, "read")
+    if trace is None:
+        if kept:
+            cell.alone = False
+        return cell.content
+    discharge_refs[0] = True
+    return trace.record(ref_get_p, [], {"ref": cell})
+
+
+def write_cell(cell: Cell, value: Array, alone: bool = False) -> None:
+    """Replace the content of a reference by a value of its type."""
+    trace = staging_of(cell, "written to")
+    if isinstance(value, Tracer):
+        check_alive(value)
+        check_level(cell, value)
+    if trace is None:
+        cell.content = value
+        cell.alone = alone
+    else:
+        discharge_refs[0] = True
+        trace.record(ref_set_p, [value], {"ref": cell})
+
+
+def owned_data(cell: Cell) -> np.ndarray:
+    """The content of a reference that is held here, a concrete array, as NumPy data that may be written to."""
+    content = cell.content
+    value = getattr(content, "_value", None)
+    if not cell.alone or type(value) is not np.ndarray or content.buffer is not None or not value.flags.writeable:
+        value = np.array(content.value, order="C")
+        cell.content = array_of(cell.aval, value)
+        cell.alone = True
+    return value
+
+
+def check_level(cell: Cell, value: Tracer) -> None:
+    """Refuse a value of a transformation that the reference was made outside of."""
+    trace: Any = context.trace
+    while trace is not None and trace is not cell.owner:
+        if trace is value.owner and not isinstance(trace, StagingTrace):
+            raise ValueError(
+                f"a value of type {value.aval.str_short()} traced by {value.owner.describe()} was written to "
+                f"{cell.described()}, outside of that transformation: what it knows of the value, its derivative or "
+                "its other examples, would be lost. Make the Ref inside the transformed function; return the value as "
+                "a result, or as aux; or write lax.stop_gradient(x), if it is to be stored without its derivative."
+            )
+        trace = trace.parent
+
+
+def cells_of(jaxpr: Jaxpr, written: bool = False) -> tuple[Cell, ...]:
+    """The references that a jaxpr accesses, or writes to, in order of their first access."""
+
+    def find(eqn):
+        return [eqn.params["ref"]] if eqn.primitive is ref_set_p or (eqn.primitive is ref_get_p and not written) else ()
+
+    return tuple(dict.fromkeys(gathered(jaxpr, f"refs {written}", find)))
+
+
+__all__ = ["Cell", "Ref", "RefIndexer", "RefType", "cells_of", "make_ref", "read_cell", "staging_of", "write_cell"]

@@ -1,0 +1,294 @@
+"""A call of a primitive that is a class with rules, as a `CustomCall` on flat lists of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from pullback._core.arguments import argument_path, described_result
+from pullback._core.errors import RuleError, describe_function
+from pullback._core.tree import PyTreeDef
+from pullback._core.types import ShapedArray
+from pullback._core.typing import AnyValue, AxisName, PyTree
+from pullback._core.zeros import Zero
+from pullback._higher_order.custom.accumulators import NullAccum, ValAccum
+from pullback._higher_order.custom.checks import check_pair
+from pullback._higher_order.custom.class_checks import Declared, fitted_batch, flags_of
+from pullback._higher_order.custom.labels import CallSite, call_site, place_of
+from pullback._higher_order.custom.logs import log_all
+from pullback._higher_order.custom.order import warn_if_differentiated
+from pullback._higher_order.custom.primitive import custom_call_p
+from pullback._higher_order.custom.ruled_call import Residuals, RuledCall, located
+from pullback._higher_order.custom.vmap import BatchedCall
+from pullback._ops.shape import move_axis
+
+# the parameters of rules, for messages
+_FORMS = {
+    "jvp": "primals, tangents",
+    "lin": "nzs_in, *primals",
+    "linearized": "residuals, *tangents",
+    "vjp_fwd": "nzs_in, *args",
+    "vjp_bwd": "residuals, cotangent, *accumulators",
+    "vjp_bwd_retval": "residuals, cotangent",
+    "vjp_bwd_retval_logs": "residuals, cotangent",
+    "transpose": "cotangent, *accumulators_or_values",
+    "batch": "axis_data, args, dims",
+    "batch_dim_rule": "axis_data, dims",
+}
+
+
+class AxisData(NamedTuple):
+    """The axis that `vmap` maps over, for `batch` rules: its name, or None, and its size.
+
+    >>> from pullback.experimental.hijax import AxisData
+    >>> AxisData("i", 3).size
+    3
+
+    `spmd_name` and `explicit_mesh_axis` are None: there are no devices to spread the axis over.
+    """
+
+    name: AxisName | None
+    size: int
+    spmd_name: None = None
+    explicit_mesh_axis: None = None
+
+
+@dataclass(eq=False, slots=True)
+class Saved:
+    """What the backward rule gets besides arrays: the rest of the residuals, and which arguments are differentiated.
+
+    `nonzero` flags the results that have a derivative, None if all may have one.
+    """
+
+    residuals: Residuals
+    structured: bool
+    active: Sequence[bool]
+    nonzero: Sequence[bool] | None
+
+
+class ClassCall(RuledCall):
+    """One call of an instance of a class with rules.
+
+    `decorated` is the instance. Its declared types are those of every call.
+    """
+
+    __slots__ = ("decorated", "declared", "rules", "site")
+    fixed: Sequence[Any] = ()
+    keywords: dict[str, Any] = {}
+    captured: Sequence[Any] = ()
+    held: Sequence[str | None] = ()
+    vmap = remat = None
+    definable: Sequence[str] = "def jvp", "def vjp_fwd and vjp_bwd_retval", "def lin and linearized"
+
+    def __init__(self, instance: AnyValue, declared: Declared, rules: AnyValue, site: CallSite | None):
+        self.decorated = instance
+        self.declared = declared
+        self.rules = rules
+        self.site = site
+
+    @property
+    def key(self) -> Any:
+        """Calls of equal instances are the same call."""
+        return self.decorated
+
+    def __str__(self) -> str:
+        return str(self.decorated)
+
+    # --- types and names ---
+
+    @property
+    def in_tree(self) -> PyTreeDef:
+        return self.declared.in_tree
+
+    @property
+    def out_tree(self) -> PyTreeDef:
+        return self.declared.out_tree
+
+    @property
+    def out_avals(self) -> Sequence[ShapedArray]:  # type: ignore[override]
+        return self.declared.out_avals
+
+    @property
+    def name(self) -> str:
+        """The name of the class."""
+        return type(self.decorated).__name__
+
+    @property
+    def label(self) -> str:
+        """The instance and the line of the call."""
+        return f"the primitive {self.decorated}, called at {place_of(self.site or call_site())}"
+
+    def rule_label(self, name: str) -> Callable[[], str]:
+        """The function that names a rule in messages."""
+        return lambda: f"the rule {describe_function(getattr(self.decorated, name))} of {self.label}"
+
+    def jvp_label(self) -> str:
+        """The rule that forward mode runs."""
+        return self.rule_label("jvp" if self.rules.forward == "jvp" else "linearized")()
+
+    def bwd_label(self) -> str:
+        """The rule for cotangents."""
+        return self.rule_label(self.rules.backward)()
+
+    def path(self, i: int) -> str:
+        return argument_path(self.decorated.expand, i)
+
+    def arguments(self, leaves: Sequence[Any]) -> Sequence[Any]:
+        """The arguments, from their leaves."""
+        return leaves if self.declared.plain else self.declared.in_tree.unflatten(leaves)
+
+    # --- the function ---
+
+    def fun(self, *leaves):
+        return self.declared.results(self.decorated, self.decorated.expand(*self.arguments(leaves)))
+
+    # --- forward mode ---
+
+    @property
+    def jvp(self) -> Callable | None:
+        forward = self.rules.forward
+        if forward == "jvp":
+            return located(self._jvp, self.jvp_label)
+        if forward == "lin":
+            return located(self._lin, self.jvp_label)
+        return located(self._by_linearity, self.rule_label("transpose")) if forward == "transpose" else None
+
+    @property
+    def linearize(self) -> Callable | None:
+        """The rule that reverse mode records without a vjp rule, where it is another one than that of forward mode."""
+        return located(self._lin, self.rule_label("linearized")) if self.rules.reverse == "lin" else None
+
+    @property
+    def forward(self) -> str | None:
+        return {"vjp": "transpose", "expand": "primal"}.get(self.rules.forward)
+
+    def _jvp(self, primals, tangents):
+        rule = self.decorated.jvp
+        args = tuple(self.arguments(primals)), tuple(self.arguments(tangents))
+        result, lost = self.ask_for_output(self.jvp_label, rule, _FORMS["jvp"], args, primals)
+        primal_out, tangent_out = check_pair(self.jvp_label, result, "(primal_out, tangent_out)")
+        outs, out_tree = self.outputs(self.jvp_label, primal_out)
+        touts = self.tangents(self.jvp_label, primal_out, tangent_out, outs, out_tree)
+        if lost:
+            warn_if_differentiated(outs, self, "jvp", type(self.decorated).jvp)
+        return outs, touts
+
+    def _lin(self, primals, tangents):
+        instance, label = self.decorated, self.rule_label("lin")
+        nzs_in = self.arguments([type(t) is not Zero for t in tangents])
+        args = tuple(nzs_in), *self.arguments(primals)
+        result, lost = self.ask_for_output(label, instance.lin, _FORMS["lin"], args, primals)
+        primal_out, residuals, *more = _parts(label, result, "(primal_out, residuals), or a third, nzs_out", 3)
+        outs, out_tree = self.outputs(label, primal_out)
+        nonzero = flags_of(label, more[0], out_tree) if more else None
+        label = self.rule_label("linearized")
+        args = residuals, *self.arguments(tangents)
+        tangent_out = self.ask(label, instance.linearized, _FORMS["linearized"], args)
+        touts = self.tangents(label, primal_out, tangent_out, outs, out_tree)
+        if nonzero is not None:
+            touts = [t if nz else Zero(t.aval) for t, nz in zip(touts, nonzero, strict=True)]
+        if lost:
+            warn_if_differentiated(outs, self, "lin", type(instance).lin)
+        return outs, touts
+
+    def _by_linearity(self, primals, tangents):
+        raise NotImplementedError
+
+    # --- reverse mode ---
+
+    @property
+    def fwd(self) -> Callable | None:
+        return located(self._fwd, self.rule_label("vjp_fwd")) if self.rules.reverse == "vjp" else None
+
+    @property
+    def bwd(self) -> Callable | None:
+        return located(self._bwd, self.bwd_label) if self.rules.reverse == "vjp" else None
+
+    def _fwd(self, primals, active):
+        instance, label = self.decorated, self.rule_label("vjp_fwd")
+        if active is None:
+            active = [True] * len(primals)
+        args = tuple(self.arguments(active)), *self.arguments(primals)
+        result, lost = self.ask_for_output(label, instance.vjp_fwd, _FORMS["vjp_fwd"], args, primals)
+        primal_out, residuals, *more = _parts(
+            label, result, "(primal_out, residuals), and after these nzs_out and structured residuals if it has them", 4
+        )
+        outs, out_tree = self.outputs(label, primal_out)
+        nonzero = flags_of(label, more[0], out_tree) if more and more[0] is not None else None
+        structured = len(more) == 2
+        if lost:
+            warn_if_differentiated(outs, self, "vjp_fwd", type(instance).vjp_fwd)
+        saved, rest = Residuals.of((residuals, more[1]) if structured else residuals)
+        return outs, saved, Saved(rest, structured, active, nonzero)
+
+    def _bwd(self, static: Saved, residuals, cts):
+        if static.nonzero is not None:
+            cts = [ct if nz else Zero(ct.aval) for ct, nz in zip(cts, static.nonzero, strict=True)]
+            if all(type(ct) is Zero for ct in cts):
+                return [None] * len(static.active)
+        ct = cts[0] if self.declared.single else self.declared.out_tree.unflatten(cts)
+        return static.residuals.restored(residuals, lambda saved: self._backward(static, saved, ct))
+
+    def _backward(self, static: Saved, saved: PyTree, ct: PyTree) -> list[Any]:
+        """The leaves of the cotangents of the arguments, None for a zero."""
+        rules, declared = self.rules, self.declared
+        rule = getattr(self.decorated, rules.backward)
+        given = saved if static.structured else (saved,)
+        if rules.backward != "vjp_bwd":
+            if static.structured:
+                raise RuleError(f"{self.rule_label('vjp_fwd')()} returned structured residuals, which need vjp_bwd")
+            result = self.ask(self.bwd_label, rule, _FORMS[rules.backward], (saved, ct))
+            if rules.backward == "vjp_bwd_retval_logs":
+                result, logs = check_pair(self.bwd_label, result, "(cotangents, logs)")
+                log_all(logs, self.bwd_label)
+            return self.cotangents(result, declared.in_avals)
+        accums = [
+            ValAccum(aval, self._leaf_label(i)) if active else NullAccum(aval)
+            for i, (aval, active) in enumerate(zip(declared.in_avals, static.active, strict=True))
+        ]
+        logs = self.ask(self.bwd_label, rule, _FORMS["vjp_bwd"], (*given, ct, *self.arguments(accums)))
+        log_all(logs, self.bwd_label)
+        return [accum.freeze() for accum in accums]
+
+    def _leaf_label(self, i: int) -> Callable[[], str]:
+        return lambda: f"{self.bwd_label()}, cotangent of {self.declared.leaf_path(self.decorated, i)}"
+
+    # --- vmap ---
+
+    @property
+    def batch(self) -> Callable | None:
+        """`batch(trace, operands, dims) -> (outs, out_dims)`"""
+        return self._batch if self.rules.batch is not None else None
+
+    def _batch(self, trace, operands, dims):
+        name = self.rules.batch
+        axes: list[int | None]
+        instance, label, axis = self.decorated, self.rule_label(name), AxisData(trace.axis_name, trace.size)
+        given = tuple(self.arguments(dims))
+        if name == "batch":
+            args = axis, tuple(self.arguments(operands)), given
+            result, lost = self.ask_for_output(label, instance.batch, _FORMS["batch"], args, operands)
+            out, out_dims = check_pair(label, result, "(out, out_dims)")
+            outs, axes = fitted_batch(label, self.declared, out, out_dims, trace.size)
+            if lost:
+                warn_if_differentiated(outs, self, "batch", type(instance).batch)
+            return outs, axes
+        batched = BatchedCall(self, tuple(dims), trace)
+        outs = custom_call_p.bind(*operands, call=batched.call())
+        wanted = self.ask(label, instance.batch_dim_rule, _FORMS[name], (axis, given))
+        axes = []
+        for i, (at, to) in enumerate(zip(batched.out_dims(), self.declared.dims_of(label, wanted), strict=True)):
+            if at is not None and to is None:
+                raise RuleError(f"{label()} returned None as the batch axis of a result that has one")
+            if at is not None and to is not None:
+                outs[i] = move_axis(outs[i], at, to)
+            axes.append(None if at is None else to)
+        return outs, axes
+
+
+def _parts(label: Callable[[], str], result: AnyValue, expected: str, most: int) -> Sequence[Any]:
+    """The parts of a forward rule's result: two, and up to `most`."""
+    if isinstance(result, (tuple, list)) and 2 <= len(result) <= most:
+        return result
+    raise RuleError(f"{label()} must return {expected}, got {described_result(result)}")

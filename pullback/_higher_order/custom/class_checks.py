@@ -1,0 +1,206 @@
+"""The declared types of a primitive that is a class, and the checks of arguments and results against them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pullback._core.arguments import argument_path, check_leaf, described_result
+from pullback._core.array import Array, is_array_like, lift
+from pullback._core.dtypes import promote_types
+from pullback._core.errors import RuleError, described
+from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
+from pullback._core.tree_paths import broadcast_prefix, keystr, skeleton, tree_flatten_with_path
+from pullback._core.types import ShapedArray, ShapeDtypeStruct, matches
+from pullback._core.typing import AnyValue, PyTree
+from pullback._higher_order.custom.checks import LEAF, first_difference, leaves_of
+from pullback._ops.shape import convert_element_type
+
+# Python numbers are weakly typed: they take the declared dtype if it is of their kind or a higher one
+_PYTHON_TYPES = {"b": bool, "i": int, "f": float, "c": complex}
+
+
+def declared_types(what: str, types: PyTree) -> tuple[tuple[ShapedArray, ...], PyTreeDef]:
+    """The types in a pytree and its structure; TypeError names a leaf that is no type."""
+    leaves, tree = tree_flatten(types)
+    avals: list[ShapedArray] = []
+    for i, leaf in enumerate(leaves):
+        aval = leaf.aval if type(leaf) is ShapeDtypeStruct else leaf
+        if not hasattr(aval, "to_tangent_aval"):
+            path = keystr(tree_flatten_with_path(types)[0][i][0])
+            hint = " Use typeof(x) for the type of an array x." if is_array_like(leaf) else ""
+            raise TypeError(
+                f"{what}{path} must be a type, as typeof(x), ShapedArray(shape, dtype) or ShapeDtypeStruct(shape, "
+                f"dtype) give it, got {described(leaf)}.{hint}"
+            )
+        avals.append(aval)
+    return tuple(avals), tree
+
+
+class Declared:
+    """The types that an instance declares, flat, with the structures of arguments and result.
+
+    `plain` says that each argument is one array, `single` that the result is.
+    """
+
+    __slots__ = ("in_avals", "in_tree", "out_avals", "out_tree", "plain", "single")
+
+    def __init__(self, name: str, in_avals: AnyValue, out_aval: PyTree):
+        if not isinstance(in_avals, tuple):
+            raise TypeError(
+                f"{name}.in_avals must be a tuple with the type of each argument, or the pytree of its types, got "
+                f"{described(in_avals)}"
+            )
+        self.in_avals, self.in_tree = declared_types(f"{name}.in_avals", in_avals)
+        self.out_avals, self.out_tree = declared_types(f"{name}.out_aval", out_aval)
+        self.plain = self.in_tree.num_nodes == len(self.in_avals) + 1
+        self.single = self.out_tree == LEAF
+
+    def key(self) -> Any:
+        """What equal declarations have in common."""
+        return self.in_avals, self.in_tree, self.out_avals, self.out_tree
+
+    # --- arguments ---
+
+    def fitted(self, instance: AnyValue, args: Sequence[Any]) -> Sequence[Any]:
+        """The leaves of the arguments of a call as arrays of the declared types; TypeError for others."""
+        leaves: Sequence[Any] = args
+        if len(args) != len(self.in_tree.children()):
+            raise TypeError(
+                f"{instance} takes {len(self.in_tree.children())} arguments, {self._types_text()}, got {len(args)}"
+            )
+        if not self.plain or not all(isinstance(x, Array) for x in args):
+            leaves, tree = tree_flatten(tuple(args))
+            if tree != self.in_tree:
+                self._refuse_structure(instance, args)
+        for x, aval in zip(leaves, self.in_avals, strict=True):
+            if not isinstance(x, Array) or x.aval is not aval:
+                break
+        else:
+            return leaves
+        return [self._fitted(instance, x, aval, i) for i, (x, aval) in enumerate(zip(leaves, self.in_avals))]
+
+    def _fitted(self, instance: AnyValue, x: AnyValue, aval: ShapedArray, i: int) -> Any:
+        if not isinstance(x, Array):
+            check_leaf(x, lambda: f"{instance}: {self.leaf_path(instance, i)}")
+            x = lift(x)
+        if matches(aval, x.aval):
+            return x
+        kind = _PYTHON_TYPES.get(x.aval.dtype.kind, x.aval.dtype)
+        if x.aval.weak_type and x.aval.shape == aval.shape and promote_types(kind, aval.dtype) == aval.dtype:
+            return convert_element_type(x, aval.dtype, True)
+        raise TypeError(
+            f"{instance}: {self.leaf_path(instance, i)} must have the type that in_avals declares: expected "
+            f"{aval.str_short()}, got {x.aval.str_short()}. Convert the argument, or make an instance for its type."
+        )
+
+    def _refuse_structure(self, instance: AnyValue, args: Sequence[Any]) -> None:
+        for i, (child, arg) in enumerate(zip(self.in_tree.children(), args, strict=True)):
+            if tree_flatten(arg)[1] != child:
+                path, expected, got = first_difference(skeleton(child), arg)
+                where = "" if path == "the top" else f" at {path}"
+                raise TypeError(
+                    f"{instance}: {argument_path(instance.expand, i)} must have the structure that in_avals declares, "
+                    f"but{where} expected {expected}, got {got}"
+                )
+
+    def _types_text(self) -> str:
+        types = [aval.str_short() for aval in self.in_avals]
+        return str(self.in_tree.unflatten(types)).replace("'", "")
+
+    def leaf_path(self, instance: AnyValue, i: int) -> str:
+        """A leaf of the arguments, for messages."""
+        path = tree_flatten_with_path(skeleton(self.in_tree))[0][i][0]
+        return argument_path(instance.expand, path[0].idx, path[1:])
+
+    # --- results ---
+
+    def results(self, instance: AnyValue, value: PyTree) -> list[Any]:
+        """The leaves of what `expand` returned; RuleError if its structure or a type is not the declared one."""
+        if self.single and isinstance(value, Array) and value.aval is self.out_avals[0]:
+            return [value]
+
+        def label():
+            return f"{instance}.expand"
+
+        outs, tree = leaves_of(label, "result", value)
+        if tree != self.out_tree:
+            path, expected, got = first_difference(skeleton(self.out_tree), value)
+            raise RuleError(
+                f"{label()} must return a result with the structure of out_aval, but at {path} expected {expected}, "
+                f"got {got}"
+            )
+        for i, (out, aval) in enumerate(zip(outs, self.out_avals, strict=True)):
+            if not matches(aval, out.aval):
+                path = keystr(tree_flatten_with_path(value)[0][i][0])
+                raise RuleError(
+                    f"{label()}: the result{' at ' + path if path else ''} must have the type that out_aval declares: "
+                    f"expected {aval.str_short()}, got {out.aval.str_short()}"
+                )
+        return outs
+
+    # --- vmap ---
+
+    def dims_of(self, label: Callable[[], str], dims: PyTree) -> list[int | None]:
+        """The batch axis of each leaf of the result, from one for all or a pytree of them; None has none."""
+        flat = flags(label, "the batch axis", dims, self.out_tree)
+        for dim in flat:
+            if dim is not None and (isinstance(dim, bool) or not isinstance(dim, int)):
+                raise RuleError(
+                    f"{label()} must return the batch axis of the result as an int, or None where it has none, got "
+                    f"{described_result(dim)}"
+                )
+        return flat
+
+
+def flags(label: Callable[[], str], what: str, prefix: PyTree, tree: PyTreeDef) -> list[Any]:
+    """For each leaf of a result, the entry at its place of a pytree that may end early."""
+    try:
+        return broadcast_prefix(prefix, skeleton(tree), lambda x: x is None)
+    except ValueError as error:
+        raise RuleError(
+            f"{label()} must return {what} for the whole result, or a pytree of its structure with one for each "
+            f"part: {error}"
+        ) from None
+
+
+def flags_of(label: Callable[[], str], nonzero: PyTree, tree: PyTreeDef) -> list[bool]:
+    """`nzs_out` of a rule, for each leaf of the result."""
+    found = flags(label, "nzs_out, a bool", nonzero, tree)
+    for flag in found:
+        if not isinstance(flag, bool):
+            raise RuleError(f"{label()} must return bools as nzs_out, got {described_result(flag)}")
+    return found
+
+
+def fitted_batch(
+    label: Callable[[], str], declared: Declared, out: PyTree, out_dims: PyTree, size: int
+) -> tuple[list[Any], list[int | None]]:
+    """The leaves of a batch rule's result and their batch axes, checked against the types of one example."""
+    outs, tree = leaves_of(label, "result", out)
+    if tree != declared.out_tree:
+        path, expected, got = first_difference(skeleton(declared.out_tree), out)
+        raise RuleError(
+            f"{label()} must return a result with the structure of out_aval, but at {path} expected {expected}, got "
+            f"{got}"
+        )
+    dims: list[int | None] = []
+    for i, (x, dim, aval) in enumerate(zip(outs, declared.dims_of(label, out_dims), declared.out_avals, strict=True)):
+        shape = x.aval.shape
+        at = dim if dim is None or dim >= 0 else dim + len(shape)
+        path = keystr(tree_flatten_with_path(tree_unflatten(tree, outs))[0][i][0])
+        where = f"{label()}: the result{' at ' + path if path else ''}"
+        if at is not None and not 0 <= at < len(shape):
+            raise RuleError(f"{where}, of type {x.aval.str_short()}, has no axis {dim} for the batch")
+        if at is not None and shape[at] != size:
+            raise RuleError(
+                f"{where}, of type {x.aval.str_short()}, has the batch axis {dim}, which must have the length {size}"
+            )
+        example = shape if at is None else shape[:at] + shape[at + 1 :]
+        if example != aval.shape or x.aval.dtype != aval.dtype:
+            raise RuleError(
+                f"{where} must be what out_aval declares{'' if at is None else f', with a batch axis at {dim}'}: "
+                f"expected {aval.str_short()} for each example, got {x.aval.str_short()} with the batch axis {dim}"
+            )
+        dims.append(at)
+    return outs, dims

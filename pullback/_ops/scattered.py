@@ -1,0 +1,89 @@
+"""Cotangents of arrays of which an operation read a part: zero elsewhere, they are added up in one buffer.
+
+The transpose of a slice or a gather is an array of zeros with the cotangent written at some positions. Where an array
+is read often, as a table of embeddings, the sum of such arrays costs the size of the array for each reading. Transpose
+rules may return a `Scattered` instead: the part and where it belongs. A backward pass adds it to what it has: eagerly
+in place, if the buffer is its own, otherwise by an operation that the compiler performs in place.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pullback._core import numpy_state
+from pullback._core.array import Array, ConcreteArray, array_of
+from pullback._core.config import config, nans_were_debugged
+from pullback._core.trace import context
+from pullback._core.types import ShapedArray
+from pullback._core.typing import AnyValue
+from pullback._ops.elementwise import add_p
+from pullback._ops.shape import zeros_like_aval
+
+
+class Scattered:
+    """A cotangent of type `aval` that is zero but where `operands`, arrays, say, by the operation of the subclass."""
+
+    __slots__ = ("aval", "operands", "params")
+    aval: ShapedArray
+    operands: tuple[Array, ...]
+    params: dict[str, Any]
+
+    def __init__(self, aval: ShapedArray, *operands: Array, **params: Any):
+        self.aval = aval
+        self.operands = operands
+        self.params = params
+
+    def dense(self) -> Array:
+        """The cotangent as an array."""
+        return self.added_to(zeros_like_aval(self.aval))
+
+    def added_to(self, total: Array) -> Array:
+        """The sum with an array of its type, under the current transformation."""
+        raise NotImplementedError
+
+    def add_in_place(self, buffer: np.ndarray, *values: Any) -> None:
+        """Add it to a NumPy buffer; `values` are those of the operands, in NumPy."""
+        raise NotImplementedError
+
+
+def added(known: Any, part: Any, owned: bool) -> tuple[Any, bool]:
+    """The sum of two cotangents of one type, of which `known` may be None, and whether its buffer may be modified.
+
+    `part` may be `Scattered`. `owned` says that nobody else sees the buffer of `known`: it was made by this function.
+    """
+    if isinstance(part, Scattered):
+        if not _in_place(known, *part.operands):
+            return (part.dense() if known is None else part.added_to(known)), False
+        buffer = _buffer(known, part.aval, owned)
+        with numpy_state.silenced():
+            part.add_in_place(buffer, *[x.value for x in part.operands])  # type: ignore[attr-defined]
+        return (known if owned else array_of(part.aval, buffer)), True
+    if known is None:
+        return part, False
+    if not _in_place(known, part) or part.aval is not known.aval or not known.aval.ndim:
+        return add_p.bind(known, part), False
+    if not owned:
+        return add_p.bind(known, part), True
+    with numpy_state.silenced():
+        np.add(known.value, part.value, out=known.value)
+    return known, True
+
+
+def _buffer(known: ConcreteArray | None, aval: ShapedArray, owned: bool) -> Any:
+    if known is None:
+        return np.zeros(aval.shape, aval.dtype)
+    return known.value if owned else np.array(known.value, order="C")
+
+
+def _in_place(*operands: AnyValue) -> bool:
+    """Return whether an addition may run at once, in NumPy."""
+    return (
+        context.trace.transparent
+        and all(x is None or type(x) is ConcreteArray for x in operands)
+        and not (nans_were_debugged[0] and config.debug_nans)
+    )
+
+
+__all__ = ["Scattered", "added"]

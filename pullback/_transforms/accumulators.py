@@ -1,0 +1,183 @@
+"""Accumulators: where a backward pass adds up the cotangents of a value.
+
+A backward rule that takes accumulators decides itself what to compute, and adds what it has computed when it has it:
+nothing for a `NullAccum`, and into memory of the user's for a `RefAccum`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pullback._core import dtypes
+from pullback._core.array import Array, lift
+from pullback._core.errors import boundary, described
+from pullback._core.primitive import HigherOrder
+from pullback._core.trace import is_linear
+from pullback._core.types import ShapedArray
+from pullback._core.typing import AnyValue
+from pullback._core.zeros import Zero
+from pullback._ops.scattered import Scattered, added
+from pullback._ops.shape import convert_element_type
+
+
+class GradAccum:
+    """The sum of the cotangents of one value: `accum(ct)` adds to it. `aval` is the type of the value.
+
+    The kinds are `ValAccum`, which holds the sum, `RefAccum`, which adds it to a Ref, and `NullAccum`, which has no use
+    for it.
+
+    >>> import pullback as pb
+    >>> isinstance(pb.ad.ValAccum(pb.typeof(1.)), GradAccum)
+    True
+    """
+
+    __slots__ = ("aval", "where")
+    aval: ShapedArray
+    where: str
+
+    def __init__(self, aval: ShapedArray, where: str = ""):
+        self.aval = aval
+        self.where = where
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the cotangents."""
+        return self.aval.shape
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of the cotangents, `float0` where the value has no derivative."""
+        return self.aval.to_tangent_aval().dtype
+
+    def add(self, ct: Any) -> None:
+        """Add a cotangent without checks: it may also be `Scattered`."""
+        raise NotImplementedError
+
+    @boundary
+    def accum(self, ct: AnyValue) -> None:
+        """Add a cotangent: an array of the value's shape and dtype. None and symbolic zeros add nothing.
+
+        Raises: ValueError for another shape or dtype, TypeError for what is no array; both name the value.
+        """
+        if ct is None or type(ct) is Zero:
+            return
+        self.add(ct if isinstance(ct, Scattered) and ct.aval.shape == self.aval.shape else self._checked(ct))
+
+    def _checked(self, ct: AnyValue) -> Array:
+        expected = self.aval.to_tangent_aval()
+        place = self.where or "the cotangent given to accum"
+        try:
+            x = lift(ct)
+        except TypeError:
+            raise TypeError(f"{place}: expected an array of type {expected.str_short()}, got {described(ct)}") from None
+        if x.aval.shape != expected.shape:
+            raise ValueError(
+                f"{place}: expected shape {expected.shape}, that of the value, got {x.aval.shape} "
+                f"({x.aval.str_short()} for {expected.str_short()})"
+            )
+        if x.aval.dtype == expected.dtype:
+            return x
+        if x.aval.weak_type and dtypes.join(expected.dtype, False, x.aval.dtype, True)[0] == expected.dtype:
+            return convert_element_type(x, expected.dtype, True)
+        raise ValueError(
+            f"{place}: expected dtype {expected.dtype.name}, that of the value, got {x.aval.dtype.name}. A cotangent "
+            "has the dtype of its value; convert it with .astype()."
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.aval.str_short()})"
+
+
+class ValAccum(GradAccum):
+    """An accumulator that holds the sum. `freeze` returns it: an array, or a symbolic zero if nothing was added.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> accum = pb.ad.ValAccum(pb.typeof(pnp.zeros(2)))
+    >>> accum.accum(pnp.array([1., 2.]))
+    >>> accum.accum(pnp.array([10., 20.]))
+    >>> print(accum.freeze())
+    [11. 22.]
+    """
+
+    __slots__ = ("val", "owned")
+    val: Any
+
+    def __init__(self, aval: ShapedArray, val: AnyValue = None, where: str = ""):
+        super().__init__(aval, where)
+        self.val = None if type(val) is Zero else val
+        self.owned = False
+
+    def add(self, ct: Any) -> None:
+        """Add a cotangent without checks."""
+        self.val, self.owned = added(self.val, ct, self.owned)
+
+    def freeze(self) -> Any:
+        """The sum. Nothing can be added in place any more: a later `accum` makes a new array."""
+        self.owned = False
+        return Zero(self.aval.to_tangent_aval()) if self.val is None else self.val
+
+
+class NullAccum(GradAccum):
+    """An accumulator of a cotangent that nobody asks for: what is added to it is lost, and need not be computed.
+
+    >>> import pullback as pb
+    >>> pb.ad.NullAccum(pb.typeof(1.)).accum(3.)
+    """
+
+    __slots__ = ()
+
+    def add(self, ct: Any) -> None:
+        """Do nothing."""
+
+    @boundary
+    def accum(self, ct: AnyValue) -> None:
+        """Do nothing."""
+
+    def freeze(self) -> Zero:
+        """A symbolic zero."""
+        return Zero(self.aval.to_tangent_aval())
+
+
+class Parts(GradAccum):
+    """An accumulator of what is added later, elsewhere: at most one array, and scattered parts while they are small."""
+
+    __slots__ = ("total", "scattered")
+
+    def __init__(self, aval: ShapedArray):
+        super().__init__(aval)
+        self.total = ValAccum(aval)
+        self.scattered: list[Scattered] = []
+
+    def add(self, ct: Any) -> None:
+        if not isinstance(ct, Scattered) or self.total.val is not None:
+            self.total.add(ct)
+            return
+        self.scattered.append(ct)
+        if sum([x.aval.size for part in self.scattered for x in part.operands]) >= self.aval.size:
+            for part in self.scattered:
+                self.total.add(part)
+            self.scattered = []
+
+    def parts(self) -> list[Any]:
+        """What is to be added."""
+        return [*self.scattered, *([] if self.total.val is None else [self.total.val])]
+
+
+# what values that depend on no input in question add to
+NOWHERE = NullAccum(ShapedArray((), dtypes.float0))
+
+
+def set_accumulate(p: HigherOrder, rule: Callable[..., None]) -> None:
+    """Set the rule of a primitive that adds cotangents to accumulators, and the transpose rule that it implies."""
+
+    def transpose(cts: Sequence[Any], *operands: Any, **params: Any) -> list[Any]:
+        accums = [ValAccum(x.aval) if is_linear(x) else None for x in operands]
+        rule(cts, *operands, accums=accums, **params)
+        return [None if accum is None else accum.freeze() for accum in accums]
+
+    p.accumulate = rule
+    p.transpose = transpose
+
+
+__all__ = ["GradAccum", "NOWHERE", "NullAccum", "Parts", "ValAccum", "set_accumulate"]

@@ -1,0 +1,31 @@
+"""Primitives as classes that carry their rules."""
+
+import typing as _typing
+
+from pullback._api.primitive_class import HiPrim, VJPHiPrimitive
+from pullback._core.errors import boundary
+from pullback._core.lazy import attributes as _attributes
+from pullback._core.tree_paths import tree_map
+from pullback._core.types import ShapedArray
+from pullback._core.typing import PyTree
+from pullback._core.zeros import Zero
+from pullback._higher_order.custom.class_call import AxisData
+from pullback._ops.shape import instantiate
+
+__all__ = ["AxisData", "HiPrim", "ShapedArray", "VJPHiPrimitive", "Zero", "instantiate_zeros"]
+
+
+@boundary
+def instantiate_zeros(tree: PyTree) -> _typing.Any:
+    """A pytree of tangents or cotangents with arrays of zeros in place of symbolic zeros.
+
+    >>> import pullback as pb
+    >>> from pullback.experimental.hijax import Zero, instantiate_zeros
+    >>> instantiate_zeros((Zero(pb.typeof(1.)), 2.))
+    (Array(0., dtype=float32, weak_type=True), 2.0)
+    """
+    return tree_map(lambda x: instantiate(x) if type(x) is Zero else x, tree)
+
+
+if not _typing.TYPE_CHECKING:
+    __getattr__, __dir__ = _attributes(__name__)
