@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import typing as _typing
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass as _dataclass
 from typing import Any, NamedTuple, overload
 
 from pullback import checkpoint_policies as checkpoint_policies
@@ -35,9 +36,24 @@ from pullback._higher_order.call import jit_p
 from pullback._higher_order.checkpoint import bind_checkpoint, checkpoint_p, name_p
 from pullback._higher_order.control.scan import scan_p
 from pullback._higher_order.custom.remat import remat_fwd_p
+from pullback._higher_order.policy import Offloadable as Offloadable
+from pullback._higher_order.policy import PolicyLike, shown
+from pullback._higher_order.policy import Recompute as Recompute
+from pullback._higher_order.policy import Saveable as Saveable
 from pullback._transforms.linearize import Linearized, Node, linearize_flat
 
-__all__ = ["checkpoint", "checkpoint_name", "checkpoint_policies", "print_saved_residuals", "remat", "saved_residuals"]
+__all__ = [
+    "Offloadable",
+    "Recompute",
+    "Saveable",
+    "checkpoint",
+    "checkpoint_name",
+    "checkpoint_policies",
+    "print_saved_residuals",
+    "remat",
+    "residual_report",
+    "saved_residuals",
+]
 
 
 @overload
@@ -45,7 +61,7 @@ def checkpoint(
     fun: F,
     *,
     prevent_cse: bool = True,
-    policy: Callable[..., bool] | None = None,
+    policy: Callable[..., Any] | None = None,
     static_argnums: int | Sequence[int] = (),
     static_argnames: str | Sequence[str] = (),
 ) -> F: ...
@@ -54,7 +70,7 @@ def checkpoint(
     fun: None = None,
     *,
     prevent_cse: bool = True,
-    policy: Callable[..., bool] | None = None,
+    policy: Callable[..., Any] | None = None,
     static_argnums: int | Sequence[int] = (),
     static_argnames: str | Sequence[str] = (),
 ) -> Callable[[F], F]: ...
@@ -63,7 +79,7 @@ def checkpoint(
     fun: Callable[..., Any] | None = None,
     *,
     prevent_cse: bool = True,
-    policy: Callable[..., bool] | None = None,
+    policy: Callable[..., Any] | None = None,
     static_argnums: int | Sequence[int] = (),
     static_argnames: str | Sequence[str] = (),
 ) -> Any:
@@ -155,6 +171,11 @@ class Residual(NamedTuple):
 
     aval: ShapedArray
     source: str
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that it takes."""
+        return self.aval.size * self.aval.dtype.itemsize
 
     def __str__(self) -> str:
         return f"{self.aval.str_short()} {self.source}"
@@ -250,6 +271,67 @@ def print_saved_residuals(f: Callable[..., Any], *args: PyTree, **kwargs: PyTree
     """
     for residual in saved_residuals(f, *args, **kwargs):
         print(residual)
+
+
+@_dataclass(frozen=True, slots=True)
+class ResidualReport:
+    """What `residual_report` returns: a table as text, and its rows.
+
+    `kept` are the residuals under the policy, `recomputed` those that only the function without `checkpoint` keeps.
+    """
+
+    policy: PolicyLike | None
+    kept: list[Residual]
+    recomputed: list[Residual]
+
+    @property
+    def nbytes(self) -> int:
+        """The memory of what is kept, arguments included."""
+        return sum(r.nbytes for r in self.kept)
+
+    def __str__(self) -> str:
+        more = sum(r.nbytes for r in self.recomputed)
+        arguments = sum(r.nbytes for r in self.kept if r.source.startswith("from the argument"))
+        lines = [
+            f"policy {shown(self.policy)}: {self.nbytes:,} bytes are kept, {arguments:,} of them arguments; "
+            f"{more:,} bytes are recomputed"
+        ]
+        for mark, residuals in (("kept", self.kept), ("recomputed", self.recomputed)):
+            for r in sorted(residuals, key=lambda r: -r.nbytes):
+                lines.append(f"{r.nbytes:>13,}  {mark:<10}  {r}")
+        return "\n".join(lines)
+
+
+@boundary
+def residual_report(
+    policy: Callable[..., Any] | None, f: Callable[..., Any], *args: PyTree, **kwargs: PyTree
+) -> ResidualReport:
+    """Report what `checkpoint(f, policy=policy)` keeps of a call and what it recomputes, by line and bytes.
+
+    Nothing is computed; arguments may be `ShapeDtypeStruct`s. `print` the result, or read its `nbytes`, `kept` and
+    `recomputed`. Of a function that is called in a loop or in several places, checkpoint and report each separately.
+    TypeError as for `checkpoint` and `saved_residuals`.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> def layer(w, x):
+    ...     return pnp.sin(pnp.sin(w @ x)).sum()
+    >>> print(residual_report(pb.checkpoint_policies.dots_saveable, layer, pnp.ones((4, 2)), pnp.ones(2)))
+    policy dots_saveable: 56 bytes are kept, 40 of them arguments; 32 bytes are recomputed
+               32  kept        f32[4,2] from the argument 'w'
+               16  kept        f32[4] output of dot_general from ...
+                8  kept        f32[2] from the argument 'x'
+               16  recomputed  f32[4] output of cos from ...
+               16  recomputed  f32[4] output of cos from ...
+    """
+    kept = saved_residuals(checkpoint(f, policy=policy), *args, **kwargs)
+    rest = list(kept)
+    recomputed = []
+    for residual in saved_residuals(f, *args, **kwargs):
+        if residual in rest:
+            rest.remove(residual)
+        else:
+            recomputed.append(residual)
+    return ResidualReport(policy, kept, recomputed)
 
 
 if not _typing.TYPE_CHECKING:

@@ -193,9 +193,6 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ("custom_jvp_call_p custom_vjp_call_p remat_opt_p", PRIMITIVE),
         ("custom_vjp_primal_tree_values", INTERNAL),
     ),
-    "pullback.ad_checkpoint": (
-        ("Offloadable Recompute Saveable", "a policy returns a bool: whether a result is kept"),
-    ),
     "pullback.core": (
         ("AbstractValue", "use ShapedArray"),
         ("Atom", "use Var and Literal"),

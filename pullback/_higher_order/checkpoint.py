@@ -7,7 +7,7 @@ backwards. Equations with side effects run once: their results are saved, and th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,14 +21,14 @@ from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero, zero_of
 from pullback._higher_order.call import called, check_operands, jit_p
 from pullback._higher_order.call_rules import active_of, applying, give_call_rules, transposed_call
+from pullback._higher_order.policy import PolicyLike as Policy
+from pullback._higher_order.policy import allows
 from pullback._ops.identity import constant_p
 from pullback._ops.rules import keeps_type
 from pullback._transforms.dce import dce
 from pullback._transforms.harvest import VALUE, harvest_bodies
 from pullback._transforms.linearize_jaxpr import linearize_jaxpr
 from pullback._xla.lowering import int_array
-
-Policy = Callable[..., bool]
 
 # --- named values, which policies can refer to ---
 
@@ -221,7 +221,7 @@ class Saving:
 
     def allows(self, eqn: Equation) -> bool:
         """Return whether the policy allows to save the results of an equation."""
-        return self.policy is not None and bool(self.policy(eqn.primitive, *(v.aval for v in eqn.invars), **eqn.params))
+        return allows(self.policy, eqn)
 
     def asks(self, eqn: Equation) -> bool:
         """Return whether an equation decides itself, by its rule `save`, what is saved of it."""

@@ -21,6 +21,7 @@ from pullback._core.staging import stage_open
 from pullback._higher_order.call import called, check_operands
 from pullback._higher_order.call_rules import give_call_rules
 from pullback._higher_order.custom.call import CustomCall, replaced
+from pullback._higher_order.policy import allows
 from pullback._transforms.dce import dce
 
 
@@ -132,7 +133,7 @@ def checkpointed(eqn: Equation, policy: Any) -> Equation:
     call: CustomCall = eqn.params["call"]
     if call.remat is None:
         return eqn
-    if policy is not None and policy(eqn.primitive, *(v.aval for v in eqn.invars), **eqn.params):
+    if allows(policy, eqn):
         return eqn
     return eqn.replace(params={**eqn.params, "call": _by_remat_rules(eqn.primitive, call, policy)})
 
