@@ -116,6 +116,65 @@ def laplace_below(x):
     return mp.exp(x) / 2 if x < 0 else 1 - mp.exp(-x) / 2
 
 
+def log_comb(n, k):
+    return mp.loggamma(n + 1) - mp.loggamma(k + 1) - mp.loggamma(n - k + 1)
+
+
+def binom_logpmf(k, n, p):
+    if k > n:
+        raise ValueError("impossible")
+    return log_comb(n, k) + xlogy(k, p) + xlogy(n - k, 1 - p)
+
+
+def betabinom_logpmf(k, n, a, b):
+    if k > n or a <= 0 or b <= 0:
+        raise ValueError("impossible")
+    return log_comb(n, k) + log_beta(k + a, n - k + b) - log_beta(a, b)
+
+
+def nbinom_logpmf(k, n, p):
+    return mp.loggamma(n + k) - mp.loggamma(n) - mp.loggamma(k + 1) + xlogy(n, p) + xlogy(k, 1 - p)
+
+
+def gennorm_logpdf(x, beta):
+    return -(abs(x) ** beta) - mp.loggamma(1 + 1 / beta) - mp.log(2)
+
+
+def gennorm_below(x, beta):
+    part = abs(x) ** beta
+    return upper_gamma(1 / beta, part) / 2 if x < 0 else (1 + lower_gamma(1 / beta, part)) / 2
+
+
+def vonmises_logpdf(x, kappa):
+    return kappa * mp.cos(x) - mp.log(2 * mp.pi * mp.besseli(0, kappa))
+
+
+def wrapcauchy_pdf(x, c):
+    return (1 - c * c) / (2 * mp.pi * (1 + c * c - 2 * c * mp.cos(x)))
+
+
+def normal_mass(a, b):
+    if a >= b:
+        raise ValueError("no interval")
+    return normal_below(b) - normal_below(a) if a < 0 else normal_below(-a) - normal_below(-b)
+
+
+def truncnorm_logpdf(x, a, b):
+    if not a <= x <= b:
+        raise ValueError("outside")
+    return -x * x / 2 - mp.log(2 * mp.pi) / 2 - mp.log(normal_mass(a, b))
+
+
+def truncnorm_below(x, a, b):
+    if not a < x < b:
+        raise ValueError("outside")
+    return normal_mass(a, x) / normal_mass(a, b)
+
+
+TRIALS = Range(only=(1.0, 2.0, 10.0, 1e3, 1e6))
+PARETO = Range(1.0, math.inf, (1.0,), kinks=(1.0,))
+ENDS = Range(-40.0, 40.0, (0.0, 1.0, -1.0))
+
 STATS = [
     stats("norm.logpdf", lambda x: -x * x / 2 - mp.log(2 * mp.pi) / 2),
     stats("norm.pdf", lambda x: mp.exp(-x * x / 2) / mp.sqrt(2 * mp.pi)),
@@ -245,6 +304,42 @@ STATS = [
         constant=(0,),
     ),
     stats("bernoulli.ppf", lambda q, p: mpf(int(q > 1 - p)), UNIT, UNIT, orders=(0,)),
+    stats("binom.logpmf", binom_logpmf, WHOLE, TRIALS, UNIT, constant=(0, 1)),
+    stats("binom.pmf", lambda k, n, p: mp.exp(binom_logpmf(k, n, p)), WHOLE, TRIALS, UNIT, constant=(0, 1)),
+    stats("betabinom.logpmf", betabinom_logpmf, WHOLE, TRIALS, SHAPE, SHAPE, constant=(0, 1), orders=(0, 1)),
+    stats("nbinom.logpmf", nbinom_logpmf, WHOLE, SHAPE, UNIT, constant=(0,), orders=(0, 1)),
+    stats(
+        "nbinom.pmf", lambda k, n, p: mp.exp(nbinom_logpmf(k, n, p)), WHOLE, SHAPE, UNIT, constant=(0,), orders=(0, 1)
+    ),
+    stats(
+        "geom.logpmf",
+        lambda k, p: xlogy(k - 1, 1 - p) + mp.log(p),
+        Range(only=(1.0, 2.0, 5.0, 1e3)),
+        UNIT,
+        constant=(0,),
+    ),
+    stats("gennorm.logpdf", gennorm_logpdf, REAL.with_kinks(0.0), SHAPE, orders=(0, 1)),
+    stats(
+        "gennorm.cdf", gennorm_below, REAL.with_kinks(0.0), Range(0.1, 10.0, (1.0, 2.0)), orders=(0, 1), constant=(1,)
+    ),
+    stats("gumbel_r.logpdf", lambda x: -x - mp.exp(-x)),
+    stats("gumbel_r.pdf", lambda x: mp.exp(-x - mp.exp(-x))),
+    stats("gumbel_r.cdf", lambda x: mp.exp(-mp.exp(-x))),
+    stats("gumbel_r.sf", lambda x: -mp.expm1(-mp.exp(-x))),
+    stats("gumbel_r.logcdf", lambda x: -mp.exp(-x)),
+    stats("gumbel_r.logsf", lambda x: mp.log(-mp.expm1(-mp.exp(-x)))),
+    stats("gumbel_r.ppf", lambda q: -mp.log(-mp.log(q)), UNIT),
+    stats("gumbel_l.ppf", lambda q: mp.log(-mp.log1p(-q)), UNIT),
+    stats("pareto.logpdf", lambda x, b: mp.log(b) - (b + 1) * mp.log(x), PARETO, SHAPE),
+    stats("pareto.pdf", lambda x, b: b * x ** (-b - 1), PARETO, SHAPE),
+    stats("pareto.cdf", lambda x, b: 1 - x**-b, PARETO, SHAPE),
+    stats("pareto.sf", lambda x, b: x**-b, PARETO, SHAPE),
+    stats("pareto.logcdf", lambda x, b: mp.log1p(-(x**-b)), PARETO, SHAPE, orders=(0, 1)),
+    stats("pareto.ppf", lambda q, b: (1 - q) ** (-1 / b), UNIT, SHAPE, orders=(0, 1)),
+    stats("truncnorm.logpdf", truncnorm_logpdf, ENDS, ENDS, ENDS, orders=(0, 1)),
+    stats("truncnorm.cdf", truncnorm_below, ENDS, ENDS, ENDS, orders=(0, 1)),
+    stats("vonmises.logpdf", vonmises_logpdf, Range(-math.pi, math.pi, (0.0,)), SHAPE, orders=(0, 1)),
+    stats("wrapcauchy.pdf", wrapcauchy_pdf, Range(0.0, 6.28, (0.0, 3.14)), UNIT, orders=(0, 1)),
     stats("uniform.logpdf", lambda x: mpf(0), UNIT.with_kinks(0.0, 1.0)),
     stats("uniform.pdf", lambda x: mpf(1), UNIT.with_kinks(0.0, 1.0)),
     stats("uniform.cdf", lambda x: x, UNIT.with_kinks(0.0, 1.0)),

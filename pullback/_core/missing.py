@@ -172,13 +172,6 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
             PLANNED,
         ),
     ),
-    "pullback.scipy.stats": (
-        (
-            "betabinom binom chi2 dirichlet gaussian_kde gennorm geom gumbel_l gumbel_r mode multinomial nbinom pareto "
-            "rankdata sem truncnorm vonmises wrapcauchy",
-            PLANNED,
-        ),
-    ),
     "pullback.tree_util": (
         ("KeyEntry", "a key of a path is a DictKey, SequenceKey, GetAttrKey or FlattenedIndexKey"),
         ("default_registry", INTERNAL),

@@ -47,3 +47,8 @@ def log_of(probability: Array, complement: Array) -> Array:
     high, zero = probability > 0.5, probability == 0
     low = pnp.log(pnp.where(high | zero, 1, probability))
     return pnp.where(high, pnp.log1p(0 - pnp.where(high, complement, 0)), pnp.where(zero, -np.inf, low))
+
+
+def no_count(n: Array) -> Array:
+    """Where a number is none of 0, 1, 2, ...; nan is left to the functions of it."""
+    return (n < 0) | (n == np.inf) | (pnp.isfinite(n) & (n != pnp.floor(n)))

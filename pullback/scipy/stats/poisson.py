@@ -12,7 +12,7 @@ from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._ops.incomplete_gamma import gamma_density, log_gamma_density
 from pullback.scipy import special
-from pullback.scipy.stats._shared import real, where_inside
+from pullback.scipy.stats._shared import no_count, real, where_inside
 
 __all__ = ["cdf", "entropy", "logpmf", "pmf"]
 
@@ -21,8 +21,7 @@ def _mass(function: str, k: ArrayLike, mu: ArrayLike, loc: ArrayLike, impossible
     """`mass(k + 1, mu)`, or `impossible` unless k is a count: mu^k exp(-mu) / k! is a gamma density of order k + 1."""
     k, mu, loc = real(function, k, mu, loc)
     k = k - loc
-    outside = (k < 0) | (k == np.inf) | (pnp.isfinite(k) & (k != pnp.floor(k)))
-    return where_inside(outside, impossible, lambda k: mass(k + 1, mu), k, 0)
+    return where_inside(no_count(k), impossible, lambda k: mass(k + 1, mu), k, 0)
 
 
 @boundary

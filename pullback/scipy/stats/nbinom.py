@@ -1,0 +1,59 @@
+"""The negative binomial distribution."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import pullback.numpy as pnp
+from pullback._core.array import Array, ArrayLike
+from pullback._core.errors import boundary
+from pullback._ops.beta import beta_density, beta_log_density_p
+from pullback.scipy import special
+from pullback.scipy.stats._shared import no_count, real
+
+__all__ = ["logpmf", "pmf"]
+
+
+@boundary
+def logpmf(k: ArrayLike, n: ArrayLike, p: ArrayLike, loc: ArrayLike = 0) -> Array:
+    """The logarithm of the probability of m = k - loc failures before n successes, `comb(n + m - 1, m) p**n (1-p)**m`.
+
+    Args:
+      k: a real number or an array of any shape.
+      n: the number of successes, a positive number.
+      p: the probability of a success, in [0, 1].
+      loc: the shift. All broadcast together; the dtype is the promoted one, floating.
+
+    Returns: -inf where m is not a count.
+    Raises: TypeError for complex numbers, ValueError for shapes that do not broadcast.
+
+    >>> from pullback.scipy.stats import nbinom
+    >>> print(nbinom.logpmf(0, 2., 0.5))
+    -1.3862944
+    """
+    k, n, p, loc = real("nbinom.logpmf", k, n, p, loc)
+    k = k - loc
+    impossible = no_count(k)
+    k = pnp.where(impossible, 1, k)
+    none = k == 0
+    # a beta density; without a failure, where it may be near 1, the power that it is
+    density = beta_log_density_p.bind(*pnp.broadcast_arrays(n, pnp.where(none, 1, k) + 1, p))
+    value = density + (pnp.log(p) - pnp.log(n + k))
+    return pnp.where(impossible, -np.inf, pnp.where(none, special.xlogy(n, p), value))
+
+
+@boundary
+def pmf(k: ArrayLike, n: ArrayLike, p: ArrayLike, loc: ArrayLike = 0) -> Array:
+    """The probability of `k`. Arguments and errors are those of `logpmf`.
+
+    >>> from pullback.scipy.stats import nbinom
+    >>> print(nbinom.pmf(0, 2., 0.5).round(6))
+    0.25
+    """
+    k, n, p, loc = real("nbinom.pmf", k, n, p, loc)
+    k = k - loc
+    impossible = no_count(k)
+    k = pnp.where(impossible, 1, k)
+    none = k == 0
+    value = beta_density(*pnp.broadcast_arrays(n, pnp.where(none, 1, k) + 1, p)) * (p / (n + k))
+    return pnp.where(impossible, 0, pnp.where(none, p**n, value))

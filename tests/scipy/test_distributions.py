@@ -1,0 +1,159 @@
+"""scipy.stats: distributions made of functions that are there, against SciPy, mpmath and differences."""
+
+import importlib
+
+import mpmath as mp
+import numpy as np
+import pytest
+import scipy.stats
+from exact import check
+from refusals import raises
+
+import pullback as pb
+import pullback.numpy as pnp
+from pullback.scipy import stats
+from pullback.test_util import check_grads
+
+RNG = np.random.default_rng(0)
+N = 40
+COUNTS, TRIALS = RNG.integers(-1, 12, N).astype(float), RNG.integers(0, 12, N).astype(float)
+UNIT, SHAPES, OTHERS = RNG.uniform(0, 1, N), RNG.uniform(0.1, 5, N), RNG.uniform(0.1, 5, N)
+REAL = 3 * RNG.standard_normal(N)
+ARGUMENTS = {
+    "betabinom": (COUNTS, TRIALS, SHAPES, OTHERS),
+    "binom": (COUNTS, TRIALS, UNIT),
+    "chi2": (REAL, SHAPES),
+    "gennorm": (REAL, SHAPES),
+    "geom": (COUNTS, UNIT),
+    "gumbel_l": (REAL,),
+    "gumbel_r": (REAL,),
+    "nbinom": (COUNTS, SHAPES, UNIT),
+    "pareto": (REAL, SHAPES),
+    "truncnorm": (REAL, -SHAPES, OTHERS),
+    "vonmises": (REAL, SHAPES),
+    "wrapcauchy": (UNIT * 2 * np.pi, UNIT[::-1]),
+}
+FUNCTIONS = [
+    (name, function)
+    for name in ARGUMENTS
+    for function in importlib.import_module(f"pullback.scipy.stats.{name}").__all__
+]
+# which arguments have derivatives
+SMOOTH = {"betabinom": (2, 3), "binom": (2,), "nbinom": (1, 2), "geom": (1,)}
+
+
+@pytest.mark.parametrize(("name", "function"), FUNCTIONS)
+def test_values_and_derivatives(name, function):
+    ours, oracle = getattr(getattr(stats, name), function), getattr(getattr(scipy.stats, name), function)
+    args = (UNIT, *ARGUMENTS[name][1:]) if function == "ppf" else ARGUMENTS[name]
+    with np.errstate(all="ignore"):
+        expected = oracle(*args)
+    with pb.enable_x64():
+        for run in (ours, pb.jit(ours)):
+            np.testing.assert_allclose(run(*args), expected, rtol=1e-9, atol=1e-13)
+        np.testing.assert_allclose(pb.vmap(ours)(*args), expected, rtol=1e-9, atol=1e-13)
+        active = SMOOTH.get(name, range(len(args)))
+        step = 1e-6
+        for i in active:
+            slopes = np.asarray(pb.vmap(pb.grad(ours, i))(*args))
+            with np.errstate(all="ignore"):
+                high, low = (oracle(*args[:i], args[i] + h, *args[i + 1 :]) for h in (step, -step))
+                numeric = (high - low) / (2 * step)
+            known = np.isfinite(numeric)
+            np.testing.assert_allclose(slopes[known], numeric[known], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+@pytest.mark.parametrize(("name", "function"), FUNCTIONS)
+def test_dtypes_and_shapes(name, function, dtype):
+    ours = getattr(getattr(stats, name), function)
+    args = (UNIT, *ARGUMENTS[name][1:]) if function == "ppf" else ARGUMENTS[name]
+    narrow = [pnp.asarray(x).astype(dtype) for x in args]
+    got = ours(*narrow)
+    assert got.dtype == dtype
+    assert ours(*(x[:0] for x in narrow)).shape == (0,)
+    assert ours(*(x[0] for x in narrow)).shape == ()
+    with raises(TypeError, f"{name}.{function}: "):
+        ours(1j, *args[1:])
+
+
+def binom_logpmf(k, n, p):
+    return mp.log(mp.binomial(n, k)) + k * mp.log(p) + (n - k) * mp.log1p(-p)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_large_counts(dtype):
+    k, n, p = np.array([3e5, 1e4, 0, 1e6]), np.array([1e6, 1e6, 1e6, 1e6]), np.array([0.3, 0.011, 1e-9, 0.999999])
+    check(stats.binom.logpmf, binom_logpmf, (k, n, p), dtype, 32)
+
+    def betabinom(k, n, a, b):
+        logs = mp.loggamma(k + a) + mp.loggamma(n - k + b) - mp.loggamma(n + a + b)
+        return mp.log(mp.binomial(n, k)) + logs - mp.loggamma(a) - mp.loggamma(b) + mp.loggamma(a + b)
+
+    check(
+        stats.betabinom.logpmf, betabinom, (k, n, np.array([30.0, 2e4, 2, 5]), np.array([70.0, 2e6, 3, 1])), dtype, 64
+    )
+
+
+def test_the_tails_of_an_interval():
+    with pb.enable_x64():
+        below = stats.truncnorm.logcdf(np.array([30.0, 31.0]), 29.0, np.inf)
+        exact = scipy.stats.truncnorm.logsf(np.array([30.0, 31.0]), 29.0, np.inf)
+        np.testing.assert_allclose(np.expm1(np.asarray(below)), -np.exp(exact), rtol=1e-11)
+        np.testing.assert_allclose(stats.truncnorm.logsf(31.0, 29.0, np.inf), exact[1], rtol=1e-12)
+        # an interval far shorter than its distance from the center, and one around it
+        np.testing.assert_allclose(stats.truncnorm.pdf(1e-9, 0.0, 1e-8), 1e8, rtol=1e-14)
+        np.testing.assert_allclose(stats.truncnorm.pdf(40.0, 40.0, 40.0 + 1e-8), 1e8, rtol=1e-6)
+    assert np.isnan(stats.truncnorm.logpdf(0.0, 1.0, -1.0))
+    assert stats.truncnorm.logpdf(2.0, -1.0, 1.0) == -np.inf
+    assert [stats.truncnorm.cdf(x, -1.0, 1.0) for x in (-2.0, 2.0)] == [0, 1]
+    slopes = pb.grad(stats.truncnorm.logpdf, (0, 2))(-1.0, -np.inf, 0.5)
+    assert np.isfinite(slopes).all()
+
+
+def test_edges():
+    assert stats.binom.pmf(0, 5, 0.0) == stats.binom.pmf(5, 5, 1.0) == 1
+    assert stats.binom.logpmf(0.5, 5, 0.3) == stats.binom.logpmf(6, 5, 0.3) == -np.inf
+    assert np.isnan(stats.binom.pmf(1, -1, 0.3))
+    assert stats.geom.pmf(1, 1.0) == 1
+    assert stats.geom.logpmf(0, 0.5) == -np.inf
+    assert stats.nbinom.pmf(0, 3.0, 1.0) == 1
+    assert np.isnan(stats.betabinom.pmf(1, 2, -1.0, 1.0))
+    assert stats.gumbel_r.ppf(np.array([0.0, 1.0])).tolist() == [-np.inf, np.inf]
+    assert stats.pareto.ppf(np.array([0.0, 1.0]), 2.0).tolist() == [1, np.inf]
+    assert stats.gumbel_r.logsf(1000.0) == -1000
+    for run in (stats.gumbel_r.pdf, stats.gumbel_r.cdf, stats.gumbel_r.sf, stats.gumbel_r.logsf):
+        assert pb.grad(run)(-1e4) == 0
+        assert pb.jit(pb.grad(run))(-1e4) == 0
+    assert pb.grad(stats.gennorm.cdf)(0.0, 2.0) == pytest.approx(1 / np.sqrt(np.pi))
+    assert stats.wrapcauchy.logpdf(7.0, 0.5) == -np.inf
+    assert np.isnan(stats.wrapcauchy.logpdf(1.0, 1.5))
+    assert stats.vonmises.pdf(1.0, 1e30) == 0
+
+
+def test_categories():
+    alpha = RNG.uniform(0.2, 5, 4)
+    x = RNG.dirichlet(alpha, 7).T
+    share = alpha / alpha.sum()
+    counts = RNG.multinomial(9, share, 5)
+    with pb.enable_x64():
+        for given in (x, x[:-1]):
+            np.testing.assert_allclose(
+                stats.dirichlet.logpdf(given, alpha), scipy.stats.dirichlet.logpdf(x, alpha), 1e-12
+            )
+        np.testing.assert_allclose(
+            stats.multinomial.logpmf(counts, 9, share), scipy.stats.multinomial.logpmf(counts, 9, share), 1e-12
+        )
+        check_grads(stats.dirichlet.logpdf, (x[:-1, 0], alpha), order=2, rtol=1e-4, atol=1e-4)
+
+        def of_shares(shares):
+            return stats.multinomial.logpmf(counts, 9, shares)
+
+        np.testing.assert_allclose(pb.jacobian(of_shares)(share), counts / share, rtol=1e-9)
+    assert stats.dirichlet.logpdf(np.array([0.5, 0.6]), np.ones(2)) == -np.inf
+    assert stats.multinomial.pmf(np.array([1, 2]), 4, np.array([0.5, 0.5])) == 0
+    assert stats.multinomial.pmf(np.array([0, 2]), 2, np.array([0.0, 1.0])) == 1
+    with raises(ValueError, "dirichlet.logpdf: x must have 2 or 1 entries along its first axis, got shape (3,)"):
+        stats.dirichlet.logpdf(np.ones(3) / 3, np.ones(2))
+    with raises(ValueError, "multinomial.logpmf: x and p must have an axis of categories"):
+        stats.multinomial.logpmf(1, 1, 1.0)
