@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -26,6 +25,9 @@ from pullback._api.differences import (
     wide,
 )
 from pullback._api.jit import jit
+from pullback._api.primitive_class import HiPrim
+from pullback._api.rule_report import Report, derived_modes
+from pullback._api.rules import custom_rules
 from pullback._api.vectorize import vmap
 from pullback._core import dtypes
 from pullback._core.array import Array, from_numpy
@@ -40,35 +42,9 @@ from pullback._core.errors import (
 )
 from pullback._core.typing import AnyValue, PyTree
 from pullback._higher_order.custom.backward import FORWARD_REFUSED
-from pullback.custom_derivatives import custom_rules
 
 # for a leaf with more entries than this, this many are drawn
 _ENTRIES = 16
-
-
-@dataclass
-class Report:
-    """The result of `check_rules`: a line for each failure, and notes on what was not checked or is worth knowing.
-
-    >>> import pullback as pb, pullback.numpy as pnp
-    >>> pb.check_rules(pnp.sin, 1.).ok
-    True
-    """
-
-    subject: str
-    failures: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    checks: int = 0
-
-    @property
-    def ok(self) -> bool:
-        """True if nothing failed."""
-        return not self.failures
-
-    def __str__(self) -> str:
-        verdict = "all passed" if self.ok else f"{len(self.failures)} failed"
-        lines = [f"check_rules of {self.subject}: {self.checks} checks, {verdict}"]
-        return "\n".join(lines + ["  " + line for line in self.failures] + ["  note: " + line for line in self.notes])
 
 
 @boundary
@@ -126,13 +102,14 @@ def check_rules(
     if order < 1:
         raise ValueError(f"check_rules: order must be at least 1, got {order!r}")
     point = FlatFunction("check_rules", fun, args, getattr(fun, "nondiff_argnums", ()))
-    report = Report(describe_function(fun))
+    report = Report(describe_function(fun), derived_modes(fun))
     if not point.xs:
         raise TypeError(
             f"check_rules of {report.subject}: no argument holds a floating-point or complex array, so "
             "there is nothing to differentiate"
         )
-    plain = point.with_function(fun.fun) if isinstance(fun, custom_rules) else None
+    plain = fun.fun if isinstance(fun, custom_rules) else fun.expand if isinstance(fun, HiPrim) else None
+    plain = None if plain is None else point.with_function(plain)
     checks = _Checks(report, point, np.random.default_rng(seed), eps, rtol, atol)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RuleOrderWarning)

@@ -23,7 +23,8 @@ from pullback._api.differences import (
     tolerances,
     wide,
 )
-from pullback._check_rules import Report, check_rules
+from pullback._api.rule_report import Report
+from pullback._check_rules import check_rules
 from pullback._core import dtypes
 from pullback._core.array import lift
 from pullback._core.errors import RuleCheckError, boundary, describe_function

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from types import FunctionType
 from typing import Any, ClassVar, NoReturn
 
 from pullback._core.arguments import signature
@@ -10,9 +12,11 @@ from pullback._core.errors import RuleNotDefinedError, fold
 from pullback._core.printing import format_params
 from pullback._core.trace import Tracer, context
 from pullback._core.typing import AnyValue, PyTree
+from pullback._higher_order.custom.call import CustomCall, closing_over
+from pullback._higher_order.custom.captures import CaptureSearch, is_opaque
 from pullback._higher_order.custom.class_call import AxisData, ClassCall
 from pullback._higher_order.custom.class_checks import Declared
-from pullback._higher_order.custom.class_rules import RULES, RuleSet, missing, rules_of
+from pullback._higher_order.custom.class_rules import RULES, RuleSet, derived, missing, of_one_argument, rules_of
 from pullback._higher_order.custom.labels import call_site
 from pullback._higher_order.custom.order import Identity, note_call
 from pullback._higher_order.custom.primitive import custom_call_p
@@ -46,7 +50,9 @@ class HiPrim:
     params: dict[str, Any]
     identity: ClassVar[Identity]
     _methods: ClassVar[list[Any]]
-    _rules: ClassVar[RuleSet]
+    _search: ClassVar[CaptureSearch]
+    _rules_of_class: ClassVar[RuleSet]
+    linear_argnums: ClassVar[Sequence[int] | None] = None
 
     def __init_subclass__(cls, **keywords: AnyValue) -> None:
         super().__init_subclass__(**keywords)
@@ -56,10 +62,11 @@ class HiPrim:
     @classmethod
     def _find_rules(cls) -> None:
         """Look which rules the class defines, if that may have changed."""
-        methods = [getattr(cls, name) for name in RULES]
+        methods = [getattr(cls, name) for name in ("expand", "linear_argnums", *RULES)]
         if cls.__dict__.get("_methods") != methods:
             cls._methods = methods
-            cls._rules = rules_of(cls, HiPrim)
+            cls._search = CaptureSearch(cls, [rule for rule in methods if isinstance(rule, FunctionType)])
+            cls._rules_of_class = rules_of(cls, HiPrim)
 
     def __init__(self) -> None:
         self._declare()
@@ -73,7 +80,8 @@ class HiPrim:
                     f"{cls.__name__} needs {name}: set in_avals, out_aval and params, in __init__ before "
                     "super().__init__(), or in the class body"
                 )
-        message = missing(cls, cls._rules)
+        rules = self._rules_of_class
+        message = missing(cls, rules)
         if message is not None:
             raise RuleNotDefinedError(message)
         if not isinstance(self.params, dict):
@@ -83,9 +91,13 @@ class HiPrim:
                 raise ValueError(f"{cls.__name__}: a param must not have the name {name!r}, which has another meaning")
             setattr(self, name, value)
         declared = self._declared = Declared(cls.__name__, self.in_avals, self.out_aval)
+        self._rules = rules if "transpose" not in rules.defined or declared.count > 1 else of_one_argument(rules)
+        self._held = tuple([value for value in self.params.values() if not is_opaque(type(value))])
         return declared
 
     _declared: Any = None
+    _rules: RuleSet
+    _held: tuple[Any, ...]
 
     # --- calls ---
 
@@ -101,7 +113,12 @@ class HiPrim:
                     if isinstance(x, Tracer):
                         note_call(self.identity)
                         rules = self._rules
-                        call = ClassCall(self, declared, rules, call_site() if rules.reverse == "vjp" else None)
+                        call: CustomCall = ClassCall(
+                            self, declared, rules, call_site() if rules.reverse == "vjp" else None
+                        )
+                        tracers = self._search.tracers(self, self._held, {})
+                        if tracers:
+                            call, leaves = closing_over(call, tracers), [*tracers, *leaves]
                         outs = custom_call_p.bind(*leaves, call=call)
                         return outs[0] if declared.single else declared.out_tree.unflatten(outs)
                 note_call(self.identity)
@@ -125,6 +142,12 @@ class HiPrim:
         if bound.kwargs:
             raise TypeError(f"{self}: the argument {next(iter(bound.kwargs))!r} is keyword-only in expand")
         return bound.args
+
+    def derived(self) -> dict[str, str]:
+        """From what forward mode, reverse mode and `vmap` are derived, where the class has no rule for them."""
+        if self._declared is None:
+            self._declare()
+        return derived(self._rules)
 
     # --- equality ---
 

@@ -34,9 +34,9 @@ class GradAccum:
 
     __slots__ = ("aval", "where")
     aval: ShapedArray
-    where: str
+    where: str | Callable[[], str]
 
-    def __init__(self, aval: ShapedArray, where: str = ""):
+    def __init__(self, aval: ShapedArray, where: str | Callable[[], str] = ""):
         self.aval = aval
         self.where = where
 
@@ -66,7 +66,7 @@ class GradAccum:
 
     def _checked(self, ct: AnyValue) -> Array:
         expected = self.aval.to_tangent_aval()
-        place = self.where or "the cotangent given to accum"
+        place = (self.where() if callable(self.where) else self.where) or "the cotangent given to accum"
         try:
             x = lift(ct)
         except TypeError:
@@ -103,7 +103,7 @@ class ValAccum(GradAccum):
     __slots__ = ("val", "owned")
     val: Any
 
-    def __init__(self, aval: ShapedArray, val: AnyValue = None, where: str = ""):
+    def __init__(self, aval: ShapedArray, val: AnyValue = None, where: str | Callable[[], str] = ""):
         super().__init__(aval, where)
         self.val = None if type(val) is Zero else val
         self.owned = False

@@ -2,6 +2,15 @@
 
 import typing as _typing
 
+from pullback._api.batch_helpers import bdims_at_front, unmap_avals, vmap_rule
+from pullback._api.derived_rules import (
+    jvp_from_expand,
+    jvp_from_lin,
+    linearize_from_jvp,
+    vjp_from_expand,
+    vjp_from_jvp,
+    vjp_from_lin,
+)
 from pullback._api.primitive_class import HiPrim, VJPHiPrimitive
 from pullback._core.errors import boundary
 from pullback._core.lazy import attributes as _attributes
@@ -12,7 +21,23 @@ from pullback._core.zeros import Zero
 from pullback._higher_order.custom.class_call import AxisData
 from pullback._ops.shape import instantiate
 
-__all__ = ["AxisData", "HiPrim", "ShapedArray", "VJPHiPrimitive", "Zero", "instantiate_zeros"]
+__all__ = [
+    "AxisData",
+    "HiPrim",
+    "ShapedArray",
+    "VJPHiPrimitive",
+    "Zero",
+    "bdims_at_front",
+    "instantiate_zeros",
+    "jvp_from_expand",
+    "jvp_from_lin",
+    "linearize_from_jvp",
+    "unmap_avals",
+    "vjp_from_expand",
+    "vjp_from_jvp",
+    "vjp_from_lin",
+    "vmap_rule",
+]
 
 
 @boundary

@@ -60,7 +60,8 @@ def tangents_by_backward(call: CustomCall, outs, residuals, static, tangents) ->
             partial = True
     out_avals = tuple([out.aval.to_tangent_aval() for out in outs])
     params = {"call": call, "static": Static(static, partial), "where": tuple(where), "out_avals": out_avals}
-    touts = tape.append(backward_p, operands, params, out_avals) if taped else backward_p.bind(*operands, **params)
+    p = backward_p if call.accumulate is None else accumulating_backward_p
+    touts = tape.append(p, operands, params, out_avals) if taped else p.bind(*operands, **params)
     return [
         zero_of(out.aval) if aval.dtype == dtypes.float0 else t
         for t, out, aval in zip(touts, outs, out_avals, strict=True)
@@ -110,8 +111,9 @@ def is_for_transposition() -> bool:
     return _tracing.depth > 0
 
 
-# the linear map
+# the linear map, and the one whose bwd rule takes accumulators
 backward_p = HigherOrder("custom_backward")
+accumulating_backward_p = HigherOrder("custom_backward")
 
 
 def _at_once(args, params):
@@ -151,13 +153,22 @@ def _apply(*operands, call, static: Static, where, out_avals) -> list[Any]:
     return results
 
 
-def _transpose(cts, *operands, call, static, where, out_avals):
-    n = len(operands) - len(where)
-    residuals = operands[:n]
+def _residuals(operands, call, where):
+    residuals = operands[: len(operands) - len(where)]
     if any(map(is_linear, residuals)):
         raise RuleError(f"the vjp rule of {call.label} saved a tangent among its residuals")
     counters.count("rules")
-    cts_in = call.bwd(static.value, residuals, cts)
+    return residuals
+
+
+def _accumulate(cts, *operands, accums, call, static, where, out_avals):
+    given = dict(zip(where, accums[len(accums) - len(where) :], strict=True))
+    call.accumulate(static.value, _residuals(operands, call, where), cts, given)
+
+
+def _transpose(cts, *operands, call, static, where, out_avals):
+    n = len(operands) - len(where)
+    cts_in = call.bwd(static.value, _residuals(operands, call, where), cts)
     results: list[Any] = [None] * n
     for i in where:
         ct = cts_in[i]
@@ -191,6 +202,7 @@ def _batch(trace, operands, dims, call, static, where, out_avals):
         fwd=None,
         vmap=None,
         batch=None,
+        transpose=None,
         linearize=None,
         bwd=bwd,
         forward=None if call.jvp is None and call.forward is None else "transpose",
@@ -240,14 +252,16 @@ def _narrow(record: Record) -> Record:
     narrowed = replaced(call, bwd=bwd)
     inputs = chosen(record.inputs[:n], reads) + list(record.inputs[n:])
     return Record(
-        record.primitive, inputs, {**params, "call": narrowed, "static": Static(static.value, False)}, record.outputs
+        backward_p, inputs, {**params, "call": narrowed, "static": Static(static.value, False)}, record.outputs
     )
 
 
-backward_p.at_once = _at_once
-backward_p.narrow = _narrow
-backward_p.batch = _batch
-backward_p.evaluate = _apply
-backward_p.abstract_eval = lambda *avals, call, static, where, out_avals: out_avals
-backward_p.lower = _lower
-backward_p.transpose = _transpose
+for p in (backward_p, accumulating_backward_p):
+    p.at_once = _at_once
+    p.narrow = _narrow
+    p.batch = _batch
+    p.evaluate = _apply
+    p.abstract_eval = lambda *avals, call, static, where, out_avals: out_avals
+    p.lower = _lower
+    p.transpose = _transpose
+accumulating_backward_p.accumulate = _accumulate

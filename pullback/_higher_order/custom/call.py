@@ -57,6 +57,17 @@ class CustomCall(Protocol):
         """`bwd(static, residuals, cotangents) -> cotangents_in`, None for a cotangent that is zero"""
 
     @property
+    def accumulate(self) -> Rule:
+        """`accumulate(static, residuals, cotangents, accumulators)`, if the author of `bwd` wrote it so.
+
+        `accumulators` has a `GradAccum` for the index of each operand that is differentiated.
+        """
+
+    @property
+    def transpose(self) -> Rule:
+        """`transpose(cotangents, operands) -> cotangents_in`, if the function is linear in some operands."""
+
+    @property
     def vmap(self) -> Rule:
         """`vmap(size, batched, operands) -> (outs, batched)`, or None if the rule does not apply"""
 
@@ -130,6 +141,8 @@ class DerivedCall:
     linearize: Rule = None
     batch: Rule = None
     remat: RematRules | None = None
+    accumulate: Rule = None
+    transpose: Rule = None
     captured: Sequence[Any] = ()
     held: Sequence[str | None] = ()
     forward: str | None = None
@@ -155,7 +168,12 @@ _PARTS = [field.name for field in fields(DerivedCall)]
 
 
 def replaced(call: CustomCall, **changes: AnyValue) -> DerivedCall:
-    """The call with some of its parts replaced; it is equal to no other call, unless a new `key` says so."""
+    """The call with some of its parts replaced.
+
+    It is equal to no other call, unless a new `key` says so. A new `bwd` rule takes the place of `accumulate` too.
+    """
+    if "bwd" in changes:
+        changes.setdefault("accumulate", None)
     return DerivedCall(**{"key": None, **{part: getattr(call, part) for part in _PARTS if part != "key"}, **changes})
 
 
@@ -200,6 +218,9 @@ def closing_over(
     given = call.remat or RematRules()
     remat = call.remat if given.fwd is None else RematRules(remat_fwd, rem, remat_bwd, given.by_policy)
 
+    def transpose(cts, operands):
+        return [None] * n + list(run(operands[:n], call.transpose, cts, operands[n:]))
+
     def vmap(size, batched, operands):
         if any(batched[:n]):
             return None  # the rule covers arguments only
@@ -220,6 +241,7 @@ def closing_over(
         linearize=linearize if call.linearize else None,
         batch=batch if call.batch else None,
         remat=remat,
+        transpose=transpose if call.transpose else None,
         captured=(*tracers, *call.captured),
         held=(*(held or [None] * n), *call.held),
     )

@@ -72,7 +72,7 @@ _MOST = 2000
 _opaque: dict[type, bool] = {types.ModuleType: True}
 
 
-def _is_opaque(kind: type) -> bool:
+def is_opaque(kind: type) -> bool:
     """Return whether objects of a type are not searched."""
     known = _opaque.get(kind)
     if known is None:
@@ -105,9 +105,9 @@ class CaptureSearch:
             if type(root) is types.FunctionType:
                 self.cells += [cell for cell in root.__closure__ or () if not _needs_no_search(cell, decorated)]
                 held = [*(root.__defaults__ or ()), *(root.__kwdefaults__ or {}).values()]
-                self.always = self.always or not all(_is_opaque(type(x)) for x in held)
+                self.always = self.always or not all(is_opaque(type(x)) for x in held)
             else:
-                self.always = self.always or not _is_opaque(type(root))
+                self.always = self.always or not is_opaque(type(root))
 
     def tracers(self, decorated: AnyValue, fixed: Sequence[Any], keywords: dict[str, Any]) -> Sequence[Tracer]:
         """The tracers that are captured, or held by nondifferentiable arguments."""
@@ -144,7 +144,7 @@ def closed_over(roots: Iterable[Any]) -> list[Tracer]:
     while waiting and len(seen) < _MOST:
         x = waiting.pop()
         kind = type(x)
-        if _is_opaque(kind) or id(x) in seen:
+        if is_opaque(kind) or id(x) in seen:
             continue
         if issubclass(kind, Tracer):
             if encloses(x, context.trace):

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from pullback._core.arguments import argument_path, described_result
-from pullback._core.errors import RuleError, describe_function
+from pullback._core.errors import RuleError, RuleNotDefinedError, describe_function
+from pullback._core.trace import is_linear
 from pullback._core.tree import PyTreeDef
 from pullback._core.types import ShapedArray
-from pullback._core.typing import AnyValue, AxisName, PyTree
+from pullback._core.typing import AnyValue, AxisName
 from pullback._core.zeros import Zero
-from pullback._higher_order.custom.accumulators import NullAccum, ValAccum
 from pullback._higher_order.custom.checks import check_pair
 from pullback._higher_order.custom.class_checks import Declared, fitted_batch, flags_of
 from pullback._higher_order.custom.labels import CallSite, call_site, place_of
 from pullback._higher_order.custom.logs import log_all
 from pullback._higher_order.custom.order import warn_if_differentiated
 from pullback._higher_order.custom.primitive import custom_call_p
-from pullback._higher_order.custom.ruled_call import Residuals, RuledCall, located
+from pullback._higher_order.custom.ruled_call import Residuals, RuledCall, instantiated, located
+from pullback._higher_order.custom.signature import spans
 from pullback._higher_order.custom.vmap import BatchedCall
 from pullback._ops.shape import move_axis
+from pullback._transforms.accumulators import GradAccum, NullAccum, ValAccum
+from pullback._transforms.jvp import jvp_flat
 
 # the parameters of rules, for messages
 _FORMS = {
@@ -157,11 +161,19 @@ class ClassCall(RuledCall):
     @property
     def linearize(self) -> Callable | None:
         """The rule that reverse mode records without a vjp rule, where it is another one than that of forward mode."""
-        return located(self._lin, self.rule_label("linearized")) if self.rules.reverse == "lin" else None
+        reverse, forward = self.rules.reverse, self.rules.forward
+        if reverse == forward or reverse == "vjp":
+            return None
+        if reverse == "lin":
+            return located(self._lin, self.rule_label("linearized"))
+        return self._as_function if reverse == "expand" else located(self._jvp, self.jvp_label)
 
     @property
     def forward(self) -> str | None:
         return {"vjp": "transpose", "expand": "primal"}.get(self.rules.forward)
+
+    def _as_function(self, primals, tangents):
+        return jvp_flat(self.fun, primals, tangents)
 
     def _jvp(self, primals, tangents):
         rule = self.decorated.jvp
@@ -193,7 +205,21 @@ class ClassCall(RuledCall):
         return outs, touts
 
     def _by_linearity(self, primals, tangents):
-        raise NotImplementedError
+        """The function of a linear function's tangents; arguments that it is not linear in are constants."""
+        linear = self.rules.linear
+        for i, span in enumerate(spans(self.in_tree)):
+            if i not in linear and any(type(t) is not Zero for t in tangents[span]):
+                raise RuleNotDefinedError(
+                    f"{self.label}: there is no derivative with respect to {self.path(i)}: the class has a transpose "
+                    f"rule alone, for linear_argnums={tuple(linear)}. Define jvp or vjp_fwd, or pass lax.stop_gradient "
+                    "of the argument to call it a constant."
+                )
+        outs = custom_call_p.bind(*primals, call=self)
+        moving = list(primals)
+        for i, span in enumerate(spans(self.in_tree)):
+            if i in linear:
+                moving[span] = [instantiated(t) for t in tangents[span]]
+        return outs, custom_call_p.bind(*moving, call=self)
 
     # --- reverse mode ---
 
@@ -222,37 +248,84 @@ class ClassCall(RuledCall):
         saved, rest = Residuals.of((residuals, more[1]) if structured else residuals)
         return outs, saved, Saved(rest, structured, active, nonzero)
 
+    @property
+    def accumulate(self) -> Callable | None:
+        return self._accumulate if self.rules.reverse == "vjp" and self.rules.backward == "vjp_bwd" else None
+
     def _bwd(self, static: Saved, residuals, cts):
-        if static.nonzero is not None:
-            cts = [ct if nz else Zero(ct.aval) for ct, nz in zip(cts, static.nonzero, strict=True)]
-            if all(type(ct) is Zero for ct in cts):
-                return [None] * len(static.active)
-        ct = cts[0] if self.declared.single else self.declared.out_tree.unflatten(cts)
-        return static.residuals.restored(residuals, lambda saved: self._backward(static, saved, ct))
+        rules = self.rules
+        cts = _of_interest(static, cts)
+        if cts is None:
+            return [None] * len(static.active)
+        if rules.backward == "vjp_bwd":
+            avals = self.declared.in_avals
+            accums = {i: ValAccum(avals[i]) for i, active in enumerate(static.active) if active}
+            self._accumulate(static, residuals, cts, accums)
+            return [accums[i].freeze() if i in accums else None for i in range(len(avals))]
+        if static.structured:
+            raise RuleError(f"{self.rule_label('vjp_fwd')()} returned structured residuals, which need vjp_bwd")
+        rule, label, ct = getattr(self.decorated, rules.backward), self.bwd_label, self.cotangent(cts)
 
-    def _backward(self, static: Saved, saved: PyTree, ct: PyTree) -> list[Any]:
-        """The leaves of the cotangents of the arguments, None for a zero."""
-        rules, declared = self.rules, self.declared
-        rule = getattr(self.decorated, rules.backward)
-        given = saved if static.structured else (saved,)
-        if rules.backward != "vjp_bwd":
-            if static.structured:
-                raise RuleError(f"{self.rule_label('vjp_fwd')()} returned structured residuals, which need vjp_bwd")
-            result = self.ask(self.bwd_label, rule, _FORMS[rules.backward], (saved, ct))
+        def run(saved):
+            result = self.ask(label, rule, _FORMS[rules.backward], (saved, ct))
             if rules.backward == "vjp_bwd_retval_logs":
-                result, logs = check_pair(self.bwd_label, result, "(cotangents, logs)")
-                log_all(logs, self.bwd_label)
-            return self.cotangents(result, declared.in_avals)
-        accums = [
-            ValAccum(aval, self._leaf_label(i)) if active else NullAccum(aval)
-            for i, (aval, active) in enumerate(zip(declared.in_avals, static.active, strict=True))
-        ]
-        logs = self.ask(self.bwd_label, rule, _FORMS["vjp_bwd"], (*given, ct, *self.arguments(accums)))
-        log_all(logs, self.bwd_label)
-        return [accum.freeze() for accum in accums]
+                result, logs = check_pair(label, result, "(cotangents, logs)")
+                log_all(logs, label)
+            return self.cotangents(result, self.declared.in_avals)
 
-    def _leaf_label(self, i: int) -> Callable[[], str]:
-        return lambda: f"{self.bwd_label()}, cotangent of {self.declared.leaf_path(self.decorated, i)}"
+        return static.residuals.restored(residuals, run)
+
+    def _accumulate(self, static: Saved, residuals, cts, accums: Mapping[int, GradAccum | None]) -> None:
+        """Run `vjp_bwd` with an accumulator for each leaf; cotangents of what is not differentiated are dropped."""
+        cts = _of_interest(static, cts)
+        if cts is None:
+            return
+        leaves: list[GradAccum] = []
+        for i, aval in enumerate(self.declared.in_avals):
+            accum = accums.get(i) or NullAccum(aval)
+            if not accum.where:
+                accum.where = partial(self._leaf_label, i)
+            leaves.append(accum)
+        ct = self.cotangent(cts)
+
+        def run(saved):
+            given = saved if static.structured else (saved,)
+            rule, args = self.decorated.vjp_bwd, (*given, ct, *self.arguments(leaves))
+            log_all(self.ask(self.bwd_label, rule, _FORMS["vjp_bwd"], args), self.bwd_label)
+            return []
+
+        static.residuals.restored(residuals, run)
+
+    def cotangent(self, cts: Sequence[Any]) -> Any:
+        """The cotangent of the result, from those of its leaves."""
+        return cts[0] if self.declared.single else self.declared.out_tree.unflatten(cts)
+
+    def _leaf_label(self, i: int) -> str:
+        return f"{self.bwd_label()}, cotangent of {self.declared.leaf_path(self.decorated, i)}"
+
+    # --- the transpose of a linear function ---
+
+    @property
+    def transpose(self) -> Callable | None:
+        return self._transpose if "transpose" in self.rules.defined else None
+
+    def _transpose(self, cts, operands):
+        label = self.rule_label("transpose")
+        accums = [
+            ValAccum(aval, where=f"{label()}, cotangent of {self.declared.leaf_path(self.decorated, i)}")
+            if is_linear(x)
+            else None
+            for i, (x, aval) in enumerate(zip(operands, self.declared.in_avals, strict=True))
+        ]
+        given = [x if accum is None else accum for x, accum in zip(operands, accums, strict=True)]
+        args = self.cotangent(cts), *self.arguments(given)
+        result = self.ask(label, self.decorated.transpose, _FORMS["transpose"], args)
+        if result is not None:
+            raise RuleError(
+                f"{label()} must add the cotangents to the accumulators that it gets, and return None; got "
+                f"{described_result(result)}"
+            )
+        return [None if accum is None else accum.freeze() for accum in accums]
 
     # --- vmap ---
 
@@ -285,6 +358,14 @@ class ClassCall(RuledCall):
                 outs[i] = move_axis(outs[i], at, to)
             axes.append(None if at is None else to)
         return outs, axes
+
+
+def _of_interest(static: Saved, cts: Sequence[Any]) -> Sequence[Any] | None:
+    """The cotangents of the results that have a derivative, and zeros; None if all are zeros."""
+    if static.nonzero is None:
+        return cts
+    cts = [ct if nz else Zero(ct.aval) for ct, nz in zip(cts, static.nonzero, strict=True)]
+    return None if all(type(ct) is Zero for ct in cts) else cts
 
 
 def _parts(label: Callable[[], str], result: AnyValue, expected: str, most: int) -> Sequence[Any]:

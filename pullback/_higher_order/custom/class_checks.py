@@ -43,7 +43,7 @@ class Declared:
     `plain` says that each argument is one array, `single` that the result is.
     """
 
-    __slots__ = ("in_avals", "in_tree", "out_avals", "out_tree", "plain", "single")
+    __slots__ = ("in_avals", "in_tree", "count", "out_avals", "out_tree", "plain", "single")
 
     def __init__(self, name: str, in_avals: AnyValue, out_aval: PyTree):
         if not isinstance(in_avals, tuple):
@@ -53,6 +53,7 @@ class Declared:
             )
         self.in_avals, self.in_tree = declared_types(f"{name}.in_avals", in_avals)
         self.out_avals, self.out_tree = declared_types(f"{name}.out_aval", out_aval)
+        self.count = len(in_avals)
         self.plain = self.in_tree.num_nodes == len(self.in_avals) + 1
         self.single = self.out_tree == LEAF
 
@@ -65,10 +66,8 @@ class Declared:
     def fitted(self, instance: AnyValue, args: Sequence[Any]) -> Sequence[Any]:
         """The leaves of the arguments of a call as arrays of the declared types; TypeError for others."""
         leaves: Sequence[Any] = args
-        if len(args) != len(self.in_tree.children()):
-            raise TypeError(
-                f"{instance} takes {len(self.in_tree.children())} arguments, {self._types_text()}, got {len(args)}"
-            )
+        if len(args) != self.count:
+            raise TypeError(f"{instance} takes {self.count} arguments, {self._types_text()}, got {len(args)}")
         if not self.plain or not all(isinstance(x, Array) for x in args):
             leaves, tree = tree_flatten(tuple(args))
             if tree != self.in_tree:

@@ -19,7 +19,7 @@ from pullback._core.jaxpr import Jaxpr, gathered
 from pullback._core.primitive import Primitive
 from pullback._core.staging import StagedTracer
 from pullback._core.typing import PyTree
-from pullback._higher_order.custom.backward import backward_p
+from pullback._higher_order.custom.backward import accumulating_backward_p, backward_p
 from pullback._higher_order.custom.call import CustomCall
 from pullback._higher_order.custom.primitive import custom_call_p
 from pullback._transforms.jvp import DualTracer
@@ -37,6 +37,9 @@ class Identity:
 
 
 # --- the functions that are called while a rule runs ---
+
+
+_CALLS = (custom_call_p, backward_p, accumulating_backward_p)
 
 
 class _Calls(threading.local):
@@ -64,7 +67,11 @@ def _functions_in(jaxpr: Jaxpr) -> Sequence[Identity]:
     """The decorated functions that a jaxpr calls, itself or in held jaxprs."""
 
     def function(eqn):
-        called = eqn.params["call"].identity if eqn.primitive in (custom_call_p, backward_p) else None
+        called = (
+            eqn.params["call"].identity
+            if eqn.primitive in (custom_call_p, backward_p, accumulating_backward_p)
+            else None
+        )
         return () if called is None else [called]
 
     return gathered(jaxpr, "decorated functions", function)

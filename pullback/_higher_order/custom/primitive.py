@@ -7,6 +7,7 @@ so that a transformation applied later still finds them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pullback._analysis.dependence import depends_on
@@ -51,9 +52,14 @@ def _evaluate(*args, call: CustomCall, **_):
 
 
 def _stage(trace, args, params):
+    return trace.record(custom_call_p, *_staged(args, params))
+
+
+def _staged(args, params) -> tuple[Sequence[Any], dict[str, Any]]:
+    """The operands and parameters of a call with its function as a jaxpr."""
     call: CustomCall = params["call"]
     if "jaxpr" in params:
-        return trace.record(custom_call_p, args, params)
+        return args, params
     args = [lift(a) for a in args]
     jaxpr, consts = stage_open(call.fun, [a.aval for a in args], call.label)
 
@@ -62,7 +68,7 @@ def _stage(trace, args, params):
         return eval_jaxpr(jaxpr, [], *xs)
 
     staged = closing_over(call, consts, fun) if consts else replaced(call, fun=fun, key=call.key)
-    return trace.record(custom_call_p, [*consts, *args], {"call": staged, "jaxpr": jaxpr})
+    return [*consts, *args], {"call": staged, "jaxpr": jaxpr}
 
 
 def _type(*avals, call: CustomCall, jaxpr: Jaxpr):
@@ -82,6 +88,8 @@ class _ScratchTape(Tape):
 def _record(tape, args, params):
     """Record the call of a function with tangents, inside a jvp rule. It is linear: its bwd rule is its transpose."""
     call: CustomCall = params["call"]
+    if call.transpose is not None and not any(map(is_linear, args[: len(call.captured)])):
+        return tape.record_part(custom_call_p, *_staged(args, params))
     is_tangent = [is_linear(a) and a.owner is tape for a in args]
     if call.bwd is not None and not isinstance(tape, _ScratchTape) and not any(is_tangent[: len(call.captured)]):
         scratch = _ScratchTape(tape.parent, tape.subject)
@@ -113,7 +121,8 @@ def _linearize(trace, primals, tangents, call: CustomCall, **_):
         outs = call_with(trace, call.fun, *map(trace.join, primals, given))
         return trace.split(outs)
 
-    if call.jvp is None and call.fwd is None and (call.vmap is not None or call.forward == "primal"):
+    undefined = call.jvp is None and call.fwd is None and call.linearize is None
+    if undefined and (call.vmap is not None or call.forward == "primal"):
         return through_function(tangents)
     return _with_captured_tangents(call, tangents, lambda given: _reverse(call, primals, given), through_function)
 
@@ -278,6 +287,7 @@ custom_call_p.abstract_eval = _type
 custom_call_p.lower = _lower
 custom_call_p.jvp = _jvp
 custom_call_p.linearize = _linearize
+custom_call_p.transpose = lambda cts, *operands, call, **_: call.transpose(cts, operands)
 custom_call_p.batch = _batch
 custom_call_p.dce = lambda used, eqn: eqn  # its rules compute all results
 custom_call_p.checkpointed = checkpointed

@@ -93,7 +93,7 @@ class UserCall(CallLabels, RuledCall):
     __slots__ = ("in_tree", "fixed", "keywords", "forward", "out_tree", "out_avals")
     captured: Sequence[Any] = ()
     held: Sequence[str | None] = ()
-    linearize = batch = key = None
+    linearize = batch = accumulate = transpose = key = None
 
     def __init__(
         self,

@@ -48,6 +48,7 @@ class BatchedCall:
             linearize=self.linearize if inner.linearize else None,
             batch=None,
             remat=self.remat(),
+            transpose=None,
         )
 
     def run(self, fun, values, dims):
