@@ -55,6 +55,7 @@ class Worker:
     def __init__(self, figure: str, peer: str):
         script = Path(__file__).with_name("worker.py")
         environment = {**os.environ, "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "1"}
+        environment.setdefault("PULLBACK_ENABLE_COMPILATION_CACHE", "0")  # first results are to include compilations
         self.process = subprocess.Popen(
             [sys.executable, str(script), figure, peer],
             env=environment,

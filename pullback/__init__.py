@@ -52,6 +52,8 @@ from pullback._core.lazy import attributes as _attributes
 from pullback._core.public_array import Array as Array
 from pullback._core.refs import Ref as Ref
 from pullback._core.types import ShapeDtypeStruct as ShapeDtypeStruct
+from pullback._core.version import __version__ as __version__
+from pullback._core.version import __version_info__ as __version_info__
 from pullback.ad_checkpoint import checkpoint as checkpoint
 from pullback.ad_checkpoint import remat as remat
 from pullback.custom_derivatives import closure_convert as closure_convert
@@ -91,8 +93,6 @@ if _typing.TYPE_CHECKING:
     from pullback._core.sharding import PartitionSpec as P  # noqa: F401
     from pullback._external import external as external
 
-__version__ = "0.1.0"  # stands here alone: pyproject.toml reads it
-__version_info__: tuple[int, ...] = tuple(int(part) for part in __version__.split(".")[:3])
 
 if not _typing.TYPE_CHECKING:
     # loaded at their first use, so that `import pullback` stays quick

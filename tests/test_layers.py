@@ -21,6 +21,7 @@ LAYERS = (
         "ad",
         "ad_checkpoint",
         "checkpoint_policies",
+        "compilation_cache",
         "core",
         "custom_batching",
         "custom_derivatives",

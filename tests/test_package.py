@@ -16,9 +16,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 def test_the_version_stands_in_one_place():
     assert "version" not in PROJECT["project"]
     assert PROJECT["project"]["dynamic"] == ["version"]
-    assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "pullback.__version__"}
+    assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "pullback._core.version.__version__"}
     # setuptools reads it from the source if it is a literal there; otherwise it imports the package
-    assert re.findall(r'^__version__ = "([^"]+)"', (ROOT / "pullback/__init__.py").read_text(), re.MULTILINE) == [
+    assert re.findall(r'^__version__ = "([^"]+)"', (ROOT / "pullback/_core/version.py").read_text(), re.MULTILINE) == [
         pb.__version__
     ]
 

@@ -7,14 +7,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 from pullback._core.typing import AnyValue
 
 _PRECISIONS = (None, "default", "high", "highest", "bfloat16", "tensorfloat32", "float32")
 
-# name -> the values that the option accepts; the first is the default. A range stands for a number of bytes
-_CHOICES: dict[str, tuple[Any, ...] | range] = {
+# name -> the values that the option accepts; the first is the default. A range stands for a number of bytes, `float`
+# for a number of seconds, `Path` for a folder or None
+_CHOICES: dict[str, tuple[Any, ...] | range | type] = {
     "enable_x64": (False, True),
     "debug_nans": (False, True),
     "disable_jit": (False, True),
@@ -23,8 +25,20 @@ _CHOICES: dict[str, tuple[Any, ...] | range] = {
     "default_matmul_precision": _PRECISIONS,
     # the memory of compiled programs that only the library still holds, since it may need them again
     "program_cache_max_size": range(2**63),
+    # compiled programs on disk
+    "enable_compilation_cache": (True, False),
+    "compilation_cache_dir": Path,
+    "compilation_cache_max_size": range(2**63),
+    "persistent_cache_min_compile_time_secs": float,
+    "persistent_cache_min_entry_size_bytes": range(2**63),
 }
-_DEFAULTS = {"program_cache_max_size": 2**28}
+_DEFAULTS: dict[str, Any] = {
+    "program_cache_max_size": 2**28,
+    "compilation_cache_dir": None,
+    "compilation_cache_max_size": 2**30,
+    "persistent_cache_min_compile_time_secs": 0.0,
+    "persistent_cache_min_entry_size_bytes": 0,
+}
 
 # not options: state that transformations set temporarily and that a trace depends on
 _STATES: dict[str, tuple[Any, ...]] = {"collecting_taps": (False, True)}
@@ -47,6 +61,15 @@ def _check(name: str, value: AnyValue) -> Any:
         if type(value) is int and value in choices:
             return value
         raise ValueError(f"config option {name!r}: expected a number of bytes, an int of 0 or more; got {value!r}.")
+    if choices is float:
+        if isinstance(value, (int, float)) and value >= 0:
+            return float(value)
+        raise ValueError(f"config option {name!r}: expected a number of seconds, 0 or more; got {value!r}.")
+    if choices is Path:
+        if value is None or (isinstance(value, (str, os.PathLike)) and os.fspath(value)):
+            return value if value is None else os.fspath(value)
+        raise ValueError(f"config option {name!r}: expected the path of a folder, or None; got {value!r}.")
+    assert isinstance(choices, tuple)
     for choice in choices:
         if value == choice:
             return choice
@@ -60,13 +83,21 @@ def _from_environment(name: str, environ: dict[str, str]) -> Any:
     variable = f"PULLBACK_{name.upper()}"
     text = environ.get(variable)
     if text is None:
-        return _DEFAULTS.get(name, choices[0])
+        return choices[0] if isinstance(choices, tuple) else _DEFAULTS[name]
     lowered = text.strip().lower()
     if isinstance(choices, range):
         if lowered.isdecimal() and int(lowered) in choices:
             return int(lowered)
         raise ValueError(f"environment variable {variable}: expected a number of bytes; got {text!r}.")
-    if choices == (False, True):
+    if choices is float:
+        try:
+            return _check(name, float(lowered))
+        except ValueError:
+            raise ValueError(f"environment variable {variable}: expected a number of seconds; got {text!r}.") from None
+    if choices is Path:
+        return text or None
+    assert isinstance(choices, tuple)
+    if set(choices) == {False, True}:
         if lowered in _TRUE or lowered in _FALSE:
             return lowered in _TRUE
     elif lowered in choices:
@@ -126,6 +157,11 @@ class Config(threading.local):
     numpy_rank_promotion: str
     default_matmul_precision: str | None
     program_cache_max_size: int
+    enable_compilation_cache: bool
+    compilation_cache_dir: str | None
+    compilation_cache_max_size: int
+    persistent_cache_min_compile_time_secs: float
+    persistent_cache_min_entry_size_bytes: int
     collecting_taps: bool
     tracing: TracingState
 

@@ -11,7 +11,7 @@ from pullback._core.array import ConcreteArray, array_on_device
 from pullback._core.jaxpr import Jaxpr
 from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue
-from pullback._xla import engine, host_calls
+from pullback._xla import disk_cache, engine, host_calls
 from pullback._xla.lowering import Module, lower_module
 from pullback._xla.programs import Programs, size_of
 
@@ -109,12 +109,11 @@ def _compiled(module: Module, text: str, options: Sequence[tuple[str, Any]]) -> 
     settings = xc.CompileOptions()
     if options:
         settings.env_option_overrides = list(options)
-    client = engine.client()
-    counters.count("compiles")
     try:
         if module.callbacks:
+            counters.count("compiles")
             return host_calls.compile_with_callbacks(text, module.callbacks, settings)
-        return client.compile_and_load(text.encode(), engine.device_list(), settings)
+        return disk_cache.compiled(text, options, settings)
     except RuntimeError as error:
         if options and "option" in str(error):
             raise ValueError(f"jit: compiler_options: {str(error).partition(': ')[2]}") from None

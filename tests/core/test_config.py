@@ -50,6 +50,11 @@ def test_defaults():
         "numpy_rank_promotion": "allow",
         "default_matmul_precision": None,
         "program_cache_max_size": 268_435_456,
+        "enable_compilation_cache": True,
+        "compilation_cache_dir": None,
+        "compilation_cache_max_size": 1_073_741_824,
+        "persistent_cache_min_compile_time_secs": 0.0,
+        "persistent_cache_min_entry_size_bytes": 0,
     }
 
 
@@ -59,6 +64,9 @@ def test_defaults():
         ("enable_x64", "1", True),
         ("enable_x64", "True", True),
         ("enable_x64", "off", False),
+        ("compilation_cache_dir", "", None),
+        ("compilation_cache_dir", "/some/Folder", "/some/Folder"),
+        ("persistent_cache_min_compile_time_secs", " 0.5", 0.5),
         ("numpy_rank_promotion", "raise", "raise"),
         ("default_matmul_precision", "none", None),
         ("default_matmul_precision", "highest", "highest"),
