@@ -15,9 +15,9 @@ from pullback._core.typing import PyTree
 from pullback._higher_order.bodies import lift_tree, path_of
 from pullback._higher_order.custom.call import DerivedCall, closing_over
 from pullback._higher_order.custom.captures import closed_over
-from pullback._higher_order.custom.checks import fit_tangent
 from pullback._higher_order.custom.primitive import custom_call_p
 from pullback._ops.shape import instantiate
+from pullback._ops.tangents import fit_tangent
 from pullback._transforms.harvest import COTANGENT, LOG, VALUE, Site, TapValues, harvest_flat, tap_p
 
 

@@ -15,6 +15,7 @@ from pullback._core.lists import chosen, filled, others
 from pullback._core.primitive import HigherOrder
 from pullback._core.trace import is_linear
 from pullback._core.zeros import Zero, zero_of
+from pullback._transforms.accumulators import GradAccum, NullAccum, set_accumulate
 from pullback._transforms.dce import dce
 from pullback._transforms.jet import flatten, jet_jaxpr, unflatten
 from pullback._transforms.jvp import jvp_jaxpr
@@ -66,8 +67,8 @@ def give_call_rules(p: HigherOrder, leading: int = 0, apply: Apply | None = None
         touts = call(parts.linear, [*primals[:leading], *known, *saved, *chosen(dots, active)], params)
         return outs, filled(parts.present, touts, [zero_of(out.aval) for out in outs])
 
-    def transpose(cts, *operands, jaxpr, **params):
-        return transposed_call(call, cts, operands, jaxpr, params, leading)
+    def accumulate(cts, *operands, accums, jaxpr, **params):
+        transposed_call(call, cts, operands, accums, jaxpr, params, leading)
 
     def batch(trace, operands, dims, *, jaxpr, **params):
         derived, out_batched = batch_jaxpr(jaxpr, trace, tuple([d is not None for d in dims[leading:]]))
@@ -78,7 +79,7 @@ def give_call_rules(p: HigherOrder, leading: int = 0, apply: Apply | None = None
     p.jvp = jvp
     p.taylor = taylor
     p.linearize = linearize
-    p.transpose = transpose
+    set_accumulate(p, accumulate)
     p.batch = batch
 
 
@@ -87,27 +88,35 @@ def applying(p: HigherOrder) -> Apply:
     return lambda jaxpr, operands, params: p.bind(*operands, jaxpr=jaxpr, **params)
 
 
+def wanted_of(accums: Sequence[GradAccum | None]) -> tuple[bool, ...]:
+    """Flags for the accumulators that take what is added."""
+    return tuple([not isinstance(accum, NullAccum) for accum in accums])
+
+
 def transposed_call(
     call: Apply,
     cts: Sequence[Any],
     operands: Sequence[Any],
+    accums: Sequence[Any],
     jaxpr: Jaxpr,
     params: dict[str, Any],
     leading: int = 0,
     narrow: bool = False,
-) -> list[Any]:
-    """The transpose rule; `narrow` drops operands that the transposed function does not read."""
+) -> None:
+    """The rule `accumulate`; `narrow` drops operands that the transposed function does not read."""
     inputs = operands[leading:] if leading else operands
     linear = tuple([is_linear(x) for x in inputs])
-    given = active_of(cts)
-    backward, present = transpose_jaxpr(jaxpr, linear, given)
+    sums = chosen(accums[leading:], linear)
+    given, wanted = active_of(cts), wanted_of(sums)
+    backward, forms = transpose_jaxpr(jaxpr, linear, given, wanted)
     args = [*others(inputs, linear), *chosen(cts, given)]
     if narrow:
         backward, used = dce(backward, keep_inputs=False)
         args = chosen(args, used)
     results = iter(call(backward, [*operands[:leading], *args], params))
-    flags = iter(present)
-    return [*[None] * leading, *[next(results) if m and next(flags) else None for m in linear]]
+    for accum, parts in zip(chosen(sums, wanted), forms, strict=True):
+        for form in parts:
+            accum.add(next(results) if form is None else form.filled(results))
 
 
-__all__ = ["active_of", "applying", "give_call_rules", "transposed_call"]
+__all__ = ["active_of", "applying", "give_call_rules", "transposed_call", "wanted_of"]

@@ -25,6 +25,7 @@ from pullback._higher_order.policy import PolicyLike as Policy
 from pullback._higher_order.policy import allows
 from pullback._ops.identity import constant_p
 from pullback._ops.rules import keeps_type
+from pullback._transforms.accumulators import set_accumulate
 from pullback._transforms.dce import dce
 from pullback._transforms.harvest import VALUE, harvest_bodies
 from pullback._transforms.linearize_jaxpr import linearize_jaxpr
@@ -333,9 +334,9 @@ def _linearize(trace, primals, tangents, jaxpr, prevent_cse, policy, differentia
     return outs, filled(halves.present, touts, zeros)
 
 
-def _transpose(cts, *operands, jaxpr, **params):
+def _accumulate(cts, *operands, accums, jaxpr, **params):
     params["differentiated"] = True
-    return transposed_call(applying(checkpoint_p), cts, operands, jaxpr, params, narrow=True)
+    transposed_call(applying(checkpoint_p), cts, operands, accums, jaxpr, params, narrow=True)
 
 
 def _harvest(trace, args, params):
@@ -349,7 +350,7 @@ checkpoint_p.abstract_eval = _type
 checkpoint_p.lower = _lower
 give_call_rules(checkpoint_p)
 checkpoint_p.linearize = _linearize
-checkpoint_p.transpose = _transpose
+set_accumulate(checkpoint_p, _accumulate)
 checkpoint_p.harvest = _harvest
 
 __all__ = ["Halves", "Policy", "bind_checkpoint", "checkpoint_p", "halves_of", "name_p"]

@@ -8,7 +8,8 @@ in place, if the buffer is its own, otherwise by an operation that the compiler 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,6 +36,10 @@ class Scattered:
         self.operands = operands
         self.params = params
 
+    def form(self) -> ScatteredForm:
+        """What it is besides its operands."""
+        return ScatteredForm(type(self), self.aval, len(self.operands), self.params)
+
     def dense(self) -> Array:
         """The cotangent as an array."""
         return self.added_to(zeros_like_aval(self.aval))
@@ -46,6 +51,19 @@ class Scattered:
     def add_in_place(self, buffer: np.ndarray, *values: Any) -> None:
         """Add it to a NumPy buffer; `values` are those of the operands, in NumPy."""
         raise NotImplementedError
+
+
+class ScatteredForm(NamedTuple):
+    """A `Scattered` without its operands, which a traced function returns."""
+
+    kind: type[Scattered]
+    aval: ShapedArray
+    operands: int
+    params: dict[str, Any]
+
+    def filled(self, operands: Iterator[Array]) -> Scattered:
+        """With the next operands."""
+        return self.kind(self.aval, *[next(operands) for _ in range(self.operands)], **self.params)
 
 
 def added(known: Any, part: Any, owned: bool) -> tuple[Any, bool]:
@@ -86,4 +104,4 @@ def _in_place(*operands: AnyValue) -> bool:
     )
 
 
-__all__ = ["Scattered", "added"]
+__all__ = ["Scattered", "ScatteredForm", "added"]

@@ -10,15 +10,21 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pullback._core import dtypes
-from pullback._core.array import Array, lift
-from pullback._core.errors import boundary, described
+from pullback._core.errors import RuleError, boundary
 from pullback._core.primitive import HigherOrder
 from pullback._core.trace import is_linear
 from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero
 from pullback._ops.scattered import Scattered, added
-from pullback._ops.shape import convert_element_type
+from pullback._ops.tangents import fit_tangent
+
+
+class _WrongCotangent(RuleError, ValueError):
+    """A cotangent of a wrong type: a RuleError, as if a rule had returned it, and a ValueError, as JAX raises it."""
+
+
+_WrongCotangent.__name__ = "RuleError"
 
 
 class GradAccum:
@@ -54,36 +60,25 @@ class GradAccum:
         """Add a cotangent without checks: it may also be `Scattered`."""
         raise NotImplementedError
 
+    def taken(self) -> Any:
+        """What was added so far, an array or None, for a rule that goes on from it: it must add the result."""
+        return None
+
     @boundary
     def accum(self, ct: AnyValue) -> None:
         """Add a cotangent: an array of the value's shape and dtype. None and symbolic zeros add nothing.
 
-        Raises: ValueError for another shape or dtype, TypeError for what is no array; both name the value.
+        Raises: an error that is a ValueError and a TypeError for anything else; it names the value and both types.
         """
-        if ct is None or type(ct) is Zero:
+        if ct is None:
             return
-        self.add(ct if isinstance(ct, Scattered) and ct.aval.shape == self.aval.shape else self._checked(ct))
+        if not (isinstance(ct, Scattered) and ct.aval is self.aval):
+            ct = fit_tangent(ct, self.aval, self._place, _WrongCotangent)
+        if type(ct) is not Zero:
+            self.add(ct)
 
-    def _checked(self, ct: AnyValue) -> Array:
-        expected = self.aval.to_tangent_aval()
-        place = (self.where() if callable(self.where) else self.where) or "the cotangent given to accum"
-        try:
-            x = lift(ct)
-        except TypeError:
-            raise TypeError(f"{place}: expected an array of type {expected.str_short()}, got {described(ct)}") from None
-        if x.aval.shape != expected.shape:
-            raise ValueError(
-                f"{place}: expected shape {expected.shape}, that of the value, got {x.aval.shape} "
-                f"({x.aval.str_short()} for {expected.str_short()})"
-            )
-        if x.aval.dtype == expected.dtype:
-            return x
-        if x.aval.weak_type and dtypes.join(expected.dtype, False, x.aval.dtype, True)[0] == expected.dtype:
-            return convert_element_type(x, expected.dtype, True)
-        raise ValueError(
-            f"{place}: expected dtype {expected.dtype.name}, that of the value, got {x.aval.dtype.name}. A cotangent "
-            "has the dtype of its value; convert it with .astype()."
-        )
+    def _place(self) -> str:
+        return (self.where() if callable(self.where) else self.where) or "the cotangent given to accum"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.aval.str_short()})"
@@ -111,6 +106,11 @@ class ValAccum(GradAccum):
     def add(self, ct: Any) -> None:
         """Add a cotangent without checks."""
         self.val, self.owned = added(self.val, ct, self.owned)
+
+    def taken(self) -> Any:
+        """The sum so far, or None; it starts anew."""
+        val, self.val, self.owned = self.val, None, False
+        return val
 
     def freeze(self) -> Any:
         """The sum. Nothing can be added in place any more: a later `accum` makes a new array."""
@@ -158,6 +158,10 @@ class Parts(GradAccum):
             for part in self.scattered:
                 self.total.add(part)
             self.scattered = []
+
+    def taken(self) -> Any:
+        """The array, or None; it starts anew."""
+        return self.total.taken()
 
     def parts(self) -> list[Any]:
         """What is to be added."""

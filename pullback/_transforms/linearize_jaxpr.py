@@ -18,7 +18,9 @@ from pullback._core.trace import call_with
 from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero
 from pullback._ops.identity import constant_equations, stage_closed, stage_noting
+from pullback._ops.scattered import Scattered, ScatteredForm
 from pullback._ops.shape import instantiate
+from pullback._transforms.accumulators import NOWHERE, Parts
 from pullback._transforms.linearize import Linearized, Node, Record, linearize_flat
 from pullback._transforms.transpose import pull, record_linear
 
@@ -129,12 +131,13 @@ class _TapeReader:
 
 
 def transpose_jaxpr(
-    jaxpr: Jaxpr, linear: tuple[bool, ...], cotangents: tuple[bool, ...]
-) -> tuple[Jaxpr, tuple[bool, ...]]:
+    jaxpr: Jaxpr, linear: tuple[bool, ...], cotangents: tuple[bool, ...], wanted: tuple[bool, ...]
+) -> tuple[Jaxpr, list[list[ScatteredForm | None]]]:
     """The transpose of a jaxpr that is linear in the marked inputs.
 
-    It maps `(other inputs, cotangents of the marked results)` to cotangents of the linear inputs. Those that vanish are
-    omitted; the second value flags those that are present.
+    It maps `(other inputs, cotangents of the marked results)` to cotangents of those linear inputs that are `wanted`.
+    The second value lists, for each of them, what is to be added: None for an array, the next result, or the form of a
+    `Scattered`, whose operands are the next results.
     """
 
     def make():
@@ -143,28 +146,39 @@ def transpose_jaxpr(
 
         def fun(*args):
             known, cts = cut(args, len(nonlinear))
-            results = pull(_open(jaxpr, linear, known), filled(cotangents, cts, list(map(Zero, jaxpr.out_avals))))
-            present = tuple([type(r) is not Zero for r in results])
-            return chosen(results, present), present
+            cts = filled(cotangents, cts, list(map(Zero, jaxpr.out_avals)))
+            sums = [Parts(aval) for aval in chosen(chosen(jaxpr.in_avals, linear), wanted)]
+            pull(_open(jaxpr, linear, known), cts, into=filled(wanted, sums, [NOWHERE] * len(wanted)))
+            results: list[Any] = []
+            forms: list[list[ScatteredForm | None]] = []
+            for accum in sums:
+                forms.append([])
+                for part in accum.parts():
+                    scattered = isinstance(part, Scattered)
+                    forms[-1].append(part.form() if scattered else None)
+                    results += part.operands if scattered else [part]
+            return results, forms
 
         return stage_noting(fun, [*nonlinear, *given], _TRANSPOSE)
 
-    return jaxpr.derive(("transpose", linear, cotangents), make)
+    return jaxpr.derive(("transpose", linear, cotangents, wanted), make)
 
 
-def transpose_jaxpr_full(jaxpr: Jaxpr, linear: tuple[bool, ...]) -> Jaxpr:
-    """The transpose with a cotangent for every result and every linear input, zeros included."""
+def transpose_jaxpr_full(jaxpr: Jaxpr, linear: tuple[bool, ...], wanted: tuple[bool, ...] | None = None) -> Jaxpr:
+    """The transpose with a cotangent for every result and every linear input that is `wanted`, zeros included."""
 
     def make():
         nonlinear = others(jaxpr.in_avals, linear)
+        into = None if wanted is None else [None if w else NOWHERE for w in wanted]
 
         def fun(*args):
             known, cts = args[: len(nonlinear)], args[len(nonlinear) :]
-            return [instantiate(r) for r in pull(_open(jaxpr, linear, known), cts)]
+            results = pull(_open(jaxpr, linear, known), cts, into=into)
+            return [instantiate(r) for r in (results if wanted is None else chosen(results, wanted))]
 
         return stage_closed(fun, [*nonlinear, *jaxpr.out_avals], _TRANSPOSE)
 
-    return jaxpr.derive(("transpose_full", linear), make)
+    return jaxpr.derive(("transpose_full", linear, wanted), make)
 
 
 def _open(jaxpr: Jaxpr, linear, known) -> Linearized:

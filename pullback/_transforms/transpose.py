@@ -116,7 +116,7 @@ def _accumulate(tape: Tape, record: Record, cts: list[Any], values: list[Any], o
         index = operand.index
         known = values[index]
         if isinstance(known, GradAccum):
-            accums.append(known)
+            accums.append(NullAccum(operand.aval) if known is NOWHERE else known)
             continue
         if index not in made:
             made[index] = accum = ValAccum(operand.aval, known)

@@ -217,6 +217,122 @@ def test_weak_types_and_numbers():
     assert float(g) == 6.0
 
 
+# --- functions inside functions ---
+
+
+INDICES = np.array([[0, 1], [1, 1], [5, 0], [63, 2]])
+
+
+def stepwise(lib, table):
+    def body(total, i):
+        return total + (table[i] ** 2).sum() * table[i[0], 1], None
+
+    return lib.lax.scan(body, lib.np.float32(0.0), lib.np.asarray(INDICES))[0] + (table[1] ** 2).sum()
+
+
+def nested_loops(lib, table):
+    def outer(total, row):
+        def inner(total, k):
+            return total + lib.lax.dynamic_index_in_dim(table, k, keepdims=False).sum() ** 2, None
+
+        return lib.lax.scan(inner, total, row)[0], None
+
+    return lib.lax.scan(outer, lib.np.float32(0.0), lib.np.asarray(INDICES))[0]
+
+
+def carried(lib, table):
+    """The table is carried through the loop, unchanged and changed."""
+
+    def body(state, i):
+        table, total = state
+        return (table * 1.01, total + (table[i] ** 2).sum()), None
+
+    return lib.lax.scan(body, (table, lib.np.float32(0.0)), lib.np.asarray(INDICES))[0][1]
+
+
+def compiled(lib, table):
+    @lib.t.jit
+    def look(table, i):
+        return (table[i] ** 2).sum() + table[0, 0]
+
+    return sum(look(table, lib.np.asarray(i)) * k for k, i in enumerate(INDICES, 1)) + (table**2).sum()
+
+
+def checkpointed(lib, table):
+    look = lib.t.checkpoint(lambda table, i: lib.np.sin(table[i]).sum())
+    return sum(look(table, lib.np.asarray(i)) for i in INDICES)
+
+
+def chosen(lib, table):
+    def first():
+        return (table[3] ** 2).sum()
+
+    def second():
+        return (table[4] ** 2).sum() + table[5, 0]
+
+    return lib.lax.cond(table[0, 0] > 0, first, second) + lib.lax.cond(table[0, 0] > 0, second, first)
+
+
+@pytest.mark.parametrize(
+    "f", [stepwise, nested_loops, carried, compiled, checkpointed, chosen], ids=lambda f: f.__name__
+)
+@pytest.mark.parametrize("times", [1, 2])
+def test_functions_that_hold_functions(f, times):
+    expected = gradient(THEIRS, f, times)(TABLE)
+    ours = gradient(OURS, f, times)
+    np.testing.assert_allclose(ours(TABLE), expected, rtol=2e-5, atol=1e-5)
+    np.testing.assert_allclose(pb.jit(ours)(TABLE), expected, rtol=2e-5, atol=1e-5)
+
+
+def equations(jaxpr):
+    for eqn in jaxpr.eqns:
+        yield eqn
+        for held in eqn.held:
+            yield from equations(held.jaxpr)
+
+
+def bodies(jaxpr, name):
+    return [held.jaxpr for eqn in equations(jaxpr) if eqn.primitive.name == name for held in eqn.held]
+
+
+def makers_of_tables(jaxpr):
+    return sorted(eqn.primitive.name for eqn in jaxpr.eqns for v in eqn.outvars if v.aval.shape == TABLE.shape)
+
+
+def test_a_loop_carries_one_cotangent():
+    def f(table):
+        def body(total, i):
+            return total + (table[i] ** 2).sum(), None
+
+        return lax.scan(body, 0.0, pnp.asarray(INDICES))[0]
+
+    jaxpr = pb.make_jaxpr(pb.grad(f))(TABLE).jaxpr
+    assert [makers_of_tables(body) for body in bodies(jaxpr, "scan")] == [[], ["scatter_add"]]
+    jaxpr = pb.make_jaxpr(pb.grad(lambda table: nested_loops(OURS, table)))(TABLE).jaxpr
+    assert [makers_of_tables(body) for body in bodies(jaxpr, "scan")][2:] == [["scan"], ["dynamic_slice_add"]]
+
+
+@pytest.mark.parametrize("wrap", [pb.jit, pb.checkpoint], ids=["jit", "checkpoint"])
+def test_a_part_passes_through_calls(wrap, kernels):
+    look = wrap(lambda table, i: pnp.sin(table[i]).sum())
+
+    def f(table):
+        return sum(look(table, i) for i in INDICES)
+
+    jaxpr = pb.make_jaxpr(pb.grad(f))(TABLE).jaxpr
+    inner = [body for name in ("jit", "checkpoint") for body in bodies(jaxpr, name)]
+    assert len(inner) == 8
+    assert all(makers_of_tables(body) == [] for body in inner)
+    pb.grad(f)(TABLE)
+    assert kernels == {}
+
+
+def test_a_large_part_is_added_up_inside():
+    whole = pb.jit(lambda table: sum((pnp.sin(table[k:]) ** 2).sum() for k in range(4)))
+    jaxpr = pb.make_jaxpr(pb.grad(lambda table: whole(table)))(TABLE).jaxpr
+    assert [v.aval.shape for v in bodies(jaxpr, "jit")[-1].outvars] == [TABLE.shape]
+
+
 # --- accumulators as objects ---
 
 AVAL = pb.typeof(pnp.zeros((2, 3)))
@@ -250,18 +366,20 @@ def test_numbers_take_the_dtype():
 
 
 @pytest.mark.parametrize(
-    ("value", "error", "words"),
+    ("value", "got"),
     [
-        (np.zeros(3, np.float32), ValueError, ["expected shape (2, 3)", "got (3,)", "f32[3]"]),
-        (np.zeros((2, 3), np.int32), ValueError, ["expected dtype float32", "int32", ".astype()"]),
-        (np.zeros((2, 3), np.float16), ValueError, ["expected dtype float32", "float16"]),
-        ("text", TypeError, ["expected an array of type f32[2,3]", "text"]),
+        (np.zeros(3, np.float32), "f32[3]"),
+        (np.zeros((2, 3), np.int32), "i32[2,3]"),
+        (np.zeros((2, 3), np.float16), "f16[2,3]"),
+        ("text", "'text'"),
     ],
 )
-def test_wrong_cotangents_are_refused(value, error, words):
-    accum = pb.ad.ValAccum(AVAL, where="the cotangent of 'table'")
-    with pytest.raises(error) as caught:
-        accum.accum(value)
-    for word in [*words, "the cotangent of 'table'"]:
-        assert word in str(caught.value)
+def test_wrong_cotangents_are_refused(value, got):
+    accum = pb.ad.ValAccum(AVAL)
+    accum.where = lambda: "the cotangent of 'table'"
+    for kind in (ValueError, pb.errors.RuleError):
+        with pytest.raises(kind) as caught:
+            accum.accum(value)
+        for word in ("the cotangent of 'table'", "f32[2,3]", got):
+            assert word in str(caught.value)
     assert type(accum.freeze()) is pb.custom_derivatives.SymbolicZero

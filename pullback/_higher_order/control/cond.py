@@ -13,7 +13,7 @@ from pullback._core.array import ArrayLike
 from pullback._core.discharge import thread_call
 from pullback._core.errors import boundary, describe_function, described, standing_for
 from pullback._core.jaxpr import Equation, Jaxpr, Var, eval_jaxpr
-from pullback._core.lists import chosen, filled, merged, others
+from pullback._core.lists import chosen, filled, others
 from pullback._core.primitive import HigherOrder
 from pullback._core.staging import stage_open
 from pullback._core.trace import is_linear
@@ -31,7 +31,7 @@ from pullback._higher_order.bodies import (
     trace_body,
 )
 from pullback._higher_order.call import called, check_operands
-from pullback._higher_order.call_rules import active_of
+from pullback._higher_order.call_rules import active_of, wanted_of
 from pullback._higher_order.control.batched_choice import broadcast_flags, chosen_operands
 from pullback._higher_order.control.effects_under_vmap import batch_by_scan
 from pullback._ops.compare import eq, ne, select
@@ -39,6 +39,7 @@ from pullback._ops.elementwise import max as max_
 from pullback._ops.elementwise import min as min_
 from pullback._ops.identity import stop_gradient_p
 from pullback._ops.shape import convert_element_type, full, instantiate, zeros_like_aval
+from pullback._transforms.accumulators import set_accumulate
 from pullback._transforms.jvp import jvp_jaxpr
 from pullback._transforms.linearize_jaxpr import linearize_jaxpr, transpose_jaxpr_full
 from pullback._transforms.vmap import batch_jaxpr
@@ -356,11 +357,14 @@ def _in_slots(forward: Jaxpr, n: int, mine: Sequence[int], slots: Sequence[Shape
     return stage_open(fun, forward.in_avals)[0]
 
 
-def _transpose(cts, index, *operands, branches):
+def _accumulate(cts, index, *operands, accums, branches):
     linear = tuple(is_linear(x) for x in operands)
-    backward = tuple(transpose_jaxpr_full(b, linear) for b in branches)
+    sums = chosen(accums[1:], linear)
+    wanted = wanted_of(sums)
+    backward = tuple(transpose_jaxpr_full(b, linear, wanted) for b in branches)
     results = cond_p.bind(index, *others(operands, linear), *map(instantiate, cts), branches=backward)
-    return [None, *merged(linear, results, [None] * linear.count(False))]
+    for accum, ct in zip(chosen(sums, wanted), results, strict=True):
+        accum.add(ct)
 
 
 def _batch(trace, operands, dims, branches):
@@ -433,7 +437,7 @@ cond_p.abstract_eval = _type
 cond_p.lower = _lower
 cond_p.jvp = _jvp
 cond_p.linearize = _linearize
-cond_p.transpose = _transpose
+set_accumulate(cond_p, _accumulate)
 cond_p.batch = _batch
 cond_p.save = _save
 cond_p.thread = thread_call(cond_p)

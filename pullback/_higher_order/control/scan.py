@@ -19,17 +19,17 @@ from pullback._core.lists import chosen, cut, filled, fixed_point, merged, other
 from pullback._core.origins import NO_CONTEXT, InStep, origins_are_tracked
 from pullback._core.primitive import HigherOrder
 from pullback._core.trace import is_linear
-from pullback._core.types import make_aval, matches
+from pullback._core.types import ShapedArray, make_aval, matches
 from pullback._core.zeros import zero_of
 from pullback._higher_order.call import check_operands
-from pullback._higher_order.call_rules import active_of
+from pullback._higher_order.call_rules import active_of, wanted_of
 from pullback._higher_order.control.eager_budget import BUDGET, cost, run_compiled
 from pullback._higher_order.control.scan_saving import save
 from pullback._ops.assemble import concatenate
-from pullback._ops.elementwise import add
 from pullback._ops.identity import stage_closed
 from pullback._ops.shape import expand_dims, instantiate, move_axis, zeros_like_aval
 from pullback._ops.slicing import index_in_dim
+from pullback._transforms.accumulators import NOWHERE, GradAccum, ValAccum, set_accumulate
 from pullback._transforms.dce import dce
 from pullback._transforms.harvest import without_taps
 from pullback._transforms.jet import flatten, jet_jaxpr, unflatten
@@ -346,45 +346,68 @@ def _linearize(trace, primals, tangents, jaxpr, length, reverse, num_consts, num
     )
 
 
-def _transpose(cts, *operands, jaxpr, length, reverse, num_consts, num_carry, unroll):
+def _accumulate(cts, *operands, accums, jaxpr, length, reverse, num_consts, num_carry, unroll):
     linear = [is_linear(x) for x in operands]
-    c_lin, carry_lin, x_lin = _split(linear, num_consts, num_carry)
+    c_lin, _, x_lin = _split(linear, num_consts, num_carry)
     params = {"jaxpr": jaxpr, "length": length, "num_consts": num_consts, "num_carry": num_carry}
     depends = dependent_results(scan_p, tuple(linear), params, len(jaxpr.outvars))[:num_carry]
     if not all(depends):
-        return _transpose_counting(cts, operands, depends, jaxpr, length, reverse, num_consts, num_carry, unroll)
+        _accumulate_counting(cts, operands, accums, depends, jaxpr, length, reverse, num_consts, num_carry, unroll)
+        return
     # a carry whose initial value is known but that is linear later is an instantiated tangent: it starts at zero
     consts, _, xs = _split(operands, num_consts, num_carry)
     known_c, known_x = others(consts, c_lin), others(xs, x_lin)
+    to_c, to_carry, to_x = _split(accums, num_consts, num_carry)
+    to_c, to_x = chosen(to_c, c_lin), chosen(to_x, x_lin)
+    c_wanted, x_wanted = wanted_of(to_c), wanted_of(to_x)
     c_avals = chosen(jaxpr.in_avals[:num_consts], c_lin)
     carry_avals = jaxpr.in_avals[num_consts : num_consts + num_carry]
     y_avals = jaxpr.out_avals[num_carry:]
     mask = (*c_lin, *depends, *x_lin)
 
     def step(*args):
-        kc, ct_c, ct_carry, kx, ct_y = cut(args, len(known_c), len(c_avals), num_carry, len(known_x))
-        results = map(instantiate, pull(_record_body(jaxpr, mask, [*kc, *kx]), [*ct_carry, *ct_y]))
-        to_c, to_carry, to_x = cut(list(results), len(c_avals), num_carry)
-        return [*(add(a, b) for a, b in zip(ct_c, to_c, strict=True)), *to_carry, *to_x]
+        # the cotangents of constants are carried, and every step adds to them
+        kc, ct_c, ct_carry, kx, ct_y = cut(args, len(known_c), sum(c_wanted), num_carry, len(known_x))
+        sums = list(map(ValAccum, chosen(c_avals, c_wanted), ct_c))
+        into = [
+            *filled(c_wanted, sums, [NOWHERE] * len(c_wanted)),
+            *[None] * num_carry,
+            *[None if w else NOWHERE for w in x_wanted],
+        ]
+        results = pull(_record_body(jaxpr, mask, [*kc, *kx]), [*ct_carry, *ct_y], into=into)
+        _, carried, rest = cut(results, len(c_avals), num_carry)
+        return [*(accum.val for accum in sums), *map(instantiate, [*carried, *chosen(rest, x_wanted)])]
 
     x_avals = [without_leading(x.aval) for x in known_x]
 
     def stage_step():
-        avals = [*(c.aval for c in known_c), *c_avals, *carry_avals, *x_avals, *y_avals]
+        avals = [*(c.aval for c in known_c), *chosen(c_avals, c_wanted), *carry_avals, *x_avals, *y_avals]
         return stage_closed(step, avals, "the transpose of a scan")
 
-    backward = jaxpr.derive(("scan transpose", mask), stage_step)
+    backward = jaxpr.derive(("scan transpose", mask, c_wanted, x_wanted), stage_step)
+    to_c, to_x = chosen(to_c, c_wanted), chosen(to_x, x_wanted)
+    starts = map(_start, to_c, chosen(c_avals, c_wanted))
     last, stacked = bind_scan(
         known_c,
-        [*map(zeros_like_aval, c_avals), *map(instantiate, cts[:num_carry])],
+        [*starts, *map(instantiate, cts[:num_carry])],
         [*known_x, *map(instantiate, cts[num_carry:])],
         backward,
         length,
         not reverse,
         unroll,
     )
-    to_c, to_carry = cut(last, len(c_avals))
-    return merged(linear, [*to_c, *chosen(to_carry, carry_lin), *stacked], [None] * linear.count(False))
+    for accum, ct in zip([*to_c, *to_carry, *to_x], [*last, *stacked], strict=True):
+        if accum is not None:
+            accum.add(ct)
+
+
+def _start(accum: GradAccum, aval: ShapedArray) -> Any:
+    """The cotangent of a constant before the loop: what is there already, or zeros."""
+    before = accum.taken()
+    if before is not None and before.aval is not aval:
+        accum.add(before)
+        before = None
+    return zeros_like_aval(aval) if before is None else before
 
 
 def _record_body(jaxpr: Jaxpr, mask: Sequence[bool], known: Sequence[Any]) -> Linearized:
@@ -396,7 +419,7 @@ def _record_body(jaxpr: Jaxpr, mask: Sequence[bool], known: Sequence[Any]) -> Li
     return record_linear(body, chosen(jaxpr.in_avals, mask))
 
 
-def _transpose_counting(cts, operands, depends, jaxpr, length, reverse, num_consts, num_carry, unroll):
+def _accumulate_counting(cts, operands, accums, depends, jaxpr, length, reverse, num_consts, num_carry, unroll):
     """The transpose of a loop part of whose carry is known (a counter): a first loop computes it, as further xs."""
     consts, carry, xs = _split(operands, num_consts, num_carry)
     known = [not d for d in depends]
@@ -419,13 +442,14 @@ def _transpose_counting(cts, operands, depends, jaxpr, length, reverse, num_cons
         jaxpr.eqns,
         [*chosen(jaxpr.outvars[:num_carry], depends), *jaxpr.outvars[num_carry:]],
     )
-    inner_cts = [*chosen(cts[:num_carry], depends), *cts[num_carry:]]
-    results = _transpose(
-        inner_cts,
+    to_c, to_carry, to_x = _split(accums, num_consts, num_carry)
+    _accumulate(
+        [*chosen(cts[:num_carry], depends), *cts[num_carry:]],
         *consts,
         *chosen(carry, depends),
         *stacked,
         *xs,
+        accums=[*to_c, *chosen(to_carry, depends), *[None] * len(stacked), *to_x],
         jaxpr=rest,
         length=length,
         reverse=reverse,
@@ -433,8 +457,6 @@ def _transpose_counting(cts, operands, depends, jaxpr, length, reverse, num_cons
         num_carry=sum(depends),
         unroll=unroll,
     )
-    to_c, to_carry, _, to_x = cut(results, num_consts, sum(depends), len(stacked))
-    return [*to_c, *filled(depends, to_carry, [None] * num_carry), *to_x]
 
 
 # --- vectorization ---
@@ -465,7 +487,7 @@ scan_p.lower = _lower
 scan_p.jvp = _jvp
 scan_p.linearize = _linearize
 scan_p.taylor = _taylor
-scan_p.transpose = _transpose
+set_accumulate(scan_p, _accumulate)
 scan_p.batch = _batch
 scan_p.save = save
 

@@ -16,8 +16,9 @@ from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure, tree_un
 from pullback._core.tree_paths import equality_errors, keystr, skeleton, tree_flatten_with_path, tree_map
 from pullback._core.types import ShapedArray, matches
 from pullback._core.typing import AnyValue, PyTree
-from pullback._core.zeros import Zero, zero_of
-from pullback._ops.shape import convert_element_type, full, zeros_like_aval
+from pullback._core.zeros import Zero
+from pullback._ops.shape import full, zeros_like_aval
+from pullback._ops.tangents import fit_tangent
 
 LEAF = tree_structure(0)
 
@@ -84,37 +85,6 @@ def check_tangent(t: AnyValue, primal: Array, label: Callable[[], str], part: st
         return f"{label()}: the {part}{' at ' + path if path else ''}"
 
     return fit_tangent(t, primal.aval, place)
-
-
-def fit_tangent(t: AnyValue, primal: ShapedArray, place: Callable[[], str]) -> Any:
-    """A tangent for a value of type `primal`; RuleError if its type does not match."""
-    expected = primal.to_tangent_aval()
-    if type(t) is Zero:
-        if t.aval.shape != expected.shape:
-            raise RuleError(
-                f"{place()} must have the shape and dtype of its primal value: expected "
-                f"{expected.str_short()}, got {t!r}"
-            )
-        return zero_of(primal)
-    if isinstance(t, Array) and t.aval is expected:
-        return t
-    if expected.dtype == dtypes.float0:
-        return zero_of(primal)
-    if not is_array_like(t):
-        raise RuleError(f"{place()} must be an array of type {expected.str_short()}, got {described_result(t)}")
-    t = lift(t)
-    if (
-        t.aval.dtype != expected.dtype
-        and t.aval.weak_type
-        and (not dtypes.is_complex(t.aval.dtype) or dtypes.is_complex(expected.dtype))
-    ):
-        t = convert_element_type(t, expected.dtype, True)
-    if t.aval.dtype != expected.dtype or t.aval.shape != expected.shape:
-        raise RuleError(
-            f"{place()} must have the shape and dtype of its primal value: expected "
-            f"{expected.str_short()}, got {t.aval.str_short()}"
-        )
-    return t
 
 
 def argument_cotangents(
