@@ -35,6 +35,7 @@ MODULES = (
     "scipy.cluster.vq",
     "scipy.interpolate",
     "scipy.ndimage",
+    "scipy.signal",
     "scipy.sparse",
     "scipy.spatial",
     "scipy.spatial.transform",

@@ -152,7 +152,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
     "pullback.random": (("random_gamma_p", PRIMITIVE),),
     "pullback.scipy": (
         (
-            "optimize signal",
+            "optimize",
             "planned; for the minimum of a function see pullback.implicit, and SciPy's own functions take what "
             "pullback.external wraps",
         ),
