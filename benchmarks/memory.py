@@ -2,7 +2,7 @@
 
 Arguments and results are not in it. First the 64 layers of layers.py, with and without `checkpoint`. Then N steps of a
 loop that carries 1,000 numbers, x = sin(x), as a `while_loop` with `max_steps=N` (JAX cannot differentiate one in
-reverse) and as a `scan`, which keeps something of each step.
+reverse), as a `scan`, which keeps something of each step, and as a `checkpointed_scan` (which JAX has not) of 2 levels.
 """
 
 import numpy
@@ -25,8 +25,8 @@ def prepare(peer):
     }
 
     x = library.numpy.asarray(numpy.linspace(-1, 1, 1_000).astype("float32"))
-    for name, loop in (("scan", scan), ("while_loop", while_loop)):
-        if (peer, name) == ("JAX", "while_loop"):
+    for name, loop in (("scan", scan), ("while_loop", while_loop), ("checkpointed_scan", blocks)):
+        if peer == "JAX" and name != "scan":
             continue
         for steps in STEPS:
             program = library.core.jit(library.core.grad(loop(library, steps))).lower(x).compile()
@@ -48,6 +48,11 @@ def while_loop(library, steps):
     """The condition stays true as long as the bound lets it."""
     np, lax = library.numpy, library.core.lax
     return lambda x: lax.while_loop(lambda c: abs(c).max() > 0, np.sin, x, max_steps=steps).sum()
+
+
+def blocks(library, steps):
+    np, checkpointed_scan = library.numpy, library.core.ad_checkpoint.checkpointed_scan
+    return lambda x: checkpointed_scan(lambda c, _: (np.sin(c), None), x, None, length=steps)[0].sum()
 
 
 def check(slopes, x, steps):

@@ -3,44 +3,38 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import math
 import typing as _typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass as _dataclass
-from typing import Any, NamedTuple, overload
+from typing import Any, overload
 
 from pullback import checkpoint_policies as checkpoint_policies
 from pullback._api.inspect import trace_function
+from pullback._api.residuals import Residual
+from pullback._api.residuals import print_saved_residuals as print_saved_residuals
+from pullback._api.residuals import saved_residuals as saved_residuals
 from pullback._core.arguments import (
-    aval_of,
     canonical_argnums,
     check_callable,
-    check_leaves,
-    flatten_result,
-    input_names,
     lift_leaves,
     marked_arguments,
     signature,
 )
-from pullback._core.array import ConcreteArray
-from pullback._core.config import debug_nans
 from pullback._core.errors import boundary, described, standing_for, wrapping
-from pullback._core.jaxpr import Equation, consts_to_args
+from pullback._core.jaxpr import consts_to_args
 from pullback._core.lazy import attributes as _attributes
-from pullback._core.staging import StagedTracer, StagingTrace
-from pullback._core.trace import call_with
-from pullback._core.tree import tree_flatten, tree_unflatten
-from pullback._core.types import ShapedArray
-from pullback._core.typing import F, PyTree
-from pullback._higher_order.bodies import lift_tree
-from pullback._higher_order.call import jit_p
-from pullback._higher_order.checkpoint import bind_checkpoint, checkpoint_p, name_p
-from pullback._higher_order.control.scan import scan_p
-from pullback._higher_order.custom.remat import remat_fwd_p
+from pullback._core.tree import tree_unflatten
+from pullback._core.typing import Aux, F, PyTree, R
+from pullback._higher_order.bodies import known_count, lift_tree
+from pullback._higher_order.checkpoint import bind_checkpoint, name_p
+from pullback._higher_order.control.checkpointed_scan import bind_checkpointed_scan
+from pullback._higher_order.control.loops import scan_by
 from pullback._higher_order.policy import Offloadable as Offloadable
 from pullback._higher_order.policy import PolicyLike, shown
 from pullback._higher_order.policy import Recompute as Recompute
 from pullback._higher_order.policy import Saveable as Saveable
-from pullback._transforms.linearize import Linearized, Node, linearize_flat
 
 __all__ = [
     "Offloadable",
@@ -49,7 +43,9 @@ __all__ = [
     "checkpoint",
     "checkpoint_name",
     "checkpoint_policies",
+    "checkpointed_scan",
     "print_saved_residuals",
+    "recursive_checkpoint",
     "remat",
     "residual_report",
     "saved_residuals",
@@ -166,111 +162,104 @@ def checkpoint_name(x: PyTree, name: str) -> PyTree:
     return tree_unflatten(tree, [name_p.bind(leaf, name=name) for leaf in leaves])
 
 
-class Residual(NamedTuple):
-    """An array that reverse mode keeps: its type, and its origin in words."""
+@boundary
+def recursive_checkpoint(
+    funs: Sequence[Callable[[Any], Any]],
+    *,
+    levels: int | None = None,
+    policy: Callable[..., Any] | None = None,
+    prevent_cse: bool = True,
+) -> Callable[[Any], Any]:
+    """The composition of functions, with checkpoints around checkpoints: `funs[0]` runs first.
 
-    aval: ShapedArray
-    source: str
+    Args:
+      funs: functions of one array or pytree, each of what the one before returns.
+      levels: None halves the functions again and again. For `n` of them, reverse mode keeps the inputs of about log₂n
+        and computes each up to log₂n more times. A number `k` splits them `k` times into about ᵏ√n groups: about k·ᵏ√n
+        inputs are kept, each function is computed at most `k` more times.
+      policy, prevent_cse: as for `checkpoint`.
 
-    @property
-    def nbytes(self) -> int:
-        """The memory that it takes."""
-        return self.aval.size * self.aval.dtype.itemsize
+    Raises: TypeError for what is not a sequence of functions, ValueError if it is empty or `levels` is less than 1.
+    See: Griewank and Walther, Evaluating Derivatives (2008), chapter 12.
 
-    def __str__(self) -> str:
-        return f"{self.aval.str_short()} {self.source}"
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> layers = [pnp.sin] * 64
+    >>> def kept(f):
+    ...     return len(pb.ad_checkpoint.saved_residuals(f, pnp.ones(5)))
+    >>> print([kept(recursive_checkpoint(layers, levels=k)) for k in (None, 1, 2, 3)])
+    [7, 64, 15, 10]
+    """
+    if not isinstance(funs, Sequence) or not funs or not all(map(callable, funs)):
+        kind = ValueError if isinstance(funs, Sequence) and not funs else TypeError
+        raise kind(f"recursive_checkpoint: expected a list of functions, at least one, got {described(funs)}")
+    if levels is not None:
+        levels = known_count("recursive_checkpoint", "levels", levels, 1)
+
+    def composed(parts: Sequence[Callable[[Any], Any]], levels: int | None) -> Callable[[Any], Any]:
+        n = len(parts)
+        if n == 1:
+            return parts[0]
+        groups = 2 if levels is None else math.ceil(round(n ** (1 / levels), 9))
+        bounds = [n * i // groups for i in range(groups + 1)]
+        below = None if levels is None else levels - 1
+        inner = [composed(parts[a:b], below) for a, b in itertools.pairwise(bounds)]
+        # the last group is differentiated first, when its values are there
+        steps = [*(checkpoint(f, policy=policy, prevent_cse=prevent_cse) for f in inner[:-1]), inner[-1]]
+
+        def run(x):
+            for step in steps:
+                x = step(x)
+            return x
+
+        return run
+
+    return composed(funs, levels)
 
 
 @boundary
-def saved_residuals(f: Callable[..., Any], *args: PyTree, **kwargs: PyTree) -> list[Residual]:
-    """The residuals that reverse mode would keep of a call, for its backward pass; nothing is computed.
+def checkpointed_scan(
+    f: Callable[[Any, Any], tuple[R, Aux]],
+    init: PyTree,
+    xs: PyTree = None,
+    length: int | None = None,
+    reverse: bool = False,
+    *,
+    levels: int | None = 2,
+    policy: Callable[..., Any] | None = None,
+) -> tuple[R, Aux]:
+    """`lax.scan` with the same results, of which reverse mode keeps few carries: steps in blocks, blocks in blocks.
 
-    Arguments may be arrays or `ShapeDtypeStruct`s. See `print_saved_residuals`. TypeError if `f` is not callable, and
-    for arguments or results that are not arrays.
+    A scan of `n` steps keeps something of each step, and `n` carries if its body is checkpointed. This keeps about
+    `levels` times the root of that order of `n`: those between blocks from the first run, as the example counts them,
+    and those inside of one block at a time in the backward pass. A step is computed at most `levels` more times.
 
-    >>> import pullback as pb, pullback.numpy as pnp
-    >>> for kept in pb.ad_checkpoint.saved_residuals(lambda w, x: w * pnp.sin(x), 2., 1.):
-    ...     print(kept)
-    f32[] from the argument 'w'
-    f32[] output of cos from ...
-    f32[] output of sin from ...
-    """
-    check_callable("saved_residuals", f)
-    check_leaves("saved_residuals", f, args, kwargs, structs=True)
-    leaves, tree = tree_flatten((args, kwargs))
-    names = input_names(f, args, kwargs, range(len(args)))
-    trace = StagingTrace("saved_residuals")
-    inputs = [trace.new_input(aval_of(x)) for x in leaves]
+    Args:
+      f, init, xs, length, reverse: as for `lax.scan`.
+      levels: the number of times that the loop is split. With 2 about 2√n carries are kept, with 3 about 3∛n; with None
+        about 2 log₂n.
+      policy: what `checkpoint` may keep of one step while it is computed again.
 
-    def flat(*xs):
-        inner_args, inner_kwargs = tree_unflatten(tree, xs)
-        return flatten_result("saved_residuals", f, f(*inner_args, **inner_kwargs))[0]
-
-    try:
-        # with this option on, equations record the user's line that they come from, through every transformation
-        with debug_nans(True):
-            _, linear = call_with(trace, linearize_flat, flat, inputs)
-        places = {x.atom: f"from the argument {name}" for x, name in zip(inputs, names, strict=True)}
-        found: dict[int, Residual] = {}
-        operands = _operands(linear)
-        kept = {id(value) for value in operands}
-        # arguments come first, as they are passed
-        for value in [*(x for x in inputs if id(x) in kept), *operands]:
-            if isinstance(value, ConcreteArray):
-                if value.aval.ndim:
-                    found[id(value)] = Residual(value.aval, "from a constant")
-            elif isinstance(value, StagedTracer) and value.owner is trace:
-                source = places.get(value.atom) or _source(trace.eqns, value.atom)
-                found[id(value.atom)] = Residual(value.aval, source)
-            else:
-                found[id(value)] = Residual(value.aval, f"from {value.owner.describe()}")
-        return list(found.values())
-    finally:
-        trace.alive = False
-
-
-def _operands(linear: Linearized) -> list[Any]:
-    """The operands other than tangents of the operations that give the tangents of the results."""
-    return [
-        x for record, _ in linear.needed() for x in record.inputs if not (type(x) is Node and x.owner is linear.tape)
-    ]
-
-
-def _source(eqns: Sequence[Equation], var: Any) -> str:
-    eqn, i = next((eqn, i) for eqn in reversed(eqns) for i, v in enumerate(eqn.outvars) if v is var)
-    if eqn.primitive in (checkpoint_p, jit_p) or (eqn.primitive is scan_p and i >= eqn.params["num_carry"]):
-        inner = eqn.params["jaxpr"]
-        made = inner.outvars[i]
-        if any(v is made for e in inner.eqns for v in e.outvars):
-            return _source(inner.eqns, made)
-    # the name may be given to the value, or be the value
-    name = (
-        eqn
-        if eqn.primitive is name_p
-        else next((e for e in eqns if e.primitive is name_p and e.invars[0] is var), None)
-    )
-    what = f"named {name.params['name']!r}" if name else f"output of {eqn.primitive.name}"
-    if eqn.primitive is remat_fwd_p and eqn.params["rules"] is not None:
-        what = f"residual of the fwd rule of {eqn.params['rules'].name}"
-    told = name or eqn
-    place = told.origin.location if told.origin is not None else told.location
-    return f"{what} from {place}" if place else what
-
-
-@boundary
-def print_saved_residuals(f: Callable[..., Any], *args: PyTree, **kwargs: PyTree) -> None:
-    """Print the residuals that reverse mode would keep of a call, a line each: type, origin, source line.
-
-    TypeError as for `saved_residuals`.
+    Raises: as `lax.scan`; ValueError if `levels` is less than 1.
+    See: Griewank and Walther, Evaluating Derivatives (2008), chapter 12.
 
     >>> import pullback as pb, pullback.numpy as pnp
-    >>> f = pb.checkpoint(lambda x, w: pnp.sin(x @ w))
-    >>> print_saved_residuals(f, pnp.ones((2, 3)), pnp.ones((3, 3)))
-    f32[2,3] from the argument 'x'
-    f32[3,3] from the argument 'w'
+    >>> def loss(x, levels):
+    ...     return checkpointed_scan(lambda c, _: (pnp.sin(c), None), x, length=1024, levels=levels)[0].sum()
+    >>> def carries(levels):
+    ...     kept = pb.ad_checkpoint.saved_residuals(lambda x: loss(x, levels), pnp.ones(5))
+    ...     return sum(r.aval.size for r in kept) // 5
+    >>> [carries(levels) for levels in (1, 2, 3, None)]
+    [1024, 32, 14, 2]
     """
-    for residual in saved_residuals(f, *args, **kwargs):
-        print(residual)
+    if levels is not None:
+        levels = known_count("checkpointed_scan", "levels", levels, 1)
+    if policy is not None and not callable(policy):
+        raise TypeError(f"checkpointed_scan: policy must be a function, got {described(policy)}")
+
+    def bind(consts, carry, rows, body, n, from_end):
+        return bind_checkpointed_scan(consts, carry, rows, body, n, from_end, levels, policy)
+
+    return scan_by(bind, "checkpointed_scan", f, init, xs, length, reverse)
 
 
 @_dataclass(frozen=True, slots=True)

@@ -78,8 +78,25 @@ def _scan(
     unroll: int | bool = 1,
 ) -> tuple[Any, Any]:
     """`scan` for the functions of this module; messages name `function`."""
-    check_callable(function, f)
     steps = _unrolled(function, unroll)
+
+    def bind(consts, carry, xs, body, n, reverse):
+        return bind_scan(consts, carry, xs, body, n, reverse, steps or max(n, 1))
+
+    return scan_by(bind, function, f, init, xs, length, reverse)
+
+
+def scan_by(
+    bind: Callable[..., tuple[list[Any], list[Any]]],
+    function: str,
+    f: Callable,
+    init: PyTree,
+    xs: PyTree,
+    length: int | None,
+    reverse: bool,
+) -> tuple[Any, Any]:
+    """`scan` of pytrees by a loop over their leaves, `bind(consts, carry, xs, body, n, reverse)`."""
+    check_callable(function, f)
     carry, carry_tree = lift_tree(function, "init", init)
     scanned, xs_tree = lift_tree(function, "xs", xs)
     n = _length(function, scanned, xs_tree, length)
@@ -114,7 +131,7 @@ def _scan(
         body.jaxpr.out_avals[: len(carry)],
         "Convert with .astype() in the body, or give init the type that the body returns.",
     )
-    last, stacked = bind_scan(body.consts, carry, scanned, body.jaxpr, n, bool(reverse), steps or max(n, 1))
+    last, stacked = bind(body.consts, carry, scanned, body.jaxpr, n, bool(reverse))
     return tree_unflatten(carry_tree, last), tree_unflatten(children[1], stacked)
 
 
