@@ -46,7 +46,7 @@ def bdims_at_front(axis_data: AxisData, args: PyTree, dims: PyTreePrefix) -> Any
     """
     leaves, axes, tree = _with_dims("bdims_at_front", args, dims)
     moved = [
-        repeated(lift(x), axis_data.size) if d is None else move_axis(lift(x), d, 0)
+        repeated(lift(x), axis_data.size) if d is None else move_axis(lift(x), d if d >= 0 else d + lift(x).ndim, 0)
         for x, d in zip(leaves, axes, strict=True)
     ]
     return tree_unflatten(tree, moved)
@@ -82,6 +82,8 @@ def vmap_rule(
     """`vmap` of a function over the axis of a batch rule, in whose arguments and results symbolic zeros may stand.
 
     A zero in an argument has the type of the whole batch; the function gets one of the type of an example.
+
+    Raises: ValueError if the axes do not match arguments or results, or the axis of a result that has one is None.
 
     >>> import pullback as pb, pullback.numpy as pnp
     >>> from pullback.experimental.hijax import AxisData, Zero, vmap_rule

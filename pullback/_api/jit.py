@@ -302,7 +302,10 @@ class _JitCache:
 
 def _shared_cache(fun: Callable, settings: tuple) -> dict:
     """The cache shared by all jits of one function with the same settings, so that `jit(f)` in a loop compiles once."""
-    if not isinstance(fun, types.FunctionType) and "__wrapped__" not in getattr(fun, "__dict__", ()):
+    first_equal = getattr(type(fun), "__first_equal__", None)
+    if first_equal is not None:
+        fun = first_equal(fun)  # equal instances of a primitive class are one function
+    elif not isinstance(fun, types.FunctionType) and "__wrapped__" not in getattr(fun, "__dict__", ()):
         return {}
     namespace = fun.__dict__
     jit_cache = namespace.get("__pullback_jit__")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from types import FunctionType
 from typing import Any, ClassVar, NoReturn
+from weakref import WeakValueDictionary
 
-from pullback._core.arguments import signature
+from pullback._core.arguments import kind_of, signature
 from pullback._core.array import Array
-from pullback._core.errors import RuleNotDefinedError, fold
+from pullback._core.errors import RuleNotDefinedError, boundary, fold
 from pullback._core.printing import format_params
 from pullback._core.trace import Tracer, context
 from pullback._core.typing import AnyValue, PyTree
@@ -34,11 +36,14 @@ class HiPrim:
     ...         self.out_aval = aval
     ...         self.params = dict(factor=factor)
     ...         super().__init__()
-    ...     def expand(self, x):
+    ...     @boundary
+    def expand(self, x):
     ...         return self.factor * x
-    ...     def vjp_fwd(self, nzs_in, x):
+    ...     @boundary
+    def vjp_fwd(self, nzs_in, x):
     ...         return self(x), None
-    ...     def vjp_bwd_retval(self, res, ct):
+    ...     @boundary
+    def vjp_bwd_retval(self, res, ct):
     ...         return (self.factor * ct,)
     >>> double = Scaled(pb.typeof(1.), factor=2.)
     >>> print(double(3.), pb.grad(double)(3.), pb.jvp(double, (3.,), (1.,))[1])
@@ -54,6 +59,7 @@ class HiPrim:
     _rules_of_class: ClassVar[RuleSet]
     linear_argnums: ClassVar[Sequence[int] | None] = None
 
+    @boundary
     def __init_subclass__(cls, **keywords: AnyValue) -> None:
         super().__init_subclass__(**keywords)
         cls.identity = Identity()
@@ -68,6 +74,7 @@ class HiPrim:
             cls._search = CaptureSearch(cls, [rule for rule in methods if isinstance(rule, FunctionType)])
             cls._rules_of_class = rules_of(cls, HiPrim)
 
+    @boundary
     def __init__(self) -> None:
         self._declare()
 
@@ -143,6 +150,7 @@ class HiPrim:
             raise TypeError(f"{self}: the argument {next(iter(bound.kwargs))!r} is keyword-only in expand")
         return bound.args
 
+    @boundary
     def derived(self) -> dict[str, str]:
         """From what forward mode, reverse mode and `vmap` are derived, where the class has no rule for them."""
         if self._declared is None:
@@ -151,25 +159,29 @@ class HiPrim:
 
     # --- equality ---
 
+    @functools.cached_property
     def _key(self) -> Any:
+        """What equal instances have in common; the instance itself if a param cannot be hashed."""
         declared = self._declared or self._declare()
-        return type(self), frozenset(self.params.items()), declared.key()
+        try:
+            key = type(self), frozenset((name, v, kind_of(v)) for name, v in self.params.items()), declared.key()
+            hash(key)
+        except TypeError:
+            return id(self)
+        return key
 
     def __eq__(self, other: object) -> bool:
-        if self is other:
-            return True
-        if type(other) is not type(self):
-            return NotImplemented
-        try:
-            return hash(self._key()) == hash(other._key()) and self._key() == other._key()
-        except TypeError:
-            return False
+        return self is other or (isinstance(other, HiPrim) and self._key == other._key)
 
     def __hash__(self) -> int:
-        try:
-            return hash(self._key())
-        except TypeError:
-            return object.__hash__(self)
+        return hash(self._key)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_key"}
+
+    def __first_equal__(self) -> HiPrim:
+        """The first of the instances equal to this one: what is derived from one serves all."""
+        return _first_instances.setdefault(self._key, self)
 
     def pp_params(self) -> dict[str, Any]:
         """The params that jaxprs show."""
@@ -197,10 +209,12 @@ class HiPrim:
         """The backward pass: a tuple with the cotangent of each argument, None for zero, from that of the result."""
         self._no("vjp_bwd_retval", _DERIVED)
 
+    @boundary
     def vjp_bwd_retval_logs(self, res: Any, ct: Any, /) -> tuple[tuple[Any, ...], dict[str, Any] | None]:
         """The backward pass with a dict of values to log: `(cotangents, logs)`."""
         self._no("vjp_bwd_retval_logs", _DERIVED)
 
+    @boundary
     def vjp_bwd(self, res: Any, ct: Any, /, *accums: Any) -> dict[str, Any] | None:
         """The backward pass into accumulators, one for each leaf of the arguments: `accum.accum(cotangent)` adds.
 
@@ -208,22 +222,27 @@ class HiPrim:
         """
         self._no("vjp_bwd", _DERIVED)
 
+    @boundary
     def jvp(self, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
         """The result and its tangent, linear in `tangents`, of which those that vanish are symbolic zeros."""
         self._no("jvp", _DERIVED)
 
+    @boundary
     def lin(self, nzs_in: Any, /, *primals: Any) -> tuple[Any, ...]:
         """The first half of `jvp`: `(out, residuals)`, and a third, `nzs_out`; see `linearized`."""
         self._no("lin", _DERIVED)
 
+    @boundary
     def linearized(self, residuals: Any, /, *tangents: Any) -> Any:
         """The second half of `jvp`: the tangent of the result, from the residuals of `lin`."""
         self._no("linearized", _DERIVED)
 
+    @boundary
     def transpose(self, ct: Any, /, *accums_or_values: Any) -> None:
         """The transpose with respect to the arguments for which there is an accumulator in place of a value."""
         self._no("transpose", _DERIVED)
 
+    @boundary
     def batch(self, axis_data: AxisData, args: tuple[Any, ...], dims: tuple[Any, ...]) -> tuple[Any, Any]:
         """The results for a batch of arguments, and their batch axes; `dims` says where arguments have theirs, or None.
 
@@ -231,14 +250,17 @@ class HiPrim:
         """
         self._no("batch", "vmap follows expand without it")
 
+    @boundary
     def batch_dim_rule(self, axis_data: AxisData, dims: tuple[Any, ...], /) -> Any:
         """The batch axes of the results, from those of the arguments."""
         self._no("batch_dim_rule", "the batch axis is the first one without it")
 
+    @boundary
     def dce(self, used_outs: Any, *live_ins: Any) -> Any:
         """What is left of the primitive if only some of its results are used."""
         self._no("dce", "it is kept whole without it")
 
+    @boundary
     def remat(self, policy: Any, *args: Any) -> Any:
         """The primitive under `checkpoint`."""
         self._no("remat", "it runs again without it")
@@ -250,6 +272,9 @@ class HiPrim:
 _DERIVED = "transform the instance, as in pullback.jvp(instance, ...), which derives it from the other rules"
 
 
+# by what equal instances have in common
+_first_instances: WeakValueDictionary[Any, HiPrim] = WeakValueDictionary()
+
 _RESERVED = frozenset(name for name in (*dir(HiPrim), *RULES, "in_avals", "out_aval", "params"))
 
 
@@ -260,3 +285,12 @@ class VJPHiPrimitive(HiPrim):
     >>> issubclass(VJPHiPrimitive, HiPrim)
     True
     """
+
+    def _declare(self) -> Declared:
+        declared = super()._declare()
+        if self._rules.defined >= {"vjp_bwd", "vjp_bwd_retval"}:
+            raise TypeError(
+                f"{type(self).__name__} defines vjp_bwd and vjp_bwd_retval: VJPHiPrimitive takes one of them (HiPrim "
+                "takes vjp_bwd)"
+            )
+        return declared

@@ -142,20 +142,21 @@ def check_primals(
     tree: PyTreeDef,
     expected_tree: PyTreeDef,
     expected_avals: Sequence[ShapedArray],
+    what: str = "the function returns",
 ) -> None:
-    """Refuse a rule's primal output that differs from the function's result in an earlier run."""
+    """Refuse a rule's primal output that differs from the function's result, which is known: from an earlier run."""
     if tree != expected_tree:
         path, expected, got = first_difference(skeleton(expected_tree), value)
         raise RuleError(
-            f"{label()} must return a primal output with the structure of the function's result, but at "
+            f"{label()} must return a primal output with the structure of what {what}, but at "
             f"{path} expected {expected}, got {got}"
         )
     for i, (out, aval) in enumerate(zip(outs, expected_avals, strict=True)):
         if not matches(aval, out.aval):
             where = keystr(tree_flatten_with_path(value)[0][i][0])
             raise RuleError(
-                f"{label()}: the primal output{' at ' + where if where else ''} must be what the function "
-                f"returns: expected {aval.str_short()}, got {out.aval.str_short()}"
+                f"{label()}: the primal output{' at ' + where if where else ''} must be what {what}: "
+                f"expected {aval.str_short()}, got {out.aval.str_short()}"
             )
 
 

@@ -83,6 +83,7 @@ class ClassCall(RuledCall):
     captured: Sequence[Any] = ()
     held: Sequence[str | None] = ()
     vmap = remat = None
+    result_type = "out_aval declares"
     definable: Sequence[str] = "def jvp", "def vjp_fwd and vjp_bwd_retval", "def lin and linearized"
 
     def __init__(self, instance: AnyValue, declared: Declared, rules: AnyValue, site: CallSite | None):
@@ -125,7 +126,12 @@ class ClassCall(RuledCall):
 
     def rule_label(self, name: str) -> Callable[[], str]:
         """The function that names a rule in messages."""
-        return lambda: f"the rule {describe_function(getattr(self.decorated, name))} of {self.label}"
+
+        def label():
+            rule = describe_function(getattr(self.decorated, name))
+            return f"the rule {'' if rule.startswith(name) else name + ', '}{rule} of {self.label}"
+
+        return label
 
     def jvp_label(self) -> str:
         """The rule that forward mode runs."""

@@ -8,9 +8,9 @@ from typing import Any
 from pullback._core.arguments import argument_path, check_leaf, described_result
 from pullback._core.array import Array, is_array_like, lift
 from pullback._core.dtypes import promote_types
-from pullback._core.errors import RuleError, described
-from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
-from pullback._core.tree_paths import broadcast_prefix, keystr, skeleton, tree_flatten_with_path
+from pullback._core.errors import RuleError, describe_function, described
+from pullback._core.tree import PyTreeDef, tree_flatten
+from pullback._core.tree_paths import broadcast_prefix, keystr, skeleton, tree_flatten_with_path, tree_text
 from pullback._core.types import ShapedArray, ShapeDtypeStruct, matches
 from pullback._core.typing import AnyValue, PyTree
 from pullback._higher_order.custom.checks import LEAF, first_difference, leaves_of
@@ -120,7 +120,7 @@ class Declared:
             return [value]
 
         def label():
-            return f"{instance}.expand"
+            return f"{describe_function(instance.expand)} of {instance}"
 
         outs, tree = leaves_of(label, "result", value)
         if tree != self.out_tree:
@@ -143,12 +143,19 @@ class Declared:
     def dims_of(self, label: Callable[[], str], dims: PyTree) -> list[int | None]:
         """The batch axis of each leaf of the result, from one for all or a pytree of them; None has none."""
         flat = flags(label, "the batch axis", dims, self.out_tree)
-        for dim in flat:
+        for i, dim in enumerate(flat):
             if dim is not None and (isinstance(dim, bool) or not isinstance(dim, int)):
                 raise RuleError(
                     f"{label()} must return the batch axis of the result as an int, or None where it has none, got "
                     f"{described_result(dim)}"
                 )
+            rank = len(self.out_avals[i].shape) + 1
+            if dim is not None and not -rank <= dim < rank:
+                raise RuleError(
+                    f"{label()} returned the batch axis {dim} for a result of type {self.out_avals[i].str_short()}, "
+                    f"which has {rank} axes with that of the batch"
+                )
+            flat[i] = dim if dim is None or dim >= 0 else dim + rank
         return flat
 
 
@@ -156,10 +163,10 @@ def flags(label: Callable[[], str], what: str, prefix: PyTree, tree: PyTreeDef) 
     """For each leaf of a result, the entry at its place of a pytree that may end early."""
     try:
         return broadcast_prefix(prefix, skeleton(tree), lambda x: x is None)
-    except ValueError as error:
+    except ValueError:
         raise RuleError(
-            f"{label()} must return {what} for the whole result, or a pytree of its structure with one for each "
-            f"part: {error}"
+            f"{label()} must return {what} for the whole result, or a pytree of its structure with one for each part; "
+            f"got {prefix!r} for a result of structure {tree_text(tree)}"
         ) from None
 
 
@@ -183,23 +190,16 @@ def fitted_batch(
             f"{label()} must return a result with the structure of out_aval, but at {path} expected {expected}, got "
             f"{got}"
         )
-    dims: list[int | None] = []
-    for i, (x, dim, aval) in enumerate(zip(outs, declared.dims_of(label, out_dims), declared.out_avals, strict=True)):
-        shape = x.aval.shape
-        at = dim if dim is None or dim >= 0 else dim + len(shape)
-        path = keystr(tree_flatten_with_path(tree_unflatten(tree, outs))[0][i][0])
-        where = f"{label()}: the result{' at ' + path if path else ''}"
-        if at is not None and not 0 <= at < len(shape):
-            raise RuleError(f"{where}, of type {x.aval.str_short()}, has no axis {dim} for the batch")
-        if at is not None and shape[at] != size:
+    dims = declared.dims_of(label, out_dims)
+    for i, (x, at, aval) in enumerate(zip(outs, dims, declared.out_avals, strict=True)):
+        shape, expected = x.aval.shape, aval.shape
+        if at is not None:
+            expected = (*expected[:at], size, *expected[at:])
+        if shape != expected or x.aval.dtype != aval.dtype:
+            path = keystr(tree_flatten_with_path(out)[0][i][0])
             raise RuleError(
-                f"{where}, of type {x.aval.str_short()}, has the batch axis {dim}, which must have the length {size}"
+                f"{label()}: the result{' at ' + path if path else ''} must have the type that out_aval declares "
+                f"{'without a batch axis' if at is None else f'with the batch axis {at}, of length {size}'}: expected "
+                f"{aval.update(shape=expected).str_short()}, got {x.aval.str_short()}"
             )
-        example = shape if at is None else shape[:at] + shape[at + 1 :]
-        if example != aval.shape or x.aval.dtype != aval.dtype:
-            raise RuleError(
-                f"{where} must be what out_aval declares{'' if at is None else f', with a batch axis at {dim}'}: "
-                f"expected {aval.str_short()} for each example, got {x.aval.str_short()} with the batch axis {dim}"
-            )
-        dims.append(at)
     return outs, dims

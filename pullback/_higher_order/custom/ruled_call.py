@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from pullback._core.array import Array, ConcreteArray, is_array_like, lift
 from pullback._core.config import nans_were_debugged
@@ -104,6 +104,8 @@ class RuledCall:
     fixed: Sequence[Any]
     keywords: dict[str, Any]
     bwd_label: Callable[[], str]
+    # what says the type of the result, for messages
+    result_type: ClassVar[str] = "the function returns"
 
     @property
     def identity(self) -> Identity:
@@ -154,7 +156,7 @@ class RuledCall:
         else:
             outs, out_tree = leaves_of(label, "primal output", value)
         if self.out_avals is not None:
-            check_primals(label, value, outs, out_tree, self.out_tree, self.out_avals)
+            check_primals(label, value, outs, out_tree, self.out_tree, self.out_avals, self.result_type)
         return outs, out_tree
 
     def tangents(
