@@ -27,9 +27,7 @@ def _with_dims(function: str, tree: PyTree, dims: PyTreePrefix) -> tuple[list[An
     try:
         return leaves, broadcast_prefix(dims, tree, _is_none), treedef
     except ValueError as error:
-        raise ValueError(
-            f"{function}: the axes must have the structure of the arguments, or end early: {error}"
-        ) from None
+        raise ValueError(f"{function}: the axes do not match the structure of the arguments: {error}") from None
 
 
 @boundary

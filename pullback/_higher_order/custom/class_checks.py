@@ -192,14 +192,14 @@ def fitted_batch(
         )
     dims = declared.dims_of(label, out_dims)
     for i, (x, at, aval) in enumerate(zip(outs, dims, declared.out_avals, strict=True)):
-        shape, expected = x.aval.shape, aval.shape
+        full = aval.shape
         if at is not None:
-            expected = (*expected[:at], size, *expected[at:])
-        if shape != expected or x.aval.dtype != aval.dtype:
+            full = (*full[:at], size, *full[at:])
+        if x.aval.shape != full or x.aval.dtype != aval.dtype:
             path = keystr(tree_flatten_with_path(out)[0][i][0])
             raise RuleError(
                 f"{label()}: the result{' at ' + path if path else ''} must have the type that out_aval declares "
                 f"{'without a batch axis' if at is None else f'with the batch axis {at}, of length {size}'}: expected "
-                f"{aval.update(shape=expected).str_short()}, got {x.aval.str_short()}"
+                f"{aval.update(shape=full).str_short()}, got {x.aval.str_short()}"
             )
     return outs, dims
