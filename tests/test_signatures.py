@@ -35,6 +35,7 @@ MODULES = (
     "scipy.cluster.vq",
     "scipy.interpolate",
     "scipy.ndimage",
+    "scipy.optimize",
     "scipy.signal",
     "scipy.sparse.linalg",
     "scipy.spatial.transform",

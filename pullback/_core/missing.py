@@ -150,13 +150,6 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "pullback.nn.initializers": (("delta_orthogonal", PLANNED),),
     "pullback.random": (("random_gamma_p", PRIMITIVE),),
-    "pullback.scipy": (
-        (
-            "optimize",
-            "planned; for the minimum of a function see pullback.implicit, and SciPy's own functions take what "
-            "pullback.external wraps",
-        ),
-    ),
     "pullback.scipy.special": (
         (
             "bernoulli bessel_jn boxcox boxcox1p comb dawsn erfcx exp1 expi expn fresnel hyp1f1 hyp2f1 loggamma "

@@ -9,6 +9,7 @@ from pullback.scipy import integrate as integrate
 from pullback.scipy import interpolate as interpolate
 from pullback.scipy import linalg as linalg
 from pullback.scipy import ndimage as ndimage
+from pullback.scipy import optimize as optimize
 from pullback.scipy import signal as signal
 from pullback.scipy import sparse as sparse
 from pullback.scipy import spatial as spatial

@@ -17,7 +17,9 @@ def _log_mass(function: str, k: ArrayLike, p: ArrayLike, loc: ArrayLike) -> Arra
     k, p, loc = real(function, k, p, loc)
     failures = k - loc - 1
     impossible = no_count(failures)
-    value = special.xlog1py(pnp.where(impossible, 0, failures), -p) + pnp.log(p)
+    failures = pnp.where(impossible, 0, failures)
+    # without a failure, p may be 1
+    value = special.xlog1py(failures, -pnp.where(failures == 0, 0, p)) + pnp.log(p)
     return pnp.where(impossible, -np.inf, value)
 
 

@@ -36,9 +36,10 @@ def logpmf(k: ArrayLike, n: ArrayLike, p: ArrayLike, loc: ArrayLike = 0) -> Arra
     impossible = no_count(k)
     k = pnp.where(impossible, 1, k)
     none = k == 0
-    # a beta density; without a failure, where it may be near 1, the power that it is
-    density = beta_log_density_p.bind(*pnp.broadcast_arrays(n, pnp.where(none, 1, k) + 1, p))
-    value = density + (pnp.log(p) - pnp.log(n + k))
+    # a beta density of one order more for p; without a failure, where it may be near 1, the power that it is
+    m = pnp.where(none, 1, k)
+    density = beta_log_density_p.bind(*pnp.broadcast_arrays(n + 1, m, p))
+    value = density + (pnp.log1p(-p) + pnp.log(n / (m * (n + m))))
     return pnp.where(impossible, -np.inf, pnp.where(none, special.xlogy(n, p), value))
 
 
@@ -55,5 +56,6 @@ def pmf(k: ArrayLike, n: ArrayLike, p: ArrayLike, loc: ArrayLike = 0) -> Array:
     impossible = no_count(k)
     k = pnp.where(impossible, 1, k)
     none = k == 0
-    value = beta_density(*pnp.broadcast_arrays(n, pnp.where(none, 1, k) + 1, p)) * (p / (n + k))
+    m = pnp.where(none, 1, k)
+    value = beta_density(*pnp.broadcast_arrays(n + 1, m, p)) * ((1 - p) * (n / (m * (n + m))))
     return pnp.where(impossible, 0, pnp.where(none, p**n, value))
