@@ -13,11 +13,11 @@ import numpy as np
 
 from pullback._analysis.dependence import dependent_results
 from pullback._analysis.uniform import Value, is_zero, values_in, vanishes
-from pullback._core import dtypes
 from pullback._core.jaxpr import Equation, Jaxpr, Literal, Var
 from pullback._core.lists import chosen
 from pullback._core.primitive import HigherOrder, Primitive
 from pullback._core.trace import LinearTracer, is_linear
+from pullback._core.types import ShapedArray, is_differentiable
 from pullback._core.typing import AnyValue
 
 Marks = Sequence[bool]
@@ -47,7 +47,7 @@ def not_linear(records: Sequence[Record], outputs: Sequence[Any]) -> Primitive |
             if isinstance(a, LinearTracer):
                 tangents += 1
                 # choices by a tangent are refused where they are made
-                if a.aval.dtype.kind not in "iub":
+                if type(a.aval) is not ShapedArray or a.aval.dtype.kind not in "iub":
                     live.add(a.index)
         if type(primitive) is HigherOrder or (primitive.traits.additive is not None and tangents < len(record.inputs)):
             found = _adds_on_tape(primitive, record.params, record.inputs)
@@ -126,9 +126,7 @@ class _Walk:
             if self.carry == before:
                 break
             self.marks[carried.start : carried.stop] = self.carry
-        self.outs = [
-            (v in self.marked, not dtypes.is_inexact(v.aval.dtype) or is_zero(self.value(v))) for v in jaxpr.outvars
-        ]
+        self.outs = [(v in self.marked, not is_differentiable(v.aval) or is_zero(self.value(v))) for v in jaxpr.outvars]
 
     def value(self, atom: AnyValue) -> Value:
         return np.asarray(atom.value)[()] if isinstance(atom, Literal) else self.values.get(atom)

@@ -18,6 +18,7 @@ from pullback._core.jaxpr import Equation, HeldJaxpr, Jaxpr, Literal, Var
 from pullback._core.primitive import HigherOrder
 from pullback._core.staging import StagedTracer, StagingTrace
 from pullback._core.trace import Tracer
+from pullback._core.types import ShapedArray, is_differentiable
 from pullback._core.typing import AnyValue
 
 # the number that equals every entry, or None if unknown
@@ -108,7 +109,8 @@ def _value_of(atom: AnyValue, values: dict[Var, Value]) -> Value:
     if isinstance(atom, Literal):
         return np.asarray(atom.value)[()]
     value = values.get(atom)
-    return atom.aval.dtype.type(0) if value is None and atom.aval.size == 0 else value
+    empty = value is None and type(atom.aval) is ShapedArray and atom.aval.size == 0
+    return atom.aval.dtype.type(0) if empty else value
 
 
 def _equal(a: Value, b: Value) -> bool:
@@ -148,7 +150,7 @@ def results(eqn: Equation, given: Sequence[Value]) -> list[Value]:
         vanish = all(zeros[i] for i in traits.homogeneous)
     elif primitive.transpose is not None and any(zeros):
         # linear in all operands except indices and masks
-        vanish = all(z for z, v in zip(zeros, eqn.invars, strict=True) if dtypes.is_inexact(v.aval.dtype))
+        vanish = all(z for z, v in zip(zeros, eqn.invars, strict=True) if is_differentiable(v.aval))
     else:
         vanish = False
     return [v.aval.dtype.type(0) for v in eqn.outvars] if vanish else nothing

@@ -11,11 +11,12 @@ from pullback._core.flat_function import WithAux
 from pullback._core.lists import chosen, filled
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.tree_paths import broadcast_prefix
+from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue, PyTree, PyTreePrefix
 from pullback._core.zeros import Zero
 from pullback._higher_order.custom.class_call import AxisData
 from pullback._ops.shape import move_axis
-from pullback._transforms.vmap import batch_flat, repeated
+from pullback._transforms.vmap import batch_flat, repeated, with_leading
 
 
 def _is_none(x: AnyValue) -> bool:
@@ -43,11 +44,16 @@ def bdims_at_front(axis_data: AxisData, args: PyTree, dims: PyTreePrefix) -> Any
     ((3, 2), (3,))
     """
     leaves, axes, tree = _with_dims("bdims_at_front", args, dims)
-    moved = [
-        repeated(lift(x), axis_data.size) if d is None else move_axis(lift(x), d if d >= 0 else d + lift(x).ndim, 0)
+    in_front = [
+        repeated(lift(x), axis_data.size) if d is None else _to_front(lift(x), d)
         for x, d in zip(leaves, axes, strict=True)
     ]
-    return tree_unflatten(tree, moved)
+    return tree_unflatten(tree, in_front)
+
+
+def _to_front(x: Any, dim: Any) -> Any:
+    """`x` with its batch axis in front, where a value of a type of one's own has it."""
+    return x if type(x.aval) is not ShapedArray else move_axis(x, dim if dim >= 0 else dim + x.aval.ndim, 0)
 
 
 @boundary
@@ -68,6 +74,8 @@ def unmap_avals(axis_data: AxisData, avals: PyTree, dims: PyTreePrefix) -> Any:
 def _unmapped(size: int, aval: Any, dim: int | None) -> Any:
     if dim is None:
         return aval.strip_weak_type()
+    if type(aval) is not ShapedArray:
+        return with_leading(aval, size)
     shape = aval.shape
     at = dim if dim >= 0 else dim + len(shape) + 1
     return aval.update(shape=(*shape[:at], size, *shape[at:]), weak_type=False)

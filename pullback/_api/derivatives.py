@@ -34,7 +34,7 @@ from pullback._core.flat_function import FlatFunction
 from pullback._core.trace import Tracer
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure
 from pullback._core.tree_paths import tree_flatten_with_path, tree_text
-from pullback._core.types import ShapedArray, make_aval
+from pullback._core.types import ShapedArray, is_differentiable, is_trivial, make_aval
 from pullback._core.typing import AnyValue, Aux, P, PyTree, R
 from pullback._ops.shape import instantiate
 from pullback._transforms.jvp import jvp_flat
@@ -102,8 +102,7 @@ def jvp(
     flat = _Flat("jvp", fun, primals, {}, tree, None, has_aux)
     outs, touts = jvp_flat(flat, xs, ts, f"jvp of {describe_function(fun)}")
     tangents_out = [
-        float0_zeros(o.aval) if t.aval.dtype == dtypes.float0 else instantiate(t)
-        for o, t in zip(outs, touts, strict=True)
+        float0_zeros(o.aval) if is_trivial(t.aval) else instantiate(t) for o, t in zip(outs, touts, strict=True)
     ]
     value = flat.out_tree.unflatten(outs), flat.out_tree.unflatten(tangents_out)
     return (*value, strip_aux(flat.aux)) if has_aux else value
@@ -261,7 +260,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: PyTree) -> VJP:
     leaves, tree = tree_flatten(primals)
     avals = [aval_of(x) for x in leaves]
     for i, aval in enumerate(avals):
-        if not dtypes.is_inexact(aval.dtype):
+        if not is_differentiable(aval):
             path = tree_flatten_with_path(primals)[0][i][0]
             raise TypeError(
                 f"linear_transpose of {function_name(fun)}: {argument_path(fun, path[0].idx, path[1:])} "
@@ -294,6 +293,10 @@ def _check_grad_input(
 ) -> None:
     in_forward_mode = function in ("jacfwd", "hessian")
     for i, x in enumerate(leaves):
+        if type(x.aval) is not ShapedArray:
+            if is_trivial(x.aval.to_tangent_aval()) and not allow_int:
+                raise TypeError(f"{function} of {function_name(fun)}: values of type {x.aval} have no derivative")
+            continue
         dtype = x.aval.dtype
         if dtypes.is_float(dtype) and not holomorphic:
             continue
@@ -320,6 +323,8 @@ def _check_grad_input(
 def _check_grad_output(
     function: str, fun: Callable, outs: Sequence[Array], out_tree: Any, holomorphic: bool, single: PyTreeDef
 ) -> Array:
+    if out_tree == single and type(outs[0].aval) is not ShapedArray:
+        raise TypeError(f"{function}: {function_name(fun)} must return a scalar, got a value of type {outs[0].aval}")
     if out_tree == single and outs[0].aval.shape == () and dtypes.is_float(outs[0].aval.dtype) and not holomorphic:
         return outs[0]
     name = function_name(fun)

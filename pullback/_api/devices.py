@@ -8,12 +8,15 @@ import numpy as np
 
 from pullback._core.array import Array, ConcreteArray
 from pullback._core.errors import boundary
+from pullback._core.hitypes import all_parts, registered
 from pullback._core.sharding import PartitionSpec
+from pullback._core.trace import context
 from pullback._core.tree import tree_leaves, tree_unflatten
 from pullback._core.tree_paths import tree_map
 from pullback._core.typing import AnyValue, PyTree, PyTreePrefix
 from pullback._higher_order.bodies import lift_tree
 from pullback._xla import engine
+from pullback._xla.evaluate import evaluator
 
 
 def check_backend(function: str, backend: str | None) -> None:
@@ -129,7 +132,7 @@ def device_put(
     """
     check_one_device("device_put", "device", device)
     arrays, tree = lift_tree("device_put", "x", x)
-    for array in arrays:
+    for array in all_parts(arrays) if registered and context.trace is evaluator else arrays:
         if type(array) is ConcreteArray:
             engine.put(array)
     return tree_unflatten(tree, arrays)

@@ -20,7 +20,7 @@ from pullback._core.jaxpr import ClosedJaxpr
 from pullback._core.staging import stage
 from pullback._core.trace import axis_size
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
-from pullback._core.types import ShapeDtypeStruct
+from pullback._core.types import ShapeDtypeStruct, struct_of
 from pullback._core.typing import AxisName, P, PyTree
 
 
@@ -160,5 +160,5 @@ def eval_shape(fun: Callable[..., Any], *args: PyTree, **kwargs: PyTree) -> PyTr
 
 def _structs(closed: ClosedJaxpr, out_tree: PyTreeDef, given: Mapping[int, ShapeDtypeStruct] | None = None) -> Any:
     """The result of a function with types as its leaves; `given` holds those that it returned itself."""
-    types = [ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type) for a in closed.out_avals]
+    types = [struct_of(aval) for aval in closed.out_avals]
     return tree_unflatten(out_tree, types if not given else [given.get(i, struct) for i, struct in enumerate(types)])

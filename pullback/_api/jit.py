@@ -33,7 +33,7 @@ from pullback._higher_order.call import call
 from pullback._higher_order.custom.order import note_calls_in
 from pullback._transforms.dce import dce
 from pullback._xla.evaluate import evaluator
-from pullback._xla.executable import Executable, compile_jaxpr
+from pullback._xla.executable import Executable, ProgramOfValues, compile_jaxpr
 
 
 class Traced:
@@ -53,7 +53,7 @@ class Traced:
             self.donated = frozenset(i for i in self.donated if read[i])
 
     @functools.cached_property
-    def program(self) -> Executable:
+    def program(self) -> Executable | ProgramOfValues:
         """The compiled program, compiled at the first use."""
         return compile_jaxpr(self.jaxpr, self.donated, self.options)
 
@@ -140,7 +140,7 @@ class Compiler:
                 # operation by operation, so that the operation that produces a nan can be named
                 return tree_unflatten(traced.out_tree, eval_jaxpr(traced.jaxpr, [], *traced.consts, *xs))
             result = traced.run(xs)  # type: ignore[arg-type]
-            if not traced.donated:
+            if not traced.donated and isinstance(traced.program, Executable):
                 self._fast_path.add(args, kwargs, traced.consts, traced.program, traced.out_tree)
             return result
         self._refuse_options()

@@ -17,7 +17,7 @@ from pullback._core.array import is_array_like, lift
 from pullback._core.errors import boundary, function_name
 from pullback._core.tree import PyTreeDef, register_pytree_node, tree_flatten, tree_structure, tree_unflatten
 from pullback._core.tree_paths import equality_errors, keystr, skeleton, tree_flatten_with_path
-from pullback._core.types import ShapedArray
+from pullback._core.types import ShapedArray, is_trivial, matches
 from pullback._core.typing import AnyValue, PyTree
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.shape import convert_element_type, instantiate
@@ -35,12 +35,14 @@ def describe_mismatch(expected: AnyValue, got: AnyValue) -> str:
 
 def float0_zeros(aval: ShapedArray) -> np.ndarray:
     """The only tangent at an integer or bool: an array of dtype `float0`."""
-    return np.zeros(aval.shape, dtypes.float0)
+    return np.zeros(aval.shape if type(aval) is ShapedArray else (), dtypes.float0)
 
 
 def as_tangent(x: AnyValue, primal: ShapedArray, describe: Callable[[], str]) -> Any:
     """A user's tangent or cotangent for a value of type `primal`; Python scalars take its dtype."""
     expected = primal.to_tangent_aval()
+    if type(primal) is not ShapedArray or type(expected) is not ShapedArray:
+        return _as_own_tangent(x, primal, expected, describe)
     if expected.dtype == dtypes.float0:
         if getattr(x, "dtype", None) == dtypes.float0 and np.shape(x) == primal.shape:
             return zero_of(primal)
@@ -68,6 +70,23 @@ def as_tangent(x: AnyValue, primal: ShapedArray, describe: Callable[[], str]) ->
             "A tangent or cotangent has the shape of its value."
         )
     return t
+
+
+def _as_own_tangent(x: AnyValue, primal: AnyValue, expected: AnyValue, describe: Callable[[], str]) -> Any:
+    """`as_tangent` for a value of a type of one's own."""
+    if type(x) is Zero or (is_trivial(expected) and x is None):
+        return zero_of(primal)
+    check_leaf(x, describe)
+    t = lift(x)
+    if type(expected) is ShapedArray and type(t.aval) is ShapedArray and not is_trivial(expected):
+        if t.aval.weak_type and _castable(t.aval.dtype, expected.dtype):
+            t = convert_element_type(t, expected.dtype, expected.weak_type)
+    if not matches(expected, t.aval):
+        raise (ValueError if type(t.aval) is ShapedArray else TypeError)(
+            f"{describe()}: tangents and cotangents at values of type {primal.str_short()} have the type "
+            f"{expected.str_short()} (to_tangent_aval), got {t.aval.str_short()}"
+        )
+    return zero_of(primal) if is_trivial(expected) else t
 
 
 def _castable(source: np.dtype, target: np.dtype) -> bool:
@@ -252,10 +271,17 @@ def cotangents_in(
         float0_zeros(aval)
         if r is None
         else r
-        if type(r) is not Zero and r.aval.weak_type == aval.weak_type
-        else convert_element_type(instantiate(r), r.aval.dtype, aval.weak_type)
+        if type(r) is not Zero and type(aval) is type(r.aval) is ShapedArray and r.aval.weak_type == aval.weak_type
+        else of_weakness(instantiate(r), aval)
         for r, aval in zip(pull(linear, cts, once), in_avals, strict=True)
     ]
+
+
+def of_weakness(x: Any, aval: Any) -> Any:
+    """A cotangent with the weakness of its argument's type; one of a type of one's own has none."""
+    if type(aval) is not ShapedArray or type(x.aval) is not ShapedArray:
+        return x
+    return convert_element_type(x, x.aval.dtype, aval.weak_type)
 
 
 class Pushforward(LinearFunction):
@@ -292,7 +318,7 @@ class Pushforward(LinearFunction):
             [None if node is None else instantiate(t) for node, t in zip(linear.inputs, ts, strict=True)]
         )
         flat = [
-            float0_zeros(aval) if t.aval.dtype == dtypes.float0 else instantiate(t)
+            float0_zeros(aval) if is_trivial(t.aval) else instantiate(t)
             for t, aval in zip(outs, self.out_avals, strict=True)
         ]
         return tree_unflatten(self.out_tree, flat)

@@ -22,6 +22,7 @@ from pullback._core.arguments import (
 )
 from pullback._core.array import Array, lift
 from pullback._core.errors import RuleError, UnexpectedTracerError, boundary, describe_function, fold, wrapping
+from pullback._core.hitypes import is_own_value, registered
 from pullback._core.pickling import travels_by_value
 from pullback._core.trace import Tracer, call_with, context
 from pullback._core.tree import tree_flatten
@@ -156,6 +157,8 @@ class custom_rules(CallableObject[R, Q]):
                 args, fixed = layout.split(args)  # type: ignore[assignment]
                 traced = self._traced(fixed, layout.nondiff)
             leaves, in_tree = tree_flatten(args)
+            if registered:
+                leaves = [lift(x) if is_own_value(x) else x for x in leaves]  # one may be made of traced parts
             for x in leaves:
                 if isinstance(x, Tracer):
                     break

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Concatenate, Protocol, Self, overload
 
 from pullback._core.array import lift
@@ -11,11 +11,11 @@ from pullback._core.jaxpr import ClosedJaxpr, Jaxpr
 from pullback._core.trace import Tracer
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.tree_paths import tree_text
-from pullback._core.types import ShapeDtypeStruct, matches
+from pullback._core.types import matches, struct_of
 from pullback._core.typing import P, PyTree, Q, R, R_co
 from pullback._higher_order.bodies import lift_tree
-from pullback._xla.executable import Executable, compile_module
-from pullback._xla.lowering import Module, lower_module
+from pullback._xla.executable import Executable, ProgramOfValues, module_of, program_of
+from pullback._xla.lowering import Module
 
 
 def checked_options(function: str, options: Mapping[str, Any] | None) -> tuple[tuple[str, Any], ...]:
@@ -86,21 +86,20 @@ class TracedStage:
     @property
     def out_info(self) -> Any:
         """The result's structure, with `ShapeDtypeStruct` leaves."""
-        return tree_unflatten(
-            self.out_tree, [ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type) for a in self.jaxpr.out_avals]
-        )
+        return tree_unflatten(self.out_tree, [struct_of(aval) for aval in self.jaxpr.out_avals])
 
     @boundary
     def lower(self) -> Lowered:
         """Lower to StableHLO."""
-        return Lowered(lower_module(self._jaxpr, self._donated), self)
+        return Lowered(*module_of(self._jaxpr, self._donated), self)
 
 
 class Lowered:
     """A StableHLO module, not compiled yet."""
 
-    def __init__(self, module: Module, traced: TracedStage):
+    def __init__(self, module: Module, donated: Sequence[int], traced: TracedStage):
         self.module = module
+        self._donated = donated
         self.traced = traced
 
     def as_text(self) -> str:
@@ -115,16 +114,14 @@ class Lowered:
     def compile(self, compiler_options: Mapping[str, Any] | None = None) -> Compiled:
         """Compile with XLA, with further options of XLA by name in addition to those of `jit`."""
         options = dict(self.traced._options) | dict(checked_options("compile", compiler_options))
-        program = compile_module(
-            self.module, self.traced.jaxpr.out_avals, sorted(self.traced._donated), tuple(sorted(options.items()))
-        )
+        program = program_of(self.traced._jaxpr, self.module, self._donated, tuple(sorted(options.items())))
         return Compiled(program, self.traced)
 
 
 class Compiled:
     """A program for one type of arguments. Calling it checks their structure and types, and never traces."""
 
-    def __init__(self, program: Executable, traced: TracedStage):
+    def __init__(self, program: Executable | ProgramOfValues, traced: TracedStage):
         self.program = program
         self.traced = traced
 

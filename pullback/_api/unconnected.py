@@ -9,16 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
-from pullback._core import dtypes
+from pullback._api.linear_functions import float0_zeros, of_weakness
 from pullback._core.arguments import argument_path
 from pullback._core.errors import function_name
 from pullback._core.tree_paths import tree_flatten_with_path
 from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero
-from pullback._ops.shape import convert_element_type
 from pullback._transforms.linearize import Linearized
 from pullback._transforms.transpose import pull
 
@@ -48,11 +45,7 @@ def pull_connected(
     grads = pull(linear, [ct], once=True)
     refuse_unconnected(function, fun, [type(g) is Zero for g in grads], dynamic, positions, unconnected)
     return [
-        np.zeros(aval.shape, dtypes.float0)
-        if g is None
-        else None
-        if type(g) is Zero
-        else convert_element_type(g, g.aval.dtype, aval.weak_type)
+        float0_zeros(aval) if g is None else None if type(g) is Zero else of_weakness(g, aval)
         for g, aval in zip(grads, avals, strict=True)
     ]
 

@@ -10,9 +10,12 @@ from pullback._core.arguments import argument_path, check_callable, lift_leaves
 from pullback._core.array import Array
 from pullback._core.errors import boundary, describe_function, described, fold, function_name, wrapping
 from pullback._core.flat_function import FlatFunction
+from pullback._core.hitypes import MappingSpec
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.tree_paths import broadcast_prefix, keystr, prefix_errors, tree_flatten_with_path, tree_text
+from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue, AxisName, P, PyTreePrefix, R
+from pullback._transforms.mapping_specs import check_spec, with_axes_in_front, with_axis_at
 from pullback._transforms.vmap import batch_flat
 
 
@@ -32,12 +35,13 @@ def vmap(
       in_axes: for each argument the axis to map over, None for an argument shared by all: an int for all arguments, or
         a tuple with an entry each, which may be a pytree that is a prefix of the argument. Keyword arguments are mapped
         over axis 0. Where it is None, functions, strings, numbers and NumPy data reach `fun` as they are.
+        over axis 0. A value of a type of one's own has a `MappingSpec` (of `experimental.hijax`) in place of an int.
       out_axes: the position of the mapped axis in the result: an int, None for a result that is not mapped, or a pytree
         that is a prefix of the result.
       axis_name: a name by which collectives such as `lax.psum` inside `fun` refer to the axis, any hashable object. A
         tuple is one name too, but collectives read a tuple as several names, so it must be nested in another:
         `(name,)`.
-      axis_size: the length of the axis; needed only if no argument is mapped.
+      axis_size: the length of the axis; needed only if no array is mapped.
       spmd_axis_name: a name, or several, of axes of a mesh of devices; ignored, since there is one device.
         they are.
 
@@ -51,7 +55,7 @@ def vmap(
     check_callable("vmap", fun)
     if isinstance(in_axes, list):
         in_axes = tuple(in_axes)
-    if not (isinstance(in_axes, (int, tuple)) or in_axes is None or hasattr(in_axes, "__iter__")):
+    if not (isinstance(in_axes, (int, tuple, MappingSpec)) or in_axes is None or hasattr(in_axes, "__iter__")):
         raise TypeError(f"vmap: in_axes must be an int, None, or a tuple with an entry per argument, got {in_axes!r}")
     if axis_size is not None and (type(axis_size) is not int or axis_size < 0):
         raise TypeError(f"vmap: axis_size must be a non-negative int, got {axis_size!r}")
@@ -87,6 +91,7 @@ def vmap(
                 _check_axis(fun, axis, x, i, args, kwargs) for i, (axis, x) in enumerate(zip(axes, xs, strict=True))
             ]
             size = _batch_size(fun, xs, dims, axis_size, args, kwargs)
+            xs, dims = with_axes_in_front(xs, dims, size, lambda i: _where(fun, i, args, kwargs))
             flat = FlatFunction("vmap", fun, tree, call)
             run = partial(_with_kept, flat, kept) if kept else flat
             values, out_dims, trace = batch_flat(run, xs, dims, size, axis_name, subject=subject)
@@ -102,6 +107,8 @@ def vmap(
                             "out_axes=0, or reduce over the axis with lax.psum or lax.pmean."
                         )
                     results.append(value)
+                elif isinstance(target, MappingSpec) or type(value.aval) is not ShapedArray:
+                    results.append(with_axis_at(trace.materialize(value, dim), target, f"vmap of {name}: leaf {i}"))
                 else:
                     if type(target) is not int:
                         raise TypeError(f"vmap of {name}: out_axes must hold ints and None, got {target!r}")
@@ -158,9 +165,15 @@ def _leaf_path(fun: Callable, i: int, args: tuple, kwargs: dict) -> str:
     return f"keyword argument '{path[1].key}'{keystr(path[2:])}"
 
 
-def _check_axis(fun: Callable, axis: Any, x: Array, i: int, args: tuple, kwargs: dict) -> int | None:
+def _where(fun: Callable, i: int, args: tuple, kwargs: dict) -> str:
+    return f"vmap of {function_name(fun)}: {_leaf_path(fun, i, args, kwargs)}"
+
+
+def _check_axis(fun: Callable, axis: Any, x: Array, i: int, args: tuple, kwargs: dict) -> Any:
     if axis is None:
         return None
+    if isinstance(axis, MappingSpec) or type(x.aval) is not ShapedArray:
+        return check_spec(axis, x, lambda: _where(fun, i, args, kwargs))
     if type(axis) is not int:
         raise TypeError(f"vmap of {function_name(fun)}: in_axes must hold ints and None, got {axis!r}")
     rank = x.aval.ndim
@@ -172,15 +185,18 @@ def _check_axis(fun: Callable, axis: Any, x: Array, i: int, args: tuple, kwargs:
     return axis % rank
 
 
-def _batch_size(
-    fun: Callable, xs: list[Array], dims: list[int | None], given: int | None, args: tuple, kwargs: dict
-) -> int:
-    sizes = {x.aval.shape[d] for x, d in zip(xs, dims, strict=True) if d is not None}
+def _batch_size(fun: Callable, xs: list[Array], dims: list[Any], given: int | None, args: tuple, kwargs: dict) -> int:
+    sizes = {x.aval.shape[d] for x, d in zip(xs, dims, strict=True) if type(d) is int}
     if given is not None:
         sizes.add(given)
     if len(sizes) == 1:
         return sizes.pop()
     name = function_name(fun)
+    if not sizes and any(d is not None for d in dims):
+        raise ValueError(
+            f"vmap of {name}: pass axis_size, the length of the axis along which values are mapped: the types of one's "
+            "own among the arguments do not tell it"
+        )
     if not sizes:
         raise ValueError(
             f"vmap of {name}: no argument is mapped, so the length of the axis is unknown. Map an "
@@ -189,7 +205,7 @@ def _batch_size(
     lines = [
         f"  {_leaf_path(fun, i, args, kwargs)} of shape {x.aval.shape} has length {x.aval.shape[d]} along axis {d}"
         for i, (x, d) in enumerate(zip(xs, dims, strict=True))
-        if d is not None
+        if type(d) is int
     ]
     if given is not None:
         lines.append(f"  axis_size is {given}")

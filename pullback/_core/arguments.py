@@ -13,10 +13,11 @@ import numpy as np
 
 from pullback._core.array import Array, ConcreteArray, is_array_like, lift
 from pullback._core.errors import described, function_name
+from pullback._core.hitypes import is_own_value
 from pullback._core.trace import Tracer, check_alive
 from pullback._core.tree import tree_flatten
 from pullback._core.tree_paths import keystr, leaf_hint, tree_flatten_with_path
-from pullback._core.types import ShapedArray, ShapeDtypeStruct
+from pullback._core.types import OwnType, ShapeDtypeStruct
 from pullback._core.typing import AnyValue, PyTree
 
 
@@ -199,16 +200,16 @@ def bind_positionally(
     return bound.args, bound.kwargs
 
 
-def aval_of(x: AnyValue) -> ShapedArray:
+def aval_of(x: AnyValue) -> Any:
     """The type of an argument, without copying its data; TypeError if it is not an array."""
-    if isinstance(x, (Array, ShapeDtypeStruct)):
+    if isinstance(x, (Array, ShapeDtypeStruct)) or is_own_value(x):
         return x.aval
-    return lift(x).aval
+    return x if isinstance(x, OwnType) else lift(x).aval
 
 
 def check_leaf(x: AnyValue, describe: Callable[[], str], structs: bool = False) -> None:
     """Raise TypeError, in the user's terms, for a leaf that is not an array; `structs` allows a `ShapeDtypeStruct`."""
-    if isinstance(x, ShapeDtypeStruct):
+    if isinstance(x, (ShapeDtypeStruct, OwnType)):
         if not structs:
             raise TypeError(
                 f"{describe()}: expected an array or a number, got {x!r}, which has no data. Pass an "

@@ -14,7 +14,7 @@ from pullback._core import dlpack, dtypes
 from pullback._core.array_interface import ArrayInterface
 from pullback._core.config import config
 from pullback._core.errors import boundary
-from pullback._core.types import ShapedArray, length, make_aval
+from pullback._core.types import ShapedArray, TypeOfValue, length, make_aval
 from pullback._core.typing import AnyValue, DTypeLike, NumpyLike
 
 
@@ -475,6 +475,8 @@ def lift(x: AnyValue) -> Array:
         return lift(x.__pullback_array__())
     if hasattr(x, "__array__"):
         return from_numpy(_canonical_copy(np.asarray(x)))
+    if isinstance(typeof := getattr(kind, "aval", None), TypeOfValue):
+        return typeof.operand(x)
     raise TypeError(f"expected an array or a number, got {x!r} of type {kind.__module__}.{kind.__qualname__}")
 
 
@@ -484,6 +486,7 @@ def is_array_like(x: object) -> bool:
         isinstance(x, (Array, np.ndarray, np.generic, bool, int, float, complex))
         or hasattr(x, "__pullback_array__")
         or hasattr(x, "__array__")
+        or isinstance(getattr(type(x), "aval", None), TypeOfValue)
     ) and not isinstance(x, type)
 
 

@@ -173,6 +173,17 @@ class Jaxpr:
             known = self.cache["effectful"] = any(eqn.effectful for eqn in self.eqns)
         return known
 
+    @property
+    def has_own_types(self) -> bool:
+        """True if a value, here or in a held jaxpr, is no array."""
+        known = self.cache.get("has own types")
+        if known is None:
+            variables = [*self.constvars, *self.invars, *(v for eqn in self.eqns for v in eqn.outvars)]
+            known = any(type(v.aval) is not ShapedArray for v in variables)
+            known = known or any(held.jaxpr.has_own_types for eqn in self.eqns for held in eqn.held)
+            self.cache["has own types"] = known
+        return known
+
     def derive(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """The result of `make`, cached under `key` as long as the jaxpr lives."""
         if config.collecting_taps:

@@ -65,7 +65,7 @@ from typing import Any
 from pullback._core.errors import RuleNotDefinedError, fold
 from pullback._core.jaxpr import HeldJaxpr, Jaxpr
 from pullback._core.trace import context
-from pullback._core.types import ShapedArray
+from pullback._core.types import NotAnArrayError, ShapedArray, no_array
 from pullback._core.typing import AnyValue
 
 _CACHE_LIMIT = 4096
@@ -84,7 +84,8 @@ class Traits:
     `elementwise`: an entry of the result is the kernel of the entries at the same index. `rearranging`: all entries
     of the result are entries of its single operand. `effectful`: it has a side effect and must not be dropped.
     `per_example`: the batching rule is called even if no operand has a batch axis. `rematerialized`: its rule `save`
-    is called by a `checkpoint` without a policy too.
+    is called by a `checkpoint` without a policy too. `own_types`: operands may be values that are no arrays,
+    see `hitypes`.
     """
 
     bilinear: bool = False
@@ -96,6 +97,7 @@ class Traits:
     effectful: bool = False
     per_example: bool = False
     rematerialized: bool = False
+    own_types: bool = False
 
 
 _NO_TRAITS = Traits()
@@ -177,6 +179,10 @@ class Primitive:
 
     def _infer(self, avals: tuple[ShapedArray, ...], params: dict[str, Any]) -> Any:
         rule = self.rule("abstract_eval")
+        if not (self.traits.own_types or isinstance(self, HigherOrder)):
+            for aval in avals:
+                if type(aval) is not ShapedArray:
+                    raise NotAnArrayError(f"{self.name}: {no_array(aval)}")
         try:
             result = rule(*avals, **params)
         except TypeError:

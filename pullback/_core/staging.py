@@ -9,6 +9,7 @@ from typing import Any
 from pullback._core.array import ConcreteArray, lift
 from pullback._core.config import config
 from pullback._core.errors import UnexpectedTracerError, is_internal
+from pullback._core.hitypes import lower_value_p, raise_value_p
 from pullback._core.jaxpr import ClosedJaxpr, Equation, Jaxpr, Literal, Var, consts_to_args
 from pullback._core.origins import origin_here
 from pullback._core.primitive import HigherOrder, Primitive
@@ -68,6 +69,8 @@ class StagingTrace(Trace):
     def process_primitive(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         if type(primitive) is HigherOrder and primitive.stage is not None:
             return primitive.stage(self, args, params)
+        if primitive is raise_value_p and (whole := self.raised(args, params["ty"])) is not None:
+            return whole
         return self.record(primitive, args, params)
 
     def record(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]):
@@ -92,7 +95,7 @@ class StagingTrace(Trace):
         if isinstance(x, ConcreteArray):
             if x.aval.ndim == 0:
                 return Literal(x.value, x.aval)
-        else:
+        elif isinstance(x, Tracer):
             check_alive(x)
             if type(x) is StagedTracer and x.owner is self:
                 return x.atom
@@ -102,6 +105,19 @@ class StagingTrace(Trace):
                 check_encloses(x, self)
             known = self.constants[id(x)] = (Var(x.aval), x)
         return known[0]
+
+    def raised(self, parts: Sequence[Any], ty: Any) -> StagedTracer | None:
+        """The tracer whose parts these are, in order; None if there is none."""
+        first = parts[0] if parts else None
+        if type(first) is StagedTracer and first.owner is self:
+            for eqn in reversed(self.eqns):
+                if first.atom in eqn.outvars:
+                    same = eqn.primitive is lower_value_p and len(parts) == len(eqn.outvars)
+                    if same and all(getattr(p, "atom", None) is v for p, v in zip(parts, eqn.outvars, strict=True)):
+                        whole: Any = eqn.invars[0]
+                        return StagedTracer(self, whole.aval, whole) if whole.aval == ty else None
+                    return None
+        return None
 
     def interpose(self, tracer: StagedTracer, primitive: Primitive, params: dict) -> None:
         """Insert an identity primitive between a result and all its readers."""

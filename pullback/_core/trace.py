@@ -23,7 +23,7 @@ from pullback._core.errors import (
     UnexpectedTracerError,
     boundary,
 )
-from pullback._core.types import ShapedArray
+from pullback._core.types import NotAnArrayError, ShapedArray, no_array
 from pullback._core.typing import AnyValue, AxisName, DTypeLike
 
 
@@ -88,6 +88,8 @@ class Tracer(Array):
     def concrete(self, purpose: str, error: type[ConcretizationTypeError] = ConcretizationTypeError) -> ConcreteArray:
         """The known value; otherwise an error that names the `purpose` and an alternative."""
         check_alive(self)
+        if type(self.aval) is not ShapedArray:
+            raise NotAnArrayError(f"{purpose}: {no_array(self.aval)}")
         value = self.known()
         if value is None:
             origin = self.origin()
@@ -157,7 +159,7 @@ class Tracer(Array):
         return format(self.concrete(f"the format {spec!r}"), spec) if spec else self._text()
 
     def _text(self) -> str:
-        value = self.known()
+        value = self.known() if type(self.aval) is ShapedArray else None
         return repr(self) if value is None else str(value)
 
     def block_until_ready(self) -> Tracer:
@@ -229,7 +231,7 @@ class LinearTracer(Tracer):
 
 def refuse_choice_by_tangent(x: Tracer) -> None:
     """Refuse an integer or bool computed from a tangent where its value is needed: as a mask, an index, a branch."""
-    if isinstance(x, LinearTracer) and not is_inexact(x.aval.dtype):
+    if isinstance(x, LinearTracer) and type(x.aval) is ShapedArray and not is_inexact(x.aval.dtype):
         raise TypeError(
             f"a choice (a mask, a position, a branch, a number of steps) needs the value of a traced array "
             f"of type {x.aval.str_short()} that was made of a tangent: {x.origin()}. The tangent output of "

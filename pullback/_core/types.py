@@ -17,6 +17,45 @@ from pullback._core.sharding import unspread
 from pullback._core.typing import AnyValue, DTypeLike, Shape, ShapeLike
 
 
+class OwnType:
+    """The base of the types of values that are no arrays, see `hitypes`, which documents the methods."""
+
+    def vspace_zero(self) -> Any:
+        """The value that is zero, for a type of tangents."""
+        raise NotImplementedError
+
+    def str_short(self) -> str:
+        """The type as jaxprs and messages print it."""
+        raise NotImplementedError
+
+
+class TypeOfValue:
+    """The attribute `aval` of a class of values that are no arrays."""
+
+    __slots__ = ()
+
+    def operand(self, x: AnyValue) -> Any:
+        """A value as an operand of primitives."""
+        raise NotImplementedError
+
+
+class NotAnArrayError(TypeError, AttributeError):
+    """A value of a type of one's own was used as an array.
+
+    >>> issubclass(NotAnArrayError, TypeError)
+    True
+    """
+
+
+def no_array(ty: AnyValue) -> str:
+    """The sentence about an array operation that met a value of a type of one's own, and what to do instead."""
+    return (
+        f"a value of the type {ty.str_short()} is no array, and operations of arrays do not take it. Compute with it "
+        "in a function with rules (custom_rules, custom_jvp, custom_vjp of pullback), which gets the value itself, or "
+        "one made of traced parts."
+    )
+
+
 class ShapedArray:
     """The type of an array: shape, dtype, and whether the dtype is weak (came from a Python scalar).
 
@@ -147,7 +186,26 @@ def length(shape: tuple[int, ...]) -> int:
 
 def matches(expected: ShapedArray, got: ShapedArray) -> bool:
     """Return whether two types agree up to weakness."""
-    return expected is got or (expected.shape == got.shape and expected.dtype == got.dtype)
+    if expected is got:
+        return True
+    if type(expected) is not ShapedArray or type(got) is not ShapedArray:
+        return expected == got
+    return expected.shape == got.shape and expected.dtype == got.dtype
+
+
+def is_differentiable(aval: AnyValue) -> bool:
+    """Return whether values of a type have tangents other than zero."""
+    if type(aval) is ShapedArray:
+        return dtypes.is_inexact(aval.dtype)
+    try:
+        return not is_trivial(aval.to_tangent_aval())
+    except NotImplementedError:
+        return False
+
+
+def is_trivial(aval: AnyValue) -> bool:
+    """Return whether a type of tangents has but one element: that of arrays of `float0`, at integers and bools."""
+    return type(aval) is ShapedArray and aval.dtype == dtypes.float0
 
 
 class ShapeDtypeStruct:
@@ -212,3 +270,10 @@ class ShapeDtypeStruct:
 
     def _key(self) -> tuple[Any, ...]:
         return self.shape, self.dtype, self.weak_type, self.sharding
+
+
+def struct_of(aval: AnyValue) -> AnyValue:
+    """What stands for a value of a type in results of `eval_shape`: of a type of one's own the type itself."""
+    if type(aval) is not ShapedArray:
+        return aval
+    return ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pullback._core import dtypes
 from pullback._core.lists import chosen
 from pullback._core.types import ShapedArray
 
@@ -56,7 +57,11 @@ def zero_of(primal_aval: ShapedArray) -> Zero:
     """The zero tangent at a primal of this type (one object per type)."""
     zero = _zeros.get(primal_aval)
     if zero is None:
-        zero = _zeros[primal_aval] = Zero(primal_aval.to_tangent_aval())
+        try:
+            tangent = primal_aval.to_tangent_aval()
+        except NotImplementedError:  # a type of one's own without tangents
+            tangent = ShapedArray((), dtypes.float0)
+        zero = _zeros[primal_aval] = Zero(tangent)
     return zero
 
 

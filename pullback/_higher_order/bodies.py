@@ -115,7 +115,8 @@ def promote_weak(values: Sequence[Array], outs: Sequence[ShapedArray]) -> list[A
     for x, out in zip(values, outs, strict=True):
         # a promotion to a third dtype would change the value
         if (
-            x.aval.weak_type
+            type(x.aval) is type(out) is ShapedArray
+            and x.aval.weak_type
             and x.aval.shape == out.shape
             and (x.aval.dtype != out.dtype or not out.weak_type)
             and (dtypes.join(x.aval.dtype, True, out.dtype, out.weak_type)[0] == out.dtype)

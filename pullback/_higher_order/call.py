@@ -11,7 +11,8 @@ from pullback._core.jaxpr import HeldJaxpr, Jaxpr, eval_jaxpr
 from pullback._core.primitive import HigherOrder
 from pullback._core.types import ShapedArray, matches
 from pullback._higher_order.call_rules import give_call_rules
-from pullback._xla.executable import executable_of
+from pullback._transforms.lower_types import lower_types
+from pullback._xla.executable import executable_of, install_type_lowering
 
 
 def called(jaxpr: Jaxpr, leading: int = 0) -> HeldJaxpr:
@@ -51,6 +52,8 @@ def _lower(ctx, *operands, jaxpr, name, inline):
     return ctx.inline(jaxpr, operands) if inline else ctx.call(jaxpr, operands, name)
 
 
+# programs are compiled of jaxprs, which this layer makes
+install_type_lowering(lower_types)
 jit_p.evaluate = _evaluate
 jit_p.abstract_eval = _type
 jit_p.lower = _lower

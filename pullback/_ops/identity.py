@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from pullback._core import dtypes
-from pullback._core.array import ConcreteArray
+from pullback._core.array import ConcreteArray, lift
 from pullback._core.errors import UnexpectedTracerError
 from pullback._core.flat_function import WithAux
+from pullback._core.hitypes import detach_value_p
 from pullback._core.jaxpr import Equation, Jaxpr, Var
 from pullback._core.primitive import Primitive
 from pullback._core.staging import stage_open
@@ -26,7 +27,9 @@ stop_gradient_p = unary("stop_gradient", lambda x: x, lambda ctx, x: x, None, AN
 
 
 def stop_gradient(x: PyTree) -> Any:
-    """`x` itself, with derivative zero: a pytree of arrays. TypeError for leaves that are not arrays.
+    """`x` itself, with derivative zero: a pytree of arrays, or of values of types of one's own.
+
+    TypeError for other leaves.
 
     >>> import pullback as pb
     >>> from pullback import lax
@@ -35,6 +38,8 @@ def stop_gradient(x: PyTree) -> Any:
     """
 
     def stop(leaf):
+        if not isinstance(leaf, ConcreteArray) and type(getattr(leaf, "aval", None)) not in (ShapedArray, type(None)):
+            return detach_value_p.bind(lift(leaf))
         leaf = operands("stop_gradient", leaf)[0]
         return stop_gradient_p.bind(leaf) if dtypes.is_inexact(leaf.aval.dtype) else leaf
 

@@ -16,11 +16,18 @@ import numpy as np
 from pullback._core import numpy_state
 from pullback._core.array import Array, ConcreteArray, array_of
 from pullback._core.config import config, nans_were_debugged
+from pullback._core.hitypes import add_values_p
+from pullback._core.primitive import Primitive
 from pullback._core.trace import context
 from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue
 from pullback._ops.elementwise import add_p
 from pullback._ops.shape import zeros_like_aval
+
+
+def adding(aval: Any) -> Primitive:
+    """The sum of two tangents of a type."""
+    return add_p if type(aval) is ShapedArray else add_values_p
 
 
 class Scattered:
@@ -81,7 +88,7 @@ def added(known: Any, part: Any, owned: bool) -> tuple[Any, bool]:
     if known is None:
         return part, False
     if not _in_place(known, part) or part.aval is not known.aval or not known.aval.ndim:
-        return add_p.bind(known, part), False
+        return adding(part.aval).bind(known, part), False
     if not owned:
         return add_p.bind(known, part), True
     with numpy_state.silenced():
@@ -104,4 +111,4 @@ def _in_place(*operands: AnyValue) -> bool:
     )
 
 
-__all__ = ["Scattered", "ScatteredForm", "added"]
+__all__ = ["Scattered", "ScatteredForm", "added", "adding"]

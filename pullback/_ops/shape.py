@@ -439,8 +439,16 @@ convert_element_type_p.batch = lambda trace, xs, dims, **params: (convert_elemen
 # --- helpers for transformations ---
 
 
-def zeros_like_aval(aval: ShapedArray) -> Array:
-    """An array of zeros of a type."""
+def zeros_like_aval(aval: Any) -> Array:
+    """An array of zeros of a type; of a type of one's own, its zero."""
+    if type(aval) is not ShapedArray:
+        zero = lift(aval.vspace_zero())
+        if zero.aval != aval:
+            raise TypeError(
+                f"{type(aval).__name__}.vspace_zero must return a value of type {aval.str_short()}, got one of type "
+                f"{zero.aval.str_short()}"
+            )
+        return zero
     return full(aval.shape, 0, aval.dtype, aval.weak_type)
 
 
@@ -473,5 +481,7 @@ def instantiate(tangent: AnyValue) -> Array:
     if type(tangent) is not Zero:
         return tangent
     aval = tangent.aval
+    if type(aval) is not ShapedArray:
+        return zeros_like_aval(aval)
     # rules compute with their arguments, which float0 does not allow
     return full(aval.shape, False, np.dtype(bool)) if aval.dtype == dtypes.float0 else zeros_like_aval(aval)

@@ -15,7 +15,7 @@ from pullback._core.config import config
 from pullback._core.origins import Origin, origin_here
 from pullback._core.primitive import HigherOrder, Primitive
 from pullback._core.trace import LinearTracer, Trace, Tracer, call_with, context
-from pullback._core.types import ShapedArray
+from pullback._core.types import ShapedArray, is_trivial
 from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.shape import zeros_like_aval
@@ -351,7 +351,10 @@ def linearize_flat(
     for i, p in enumerate(primals):
         p = lift(p)
         tangent_aval = p.aval.to_tangent_aval()
-        if (active is None or active[i]) and tangent_aval.dtype == p.aval.dtype:
+        # the tangent type of an array that has a derivative is its own
+        if (active is None or active[i]) and (
+            tangent_aval is p.aval or (type(p.aval) is not ShapedArray and not is_trivial(tangent_aval))
+        ):
             node = Node(tape, tangent_aval)
             inputs.append(node)
             args.append(LinearizedTracer(trace, p, node))

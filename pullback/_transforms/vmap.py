@@ -7,12 +7,14 @@ from typing import Any
 
 from pullback._core.array import lift
 from pullback._core.errors import RuleNotDefinedError
+from pullback._core.hitypes import add_values_p, detach_value_p, lower_value_p, raise_value_p
 from pullback._core.jaxpr import Jaxpr, eval_jaxpr, gathered
 from pullback._core.primitive import Collective, HigherOrder, Primitive, missing_rule_message
 from pullback._core.trace import Trace, Tracer, axis_size, call_with, context
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.typing import AnyValue, AxisName
 from pullback._ops.identity import stage_noting
+from pullback._ops.own_types import by_parts, by_parts_p, with_leading_axis, without_leading_axis
 from pullback._ops.shape import broadcast_in_dim, move_axis
 
 _SUBJECT = "the vmap of a traced function"
@@ -28,7 +30,10 @@ class BatchTracer(Tracer):
         self.value = value
         self.dim = dim
         aval = value.aval
-        self.aval = make_aval(aval.shape[:dim] + aval.shape[dim + 1 :], aval.dtype, aval.weak_type)
+        if type(aval) is ShapedArray:
+            self.aval = make_aval(aval.shape[:dim] + aval.shape[dim + 1 :], aval.dtype, aval.weak_type)
+        else:
+            self.aval = without_leading(aval)
 
 
 class BatchTrace(Trace):
@@ -92,7 +97,7 @@ class BatchTrace(Trace):
 
     def materialize(self, value: AnyValue, dim: int | None, to: int = 0) -> Any:
         """The value with its batch axis at `to`; an unbatched value is repeated."""
-        return repeated(value, self.size, to) if dim is None else move_axis(lift(value), dim, to)
+        return repeated(value, self.size, to) if dim is None else moved(lift(value), dim, to)
 
 
 def axis_names(jaxpr: Jaxpr) -> frozenset:
@@ -151,19 +156,68 @@ def batch_jaxpr(
     return jaxpr.derive(("batch", batched, force, size, name, context.axis_sizes), make)
 
 
-def without_leading(aval: ShapedArray) -> ShapedArray:
+def without_leading(aval: Any) -> Any:
     """The type of one entry along the first axis."""
+    if type(aval) is not ShapedArray:
+        return without_leading_axis(aval)
     return make_aval(aval.shape[1:], aval.dtype, aval.weak_type)
+
+
+def moved(x: Any, source: int, to: int) -> Any:
+    """`x` with one axis moved; that of a value of a type of one's own is in front and stays there."""
+    if type(x.aval) is not ShapedArray:
+        return x
+    return move_axis(x, source, to)
 
 
 def repeated(x: AnyValue, size: int, to: int = 0) -> Any:
     """An unbatched value, repeated along a new axis at `to`."""
     x = lift(x)
+    if type(x.aval) is not ShapedArray:
+        return by_parts(lambda part: repeated(part, size), with_leading_axis(x.aval, size), x)
     to = to % (x.aval.ndim + 1)
     full = (*x.aval.shape[:to], size, *x.aval.shape[to:])
     return broadcast_in_dim(x, full, tuple(i for i in range(len(full)) if i != to))
 
 
-def with_leading(aval: ShapedArray, size: int) -> ShapedArray:
+def with_leading(aval: Any, size: int) -> Any:
     """The type with an additional leading axis."""
+    if type(aval) is not ShapedArray:
+        return with_leading_axis(aval, size)
     return make_aval((size, *aval.shape), aval.dtype, aval.weak_type)
+
+
+# --- values of types of one's own: the batch axis is in front of all parts ---
+
+
+def _batch_lower(trace: BatchTrace, operands: Sequence[Any], dims: Sequence[int | None]) -> tuple[Any, Any]:
+    return lower_value_p.bind(*operands), 0
+
+
+def _batch_raise(trace: BatchTrace, parts: Sequence[Any], dims: Sequence[int | None], ty: Any) -> tuple[Any, Any]:
+    parts = [trace.materialize(x, d) for x, d in zip(parts, dims, strict=True)]
+    return raise_value_p.bind(*parts, ty=with_leading(ty, trace.size)), 0
+
+
+def _batch_all(primitive: Primitive) -> Callable[..., tuple[Any, Any]]:
+    def batch(trace: BatchTrace, operands: Sequence[Any], dims: Sequence[int | None]) -> tuple[Any, Any]:
+        return primitive.bind(*[trace.materialize(x, d) for x, d in zip(operands, dims, strict=True)]), 0
+
+    return batch
+
+
+def _batch_by_parts(
+    trace: BatchTrace, operands: Sequence[Any], dims: Sequence[int | None], fun: Callable[..., Any], ty: Any, count: int
+) -> tuple[Any, Any]:
+    def batched(*parts: Any) -> Any:
+        outs, out_dims, inner = batch_flat(lambda *xs: [fun(*xs)], parts, dims, trace.size)
+        return inner.materialize(outs[0], out_dims[0])
+
+    return by_parts_p.bind(*operands, fun=batched, ty=with_leading(ty, trace.size), count=count), 0
+
+
+by_parts_p.batch = _batch_by_parts
+lower_value_p.batch = _batch_lower
+raise_value_p.batch = _batch_raise
+add_values_p.batch = _batch_all(add_values_p)
+detach_value_p.batch = _batch_all(detach_value_p)

@@ -21,10 +21,10 @@ from pullback._core.nans import inspect_operation
 from pullback._core.primitive import Primitive
 from pullback._core.staging import foreign_tracer_message
 from pullback._core.trace import Trace, Tracer, call_with, check_alive, install_evaluator
-from pullback._core.types import ShapedArray
+from pullback._core.types import NotAnArrayError, ShapedArray, no_array
 from pullback._core.typing import AnyValue
 from pullback._xla import engine
-from pullback._xla.executable import QUICK, Executable, compile_jaxpr, lasting
+from pullback._xla.executable import QUICK, Executable, ProgramOfValues, compile_jaxpr, lasting
 from pullback._xla.fast_paths import process_eagerly
 from pullback._xla.programs import size_of
 
@@ -44,7 +44,11 @@ class Evaluator(Trace):
 
     def concrete_operands(self, args: Sequence[Any], primitive: Primitive) -> list[ConcreteArray]:
         """The operands as concrete arrays: not arrays yet, only on the device, or leaked tracers, which are refused."""
-        return [concrete(a, primitive.name) for a in args]
+        xs = [concrete(a, primitive.name) for a in args]
+        for x in xs:
+            if type(x.aval) is not ShapedArray:
+                raise NotAnArrayError(f"{primitive.name}: {no_array(x.aval)}")
+        return xs
 
     def evaluate_generally(self, primitive, args, params):
         args = [concrete(a, primitive.name) for a in args]
@@ -80,7 +84,7 @@ def concrete(x: AnyValue, primitive_name: str) -> ConcreteArray:
     return x
 
 
-def _one_op(primitive, avals, params) -> Executable:
+def _one_op(primitive, avals, params) -> Executable | ProgramOfValues:
     key: Any = (primitive, avals, *params.items(), *map(kind_of, params.values()))
     try:
         program = lasting.get(key)
@@ -89,13 +93,13 @@ def _one_op(primitive, avals, params) -> Executable:
     if program is None:
         program = compile_jaxpr(single_equation(primitive, avals, params), options=QUICK)
         if key is not None:
-            lasting.keep(key, program, size_of(program.module.text()))
+            lasting.keep(key, program, size_of(program.text()))
     return program
 
 
 def program_if_worth(
     primitive: Primitive, avals: tuple[ShapedArray, ...], params: dict[str, Any], share: float
-) -> Executable | None:
+) -> Executable | ProgramOfValues | None:
     """The program of an operation, once its kernel has used as much time as a compilation takes; None until then.
 
     `share` is the time of the kernel as a fraction of a compilation's.

@@ -8,6 +8,7 @@ from weakref import WeakValueDictionary
 
 from pullback._core import counters
 from pullback._core.array import ConcreteArray, array_on_device
+from pullback._core.hitypes import all_parts, all_values, types_of_parts
 from pullback._core.jaxpr import Jaxpr
 from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue
@@ -50,6 +51,10 @@ class Executable:
         self.module = module
         self.key = key
         self.handlers = [_result_handler(engine.carrier(aval)) for aval in self.out_avals]
+
+    def text(self) -> str:
+        """The StableHLO text."""
+        return self.module.text()
 
     def run(self, args: Sequence[ConcreteArray]) -> list[ConcreteArray]:
         """Run on arrays whose types are those the program was compiled for."""
@@ -122,11 +127,71 @@ def _compiled(module: Module, text: str, options: Sequence[tuple[str, Any]]) -> 
 
 def compile_jaxpr(
     jaxpr: Jaxpr, donated: frozenset[int] = frozenset(), options: Sequence[tuple[str, Any]] = (), lasts: bool = False
-) -> Executable:
+) -> Executable | ProgramOfValues:
     """The program of a jaxpr, see `compile_module`; its constants come first among the arguments."""
-    return compile_module(lower_module(jaxpr, donated), jaxpr.out_avals, sorted(donated), options, lasts)
+    module, places = module_of(jaxpr, donated)
+    return program_of(jaxpr, module, places, options, lasts)
 
 
-def executable_of(jaxpr: Jaxpr, options: Sequence[tuple[str, Any]] = ()) -> Executable:
+def module_of(jaxpr: Jaxpr, donated: frozenset[int] = frozenset()) -> tuple[Module, Sequence[int]]:
+    """The module of a jaxpr, in which the parts of values of own types are arguments, and its donated arguments."""
+    if jaxpr.has_own_types:
+        places, n = set(), 0
+        for i, v in enumerate((*jaxpr.constvars, *jaxpr.invars)):
+            count = len(types_of_parts([v.aval]))
+            places |= set(range(n, n + count)) if i in donated else set()
+            n += count
+        jaxpr, donated = _lower_types(jaxpr), frozenset(places)
+    return lower_module(jaxpr, donated), sorted(donated)
+
+
+def program_of(
+    jaxpr: Jaxpr,
+    module: Module,
+    donated: Sequence[int] = (),
+    options: Sequence[tuple[str, Any]] = (),
+    lasts: bool = False,
+) -> Executable | ProgramOfValues:
+    """The program of the module of a jaxpr, see `compile_module`."""
+    program = compile_module(module, types_of_parts(jaxpr.out_avals), donated, options, lasts)
+    return ProgramOfValues(program, jaxpr.out_avals) if jaxpr.has_own_types else program
+
+
+class ProgramOfValues:
+    """A program with types of one's own: `program`, which takes and returns parts in place of values."""
+
+    __slots__ = ("program", "out_avals")
+    program: Executable
+    out_avals: tuple[Any, ...]
+    key = None
+
+    def __init__(self, program: Executable, out_avals: Sequence[Any]):
+        self.program = program
+        self.out_avals = tuple(out_avals)
+
+    @property
+    def loaded(self) -> AnyValue:
+        """The loaded program."""
+        return self.program.loaded
+
+    def text(self) -> str:
+        """The StableHLO text."""
+        return self.program.text()
+
+    def run(self, args: Sequence[Any]) -> list[Any]:
+        """Run on arrays and values."""
+        return all_values(self.out_avals, self.program.run(all_parts(args)))
+
+
+_lower_types: Callable[[Jaxpr], Jaxpr]
+
+
+def install_type_lowering(lower_types: Callable[[Jaxpr], Jaxpr]) -> None:
+    """Install the pass that puts parts in the place of values (called once by the layer that has it)."""
+    global _lower_types
+    _lower_types = lower_types
+
+
+def executable_of(jaxpr: Jaxpr, options: Sequence[tuple[str, Any]] = ()) -> Executable | ProgramOfValues:
     """The executable of a jaxpr, compiled at the first use and cached on it."""
     return jaxpr.derive("executable", lambda: compile_jaxpr(jaxpr, options=options))

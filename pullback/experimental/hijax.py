@@ -1,4 +1,8 @@
-"""Primitives as classes that carry their rules."""
+"""Primitives as classes that carry their rules, and types of one's own.
+
+docs/own_types.md is the guide to types: values of a registered class are passed to functions, returned, differentiated
+and mapped as arrays are; what is done with them is done by functions with rules and by such primitives.
+"""
 
 import typing as _typing
 
@@ -13,7 +17,9 @@ from pullback._api.derived_rules import (
 )
 from pullback._api.primitive_class import HiPrim, VJPHiPrimitive
 from pullback._core.errors import boundary
+from pullback._core.hitypes import HiType, MappingSpec, register_hitype
 from pullback._core.lazy import attributes as _attributes
+from pullback._core.own_attributes import aval_method, aval_property
 from pullback._core.tree_paths import tree_map
 from pullback._core.types import ShapedArray
 from pullback._core.typing import PyTree
@@ -24,14 +30,19 @@ from pullback._ops.shape import instantiate
 __all__ = [
     "AxisData",
     "HiPrim",
+    "HiType",
+    "MappingSpec",
     "ShapedArray",
     "VJPHiPrimitive",
     "Zero",
+    "aval_method",
+    "aval_property",
     "bdims_at_front",
     "instantiate_zeros",
     "jvp_from_expand",
     "jvp_from_lin",
     "linearize_from_jvp",
+    "register_hitype",
     "unmap_avals",
     "vjp_from_expand",
     "vjp_from_jvp",

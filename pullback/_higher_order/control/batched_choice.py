@@ -17,6 +17,7 @@ from pullback._core import dtypes
 from pullback._core.array import ConcreteArray
 from pullback._core.jaxpr import Jaxpr
 from pullback._core.trace import is_linear
+from pullback._core.types import ShapedArray, is_differentiable
 from pullback._core.typing import AnyValue, PyTree
 from pullback._ops.compare import select
 from pullback._ops.dynamic_slicing import dynamic_index_in_dim
@@ -51,7 +52,9 @@ def _select_rows(
         return list(values)
     first = argmax(flags, 0, np.int32)
     return [
-        select(broadcast_flags(flags, x), x, row(dynamic_index_in_dim(x, first, 0))) if g else x
+        select(broadcast_flags(flags, x), x, row(dynamic_index_in_dim(x, first, 0)))
+        if g and type(x.aval) is ShapedArray
+        else x
         for x, g in zip(values, replaceable, strict=True)
     ]
 
@@ -64,19 +67,25 @@ def chosen_operands(
     `batched` flags the operands with a (leading) batch axis.
     """
     shared = [
-        not b and type(x) is not ConcreteArray and (dtypes.is_inexact(x.aval.dtype) or is_linear(x))
+        not b and type(x) is not ConcreteArray and (is_differentiable(x.aval) or is_linear(x))
         for x, b in zip(values, batched, strict=True)
     ]
-    owned = [only_where(broadcast_flags(flags, x), x) if b else x for x, b in zip(values, batched, strict=True)]
+    owned = [
+        only_where(broadcast_flags(flags, x), x) if b and type(x.aval) is ShapedArray else x
+        for x, b in zip(values, batched, strict=True)
+    ]
     if not any(shared) or flags.aval.shape[0] == 0:
         return owned
     replaced = [
-        g and not is_linear(x) and dtypes.is_inexact(x.aval.dtype)
+        g and not is_linear(x) and type(x.aval) is ShapedArray and dtypes.is_inexact(x.aval.dtype)
         for x, g in zip(values, replaceable_by_chosen(trace, jaxpr, batched), strict=True)
     ]
     owned = _select_rows(flags, owned, replaced, _constant)
     any_chosen = reduce_or(flags, (0,))
-    return [only_where(any_chosen, x) if s else x for x, s in zip(owned, shared, strict=True)]
+    return [
+        only_where(any_chosen, x) if s and type(x.aval) is ShapedArray else x
+        for x, s in zip(owned, shared, strict=True)
+    ]
 
 
 def _constant(x: AnyValue) -> Any:

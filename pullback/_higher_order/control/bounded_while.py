@@ -22,8 +22,9 @@ from pullback._core.types import make_aval
 from pullback._higher_order.checkpoint import bind_checkpoint
 from pullback._higher_order.control.scan import bind_scan
 from pullback._higher_order.control.when import bind_when
-from pullback._ops.compare import bitwise_and, lt, select
+from pullback._ops.compare import bitwise_and, lt
 from pullback._ops.elementwise import add
+from pullback._ops.own_types import chosen_value
 
 _COUNT = make_aval((), np.dtype(np.int32))
 
@@ -65,7 +66,7 @@ def _build(cond_jaxpr, body_jaxpr, cond_consts, body_consts, max_steps, lengths)
         def advance(*args):
             flag = goes_on(args)
             after = bind_when(flag, inner, args)
-            return [select(flag, new, old) for new, old in zip(after, args[m:], strict=True)]
+            return [chosen_value(flag, new, old) for new, old in zip(after, args[m:], strict=True)]
 
         body = stage_open(advance, avals)[0]
 

@@ -12,13 +12,14 @@ from pullback._core.arguments import check_callable
 from pullback._core.array import ArrayLike
 from pullback._core.discharge import thread_call
 from pullback._core.errors import boundary, describe_function, described, standing_for
+from pullback._core.hitypes import detach_value_p
 from pullback._core.jaxpr import Equation, Jaxpr, Var, eval_jaxpr
 from pullback._core.lists import chosen, filled, others
 from pullback._core.primitive import HigherOrder
 from pullback._core.staging import stage_open
 from pullback._core.trace import is_linear
 from pullback._core.tree import tree_unflatten
-from pullback._core.types import ShapedArray, make_aval, matches
+from pullback._core.types import ShapedArray, is_differentiable, make_aval, matches
 from pullback._core.typing import AnyValue, PyTree, R
 from pullback._core.zeros import zero_of
 from pullback._higher_order.bodies import (
@@ -32,13 +33,14 @@ from pullback._higher_order.bodies import (
 )
 from pullback._higher_order.call import called, check_operands
 from pullback._higher_order.call_rules import active_of, wanted_of
-from pullback._higher_order.control.batched_choice import broadcast_flags, chosen_operands
+from pullback._higher_order.control.batched_choice import chosen_operands
 from pullback._higher_order.control.effects_under_vmap import batch_by_scan
-from pullback._ops.compare import eq, ne, select
+from pullback._ops.compare import eq, ne
 from pullback._ops.elementwise import max as max_
 from pullback._ops.elementwise import min as min_
 from pullback._ops.identity import stop_gradient_p
-from pullback._ops.shape import convert_element_type, full, instantiate, zeros_like_aval
+from pullback._ops.own_types import chosen_entries, placeholder
+from pullback._ops.shape import convert_element_type, full, instantiate
 from pullback._transforms.accumulators import set_accumulate
 from pullback._transforms.jvp import jvp_jaxpr
 from pullback._transforms.linearize_jaxpr import linearize_jaxpr, transpose_jaxpr_full
@@ -193,6 +195,9 @@ def _unify_types(function, jaxprs, parts, funs, first: Body) -> list[Jaxpr]:
     columns = list(zip(*(j.out_avals for j in jaxprs), strict=True))
     targets = []
     for column in columns:
+        if any(type(a) is not ShapedArray for a in column):
+            targets.append(column[0])
+            continue
         strong = next((a for a in column if not a.weak_type), None)
         lead = strong or column[0]
         dtype = lead.dtype if strong else dtypes.promote(*((a.dtype, True) for a in column))[0]
@@ -202,6 +207,7 @@ def _unify_types(function, jaxprs, parts, funs, first: Body) -> list[Jaxpr]:
         # weak types promote only as in arithmetic, and bools never: 1.5 with an int32 is 1.5
         fits = [
             a is not t
+            and type(a) is type(t) is ShapedArray
             and a.shape == t.shape
             and (
                 a.dtype == t.dtype
@@ -319,10 +325,12 @@ def _linearize(trace, primals, tangents, branches):
 
 def _differentiable_values(jaxpr: Jaxpr) -> set[Var]:
     """The values that have a derivative if all inputs have one."""
-    found = {v for v in jaxpr.invars if dtypes.is_inexact(v.aval.dtype)}
+    found = {v for v in jaxpr.invars if is_differentiable(v.aval)}
     for eqn in jaxpr.eqns:
-        if eqn.primitive is not stop_gradient_p and any(type(v) is Var and v in found for v in eqn.invars):
-            found.update(v for v in eqn.outvars if dtypes.is_inexact(v.aval.dtype))
+        if eqn.primitive not in (stop_gradient_p, detach_value_p) and any(
+            type(v) is Var and v in found for v in eqn.invars
+        ):
+            found.update(v for v in eqn.outvars if is_differentiable(v.aval))
     return found
 
 
@@ -352,7 +360,7 @@ def _in_slots(forward: Jaxpr, n: int, mine: Sequence[int], slots: Sequence[Shape
     def fun(*args):
         outs = eval_jaxpr(forward, [], *args)
         residuals = dict(zip(mine, outs[n:], strict=True))
-        return [*outs[:n], *(residuals[s] if s in residuals else zeros_like_aval(a) for s, a in enumerate(slots))]
+        return [*outs[:n], *(residuals[s] if s in residuals else placeholder(a) for s, a in enumerate(slots))]
 
     return stage_open(fun, forward.in_avals)[0]
 
@@ -382,9 +390,7 @@ def _batch(trace, operands, dims, branches):
             given = chosen_operands(trace, chosen, branch, moved, batched)
             results = eval_jaxpr(batch_jaxpr(branch, trace, batched, True)[0], [], *given)
             outs = (
-                [select(broadcast_flags(chosen, new), new, old) for old, new in zip(outs, results, strict=True)]
-                if outs
-                else results
+                [chosen_entries(chosen, new, old) for old, new in zip(outs, results, strict=True)] if outs else results
             )
         return outs, [0] * len(outs)
     out_batched = tuple(map(any, zip(*(batch_jaxpr(b, trace, batched)[1] for b in branches), strict=True)))

@@ -8,10 +8,9 @@ from typing import Any
 from pullback._core.lists import chosen, merged, others
 from pullback._core.primitive import Primitive
 from pullback._core.staging import stage_open
-from pullback._core.types import make_aval
 from pullback._higher_order.control.scan import bind_scan
 from pullback._higher_order.host.callback import ORDERED_BATCH, has_ordered_call
-from pullback._transforms.vmap import BatchTrace
+from pullback._transforms.vmap import BatchTrace, without_leading
 
 
 def batch_by_scan(
@@ -27,7 +26,7 @@ def batch_by_scan(
     def body(*values):
         return primitive.bind(*merged(batched, values[len(shared) :], values[: len(shared)]), **params)
 
-    avals = [x.aval for x in shared] + [make_aval(x.aval.shape[1:], x.aval.dtype, x.aval.weak_type) for x in rows]
+    avals = [x.aval for x in shared] + [without_leading(x.aval) for x in rows]
     jaxpr, _ = stage_open(body, avals)
     _, outs = bind_scan(shared, [], rows, jaxpr, trace.size, False, 1)
     return outs, [0] * len(outs)

@@ -14,7 +14,7 @@ from pullback._core.errors import boundary, describe_function, standing_for
 from pullback._core.flat_function import FlatFunction
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten, treedef_tuple
 from pullback._core.tree_paths import skeleton
-from pullback._core.types import make_aval
+from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue, Aux, PyTree, R
 from pullback._higher_order.bodies import (
     check_same_structure,
@@ -31,9 +31,10 @@ from pullback._higher_order.control.while_loop import while_loop
 from pullback._ops.assemble import concatenate
 from pullback._ops.compare import lt
 from pullback._ops.elementwise import add
+from pullback._ops.own_types import leading_length
 from pullback._ops.shape import convert_element_type, reshape
 from pullback._ops.slicing import slice_in_dim
-from pullback._transforms.vmap import batch_flat
+from pullback._transforms.vmap import batch_flat, without_leading
 
 
 @boundary
@@ -100,7 +101,7 @@ def scan_by(
     carry, carry_tree = lift_tree(function, "init", init)
     scanned, xs_tree = lift_tree(function, "xs", xs)
     n = _length(function, scanned, xs_tree, length)
-    rows = [make_aval(x.aval.shape[1:], x.aval.dtype, x.aval.weak_type) for x in scanned]
+    rows = [without_leading(x.aval) for x in scanned]
     in_tree = treedef_tuple((carry_tree, xs_tree))
     label = describe_function(f)
 
@@ -142,22 +143,28 @@ def _unrolled(function: str, unroll: int | bool) -> int:
 
 def _length(function: str, xs: list, tree: PyTree, length: int | None) -> int:
     for i, x in enumerate(xs):
-        if x.aval.ndim == 0:
+        if type(x.aval) is not ShapedArray:
+            without_leading(x.aval)
+        elif x.aval.ndim == 0:
             raise ValueError(
                 f"{function}: xs{path_of(tree, i)} is a scalar, but {function} goes over the leading axis "
                 "of every leaf of xs. A value shared by all steps can be closed over."
             )
-    lengths = {x.aval.shape[0] for x in xs}
+    lengths = {leading_length(x.aval) for x in xs}
     if length is not None:
         lengths.add(known_count(function, "length", length, 0))
     if len(lengths) > 1:
-        lines = [f"  xs{path_of(tree, i)} of shape {x.aval.shape}" for i, x in enumerate(xs)]
+        lines = [f"  xs{path_of(tree, i)} of {_size_text(x.aval)}" for i, x in enumerate(xs)]
         lines += [f"  length={length}"] if length is not None else []
         raise ValueError(f"{function}: the leading axes must have one length, but\n" + "\n".join(lines))
     if not lengths:
         advice = "Pass length=." if function == "scan" else "Use scan with length=."
         raise ValueError(f"{function}: xs has no leaves, so the number of steps is unknown. {advice}")
-    return lengths.pop()
+    return lengths.pop()  # type: ignore[return-value]
+
+
+def _size_text(aval: Any) -> str:
+    return f"shape {aval.shape}" if type(aval) is ShapedArray else f"type {aval.str_short()}"
 
 
 def _constant(x: AnyValue) -> int | None:

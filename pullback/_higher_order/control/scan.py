@@ -25,10 +25,9 @@ from pullback._higher_order.call import check_operands
 from pullback._higher_order.call_rules import active_of, wanted_of
 from pullback._higher_order.control.eager_budget import BUDGET, cost, run_compiled
 from pullback._higher_order.control.scan_saving import save
-from pullback._ops.assemble import concatenate
 from pullback._ops.identity import stage_closed
-from pullback._ops.shape import expand_dims, instantiate, move_axis, zeros_like_aval
-from pullback._ops.slicing import index_in_dim
+from pullback._ops.own_types import by_parts, entry, leading_length, placeholder, stack_entries
+from pullback._ops.shape import instantiate, move_axis, zeros_like_aval
 from pullback._transforms.accumulators import NOWHERE, GradAccum, ValAccum, set_accumulate
 from pullback._transforms.dce import dce
 from pullback._transforms.harvest import without_taps
@@ -121,19 +120,16 @@ def _evaluate(*operands, jaxpr, length, reverse, num_consts, num_carry, unroll):
     tracked = origins_are_tracked()
     for i in reversed(range(length)) if reverse else range(length):
         with InStep(i, f"a scan of {length}") if tracked else NO_CONTEXT:
-            outs = eval_jaxpr(jaxpr, [], *consts, *carry, *(index_in_dim(x, i, 0, False) for x in xs))
+            outs = eval_jaxpr(jaxpr, [], *consts, *carry, *(entry(x, i) for x in xs))
         carry = outs[:num_carry]
         for row, y in zip(rows, outs[num_carry:], strict=True):
             row.append(y)
-    stacked = []
+    results = []
     for row, v in zip(rows, jaxpr.outvars[num_carry:], strict=True):
         if reverse:
             row.reverse()
-        if row:
-            stacked.append(concatenate([expand_dims(y, (0,)) for y in row], 0))
-        else:
-            stacked.append(zeros_like_aval(with_leading(v.aval, 0)))
-    return [*carry, *stacked]
+        results.append(stack_entries(row, v.aval))
+    return [*carry, *results]
 
 
 def _type(*avals, jaxpr, length, reverse, num_consts, num_carry, unroll):
@@ -297,7 +293,7 @@ def _linearize(trace, primals, tangents, jaxpr, length, reverse, num_consts, num
         stand_ins = [
             *cs,
             *(
-                zeros_like_aval(v.aval) if r else None
+                placeholder(v.aval) if r else None
                 for v, r in zip(forward.invars[num_consts:], reads[num_consts:], strict=True)
             ),
         ]
@@ -462,6 +458,13 @@ def _accumulate_counting(cts, operands, accums, depends, jaxpr, length, reverse,
 # --- vectorization ---
 
 
+def _swapped(x: Any) -> Any:
+    """A value of a type of one's own with the axes of batch and loop exchanged, in front of its parts."""
+    inner = without_leading(x.aval)
+    ty = with_leading(with_leading(without_leading(inner), leading_length(x.aval) or 0), leading_length(inner) or 0)
+    return by_parts(lambda part: move_axis(part, 0, 1), ty, x)
+
+
 def _batch(trace, operands, dims, jaxpr, length, reverse, num_consts, num_carry, unroll):
     c_dims, carry_dims, x_dims = _split([d is not None for d in dims], num_consts, num_carry)
     ys = len(jaxpr.outvars) - num_carry
@@ -474,10 +477,13 @@ def _batch(trace, operands, dims, jaxpr, length, reverse, num_consts, num_carry,
     cs, carries, xs = _split(list(zip(operands, dims, strict=True)), num_consts, num_carry)
     consts = [x if d is None else trace.materialize(x, d) for x, d in cs]
     carry = [trace.materialize(x, d) if b else x for (x, d), b in zip(carries, batched, strict=True)]
-    scanned = [x if d is None else move_axis(x, d, 1) for x, d in xs]
+    scanned = [x if d is None else move_axis(x, d, 1) if type(x.aval) is ShapedArray else _swapped(x) for x, d in xs]
     last, stacked = bind_scan(consts, carry, scanned, derived, length, reverse, unroll)
-    dims = [*(0 if b else None for b in batched), *(1 if b else None for b in out_batched[num_carry:])]
-    return [*last, *stacked], dims
+    marks = out_batched[num_carry:]
+    own = [b and type(y.aval) is not ShapedArray for y, b in zip(stacked, marks, strict=True)]
+    stacked = [_swapped(y) if m else y for y, m in zip(stacked, own, strict=True)]
+    dims = [0 if m else 1 if b else None for b, m in zip(marks, own, strict=True)]
+    return [*last, *stacked], [*(0 if b else None for b in batched), *dims]
 
 
 scan_p.thread = _thread

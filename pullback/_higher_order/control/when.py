@@ -16,7 +16,7 @@ import numpy as np
 from pullback._core.jaxpr import Jaxpr, eval_jaxpr
 from pullback._core.primitive import HigherOrder
 from pullback._core.staging import stage_open
-from pullback._core.types import make_aval
+from pullback._core.types import ShapedArray, make_aval
 from pullback._core.typing import AnyValue
 from pullback._higher_order.call import called, check_operands
 from pullback._higher_order.call_rules import give_call_rules
@@ -24,6 +24,7 @@ from pullback._higher_order.control.batched_choice import broadcast_flags, repla
 from pullback._higher_order.control.cond import cond_p
 from pullback._higher_order.control.effects_under_vmap import batch_by_scan
 from pullback._ops.compare import select
+from pullback._ops.own_types import default_value
 from pullback._ops.reduce import reduce_or
 from pullback._ops.shape import convert_element_type, zeros_like_aval
 from pullback._transforms.vmap import batch_jaxpr
@@ -42,7 +43,15 @@ when_p = HigherOrder("when", _bodies, lambda params, jaxprs, kept: {"jaxpr": jax
 
 
 def bind_when(flag: AnyValue, jaxpr: Jaxpr, args: Sequence[Any]) -> list[Any]:
-    """The results of a traced function (without constants) if `flag` is true, else zeros."""
+    """The results of a traced function (without constants) if `flag` is true, else zeros.
+
+    Zeros of types of one's own are no zeros of parts: there it is a `cond`.
+    """
+    if any(type(aval) is not ShapedArray for aval in jaxpr.out_avals):
+        zeros = jaxpr.derive(
+            "zeros", lambda: stage_open(lambda *args: list(map(default_value, jaxpr.out_avals)), jaxpr.in_avals)[0]
+        )
+        return cond_p.bind(convert_element_type(flag, np.dtype(np.int32)), *args, branches=(zeros, jaxpr))
     return when_p.bind(flag, *args, jaxpr=jaxpr)
 
 
@@ -102,7 +111,7 @@ def _thread(args, params, jaxprs, read, written):
 when_p.evaluate = _evaluate
 when_p.abstract_eval = _type
 when_p.lower = _lower
-give_call_rules(when_p, leading=1)
+give_call_rules(when_p, 1, lambda jaxpr, operands, params: bind_when(operands[0], jaxpr, operands[1:]))
 when_p.batch = _batch
 when_p.thread = _thread
 

@@ -35,12 +35,12 @@ from pullback._higher_order.bodies import (
 )
 from pullback._higher_order.call import check_operands
 from pullback._higher_order.call_rules import active_of
-from pullback._higher_order.control.batched_choice import broadcast_flags, replaceable_by_chosen, replaced_by_chosen
+from pullback._higher_order.control.batched_choice import replaceable_by_chosen, replaced_by_chosen
 from pullback._higher_order.control.bounded_while import nested_scans
 from pullback._higher_order.control.eager_budget import BUDGET, cost, run_compiled
 from pullback._higher_order.control.effects_under_vmap import batch_by_scan
 from pullback._higher_order.host.callback import without_debug_callbacks
-from pullback._ops.compare import select
+from pullback._ops.own_types import chosen_entries
 from pullback._ops.reduce import reduce_or
 from pullback._ops.shape import instantiate
 from pullback._transforms.jvp import jvp_jaxpr
@@ -384,10 +384,7 @@ def _until_all_stop(cond: Jaxpr, body: Jaxpr, cond_values, body_values, carry, r
         seen = [*consts, *values]
         if replaceable is not None:
             seen = replaced_by_chosen(goes_on, seen, replaceable)
-        return [
-            select(broadcast_flags(goes_on, new), new, old)
-            for new, old in zip(eval_jaxpr(body, [], *seen), values, strict=True)
-        ]
+        return [chosen_entries(goes_on, new, old) for new, old in zip(eval_jaxpr(body, [], *seen), values, strict=True)]
 
     cond_avals, const_avals, carry_avals = _avals(cond_values), _avals(body_values), _avals(carry)
     new_cond, _ = stage_open(any_continues, [*cond_avals, *carry_avals])

@@ -14,23 +14,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pullback._core import counters, dtypes
+from pullback._core import counters
 from pullback._core.errors import RuleError, RuleNotDefinedError
 from pullback._core.flat_function import WithAux
 from pullback._core.lists import chosen, filled
 from pullback._core.primitive import HigherOrder
 from pullback._core.staging import stage_open
 from pullback._core.trace import context, is_linear
-from pullback._core.types import make_aval
+from pullback._core.types import is_trivial
 from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero, nonzero, zero_of
 from pullback._higher_order.custom.call import CustomCall, replaced
 from pullback._ops.identity import embed_constants
+from pullback._ops.own_types import placeholder
 from pullback._ops.shape import instantiate, zeros_like_aval
 from pullback._transforms.dce import dce
 from pullback._transforms.linearize import Node, Record, Tape
 from pullback._transforms.transpose import pull, record_linear
-from pullback._transforms.vmap import batch_flat
+from pullback._transforms.vmap import batch_flat, with_leading
 
 FORWARD_REFUSED = "can't apply forward-mode autodiff (jvp) to a custom_vjp function."
 
@@ -56,16 +57,13 @@ def tangents_by_backward(call: CustomCall, outs, residuals, static, tangents) ->
             where.append(i)
             operands.append(t)
             taped = taped and type(t) is Node and t.owner is tape
-        elif t.aval.dtype != dtypes.float0:
+        elif not is_trivial(t.aval):
             partial = True
     out_avals = tuple([out.aval.to_tangent_aval() for out in outs])
     params = {"call": call, "static": Static(static, partial), "where": tuple(where), "out_avals": out_avals}
     p = backward_p if call.accumulate is None else accumulating_backward_p
     touts = tape.append(p, operands, params, out_avals) if taped else p.bind(*operands, **params)
-    return [
-        zero_of(out.aval) if aval.dtype == dtypes.float0 else t
-        for t, out, aval in zip(touts, outs, out_avals, strict=True)
-    ]
+    return [zero_of(out.aval) if is_trivial(aval) else t for t, out, aval in zip(touts, outs, out_avals, strict=True)]
 
 
 class Static:
@@ -127,7 +125,7 @@ def _apply(*operands, call, static: Static, where, out_avals) -> list[Any]:
         raise forward_refused(call)
     n = len(operands) - len(where)
     residuals, tangents = operands[:n], operands[n:]
-    live = [i for i, aval in enumerate(out_avals) if aval.dtype != dtypes.float0]
+    live = [i for i, aval in enumerate(out_avals) if not is_trivial(aval)]
 
     @WithAux
     def backward(*nodes):
@@ -207,7 +205,7 @@ def _batch(trace, operands, dims, call, static, where, out_avals):
         bwd=bwd,
         forward=None if call.jvp is None and call.forward is None else "transpose",
     )
-    avals = tuple([make_aval((trace.size, *aval.shape), aval.dtype) for aval in out_avals])
+    avals = tuple([with_leading(aval, trace.size) for aval in out_avals])
     outs = backward_p.bind(*operands[:n], *batched, call=derived, static=static, where=where, out_avals=avals)
     return outs, [0] * len(outs)
 
@@ -229,7 +227,7 @@ def _narrow(record: Record) -> Record:
     if not static.partial or n == 0:
         return record
     avals = [r.aval for r in record.inputs[:n]]
-    live = [i for i, aval in enumerate(out_avals) if aval.dtype != dtypes.float0]
+    live = [i for i, aval in enumerate(out_avals) if not is_trivial(aval)]
 
     def picked(*args):
         cts: list[Any] = [Zero(aval) for aval in out_avals]
@@ -245,9 +243,7 @@ def _narrow(record: Record) -> Record:
 
     def bwd(value, residuals, cts):
         saved = iter(residuals)
-        return call.bwd(
-            value, [next(saved) if r else zeros_like_aval(a) for r, a in zip(reads, avals, strict=True)], cts
-        )
+        return call.bwd(value, [next(saved) if r else placeholder(a) for r, a in zip(reads, avals, strict=True)], cts)
 
     narrowed = replaced(call, bwd=bwd)
     inputs = chosen(record.inputs[:n], reads) + list(record.inputs[n:])

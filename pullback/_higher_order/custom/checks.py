@@ -14,11 +14,13 @@ from pullback._core.array import Array, is_array_like, lift
 from pullback._core.errors import RuleError, is_internal
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
 from pullback._core.tree_paths import equality_errors, keystr, skeleton, tree_flatten_with_path, tree_map
-from pullback._core.types import ShapedArray, matches
+from pullback._core.types import ShapedArray, is_trivial, matches
 from pullback._core.typing import AnyValue, PyTree
 from pullback._core.zeros import Zero
+from pullback._ops.own_types import leading_length
 from pullback._ops.shape import full, zeros_like_aval
 from pullback._ops.tangents import fit_tangent
+from pullback._transforms.vmap import without_leading
 
 LEAF = tree_structure(0)
 
@@ -74,7 +76,7 @@ def first_difference(expected: AnyValue, got: AnyValue) -> tuple[str, str, str]:
 
 def zeros_for_user(aval: ShapedArray) -> Array:
     """A zero tangent or cotangent as an array, for rules; of dtype `float0` for an integer or a bool."""
-    return full(aval.shape, False, dtypes.float0) if aval.dtype == dtypes.float0 else zeros_like_aval(aval)
+    return full(aval.shape, False, dtypes.float0) if is_trivial(aval) else zeros_like_aval(aval)
 
 
 def check_tangent(t: AnyValue, primal: Array, label: Callable[[], str], part: str, tree: PyTree, i: int) -> Any:
@@ -197,7 +199,7 @@ def check_batched(
             raise RuleError(
                 f"{label()} must return out_batched, a bool for each leaf of its result, got {described_result(mark)}"
             )
-        if mark and x.aval.shape[:1] != (size,):
+        if mark and leading_length(x.aval) != size:
             raise RuleError(
                 f"{label()}: the result{_at(place)} is marked as batched, so its leading axis must have "
                 f"the length {size}, got {x.aval.str_short()}"
@@ -222,8 +224,7 @@ def check_examples(
             f"{what}, got {got}"
         )
     for (place, _), x, mark, aval in zip(tree_flatten_with_path(out)[0], outs, marks, expected_avals, strict=True):
-        shape = x.aval.shape[1:] if mark else x.aval.shape
-        if shape != aval.shape or x.aval.dtype != aval.dtype:
+        if not matches(aval, without_leading(x.aval) if mark else x.aval):
             raise RuleError(
                 f"{label()}: the result{_at(place)} must be what the function returns"
                 f"{', with a leading axis' if mark else ''}: expected {aval.str_short()} for each example, "

@@ -20,12 +20,12 @@ from pullback._higher_order.custom.labels import CallSite, call_site, place_of
 from pullback._higher_order.custom.logs import log_all
 from pullback._higher_order.custom.order import warn_if_differentiated
 from pullback._higher_order.custom.primitive import custom_call_p
-from pullback._higher_order.custom.ruled_call import Residuals, RuledCall, instantiated, located
+from pullback._higher_order.custom.ruled_call import Residuals, RuledCall, for_user, instantiated, located
 from pullback._higher_order.custom.signature import spans
 from pullback._higher_order.custom.vmap import BatchedCall
-from pullback._ops.shape import move_axis
 from pullback._transforms.accumulators import GradAccum, NullAccum, ValAccum
 from pullback._transforms.jvp import jvp_flat
+from pullback._transforms.vmap import moved
 
 # the parameters of rules, for messages
 _FORMS = {
@@ -146,6 +146,7 @@ class ClassCall(RuledCall):
 
     def arguments(self, leaves: Sequence[Any]) -> Sequence[Any]:
         """The arguments, from their leaves."""
+        leaves = for_user(leaves)
         return leaves if self.declared.plain else self.declared.in_tree.unflatten(leaves)
 
     # --- the function ---
@@ -304,6 +305,7 @@ class ClassCall(RuledCall):
 
     def cotangent(self, cts: Sequence[Any]) -> Any:
         """The cotangent of the result, from those of its leaves."""
+        cts = for_user(cts)
         return cts[0] if self.declared.single else self.declared.out_tree.unflatten(cts)
 
     def _leaf_label(self, i: int) -> str:
@@ -344,7 +346,11 @@ class ClassCall(RuledCall):
         name = self.rules.batch
         axes: list[int | None]
         instance, label, axis = self.decorated, self.rule_label(name), AxisData(trace.axis_name, trace.size)
-        given = tuple(self.arguments(dims))
+        specs = [
+            d if d is None or type(x.aval) is ShapedArray else x.aval.leading_axis_spec()
+            for x, d in zip(operands, dims, strict=True)
+        ]
+        given = tuple(self.arguments(specs))
         if name == "batch":
             args = axis, tuple(self.arguments(operands)), given
             result, lost = self.ask_for_output(label, instance.batch, _FORMS["batch"], args, operands)
@@ -361,7 +367,7 @@ class ClassCall(RuledCall):
             if at is not None and to is None:
                 raise RuleError(f"{label()} returned None as the batch axis of a result that has one")
             if at is not None and to is not None:
-                outs[i] = move_axis(outs[i], at, to)
+                outs[i] = moved(outs[i], at, to)
             axes.append(None if at is None else to)
         return outs, axes
 

@@ -15,6 +15,7 @@ from pullback._core.types import ShapedArray, ShapeDtypeStruct, matches
 from pullback._core.typing import AnyValue, PyTree
 from pullback._higher_order.custom.checks import LEAF, first_difference, leaves_of
 from pullback._ops.shape import convert_element_type
+from pullback._transforms.vmap import with_leading
 
 # Python numbers are weakly typed: they take the declared dtype if it is of their kind or a higher one
 _PYTHON_TYPES = {"b": bool, "i": int, "f": float, "c": complex}
@@ -85,9 +86,10 @@ class Declared:
             x = lift(x)
         if matches(aval, x.aval):
             return x
-        kind = _PYTHON_TYPES.get(x.aval.dtype.kind, x.aval.dtype)
-        if x.aval.weak_type and x.aval.shape == aval.shape and promote_types(kind, aval.dtype) == aval.dtype:
-            return convert_element_type(x, aval.dtype, True)
+        if x.aval.weak_type and type(aval) is ShapedArray and x.aval.shape == aval.shape:
+            kind = _PYTHON_TYPES.get(x.aval.dtype.kind, x.aval.dtype)
+            if promote_types(kind, aval.dtype) == aval.dtype:
+                return convert_element_type(x, aval.dtype, True)
         raise TypeError(
             f"{instance}: {self.leaf_path(instance, i)} must have the type that in_avals declares: expected "
             f"{aval.str_short()}, got {x.aval.str_short()}. Convert the argument, or make an instance for its type."
@@ -144,6 +146,10 @@ class Declared:
         """The batch axis of each leaf of the result, from one for all or a pytree of them; None has none."""
         flat = flags(label, "the batch axis", dims, self.out_tree)
         for i, dim in enumerate(flat):
+            aval = self.out_avals[i]
+            if type(aval) is not ShapedArray:
+                flat[i] = _own_axis(label, dim, aval)
+                continue
             if dim is not None and (isinstance(dim, bool) or not isinstance(dim, int)):
                 raise RuleError(
                     f"{label()} must return the batch axis of the result as an int, or None where it has none, got "
@@ -192,6 +198,14 @@ def fitted_batch(
         )
     dims = declared.dims_of(label, out_dims)
     for i, (x, at, aval) in enumerate(zip(outs, dims, declared.out_avals, strict=True)):
+        if type(x.aval) is not ShapedArray or type(aval) is not ShapedArray:
+            whole = aval if at is None else with_leading(aval, size)
+            if not matches(whole, x.aval):
+                raise RuleError(
+                    f"{label()}: expected a result of type {whole.str_short()} for {size} examples, got one of type "
+                    f"{x.aval.str_short()}"
+                )
+            continue
         full = aval.shape
         if at is not None:
             full = (*full[:at], size, *full[at:])
@@ -203,3 +217,14 @@ def fitted_batch(
                 f"{aval.update(shape=full).str_short()}, got {x.aval.str_short()}"
             )
     return outs, dims
+
+
+def _own_axis(label: Callable[[], str], dim: Any, aval: Any) -> int | None:
+    """The batch axis of a result of a type of one's own, which is in front of its parts."""
+    spec = aval.leading_axis_spec()
+    if dim is not None and dim != 0 and dim != spec:
+        raise RuleError(
+            f"{label()} must return {spec!r} as the place of the batch axis of a result of type {aval.str_short()}, or "
+            f"None where it has none, got {described_result(dim)}"
+        )
+    return None if dim is None else 0

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from pullback._core.array import Array, ConcreteArray, is_array_like, lift
 from pullback._core.config import nans_were_debugged
 from pullback._core.errors import RuleError, is_internal
+from pullback._core.hitypes import registered, unpacked
 from pullback._core.origins import NO_CONTEXT, InRule, origins_are_tracked
 from pullback._core.staging import call_optionally
 from pullback._core.trace import context
@@ -74,8 +75,14 @@ class Residuals:
         if len(self.leaves) > n:
             arrays = iter(saved)
             leaves = [next(arrays) if leaf is _Array else leaf for leaf in self.leaves]
-        residuals = self.tree.unflatten(leaves)
+        residuals = self.tree.unflatten(for_user(leaves))
         return StandIns(self.captured, saved[n:]).run(run, residuals) if self.captured else run(residuals)
+
+
+def for_user(xs: Sequence[Any]) -> Sequence[Any]:
+    """Operands for the user's code: of a traced value of a type of one's own, a value of its class."""
+    # a value whose parts nobody reads leaves nothing in a jaxpr: it may be differentiated later
+    return [call_optionally(unpacked, (x,), {}) for x in xs] if registered else xs
 
 
 def _in_rule(label: Callable[[], str], run: Callable, *args: PyTree) -> Any:

@@ -31,7 +31,7 @@ from pullback._higher_order.custom.checks import (
 )
 from pullback._higher_order.custom.labels import CallLabels, CallSite
 from pullback._higher_order.custom.order import warn_if_differentiated
-from pullback._higher_order.custom.ruled_call import Residuals, RuledCall, instantiated, located
+from pullback._higher_order.custom.ruled_call import Residuals, RuledCall, for_user, instantiated, located
 from pullback._higher_order.custom.signature import Layout, spans
 from pullback._transforms.vmap import without_leading
 
@@ -157,7 +157,7 @@ class UserCall(CallLabels, RuledCall):
         outs, self.out_tree = flatten_result(
             type(self.decorated).__name__,
             self.decorated.fun,
-            self.decorated.fun(*self.arguments(leaves), **self.keywords),
+            self.decorated.fun(*self.arguments(for_user(leaves)), **self.keywords),
         )
         self.out_avals = [out.aval for out in outs]
         return outs
@@ -177,12 +177,12 @@ class UserCall(CallLabels, RuledCall):
     def _jvp(self, primals, tangents):
         decorated, label, rule = self.decorated, self.jvp_label, self.decorated.jvp_rule
         given = tangents if decorated.jvp_symbolic_zeros else [instantiated(t) for t in tangents]
-        dots = self.in_tree.unflatten(given)
+        dots = self.in_tree.unflatten(for_user(given))
         if decorated.jvp_argnums is not None:
             covered = decorated.covered(decorated.jvp_argnums, self.layout)
             self.check_covered(covered, [type(t) is not Zero for t in tangents], "jvp rule")
             dots = tuple(dots[i] for i in covered)
-        args = *self.fixed, self.in_tree.unflatten(primals), dots
+        args = *self.fixed, self.in_tree.unflatten(for_user(primals)), dots
         result, lost = self.ask_for_output(label, rule, _JVP, args, primals)
         primal_out, tangent_out = check_pair(label, result, "(primal_out, tangent_out)")
         outs, out_tree = self.outputs(label, primal_out)
@@ -196,12 +196,12 @@ class UserCall(CallLabels, RuledCall):
 
     def _fwd(self, primals, active):
         decorated, label, rule = self.decorated, self.fwd_label, self.decorated.fwd_rule
-        given, covered = primals, None
+        given, covered = for_user(primals), None
         if decorated.vjp_argnums is not None:
             covered = decorated.covered(decorated.vjp_argnums, self.layout)
             self.check_covered(covered, active or [True] * len(primals), "vjp rule")
         if decorated.vjp_symbolic_zeros:
-            given = list(map(CustomVJPPrimal, primals, active or [True] * len(primals)))
+            given = list(map(CustomVJPPrimal, given, active or [True] * len(primals)))
         if active is not None:
             result, lost = self.ask_for_output(label, rule, _FWD, self.arguments(given), primals)
         else:
@@ -231,7 +231,7 @@ class UserCall(CallLabels, RuledCall):
     def _bwd(self, static: Saved, residuals, cts):
         decorated = self.decorated
         given = cts if decorated.vjp_symbolic_zeros else [instantiated(ct) for ct in cts]
-        ct = static.out_tree.unflatten(given)
+        ct = static.out_tree.unflatten(for_user(given))
         form = _BWD[decorated.bwd_role]
 
         def rule(saved):
@@ -245,7 +245,7 @@ class UserCall(CallLabels, RuledCall):
     def _vmap(self, size, batched, operands):
         types = self.result_types(batched, operands)
         flags = self.layout.join(self.in_tree.unflatten(batched), [False] * len(self.fixed))
-        args = size, list(flags), *self.arguments(operands)
+        args = size, list(flags), *self.arguments(for_user(operands))
         result = self.ask(self.vmap_label, self.decorated.vmap_rule, _VMAP, args)
         out, out_batched = check_pair(self.vmap_label, result, "(out, out_batched)")
         outs, out_tree = leaves_of(self.vmap_label, "result", out)

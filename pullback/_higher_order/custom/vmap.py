@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pullback._core import dtypes
 from pullback._core.array import lift
 from pullback._core.flat_function import WithAux
 from pullback._core.lists import chosen, filled
 from pullback._core.primitive import Primitive
+from pullback._core.types import ShapedArray, is_trivial
 from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero, nonzero, zero_of
 from pullback._higher_order.custom.call import CustomCall, DerivedCall, RematRules, replaced
 from pullback._ops.families import scalar_like
-from pullback._ops.shape import broadcast_in_dim, instantiate, move_axis, reduce_sum
-from pullback._ops.slicing import index_in_dim, pad
+from pullback._ops.own_types import entry, stack_entries, sum_of_entries
+from pullback._ops.shape import broadcast_in_dim, instantiate
+from pullback._ops.slicing import pad
 from pullback._transforms.jvp import jvp_flat
-from pullback._transforms.vmap import BatchTrace, batch_flat, repeated, without_leading
+from pullback._transforms.vmap import BatchTrace, batch_flat, moved, repeated, without_leading
 
 
 class BatchedCall:
@@ -68,15 +69,15 @@ class BatchedCall:
         """A result, or its tangent, with the batch axis in front, or without one if it is shared."""
         if dim is None:
             return lift(value) if shared else repeated(value, self.size)
-        return index_in_dim(value, 0, dim, keepdims=False) if shared else move_axis(lift(value), dim, 0)
+        return entry(value, 0, dim) if shared else moved(lift(value), dim, 0)
 
     def fun(self, *values):
         outs, dims, _ = self.run(self.inner.fun, values, self.dims)
         return self.results(outs, dims)
 
     def fun_by_rule(self, *values):
-        moved = [v if d is None else move_axis(lift(v), d, 0) for v, d in zip(values, self.dims, strict=True)]
-        result = self.inner.vmap(self.size, [d is not None for d in self.dims], moved)
+        given = [v if d is None else moved(lift(v), d, 0) for v, d in zip(values, self.dims, strict=True)]
+        result = self.inner.vmap(self.size, [d is not None for d in self.dims], given)
         if result is None:
             return self.fun(*values)
         outs, batched = result
@@ -160,7 +161,7 @@ class BatchedCall:
                 cts_in.append(trace.materialize(value, d, dim))
             else:
                 # the cotangent of an argument that all examples share is the sum of theirs
-                cts_in.append(reduce_sum(trace.materialize(value, d), (0,)))
+                cts_in.append(sum_of_entries(trace.materialize(value, d)))
         return cts_in
 
     def remat(self) -> RematRules | None:
@@ -193,6 +194,9 @@ class BatchedCall:
                 f"vmap of {self.inner.label} over an axis of length 0: there is no example that the "
                 "derivative of a result without a batch axis could be computed for"
             )
+        if type(ct.aval) is not ShapedArray:
+            zeros = [instantiate(Zero(ct.aval))] * (self.size - 1)
+            return stack_entries([ct, *zeros], ct.aval)
         shape = ct.aval.shape
         row = broadcast_in_dim(ct, (1, *shape), range(1, len(shape) + 1))
         return pad(row, scalar_like(0, ct.aval.dtype), [(0, self.size - 1, 0), *((0, 0, 0) for _ in shape)])
@@ -212,7 +216,7 @@ def jvp_with_batching_rule(primitive: Primitive, call: CustomCall, primals: Sequ
         for i, t in zip(where, moving, strict=True):
             dots[i] = t
         outs, touts = jvp_flat(fun, xs, dots)
-        moves = [t.aval.dtype != dtypes.float0 for t in touts]
+        moves = [not is_trivial(t.aval) for t in touts]
         return [*outs, *(instantiate(t) for t, m in zip(touts, moves, strict=True) if m)], moves
 
     def vmap(size, batched, operands):
