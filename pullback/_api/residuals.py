@@ -106,8 +106,9 @@ def _source(eqns: Sequence[Equation], var: Any) -> str:
         else next((e for e in eqns if e.primitive is name_p and e.invars[0] is var), None)
     )
     what = f"named {name.params['name']!r}" if name else f"output of {eqn.primitive.name}"
-    if eqn.primitive is remat_fwd_p and eqn.params["rules"] is not None:
-        what = f"residual of the fwd rule of {eqn.params['rules'].name}"
+    rules = eqn.params["rules"] if eqn.primitive is remat_fwd_p and not name else None
+    if rules is not None:
+        what = f"{'residual of the fwd rule' if i >= rules.results else 'output'} of {rules.name}"
     told = name or eqn
     place = told.origin.location if told.origin is not None else told.location
     return f"{what} from {place}" if place else what

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from string import ascii_lowercase
 from typing import Any
 
@@ -86,9 +87,15 @@ def format_param(value: AnyValue) -> str:
         return "(\n" + "\n".join(_indent(format_param(item), 2) for item in value) + "\n)"
     if isinstance(value, np.dtype):
         return value.name
-    if callable(value) and not isinstance(value, type):
+    if callable(value) and not isinstance(value, type) and not _shows_itself(value):
         return function_name(value)
     return str(value)
+
+
+def _shows_itself(value: AnyValue) -> bool:
+    """Return whether a callable object has a text of its own, like a policy of `checkpoint`, and no name."""
+    own: Any = type(value).__repr__
+    return own is not object.__repr__ and not hasattr(value, "__name__") and not isinstance(value, functools.partial)
 
 
 def _indent(text: str, by: int) -> str:

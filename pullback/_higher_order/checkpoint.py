@@ -21,6 +21,7 @@ from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero, zero_of
 from pullback._higher_order.call import called, check_operands, jit_p
 from pullback._higher_order.call_rules import active_of, applying, give_call_rules, transposed_call
+from pullback._higher_order.custom.remat import remat_rem_p
 from pullback._higher_order.policy import PolicyLike as Policy
 from pullback._higher_order.policy import allows
 from pullback._ops.identity import constant_p
@@ -176,13 +177,15 @@ def _rename(atom: AnyValue, env: dict) -> Any:
 
 
 def _flat(jaxpr: Jaxpr) -> Jaxpr:
-    """The same function with calls of traced functions inlined."""
+    """The same function with calls of traced functions inlined, those that were made of rules for `checkpoint` too."""
     eqns: list[Equation] = []
 
     def expand(inner: Jaxpr, env: dict) -> list[Any]:
         for eqn in inner.eqns:
             invars = [_rename(v, env) for v in eqn.invars]
-            called = eqn.primitive is jit_p or (eqn.primitive is checkpoint_p and not eqn.params["differentiated"])
+            called = eqn.primitive in (jit_p, remat_rem_p) or (
+                eqn.primitive is checkpoint_p and not eqn.params["differentiated"]
+            )
             if called:
                 body = eqn.params["jaxpr"]
                 outs = expand(body, dict(zip(body.invars, invars, strict=True)))

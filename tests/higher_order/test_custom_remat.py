@@ -14,7 +14,7 @@ from wrappers import EAGER_AND_JIT, eager, in_cond, in_scan, jit
 import pullback as pb
 import pullback.numpy as pnp
 from pullback import lax
-from pullback.ad_checkpoint import saved_residuals
+from pullback.ad_checkpoint import checkpoint_name, saved_residuals
 
 P = pb.checkpoint_policies
 X = np.array([0.3, -0.7, 1.1], "float32")
@@ -290,6 +290,32 @@ def test_a_checkpoint_around_another_shares_its_residuals_if_the_policy_is_the_s
     assert len(runs) == runs_of_fwd
 
 
+def test_a_policy_sees_the_operations_of_rules_that_are_differentiated():
+    """In a checkpoint around a gradient the rules are operations like others."""
+    f = pb.custom_vjp(lambda x: pnp.sin(x))
+
+    def fwd(x):
+        return checkpoint_name(f(x), "seen"), None
+
+    f.defremat(fwd, lambda _, x: (checkpoint_name(f(x), "seen"), x), lambda x, ct: (ct * pnp.cos(x),))
+
+    def product(x):
+        """sin(x)² times its derivative."""
+        value, slope = pb.value_and_grad(pb.checkpoint(lambda x: f(x) ** 2))(x)
+        return value * slope
+
+    def kept(policy):
+        return [str(r) for r in saved_residuals(pb.checkpoint(product, policy=policy), np.float32(1.0))]
+
+    named = P.save_only_these_names("seen")
+    assert kept(None) == ["f32[] from the argument 'x'"]
+    assert any("named 'seen'" in line for line in kept(named))
+    sine, cosine = np.sin(0.4), np.cos(0.4)
+    for policy in (None, named, P.everything_saveable):
+        got = pb.grad(pb.checkpoint(product, policy=policy))(0.4)
+        np.testing.assert_allclose(got, 6 * sine**2 * cosine**2 - 2 * sine**4, rtol=1e-5)
+
+
 # --- modes and orders ---
 
 
@@ -487,6 +513,24 @@ def test_the_result_that_does_not_depend_on_the_mapped_argument():
         np.testing.assert_allclose(pb.grad(wrap(lambda w: pb.vmap(f, (0, None))(xs, w).sum()))(2.0), 36.0)
         alone = pb.vmap(wrap(f), (0, None), out_axes=None)
         np.testing.assert_allclose(pb.grad(lambda w, a=alone: a(xs, w))(2.0), 12.0)
+
+
+def test_a_shared_result_beside_one_that_is_batched():
+    """Of (xw, w³): 3w² once, and the sum of x or of three w³; JAX 0.10.2 counts w³ as three times three."""
+    f = pb.custom_vjp(lambda x, w: (x * w, w**3))
+
+    def bwd(res, cts):
+        x, w = res
+        return cts[0] * w, cts[0] * x + 3 * w**2 * cts[1]
+
+    f.defremat(lambda x, w: (f(x, w), x), lambda x, _, w: (f(x, w), (x, w)), bwd)
+    xs = np.array([1.0, 2.0, 4.0], "float32")
+    for wrap in (eager, pb.checkpoint, twice_checkpointed):
+        once = pb.vmap(wrap(f), (0, None), out_axes=(0, None))
+        each = pb.vmap(wrap(f), (0, None))
+
+        assert pb.grad(lambda w, b=once: b(xs, w)[1])(2.0) == 12.0
+        assert pb.grad(lambda w, b=each: sum(out.sum() for out in b(xs, w)))(2.0) == 43.0
 
 
 @pytest.mark.parametrize("compiled", EAGER_AND_JIT)

@@ -102,7 +102,13 @@ def test_a_policy_is_shown_as_it_is_written_compared_by_value_and_pickled(policy
 def test_a_function_in_a_composition_is_shown_with_its_place():
     assert repr(P.dots_saveable | is_sine).startswith("dots_saveable | is_sine (defined at ")
     assert repr(is_sine | P.dots_saveable).startswith("is_sine (defined at ")
-    assert "policy=dots_saveable" in str(pb.make_jaxpr(pb.grad(pb.checkpoint(block, policy=P.dots_saveable)))(X, W[0]))
+
+
+@pytest.mark.parametrize(
+    "policy", [P.dots_saveable, P.dots_saveable | AtMost(3), P.save_only_these_names("a")], ids=str
+)
+def test_jaxprs_show_the_policy(policy):
+    assert f"policy={policy!r}\n" in str(pb.make_jaxpr(pb.grad(pb.checkpoint(block, policy=policy)))(X, W[0]))
 
 
 def test_compositions_save_what_they_say():

@@ -170,7 +170,8 @@ def _by_remat_rules(primitive: HigherOrder, call: CustomCall, policy: Any):
         results = remat_p.bind(*consts, *primals, jaxpr=_whole(halves), rules=halves)
         return results[:n], results[n : len(jaxpr2.outvars)], again.aux
 
-    return replaced(call, fwd=fwd, bwd=rules.bwd or call.bwd, remat=None)
+    bwd = {} if rules.bwd is None else {"bwd": rules.bwd}
+    return replaced(call, fwd=fwd, remat=None, **bwd)
 
 
 def _halves(jaxpr1, jaxpr2, k1, k2, n, policy, by_policy, name) -> Halves:
