@@ -31,6 +31,7 @@ FIGURES = (
     "chain",
     "rule_overhead",
     "eager_rules",
+    "primitive_class",
     "scan_rule",
     "fixed_point",
     "checkpoint_time",

@@ -9,10 +9,9 @@ from typing import Any, ClassVar, NoReturn
 from weakref import WeakValueDictionary
 
 from pullback._core.arguments import kind_of, signature
-from pullback._core.array import Array
-from pullback._core.errors import RuleNotDefinedError, boundary, fold
+from pullback._core.errors import RuleNotDefinedError, UnexpectedTracerError, boundary, fold
 from pullback._core.printing import format_params
-from pullback._core.trace import Tracer, context
+from pullback._core.trace import Trace, Tracer, call_with, context
 from pullback._core.typing import AnyValue, PyTree
 from pullback._higher_order.custom.call import CustomCall, closing_over
 from pullback._higher_order.custom.captures import CaptureSearch, is_opaque
@@ -100,11 +99,14 @@ class HiPrim:
         declared = self._declared = Declared(cls.__name__, self.in_avals, self.out_aval)
         self._rules = rules if "transpose" not in rules.defined or declared.count > 1 else of_one_argument(rules)
         self._held = tuple([value for value in self.params.values() if not is_opaque(type(value))])
+        self._self_contained = not (self._held or self._search.cells or self._search.always)
         return declared
 
     _declared: Any = None
     _rules: RuleSet
+    # the params that may hold traced values; whether neither they nor the methods can
     _held: tuple[Any, ...]
+    _self_contained: bool
 
     # --- calls ---
 
@@ -115,27 +117,40 @@ class HiPrim:
                 args = self._bound(args, kwargs)
             leaves = declared.fitted(self, args)
             trace = context.trace
-            if trace is not evaluator:
+            if trace is evaluator:
+                result = self.expand(*(leaves if declared.plain else declared.in_tree.unflatten(leaves)))
+            else:
+                note_call(self.identity)
                 for x in leaves:
                     if isinstance(x, Tracer):
-                        note_call(self.identity)
-                        rules = self._rules
-                        call: CustomCall = ClassCall(
-                            self, declared, rules, call_site() if rules.reverse == "vjp" else None
-                        )
-                        tracers = self._search.tracers(self, self._held, {})
-                        if tracers:
-                            call, leaves = closing_over(call, tracers), [*tracers, *leaves]
-                        outs = custom_call_p.bind(*leaves, call=call)
+                        outs = self._bind(leaves)
                         return outs[0] if declared.single else declared.out_tree.unflatten(outs)
-                note_call(self.identity)
-            result = self.expand(*(leaves if declared.plain else declared.in_tree.unflatten(leaves)))
-            if declared.single and isinstance(result, Array) and result.aval is declared.out_avals[0]:
-                return result
-            return declared.out_tree.unflatten(declared.results(self, result))
+                result = self._without_rules(trace, leaves if declared.plain else declared.in_tree.unflatten(leaves))
+            outs = declared.results(self, result)
+            return outs[0] if declared.single else declared.out_tree.unflatten(outs)
         except Exception as error:
             fold(error)
             raise
+
+    def _bind(self, leaves: Sequence[Any]) -> Sequence[Any]:
+        """The leaves of the result under a transformation of some argument, which finds the rules."""
+        rules = self._rules
+        # a bwd rule runs long after the call; other rules look up the location when they need it
+        call: CustomCall = ClassCall(self, self._declared, rules, call_site() if rules.reverse == "vjp" else None)
+        if not self._self_contained:
+            tracers = self._search.tracers(self, self._held, {})
+            if tracers:
+                return custom_call_p.bind(*tracers, *leaves, call=closing_over(call, tracers))
+        return custom_call_p.bind(*leaves, call=call)
+
+    def _without_rules(self, trace: Trace, args: Sequence[Any]) -> Any:
+        """The result where no argument is traced; what the methods capture may be."""
+        if self._self_contained and trace.transparent and not context.axis_sizes:
+            try:
+                return call_with(evaluator, self.expand, *args)
+            except UnexpectedTracerError:
+                pass  # it reads a traced value from a global
+        return self.expand(*args)
 
     def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """The arguments of a call, with those by keyword in their places."""

@@ -8,11 +8,12 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from pullback._core.arguments import argument_path, described_result
+from pullback._core.config import nans_were_debugged
 from pullback._core.errors import RuleError, RuleNotDefinedError, describe_function
 from pullback._core.trace import is_linear
 from pullback._core.tree import PyTreeDef
 from pullback._core.types import ShapedArray
-from pullback._core.typing import AnyValue, AxisName
+from pullback._core.typing import AnyValue, AxisName, PyTree
 from pullback._core.zeros import Zero
 from pullback._higher_order.custom.checks import check_pair
 from pullback._higher_order.custom.class_checks import Declared, fitted_batch, flags_of
@@ -137,6 +138,10 @@ class ClassCall(RuledCall):
         """The rule that forward mode runs."""
         return self.rule_label("jvp" if self.rules.forward == "jvp" else "linearized")()
 
+    def fwd_label(self) -> str:
+        """The rule for the forward pass."""
+        return self.rule_label("vjp_fwd")()
+
     def bwd_label(self) -> str:
         """The rule for cotangents."""
         return self.rule_label(self.rules.backward)()
@@ -232,14 +237,18 @@ class ClassCall(RuledCall):
 
     @property
     def fwd(self) -> Callable | None:
-        return located(self._fwd, self.rule_label("vjp_fwd")) if self.rules.reverse == "vjp" else None
+        if self.rules.reverse != "vjp":
+            return None
+        return self._fwd if not nans_were_debugged[0] else located(self._fwd, self.fwd_label)
 
     @property
     def bwd(self) -> Callable | None:
-        return located(self._bwd, self.bwd_label) if self.rules.reverse == "vjp" else None
+        if self.rules.reverse != "vjp":
+            return None
+        return self._bwd if not nans_were_debugged[0] else located(self._bwd, self.bwd_label)
 
     def _fwd(self, primals, active):
-        instance, label = self.decorated, self.rule_label("vjp_fwd")
+        instance, label = self.decorated, self.fwd_label
         if active is None:
             active = [True] * len(primals)
         args = tuple(self.arguments(active)), *self.arguments(primals)
@@ -270,17 +279,16 @@ class ClassCall(RuledCall):
             self._accumulate(static, residuals, cts, accums)
             return [accums[i].freeze() if i in accums else None for i in range(len(avals))]
         if static.structured:
-            raise RuleError(f"{self.rule_label('vjp_fwd')()} returned structured residuals, which need vjp_bwd")
-        rule, label, ct = getattr(self.decorated, rules.backward), self.bwd_label, self.cotangent(cts)
+            raise RuleError(f"{self.fwd_label()} returned structured residuals, which need vjp_bwd")
+        return static.residuals.restored(residuals, self._cotangents, self.cotangent(cts))
 
-        def run(saved):
-            result = self.ask(label, rule, _FORMS[rules.backward], (saved, ct))
-            if rules.backward == "vjp_bwd_retval_logs":
-                result, logs = check_pair(label, result, "(cotangents, logs)")
-                log_all(logs, label)
-            return self.cotangents(result, self.declared.in_avals)
-
-        return static.residuals.restored(residuals, run)
+    def _cotangents(self, saved: PyTree, ct: PyTree) -> list[Any]:
+        name = self.rules.backward
+        result = self.ask(self.bwd_label, getattr(self.decorated, name), _FORMS[name], (saved, ct))
+        if name == "vjp_bwd_retval_logs":
+            result, logs = check_pair(self.bwd_label, result, "(cotangents, logs)")
+            log_all(logs, self.bwd_label)
+        return self.cotangents(result, self.declared.in_avals)
 
     def _accumulate(self, static: Saved, residuals, cts, accums: Mapping[int, GradAccum | None]) -> None:
         """Run `vjp_bwd` with an accumulator for each leaf; cotangents of what is not differentiated are dropped."""

@@ -22,7 +22,7 @@ _PYTHON_TYPES = {"b": bool, "i": int, "f": float, "c": complex}
 
 
 def declared_types(what: str, types: PyTree) -> tuple[tuple[ShapedArray, ...], PyTreeDef]:
-    """The types in a pytree and its structure; TypeError names a leaf that is no type."""
+    """The types in a pytree, none of them weak, and its structure; TypeError names a leaf that is no type."""
     leaves, tree = tree_flatten(types)
     avals: list[ShapedArray] = []
     for i, leaf in enumerate(leaves):
@@ -34,7 +34,7 @@ def declared_types(what: str, types: PyTree) -> tuple[tuple[ShapedArray, ...], P
                 f"{what}{path} must be a type, as typeof(x), ShapedArray(shape, dtype) or ShapeDtypeStruct(shape, "
                 f"dtype) give it, got {described(leaf)}.{hint}"
             )
-        avals.append(aval)
+        avals.append(aval.strip_weak_type() if type(aval) is ShapedArray else aval)
     return tuple(avals), tree
 
 
@@ -69,15 +69,15 @@ class Declared:
         leaves: Sequence[Any] = args
         if len(args) != self.count:
             raise TypeError(f"{instance} takes {self.count} arguments, {self._types_text()}, got {len(args)}")
-        if not self.plain or not all(isinstance(x, Array) for x in args):
-            leaves, tree = tree_flatten(tuple(args))
-            if tree != self.in_tree:
-                self._refuse_structure(instance, args)
-        for x, aval in zip(leaves, self.in_avals, strict=True):
-            if not isinstance(x, Array) or x.aval is not aval:
-                break
-        else:
-            return leaves
+        if self.plain:
+            for x, aval in zip(args, self.in_avals, strict=True):
+                if not isinstance(x, Array) or (x.aval is not aval and x.aval.strip_weak_type() is not aval):
+                    break
+            else:
+                return args
+        leaves, tree = tree_flatten(tuple(args))
+        if tree != self.in_tree:
+            self._refuse_structure(instance, args)
         return [self._fitted(instance, x, aval, i) for i, (x, aval) in enumerate(zip(leaves, self.in_avals))]
 
     def _fitted(self, instance: AnyValue, x: AnyValue, aval: ShapedArray, i: int) -> Any:
@@ -118,7 +118,7 @@ class Declared:
 
     def results(self, instance: AnyValue, value: PyTree) -> list[Any]:
         """The leaves of what `expand` returned; RuleError if its structure or a type is not the declared one."""
-        if self.single and isinstance(value, Array) and value.aval is self.out_avals[0]:
+        if self.single and isinstance(value, Array) and value.aval.strip_weak_type() is self.out_avals[0]:
             return [value]
 
         def label():

@@ -68,15 +68,17 @@ class Residuals:
         captured = closed_over(leaf for leaf in rest if leaf is not _Array) if len(arrays) < len(leaves) else ()
         return [*arrays, *captured], Residuals(tree, rest, captured)
 
-    def restored(self, saved: Sequence[Any], run: Callable[[Any], Any]) -> Any:
-        """`run(residuals)`, with the saved values in their places, those that functions hold too."""
+    def restored(self, saved: Sequence[Any], run: Callable[..., Any], *args: Any) -> Any:
+        """`run(residuals, *args)`, with the saved values in their places, those that functions hold too."""
         n = len(saved) - len(self.captured)
         leaves: Sequence[Any] = saved
         if len(self.leaves) > n:
             arrays = iter(saved)
             leaves = [next(arrays) if leaf is _Array else leaf for leaf in self.leaves]
         residuals = self.tree.unflatten(for_user(leaves))
-        return StandIns(self.captured, saved[n:]).run(run, residuals) if self.captured else run(residuals)
+        if self.captured:
+            return StandIns(self.captured, saved[n:]).run(run, residuals, *args)
+        return run(residuals, *args)
 
 
 def for_user(xs: Sequence[Any]) -> Sequence[Any]:
@@ -199,14 +201,17 @@ class RuledCall:
         if covered is None and type(result) is tuple and len(result) == len(in_avals) == self.in_tree.num_nodes - 1:
             # each argument is one array, and usually each cotangent is valid
             for ct, aval in zip(result, in_avals, strict=True):
-                if ct is not None and not (isinstance(ct, Array) and ct.aval is aval.to_tangent_aval()):
+                if ct is None:
+                    continue
+                expected = aval.to_tangent_aval()
+                if not isinstance(ct, Array) or (ct.aval is not expected and ct.aval.strip_weak_type() is not expected):
                     break
             else:
                 return list(result)
         children = self.in_tree.children()
-        expected = range(len(children)) if covered is None else covered
+        given_for = range(len(children)) if covered is None else covered
         which = "differentiable arguments" if covered is None else "arguments that the rule covers"
-        given = dict(zip(expected, check_number(self.bwd_label, result, len(expected), which), strict=True))
+        given = dict(zip(given_for, check_number(self.bwd_label, result, len(given_for), which), strict=True))
         flat: list[Any] = []
         for i, (child, span) in enumerate(zip(children, spans(self.in_tree), strict=True)):
 

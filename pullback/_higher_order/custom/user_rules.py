@@ -20,7 +20,7 @@ from pullback._core.errors import (
 from pullback._core.staging import stage_open
 from pullback._core.tree import PyTreeDef
 from pullback._core.types import ShapedArray
-from pullback._core.typing import AnyValue
+from pullback._core.typing import AnyValue, PyTree
 from pullback._core.zeros import Zero
 from pullback._higher_order.custom.call import RematRules
 from pullback._higher_order.custom.checks import (
@@ -232,13 +232,13 @@ class UserCall(CallLabels, RuledCall):
         decorated = self.decorated
         given = cts if decorated.vjp_symbolic_zeros else [instantiated(ct) for ct in cts]
         ct = static.out_tree.unflatten(for_user(given))
-        form = _BWD[decorated.bwd_role]
+        return static.residuals.restored(residuals, self._cotangents, ct, static)
 
-        def rule(saved):
-            result = self.ask(self.bwd_label, decorated.bwd_rule, form, (*self.fixed, saved, ct))
-            return self.cotangents(result, static.in_avals, static.covered)
-
-        return static.residuals.restored(residuals, rule)
+    def _cotangents(self, saved: PyTree, ct: PyTree, static: Saved) -> list[Any]:
+        decorated = self.decorated
+        args = *self.fixed, saved, ct
+        result = self.ask(self.bwd_label, decorated.bwd_rule, _BWD[decorated.bwd_role], args)
+        return self.cotangents(result, static.in_avals, static.covered)
 
     # --- the vmap rule ---
 
