@@ -216,21 +216,26 @@ def test_cotangents_that_are_numbers_or_zeros():
 
 
 ACCUMULATED = [
-    (lambda self, res, ct, x: x.accum(pnp.zeros(3)), ValueError, ["cotangent of argument 'x': expected shape ()"]),
-    (lambda self, res, ct, x: x.accum(ct.astype("float16")), ValueError, ["argument 'x': expected dtype float32"]),
-    (lambda self, res, ct, x: x.accum("a"), TypeError, ["argument 'x': expected an array of type f32[]", "'a'"]),
-    (lambda self, res, ct, x: 3, RuleError, ["must log a dict or None, got 3"]),
-    (lambda self, res, ct: None, RuleError, ["is called as rule(residuals, cotangent, *accumulators), but:"]),
+    (lambda self, res, ct, x: x.accum(pnp.zeros(3)), ["cotangent of argument 'x'", "expected f32[], got f32[3]"]),
+    (
+        lambda self, res, ct, x: x.accum(ct.astype("float16")),
+        ["cotangent of argument 'x'", "expected f32[], got f16[]"],
+    ),
+    (lambda self, res, ct, x: x.accum("a"), ["cotangent of argument 'x' must be an array of type f32[]", "'a'"]),
+    (lambda self, res, ct, x: 3, ["must log a dict or None, got 3"]),
+    (lambda self, res, ct: None, ["is called as rule(residuals, cotangent, *accumulators), but:"]),
 ]
 
 
-@pytest.mark.parametrize(("rule", "kind", "words"), ACCUMULATED)
-def test_what_vjp_bwd_accumulates(rule, kind, words):
+@pytest.mark.parametrize(("rule", "words"), ACCUMULATED)
+def test_what_vjp_bwd_accumulates(rule, words):
     f = of(vjp_fwd=one, vjp_bwd=rule)
     for run in (grad(f), jit(grad(f))):
-        with raises(kind, "the rule vjp_bwd, <lambda> (defined at", *words):
+        with pytest.raises(RuleError) as info:
             run(1.0)
-    with raises(kind, "the rule vjp_bwd, <lambda> (defined at"):
+        for part in ("the rule vjp_bwd, <lambda> (defined at", *words):
+            assert part in str(info.value)
+    with pytest.raises(RuleError, match="the rule vjp_bwd, <lambda>"):
         vmap(grad(f))(pnp.ones(2))
 
 
