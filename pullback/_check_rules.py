@@ -42,6 +42,7 @@ from pullback._core.errors import (
 )
 from pullback._core.typing import AnyValue, PyTree
 from pullback._higher_order.custom.backward import FORWARD_REFUSED
+from pullback.ad_checkpoint import checkpoint
 
 # for a leaf with more entries than this, this many are drawn
 _ENTRIES = 16
@@ -68,7 +69,8 @@ def check_rules(
     - `<J t, c> = <t, Jᵀ c>`, with the pairing `Re(sum c t)`, where both modes exist;
     - `J` and `Jᵀ` agree with central differences, and with the complex step if the function takes complex numbers;
     - `vmap` of a rule equals a loop over it, and `jit` of it the eager rule;
-    - all of that for the derivative of the derivative, if `order` is 2, and so on.
+    - all of that for the derivative of the derivative, if `order` is 2, and so on;
+    - the rules for `checkpoint`, if there are any, give the derivative of the square of the result.
 
     If a rule differs from plain differentiation of the function under the decorator, a note says so.
 
@@ -114,6 +116,10 @@ def check_rules(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RuleOrderWarning)
         checks.run(point, plain, tuple(dict.fromkeys(modes)), "", order)
+        if "vjp" in modes and getattr(fun, "remat_rules", None) is not None:
+            # the derivative of the square reads the value that is recomputed
+            square = checkpoint(lambda *xs: [out * out for out in point(*xs)])
+            checks.run(square, None, ("vjp",), "the square of the result under checkpoint", 1)
     lost = {(w.filename, w.lineno): str(w.message) for w in caught if issubclass(w.category, RuleOrderWarning)}
     report.notes += lost.values()
     for w in caught:

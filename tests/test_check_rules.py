@@ -143,6 +143,33 @@ def test_a_rule_that_loses_terms_at_second_order():
     assert lines(f, 1.0, order=2, modes=("vjp",)) == ["vjp of vjp, arg 0: 0.0, finite difference -0.8415"]
 
 
+def with_remat_rules(rem_factor=1.0, bwd_factor=1.0):
+    """The sine, right without checkpoint."""
+    f = pb.custom_vjp(lambda x: pnp.sin(x))
+    f.defvjp(lambda x: (f(x), x), lambda x, ct: (ct * pnp.cos(x),))
+    f.defremat(
+        lambda x: (f(x), None),
+        lambda _, x: (rem_factor * f(x), pnp.cos(x)),
+        lambda cosine, ct: (bwd_factor * ct * cosine,),
+    )
+    return f
+
+
+def test_right_rules_for_checkpoint_pass():
+    assert pb.check_rules(with_remat_rules(), np.float32(0.5)).ok
+    f = pb.custom_remat(pnp.sin, lambda p, x: (f(x), None), lambda _, x: (f(x), x), lambda x, ct: (ct * pnp.cos(x),))
+    assert pb.check_rules(f, np.float32(0.5), order=2).ok
+
+
+@pytest.mark.parametrize("factors", [(2.0, 1.0), (1.0, 2.0)], ids=["rem", "bwd"])
+def test_a_factor_two_in_the_rules_for_checkpoint(factors):
+    """sin(2x) is the derivative of the square at x = 0.5."""
+    report = pb.check_rules(with_remat_rules(*factors), np.float32(0.5), raise_on_error=False)
+    line = "vjp of the square of the result under checkpoint, arg 0: 1.683, finite difference 0.8415"
+    assert line in report.failures
+    assert not any("under checkpoint" not in failure for failure in report.failures)
+
+
 def test_a_rule_that_fails():
     f = pb.custom_vjp(lambda x: x * 2.0)
     f.defvjp(lambda x: (x * 2.0, None), lambda _, ct: (pnp.ones(3),))

@@ -242,6 +242,55 @@ def test_a_callback_with_a_value_in_a_rule_runs_once(compiled):
     assert ran == ["fwd"]
 
 
+class Refs:
+    """x³ by rules that count their runs in refs."""
+
+    def __init__(self):
+        self.refs = {name: pb.new_ref(pnp.zeros(())) for name in ("fwd", "rem", "bwd", "ct")}
+        self.f = pb.custom_vjp(lambda x: x**3)
+        self.f.defremat(self.fwd, self.rem, self.bwd)
+
+    def count(self, name):
+        self.refs[name][...] += 1.0
+
+    def fwd(self, x):
+        self.count("fwd")
+        return self.f(x), None
+
+    def rem(self, _, x):
+        self.count("rem")
+        return self.f(x), x
+
+    def bwd(self, x, ct):
+        self.count("bwd")
+        self.refs["ct"][...] += ct
+        return (3 * x * x * ct,)
+
+
+def nested(f):
+    return pb.checkpoint(pb.checkpoint(f))
+
+
+@pytest.mark.parametrize("wrap", [eager, pb.checkpoint, nested])
+def test_rules_write_to_refs_once(wrap):
+    rules = Refs()
+    assert pb.grad(wrap(lambda x: rules.f(x) * 2.0))(2.0) == 24.0
+    assert {name: float(ref[...]) for name, ref in rules.refs.items()} == {"fwd": 1, "rem": 1, "bwd": 1, "ct": 2}
+
+
+@pytest.mark.parametrize("wrap", [eager, pb.checkpoint, nested])
+def test_a_checkpointed_function_writes_to_a_ref_once(wrap):
+    """JAX, 0.10.2 and 0.12, writes in the forward pass and again in the recomputation."""
+    ref = pb.new_ref(pnp.zeros(()))
+
+    def fun(x):
+        ref[...] += 1.0
+        return x**3
+
+    assert pb.grad(wrap(fun))(2.0) == 12.0
+    assert ref[...] == 1.0
+
+
 def test_threads_do_not_mix():
     f = pb.custom_remat(
         lambda x: x**3, lambda policy, x: (f(x), x * x), lambda sq, x: (f(x), sq), lambda sq, ct: (3 * sq * ct,)
