@@ -131,7 +131,7 @@ def checkpoint(
             fixed = tuple({*fixed, *(i for i in places if i < len(args))})
             given = {k: kwargs.pop(k) for k in names if k in kwargs}
             called = standing_for(fun)(functools.partial(fun, **given))
-        closed, out_tree, leaves = trace_function("checkpoint", called, args, kwargs, fixed)
+        closed, out_tree, leaves, _ = trace_function("checkpoint", called, args, kwargs, fixed)
         positions = [i for i in range(len(args)) if i not in fixed]
         operands = lift_leaves("checkpoint", fun, leaves, [args[i] for i in positions], kwargs, positions)
         outs = bind_checkpoint(consts_to_args(closed.jaxpr), [*closed.consts, *operands], prevent, policy)

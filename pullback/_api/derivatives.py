@@ -31,7 +31,8 @@ from pullback._core.arguments import (
 from pullback._core.array import Array, array_of
 from pullback._core.errors import boundary, describe_function, fold, function_name, kind_of, wrapping
 from pullback._core.flat_function import FlatFunction
-from pullback._core.trace import Tracer
+from pullback._core.refs import Ref
+from pullback._core.trace import Tracer, context
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure
 from pullback._core.tree_paths import tree_flatten_with_path, tree_text
 from pullback._core.types import ShapedArray, is_differentiable, is_trivial, make_aval
@@ -125,6 +126,10 @@ def strip_aux(aux: PyTree) -> Any:
 
 
 def _primal(x: AnyValue) -> Any:
+    if isinstance(x, Ref):
+        if not x.cell.owner.alive:
+            x.cell.content, x.cell.owner = _primal(x.cell.content), context.trace
+        return x
     while isinstance(x, Tracer) and not x.owner.alive and hasattr(x, "primal"):
         x = x.primal
     return x

@@ -4,34 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, Literal, overload
+from functools import partial
+from typing import Any, Literal, NamedTuple, overload
 
 from pullback._core import counters
 from pullback._core.arguments import (
+    argument_path,
     aval_of,
     canonical_argnums,
     check_callable,
     check_leaves,
     input_names,
 )
-from pullback._core.errors import boundary, describe_function, standing_for, wrapping
+from pullback._core.discharge import exposed
+from pullback._core.errors import boundary, describe_function, function_name, standing_for, wrapping
 from pullback._core.flat_function import FlatFunction
 from pullback._core.jaxpr import ClosedJaxpr
+from pullback._core.ref_arguments import holds_refs, passed
+from pullback._core.refs import Cell, Ref, cells_of
 from pullback._core.staging import stage
 from pullback._core.trace import axis_size
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
+from pullback._core.tree_paths import keystr
 from pullback._core.types import ShapeDtypeStruct, struct_of
 from pullback._core.typing import AxisName, P, PyTree
 
 
 def trace_function(
-    function: str, fun: Callable, args: Sequence[Any], kwargs: dict[str, Any], static: Sequence[int] = ()
-) -> tuple[ClosedJaxpr, PyTreeDef, list[Any]]:
-    """Trace a call of `fun`; returns the jaxpr, the result's structure, and the leaves that are its inputs."""
+    function: str,
+    fun: Callable,
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    static: Sequence[int] = (),
+    compiled: bool = False,
+) -> Traced:
+    """Trace a call of `fun`; for `compiled` functions, references stand for any of their type."""
     positions = [i for i in range(len(args)) if i not in static]
     dynamic = [args[i] for i in positions]
     check_leaves(function, fun, dynamic, kwargs, positions, structs=True)
     leaves, tree = tree_flatten((dynamic, kwargs))
+    refs: dict[int, Cell] = {}
+    if holds_refs(leaves):
+        tree, cells = passed((dynamic, kwargs), partial(_place, fun, positions), compiled)
+        refs = dict(zip([i for i, x in enumerate(leaves) if isinstance(x, Ref)], cells, strict=True))
+        leaves, tree = tree_flatten(tree)
 
     def call(inner_args, inner_kwargs):
         rest = iter(inner_args)
@@ -45,7 +61,26 @@ def trace_function(
         f"{describe_function(fun)} for {function}",
         _LazyNames(fun, dynamic, kwargs, positions),
     )
-    return closed, flat.out_tree, leaves
+    return Traced(closed, flat.out_tree, leaves, refs)
+
+
+class Traced(NamedTuple):
+    """A traced call: its jaxpr, the result's structure, the leaves that are inputs of the jaxpr.
+
+    The jaxpr accesses the references in the arguments, `refs` by the numbers of their leaves, and others.
+    """
+
+    closed: ClosedJaxpr
+    out_tree: PyTreeDef
+    leaves: list[Any]
+    refs: dict[int, Cell]
+
+
+def _place(fun: Callable, positions: Sequence[int], path: Sequence[Any]) -> str:
+    """The words for a leaf of the arguments of a call."""
+    if path[0].idx == 0:
+        return f"{argument_path(fun, positions[path[1].idx], path[2:])} of {function_name(fun)}"
+    return f"keyword argument '{path[1].key}'{keystr(tuple(path[2:]))} of {function_name(fun)}"
 
 
 class _LazyNames(Sequence):
@@ -124,9 +159,11 @@ def make_jaxpr(
         with ExitStack() as axes:
             for name, size in axis_env or ():
                 axes.enter_context(axis_size(name, size))
-            closed, out_tree, _ = trace_function("make_jaxpr", fun, args, kwargs, static)
+            closed, out_tree, _, refs = trace_function("make_jaxpr", fun, args, kwargs, static)
+            if refs or cells_of(closed.jaxpr):
+                closed = exposed(closed.jaxpr, refs).closed(closed.consts)
         if return_shape:
-            return closed, _structs(closed, out_tree)
+            return closed, structs(closed, out_tree)
         return closed
 
     return traced
@@ -154,11 +191,11 @@ def eval_shape(fun: Callable[..., Any], *args: PyTree, **kwargs: PyTree) -> PyTr
         types.update((i, x) for i, x in enumerate(leaves) if isinstance(x, ShapeDtypeStruct))
         return tree_unflatten(tree, [0 if i in types else x for i, x in enumerate(leaves)]) if types else result
 
-    closed, out_tree, _ = trace_function("eval_shape", with_data, args, kwargs)
-    return _structs(closed, out_tree, types)
+    closed, out_tree, *_ = trace_function("eval_shape", with_data, args, kwargs)
+    return structs(closed, out_tree, types)
 
 
-def _structs(closed: ClosedJaxpr, out_tree: PyTreeDef, given: Mapping[int, ShapeDtypeStruct] | None = None) -> Any:
+def structs(closed: ClosedJaxpr, out_tree: PyTreeDef, given: Mapping[int, ShapeDtypeStruct] | None = None) -> Any:
     """The result of a function with types as its leaves; `given` holds those that it returned itself."""
-    types = [struct_of(aval) for aval in closed.out_avals]
+    types = [struct_of(aval) for aval in closed.out_avals[: out_tree.num_leaves]]
     return tree_unflatten(out_tree, types if not given else [given.get(i, struct) for i, struct in enumerate(types)])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import operator
 import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, overload
 
+from pullback._api.compiled_refs import RefUse
 from pullback._api.devices import check_backend, check_one_device
 from pullback._api.inspect import trace_function
 from pullback._api.short_call import FastPath
@@ -24,7 +26,8 @@ from pullback._core.arguments import (
 from pullback._core.array import Array, ConcreteArray
 from pullback._core.config import config
 from pullback._core.errors import boundary, described, function_name, wrapping
-from pullback._core.jaxpr import ClosedJaxpr, consts_to_args, eval_jaxpr
+from pullback._core.jaxpr import ClosedJaxpr, Jaxpr, consts_to_args, eval_jaxpr
+from pullback._core.refs import Ref, cells_of, read_cell
 from pullback._core.trace import Tracer, context
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
 from pullback._core.types import ShapeDtypeStruct
@@ -37,20 +40,43 @@ from pullback._xla.executable import Executable, ProgramOfValues, compile_jaxpr
 
 
 class Traced:
-    """One traced call: the jaxpr, the result's structure, and the program."""
+    """One traced call: the jaxpr, the result's structure, and the program.
 
-    def __init__(self, closed: ClosedJaxpr, out_tree: PyTreeDef, name: str, donated: Sequence[int], settings: Settings):
-        self.closed = closed
-        self.jaxpr = consts_to_args(closed.jaxpr)
-        self.consts = closed.consts
+    `refs` says which references it accesses, None if there are none; `with_refs` is the last trace of the function with
+    the references of a call, and these.
+    """
+
+    def __init__(
+        self,
+        jaxpr: Jaxpr,
+        consts: Sequence[Any],
+        out_tree: PyTreeDef,
+        name: str,
+        donated: Sequence[int],
+        settings: Settings,
+        refs: RefUse | None = None,
+    ):
+        self.refs = refs
+        self.with_refs: tuple[Any, Any] = (None, None)
+        self.traced = jaxpr
+        self.jaxpr = consts_to_args(jaxpr)
+        self.consts = consts
         self.out_tree = out_tree
         self.name = name
         self.options = settings.options
-        self.donated = frozenset(len(self.consts) + i for i in donated)
+        self.donated = frozenset(len(jaxpr.constvars) + i for i in donated)
         if donated and not settings.keep_unused:
             # unread arguments are not passed to the program: their arrays stay valid
             read = dce(self.jaxpr)[1]
             self.donated = frozenset(i for i in self.donated if read[i])
+        if refs is not None:
+            self.donated |= refs.donated
+
+    def closed(self) -> ClosedJaxpr:
+        """The jaxpr with its constants, of references their contents now."""
+        if self.refs is None:
+            return ClosedJaxpr(self.traced, self.consts)
+        return ClosedJaxpr(self.traced, [*self.consts, *map(read_cell, self.refs.outer)], self.refs.effects)
 
     @functools.cached_property
     def program(self) -> Executable | ProgramOfValues:
@@ -125,6 +151,8 @@ class Compiler:
         if config.disable_jit:
             return self._fun(*args, **kwargs)
         traced, leaves = self._traced(args, kwargs)
+        if traced.refs is not None:
+            return self._call_with_refs(traced, traced.refs, leaves, args, kwargs)
         try:
             xs = lift_leaves("jit", self._fun, leaves, ())
         except TypeError:
@@ -146,6 +174,41 @@ class Compiler:
         self._refuse_options()
         note_calls_in(traced.jaxpr)
         return tree_unflatten(traced.out_tree, call(traced.jaxpr, [*traced.consts, *xs], traced.name, self._inline))
+
+    def _call_with_refs(self, traced: Traced, refs: RefUse, leaves: list[Any], args: tuple, kwargs: dict) -> Any:
+        refs.check(leaves)
+        places = [leaf for i, leaf in enumerate(leaves) if i not in refs.arguments]
+        arrays = lift_leaves("jit", self._fun, places, args, kwargs)
+        outside = context.trace is evaluator and not any(isinstance(x, Tracer) for x in (*arrays, *traced.consts))
+        if not outside or config.debug_nans:
+            self._refuse_options()
+            traced = self._traced_with_refs(traced, refs, leaves, args, kwargs)
+            note_calls_in(traced.jaxpr)
+            outs = call(traced.jaxpr, [*traced.consts, *arrays], traced.name, self._inline)
+            return tree_unflatten(traced.out_tree, outs)
+        rest = iter(arrays)
+        given = [leaf if i in refs.arguments else next(rest) for i, leaf in enumerate(leaves)]
+        return tree_unflatten(traced.out_tree, refs.run(traced.program, traced.consts, given))
+
+    def _traced_with_refs(self, traced: Traced, refs: RefUse, leaves: list[Any], args: tuple, kwargs: dict) -> Traced:
+        """The trace that accesses the references of this call, rather than any of their type."""
+        key = [leaves[i] for i in refs.arguments]
+        known, result = traced.with_refs
+        if known is None or any(map(operator.is_not, known, key)):
+            static, fixed, dynamic_kwargs = self._split(args, kwargs)
+            closed, out_tree, *_ = trace_function("jit", self._bound(fixed), args, dynamic_kwargs, static)
+            result = Traced(closed.jaxpr, closed.consts, out_tree, traced.name, (), self._settings)
+            if not any(isinstance(c, Tracer) for c in closed.consts) and context.trace is evaluator:
+                traced.with_refs = key, result
+        return result
+
+    def _bound(self, fixed: dict[str, Any]) -> Callable:
+        """The function with its static arguments by keyword."""
+        if not fixed:
+            return self._fun
+        fun = functools.partial(self._fun, **fixed)
+        functools.update_wrapper(fun, self._fun)
+        return fun
 
     def _refuse_options(self) -> None:
         if self._settings.options:
@@ -178,7 +241,7 @@ class Compiler:
         dynamic, dynamic_kwargs, constants = self._parts(args, kwargs)
         leaves, tree = tree_flatten((dynamic, dynamic_kwargs))
         try:
-            avals = tuple([a.aval if isinstance(a, (Array, ShapeDtypeStruct)) else aval_of(a) for a in leaves])
+            avals = tuple([a.aval if isinstance(a, (Array, ShapeDtypeStruct, Ref)) else aval_of(a) for a in leaves])
         except (TypeError, OverflowError):
             self._refuse_leaves(args, kwargs, structs=True)
             raise
@@ -191,13 +254,13 @@ class Compiler:
             static, fixed, _ = self._split(args, kwargs)
             self._refuse_unhashable(args, static, fixed)
             raise
-        fun = functools.partial(self._fun, **fixed) if fixed else self._fun
-        if fixed:
-            functools.update_wrapper(fun, self._fun)
-        closed, out_tree, _ = trace_function("jit", fun, args, dynamic_kwargs, static)
+        closed, out_tree, _, places = trace_function("jit", self._bound(fixed), args, dynamic_kwargs, static, True)
+        jaxpr, use = closed.jaxpr, None
+        if places or cells_of(jaxpr):
+            jaxpr, use = RefUse.of(jaxpr, places)
         donated = self._donated_leaves(args, static, dynamic_kwargs)
-        traced = Traced(closed, out_tree, function_name(self._fun), donated, self._settings)
-        if not any(isinstance(c, Tracer) for c in traced.consts):
+        traced = Traced(jaxpr, closed.consts, out_tree, function_name(self._fun), donated, self._settings, use)
+        if not any(isinstance(c, Tracer) for c in closed.consts):
             self._cache[key] = traced
         return traced, leaves
 
@@ -240,10 +303,20 @@ class Compiler:
         """Trace for these arguments (arrays or `ShapeDtypeStruct`s); the result has `.jaxpr` and `.lower()`."""
         static, _, dynamic_kwargs = self._split(args, kwargs)
         dynamic = tuple(a for i, a in enumerate(args) if i not in static)
-        traced, _ = self._traced(args, kwargs)
+        traced, leaves = self._traced(args, kwargs)
+        if traced.refs is not None:
+            traced.refs.check(leaves)
         in_tree = tree_structure((dynamic, dynamic_kwargs))
         return TracedStage(
-            traced.closed, traced.jaxpr, in_tree, traced.out_tree, traced.name, traced.donated, traced.options
+            traced.closed(),
+            traced.jaxpr,
+            in_tree,
+            traced.out_tree,
+            traced.name,
+            traced.donated,
+            traced.options,
+            traced.refs,
+            len(traced.consts),
         )
 
     @boundary

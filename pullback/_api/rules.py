@@ -24,6 +24,8 @@ from pullback._core.array import Array, lift
 from pullback._core.errors import RuleError, UnexpectedTracerError, boundary, describe_function, fold, wrapping
 from pullback._core.hitypes import is_own_value, registered
 from pullback._core.pickling import travels_by_value
+from pullback._core.ref_arguments import holds_refs, passed_as_they_are
+from pullback._core.refs import Ref
 from pullback._core.trace import Tracer, call_with, context
 from pullback._core.tree import tree_flatten
 from pullback._core.tree_paths import tree_flatten_with_path
@@ -175,14 +177,20 @@ class custom_rules(CallableObject[R, Q]):
             note_call(self.identity)
             # a bwd rule runs long after the call; other rules look up the location when they need it
             site = None if self.bwd_rule is None and self.remat_rules is None else call_site()
+            refs: Sequence[Ref] = ()
             user_call = UserCall(self, layout, in_tree, fixed, keywords, site)
             try:
                 leaves = [x if isinstance(x, Array) else lift(x) for x in leaves]
             except TypeError:
-                self._refuse_leaves(args, layout)
-                raise
+                if not holds_refs(leaves):
+                    self._refuse_leaves(args, layout)
+                    raise
+                # references are part of the structure, from which function and rules get them
+                refs = [x for x in leaves if isinstance(x, Ref)]
+                leaves, user_call.in_tree = tree_flatten(passed_as_they_are(args))
+                leaves = [x if isinstance(x, Array) else lift(x) for x in leaves]
             call: CustomCall = user_call
-            tracers = self._capture_search.tracers(self, fixed, keywords)
+            tracers = self._capture_search.tracers(self, [*fixed, *refs] if refs else fixed, keywords)
             if tracers:
                 call = closing_over(user_call, tracers, held=[traced.get(id(x)) for x in tracers])
                 leaves = [*tracers, *leaves]

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Concatenate, Protocol, Self, overload
 
+from pullback._api.compiled_refs import RefUse
+from pullback._api.inspect import structs
 from pullback._core.array import lift
 from pullback._core.errors import boundary
 from pullback._core.jaxpr import ClosedJaxpr, Jaxpr
+from pullback._core.refs import Ref, RefType
 from pullback._core.trace import Tracer
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.tree_paths import tree_text
-from pullback._core.types import matches, struct_of
+from pullback._core.types import matches
 from pullback._core.typing import P, PyTree, Q, R, R_co
 from pullback._higher_order.bodies import lift_tree
 from pullback._xla.executable import Executable, ProgramOfValues, module_of, program_of
@@ -74,6 +77,8 @@ class TracedStage:
         name: str,
         donated: frozenset[int],
         options: tuple[tuple[str, Any], ...] = (),
+        refs: RefUse | None = None,
+        num_consts: int = 0,
     ):
         self.jaxpr = closed
         self._jaxpr = jaxpr
@@ -82,11 +87,13 @@ class TracedStage:
         self.fun_name = name
         self._donated = donated
         self._options = options
+        self._refs = refs
+        self._num_consts = num_consts  # without the contents of references
 
     @property
     def out_info(self) -> Any:
         """The result's structure, with `ShapeDtypeStruct` leaves."""
-        return tree_unflatten(self.out_tree, [struct_of(aval) for aval in self.jaxpr.out_avals])
+        return structs(self.jaxpr, self.out_tree)
 
     @boundary
     def lower(self) -> Lowered:
@@ -135,8 +142,10 @@ class Compiled:
                 f"{tree_text(tree)} "
                 "(static arguments are part of the program: leave them out)"
             )
+        refs = self.traced._refs
+        places = () if refs is None else refs.arguments
         try:
-            xs = [lift(x) for x in leaves]
+            xs = [x if i in places and isinstance(x, Ref) else lift(x) for i, x in enumerate(leaves)]
         except (TypeError, OverflowError):
             lift_tree(f"compiled {name}", "(args, kwargs)", (args, kwargs))
             raise
@@ -146,12 +155,17 @@ class Compiled:
                 f"transformation (grad, vmap, jit, ...). Transform the function before compiling it."
             )
         for i, (x, aval) in enumerate(zip(xs, self.traced.jaxpr.in_avals, strict=True)):
-            if not matches(aval, x.aval):
+            given: Any = x.aval
+            expected = RefType(aval) if i in places else aval
+            if not (expected == given if i in places else matches(aval, given)):
                 raise TypeError(
-                    f"compiled {name}: leaf {i} of the arguments must have type {aval.str_short()}, got "
-                    f"{x.aval.str_short()}. Compile again for other types."
+                    f"compiled {name}: leaf {i} of the arguments must have type {expected.str_short()}, got "
+                    f"{given.str_short()}. Compile again for other types."
                 )
-        outs = self.program.run([*self.traced.jaxpr.consts, *xs])  # type: ignore[list-item]
+        consts = self.traced.jaxpr.consts
+        if refs is None:
+            return tree_unflatten(self.traced.out_tree, self.program.run([*consts, *xs]))  # type: ignore[list-item]
+        outs = refs.run(self.program, consts[: self.traced._num_consts], xs)
         return tree_unflatten(self.traced.out_tree, outs)
 
     def as_text(self) -> str:

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from pullback._api.refs_under_vmap import ReturningRefs, batched_with_refs
 from pullback._core.arguments import argument_path, check_callable, lift_leaves
 from pullback._core.array import Array
 from pullback._core.errors import boundary, describe_function, described, fold, function_name, wrapping
-from pullback._core.flat_function import FlatFunction
 from pullback._core.hitypes import MappingSpec
+from pullback._core.ref_arguments import holds_refs
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.tree_paths import broadcast_prefix, keystr, prefix_errors, tree_flatten_with_path, tree_text
 from pullback._core.types import ShapedArray
@@ -75,11 +76,16 @@ def vmap(
     def call(args, kwargs):
         return fun(*args, **kwargs)
 
+    def inner(example, axes, targets):
+        return vmap(example, axes, targets, axis_name, axis_size)
+
     @wrapping(fun)
     def batched(*args, **kwargs):
         try:
             leaves, tree = tree_flatten((args, kwargs))
             axes = _input_axes(fun, in_axes, args, kwargs)
+            if holds_refs(leaves):
+                return batched_with_refs(fun, leaves, tree, axes, out_axes, inner, partial(_place, fun, args, kwargs))
             kept: dict[int, Any] = {}
             if None in axes:
                 kept = {i: x for i, (x, a) in enumerate(zip(leaves, axes)) if a is None and not isinstance(x, Array)}
@@ -92,7 +98,7 @@ def vmap(
             ]
             size = _batch_size(fun, xs, dims, axis_size, args, kwargs)
             xs, dims = with_axes_in_front(xs, dims, size, lambda i: _where(fun, i, args, kwargs))
-            flat = FlatFunction("vmap", fun, tree, call)
+            flat = ReturningRefs("vmap", fun, tree, call)
             run = partial(_with_kept, flat, kept) if kept else flat
             values, out_dims, trace = batch_flat(run, xs, dims, size, axis_name, subject=subject)
             out_tree = flat.out_tree
@@ -119,7 +125,7 @@ def vmap(
                             f"rank {rank}: the axis must lie in [{-rank - 1}, {rank}]"
                         )
                     results.append(trace.materialize(value, dim, target % (rank + 1)))
-            return tree_unflatten(out_tree, results)
+            return tree_unflatten(out_tree, flat.with_refs(results) if flat.returned else results)
         except Exception as error:
             fold(error)
             raise
@@ -127,7 +133,7 @@ def vmap(
     return batched
 
 
-def _with_kept(flat: FlatFunction, kept: dict[int, Any], *leaves: AnyValue) -> list[Array]:
+def _with_kept(flat: Callable, kept: dict[int, Any], *leaves: AnyValue) -> list[Array]:
     """The flat function with the leaves that are no arrays, and are not mapped, as they were given."""
     return flat(*[kept[i] if i in kept else x for i, x in enumerate(leaves)])
 
@@ -167,6 +173,10 @@ def _leaf_path(fun: Callable, i: int, args: tuple, kwargs: dict) -> str:
 
 def _where(fun: Callable, i: int, args: tuple, kwargs: dict) -> str:
     return f"vmap of {function_name(fun)}: {_leaf_path(fun, i, args, kwargs)}"
+
+
+def _place(fun: Callable, args: tuple, kwargs: dict, i: int) -> str:
+    return f"{_leaf_path(fun, i, args, kwargs)} of {function_name(fun)}"
 
 
 def _check_axis(fun: Callable, axis: Any, x: Array, i: int, args: tuple, kwargs: dict) -> Any:

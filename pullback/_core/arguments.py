@@ -14,6 +14,7 @@ import numpy as np
 from pullback._core.array import Array, ConcreteArray, is_array_like, lift
 from pullback._core.errors import described, function_name
 from pullback._core.hitypes import is_own_value
+from pullback._core.refs import Ref
 from pullback._core.trace import Tracer, check_alive
 from pullback._core.tree import tree_flatten
 from pullback._core.tree_paths import keystr, leaf_hint, tree_flatten_with_path
@@ -208,7 +209,12 @@ def aval_of(x: AnyValue) -> Any:
 
 
 def check_leaf(x: AnyValue, describe: Callable[[], str], structs: bool = False) -> None:
-    """Raise TypeError, in the user's terms, for a leaf that is not an array; `structs` allows a `ShapeDtypeStruct`."""
+    """Raise TypeError, in the user's terms, for a leaf that is not an array.
+
+    `structs` allows what is one only for a function that is traced: a `ShapeDtypeStruct`, a Ref.
+    """
+    if isinstance(x, Ref) and structs:
+        return
     if isinstance(x, (ShapeDtypeStruct, OwnType)):
         if not structs:
             raise TypeError(
@@ -285,6 +291,11 @@ def flatten_result(function: str, fun: Callable, result: PyTree) -> tuple[list[A
         return [x if isinstance(x, Array) else lift(x) for x in leaves], tree
     except TypeError:
         for path, leaf in tree_flatten_with_path(result)[0]:
+            if isinstance(leaf, Ref):
+                raise ValueError(
+                    f"{function}: {function_name(fun)} must not return a Ref, but the leaf "
+                    f"{keystr(path) or 'it returned'} is {leaf.cell.described()}. Return what it holds, ref[...]."
+                ) from None
             if not is_array_like(leaf):
                 raise TypeError(
                     f"{function}: {function_name(fun)} must return arrays or numbers, in lists, tuples, dicts or other "

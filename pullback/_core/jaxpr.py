@@ -214,8 +214,29 @@ def install_printer(format_jaxpr: Callable[[Jaxpr], str]) -> None:
     _format = format_jaxpr
 
 
+class RefEffect(NamedTuple):
+    """An access to a reference: `input_index` is its place among the constants and inputs, `aval` its type."""
+
+    input_index: int
+    aval: ShapedArray
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.input_index}: {self.aval.str_short()})"
+
+
+class ReadEffect(RefEffect):
+    """The function reads a reference."""
+
+
+class WriteEffect(RefEffect):
+    """The function writes to a reference."""
+
+
 class ClosedJaxpr:
     """A jaxpr with the values of its constant variables, `consts`; what `make_jaxpr` returns.
+
+    A reference that the function takes, or closes over, is a variable that stands for its content; what was written is
+    among the results, after those of the function. `effects` lists these accesses.
 
     >>> import pullback as pb
     >>> closed = pb.make_jaxpr(lambda x: 2 * x)(1.)
@@ -223,13 +244,15 @@ class ClosedJaxpr:
     ([], 1)
     """
 
-    __slots__ = ("jaxpr", "consts")
+    __slots__ = ("jaxpr", "consts", "effects")
     jaxpr: Jaxpr
     consts: list[Any]
+    effects: list[RefEffect]
 
-    def __init__(self, jaxpr: Jaxpr, consts: Sequence[Any] = ()):
+    def __init__(self, jaxpr: Jaxpr, consts: Sequence[Any] = (), effects: Sequence[RefEffect] = ()):
         self.jaxpr = jaxpr
         self.consts = list(consts)
+        self.effects = list(effects)
 
     @property
     def in_avals(self) -> list[ShapedArray]:
@@ -252,7 +275,8 @@ class ClosedJaxpr:
         return self.consts
 
     def __str__(self) -> str:
-        return str(self.jaxpr)
+        effects = f"\n  with {', '.join(map(repr, self.effects))}" if self.effects else ""
+        return f"{self.jaxpr}{effects}"
 
     __repr__ = __str__
 

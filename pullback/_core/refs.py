@@ -9,7 +9,8 @@ reference from outside cannot be read or written at once: there the access is re
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +19,9 @@ from pullback._core.array import Array, ConcreteArray, array_of
 from pullback._core.errors import Described, Location, UnexpectedTracerError, boundary, is_internal
 from pullback._core.jaxpr import Jaxpr, gathered
 from pullback._core.primitive import Forgetting, Primitive, discharge_refs
+from pullback._core.ref_changes import note_change, refs_exist, watched
 from pullback._core.staging import StagingTrace
-from pullback._core.trace import Trace, Tracer, check_alive, context
+from pullback._core.trace import Trace, Tracer, call_with, check_alive, context
 from pullback._core.types import ShapedArray, length
 from pullback._core.typing import AnyValue, DTypeLike, Index
 
@@ -77,28 +79,48 @@ class Cell:
     `owner` is the trace in which it was made: `content` is a value of that trace, or of one that it runs in. `alone`
     says that nobody else holds the content, so that NumPy may write into it. `end` is the function that ended its use,
     `freeze` or `free_ref`.
+
+    A function that is traced gets a cell of its own for a reference that is passed to it: `target` is the cell passed,
+    None in a compiled function, whose calls pass different ones, and `origin` is the argument.
     """
 
-    __slots__ = ("content", "aval", "owner", "location", "alone", "end", "__weakref__")
+    __slots__ = ("content", "aval", "owner", "origin", "alone", "end", "target", "__weakref__")
     content: Any
     aval: ShapedArray
     owner: Trace
-    location: Location | None
+    origin: Location | str | None
     alone: bool
     end: str | None
+    target: Cell | None
 
-    def __init__(self, content: Array, aval: ShapedArray, owner: Trace, alone: bool):
+    def __init__(
+        self,
+        content: Any,
+        aval: ShapedArray,
+        alone: bool = False,
+        origin: Location | str | None = None,
+        target: Cell | None = None,
+    ):
         self.content = content
         self.aval = aval
-        self.owner = owner
+        self.owner = context.trace
         self.alone = alone
         self.end = None
-        self.location = _user_location()
+        self.origin = origin
+        self.target = target
+
+    def root(self) -> Cell:
+        """The cell that was made, where functions have passed it on."""
+        cell = self
+        while cell.target is not None:
+            cell = cell.target
+        return cell
 
     def described(self) -> str:
         """The words for the reference in messages."""
-        made = f" made at {self.location}" if self.location else ""
-        return f"the Ref of type {self.aval.str_short()}{made}"
+        how = f" that is {self.origin}" if isinstance(self.origin, str) else ""
+        how = f" made at {self.origin}" if isinstance(self.origin, Location) else how
+        return f"the Ref of type {self.aval.str_short()}{how}"
 
     def __repr__(self) -> str:
         return f"Ref{{{self.aval.str_short()}}}"
@@ -202,12 +224,16 @@ class Ref(Described):
         return f"a Ref of type {self.aval_of_part.str_short()}"
 
     def __repr__(self) -> str:
-        if self.cell.end is not None:
-            return f"Ref({self.aval_of_part.str_short()}, ended by {self.cell.end})"
-        content = self[...]
-        if isinstance(content, Tracer):
-            return f"Ref({content!r})"
-        return f"Ref{repr(content).removeprefix('Array')}"
+        end = self.cell.root().end
+        if end is not None:
+            return f"Ref({self.aval_of_part.str_short()}, ended by {end})"
+        try:
+            cell = resolved(self.cell)
+            if staging_of(cell, "read") is None and isinstance(cell.content, ConcreteArray):
+                return f"Ref{repr(self[...]).removeprefix('Array')}"
+        except UnexpectedTracerError:
+            pass
+        return f"Ref({self.aval_of_part.str_short()}, traced)"
 
     @boundary
     def __iter__(self) -> Any:
@@ -282,7 +308,8 @@ def make_ref(content: Array, alone: bool = False) -> Ref:
 
     With `alone`, nobody else holds the array: its data may be written to.
     """
-    return handle_of(Cell(content, content.aval.strip_weak_type(), context.trace, alone))
+    refs_exist[0] = True
+    return handle_of(Cell(content, content.aval.strip_weak_type(), alone, _user_location()))
 
 
 def _rebuilt(content: Array) -> Ref:
@@ -293,8 +320,42 @@ def _rebuilt(content: Array) -> Ref:
 
 # --- the place of an access ---
 
-ref_get_p = Primitive("ref_get")
-ref_set_p = Primitive("ref_set", multiple_results=True)
+
+class RefScope(Trace):
+    """A place where some references hold contents of their own; all else passes to the parent.
+
+    A function with rules is traced into one equation, with the contents of references among its operands. When its
+    rules run, it is on these.
+    """
+
+    __slots__ = ("contents",)
+
+    def __init__(self, contents: dict[Cell, Any]):
+        super().__init__(context.trace)
+        self.transparent = False
+        self.contents = {cell.root(): content for cell, content in contents.items()}
+
+    def describe(self) -> str:
+        return self.parent.describe()
+
+    def process_primitive(self, primitive: AnyValue, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        return call_with(self.parent, primitive.bind, *args, **params)
+
+
+class _Access(Primitive):
+    """A recorded access to a reference. To apply it again, in a copy of the jaxpr, is to access the reference there."""
+
+    __slots__ = ()
+
+    def bind(self, /, *args: AnyValue, **params: AnyValue) -> Any:
+        if args:
+            write_cell(params["ref"], *args)
+            return []
+        return read_cell(params["ref"])
+
+
+ref_get_p = _Access("ref_get")
+ref_set_p = _Access("ref_set", multiple_results=True)
 ref_get_p.types = ref_set_p.types = Forgetting()  # a reference must not be kept alive by a cache key
 ref_get_p.abstract_eval = lambda ref: ref.aval
 ref_set_p.abstract_eval = lambda aval, ref: []
@@ -302,15 +363,19 @@ ref_get_p.has(effectful=True)
 ref_set_p.has(effectful=True)
 
 
-def staging_of(cell: Cell, verb: str) -> StagingTrace | None:
-    """The innermost trace to a jaxpr between the place where a reference was made and here; None if there is none."""
+def staging_of(cell: Cell, verb: str) -> Any:
+    """The innermost trace to a jaxpr between the place where a reference was made and here; None if there is none.
+
+    If it has a content of its own here, the scope.
+    """
     trace: Any = context.trace
     owner = cell.owner
-    if trace is owner and cell.end is None:
+    if trace is owner and cell.content is not None:
         return None
-    if cell.end is not None:
+    end = cell.root().end
+    if end is not None:
         raise RuntimeError(
-            f"{cell.described()} cannot be {verb}: its use was ended by {cell.end}. Use the array that freeze "
+            f"{cell.described()} cannot be {verb}: its use was ended by {end}. Use the array that freeze "
             "returned, or make another Ref with new_ref."
         )
     while not owner.alive and not isinstance(owner, StagingTrace):
@@ -323,36 +388,77 @@ def staging_of(cell: Cell, verb: str) -> StagingTrace | None:
     innermost = None
     while trace is not owner:
         if trace is None:
-            return None  # a rule runs below the transformation that the reference belongs to
+            if verb == "read":
+                return None
+            raise ValueError(
+                f"{cell.described()} is {verb} by a function with rules, or by a rule, which run outside of "
+                f"{owner.describe()}, where it was made: what its content depends on would be lost. Make the Ref "
+                "outside of the function that is transformed, or let the function with rules return the value."
+            )
         if innermost is None and isinstance(trace, StagingTrace):
             innermost = trace
+        elif type(trace) is RefScope and cell.root() in trace.contents:
+            return innermost or trace
         trace = trace.parent
+    if innermost is None and cell.content is None:
+        raise UnexpectedTracerError(
+            f"{cell.described()} was {verb} after the function had been traced: what a compiled function gets for a "
+            "Ref exists only there. Use the Ref that was passed."
+        )
     return innermost
+
+
+def resolved(cell: Cell) -> Cell:
+    """The cell to access here: outside of the function that a reference was passed to, the one that was passed."""
+    while cell.target is not None:
+        trace: Any = context.trace
+        staged = False
+        while trace is not None and trace is not cell.owner:
+            staged = staged or isinstance(trace, StagingTrace)
+            trace = trace.parent
+        if staged and trace is not None:
+            break
+        cell = cell.target
+    return cell
 
 
 def read_cell(cell: Cell, kept: bool = True) -> Any:
     """The content of a reference at this place in the program; `kept` says that it may outlive the next write."""
+    if cell.target is not None:
+        cell = resolved(cell)
     trace = staging_of(cell, "read")
     if trace is None:
         if kept:
             cell.alone = False
         return cell.content
+    if type(trace) is RefScope:
+        return trace.contents[cell.root()]
     discharge_refs[0] = True
     return trace.record(ref_get_p, [], {"ref": cell})
 
 
 def write_cell(cell: Cell, value: Array, alone: bool = False) -> None:
     """Replace the content of a reference by a value of its type."""
+    if cell.target is not None:
+        cell = resolved(cell)
     trace = staging_of(cell, "written to")
     if isinstance(value, Tracer):
         check_alive(value)
         check_level(cell, value)
     if trace is None:
+        if watched():
+            note_change(cell, partial(_restore, cell, cell.content, cell.alone), True)
         cell.content = value
         cell.alone = alone
+    elif type(trace) is RefScope:
+        trace.contents[cell.root()] = value
     else:
         discharge_refs[0] = True
         trace.record(ref_set_p, [value], {"ref": cell})
+
+
+def _restore(cell: Cell, content: Any, alone: bool) -> None:
+    cell.content, cell.alone = content, alone
 
 
 def owned_data(cell: Cell) -> np.ndarray:
@@ -370,23 +476,25 @@ def check_level(cell: Cell, value: Tracer) -> None:
     """Refuse a value of a transformation that the reference was made outside of."""
     trace: Any = context.trace
     while trace is not None and trace is not cell.owner:
+        if type(trace) is RefScope and cell.root() in trace.contents:
+            return
         if trace is value.owner and not isinstance(trace, StagingTrace):
             raise ValueError(
                 f"a value of type {value.aval.str_short()} traced by {value.owner.describe()} was written to "
-                f"{cell.described()}, outside of that transformation: what it knows of the value, its derivative or "
-                "its other examples, would be lost. Make the Ref inside the transformed function; return the value as "
-                "a result, or as aux; or write lax.stop_gradient(x), if it is to be stored without its derivative."
+                f"{cell.described()}, outside of that transformation: {trace.lost[0]} would be lost. Make the Ref "
+                f"inside of the transformed function; {trace.lost[1]}."
             )
         trace = trace.parent
 
 
-def cells_of(jaxpr: Jaxpr, written: bool = False) -> tuple[Cell, ...]:
-    """The references that a jaxpr accesses, or writes to, in order of their first access."""
+def cells_of(jaxpr: Jaxpr, reads: bool | None = None) -> tuple[Cell, ...]:
+    """The references that a jaxpr accesses, in order of the first access: those it reads, or writes to, or both."""
+    wanted = (ref_get_p, ref_set_p) if reads is None else (ref_get_p,) if reads else (ref_set_p,)
 
     def find(eqn):
-        return [eqn.params["ref"]] if eqn.primitive is ref_set_p or (eqn.primitive is ref_get_p and not written) else ()
+        return [eqn.params["ref"]] if eqn.primitive in wanted else ()
 
-    return tuple(dict.fromkeys(gathered(jaxpr, f"refs {written}", find)))
+    return tuple(dict.fromkeys(gathered(jaxpr, f"refs {reads}", find)))
 
 
 __all__ = ["Cell", "Ref", "RefIndexer", "RefType", "cells_of", "make_ref", "read_cell", "staging_of", "write_cell"]

@@ -13,6 +13,7 @@ from pullback._core.array import Array, is_array_like, lift
 from pullback._core.errors import ConcretizationTypeError, describe_function, described
 from pullback._core.flat_function import FlatFunction
 from pullback._core.jaxpr import HeldJaxpr, Jaxpr, Var
+from pullback._core.ref_arguments import holds_refs, passed
 from pullback._core.staging import stage_open
 from pullback._core.tree import PyTreeDef, tree_flatten
 from pullback._core.tree_paths import equality_errors, keystr, skeleton, tree_flatten_with_path
@@ -37,9 +38,20 @@ def trace_body(function: str, fun: Callable, in_tree: PyTreeDef, avals: Sequence
     return Body(jaxpr, consts, flat.out_tree)
 
 
-def lift_tree(function: str, part: str, tree: PyTree) -> tuple[list[Array], PyTreeDef]:
-    """The leaves of a pytree of arrays; TypeError names a leaf that is not an array."""
+def lift_tree(function: str, part: str, tree: PyTree, refs: bool = False) -> tuple[list[Array], PyTreeDef]:
+    """The leaves of a pytree of arrays; TypeError names a leaf that is not an array.
+
+    With `refs`, it may hold references, which the structure puts back.
+    """
     leaves, treedef = tree_flatten(tree)
+    if holds_refs(leaves):
+        passed_tree, cells = passed(tree, lambda path: f"{part}{keystr(tuple(path))} of {function}")
+        if not refs:
+            raise ValueError(
+                f"{function}: {cells[0].origin} is a Ref, which is no value that it could compute with. Close over it, "
+                "or pass what it holds, ref[...]."
+            )
+        leaves, treedef = tree_flatten(passed_tree)
     out = []
     for i, leaf in enumerate(leaves):
         try:

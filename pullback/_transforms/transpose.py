@@ -10,6 +10,7 @@ from pullback._core.config import config, nans_were_debugged
 from pullback._core.errors import RuleError, RuleNotDefinedError
 from pullback._core.origins import InBackwardPass
 from pullback._core.primitive import HigherOrder
+from pullback._core.ref_changes import refs_exist, undone_on_error, watched
 from pullback._core.trace import call_with, context
 from pullback._core.zeros import Zero
 from pullback._ops.scattered import added
@@ -27,10 +28,14 @@ def pull(
     """Apply the transpose of a linear map: a cotangent, or a symbolic zero, for each of its inputs (None for inactive).
 
     Runs under the current transformation, so that it can itself be differentiated, batched or staged. A map that is
-    used `once` is consumed on the way: a residual is freed as soon as it has been read. `records` are the records of
+    used `once` is consumed on the way: a residual is freed as soon as it has been read. If the pass fails, what it has
+    written to references is undone. `records` are the records of
     the map in reverse order, if the caller follows the walk. The cotangents of inputs with an accumulator in `into` are
     added to that, and None is returned for them; what only a `NullAccum` would take is not computed.
     """
+    if refs_exist[0] and not watched():
+        with undone_on_error():
+            return pull(linear, cotangents, once, records, into)
     tape = linear.tape
     if records is None:
         records = _taken(linear.records) if once else reversed(linear.records)

@@ -40,6 +40,7 @@ class BatchTrace(Trace):
     """Applies batching rules. `axis_name` may be None; `size` is the length of the batch axis."""
 
     __slots__ = ("axis_name", "size", "subject")
+    lost = ("its values for other examples", "or map the Ref too (in_axes), so that every example has one of its own")
 
     def __init__(self, parent: Trace | None, axis_name: AxisName | None, size: int, subject: str = "vmap"):
         super().__init__(parent)

@@ -169,7 +169,7 @@ def _in_numpy(x: AnyValue, kinds: str) -> TypeGuard[np.ndarray | np.generic]:
 def _choose(
     function: str, index: ArrayLike, funs: Sequence[Callable], parts: Sequence[str], operands: Sequence[Any]
 ) -> Any:
-    leaves, in_tree = lift_tree(function, "the operands", tuple(operands))
+    leaves, in_tree = lift_tree(function, "the operands", tuple(operands), refs=True)
     avals = [x.aval for x in leaves]
     bodies = [trace_body(function, fun, in_tree, avals, part) for fun, part in zip(funs, parts, strict=True)]
     first = bodies[0]

@@ -12,6 +12,8 @@ from pullback._core.arguments import check_callable, flatten_result
 from pullback._core.array import Array, ArrayLike, ConcreteArray
 from pullback._core.errors import boundary, describe_function, standing_for
 from pullback._core.flat_function import FlatFunction
+from pullback._core.ref_arguments import holds_refs
+from pullback._core.refs import Ref
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten, treedef_tuple
 from pullback._core.tree_paths import skeleton
 from pullback._core.types import ShapedArray
@@ -99,7 +101,11 @@ def scan_by(
     """`scan` of pytrees by a loop over their leaves, `bind(consts, carry, xs, body, n, reverse)`."""
     check_callable(function, f)
     carry, carry_tree = lift_tree(function, "init", init)
-    scanned, xs_tree = lift_tree(function, "xs", xs)
+    given, given_tree = tree_flatten(xs)
+    if holds_refs(given):
+        n = _length(function, given, given_tree, length)
+        f, xs = _over_refs(f, xs, n)
+    scanned, xs_tree = lift_tree(function, "xs", xs, refs=True)
     n = _length(function, scanned, xs_tree, length)
     rows = [without_leading(x.aval) for x in scanned]
     in_tree = treedef_tuple((carry_tree, xs_tree))
@@ -134,6 +140,18 @@ def scan_by(
     )
     last, stacked = bind(body.consts, carry, scanned, body.jaxpr, n, bool(reverse))
     return tree_unflatten(carry_tree, last), tree_unflatten(children[1], stacked)
+
+
+def _over_refs(f: Callable, xs: PyTree, n: int) -> tuple[Callable, PyTree]:
+    """The body and its inputs, where some of these are references: each step gets a Ref to its entry."""
+
+    @standing_for(f)
+    def step(carry, numbered):
+        i, x = numbered
+        leaves, tree = tree_flatten(x)
+        return f(carry, tree_unflatten(tree, [leaf.at[i] if isinstance(leaf, Ref) else leaf for leaf in leaves]))
+
+    return step, (np.arange(n, dtype=np.int32), xs)
 
 
 def _unrolled(function: str, unroll: int | bool) -> int:

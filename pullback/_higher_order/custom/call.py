@@ -88,6 +88,10 @@ class CustomCall(Protocol):
         """The tracers that function and rules refer to. The first operands are their values, without (co)tangents."""
 
     @property
+    def contents(self) -> int:
+        """The number of last results that are contents of references, which have no derivative."""
+
+    @property
     def held(self) -> Sequence[str | None]:
         """For each captured tracer, the nondifferentiable argument that holds it, or None."""
 
@@ -144,6 +148,7 @@ class DerivedCall:
     accumulate: Rule = None
     transpose: Rule = None
     captured: Sequence[Any] = ()
+    contents: int = 0
     held: Sequence[str | None] = ()
     forward: str | None = None
     identity: Any = None

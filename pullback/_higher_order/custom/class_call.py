@@ -82,6 +82,7 @@ class ClassCall(RuledCall):
     fixed: Sequence[Any] = ()
     keywords: dict[str, Any] = {}
     captured: Sequence[Any] = ()
+    contents = 0
     held: Sequence[str | None] = ()
     vmap = remat = None
     result_type = "out_aval declares"

@@ -18,6 +18,7 @@ from pullback._core.array import lift
 from pullback._core.errors import RuleError, RuleNotDefinedError, UnexpectedTracerError
 from pullback._core.jaxpr import Jaxpr, eval_jaxpr
 from pullback._core.primitive import HigherOrder
+from pullback._core.refs import cells_of
 from pullback._core.staging import stage_open
 from pullback._core.trace import call_with, context, is_linear
 from pullback._core.zeros import Zero, zero_of
@@ -29,6 +30,7 @@ from pullback._higher_order.custom.backward import (
     tangents_by_backward,
 )
 from pullback._higher_order.custom.call import CustomCall, closing_over, replaced
+from pullback._higher_order.custom.refs import record_with_refs
 from pullback._higher_order.custom.remat import checkpointed
 from pullback._higher_order.custom.vmap import BatchedCall, jvp_with_batching_rule
 from pullback._ops.elementwise import add_p
@@ -52,7 +54,10 @@ def _evaluate(*args, call: CustomCall, **_):
 
 
 def _stage(trace, args, params):
-    return trace.record(custom_call_p, *_staged(args, params))
+    operands, staged = _staged(args, params)
+    if cells_of(staged["jaxpr"]):
+        return record_with_refs(trace, custom_call_p, staged["call"], staged["jaxpr"], operands)
+    return trace.record(custom_call_p, operands, staged)
 
 
 def _staged(args, params) -> tuple[Sequence[Any], dict[str, Any]]:
@@ -110,7 +115,9 @@ def _jvp(primals, tangents, call: CustomCall, **_):
         return jvp_with_batching_rule(custom_call_p, call, primals, tangents)
     if call.jvp is None and call.fwd is None and call.forward == "primal":
         return through_function(tangents)
-    return _with_captured_tangents(call, tangents, lambda given: _forward(call, primals, given), through_function)
+    return _with_captured_tangents(
+        call, tangents, lambda given: _by_rule(_forward, call, primals, given), through_function
+    )
 
 
 def _linearize(trace, primals, tangents, call: CustomCall, **_):
@@ -124,7 +131,9 @@ def _linearize(trace, primals, tangents, call: CustomCall, **_):
     undefined = call.jvp is None and call.fwd is None and call.linearize is None
     if undefined and (call.vmap is not None or call.forward == "primal"):
         return through_function(tangents)
-    return _with_captured_tangents(call, tangents, lambda given: _reverse(call, primals, given), through_function)
+    return _with_captured_tangents(
+        call, tangents, lambda given: _by_rule(_reverse, call, primals, given), through_function
+    )
 
 
 def _with_captured_tangents(call: CustomCall, tangents, by_rule, through_function):
@@ -149,6 +158,15 @@ def _with_captured_tangents(call: CustomCall, tangents, by_rule, through_functio
     return outs, [
         b if type(a) is Zero else a if type(b) is Zero else add_p.bind(a, b) for a, b in zip(touts, more, strict=True)
     ]
+
+
+def _by_rule(rule, call: CustomCall, primals, tangents):
+    """Results and tangents by a rule, which says nothing about what is written to references."""
+    outs, touts = rule(call, primals, tangents)
+    if call.contents:
+        n = len(outs) - call.contents
+        touts = [*touts[:n], *(zero_of(out.aval) for out in outs[n:])]
+    return outs, touts
 
 
 def _forward(call: CustomCall, primals, tangents):

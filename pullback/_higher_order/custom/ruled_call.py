@@ -12,6 +12,7 @@ from pullback._core.config import nans_were_debugged
 from pullback._core.errors import RuleError, is_internal
 from pullback._core.hitypes import registered, unpacked
 from pullback._core.origins import NO_CONTEXT, InRule, origins_are_tracked
+from pullback._core.refs import Ref
 from pullback._core.staging import call_optionally
 from pullback._core.trace import context
 from pullback._core.tree import PyTreeDef, tree_flatten
@@ -59,7 +60,9 @@ class Residuals:
         arrays: list[Any] = []
         rest: list[Any] = []
         for leaf in leaves:
-            if isinstance(leaf, Array) or (type(leaf) not in _PYTHON_NUMBERS and is_array_like(leaf)):
+            if isinstance(leaf, Array) or (
+                type(leaf) not in _PYTHON_NUMBERS and not isinstance(leaf, Ref) and is_array_like(leaf)
+            ):
                 arrays.append(lift(leaf))
                 rest.append(_Array)
             else:

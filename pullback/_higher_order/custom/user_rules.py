@@ -92,6 +92,7 @@ class UserCall(CallLabels, RuledCall):
 
     __slots__ = ("in_tree", "fixed", "keywords", "forward", "out_tree", "out_avals")
     captured: Sequence[Any] = ()
+    contents = 0
     held: Sequence[str | None] = ()
     linearize = batch = accumulate = transpose = key = None
 

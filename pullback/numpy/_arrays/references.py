@@ -6,6 +6,7 @@ traced, are clamped. Writes take exactly the shape and dtype of the part.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,18 @@ import numpy as np
 from pullback._core import dtypes, numpy_state
 from pullback._core.array import Array, ConcreteArray, array_of, lift
 from pullback._core.errors import boundary
-from pullback._core.refs import Ref, RefIndexer, handle_of, owned_data, read_cell, staging_of, write_cell
+from pullback._core.ref_changes import note_change, watched
+from pullback._core.refs import (
+    Cell,
+    Ref,
+    RefIndexer,
+    handle_of,
+    owned_data,
+    read_cell,
+    resolved,
+    staging_of,
+    write_cell,
+)
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.typing import AnyValue, Index
 from pullback._ops import elementwise
@@ -106,7 +118,7 @@ def _is_kind(given: ShapedArray, aval: ShapedArray) -> bool:
 
 def _held(ref: Ref, verb: str) -> ConcreteArray | None:
     """The content, if it is a concrete array that can be accessed now."""
-    cell = ref.cell
+    cell = resolved(ref.cell)
     if staging_of(cell, verb) is None and type(cell.content) is ConcreteArray:
         return cell.content
     return None
@@ -128,7 +140,7 @@ def getitem_of_ref(self: Ref, key: Index) -> Array:
     x = x if key is Ellipsis else getitem(x, key)
     if content is not None and type(x) is ConcreteArray:
         if x is content:
-            self.cell.alone = False
+            resolved(self.cell).alone = False
         elif isinstance(x.value, np.ndarray) and x.value.base is not None:
             x = array_of(x.aval, x.value.copy())
     return x
@@ -168,7 +180,7 @@ def _write(ref: Ref, key: Index, value: AnyValue, add: bool) -> None:
 
 def _in_place(ref: Ref, key: Index, v: ConcreteArray, add: bool) -> bool:
     """Write by NumPy itself, into the data that the reference holds; False where that is not possible."""
-    cell = ref.cell
+    cell = resolved(ref.cell)
     if cell.aval.ndim == 0 or (add and not is_basic(key)):
         return False
     token = numpy_state.enter()
@@ -177,9 +189,9 @@ def _in_place(ref: Ref, key: Index, v: ConcreteArray, add: bool) -> bool:
         if not all(map(is_basic, keys)):
             return False
         place = numpy_index(key)
-        part: Any = owned_data(cell)
-        for k in keys:
-            part = part[(*k, ...) if isinstance(k, tuple) else (k, ...)]
+        part = _part(owned_data(cell), keys)
+        if watched():
+            note_change(cell, partial(_undo, cell, keys, place, np.array(part[place])), False)
         if add:
             whole = (*place, ...) if isinstance(place, tuple) else (place, ...) if place is not ... else place
             part[whole] += v.value
@@ -190,6 +202,17 @@ def _in_place(ref: Ref, key: Index, v: ConcreteArray, add: bool) -> bool:
     finally:
         numpy_state.leave(token)
     return True
+
+
+def _part(data: np.ndarray, keys: list[Any]) -> np.ndarray:
+    """The part of data that basic indices lead to, to be written to."""
+    for k in keys:
+        data = data[(*k, ...) if isinstance(k, tuple) else (k, ...)]
+    return data
+
+
+def _undo(cell: Cell, keys: list[Any], place: Any, before: np.ndarray) -> None:
+    _part(owned_data(cell), keys)[place] = before
 
 
 def _updated(x: Array, keys: list[Index], v: Array, add: bool) -> Array:

@@ -1,0 +1,100 @@
+"""Calls of compiled functions that access references: contents go in as arguments, and come back as results.
+
+The program has the contents as further inputs, those that it writes to as donated ones, so that it updates in place.
+Under a transformation the function is traced with the references of the call, since rules of functions in it may access
+them later, in its backward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pullback._core.array import ConcreteArray, array_of
+from pullback._core.discharge import aliased, exposed
+from pullback._core.jaxpr import Jaxpr, RefEffect, consts_to_args
+from pullback._core.refs import Cell, Ref, read_cell, resolved, write_cell
+from pullback._transforms.dce import dce
+from pullback._xla.executable import Executable, ProgramOfValues
+
+
+class RefUse(NamedTuple):
+    """The references of a traced call.
+
+    `arguments` are the numbers of the leaves that are references, `outer` those that the function closes over, whose
+    contents are its last constants. Of each that is `written`, the number of the leaf or the cell itself, the content
+    is a further result, and the old one is `donated` to the program, by its number among constants and arguments.
+    """
+
+    arguments: dict[int, Cell]
+    outer: Sequence[Cell]
+    written: Sequence[int | Cell]
+    effects: Sequence[RefEffect]
+    donated: frozenset[int]
+
+    @staticmethod
+    def of(traced: Jaxpr, places: dict[int, Cell]) -> tuple[Jaxpr, RefUse]:
+        """The jaxpr of the program, and its use of references; those at `places` are arguments."""
+        jaxpr, outer, written, effects = exposed(traced, places)
+        numbers = {cell: i for i, cell in places.items()}
+        n = len(jaxpr.constvars)
+        first = n - len(outer)
+        given = [first + outer.index(cell) if cell in outer else n + numbers[cell] for cell in written]
+        read = dce(consts_to_args(jaxpr))[1]
+        donated = frozenset(i for i in given if read[i])
+        return jaxpr, RefUse(places, outer, [numbers.get(cell, cell) for cell in written], effects, donated)
+
+    def check(self, leaves: Sequence[Any]) -> None:
+        """Refuse a call to which a reference is passed twice, or that closes over it too."""
+        names = {cell.root(): cell.described() for cell in self.outer}
+        for i, cell in self.arguments.items():
+            root = leaves[i].cell.root()
+            if root in names:
+                raise ValueError(aliased(names[root], cell.described()))
+            names[root] = cell.described()
+
+    def _operands(self, consts: Sequence[Any], leaves: Sequence[Any], may_fail: bool) -> list[Any]:
+        """Constants and arguments of the program, with the contents of references.
+
+        Those donated are held by nobody else and, if the program `may_fail`, not by the reference either.
+        """
+        n = len(consts)
+        xs = [*consts, *(_content(cell, i in self.donated, may_fail) for i, cell in enumerate(self.outer, n)), *leaves]
+        n += len(self.outer)
+        for i in self.arguments:
+            ref: Ref = leaves[i]
+            xs[n + i] = ref[...] if ref.path else _content(ref.cell, n + i in self.donated, may_fail)
+        return xs
+
+    def run(self, program: Executable | ProgramOfValues, consts: Sequence[Any], leaves: Sequence[Any]) -> list[Any]:
+        """The results of a program, which writes to the references; `leaves` are arrays and references."""
+        self.check(leaves)
+        # if a Python function that the program calls raises, the references are to be as they were
+        executable = program.program if isinstance(program, ProgramOfValues) else program
+        outs = program.run(self._operands(consts, leaves, bool(executable.module.callbacks)))
+        n = len(outs) - len(self.written)
+        self._write_back(leaves, outs[n:])
+        return outs[:n]
+
+    def _write_back(self, leaves: Sequence[Any], contents: Sequence[Any]) -> None:
+        """Write the further results to the references."""
+        for where, content in zip(self.written, contents, strict=True):
+            if isinstance(where, Cell):
+                write_cell(where, content, alone=True)
+            elif leaves[where].path:
+                leaves[where][...] = content
+            else:
+                write_cell(leaves[where].cell, content, alone=True)
+
+
+def _content(cell: Cell, donated: bool, may_fail: bool) -> Any:
+    cell = resolved(cell)
+    content = read_cell(cell, kept=False)
+    if donated and (may_fail or not cell.alone) and type(content) is ConcreteArray:
+        return array_of(content.aval, np.array(content.value))
+    return content
+
+
+__all__ = ["RefUse"]

@@ -1,0 +1,79 @@
+"""References under `vmap`: a mapped one is a reference of each example, made of the entries along its axis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pullback._core.arguments import flatten_result
+from pullback._core.discharge import aliased
+from pullback._core.errors import standing_for
+from pullback._core.flat_function import FlatFunction
+from pullback._core.refs import Ref, make_ref
+from pullback._core.trace import context
+from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
+from pullback._core.typing import AnyValue, PyTree
+
+
+class ReturningRefs(FlatFunction):
+    """A function of one example. It may return references that it made: `returned` are the numbers of these leaves."""
+
+    __slots__ = ("returned",)
+    returned: list[int]
+
+    def __call__(self, *leaves: PyTree) -> list[Any]:
+        result = self.call(*self.in_tree.unflatten(leaves))
+        outs, tree = tree_flatten(result)
+        self.returned = [i for i, x in enumerate(outs) if isinstance(x, Ref) and x.cell.owner is context.trace]
+        if self.returned:
+            result = tree_unflatten(tree, [x[...] if i in self.returned else x for i, x in enumerate(outs)])
+        flat, self.out_tree = flatten_result(self.function, self.fun, result)
+        return flat
+
+    def with_refs(self, results: Sequence[Any]) -> list[Any]:
+        """The results of all examples, with references where the function returned them."""
+        return [make_ref(x) if i in self.returned else x for i, x in enumerate(results)]
+
+
+def batched_with_refs(
+    fun: Callable,
+    leaves: Sequence[Any],
+    tree: PyTreeDef,
+    axes: Sequence[int | None],
+    out_axes: Any,
+    vmap: Callable[..., Callable],
+    place: Callable[[int], str],
+) -> Any:
+    """Call a batched function with references among its arguments; `vmap(f, in_axes, out_axes)` has the other options.
+
+    `place(i)` names a leaf of the arguments.
+    """
+    refs = [i for i, x in enumerate(leaves) if isinstance(x, Ref)]
+    known: dict[Any, int] = {}
+    for i in refs:
+        other = known.setdefault(leaves[i].cell.root(), i)
+        if other != i:
+            raise ValueError(aliased(f"the Ref that is {place(other)}", f"the one that is {place(i)}"))
+    mapped = [i for i in refs if axes[i] is not None]
+    given = [i for i in range(len(leaves)) if i not in refs or i in mapped]
+
+    @standing_for(fun)
+    def example(values: Sequence[AnyValue]) -> Any:
+        inner = list(leaves)
+        for i, x in zip(given, values, strict=True):
+            inner[i] = make_ref(x) if i in mapped else x
+        args, kwargs = tree_unflatten(tree, inner)
+        result = fun(*args, **kwargs)
+        contents = dict(zip(given, values, strict=True))
+        written = [None if inner[i].cell.content is contents[i] else inner[i][...] for i in mapped]
+        return result, written
+
+    values = [leaves[i][...] if i in mapped else leaves[i] for i in given]
+    result, written = vmap(example, ([axes[i] for i in given],), (out_axes, [axes[i] for i in mapped]))(values)
+    for i, content in zip(mapped, written, strict=True):
+        if content is not None:
+            leaves[i][...] = content
+    return result
+
+
+__all__ = ["ReturningRefs", "batched_with_refs"]
