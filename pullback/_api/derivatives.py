@@ -8,6 +8,7 @@ from typing import Any, Literal, overload
 
 from pullback._analysis.linearity import not_linear
 from pullback._analysis.uniform import vanishes
+from pullback._api.auxiliary import split_aux, strip_aux
 from pullback._api.linear_functions import (
     VJP,
     Pushforward,
@@ -29,10 +30,8 @@ from pullback._core.arguments import (
     lift_leaves,
 )
 from pullback._core.array import Array, array_of
-from pullback._core.errors import boundary, describe_function, fold, function_name, kind_of, wrapping
+from pullback._core.errors import boundary, describe_function, fold, function_name, wrapping
 from pullback._core.flat_function import FlatFunction
-from pullback._core.refs import Ref
-from pullback._core.trace import Tracer, context
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure
 from pullback._core.tree_paths import tree_flatten_with_path, tree_text
 from pullback._core.types import ShapedArray, is_differentiable, is_trivial, make_aval
@@ -109,32 +108,6 @@ def jvp(
     return (*value, strip_aux(flat.aux)) if has_aux else value
 
 
-def _split_aux(function: str, fun: Callable, result: PyTree) -> tuple[Any, Any]:
-    if not isinstance(result, (tuple, list)) or len(result) != 2:
-        length = f" of length {len(result)}" if isinstance(result, (tuple, list)) else ""
-        raise TypeError(
-            f"{function} with has_aux=True: {function_name(fun)} must return a pair (result, auxiliary), "
-            f"got {kind_of(result)}{length}"
-        )
-    return result[0], result[1]
-
-
-def strip_aux(aux: PyTree) -> Any:
-    """The auxiliary result with the tracers of the transformation that just ended replaced by their primals."""
-    leaves, tree = tree_flatten(aux)
-    return tree.unflatten([_primal(x) for x in leaves])
-
-
-def _primal(x: AnyValue) -> Any:
-    if isinstance(x, Ref):
-        if not x.cell.owner.alive:
-            x.cell.content, x.cell.owner = _primal(x.cell.content), context.trace
-        return x
-    while isinstance(x, Tracer) and not x.owner.alive and hasattr(x, "primal"):
-        x = x.primal
-    return x
-
-
 class _Flat(FlatFunction):
     """A function of some of its arguments, as one of their leaves; `aux` is its auxiliary result, if it has one."""
 
@@ -168,7 +141,7 @@ class _Flat(FlatFunction):
                 args[i] = value
         result = self.fun(*args, **self.kwargs)
         if self.has_aux:
-            result, self.aux = _split_aux(self.function, self.fun, result)
+            result, self.aux = split_aux(self.function, self.fun, result)
         outs, self.out_tree = flatten_result(self.function, self.fun, result)
         return outs
 

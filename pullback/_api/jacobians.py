@@ -7,7 +7,8 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from pullback._api.derivatives import _check_grad_input, _Flat, strip_aux
+from pullback._api.auxiliary import strip_aux
+from pullback._api.derivatives import _check_grad_input, _Flat
 from pullback._api.unconnected import check_unconnected, refuse_unconnected
 from pullback._core import dtypes
 from pullback._core.arguments import canonical_argnums, check_callable, chosen_argnums, lift_leaves

@@ -16,7 +16,7 @@ from pullback._core.ref_arguments import holds_refs
 from pullback._core.refs import Ref
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten, treedef_tuple
 from pullback._core.tree_paths import skeleton
-from pullback._core.types import ShapedArray
+from pullback._core.types import ShapedArray, ShapeDtypeStruct
 from pullback._core.typing import AnyValue, Aux, PyTree, R
 from pullback._higher_order.bodies import (
     check_same_structure,
@@ -103,8 +103,10 @@ def scan_by(
     carry, carry_tree = lift_tree(function, "init", init)
     given, given_tree = tree_flatten(xs)
     if holds_refs(given):
-        n = _length(function, given, given_tree, length)
-        f, xs = _over_refs(f, xs, n)
+        sized = [
+            ShapeDtypeStruct(x.shape, x.dtype) if isinstance(x, Ref) else lift_operand(function, "xs", x) for x in given
+        ]
+        f, xs = _over_refs(f, xs, _length(function, sized, given_tree, length))
     scanned, xs_tree = lift_tree(function, "xs", xs, refs=True)
     n = _length(function, scanned, xs_tree, length)
     rows = [without_leading(x.aval) for x in scanned]
