@@ -154,6 +154,9 @@ ELEMENTWISE = [
     row("lax.stop_gradient", lambda L, x: x * L.lax.stop_gradient(x), real(3), active=()),
     row("lax.shift_left", "lax.shift_left", integers(5), np.abs(integers(5))),
     row("lax.population_count", "lax.population_count", np.abs(integers(5))),
+    row("lax.clz", "lax.clz", integers(5)),
+    row("lax.mulhi", "lax.mulhi", integers(5) << 28, integers(5)),
+    row("barrier", lambda L, x, y: L.lax.optimization_barrier((L.np.sin(x), y))[0] * y, real(3), real(3)),
     row("astype", lambda L, x: x.astype("bfloat16").astype("float32"), integers(3, 4)),
 ]
 

@@ -59,6 +59,7 @@ FOREIGN = {
     *(f"tree_util.{name}" for name in ("DictKey", "FlattenedIndexKey", "GetAttrKey", "PyTreeDef", "SequenceKey")),
     # a type alias: Python's tuple
     "tree_util.KeyPath",
+    "lax.DotDimensionNumbers",
 }
 
 # functions whose docstring states no error, and why

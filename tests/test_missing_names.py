@@ -104,9 +104,9 @@ def test_every_entry_says_what_to_do():
     [
         (pnp, "int2", "pullback.numpy has no 'int2': refused: the engine has no arrays of them"),
         (pb, "smap", "pullback has no 'smap': refused: there is one device"),
-        (lax, "psum_scatter", "pullback.lax has no 'psum_scatter': planned"),
-        (lax, "stack", "pullback.lax has no 'stack': use the function of pullback.numpy"),
-        (lax, "add_p", "pullback.lax has no 'add_p': refused: the primitives"),
+        (lax, "psend", "pullback.lax has no 'psend': refused: there is one device"),
+        (lax, "rng_uniform", "pullback.lax has no 'rng_uniform': use pullback.random"),
+        (lax, "eq_to_p", "pullback.lax has no 'eq_to_p': refused: no operation here"),
         (pnp, "arrange", "pullback.numpy has no 'arrange': did you mean arange"),
         (pb, "gard", "pullback has no 'gard': did you mean grad"),
         (nn, "sofmax", "did you mean softmax"),

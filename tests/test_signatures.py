@@ -86,7 +86,6 @@ IN_PLACE = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.POSITIONA
 ABSENT = {
     "out_sharding": "arrays live on one device: there is no mesh that they could be spread over",
     "sharding": "arrays live on one device",
-    "accuracy": "the compiler's own accuracy is the one there is",
     "reduce_axes": "JAX deprecated it with xmap and raises NotImplementedError for other values than ()",
     "concrete": "JAX deprecated it and raises NotImplementedError",
     "implementation": "the one implementation is LAPACK's",
@@ -149,6 +148,7 @@ DIFFERENT = {
     "Array.dot out_sharding": "as in numpy.dot",
     "Array.std mean": "as in numpy.std",
     "Array.var mean": "as in numpy.var",
+    **{f"lax.random_gamma_grad {name}": "JAX's takes any number of arguments" for name in ("args", "a", "x")},
     "lax.while_loop max_steps": "with it, reverse mode goes through the loop",
     "numpy.array args": "JAX deprecated positional arguments after dtype",
     **{

@@ -19,7 +19,6 @@ PRIMITIVE = (
     "refused: the primitives are not public; look at `eqn.primitive.name`, and define your own with "
     "pullback.extend.core.Primitive"
 )
-PRECISION = "refused: the algorithms of the compiler are not chosen by name; use the parameter precision"
 
 # module -> pairs of names and the explanation for each of them
 _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
@@ -76,60 +75,12 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "pullback.lax": (
         (
-            "abs_p acos_p acosh_p add_p after_all_p all_gather_p all_to_all_p and_p approx_top_k_p argmax_p argmin_p "
-            "asin_p asinh_p atan2_p atan_p atanh_p axis_index_p bessel_i0e_p bessel_i1e_p bitcast_convert_type_p "
-            "broadcast_in_dim_p cbrt_p ceil_p clamp_p clz_p complex_p concatenate_p cond_p conj_p "
-            "conv_general_dilated_p convert_element_type_p copy_p cos_p cosh_p create_token_p cumlogsumexp_p cummax_p "
-            "cummin_p cumprod_p cumsum_p dce_sink_p device_put_p digamma_p div_p dot_general_p dynamic_slice_p "
-            "dynamic_update_slice_p eq_p eq_to_p erf_inv_p erf_p erfc_p exp2_p exp_p expm1_p fft_p floor_p gather_p "
-            "ge_p gt_p igamma_grad_a_p igamma_p igammac_p imag_p integer_pow_p iota_p is_finite_p le_p le_to_p "
-            "lgamma_p linear_solve_p log1p_p log_p logistic_p lt_p lt_to_p max_p min_p mul_p mulhi_p ne_p neg_p "
-            "nextafter_p not_p optimization_barrier_p or_p pad_p pmax_p pmin_p polygamma_p population_count_p pow_p "
-            "ppermute_p psum_p ragged_all_to_all_p real_p reduce_and_p reduce_max_p reduce_min_p reduce_or_p reduce_p "
-            "reduce_precision_p reduce_prod_p reduce_sum_p reduce_window_max_p reduce_window_min_p reduce_window_p "
-            "reduce_window_sum_p reduce_xor_p regularized_incomplete_beta_p rem_p reshape_p rev_p rng_bit_generator_p "
-            "rng_uniform_p round_p rsqrt_p scan_p scatter_add_p scatter_max_p scatter_min_p scatter_mul_p scatter_p "
-            "scatter_sub_p select_and_gather_add_p select_and_scatter_add_p select_and_scatter_p select_n_p "
-            "sharding_constraint_p shift_left_p shift_right_arithmetic_p shift_right_logical_p sign_p sin_p sinh_p "
-            "slice_p sort_p split_p sqrt_p square_p squeeze_p stack_p stage_p stop_gradient_p sub_p tan_p tanh_p "
-            "tile_p top_k_p transpose_p unstack_p while_p xor_p zeta_p",
-            PRIMITIVE,
-        ),
-        ("AccuracyMode DotAlgorithm DotAlgorithmPreset PrecisionLike Tolerance", PRECISION),
-        ("ConvGeneralDilatedDimensionNumbers", "use ConvDimensionNumbers, or a tuple of strings"),
-        (
-            "DotDimensionNumbers",
-            "it is a pair of pairs of tuples: ((lhs_contracting, rhs_contracting), (lhs_batch, rhs_batch))",
-        ),
-        (
-            "clz conv_general_dilated_local conv_general_dilated_patches mulhi optimization_barrier ragged_dot "
-            "ragged_dot_general RaggedDotDimensionNumbers scaled_dot",
-            PLANNED,
+            "dce_sink_p device_put_p eq_to_p le_to_p lt_to_p rng_bit_generator_p rng_uniform_p select_and_gather_add_p "
+            "select_and_scatter_add_p select_and_scatter_p sharding_constraint_p",
+            "refused: no operation here is what it is in JAX",
         ),
         ("RandomAlgorithm rng_bit_generator rng_uniform", "use pullback.random"),
-        ("after_all create_token dce_sink stage", "refused: what acts on the world is kept in order without tokens"),
-        (
-            "all_to_all pbroadcast pshuffle psum_scatter pswapaxes ragged_all_to_all",
-            "planned; all_gather, ppermute and psum are there",
-        ),
-        ("pcast precv psend shape_as_value", DEVICES),
-        ("approx_max_k approx_min_k", "use top_k, which is exact"),
-        ("broadcast_like", "use broadcast_in_dim"),
-        ("broadcast_to_rank", "use expand_dims"),
-        ("composite", INTERNAL),
-        (
-            "conv_general_permutations conv_general_shape_tuple conv_shape_tuple conv_transpose_shape_tuple "
-            "reduce_window_shape_tuple",
-            "use pullback.eval_shape of the function",
-        ),
-        ("dtype", "use numpy.result_type, or the attribute x.dtype"),
-        ("empty", "use full"),
-        ("igamma_grad_a", "use the derivative of igamma by a"),
-        ("random_gamma_grad", "use the derivative of random.gamma"),
-        ("index_take", "use x[indices], or gather"),
-        ("platform_dependent", "refused: there is one platform, the CPU"),
-        ("scatter_apply", "use x.at[...].apply"),
-        ("stack tile unstack", "use the function of pullback.numpy"),
+        ("pcast precv psend ragged_all_to_all ragged_all_to_all_p", DEVICES),
     ),
     "pullback.lax.linalg": (
         (

@@ -10,9 +10,10 @@ import numpy as np
 from pullback._core import dtypes
 from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
+from pullback._ops.accuracy import AccurateFunction, function_with_accuracy
 from pullback._ops.elementwise import div, mul, scalar
 from pullback._ops.expressions import written
-from pullback._ops.families import UnaryFunction, function_of_one, unary
+from pullback._ops.families import unary
 
 
 def _exp2_kernel(x, order=0):
@@ -48,7 +49,7 @@ exp2_p: Primitive = unary(
     "exp2", _exp2_kernel, _exp2_lower, lambda t, x, y, order=0: mul(t, exp2_p.bind(x, order=order + 1))
 )
 
-exp2: UnaryFunction = function_of_one(__name__, exp2_p, "2 to the power `x`.", "3.", "8.0")
+exp2: AccurateFunction = function_with_accuracy(__name__, exp2_p, "2 to the power `x`.", "3.", "8.0")
 
 
 def _logarithm(name: str, kernel: Callable, base: int) -> Primitive:

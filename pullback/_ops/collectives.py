@@ -1,4 +1,4 @@
-"""Operations along the named axis of an enclosing `vmap`: reductions, indices and exchanges."""
+"""Operations along the named axis of an enclosing `vmap`: reductions, indices and gathers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from pullback._core.tree_paths import tree_map
 from pullback._core.types import make_aval
 from pullback._core.typing import AxisName, PyTree
 from pullback._ops.assemble import concatenate, iota
-from pullback._ops.compare import ge, select
 from pullback._ops.dynamic_slicing import dynamic_index_in_dim
 from pullback._ops.elementwise import add, div, mul, scalar
 from pullback._ops.reduce import reduce_max, reduce_min
@@ -28,7 +27,6 @@ from pullback._ops.shape import (
     move_axis,
     reduce_sum,
     reshape,
-    zeros_like_aval,
 )
 from pullback._ops.slicing import slice_in_dim
 
@@ -40,7 +38,7 @@ def _names(function: str, axis_name: AxisName) -> tuple:
     return names
 
 
-def _refuse_unmapped(p: Primitive) -> None:
+def refuse_unmapped(p: Primitive) -> None:
     def evaluate(*args, axis_name, **_):
         lookup_axis_size(axis_name, p.name)
         raise NameError(f"{p.name}: the axis {axis_name!r} belongs to a vmap that has ended")
@@ -52,7 +50,7 @@ def _reducer(name: str, reduce: Callable, shared: Callable) -> Primitive:
     """A reduction over the named axis. `shared(x, size)` is the result for an unbatched value."""
     p = Collective(name)
     keeps_type(p)
-    _refuse_unmapped(p)
+    refuse_unmapped(p)
 
     def collective(trace, operands, dims, axis_name):
         (x,), (d,) = operands, dims
@@ -74,7 +72,7 @@ def _reduced_over(
     p: Primitive, reduce: Callable, x: PyTree, axis_name: AxisName, groups: Sequence[Sequence[int]] | None
 ) -> Any:
     names = _names(p.name, axis_name)
-    parts = _groups(p.name, axis_name, groups)
+    parts = groups_of(p.name, axis_name, groups)
 
     def whole(leaf):
         leaf = lift(leaf)
@@ -92,8 +90,10 @@ def _reduced_over(
 # --- groups: a partition of the indices along one axis, each group processed separately ---
 
 
-def _groups(function: str, axis_name: AxisName, groups: Sequence[Sequence[int]] | None) -> list[list[int]] | None:
-    """The groups given by the user, after a check that every index is in exactly one of them."""
+def groups_of(
+    function: str, axis_name: AxisName, groups: Sequence[Sequence[int]] | None, equal: bool = False
+) -> list[list[int]] | None:
+    """The groups given by the user, after a check that every index is in exactly one of them (and of equal lengths)."""
     if groups is None:
         return None
     if isinstance(axis_name, (tuple, list)) and len(axis_name) != 1:
@@ -108,6 +108,8 @@ def _groups(function: str, axis_name: AxisName, groups: Sequence[Sequence[int]] 
             f"{function}: axis_index_groups must hold each position of the axis {axis_name!r}, from 0 to "
             f"{size - 1}, once, got {groups!r}"
         )
+    if equal and len(set(map(len, parts))) > 1:
+        raise ValueError(f"{function}: axis_index_groups must have one length, got {groups!r}")
     return parts
 
 
@@ -151,7 +153,7 @@ def pmean(x: PyTree, axis_name: AxisName, *, axis_index_groups: Sequence[Sequenc
     [-1.  1.]
     """
     size = int(np.prod([lookup_axis_size(name, "pmean") for name in _names("pmean", axis_name)]))
-    parts = _groups("pmean", axis_name, axis_index_groups)
+    parts = groups_of("pmean", axis_name, axis_index_groups)
 
     def mean(rows):
         return div(reduce_sum(rows, (0,)), scalar(rows, rows.shape[0]))
@@ -201,7 +203,7 @@ axis_index_p = Collective("axis_index")
 axis_index_p.abstract_eval = lambda axis_name: make_aval((), np.dtype(np.int32))
 axis_index_p.collective = lambda trace, operands, dims, axis_name: (iota(np.dtype(np.int32), trace.size), 0)
 zero_jvp(axis_index_p)
-_refuse_unmapped(axis_index_p)
+refuse_unmapped(axis_index_p)
 
 
 def axis_index(axis_name: AxisName) -> Array:
@@ -232,10 +234,10 @@ def axis_size(axis_name: AxisName) -> int:
     return int(np.prod([lookup_axis_size(name, "axis_size") for name in _names("axis_size", axis_name)]))
 
 
-# --- exchanges ---
+# --- gathers ---
 
 all_gather_p = Collective("all_gather")
-_refuse_unmapped(all_gather_p)
+refuse_unmapped(all_gather_p)
 
 
 def _all_gather_type(x, axis_name, axis, size):
@@ -291,9 +293,7 @@ def all_gather(
      [1. 3.]]
     """
     size = lookup_axis_size(axis_name, "all_gather")
-    parts = _groups("all_gather", axis_name, axis_index_groups)
-    if parts is not None and len(set(map(len, parts))) > 1:
-        raise ValueError(f"all_gather: axis_index_groups must have one length, got {axis_index_groups!r}")
+    parts = groups_of("all_gather", axis_name, axis_index_groups, equal=True)
 
     def gather(leaf):
         leaf = lift(leaf)
@@ -308,30 +308,3 @@ def all_gather(
         return reshape(rows, (*shape[:place], rows.aval.shape[place] * shape[place], *shape[place + 1 :]))
 
     return tree_map(gather, x)
-
-
-def ppermute(x: PyTree, axis_name: AxisName, perm: Sequence[tuple[int, int]]) -> Any:
-    """Values sent along a named axis by pairs `(source, target)`; an index that receives nothing gets zeros.
-
-    ValueError for indices out of bounds and for two sources of one target, NameError for unknown names.
-
-    >>> import pullback as pb, pullback.numpy as pnp
-    >>> from pullback import lax
-    >>> print(pb.vmap(lambda x: lax.ppermute(x, "i", [(0, 1)]), axis_name="i")(pnp.array([1., 3.])))
-    [0. 1.]
-    """
-    size = lookup_axis_size(axis_name, "ppermute")
-    sources = np.full(size, -1)
-    for sender, target in perm:
-        if not (0 <= sender < size and 0 <= target < size) or sources[target] != -1:
-            raise ValueError(f"ppermute: perm must send to distinct positions in [0, {size}), got {tuple(perm)}")
-        sources[target] = sender
-    source = dynamic_index_in_dim(sources.astype(np.int32), axis_index(axis_name), 0, False)
-    received = ge(source, 0)
-
-    def send(leaf):
-        rows = all_gather(lift(leaf), axis_name)
-        value = dynamic_index_in_dim(rows, source, 0, False)
-        return select(received, value, zeros_like_aval(value.aval))
-
-    return tree_map(send, x)

@@ -71,32 +71,16 @@ def conv_general_dilated(
         refuse_sharding("conv_general_dilated", out_sharding)
     lhs, rhs = operands("conv_general_dilated", lhs, rhs)
     numbers = conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
-    rank = lhs.ndim - 2
-    strides = _per_axis("conv_general_dilated", "window_strides", window_strides, rank)
-    lhs_dilation = _per_axis(
-        "conv_general_dilated", "lhs_dilation", (1,) * rank if lhs_dilation is None else lhs_dilation, rank
+    strides, pads, lhs_dilation, rhs_dilation = window_parameters(
+        "conv_general_dilated",
+        lhs.shape,
+        rhs.shape,
+        numbers,
+        window_strides,
+        padding,
+        lhs_dilation,
+        rhs_dilation,
     )
-    rhs_dilation = _per_axis(
-        "conv_general_dilated", "rhs_dilation", (1,) * rank if rhs_dilation is None else rhs_dilation, rank
-    )
-    if isinstance(padding, str):
-        if any(d != 1 for d in lhs_dilation) and padding.upper() != "VALID":
-            raise ValueError(
-                f"conv_general_dilated: padding={padding!r} has no meaning with lhs_dilation; give pairs "
-                "of ints, or use conv_transpose"
-            )
-        kernel = [dilated(rhs.shape[i], d) for i, d in zip(numbers.rhs_spec[2:], rhs_dilation, strict=True)]
-        padding = padtype_to_pads([lhs.shape[i] for i in numbers.lhs_spec[2:]], kernel, strides, padding)
-    try:
-        pads = tuple((operator.index(low), operator.index(high)) for low, high in padding)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"conv_general_dilated: padding must be a pair of ints for each spatial axis, got {padding!r}"
-        ) from None
-    if len(pads) != rank:
-        raise ValueError(
-            f"conv_general_dilated: padding must have a pair for each of {rank} spatial axes, got {padding}"
-        )
     return conv_general_dilated_p.bind(
         lhs,
         rhs,
@@ -114,7 +98,39 @@ def conv_general_dilated(
     )
 
 
-def _per_axis(function, name, values, rank):
+def window_parameters(
+    name: str,
+    lhs_shape: Sequence[int],
+    rhs_shape: Sequence[int],
+    numbers: ConvDimensionNumbers,
+    window_strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    lhs_dilation: Sequence[int] | None,
+    rhs_dilation: Sequence[int] | None,
+) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...], tuple[int, ...], tuple[int, ...]]:
+    """The strides, padding and dilations of a convolution for each spatial axis, checked."""
+    rank = len(lhs_shape) - 2
+    strides = per_axis(name, "window_strides", window_strides, rank)
+    of_input = per_axis(name, "lhs_dilation", (1,) * rank if lhs_dilation is None else lhs_dilation, rank)
+    of_kernel = per_axis(name, "rhs_dilation", (1,) * rank if rhs_dilation is None else rhs_dilation, rank)
+    if isinstance(padding, str):
+        if any(d != 1 for d in of_input) and padding.upper() != "VALID":
+            raise ValueError(
+                f"{name}: padding={padding!r} has no meaning with lhs_dilation; give pairs of ints, or use "
+                "conv_transpose"
+            )
+        kernel = [dilated(rhs_shape[i], d) for i, d in zip(numbers.rhs_spec[2:], of_kernel, strict=True)]
+        padding = padtype_to_pads([lhs_shape[i] for i in numbers.lhs_spec[2:]], kernel, strides, padding)
+    try:
+        pads = tuple((operator.index(low), operator.index(high)) for low, high in padding)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name}: padding must be a pair of ints for each spatial axis, got {padding!r}") from None
+    if len(pads) != rank:
+        raise ValueError(f"{name}: padding must have a pair for each of {rank} spatial axes, got {padding}")
+    return strides, pads, of_input, of_kernel
+
+
+def per_axis(function, name, values, rank):
     try:
         values = tuple(operator.index(v) for v in values)
     except TypeError:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pullback._core.array import Array, ArrayLike
 from pullback._core.typing import DTypeLike
-from pullback._ops.conv import _per_axis, conv_general_dilated
+from pullback._ops.conv import conv_general_dilated, per_axis
 from pullback._ops.conv_axes import (
     ConvGeneralDilatedDimensionNumbers,
     conv_dimension_numbers,
@@ -70,7 +70,7 @@ def conv_with_general_padding(
     )
 
 
-def _transposed_pads(kernel: int, stride: int, padding: str) -> tuple[int, int]:
+def transposed_pads(kernel: int, stride: int, padding: str) -> tuple[int, int]:
     kind = padding.upper()
     if kind == "SAME":
         total = kernel + stride - 2
@@ -114,15 +114,15 @@ def conv_transpose(
         spatial = "HWDEFG"[:rank]
         dimension_numbers = (f"N{spatial}C", f"{spatial}IO", f"N{spatial}C")
     numbers = conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
-    strides = _per_axis("conv_transpose", "strides", strides, rank)
-    rhs_dilation = _per_axis(
+    strides = per_axis("conv_transpose", "strides", strides, rank)
+    rhs_dilation = per_axis(
         "conv_transpose", "rhs_dilation", (1,) * rank if rhs_dilation is None else rhs_dilation, rank
     )
     if not isinstance(padding, str) and len(padding) != rank:
         raise ValueError(f"conv_transpose: padding must have a pair for each of {rank} spatial axes, got {padding}")
     kernel = [dilated(rhs.shape[i], d) for i, d in zip(numbers.rhs_spec[2:], rhs_dilation, strict=True)]
     if isinstance(padding, str):
-        pads = [_transposed_pads(k, s, padding) for k, s in zip(kernel, strides, strict=True)]
+        pads = [transposed_pads(k, s, padding) for k, s in zip(kernel, strides, strict=True)]
     elif use_consistent_padding:
         pads = [(k - 1 - low, k - 1 - high) for k, (low, high) in zip(kernel, padding, strict=True)]
     else:

@@ -24,6 +24,7 @@ from pullback._core.types import make_aval
 from pullback._core.typing import DTypeLike
 from pullback._ops.blas import product as blas_product
 from pullback._ops.blas import takes_threads
+from pullback._ops.dot_algorithms import DotAlgorithm, DotAlgorithmPreset, check_algorithm
 from pullback._ops.elementwise import add, scaled
 from pullback._ops.families import operands
 from pullback._ops.rules import bilinear_taylor, per_operand_jvp
@@ -47,8 +48,8 @@ class Precision(enum.Enum):
     HIGHEST = 2
 
 
-# one precision for both operands, or a pair: names, or members of the class
-PrecisionLike: TypeAlias = str | Precision | Sequence[str | Precision | None] | None
+# one precision for both operands, or a pair: names, or members of the class; or an algorithm
+PrecisionLike: TypeAlias = str | Precision | DotAlgorithm | DotAlgorithmPreset | Sequence[str | Precision | None] | None
 
 _PRECISIONS = {
     None: Precision.DEFAULT,
@@ -67,6 +68,9 @@ def canonical_precision(precision: PrecisionLike) -> tuple[Precision, Precision]
     """A user's precision (None, a name, a `Precision`, or a pair of those) as a pair; None stays None."""
     if precision is None:
         return None
+    if isinstance(precision, (DotAlgorithm, DotAlgorithmPreset)):
+        check_algorithm(precision)
+        precision = Precision.HIGHEST
     pair = precision if isinstance(precision, (tuple, list)) else (precision, precision)
     known = tuple(
         p if isinstance(p, Precision) else _PRECISIONS.get(p.lower() if isinstance(p, str) else p) for p in pair

@@ -20,6 +20,7 @@ from pullback._core.types import make_aval
 from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero
 from pullback._ops import complex_parts
+from pullback._ops.accuracy import AccurateFunction, function_with_accuracy
 from pullback._ops.compare import and_p, compare_lower, gt_p, lt_p, select_p
 from pullback._ops.expressions import iterate, written
 from pullback._ops.families import (
@@ -28,7 +29,6 @@ from pullback._ops.families import (
     NUMBER,
     REAL,
     BinaryFunction,
-    UnaryFunction,
     elementwise,
     function_of_one,
     function_of_two,
@@ -286,15 +286,17 @@ cbrt_p = unary("cbrt", np.cbrt, "stablehlo.cbrt", lambda t, x, y: div(t, mul(sca
 square: Callable[[Any], Array] = function_of_one(
     __name__, square_p, "`x * x`, not `|x|**2`: complex for complex `x`.", "3.", "9.0"
 )
-sqrt: UnaryFunction = function_of_one(
+sqrt: AccurateFunction = function_with_accuracy(
     __name__,
     sqrt_p,
     "The square root: nan below 0, in the right half plane for complex `x`. Its derivative at 0 is inf.",
     "9.",
     "3.0",
 )
-rsqrt: UnaryFunction = function_of_one(__name__, rsqrt_p, "One over the square root: inf at 0, nan below.", "4.", "0.5")
-cbrt: UnaryFunction = function_of_one(
+rsqrt: AccurateFunction = function_with_accuracy(
+    __name__, rsqrt_p, "One over the square root: inf at 0, nan below.", "4.", "0.5"
+)
+cbrt: AccurateFunction = function_with_accuracy(
     __name__, cbrt_p, "The real cube root, odd in `x`. Its derivative at 0 is inf.", "-8.", "-2.0"
 )
 
@@ -471,15 +473,17 @@ expm1_p = unary(
     lambda t, x, y: mul(t, exp(x)),
 )
 
-exp: Callable[[Any], Array] = function_of_one(__name__, exp_p, "e to the power `x`.", "0.", "1.0")
-log: UnaryFunction = function_of_one(
+exp: AccurateFunction = function_with_accuracy(__name__, exp_p, "e to the power `x`.", "0.", "1.0")
+log: AccurateFunction = function_with_accuracy(
     __name__,
     log_p,
     "The natural logarithm: -inf at 0, nan below; of complex numbers with imaginary part in [-pi, pi].",
     "1.",
     "0.0",
 )
-log1p: UnaryFunction = function_of_one(
+log1p: AccurateFunction = function_with_accuracy(
     __name__, log1p_p, "log(1 + x), accurate for small `x`: -inf at -1, nan below.", "1e-8", "1e-08"
 )
-expm1: UnaryFunction = function_of_one(__name__, expm1_p, "exp(x) - 1, accurate for small `x`.", "1e-8", "1e-08")
+expm1: AccurateFunction = function_with_accuracy(
+    __name__, expm1_p, "exp(x) - 1, accurate for small `x`.", "1e-8", "1e-08"
+)

@@ -265,7 +265,7 @@ def function_of_one(
         return p.bind(x)
 
     accepts = p.abstract_eval.accepts  # type: ignore[union-attr]
-    return _public(
+    return public(
         function,
         module,
         name or p.name,
@@ -290,7 +290,7 @@ def function_of_two(
         return p.bind(*operands(named, x, y))
 
     accepts = p.abstract_eval.accepts  # type: ignore[union-attr]
-    return _public(
+    return public(
         function,
         module,
         name or p.name,
@@ -305,7 +305,7 @@ def function_of_two(
     )
 
 
-def _public(function: F, module: str, name: str, text: str, arguments: str, result: str) -> F:
+def public(function: F, module: str, name: str, text: str, arguments: str, result: str) -> F:
     function.__name__ = function.__qualname__ = name
     function.__module__ = module
     function.__doc__ = f"""{text}

@@ -16,7 +16,7 @@ from pullback._core.array import Array, ArrayLike
 from pullback._core.primitive import Primitive
 from pullback._ops import compare as c
 from pullback._ops import incomplete_gamma_formulas as formulas
-from pullback._ops.elementwise import add, div, mul, neg, scalar, sub
+from pullback._ops.elementwise import add, div, log, mul, neg, scalar, sub
 from pullback._ops.expressions import Expr, Host
 from pullback._ops.families import FLOAT, elementwise, operands, scipy_kernel
 from pullback._ops.rules import per_operand_jvp
@@ -274,3 +274,30 @@ gamma_log_derivative_p = _primitive("gamma_log_derivative", formulas.quantile_sl
 def gamma_log_derivative(a: Array, log_x: Array) -> Array:
     """d(log z)/da of a gamma sample z of parameter `a` whose logarithm is `log_x`: arrays of one dtype."""
     return gamma_log_derivative_p.bind(a, log_x)
+
+
+# --- derivatives as functions ---
+
+
+def igamma_grad_a(a: ArrayLike, x: ArrayLike) -> Array:
+    """The derivative of `igamma(a, x)` by `a`, elementwise. Floats of one dtype; TypeError for others.
+
+    >>> from pullback import lax
+    >>> print(f"{lax.igamma_grad_a(1., 1.):.4f}")
+    -0.4317
+    """
+    a, x = operands("igamma_grad_a", a, x)
+    return _derivative(a, x, 1)
+
+
+def random_gamma_grad(a: ArrayLike, x: ArrayLike) -> Array:
+    """The derivative of a gamma sample `x` by its parameter `a`, at fixed probability; floats of one dtype.
+
+    TypeError for others. Source: Figurnov, Mohamed and Mnih, Implicit reparameterization gradients (2018).
+
+    >>> from pullback import lax
+    >>> print(f"{lax.random_gamma_grad(1., 1.):.4f}")
+    1.1736
+    """
+    a, x = operands("random_gamma_grad", a, x)
+    return mul(x, gamma_log_derivative(a, log(x)))

@@ -7,19 +7,16 @@ fails at 0: its derivative is -tanh(x / 2) times itself. The derivative of tanh 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array
 from pullback._core.primitive import Primitive
 from pullback._core.types import make_aval
+from pullback._ops.accuracy import AccurateFunction, function_with_accuracy
 from pullback._ops.complex_parts import lowering
 from pullback._ops.elementwise import mul, neg, scalar, square
 from pullback._ops.expressions import Expr, written
-from pullback._ops.families import FLOAT, function_of_one, unary
+from pullback._ops.families import FLOAT, unary
 from pullback._ops.trig import side_p
 
 
@@ -96,8 +93,8 @@ def _tanh_tangent(t, x, y):
 
 tanh_p = unary("tanh", np.tanh, lowering("stablehlo.tanh"), _tanh_tangent)
 
-logistic: Callable[[Any], Array] = function_of_one(__name__, logistic_p, "1 / (1 + exp(-x)).", "0.", "0.5")
-tanh: Callable[[Any], Array] = function_of_one(
+logistic: AccurateFunction = function_with_accuracy(__name__, logistic_p, "1 / (1 + exp(-x)).", "0.", "0.5")
+tanh: AccurateFunction = function_with_accuracy(
     __name__, tanh_p, "The hyperbolic tangent, sinh(x) / cosh(x).", "0.", "0.0"
 )
 

@@ -13,6 +13,7 @@ from pullback._core.primitive import Primitive
 from pullback._core.trace import is_linear
 from pullback._core.types import make_aval
 from pullback._core.zeros import zero_of
+from pullback._ops.accuracy import AccurateFunction, function_with_accuracy
 from pullback._ops.complex_parts import lowering
 from pullback._ops.elementwise import add, div, mul, neg, rsqrt, scalar, square, sub
 from pullback._ops.expressions import Expr, written
@@ -74,9 +75,9 @@ acos_p = unary(
 )
 atan_p = unary("atan", np.arctan, lowering("chlo.atan"), lambda t, x, y: mul(t, _atan_slope_p.bind(x)))
 
-sin: Callable[[Any], Array] = function_of_one(__name__, sin_p, "The sine of `x` in radians.", "0.", "0.0")
-cos: Callable[[Any], Array] = function_of_one(__name__, cos_p, "The cosine of `x` in radians.", "0.", "1.0")
-tan: UnaryFunction = function_of_one(__name__, tan_p, "The tangent of `x` in radians.", "0.", "0.0")
+sin: AccurateFunction = function_with_accuracy(__name__, sin_p, "The sine of `x` in radians.", "0.", "0.0")
+cos: AccurateFunction = function_with_accuracy(__name__, cos_p, "The cosine of `x` in radians.", "0.", "1.0")
+tan: AccurateFunction = function_with_accuracy(__name__, tan_p, "The tangent of `x` in radians.", "0.", "0.0")
 asin: UnaryFunction = function_of_one(
     __name__,
     asin_p,

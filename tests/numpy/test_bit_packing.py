@@ -4,10 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
+from agreement import close
 
 import pullback as pb
 import pullback.numpy as pnp
-from tests.agreement import close
 
 VALUES = np.random.default_rng(0).integers(0, 3, (3, 11, 2))
 

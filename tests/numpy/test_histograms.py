@@ -3,10 +3,10 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from agreement import Sampler, agree, all_close, check_derivative
 
 import pullback as pb
 import pullback.numpy as pnp
-from tests.agreement import Sampler, agree, all_close, check_derivative
 
 data = Sampler(5)
 POINTS, WEIGHTS = data((40, 3)), np.abs(data((40,)))

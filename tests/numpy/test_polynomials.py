@@ -3,10 +3,10 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from agreement import Sampler, agree, check_batching, check_derivative, check_value, close
 
 import pullback as pb
 import pullback.numpy as pnp
-from tests.agreement import Sampler, agree, check_batching, check_derivative, check_value, close
 
 data = Sampler(3)
 DTYPES = ["int8", "uint32", "float16", "bfloat16", "float32", "complex64"]

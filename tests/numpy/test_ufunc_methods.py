@@ -3,10 +3,10 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from agreement import check_batching, check_derivative, close
 
 import pullback as pb
 import pullback.numpy as pnp
-from tests.agreement import check_batching, check_derivative, close
 
 FOLDS = [
     "add",

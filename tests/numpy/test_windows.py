@@ -4,10 +4,10 @@ import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
+from agreement import check_batching, check_derivative
 
 import pullback as pb
 import pullback.numpy as pnp
-from tests.agreement import check_batching, check_derivative
 
 FIXED = ["bartlett", "blackman", "hamming", "hanning"]
 

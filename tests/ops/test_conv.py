@@ -10,7 +10,8 @@ from agreement import check_batching, check_derivative, close
 from jax import lax
 
 import pullback as pb
-from pullback._ops import computations, conv, conv_axes, conv_functions, elementwise, window
+from pullback._higher_order import reductions as computations
+from pullback._ops import conv, conv_axes, conv_functions, elementwise, window
 
 rng = np.random.default_rng(0)
 

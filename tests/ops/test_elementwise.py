@@ -13,7 +13,7 @@ from jax import lax as jl
 
 import pullback as pb
 from pullback._core.array import lift
-from pullback._ops import bases, bessel, beta, lengths, rounding, sigmoids, trig, zeta
+from pullback._ops import bases, bessel, beta, integer_bits, lengths, rounding, sigmoids, trig, zeta
 from pullback._ops import compare as c
 from pullback._ops import elementwise as e
 from pullback._ops import gamma as g
@@ -90,6 +90,7 @@ OPS = {
     "abs": unary(trig.abs_p, jl.abs, (*INEXACT, "int8", "int16", "int32", "int64")),
     "not": unary(c.not_p, jl.bitwise_not, BITS),
     "population_count": unary(c.population_count_p, jl.population_count, INTS),
+    "clz": unary(integer_bits.clz_p, jl.clz, INTS),
     "signbit": unary(s.signbit_p, jnp.signbit, FLOATS),
     "exponent": unary(s.exponent_p, lambda x: jnp.frexp(x.astype(jnp.promote_types(x.dtype, "float32")))[1], FLOATS),
     "bessel_i0e": unary(bessel.bessel_i0e_p, jl.bessel_i0e, FLOATS),

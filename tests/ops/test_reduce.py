@@ -8,7 +8,8 @@ from agreement import Sampler, agree, check_batching, check_derivative, check_va
 from jax import lax
 
 import pullback as pb
-from pullback._ops import compare, computations, elementwise, reduce
+from pullback._higher_order import reductions as computations
+from pullback._ops import compare, elementwise, reduce
 
 DTYPES = ["bool", "int8", "uint32", "float16", "bfloat16", "float32", "complex64"]
 EXTREMES = ["reduce_max", "reduce_min"]

@@ -18,19 +18,18 @@ from pullback._core.array import Array, ArrayLike, ConcreteArray, array_of, from
 from pullback._core.errors import boundary
 from pullback._core.primitive import Primitive
 from pullback._core.typing import Index
-from pullback._higher_order.control.while_loop import while_loop
+from pullback._higher_order.control.scatter_apply import applied_by_counts, applied_where
 from pullback._ops import compare, elementwise
 from pullback._ops import shape as shape_ops
 from pullback._ops.accumulate import is_half
 from pullback._ops.dynamic_slicing import dynamic_update_slice_p
 from pullback._ops.gather_numpy import FILL, PROMISE, GatherScatterMode, ScatterDimensionNumbers, mode_of
 from pullback._ops.gather_scatter import scatter_add_p, scatter_p
-from pullback._ops.reduce import reduce_max
 from pullback._ops.scatter_extrema import scatter_max_p, scatter_min_p, scatter_mul_p
 from pullback._ops.slicing import pad, rev
 from pullback.numpy._creation.creation import ones_like
 from pullback.numpy._elementwise.arithmetic import divide, negative, power
-from pullback.numpy._elementwise.promotion import as_operand, operand_for
+from pullback.numpy._elementwise.promotion import operand_for
 from pullback.numpy._indexing.indexing import UnknownIndex, gathered, is_basic, numpy_index, sliced
 from pullback.numpy._indexing.plan import Plan, dimension_numbers, index_vectors, read_index
 from pullback.numpy._shape.manipulation import stretched
@@ -314,33 +313,15 @@ class IndexedUpdate:
             if not isinstance(counts, ConcreteArray):
                 known = counts.known()  # type: ignore[attr-defined]
                 if known is None:
-                    return _applied_by_counts(x, counts, func, math.prod(plan.common))
+                    return applied_by_counts(x, counts, func, math.prod(plan.common))
                 counts = known
             times = int(np.max(counts.value, initial=0))
         if times == 1:
             values = func(gathered(x, read_index(x.aval.shape, self.key, True, wrap_negative_indices), chosen))
             return self.set(values, unique_indices=unique_indices, **options)
         for k in range(times):
-            x = _applied_where(compare.gt(counts, from_numpy(np.int32(k))), func, x)
+            x = applied_where(compare.gt(counts, from_numpy(np.int32(k))), func, x)
         return x
-
-
-def _applied_where(mask: Array, func: Callable, x: Array) -> Array:
-    value = shape_ops.convert_element_type(as_operand(func(x), "apply", 0), x.aval.dtype, x.aval.weak_type)
-    return compare.select(mask, value, x)
-
-
-def _applied_by_counts(x: Array, counts: Array, func: Callable, most: int) -> Array:
-    """`func` applied to each element as often as it is counted; the counts are traced, up to a known bound."""
-
-    def more(state):
-        return compare.lt(state[0], reduce_max(counts, range(counts.ndim)))
-
-    def once_more(state):
-        k, x = state
-        return elementwise.add(k, np.int32(1)), _applied_where(compare.gt(counts, k), func, x)
-
-    return while_loop(more, once_more, (np.int32(0), x), max_steps=most)[1]
 
 
 def _update(
