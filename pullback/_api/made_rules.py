@@ -14,7 +14,7 @@ from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero
 from pullback._higher_order.custom.checks import check_call, check_pair
 from pullback._higher_order.custom.logs import log_all
-from pullback._ops.elementwise import add
+from pullback._ops.own_types import sum_of_tangents
 from pullback._ops.shape import zeros_like_aval
 
 
@@ -54,7 +54,11 @@ def sum_of_jvps(decorated: AnyValue, jvps: Sequence[Any], covered: Sequence[int]
                     f"{decorated._label()}: a rule given to defjvps returned {tree_text(part_tree)}, "
                     f"expected the structure of the function's result, {tree_text(tree)}"
                 )
-            total = part_leaves if total is None else [add(a, b) for a, b in zip(total, part_leaves, strict=True)]
+            total = (
+                part_leaves
+                if total is None
+                else [sum_of_tangents(a, b) for a, b in zip(total, part_leaves, strict=True)]
+            )
         return out, tree.unflatten([zeros_like_aval(t.aval) if type(t) is Zero else t for t in total])
 
     return wrapping(decorated.fun)(sum_of_jvps)

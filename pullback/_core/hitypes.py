@@ -147,7 +147,7 @@ class _TypeOfValue(TypeOfValue):
             if not _checked:
                 declare_operators()
             _checked.add(type(ty))
-            declare_attributes(ty, HiType, instance)
+            declare_attributes(ty, HiType, instance, unpacked)
         return ty
 
     def operand(self, x: AnyValue) -> Any:

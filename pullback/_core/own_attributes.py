@@ -1,13 +1,15 @@
 """Attributes and operators of traced values of types of one's own.
 
 A traced value has the attributes of its type: fields, and what is declared by `aval_property` and `aval_method`; an
-operator `x + y` is the static method `_add` of the type. Tracers of arrays are of the same classes. So that nothing
+operator `x + y` is the static method `_add` of the type. In functions with rules, and in rules, it also has the
+attributes of a value of its class. Tracers of arrays are of the same classes. So that nothing
 costs them, tracers get descriptors for those names, and operators that tell the types apart, when the first value of a
 type is met.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +21,15 @@ from pullback._core.typing import AnyValue
 
 # attributes that are those of the type in any case
 OF_ARRAYS = frozenset(("shape", "dtype", "ndim", "size", "update"))
+
+
+class _InUserCode(threading.local):
+    """The number of functions with rules, or rules, that run in this thread: they see values, not types alone."""
+
+    depth = 0
+
+
+in_user_code = _InUserCode()
 
 
 class aval_property:
@@ -46,11 +57,12 @@ class aval_method:
 class _OwnAttribute:
     """An attribute of tracers that a type of one's own declares; for arrays, what the class had before."""
 
-    __slots__ = ("name", "others")
+    __slots__ = ("name", "others", "unpacked")
 
-    def __init__(self, name: str, others: AnyValue):
+    def __init__(self, name: str, others: AnyValue, unpacked: Callable[[Any], Any]):
         self.name = name
         self.others = others
+        self.unpacked = unpacked
 
     def __get__(self, x: AnyValue, owner: type | None = None) -> Any:
         if x is None:
@@ -60,6 +72,10 @@ class _OwnAttribute:
             if self.others is None:
                 raise AttributeError(f"'Array' object has no attribute {name!r}", name=name, obj=x)
             return self.others.__get__(x, owner)
+        if in_user_code.depth:
+            value = self.unpacked(x)
+            if value is not x and hasattr(value, name):
+                return getattr(value, name)
         try:
             found = object.__getattribute__(ty, name)
         except AttributeError:
@@ -74,15 +90,18 @@ class _OwnAttribute:
         return found.fun.__get__(x) if isinstance(found, aval_method) else found
 
 
-def declare_attributes(ty: OwnType, interface: type, value: AnyValue) -> None:
-    """Give tracers the attributes of a type beyond those of `interface`, and the names of those of its values."""
+def declare_attributes(ty: OwnType, interface: type, value: AnyValue, unpacked: Callable[[Any], Any]) -> None:
+    """Give tracers the attributes of a type beyond those of `interface`, and the names of those of its values.
+
+    `unpacked` makes a value of its class of a tracer.
+    """
     own = set(dir(type(ty))) - set(dir(interface)) | set(getattr(ty, "__dict__", ()))
     for name in own | set(dir(value)):
         if name.startswith("_") or name == "aval" or isinstance(vars(Tracer).get(name), _OwnAttribute):
             continue
         others = getattr(Tracer, name, None)
         if others is None or (name in own and name not in OF_ARRAYS and hasattr(others, "__get__")):
-            setattr(Tracer, name, _OwnAttribute(name, others))
+            setattr(Tracer, name, _OwnAttribute(name, others, unpacked))
 
 
 _BINARY = "add sub mul truediv floordiv mod divmod pow matmul and or xor lshift rshift".split()

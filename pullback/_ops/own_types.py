@@ -9,6 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
+from pullback._core.arguments import aval_of
+from pullback._core.config import config
+from pullback._core.dtypes import is_inexact
 from pullback._core.hitypes import (
     HiType,
     add_values_p,
@@ -23,8 +28,9 @@ from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.assemble import concatenate
 from pullback._ops.compare import select
+from pullback._ops.elementwise import add
 from pullback._ops.scattered import adding
-from pullback._ops.shape import expand_dims, instantiate, reduce_sum, zeros_like_aval
+from pullback._ops.shape import expand_dims, full, instantiate, reduce_sum, zeros_like_aval
 from pullback._ops.slicing import index_in_dim
 
 by_parts_p = Primitive("by_parts")
@@ -132,6 +138,18 @@ def default_value(aval: Any) -> Any:
     """The zero of a type; some value of one that has none."""
     no_zero = type(aval) is not ShapedArray and type(aval).vspace_zero is HiType.vspace_zero
     return placeholder(aval) if no_zero else zeros_like_aval(aval)
+
+
+def sum_of_tangents(x: Any, y: Any) -> Any:
+    """The sum of two tangents, arrays or numbers with promotion."""
+    return add(x, y) if type(aval_of(x)) is ShapedArray else add_values_p.bind(x, y)
+
+
+def undefined_value(aval: HiType) -> Any:
+    """Some value of a type, of which nothing must depend: its parts are nan, unless these are searched for."""
+    fill = 0 if config.debug_nans else np.nan
+    parts = [full(p.shape, fill if is_inexact(p.dtype) else 0, p.dtype) for p in part_types(aval)]
+    return raise_value_p.bind(*parts, ty=aval)
 
 
 def placeholder(aval: Any) -> Any:

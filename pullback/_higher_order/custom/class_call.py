@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from pullback._core.arguments import argument_path, described_result
 from pullback._core.config import nans_were_debugged
 from pullback._core.errors import RuleError, RuleNotDefinedError, describe_function
+from pullback._core.hitypes import registered
 from pullback._core.trace import is_linear
 from pullback._core.tree import PyTreeDef
 from pullback._core.types import ShapedArray
@@ -21,7 +22,14 @@ from pullback._higher_order.custom.labels import CallSite, call_site, place_of
 from pullback._higher_order.custom.logs import log_all
 from pullback._higher_order.custom.order import warn_if_differentiated
 from pullback._higher_order.custom.primitive import custom_call_p
-from pullback._higher_order.custom.ruled_call import Residuals, RuledCall, for_user, instantiated, located
+from pullback._higher_order.custom.ruled_call import (
+    Residuals,
+    RuledCall,
+    for_user,
+    instantiated,
+    located,
+    seeing_values,
+)
 from pullback._higher_order.custom.signature import spans
 from pullback._higher_order.custom.vmap import BatchedCall
 from pullback._transforms.accumulators import GradAccum, NullAccum, ValAccum
@@ -157,8 +165,13 @@ class ClassCall(RuledCall):
 
     # --- the function ---
 
+    @property
+    def expand(self) -> Callable:
+        """The function of the class."""
+        return seeing_values(self.decorated.expand) if registered else self.decorated.expand
+
     def fun(self, *leaves):
-        return self.declared.results(self.decorated, self.decorated.expand(*self.arguments(leaves)))
+        return self.declared.results(self.decorated, self.expand(*self.arguments(leaves)))
 
     # --- forward mode ---
 

@@ -21,6 +21,7 @@ from pullback._core.primitive import HigherOrder
 from pullback._core.refs import cells_of
 from pullback._core.staging import stage_open
 from pullback._core.trace import call_with, context, is_linear
+from pullback._core.types import ShapedArray
 from pullback._core.zeros import Zero, zero_of
 from pullback._higher_order.call import called
 from pullback._higher_order.call_rules import active_of
@@ -33,7 +34,8 @@ from pullback._higher_order.custom.call import CustomCall, closing_over, replace
 from pullback._higher_order.custom.refs import record_with_refs
 from pullback._higher_order.custom.remat import checkpointed
 from pullback._higher_order.custom.vmap import BatchedCall, jvp_with_batching_rule
-from pullback._ops.elementwise import add_p
+from pullback._ops.own_types import undefined_value
+from pullback._ops.scattered import adding
 from pullback._transforms.dce import dce
 from pullback._transforms.harvest import harvest_jaxpr, tap_sites
 from pullback._transforms.jvp import jvp_flat
@@ -90,6 +92,11 @@ class _ScratchTape(Tape):
     __slots__ = ()
 
 
+def stand_in(scratch: Tape, aval: Any) -> Any:
+    """A tangent on the scratch tape; of a type of one's own, which has no operations, a value that must not matter."""
+    return scratch.node(aval) if type(aval) is ShapedArray else undefined_value(aval)
+
+
 def _record(tape, args, params):
     """Record the call of a function with tangents, inside a jvp rule. It is linear: its bwd rule is its transpose."""
     call: CustomCall = params["call"]
@@ -98,7 +105,7 @@ def _record(tape, args, params):
     is_tangent = [is_linear(a) and a.owner is tape for a in args]
     if call.bwd is not None and not isinstance(tape, _ScratchTape) and not any(is_tangent[: len(call.captured)]):
         scratch = _ScratchTape(tape.parent, tape.subject)
-        stand_ins = [scratch.node(a.aval) if m else a for a, m in zip(args, is_tangent, strict=True)]
+        stand_ins = [stand_in(scratch, a.aval) if m else a for a, m in zip(args, is_tangent, strict=True)]
         outs, residuals, static = call_with(scratch, call.fwd, stand_ins, tuple(is_tangent))
         if not any(is_linear(r) and r.owner is scratch for r in residuals):
             tangents = [a if m else zero_of(a.aval) for a, m in zip(args, is_tangent, strict=True)]
@@ -156,7 +163,8 @@ def _with_captured_tangents(call: CustomCall, tangents, by_rule, through_functio
     outs, touts = by_rule([*zeros[:n], *tangents[n:]])
     _, more = through_function([*tangents[:n], *zeros[n:]])
     return outs, [
-        b if type(a) is Zero else a if type(b) is Zero else add_p.bind(a, b) for a, b in zip(touts, more, strict=True)
+        b if type(a) is Zero else a if type(b) is Zero else adding(a.aval).bind(a, b)
+        for a, b in zip(touts, more, strict=True)
     ]
 
 

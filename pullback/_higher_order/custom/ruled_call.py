@@ -12,6 +12,7 @@ from pullback._core.config import nans_were_debugged
 from pullback._core.errors import RuleError, is_internal
 from pullback._core.hitypes import registered, unpacked
 from pullback._core.origins import NO_CONTEXT, InRule, origins_are_tracked
+from pullback._core.own_attributes import in_user_code
 from pullback._core.refs import Ref
 from pullback._core.staging import call_optionally
 from pullback._core.trace import context
@@ -90,6 +91,19 @@ def for_user(xs: Sequence[Any]) -> Sequence[Any]:
     return [call_optionally(unpacked, (x,), {}) for x in xs] if registered else xs
 
 
+def seeing_values(fun: Callable) -> Callable:
+    """A function or rule of the user's, in which traced values of types of one's own have the attributes of a value."""
+
+    def run(*args, **keywords):
+        in_user_code.depth += 1
+        try:
+            return fun(*args, **keywords)
+        finally:
+            in_user_code.depth -= 1
+
+    return run
+
+
 def _in_rule(label: Callable[[], str], run: Callable, *args: PyTree) -> Any:
     with InRule(label) if origins_are_tracked() else NO_CONTEXT:
         return run(*args)
@@ -130,10 +144,11 @@ class RuledCall:
 
     def ask(self, label: Callable[[], str], rule: Callable, form: str, args: Sequence[Any]) -> Any:
         """Call a rule; `form` describes its arguments, for the message about one that does not accept them."""
+        run = seeing_values(rule) if registered else rule
         try:
             if context.trace.transparent:
-                return rule(*args, **self.keywords)
-            return call_optionally(rule, args, self.keywords)
+                return run(*args, **self.keywords)
+            return call_optionally(run, args, self.keywords)
         except TypeError as error:
             code = getattr(rule, "__code__", None)
             if code is None or not is_internal(code):  # the package's own wrappers of rules check this themselves

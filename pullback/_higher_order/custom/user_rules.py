@@ -17,6 +17,7 @@ from pullback._core.errors import (
     RuleNotDefinedError,
     describe_function,
 )
+from pullback._core.hitypes import registered
 from pullback._core.staging import stage_open
 from pullback._core.tree import PyTreeDef
 from pullback._core.types import ShapedArray
@@ -31,7 +32,14 @@ from pullback._higher_order.custom.checks import (
 )
 from pullback._higher_order.custom.labels import CallLabels, CallSite
 from pullback._higher_order.custom.order import warn_if_differentiated
-from pullback._higher_order.custom.ruled_call import Residuals, RuledCall, for_user, instantiated, located
+from pullback._higher_order.custom.ruled_call import (
+    Residuals,
+    RuledCall,
+    for_user,
+    instantiated,
+    located,
+    seeing_values,
+)
 from pullback._higher_order.custom.signature import Layout, spans
 from pullback._transforms.vmap import without_leading
 
@@ -158,7 +166,9 @@ class UserCall(CallLabels, RuledCall):
         outs, self.out_tree = flatten_result(
             type(self.decorated).__name__,
             self.decorated.fun,
-            self.decorated.fun(*self.arguments(for_user(leaves)), **self.keywords),
+            (seeing_values(self.decorated.fun) if registered else self.decorated.fun)(
+                *self.arguments(for_user(leaves)), **self.keywords
+            ),
         )
         self.out_avals = [out.aval for out in outs]
         return outs
