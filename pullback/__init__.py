@@ -25,6 +25,7 @@ from pullback._api.devices import device_count as device_count
 from pullback._api.devices import device_get as device_get
 from pullback._api.devices import device_put as device_put
 from pullback._api.devices import devices as devices
+from pullback._api.devices import effects_barrier as effects_barrier
 from pullback._api.devices import local_device_count as local_device_count
 from pullback._api.devices import local_devices as local_devices
 from pullback._api.devices import process_count as process_count
@@ -44,11 +45,11 @@ from pullback._api.typeof import typeof as typeof
 from pullback._api.vectorize import vmap as vmap
 from pullback._core import printing as _printing  # noqa: F401  jaxprs print themselves through it
 from pullback._core.config import config as config
-from pullback._core.config import debug_nans as debug_nans
-from pullback._core.config import disable_jit as disable_jit
-from pullback._core.config import enable_x64 as enable_x64
 from pullback._core.dtypes import float0 as float0
 from pullback._core.lazy import attributes as _attributes
+from pullback._core.option_contexts import debug_nans as debug_nans
+from pullback._core.option_contexts import disable_jit as disable_jit
+from pullback._core.option_contexts import enable_x64 as enable_x64
 from pullback._core.public_array import Array as Array
 from pullback._core.refs import Ref as Ref
 from pullback._core.types import ShapeDtypeStruct as ShapeDtypeStruct
@@ -65,6 +66,7 @@ from pullback.custom_derivatives import custom_vjp as custom_vjp
 
 if _typing.TYPE_CHECKING:
     from pullback import ad as ad
+    from pullback import api_util as api_util
     from pullback import core as core
     from pullback import custom_batching as custom_batching
     from pullback import debug as debug
@@ -74,25 +76,67 @@ if _typing.TYPE_CHECKING:
     from pullback import extend as extend
     from pullback import flatten_util as flatten_util
     from pullback import implicit as implicit
+    from pullback import interpreters as interpreters
+    from pullback import monitoring as monitoring
     from pullback import nn as nn
     from pullback import ops as ops
+    from pullback import profiler as profiler
     from pullback import random as random
     from pullback import ref as ref
     from pullback import scipy as scipy
     from pullback import sharding as sharding
+    from pullback import stages as stages
     from pullback import test_util as test_util
     from pullback import typing as typing
+    from pullback._api.devices import clear_caches as clear_caches
+    from pullback._api.devices import default_device as default_device
     from pullback._api.linear_callback import linear_callback as linear_callback
     from pullback._api.meshes import make_mesh as make_mesh
     from pullback._api.meshes import pmap as pmap
     from pullback._api.meshes import reshard as reshard
     from pullback._api.meshes import set_mesh as set_mesh
     from pullback._api.meshes import shard_map as shard_map
+    from pullback._api.scopes import named_call as named_call
+    from pullback._api.scopes import named_scope as named_scope
     from pullback._check_rules import check_rules as check_rules
+    from pullback._core.option_contexts import check_tracer_leaks as check_tracer_leaks
+    from pullback._core.option_contexts import checking_leaks as checking_leaks
+    from pullback._core.option_contexts import debug_infs as debug_infs
+    from pullback._core.option_contexts import default_matmul_precision as default_matmul_precision
+    from pullback._core.option_contexts import default_prng_impl as default_prng_impl
+    from pullback._core.option_contexts import enable_checks as enable_checks
+    from pullback._core.option_contexts import explain_cache_misses as explain_cache_misses
+    from pullback._core.option_contexts import log_compiles as log_compiles
+    from pullback._core.option_contexts import numpy_dtype_promotion as numpy_dtype_promotion
+    from pullback._core.option_contexts import numpy_rank_promotion as numpy_rank_promotion
+    from pullback._core.option_contexts import threefry_partitionable as threefry_partitionable
+    from pullback._core.option_contexts import transfer_guard as transfer_guard
+    from pullback._core.option_contexts import transfer_guard_device_to_device as transfer_guard_device_to_device
+    from pullback._core.option_contexts import transfer_guard_device_to_host as transfer_guard_device_to_host
+    from pullback._core.option_contexts import transfer_guard_host_to_device as transfer_guard_host_to_device
     from pullback._core.sharding import NamedSharding as NamedSharding
     from pullback._core.sharding import PartitionSpec as P  # noqa: F401
     from pullback._external import external as external
 
+
+# context managers for single options
+_OPTIONS = (
+    "check_tracer_leaks",
+    "checking_leaks",
+    "debug_infs",
+    "default_matmul_precision",
+    "default_prng_impl",
+    "enable_checks",
+    "explain_cache_misses",
+    "log_compiles",
+    "numpy_dtype_promotion",
+    "numpy_rank_promotion",
+    "threefry_partitionable",
+    "transfer_guard",
+    "transfer_guard_device_to_device",
+    "transfer_guard_device_to_host",
+    "transfer_guard_host_to_device",
+)
 
 if not _typing.TYPE_CHECKING:
     # loaded at their first use, so that `import pullback` stays quick
@@ -102,6 +146,7 @@ if not _typing.TYPE_CHECKING:
             name: f"pullback.{name}"
             for name in (
                 "ad",
+                "api_util",
                 "core",
                 "custom_batching",
                 "debug",
@@ -111,21 +156,31 @@ if not _typing.TYPE_CHECKING:
                 "extend",
                 "flatten_util",
                 "implicit",
+                "interpreters",
+                "monitoring",
                 "nn",
                 "ops",
+                "profiler",
                 "random",
                 "ref",
                 "scipy",
                 "sharding",
+                "stages",
                 "test_util",
                 "typing",
             )
         }
+        | {name: f"pullback._core.option_contexts:{name}" for name in _OPTIONS}
         | {
             "check_rules": "pullback._check_rules:check_rules",
             "external": "pullback._external:external",
+            "clear_caches": "pullback._api.devices:clear_caches",
+            "default_device": "pullback._api.devices:default_device",
+            "Device": "pullback._xla.engine:Device",
             "linear_callback": "pullback._api.linear_callback:linear_callback",
             "make_mesh": "pullback._api.meshes:make_mesh",
+            "named_call": "pullback._api.scopes:named_call",
+            "named_scope": "pullback._api.scopes:named_scope",
             "NamedSharding": "pullback._core.sharding:NamedSharding",
             "P": "pullback._core.sharding:PartitionSpec",
             "pmap": "pullback._api.meshes:pmap",

@@ -2,15 +2,26 @@
 
 import typing as _typing
 
+from pullback._api.compile_time import ensure_compile_time_eval
 from pullback._api.primitives import Primitive
+from pullback._api.trace_state import eval_context, get_aval
 from pullback._core.check import check_jaxpr
-from pullback._core.jaxpr import ClosedJaxpr, Equation, Jaxpr, Literal, Var, eval_jaxpr
+from pullback._core.jaxpr import Atom, ClosedJaxpr, Equation, Jaxpr, Literal, Var, eval_jaxpr
 from pullback._core.lazy import attributes as _attributes
+from pullback._core.trace import Trace as Trace
 from pullback._core.trace import Tracer
 from pullback._core.types import ShapedArray
+from pullback._core.types import ShapedArray as AbstractValue
 from pullback._transforms.dce import dce
 
+Value = _typing.Any
+ParamDict = dict[str, _typing.Any]
+max_dim = max
+min_dim = min
+
 __all__ = [
+    "AbstractValue",
+    "Atom",
     "ClosedJaxpr",
     "Equation",
     "Jaxpr",
@@ -21,7 +32,10 @@ __all__ = [
     "Var",
     "check_jaxpr",
     "dce",
+    "ensure_compile_time_eval",
+    "eval_context",
     "eval_jaxpr",
+    "get_aval",
 ]
 
 if not _typing.TYPE_CHECKING:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from pullback._api.closures import closure_convert, custom_gradient, linear_call
+from pullback._api.primitive_names import subset as _primitives
 from pullback._api.rules import custom_rules
 from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
@@ -157,4 +158,4 @@ def _zero_at(val: ArrayLike, symbolic: bool) -> Any:
 
 
 if not _typing.TYPE_CHECKING:
-    __getattr__, __dir__ = _attributes(__name__)
+    __getattr__, __dir__ = _attributes(__name__, _primitives(("custom_jvp_call_p", "custom_vjp_call_p", "remat_opt_p")))

@@ -6,6 +6,10 @@ from pullback._core.check import JaxprTypeError
 from pullback._core.dtypes import TypePromotionError
 from pullback._core.errors import (
     ConcretizationTypeError,
+    InconclusiveDimensionOperation,
+    JAXIndexError,
+    JAXTypeError,
+    KeyReuseError,
     NonConcreteBooleanIndexError,
     RuleCheckError,
     RuleError,
@@ -20,6 +24,10 @@ from pullback._core.lazy import attributes as _attributes
 
 __all__ = [
     "ConcretizationTypeError",
+    "InconclusiveDimensionOperation",
+    "JAXIndexError",
+    "JAXTypeError",
+    "KeyReuseError",
     "JaxprTypeError",
     "NonConcreteBooleanIndexError",
     "RuleCheckError",
@@ -34,4 +42,4 @@ __all__ = [
 ]
 
 if not _typing.TYPE_CHECKING:
-    __getattr__, __dir__ = _attributes(__name__)
+    __getattr__, __dir__ = _attributes(__name__, {"JaxRuntimeError": "pullback._xla.engine:JaxRuntimeError"})

@@ -22,6 +22,11 @@ def python(*arguments, folder=REPOSITORY, code=0):
     return result.stdout, result.stderr
 
 
+def test_options_in_the_environment_of_jax(monkeypatch):
+    monkeypatch.setenv("JAX_ENABLE_X64", "1")
+    assert run("import jax.numpy as jnp\nprint(jnp.ones(2).dtype)") == ["float64"]
+
+
 def run(code, *options):
     return python("-W", "error", "-m", "pullback.as_jax", *options, "-c", code)[0].split()
 

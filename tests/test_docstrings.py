@@ -35,6 +35,7 @@ MODULES = public_modules()
 
 # what has no docstring of ours, or no example, and why
 FOREIGN = {
+    "Device",  # the engine's class
     "typing.Device",  # Any, as are PyTree and PyTreePrefix
     # NumPy's own classes, under their names there
     *(
@@ -81,6 +82,13 @@ SILENT = {
         f"checkpoint_policies.{name}"
         for name in ("checkpoint_dots", "checkpoint_dots_with_no_batch_dims", "everything_saveable", "nothing_saveable")
     ),
+    # what a listener raises is passed on
+    *(f"monitoring.record_{what}" for what in ("event", "event_duration_secs", "event_time_span", "scalar")),
+    # context managers for options of which any value is taken, or that check the value at their entry
+    *(
+        "default_matmul_precision enable_checks explain_cache_misses numpy_rank_promotion threefry_partitionable "
+        "transfer_guard transfer_guard_device_to_device transfer_guard_device_to_host transfer_guard_host_to_device"
+    ).split(),
     # the arguments are those of `dataclasses.field`, which checks them
     "tree.static",
 }

@@ -130,6 +130,7 @@ DIFFERENT = {
     "checkpoint fun": "left out, a decorator results",
     "remat fun": "left out, a decorator results",
     "remat static_argnames": "remat is checkpoint",
+    "checking_leaks new_val": "it is check_tracer_leaks",
     "Ref aval": "made by new_ref",
     "Ref refs": "made by new_ref",
     **{

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core.array import Array, ConcreteArray
+from pullback._core.config import forget_traces, override
 from pullback._core.errors import boundary
 from pullback._core.hitypes import all_parts, registered
 from pullback._core.sharding import PartitionSpec
@@ -15,7 +16,7 @@ from pullback._core.tree import tree_leaves, tree_unflatten
 from pullback._core.tree_paths import tree_map
 from pullback._core.typing import AnyValue, PyTree, PyTreePrefix
 from pullback._higher_order.bodies import lift_tree
-from pullback._xla import engine
+from pullback._xla import engine, executable
 from pullback._xla.evaluate import evaluator
 
 
@@ -167,3 +168,37 @@ def block_until_ready(x: PyTree) -> Any:
         if isinstance(leaf, Array):
             leaf.block_until_ready()
     return x
+
+
+def effects_barrier() -> None:
+    """Wait until calls to the host have run, which they have when the function that makes them returns. Raises nothing.
+
+    >>> import pullback as pb
+    >>> pb.effects_barrier()
+    """
+
+
+def default_device(new_val: Any = None) -> Any:
+    """Context manager: the device of new arrays. ValueError for another than the one there is.
+
+    >>> import pullback as pb
+    >>> with pb.default_device(pb.devices()[0]):
+    ...     print(pb.numpy.ones(2))
+    [1. 1.]
+    """
+    if not isinstance(new_val, str):
+        check_one_device("default_device", "new_val", new_val)
+    else:
+        check_backend("default_device", new_val)
+    return override("default_device", new_val)
+
+
+def clear_caches() -> None:
+    """Forget everything traced and compiled until now: it is done again when it is asked for. Raises nothing.
+
+    >>> import pullback as pb
+    >>> pb.clear_caches()
+    """
+    forget_traces()
+    executable.lasting.clear()
+    executable.recent.clear()

@@ -9,9 +9,9 @@ import numpy as np
 
 from pullback._core.arguments import argument_path, check_callable
 from pullback._core.array import ConcreteArray, is_array_like, lift
-from pullback._core.config import debug_nans
 from pullback._core.errors import boundary, describe_function, fold, wrapping
 from pullback._core.nans import Birth, describe_value, find, recording
+from pullback._core.option_contexts import debug_nans
 from pullback._core.trace import context
 from pullback._core.tree_paths import keystr, tree_flatten_with_path
 from pullback._core.typing import AnyValue, PyTree

@@ -164,7 +164,7 @@ class Compiler:
                 note_calls_in(traced.jaxpr)
                 outs = call(traced.jaxpr, [*traced.consts, *xs], traced.name, self._inline)
                 return tree_unflatten(traced.out_tree, outs)
-            if config.debug_nans:
+            if config.debugging:
                 # operation by operation, so that the operation that produces a nan can be named
                 return tree_unflatten(traced.out_tree, eval_jaxpr(traced.jaxpr, [], *traced.consts, *xs))
             result = traced.run(xs)  # type: ignore[arg-type]

@@ -245,8 +245,12 @@ def checked_lowering(primitive: Primitive, rule: Callable) -> Callable:
 # --- derivatives ---
 
 
-def checked_jvp(primitive: Primitive, rule: Callable) -> Callable:
-    """A jvp rule that gets arrays, and returns arrays and tangents of matching types, linear in the tangents it got."""
+def checked_jvp(primitive: Primitive, rule: Callable, adds_zeros: bool = False) -> Callable:
+    """A jvp rule that gets arrays, and returns arrays and tangents of matching types, linear in the tangents it got.
+
+    `adds_zeros`: a term that depends on no tangent is taken to be zero, as the operation applied to an array of zeros
+    is; by default such a term is refused unless it is known to vanish.
+    """
     place = _place("the jvp rule", primitive, rule)
     many = primitive.multiple_results
     pair = "(results, tangents of the results)" if many else "(result, tangent of the result)"
@@ -278,7 +282,7 @@ def checked_jvp(primitive: Primitive, rule: Callable) -> Callable:
                         "a tangent must be linear in them, so that it can be transposed. Use "
                         "Zero.of(out.aval) for one that vanishes."
                     )
-            culprit = not_linear(records[begin:], touts)
+            culprit = None if adds_zeros else not_linear(records[begin:], touts)
             if culprit is not None:
                 raise RuleError(
                     f"{place()} returned a tangent that is not linear in the tangents it got: "

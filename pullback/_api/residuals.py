@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from pullback._core.arguments import aval_of, check_callable, check_leaves, flatten_result, input_names
 from pullback._core.array import ConcreteArray
-from pullback._core.config import debug_nans
 from pullback._core.errors import boundary
 from pullback._core.jaxpr import Equation
+from pullback._core.option_contexts import debug_nans
 from pullback._core.staging import StagedTracer, StagingTrace
 from pullback._core.trace import call_with
 from pullback._core.tree import tree_flatten, tree_unflatten

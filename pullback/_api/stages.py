@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Concatenate, Protocol, Self, overload
 
 from pullback._api.compiled_refs import RefUse
+from pullback._api.devices import check_one_device
 from pullback._api.inspect import structs
 from pullback._core.array import lift
 from pullback._core.errors import boundary
 from pullback._core.jaxpr import ClosedJaxpr, Jaxpr
 from pullback._core.refs import Ref, RefType
+from pullback._core.sharding import SingleDeviceSharding
 from pullback._core.trace import Tracer
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.tree_paths import tree_text
-from pullback._core.types import matches
+from pullback._core.types import ShapedArray, matches
 from pullback._core.typing import P, PyTree, Q, R, R_co
 from pullback._higher_order.bodies import lift_tree
+from pullback._xla import engine
 from pullback._xla.executable import Executable, ProgramOfValues, module_of, program_of
 from pullback._xla.lowering import Module
 
@@ -36,7 +40,12 @@ def checked_options(function: str, options: Mapping[str, Any] | None) -> tuple[t
 
 
 class Jitted(Protocol[P, R_co]):
-    """The result of `jit`: a function with the signature of the original, with the stages of compilation as methods."""
+    """The result of `jit`: a function with the signature of the original, with the stages of compilation as methods.
+
+    >>> import pullback as pb
+    >>> isinstance(pb.jit(lambda x: x).lower(1.), Lowered)
+    True
+    """
 
     @property
     def __wrapped__(self) -> Callable[P, R_co]:
@@ -65,8 +74,73 @@ class Jitted(Protocol[P, R_co]):
         """Forget all traces and programs."""
 
 
+@dataclass(frozen=True, slots=True)
+class ArgInfo:
+    """The type of an argument of a traced function, and whether its memory may be used for results.
+
+    >>> import pullback as pb
+    >>> pb.jit(lambda x: x).trace(1.).args_info
+    ((ArgInfo(_aval=ShapedArray(float32[], weak_type=True), donated=False),), {})
+    """
+
+    _aval: ShapedArray
+    donated: bool
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the argument."""
+        return self._aval.shape
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of the argument."""
+        return self._aval.dtype
+
+
+class _Stage:
+    """What the stages have in common: they know the traced function."""
+
+    traced: TracedStage
+
+    @property
+    def in_tree(self) -> PyTreeDef:
+        """The structure of `(args, kwargs)`."""
+        return self.traced.in_tree
+
+    @property
+    def out_tree(self) -> PyTreeDef:
+        """The structure of the result."""
+        return self.traced.out_tree
+
+    @property
+    def in_avals(self) -> Any:
+        """`(args, kwargs)` with the types of arrays as leaves."""
+        return tree_unflatten(self.traced.in_tree, self.traced.jaxpr.in_avals)
+
+    @property
+    def out_info(self) -> Any:
+        """The result's structure, with `ShapeDtypeStruct` leaves."""
+        return self.traced.out_info
+
+    @property
+    def args_info(self) -> Any:
+        """`(args, kwargs)` with an `ArgInfo` in place of each array."""
+        return self.traced.args_info
+
+    @property
+    def donate_argnums(self) -> tuple[int, ...]:
+        """The numbers of the leaves whose memory may be used for results."""
+        return self.traced.donate_argnums
+
+
 class TracedStage:
-    """A traced function: its jaxpr and the structure of its result."""
+    """A traced function: its jaxpr and the structure of its result.
+
+    >>> import pullback as pb
+    >>> traced = pb.jit(lambda x: 2 * x).trace(1.)
+    >>> len(traced.jaxpr.eqns), traced.out_info
+    (1, ShapeDtypeStruct(shape=(), dtype=float32, weak_type=True))
+    """
 
     def __init__(
         self,
@@ -95,38 +169,91 @@ class TracedStage:
         """The result's structure, with `ShapeDtypeStruct` leaves."""
         return structs(self.jaxpr, self.out_tree)
 
+    @property
+    def in_avals(self) -> Any:
+        """`(args, kwargs)` with the types of arrays as leaves."""
+        return tree_unflatten(self.in_tree, self.jaxpr.in_avals)
+
+    @property
+    def out_avals(self) -> list[ShapedArray]:
+        """The types of the result's leaves."""
+        return list(self.jaxpr.out_avals)
+
+    @property
+    def donate_argnums(self) -> tuple[int, ...]:
+        """The numbers of the leaves whose memory may be used for results."""
+        return tuple(sorted(i - len(self.jaxpr.consts) for i in self._donated))
+
+    @property
+    def args_info(self) -> Any:
+        """`(args, kwargs)` with an `ArgInfo` in place of each array."""
+        donated = set(self.donate_argnums)
+        return tree_unflatten(self.in_tree, [ArgInfo(aval, i in donated) for i, aval in enumerate(self.jaxpr.in_avals)])
+
     @boundary
-    def lower(self) -> Lowered:
-        """Lower to StableHLO."""
+    def lower(self, *, lowering_platforms: Sequence[str] | None = None) -> Lowered:
+        """Lower to StableHLO, for the CPU. ValueError for another platform."""
+        if lowering_platforms is not None and tuple(lowering_platforms) != ("cpu",):
+            raise ValueError(f"lower: the one platform is 'cpu', got {lowering_platforms!r}")
         return Lowered(*module_of(self._jaxpr, self._donated), self)
 
 
-class Lowered:
-    """A StableHLO module, not compiled yet."""
+class Lowered(_Stage):
+    """A StableHLO module, not compiled yet.
+
+    >>> import pullback as pb
+    >>> "stablehlo.multiply" in pb.jit(lambda x: 2 * x).lower(1.).as_text()
+    True
+    """
 
     def __init__(self, module: Module, donated: Sequence[int], traced: TracedStage):
         self.module = module
         self._donated = donated
         self.traced = traced
 
-    def as_text(self) -> str:
-        """The StableHLO text."""
-        return self.module.text()
-
-    @property
-    def out_info(self) -> Any:
-        return self.traced.out_info
+    @boundary
+    def as_text(self, dialect: str | None = None, *, debug_info: bool = False) -> str:
+        """The StableHLO text, or XLA's with dialect="hlo"; `debug_info` adds nothing. ValueError for other dialects."""
+        if dialect == "hlo":
+            return self.compiler_ir("hlo").as_hlo_text()
+        return str(self.compiler_ir(dialect)) if dialect is not None else self.module.text()
 
     @boundary
-    def compile(self, compiler_options: Mapping[str, Any] | None = None) -> Compiled:
-        """Compile with XLA, with further options of XLA by name in addition to those of `jit`."""
+    def compiler_ir(self, dialect: str | None = None) -> Any:
+        """The module: an object whose `str` is StableHLO text, or with dialect="hlo" one with `as_hlo_text()`.
+
+        ValueError for other dialects.
+        """
+        if dialect not in (None, "stablehlo", "hlo"):
+            raise ValueError(f"compiler_ir: dialect must be 'stablehlo' or 'hlo', got {dialect!r}")
+        return engine.parsed(self.module.text(), dialect == "hlo")
+
+    @boundary
+    def cost_analysis(self) -> dict[str, float]:
+        """XLA's estimate of the numbers of operations and bytes of the program, which is compiled for it."""
+        return self.compile().cost_analysis()
+
+    @boundary
+    def compile(
+        self, compiler_options: Mapping[str, Any] | None = None, *, device_assignment: tuple[Any, ...] | None = None
+    ) -> Compiled:
+        """Compile with XLA, with further options of XLA by name in addition to those of `jit`.
+
+        `device_assignment` may name the one device.
+        """
+        check_one_device("compile", "device_assignment", device_assignment)
         options = dict(self.traced._options) | dict(checked_options("compile", compiler_options))
         program = program_of(self.traced._jaxpr, self.module, self._donated, tuple(sorted(options.items())))
         return Compiled(program, self.traced)
 
 
-class Compiled:
-    """A program for one type of arguments. Calling it checks their structure and types, and never traces."""
+class Compiled(_Stage):
+    """A program for one type of arguments. Calling it checks their structure and types, and never traces.
+
+    >>> import pullback as pb
+    >>> print(pb.jit(lambda x: 2 * x).lower(1.).compile()(3.))
+    6.0
+    """
 
     def __init__(self, program: Executable | ProgramOfValues, traced: TracedStage):
         self.program = program
@@ -179,3 +306,19 @@ class Compiled:
     def memory_analysis(self) -> Any:
         """XLA's memory statistics, in bytes."""
         return self.program.loaded.get_compiled_memory_stats()
+
+    def runtime_executable(self) -> Any:
+        """The engine's own object."""
+        return self.program.loaded
+
+    @property
+    def input_shardings(self) -> Any:
+        """`(args, kwargs)` with the placements of the arguments: on the one device."""
+        place = SingleDeviceSharding(engine.device())
+        return tree_unflatten(self.traced.in_tree, [place] * self.traced.in_tree.num_leaves)
+
+    @property
+    def output_shardings(self) -> Any:
+        """The result's structure with the placements of its leaves: on the one device."""
+        place = SingleDeviceSharding(engine.device())
+        return tree_unflatten(self.traced.out_tree, [place] * self.traced.out_tree.num_leaves)

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from pullback._core import dtypes
 from pullback._core.arguments import check_callable
-from pullback._core.config import collecting_taps, config
+from pullback._core.config import config
 from pullback._core.errors import RuleError, boundary, describe_function, described, fold, wrapping
+from pullback._core.option_contexts import collecting_taps
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.typing import PyTree
 from pullback._higher_order.bodies import lift_tree, path_of

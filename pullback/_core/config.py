@@ -10,6 +10,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from pullback._core.inert_options import INERT
 from pullback._core.typing import AnyValue
 
 _PRECISIONS = (None, "default", "high", "highest", "bfloat16", "tensorfloat32", "float32")
@@ -19,9 +20,12 @@ _PRECISIONS = (None, "default", "high", "highest", "bfloat16", "tensorfloat32", 
 _CHOICES: dict[str, tuple[Any, ...] | range | type] = {
     "enable_x64": (False, True),
     "debug_nans": (False, True),
+    "debug_infs": (False, True),
     "disable_jit": (False, True),
+    "log_compiles": (False, True),
     "traceback_filtering": ("auto", "off"),
     "numpy_rank_promotion": ("allow", "warn", "raise"),
+    "numpy_dtype_promotion": ("standard", "strict"),
     "default_matmul_precision": _PRECISIONS,
     # the memory of compiled programs that only the library still holds, since it may need them again
     "program_cache_max_size": range(2**63),
@@ -31,6 +35,11 @@ _CHOICES: dict[str, tuple[Any, ...] | range | type] = {
     "compilation_cache_max_size": range(2**63),
     "persistent_cache_min_compile_time_secs": float,
     "persistent_cache_min_entry_size_bytes": range(2**63),
+    # there is one generator, and one platform
+    "default_prng_impl": ("threefry2x32",),
+    "platforms": (None, "cpu"),
+    "platform_name": (None, "cpu"),
+    "num_cpu_devices": (1, -1),
 }
 _DEFAULTS: dict[str, Any] = {
     "program_cache_max_size": 2**28,
@@ -39,6 +48,12 @@ _DEFAULTS: dict[str, Any] = {
     "persistent_cache_min_compile_time_secs": 0.0,
     "persistent_cache_min_entry_size_bytes": 0,
 }
+
+# what -1 means
+_UNLIMITED = {"compilation_cache_max_size": 2**63 - 1, "persistent_cache_min_entry_size_bytes": 0}
+
+# options that accept any value -> their defaults; "default_device" is checked where it is set
+_OPEN: dict[str, Any] = {**INERT, "default_device": None}
 
 # not options: state that transformations set temporarily and that a trace depends on
 _STATES: dict[str, tuple[Any, ...]] = {"collecting_taps": (False, True)}
@@ -50,14 +65,18 @@ _FALSE = ("0", "false", "off", "no", "n", "f", "")
 def _option_name(name: str) -> str:
     """The name without its optional ``jax_`` prefix; AttributeError if the option does not exist."""
     bare = name.removeprefix("jax_")
-    if bare not in _CHOICES:
+    if bare not in _CHOICES and bare not in _OPEN:
         raise AttributeError(f"config has no option {name!r}. Options: {', '.join(_CHOICES)}.")
     return bare
 
 
 def _check(name: str, value: AnyValue) -> Any:
+    if name in _OPEN:
+        return value
     choices = _CHOICES[name]
     if isinstance(choices, range):
+        if type(value) is int and value == -1 and name in _UNLIMITED:
+            return _UNLIMITED[name]
         if type(value) is int and value in choices:
             return value
         raise ValueError(f"config option {name!r}: expected a number of bytes, an int of 0 or more; got {value!r}.")
@@ -70,6 +89,8 @@ def _check(name: str, value: AnyValue) -> Any:
             return value if value is None else os.fspath(value)
         raise ValueError(f"config option {name!r}: expected the path of a folder, or None; got {value!r}.")
     assert isinstance(choices, tuple)
+    if value == "" and None in choices:
+        return None
     for choice in choices:
         if value == choice:
             return choice
@@ -77,10 +98,10 @@ def _check(name: str, value: AnyValue) -> Any:
     raise ValueError(f"config option {name!r}: expected one of {expected}; got {value!r}.")
 
 
-def _from_environment(name: str, environ: dict[str, str]) -> Any:
+def _from_environment(name: str, environ: dict[str, str], prefix: str = "PULLBACK_") -> Any:
     """The initial value of an option, from PULLBACK_<NAME> if that is set."""
     choices = _CHOICES[name]
-    variable = f"PULLBACK_{name.upper()}"
+    variable = f"{prefix}{name.upper()}"
     text = environ.get(variable)
     if text is None:
         return choices[0] if isinstance(choices, tuple) else _DEFAULTS[name]
@@ -113,31 +134,54 @@ nans_were_debugged = [False]
 
 
 class TracingState:
-    """The values of the options that a traced function depends on; equal values are one object."""
+    """The values of the options that a traced function depends on; equal values are one object.
 
-    __slots__ = ("values",)
+    `promoted` keeps the promoted dtypes, which depend on them too.
+    """
+
+    __slots__ = ("values", "promoted")
     values: tuple[Any, ...]
+    promoted: dict[Any, Any]
 
     def __init__(self, values: tuple[Any, ...]):
         self.values = values
+        self.promoted = {}
 
 
-_TRACING = ("enable_x64", "disable_jit", "debug_nans", "numpy_rank_promotion", "default_matmul_precision", *_STATES)
+_TRACING = (
+    "enable_x64",
+    "disable_jit",
+    "debug_nans",
+    "debug_infs",
+    "numpy_rank_promotion",
+    "numpy_dtype_promotion",
+    "default_matmul_precision",
+    *_STATES,
+)
 _states: dict[tuple, TracingState] = {}
 
 
 def _tracing_state(source: Any) -> TracingState:
     key = tuple(getattr(source, name) for name in _TRACING)
-    nans_were_debugged[0] = nans_were_debugged[0] or source.debug_nans
+    nans_were_debugged[0] = nans_were_debugged[0] or source.debug_nans or source.debug_infs
     return _states.setdefault(key, TracingState(key))
 
 
 def forget_traces() -> None:
     """Invalidate everything traced until now, for all values of the options."""
     _states.clear()
+    _derive()
+
+
+def _derive() -> None:
+    """Set what follows from the options, for the process and for this thread."""
     Config.tracing = _tracing_state(Config)
+    Config.debugging = Config.debug_nans or Config.debug_infs
+    Config.promotion = Config.enable_x64 + 2 * (Config.numpy_dtype_promotion == "strict")
     if "tracing" in config.__dict__:
         config.__dict__["tracing"] = _tracing_state(config)
+        config.__dict__["debugging"] = config.debug_nans or config.debug_infs
+        config.__dict__["promotion"] = config.enable_x64 + 2 * (config.numpy_dtype_promotion == "strict")
 
 
 class Config(threading.local):
@@ -152,9 +196,13 @@ class Config(threading.local):
 
     enable_x64: bool
     debug_nans: bool
+    debug_infs: bool
     disable_jit: bool
+    log_compiles: bool
     traceback_filtering: str
     numpy_rank_promotion: str
+    numpy_dtype_promotion: str
+    default_device: Any
     default_matmul_precision: str | None
     program_cache_max_size: int
     enable_compilation_cache: bool
@@ -164,6 +212,8 @@ class Config(threading.local):
     persistent_cache_min_entry_size_bytes: int
     collecting_taps: bool
     tracing: TracingState
+    debugging: bool  # whether operations are searched for NaNs or infinities
+    promotion: int  # what the dtype of a result depends on, as one number
 
     def __setattr__(self, name: str, value: AnyValue) -> None:
         raise AttributeError(
@@ -189,9 +239,7 @@ class Config(threading.local):
         """
         name = _option_name(name)
         setattr(Config, name, _check(name, value))
-        Config.tracing = _tracing_state(Config)
-        if "tracing" in self.__dict__:
-            self.__dict__["tracing"] = _tracing_state(self)
+        _derive()
 
     def read(self, name: str) -> Any:
         """The value that this thread sees; AttributeError for an unknown name.
@@ -204,26 +252,56 @@ class Config(threading.local):
     @property
     def values(self) -> dict[str, Any]:
         """Every option and the value that this thread sees."""
-        return {name: getattr(self, name) for name in _CHOICES}
+        return {name: getattr(self, name) for name in (*_CHOICES, *_OPEN)}
+
+    @property
+    def x64_enabled(self) -> bool:
+        """The option `enable_x64`."""
+        return self.enable_x64
+
+    @property
+    def jax_x64_enabled(self) -> bool:
+        """The option `enable_x64`."""
+        return self.enable_x64
+
+    def parse_flags_with_absl(self) -> None:
+        """Nothing: options are set by `update`, by context managers and by the environment."""
+
+    def config_with_absl(self) -> None:
+        """Nothing: options are set by `update`, by context managers and by the environment."""
 
 
 for _name in _CHOICES:
     setattr(Config, _name, _from_environment(_name, dict(os.environ)))
     setattr(Config, f"jax_{_name}", property(attrgetter(_name)))
+for _name, _value in _OPEN.items():
+    setattr(Config, _name, _value)
+    setattr(Config, f"jax_{_name}", property(attrgetter(_name)))
 for _name, _values in _STATES.items():
     setattr(Config, _name, _values[0])
-Config.tracing = _tracing_state(Config)
 
 config: Config = Config()
+_derive()
+
+
+def read_environment_of_jax(environ: dict[str, str]) -> None:
+    """Set the options that JAX_<NAME> gives in the environment and PULLBACK_<NAME> does not.
+
+    >>> read_environment_of_jax({})
+    """
+    for name in _CHOICES:
+        if f"JAX_{name.upper()}" in environ and f"PULLBACK_{name.upper()}" not in environ:
+            config.update(name, _from_environment(name, environ, "JAX_"))
 
 
 @contextmanager
-def _override(name: str, value: AnyValue) -> Iterator[None]:
+def override(name: str, value: AnyValue) -> Iterator[None]:
     """Set an option for this thread until the context ends."""
     overrides = config.__dict__  # threading.local gives each thread its own
     outer = overrides.get(name, overrides)  # `overrides` itself stands for "no override"
     overrides[name] = value if name in _STATES else _check(name, value)
-    overrides["tracing"] = _tracing_state(config)
+    overrides["tracing"] = None  # `_derive` sets it
+    _derive()
     try:
         yield
     finally:
@@ -231,69 +309,7 @@ def _override(name: str, value: AnyValue) -> Iterator[None]:
             overrides.pop(name, None)
         else:
             overrides[name] = outer
-        if overrides.keys() == {"tracing"}:
-            del overrides["tracing"]  # nothing is overridden: the process-wide values apply here too
+        if overrides.keys() == {"tracing", "debugging", "promotion"}:
+            overrides.clear()  # nothing is overridden: the process-wide values apply here too
         else:
-            overrides["tracing"] = _tracing_state(config)
-
-
-def enable_x64(new_val: bool = True) -> Any:
-    """Context manager: allow (or forbid) 64-bit dtypes in this thread.
-
-    ValueError, at its entry, for a value other than True and False.
-
-    >>> with enable_x64():
-    ...     config.enable_x64
-    True
-    """
-    return _override("enable_x64", new_val)
-
-
-def debug_nans(new_val: bool = True) -> Any:
-    """Context manager: raise as soon as an operation in this thread produces a NaN.
-
-    Compiled functions and loops then run operation by operation, and the error names the line that applied the
-    operation.
-
-    >>> with debug_nans():
-    ...     config.debug_nans
-    True
-    """
-    return _override("debug_nans", new_val)
-
-
-def disable_jit(disable: bool = True) -> Any:
-    """Context manager: run functions under ``jit`` as plain Python in this thread.
-
-    ValueError, at its entry, for a value other than True and False.
-
-    >>> with disable_jit():
-    ...     config.disable_jit
-    True
-    """
-    return _override("disable_jit", disable)
-
-
-def numpy_rank_promotion(value: str) -> Any:
-    """Context manager: "allow", "warn" about or "raise" on broadcasting between different ranks.
-
-    >>> with numpy_rank_promotion("raise"):
-    ...     config.numpy_rank_promotion
-    'raise'
-    """
-    return _override("numpy_rank_promotion", value)
-
-
-def default_matmul_precision(value: str | None) -> Any:
-    """Context manager: the precision of matrix products and convolutions that name none.
-
-    >>> with default_matmul_precision("highest"):
-    ...     config.default_matmul_precision
-    'highest'
-    """
-    return _override("default_matmul_precision", value)
-
-
-def collecting_taps() -> Any:
-    """Context manager: record taps in this thread, for `tapped` to collect."""
-    return _override("collecting_taps", True)
+            _derive()

@@ -10,6 +10,14 @@ import numpy as np
 
 from pullback._core.config import config
 from pullback._core.errors import user_frame
+from pullback._core.promotion_lattice import (
+    WEAK_COMPLEX,
+    WEAK_FLOAT,
+    WEAK_INT,
+    standard_edges,
+    strict_edges,
+    upper_bounds,
+)
 from pullback._core.typing import AnyValue, DTypeLike
 
 bfloat16: np.dtype = np.dtype(ml_dtypes.bfloat16)
@@ -205,57 +213,40 @@ def python_scalar_dtype(type_: type) -> np.dtype:
 
 # -- Promotion: the lattice of JAX's documented "Type promotion semantics". ------------------------------
 
-# A weak node stands for Python scalars of its kind: it yields to every strong dtype of the same kind.
-_Node = Any  # np.dtype or str
-_WEAK_INT, _WEAK_FLOAT, _WEAK_COMPLEX = "int*", "float*", "complex*"
+_Node = Any  # np.dtype, or the name of a weak node
 _WEAK_NODE_DTYPE = {
-    _WEAK_INT: np.dtype("int64"),
-    _WEAK_FLOAT: np.dtype("float64"),
-    _WEAK_COMPLEX: np.dtype("complex128"),
+    WEAK_INT: np.dtype("int64"),
+    WEAK_FLOAT: np.dtype("float64"),
+    WEAK_COMPLEX: np.dtype("complex128"),
 }
 
 
-def _upper_bounds() -> dict[_Node, frozenset[_Node]]:
-    """Map every node of the lattice to the nodes at or above it."""
-    edges: dict[_Node, list[_Node]] = {
-        "bool": [_WEAK_INT],
-        _WEAK_INT: ["int4", "uint4", "uint8", "int8"],
-        "int4": [],
-        "uint4": [],
-        "uint8": ["int16", "uint16"],
-        "uint16": ["int32", "uint32"],
-        "uint32": ["int64", "uint64"],
-        "uint64": [_WEAK_FLOAT],
-        "int8": ["int16"],
-        "int16": ["int32"],
-        "int32": ["int64"],
-        "int64": [_WEAK_FLOAT],
-        _WEAK_FLOAT: [_WEAK_COMPLEX, "bfloat16", "float16", *(dtype.name for dtype in _FLOAT8)],
-        **{dtype.name: [] for dtype in _FLOAT8},
-        "bfloat16": ["float32"],
-        "float16": ["float32"],
-        "float32": ["float64", "complex64"],
-        "float64": ["complex128"],
-        _WEAK_COMPLEX: ["complex64"],
-        "complex64": ["complex128"],
-        "complex128": [],
+def _by_dtype(bounds: dict[str, frozenset[str]]) -> dict[_Node, frozenset[_Node]]:
+    return {
+        _BY_NAME.get(name, name): frozenset(_BY_NAME.get(above, above) for above in names)
+        for name, names in bounds.items()
     }
 
-    def above(name: str) -> frozenset[_Node]:
-        return frozenset([_BY_NAME.get(name, name)]).union(*map(above, edges[name]))
 
-    return {_BY_NAME.get(name, name): above(name) for name in edges}
-
-
-_UPPER_BOUNDS = _upper_bounds()
+_UPPER_BOUNDS = _by_dtype(upper_bounds(standard_edges([dtype.name for dtype in _FLOAT8])))
+_STRICT_UPPER_BOUNDS = _by_dtype(
+    upper_bounds(strict_edges(*[[str(dtype) for dtype in kind] for kind in (_IS_INTEGER, _IS_FLOAT, _IS_COMPLEX)]))
+)
 
 
 def _least_upper_bound(nodes: set[_Node]) -> _Node:
-    common = frozenset.intersection(*(_UPPER_BOUNDS[node] for node in nodes))
+    strict = config.numpy_dtype_promotion == "strict"
+    bounds = _STRICT_UPPER_BOUNDS if strict else _UPPER_BOUNDS
+    common = frozenset.intersection(*(bounds[node] for node in nodes))
     for node in common:
-        if common <= _UPPER_BOUNDS[node]:
+        if common <= bounds[node]:
             return node
     names = sorted(str(node) for node in nodes)
+    if strict:
+        raise TypePromotionError(
+            f"dtypes {', '.join(names)} have no implicit promotion under the option numpy_dtype_promotion='strict': "
+            "only Python numbers promote. Cast explicitly, for instance with x.astype('float32')."
+        )
     narrow = "8-bit floats" if any(node in _FLOAT8 for node in nodes) else "4-bit integers"
     raise TypePromotionError(
         f"dtypes {', '.join(names)} have no implicit promotion: {narrow} combine only with themselves and "
@@ -265,14 +256,10 @@ def _least_upper_bound(nodes: set[_Node]) -> _Node:
 
 def _weak_node(dtype: np.dtype) -> _Node:
     if dtype in _IS_INTEGER:
-        return _WEAK_INT
+        return WEAK_INT
     if dtype in _IS_FLOAT:
-        return _WEAK_FLOAT
-    return _WEAK_COMPLEX if dtype in _IS_COMPLEX else dtype
-
-
-_promoted_32: dict[tuple, tuple[np.dtype, bool]] = {}
-_promoted_64: dict[tuple, tuple[np.dtype, bool]] = {}
+        return WEAK_FLOAT
+    return WEAK_COMPLEX if dtype in _IS_COMPLEX else dtype
 
 
 def promote(*pairs: tuple[np.dtype, bool]) -> tuple[np.dtype, bool]:
@@ -289,7 +276,7 @@ def promote(*pairs: tuple[np.dtype, bool]) -> tuple[np.dtype, bool]:
     >>> promote((np.dtype("int8"), False), (np.dtype("float32"), True))
     (dtype('float32'), True)
     """
-    cache = _promoted_64 if config.enable_x64 else _promoted_32
+    cache = config.tracing.promoted
     found = cache.get(pairs)
     if found is None:
         found = cache[pairs] = _promote(pairs)
@@ -303,7 +290,7 @@ def join(dtype_a: np.dtype, weak_a: bool, dtype_b: np.dtype, weak_b: bool) -> tu
     (dtype('int8'), False)
     """
     key = (dtype_a, weak_a, dtype_b, weak_b)
-    cache = _promoted_64 if config.enable_x64 else _promoted_32
+    cache = config.tracing.promoted
     found = cache.get(key)
     if found is None:
         found = cache[key] = _promote(((dtype_a, weak_a), (dtype_b, weak_b)))

@@ -18,7 +18,39 @@ _package = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _internal: dict[CodeType, bool] = {}
 
 
-class ConcretizationTypeError(TypeError):
+class JAXTypeError(TypeError):
+    """The base of errors about traced values that are used as others are.
+
+    >>> issubclass(ConcretizationTypeError, JAXTypeError)
+    True
+    """
+
+
+class JAXIndexError(IndexError):
+    """The base of errors about indices that tracing cannot have.
+
+    >>> issubclass(NonConcreteBooleanIndexError, JAXIndexError)
+    True
+    """
+
+
+class KeyReuseError(RuntimeError):
+    """A random key was used twice. Nothing raises it yet: reuse is not checked.
+
+    >>> issubclass(KeyReuseError, RuntimeError)
+    True
+    """
+
+
+class InconclusiveDimensionOperation(Exception):
+    """An operation on symbolic dimensions has no definite result. Nothing raises it: dimensions are numbers.
+
+    >>> issubclass(InconclusiveDimensionOperation, Exception)
+    True
+    """
+
+
+class ConcretizationTypeError(JAXTypeError):
     """A value that is known only at run time of the compiled function was requested while it is being traced.
 
     >>> import pullback as pb
@@ -66,7 +98,7 @@ class TracerArrayConversionError(ConcretizationTypeError):
     """
 
 
-class NonConcreteBooleanIndexError(IndexError):
+class NonConcreteBooleanIndexError(JAXIndexError):
     """A boolean mask under tracing would give a result whose shape depends on data.
 
     >>> import pullback as pb, pullback.numpy as pnp
@@ -78,7 +110,7 @@ class NonConcreteBooleanIndexError(IndexError):
     """
 
 
-class UnexpectedTracerError(Exception):
+class UnexpectedTracerError(JAXTypeError):
     """A tracer outlived the transformation that made it: a leak through a global, a closure or a mutated object.
 
     >>> import pullback as pb
@@ -192,6 +224,9 @@ def function_name(fun: AnyValue) -> str:
     return getattr(fun, "__name__", None) or type(fun).__name__
 
 
+F = TypeVar("F", bound=Callable)
+
+
 class Described:
     """A value that describes itself in messages, so that they do not name internal classes."""
 
@@ -246,6 +281,31 @@ def standing_for(fun: Callable) -> Callable[[Callable], Callable]:
     return rename
 
 
+def transparent(fun: F, **options: AnyValue) -> F:
+    """A public function of another package: the function itself. Frames are removed where ours are left.
+
+    >>> transparent(abs) is abs
+    True
+    """
+    return fun
+
+
+# files and folders of other packages whose frames are removed from tracebacks too
+excluded_paths: list[str] = []
+
+
+def register_exclusion(path: str) -> None:
+    """Have the frames of a file, or of the files in a folder, removed from tracebacks that leave a public function.
+
+    For a library whose own functions call public functions with functions of its own. Raises nothing.
+
+    >>> register_exclusion("/a/library/of/mine.py")
+    >>> excluded_paths.pop()
+    '/a/library/of/mine.py'
+    """
+    excluded_paths.append(path)
+
+
 def fold(error: BaseException) -> None:
     """Remove the package's own frames from the traceback of an exception and of the exceptions in its chain.
 
@@ -266,16 +326,14 @@ def _fold_one(error: BaseException) -> None:
     kept = []
     entry = error.__traceback__
     while entry is not None:
-        if not is_internal(entry.tb_frame.f_code):
+        code = entry.tb_frame.f_code
+        if not (is_internal(code) or code.co_filename.startswith(tuple(excluded_paths))):
             kept.append(entry)
         entry = entry.tb_next
     folded: TracebackType | None = None
     for entry in reversed(kept):
         folded = TracebackType(folded, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
     error.__traceback__ = folded
-
-
-F = TypeVar("F", bound=Callable)
 
 
 def boundary(fun: F) -> F:

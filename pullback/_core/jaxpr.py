@@ -166,6 +166,16 @@ class Jaxpr:
         return [v.aval for v in self.outvars]
 
     @property
+    def jaxpr(self) -> Jaxpr:
+        """The jaxpr: those in parameters of equations are closed, as `consts` says."""
+        return self
+
+    @property
+    def consts(self) -> list[Any]:
+        """The values of constants inside of an equation: none, they are operands of the equation."""
+        return []
+
+    @property
     def effectful(self) -> bool:
         """True if an equation, here or in a held jaxpr, has a side effect; it must not be dropped."""
         known = self.cache.get("effectful")

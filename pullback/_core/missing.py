@@ -15,56 +15,34 @@ from types import FrameType
 PLANNED = "planned, but not written yet"
 DEVICES = "refused: there is one device, and this is about several"
 INTERNAL = "refused: it is about the inside of JAX"
-PRIMITIVE = (
-    "refused: the primitives are not public; look at `eqn.primitive.name`, and define your own with "
-    "pullback.extend.core.Primitive"
-)
 
 # module -> pairs of names and the explanation for each of them
 _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
     "pullback": (
         (
-            "auto_pcast copy_to_host_async default_device Device distributed host_count host_id host_ids "
+            "auto_pcast copy_to_host_async distributed host_count host_id host_ids "
             "make_array_from_callback make_array_from_process_local_data make_array_from_single_device_arrays "
             "memory process_indices remove_size_one_mesh_axis_from_type Shard smap",
             DEVICES,
         ),
         ("ds", "planned; use lax.dynamic_slice and lax.dynamic_update_slice on what a Ref holds"),
         (
-            "api_util array_garbage_collection_guard interpreters jax2tf_associative_scan_reductions lib "
+            "array_garbage_collection_guard jax2tf_associative_scan_reductions lib "
             "make_user_context no_execution thread_guard",
             INTERNAL,
         ),
         (
-            "debug_key_reuse default_prng_impl enable_custom_prng legacy_prng_key threefry_partitionable",
+            "debug_key_reuse enable_custom_prng legacy_prng_key",
             "refused: there is one generator of random bits, threefry2x32",
         ),
         ("allow_f16_reductions", "refused: sums of half precision are always accumulated in float32"),
-        (
-            "check_tracer_leaks checking_leaks",
-            "refused: a traced value that is used outside raises UnexpectedTracerError, which says where it comes from",
-        ),
-        ("clear_caches", "use f.clear_cache() of a compiled function f"),
-        ("debug_infs", "planned; debug_nans finds what is no number"),
-        ("explain_cache_misses export image live_arrays named_call named_scope profiler", PLANNED),
-        ("default_matmul_precision", "use config.update('default_matmul_precision', ...)"),
+        ("export image live_arrays", PLANNED),
         ("dlpack", "use numpy.from_dlpack, and x.__dlpack__() through other libraries' from_dlpack"),
-        ("effects_barrier", "use block_until_ready"),
-        ("enable_checks", "use core.check_jaxpr"),
         ("ffi", "use external or pure_callback to call other code"),
         ("fwd_and_bwd", "use vjp"),
-        ("log_compiles no_tracing", "use debug.counters, which counts traces and compilations"),
-        ("monitoring", "use debug.counters"),
-        ("numpy_dtype_promotion", "planned; lax never promotes"),
-        ("numpy_rank_promotion", "use config.update('numpy_rank_promotion', ...)"),
+        ("no_tracing", "use debug.counters, which counts traces and compilations"),
         ("print_environment_info", "use the versions of pullback, jaxlib and numpy"),
         ("softmax_custom_jvp", "refused: the derivative of softmax is always its own"),
-        ("stages", "use jit(f).lower(...)"),
-        (
-            "transfer_guard transfer_guard_device_to_device transfer_guard_device_to_host "
-            "transfer_guard_host_to_device",
-            "refused: the device is the host",
-        ),
         ("version", "use __version__"),
     ),
     "pullback.numpy": (
@@ -83,12 +61,6 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ("pcast precv psend ragged_all_to_all ragged_all_to_all_p", DEVICES),
     ),
     "pullback.lax.linalg": (
-        (
-            "cholesky_p cholesky_update_p eig_p eigh_p hessenberg_p householder_product_p lu_p "
-            "lu_pivots_to_permutation_p ormqr_p qr_p schur_p svd_p symmetric_product_p triangular_solve_p "
-            "tridiagonal_p tridiagonal_solve_p",
-            PRIMITIVE,
-        ),
         ("EighImplementation EigImplementation SvdAlgorithm", "refused: the one implementation is LAPACK's"),
         ("cholesky_update hessenberg ormqr qdwh schur symmetric_product tridiagonal tridiagonal_solve", PLANNED),
     ),
@@ -100,7 +72,6 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ),
     ),
     "pullback.nn.initializers": (("delta_orthogonal", PLANNED),),
-    "pullback.random": (("random_gamma_p", PRIMITIVE),),
     "pullback.scipy.special": (
         (
             "bernoulli bessel_jn boxcox boxcox1p comb dawsn erfcx exp1 expi expn fresnel hyp1f1 hyp2f1 loggamma "
@@ -126,35 +97,49 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ("tree_reduce_associative", "use tree_reduce"),
     ),
     "pullback.tree": (("reduce_associative", "use reduce"),),
-    "pullback.custom_derivatives": (
-        ("custom_jvp_call_p custom_vjp_call_p remat_opt_p", PRIMITIVE),
-        ("custom_vjp_primal_tree_values", INTERNAL),
-    ),
-    "pullback.core": (
-        ("AbstractValue", "use ShapedArray"),
-        ("Atom", "use Var and Literal"),
-        ("ensure_compile_time_eval", "use pullback.ensure_compile_time_eval"),
-        ("eval_context ParamDict Trace Value", INTERNAL),
-        ("max_dim min_dim", "use max and min of Python: dimensions are numbers"),
-    ),
+    "pullback.custom_derivatives": (("custom_vjp_primal_tree_values", INTERNAL),),
     "pullback.extend": (
         ("backend", "use pullback.devices"),
-        ("linear_util lowering mlir pallas random sharding source_info_util xla", INTERNAL),
+        ("lowering mlir pallas random sharding xla", INTERNAL),
     ),
     "pullback.extend.core": (
-        ("check_jaxpr", "use pullback.core.check_jaxpr"),
-        ("JaxprEqn", "use pullback.core.Equation"),
-        ("jaxpr_as_fun", "use pullback.core.eval_jaxpr"),
-        ("primal_dtype_to_tangent_dtype", "use pullback.typeof(x).to_tangent_aval().dtype"),
         (
-            "AbstractToken CallPrimitive DebugInfo DropVar Effect Effects JaxprTypeError Token TraceTag array_types "
-            "call_impl concrete_or_error find_top_trace gensym get_opaque_trace_state jaxprs_in_params mapped_aval "
-            "new_jaxpr_eqn no_effects nonempty_axis_env_DO_NOT_USE primitives set_current_trace subjaxprs "
-            "take_current_trace unmapped_aval unsafe_am_i_under_a_jit_DO_NOT_USE unsafe_am_i_under_a_vmap_DO_NOT_USE "
-            "unsafe_get_axis_names_DO_NOT_USE valid_jaxtype",
+            "AbstractToken CallPrimitive DebugInfo DropVar Effect Effects Token TraceTag call_impl no_effects "
+            "unsafe_am_i_under_a_vmap_DO_NOT_USE",
             INTERNAL,
         ),
         ("InconclusiveDimensionOperation", "refused: dimensions are numbers"),
+    ),
+    "pullback.api_util": (("donation_vector rebase_donate_argnums", INTERNAL),),
+    "pullback.interpreters": (("os pxla traceback_util xla", INTERNAL),),
+    "pullback.interpreters.batching": (("register_vmappable unregister_vmappable", INTERNAL),),
+    "pullback.interpreters.mlir": (
+        (
+            "AxisContext ConstantHandler DEVICE_TO_DEVICE_TYPE LoweringParameters LoweringResult LoweringRule Mesh "
+            "MeshAxisName ModuleContext RECV_FROM_HOST_TYPE SEND_TO_HOST_TYPE SPMDAxisContext ShapePolyLoweringState "
+            "ShardingContext Token TokenSet aval_to_ir_type aval_to_ir_types core_call_lowering dense_int_array "
+            "dense_int_elements dtype_to_ir_type emit_python_callback flatten_ir_types flatten_ir_values i32_attr "
+            "i64_attr ir ir_attribute ir_constant ir_constants ir_tree_registry ir_type_handlers jaxpr_subcomp "
+            "lower_jaxpr_to_fun lower_jaxpr_to_module lowerable_effects make_ir_context merge_mlir_modules "
+            "module_to_bytecode module_to_string register_constant_handler shape_tensor token_type "
+            "unflatten_ir_values_like_types",
+            "refused: lowering rules emit StableHLO with ctx.op, or are made by lower_fun; MLIR's objects are not used",
+        ),
+    ),
+    "pullback.interpreters.partial_eval": (
+        (
+            "Val custom_partial_eval_rules dce_jaxpr_call_rule dce_jaxpr_closed_call_rule dce_jaxpr_consts dce_rules "
+            "partial_eval_jaxpr_custom_rules",
+            INTERNAL,
+        ),
+    ),
+    "pullback.interpreters.ad": (("add_jaxvals_p", "use extend.core.primitives.add_jaxvals_p"),),
+    "pullback.profiler": (
+        (
+            "ProfileData ProfileEvent ProfilePlane device_memory_profile register_subprocess "
+            "save_device_memory_profile start_server stop_server",
+            "planned; start_trace and stop_trace are there",
+        ),
     ),
     "pullback.dtypes": (
         ("itemsize_bits scalar_type_of", INTERNAL),
@@ -165,13 +150,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ("log", "use print"),
         ("inspect_array_sharding visualize_array_sharding visualize_sharding", DEVICES),
     ),
-    "pullback.errors": (
-        ("InconclusiveDimensionOperation", "refused: dimensions are numbers"),
-        ("JAXIndexError", "it is IndexError"),
-        ("JAXTypeError", "it is TypeError"),
-        ("JaxRuntimeError", "it is jaxlib's XlaRuntimeError"),
-        ("KeyReuseError", PLANNED),
-    ),
+    "pullback.errors": (),
     "pullback.experimental": (
         ("cur_qdd EArray primal_tangent_dtype", INTERNAL),
         # submodules, which are attributes only after they are imported
@@ -255,6 +234,7 @@ _PLACES = (
     "pullback.nn",
     "pullback.random",
     "pullback.tree_util",
+    "pullback.extend.core",
     "pullback.numpy.linalg",
     "pullback.scipy.special",
     "pullback.scipy.linalg",

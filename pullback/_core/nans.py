@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes
+from pullback._core.config import config
 from pullback._core.errors import Location
 from pullback._core.origins import Origin, origin_here
 from pullback._core.primitive import Primitive
@@ -122,8 +123,10 @@ def find(kind: str, value: AnyValue) -> np.ndarray | None:
 
 def inspect_operation(primitive: Any, operands: Sequence[Any], results: Sequence[Any]) -> None:
     """Search the results of an operation for NaNs; `operands` and `results` are NumPy values."""
-    kinds = ("nan", "inf") if _search.infs else ("nan",)
-    for kind in kinds:
+    recorded = _search.births is not None
+    for kind, wanted in (("nan", recorded or config.debug_nans), ("inf", _search.infs or config.debug_infs)):
+        if not wanted:
+            continue
         for result in results:
             mask = find(kind, result)
             if mask is not None:
@@ -152,7 +155,7 @@ def _report(kind: str, primitive: Primitive, operands: Sequence[Any], result: np
         origin_here(sys._getframe(2)),
     )
     if births is None:
-        error = FloatingPointError(f"{birth.headline} (debug_nans is on)")
+        error = FloatingPointError(f"{birth.headline} (debug_{kind}s is on)")
         error.add_note("\n".join(birth.details))
         raise error
     if not any(_same_place(birth, other) for other in births):

@@ -80,7 +80,7 @@ def _quoted(location: Location) -> str:
 
 def origins_are_tracked() -> bool:
     """Return whether code that runs operations must declare their origin: while `debug_nans` is on."""
-    return nans_were_debugged[0] and config.debug_nans
+    return nans_were_debugged[0] and config.debugging
 
 
 class _Entered(threading.local):

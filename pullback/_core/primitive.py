@@ -147,6 +147,16 @@ class Primitive:
         """The jaxprs that it runs: none unless it is a `HigherOrder`."""
         return ()
 
+    def impl(self, /, *args: AnyValue, **params: AnyValue) -> Any:
+        """The results, computed at once."""
+        if self.evaluate is not None:
+            return self.evaluate(*args, **params)
+        return self.bind(*args, **params)
+
+    def get_bind_params(self, params: dict[str, Any]) -> dict[str, Any]:
+        """The parameters of an equation as those of `bind`, which takes the same."""
+        return params
+
     def shown(self, params: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """The name and the parameters that a jaxpr shows."""
         return self.name, params

@@ -80,7 +80,7 @@ class StagingTrace(Trace):
         frame = sys._getframe(2)
         while frame.f_back is not None and is_internal(frame.f_code):
             frame = frame.f_back
-        origin = origin_here() if config.debug_nans else None
+        origin = origin_here() if config.debugging else None
         if primitive.multiple_results:
             outvars = [Var(aval) for aval in out]
             self.eqns.append(Equation(primitive, invars, outvars, params, frame.f_code, frame.f_lineno, origin))

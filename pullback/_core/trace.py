@@ -50,6 +50,11 @@ class Trace:
         self.alive = True
         self.transparent = parent is None or parent.transparent
 
+    @property
+    def main(self) -> Trace:
+        """The trace; programs compare it, to tell which transformation a tracer belongs to."""
+        return self
+
     def process_primitive(self, primitive: AnyValue, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """Interpret one application of a primitive; returns a value, or a list if the primitive has many results."""
         raise NotImplementedError
@@ -77,6 +82,10 @@ class Tracer(Array):
     __slots__ = ("owner", "aval")
     owner: Any
     aval: ShapedArray
+
+    @property
+    def _trace(self) -> Trace:
+        return self.owner  # the name that programs know
 
     def origin(self) -> str:
         """The location where the value was made, if it is known, for messages about leaks."""

@@ -38,7 +38,7 @@ def check_operands(what: str, jaxpr: Jaxpr, avals: Sequence[ShapedArray]) -> Non
 
 
 def _evaluate(*args: ConcreteArray, jaxpr, name, inline):
-    if config.debug_nans:
+    if config.debugging:
         return eval_jaxpr(jaxpr, [], *args)
     return executable_of(jaxpr).run(args)
 

@@ -107,7 +107,7 @@ def _in_place(*operands: AnyValue) -> bool:
     return (
         context.trace.transparent
         and all(x is None or type(x) is ConcreteArray for x in operands)
-        and not (nans_were_debugged[0] and config.debug_nans)
+        and not (nans_were_debugged[0] and config.debugging)
     )
 
 

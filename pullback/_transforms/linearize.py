@@ -189,7 +189,7 @@ class LocatedTape(Tape):
 
 def new_tape(parent: Trace | None, subject: str) -> Tape:
     """A tape for the transformation that begins now, with origins if they are tracked."""
-    return LocatedTape(parent, subject) if config.debug_nans else Tape(parent, subject)
+    return LocatedTape(parent, subject) if config.debugging else Tape(parent, subject)
 
 
 class LinearizedTracer(Tracer):

@@ -39,7 +39,7 @@ def pull(
     tape = linear.tape
     if records is None:
         records = _taken(linear.records) if once else reversed(linear.records)
-        if nans_were_debugged[0] and config.debug_nans:
+        if nans_were_debugged[0] and config.debugging:
             with InBackwardPass(tape.place) as backward_pass:
                 return pull(linear, cotangents, records=backward_pass.over(records), into=into)
     values: list[Any] = [None] * tape.size

@@ -96,6 +96,23 @@ def sharding() -> Any:
     return xc._xla.GSPMDSharding(device_list(), replicated)
 
 
+def parsed(text: str, as_hlo: bool) -> Any:
+    """A StableHLO module as an object of the engine's: of MLIR, or of XLA."""
+    if as_hlo:
+        return xla_client()._xla.mlir.mlir_module_to_xla_computation(text, use_tuple_args=False, return_tuple=False)
+    from jaxlib.mlir import ir
+    from jaxlib.mlir._mlir_libs import _jax_mlir_ext
+    from jaxlib.mlir.dialects import stablehlo
+
+    registry = ir.DialectRegistry()
+    _jax_mlir_ext.register_dialects(registry)
+    context = ir.Context()
+    context.append_dialect_registry(registry)
+    context.load_all_available_dialects()
+    stablehlo.register_dialect(context)
+    return ir.Module.parse(text, context)
+
+
 # dtypes unknown to the buffer protocol are passed as the unsigned integer of their width
 _carriers: dict[np.dtype, np.dtype] = {dtypes.bfloat16: np.dtype(np.uint16)}
 _carriers.update(
@@ -184,3 +201,10 @@ def host_value(value: np.ndarray, aval: ShapedArray) -> np.ndarray:
     if aval.dtype in _stand_ins:
         return np.zeros(aval.shape, aval.dtype)
     return value
+
+
+def __getattr__(name: str) -> Any:
+    """Classes of the engine's, which are loaded with it: `Device`, `JaxRuntimeError`."""
+    if name in ("Device", "JaxRuntimeError"):
+        return getattr(xla_client()._xla, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

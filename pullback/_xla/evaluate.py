@@ -65,7 +65,7 @@ class Evaluator(Trace):
                 array_of(aval, np.asarray(out).astype(aval.dtype, copy=False))
                 for aval, out in zip(out_avals, values, strict=True)
             ]
-        if config.debug_nans:
+        if config.debugging:
             inspect_operation(primitive, [a.value for a in args], [out.value for out in outs])
         return outs if primitive.multiple_results else outs[0]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
 from pullback._core import counters
 from pullback._core.array import ConcreteArray, array_on_device
+from pullback._core.config import config
 from pullback._core.hitypes import all_parts, all_values, types_of_parts
 from pullback._core.jaxpr import Jaxpr
 from pullback._core.types import ShapedArray
@@ -15,6 +17,8 @@ from pullback._core.typing import AnyValue
 from pullback._xla import disk_cache, engine, host_calls
 from pullback._xla.lowering import Module, lower_module
 from pullback._xla.programs import Programs, size_of
+
+_logger = logging.getLogger("pullback")
 
 # one-op programs of eager code: a quarter of the compile time, and nothing to fuse
 QUICK = (
@@ -79,7 +83,7 @@ def _result_handler(aval) -> Any:
 # bodies are traced anew at each call
 lasting = Programs()
 # Programs of `jit` are held by their function, and kept for a while longer: a new function may have the same text
-_recent = Programs(most=32)
+recent = Programs(most=32)
 _alive: WeakValueDictionary[Hashable, Executable] = WeakValueDictionary()
 
 
@@ -97,7 +101,7 @@ def compile_module(
     """
     text = module.text()
     key = None if module.callbacks else (text, *options)
-    known = lasting.get(key) or _recent.get(key) or _alive.get(key)
+    known = lasting.get(key) or recent.get(key) or _alive.get(key)
     program = Executable(
         _compiled(module, text, options) if known is None else known.loaded, out_avals, donated, module, key
     )
@@ -105,7 +109,7 @@ def compile_module(
         program = known
     if key is not None:
         _alive[key] = program
-        (lasting if lasts else _recent).keep(key, program, size_of(text))
+        (lasting if lasts else recent).keep(key, program, size_of(text))
     return program
 
 
@@ -114,6 +118,8 @@ def _compiled(module: Module, text: str, options: Sequence[tuple[str, Any]]) -> 
     settings = xc.CompileOptions()
     if options:
         settings.env_option_overrides = list(options)
+    if config.log_compiles:
+        _logger.warning("pullback compiles a program of %d lines for XLA", text.count("\n"))
     try:
         if module.callbacks:
             counters.count("compiles")

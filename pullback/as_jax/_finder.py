@@ -15,6 +15,7 @@ from typing import Any
 
 import pullback
 from pullback._core import missing
+from pullback._core.config import read_environment_of_jax
 from pullback.as_jax import _src
 
 JAX_VERSION = "0.10.2"  # the version whose names and behaviour are followed
@@ -135,6 +136,8 @@ def installed() -> bool:
 def install(subprocesses: bool = False) -> None:
     """Have `import jax`, and imports of all modules below it, give pullback's modules.
 
+    Options that the environment gives, as JAX_ENABLE_X64=1, are set, unless PULLBACK_ENABLE_X64 is given too.
+
     Args:
       subprocesses: also in processes that this one starts later: by PYTHONPATH in the environment.
 
@@ -155,6 +158,7 @@ def install(subprocesses: bool = False) -> None:
                 "python -m pullback.as_jax script.py."
             )
         sys.meta_path.insert(0, _finder)
+        read_environment_of_jax(dict(os.environ))
     if subprocesses:
         ahead = [str(_PATH), str(Path(pullback.__file__).parent.parent)]
         rest = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry and entry not in ahead]

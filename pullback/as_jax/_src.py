@@ -22,7 +22,25 @@ _TABLE: dict[str, dict[str, str]] = {
         "Literal": "pullback.core:Literal",
         "Var": "pullback.core:Var",
         "Primitive": "pullback.extend.core:Primitive",
+        "AbstractValue": "pullback.core:AbstractValue",
+        "Trace": "pullback.core:Trace",
+        "eval_jaxpr": "pullback.core:eval_jaxpr",
+        "get_aval": "pullback.core:get_aval",
+        "get_opaque_trace_state": "pullback.extend.core:get_opaque_trace_state",
+        "jaxpr_as_fun": "pullback.extend.core:jaxpr_as_fun",
+        "trace_state_clean": "pullback.extend.core:trace_state_clean",
     },
+    "ad_util": {
+        "Zero": "pullback.interpreters.ad:Zero",
+        "stop_gradient_p": "pullback.lax:stop_gradient_p",
+    },
+    "api_util": {
+        "debug_info": "pullback.api_util:debug_info",
+        "flatten_fun": "pullback.api_util:flatten_fun",
+        "shaped_abstractify": "pullback.api_util:shaped_abstractify",
+    },
+    "callback": {},
+    "compiler": {},
     "dtypes": {
         "TypePromotionError": "pullback.dtypes:TypePromotionError",
         "bfloat16": "pullback.dtypes:bfloat16",
@@ -33,9 +51,24 @@ _TABLE: dict[str, dict[str, str]] = {
         "promote_types": "pullback.dtypes:promote_types",
         "prng_key": "pullback.dtypes:prng_key",
     },
+    "dispatch": {"wait_for_tokens": "pullback:effects_barrier"},
     "flatten_util": {"ravel_pytree": "pullback.flatten_util:ravel_pytree"},
+    "literals": {},
+    "public_test_util": {
+        "check_grads": "pullback.test_util:check_grads",
+        "check_jvp": "pullback.test_util:check_jvp",
+        "check_vjp": "pullback.test_util:check_vjp",
+    },
+    "traceback_util": {
+        "_exclude_paths": "pullback._core.errors:excluded_paths",
+        "api_boundary": "pullback._core.errors:transparent",
+        "register_exclusion": "pullback._core.errors:register_exclusion",
+    },
     "typing": {"ArrayLike": "pullback.typing:ArrayLike", "DTypeLike": "pullback.typing:DTypeLike"},
-    "tree_util": {"tree_map": "pullback.tree_util:tree_map"},
+    "tree_util": {
+        name: f"pullback.tree_util:{name}"
+        for name in "tree_flatten tree_leaves tree_map tree_structure tree_unflatten PyTreeDef Partial".split()
+    },
 }
 
 

@@ -2,6 +2,8 @@
 
 import typing as _typing
 
+from pullback._api.primitive_names import IN_LINALG as _IN_LINALG
+from pullback._api.primitive_names import subset as _primitives
 from pullback._core.errors import publish
 from pullback._core.lazy import attributes as _attributes
 from pullback._ops.cholesky import cholesky
@@ -27,4 +29,4 @@ __all__ = [
 publish(globals())
 
 if not _typing.TYPE_CHECKING:
-    __getattr__, __dir__ = _attributes(__name__)
+    __getattr__, __dir__ = _attributes(__name__, _primitives(_IN_LINALG))

@@ -62,4 +62,4 @@ from pullback.random.vectors import multivariate_normal as multivariate_normal
 from pullback.random.vectors import orthogonal as orthogonal
 
 if not _typing.TYPE_CHECKING:
-    __getattr__, __dir__ = _attributes(__name__)
+    __getattr__, __dir__ = _attributes(__name__, {"random_gamma_p": "pullback.random.gamma_sampler:random_gamma_p"})

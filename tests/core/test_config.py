@@ -2,18 +2,25 @@
 
 import threading
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
+import pullback as pb
+import pullback.numpy as pnp
 from pullback._core import config as module
-from pullback._core.config import (
-    Config,
-    config,
+from pullback._core.config import Config, config
+from pullback._core.option_contexts import (
+    debug_infs,
     debug_nans,
     default_matmul_precision,
     disable_jit,
     enable_x64,
+    numpy_dtype_promotion,
     numpy_rank_promotion,
 )
+from pullback.errors import TypePromotionError
 
 
 @pytest.fixture(autouse=True)
@@ -45,9 +52,12 @@ def test_defaults():
     assert {name: module._from_environment(name, {}) for name in module._CHOICES} == {
         "enable_x64": False,
         "debug_nans": False,
+        "debug_infs": False,
         "disable_jit": False,
+        "log_compiles": False,
         "traceback_filtering": "auto",
         "numpy_rank_promotion": "allow",
+        "numpy_dtype_promotion": "standard",
         "default_matmul_precision": None,
         "program_cache_max_size": 268_435_456,
         "enable_compilation_cache": True,
@@ -55,6 +65,10 @@ def test_defaults():
         "compilation_cache_max_size": 1_073_741_824,
         "persistent_cache_min_compile_time_secs": 0.0,
         "persistent_cache_min_entry_size_bytes": 0,
+        "default_prng_impl": "threefry2x32",
+        "platforms": None,
+        "platform_name": None,
+        "num_cpu_devices": 1,
     }
 
 
@@ -135,3 +149,101 @@ def test_valued_context_managers():
         assert config.values["numpy_rank_promotion"] == "raise"
         assert config.values["default_matmul_precision"] == "highest"
     assert config.values["numpy_rank_promotion"] == "allow"
+
+
+def test_strict_promotion_of_dtypes():
+    x, n, b = pnp.ones(2), pnp.arange(2), pnp.array([True, False])
+    theirs = {"x": jnp.ones(2), "n": jnp.arange(2), "b": jnp.array([True, False])}
+    ours = {"x": x, "n": n, "b": b}
+    for text in (
+        "x + n",
+        "n + b",
+        "x * b",
+        "x + 1",
+        "x + 1.5",
+        "n + 1",
+        "n + 1.5",
+        "n + 1j",
+        "b + 1",
+        "x + x",
+        "n > 1.5",
+    ):
+        with numpy_dtype_promotion("strict"), jax.numpy_dtype_promotion("strict"):
+            try:
+                expected = eval(text, dict(theirs)).dtype
+            except jax.dtypes.TypePromotionError:
+                with pytest.raises(TypePromotionError, match="numpy_dtype_promotion='strict'"):
+                    eval(text, dict(ours))
+            else:
+                assert eval(text, dict(ours)).dtype == expected, text
+    assert (x + n).dtype == np.float32
+    compiled = pb.jit(lambda a, c: a + c)
+    assert compiled(x, n).shape == (2,)
+    with numpy_dtype_promotion("strict"), pytest.raises(TypePromotionError):
+        compiled(x, n)
+
+
+def test_infinities_are_found():
+    with debug_infs(), pytest.raises(FloatingPointError, match=r"'div' made an inf \(debug_infs is on\)"):
+        pnp.ones(2) / pnp.zeros(2)
+    with debug_infs():
+        assert pnp.isnan(pnp.zeros(2) / pnp.zeros(2)).all()
+        with pytest.raises(FloatingPointError, match="made an inf"):
+            pb.jit(lambda x: 1 / x)(0.0)
+    with debug_nans():
+        assert pnp.isinf(pnp.ones(2) / pnp.zeros(2)).all()
+
+
+def test_compilations_are_logged(caplog):
+    with pb.log_compiles():
+        pb.jit(lambda x: x * 3.25 + 17)(pnp.ones(7))
+    assert [record.name for record in caplog.records] == ["pullback"]
+    assert "compiles a program of" in caplog.text
+
+
+def test_options_without_effect_keep_any_value():
+    config.update("jax_check_tracer_leaks", True)
+    assert config.jax_check_tracer_leaks is config.read("check_tracer_leaks") is True
+    config.update("jax_check_tracer_leaks", False)
+    with pb.transfer_guard("disallow"), pb.checking_leaks(), pb.threefry_partitionable(False):
+        assert (config.transfer_guard, config.jax_threefry_partitionable) == ("disallow", False)
+    assert config.values["threefry_partitionable"] is True
+    assert config.x64_enabled is config.jax_x64_enabled is False
+    config.parse_flags_with_absl()
+
+
+def test_options_with_one_value():
+    config.update("jax_platforms", "cpu")
+    config.update("jax_platform_name", "")
+    config.update("jax_num_cpu_devices", 1)
+    for name, value in (("platforms", "cuda"), ("default_prng_impl", "rbg"), ("num_cpu_devices", 8)):
+        with pytest.raises(ValueError, match=f"config option '{name}': expected"):
+            config.update(f"jax_{name}", value)
+
+
+def test_the_default_device():
+    with pb.default_device(pb.devices()[0]):
+        assert config.jax_default_device is pb.devices()[0]
+    with pb.default_device("cpu"):
+        assert pnp.ones(2).shape == (2,)
+    assert config.jax_default_device is None
+    with pytest.raises(RuntimeError, match="default_device: the only backend is 'cpu'"):
+        pb.default_device("gpu")
+    with pytest.raises(ValueError, match="default_device: new_val: expected None, or the device"):
+        pb.default_device(3)
+
+
+def test_the_environment_of_jax():
+    module.read_environment_of_jax({"JAX_ENABLE_X64": "1", "JAX_DEBUG_NANS": "True"})
+    assert (config.enable_x64, config.debug_nans) == (True, True)
+    module.read_environment_of_jax({"JAX_ENABLE_X64": "0", "PULLBACK_ENABLE_X64": "1"})
+    assert config.enable_x64
+    with pytest.raises(ValueError, match="environment variable JAX_ENABLE_X64: expected one of False, True"):
+        module.read_environment_of_jax({"JAX_ENABLE_X64": "maybe"})
+
+
+def test_sizes_without_a_bound():
+    config.update("jax_compilation_cache_max_size", -1)
+    assert config.compilation_cache_max_size == 2**63 - 1
+    config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    assert config.persistent_cache_min_entry_size_bytes == 0

@@ -10,7 +10,8 @@ import pytest
 from jax._src.dtypes import lattice_result_type
 
 from pullback._core import dtypes
-from pullback._core.config import config, enable_x64
+from pullback._core.config import config
+from pullback._core.option_contexts import enable_x64
 
 ALL = list(dtypes._ABSTRACT)
 PYTHON = [int, float, complex]

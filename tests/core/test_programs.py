@@ -22,7 +22,7 @@ def bound():
     """Sets the option, for one test, beginning with nothing kept."""
     before = pb.config.program_cache_max_size
     executable.lasting.clear()
-    executable._recent.clear()
+    executable.recent.clear()
     yield lambda size: pb.config.update("program_cache_max_size", size)
     pb.config.update("program_cache_max_size", before)
 
@@ -79,8 +79,8 @@ def test_the_last_ones_are_kept(bound):
     before = alive()
     for k in range(40):
         compiled_multiple(k + 0.125)(X)
-    assert alive() - before == executable._recent._most == 32
-    executable._recent.clear()
+    assert alive() - before == executable.recent._most == 32
+    executable.recent.clear()
     bound(10 * size_of(""))
     for k in range(20, 40):
         compiled_multiple(k + 0.125)(X)
@@ -124,7 +124,7 @@ def test_eager_loops_compile_once_and_are_bounded(bound):
     assert [run(k) for k in (1.0, 1.0, 2.0, 1.0, 2.0)] == [1, 0, 1, 0, 0]
     bound(0)
     executable.lasting.clear()
-    executable._recent.clear()
+    executable.recent.clear()
     before = alive()
     assert [run(k) for k in (3.0, 3.0, 4.0)] == [1, 1, 1]
     assert alive() == before
@@ -140,7 +140,7 @@ def test_an_eager_solver_is_compiled_again_when_it_was_let_go(bound):
         solution(0.4)
     assert seen["compiles"] == 0
     executable.lasting.clear()
-    executable._recent.clear()
+    executable.recent.clear()
     gc.collect()
     with counters() as seen:
         np.testing.assert_allclose(solution(0.5), np.exp(-0.5), rtol=1e-5)
@@ -158,8 +158,8 @@ def test_weak_and_strong_results_of_one_text(bound):
 def test_a_program_that_is_let_go_while_held_still_runs(bound):
     f = pb.jit(lambda x: x - 0.6875)
     expected = f(X).tolist()
-    program = weakref.ref(next(iter(executable._recent._kept.values()))[0])
-    executable._recent.clear()
+    program = weakref.ref(next(iter(executable.recent._kept.values()))[0])
+    executable.recent.clear()
     gc.collect()
     assert program() is not None
     assert f(X).tolist() == expected

@@ -12,7 +12,7 @@ from agreement import check_derivative
 
 import pullback as pb
 import pullback.numpy as pnp
-from pullback._core.config import numpy_rank_promotion as rank_promotion
+from pullback._core.option_contexts import numpy_rank_promotion as rank_promotion
 from pullback.numpy._elementwise import arithmetic, complex_parts, float_parts, functions, logic, rounding, selection
 
 RNG = np.random.default_rng(0)

@@ -59,7 +59,7 @@ def run_interpreted_once(
 ) -> list[Any]:
     """Interpret the first application to arguments of given types, and compile from the second on."""
     key = ("applied", primitive, tuple(a.aval for a in args), *params.items())
-    if config.debug_nans or key not in holder.cache:
+    if config.debugging or key not in holder.cache:
         holder.cache[key] = True
         return interpret(*args, **params)
     return run_compiled(primitive, args, params, holder)

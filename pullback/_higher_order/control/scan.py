@@ -105,7 +105,7 @@ def _split(values: Sequence[Any], num_consts: int, num_carry: int) -> tuple[list
 
 
 def _evaluate(*operands, jaxpr, length, reverse, num_consts, num_carry, unroll):
-    if length * (cost(jaxpr) + 2) > BUDGET and not config.debug_nans:
+    if length * (cost(jaxpr) + 2) > BUDGET and not config.debugging:
         params = {
             "jaxpr": jaxpr,
             "length": length,

@@ -203,7 +203,7 @@ def _evaluate(*operands, cond_jaxpr, body_jaxpr, cond_consts, body_consts, max_s
         spent += step
         if max_steps is not None:
             max_steps -= 1
-        if spent > BUDGET and not config.debug_nans:
+        if spent > BUDGET and not config.debugging:
             params = {
                 "cond_jaxpr": cond_jaxpr,
                 "body_jaxpr": body_jaxpr,

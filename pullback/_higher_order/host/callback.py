@@ -165,7 +165,7 @@ def run_on_host(function: HostFunction, args: Sequence[Any], primitive: Primitiv
         array_of(aval, np.array(out))
         for aval, out in zip(function.out_avals, function(*map(host_value_of, args)), strict=True)
     ]
-    if config.debug_nans:
+    if config.debugging:
         inspect_operation(primitive, [a.value for a in args], [out.value for out in outs])
     return outs
 

@@ -56,7 +56,7 @@ def _forward(ufunc: Binary, symbol: str) -> Callable:
                 if other is None:
                     return NotImplemented
                 b = other.aval
-            key = (self.aval, b, config.enable_x64)
+            key = (self.aval, b, config.promotion)
             op, to_x, to_y, mixed = plans.get(key) or ufunc.plan(key)
             if mixed:
                 ufunc.check_ranks(key)
@@ -82,7 +82,7 @@ def _reflected(ufunc: Binary, symbol: str) -> Callable:
                 if other is None:
                     return NotImplemented
                 a = other.aval
-            key = (a, self.aval, config.enable_x64)
+            key = (a, self.aval, config.promotion)
             op, to_x, to_y, mixed = plans.get(key) or ufunc.plan(key)
             if mixed:
                 ufunc.check_ranks(key)

@@ -227,8 +227,8 @@ def check_rank_promotion(name: str, avals: list[ShapedArray]) -> None:
 class Binary:
     """A NumPy function of two operands and the primitive it applies (possibly another one for bools).
 
-    `plans` maps (type of x, type of y, x64) to (primitive, conversion of x, conversion of y, whether ranks differ); the
-    type of a Python scalar is its class, and a conversion of None leaves the operand unchanged.
+    `plans` maps (type of x, type of y, `config.promotion`) to (primitive, conversion of x, conversion of y, whether
+    ranks differ); the type of a Python scalar is its class, and a conversion of None leaves the operand unchanged.
     """
 
     __slots__ = ("name", "primitive", "domain", "for_bools", "plans")
@@ -324,7 +324,7 @@ def binary(
             elif (b := type(y)) not in PYTHON_SCALARS:
                 y = as_operand(y, name, 1)
                 b = y.aval
-            key = (a, b, config.enable_x64)
+            key = (a, b, config.promotion)
             op, to_x, to_y, mixed = plans.get(key) or ufunc.plan(key)
             if to_x is not None:
                 x = to_x(x)

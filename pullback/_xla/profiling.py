@@ -1,0 +1,68 @@
+"""The engine's profiler: sessions, whose results TensorBoard and Perfetto read, and names for spans of time in them."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ContextDecorator
+from typing import Any
+
+from jaxlib import _profiler
+
+from pullback._core.typing import AnyValue
+from pullback._xla import engine
+
+ProfileOptions: Any = _profiler.ProfileOptions
+
+_lock = threading.Lock()
+_session: list[tuple[Any, str]] = []
+
+
+def start(folder: str, options: AnyValue = None) -> None:
+    """Begin a session; RuntimeError if one is running."""
+    with _lock:
+        if _session:
+            raise RuntimeError("start_trace: a trace is being recorded already; stop_trace() ends it.")
+        engine.client()
+        session = _profiler.ProfilerSession() if options is None else _profiler.ProfilerSession(options)
+        _session.append((session, folder))
+
+
+def stop() -> None:
+    """End the session and write its results; RuntimeError if none is running."""
+    with _lock:
+        if not _session:
+            raise RuntimeError("stop_trace: no trace is being recorded; start_trace(folder) begins one.")
+        session, folder = _session.pop()
+        session.stop_and_export(folder)
+
+
+def running() -> bool:
+    """Return whether a session is running."""
+    return bool(_session)
+
+
+class Annotation(ContextDecorator):
+    """A name for a span of time in a profile; nothing while no session is running.
+
+    >>> with Annotation("mine"):
+    ...     pass
+    """
+
+    def __init__(self, name: str, **metadata: AnyValue):
+        self.name = name
+        self.metadata = metadata
+        self._span: Any = None
+
+    def __enter__(self) -> Annotation:
+        if running():
+            span = self._span = _profiler.TraceMe(self.name, **self.metadata)
+            span.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        span, self._span = self._span, None
+        if span is not None:
+            span.__exit__(*error)
+
+    def _recreate_cm(self) -> Annotation:
+        return type(self)(self.name, **self.metadata)  # a decorated function may be called by several threads

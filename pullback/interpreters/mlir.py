@@ -1,0 +1,56 @@
+"""Lowering rules of primitives under JAX's names. A rule emits StableHLO by `ctx.op`, or is made of a function.
+
+MLIR's own Python objects, by which rules of JAX's build operations, are not used here.
+"""
+
+from __future__ import annotations
+
+import typing as _typing
+from collections.abc import Callable
+from typing import Any
+
+from pullback._api.rule_tables import LoweringContext, lower_from, lower_fun
+from pullback._core.arguments import check_callable
+from pullback._core.errors import described
+from pullback._core.lazy import attributes as _attributes
+from pullback._core.primitive import Primitive
+from pullback._xla.lowering import Value as Value
+
+LoweringRuleContext = LoweringContext
+
+__all__ = ["lower_fun", "register_lowering"]
+
+
+def register_lowering(
+    prim: Primitive,
+    rule: Callable[..., Any],
+    platform: str | None = None,
+    inline: bool = True,
+    cacheable: bool = True,
+) -> None:
+    """Set the lowering rule of a primitive: `rule(ctx, *operands, **params)`, usually `lower_fun(function)`.
+
+    Args:
+      prim: the primitive.
+      rule: it gets `ctx.avals_in`, `ctx.avals_out` and what ARCHITECTURE.md says of `ctx`; it returns values.
+      platform: None or "cpu"; rules for others are never used here.
+      inline, cacheable: without meaning here.
+
+    Raises: TypeError for anything but a primitive and a function.
+
+    >>> import pullback as pb
+    >>> p = pb.extend.core.Primitive("double")
+    >>> _ = p.def_abstract_eval(lambda x: x)
+    >>> register_lowering(p, lower_fun(lambda x: x + x, multiple_results=False))
+    >>> print(pb.jit(p.bind)(2.))
+    4.0
+    """
+    if not isinstance(prim, Primitive):
+        raise TypeError(f"register_lowering: expected a primitive, got {described(prim)}")
+    check_callable(f"register_lowering of {prim}", rule)
+    if platform in (None, "cpu"):
+        prim.lower = lower_from(prim, rule)
+
+
+if not _typing.TYPE_CHECKING:
+    __getattr__, __dir__ = _attributes(__name__)

@@ -1,0 +1,111 @@
+"""Profiles of programs by the engine's profiler, under JAX's names; TensorBoard and Perfetto show them."""
+
+from __future__ import annotations
+
+import functools
+import os
+import typing as _typing
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pullback._core.arguments import check_callable
+from pullback._core.errors import function_name
+from pullback._core.lazy import attributes as _attributes
+from pullback._core.typing import AnyValue, F
+from pullback._xla import profiling
+from pullback._xla.profiling import Annotation as TraceAnnotation
+from pullback._xla.profiling import ProfileOptions as ProfileOptions
+
+__all__ = [
+    "StepTraceAnnotation",
+    "TraceAnnotation",
+    "annotate_function",
+    "start_trace",
+    "stop_trace",
+    "trace",
+]
+
+
+class StepTraceAnnotation(TraceAnnotation):
+    """The name of a step of training in a profile: `with StepTraceAnnotation("train", step_num=i):`.
+
+    >>> with StepTraceAnnotation("train", step_num=0):
+    ...     pass
+    """
+
+    def __init__(self, name: str, **kwargs: AnyValue):
+        super().__init__(name, **{"_r": 1, **kwargs})
+
+
+def start_trace(
+    log_dir: os.PathLike | str,
+    create_perfetto_link: bool = False,
+    create_perfetto_trace: bool = False,
+    profiler_options: AnyValue = None,
+) -> None:
+    """Begin to record a profile, which `stop_trace` writes into a folder.
+
+    Args:
+      log_dir: the folder.
+      create_perfetto_link, create_perfetto_trace: not written yet; the files are those for TensorBoard.
+      profiler_options: a `ProfileOptions`, or None.
+
+    Raises: RuntimeError if a profile is being recorded, NotImplementedError for the two options.
+
+    >>> import tempfile
+    >>> start_trace(tempfile.mkdtemp())
+    >>> stop_trace()
+    """
+    if create_perfetto_link or create_perfetto_trace:
+        raise NotImplementedError(
+            "start_trace: create_perfetto_link and create_perfetto_trace are planned, not written yet; "
+            "TensorBoard's profile plugin shows the files."
+        )
+    profiling.start(os.fspath(log_dir), profiler_options)
+
+
+def stop_trace() -> None:
+    """End the profile and write it. RuntimeError if none is being recorded.
+
+    >>> try:
+    ...     stop_trace()
+    ... except RuntimeError as error:
+    ...     print(error)
+    stop_trace: no trace is being recorded; start_trace(folder) begins one.
+    """
+    profiling.stop()
+
+
+@contextmanager
+def trace(
+    log_dir: os.PathLike | str,
+    create_perfetto_link: bool = False,
+    create_perfetto_trace: bool = False,
+    profiler_options: AnyValue = None,
+) -> Iterator[None]:
+    """Context manager: `start_trace`, and `stop_trace` at its end. Raises what they raise.
+
+    >>> import tempfile
+    >>> with trace(tempfile.mkdtemp()):
+    ...     pass
+    """
+    start_trace(log_dir, create_perfetto_link, create_perfetto_trace, profiler_options)
+    try:
+        yield
+    finally:
+        stop_trace()
+
+
+def annotate_function(func: F, name: str | None = None, **decorator_kwargs: AnyValue) -> F:
+    """The function, with a name in profiles. TypeError if it is not callable.
+
+    >>> annotate_function(abs, "absolute")(-1)
+    1
+    """
+    check_callable("annotate_function", func)
+    annotation = TraceAnnotation(name or function_name(func), **decorator_kwargs)
+    return _typing.cast(F, functools.wraps(func)(annotation(func)))
+
+
+if not _typing.TYPE_CHECKING:
+    __getattr__, __dir__ = _attributes(__name__)
