@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any, ClassVar, NoReturn
 from weakref import WeakValueDictionary
@@ -17,6 +17,7 @@ from pullback._higher_order.custom.call import CustomCall, closing_over
 from pullback._higher_order.custom.captures import CaptureSearch, is_opaque
 from pullback._higher_order.custom.class_call import AxisData, ClassCall
 from pullback._higher_order.custom.class_checks import Declared
+from pullback._higher_order.custom.class_remat import RematTrace
 from pullback._higher_order.custom.class_rules import RULES, RuleSet, derived, missing, of_one_argument, rules_of
 from pullback._higher_order.custom.labels import call_site
 from pullback._higher_order.custom.order import Identity, note_call
@@ -35,14 +36,11 @@ class HiPrim:
     ...         self.out_aval = aval
     ...         self.params = dict(factor=factor)
     ...         super().__init__()
-    ...     @boundary
-    def expand(self, x):
+    ...     def expand(self, x):
     ...         return self.factor * x
-    ...     @boundary
-    def vjp_fwd(self, nzs_in, x):
+    ...     def vjp_fwd(self, nzs_in, x):
     ...         return self(x), None
-    ...     @boundary
-    def vjp_bwd_retval(self, res, ct):
+    ...     def vjp_bwd_retval(self, res, ct):
     ...         return (self.factor * ct,)
     >>> double = Scaled(pb.typeof(1.), factor=2.)
     >>> print(double(3.), pb.grad(double)(3.), pb.jvp(double, (3.,), (1.,))[1])
@@ -276,8 +274,12 @@ class HiPrim:
         self._no("dce", "it is kept whole without it")
 
     @boundary
-    def remat(self, policy: Any, *args: Any) -> Any:
-        """The primitive under `checkpoint`."""
+    def remat(self, trace: RematTrace, /, *args: Any) -> tuple[Any, Any, Callable[..., Any]]:
+        """The primitive under `checkpoint` where it is differentiated: `(out, residuals, rem)`.
+
+        The residuals are kept; in the backward pass `rem(residuals, *args)` gives the result again, and is
+        differentiated. `trace.policy` is the policy of the checkpoint.
+        """
         self._no("remat", "it runs again without it")
 
     def _no(self, rule: str, why: str) -> NoReturn:

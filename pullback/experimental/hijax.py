@@ -25,6 +25,7 @@ from pullback._core.types import ShapedArray
 from pullback._core.typing import PyTree
 from pullback._core.zeros import Zero
 from pullback._higher_order.custom.class_call import AxisData
+from pullback._higher_order.custom.class_remat import RematTrace
 from pullback._ops.shape import instantiate
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "HiPrim",
     "HiType",
     "MappingSpec",
+    "RematTrace",
     "ShapedArray",
     "VJPHiPrimitive",
     "Zero",

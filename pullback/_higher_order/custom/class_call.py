@@ -16,15 +16,16 @@ from pullback._core.tree import PyTreeDef
 from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue, AxisName, PyTree
 from pullback._core.zeros import Zero
+from pullback._higher_order.custom.call import RematRules
 from pullback._higher_order.custom.checks import check_pair
 from pullback._higher_order.custom.class_checks import Declared, fitted_batch, flags_of
+from pullback._higher_order.custom.class_remat import ClassWithRemat
 from pullback._higher_order.custom.labels import CallSite, call_site, place_of
 from pullback._higher_order.custom.logs import log_all
 from pullback._higher_order.custom.order import warn_if_differentiated
 from pullback._higher_order.custom.primitive import custom_call_p
 from pullback._higher_order.custom.ruled_call import (
     Residuals,
-    RuledCall,
     for_user,
     instantiated,
     located,
@@ -80,7 +81,7 @@ class Saved:
     nonzero: Sequence[bool] | None
 
 
-class ClassCall(RuledCall):
+class ClassCall(ClassWithRemat):
     """One call of an instance of a class with rules.
 
     `decorated` is the instance. Its declared types are those of every call.
@@ -92,7 +93,7 @@ class ClassCall(RuledCall):
     captured: Sequence[Any] = ()
     contents = 0
     held: Sequence[str | None] = ()
-    vmap = remat = None
+    vmap = None
     result_type = "out_aval declares"
     definable: Sequence[str] = "def jvp", "def vjp_fwd and vjp_bwd_retval", "def lin and linearized"
 
@@ -332,6 +333,10 @@ class ClassCall(RuledCall):
 
     def _leaf_label(self, i: int) -> str:
         return f"{self.bwd_label()}, cotangent of {self.declared.leaf_path(self.decorated, i)}"
+
+    @property
+    def remat(self) -> RematRules | None:
+        return self.remat_rules() if "remat" in self.rules.defined else None
 
     # --- the transpose of a linear function ---
 

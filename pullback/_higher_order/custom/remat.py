@@ -9,7 +9,7 @@ around that one splits `remat_fwd_p` in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +20,12 @@ from pullback._core.primitive import HigherOrder
 from pullback._core.staging import stage_open
 from pullback._higher_order.call import called, check_operands
 from pullback._higher_order.call_rules import give_call_rules
-from pullback._higher_order.custom.call import CustomCall, replaced
+from pullback._higher_order.custom.call import CustomCall, RematRules, replaced
 from pullback._higher_order.policy import allows
 from pullback._transforms.dce import dce
+from pullback._transforms.linear_forms import form_of, record_form
+from pullback._transforms.linearize import linearize_flat
+from pullback._transforms.transpose import pull
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -122,6 +125,23 @@ def _save_first(eqn: Equation, missing: Sequence[bool], saving: Any):
     return eqn, saved, repeated
 
 
+def rules_by_function(first: Callable[..., tuple[Any, Any, Callable]], by_policy: bool) -> RematRules:
+    """Rules of which the second is a function that is differentiated.
+
+    `first(policy, primals, active) -> (outs, residuals, again)`, and `again(residuals, primals) -> outs`.
+    """
+
+    def rem(again, residuals, primals, active):
+        outs, linear = linearize_flat(lambda *xs: again(residuals, xs), primals, active)
+        form, saved = form_of(linear)
+        return outs, saved, form
+
+    def bwd(form, saved, cts):
+        return pull(record_form(form, list(saved)), cts)
+
+    return RematRules(first, rem, bwd, by_policy)
+
+
 remat_p.save = _save
 remat_p.dce = _dce
 remat_fwd_p.save = _save_first
@@ -195,4 +215,4 @@ def _whole(halves: Halves) -> Jaxpr:
     return stage_open(both, halves.first.in_avals)[0]
 
 
-__all__ = ["checkpointed", "remat_fwd_p", "remat_p"]
+__all__ = ["checkpointed", "remat_fwd_p", "remat_p", "rules_by_function"]

@@ -1,0 +1,65 @@
+"""The rule `remat` of a primitive class: what `checkpoint` keeps of the primitive, and the function that runs again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from pullback._core.arguments import described_result
+from pullback._core.errors import RuleError, describe_function
+from pullback._core.typing import AnyValue
+from pullback._higher_order.custom.call import RematRules
+from pullback._higher_order.custom.remat import rules_by_function
+from pullback._higher_order.custom.ruled_call import Residuals, RuledCall
+
+
+class RematTrace(NamedTuple):
+    """What a rule `remat` gets before the arguments: the `policy` of the innermost checkpoint, None if it has none.
+
+    >>> from pullback.experimental.hijax import RematTrace
+    >>> RematTrace(None).policy is None
+    True
+    """
+
+    policy: Callable[..., Any] | None
+
+
+class ClassWithRemat(RuledCall):
+    """The part of a call of a primitive class that runs its rule `remat`."""
+
+    __slots__ = ()
+    label: str
+    rule_label: Callable[[str], Callable[[], str]]
+    arguments: Callable[[Sequence[Any]], Sequence[Any]]
+
+    def remat_rules(self) -> RematRules:
+        """The rule on leaves."""
+        return rules_by_function(self._first, by_policy=True)
+
+    def _first(self, policy: AnyValue, primals: Sequence[Any], active: Sequence[bool]):
+        label = self.rule_label("remat")
+        args = RematTrace(policy), *self.arguments(primals)
+        result = self.ask(label, self.decorated.remat, "trace, *args", args)
+        if not isinstance(result, (tuple, list)) or len(result) != 3 or not callable(result[2]):
+            raise RuleError(
+                f"{label()} must return (out, residuals, rem), rem a function of the residuals and the arguments that "
+                f"gives the result again; got {described_result(result)}"
+            )
+        out, residuals, rem = result
+        outs, _ = self.outputs(label, out)
+        # what `rem` closes over is saved with the residuals
+        saved, rest = Residuals.of((residuals, rem))
+
+        def again(values: Sequence[Any], xs: Sequence[Any]) -> Sequence[Any]:
+            return rest.restored(values, lambda kept: self._again(*kept, xs))
+
+        return outs, saved, again
+
+    def _again(self, residuals: Any, rem: Callable[..., Any], xs: Sequence[Any]) -> Sequence[Any]:
+        def label():
+            return f"the function {describe_function(rem)} that remat returned, of {self.label}"
+
+        return self.outputs(label, self.ask(label, rem, "residuals, *args", (residuals, *self.arguments(xs))))[0]
+
+
+__all__ = ["ClassWithRemat", "RematTrace"]
