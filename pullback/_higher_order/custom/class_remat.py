@@ -28,9 +28,13 @@ class ClassWithRemat(RuledCall):
     """The part of a call of a primitive class that runs its rule `remat`."""
 
     __slots__ = ()
-    label: str
     rule_label: Callable[[str], Callable[[], str]]
     arguments: Callable[[Sequence[Any]], Sequence[Any]]
+
+    @property
+    def label(self) -> str:
+        """The instance and the line of the call, for messages."""
+        raise NotImplementedError
 
     def remat_rules(self) -> RematRules:
         """The rule on leaves."""
@@ -51,7 +55,7 @@ class ClassWithRemat(RuledCall):
         saved, rest = Residuals.of((residuals, rem))
 
         def again(values: Sequence[Any], xs: Sequence[Any]) -> Sequence[Any]:
-            return rest.restored(values, lambda kept: self._again(*kept, xs))
+            return rest.restored(values, lambda kept: self._again(kept[0], kept[1], xs))
 
         return outs, saved, again
 
