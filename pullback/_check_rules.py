@@ -76,7 +76,8 @@ def check_rules(
 
     Args:
       fun: a function decorated by `custom_jvp`, `custom_vjp` or `custom_rules`, or any other.
-      args: the point: arrays and pytrees of them. Integers, and arguments in `nondiff_argnums`, stay fixed.
+      args: the point: arrays and pytrees of them. Integers, and arguments in `nondiff_argnums`, stay fixed. For a value
+        of a type of one's own, as an argument or a result, all is checked but differences, if its tangents are arrays.
       order: the number of times to differentiate.
       modes: "jvp", "vjp" or both. For a function with only a vjp rule "jvp" is skipped, with a note.
       eps: the largest step of the differences, relative to the larger of 1 and the argument.
@@ -193,6 +194,8 @@ class _Checks:
         if not outs:
             self.report.notes.append(f"{label or 'the function'}: no floating-point result, nothing to check")
             return
+        if not all(self.point.has_differences):
+            plain = None  # without its rules, a function of values of types of one's own has no derivative
         self.label = label
         self.results = list(self.point.result_paths) if not label else [str(i) for i in range(len(outs))]
         self.rounding = precision([*xs, *outs])
@@ -342,6 +345,9 @@ class _Checks:
 
     def _differences(self, f, modes, cs) -> None:
         for i, (x, place) in enumerate(zip(self.xs, self.places, strict=True)):
+            if not self.point.has_differences[i]:
+                self.report.notes.append(f"{place}: values of types of one's own have no differences")
+                continue
             one = _only(f, self.xs, i)
             grad = wide(_pull(one, [x], cs)[0]) if "vjp" in modes else None
             worst = {(mode, how): _Worst() for mode in modes for how in ("finite difference", "complex step")}

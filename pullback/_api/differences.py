@@ -15,12 +15,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pullback._api.directions import direction, displaced, is_by_tangents
 from pullback._core import dtypes
 from pullback._core.arguments import check_callable, flatten_result, lift_leaves
 from pullback._core.array import Array, from_numpy
 from pullback._core.tree import tree_flatten, tree_unflatten
 from pullback._core.tree_paths import keystr, tree_flatten_with_path
+from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue, PyTree
+from pullback._ops.shape import zeros_like_aval
 
 
 class Place(NamedTuple):
@@ -38,7 +41,8 @@ class FlatFunction:
 
     Other leaves, and the arguments at `fixed` positions, keep their values. `xs` are the differentiated leaves and
     `places` their names; `result_tree` is the structure of the whole result and `result_paths` names the leaves that
-    are returned, both known after a call.
+    are returned, both known after a call. Values of types of one's own are replaced by arrays of their tangents (see
+    `directions`); `has_differences` flags the leaves for which there are differences.
     """
 
     def __init__(self, function: str, fun: Callable, args: Sequence[Any], fixed: Sequence[int] = ()):
@@ -50,8 +54,14 @@ class FlatFunction:
         dynamic = [self.args[i] for i in self.positions]
         leaves, self.tree = tree_flatten(dynamic)
         self.leaves = lift_leaves(function, fun, leaves, dynamic, None, self.positions)
-        self.where = [i for i, x in enumerate(self.leaves) if dtypes.is_inexact(x.aval.dtype)]
-        self.xs = [self.leaves[i] for i in self.where]
+        self.own = [i for i, x in enumerate(self.leaves) if is_by_tangents(x.aval)]
+        self.where = [i for i, x in enumerate(self.leaves) if i in self.own or _is_inexact(x)]
+        self.xs = [
+            zeros_like_aval(x.aval.to_tangent_aval()) if i in self.own else x
+            for i, x in enumerate(self.leaves)
+            if i in self.where
+        ]
+        self.has_differences = [i not in self.own for i in self.where]
         paths = [path for path, _ in tree_flatten_with_path(dynamic)[0]]
         self.places = [Place(self.positions[paths[i][0].idx], keystr(paths[i][1:])) for i in self.where]
         self.result_paths: list[str] = []
@@ -67,16 +77,23 @@ class FlatFunction:
     def call(self, fun: Callable, *xs: PyTree) -> list[Array]:
         leaves = list(self.leaves)
         for i, x in zip(self.where, xs, strict=True):
-            leaves[i] = x
+            leaves[i] = displaced(leaves[i], x) if i in self.own else x
         args = list(self.args)
         for i, value in zip(self.positions, tree_unflatten(self.tree, leaves), strict=True):
             args[i] = value
         result = fun(*args)
         outs, self.result_tree = flatten_result(self.function, fun, result)
         paths = [keystr(path) for path, _ in tree_flatten_with_path(result)[0]]
-        kept = [i for i, out in enumerate(outs) if dtypes.is_inexact(out.aval.dtype)]
+        own = [is_by_tangents(out.aval) for out in outs]
+        kept = [i for i, out in enumerate(outs) if own[i] or _is_inexact(out)]
         self.result_paths = [paths[i] for i in kept]
-        return [outs[i] for i in kept]
+        if any(own):
+            self.has_differences = [False] * len(self.where)
+        return [direction(outs[i]) if own[i] else outs[i] for i in kept]
+
+
+def _is_inexact(x: Any) -> bool:
+    return type(x.aval) is ShapedArray and dtypes.is_inexact(x.aval.dtype)
 
 
 # --- directions and their pairing ---

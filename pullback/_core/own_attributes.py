@@ -54,6 +54,18 @@ class aval_method:
         self.fun = fun
 
 
+_OUTSIDE = (
+    "traced values have the attributes of their type alone, its fields and what it declares with aval_property and "
+    "aval_method. Read parts of the value in a function with rules (custom_rules, custom_jvp, custom_vjp of pullback), "
+    "which gets a value of its class."
+)
+_DIFFERENTIATED = (
+    "it is itself being differentiated, and the type does not say what derivatives its parts have. This is a second "
+    "derivative, in which rules are differentiated, or the function has no vjp rule and a tangent is passed to it. "
+    "Where that may be, let rules compute by calling functions with rules, or give the function a vjp rule."
+)
+
+
 class _OwnAttribute:
     """An attribute of tracers that a type of one's own declares; for arrays, what the class had before."""
 
@@ -80,10 +92,8 @@ class _OwnAttribute:
             found = object.__getattribute__(ty, name)
         except AttributeError:
             raise NotAnArrayError(
-                f"a traced value of the type {ty.str_short()} has no attribute {name!r}: traced values have the "
-                f"attributes of their type alone, its fields and what it declares with aval_property and aval_method. "
-                "Read parts of the value in a function with rules (custom_rules, custom_jvp, custom_vjp of pullback), "
-                "which gets a value of its class."
+                f"a traced value of the type {ty.str_short()} has no attribute {name!r}: "
+                + (_DIFFERENTIATED if in_user_code.depth else _OUTSIDE)
             ) from None
         if isinstance(found, aval_property):
             return found.fget(x)
