@@ -18,7 +18,6 @@ from pullback._api.derivatives import jvp as jvp
 from pullback._api.derivatives import linear_transpose as linear_transpose
 from pullback._api.derivatives import linearize as linearize
 from pullback._api.derivatives import value_and_grad as value_and_grad
-from pullback._api.derivatives import vjp as vjp
 from pullback._api.devices import block_until_ready as block_until_ready
 from pullback._api.devices import default_backend as default_backend
 from pullback._api.devices import device_count as device_count
@@ -41,6 +40,8 @@ from pullback._api.refs import empty_ref as empty_ref
 from pullback._api.refs import free_ref as free_ref
 from pullback._api.refs import freeze as freeze
 from pullback._api.refs import new_ref as new_ref
+from pullback._api.reverse_mode import fwd_and_bwd as fwd_and_bwd
+from pullback._api.reverse_mode import vjp as vjp
 from pullback._api.typeof import typeof as typeof
 from pullback._api.vectorize import vmap as vmap
 from pullback._core import printing as _printing  # noqa: F401  jaxprs print themselves through it

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pullback._api.derivatives import jvp, vjp
+from pullback._api.derivatives import jvp
 from pullback._api.differences import (
     FlatFunction,
     complex_step,
@@ -26,6 +26,7 @@ from pullback._api.differences import (
 )
 from pullback._api.jit import jit
 from pullback._api.primitive_class import HiPrim
+from pullback._api.reverse_mode import vjp
 from pullback._api.rule_report import Report, derived_modes
 from pullback._api.rules import custom_rules
 from pullback._api.vectorize import vmap

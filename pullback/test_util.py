@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pullback._api.derivatives import jvp, vjp
+from pullback._api.derivatives import jvp
 from pullback._api.differences import (
     Difference,
     FlatFunction,
@@ -23,6 +23,7 @@ from pullback._api.differences import (
     tolerances,
     wide,
 )
+from pullback._api.reverse_mode import vjp
 from pullback._api.rule_report import Report
 from pullback._check_rules import check_rules
 from pullback._core import dtypes

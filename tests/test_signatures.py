@@ -128,6 +128,7 @@ DIFFERENT = {
         if name != "negative" or parameter != "y"
     },
     "checkpoint fun": "left out, a decorator results",
+    "vjp saveable_args": "in JAX since 0.12",
     "remat fun": "left out, a decorator results",
     "remat static_argnames": "remat is checkpoint",
     "checking_leaks new_val": "it is check_tracer_leaks",

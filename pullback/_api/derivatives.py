@@ -1,4 +1,4 @@
-"""`jvp`, `vjp`, `linearize`, `linear_transpose`, `grad` and `value_and_grad`: flatten, trace, unflatten."""
+"""`jvp`, `linearize`, `linear_transpose`, `grad` and `value_and_grad`: flatten, trace, unflatten."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pullback._analysis.linearity import not_linear
 from pullback._analysis.uniform import vanishes
 from pullback._api.auxiliary import split_aux, strip_aux
 from pullback._api.linear_functions import (
-    VJP,
     Pushforward,
     as_tangent,
-    cotangents_in,
     describe_mismatch,
     float0_zeros,
+    received,
 )
 from pullback._api.unconnected import check_unconnected, pull_connected
+from pullback._api.vjp_object import VJP
 from pullback._core import dtypes
 from pullback._core.arguments import (
     argument_path,
@@ -32,6 +32,7 @@ from pullback._core.arguments import (
 from pullback._core.array import Array, array_of
 from pullback._core.errors import boundary, describe_function, fold, function_name, wrapping
 from pullback._core.flat_function import FlatFunction
+from pullback._core.refs import Ref
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure
 from pullback._core.tree_paths import tree_flatten_with_path, tree_text
 from pullback._core.types import ShapedArray, is_differentiable, is_trivial, make_aval
@@ -39,7 +40,7 @@ from pullback._core.typing import AnyValue, Aux, P, PyTree, R
 from pullback._ops.shape import instantiate
 from pullback._transforms.jvp import jvp_flat
 from pullback._transforms.linearize import Node, linearize_flat
-from pullback._transforms.transpose import record_linear
+from pullback._transforms.transpose import pull, record_linear
 
 
 def _check_tuple(function: str, name: str, value: AnyValue) -> None:
@@ -144,44 +145,6 @@ class _Flat(FlatFunction):
             result, self.aux = split_aux(self.function, self.fun, result)
         outs, self.out_tree = flatten_result(self.function, self.fun, result)
         return outs
-
-
-@overload
-def vjp(fun: Callable[..., R], *primals: PyTree, has_aux: Literal[False] = False) -> tuple[R, VJP]: ...
-@overload
-def vjp(fun: Callable[..., tuple[R, Aux]], *primals: PyTree, has_aux: Literal[True]) -> tuple[R, VJP, Aux]: ...
-@overload
-def vjp(fun: Callable[..., Any], *primals: PyTree, has_aux: bool = False) -> tuple[Any, ...]: ...
-@boundary
-def vjp(fun: Callable[..., Any], *primals: PyTree, has_aux: bool = False) -> tuple[Any, ...]:
-    """The value of `fun` at `primals` and its pullback (reverse mode).
-
-    Args:
-      fun: a function of arrays, or pytrees of arrays, returning an array or a pytree of them.
-      primals: its arguments.
-      has_aux: whether `fun` returns a pair, whose second element is returned without derivative.
-
-    Returns: `(primals_out, pullback)`, and with `has_aux` the auxiliary result. `pullback(cotangent)` takes a value
-    with
-      the structure and shapes of the result and returns a tuple with a cotangent for each argument. It is a pytree,
-      whose leaves are the arrays saved for the backward pass: `jit` can return it and take it.
-    Raises: TypeError if `fun` is not callable, and for arguments or results that are not arrays; of `pullback`,
-    TypeError
-      for a cotangent with another structure or dtype than the result, ValueError for another shape.
-
-    >>> import pullback as pb, pullback.numpy as pnp
-    >>> y, pullback = pb.vjp(lambda x, w: x * w, 2., 5.)
-    >>> print(y, [float(g) for g in pullback(1.)])
-    10.0 [5.0, 2.0]
-    """
-    check_callable("vjp", fun)
-    leaves, tree = tree_flatten(primals)
-    xs = lift_leaves("vjp", fun, leaves, primals)
-    flat = _Flat("vjp", fun, primals, {}, tree, None, has_aux)
-    outs, linear = linearize_flat(flat, xs, subject=f"vjp of {describe_function(fun)}")
-    value = flat.out_tree.unflatten(outs)
-    pullback = VJP(fun, linear, [x.aval for x in xs], tree, [o.aval for o in outs], flat.out_tree)
-    return (value, pullback, strip_aux(flat.aux)) if has_aux else (value, pullback)
 
 
 @overload
@@ -296,6 +259,15 @@ def _check_grad_input(
         path = tree_flatten_with_path(tuple(dynamic))[0][i][0]
         where = argument_path(fun, positions[path[0].idx], path[1:])
         raise TypeError(f"{function} of {function_name(fun)}: {where} has dtype {dtype.name}: {advice}.")
+
+
+def _refuse_refs(function: str, fun: Callable, dynamic: Sequence[Any], positions: Sequence[int]) -> None:
+    for path, leaf in tree_flatten_with_path(tuple(dynamic))[0]:
+        if isinstance(leaf, Ref):
+            raise TypeError(
+                f"{function} of {function_name(fun)}: {argument_path(fun, positions[path[0].idx], path[1:])} is a Ref. "
+                "Its gradient goes to another Ref: out, f_vjp = vjp(f, *args), then f_vjp.with_refs(...)(1.0)."
+            )
 
 
 def _check_grad_output(
@@ -448,14 +420,18 @@ def _gradient(fun, argnums, has_aux, holomorphic, allow_int, unconnected, functi
                 positions = canonical_argnums(subject, given, len(args))
             dynamic = [args[i] for i in positions]
             leaves, tree = tree_flatten(dynamic)
-            xs = lift_leaves(function, fun, leaves, dynamic, None, positions)
+            try:
+                xs = lift_leaves(function, fun, leaves, dynamic, None, positions)
+            except TypeError:
+                _refuse_refs(function, fun, dynamic, positions)
+                raise
             _check_grad_input(function, fun, xs, dynamic, positions, holomorphic, allow_int)
             flat = _Flat(function, fun, args, kwargs, tree, positions, has_aux)
             outs, linear = linearize_flat(flat, xs, None, subject)
             out = _check_grad_output(function, fun, outs, flat.out_tree, holomorphic, _leaf_tree)
             ct, avals = _one(out.aval), [x.aval for x in xs]
             grads = (
-                cotangents_in(linear, [ct], avals, once=True)
+                received(pull(linear, [ct], once=True), avals)
                 if unconnected == "zero"
                 else pull_connected(function, fun, linear, ct, avals, dynamic, positions, unconnected)
             )
@@ -472,4 +448,4 @@ def _gradient(fun, argnums, has_aux, holomorphic, allow_int, unconnected, functi
     return gradient
 
 
-__all__ = ["VJP", "grad", "jvp", "linear_transpose", "linearize", "value_and_grad", "vjp"]
+__all__ = ["grad", "jvp", "linear_transpose", "linearize", "value_and_grad"]

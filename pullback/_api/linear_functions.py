@@ -10,20 +10,19 @@ from typing import Any
 import numpy as np
 
 from pullback._analysis.uniform import vanishes
-from pullback._api.taps import collected_logs
 from pullback._core import dtypes
 from pullback._core.arguments import argument_path, aval_of, check_leaf
 from pullback._core.array import is_array_like, lift
 from pullback._core.errors import boundary, function_name
+from pullback._core.pickling import named_function
 from pullback._core.tree import PyTreeDef, register_pytree_node, tree_flatten, tree_structure, tree_unflatten
 from pullback._core.tree_paths import equality_errors, keystr, skeleton, tree_flatten_with_path
 from pullback._core.types import ShapedArray, is_trivial, matches
 from pullback._core.typing import AnyValue, PyTree
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.shape import convert_element_type, instantiate
-from pullback._transforms.linear_forms import LinearForm, form_of, record_form
+from pullback._transforms.linear_forms import LinearForm, check_picklable, form_of, record_form
 from pullback._transforms.linearize import Linearized
-from pullback._transforms.transpose import pull
 
 
 def describe_mismatch(expected: AnyValue, got: AnyValue) -> str:
@@ -38,7 +37,16 @@ def float0_zeros(aval: ShapedArray) -> np.ndarray:
     return np.zeros(aval.shape if type(aval) is ShapedArray else (), dtypes.float0)
 
 
-def as_tangent(x: AnyValue, primal: ShapedArray, describe: Callable[[], str]) -> Any:
+class WrongCotangent(TypeError, ValueError):
+    """A cotangent of another structure or dtype than its value: a TypeError, and a ValueError, which JAX raises."""
+
+
+WrongCotangent.__name__ = "TypeError"
+
+
+def as_tangent(
+    x: AnyValue, primal: ShapedArray, describe: Callable[[], str], error: type[Exception] = TypeError
+) -> Any:
     """A user's tangent or cotangent for a value of type `primal`; Python scalars take its dtype."""
     expected = primal.to_tangent_aval()
     if type(primal) is not ShapedArray or type(expected) is not ShapedArray:
@@ -60,7 +68,7 @@ def as_tangent(x: AnyValue, primal: ShapedArray, describe: Callable[[], str]) ->
     if t.aval.dtype != expected.dtype and t.aval.weak_type and _castable(t.aval.dtype, expected.dtype):
         t = convert_element_type(t, expected.dtype, True)
     if t.aval.dtype != expected.dtype:
-        raise TypeError(
+        raise error(
             f"{describe()}: expected dtype {expected.dtype.name}, got {t.aval.dtype.name}. "
             "A tangent or cotangent has the dtype of its value."
         )
@@ -100,7 +108,7 @@ def _kind(x: AnyValue) -> str:
         return f"{x!r}"
 
 
-class _Structure:
+class Structure:
     """The static part of a linear function, equal for two of one kind with the same form, whatever their arrays."""
 
     __slots__ = ("fun", "form", "types")
@@ -114,7 +122,7 @@ class _Structure:
         self.types = types
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Structure) and self.types == other.types and self.form == other.form
+        return isinstance(other, Structure) and self.types == other.types and self.form == other.form
 
     def __hash__(self) -> int:
         return hash((self.form, self.types))
@@ -152,7 +160,7 @@ class LinearFunction:
         self.out_avals = out_avals
         self.out_tree = out_tree
         self._linear: Linearized | None = linear
-        self._structure: _Structure | None = None
+        self._structure: Structure | None = None
         self._leaves: list[Any] = []
 
     @property
@@ -163,12 +171,12 @@ class LinearFunction:
         assert self._structure is not None
         return record_form(self._structure.form, self._leaves)
 
-    def flatten(self) -> tuple[list[Any], _Structure]:
+    def flatten(self) -> tuple[Any, Structure]:
         """The arrays and the static part."""
         if self._structure is None:
             assert self._linear is not None
             form, self._leaves = form_of(self._linear)
-            self._structure = _Structure(
+            self._structure = Structure(
                 self.fun, form, (tuple(self.in_avals), self.in_tree, tuple(self.out_avals), self.out_tree)
             )
         return self._leaves, self._structure
@@ -183,18 +191,17 @@ class LinearFunction:
         return self.unflatten(structure, copy.deepcopy(leaves, memo))
 
     @boundary
-    def __reduce__(self) -> Any:
-        raise TypeError(
-            f"{self.describe()} cannot be pickled: it holds the rules of what {function_name(self.fun)} "
-            "computes, as functions. Pickle the arguments, and take the derivative again."
-        )
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        leaves, structure = self.flatten()
+        check_picklable(structure.form.jaxpr, self.describe())
+        return _rebuilt, (type(self), named_function(self.fun), structure.form, structure.types, leaves)
 
     def describe(self) -> str:
         """The description of the map, for messages."""
         raise NotImplementedError
 
     @classmethod
-    def unflatten(cls, structure: _Structure, leaves: Sequence[Any]) -> Any:
+    def unflatten(cls, structure: Structure, leaves: Sequence[Any]) -> Any:
         """The function from its static part and leaves."""
         self = cls.__new__(cls)
         self.fun = structure.fun
@@ -205,75 +212,19 @@ class LinearFunction:
         return self
 
 
-class VJP(LinearFunction):
-    """The pullback that `vjp` returns: from a cotangent of the result to cotangents of the arguments."""
-
-    __slots__ = ()
-
-    @boundary
-    def with_logs(self, cotangent: PyTree) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The cotangents of a call, and the values logged by rules set with `defvjp_with_logs`, by name.
-
-        Raises: ValueError if a name is logged twice.
-        """
-        cotangents, found = collected_logs(self, cotangent)
-        logs: dict[str, Any] = {}
-        for name, value in found:
-            if name in logs:
-                raise ValueError(
-                    f"the vjp of {function_name(self.fun)}: several values are logged as {name!r}. Give "
-                    "each a name of its own."
-                )
-            logs[name] = value
-        return cotangents, logs
-
-    def describe(self) -> str:
-        return f"the vjp of {function_name(self.fun)}"
-
-    @boundary
-    def __call__(self, *args: PyTree, **kwargs: PyTree) -> tuple[Any, ...]:
-        """Cotangents of the arguments, a tuple with an entry for each; `float0` for integers.
-
-        It takes one argument, the cotangent of the result, with the result's structure.
-        """
-        if len(args) != 1 or kwargs:
-            raise TypeError(
-                f"{self.describe()} takes one argument, the cotangent of the result, got {len(args)}"
-                f"{' and the keywords ' + ', '.join(kwargs) if kwargs else ''}. The cotangent of a result "
-                "with several parts is one pytree of the same structure."
-            )
-        (cotangent,) = args
-        leaves, tree = tree_flatten(cotangent)
-        name = function_name(self.fun)
-        if tree != self.out_tree:
-            raise TypeError(
-                f"the vjp of {name}: the cotangent must have the structure of the result, "
-                + describe_mismatch(skeleton(self.out_tree), cotangent)
-            )
-
-        def where(i):
-            path = tree_flatten_with_path(cotangent)[0][i][0]
-            return f"the vjp of {name}: the cotangent{' at ' + keystr(path) if path else ''}"
-
-        cts = [
-            as_tangent(ct, aval, functools.partial(where, i))
-            for i, (ct, aval) in enumerate(zip(leaves, self.out_avals, strict=True))
-        ]
-        return tree_unflatten(self.in_tree, cotangents_in(self.linear, cts, self.in_avals))
+def _rebuilt(cls: type[LinearFunction], fun: Any, form: LinearForm, types: tuple[Any, ...], leaves: Any) -> Any:
+    return cls.unflatten(Structure(fun, form, types), leaves)
 
 
-def cotangents_in(
-    linear: Linearized, cts: Sequence[Any], in_avals: Sequence[ShapedArray], once: bool = False
-) -> list[Any]:
-    """The cotangents of all inputs as arrays, zeros included, of the inputs' types and weak types; `once` as for
-    `pull`."""
+def received(results: Sequence[Any], in_avals: Sequence[ShapedArray]) -> list[Any]:
+    """The results of `pull` as arrays, zeros included, of the inputs' types and weak types."""
     return [
         float0_zeros(aval)
         if r is None
         else r
         if type(r) is not Zero and type(aval) is type(r.aval) is ShapedArray and r.aval.weak_type == aval.weak_type
         else of_weakness(instantiate(r), aval)
-        for r, aval in zip(pull(linear, cts, once), in_avals, strict=True)
+        for r, aval in zip(results, in_avals, strict=True)
     ]
 
 
@@ -324,7 +275,15 @@ class Pushforward(LinearFunction):
         return tree_unflatten(self.out_tree, flat)
 
 
-for _cls in (VJP, Pushforward):
-    register_pytree_node(_cls, LinearFunction.flatten, _cls.unflatten)
+register_pytree_node(Pushforward, LinearFunction.flatten, Pushforward.unflatten)
 
-__all__ = ["VJP", "Pushforward", "as_tangent", "cotangents_in", "describe_mismatch", "float0_zeros"]
+__all__ = [
+    "LinearFunction",
+    "Pushforward",
+    "Structure",
+    "WrongCotangent",
+    "as_tangent",
+    "describe_mismatch",
+    "float0_zeros",
+    "received",
+]

@@ -1,13 +1,15 @@
-"""What reverse mode keeps of a call: its residuals, with the origin of each."""
+"""The residuals of a function: what reverse mode keeps for its backward pass, and which lines made it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from pullback._core.arguments import aval_of, check_callable, check_leaves, flatten_result, input_names
 from pullback._core.array import ConcreteArray
 from pullback._core.errors import boundary
+from pullback._core.hitypes import part_types
 from pullback._core.jaxpr import Equation
 from pullback._core.option_contexts import debug_nans
 from pullback._core.staging import StagedTracer, StagingTrace
@@ -31,7 +33,8 @@ class Residual(NamedTuple):
     @property
     def nbytes(self) -> int:
         """The memory that it takes."""
-        return self.aval.size * self.aval.dtype.itemsize
+        parts = [self.aval] if isinstance(self.aval, ShapedArray) else part_types(self.aval)
+        return sum([aval.size * aval.dtype.itemsize for aval in parts])
 
     def __str__(self) -> str:
         return f"{self.aval.str_short()} {self.source}"
@@ -51,9 +54,27 @@ def saved_residuals(f: Callable[..., Any], *args: PyTree, **kwargs: PyTree) -> l
     f32[] output of cos from ...
     f32[] output of sin from ...
     """
+    found = traced_residuals(f, args, kwargs)
+    # arguments come first, as they are passed
+    found = sorted(found, key=lambda kept: len(found) if kept.argument is None else kept.argument)
+    return [kept.residual for kept in found if kept.residual.source != _CONSTANT or kept.residual.aval.ndim]
+
+
+_CONSTANT = "from a constant"
+
+
+class Kept(NamedTuple):
+    """A residual, and the leaf of the arguments that it is, or None."""
+
+    residual: Residual
+    argument: int | None
+
+
+def traced_residuals(f: Callable[..., Any], args: Sequence[PyTree], kwargs: dict[str, PyTree]) -> list[Kept]:
+    """The residuals of a call, constants included, in the order in which the derivative reads them, each once."""
     check_callable("saved_residuals", f)
     check_leaves("saved_residuals", f, args, kwargs, structs=True)
-    leaves, tree = tree_flatten((args, kwargs))
+    leaves, tree = tree_flatten((tuple(args), kwargs))
     names = input_names(f, args, kwargs, range(len(args)))
     trace = StagingTrace("saved_residuals")
     inputs = [trace.new_input(aval_of(x)) for x in leaves]
@@ -66,20 +87,17 @@ def saved_residuals(f: Callable[..., Any], *args: PyTree, **kwargs: PyTree) -> l
         # with this option on, equations record the user's line that they come from, through every transformation
         with debug_nans(True):
             _, linear = call_with(trace, linearize_flat, flat, inputs)
-        places = {x.atom: f"from the argument {name}" for x, name in zip(inputs, names, strict=True)}
-        found: dict[int, Residual] = {}
-        operands = _operands(linear)
-        kept = {id(value) for value in operands}
-        # arguments come first, as they are passed
-        for value in [*(x for x in inputs if id(x) in kept), *operands]:
+        places = {x.atom: i for i, x in enumerate(inputs)}
+        found: dict[int, Kept] = {}
+        for value in _operands(linear):
             if isinstance(value, ConcreteArray):
-                if value.aval.ndim:
-                    found[id(value)] = Residual(value.aval, "from a constant")
+                found[id(value)] = Kept(Residual(value.aval, _CONSTANT), None)
             elif isinstance(value, StagedTracer) and value.owner is trace:
-                source = places.get(value.atom) or _source(trace.eqns, value.atom)
-                found[id(value.atom)] = Residual(value.aval, source)
+                i = places.get(value.atom)
+                source = _source(trace.eqns, value.atom) if i is None else f"from the argument {names[i]}"
+                found[id(value.atom)] = Kept(Residual(value.aval, source), i)
             else:
-                found[id(value)] = Residual(value.aval, f"from {value.owner.describe()}")
+                found[id(value)] = Kept(Residual(value.aval, f"from {value.owner.describe()}"), None)
         return list(found.values())
     finally:
         trace.alive = False
@@ -128,3 +146,23 @@ def print_saved_residuals(f: Callable[..., Any], *args: PyTree, **kwargs: PyTree
     """
     for residual in saved_residuals(f, *args, **kwargs):
         print(residual)
+
+
+@dataclass(frozen=True, slots=True)
+class SavedResiduals:
+    """What `f_vjp.saved()` returns: a table as text, and its rows, the residuals of a backward pass."""
+
+    residuals: list[Residual]
+
+    @property
+    def nbytes(self) -> int:
+        """The memory of all residuals."""
+        return sum([r.nbytes for r in self.residuals])
+
+    def __len__(self) -> int:
+        return len(self.residuals)
+
+    def __repr__(self) -> str:
+        rows = sorted(self.residuals, key=lambda r: -r.nbytes)
+        lines = [f"{len(rows)} residual{'s' * (len(rows) != 1)} of {self.nbytes:,} bytes"]
+        return "\n".join([*lines, *(f"{r.nbytes:>13,} bytes  {r}" for r in rows)])

@@ -126,6 +126,9 @@ class Equation:
         }
         return Equation(**{**parts, **changes})
 
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        return Equation, (self.primitive, self.invars, self.outvars, self.params)  # the line is not pickled
+
     def __repr__(self) -> str:
         from_ = " ".join(map(repr, self.invars))
         return f"{self.primitive.name} {from_}"
@@ -203,6 +206,9 @@ class Jaxpr:
         except KeyError:
             result = self.cache[key] = make()
             return result
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        return Jaxpr, (self.constvars, self.invars, self.eqns, self.outvars)
 
     def __str__(self) -> str:
         return _format(self)

@@ -39,7 +39,6 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ("export image live_arrays", PLANNED),
         ("dlpack", "use numpy.from_dlpack, and x.__dlpack__() through other libraries' from_dlpack"),
         ("ffi", "use external or pure_callback to call other code"),
-        ("fwd_and_bwd", "use vjp"),
         ("no_tracing", "use debug.counters, which counts traces and compilations"),
         ("print_environment_info", "use the versions of pullback, jaxlib and numpy"),
         ("softmax_custom_jvp", "refused: the derivative of softmax is always its own"),

@@ -64,6 +64,7 @@ from typing import Any
 
 from pullback._core.errors import RuleNotDefinedError, fold
 from pullback._core.jaxpr import HeldJaxpr, Jaxpr
+from pullback._core.pickling import at_home, home_of
 from pullback._core.trace import context
 from pullback._core.types import NotAnArrayError, ShapedArray, no_array
 from pullback._core.typing import AnyValue
@@ -163,6 +164,9 @@ class Primitive:
 
     def __repr__(self) -> str:
         return self.name
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        return at_home, home_of(self, f"the primitive '{self.name}'")
 
     def bind(self, /, *args: AnyValue, **params: AnyValue) -> Any:
         """Apply the primitive under the current transformation."""

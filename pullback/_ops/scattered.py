@@ -59,6 +59,11 @@ class Scattered:
         """Add it to a NumPy buffer; `values` are those of the operands, in NumPy."""
         raise NotImplementedError
 
+    def add_to(self, buffer: np.ndarray) -> None:
+        """Add it to a NumPy buffer; the operands are concrete."""
+        with numpy_state.silenced():
+            self.add_in_place(buffer, *[x.value for x in self.operands])  # type: ignore[attr-defined]
+
 
 class ScatteredForm(NamedTuple):
     """A `Scattered` without its operands, which a traced function returns."""
@@ -79,15 +84,14 @@ def added(known: Any, part: Any, owned: bool) -> tuple[Any, bool]:
     `part` may be `Scattered`. `owned` says that nobody else sees the buffer of `known`: it was made by this function.
     """
     if isinstance(part, Scattered):
-        if not _in_place(known, *part.operands):
+        if not in_place(known, *part.operands):
             return (part.dense() if known is None else part.added_to(known)), False
         buffer = _buffer(known, part.aval, owned)
-        with numpy_state.silenced():
-            part.add_in_place(buffer, *[x.value for x in part.operands])  # type: ignore[attr-defined]
+        part.add_to(buffer)
         return (known if owned else array_of(part.aval, buffer)), True
     if known is None:
         return part, False
-    if not _in_place(known, part) or part.aval is not known.aval or not known.aval.ndim:
+    if not in_place(known, part) or part.aval is not known.aval or not known.aval.ndim:
         return adding(part.aval).bind(known, part), False
     if not owned:
         return add_p.bind(known, part), True
@@ -102,8 +106,8 @@ def _buffer(known: ConcreteArray | None, aval: ShapedArray, owned: bool) -> Any:
     return known.value if owned else np.array(known.value, order="C")
 
 
-def _in_place(*operands: AnyValue) -> bool:
-    """Return whether an addition may run at once, in NumPy."""
+def in_place(*operands: AnyValue) -> bool:
+    """Return whether an addition of these operands, arrays or None, may run at once, in NumPy."""
     return (
         context.trace.transparent
         and all(x is None or type(x) is ConcreteArray for x in operands)
@@ -111,4 +115,4 @@ def _in_place(*operands: AnyValue) -> bool:
     )
 
 
-__all__ = ["Scattered", "ScatteredForm", "added", "adding"]
+__all__ = ["Scattered", "ScatteredForm", "added", "adding", "in_place"]

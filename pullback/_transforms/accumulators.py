@@ -10,13 +10,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pullback._core import dtypes
-from pullback._core.errors import RuleError, boundary
+from pullback._core.array import ConcreteArray
+from pullback._core.errors import RuleError, boundary, described
 from pullback._core.primitive import HigherOrder
-from pullback._core.trace import is_linear
+from pullback._core.refs import Ref, check_level, make_ref, owned_data, read_cell, staging_of
+from pullback._core.trace import Tracer, is_linear
 from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero
-from pullback._ops.scattered import Scattered, added
+from pullback._ops.scattered import Scattered, added, in_place
+from pullback._ops.shape import zeros_like_aval
 from pullback._ops.tangents import fit_tangent
 
 
@@ -168,6 +171,78 @@ class Parts(GradAccum):
         return [*self.scattered, *([] if self.total.val is None else [self.total.val])]
 
 
+class RefAccum(GradAccum):
+    """An accumulator that adds to a Ref, of the shape and dtype of the value; without `ref`, to a new one.
+
+    >>> import pullback as pb
+    >>> accum = pb.ad.RefAccum(pb.typeof(1.), pb.new_ref(100.))
+    >>> accum.accum(4.)
+    >>> accum.ref
+    Ref(104., dtype=float32)
+    """
+
+    __slots__ = ("held", "ref")
+    ref: Ref
+
+    def __init__(self, aval: ShapedArray, ref: Ref | None = None, where: str | Callable[[], str] = ""):
+        super().__init__(aval, where)
+        if ref is None:
+            ref = make_ref(zeros_like_aval(aval))
+        if not isinstance(ref, Ref):
+            raise TypeError(f"{self._place()}: expected a Ref, got {described(ref)}")
+        if (ref.shape, ref.dtype) != (aval.shape, aval.dtype):
+            raise ValueError(
+                f"{self._place()}: a Ref of type {ref.aval_of_part.str_short()} cannot take the gradient of a value of "
+                f"type {aval.str_short()}: it must have its shape and dtype. Gradients are not converted."
+            )
+        self.ref = ref
+        self.held: Parts | None = None
+
+    def add(self, ct: Any) -> None:
+        """Add a cotangent without checks."""
+        if self.held is not None:
+            self.held.add(ct)
+        else:
+            _add_to_ref(self.ref, ct)
+
+    def taken(self) -> Any:
+        """What is held back, an array or None."""
+        return self.held and self.held.taken()
+
+    def hold(self) -> None:
+        """Hold back what is added from now on, so that the Ref stays as it is if the backward pass fails."""
+        self.held = Parts(self.aval)
+
+    def release(self) -> None:
+        """Add to the Ref what was held back."""
+        held, self.held = self.held, None
+        for part in held.parts() if held is not None else ():
+            _add_to_ref(self.ref, part)
+
+    def check(self) -> None:
+        """Refuse what was held back if the Ref cannot take it: it belongs to a transformation inside."""
+        for part in self.held.parts() if self.held is not None else ():
+            for x in part.operands if isinstance(part, Scattered) else (part,):
+                if isinstance(x, Tracer):
+                    check_level(self.ref.cell, x)
+
+    def freeze(self) -> Any:
+        """What the Ref holds."""
+        return self.ref[...]
+
+
+def _add_to_ref(ref: Ref, ct: Any) -> None:
+    if not isinstance(ct, Scattered):
+        ref.addupdate(ct)
+        return
+    cell = ref.cell
+    here = not ref.path and staging_of(cell, "written to") is None and type(cell.content) is ConcreteArray
+    if here and in_place(*ct.operands):
+        ct.add_to(owned_data(cell))
+    else:
+        ref[...] = ct.added_to(ref[...] if ref.path else read_cell(cell, kept=False))
+
+
 # what values that depend on no input in question add to
 NOWHERE = NullAccum(ShapedArray((), dtypes.float0))
 
@@ -184,4 +259,4 @@ def set_accumulate(p: HigherOrder, rule: Callable[..., None]) -> None:
     p.transpose = transpose
 
 
-__all__ = ["GradAccum", "NOWHERE", "NullAccum", "Parts", "ValAccum", "set_accumulate"]
+__all__ = ["GradAccum", "NOWHERE", "NullAccum", "Parts", "RefAccum", "ValAccum", "set_accumulate"]

@@ -7,6 +7,7 @@ a result of `jit`, the carry of a loop, the result of two branches of `cond`.
 from __future__ import annotations
 
 import functools
+import pickle
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from pullback._core.arguments import kind_of
 from pullback._core.array import Array, ConcreteArray
 from pullback._core.jaxpr import Jaxpr, Literal, Var, eval_jaxpr
+from pullback._core.pickling import writes_functions
 from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue, PyTree
 from pullback._core.zeros import Zero
@@ -57,6 +59,9 @@ class LinearForm:
                 (self.inputs, self.outputs, tuple(jaxpr.in_avals), tuple(eqn.primitive for eqn in jaxpr.eqns))
             )
         return self._hash
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        return LinearForm, (self.jaxpr, self.inputs, self.outputs)
 
     def __repr__(self) -> str:
         return f"<linear map of {len(self.jaxpr.eqns)} operations>"
@@ -102,6 +107,24 @@ def record_form(form: LinearForm, values: list[Any]) -> Linearized:
         [next(nodes) if a else None for a in form.inputs],
         [next(outs) if aval is None else Zero(aval) for aval in form.outputs],
     )
+
+
+def check_picklable(jaxpr: Jaxpr, what: str) -> None:
+    """Refuse a jaxpr with an operation that cannot be pickled, by its name."""
+    for eqn in jaxpr.eqns:
+        for held in eqn.held:
+            check_picklable(held.jaxpr, what)
+        try:
+            pickle.dumps((eqn.primitive, eqn.params))
+        except Exception as error:
+            if writes_functions():
+                continue  # the pickler at work can do more
+            rule = getattr(eqn.params.get("call"), "label", None)
+            raise TypeError(
+                f"{what} cannot be pickled: the operation '{eqn.primitive.name}'{f' of {rule}' if rule else ''} holds "
+                f"what has no name by which another process could find it ({error}). Define functions, rules and "
+                "classes at the top of a module, or use cloudpickle."
+            ) from None
 
 
 # --- equality of structure ---
@@ -186,7 +209,10 @@ def _components(x: PyTree) -> list[Any] | None:
         return [x.__func__, x.__self__]
     if isinstance(x, functools.partial):
         return [x.func, x.args, x.keywords]
-    if isinstance(x, BuiltinFunctionType) or not type(x).__module__.startswith("pullback.") or "__eq__" in _methods(x):
+    if isinstance(x, BuiltinFunctionType) or not type(x).__module__.startswith("pullback."):
+        return None
+    # a call without a key is equal to itself only, so its parts decide
+    if "__eq__" in _methods(x) and getattr(x, "key", x) is not None:
         return None
     names = [name for cls in type(x).__mro__ for name in cls.__dict__.get("__slots__", ())]
     names += getattr(x, "__dict__", ())
@@ -213,4 +239,4 @@ def _equal(a: AnyValue, b: AnyValue) -> bool:
         return False
 
 
-__all__ = ["LinearForm", "form_of", "record_form"]
+__all__ = ["LinearForm", "check_picklable", "form_of", "record_form"]

@@ -136,7 +136,8 @@ def test_through_control_flow():
 
     @pb.jit
     def run(xs):
-        first = pb.vjp(lambda a: pnp.sin(a) * xs[0], xs[0])[1]
+        x = xs[0]
+        first = pb.vjp(lambda a: pnp.sin(a) * x, x)[1]
         last, rows = lax.scan(body, first, xs)
         return last(1.0)[0], rows
 
@@ -264,7 +265,18 @@ def test_what_does_not_fit_is_named():
         f_jvp(t=1.0)
     with pytest.raises(TypeError, match="at the top: expected a leaf, got a tuple of 2 children"):
         f_vjp((1.0, 2.0))
-    with pytest.raises(TypeError, match="the vjp of squared cannot be pickled"):
-        pickle.dumps(f_vjp)
-    with pytest.raises(TypeError, match="the linearized squared cannot be pickled"):
-        pickle.dumps(f_jvp)
+    local = pb.custom_vjp(lambda x: 2.0 * x)
+    local.defvjp(lambda x: (local(x), None), lambda _, ct: (2.0 * ct,))
+    with pytest.raises(TypeError, match="the vjp of <lambda> cannot be pickled: the operation 'custom_backward' of"):
+        pickle.dumps(pb.vjp(local, 1.0)[1])
+
+
+def test_other_processes_get_it():
+    for function in (fun, loop):
+        _, f_vjp = pb.vjp(function, X)
+        _, f_jvp = pb.linearize(function, X)
+        ct = tree_map(pnp.ones_like, function(X))
+        copied, pushed = pickle.loads(pickle.dumps((f_vjp, f_jvp)))
+        np.testing.assert_array_equal(copied(ct)[0], f_vjp(ct)[0])
+        np.testing.assert_array_equal(tree_leaves(pushed(X))[0], tree_leaves(f_jvp(X))[0])
+        assert tree_structure(copied) == tree_structure(f_vjp)

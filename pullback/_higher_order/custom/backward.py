@@ -10,7 +10,7 @@ Kreutz-Delgado, The Complex Gradient Operator and the CR-Calculus (2009), arXiv:
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,7 +18,7 @@ from pullback._core import counters
 from pullback._core.errors import RuleError, RuleNotDefinedError
 from pullback._core.flat_function import WithAux
 from pullback._core.lists import chosen, filled
-from pullback._core.primitive import HigherOrder
+from pullback._core.primitive import HigherOrder, Primitive
 from pullback._core.staging import stage_open
 from pullback._core.trace import context, is_linear
 from pullback._core.types import is_trivial
@@ -214,6 +214,16 @@ def _lower(ctx, *operands, **params):
     what = f"the bwd rule of {params['call'].label}"
     jaxpr, consts = stage_open(lambda *xs: _apply(*xs, **params), [x.aval for x in operands], what)
     return ctx.inline(embed_constants(jaxpr, consts, what), operands)
+
+
+def structured_residuals(primitive: Primitive, operands: Sequence[Any], params: dict[str, Any]) -> Any:
+    """The structured residuals among the operands of a bwd rule, a pytree; None if it has none."""
+    if primitive not in (backward_p, accumulating_backward_p) or not getattr(
+        params["static"].value, "structured", False
+    ):
+        return None
+    residuals = operands[: len(operands) - len(params["where"])]
+    return params["static"].value.residuals.restored(residuals, lambda saved: saved[1])
 
 
 def _narrow(record: Record) -> Record:
