@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 from pullback._core.arguments import kind_of, signature
 from pullback._core.errors import RuleNotDefinedError, UnexpectedTracerError, boundary, fold
 from pullback._core.printing import format_params
+from pullback._core.refs import Ref
 from pullback._core.trace import Trace, Tracer, call_with, context
 from pullback._core.typing import AnyValue, PyTree
 from pullback._higher_order.custom.call import CustomCall, closing_over
@@ -113,6 +114,9 @@ class HiPrim:
             declared = self._declared or self._declare()
             if kwargs:
                 args = self._bound(args, kwargs)
+            refs: Sequence[Ref] = ()
+            if declared.takes_refs:
+                declared, args, refs = declared.with_refs(self, args)  # type: ignore[assignment]
             leaves = declared.fitted(self, args)
             trace = context.trace
             if trace is evaluator:
@@ -121,7 +125,7 @@ class HiPrim:
                 note_call(self.identity)
                 for x in leaves:
                     if isinstance(x, Tracer):
-                        outs = self._bind(leaves)
+                        outs = self._bind(leaves, declared, refs)
                         return outs[0] if declared.single else declared.out_tree.unflatten(outs)
                 result = self._without_rules(trace, leaves if declared.plain else declared.in_tree.unflatten(leaves))
             outs = declared.results(self, result)
@@ -130,13 +134,13 @@ class HiPrim:
             fold(error)
             raise
 
-    def _bind(self, leaves: Sequence[Any]) -> Sequence[Any]:
+    def _bind(self, leaves: Sequence[Any], declared: Declared, refs: Sequence[Ref]) -> Sequence[Any]:
         """The leaves of the result under a transformation of some argument, which finds the rules."""
         rules = self._rules
         # a bwd rule runs long after the call; other rules look up the location when they need it
-        call: CustomCall = ClassCall(self, self._declared, rules, call_site() if rules.reverse == "vjp" else None)
-        if not self._self_contained:
-            tracers = self._search.tracers(self, self._held, {})
+        call: CustomCall = ClassCall(self, declared, rules, call_site() if rules.reverse == "vjp" else None)
+        if refs or not self._self_contained:
+            tracers = self._search.tracers(self, [*self._held, *refs], {})
             if tracers:
                 return custom_call_p.bind(*tracers, *leaves, call=closing_over(call, tracers))
         return custom_call_p.bind(*leaves, call=call)

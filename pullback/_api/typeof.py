@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any, overload
+
 from pullback._core.arguments import aval_of
 from pullback._core.array import ArrayLike
 from pullback._core.errors import boundary
+from pullback._core.refs import Ref, RefType
 from pullback._core.types import ShapedArray
 
 
+@overload
+def typeof(x: Ref) -> RefType: ...
+@overload
+def typeof(x: ArrayLike) -> ShapedArray: ...
 @boundary
-def typeof(x: ArrayLike) -> ShapedArray:
-    """The shape, dtype and weak type of an array or a number; traced values have them too.
+def typeof(x: Any) -> Any:
+    """The shape, dtype and weak type of an array or a number; traced values have them too; of a Ref, its content.
 
-    TypeError for anything but an array or a number.
+    TypeError for anything else.
 
     >>> import pullback as pb
     >>> t = pb.typeof(pb.numpy.ones((2, 3)))
     >>> print(t, t.shape, t.dtype)
     float32[2,3] (2, 3) float32
     """
+    if isinstance(x, Ref):
+        return x.aval
     try:
         return aval_of(x)
     except TypeError as error:

@@ -105,8 +105,8 @@ class ClassCall(ClassWithRemat):
 
     @property
     def key(self) -> Any:
-        """Calls of equal instances are the same call."""
-        return self.decorated
+        """Calls of equal instances are the same call, but for the references in their arguments."""
+        return None if self.declared.holds_refs else self.decorated
 
     def __str__(self) -> str:
         return str(self.decorated)

@@ -9,6 +9,8 @@ from pullback._core.arguments import argument_path, check_leaf, described_result
 from pullback._core.array import Array, is_array_like, lift
 from pullback._core.dtypes import promote_types
 from pullback._core.errors import RuleError, describe_function, described
+from pullback._core.ref_arguments import PassedRef, passed_as_they_are
+from pullback._core.refs import Ref, RefType
 from pullback._core.tree import PyTreeDef, tree_flatten
 from pullback._core.tree_paths import broadcast_prefix, keystr, skeleton, tree_flatten_with_path, tree_text
 from pullback._core.types import ShapedArray, ShapeDtypeStruct, matches
@@ -24,10 +26,10 @@ _PYTHON_TYPES = {"b": bool, "i": int, "f": float, "c": complex}
 def declared_types(what: str, types: PyTree) -> tuple[tuple[ShapedArray, ...], PyTreeDef]:
     """The types in a pytree, none of them weak, and its structure; TypeError names a leaf that is no type."""
     leaves, tree = tree_flatten(types)
-    avals: list[ShapedArray] = []
+    avals: list[Any] = []
     for i, leaf in enumerate(leaves):
         aval = leaf.aval if type(leaf) is ShapeDtypeStruct else leaf
-        if not hasattr(aval, "to_tangent_aval"):
+        if not (hasattr(aval, "to_tangent_aval") or isinstance(aval, RefType)):
             path = keystr(tree_flatten_with_path(types)[0][i][0])
             hint = " Use typeof(x) for the type of an array x." if is_array_like(leaf) else ""
             raise TypeError(
@@ -41,10 +43,21 @@ def declared_types(what: str, types: PyTree) -> tuple[tuple[ShapedArray, ...], P
 class Declared:
     """The types that an instance declares, flat, with the structures of arguments and result.
 
-    `plain` says that each argument is one array, `single` that the result is.
+    `plain` says that each argument is one array, `single` that the result is. With `takes_refs`, arguments are
+    references; for a call that `holds_refs`, these are part of the structure.
     """
 
-    __slots__ = ("in_avals", "in_tree", "count", "out_avals", "out_tree", "plain", "single")
+    __slots__ = (
+        "in_avals",
+        "in_tree",
+        "count",
+        "out_avals",
+        "out_tree",
+        "plain",
+        "single",
+        "takes_refs",
+        "holds_refs",
+    )
 
     def __init__(self, name: str, in_avals: AnyValue, out_aval: PyTree):
         if not isinstance(in_avals, tuple):
@@ -55,6 +68,8 @@ class Declared:
         self.in_avals, self.in_tree = declared_types(f"{name}.in_avals", in_avals)
         self.out_avals, self.out_tree = declared_types(f"{name}.out_aval", out_aval)
         self.count = len(in_avals)
+        self.takes_refs = any(isinstance(aval, RefType) for aval in self.in_avals)
+        self.holds_refs = False
         self.plain = self.in_tree.num_nodes == len(self.in_avals) + 1
         self.single = self.out_tree == LEAF
 
@@ -63,6 +78,22 @@ class Declared:
         return self.in_avals, self.in_tree, self.out_avals, self.out_tree
 
     # --- arguments ---
+
+    def with_refs(self, instance: AnyValue, args: Sequence[Any]) -> tuple[Declared, Sequence[Any], list[Ref]]:
+        """The declaration for a call with these references, the arguments with nodes for them, and the references."""
+        leaves, tree = tree_flatten(tuple(args))
+        if tree != self.in_tree or len(args) != self.count:
+            self._refuse_structure(instance, args)
+        for i, (x, aval) in enumerate(zip(leaves, self.in_avals, strict=True)):
+            if isinstance(aval, RefType) and (not isinstance(x, Ref) or x.aval != aval):
+                raise TypeError(
+                    f"{instance}: {self.leaf_path(instance, i)} must have the type that in_avals declares: expected "
+                    f"{aval.str_short()}, got {x.aval.str_short() if isinstance(x, Ref) else described(x)}"
+                )
+        types = [PassedRef(x) if isinstance(x, Ref) else aval for x, aval in zip(leaves, self.in_avals, strict=True)]
+        declared = Declared(type(instance).__name__, tree.unflatten(types), instance.out_aval)
+        declared.holds_refs = True
+        return declared, passed_as_they_are(tuple(args)), [x for x in leaves if isinstance(x, Ref)]
 
     def fitted(self, instance: AnyValue, args: Sequence[Any]) -> Sequence[Any]:
         """The leaves of the arguments of a call as arrays of the declared types; TypeError for others."""
