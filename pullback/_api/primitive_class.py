@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import FunctionType
 from typing import Any, ClassVar, NoReturn
 from weakref import WeakValueDictionary
@@ -56,6 +56,8 @@ class HiPrim:
     _search: ClassVar[CaptureSearch]
     _rules_of_class: ClassVar[RuleSet]
     linear_argnums: ClassVar[Sequence[int] | None] = None
+    # whether dce and remat have the parameters that JAX 0.10.2 gives them
+    _older_conventions: ClassVar[bool] = False
 
     @boundary
     def __init_subclass__(cls, **keywords: AnyValue) -> None:
@@ -273,16 +275,22 @@ class HiPrim:
         self._no("batch_dim_rule", "the batch axis is the first one without it")
 
     @boundary
-    def dce(self, used_outs: Any, *live_ins: Any) -> Any:
-        """What is left of the primitive if only some of its results are used."""
+    def dce(self, used_outs: Any, *live_ins: Any) -> tuple[Any, Any, Any]:
+        """Of an application of which some results are used: `(used_ins, kept_outs, instance)`.
+
+        `used_outs` flags the results that are used; the instance takes the leaves of the arguments that are flagged in
+        `used_ins`, and computes those of the results flagged in `kept_outs`, in order. `live_ins`, which
+        `VJPHiPrimitive` leaves out, flags the arguments.
+        """
         self._no("dce", "it is kept whole without it")
 
     @boundary
-    def remat(self, trace: RematTrace, /, *args: Any) -> tuple[Any, Any, Callable[..., Any]]:
+    def remat(self, trace: RematTrace, /, *args: Any) -> tuple[Any, ...]:
         """The primitive under `checkpoint` where it is differentiated: `(out, residuals, rem)`.
 
         The residuals are kept; in the backward pass `rem(residuals, *args)` gives the result again, and is
-        differentiated. `trace.policy` is the policy of the checkpoint.
+        differentiated. `trace.policy` is the policy of the checkpoint. In a `VJPHiPrimitive`, `remat(policy, *args)`
+        returns `(out, rem)`, and `rem(*args)` is called.
         """
         self._no("remat", "it runs again without it")
 
@@ -306,6 +314,8 @@ class VJPHiPrimitive(HiPrim):
     >>> issubclass(VJPHiPrimitive, HiPrim)
     True
     """
+
+    _older_conventions = True
 
     def _declare(self) -> Declared:
         declared = super()._declare()

@@ -107,6 +107,13 @@ class CustomCall(Protocol):
         """The identity of the decorated function, by which `order` observes calls; None if there is none."""
 
     @property
+    def dce(self) -> Rule:
+        """`dce(used) -> (call, operands, results)`: one that computes fewer results, with flags for what it takes.
+
+        None instead of a result is the same call.
+        """
+
+    @property
     def key(self) -> Any:
         """What equal calls have in common, hashable; None for a call that is equal to itself only."""
 
@@ -153,6 +160,7 @@ class DerivedCall:
     forward: str | None = None
     identity: Any = None
     key: Any = None
+    dce: Rule = None
     definable: Sequence[str] = ()
     jvp_label: Callable[[], str] = _unnamed
 
@@ -175,11 +183,12 @@ _PARTS = [field.name for field in fields(DerivedCall)]
 def replaced(call: CustomCall, **changes: AnyValue) -> DerivedCall:
     """The call with some of its parts replaced.
 
-    It is equal to no other call, unless a new `key` says so. A new `bwd` rule takes the place of `accumulate` too.
+    It is equal to no other call, unless a new `key` says so, and has no `dce`. A new `bwd` rule takes the place of
+    `accumulate` too.
     """
     if "bwd" in changes:
         changes.setdefault("accumulate", None)
-    return DerivedCall(**{"key": None, **{part: getattr(call, part) for part in _PARTS if part != "key"}, **changes})
+    return DerivedCall(**{part: getattr(call, part) for part in _PARTS if part not in ("key", "dce")} | changes)
 
 
 def closing_over(

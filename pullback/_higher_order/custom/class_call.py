@@ -19,6 +19,7 @@ from pullback._core.zeros import Zero
 from pullback._higher_order.custom.call import RematRules
 from pullback._higher_order.custom.checks import check_pair
 from pullback._higher_order.custom.class_checks import Declared, fitted_batch, flags_of
+from pullback._higher_order.custom.class_dce import reduced
 from pullback._higher_order.custom.class_remat import ClassWithRemat
 from pullback._higher_order.custom.labels import CallSite, call_site, place_of
 from pullback._higher_order.custom.logs import log_all
@@ -361,6 +362,19 @@ class ClassCall(ClassWithRemat):
                 f"{described_result(result)}"
             )
         return [None if accum is None else accum.freeze() for accum in accums]
+
+    # --- what is not computed, or again ---
+
+    @property
+    def dce(self) -> Callable | None:
+        return self._dce if "dce" in self.rules.defined else None
+
+    def _dce(self, used):
+        found = reduced(self, used)
+        if found is None:
+            return None
+        smaller, operands, results = found
+        return ClassCall(smaller, smaller._declared, smaller._rules, self.site), operands, results
 
     # --- vmap ---
 

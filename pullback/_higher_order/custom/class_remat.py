@@ -42,14 +42,23 @@ class ClassWithRemat(RuledCall):
 
     def _first(self, policy: AnyValue, primals: Sequence[Any], active: Sequence[bool]):
         label = self.rule_label("remat")
-        args = RematTrace(policy), *self.arguments(primals)
-        result = self.ask(label, self.decorated.remat, "trace, *args", args)
-        if not isinstance(result, (tuple, list)) or len(result) != 3 or not callable(result[2]):
-            raise RuleError(
-                f"{label()} must return (out, residuals, rem), rem a function of the residuals and the arguments that "
-                f"gives the result again; got {described_result(result)}"
+        older = self.decorated._older_conventions
+        lead, form = (policy, "policy, *args") if older else (RematTrace(policy), "trace, *args")
+        result = self.ask(label, self.decorated.remat, form, (lead, *self.arguments(primals)))
+        if not isinstance(result, (tuple, list)) or len(result) != (2 if older else 3) or not callable(result[-1]):
+            parts, of = (
+                ("(out, rem)", "the arguments")
+                if older
+                else (
+                    "(out, residuals, rem)",
+                    "the residuals and the arguments",
+                )
             )
-        out, residuals, rem = result
+            raise RuleError(
+                f"{label()} must return {parts}, rem a function of {of} that gives the result again; got "
+                f"{described_result(result)}"
+            )
+        out, *residuals, rem = result
         outs, _ = self.outputs(label, out)
         # what `rem` closes over is saved with the residuals
         saved, rest = Residuals.of((residuals, rem))
@@ -59,11 +68,12 @@ class ClassWithRemat(RuledCall):
 
         return outs, saved, again
 
-    def _again(self, residuals: Any, rem: Callable[..., Any], xs: Sequence[Any]) -> Sequence[Any]:
+    def _again(self, residuals: Sequence[Any], rem: Callable[..., Any], xs: Sequence[Any]) -> Sequence[Any]:
         def label():
             return f"the function {describe_function(rem)} that remat returned, of {self.label}"
 
-        return self.outputs(label, self.ask(label, rem, "residuals, *args", (residuals, *self.arguments(xs))))[0]
+        form = "residuals, *args" if residuals else "*args"
+        return self.outputs(label, self.ask(label, rem, form, (*residuals, *self.arguments(xs))))[0]
 
 
 __all__ = ["ClassWithRemat", "RematTrace"]

@@ -17,6 +17,7 @@ from pullback._core import counters
 from pullback._core.array import lift
 from pullback._core.errors import RuleError, RuleNotDefinedError, UnexpectedTracerError
 from pullback._core.jaxpr import Jaxpr, eval_jaxpr
+from pullback._core.lists import chosen
 from pullback._core.primitive import HigherOrder
 from pullback._core.refs import cells_of
 from pullback._core.staging import stage_open
@@ -64,18 +65,22 @@ def _stage(trace, args, params):
 
 def _staged(args, params) -> tuple[Sequence[Any], dict[str, Any]]:
     """The operands and parameters of a call with its function as a jaxpr."""
-    call: CustomCall = params["call"]
     if "jaxpr" in params:
         return args, params
     args = [lift(a) for a in args]
-    jaxpr, consts = stage_open(call.fun, [a.aval for a in args], call.label)
+    consts, params = _as_jaxpr(params["call"], [a.aval for a in args])
+    return [*consts, *args], params
 
-    # constants that tracing has found become operands, as captured tracers do
+
+def _as_jaxpr(call: CustomCall, avals: Sequence[Any]) -> tuple[Sequence[Any], dict[str, Any]]:
+    """The parameters of a call with its function as a jaxpr; constants that tracing has found are leading operands."""
+    jaxpr, consts = stage_open(call.fun, avals, call.label)
+
     def fun(*xs):
         return eval_jaxpr(jaxpr, [], *xs)
 
-    staged = closing_over(call, consts, fun) if consts else replaced(call, fun=fun, key=call.key)
-    return [*consts, *args], {"call": staged, "jaxpr": jaxpr}
+    staged = closing_over(call, consts, fun) if consts else replaced(call, fun=fun, key=call.key, dce=call.dce)
+    return consts, {"call": staged, "jaxpr": jaxpr}
 
 
 def _type(*avals, call: CustomCall, jaxpr: Jaxpr):
@@ -298,6 +303,20 @@ def _depends(marked, call: CustomCall, jaxpr: Jaxpr):
     return (any(marked),) * len(jaxpr.outvars) if ruled else depends_on(jaxpr, marked)
 
 
+def _dce(used, eqn):
+    """The call as it is, since its rules compute all results, unless its author knows a smaller one."""
+    call = eqn.params["call"]
+    smaller = None if call.dce is None or not any(used) else call.dce(used)
+    if smaller is None:
+        return eqn
+    reduced, operands, results = smaller
+    invars = chosen(eqn.invars, operands)
+    consts, params = _as_jaxpr(reduced, [v.aval for v in invars])
+    if consts:
+        return eqn  # its methods refer to traced values
+    return eqn.replace(invars=invars, outvars=chosen(eqn.outvars, results), params=params)
+
+
 def _show(params):
     """An instance of a class with rules is shown under its own name, with its own params."""
     instance = params["call"].key
@@ -315,6 +334,6 @@ custom_call_p.jvp = _jvp
 custom_call_p.linearize = _linearize
 custom_call_p.transpose = lambda cts, *operands, call, **_: call.transpose(cts, operands)
 custom_call_p.batch = _batch
-custom_call_p.dce = lambda used, eqn: eqn  # its rules compute all results
+custom_call_p.dce = _dce
 custom_call_p.checkpointed = checkpointed
 custom_call_p.harvest = _harvest

@@ -102,7 +102,7 @@ class UserCall(CallLabels, RuledCall):
     captured: Sequence[Any] = ()
     contents = 0
     held: Sequence[str | None] = ()
-    linearize = batch = accumulate = transpose = key = None
+    linearize = batch = accumulate = transpose = key = dce = None
 
     def __init__(
         self,
