@@ -76,6 +76,7 @@ if _typing.TYPE_CHECKING:
     from pullback import experimental as experimental
     from pullback import extend as extend
     from pullback import flatten_util as flatten_util
+    from pullback import image as image
     from pullback import implicit as implicit
     from pullback import interpreters as interpreters
     from pullback import monitoring as monitoring
@@ -156,6 +157,7 @@ if not _typing.TYPE_CHECKING:
                 "experimental",
                 "extend",
                 "flatten_util",
+                "image",
                 "implicit",
                 "interpreters",
                 "monitoring",

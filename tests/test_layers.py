@@ -44,6 +44,7 @@ LAYERS = (
         "experimental",
         "export",
         "flatten_util",
+        "image",
         "implicit",
         "nn",
         "ops",

@@ -52,6 +52,7 @@ MODULES = (
     "sharding",
     "ops",
     "flatten_util",
+    "image",
     "experimental",
     "core",
     "extend",

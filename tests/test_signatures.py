@@ -69,6 +69,7 @@ MODULES = (
     "tree_util",
     "tree",
     "flatten_util",
+    "image",
     "custom_batching",
     "custom_derivatives",
     "ad_checkpoint",

@@ -36,7 +36,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
             "refused: there is one generator of random bits, threefry2x32",
         ),
         ("allow_f16_reductions", "refused: sums of half precision are always accumulated in float32"),
-        ("export image live_arrays", PLANNED),
+        ("export live_arrays", PLANNED),
         ("dlpack", "use numpy.from_dlpack, and x.__dlpack__() through other libraries' from_dlpack"),
         ("ffi", "use external or pure_callback to call other code"),
         ("no_tracing", "use debug.counters, which counts traces and compilations"),
