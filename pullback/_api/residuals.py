@@ -20,6 +20,7 @@ from pullback._core.typing import PyTree
 from pullback._higher_order.call import jit_p
 from pullback._higher_order.checkpoint import checkpoint_p, name_p
 from pullback._higher_order.control.scan import scan_p
+from pullback._higher_order.control.when import when_p
 from pullback._higher_order.custom.remat import remat_fwd_p
 from pullback._transforms.linearize import Linearized, Node, linearize_flat
 
@@ -112,7 +113,7 @@ def _operands(linear: Linearized) -> list[Any]:
 
 def _source(eqns: Sequence[Equation], var: Any) -> str:
     eqn, i = next((eqn, i) for eqn in reversed(eqns) for i, v in enumerate(eqn.outvars) if v is var)
-    if eqn.primitive in (checkpoint_p, jit_p) or (eqn.primitive is scan_p and i >= eqn.params["num_carry"]):
+    if eqn.primitive in (checkpoint_p, jit_p, when_p) or (eqn.primitive is scan_p and i >= eqn.params["num_carry"]):
         inner = eqn.params["jaxpr"]
         made = inner.outvars[i]
         if any(v is made for e in inner.eqns for v in e.outvars):

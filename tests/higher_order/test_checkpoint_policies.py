@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from checkpointed import POLICIES, W, count, f32, name_of, products
 from transformations import JAX, PB
+from wrappers import EAGER_AND_JIT
 
 import pullback as pb
 import pullback.numpy as pnp
 from pullback import lax
-from pullback.ad_checkpoint import saved_residuals
+from pullback.ad_checkpoint import checkpoint_name, saved_residuals
 from pullback.core import check_jaxpr
 
 X = np.array([0.3, -0.7, 1.1], f32)
@@ -204,3 +205,22 @@ def test_what_is_saved_in_a_loop_is_stacked_and_not_computed_again():
         )
     ]
     assert sum(r.startswith("f32[3,2,3]") for r in kept) == 1, kept
+
+
+def test_a_policy_looks_into_a_loop_of_unknown_length():
+    """Into a `while_loop` with `max_steps`: of nine possible steps, three are done."""
+
+    def loop(x):
+        def step(carry):
+            return pnp.sin(checkpoint_name(pnp.exp(-carry[0]), "kept")), carry[1] + 1
+
+        return lax.while_loop(lambda carry: carry[1] < 3, step, (x, 0), max_steps=9)[0].sum()
+
+    policy = pb.checkpoint_policies.save_only_these_names("kept")
+    kept = [str(r).partition(" from ")[0] for r in saved_residuals(pb.checkpoint(loop, policy=policy), X)]
+    assert kept == [f"f32[{X.size}]", f"f32[3,3,{X.size}] named 'kept'"]
+    want, c = np.ones(X.shape), X.astype(float)
+    for _ in range(3):
+        want, c = want * -np.cos(np.exp(-c)) * np.exp(-c), np.sin(np.exp(-c))
+    for compiled in EAGER_AND_JIT:
+        np.testing.assert_allclose(compiled(pb.grad(pb.checkpoint(loop, policy=policy)))(X), want, rtol=1e-5)

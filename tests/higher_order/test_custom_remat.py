@@ -158,6 +158,127 @@ def test_residuals_in_a_scan_are_stacked():
     np.testing.assert_allclose(got, pb.grad(plain)(X), rtol=1e-5)
 
 
+def fori(f):
+    def step(i, c):
+        return f(c)
+
+    return lambda x: lax.fori_loop(0, 3, step, x) ** 2
+
+
+def mapped(f):
+    return lambda x: (lax.map(f, pnp.stack([x, 2 * x, x + 1])) ** 2).sum()
+
+
+def switched(f):
+    return lambda x: lax.switch(1, [pnp.exp, f, pnp.cos], x) ** 2
+
+
+def cond_in_scan(f):
+    def step(c, i):
+        return lax.cond(i > 0, f, pnp.exp, c), c
+
+    return lambda x: lax.scan(step, x, pnp.arange(4))[0] ** 2
+
+
+def scan_in_cond(f):
+    def steps(x):
+        return lax.scan(lambda c, _: (f(c), c), x, None, length=3)[0]
+
+    return lambda x: lax.cond(x > 0, steps, pnp.exp, x) ** 2
+
+
+def batched_scan(f):
+    def steps(x):
+        return lax.scan(lambda c, _: (f(c), c), x, None, length=3)[0]
+
+    return lambda x: (pb.vmap(steps)(pnp.stack([x, 2 * x])) ** 2).sum()
+
+
+def batched_cond(f):
+    def choice(x):
+        return lax.cond(x > 1, f, pnp.exp, x)
+
+    return lambda x: (pb.vmap(choice)(pnp.stack([x, 2 * x, 4 * x])) ** 2).sum()
+
+
+def compiled_step(f):
+    step = pb.jit(lambda c, _: (f(c), c))
+    return lambda x: lax.scan(step, x, None, length=3)[0] ** 2
+
+
+def bounded_while(f):
+    def unfinished(carry):
+        return carry[1] < 3
+
+    def step(carry):
+        return f(carry[0]), carry[1] + 1
+
+    return lambda x: lax.while_loop(unfinished, step, (x, 0), max_steps=5)[0]
+
+
+def complex_product(f):
+    return lambda x: abs(f(x + 0.3j) * f(x * 1j)) ** 2
+
+
+def used_twice(f):
+    def fun(x):
+        once = f(x)
+        return f(once) * once + f(x)
+
+    return fun
+
+
+class Sine:
+    """The sine by rules that count their runs."""
+
+    def __init__(self):
+        self.ran = Counter()
+        self.f = pb.custom_vjp(lambda x: pnp.sin(x))
+        self.f.defremat(self.fwd, self.rem, self.bwd)
+
+    def note(self, rule):
+        pb.debug.callback(lambda: self.ran.update([rule]))
+
+    def fwd(self, x):
+        self.note("fwd")
+        return self.f(x), None
+
+    def rem(self, _, x):
+        self.note("rem")
+        return self.f(x), pnp.cos(x)
+
+    def bwd(self, cosine, ct):
+        self.note("bwd")
+        return (ct * cosine,)
+
+
+@pytest.mark.parametrize("compiled", EAGER_AND_JIT)
+@pytest.mark.parametrize(
+    ("make", "runs"),
+    [
+        (fori, 3),
+        (mapped, 3),
+        (switched, 1),
+        (cond_in_scan, 3),
+        (scan_in_cond, 3),
+        (batched_scan, 3),
+        (batched_cond, 1),
+        (compiled_step, 3),
+        (bounded_while, 3),
+        (complex_product, 2),
+        (used_twice, 3),
+    ],
+)
+def test_loops_branches_and_batches(make, runs, compiled):
+    """Each rule runs as often as the function is called, in each pass; the gradient is that of the sine."""
+    sine = Sine()
+    loss = make(sine.f)
+    fun = loss if make is bounded_while else pb.checkpoint(loss)  # such a loop checkpoints its steps itself
+    got = pb.block_until_ready(compiled(pb.grad(fun))(np.float32(0.6)))
+    np.testing.assert_allclose(got, pb.grad(make(pnp.sin))(np.float32(0.6)), rtol=1e-5)
+    assert sine.ran == {"fwd": runs, "rem": runs, "bwd": runs}
+
+
 # --- which rules give the derivative ---
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from pullback._core.jaxpr import Jaxpr, eval_jaxpr
+from pullback._core.jaxpr import Equation, Jaxpr, Var, eval_jaxpr
+from pullback._core.lists import chosen
 from pullback._core.primitive import HigherOrder
 from pullback._core.staging import stage_open
 from pullback._core.types import ShapedArray, make_aval
@@ -97,6 +98,26 @@ def _masked(derived: Jaxpr, replaceable: tuple[bool, ...], size: int) -> Jaxpr:
     return stage_open(fun, [make_aval((size,), np.dtype(bool)), *derived.in_avals])[0]
 
 
+def _save(eqn: Equation, missing: Sequence[bool], saving):
+    """The operation that returns the values the policy saves in the function, and the one that recomputes the rest."""
+    body = saving.flat(eqn.params["jaxpr"])
+    kept = saving.kept(body)
+    whole = [k and type(v) is Var and v in kept for k, v in zip(missing, body.outvars, strict=True)]
+    again = [k and not w for k, w in zip(missing, whole, strict=True)]
+    saved = chosen(eqn.outvars, whole)
+    if not any(again):
+        return eqn, saved, None
+    part = saving.split(body, chosen(body.outvars, again))
+    stores = [Var(v.aval) for v in part.saved]
+    first = Jaxpr([], body.invars, part.first, [*body.outvars, *part.saved])
+    repeated = Jaxpr([], [*body.invars, *part.saved], part.again, chosen(body.outvars, again))
+    return (
+        eqn.replace(outvars=[*eqn.outvars, *stores], params={"jaxpr": first}),
+        [*saved, *stores],
+        eqn.replace(invars=[*eqn.invars, *stores], outvars=chosen(eqn.outvars, again), params={"jaxpr": repeated}),
+    )
+
+
 def _thread(args, params, jaxprs, read, written):
     # what is not done leaves the references as they are: no zeros
     flag, *operands = args
@@ -114,5 +135,6 @@ when_p.lower = _lower
 give_call_rules(when_p, 1, lambda jaxpr, operands, params: bind_when(operands[0], jaxpr, operands[1:]))
 when_p.batch = _batch
 when_p.thread = _thread
+when_p.save = _save
 
 __all__ = ["bind_when", "when_p"]
