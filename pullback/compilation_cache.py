@@ -14,18 +14,21 @@ kept. A folder or a file that others could have written to is not used; whatever
 
 from __future__ import annotations
 
-import argparse
-import time
-from collections.abc import Sequence
-from pathlib import Path
+import argparse as _argparse
+import time as _time
+from collections.abc import Sequence as _Sequence
+from pathlib import Path as _Path
 
-from pullback._core.errors import boundary
-from pullback._xla import disk_cache
-from pullback._xla.program_files import ProgramFile, ProgramFolder
+from pullback._core.errors import boundary as _boundary
+from pullback._xla import disk_cache as _disk_cache
+from pullback._xla.program_files import ProgramFile as ProgramFile
+from pullback._xla.program_files import ProgramFolder as _ProgramFolder
+
+__all__ = ["ProgramFile", "cache_dir", "clear", "programs"]
 
 
-@boundary
-def cache_dir() -> Path | None:
+@_boundary
+def cache_dir() -> _Path | None:
     """The folder of the compiled programs; None if they are not kept.
 
     >>> import pullback as pb
@@ -34,22 +37,22 @@ def cache_dir() -> Path | None:
     >>> print(compilation_cache.cache_dir())
     None
     """
-    kept = disk_cache.folder()
+    kept = _disk_cache.folder()
     return None if kept is None else kept.path
 
 
-@boundary
+@_boundary
 def programs() -> list[ProgramFile]:
     """The programs on disk, least recently used first: `name`, `size` in bytes, time of last use, `used`.
 
     >>> from pullback import compilation_cache
     >>> total = sum(program.size for program in compilation_cache.programs())
     """
-    kept = disk_cache.folder()
+    kept = _disk_cache.folder()
     return [] if kept is None else kept.files()
 
 
-@boundary
+@_boundary
 def clear() -> int:
     """Remove all programs from the folder; returns their number. Those that are loaded stay in use.
 
@@ -62,30 +65,30 @@ def clear() -> int:
     0
     >>> pb.config.update("compilation_cache_dir", None)
     """
-    kept = disk_cache.folder()
+    kept = _disk_cache.folder()
     return 0 if kept is None else kept.clear()
 
 
-def _main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
+def _main(arguments: _Sequence[str] | None = None) -> None:
+    parser = _argparse.ArgumentParser(
         prog="python -m pullback.compilation_cache", description="Compiled programs that pullback keeps on disk."
     )
     parser.add_argument("command", nargs="?", choices=("show", "list", "clear"), default="show")
     command = parser.parse_args(arguments).command
-    path = disk_cache.folder_path()
+    path = _disk_cache.folder_path()
     if path is None:
         print("there is no home folder: no programs are kept")
         return
-    kept = ProgramFolder(path)
+    kept = _ProgramFolder(path)
     if command == "clear":
         print(f"{kept.clear()} programs removed from {kept.path}")
         return
     files = kept.files()
     if command == "list":
         for file in files:
-            print(f"{file.size:>12,}  {time.strftime('%Y-%m-%d %H:%M', time.localtime(file.used))}  {file.name}")
+            print(f"{file.size:>12,}  {_time.strftime('%Y-%m-%d %H:%M', _time.localtime(file.used))}  {file.name}")
     print(f"{len(files)} programs, {sum(file.size for file in files):,} bytes, in {kept.path}")
-    if disk_cache.folder() is None:
+    if _disk_cache.folder() is None:
         print("new ones are not kept: the option enable_compilation_cache is off")
     elif (problem := kept.problem()) is not None:
         print(f"new ones are not kept: {problem}")

@@ -3,6 +3,8 @@
 import typing as _typing
 
 from pullback._api.callbacks import debug_callback as callback
+from pullback._api.compile_report import CompileReport as CompileReport
+from pullback._api.compile_report import compile_report as compile_report
 from pullback._api.debugging import breakpoint, print
 from pullback._api.find_nan import NanReport as NanReport
 from pullback._api.find_nan import find_nan as find_nan
@@ -12,7 +14,19 @@ from pullback._api.taps import tapped as tapped
 from pullback._core.counters import counting as counters
 from pullback._core.lazy import attributes as _attributes
 
-__all__ = ["NanReport", "Taps", "breakpoint", "callback", "counters", "find_nan", "print", "tap", "tapped"]
+__all__ = [
+    "CompileReport",
+    "NanReport",
+    "Taps",
+    "breakpoint",
+    "callback",
+    "compile_report",
+    "counters",
+    "find_nan",
+    "print",
+    "tap",
+    "tapped",
+]
 
 if not _typing.TYPE_CHECKING:
     __getattr__, __dir__ = _attributes(__name__)

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple, overload
 from pullback._api.compiled_refs import RefUse
 from pullback._api.devices import check_backend, check_one_device
 from pullback._api.inspect import trace_function
+from pullback._api.retracing import reason
 from pullback._api.short_call import FastPath
 from pullback._api.stages import Jitted, Lowered, TracedStage, checked_options
+from pullback._core import compilations
 from pullback._core.arguments import (
     aval_of,
     check_callable,
@@ -24,6 +26,7 @@ from pullback._core.arguments import (
     signature,
 )
 from pullback._core.array import Array, ConcreteArray
+from pullback._core.compilations import Compilation
 from pullback._core.config import config
 from pullback._core.errors import boundary, described, function_name, wrapping
 from pullback._core.jaxpr import ClosedJaxpr, Jaxpr, consts_to_args, eval_jaxpr
@@ -45,6 +48,8 @@ class Traced:
     `refs` says which references it accesses, None if there are none; `with_refs` is the last trace of the function with
     the references of a call, and these.
     """
+
+    report: Compilation | None = None
 
     def __init__(
         self,
@@ -81,13 +86,17 @@ class Traced:
     @functools.cached_property
     def program(self) -> Executable | ProgramOfValues:
         """The compiled program, compiled at the first use."""
-        return compile_jaxpr(self.jaxpr, self.donated, self.options)
+        return compile_jaxpr(self.jaxpr, self.donated, self.options, report=self.report)
 
     def run(self, args: Sequence[ConcreteArray]) -> Any:
         """Run the program on the flat arguments."""
         if self.donated:
             self._refuse_shared_donation(args)
-        return tree_unflatten(self.out_tree, self.program.run([*self.consts, *args]))
+        program = self.program
+        report, self.report = self.report, None
+        with compilations.stage(report, "first_run"):
+            outs = program.run([*self.consts, *args])
+        return tree_unflatten(self.out_tree, outs)
 
     def _refuse_shared_donation(self, args: Sequence[ConcreteArray]) -> None:
         used = [*self.consts, *args]
@@ -254,12 +263,18 @@ class Compiler:
             static, fixed, _ = self._split(args, kwargs)
             self._refuse_unhashable(args, static, fixed)
             raise
-        closed, out_tree, _, places = trace_function("jit", self._bound(fixed), args, dynamic_kwargs, static, True)
+        report = None
+        if compilations.is_watched():
+            report = Compilation(function_name(self._fun), reason(self._fun, key, self._cache, static))
+            compilations.note(report)
+        with compilations.stage(report, "trace"):
+            closed, out_tree, _, places = trace_function("jit", self._bound(fixed), args, dynamic_kwargs, static, True)
         jaxpr, use = closed.jaxpr, None
         if places or cells_of(jaxpr):
             jaxpr, use = RefUse.of(jaxpr, places)
         donated = self._donated_leaves(args, static, dynamic_kwargs)
         traced = Traced(jaxpr, closed.consts, out_tree, function_name(self._fun), donated, self._settings, use)
+        traced.report = report
         if not any(isinstance(c, Tracer) for c in closed.consts):
             self._cache[key] = traced
         return traced, leaves

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pullback._core.inert_options import INERT
 from pullback._core.typing import AnyValue
@@ -22,13 +22,15 @@ _CHOICES: dict[str, tuple[Any, ...] | range | type] = {
     "debug_nans": (False, True),
     "debug_infs": (False, True),
     "disable_jit": (False, True),
-    "log_compiles": (False, True),
     "traceback_filtering": ("auto", "off"),
     "numpy_rank_promotion": ("allow", "warn", "raise"),
     "numpy_dtype_promotion": ("standard", "strict"),
     "default_matmul_precision": _PRECISIONS,
     # the memory of compiled programs that only the library still holds, since it may need them again
     "program_cache_max_size": range(2**63),
+    # what tracing and compiling took, and why a function was traced, written to the log
+    "log_compiles": (False, True),
+    "explain_cache_misses": (False, True),
     # compiled programs on disk
     "enable_compilation_cache": (True, False),
     "compilation_cache_dir": Path,
@@ -134,12 +136,13 @@ nans_were_debugged = [False]
 
 
 class TracingState:
-    """The values of the options that a traced function depends on; equal values are one object.
+    """The values of the options, `names`, that a traced function depends on; equal values are one object.
 
     `promoted` keeps the promoted dtypes, which depend on them too.
     """
 
     __slots__ = ("values", "promoted")
+    names: ClassVar[tuple[str, ...]]
     values: tuple[Any, ...]
     promoted: dict[Any, Any]
 
@@ -158,6 +161,7 @@ _TRACING = (
     "default_matmul_precision",
     *_STATES,
 )
+TracingState.names = _TRACING
 _states: dict[tuple, TracingState] = {}
 
 
@@ -198,13 +202,14 @@ class Config(threading.local):
     debug_nans: bool
     debug_infs: bool
     disable_jit: bool
-    log_compiles: bool
     traceback_filtering: str
     numpy_rank_promotion: str
     numpy_dtype_promotion: str
     default_device: Any
     default_matmul_precision: str | None
     program_cache_max_size: int
+    log_compiles: bool
+    explain_cache_misses: bool
     enable_compilation_cache: bool
     compilation_cache_dir: str | None
     compilation_cache_max_size: int

@@ -43,7 +43,6 @@ _CHECKS: dict[str, Any] = {
     "debug_log_modules": "",
     "disable_bwd_checks": False,
     "enable_checks": False,
-    "explain_cache_misses": False,
     "include_full_tracebacks_in_locations": True,
     "log_checkpoint_residuals": False,
     "logging_level": "NOTSET",

@@ -95,7 +95,7 @@ def numpy_dtype_promotion(new_val: str = "standard") -> Any:
 
 
 def log_compiles(new_val: bool = True) -> Any:
-    """Context manager: log every compilation as a warning of the logger `pullback`.
+    """Context manager: write to the log "pullback" how long tracing, lowering and compiling take in this thread.
 
     ValueError, at its entry, for a value other than True and False.
 
@@ -120,7 +120,9 @@ check_tracer_leaks = checking_leaks
 
 
 def explain_cache_misses(new_val: bool = True) -> Any:
-    """Context manager, without effect: `debug.counters` counts traces and compilations.
+    """Context manager: write to the log "pullback" why a jitted function is traced in this thread.
+
+    ValueError, at its entry, for a value other than True and False.
 
     >>> with explain_cache_misses():
     ...     config.explain_cache_misses

@@ -95,12 +95,12 @@ def name_of(text: str, options: Sequence[tuple[str, Any]]) -> str:
     return digest.hexdigest()
 
 
-def compiled(text: str, options: Sequence[tuple[str, Any]], settings: AnyValue) -> Any:
-    """The loaded program of a module's text: read from disk, or compiled and kept there."""
+def compiled(text: str, options: Sequence[tuple[str, Any]], settings: AnyValue) -> tuple[Any, str]:
+    """The loaded program of a module's text, and whether it is from "disk", or was "compiled" and kept there."""
     client, kept = engine.client(), folder()
     if kept is None:
         counters.count("compiles")
-        return client.compile_and_load(text.encode(), engine.device_list(), settings)
+        return client.compile_and_load(text.encode(), engine.device_list(), settings), "compiled"
     name = name_of(text, options)
     data = kept.read(name)
     if data is not None:
@@ -110,7 +110,7 @@ def compiled(text: str, options: Sequence[tuple[str, Any]], settings: AnyValue) 
             kept.forget(name)
         else:
             counters.count("compilation_cache_hits")
-            return loaded
+            return loaded, "disk"
     counters.count("compiles")
     begin = time.perf_counter()
     loaded = client.compile_and_load(text.encode(), engine.device_list(), settings)
@@ -118,7 +118,7 @@ def compiled(text: str, options: Sequence[tuple[str, Any]], settings: AnyValue) 
         try:
             data = client.serialize_executable(loaded)
         except RuntimeError:
-            return loaded  # a program that the engine cannot write
+            return loaded, "compiled"  # a program that the engine cannot write
         if len(data) >= config.persistent_cache_min_entry_size_bytes:
             kept.write(name, data, config.compilation_cache_max_size)
-    return loaded
+    return loaded, "compiled"

@@ -7,9 +7,9 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
-from pullback._core import counters
+from pullback._core import compilations, counters
 from pullback._core.array import ConcreteArray, array_on_device
-from pullback._core.config import config
+from pullback._core.compilations import Compilation
 from pullback._core.hitypes import all_parts, all_values, types_of_parts
 from pullback._core.jaxpr import Jaxpr
 from pullback._core.types import ShapedArray
@@ -93,6 +93,7 @@ def compile_module(
     donated: Sequence[int] = (),
     options: Sequence[tuple[str, Any]] = (),
     lasts: bool = False,
+    report: Compilation | None = None,
 ) -> Executable:
     """The program of a module: a kept one of the same text, or else compiled by XLA now.
 
@@ -102,9 +103,14 @@ def compile_module(
     text = module.text()
     key = None if module.callbacks else (text, *options)
     known = lasting.get(key) or recent.get(key) or _alive.get(key)
-    program = Executable(
-        _compiled(module, text, options) if known is None else known.loaded, out_avals, donated, module, key
-    )
+    with compilations.stage(report, "compile"):
+        if known is None:
+            loaded, origin = _compiled(module, text, options)
+        else:
+            loaded, origin = known.loaded, "process"
+        if report is not None:
+            report.origin = origin
+    program = Executable(loaded, out_avals, donated, module, key)
     if known is not None and (known.out_avals, known.donated) == (program.out_avals, program.donated):
         program = known
     if key is not None:
@@ -113,17 +119,16 @@ def compile_module(
     return program
 
 
-def _compiled(module: Module, text: str, options: Sequence[tuple[str, Any]]) -> Any:
+def _compiled(module: Module, text: str, options: Sequence[tuple[str, Any]]) -> tuple[Any, str]:
+    """The loaded program, and whether it was compiled now or read from disk."""
     xc = engine.xla_client()
     settings = xc.CompileOptions()
     if options:
         settings.env_option_overrides = list(options)
-    if config.log_compiles:
-        _logger.warning("pullback compiles a program of %d lines for XLA", text.count("\n"))
     try:
         if module.callbacks:
             counters.count("compiles")
-            return host_calls.compile_with_callbacks(text, module.callbacks, settings)
+            return host_calls.compile_with_callbacks(text, module.callbacks, settings), "compiled"
         return disk_cache.compiled(text, options, settings)
     except RuntimeError as error:
         if options and "option" in str(error):
@@ -132,11 +137,19 @@ def _compiled(module: Module, text: str, options: Sequence[tuple[str, Any]]) -> 
 
 
 def compile_jaxpr(
-    jaxpr: Jaxpr, donated: frozenset[int] = frozenset(), options: Sequence[tuple[str, Any]] = (), lasts: bool = False
+    jaxpr: Jaxpr,
+    donated: frozenset[int] = frozenset(),
+    options: Sequence[tuple[str, Any]] = (),
+    lasts: bool = False,
+    report: Compilation | None = None,
 ) -> Executable | ProgramOfValues:
     """The program of a jaxpr, see `compile_module`; its constants come first among the arguments."""
-    module, places = module_of(jaxpr, donated)
-    return program_of(jaxpr, module, places, options, lasts)
+    if report is None and compilations.is_watched():
+        report = Compilation("eager " + ", ".join(dict.fromkeys(eqn.primitive.name for eqn in jaxpr.eqns)))
+        compilations.note(report)
+    with compilations.stage(report, "lower"):
+        module, places = module_of(jaxpr, donated)
+    return program_of(jaxpr, module, places, options, lasts, report)
 
 
 def module_of(jaxpr: Jaxpr, donated: frozenset[int] = frozenset()) -> tuple[Module, Sequence[int]]:
@@ -157,9 +170,10 @@ def program_of(
     donated: Sequence[int] = (),
     options: Sequence[tuple[str, Any]] = (),
     lasts: bool = False,
+    report: Compilation | None = None,
 ) -> Executable | ProgramOfValues:
     """The program of the module of a jaxpr, see `compile_module`."""
-    program = compile_module(module, types_of_parts(jaxpr.out_avals), donated, options, lasts)
+    program = compile_module(module, types_of_parts(jaxpr.out_avals), donated, options, lasts, report)
     return ProgramOfValues(program, jaxpr.out_avals) if jaxpr.has_own_types else program
 
 

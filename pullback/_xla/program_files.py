@@ -31,7 +31,12 @@ _PART = 0.9
 
 
 class ProgramFile(NamedTuple):
-    """A file of the folder: its name without the suffix, its size in bytes, and the time of its last use."""
+    """A file of the folder: its name without the suffix, its size in bytes, and the time of its last use.
+
+    >>> from pullback.compilation_cache import ProgramFile
+    >>> ProgramFile("0123", 4096, 0.).size
+    4096
+    """
 
     name: str
     size: int

@@ -60,6 +60,8 @@ def test_defaults():
         "numpy_dtype_promotion": "standard",
         "default_matmul_precision": None,
         "program_cache_max_size": 268_435_456,
+        "log_compiles": False,
+        "explain_cache_misses": False,
         "enable_compilation_cache": True,
         "compilation_cache_dir": None,
         "compilation_cache_max_size": 1_073_741_824,

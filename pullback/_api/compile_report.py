@@ -1,0 +1,72 @@
+"""`compile_report`: what the time of first calls went to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pullback._core.compilations import Compilation, watching
+
+_STAGES = ("trace", "lower", "compile", "first_run")
+
+
+class CompileReport:
+    """The report of `compile_report`: `programs`, in the order in which they were traced; `str` gives a table.
+
+    >>> import pullback as pb
+    >>> with pb.debug.compile_report() as report:
+    ...     _ = pb.jit(lambda x: x + 1.03125)(2.)
+    >>> program, = report.programs
+    >>> program.reason, program.origin, program.seconds > 0
+    ('the first call', 'compiled', True)
+    """
+
+    def __init__(self, programs: list[Compilation]):
+        self.programs = programs
+
+    @property
+    def seconds(self) -> float:
+        """The time of all stages of all programs."""
+        return sum(program.seconds for program in self.programs)
+
+    def __len__(self) -> int:
+        return len(self.programs)
+
+    def __repr__(self) -> str:
+        return f"<CompileReport of {len(self.programs)} programs, {self.seconds:.3g} s>"
+
+    def __str__(self) -> str:
+        if not self.programs:
+            return "nothing was traced or compiled"
+        rows = [["", "trace", "lower", "compile", "first run", "program from", "traced because of"]]
+        for program in self.programs:
+            times = [getattr(program, stage) for stage in _STAGES]
+            cells = ["" if t is None else f"{t * 1e3:.1f} ms" for t in times]
+            rows.append([program.name, *cells, program.origin, program.reason])
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
+        lines = ["  ".join([*(c.ljust(w) for c, w in zip(row, widths)), row[-1]]).rstrip() for row in rows]
+        return "\n".join([*lines, f"{len(self.programs)} programs, {self.seconds:.3f} s"])
+
+
+@contextmanager
+def compile_report() -> Iterator[CompileReport]:
+    """Report every program that is made while the context lasts: what each stage took, and why it was traced.
+
+    A row for each trace of a jitted function and for each eager operation that had to be compiled: seconds of tracing,
+    lowering, compiling and of the first run; whether the program was compiled or found, in the process or on disk; and
+    why the function was traced again: which argument differed from the calls before, by path. To have the same written
+    to the log "pullback" of Python's `logging` as it happens: `config.update("log_compiles", True)`, and
+    `"explain_cache_misses"` for the reasons.
+
+    >>> import pullback as pb, pullback.numpy as pnp
+    >>> @pb.jit
+    ... def double(params):
+    ...     return 2 * params["w"]
+    >>> with pb.debug.compile_report() as report:
+    ...     _ = double({"w": pnp.ones(3)})
+    ...     _ = double({"w": pnp.ones(4)})
+    >>> print(report.programs[1].reason)
+    argument 'params'['w']: f32[4], before f32[3]
+    """
+    with watching() as programs:
+        yield CompileReport(programs)
