@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, overload
 from pullback._api.compiled_refs import RefUse
 from pullback._api.devices import check_backend, check_one_device
 from pullback._api.inspect import trace_function
-from pullback._api.retracing import reason
+from pullback._api.retracing import noted
 from pullback._api.short_call import FastPath
 from pullback._api.stages import Jitted, Lowered, TracedStage, checked_options
 from pullback._core import compilations
@@ -263,10 +263,7 @@ class Compiler:
             static, fixed, _ = self._split(args, kwargs)
             self._refuse_unhashable(args, static, fixed)
             raise
-        report = None
-        if compilations.is_watched():
-            report = Compilation(function_name(self._fun), reason(self._fun, key, self._cache, static))
-            compilations.note(report)
+        report = noted(self._fun, key, self._cache, static)
         with compilations.stage(report, "trace"):
             closed, out_tree, _, places = trace_function("jit", self._bound(fixed), args, dynamic_kwargs, static, True)
         jaxpr, use = closed.jaxpr, None

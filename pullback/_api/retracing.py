@@ -7,15 +7,26 @@ from types import CodeType
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
+from pullback._core import compilations
 from pullback._core.arguments import input_names
+from pullback._core.compilations import Compilation
 from pullback._core.config import TracingState
-from pullback._core.errors import described
+from pullback._core.errors import described, function_name
 from pullback._core.tree import PyTreeDef, tree_unflatten
 from pullback._core.typing import AnyValue
 
 _SHOWN = 3
 # how many function objects of the same code have been traced while somebody watched, and the last of them
 _functions: WeakKeyDictionary[CodeType, tuple[int, ref[Callable]]] = WeakKeyDictionary()
+
+
+def noted(fun: Callable, key: tuple, known: Iterable[Any], static: Sequence[int]) -> Compilation | None:
+    """A report of the program that is to be traced, with the reason; None if nobody watches."""
+    if not compilations.is_watched():
+        return None
+    report = Compilation(function_name(fun), reason(fun, key, known, static))
+    compilations.note(report)
+    return report
 
 
 def reason(fun: Callable, key: tuple, known: Iterable[Any], static: Sequence[int]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
@@ -17,8 +16,6 @@ from pullback._core.typing import AnyValue
 from pullback._xla import disk_cache, engine, host_calls
 from pullback._xla.lowering import Module, lower_module
 from pullback._xla.programs import Programs, size_of
-
-_logger = logging.getLogger("pullback")
 
 # one-op programs of eager code: a quarter of the compile time, and nothing to fuse
 QUICK = (

@@ -60,7 +60,6 @@ def test_defaults():
         "numpy_dtype_promotion": "standard",
         "default_matmul_precision": None,
         "program_cache_max_size": 268_435_456,
-        "log_compiles": False,
         "explain_cache_misses": False,
         "enable_compilation_cache": True,
         "compilation_cache_dir": None,
@@ -199,8 +198,8 @@ def test_infinities_are_found():
 def test_compilations_are_logged(caplog):
     with pb.log_compiles():
         pb.jit(lambda x: x * 3.25 + 17)(pnp.ones(7))
-    assert [record.name for record in caplog.records] == ["pullback"]
-    assert "compiles a program of" in caplog.text
+    assert {record.name for record in caplog.records} == {"pullback"}
+    assert "compile of" in caplog.text
 
 
 def test_options_without_effect_keep_any_value():
