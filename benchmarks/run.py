@@ -41,6 +41,7 @@ FIGURES = (
     "likelihood",
     "many_leaves",
     "kept_memory",
+    "quantised",
 )
 OURS = "pullback"
 # Sizes from the largest down, by the figure's UNIT; what is below the last is written in it.

@@ -177,7 +177,7 @@ class Compiler:
                 # operation by operation, so that the operation that produces a nan can be named
                 return tree_unflatten(traced.out_tree, eval_jaxpr(traced.jaxpr, [], *traced.consts, *xs))
             result = traced.run(xs)  # type: ignore[arg-type]
-            if not traced.donated and isinstance(traced.program, Executable):
+            if not traced.donated:
                 self._fast_path.add(args, kwargs, traced.consts, traced.program, traced.out_tree)
             return result
         self._refuse_options()

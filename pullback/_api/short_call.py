@@ -13,12 +13,13 @@ from typing import Any
 from pullback._core.array import ConcreteArray, lift
 from pullback._core.config import config
 from pullback._core.errors import fold
+from pullback._core.hitypes import all_parts, all_values, is_own_value, types_of_parts
 from pullback._core.trace import context
-from pullback._core.tree import PyTreeDef, registry
+from pullback._core.tree import PyTreeDef, registry, tree_structure
 from pullback._core.typing import AnyValue
 from pullback._xla.engine import put
 from pullback._xla.evaluate import evaluator
-from pullback._xla.executable import Executable
+from pullback._xla.executable import Executable, ProgramOfValues
 from pullback._xla.fast_paths import MISS, run_of
 
 # tracing state, number of arguments if all are positional arrays (else -1), key from `_read` for others, run
@@ -48,21 +49,39 @@ class FastPath:
     def __init__(self, split: Split | None) -> None:
         self._split = split
         self._runs: dict[tuple, Callable] = {}
+        self._runs_on_values: dict[tuple, tuple[Callable, Sequence[Any], Callable]] = {}
         self._recent = _Recent([_NO_CALL])
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_runs": {}}  # programs are not pickled
+        return {**self.__dict__, "_runs": {}, "_runs_on_values": {}}  # programs are not pickled
 
-    def add(self, args: tuple, kwargs: dict, consts: Sequence[Any], program: Executable, out_tree: PyTreeDef) -> None:
+    def add(
+        self,
+        args: tuple,
+        kwargs: dict,
+        consts: Sequence[Any],
+        program: Executable | ProgramOfValues,
+        out_tree: PyTreeDef,
+    ) -> None:
         """Register the program for calls with arguments of this structure and these types."""
         leaves, key = self._read(args, kwargs)
-        if not context.axis_sizes:
+        if context.axis_sizes:
+            return
+        if isinstance(program, ProgramOfValues):
+            types = tuple([lift(x).aval for x in leaves])
+            inner, given = program.program, all_parts(consts)
+            for x in given:
+                put(x)
+            run = run_of(inner, tuple(types_of_parts(types)), tree_structure([0] * len(inner.out_avals)), given)
+            self._runs_on_values[config.tracing, key, types] = run, program.out_avals, out_tree.unflatten
+        else:
             types = tuple([_as_concrete(x).aval for x in leaves])
             self._runs[config.tracing, key, types] = run_of(program, types, out_tree, consts)
 
     def clear(self) -> None:
         """Discard all programs."""
         self._runs.clear()
+        self._runs_on_values.clear()
         self._recent[0] = _NO_CALL
 
     def _read(self, args: tuple, kwargs: dict) -> tuple[Sequence[Any], Any]:
@@ -73,8 +92,34 @@ class FastPath:
         leaves, tree = _flatten((args, kwargs))
         return leaves, (tree, statics)
 
+    def _on_values(self, args: tuple, kwargs: dict) -> Any:
+        """The result of a call with values of types of one's own; MISS if no program is registered for it."""
+        try:
+            leaves, key = self._read(args, kwargs)
+            types: list[Any] = []
+            parts: list[Any] = []
+            for x in leaves:
+                if type(x) is not ConcreteArray and is_own_value(x):
+                    types.append(x.aval)
+                    parts += types[-1].lower_val(x)
+                else:
+                    parts.append(_as_concrete(x))
+                    types.append(parts[-1].aval)
+            run, out_avals, unflatten = self._runs_on_values[config.tracing, key, tuple(types)]
+        except Exception:
+            return MISS  # the call is new or invalid: the general path handles both
+        outs = run(parts)
+        if outs is MISS:
+            for x in parts:
+                if type(x) is ConcreteArray:
+                    put(x)
+            outs = run(parts)
+        return MISS if outs is MISS else unflatten(all_values(out_avals, outs))
+
     def _registered(self, args: tuple, kwargs: dict) -> Any:
         """The result of a call that differs from the last one; MISS if no program is registered for it."""
+        if self._runs_on_values and (result := self._on_values(args, kwargs)) is not MISS:
+            return result
         state = config.tracing
         try:
             leaves, key = self._read(args, kwargs)

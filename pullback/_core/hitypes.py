@@ -197,6 +197,17 @@ def register_hitype(cls: type, typeof: Callable[[Any], HiType]) -> None:
 
     Raises: TypeError if `cls` is no class or cannot be changed (the class gets an attribute `aval`), or if `typeof` is
       no function; ValueError for a class that is registered already, that has an attribute `aval`, or that is a pytree.
+
+    >>> import dataclasses, pullback as pb
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class CelsiusType(HiType):
+    ...     pass
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Celsius:
+    ...     degrees: float
+    >>> register_hitype(Celsius, lambda value: CelsiusType())
+    >>> pb.typeof(Celsius(20.))
+    CelsiusType()
     """
     if not isinstance(cls, type) or not callable(typeof):
         raise TypeError(f"register_hitype: expected a class and a function, got {described(cls)}, {described(typeof)}")

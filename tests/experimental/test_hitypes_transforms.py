@@ -1,5 +1,8 @@
 """Programs on values of a type of one's own, in every transformation, against the same programs on arrays."""
 
+import dataclasses
+from typing import Any
+
 import numpy as np
 import pytest
 from quantised import (
@@ -20,7 +23,7 @@ import pullback as pb
 import pullback.numpy as pnp
 from pullback import lax
 from pullback.core import check_jaxpr
-from pullback.experimental.hijax import MappingSpec
+from pullback.experimental.hijax import HiType, MappingSpec, ShapedArray, register_hitype
 
 FRONT = MappingSpec()
 either = pytest.mark.parametrize("compiled", [eager, jit])
@@ -287,3 +290,87 @@ def test_empty_values():
     q = Quantised(pnp.zeros((0, 4), "int8"), pnp.zeros(0))
     assert pb.jit(pb.grad(lambda q: dequantise(q).sum()))(q).shape == (0, 4)
     assert pb.vmap(dequantise, FRONT, axis_size=0)(q).shape == (0, 4)
+
+
+def test_warm_calls_check_parts_as_the_first_did():
+    q, d = weights(3, 4)
+    f = pb.jit(lambda q, x: {"same": q, "out": dequantise(q) * x})
+    for x in (1.0, 2.0, np.float32(3.0), array()):
+        out = f(q, x)
+        close(out["out"], d * x)
+        close(dequantise(out["same"]), d)
+    wrong = Quantised(q.numbers, q.scales.astype("int32"))
+    with pytest.raises(TypeError, match=r"part 1 has type i32\[3\], but lo_ty says f32\[3\]"):
+        f(wrong, 1.0)
+    host = Quantised(np.asarray(q.numbers), np.asarray(q.scales))
+    close(f(host, 1.0)["out"], d)
+    close(pb.jit(lambda q, n: scaled(q, n).scales if n is None else dequantise(q) * n, static_argnums=1)(q, 2), 2 * d)
+    f.clear_cache()
+    close(f(q, 1.0)["out"], d)
+
+
+@dataclasses.dataclass(frozen=True)
+class Last(MappingSpec):
+    """The examples are in the last axis of each part."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ColumnsType(HiType):
+    """An array as one part; it may be mapped over its first axis or over its last."""
+
+    shape: tuple[int, ...]
+
+    def lo_ty(self):
+        return [ShapedArray(self.shape, "float32")]
+
+    def lower_val(self, value):
+        return [value.array]
+
+    def raise_val(self, array):
+        return Columns(array)
+
+    def to_tangent_aval(self):
+        return ShapedArray(self.shape, "float32")
+
+    def dec_rank(self, size, spec):
+        return ColumnsType(self.shape[:-1] if spec == Last() else self.shape[1:])
+
+    def inc_rank(self, size, spec):
+        return ColumnsType((*self.shape, size) if spec == Last() else (size, *self.shape))
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    array: Any
+
+
+register_hitype(Columns, lambda value: ColumnsType(value.array.shape))
+
+
+@pb.custom_vjp
+def doubled(columns):
+    return Columns(2 * columns.array)
+
+
+doubled.defvjp(lambda c: (doubled(c), None), lambda _, ct: (2 * ct,))
+
+
+@pb.custom_vjp
+def weighted(columns):
+    return (columns.array * pnp.arange(1.0, 1 + columns.array.shape[0])).sum()
+
+
+weighted.defvjp(lambda c: (weighted(c), pb.typeof(c).shape[0]), lambda n, ct: (ct * pnp.arange(1.0, 1 + n),))
+
+
+@either
+def test_specs_of_ones_own_tell_where_the_axis_is(compiled):
+    x = array(2, 3)
+    close(compiled(pb.vmap(weighted, Last(), axis_size=3))(Columns(x)), x[0] + 2 * x[1])
+    out = compiled(pb.vmap(doubled, Last(), Last(), axis_size=3))(Columns(x))
+    close(out.array, 2 * x)
+    close(compiled(pb.vmap(doubled, Last(), FRONT, axis_size=3))(Columns(x)).array, 2 * x.T)
+    with pytest.raises(ValueError, match=r"along Last\(\).* which is no axis of length 5"):
+        pb.vmap(weighted, Last(), axis_size=5)(Columns(x))
+    with pytest.raises(ValueError, match=r"the axis may be any of \[0, 1\]"):
+        pb.vmap(doubled, Last(), axis_size=3)(Columns(array(3, 3)))
