@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from types import EllipsisType, FunctionType
 from typing import Any, ClassVar, Concatenate, Self, overload
 
-from pullback._api.made_rules import logging, sum_of_jvps
+from pullback._api.made_rules import sum_of_jvps
+from pullback._api.reverse_rules import ReverseRules
 from pullback._core.arguments import (
     argument_path,
     bind_positionally,
@@ -44,7 +45,7 @@ _NO_KEYWORDS: dict[str, Any] = {}
 _FORWARD_SOURCES = (None, "transpose", "fwd", "primal")
 
 
-class custom_rules(CallableObject[R, Q]):
+class custom_rules(ReverseRules, CallableObject[R, Q]):
     """A function with any subset of rules: forward by `defjvp` or `defjvps`, reverse by `defvjp`, `vmap` by `defvmap`.
 
     Forward-mode transformations such as `jvp` use the forward rule, reverse-mode ones such as `grad` the reverse rule;
@@ -390,33 +391,6 @@ class custom_rules(CallableObject[R, Q]):
                 raise TypeError(f"{self._label()}: expected a function as the {name} rule, got {rule!r}")
         self.remat_rules = rules
         self._capture_search = CaptureSearch(self, self.closed_over_parts())
-
-    @boundary
-    def defvjp_with_logs(
-        self,
-        fwd: Callable[..., Any],
-        bwd: Callable[..., Any],
-        symbolic_zeros: bool = False,
-        optimize_remat: bool = False,
-        *,
-        argnums: int | Sequence[int] | None = None,
-    ) -> None:
-        """Set a reverse rule whose `bwd` returns a pair of the cotangents and a dict of pytrees to log, or None.
-
-        `f_vjp.with_logs(ct)` returns the logs with the cotangents, where `vjp` returned `f_vjp`. Otherwise they are
-        dropped, and in a traced program not computed. Inside a `scan` they are stacked.
-
-        >>> import pullback as pb
-        >>> f = pb.custom_vjp(lambda x: 2. * x)
-        >>> f.defvjp_with_logs(lambda x: (f(x), None), lambda _, ct: ((2. * ct,), {"seen": ct}))
-        >>> cotangents, logs = pb.vjp(lambda x: f(3. * x), 1.)[1].with_logs(1.)
-        >>> print(*cotangents, logs)
-        6.0 {'seen': Array(1., dtype=float32, weak_type=True)}
-        """
-        if not callable(bwd):
-            raise TypeError(f"{self._label()}: expected a function as the bwd rule, got {bwd!r}")
-
-        self.defvjp(fwd, logging(self, bwd), symbolic_zeros, optimize_remat, argnums=argnums)
 
     @boundary
     def deftranspose(self, transpose: F, linear_argnums: int | Sequence[int] | None = None) -> F:

@@ -27,15 +27,20 @@ from pullback._core.zeros import Zero
 from pullback._higher_order.custom.class_call import AxisData
 from pullback._higher_order.custom.class_remat import RematTrace
 from pullback._ops.shape import instantiate
+from pullback._transforms.accumulators import GradAccum, NullAccum, RefAccum, ValAccum
 
 __all__ = [
     "AxisData",
+    "GradAccum",
     "HiPrim",
     "HiType",
     "MappingSpec",
+    "NullAccum",
+    "RefAccum",
     "RematTrace",
     "ShapedArray",
     "VJPHiPrimitive",
+    "ValAccum",
     "Zero",
     "aval_method",
     "aval_property",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pullback._core.arguments import flatten_result
@@ -20,7 +21,8 @@ from pullback._core.errors import (
 from pullback._core.hitypes import registered
 from pullback._core.staging import stage_open
 from pullback._core.tree import PyTreeDef
-from pullback._core.types import ShapedArray
+from pullback._core.tree_paths import keystr, skeleton, tree_flatten_with_path
+from pullback._core.types import ShapedArray, is_differentiable
 from pullback._core.typing import AnyValue, PyTree
 from pullback._core.zeros import Zero
 from pullback._higher_order.custom.call import RematRules
@@ -31,6 +33,7 @@ from pullback._higher_order.custom.checks import (
     leaves_of,
 )
 from pullback._higher_order.custom.labels import CallLabels, CallSite
+from pullback._higher_order.custom.logs import log_all
 from pullback._higher_order.custom.order import warn_if_differentiated
 from pullback._higher_order.custom.ruled_call import (
     Residuals,
@@ -41,6 +44,7 @@ from pullback._higher_order.custom.ruled_call import (
     seeing_values,
 )
 from pullback._higher_order.custom.signature import Layout, spans
+from pullback._transforms.accumulators import NullAccum, ValAccum
 from pullback._transforms.vmap import without_leading
 
 
@@ -73,7 +77,12 @@ _running = _Running()
 
 # the parameters of rules, for messages
 _JVP, _FWD, _VMAP = "primals, tangents", "*args", "axis_size, in_batched, *args"
-_BWD = {"bwd rule": "residuals, cotangent", "transpose": "others, cotangent"}
+_ACCUMULATING = "bwd rule with accumulators"
+_BWD = {
+    "bwd rule": "residuals, cotangent",
+    "transpose": "others, cotangent",
+    _ACCUMULATING: "residuals, cotangent, *accumulators",
+}
 
 
 @dataclass(eq=False, slots=True)
@@ -81,13 +90,15 @@ class Saved:
     """What a bwd rule gets or is checked by, besides arrays.
 
     `residuals` are those of the fwd rule without their arrays, `out_tree` the structure of the function's result,
-    `in_avals` the types of the primals, and `covered` the indices of the arguments that the rule covers.
+    `in_avals` the types of the primals, and `covered` the indices of the arguments that the rule covers. Residuals that
+    are `structured` are a pair.
     """
 
     residuals: Residuals
     out_tree: PyTreeDef
     in_avals: Sequence[ShapedArray]
     covered: Sequence[int] | None
+    structured: bool = False
 
 
 class UserCall(CallLabels, RuledCall):
@@ -102,7 +113,7 @@ class UserCall(CallLabels, RuledCall):
     captured: Sequence[Any] = ()
     contents = 0
     held: Sequence[str | None] = ()
-    linearize = batch = accumulate = transpose = key = dce = None
+    linearize = batch = transpose = key = dce = None
 
     def __init__(
         self,
@@ -217,6 +228,9 @@ class UserCall(CallLabels, RuledCall):
             result, lost = self.ask_for_output(label, rule, _FWD, self.arguments(given), primals)
         else:
             result, lost = self._ask_to_differentiate(label, rule, self.arguments(given)), False
+        structured = decorated.bwd_role == _ACCUMULATING and isinstance(result, (tuple, list)) and len(result) == 3
+        if structured:
+            result = result[0], (result[1], result[2])
         primal_out, residuals = check_pair(label, result, "(primal_out, residuals)")
         outs, out_tree = self.outputs(label, primal_out)
         if lost:
@@ -225,7 +239,7 @@ class UserCall(CallLabels, RuledCall):
         saved, rest = Residuals.of(residuals)
         if decorated.vjp_symbolic_zeros and any(isinstance(leaf, CustomVJPPrimal) for leaf in rest.leaves):
             raise RuleError(f"{label()}: a residual is a whole CustomVJPPrimal; save its .value")
-        return outs, saved, Saved(rest, out_tree, [p.aval for p in primals], covered)
+        return outs, saved, Saved(rest, out_tree, [p.aval for p in primals], covered, structured)
 
     def _ask_to_differentiate(self, label: Callable[[], str], rule: Callable, args: Sequence[Any]) -> Any:
         """Call a fwd rule whose operations are differentiated.
@@ -240,16 +254,43 @@ class UserCall(CallLabels, RuledCall):
             _running.functions = outer
 
     def _bwd(self, static: Saved, residuals, cts):
-        decorated = self.decorated
-        given = cts if decorated.vjp_symbolic_zeros else [instantiated(ct) for ct in cts]
-        ct = static.out_tree.unflatten(for_user(given))
-        return static.residuals.restored(residuals, self._cotangents, ct, static)
+        if self.decorated.bwd_role == _ACCUMULATING:
+            sums = {i: ValAccum(aval) for i, aval in enumerate(static.in_avals) if is_differentiable(aval)}
+            self._accumulate(static, residuals, cts, sums)
+            return [sums[i].val if i in sums else None for i in range(len(static.in_avals))]
+        return static.residuals.restored(residuals, self._cotangents, self._cotangent(static, cts), static)
+
+    def _cotangent(self, static: Saved, cts: Sequence[Any]) -> PyTree:
+        given = cts if self.decorated.vjp_symbolic_zeros else [instantiated(ct) for ct in cts]
+        return static.out_tree.unflatten(for_user(given))
 
     def _cotangents(self, saved: PyTree, ct: PyTree, static: Saved) -> list[Any]:
         decorated = self.decorated
         args = *self.fixed, saved, ct
         result = self.ask(self.bwd_label, decorated.bwd_rule, _BWD[decorated.bwd_role], args)
         return self.cotangents(result, static.in_avals, static.covered)
+
+    @property
+    def accumulate(self) -> Callable | None:
+        by_accumulators = self.decorated.bwd_rule is not None and self.decorated.bwd_role == _ACCUMULATING
+        return located(self._accumulate, self.bwd_label) if by_accumulators else None
+
+    def _accumulate(self, static: Saved, residuals, cts, sums: dict[int, Any]) -> None:
+        accums = [sums.get(i) or NullAccum(aval) for i, aval in enumerate(static.in_avals)]
+        for i, accum in enumerate(accums):
+            accum.where = partial(self._leaf_label, i)
+
+        def backward(saved):
+            given = saved if static.structured else (saved,)
+            args = *self.fixed, *given, self._cotangent(static, cts), *self.in_tree.unflatten(accums)
+            logs = self.ask(self.bwd_label, self.decorated.bwd_rule, _BWD[_ACCUMULATING], args)
+            log_all(logs, self.bwd_label)
+
+        static.residuals.restored(residuals, backward)
+
+    def _leaf_label(self, i: int) -> str:
+        path = tree_flatten_with_path(skeleton(self.in_tree))[0][i][0]
+        return f"{self.bwd_label()}, cotangent of {self.path(path[0].idx)}{keystr(path[1:])}"
 
     # --- the vmap rule ---
 
