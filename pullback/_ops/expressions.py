@@ -81,6 +81,12 @@ class Expr:
     def log(self):
         return self.op("stablehlo.log")
 
+    def sin(self):
+        return self.op("stablehlo.sine")
+
+    def cos(self):
+        return self.op("stablehlo.cosine")
+
     def log1p(self):
         value = self.op("stablehlo.log_plus_one")
         if self.value.aval.dtype != np.float64:
@@ -142,6 +148,8 @@ _ON_HOST: dict[str, Callable] = {
     "not": np.logical_not,
     "exponential": np.exp,
     "log": np.log,
+    "sine": np.sin,
+    "cosine": np.cos,
     "exponential_minus_one": np.expm1,
     "log_plus_one": np.log1p,
     "abs": np.abs,
@@ -299,9 +307,8 @@ def continued_fraction(x: Expr, first: Expr, terms: Callable, *carried: Expr) ->
     `terms(n, *carried)` is a list of the next few (a, b), for n = 1, 2, ...; more at once reduce the number of loop
     steps. By Lentz's method (Lentz 1976, modified by Thompson and Barnett 1986).
     """
-    dtype = x.value.aval.dtype
-    tiny = float(np.finfo(dtype).tiny) * 1e4
-    eps = float(np.finfo(dtype).eps)
+    info = np.finfo(np.float64 if x.double else np.float32)
+    tiny, eps = float(info.tiny) * 1e4, float(info.eps)
 
     def nonzero(v):
         return v.abs().is_("LT", tiny).choose(tiny, v)

@@ -139,3 +139,26 @@ _hazard_p = unary(
 log_ndtr_p = unary(
     "log_ndtr", scipy_kernel("log_ndtr"), written(_log), lambda t, x, y: mul(t, _hazard_p.bind(x)), FLOAT
 )
+
+
+# --- exp(x**2) erfc(x): sqrt(2 / pi) / h(-sqrt(2) x) ---
+
+
+def _scaled_erfc(x: Expr) -> Expr:
+    size = x.abs()
+    above = math.sqrt(2 / math.pi) / hazard_below(size * math.sqrt(2))
+    return x.is_("LT", 0.0).choose((size * size).exp() * 2.0 - above, above)
+
+
+def _scaled_erfc_slope(x: Array, y: Array) -> Array:
+    """`2 x y - 2 / sqrt(pi)`, for positive x by the bend h u, since it cancels."""
+    below = c.lt(x, scalar(x, 0))
+    z = mul(scalar(x, -math.sqrt(2)), c.select(below, scalar(x, 0), x))
+    hazard = _hazard_p.bind(z)
+    above = div(div(_bend_p.bind(z), hazard), hazard)
+    steep = mul(scalar(x, 2), mul(c.select(below, x, scalar(x, 0)), y))
+    factor = scalar(x, 2 / math.sqrt(math.pi))
+    return c.select(below, sub(steep, factor), neg(mul(factor, above)))
+
+
+erfcx_p = unary("erfcx", _erfcx, written(_scaled_erfc), lambda t, x, y: mul(t, _scaled_erfc_slope(x, y)), FLOAT)

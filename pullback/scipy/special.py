@@ -41,6 +41,23 @@ from pullback.numpy._elementwise.promotion import (
     unary,
 )
 from pullback.scipy import _normal_quantile
+from pullback.scipy._special.bessel import bessel_jn as bessel_jn
+from pullback.scipy._special.factorials import bernoulli as bernoulli
+from pullback.scipy._special.factorials import boxcox as boxcox
+from pullback.scipy._special.factorials import boxcox1p as boxcox1p
+from pullback.scipy._special.factorials import comb as comb
+from pullback.scipy._special.factorials import loggamma as loggamma
+from pullback.scipy._special.factorials import multigammaln as multigammaln
+from pullback.scipy._special.harmonics import sph_harm_y as sph_harm_y
+from pullback.scipy._special.integrals import dawsn as dawsn
+from pullback.scipy._special.integrals import erfcx as erfcx
+from pullback.scipy._special.integrals import exp1 as exp1
+from pullback.scipy._special.integrals import expi as expi
+from pullback.scipy._special.integrals import expn as expn
+from pullback.scipy._special.integrals import fresnel as fresnel
+from pullback.scipy._special.integrals import owens_t as owens_t
+from pullback.scipy._special.integrals import sici as sici
+from pullback.scipy._special.integrals import spence as spence
 
 _HERE = "pullback.scipy.special"
 
@@ -394,16 +411,27 @@ def i1(x: Array) -> Array:
 
 
 __all__ = [
+    "bernoulli",
+    "bessel_jn",
     "beta",
     "betainc",
     "betaln",
+    "boxcox",
+    "boxcox1p",
+    "comb",
+    "dawsn",
     "digamma",
     "entr",
     "erf",
     "erfc",
+    "erfcx",
     "erfinv",
+    "exp1",
+    "expi",
     "expit",
+    "expn",
     "factorial",
+    "fresnel",
     "gamma",
     "gammainc",
     "gammaincc",
@@ -416,14 +444,20 @@ __all__ = [
     "kl_div",
     "log_ndtr",
     "log_softmax",
+    "loggamma",
     "logit",
     "logsumexp",
+    "multigammaln",
     "ndtr",
     "ndtri",
+    "owens_t",
     "poch",
     "polygamma",
     "rel_entr",
+    "sici",
     "softmax",
+    "spence",
+    "sph_harm_y",
     "xlog1py",
     "xlogy",
     "zeta",

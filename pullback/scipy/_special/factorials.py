@@ -1,0 +1,171 @@
+"""Powers and factorials: binomial coefficients, Bernoulli numbers, transforms by powers, logarithms of gamma."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+import pullback.numpy as pnp
+from pullback._core import dtypes
+from pullback._core.array import Array, ArrayLike
+from pullback._core.errors import boundary
+from pullback._ops import beta as beta_ops
+from pullback._ops import gamma, gamma_formulas
+from pullback._ops.power_integral import power_integral_p
+from pullback.lax import stop_gradient
+from pullback.numpy._elementwise.promotion import FLOAT, INEXACT, Operand, elementwise, integer, promote_operands
+
+__all__ = ["bernoulli", "boxcox", "boxcox1p", "comb", "loggamma", "multigammaln"]
+
+
+@elementwise(FLOAT)
+def boxcox(x: Operand, lmbda: Operand) -> Array:
+    """The transform of Box and Cox, `(x**lmbda - 1) / lmbda`, the logarithm for `lmbda` = 0; nan for negative `x`.
+
+    It and its derivatives keep their digits for small `lmbda`. Box and Cox, J. Royal Statist. Soc. B 26 (1964).
+
+    >>> from pullback.scipy import special
+    >>> print(special.boxcox(2., 0.))
+    0.6931472
+    """
+    return power_integral_p.bind(pnp.log(x), lmbda)
+
+
+@elementwise(FLOAT)
+def boxcox1p(x: Operand, lmbda: Operand) -> Array:
+    """`boxcox(1 + x, lmbda)`, accurate for small `x`.
+
+    >>> from pullback.scipy import special
+    >>> print(special.boxcox1p(1., 2.))
+    1.5
+    """
+    return power_integral_p.bind(pnp.log1p(x), lmbda)
+
+
+@boundary
+def comb(N: ArrayLike, k: ArrayLike, *, repetition: bool = False) -> Array:
+    """The number of ways to choose `k` of `N` things, `N! / (k! (N - k)!)`, also of real numbers; 0 unless 0 <= k <= N.
+
+    Args:
+      N, k: real numbers or bools; their shapes broadcast. The dtype is floating. For whole numbers the result is whole.
+      repetition: whether a thing may be chosen several times: then it is `comb(N + k - 1, k)`.
+
+    Raises: TypeError for complex numbers, ValueError for shapes that do not broadcast.
+
+    >>> from pullback.scipy import special
+    >>> print(special.comb(5, 2), special.comb(5, 2, repetition=True))
+    10.0 15.0
+    """
+    N, k = promote_operands("comb", FLOAT, N, k)
+    if not repetition:
+        return _comb(N, k)
+    nothing = (k == 0) & (N >= 0)
+    return pnp.where(nothing, 1, _comb(pnp.where(nothing, 1, N + k - 1), k))
+
+
+def _comb(n: Array, k: Array) -> Array:
+    possible = (k <= n) & (n >= 0) & (k >= 0)
+    n, k = pnp.where(possible, n, 1), pnp.where(possible, k, 1)
+    info = pnp.finfo(n.dtype)
+    size = beta_ops.beta_size_p.bind(n - k + 1, k + 1)
+    # of a tiny number the reciprocal, or its derivatives, may leave the range
+    small = size < float(info.tiny) ** 0.25
+    by_logarithm = pnp.exp(-beta_ops.log_beta_p.bind(n - k + 1, k + 1) - pnp.log(n + 1))
+    value = pnp.where(small, by_logarithm, 1 / (pnp.where(small, 1, size) * (n + 1)))
+    whole = (n == pnp.floor(n)) & (k == pnp.floor(k)) & (value < 1 / float(info.eps))
+    value = pnp.where(whole, value + stop_gradient(pnp.round(value) - value), value)
+    return pnp.where(possible, value, pnp.where(pnp.isnan(n) | pnp.isnan(k), np.nan, 0))
+
+
+@boundary
+def bernoulli(n: int) -> Array:
+    """The Bernoulli numbers B(0), ..., B(n), with B(1) = -1/2 (DLMF 24.2.1), in the default floating dtype.
+
+    TypeError for what is no integer, ValueError for a negative one.
+
+    >>> from pullback.scipy import special
+    >>> print(special.bernoulli(4).round(4))
+    [ 1.     -0.5     0.1667  0.     -0.0333]
+    """
+    last = integer("bernoulli", "n", n)
+    if last < 0:
+        raise ValueError(f"bernoulli: n must be at least 0, got {last}")
+    numbers = np.zeros(last + 1)
+    numbers[:2] = (1, -0.5)[: last + 1]
+    # up to the first that leaves the range, whose size grows from there on
+    for half, number in enumerate(gamma_formulas.bernoulli(min(last, 260) // 2), 1):
+        numbers[2 * half] = _float(number)
+    numbers[262::4], numbers[264::4] = np.inf, -np.inf
+    with np.errstate(over="ignore"):
+        return pnp.asarray(numbers.astype(pnp.result_type(float)))
+
+
+def _float(number: object) -> float:
+    try:
+        return float(number)  # type: ignore[arg-type]
+    except OverflowError:
+        return math.copysign(math.inf, 1 if number > 0 else -1)  # type: ignore[operator]
+
+
+@boundary
+def multigammaln(a: ArrayLike, d: int) -> Array:
+    """The logarithm of the multivariate gamma function (DLMF 35.3.4), of order `d`, for `a` > (d - 1) / 2.
+
+    `a`: real numbers, any shape. TypeError for others and for a `d` that is no integer, ValueError for one below 1.
+
+    >>> from pullback.scipy import special
+    >>> print(special.multigammaln(2., 1))
+    0.0
+    """
+    order = integer("multigammaln", "d", d)
+    if order < 1:
+        raise ValueError(f"multigammaln: d must be at least 1, got {order}")
+    (a,) = promote_operands("multigammaln", FLOAT, a)
+    steps = pnp.asarray(np.arange(order) / 2, a.dtype)
+    return gamma.lgamma_p.bind(a[..., None] - steps).sum(-1) + order * (order - 1) / 4 * math.log(math.pi)
+
+
+@boundary
+def loggamma(x: ArrayLike) -> Array:
+    """The logarithm of the gamma function; of complex numbers the branch that is real for positive numbers and analytic
+
+    but for a cut along the negative axis. For negative real numbers it is nan: give complex ones.
+
+    `x`: numbers, any shape. TypeError for bools and integers too wide.
+
+    >>> from pullback.scipy import special
+    >>> print(special.loggamma(3.).round(5), special.loggamma(1j).round(3))
+    0.69315 (-0.651-1.872j)
+    """
+    (x,) = promote_operands("loggamma", INEXACT, x)
+    if not dtypes.is_complex(x.dtype):
+        negative = x < 0
+        return pnp.where(negative, np.nan, gamma.lgamma_p.bind(pnp.where(negative, 1, x)))
+    left = x.real < 0.5
+    right = _log_gamma_right(pnp.where(left, 1 - x, x))
+    # sin(pi z) = exp(-i pi z) (exp(2 i pi z) - 1) / (2 i): above the axis the exponential is small (DLMF 5.5.3)
+    below = pnp.signbit(x.imag)
+    z = pnp.where(left, pnp.where(below, x.conj(), x), 0.25 + 1j)
+    rest = z - pnp.round(z.real)
+    log_sine = -1j * math.pi * (z - 0.5) + pnp.log(-pnp.expm1(2j * math.pi * rest))
+    log_sine = pnp.where(below, log_sine.conj(), log_sine)
+    return pnp.where(left, math.log(2 * math.pi) - log_sine - right, right)
+
+
+_SHIFT = 10
+_STIRLING = [float(b / (2 * k * (2 * k - 1))) for k, b in enumerate(gamma_formulas.bernoulli(9), 1)]
+
+
+def _log_gamma_right(z: Array) -> Array:
+    """For a real part from 1/2 on: Stirling's series at z + 10 (DLMF 5.11.1), less the logarithms of the factors."""
+    far = z + _SHIFT
+    inverse = 1 / far
+    square = inverse * inverse
+    series = pnp.full_like(z, _STIRLING[-1])
+    for coefficient in _STIRLING[-2::-1]:
+        series = series * square + coefficient
+    value = (far - 0.5) * pnp.log(far) - far + 0.5 * math.log(2 * math.pi) + series * inverse
+    for k in range(_SHIFT):
+        value = value - pnp.log(z + k)
+    return value
