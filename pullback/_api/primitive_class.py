@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NoReturn
 from weakref import WeakValueDictionary
 
 from pullback._core.arguments import kind_of, signature
-from pullback._core.errors import RuleNotDefinedError, UnexpectedTracerError, boundary, fold
+from pullback._core.errors import RuleNotDefinedError, UnexpectedTracerError, boundary, fold, is_internal
 from pullback._core.printing import format_params
 from pullback._core.refs import Ref
 from pullback._core.trace import Trace, Tracer, call_with, context
@@ -71,7 +71,8 @@ class HiPrim:
         methods = [getattr(cls, name) for name in ("expand", "linear_argnums", *RULES)]
         if cls.__dict__.get("_methods") != methods:
             cls._methods = methods
-            cls._search = CaptureSearch(cls, [rule for rule in methods if isinstance(rule, FunctionType)])
+            own = [rule for rule in methods if isinstance(rule, FunctionType) and not is_internal(rule.__code__)]
+            cls._search = CaptureSearch(cls, own)
             cls._rules_of_class = rules_of(cls, HiPrim)
 
     @boundary

@@ -131,6 +131,52 @@ def test_reverse_mode_calls_the_same_rules_as_jax(name):
         close(ours, theirs)
 
 
+@pytest.mark.parametrize("name", ["jvp", "lin"])
+def test_forward_mode_calls_the_same_rules_as_jax(name):
+    seen = []
+    for library in (OURS, JAX):
+        f, ran = product(library, *SETS[name])
+        core = library.core
+        if name == "jvp":
+            results = [
+                core.jvp(f, (0.3, 1.5), (1.0, 2.0)),
+                core.jvp(lambda y, f=f: f(0.3, y) * f(1.0, 2.0), (1.5,), (2.0,)),
+                core.jit(lambda x, f=f, jvp=core.jvp: jvp(f, (x, 1.5), (1.0, 2.0)))(0.3),
+            ]
+        else:
+            pairs = [core.linearize(f, 0.3, 1.5), core.linearize(lambda y, f=f: f(0.3, y), 1.5)]
+            results = [pairs[0][0], pairs[0][1](1.0, 2.0), pairs[1][0], pairs[1][1](2.0)]
+        seen.append((ran, results))
+    assert seen[0][0] == seen[1][0]
+    for ours, theirs in zip(pb.tree.leaves(seen[0][1]), pb.tree.leaves(seen[1][1]), strict=True):
+        close(ours, theirs)
+
+
+def test_a_result_that_does_not_depend_on_the_mapped_argument():
+    """Where all examples share a result, its cotangent counts once."""
+
+    def vjp_bwd(self, res, ct, x, y):
+        x.accum(pnp.zeros(()))
+        y.accum(3.0 * ct)
+
+    class Second(OURS.Base):
+        in_avals, out_aval, params = (pb.typeof(1.0),) * 2, pb.typeof(1.0), {}
+
+        def expand(self, x, y):
+            return 3.0 * y
+
+        def vjp_fwd(self, nzs_in, x, y):
+            return self(x, y), None
+
+    Second.vjp_bwd = vjp_bwd
+
+    def loss(y):
+        return vmap(Second(), (0, None), None)(XS, y) * 6.0
+
+    assert grad(loss)(2.0) == jit(grad(loss))(2.0) == 18.0
+    assert grad(lambda y: vmap(Second(), (0, None))(XS, y).sum())(2.0) == 9.0
+
+
 def test_no_rule_runs_where_nothing_is_differentiated():
     f, ran = product(OURS, "vjp_fwd", "vjp_bwd_retval", "jvp")
     f(1.0, 2.0)

@@ -11,8 +11,10 @@ from pullback._core.arguments import argument_path, described_result
 from pullback._core.config import nans_were_debugged
 from pullback._core.errors import RuleError, RuleNotDefinedError, describe_function
 from pullback._core.hitypes import registered
+from pullback._core.refs import Ref
 from pullback._core.trace import is_linear
 from pullback._core.tree import PyTreeDef
+from pullback._core.tree_paths import tree_map
 from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue, AxisName, PyTree
 from pullback._core.zeros import Zero
@@ -51,6 +53,8 @@ _FORMS = {
     "batch": "axis_data, args, dims",
     "batch_dim_rule": "axis_data, dims",
 }
+# the accumulator of a reference
+_DROPPED = NullAccum(ShapedArray((), "float32"))
 
 
 class AxisData(NamedTuple):
@@ -165,6 +169,13 @@ class ClassCall(ClassWithRemat):
         leaves = for_user(leaves)
         return leaves if self.declared.plain else self.declared.in_tree.unflatten(leaves)
 
+    def beside(self, leaves: Sequence[Any], ref: Any) -> Sequence[Any]:
+        """Flags, tangents, accumulators or axes in the structure of the arguments, with `ref` in the place of a Ref."""
+        args = self.arguments(leaves)
+        if not self.declared.holds_refs:
+            return args
+        return tree_map(lambda x: ref if isinstance(x, Ref) else x, tuple(args))
+
     # --- the function ---
 
     @property
@@ -205,7 +216,7 @@ class ClassCall(ClassWithRemat):
 
     def _jvp(self, primals, tangents):
         rule = self.decorated.jvp
-        args = tuple(self.arguments(primals)), tuple(self.arguments(tangents))
+        args = tuple(self.arguments(primals)), tuple(self.beside(tangents, None))
         result, lost = self.ask_for_output(self.jvp_label, rule, _FORMS["jvp"], args, primals)
         primal_out, tangent_out = check_pair(self.jvp_label, result, "(primal_out, tangent_out)")
         outs, out_tree = self.outputs(self.jvp_label, primal_out)
@@ -216,14 +227,14 @@ class ClassCall(ClassWithRemat):
 
     def _lin(self, primals, tangents):
         instance, label = self.decorated, self.rule_label("lin")
-        nzs_in = self.arguments([type(t) is not Zero for t in tangents])
+        nzs_in = self.beside([type(t) is not Zero for t in tangents], False)
         args = tuple(nzs_in), *self.arguments(primals)
         result, lost = self.ask_for_output(label, instance.lin, _FORMS["lin"], args, primals)
         primal_out, residuals, *more = _parts(label, result, "(primal_out, residuals), or a third, nzs_out", 3)
         outs, out_tree = self.outputs(label, primal_out)
         nonzero = flags_of(label, more[0], out_tree) if more else None
         label = self.rule_label("linearized")
-        args = residuals, *self.arguments(tangents)
+        args = residuals, *self.beside(tangents, None)
         tangent_out = self.ask(label, instance.linearized, _FORMS["linearized"], args)
         touts = self.tangents(label, primal_out, tangent_out, outs, out_tree)
         if nonzero is not None:
@@ -267,7 +278,7 @@ class ClassCall(ClassWithRemat):
         instance, label = self.decorated, self.fwd_label
         if active is None:
             active = [True] * len(primals)
-        args = tuple(self.arguments(active)), *self.arguments(primals)
+        args = tuple(self.beside(active, False)), *self.arguments(primals)
         result, lost = self.ask_for_output(label, instance.vjp_fwd, _FORMS["vjp_fwd"], args, primals)
         primal_out, residuals, *more = _parts(
             label, result, "(primal_out, residuals), and after these nzs_out and structured residuals if it has them", 4
@@ -321,7 +332,7 @@ class ClassCall(ClassWithRemat):
 
         def run(saved):
             given = saved if static.structured else (saved,)
-            rule, args = self.decorated.vjp_bwd, (*given, ct, *self.arguments(leaves))
+            rule, args = self.decorated.vjp_bwd, (*given, ct, *self.beside(leaves, _DROPPED))
             log_all(self.ask(self.bwd_label, rule, _FORMS["vjp_bwd"], args), self.bwd_label)
             return []
 
@@ -391,7 +402,7 @@ class ClassCall(ClassWithRemat):
             d if d is None or type(x.aval) is ShapedArray else x.aval.leading_axis_spec()
             for x, d in zip(operands, dims, strict=True)
         ]
-        given = tuple(self.arguments(specs))
+        given = tuple(self.beside(specs, None))
         if name == "batch":
             args = axis, tuple(self.arguments(operands)), given
             result, lost = self.ask_for_output(label, instance.batch, _FORMS["batch"], args, operands)
