@@ -7,6 +7,7 @@ them later, in its backward pass.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +19,9 @@ from pullback._core.jaxpr import Jaxpr, RefEffect, consts_to_args
 from pullback._core.refs import Cell, Ref, read_cell, resolved, write_cell
 from pullback._transforms.dce import dce
 from pullback._xla.executable import Executable, ProgramOfValues
+
+# between reading a content, which is donated, and writing the new one, no other thread may read it
+_updating = threading.RLock()
 
 
 class RefUse(NamedTuple):
@@ -73,7 +77,15 @@ class RefUse(NamedTuple):
         self.check(leaves)
         # if a Python function that the program calls raises, the references are to be as they were
         executable = program.program if isinstance(program, ProgramOfValues) else program
-        outs = program.run(self._operands(consts, leaves, bool(executable.module.callbacks)))
+        if executable.module.callbacks:
+            return self._run(program, consts, leaves, True)
+        with _updating:
+            return self._run(program, consts, leaves, False)
+
+    def _run(
+        self, program: Executable | ProgramOfValues, consts: Sequence[Any], leaves: Sequence[Any], may_fail: bool
+    ) -> list[Any]:
+        outs = program.run(self._operands(consts, leaves, may_fail))
         n = len(outs) - len(self.written)
         self._write_back(leaves, outs[n:])
         return outs[:n]

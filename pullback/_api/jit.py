@@ -69,6 +69,8 @@ class Traced:
         self.out_tree = out_tree
         self.name = name
         self.options = settings.options
+        if refs is not None:
+            donated = [i for i in donated if i not in refs.arguments]  # what is written is donated in any case
         self.donated = frozenset(len(jaxpr.constvars) + i for i in donated)
         if donated and not settings.keep_unused:
             # unread arguments are not passed to the program: their arrays stay valid

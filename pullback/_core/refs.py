@@ -211,7 +211,7 @@ class Ref(Described):
 
         def __getitem__(self, key: Index) -> Array: ...
         def __setitem__(self, key: Index, value: AnyValue) -> None: ...
-        def addupdate(self, value: AnyValue, idx: Index = ...) -> None:
+        def addupdate(self, x: AnyValue, idx: Index = ...) -> None:
             """Add to the content, or to a part of it."""
 
     def __len__(self) -> int:

@@ -1,5 +1,6 @@
 """References in compiled functions: closed over, passed, aliased; traces and programs; stages; make_jaxpr."""
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -161,6 +162,32 @@ def test_static_arguments():
     assert g(ref, 2.0) == 12
     ref[...] = 10.0
     assert g(ref, 2.0) == 20
+
+
+def test_donation_concerns_arrays_alone():
+    ref, x = pb.new_ref(pnp.ones(3)), pnp.ones(3)
+    f = pb.jit(lambda r, x: (x + r[...], 2 * x), donate_argnums=(0, 1))
+    f(ref, x)
+    assert x.is_deleted()
+    np.testing.assert_array_equal(ref[...], [1, 1, 1])
+
+
+def test_threads_update_one_reference_and_their_own():
+    shared = pb.new_ref(pnp.zeros(1000))
+    step = pb.jit(lambda own, x: (shared.addupdate(1.0, x), own.addupdate(2.0, x)))
+    own = [pb.new_ref(pnp.zeros(1000)) for _ in range(4)]
+    step(own[0], 999)
+
+    def work(k):
+        for _ in range(50):
+            step(own[k], k)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    for k in range(4):
+        assert shared[k] == 50
+        assert own[k][k] == 100
+        assert own[k][(k + 1) % 4] == 0
 
 
 def test_without_compilation():

@@ -14,7 +14,7 @@ def counting(shape, dtype=np.float32):
     return np.arange(np.prod(shape), dtype=dtype).reshape(shape)
 
 
-INDICES = [
+INDICES: list = [
     (..., (3, 4)),
     (1, (4,)),
     (-1, (4,)),
@@ -205,6 +205,24 @@ def test_index_arrays_out_of_bounds_are_clamped():
     assert ref[2] == 5
     ref.addupdate(pnp.array([1.0]), pnp.array([9]))
     assert ref[2] == 6
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int32", "bool", "complex64"])
+@pytest.mark.parametrize("count", [3, 3000])
+def test_sums_at_index_arrays(dtype, count):
+    """Few and many positions, in dtypes that NumPy adds up in place and in others."""
+    rng = np.random.default_rng(0)
+    positions = rng.integers(0, 7, count)
+    values = np.asarray(pnp.asarray(rng.integers(0, 2, (count, 2))).astype(dtype))
+    start = np.asarray(pnp.zeros((7, 2), dtype))
+    ref = pb.new_ref(start)
+    ref.addupdate(values, positions)
+    expected = np.zeros((7, 2), np.complex64)
+    np.add.at(expected, positions, values.astype(np.complex64))
+    expected = expected != 0 if dtype == "bool" else pnp.asarray(expected.real).astype(dtype)
+    np.testing.assert_allclose(np.asarray(ref[...], np.complex64), np.asarray(expected, np.complex64), rtol=1e-2)
+    ref.addupdate(values[:1], pnp.array([9]))
+    assert ref[6].shape == (2,)
 
 
 def refused(error, message, action, *args):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core import dtypes, numpy_state
-from pullback._core.array import Array, ConcreteArray, array_of, lift
+from pullback._core.array import Array, ArrayLike, ConcreteArray, array_of, lift
 from pullback._core.errors import boundary
 from pullback._core.ref_changes import note_change, watched
 from pullback._core.refs import (
@@ -30,12 +30,18 @@ from pullback._core.types import ShapedArray, make_aval
 from pullback._core.typing import AnyValue, Index
 from pullback._ops import elementwise
 from pullback._ops import shape as shape_ops
+from pullback._ops.accumulate import is_half
 from pullback._ops.dynamic_slicing import dynamic_update_slice_p, start
+from pullback._ops.gather_numpy import CLIP, ScatterDimensionNumbers, scatter_into
 from pullback.numpy._indexing.at import At, write_part
 from pullback.numpy._indexing.indexing import UnknownIndex, getitem, is_basic, numpy_index, sliced
-from pullback.numpy._indexing.plan import read_index
+from pullback.numpy._indexing.plan import dimension_numbers, index_vectors, read_index
 
 __all__: list[str] = []
+
+
+_ZERO = np.int8(0)
+_FEW = 4096  # up to so many elements, ufunc.at takes less time than the kernel of scatter
 
 
 class _OutOfBounds(IndexError, ValueError):
@@ -85,7 +91,11 @@ def part_aval(ref: Ref, key: Index) -> ShapedArray:
     if key is Ellipsis:
         return ref.aval_of_part
     aval = ref.aval_of_part
-    return make_aval(read_index(aval.shape, key, clamp=True).shape, aval.dtype)
+    try:
+        shape = np.broadcast_to(_ZERO, aval.shape)[numpy_index(key)].shape
+    except (IndexError, TypeError, OverflowError, UnknownIndex):
+        shape = read_index(aval.shape, key, clamp=True).shape
+    return make_aval(shape, aval.dtype)
 
 
 def fitted(ref: Ref, value: AnyValue, aval: ShapedArray) -> Array:
@@ -153,7 +163,7 @@ def setitem_of_ref(self: Ref, key: Index, value: AnyValue) -> None:
 
 
 @boundary
-def addupdate_of_ref(self: Ref, value: AnyValue, idx: Index = ...) -> None:
+def addupdate_of_ref(self: Ref, x: ArrayLike, idx: Index = ...) -> None:
     """Add to the content, or to a part of it. A position that occurs more than once gets every value.
 
     >>> import pullback as pb, pullback.numpy as pnp
@@ -162,7 +172,7 @@ def addupdate_of_ref(self: Ref, value: AnyValue, idx: Index = ...) -> None:
     >>> print(ref[...])
     [0. 2. 0.]
     """
-    _write(self, idx, value, True)
+    _write(self, idx, x, True)
 
 
 def _write(ref: Ref, key: Index, value: AnyValue, add: bool) -> None:
@@ -181,7 +191,7 @@ def _write(ref: Ref, key: Index, value: AnyValue, add: bool) -> None:
 def _in_place(ref: Ref, key: Index, v: ConcreteArray, add: bool) -> bool:
     """Write by NumPy itself, into the data that the reference holds; False where that is not possible."""
     cell = resolved(ref.cell)
-    if cell.aval.ndim == 0 or (add and not is_basic(key)):
+    if cell.aval.ndim == 0:
         return False
     token = numpy_state.enter()
     try:
@@ -190,9 +200,20 @@ def _in_place(ref: Ref, key: Index, v: ConcreteArray, add: bool) -> bool:
             return False
         place = numpy_index(key)
         part = _part(owned_data(cell), keys)
+        repeats = add and not is_basic(key)
+        few = repeats and v.aval.size <= _FEW and not is_half(part.dtype)
+        plan = read_index(part.shape, key, clamp=True) if repeats and not few else None
+        if plan is not None and (is_half(part.dtype) or part.dtype.kind == "b" or not plan.takes_all(part.shape)):
+            return False
         if watched():
             note_change(cell, partial(_undo, cell, keys, place, np.array(part[place])), False)
-        if add:
+        if plan is not None:
+            numbers = ScatterDimensionNumbers(*dimension_numbers(plan)[0])
+            vectors: Any = index_vectors(plan.positions, plan.common)
+            scatter_into(part, vectors.value, v.value, np.add, numbers, False, CLIP)
+        elif few:
+            np.add.at(part, place, v.value)
+        elif add:
             whole = (*place, ...) if isinstance(place, tuple) else (place, ...) if place is not ... else place
             part[whole] += v.value
         else:
