@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import operator
-import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, overload
 
 from pullback._api.compiled_refs import RefUse
 from pullback._api.devices import check_backend, check_one_device
 from pullback._api.inspect import trace_function
+from pullback._api.jit_cache import shared_cache
 from pullback._api.retracing import noted
 from pullback._api.short_call import FastPath
 from pullback._api.stages import Jitted, Lowered, TracedStage, checked_options
@@ -135,7 +135,7 @@ class Compiler:
         self._fun = fun
         self._settings = settings
         self._inline = settings.inline
-        self._cache = _shared_cache(fun, settings._replace(inline=False))
+        self._cache = shared_cache(fun, settings._replace(inline=False))
         split = self._parts if settings.static_argnums or settings.static_argnames else None
         self._fast_path: FastPath = self._cache.setdefault("short way", FastPath(split))
 
@@ -144,7 +144,7 @@ class Compiler:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._cache = _shared_cache(self._fun, self._settings._replace(inline=False))
+        self._cache = shared_cache(self._fun, self._settings._replace(inline=False))
         self._cache.setdefault("short way", self._fast_path)
 
     def function(self) -> Callable:
@@ -369,36 +369,6 @@ class _Static:
 def canonical_static(positions: tuple[int, ...], count: int) -> tuple[int, ...]:
     """The valid positions in a call; negative ones count from its end."""
     return tuple(p % count if p < 0 else p for p in positions if -count <= p < count)
-
-
-class _JitCache:
-    """The cache of jit for a function. It is an attribute of the function, so that both are freed together.
-
-    A global table would keep alive every function whose trace refers to it, as custom rules do.
-    """
-
-    __slots__ = ("caches", "owner")
-
-    def __init__(self, owner: AnyValue = None):
-        self.owner = owner
-        self.caches: dict[tuple, dict] = {}
-
-    def __reduce__(self) -> str | tuple[Any, ...]:
-        return _JitCache, ()  # a copied or pickled function starts with an empty cache
-
-
-def _shared_cache(fun: Callable, settings: tuple) -> dict:
-    """The cache shared by all jits of one function with the same settings, so that `jit(f)` in a loop compiles once."""
-    first_equal = getattr(type(fun), "__first_equal__", None)
-    if first_equal is not None:
-        fun = first_equal(fun)  # equal instances of a primitive class are one function
-    elif not isinstance(fun, types.FunctionType) and "__wrapped__" not in getattr(fun, "__dict__", ()):
-        return {}
-    namespace = fun.__dict__
-    jit_cache = namespace.get("__pullback_jit__")
-    if jit_cache is None or jit_cache.owner is not fun:  # functools.wraps copies attributes
-        jit_cache = namespace["__pullback_jit__"] = _JitCache(fun)
-    return jit_cache.caches.setdefault(settings, {})
 
 
 @overload
