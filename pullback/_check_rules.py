@@ -41,6 +41,7 @@ from pullback._core.errors import (
     describe_function,
     described,
 )
+from pullback._core.hitypes import TypeIsIncomplete
 from pullback._core.typing import AnyValue, PyTree
 from pullback._higher_order.custom.backward import FORWARD_REFUSED
 from pullback.ad_checkpoint import checkpoint
@@ -480,6 +481,8 @@ class _Checks:
             return compute()
         except (ConcretizationTypeError, NonConcreteBooleanIndexError) as error:
             self.report.notes.append(f"{what}: skipped, it needs concrete values: {_reason(error)}")
+        except TypeIsIncomplete as error:
+            self.report.notes.append(f"{what}: skipped: {error}")
         except Exception as error:
             self.report.failures.append(f"{what}: raised {_reason(error)}")
         return None

@@ -53,6 +53,10 @@ class MappingSpec:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in vars(self).items())})"
 
 
+class TypeIsIncomplete(NotImplementedError):
+    """A type lacks a method that something needs."""
+
+
 class HiType(OwnType):
     """The type of a value that is no array; derive a class from it, with the methods that are needed.
 
@@ -122,7 +126,7 @@ class HiType(OwnType):
     def missing(self, method: str, purpose: str) -> NotImplementedError:
         """The error for a method that is not defined."""
         name = type(self).__name__
-        return NotImplementedError(f"{name}: {purpose} the method {method.partition('(')[0]}. Define {name}.{method}.")
+        return TypeIsIncomplete(f"{name}: {purpose} the method {method.partition('(')[0]}. Define {name}.{method}.")
 
     def __getattr__(self, name: str) -> Any:
         if name in OF_ARRAYS:
