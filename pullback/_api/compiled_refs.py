@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pullback._core.array import ConcreteArray, array_of
+from pullback._core.cells import Cell, read_cell, resolved, write_cell
 from pullback._core.discharge import aliased, exposed
 from pullback._core.jaxpr import Jaxpr, RefEffect, consts_to_args
-from pullback._core.refs import Cell, Ref, read_cell, resolved, write_cell
+from pullback._core.refs import Ref
 from pullback._transforms.dce import dce
 from pullback._xla.executable import Executable, ProgramOfValues
 

@@ -16,12 +16,13 @@ from pullback._core.arguments import (
     check_leaves,
     input_names,
 )
+from pullback._core.cells import Cell, cells_of
 from pullback._core.discharge import exposed
 from pullback._core.errors import boundary, describe_function, function_name, standing_for, wrapping
 from pullback._core.flat_function import FlatFunction
 from pullback._core.jaxpr import ClosedJaxpr
 from pullback._core.ref_arguments import holds_refs, passed
-from pullback._core.refs import Cell, Ref, cells_of
+from pullback._core.refs import Ref
 from pullback._core.staging import stage
 from pullback._core.trace import axis_size
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten

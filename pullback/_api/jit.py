@@ -26,11 +26,12 @@ from pullback._core.arguments import (
     signature,
 )
 from pullback._core.array import Array, ConcreteArray
+from pullback._core.cells import cells_of, read_cell
 from pullback._core.compilations import Compilation
 from pullback._core.config import config
 from pullback._core.errors import boundary, described, function_name, wrapping
 from pullback._core.jaxpr import ClosedJaxpr, Jaxpr, consts_to_args, eval_jaxpr
-from pullback._core.refs import Ref, cells_of, read_cell
+from pullback._core.refs import Ref
 from pullback._core.trace import Tracer, context
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_structure, tree_unflatten
 from pullback._core.types import ShapeDtypeStruct

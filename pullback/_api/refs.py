@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from pullback._core.array import Array, ArrayLike, ConcreteArray, array_of, lift
+from pullback._core.cells import Cell, read_cell, staging_of
 from pullback._core.errors import boundary, described
-from pullback._core.refs import Cell, Ref, RefType, make_ref, read_cell, staging_of
+from pullback._core.refs import Ref, RefType, make_ref
 from pullback._core.types import ShapedArray, ShapeDtypeStruct, make_aval
 from pullback._core.typing import AnyValue
 from pullback._ops.shape import convert_element_type, zeros_like_aval

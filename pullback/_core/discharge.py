@@ -1,6 +1,6 @@
 """References in jaxprs become inputs and results, before a primitive that holds such a jaxpr is bound.
 
-While a function is traced, its accesses to references from outside are recorded (`refs.py`). Here, a read becomes the
+While a function is traced, its accesses to references from outside are recorded (`cells.py`). Here, a read becomes the
 value that was last written, and the last value written becomes a result: equations are renamed, nothing is traced
 again. So no transformation ever meets a reference, and a rule of a transformation may access references in turn: the
 jaxpr that it stages is bound like any other.
@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+from pullback._core.cells import Cell, cells_of, read_cell, ref_get_p, ref_set_p, write_cell
 from pullback._core.jaxpr import ClosedJaxpr, Jaxpr, ReadEffect, RefEffect, Var, WriteEffect
 from pullback._core.primitive import HigherOrder, install_discharge
-from pullback._core.refs import Cell, cells_of, read_cell, ref_get_p, ref_set_p, write_cell
 
 
 def discharged(jaxpr: Jaxpr, cells: Sequence[Cell], written: Sequence[Cell]) -> Jaxpr:

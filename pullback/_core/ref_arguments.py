@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pullback._core.cells import Cell
 from pullback._core.discharge import aliased
-from pullback._core.refs import Cell, Ref, handle_of
+from pullback._core.refs import Ref, handle_of
 from pullback._core.tree import register_pytree_node, tree_flatten, tree_unflatten
 from pullback._core.tree_paths import tree_flatten_with_path
 from pullback._core.typing import PyTree

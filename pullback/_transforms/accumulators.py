@@ -11,9 +11,10 @@ from typing import Any
 
 from pullback._core import dtypes
 from pullback._core.array import ConcreteArray
+from pullback._core.cells import check_level, owned_data, read_cell, staging_of
 from pullback._core.errors import RuleError, boundary, described
 from pullback._core.primitive import HigherOrder
-from pullback._core.refs import Ref, check_level, make_ref, owned_data, read_cell, staging_of
+from pullback._core.refs import Ref, make_ref
 from pullback._core.trace import Tracer, is_linear
 from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue

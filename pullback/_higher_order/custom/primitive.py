@@ -15,11 +15,11 @@ from pullback._analysis.linearity import may_add, not_linear
 from pullback._analysis.uniform import vanishes
 from pullback._core import counters
 from pullback._core.array import lift
+from pullback._core.cells import cells_of
 from pullback._core.errors import RuleError, RuleNotDefinedError, UnexpectedTracerError
 from pullback._core.jaxpr import Jaxpr, eval_jaxpr
 from pullback._core.lists import chosen
 from pullback._core.primitive import HigherOrder
-from pullback._core.refs import cells_of
 from pullback._core.staging import stage_open
 from pullback._core.trace import call_with, context, is_linear
 from pullback._core.types import ShapedArray

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from pullback._core.cells import Cell, RefScope, read_cell, write_cell
 from pullback._core.discharge import accesses, discharged
 from pullback._core.errors import RuleError
 from pullback._core.jaxpr import Jaxpr, eval_jaxpr
-from pullback._core.refs import Cell, RefScope, read_cell, write_cell
 from pullback._core.trace import call_with
 from pullback._core.zeros import zero_of
 from pullback._higher_order.custom.call import CustomCall, DerivedCall, replaced

@@ -13,19 +13,10 @@ import numpy as np
 
 from pullback._core import dtypes, numpy_state
 from pullback._core.array import Array, ArrayLike, ConcreteArray, array_of, lift
+from pullback._core.cells import Cell, owned_data, read_cell, resolved, staging_of, write_cell
 from pullback._core.errors import boundary
 from pullback._core.ref_changes import note_change, watched
-from pullback._core.refs import (
-    Cell,
-    Ref,
-    RefIndexer,
-    handle_of,
-    owned_data,
-    read_cell,
-    resolved,
-    staging_of,
-    write_cell,
-)
+from pullback._core.refs import Ref, RefIndexer, handle_of
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.typing import AnyValue, Index
 from pullback._ops import elementwise
