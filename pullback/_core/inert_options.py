@@ -56,6 +56,7 @@ _CHECKS: dict[str, Any] = {
 }
 _METHODS: dict[str, Any] = {  # the one way that things are done
     "allow_f16_reductions": False,
+    "custom_jvp3": True,
     "custom_vjp3": True,
     "enable_custom_prng": False,
     "high_dynamic_range_gumbel": False,

@@ -15,6 +15,7 @@ import pullback as pb
 import pullback.numpy as pnp
 from pullback import lax
 from pullback.ad_checkpoint import checkpoint_name, saved_residuals
+from pullback.core import check_jaxpr
 
 P = pb.checkpoint_policies
 X = np.array([0.3, -0.7, 1.1], "float32")
@@ -684,6 +685,46 @@ def test_the_gradient_of_a_cond_with_a_batched_choice():
     for wrap in (eager, pb.checkpoint, twice_checkpointed):
         np.testing.assert_allclose(pb.vmap(pb.grad(wrap(fun)))(xs), [1.5, 5.0, 24.0], rtol=1e-6)
         np.testing.assert_allclose(pb.grad(lambda xs, w=wrap: pb.vmap(w(fun))(xs).sum())(xs), [1.5, 5.0, 24.0])
+
+
+@pytest.mark.parametrize("compiled", EAGER_AND_JIT)
+def test_rules_along_a_named_axis(compiled):
+    """The share of each example in the total, whose rules add up over the batch."""
+
+    def share(x):
+        return x / lax.psum(x, "i")
+
+    f = pb.custom_vjp(share)
+
+    def rem(total, x):
+        return f(x), (total, x)
+
+    def bwd(residuals, ct):
+        total, x = residuals
+        return (ct / total - lax.psum(ct * x, "i") / total**2,)
+
+    f.defremat(lambda x: (f(x), lax.psum(x, "i")), rem, bwd)
+    xs, weights = np.array([1.0, 2.0, 3.0], "float32"), np.array([1.0, -1.0, 2.0], "float32")
+
+    def loss(fun):
+        each = pb.vmap(pb.checkpoint(lambda x, w: fun(x) ** 2 * w), axis_name="i")
+        return lambda xs: each(xs, weights).sum()
+
+    got, want = (compiled(pb.grad(loss(fun)))(xs) for fun in (f, share))
+    np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+def test_jaxprs_are_well_formed():
+    rules = Rules()
+    loss = squared(rules.f)
+
+    def in_scan_of_two(x, y):
+        return lax.scan(lambda c, _: (rules.f(c, y), c), x, None, length=2)[1].sum()
+
+    for fun in (loss, pb.checkpoint(loss), in_scan_of_two, in_cond(loss)):
+        slope = pb.grad(pb.checkpoint(fun))
+        check_jaxpr(pb.make_jaxpr(slope)(X, Y))
+        check_jaxpr(pb.make_jaxpr(pb.grad(lambda x, y, slope=slope: slope(x, y).sum()))(X, Y))
 
 
 def test_a_rule_for_vmap_beside():
