@@ -280,3 +280,31 @@ def test_other_processes_get_it():
         np.testing.assert_array_equal(copied(ct)[0], f_vjp(ct)[0])
         np.testing.assert_array_equal(tree_leaves(pushed(X))[0], tree_leaves(f_jvp(X))[0])
         assert tree_structure(copied) == tree_structure(f_vjp)
+
+
+def halved_fwd(x):
+    return halved(x), x
+
+
+def halved_bwd(x, ct):
+    return (5.0 * x * ct,) if ct.shape == () else None
+
+
+@pb.custom_vjp
+def halved(x):
+    return x / 2
+
+
+halved.defvjp(halved_fwd, halved_bwd)
+
+
+def test_other_processes_get_rules():
+    """Those of functions that have a name; a message after the journey still says where the call was."""
+    _, f_vjp = pb.vjp(halved, 3.0)
+    copied = pickle.loads(pickle.dumps(f_vjp))
+    assert copied(2.0)[0] == 30.0
+    _, over_rows = pb.vjp(pb.vmap(halved), pnp.ones((2, 1)))
+    with pytest.raises(
+        pb.errors.RuleError, match=rf"halved_bwd .* of custom_vjp function halved .*, called at {__file__}"
+    ):
+        pickle.loads(pickle.dumps(over_rows))(pnp.ones((2, 1)))

@@ -12,7 +12,7 @@ from refusals import raises
 
 import pullback as pb
 import pullback.numpy as pnp
-from pullback import check_rules, grad, jit, lax, make_jaxpr
+from pullback import check_rules, grad, jit, lax, make_jaxpr, vjp
 from pullback.errors import RuleCheckError
 from pullback.experimental.hijax import HiPrim, ShapedArray, VJPHiPrimitive
 
@@ -109,6 +109,12 @@ def test_copies():
     held = Scaled(k=[2.0])
     hash(held)
     assert copy.copy(held) != held
+
+
+def test_the_vjp_of_an_instance_is_pickled():
+    _, f_vjp = vjp(lambda x: Tripled()(x) * 5.0, 1.0)
+    copied = pickle.loads(pickle.dumps(f_vjp))
+    assert float(copied(1.0)[0]) == float(f_vjp(1.0)[0]) == 10.0
 
 
 def test_jaxprs_show_class_and_params():

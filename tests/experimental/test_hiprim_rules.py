@@ -279,6 +279,9 @@ def test_structured_residuals_come_before_the_cotangent():
     f, x = Scaled(), pnp.arange(3.0)
     for transform in (plain, jit, pb.checkpoint):
         close(transform(grad(lambda x: f(x).sum()))(x), 2 * np.arange(3, dtype="float32"))
+    (shown,) = vjp(f, x)[1].structured_residuals
+    assert shown["note"] == "squared"
+    close(shown["x"], np.arange(3, dtype="float32"))
 
 
 def test_python_values_among_the_residuals():

@@ -14,7 +14,8 @@ from pullback._core.errors import describe_function, is_internal
 from pullback._core.typing import AnyValue
 from pullback._higher_order.custom.signature import Layout
 
-CallSite = tuple[CodeType, int]
+# the code that calls and the instruction, or the text that this became when it was pickled
+CallSite = tuple[CodeType, int] | str
 
 
 def call_site() -> CallSite:
@@ -27,6 +28,8 @@ def call_site() -> CallSite:
 
 def place_of(site: CallSite) -> str:
     """The file and the line of a call."""
+    if isinstance(site, str):
+        return site
     code, instruction = site
     line = next((n for start, end, n in code.co_lines() if start <= instruction < end), code.co_firstlineno)
     return f"{code.co_filename}:{line}"

@@ -32,6 +32,7 @@ from pullback._higher_order.custom.checks import (
     leaves_of,
     zeros_for_user,
 )
+from pullback._higher_order.custom.labels import place_of
 from pullback._higher_order.custom.order import Identity, observed
 from pullback._higher_order.custom.signature import spans
 
@@ -132,6 +133,13 @@ class RuledCall:
     bwd_label: Callable[[], str]
     # what says the type of the result, for messages
     result_type: ClassVar[str] = "the function returns"
+
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        slots = [name for cls in type(self).__mro__ for name in cls.__dict__.get("__slots__", ())]
+        state = {name: getattr(self, name) for name in slots if hasattr(self, name)}
+        if state["site"] is not None:
+            state["site"] = place_of(state["site"])  # code is not pickled
+        return None, state
 
     @property
     def identity(self) -> Identity:
