@@ -16,11 +16,14 @@ _HERE = {
     "_ops.cholesky": "cholesky_p",
     "_ops.eig": "eig_p",
     "_ops.eigh": "eigh_p",
+    "_ops.hessenberg": "hessenberg_p tridiagonal_p",
     "_ops.lu": "lu_p lu_pivots_to_permutation_p",
     "_ops.qr": "householder_product_p qr_p",
     "_ops.random_bits": "random_bits_p random_fold_in_p random_seed_p random_split_p threefry2x32_p",
+    "_ops.schur": "schur_p",
     "_ops.svd": "svd_p",
     "_ops.triangular_solve": "triangular_solve_p",
+    "_ops.tridiagonal": "tridiagonal_solve_p",
     "random.gamma_sampler": "random_gamma_p",
 }
 _RENAMED = {
@@ -31,9 +34,9 @@ _RENAMED = {
 # primitives of JAX's that are functions of other primitives here, or that nothing here needs
 ABSENT = frozenset(
     "call_p cholesky_update_p closed_call_p custom_jvp_call_p custom_lin_p custom_vjp_call_p dce_sink_p device_put_p "
-    "empty2_p eq_to_p get_p hessenberg_p le_to_p lt_to_p ormqr_p ragged_all_to_all_p remat_opt_p rng_bit_generator_p "
-    "rng_uniform_p schur_p select_and_gather_add_p select_and_scatter_add_p select_and_scatter_p sharding_constraint_p "
-    "swap_p symmetric_product_p tridiagonal_p tridiagonal_solve_p".split()
+    "empty2_p eq_to_p get_p le_to_p lt_to_p ormqr_p ragged_all_to_all_p remat_opt_p rng_bit_generator_p "
+    "rng_uniform_p select_and_gather_add_p select_and_scatter_add_p select_and_scatter_p sharding_constraint_p "
+    "swap_p symmetric_product_p".split()
 )
 
 

@@ -60,10 +60,8 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
         ("pcast precv psend ragged_all_to_all ragged_all_to_all_p", DEVICES),
     ),
     "pullback.lax.linalg": (
-        ("EighImplementation EigImplementation SvdAlgorithm", "refused: the one implementation is LAPACK's"),
-        ("cholesky_update hessenberg ormqr qdwh schur symmetric_product tridiagonal tridiagonal_solve", PLANNED),
+        ("cholesky_update_p ormqr_p symmetric_product_p", "refused: the function is a composition of other operations"),
     ),
-    "pullback.sharding": (("AbstractDevice ManualAxisType auto_axes explicit_axes", DEVICES),),
     "pullback.nn": (
         (
             "get_scaled_dot_general_config scaled_dot_general scaled_matmul",

@@ -13,6 +13,7 @@ from pullback._ops.compare import eq, select
 from pullback._ops.elementwise import add, div, mul, neg
 from pullback._ops.expressions import emitted
 from pullback._ops.families import operands, scalar_like
+from pullback._ops.implementations import EigImplementation, check_implementation, check_magma
 from pullback._ops.lu import solve
 from pullback._ops.matrices import (
     adjoint,
@@ -47,6 +48,8 @@ def eig(
     compute_left_eigenvectors: bool = True,
     compute_right_eigenvectors: bool = True,
     enable_eigvec_derivs: bool = True,
+    implementation: EigImplementation | None = None,
+    use_magma: bool | None = None,
 ) -> list[Array]:
     """The eigenvalues of square matrices, and on request their left and right eigenvectors; all complex.
 
@@ -67,6 +70,8 @@ def eig(
     >>> print(w)
     [0.+1.j 0.-1.j]
     """
+    check_implementation("eig", EigImplementation, implementation)
+    check_magma("eig", use_magma)
     (x,) = operands("eig", x)
     check_matrices("eig", x.aval, square=True)
     return eig_p.bind(x, left=bool(compute_left_eigenvectors), right=bool(compute_right_eigenvectors))

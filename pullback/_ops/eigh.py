@@ -11,6 +11,7 @@ from pullback._core.typing import AnyValue
 from pullback._core.zeros import Zero, zero_of
 from pullback._ops.elementwise import add, mul
 from pullback._ops.families import operands, scalar_like
+from pullback._ops.implementations import EighImplementation, check_implementation
 from pullback._ops.matrices import (
     adjoint,
     check_matrices,
@@ -42,6 +43,7 @@ def eigh(
     symmetrize_input: bool = True,
     sort_eigenvalues: bool = True,
     subset_by_index: tuple[int, int] | None = None,
+    implementation: EighImplementation | None = None,
 ) -> tuple[Array, Array]:
     """The eigenvectors `v` and eigenvalues `w` of symmetric (Hermitian) matrices: `x @ v == v * w`, `v` unitary.
 
@@ -49,7 +51,8 @@ def eigh(
     otherwise only its lower (or upper) triangle is read, and has a derivative. Returns `v` `(..., n, n)`, whose
     columns are the vectors, and `w` `(..., n)`, real and ascending, whether or not `sort_eigenvalues` asks for it. With
     `subset_by_index` only those from its first number up to, not including, its second. A matrix with nan or inf gives
-    nan. Raises: ValueError for other shapes and subsets, TypeError for other dtypes.
+    nan. Raises: ValueError for other shapes and subsets, TypeError for other dtypes, NotImplementedError for an
+    `implementation` that is not LAPACK's.
 
     The first derivative of eigenvalues always exists in this sense: for repeated ones it is that of their sum, shared
     evenly or in the basis found, so that every symmetric function of them is right. Second derivatives along directions
@@ -64,6 +67,7 @@ def eigh(
     >>> print(w)
     [1. 2.]
     """
+    check_implementation("eigh", EighImplementation, implementation)
     x = hermitian_operand("eigh", x, symmetrize_input)
     w, v = eigh_p.bind(x, lower=bool(lower), vectors=True)
     if subset_by_index is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 import numpy as np
@@ -16,6 +16,7 @@ from pullback._core import dtypes
 from pullback._core.array import Array, ConcreteArray, array_of
 from pullback._core.primitive import Primitive
 from pullback._core.types import ShapedArray, make_aval
+from pullback._core.zeros import Zero, zero_of
 from pullback._ops.assemble import broadcasted_iota
 from pullback._ops.blas import MODERATE, scipy_blas
 from pullback._ops.compare import bitwise_and, bitwise_or, eq, ge, gt, ne, select
@@ -74,6 +75,18 @@ def stacked_batch(p: Primitive) -> Callable:
         return (out, [0] * len(out)) if p.multiple_results else (out, 0)
 
     return batch
+
+
+def refuse_derivative(p: Primitive, instead: str) -> None:
+    """Set the jvp rule of a decomposition without derivative: NotImplementedError, with what to do instead."""
+
+    def jvp(primals, tangents, **params):
+        outs = p.bind(*primals, **params)
+        if any(type(t) is not Zero for t in tangents):
+            raise NotImplementedError(f"{p.name} has no derivative: {instead}. stop_gradient takes it as constant.")
+        return outs, [zero_of(y.aval) for y in outs]
+
+    p.jvp = jvp
 
 
 def each_matrix(function: Callable[..., tuple[np.ndarray, ...]], rank: int, *stacks: np.ndarray) -> list[np.ndarray]:
@@ -276,7 +289,7 @@ def guarded_call(
     name: str,
     x: Value,
     out_avals: Sequence[ShapedArray],
-    settings: dict[str, str],
+    settings: Mapping[str, str | int],
     overwrites: int | None = 0,
 ) -> list[Value]:
     """`lapack_call` for a routine whose last result is 0 on success; nan for matrices where it failed."""
@@ -292,7 +305,9 @@ def guarded_call(
     results = lapack.lapack_call(ctx, name, [matrices], [*out_avals, info], rank, settings, overwrites)
     return emitted(
         ctx,
-        lambda finite, info, *ys: [where_done(select(finite, info, np.int32(-1)), y) for y in ys],
+        lambda finite, info, *ys: [
+            where_done(select(finite, info, np.int32(-1)), y) if dtypes.is_inexact(y.aval.dtype) else y for y in ys
+        ],
         finite,
         results[-1],
         *results[:-1],

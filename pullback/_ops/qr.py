@@ -12,6 +12,7 @@ from pullback._core.zeros import Zero, zero_of
 from pullback._ops.elementwise import add, mul, neg, sub
 from pullback._ops.expressions import emitted
 from pullback._ops.families import operands, scalar_like
+from pullback._ops.implementations import check_magma
 from pullback._ops.matrices import (
     adjoint,
     as_column,
@@ -187,7 +188,9 @@ householder_product_p.batch = stacked_batch(householder_product_p)
 qr_p = Primitive("qr", multiple_results=True)
 
 
-def qr(x: ArrayLike, *, pivoting: bool = False, full_matrices: bool = True) -> tuple[Array, ...]:
+def qr(
+    x: ArrayLike, *, pivoting: bool = False, full_matrices: bool = True, use_magma: bool | None = None
+) -> tuple[Array, ...]:
     """The decomposition `x = q @ r` with orthonormal columns of `q` and upper triangular `r`.
 
     `x`: `(..., m, n)`, float32, float64 or complex. Returns `q` `(..., m, k)` and `r` `(..., k, n)` where k is m with
@@ -206,6 +209,7 @@ def qr(x: ArrayLike, *, pivoting: bool = False, full_matrices: bool = True) -> t
     >>> print(r)
     [[-5.]]
     """
+    check_magma("qr", use_magma)
     (x,) = operands("qr", x)
     check_matrices("qr", x.aval)
     return tuple(qr_p.bind(x, pivoting=bool(pivoting), full_matrices=bool(full_matrices)))

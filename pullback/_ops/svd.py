@@ -15,6 +15,7 @@ from pullback._ops.eigh import subset
 from pullback._ops.elementwise import add, mul, neg, sub
 from pullback._ops.expressions import emitted
 from pullback._ops.families import operands, scalar_like
+from pullback._ops.implementations import SvdAlgorithm, check_implementation
 from pullback._ops.matrices import (
     adjoint,
     as_row,
@@ -43,14 +44,20 @@ svd_p = Primitive("svd", multiple_results=True)
 
 
 def svd(
-    x: ArrayLike, *, full_matrices: bool = True, compute_uv: bool = True, subset_by_index: tuple[int, int] | None = None
+    x: ArrayLike,
+    *,
+    full_matrices: bool = True,
+    compute_uv: bool = True,
+    subset_by_index: tuple[int, int] | None = None,
+    algorithm: SvdAlgorithm | None = None,
 ) -> Any:
     """The decomposition `x = u @ diag(s) @ vh` with `u` and `vh` unitary and `s` real, not negative, descending.
 
     `x`: `(..., m, n)`, float32, float64 or complex. Returns `u` `(..., m, k)`, `s` `(..., min(m, n))`, `vh` `(..., k,
     n)` where k is min(m, n), or m and n with `full_matrices`; without `compute_uv` only `s`. With `subset_by_index`,
     which excludes `full_matrices`, only those from its first number up to, not including, its second. A matrix with
-    nan or inf gives nan. Raises: ValueError for other shapes and subsets, TypeError for other dtypes.
+    nan or inf gives nan. Raises: ValueError for other shapes and subsets, TypeError for other dtypes,
+    NotImplementedError for an `algorithm` that is not LAPACK's.
 
     Singular values have a first derivative everywhere, for repeated ones and for 0 in the basis found: right for
     symmetric functions of them, and a subgradient at 0. Second derivatives along directions that mix the vectors of
@@ -65,6 +72,7 @@ def svd(
     >>> print(lax.linalg.svd(pnp.array([[3., 0.], [0., -4.]]), compute_uv=False))
     [4. 3.]
     """
+    check_implementation("svd", SvdAlgorithm, algorithm)
     (x,) = operands("svd", x)
     check_matrices("svd", x.aval)
     results = svd_p.bind(x, full_matrices=bool(full_matrices and compute_uv), vectors=bool(compute_uv))

@@ -23,20 +23,20 @@ def lapack_call(
     operands: Sequence[Value],
     out_avals: Sequence[ShapedArray],
     rank: int = 0,
-    settings: Mapping[str, str] | None = None,
+    settings: Mapping[str, str | int] | None = None,
     overwrites: int | None = 0,
 ) -> list[Value]:
     """Emit a call of a routine such as "getrf", for the dtype of the first operand; returns its results.
 
     `rank` is the number of leading axes that index the matrices of a stack; values with two more axes are matrices.
-    `settings` are the routine's options by name, each a letter. `overwrites` is the operand whose memory the first
-    result reuses.
+    `settings` are the routine's options by name, each a letter or a number. `overwrites` is the operand whose memory
+    the first result reuses.
     """
     _register()
     attributes = [
         f'call_target_name = "lapack_{_PREFIXES[operands[0].aval.dtype.name]}{routine}_ffi"',
         "api_version = 4 : i32",
-        f"backend_config = {{{', '.join(f'{k} = {ord(v)} : ui8' for k, v in (settings or {}).items())}}}",
+        f"backend_config = {{{', '.join(f'{k} = {_setting(v)}' for k, v in (settings or {}).items())}}}",
         f"operand_layouts = [{', '.join(_layout(x.aval, rank) for x in operands)}]",
         f"result_layouts = [{', '.join(_layout(aval, rank) for aval in out_avals)}]",
     ]
@@ -48,6 +48,10 @@ def lapack_call(
         )
     outs = ctx.op("stablehlo.custom_call", operands, list(out_avals), ", ".join(attributes))
     return outs
+
+
+def _setting(value: str | int) -> str:
+    return f"{value} : i32" if isinstance(value, int) else f"{ord(value)} : ui8"
 
 
 def _layout(aval: ShapedArray, rank: int) -> str:

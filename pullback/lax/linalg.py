@@ -2,31 +2,60 @@
 
 import typing as _typing
 
-from pullback._api.primitive_names import IN_LINALG as _IN_LINALG
-from pullback._api.primitive_names import subset as _primitives
 from pullback._core.errors import publish
 from pullback._core.lazy import attributes as _attributes
-from pullback._ops.cholesky import cholesky
-from pullback._ops.eig import eig
-from pullback._ops.eigh import eigh
-from pullback._ops.lu import lu, lu_pivots_to_permutation
-from pullback._ops.qr import householder_product, qr
-from pullback._ops.svd import svd
-from pullback._ops.triangular_solve import triangular_solve
+from pullback._higher_order.solvers.rank_updates import cholesky_update, symmetric_product
+from pullback._ops.cholesky import cholesky, cholesky_p
+from pullback._ops.eig import eig, eig_p
+from pullback._ops.eigh import eigh, eigh_p
+from pullback._ops.hessenberg import hessenberg, hessenberg_p, tridiagonal, tridiagonal_p
+from pullback._ops.implementations import EighImplementation, EigImplementation, SvdAlgorithm
+from pullback._ops.lu import lu, lu_p, lu_pivots_to_permutation, lu_pivots_to_permutation_p
+from pullback._ops.polar import qdwh
+from pullback._ops.qr import householder_product, householder_product_p, qr, qr_p
+from pullback._ops.reflections import ormqr
+from pullback._ops.schur import schur, schur_p
+from pullback._ops.svd import svd, svd_p
+from pullback._ops.triangular_solve import triangular_solve, triangular_solve_p
+from pullback._ops.tridiagonal import tridiagonal_solve, tridiagonal_solve_p
 
 __all__ = [
+    "EigImplementation",
+    "EighImplementation",
+    "SvdAlgorithm",
     "cholesky",
+    "cholesky_p",
+    "cholesky_update",
     "eig",
+    "eig_p",
     "eigh",
+    "eigh_p",
+    "hessenberg",
+    "hessenberg_p",
     "householder_product",
+    "householder_product_p",
     "lu",
+    "lu_p",
     "lu_pivots_to_permutation",
+    "lu_pivots_to_permutation_p",
+    "ormqr",
+    "qdwh",
     "qr",
+    "qr_p",
+    "schur",
+    "schur_p",
     "svd",
+    "svd_p",
+    "symmetric_product",
     "triangular_solve",
+    "triangular_solve_p",
+    "tridiagonal",
+    "tridiagonal_p",
+    "tridiagonal_solve",
+    "tridiagonal_solve_p",
 ]
 
 publish(globals())
 
 if not _typing.TYPE_CHECKING:
-    __getattr__, __dir__ = _attributes(__name__, _primitives(_IN_LINALG))
+    __getattr__, __dir__ = _attributes(__name__)
