@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pullback.numpy as pnp
 from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
 from pullback._ops import qr as qr_ops
@@ -20,7 +21,7 @@ from pullback._ops.matrices import adjoint, check_matrices, product
 from pullback._ops.triangular_solve import triangular_solve
 from pullback.numpy._linalg.solving import inexact, square_matrices, system
 
-__all__ = ["eigh", "eigvalsh", "qr", "svd", "svdvals"]
+__all__ = ["eigh", "eigh_tridiagonal", "eigvalsh", "qr", "qr_multiply", "svd", "svdvals"]
 
 
 def _matrices(name: str, a: ArrayLike) -> Array:
@@ -55,6 +56,54 @@ def qr(
         raise ValueError(f"qr: mode must be 'full', 'economic' or 'r', got {mode!r}")
     results = qr_ops.qr(_matrices("qr", a), pivoting=pivoting, full_matrices=mode != "economic")
     return results[1:] if mode == "r" else results
+
+
+@boundary
+def qr_multiply(
+    a: ArrayLike,
+    c: ArrayLike,
+    mode: str = "right",
+    pivoting: bool = False,
+    conjugate: bool = False,
+    overwrite_a: bool = False,
+    overwrite_c: bool = False,
+) -> tuple[Array, ...]:
+    """The product of the q of `qr(a, mode="economic")` and a matrix, with the r.
+
+    Args:
+      a: matrices `(..., m, n)`; k is min(m, n).
+      c: with mode "right" `(..., p, m)`, for `c @ q`; with "left" `(..., k, p)`, for `q @ c`. A vector counts as a row,
+        or a column, and gives a vector.
+      mode: "right" or "left".
+      pivoting: whether the permutation of `qr` is the third result.
+      conjugate: whether q is conjugated.
+
+    Raises: ValueError for other shapes and modes, TypeError for other dtypes.
+
+    >>> from pullback.scipy import linalg
+    >>> import pullback.numpy as pnp
+    >>> product, r = linalg.qr_multiply(pnp.array([[3.], [4.]]), pnp.array([3., 4.]))
+    >>> print(product, r)
+    [-5.] [[-5.]]
+    """
+    if mode not in ("left", "right"):
+        raise ValueError(f"qr_multiply: mode must be 'left' or 'right', got {mode!r}")
+    x, other = _matrices("qr_multiply", a), inexact("qr_multiply", c)
+    q, *rest = qr_ops.qr(x, pivoting=pivoting, full_matrices=False)
+    q = pnp.conj(q) if conjugate else q
+    vector = other.ndim == 1
+    if vector:
+        other = other[:, None] if mode == "left" else other[None]
+    inner = (other.shape[-2], q.shape[-1]) if mode == "left" else (other.shape[-1], q.shape[-2])
+    if other.ndim < 2 or inner[0] != inner[1]:
+        raise ValueError(
+            f"qr_multiply: with mode {mode!r} c must have length {inner[1]} along its axis beside q, got shape "
+            f"{pnp.shape(c)}"
+        )
+    result = pnp.matmul(q, other) if mode == "left" else pnp.matmul(other, q)
+    if vector:
+        result = result[..., 0] if mode == "left" else result[..., 0, :]
+    return (result, *rest)
 
 
 @boundary
@@ -176,3 +225,65 @@ def _eigh(name: str, a: ArrayLike, b: ArrayLike | None, lower: bool, values_only
     if type == 3:
         return w, product(factor, v)
     return w, triangular_solve(factor, v, left_side=True, lower=True, transpose_a=True, conjugate_a=True)
+
+
+@boundary
+def eigh_tridiagonal(
+    d: ArrayLike,
+    e: ArrayLike,
+    *,
+    eigvals_only: bool = False,
+    select: str = "a",
+    select_range: tuple[float, float] | None = None,
+    tol: float | None = None,
+    key: Array | None = None,
+) -> Array | tuple[Array, Array]:
+    """Eigenvalues, rising, and eigenvectors of symmetric tridiagonal matrices, which are formed for it.
+
+    Args:
+      d: the diagonals, real, of shape `(..., n)`.
+      e: the numbers beside them, real, of shape `(..., n - 1)`.
+      eigvals_only: whether only the eigenvalues are returned.
+      select: "a" for all, "i" for those with the indices from `select_range[0]` to `select_range[1]`, both included.
+      tol, key: accepted, and change nothing.
+
+    Returns: eigenvalues `(..., n)`, and unit eigenvectors as columns.
+    Raises: ValueError for other shapes, unknown selections and indices outside; TypeError for other dtypes;
+      NotImplementedError for the selection "v" of a range of values, whose number types do not tell.
+
+    >>> from pullback.scipy import linalg
+    >>> import pullback.numpy as pnp
+    >>> print(linalg.eigh_tridiagonal(pnp.array([2., 2.]), pnp.array([1.]), eigvals_only=True).round(4))
+    [1. 3.]
+    """
+    if select == "v":
+        raise NotImplementedError(
+            "eigh_tridiagonal: select='v' is not implemented, for types do not tell how many eigenvalues are in a "
+            "range; select all of them, and compare"
+        )
+    if select not in ("a", "i"):
+        raise ValueError(f"eigh_tridiagonal: select must be 'a' or 'i', got {select!r}")
+    diagonal, beside = inexact("eigh_tridiagonal", d), inexact("eigh_tridiagonal", e)
+    if pnp.iscomplexobj(diagonal) or pnp.iscomplexobj(beside):
+        raise TypeError("eigh_tridiagonal: d and e must be real")
+    n = diagonal.shape[-1] if diagonal.ndim else 0
+    if not n or beside.ndim != diagonal.ndim or beside.shape[-1] != n - 1:
+        raise ValueError(
+            f"eigh_tridiagonal: e must have one entry less than d, got shapes {diagonal.shape} and {beside.shape}"
+        )
+    dtype = pnp.result_type(diagonal, beside)
+    diagonal, beside = diagonal.astype(dtype), beside.astype(dtype)
+    low = beside[..., :, None] * pnp.eye(n - 1, n, dtype=dtype)
+    low = pnp.concatenate([pnp.zeros((*low.shape[:-2], 1, n), dtype), low], -2)
+    matrix = diagonal[..., :, None] * pnp.eye(n, dtype=dtype) + low + pnp.swapaxes(low, -1, -2)
+    first, last = 0, n - 1
+    if select == "i":
+        if select_range is None or not 0 <= select_range[0] <= select_range[1] < n:
+            raise ValueError(
+                f"eigh_tridiagonal: select_range must be two indices of {n} eigenvalues, in order, got {select_range}"
+            )
+        first, last = int(select_range[0]), int(select_range[1])
+    if eigvals_only:
+        return eigenvalues("eigh_tridiagonal", matrix, True, True)[..., first : last + 1]
+    v, w = decomposed(matrix, lower=True)
+    return w[..., first : last + 1], v[..., first : last + 1]

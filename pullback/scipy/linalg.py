@@ -7,53 +7,80 @@ and matrices with entries that are not finite give nan or inf.
 
 from __future__ import annotations
 
-import math
 import typing as _typing
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from pullback._core import dtypes
-from pullback._core.array import Array, ArrayLike, ConcreteArray
+from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary, kind_of
 from pullback._core.lazy import attributes as _attributes
 from pullback._core.typing import AnyValue
-from pullback._higher_order.control.while_loop import while_loop
-from pullback._ops import bases, compare, elementwise, rounding
 from pullback._ops import cholesky as cholesky_ops
+from pullback._ops import compare, elementwise
 from pullback._ops import lu as lu_ops
 from pullback._ops.assemble import broadcasted_iota
-from pullback._ops.assemble import concatenate as joined
-from pullback._ops.families import broadcast_shapes, scalar_like
-from pullback._ops.identity import stop_gradient_p
-from pullback._ops.matrices import adjoint, check_matrices, conjugate, identity, product, rows, side_by_side, triangle
-from pullback._ops.reduce import reduce_max
-from pullback._ops.shape import broadcast_to, convert_element_type, reduce_sum, reshape
-from pullback._ops.slicing import pad, rev, slice_in_dim
+from pullback._ops.matrices import adjoint, check_matrices, conjugate, identity, rows, side_by_side, triangle
+from pullback._ops.shape import convert_element_type, reshape
+from pullback._ops.slicing import slice_in_dim
 from pullback._ops.triangular_solve import triangular_solve
-from pullback._ops.trig import abs as magnitude
 from pullback._ops.trig import real_dtype
 from pullback.numpy import linalg
-from pullback.numpy._elementwise.promotion import as_operand, cast, integer
-from pullback.numpy._indexing.indexing import take
+from pullback.numpy._elementwise.promotion import as_operand
 from pullback.numpy._linalg.solving import columns, inexact, square_matrices, system
-from pullback.scipy._spectral import eigh, eigvalsh, qr, svd, svdvals
+from pullback.scipy._matrix_functions import expm, expm_frechet
+from pullback.scipy._spectral import eigh, eigh_tridiagonal, eigvalsh, qr, qr_multiply, svd, svdvals
+from pullback.scipy._structured_matrices import (
+    block_diag,
+    circulant,
+    companion,
+    convolution_matrix,
+    dft,
+    fiedler,
+    fiedler_companion,
+    hadamard,
+    hankel,
+    helmert,
+    hilbert,
+    invhilbert,
+    invpascal,
+    leslie,
+    pascal,
+    toeplitz,
+)
 
 __all__ = [
     "block_diag",
     "cho_factor",
     "cho_solve",
     "cholesky",
+    "circulant",
+    "companion",
+    "convolution_matrix",
     "det",
+    "dft",
     "eigh",
+    "eigh_tridiagonal",
     "eigvalsh",
     "expm",
+    "expm_frechet",
+    "fiedler",
+    "fiedler_companion",
+    "hadamard",
+    "hankel",
+    "helmert",
+    "hilbert",
     "inv",
+    "invhilbert",
+    "invpascal",
+    "leslie",
     "lu",
     "lu_factor",
     "lu_solve",
+    "pascal",
     "qr",
+    "qr_multiply",
     "solve",
     "solve_triangular",
     "svd",
@@ -323,158 +350,6 @@ def lu(
     place = broadcasted_iota(np.dtype(np.int32), (m, m), 0)
     on = compare.eq(place, reshape(permutation, (*x.aval.shape[:-2], 1, m)))
     return convert_element_type(on, real_dtype(x.aval.dtype)), left, upper
-
-
-# --- matrices with a structure ---
-
-
-@boundary
-def block_diag(*arrs: ArrayLike) -> Array:
-    """The matrix with the given ones along its diagonal, and zeros elsewhere; of shape (1, 0) for none.
-
-    A vector counts as one row and a number as a matrix of one entry; dtypes are promoted. ValueError for more than two
-    axes.
-
-    >>> from pullback.scipy import linalg
-    >>> import pullback.numpy as pnp
-    >>> print(linalg.block_diag(pnp.array([[1, 2], [3, 4]]), 5))
-    [[1 2 0]
-     [3 4 0]
-     [0 0 5]]
-    """
-    xs = [as_operand(x, "block_diag", i) for i, x in enumerate(arrs or (np.zeros((1, 0), np.float32),))]
-    for i, x in enumerate(xs):
-        if x.aval.ndim > 2:
-            raise ValueError(f"block_diag: expected matrices, vectors or numbers, got shape {x.shape} at argument {i}")
-    dtype, weak = dtypes.promote(*[(x.aval.dtype, x.aval.weak_type) for x in xs])
-    xs = [reshape(cast(x, dtype, weak), (1,) * (2 - x.aval.ndim) + x.aval.shape) for x in xs]
-    width, before = sum(x.aval.shape[1] for x in xs), 0
-    strips = []
-    for x in xs:
-        after = before + x.aval.shape[1]
-        strips.append(pad(x, scalar_like(0, dtype), [(0, 0, 0), (before, width - after, 0)]))
-        before = after
-    return joined(strips, 0)
-
-
-@boundary
-def toeplitz(c: ArrayLike, r: ArrayLike | None = None) -> Array:
-    """The matrices of shape `(..., m, n)` whose entries depend only on the diagonal they are on.
-
-    `c`: the first column `(..., m)`; `r`: the first row `(..., n)`, of which the first entry is not read, by default
-    the conjugate of `c`. Leading axes broadcast, dtypes are promoted. TypeError for anything but an array, ValueError
-    for leading axes that do not broadcast.
-
-    >>> from pullback.scipy import linalg
-    >>> import pullback.numpy as pnp
-    >>> print(linalg.toeplitz(pnp.array([1, 2, 3]), pnp.array([1, 4])))
-    [[1 4]
-     [2 1]
-     [3 2]]
-    """
-    column = as_operand(c, "toeplitz", 0)
-    row = conjugate(column) if r is None else as_operand(r, "toeplitz", 1)
-    dtype, _ = dtypes.promote(*[(x.aval.dtype, x.aval.weak_type) for x in (column, row)])
-    column, row = (convert_element_type(reshape(x, x.aval.shape or (1,)), dtype) for x in (column, row))
-    lead = broadcast_shapes("toeplitz", column.aval.shape[:-1], row.aval.shape[:-1])
-    m, n = column.aval.shape[-1], row.aval.shape[-1]
-    column, row = broadcast_to(column, (*lead, m)), broadcast_to(row, (*lead, n))
-    axis = len(lead)
-    # from the lower left corner up and then to the right
-    around = joined([rev(column, (axis,)), slice_in_dim(row, min(n, 1), n, axis=axis)], axis)
-    return take(around, m - 1 - np.arange(m)[:, None] + np.arange(n), axis=axis)
-
-
-# --- the exponential ---
-
-# the degree of the Padé approximant, and the norm up to which it and its derivative are exact to rounding. Higham, The
-# scaling and squaring method for the matrix exponential revisited (2005); Al-Mohy and Higham, Computing the Fréchet
-# derivative of the matrix exponential (2009), table 6.1.
-_DEGREES = {np.dtype(np.float32): (7, 3.0), np.dtype(np.float64): (13, 4.74)}
-
-
-@boundary
-def expm(A: ArrayLike, *, upper_triangular: bool = False, max_squarings: int = 16) -> Array:
-    """The exponentials of square matrices `(..., n, n)`, by a Padé approximant, scaling and squaring.
-
-    A matrix that would have to be halved more than `max_squarings` times gives nan. With `upper_triangular` the
-    matrices must be so, and save the LU decomposition. float32, float64 or complex; integers and bools are converted.
-    Differentiable to any order. Raises: ValueError for other shapes and a negative `max_squarings`, TypeError for other
-    dtypes.
-
-    >>> from pullback.scipy import linalg
-    >>> import pullback.numpy as pnp
-    >>> print(linalg.expm(pnp.array([[0., 1.], [0., 0.]])))
-    [[1. 1.]
-     [0. 1.]]
-    """
-    x = square_matrices("expm", A, "A")
-    limit = integer("expm", "max_squarings", max_squarings)
-    if limit < 0:
-        raise ValueError(f"expm: max_squarings must be at least 0, got {limit}")
-    if x.aval.size == 0:
-        return x
-    degree, reach = _DEGREES[real_dtype(x.aval.dtype)]
-    rank = x.aval.ndim
-    norm = reduce_max(reduce_sum(magnitude(stop_gradient_p.bind(x)), (rank - 2,)), (rank - 2,))
-    halvings = rounding.ceil(elementwise.log(norm / reach) / math.log(2))
-    halvings = compare.select(compare.gt(norm, reach), halvings, scalar_like(0, norm.aval.dtype))
-    enough = compare.le(halvings, scalar_like(limit, norm.aval.dtype))
-    halvings = compare.select(enough, halvings, scalar_like(0, norm.aval.dtype))
-    each = (*halvings.aval.shape, 1, 1)
-    scale = bases.exp2(elementwise.neg(halvings))
-    small = elementwise.mul(x, reshape(convert_element_type(scale, x.aval.dtype), each))
-    y = _quotient(*_pade(small, degree), upper_triangular)
-    halvings = reshape(halvings, each)
-    most = reduce_max(halvings, tuple(range(rank)))
-
-    def square(state):
-        i, y = state
-        return i + 1, compare.select(compare.lt(i, halvings), product(y, y), y)
-
-    y = _repeated(square, y, most, limit)
-    return compare.select(reshape(enough, each), y, scalar_like(np.nan, y.aval.dtype))
-
-
-def _repeated(step: Callable, y: Array, count: Array, limit: int) -> Array:
-    """The steps of a loop: their number if it is known, else a loop with a bound."""
-    state = scalar_like(0, count.aval.dtype), y
-    if type(count) is ConcreteArray:
-        for _ in range(int(count)):
-            state = step(state)
-        return state[1]
-    return while_loop(lambda state: compare.lt(state[0], count), step, state, max_steps=limit)[1]
-
-
-def _pade(x: Array, degree: int) -> tuple[Array, Array]:
-    """The odd and the even part of the numerator of the approximant; the denominator has their difference."""
-    f = math.factorial
-    c = [f(2 * degree - k) * f(degree) / (f(2 * degree) * f(degree - k) * f(k)) for k in range(degree + 1)]
-    one, x2 = identity(x), product(x, x)
-    x4 = product(x2, x2)
-    powers = [one, x2, x4, product(x4, x2)]
-
-    def total(coefficients, of):
-        terms = [elementwise.mul(p, scalar_like(k, x.aval.dtype)) for k, p in zip(coefficients, of, strict=True)]
-        result = terms[0]
-        for term in terms[1:]:
-            result = elementwise.add(result, term)
-        return result
-
-    parts = []
-    for start in (1, 0):
-        part = total(c[start:8:2], powers)
-        if degree > 7:
-            part = elementwise.add(part, product(powers[3], total(c[start + 8 :: 2], powers[1:])))
-        parts.append(part)
-    return product(x, parts[0]), parts[1]
-
-
-def _quotient(odd: Array, even: Array, triangular: bool) -> Array:
-    over, under = elementwise.add(even, odd), elementwise.sub(even, odd)
-    if triangular:
-        return triangular_solve(under, over, left_side=True)
-    return lu_ops.solve("expm", under, over)
 
 
 if not _typing.TYPE_CHECKING:

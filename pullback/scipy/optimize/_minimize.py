@@ -27,6 +27,12 @@ class OptimizeResults(NamedTuple):
     and `status` 0 if so, 1 if `maxiter` was reached, 3 if no step along the last direction was found. `hess_inv` is the
     estimate of the inverse of the Hessian, None for methods that keep none. `nfev`, `njev` and `nit` count the
     evaluations of function and gradient and the iterations.
+
+    >>> import pullback.numpy as pnp
+    >>> from pullback.scipy.optimize import minimize
+    >>> found = minimize(lambda x: (x**2).sum(), pnp.ones(2), method="BFGS")
+    >>> print(found.success, found.x)
+    True [0. 0.]
     """
 
     x: Array
