@@ -17,7 +17,8 @@ from pullback._core.array import ConcreteArray, array_of
 from pullback._core.cells import Cell, read_cell, resolved, write_cell
 from pullback._core.discharge import aliased, exposed
 from pullback._core.jaxpr import Jaxpr, RefEffect, consts_to_args
-from pullback._core.refs import Ref
+from pullback._core.refs import Ref, of_leaf
+from pullback._core.types import ShapedArray
 from pullback._transforms.dce import dce
 from pullback._xla.executable import Executable, ProgramOfValues
 
@@ -46,7 +47,8 @@ class RefUse(NamedTuple):
         numbers = {cell: i for i, cell in places.items()}
         n = len(jaxpr.constvars)
         first = n - len(outer)
-        given = [first + outer.index(cell) if cell in outer else n + numbers[cell] for cell in written]
+        arrays = [cell for cell in written if type(cell.aval) is ShapedArray]
+        given = [first + outer.index(cell) if cell in outer else n + numbers[cell] for cell in arrays]
         read = dce(consts_to_args(jaxpr))[1]
         donated = frozenset(i for i in given if read[i])
         return jaxpr, RefUse(places, outer, [numbers.get(cell, cell) for cell in written], effects, donated)
@@ -70,7 +72,7 @@ class RefUse(NamedTuple):
         n += len(self.outer)
         for i in self.arguments:
             ref: Ref = leaves[i]
-            xs[n + i] = ref[...] if ref.path else _content(ref.cell, n + i in self.donated, may_fail)
+            xs[n + i] = of_leaf(ref)[...] if ref.path else _content(ref.cell, n + i in self.donated, may_fail)
         return xs
 
     def run(self, program: Executable | ProgramOfValues, consts: Sequence[Any], leaves: Sequence[Any]) -> list[Any]:
@@ -97,7 +99,7 @@ class RefUse(NamedTuple):
             if isinstance(where, Cell):
                 write_cell(where, content, alone=True)
             elif leaves[where].path:
-                leaves[where][...] = content
+                of_leaf(leaves[where])[...] = content
             else:
                 write_cell(leaves[where].cell, content, alone=True)
 

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from pullback._core.array import Array, ArrayLike, ConcreteArray, array_of, lift
-from pullback._core.cells import Cell, read_cell, staging_of
+from pullback._core.cells import Cell, staging_of
 from pullback._core.errors import boundary, described
-from pullback._core.refs import Ref, RefType, make_ref
+from pullback._core.public_array import ExtendedArray
+from pullback._core.refs import Ref, RefType, handle_of, make_ref
+from pullback._core.tree import tree_flatten
 from pullback._core.types import ShapedArray, ShapeDtypeStruct, make_aval
 from pullback._core.typing import AnyValue
 from pullback._ops.shape import convert_element_type, zeros_like_aval
@@ -47,10 +49,15 @@ def new_ref(init_val: ArrayLike, *, memory_space: None = None, kind: str | None 
             f"new_ref: a Ref holds an array, but got {described(init_val)}. For a second Ref with the same content, "
             "read the first: new_ref(ref[...])."
         )
+    if isinstance(init_val, ExtendedArray):
+        (leaf,), tree = tree_flatten(init_val)
+        return handle_of(new_ref(leaf).cell, tree=tree)
     try:
         x = lift(init_val)
     except TypeError as error:
         raise TypeError(f"new_ref: {error}") from None
+    if type(x.aval) is not ShapedArray:
+        return make_ref(x)  # a value of a type of one's own, which is not modified
     aval = x.aval.strip_weak_type()
     if type(x) is ConcreteArray and (x is init_val or x.aval is not aval):
         return make_ref(array_of(aval, np.array(x.value)), alone=True)
@@ -70,7 +77,7 @@ def empty_ref(ty: AnyValue, memory_space: None = None) -> Ref:
     if memory_space is not None:
         raise ValueError(f"empty_ref: memory_space must be None, got {memory_space!r}: there is one memory")
     if isinstance(ty, RefType):
-        ty = ty.inner
+        return handle_of(empty_ref(ty.inner).cell, tree=ty.tree)
     if not isinstance(ty, (ShapedArray, ShapeDtypeStruct)):
         raise TypeError(
             f"empty_ref: expected the type of an array, such as ShapeDtypeStruct((3,), 'float32'), got {described(ty)}"
@@ -92,7 +99,7 @@ def freeze(ref: Ref) -> Array:
     2.0
     """
     cell = _ended("freeze", ref)
-    content = read_cell(cell)
+    content = ref[...]
     _end(cell, "freeze")
     return content
 

@@ -9,7 +9,7 @@ from pullback._core.arguments import flatten_result
 from pullback._core.discharge import aliased
 from pullback._core.errors import standing_for
 from pullback._core.flat_function import FlatFunction
-from pullback._core.refs import Ref, make_ref
+from pullback._core.refs import Ref, make_ref, of_leaf
 from pullback._core.trace import context
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten
 from pullback._core.typing import AnyValue, PyTree
@@ -61,18 +61,20 @@ def batched_with_refs(
     def example(values: Sequence[AnyValue]) -> Any:
         inner = list(leaves)
         for i, x in zip(given, values, strict=True):
-            inner[i] = make_ref(x) if i in mapped else x
+            inner[i] = make_ref(x, tree=leaves[i].tree) if i in mapped else x
         args, kwargs = tree_unflatten(tree, inner)
         result = fun(*args, **kwargs)
         contents = dict(zip(given, values, strict=True))
-        written = [None if inner[i].cell.content is contents[i] else inner[i][...] for i in mapped]
+        written = [None if inner[i].cell.content is contents[i] else of_leaf(inner[i])[...] for i in mapped]
         return result, written
 
-    values = [leaves[i][...] if i in mapped else leaves[i] for i in given]
+    # a negative axis counts from the end of the axes of keys, which are one less than those of their words
+    axes = [a % x.ndim if isinstance(x, Ref) and isinstance(a, int) and x.ndim else a for a, x in zip(axes, leaves)]
+    values = [of_leaf(leaves[i])[...] if i in mapped else leaves[i] for i in given]
     result, written = vmap(example, ([axes[i] for i in given],), (out_axes, [axes[i] for i in mapped]))(values)
     for i, content in zip(mapped, written, strict=True):
         if content is not None:
-            leaves[i][...] = content
+            of_leaf(leaves[i])[...] = content
     return result
 
 

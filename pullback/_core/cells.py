@@ -116,7 +116,7 @@ ref_get_p.types = ref_set_p.types = Forgetting()  # a reference must not be kept
 ref_get_p.abstract_eval = lambda ref: ref.aval
 ref_set_p.abstract_eval = lambda aval, ref: []
 ref_get_p.has(effectful=True)
-ref_set_p.has(effectful=True)
+ref_set_p.has(effectful=True, own_types=True)
 
 
 def staging_of(cell: Cell, verb: str) -> Any:

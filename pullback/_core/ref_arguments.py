@@ -62,10 +62,10 @@ def passed(tree: PyTree, where: Callable[[tuple[Any, ...]], str], compiled: bool
         places[root] = place
         if compiled:
             cell = Cell(None, x.aval_of_part, origin=place)
-            handle = handle_of(cell)
+            handle = handle_of(cell, tree=x.tree)
         else:
             cell = Cell(None, x.cell.aval, origin=place, target=x.cell)
-            handle = handle_of(cell, x.path, x.aval_of_part)
+            handle = handle_of(cell, x.path, x.aval_of_part, x.tree)
         cells.append(cell)
         leaves.append(PassedRef(handle))
     return tree_unflatten(treedef, leaves), cells

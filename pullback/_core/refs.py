@@ -15,43 +15,55 @@ import numpy as np
 from pullback._core.array import Array, ConcreteArray, array_of
 from pullback._core.cells import Cell, resolved, staging_of
 from pullback._core.errors import Described, Location, UnexpectedTracerError, boundary, is_internal
+from pullback._core.public_array import ExtendedArray
 from pullback._core.ref_changes import refs_exist
-from pullback._core.types import ShapedArray, length
+from pullback._core.tree import PyTreeDef, tree_flatten
+from pullback._core.types import ShapedArray, ShapeDtypeStruct, length
 from pullback._core.typing import AnyValue, DTypeLike, Index
 
 
 class RefType:
-    """The type of a reference: that of its content.
+    """The type of a reference: that of its content. `tree` is the structure of content that is a node of a pytree.
 
     >>> RefType(ShapedArray((4,), "float32"))
     Ref{float32[4]}
     """
 
-    __slots__ = ("inner",)
+    __slots__ = ("inner", "tree")
     inner: ShapedArray
+    tree: PyTreeDef | None
 
-    def __init__(self, inner: ShapedArray):
+    def __init__(self, inner: ShapedArray, tree: PyTreeDef | None = None):
         self.inner = inner
+        self.tree = tree
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of the content."""
-        return self.inner.shape
+        return self.like().shape
 
     @property
     def dtype(self) -> np.dtype:
         """The dtype of the content."""
-        return self.inner.dtype
+        return self.like().dtype
 
     @property
     def ndim(self) -> int:
         """The number of axes of the content."""
-        return self.inner.ndim
+        return self.like().ndim
 
     @property
     def size(self) -> int:
         """The number of elements of the content."""
-        return self.inner.size
+        return self.like().size
+
+    def like(self) -> Any:
+        """Something with the shape and dtype of the content."""
+        return (
+            self.inner
+            if self.tree is None
+            else self.tree.unflatten([ShapeDtypeStruct(self.inner.shape, self.inner.dtype)])
+        )
 
     def str_short(self) -> str:
         """The type as jaxprs print it."""
@@ -61,7 +73,7 @@ class RefType:
         return f"Ref{{{self.inner}}}"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, RefType) and self.inner is other.inner
+        return isinstance(other, RefType) and self.inner == other.inner and self.tree == other.tree
 
     def __hash__(self) -> int:
         return hash((RefType, self.inner))
@@ -89,11 +101,12 @@ class Ref(Described):
     Ref([1., 5., 0.], dtype=float32)
     """
 
-    __slots__ = ("cell", "path", "aval_of_part", "__weakref__")
+    __slots__ = ("cell", "path", "aval_of_part", "tree", "__weakref__")
     __hash__ = object.__hash__
     cell: Cell
     path: tuple[Any, ...]  # the indices that lead from the cell's content to this part
     aval_of_part: ShapedArray
+    tree: PyTreeDef | None  # the structure of a content that is a node with one leaf, which the cell holds: keys
 
     @boundary
     def __init__(self, *args: AnyValue, **kwargs: AnyValue):
@@ -102,27 +115,27 @@ class Ref(Described):
     @property
     def aval(self) -> RefType:
         """The type, `Ref{float32[3]}` for example."""
-        return RefType(self.aval_of_part)
+        return RefType(self.aval_of_part, self.tree)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The lengths of the axes."""
-        return self.aval_of_part.shape
+        return self.aval.shape
 
     @property
     def dtype(self) -> np.dtype:
         """The type of the elements."""
-        return self.aval_of_part.dtype
+        return self.aval.dtype
 
     @property
     def ndim(self) -> int:
         """The number of axes."""
-        return self.aval_of_part.ndim
+        return self.aval.ndim
 
     @property
     def size(self) -> int:
         """The number of elements."""
-        return self.aval_of_part.size
+        return self.aval.size
 
     @property
     def weak_type(self) -> bool:
@@ -162,7 +175,7 @@ class Ref(Described):
         raise TypeError(_INSTEAD.format("bool(ref)"))
 
     def _described(self) -> str:
-        return f"a Ref of type {self.aval_of_part.str_short()}"
+        return f"a Ref of type {self.aval.str_short()[4:-1]}"
 
     def __repr__(self) -> str:
         end = self.cell.root().end
@@ -237,26 +250,39 @@ class RefIndexer:
         return f"{self.ref!r}.at"
 
 
-def handle_of(cell: Cell, path: tuple[Any, ...] = (), aval: ShapedArray | None = None) -> Ref:
-    """A reference to a cell, or to a part of it."""
+def handle_of(
+    cell: Cell, path: tuple[Any, ...] = (), aval: ShapedArray | None = None, tree: PyTreeDef | None = None
+) -> Ref:
+    """A reference to a cell, or to a part of it; `tree` is the structure of a content that is a node."""
     ref = object.__new__(Ref)
-    ref.cell, ref.path, ref.aval_of_part = cell, path, aval or cell.aval
+    ref.cell, ref.path, ref.aval_of_part, ref.tree = cell, path, aval or cell.aval, tree
     return ref
 
 
-def make_ref(content: Array, alone: bool = False) -> Ref:
+def of_leaf(ref: Ref) -> Ref:
+    """The reference to the array itself that the cell holds, where the content is a node."""
+    return ref if ref.tree is None else handle_of(ref.cell, ref.path, ref.aval_of_part)
+
+
+def make_ref(content: Array, alone: bool = False, tree: PyTreeDef | None = None) -> Ref:
     """A reference made here, in the current trace, that holds an array.
 
     With `alone`, nobody else holds the array: its data may be written to.
     """
     refs_exist[0] = True
-    return handle_of(Cell(content, content.aval.strip_weak_type(), alone, _user_location()))
+    aval: Any = content.aval
+    aval = aval.strip_weak_type() if type(aval) is ShapedArray else aval
+    return handle_of(Cell(content, aval, alone, _user_location()), tree=tree)
 
 
-def _rebuilt(content: Array) -> Ref:
+def _rebuilt(content: Any) -> Ref:
+    if isinstance(content, ExtendedArray):
+        (leaf,), tree = tree_flatten(content)
+        ref = _rebuilt(leaf)
+        return handle_of(ref.cell, tree=tree)
     if isinstance(content, ConcreteArray):
         return make_ref(array_of(content.aval, np.array(content.value)), alone=True)
     return make_ref(content)
 
 
-__all__ = ["Ref", "RefIndexer", "RefType", "handle_of", "make_ref"]
+__all__ = ["Ref", "RefIndexer", "RefType", "handle_of", "make_ref", "of_leaf"]

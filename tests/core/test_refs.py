@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+from quantised import dequantise, product, scaled, weights
 
 import pullback as pb
 import pullback.numpy as pnp
@@ -147,6 +148,52 @@ def test_values_of_every_kind(value):
     assert not ref[...].weak_type
     ref[...] = ref[...]
     np.testing.assert_array_equal(np.asarray(ref[...]), np.asarray(expected))
+
+
+def test_keys_are_held():
+    keys = pb.random.split(pb.random.key(3), 4)
+    ref = pb.new_ref(keys)
+    assert ref.shape == (4,)
+    assert ref.dtype == keys.dtype
+    assert pb.typeof(ref) == pb.new_ref(keys).aval != pb.new_ref(keys[:2]).aval
+
+    def draw(ref):
+        ref[0], used = pb.random.split(ref[0])
+        return pb.random.uniform(used)
+
+    expected = pb.random.uniform(pb.random.split(keys[0])[1])
+    again = pb.random.uniform(pb.random.split(pb.random.split(keys[0])[0])[1])
+    assert draw(ref) == expected
+    assert pb.jit(draw)(ref) == again
+    words = pb.random.key_data(ref[...])
+    np.testing.assert_array_equal(words[1:], pb.random.key_data(keys)[1:])
+    ref[1:3] = keys[:2]
+    np.testing.assert_array_equal(pb.random.key_data(ref.at[2][...]), pb.random.key_data(keys[1]))
+    np.testing.assert_array_equal(pb.random.key_data(copy.deepcopy(ref)[...])[2], pb.random.key_data(keys[1]))
+    entries = pb.random.key_data(pb.lax.map(lambda r: r[...], ref))
+    np.testing.assert_array_equal(entries, pb.random.key_data(ref[...]))
+    np.testing.assert_array_equal(pb.vmap(draw)(pb.new_ref(keys[:, None]))[0], expected)
+    assert repr(pb.new_ref(pb.random.key(0))).startswith("Ref(")
+    refused(ValueError, "takes values of its own type only", ref.__setitem__, 0, pnp.zeros(2, "uint32"))
+    refused(ValueError, "takes no sums", ref.addupdate, keys[0], 0)
+    np.testing.assert_array_equal(pb.random.key_data(pb.freeze(pb.new_ref(keys))), pb.random.key_data(keys))
+
+
+def test_values_of_a_type_of_ones_own_are_held():
+    q, d = weights(3, 4)
+    ref, x = pb.new_ref(q), pnp.arange(4.0)
+    assert str(pb.typeof(ref)) == "Ref{q8[3,4]}"
+
+    def double(ref):
+        ref[...] = scaled(ref[...], 2.0)
+
+    double(ref)
+    pb.jit(double)(ref)
+    pb.lax.fori_loop(0, 2, lambda i, c: (double(ref), c)[1], 0)
+    np.testing.assert_allclose(dequantise(ref[...]), 16 * np.asarray(d), rtol=1e-6)
+    gradient = pb.grad(lambda x: product(pb.new_ref(q)[...], x).sum())(x)
+    np.testing.assert_allclose(gradient, np.asarray(d).sum(0), rtol=1e-5, atol=1e-5)
+    refused(ValueError, "it takes values of its type", ref.__setitem__, ..., pnp.zeros((3, 4)))
 
 
 def test_attributes():

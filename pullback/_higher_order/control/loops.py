@@ -12,11 +12,12 @@ from pullback._core.arguments import check_callable, flatten_result
 from pullback._core.array import Array, ArrayLike, ConcreteArray
 from pullback._core.errors import boundary, describe_function, standing_for
 from pullback._core.flat_function import FlatFunction
+from pullback._core.jaxpr import Var
 from pullback._core.ref_arguments import holds_refs
 from pullback._core.refs import Ref
 from pullback._core.tree import PyTreeDef, tree_flatten, tree_unflatten, treedef_tuple
 from pullback._core.tree_paths import skeleton
-from pullback._core.types import ShapedArray, ShapeDtypeStruct
+from pullback._core.types import ShapedArray
 from pullback._core.typing import AnyValue, Aux, PyTree, R
 from pullback._higher_order.bodies import (
     check_same_structure,
@@ -103,9 +104,7 @@ def scan_by(
     carry, carry_tree = lift_tree(function, "init", init)
     given, given_tree = tree_flatten(xs)
     if holds_refs(given):
-        sized = [
-            ShapeDtypeStruct(x.shape, x.dtype) if isinstance(x, Ref) else lift_operand(function, "xs", x) for x in given
-        ]
+        sized = [Var(x.aval_of_part) if isinstance(x, Ref) else lift_operand(function, "xs", x) for x in given]
         f, xs = _over_refs(f, xs, _length(function, sized, given_tree, length))
     scanned, xs_tree = lift_tree(function, "xs", xs, refs=True)
     n = _length(function, scanned, xs_tree, length)

@@ -14,9 +14,10 @@ import numpy as np
 from pullback._core import dtypes, numpy_state
 from pullback._core.array import Array, ArrayLike, ConcreteArray, array_of, lift
 from pullback._core.cells import Cell, owned_data, read_cell, resolved, staging_of, write_cell
-from pullback._core.errors import boundary
+from pullback._core.errors import boundary, described
 from pullback._core.ref_changes import note_change, watched
-from pullback._core.refs import Ref, RefIndexer, handle_of
+from pullback._core.refs import Ref, RefIndexer, handle_of, of_leaf
+from pullback._core.tree import tree_flatten
 from pullback._core.types import ShapedArray, make_aval
 from pullback._core.typing import AnyValue, Index
 from pullback._ops import elementwise
@@ -96,9 +97,13 @@ def fitted(ref: Ref, value: AnyValue, aval: ShapedArray) -> Array:
             f"a Ref was written to {ref.cell.described()}, which holds arrays: read it, other_ref[...], and write that"
         )
     v = lift(value)
-    if v.aval is aval:
+    if v.aval is aval or (type(aval) is not ShapedArray and v.aval == aval):
         return v
     given = v.aval
+    if type(aval) is not ShapedArray or type(given) is not ShapedArray:
+        raise ValueError(
+            f"a value of type {given.str_short()} was written to {ref.cell.described()}: it takes values of its type"
+        )
     same_kind = given.weak_type and given.dtype.kind != "b" and dtypes.join(given.dtype, True, aval.dtype, False)
     if given.shape != aval.shape or (given.dtype != aval.dtype and not (same_kind and _is_kind(given, aval))):
         raise ValueError(
@@ -128,6 +133,10 @@ def _held(ref: Ref, verb: str) -> ConcreteArray | None:
 @boundary
 def getitem_of_ref(self: Ref, key: Index) -> Array:
     """`ref[key]`: an array, which later writes do not change."""
+    if self.tree is not None:
+        whole = self.tree.unflatten([getitem_of_ref(of_leaf(self), ...)])
+        _checked(self, key)
+        return whole if key is Ellipsis else whole[key]
     _checked(self, key)
     if key is Ellipsis and not self.path:
         return read_cell(self.cell)
@@ -168,6 +177,9 @@ def addupdate_of_ref(self: Ref, x: ArrayLike, idx: Index = ...) -> None:
 
 def _write(ref: Ref, key: Index, value: AnyValue, add: bool) -> None:
     _checked(ref, key)
+    if ref.tree is not None:
+        _write_leaf(ref, key, value, add)
+        return
     cell = ref.cell
     if key is Ellipsis and not ref.path and not add:
         write_cell(cell, fitted(ref, value, cell.aval))
@@ -177,6 +189,18 @@ def _write(ref: Ref, key: Index, value: AnyValue, add: bool) -> None:
         return
     keys = [*ref.path, key]
     write_cell(cell, _updated(read_cell(cell), keys, v, add))
+
+
+def _write_leaf(ref: Ref, key: Index, value: AnyValue, add: bool) -> None:
+    """Write a node, keys, by its leaf."""
+    leaves, tree = tree_flatten(value)
+    if add or tree != ref.tree:
+        raise ValueError(
+            f"{described(value)} was {'added' if add else 'written'} to {ref._described()}, which takes "
+            f"{'no sums' if add else 'values of its own type only'}"
+        )
+    whole = isinstance(key, tuple) and any(k is Ellipsis for k in key)
+    _write(of_leaf(ref), (*key, slice(None)) if whole else key, leaves[0], False)  # type: ignore[misc]
 
 
 def _in_place(ref: Ref, key: Index, v: ConcreteArray, add: bool) -> bool:
@@ -267,8 +291,10 @@ def part_of_ref(self: RefIndexer, key: Index) -> Ref:
     ref = self.ref
     _checked(ref, key)
     if key is Ellipsis:
-        return handle_of(ref.cell, ref.path, ref.aval_of_part)
-    return handle_of(ref.cell, (*ref.path, key), part_aval(ref, key))
+        return handle_of(ref.cell, ref.path, ref.aval_of_part, ref.tree)
+    if ref.tree is not None and isinstance(key, tuple) and any(k is Ellipsis for k in key):
+        key = (*key, slice(None))  # the axis of the leaf
+    return handle_of(ref.cell, (*ref.path, key), part_aval(ref, key), ref.tree)
 
 
 def install() -> None:
