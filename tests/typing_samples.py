@@ -84,6 +84,22 @@ def with_its_gradient(x: Array) -> tuple[Array, Callable[[Array], Array]]:
     return x, plain
 
 
+def saving(policy: object, x: Array) -> tuple[Array, None]:
+    return x, None
+
+
+def recomputing(saved: None, x: Array) -> tuple[Array, Array]:
+    return x, x
+
+
+def backwards(saved: Array, ct: Array) -> tuple[Array]:
+    return (saved * ct,)
+
+
+def counted_step(carry: Array, x: Array) -> tuple[Array, float]:
+    return carry + x, 1.0
+
+
 with_result_alone: pb.custom_vjp[Array] = pb.custom_vjp(plain)
 
 
@@ -101,6 +117,8 @@ def functions_with_rules(x: Array) -> None:
     assert_type(root(x, degree=3), Array)
     assert_type(root_jvp((x, 2), (x, x)), tuple[Array, Array])
     assert_type(with_result_alone(x), Array)
+    assert_type(pb.custom_remat(plain, saving, recomputing, backwards)(x), Array)
+    assert_type(pb.ad_checkpoint.checkpointed_scan(counted_step, x, x, levels=3)[0], Array)
     assert_type(Layer().forward(x), Array)
     assert_type(Layer().fast(x), Array)
     assert_type(custom_vmap(plain)(x), Array)

@@ -325,6 +325,22 @@ def test_residuals_of_a_donated_argument():
     np.testing.assert_allclose(donating(pnp.array(X)), X - 0.2 * (X + 1), rtol=1e-6)
 
 
+def test_the_backward_pass_may_take_the_residuals():
+    """Donated to it, they are gone, and using them again is an error; the argument is the caller's."""
+    f = pb.custom_remat(
+        lambda x: pnp.sin(x), lambda _, x: (f(x), pnp.cos(x)), lambda c, x: (f(x), c), lambda c, ct: (ct * c,)
+    )
+    x = pnp.array(X)
+    loss = pb.checkpoint(lambda x: (f(x) ** 2).sum())
+    _, pull = pb.jit(lambda x: pb.vjp(loss, x))(x)
+    assert [leaf.shape for leaf in pb.tree.leaves(pull)] == [(3,), (3,)]
+    back = pb.jit(lambda pull, ct: pull(ct)[0], donate_argnums=0)
+    np.testing.assert_allclose(back(pull, np.float32(1.0)), np.sin(2 * X), rtol=1e-5)
+    with raises(RuntimeError, "has been deleted"):
+        back(pull, np.float32(1.0))
+    np.testing.assert_array_equal(x, X)
+
+
 def test_what_is_saved_is_told(capsys):
     def attention(x):
         return x * x
