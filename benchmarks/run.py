@@ -41,6 +41,8 @@ FIGURES = (
     "likelihood",
     "many_leaves",
     "kept_memory",
+    "embedding",
+    "microbatches",
     "quantised",
 )
 OURS = "pullback"
