@@ -1,7 +1,7 @@
 """Figures: the gradient of 1,000 lookups of 16 rows in a table of 100,000 × 64, per lookup.
 
-The sum of the squares of all rows that are read. Dense accumulation is that of a lookup whose rule makes an array of the
-table's size; it is measured with few lookups, since each costs the same. PyTorch's table has sparse gradients.
+The sum of the squares of all rows that are read. Dense accumulation is that of a lookup whose rule makes an array of
+the table's size; it is measured with few lookups, since each costs the same. PyTorch's table has sparse gradients.
 """
 
 import tracemalloc
