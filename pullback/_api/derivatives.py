@@ -235,6 +235,11 @@ def _check_grad_input(
     in_forward_mode = function in ("jacfwd", "hessian")
     for i, x in enumerate(leaves):
         if type(x.aval) is not ShapedArray:
+            if in_forward_mode:
+                raise TypeError(
+                    f"{function} of {function_name(fun)}: a Jacobian in forward mode is taken along the entries of "
+                    f"arrays, which a value of type {x.aval} is not: use jacrev or jvp"
+                )
             if is_trivial(x.aval.to_tangent_aval()) and not allow_int:
                 raise TypeError(f"{function} of {function_name(fun)}: values of type {x.aval} have no derivative")
             continue

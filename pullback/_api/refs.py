@@ -14,6 +14,7 @@ from pullback._core.refs import Ref, RefType, handle_of, make_ref
 from pullback._core.tree import tree_flatten
 from pullback._core.types import ShapedArray, ShapeDtypeStruct, make_aval
 from pullback._core.typing import AnyValue
+from pullback._ops.own_types import by_parts
 from pullback._ops.shape import convert_element_type, zeros_like_aval
 
 
@@ -22,7 +23,7 @@ def new_ref(init_val: ArrayLike, *, memory_space: None = None, kind: str | None 
     """A mutable array that holds a copy of `init_val`, to be read as `ref[...]` and written as `ref[...] = x`.
 
     Args:
-      init_val: an array or a number. The reference keeps its shape and dtype.
+      init_val: an array or a number, or a value of a type of one's own. The reference keeps its type.
       memory_space: None: there is one memory.
       kind: None, or "no_grad_no_remat", which JAX uses and which changes nothing here.
 
@@ -57,11 +58,17 @@ def new_ref(init_val: ArrayLike, *, memory_space: None = None, kind: str | None 
     except TypeError as error:
         raise TypeError(f"new_ref: {error}") from None
     if type(x.aval) is not ShapedArray:
-        return make_ref(x)  # a value of a type of one's own, which is not modified
+        # parts are copied, since a compiled function may write to their memory
+        ty: Any = x.aval
+        return make_ref(by_parts(_copied, ty, x))
     aval = x.aval.strip_weak_type()
     if type(x) is ConcreteArray and (x is init_val or x.aval is not aval):
         return make_ref(array_of(aval, np.array(x.value)), alone=True)
     return make_ref(convert_element_type(x, aval.dtype, False))
+
+
+def _copied(x: Array) -> Array:
+    return array_of(x.aval, np.array(x.value)) if type(x) is ConcreteArray else x
 
 
 @boundary

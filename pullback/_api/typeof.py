@@ -9,15 +9,19 @@ from pullback._core.array import ArrayLike
 from pullback._core.errors import boundary
 from pullback._core.refs import Ref, RefType
 from pullback._core.types import ShapedArray
+from pullback._core.typing import AnyValue
 
 
 @overload
 def typeof(x: Ref) -> RefType: ...
 @overload
 def typeof(x: ArrayLike) -> ShapedArray: ...
+@overload
+def typeof(x: AnyValue) -> Any: ...
 @boundary
 def typeof(x: Any) -> Any:
-    """The shape, dtype and weak type of an array or a number; traced values have them too; of a Ref, its content.
+    """The shape, dtype and weak type of an array or a number; traced values have them too; of a Ref, its content; of a
+    value of a type of one's own, that type (see `experimental.hijax`).
 
     TypeError for anything else.
 

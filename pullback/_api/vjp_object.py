@@ -22,14 +22,13 @@ from pullback._api.linear_functions import (
 )
 from pullback._api.residuals import Residual, SavedResiduals, traced_residuals
 from pullback._api.taps import collected_logs
-from pullback._core import dtypes
 from pullback._core.arguments import argument_path
 from pullback._core.array import is_array_like, lift
 from pullback._core.errors import boundary, described, function_name
 from pullback._core.refs import Ref
 from pullback._core.tree import PyTreeDef, register_pytree_node, tree_flatten, tree_unflatten
 from pullback._core.tree_paths import keystr, skeleton, tree_flatten_with_path
-from pullback._core.types import ShapedArray, ShapeDtypeStruct
+from pullback._core.types import ShapedArray, ShapeDtypeStruct, is_differentiable
 from pullback._core.typing import AnyValue, PyTree
 from pullback._higher_order.custom.backward import structured_residuals
 from pullback._transforms.accumulators import GradAccum, NullAccum, RefAccum
@@ -183,12 +182,12 @@ class VJP(LinearFunction):
         for i, (entry, aval) in enumerate(zip(leaves, self.in_avals, strict=True)):
             where = f"with_refs of {self.describe()}: the entry of {self._path(i)}"
             if isinstance(entry, Ref):
-                if not dtypes.is_inexact(aval.dtype):
+                if not is_differentiable(aval):
                     raise TypeError(
                         f"{where} is a Ref, but a value of type {aval.str_short()} has no derivative: use GradValue() "
                         "or DontWant()"
                     )
-                RefAccum(aval, entry, where)
+                RefAccum(aval.to_tangent_aval(), entry, where)
             elif not isinstance(entry, (GradValue, DontWant)):
                 raise TypeError(f"{where} must be a Ref, GradValue() or DontWant(), got {described(entry)}")
         bound = self._copied()
@@ -206,7 +205,7 @@ class VJP(LinearFunction):
         into: list[GradAccum | None] = []
         for entry, aval in zip(entries, self.in_avals, strict=True):
             if isinstance(entry, Ref):
-                into.append(RefAccum(aval, entry))
+                into.append(RefAccum(aval.to_tangent_aval(), entry))
             else:
                 into.append(NullAccum(aval) if isinstance(entry, DontWant) else None)
         refs = [accum for accum in into if isinstance(accum, RefAccum)]

@@ -15,6 +15,7 @@ import numpy as np
 from pullback._core.array import Array, ConcreteArray, array_of
 from pullback._core.cells import Cell, resolved, staging_of
 from pullback._core.errors import Described, Location, UnexpectedTracerError, boundary, is_internal
+from pullback._core.hitypes import is_own_value
 from pullback._core.public_array import ExtendedArray
 from pullback._core.ref_changes import refs_exist
 from pullback._core.tree import PyTreeDef, tree_flatten
@@ -183,6 +184,8 @@ class Ref(Described):
             return f"Ref({self.aval_of_part.str_short()}, ended by {end})"
         try:
             cell = resolved(self.cell)
+            if staging_of(cell, "read") is None and is_own_value(cell.content):
+                return f"Ref({self[...]!r})"
             if staging_of(cell, "read") is None and isinstance(cell.content, ConcreteArray):
                 return f"Ref{repr(self[...]).removeprefix('Array')}"
         except UnexpectedTracerError:
