@@ -71,7 +71,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
     "pullback.nn.initializers": (("delta_orthogonal", PLANNED),),
     "pullback.scipy.special": (
         (
-            "hyp1f1 hyp2f1 wofz",
+            "hyp1f1 hyp2f1",
             PLANNED,
         ),
     ),

@@ -58,6 +58,7 @@ from pullback.scipy._special.integrals import fresnel as fresnel
 from pullback.scipy._special.integrals import owens_t as owens_t
 from pullback.scipy._special.integrals import sici as sici
 from pullback.scipy._special.integrals import spence as spence
+from pullback.scipy._special.integrals import wofz as wofz
 
 _HERE = "pullback.scipy.special"
 
@@ -458,6 +459,7 @@ __all__ = [
     "softmax",
     "spence",
     "sph_harm_y",
+    "wofz",
     "xlog1py",
     "xlogy",
     "zeta",

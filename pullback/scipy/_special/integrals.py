@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike
 from pullback._core.errors import boundary
-from pullback._ops import dawson, dilogarithm, exponential_integrals, normal_tail
+from pullback._ops import dawson, dilogarithm, exponential_integrals, faddeeva, normal_tail
 from pullback._ops import fresnel as fresnel_ops
 from pullback._ops import owens_t as owens
-from pullback.numpy._elementwise.promotion import FLOAT, Operand, elementwise, promote_operands
+from pullback.numpy._elementwise.promotion import FLOAT, INEXACT, Operand, elementwise, promote_operands
 
-__all__ = ["dawsn", "erfcx", "exp1", "expi", "expn", "fresnel", "owens_t", "sici", "spence"]
+__all__ = ["dawsn", "erfcx", "exp1", "expi", "expn", "fresnel", "owens_t", "sici", "spence", "wofz"]
 
 
 @elementwise(FLOAT)
@@ -21,6 +24,22 @@ def erfcx(x: Operand) -> Array:
     1.0
     """
     return normal_tail.erfcx_p.bind(x)
+
+
+@boundary
+def wofz(z: ArrayLike) -> Array:
+    """The Faddeeva function, `exp(-z**2) erfc(-1j z)` (DLMF 7.2.3), complex.
+
+    `z`: numbers, any shape; they are converted to complex ones.
+
+    >>> from pullback.scipy import special
+    >>> print(special.wofz(1j).round(4))
+    (0.4276+0j)
+    """
+    (z,) = promote_operands("wofz", INEXACT, z)
+    return faddeeva.wofz_p.bind(
+        z if dtypes.is_complex(z.dtype) else z.astype(dtypes.promote_types(z.dtype, np.complex64))
+    )
 
 
 @elementwise(FLOAT)
