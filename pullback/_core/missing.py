@@ -62,13 +62,6 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
     "pullback.lax.linalg": (
         ("cholesky_update_p ormqr_p symmetric_product_p", "refused: the function is a composition of other operations"),
     ),
-    "pullback.nn": (
-        (
-            "get_scaled_dot_general_config scaled_dot_general scaled_matmul",
-            "refused: the CPU has no block-scaled products",
-        ),
-    ),
-    "pullback.nn.initializers": (("delta_orthogonal", PLANNED),),
     "pullback.scipy.special": (
         (
             "hyp1f1 hyp2f1",

@@ -36,6 +36,10 @@ from pullback.nn.normalization import logsumexp as logsumexp
 from pullback.nn.normalization import one_hot as one_hot
 from pullback.nn.normalization import softmax as softmax
 from pullback.nn.normalization import standardize as standardize
+from pullback.nn.scaled_products import BlockScaleConfig as BlockScaleConfig
+from pullback.nn.scaled_products import get_scaled_dot_general_config as get_scaled_dot_general_config
+from pullback.nn.scaled_products import scaled_dot_general as scaled_dot_general
+from pullback.nn.scaled_products import scaled_matmul as scaled_matmul
 
 if not _typing.TYPE_CHECKING:
     __getattr__, __dir__ = _attributes(__name__)

@@ -276,16 +276,21 @@ def standardize(
     variance: ArrayLike | None = None,
     epsilon: ArrayLike = 1e-5,
     where: ArrayLike | None = None,
+    *,
+    algorithm: str = "fast",
 ) -> Array:
     """`(x - mean) / sqrt(variance + epsilon)`, by default with the mean and variance of `x` along `axis`.
 
-    ValueError for an axis out of bounds.
+    `algorithm` is "fast" or "stable"; both are the stable one here. ValueError for another, and for an axis out of
+    bounds.
 
     >>> from pullback import nn
     >>> import pullback.numpy as pnp
     >>> print(nn.standardize(pnp.array([-1., 1.]), epsilon=0.))
     [-1.  1.]
     """
+    if algorithm not in ("fast", "stable"):
+        raise ValueError(f"standardize: algorithm must be 'fast' or 'stable', got {algorithm!r}")
     x = _operand("standardize", x, INEXACT)
     if mean is None:
         mean = moments.averaged("standardize", x, axis, keepdims=True, where=where)

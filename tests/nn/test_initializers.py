@@ -111,3 +111,19 @@ def test_initializers_refuse_what_has_no_fans():
         nn.initializers.variance_scaling(1.0, "fan_in", "gauss")
     with pytest.raises(TypeError, match="must be floating-point"):
         nn.initializers.he_normal()(random.key(0), (3, 4), np.int32)
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 4), (2, 3, 3, 3), (3, 1, 2, 2, 2)])
+@pytest.mark.parametrize("dtype", ["float32", "complex64"])
+def test_kernels_with_an_orthogonal_matrix_in_the_middle(shape, dtype):
+    ours = np.asarray(nn.initializers.delta_orthogonal(2.0)(KEY, shape, dtype))
+    np.testing.assert_allclose(ours, jnn.initializers.delta_orthogonal(2.0)(JAX_KEY, shape, dtype), atol=1e-6)
+    middle = ours[tuple((n - 1) // 2 for n in shape[:-2])]
+    np.testing.assert_allclose(middle @ middle.conj().T, 4 * np.eye(shape[-2]), atol=1e-5)
+    assert np.count_nonzero(ours) == middle.size
+
+
+@pytest.mark.parametrize(("shape", "message"), [((3, 3), "three to five axes"), ((3, 4, 2), "at least as many output")])
+def test_shapes_of_kernels_are_checked(shape, message):
+    with pytest.raises(ValueError, match=f"delta_orthogonal: .*{message}"):
+        nn.initializers.delta_orthogonal()(KEY, shape)
