@@ -9,7 +9,6 @@ from pullback._api.derivatives import jvp, linearize
 from pullback._api.reverse_mode import vjp
 from pullback._core.tree_paths import tree_map
 from pullback._core.typing import PyTree
-from pullback._core.zeros import Zero
 from pullback._higher_order.custom.ruled_call import instantiated
 
 
@@ -44,7 +43,7 @@ class DerivedRules:
 
 
 def _arrays(tangents: PyTree) -> Any:
-    return tree_map(lambda t: instantiated(t), tangents, is_leaf=lambda t: type(t) is Zero)
+    return tree_map(instantiated, tangents)
 
 
 def _lin(self, nzs_in, /, *primals):

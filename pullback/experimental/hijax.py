@@ -26,7 +26,7 @@ from pullback._core.typing import PyTree
 from pullback._core.zeros import Zero
 from pullback._higher_order.custom.class_call import AxisData
 from pullback._higher_order.custom.class_remat import RematTrace
-from pullback._ops.shape import instantiate
+from pullback._higher_order.custom.ruled_call import instantiated
 from pullback._transforms.accumulators import GradAccum, NullAccum, RefAccum, ValAccum
 
 __all__ = [
@@ -67,7 +67,7 @@ def instantiate_zeros(tree: PyTree) -> _typing.Any:
     >>> instantiate_zeros((Zero(pb.typeof(1.)), 2.))
     (Array(0., dtype=float32, weak_type=True), 2.0)
     """
-    return tree_map(lambda x: instantiate(x) if type(x) is Zero else x, tree)
+    return tree_map(instantiated, tree)
 
 
 if not _typing.TYPE_CHECKING:

@@ -16,6 +16,7 @@ import pullback.custom_derivatives
 import pullback.lax
 import pullback.numpy
 import pullback.scipy.special
+from fuzz.classes import as_class
 
 
 def dense(t, x):
@@ -40,6 +41,7 @@ PULLBACK = SimpleNamespace(
     lax=pullback.lax,
     host=numpy.array,
     dense=lambda x: dense(pullback, x),
+    as_class=as_class,
     eval_jaxpr=lambda closed, *args: pullback.core.eval_jaxpr(closed.jaxpr, closed.consts, *args),
     bounded_while=lambda test, step, start, bound: pullback.lax.while_loop(test, step, start, max_steps=bound),
 )

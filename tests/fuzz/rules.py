@@ -192,3 +192,23 @@ def both_rules(d: Draw):
         setup="\n".join(setup),
         traits=frozenset({"no jax"}),
     )
+
+
+@family(1, nested=True)
+def primitive_class(d: Draw):
+    """A function as a primitive class with one of its rules."""
+    values = operands(d)
+    pack = d.pack()
+    block = d.function(arrays(values), d.integer(1, 3), d.integer(1, 2), pack, closes=d.chance(0.3))
+    if has(block, "no jvp") or has(block, "no vjp"):
+        raise Unsuitable
+    kind = d.choice(["Wrapped", "Reverse", "Accumulating", "Forward", "Linearized", "Batched"])
+    d.add(
+        "primitive_class",
+        f"L.as_class($f0, {kind!r})({args(values, pack)})",
+        values,
+        outs=len(block.results),
+        blocks=(block,),
+        leaves=True,
+        traits=frozenset({"no jax"}),
+    )
