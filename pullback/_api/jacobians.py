@@ -95,7 +95,7 @@ def _forward(
             return [zeros_like_aval(o.aval) if type(t) is Zero else t for o, t in zip(outs, touts, strict=True)], outs
 
         size = sum(x.aval.size for x in xs)
-        values, dims, trace = batch_flat(push, _basis([x.aval for x in xs]), [0] * len(xs), size)
+        values, dims, trace = batch_flat(push, _basis([x.aval for x in xs]), [0] * len(xs), size, repeats=False)
         for out in push.aux:
             if holomorphic and not dtypes.is_complex(out.aval.dtype):
                 raise TypeError(

@@ -155,6 +155,12 @@ def staging_of(cell: Cell, verb: str) -> Any:
             innermost = trace
         elif type(trace) is RefScope and cell.root() in trace.contents:
             return innermost or trace
+        if trace.repeats and verb == "written to":
+            raise ValueError(
+                f"{cell.described()} was written to in {trace.describe()}, inside of which it was not made: all "
+                "examples would write to it at once. Map the Ref too (in_axes), so that each example has one of its "
+                "own, or make it inside of the batched function; lax.map writes for one example after the other."
+            )
         trace = trace.parent
     if innermost is None and cell.content is None:
         raise UnexpectedTracerError(
@@ -237,8 +243,9 @@ def check_level(cell: Cell, value: Tracer) -> None:
         if trace is value.owner and not isinstance(trace, StagingTrace):
             raise ValueError(
                 f"a value of type {value.aval.str_short()} traced by {value.owner.describe()} was written to "
-                f"{cell.described()}, outside of that transformation: {trace.lost[0]} would be lost. Make the Ref "
-                f"inside of the transformed function; {trace.lost[1]}."
+                f"{cell.described()}, outside of that transformation: its derivative would be lost. Make the Ref "
+                "inside of the transformed function; return the value as a result, or as aux; or write "
+                "lax.stop_gradient(x), if it is to be kept without that."
             )
         trace = trace.parent
 

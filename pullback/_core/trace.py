@@ -39,11 +39,8 @@ class Trace:
     alive: bool
     # whether operations without tracers may run immediately; False if this trace, or one below, must see them all
     transparent: bool
-    # what is lost if one of its values is written to a reference from outside, and what to do instead
-    lost = (
-        "its derivative",
-        "return the value as a result, or as aux; or write lax.stop_gradient(x), if it is to be kept without that",
-    )
+    # whether it stands for several runs of the function, one for each example
+    repeats = False
 
     def __init__(self, parent: Trace | None):
         self.parent = parent

@@ -37,16 +37,19 @@ class BatchTracer(Tracer):
 
 
 class BatchTrace(Trace):
-    """Applies batching rules. `axis_name` may be None; `size` is the length of the batch axis."""
+    """Applies batching rules. `axis_name` may be None; `size` is the length of the batch axis.
 
-    __slots__ = ("axis_name", "size", "subject")
-    lost = ("its values for other examples", "or map the Ref too (in_axes), so that every example has one of its own")
+    It `repeats` the function, once for each example, unless only tangents of it have a batch axis.
+    """
+
+    __slots__ = ("axis_name", "repeats", "size", "subject")
 
     def __init__(self, parent: Trace | None, axis_name: AxisName | None, size: int, subject: str = "vmap"):
         super().__init__(parent)
         self.axis_name = axis_name
         self.size = size
         self.subject = subject
+        self.repeats = True
 
     def describe(self) -> str:
         return self.subject if self.axis_name is None else f"{self.subject} over the axis {self.axis_name!r}"
@@ -117,9 +120,11 @@ def batch_flat(
     size: int,
     axis_name: AxisName | None = None,
     subject: str = "vmap",
+    repeats: bool = True,
 ) -> tuple[list[Any], list[int | None], BatchTrace]:
     """Run a flat function on values with batch axes; returns results, their batch axes (None: unbatched), the trace."""
     trace = BatchTrace(context.trace, axis_name, size, subject)
+    trace.repeats = repeats
     args = [trace.join(v, d) for v, d in zip(values, dims, strict=True)]
     try:
         with axis_size(axis_name, size):
