@@ -27,9 +27,17 @@ def new_ref(init_val: ArrayLike, *, memory_space: None = None, kind: str | None 
       memory_space: None: there is one memory.
       kind: None, or "no_grad_no_remat", which JAX uses and which changes nothing here.
 
-    A reference that a function makes for itself can be differentiated, batched and compiled as any computation; a
-    function may also access references from outside, which it takes as arguments or closes over. What derivatives or
-    batches a transformation keeps track of can only be written to a reference made inside of it.
+    A function that makes references for itself can be differentiated, batched and compiled as any other. It may also
+    access references from outside, which it takes as arguments, each one once, or closes over:
+
+    - in compiled functions, loops and branches, which read what a reference holds at the call, and write to it;
+    - where derivatives are taken, to read constants, and to write what has no derivative: `lax.stop_gradient(x)`;
+    - under `vmap`, to read; if it is mapped, each example has a reference of its own, and may write to it;
+    - in rules: a bwd rule may write to a reference that its function takes or closes over. What a function with rules
+      writes has no derivative, and so cannot be written to a reference made in the function that is differentiated.
+
+    Such a function must not return a Ref. Under `checkpoint` a write happens once, not again in the recomputation. If
+    a function fails while it is traced, or a backward pass, references are as they were before.
     Raises: TypeError for anything but an array or a number.
 
     >>> import pullback as pb, pullback.numpy as pnp

@@ -146,11 +146,7 @@ def staging_of(cell: Cell, verb: str) -> Any:
         if trace is None:
             if verb == "read":
                 return None
-            raise ValueError(
-                f"{cell.described()} is {verb} by a function with rules, or by a rule, which run outside of "
-                f"{owner.describe()}, where it was made: what its content depends on would be lost. Make the Ref "
-                "outside of the function that is transformed, or let the function with rules return the value."
-            )
+            raise ValueError(written_by_rule(cell))
         if innermost is None and isinstance(trace, StagingTrace):
             innermost = trace
         elif type(trace) is RefScope and cell.root() in trace.contents:
@@ -168,6 +164,24 @@ def staging_of(cell: Cell, verb: str) -> Any:
             "Ref exists only there. Use the Ref that was passed."
         )
     return innermost
+
+
+def written_by_rule(cell: Cell) -> str:
+    """The message about a write to a reference that is inside of the transformation that runs the rule."""
+    return (
+        f"{cell.described()} is written to by a function with rules, or by a rule, which run outside of "
+        f"{cell.root().owner.describe()}, where it was made: what its content depends on would be lost. Make the Ref "
+        "outside of the function that is transformed, or let the function with rules return the value."
+    )
+
+
+def is_outside(cell: Cell) -> bool:
+    """Return whether a reference was made in a trace that runs around this place."""
+    trace: Any = context.trace
+    owner = cell.root().owner
+    while trace is not None and trace is not owner:
+        trace = trace.parent
+    return trace is not None
 
 
 def resolved(cell: Cell) -> Cell:
@@ -265,6 +279,7 @@ __all__ = [
     "RefScope",
     "cells_of",
     "check_level",
+    "is_outside",
     "owned_data",
     "read_cell",
     "ref_get_p",
@@ -272,4 +287,5 @@ __all__ = [
     "resolved",
     "staging_of",
     "write_cell",
+    "written_by_rule",
 ]

@@ -354,20 +354,48 @@ def test_a_jvp_rule_reads_a_reference_of_the_differentiated_function():
     assert pb.grad(pb.grad(program))(3.0) == 6 * 4 * 3.0
 
 
-def test_a_reference_of_the_differentiated_function_is_not_written_by_rules():
+@pytest.mark.parametrize("wrapper", WRAPPERS, ids=lambda f: f.__name__)
+def test_a_reference_of_the_differentiated_function_is_not_written_by_rules(wrapper):
+    @pb.custom_vjp
+    def f(y, ref):
+        ref[...] = y
+        return y
+
+    f.defvjp(lambda y, ref: (f(y, ref), None), lambda _, ct: (ct, None))
+
     def program(x):
         ref = pb.new_ref(x)
+        return wrapper(f)(x, ref) * ref[...]
 
-        @pb.custom_vjp
-        def f(y):
-            ref[...] = y
-            return y
+    assert program(3.0) == 9
+    for derivative in (pb.grad(program), pb.jit(pb.grad(program)), pb.grad(pb.jit(program))):
+        with pytest.raises(ValueError, match="written to by a function with rules, or by a rule"):
+            derivative(3.0)
 
-        f.defvjp(lambda y: (f(y), None), lambda _, ct: (ct,))
-        return f(x) * ref[...]
 
-    with pytest.raises(ValueError, match="written to by a function with rules, or by a rule"):
-        pb.grad(program)(3.0)
+@pytest.mark.parametrize("wrapper", WRAPPERS, ids=lambda f: f.__name__)
+def test_what_a_function_with_rules_writes_outside_of_the_differentiated_function(wrapper):
+    @pb.custom_vjp
+    def f(y, ref):
+        ref[...] += y
+        return 2 * y
+
+    def fwd(y, ref):
+        ref[...] += y
+        return 2 * y, None
+
+    f.defvjp(fwd, lambda _, ct: (2 * ct, None))
+    seen = pb.new_ref(0.0)
+    for derivative in (pb.grad(wrapper(f)), pb.jit(pb.grad(wrapper(f))), pb.grad(pb.jit(wrapper(f)))):
+        assert derivative(3.0, seen) == 2
+    assert seen[...] == 9
+
+    def inside(x):
+        ref = pb.new_ref(0.0)
+        gradient = pb.grad(wrapper(f))(x, ref)
+        return gradient, ref[...]
+
+    assert pb.jit(inside)(3.0) == inside(3.0) == (2, 3)
 
 
 def test_a_backward_rule_that_raises_leaves_references_as_they_were():

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pullback._core.cells import Cell, RefScope, read_cell, write_cell
+from pullback._core.cells import Cell, RefScope, is_outside, read_cell, write_cell, written_by_rule
 from pullback._core.discharge import accesses, discharged
 from pullback._core.errors import RuleError
 from pullback._core.jaxpr import Jaxpr, eval_jaxpr
@@ -45,11 +45,18 @@ def with_contents(call: CustomCall, jaxpr: Jaxpr) -> tuple[DerivedCall, Jaxpr, l
                 )
         return result, [scope.contents[cell.root()] for cell in written]
 
+    def check_written():
+        for cell in written:
+            if not is_outside(cell):
+                raise ValueError(written_by_rule(cell))
+
     def jvp(primals, tangents):
+        check_written()
         (outs, touts), contents = run(primals[:n], call.jvp, primals[n:], tangents[n:])
         return [*outs, *contents], [*touts, *(zero_of(c.aval) for c in contents)]
 
     def fwd(primals, active):
+        check_written()
         (outs, residuals, static), contents = run(primals[:n], call.fwd, primals[n:], active and active[n:])
         return [*outs, *contents], residuals, static
 
