@@ -21,7 +21,7 @@ from pullback._higher_order.call import jit_p
 from pullback._higher_order.checkpoint import checkpoint_p, name_p
 from pullback._higher_order.control.scan import scan_p
 from pullback._higher_order.control.when import when_p
-from pullback._higher_order.custom.remat import remat_fwd_p
+from pullback._higher_order.custom.remat import described_result, remat_fwd_p, remat_p
 from pullback._transforms.linearize import Linearized, Node, linearize_flat
 
 
@@ -125,9 +125,8 @@ def _source(eqns: Sequence[Equation], var: Any) -> str:
         else next((e for e in eqns if e.primitive is name_p and e.invars[0] is var), None)
     )
     what = f"named {name.params['name']!r}" if name else f"output of {eqn.primitive.name}"
-    rules = eqn.params["rules"] if eqn.primitive is remat_fwd_p and not name else None
-    if rules is not None:
-        what = f"{'residual of the fwd rule' if i >= rules.results else 'output'} of {rules.name}"
+    if not name and eqn.primitive in (remat_p, remat_fwd_p):
+        what = described_result(eqn, i) or what
     told = name or eqn
     place = told.origin.location if told.origin is not None else told.location
     return f"{what} from {place}" if place else what

@@ -84,9 +84,9 @@ class Traits:
     `vanishing(zeros, **params)`: the results that are zero, given the operands that are, if this differs among results.
     `elementwise`: an entry of the result is the kernel of the entries at the same index. `rearranging`: all entries
     of the result are entries of its single operand. `effectful`: it has a side effect and must not be dropped.
-    `per_example`: the batching rule is called even if no operand has a batch axis. `rematerialized`: its rule `save`
-    is called by a `checkpoint` without a policy too. `own_types`: operands may be values that are no arrays,
-    see `hitypes`.
+    `per_example`: the batching rule is called even if no operand has a batch axis. `own_types`: operands may be values
+    that are no arrays, see `hitypes`. `rematerialized(policy, **params)`: its rule `save` is called by a `checkpoint`
+    without a policy too; True if that leaves side effects where they are.
     """
 
     bilinear: bool = False
@@ -97,7 +97,7 @@ class Traits:
     rearranging: bool = False
     effectful: bool = False
     per_example: bool = False
-    rematerialized: bool = False
+    rematerialized: Callable[..., bool] | None = None
     own_types: bool = False
 
 

@@ -258,7 +258,8 @@ class Saving:
         """The values that may be saved at an equation."""
         primitive = eqn.primitive
         if eqn.effectful:
-            return eqn.outvars
+            split = primitive.traits.rematerialized
+            return () if split is not None and split(self.policy, **eqn.params) else eqn.outvars
         if primitive is constant_p or _has_save_rule(primitive) or not self.allows(eqn):
             return ()
         # a named value is a copy: save the value that was named
@@ -301,8 +302,11 @@ def _without_pure_effects(eqn: Equation) -> Equation | None:
         return eqn
     if _is_pure_effect(eqn):
         return None
-    without_effects = [without(held.jaxpr, "mute", _is_pure_effect) for held in eqn.held]
-    return eqn.replace(params=eqn.primitive.rebuilt(eqn.params, without_effects)) if without_effects else eqn
+    held = [h.jaxpr for h in eqn.held]
+    without_effects = [without(jaxpr, "mute", _is_pure_effect) for jaxpr in held]
+    if all(a is b for a, b in zip(held, without_effects, strict=True)):
+        return eqn
+    return eqn.replace(params=eqn.primitive.rebuilt(eqn.params, without_effects))
 
 
 def _is_pure_effect(eqn: Equation) -> bool:
@@ -313,7 +317,7 @@ def _rematerializes(eqn: Equation) -> bool:
     """Return whether an equation is saved by a rule of its own without a policy too, or runs one that is."""
 
     def find(inner: Equation) -> Sequence[bool]:
-        return [True] if inner.primitive.traits.rematerialized else []
+        return [] if inner.primitive.traits.rematerialized is None else [True]
 
     return bool(find(eqn)) or any(gathered(held.jaxpr, "rematerialized", find) for held in eqn.held)
 

@@ -13,7 +13,7 @@ from wrappers import EAGER_AND_JIT, eager
 
 import pullback as pb
 import pullback.numpy as pnp
-from pullback.ad_checkpoint import print_saved_residuals
+from pullback.ad_checkpoint import print_saved_residuals, saved_residuals
 from pullback.experimental import io_callback
 
 X = np.array([0.3, -0.7, 1.1], "float32")
@@ -222,24 +222,58 @@ def test_optimize_remat_with_captured_values_and_symbolic_zeros():
 # --- effects, threads, buffers ---
 
 
+def nested(f):
+    return pb.checkpoint(pb.checkpoint(f))
+
+
+class Drawn:
+    """x² by rules, of which `fwd` or `rem` calls the host for a value: the number of the call times x."""
+
+    def __init__(self, where):
+        self.ran = []
+        self.where = where
+        self.f = pb.custom_remat(lambda x: x * x, self.fwd, self.rem, self.bwd)
+
+    def drawn(self, x):
+        self.ran.append(self.where)
+        return np.float32(len(self.ran)) * x
+
+    def on_host(self, x):
+        return io_callback(self.drawn, pb.ShapeDtypeStruct((), "float32"), x)
+
+    def fwd(self, policy, x):
+        return self.f(x), self.on_host(x) if self.where == "fwd" else None
+
+    def rem(self, saved, x):
+        return self.f(x), self.on_host(x) if self.where == "rem" else saved
+
+    def bwd(self, drawn, ct):
+        return (2 * ct * drawn,)
+
+
 @pytest.mark.parametrize("compiled", EAGER_AND_JIT)
-def test_a_callback_with_a_value_in_a_rule_runs_once(compiled):
-    """Effects run once: their results, and what else the rules compute, are kept."""
-    ran = []
+@pytest.mark.parametrize("where", ["fwd", "rem"])
+def test_a_callback_with_a_value_in_a_rule_runs_once(where, compiled):
+    for policy in (None, pb.checkpoint_policies.dots_saveable):
+        for wrap in (pb.checkpoint, nested):
+            rules = Drawn(where)
+            inner = wrap(lambda x, f=rules.f: pnp.exp(f(x)))
+            outer = pb.checkpoint(lambda x, inner=inner: inner(x) ** 2, policy=policy)
+            got = pb.block_until_ready(compiled(pb.grad(outer))(np.float32(0.5)))
+            np.testing.assert_allclose(got, 2 * np.exp(0.5), rtol=1e-5)
+            assert rules.ran == [where]
 
-    def drawn(x):
-        ran.append("fwd")
-        return np.float32(len(ran)) * x
 
-    struct = pb.ShapeDtypeStruct((), "float32")
+def test_what_is_kept_of_rules_with_effects():
+    """The forward half is where the effect is; what `rem` draws is kept, and what it computes beside."""
 
-    def f_fwd(policy, x):
-        return f(x), io_callback(drawn, struct, x)
+    def kept(where):
+        f = Drawn(where).f
+        residuals = saved_residuals(pb.checkpoint(lambda x: f(x) ** 2), np.float32(0.5))
+        return {str(r).partition(" of <lambda> from ")[0] for r in residuals}
 
-    f = pb.custom_remat(lambda x: x * x, f_fwd, lambda res, x: (f(x), res), lambda res, ct: (ct * res,))
-    grad = compiled(pb.grad(pb.checkpoint(lambda x: f(x) * 1.0)))
-    assert pb.block_until_ready(grad(3.0)) == 3.0
-    assert ran == ["fwd"]
+    assert kept("fwd") == {"f32[] from the argument 'x'", "f32[] residual of the fwd rule"}
+    assert kept("rem") == {"f32[] output", "f32[] residual of the rem rule"}
 
 
 class Refs:
@@ -265,10 +299,6 @@ class Refs:
         self.count("bwd")
         self.refs["ct"][...] += ct
         return (3 * x * x * ct,)
-
-
-def nested(f):
-    return pb.checkpoint(pb.checkpoint(f))
 
 
 @pytest.mark.parametrize("compiled", EAGER_AND_JIT)

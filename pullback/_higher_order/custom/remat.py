@@ -79,9 +79,6 @@ remat_fwd_p = _calling("custom_remat_fwd")
 # residuals of fwd, operands -> results, residuals of the bwd rule
 remat_rem_p = _calling("custom_remat_rem")
 
-for _p in (remat_p, remat_fwd_p):
-    _p.has(rematerialized=True)
-
 
 def _call(jaxpr: Jaxpr, operands: Sequence[Any]) -> list[Any]:
     return remat_rem_p.bind(*operands, jaxpr=jaxpr, rules=None)
@@ -109,11 +106,16 @@ def _dce(used: Sequence[bool], eqn: Equation) -> Equation:
     return eqn.replace(primitive=remat_fwd_p, outvars=outvars, params={"jaxpr": rules.first, "rules": rules})
 
 
+def _shared(policy: Any, rules: Halves) -> bool:
+    """Return whether a checkpoint with this policy saves the residuals that one inside has asked for."""
+    return rules.policy == policy or not rules.by_policy
+
+
 def _save_first(eqn: Equation, missing: Sequence[bool], saving: Any):
     rules: Halves | None = eqn.params["rules"]
     if saving.allows(eqn):
         return eqn, chosen(eqn.outvars, missing), None
-    if rules is None or (rules.by_policy and rules.policy != saving.policy):
+    if rules is None or not _shared(saving.policy, rules):
         return None
     n = rules.results
     wanted = [*missing[:n], *[False] * (len(rules.again.outvars) - n)]  # of `again`
@@ -144,8 +146,26 @@ def rules_by_function(first: Callable[..., tuple[Any, Any, Callable]], by_policy
 
 remat_p.save = _save
 remat_p.dce = _dce
+# an effect of `fwd` stays in the forward pass; that of `rem` would be repeated by checkpoints around
+remat_p.has(rematerialized=lambda policy, jaxpr, rules: rules is not None and not rules.again.effectful)
 remat_fwd_p.save = _save_first
 remat_fwd_p.dce = lambda used, eqn: eqn  # the rule computes all results
+remat_fwd_p.has(
+    rematerialized=lambda policy, jaxpr, rules: (
+        rules is not None and _shared(policy, rules) and not rules.again.effectful
+    )
+)
+
+
+def described_result(eqn: Equation, i: int) -> str | None:
+    """What a result of one of the two operations is, for reports."""
+    rules: Halves | None = eqn.params["rules"]
+    if rules is None:
+        return None
+    if i < rules.results:
+        return f"output of {rules.name}"
+    rule = "rem" if eqn.primitive is remat_p and i < len(rules.again.outvars) else "fwd"
+    return f"residual of the {rule} rule of {rules.name}"
 
 
 def checkpointed(eqn: Equation, policy: Any) -> Equation:
@@ -215,4 +235,4 @@ def _whole(halves: Halves) -> Jaxpr:
     return stage_open(both, halves.first.in_avals)[0]
 
 
-__all__ = ["checkpointed", "remat_fwd_p", "remat_p", "rules_by_function"]
+__all__ = ["checkpointed", "described_result", "remat_fwd_p", "remat_p", "rules_by_function"]
