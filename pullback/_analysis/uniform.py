@@ -31,7 +31,7 @@ def vanishes(x: AnyValue) -> bool:
         return not _has_nonzero(x.value)
     while isinstance(x, Tracer) and not isinstance(x, StagedTracer):
         # a batched value, or one under differentiation by an outer transformation
-        x = next((getattr(x, name) for name in ("value", "primal") if hasattr(x, name)), None)
+        x = x.outer()
     if isinstance(x, StagedTracer):
         return is_zero(_known_values(x.owner).get(x.atom))
     return type(x) is ConcreteArray and not _has_nonzero(x.value)

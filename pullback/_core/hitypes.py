@@ -323,7 +323,7 @@ def _is_differentiated(x: Any) -> bool:
     while isinstance(x, Tracer):
         if not x.constant():
             return True
-        x = getattr(x, "value", None)  # the value of a BatchTracer
+        x = x.outer()
     return False
 
 

@@ -92,6 +92,10 @@ class Tracer(Array):
         """The value, if the transformation knows it during tracing (under grad, but not under jit); else None."""
         return None
 
+    def outer(self) -> Any:
+        """The value for which it stands in the transformation around its own; None if there is none."""
+        return None
+
     def constant(self) -> bool:
         """Return whether computing with the known value outside the transformation loses no derivative."""
         return True

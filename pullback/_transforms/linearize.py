@@ -209,6 +209,9 @@ class LinearizedTracer(Tracer):
     def known(self) -> ConcreteArray | None:
         return self.primal if type(self.primal) is ConcreteArray else self.primal.known()
 
+    def outer(self) -> Any:
+        return self.primal
+
     def constant(self) -> bool:
         return False
 

@@ -35,6 +35,9 @@ class BatchTracer(Tracer):
         else:
             self.aval = without_leading(aval)
 
+    def outer(self) -> Any:
+        return self.value
+
 
 class BatchTrace(Trace):
     """Applies batching rules. `axis_name` may be None; `size` is the length of the batch axis.

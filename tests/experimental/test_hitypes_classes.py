@@ -1,5 +1,8 @@
 """Primitives that are classes, on values of types of one's own; operators and attributes of traced values."""
 
+import dataclasses
+from typing import Any
+
 import numpy as np
 import pytest
 from quantised import QuantisedType, array, dequantise, quantise, scaled, weights
@@ -7,7 +10,7 @@ from wrappers import eager, jit
 
 import pullback as pb
 import pullback.numpy as pnp
-from pullback.experimental.hijax import HiPrim, MappingSpec, ShapedArray
+from pullback.experimental.hijax import HiPrim, HiType, MappingSpec, ShapedArray, register_hitype
 
 FRONT = MappingSpec()
 either = pytest.mark.parametrize("compiled", [eager, jit])
@@ -170,3 +173,60 @@ def test_a_rule_may_read_parts_under_every_transformation_but_its_own_derivative
         f(q)
     assert set(kinds) == {"Quantised"}
     close(scaled(q, 1.0).scales, q.scales)
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """Its fields have names that the library's own classes use."""
+
+    value: Any
+    primal: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class MeasuredType(HiType):
+    shape: tuple[int, ...]
+
+    def lo_ty(self):
+        return [ShapedArray(self.shape, "float32")] * 2
+
+    def lower_val(self, x):
+        return [x.value, x.primal]
+
+    def raise_val(self, value, primal):
+        return Measured(value, primal)
+
+    def to_tangent_aval(self):
+        return ShapedArray(self.shape, "float32")
+
+    def dec_rank(self, size, spec):
+        return MeasuredType(self.shape[1:])
+
+    def inc_rank(self, size, spec):
+        return MeasuredType((size, *self.shape))
+
+
+register_hitype(Measured, lambda x: MeasuredType(x.value.shape))
+
+
+@either
+def test_fields_may_have_any_names(compiled):
+    @pb.custom_jvp
+    def measured(x):
+        return Measured(x, 2 * x)
+
+    measured.defjvp(lambda primals, tangents: (measured(*primals), tangents[0]))
+
+    @pb.custom_jvp
+    def total(m):
+        again = measured(m.value)  # traced values in rules have the attributes of a value
+        return (again.value + m.primal).sum()
+
+    total.defjvp(lambda primals, tangents: (total(*primals), 3 * tangents[0].sum()))
+    x = array(2, 3)
+    close(compiled(lambda x: total(measured(x)))(x), 3 * x.sum())
+    close(compiled(pb.grad(lambda x: total(measured(x))))(x), 3 * np.ones((2, 3)))
+    close(compiled(pb.vmap(lambda x: total(measured(x))))(x), 3 * x.sum(1))
+    close(compiled(pb.vmap(total, FRONT, axis_size=2))(measured(x)), 3 * x.sum(1))
+    with pytest.raises(AttributeError, match=r"MeasuredType.* has no attribute 'value'"):
+        pb.jit(lambda m: m.value)(measured(x))

@@ -344,3 +344,17 @@ def test_unregistered_classes_are_refused_as_before():
 def test_a_type_is_no_argument_of_a_compiled_function():
     with pytest.raises(TypeError, match="which has no data"):
         pb.jit(dequantise)(QuantisedType((3, 4)))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [pnp.sin, lambda q: q + 1, lambda q: pnp.ones(2) * q, pnp.sum, pnp.sort, lambda q: pnp.einsum("i,i->", q, q)],
+)
+def test_a_type_with_shape_and_dtype_is_no_array_either(use):
+    shape, dtype = (2,), np.dtype("float32")
+    cls, _ = boxes(shape=shape, dtype=dtype, ndim=1, size=2, to_tangent_aval=lambda self: ShapedArray(shape, dtype))
+    box = cls(ONES)
+    box.value = box._value = np.ones(2)
+    for call in (use, pb.jit(use), pb.grad(lambda q: pnp.sum(use(q))), pb.make_jaxpr(use)):
+        with pytest.raises(TypeError, match=r"BoxType|unsupported operand"):
+            call(box)
