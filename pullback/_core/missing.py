@@ -68,12 +68,6 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
             PLANNED,
         ),
     ),
-    "pullback.scipy.linalg": (
-        (
-            "funm hessenberg polar rsf2csf schur solve_sylvester sqrtm",
-            PLANNED,
-        ),
-    ),
     "pullback.tree_util": (
         ("KeyEntry", "a key of a path is a DictKey, SequenceKey, GetAttrKey or FlattenedIndexKey"),
         ("default_registry", INTERNAL),

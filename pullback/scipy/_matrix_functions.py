@@ -1,4 +1,4 @@
-"""Functions of matrices: the exponential and its derivative along a direction."""
+"""Functions of matrices: the exponential and its derivative, the square root, and functions given by the user."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import Callable
 import numpy as np
 
 import pullback.numpy as pnp
+from pullback import lax
 from pullback._api.derivatives import jvp
+from pullback._core import dtypes
 from pullback._core.array import Array, ArrayLike, ConcreteArray
 from pullback._core.errors import boundary
 from pullback._higher_order.control.while_loop import while_loop
@@ -22,10 +24,12 @@ from pullback._ops.shape import convert_element_type, reduce_sum, reshape
 from pullback._ops.triangular_solve import triangular_solve
 from pullback._ops.trig import abs as magnitude
 from pullback._ops.trig import real_dtype
+from pullback.custom_derivatives import custom_jvp
 from pullback.numpy._elementwise.promotion import integer
 from pullback.numpy._linalg.solving import square_matrices
+from pullback.scipy._matrix_equations import adjoint, complex_schur, solve_sylvester
 
-__all__ = ["expm", "expm_frechet"]
+__all__ = ["expm", "expm_frechet", "funm", "sqrtm"]
 
 # the degree of the Padé approximant, and the norm up to which it and its derivative are exact to rounding. Higham, The
 # scaling and squaring method for the matrix exponential revisited (2005); Al-Mohy and Higham, Computing the Fréchet
@@ -144,3 +148,141 @@ def expm_frechet(
     x, direction = pnp.broadcast_arrays(x.astype(dtype), direction.astype(dtype))
     value, derivative = jvp(expm, (x,), (direction,))
     return (value, derivative) if compute_expm else derivative
+
+
+# --- the square root, and any function ---
+
+
+@boundary
+def sqrtm(A: ArrayLike, blocksize: int = 1) -> Array:
+    """The principal square roots of square matrices `(..., n, n)`, complex: Björck and Hammarling (1983).
+
+    A matrix without a root gives nan; a negative eigenvalue has its root above the real axis. It is differentiable
+    where the root is regular. `blocksize` must be 1. Raises: ValueError for other shapes, TypeError for half precision,
+    NotImplementedError for another `blocksize`.
+
+    >>> from pullback.scipy import linalg
+    >>> import pullback.numpy as pnp
+    >>> print(linalg.sqrtm(pnp.array([[4., 0.], [0., 9.]])).real)
+    [[2. 0.]
+     [0. 3.]]
+    """
+    if blocksize != 1:
+        raise NotImplementedError(f"sqrtm: blocksize must be 1, got {blocksize!r}")
+    x = square_matrices("sqrtm", A, "A")
+    return _square_root(x)
+
+
+@custom_jvp
+def _square_root(x: Array) -> Array:
+    if x.size == 0:
+        return x.astype(dtypes.promote_types(x.dtype, np.complex64))
+    t, q = complex_schur(x)
+    n = t.shape[-1]
+    w = pnp.diagonal(t, axis1=-2, axis2=-1)
+    one, places = pnp.eye(n, dtype=t.dtype), np.arange(n)
+    # a zero without a sign
+    roots = pnp.sqrt(lax.complex(w.real, pnp.where(w.imag == 0, 0, w.imag)))
+
+    def column(j: Array, root: Array) -> Array:
+        """(R + r I) y = t for the rows above the diagonal, of the part of the root that is known."""
+        last = pnp.take(roots, j, axis=-1)[..., None]
+        known = roots + last
+        # a zero stands for an eigenvalue 0 that occurs twice: then the entry is 0, or there is no root
+        lost = (known == 0) & (places < j)
+        diagonal = pnp.where((places >= j) | lost, 1, known)
+        above = pnp.where(places < j, pnp.take(t, j, axis=-1), 0)
+        matrix = pnp.triu(root, 1) + diagonal[..., None] * one
+        entries = lax.linalg.triangular_solve(matrix, above[..., None], left_side=True)[..., 0]
+        entries = pnp.where(lost & (entries != 0), np.nan, entries) + pnp.where(places == j, last, 0)
+        return pnp.where(places == j, entries[..., None], root)
+
+    root = lax.fori_loop(0, n, column, pnp.zeros_like(t))
+    return q @ root @ adjoint(q)
+
+
+@_square_root.defjvp
+def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    # X dX + dX X = dA
+    root = _square_root(*primals)
+    return root, solve_sylvester(root, root, tangents[0], tol=0)
+
+
+@boundary
+def funm(A: ArrayLike, func: Callable[[Array], Array], disp: bool = True) -> Array | tuple[Array, Array]:
+    """A function of a square matrix, given as a function of numbers: complex, by Parlett's recurrence.
+
+    Golub and Van Loan, Matrix Computations (2013), algorithm 9.1.1. Eigenvalues that are next to equal belong
+    together: if more than two do and the matrix has no basis of eigenvectors, the result is not accurate.
+
+    Args:
+      A: a matrix `(n, n)`.
+      func: a function of complex arrays, element by element.
+      disp: if False, an estimate of the relative error is returned, too.
+
+    Returns: a complex matrix, differentiable in `A` where that has a basis of eigenvectors, and in what `func` holds.
+    Raises: ValueError for another shape, TypeError for half precision.
+
+    >>> from pullback.scipy import linalg
+    >>> import pullback.numpy as pnp
+    >>> print(linalg.funm(pnp.array([[0., 1.], [0., 1.]]), pnp.exp).real.round(4))
+    [[1.     1.7183]
+     [0.     2.7183]]
+    """
+    x = square_matrices("funm", A, "A")
+    if x.ndim != 2:
+        raise ValueError(f"funm: A must be one matrix, got shape {x.shape}")
+    eps = float(pnp.finfo(x.dtype).eps)
+
+    @custom_jvp
+    def function(x: Array) -> tuple[Array, Array]:
+        t, q = complex_schur(x)
+        value, gap = _parlett(t, func)
+        size = abs(pnp.triu(t, 1)).sum(0).max() if t.size else pnp.zeros((), value.real.dtype)
+        error = pnp.clip(eps / pnp.where(gap == 0, eps, gap) * size, eps, 1)
+        return q @ value @ adjoint(q), error
+
+    @function.defjvp
+    def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        # in the basis of eigenvectors times the divided differences: Higham, Functions of Matrices (2008), theorem 3.11
+        result = function(*primals)
+        w, v = pnp.linalg.eig(primals[0])
+        inner = pnp.linalg.solve(v, tangents[0] @ v)
+        change = v @ (_divided(func, w) * inner)
+        return result, (pnp.linalg.solve(v.T, change.T).T, pnp.zeros_like(result[1]))
+
+    value, error = function(x)
+    return value if disp else (value, error)
+
+
+def _divided(func: Callable, w: Array) -> Array:
+    """The divided differences of a function at pairs of numbers, the derivative where they are next to equal."""
+    apart = w[:, None] - w
+    mean = (w[:, None] + w) / 2
+    near = abs(apart) <= 8 * float(pnp.finfo(w.dtype).eps) ** 0.5 * (abs(w[:, None]) + abs(w))
+    _, slope = jvp(func, (mean,), (pnp.ones_like(mean),))
+    values = func(w)
+    return pnp.where(near, slope, (values[:, None] - values) / pnp.where(near, 1, apart))
+
+
+def _parlett(t: Array, func: Callable) -> tuple[Array, Array]:
+    """The function of a triangular matrix, and the least distance of two eigenvalues: T F = F T, band by band."""
+    n = t.shape[-1]
+    w = pnp.diagonal(t)
+    values = func(w)
+    eps = float(pnp.finfo(t.dtype).eps)
+    apart, mean = w - w[:, None], (w + w[:, None]) / 2
+    scale = abs(w).max() if n else 0
+    near = abs(apart) <= 16 * eps * scale
+    # of equal eigenvalues the slope between them, by a difference, for the function may be any
+    step = eps ** (1 / 3) * pnp.maximum(abs(mean), 1).astype(t.dtype)
+    slope = (func(mean + step) - func(mean - step)) / (2 * step)
+    band = np.arange(n) - np.arange(n)[:, None]
+
+    def fill(p: Array, f: Array) -> Array:
+        found = pnp.where(near, t * slope, (t @ f - f @ t) / pnp.where(near, 1, apart))
+        return pnp.where(band == p, found, f)
+
+    value = lax.fori_loop(1, n, fill, pnp.diag(values)) if n else t
+    gaps = pnp.where(band > 0, abs(apart), np.inf)
+    return value, gaps.min() if n else pnp.zeros((), w.real.dtype)

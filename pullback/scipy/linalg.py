@@ -29,7 +29,8 @@ from pullback._ops.trig import real_dtype
 from pullback.numpy import linalg
 from pullback.numpy._elementwise.promotion import as_operand
 from pullback.numpy._linalg.solving import columns, inexact, square_matrices, system
-from pullback.scipy._matrix_functions import expm, expm_frechet
+from pullback.scipy._matrix_equations import hessenberg, polar, rsf2csf, schur, solve_sylvester
+from pullback.scipy._matrix_functions import expm, expm_frechet, funm, sqrtm
 from pullback.scipy._spectral import eigh, eigh_tridiagonal, eigvalsh, qr, qr_multiply, svd, svdvals
 from pullback.scipy._structured_matrices import (
     block_diag,
@@ -67,9 +68,11 @@ __all__ = [
     "expm_frechet",
     "fiedler",
     "fiedler_companion",
+    "funm",
     "hadamard",
     "hankel",
     "helmert",
+    "hessenberg",
     "hilbert",
     "inv",
     "invhilbert",
@@ -79,10 +82,15 @@ __all__ = [
     "lu_factor",
     "lu_solve",
     "pascal",
+    "polar",
     "qr",
     "qr_multiply",
+    "rsf2csf",
+    "schur",
     "solve",
+    "solve_sylvester",
     "solve_triangular",
+    "sqrtm",
     "svd",
     "svdvals",
     "toeplitz",
