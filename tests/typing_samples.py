@@ -9,6 +9,7 @@ import pullback as pb
 import pullback.numpy as pnp
 from pullback import Array, lax, nn, random
 from pullback.custom_batching import custom_vmap, sequential_vmap
+from pullback.experimental.hijax import AxisData, HiPrim, ShapedArray, linearize_from_jvp, vjp_from_lin
 from pullback.typing import ArrayLike, DTypeLike, PyTree
 
 
@@ -167,6 +168,40 @@ def control_flow(x: Array) -> None:
     assert_type(lax.switch(1, [plain, plain], x), Array)
     assert_type(lax.while_loop(pnp.any, plain, x), Array)
     assert_type(lax.map(plain, x), Array)
+
+
+class Power(HiPrim):
+    def __init__(self, aval: ShapedArray, n: int):
+        self.in_avals = (aval,)
+        self.out_aval = aval
+        self.params = {"n": n}
+        super().__init__()
+
+    def expand(self, x: Array) -> Array:
+        return x**self.n
+
+    def vjp_fwd(self, nzs_in: tuple[bool], x: Array) -> tuple[Array, Array]:
+        return self(x), x
+
+    def vjp_bwd(self, res: Array, ct: Array, accum: pb.ad.GradAccum) -> None:
+        accum.accum(self.n * res ** (self.n - 1) * ct)
+
+    def jvp(self, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+        return self(*primals), self.n * primals[0] ** (self.n - 1) * tangents[0]
+
+    def batch(self, axis_data: AxisData, args: tuple[Array], dims: tuple[int | None]) -> tuple[Array, int | None]:
+        return Power(pb.typeof(args[0]), self.n)(*args), dims[0]
+
+
+class Cube(Power):
+    lin, linearized = linearize_from_jvp
+    vjp_fwd, vjp_bwd_retval = vjp_from_lin
+
+
+def primitive_classes(x: Array) -> None:
+    cube = Power(pb.typeof(x), 3)
+    assert_type(cube, Power)
+    assert_type(cube.derived(), dict[str, str])
 
 
 def annotated(x: ArrayLike, dtype: DTypeLike = pnp.float32) -> PyTree:

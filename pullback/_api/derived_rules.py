@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pullback._api.derivatives import jvp, linearize
@@ -33,7 +33,7 @@ class DerivedRules:
     def __init__(self, name: str, *rules: DerivedRule):
         self.name = name
         self.rules = rules
-        self.pair = tuple(rule.name for rule in rules)
+        self.pair: tuple[str, ...] = tuple(rule.name for rule in rules)
 
     def __iter__(self) -> Iterator[DerivedRule]:
         return iter(self.rules)
@@ -77,11 +77,11 @@ def _reverse(name: str, source: str) -> DerivedRules:
 
 
 # in a class body: lin, linearized = linearize_from_jvp
-linearize_from_jvp = _linearization("linearize_from_jvp", "jvp")
+linearize_from_jvp: Iterable[Any] = _linearization("linearize_from_jvp", "jvp")
 # vjp_fwd, vjp_bwd_retval = vjp_from_lin
-vjp_from_lin = _reverse("vjp_from_lin", "lin")
-vjp_from_jvp = _reverse("vjp_from_jvp", "jvp")
-vjp_from_expand = _reverse("vjp_from_expand", "expand")
+vjp_from_lin: Iterable[Any] = _reverse("vjp_from_lin", "lin")
+vjp_from_jvp: Iterable[Any] = _reverse("vjp_from_jvp", "jvp")
+vjp_from_expand: Iterable[Any] = _reverse("vjp_from_expand", "expand")
 # jvp = jvp_from_lin
-jvp_from_lin = DerivedRule("jvp", "lin", _jvp)
-jvp_from_expand = DerivedRule("jvp", "expand", _jvp)
+jvp_from_lin: Any = DerivedRule("jvp", "lin", _jvp)
+jvp_from_expand: Any = DerivedRule("jvp", "expand", _jvp)

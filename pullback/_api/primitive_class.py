@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from types import FunctionType
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from weakref import WeakValueDictionary
 
 from pullback._core.arguments import kind_of, signature
@@ -70,10 +70,10 @@ class HiPrim:
         """Look which rules the class defines, if that may have changed."""
         methods = [getattr(cls, name) for name in ("expand", "linear_argnums", *RULES)]
         if cls.__dict__.get("_methods") != methods:
-            cls._methods = methods
             own = [rule for rule in methods if isinstance(rule, FunctionType) and not is_internal(rule.__code__)]
             cls._search = CaptureSearch(cls, own)
             cls._rules_of_class = rules_of(cls, HiPrim)
+            cls._methods = methods
 
     @boundary
     def __init__(self) -> None:
@@ -109,6 +109,11 @@ class HiPrim:
     # the params that may hold traced values; whether neither they nor the methods can
     _held: tuple[Any, ...]
     _self_contained: bool
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """A param."""
 
     # --- calls ---
 
@@ -213,11 +218,11 @@ class HiPrim:
 
     # --- rules ---
 
-    def expand(self, *args: Any) -> Any:
+    def expand(self, *args: Any, **kwargs: Any) -> Any:
         """The result, of the type `out_aval`, computed by other operations. Every class has it."""
         self._no("expand", "it says what the primitive computes")
 
-    def vjp_fwd(self, nzs_in: Any, /, *args: Any) -> tuple[Any, ...]:
+    def vjp_fwd(self, nzs_in: Any, /, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """The forward pass of reverse mode: `(out, residuals)`, and further `nzs_out`, structured residuals.
 
         `nzs_in` has a bool for each leaf of the arguments: whether it is differentiated. `nzs_out` flags the parts of
@@ -235,7 +240,7 @@ class HiPrim:
         self._no("vjp_bwd_retval_logs", _DERIVED)
 
     @boundary
-    def vjp_bwd(self, res: Any, ct: Any, /, *accums: Any) -> dict[str, Any] | None:
+    def vjp_bwd(self, res: Any, ct: Any, /, *accums: Any, **kwargs: Any) -> dict[str, Any] | None:
         """The backward pass into accumulators, one for each leaf of the arguments: `accum.accum(cotangent)` adds.
 
         Structured residuals come between `res` and `ct`. The result is None, or a dict of values to log.
@@ -248,17 +253,17 @@ class HiPrim:
         self._no("jvp", _DERIVED)
 
     @boundary
-    def lin(self, nzs_in: Any, /, *primals: Any) -> tuple[Any, ...]:
+    def lin(self, nzs_in: Any, /, *primals: Any, **kwargs: Any) -> tuple[Any, ...]:
         """The first half of `jvp`: `(out, residuals)`, and a third, `nzs_out`; see `linearized`."""
         self._no("lin", _DERIVED)
 
     @boundary
-    def linearized(self, residuals: Any, /, *tangents: Any) -> Any:
+    def linearized(self, residuals: Any, /, *tangents: Any, **kwargs: Any) -> Any:
         """The second half of `jvp`: the tangent of the result, from the residuals of `lin`."""
         self._no("linearized", _DERIVED)
 
     @boundary
-    def transpose(self, ct: Any, /, *accums_or_values: Any) -> None:
+    def transpose(self, ct: Any, /, *accums_or_values: Any, **kwargs: Any) -> None:
         """The transpose with respect to the arguments for which there is an accumulator in place of a value."""
         self._no("transpose", _DERIVED)
 
@@ -276,7 +281,7 @@ class HiPrim:
         self._no("batch_dim_rule", "the batch axis is the first one without it")
 
     @boundary
-    def dce(self, used_outs: Any, *live_ins: Any) -> tuple[Any, Any, Any]:
+    def dce(self, used_outs: Any, *live_ins: Any, **kwargs: Any) -> tuple[Any, Any, Any]:
         """Of an application of which some results are used: `(used_ins, kept_outs, instance)`.
 
         `used_outs` flags the results that are used; the instance takes the leaves of the arguments that are flagged in
@@ -286,7 +291,7 @@ class HiPrim:
         self._no("dce", "it is kept whole without it")
 
     @boundary
-    def remat(self, trace: RematTrace, /, *args: Any) -> tuple[Any, ...]:
+    def remat(self, trace: RematTrace, /, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """The primitive under `checkpoint` where it is differentiated: `(out, residuals, rem)`.
 
         The residuals are kept; in the backward pass `rem(residuals, *args)` gives the result again, and is
