@@ -12,7 +12,7 @@ import numpy as np
 from pullback._analysis.uniform import vanishes
 from pullback._core import dtypes
 from pullback._core.arguments import argument_path, aval_of, check_leaf
-from pullback._core.array import is_array_like, lift
+from pullback._core.array import ConcreteArray, is_array_like, lift
 from pullback._core.errors import boundary, function_name
 from pullback._core.pickling import named_function
 from pullback._core.tree import PyTreeDef, register_pytree_node, tree_flatten, tree_structure, tree_unflatten
@@ -219,13 +219,15 @@ def _rebuilt(cls: type[LinearFunction], fun: Any, form: LinearForm, types: tuple
 def received(results: Sequence[Any], in_avals: Sequence[ShapedArray]) -> list[Any]:
     """The results of `pull` as arrays, zeros included, of the inputs' types and weak types."""
     return [
-        float0_zeros(aval)
-        if r is None
-        else r
-        if type(r) is not Zero and type(aval) is type(r.aval) is ShapedArray and r.aval.weak_type == aval.weak_type
-        else of_weakness(instantiate(r), aval)
+        r if type(r) is ConcreteArray and r.aval is aval else float0_zeros(aval) if r is None else _received(r, aval)
         for r, aval in zip(results, in_avals, strict=True)
     ]
+
+
+def _received(r: Any, aval: ShapedArray) -> Any:
+    if type(r) is not Zero and type(aval) is type(r.aval) is ShapedArray and r.aval.weak_type == aval.weak_type:
+        return r
+    return of_weakness(instantiate(r), aval)
 
 
 def of_weakness(x: Any, aval: Any) -> Any:

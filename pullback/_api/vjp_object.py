@@ -34,7 +34,7 @@ from pullback._higher_order.custom.backward import structured_residuals
 from pullback._transforms.accumulators import GradAccum, NullAccum, RefAccum
 from pullback._transforms.linear_forms import LinearForm, form_of, record_form
 from pullback._transforms.linearize import Linearized
-from pullback._transforms.transpose import pull
+from pullback._transforms.transpose import cannot_fail, pull
 
 # where a residual is: the leaf of an argument; a structured residual and its leaf; or among the others
 Place = tuple[str, int, int]
@@ -209,9 +209,11 @@ class VJP(LinearFunction):
             else:
                 into.append(NullAccum(aval) if isinstance(entry, DontWant) else None)
         refs = [accum for accum in into if isinstance(accum, RefAccum)]
-        for accum in refs:
-            accum.hold()
-        results = received(pull(self.linear, cts, into=into), self.in_avals)
+        linear = self.linear
+        if not cannot_fail(linear):
+            for accum in refs:
+                accum.hold()
+        results = received(pull(linear, cts, into=into), self.in_avals)
         for accum in refs:
             accum.check()
         for accum in refs:

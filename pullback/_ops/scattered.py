@@ -83,21 +83,22 @@ def added(known: Any, part: Any, owned: bool) -> tuple[Any, bool]:
 
     `part` may be `Scattered`. `owned` says that nobody else sees the buffer of `known`: it was made by this function.
     """
-    if isinstance(part, Scattered):
-        if not in_place(known, *part.operands):
-            return (part.dense() if known is None else part.added_to(known)), False
-        buffer = _buffer(known, part.aval, owned)
-        part.add_to(buffer)
-        return (known if owned else array_of(part.aval, buffer)), True
-    if known is None:
-        return part, False
-    if not in_place(known, part) or part.aval is not known.aval or not known.aval.ndim:
-        return adding(part.aval).bind(known, part), False
-    if not owned:
-        return add_p.bind(known, part), True
-    with numpy_state.silenced():
-        np.add(known.value, part.value, out=known.value)
-    return known, True
+    if type(known) is ConcreteArray and type(part) is ConcreteArray:
+        aval = known.aval
+        if part.aval is not aval or not aval.shape or not _now():
+            return add_p.bind(known, part), False
+        if not owned:
+            return add_p.bind(known, part), True
+        with numpy_state.silenced():
+            np.add(known.value, part.value, out=known.value)
+        return known, True
+    if not isinstance(part, Scattered):
+        return (part if known is None else adding(part.aval).bind(known, part)), False
+    if not in_place(known, *part.operands):
+        return (part.dense() if known is None else part.added_to(known)), False
+    buffer = _buffer(known, part.aval, owned)
+    part.add_to(buffer)
+    return (known if owned else array_of(part.aval, buffer)), True
 
 
 def _buffer(known: ConcreteArray | None, aval: ShapedArray, owned: bool) -> Any:
@@ -108,11 +109,11 @@ def _buffer(known: ConcreteArray | None, aval: ShapedArray, owned: bool) -> Any:
 
 def in_place(*operands: AnyValue) -> bool:
     """Return whether an addition of these operands, arrays or None, may run at once, in NumPy."""
-    return (
-        context.trace.transparent
-        and all(x is None or type(x) is ConcreteArray for x in operands)
-        and not (nans_were_debugged[0] and config.debugging)
-    )
+    return all(x is None or type(x) is ConcreteArray for x in operands) and _now()
+
+
+def _now() -> bool:
+    return context.trace.transparent and not (nans_were_debugged[0] and config.debug_nans)
 
 
 __all__ = ["Scattered", "ScatteredForm", "added", "adding", "in_place"]

@@ -9,10 +9,11 @@ from pullback._core.array import ConcreteArray, lift
 from pullback._core.config import config, nans_were_debugged
 from pullback._core.errors import RuleError, RuleNotDefinedError
 from pullback._core.origins import InBackwardPass
-from pullback._core.primitive import HigherOrder
+from pullback._core.primitive import HigherOrder, Primitive
 from pullback._core.ref_changes import refs_exist, undone_on_error, watched
 from pullback._core.trace import call_with, context
 from pullback._core.zeros import Zero
+from pullback._ops.elementwise import add_p
 from pullback._ops.scattered import added
 from pullback._transforms.accumulators import NOWHERE, GradAccum, NullAccum, ValAccum
 from pullback._transforms.linearize import Linearized, Node, Record, Tape, new_tape
@@ -29,11 +30,11 @@ def pull(
 
     Runs under the current transformation, so that it can itself be differentiated, batched or staged. A map that is
     used `once` is consumed on the way: a residual is freed as soon as it has been read. If the pass fails, what it has
-    written to references is undone. `records` are the records of
-    the map in reverse order, if the caller follows the walk. The cotangents of inputs with an accumulator in `into` are
-    added to that, and None is returned for them; what only a `NullAccum` would take is not computed.
+    written to references is undone. `records` are the records of the map in reverse order, if the caller follows the
+    walk. The cotangents of inputs with an accumulator in `into` are added to that, and None is returned for them; what
+    only a `NullAccum` would take is not computed.
     """
-    if refs_exist[0] and not watched():
+    if refs_exist[0] and not watched() and not cannot_fail(linear):
         with undone_on_error():
             return pull(linear, cotangents, once, records, into)
     tape = linear.tape
@@ -49,7 +50,10 @@ def pull(
         records = _directed(linear, into, values, records)
     for node, given in zip(linear.outputs, cotangents, strict=True):
         if type(node) is Node and node.owner is tape and type(given) is not Zero:
-            _add(values, owned, node.index, given)
+            if values[node.index] is None:
+                values[node.index] = given
+            else:
+                _add(values, owned, node.index, given)
     for record in records:
         outputs = record.outputs
         primitive = record.primitive
@@ -99,9 +103,17 @@ def pull(
     return results
 
 
+def cannot_fail(linear: Linearized) -> bool:
+    """Return whether a map is transposed by the package's own rules alone, on arrays: nothing need be undone."""
+    return context.trace.parent is None and all(type(record.primitive) is Primitive for record in linear.records)
+
+
 def _add(values: list[Any], owned: set[int], index: int, part: Any) -> None:
     """Add a cotangent to that of a node."""
     known = values[index]
+    if type(known) is ConcreteArray and type(part) is ConcreteArray and not known.aval.shape:
+        values[index] = add_p.bind(known, part)
+        return
     if isinstance(known, GradAccum):
         known.add(part)
         return

@@ -1,6 +1,7 @@
 """Gradients that go to Refs: `with_refs`, Refs as arguments of `vjp`, and what stays as it was."""
 
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -83,6 +84,29 @@ def test_a_table_is_added_to_in_place():
         expected[i, 1] += 1
         expected[2:4] += 1
     np.testing.assert_array_equal(ref[...], expected)
+
+
+def test_memory_of_one_gradient():
+    layers, n = 8, 200
+    params = [pnp.ones((n, n)) * 0.001 for _ in range(layers)]
+    refs = [pb.new_ref(pnp.zeros((n, n))) for _ in range(layers)]
+
+    def loss(params):
+        x = pnp.ones((2, n))
+        for w in params:
+            x = pnp.sin(x @ w)
+        return x.sum()
+
+    _, f_vjp = pb.vjp(loss, params)
+    bound = f_vjp.with_refs(refs)
+    bound(1.0)
+    tracemalloc.start()
+    bound(1.0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2.5 * n * n * 4  # the cotangent of a layer or two, but not of all
+    for ref, expected in zip(refs, pb.grad(loss)(params), strict=True):
+        np.testing.assert_allclose(ref[...], 2 * expected, rtol=1e-5)
 
 
 def test_what_is_not_wanted_is_not_computed(monkeypatch):
