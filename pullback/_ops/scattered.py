@@ -89,8 +89,9 @@ def added(known: Any, part: Any, owned: bool) -> tuple[Any, bool]:
             return add_p.bind(known, part), False
         if not owned:
             return add_p.bind(known, part), True
+        buffer: Any = known.value
         with numpy_state.silenced():
-            np.add(known.value, part.value, out=known.value)
+            buffer += part.value
         return known, True
     if not isinstance(part, Scattered):
         return (part if known is None else adding(part.aval).bind(known, part)), False

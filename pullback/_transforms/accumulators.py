@@ -248,6 +248,15 @@ def _add_to_ref(ref: Ref, ct: Any) -> None:
 NOWHERE = NullAccum(ShapedArray((), dtypes.float0))
 
 
+def taken_of(accum: GradAccum, aval: ShapedArray) -> Any:
+    """What was added to an accumulator so far, if it is an array of just this type, to go on from; else None."""
+    before = accum.taken()
+    if before is not None and before.aval is not aval:
+        accum.add(before)
+        return None
+    return before
+
+
 def set_accumulate(p: HigherOrder, rule: Callable[..., None]) -> None:
     """Set the rule of a primitive that adds cotangents to accumulators, and the transpose rule that it implies."""
 
@@ -260,4 +269,4 @@ def set_accumulate(p: HigherOrder, rule: Callable[..., None]) -> None:
     p.transpose = transpose
 
 
-__all__ = ["GradAccum", "NOWHERE", "NullAccum", "Parts", "RefAccum", "ValAccum", "set_accumulate"]
+__all__ = ["GradAccum", "NOWHERE", "NullAccum", "Parts", "RefAccum", "ValAccum", "set_accumulate", "taken_of"]

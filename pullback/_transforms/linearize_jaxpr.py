@@ -20,7 +20,7 @@ from pullback._core.zeros import Zero
 from pullback._ops.identity import constant_equations, stage_closed, stage_noting
 from pullback._ops.scattered import Scattered, ScatteredForm
 from pullback._ops.shape import instantiate
-from pullback._transforms.accumulators import NOWHERE, Parts
+from pullback._transforms.accumulators import NOWHERE, Parts, ValAccum
 from pullback._transforms.linearize import Linearized, Node, Record, linearize_flat
 from pullback._transforms.transpose import pull, record_linear
 
@@ -164,21 +164,35 @@ def transpose_jaxpr(
     return jaxpr.derive(("transpose", linear, cotangents, wanted), make)
 
 
-def transpose_jaxpr_full(jaxpr: Jaxpr, linear: tuple[bool, ...], wanted: tuple[bool, ...] | None = None) -> Jaxpr:
-    """The transpose with a cotangent for every result and every linear input that is `wanted`, zeros included."""
+def transpose_jaxpr_full(
+    jaxpr: Jaxpr,
+    linear: tuple[bool, ...],
+    wanted: tuple[bool, ...] | None = None,
+    carried: tuple[bool, ...] | None = None,
+) -> Jaxpr:
+    """The transpose with a cotangent for every result and every linear input that is `wanted`, zeros included.
+
+    Where inputs are `carried`, the values of their cotangents so far are further inputs, to which it adds.
+    """
 
     def make():
         nonlinear = others(jaxpr.in_avals, linear)
-        into = None if wanted is None else [None if w else NOWHERE for w in wanted]
+        avals = chosen(jaxpr.in_avals, linear)
+        takes = (True,) * len(avals) if wanted is None else wanted
+        goes_on = (False,) * len(avals) if carried is None else carried
 
         def fun(*args):
-            known, cts = args[: len(nonlinear)], args[len(nonlinear) :]
-            results = pull(_open(jaxpr, linear, known), cts, into=into)
-            return [instantiate(r) for r in (results if wanted is None else chosen(results, wanted))]
+            known, cts, before = cut(args, len(nonlinear), len(jaxpr.outvars))
+            values = filled(goes_on, before, [None] * len(avals))
+            sums = [
+                ValAccum(aval, value) if w else NOWHERE for aval, value, w in zip(avals, values, takes, strict=True)
+            ]
+            pull(_open(jaxpr, linear, known), cts, into=sums)
+            return [instantiate(accum.freeze()) for accum in chosen(sums, takes)]
 
-        return stage_closed(fun, [*nonlinear, *jaxpr.out_avals], _TRANSPOSE)
+        return stage_closed(fun, [*nonlinear, *jaxpr.out_avals, *chosen(avals, goes_on)], _TRANSPOSE)
 
-    return jaxpr.derive(("transpose_full", linear, wanted), make)
+    return jaxpr.derive(("transpose_full", linear, wanted, carried), make)
 
 
 def _open(jaxpr: Jaxpr, linear, known) -> Linearized:

@@ -273,9 +273,23 @@ def chosen(lib, table):
     return lib.lax.cond(table[0, 0] > 0, first, second) + lib.lax.cond(table[0, 0] > 0, second, first)
 
 
-@pytest.mark.parametrize(
-    "f", [stepwise, nested_loops, carried, compiled, checkpointed, chosen], ids=lambda f: f.__name__
-)
+def chosen_in_a_loop(lib, table):
+    def body(total, i):
+        def first(total):
+            return total + (table[i] ** 2).sum()
+
+        def second(total):
+            return total * table[7, 0]
+
+        return lib.lax.cond(i[0] > 0, first, second, total), None
+
+    return lib.lax.scan(body, lib.np.float32(1.0), lib.np.asarray(INDICES))[0] + (table[7] ** 2).sum()
+
+
+FUNCTIONS_OF_FUNCTIONS = [stepwise, nested_loops, carried, compiled, checkpointed, chosen, chosen_in_a_loop]
+
+
+@pytest.mark.parametrize("f", FUNCTIONS_OF_FUNCTIONS, ids=lambda f: f.__name__)
 @pytest.mark.parametrize("times", [1, 2])
 def test_functions_that_hold_functions(f, times):
     expected = gradient(THEIRS, f, times)(TABLE)
@@ -310,6 +324,12 @@ def test_a_loop_carries_one_cotangent():
     assert [makers_of_tables(body) for body in bodies(jaxpr, "scan")] == [[], ["scatter_add"]]
     jaxpr = pb.make_jaxpr(pb.grad(lambda table: nested_loops(OURS, table)))(TABLE).jaxpr
     assert [makers_of_tables(body) for body in bodies(jaxpr, "scan")][2:] == [["scan"], ["dynamic_slice_add"]]
+
+
+def test_a_branch_adds_to_what_there_is():
+    jaxpr = pb.make_jaxpr(pb.grad(lambda table: chosen_in_a_loop(OURS, table)))(TABLE).jaxpr
+    branches = bodies(bodies(jaxpr, "scan")[-1], "cond")
+    assert sorted(map(tuple, map(makers_of_tables, branches))) == [("scatter_add",), ("slice_add",)]
 
 
 @pytest.mark.parametrize("wrap", [pb.jit, pb.checkpoint], ids=["jit", "checkpoint"])

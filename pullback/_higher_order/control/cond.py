@@ -41,7 +41,7 @@ from pullback._ops.elementwise import min as min_
 from pullback._ops.identity import stop_gradient_p
 from pullback._ops.own_types import chosen_entries, placeholder
 from pullback._ops.shape import convert_element_type, full, instantiate
-from pullback._transforms.accumulators import set_accumulate
+from pullback._transforms.accumulators import set_accumulate, taken_of
 from pullback._transforms.jvp import jvp_jaxpr
 from pullback._transforms.linearize_jaxpr import linearize_jaxpr, transpose_jaxpr_full
 from pullback._transforms.vmap import batch_jaxpr
@@ -369,9 +369,16 @@ def _accumulate(cts, index, *operands, accums, branches):
     linear = tuple(is_linear(x) for x in operands)
     sums = chosen(accums[1:], linear)
     wanted = wanted_of(sums)
-    backward = tuple(transpose_jaxpr_full(b, linear, wanted) for b in branches)
-    results = cond_p.bind(index, *others(operands, linear), *map(instantiate, cts), branches=backward)
-    for accum, ct in zip(chosen(sums, wanted), results, strict=True):
+    # a branch adds to what is there: an array of zeros for a part that another branch reads would cost every step of a
+    # loop around
+    before = [
+        taken_of(accum, aval) if w else None
+        for accum, aval, w in zip(sums, chosen(branches[0].in_avals, linear), wanted, strict=True)
+    ]
+    carried = tuple(value is not None for value in before)
+    backward = tuple(transpose_jaxpr_full(b, linear, wanted, carried) for b in branches)
+    given = [*others(operands, linear), *map(instantiate, cts), *chosen(before, carried)]
+    for accum, ct in zip(chosen(sums, wanted), cond_p.bind(index, *given, branches=backward), strict=True):
         accum.add(ct)
 
 

@@ -28,7 +28,7 @@ from pullback._higher_order.control.scan_saving import save
 from pullback._ops.identity import stage_closed
 from pullback._ops.own_types import by_parts, entry, leading_length, placeholder, stack_entries
 from pullback._ops.shape import instantiate, move_axis, zeros_like_aval
-from pullback._transforms.accumulators import NOWHERE, GradAccum, ValAccum, set_accumulate
+from pullback._transforms.accumulators import NOWHERE, ValAccum, set_accumulate, taken_of
 from pullback._transforms.dce import dce
 from pullback._transforms.harvest import without_taps
 from pullback._transforms.jet import flatten, jet_jaxpr, unflatten
@@ -382,7 +382,10 @@ def _accumulate(cts, *operands, accums, jaxpr, length, reverse, num_consts, num_
 
     backward = jaxpr.derive(("scan transpose", mask, c_wanted, x_wanted), stage_step)
     to_c, to_x = chosen(to_c, c_wanted), chosen(to_x, x_wanted)
-    starts = map(_start, to_c, chosen(c_avals, c_wanted))
+    starts = [
+        zeros_like_aval(aval) if (before := taken_of(accum, aval)) is None else before
+        for accum, aval in zip(to_c, chosen(c_avals, c_wanted), strict=True)
+    ]
     last, stacked = bind_scan(
         known_c,
         [*starts, *map(instantiate, cts[:num_carry])],
@@ -395,15 +398,6 @@ def _accumulate(cts, *operands, accums, jaxpr, length, reverse, num_consts, num_
     for accum, ct in zip([*to_c, *to_carry, *to_x], [*last, *stacked], strict=True):
         if accum is not None:
             accum.add(ct)
-
-
-def _start(accum: GradAccum, aval: ShapedArray) -> Any:
-    """The cotangent of a constant before the loop: what is there already, or zeros."""
-    before = accum.taken()
-    if before is not None and before.aval is not aval:
-        accum.add(before)
-        before = None
-    return zeros_like_aval(aval) if before is None else before
 
 
 def _record_body(jaxpr: Jaxpr, mask: Sequence[bool], known: Sequence[Any]) -> Linearized:
