@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pullback._core.array import ConcreteArray, array_of
-from pullback._core.cells import Cell, read_cell, resolved, write_cell
-from pullback._core.discharge import aliased, exposed
+from pullback._core.cells import Cell, aliased, read_cell, resolved, write_cell
+from pullback._core.discharge import exposed
 from pullback._core.jaxpr import Jaxpr, RefEffect, consts_to_args
 from pullback._core.refs import Ref, of_leaf
 from pullback._core.types import ShapedArray

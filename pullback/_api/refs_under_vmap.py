@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pullback._core.arguments import flatten_result
-from pullback._core.discharge import aliased
+from pullback._core.cells import aliased, resolved
 from pullback._core.errors import standing_for
 from pullback._core.flat_function import FlatFunction
 from pullback._core.refs import Ref, make_ref, of_leaf
@@ -71,7 +71,15 @@ def batched_with_refs(
     # a negative axis counts from the end of the axes of keys, which are one less than those of their words
     axes = [a % x.ndim if isinstance(x, Ref) and isinstance(a, int) and x.ndim else a for a, x in zip(axes, leaves)]
     values = [of_leaf(leaves[i])[...] if i in mapped else leaves[i] for i in given]
-    result, written = vmap(example, ([axes[i] for i in given],), (out_axes, [axes[i] for i in mapped]))(values)
+    batched = vmap(example, ([axes[i] for i in given],), (out_axes, [axes[i] for i in mapped]))
+    cells = [resolved(leaves[i].cell) for i in mapped]
+    try:
+        for cell, i in zip(cells, mapped, strict=True):
+            cell.lent = place(i)
+        result, written = batched(values)
+    finally:
+        for cell in cells:
+            cell.lent = None
     for i, content in zip(mapped, written, strict=True):
         if content is not None:
             of_leaf(leaves[i])[...] = content

@@ -32,10 +32,11 @@ class Cell:
     `freeze` or `free_ref`.
 
     A function that is traced gets a cell of its own for a reference that is passed to it: `target` is the cell passed,
-    None in a compiled function, whose calls pass different ones, and `origin` is the argument.
+    None in a compiled function, whose calls pass different ones, and `origin` is the argument. While each example of a
+    batch has a part of its own of a reference, `lent` is the argument that gives it.
     """
 
-    __slots__ = ("content", "aval", "owner", "origin", "alone", "end", "target", "__weakref__")
+    __slots__ = ("content", "aval", "owner", "origin", "alone", "end", "target", "lent", "__weakref__")
     content: Any
     aval: ShapedArray
     owner: Trace
@@ -43,6 +44,7 @@ class Cell:
     alone: bool
     end: str | None
     target: Cell | None
+    lent: str | None
 
     def __init__(
         self,
@@ -59,6 +61,7 @@ class Cell:
         self.end = None
         self.origin = origin
         self.target = target
+        self.lent = None
 
     def root(self) -> Cell:
         """The cell that was made, where functions have passed it on."""
@@ -126,8 +129,10 @@ def staging_of(cell: Cell, verb: str) -> Any:
     """
     trace: Any = context.trace
     owner = cell.owner
-    if trace is owner and cell.content is not None:
+    if trace is owner and cell.content is not None and cell.lent is None:
         return None
+    if cell.lent is not None:
+        raise ValueError(aliased(cell.described(), f"the one that is {cell.lent}"))
     end = cell.root().end
     if end is not None:
         raise RuntimeError(
@@ -164,6 +169,14 @@ def staging_of(cell: Cell, verb: str) -> Any:
             "Ref exists only there. Use the Ref that was passed."
         )
     return innermost
+
+
+def aliased(one: str, other: str) -> str:
+    """The message about a reference that reaches a function in two ways."""
+    return (
+        f"{one} and {other} are the same. What a traced function writes to one name would have to change the other, so "
+        "a Ref may reach it in one way only: as one argument, or closed over."
+    )
 
 
 def written_by_rule(cell: Cell) -> str:
@@ -277,6 +290,7 @@ def cells_of(jaxpr: Jaxpr, reads: bool | None = None) -> tuple[Cell, ...]:
 __all__ = [
     "Cell",
     "RefScope",
+    "aliased",
     "cells_of",
     "check_level",
     "is_outside",

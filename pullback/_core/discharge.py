@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from pullback._core.cells import Cell, cells_of, read_cell, ref_get_p, ref_set_p, write_cell
+from pullback._core.cells import Cell, aliased, cells_of, read_cell, ref_get_p, ref_set_p, write_cell
 from pullback._core.jaxpr import ClosedJaxpr, Jaxpr, ReadEffect, RefEffect, Var, WriteEffect
 from pullback._core.primitive import HigherOrder, install_discharge
 
@@ -91,14 +91,6 @@ def accesses(jaxprs: Sequence[Jaxpr], arguments: Sequence[Cell] = ()) -> tuple[l
     return [cell for cell in every if cell not in written], written
 
 
-def aliased(one: str, other: str) -> str:
-    """The message about a reference that reaches a function in two ways."""
-    return (
-        f"{one} and {other} are the same. What a traced function writes to one name would have to change the other, so "
-        "a Ref may reach it in one way only: as one argument, or closed over."
-    )
-
-
 def bind_discharged(primitive: HigherOrder, args: Sequence[Any], params: dict[str, Any]) -> list[Any] | None:
     """Bind a primitive whose jaxprs access references, to their contents too; None if there are none."""
     held = primitive.bodies(params)
@@ -141,4 +133,4 @@ def thread_call(primitive: HigherOrder) -> Callable[..., Any]:
 
 install_discharge(bind_discharged)
 
-__all__ = ["Exposed", "accesses", "aliased", "bind_discharged", "discharged", "exposed", "thread_call"]
+__all__ = ["Exposed", "accesses", "bind_discharged", "discharged", "exposed", "thread_call"]

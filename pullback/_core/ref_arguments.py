@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pullback._core.cells import Cell
-from pullback._core.discharge import aliased
+from pullback._core.cells import Cell, aliased
 from pullback._core.refs import Ref, handle_of
 from pullback._core.tree import register_pytree_node, tree_flatten, tree_unflatten
 from pullback._core.tree_paths import tree_flatten_with_path

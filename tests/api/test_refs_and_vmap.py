@@ -156,6 +156,10 @@ def test_refusals():
         refused(ValueError, lost, pb.jit(pb.vmap(f)), xs)
     refused(ValueError, "are the same", pb.vmap(lambda a, b: a[...] + b[...]), ref, ref)
     refused(ValueError, "are the same", pb.vmap(lambda a, b: a[...], (0, None)), ref, ref.at[0])
+    for f in (lambda r: r[...] + ref[0], lambda r: ref.__setitem__(0, 1.0), pb.jit(lambda r: r[...] + ref[0])):
+        refused(ValueError, "made at.*and the one that is argument 'r' of .* are the same", pb.vmap(f), ref)
+        refused(ValueError, "are the same|all examples would write to it", pb.jit(pb.vmap(f)), ref)
+    assert ref[0] == 0
     refused(ValueError, "mapped axes must have one length", pb.vmap(write_to), pnp.zeros(2), ref)
     refused(ValueError, "no axis 0", pb.vmap(write_to), xs, one)
     refused(ValueError, "must not return a Ref", pb.vmap(lambda x: one), xs)

@@ -206,6 +206,7 @@ def test_attributes():
     assert ref == ref
     assert ref != pb.new_ref(pnp.zeros((2, 3)))
     assert {ref: 1}[ref] == 1
+    assert (ref == ref[...]) is False
     assert pb.tree.leaves([ref, {"a": ref}]) == [ref, ref]
     with pytest.raises(TypeError, match="0-d"):
         len(pb.new_ref(1.0))
