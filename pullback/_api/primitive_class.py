@@ -23,6 +23,7 @@ from pullback._higher_order.custom.class_rules import RULES, RuleSet, derived, m
 from pullback._higher_order.custom.labels import call_site
 from pullback._higher_order.custom.order import Identity, note_call
 from pullback._higher_order.custom.primitive import custom_call_p
+from pullback._higher_order.custom.ruled_call import results_for_user
 from pullback._xla.evaluate import evaluator
 
 
@@ -133,7 +134,7 @@ class HiPrim:
                 note_call(self.identity)
                 for x in leaves:
                     if isinstance(x, Tracer):
-                        outs = self._bind(leaves, declared, refs)
+                        outs = results_for_user(self._bind(leaves, declared, refs))
                         return outs[0] if declared.single else declared.out_tree.unflatten(outs)
                 result = self._without_rules(trace, leaves if declared.plain else declared.in_tree.unflatten(leaves))
             outs = declared.results(self, result)

@@ -36,6 +36,7 @@ from pullback._higher_order.custom.captures import CaptureSearch, traced_argumen
 from pullback._higher_order.custom.labels import call_site, function_label
 from pullback._higher_order.custom.order import Identity, note_call
 from pullback._higher_order.custom.primitive import custom_call_p
+from pullback._higher_order.custom.ruled_call import results_for_user
 from pullback._higher_order.custom.signature import Layout, count_plain_parameters, positions_of
 from pullback._higher_order.custom.user_remat import UserRemat
 from pullback._higher_order.custom.user_rules import UserCall, recursion_message
@@ -196,7 +197,7 @@ class custom_rules(ReverseRules, CallableObject[R, Q]):
                 call = closing_over(user_call, tracers, held=[traced.get(id(x)) for x in tracers])
                 leaves = [*tracers, *leaves]
             outs = custom_call_p.bind(*leaves, call=call)
-            return user_call.out_tree.unflatten(outs)
+            return user_call.out_tree.unflatten(results_for_user(outs))
         except Exception as error:
             if isinstance(error, UnexpectedTracerError) and not hasattr(error, "__notes__"):
                 error.add_note(f"It was met in a call of {self._label()}.")

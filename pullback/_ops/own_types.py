@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pullback._core.arguments import aval_of
+from pullback._core.array import lift
 from pullback._core.config import config
 from pullback._core.dtypes import is_inexact
 from pullback._core.hitypes import (
@@ -142,7 +143,7 @@ def default_value(aval: Any) -> Any:
 
 def sum_of_tangents(x: Any, y: Any) -> Any:
     """The sum of two tangents, arrays or numbers with promotion."""
-    return add(x, y) if type(aval_of(x)) is ShapedArray else add_values_p.bind(x, y)
+    return add(x, y) if type(aval_of(x)) is ShapedArray else add_values_p.bind(lift(x), lift(y))
 
 
 def undefined_value(aval: HiType) -> Any:

@@ -23,11 +23,11 @@ _SUBJECT = "the vmap of a traced function"
 class BatchTracer(Tracer):
     """A value with a batch axis, whose type does not include that axis."""
 
-    __slots__ = ("value", "dim")
+    __slots__ = ("batch_value", "dim")
 
     def __init__(self, trace: BatchTrace, value: AnyValue, dim: int):
         self.owner = trace
-        self.value = value
+        self.batch_value = value
         self.dim = dim
         aval = value.aval
         if type(aval) is ShapedArray:
@@ -36,7 +36,7 @@ class BatchTracer(Tracer):
             self.aval = without_leading(aval)
 
     def outer(self) -> Any:
-        return self.value
+        return self.batch_value
 
 
 class BatchTrace(Trace):
@@ -63,7 +63,7 @@ class BatchTrace(Trace):
         dims: list[int | None] = []
         for a in args:
             if type(a) is BatchTracer and a.owner is self:
-                values.append(a.value)
+                values.append(a.batch_value)
                 dims.append(a.dim)
             else:
                 values.append(a)

@@ -143,7 +143,7 @@ def warn_if_differentiated(outs: Iterable[Any], call: CustomCall, kind: str, rul
     lost = LostOrder(rule, kind, call.identity, call.name, call.label)
     for out in outs:
         while type(out) is BatchTracer:
-            out = out.value
+            out = out.batch_value
         if type(out) is LinearizedTracer or type(out) is DualTracer:
             lost.warn()
         elif type(out) is StagedTracer:

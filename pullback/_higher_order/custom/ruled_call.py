@@ -92,6 +92,11 @@ def for_user(xs: Sequence[Any]) -> Sequence[Any]:
     return [call_optionally(unpacked, (x,), {}) for x in xs] if registered else xs
 
 
+def results_for_user(outs: Sequence[Any]) -> Sequence[Any]:
+    """Results of a function with rules: where another one, or a rule, calls it, values of types of one's own."""
+    return for_user(outs) if registered and in_user_code.depth else outs
+
+
 def seeing_values(fun: Callable) -> Callable:
     """A function or rule of the user's, in which traced values of types of one's own have the attributes of a value."""
 
