@@ -64,7 +64,7 @@ _TABLE: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "pullback.scipy.special": (
         (
-            "hyp1f1 hyp2f1",
+            "hyp2f1",
             PLANNED,
         ),
     ),

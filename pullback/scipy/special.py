@@ -49,6 +49,7 @@ from pullback.scipy._special.factorials import comb as comb
 from pullback.scipy._special.factorials import loggamma as loggamma
 from pullback.scipy._special.factorials import multigammaln as multigammaln
 from pullback.scipy._special.harmonics import sph_harm_y as sph_harm_y
+from pullback.scipy._special.hypergeometric import hyp1f1 as hyp1f1
 from pullback.scipy._special.integrals import dawsn as dawsn
 from pullback.scipy._special.integrals import erfcx as erfcx
 from pullback.scipy._special.integrals import exp1 as exp1
@@ -438,6 +439,7 @@ __all__ = [
     "gammaincc",
     "gammaln",
     "gammasgn",
+    "hyp1f1",
     "i0",
     "i0e",
     "i1",

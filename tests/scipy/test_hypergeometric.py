@@ -1,0 +1,67 @@
+"""Hypergeometric functions of scipy.special against mpmath: values, derivatives in all arguments, edges."""
+
+import mpmath as mp
+import numpy as np
+import pytest
+from exact import DTYPES, check, derivative
+
+import pullback as pb
+from pullback.scipy import special
+
+RNG = np.random.default_rng(0)
+A = np.concatenate([RNG.uniform(0.1, 5, 25), RNG.uniform(-3, 3, 15)])
+B = RNG.uniform(0.2, 8, 40)
+X = np.concatenate([RNG.uniform(-30, 30, 25), RNG.choice([-1, 1], 15) * np.logspace(-6, 1.9, 15)])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_kummers_function(dtype):
+    check(special.hyp1f1, mp.hyp1f1, (A, B, X), dtype, 32)
+
+    def by_x(a, b, x):
+        return a / b * mp.hyp1f1(a + 1, b + 1, x)
+
+    def by_a(a, b, x):
+        return mp.diff(lambda a: mp.hyp1f1(a, b, x), a)
+
+    def by_b(a, b, x):
+        return mp.diff(lambda b: mp.hyp1f1(a, b, x), b)
+
+    some = A[::3], B[::3], X[::3]
+    for i, slope in enumerate((by_a, by_b, by_x)):
+        check(derivative(special.hyp1f1, 1, i), slope, some, dtype, 64)
+
+
+def test_mixed_derivatives_of_kummers_function():
+    with pb.enable_x64():
+        for i in (0, 1):
+            args = [0.5, 1.5, 2.0]
+            mixed = pb.grad(pb.grad(special.hyp1f1, i), 2)(*args)
+            swapped = pb.grad(pb.grad(special.hyp1f1, 2), i)(*args)
+
+            def by_x(p, i=i, args=args):
+                at = list(args)
+                at[i] = p
+                return mp.diff(lambda x: mp.hyp1f1(at[0], at[1], x), at[2])
+
+            assert mixed == pytest.approx(float(mp.diff(by_x, args[i])), rel=1e-12)
+            assert swapped == pytest.approx(float(mixed), rel=1e-12)
+    with pytest.raises(NotImplementedError, match="hyp1f1 once differentiated by a parameter has no derivative"):
+        pb.grad(pb.grad(special.hyp1f1))(0.5, 1.5, 2.0)
+
+
+def test_edges_of_kummers_function():
+    with pb.enable_x64():
+        a = np.array([-2.0, -2, 0, 1, 0.5, 3, 100, 1, 2])
+        b = np.array([0.5, 0.5, 1, 1, 2, 50, 0.5, 2, 2])
+        x = np.array([3.0, -500, 5, -1e4, 1e3, 700, 1, 0, 300])
+        exact = [float(mp.hyp1f1(*args)) for args in zip(a, b, x, strict=True)]
+        for run in (special.hyp1f1, pb.jit(special.hyp1f1)):
+            np.testing.assert_allclose(run(a, b, x), exact, rtol=1e-13)
+            # a sum of terms that are 1e20 times as large
+            assert np.isnan(run(40.0, 3.0, -60.0))
+            assert np.isnan(run(1.0, 2.0, np.nan))
+    assert special.hyp1f1(1, 2, 3).dtype == "float32"
+    assert special.hyp1f1(np.ones((2, 0)), 1.0, 1.0).shape == (2, 0)
+    with pytest.raises(TypeError, match="hyp1f1: expected a real number"):
+        special.hyp1f1(1j, 1.0, 1.0)
