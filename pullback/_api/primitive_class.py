@@ -98,11 +98,15 @@ class HiPrim:
         for name, value in self.params.items():
             if name in _RESERVED:
                 raise ValueError(f"{cls.__name__}: a param must not have the name {name!r}, which has another meaning")
-            setattr(self, name, value)
-        declared = self._declared = Declared(cls.__name__, self.in_avals, self.out_aval)
-        self._rules = rules if "transpose" not in rules.defined or declared.count > 1 else of_one_argument(rules)
-        self._held = tuple([value for value in self.params.values() if not is_opaque(type(value))])
-        self._self_contained = not (self._held or self._search.cells or self._search.always)
+            object.__setattr__(self, name, value)  # a frozen dataclass may be a primitive too
+        declared = Declared(cls.__name__, self.in_avals, self.out_aval)
+        held = tuple([value for value in self.params.values() if not is_opaque(type(value))])
+        self.__dict__.update(
+            _rules=rules if "transpose" not in rules.defined or declared.count > 1 else of_one_argument(rules),
+            _held=held,
+            _self_contained=not (held or self._search.cells or self._search.always),
+            _declared=declared,
+        )
         return declared
 
     _declared: Any = None

@@ -1,5 +1,7 @@
 """What a primitive class declares, and the checks of arguments, results and rules against it."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from refusals import raises
@@ -78,6 +80,32 @@ def test_a_constructor_that_does_not_call_the_one_of_the_base_class():
     assert Scaled(2.0)(3.0) == 6.0
     assert grad(Scaled(2.0))(3.0) == 2.0
     assert Scaled(2.0) == Scaled(2.0)
+
+
+def test_a_frozen_dataclass():
+    @dataclasses.dataclass(frozen=True)
+    class Scaled(HiPrim):
+        factor: float
+        in_avals, out_aval = (F,), F
+
+        @property
+        def params(self):
+            return {"factor": self.factor}
+
+        def expand(self, x):
+            return self.factor * x
+
+        def vjp_fwd(self, nzs_in, x):
+            return self(x), None
+
+        def vjp_bwd_retval(self, res, ct):
+            return (self.factor * ct,)
+
+    f = Scaled(3.0)
+    assert f == Scaled(3.0)
+    assert f != Scaled(2.0)
+    assert f(2.0) == jit(f)(2.0) == 6.0
+    assert grad(f)(2.0) == jit(vmap(grad(f)))(pnp.ones(1))[0] == 3.0
 
 
 def test_a_class_without_expand():
