@@ -56,6 +56,7 @@ class HiPrim:
     _methods: ClassVar[list[Any]]
     _search: ClassVar[CaptureSearch]
     _rules_of_class: ClassVar[RuleSet]
+    _problem: ClassVar[str | None]
     linear_argnums: ClassVar[Sequence[int] | None] = None
     # whether dce and remat have the parameters that JAX 0.10.2 gives them
     _older_conventions: ClassVar[bool] = False
@@ -74,6 +75,7 @@ class HiPrim:
             own = [rule for rule in methods if isinstance(rule, FunctionType) and not is_internal(rule.__code__)]
             cls._search = CaptureSearch(cls, own)
             cls._rules_of_class = rules_of(cls, HiPrim)
+            cls._problem = missing(cls, cls._rules_of_class)
             cls._methods = methods
 
     @boundary
@@ -89,17 +91,16 @@ class HiPrim:
                     f"{cls.__name__} needs {name}: set in_avals, out_aval and params, in __init__ before "
                     "super().__init__(), or in the class body"
                 )
-        rules = self._rules_of_class
-        message = missing(cls, rules)
-        if message is not None:
-            raise RuleNotDefinedError(message)
+        if cls._problem is not None:
+            raise RuleNotDefinedError(cls._problem)
         if not isinstance(self.params, dict):
             raise TypeError(f"{cls.__name__}.params must be a dict, got {self.params!r}")
         for name, value in self.params.items():
             if name in _RESERVED:
                 raise ValueError(f"{cls.__name__}: a param must not have the name {name!r}, which has another meaning")
             object.__setattr__(self, name, value)  # a frozen dataclass may be a primitive too
-        declared = Declared(cls.__name__, self.in_avals, self.out_aval)
+        declared = Declared.of(cls.__name__, self.in_avals, self.out_aval)
+        rules = self._rules_of_class
         held = tuple([value for value in self.params.values() if not is_opaque(type(value))])
         self.__dict__.update(
             _rules=rules if "transpose" not in rules.defined or declared.count > 1 else of_one_argument(rules),

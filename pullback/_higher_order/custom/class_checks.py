@@ -21,6 +21,9 @@ from pullback._transforms.vmap import with_leading
 
 # Python numbers are weakly typed: they take the declared dtype if it is of their kind or a higher one
 _PYTHON_TYPES = {"b": bool, "i": int, "f": float, "c": complex}
+# declarations of arrays alone, by their types
+_declarations: dict[Any, Declared] = {}
+_MOST = 1024
 
 
 def declared_types(what: str, types: PyTree) -> tuple[tuple[ShapedArray, ...], PyTreeDef]:
@@ -72,6 +75,22 @@ class Declared:
         self.holds_refs = False
         self.plain = self.in_tree.num_nodes == len(self.in_avals) + 1
         self.single = self.out_tree == LEAF
+
+    @classmethod
+    def of(cls, name: str, in_avals: AnyValue, out_aval: PyTree) -> Declared:
+        """The declaration of a class with that name. Those of arrays alone are made once."""
+        # containers are not compared: a named tuple is equal to a tuple
+        if type(out_aval) is not ShapedArray or type(in_avals) is not tuple:
+            return cls(name, in_avals, out_aval)
+        for aval in in_avals:
+            if type(aval) is not ShapedArray:
+                return cls(name, in_avals, out_aval)
+        declared = _declarations.get((in_avals, out_aval))
+        if declared is None:
+            if len(_declarations) > _MOST:
+                _declarations.clear()
+            declared = _declarations[in_avals, out_aval] = cls(name, in_avals, out_aval)
+        return declared
 
     def key(self) -> Any:
         """What equal declarations have in common."""
