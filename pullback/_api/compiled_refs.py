@@ -17,6 +17,7 @@ from pullback._core.array import ConcreteArray, array_of
 from pullback._core.cells import Cell, aliased, read_cell, resolved, write_cell
 from pullback._core.discharge import exposed
 from pullback._core.jaxpr import Jaxpr, RefEffect, consts_to_args
+from pullback._core.ref_changes import watched
 from pullback._core.refs import Ref, of_leaf
 from pullback._core.types import ShapedArray
 from pullback._transforms.dce import dce
@@ -78,9 +79,9 @@ class RefUse(NamedTuple):
     def run(self, program: Executable | ProgramOfValues, consts: Sequence[Any], leaves: Sequence[Any]) -> list[Any]:
         """The results of a program, which writes to the references; `leaves` are arrays and references."""
         self.check(leaves)
-        # if a Python function that the program calls raises, the references are to be as they were
+        # if a Python function that the program calls raises, or a backward pass, references are to be as they were
         executable = program.program if isinstance(program, ProgramOfValues) else program
-        if executable.module.callbacks:
+        if executable.module.callbacks or watched():
             return self._run(program, consts, leaves, True)
         with _updating:
             return self._run(program, consts, leaves, False)

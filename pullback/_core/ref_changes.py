@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 # whether there has been a reference: until then nothing is watched
@@ -36,14 +35,14 @@ def note_change(cell: Any, undo: Callable[[], None], whole: bool) -> None:
         known.append((undo, whole))
 
 
-@contextmanager
-def undone_on_error() -> Iterator[None]:
-    """Undo the changes of references if an exception leaves the context."""
-    _changes.of = {}
+def undone_on_error(run: Callable[..., Any], *args: Any) -> Any:
+    """Call a function, and undo the changes of references if it fails."""
+    changes: dict[Any, list[tuple[Callable[[], None], bool]]] = {}
+    _changes.of = changes
     try:
-        yield
+        return run(*args)
     except BaseException:
-        changes, _changes.of = _changes.of, None
+        _changes.of = None
         for known in changes.values():
             for undo, _ in reversed(known):
                 undo()

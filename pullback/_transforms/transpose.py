@@ -35,8 +35,7 @@ def pull(
     only a `NullAccum` would take is not computed.
     """
     if refs_exist[0] and not watched() and not cannot_fail(linear):
-        with undone_on_error():
-            return pull(linear, cotangents, once, records, into)
+        return undone_on_error(pull, linear, cotangents, once, records, into)
     tape = linear.tape
     if records is None:
         records = _taken(linear.records) if once else reversed(linear.records)
