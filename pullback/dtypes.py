@@ -30,4 +30,4 @@ __all__ = [
 ]
 
 if not _typing.TYPE_CHECKING:
-    __getattr__, __dir__ = _attributes(__name__)
+    __getattr__, __dir__ = _attributes(__name__, {"result_type": "pullback.numpy:result_type"})

@@ -306,6 +306,16 @@ def register_exclusion(path: str) -> None:
     excluded_paths.append(path)
 
 
+def include_frame(frame: FrameType) -> bool:
+    """Return whether tracebacks that leave a public function show a frame. Raises nothing.
+
+    >>> include_frame(sys._getframe())
+    True
+    """
+    code = frame.f_code
+    return not (is_internal(code) or code.co_filename.startswith(tuple(excluded_paths)))
+
+
 def fold(error: BaseException) -> None:
     """Remove the package's own frames from the traceback of an exception and of the exceptions in its chain.
 
@@ -326,8 +336,7 @@ def _fold_one(error: BaseException) -> None:
     kept = []
     entry = error.__traceback__
     while entry is not None:
-        code = entry.tb_frame.f_code
-        if not (is_internal(code) or code.co_filename.startswith(tuple(excluded_paths))):
+        if include_frame(entry.tb_frame):
             kept.append(entry)
         entry = entry.tb_next
     folded: TracebackType | None = None

@@ -62,6 +62,7 @@ _TABLE: dict[str, dict[str, str]] = {
     "traceback_util": {
         "_exclude_paths": "pullback._core.errors:excluded_paths",
         "api_boundary": "pullback._core.errors:transparent",
+        "include_frame": "pullback._core.errors:include_frame",
         "register_exclusion": "pullback._core.errors:register_exclusion",
     },
     "typing": {"ArrayLike": "pullback.typing:ArrayLike", "DTypeLike": "pullback.typing:DTypeLike"},
